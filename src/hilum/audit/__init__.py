@@ -1,0 +1,1 @@
+"""Audit: card to be written by its builder."""

@@ -1,0 +1,131 @@
+"""What is recorded: events of the control plane and accesses at the gateway."""
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+CHECKPOINT_EVERY = timedelta(seconds=1)
+JOURNAL_QUEUE_BOUND = 8_192
+"""Records waiting for the disk; past it the gateway refuses with audit_unavailable."""
+JOURNAL_BATCH_BOUND = 512
+SINGLE_REFUSALS_PER_SOURCE_MINUTE = 20
+SOURCES_BOUND = 4_096
+PAGE_BOUND = 200
+ANONYMOUS_SOURCE_WINDOW = timedelta(minutes=1)
+
+
+class Stream(StrEnum):
+    CONTROL = "control"
+    """Changes to what is allowed; written in the transaction of the change."""
+    ACCESS = "access"
+    """FHIR requests; written by a journal, durable before the answer leaves."""
+
+
+class Outcome(StrEnum):
+    DONE = "done"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A control-plane event. ``action`` is ``room.noun.verb`` and has its page in docs/reference.
+
+    ``facts`` go under the chain by digest and may be purged by class; they hold ids, never secrets. ``patient`` is PHI
+    and lies with the payload too.
+    """
+
+    action: str
+    outcome: Outcome = Outcome.DONE
+    tenant: str = ""
+    app: str = ""
+    client: str = ""
+    person: str = ""
+    launch: str = ""
+    authorization: str = ""
+    reason: str = ""
+    patient: str = ""
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """One FHIR request and its decision. ``path``, ``query`` and ``patient`` are PHI: payload only, never in logs.
+
+    ``decision`` is the decision's id (equal to the request's, with ``.n`` for the n-th entry of a batch);
+    ``reason`` is empty for a permit. ``rule`` names what permitted or refused: the scope that matched, the switch, the missing row.
+    """
+
+    request_id: str
+    decision: str
+    at: datetime
+    tenant: str
+    interaction: str
+    resource_type: str
+    status: int
+    outcome: Outcome
+    reason: str = ""
+    rule: str = ""
+    detail: str = ""
+    app: str = ""
+    version: str = ""
+    vendor: str = ""
+    client: str = ""
+    person: str = ""
+    role: str = ""
+    launch: str = ""
+    authorization: str = ""
+    run: str = ""
+    policy_version: str = ""
+    snapshot: int = 0
+    correlation_id: str = ""
+    source: str = ""
+    count: int = 1
+    removed: int = 0
+    cost: int = 0
+    latency_us: int = 0
+    method: str = ""
+    path: str = ""
+    query: str = ""
+    patient: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ChainRecord:
+    """A record as it stands in a chain. ``hash`` = SHA-256(previous hash, header, payload digest)."""
+
+    stream: Stream
+    writer: str
+    seq: int
+    at: datetime
+    header: bytes
+    payload_digest: bytes
+    previous: bytes
+    hash: bytes
+    salt: bytes | None
+    payload: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A signed statement of every chain's head. ``heads`` maps ``stream/writer`` to (seq, hash in hex)."""
+
+    number: int
+    at: datetime
+    heads: dict[str, tuple[int, str]]
+    kid: str
+    signature: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What ``verify`` found. ``faults`` is empty when nothing was edited, removed or reordered."""
+
+    records: int
+    checkpoints: int
+    uncovered: int
+    faults: tuple[str, ...]
+
+    @property
+    def intact(self) -> bool:
+        return not self.faults

@@ -1,0 +1,1 @@
+"""Authserver: card to be written by its builder."""

@@ -1,0 +1,1 @@
+"""Cli: card to be written by its builder."""

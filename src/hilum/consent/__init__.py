@@ -1,0 +1,1 @@
+"""Consent: card to be written by its builder."""

@@ -1,0 +1,48 @@
+"""Authorizations: who agreed to which scopes for which client."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from hilum.kernel.ids import AppId, AuthorizationId, ClientId, LaunchId, PersonId, TenantId, VersionId
+
+AUTHORIZATION_LIFE = timedelta(days=365)
+ONLINE_AUTHORIZATION_LIFE = timedelta(hours=12)
+NEGATIVE_WINDOW = timedelta(minutes=65)
+PAGE_BOUND = 200
+
+
+class Basis(StrEnum):
+    """Who agreed."""
+
+    PERSON = "person"
+    """The patient (or proxy) on a consent page."""
+    TENANT = "tenant"
+    """The tenant by installing the app; the person saw a first-use notice."""
+
+
+@dataclass(frozen=True, slots=True)
+class Authorization:
+    id: AuthorizationId
+    tenant: TenantId
+    person: PersonId
+    app: AppId
+    version: VersionId
+    client: ClientId
+    basis: Basis
+    scopes: tuple[str, ...]
+    created_at: datetime
+    expires_at: datetime
+    patient: str = ""
+    launch: LaunchId = LaunchId("")
+    offline: bool = False
+    last_validated_at: datetime | None = None
+    revoked_at: datetime | None = None
+    revoked_by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ConsentFacts:
+    """Authorizations revoked within the life of an access token."""
+
+    revoked: frozenset[AuthorizationId] = frozenset()

@@ -1,0 +1,1 @@
+"""Controls: card to be written by its builder."""

@@ -1,0 +1,147 @@
+"""Kill switches and quotas: their targets, modes and limits."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+SWITCHES_BOUND = 10_000
+REASON_BOUND = 500
+BUCKETS_BOUND = 100_000
+
+
+class TargetKind(StrEnum):
+    """What a switch can stop (security decision 8)."""
+
+    PLATFORM = "platform"
+    TENANT = "tenant"
+    VENDOR = "vendor"
+    APP = "app"
+    VERSION = "version"
+    PERSON = "person"
+    SCOPE = "scope"
+    RESOURCE_TYPE = "resource_type"
+    APP_TENANT = "app_tenant"
+    APP_PERSON = "app_person"
+
+
+WIDE = frozenset(
+    {
+        TargetKind.PLATFORM,
+        TargetKind.TENANT,
+        TargetKind.VENDOR,
+        TargetKind.APP,
+        TargetKind.SCOPE,
+        TargetKind.RESOURCE_TYPE,
+    }
+)
+"""Releasing one of these needs a second person."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """``key`` is the id; empty for the platform; ``<app>/<tenant>`` or ``<app>/<person>`` for a pair; a whole scope string for a scope."""
+
+    kind: TargetKind
+    key: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.key}" if self.key else str(self.kind)
+
+
+class Mode(StrEnum):
+    """How hard a switch stops. Only a full stop ends what was issued before it."""
+
+    OBSERVE = "observe"
+    NO_NEW_LAUNCHES = "no_new_launches"
+    READ_ONLY = "read_only"
+    FULL_STOP = "full_stop"
+
+
+@dataclass(frozen=True, slots=True)
+class EngageOrder:
+    target: Target
+    mode: Mode
+    reason: str
+    expires_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """A switch that was engaged; in force while it is neither released nor expired."""
+
+    id: str
+    target: Target
+    mode: Mode
+    reason: str
+    engaged_by: str
+    engaged_at: datetime
+    expires_at: datetime | None = None
+    released_by: str = ""
+    released_at: datetime | None = None
+    release_asked_by: str = ""
+
+    def in_force(self, now: datetime) -> bool:
+        return self.released_at is None and (self.expires_at is None or now < self.expires_at)
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Who or what a request is about, as far as switches care. Unknown parts are empty. ``scopes``: the scopes relied on."""
+
+    tenant: str = ""
+    vendor: str = ""
+    app: str = ""
+    version: str = ""
+    person: str = ""
+    resource_type: str = ""
+    scopes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SwitchIndex:
+    """Switches by target, for one look-up per possible target.
+
+    ``not_issued_before`` maps a target to the moment of its latest full stop's end (or expiry):
+    tokens, refresh tokens, codes and launches issued at or before it stay dead.
+    """
+
+    engaged: dict[Target, tuple[Switch, ...]] = field(default_factory=dict)
+    not_issued_before: dict[Target, datetime] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """A token bucket: ``burst`` requests at once, ``rate_per_s`` sustained."""
+
+    rate_per_s: float
+    burst: int
+
+    def __post_init__(self) -> None:
+        assert self.rate_per_s > 0, "a quota lets something through"
+        assert self.burst >= 1, "a quota lets something through"
+
+
+@dataclass(frozen=True, slots=True)
+class QuotaFacts:
+    default: Quota = field(default_factory=lambda: DEFAULT_QUOTA)
+    overrides: dict[tuple[str, str], Quota] = field(default_factory=dict)
+    """By (app, tenant)."""
+
+
+DEFAULT_QUOTA = Quota(rate_per_s=50.0, burst=200)
+
+
+@dataclass(frozen=True, slots=True)
+class ControlFacts:
+    switches: SwitchIndex = field(default_factory=SwitchIndex)
+    quotas: QuotaFacts = field(default_factory=QuotaFacts)
+
+
+@dataclass(frozen=True, slots=True)
+class Spend:
+    """What a bucket answered. ``retry_after_s`` is 0 when allowed."""
+
+    allowed: bool
+    limit: int
+    remaining: int
+    retry_after_s: float

@@ -1,0 +1,1 @@
+"""Gateway: card to be written by its builder."""

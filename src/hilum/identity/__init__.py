@@ -1,0 +1,1 @@
+"""Identity: card to be written by its builder."""

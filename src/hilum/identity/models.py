@@ -1,0 +1,102 @@
+"""Tenants and the people in them."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from hilum.kernel.ids import PersonId, TenantId
+
+TENANTS_BOUND = 10_000
+PEOPLE_PAGE_BOUND = 200
+PROXIES_BOUND = 50
+
+
+class Role(StrEnum):
+    """What somebody is at a tenant. Each has its rights in ``policy.RIGHTS``."""
+
+    PHYSICIAN = "physician"
+    NURSE = "nurse"
+    ANALYST = "analyst"
+    ADMINISTRATOR = "administrator"
+    """The tenant's administrator: installs apps, narrows them, reads the tenant's audit."""
+    FRONT_DESK = "front_desk"
+    PATIENT = "patient"
+
+
+class StaffRole(StrEnum):
+    """What somebody is on the platform's own staff."""
+
+    PLATFORM_ADMIN = "platform_admin"
+    SECURITY = "security"
+    REVIEWER = "reviewer"
+    AUDITOR = "auditor"
+
+
+class UpstreamKind(StrEnum):
+    EMBEDDED = "embedded"
+    HTTP = "http"
+
+
+class MovedReads(StrEnum):
+    """What a token launched under another patient may still do after the chart moved. Writes are always refused."""
+
+    ALLOW = "allow"
+    REFUSE = "refuse"
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamRef:
+    """Where a tenant's FHIR server is. ``credentials_sealed`` is opened by the upstream room only."""
+
+    kind: UpstreamKind
+    url: str = ""
+    credentials_sealed: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    id: TenantId
+    name: str
+    upstream: UpstreamRef
+    base_url: str = ""
+    """Own origin of the tenant, when it does not live under the platform's; empty otherwise."""
+    ehr_origins: tuple[str, ...] = ()
+    """Origins of the tenant's EHR that may frame a consent page."""
+    moved_reads: MovedReads = MovedReads.REFUSE
+    sandbox: bool = False
+    active: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Somebody who can sign in. ``patients`` are the charts that are theirs: their own and those they act for as a proxy.
+
+    ``tenant`` is None for the platform's staff. ``fhir_user`` is a relative reference such as ``Practitioner/12``.
+    """
+
+    id: PersonId
+    tenant: TenantId | None
+    username: str
+    name: str
+    role: str
+    fhir_user: str = ""
+    patients: tuple[str, ...] = ()
+    active: bool = True
+    created_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TenantFacts:
+    """What the gateway must know of a tenant."""
+
+    id: TenantId
+    upstream: UpstreamRef
+    moved_reads: MovedReads
+    active: bool
+    base_url: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class IdentityFacts:
+    tenants: dict[TenantId, TenantFacts] = field(default_factory=dict)
+    inactive_people: frozenset[PersonId] = frozenset()

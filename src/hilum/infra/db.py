@@ -1,0 +1,132 @@
+"""The control-plane database: SQLite by default, PostgreSQL when asked; one set of tables and migrations for both."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    Dialect,
+    Engine,
+    MetaData,
+    create_engine,
+    event,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.pool import QueuePool
+from sqlalchemy.sql.dml import Insert
+from sqlalchemy.types import TypeDecorator
+
+from hilum.kernel.errors import DECIDED, Conflict, Unavailable
+
+T = TypeVar("T")
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+BUSY_TIMEOUT_MS = 5_000
+POOL_SIZE = 8
+_MICROSECOND = timedelta(microseconds=1)
+
+
+class Instant(TypeDecorator[datetime]):
+    """A moment in UTC, stored as whole microseconds since 1970: exact, ordered and the same on both databases."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:  # noqa: ARG002
+        return None if value is None else (value - EPOCH) // _MICROSECOND
+
+    def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        return None if value is None else EPOCH + timedelta(microseconds=value)
+
+
+def insert_or_ignore(tx: Connection, table: Any) -> Insert:
+    """``INSERT .. ON CONFLICT DO NOTHING`` in the words of the connection's database; rowcount tells who was first."""
+    if tx.dialect.name == "postgresql":
+        return postgresql.insert(table).on_conflict_do_nothing()
+    return sqlite.insert(table).on_conflict_do_nothing()
+
+
+class Database:
+    """Opens transactions; the only one who begins, commits or rolls back. Thread-safe; one per process."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.is_sqlite = url.startswith("sqlite")
+        if self.is_sqlite:
+            Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+        self.engine: Engine = create_engine(
+            url.replace("postgresql://", "postgresql+psycopg://"),
+            poolclass=QueuePool,
+            pool_size=POOL_SIZE,
+            max_overflow=0,
+            pool_timeout=10,
+            pool_pre_ping=not self.is_sqlite,
+        )
+        if self.is_sqlite:
+            event.listen(self.engine, "connect", _prepare_sqlite)
+
+    def write(self, work: Callable[[Connection], T]) -> T:
+        """Run ``work`` in one writing transaction: commit on return and on a decided refusal, else roll back.
+
+        Raises Conflict when the database says that another transaction was first, Unavailable when it cannot be reached.
+        """
+        with self._transaction("BEGIN IMMEDIATE") as tx:
+            try:
+                result = work(tx)
+            except DECIDED:
+                tx.commit()
+                raise
+            tx.commit()
+            return result
+
+    def read(self, work: Callable[[Connection], T]) -> T:
+        """Run ``work`` in one read-only view of the data."""
+        with self._transaction("BEGIN") as tx:
+            return work(tx)
+
+    @contextmanager
+    def _transaction(self, begin: str) -> Iterator[Connection]:
+        try:
+            with self.engine.connect() as tx:
+                if self.is_sqlite:
+                    tx.exec_driver_sql(begin)
+                yield tx
+        except OperationalError as error:
+            raise Unavailable("database_unavailable", "The database cannot be reached right now.") from error
+        except DBAPIError as error:
+            if getattr(error.orig, "sqlstate", None) in {"40001", "40P01"}:
+                raise Conflict(
+                    "concurrent_change", "Somebody else changed this at the same moment."
+                ) from error
+            raise
+
+    def dispose(self) -> None:
+        """Close every idle connection."""
+        self.engine.dispose()
+
+
+def _prepare_sqlite(connection: Any, _record: object) -> None:
+    # The driver must not begin transactions by itself: a deferred one that reads and then writes fails with SQLITE_BUSY_SNAPSHOT.
+    connection.isolation_level = None
+    for pragma in (
+        f"busy_timeout={BUSY_TIMEOUT_MS}",
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "foreign_keys=ON",
+    ):
+        connection.execute(f"PRAGMA {pragma}")

@@ -1,0 +1,75 @@
+"""The edge: where a request becomes one transaction in a small thread pool, off the event loop."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
+
+from sqlalchemy import Connection
+
+from hilum.infra.context import Context, Trace
+from hilum.infra.db import Database
+from hilum.kernel.actor import ANONYMOUS, SYSTEM, Actor
+from hilum.kernel.ports import Clock, Ids
+
+T = TypeVar("T")
+THREADS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """Runs service verbs. ``writer`` names this process in the audit chain; one chain per writer."""
+
+    db: Database
+    clock: Clock
+    ids: Ids
+    writer: str
+    pool: ThreadPoolExecutor
+    reads_pool: ThreadPoolExecutor
+
+    @staticmethod
+    def create(db: Database, clock: Clock, ids: Ids, writer: str) -> "Edge":
+        """Make an edge with its own bounded pools: one for requests, one for the data plane's misses."""
+        return Edge(
+            db,
+            clock,
+            ids,
+            writer,
+            ThreadPoolExecutor(THREADS, thread_name_prefix="edge"),
+            ThreadPoolExecutor(2, thread_name_prefix="reads"),
+        )
+
+    def context(self, tx: Connection, actor: Actor, trace: Trace) -> Context:
+        """Make the context of one verb."""
+        return Context(tx, self.clock.now(), self.ids, actor, trace, self.writer)
+
+    def write_now(self, verb: Callable[[Context], T], *, actor: Actor = ANONYMOUS, trace: Trace) -> T:
+        """Run ``verb`` in a writing transaction, in this thread. For host commands, jobs and start-up."""
+        return self.db.write(lambda tx: verb(self.context(tx, actor, trace)))
+
+    def read_now(self, verb: Callable[[Context], T], *, actor: Actor = ANONYMOUS, trace: Trace) -> T:
+        """Run ``verb`` in a reading transaction, in this thread."""
+        return self.db.read(lambda tx: verb(self.context(tx, actor, trace)))
+
+    async def write(self, verb: Callable[[Context], T], *, actor: Actor = ANONYMOUS, trace: Trace) -> T:
+        """Run ``verb`` in a writing transaction, off the loop. Errors of ``hilum.kernel.errors`` pass through."""
+        run = partial(self.write_now, verb, actor=actor, trace=trace)
+        return await asyncio.get_running_loop().run_in_executor(self.pool, run)
+
+    async def read(self, verb: Callable[[Context], T], *, actor: Actor = ANONYMOUS, trace: Trace) -> T:
+        """Run ``verb`` in a reading transaction, off the loop."""
+        run = partial(self.read_now, verb, actor=actor, trace=trace)
+        return await asyncio.get_running_loop().run_in_executor(self.pool, run)
+
+    async def reads(self, verb: Callable[[Context], T]) -> T:
+        """The data plane's port to stored facts: one read transaction in a pool of its own, as the system."""
+        run = partial(self.read_now, verb, actor=SYSTEM, trace=Trace("data-plane"))
+        return await asyncio.get_running_loop().run_in_executor(self.reads_pool, run)
+
+    def close(self) -> None:
+        """Let running work end and stop the pools."""
+        self.pool.shutdown(wait=True)
+        self.reads_pool.shutdown(wait=True)
+        self.db.dispose()

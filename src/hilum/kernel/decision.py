@@ -1,0 +1,54 @@
+"""The shape of every decision: permit with obligations, or deny with a reason."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Generic, TypeVar
+
+
+class Reason(StrEnum):
+    """Why a FHIR request is refused, in the order in which reasons are looked for."""
+
+    TOKEN_MISSING = "token_missing"
+    REQUEST_UNSUPPORTED = "request_unsupported"
+    SNAPSHOT_STALE = "snapshot_stale"
+    TOKEN_INVALID = "token_invalid"
+    PROOF_INVALID = "proof_invalid"
+    TOKEN_REVOKED = "token_revoked"
+    SWITCH_ENGAGED = "switch_engaged"
+    TENANT_MISMATCH = "tenant_mismatch"
+    APP_NOT_CERTIFIED = "app_not_certified"
+    APP_NOT_INSTALLED = "app_not_installed"
+    ROLE_NOT_ALLOWED = "role_not_allowed"
+    WORKFLOW_NOT_APPROVED = "workflow_not_approved"
+    SCOPE_RETIRED = "scope_retired"
+    SCOPE_INSUFFICIENT = "scope_insufficient"
+    LAUNCH_ENDED = "launch_ended"
+    CONTEXT_MOVED = "context_moved"
+    OUTSIDE_LAUNCH_CONTEXT = "outside_launch_context"
+    AUTHORIZATION_EXPIRED = "authorization_expired"
+    CONSENT_DENIED = "consent_denied"
+    LABEL_WITHHELD = "label_withheld"
+    TOO_COSTLY = "too_costly"
+    QUOTA_EXCEEDED = "quota_exceeded"
+    CONCURRENCY_EXCEEDED = "concurrency_exceeded"
+    UPSTREAM_UNAVAILABLE = "upstream_unavailable"
+    RESPONSE_UNJUDGEABLE = "response_unjudgeable"
+    AUDIT_UNAVAILABLE = "audit_unavailable"
+
+
+Obligations = TypeVar("Obligations")
+
+
+@dataclass(frozen=True, slots=True)
+class Permit(Generic[Obligations]):
+    """Yes, provided that the obligations are met."""
+
+    obligations: Obligations
+
+
+@dataclass(frozen=True, slots=True)
+class Deny:
+    """No. ``detail`` is one sentence for the person who asks why: no token, no patient, no path."""
+
+    reason: Reason
+    detail: str = ""

@@ -1,0 +1,38 @@
+"""Families of expected errors. They know nothing of HTTP; each edge has one table for them."""
+
+
+class HilumError(Exception):
+    """An expected refusal. ``code`` is a stable snake_case word, ``detail`` one sentence that is safe to show."""
+
+    def __init__(self, code: str, detail: str = "") -> None:
+        super().__init__(f"{code}: {detail}" if detail else code)
+        self.code = code
+        self.detail = detail
+
+
+class NotFound(HilumError):
+    """What was named does not exist, or may not be known to exist. Commits."""
+
+
+class NotPermitted(HilumError):
+    """A rule says no. A decided refusal commits its protective effects and its audit record."""
+
+
+class Invalid(HilumError):
+    """The input cannot be taken. ``fields`` maps a field's name to what is wrong with it. Commits."""
+
+    def __init__(self, code: str, detail: str = "", *, fields: dict[str, str] | None = None) -> None:
+        super().__init__(code, detail)
+        self.fields = fields or {}
+
+
+class Conflict(HilumError):
+    """Somebody else was first. Rolls back."""
+
+
+class Unavailable(HilumError):
+    """Something needed is away; trying later may help. Rolls back."""
+
+
+DECIDED = (NotFound, NotPermitted, Invalid)
+"""Errors that commit what was written before them (security decision 3)."""

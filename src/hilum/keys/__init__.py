@@ -1,0 +1,1 @@
+"""Keys: card to be written by its builder."""

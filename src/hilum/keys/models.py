@@ -1,0 +1,39 @@
+"""What keys are for, and what is known of each."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+KEY_OVERLAP = timedelta(days=1)
+"""A retired signing key stays published this long, so that nothing signed before the change fails."""
+MAX_KEYS_PER_RING = 16
+
+
+class Purpose(StrEnum):
+    """A key is used for one purpose only."""
+
+    ID_TOKEN = "id_token"
+    """RS256, one ring per tenant."""
+    CHECKPOINT = "checkpoint"
+    """Ed25519, signs the heads of the audit chains."""
+
+
+class KeyState(StrEnum):
+    ACTIVE = "active"
+    RETIRED = "retired"
+    """Verifies still, signs no more."""
+
+
+@dataclass(frozen=True, slots=True)
+class SigningKey:
+    """One key of a ring. ``private_sealed`` is the private JWK sealed under the key-encryption key; ``public`` is its public JWK."""
+
+    kid: str
+    purpose: Purpose
+    ring: str
+    algorithm: str
+    public: dict[str, str]
+    private_sealed: str
+    state: KeyState
+    created_at: datetime
+    retired_at: datetime | None = None

@@ -1,0 +1,1 @@
+"""Launches: card to be written by its builder."""

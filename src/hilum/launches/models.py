@@ -1,0 +1,73 @@
+"""Launch contexts: what an EHR session was looking at when it opened an app."""
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from hilum.kernel.ids import ClientId, LaunchId, PersonId, TenantId
+
+LAUNCH_LIFE = timedelta(minutes=5)
+OPEN_URL_LIFE = timedelta(seconds=60)
+NEGATIVE_WINDOW = timedelta(minutes=65)
+FHIR_CONTEXT_BOUND = 20
+INTENT_BOUND = 100
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchOrder:
+    """What an EHR asks for when it opens a launch. ``person`` is a username at the tenant."""
+
+    client: ClientId
+    person: str
+    patient: str = ""
+    encounter: str = ""
+    intent: str = ""
+    placement: str = ""
+    fhir_context: tuple[dict[str, Any], ...] = ()
+    need_patient_banner: bool = True
+    run: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """A sealed launch context. Single use, bound to client, person and tenant; nothing an app sends changes it."""
+
+    id: LaunchId
+    tenant: TenantId
+    client: ClientId
+    person: PersonId
+    created_at: datetime
+    expires_at: datetime
+    patient: str = ""
+    encounter: str = ""
+    intent: str = ""
+    placement: str = ""
+    fhir_context: tuple[dict[str, Any], ...] = ()
+    need_patient_banner: bool = True
+    run: str = ""
+    opened_by: str = ""
+    """The EHR client that opened it; only that one may move or end it."""
+    opened_at: datetime | None = None
+    """When ``open_url`` was used."""
+    used_at: datetime | None = None
+    """When an authorize request took it; it can be taken once."""
+    moved_at: datetime | None = None
+    ended_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedLaunch:
+    """The answer to an EHR; ``launch`` and ``open_token`` are secrets that exist only here."""
+
+    launch: Launch
+    handle: str
+    open_token: str
+    launch_uri: str
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchFacts:
+    """Launches moved or ended within the life of an access token."""
+
+    moved: frozenset[LaunchId] = field(default_factory=frozenset)
+    ended: frozenset[LaunchId] = field(default_factory=frozenset)

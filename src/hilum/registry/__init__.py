@@ -1,0 +1,1 @@
+"""Registry: card to be written by its builder."""

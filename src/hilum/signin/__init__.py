@@ -1,0 +1,1 @@
+"""Signin: card to be written by its builder."""

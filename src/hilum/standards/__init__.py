@@ -1,0 +1,1 @@
+"""Standards: card to be written by its builder."""

@@ -1,0 +1,1 @@
+"""Tokens: card to be written by its builder."""

@@ -1,0 +1,1 @@
+"""Upstream: card to be written by its builder."""

@@ -1,0 +1,1 @@
+"""Web: card to be written by its builder."""
