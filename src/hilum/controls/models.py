@@ -121,14 +121,14 @@ class Quota:
         assert self.burst >= 1, "a quota lets something through"
 
 
+DEFAULT_QUOTA = Quota(rate_per_s=50.0, burst=200)
+
+
 @dataclass(frozen=True, slots=True)
 class QuotaFacts:
-    default: Quota = field(default_factory=lambda: DEFAULT_QUOTA)
+    default: Quota = DEFAULT_QUOTA
     overrides: dict[tuple[str, str], Quota] = field(default_factory=dict)
     """By (app, tenant)."""
-
-
-DEFAULT_QUOTA = Quota(rate_per_s=50.0, burst=200)
 
 
 @dataclass(frozen=True, slots=True)

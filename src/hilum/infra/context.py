@@ -39,5 +39,5 @@ class Context:
         advance(self.tx, part)
 
     def as_actor(self, actor: Actor) -> "Self":
-        """The same transaction on behalf of another."""
+        """Act in the same transaction on behalf of another."""
         return replace(self, actor=actor)

@@ -64,7 +64,7 @@ class Edge:
         return await asyncio.get_running_loop().run_in_executor(self.pool, run)
 
     async def reads(self, verb: Callable[[Context], T]) -> T:
-        """The data plane's port to stored facts: one read transaction in a pool of its own, as the system."""
+        """Read stored facts for the data plane: one read transaction in a pool of its own, as the system."""
         run = partial(self.read_now, verb, actor=SYSTEM, trace=Trace("data-plane"))
         return await asyncio.get_running_loop().run_in_executor(self.reads_pool, run)
 
