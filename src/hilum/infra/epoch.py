@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from sqlalchemy import BigInteger, Column, Connection, Table, select
 
-from hilum.infra.db import metadata
+from hilum.infra.db import insert_or_ignore, metadata
 
 
 class Part(StrEnum):
@@ -36,12 +36,11 @@ CHANNEL = "hilum_epoch"
 def advance(tx: Connection, part: Part) -> None:
     """Advance the epoch by one for ``part``; visible to others when the transaction commits."""
     column = control_epoch.c[part.value]
-    changed = tx.execute(
-        control_epoch.update().values({control_epoch.c.n: control_epoch.c.n + 1, column: column + 1})
-    )
-    if changed.rowcount == 0:
-        row = {"id": 1, "n": 1} | {other.value: int(other is part) for other in Part}
-        tx.execute(control_epoch.insert().values(row))
+    step = control_epoch.update().values({control_epoch.c.n: control_epoch.c.n + 1, column: column + 1})
+    if tx.execute(step).rowcount == 0:
+        zeros = {"id": 1, "n": 0} | {each.value: 0 for each in Part}
+        tx.execute(insert_or_ignore(tx, control_epoch).values(zeros))
+        tx.execute(step)
     if tx.dialect.name == "postgresql":
         tx.exec_driver_sql(f"NOTIFY {CHANNEL}")
 

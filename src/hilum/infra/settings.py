@@ -1,0 +1,180 @@
+"""Settings: environment variables only, read once in app, one frozen class a room."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from hilum.kernel.errors import Invalid
+
+SECRET_KEY_MIN = 32
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]", "::1"})
+WORKERS_BOUND = 64
+
+
+class Mode(StrEnum):
+    SANDBOX = "sandbox"
+    PRODUCTION = "production"
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting for the reference page. ``default`` is shown as written; secrets have none."""
+
+    name: str
+    default: str
+    meaning: str
+
+
+SETTINGS = (
+    Setting(
+        "HILUM_MODE", "production", "`sandbox` (synthetic tenants, published credentials) or `production`."
+    ),
+    Setting(
+        "HILUM_BASE_URL",
+        "http://127.0.0.1:8000",
+        "The platform's origin, as browsers and apps reach it. No path.",
+    ),
+    Setting(
+        "HILUM_SANDBOX_URL",
+        "http://localhost:8001",
+        "Origin of the sandbox hospitals and sample apps; another site than the platform.",
+    ),
+    Setting(
+        "HILUM_DATABASE_URL",
+        "sqlite:///.hilum/hilum.db",
+        "`sqlite:///path` or `postgresql://user:password@host/name`.",
+    ),
+    Setting(
+        "HILUM_DATA_DIR", ".hilum", "Where SQLite files, the audit journal and the embedded FHIR stores lie."
+    ),
+    Setting(
+        "HILUM_SECRET_KEY",
+        "",
+        "The key-encryption key: 32 or more characters of randomness. `hilum init` makes one.",
+    ),
+    Setting("HILUM_LISTEN", "", "`host:port` to bind; the base URL's own where empty."),
+    Setting(
+        "HILUM_SANDBOX_LISTEN", "", "`host:port` of the sandbox site; the sandbox URL's own where empty."
+    ),
+    Setting("HILUM_OPS_LISTEN", "", "`host:port` for `/metrics` and readiness reasons; off where empty."),
+    Setting("HILUM_WORKERS", "1", "Web worker processes."),
+    Setting("HILUM_TRUSTED_PROXIES", "", "Comma-separated addresses whose `X-Forwarded-For` is believed."),
+    Setting(
+        "HILUM_SANDBOX_PUBLIC",
+        "",
+        "`1` lets a sandbox bind beyond loopback; withholds secrets, closes dynamic registration and private fetches.",
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The whole platform's settings. ``secret_key`` never leaves app and keys."""
+
+    mode: Mode
+    base_url: str
+    sandbox_url: str
+    database_url: str
+    data_dir: Path
+    secret_key: str = field(repr=False)
+    listen: str = ""
+    sandbox_listen: str = ""
+    ops_listen: str = ""
+    workers: int = 1
+    trusted_proxies: frozenset[str] = frozenset()
+    sandbox_public: bool = False
+
+    @property
+    def is_sandbox(self) -> bool:
+        return self.mode is Mode.SANDBOX
+
+    @property
+    def opens_private_fetches(self) -> bool:
+        """Only a plain sandbox may fetch from loopback addresses."""
+        return self.is_sandbox and not self.sandbox_public
+
+
+def read(environment: Mapping[str, str]) -> Settings:
+    """Read and judge the settings. Raises Invalid with one entry in ``fields`` for each setting that cannot be taken."""
+    values = {each.name: environment.get(each.name, "") or each.default for each in SETTINGS}
+    faults: dict[str, str] = {}
+    unknown = [name for name in environment if name.startswith("HILUM_") and name not in values]
+    faults.update(dict.fromkeys(unknown, "is not a setting of Hilum"))
+    if values["HILUM_MODE"] not in {mode.value for mode in Mode}:
+        faults["HILUM_MODE"] = "is neither sandbox nor production"
+    for name in ("HILUM_BASE_URL", "HILUM_SANDBOX_URL"):
+        if fault := _origin_fault(values[name]):
+            faults[name] = fault
+    if not values["HILUM_DATABASE_URL"].startswith(("sqlite:///", "postgresql://")):
+        faults["HILUM_DATABASE_URL"] = "starts with neither sqlite:/// nor postgresql://"
+    if not (values["HILUM_WORKERS"].isdigit() and 1 <= int(values["HILUM_WORKERS"]) <= WORKERS_BOUND):
+        faults["HILUM_WORKERS"] = f"is not a number from 1 to {WORKERS_BOUND}"
+    if len(values["HILUM_SECRET_KEY"]) < SECRET_KEY_MIN:
+        faults["HILUM_SECRET_KEY"] = (
+            f"is missing or shorter than {SECRET_KEY_MIN} characters; `hilum init` makes one"
+        )
+    if faults:
+        raise _invalid(faults)
+    settings = Settings(
+        mode=Mode(values["HILUM_MODE"]),
+        base_url=values["HILUM_BASE_URL"],
+        sandbox_url=values["HILUM_SANDBOX_URL"],
+        database_url=values["HILUM_DATABASE_URL"],
+        data_dir=Path(values["HILUM_DATA_DIR"]),
+        secret_key=values["HILUM_SECRET_KEY"],
+        listen=values["HILUM_LISTEN"] or _listen_of(values["HILUM_BASE_URL"]),
+        sandbox_listen=values["HILUM_SANDBOX_LISTEN"] or _listen_of(values["HILUM_SANDBOX_URL"]),
+        ops_listen=values["HILUM_OPS_LISTEN"],
+        workers=int(values["HILUM_WORKERS"]),
+        trusted_proxies=frozenset(
+            part.strip() for part in values["HILUM_TRUSTED_PROXIES"].split(",") if part.strip()
+        ),
+        sandbox_public=values["HILUM_SANDBOX_PUBLIC"] == "1",
+    )
+    if faults := _mode_faults(settings):
+        raise _invalid(faults)
+    return settings
+
+
+def _mode_faults(settings: Settings) -> dict[str, str]:
+    faults: dict[str, str] = {}
+    base, sandbox = urlsplit(settings.base_url), urlsplit(settings.sandbox_url)
+    if settings.is_sandbox:
+        if base.hostname == sandbox.hostname:
+            faults["HILUM_SANDBOX_URL"] = (
+                "shares its host with HILUM_BASE_URL: two ports of one host share cookies"
+            )
+        if not settings.sandbox_public:
+            for name, where in (
+                ("HILUM_LISTEN", settings.listen),
+                ("HILUM_SANDBOX_LISTEN", settings.sandbox_listen),
+            ):
+                if where.rpartition(":")[0] not in LOOPBACK:
+                    faults[name] = (
+                        "binds a sandbox beyond loopback; set HILUM_SANDBOX_PUBLIC=1 if that is meant"
+                    )
+    elif base.scheme != "https" and base.hostname not in LOOPBACK:
+        faults["HILUM_BASE_URL"] = "is an http issuer beyond loopback, which production refuses"
+    return faults
+
+
+def _origin_fault(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        return "is not an http or https origin"
+    if parts.path or parts.query or parts.fragment or parts.username:
+        return "is more than an origin: give scheme, host and port only, without a trailing slash"
+    return ""
+
+
+def _listen_of(url: str) -> str:
+    parts = urlsplit(url)
+    host = "[::1]" if parts.hostname == "::1" else parts.hostname
+    return f"{host}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
+
+
+def _invalid(faults: dict[str, str]) -> Invalid:
+    listed = "; ".join(f"{name} {fault}" for name, fault in sorted(faults.items()))
+    return Invalid("settings_invalid", listed, fields=faults)
