@@ -1,0 +1,216 @@
+"""The house rules that import-linter cannot say (docs/architecture.md)."""
+
+import ast
+import re
+from functools import cache
+from pathlib import Path
+
+import grimp
+import pytest
+
+SOURCE = Path(__file__).parents[2] / "src" / "hilum"
+FOUNDATION = {"kernel", "standards", "infra", "web"}
+FRONT_DOORS = {"models", "policy", "service", "live"}
+MAY_OPEN_THE_DATABASE = {"infra", "app", "cli"}
+MAX_FUNCTION_LINES, MAX_FILE_LINES, MAX_POSITIONAL, MAX_ROOM_LINES = 70, 600, 5, 2_600
+
+
+@cache
+def graph() -> grimp.ImportGraph:
+    return grimp.build_graph("hilum", cache_dir=None)
+
+
+def imports() -> list[tuple[str, str]]:
+    found = graph()
+    return [
+        (importer, imported)
+        for importer in sorted(found.modules)
+        for imported in sorted(found.find_modules_directly_imported_by(importer))
+        if imported.startswith("hilum.")
+    ]
+
+
+def room(module: str) -> str:
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 else ""
+
+
+def door(module: str) -> str:
+    parts = module.split(".")
+    return parts[2] if len(parts) > 2 else ""
+
+
+def files() -> list[Path]:
+    return sorted(path for path in SOURCE.rglob("*.py") if "migrations/versions" not in path.as_posix())
+
+
+def functions(path: Path) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
+    tree = ast.parse(path.read_text())
+    return [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+
+
+def where(path: Path, node: ast.FunctionDef | ast.AsyncFunctionDef) -> str:
+    return f"{path.relative_to(SOURCE)}:{node.lineno} {node.name}"
+
+
+def test_from_outside_a_room_is_entered_by_its_front_doors_only() -> None:
+    """House rule 9."""
+    broken = [
+        f"{importer} -> {imported}"
+        for importer, imported in imports()
+        if room(importer) != room(imported)
+        and room(importer) not in {"app", "cli"}
+        and room(imported) not in FOUNDATION | {"", "app"}
+        and door(imported) not in FRONT_DOORS
+        and not (room(imported) == "fhirserver" and room(importer) == "sandbox")
+    ]
+
+    assert broken == []
+
+
+def test_only_stores_infra_and_the_composition_root_reach_the_database() -> None:
+    """House rule 4."""
+    broken = [
+        f"{importer} -> {imported}"
+        for importer, imported in imports()
+        if imported == "hilum.infra.db"
+        and room(importer) not in MAY_OPEN_THE_DATABASE
+        and door(importer) != "store"
+    ]
+
+    assert broken == []
+
+
+def test_the_clock_and_randomness_are_handed_over_not_fetched() -> None:
+    """House rule 5."""
+    broken = [
+        importer
+        for importer, imported in imports()
+        if imported == "hilum.infra.system" and room(importer) not in {"app", "cli"}
+    ]
+
+    assert broken == []
+
+
+def test_the_sandbox_is_an_ehr_and_reaches_the_platform_by_http() -> None:
+    """House rule 6: sandbox and fhirserver import the foundation; the sandbox also the FHIR server."""
+    allowed = {
+        "fhirserver": FOUNDATION | {"fhirserver", ""},
+        "sandbox": FOUNDATION | {"sandbox", "fhirserver", ""},
+    }
+
+    broken = [
+        f"{importer} -> {imported}"
+        for importer, imported in imports()
+        if room(importer) in allowed and room(imported) not in allowed[room(importer)]
+    ]
+
+    assert broken == []
+
+
+def test_approval_never_sees_revenue() -> None:
+    """House rule 7, security decision 18."""
+    modules = graph().modules
+
+    seen = [
+        f"{approval} -> {revenue}"
+        for approval in ("hilum.registry", "hilum.review")
+        for revenue in ("hilum.billing", "hilum.marketplace")
+        if approval in modules
+        and revenue in modules
+        and graph().chain_exists(approval, revenue, as_packages=True)
+    ]
+
+    assert seen == []
+
+
+def test_no_room_imports_a_room_that_imports_it() -> None:
+    """House rule 8, function-local imports included."""
+    edges = {(room(a), room(b)) for a, b in imports() if room(a) != room(b) and room(a) and room(b)}
+
+    assert [pair for pair in sorted(edges) if (pair[1], pair[0]) in edges] == []
+
+
+@pytest.mark.parametrize("path", files(), ids=lambda path: path.relative_to(SOURCE).as_posix())
+def test_files_and_functions_stay_short(path: Path) -> None:
+    """House rule 10."""
+    too_long = [
+        where(path, node)
+        for node in functions(path)
+        if (node.end_lineno or 0) - node.lineno >= MAX_FUNCTION_LINES
+    ]
+    too_wide = [
+        where(path, node)
+        for node in functions(path)
+        if len([arg for arg in node.args.posonlyargs + node.args.args if arg.arg not in {"self", "cls"}])
+        > MAX_POSITIONAL
+    ]
+
+    assert too_long == []
+    assert too_wide == []
+    assert len(path.read_text().splitlines()) <= MAX_FILE_LINES
+
+
+@pytest.mark.parametrize("folder", sorted(p.name for p in SOURCE.iterdir() if (p / "__init__.py").exists()))
+def test_a_room_has_a_card_and_nothing_else_at_its_door(folder: str) -> None:
+    tree = ast.parse((SOURCE / folder / "__init__.py").read_text())
+
+    card = ast.get_docstring(tree)
+
+    assert card is not None, "the room card is missing"
+    assert len(card) > 150, "a card says what the room owns, must not know, its verbs and invariants"
+    assert len(tree.body) == 1, "only the card"
+
+
+@pytest.mark.parametrize("folder", sorted(p.name for p in SOURCE.iterdir() if (p / "__init__.py").exists()))
+def test_a_room_stays_small_enough_to_know(folder: str) -> None:
+    lines = sum(
+        len(path.read_text().splitlines())
+        for path in (SOURCE / folder).rglob("*.py")
+        if "versions" not in path.parts
+    )
+
+    assert lines <= MAX_ROOM_LINES, f"{folder} has {lines} lines: two rooms, or a wrong cut"
+
+
+@pytest.mark.parametrize("path", files(), ids=lambda path: path.relative_to(SOURCE).as_posix())
+def test_no_sql_is_put_together_from_strings(path: Path) -> None:
+    executes = {"execute", "executemany", "exec_driver_sql", "text"}
+    broken = [
+        f"{path.relative_to(SOURCE)}:{node.lineno}"
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute | ast.Name)
+        and (node.func.attr if isinstance(node.func, ast.Attribute) else node.func.id) in executes
+        and node.args
+        and isinstance(node.args[0], ast.JoinedStr)
+        and not _only_constants(node.args[0])
+    ]
+
+    assert broken == []
+
+
+def _only_constants(text: ast.JoinedStr) -> bool:
+    names = [part.value for part in text.values if isinstance(part, ast.FormattedValue)]
+    return all(isinstance(name, ast.Name) and (name.id.isupper() or name.id == "pragma") for name in names)
+
+
+@pytest.mark.parametrize("path", files(), ids=lambda path: path.relative_to(SOURCE).as_posix())
+def test_nothing_is_left_for_later_and_errors_are_caught_at_edges_only(path: Path) -> None:
+    text = path.read_text()
+    markers = re.findall(r"\b(?:TODO|FIXME|XXX|HACK|NotImplementedError)\b", text)
+    swallowed = re.findall(r"except(?: BaseException)?:\s*(?:pass)?\s*$", text, re.MULTILINE)
+
+    assert markers == []
+    assert swallowed == []
+
+
+def test_no_lock_file_names_an_address() -> None:
+    root = SOURCE.parents[1]
+    locks = [*root.glob("*.lock"), *root.glob("tests/browser/package-lock.json")]
+
+    assert len(locks) >= 2
+    assert [lock.name for lock in locks if "://" in lock.read_text() and lock.suffix == ".lock"] == []
+    assert [
+        lock.name for lock in locks if lock.suffix == ".json" and '"resolved": "http' in lock.read_text()
+    ] == []
