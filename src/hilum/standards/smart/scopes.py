@@ -1,0 +1,343 @@
+"""Scopes: grammar, algebra and the compiled form that the gateway decides with.
+
+Source: SMART App Launch 2.2, scopes-and-launch-context; RFC 6749 section 3.3.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import lru_cache
+from urllib.parse import unquote
+
+SCOPES_BOUND = 200
+SCOPE_TEXT_BOUND = 500
+CONSTRAINTS_BOUND = 8
+COMPILED_BOUND = 10_000
+
+LETTERS = "cruds"
+CREATE, READ, UPDATE, DELETE, SEARCH = (1 << n for n in range(5))
+ALL_LETTERS = (1 << 5) - 1
+WRITES = CREATE | UPDATE | DELETE
+ANY_TYPE = "*"
+
+SPECIAL = frozenset(
+    {
+        "openid",
+        "fhirUser",
+        "launch",
+        "launch/patient",
+        "launch/encounter",
+        "online_access",
+        "offline_access",
+        "hilum/launch",
+    }
+)
+"""Scopes that are not about resources. ``hilum/launch`` lets an EHR client open launches."""
+
+_TOKEN = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
+_CLINICAL = re.compile(
+    r"(?P<prefix>patient|user|system)/(?P<type>\*|[A-Z][A-Za-z]{1,63})\.(?P<access>[A-Za-z*]+)(?:\?(?P<query>.*))?"
+)
+_PARAMETER = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
+_V1 = {"read": READ | SEARCH, "write": CREATE | UPDATE | DELETE, "*": ALL_LETTERS}
+
+
+class Prefix(StrEnum):
+    """Whose reach a clinical scope has."""
+
+    PATIENT = "patient"
+    USER = "user"
+    SYSTEM = "system"
+
+
+class ScopeError(StrEnum):
+    """Why a scope's text cannot be taken."""
+
+    CHARACTERS = "scope_characters"
+    TOO_LONG = "scope_too_long"
+    TOO_MANY = "scope_too_many"
+    UNKNOWN = "scope_unknown"
+    """A word that is none of ours; may be left out of the answer instead of being refused."""
+    MALFORMED = "scope_malformed"
+    LETTERS = "scope_letters"
+    """Letters unknown, doubled or out of the order c r u d s."""
+    CONSTRAINT = "scope_constraint"
+
+
+@dataclass(frozen=True, slots=True)
+class SpecialScope:
+    """A scope of identity, launch or session."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ClinicalScope:
+    """What may be done to resources of a type. ``letters`` is a mask of CREATE .. SEARCH; constraints must all hold.
+
+    ``query`` keeps the constraints as they were written, so that an answer repeats a granular scope verbatim.
+    """
+
+    prefix: Prefix
+    type: str
+    letters: int
+    constraints: tuple[tuple[str, str], ...] = ()
+    query: str = field(default="", compare=False)
+
+
+Scope = ClinicalScope | SpecialScope
+
+
+def letters_of(mask: int) -> str:
+    """Write a mask as letters in their order."""
+    return "".join(letter for n, letter in enumerate(LETTERS) if mask >> n & 1)
+
+
+def mask_of(letters: str) -> int | None:
+    """Read letters as a mask; None if one is unknown, doubled or out of order."""
+    mask = last = 0
+    for letter in letters:
+        bit = 1 << LETTERS.find(letter) if letter in LETTERS else 0
+        if bit <= last:
+            return None
+        mask, last = mask | bit, bit
+    return mask or None
+
+
+def parse_scope(text: str) -> Scope | ScopeError:
+    """Read one scope.
+
+    Source: SMART App Launch 2.2, scopes-and-launch-context#fhir-resource-scope-syntax, #scopes-for-requesting-fhir-resources (v1).
+    """
+    if len(text) > SCOPE_TEXT_BOUND:
+        return ScopeError.TOO_LONG
+    if not _TOKEN.fullmatch(text):
+        return ScopeError.CHARACTERS
+    if text in SPECIAL:
+        return SpecialScope(text)
+    if not text.startswith(("patient/", "user/", "system/")):
+        return ScopeError.UNKNOWN
+    match = _CLINICAL.fullmatch(text)
+    if match is None:
+        return ScopeError.MALFORMED
+    prefix, resource_type = Prefix(match["prefix"]), match["type"]
+    old = _V1.get(match["access"])
+    if old is not None:
+        return (
+            ScopeError.CONSTRAINT if match["query"] is not None else ClinicalScope(prefix, resource_type, old)
+        )
+    mask = mask_of(match["access"])
+    if mask is None:
+        return ScopeError.LETTERS
+    query = match["query"]
+    if query is None:
+        return ClinicalScope(prefix, resource_type, mask)
+    constraints = _parse_constraints(query)
+    if constraints is None or resource_type == ANY_TYPE:
+        return ScopeError.CONSTRAINT
+    return ClinicalScope(prefix, resource_type, mask, constraints, query)
+
+
+def _parse_constraints(query: str) -> tuple[tuple[str, str], ...] | None:
+    found: list[tuple[str, str]] = []
+    for part in query.split("&"):
+        name, equals, raw = part.partition("=")
+        value = unquote(raw, errors="strict") if _decodes(raw) else ""
+        if not equals or not value or not _PARAMETER.fullmatch(name) or not value.isprintable():
+            return None
+        found.append((name, value))
+    return tuple(found) if len(found) <= CONSTRAINTS_BOUND else None
+
+
+def _decodes(raw: str) -> bool:
+    if re.search(r"%(?![0-9A-Fa-f]{2})", raw):
+        return False
+    try:
+        unquote(raw, errors="strict")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def render(scope: Scope) -> str:
+    """Write a scope in v2 form, constraints as they were first written."""
+    if isinstance(scope, SpecialScope):
+        return scope.name
+    text = f"{scope.prefix}/{scope.type}.{letters_of(scope.letters)}"
+    if not scope.constraints:
+        return text
+    return f"{text}?{scope.query or _query(scope.constraints)}"
+
+
+def _query(constraints: Iterable[tuple[str, str]]) -> str:
+    return "&".join(f"{name}={_escape(value)}" for name, value in constraints)
+
+
+def _escape(value: str) -> str:
+    return "".join(
+        character
+        if _TOKEN.fullmatch(character) and character not in "%&+#"
+        else "".join(f"%{byte:02X}" for byte in character.encode())
+        for character in value
+    )
+
+
+def parse_scopes(text: str) -> tuple[tuple[Scope, ...], tuple[str, ...]] | ScopeError:
+    """Read a space-separated list: the scopes in order without repeats, and the words that are none of ours.
+
+    A clinical scope that does not parse refuses the whole; a foreign word (``profile``) only stays out of the answer,
+    as RFC 6749 section 3.3 allows.
+    """
+    words = list(dict.fromkeys(text.split(" ")))
+    if len(words) > SCOPES_BOUND:
+        return ScopeError.TOO_MANY
+    scopes: dict[Scope, None] = {}
+    foreign: list[str] = []
+    for word in words:
+        if not word:
+            continue
+        parsed = parse_scope(word)
+        if parsed is ScopeError.UNKNOWN:
+            foreign.append(word)
+        elif isinstance(parsed, ScopeError):
+            return parsed
+        else:
+            scopes.setdefault(parsed)
+    return tuple(scopes), tuple(foreign)
+
+
+def known(texts: Iterable[str]) -> tuple[Scope, ...]:
+    """Read stored scope texts, leaving out what does not parse: unknown means no."""
+    parsed = (parse_scope(text) for text in texts)
+    return tuple(scope for scope in parsed if not isinstance(scope, ScopeError))
+
+
+def covers(wider: Scope, narrower: Scope) -> bool:
+    """Tell whether everything that ``narrower`` permits, ``wider`` permits too."""
+    if isinstance(wider, SpecialScope) or isinstance(narrower, SpecialScope):
+        return wider == narrower
+    return (
+        wider.prefix == narrower.prefix
+        and wider.type in {ANY_TYPE, narrower.type}
+        and narrower.letters & ~wider.letters == 0
+        and set(wider.constraints) <= set(narrower.constraints)
+    )
+
+
+def _meet(asked: ClinicalScope, allowed: ClinicalScope) -> ClinicalScope | None:
+    letters = asked.letters & allowed.letters
+    if asked.prefix != allowed.prefix or not letters:
+        return None
+    if asked.type != allowed.type and ANY_TYPE not in {asked.type, allowed.type}:
+        return None
+    resource_type = allowed.type if asked.type == ANY_TYPE else asked.type
+    more = tuple(pair for pair in allowed.constraints if pair not in asked.constraints)
+    constraints = asked.constraints + more
+    query = asked.query if not more else allowed.query if not asked.constraints else ""
+    return ClinicalScope(asked.prefix, resource_type, letters, constraints, query)
+
+
+def _narrow_one(asked: ClinicalScope, allowed: Iterable[ClinicalScope]) -> Iterable[ClinicalScope]:
+    merged: dict[tuple[str, frozenset[tuple[str, str]]], ClinicalScope] = {}
+    for each in allowed:
+        met = _meet(asked, each)
+        if met is None:
+            continue
+        key = met.type, frozenset(met.constraints)
+        before = merged.get(key)
+        letters = met.letters | (before.letters if before else 0)
+        merged[key] = ClinicalScope(met.prefix, met.type, letters, met.constraints, met.query)
+    pieces = list(merged.values())
+    for n, piece in enumerate(pieces):
+        others = pieces[:n] + pieces[n + 1 :]
+        if not any(covers(other, piece) for other in others):
+            yield piece
+
+
+def intersect(asked: Iterable[Scope], allowed: Iterable[Scope]) -> tuple[Scope, ...]:
+    """Give what both sides permit, in the words and order of ``asked`` where it is allowed whole.
+
+    INVARIANT: each scope of the answer is covered by one asked scope and, letter by letter, by allowed ones.
+    """
+    allowed = tuple(allowed)
+    clinical = tuple(scope for scope in allowed if isinstance(scope, ClinicalScope))
+    special = {scope for scope in allowed if isinstance(scope, SpecialScope)}
+    out: dict[Scope, None] = {}
+    for scope in asked:
+        if isinstance(scope, SpecialScope):
+            if scope in special:
+                out.setdefault(scope)
+            continue
+        for piece in _narrow_one(scope, clinical):
+            out.setdefault(piece)
+    return tuple(out)
+
+
+def narrow(asked: Iterable[str], allowed: Iterable[str]) -> tuple[str, ...]:
+    """``intersect`` over scope texts; what does not parse is dropped on either side."""
+    return tuple(render(scope) for scope in intersect(known(asked), known(allowed)))
+
+
+def all_covered(asked: Iterable[str], allowed: Iterable[str]) -> bool:
+    """Tell whether every asked scope text is within the allowed ones, letter by letter (a refresh may never widen)."""
+    within = known(allowed)
+    for text in asked:
+        scope = parse_scope(text)
+        if isinstance(scope, ScopeError) or intersect((scope,), within) != (scope,):
+            return False
+    return True
+
+
+def of_rights(rights: Mapping[str, str], prefix: Prefix) -> tuple[ClinicalScope, ...]:
+    """Write a table type -> letters as scopes of one prefix."""
+    masks = ((resource_type, mask_of(letters)) for resource_type, letters in sorted(rights.items()))
+    return tuple(ClinicalScope(prefix, resource_type, mask) for resource_type, mask in masks if mask)
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledScope:
+    """One clinical scope as the gateway uses it. ``text`` names it in decisions."""
+
+    prefix: Prefix
+    mask: int
+    constraints: tuple[tuple[str, str], ...]
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledScopes:
+    """A token's scopes by resource type. Look up with ``grants`` and ``mask``."""
+
+    by_type: dict[str, tuple[CompiledScope, ...]]
+    any_type: tuple[CompiledScope, ...]
+    special: frozenset[str]
+
+    def grants(self, resource_type: str) -> tuple[CompiledScope, ...]:
+        """Every scope that says something about the type, wildcards included, in the order of the grant."""
+        return self.by_type.get(resource_type, self.any_type)
+
+    def mask(self, resource_type: str) -> int:
+        """Letters that some scope permits on the type, whatever its prefix and constraints."""
+        mask = 0
+        for grant in self.grants(resource_type):
+            mask |= grant.mask
+        return mask
+
+
+@lru_cache(maxsize=COMPILED_BOUND)
+def compile_scopes(texts: tuple[str, ...]) -> CompiledScopes:
+    """Make the decision-time form; texts that do not parse permit nothing."""
+    scopes = known(texts)
+    clinical = [scope for scope in scopes if isinstance(scope, ClinicalScope)]
+    special = frozenset(scope.name for scope in scopes if isinstance(scope, SpecialScope))
+
+    def of_type(*wanted: str) -> tuple[CompiledScope, ...]:
+        return tuple(
+            CompiledScope(scope.prefix, scope.letters, scope.constraints, render(scope))
+            for scope in clinical
+            if scope.type in wanted
+        )
+
+    named = {scope.type for scope in clinical} - {ANY_TYPE}
+    return CompiledScopes({name: of_type(name, ANY_TYPE) for name in named}, of_type(ANY_TYPE), special)
