@@ -1,0 +1,130 @@
+"""OAuth 2.0 as pure values: parameters, error codes, PKCE, redirect addresses.
+
+Source: RFC 6749 (OAuth 2.0), RFC 7636 (PKCE), RFC 9207 (issuer identification), RFC 9700 (security BCP), OpenID Connect Core 1.0.
+"""
+
+import base64
+import hashlib
+import hmac
+import re
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
+
+PARAMETERS_BOUND = 100
+S256 = "S256"
+RESPONSE_TYPE_CODE = "code"
+
+_VERIFIER = re.compile(r"[A-Za-z0-9._~-]{43,128}")
+_CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")
+_PRINTABLE = re.compile(r"[\x20-\x7e]*")
+
+
+class AuthorizeError(StrEnum):
+    """Errors of the authorization endpoint. Source: RFC 6749 section 4.1.2.1; OpenID Connect Core 1.0 section 3.1.2.6."""
+
+    INVALID_REQUEST = "invalid_request"
+    UNAUTHORIZED_CLIENT = "unauthorized_client"
+    ACCESS_DENIED = "access_denied"
+    UNSUPPORTED_RESPONSE_TYPE = "unsupported_response_type"
+    INVALID_SCOPE = "invalid_scope"
+    SERVER_ERROR = "server_error"
+    TEMPORARILY_UNAVAILABLE = "temporarily_unavailable"
+    LOGIN_REQUIRED = "login_required"
+    CONSENT_REQUIRED = "consent_required"
+    INTERACTION_REQUIRED = "interaction_required"
+    REQUEST_NOT_SUPPORTED = "request_not_supported"
+    REQUEST_URI_NOT_SUPPORTED = "request_uri_not_supported"
+
+
+class TokenError(StrEnum):
+    """Errors of the token endpoint. Source: RFC 6749 section 5.2."""
+
+    INVALID_REQUEST = "invalid_request"
+    INVALID_CLIENT = "invalid_client"
+    INVALID_GRANT = "invalid_grant"
+    UNAUTHORIZED_CLIENT = "unauthorized_client"
+    UNSUPPORTED_GRANT_TYPE = "unsupported_grant_type"
+    INVALID_SCOPE = "invalid_scope"
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """Request parameters. A repeated one counts as absent in ``values`` and is named in ``repeated``.
+
+    Source: RFC 6749 section 3.1: parameters must not be included more than once; one without a value is treated as omitted.
+    """
+
+    values: dict[str, str]
+    repeated: frozenset[str]
+
+    def get(self, name: str) -> str:
+        """Give the value, or nothing when it is absent, empty or repeated."""
+        return self.values.get(name, "")
+
+
+def read_parameters(pairs: Iterable[tuple[str, str]]) -> Parameters:
+    """Read decoded pairs of a query string or a form body."""
+    kept = [(name, value) for name, value in pairs if value]
+    counts = Counter(name for name, _ in kept)
+    repeated = frozenset(name for name, count in counts.items() if count > 1)
+    return Parameters({name: value for name, value in kept if name not in repeated}, repeated)
+
+
+def decode_form(text: str) -> list[tuple[str, str]] | None:
+    """Decode ``application/x-www-form-urlencoded`` text; None when it is not UTF-8 or holds too many parameters."""
+    try:
+        return parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=PARAMETERS_BOUND)
+    except ValueError:
+        return None
+
+
+def printable(text: str) -> bool:
+    """Tell whether text keeps to the characters that RFC 6749 appendix A allows in ``state`` and its like."""
+    return _PRINTABLE.fullmatch(text) is not None
+
+
+def challenge_well_formed(challenge: str) -> bool:
+    """Tell whether a text can be an S256 challenge: 32 bytes in base64url. Source: RFC 7636 section 4.2."""
+    if not _CHALLENGE.fullmatch(challenge):
+        return False
+    raw = base64.urlsafe_b64decode(challenge + "=")
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode() == challenge
+
+
+def verifier_well_formed(verifier: str) -> bool:
+    """Tell whether a text can be a code verifier. Source: RFC 7636 section 4.1."""
+    return _VERIFIER.fullmatch(verifier) is not None
+
+
+def s256(verifier: str) -> str:
+    """Make the challenge of a verifier. Source: RFC 7636 section 4.2."""
+    return base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
+
+
+def verifier_matches(verifier: str, challenge: str) -> bool:
+    """Tell whether a presented verifier is the one behind the challenge. Source: RFC 7636 section 4.6."""
+    return verifier_well_formed(verifier) and hmac.compare_digest(s256(verifier), challenge)
+
+
+def with_parameters(uri: str, parameters: Iterable[tuple[str, str]]) -> str:
+    """Add parameters to an address, keeping the query it has. Source: RFC 6749 sections 3.1.2 and 4.1.2."""
+    added = urlencode(list(parameters), quote_via=quote, safe="")
+    return f"{uri}{'&' if '?' in uri else '?'}{added}"
+
+
+def form_action_source(uri: str) -> str:
+    """Name the CSP source that lets a form's answer go to this redirect URI: its origin, or its private-use scheme."""
+    parts = urlsplit(uri)
+    return f"{parts.scheme}://{parts.netloc}" if parts.netloc else f"{parts.scheme}:"
+
+
+def proves_client(uri: str) -> bool:
+    """Tell whether only its owner can receive at the redirect URI: https on a host that is not this machine.
+
+    Source: RFC 8252 sections 8.6 and 8.1; RFC 9700 section 4.14: others can impersonate a client at loopback and private-scheme addresses.
+    """
+    parts = urlsplit(uri)
+    return parts.scheme == "https" and parts.hostname not in {"localhost", "127.0.0.1", "::1"}

@@ -1,0 +1,117 @@
+"""Launch parameters: what a token response may tell of a launch.
+
+Source: SMART App Launch 2.2, scopes-and-launch-context#launch-context-arrives-with-your-access_token and #fhircontext-exp.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from hilum.standards.smart.scopes import ClinicalScope, Scope, SpecialScope, covers
+
+CONTEXT_ENTRIES_BOUND = 20
+ROLE_LAUNCH = "launch"
+SENT_CONTEXT = frozenset(
+    {"patient", "encounter", "fhirContext", "intent", "need_patient_banner", "smart_style_url"}
+)
+"""Parameters of a token response. Sent by an app they change nothing (C31)."""
+
+_REFERENCE = re.compile(r"([A-Z][A-Za-z]{1,63})/([A-Za-z0-9.-]{1,64})")
+_CANONICAL = re.compile(r"https?://[^\s#]+")
+_TYPE = re.compile(r"[A-Z][A-Za-z]{1,63}")
+_MEMBERS = frozenset({"reference", "canonical", "identifier", "type", "role"})
+
+
+def fhir_context_fault(entry: Mapping[str, Any]) -> str:
+    """Say what is wrong with one ``fhirContext`` entry; empty when nothing is.
+
+    Source: SMART App Launch 2.2, scopes-and-launch-context#fhircontext-exp: at least one of reference, canonical and identifier;
+    no Patient or Encounter unless in a role other than ``launch``; a role is never empty.
+    """
+    if unknown := sorted(set(entry) - _MEMBERS):
+        return f"unknown member {unknown[0]}"
+    if not any(name in entry for name in ("reference", "canonical", "identifier")):
+        return "one of reference, canonical and identifier is needed"
+    resource_type = entry.get("type")
+    if resource_type is not None and not (isinstance(resource_type, str) and _TYPE.fullmatch(resource_type)):
+        return "type is not a resource type"
+    role = entry.get("role")
+    if role is not None and not (isinstance(role, str) and role):
+        return "role is empty"
+    reference, found = entry.get("reference"), None
+    if reference is not None:
+        found = _REFERENCE.fullmatch(reference) if isinstance(reference, str) else None
+        if found is None:
+            return "reference is not relative"
+        if resource_type not in {None, found[1]}:
+            return "type contradicts reference"
+    canonical = entry.get("canonical")
+    if canonical is not None and not (isinstance(canonical, str) and _CANONICAL.fullmatch(canonical)):
+        return "canonical is not a URL"
+    identifier = entry.get("identifier")
+    if identifier is not None and not (isinstance(identifier, Mapping) and identifier):
+        return "identifier is not an Identifier"
+    named = found[1] if found else resource_type
+    if named in {"Patient", "Encounter"} and role in {None, ROLE_LAUNCH}:
+        return f"{named} needs a role other than launch"
+    return ""
+
+
+def readable_context(
+    entries: Iterable[Mapping[str, Any]], granted: Iterable[Scope]
+) -> tuple[dict[str, Any], ...]:
+    """Keep the entries that are well-formed and name a type that some granted scope can read (C33)."""
+    scopes = [scope for scope in granted if isinstance(scope, ClinicalScope)]
+    return tuple(
+        dict(entry)
+        for entry in list(entries)[:CONTEXT_ENTRIES_BOUND]
+        if not fhir_context_fault(entry) and _readable(entry, scopes)
+    )
+
+
+def _readable(entry: Mapping[str, Any], scopes: list[ClinicalScope]) -> bool:
+    reference = entry.get("reference")
+    resource_type = reference.split("/")[0] if reference else entry.get("type")
+    if resource_type is None:
+        return False
+    wanted = (ClinicalScope(scope.prefix, resource_type, 1 << 1, scope.constraints) for scope in scopes)
+    return any(covers(scope, want) for scope, want in zip(scopes, wanted, strict=True))
+
+
+def context_asked(scopes: Iterable[Scope]) -> tuple[bool, bool]:
+    """Tell whether a patient and whether an encounter is asked for by a standalone launch.
+
+    Source: SMART App Launch 2.2, scopes-and-launch-context#requesting-context-with-scopes.
+    """
+    names = {scope.name for scope in scopes if isinstance(scope, SpecialScope)}
+    return "launch/patient" in names or "launch/encounter" in names, "launch/encounter" in names
+
+
+def needs_patient(scopes: Iterable[Scope]) -> bool:
+    """Tell whether a scope is about one patient, so that it means nothing without one (C34)."""
+    return any(isinstance(scope, ClinicalScope) and scope.prefix == "patient" for scope in scopes)
+
+
+def response_parameters(
+    *,
+    ehr_launch: bool,
+    intent: str,
+    need_patient_banner: bool,
+    style_url: str,
+    fhir_context: Iterable[Mapping[str, Any]],
+    granted: Iterable[Scope],
+) -> dict[str, object]:
+    """List the members of a token response beside patient and encounter (C32).
+
+    ``fhirContext`` is told only when the launch has readable entries; intent, banner and style only for an EHR launch.
+    """
+    if not ehr_launch:
+        return {}
+    told: dict[str, object] = {"need_patient_banner": need_patient_banner}
+    if style_url:
+        told["smart_style_url"] = style_url
+    if intent:
+        told["intent"] = intent
+    if entries := readable_context(fhir_context, granted):
+        told["fhirContext"] = list(entries)
+    return told
