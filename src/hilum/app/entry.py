@@ -1,0 +1,20 @@
+"""What the server loads in each worker: settings from the environment, then one ASGI callable."""
+
+import os
+
+from hilum.app import platform as composition
+from hilum.app.asgi import App
+from hilum.infra import logs, settings
+from hilum.infra.system import SystemClock, SystemIds
+
+
+def platform() -> App:
+    """Build the platform of one worker."""
+    logs.configure()
+    return composition.build(settings.read(os.environ), SystemClock(), SystemIds()).door
+
+
+def sandbox() -> App:
+    """Build the sandbox site."""
+    logs.configure()
+    return composition.build_sandbox(settings.read(os.environ), SystemClock(), SystemIds())

@@ -1,0 +1,79 @@
+"""The processes of ``hilum serve``: N web workers, one jobs process, and in a sandbox the sandbox site on its own origin."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from granian import Granian
+from granian.constants import Interfaces, Loops
+
+from hilum.infra import logs
+from hilum.infra.settings import Settings
+
+STOP_TIMEOUT_S = 10
+BACKPRESSURE = 512
+PARTS = ("platform", "sandbox", "jobs")
+_log = logs.get("app")
+
+
+@dataclass
+class Supervisor:
+    """Starts the parts, ends them together, and fails when one of them ends by itself."""
+
+    settings: Settings
+    children: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    stopping: bool = False
+
+    def run(self) -> int:
+        """Run until a signal or until a part ends. Returns the exit code."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_signal)
+        parts = [part for part in PARTS if part != "sandbox" or self.settings.is_sandbox]
+        for part in parts:
+            command = [sys.executable, "-m", "hilum.cli.main", "serve", "--part", part]
+            self.children[part] = subprocess.Popen(command, env=os.environ | {"PYTHONUNBUFFERED": "1"})
+        failed = ""
+        while not self.stopping and not failed:
+            failed = next((part for part, child in self.children.items() if child.poll() is not None), "")
+            time.sleep(0.1)
+        if failed:
+            _log.error("app.part.ended", part=failed, code=self.children[failed].returncode)
+        self._stop()
+        return 1 if failed else 0
+
+    def _on_signal(self, _number: int, _frame: object) -> None:
+        self.stopping = True
+
+    def _stop(self) -> None:
+        for child in self.children.values():
+            if child.poll() is None:
+                child.terminate()
+        for child in self.children.values():
+            try:
+                child.wait(STOP_TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                child.kill()
+
+
+def run_web(target: str, listen: str, workers: int) -> None:
+    """Serve the ASGI factory ``target`` on ``listen`` in this process's workers, until told to stop."""
+    parts = urlsplit(f"//{listen}")
+    host = parts.hostname or "127.0.0.1"
+    Granian(
+        target,
+        address="127.0.0.1" if host == "localhost" else host,
+        port=parts.port or 8000,
+        interface=Interfaces.ASGI,
+        workers=workers,
+        loop=Loops.uvloop,
+        websockets=False,
+        backpressure=BACKPRESSURE,
+        log_level="warning",  # type: ignore[arg-type]
+        factory=True,
+        workers_kill_timeout=STOP_TIMEOUT_S,
+        process_name="hilum",
+    ).serve()

@@ -1,0 +1,61 @@
+"""What the host commands share: settings, the database and who acts."""
+
+import getpass
+import os
+from collections.abc import Callable
+from typing import TypeVar
+
+from hilum.cli.output import refuse
+from hilum.infra import settings
+from hilum.infra.context import Context, Trace
+from hilum.infra.db import Database
+from hilum.infra.edge import Edge
+from hilum.infra.system import SystemClock, SystemIds
+from hilum.kernel.actor import Actor, ActorKind
+from hilum.kernel.errors import HilumError, Invalid
+from hilum.keys import live as keys
+
+T = TypeVar("T")
+
+
+def read_settings() -> settings.Settings:
+    """Read the settings, or refuse with what is wrong with each."""
+    try:
+        return settings.read(os.environ)
+    except Invalid as error:
+        refuse(error)
+
+
+def actor() -> Actor:
+    """Name the one who has the shell."""
+    return Actor(ActorKind.HOST, getpass.getuser(), roles=frozenset({"platform_admin"}))
+
+
+def open_edge(found: settings.Settings) -> Edge:
+    """Open the control plane for one host command. The caller closes it."""
+    keys.install(keys.Vault(found.secret_key))
+    return Edge.create(
+        Database(found.database_url), SystemClock(), SystemIds(), f"host-{os.uname().nodename}-{os.getpid()}"
+    )
+
+
+def write(verb: Callable[[Context], T]) -> T:
+    """Run one verb as ``host:<user>`` in a writing transaction."""
+    return _run(verb, writing=True)
+
+
+def read(verb: Callable[[Context], T]) -> T:
+    """Run one verb as ``host:<user>`` in a reading transaction."""
+    return _run(verb, writing=False)
+
+
+def _run(verb: Callable[[Context], T], *, writing: bool) -> T:
+    edge = open_edge(read_settings())
+    trace = Trace(edge.ids.new("req"), source="host")
+    try:
+        run = edge.write_now if writing else edge.read_now
+        return run(verb, actor=actor(), trace=trace)
+    except HilumError as error:
+        refuse(error)
+    finally:
+        edge.close()

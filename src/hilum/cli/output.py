@@ -1,0 +1,53 @@
+"""How the command line says things: tables for people, JSON for scripts, one sentence for a refusal."""
+
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+import click
+import orjson
+
+from hilum.kernel.errors import HilumError, Invalid
+
+REFUSED, MISUSED = 1, 2
+COLUMN_BOUND = 60
+
+
+def as_json(value: Any) -> None:
+    """Print one JSON document."""
+    sys.stdout.write(
+        orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS, default=str).decode() + "\n"
+    )
+
+
+def table(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> None:
+    """Print ``rows`` as aligned columns, or say that there are none."""
+    if not rows:
+        click.echo("none")
+        return
+    cells = [[_cell(row.get(column)) for column in columns] for row in rows]
+    widths = [max(len(column), *(len(line[at]) for line in cells)) for at, column in enumerate(columns)]
+    click.secho(
+        "  ".join(column.ljust(width) for column, width in zip(columns, widths, strict=True)).rstrip(),
+        bold=True,
+    )
+    for line in cells:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, list | tuple | set | frozenset):
+        value = " ".join(str(each) for each in value)
+    text = str(value)
+    return text if len(text) <= COLUMN_BOUND else text[: COLUMN_BOUND - 1] + "…"
+
+
+def refuse(error: HilumError) -> NoReturn:
+    """Say why not, and what to do next where that is known; exit 1."""
+    click.secho(f"refused: {error.detail or error.code} ({error.code})", fg="red", err=True)
+    if isinstance(error, Invalid):
+        for name, fault in sorted(error.fields.items()):
+            click.echo(f"  {name}: {fault}", err=True)
+    raise SystemExit(REFUSED)

@@ -1,0 +1,120 @@
+"""``hilum sandbox``: three hospitals that do not exist, on this machine."""
+
+import os
+import secrets
+import sys
+from pathlib import Path
+
+import click
+
+from hilum.cli import host
+from hilum.cli.output import refuse
+from hilum.infra.settings import Settings
+from hilum.kernel.errors import HilumError
+
+
+@click.group()
+def sandbox() -> None:
+    """Seed and serve the synthetic hospitals."""
+
+
+@sandbox.command()
+@click.option(
+    "--port",
+    default=lambda: int(os.environ.get("PORT", "8000")),
+    show_default="8000",
+    help="Port of the platform.",
+)
+@click.option(
+    "--sandbox-port",
+    default=lambda: int(os.environ.get("SANDBOX_PORT", "8001")),
+    show_default="8001",
+    help="Port of the sandbox site.",
+)
+def run(port: int, sandbox_port: int) -> None:
+    r"""Set everything up, seed once, and serve until Ctrl-C.
+
+    \b
+    Examples:
+      hilum sandbox run
+      hilum sandbox run --port 9000 --sandbox-port 9001
+    """
+    _defaults(port, sandbox_port)
+    found = host.read_settings()
+    prepare(found)
+    click.echo()
+    click.secho("Hilum is running. Everyone in it is synthetic.", bold=True)
+    click.echo(f"  Launch an app from a chart   {found.sandbox_url}/sandbox")
+    click.echo(f"  The platform                 {found.base_url}/")
+    click.echo(f"  Accounts, clients, secrets   {found.sandbox_url}/sandbox/card.json")
+    click.echo("  Stop with Ctrl-C. `make clean` removes the data.")
+    sys.stdout.flush()
+    from hilum.app.serve import Supervisor
+
+    raise SystemExit(Supervisor(found).run())
+
+
+@sandbox.command()
+@click.option(
+    "--port",
+    default=lambda: int(os.environ.get("PORT", "8000")),
+    show_default="8000",
+    help="Port of the platform.",
+)
+@click.option(
+    "--sandbox-port",
+    default=lambda: int(os.environ.get("SANDBOX_PORT", "8001")),
+    show_default="8001",
+    help="Port of the sandbox site.",
+)
+def seed(port: int, sandbox_port: int) -> None:
+    r"""Migrate and seed without serving. Safe to repeat.
+
+    \b
+    Example:
+      hilum sandbox seed
+    """
+    _defaults(port, sandbox_port)
+    prepare(host.read_settings())
+
+
+def prepare(found: Settings) -> None:
+    """Migrate, then carry out the sandbox's plan where it has not been carried out."""
+    from hilum.app import seed as plan
+    from hilum.infra.migrations.run import migrate
+
+    if not found.is_sandbox:
+        click.secho(
+            "refused: HILUM_MODE is not sandbox; synthetic hospitals are never put into a production platform",
+            fg="red",
+            err=True,
+        )
+        raise SystemExit(1)
+    found.data_dir.mkdir(parents=True, exist_ok=True)
+    migrate(found.database_url)
+    try:
+        with click.progressbar(
+            length=100, label="synthetic hospitals", show_eta=False, file=sys.stderr
+        ) as bar:
+            plan.carry_out(found, progress=lambda share: bar.update(max(0, int(share * 100) - bar.pos)))
+    except HilumError as error:
+        refuse(error)
+
+
+def _defaults(port: int, sandbox_port: int) -> None:
+    data = Path(os.environ.setdefault("HILUM_DATA_DIR", ".hilum"))
+    os.environ.setdefault("HILUM_MODE", "sandbox")
+    os.environ.setdefault("HILUM_BASE_URL", f"http://127.0.0.1:{port}")
+    os.environ.setdefault("HILUM_SANDBOX_URL", f"http://localhost:{sandbox_port}")
+    os.environ.setdefault("HILUM_DATABASE_URL", f"sqlite:///{data}/hilum.db")
+    if not os.environ.get("HILUM_SECRET_KEY"):
+        os.environ["HILUM_SECRET_KEY"] = _secret_key(data)
+
+
+def _secret_key(data: Path) -> str:
+    path = data / "secret-key"
+    data.mkdir(parents=True, exist_ok=True)
+    if not path.exists():
+        path.touch(mode=0o600)
+        path.write_text(secrets.token_urlsafe(48), encoding="utf-8")
+    return path.read_text(encoding="utf-8").strip()
