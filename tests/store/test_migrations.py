@@ -1,0 +1,45 @@
+"""The migrations and the tables that rooms declare are the same thing, on each backend."""
+
+import importlib
+import importlib.util
+import pkgutil
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+
+import hilum
+from hilum.infra.db import Database, metadata
+from hilum.infra.migrations.run import downgrade, is_current, migrate
+
+
+def declared() -> None:
+    for room in pkgutil.iter_modules(hilum.__path__):
+        if importlib.util.find_spec(f"hilum.{room.name}.store"):
+            importlib.import_module(f"hilum.{room.name}.store")
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest) -> str:
+    return str(request.getfixturevalue("sqlite_url" if request.param == "sqlite" else "postgres_url"))
+
+
+def test_a_migrated_database_has_exactly_the_tables_that_rooms_declare(url: str) -> None:
+    declared()
+    database = Database(url)
+
+    differences = database.read(lambda tx: compare_metadata(MigrationContext.configure(tx), metadata))
+    current = database.read(is_current)
+    database.dispose()
+
+    assert differences == []
+    assert current
+
+
+def test_migrations_go_down_and_up_again(sqlite_url: str) -> None:
+    downgrade(sqlite_url)
+    migrate(sqlite_url)
+
+    database = Database(sqlite_url)
+    assert database.read(is_current)
+    database.dispose()

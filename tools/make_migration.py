@@ -1,0 +1,36 @@
+"""Write the next migration from the difference between the tables that rooms declare and a freshly migrated database.
+
+Usage: python -m tools.make_migration "add something"
+"""
+
+import importlib
+import importlib.util
+import pkgutil
+import sys
+import tempfile
+
+from alembic import command
+
+import hilum
+from hilum.infra.db import Database, metadata
+from hilum.infra.migrations.run import configuration, migrate
+
+
+def main() -> None:
+    for room in pkgutil.iter_modules(hilum.__path__):
+        if importlib.util.find_spec(f"hilum.{room.name}.store"):
+            importlib.import_module(f"hilum.{room.name}.store")
+    with tempfile.TemporaryDirectory() as folder:
+        url = f"sqlite:///{folder}/hilum.db"
+        migrate(url)
+        database = Database(url)
+        config = configuration()
+        with database.engine.connect() as tx:
+            config.attributes["connection"] = tx
+            command.revision(config, message=sys.argv[1], autogenerate=True, rev_id=sys.argv[2] if len(sys.argv) > 2 else None)
+        database.dispose()
+    print(f"{len(metadata.tables)} tables declared")
+
+
+if __name__ == "__main__":
+    main()
