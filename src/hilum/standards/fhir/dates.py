@@ -1,0 +1,152 @@
+"""Dates, times and periods as ranges of microseconds, and how search compares them.
+
+A date without a time zone is read in UTC. A range is ``[low, high)``; an open side is OPEN_LOW or OPEN_HIGH.
+"""
+
+import re
+from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+SECOND = 1_000_000
+DAY = 86_400 * SECOND
+OPEN_LOW, OPEN_HIGH = -(2**62), 2**62
+_EPOCH_DAY = date(1970, 1, 1).toordinal()
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_PATTERN = re.compile(
+    r"(?P<year>[0-9]{4})(?:-(?P<month>0[1-9]|1[0-2])(?:-(?P<day>0[1-9]|[12][0-9]|3[01])"
+    r"(?:T(?P<hour>[01][0-9]|2[0-3]):(?P<minute>[0-5][0-9])"
+    r"(?::(?P<second>[0-5][0-9]|60)(?:\.(?P<fraction>[0-9]{1,9}))?)?"
+    r"(?P<zone>Z|[+-](?:0[0-9]|1[0-3]):[0-5][0-9]|[+-]14:00)?)?)?)?"
+)
+
+
+class Range(NamedTuple):
+    """Microseconds since 1970, from ``low`` up to, but without, ``high``."""
+
+    low: int
+    high: int
+
+
+@lru_cache(maxsize=65_536)
+def parse_range(text: str) -> Range | None:
+    """Read a date, dateTime or instant of any precision as the range it covers; None if it is none.
+
+    Source: FHIR R4 datatypes.html#dateTime, search.html#date
+    """
+    match = _PATTERN.fullmatch(text)
+    if match is None or match["year"] == "0000":
+        return None
+    year, month, day = int(match["year"]), int(match["month"] or 1), int(match["day"] or 1)
+    try:
+        start = (date(year, month, day).toordinal() - _EPOCH_DAY) * DAY
+    except ValueError:
+        return None
+    if match["hour"] is None:
+        return Range(start, start + _days_covered(match, year, month) * DAY)
+    start += (int(match["hour"]) * 3600 + int(match["minute"]) * 60) * SECOND - _offset(match["zone"])
+    if match["second"] is None:
+        return Range(start, start + 60 * SECOND)
+    start += int(match["second"]) * SECOND
+    fraction = match["fraction"]
+    if fraction is None:
+        return Range(start, start + SECOND)
+    digits = fraction[:6]
+    start += int(digits.ljust(6, "0"))
+    return Range(start, start + 10 ** (6 - len(digits)))
+
+
+def _days_covered(match: re.Match[str], year: int, month: int) -> int:
+    if match["day"] is not None:
+        return 1
+    leap = year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
+    if match["month"] is None:
+        return 366 if leap else 365
+    return (31, 29 if leap else 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)[month - 1]
+
+
+def _offset(zone: str | None) -> int:
+    if zone is None or zone == "Z":
+        return 0
+    minutes = int(zone[1:3]) * 60 + int(zone[4:6])
+    return (minutes if zone[0] == "+" else -minutes) * 60 * SECOND
+
+
+def period_range(period: dict[str, Any]) -> Range | None:
+    """Read a Period; a missing side is open."""
+    start, end = parse_range(str(period.get("start", ""))), parse_range(str(period.get("end", "")))
+    if start is None and end is None:
+        return None
+    return Range(start.low if start else OPEN_LOW, end.high if end else OPEN_HIGH)
+
+
+def timing_range(timing: dict[str, Any]) -> Range | None:
+    """Read the outer limits of a Timing: its events and the bounds of its repetition."""
+    ranges = [r for r in map(parse_range, map(str, timing.get("event", ()))) if r]
+    bounds = timing.get("repeat", {}).get("boundsPeriod")
+    limits = period_range(bounds) if isinstance(bounds, dict) else None
+    ranges += [limits] if limits else []
+    if not ranges:
+        return None
+    return Range(min(r.low for r in ranges), max(r.high for r in ranges))
+
+
+def element_range(type_name: str, value: Any) -> Range | None:
+    """Read an element of one of the types that date searches look at."""
+    match type_name:
+        case "date" | "dateTime" | "instant":
+            return parse_range(value) if isinstance(value, str) else None
+        case "Period":
+            return period_range(value)
+        case "Timing":
+            return timing_range(value)
+        case _:
+            return None
+
+
+def to_microseconds(moment: datetime) -> int:
+    return (moment - _EPOCH) // _MICROSECOND
+
+
+def render_instant(microseconds: int) -> str:
+    """Write a moment as a FHIR instant in milliseconds, in UTC."""
+    moment = _EPOCH + timedelta(microseconds=microseconds)
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+
+
+def matches(prefix: str, asked: Range, target: Range, *, now: int = 0) -> bool:
+    """Compare a range of a resource with an asked one.
+
+    ``ap`` widens what is asked by a tenth of its distance from ``now``.
+    Source: FHIR R4 search.html#prefix
+    """
+    within = asked.low <= target.low and target.high <= asked.high
+    match prefix:
+        case "eq":
+            return within
+        case "ne":
+            return not within
+        case "gt":
+            return target.high > asked.high
+        case "lt":
+            return target.low < asked.low
+        case "ge":
+            return target.high > asked.high or within
+        case "le":
+            return target.low < asked.low or within
+        case "sa":
+            return target.low >= asked.high
+        case "eb":
+            return target.high <= asked.low
+        case "ap":
+            wide = widen(asked, now)
+            return target.low < wide.high and target.high > wide.low
+        case _:
+            raise ValueError(prefix)
+
+
+def widen(asked: Range, now: int) -> Range:
+    """Widen a range by a tenth of its distance from now, on both sides."""
+    slack = max(abs(now - asked.low), abs(now - asked.high)) // 10
+    return Range(asked.low - slack, asked.high + slack)

@@ -1,0 +1,245 @@
+"""Compile the expressions of R4's search parameters to closures over parsed JSON.
+
+R4's 1,700 expressions use twelve forms of FHIRPath: paths, ``as`` (infix and called), ``ofType``, ``where(k='v')``,
+``where(resolve() is T)``, ``where(hasExtension('u'))``, ``extension('u')``, ``[n]``, ``a.exists() and a != false``,
+parentheses and unions. Types are settled while compiling, so that running is dictionary look-ups only.
+
+Source: FHIR R4 search.html#expression, fhirpath.html
+"""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+from hilum.standards.fhir.definitions import Element, ElementType, elements, json_keys, value_set
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """What stands at the end of a path: its type and, for a code bound to one code system, that system."""
+
+    type: str
+    system: str = ""
+
+
+Selected = list[tuple[Leaf, Any]]
+Selector = Callable[[dict[str, Any]], Selected]
+Filter = Callable[[list[Any]], list[Any]]
+
+
+class UnsupportedExpression(ValueError):
+    """The expression uses a form that R4's search parameters do not use."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Route:
+    """One way through JSON; each step is a key and what to keep of the values under it."""
+
+    type: str
+    steps: tuple[tuple[str, Filter | None], ...] = ()
+    system: str = ""
+
+
+_SEGMENT = re.compile(r"(\w+)(\((?:[^()']|'[^']*'|\((?:[^()']|'[^']*')*\))*\))?(?:\[(\d+)\])?(?:\.|$)")
+_INFIX_AS = re.compile(r"\(?([\w.]+) as (\w+)\)?((?:\.\w+)*)")
+_TRUTH = re.compile(r"([\w.]+)\.exists\(\) and \1 != false")
+_IS_TYPE = re.compile(r"resolve\(\) is (\w+)")
+_EQUALS = re.compile(r"(\w+)\s*=\s*'([^']*)'")
+_HAS_EXTENSION = re.compile(r"hasExtension\('([^']*)'\)")
+
+
+@lru_cache(maxsize=8192)
+def compile_expression(expression: str, type_name: str) -> Selector:
+    """Make the function that selects from a value of ``type_name`` what ``expression`` names.
+
+    Parts of a union that speak of other resource types select nothing. Raises UnsupportedExpression.
+    """
+    selectors: list[Callable[[dict[str, Any], Selected], None]] = []
+    for part in _split_union(expression):
+        truth = _TRUTH.fullmatch(part)
+        if truth:
+            selectors.append(_truth_selector(list(_follow(truth.group(1), type_name))))
+        else:
+            selectors.extend(_route_selector(route) for route in _follow(_called_as(part), type_name))
+
+    def select(value: dict[str, Any]) -> Selected:
+        found: Selected = []
+        for selector in selectors:
+            selector(value, found)
+        return found
+
+    return select
+
+
+def _split_union(expression: str) -> list[str]:
+    parts, depth, quoted, start = [], 0, False, 0
+    for index, char in enumerate(expression):
+        if char == "'":
+            quoted = not quoted
+        elif not quoted:
+            depth += (char == "(") - (char == ")")
+            if char == "|" and depth == 0:
+                parts.append(expression[start:index].strip())
+                start = index + 1
+    return [*parts, expression[start:].strip()]
+
+
+def _called_as(part: str) -> str:
+    """Write ``(a.b as T).c`` as ``a.b.as(T).c``."""
+    infix = _INFIX_AS.fullmatch(part)
+    return f"{infix.group(1)}.as({infix.group(2)}){infix.group(3)}" if infix else part
+
+
+def _follow(path: str, type_name: str) -> Iterator[_Route]:
+    routes = [_Route(type_name)]
+    position = 0
+    while position < len(path):
+        match = _SEGMENT.match(path, position)
+        if match is None:
+            raise UnsupportedExpression(path)
+        name, call, index = match.groups()
+        if position == 0 and name[0].isupper():
+            if name not in {type_name, "Resource", "DomainResource"}:
+                return
+        elif call is None:
+            routes = [step for route in routes for step in _step(route, name)]
+        else:
+            routes = _apply(routes, name, call[1:-1])
+        if index is not None:
+            routes = [_keep(route, _nth(int(index))) for route in routes]
+        position = match.end()
+    for route in routes:
+        if route.type == "Extension":
+            yield from _step(route, "value")
+        else:
+            yield route
+
+
+def _step(route: _Route, name: str) -> Iterator[_Route]:
+    known = elements(route.type)
+    if name in {"extension", "id"} and name not in known:
+        kind = ElementType(name, "Extension" if name == "extension" else "id")
+        yield _extend(route, Element(name, (kind,)), kind)
+        return
+    element = known.get(name)
+    if element is not None:
+        for kind in element.types:
+            yield _extend(route, element, kind)
+        return
+    chosen = json_keys(route.type).get(name)
+    if chosen is not None:
+        yield from (_extend(route, chosen, kind) for kind in chosen.types if kind.key == name)
+
+
+def _extend(route: _Route, element: Element, kind: ElementType) -> _Route:
+    system = ""
+    if element.binding and kind.name == "code":
+        systems = list(value_set(element.binding))
+        system = systems[0] if len(systems) == 1 else ""
+    return _Route(kind.name, (*route.steps, (kind.key, None)), system)
+
+
+def _apply(routes: list[_Route], name: str, argument: str) -> list[_Route]:
+    match name:
+        case "as" | "ofType":
+            return [route for route in routes if route.type.lower() == argument.lower()]
+        case "extension":
+            wanted = _matching("url", argument.strip("'"))
+            return [_keep(step, wanted) for route in routes for step in _step(route, "extension")]
+        case "where":
+            kept = _condition(argument)
+            return [_keep(route, kept) for route in routes]
+        case _:
+            raise UnsupportedExpression(f"{name}({argument})")
+
+
+def _condition(argument: str) -> Filter:
+    if is_type := _IS_TYPE.fullmatch(argument):
+        return _referring_to(is_type.group(1))
+    if equals := _EQUALS.fullmatch(argument):
+        return _matching(equals.group(1), equals.group(2))
+    if extension := _HAS_EXTENSION.fullmatch(argument):
+        return _extended_by(extension.group(1))
+    raise UnsupportedExpression(f"where({argument})")
+
+
+def _keep(route: _Route, kept: Filter) -> _Route:
+    key, before = route.steps[-1]
+    both = kept if before is None else _one_after_the_other(before, kept)
+    return replace(route, steps=(*route.steps[:-1], (key, both)))
+
+
+def _one_after_the_other(first: Filter, second: Filter) -> Filter:
+    return lambda values: second(first(values))
+
+
+def _matching(key: str, value: str) -> Filter:
+    return lambda values: [v for v in values if isinstance(v, dict) and v.get(key) == value]
+
+
+def _extended_by(url: str) -> Filter:
+    def keep(values: list[Any]) -> list[Any]:
+        return [v for v in values if any(e.get("url") == url for e in v.get("extension", ()))]
+
+    return keep
+
+
+def _nth(index: int) -> Filter:
+    return lambda values: values[index : index + 1]
+
+
+def _referring_to(type_name: str) -> Filter:
+    segment = re.compile(rf"(?:^|/){re.escape(type_name)}/[^/]+(?:/_history/[^/]+)?$")
+
+    def keep(values: list[Any]) -> list[Any]:
+        return [
+            v
+            for v in values
+            if isinstance(v, dict)
+            and (segment.search(v.get("reference", "")) or (v.get("type") == type_name and "identifier" in v))
+        ]
+
+    return keep
+
+
+def _walk(value: dict[str, Any], steps: Sequence[tuple[str, Filter | None]]) -> list[Any]:
+    nodes: list[Any] = [value]
+    for key, kept in steps:
+        found: list[Any] = []
+        for node in nodes:
+            inner = node.get(key) if type(node) is dict else None
+            if type(inner) is list:
+                found.extend(item for item in inner if item is not None)
+            elif inner is not None:
+                found.append(inner)
+        nodes = kept(found) if kept else found
+        if not nodes:
+            break
+    return nodes
+
+
+def _route_selector(route: _Route) -> Callable[[dict[str, Any], Selected], None]:
+    leaf = Leaf(route.type, route.system)
+    steps = route.steps
+    if not steps:
+        return lambda value, found: found.append((leaf, value))
+    first = steps[0][0]
+
+    def select(value: dict[str, Any], found: Selected) -> None:
+        if first in value:
+            for node in _walk(value, steps):
+                found.append((leaf, node))
+
+    return select
+
+
+def _truth_selector(routes: list[_Route]) -> Callable[[dict[str, Any], Selected], None]:
+    leaf = Leaf("boolean")
+
+    def select(value: dict[str, Any], found: Selected) -> None:
+        nodes = [node for route in routes for node in _walk(value, route.steps)]
+        found.append((leaf, bool(nodes) and nodes[0] is not False))
+
+    return select

@@ -1,0 +1,110 @@
+"""The search parameters of FHIR R4, and those that US Core 6.1.0 adds."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cache
+from types import MappingProxyType
+from typing import Any
+
+from hilum.standards.fhir.definitions import table
+
+
+class Kind(StrEnum):
+    """The type of a search parameter.
+
+    Source: FHIR R4 search.html#ptypes
+    """
+
+    NUMBER = "number"
+    DATE = "date"
+    STRING = "string"
+    TOKEN = "token"
+    REFERENCE = "reference"
+    COMPOSITE = "composite"
+    QUANTITY = "quantity"
+    URI = "uri"
+    SPECIAL = "special"
+
+
+@dataclass(frozen=True, slots=True)
+class Component:
+    """One part of a composite; ``expression`` starts at the element that the composite's own expression selects."""
+
+    kind: Kind
+    expression: str
+
+
+@dataclass(frozen=True, slots=True)
+class SearchParameter:
+    """What can be asked of one resource type under one name."""
+
+    resource_type: str
+    code: str
+    kind: Kind
+    expression: str
+    targets: tuple[str, ...] = ()
+    components: tuple[Component, ...] = ()
+
+
+UNANSWERABLE = frozenset(
+    {
+        ("*", "phonetic"),
+        ("Location", "near"),
+        ("MolecularSequence", "chromosome-variant-coordinate"),
+        ("MolecularSequence", "referenceseqid-variant-coordinate"),
+    }
+)
+"""In the tables, but meaning what an index of values cannot say: phonetic likeness, distance on the globe, and
+composites of elements that do not stand together."""
+
+_CORE = "http://hl7.org/fhir/us/core/StructureDefinition/"
+_ASSERTED = "http://hl7.org/fhir/StructureDefinition/condition-assertedDate"
+US_CORE: tuple[SearchParameter, ...] = (
+    SearchParameter("CareTeam", "role", Kind.TOKEN, "CareTeam.participant.role"),
+    SearchParameter(
+        "Condition", "asserted-date", Kind.DATE, f"Condition.extension('{_ASSERTED}').value.as(dateTime)"
+    ),
+    SearchParameter(
+        "Encounter", "discharge-disposition", Kind.TOKEN, "Encounter.hospitalization.dischargeDisposition"
+    ),
+    SearchParameter("Goal", "description", Kind.TOKEN, "Goal.description"),
+    SearchParameter(
+        "Patient", "race", Kind.TOKEN, f"Patient.extension('{_CORE}us-core-race').extension.value.as(Coding)"
+    ),
+    SearchParameter(
+        "Patient",
+        "ethnicity",
+        Kind.TOKEN,
+        f"Patient.extension('{_CORE}us-core-ethnicity').extension.value.as(Coding)",
+    ),
+    SearchParameter(
+        "Patient",
+        "gender-identity",
+        Kind.TOKEN,
+        f"Patient.extension('{_CORE}us-core-genderIdentity').value.as(CodeableConcept)",
+    ),
+)
+"""Source: US Core 6.1.0, search parameters that R4 does not have."""
+
+
+@cache
+def parameters_of(resource_type: str) -> Mapping[str, SearchParameter]:
+    """List what can be asked of a type, by name, including what can be asked of all types (``_id``, ``_tag``, ...)."""
+    rows: dict[str, list[Any]] = {**table("search_parameters")["Resource"]}
+    rows.update(table("search_parameters").get(resource_type, {}))
+    found = {code: _parse_row(resource_type, code, row) for code, row in rows.items()}
+    found.update({p.code: p for p in US_CORE if p.resource_type == resource_type})
+    for owner, code in UNANSWERABLE:
+        if owner in {"*", resource_type}:
+            found.pop(code, None)
+    return MappingProxyType(dict(sorted(found.items())))
+
+
+def _parse_row(resource_type: str, code: str, row: list[Any]) -> SearchParameter:
+    kind, expression = Kind(row[0]), row[1]
+    extra = row[2] if len(row) > 2 else []
+    if kind is Kind.COMPOSITE:
+        parts = tuple(Component(Kind(part), text) for part, text in extra)
+        return SearchParameter(resource_type, code, kind, expression, components=parts)
+    return SearchParameter(resource_type, code, kind, expression, targets=tuple(extra))

@@ -1,0 +1,85 @@
+"""The small grammar inside search values: escapes, alternatives, prefixes, numbers, folded text."""
+
+import math
+import re
+import unicodedata
+from decimal import Decimal
+from typing import NamedTuple
+
+PREFIXES = frozenset({"eq", "ne", "gt", "lt", "ge", "le", "sa", "eb", "ap"})
+ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
+_NUMBER = re.compile(r"[+-]?(?:0|[1-9][0-9]{0,17})(?:\.[0-9]{1,17})?(?:[eE][+-]?[0-9]{1,3})?")
+
+
+def is_id(text: str) -> bool:
+    """Tell whether the text can be the id of a resource.
+
+    Source: FHIR R4 datatypes.html#id
+    """
+    return ID.fullmatch(text) is not None
+
+
+def split(text: str, separator: str) -> list[str]:
+    r"""Split at separators that are not escaped; the parts stay escaped.
+
+    Source: FHIR R4 search.html#escaping
+    """
+    if "\\" not in text:
+        return text.split(separator)
+    parts, start, index = [], 0, 0
+    while index < len(text):
+        if text[index] == "\\":
+            index += 1
+        elif text[index] == separator:
+            parts.append(text[start:index])
+            start = index + 1
+        index += 1
+    return [*parts, text[start:]]
+
+
+def unescape(text: str) -> str:
+    r"""Read ``\,`` ``\|`` ``\$`` and ``\\`` as the second character."""
+    return re.sub(r"\\([,|$\\])", r"\1", text) if "\\" in text else text
+
+
+def escape(text: str) -> str:
+    """Write a value so that ``unescape`` gives it back and ``split`` leaves it whole."""
+    return re.sub(r"([,|$\\])", r"\\\1", text)
+
+
+def split_prefix(text: str) -> tuple[str, str]:
+    """Take the comparison off an ordered value; ``eq`` where there is none."""
+    return (text[:2], text[2:]) if text[:2] in PREFIXES else ("eq", text)
+
+
+def fold(text: str) -> str:
+    """Write text so that case, accents and runs of space no longer tell values apart.
+
+    Source: FHIR R4 search.html#string
+    """
+    if text.isascii():
+        return " ".join(text.lower().split())
+    bare = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
+    return " ".join(bare.casefold().split())
+
+
+class Number(NamedTuple):
+    """An asked number: the value, and the range that its digits imply."""
+
+    value: float
+    low: float
+    high: float
+
+
+def parse_number(text: str) -> Number | None:
+    """Read a number and the precision it is written with: 100 means [99.5, 100.5), 1e2 means [95, 105).
+
+    Source: FHIR R4 search.html#number
+    """
+    if _NUMBER.fullmatch(text) is None:
+        return None
+    exact = Decimal(text)
+    exponent = int(exact.as_tuple().exponent)
+    half = Decimal(5).scaleb(exponent - 1 if exponent <= 0 else exponent - 2)
+    number = Number(float(exact), float(exact - half), float(exact + half))
+    return number if all(map(math.isfinite, number)) else None
