@@ -1,12 +1,22 @@
 """Kill switches and quotas: their targets, modes and limits."""
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 SWITCHES_BOUND = 10_000
 REASON_BOUND = 500
+KEY_BOUND = 600
+"""A whole scope string is the longest key."""
 BUCKETS_BOUND = 100_000
+QUOTAS_BOUND = 1_000_000
+PAGE_BOUND = 200
+RATE_BOUND_PER_S = 100_000.0
+BURST_BOUND = 1_000_000
+RELEASE_ASK_LIFE = timedelta(hours=24)
+"""How long a first person's wish to release a wide switch waits for the second."""
+REMEMBERED = timedelta(days=400)
+"""How long the end of a full stop is kept among the facts: longer than any refresh token lives unused."""
 
 
 class TargetKind(StrEnum):
@@ -79,6 +89,9 @@ class Switch:
     released_by: str = ""
     released_at: datetime | None = None
     release_asked_by: str = ""
+    release_asked_at: datetime | None = None
+    tenant: str = ""
+    """The tenant within which it acts; empty when it reaches over tenants."""
 
     def in_force(self, now: datetime) -> bool:
         return self.released_at is None and (self.expires_at is None or now < self.expires_at)
@@ -107,6 +120,24 @@ class SwitchIndex:
 
     engaged: dict[Target, tuple[Switch, ...]] = field(default_factory=dict)
     not_issued_before: dict[Target, datetime] = field(default_factory=dict)
+    kinds: frozenset[TargetKind] = field(init=False, repr=False, compare=False)
+    scopes: tuple[Target, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        targets = dict.fromkeys((*self.engaged, *self.not_issued_before))
+        object.__setattr__(self, "kinds", frozenset(target.kind for target in targets))
+        object.__setattr__(self, "scopes", tuple(t for t in targets if t.kind is TargetKind.SCOPE))
+
+
+Stop = Switch | Target
+"""What stops a subject: a switch in force, or the target of a full stop that ended after the subject was issued."""
+
+
+class QuotaLevel(StrEnum):
+    """Who set a quota. The lower of the two counts, so a tenant narrows and never widens."""
+
+    PLATFORM = "platform"
+    TENANT = "tenant"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,11 +148,23 @@ class Quota:
     burst: int
 
     def __post_init__(self) -> None:
-        assert self.rate_per_s > 0, "a quota lets something through"
-        assert self.burst >= 1, "a quota lets something through"
+        assert 0 < self.rate_per_s <= RATE_BOUND_PER_S, "a quota lets something through"
+        assert 1 <= self.burst <= BURST_BOUND, "a quota lets something through"
 
 
 DEFAULT_QUOTA = Quota(rate_per_s=50.0, burst=200)
+
+
+@dataclass(frozen=True, slots=True)
+class QuotaOverride:
+    """A quota that somebody set for an app at a tenant."""
+
+    app: str
+    tenant: str
+    level: QuotaLevel
+    quota: Quota
+    set_by: str
+    set_at: datetime
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,67 @@
+"""Token buckets of one process, one per app and tenant. Used from the event loop's thread only."""
+
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from hilum.controls.models import BUCKETS_BOUND, Quota, Spend
+from hilum.kernel.ports import Clock
+
+
+@dataclass(slots=True)
+class _Bucket:
+    tokens: float
+    at: float
+    quota: Quota
+
+    def refill(self, now: float) -> None:
+        gained = max(0.0, now - self.at) * self.quota.rate_per_s
+        self.tokens = min(float(self.quota.burst), self.tokens + gained)
+        self.at = max(self.at, now)
+
+
+class Buckets:
+    """Never lets more than burst + rate x time through for one key, whatever is evicted.
+
+    At its bound it forgets the bucket that was idle longest, but only once that one is full again, when forgetting it
+    changes nothing; until then a key not seen before is refused.
+    """
+
+    def __init__(self, clock: Clock, bound: int = BUCKETS_BOUND) -> None:
+        self._clock, self._bound = clock, bound
+        self._buckets: OrderedDict[tuple[str, str], _Bucket] = OrderedDict()
+
+    def spend(self, key: tuple[str, str], quota: Quota, cost: int = 1) -> Spend:
+        """Take ``cost`` tokens from the bucket of (app, tenant), or nothing and the time after which it would do."""
+        now = self._clock.monotonic()
+        bucket = self._buckets.get(key)
+        if bucket is None:
+            wait = self._make_room(now)
+            if wait > 0:
+                return Spend(allowed=False, limit=quota.burst, remaining=0, retry_after_s=wait)
+            bucket = self._buckets[key] = _Bucket(float(quota.burst), now, quota)
+        else:
+            self._buckets.move_to_end(key)
+            bucket.refill(now)
+            if quota != bucket.quota:
+                bucket.quota = quota
+                bucket.tokens = min(bucket.tokens, float(quota.burst))
+        if bucket.tokens < cost:
+            wait = (cost - bucket.tokens) / quota.rate_per_s
+            return Spend(allowed=False, limit=quota.burst, remaining=int(bucket.tokens), retry_after_s=wait)
+        bucket.tokens -= cost
+        return Spend(allowed=True, limit=quota.burst, remaining=int(bucket.tokens), retry_after_s=0.0)
+
+    def __len__(self) -> int:
+        return len(self._buckets)
+
+    def _make_room(self, now: float) -> float:
+        if len(self._buckets) < self._bound:
+            return 0.0
+        oldest = next(iter(self._buckets))
+        bucket = self._buckets[oldest]
+        bucket.refill(now)
+        missing = bucket.quota.burst - bucket.tokens
+        if missing > 0:
+            return missing / bucket.quota.rate_per_s
+        del self._buckets[oldest]
+        return 0.0

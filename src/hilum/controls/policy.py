@@ -1,0 +1,268 @@
+"""Who may stop what, and what stops whom. Pure.
+
+Source: docs/adr on kill switches; house rules for releasing wide ones.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from functools import lru_cache
+
+from hilum.controls.models import (
+    KEY_BOUND,
+    REASON_BOUND,
+    RELEASE_ASK_LIFE,
+    WIDE,
+    EngageOrder,
+    Mode,
+    Quota,
+    QuotaFacts,
+    QuotaLevel,
+    QuotaOverride,
+    Stop,
+    Subject,
+    Switch,
+    SwitchIndex,
+    Target,
+    TargetKind,
+)
+from hilum.kernel.actor import Actor, ActorKind
+from hilum.standards.smart.scopes import ClinicalScope, ScopeError, covers, intersect, parse_scope
+
+MAY_STOP_ANYTHING = frozenset({"platform_admin", "security"})
+TENANT_ADMINISTRATOR = "administrator"
+WITHIN_A_TENANT = frozenset({TargetKind.APP_TENANT, TargetKind.PERSON, TargetKind.APP_PERSON})
+ALL_KINDS = frozenset(TargetKind)
+PARSED_BOUND = 10_000
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
+_TYPE = re.compile(r"[A-Z][A-Za-z]{1,63}")
+
+
+def target_fault(target: Target) -> str:
+    """Name what is wrong with a target's key; empty when it can be taken."""
+    key = target.key
+    match target.kind:
+        case TargetKind.PLATFORM:
+            return "" if not key else "key_unexpected"
+        case TargetKind.APP_TENANT | TargetKind.APP_PERSON:
+            parts = key.split("/")
+            fits = len(parts) == 2 and all(_ID.fullmatch(part) for part in parts)
+            return "" if fits else "key_malformed"
+        case TargetKind.SCOPE:
+            return "scope_malformed" if isinstance(parse_scope(key), ScopeError) else ""
+        case TargetKind.RESOURCE_TYPE:
+            return "" if _TYPE.fullmatch(key) else "key_malformed"
+        case _:
+            return "" if _ID.fullmatch(key) else "key_malformed"
+
+
+def order_faults(order: EngageOrder, *, now: datetime) -> dict[str, str]:
+    """Name what is wrong with an order, field by field."""
+    faults: dict[str, str] = {}
+    if len(order.target.key) > KEY_BOUND:
+        faults["key"] = "key_too_long"
+    elif fault := target_fault(order.target):
+        faults["key"] = fault
+    if not order.reason.strip():
+        faults["reason"] = "reason_missing"
+    elif len(order.reason) > REASON_BOUND:
+        faults["reason"] = "reason_too_long"
+    if order.expires_at is not None and order.expires_at <= now:
+        faults["expires_at"] = "not_in_the_future"
+    return faults
+
+
+def tenant_of(target: Target, person_tenant: str | None) -> str:
+    """Tell within which tenant a target lies; empty when it reaches over tenants or lies in none."""
+    match target.kind:
+        case TargetKind.TENANT:
+            return target.key
+        case TargetKind.APP_TENANT:
+            return target.key.rpartition("/")[2]
+        case TargetKind.PERSON | TargetKind.APP_PERSON:
+            return person_tenant or ""
+        case _:
+            return ""
+
+
+def rules_the_platform(actor: Actor) -> bool:
+    """Tell whether an actor may stop anything: security, platform administrators, the host, the platform itself."""
+    if actor.kind in {ActorKind.HOST, ActorKind.SYSTEM}:
+        return True
+    return actor.kind is ActorKind.STAFF and not MAY_STOP_ANYTHING.isdisjoint(actor.roles)
+
+
+def administers(actor: Actor, tenant: str) -> bool:
+    """Tell whether an actor is an administrator of just this tenant."""
+    return (
+        actor.kind is ActorKind.PERSON
+        and TENANT_ADMINISTRATOR in actor.roles
+        and bool(tenant)
+        and actor.tenant == tenant
+    )
+
+
+def may_engage(actor: Actor, target: Target, *, person_tenant: str | None = None) -> bool:
+    """Tell whether an actor may engage a switch, alone.
+
+    ``person_tenant`` is the tenant of the person in a person's target; None when unknown, which a tenant's administrator may not reach.
+    """
+    if rules_the_platform(actor):
+        return True
+    return target.kind in WITHIN_A_TENANT and administers(actor, tenant_of(target, person_tenant))
+
+
+def may_release(actor: Actor, switch: Switch) -> bool:
+    """Tell whether an actor may take part in releasing a switch.
+
+    A wide one takes two people of the staff, so neither the host nor the platform itself counts. A tenant's administrator
+    releases only what was engaged from within the tenant.
+    """
+    if switch.target.kind in WIDE:
+        return actor.kind is ActorKind.STAFF and rules_the_platform(actor)
+    if rules_the_platform(actor):
+        return True
+    return (
+        switch.target.kind in WITHIN_A_TENANT
+        and administers(actor, switch.tenant)
+        and switch.engaged_by.startswith(f"{ActorKind.PERSON}:")
+    )
+
+
+def completes_release(actor: Actor, switch: Switch, *, now: datetime) -> bool:
+    """Tell whether this actor's word releases the switch now; if not, it is the first of two."""
+    if switch.target.kind not in WIDE:
+        return True
+    asked = switch.release_asked_at
+    stands = asked is not None and now < asked + RELEASE_ASK_LIFE
+    return stands and switch.release_asked_by != str(actor)
+
+
+def may_see(actor: Actor, tenant: str) -> bool:
+    """Tell whether an actor may read switches and quotas of a tenant."""
+    return actor.is_platform or administers(actor, tenant)
+
+
+def quota_level(actor: Actor, tenant: str) -> QuotaLevel | None:
+    """Tell at which level an actor may set a quota at a tenant; None means no."""
+    if rules_the_platform(actor):
+        return QuotaLevel.PLATFORM
+    return QuotaLevel.TENANT if administers(actor, tenant) else None
+
+
+def effective_quotas(overrides: Iterable[QuotaOverride], default: Quota) -> QuotaFacts:
+    """Join the two levels: the platform's word replaces the default, the tenant's only narrows."""
+    levels: dict[tuple[str, str], dict[QuotaLevel, Quota]] = {}
+    for each in overrides:
+        levels.setdefault((each.app, each.tenant), {})[each.level] = each.quota
+    joined: dict[tuple[str, str], Quota] = {}
+    for key, found in levels.items():
+        ceiling = found.get(QuotaLevel.PLATFORM, default)
+        own = found.get(QuotaLevel.TENANT, ceiling)
+        joined[key] = Quota(min(ceiling.rate_per_s, own.rate_per_s), min(ceiling.burst, own.burst))
+    return QuotaFacts(default, joined)
+
+
+def index(switches: Iterable[Switch], ended: Iterable[tuple[Target, datetime]]) -> SwitchIndex:
+    """Make the index of switches that were not released, and of the ends of full stops."""
+    engaged: dict[Target, list[Switch]] = {}
+    for switch in switches:
+        if switch.released_at is None:
+            engaged.setdefault(switch.target, []).append(switch)
+    until: dict[Target, datetime] = {}
+    for target, moment in ended:
+        until[target] = max(moment, until.get(target, moment))
+    return SwitchIndex({target: tuple(found) for target, found in engaged.items()}, until)
+
+
+def targets_of(subject: Subject, kinds: frozenset[TargetKind] = ALL_KINDS) -> Iterator[Target]:
+    """Name the targets of the given kinds that a subject falls under by id; scopes are compared, not looked up."""
+    if TargetKind.PLATFORM in kinds:
+        yield Target(TargetKind.PLATFORM)
+    singles = (
+        (TargetKind.TENANT, subject.tenant),
+        (TargetKind.VENDOR, subject.vendor),
+        (TargetKind.APP, subject.app),
+        (TargetKind.VERSION, subject.version),
+        (TargetKind.PERSON, subject.person),
+        (TargetKind.RESOURCE_TYPE, subject.resource_type),
+    )
+    for kind, key in singles:
+        if key and kind in kinds:
+            yield Target(kind, key)
+    if subject.app and subject.tenant and TargetKind.APP_TENANT in kinds:
+        yield Target(TargetKind.APP_TENANT, f"{subject.app}/{subject.tenant}")
+    if subject.app and subject.person and TargetKind.APP_PERSON in kinds:
+        yield Target(TargetKind.APP_PERSON, f"{subject.app}/{subject.person}")
+
+
+def stopped_by(
+    index: SwitchIndex, subject: Subject, *, now: datetime, issued_at: datetime | None
+) -> Stop | None:
+    """Tell which full stop, in force or ended since ``issued_at``, stops a subject. None: nothing does.
+
+    INVARIANT: adding a switch to the index never turns an answer into None.
+    """
+    for target in _touched(index, subject):
+        for switch in index.engaged.get(target, ()):
+            if switch.mode is not Mode.FULL_STOP:
+                continue
+            if switch.in_force(now):
+                return switch
+            if issued_at is not None and switch.expires_at is not None and issued_at <= switch.expires_at:
+                return switch
+        ended = index.not_issued_before.get(target)
+        if ended is not None and issued_at is not None and issued_at <= ended:
+            return target
+    return None
+
+
+def launches_stopped(index: SwitchIndex, subject: Subject, now: datetime) -> Switch | None:
+    """Tell which switch keeps a subject from launching anew."""
+    return _first(index, subject, now, frozenset({Mode.FULL_STOP, Mode.NO_NEW_LAUNCHES}))
+
+
+def read_only(index: SwitchIndex, subject: Subject, now: datetime) -> Switch | None:
+    """Tell which switch keeps a subject from writing."""
+    return _first(index, subject, now, frozenset({Mode.FULL_STOP, Mode.READ_ONLY}))
+
+
+def _first(index: SwitchIndex, subject: Subject, now: datetime, modes: frozenset[Mode]) -> Switch | None:
+    for target in _touched(index, subject):
+        for switch in index.engaged.get(target, ()):
+            if switch.mode in modes and switch.in_force(now):
+                return switch
+    return None
+
+
+def _touched(index: SwitchIndex, subject: Subject) -> Iterator[Target]:
+    yield from targets_of(subject, index.kinds)
+    for target in index.scopes:
+        if _touches_scope(target.key, subject):
+            yield target
+
+
+def _touches_scope(switched: str, subject: Subject) -> bool:
+    """Tell whether a stopped scope is, covers, or is used through, a scope that the subject relies on."""
+    if switched in subject.scopes:
+        return True
+    stopped = _parsed(switched)
+    if isinstance(stopped, ScopeError):
+        return False
+    for text in subject.scopes:
+        scope = _parsed(text)
+        if isinstance(scope, ScopeError):
+            continue
+        if covers(stopped, scope):
+            return True
+        used_for_it = (
+            isinstance(stopped, ClinicalScope)
+            and subject.resource_type != ""
+            and stopped.type in {"*", subject.resource_type}
+        )
+        if used_for_it and intersect((scope,), (stopped,)):
+            return True
+    return False
+
+
+_parsed = lru_cache(maxsize=PARSED_BOUND)(parse_scope)

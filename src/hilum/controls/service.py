@@ -1,0 +1,172 @@
+"""Engaging and releasing switches, setting quotas, and the facts that enforcement reads."""
+
+from dataclasses import replace
+from datetime import datetime
+
+from hilum.audit import service as audit
+from hilum.audit.models import Event, Outcome
+from hilum.controls import policy, store
+from hilum.controls.models import (
+    DEFAULT_QUOTA,
+    QUOTAS_BOUND,
+    REMEMBERED,
+    SWITCHES_BOUND,
+    WIDE,
+    ControlFacts,
+    EngageOrder,
+    Mode,
+    Quota,
+    QuotaOverride,
+    Stop,
+    Subject,
+    Switch,
+    Target,
+    TargetKind,
+)
+from hilum.infra.context import Context
+from hilum.infra.epoch import Part
+from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted, Unavailable
+
+
+def engage(ctx: Context, order: EngageOrder, *, person_tenant: str | None = None) -> Switch:
+    """Put a kill switch in force and record who, why and until when.
+
+    ``person_tenant``: the tenant of the person in a person's target, as the caller looked it up.
+    Raises Invalid, NotPermitted.
+    """
+    tenant = policy.tenant_of(order.target, person_tenant)
+    if not policy.may_engage(ctx.actor, order.target, person_tenant=person_tenant):
+        _record(ctx, "controls.switch.engage", order.target, tenant, refused="not_permitted")
+        raise NotPermitted("not_permitted", "You may not engage a switch on this target.")
+    if faults := policy.order_faults(order, now=ctx.now):
+        raise Invalid("switch_invalid", "The switch cannot be engaged as asked.", fields=faults)
+    if store.count_in_force(ctx.tx, ctx.now) >= SWITCHES_BOUND:
+        raise Unavailable(
+            "too_many_switches", "Release switches that are no longer needed, or stop the platform."
+        )
+    switch = Switch(
+        id=ctx.ids.new("sw"),
+        target=order.target,
+        mode=order.mode,
+        reason=order.reason.strip(),
+        engaged_by=str(ctx.actor),
+        engaged_at=ctx.now,
+        expires_at=order.expires_at,
+        tenant=tenant,
+    )
+    store.append_switch(ctx.tx, switch)
+    _record(ctx, "controls.switch.engage", switch.target, tenant, switch=switch)
+    ctx.advance_epoch(Part.CONTROLS)
+    return switch
+
+
+def release(ctx: Context, switch_id: str) -> Switch:
+    """Release a switch; on a wide one the first of two people only asks, and the answer is still in force.
+
+    What was issued before a full stop ended stays dead. Raises NotFound, NotPermitted, Conflict (it is over, or changed meanwhile).
+    """
+    switch = store.get_switch(ctx.tx, switch_id)
+    if not policy.may_release(ctx.actor, switch):
+        if not policy.may_see(ctx.actor, switch.tenant):
+            raise NotFound("switch_not_found", "There is no such switch.")
+        _record(ctx, "controls.switch.release", switch.target, switch.tenant, refused="not_permitted")
+        detail = (
+            "Releasing a wide switch takes two people of the staff." if switch.target.kind in WIDE else ""
+        )
+        raise NotPermitted("not_permitted", detail or "You may not release this switch.")
+    if not switch.in_force(ctx.now):
+        raise Conflict("switch_over", "This switch is no longer in force.")
+    by = str(ctx.actor)
+    if not policy.completes_release(ctx.actor, switch, now=ctx.now):
+        if not store.save_release_asked(ctx.tx, switch.id, by=by, at=ctx.now):
+            raise Conflict("switch_over", "This switch is no longer in force.")
+        asked = replace(switch, release_asked_by=by, release_asked_at=ctx.now)
+        _record(ctx, "controls.switch.ask_release", switch.target, switch.tenant, switch=asked)
+        return asked
+    if not store.save_released(ctx.tx, switch, by=by, at=ctx.now):
+        raise Conflict("concurrent_change", "Somebody else changed this switch at the same moment.")
+    if switch.mode is Mode.FULL_STOP:
+        store.save_end(ctx.tx, switch.target, ctx.now)
+    released = replace(switch, released_by=by, released_at=ctx.now)
+    _record(ctx, "controls.switch.release", switch.target, switch.tenant, switch=released)
+    ctx.advance_epoch(Part.CONTROLS)
+    return released
+
+
+def get_switch(ctx: Context, switch_id: str) -> Switch:
+    """Get a switch that the actor may see. Raises NotFound."""
+    switch = store.get_switch(ctx.tx, switch_id)
+    if not policy.may_see(ctx.actor, switch.tenant):
+        raise NotFound("switch_not_found", "There is no such switch.")
+    return switch
+
+
+def list_switches(ctx: Context, *, tenant: str | None = None, after: str = "") -> list[Switch]:
+    """List switches newest first, released ones too; a tenant's administrator sees those within the tenant. Raises NotPermitted."""
+    return store.list_switches(ctx.tx, tenant=_visible_tenant(ctx, tenant), after=after)
+
+
+def set_quota(ctx: Context, app: str, tenant: str, quota: Quota | None) -> None:
+    """Set or (with None) remove the actor's override for an app at a tenant. A tenant's own only narrows. Raises NotPermitted."""
+    level = policy.quota_level(ctx.actor, tenant)
+    target = Target(TargetKind.APP_TENANT, f"{app}/{tenant}")
+    if level is None:
+        _record(ctx, "controls.quota.set", target, tenant, refused="not_permitted")
+        raise NotPermitted("not_permitted", "You may not set quotas at this tenant.")
+    if fault := policy.target_fault(target):
+        raise Invalid("quota_invalid", "The app or the tenant is not an id.", fields={"app": fault})
+    if quota is None:
+        store.delete_quota(ctx.tx, app, tenant, level)
+    else:
+        store.save_quota(ctx.tx, QuotaOverride(app, tenant, level, quota, str(ctx.actor), ctx.now))
+    facts = {"level": level.value, "rate_per_s": quota and quota.rate_per_s, "burst": quota and quota.burst}
+    audit.record(ctx, Event("controls.quota.set", tenant=tenant, app=app, facts=facts))
+    ctx.advance_epoch(Part.CONTROLS)
+
+
+def list_quotas(ctx: Context, *, tenant: str | None = None) -> list[QuotaOverride]:
+    """List overrides; a tenant's administrator sees the tenant's. Raises NotPermitted."""
+    return store.list_quotas(ctx.tx, tenant=_visible_tenant(ctx, tenant), limit=1_000)
+
+
+def judge(
+    ctx: Context, subject: Subject, *, issued_at: datetime | None = None, launching: bool = False
+) -> Stop | None:
+    """Tell what stops a subject, from the rows themselves: for those who write anyway (authorize, token, launches).
+
+    ``issued_at``: when the code, token or launch at hand was issued. ``launching``: also heed "no new launches".
+    """
+    targets = tuple(policy.targets_of(subject))
+    index = policy.index(*store.list_touching(ctx.tx, targets, ctx.now))
+    stop = policy.stopped_by(index, subject, now=ctx.now, issued_at=issued_at)
+    return stop or (policy.launches_stopped(index, subject, ctx.now) if launching else None)
+
+
+def enforcement_facts(ctx: Context) -> ControlFacts:
+    """Give every switch in force, every remembered end of a full stop, and the quotas."""
+    ends = store.list_ends(ctx.tx, since=ctx.now - REMEMBERED, now=ctx.now)
+    index = policy.index(store.list_in_force(ctx.tx, ctx.now), ends)
+    return ControlFacts(
+        index, policy.effective_quotas(store.list_quotas(ctx.tx, limit=QUOTAS_BOUND), DEFAULT_QUOTA)
+    )
+
+
+def _visible_tenant(ctx: Context, tenant: str | None) -> str | None:
+    if ctx.actor.is_platform:
+        return tenant
+    asked = tenant or ctx.actor.tenant or ""
+    if not policy.may_see(ctx.actor, asked):
+        raise NotPermitted("not_permitted", "You may not see the controls of this tenant.")
+    return asked
+
+
+def _record(
+    ctx: Context, action: str, target: Target, tenant: str, *, switch: Switch | None = None, refused: str = ""
+) -> None:
+    facts: dict[str, object] = {"target": str(target)}
+    if switch is not None:
+        facts |= {"switch": switch.id, "mode": switch.mode.value, "reason": switch.reason}
+        if switch.expires_at is not None:
+            facts["expires_at"] = switch.expires_at.isoformat()
+    outcome = Outcome.REFUSED if refused else Outcome.DONE
+    audit.record(ctx, Event(action, outcome, tenant=tenant, reason=refused, facts=facts))

@@ -1,0 +1,263 @@
+"""Switches, ends of full stops and quotas as rows."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    Column,
+    Connection,
+    Float,
+    Index,
+    Integer,
+    Row,
+    String,
+    Table,
+    Text,
+    and_,
+    func,
+    or_,
+    select,
+)
+from sqlalchemy import tuple_ as pair
+
+from hilum.controls.models import (
+    PAGE_BOUND,
+    QUOTAS_BOUND,
+    SWITCHES_BOUND,
+    Mode,
+    Quota,
+    QuotaLevel,
+    QuotaOverride,
+    Switch,
+    Target,
+    TargetKind,
+)
+from hilum.infra.db import Instant, insert_or_ignore, metadata
+from hilum.kernel.errors import NotFound
+
+switches = Table(
+    "control_switch",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("kind", String(20), nullable=False),
+    Column("key", String(600), nullable=False),
+    Column("mode", String(20), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("tenant", String(64), nullable=False),
+    Column("engaged_by", String(120), nullable=False),
+    Column("engaged_at", Instant, nullable=False),
+    Column("expires_at", Instant),
+    Column("released_by", String(120), nullable=False),
+    Column("released_at", Instant),
+    Column("release_asked_by", String(120), nullable=False),
+    Column("release_asked_at", Instant),
+    Index(None, "kind", "key"),
+    Index(None, "released_at", "expires_at"),
+    Index(None, "tenant"),
+)
+
+ends = Table(
+    "control_not_issued_before",
+    metadata,
+    Column("kind", String(20), primary_key=True),
+    Column("key", String(600), primary_key=True),
+    Column("at", Instant, nullable=False),
+)
+
+quotas = Table(
+    "control_quota",
+    metadata,
+    Column("app", String(64), primary_key=True),
+    Column("tenant", String(64), primary_key=True),
+    Column("level", String(10), primary_key=True),
+    Column("rate_per_s", Float, nullable=False),
+    Column("burst", Integer, nullable=False),
+    Column("set_by", String(120), nullable=False),
+    Column("set_at", Instant, nullable=False),
+)
+
+
+def _switch(row: Row[Any]) -> Switch:
+    return Switch(
+        id=row.id,
+        target=Target(TargetKind(row.kind), row.key),
+        mode=Mode(row.mode),
+        reason=row.reason,
+        engaged_by=row.engaged_by,
+        engaged_at=row.engaged_at,
+        expires_at=row.expires_at,
+        released_by=row.released_by,
+        released_at=row.released_at,
+        release_asked_by=row.release_asked_by,
+        release_asked_at=row.release_asked_at,
+        tenant=row.tenant,
+    )
+
+
+def append_switch(tx: Connection, switch: Switch) -> None:
+    tx.execute(
+        switches.insert().values(
+            id=switch.id,
+            kind=switch.target.kind.value,
+            key=switch.target.key,
+            mode=switch.mode.value,
+            reason=switch.reason,
+            tenant=switch.tenant,
+            engaged_by=switch.engaged_by,
+            engaged_at=switch.engaged_at,
+            expires_at=switch.expires_at,
+            released_by="",
+            released_at=None,
+            release_asked_by="",
+            release_asked_at=None,
+        )
+    )
+
+
+def get_switch(tx: Connection, switch_id: str) -> Switch:
+    row = tx.execute(select(switches).where(switches.c.id == switch_id)).first()
+    if row is None:
+        raise NotFound("switch_not_found", "There is no such switch.")
+    return _switch(row)
+
+
+def list_switches(
+    tx: Connection, *, tenant: str | None = None, after: str = "", limit: int = PAGE_BOUND
+) -> list[Switch]:
+    """List switches, newest first; within one tenant if one is given. ``after`` is the id of the last one seen."""
+    query = select(switches).order_by(switches.c.id.desc()).limit(min(limit, PAGE_BOUND))
+    if tenant is not None:
+        query = query.where(switches.c.tenant == tenant)
+    if after:
+        query = query.where(switches.c.id < after)
+    return [_switch(row) for row in tx.execute(query)]
+
+
+def _in_force(now: datetime) -> Any:
+    return and_(
+        switches.c.released_at.is_(None), or_(switches.c.expires_at.is_(None), switches.c.expires_at > now)
+    )
+
+
+def count_in_force(tx: Connection, now: datetime) -> int:
+    return int(tx.execute(select(func.count()).select_from(switches).where(_in_force(now))).scalar_one())
+
+
+def list_in_force(tx: Connection, now: datetime) -> list[Switch]:
+    query = select(switches).where(_in_force(now)).order_by(switches.c.id).limit(SWITCHES_BOUND)
+    return [_switch(row) for row in tx.execute(query)]
+
+
+def list_ends(tx: Connection, *, since: datetime, now: datetime) -> list[tuple[Target, datetime]]:
+    """List the moments at which full stops ended: by release, or by running out."""
+    ran_out = (
+        select(switches.c.kind, switches.c.key, func.max(switches.c.expires_at).label("at"))
+        .where(switches.c.released_at.is_(None))
+        .where(switches.c.mode == Mode.FULL_STOP.value)
+        .where(switches.c.expires_at > since)
+        .where(switches.c.expires_at <= now)
+        .group_by(switches.c.kind, switches.c.key)
+    )
+    released = select(ends).where(ends.c.at > since)
+    return [
+        (Target(TargetKind(row.kind), row.key), row.at)
+        for query in (released, ran_out)
+        for row in tx.execute(query)
+    ]
+
+
+def list_touching(
+    tx: Connection, targets: Iterable[Target], now: datetime
+) -> tuple[list[Switch], list[tuple[Target, datetime]]]:
+    """List what a subject may fall under: unreleased switches on the targets and on any scope, and ends of full stops."""
+    keys = [(target.kind.value, target.key) for target in targets]
+    scope = TargetKind.SCOPE.value
+    found = tx.execute(
+        select(switches)
+        .where(switches.c.released_at.is_(None))
+        .where(or_(switches.c.kind == scope, pair(switches.c.kind, switches.c.key).in_(keys)))
+        .where(
+            or_(
+                switches.c.mode == Mode.FULL_STOP.value,
+                switches.c.expires_at.is_(None),
+                switches.c.expires_at > now,
+            )
+        )
+        .limit(SWITCHES_BOUND)
+    )
+    ended = tx.execute(
+        select(ends)
+        .where(or_(ends.c.kind == scope, pair(ends.c.kind, ends.c.key).in_(keys)))
+        .limit(SWITCHES_BOUND)
+    )
+    return [_switch(row) for row in found], [(Target(TargetKind(row.kind), row.key), row.at) for row in ended]
+
+
+def save_release_asked(tx: Connection, switch_id: str, *, by: str, at: datetime) -> bool:
+    """Note who wishes to release a switch first; False if it was released meanwhile."""
+    done = tx.execute(
+        switches.update()
+        .where(switches.c.id == switch_id, switches.c.released_at.is_(None))
+        .values(release_asked_by=by, release_asked_at=at)
+    )
+    return done.rowcount == 1
+
+
+def save_released(tx: Connection, switch: Switch, *, by: str, at: datetime) -> bool:
+    """Release a switch in one statement; False if somebody else was first or asked meanwhile."""
+    done = tx.execute(
+        switches.update()
+        .where(switches.c.id == switch.id, switches.c.released_at.is_(None))
+        .where(switches.c.release_asked_by == switch.release_asked_by)
+        .values(released_by=by, released_at=at)
+    )
+    return done.rowcount == 1
+
+
+def save_end(tx: Connection, target: Target, at: datetime) -> None:
+    """Remember that what was issued for a target until ``at`` is dead; a later moment stays."""
+    key = {"kind": target.kind.value, "key": target.key}
+    if tx.execute(insert_or_ignore(tx, ends).values(**key, at=at)).rowcount == 1:
+        return
+    same = and_(ends.c.kind == key["kind"], ends.c.key == key["key"], ends.c.at < at)
+    tx.execute(ends.update().where(same).values(at=at))
+
+
+def save_quota(tx: Connection, override: QuotaOverride) -> None:
+    delete_quota(tx, override.app, override.tenant, override.level)
+    tx.execute(
+        quotas.insert().values(
+            app=override.app,
+            tenant=override.tenant,
+            level=override.level.value,
+            rate_per_s=override.quota.rate_per_s,
+            burst=override.quota.burst,
+            set_by=override.set_by,
+            set_at=override.set_at,
+        )
+    )
+
+
+def delete_quota(tx: Connection, app: str, tenant: str, level: QuotaLevel) -> bool:
+    same = and_(quotas.c.app == app, quotas.c.tenant == tenant, quotas.c.level == level.value)
+    return tx.execute(quotas.delete().where(same)).rowcount == 1
+
+
+def list_quotas(
+    tx: Connection, *, tenant: str | None = None, limit: int = QUOTAS_BOUND
+) -> list[QuotaOverride]:
+    query = select(quotas).order_by(quotas.c.app, quotas.c.tenant, quotas.c.level).limit(limit)
+    if tenant is not None:
+        query = query.where(quotas.c.tenant == tenant)
+    return [
+        QuotaOverride(
+            row.app,
+            row.tenant,
+            QuotaLevel(row.level),
+            Quota(row.rate_per_s, row.burst),
+            row.set_by,
+            row.set_at,
+        )
+        for row in tx.execute(query)
+    ]
