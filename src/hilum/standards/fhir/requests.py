@@ -1,0 +1,527 @@
+"""FHIR requests: from the bytes of an HTTP request to one interaction, or to what is wrong with it.
+
+Only one spelling of each request is taken. Whatever another server might read differently (an encoded slash, a dot segment,
+a parameter in two places, a key twice in a body) is refused here by name, so that what was judged is what is sent on.
+Source: FHIR R4 http.html, search.html.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+from urllib.parse import quote, unquote_to_bytes
+
+from hilum.standards.fhir.definitions import resource_types
+
+PATH_BOUND = 256
+QUERY_BOUND = 8 * 1024
+PARAMS_BOUND = 64
+NAME_BOUND = 100
+VALUE_BOUND = 2_000
+BODY_BOUND = 2 * 1024 * 1024
+DEPTH_BOUND = 64
+PAGE_SIZE_BOUND = 200
+
+RESOURCE_TYPES = resource_types()
+
+
+class Interaction(StrEnum):
+    """What a request asks for. Source: FHIR R4 http.html#3.1.0."""
+
+    READ = "read"
+    VREAD = "vread"
+    HISTORY_INSTANCE = "history-instance"
+    HISTORY_TYPE = "history-type"
+    HISTORY_SYSTEM = "history-system"
+    SEARCH_TYPE = "search-type"
+    SEARCH_SYSTEM = "search-system"
+    SEARCH_COMPARTMENT = "search-compartment"
+    CREATE = "create"
+    UPDATE = "update"
+    PATCH = "patch"
+    DELETE = "delete"
+    CONDITIONAL_CREATE = "conditional-create"
+    CONDITIONAL_UPDATE = "conditional-update"
+    CONDITIONAL_PATCH = "conditional-patch"
+    CONDITIONAL_DELETE = "conditional-delete"
+    BATCH = "batch"
+    TRANSACTION = "transaction"
+    OPERATION = "operation"
+    CAPABILITIES = "capabilities"
+
+
+WRITES = frozenset(
+    {
+        Interaction.CREATE,
+        Interaction.UPDATE,
+        Interaction.PATCH,
+        Interaction.DELETE,
+        Interaction.CONDITIONAL_CREATE,
+        Interaction.CONDITIONAL_UPDATE,
+        Interaction.CONDITIONAL_PATCH,
+        Interaction.CONDITIONAL_DELETE,
+        Interaction.BATCH,
+        Interaction.TRANSACTION,
+    }
+)
+
+
+class Summary(StrEnum):
+    """Source: FHIR R4 search.html#summary."""
+
+    TRUE = "true"
+    TEXT = "text"
+    DATA = "data"
+    COUNT = "count"
+    FALSE = "false"
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """How an answer is to look. It never changes which resources are in it."""
+
+    pretty: bool = False
+    summary: Summary = Summary.FALSE
+    elements: tuple[str, ...] = ()
+
+
+PLAIN = Shape()
+
+
+@dataclass(frozen=True, slots=True)
+class FhirRequest:
+    """One well-formed interaction. ``params`` are decoded, in order, without those that ``shape`` holds.
+
+    ``body`` is the parsed JSON of a write and ``raw`` its bytes, which say the same to every parser.
+    """
+
+    interaction: Interaction
+    type: str = ""
+    id: str = ""
+    version: str = ""
+    params: tuple[tuple[str, str], ...] = ()
+    shape: Shape = PLAIN
+    body: dict[str, Any] | None = None
+    raw: bytes = b""
+    if_match: str = ""
+    if_none_match: str = ""
+    prefer: str = ""
+    accept: str = ""
+
+    @property
+    def is_write(self) -> bool:
+        return self.interaction in WRITES
+
+
+@dataclass(frozen=True, slots=True)
+class Unsupported:
+    """A request that is not taken. ``code`` is a stable word, ``detail`` a sentence that repeats nothing but names of parameters."""
+
+    code: str
+    detail: str
+
+
+HEADERS = frozenset(
+    {
+        "accept",
+        "content-type",
+        "content-encoding",
+        "if-match",
+        "if-none-match",
+        "if-none-exist",
+        "if-modified-since",
+        "prefer",
+        "x-http-method-override",
+        "x-http-method",
+        "x-method-override",
+    }
+)
+"""Every header that can change what a request means; an edge hands over exactly these, each at most once."""
+OVERRIDES = ("x-http-method-override", "x-http-method", "x-method-override")
+
+SHAPE_PARAMETERS = frozenset({"_format", "_pretty", "_summary", "_elements"})
+RESULT_PARAMETERS = frozenset({"_count", "_sort", "_total"})
+ALWAYS_ACCEPTED = SHAPE_PARAMETERS | RESULT_PARAMETERS
+
+JSON_TYPES = frozenset({"application/fhir+json", "application/json"})
+_FORMATS = JSON_TYPES | {"json", "application/fhir json"}
+_ANY_ACCEPT = frozenset({"", "*/*", "application/fhir+json", "application/json", "application/*"})
+_PATH = re.compile(rb"[A-Za-z0-9._$/-]*")
+_ID = re.compile(r"[A-Za-z0-9.-]{1,64}")
+_NAME = re.compile(r"[A-Za-z0-9_.:-]+")
+_ELEMENT_KEY = re.compile(r"_?[a-z][A-Za-z0-9]*")
+_ELEMENTS = re.compile(r"(?:[A-Z][A-Za-z]*\.)?[a-z][A-Za-z0-9]*")
+_BAD_PERCENT = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ufeff\ufffe\uffff]")
+_ETAG = re.compile(r'(?:W/)?"[\x21\x23-\x7e]{0,100}"')
+_OPERATION = re.compile(r"\$[A-Za-z][A-Za-z0-9-]{0,63}")
+
+
+def parse(
+    method: str, path: bytes, query: bytes, headers: Mapping[str, str], body: bytes = b""
+) -> FhirRequest | Unsupported:
+    """Read a request below a FHIR base: ``path`` is raw and relative to it, ``headers`` are those of ``HEADERS``, lower case.
+
+    Total: any input gives a value. HEAD is read as GET.
+    """
+    if method == "HEAD":
+        method = "GET"
+    segments = _segments(path)
+    if isinstance(segments, Unsupported):
+        return segments
+    for name in OVERRIDES:
+        if name in headers:
+            return Unsupported("method_override", "Method override headers are not taken.")
+    located = _locate(method, segments, headers)
+    if isinstance(located, Unsupported):
+        return located
+    if not query and method == "GET" and headers.get("accept", "") in _ANY_ACCEPT:
+        return _bare(located, headers)
+    return _full(method, located, query, headers, body)
+
+
+def _bare(located: FhirRequest, headers: Mapping[str, str]) -> FhirRequest:
+    condition = headers.get("if-none-match", "")
+    if not condition:
+        return located
+    return FhirRequest(
+        located.interaction, located.type, located.id, located.version, if_none_match=condition[:VALUE_BOUND]
+    )
+
+
+def _segments(path: bytes) -> list[str] | Unsupported:
+    if len(path) > PATH_BOUND:
+        return Unsupported("path_too_long", "The path is too long.")
+    if not _PATH.fullmatch(path):
+        if b"%" in path:
+            return Unsupported("path_encoded", "A path below a FHIR base needs no percent-encoding.")
+        return Unsupported("path_characters", "The path holds characters that no FHIR path has.")
+    text = path.decode("ascii")
+    text = text.removeprefix("/")
+    if not text:
+        return []
+    segments = text.split("/")
+    for segment in segments:
+        if not segment:
+            return Unsupported("path_empty_segment", "The path has an empty segment.")
+        if segment.strip(".") == "":
+            return Unsupported("path_dot_segment", "The path has a dot segment.")
+    return segments
+
+
+def _locate(method: str, segments: list[str], headers: Mapping[str, str]) -> FhirRequest | Unsupported:
+    """Name the interaction. Source: FHIR R4 http.html#summary."""
+    if method not in {"GET", "POST", "PUT", "PATCH", "DELETE"}:
+        return Unsupported("method_unknown", "The method is none of GET, HEAD, POST, PUT, PATCH, DELETE.")
+    if not segments:
+        return _locate_system(method)
+    first = segments[0]
+    if len(segments) == 1 and not first[0].isalpha():
+        return _locate_system_word(method, first)
+    if segments == ["metadata"]:
+        return FhirRequest(Interaction.CAPABILITIES) if method == "GET" else _wrong_method()
+    if first not in RESOURCE_TYPES:
+        return Unsupported(
+            "type_unknown", "The path names no FHIR R4 resource type (upper and lower case count)."
+        )
+    if len(segments) == 1:
+        return _locate_type(method, first, headers)
+    if len(segments) == 2:
+        return _locate_second(method, first, segments[1])
+    return _locate_deep(method, segments)
+
+
+def _wrong_method() -> Unsupported:
+    return Unsupported("method_not_allowed", "This address does not take this method.")
+
+
+def _locate_system(method: str) -> FhirRequest | Unsupported:
+    if method == "GET":
+        return FhirRequest(Interaction.SEARCH_SYSTEM)
+    return FhirRequest(Interaction.BATCH) if method == "POST" else _wrong_method()
+
+
+def _locate_system_word(method: str, word: str) -> FhirRequest | Unsupported:
+    if word == "_history":
+        return FhirRequest(Interaction.HISTORY_SYSTEM) if method == "GET" else _wrong_method()
+    if word == "_search":
+        return FhirRequest(Interaction.SEARCH_SYSTEM) if method == "POST" else _wrong_method()
+    if _OPERATION.fullmatch(word):
+        return FhirRequest(Interaction.OPERATION) if method in {"GET", "POST"} else _wrong_method()
+    return Unsupported("path_unknown", "The path is no FHIR interaction.")
+
+
+def _locate_type(method: str, type_: str, headers: Mapping[str, str]) -> FhirRequest | Unsupported:
+    if method == "GET":
+        return FhirRequest(Interaction.SEARCH_TYPE, type_)
+    if method == "POST":
+        conditional = "if-none-exist" in headers
+        return FhirRequest(Interaction.CONDITIONAL_CREATE if conditional else Interaction.CREATE, type_)
+    of_method = {
+        "PUT": Interaction.CONDITIONAL_UPDATE,
+        "PATCH": Interaction.CONDITIONAL_PATCH,
+        "DELETE": Interaction.CONDITIONAL_DELETE,
+    }
+    return FhirRequest(of_method[method], type_)
+
+
+def _locate_second(method: str, type_: str, word: str) -> FhirRequest | Unsupported:
+    if word == "_search":
+        return FhirRequest(Interaction.SEARCH_TYPE, type_) if method == "POST" else _wrong_method()
+    if word == "_history":
+        return FhirRequest(Interaction.HISTORY_TYPE, type_) if method == "GET" else _wrong_method()
+    if _OPERATION.fullmatch(word):
+        return FhirRequest(Interaction.OPERATION, type_) if method in {"GET", "POST"} else _wrong_method()
+    if not _ID.fullmatch(word):
+        return Unsupported("id_malformed", "An id is 1 to 64 letters, digits, dots and hyphens.")
+    of_method = {
+        "GET": Interaction.READ,
+        "PUT": Interaction.UPDATE,
+        "PATCH": Interaction.PATCH,
+        "DELETE": Interaction.DELETE,
+    }
+    return FhirRequest(of_method[method], type_, word) if method in of_method else _wrong_method()
+
+
+def _locate_deep(method: str, segments: list[str]) -> FhirRequest | Unsupported:
+    type_, id_, word = segments[:3]
+    if not _ID.fullmatch(id_):
+        return Unsupported("id_malformed", "An id is 1 to 64 letters, digits, dots and hyphens.")
+    if len(segments) == 3 and _OPERATION.fullmatch(word):
+        return (
+            FhirRequest(Interaction.OPERATION, type_, id_) if method in {"GET", "POST"} else _wrong_method()
+        )
+    if len(segments) == 3 and word in RESOURCE_TYPES:
+        return FhirRequest(Interaction.SEARCH_COMPARTMENT, type_, id_)
+    if word != "_history" or len(segments) > 4:
+        return Unsupported("path_unknown", "The path is no FHIR interaction.")
+    if method != "GET":
+        return _wrong_method()
+    if len(segments) == 3:
+        return FhirRequest(Interaction.HISTORY_INSTANCE, type_, id_)
+    if not _ID.fullmatch(segments[3]):
+        return Unsupported("id_malformed", "A version is 1 to 64 letters, digits, dots and hyphens.")
+    return FhirRequest(Interaction.VREAD, type_, id_, segments[3])
+
+
+def _full(
+    method: str, located: FhirRequest, query: bytes, headers: Mapping[str, str], body: bytes
+) -> FhirRequest | Unsupported:
+    accept = headers.get("accept", "")
+    if located.type != "Binary" and not accepts_json(accept):
+        return Unsupported("format_unsupported", "Only JSON is spoken here: accept application/fhir+json.")
+    params = parse_query(query)
+    if isinstance(params, Unsupported):
+        return params
+    searching = located.interaction in {Interaction.SEARCH_TYPE, Interaction.SEARCH_SYSTEM}
+    if searching and method == "POST":
+        params = _with_form(params, headers, body)
+        if isinstance(params, Unsupported):
+            return params
+    shaped = _shape(params)
+    if isinstance(shaped, Unsupported):
+        return shaped
+    shape, rest = shaped
+    if not searching and (fault := _stray(located, rest)):
+        return fault
+    parsed: dict[str, Any] | None = None
+    interaction = located.interaction
+    if interaction in {Interaction.CREATE, Interaction.UPDATE, Interaction.BATCH}:
+        taken = parse_body(headers, body)
+        if isinstance(taken, Unsupported):
+            return taken
+        parsed = taken
+        if interaction is Interaction.BATCH:
+            interaction = _bundle_kind(parsed)
+        elif interaction is Interaction.UPDATE and "if-none-match" in headers:
+            interaction = Interaction.CONDITIONAL_UPDATE
+    condition = headers.get("if-match", "")
+    if condition and not _ETAG.fullmatch(condition):
+        return Unsupported("if_match_malformed", 'If-Match takes one entity tag: W/"version".')
+    return FhirRequest(
+        interaction,
+        located.type,
+        located.id,
+        located.version,
+        params=rest,
+        shape=shape,
+        body=parsed,
+        raw=body if parsed is not None else b"",
+        if_match=condition,
+        if_none_match=headers.get("if-none-match", "")[:VALUE_BOUND],
+        prefer=headers.get("prefer", "")[:VALUE_BOUND],
+        accept=accept[:VALUE_BOUND],
+    )
+
+
+def accepts_json(accept: str) -> bool:
+    """Tell whether an Accept header leaves room for JSON."""
+    if accept in _ANY_ACCEPT:
+        return True
+    for part in accept.split(","):
+        media = part.partition(";")[0].strip().lower()
+        if media in JSON_TYPES or media in {"*/*", "application/*"}:
+            return True
+    return False
+
+
+def parse_query(query: bytes) -> tuple[tuple[str, str], ...] | Unsupported:
+    """Decode a query string or a form body strictly: UTF-8, bounded, no array names, no control characters."""
+    if not query:
+        return ()
+    if len(query) > QUERY_BOUND:
+        return Unsupported("query_too_long", "The query is too long; search with POST and fewer values.")
+    pieces = query.split(b"&")
+    if len(pieces) > PARAMS_BOUND:
+        return Unsupported("too_many_parameters", f"A request takes at most {PARAMS_BOUND} parameters.")
+    found: list[tuple[str, str]] = []
+    for piece in pieces:
+        raw_name, equals, raw_value = piece.partition(b"=")
+        name, value = _decode(raw_name), _decode(raw_value)
+        if name is None or value is None:
+            return Unsupported("encoding_malformed", "A parameter is not well percent-encoded UTF-8.")
+        if not equals or not name or not _NAME.fullmatch(name) or len(name) > NAME_BOUND:
+            return Unsupported("parameter_name_malformed", "A parameter has no well-formed name.")
+        if len(value) > VALUE_BOUND:
+            return Unsupported("value_too_long", f"The value of {name} is too long.")
+        if name == "_method":
+            return Unsupported("method_override", "Method override parameters are not taken.")
+        found.append((name, value))
+    return tuple(found)
+
+
+def _decode(raw: bytes) -> str | None:
+    if b"%" in raw:
+        if _BAD_PERCENT.search(raw):
+            return None
+        raw = unquote_to_bytes(raw.replace(b"+", b" "))
+    elif b"+" in raw:
+        raw = raw.replace(b"+", b" ")
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return None
+    return None if _CONTROL.search(text) else text
+
+
+def _with_form(
+    params: tuple[tuple[str, str], ...], headers: Mapping[str, str], body: bytes
+) -> tuple[tuple[str, str], ...] | Unsupported:
+    """Join the parameters of a POST search. The same name in address and body is one request in two places: refused."""
+    if len(body) > BODY_BOUND:
+        return Unsupported("body_too_large", "The body is too large.")
+    media = headers.get("content-type", "").partition(";")[0].strip().lower()
+    if "content-encoding" in headers or (body and media != "application/x-www-form-urlencoded"):
+        return Unsupported(
+            "content_type_unsupported", "A search by POST takes application/x-www-form-urlencoded."
+        )
+    form = parse_query(body)
+    if isinstance(form, Unsupported):
+        return form
+    names = {name.partition(":")[0] for name, _ in params}
+    for name, _ in form:
+        if name.partition(":")[0] in names:
+            return Unsupported(
+                "parameter_split",
+                f"The parameter {name.partition(':')[0]} stands in the address and in the body.",
+            )
+    if len(params) + len(form) > PARAMS_BOUND:
+        return Unsupported("too_many_parameters", f"A request takes at most {PARAMS_BOUND} parameters.")
+    return params + form
+
+
+def _shape(
+    params: tuple[tuple[str, str], ...],
+) -> tuple[Shape, tuple[tuple[str, str], ...]] | Unsupported:
+    """Take out the parameters that only shape the answer. Each may stand once."""
+    taken: dict[str, str] = {}
+    rest: list[tuple[str, str]] = []
+    for name, value in params:
+        if name in ALWAYS_ACCEPTED:
+            if name in taken:
+                return Unsupported("parameter_doubled", f"The parameter {name} may stand only once.")
+            taken[name] = value
+        if name not in SHAPE_PARAMETERS:
+            rest.append((name, value))
+    if not taken:
+        return PLAIN, params
+    if taken.get("_format", "json").partition(";")[0].strip().lower() not in _FORMATS:
+        return Unsupported("format_unsupported", "Only JSON is spoken here: _format=json.")
+    pretty = taken.get("_pretty", "false")
+    if pretty not in {"true", "false"}:
+        return Unsupported("parameter_value", "The parameter _pretty is true or false.")
+    summary = taken.get("_summary", "false")
+    if summary not in set(Summary):
+        return Unsupported("parameter_value", "The parameter _summary is true, text, data, count or false.")
+    names = [name.strip() for name in taken["_elements"].split(",")] if "_elements" in taken else []
+    if any(not _ELEMENTS.fullmatch(name) for name in names):
+        return Unsupported("parameter_value", "The parameter _elements lists names of top-level elements.")
+    elements = tuple(name.rpartition(".")[2] for name in names)
+    return Shape(pretty == "true", Summary(summary), elements), tuple(rest)
+
+
+def _stray(located: FhirRequest, rest: tuple[tuple[str, str], ...]) -> Unsupported | None:
+    """Refuse parameters on an interaction that takes none but those of the answer's shape."""
+    if located.interaction.startswith("conditional") or located.interaction is Interaction.OPERATION:
+        return None
+    for name, _ in rest:
+        if name not in ALWAYS_ACCEPTED:
+            return Unsupported("parameter_unknown", f"The parameter {name} is not known here.")
+    return None
+
+
+def parse_body(headers: Mapping[str, str], body: bytes) -> dict[str, Any] | Unsupported:
+    """Read a resource's JSON: strict UTF-8, one meaning for every parser, element names as FHIR writes them, bounded depth."""
+    if len(body) > BODY_BOUND:
+        return Unsupported("body_too_large", f"A body takes at most {BODY_BOUND} bytes.")
+    media = headers.get("content-type", "").partition(";")[0].strip().lower()
+    if "content-encoding" in headers or media not in JSON_TYPES:
+        return Unsupported("content_type_unsupported", "A resource is sent as application/fhir+json.")
+    try:
+        parsed = json.loads(body.decode("utf-8"), object_pairs_hook=_object, parse_constant=_constant)
+    except (ValueError, RecursionError):
+        return Unsupported("body_malformed", "The body is not well-formed JSON with each name once.")
+    if not isinstance(parsed, dict) or not isinstance(parsed.get("resourceType"), str):
+        return Unsupported("body_malformed", "The body is not a FHIR resource.")
+    if _too_deep(parsed):
+        return Unsupported("body_too_deep", f"A body nests at most {DEPTH_BOUND} levels.")
+    return parsed
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a name twice")
+    for name in found:
+        if not _ELEMENT_KEY.fullmatch(name):
+            raise ValueError("not an element name")
+    return found
+
+
+def _constant(_: str) -> Any:
+    raise ValueError("not JSON")
+
+
+def _too_deep(value: object) -> bool:
+    level: list[Any] = [value]
+    for _ in range(DEPTH_BOUND):
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, dict | list)
+        ]
+        if not level:
+            return False
+    return True
+
+
+def _bundle_kind(body: dict[str, Any]) -> Interaction:
+    return Interaction.TRANSACTION if body.get("type") == "transaction" else Interaction.BATCH
+
+
+def render_query(params: tuple[tuple[str, str], ...]) -> str:
+    """Write parameters in the one spelling that every server reads alike."""
+    return "&".join(f"{quote(name, safe=':')}={quote(value, safe=',:/')}" for name, value in params)

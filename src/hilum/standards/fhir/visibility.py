@@ -1,0 +1,238 @@
+"""Visibility: whose a resource is.
+
+R4's Patient compartment is not an access rule: Device is absent from it, Provenance counts only with a Patient as target,
+Group enters by its members, authors and recipients pull in other people's records. This table says, type by type, which
+elements decide; whatever is not listed belongs to nobody that could be named, and is refused.
+Source: security decision 10; FHIR R4 compartmentdefinition-patient.html served as its draft.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any
+
+from hilum.standards.fhir.values import is_id
+
+REFERENCES_BOUND = 200
+
+
+class Belonging(StrEnum):
+    """How a type's resources belong to people."""
+
+    SUBJECT = "subject"
+    """To every patient that its subject elements name."""
+    SELF = "self"
+    """The patient's own resource."""
+    SHARED = "shared"
+    """To nobody: directories, catalogues, forms. Needs a scope that names the type."""
+    TARGETS = "targets"
+    """To whom all its targets belong; visible only if each of them is."""
+    REFERRER = "referrer"
+    """To whom the resource belongs that points at it; reached only through that one."""
+    POPULATION = "population"
+    """To many at once; never under a patient's scope."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """How one type is judged. ``paths`` lead to the deciding references; ``narrow`` is the search parameter over the same."""
+
+    belonging: Belonging
+    paths: tuple[tuple[str, ...], ...] = ()
+    narrow: str = ""
+
+
+def _subject(*paths: str, narrow: str) -> Rule:
+    return Rule(Belonging.SUBJECT, tuple(tuple(path.split(".")) for path in paths), narrow)
+
+
+_SHARED = Rule(Belonging.SHARED)
+
+VISIBILITY: MappingProxyType[str, Rule] = MappingProxyType(
+    {
+        "Patient": Rule(Belonging.SELF, narrow="_id"),
+        "Account": _subject("subject", narrow="patient"),
+        "AdverseEvent": _subject("subject", narrow="subject"),
+        "AllergyIntolerance": _subject("patient", narrow="patient"),
+        "Appointment": _subject("participant.actor", narrow="patient"),
+        "AppointmentResponse": _subject("actor", narrow="patient"),
+        "BodyStructure": _subject("patient", narrow="patient"),
+        "CarePlan": _subject("subject", narrow="patient"),
+        "CareTeam": _subject("subject", narrow="patient"),
+        "ChargeItem": _subject("subject", narrow="patient"),
+        "Claim": _subject("patient", narrow="patient"),
+        "ClaimResponse": _subject("patient", narrow="patient"),
+        "ClinicalImpression": _subject("subject", narrow="patient"),
+        "Communication": _subject("subject", narrow="patient"),
+        "CommunicationRequest": _subject("subject", narrow="patient"),
+        "Composition": _subject("subject", narrow="patient"),
+        "Condition": _subject("subject", narrow="patient"),
+        "Consent": _subject("patient", narrow="patient"),
+        "Coverage": _subject("beneficiary", narrow="patient"),
+        "CoverageEligibilityRequest": _subject("patient", narrow="patient"),
+        "CoverageEligibilityResponse": _subject("patient", narrow="patient"),
+        "DetectedIssue": _subject("patient", narrow="patient"),
+        "Device": _subject("patient", narrow="patient"),
+        "DeviceRequest": _subject("subject", narrow="patient"),
+        "DeviceUseStatement": _subject("subject", narrow="patient"),
+        "DiagnosticReport": _subject("subject", narrow="patient"),
+        "DocumentManifest": _subject("subject", narrow="patient"),
+        "DocumentReference": _subject("subject", narrow="patient"),
+        "Encounter": _subject("subject", narrow="patient"),
+        "EpisodeOfCare": _subject("patient", narrow="patient"),
+        "ExplanationOfBenefit": _subject("patient", narrow="patient"),
+        "FamilyMemberHistory": _subject("patient", narrow="patient"),
+        "Flag": _subject("subject", narrow="patient"),
+        "Goal": _subject("subject", narrow="patient"),
+        "GuidanceResponse": _subject("subject", narrow="patient"),
+        "ImagingStudy": _subject("subject", narrow="patient"),
+        "Immunization": _subject("patient", narrow="patient"),
+        "ImmunizationEvaluation": _subject("patient", narrow="patient"),
+        "ImmunizationRecommendation": _subject("patient", narrow="patient"),
+        "Invoice": _subject("subject", narrow="patient"),
+        "List": _subject("subject", narrow="patient"),
+        "MeasureReport": _subject("subject", narrow="patient"),
+        "Media": _subject("subject", narrow="patient"),
+        "MedicationAdministration": _subject("subject", narrow="patient"),
+        "MedicationDispense": _subject("subject", narrow="patient"),
+        "MedicationRequest": _subject("subject", narrow="patient"),
+        "MedicationStatement": _subject("subject", narrow="patient"),
+        "MolecularSequence": _subject("patient", narrow="patient"),
+        "NutritionOrder": _subject("patient", narrow="patient"),
+        "Observation": _subject("subject", narrow="patient"),
+        "Procedure": _subject("subject", narrow="patient"),
+        "QuestionnaireResponse": _subject("subject", narrow="patient"),
+        "RelatedPerson": _subject("patient", narrow="patient"),
+        "RequestGroup": _subject("subject", narrow="patient"),
+        "ResearchSubject": _subject("individual", narrow="patient"),
+        "RiskAssessment": _subject("subject", narrow="patient"),
+        "ServiceRequest": _subject("subject", narrow="patient"),
+        "Specimen": _subject("subject", narrow="patient"),
+        "SupplyDelivery": _subject("patient", narrow="patient"),
+        "Task": _subject("for", narrow="patient"),
+        "VisionPrescription": _subject("patient", narrow="patient"),
+        "Organization": _SHARED,
+        "Practitioner": _SHARED,
+        "PractitionerRole": _SHARED,
+        "Location": _SHARED,
+        "Medication": _SHARED,
+        "HealthcareService": _SHARED,
+        "Endpoint": _SHARED,
+        "Questionnaire": _SHARED,
+        "Provenance": Rule(Belonging.TARGETS, (("target",),)),
+        "Binary": Rule(Belonging.REFERRER),
+        "Group": Rule(Belonging.POPULATION),
+    }
+)
+
+ATTACHMENTS: MappingProxyType[str, tuple[tuple[str, ...], ...]] = MappingProxyType(
+    {
+        "DocumentReference": (("content", "attachment"),),
+        "DiagnosticReport": (("presentedForm",),),
+        "Media": (("content",),),
+        "Patient": (("photo",),),
+        "Consent": (("sourceAttachment",),),
+    }
+)
+"""Where a type that may be the referrer of a Binary holds its attachments."""
+
+
+def rule_of(type_: str) -> Rule | None:
+    """Say how a type is judged; None for one that is not, which is refused."""
+    return VISIBILITY.get(type_)
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A literal reference to a resource of the same server."""
+
+    type: str
+    id: str
+
+    def __str__(self) -> str:
+        return f"{self.type}/{self.id}"
+
+
+def local_reference(value: object, bases: tuple[str, ...] = ()) -> Reference | None:
+    """Read ``Type/id`` (or the same below one of ``bases``, each ending in a slash) from a Reference's JSON; else None.
+
+    A reference elsewhere, to something contained, by identifier or to nothing says nothing that could be trusted.
+    Source: FHIR R4 references.html#literal
+    """
+    if not isinstance(value, dict):
+        return None
+    return parse_reference(value.get("reference"), bases)
+
+
+def parse_reference(text: object, bases: tuple[str, ...] = ()) -> Reference | None:
+    """Read the text of a literal reference, with or without a version."""
+    if not isinstance(text, str):
+        return None
+    for base in bases:
+        if text.startswith(base):
+            text = text[len(base) :]
+            break
+    parts = text.split("/")
+    if len(parts) == 4 and parts[2] == "_history":
+        parts = parts[:2]
+    if len(parts) != 2 or not parts[0].isalpha() or not is_id(parts[1]):
+        return None
+    return Reference(parts[0], parts[1])
+
+
+def at_path(value: Any, path: tuple[str, ...]) -> Iterator[Any]:
+    """Yield every value at a path of element names, through lists."""
+    if isinstance(value, list):
+        for item in value:
+            yield from at_path(item, path)
+    elif not path:
+        yield value
+    elif isinstance(value, dict) and path[0] in value:
+        yield from at_path(value[path[0]], path[1:])
+
+
+def subjects_of(resource: dict[str, Any], bases: tuple[str, ...] = ()) -> frozenset[str] | None:
+    """Name the patients whose resource this is, by id; empty where it is nobody's; None where that cannot be told.
+
+    For SUBJECT and SELF types only: any other has no patients of its own. A deciding reference that is not a literal one to a
+    resource of this server makes the whole untellable; one to another type than Patient names nobody.
+    """
+    type_ = resource.get("resourceType")
+    rule = VISIBILITY.get(type_) if isinstance(type_, str) else None
+    if rule is None:
+        return None
+    if rule.belonging is Belonging.SELF:
+        own = resource.get("id")
+        return frozenset((own,)) if isinstance(own, str) and is_id(own) else None
+    if rule.belonging is not Belonging.SUBJECT:
+        return frozenset()
+    found: set[str] = set()
+    for path in rule.paths:
+        for value in at_path(resource, path):
+            reference = local_reference(value, bases)
+            if reference is None:
+                return None
+            if reference.type == "Patient":
+                found.add(reference.id)
+    return frozenset(found)
+
+
+def targets_of(resource: dict[str, Any], bases: tuple[str, ...] = ()) -> tuple[Reference, ...] | None:
+    """Name what a Provenance is about; None if it is about nothing, too much, or something that is not here."""
+    found: list[Reference] = []
+    for value in at_path(resource.get("target"), ()):
+        reference = local_reference(value, bases)
+        if reference is None or len(found) >= REFERENCES_BOUND:
+            return None
+        found.append(reference)
+    return tuple(found) or None
+
+
+def attachment_urls(resource: dict[str, Any]) -> Iterator[str]:
+    """Yield the address of every attachment that a possible referrer holds."""
+    for path in ATTACHMENTS.get(str(resource.get("resourceType")), ()):
+        for attachment in at_path(resource, path):
+            url = attachment.get("url") if isinstance(attachment, dict) else None
+            if isinstance(url, str):
+                yield url
