@@ -1,0 +1,260 @@
+"""The safe fetcher: the one way to read an address that somebody else wrote down (JWKS, contact and domain proofs).
+
+Whoever registers an address could point it at us: at a metadata service, a database, a neighbour. So each name is resolved
+here, every address it has must be a public one, and the connection goes to an address that was checked, not to a name
+that may have another answer by then.
+"""
+
+import asyncio
+import ipaddress
+import socket
+import ssl
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from urllib.parse import SplitResult, urljoin, urlsplit
+
+import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
+
+from hilum.kernel.errors import Unavailable
+
+FETCH_DEADLINE = timedelta(seconds=5)
+CONNECT_DEADLINE = timedelta(seconds=2)
+BODY_BOUND = 256 * 1024
+URL_BOUND = 2_048
+REDIRECTS_BOUND = 3
+ADDRESSES_BOUND = 16
+FETCHES_AT_ONCE = 16
+HEADER_BOUND = 8_190
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Resolve = Callable[[str, int], Awaitable[list[str]]]
+
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+_IPV4_COMPATIBLE = ipaddress.IPv6Network("::/96")
+_REFUSED = (
+    ipaddress.IPv4Network("192.0.0.0/24"),
+    ipaddress.IPv4Network("192.88.99.0/24"),
+    ipaddress.IPv4Network("168.63.129.16/32"),  # a cloud's host agent behind a public-looking address
+    ipaddress.IPv6Network("64:ff9b:1::/48"),  # NAT64 of somebody's private network
+    ipaddress.IPv6Network("fec0::/10"),
+)
+
+
+class FetchRefused(Unavailable):
+    """The address may not be fetched at all. A kind of Unavailable: whoever needed the answer does without, and refuses."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A complete answer within the bounds. Header names are lower case."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+def embedded(address: Address) -> Address:
+    """Give the IPv4 address that an IPv6 one stands for (mapped, compatible, NAT64, 6to4, Teredo), or the address itself."""
+    if isinstance(address, ipaddress.IPv4Address):
+        return address
+    if address.ipv4_mapped is not None:
+        return address.ipv4_mapped
+    if address in _NAT64 or (address in _IPV4_COMPATIBLE and int(address) > 1):
+        return ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)
+    if address.sixtofour is not None:
+        return address.sixtofour
+    if address.teredo is not None:
+        return address.teredo[1]
+    return address
+
+
+def may_connect(text: str, *, allow_private: bool) -> bool:
+    """Tell whether a resolved address may be connected to. ``allow_private`` opens loopback, and nothing else.
+
+    Source: RFC 6890, special-purpose address registries.
+    """
+    try:
+        address = ipaddress.ip_address(text.partition("%")[0])
+    except ValueError:
+        return False
+    address = getattr(address, "ipv4_mapped", None) or address
+    if address.is_loopback:
+        return allow_private
+    return _is_public(address) and _is_public(embedded(address))
+
+
+def _is_public(address: Address) -> bool:
+    return (
+        address.is_global and not address.is_multicast and not any(address in network for network in _REFUSED)
+    )
+
+
+def judge_url(url: str, *, allow_private: bool) -> SplitResult:
+    """Split an address that may be fetched. Raises FetchRefused for any other, before anything is resolved."""
+    if len(url) > URL_BOUND or not url.isascii() or not url.isprintable() or " " in url or "\\" in url:
+        raise FetchRefused("address_refused", "The address is not a plain absolute one.")
+    try:
+        parts = urlsplit(url)
+        port, host = parts.port, parts.hostname
+    except ValueError:
+        raise FetchRefused("address_refused", "The address cannot be read.") from None
+    if parts.scheme not in ({"https", "http"} if allow_private else {"https"}) or not host:
+        raise FetchRefused("address_refused", "Only https addresses are fetched.")
+    if "@" in parts.netloc or parts.fragment or port == 0:
+        raise FetchRefused("address_refused", "The address carries credentials or a fragment.")
+    try:
+        literal = str(ipaddress.ip_address(host))
+    except ValueError:
+        literal = ""
+    if literal and not may_connect(literal, allow_private=allow_private):
+        raise FetchRefused("address_refused", "The address is not a public one.")
+    return parts
+
+
+async def resolve_by_system(host: str, port: int) -> list[str]:
+    """Resolve as the machine does, off the loop."""
+    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return [str(each[4][0]) for each in found]
+
+
+class _CheckedResolver(AbstractResolver):
+    def __init__(self, resolve: Resolve, *, plain: bool, allow_private: bool) -> None:
+        self._resolve, self._plain, self._allow_private = resolve, plain, allow_private
+
+    async def resolve(
+        self,
+        host: str,
+        port: int = 0,
+        family: socket.AddressFamily = socket.AF_UNSPEC,  # noqa: ARG002
+    ) -> list[ResolveResult]:
+        found = list(dict.fromkeys(await self._resolve(host, port)))[:ADDRESSES_BOUND]
+        for address in found:
+            if not may_connect(address, allow_private=self._allow_private):
+                raise FetchRefused(
+                    "address_refused", "The name leads to an address that is not a public one."
+                )
+            if self._plain and not _is_loopback(address):
+                raise FetchRefused("address_refused", "Only loopback is fetched without TLS.")
+        if not found:
+            raise OSError("the name has no address")
+        return [
+            ResolveResult(
+                hostname=host,
+                host=address,
+                port=port,
+                family=socket.AF_INET6 if ":" in address else socket.AF_INET,
+                proto=0,
+                flags=socket.AI_NUMERICHOST,
+            )
+            for address in found
+        ]
+
+    async def close(self) -> None:
+        return None
+
+
+def _is_loopback(text: str) -> bool:
+    address = ipaddress.ip_address(text.partition("%")[0])
+    return bool((getattr(address, "ipv4_mapped", None) or address).is_loopback)
+
+
+class SafeFetcher:
+    """Fetches by GET, without cookies, credentials or proxies.
+
+    ``allow_private`` (a plain sandbox only) opens loopback and, there, http. ``resolve`` and ``tls`` are handed in by tests
+    and by deployments with a resolver or a root of their own.
+    """
+
+    def __init__(
+        self,
+        *,
+        allow_private: bool,
+        resolve: Resolve = resolve_by_system,
+        tls: ssl.SSLContext | None = None,
+        deadline: timedelta = FETCH_DEADLINE,
+    ) -> None:
+        self._allow_private, self._resolve, self._tls = allow_private, resolve, tls
+        self._deadline = deadline
+        self._places = asyncio.Semaphore(FETCHES_AT_ONCE)
+
+    async def get(self, url: str, *, accept: str = "application/json") -> Fetched:
+        """Read ``url`` within every bound. Raises FetchRefused if it may not be read, Unavailable if it does not answer in time and size.
+
+        Follows at most REDIRECTS_BOUND redirects, and only within the same scheme, host and port.
+        """
+        try:
+            async with asyncio.timeout(self._deadline.total_seconds()), self._places:
+                return await self._follow(url, accept)
+        except TimeoutError:
+            raise Unavailable("fetch_too_slow", "The address did not answer in time.") from None
+        except (aiohttp.ClientError, OSError, UnicodeError, ValueError):
+            raise Unavailable("fetch_failed", "The address could not be read.") from None
+
+    async def _follow(self, url: str, accept: str) -> Fetched:
+        first = judge_url(url, allow_private=self._allow_private)
+        for _ in range(REDIRECTS_BOUND + 1):
+            parts = judge_url(url, allow_private=self._allow_private)
+            if _origin(parts) != _origin(first):
+                raise FetchRefused("redirect_refused", "The address redirects to another host.")
+            answer = await self._get_one(url, plain=parts.scheme == "http", accept=accept)
+            location = answer.headers.get("location", "")
+            if answer.status not in {301, 302, 303, 307, 308} or not location:
+                return answer
+            url = urljoin(url, location)
+        raise FetchRefused("redirect_refused", "The address redirects too often.")
+
+    async def _get_one(self, url: str, *, plain: bool, accept: str) -> Fetched:
+        host = urlsplit(url).hostname or ""
+        if plain and _is_literal(host) and not _is_loopback(host):
+            raise FetchRefused("address_refused", "Only loopback is fetched without TLS.")
+        connector = aiohttp.TCPConnector(
+            resolver=_CheckedResolver(self._resolve, plain=plain, allow_private=self._allow_private),
+            use_dns_cache=False,
+            force_close=True,
+            ssl=self._tls if self._tls is not None else True,
+        )
+        async with (
+            aiohttp.ClientSession(
+                connector=connector,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                timeout=aiohttp.ClientTimeout(
+                    total=self._deadline.total_seconds(), connect=CONNECT_DEADLINE.total_seconds()
+                ),
+                auto_decompress=False,
+                trust_env=False,
+                max_line_size=HEADER_BOUND,
+                max_field_size=HEADER_BOUND,
+            ) as session,
+            session.get(
+                url, allow_redirects=False, headers={"Accept": accept, "Accept-Encoding": "identity"}
+            ) as answer,
+        ):
+            headers = {name.lower(): value for name, value in answer.headers.items()}
+            if headers.get("content-encoding", "identity") != "identity":
+                raise Unavailable(
+                    "fetch_failed", "The address answers in an encoding that was not asked for."
+                )
+            return Fetched(answer.status, headers, await _read_bounded(answer))
+
+
+def _origin(parts: SplitResult) -> tuple[str, str, int]:
+    return parts.scheme, parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+
+
+def _is_literal(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+async def _read_bounded(answer: aiohttp.ClientResponse) -> bytes:
+    body = bytearray()
+    async for chunk in answer.content.iter_any():
+        body += chunk
+        if len(body) > BODY_BOUND:
+            raise Unavailable("fetch_too_large", "The address answers more than is read.")
+    return bytes(body)
