@@ -1,14 +1,22 @@
 """Tenants and the people in them."""
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from hilum.kernel.ids import PersonId, TenantId
 
 TENANTS_BOUND = 10_000
 PEOPLE_PAGE_BOUND = 200
+TENANTS_PAGE_BOUND = 200
 PROXIES_BOUND = 50
+EHR_ORIGINS_BOUND = 20
+NAME_BOUND = 200
+USERNAME_BOUND = 64
+URL_BOUND = 500
+CREDENTIALS_BOUND = 4_000
+NEGATIVE_WINDOW = timedelta(minutes=65)
+"""How long a deactivation must be told to the gateway: no access token outlives it."""
 
 
 class Role(StrEnum):
@@ -68,6 +76,30 @@ class Tenant:
 
 
 @dataclass(frozen=True, slots=True)
+class TenantChange:
+    """What to change of a tenant; None leaves it. Id and ``sandbox`` never change."""
+
+    name: str | None = None
+    base_url: str | None = None
+    ehr_origins: tuple[str, ...] | None = None
+    moved_reads: MovedReads | None = None
+    active: bool | None = None
+    upstream: UpstreamRef | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NewPerson:
+    """Somebody to add. ``tenant`` is None for staff, whose ``role`` is a StaffRole."""
+
+    tenant: TenantId | None
+    username: str
+    name: str
+    role: str
+    fhir_user: str = ""
+    patients: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Person:
     """Somebody who can sign in. ``patients`` are the charts that are theirs: their own and those they act for as a proxy.
 
@@ -83,6 +115,7 @@ class Person:
     patients: tuple[str, ...] = ()
     active: bool = True
     created_at: datetime | None = None
+    deactivated_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +127,12 @@ class TenantFacts:
     moved_reads: MovedReads
     active: bool
     base_url: str = ""
+    sandbox: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class IdentityFacts:
+    """``inactive_people``: those deactivated within the life of an access token; who refreshes or signs in is judged by the row."""
+
     tenants: dict[TenantId, TenantFacts] = field(default_factory=dict)
     inactive_people: frozenset[PersonId] = frozenset()

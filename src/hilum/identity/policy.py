@@ -1,0 +1,353 @@
+"""Roles and their rights, who may administer whom, and what names may look like. Pure."""
+
+import ipaddress
+import re
+from collections.abc import Mapping
+from types import MappingProxyType
+from urllib.parse import urlsplit
+
+from hilum.identity.models import (
+    EHR_ORIGINS_BOUND,
+    NAME_BOUND,
+    PROXIES_BOUND,
+    URL_BOUND,
+    USERNAME_BOUND,
+    NewPerson,
+    Person,
+    Role,
+    StaffRole,
+    Tenant,
+    UpstreamKind,
+    UpstreamRef,
+)
+from hilum.kernel.actor import Actor, ActorKind
+from hilum.kernel.ids import TenantId
+
+ROLES = frozenset(role.value for role in Role)
+STAFF_ROLES = frozenset(role.value for role in StaffRole)
+_TENANT_ID = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])")
+_USERNAME = re.compile(r"[a-z0-9][a-z0-9._@+-]{0,63}")
+_FHIR_ID = re.compile(r"[A-Za-z0-9.-]{1,64}")
+_FHIR_USER = re.compile(r"(?:Practitioner|PractitionerRole|Patient|RelatedPerson|Person)/[A-Za-z0-9.-]{1,64}")
+_HOST = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)(?:\.(?!-)[a-z0-9-]{1,63}(?<!-))*")
+
+_SHARED = [
+    "Organization",
+    "Practitioner",
+    "PractitionerRole",
+    "Location",
+    "HealthcareService",
+    "Endpoint",
+    "Medication",
+    "Substance",
+    "Questionnaire",
+    "PlanDefinition",
+    "ActivityDefinition",
+    "ValueSet",
+    "CodeSystem",
+]
+_RECORD = [
+    "AllergyIntolerance",
+    "CarePlan",
+    "CareTeam",
+    "ClinicalImpression",
+    "Communication",
+    "CommunicationRequest",
+    "Composition",
+    "Condition",
+    "Consent",
+    "DetectedIssue",
+    "Device",
+    "DeviceRequest",
+    "DeviceUseStatement",
+    "DiagnosticReport",
+    "DocumentReference",
+    "Encounter",
+    "EpisodeOfCare",
+    "FamilyMemberHistory",
+    "Flag",
+    "Goal",
+    "ImagingStudy",
+    "Immunization",
+    "ImmunizationRecommendation",
+    "List",
+    "Media",
+    "MedicationAdministration",
+    "MedicationDispense",
+    "MedicationRequest",
+    "MedicationStatement",
+    "NutritionOrder",
+    "Observation",
+    "Procedure",
+    "QuestionnaireResponse",
+    "RelatedPerson",
+    "RiskAssessment",
+    "ServiceRequest",
+    "Specimen",
+    "Task",
+]
+_ADMINISTRATIVE = ["Account", "Appointment", "AppointmentResponse", "Coverage", "Schedule", "Slot"]
+_PAYMENT = ["Claim", "ClaimResponse", "ExplanationOfBenefit"]
+
+
+def _table(*parts: tuple[str, list[str]], **single: str) -> Mapping[str, str]:
+    table = {resource_type: letters for letters, types in parts for resource_type in types}
+    return MappingProxyType(table | single)
+
+
+RIGHTS: Mapping[Role, Mapping[str, str]] = MappingProxyType(
+    {
+        Role.PHYSICIAN: _table(
+            ("rs", _SHARED),
+            ("crus", _RECORD),
+            ("crus", _ADMINISTRATIVE),
+            ("rs", _PAYMENT),
+            Patient="crus",
+            Provenance="crs",
+            Binary="cr",
+            Group="rs",
+            Basic="crus",
+            MedicationRequest="cruds",
+            ServiceRequest="cruds",
+            Task="cruds",
+            Appointment="cruds",
+            QuestionnaireResponse="cruds",
+            Observation="cruds",
+        ),
+        Role.NURSE: _table(
+            ("rs", _SHARED),
+            ("rs", _RECORD),
+            ("rs", _ADMINISTRATIVE),
+            Patient="rus",
+            Provenance="crs",
+            Binary="r",
+            Group="rs",
+            Observation="crus",
+            MedicationAdministration="crus",
+            Immunization="crus",
+            CarePlan="crus",
+            Goal="crus",
+            Task="crus",
+            Communication="crus",
+            QuestionnaireResponse="crus",
+            Specimen="crus",
+            Flag="crus",
+            AllergyIntolerance="crus",
+            Appointment="crus",
+        ),
+        Role.ANALYST: _table(
+            ("rs", _SHARED),
+            Patient="rs",
+            Group="rs",
+            Encounter="rs",
+            Condition="rs",
+            Observation="rs",
+            Procedure="rs",
+            Immunization="rs",
+            MedicationRequest="rs",
+            DiagnosticReport="rs",
+            Coverage="rs",
+            ExplanationOfBenefit="rs",
+        ),
+        Role.ADMINISTRATOR: _table(
+            (
+                "rs",
+                [
+                    "Organization",
+                    "Practitioner",
+                    "PractitionerRole",
+                    "Location",
+                    "HealthcareService",
+                    "Endpoint",
+                ],
+            ),
+        ),
+        Role.FRONT_DESK: _table(
+            (
+                "rs",
+                [
+                    "Organization",
+                    "Practitioner",
+                    "PractitionerRole",
+                    "Location",
+                    "HealthcareService",
+                    "Encounter",
+                ],
+            ),
+            ("crus", ["Patient", "RelatedPerson", "Coverage", "Account"]),
+            ("cruds", ["Appointment", "AppointmentResponse"]),
+            ("rs", ["Schedule", "Slot", "Questionnaire"]),
+            QuestionnaireResponse="cr",
+        ),
+        Role.PATIENT: _table(
+            ("rs", _SHARED),
+            ("rs", _RECORD),
+            ("rs", _ADMINISTRATIVE),
+            ("rs", _PAYMENT),
+            Patient="rs",
+            Provenance="rs",
+            Binary="r",
+            Observation="crs",
+            QuestionnaireResponse="crs",
+            Communication="crs",
+            Appointment="crus",
+            AppointmentResponse="crs",
+        ),
+    }
+)
+"""Role -> resource type -> letters c r u d s. What is not in it is no right."""
+
+_NOTHING: Mapping[str, str] = MappingProxyType({})
+REACHES_ALL_PATIENTS = frozenset({Role.PHYSICIAN, Role.NURSE, Role.ANALYST, Role.FRONT_DESK})
+
+
+def rights_of(role: str) -> Mapping[str, str]:
+    """Tell what a role may do, type by type; an unknown role may do nothing."""
+    return RIGHTS[Role(role)] if role in ROLES else _NOTHING
+
+
+def reaches_all_patients(role: str) -> bool:
+    """Tell whether a role reaches every patient of its tenant; others reach their own charts only."""
+    return role in REACHES_ALL_PATIENTS
+
+
+def patients_openable(person: Person) -> tuple[str, ...] | None:
+    """Name the charts somebody may open; None means every chart of the tenant, an empty tuple none."""
+    return None if reaches_all_patients(person.role) else person.patients
+
+
+def may_rule_tenants(actor: Actor) -> bool:
+    """Tell whether an actor may add tenants and set where their data lies."""
+    if actor.kind in {ActorKind.HOST, ActorKind.SYSTEM}:
+        return True
+    return actor.kind is ActorKind.STAFF and StaffRole.PLATFORM_ADMIN in actor.roles
+
+
+def may_administer(actor: Actor, tenant: TenantId | None) -> bool:
+    """Tell whether an actor may add and remove people of a tenant (None: staff) and change its everyday settings."""
+    if may_rule_tenants(actor):
+        return True
+    return (
+        actor.kind is ActorKind.PERSON
+        and tenant is not None
+        and actor.tenant == tenant
+        and Role.ADMINISTRATOR in actor.roles
+    )
+
+
+def may_see_tenant(actor: Actor, tenant: TenantId) -> bool:
+    """Tell whether an actor may read a tenant's settings."""
+    return actor.is_platform or may_administer(actor, tenant)
+
+
+def tenant_faults(tenant: Tenant) -> dict[str, str]:
+    """Name what is wrong with a tenant, field by field."""
+    faults: dict[str, str] = {}
+    if not _TENANT_ID.fullmatch(tenant.id):
+        faults["id"] = "tenant_id_malformed"
+    if fault := name_fault(tenant.name):
+        faults["name"] = fault
+    if tenant.base_url and (fault := origin_fault(tenant.base_url)):
+        faults["base_url"] = fault
+    if len(tenant.ehr_origins) > EHR_ORIGINS_BOUND:
+        faults["ehr_origins"] = "too_many"
+    for origin in tenant.ehr_origins[:EHR_ORIGINS_BOUND]:
+        if fault := origin_fault(origin):
+            faults["ehr_origins"] = fault
+    if fault := upstream_fault(tenant.upstream):
+        faults["upstream"] = fault
+    return faults
+
+
+def person_faults(person: NewPerson) -> dict[str, str]:
+    """Name what is wrong with somebody to be added, field by field. The username is judged in lower case."""
+    faults: dict[str, str] = {}
+    if not _USERNAME.fullmatch(person.username):
+        faults["username"] = "username_malformed"
+    if fault := name_fault(person.name):
+        faults["name"] = fault
+    if person.role not in (STAFF_ROLES if person.tenant is None else ROLES):
+        faults["role"] = "role_unknown"
+    if person.fhir_user and not _FHIR_USER.fullmatch(person.fhir_user):
+        faults["fhir_user"] = "fhir_user_malformed"
+    if len(person.patients) > PROXIES_BOUND:
+        faults["patients"] = "too_many"
+    elif not all(_FHIR_ID.fullmatch(patient) for patient in person.patients):
+        faults["patients"] = "patient_id_malformed"
+    if person.tenant is None and (person.fhir_user or person.patients):
+        faults["fhir_user" if person.fhir_user else "patients"] = "staff_have_no_chart"
+    return faults
+
+
+def normal_username(text: str) -> str:
+    """Write a username as it is stored and compared; empty if nobody can have it."""
+    lowered = text.strip().lower() if len(text) <= USERNAME_BOUND * 2 else ""
+    return lowered if _USERNAME.fullmatch(lowered) else ""
+
+
+def name_fault(name: str) -> str:
+    """Name what is wrong with a name that people read."""
+    if not name.strip():
+        return "name_missing"
+    if len(name) > NAME_BOUND:
+        return "name_too_long"
+    return "" if name.isprintable() else "name_characters"
+
+
+def origin_fault(text: str) -> str:
+    """Name what is wrong with a web origin: scheme, host and port, as a browser writes it."""
+    if len(text) > URL_BOUND:
+        return "origin_too_long"
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        return "origin_malformed"
+    host = parts.hostname or ""
+    if parts.scheme not in {"http", "https"} or not host:
+        return "origin_malformed"
+    shown = f"[{host}]" if ":" in host else host
+    written = f"{parts.scheme}://{shown}" + (f":{port}" if port is not None else "")
+    default = {"http": 80, "https": 443}[parts.scheme]
+    if text != written or port == default or not (_HOST.fullmatch(host) or _is_ip(host)):
+        return "origin_malformed"
+    return "" if parts.scheme == "https" or is_loopback(host) else "origin_not_https"
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether a host, as ``urlsplit`` names it, is this machine."""
+    if host == "localhost":
+        return True
+    return _is_ip(host) and ipaddress.ip_address(host).is_loopback
+
+
+def _is_ip(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def upstream_fault(upstream: UpstreamRef) -> str:
+    """Name what is wrong with a FHIR server's address."""
+    if upstream.kind is UpstreamKind.EMBEDDED:
+        return "upstream_url_unexpected" if upstream.url or upstream.credentials_sealed else ""
+    if not upstream.url or len(upstream.url) > URL_BOUND or not upstream.url.isascii():
+        return "upstream_url_malformed"
+    try:
+        parts = urlsplit(upstream.url)
+        parts.port  # noqa: B018 - raises for a port that is none
+    except ValueError:
+        return "upstream_url_malformed"
+    if parts.scheme not in {"http", "https"} or not parts.hostname or re.search(r"[\s\\]", upstream.url):
+        return "upstream_url_malformed"
+    if parts.query or parts.fragment or "@" in parts.netloc or upstream.url.endswith("?"):
+        return "upstream_url_malformed"
+    return "" if parts.scheme == "https" or is_loopback(parts.hostname) else "upstream_not_https"
+
+
+def upstream_host(url: str) -> str:
+    """Name scheme, host and port that credentials are bound to."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"

@@ -1,0 +1,187 @@
+"""Adding, changing and finding tenants and people."""
+
+from dataclasses import replace
+
+from hilum.audit import service as audit
+from hilum.audit.models import Event, Outcome
+from hilum.identity import policy, store
+from hilum.identity.models import (
+    NEGATIVE_WINDOW,
+    TENANTS_BOUND,
+    IdentityFacts,
+    NewPerson,
+    Person,
+    Tenant,
+    TenantChange,
+    TenantFacts,
+)
+from hilum.infra.context import Context
+from hilum.infra.epoch import Part
+from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted, Unavailable
+from hilum.kernel.ids import PersonId, TenantId
+
+
+def add_tenant(ctx: Context, tenant: Tenant) -> Tenant:
+    """Add a tenant. Raises NotPermitted, Invalid, Conflict (the id is taken)."""
+    if not policy.may_rule_tenants(ctx.actor):
+        raise _refused(ctx, "identity.tenant.add", str(tenant.id))
+    if faults := policy.tenant_faults(tenant):
+        raise Invalid("tenant_invalid", "The tenant cannot be added as described.", fields=faults)
+    if store.count_tenants(ctx.tx) >= TENANTS_BOUND:
+        raise Unavailable("too_many_tenants", "This platform holds no more tenants.")
+    if not store.add_tenant(ctx.tx, tenant):
+        raise Conflict("tenant_exists", "There is a tenant of this id already.")
+    facts = {"sandbox": tenant.sandbox, "upstream": tenant.upstream.kind.value}
+    audit.record(ctx, Event("identity.tenant.add", tenant=tenant.id, facts=facts))
+    ctx.advance_epoch(Part.IDENTITY)
+    return tenant
+
+
+def update_tenant(ctx: Context, tenant_id: TenantId, change: TenantChange) -> Tenant:
+    """Change a tenant: its administrator its name and habits, the platform also where its data lies and whether it is active.
+
+    Raises NotFound, NotPermitted, Invalid.
+    """
+    before = store.get_tenant(ctx.tx, tenant_id)
+    if not policy.may_administer(ctx.actor, tenant_id):
+        raise _refused(ctx, "identity.tenant.update", tenant_id)
+    platform_only = (change.base_url, change.active, change.upstream, change.ehr_origins)
+    if any(part is not None for part in platform_only) and not policy.may_rule_tenants(ctx.actor):
+        raise _refused(ctx, "identity.tenant.update", tenant_id)
+    given = {
+        name: value
+        for name in ("name", "base_url", "ehr_origins", "moved_reads", "active", "upstream")
+        if (value := getattr(change, name)) is not None
+    }
+    after = replace(before, **given)
+    if faults := policy.tenant_faults(after):
+        raise Invalid("tenant_invalid", "The tenant cannot be changed as described.", fields=faults)
+    store.save_tenant(ctx.tx, after)
+    audit.record(ctx, Event("identity.tenant.update", tenant=tenant_id, facts={"changed": sorted(given)}))
+    ctx.advance_epoch(Part.IDENTITY)
+    return after
+
+
+def get_tenant(ctx: Context, tenant: TenantId) -> Tenant:
+    """Get a tenant. Raises NotFound."""
+    return store.get_tenant(ctx.tx, tenant)
+
+
+def find_tenant(ctx: Context, tenant: TenantId) -> Tenant | None:
+    """Find a tenant, or None."""
+    return store.find_tenant(ctx.tx, tenant)
+
+
+def list_tenants(ctx: Context) -> list[Tenant]:
+    """List every tenant by id, for the platform's own use; what outsiders see, the edge chooses."""
+    return store.list_tenants(ctx.tx)
+
+
+def view_tenants(ctx: Context, *, after: str = "", limit: int = TENANTS_BOUND) -> list[Tenant]:
+    """List the tenants that the actor may see."""
+    if ctx.actor.is_platform:
+        return store.list_tenants(ctx.tx, after=after, limit=limit)
+    own = ctx.actor.tenant
+    if own is None or not policy.may_see_tenant(ctx.actor, own):
+        raise _refused(ctx, "identity.tenant.view", own or "")
+    return [store.get_tenant(ctx.tx, own)]
+
+
+def view_tenant(ctx: Context, tenant: TenantId) -> Tenant:
+    """Get a tenant that the actor may see; one that may not be seen does not exist. Raises NotFound."""
+    if not policy.may_see_tenant(ctx.actor, tenant):
+        raise NotFound("tenant_not_found", "There is no such tenant.")
+    return store.get_tenant(ctx.tx, tenant)
+
+
+def add_person(ctx: Context, order: NewPerson) -> Person:
+    """Add somebody to a tenant, or to the staff. Raises NotPermitted, Invalid, NotFound (tenant), Conflict (username taken)."""
+    if not policy.may_administer(ctx.actor, order.tenant):
+        raise _refused(ctx, "identity.person.add", order.tenant or "")
+    if order.tenant is not None:
+        store.get_tenant(ctx.tx, order.tenant)
+    order = replace(order, username=order.username.strip().lower())
+    if faults := policy.person_faults(order):
+        raise Invalid("person_invalid", "The person cannot be added as described.", fields=faults)
+    person = Person(
+        id=PersonId(ctx.ids.new("per")),
+        tenant=order.tenant,
+        username=order.username,
+        name=order.name.strip(),
+        role=order.role,
+        fhir_user=order.fhir_user,
+        patients=order.patients,
+        created_at=ctx.now,
+    )
+    if not store.add_person(ctx.tx, person, ctx.now):
+        raise Conflict("username_taken", "Somebody has this username already.")
+    facts = {"role": person.role}
+    audit.record(ctx, Event("identity.person.add", tenant=order.tenant or "", person=person.id, facts=facts))
+    return person
+
+
+def get_person(ctx: Context, person: PersonId) -> Person:
+    """Get somebody, active or not. Raises NotFound."""
+    return store.get_person(ctx.tx, person)
+
+
+def find_person(ctx: Context, person: PersonId) -> Person | None:
+    """Find somebody, active or not."""
+    return store.find_person(ctx.tx, person)
+
+
+def find_person_by_username(ctx: Context, tenant: TenantId | None, username: str) -> Person | None:
+    """Find somebody by username at a tenant (None: among the staff), active or not."""
+    normal = policy.normal_username(username)
+    return store.find_person_by_username(ctx.tx, tenant, normal) if normal else None
+
+
+def view_person(ctx: Context, person_id: PersonId) -> Person:
+    """Get somebody whom the actor administers, or the actor; others do not exist. Raises NotFound."""
+    person = store.get_person(ctx.tx, person_id)
+    if ctx.actor.id != person.id and not policy.may_administer(ctx.actor, person.tenant):
+        raise NotFound("person_not_found", "There is no such person.")
+    return person
+
+
+def list_people(ctx: Context, tenant: TenantId | None, *, after: str = "") -> list[Person]:
+    """List people of a tenant (None: the staff) by username. Raises NotPermitted."""
+    if not policy.may_administer(ctx.actor, tenant):
+        raise _refused(ctx, "identity.person.list", tenant or "")
+    return store.list_people(ctx.tx, tenant, after=after)
+
+
+def deactivate_person(ctx: Context, person_id: PersonId) -> Person:
+    """Deactivate somebody for good: sign-in, launches, tokens and refreshes end. Raises NotFound, NotPermitted, Conflict."""
+    person = store.get_person(ctx.tx, person_id)
+    if not policy.may_administer(ctx.actor, person.tenant):
+        if ctx.actor.tenant is not None:
+            raise NotFound("person_not_found", "There is no such person.")
+        raise _refused(ctx, "identity.person.deactivate", person.tenant or "")
+    if not store.save_deactivated(ctx.tx, person_id, ctx.now):
+        raise Conflict("person_inactive", "This person is inactive already.")
+    audit.record(ctx, Event("identity.person.deactivate", tenant=person.tenant or "", person=person_id))
+    ctx.advance_epoch(Part.IDENTITY)
+    return replace(person, active=False, deactivated_at=ctx.now)
+
+
+def enforcement_facts(ctx: Context) -> IdentityFacts:
+    """Give every tenant, and who was deactivated within the life of an access token."""
+    tenants = {
+        each.id: TenantFacts(
+            id=each.id,
+            upstream=each.upstream,
+            moved_reads=each.moved_reads,
+            active=each.active,
+            base_url=each.base_url,
+            sandbox=each.sandbox,
+        )
+        for each in store.list_tenants(ctx.tx)
+    }
+    inactive = store.list_deactivated_since(ctx.tx, ctx.now - NEGATIVE_WINDOW)
+    return IdentityFacts(tenants, frozenset(inactive))
+
+
+def _refused(ctx: Context, action: str, tenant: str) -> NotPermitted:
+    audit.record(ctx, Event(action, Outcome.REFUSED, tenant=tenant, reason="not_permitted"))
+    return NotPermitted("not_permitted", "You may not do this.")

@@ -1,0 +1,196 @@
+"""Tenants and people as rows."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    Boolean,
+    Column,
+    Connection,
+    Index,
+    Row,
+    String,
+    Table,
+    UniqueConstraint,
+    func,
+    select,
+)
+
+from hilum.identity.models import (
+    PEOPLE_PAGE_BOUND,
+    TENANTS_BOUND,
+    MovedReads,
+    Person,
+    Tenant,
+    UpstreamKind,
+    UpstreamRef,
+)
+from hilum.infra.db import Instant, insert_or_ignore, metadata
+from hilum.kernel.errors import NotFound
+from hilum.kernel.ids import PersonId, TenantId
+
+tenants = Table(
+    "identity_tenant",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("name", String(200), nullable=False),
+    Column("upstream_kind", String(20), nullable=False),
+    Column("upstream_url", String(500), nullable=False),
+    Column("credentials_sealed", String(8_000), nullable=False),
+    Column("base_url", String(500), nullable=False),
+    Column("ehr_origins", JSON, nullable=False),
+    Column("moved_reads", String(20), nullable=False),
+    Column("sandbox", Boolean, nullable=False),
+    Column("active", Boolean, nullable=False),
+)
+
+people = Table(
+    "identity_person",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("tenant", String(32), nullable=False),  # empty for staff: NULL would not be unique
+    Column("username", String(64), nullable=False),
+    Column("name", String(200), nullable=False),
+    Column("role", String(20), nullable=False),
+    Column("fhir_user", String(100), nullable=False),
+    Column("patients", JSON, nullable=False),
+    Column("active", Boolean, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("deactivated_at", Instant),
+    UniqueConstraint("tenant", "username"),
+    Index(None, "deactivated_at"),
+)
+
+
+def _tenant(row: Row[Any]) -> Tenant:
+    return Tenant(
+        id=TenantId(row.id),
+        name=row.name,
+        upstream=UpstreamRef(UpstreamKind(row.upstream_kind), row.upstream_url, row.credentials_sealed),
+        base_url=row.base_url,
+        ehr_origins=tuple(row.ehr_origins),
+        moved_reads=MovedReads(row.moved_reads),
+        sandbox=row.sandbox,
+        active=row.active,
+    )
+
+
+def _values(tenant: Tenant) -> dict[str, Any]:
+    return {
+        "name": tenant.name,
+        "upstream_kind": tenant.upstream.kind.value,
+        "upstream_url": tenant.upstream.url,
+        "credentials_sealed": tenant.upstream.credentials_sealed,
+        "base_url": tenant.base_url,
+        "ehr_origins": list(tenant.ehr_origins),
+        "moved_reads": tenant.moved_reads.value,
+        "active": tenant.active,
+    }
+
+
+def add_tenant(tx: Connection, tenant: Tenant) -> bool:
+    """Add a tenant; False if the id is taken."""
+    row = _values(tenant) | {"id": tenant.id, "sandbox": tenant.sandbox}
+    return tx.execute(insert_or_ignore(tx, tenants).values(row)).rowcount == 1
+
+
+def save_tenant(tx: Connection, tenant: Tenant) -> None:
+    tx.execute(tenants.update().where(tenants.c.id == tenant.id).values(_values(tenant)))
+
+
+def find_tenant(tx: Connection, tenant: TenantId) -> Tenant | None:
+    row = tx.execute(select(tenants).where(tenants.c.id == tenant)).first()
+    return None if row is None else _tenant(row)
+
+
+def get_tenant(tx: Connection, tenant: TenantId) -> Tenant:
+    found = find_tenant(tx, tenant)
+    if found is None:
+        raise NotFound("tenant_not_found", "There is no such tenant.")
+    return found
+
+
+def list_tenants(tx: Connection, *, after: str = "", limit: int = TENANTS_BOUND) -> list[Tenant]:
+    query = (
+        select(tenants).where(tenants.c.id > after).order_by(tenants.c.id).limit(min(limit, TENANTS_BOUND))
+    )
+    return [_tenant(row) for row in tx.execute(query)]
+
+
+def count_tenants(tx: Connection) -> int:
+    return int(tx.execute(select(func.count()).select_from(tenants)).scalar_one())
+
+
+def _person(row: Row[Any]) -> Person:
+    return Person(
+        id=PersonId(row.id),
+        tenant=TenantId(row.tenant) if row.tenant else None,
+        username=row.username,
+        name=row.name,
+        role=row.role,
+        fhir_user=row.fhir_user,
+        patients=tuple(row.patients),
+        active=row.active,
+        created_at=row.created_at,
+        deactivated_at=row.deactivated_at,
+    )
+
+
+def add_person(tx: Connection, person: Person, at: datetime) -> bool:
+    """Add somebody; False if the username is taken at the tenant."""
+    row = {
+        "id": person.id,
+        "tenant": person.tenant or "",
+        "username": person.username,
+        "name": person.name,
+        "role": person.role,
+        "fhir_user": person.fhir_user,
+        "patients": list(person.patients),
+        "active": True,
+        "created_at": at,
+        "deactivated_at": None,
+    }
+    return tx.execute(insert_or_ignore(tx, people).values(row)).rowcount == 1
+
+
+def find_person(tx: Connection, person: PersonId) -> Person | None:
+    row = tx.execute(select(people).where(people.c.id == person)).first()
+    return None if row is None else _person(row)
+
+
+def get_person(tx: Connection, person: PersonId) -> Person:
+    found = find_person(tx, person)
+    if found is None:
+        raise NotFound("person_not_found", "There is no such person.")
+    return found
+
+
+def find_person_by_username(tx: Connection, tenant: TenantId | None, username: str) -> Person | None:
+    query = select(people).where(people.c.tenant == (tenant or ""), people.c.username == username)
+    row = tx.execute(query).first()
+    return None if row is None else _person(row)
+
+
+def list_people(
+    tx: Connection, tenant: TenantId | None, *, after: str = "", limit: int = PEOPLE_PAGE_BOUND
+) -> list[Person]:
+    """List people of a tenant (None: staff) by username. ``after`` is the last username seen."""
+    query = (
+        select(people)
+        .where(people.c.tenant == (tenant or ""), people.c.username > after)
+        .order_by(people.c.username)
+        .limit(min(limit, PEOPLE_PAGE_BOUND))
+    )
+    return [_person(row) for row in tx.execute(query)]
+
+
+def save_deactivated(tx: Connection, person: PersonId, at: datetime) -> bool:
+    """Deactivate somebody in one statement; False if they were inactive already."""
+    query = people.update().where(people.c.id == person, people.c.active.is_(True))
+    return tx.execute(query.values(active=False, deactivated_at=at)).rowcount == 1
+
+
+def list_deactivated_since(tx: Connection, since: datetime) -> list[PersonId]:
+    query = select(people.c.id).where(people.c.deactivated_at > since)
+    return [PersonId(row.id) for row in tx.execute(query)]
