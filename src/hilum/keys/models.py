@@ -7,6 +7,12 @@ from enum import StrEnum
 KEY_OVERLAP = timedelta(days=1)
 """A retired signing key stays published this long, so that nothing signed before the change fails."""
 MAX_KEYS_PER_RING = 16
+MAX_CHECKPOINT_KEYS = 1_000
+"""Public halves of checkpoint keys are kept for as long as checkpoints are; their private halves go at rotation."""
+SECRET_KEY_MIN = 32
+OPENED_KEYS_BOUND = 10_000
+PURPOSES_BOUND = 100
+SEALED_BOUND = 64 * 1024
 
 
 class Purpose(StrEnum):
@@ -26,7 +32,10 @@ class KeyState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SigningKey:
-    """One key of a ring. ``private_sealed`` is the private JWK sealed under the key-encryption key; ``public`` is its public JWK."""
+    """One key of a ring. ``public`` is its public JWK.
+
+    ``private_sealed`` is the private JWK sealed under the key-encryption key; empty once it may sign no more.
+    """
 
     kid: str
     purpose: Purpose

@@ -1,0 +1,110 @@
+"""The vault: purpose-separated keys derived from HILUM_SECRET_KEY, held by the process and stored nowhere."""
+
+import base64
+import binascii
+import hmac
+from collections import OrderedDict
+from threading import Lock
+from typing import Any
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from hilum.kernel.errors import Invalid
+from hilum.kernel.ports import Ids
+from hilum.keys.models import OPENED_KEYS_BOUND, PURPOSES_BOUND, SEALED_BOUND, SECRET_KEY_MIN
+
+_NONCE = 12
+_SALT = b"hilum/keys/v1"
+
+
+class Vault:
+    """Seals, opens and authenticates small values. Thread-safe; one per process.
+
+    Every purpose has a key of its own (HKDF-SHA256, RFC 5869), so nothing made for one purpose counts for another.
+    """
+
+    def __init__(self, secret_key: str) -> None:
+        if len(secret_key) < SECRET_KEY_MIN:
+            raise Invalid("secret_key_short", f"The key-encryption key needs {SECRET_KEY_MIN} characters.")
+        self._root = secret_key.encode()
+        self._derived: dict[tuple[str, str], bytes] = {}
+        self._opened: OrderedDict[str, Any] = OrderedDict()
+        self._lock = Lock()
+
+    def _key(self, use: str, purpose: str) -> bytes:
+        key = self._derived.get((use, purpose))
+        if key is None:
+            assert len(self._derived) < PURPOSES_BOUND, "purposes are words of the code, not data"
+            info = f"{use}:{purpose}".encode()
+            key = HKDF(algorithm=SHA256(), length=32, salt=_SALT, info=info).derive(self._root)
+            self._derived[use, purpose] = key
+        return key
+
+    def seal(self, purpose: str, plaintext: bytes, *, nonce: bytes | Ids, bound_to: str) -> str:
+        """Encrypt and authenticate (AES-256-GCM); only ``[A-Za-z0-9_-]`` comes out. ``nonce`` is 12 fresh random bytes or their source."""
+        fresh = nonce if isinstance(nonce, bytes) else _decode(nonce.secret(_NONCE))
+        assert len(fresh) == _NONCE, "AES-GCM takes 12 bytes"
+        sealed = AESGCM(self._key("seal", purpose)).encrypt(fresh, plaintext, bound_to.encode())
+        return _encode(fresh + sealed)
+
+    def open(self, purpose: str, sealed: str, bound_to: str) -> bytes:
+        """Decrypt what ``seal`` made for the same purpose and context; anything else raises Invalid."""
+        if len(sealed) > SEALED_BOUND:
+            raise Invalid("seal_broken", "This value was not made here, or was changed.")
+        try:
+            raw = _decode(sealed)
+            key = AESGCM(self._key("seal", purpose))
+            return key.decrypt(raw[:_NONCE], raw[_NONCE:], bound_to.encode())
+        except (InvalidTag, ValueError) as error:
+            raise Invalid("seal_broken", "This value was not made here, or was changed.") from error
+
+    def mac(self, purpose: str, data: bytes, size: int = 6) -> str:
+        """Authenticate ``data`` by the first ``size`` bytes of HMAC-SHA256 in base64url: 8 characters for 6."""
+        return _encode(hmac.digest(self._key("mac", purpose), data, "sha256")[:size])
+
+    def opened(self, kid: str) -> Any:
+        """Find a private key that was opened before, or None."""
+        with self._lock:
+            found = self._opened.get(kid)
+            if found is not None:
+                self._opened.move_to_end(kid)
+            return found
+
+    def keep_opened(self, kid: str, key: Any) -> None:
+        """Keep an opened private key in memory; the least recently used goes first."""
+        with self._lock:
+            self._opened[kid] = key
+            if len(self._opened) > OPENED_KEYS_BOUND:
+                self._opened.popitem(last=False)
+
+
+_installed: Vault | None = None
+
+
+def install(made: Vault) -> None:
+    """Make ``made`` the process's vault. Called by app, cli and tests, before anything is served."""
+    global _installed
+    _installed = made
+
+
+def vault() -> Vault:
+    """Give the process's vault."""
+    assert _installed is not None, "app installs the vault before it serves"
+    return _installed
+
+
+def _encode(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+
+
+def _decode(text: str) -> bytes:
+    try:
+        raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    except binascii.Error as error:
+        raise ValueError("not base64url") from error
+    if _encode(raw) != text:
+        raise ValueError("not the one spelling of these bytes")
+    return raw

@@ -1,0 +1,33 @@
+"""Which key signs, which keys are published, which may go."""
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from hilum.keys.models import (
+    KEY_OVERLAP,
+    MAX_CHECKPOINT_KEYS,
+    MAX_KEYS_PER_RING,
+    KeyState,
+    Purpose,
+    SigningKey,
+)
+
+ALGORITHMS = {Purpose.ID_TOKEN: "RS256", Purpose.CHECKPOINT: "EdDSA"}
+
+
+def published(keys: Iterable[SigningKey], now: datetime) -> tuple[SigningKey, ...]:
+    """List the keys a verifier may need, the signing one first."""
+    kept = [key for key in keys if not outlived(key, now)]
+    return tuple(sorted(kept, key=lambda key: (key.state is not KeyState.ACTIVE, key.kid)))
+
+
+def outlived(key: SigningKey, now: datetime) -> bool:
+    """Tell whether nothing that still counts can have been signed by the key. Checkpoints count for ever."""
+    if key.state is KeyState.ACTIVE or key.purpose is Purpose.CHECKPOINT:
+        return False
+    return key.retired_at is not None and now >= key.retired_at + KEY_OVERLAP
+
+
+def ring_bound(purpose: Purpose) -> int:
+    """Tell how many keys a ring may hold."""
+    return MAX_CHECKPOINT_KEYS if purpose is Purpose.CHECKPOINT else MAX_KEYS_PER_RING

@@ -1,0 +1,144 @@
+"""Signing key rings: made when first needed, turned with overlap, opened once per process."""
+
+import base64
+import binascii
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from joserfc import jwt
+from joserfc.jwk import RSAKey
+
+from hilum.infra.context import Context
+from hilum.kernel.errors import Conflict, NotPermitted
+from hilum.kernel.ports import Ids
+from hilum.keys import policy, store
+from hilum.keys.live import vault
+from hilum.keys.models import KeyState, Purpose, SigningKey
+
+_RSA_BITS = 2048
+_SEALING = "signing-key"
+_PUBLIC_MEMBERS = frozenset({"kty", "n", "e", "crv", "x"})
+
+
+def ensure(ctx: Context, purpose: Purpose, ring: str) -> SigningKey:
+    """Give the ring's signing key, making the first one if there is none. Needs a writing transaction only then."""
+    for _ in range(2):
+        found = store.active(ctx.tx, purpose, ring)
+        if found is not None:
+            return found
+        store.add(ctx.tx, _generate(ctx, purpose, ring))
+    raise Conflict("key_ring_busy", "Somebody else is making this key right now.")
+
+
+def rotate(ctx: Context, purpose: Purpose, ring: str) -> SigningKey:
+    """Let a new key sign from now on; the old one verifies for KEY_OVERLAP more, a checkpoint's for ever."""
+    keys = store.ring_keys(ctx.tx, purpose, ring)
+    gone = [key.kid for key in keys if policy.outlived(key, ctx.now)]
+    if len(keys) - len(gone) >= policy.ring_bound(purpose):
+        raise NotPermitted("key_ring_full", "Too many keys of this ring are still needed; rotate later.")
+    if gone:
+        store.remove(ctx.tx, gone)
+    for key in keys:
+        if key.state is KeyState.ACTIVE:
+            store.retire(ctx.tx, key.kid, ctx.now)
+    made = _generate(ctx, purpose, ring)
+    if not store.add(ctx.tx, made):
+        raise Conflict("key_ring_busy", "Somebody else is rotating this ring right now.")
+    return made
+
+
+def sign_jwt(
+    ctx: Context, ring: str, claims: Mapping[str, Any], header: Mapping[str, Any] | None = None
+) -> str:
+    """Sign claims as an id_token of the ring (a tenant's id) with RS256; the header carries the kid.
+
+    Source: OpenID Connect Core 1.0 section 2; SMART App Launch 2.2, scopes-and-launch-context#scopes-for-requesting-identity-data.
+    """
+    key = ensure(ctx, Purpose.ID_TOKEN, ring)
+    private = _opened_rsa(key)
+    return jwt.encode(
+        {"typ": "JWT", **(header or {}), "alg": key.algorithm, "kid": key.kid}, dict(claims), private
+    )
+
+
+def public_jwks(ctx: Context, purpose: Purpose, ring: str) -> dict[str, list[dict[str, str]]]:
+    """Give the JWK set that verifies everything the ring signed and that still counts. Empty before its first key."""
+    keys = policy.published(store.ring_keys(ctx.tx, purpose, ring), ctx.now)
+    return {"keys": [key.public | {"kid": key.kid, "use": "sig", "alg": key.algorithm} for key in keys]}
+
+
+def sign_bytes(ctx: Context, purpose: Purpose, data: bytes) -> tuple[str, str]:
+    """Sign with the purpose's Ed25519 key; gives kid and signature in base64url."""
+    key = ensure(ctx, purpose, "")
+    private = vault().opened(key.kid)
+    if private is None:
+        private = Ed25519PrivateKey.from_private_bytes(_decode(_open(key)["d"]))
+        vault().keep_opened(key.kid, private)
+    return key.kid, _encode(private.sign(data))
+
+
+def verify_bytes(ctx: Context, purpose: Purpose, kid: str, data: bytes, signature: str) -> bool:
+    """Tell whether the purpose's key ``kid`` signed ``data``. An unknown key verifies nothing."""
+    key = store.find(ctx.tx, purpose, kid)
+    if key is None or key.public.get("crv") != "Ed25519":
+        return False
+    try:
+        Ed25519PublicKey.from_public_bytes(_decode(key.public["x"])).verify(_decode(signature), data)
+    except (InvalidSignature, ValueError):
+        return False
+    return True
+
+
+def _generate(ctx: Context, purpose: Purpose, ring: str) -> SigningKey:
+    private = _rsa_pair() if purpose is Purpose.ID_TOKEN else _ed25519_pair(ctx.ids)
+    public = {name: value for name, value in private.items() if name in _PUBLIC_MEMBERS}
+    kid = ctx.ids.new("key")
+    sealed = vault().seal(
+        _SEALING, orjson.dumps(private), nonce=ctx.ids, bound_to=_bound_to(purpose, ring, kid)
+    )
+    return SigningKey(
+        kid, purpose, ring, policy.ALGORITHMS[purpose], public, sealed, KeyState.ACTIVE, ctx.now
+    )
+
+
+def _rsa_pair() -> dict[str, str]:
+    made = RSAKey.generate_key(_RSA_BITS, private=True, auto_kid=False).as_dict(private=True)
+    return {name: value for name, value in made.items() if isinstance(value, str)}
+
+
+def _ed25519_pair(ids: Ids) -> dict[str, str]:
+    seed = _decode(ids.secret(32))
+    public = Ed25519PrivateKey.from_private_bytes(seed).public_key().public_bytes_raw()
+    return {"kty": "OKP", "crv": "Ed25519", "x": _encode(public), "d": _encode(seed)}
+
+
+def _opened_rsa(key: SigningKey) -> RSAKey:
+    private: RSAKey | None = vault().opened(key.kid)
+    if private is None:
+        private = RSAKey.import_key(dict[str, str | list[str]](_open(key)))
+        vault().keep_opened(key.kid, private)
+    return private
+
+
+def _open(key: SigningKey) -> dict[str, str]:
+    bound_to = _bound_to(key.purpose, key.ring, key.kid)
+    opened: dict[str, str] = orjson.loads(vault().open(_SEALING, key.private_sealed, bound_to))
+    return opened
+
+
+def _bound_to(purpose: Purpose, ring: str, kid: str) -> str:
+    return f"{purpose}/{ring}/{kid}"
+
+
+def _encode(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+
+
+def _decode(text: str) -> bytes:
+    try:
+        return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    except binascii.Error as error:
+        raise ValueError("not base64url") from error

@@ -1,0 +1,84 @@
+"""Rows of signing keys."""
+
+from datetime import datetime
+
+from sqlalchemy import JSON, Column, Connection, Index, String, Table, Text, delete, select, update
+from sqlalchemy.engine import RowMapping
+
+from hilum.infra.db import Instant, insert_or_ignore, metadata
+from hilum.keys.models import KeyState, Purpose, SigningKey
+
+signing_key = Table(
+    "signing_key",
+    metadata,
+    Column("kid", String(64), primary_key=True),
+    Column("purpose", String(32), nullable=False),
+    Column("ring", String(64), nullable=False),
+    Column("algorithm", String(16), nullable=False),
+    Column("public", JSON, nullable=False),
+    Column("private_sealed", Text, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("retired_at", Instant),
+    Index("ix_signing_key_ring", "purpose", "ring"),
+)
+_ACTIVE = signing_key.c.state == KeyState.ACTIVE.value
+Index(
+    "uq_signing_key_active",
+    signing_key.c.purpose,
+    signing_key.c.ring,
+    unique=True,
+    sqlite_where=_ACTIVE,
+    postgresql_where=_ACTIVE,
+)
+
+
+def add(tx: Connection, key: SigningKey) -> bool:
+    """Store the key; False when the ring got an active key meanwhile."""
+    row = {
+        "kid": key.kid,
+        "purpose": key.purpose.value,
+        "ring": key.ring,
+        "algorithm": key.algorithm,
+        "public": key.public,
+        "private_sealed": key.private_sealed,
+        "state": key.state.value,
+        "created_at": key.created_at,
+        "retired_at": key.retired_at,
+    }
+    return tx.execute(insert_or_ignore(tx, signing_key).values(row)).rowcount == 1
+
+
+def active(tx: Connection, purpose: Purpose, ring: str) -> SigningKey | None:
+    wanted = (signing_key.c.purpose == purpose.value) & (signing_key.c.ring == ring) & _ACTIVE
+    row = tx.execute(select(signing_key).where(wanted)).mappings().first()
+    return None if row is None else _key(row)
+
+
+def ring_keys(tx: Connection, purpose: Purpose, ring: str) -> list[SigningKey]:
+    wanted = (signing_key.c.purpose == purpose.value) & (signing_key.c.ring == ring)
+    return [_key(row) for row in tx.execute(select(signing_key).where(wanted)).mappings()]
+
+
+def find(tx: Connection, purpose: Purpose, kid: str) -> SigningKey | None:
+    wanted = (signing_key.c.kid == kid) & (signing_key.c.purpose == purpose.value)
+    row = tx.execute(select(signing_key).where(wanted)).mappings().first()
+    return None if row is None else _key(row)
+
+
+def retire(tx: Connection, kid: str, now: datetime) -> None:
+    """Let the key sign no more: its private half goes."""
+    tx.execute(
+        update(signing_key)
+        .where(signing_key.c.kid == kid)
+        .values(state=KeyState.RETIRED.value, retired_at=now, private_sealed="")
+    )
+
+
+def remove(tx: Connection, kids: list[str]) -> None:
+    tx.execute(delete(signing_key).where(signing_key.c.kid.in_(kids)))
+
+
+def _key(row: RowMapping) -> SigningKey:
+    values = dict(row) | {"purpose": Purpose(row["purpose"]), "state": KeyState(row["state"])}
+    return SigningKey(**values)
