@@ -1,0 +1,44 @@
+"""Failed client authentications slow one client at one address, and nobody else (C57). In the process, bounded."""
+
+from collections import OrderedDict
+from threading import Lock
+
+from hilum.kernel.ports import Clock
+
+FAILURES_BOUND = 30
+"""So many failures in a row within the window, and the pair waits until the window is over."""
+WINDOW_S = 60.0
+PAIRS_BOUND = 10_000
+
+
+class Failures:
+    """Counts failures of each pair of client and address since its last success.
+
+    Forgetting the oldest pairs first costs an attacker more requests than the limit saves; secrets are 256 random bits in any case.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._pairs: OrderedDict[tuple[str, str], tuple[float, int]] = OrderedDict()
+        self._lock = Lock()
+
+    def wait_s(self, client: str, source: str) -> float:
+        """Tell how long the pair must wait before it is listened to again; 0 for now."""
+        with self._lock:
+            began, count = self._pairs.get((client, source), (0.0, 0))
+        over = began + WINDOW_S - self._clock.monotonic()
+        return max(0.0, over) if count >= FAILURES_BOUND else 0.0
+
+    def failed(self, client: str, source: str) -> None:
+        """Count a failure; a window begins with its first."""
+        now = self._clock.monotonic()
+        with self._lock:
+            began, count = self._pairs.pop((client, source), (now, 0))
+            self._pairs[client, source] = (now, 1) if now - began >= WINDOW_S else (began, count + 1)
+            while len(self._pairs) > PAIRS_BOUND:
+                self._pairs.popitem(last=False)
+
+    def succeeded(self, client: str, source: str) -> None:
+        """Begin anew."""
+        with self._lock:
+            self._pairs.pop((client, source), None)
