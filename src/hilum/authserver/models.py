@@ -68,6 +68,16 @@ class AuthorizationRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class Site:
+    """The addresses of one tenant's authorization server, as ``web.urls`` makes them. ``style_url`` may be empty."""
+
+    tenant: TenantId
+    issuer: str
+    fhir_base: str
+    style_url: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Code:
     """An authorization code: who may redeem it, and the grant that its tokens will carry.
 

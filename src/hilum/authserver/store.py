@@ -9,11 +9,10 @@ from sqlalchemy.engine import RowMapping
 
 from hilum.authserver.models import AuthorizationRequest, Code
 from hilum.infra.db import EPOCH, Instant, metadata
-from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import ClientId, FamilyId, LaunchId, PersonId, SessionId, TenantId
 from hilum.tokens.models import Grant
 
-PURGE_BATCH = 1_000
+PURGE_BATCH = 100
 
 authorization_request = Table(
     "authorization_request",
@@ -64,34 +63,24 @@ def add_request(tx: Connection, request: AuthorizationRequest) -> None:
     tx.execute(authorization_request.insert().values(row))
 
 
-def get_request(tx: Connection, tenant: TenantId, request_id: str) -> AuthorizationRequest:
-    """Read a request of the tenant; NotFound for another's."""
+def find_request(tx: Connection, tenant: TenantId, request_id: str) -> AuthorizationRequest | None:
+    """Read a request of the tenant; None for another's."""
     table = authorization_request
     found = tx.execute(select(table).where(table.c.id == request_id, table.c.tenant == tenant))
     row = found.mappings().first()
-    if row is None:
-        raise NotFound("authorization_request_unknown", "This authorization request is not known here.")
-    return _request(row)
+    return None if row is None else _request(row)
 
 
 def bind_request(tx: Connection, request_id: str, session: SessionId, person: PersonId) -> bool:
-    """Give the request to the session unless another has it already; tells whether it is this session's now."""
+    """Give the request to a session, unless another person has it already; tells whether it is this person's now."""
     table = authorization_request
-    free = (table.c.session == "") | ((table.c.session == session) & (table.c.person == person))
+    free = (table.c.person == "") | (table.c.person == person)
     done = tx.execute(
         update(table)
         .where(table.c.id == request_id, table.c.finished_at.is_(None), free)
         .values(session=session, person=person)
     )
     return done.rowcount == 1
-
-
-def rebind_request(tx: Connection, request_id: str, session: SessionId, person: PersonId) -> None:
-    """Move the request to a newer session of the same person."""
-    table = authorization_request
-    tx.execute(
-        update(table).where(table.c.id == request_id, table.c.person == person).values(session=session)
-    )
 
 
 def save_launch(tx: Connection, request: AuthorizationRequest) -> None:
