@@ -16,6 +16,15 @@ DYNAMIC_CLIENTS_BOUND = 100
 DYNAMIC_CLIENT_LIFE = timedelta(hours=24)
 PAGE_BOUND = 200
 INSTALLATIONS_BOUND = 1_000_000
+NAME_BOUND = 200
+TEXT_BOUND = 2_000
+URL_BOUND = 1_000
+SECRET_PREFIX = "hil_cs_"
+SECRET_OVERLAP = timedelta(hours=24)
+SECRET_OVERLAP_MAX = timedelta(days=30)
+CERTIFICATION_LIFE_MAX = timedelta(days=3 * 366)
+BACKEND_LIFE_MAX = timedelta(days=3 * 366)
+RSA_BITS_MIN = 2_048
 
 
 class Environment(StrEnum):
@@ -71,6 +80,26 @@ class App:
 
 
 @dataclass(frozen=True, slots=True)
+class AppVersion:
+    """A version of an app; what review certifies."""
+
+    id: VersionId
+    app: AppId
+    label: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class BackendUse:
+    """Why a backend service may run: for what, over whom, when, and who of the tenant answers for it (C17)."""
+
+    purpose: str
+    population: str
+    schedule: str
+    approver: str
+
+
+@dataclass(frozen=True, slots=True)
 class ClientSecret:
     digest: str
     expires_at: datetime | None = None
@@ -98,6 +127,95 @@ class Client:
     grant_types: tuple[str, ...] = ("authorization_code",)
     expires_at: datetime | None = None
     """End of a dynamic client's life, or of a backend client's purpose (C17)."""
+    backend_use: BackendUse | None = None
+    dynamic: bool = False
+    created_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ClientMetadata:
+    """What somebody asks to register, by whichever door; judged by ``policy.validate_client_metadata``.
+
+    ``grant_types`` empty: those of the type. ``origins`` empty: for a browser app, those of its redirect and launch URIs.
+    """
+
+    name: str
+    type: ClientType
+    deployment: Deployment
+    environment: Environment
+    redirect_uris: tuple[str, ...] = ()
+    launch_uri: str = ""
+    origins: tuple[str, ...] = ()
+    scopes: tuple[str, ...] = ()
+    jwks: dict[str, Any] | None = None
+    jwks_uri: str = ""
+    grant_types: tuple[str, ...] = ()
+    expires_at: datetime | None = None
+    backend_use: BackendUse | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NewVendor:
+    name: str
+    support_contact: str
+    security_contact: str
+    website: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NewApp:
+    vendor: VendorId
+    name: str
+    description: str
+    purpose: str
+
+
+@dataclass(frozen=True, slots=True)
+class NewClient:
+    """``client_id`` may be chosen by the platform itself only (a start-up plan); empty otherwise."""
+
+    app: AppId
+    version: VersionId
+    metadata: ClientMetadata
+    client_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NewPeer:
+    """An EHR or a resource server of one tenant."""
+
+    tenant: TenantId
+    type: ClientType
+    name: str
+    client_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CertifyOrder:
+    version: VersionId
+    environment: Environment
+    scopes: tuple[str, ...]
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class InstallOrder:
+    """``scopes`` None: all that is certified."""
+
+    tenant: TenantId
+    app: AppId
+    roles: frozenset[str]
+    scopes: tuple[str, ...] | None = None
+    expires_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NarrowOrder:
+    """What to take away from an installation; None leaves it."""
+
+    scopes: tuple[str, ...] | None = None
+    roles: frozenset[str] | None = None
+    expires_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +246,9 @@ class Installation:
     approved_at: datetime
     expires_at: datetime | None = None
     removed_at: datetime | None = None
+    removed_by: str = ""
+    environment: Environment = Environment.PRODUCTION
+    """Of the tenant; a sandbox client works at sandbox tenants only (C4)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,13 +268,21 @@ class ClientFacts:
     certified_until: datetime | None
     """None: not certified."""
     origins: tuple[str, ...]
+    scopes: tuple[str, ...] = ()
+    """What the client registered for."""
+    tenant: TenantId | None = None
+    """The one tenant of a peer or a dynamic client."""
 
 
 @dataclass(frozen=True, slots=True)
 class InstallationFacts:
+    """``since``: what was issued before it belongs to an installation that was removed."""
+
     scopes: tuple[str, ...]
     roles: frozenset[str]
     expires_at: datetime | None
+    since: datetime | None = None
+    environment: Environment = Environment.PRODUCTION
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,327 @@
+"""Client metadata: one reading and one judgement for every door (C1). Pure.
+
+Field names in faults are the words of RFC 7591 section 2, with ``launch_url``, ``origins``, ``client_type``, ``deployment``,
+``backend_use`` and ``expires_at`` beside them.
+"""
+
+import base64
+import binascii
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from hilum.identity.policy import name_fault, origin_fault
+from hilum.registry.models import (
+    BACKEND_LIFE_MAX,
+    JWKS_KEYS_BOUND,
+    ORIGINS_BOUND,
+    PLATFORM_PEERS,
+    REDIRECT_URIS_BOUND,
+    RSA_BITS_MIN,
+    SCOPES_BOUND,
+    TEXT_BOUND,
+    BackendUse,
+    ClientMetadata,
+    ClientType,
+    Deployment,
+    Environment,
+)
+from hilum.registry.redirects import origin_of, validate_redirect_uri, validate_web_uri
+from hilum.standards.smart.scopes import ClinicalScope, Prefix, Scope, ScopeError, parse_scope
+
+KEYED = frozenset({ClientType.ASYMMETRIC, ClientType.BACKEND})
+WITH_SECRET = frozenset({ClientType.SYMMETRIC, ClientType.EHR, ClientType.RESOURCE_SERVER})
+DELEGATED = frozenset({ClientType.PUBLIC, ClientType.SYMMETRIC, ClientType.ASYMMETRIC})
+METHODS = {
+    "none": ClientType.PUBLIC,
+    "client_secret_basic": ClientType.SYMMETRIC,
+    "client_secret_post": ClientType.SYMMETRIC,
+    "private_key_jwt": ClientType.ASYMMETRIC,
+}
+LAUNCH_SCOPE = "hilum/launch"
+DEFAULT_DELEGATED = "launch launch/patient launch/encounter openid fhirUser online_access offline_access patient/*.cruds user/*.cruds"
+DEFAULT_BACKEND = "system/*.cruds"
+TRIAL_USE = BackendUse("Trial in a sandbox", "Synthetic patients", "On demand", "The sandbox")
+_CLIENT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{2,63}")
+_PRIVATE_MEMBERS = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
+
+Faults = dict[str, str]
+
+
+def fits_id(client_id: str) -> bool:
+    """Tell whether a chosen client id can stand in addresses, logs and switch targets."""
+    return _CLIENT_ID.fullmatch(client_id) is not None
+
+
+def normalized(metadata: ClientMetadata) -> ClientMetadata:
+    """Fill in what follows from the rest: grant types, origins of a browser app, scopes without foreign words and repeats."""
+    grants = metadata.grant_types
+    if not grants:
+        grants = ("authorization_code", "refresh_token")
+        if metadata.type not in DELEGATED:
+            grants = ("client_credentials",)
+    origins = metadata.origins
+    if not origins and metadata.deployment is Deployment.BROWSER:
+        found = (origin_of(uri) for uri in (*metadata.redirect_uris, metadata.launch_uri))
+        origins = tuple(dict.fromkeys(origin for origin in found if origin))
+    scopes = tuple(
+        text for text in dict.fromkeys(metadata.scopes) if parse_scope(text) is not ScopeError.UNKNOWN
+    )
+    return replace(metadata, name=metadata.name.strip(), grant_types=grants, origins=origins, scopes=scopes)
+
+
+def validate_client_metadata(metadata: ClientMetadata, *, now: datetime) -> Faults:
+    """Judge normalized client metadata: field -> code, empty when it can be registered."""
+    faults: Faults = {}
+    if fault := name_fault(metadata.name):
+        faults["client_name"] = fault
+    faults |= _authentication_faults(metadata)
+    faults |= _address_faults(metadata)
+    faults |= _scope_faults(metadata)
+    faults |= _key_faults(metadata)
+    faults |= _backend_faults(metadata, now)
+    return faults
+
+
+def _authentication_faults(metadata: ClientMetadata) -> Faults:
+    """C15: what cannot keep a secret may not be given one, and a server must authenticate. C16: one id, one kind of access."""
+    on_server = metadata.deployment is Deployment.SERVER
+    if not on_server and metadata.type is not ClientType.PUBLIC:
+        return {"token_endpoint_auth_method": "confidential_on_device"}
+    if on_server and metadata.type is ClientType.PUBLIC:
+        return {"token_endpoint_auth_method": "server_must_authenticate"}
+    grants = set(metadata.grant_types)
+    if len(grants) < len(metadata.grant_types) or grants - {
+        "authorization_code",
+        "refresh_token",
+        "client_credentials",
+    }:
+        return {"grant_types": "grant_type_unsupported"}
+    if metadata.type not in DELEGATED:
+        return {} if grants == {"client_credentials"} else {"grant_types": "backend_and_delegated"}
+    if "client_credentials" in grants:
+        return {"grant_types": "backend_and_delegated"}
+    return {} if "authorization_code" in grants else {"grant_types": "authorization_code_missing"}
+
+
+def _address_faults(metadata: ClientMetadata) -> Faults:
+    faults: Faults = {}
+    sandbox = metadata.environment is Environment.SANDBOX
+    loopback = sandbox or metadata.deployment is Deployment.NATIVE
+    if metadata.type in DELEGATED:
+        if not metadata.redirect_uris:
+            faults["redirect_uris"] = "redirect_missing"
+        elif len(metadata.redirect_uris) > REDIRECT_URIS_BOUND:
+            faults["redirect_uris"] = "too_many"
+        elif len(set(metadata.redirect_uris)) < len(metadata.redirect_uris):
+            faults["redirect_uris"] = "redirect_repeated"
+        else:
+            for uri in metadata.redirect_uris:
+                fault = validate_redirect_uri(
+                    uri, client_type=metadata.type, deployment=metadata.deployment, sandbox=sandbox
+                )
+                if fault:
+                    faults["redirect_uris"] = fault
+                    break
+    elif metadata.redirect_uris:
+        faults["redirect_uris"] = "redirect_unexpected"
+    if metadata.launch_uri and metadata.type not in DELEGATED:
+        faults["launch_url"] = "launch_url_unexpected"
+    elif metadata.launch_uri and (fault := validate_web_uri(metadata.launch_uri, loopback=loopback)):
+        faults["launch_url"] = fault
+    if len(metadata.origins) > ORIGINS_BOUND:
+        faults["origins"] = "too_many"
+    else:
+        for origin in metadata.origins:
+            if fault := origin_fault(origin) or _loopback_fault(origin, allowed=loopback):
+                faults["origins"] = fault
+    return faults
+
+
+def _loopback_fault(origin: str, *, allowed: bool) -> str:
+    return "" if allowed or origin.startswith("https://") else "origin_not_https"
+
+
+def _scope_faults(metadata: ClientMetadata) -> Faults:
+    if len(metadata.scopes) > SCOPES_BOUND:
+        return {"scope": "too_many"}
+    parsed: list[Scope] = []
+    for text in metadata.scopes:
+        scope = parse_scope(text)
+        if isinstance(scope, ScopeError):
+            return {"scope": scope.value}
+        parsed.append(scope)
+    fault = scope_kind_fault(parsed, metadata.type)
+    return {"scope": fault} if fault else {}
+
+
+def scope_kind_fault(scopes: Iterable[Scope], client_type: ClientType) -> str:
+    """Name how scopes do not go with each other or with a type of client (C16)."""
+    scopes = tuple(scopes)
+    clinical = [scope for scope in scopes if isinstance(scope, ClinicalScope)]
+    special = {scope.name for scope in scopes if not isinstance(scope, ClinicalScope)}
+    system = any(scope.prefix is Prefix.SYSTEM for scope in clinical)
+    delegated = any(scope.prefix is not Prefix.SYSTEM for scope in clinical) or bool(special - {LAUNCH_SCOPE})
+    if system and delegated:
+        return "scope_mixed"
+    if client_type in PLATFORM_PEERS:
+        wanted = {LAUNCH_SCOPE} if client_type is ClientType.EHR else set()
+        return "scope_reserved" if clinical or special != wanted else ""
+    if LAUNCH_SCOPE in special:
+        return "scope_reserved"
+    if client_type is ClientType.BACKEND:
+        return "scope_delegated_in_backend" if delegated else ""
+    return "scope_system_in_delegated" if system else ""
+
+
+def _key_faults(metadata: ClientMetadata) -> Faults:
+    if metadata.type not in KEYED:
+        faults: Faults = {}
+        if metadata.jwks is not None:
+            faults["jwks"] = "keys_unexpected"
+        if metadata.jwks_uri:
+            faults["jwks_uri"] = "keys_unexpected"
+        return faults
+    if metadata.jwks is not None and metadata.jwks_uri:
+        return {"jwks": "jwks_and_uri"}
+    if metadata.jwks_uri:
+        sandbox = metadata.environment is Environment.SANDBOX
+        fault = validate_web_uri(metadata.jwks_uri, loopback=sandbox)
+        return {"jwks_uri": fault} if fault else {}
+    fault = "keys_missing" if metadata.jwks is None else jwks_fault(metadata.jwks)
+    return {"jwks": fault} if fault else {}
+
+
+def jwks_fault(jwks: Mapping[str, Any]) -> str:
+    """Name what is wrong with a set of public keys; at least one must do for RS384 or ES384.
+
+    Source: RFC 7517 section 5; SMART App Launch 2.2, client-confidential-asymmetric#registering-a-client
+    """
+    keys = jwks.get("keys")
+    if not isinstance(keys, list) or not all(isinstance(key, dict) for key in keys):
+        return "jwks_malformed"
+    if not keys:
+        return "jwks_empty"
+    if len(keys) > JWKS_KEYS_BOUND:
+        return "jwks_too_many"
+    if any(key.get("kty") == "oct" or not _PRIVATE_MEMBERS.isdisjoint(key) for key in keys):
+        return "jwks_private_material"
+    kids = [key.get("kid") for key in keys]
+    if not all(isinstance(kid, str) and kid for kid in kids):
+        return "jwks_kid_missing"
+    if len({(key["kid"], key.get("kty")) for key in keys}) < len(keys):
+        return "jwks_kid_repeated"
+    return "" if any(_usable(key) for key in keys) else "jwks_no_usable_key"
+
+
+def _usable(key: Mapping[str, Any]) -> bool:
+    if key.get("kty") == "RSA":
+        modulus = _decoded(key.get("n"))
+        return len(modulus) * 8 >= RSA_BITS_MIN and bool(_decoded(key.get("e")))
+    if key.get("kty") == "EC" and key.get("crv") == "P-384":
+        return len(_decoded(key.get("x"))) == 48 and len(_decoded(key.get("y"))) == 48
+    return False
+
+
+def _decoded(text: object) -> bytes:
+    if not isinstance(text, str) or len(text) > 2_000:
+        return b""
+    try:
+        return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError):
+        return b""
+
+
+def _backend_faults(metadata: ClientMetadata, now: datetime) -> Faults:
+    """C17: a backend client states why, over whom, when, who answers for it, and when it ends."""
+    faults: Faults = {}
+    end = metadata.expires_at
+    if end is not None and not now < end <= now + BACKEND_LIFE_MAX:
+        faults["expires_at"] = "not_in_the_future" if end <= now else "too_far_away"
+    if metadata.type is not ClientType.BACKEND:
+        if metadata.backend_use is not None:
+            faults["backend_use"] = "backend_use_unexpected"
+        return faults
+    if end is None:
+        faults["expires_at"] = "end_date_missing"
+    use = metadata.backend_use
+    parts = (use.purpose, use.population, use.schedule, use.approver) if use else ()
+    if not parts or not all(part.strip() for part in parts):
+        faults["backend_use"] = "backend_use_missing"
+    elif any(len(part) > TEXT_BOUND for part in parts):
+        faults["backend_use"] = "too_long"
+    return faults
+
+
+def from_registration(body: Mapping[str, Any], *, expires_at: datetime) -> ClientMetadata | Faults:
+    """Read a dynamic registration request for a sandbox tenant; unknown members are ignored.
+
+    What it leaves out is filled in: the scopes of its kind, and for a backend service the purpose of a trial.
+    Source: RFC 7591 section 2; OpenID Connect Registration 1.0 section 2 (application_type).
+    """
+    faults: Faults = {}
+    texts = {name: _text(body, name, faults) for name in _TEXTS}
+    lists = {name: _list(body, name, faults) for name in _LISTS}
+    jwks = body.get("jwks")
+    if jwks is not None and not isinstance(jwks, dict):
+        faults["jwks"] = "jwks_malformed"
+    method = texts["token_endpoint_auth_method"] or "client_secret_basic"
+    if method not in METHODS:
+        faults["token_endpoint_auth_method"] = "method_unsupported"
+    if set(lists["response_types"]) - {"code"}:
+        faults["response_types"] = "response_type_unsupported"
+    if texts["application_type"] not in {"", "web", "native"}:
+        faults["application_type"] = "application_type_unsupported"
+    if faults:
+        return faults
+    client_type = METHODS[method]
+    backend = set(lists["grant_types"]) == {"client_credentials"}
+    if backend and client_type is ClientType.ASYMMETRIC:
+        client_type = ClientType.BACKEND
+    deployment = Deployment.SERVER
+    if texts["application_type"] == "native":
+        deployment = Deployment.NATIVE
+    elif client_type is ClientType.PUBLIC:
+        deployment = Deployment.BROWSER
+    default = DEFAULT_BACKEND if client_type is ClientType.BACKEND else DEFAULT_DELEGATED
+    return ClientMetadata(
+        name=texts["client_name"] or "Unnamed app",
+        type=client_type,
+        deployment=deployment,
+        environment=Environment.SANDBOX,
+        redirect_uris=lists["redirect_uris"],
+        launch_uri=texts["launch_url"] or texts["initiate_login_uri"],
+        origins=lists["origins"],
+        scopes=tuple((texts["scope"] or default).split()),
+        jwks=jwks,
+        jwks_uri=texts["jwks_uri"],
+        grant_types=() if client_type is ClientType.BACKEND else lists["grant_types"],
+        expires_at=expires_at,
+        backend_use=TRIAL_USE if client_type is ClientType.BACKEND else None,
+    )
+
+
+_TEXTS = ["client_name", "token_endpoint_auth_method", "application_type", "launch_url", "initiate_login_uri", "scope", "jwks_uri"]  # fmt: skip
+_LISTS = ("redirect_uris", "origins", "grant_types", "response_types")
+
+
+def _text(body: Mapping[str, Any], name: str, faults: Faults) -> str:
+    value = body.get(name)
+    if value is None:
+        return ""
+    if not isinstance(value, str) or len(value) > 20_000:
+        faults[name] = "not_a_text"
+        return ""
+    return value
+
+
+def _list(body: Mapping[str, Any], name: str, faults: Faults) -> tuple[str, ...]:
+    value = body.get(name)
+    if value is None:
+        return ()
+    if not isinstance(value, list) or len(value) > 100 or not all(isinstance(each, str) for each in value):
+        faults[name] = "not_a_list_of_texts"
+        return ()
+    return tuple(value)

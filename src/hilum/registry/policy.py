@@ -1,0 +1,338 @@
+"""Who may do what to apps, and whether an app may launch. Pure.
+
+``validate_redirect_uri`` and ``redirect_matches`` (C2, C3) stand in ``redirects``, the rest of client metadata in ``metadata``;
+other rooms find both here.
+"""
+
+import hmac
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from hilum.identity.models import Role, StaffRole
+from hilum.identity.policy import ROLES, name_fault
+from hilum.kernel.actor import Actor, ActorKind
+from hilum.kernel.decision import Reason
+from hilum.kernel.ids import TenantId
+from hilum.registry.metadata import (
+    from_registration,
+    jwks_fault,
+    normalized,
+    scope_kind_fault,
+    validate_client_metadata,
+)
+from hilum.registry.models import (
+    CERTIFICATION_LIFE_MAX,
+    SCOPES_BOUND,
+    TEXT_BOUND,
+    App,
+    AppState,
+    Certification,
+    CertifyOrder,
+    Client,
+    ClientFacts,
+    ClientType,
+    Environment,
+    Installation,
+    InstallationFacts,
+    InstallOrder,
+    NarrowOrder,
+    NewApp,
+    NewVendor,
+)
+from hilum.registry.redirects import redirect_matches, validate_redirect_uri
+from hilum.standards.smart.scopes import ScopeError, all_covered, narrow, parse_scope
+
+__all__ = [
+    "from_registration",
+    "jwks_fault",
+    "normalized",
+    "redirect_matches",
+    "scope_kind_fault",
+    "validate_client_metadata",
+    "validate_redirect_uri",
+]
+
+
+def _is_platform_itself(actor: Actor) -> bool:
+    return actor.kind in {ActorKind.HOST, ActorKind.SYSTEM}
+
+
+def _is_staff(actor: Actor, *roles: StaffRole) -> bool:
+    return actor.kind is ActorKind.STAFF and not actor.roles.isdisjoint(roles)
+
+
+def _administers(actor: Actor, tenant: TenantId | None) -> bool:
+    return (
+        actor.kind is ActorKind.PERSON
+        and tenant is not None
+        and actor.tenant == tenant
+        and Role.ADMINISTRATOR in actor.roles
+    )
+
+
+def may_register(actor: Actor) -> bool:
+    """Tell whether an actor may add vendors, apps, versions and clients."""
+    return _is_platform_itself(actor) or _is_staff(actor, StaffRole.PLATFORM_ADMIN)
+
+
+def may_certify(actor: Actor) -> bool:
+    """Tell whether an actor may record and withdraw certifications; who installs or registers does not certify."""
+    return _is_platform_itself(actor) or _is_staff(actor, StaffRole.REVIEWER)
+
+
+def may_suspend(actor: Actor) -> bool:
+    """Tell whether an actor may suspend and resume apps."""
+    return _is_platform_itself(actor) or _is_staff(actor, StaffRole.PLATFORM_ADMIN, StaffRole.SECURITY)
+
+
+def may_install(actor: Actor, tenant: TenantId) -> bool:
+    """Tell whether an actor may install apps at a tenant: that is the tenant's own word, not the platform staff's."""
+    return _is_platform_itself(actor) or _administers(actor, tenant)
+
+
+def may_uninstall(actor: Actor, tenant: TenantId) -> bool:
+    """Tell whether an actor may remove or narrow an installation; taking away is also for those who suspend."""
+    return may_install(actor, tenant) or may_suspend(actor)
+
+
+def may_keep_peers(actor: Actor, tenant: TenantId) -> bool:
+    """Tell whether an actor may add a tenant's EHR and resource servers and rotate their secrets."""
+    return may_register(actor) or _administers(actor, tenant)
+
+
+def may_read_catalogue(actor: Actor) -> bool:
+    """Tell whether an actor may read vendors, apps and versions."""
+    return actor.is_platform or (actor.kind is ActorKind.PERSON and Role.ADMINISTRATOR in actor.roles)
+
+
+def may_see_app(actor: Actor, app: App) -> bool:
+    """Tell whether an actor may read an app; one that lives at a single tenant is seen there only."""
+    if actor.is_platform:
+        return True
+    return may_read_catalogue(actor) and app.tenant in {None, actor.tenant}
+
+
+def may_rotate(actor: Actor, app: App) -> bool:
+    """Tell whether an actor may rotate a client's secret."""
+    return may_register(actor) or _administers(actor, app.tenant)
+
+
+def may_see_clients(actor: Actor, app: App) -> bool:
+    """Tell whether an actor may read an app's client metadata."""
+    return actor.is_platform or _administers(actor, app.tenant)
+
+
+def may_see_installations(actor: Actor, tenant: TenantId | None) -> bool:
+    """Tell whether an actor may list installations of a tenant (None: of all)."""
+    return actor.is_platform or _administers(actor, tenant)
+
+
+def vendor_faults(order: NewVendor) -> dict[str, str]:
+    """Name what is wrong with a vendor, field by field."""
+    fields = {
+        "name": order.name,
+        "support_contact": order.support_contact,
+        "security_contact": order.security_contact,
+    }
+    faults = {field: fault for field, text in fields.items() if (fault := name_fault(text))}
+    if order.website and (not order.website.startswith("https://") or name_fault(order.website)):
+        faults["website"] = "website_not_https"
+    return faults
+
+
+def app_faults(order: NewApp) -> dict[str, str]:
+    """Name what is wrong with an app, field by field."""
+    faults = {"name": fault} if (fault := name_fault(order.name)) else {}
+    for field, text in (("description", order.description), ("purpose", order.purpose)):
+        if not text.strip():
+            faults[field] = f"{field}_missing"
+        elif len(text) > TEXT_BOUND:
+            faults[field] = "too_long"
+    return faults
+
+
+def reason_fault(reason: str) -> str:
+    """Name what is wrong with a stated reason."""
+    if not reason.strip():
+        return "reason_missing"
+    return "too_long" if len(reason) > TEXT_BOUND else ""
+
+
+def scope_faults(scopes: Iterable[str]) -> dict[str, str]:
+    """Name what is wrong with a list of scopes to certify or to install."""
+    scopes = tuple(scopes)
+    if not scopes:
+        return {"scopes": "scopes_missing"}
+    if len(scopes) > SCOPES_BOUND:
+        return {"scopes": "too_many"}
+    for text in scopes:
+        parsed = parse_scope(text)
+        if isinstance(parsed, ScopeError):
+            return {"scopes": parsed.value}
+    return {}
+
+
+def certify_faults(order: CertifyOrder, *, now: datetime) -> dict[str, str]:
+    """Name what is wrong with a certification."""
+    faults = scope_faults(order.scopes)
+    if order.expires_at <= now:
+        faults["expires_at"] = "not_in_the_future"
+    elif order.expires_at > now + CERTIFICATION_LIFE_MAX:
+        faults["expires_at"] = "too_far_away"
+    return faults
+
+
+def stands(certification: Certification, environment: Environment, now: datetime) -> bool:
+    """Tell whether a certification counts now; one for production counts in a sandbox too."""
+    fits = certification.environment in {environment, Environment.PRODUCTION}
+    return fits and certification.withdrawn_at is None and now < certification.expires_at
+
+
+def install_faults(
+    order: InstallOrder, certified: Iterable[str], *, only_backend: bool, now: datetime
+) -> dict[str, str]:
+    """Name what is wrong with an installation: never more than was certified, for roles that exist (C147)."""
+    faults: dict[str, str] = {}
+    if order.scopes is not None:
+        faults |= scope_faults(order.scopes)
+        if not faults and not all_covered(order.scopes, certified):
+            faults["scopes"] = "scopes_not_certified"
+    if not order.roles and not only_backend:
+        faults["roles"] = "roles_missing"
+    elif not order.roles <= ROLES:
+        faults["roles"] = "role_unknown"
+    if order.expires_at is not None and order.expires_at <= now:
+        faults["expires_at"] = "not_in_the_future"
+    return faults
+
+
+def narrow_faults(order: NarrowOrder, before: Installation, *, now: datetime) -> dict[str, str]:
+    """Name how a narrowing would widen."""
+    faults: dict[str, str] = {}
+    if order.scopes is not None and not all_covered(order.scopes, before.scopes):
+        faults["scopes"] = "widens"
+    if order.roles is not None and not order.roles <= before.roles:
+        faults["roles"] = "widens"
+    if order.expires_at is not None:
+        if order.expires_at <= now:
+            faults["expires_at"] = "not_in_the_future"
+        elif before.expires_at is not None and order.expires_at > before.expires_at:
+            faults["expires_at"] = "widens"
+    return faults
+
+
+def narrowed(order: NarrowOrder, before: Installation) -> Installation:
+    """Give the installation as it is after a narrowing."""
+    return replace(
+        before,
+        scopes=before.scopes if order.scopes is None else order.scopes,
+        roles=before.roles if order.roles is None else order.roles,
+        expires_at=before.expires_at if order.expires_at is None else order.expires_at,
+    )
+
+
+def join(client: Client, app: App, certifications: Iterable[Certification]) -> ClientFacts:
+    """Join a client with its app and with the certification of its version that lasts longest."""
+    standing = [
+        each
+        for each in certifications
+        if each.version == client.version
+        and each.withdrawn_at is None
+        and each.environment in {client.environment, Environment.PRODUCTION}
+    ]
+    best = max(standing, key=lambda each: each.expires_at, default=None)
+    return ClientFacts(
+        id=client.id,
+        app=client.app,
+        version=client.version,
+        vendor=app.vendor,
+        type=client.type,
+        environment=client.environment,
+        active=app.state is AppState.ACTIVE,
+        expires_at=client.expires_at,
+        certified_scopes=best.scopes if best else (),
+        certified_until=best.expires_at if best else None,
+        origins=client.origins,
+        scopes=client.scopes,
+        tenant=app.tenant,
+    )
+
+
+def launchable(
+    facts: ClientFacts,
+    installation: InstallationFacts | None,
+    role: str,
+    now: datetime,
+    *,
+    issued_at: datetime | None = None,
+) -> Reason | None:
+    """Tell why a client may not work at the tenant of this installation in this role; None: it may.
+
+    A backend service has no role. ``issued_at``: of the token, code or launch at hand; what is older than the
+    installation belongs to one that was removed. Source: C4, C38, C146.
+    """
+    if not is_certified(facts, now):
+        return Reason.APP_NOT_CERTIFIED
+    if installation is None or (installation.expires_at is not None and installation.expires_at <= now):
+        return Reason.APP_NOT_INSTALLED
+    if facts.environment is Environment.SANDBOX and installation.environment is not Environment.SANDBOX:
+        return Reason.APP_NOT_INSTALLED
+    if issued_at is not None and installation.since is not None and issued_at < installation.since:
+        return Reason.APP_NOT_INSTALLED
+    if facts.type is not ClientType.BACKEND and role not in installation.roles:
+        return Reason.ROLE_NOT_ALLOWED
+    return None
+
+
+def is_certified(facts: ClientFacts, now: datetime) -> bool:
+    """Tell whether a client is in good standing: app not suspended, purpose not ended, version certified."""
+    if not facts.active or (facts.expires_at is not None and facts.expires_at <= now):
+        return False
+    return facts.certified_until is not None and now < facts.certified_until
+
+
+def allowed_scopes(facts: ClientFacts, installation: InstallationFacts) -> tuple[str, ...]:
+    """Give the most that this client may be granted at this tenant: registered AND certified AND installed (C68)."""
+    return narrow(narrow(facts.scopes, facts.certified_scopes), installation.scopes)
+
+
+def secret_matches(client: Client, presented_digest: str, now: datetime) -> bool:
+    """Compare the SHA-256 (hex) of a presented secret with the client's secrets in force, in constant time (C9)."""
+    matched = False
+    for secret in client.secrets:
+        in_force = secret.expires_at is None or now < secret.expires_at
+        matched |= hmac.compare_digest(secret.digest, presented_digest) and in_force
+    return matched
+
+
+def registration_answer(client: Client, secret: str) -> dict[str, Any]:
+    """Write a registered client in the words of RFC 7591 section 3.2.1."""
+    method = {
+        ClientType.PUBLIC: "none",
+        ClientType.ASYMMETRIC: "private_key_jwt",
+        ClientType.BACKEND: "private_key_jwt",
+    }.get(client.type, "client_secret_basic")
+    answer: dict[str, Any] = {
+        "client_id": client.id,
+        "client_name": client.name,
+        "token_endpoint_auth_method": method,
+        "grant_types": list(client.grant_types),
+        "response_types": ["code"] if "authorization_code" in client.grant_types else [],
+        "redirect_uris": list(client.redirect_uris),
+        "scope": " ".join(client.scopes),
+        "application_type": "native" if client.deployment == "native" else "web",
+    }
+    if client.created_at is not None:
+        answer["client_id_issued_at"] = int(client.created_at.timestamp())
+    if secret:
+        end = client.expires_at
+        answer |= {"client_secret": secret, "client_secret_expires_at": int(end.timestamp()) if end else 0}
+    optional = {
+        "launch_url": client.launch_uri,
+        "origins": list(client.origins),
+        "jwks": client.jwks,
+        "jwks_uri": client.jwks_uri,
+    }
+    return answer | {name: value for name, value in optional.items() if value}

@@ -1,0 +1,152 @@
+"""Addresses a client may register and present: redirect, launch and key-set URIs, origins. Pure.
+
+Source: RFC 8252 sections 7.1 and 7.3 (private-use schemes, loopback); RFC 9700 section 2.1 (exact comparison).
+"""
+
+import ipaddress
+import re
+from collections.abc import Iterable
+from urllib.parse import unquote
+
+from hilum.registry.models import URL_BOUND, ClientType, Deployment
+
+_FORBIDDEN = re.compile(r"[^\x21-\x7e]|[\\\"<>^`{|}]")
+_SCHEME = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*):(?P<rest>.*)")
+_PRIVATE_SCHEME = re.compile(r"[a-z][a-z0-9-]*(?:\.[a-z0-9][a-z0-9-]*)+")
+_NAME = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)(?:\.(?!-)[a-z0-9-]{1,63}(?<!-))*")
+_NUMERIC = re.compile(r"(?:0[xX][0-9A-Fa-f]*|[0-9]+)(?:\.(?:0[xX][0-9A-Fa-f]*|[0-9]+))*\.?")
+_AUTHORITY = re.compile(r"(?P<host>\[[^\]]*\]|[^:\[\]]*)(?::(?P<port>.*))?")
+_BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_LOOPBACK = re.compile(
+    r"(?P<start>http://(?:127\.0\.0\.1|\[::1\]|localhost))(?::(?P<port>[1-9][0-9]{0,4}))?(?P<rest>(?:[/?].*)?)"
+)
+_DANGEROUS = frozenset({"javascript", "data", "vbscript", "file", "about", "blob"})
+LOOPBACK_HOSTS = frozenset({"127.0.0.1", "[::1]", "localhost"})
+
+
+def validate_redirect_uri(
+    uri: str, *, client_type: ClientType, deployment: Deployment, sandbox: bool
+) -> str | None:
+    """Name the first rule that a redirect URI breaks, or None (C2).
+
+    ``sandbox``: the client works at sandbox tenants only, so http loopback is allowed whatever its deployment.
+    ``client_type``: a private-use scheme is for public native clients.
+    """
+    if fault := _common_fault(uri):
+        return fault
+    match = _SCHEME.fullmatch(uri)
+    if match is None:
+        return "redirect_relative"
+    scheme, rest = match["scheme"], match["rest"]
+    native = deployment is Deployment.NATIVE
+    if scheme in {"https", "http"}:
+        loopback_allowed = sandbox or native
+        return _web_fault(scheme, rest, loopback_allowed=loopback_allowed)
+    if scheme.lower() in {"https", "http"} or scheme.lower() in _DANGEROUS:
+        return "redirect_scheme"
+    if not native or client_type is not ClientType.PUBLIC:
+        return "redirect_private_scheme_not_native"
+    if not _PRIVATE_SCHEME.fullmatch(scheme):
+        return "redirect_private_scheme_form"
+    if not rest.startswith("/"):
+        return "redirect_private_scheme_form"
+    if rest.startswith("//") and "@" in rest[2:].partition("/")[0]:
+        return "redirect_userinfo"
+    return _path_fault(rest)
+
+
+def validate_web_uri(uri: str, *, loopback: bool) -> str | None:
+    """Name the first rule that a launch or key-set URI breaks: https, or http to this machine where ``loopback`` says so."""
+    if fault := _common_fault(uri):
+        return fault
+    match = _SCHEME.fullmatch(uri)
+    if match is None:
+        return "redirect_relative"
+    if match["scheme"] not in {"https", "http"}:
+        return "redirect_scheme"
+    return _web_fault(match["scheme"], match["rest"], loopback_allowed=loopback)
+
+
+def _common_fault(uri: str) -> str | None:
+    if not uri:
+        return "redirect_empty"
+    if len(uri) > URL_BOUND:
+        return "redirect_too_long"
+    if _FORBIDDEN.search(uri) or _BAD_ESCAPE.search(uri):
+        return "redirect_characters"
+    if "#" in uri:
+        return "redirect_fragment"
+    if "*" in unquote(uri):
+        return "redirect_wildcard"
+    return None
+
+
+def _web_fault(scheme: str, rest: str, *, loopback_allowed: bool) -> str | None:
+    if not rest.startswith("//"):
+        return "redirect_host_missing"
+    authority = re.split(r"[/?]", rest[2:], maxsplit=1)[0]
+    if "@" in unquote(authority):
+        return "redirect_userinfo"
+    match = _AUTHORITY.fullmatch(authority)
+    if match is None or not match["host"]:
+        return "redirect_host_missing"
+    host, port = match["host"], match["port"]
+    if port is not None and not (re.fullmatch(r"[1-9][0-9]{0,4}", port) and int(port) <= 65_535):
+        return "redirect_port"
+    if host not in LOOPBACK_HOSTS:
+        if host.startswith("[") or _NUMERIC.fullmatch(host) or _is_address(host):
+            return "redirect_ip_host"
+        if not _NAME.fullmatch(host):
+            return "redirect_host"
+        if host.rpartition(".")[2].isdigit():
+            return "redirect_ip_host"
+        if scheme == "http":
+            return "redirect_not_https"
+    elif not loopback_allowed:
+        return "redirect_loopback"
+    return _path_fault(rest[2 + len(authority) :])
+
+
+def _path_fault(rest: str) -> str | None:
+    path = unquote(rest.partition("?")[0])
+    if any(segment in {".", ".."} for segment in path.split("/")) or "\\" in path:
+        return "redirect_dot_segment"
+    return None if path.isprintable() else "redirect_characters"
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return False
+    return True
+
+
+def redirect_matches(registered: Iterable[str], presented: str, *, deployment: Deployment) -> bool:
+    """Tell whether a presented redirect URI is one of the registered, as exact strings (C3).
+
+    Only a native client's http loopback URI may differ, and only in its port.
+    Source: RFC 9700 section 2.1; RFC 8252 section 7.3.
+    """
+    candidates = tuple(registered)
+    if presented in candidates:
+        return True
+    if deployment is not Deployment.NATIVE:
+        return False
+    shown = _LOOPBACK.fullmatch(presented)
+    if shown is None or int(shown["port"] or 80) > 65_535 or _common_fault(presented):
+        return False
+    for each in candidates:
+        known = _LOOPBACK.fullmatch(each)
+        if known is not None and (known["start"], known["rest"]) == (shown["start"], shown["rest"]):
+            return True
+    return False
+
+
+def origin_of(uri: str) -> str:
+    """Name the web origin of an http or https URI as a browser writes it; empty for other schemes."""
+    match = re.match(r"(https?)://([^/?]+)", uri)
+    if match is None:
+        return ""
+    scheme, authority = match[1], match[2]
+    return f"{scheme}://{authority.removesuffix(':443' if scheme == 'https' else ':80')}"

@@ -1,0 +1,567 @@
+"""Vendors, apps, versions, clients, certifications and installations as rows. Scopes are one text, space-separated."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from functools import lru_cache
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    Boolean,
+    Column,
+    Connection,
+    Index,
+    Row,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    func,
+    or_,
+    select,
+    text,
+)
+
+from hilum.infra.db import Instant, insert_or_ignore, metadata
+from hilum.kernel.errors import NotFound
+from hilum.kernel.ids import AppId, ClientId, TenantId, VendorId, VersionId
+from hilum.registry.models import (
+    INSTALLATIONS_BOUND,
+    PAGE_BOUND,
+    App,
+    AppState,
+    AppVersion,
+    BackendUse,
+    Certification,
+    Client,
+    ClientSecret,
+    ClientType,
+    Deployment,
+    Environment,
+    Installation,
+    InstallationFacts,
+    Vendor,
+)
+
+PARSED_BOUND = 50_000
+
+vendors = Table(
+    "registry_vendor",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("name", String(200), nullable=False),
+    Column("support_contact", String(200), nullable=False),
+    Column("security_contact", String(200), nullable=False),
+    Column("website", String(200), nullable=False),
+)
+
+apps = Table(
+    "registry_app",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("vendor", String(64), nullable=False),
+    Column("name", String(200), nullable=False),
+    Column("description", Text, nullable=False),
+    Column("purpose", Text, nullable=False),
+    Column("state", String(20), nullable=False),
+    Column("tenant", String(32)),
+    Column("created_at", Instant, nullable=False),
+    Index(None, "vendor"),
+    Index(None, "tenant"),
+)
+
+versions = Table(
+    "registry_version",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("app", String(64), nullable=False),
+    Column("label", String(100), nullable=False),
+    Column("created_at", Instant, nullable=False),
+    UniqueConstraint("app", "label"),
+)
+
+clients = Table(
+    "registry_client",
+    metadata,
+    Column("id", String(100), primary_key=True),
+    Column("app", String(64), nullable=False),
+    Column("version", String(64), nullable=False),
+    Column("environment", String(20), nullable=False),
+    Column("type", String(30), nullable=False),
+    Column("deployment", String(20), nullable=False),
+    Column("name", String(200), nullable=False),
+    Column("redirect_uris", JSON, nullable=False),
+    Column("launch_uri", String(1_000), nullable=False),
+    Column("origins", JSON, nullable=False),
+    Column("scopes", Text, nullable=False),
+    Column("jwks", JSON(none_as_null=True)),
+    Column("jwks_uri", String(1_000), nullable=False),
+    Column("grant_types", JSON, nullable=False),
+    Column("expires_at", Instant),
+    Column("backend_use", JSON(none_as_null=True)),
+    Column("dynamic", Boolean, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Index(None, "app"),
+    Index(None, "dynamic", "expires_at"),
+)
+
+secrets = Table(
+    "registry_client_secret",
+    metadata,
+    Column("client", String(100), primary_key=True),
+    Column("digest", String(64), primary_key=True),
+    Column("expires_at", Instant),
+)
+
+certifications = Table(
+    "registry_certification",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("app", String(64), nullable=False),
+    Column("version", String(64), nullable=False),
+    Column("environment", String(20), nullable=False),
+    Column("scopes", Text, nullable=False),
+    Column("certified_by", String(120), nullable=False),
+    Column("certified_at", Instant, nullable=False),
+    Column("expires_at", Instant, nullable=False),
+    Column("withdrawn_at", Instant),
+    Index(None, "app"),
+)
+
+installations = Table(
+    "registry_installation",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("tenant", String(32), nullable=False),
+    Column("app", String(64), nullable=False),
+    Column("scopes", Text, nullable=False),
+    Column("roles", String(200), nullable=False),
+    Column("approved_by", String(120), nullable=False),
+    Column("approved_at", Instant, nullable=False),
+    Column("expires_at", Instant),
+    Column("removed_at", Instant),
+    Column("removed_by", String(120), nullable=False),
+    Column("environment", String(20), nullable=False),
+    Index(
+        "uq_registry_installation_standing",
+        "tenant",
+        "app",
+        unique=True,
+        sqlite_where=text("removed_at IS NULL"),
+        postgresql_where=text("removed_at IS NULL"),
+    ),
+    Index(None, "app"),
+)
+
+
+@lru_cache(maxsize=PARSED_BOUND)
+def _words(joined: str) -> tuple[str, ...]:
+    return tuple(joined.split())
+
+
+@lru_cache(maxsize=1_000)
+def _word_set(joined: str) -> frozenset[str]:
+    return frozenset(joined.split())
+
+
+def add_vendor(tx: Connection, vendor: Vendor) -> None:
+    tx.execute(
+        vendors.insert().values(
+            id=vendor.id,
+            name=vendor.name,
+            support_contact=vendor.support_contact,
+            security_contact=vendor.security_contact,
+            website=vendor.website,
+        )
+    )
+
+
+def _vendor(row: Row[Any]) -> Vendor:
+    return Vendor(VendorId(row.id), row.name, row.support_contact, row.security_contact, row.website)
+
+
+def get_vendor(tx: Connection, vendor: VendorId) -> Vendor:
+    row = tx.execute(select(vendors).where(vendors.c.id == vendor)).first()
+    if row is None:
+        raise NotFound("vendor_not_found", "There is no such vendor.")
+    return _vendor(row)
+
+
+def list_vendors(tx: Connection, *, after: str = "", limit: int = PAGE_BOUND) -> list[Vendor]:
+    query = select(vendors).where(vendors.c.id > after).order_by(vendors.c.id).limit(min(limit, PAGE_BOUND))
+    return [_vendor(row) for row in tx.execute(query)]
+
+
+def add_app(tx: Connection, app: App, at: datetime) -> None:
+    tx.execute(
+        apps.insert().values(
+            id=app.id,
+            vendor=app.vendor,
+            name=app.name,
+            description=app.description,
+            purpose=app.purpose,
+            state=app.state.value,
+            tenant=app.tenant,
+            created_at=at,
+        )
+    )
+
+
+def _app(row: Row[Any]) -> App:
+    return App(
+        id=AppId(row.id),
+        vendor=VendorId(row.vendor),
+        name=row.name,
+        description=row.description,
+        purpose=row.purpose,
+        state=AppState(row.state),
+        tenant=TenantId(row.tenant) if row.tenant else None,
+        created_at=row.created_at,
+    )
+
+
+def get_app(tx: Connection, app: AppId) -> App:
+    row = tx.execute(select(apps).where(apps.c.id == app)).first()
+    if row is None:
+        raise NotFound("app_not_found", "There is no such app.")
+    return _app(row)
+
+
+def list_apps(
+    tx: Connection, *, seen_from: TenantId | None = None, after: str = "", limit: int = PAGE_BOUND
+) -> list[App]:
+    """List apps by id; ``seen_from`` a tenant leaves out those that live at another."""
+    query = select(apps).where(apps.c.id > after).order_by(apps.c.id).limit(min(limit, PAGE_BOUND))
+    if seen_from is not None:
+        query = query.where(or_(apps.c.tenant.is_(None), apps.c.tenant == seen_from))
+    return [_app(row) for row in tx.execute(query)]
+
+
+def save_app_state(tx: Connection, app: AppId, state: AppState) -> bool:
+    """Set an app's state; False if it was in it already."""
+    query = apps.update().where(apps.c.id == app, apps.c.state != state.value).values(state=state.value)
+    return tx.execute(query).rowcount == 1
+
+
+def add_version(tx: Connection, version: AppVersion) -> bool:
+    """Add a version; False if the app has one of this label."""
+    row = {"id": version.id, "app": version.app, "label": version.label, "created_at": version.created_at}
+    return tx.execute(insert_or_ignore(tx, versions).values(row)).rowcount == 1
+
+
+def _version(row: Row[Any]) -> AppVersion:
+    return AppVersion(VersionId(row.id), AppId(row.app), row.label, row.created_at)
+
+
+def get_version(tx: Connection, version: VersionId) -> AppVersion:
+    row = tx.execute(select(versions).where(versions.c.id == version)).first()
+    if row is None:
+        raise NotFound("version_not_found", "There is no such version.")
+    return _version(row)
+
+
+def list_versions(tx: Connection, app: AppId, *, limit: int = PAGE_BOUND) -> list[AppVersion]:
+    query = select(versions).where(versions.c.app == app).order_by(versions.c.id.desc()).limit(limit)
+    return [_version(row) for row in tx.execute(query)]
+
+
+def add_client(tx: Connection, client: Client, at: datetime) -> bool:
+    """Add a client and its secrets; False if the id is taken."""
+    use = client.backend_use
+    row = {
+        "id": client.id,
+        "app": client.app,
+        "version": client.version,
+        "environment": client.environment.value,
+        "type": client.type.value,
+        "deployment": client.deployment.value,
+        "name": client.name,
+        "redirect_uris": list(client.redirect_uris),
+        "launch_uri": client.launch_uri,
+        "origins": list(client.origins),
+        "scopes": " ".join(client.scopes),
+        "jwks": client.jwks,
+        "jwks_uri": client.jwks_uri,
+        "grant_types": list(client.grant_types),
+        "expires_at": client.expires_at,
+        "backend_use": None if use is None else [use.purpose, use.population, use.schedule, use.approver],
+        "dynamic": client.dynamic,
+        "created_at": at,
+    }
+    if tx.execute(insert_or_ignore(tx, clients).values(row)).rowcount == 0:
+        return False
+    for secret in client.secrets:
+        add_secret(tx, client.id, secret)
+    return True
+
+
+def add_secret(tx: Connection, client: ClientId, secret: ClientSecret) -> None:
+    tx.execute(secrets.insert().values(client=client, digest=secret.digest, expires_at=secret.expires_at))
+
+
+def save_secrets_ending(tx: Connection, client: ClientId, *, keep: str, at: datetime) -> None:
+    """Let the secret of digest ``keep`` end at ``at`` (or at its own earlier end) and drop every other."""
+    tx.execute(secrets.delete().where(secrets.c.client == client, secrets.c.digest != keep))
+    query = secrets.update().where(secrets.c.client == client)
+    tx.execute(
+        query.where(or_(secrets.c.expires_at.is_(None), secrets.c.expires_at > at)).values(expires_at=at)
+    )
+
+
+def _client(row: Row[Any], held: Iterable[ClientSecret] = ()) -> Client:
+    return Client(
+        id=ClientId(row.id),
+        app=AppId(row.app),
+        version=VersionId(row.version),
+        environment=Environment(row.environment),
+        type=ClientType(row.type),
+        deployment=Deployment(row.deployment),
+        name=row.name,
+        redirect_uris=tuple(row.redirect_uris),
+        launch_uri=row.launch_uri,
+        origins=tuple(row.origins),
+        scopes=_words(row.scopes),
+        secrets=tuple(held),
+        jwks=row.jwks,
+        jwks_uri=row.jwks_uri,
+        grant_types=tuple(row.grant_types),
+        expires_at=row.expires_at,
+        backend_use=None if row.backend_use is None else BackendUse(*row.backend_use),
+        dynamic=row.dynamic,
+        created_at=row.created_at,
+    )
+
+
+def find_client(tx: Connection, client: ClientId) -> Client | None:
+    row = tx.execute(select(clients).where(clients.c.id == client)).first()
+    if row is None:
+        return None
+    held = tx.execute(select(secrets).where(secrets.c.client == client))
+    return _client(row, [ClientSecret(each.digest, each.expires_at) for each in held])
+
+
+def get_client(tx: Connection, client: ClientId) -> Client:
+    found = find_client(tx, client)
+    if found is None:
+        raise NotFound("client_not_found", "There is no such client.")
+    return found
+
+
+def list_clients(tx: Connection, app: AppId, *, limit: int = PAGE_BOUND) -> list[Client]:
+    """List an app's clients, without secrets."""
+    query = select(clients).where(clients.c.app == app).order_by(clients.c.id).limit(limit)
+    return [_client(row) for row in tx.execute(query)]
+
+
+def save_client_version(tx: Connection, client: ClientId, version: VersionId) -> None:
+    tx.execute(clients.update().where(clients.c.id == client).values(version=version))
+
+
+def list_all_clients(tx: Connection, limit: int) -> list[tuple[Client, App]]:
+    """List every client with its app, without secrets."""
+    pairs = select(clients, *(column.label(f"app_{column.name}") for column in apps.c)).join(
+        apps, apps.c.id == clients.c.app
+    )
+    found = []
+    for row in tx.execute(pairs.limit(limit)):
+        app = App(
+            id=AppId(row.app_id),
+            vendor=VendorId(row.app_vendor),
+            name=row.app_name,
+            description="",
+            purpose="",
+            state=AppState(row.app_state),
+            tenant=TenantId(row.app_tenant) if row.app_tenant else None,
+        )
+        found.append((_client(row), app))
+    return found
+
+
+def add_certification(tx: Connection, certification: Certification) -> None:
+    tx.execute(
+        certifications.insert().values(
+            id=certification.id,
+            app=certification.app,
+            version=certification.version,
+            environment=certification.environment.value,
+            scopes=" ".join(certification.scopes),
+            certified_by=certification.certified_by,
+            certified_at=certification.certified_at,
+            expires_at=certification.expires_at,
+            withdrawn_at=None,
+        )
+    )
+
+
+def _certification(row: Row[Any]) -> Certification:
+    return Certification(
+        id=row.id,
+        app=AppId(row.app),
+        version=VersionId(row.version),
+        scopes=_words(row.scopes),
+        certified_by=row.certified_by,
+        certified_at=row.certified_at,
+        expires_at=row.expires_at,
+        environment=Environment(row.environment),
+        withdrawn_at=row.withdrawn_at,
+    )
+
+
+def get_certification(tx: Connection, certification: str) -> Certification:
+    row = tx.execute(select(certifications).where(certifications.c.id == certification)).first()
+    if row is None:
+        raise NotFound("certification_not_found", "There is no such certification.")
+    return _certification(row)
+
+
+def list_certifications(tx: Connection, app: AppId, *, limit: int = PAGE_BOUND) -> list[Certification]:
+    query = select(certifications).where(certifications.c.app == app)
+    return [
+        _certification(row) for row in tx.execute(query.order_by(certifications.c.id.desc()).limit(limit))
+    ]
+
+
+def list_standing_certifications(tx: Connection, now: datetime, limit: int) -> list[Certification]:
+    query = select(certifications).where(
+        certifications.c.withdrawn_at.is_(None), certifications.c.expires_at > now
+    )
+    return [_certification(row) for row in tx.execute(query.limit(limit))]
+
+
+def save_withdrawn(tx: Connection, certification: str, at: datetime) -> bool:
+    query = certifications.update().where(
+        certifications.c.id == certification, certifications.c.withdrawn_at.is_(None)
+    )
+    return tx.execute(query.values(withdrawn_at=at)).rowcount == 1
+
+
+def add_installation(tx: Connection, installation: Installation) -> bool:
+    """Add an installation; False if the app stands installed at the tenant."""
+    row = {
+        "id": installation.id,
+        "tenant": installation.tenant,
+        "app": installation.app,
+        "scopes": " ".join(installation.scopes),
+        "roles": " ".join(sorted(installation.roles)),
+        "approved_by": installation.approved_by,
+        "approved_at": installation.approved_at,
+        "expires_at": installation.expires_at,
+        "removed_at": None,
+        "removed_by": "",
+        "environment": installation.environment.value,
+    }
+    return tx.execute(insert_or_ignore(tx, installations).values(row)).rowcount == 1
+
+
+def _installation(row: Row[Any]) -> Installation:
+    return Installation(
+        id=row.id,
+        tenant=TenantId(row.tenant),
+        app=AppId(row.app),
+        scopes=_words(row.scopes),
+        roles=_word_set(row.roles),
+        approved_by=row.approved_by,
+        approved_at=row.approved_at,
+        expires_at=row.expires_at,
+        removed_at=row.removed_at,
+        removed_by=row.removed_by,
+        environment=Environment(row.environment),
+    )
+
+
+def get_installation(tx: Connection, installation: str) -> Installation:
+    row = tx.execute(select(installations).where(installations.c.id == installation)).first()
+    if row is None:
+        raise NotFound("installation_not_found", "There is no such installation.")
+    return _installation(row)
+
+
+def find_standing_installation(tx: Connection, tenant: TenantId, app: AppId) -> Installation | None:
+    query = select(installations).where(installations.c.tenant == tenant, installations.c.app == app)
+    row = tx.execute(query.where(installations.c.removed_at.is_(None))).first()
+    return None if row is None else _installation(row)
+
+
+def list_installations(
+    tx: Connection, tenant: TenantId | None, *, after: str = "", limit: int = PAGE_BOUND
+) -> list[Installation]:
+    """List standing installations by id, of one tenant or of all."""
+    query = select(installations).where(installations.c.removed_at.is_(None), installations.c.id > after)
+    if tenant is not None:
+        query = query.where(installations.c.tenant == tenant)
+    return [_installation(row) for row in tx.execute(query.order_by(installations.c.id).limit(limit))]
+
+
+def list_installation_facts(tx: Connection, now: datetime) -> dict[tuple[TenantId, AppId], InstallationFacts]:
+    """Give every installation in force; texts that recur are parsed once and shared."""
+    query = select(
+        installations.c.tenant,
+        installations.c.app,
+        installations.c.scopes,
+        installations.c.roles,
+        installations.c.expires_at,
+        installations.c.approved_at,
+        installations.c.environment,
+    ).where(
+        installations.c.removed_at.is_(None),
+        or_(installations.c.expires_at.is_(None), installations.c.expires_at > now),
+    )
+    environments = {each.value: each for each in Environment}
+    return {
+        (TenantId(tenant), AppId(app)): InstallationFacts(
+            _words(scopes), _word_set(roles), expires_at, since, environments[environment]
+        )
+        for tenant, app, scopes, roles, expires_at, since, environment in tx.execute(
+            query.limit(INSTALLATIONS_BOUND)
+        )
+    }
+
+
+def save_installation(tx: Connection, installation: Installation) -> bool:
+    """Save a narrowed installation; False if it was removed meanwhile."""
+    query = installations.update().where(
+        installations.c.id == installation.id, installations.c.removed_at.is_(None)
+    )
+    done = tx.execute(
+        query.values(
+            scopes=" ".join(installation.scopes),
+            roles=" ".join(sorted(installation.roles)),
+            expires_at=installation.expires_at,
+        )
+    )
+    return done.rowcount == 1
+
+
+def save_removed(tx: Connection, installation: str, *, by: str, at: datetime) -> bool:
+    query = installations.update().where(
+        installations.c.id == installation, installations.c.removed_at.is_(None)
+    )
+    return tx.execute(query.values(removed_at=at, removed_by=by)).rowcount == 1
+
+
+def count_dynamic(tx: Connection, tenant: TenantId, now: datetime) -> int:
+    query = (
+        select(func.count())
+        .select_from(clients.join(apps, apps.c.id == clients.c.app))
+        .where(apps.c.tenant == tenant, clients.c.dynamic.is_(True), clients.c.expires_at > now)
+    )
+    return int(tx.execute(query).scalar_one())
+
+
+def delete_ended_dynamic(tx: Connection, now: datetime, *, limit: int = PAGE_BOUND) -> int:
+    """Forget dynamic clients whose life ended, with the app, version, certification and installation made for each."""
+    ended = select(clients.c.id, clients.c.app).where(
+        clients.c.dynamic.is_(True), clients.c.expires_at <= now
+    )
+    rows = tx.execute(ended.limit(limit)).all()
+    if not rows:
+        return 0
+    gone, of_apps = [row.id for row in rows], [row.app for row in rows]
+    of_vendors = select(apps.c.vendor).where(apps.c.id.in_(of_apps))
+    tx.execute(secrets.delete().where(secrets.c.client.in_(gone)))
+    tx.execute(clients.delete().where(clients.c.id.in_(gone)))
+    for table in (versions, certifications, installations):
+        tx.execute(table.delete().where(table.c.app.in_(of_apps)))
+    tx.execute(vendors.delete().where(vendors.c.id.in_(of_vendors)))
+    tx.execute(apps.delete().where(apps.c.id.in_(of_apps)))
+    return len(gone)

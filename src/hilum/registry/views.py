@@ -1,0 +1,67 @@
+"""What an actor may read of the registry: lists and single records, each for those whom policy lets see it."""
+
+from hilum.infra.context import Context
+from hilum.kernel.errors import NotFound
+from hilum.kernel.ids import AppId, ClientId, TenantId
+from hilum.registry import policy, store
+from hilum.registry.making import refused
+from hilum.registry.models import App, AppVersion, Certification, Client, Installation, Vendor
+
+
+def list_vendors(ctx: Context, *, after: str = "") -> list[Vendor]:
+    """List vendors by id. Raises NotPermitted."""
+    if not policy.may_read_catalogue(ctx.actor):
+        raise refused(ctx, "registry.vendor.list")
+    return store.list_vendors(ctx.tx, after=after)
+
+
+def list_apps(ctx: Context, *, after: str = "") -> list[App]:
+    """List apps by id; a tenant's administrator sees no app that lives at another tenant. Raises NotPermitted."""
+    if not policy.may_read_catalogue(ctx.actor):
+        raise refused(ctx, "registry.app.list")
+    seen_from = None if ctx.actor.is_platform else ctx.actor.tenant
+    return store.list_apps(ctx.tx, seen_from=seen_from, after=after)
+
+
+def view_app(ctx: Context, app_id: AppId) -> App:
+    """Get an app that the actor may see. Raises NotFound."""
+    app = store.get_app(ctx.tx, app_id)
+    if not policy.may_see_app(ctx.actor, app):
+        raise NotFound("app_not_found", "There is no such app.")
+    return app
+
+
+def list_versions(ctx: Context, app_id: AppId) -> list[AppVersion]:
+    """List an app's versions, newest first. Raises NotFound."""
+    return store.list_versions(ctx.tx, view_app(ctx, app_id).id)
+
+
+def list_certifications(ctx: Context, app_id: AppId) -> list[Certification]:
+    """List an app's certifications, newest first, withdrawn ones too. Raises NotFound."""
+    return store.list_certifications(ctx.tx, view_app(ctx, app_id).id)
+
+
+def list_clients(ctx: Context, app_id: AppId) -> list[Client]:
+    """List an app's clients, without secrets. Raises NotFound, NotPermitted."""
+    app = view_app(ctx, app_id)
+    if not policy.may_see_clients(ctx.actor, app):
+        raise refused(ctx, "registry.client.list", app=app.id)
+    return store.list_clients(ctx.tx, app.id)
+
+
+def view_client(ctx: Context, client_id: ClientId) -> Client:
+    """Get a client that the actor may see. Raises NotFound."""
+    client = store.get_client(ctx.tx, client_id)
+    if not policy.may_see_clients(ctx.actor, store.get_app(ctx.tx, client.app)):
+        raise NotFound("client_not_found", "There is no such client.")
+    return client
+
+
+def list_installations(
+    ctx: Context, tenant: TenantId | None = None, *, after: str = ""
+) -> list[Installation]:
+    """List standing installations; a tenant's administrator sees the tenant's. Raises NotPermitted."""
+    asked = tenant if ctx.actor.is_platform else tenant or ctx.actor.tenant
+    if not policy.may_see_installations(ctx.actor, asked):
+        raise refused(ctx, "registry.installation.list", tenant=asked or "")
+    return store.list_installations(ctx.tx, asked, after=after)
