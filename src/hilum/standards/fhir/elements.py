@@ -1,0 +1,84 @@
+"""How search reads an element, by its type: as tokens, texts, quantities or addresses."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from hilum.standards.fhir.paths import Leaf
+
+OPEN = 1e300
+PRESENT = ""
+"""A value that only says: there is something here. No search value is empty."""
+URIS = frozenset({"uri", "url", "canonical", "oid", "uuid"})
+_QUANTITIES = frozenset({"Quantity", "SimpleQuantity", "Age", "Count", "Distance", "Duration", "Money"})
+_NAME_PARTS = ("text", "family", "given", "prefix", "suffix")
+_ADDRESS_PARTS = ("text", "line", "city", "district", "state", "postalCode", "country")
+
+
+def tokens(leaf: Leaf, value: Any) -> Iterator[tuple[str, str]]:
+    """Read an element as (folded code, system) pairs. Source: FHIR R4 search.html#token."""
+    match leaf.type:
+        case "CodeableConcept":
+            codings = [c for c in value.get("coding", ()) if c.get("code")]
+            for coding in codings:
+                yield coding["code"].casefold(), coding.get("system", "")
+            if not codings:
+                yield PRESENT, ""
+        case "Coding":
+            yield value.get("code", PRESENT).casefold(), value.get("system", "")
+        case "Identifier" | "ContactPoint":
+            yield value.get("value", PRESENT).casefold(), value.get("system", "")
+        case "boolean":
+            yield ("true" if value else "false"), ""
+        case _ if isinstance(value, str):
+            yield value.casefold(), leaf.system
+        case _ if isinstance(value, int | float):
+            yield str(value), ""
+        case _:
+            yield PRESENT, ""
+
+
+def texts(leaf: Leaf, value: Any) -> Iterator[str]:
+    """Read an element as the texts that a string search looks at. Source: FHIR R4 search.html#string."""
+    if isinstance(value, str):
+        yield value
+        return
+    parts = {"HumanName": _NAME_PARTS, "Address": _ADDRESS_PARTS}.get(leaf.type, ("text",))
+    for part in parts:
+        inner = value.get(part) if isinstance(value, dict) else None
+        if isinstance(inner, str):
+            yield inner
+        elif isinstance(inner, list):
+            yield from (text for text in inner if isinstance(text, str))
+
+
+def quantities(leaf: Leaf, value: Any) -> Iterator[tuple[float, float, str, str, str]]:
+    """Read an element as (low, high, code, system, unit). Source: FHIR R4 search.html#quantity."""
+    if isinstance(value, int | float):
+        yield float(value), float(value), "", "", ""
+    elif leaf.type == "Range":
+        low, high = value.get("low", {}), value.get("high", {})
+        unit = low or high
+        yield (
+            float(low.get("value", -OPEN)),
+            float(high.get("value", OPEN)),
+            unit.get("code", ""),
+            unit.get("system", ""),
+            unit.get("unit", ""),
+        )
+    elif leaf.type in _QUANTITIES and "value" in value:
+        amount = float(value["value"])
+        comparator = value.get("comparator", "")
+        low_end = -OPEN if comparator.startswith("<") else amount
+        high_end = OPEN if comparator.startswith(">") else amount
+        if leaf.type == "Money":
+            yield low_end, high_end, value.get("currency", ""), "urn:iso:std:iso:4217", ""
+        else:
+            yield low_end, high_end, value.get("code", ""), value.get("system", ""), value.get("unit", "")
+
+
+def uris(leaf: Leaf, value: Any) -> Iterator[str]:
+    """Read an address; a canonical one with a version also counts without it."""
+    if isinstance(value, str):
+        yield value
+        if leaf.type == "canonical" and "|" in value:
+            yield value.partition("|")[0]
