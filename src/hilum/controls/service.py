@@ -55,8 +55,8 @@ def engage(ctx: Context, order: EngageOrder, *, person_tenant: str | None = None
         tenant=tenant,
     )
     store.append_switch(ctx.tx, switch)
-    _record(ctx, "controls.switch.engage", switch.target, tenant, switch=switch)
     ctx.advance_epoch(Part.CONTROLS)
+    _record(ctx, "controls.switch.engage", switch.target, tenant, switch=switch)
     return switch
 
 
@@ -88,8 +88,8 @@ def release(ctx: Context, switch_id: str) -> Switch:
     if switch.mode is Mode.FULL_STOP:
         store.save_end(ctx.tx, switch.target, ctx.now)
     released = replace(switch, released_by=by, released_at=ctx.now)
-    _record(ctx, "controls.switch.release", switch.target, switch.tenant, switch=released)
     ctx.advance_epoch(Part.CONTROLS)
+    _record(ctx, "controls.switch.release", switch.target, switch.tenant, switch=released)
     return released
 
 
@@ -120,8 +120,8 @@ def set_quota(ctx: Context, app: str, tenant: str, quota: Quota | None) -> None:
     else:
         store.save_quota(ctx.tx, QuotaOverride(app, tenant, level, quota, str(ctx.actor), ctx.now))
     facts = {"level": level.value, "rate_per_s": quota and quota.rate_per_s, "burst": quota and quota.burst}
-    audit.record(ctx, Event("controls.quota.set", tenant=tenant, app=app, facts=facts))
     ctx.advance_epoch(Part.CONTROLS)
+    audit.record(ctx, Event("controls.quota.set", tenant=tenant, app=app, facts=facts))
 
 
 def list_quotas(ctx: Context, *, tenant: str | None = None) -> list[QuotaOverride]:

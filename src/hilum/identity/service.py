@@ -32,8 +32,8 @@ def add_tenant(ctx: Context, tenant: Tenant) -> Tenant:
     if not store.add_tenant(ctx.tx, tenant):
         raise Conflict("tenant_exists", "There is a tenant of this id already.")
     facts = {"sandbox": tenant.sandbox, "upstream": tenant.upstream.kind.value}
-    audit.record(ctx, Event("identity.tenant.add", tenant=tenant.id, facts=facts))
     ctx.advance_epoch(Part.IDENTITY)
+    audit.record(ctx, Event("identity.tenant.add", tenant=tenant.id, facts=facts))
     return tenant
 
 
@@ -57,8 +57,8 @@ def update_tenant(ctx: Context, tenant_id: TenantId, change: TenantChange) -> Te
     if faults := policy.tenant_faults(after):
         raise Invalid("tenant_invalid", "The tenant cannot be changed as described.", fields=faults)
     store.save_tenant(ctx.tx, after)
-    audit.record(ctx, Event("identity.tenant.update", tenant=tenant_id, facts={"changed": sorted(given)}))
     ctx.advance_epoch(Part.IDENTITY)
+    audit.record(ctx, Event("identity.tenant.update", tenant=tenant_id, facts={"changed": sorted(given)}))
     return after
 
 
@@ -160,8 +160,8 @@ def deactivate_person(ctx: Context, person_id: PersonId) -> Person:
         raise _refused(ctx, "identity.person.deactivate", person.tenant or "")
     if not store.save_deactivated(ctx.tx, person_id, ctx.now):
         raise Conflict("person_inactive", "This person is inactive already.")
-    audit.record(ctx, Event("identity.person.deactivate", tenant=person.tenant or "", person=person_id))
     ctx.advance_epoch(Part.IDENTITY)
+    audit.record(ctx, Event("identity.person.deactivate", tenant=person.tenant or "", person=person_id))
     return replace(person, active=False, deactivated_at=ctx.now)
 
 

@@ -124,8 +124,8 @@ def add_client(ctx: Context, order: NewClient) -> tuple[Client, str]:
     if order.metadata.type in rules.WITH_SECRET - {ClientType.SYMMETRIC}:
         fields = {"client_type": "peers_belong_to_a_tenant"}
         raise Invalid("client_invalid", "An EHR or a resource server is added at its tenant.", fields=fields)
-    client, secret = making.add_client(ctx, app, version.id, order.metadata, client_id=order.client_id)
     ctx.advance_epoch(Part.REGISTRY)
+    client, secret = making.add_client(ctx, app, version.id, order.metadata, client_id=order.client_id)
     return client, secret
 
 
@@ -146,11 +146,11 @@ def add_peer(ctx: Context, order: NewPeer) -> tuple[Client, str]:
     )
     if faults := rules.validate_client_metadata(rules.normalized(meta), now=ctx.now):
         raise Invalid("client_invalid", "The peer cannot be added as described.", fields=faults)
+    ctx.advance_epoch(Part.REGISTRY)
     app, version = making.add_single_tenant_app(
         ctx, order.tenant, order.name, f"{order.type.value} of the tenant"
     )
     client, secret = making.add_client(ctx, app, version, meta, client_id=order.client_id)
-    ctx.advance_epoch(Part.REGISTRY)
     return client, secret
 
 
@@ -199,8 +199,8 @@ def adopt_version(ctx: Context, client_id: ClientId, version_id: VersionId) -> C
         )
     store.save_client_version(ctx.tx, client.id, version.id)
     facts = {"version": version.id}
-    audit.record(ctx, Event("registry.client.adopt_version", app=client.app, client=client.id, facts=facts))
     ctx.advance_epoch(Part.REGISTRY)
+    audit.record(ctx, Event("registry.client.adopt_version", app=client.app, client=client.id, facts=facts))
     return replace(client, version=version.id)
 
 
@@ -211,8 +211,8 @@ def certify(ctx: Context, order: CertifyOrder) -> Certification:
         raise making.refused(ctx, "registry.certification.add", app=version.app)
     if faults := policy.certify_faults(order, now=ctx.now):
         raise Invalid("certification_invalid", "The version cannot be certified so.", fields=faults)
-    certification = making.add_certification(ctx, version.app, order)
     ctx.advance_epoch(Part.REGISTRY)
+    certification = making.add_certification(ctx, version.app, order)
     return certification
 
 
@@ -224,8 +224,8 @@ def withdraw_certification(ctx: Context, certification_id: str) -> Certification
     if not store.save_withdrawn(ctx.tx, found.id, ctx.now):
         raise Conflict("certification_withdrawn", "This certification was withdrawn already.")
     facts = {"certification": found.id, "version": found.version}
-    audit.record(ctx, Event("registry.certification.withdraw", app=found.app, facts=facts))
     ctx.advance_epoch(Part.REGISTRY)
+    audit.record(ctx, Event("registry.certification.withdraw", app=found.app, facts=facts))
     return replace(found, withdrawn_at=ctx.now)
 
 
@@ -258,8 +258,8 @@ def install(ctx: Context, order: InstallOrder) -> Installation:
     if before is not None and before.expires_at is not None and before.expires_at <= ctx.now:
         store.save_removed(ctx.tx, before.id, by="system:expiry", at=before.expires_at)
     scopes = tuple(dict.fromkeys(certified)) if order.scopes is None else order.scopes
-    installation = making.add_installation(ctx, order, scopes, environment)
     ctx.advance_epoch(Part.REGISTRY)
+    installation = making.add_installation(ctx, order, scopes, environment)
     return installation
 
 
@@ -272,8 +272,8 @@ def narrow_installation(ctx: Context, installation_id: str, order: NarrowOrder) 
     if not store.save_installation(ctx.tx, after):
         raise Conflict("installation_removed", "This installation was removed already.")
     facts = {"installation": after.id, "scopes": list(after.scopes), "roles": sorted(after.roles)}
-    audit.record(ctx, Event("registry.installation.narrow", tenant=after.tenant, app=after.app, facts=facts))
     ctx.advance_epoch(Part.REGISTRY)
+    audit.record(ctx, Event("registry.installation.narrow", tenant=after.tenant, app=after.app, facts=facts))
     return after
 
 
@@ -283,10 +283,10 @@ def uninstall(ctx: Context, installation_id: str) -> Installation:
     if not store.save_removed(ctx.tx, before.id, by=str(ctx.actor), at=ctx.now):
         raise Conflict("installation_removed", "This installation was removed already.")
     facts = {"installation": before.id}
+    ctx.advance_epoch(Part.REGISTRY)
     audit.record(
         ctx, Event("registry.installation.remove", tenant=before.tenant, app=before.app, facts=facts)
     )
-    ctx.advance_epoch(Part.REGISTRY)
     return replace(before, removed_at=ctx.now, removed_by=str(ctx.actor))
 
 
@@ -417,8 +417,8 @@ def _set_state(ctx: Context, app_id: AppId, state: AppState, reason: str) -> App
         raise Invalid("reason_invalid", "Say why.", fields={"reason": fault})
     if not store.save_app_state(ctx.tx, app_id, state):
         raise Conflict("app_state_unchanged", f"The app is {state.value} already.")
-    audit.record(ctx, Event(action, app=app_id, facts={"reason": reason}))
     ctx.advance_epoch(Part.REGISTRY)
+    audit.record(ctx, Event(action, app=app_id, facts={"reason": reason}))
     return replace(app, state=state)
 
 
