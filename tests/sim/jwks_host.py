@@ -1,0 +1,82 @@
+"""A host of somebody's key set: serves what it is told, slowly, hugely or from elsewhere when asked to."""
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import urlsplit
+
+
+@dataclass
+class Page:
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    before_body: Callable[[], object] = lambda: None
+
+
+@dataclass
+class JwksHost:
+    """``pages`` maps a path to what it answers; ``asked`` lists every request."""
+
+    port: int
+    pages: dict[str, Page] = field(default_factory=dict)
+    asked: list[tuple[str, dict[str, str]]] = field(default_factory=list)
+    closing: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def origin(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def jwks_uri(self) -> str:
+        return f"{self.origin}/jwks.json"
+
+    def serve(self, jwks: dict[str, Any], cache_control: str = "") -> None:
+        headers = {"Content-Type": "application/json"}
+        if cache_control:
+            headers["Cache-Control"] = cache_control
+        self.pages["/jwks.json"] = Page(headers=headers, body=json.dumps(jwks).encode())
+
+    def times_asked(self, path: str = "/jwks.json") -> int:
+        return sum(1 for asked, _ in self.asked if asked == path)
+
+
+@contextmanager
+def running() -> Iterator[JwksHost]:
+    host: JwksHost
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            path = urlsplit(self.path).path
+            host.asked.append((path, {name.lower(): value for name, value in self.headers.items()}))
+            page = host.pages.get(path, Page(404))
+            try:
+                self.send_response(page.status)
+                for name, value in page.headers.items():
+                    self.send_header(name, value)
+                self.send_header("Content-Length", str(len(page.body)))
+                self.end_headers()
+                page.before_body()
+                self.wfile.write(page.body)
+            except OSError:
+                pass
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    host = JwksHost(server.server_address[1])
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    try:
+        yield host
+    finally:
+        host.closing.set()
+        server.shutdown()
+        server.server_close()
+        thread.join()
