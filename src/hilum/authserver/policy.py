@@ -43,6 +43,13 @@ class DisplayedError:
 
 
 @dataclass(frozen=True, slots=True)
+class Redirect:
+    """The validated redirect URI with the answer in its query: where the browser goes, and the end of the request."""
+
+    uri: str
+
+
+@dataclass(frozen=True, slots=True)
 class RedirectedError:
     """Told to the client at its validated redirect URI."""
 
@@ -240,22 +247,15 @@ def offline_of(scopes: Iterable[Scope]) -> bool | None:
 
 @dataclass(frozen=True, slots=True)
 class StepFacts:
-    """What decides the next step of a stored request.
+    """What decides the next step of a request once somebody is there to go on with it.
 
     ``chosen_at``: when launch or person settled the context. ``standing``: the scopes of a standing authorization for this client
-    and version, None without one.
+    and version, None without one. ``client_proved``: only the client's owner can receive at the redirect URI.
     """
 
-    signed_in: bool
-    auth_time: datetime | None
-    requested_at: datetime
-    now: datetime
     prompt: frozenset[str]
-    max_age_s: int | None
     ehr_launch: bool
     scopes: tuple[Scope, ...]
-    patient: str
-    encounter: str
     chosen_at: datetime | None
     role: str
     standing: tuple[Scope, ...] | None
@@ -263,39 +263,32 @@ class StepFacts:
 
 
 def next_step(facts: StepFacts) -> Step:
-    """Choose what a request needs next: sign-in, context, the person's word, or nothing more."""
-    if not facts.signed_in or facts.auth_time is None or _login_is_stale(facts):
-        return Step.LOGIN
-    if _context_missing(facts):
+    """Choose what a request needs next: context, the person's word, or nothing more."""
+    if not facts.ehr_launch and facts.chosen_at is None and smart_launch.context_asked(facts.scopes)[0]:
         return Step.CHOOSE_CONTEXT
     if facts.role == Role.PATIENT:
         return Step.CONSENT
-    if _must_ask_again(facts):
-        return Step.NOTICE
-    return Step.ISSUE
-
-
-def _login_is_stale(facts: StepFacts) -> bool:
-    assert facts.auth_time is not None
-    if "login" in facts.prompt and facts.auth_time < facts.requested_at:
-        return True
-    return facts.max_age_s is not None and (
-        facts.auth_time < facts.requested_at
-        and facts.now - facts.auth_time > timedelta(seconds=facts.max_age_s)
-    )
-
-
-def _context_missing(facts: StepFacts) -> bool:
-    if facts.ehr_launch or facts.chosen_at is not None:
-        return False
-    asked, _ = smart_launch.context_asked(facts.scopes)
-    return asked and not facts.patient
+    return Step.NOTICE if _must_ask_again(facts) else Step.ISSUE
 
 
 def _must_ask_again(facts: StepFacts) -> bool:
     if facts.standing is None or not facts.client_proved or "consent" in facts.prompt:
         return True
     return set(smart.intersect(facts.scopes, facts.standing)) != set(facts.scopes)
+
+
+def login_is_stale(
+    auth_time: datetime,
+    *,
+    requested_at: datetime,
+    now: datetime,
+    prompt: frozenset[str],
+    max_age_s: int | None,
+) -> bool:
+    """Tell whether the client wants a newer sign-in than this. Source: OpenID Connect Core 1.0 section 3.1.2.1."""
+    if auth_time >= requested_at:
+        return False
+    return "login" in prompt or (max_age_s is not None and now - auth_time > timedelta(seconds=max_age_s))
 
 
 PROMPT_NONE = {

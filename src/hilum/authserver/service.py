@@ -1,0 +1,283 @@
+"""The front channel's verbs: begin a request, go on with it, settle its context, take the person's word; connected apps."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from hilum.audit import service as audit
+from hilum.audit.models import Event, Outcome
+from hilum.authserver import flow, policy, store
+from hilum.authserver.flow import LAUNCH_PURPOSE, Parties, Progress, Stage
+from hilum.authserver.models import (
+    CODE_KEPT,
+    CODE_LIFE,
+    CODE_PREFIX,
+    REQUEST_LIFE,
+    AuthorizationRequest,
+    Code,
+    Site,
+    Step,
+)
+from hilum.authserver.policy import DisplayedError, Redirect, RedirectedError, ValidRequest
+from hilum.consent import policy as consent_policy
+from hilum.consent import service as consent
+from hilum.consent.models import Basis
+from hilum.identity import policy as identity_policy
+from hilum.identity.models import Person, Role
+from hilum.infra.context import Context
+from hilum.kernel.ids import AuthorizationId, ClientId, FamilyId
+from hilum.keys.live import vault
+from hilum.registry import service as registry
+from hilum.standards.oauth import AuthorizeError, Parameters
+from hilum.standards.smart import launch as smart_launch
+from hilum.standards.smart import scopes as smart
+from hilum.standards.smart.scopes import Scope, SpecialScope
+from hilum.tokens.models import Grant
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A valid request, kept until its pages are done."""
+
+    request: AuthorizationRequest
+
+
+def begin(ctx: Context, site: Site, parameters: Parameters) -> Stored | Redirect | DisplayedError:
+    """Judge an authorization request and keep it; a refusal goes to the client only when its redirect URI is registered (C28)."""
+    store.purge(ctx.tx, requests_before=ctx.now, codes_before=ctx.now - CODE_KEPT)
+    client_id = parameters.get("client_id")
+    client = registry.find_client(ctx, ClientId(client_id)) if client_id else None
+    parties = flow.load_parties(ctx, site, client) if client is not None else None
+    judged = policy.validate_request(
+        parameters, parties and parties.client, fhir_base=site.fhir_base, now=ctx.now
+    )
+    match judged:
+        case DisplayedError():
+            _record_refusal(ctx, site, "", judged.code)
+            return judged
+        case RedirectedError():
+            assert client is not None, "without a client nobody is redirected"
+            _record_refusal(ctx, site, client.id, judged.error)
+            return flow.error_redirect(site, judged.redirect_uri, judged.state, judged.error, judged.detail)
+    assert parties is not None, "an unknown client is a displayed error"
+    if reason := flow.refusal_of(ctx, parties, None):
+        _record_refusal(ctx, site, parties.client.id, reason)
+        detail = policy.refusal_text(reason, parties.tenant.name)
+        return flow.error_redirect(
+            site, judged.redirect_uri, judged.state, AuthorizeError.ACCESS_DENIED, detail
+        )
+    return _keep(ctx, site, parties, judged)
+
+
+def _keep(ctx: Context, site: Site, parties: Parties, valid: ValidRequest) -> Stored:
+    request_id = ctx.ids.new("azr")
+    sealed = ""
+    if valid.launch:
+        sealed = vault().seal(LAUNCH_PURPOSE, valid.launch.encode(), nonce=ctx.ids, bound_to=request_id)
+    request = AuthorizationRequest(
+        id=request_id,
+        tenant=site.tenant,
+        client=parties.client.id,
+        redirect_uri=valid.redirect_uri,
+        state=valid.state,
+        scopes=tuple(smart.render(scope) for scope in valid.scopes),
+        code_challenge=valid.code_challenge,
+        created_at=ctx.now,
+        expires_at=ctx.now + REQUEST_LIFE,
+        nonce=valid.nonce,
+        launch_sealed=sealed,
+        prompt=valid.prompt,
+        login_hint=valid.login_hint,
+        max_age_s=valid.max_age_s,
+    )
+    store.add_request(ctx.tx, request)
+    if valid.ignored:
+        facts = {"request": request_id, "parameters": list(valid.ignored)}
+        event = Event(
+            "authserver.context.ignore",
+            Outcome.REFUSED,
+            tenant=site.tenant,
+            app=parties.app.id,
+            client=request.client,
+            reason="context_sent_by_app",
+            facts=facts,
+        )
+        audit.record(ctx, event)
+    return Stored(request)
+
+
+def _record_refusal(ctx: Context, site: Site, client: str, reason: str) -> None:
+    event = Event(
+        "authserver.request.refuse", Outcome.REFUSED, tenant=site.tenant, client=client, reason=reason
+    )
+    audit.record(ctx, event)
+
+
+def resume(ctx: Context, site: Site, request_id: str, cookie: str) -> Progress:
+    """Go on with a request: a Stage asks for its page, anything else ends or interrupts. Issues the code when no page is needed."""
+    progress = flow.advance(ctx, site, request_id, cookie)
+    if isinstance(progress, Stage) and progress.step is Step.ISSUE:
+        assert progress.standing is not None, "only a standing authorization spares the page"
+        return _issue(ctx, site, progress, progress.offered, progress.standing.id)
+    return progress
+
+
+def choose_context(
+    ctx: Context, site: Site, request_id: str, cookie: str, *, patient: str, encounter: str | None
+) -> Progress:
+    """Settle the patient, and the encounter (None: still to be chosen, empty: none) that the edge found to be the patient's.
+
+    A patient whom the person may not open is refused as if not there.
+    """
+    progress = flow.advance(ctx, site, request_id, cookie)
+    if not isinstance(progress, Stage) or progress.step is not Step.CHOOSE_CONTEXT:
+        return progress
+    if not may_open(progress.person, patient):
+        event = Event(
+            "authserver.context.choose",
+            Outcome.REFUSED,
+            tenant=site.tenant,
+            client=progress.request.client,
+            person=progress.person.id,
+            patient=patient,
+            reason="patient_out_of_reach",
+        )
+        audit.record(ctx, event)
+        return progress
+    wanted = smart_launch.context_asked(progress.offered)[1]
+    if wanted and encounter is None:
+        return progress
+    flow.settle(ctx, progress.request, progress.person, patient=patient, encounter=encounter or "")
+    return resume(ctx, site, request_id, cookie)
+
+
+def may_open(person: Person, patient: str) -> bool:
+    """Tell whether a patient's chart is within somebody's reach."""
+    openable = identity_policy.patients_openable(person)
+    return bool(patient) and (openable is None or patient in openable)
+
+
+def decide(
+    ctx: Context, site: Site, request_id: str, cookie: str, *, allow: bool, ticked: Iterable[str]
+) -> Progress:
+    """Take the person's word on the consent page or first-use notice, record it, and answer the client."""
+    progress = flow.advance(ctx, site, request_id, cookie)
+    if not isinstance(progress, Stage) or progress.step not in {Step.CONSENT, Step.NOTICE}:
+        return progress
+    if not allow:
+        return flow.refuse(
+            ctx,
+            site,
+            progress.request,
+            AuthorizeError.ACCESS_DENIED,
+            code="person_declined",
+            detail="the person declined",
+        )
+    granted = progress.offered
+    if progress.step is Step.CONSENT:
+        granted = consented(progress.offered, ticked)
+    patient, _ = policy.told_context(granted, progress.request.patient, progress.request.encounter)
+    fault = "" if policy.says_something(granted) else "nothing was granted"
+    if fault := fault or policy.context_refusal(granted, patient=patient):
+        return flow.refuse(
+            ctx, site, progress.request, AuthorizeError.ACCESS_DENIED, code="nothing_granted", detail=fault
+        )
+    return _issue(ctx, site, progress, granted, None)
+
+
+def consented(offered: tuple[Scope, ...], ticked: Iterable[str]) -> tuple[Scope, ...]:
+    """Apply the ticks of a consent page; the answer never holds more than was offered (C68)."""
+    texts = tuple(smart.render(scope) for scope in offered)
+    return smart.intersect(smart.known(consent_policy.apply_ticks(texts, tuple(ticked))), offered)
+
+
+def _issue(
+    ctx: Context,
+    site: Site,
+    stage: Stage,
+    granted: tuple[Scope, ...],
+    standing: AuthorizationId | None,
+) -> Redirect | DisplayedError:
+    request, person = stage.request, stage.person
+    if not store.finish_request(ctx.tx, request.id, ctx.now):
+        return DisplayedError("request_finished", "This authorization request has been answered already.")
+    patient, encounter = policy.told_context(granted, request.patient, request.encounter)
+    texts = tuple(smart.render(scope) for scope in granted)
+    offline = policy.offline_of(granted)
+    authorization = consent.record_authorization(
+        ctx,
+        tenant=site.tenant,
+        person=person.id,
+        facts=stage.parties.facts,
+        basis=Basis.PERSON if person.role == Role.PATIENT else Basis.TENANT,
+        scopes=texts,
+        patient=patient,
+        launch=request.launch,
+        offline=bool(offline),
+        standing=standing,
+    )
+    secret = CODE_PREFIX + ctx.ids.secret()
+    facts = stage.parties.facts
+    grant = Grant(
+        tenant=site.tenant,
+        client=request.client,
+        app=facts.app,
+        version=facts.version,
+        vendor=facts.vendor,
+        scopes=texts,
+        person=person.id,
+        role=person.role,
+        fhir_user=person.fhir_user,
+        person_patients=identity_policy.patients_openable(person),
+        patient=patient,
+        encounter=encounter,
+        authorization=authorization.id,
+        authorization_expires_at=authorization.expires_at,
+        launch=request.launch,
+        session=stage.session.id,
+        nonce=request.nonce,
+        extras=_extras(site, stage, granted),
+        run=stage.launch.run if stage.launch else "",
+    )
+    code = Code(
+        hash=flow.digest(secret),
+        redirect_uri=request.redirect_uri,
+        code_challenge=request.code_challenge,
+        family=FamilyId(ctx.ids.new("fam")),
+        grant=grant,
+        auth_time=stage.session.auth_time,
+        issued_at=ctx.now,
+        expires_at=ctx.now + CODE_LIFE,
+        offline=offline,
+    )
+    store.add_code(ctx.tx, code)
+    _record_issue(ctx, stage, code)
+    return flow.code_redirect(site, request, secret)
+
+
+def _extras(site: Site, stage: Stage, granted: tuple[Scope, ...]) -> dict[str, object]:
+    launch = stage.launch
+    if launch is None or SpecialScope("launch") not in granted:
+        return {}
+    return smart_launch.response_parameters(
+        ehr_launch=True,
+        intent=launch.intent,
+        need_patient_banner=launch.need_patient_banner,
+        style_url=site.style_url,
+        fhir_context=launch.fhir_context,
+        granted=granted,
+    )
+
+
+def _record_issue(ctx: Context, stage: Stage, code: Code) -> None:
+    event = Event(
+        "authserver.code.issue",
+        tenant=code.grant.tenant,
+        app=code.grant.app,
+        client=code.grant.client,
+        person=code.grant.person,
+        launch=code.grant.launch,
+        authorization=code.grant.authorization,
+        patient=code.grant.patient,
+        facts={"scopes": list(code.grant.scopes), "request": stage.request.id, "family": code.family},
+    )
+    audit.record(ctx, event)
