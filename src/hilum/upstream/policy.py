@@ -1,0 +1,38 @@
+"""Where a request may go. Pure."""
+
+from urllib.parse import urlsplit
+
+from hilum.upstream.models import TARGET_BOUND
+
+
+def address(base: str, target: str) -> str | None:
+    """Join a FHIR base (no trailing slash) and a relative target; None for a target that would leave the base."""
+    if len(target) > TARGET_BOUND or not target.isascii() or not target.isprintable():
+        return None
+    path, mark, query = target.partition("?")
+    if path.startswith("/") or "\\" in target or "#" in target or " " in target or ":" in path:
+        return None
+    if any(segment.strip(".") == "" for segment in path.split("/")) and path:
+        return None
+    return f"{base}/{path}{mark}{query}" if path else f"{base}{mark}{query}"
+
+
+def relative_target(base: str, url: str) -> str | None:
+    """Take a FHIR base off an absolute or relative address that a server gave; None if it leads elsewhere."""
+    if url.startswith(base):
+        rest = url[len(base) :]
+        if rest[:1] not in {"", "/", "?"}:
+            return None
+        url = rest.removeprefix("/")
+    elif url.startswith("/"):
+        path = urlsplit(base).path
+        if not url.startswith((path + "/", path + "?")):
+            return None
+        url = url[len(path) :].removeprefix("/")
+    return url if address(base, url) is not None else None
+
+
+def host_of(url: str) -> str:
+    """Name scheme, host and port: what credentials are bound to."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
