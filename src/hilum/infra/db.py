@@ -57,7 +57,7 @@ class Instant(TypeDecorator[datetime]):
 def insert_or_ignore(tx: Connection, table: Any) -> Insert:
     """``INSERT .. ON CONFLICT DO NOTHING`` in the words of the connection's database; rowcount tells who was first."""
     if tx.dialect.name == "postgresql":
-        return postgresql.insert(table).on_conflict_do_nothing()
+        return postgresql.insert(table).on_conflict_do_nothing().execution_options(preserve_rowcount=True)
     return sqlite.insert(table).on_conflict_do_nothing()
 
 
