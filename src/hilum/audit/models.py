@@ -13,6 +13,16 @@ SINGLE_REFUSALS_PER_SOURCE_MINUTE = 20
 SOURCES_BOUND = 4_096
 PAGE_BOUND = 200
 ANONYMOUS_SOURCE_WINDOW = timedelta(minutes=1)
+FAULTS_BOUND = 100
+SUBSCRIBERS_BOUND = 64
+SUBSCRIPTION_BOUND = 256
+"""Records that wait for one subscriber; the oldest go first."""
+SLOTS_BOUND = 256
+EXPLAIN_EVENTS_BOUND = 50
+PURGE_BATCH = 1_000
+
+Head = tuple[int, str]
+"""The last record of a chain: its seq, and its hash in hex."""
 
 
 class Stream(StrEnum):
@@ -115,6 +125,8 @@ class Checkpoint:
     heads: dict[str, tuple[int, str]]
     kid: str
     signature: str
+    previous: str = ""
+    """Digest of the checkpoint before it; empty for the first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +137,60 @@ class Verdict:
     checkpoints: int
     uncovered: int
     faults: tuple[str, ...]
+    purged: int = 0
+    """Records whose payload was purged; the chain holds without it."""
 
     @property
     def intact(self) -> bool:
         return not self.faults
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedEvent:
+    """An event as it was recorded, with who did it and when. ``facts`` and ``patient`` are empty once purged."""
+
+    writer: str
+    seq: int
+    at: datetime
+    actor: str
+    request_id: str
+    event: Event
+    source: str = ""
+    correlation_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EventQuery:
+    """Which events: every member that is set must fit. ``action`` is a whole action or its beginning up to a dot.
+
+    ``before`` is the cursor of a page before.
+    """
+
+    tenant: str = ""
+    app: str = ""
+    client: str = ""
+    person: str = ""
+    launch: str = ""
+    authorization: str = ""
+    request_id: str = ""
+    action: str = ""
+    before: str = ""
+    limit: int = PAGE_BOUND
+
+
+@dataclass(frozen=True, slots=True)
+class EventPage:
+    """Newest first. ``next`` is empty on the last page."""
+
+    events: tuple[RecordedEvent, ...]
+    next: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Why a request was answered as it was: its records, what led to them, and plain sentences."""
+
+    request_id: str
+    accesses: tuple[Access, ...]
+    events: tuple[RecordedEvent, ...]
+    sentences: tuple[str, ...]

@@ -1,0 +1,130 @@
+"""The chain: how records are hashed, and how every edit is found.
+
+hash = SHA-256(previous hash, payload digest, header); payload digest = SHA-256(salt, payload); the first ``previous`` of a chain
+names its writer. All parts but the last have a fixed length, so no two records have one spelling.
+"""
+
+from collections.abc import Iterable
+from hashlib import sha256
+
+import orjson
+
+from hilum.audit.models import FAULTS_BOUND, Checkpoint, Head
+
+NO_PAYLOAD = bytes(32)
+"""Digest of a record that has no payload."""
+NO_CHECKPOINT = ""
+
+
+def genesis(stream: str, writer: str, after: bytes = b"") -> bytes:
+    """Give the first ``previous`` of a writer's chain; ``after`` is the last hash of the chain it goes on from."""
+    return sha256(f"hilum chain v1\n{stream}\n{writer}\n".encode() + after).digest()
+
+
+def payload_digest(salt: bytes, payload: bytes) -> bytes:
+    return sha256(salt + payload).digest()
+
+
+def link(previous: bytes, digest: bytes, header: bytes) -> bytes:
+    return sha256(previous + digest + header).digest()
+
+
+def checkpoint_bytes(number: int, at_us: int, heads: dict[str, Head], previous: str) -> bytes:
+    """Write a checkpoint as the bytes that are signed."""
+    ordered = [[name, head[0], head[1]] for name, head in sorted(heads.items())]
+    return orjson.dumps(["hilum checkpoint v1", number, at_us, ordered, previous])
+
+
+def checkpoint_digest(signed: bytes, signature: str) -> str:
+    """Name a checkpoint for its successor to point at."""
+    return sha256(signed + b"\n" + signature.encode()).hexdigest()
+
+
+def changed(heads: dict[str, Head], covered: dict[str, Head]) -> dict[str, Head]:
+    """List the heads that no checkpoint states yet."""
+    return {name: head for name, head in heads.items() if head[0] > 0 and covered.get(name) != head}
+
+
+class Faults:
+    """What is wrong, in sentences; past the bound only counted."""
+
+    def __init__(self) -> None:
+        self.found: list[str] = []
+        self.more = 0
+
+    def add(self, text: str) -> None:
+        if len(self.found) < FAULTS_BOUND:
+            self.found.append(text)
+        else:
+            self.more += 1
+
+    def told(self) -> tuple[str, ...]:
+        return (*self.found, f"and {self.more} more") if self.more else tuple(self.found)
+
+
+def fold_checkpoints(
+    checkpoints: Iterable[tuple[Checkpoint, bytes]], faults: Faults
+) -> tuple[int, dict[str, Head], tuple[Checkpoint, bytes] | None]:
+    """Walk the checkpoints, oldest first, each with its signed bytes; give their count, the latest head of every chain and the last one.
+
+    The last one's signature covers all before it, since each names its predecessor's digest.
+    """
+    heads: dict[str, Head] = {}
+    expected, previous, last = 1, NO_CHECKPOINT, None
+    for checkpoint, signed in checkpoints:
+        if checkpoint.number != expected:
+            faults.add(f"checkpoint {expected} is missing: found {checkpoint.number} in its place")
+        elif checkpoint.previous != previous:
+            faults.add(f"checkpoint {checkpoint.number} does not follow its predecessor")
+        for name, head in checkpoint.heads.items():
+            if name in heads and head[0] < heads[name][0]:
+                faults.add(f"checkpoint {checkpoint.number} puts chain {name} back")
+            heads[name] = head
+        expected = checkpoint.number + 1
+        previous = checkpoint_digest(signed, checkpoint.signature)
+        last = checkpoint, signed
+    return expected - 1, heads, last
+
+
+Row = tuple[int, bytes, bytes, bytes, bytes | None, bytes | None]
+"""seq, header, payload digest, hash, salt, payload."""
+
+
+def verify_chain(
+    name: str, first: bytes, rows: Iterable[Row], *, head: Head | None, faults: Faults
+) -> tuple[int, int, int]:
+    """Walk one chain; give how many records it holds, how many lie past ``head``, and the last seq whose payload is gone.
+
+    A plain loop: it has to walk hundreds of thousands of records a second.
+    """
+    previous, expected, count, purged, head_met = first, 1, 0, 0, head is None
+    head_seq, head_hash = (head[0], bytes.fromhex(head[1])) if head else (0, b"")
+    hasher, no_payload = sha256, NO_PAYLOAD
+    for seq, header, digest, stored, salt, payload in rows:
+        count += 1
+        if seq != expected:
+            faults.add(_gap(name, expected, seq))
+        if payload is not None and salt is not None:
+            if hasher(salt + payload).digest() != digest:
+                faults.add(f"chain {name}: the payload of record {seq} was edited")
+        elif digest != no_payload:
+            purged = seq
+        if hasher(previous + digest + header).digest() != stored:
+            faults.add(f"chain {name}: record {seq} was edited, or does not follow the one before it")
+        if seq == head_seq:
+            head_met = True
+            if stored != head_hash:
+                faults.add(f"chain {name}: record {seq} is not the one that was checkpointed")
+        previous, expected = stored, seq + 1
+    if not head_met:
+        last = expected - 1
+        faults.add(f"chain {name}: ends at record {last}, but record {head_seq} was checkpointed")
+    return count, max(0, expected - 1 - head_seq), purged
+
+
+def _gap(name: str, expected: int, seq: int) -> str:
+    if seq < expected:
+        return f"chain {name}: record {seq} stands after record {expected - 1}"
+    if seq == expected + 1:
+        return f"chain {name}: record {expected} is missing"
+    return f"chain {name}: records {expected} to {seq - 1} are missing"

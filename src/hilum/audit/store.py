@@ -1,0 +1,358 @@
+"""Rows of the control stream, of checkpoints, and (where the database is PostgreSQL) of the access journal."""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+import orjson
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Column,
+    Connection,
+    Index,
+    LargeBinary,
+    PrimaryKeyConstraint,
+    Select,
+    String,
+    Table,
+    Text,
+    and_,
+    delete,
+    desc,
+    or_,
+    select,
+    tuple_,
+    update,
+)
+from sqlalchemy.engine import RowMapping
+
+from hilum.audit import policy
+from hilum.audit.models import (
+    PAGE_BOUND,
+    PURGE_BATCH,
+    Checkpoint,
+    Event,
+    EventPage,
+    EventQuery,
+    Head,
+    Outcome,
+    RecordedEvent,
+    Stream,
+)
+from hilum.infra.db import EPOCH, Instant, insert_or_ignore, metadata
+from hilum.kernel.errors import Invalid
+
+STREAM_BATCH = 1_000
+
+audit_chain = Table(
+    "audit_chain",
+    metadata,
+    Column("writer", String(128), primary_key=True),
+    Column("seq", BigInteger, nullable=False),
+    Column("hash", LargeBinary(32), nullable=False),
+)
+
+_WORDS = (
+    "actor",
+    "action",
+    "outcome",
+    "tenant",
+    "app",
+    "client",
+    "person",
+    "launch",
+    "authorization",
+    "reason",
+    "request_id",
+    "source",
+    "correlation_id",
+)
+"""Members of an event's header, in their order."""
+
+audit_event = Table(
+    "audit_event",
+    metadata,
+    Column("writer", String(128), nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("at", Instant, nullable=False, index=True),
+    *(Column(word, Text, nullable=False) for word in _WORDS),
+    Column("digest", LargeBinary(32), nullable=False),
+    Column("hash", LargeBinary(32), nullable=False),
+    PrimaryKeyConstraint("writer", "seq"),
+    Index("ix_audit_event_request", "request_id"),
+    Index("ix_audit_event_tenant", "tenant", "at"),
+    Index("ix_audit_event_app", "app", "at"),
+    Index("ix_audit_event_launch", "launch"),
+    Index("ix_audit_event_authorization", "authorization"),
+)
+
+audit_payload = Table(
+    "audit_payload",
+    metadata,
+    Column("writer", String(128), nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("at", Instant, nullable=False, index=True),
+    Column("kind", String(64), nullable=False),
+    Column("salt", LargeBinary, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("writer", "seq"),
+)
+"""``kind`` is the class it is purged by: the room that the action begins with."""
+
+audit_checkpoint = Table(
+    "audit_checkpoint",
+    metadata,
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("at", Instant, nullable=False),
+    Column("heads", JSON, nullable=False),
+    Column("previous", String(64), nullable=False),
+    Column("kid", String(64), nullable=False),
+    Column("signature", String(128), nullable=False),
+)
+
+audit_head = Table(
+    "audit_head",
+    metadata,
+    Column("chain", String(192), primary_key=True),
+    Column("seq", BigInteger, nullable=False),
+    Column("hash", String(64), nullable=False),
+)
+"""The latest checkpointed head of every chain, so that a checkpoint states only what changed. The checkpoints are the proof, not this."""
+
+access_chain = Table(
+    "access_chain",
+    metadata,
+    Column("writer", String(128), primary_key=True),
+    Column("started_at", Instant, nullable=False),
+)
+
+access_record = Table(
+    "access_record",
+    metadata,
+    Column("writer", String(128), nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("request_id", String(64), nullable=False),
+    Column("header", LargeBinary, nullable=False),
+    Column("digest", LargeBinary(32), nullable=False),
+    Column("hash", LargeBinary(32), nullable=False),
+    PrimaryKeyConstraint("writer", "seq"),
+    Index("ix_access_record_request", "request_id"),
+)
+
+access_payload = Table(
+    "access_payload",
+    metadata,
+    Column("writer", String(128), nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("salt", LargeBinary, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("writer", "seq"),
+)
+
+_MICROSECOND = timedelta(microseconds=1)
+_NEXT = update(audit_chain).values(seq=audit_chain.c.seq + 1).returning(audit_chain.c.seq, audit_chain.c.hash)
+
+
+def append(tx: Connection, recorded: RecordedEvent, salt: bytes) -> None:
+    """Put the event at the end of its writer's chain. The chain's row is locked until commit, so that no two records follow one."""
+    writer = recorded.writer
+    advance = _NEXT.where(audit_chain.c.writer == writer)
+    row = tx.execute(advance).first()
+    if row is None:
+        first = {"writer": writer, "seq": 0, "hash": policy.genesis(Stream.CONTROL, writer)}
+        tx.execute(insert_or_ignore(tx, audit_chain).values(first))
+        row = tx.execute(advance).one()
+    seq, previous = int(row.seq), bytes(row.hash)
+    event = recorded.event
+    words = _words(recorded)
+    digest = policy.NO_PAYLOAD
+    if event.facts or event.patient:
+        body = orjson.dumps([event.patient, event.facts], default=str)
+        digest = policy.payload_digest(salt, body)
+        kind = event.action.partition(".")[0]
+        tx.execute(
+            audit_payload.insert().values(
+                writer=writer, seq=seq, at=recorded.at, kind=kind, salt=salt, body=body
+            )
+        )
+    new = policy.link(previous, digest, _header(recorded.at, words))
+    values = dict(zip(_WORDS, words, strict=True))
+    tx.execute(
+        audit_event.insert().values(writer=writer, seq=seq, at=recorded.at, digest=digest, hash=new, **values)
+    )
+    tx.execute(update(audit_chain).where(audit_chain.c.writer == writer).values(hash=new))
+
+
+def _words(recorded: RecordedEvent) -> list[str]:
+    event = recorded.event
+    return [
+        recorded.actor,
+        event.action,
+        event.outcome.value,
+        event.tenant,
+        event.app,
+        event.client,
+        event.person,
+        event.launch,
+        event.authorization,
+        event.reason,
+        recorded.request_id,
+        recorded.source,
+        recorded.correlation_id,
+    ]
+
+
+def _header(at: datetime, words: list[str]) -> bytes:
+    return orjson.dumps([(at - EPOCH) // _MICROSECOND, *words])
+
+
+def list_events(tx: Connection, query: EventQuery) -> EventPage:
+    """Read a page, newest first; each page goes on where the one before ended."""
+    table = audit_event
+    wanted = [
+        table.c[name] == getattr(query, name)
+        for name in ("tenant", "app", "client", "person", "launch", "authorization", "request_id")
+        if getattr(query, name)
+    ]
+    if query.action:
+        below = query.action.rstrip(".") + "."
+        wanted.append(or_(table.c.action == query.action, table.c.action.startswith(below, autoescape=True)))
+    if query.before:
+        at, seq, writer = _read_cursor(query.before)
+        wanted.append(
+            or_(
+                table.c.at < at,
+                and_(table.c.at == at, table.c.seq < seq),
+                and_(table.c.at == at, table.c.seq == seq, table.c.writer < writer),
+            )
+        )
+    limit = max(1, min(query.limit, PAGE_BOUND))
+    newest_first = (desc(table.c.at), desc(table.c.seq), desc(table.c.writer))
+    found = _with_payload().where(*wanted).order_by(*newest_first).limit(limit + 1)
+    rows = list(tx.execute(found).mappings())
+    events = tuple(_recorded(row) for row in rows[:limit])
+    return EventPage(events, _cursor(events[-1]) if len(rows) > limit else "")
+
+
+def _with_payload() -> Select[Any]:
+    event, payload = audit_event, audit_payload
+    joined = event.outerjoin(payload, and_(event.c.writer == payload.c.writer, event.c.seq == payload.c.seq))
+    return select(*event.c, payload.c.salt, payload.c.body).select_from(joined)
+
+
+def _cursor(last: RecordedEvent) -> str:
+    return f"{(last.at - EPOCH) // _MICROSECOND}.{last.seq}.{last.writer}"
+
+
+def _read_cursor(cursor: str) -> tuple[datetime, int, str]:
+    at, _, rest = cursor.partition(".")
+    seq, _, writer = rest.partition(".")
+    if not (at.isascii() and at.isdigit() and seq.isascii() and seq.isdigit()) or len(cursor) > 200:
+        raise Invalid("cursor_invalid", "This page cannot be found.", fields={"before": "is not a cursor"})
+    return EPOCH + timedelta(microseconds=int(at[:17])), int(seq[:17]), writer
+
+
+def _recorded(row: RowMapping) -> RecordedEvent:
+    patient, facts = orjson.loads(row["body"]) if row["body"] is not None else ("", {})
+    event = Event(
+        action=row["action"],
+        outcome=Outcome(row["outcome"]),
+        tenant=row["tenant"],
+        app=row["app"],
+        client=row["client"],
+        person=row["person"],
+        launch=row["launch"],
+        authorization=row["authorization"],
+        reason=row["reason"],
+        patient=patient,
+        facts=facts,
+    )
+    return RecordedEvent(
+        writer=row["writer"],
+        seq=int(row["seq"]),
+        at=row["at"],
+        actor=row["actor"],
+        request_id=row["request_id"],
+        event=event,
+        source=row["source"],
+        correlation_id=row["correlation_id"],
+    )
+
+
+def control_heads(tx: Connection) -> dict[str, Head]:
+    rows = tx.execute(select(audit_chain))
+    return {f"{Stream.CONTROL}/{row.writer}": (int(row.seq), bytes(row.hash).hex()) for row in rows}
+
+
+def control_rows(tx: Connection, writer: str) -> Iterator[policy.Row]:
+    """Stream one control chain in order, each header built anew from the row, so that an edit of any column shows."""
+    found = _with_payload().where(audit_event.c.writer == writer).order_by(audit_event.c.seq)
+    words = tuple(audit_event.c[word].name for word in _WORDS)
+    for row in tx.execution_options(yield_per=STREAM_BATCH).execute(found).mappings():
+        header = _header(row["at"], [row[word] for word in words])
+        yield int(row["seq"]), header, bytes(row["digest"]), bytes(row["hash"]), row["salt"], row["body"]
+
+
+def control_writers(tx: Connection) -> list[str]:
+    """List every writer, of heads and of events alike, so that a chain whose head was removed is walked too."""
+    named = select(audit_chain.c.writer).union(select(audit_event.c.writer).distinct())
+    return sorted(tx.execute(named).scalars())
+
+
+def purge_control(tx: Connection, kind: str, before: datetime) -> int:
+    """Remove up to PURGE_BATCH payloads of the class; the chain keeps their digests."""
+    table = audit_payload
+    old = (
+        select(table.c.writer, table.c.seq)
+        .where(table.c.kind == kind, table.c.at < before)
+        .limit(PURGE_BATCH)
+    )
+    return tx.execute(delete(table).where(tuple_(table.c.writer, table.c.seq).in_(old))).rowcount
+
+
+def covered_heads(tx: Connection) -> dict[str, Head]:
+    return {row.chain: (int(row.seq), row.hash) for row in tx.execute(select(audit_head))}
+
+
+def last_checkpoint(tx: Connection) -> tuple[Checkpoint, bytes] | None:
+    row = tx.execute(select(audit_checkpoint).order_by(desc(audit_checkpoint.c.number)).limit(1)).first()
+    return None if row is None else _checkpoint(row)
+
+
+def checkpoints(tx: Connection) -> Iterator[tuple[Checkpoint, bytes]]:
+    """Stream all checkpoints, oldest first, with the bytes that were signed."""
+    found = select(audit_checkpoint).order_by(audit_checkpoint.c.number)
+    for row in tx.execution_options(yield_per=STREAM_BATCH).execute(found):
+        yield _checkpoint(row)
+
+
+def checkpoint_signed_bytes(number: int, at: datetime, heads: dict[str, Head], previous: str) -> bytes:
+    return policy.checkpoint_bytes(number, (at - EPOCH) // _MICROSECOND, heads, previous)
+
+
+def add_checkpoint(tx: Connection, checkpoint: Checkpoint) -> bool:
+    """Store the checkpoint and the heads it states; False when another process was first."""
+    heads = {name: list(head) for name, head in checkpoint.heads.items()}
+    row = {
+        "number": checkpoint.number,
+        "at": checkpoint.at,
+        "heads": heads,
+        "previous": checkpoint.previous,
+        "kid": checkpoint.kid,
+        "signature": checkpoint.signature,
+    }
+    if tx.execute(insert_or_ignore(tx, audit_checkpoint).values(row)).rowcount != 1:
+        return False
+    for name, (seq, digest) in checkpoint.heads.items():
+        moved = update(audit_head).where(audit_head.c.chain == name).values(seq=seq, hash=digest)
+        if tx.execute(moved).rowcount == 0:
+            tx.execute(audit_head.insert().values(chain=name, seq=seq, hash=digest))
+    return True
+
+
+def _checkpoint(row: Any) -> tuple[Checkpoint, bytes]:
+    heads = {name: (int(seq), str(digest)) for name, (seq, digest) in row.heads.items()}
+    number = int(row.number)
+    made = Checkpoint(number, row.at, heads, row.kid, row.signature, row.previous)
+    return made, checkpoint_signed_bytes(number, row.at, heads, row.previous)
