@@ -244,7 +244,7 @@ def _issue(
         code_challenge=request.code_challenge,
         family=FamilyId(ctx.ids.new("fam")),
         grant=grant,
-        auth_time=stage.session.auth_time,
+        auth_time=stage.session.created_at,
         issued_at=ctx.now,
         expires_at=ctx.now + CODE_LIFE,
         offline=offline,
