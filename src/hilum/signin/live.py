@@ -1,0 +1,77 @@
+"""Password hashing in a small pool of its own: before the transaction, never in it, never on the event loop."""
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from threading import Lock
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+
+from hilum.kernel.errors import Unavailable
+from hilum.kernel.ports import Ids
+from hilum.signin.models import HASHING_QUEUE_BOUND, HASHING_THREADS, PASSWORD_MAX
+
+# OWASP Password Storage Cheat Sheet: argon2id with 19 MiB, two passes, one lane.
+_HASHER = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
+_NOBODYS_SALT = b"nobody-has-this-salt"
+_waiting = 0
+_lock = Lock()
+
+
+@cache
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(HASHING_THREADS, thread_name_prefix="argon2")
+
+
+@cache
+def _nobodys_digest() -> str:
+    return _HASHER.hash("nobody has this password", salt=_NOBODYS_SALT)
+
+
+def hash_password_now(password: str, ids: Ids) -> str:
+    """Hash a password in this thread; for host commands and start-up."""
+    return _HASHER.hash(password, salt=ids.secret(16).encode())
+
+
+def verify_password_now(digest: str | None, password: str) -> bool:
+    """Compare in this thread. Without a digest it takes as long and says no, so that nobody learns who exists."""
+    if len(password) > PASSWORD_MAX:
+        return False
+    try:
+        matched = _HASHER.verify(digest or _nobodys_digest(), password)
+    except (VerificationError, InvalidHashError):
+        return False
+    return matched and digest is not None
+
+
+async def hash_password(password: str, ids: Ids) -> str:
+    """Hash a password off the loop. Raises Unavailable when too many wait."""
+    with _Place():
+        return await asyncio.get_running_loop().run_in_executor(_pool(), hash_password_now, password, ids)
+
+
+async def verify_password(digest: str | None, password: str) -> bool:
+    """Compare a password with a stored digest off the loop. Raises Unavailable when too many wait."""
+    with _Place():
+        return await asyncio.get_running_loop().run_in_executor(
+            _pool(), verify_password_now, digest, password
+        )
+
+
+class _Place:
+    """A place in the queue; there are few, so that a flood of sign-ins waits at the door and not in memory."""
+
+    def __enter__(self) -> None:
+        global _waiting
+        with _lock:
+            if _waiting >= HASHING_QUEUE_BOUND:
+                raise Unavailable(
+                    "signin_busy", "Too many people are signing in right now. Try again in a moment."
+                )
+            _waiting += 1
+
+    def __exit__(self, *_: object) -> None:
+        global _waiting
+        with _lock:
+            _waiting -= 1

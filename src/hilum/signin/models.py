@@ -1,0 +1,92 @@
+"""Sessions, attempts and API tokens, and their limits."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from hilum.kernel.errors import NotPermitted
+from hilum.kernel.ids import PersonId, SessionId, TenantId
+
+COOKIE_PREFIX = "hil_ss_"
+API_TOKEN_PREFIX = "hil_pat_"
+
+SESSION_LIFE = timedelta(hours=12)
+SESSION_IDLE = timedelta(minutes=30)
+"""Unused this long, a browser's session asks for the password again."""
+TOUCH_EVERY = timedelta(minutes=1)
+SESSIONS_PER_PERSON = 50
+SESSIONS_KEPT = timedelta(days=2)
+
+PASSWORD_MIN, PASSWORD_MAX = 8, 256
+HASHING_THREADS = 2
+HASHING_QUEUE_BOUND = 64
+
+ATTEMPTS_FREE = 5
+"""Failures of one name from one address before it must wait."""
+DELAY_FIRST = timedelta(seconds=1)
+DELAY_MAX = timedelta(minutes=15)
+ATTEMPTS_FORGOTTEN = timedelta(hours=1)
+
+API_TOKEN_LIFE = timedelta(days=30)
+API_TOKEN_LIFE_MAX = timedelta(days=90)
+API_TOKENS_PER_PERSON = 20
+API_TOKEN_NAME_BOUND = 100
+
+
+class Method(StrEnum):
+    """How somebody came to be signed in."""
+
+    PASSWORD = "password"
+    EHR = "ehr"
+    """The tenant's EHR vouches for the person it opened the browser for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """Somebody signed in at a browser. ``csrf`` derives from the cookie and is empty where the cookie is not at hand."""
+
+    id: SessionId
+    person: PersonId
+    tenant: TenantId | None
+    role: str
+    method: Method
+    created_at: datetime
+    last_seen_at: datetime
+    expires_at: datetime
+    ended_at: datetime | None = None
+    csrf: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A sign-in that was let begin. ``digest`` is the stored password hash, None for an unknown or inactive person."""
+
+    key: str
+    tenant: TenantId | None
+    person: PersonId | None
+    digest: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ApiToken:
+    """An API token without its secret."""
+
+    id: str
+    person: PersonId
+    name: str
+    roles: tuple[str, ...]
+    created_at: datetime
+    expires_at: datetime
+    revoked_at: datetime | None = None
+
+
+class SlowDown(NotPermitted):
+    """Too many failures of this name from this address; ``retry_after_s`` says when to come again."""
+
+    def __init__(self, retry_after_s: int) -> None:
+        super().__init__("too_many_attempts", f"Too many attempts. Try again in {retry_after_s} seconds.")
+        self.retry_after_s = retry_after_s
+
+
+class NotAuthenticated(NotPermitted):
+    """Nobody is known behind the request: no credential, or none that counts."""

@@ -1,0 +1,145 @@
+"""Rules of sessions, attempts and API tokens. Pure."""
+
+import hashlib
+import hmac
+import ipaddress
+import re
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from hilum.identity.models import Person
+from hilum.identity.policy import may_administer
+from hilum.kernel.actor import Actor, ActorKind
+from hilum.signin.models import (
+    API_TOKEN_LIFE_MAX,
+    API_TOKEN_NAME_BOUND,
+    API_TOKEN_PREFIX,
+    ATTEMPTS_FREE,
+    COOKIE_PREFIX,
+    DELAY_FIRST,
+    DELAY_MAX,
+    PASSWORD_MAX,
+    PASSWORD_MIN,
+    SESSION_IDLE,
+    TOUCH_EVERY,
+    ApiToken,
+    Session,
+)
+
+_COOKIE = re.compile(re.escape(COOKIE_PREFIX) + r"[A-Za-z0-9_-]{43}")
+_API_TOKEN = re.compile(re.escape(API_TOKEN_PREFIX) + r"[A-Za-z0-9_-]{43}")
+
+
+def digest(secret: str) -> str:
+    """Give the form in which a secret is stored and looked up."""
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def looks_like_cookie(text: str) -> bool:
+    """Tell whether a text can be a session's cookie at all."""
+    return _COOKIE.fullmatch(text) is not None
+
+
+def looks_like_api_token(text: str) -> bool:
+    """Tell whether a text can be an API token at all."""
+    return _API_TOKEN.fullmatch(text) is not None
+
+
+def csrf_secret(cookie: str) -> str:
+    """Derive the secret of a session's forms from its cookie; it tells nothing about the cookie."""
+    return hmac.digest(cookie.encode(), b"hilum/csrf", "sha256").hex()
+
+
+def is_alive(session: Session, now: datetime) -> bool:
+    """Tell whether a session was neither ended nor outlived its limit."""
+    return session.ended_at is None and now < session.expires_at
+
+
+def is_usable(session: Session, now: datetime) -> bool:
+    """Tell whether a browser may use a session: alive and not left idle."""
+    return is_alive(session, now) and now < session.last_seen_at + SESSION_IDLE
+
+
+def wants_touch(session: Session, now: datetime) -> bool:
+    """Tell whether a use of the session is worth writing down."""
+    return now >= session.last_seen_at + TOUCH_EVERY
+
+
+def attempt_key(realm: str, name: str, source: str) -> str:
+    """Name the pair of a name and an address without telling either. An IPv6 address counts by its /64."""
+    parts = (realm, name.strip().lower()[:200], network_of(source))
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def network_of(source: str) -> str:
+    """Name the network an address belongs to: itself, or the /64 that one subscriber holds."""
+    try:
+        address = ipaddress.ip_address(source)
+    except ValueError:
+        return source[:100]
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is None:
+        return str(ipaddress.IPv6Network((address, 64), strict=False))
+    return str(getattr(address, "ipv4_mapped", None) or address)
+
+
+def delay_after(failures: int) -> timedelta:
+    """Tell how long to wait after so many failures in a row: none at first, then doubling up to a bound."""
+    beyond = failures - ATTEMPTS_FREE
+    if beyond < 0:
+        return timedelta(0)
+    return min(DELAY_FIRST * (1 << min(beyond, 20)), DELAY_MAX)
+
+
+def password_fault(password: str) -> str:
+    """Name what is wrong with a password to be set."""
+    if len(password) < PASSWORD_MIN:
+        return "password_too_short"
+    return "password_too_long" if len(password) > PASSWORD_MAX else ""
+
+
+def may_set_password(actor: Actor, person: Person) -> bool:
+    """Tell whether an actor may set somebody's password: one's own, or as their administrator."""
+    return actor.id == person.id or may_administer(actor, person.tenant)
+
+
+def may_hold_token(actor: Actor, person: Person) -> bool:
+    """Tell whether an actor may make, list and see API tokens of a person: one's own; the platform itself at start-up."""
+    return actor.id == person.id or actor.kind in {ActorKind.SYSTEM, ActorKind.HOST}
+
+
+def may_revoke_token(actor: Actor, person: Person) -> bool:
+    """Tell whether an actor may revoke somebody's API token or sessions."""
+    return may_hold_token(actor, person) or may_administer(actor, person.tenant)
+
+
+def token_faults(person: Person, *, name: str, life: timedelta, roles: Iterable[str]) -> dict[str, str]:
+    """Name what is wrong with an API token that is asked for."""
+    faults: dict[str, str] = {}
+    if not name.isprintable() or len(name) > API_TOKEN_NAME_BOUND:
+        faults["name"] = "name_malformed"
+    if not timedelta(0) < life <= API_TOKEN_LIFE_MAX:
+        faults["expires_in_s"] = "out_of_range"
+    if not set(roles) <= {person.role}:
+        faults["roles"] = "beyond_your_own"
+    return faults
+
+
+def actor_of(person: Person, roles: Iterable[str] | None = None) -> Actor:
+    """Give the actor that a person is; ``roles`` narrows to those of a token, never beyond the person's own."""
+    held = {person.role} if roles is None else {person.role} & set(roles)
+    kind = ActorKind.STAFF if person.tenant is None else ActorKind.PERSON
+    return Actor(kind, person.id, person.tenant, frozenset(held))
+
+
+def token_counts(token: ApiToken, now: datetime) -> bool:
+    """Tell whether an API token is in force."""
+    return token.revoked_at is None and now < token.expires_at
+
+
+def safe_return(target: str, default: str) -> str:
+    """Give where to go after sign-in: a path of this origin, or the default; never another host.
+
+    Browsers read backslashes as slashes and drop tabs and line ends, so neither may occur.
+    """
+    plain = len(target) <= 4_000 and re.fullmatch(r"/[\x21-\x7e]*", target) is not None
+    return target if plain and not target.startswith("//") and "\\" not in target else default

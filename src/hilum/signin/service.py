@@ -1,0 +1,287 @@
+"""Signing in and out, sessions, and API tokens."""
+
+from dataclasses import replace
+from datetime import timedelta
+from math import ceil
+
+from hilum.audit import service as audit
+from hilum.audit.models import Event, Outcome
+from hilum.identity import service as identity
+from hilum.identity.models import Person
+from hilum.infra.context import Context
+from hilum.kernel.actor import Actor
+from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted
+from hilum.kernel.ids import PersonId, SessionId, TenantId
+from hilum.signin import policy, store
+from hilum.signin.models import (
+    API_TOKEN_LIFE,
+    API_TOKEN_PREFIX,
+    API_TOKENS_PER_PERSON,
+    COOKIE_PREFIX,
+    SESSION_LIFE,
+    SESSIONS_KEPT,
+    SESSIONS_PER_PERSON,
+    ApiToken,
+    Attempt,
+    Method,
+    NotAuthenticated,
+    Session,
+    SlowDown,
+)
+
+
+def set_password(ctx: Context, person_id: PersonId, digest: str) -> None:
+    """Set somebody's password, hashed before by ``live``; their sessions and API tokens end. Raises NotFound, NotPermitted."""
+    person = identity.get_person(ctx, person_id)
+    if not policy.may_set_password(ctx.actor, person):
+        raise _refused(ctx, "signin.password.set", person)
+    store.save_password(ctx.tx, person.id, digest, ctx.now)
+    store.save_sessions_ended(ctx.tx, person.id, ctx.now)
+    store.save_api_tokens_revoked(ctx.tx, person.id, ctx.now)
+    audit.record(ctx, Event("signin.password.set", tenant=person.tenant or "", person=person.id))
+
+
+def reserve_attempt(ctx: Context, realm: str, name: str) -> str:
+    """Count an attempt of a name from this address before it is tried, and give its key; ``clear_attempts`` when it succeeds.
+
+    Raises SlowDown while the pair must wait; no other name and no other address waits with it (C57).
+    """
+    key = policy.attempt_key(realm, name, ctx.trace.source)
+    counted = store.reserve_attempt(ctx.tx, key, ctx.now)
+    if not isinstance(counted, int):
+        raise SlowDown(max(1, ceil((counted - ctx.now).total_seconds())))
+    delay = policy.delay_after(counted)
+    if delay:
+        store.save_blocked(ctx.tx, key, ctx.now + delay)
+    return key
+
+
+def clear_attempts(ctx: Context, key: str) -> None:
+    """Forget the failures of a pair, after it succeeded."""
+    store.delete_attempts(ctx.tx, key)
+
+
+def begin_attempt(ctx: Context, tenant: TenantId | None, username: str) -> Attempt:
+    """Let a sign-in begin: find the hash to compare with, off the transaction, by ``live.verify_password``. Raises SlowDown."""
+    key = reserve_attempt(ctx, f"signin:{tenant or ''}", username)
+    person = identity.find_person_by_username(ctx, tenant, username)
+    if person is None or not _may_sign_in(ctx, person):
+        return Attempt(key, tenant, None, None)
+    return Attempt(key, tenant, person.id, store.find_password(ctx.tx, person.id))
+
+
+def complete_attempt(
+    ctx: Context, attempt: Attempt, *, matched: bool, replaces: str = ""
+) -> tuple[Session, str]:
+    """Begin the session of somebody whose password matched, and give its cookie.
+
+    ``replaces`` is the browser's cookie before: that session ends, so none survives a login. Raises NotAuthenticated.
+    """
+    person = _settle(ctx, attempt, matched=matched)
+    if replaces:
+        end_session_of_cookie(ctx, replaces)
+    return begin_session(ctx, person, Method.PASSWORD)
+
+
+def complete_attempt_with_token(
+    ctx: Context, attempt: Attempt, *, matched: bool, life: timedelta = API_TOKEN_LIFE, name: str = ""
+) -> tuple[ApiToken, str]:
+    """Make an API token for somebody whose password matched, and give its secret. Raises NotAuthenticated, Invalid, NotPermitted."""
+    person = _settle(ctx, attempt, matched=matched)
+    return create_api_token(ctx.as_actor(policy.actor_of(person)), person.id, life=life, name=name)
+
+
+def begin_session(ctx: Context, person: Person, method: Method | str) -> tuple[Session, str]:
+    """Begin a session for somebody already vouched for, and give its cookie, which is shown here only. Raises NotPermitted."""
+    if not _may_sign_in(ctx, person):
+        raise _refused(ctx, "signin.session.begin", person)
+    cookie = COOKIE_PREFIX + ctx.ids.secret()
+    session = Session(
+        id=SessionId(ctx.ids.new("ses")),
+        person=person.id,
+        tenant=person.tenant,
+        role=person.role,
+        method=Method(method),
+        created_at=ctx.now,
+        last_seen_at=ctx.now,
+        expires_at=ctx.now + SESSION_LIFE,
+        csrf=policy.csrf_secret(cookie),
+    )
+    store.delete_sessions_before(ctx.tx, ctx.now - SESSIONS_KEPT)
+    store.save_sessions_ended(ctx.tx, person.id, ctx.now, keep=SESSIONS_PER_PERSON - 1)
+    store.add_session(ctx.tx, session, policy.digest(cookie))
+    facts = {"method": session.method.value, "session": session.id}
+    audit.record(
+        ctx, Event("signin.session.begin", tenant=person.tenant or "", person=person.id, facts=facts)
+    )
+    return session, cookie
+
+
+def session(ctx: Context, cookie: str) -> Session | None:
+    """Find the session behind a browser's cookie, if it may be used now; None for anything else."""
+    if not policy.looks_like_cookie(cookie):
+        return None
+    found = store.find_session_by_digest(ctx.tx, policy.digest(cookie))
+    if found is None or not policy.is_usable(found, ctx.now):
+        return None
+    person = identity.find_person(ctx, found.person)
+    if person is None or person.role != found.role or not _may_sign_in(ctx, person):
+        return None
+    return replace(found, csrf=policy.csrf_secret(cookie))
+
+
+def touch(ctx: Context, used: Session) -> None:
+    """Note that a session is in use; cheap to call on every page, since it writes at most once a minute."""
+    if policy.wants_touch(used, ctx.now):
+        store.save_session_seen(ctx.tx, used.id, ctx.now)
+
+
+def rotate(ctx: Context, cookie: str) -> tuple[Session, str]:
+    """Give a session a new secret; the cookie before no longer counts. Raises NotAuthenticated, Conflict."""
+    found = session(ctx, cookie)
+    if found is None:
+        raise NotAuthenticated("session_over", "Sign in again.")
+    fresh = COOKIE_PREFIX + ctx.ids.secret()
+    if not store.save_session_digest(ctx.tx, found.id, old=policy.digest(cookie), new=policy.digest(fresh)):
+        raise Conflict("session_changed", "This session was used elsewhere at the same moment.")
+    return replace(found, csrf=policy.csrf_secret(fresh)), fresh
+
+
+def end_session(ctx: Context, session_id: SessionId) -> bool:
+    """End a session; what hangs on it (``online_access``) ends with it. False if it was over already."""
+    found = store.find_session(ctx.tx, session_id)
+    if found is None or not store.save_session_ended(ctx.tx, session_id, ctx.now):
+        return False
+    facts = {"session": session_id}
+    audit.record(
+        ctx, Event("signin.session.end", tenant=found.tenant or "", person=found.person, facts=facts)
+    )
+    return True
+
+
+def end_session_of_cookie(ctx: Context, cookie: str) -> bool:
+    """End the session behind a cookie, idle or not. False if there is none."""
+    if not policy.looks_like_cookie(cookie):
+        return False
+    found = store.find_session_by_digest(ctx.tx, policy.digest(cookie))
+    return found is not None and end_session(ctx, found.id)
+
+
+def end_sessions_of(ctx: Context, person_id: PersonId) -> int:
+    """End every session of somebody; tell how many. Raises NotFound, NotPermitted."""
+    person = identity.get_person(ctx, person_id)
+    if not policy.may_revoke_token(ctx.actor, person):
+        raise _refused(ctx, "signin.session.end_all", person)
+    ended = store.save_sessions_ended(ctx.tx, person.id, ctx.now)
+    facts = {"sessions": ended}
+    audit.record(
+        ctx, Event("signin.session.end_all", tenant=person.tenant or "", person=person.id, facts=facts)
+    )
+    return ended
+
+
+def session_alive(ctx: Context, session_id: SessionId | str) -> bool:
+    """Tell whether a session was neither ended nor outlived, and its person is active: what ``online_access`` hangs on.
+
+    Being idle at the browser does not end it: an app at work is use.
+    """
+    found = store.find_session(ctx.tx, SessionId(session_id))
+    if found is None or not policy.is_alive(found, ctx.now):
+        return False
+    person = identity.find_person(ctx, found.person)
+    return person is not None and _may_sign_in(ctx, person)
+
+
+def create_api_token(
+    ctx: Context,
+    person_id: PersonId,
+    *,
+    life: timedelta = API_TOKEN_LIFE,
+    roles: tuple[str, ...] | None = None,
+    name: str = "",
+) -> tuple[ApiToken, str]:
+    """Make an API token of a person, never beyond the person's own role; the secret is shown here only.
+
+    Raises NotFound, NotPermitted, Invalid.
+    """
+    person = identity.get_person(ctx, person_id)
+    if not (policy.may_hold_token(ctx.actor, person) and _may_sign_in(ctx, person)):
+        raise _refused(ctx, "signin.token.create", person)
+    wanted = (person.role,) if roles is None else roles
+    if faults := policy.token_faults(person, name=name, life=life, roles=wanted):
+        raise Invalid("token_invalid", "The token cannot be made as asked.", fields=faults)
+    if store.count_api_tokens(ctx.tx, person.id, ctx.now) >= API_TOKENS_PER_PERSON:
+        raise NotPermitted("too_many_tokens", "Revoke a token that is no longer needed.")
+    secret = API_TOKEN_PREFIX + ctx.ids.secret()
+    token = ApiToken(ctx.ids.new("pat"), person.id, name, wanted, ctx.now, ctx.now + life)
+    store.add_api_token(ctx.tx, token, policy.digest(secret))
+    facts = {"token": token.id, "roles": list(wanted), "expires_at": token.expires_at.isoformat()}
+    audit.record(ctx, Event("signin.token.create", tenant=person.tenant or "", person=person.id, facts=facts))
+    return token, secret
+
+
+def authenticate_api_token(ctx: Context, bearer: str) -> Actor:
+    """Give the actor behind an API token. Raises NotAuthenticated."""
+    refusal = NotAuthenticated("token_invalid", "The API token is missing, unknown, expired or revoked.")
+    if not policy.looks_like_api_token(bearer):
+        raise refusal
+    token = store.find_api_token_by_digest(ctx.tx, policy.digest(bearer))
+    if token is None or not policy.token_counts(token, ctx.now):
+        raise refusal
+    person = identity.find_person(ctx, token.person)
+    if person is None or not _may_sign_in(ctx, person):
+        raise refusal
+    return policy.actor_of(person, token.roles)
+
+
+def revoke_api_token(ctx: Context, token_id: str) -> None:
+    """Revoke an API token of one's own, or of somebody one administers. Raises NotFound, Conflict."""
+    token = store.get_api_token(ctx.tx, token_id)
+    person = identity.get_person(ctx, token.person)
+    if not policy.may_revoke_token(ctx.actor, person):
+        raise NotFound("token_not_found", "There is no such token.")
+    if not store.save_api_token_revoked(ctx.tx, token.id, ctx.now):
+        raise Conflict("token_revoked", "This token was revoked already.")
+    facts = {"token": token.id}
+    audit.record(ctx, Event("signin.token.revoke", tenant=person.tenant or "", person=person.id, facts=facts))
+
+
+def list_api_tokens(ctx: Context, person_id: PersonId) -> list[ApiToken]:
+    """List somebody's API tokens in force, newest first; one's own, or of somebody one administers. Raises NotFound."""
+    person = identity.get_person(ctx, person_id)
+    if not policy.may_revoke_token(ctx.actor, person):
+        raise NotFound("person_not_found", "There is no such person.")
+    return store.list_api_tokens(ctx.tx, person.id, ctx.now)
+
+
+def _settle(ctx: Context, attempt: Attempt, *, matched: bool) -> Person:
+    person = identity.find_person(ctx, attempt.person) if attempt.person and matched else None
+    if person is None or not _may_sign_in(ctx, person):
+        event = Event(
+            "signin.session.begin",
+            Outcome.REFUSED,
+            tenant=attempt.tenant or "",
+            person=attempt.person or "",
+            reason="wrong_credentials",
+        )
+        audit.record(ctx, event)
+        raise NotAuthenticated("wrong_credentials", "The username or the password is wrong.")
+    clear_attempts(ctx, attempt.key)
+    return person
+
+
+def _may_sign_in(ctx: Context, person: Person) -> bool:
+    if not person.active:
+        return False
+    if person.tenant is None:
+        return True
+    tenant = identity.find_tenant(ctx, person.tenant)
+    return tenant is not None and tenant.active
+
+
+def _refused(ctx: Context, action: str, person: Person) -> NotPermitted:
+    event = Event(
+        action, Outcome.REFUSED, tenant=person.tenant or "", person=person.id, reason="not_permitted"
+    )
+    audit.record(ctx, event)
+    return NotPermitted("not_permitted", "You may not do this.")

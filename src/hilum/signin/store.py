@@ -1,0 +1,235 @@
+"""Password hashes, sessions, attempts and API tokens as rows."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import JSON, Column, Connection, Index, Integer, Row, String, Table, func, select
+
+from hilum.infra.db import Instant, insert_or_ignore, metadata
+from hilum.kernel.errors import NotFound
+from hilum.kernel.ids import PersonId, SessionId, TenantId
+from hilum.signin.models import API_TOKENS_PER_PERSON, ATTEMPTS_FORGOTTEN, ApiToken, Method, Session
+
+passwords = Table(
+    "signin_password",
+    metadata,
+    Column("person", String(64), primary_key=True),
+    Column("digest", String(300), nullable=False),
+    Column("set_at", Instant, nullable=False),
+)
+
+sessions = Table(
+    "signin_session",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("digest", String(64), nullable=False, unique=True),
+    Column("person", String(64), nullable=False),
+    Column("tenant", String(32), nullable=False),
+    Column("role", String(20), nullable=False),
+    Column("method", String(20), nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("last_seen_at", Instant, nullable=False),
+    Column("expires_at", Instant, nullable=False),
+    Column("ended_at", Instant),
+    Index(None, "person", "expires_at"),
+    Index(None, "expires_at"),
+)
+
+attempts = Table(
+    "signin_attempt",
+    metadata,
+    Column("key", String(64), primary_key=True),
+    Column("failures", Integer, nullable=False),
+    Column("last_at", Instant, nullable=False),
+    Column("blocked_until", Instant, nullable=False),
+    Index(None, "last_at"),
+)
+
+api_tokens = Table(
+    "signin_api_token",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("digest", String(64), nullable=False, unique=True),
+    Column("person", String(64), nullable=False),
+    Column("name", String(100), nullable=False),
+    Column("roles", JSON, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("expires_at", Instant, nullable=False),
+    Column("revoked_at", Instant),
+    Index(None, "person"),
+)
+
+
+def save_password(tx: Connection, person: PersonId, digest: str, at: datetime) -> None:
+    row = {"digest": digest, "set_at": at}
+    if tx.execute(insert_or_ignore(tx, passwords).values(person=person, **row)).rowcount == 0:
+        tx.execute(passwords.update().where(passwords.c.person == person).values(row))
+
+
+def find_password(tx: Connection, person: PersonId) -> str | None:
+    return tx.execute(select(passwords.c.digest).where(passwords.c.person == person)).scalar_one_or_none()
+
+
+def add_session(tx: Connection, session: Session, digest: str) -> None:
+    tx.execute(
+        sessions.insert().values(
+            id=session.id,
+            digest=digest,
+            person=session.person,
+            tenant=session.tenant or "",
+            role=session.role,
+            method=session.method.value,
+            created_at=session.created_at,
+            last_seen_at=session.last_seen_at,
+            expires_at=session.expires_at,
+            ended_at=None,
+        )
+    )
+
+
+def _session(row: Row[Any]) -> Session:
+    return Session(
+        id=SessionId(row.id),
+        person=PersonId(row.person),
+        tenant=TenantId(row.tenant) if row.tenant else None,
+        role=row.role,
+        method=Method(row.method),
+        created_at=row.created_at,
+        last_seen_at=row.last_seen_at,
+        expires_at=row.expires_at,
+        ended_at=row.ended_at,
+    )
+
+
+def find_session(tx: Connection, session: SessionId) -> Session | None:
+    row = tx.execute(select(sessions).where(sessions.c.id == session)).first()
+    return None if row is None else _session(row)
+
+
+def find_session_by_digest(tx: Connection, digest: str) -> Session | None:
+    row = tx.execute(select(sessions).where(sessions.c.digest == digest)).first()
+    return None if row is None else _session(row)
+
+
+def save_session_seen(tx: Connection, session: SessionId, at: datetime) -> None:
+    tx.execute(sessions.update().where(sessions.c.id == session).values(last_seen_at=at))
+
+
+def save_session_digest(tx: Connection, session: SessionId, *, old: str, new: str) -> bool:
+    """Give a session another secret in one statement; False if it was ended or rotated meanwhile."""
+    query = sessions.update().where(
+        sessions.c.id == session, sessions.c.digest == old, sessions.c.ended_at.is_(None)
+    )
+    return tx.execute(query.values(digest=new)).rowcount == 1
+
+
+def save_session_ended(tx: Connection, session: SessionId, at: datetime) -> bool:
+    query = sessions.update().where(sessions.c.id == session, sessions.c.ended_at.is_(None))
+    return tx.execute(query.values(ended_at=at)).rowcount == 1
+
+
+def save_sessions_ended(tx: Connection, person: PersonId, at: datetime, *, keep: int = 0) -> int:
+    """End a person's living sessions but for the ``keep`` youngest; tell how many ended."""
+    living = (
+        select(sessions.c.id)
+        .where(sessions.c.person == person, sessions.c.ended_at.is_(None), sessions.c.expires_at > at)
+        .order_by(sessions.c.created_at.desc(), sessions.c.id.desc())
+    )
+    over = [row.id for row in tx.execute(living)][keep:]
+    if over:
+        tx.execute(sessions.update().where(sessions.c.id.in_(over)).values(ended_at=at))
+    return len(over)
+
+
+def delete_sessions_before(tx: Connection, at: datetime) -> None:
+    tx.execute(sessions.delete().where(sessions.c.expires_at < at))
+
+
+def reserve_attempt(tx: Connection, key: str, now: datetime) -> int | datetime:
+    """Count an attempt before it is tried: the number of failures it would make, or until when the pair must wait.
+
+    One statement counts, so attempts at the same moment do not slip through together.
+    """
+    tx.execute(attempts.delete().where(attempts.c.last_at < now - ATTEMPTS_FORGOTTEN))
+    fresh = {"key": key, "failures": 0, "last_at": now, "blocked_until": now}
+    tx.execute(insert_or_ignore(tx, attempts).values(fresh))
+    counted = tx.execute(
+        attempts.update()
+        .where(attempts.c.key == key, attempts.c.blocked_until <= now)
+        .values(failures=attempts.c.failures + 1, last_at=now)
+        .returning(attempts.c.failures)
+    ).scalar_one_or_none()
+    if counted is not None:
+        return int(counted)
+    until: datetime = tx.execute(select(attempts.c.blocked_until).where(attempts.c.key == key)).scalar_one()
+    return until
+
+
+def save_blocked(tx: Connection, key: str, until: datetime) -> None:
+    tx.execute(attempts.update().where(attempts.c.key == key).values(blocked_until=until))
+
+
+def delete_attempts(tx: Connection, key: str) -> None:
+    tx.execute(attempts.delete().where(attempts.c.key == key))
+
+
+def add_api_token(tx: Connection, token: ApiToken, digest: str) -> None:
+    tx.execute(
+        api_tokens.insert().values(
+            id=token.id,
+            digest=digest,
+            person=token.person,
+            name=token.name,
+            roles=list(token.roles),
+            created_at=token.created_at,
+            expires_at=token.expires_at,
+            revoked_at=None,
+        )
+    )
+
+
+def _api_token(row: Row[Any]) -> ApiToken:
+    return ApiToken(
+        id=row.id,
+        person=PersonId(row.person),
+        name=row.name,
+        roles=tuple(row.roles),
+        created_at=row.created_at,
+        expires_at=row.expires_at,
+        revoked_at=row.revoked_at,
+    )
+
+
+def find_api_token_by_digest(tx: Connection, digest: str) -> ApiToken | None:
+    row = tx.execute(select(api_tokens).where(api_tokens.c.digest == digest)).first()
+    return None if row is None else _api_token(row)
+
+
+def get_api_token(tx: Connection, token: str) -> ApiToken:
+    row = tx.execute(select(api_tokens).where(api_tokens.c.id == token)).first()
+    if row is None:
+        raise NotFound("token_not_found", "There is no such token.")
+    return _api_token(row)
+
+
+def count_api_tokens(tx: Connection, person: PersonId, now: datetime) -> int:
+    query = select(func.count()).select_from(api_tokens).where(api_tokens.c.person == person)
+    in_force = query.where(api_tokens.c.revoked_at.is_(None), api_tokens.c.expires_at > now)
+    return int(tx.execute(in_force).scalar_one())
+
+
+def list_api_tokens(tx: Connection, person: PersonId, now: datetime) -> list[ApiToken]:
+    """List a person's tokens in force, newest first."""
+    query = select(api_tokens).where(api_tokens.c.person == person, api_tokens.c.revoked_at.is_(None))
+    in_force = query.where(api_tokens.c.expires_at > now).order_by(api_tokens.c.id.desc())
+    return [_api_token(row) for row in tx.execute(in_force.limit(API_TOKENS_PER_PERSON))]
+
+
+def save_api_token_revoked(tx: Connection, token: str, at: datetime) -> bool:
+    query = api_tokens.update().where(api_tokens.c.id == token, api_tokens.c.revoked_at.is_(None))
+    return tx.execute(query.values(revoked_at=at)).rowcount == 1
+
+
+def save_api_tokens_revoked(tx: Connection, person: PersonId, at: datetime) -> None:
+    query = api_tokens.update().where(api_tokens.c.person == person, api_tokens.c.revoked_at.is_(None))
+    tx.execute(query.values(revoked_at=at))
