@@ -162,7 +162,8 @@ def judge_header(header: Mapping[str, Any], client: Client) -> str:
     Keys come only from the registration: ``jku`` must repeat what is registered, and ``jwk``, ``x5c``, ``x5u`` are not taken.
     Source: SMART App Launch 2.2, client-confidential-asymmetric#authenticating-to-the-token-endpoint.
     """
-    if header.get("alg") not in ALGORITHMS:
+    algorithm = header.get("alg")
+    if not isinstance(algorithm, str) or algorithm not in ALGORITHMS:
         refuse_client("The client assertion is not signed by RS384 or ES384.")
     kid = header.get("kid")
     if not isinstance(kid, str) or not kid:
@@ -221,6 +222,22 @@ def _seconds(claims: Mapping[str, Any], name: str, *, required: bool = False) ->
     return float(value)
 
 
+def prove(
+    presented: Presented,
+    client: Client,
+    jwks: Mapping[str, Any],
+    *,
+    audiences: frozenset[str],
+    now: datetime,
+) -> Assertion:
+    """Judge an assertion whole, by the client's key set. Raises NotPermitted(invalid_client)."""
+    header, claims = peek(presented.assertion)
+    kid = judge_header(header, client)
+    proved = judge_claims(claims, client.id, audiences=audiences, now=now)
+    verify(presented.assertion, keys_for(jwks, kid, header["alg"]), header["alg"])
+    return proved
+
+
 def keys_for(jwks: Mapping[str, Any], kid: str, algorithm: str) -> list[dict[str, Any]]:
     """Pick the keys of a set that bear the ``kid`` and go with the algorithm; public members only.
 
@@ -251,13 +268,16 @@ def _made_by(assertion: str, key: Mapping[str, Any], algorithm: str) -> bool:
     kty, _ = ALGORITHMS[algorithm]
     importer: Callable[..., RSAKey | ECKey] = RSAKey.import_key if kty == "RSA" else ECKey.import_key
     try:
-        public = importer(dict(key))
-        if isinstance(public, RSAKey) and not RSA_BITS_MIN <= public.public_key.key_size <= RSA_BITS_MAX:
+        if kty == "RSA" and not RSA_BITS_MIN <= _bits(str(key.get("n"))) <= RSA_BITS_MAX:
             return False
-        jws.deserialize_compact(assertion, public, algorithms=[algorithm])
+        jws.deserialize_compact(assertion, importer(dict(key)), algorithms=[algorithm])
     except (JoseError, ValueError, TypeError, KeyError, AttributeError):
         return False
     return True
+
+
+def _bits(number: str) -> int:
+    return int.from_bytes(_decode(number), "big").bit_length()
 
 
 def thumbprint(key: Mapping[str, Any]) -> str:
