@@ -26,6 +26,11 @@ TABLE_BOUND = 200_000
 """Positive facts a worker keeps; the least recently used go first."""
 NEGATIVE_WINDOW = USER_TOKEN_LIFE + timedelta(minutes=5)
 """How long a revocation must be remembered by the snapshot: no access token outlives it."""
+SECRET_LENGTH = 43
+MAC_LENGTH = 8
+PURGE_BATCH = 1_000
+JTI_BOUND = 512
+"""Longest ``jti`` that is looked at; a client has no reason for a longer one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +63,9 @@ class AccessToken:
     launch: LaunchId = LaunchId("")
     launch_moved: bool = False
     run: str = ""
+    session: str = ""
+    proof_key: str = ""
+    """Thumbprint of the key that the token is bound to; empty for a bearer token, as all are today."""
 
 
 @dataclass(frozen=True, slots=True)

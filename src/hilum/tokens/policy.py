@@ -1,0 +1,68 @@
+"""What a token looks like, and whether one that is known still counts. Pure."""
+
+from datetime import datetime
+from hashlib import sha256
+
+from hilum.kernel.decision import Reason
+from hilum.tokens.models import (
+    ACCESS_PREFIX,
+    MAC_LENGTH,
+    REFRESH_PREFIX,
+    SECRET_LENGTH,
+    AccessToken,
+    RefreshToken,
+    TokenFacts,
+)
+
+ACCESS_LENGTH = len(ACCESS_PREFIX) + SECRET_LENGTH + 1 + MAC_LENGTH
+MAC_PURPOSE = "token"
+_ALPHABET = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
+
+
+def signed_part(token: str, prefix: str) -> tuple[bytes, str] | None:
+    """Split a token into what its MAC covers and the MAC; None when it has not the shape.
+
+    ``<prefix><43>_<8>``: the last 8 characters are the MAC of everything before the underscore.
+    """
+    if len(token) != len(prefix) + SECRET_LENGTH + 1 + MAC_LENGTH or not token.startswith(prefix):
+        return None
+    body, separator, mac = token[: -MAC_LENGTH - 1], token[-MAC_LENGTH - 1], token[-MAC_LENGTH:]
+    if separator != "_" or not _ALPHABET.issuperset(token):
+        return None
+    return body.encode(), mac
+
+
+def fingerprint(token: str) -> bytes:
+    """Give what is stored of a token: its SHA-256."""
+    return sha256(token.encode()).digest()
+
+
+def prefix_of(token: str) -> str:
+    """Tell which kind of token the text would be; empty for neither."""
+    return next((prefix for prefix in (ACCESS_PREFIX, REFRESH_PREFIX) if token.startswith(prefix)), "")
+
+
+def judge(token: AccessToken, facts: TokenFacts, now: datetime) -> Reason | None:
+    """Say why the token does not count now; None when it does. Valid while ``now < expires_at``."""
+    if now >= token.expires_at:
+        return Reason.TOKEN_INVALID
+    if token.family in facts.revoked_families or token.hash in facts.revoked_tokens:
+        return Reason.TOKEN_REVOKED
+    return None
+
+
+def require_proof(token: AccessToken, proof: str) -> Reason | None:  # noqa: ARG001
+    """Ask for the proof of possession that the token is bound to; ``proof`` is the request's, empty without one.
+
+    No token is bound today. One that is marked bound is refused, since no proof can be judged yet: unknown means no (C56, RFC 9449).
+    """
+    return Reason.PROOF_INVALID if token.proof_key else None
+
+
+def refresh_fault(token: RefreshToken, now: datetime) -> str:
+    """Say why a refresh token cannot be redeemed now: revoked, used or expired; empty when it can."""
+    if token.family_revoked_at is not None:
+        return "revoked"
+    if token.used_at is not None:
+        return "used"
+    return "expired" if now >= token.expires_at else ""

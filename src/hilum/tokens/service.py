@@ -1,0 +1,336 @@
+"""Issuing, redeeming and revoking tokens."""
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from hashlib import sha256
+from typing import Any
+
+from hilum.audit import service as audit
+from hilum.audit.models import Event, Outcome
+from hilum.infra.context import Context
+from hilum.infra.epoch import Part
+from hilum.kernel.errors import NotPermitted
+from hilum.kernel.ids import AppId, AuthorizationId, ClientId, FamilyId, LaunchId, PersonId, TenantId
+from hilum.standards.smart.scopes import narrow
+from hilum.tokens import policy, store
+from hilum.tokens.live import genuine, make
+from hilum.tokens.models import (
+    ACCESS_PREFIX,
+    BACKEND_TOKEN_LIFE,
+    JTI_BOUND,
+    NEGATIVE_WINDOW,
+    ONLINE_REFRESH_LIFE,
+    REFRESH_LIFE,
+    REFRESH_PREFIX,
+    USER_TOKEN_LIFE,
+    AccessToken,
+    Grant,
+    Minted,
+    RefreshToken,
+    TokenFacts,
+)
+
+_REFRESH_KEPT = timedelta(days=1)
+"""How long past its expiry a refresh token is remembered, so that its replay is recognised."""
+
+
+def start_family(ctx: Context, grant: Grant, *, offline: bool = False) -> FamilyId:
+    """Begin a line of tokens, so that all that comes of one code can be ended together."""
+    family = FamilyId(ctx.ids.new("fam"))
+    store.touch_family(ctx.tx, family, grant, offline=offline, now=ctx.now)
+    return family
+
+
+def mint(
+    ctx: Context,
+    grant: Grant,
+    *,
+    offline: bool | None,
+    code_family: FamilyId | None,
+    life: timedelta,
+) -> Minted:
+    """Issue an access token and, unless ``offline`` is None, a refresh token: True outlives the session, False ends with it.
+
+    ``code_family`` is the code's or the redeemed refresh token's; it begins with its first token. A person's tokens always belong
+    to a family. Life is cut to the most that C47 allows. Raises NotPermitted("invalid_grant") in a revoked family.
+    """
+    family = code_family or FamilyId("")
+    if not family and (grant.person or offline is not None):
+        family = FamilyId(ctx.ids.new("fam"))
+    if family and not store.touch_family(ctx.tx, family, grant, offline=bool(offline), now=ctx.now):
+        audit.record(ctx, _event(grant, "tokens.access.mint", reason="family_revoked", family=family))
+        raise NotPermitted("invalid_grant", "What this was issued from has been revoked.")
+    life = min(life, USER_TOKEN_LIFE if grant.person else BACKEND_TOKEN_LIFE)
+    presented = make(ctx.ids, ACCESS_PREFIX)
+    store.add_access(ctx.tx, _access(ctx, grant, presented, family, life))
+    refresh = ""
+    if offline is not None:
+        refresh = make(ctx.ids, REFRESH_PREFIX)
+        store.add_refresh(ctx.tx, _refresh(ctx, grant, refresh, family, offline=offline))
+    kinds = "access+refresh" if refresh else "access"
+    audit.record(
+        ctx, _event(grant, "tokens.access.mint", family=family, kinds=kinds, scopes=list(grant.scopes))
+    )
+    return Minted(presented, int(life.total_seconds()), grant.scopes, refresh)
+
+
+def redeem_refresh(
+    ctx: Context, presented: str, *, client: ClientId, tenant: TenantId, online_ended: bool = False
+) -> RefreshToken:
+    """Use a refresh token up. Judge everything else first (``find_refresh``): what is redeemed is gone.
+
+    A second use ends the family, and that commits. ``online_ended``: the session or launch that an online token lives with is
+    over. Raises NotPermitted("invalid_grant") whatever is wrong; another client's attempt uses nothing up.
+    Source: RFC 6749 section 6, RFC 9700 section 4.14.2.
+    """
+    if not genuine(presented, REFRESH_PREFIX):
+        raise _no_refresh("This refresh token was not issued here.")
+    fingerprint = policy.fingerprint(presented)
+    if online_ended:
+        known = store.find_refresh(ctx.tx, fingerprint)
+        if known is not None and not known.offline and _is_of(known, client, tenant):
+            _end_families(ctx, store.of_family(known.family), "session_ended")
+            audit.record(
+                ctx, _event(known.grant, "tokens.refresh.redeem", reason="session_ended", family=known.family)
+            )
+            raise _no_refresh("The session of this online access has ended.")
+    found = store.use_refresh(ctx.tx, fingerprint, client=client, tenant=tenant, now=ctx.now)
+    if found is not None:
+        return found
+    known = store.find_refresh(ctx.tx, fingerprint)
+    if known is None:
+        raise _no_refresh("This refresh token is not known any more.")
+    if not _is_of(known, client, tenant):
+        foreign = _event(known.grant, "tokens.refresh.redeem", reason="foreign_client", by=client, at=tenant)
+        audit.record(ctx, foreign)
+        raise _no_refresh("This refresh token was issued to another client.")
+    fault = policy.refresh_fault(known, ctx.now)
+    if known.used_at is not None and known.family_revoked_at is None:
+        _end_families(ctx, store.of_family(known.family), "refresh_reused")
+        fault = "reused"
+    audit.record(
+        ctx, _event(known.grant, "tokens.refresh.redeem", reason=f"refresh_{fault}", family=known.family)
+    )
+    raise _no_refresh(f"This refresh token is {fault}.")
+
+
+def find_access(ctx: Context, presented: str) -> AccessToken | None:
+    """Find an access token that counts now; None for any other. Switches and the like are the caller's to judge."""
+    if not genuine(presented, ACCESS_PREFIX):
+        return None
+    found = store.find_access(ctx.tx, policy.fingerprint(presented))
+    if found is None or found[1] or ctx.now >= found[0].expires_at:
+        return None
+    return found[0]
+
+
+def find_refresh(ctx: Context, presented: str) -> RefreshToken | None:
+    """Find a refresh token in whatever state; ``policy.refresh_fault`` says whether it could be redeemed."""
+    if not genuine(presented, REFRESH_PREFIX):
+        return None
+    return store.find_refresh(ctx.tx, policy.fingerprint(presented))
+
+
+def revoke_presented(ctx: Context, token: str, *, client: ClientId, tenant: TenantId) -> None:
+    """Revoke what a client hands in: an access token alone, a refresh token with its whole family.
+
+    Unknown, expired and another tenant's tokens are nothing to revoke. Another client's stays, and NotPermitted says so (C54).
+    Source: RFC 7009 sections 2.1 and 2.2.
+    """
+    prefix = policy.prefix_of(token)
+    if not prefix or not genuine(token, prefix):
+        return
+    fingerprint = policy.fingerprint(token)
+    if prefix == REFRESH_PREFIX:
+        refresh = store.find_refresh(ctx.tx, fingerprint)
+        if refresh is None or refresh.grant.tenant != tenant:
+            return
+        _refuse_foreign(ctx, refresh.grant.client, client, tenant)
+        revoke_family(ctx, refresh.family, because="client_revoked")
+        return
+    access = store.find_access(ctx.tx, fingerprint)
+    if access is None or access[0].tenant != tenant:
+        return
+    _refuse_foreign(ctx, access[0].client, client, tenant)
+    if store.revoke_access(ctx.tx, store.access_of_hash(fingerprint), ctx.now):
+        ctx.advance_epoch(Part.TOKENS)
+        audit.record(
+            ctx, Event("tokens.access.revoke", tenant=tenant, client=client, reason="client_revoked")
+        )
+
+
+def revoke_family(ctx: Context, family: FamilyId, *, because: str = "revoked") -> bool:
+    """End everything that was or will be issued from one code; True when something lived."""
+    ended = _end_families(ctx, store.of_family(family), because)
+    if not ended:
+        store.bar_family(ctx.tx, family, because=because, now=ctx.now)
+    _record_revocation(ctx, ended, because, family=family)
+    return bool(ended)
+
+
+def revoke_authorization(ctx: Context, authorization: AuthorizationId, *, because: str = "withdrawn") -> int:
+    """End every access and refresh token of an authorization; tells how many families lived."""
+    ended = _end_families(ctx, store.of_authorization(authorization), because)
+    _record_revocation(ctx, ended, because, authorization=authorization)
+    return len(ended)
+
+
+def narrow_authorization(ctx: Context, authorization: AuthorizationId, scopes: Iterable[str]) -> None:
+    """Cut an authorization's tokens to ``scopes``: access tokens end, refresh tokens go on with less."""
+    within = tuple(scopes)
+    store.revoke_access(ctx.tx, store.access_of(store.of_authorization(authorization)), ctx.now)
+    for token in store.living_refreshes(ctx.tx, authorization):
+        store.narrow_refresh(ctx.tx, token, narrow(token.grant.scopes, within))
+    ctx.advance_epoch(Part.TOKENS)
+    event = Event("tokens.authorization.narrow", authorization=authorization, facts={"scopes": list(within)})
+    audit.record(ctx, event)
+
+
+def revoke_launch(ctx: Context, launch: LaunchId, *, because: str = "launch_ended") -> int:
+    """End the tokens that live with a launch; those of ``offline_access`` outlive it (C36)."""
+    ended = _end_families(ctx, store.of_launch(launch), because)
+    _record_revocation(ctx, ended, because, launch=launch)
+    return len(ended)
+
+
+def revoke_person_app(
+    ctx: Context, tenant: TenantId, person: PersonId, app: AppId, *, because: str = "revoked"
+) -> int:
+    """End every token of one person for one app at one tenant."""
+    ended = _end_families(ctx, store.of_person_app(tenant, person, app), because)
+    _record_revocation(ctx, ended, because, tenant=tenant, person=person, app=app)
+    return len(ended)
+
+
+def revoke_person(ctx: Context, person: PersonId, *, because: str = "revoked") -> int:
+    """End every token of one person."""
+    ended = _end_families(ctx, store.of_person(person), because)
+    _record_revocation(ctx, ended, because, person=person)
+    return len(ended)
+
+
+def revoke_client(ctx: Context, client: ClientId, *, because: str = "revoked") -> int:
+    """End every token of one client, those of its own credentials included."""
+    ended = _end_families(ctx, store.of_client(client), because)
+    own = store.revoke_access(ctx.tx, store.access_of_client(client), ctx.now)
+    if own and not ended:
+        ctx.advance_epoch(Part.TOKENS)
+    _record_revocation(ctx, ended or own, because, client=client)
+    return len(ended) + own
+
+
+def last_minted(ctx: Context, authorizations: Iterable[AuthorizationId]) -> dict[AuthorizationId, datetime]:
+    """Tell when a token was last issued under each authorization."""
+    return store.last_minted(ctx.tx, authorizations)
+
+
+def remember_jti(ctx: Context, issuer: str, jti: str, until: datetime) -> bool:
+    """Take a ``jti`` of an issuer once; False for the second time. ``until`` is its expiry plus the skew that was allowed.
+
+    The memory is shared by all workers; when it is away the verb raises Unavailable, which means no. Source: RFC 7523 section 3, item 7.
+    """
+    if not jti or len(jti) > JTI_BOUND or ctx.now >= until:
+        return False
+    fingerprint = sha256(f"{issuer}\n{jti}".encode()).digest()
+    if fingerprint[0] == 0:  # once in 256 calls is enough to keep the table small
+        store.forget_jtis(ctx.tx, ctx.now)
+    return store.remember(ctx.tx, fingerprint, until)
+
+
+def enforcement_facts(ctx: Context) -> TokenFacts:
+    """Give the negative list: what was revoked within the life of an access token."""
+    tokens, families = store.revoked_since(ctx.tx, ctx.now - NEGATIVE_WINDOW)
+    return TokenFacts(tokens, families)
+
+
+def purge(ctx: Context) -> int:
+    """Forget what nobody can present any more; tells how many rows. Bounded; call again while it is not 0."""
+    gone = store.purge(
+        ctx.tx, access_before=ctx.now - NEGATIVE_WINDOW, refresh_before=ctx.now - _REFRESH_KEPT
+    )
+    return gone + store.forget_jtis(ctx.tx, ctx.now)
+
+
+def _access(ctx: Context, grant: Grant, presented: str, family: FamilyId, life: timedelta) -> AccessToken:
+    return AccessToken(
+        hash=policy.fingerprint(presented),
+        tenant=grant.tenant,
+        client=grant.client,
+        app=grant.app,
+        version=grant.version,
+        vendor=grant.vendor,
+        scopes=grant.scopes,
+        issued_at=ctx.now,
+        expires_at=ctx.now + life,
+        person=grant.person,
+        role=grant.role,
+        fhir_user=grant.fhir_user,
+        person_patients=grant.person_patients,
+        patient=grant.patient,
+        encounter=grant.encounter,
+        authorization=grant.authorization,
+        authorization_expires_at=grant.authorization_expires_at,
+        family=family,
+        launch=grant.launch,
+        launch_moved=grant.launch_moved,
+        run=grant.run,
+        session=grant.session,
+    )
+
+
+def _refresh(ctx: Context, grant: Grant, presented: str, family: FamilyId, *, offline: bool) -> RefreshToken:
+    life = REFRESH_LIFE if offline else ONLINE_REFRESH_LIFE
+    return RefreshToken(policy.fingerprint(presented), family, grant, ctx.now, ctx.now + life, offline)
+
+
+def _is_of(token: RefreshToken, client: ClientId, tenant: TenantId) -> bool:
+    return token.grant.client == client and token.grant.tenant == tenant
+
+
+def _no_refresh(detail: str) -> NotPermitted:
+    return NotPermitted("invalid_grant", detail)
+
+
+def _refuse_foreign(ctx: Context, owner: ClientId, client: ClientId, tenant: TenantId) -> None:
+    if owner != client:
+        event = Event(
+            "tokens.token.revoke",
+            Outcome.REFUSED,
+            tenant=tenant,
+            client=client,
+            reason="foreign_client",
+            facts={"owner": owner},
+        )
+        audit.record(ctx, event)
+        raise NotPermitted("unauthorized_client", "This token was issued to another client.")
+
+
+def _end_families(ctx: Context, wanted: store.Condition, because: str) -> list[FamilyId]:
+    ended = store.revoke_families(ctx.tx, wanted, because=because, now=ctx.now)
+    if ended:
+        ctx.advance_epoch(Part.TOKENS)
+    return ended
+
+
+def _record_revocation(ctx: Context, ended: object, because: str, **ids: Any) -> None:
+    if not ended:
+        return
+    family = ids.pop("family", "")
+    facts = {"families": ended if isinstance(ended, list) else [], "family": family}
+    audit.record(ctx, Event("tokens.family.revoke", reason=because, facts=facts, **ids))
+
+
+def _event(grant: Grant, action: str, *, reason: str = "", **facts: object) -> Event:
+    return Event(
+        action,
+        Outcome.REFUSED if reason else Outcome.DONE,
+        tenant=grant.tenant,
+        app=grant.app,
+        client=grant.client,
+        person=grant.person,
+        launch=grant.launch,
+        authorization=grant.authorization,
+        reason=reason,
+        patient=grant.patient,
+        facts=facts,
+    )

@@ -1,0 +1,386 @@
+"""Rows of tokens, of the families they belong to, and of used ``jti`` values. Each one-shot step is one statement."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, replace
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    Boolean,
+    Column,
+    ColumnElement,
+    Connection,
+    Index,
+    LargeBinary,
+    String,
+    Table,
+    and_,
+    delete,
+    exists,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy.engine import RowMapping
+
+from hilum.infra.db import EPOCH, Instant, insert_or_ignore, metadata
+from hilum.kernel.ids import AuthorizationId, ClientId, FamilyId, LaunchId, TenantId
+from hilum.tokens.models import PURGE_BATCH, AccessToken, Grant, RefreshToken
+
+token_family = Table(
+    "token_family",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("tenant", String(32), nullable=False),
+    Column("client", String(64), nullable=False),
+    Column("app", String(64), nullable=False),
+    Column("person", String(64), nullable=False),
+    Column("authorization", String(64), nullable=False, index=True),
+    Column("launch", String(64), nullable=False, index=True),
+    Column("offline", Boolean, nullable=False),
+    Column("started_at", Instant, nullable=False),
+    Column("minted_at", Instant, nullable=False, index=True),
+    Column("revoked_at", Instant, index=True),
+    Column("revoked_because", String(64), nullable=False),
+    Index("ix_token_family_person", "person", "app"),
+)
+
+access_token = Table(
+    "access_token",
+    metadata,
+    Column("hash", LargeBinary(32), primary_key=True),
+    Column("tenant", String(32), nullable=False),
+    Column("client", String(64), nullable=False, index=True),
+    Column("family", String(64), nullable=False, index=True),
+    Column("facts", JSON, nullable=False),
+    Column("issued_at", Instant, nullable=False),
+    Column("expires_at", Instant, nullable=False, index=True),
+    Column("revoked_at", Instant, index=True),
+)
+
+refresh_token = Table(
+    "refresh_token",
+    metadata,
+    Column("hash", LargeBinary(32), primary_key=True),
+    Column("family", String(64), nullable=False, index=True),
+    Column("tenant", String(32), nullable=False),
+    Column("client", String(64), nullable=False),
+    Column("facts", JSON, nullable=False),
+    Column("offline", Boolean, nullable=False),
+    Column("issued_at", Instant, nullable=False),
+    Column("expires_at", Instant, nullable=False, index=True),
+    Column("used_at", Instant),
+)
+
+used_jti = Table(
+    "used_jti",
+    metadata,
+    Column("hash", LargeBinary(32), primary_key=True),
+    Column("expires_at", Instant, nullable=False, index=True),
+)
+
+_FAMILY_LIVES = exists().where(
+    token_family.c.id == refresh_token.c.family, token_family.c.revoked_at.is_(None)
+)
+
+
+def touch_family(tx: Connection, family: FamilyId, grant: Grant, *, offline: bool, now: datetime) -> bool:
+    """Note an issue in the family, beginning it if it is new; False when it was revoked."""
+    table = token_family
+    lives = and_(table.c.id == family, table.c.revoked_at.is_(None))
+    if tx.execute(update(table).where(lives).values(minted_at=now)).rowcount == 1:
+        return True
+    row = {
+        "id": family,
+        "tenant": grant.tenant,
+        "client": grant.client,
+        "app": grant.app,
+        "person": grant.person,
+        "authorization": grant.authorization,
+        "launch": grant.launch,
+        "offline": offline,
+        "started_at": now,
+        "minted_at": now,
+        "revoked_at": None,
+        "revoked_because": "",
+    }
+    return tx.execute(insert_or_ignore(tx, table).values(row)).rowcount == 1
+
+
+def revoke_families(
+    tx: Connection, wanted: ColumnElement[bool], *, because: str, now: datetime
+) -> list[FamilyId]:
+    """Revoke the families that fit and still live; tells which."""
+    table = token_family
+    done = tx.execute(
+        update(table)
+        .where(wanted, table.c.revoked_at.is_(None))
+        .values(revoked_at=now, revoked_because=because)
+        .returning(table.c.id)
+    )
+    return [FamilyId(found) for found in done.scalars()]
+
+
+def bar_family(tx: Connection, family: FamilyId, *, because: str, now: datetime) -> None:
+    """Make a family that never lived, revoked, so that nothing can be issued in it later."""
+    row = dict.fromkeys(("tenant", "client", "app", "person", "authorization", "launch"), "") | {
+        "id": family,
+        "offline": False,
+        "started_at": now,
+        "minted_at": now,
+        "revoked_at": now,
+        "revoked_because": because,
+    }
+    tx.execute(insert_or_ignore(tx, token_family).values(row))
+
+
+def add_access(tx: Connection, token: AccessToken) -> None:
+    row = {
+        "hash": token.hash,
+        "tenant": token.tenant,
+        "client": token.client,
+        "family": token.family,
+        "facts": _access_facts(token),
+        "issued_at": token.issued_at,
+        "expires_at": token.expires_at,
+        "revoked_at": None,
+    }
+    tx.execute(access_token.insert().values(row))
+
+
+def find_access(tx: Connection, fingerprint: bytes) -> tuple[AccessToken, bool] | None:
+    """Read an access token and whether it, or its family, was revoked."""
+    table, family = access_token, token_family
+    joined = table.outerjoin(family, family.c.id == table.c.family)
+    columns = (*table.c, family.c.revoked_at.label("family_revoked_at"))
+    row = (
+        tx.execute(select(*columns).select_from(joined).where(table.c.hash == fingerprint)).mappings().first()
+    )
+    if row is None:
+        return None
+    return _access(row), row["revoked_at"] is not None or row["family_revoked_at"] is not None
+
+
+def revoke_access(tx: Connection, wanted: ColumnElement[bool], now: datetime) -> int:
+    """Revoke the access tokens that fit and have not expired; tells how many."""
+    table = access_token
+    lives = and_(table.c.revoked_at.is_(None), table.c.expires_at > now)
+    return tx.execute(update(table).where(wanted, lives).values(revoked_at=now)).rowcount
+
+
+def add_refresh(tx: Connection, token: RefreshToken) -> None:
+    row = {
+        "hash": token.hash,
+        "family": token.family,
+        "tenant": token.grant.tenant,
+        "client": token.grant.client,
+        "facts": _grant_facts(token.grant),
+        "offline": token.offline,
+        "issued_at": token.issued_at,
+        "expires_at": token.expires_at,
+        "used_at": None,
+    }
+    tx.execute(refresh_token.insert().values(row))
+
+
+def use_refresh(
+    tx: Connection, fingerprint: bytes, *, client: ClientId, tenant: TenantId, now: datetime
+) -> RefreshToken | None:
+    """Use the token up if it is unused, unexpired, in a living family and this client's: one statement, so one caller gets it."""
+    table = refresh_token
+    done = tx.execute(
+        update(table)
+        .where(
+            table.c.hash == fingerprint,
+            table.c.client == client,
+            table.c.tenant == tenant,
+            table.c.used_at.is_(None),
+            table.c.expires_at > now,
+            _FAMILY_LIVES,
+        )
+        .values(used_at=now)
+        .returning(*table.c)
+    )
+    row = done.mappings().first()
+    return None if row is None else _refresh(row, None)
+
+
+def find_refresh(tx: Connection, fingerprint: bytes) -> RefreshToken | None:
+    """Read a refresh token in whatever state."""
+    table, family = refresh_token, token_family
+    joined = table.outerjoin(family, family.c.id == table.c.family)
+    columns = (*table.c, family.c.revoked_at.label("family_revoked_at"))
+    row = (
+        tx.execute(select(*columns).select_from(joined).where(table.c.hash == fingerprint)).mappings().first()
+    )
+    return None if row is None else _refresh(row, row["family_revoked_at"])
+
+
+def living_refreshes(tx: Connection, authorization: AuthorizationId) -> list[RefreshToken]:
+    """Read the refresh tokens of an authorization that could still be redeemed."""
+    family = token_family
+    mine = select(family.c.id).where(family.c.authorization == authorization, family.c.revoked_at.is_(None))
+    found = select(refresh_token).where(refresh_token.c.family.in_(mine), refresh_token.c.used_at.is_(None))
+    return [_refresh(row, None) for row in tx.execute(found).mappings()]
+
+
+def narrow_refresh(tx: Connection, token: RefreshToken, scopes: tuple[str, ...]) -> None:
+    facts = _grant_facts(replace(token.grant, scopes=scopes))
+    tx.execute(update(refresh_token).where(refresh_token.c.hash == token.hash).values(facts=facts))
+
+
+Condition = ColumnElement[bool]
+
+
+def of_authorization(authorization: AuthorizationId) -> ColumnElement[bool]:
+    return token_family.c.authorization == authorization
+
+
+def of_family(family: FamilyId) -> ColumnElement[bool]:
+    return token_family.c.id == family
+
+
+def of_launch(launch: LaunchId) -> ColumnElement[bool]:
+    return and_(token_family.c.launch == launch, token_family.c.offline.is_(False))
+
+
+def of_person_app(tenant: TenantId, person: str, app: str) -> ColumnElement[bool]:
+    return and_(token_family.c.tenant == tenant, token_family.c.person == person, token_family.c.app == app)
+
+
+def of_person(person: str) -> ColumnElement[bool]:
+    return token_family.c.person == person
+
+
+def of_client(client: ClientId) -> ColumnElement[bool]:
+    return token_family.c.client == client
+
+
+def access_of(wanted: ColumnElement[bool]) -> ColumnElement[bool]:
+    """Say which access tokens belong to the families that fit."""
+    return access_token.c.family.in_(select(token_family.c.id).where(wanted))
+
+
+def access_of_hash(fingerprint: bytes) -> ColumnElement[bool]:
+    return access_token.c.hash == fingerprint
+
+
+def access_of_client(client: ClientId) -> ColumnElement[bool]:
+    return access_token.c.client == client
+
+
+def last_minted(tx: Connection, authorizations: Iterable[AuthorizationId]) -> dict[AuthorizationId, datetime]:
+    """Tell when a token was last issued under each authorization."""
+    table = token_family
+    found = select(table.c.authorization, table.c.minted_at).where(
+        table.c.authorization.in_(list(authorizations))
+    )
+    latest: dict[AuthorizationId, datetime] = {}
+    for row in tx.execute(found):
+        name = AuthorizationId(row.authorization)
+        latest[name] = max(row.minted_at, latest.get(name, row.minted_at))
+    return latest
+
+
+def revoked_since(tx: Connection, since: datetime) -> tuple[frozenset[bytes], frozenset[FamilyId]]:
+    tokens = tx.execute(select(access_token.c.hash).where(access_token.c.revoked_at > since)).scalars()
+    families = tx.execute(select(token_family.c.id).where(token_family.c.revoked_at > since)).scalars()
+    return frozenset(bytes(found) for found in tokens), frozenset(FamilyId(found) for found in families)
+
+
+def remember(tx: Connection, fingerprint: bytes, until: datetime) -> bool:
+    """Keep the value; False when it was there already."""
+    row = {"hash": fingerprint, "expires_at": until}
+    return tx.execute(insert_or_ignore(tx, used_jti).values(row)).rowcount == 1
+
+
+def forget_jtis(tx: Connection, now: datetime) -> int:
+    table = used_jti
+    old = select(table.c.hash).where(table.c.expires_at <= now).limit(PURGE_BATCH)
+    return tx.execute(delete(table).where(table.c.hash.in_(old))).rowcount
+
+
+def purge(tx: Connection, *, access_before: datetime, refresh_before: datetime) -> int:
+    """Forget tokens that expired before the given moments, and families that have none left; at most PURGE_BATCH of each."""
+    removed = 0
+    for table, before in ((access_token, access_before), (refresh_token, refresh_before)):
+        old = select(table.c.hash).where(table.c.expires_at < before).limit(PURGE_BATCH)
+        removed += tx.execute(delete(table).where(table.c.hash.in_(old))).rowcount
+    family = token_family
+    unused = (
+        select(family.c.id)
+        .where(
+            family.c.minted_at < access_before,
+            or_(family.c.revoked_at.is_(None), family.c.revoked_at < access_before),
+            ~exists().where(access_token.c.family == family.c.id),
+            ~exists().where(refresh_token.c.family == family.c.id),
+        )
+        .limit(PURGE_BATCH)
+    )
+    return removed + tx.execute(delete(family).where(family.c.id.in_(unused))).rowcount
+
+
+def _seconds(moment: datetime | None) -> float | None:
+    return None if moment is None else (moment - EPOCH).total_seconds()
+
+
+def _moment(seconds: float | None) -> datetime | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, tz=EPOCH.tzinfo)
+
+
+_ROW_ONLY = frozenset({"hash", "tenant", "client", "family", "issued_at", "expires_at"})
+
+
+def _access_facts(token: AccessToken) -> dict[str, Any]:
+    facts = {name: value for name, value in asdict(token).items() if name not in _ROW_ONLY and value}
+    return _flat(facts, token.person_patients, token.authorization_expires_at)
+
+
+def _grant_facts(grant: Grant) -> dict[str, Any]:
+    facts = {name: value for name, value in asdict(grant).items() if value}
+    return _flat(facts, grant.person_patients, grant.authorization_expires_at)
+
+
+def _flat(
+    facts: dict[str, Any], patients: tuple[str, ...] | None, expires_at: datetime | None
+) -> dict[str, Any]:
+    return facts | {
+        "scopes": list(facts.get("scopes", ())),
+        "person_patients": None if patients is None else list(patients),
+        "authorization_expires_at": _seconds(expires_at),
+    }
+
+
+def _unflat(facts: Mapping[str, Any]) -> dict[str, Any]:
+    patients = facts["person_patients"]
+    return dict(facts) | {
+        "scopes": tuple(facts["scopes"]),
+        "person_patients": None if patients is None else tuple(patients),
+        "authorization_expires_at": _moment(facts["authorization_expires_at"]),
+    }
+
+
+def _access(row: RowMapping) -> AccessToken:
+    return AccessToken(
+        hash=bytes(row["hash"]),
+        tenant=TenantId(row["tenant"]),
+        client=ClientId(row["client"]),
+        family=FamilyId(row["family"]),
+        issued_at=row["issued_at"],
+        expires_at=row["expires_at"],
+        **_unflat(row["facts"]),
+    )
+
+
+def _refresh(row: RowMapping, family_revoked_at: datetime | None) -> RefreshToken:
+    return RefreshToken(
+        hash=bytes(row["hash"]),
+        family=FamilyId(row["family"]),
+        grant=Grant(**_unflat(row["facts"])),
+        issued_at=row["issued_at"],
+        expires_at=row["expires_at"],
+        offline=bool(row["offline"]),
+        used_at=row["used_at"],
+        family_revoked_at=family_revoked_at,
+    )
