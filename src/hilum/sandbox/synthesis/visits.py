@@ -123,7 +123,7 @@ def _routine_days(chart: Chart) -> list[tuple[date, str]]:
     return [
         (day, kind)
         for day, kind in days
-        if life.born < day <= life.until and (kind != "prenatal" or day < last)
+        if life.begins < day <= life.until and (kind != "prenatal" or day < last)
     ]
 
 
@@ -144,9 +144,9 @@ def _short_illnesses(chart: Chart, taken: dict[date, Visit]) -> dict[date, Visit
         choices.append("cystitis")
     reach = (life.until - life.begins).days
     for _ in range(rng.randint(1, 3)):
-        day = life.until - timedelta(days=rng.randint(30, 900))
+        day = life.until - timedelta(days=rng.randint(30, 700))
         acute = rng.choice(choices)
-        if reach > 930 and day not in taken and life.years(day) > 2:
+        if reach > 760 and day not in taken and life.years(day) > 2:
             # The general and the children's hospital also have an emergency department.
             hurried = chart.site.plan.kind is not Kind.CLINIC and rng.random() < 0.3
             found[day] = _visit(chart, day, "emergency" if hurried else "sick")
@@ -270,10 +270,16 @@ def _encounter(chart: Chart, visit: Visit, reason: dict[str, Any]) -> None:
         "period": period,
         **reason,
     }  # fmt: skip
-    if visit.inpatient and visit.end:
+    if visit.end and (
+        visit.inpatient or visit.kind == "emergency" or (visit.acute and Story.EVERY_PROFILE in life.stories)
+    ):
         died = life.died == visit.end.date()
         content["hospitalization"] = {
-            "admitSource": hl7("admit-source", "emd", "From accident/emergency department"),
+            **(
+                {"admitSource": hl7("admit-source", "emd", "From accident/emergency department")}
+                if visit.inpatient
+                else {}
+            ),
             "dischargeDisposition": hl7(
                 "discharge-disposition", "exp" if died else "home", "Expired" if died else "Home"
             ),
