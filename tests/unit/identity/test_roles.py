@@ -1,0 +1,237 @@
+"""Roles, their rights, and who may administer whom (C82 first form, C145)."""
+
+import re
+from dataclasses import replace
+
+import pytest
+
+from hilum.identity import policy
+from hilum.identity.models import NewPerson, Person, Role, StaffRole, Tenant, UpstreamKind, UpstreamRef
+from hilum.kernel.actor import ANONYMOUS, SYSTEM, Actor, ActorKind
+from hilum.kernel.ids import PersonId, TenantId
+from hilum.standards.fhir.definitions import resource_types
+from hilum.standards.smart.scopes import mask_of
+
+GENERAL, CHILDREN = TenantId("general"), TenantId("children")
+ADMIN = Actor(ActorKind.STAFF, "per_a", roles=frozenset({StaffRole.PLATFORM_ADMIN}))
+SECURITY = Actor(ActorKind.STAFF, "per_s", roles=frozenset({StaffRole.SECURITY}))
+HOST = Actor(ActorKind.HOST, "root")
+TENANT_ADMIN = Actor(ActorKind.PERSON, "per_t", GENERAL, frozenset({Role.ADMINISTRATOR}))
+PHYSICIAN = Actor(ActorKind.PERSON, "per_p", GENERAL, frozenset({Role.PHYSICIAN}))
+TENANT = Tenant(GENERAL, "General Hospital", UpstreamRef(UpstreamKind.EMBEDDED))
+PERSON = NewPerson(GENERAL, "ann", "Ann Example", Role.PHYSICIAN, "Practitioner/1")
+
+
+def person(role: str, *patients: str) -> Person:
+    return Person(PersonId("per_1"), GENERAL, "ann", "Ann", role, patients=patients)
+
+
+@pytest.mark.parametrize("role", Role)
+def test_every_right_names_a_real_type_and_letters_in_their_order(role: Role) -> None:
+    rights = policy.RIGHTS[role]
+
+    assert set(rights) <= set(resource_types())
+    assert [name for name, letters in rights.items() if mask_of(letters) is None] == []
+
+
+@pytest.mark.parametrize("role", ["", "PHYSICIAN", "physician ", "superuser", "platform_admin", "security"])
+def test_an_unknown_role_may_do_nothing_and_reaches_nobody(role: str) -> None:
+    assert dict(policy.rights_of(role)) == {}
+    assert not policy.reaches_all_patients(role)
+    assert policy.patients_openable(person(role)) == ()
+
+
+CLINICAL = [
+    "Observation",
+    "Condition",
+    "MedicationRequest",
+    "DocumentReference",
+    "DiagnosticReport",
+    "AllergyIntolerance",
+]
+
+
+@pytest.mark.parametrize("resource_type", CLINICAL)
+def test_administrators_and_the_front_desk_see_no_clinical_data(resource_type: str) -> None:
+    assert resource_type not in policy.rights_of(Role.ADMINISTRATOR)
+    assert resource_type not in policy.rights_of(Role.FRONT_DESK)
+
+
+@pytest.mark.parametrize("role", [Role.ANALYST, Role.ADMINISTRATOR])
+def test_analysts_and_administrators_only_read(role: Role) -> None:
+    assert {letters for letters in policy.rights_of(role).values() if set(letters) - set("rs")} == set()
+
+
+@pytest.mark.parametrize(
+    "resource_type", ["DocumentReference", "Binary", "Communication", "QuestionnaireResponse"]
+)
+def test_analysts_read_no_notes(resource_type: str) -> None:
+    assert resource_type not in policy.rights_of(Role.ANALYST)
+
+
+@pytest.mark.parametrize("role", [Role.NURSE, Role.PATIENT, Role.ANALYST, Role.ADMINISTRATOR])
+def test_these_roles_delete_nothing(role: Role) -> None:
+    assert [name for name, letters in policy.rights_of(role).items() if "d" in letters] == []
+
+
+@pytest.mark.parametrize("role", Role)
+@pytest.mark.parametrize(
+    "resource_type", ["AuditEvent", "Patient", "Provenance", "Encounter", "DiagnosticReport"]
+)
+def test_nobody_deletes_what_must_stay(role: Role, resource_type: str) -> None:
+    assert "d" not in policy.rights_of(role).get(resource_type, "")
+
+
+@pytest.mark.parametrize(
+    "resource_type", ["MedicationRequest", "Condition", "AllergyIntolerance", "Patient", "Encounter"]
+)
+def test_a_patient_writes_no_order_diagnosis_or_demographics(resource_type: str) -> None:
+    assert set(policy.rights_of(Role.PATIENT)[resource_type]) == set("rs")
+
+
+def test_the_table_of_rights_cannot_be_changed() -> None:
+    with pytest.raises(TypeError):
+        policy.rights_of(Role.NURSE)["Patient"] = "cruds"  # type: ignore[index]
+
+
+def test_clinicians_open_every_chart_and_patients_their_own_and_their_wards() -> None:
+    """C34."""
+    for role in (Role.PHYSICIAN, Role.NURSE, Role.ANALYST, Role.FRONT_DESK):
+        assert policy.patients_openable(person(role)) is None
+    assert policy.patients_openable(person(Role.PATIENT, "p1", "p2")) == ("p1", "p2")
+    assert policy.patients_openable(person(Role.PATIENT)) == ()
+    assert policy.patients_openable(person(Role.ADMINISTRATOR)) == ()
+
+
+@pytest.mark.parametrize(
+    ("actor", "tenant", "allowed"),
+    [
+        (ADMIN, GENERAL, True),
+        (ADMIN, None, True),
+        (HOST, None, True),
+        (SYSTEM, None, True),
+        (TENANT_ADMIN, GENERAL, True),
+        (TENANT_ADMIN, CHILDREN, False),
+        (TENANT_ADMIN, None, False),
+        (SECURITY, GENERAL, False),
+        (PHYSICIAN, GENERAL, False),
+        (ANONYMOUS, GENERAL, False),
+        (Actor(ActorKind.CLIENT, "c", GENERAL, frozenset({"administrator"})), GENERAL, False),
+        (Actor(ActorKind.PERSON, "p", None, frozenset({"administrator"})), None, False),
+        (Actor(ActorKind.PERSON, "p", GENERAL, frozenset({"platform_admin"})), GENERAL, False),
+    ],
+)
+def test_people_are_administered_by_their_own_tenant_or_by_the_platform(
+    actor: Actor, tenant: TenantId | None, allowed: bool
+) -> None:
+    """C145."""
+    assert policy.may_administer(actor, tenant) is allowed
+
+
+@pytest.mark.parametrize(
+    "bad", ["", "a", "A1", "-ab", "ab-", "a_b", "a.b", "a/b", "ä1", "x" * 33, "ab\n", "..", "a b"]
+)
+def test_a_tenant_id_that_cannot_stand_in_an_address_is_refused(bad: str) -> None:
+    assert policy.tenant_faults(replace(TENANT, id=TenantId(bad)))["id"] == "tenant_id_malformed"
+
+
+@pytest.mark.parametrize("good", ["ab", "general", "st-mary-2", "0x", "x" * 32])
+def test_a_tenant_id_of_small_letters_digits_and_inner_hyphens_is_taken(good: str) -> None:
+    assert policy.tenant_faults(replace(TENANT, id=TenantId(good))) == {}
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        "ehr.example",
+        "ftp://ehr.example",
+        "https://",
+        "https://ehr.example/",
+        "https://ehr.example/x",
+        "https://ehr.example?x",
+        "https://ehr.example#",
+        "https://a@ehr.example",
+        "https://EHR.example",
+        "HTTPS://ehr.example",
+        "https://ehr.example:443",
+        "https://ehr.example:99999",
+        "https://ehr.example:x",
+        "https://*.example",
+        "https://ehr example",
+        "https://[::1",
+        "null",
+        "https://" + "a" * 600,
+        "http://ehr.example",
+        "http://10.0.0.1",
+    ],
+)
+def test_an_origin_that_no_browser_would_send_or_that_is_not_safe_is_refused(bad: str) -> None:
+    assert policy.origin_fault(bad)
+
+
+@pytest.mark.parametrize(
+    "good",
+    [
+        "https://ehr.example",
+        "https://ehr.example:8443",
+        "http://localhost:8001",
+        "http://127.0.0.1",
+        "http://[::1]:8080",
+    ],
+)
+def test_an_origin_as_a_browser_writes_it_is_taken(good: str) -> None:
+    assert policy.origin_fault(good) == ""
+
+
+@pytest.mark.parametrize(
+    ("kind", "url", "fault"),
+    [
+        (UpstreamKind.EMBEDDED, "https://x.example", "upstream_url_unexpected"),
+        (UpstreamKind.HTTP, "", "upstream_url_malformed"),
+        (UpstreamKind.HTTP, "x.example/fhir", "upstream_url_malformed"),
+        (UpstreamKind.HTTP, "https://u:p@x.example/fhir", "upstream_url_malformed"),
+        (UpstreamKind.HTTP, "https://x.example/fhir?a=1", "upstream_url_malformed"),
+        (UpstreamKind.HTTP, "https://x.example/fhir#a", "upstream_url_malformed"),
+        (UpstreamKind.HTTP, "https://x.example/fhir\r\nHost: y", "upstream_url_malformed"),
+        (UpstreamKind.HTTP, "https://x.example:bad/fhir", "upstream_url_malformed"),
+        (UpstreamKind.HTTP, "file:///etc/passwd", "upstream_url_malformed"),
+        (UpstreamKind.HTTP, "http://x.example/fhir", "upstream_not_https"),
+        (UpstreamKind.HTTP, "https://x.example/fhir", ""),
+        (UpstreamKind.HTTP, "http://127.0.0.1:9000/fhir", ""),
+    ],
+)
+def test_the_address_of_a_fhir_server_is_judged(kind: UpstreamKind, url: str, fault: str) -> None:
+    assert policy.upstream_fault(UpstreamRef(kind, url)) == fault
+
+
+@pytest.mark.parametrize(
+    ("change", "field", "fault"),
+    [
+        ({"username": ""}, "username", "username_malformed"),
+        ({"username": "Ann"}, "username", "username_malformed"),
+        ({"username": "a nn"}, "username", "username_malformed"),
+        ({"username": "a" * 65}, "username", "username_malformed"),
+        ({"username": "-ann"}, "username", "username_malformed"),
+        ({"name": " "}, "name", "name_missing"),
+        ({"name": "x" * 201}, "name", "name_too_long"),
+        ({"name": "Ann\x00"}, "name", "name_characters"),
+        ({"role": "king"}, "role", "role_unknown"),
+        ({"role": "security"}, "role", "role_unknown"),
+        ({"tenant": None, "fhir_user": ""}, "role", "role_unknown"),
+        ({"tenant": None, "role": "security"}, "fhir_user", "staff_have_no_chart"),
+        ({"fhir_user": "Group/1"}, "fhir_user", "fhir_user_malformed"),
+        ({"fhir_user": "https://x/Practitioner/1"}, "fhir_user", "fhir_user_malformed"),
+        ({"patients": ("a/b",)}, "patients", "patient_id_malformed"),
+        ({"patients": tuple(str(n) for n in range(51))}, "patients", "too_many"),
+    ],
+)
+def test_a_person_that_cannot_be_is_refused_by_field(
+    change: dict[str, object], field: str, fault: str
+) -> None:
+    assert policy.person_faults(replace(PERSON, **change))[field] == fault  # type: ignore[arg-type]
+
+
+def test_a_username_is_compared_without_case_and_space_and_never_malformed() -> None:
+    assert policy.normal_username("  Ann.Example@X ") == "ann.example@x"
+    assert [policy.normal_username(bad) for bad in ("", "a b", "x" * 500, "\x00", "ann\n;")] == [""] * 5
+    assert re.fullmatch(r"[a-z0-9._@+-]+", policy.normal_username("ANN"))
