@@ -1,6 +1,7 @@
 """Issuing, redeeming and revoking tokens."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any
@@ -48,11 +49,13 @@ def mint(
     offline: bool | None,
     code_family: FamilyId | None,
     life: timedelta,
+    access_scopes: tuple[str, ...] | None = None,
 ) -> Minted:
     """Issue an access token and, unless ``offline`` is None, a refresh token: True outlives the session, False ends with it.
 
     ``code_family`` is the code's or the redeemed refresh token's; it begins with its first token. A person's tokens always belong
-    to a family. Life is cut to the most that C47 allows. Raises NotPermitted("invalid_grant") in a revoked family.
+    to a family. Life is cut to the most that C47 allows. ``access_scopes``: what the access token carries when a refresh asked for
+    fewer; the refresh token keeps the grant's (RFC 6749 section 6). Raises NotPermitted("invalid_grant") in a revoked family.
     """
     family = code_family or FamilyId("")
     if not family and (grant.person or offline is not None):
@@ -62,16 +65,15 @@ def mint(
         raise NotPermitted("invalid_grant", "What this was issued from has been revoked.")
     life = min(life, USER_TOKEN_LIFE if grant.person else BACKEND_TOKEN_LIFE)
     presented = make(ctx.ids, ACCESS_PREFIX)
-    store.add_access(ctx.tx, _access(ctx, grant, presented, family, life))
+    scopes = grant.scopes if access_scopes is None else access_scopes
+    store.add_access(ctx.tx, _access(ctx, replace(grant, scopes=scopes), presented, family, life))
     refresh = ""
     if offline is not None:
         refresh = make(ctx.ids, REFRESH_PREFIX)
         store.add_refresh(ctx.tx, _refresh(ctx, grant, refresh, family, offline=offline))
     kinds = "access+refresh" if refresh else "access"
-    audit.record(
-        ctx, _event(grant, "tokens.access.mint", family=family, kinds=kinds, scopes=list(grant.scopes))
-    )
-    return Minted(presented, int(life.total_seconds()), grant.scopes, refresh)
+    audit.record(ctx, _event(grant, "tokens.access.mint", family=family, kinds=kinds, scopes=list(scopes)))
+    return Minted(presented, int(life.total_seconds()), scopes, refresh)
 
 
 def redeem_refresh(
