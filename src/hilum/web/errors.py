@@ -1,0 +1,134 @@
+"""Error pages: what happened and what to do next. Never a trace, never an echo of what was sent."""
+
+from dataclasses import dataclass
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from hilum.infra import logs
+from hilum.kernel.errors import HilumError
+from hilum.web.pages import Pages
+from hilum.web.problems import RETRY_AFTER_S, status_of
+
+_log = logs.get("web")
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """A page's words: a title, what happened, what to do next."""
+
+    title: str
+    happened: str
+    next: str
+
+
+_BY_CODE = {
+    "cross_site_form": Trouble(
+        "That form did not come from here",
+        "Your browser says that the form was sent from another site, so nothing was done.",
+        "Go back to the page you started from and try again there.",
+    ),
+    "form_expired": Trouble(
+        "This page has been open too long",
+        "The form belongs to a session that has ended or to another browser window, so nothing was done.",
+        "Go back, reload the page, and send the form again.",
+    ),
+    "form_repeated": Trouble(
+        "The form could not be read", "A field was sent twice.", "Go back and send the form again."
+    ),
+}
+_BY_STATUS = {
+    400: Trouble(
+        "That request could not be read",
+        "Something in it is missing or malformed.",
+        "Go back and try again from where you started.",
+    ),
+    401: Trouble("Sign in first", "This page is for people who have signed in.", "Sign in and come back."),
+    403: Trouble(
+        "Not allowed",
+        "A rule does not permit this.",
+        "If you think it should, ask your hospital's administrator.",
+    ),
+    404: Trouble(
+        "There is nothing here",
+        "The address is mistyped, or what stood here is gone.",
+        "Check the address, or begin at the front page.",
+    ),
+    405: Trouble(
+        "That does not work here",
+        "This address does not take that kind of request.",
+        "Begin at the front page.",
+    ),
+    409: Trouble(
+        "Somebody was faster", "This has changed in the meantime.", "Reload the page and look again."
+    ),
+    413: Trouble("That is too large", "The form holds more than can be taken.", "Send less."),
+    415: Trouble(
+        "That kind of form is not read here", "It has an unexpected type.", "Go back and try again."
+    ),
+    422: Trouble(
+        "Something in the form is not right",
+        "Some of it cannot be taken.",
+        "Go back, correct it and send it again.",
+    ),
+    429: Trouble(
+        "Too many attempts", "You have tried several times in a row.", "Wait a little, then try again."
+    ),
+    503: Trouble(
+        "Not available right now", "Something that is needed does not answer.", "Try again in a moment."
+    ),
+}
+_FAILED = Trouble(
+    "Something failed on our side",
+    "It was not done, and it is not your fault.",
+    "Try again; if it happens again, tell whoever runs this platform the number below.",
+)
+
+
+def trouble_page(
+    pages: Pages, request: Request, trouble: Trouble, *, status: int, retry_after_s: int = 0
+) -> Response:
+    """Render an error page."""
+    request_id = str(request.scope.get("state", {}).get("request_id", ""))
+    response = pages.render(
+        request, "web/trouble.html", status=status, trouble=trouble, request_id=request_id
+    )
+    if retry_after_s:
+        response.headers["retry-after"] = str(retry_after_s)
+    return response
+
+
+def error_page(pages: Pages, request: Request, error: HilumError) -> Response:
+    """Render an expected error by its code, else by its status; its own sentence says what happened."""
+    status = status_of(error)
+    trouble = _BY_CODE.get(error.code) or _BY_STATUS.get(status, _FAILED)
+    if error.detail and error.code not in _BY_CODE:
+        trouble = Trouble(trouble.title, error.detail, trouble.next)
+    retry_after_s = getattr(error, "retry_after_s", RETRY_AFTER_S if status == 503 else 0)
+    return trouble_page(pages, request, trouble, status=status, retry_after_s=retry_after_s)
+
+
+def install(app: Starlette, pages: Pages) -> None:
+    """Make every refusal of a site's pages a page."""
+
+    async def on_error(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HilumError)
+        return error_page(pages, request, error)
+
+    async def on_http(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        trouble = _BY_STATUS.get(error.status_code, _FAILED)
+        response = trouble_page(pages, request, trouble, status=error.status_code)
+        response.headers.update(error.headers or {})
+        return response
+
+    async def on_bug(request: Request, error: Exception) -> Response:
+        request_id = str(request.scope.get("state", {}).get("request_id", ""))
+        _log.error("web.page.failed", request=request_id, error=type(error).__name__)
+        return trouble_page(pages, request, _FAILED, status=500)
+
+    app.add_exception_handler(HilumError, on_error)
+    app.add_exception_handler(HTTPException, on_http)
+    app.add_exception_handler(Exception, on_bug)

@@ -1,0 +1,122 @@
+"""Form bodies, and the proof that a form of ours was what the person pressed."""
+
+import hmac
+from base64 import urlsafe_b64encode
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from urllib.parse import parse_qsl
+
+from starlette.requests import Request
+
+from hilum.kernel.errors import Invalid, NotPermitted
+
+BODY_BOUND = 256 * 1024
+FIELDS_BOUND = 1_000
+CSRF_FIELD = "csrf"
+_MEDIA_TYPE = "application/x-www-form-urlencoded"
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """The fields of one form. A field that may come several times was declared so."""
+
+    values: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def one(self, name: str, default: str = "") -> str:
+        """Give a field's value, or the default when it was not sent."""
+        found = self.values.get(name)
+        return found[0] if found else default
+
+    def many(self, name: str) -> tuple[str, ...]:
+        """Give every value of a field that may come several times."""
+        return self.values.get(name, ())
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.values
+
+
+def parse_form(text: str, *, multi: Iterable[str] = (), fields: int = FIELDS_BOUND) -> Form:
+    """Read a query or a form body. Raises Invalid when it is malformed or repeats a field that is not in ``multi``."""
+    allowed = frozenset(multi)
+    values: dict[str, tuple[str, ...]] = {}
+    try:
+        pairs = (
+            parse_qsl(
+                text, keep_blank_values=True, strict_parsing=True, errors="strict", max_num_fields=fields
+            )
+            if text
+            else []
+        )
+    except ValueError as error:
+        raise Invalid("form_malformed", "The form could not be read.") from error
+    for name, value in pairs:
+        if name in values and name not in allowed:
+            raise Invalid("form_repeated", "A field was sent twice.", fields={name[:64]: "was sent twice"})
+        values[name] = (*values.get(name, ()), value)
+    return Form(values)
+
+
+def read_query(request: Request, *, multi: Iterable[str] = ()) -> Form:
+    """Read a request's query by the same rules as a form."""
+    raw: bytes = request.scope.get("query_string", b"")
+    return parse_form(raw.decode("latin-1"), multi=multi)
+
+
+async def read_body(request: Request, bound: int = BODY_BOUND) -> bytes:
+    """Read a whole body of bounded size. Raises Invalid when it is larger."""
+    declared = request.headers.get("content-length", "")
+    if declared.isdigit() and int(declared[:20]) > bound:
+        raise Invalid("body_too_large", "The request is too large.")
+    chunks, size = [], 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > bound:
+            raise Invalid("body_too_large", "The request is too large.")
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+async def read_form(request: Request, *, multi: Iterable[str] = (), bound: int = BODY_BOUND) -> Form:
+    """Read a urlencoded body. Raises Invalid when it is of another type, too large, malformed or repeats a field."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != _MEDIA_TYPE:
+        raise Invalid("form_media_type", f"A form is sent as {_MEDIA_TYPE}.")
+    body = await read_body(request, bound)
+    try:
+        text = body.decode("ascii")
+    except UnicodeDecodeError as error:
+        raise Invalid("form_malformed", "The form could not be read.") from error
+    return parse_form(text, multi=multi)
+
+
+def csrf_token(secret: str, purpose: str = "") -> str:
+    """Derive the token of a browser's forms from a secret that only it and we hold; it tells nothing about the secret."""
+    assert secret
+    mac = hmac.digest(secret.encode(), b"hilum/form/" + purpose.encode(), "sha256")
+    return urlsafe_b64encode(mac).rstrip(b"=").decode()
+
+
+def check_post(request: Request, form: Form, secret: str, *, origin: str, purpose: str = "") -> None:
+    """Check that a form came from a page of ours in this browser: its token, and what the browser says of its origin.
+
+    ``secret`` is the session's, or the form cookie's value. ``origin`` is that of the page. Raises NotPermitted.
+    Pages send no referrer, so an honest browser may say ``Origin: null``; then Sec-Fetch-Site or the token alone must do.
+    """
+    if not came_from(request, origin):
+        raise NotPermitted("cross_site_form", "The form was sent from another site.")
+    if not secret or not hmac.compare_digest(
+        form.one(CSRF_FIELD).encode(), csrf_token(secret, purpose).encode()
+    ):
+        raise NotPermitted("form_expired", "The form is no longer valid.")
+
+
+def came_from(request: Request, origin: str) -> bool:
+    """Tell whether nothing the browser says of a request's origin speaks against ``origin``.
+
+    Source: W3C Fetch Metadata, section 2.2; Fetch, section 3.1 (the Origin header).
+    """
+    site = request.headers.get("sec-fetch-site")
+    if site is not None:
+        return site == "same-origin"
+    sent = request.headers.get("origin")
+    return sent in {None, "null", origin}

@@ -1,0 +1,125 @@
+"""Pages: templates into answers, with the headers every page carries.
+
+Source: docs/adr/0014-pages.md; CSP Level 3.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.requests import Request
+from starlette.responses import HTMLResponse
+
+from hilum.web.static import Assets
+
+TEMPLATES = Path(__file__).parent / "templates"
+SOURCES_BOUND = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Shell:
+    """What the frame around every page shows. ``links`` are (text, address) of the site's navigation."""
+
+    sandbox: bool
+    home: str = "/"
+    site: str = "Hilum"
+    links: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What a page may reach beyond itself; everything else is refused by the browser."""
+
+    form_action: tuple[str, ...] = ()
+    frame_ancestors: tuple[str, ...] = ()
+    frame_src: tuple[str, ...] = ()
+    connect_src: tuple[str, ...] = ()
+    img_src: tuple[str, ...] = ()
+
+
+class Pages:
+    """Renders templates. ``folders`` are the template folders of rooms; each keeps its own in a subfolder of its name."""
+
+    def __init__(self, assets: Assets, shell: Shell, *, folders: Iterable[Path] = ()) -> None:
+        self.assets = assets
+        self.shell = shell
+        self._environment = Environment(
+            loader=FileSystemLoader([TEMPLATES, *folders]),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            auto_reload=False,
+        )
+        self._environment.globals.update(asset=assets.path, shell=shell)
+        self._environment.filters.update(day=day, moment=moment)
+
+    def render(
+        self,
+        request: Request,
+        template: str,
+        *,
+        status: int = 200,
+        form_action: Iterable[str] = (),
+        frame_ancestors: Iterable[str] = (),
+        policy: Policy | None = None,
+        **facts: Any,
+    ) -> HTMLResponse:
+        """Render a page.
+
+        ``form_action``: origins (or ``scheme:``) that a form's answer may redirect to, beside our own; Chromium judges redirects too.
+        ``frame_ancestors``: origins that may frame the page; none by default. ``policy`` says both and more at once.
+        """
+        chosen = policy or Policy(tuple(form_action), tuple(frame_ancestors))
+        text = self._environment.get_template(template).render(request=request, **facts)
+        return HTMLResponse(text, status, security_headers(chosen))
+
+    def fragment(self, template: str, **facts: Any) -> str:
+        """Render a piece of a page, to be put into one that stands."""
+        return self._environment.get_template(template).render(**facts)
+
+
+def security_headers(policy: Policy) -> dict[str, str]:
+    """Give the headers of a page."""
+    directives = (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src " + _sources("'self'", policy.img_src),
+        "connect-src " + _sources("'self'", policy.connect_src),
+        "form-action " + _sources("'self'", policy.form_action),
+        "frame-src " + (_sources("", policy.frame_src) or "'none'"),
+        "frame-ancestors " + (_sources("", policy.frame_ancestors) or "'none'"),
+        "base-uri 'none'",
+    )
+    headers = {
+        "content-security-policy": "; ".join(directives),
+        "referrer-policy": "no-referrer",
+        "x-content-type-options": "nosniff",
+        "cache-control": "no-store",
+        "permissions-policy": "camera=(), microphone=(), geolocation=()",
+    }
+    if not policy.frame_ancestors:
+        headers["x-frame-options"] = "DENY"
+    return headers
+
+
+def _sources(first: str, others: Iterable[str]) -> str:
+    found = [first, *others] if first else list(others)
+    assert len(found) <= SOURCES_BOUND
+    for source in found:
+        assert not set(source) & set(" ;,\r\n\t"), "a source stands alone"
+    return " ".join(dict.fromkeys(found))
+
+
+def day(value: datetime) -> str:
+    """Write a date as people read it: 3 March 2026."""
+    return f"{value.day} {value:%B %Y}"
+
+
+def moment(value: datetime) -> str:
+    """Write a date and time: 3 March 2026, 09:05 UTC."""
+    return f"{value.day} {value:%B %Y, %H:%M} UTC"

@@ -1,0 +1,148 @@
+"""Refusals of the API: one table from our errors to problem+json.
+
+Source: RFC 9457 section 3.
+"""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from hilum.infra import logs
+from hilum.kernel.errors import Conflict, HilumError, Invalid, NotFound, NotPermitted, Unavailable
+
+FIELDS_BOUND = 50
+RETRY_AFTER_S = 1
+_MEDIA_TYPE = "application/problem+json"
+_BY_CODE = {
+    "not_authenticated": 401,
+    "session_over": 401,
+    "token_invalid": 401,
+    "wrong_credentials": 401,
+    "too_many_attempts": 429,
+    "quota_exceeded": 429,
+    "body_too_large": 413,
+    "form_media_type": 415,
+    "audit_unavailable": 503,
+    "upstream_unavailable": 503,
+}
+_BY_FAMILY: tuple[tuple[type[HilumError], int], ...] = (
+    (NotFound, 404),
+    (NotPermitted, 403),
+    (Conflict, 409),
+    (Unavailable, 503),
+)
+_FIELD_FAULTS = {"missing": "is missing", "extra_forbidden": "is not a field here"}
+_log = logs.get("web")
+
+
+def status_of(error: HilumError) -> int:
+    """Give the HTTP status of an error: its code's own, else its family's."""
+    found = _BY_CODE.get(error.code)
+    if found is not None:
+        return found
+    if isinstance(error, Invalid):
+        return 422 if error.fields else 400
+    return next((status for family, status in _BY_FAMILY if isinstance(error, family)), 500)
+
+
+def problem_response(error: HilumError, request_id: str) -> Response:
+    """Render an error."""
+    status = status_of(error)
+    fields = error.fields if isinstance(error, Invalid) else {}
+    headers = {}
+    retry_after_s = getattr(error, "retry_after_s", RETRY_AFTER_S if status == 503 else 0)
+    if retry_after_s:
+        headers["retry-after"] = str(retry_after_s)
+    if status == 401:
+        headers["www-authenticate"] = "Bearer"
+    return _problem(status, error.code, error.detail, request_id=request_id, fields=fields, headers=headers)
+
+
+def install(app: FastAPI) -> None:
+    """Make every refusal of an API application a problem."""
+    app.add_exception_handler(HilumError, _on_error)
+    app.add_exception_handler(RequestValidationError, _on_validation)
+    app.add_exception_handler(HTTPException, _on_http)
+    app.add_exception_handler(Exception, _on_bug)
+
+
+async def _on_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HilumError)
+    return problem_response(error, _request_id(request))
+
+
+async def _on_validation(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    faults = error.errors()[:FIELDS_BOUND]
+    if any(fault.get("type") == "json_invalid" for fault in faults):
+        return _problem(400, "json_malformed", "The body is not JSON.", request_id=_request_id(request))
+    fields = {_field_name(fault): _field_fault(fault) for fault in faults}
+    detail = "Some fields cannot be taken."
+    return _problem(422, "fields_invalid", detail, request_id=_request_id(request), fields=fields)
+
+
+def _field_name(fault: Mapping[str, Any]) -> str:
+    parts = [str(part)[:64] for part in fault.get("loc", ())]
+    if len(parts) > 1 and parts[0] in {"body", "query", "path", "header", "cookie"}:
+        parts = parts[1:]
+    return ".".join(parts[:8]) or "body"
+
+
+def _field_fault(fault: Mapping[str, Any]) -> str:
+    """Say what is wrong without repeating what was sent: it may be a secret."""
+    kind = str(fault.get("type", ""))
+    return _FIELD_FAULTS.get(kind) or str(fault.get("msg", "cannot be taken"))[:200]
+
+
+async def _on_http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "refused")
+    detail = {404: "There is nothing at this address.", 405: "This method is not offered here."}
+    return _problem(
+        error.status_code,
+        code,
+        detail.get(error.status_code, ""),
+        request_id=_request_id(request),
+        headers=dict(error.headers or {}),
+    )
+
+
+async def _on_bug(request: Request, error: Exception) -> Response:
+    _log.error("web.api.failed", request=_request_id(request), error=type(error).__name__)
+    detail = "Something failed on our side. The request id lets us find out what."
+    return _problem(500, "internal", detail, request_id=_request_id(request))
+
+
+def _request_id(request: Request) -> str:
+    return str(request.scope.get("state", {}).get("request_id", ""))
+
+
+def _problem(
+    status: int,
+    code: str,
+    detail: str,
+    *,
+    request_id: str,
+    fields: Mapping[str, str] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    problem: dict[str, Any] = {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "code": code,
+        "request_id": request_id,
+    }
+    if detail:
+        problem["detail"] = detail
+    if fields:
+        problem["fields"] = dict(fields)
+    sent = {"cache-control": "no-store", "x-content-type-options": "nosniff"} | dict(headers or {})
+    return Response(orjson.dumps(problem), status, sent, media_type=_MEDIA_TYPE)

@@ -1,0 +1,91 @@
+"""Static files: read once, served from memory under an address that changes with their content."""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+FILES_BOUND = 200
+FILE_BYTES_BOUND = 1024 * 1024
+SHELL = Path(__file__).parent / "static"
+_TYPES = {
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+    ".png": "image/png",
+    ".ico": "image/x-icon",
+    ".txt": "text/plain; charset=utf-8",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Asset:
+    body: bytes
+    media_type: str
+
+
+class Assets:
+    """The files of one site. ``folders`` are rooms' own, beside the shell's; a name belongs to one file only.
+
+    All files share one build in their address, so that script modules find each other by relative imports.
+    """
+
+    def __init__(self, *folders: Path) -> None:
+        self._files = dict(_read_all((SHELL, *folders)))
+        digest = hashlib.sha256()
+        for name in sorted(self._files):
+            digest.update(name.encode() + b"\0" + self._files[name].body)
+        self.build = digest.hexdigest()[:12]
+
+    def path(self, name: str) -> str:
+        """Name where a file is served. An unknown name is a bug."""
+        assert name in self._files, name
+        return f"/static/{self.build}/{name}"
+
+    def routes(self) -> list[Route]:
+        """Give the routes to mount."""
+        return [
+            Route("/static/{build}/{name:path}", self._serve, methods=["GET"]),
+            Route("/favicon.ico", self._favicon, methods=["GET"]),
+        ]
+
+    async def _serve(self, request: Request) -> Response:
+        asset = self._files.get(request.path_params["name"])
+        if asset is None:
+            return Response("There is no such file.\n", 404, media_type="text/plain")
+        current = request.path_params["build"] == self.build
+        return _answer(asset, "public, max-age=31536000, immutable" if current else "no-cache")
+
+    async def _favicon(self, _request: Request) -> Response:
+        return _answer(self._files["mark.svg"], "public, max-age=86400")
+
+
+def _answer(asset: Asset, caching: str) -> Response:
+    headers = {
+        "cache-control": caching,
+        "x-content-type-options": "nosniff",
+        "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; sandbox",
+        "cross-origin-resource-policy": "same-origin",
+    }
+    if asset.media_type.startswith(("text/javascript", "text/css")):
+        del headers["content-security-policy"]
+    return Response(asset.body, headers=headers, media_type=asset.media_type)
+
+
+def _read_all(folders: Iterable[Path]) -> Iterable[tuple[str, Asset]]:
+    seen: set[str] = set()
+    for folder in folders:
+        for path in sorted(folder.rglob("*")):
+            media_type = _TYPES.get(path.suffix)
+            if not path.is_file() or media_type is None:
+                continue
+            name = path.relative_to(folder).as_posix()
+            assert name not in seen, f"two static files are called {name}"
+            assert path.stat().st_size <= FILE_BYTES_BOUND, name
+            seen.add(name)
+            assert len(seen) <= FILES_BOUND
+            yield name, Asset(path.read_bytes(), media_type)
