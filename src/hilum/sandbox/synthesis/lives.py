@@ -153,6 +153,9 @@ _NOT_BEFORE = {
     Story.OPIOID_USE: 15,
 }
 
+_DIET_FIRST = frozenset({Story.HYPERTENSION, Story.DIABETES, Story.LIPIDS})
+"""In planned charts these go some visits without a drug, so that the drug's effect can be seen."""
+
 
 def lives(plan: HospitalPlan, *, seed: int, today: date) -> list[Life]:
     """Draw everybody of a hospital. Each has an own stream of randomness, so one more life changes no other."""
@@ -257,6 +260,7 @@ def _course(life: Life, story: Story, gave_birth_days_ago: int | None = None) ->
     earliest = life.born + timedelta(
         days=round((_NOT_BEFORE.get(story, 1) if life.child(life.until) else ADULT_YEARS) * YEAR_DAYS)
     )
-    back = rng.randint(940, 1_040) if life.written else rng.randint(200, 2_900)
+    back = rng.randint(1_050, 1_090) if life.written else rng.randint(200, 2_900)
     onset = max(life.until - timedelta(days=back), min(earliest, life.until - timedelta(days=120)), life.born)
-    return Course(story, illness, onset, onset + timedelta(days=rng.randint(20, 60)))
+    waits = rng.randint(170, 230) if life.written and story in _DIET_FIRST else rng.randint(20, 60)
+    return Course(story, illness, onset, onset + timedelta(days=waits))
