@@ -39,6 +39,31 @@ class Authorization:
     last_validated_at: datetime | None = None
     revoked_at: datetime | None = None
     revoked_by: str = ""
+    last_used_at: datetime | None = None
+    """When a token was last issued under it; filled by ``list_for_person`` only."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlainPermission:
+    """What a scope permits, for a person to read. ``title`` is a sentence without its end; ``reach`` says whose data is meant."""
+
+    scope: str
+    title: str
+    meaning: str
+    verbs: tuple[str, ...]
+    reach: str = ""
+    writes: bool = False
+    sensitive: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A checkbox of a consent page. ``asked`` is the scope it stands for or is part of; ``group`` the whole type of a category."""
+
+    value: str
+    asked: str
+    words: PlainPermission
+    group: str = ""
 
 
 @dataclass(frozen=True, slots=True)

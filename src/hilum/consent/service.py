@@ -1,0 +1,203 @@
+"""Agreements: recorded, found again, renewed, narrowed, withdrawn."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import timedelta
+
+from hilum.audit import service as audit
+from hilum.audit.models import Event, Outcome
+from hilum.consent import policy, store
+from hilum.consent.models import (
+    AUTHORIZATION_LIFE,
+    NEGATIVE_WINDOW,
+    ONLINE_AUTHORIZATION_LIFE,
+    Authorization,
+    Basis,
+    ConsentFacts,
+)
+from hilum.identity.policy import may_administer
+from hilum.infra.context import Context
+from hilum.infra.epoch import Part
+from hilum.kernel.actor import ActorKind
+from hilum.kernel.errors import Invalid, NotPermitted
+from hilum.kernel.ids import AuthorizationId, ClientId, LaunchId, PersonId, TenantId
+from hilum.registry.models import ClientFacts
+from hilum.standards.smart.scopes import all_covered
+from hilum.tokens import service as tokens
+
+
+def record_authorization(
+    ctx: Context,
+    *,
+    tenant: TenantId,
+    person: PersonId,
+    facts: ClientFacts,
+    basis: Basis,
+    scopes: Iterable[str],
+    patient: str = "",
+    launch: LaunchId = LaunchId(""),
+    offline: bool = False,
+    standing: AuthorizationId | None = None,
+) -> Authorization:
+    """Record what was agreed. ``standing`` names an agreement that already covers it: that one is renewed instead.
+
+    So is one with the same scopes, version, basis and patient. An agreement to something else is a new one; it leaves the
+    earlier ones alone until the person withdraws.
+    """
+    texts = tuple(scopes)
+    covering = _covering(ctx, tenant, person, facts, texts, standing)
+    life = AUTHORIZATION_LIFE if offline or basis is Basis.PERSON else ONLINE_AUTHORIZATION_LIFE
+    if covering is None:
+        same = (found for found in store.standing(ctx.tx, tenant, person, facts.id, ctx.now))
+        agreed = (facts.version, basis, patient, frozenset(texts))
+        covering = next(
+            (f for f in same if (f.version, f.basis, f.patient, frozenset(f.scopes)) == agreed), None
+        )
+    if covering is not None:
+        return _renew(ctx, covering, life, offline=offline)
+    made = Authorization(
+        id=AuthorizationId(ctx.ids.new("aut")),
+        tenant=tenant,
+        person=person,
+        app=facts.app,
+        version=facts.version,
+        client=facts.id,
+        basis=basis,
+        scopes=texts,
+        created_at=ctx.now,
+        expires_at=ctx.now + life,
+        patient=patient,
+        launch=launch,
+        offline=offline,
+        last_validated_at=ctx.now,
+    )
+    store.add(ctx.tx, made)
+    audit.record(ctx, _event(made, "consent.authorization.record", basis=basis.value, scopes=list(texts)))
+    return made
+
+
+def _covering(
+    ctx: Context,
+    tenant: TenantId,
+    person: PersonId,
+    facts: ClientFacts,
+    scopes: tuple[str, ...],
+    standing: AuthorizationId | None,
+) -> Authorization | None:
+    if standing is None:
+        return None
+    found = store.get(ctx.tx, standing)
+    mine = (found.tenant, found.person, found.client) == (tenant, person, facts.id)
+    if not mine or not policy.stands(found, ctx.now) or not all_covered(scopes, found.scopes):
+        return None
+    return found
+
+
+def _renew(ctx: Context, found: Authorization, life: timedelta, *, offline: bool) -> Authorization:
+    renewed = replace(
+        found,
+        expires_at=max(found.expires_at, ctx.now + life),
+        offline=found.offline or offline,
+        last_validated_at=ctx.now,
+    )
+    store.renew(ctx.tx, found.id, expires_at=renewed.expires_at, offline=renewed.offline, now=ctx.now)
+    audit.record(ctx, _event(renewed, "consent.authorization.renew"))
+    return renewed
+
+
+def find_standing(
+    ctx: Context, tenant: TenantId, person: PersonId, client: ClientId, *, patient: str | None = None
+) -> Authorization | None:
+    """Find the newest agreement of the person with the client that counts; with ``patient``, one about that chart only."""
+    found = store.standing(ctx.tx, tenant, person, client, ctx.now)
+    return next((each for each in found if patient is None or each.patient == patient), None)
+
+
+def get_authorization(ctx: Context, authorization: AuthorizationId) -> Authorization:
+    """Read an authorization in whatever state; NotFound if there is none."""
+    return store.get(ctx.tx, authorization)
+
+
+def list_for_person(ctx: Context, tenant: TenantId, person: PersonId) -> tuple[Authorization, ...]:
+    """List a person's connected clients, one entry each: the newest agreement, with every scope still agreed and its last use.
+
+    Withdrawing the entry withdraws all of them.
+    """
+    standing = store.standing(ctx.tx, tenant, person, None, ctx.now)
+    used = tokens.last_minted(ctx, [each.id for each in standing])
+    entries: dict[ClientId, Authorization] = {}
+    for each in standing:
+        newest = entries.get(each.client, each)
+        uses = [moment for moment in (newest.last_used_at, used.get(each.id)) if moment is not None]
+        entries[each.client] = replace(
+            newest,
+            scopes=tuple(dict.fromkeys((*newest.scopes, *each.scopes))),
+            offline=newest.offline or each.offline,
+            last_used_at=max(uses) if uses else None,
+            created_at=min(newest.created_at, each.created_at),
+        )
+    return tuple(entries.values())
+
+
+def withdraw(ctx: Context, authorization: AuthorizationId) -> Authorization:
+    """End all that the person agreed with this client; access and refresh tokens die in the same transaction (C91).
+
+    For the person, the tenant's administrator and the platform; NotPermitted for anybody else.
+    """
+    found = store.get(ctx.tx, authorization)
+    _judge_actor(ctx, found, "consent.authorization.withdraw")
+    standing = store.standing(ctx.tx, found.tenant, found.person, found.client, ctx.now)
+    for each in {found.id: found} | {each.id: each for each in standing}:
+        if store.revoke(ctx.tx, each, str(ctx.actor), ctx.now):
+            tokens.revoke_authorization(ctx, each)
+    ctx.advance_epoch(Part.CONSENT)
+    audit.record(ctx, _event(found, "consent.authorization.withdraw", also=[each.id for each in standing]))
+    return replace(
+        found, revoked_at=found.revoked_at or ctx.now, revoked_by=found.revoked_by or str(ctx.actor)
+    )
+
+
+def narrow(ctx: Context, authorization: AuthorizationId, scopes: Iterable[str]) -> Authorization:
+    """Take scopes out of an agreement. Its access tokens end; its refresh tokens go on with less. Adding is Invalid."""
+    found = store.get(ctx.tx, authorization)
+    _judge_actor(ctx, found, "consent.authorization.narrow")
+    texts = tuple(dict.fromkeys(scopes))
+    if not policy.stands(found, ctx.now):
+        raise Invalid("authorization_ended", "This authorization has ended.")
+    if not texts or not all_covered(texts, found.scopes):
+        fault = "holds more than was agreed" if texts else "is empty; withdraw instead"
+        raise Invalid("scopes_invalid", f"The list {fault}.", fields={"scopes": fault})
+    store.set_scopes(ctx.tx, found.id, texts)
+    tokens.narrow_authorization(ctx, found.id, texts)
+    ctx.advance_epoch(Part.CONSENT)
+    audit.record(ctx, _event(found, "consent.authorization.narrow", scopes=list(texts)))
+    return replace(found, scopes=texts)
+
+
+def enforcement_facts(ctx: Context) -> ConsentFacts:
+    """Give the authorizations that were revoked within the life of an access token."""
+    return ConsentFacts(store.revoked_since(ctx.tx, ctx.now - NEGATIVE_WINDOW))
+
+
+def _judge_actor(ctx: Context, found: Authorization, action: str) -> None:
+    actor = ctx.actor
+    own = actor.kind is ActorKind.PERSON and actor.id == found.person and actor.tenant == found.tenant
+    if own or may_administer(actor, found.tenant):
+        return
+    refused = _event(found, action, by=str(actor))
+    audit.record(ctx, replace(refused, outcome=Outcome.REFUSED, reason="not_yours"))
+    raise NotPermitted("not_yours", "This authorization is somebody else's.")
+
+
+def _event(found: Authorization, action: str, **facts: object) -> Event:
+    return Event(
+        action,
+        tenant=found.tenant,
+        app=found.app,
+        client=found.client,
+        person=found.person,
+        launch=found.launch,
+        authorization=found.id,
+        patient=found.patient,
+        facts=facts,
+    )

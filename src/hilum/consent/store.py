@@ -1,0 +1,117 @@
+"""Rows of authorizations."""
+
+from dataclasses import asdict
+from datetime import datetime
+
+from sqlalchemy import JSON, Boolean, Column, Connection, Index, String, Table, desc, select, update
+from sqlalchemy.engine import RowMapping
+
+from hilum.consent.models import PAGE_BOUND, Authorization, Basis
+from hilum.infra.db import Instant, metadata
+from hilum.kernel.errors import NotFound
+from hilum.kernel.ids import AppId, AuthorizationId, ClientId, LaunchId, PersonId, TenantId, VersionId
+
+authorization = Table(
+    "authorization",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("tenant", String(32), nullable=False),
+    Column("person", String(64), nullable=False),
+    Column("app", String(64), nullable=False),
+    Column("version", String(64), nullable=False),
+    Column("client", String(64), nullable=False),
+    Column("basis", String(16), nullable=False),
+    Column("scopes", JSON, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("expires_at", Instant, nullable=False),
+    Column("patient", String(64), nullable=False),
+    Column("launch", String(64), nullable=False),
+    Column("offline", Boolean, nullable=False),
+    Column("last_validated_at", Instant),
+    Column("revoked_at", Instant, index=True),
+    Column("revoked_by", String(128), nullable=False),
+    Index("ix_authorization_person", "tenant", "person", "client"),
+)
+_ROW = frozenset(authorization.c.keys())
+
+
+def add(tx: Connection, made: Authorization) -> None:
+    row = {name: value for name, value in asdict(made).items() if name in _ROW}
+    tx.execute(authorization.insert().values(row | {"basis": made.basis.value, "scopes": list(made.scopes)}))
+
+
+def get(tx: Connection, authorization_id: AuthorizationId) -> Authorization:
+    row = tx.execute(select(authorization).where(authorization.c.id == authorization_id)).mappings().first()
+    if row is None:
+        raise NotFound("authorization_unknown", "This authorization is not known.")
+    return _authorization(row)
+
+
+def standing(
+    tx: Connection, tenant: TenantId, person: PersonId, client: ClientId | None, now: datetime
+) -> list[Authorization]:
+    """Read a person's agreements that count, newest first."""
+    table = authorization
+    wanted = [
+        table.c.tenant == tenant,
+        table.c.person == person,
+        table.c.revoked_at.is_(None),
+        table.c.expires_at > now,
+    ]
+    if client is not None:
+        wanted.append(table.c.client == client)
+    order = (desc(table.c.created_at), desc(table.c.id))
+    found = tx.execute(select(table).where(*wanted).order_by(*order).limit(PAGE_BOUND))
+    return [_authorization(row) for row in found.mappings()]
+
+
+def renew(
+    tx: Connection, authorization_id: AuthorizationId, *, expires_at: datetime, offline: bool, now: datetime
+) -> None:
+    tx.execute(
+        update(authorization)
+        .where(authorization.c.id == authorization_id)
+        .values(expires_at=expires_at, offline=offline, last_validated_at=now)
+    )
+
+
+def revoke(tx: Connection, authorization_id: AuthorizationId, by: str, now: datetime) -> bool:
+    """Revoke; False when it was revoked before."""
+    done = tx.execute(
+        update(authorization)
+        .where(authorization.c.id == authorization_id, authorization.c.revoked_at.is_(None))
+        .values(revoked_at=now, revoked_by=by)
+    )
+    return done.rowcount == 1
+
+
+def set_scopes(tx: Connection, authorization_id: AuthorizationId, scopes: tuple[str, ...]) -> None:
+    tx.execute(
+        update(authorization).where(authorization.c.id == authorization_id).values(scopes=list(scopes))
+    )
+
+
+def revoked_since(tx: Connection, since: datetime) -> frozenset[AuthorizationId]:
+    found = tx.execute(select(authorization.c.id).where(authorization.c.revoked_at > since)).scalars()
+    return frozenset(AuthorizationId(each) for each in found)
+
+
+def _authorization(row: RowMapping) -> Authorization:
+    return Authorization(
+        id=AuthorizationId(row["id"]),
+        tenant=TenantId(row["tenant"]),
+        person=PersonId(row["person"]),
+        app=AppId(row["app"]),
+        version=VersionId(row["version"]),
+        client=ClientId(row["client"]),
+        basis=Basis(row["basis"]),
+        scopes=tuple(row["scopes"]),
+        created_at=row["created_at"],
+        expires_at=row["expires_at"],
+        patient=row["patient"],
+        launch=LaunchId(row["launch"]),
+        offline=bool(row["offline"]),
+        last_validated_at=row["last_validated_at"],
+        revoked_at=row["revoked_at"],
+        revoked_by=row["revoked_by"],
+    )
