@@ -209,7 +209,7 @@ def create_api_token(
         raise _refused(ctx, "signin.token.create", person)
     wanted = (person.role,) if roles is None else roles
     if faults := policy.token_faults(person, name=name, life=life, roles=wanted):
-        raise Invalid("token_invalid", "The token cannot be made as asked.", fields=faults)
+        raise Invalid("token_order_invalid", "The token cannot be made as asked.", fields=faults)
     if store.count_api_tokens(ctx.tx, person.id, ctx.now) >= API_TOKENS_PER_PERSON:
         raise NotPermitted("too_many_tokens", "Revoke a token that is no longer needed.")
     secret = API_TOKEN_PREFIX + ctx.ids.secret()

@@ -1,0 +1,276 @@
+"""Whether an app may work somewhere, and who may change that (C4, C9, C111, C146, C147)."""
+
+import hashlib
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from hilum.kernel.actor import ANONYMOUS, SYSTEM, Actor, ActorKind
+from hilum.kernel.decision import Reason
+from hilum.kernel.ids import AppId, ClientId, TenantId, VendorId, VersionId
+from hilum.registry import policy
+from hilum.registry.models import (
+    App,
+    AppState,
+    Certification,
+    CertifyOrder,
+    Client,
+    ClientSecret,
+    ClientType,
+    Deployment,
+    Environment,
+    Installation,
+    InstallationFacts,
+    InstallOrder,
+    NarrowOrder,
+)
+from tests.sim.world import START
+
+NOW = START
+PAST, FUTURE = NOW - timedelta(days=1), NOW + timedelta(days=1)
+GENERAL, CHILDREN = TenantId("general"), TenantId("children")
+SCOPES = ("launch", "openid", "patient/*.rs")
+CLIENT = Client(
+    ClientId("cli_1"), AppId("app_1"), VersionId("ver_1"), Environment.PRODUCTION, ClientType.PUBLIC, Deployment.BROWSER, "X",
+    scopes=("launch", "openid", "patient/Observation.rs", "patient/Patient.cruds"),
+)  # fmt: skip
+APP = App(AppId("app_1"), VendorId("ven_1"), "X", "d", "p")
+CERT = Certification(
+    "cert_1", APP.id, CLIENT.version, SCOPES, "staff:r", PAST, FUTURE, Environment.PRODUCTION
+)
+FACTS = policy.join(CLIENT, APP, [CERT])
+INSTALLED = InstallationFacts(SCOPES, frozenset({"physician"}), None, PAST, Environment.PRODUCTION)
+
+
+def test_a_certified_and_installed_app_launches_for_its_roles() -> None:
+    assert policy.launchable(FACTS, INSTALLED, "physician", NOW) is None
+    assert policy.launchable(FACTS, INSTALLED, "physician", NOW, issued_at=NOW) is None
+
+
+@pytest.mark.parametrize(
+    ("facts", "installation", "role", "reason"),
+    [
+        (replace(FACTS, active=False), INSTALLED, "physician", Reason.APP_NOT_CERTIFIED),
+        (replace(FACTS, certified_until=None), INSTALLED, "physician", Reason.APP_NOT_CERTIFIED),
+        (replace(FACTS, certified_until=NOW), INSTALLED, "physician", Reason.APP_NOT_CERTIFIED),
+        (replace(FACTS, expires_at=NOW), INSTALLED, "physician", Reason.APP_NOT_CERTIFIED),
+        (replace(FACTS, active=False), None, "nobody", Reason.APP_NOT_CERTIFIED),
+        (FACTS, None, "physician", Reason.APP_NOT_INSTALLED),
+        (FACTS, None, "nobody", Reason.APP_NOT_INSTALLED),
+        (FACTS, replace(INSTALLED, expires_at=NOW), "physician", Reason.APP_NOT_INSTALLED),
+        (replace(FACTS, environment=Environment.SANDBOX), INSTALLED, "physician", Reason.APP_NOT_INSTALLED),
+        (FACTS, INSTALLED, "nurse", Reason.ROLE_NOT_ALLOWED),
+        (FACTS, INSTALLED, "", Reason.ROLE_NOT_ALLOWED),
+        (FACTS, replace(INSTALLED, roles=frozenset()), "physician", Reason.ROLE_NOT_ALLOWED),
+    ],
+)
+def test_the_first_missing_word_is_the_reason(
+    facts: policy.ClientFacts, installation: InstallationFacts | None, role: str, reason: Reason
+) -> None:
+    """C4, C38, C146."""
+    assert policy.launchable(facts, installation, role, NOW) is reason
+
+
+def test_a_sandbox_client_works_at_sandbox_tenants_only() -> None:
+    """C4."""
+    facts = replace(FACTS, environment=Environment.SANDBOX)
+
+    assert policy.launchable(facts, INSTALLED, "physician", NOW) is Reason.APP_NOT_INSTALLED
+    at_sandbox = replace(INSTALLED, environment=Environment.SANDBOX)
+    assert policy.launchable(facts, at_sandbox, "physician", NOW) is None
+
+
+def test_what_was_issued_under_a_removed_installation_does_not_revive_with_the_next() -> None:
+    later = replace(INSTALLED, since=NOW)
+
+    assert policy.launchable(FACTS, later, "physician", NOW, issued_at=PAST) is Reason.APP_NOT_INSTALLED
+    assert policy.launchable(FACTS, later, "physician", NOW, issued_at=NOW) is None
+
+
+def test_a_backend_service_needs_an_installation_and_no_role() -> None:
+    """C17: on its end date its tokens stop."""
+    facts = replace(FACTS, type=ClientType.BACKEND, expires_at=FUTURE)
+    nobody = replace(INSTALLED, roles=frozenset())
+
+    assert policy.launchable(facts, nobody, "", NOW) is None
+    assert policy.launchable(facts, None, "", NOW) is Reason.APP_NOT_INSTALLED
+    assert policy.launchable(facts, nobody, "", FUTURE) is Reason.APP_NOT_CERTIFIED
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(CERT, version=VersionId("ver_2")),
+        replace(CERT, withdrawn_at=PAST),
+        replace(CERT, environment=Environment.SANDBOX),
+    ],
+)
+def test_a_certification_counts_for_its_version_and_environment_while_it_stands(other: Certification) -> None:
+    """C5."""
+    assert policy.join(CLIENT, APP, [other]).certified_until is None
+
+
+def test_the_longest_standing_certification_counts_and_production_counts_in_a_sandbox() -> None:
+    longer = replace(CERT, id="cert_2", expires_at=FUTURE + timedelta(days=9), scopes=("openid",))
+
+    assert policy.join(CLIENT, APP, [CERT, longer]).certified_scopes == ("openid",)
+    sandbox = replace(CLIENT, environment=Environment.SANDBOX)
+    assert policy.join(sandbox, APP, [CERT]).certified_until == FUTURE
+    assert not policy.join(CLIENT, replace(APP, state=AppState.SUSPENDED), [CERT]).active
+
+
+def test_scopes_are_what_client_review_and_tenant_all_allow() -> None:
+    """C68: registered AND certified AND installed."""
+    allowed = policy.allowed_scopes(
+        FACTS, replace(INSTALLED, scopes=("openid", "patient/Patient.r", "patient/Observation.rs"))
+    )
+
+    assert allowed == ("openid", "patient/Observation.rs", "patient/Patient.r")
+    assert policy.allowed_scopes(FACTS, replace(INSTALLED, scopes=())) == ()
+    assert policy.allowed_scopes(replace(FACTS, certified_scopes=()), INSTALLED) == ()
+
+
+ORDER = InstallOrder(GENERAL, APP.id, frozenset({"physician"}), ("openid", "patient/Observation.r"))
+
+
+@pytest.mark.parametrize(
+    ("change", "faults"),
+    [
+        ({}, {}),
+        ({"scopes": None}, {}),
+        ({"scopes": ()}, {"scopes": "scopes_missing"}),
+        ({"scopes": ("patient/Observation.cruds",)}, {"scopes": "scopes_not_certified"}),
+        ({"scopes": ("user/Observation.r",)}, {"scopes": "scopes_not_certified"}),
+        ({"scopes": ("offline_access",)}, {"scopes": "scopes_not_certified"}),
+        ({"scopes": ("nonsense",)}, {"scopes": "scope_unknown"}),
+        ({"scopes": ("patient/Observation.rc",)}, {"scopes": "scope_letters"}),
+        ({"roles": frozenset()}, {"roles": "roles_missing"}),
+        ({"roles": frozenset({"king"})}, {"roles": "role_unknown"}),
+        ({"roles": frozenset({"physician", "security"})}, {"roles": "role_unknown"}),
+        ({"expires_at": NOW}, {"expires_at": "not_in_the_future"}),
+    ],
+)
+def test_a_tenant_never_installs_more_than_was_certified(
+    change: dict[str, object], faults: dict[str, str]
+) -> None:
+    """C147."""
+    order = replace(ORDER, **change)  # type: ignore[arg-type]
+
+    assert policy.install_faults(order, SCOPES, only_backend=False, now=NOW) == faults
+
+
+INSTALLATION = Installation(
+    "ins_1", GENERAL, APP.id, SCOPES, frozenset({"physician", "nurse"}), "person:t", PAST, FUTURE
+)
+
+
+@pytest.mark.parametrize(
+    ("order", "faults"),
+    [
+        (NarrowOrder(), {}),
+        (NarrowOrder(("openid",), frozenset({"nurse"}), NOW + timedelta(hours=1)), {}),
+        (NarrowOrder(scopes=("patient/*.cruds",)), {"scopes": "widens"}),
+        (NarrowOrder(scopes=("nonsense",)), {"scopes": "widens"}),
+        (NarrowOrder(roles=frozenset({"nurse", "analyst"})), {"roles": "widens"}),
+        (NarrowOrder(expires_at=FUTURE + timedelta(seconds=1)), {"expires_at": "widens"}),
+        (NarrowOrder(expires_at=NOW), {"expires_at": "not_in_the_future"}),
+    ],
+)
+def test_narrowing_never_widens(order: NarrowOrder, faults: dict[str, str]) -> None:
+    """C147."""
+    assert policy.narrow_faults(order, INSTALLATION, now=NOW) == faults
+
+
+@pytest.mark.parametrize(
+    ("order", "faults"),
+    [
+        (CertifyOrder(CLIENT.version, Environment.PRODUCTION, SCOPES, FUTURE), {}),
+        (CertifyOrder(CLIENT.version, Environment.PRODUCTION, (), FUTURE), {"scopes": "scopes_missing"}),
+        (CertifyOrder(CLIENT.version, Environment.PRODUCTION, ("x",), FUTURE), {"scopes": "scope_unknown"}),
+        (
+            CertifyOrder(CLIENT.version, Environment.PRODUCTION, SCOPES, NOW),
+            {"expires_at": "not_in_the_future"},
+        ),
+        (
+            CertifyOrder(CLIENT.version, Environment.PRODUCTION, SCOPES, NOW + timedelta(days=9_999)),
+            {"expires_at": "too_far_away"},
+        ),
+    ],
+)
+def test_a_certification_names_scopes_and_ends(order: CertifyOrder, faults: dict[str, str]) -> None:
+    assert policy.certify_faults(order, now=NOW) == faults
+
+
+def sha(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("presented", "matches"),
+    [("new", True), ("old", True), ("ended", False), ("other", False), ("", False), ("NEW", False)],
+)
+def test_two_secrets_overlap_until_the_stated_end(presented: str, matches: bool) -> None:
+    """C9."""
+    client = replace(
+        CLIENT,
+        secrets=(ClientSecret(sha("new")), ClientSecret(sha("old"), FUTURE), ClientSecret(sha("ended"), NOW)),
+    )
+
+    assert policy.secret_matches(client, sha(presented), NOW) is matches
+    assert not policy.secret_matches(CLIENT, sha(presented), NOW)
+    assert not policy.secret_matches(client, presented, NOW)
+
+
+def staff(role: str) -> Actor:
+    return Actor(ActorKind.STAFF, f"per_{role}", roles=frozenset({role}))
+
+
+def member(role: str, tenant: TenantId = GENERAL) -> Actor:
+    return Actor(ActorKind.PERSON, f"per_{role}", tenant, frozenset({role}))
+
+
+ACTORS = {
+    "admin": staff("platform_admin"),
+    "reviewer": staff("reviewer"),
+    "security": staff("security"),
+    "auditor": staff("auditor"),
+    "system": SYSTEM,
+    "host": Actor(ActorKind.HOST, "root"),
+    "tenant_admin": member("administrator"),
+    "other_admin": member("administrator", CHILDREN),
+    "physician": member("physician"),
+    "client": Actor(ActorKind.CLIENT, "cli", GENERAL, frozenset({"administrator", "platform_admin"})),
+    "pretender": member("platform_admin"),
+    "anonymous": ANONYMOUS,
+}
+ITSELF = {"system", "host"}
+PLATFORM = ITSELF | {"admin", "reviewer", "security", "auditor"}
+PEER = replace(APP, tenant=GENERAL)
+
+
+@pytest.mark.parametrize("name", ACTORS)
+def test_each_verb_is_for_those_whose_task_it_is_and_for_nobody_else(name: str) -> None:
+    """C111: certifying, installing and registering are different people's decisions."""
+    actor = ACTORS[name]
+
+    asked = {
+        "register": (policy.may_register(actor), ITSELF | {"admin"}),
+        "certify": (policy.may_certify(actor), ITSELF | {"reviewer"}),
+        "suspend": (policy.may_suspend(actor), ITSELF | {"admin", "security"}),
+        "install": (policy.may_install(actor, GENERAL), ITSELF | {"tenant_admin"}),
+        "uninstall": (policy.may_uninstall(actor, GENERAL), ITSELF | {"tenant_admin", "admin", "security"}),
+        "peers": (policy.may_keep_peers(actor, GENERAL), ITSELF | {"tenant_admin", "admin"}),
+        "catalogue": (policy.may_read_catalogue(actor), PLATFORM | {"tenant_admin", "other_admin"}),
+        "see app": (policy.may_see_app(actor, APP), PLATFORM | {"tenant_admin", "other_admin"}),
+        "see peer": (policy.may_see_app(actor, PEER), PLATFORM | {"tenant_admin"}),
+        "rotate": (policy.may_rotate(actor, APP), ITSELF | {"admin"}),
+        "rotate peer": (policy.may_rotate(actor, PEER), ITSELF | {"admin", "tenant_admin"}),
+        "clients": (policy.may_see_clients(actor, APP), PLATFORM),
+        "installations": (policy.may_see_installations(actor, GENERAL), PLATFORM | {"tenant_admin"}),
+        "all installations": (policy.may_see_installations(actor, None), PLATFORM),
+    }
+
+    assert {verb: allowed for verb, (allowed, _) in asked.items()} == {
+        verb: name in who for verb, (_, who) in asked.items()
+    }
