@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
+from typing import NamedTuple
 
 from hilum.kernel.errors import HilumError
 from hilum.standards.fhir.searchparams import Kind
@@ -289,8 +290,7 @@ class Page:
     next_after: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class IndexRows:
+class IndexRows(NamedTuple):
     """What the search index holds of one resource: rows without the resource's own number, by table."""
 
     token: tuple[tuple[int, int, str, str], ...] = ()

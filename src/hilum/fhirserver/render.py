@@ -14,8 +14,9 @@ from urllib.parse import urlencode
 import orjson
 
 from hilum.fhirserver.models import Issue, Page, Problem, SearchPlan, Shape, Version
-from hilum.fhirserver.search import PAGE, mandatory_elements, render_page, summary_elements
+from hilum.fhirserver.search import PAGE, render_page
 from hilum.standards.fhir.dates import SECOND, render_instant
+from hilum.standards.fhir.definitions import mandatory_elements, summary_elements
 
 _SUBSETTED = {"system": "http://terminology.hl7.org/CodeSystem/v3-ObservationValue", "code": "SUBSETTED"}
 STATUS: dict[Problem, tuple[int, str]] = {

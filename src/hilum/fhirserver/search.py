@@ -44,7 +44,7 @@ from hilum.fhirserver.models import (
     index_key,
 )
 from hilum.standards.fhir.dates import Range, parse_range, widen
-from hilum.standards.fhir.definitions import elements, resource_types
+from hilum.standards.fhir.definitions import resource_types
 from hilum.standards.fhir.searchparams import Kind, SearchParameter, parameters_of
 from hilum.standards.fhir.values import fold, is_id, parse_number, split, split_prefix, unescape
 
@@ -468,13 +468,3 @@ def _refuse_modifier(name: str) -> Refused:
 
 def _bad(code: str, expected: str) -> Refused:
     return Refused(Problem.BAD_VALUE, f"The value of '{_shown(code)}' is not what it takes: {expected}.")
-
-
-def mandatory_elements(resource_type: str) -> frozenset[str]:
-    """Name the elements that a cut resource still shows."""
-    return frozenset(t.key for e in elements(resource_type).values() if e.mandatory for t in e.types)
-
-
-def summary_elements(resource_type: str) -> frozenset[str]:
-    """Name the elements that ``_summary=true`` shows."""
-    return frozenset(t.key for e in elements(resource_type).values() if e.summary for t in e.types)

@@ -84,7 +84,7 @@ _QUANTITIES = {
     "eb": ("{x}.hi < ?", "v"),
     "ap": ("{x}.lo <= ? AND {x}.hi >= ?", "hl"),
 }
-_SORT = "(SELECT {m}(x.{c}) FROM {T} x WHERE x.rid = r.rid AND x.param = ?)"
+_SORT = "(SELECT {m}(+x.{c}) FROM {T} x WHERE x.rid = r.rid AND x.param = ?)"
 _SORT_COLUMNS: dict[Kind, str] = {
     Kind.TOKEN: "code",
     Kind.STRING: "norm",
@@ -94,11 +94,12 @@ _SORT_COLUMNS: dict[Kind, str] = {
     Kind.QUANTITY: "lo",
     Kind.URI: "value",
 }
-_MATCHES = "SELECT r.rid FROM resource r WHERE {w} ORDER BY r.rid LIMIT ?"
-_PAGE = "SELECT r.rid FROM resource r WHERE {w} AND r.rid > ? ORDER BY r.rid LIMIT ?"
-_SORTED_PAGE = "SELECT r.rid FROM resource r WHERE {w} ORDER BY {o}, r.rid LIMIT ? OFFSET ?"
-_TOTAL = "SELECT count(*) FROM resource r WHERE {w}"
+_MATCHES = "SELECT r.rid FROM {w} ORDER BY r.rid LIMIT ?"
+_PAGE = "SELECT r.rid FROM {w} AND r.rid > ? ORDER BY r.rid LIMIT ?"
+_SORTED_PAGE = "SELECT r.rid FROM {w} ORDER BY {o}, r.rid LIMIT ? OFFSET ?"
+_TOTAL = "SELECT count(*) FROM {w}"
 _ESTIMATE = "SELECT count(*) FROM ({w} LIMIT ?)"
+_BY_ID = "SELECT i.rid FROM resource i WHERE i.type = ? AND i.id IN (SELECT value FROM json_each(?))"
 _BODIES = (
     "SELECT rid, type, id, version, updated, body FROM resource WHERE rid IN (SELECT value FROM json_each(?))"
 )
@@ -205,27 +206,35 @@ def _versions(connection: sqlite3.Connection, rids: list[int]) -> tuple[Version,
 
 
 class _Compiler:
-    """Turns conditions into SQL. A condition has two forms: a set of rows, and a probe of one row."""
+    """Turns conditions into SQL. A condition has two forms: a set of rows, and a probe of one row.
+
+    A ``+`` before a column keeps SQLite from taking the index on values where only the row's own values are meant.
+    """
 
     def __init__(self, connection: sqlite3.Connection, numbers: Mapping[str, int]) -> None:
         self._connection = connection
         self._numbers = numbers
 
     def source(self, plan: SearchPlan) -> Sql:
-        """Write what follows ``FROM resource r WHERE``."""
+        """Write what follows ``FROM``: rows called ``r``, and which of them are meant."""
         driver = self._driver(plan)
-        rest = [self._probe(c, "r", 1) for c in plan.conditions if c is not driver]
+        others = [c for c in plan.conditions if c is not driver]
+        rest = [self._probe(c, "r", 1) for c in others]
+        if driver is None:
+            where = _all([Sql("r.type = ?", (plan.resource_type,)), Sql("r.deleted = 0"), *rest])
+            return Sql(_name("resource r WHERE {w}", w=where.text), where.values)
         if isinstance(driver, IdIs):
-            head = Sql(
-                "r.type = ? AND r.id IN (SELECT value FROM json_each(?))",
-                (plan.resource_type, json.dumps(driver.ids)),
-            )
-        elif driver is not None:
-            inner = self._set(driver, 1)
-            head = Sql("r.rid IN (" + inner.text + ")", inner.values)
+            rows = Sql(_BY_ID, (plan.resource_type, json.dumps(driver.ids)))
         else:
-            head = Sql("r.type = ?", (plan.resource_type,))
-        return _all([head, Sql("r.deleted = 0"), *rest])
+            rows = self._set(driver, 1)
+        whole = isinstance(driver, IdIs) or any(k.key.startswith("_") for k in plan.sort)
+        if not whole and not any(map(_reads_the_row, others)):
+            # Only what is deleted has no index rows, so the resource's own row, a large one, need not be touched.
+            where = _all([Sql("1"), *rest])
+            text = _name("(SELECT DISTINCT rid FROM ({s})) r WHERE {w}", s=rows.text, w=where.text)
+            return Sql(text, (*rows.values, *where.values))
+        where = _all([Sql(_name("r.rid IN ({s})", s=rows.text), rows.values), Sql("r.deleted = 0"), *rest])
+        return Sql(_name("resource r WHERE {w}", w=where.text), where.values)
 
     def _driver(self, plan: SearchPlan) -> Condition | None:
         """Choose the condition with the fewest rows, by looking no further than ESTIMATE of them."""
@@ -295,9 +304,10 @@ class _Compiler:
         match condition:
             case Match(key, kind, tests, negated):
                 test = _any([_test(t) for t in tests])
+                column = "x" if kind is Kind.REFERENCE else "+x"
                 text = " (SELECT 1 FROM {T} x WHERE x.rid = {r}.rid AND x.param = ? AND {w})"
                 text = ("NOT EXISTS" if negated else "EXISTS") + _name(
-                    text, T=_TABLES[kind], r=row, w=test.text, x="x"
+                    text, T=_TABLES[kind], r=row, w=test.text, x=column
                 )
                 return Sql(text, (self._numbers[key], *test.values))
             case Missing(key, kind, missing):
@@ -305,7 +315,7 @@ class _Compiler:
                 text = ("NOT EXISTS" if missing else "EXISTS") + _name(text, T=_TABLES[kind], r=row)
                 return Sql(text, (self._numbers[key],))
             case Together(parts):
-                found = self._together(parts)
+                found = self._together(parts, plus="+")
                 return Sql(_name("EXISTS ({w} AND x0.rid = {r}.rid)", w=found.text, r=row), found.values)
             case IdIs(ids):
                 return Sql(_name("{r}.id IN (SELECT value FROM json_each(?))", r=row), (json.dumps(ids),))
@@ -333,23 +343,30 @@ class _Compiler:
             case AnyOf(conditions):
                 return _any([self._probe(c, row, depth) for c in conditions])
 
-    def _together(self, parts: tuple[Match, ...]) -> Sql:
+    def _together(self, parts: tuple[Match, ...], plus: str = "") -> Sql:
         tables, wheres = [], []
         for index, part in enumerate(parts):
             alias = f"x{index}"
             tables.append(_TABLES[part.kind] + " " + alias)
             test = _any([_test(t) for t in part.tests])
-            wheres.append(
-                Sql(
-                    _name("{x}.param = ? AND {w}", w=test.text, x=alias),
-                    (self._numbers[part.key], *test.values),
-                )
-            )
+            text = _name("{y}.param = ? AND {w}", w=test.text, x=plus + alias, y=alias)
+            wheres.append(Sql(text, (self._numbers[part.key], *test.values)))
             if index:
                 wheres.append(Sql(_name("{x}.rid = x0.rid AND {x}.grp = x0.grp", x=alias)))
         where = _all(wheres)
         text = _name("SELECT x0.rid FROM {T} WHERE {w}", T=" CROSS JOIN ".join(tables), w=where.text)
         return Sql(text, where.values)
+
+
+def _reads_the_row(condition: Condition) -> bool:
+    """Tell whether the probe of a condition needs the resource's own columns, not only its number."""
+    match condition:
+        case IdIs() | Updated() | Behind():
+            return True
+        case AnyOf(conditions):
+            return any(map(_reads_the_row, conditions))
+        case _:
+            return False
 
 
 def _rank(condition: Condition) -> int | None:

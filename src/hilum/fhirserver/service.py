@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from hilum.fhirserver import policy, search, validation
+from hilum.fhirserver import policy, validation
 from hilum.fhirserver.indexing import Indexer
 from hilum.fhirserver.models import (
     LOAD_BATCH,
@@ -20,6 +20,7 @@ from hilum.fhirserver.models import (
     SearchPlan,
     Version,
 )
+from hilum.fhirserver.search import Ground, Pairs, parse_query, plan_search
 from hilum.fhirserver.store import Store, Tx
 from hilum.kernel.ports import Clock, Ids
 from hilum.standards.fhir.dates import render_instant, to_microseconds
@@ -79,7 +80,7 @@ class FhirService:
         """
         self._check_type(resource_type)
         judged = self._judge(resource_type, body)
-        plan = None if unless is None else self._plan(resource_type, search.parse_query(unless))
+        plan = None if unless is None else self._plan(resource_type, parse_query(unless))
         with self._store.write() as tx:
             same = tx.find_two(plan) if plan else []
             if len(same) > 1:
@@ -120,7 +121,7 @@ class FhirService:
             tx.put(gone, IndexRows())
             return gone
 
-    def search(self, resource_type: str, pairs: "search.Pairs") -> tuple[SearchPlan, Page]:
+    def search(self, resource_type: str, pairs: Pairs) -> tuple[SearchPlan, Page]:
         """Answer a search. Source: FHIR R4 search.html."""
         self._check_type(resource_type)
         plan = self._plan(resource_type, pairs)
@@ -179,9 +180,9 @@ class FhirService:
     def _new_id(self) -> str:
         return self._ids.new("r").partition("_")[2]
 
-    def _plan(self, resource_type: str, pairs: "search.Pairs") -> SearchPlan:
-        ground = search.Ground(self.settings.base_url, self.types, to_microseconds(self._clock.now()))
-        return search.plan_search(resource_type, pairs, ground)
+    def _plan(self, resource_type: str, pairs: Pairs) -> SearchPlan:
+        ground = Ground(self.settings.base_url, self.types, to_microseconds(self._clock.now()))
+        return plan_search(resource_type, pairs, ground)
 
     def _check_type(self, resource_type: str) -> None:
         if resource_type not in self.types:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from hilum.fhirserver import search_store
 from hilum.fhirserver.indexing import index_keys
@@ -13,6 +14,7 @@ from hilum.fhirserver.models import IndexRows, Page, Problem, Refused, SearchPla
 
 SCHEMA_VERSION = 1
 CACHE_KIB = 65_536
+MAPPED_BYTES = 2**31
 _SCHEMA = """
 CREATE TABLE parameter (number INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE);
 CREATE TABLE resource (
@@ -57,6 +59,15 @@ CREATE TABLE ix_uri (
 ) WITHOUT ROWID;
 CREATE INDEX ix_uri_value ON ix_uri (param, value);
 """
+_INDEX = (
+    "INSERT INTO ix_token VALUES (?, ?, ?, ?, ?)",
+    "INSERT INTO ix_string VALUES (?, ?, ?, ?, ?)",
+    "INSERT INTO ix_reference VALUES (?, ?, ?, ?, ?)",
+    "INSERT INTO ix_date VALUES (?, ?, ?, ?, ?)",
+    "INSERT INTO ix_quantity VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+    "INSERT INTO ix_uri VALUES (?, ?, ?, ?)",
+)
+"""In the order of IndexRows."""
 _FORGET = (
     "DELETE FROM ix_token WHERE rid = ?",
     "DELETE FROM ix_string WHERE rid = ?",
@@ -73,6 +84,7 @@ class Tx:
     def __init__(self, connection: sqlite3.Connection, numbers: MappingProxyType[str, int]) -> None:
         self._connection = connection
         self._numbers = numbers
+        self._pending: dict[str, list[tuple[Any, ...]]] = {statement: [] for statement in _INDEX}
 
     def find(self, resource_type: str, resource_id: str) -> Version | None:
         return _find(self._connection, resource_type, resource_id)
@@ -103,25 +115,19 @@ class Tx:
                 "UPDATE resource SET version = ?, updated = ?, deleted = ?, body = ? WHERE rid = ?",
                 (*state, rid),
             )
+            self.flush()
             for statement in _FORGET:
                 connection.execute(statement, old)
         assert rid is not None
-        self._index(rid, rows)
+        for table, kept in zip(self._pending.values(), rows, strict=True):
+            table.extend([(rid, *row) for row in kept])
 
-    def _index(self, rid: int, rows: IndexRows) -> None:
-        many = self._connection.executemany
-        many("INSERT INTO ix_token VALUES (?, ?, ?, ?, ?)", [(rid, *row) for row in rows.token])
-        many("INSERT INTO ix_reference VALUES (?, ?, ?, ?, ?)", [(rid, *row) for row in rows.reference])
-        many("INSERT INTO ix_date VALUES (?, ?, ?, ?, ?)", [(rid, *row) for row in rows.date])
-        if rows.string:
-            many("INSERT INTO ix_string VALUES (?, ?, ?, ?, ?)", [(rid, *row) for row in rows.string])
-        if rows.quantity:
-            many(
-                "INSERT INTO ix_quantity VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                [(rid, *row) for row in rows.quantity],
-            )
-        if rows.uri:
-            many("INSERT INTO ix_uri VALUES (?, ?, ?, ?)", [(rid, *row) for row in rows.uri])
+    def flush(self) -> None:
+        """Write the index rows that were put aside: one statement a table, however many resources."""
+        for statement, rows in self._pending.items():
+            if rows:
+                self._connection.executemany(statement, rows)
+                rows.clear()
 
 
 class Store:
@@ -193,7 +199,9 @@ class Store:
         connection = self.connection()
         try:
             connection.execute("BEGIN IMMEDIATE")
-            yield Tx(connection, self.numbers)
+            tx = Tx(connection, self.numbers)
+            yield tx
+            tx.flush()
             connection.execute("COMMIT")
         except sqlite3.OperationalError as error:
             raise _refusal(error) from None
@@ -220,6 +228,7 @@ class Store:
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA temp_store = MEMORY")
         connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+        connection.execute(f"PRAGMA mmap_size = {MAPPED_BYTES}")
         with self._lock:
             self._connections.append(connection)
         return connection

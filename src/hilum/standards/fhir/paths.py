@@ -8,7 +8,7 @@ Source: FHIR R4 search.html#expression, fhirpath.html
 """
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -27,6 +27,7 @@ class Leaf:
 Selected = list[tuple[Leaf, Any]]
 Selector = Callable[[dict[str, Any]], Selected]
 Filter = Callable[[list[Any]], list[Any]]
+_Steps = tuple[tuple[str, Filter | None], ...]
 
 
 class UnsupportedExpression(ValueError):
@@ -38,7 +39,7 @@ class _Route:
     """One way through JSON; each step is a key and what to keep of the values under it."""
 
     type: str
-    steps: tuple[tuple[str, Filter | None], ...] = ()
+    steps: _Steps = ()
     system: str = ""
 
 
@@ -56,19 +57,25 @@ def compile_expression(expression: str, type_name: str) -> Selector:
 
     Parts of a union that speak of other resource types select nothing. Raises UnsupportedExpression.
     """
-    selectors: list[Callable[[dict[str, Any], Selected], None]] = []
+    routes: list[tuple[str, Leaf, _Steps]] = []
+    truths: list[list[_Route]] = []
     for part in _split_union(expression):
         truth = _TRUTH.fullmatch(part)
         if truth:
-            selectors.append(_truth_selector(list(_follow(truth.group(1), type_name))))
+            truths.append(list(_follow(truth.group(1), type_name)))
         else:
-            selectors.extend(_route_selector(route) for route in _follow(_called_as(part), type_name))
+            found = _follow(_called_as(part), type_name)
+            routes.extend((r.steps[0][0] if r.steps else "", Leaf(r.type, r.system), r.steps) for r in found)
 
     def select(value: dict[str, Any]) -> Selected:
-        found: Selected = []
-        for selector in selectors:
-            selector(value, found)
-        return found
+        selected: Selected = []
+        for first, leaf, steps in routes:
+            if first in value or not first:
+                for node in _walk(value, steps):
+                    selected.append((leaf, node))
+        for truth in truths:
+            selected.append((Leaf("boolean"), _is_true(value, truth)))
+        return selected
 
     return select
 
@@ -204,7 +211,7 @@ def _referring_to(type_name: str) -> Filter:
     return keep
 
 
-def _walk(value: dict[str, Any], steps: Sequence[tuple[str, Filter | None]]) -> list[Any]:
+def _walk(value: dict[str, Any], steps: _Steps) -> list[Any]:
     nodes: list[Any] = [value]
     for key, kept in steps:
         found: list[Any] = []
@@ -220,26 +227,6 @@ def _walk(value: dict[str, Any], steps: Sequence[tuple[str, Filter | None]]) -> 
     return nodes
 
 
-def _route_selector(route: _Route) -> Callable[[dict[str, Any], Selected], None]:
-    leaf = Leaf(route.type, route.system)
-    steps = route.steps
-    if not steps:
-        return lambda value, found: found.append((leaf, value))
-    first = steps[0][0]
-
-    def select(value: dict[str, Any], found: Selected) -> None:
-        if first in value:
-            for node in _walk(value, steps):
-                found.append((leaf, node))
-
-    return select
-
-
-def _truth_selector(routes: list[_Route]) -> Callable[[dict[str, Any], Selected], None]:
-    leaf = Leaf("boolean")
-
-    def select(value: dict[str, Any], found: Selected) -> None:
-        nodes = [node for route in routes for node in _walk(value, route.steps)]
-        found.append((leaf, bool(nodes) and nodes[0] is not False))
-
-    return select
+def _is_true(value: dict[str, Any], routes: list[_Route]) -> bool:
+    nodes = [node for route in routes for node in _walk(value, route.steps)]
+    return bool(nodes) and nodes[0] is not False

@@ -1,0 +1,108 @@
+"""Rules that a structure check leaves out: codes of required value sets, and what references may point to."""
+
+import re
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, NamedTuple
+
+from hilum.standards.fhir.definitions import Element, ElementType, elements, resource_types, value_set
+
+_LITERAL = re.compile(r"(?:^|/)([A-Z][A-Za-z]+)/[A-Za-z0-9\-.]{1,64}(?:/_history/[A-Za-z0-9\-.]{1,64})?$")
+
+
+class Break(NamedTuple):
+    """A rule that a resource breaks, and where (``Patient.contact[0].gender``)."""
+
+    detail: str
+    expression: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Node:
+    """What to look at in an element: codes of a binding, targets of a reference, and what lies inside."""
+
+    codes: frozenset[str] = frozenset()
+    binding: str = ""
+    targets: frozenset[str] = frozenset()
+    inside: str = ""
+
+
+@cache
+def _level(type_name: str) -> dict[str, _Node]:
+    """Compile, for one type, the elements that have something to look at."""
+    nodes = {t.key: _node(e, t) for e in elements(type_name).values() for t in e.types}
+    nodes["extension"] = _Node(inside="Extension")
+    nodes["modifierExtension"] = _Node(inside="Extension")
+    return {key: node for key, node in nodes.items() if node != _Node()}
+
+
+def _node(element: Element, kind: ElementType) -> _Node:
+    inside = kind.name if elements(kind.name) or kind.name == "Resource" else ""
+    if element.binding and kind.name in {"code", "Coding", "CodeableConcept"}:
+        expansion = value_set(element.binding)
+        return _Node(frozenset().union(*expansion.values()), element.binding, inside=inside)
+    if kind.name == "Reference":
+        return _Node(targets=frozenset(kind.targets), inside=inside)
+    return _Node(inside=inside)
+
+
+_Path = tuple[Any, ...]
+"""A place as (place above, key[, index]): written out only when something is wrong there."""
+
+
+def rule_issues(resource: dict[str, Any]) -> list[Break]:
+    """List codes outside required value sets and references to types that may not stand there."""
+    found: list[Break] = []
+    _walk(resource, resource["resourceType"], (resource["resourceType"],), found)
+    return found
+
+
+def _walk(value: dict[str, Any], type_name: str, path: _Path, found: list[Break]) -> None:
+    nodes = _level(type_name)
+    for key, inner in value.items():
+        node = nodes.get(key)
+        if node is None:
+            continue
+        if type(inner) is list:
+            for index, item in enumerate(inner):
+                _judge(item, node, (path, key, index), found)
+        else:
+            _judge(inner, node, (path, key), found)
+
+
+def _judge(value: Any, node: _Node, path: _Path, found: list[Break]) -> None:
+    if node.codes and not _is_bound(value, node):
+        found.append(Break(f"The code is not in the required value set {node.binding}.", _written(path)))
+    if type(value) is not dict:
+        return
+    if node.targets and not _may_target(value, node.targets):
+        allowed = ", ".join(sorted(node.targets))
+        found.append(Break(f"The reference may only point to {allowed}.", _written(path)))
+    if node.inside == "Resource":
+        _walk(value, str(value.get("resourceType")), path, found)
+    elif node.inside:
+        _walk(value, node.inside, path, found)
+
+
+def _written(path: _Path) -> str:
+    if len(path) == 1:
+        return str(path[0])
+    index = f"[{path[2]}]" if len(path) == 3 else ""
+    return f"{_written(path[0])}.{path[1]}{index}"
+
+
+def _is_bound(value: Any, node: _Node) -> bool:
+    if isinstance(value, str):
+        return value in node.codes
+    if not isinstance(value, dict):
+        return True
+    codings = value.get("coding", ()) if "coding" in value or "text" in value else (value,)
+    known = [c["code"] for c in codings if "code" in c and c.get("system", "") in value_set(node.binding)]
+    foreign = [c for c in codings if "code" in c]
+    return any(code in node.codes for code in known) if foreign else True
+
+
+def _may_target(reference: dict[str, Any], targets: frozenset[str]) -> bool:
+    literal = reference.get("reference")
+    match = _LITERAL.search(literal) if isinstance(literal, str) else None
+    return match is None or match.group(1) not in resource_types() or match.group(1) in targets
