@@ -2,13 +2,17 @@
 
 from collections import OrderedDict
 from threading import Lock
+from typing import TypeVar
 
 from hilum.kernel.ports import Clock
 
 FAILURES_BOUND = 30
 """So many failures in a row within the window, and the pair waits until the window is over."""
 WINDOW_S = 60.0
+Key = TypeVar("Key")
 PAIRS_BOUND = 10_000
+LOUD_BOUND = 20
+"""Refusals of an address that are recorded one by one in a window; the flood after them is not (security decision 5)."""
 
 
 class Failures:
@@ -20,6 +24,7 @@ class Failures:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._pairs: OrderedDict[tuple[str, str], tuple[float, int]] = OrderedDict()
+        self._sources: OrderedDict[str, tuple[float, int]] = OrderedDict()
         self._lock = Lock()
 
     def wait_s(self, client: str, source: str) -> float:
@@ -33,12 +38,23 @@ class Failures:
         """Count a failure; a window begins with its first."""
         now = self._clock.monotonic()
         with self._lock:
-            began, count = self._pairs.pop((client, source), (now, 0))
-            self._pairs[client, source] = (now, 1) if now - began >= WINDOW_S else (began, count + 1)
-            while len(self._pairs) > PAIRS_BOUND:
-                self._pairs.popitem(last=False)
+            _count(self._pairs, (client, source), now)
+            _count(self._sources, source, now)
+
+    def is_loud(self, source: str) -> bool:
+        """Tell whether one more refusal of this address is worth a record of its own."""
+        with self._lock:
+            began, count = self._sources.get(source, (0.0, 0))
+        return count < LOUD_BOUND or self._clock.monotonic() - began >= WINDOW_S
 
     def succeeded(self, client: str, source: str) -> None:
         """Begin anew."""
         with self._lock:
             self._pairs.pop((client, source), None)
+
+
+def _count(table: OrderedDict[Key, tuple[float, int]], key: Key, now: float) -> None:
+    began, count = table.pop(key, (now, 0))
+    table[key] = (now, 1) if now - began >= WINDOW_S else (began, count + 1)
+    while len(table) > PAIRS_BOUND:
+        table.popitem(last=False)

@@ -77,6 +77,10 @@ class Urls:
         """Name the page of a person's connected apps (``management_endpoint``)."""
         return f"{self.issuer(tenant)}/oauth/manage"
 
+    def style(self, tenant: str, digest: str) -> str:
+        """Name the style document (``smart_style_url``); its address changes with its content."""
+        return f"{self.issuer(tenant)}/oauth/style/{segment(digest)}.json"
+
     # The EHR's door.
 
     def launches(self, tenant: str) -> str:

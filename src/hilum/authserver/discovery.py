@@ -1,0 +1,269 @@
+"""What the authorization server says of itself, from one table: every claim names what enforces it and the test that shows it.
+
+Source: SMART App Launch 2.2, conformance#using-well-known; RFC 8414 section 2; OpenID Connect Discovery 1.0 section 3; RFC 9207 section 3.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from hilum.authserver import client_auth, grants_policy, policy
+from hilum.authserver.models import Site
+from hilum.kernel.ids import TenantId
+from hilum.keys import policy as keys_policy
+from hilum.keys.models import Purpose
+from hilum.standards import oauth
+from hilum.standards.smart import launch as smart_launch
+from hilum.standards.smart import scopes as smart
+from hilum.web.urls import Urls
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One advertised value. ``enforced``: what the code that enforces it answers today. ``test``: file::name under ``tests``."""
+
+    member: str
+    value: str
+    enforced: Callable[[], bool]
+    test: str
+
+
+def _grants(name: str) -> Callable[[], bool]:
+    return lambda: any(name in granted for granted in grants_policy.GRANTS_OF.values())
+
+
+def _authenticates(name: str) -> Callable[[], bool]:
+    return lambda: name in client_auth.METHOD_OF.values()
+
+
+def _signs(name: str) -> Callable[[], bool]:
+    return lambda: name in client_auth.ALGORITHMS
+
+
+def _parses(text: str) -> Callable[[], bool]:
+    return lambda: not isinstance(smart.parse_scope(text), smart.ScopeError)
+
+
+def _stands(verb: Callable[..., Any]) -> Callable[[], bool]:
+    return lambda: callable(verb)
+
+
+_TOKEN, _REFRESH = "flows/test_token_exchange.py", "flows/test_refresh.py"
+_BACKEND, _DISCOVERY = "flows/test_backend_services.py", "flows/test_discovery.py"
+_ASSERTIONS = "attack/test_assertions.py"
+_CODE_WORKS = f"{_TOKEN}::test_a_code_with_its_verifier_earns_a_token_with_the_context_of_the_launch"
+_BOTH_ALGORITHMS = f"{_ASSERTIONS}::test_an_assertion_by_rs384_or_es384_is_accepted"
+_SCOPES_WORK = f"{_DISCOVERY}::test_every_advertised_scope_is_granted_to_a_client_registered_for_it"
+_BACKEND_WORKS = f"{_BACKEND}::test_a_backend_service_gets_the_system_scopes_it_was_approved_for"
+
+SCOPES = (
+    "openid",
+    "fhirUser",
+    "launch",
+    "launch/patient",
+    "launch/encounter",
+    "offline_access",
+    "online_access",
+    "patient/*.cruds",
+    "patient/*.rs",
+    "user/*.cruds",
+    "user/*.rs",
+    "system/*.cruds",
+    "system/*.rs",
+)
+
+_CAPABILITIES: Mapping[str, tuple[Callable[[], bool], str]] = {
+    "launch-ehr": (_stands(policy.validate_request), _CODE_WORKS),
+    "launch-standalone": (
+        _stands(smart_launch.context_asked),
+        f"{_TOKEN}::test_a_standalone_launch_earns_the_patient_that_was_chosen",
+    ),
+    "authorize-post": (
+        _stands(policy.validate_request),
+        f"{_DISCOVERY}::test_the_authorization_endpoint_takes_get_and_post",
+    ),
+    "client-public": (_authenticates("none"), _CODE_WORKS),
+    "client-confidential-symmetric": (
+        _authenticates("client_secret_basic"),
+        f"{_TOKEN}::test_a_symmetric_client_authenticates_by_basic_raw_or_encoded",
+    ),
+    "client-confidential-asymmetric": (
+        _authenticates("private_key_jwt"),
+        f"{_TOKEN}::test_an_asymmetric_client_authenticates_by_assertion_alone",
+    ),
+    "sso-openid-connect": (
+        lambda: keys_policy.ALGORITHMS[Purpose.ID_TOKEN] == "RS256",
+        f"{_TOKEN}::test_an_id_token_verifies_by_the_published_keys_and_names_the_fhir_user",
+    ),
+    "context-banner": (_stands(smart_launch.response_parameters), _CODE_WORKS),
+    "context-style": (
+        _stands(smart_launch.response_parameters),
+        f"{_DISCOVERY}::test_the_style_document_is_public_and_its_address_changes_with_its_content",
+    ),
+    "context-ehr-patient": (_stands(policy.told_context), _CODE_WORKS),
+    "context-ehr-encounter": (_stands(policy.told_context), _CODE_WORKS),
+    "context-standalone-patient": (
+        _stands(smart_launch.context_asked),
+        f"{_TOKEN}::test_a_standalone_launch_earns_the_patient_that_was_chosen",
+    ),
+    "context-standalone-encounter": (
+        _stands(smart_launch.context_asked),
+        f"{_TOKEN}::test_the_encounter_is_told_only_to_a_scope_that_asks_for_it",
+    ),
+    "permission-offline": (
+        lambda: policy.offline_of(smart.known(["offline_access"])) is True,
+        f"{_REFRESH}::test_offline_access_survives_the_end_of_the_session",
+    ),
+    "permission-online": (
+        lambda: policy.offline_of(smart.known(["online_access"])) is False,
+        f"{_REFRESH}::test_online_access_ends_with_the_session",
+    ),
+    "permission-patient": (_parses("patient/*.rs"), _SCOPES_WORK),
+    "permission-user": (_parses("user/*.rs"), _SCOPES_WORK),
+    "permission-v1": (
+        _parses("patient/Observation.read"),
+        f"{_BACKEND}::test_v1_scopes_are_granted_and_shown_as_v2",
+    ),
+    "permission-v2": (_parses("patient/Observation.rs?category=laboratory"), _BACKEND_WORKS),
+}
+
+CLAIMS: tuple[Claim, ...] = (
+    Claim("grant_types_supported", "authorization_code", _grants("authorization_code"), _CODE_WORKS),
+    Claim(
+        "grant_types_supported",
+        "refresh_token",
+        _grants("refresh_token"),
+        f"{_REFRESH}::test_a_refresh_earns_a_new_pair_of_tokens",
+    ),
+    Claim("grant_types_supported", "client_credentials", _grants("client_credentials"), _BACKEND_WORKS),
+    Claim("response_types_supported", "code", lambda: oauth.RESPONSE_TYPE_CODE == "code", _CODE_WORKS),
+    Claim("response_modes_supported", "query", _stands(oauth.with_parameters), _CODE_WORKS),
+    Claim(
+        "code_challenge_methods_supported",
+        "S256",
+        lambda: oauth.S256 == "S256",
+        f"{_TOKEN}::test_a_code_without_its_verifier_earns_nothing_and_is_gone",
+    ),
+    *(
+        Claim(f"{endpoint}_auth_methods_supported", method, _authenticates(method), test)
+        for endpoint in ("token_endpoint", "introspection_endpoint", "revocation_endpoint")
+        for method, test in (
+            ("client_secret_basic", _CAPABILITIES["client-confidential-symmetric"][1]),
+            ("private_key_jwt", _CAPABILITIES["client-confidential-asymmetric"][1]),
+            ("none", _CODE_WORKS),
+        )
+        if (endpoint, method) != ("introspection_endpoint", "none")
+    ),
+    *(
+        Claim(f"{endpoint}_auth_signing_alg_values_supported", name, _signs(name), _BOTH_ALGORITHMS)
+        for endpoint in ("token_endpoint", "introspection_endpoint", "revocation_endpoint")
+        for name in ("RS384", "ES384")
+    ),
+    Claim(
+        "id_token_signing_alg_values_supported",
+        "RS256",
+        lambda: keys_policy.ALGORITHMS[Purpose.ID_TOKEN] == "RS256",
+        _CAPABILITIES["sso-openid-connect"][1],
+    ),
+    Claim("subject_types_supported", "public", _stands(grants_policy.id_token_claims), _CODE_WORKS),
+    *(
+        Claim(
+            "claims_supported",
+            name,
+            _stands(grants_policy.id_token_claims),
+            _CAPABILITIES["sso-openid-connect"][1],
+        )
+        for name in ("iss", "sub", "aud", "exp", "iat", "auth_time", "nonce", "fhirUser")
+    ),
+    *(Claim("scopes_supported", text, _parses(text), _SCOPES_WORK) for text in SCOPES),
+    *(Claim("capabilities", name, enforced, test) for name, (enforced, test) in _CAPABILITIES.items()),
+)
+
+STYLE: Mapping[str, str] = {
+    "color_background": "#ffffff",
+    "color_error": "#b3261e",
+    "color_highlight": "#0b6e69",
+    "color_modal_backdrop": "#1c2b2a",
+    "color_success": "#2d6a31",
+    "color_text": "#1c2b2a",
+    "dim_border_radius": "6px",
+    "dim_font_size": "16px",
+    "dim_spacing_size": "8px",
+    "font_family_body": "system-ui, sans-serif",
+    "font_family_heading": "system-ui, sans-serif",
+}
+"""Source: SMART App Launch 2.2, scopes-and-launch-context#styling."""
+STYLE_DOCUMENT = orjson.dumps(dict(STYLE), option=orjson.OPT_SORT_KEYS)
+STYLE_DIGEST = hashlib.sha256(STYLE_DOCUMENT).hexdigest()[:16]
+"""Part of the style's address, so that another content has another address (C32)."""
+
+
+def unenforced(claims: Iterable[Claim] = CLAIMS) -> list[str]:
+    """Name every advertised value that nothing enforces or no test shows (C25). Not empty: the server must not start."""
+    return [
+        f"{claim.member}: {claim.value}"
+        for claim in claims
+        if not claim.enforced() or "::test_" not in claim.test
+    ]
+
+
+def check() -> None:
+    """Stop the start-up when the server would claim what it does not enforce."""
+    hollow = unenforced()
+    assert not hollow, f"advertised and not enforced: {', '.join(hollow)}"
+
+
+def listed() -> dict[str, list[str]]:
+    """Collect the advertised values by member."""
+    found: dict[str, list[str]] = {}
+    for claim in CLAIMS:
+        found.setdefault(claim.member, []).append(claim.value)
+    return found
+
+
+def site_of(urls: Urls, tenant: TenantId) -> Site:
+    """Name the addresses of a tenant's authorization server, its style's too."""
+    return Site(
+        tenant,
+        issuer=urls.issuer(tenant),
+        fhir_base=urls.fhir_base(tenant),
+        style_url=urls.style(tenant, STYLE_DIGEST),
+    )
+
+
+_NOT_SMART = frozenset(
+    {"claims_supported", "subject_types_supported", "id_token_signing_alg_values_supported"}
+)
+
+
+def server_metadata(urls: Urls, tenant: TenantId, *, registers: bool) -> dict[str, Any]:
+    """Write the OpenID configuration and RFC 8414 metadata of a tenant's server; ``registers``: dynamic registration is open."""
+    document: dict[str, Any] = {
+        "issuer": urls.issuer(tenant),
+        "authorization_endpoint": urls.authorize(tenant),
+        "token_endpoint": urls.token(tenant),
+        "introspection_endpoint": urls.introspect(tenant),
+        "revocation_endpoint": urls.revoke(tenant),
+        "management_endpoint": urls.manage(tenant),
+        "jwks_uri": urls.jwks(tenant),
+        "authorization_response_iss_parameter_supported": True,
+        "request_parameter_supported": False,
+        "request_uri_parameter_supported": False,
+        "claims_parameter_supported": False,
+    }
+    if registers:
+        document["registration_endpoint"] = urls.register(tenant)
+    return document | listed()
+
+
+def smart_configuration(urls: Urls, tenant: TenantId, *, registers: bool) -> dict[str, Any]:
+    """Write ``.well-known/smart-configuration``."""
+    whole = server_metadata(urls, tenant, registers=registers)
+    return {
+        name: value
+        for name, value in whole.items()
+        if name not in _NOT_SMART and not name.endswith("_parameter_supported")
+    } | {"authorization_response_iss_parameter_supported": True}

@@ -1,0 +1,46 @@
+"""Dynamic registration, in a plain sandbox only. Source: RFC 7591 section 3."""
+
+from typing import Any
+
+import orjson
+
+from hilum.authserver.models import Site
+from hilum.infra.context import Context
+from hilum.kernel.errors import Invalid
+from hilum.registry import policy as registry_policy
+from hilum.registry import service as registry
+
+INVALID_REDIRECT = "invalid_redirect_uri"
+INVALID_METADATA = "invalid_client_metadata"
+
+
+def read_metadata(raw: bytes) -> dict[str, Any]:
+    """Read a registration request. Raises Invalid."""
+    try:
+        body = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        body = None
+    if not isinstance(body, dict):
+        raise Invalid(INVALID_METADATA, "Send one JSON object.")
+    return body
+
+
+def register(ctx: Context, site: Site, body: dict[str, Any]) -> dict[str, Any]:
+    """Register a client at the tenant and give the answer, with its secret for the only time.
+
+    Raises Invalid with a code of RFC 7591 section 3.2.2 and the same field errors as every other door (C1); NotFound, NotPermitted.
+    """
+    try:
+        client, secret = registry.register_dynamically(ctx, site.tenant, body)
+    except Invalid as fault:
+        raise Invalid(_code(fault), _sentence(fault), fields=fault.fields) from fault
+    return registry_policy.registration_answer(client, secret)
+
+
+def _code(fault: Invalid) -> str:
+    only_redirects = set(fault.fields) == {"redirect_uris"}
+    return INVALID_REDIRECT if only_redirects else INVALID_METADATA
+
+
+def _sentence(fault: Invalid) -> str:
+    return ", ".join(f"{name}: {code}" for name, code in sorted(fault.fields.items())) or fault.detail

@@ -1,0 +1,18 @@
+"""Revocation: a client hands a token back. Source: RFC 7009."""
+
+from hilum.authserver import grants
+from hilum.authserver.grants import Caller
+from hilum.authserver.models import Site
+from hilum.infra.context import Context
+from hilum.kernel.actor import Actor, ActorKind
+from hilum.tokens import service as tokens
+
+
+def revoke(ctx: Context, site: Site, caller: Caller, token: str) -> None:
+    """End a token of the client, a refresh token with all that belongs to it; an unknown one is no error (C54).
+
+    Raises NotPermitted: ``invalid_client``, or ``unauthorized_client`` for another client's token, which stays. NotFound (no such tenant).
+    """
+    client = grants.authenticate(ctx, site, caller)
+    ctx = ctx.as_actor(Actor(ActorKind.CLIENT, client.id, site.tenant))
+    tokens.revoke_presented(ctx, token, client=client.id, tenant=site.tenant)
