@@ -240,10 +240,15 @@ def may_see_tenant(actor: Actor, tenant: TenantId) -> bool:
     return actor.is_platform or may_administer(actor, tenant)
 
 
+def fits_tenant_id(text: str) -> bool:
+    """Tell whether a text can be a tenant's id."""
+    return _TENANT_ID.fullmatch(text) is not None
+
+
 def tenant_faults(tenant: Tenant) -> dict[str, str]:
     """Name what is wrong with a tenant, field by field."""
     faults: dict[str, str] = {}
-    if not _TENANT_ID.fullmatch(tenant.id):
+    if not fits_tenant_id(tenant.id):
         faults["id"] = "tenant_id_malformed"
     if fault := name_fault(tenant.name):
         faults["name"] = fault

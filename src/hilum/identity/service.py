@@ -42,7 +42,7 @@ def update_tenant(ctx: Context, tenant_id: TenantId, change: TenantChange) -> Te
 
     Raises NotFound, NotPermitted, Invalid.
     """
-    before = store.get_tenant(ctx.tx, tenant_id)
+    before = get_tenant(ctx, tenant_id)
     if not policy.may_administer(ctx.actor, tenant_id):
         raise _refused(ctx, "identity.tenant.update", tenant_id)
     platform_only = (change.base_url, change.active, change.upstream, change.ehr_origins)
@@ -64,12 +64,15 @@ def update_tenant(ctx: Context, tenant_id: TenantId, change: TenantChange) -> Te
 
 def get_tenant(ctx: Context, tenant: TenantId) -> Tenant:
     """Get a tenant. Raises NotFound."""
-    return store.get_tenant(ctx.tx, tenant)
+    found = find_tenant(ctx, tenant)
+    if found is None:
+        raise NotFound("tenant_not_found", "There is no such tenant.")
+    return found
 
 
 def find_tenant(ctx: Context, tenant: TenantId) -> Tenant | None:
-    """Find a tenant, or None."""
-    return store.find_tenant(ctx.tx, tenant)
+    """Find a tenant by whatever text an address holds, or None."""
+    return store.find_tenant(ctx.tx, tenant) if policy.fits_tenant_id(tenant) else None
 
 
 def list_tenants(ctx: Context) -> list[Tenant]:
@@ -83,7 +86,7 @@ def view_tenants(ctx: Context, *, after: str = "", limit: int = TENANTS_BOUND) -
         return store.list_tenants(ctx.tx, after=after, limit=limit)
     own = ctx.actor.tenant
     if own is None or not policy.may_see_tenant(ctx.actor, own):
-        raise _refused(ctx, "identity.tenant.view", own or "")
+        raise NotPermitted("not_permitted", "You may not see tenants.")
     return [store.get_tenant(ctx.tx, own)]
 
 
@@ -91,7 +94,7 @@ def view_tenant(ctx: Context, tenant: TenantId) -> Tenant:
     """Get a tenant that the actor may see; one that may not be seen does not exist. Raises NotFound."""
     if not policy.may_see_tenant(ctx.actor, tenant):
         raise NotFound("tenant_not_found", "There is no such tenant.")
-    return store.get_tenant(ctx.tx, tenant)
+    return get_tenant(ctx, tenant)
 
 
 def add_person(ctx: Context, order: NewPerson) -> Person:
@@ -99,7 +102,7 @@ def add_person(ctx: Context, order: NewPerson) -> Person:
     if not policy.may_administer(ctx.actor, order.tenant):
         raise _refused(ctx, "identity.person.add", order.tenant or "")
     if order.tenant is not None:
-        store.get_tenant(ctx.tx, order.tenant)
+        get_tenant(ctx, order.tenant)
     order = replace(order, username=order.username.strip().lower())
     if faults := policy.person_faults(order):
         raise Invalid("person_invalid", "The person cannot be added as described.", fields=faults)
@@ -147,7 +150,7 @@ def view_person(ctx: Context, person_id: PersonId) -> Person:
 def list_people(ctx: Context, tenant: TenantId | None, *, after: str = "") -> list[Person]:
     """List people of a tenant (None: the staff) by username. Raises NotPermitted."""
     if not policy.may_administer(ctx.actor, tenant):
-        raise _refused(ctx, "identity.person.list", tenant or "")
+        raise NotPermitted("not_permitted", "You may not see the people here.")
     return store.list_people(ctx.tx, tenant, after=after)
 
 

@@ -69,7 +69,9 @@ def normalized(metadata: ClientMetadata) -> ClientMetadata:
     scopes = tuple(
         text for text in dict.fromkeys(metadata.scopes) if parse_scope(text) is not ScopeError.UNKNOWN
     )
-    return replace(metadata, name=metadata.name.strip(), grant_types=grants, origins=origins, scopes=scopes)
+    jwks = None if metadata.jwks is None else {"keys": metadata.jwks.get("keys")}
+    name = metadata.name.strip()
+    return replace(metadata, name=name, grant_types=grants, origins=origins, scopes=scopes, jwks=jwks)
 
 
 def validate_client_metadata(metadata: ClientMetadata, *, now: datetime) -> Faults:
@@ -206,6 +208,8 @@ def jwks_fault(jwks: Mapping[str, Any]) -> str:
         return "jwks_empty"
     if len(keys) > JWKS_KEYS_BOUND:
         return "jwks_too_many"
+    if not all(_is_plain(value) for key in keys for item in key.items() for value in item):
+        return "jwks_malformed"
     if any(key.get("kty") == "oct" or not _PRIVATE_MEMBERS.isdisjoint(key) for key in keys):
         return "jwks_private_material"
     kids = [key.get("kid") for key in keys]
@@ -214,6 +218,14 @@ def jwks_fault(jwks: Mapping[str, Any]) -> str:
     if len({(key["kid"], key.get("kty")) for key in keys}) < len(keys):
         return "jwks_kid_repeated"
     return "" if any(_usable(key) for key in keys) else "jwks_no_usable_key"
+
+
+def _is_plain(value: object) -> bool:
+    if isinstance(value, list):
+        return len(value) <= 20 and all(isinstance(each, str) and _is_plain(each) for each in value)
+    if isinstance(value, str):
+        return len(value) <= 10_000 and value.isascii() and value.isprintable()
+    return value is None or isinstance(value, bool | int)
 
 
 def _usable(key: Mapping[str, Any]) -> bool:

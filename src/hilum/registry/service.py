@@ -212,8 +212,7 @@ def certify(ctx: Context, order: CertifyOrder) -> Certification:
     if faults := policy.certify_faults(order, now=ctx.now):
         raise Invalid("certification_invalid", "The version cannot be certified so.", fields=faults)
     ctx.advance_epoch(Part.REGISTRY)
-    certification = making.add_certification(ctx, version.app, order)
-    return certification
+    return making.add_certification(ctx, version.app, order)
 
 
 def withdraw_certification(ctx: Context, certification_id: str) -> Certification:
@@ -259,8 +258,7 @@ def install(ctx: Context, order: InstallOrder) -> Installation:
         store.save_removed(ctx.tx, before.id, by="system:expiry", at=before.expires_at)
     scopes = tuple(dict.fromkeys(certified)) if order.scopes is None else order.scopes
     ctx.advance_epoch(Part.REGISTRY)
-    installation = making.add_installation(ctx, order, scopes, environment)
-    return installation
+    return making.add_installation(ctx, order, scopes, environment)
 
 
 def narrow_installation(ctx: Context, installation_id: str, order: NarrowOrder) -> Installation:
@@ -341,12 +339,15 @@ def resume_app(ctx: Context, app_id: AppId, reason: str) -> App:
 
 def get_client(ctx: Context, client_id: ClientId) -> Client:
     """Get a client with the digests of its secrets. Raises NotFound."""
-    return store.get_client(ctx.tx, client_id)
+    found = find_client(ctx, client_id)
+    if found is None:
+        raise NotFound("client_not_found", "There is no such client.")
+    return found
 
 
 def find_client(ctx: Context, client_id: ClientId) -> Client | None:
-    """Find a client with the digests of its secrets."""
-    return store.find_client(ctx.tx, client_id)
+    """Find a client, with the digests of its secrets, by whatever text a request holds."""
+    return store.find_client(ctx.tx, client_id) if rules.fits_id(client_id) else None
 
 
 def get_app(ctx: Context, app_id: AppId) -> App:
@@ -361,7 +362,7 @@ def get_vendor(ctx: Context, vendor_id: VendorId) -> Vendor:
 
 def client_facts(ctx: Context, client_id: ClientId) -> ClientFacts | None:
     """Give what enforcement must know of one client, or None if there is none."""
-    client = store.find_client(ctx.tx, client_id)
+    client = find_client(ctx, client_id)
     if client is None:
         return None
     app = store.get_app(ctx.tx, client.app)

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from hilum.identity.models import Person
 from hilum.identity.policy import may_administer
 from hilum.kernel.actor import Actor, ActorKind
+from hilum.kernel.errors import Invalid
 from hilum.signin.models import (
     API_TOKEN_LIFE_MAX,
     API_TOKEN_NAME_BOUND,
@@ -97,6 +98,12 @@ def password_fault(password: str) -> str:
     return "password_too_long" if len(password) > PASSWORD_MAX else ""
 
 
+def require_password(password: str) -> None:
+    """Refuse a password that cannot be set. Raises Invalid."""
+    if fault := password_fault(password):
+        raise Invalid("password_invalid", "This password cannot be taken.", fields={"password": fault})
+
+
 def may_set_password(actor: Actor, person: Person) -> bool:
     """Tell whether an actor may set somebody's password: one's own, or as their administrator."""
     return actor.id == person.id or may_administer(actor, person.tenant)
@@ -129,6 +136,12 @@ def actor_of(person: Person, roles: Iterable[str] | None = None) -> Actor:
     held = {person.role} if roles is None else {person.role} & set(roles)
     kind = ActorKind.STAFF if person.tenant is None else ActorKind.PERSON
     return Actor(kind, person.id, person.tenant, frozenset(held))
+
+
+def actor_of_session(session: Session) -> Actor:
+    """Give the actor that sits behind a session."""
+    kind = ActorKind.STAFF if session.tenant is None else ActorKind.PERSON
+    return Actor(kind, session.person, session.tenant, frozenset({session.role}))
 
 
 def token_counts(token: ApiToken, now: datetime) -> bool:

@@ -1,0 +1,302 @@
+"""Pages of signing in and out, and the API's own tokens."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+from fastapi import APIRouter, status
+from fastapi import Path as PathParameter
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+
+from hilum.identity import service as identity
+from hilum.infra.edge import Edge
+from hilum.kernel.actor import Actor
+from hilum.kernel.errors import NotFound
+from hilum.kernel.ids import PersonId, TenantId
+from hilum.signin import live, policy, service
+from hilum.signin.models import (
+    API_TOKEN_LIFE,
+    API_TOKEN_LIFE_MAX,
+    API_TOKEN_NAME_BOUND,
+    PASSWORD_MAX,
+    ApiToken,
+    NotAuthenticated,
+    Session,
+    SlowDown,
+)
+from hilum.web import cookies, forms
+from hilum.web.kit import Kit, trace_of
+from hilum.web.urls import path_of
+
+TEMPLATES = Path(__file__).parent / "templates"
+LOGIN = "login"
+
+OriginsOf = Callable[[Request, str, str], Awaitable[tuple[str, ...]]]
+"""(request, tenant, path to go on to) -> origins that the answer to the form may redirect to in the end, beside our own."""
+
+
+async def _no_origins(_request: Request, _tenant: str, _then: str) -> tuple[str, ...]:
+    return ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where somebody signs in: at a tenant, or among the staff (``tenant`` None)."""
+
+    tenant: TenantId | None
+    name: str
+
+    @property
+    def key(self) -> str:
+        return self.tenant or ""
+
+    @property
+    def purpose(self) -> str:
+        return f"signin:{self.key}"
+
+
+def pages(kit: Kit, origins_of: OriginsOf = _no_origins) -> list[Route]:
+    """Give the pages. ``origins_of`` is the flow's: whither sign-in may lead at the end, for the form-action of its page."""
+    door = _Door(kit, origins_of)
+    return [
+        Route("/t/{tenant}/signin", door.show_signin, methods=["GET"]),
+        Route("/t/{tenant}/signin", door.sign_in, methods=["POST"]),
+        Route("/t/{tenant}/signout", door.show_signout, methods=["GET"]),
+        Route("/t/{tenant}/signout", door.sign_out, methods=["POST"]),
+        Route("/signin", door.show_signin, methods=["GET"]),
+        Route("/signin", door.sign_in, methods=["POST"]),
+        Route("/signout", door.show_signout, methods=["GET"]),
+        Route("/signout", door.sign_out, methods=["POST"]),
+    ]
+
+
+class _Door:
+    def __init__(self, kit: Kit, origins_of: OriginsOf) -> None:
+        self._kit, self._origins_of = kit, origins_of
+
+    async def show_signin(self, request: Request) -> Response:
+        place = await self._place(request)
+        query = forms.read_query(request)
+        return await self._signin_page(request, place, then=query.one("then"))
+
+    async def sign_in(self, request: Request) -> Response:
+        place = await self._place(request)
+        form = await forms.read_form(request)
+        secure = self._kit.urls.is_secure(place.key)
+        secret = cookies.read(request, cookies.FORM, secure=secure)
+        origin = self._kit.urls.origin(place.key)
+        forms.check_post(request, form, secret, origin=origin, purpose=place.purpose)
+        trace = trace_of(request)
+        username, then = form.one("username"), form.one("then")
+        begin = partial(service.begin_attempt, tenant=place.tenant, username=username)
+        try:
+            attempt = await self._kit.edge.write(begin, trace=trace)
+            matched = await live.verify_password(attempt.digest, form.one("password"))
+            before = cookies.read(request, cookies.SESSION, secure=secure)
+            complete = partial(service.complete_attempt, attempt=attempt, matched=matched, replaces=before)
+            _, cookie = await self._kit.edge.write(complete, trace=trace)
+        except (NotAuthenticated, SlowDown) as refusal:
+            return await self._signin_page(request, place, then=then, username=username, refusal=refusal)
+        response = RedirectResponse(policy.safe_return(then, self._home(place)), 303)
+        cookies.put(response, cookies.SESSION, cookie, secure=secure)
+        cookies.clear(response, cookies.FORM, secure=secure)
+        return response
+
+    async def show_signout(self, request: Request) -> Response:
+        place = await self._place(request)
+        session = await self._session(request, place)
+        secret = session.csrf if session else ""
+        return self._kit.pages.render(
+            request,
+            "signin/signout.html",
+            place=place.name,
+            action=path_of(self._kit.urls.signout(place.key)),
+            signin=path_of(self._kit.urls.signin(place.key)),
+            csrf=forms.csrf_token(secret, "signout") if secret else "",
+        )
+
+    async def sign_out(self, request: Request) -> Response:
+        place = await self._place(request)
+        form = await forms.read_form(request)
+        session = await self._session(request, place)
+        secure = self._kit.urls.is_secure(place.key)
+        if session is not None:
+            origin = self._kit.urls.origin(place.key)
+            forms.check_post(request, form, session.csrf, origin=origin, purpose="signout")
+            end = partial(service.end_session, session_id=session.id)
+            await self._kit.edge.write(end, actor=policy.actor_of_session(session), trace=trace_of(request))
+        response = RedirectResponse(path_of(self._kit.urls.signout(place.key)), 303)
+        cookies.clear(response, cookies.SESSION, secure=secure)
+        return response
+
+    async def _place(self, request: Request) -> _Place:
+        tenant = request.path_params.get("tenant")
+        if tenant is None:
+            return _Place(None, "Platform staff")
+        find = partial(identity.find_tenant, tenant=TenantId(tenant))
+        found = await self._kit.edge.read(find, trace=trace_of(request))
+        if found is None or not found.active:
+            raise NotFound("tenant_not_found", "There is no such hospital here.")
+        return _Place(found.id, found.name)
+
+    async def _session(self, request: Request, place: _Place) -> Session | None:
+        cookie = cookies.read(request, cookies.SESSION, secure=self._kit.urls.is_secure(place.key))
+        return await self._kit.edge.read(partial(service.session, cookie=cookie), trace=trace_of(request))
+
+    def _home(self, place: _Place) -> str:
+        return path_of(self._kit.urls.manage(place.key)) if place.tenant else path_of(self._kit.urls.home())
+
+    async def _signin_page(
+        self,
+        request: Request,
+        place: _Place,
+        *,
+        then: str,
+        username: str = "",
+        refusal: NotAuthenticated | SlowDown | None = None,
+    ) -> Response:
+        secure = self._kit.urls.is_secure(place.key)
+        secret = cookies.read(request, cookies.FORM, secure=secure) or self._kit.ids.secret()
+        then = policy.safe_return(then, "")
+        slow = refusal if isinstance(refusal, SlowDown) else None
+        response = self._kit.pages.render(
+            request,
+            "signin/signin.html",
+            status=429 if slow else 403 if refusal else 200,
+            form_action=await self._origins_of(request, place.key, then) if then else (),
+            place=place.name,
+            lead="With the account you use at this hospital." if place.tenant else "With your staff account.",
+            action=path_of(self._kit.urls.signin(place.key)),
+            csrf=forms.csrf_token(secret, place.purpose),
+            then=then,
+            username=username[:64],
+            fault=refusal.detail if refusal else "",
+        )
+        if slow:
+            response.headers["retry-after"] = str(slow.retry_after_s)
+        cookies.put(response, cookies.FORM, secret, secure=secure)
+        return response
+
+
+def authenticator(edge: Edge) -> Callable[[Request], Awaitable[Actor]]:
+    """Give what names the actor behind an API request's bearer token; app puts it into the kit."""
+
+    async def authenticate(request: Request) -> Actor:
+        scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
+        token = bearer.strip() if scheme.lower() == "bearer" else ""
+        verb = partial(service.authenticate_api_token, bearer=token)
+        return await edge.read(verb, trace=trace_of(request))
+
+    return authenticate
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class NewToken(_Strict):
+    """Who asks, proved by the password. ``tenant`` is left out by staff."""
+
+    username: Annotated[str, Field(min_length=1, max_length=128)]
+    password: Annotated[str, Field(min_length=1, max_length=PASSWORD_MAX)]
+    tenant: Annotated[str | None, Field(max_length=32)] = None
+    name: Annotated[str, Field(max_length=API_TOKEN_NAME_BOUND)] = ""
+    expires_in_s: Annotated[int, Field(gt=0, le=int(API_TOKEN_LIFE_MAX.total_seconds()))] = int(
+        API_TOKEN_LIFE.total_seconds()
+    )
+
+
+class TokenShown(BaseModel):
+    id: str
+    name: str
+    roles: tuple[str, ...]
+    created_at: datetime
+    expires_at: datetime
+
+    @classmethod
+    def of(cls, token: ApiToken) -> "TokenShown":
+        return cls(
+            id=token.id,
+            name=token.name,
+            roles=token.roles,
+            created_at=token.created_at,
+            expires_at=token.expires_at,
+        )
+
+
+class TokenMade(TokenShown):
+    token: str
+    """The secret, shown here only."""
+
+
+class NewPassword(_Strict):
+    password: Annotated[str, Field(max_length=PASSWORD_MAX)]
+
+
+Id = Annotated[str, PathParameter(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+
+
+def api(kit: Kit) -> APIRouter:
+    """Give the API routes of tokens, passwords and sessions."""
+    router = APIRouter(prefix="/api/v1", tags=["signin"])
+
+    @router.post(
+        "/tokens", status_code=status.HTTP_201_CREATED, openapi_extra={"x-audience": "anyone with a password"}
+    )
+    async def create_token(request: Request, body: NewToken) -> TokenMade:
+        """Make an API token with one's password."""
+        trace = trace_of(request)
+        tenant = None if body.tenant is None else TenantId(body.tenant)
+        begin = partial(service.begin_attempt, tenant=tenant, username=body.username)
+        attempt = await kit.edge.write(begin, trace=trace)
+        matched = await live.verify_password(attempt.digest, body.password)
+        complete = partial(
+            service.complete_attempt_with_token,
+            attempt=attempt,
+            matched=matched,
+            life=timedelta(seconds=body.expires_in_s),
+            name=body.name,
+        )
+        token, secret = await kit.edge.write(complete, trace=trace)
+        return TokenMade(**TokenShown.of(token).model_dump(), token=secret)
+
+    @router.get("/tokens", openapi_extra={"x-audience": "oneself"})
+    async def list_tokens(request: Request) -> list[TokenShown]:
+        """List one's own tokens in force."""
+        actor = await kit.authenticate(request)
+        verb = partial(service.list_api_tokens, person_id=PersonId(actor.id))
+        found = await kit.edge.read(verb, actor=actor, trace=trace_of(request))
+        return [TokenShown.of(token) for token in found]
+
+    @router.delete("/tokens/{token}", status_code=204, openapi_extra={"x-audience": "oneself, administrator"})
+    async def revoke_token(request: Request, token: Id) -> None:
+        """Revoke a token of one's own, or of somebody one administers."""
+        actor = await kit.authenticate(request)
+        verb = partial(service.revoke_api_token, token_id=token)
+        await kit.edge.write(verb, actor=actor, trace=trace_of(request))
+
+    @router.put(
+        "/people/{person}/password", status_code=204, openapi_extra={"x-audience": "oneself, administrator"}
+    )
+    async def set_password(request: Request, person: Id, body: NewPassword) -> None:
+        """Set somebody's password; their sessions and API tokens end."""
+        actor = await kit.authenticate(request)
+        policy.require_password(body.password)
+        digest = await live.hash_password(body.password, kit.ids)
+        verb = partial(service.set_password, person_id=PersonId(person), digest=digest)
+        await kit.edge.write(verb, actor=actor, trace=trace_of(request))
+
+    @router.delete("/people/{person}/sessions", openapi_extra={"x-audience": "oneself, administrator"})
+    async def end_sessions(request: Request, person: Id) -> dict[str, int]:
+        """End every session of somebody."""
+        actor = await kit.authenticate(request)
+        verb = partial(service.end_sessions_of, person_id=PersonId(person))
+        return {"ended": await kit.edge.write(verb, actor=actor, trace=trace_of(request))}
+
+    return router
