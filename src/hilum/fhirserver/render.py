@@ -110,12 +110,13 @@ def search_bundle(plan: SearchPlan, page: Page, base_url: str) -> bytes:
 
 
 def history_bundle(
-    versions: Sequence[Version], address: str, base_url: str, *, next_page: int | None, pretty: bool
+    versions: Sequence[Version], plan: SearchPlan, base_url: str, *, next_page: int | None
 ) -> bytes:
     """Write versions, newest first, each with the request that made it. Source: FHIR R4 http.html#history."""
-    links = [("self", address)]
+    address = f"{base_url}/{versions[0].type}/{versions[0].id}/_history"
+    links = [("self", _link(address, plan.echo))]
     if next_page is not None:
-        links.append(("next", _link(address, ((PAGE, render_page(next_page)),))))
+        links.append(("next", _link(address, (*plan.echo, (PAGE, render_page(next_page))))))
     entries = []
     for version in versions:
         where = f"{version.type}/{version.id}"
@@ -131,7 +132,7 @@ def history_bundle(
         resource = b"" if version.deleted else b',"resource":' + version.body
         full_url = orjson.dumps(f"{base_url}/{where}")
         entries.append(b'{"fullUrl":' + full_url + resource + b"," + orjson.dumps(tail)[1:])
-    return _bundle("history", None, links, entries, pretty=pretty)
+    return _bundle("history", None, links, entries, pretty=plan.pretty)
 
 
 def _link(address: str, pairs: Sequence[tuple[str, str]]) -> str:

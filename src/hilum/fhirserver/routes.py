@@ -17,6 +17,7 @@ from hilum.fhirserver.models import (
     THREADS,
     FhirServerSettings,
     Issue,
+    Precondition,
     Problem,
     Refused,
     Shape,
@@ -104,7 +105,8 @@ class FhirServer:
     async def answer(self, request: Request) -> Response:
         """Answer a request without ASGI. Never raises for input."""
         parts = request.path.split("/")
-        if len(parts) == 3 and not parts[0] and request.method in {"GET", "HEAD"} and not request.query:
+        inline = len(parts) == 3 and not request.query and not parts[2].startswith(("$", "_"))
+        if inline and not parts[0] and request.method in {"GET", "HEAD"}:
             return self._guarded(self._read, request, parts[1:])
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._pool, self._guarded, self._route, request, parts[1:])
@@ -190,27 +192,11 @@ class FhirServer:
         return _json(200, render.shaped(version.body, shape, pretty=pretty), headers)
 
     def _history(self, request: Request, parts: list[str]) -> Response:
-        results = _results(request, _HISTORY_PARAMETERS)
-        pairs = [(name, value) for name, values in results.items() for value in values]
-        plan = (
-            search.plan_search(parts[0], pairs, search.Ground(self.settings.base_url, self.service.types, 0))
-            if parts[0] in self.service.types
-            else None
-        )
-        count = max(plan.count, 1) if plan else 1
-        versions = self.service.list_versions(
-            parts[0], parts[1], before=plan.after if plan else 0, limit=count + 1
-        )
-        more = len(versions) > count
-        address = f"{self.settings.base_url}/{parts[0]}/{parts[1]}/_history"
-        body = render.history_bundle(
-            versions[:count],
-            address,
-            self.settings.base_url,
-            next_page=versions[count - 1].number if more else None,
-            pretty=bool(plan and plan.pretty),
-        )
-        return _json(200, body)
+        plan = self.service.plan_history(parts[0], _pairs(request, _HISTORY_PARAMETERS))
+        versions = self.service.list_versions(parts[0], parts[1], before=plan.after, limit=plan.count + 1)
+        shown = versions[: plan.count]
+        next_page = shown[-1].number if len(versions) > plan.count else None
+        return _json(200, render.history_bundle(shown, plan, self.settings.base_url, next_page=next_page))
 
     def _search(self, request: Request, parts: list[str]) -> Response:
         pairs = search.parse_query(request.query)
@@ -301,16 +287,22 @@ def _no_patch() -> Response:
     raise Refused(Problem.NOT_IMPLEMENTED, "PATCH is not supported; read, change and PUT with If-Match.")
 
 
-def _results(request: Request, known: frozenset[str]) -> dict[str, list[str]]:
-    results: dict[str, list[str]] = {}
-    for name, value in search.parse_query(request.query):
+def _pairs(request: Request, known: frozenset[str]) -> list[tuple[str, str]]:
+    pairs = search.parse_query(request.query)
+    for name, _ in pairs:
         if name not in known:
             raise Refused(Problem.UNKNOWN_PARAMETER, f"Unknown parameter '{name[:64]}' for this interaction.")
+    return pairs
+
+
+def _results(request: Request, known: frozenset[str]) -> dict[str, list[str]]:
+    results: dict[str, list[str]] = {}
+    for name, value in _pairs(request, known):
         results.setdefault(name, []).append(value)
     return results
 
 
-def _precondition(request: Request) -> Any:
+def _precondition(request: Request) -> Precondition:
     return policy.parse_precondition(request.header(b"if-match"), request.header(b"if-none-match"))
 
 

@@ -1,7 +1,7 @@
 """The interactions: read, vread, history, create, update, delete, search, and loading in bulk."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
@@ -48,7 +48,12 @@ class FhirService:
         self.types = settings.resource_types & resource_types() or resource_types()
         self._clock = clock
         self._ids = ids
-        self._store = Store(settings.path, busy_timeout_s=settings.busy_timeout_s)
+        self._store = Store(
+            settings.path,
+            busy_timeout_s=settings.busy_timeout_s,
+            bound_s=settings.search_bound_s,
+            monotonic=clock.monotonic,
+        )
         self._indexer = Indexer(self._store.numbers, settings.base_url)
 
     def close(self) -> None:
@@ -63,6 +68,12 @@ class FhirService:
         """Give one version. Source: FHIR R4 http.html#vread."""
         self._check_type(resource_type)
         return policy.present(self._store.find_version(resource_type, resource_id, number))
+
+    def plan_history(self, resource_type: str, pairs: Pairs) -> SearchPlan:
+        """Read the page and its size; at least one version is shown."""
+        self._check_type(resource_type)
+        plan = self._plan(resource_type, pairs)
+        return replace(plan, count=max(plan.count, 1))
 
     def list_versions(
         self, resource_type: str, resource_id: str, *, before: int, limit: int
@@ -125,8 +136,7 @@ class FhirService:
         """Answer a search. Source: FHIR R4 search.html."""
         self._check_type(resource_type)
         plan = self._plan(resource_type, pairs)
-        bound_s = self.settings.search_bound_s
-        return plan, self._store.search(plan, bound_s=bound_s, monotonic=self._clock.monotonic)
+        return plan, self._store.search(plan)
 
     def load(self, resources: Iterable[bytes | dict[str, Any]]) -> int:
         """Store many resources under their own ids, a transaction a batch; give their number.

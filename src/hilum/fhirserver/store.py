@@ -15,6 +15,7 @@ from hilum.fhirserver.models import IndexRows, Page, Problem, Refused, SearchPla
 SCHEMA_VERSION = 1
 CACHE_KIB = 65_536
 MAPPED_BYTES = 2**31
+OPERATIONS_BETWEEN_LOOKS = 200_000
 _SCHEMA = """
 CREATE TABLE parameter (number INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE);
 CREATE TABLE resource (
@@ -133,9 +134,13 @@ class Tx:
 class Store:
     """One file. Each thread has its own connection; readers never wait for the writer (WAL)."""
 
-    def __init__(self, path: Path, *, busy_timeout_s: float) -> None:
+    def __init__(
+        self, path: Path, *, busy_timeout_s: float, bound_s: float, monotonic: Callable[[], float]
+    ) -> None:
         self._path = path
         self._busy_timeout_s = busy_timeout_s
+        self._bound_s = bound_s
+        self._monotonic = monotonic
         self._local = threading.local()
         self._lock = threading.Lock()
         self._connections: list[sqlite3.Connection] = []
@@ -179,33 +184,33 @@ class Store:
         )
         return [_version(resource_type, resource_id, row) for row in rows]
 
-    def search(self, plan: SearchPlan, *, bound_s: float, monotonic: Callable[[], float]) -> Page:
+    def search(self, plan: SearchPlan) -> Page:
         """Answer a search from one state of the file. Raises Refused if it takes longer than its bound."""
-        connection, deadline = self.connection(), monotonic() + bound_s
-        connection.set_progress_handler(lambda: int(monotonic() > deadline), 200_000)
-        try:
-            connection.execute("BEGIN")
+        with self._transaction("BEGIN") as connection:
             return search_store.find_page(connection, plan, self.numbers)
-        except sqlite3.OperationalError as error:
-            raise _refusal(error) from None
-        finally:
-            connection.set_progress_handler(None, 0)
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
 
     @contextmanager
     def write(self) -> Iterator[Tx]:
         """Open the one write transaction; it commits unless something is raised."""
-        connection = self.connection()
-        try:
-            connection.execute("BEGIN IMMEDIATE")
+        with self._transaction("BEGIN IMMEDIATE") as connection:
             tx = Tx(connection, self.numbers)
             yield tx
             tx.flush()
+
+    @contextmanager
+    def _transaction(self, begin: str) -> Iterator[sqlite3.Connection]:
+        connection, deadline = self.connection(), self._monotonic() + self._bound_s
+        try:
+            connection.execute(begin)
+            connection.set_progress_handler(
+                lambda: int(self._monotonic() > deadline), OPERATIONS_BETWEEN_LOOKS
+            )
+            yield connection
             connection.execute("COMMIT")
         except sqlite3.OperationalError as error:
             raise _refusal(error) from None
         finally:
+            connection.set_progress_handler(None, 0)
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
 
@@ -258,10 +263,13 @@ class Store:
 
 
 def _find(connection: sqlite3.Connection, resource_type: str, resource_id: str) -> Version | None:
-    row = connection.execute(
-        "SELECT version, updated, deleted, body FROM resource WHERE type = ? AND id = ?",
-        (resource_type, resource_id),
-    ).fetchone()
+    try:
+        row = connection.execute(
+            "SELECT version, updated, deleted, body FROM resource WHERE type = ? AND id = ?",
+            (resource_type, resource_id),
+        ).fetchone()
+    except sqlite3.OperationalError as error:
+        raise _refusal(error) from None
     return row and _version(resource_type, resource_id, row)
 
 

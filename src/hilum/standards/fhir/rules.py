@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, NamedTuple
 
+from hilum.standards.fhir.dates import parse_range
 from hilum.standards.fhir.definitions import Element, ElementType, elements, resource_types, value_set
 
 _LITERAL = re.compile(r"(?:^|/)([A-Z][A-Za-z]+)/[A-Za-z0-9\-.]{1,64}(?:/_history/[A-Za-z0-9\-.]{1,64})?$")
@@ -25,6 +26,7 @@ class _Node:
     binding: str = ""
     targets: frozenset[str] = frozenset()
     inside: str = ""
+    is_date: bool = False
 
 
 @cache
@@ -43,7 +45,7 @@ def _node(element: Element, kind: ElementType) -> _Node:
         return _Node(frozenset().union(*expansion.values()), element.binding, inside=inside)
     if kind.name == "Reference":
         return _Node(targets=frozenset(kind.targets), inside=inside)
-    return _Node(inside=inside)
+    return _Node(inside=inside, is_date=kind.name in {"date", "dateTime", "instant"})
 
 
 _Path = tuple[Any, ...]
@@ -73,6 +75,8 @@ def _walk(value: dict[str, Any], type_name: str, path: _Path, found: list[Break]
 def _judge(value: Any, node: _Node, path: _Path, found: list[Break]) -> None:
     if node.codes and not _is_bound(value, node):
         found.append(Break(f"The code is not in the required value set {node.binding}.", _written(path)))
+    if node.is_date and isinstance(value, str) and parse_range(value) is None:
+        found.append(Break("There is no such day or time.", _written(path)))
     if type(value) is not dict:
         return
     if node.targets and not _may_target(value, node.targets):
