@@ -89,10 +89,9 @@ class Chart:
         }
         if visit is not None:
             content["encounter"] = visit.ref
-        content |= {
-            "effectiveDateTime": when.isoformat(),
-            "performer": [(visit.by if visit else self.site.primary).ref],
-        }
+        if "effectivePeriod" not in (more or {}):
+            content["effectiveDateTime"] = when.isoformat()
+        content["performer"] = [(visit.by if visit else self.site.primary).ref]
         return self.write("Observation", content | value | (more or {}), profile=profile, labels=labels)
 
     def reason(self, course: Course) -> list[Reference]:

@@ -1,5 +1,6 @@
 """What was prescribed and handed over, given against what, and what the patient cannot have."""
 
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -74,28 +75,18 @@ def _treat(chart: Chart, course: Course, key: str, number: int) -> None:
         )
 
 
+@dataclass(frozen=True, slots=True)
 class Order:
-    """A prescription about to be written: drug, day, the visit it was written at, status, reason and labels."""
+    """A prescription about to be written."""
 
-    __slots__ = ("day", "key", "labels", "reason", "status", "visit")
-
-    def __init__(
-        self,
-        key: str,
-        day: date,
-        visit: Visit | None,
-        status: str,
-        reason: dict[str, Any],
-        labels: Labels = (),
-    ) -> None:
-        self.key, self.day, self.visit, self.status, self.reason, self.labels = (
-            key,
-            day,
-            visit,
-            status,
-            reason,
-            labels,
-        )
+    key: str
+    """Of ``codes.DRUGS``."""
+    day: date
+    visit: Visit | None
+    """None for a renewal that needed no visit."""
+    status: str
+    reason: dict[str, Any]
+    labels: Labels = ()
 
 
 def _short_course(chart: Chart, visit: Visit) -> None:

@@ -100,7 +100,7 @@ def _words(chart: Chart, visit: Visit, key: str) -> str:
 
 
 def write_note(
-    chart: Chart, visit: Visit, key: str, when: datetime, url: str = "", labels: Labels = ()
+    chart: Chart, visit: Visit, key: str, when: datetime, *, url: str = "", labels: Labels = ()
 ) -> Reference:
     """Write a document; without ``url`` its text travels inside it."""
     code, words = NOTES[key]

@@ -86,6 +86,7 @@ def _fact(
     code: tuple[str, str],
     value: dict[str, Any],
     profile: str,
+    *,
     more: dict[str, Any] | None = None,
 ) -> None:
     chart.observe(loinc(*code), visit.start + timedelta(minutes=8), {"valueCodeableConcept": value},
@@ -96,10 +97,9 @@ def _work(chart: Chart, visit: Visit, work: tuple[str, str, str, str]) -> None:
     """Source: US Core 6.1.0 us-core-observation-occupation: an effective period, not a moment."""
     code, title, industry, industry_title = work
     began = visit.day - timedelta(days=chart.rng.randint(90, 300))
-    number = len(chart.resources)
     _fact(
         chart, visit, ("11341-5", "History of Occupation"), concept(HL7 + "PHOccupationCDCCensus2010", code, title), "us-core-observation-occupation",
-        {
+        more={
             "effectivePeriod": {"start": began.isoformat()},
             "component": [{
                 "code": loinc("86188-0", "History of Occupation industry"),
@@ -107,7 +107,6 @@ def _work(chart: Chart, visit: Visit, work: tuple[str, str, str, str]) -> None:
             }],
         },
     )  # fmt: skip
-    del chart.resources[number]["effectiveDateTime"]
 
 
 def _childbearing(chart: Chart, visit: Visit) -> None:
