@@ -111,8 +111,8 @@ def to_microseconds(moment: datetime) -> int:
 
 def render_instant(microseconds: int) -> str:
     """Write a moment as a FHIR instant in milliseconds, in UTC."""
-    moment = _EPOCH + timedelta(microseconds=microseconds)
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+    moment = _EPOCH.replace(tzinfo=None) + timedelta(microseconds=microseconds)
+    return moment.isoformat(timespec="milliseconds") + "Z"
 
 
 def matches(prefix: str, asked: Range, target: Range, *, now: int = 0) -> bool:

@@ -70,13 +70,13 @@ US_CORE: tuple[SearchParameter, ...] = (
     ),
     SearchParameter("Goal", "description", Kind.TOKEN, "Goal.description"),
     SearchParameter(
-        "Patient", "race", Kind.TOKEN, f"Patient.extension('{_CORE}us-core-race').extension.value.as(Coding)"
+        "Patient", "race", Kind.TOKEN, f"Patient.extension('{_CORE}us-core-race').extension.value.ofType(Coding)"
     ),
     SearchParameter(
         "Patient",
         "ethnicity",
         Kind.TOKEN,
-        f"Patient.extension('{_CORE}us-core-ethnicity').extension.value.as(Coding)",
+        f"Patient.extension('{_CORE}us-core-ethnicity').extension.value.ofType(Coding)",
     ),
     SearchParameter(
         "Patient",

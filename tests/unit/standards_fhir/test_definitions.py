@@ -1,0 +1,88 @@
+"""The derived tables. Source: hl7.fhir.r4.core 4.0.1."""
+
+import pytest
+
+from hilum.standards.fhir.definitions import (
+    elements,
+    json_keys,
+    mandatory_elements,
+    patient_compartment,
+    resource_types,
+    summary_elements,
+    value_set,
+)
+from hilum.standards.fhir.searchparams import Kind, parameters_of
+
+
+def test_every_concrete_type_can_be_stored_but_parameters() -> None:
+    assert len(resource_types()) == 145
+    assert {"Patient", "Observation", "Bundle", "Binary"} <= resource_types()
+    assert not {"Parameters", "Resource", "DomainResource"} & resource_types()
+
+
+def test_a_choice_has_one_key_a_type() -> None:
+    keys = {t.key for t in elements("Observation")["value"].types}
+
+    assert {"valueQuantity", "valueCodeableConcept", "valueDateTime", "valueString"} <= keys
+    assert json_keys("Observation")["valueQuantity"].name == "value"
+    assert "value[x]" not in elements("Observation")
+
+
+def test_a_reference_knows_its_targets() -> None:
+    (kind,) = elements("Observation")["subject"].types
+
+    assert set(kind.targets) == {"Patient", "Group", "Device", "Location"}
+    assert elements("Observation")["focus"].types[0].targets == ()
+
+
+def test_required_bindings_are_expanded() -> None:
+    assert elements("Patient")["gender"].binding == "administrative-gender"
+    codes = value_set("administrative-gender")["http://hl7.org/fhir/administrative-gender"]
+    assert codes == {"male", "female", "other", "unknown"}
+
+
+def test_mandatory_and_summary_elements_are_marked() -> None:
+    assert {"status", "code"} <= mandatory_elements("Observation")
+    assert "valueQuantity" in summary_elements("Observation")
+    assert "note" not in summary_elements("Observation")
+
+
+def test_the_patient_compartment_says_how_a_type_belongs() -> None:
+    assert len(patient_compartment()) == 66
+    assert patient_compartment()["AllergyIntolerance"] == ("patient", "recorder", "asserter")
+    assert "Practitioner" not in patient_compartment()
+
+
+def test_an_unknown_type_has_nothing() -> None:
+    assert not elements("Nonsense")
+    assert not json_keys("Nonsense")
+
+
+@pytest.mark.parametrize("code", ["_text", "_content", "_filter", "_query", "phonetic", "age", "near"])
+def test_what_an_index_cannot_answer_is_not_offered(code: str) -> None:
+    assert code not in parameters_of("Patient")
+    assert code not in parameters_of("Location")
+
+
+def test_parameters_know_kind_and_targets() -> None:
+    patient = parameters_of("Observation")["patient"]
+
+    assert patient.kind is Kind.REFERENCE
+    assert "Patient" in patient.targets
+    assert parameters_of("Patient")["_id"].kind is Kind.TOKEN
+    assert parameters_of("Provenance")["target"].targets
+
+
+@pytest.mark.parametrize(
+    ("resource_type", "code"),
+    [
+        ("Condition", "asserted-date"),
+        ("CareTeam", "role"),
+        ("Encounter", "discharge-disposition"),
+        ("Goal", "description"),
+        ("Patient", "race"),
+    ],
+)
+def test_what_us_core_adds_is_offered(resource_type: str, code: str) -> None:
+    """US Core 6.1.0."""
+    assert code in parameters_of(resource_type)

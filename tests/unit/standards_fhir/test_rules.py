@@ -1,0 +1,44 @@
+"""What fhirkit does not look at. Source: FHIR R4 terminologies.html#required, references.html."""
+
+import pytest
+
+from hilum.standards.fhir.rules import rule_issues
+
+NAME_USE = "http://hl7.org/fhir/name-use"
+
+
+@pytest.mark.parametrize(
+    "resource",
+    [
+        {"resourceType": "Patient", "gender": "female", "birthDate": "1990"},
+        {"resourceType": "Patient", "generalPractitioner": [{"reference": "Organization/1"}]},
+        {"resourceType": "Patient", "generalPractitioner": [{"reference": "#p"}, {"display": "Dr Who"}]},
+        {"resourceType": "Patient", "generalPractitioner": [{"reference": "urn:uuid:0"}]},
+        {"resourceType": "Condition", "clinicalStatus": {"text": "active, I think"}},
+        {"resourceType": "Observation", "focus": [{"reference": "Anything/1"}, {"reference": "Patient/1"}]},
+    ],
+)
+def test_what_keeps_the_rules_passes(resource: dict[str, object]) -> None:
+    assert rule_issues(resource) == []
+
+
+@pytest.mark.parametrize(
+    ("resource", "where"),
+    [
+        ({"resourceType": "Patient", "gender": "femal"}, "Patient.gender"),
+        ({"resourceType": "Patient", "birthDate": "2026-02-30"}, "Patient.birthDate"),
+        ({"resourceType": "Patient", "name": [{"use": "usual"}, {"use": "nick"}]}, "Patient.name[1].use"),
+        ({"resourceType": "Patient", "contact": [{"gender": "X"}]}, "Patient.contact[0].gender"),
+        ({"resourceType": "Patient", "generalPractitioner": [{"reference": "Patient/1"}]}, "Patient.generalPractitioner[0]"),
+        ({"resourceType": "Observation", "subject": {"reference": "http://other/fhir/Practitioner/1"}}, "Observation.subject"),
+        ({"resourceType": "Observation", "subject": {"reference": "Practitioner/1/_history/2"}}, "Observation.subject"),
+        ({"resourceType": "Observation", "component": [{}, {"valueQuantity": {"comparator": "~"}}]}, "Observation.component[1].valueQuantity.comparator"),
+        ({"resourceType": "Patient", "contained": [{"resourceType": "Patient", "gender": "?"}]}, "Patient.contained[0].gender"),
+        ({"resourceType": "Patient", "extension": [{"valuePeriod": {"start": "2026-02-30"}}]}, "Patient.extension[0].valuePeriod.start"),
+        ({"resourceType": "Condition", "clinicalStatus": {"coding": [{"system": "http://elsewhere", "code": "active"}]}}, "Condition.clinicalStatus"),
+        ({"resourceType": "Condition", "clinicalStatus": {"coding": [{"code": "active"}]}}, "Condition.clinicalStatus"),
+        ({"resourceType": "Bundle", "entry": [{"resource": {"resourceType": "Patient", "gender": "?"}}]}, "Bundle.entry[0].resource.gender"),
+    ],
+)  # fmt: skip
+def test_what_breaks_a_rule_is_named_with_its_place(resource: dict[str, object], where: str) -> None:
+    assert [found.expression for found in rule_issues(resource)] == [where]
