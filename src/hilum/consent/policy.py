@@ -1,9 +1,9 @@
-"""When somebody must be asked, what the page says, and what their ticks mean. Pure."""
+"""What a consent page says and offers, and what the ticks on it mean. Pure."""
 
 from collections.abc import Iterable
 from datetime import datetime
 
-from hilum.consent.models import Authorization, Basis, Choice, PlainPermission
+from hilum.consent.models import Authorization, Choice, PlainPermission
 from hilum.consent.words import CATEGORIES, SPECIAL, TYPES
 from hilum.standards.fhir.visibility import VISIBILITY, Belonging
 from hilum.standards.smart.scopes import (
@@ -19,8 +19,6 @@ from hilum.standards.smart.scopes import (
     Scope,
     ScopeError,
     SpecialScope,
-    covers,
-    known,
     letters_of,
     parse_scope,
 )
@@ -37,44 +35,6 @@ _REACH = {
 def stands(authorization: Authorization, now: datetime) -> bool:
     """Tell whether the agreement counts."""
     return authorization.revoked_at is None and now < authorization.expires_at
-
-
-def missing_scopes(asked: Iterable[Scope], standing: Iterable[Scope]) -> tuple[Scope, ...]:
-    """List what is asked beyond what was agreed, letter by letter."""
-    agreed = tuple(standing)
-    return tuple(scope for scope in asked if not _agreed(scope, agreed))
-
-
-def _agreed(scope: Scope, agreed: tuple[Scope, ...]) -> bool:
-    if isinstance(scope, SpecialScope):
-        return scope in agreed
-    singles = (
-        ClinicalScope(scope.prefix, scope.type, 1 << n, scope.constraints)
-        for n in range(5)
-        if scope.letters >> n & 1
-    )
-    return all(any(covers(wider, single) for wider in agreed) for single in singles)
-
-
-def needs_page(
-    asked: Iterable[str],
-    standing: Authorization | None,
-    *,
-    version: str,
-    proves_client: bool,
-    prompted: bool,
-    now: datetime,
-) -> bool:
-    """Tell whether the person must see a page: for more than was agreed, a new version, or a client that cannot prove itself.
-
-    ``proves_client``: the redirect URI shows who the client is; one on loopback or a private scheme is never silently granted
-    again. Source: RFC 9700 section 4.16, security decision 14, C90.
-    """
-    if standing is None or not stands(standing, now) or prompted or standing.version != version:
-        return True
-    if not proves_client and standing.basis is Basis.PERSON:
-        return True
-    return bool(missing_scopes(known(asked), known(standing.scopes)))
 
 
 def plain_words(scope: str | Scope) -> PlainPermission:

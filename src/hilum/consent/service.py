@@ -113,6 +113,11 @@ def find_standing(
     return next((each for each in found if patient is None or each.patient == patient), None)
 
 
+def find_authorization(ctx: Context, authorization: AuthorizationId) -> Authorization | None:
+    """Read an authorization in whatever state; None if there is none. ``policy.stands`` says whether it counts."""
+    return store.find(ctx.tx, authorization)
+
+
 def get_authorization(ctx: Context, authorization: AuthorizationId) -> Authorization:
     """Read an authorization in whatever state; NotFound if there is none."""
     return store.get(ctx.tx, authorization)

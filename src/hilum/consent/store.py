@@ -40,11 +40,16 @@ def add(tx: Connection, made: Authorization) -> None:
     tx.execute(authorization.insert().values(row | {"basis": made.basis.value, "scopes": list(made.scopes)}))
 
 
-def get(tx: Connection, authorization_id: AuthorizationId) -> Authorization:
+def find(tx: Connection, authorization_id: AuthorizationId) -> Authorization | None:
     row = tx.execute(select(authorization).where(authorization.c.id == authorization_id)).mappings().first()
-    if row is None:
+    return None if row is None else _authorization(row)
+
+
+def get(tx: Connection, authorization_id: AuthorizationId) -> Authorization:
+    found = find(tx, authorization_id)
+    if found is None:
         raise NotFound("authorization_unknown", "This authorization is not known.")
-    return _authorization(row)
+    return found
 
 
 def standing(

@@ -54,8 +54,8 @@ def mint(
     """Issue an access token and, unless ``offline`` is None, a refresh token: True outlives the session, False ends with it.
 
     ``code_family`` is the code's or the redeemed refresh token's; it begins with its first token. A person's tokens always belong
-    to a family. Life is cut to the most that C47 allows. ``access_scopes``: what the access token carries when a refresh asked for
-    fewer; the refresh token keeps the grant's (RFC 6749 section 6). Raises NotPermitted("invalid_grant") in a revoked family.
+    to a family. Life is cut to the most that C47 allows. ``access_scopes``: what the access token carries when a
+    refresh asked for fewer; the refresh token keeps the grant's (RFC 6749 section 6). Raises NotPermitted("invalid_grant") in a revoked family.
     """
     family = code_family or FamilyId("")
     if not family and (grant.person or offline is not None):
