@@ -1,7 +1,7 @@
 """Launch contexts: what an EHR session was looking at when it opened an app."""
 
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from hilum.kernel.ids import ClientId, LaunchId, PersonId, TenantId
@@ -11,6 +11,18 @@ OPEN_URL_LIFE = timedelta(seconds=60)
 NEGATIVE_WINDOW = timedelta(minutes=65)
 FHIR_CONTEXT_BOUND = 20
 INTENT_BOUND = 100
+USERNAME_BOUND = 200
+RUN_BOUND = 64
+LAUNCHES_KEPT = timedelta(days=60)
+"""How long a launch that ended or was never taken is remembered; tokens live with those that go on."""
+ACTIVITY_ROWS_BOUND = 200
+ACTIVITY_COUNT_BOUND = 10_000_000
+FACILITY_BOUND = 64
+PURGE_BATCH = 1_000
+BODY_BOUND = 64 * 1024
+EHR_ROLE = "ehr"
+"""The role of an actor that holds ``hilum/launch`` at its tenant."""
+LAUNCH_SCOPE = "hilum/launch"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,3 +83,13 @@ class LaunchFacts:
 
     moved: frozenset[LaunchId] = field(default_factory=frozenset)
     ended: frozenset[LaunchId] = field(default_factory=frozenset)
+
+
+@dataclass(frozen=True, slots=True)
+class Activity:
+    """How many people of a role were active in the EHR at a facility on a day: the denominator of adoption figures."""
+
+    day: date
+    role: str
+    facility: str
+    count: int

@@ -1,0 +1,118 @@
+"""What an EHR may ask for when it opens a launch. Pure."""
+
+import re
+from collections.abc import Iterable
+from datetime import date, timedelta
+
+from hilum.identity.models import Person
+from hilum.identity.policy import patients_openable
+from hilum.kernel.actor import Actor, ActorKind
+from hilum.launches.models import (
+    ACTIVITY_COUNT_BOUND,
+    ACTIVITY_ROWS_BOUND,
+    EHR_ROLE,
+    FACILITY_BOUND,
+    FHIR_CONTEXT_BOUND,
+    INTENT_BOUND,
+    RUN_BOUND,
+    USERNAME_BOUND,
+    Activity,
+    LaunchOrder,
+)
+from hilum.standards.smart.launch import fhir_context_fault
+
+_FHIR_ID = re.compile(r"[A-Za-z0-9.-]{1,64}")
+_WORD = re.compile(r"[A-Za-z0-9._-]+")
+_SECRET = re.compile(r"[A-Za-z0-9_-]{43}")
+
+
+def is_ehr(actor: Actor) -> bool:
+    """Tell whether the actor is an EHR at its own tenant."""
+    return actor.kind is ActorKind.CLIENT and actor.tenant is not None and EHR_ROLE in actor.roles
+
+
+def looks_like_secret(text: str) -> bool:
+    """Tell whether a handle or open token could have been made here."""
+    return _SECRET.fullmatch(text) is not None
+
+
+def order_faults(order: LaunchOrder) -> dict[str, str]:
+    """Name what is wrong with an order, field by field."""
+    faults = {
+        name: fault
+        for name, fault in (
+            ("client_id", "" if order.client else "is missing"),
+            ("person", _username_fault(order.person)),
+            ("patient", id_fault(order.patient)),
+            ("encounter", id_fault(order.encounter)),
+            ("intent", _text_fault(order.intent, INTENT_BOUND)),
+            ("placement", _word_fault(order.placement, INTENT_BOUND)),
+            ("run", _word_fault(order.run, RUN_BOUND)),
+        )
+        if fault
+    }
+    if order.encounter and not order.patient:
+        faults["encounter"] = "needs a patient"
+    if len(order.fhir_context) > FHIR_CONTEXT_BOUND:
+        faults["fhirContext"] = f"has more than {FHIR_CONTEXT_BOUND} entries"
+        return faults
+    for n, entry in enumerate(order.fhir_context):
+        if fault := fhir_context_fault(entry):
+            faults[f"fhirContext.{n}"] = fault
+    return faults
+
+
+def chart_fault(person: Person, patient: str) -> str:
+    """Say why the person may not have this chart open; empty when they may."""
+    openable = patients_openable(person)
+    if not patient or openable is None or patient in openable:
+        return ""
+    return "is not a chart that this person may open"
+
+
+def id_fault(text: str) -> str:
+    """Say why a text is not a FHIR id; empty when it is one, or empty itself.
+
+    Source: FHIR R4 datatypes.html#id
+    """
+    return "" if not text or _FHIR_ID.fullmatch(text) else "is not a FHIR id"
+
+
+def _username_fault(text: str) -> str:
+    if not text:
+        return "is missing"
+    return "" if len(text) <= USERNAME_BOUND and text.isprintable() else "is not a username"
+
+
+def _text_fault(text: str, bound: int) -> str:
+    if len(text) > bound:
+        return f"is longer than {bound} characters"
+    return "" if text.isprintable() else "holds characters that cannot be shown"
+
+
+def _word_fault(text: str, bound: int) -> str:
+    if not text:
+        return ""
+    return _text_fault(text, bound) or ("" if _WORD.fullmatch(text) else "is not one word")
+
+
+def activity_faults(rows: Iterable[Activity], *, today: date) -> dict[str, str]:
+    """Name what is wrong with reported counts. A day may be reported again: the last report counts."""
+    faults: dict[str, str] = {}
+    listed = list(rows)
+    if not listed:
+        return {"counts": "is empty"}
+    if len(listed) > ACTIVITY_ROWS_BOUND:
+        return {"counts": f"has more than {ACTIVITY_ROWS_BOUND} rows"}
+    if len({(row.day, row.role, row.facility) for row in listed}) != len(listed):
+        faults["counts"] = "names a role and facility twice"
+    for n, row in enumerate(listed):
+        if not _WORD.fullmatch(row.role) or len(row.role) > FACILITY_BOUND:
+            faults[f"counts.{n}.role"] = "is not one word"
+        if row.facility and (not row.facility.isprintable() or len(row.facility) > FACILITY_BOUND):
+            faults[f"counts.{n}.facility"] = f"is longer than {FACILITY_BOUND} characters"
+        if not 0 <= row.count <= ACTIVITY_COUNT_BOUND:
+            faults[f"counts.{n}.count"] = "is not a count"
+        if row.day > today + timedelta(days=1):
+            faults["date"] = "lies in the future"
+    return faults

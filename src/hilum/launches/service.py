@@ -1,0 +1,340 @@
+"""Launch contexts: opened by an EHR, taken once, moved and ended with its session."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import date
+from hashlib import sha256
+
+from hilum.audit import service as audit
+from hilum.audit.models import Event, Outcome
+from hilum.controls import service as controls
+from hilum.controls.models import Subject
+from hilum.identity import service as identity
+from hilum.identity.models import Person
+from hilum.infra.context import Context
+from hilum.infra.epoch import Part
+from hilum.kernel.decision import Reason
+from hilum.kernel.errors import Invalid, NotFound, NotPermitted
+from hilum.kernel.ids import ClientId, LaunchId, PersonId, TenantId
+from hilum.launches import policy, store
+from hilum.launches.models import (
+    LAUNCH_LIFE,
+    LAUNCHES_KEPT,
+    NEGATIVE_WINDOW,
+    OPEN_URL_LIFE,
+    Activity,
+    Launch,
+    LaunchFacts,
+    LaunchOrder,
+    OpenedLaunch,
+)
+from hilum.registry import policy as registry_policy
+from hilum.registry import service as registry
+from hilum.registry.models import PLATFORM_PEERS, Client, ClientType
+from hilum.tokens import service as tokens
+
+_TELL = {
+    Reason.APP_NOT_CERTIFIED: "The app is not certified now; ask the platform's reviewers.",
+    Reason.APP_NOT_INSTALLED: "The app is not installed here; ask the hospital's administrator.",
+    Reason.ROLE_NOT_ALLOWED: "The app is not installed for this person's role; ask the hospital's administrator.",
+    Reason.SWITCH_ENGAGED: "A kill switch stops new launches of this app here; ask the platform's operations.",
+}
+
+
+def open_launch(ctx: Context, order: LaunchOrder) -> OpenedLaunch:
+    """Open a launch for an EHR: a context, a single-use handle for the app and a single-use token for the browser.
+
+    Raises NotPermitted (not an EHR; not certified, installed, allowed for the role, or stopped: C38), Invalid with fields.
+    """
+    tenant = _ehr_tenant(ctx, "launches.launch.open")
+    faults = policy.order_faults(order)
+    client = registry.find_client(ctx, order.client) if "client_id" not in faults else None
+    person = identity.find_person_by_username(ctx, tenant, order.person) if "person" not in faults else None
+    faults |= _named_faults(order, client, person)
+    if faults or client is None or person is None:
+        _refused(ctx, order, tenant, person, reason="launch_invalid", fields=sorted(faults))
+        raise Invalid("launch_invalid", "The launch cannot be opened as it was asked.", fields=faults)
+    if reason := _launch_fault(ctx, tenant, client, person):
+        _refused(ctx, order, tenant, person, reason=reason)
+        raise NotPermitted(reason, _TELL[reason])
+    handle, open_token = ctx.ids.secret(), ctx.ids.secret()
+    made = Launch(
+        id=LaunchId(ctx.ids.new("lch")),
+        tenant=tenant,
+        client=client.id,
+        person=person.id,
+        created_at=ctx.now,
+        expires_at=ctx.now + LAUNCH_LIFE,
+        patient=order.patient,
+        encounter=order.encounter,
+        intent=order.intent,
+        placement=order.placement,
+        fhir_context=order.fhir_context,
+        need_patient_banner=order.need_patient_banner,
+        run=order.run,
+        opened_by=ctx.actor.id,
+    )
+    store.add(
+        ctx.tx,
+        made,
+        handle_hash=_digest(handle),
+        open_hash=_digest(open_token),
+        open_expires_at=ctx.now + OPEN_URL_LIFE,
+    )
+    audit.record(ctx, _event(made, "launches.launch.open", intent=order.intent, placement=order.placement))
+    return OpenedLaunch(made, handle, open_token, client.launch_uri)
+
+
+def _named_faults(order: LaunchOrder, client: Client | None, person: Person | None) -> dict[str, str]:
+    faults: dict[str, str] = {}
+    if order.client and (client is None or client.type in PLATFORM_PEERS | {ClientType.BACKEND}):
+        faults["client_id"] = "is not a client that can be launched"
+    elif client is not None and not client.launch_uri:
+        faults["client_id"] = "has no launch URL"
+    if order.person and (person is None or not person.active):
+        faults["person"] = "is nobody active here"
+    elif person is not None and (fault := policy.chart_fault(person, order.patient)):
+        faults["patient"] = fault
+    return faults
+
+
+def _launch_fault(ctx: Context, tenant: TenantId, client: Client, person: Person) -> Reason | None:
+    facts = registry.client_facts(ctx, client.id)
+    if facts is None or facts.tenant not in {None, tenant}:
+        return Reason.APP_NOT_INSTALLED
+    subject = Subject(
+        tenant=tenant, vendor=facts.vendor, app=facts.app, version=facts.version, person=person.id
+    )
+    if controls.judge(ctx, subject, launching=True) is not None:
+        return Reason.SWITCH_ENGAGED
+    installation = registry.installation(ctx, tenant, facts.app)
+    return registry_policy.launchable(facts, installation, person.role, ctx.now)
+
+
+def use_open_token(ctx: Context, tenant: TenantId, open_token: str) -> tuple[Launch, Person, str]:
+    """Use ``open_url`` once: gives the launch, the person the EHR vouches for, and the app's launch URL.
+
+    NotFound when it is unknown, expired, used or its launch ended. A second use is a security event and ends the launch: two
+    browsers hold the address, and only one of them is the person's.
+    """
+    digest = _digest(open_token) if policy.looks_like_secret(open_token) else b""
+    found = store.use_open_token(ctx.tx, digest, tenant, ctx.now) if digest else None
+    if found is None:
+        _note_reopening(ctx, tenant, digest)
+        raise NotFound(
+            "launch_unknown", "This launch has been used or has expired. Open the app from the EHR again."
+        )
+    client, person = registry.find_client(ctx, found.client), identity.find_person(ctx, found.person)
+    reason = None
+    if client is None or person is None or not person.active:
+        reason = Reason.APP_NOT_INSTALLED
+    else:
+        reason = _launch_fault(ctx, tenant, client, person)
+    if reason is not None or client is None or person is None:
+        refused = _event(found, "launches.launch.begin")
+        audit.record(ctx, replace(refused, outcome=Outcome.REFUSED, reason=str(reason)))
+        raise NotPermitted(str(reason), _TELL[reason or Reason.APP_NOT_INSTALLED])
+    audit.record(ctx, _event(found, "launches.launch.begin"))
+    return found, person, client.launch_uri
+
+
+def _note_reopening(ctx: Context, tenant: TenantId, digest: bytes) -> None:
+    known = store.find_by_open_token(ctx.tx, digest, tenant) if digest else None
+    if known is None:
+        return
+    reason = "open_url_reused" if known.opened_at is not None else "open_url_expired"
+    if known.opened_at is not None and known.ended_at is None and known.used_at is None:
+        _end(ctx, known)
+    refused = _event(known, "launches.launch.begin")
+    audit.record(ctx, replace(refused, outcome=Outcome.REFUSED, reason=reason))
+
+
+def take(ctx: Context, handle: str, *, client: ClientId, tenant: TenantId, person: PersonId) -> Launch:
+    """Take a launch for an authorize request: once, by the client and the person it was opened for (C27).
+
+    Anybody else's try is a security event and ends the launch. Raises NotPermitted (another person, client or tenant),
+    NotFound (unknown, used, expired, ended).
+    """
+    digest = _digest(handle) if policy.looks_like_secret(handle) else b""
+    if digest:
+        found = store.take(ctx.tx, digest, client=client, tenant=tenant, person=person, now=ctx.now)
+        if found is not None:
+            audit.record(ctx, _event(found, "launches.launch.take"))
+            return found
+    known = store.find_by_handle(ctx.tx, digest) if digest else None
+    if known is None:
+        raise NotFound("launch_unknown", "This launch is not known here.")
+    reason = _take_fault(ctx, known, client=client, tenant=tenant, person=person)
+    foreign = reason.startswith("foreign_")
+    if foreign:
+        _end(ctx, known)
+    refused = _event(known, "launches.launch.take", by_client=client, at_tenant=tenant, by_person=person)
+    audit.record(ctx, replace(refused, outcome=Outcome.REFUSED, reason=reason))
+    if foreign:
+        raise NotPermitted("launch_not_yours", "This launch was opened for somebody or something else.")
+    raise NotFound("launch_unknown", "This launch has been used or has expired.")
+
+
+def _take_fault(ctx: Context, known: Launch, *, client: ClientId, tenant: TenantId, person: PersonId) -> str:
+    if known.tenant != tenant:
+        return "foreign_tenant"
+    if known.client != client:
+        return "foreign_client"
+    if known.person != person:
+        return "foreign_person"
+    if known.ended_at is not None:
+        return "launch_ended"
+    if known.used_at is not None:
+        return "launch_reused"
+    return "launch_expired" if ctx.now >= known.expires_at else "launch_unknown"
+
+
+def move(ctx: Context, launch_id: LaunchId, patient: str, encounter: str) -> Launch:
+    """Follow the chart. Another patient makes what was granted under the old one stale until relaunch (C35).
+
+    Before the launch is taken nothing was granted: then it simply opens on the new chart. Raises NotFound, Invalid, NotPermitted.
+    """
+    known = _own(ctx, launch_id, "launches.launch.move")
+    faults = {
+        name: fault
+        for name, fault in (("patient", policy.id_fault(patient)), ("encounter", policy.id_fault(encounter)))
+        if fault
+    }
+    if encounter and not patient:
+        faults["encounter"] = "needs a patient"
+    person = identity.find_person(ctx, known.person)
+    if person is not None and (fault := policy.chart_fault(person, patient)):
+        faults["patient"] = fault
+    if faults:
+        raise Invalid("launch_invalid", "The chart cannot move there.", fields=faults)
+    away = known.used_at is not None and patient != known.patient
+    moved = store.move(
+        ctx.tx,
+        known.id,
+        patient=patient,
+        encounter=encounter,
+        moved_at=ctx.now if away else known.moved_at,
+    )
+    if moved is None:
+        raise NotFound("launch_ended", "This launch has ended.")
+    if away:
+        ctx.advance_epoch(Part.LAUNCHES)
+    audit.record(ctx, _event(moved, "launches.launch.move", stale=away))
+    return moved
+
+
+def end(ctx: Context, launch_id: LaunchId) -> None:
+    """End a launch with its EHR session: its online tokens die, those of ``offline_access`` live on (C36). Repeating is no error."""
+    known = _own(ctx, launch_id, "launches.launch.end")
+    if _end(ctx, known):
+        audit.record(ctx, _event(known, "launches.launch.end"))
+
+
+def _end(ctx: Context, known: Launch) -> bool:
+    if not store.end(ctx.tx, known.id, ctx.now):
+        return False
+    tokens.revoke_launch(ctx, known.id)
+    ctx.advance_epoch(Part.LAUNCHES)
+    return True
+
+
+def get_launch(ctx: Context, launch_id: LaunchId) -> Launch:
+    """Read a launch in whatever state; NotFound if there is none."""
+    found = store.find(ctx.tx, launch_id)
+    if found is None:
+        raise NotFound("launch_unknown", "This launch is not known here.")
+    return found
+
+
+def find_launch(ctx: Context, launch_id: LaunchId) -> Launch | None:
+    """Read a launch in whatever state; None if there is none."""
+    return store.find(ctx.tx, launch_id)
+
+
+def record_activity(ctx: Context, rows: Iterable[Activity]) -> int:
+    """Keep the EHR's daily counts by role and facility; tells how many. A later report of a day replaces the earlier."""
+    tenant = _ehr_tenant(ctx, "launches.activity.report")
+    listed = list(rows)
+    if faults := policy.activity_faults(listed, today=ctx.now.date()):
+        raise Invalid("activity_invalid", "The counts cannot be taken.", fields=faults)
+    for row in listed:
+        store.report_activity(ctx.tx, tenant, row, ctx.now)
+    audit.record(
+        ctx,
+        Event("launches.activity.report", tenant=tenant, client=ctx.actor.id, facts={"rows": len(listed)}),
+    )
+    return len(listed)
+
+
+def list_activity(ctx: Context, tenant: TenantId, *, since: date, until: date) -> list[Activity]:
+    """Read a tenant's counts, by day."""
+    return store.list_activity(ctx.tx, tenant, since=since, until=until)
+
+
+def enforcement_facts(ctx: Context) -> LaunchFacts:
+    """Give the launches that moved or ended within the life of an access token."""
+    return LaunchFacts(*store.changed_since(ctx.tx, ctx.now - NEGATIVE_WINDOW))
+
+
+def purge(ctx: Context) -> int:
+    """Forget launches that are long over; tells how many. Bounded; call again while it is not 0."""
+    return store.purge(ctx.tx, ctx.now - LAUNCHES_KEPT)
+
+
+def _ehr_tenant(ctx: Context, action: str) -> TenantId:
+    if not policy.is_ehr(ctx.actor) or ctx.actor.tenant is None:
+        audit.record(ctx, Event(action, Outcome.REFUSED, tenant=ctx.actor.tenant or "", reason="not_an_ehr"))
+        raise NotPermitted("not_an_ehr", "Only an EHR client with the scope hilum/launch may do this.")
+    return ctx.actor.tenant
+
+
+def _own(ctx: Context, launch_id: LaunchId, action: str) -> Launch:
+    tenant = _ehr_tenant(ctx, action)
+    found = store.find(ctx.tx, launch_id)
+    if found is None or found.tenant != tenant or found.opened_by != ctx.actor.id:
+        facts = {"launch": launch_id[:64]}
+        audit.record(
+            ctx,
+            Event(
+                action,
+                Outcome.REFUSED,
+                tenant=tenant,
+                client=ctx.actor.id,
+                reason="launch_unknown",
+                facts=facts,
+            ),
+        )
+        raise NotFound("launch_unknown", "This launch is not known here.")
+    return found
+
+
+def _refused(
+    ctx: Context, order: LaunchOrder, tenant: TenantId, person: Person | None, *, reason: str, **facts: object
+) -> None:
+    event = Event(
+        "launches.launch.open",
+        Outcome.REFUSED,
+        tenant=tenant,
+        client=order.client[:64],
+        person=person.id if person else "",
+        reason=reason,
+        patient=order.patient[:64],
+        facts=facts,
+    )
+    audit.record(ctx, event)
+
+
+def _event(launch: Launch, action: str, **facts: object) -> Event:
+    return Event(
+        action,
+        tenant=launch.tenant,
+        client=launch.client,
+        person=launch.person,
+        launch=launch.id,
+        patient=launch.patient,
+        facts={name: value for name, value in facts.items() if value},
+    )
+
+
+def _digest(secret: str) -> bytes:
+    return sha256(secret.encode()).digest()

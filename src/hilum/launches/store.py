@@ -1,0 +1,203 @@
+"""Rows of launches and of activity counts. Each one-shot step is one statement."""
+
+from datetime import date, datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    ColumnElement,
+    Connection,
+    LargeBinary,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    and_,
+    delete,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy.engine import RowMapping
+
+from hilum.infra.db import Instant, insert_or_ignore, metadata
+from hilum.kernel.ids import ClientId, LaunchId, PersonId, TenantId
+from hilum.launches.models import PURGE_BATCH, Activity, Launch
+
+launch = Table(
+    "launch",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("handle_hash", LargeBinary(32), nullable=False, unique=True),
+    Column("open_hash", LargeBinary(32), nullable=False, unique=True),
+    Column("tenant", String(32), nullable=False),
+    Column("client", String(64), nullable=False),
+    Column("person", String(64), nullable=False),
+    Column("created_at", Instant, nullable=False, index=True),
+    Column("expires_at", Instant, nullable=False),
+    Column("open_expires_at", Instant, nullable=False),
+    Column("patient", String(64), nullable=False),
+    Column("encounter", String(64), nullable=False),
+    Column("intent", String(128), nullable=False),
+    Column("placement", String(128), nullable=False),
+    Column("fhir_context", JSON, nullable=False),
+    Column("need_patient_banner", Boolean, nullable=False),
+    Column("run", String(64), nullable=False),
+    Column("opened_by", String(64), nullable=False),
+    Column("opened_at", Instant),
+    Column("used_at", Instant),
+    Column("moved_at", Instant, index=True),
+    Column("ended_at", Instant, index=True),
+)
+
+ehr_activity = Table(
+    "ehr_activity",
+    metadata,
+    Column("tenant", String(32), nullable=False),
+    Column("day", String(10), nullable=False),
+    Column("role", String(64), nullable=False),
+    Column("facility", String(64), nullable=False),
+    Column("count", BigInteger, nullable=False),
+    Column("reported_at", Instant, nullable=False),
+    PrimaryKeyConstraint("tenant", "day", "role", "facility"),
+)
+
+
+def add(
+    tx: Connection, made: Launch, *, handle_hash: bytes, open_hash: bytes, open_expires_at: datetime
+) -> None:
+    row = {name: getattr(made, name) for name in _MEMBERS} | {
+        "fhir_context": list(made.fhir_context),
+        "handle_hash": handle_hash,
+        "open_hash": open_hash,
+        "open_expires_at": open_expires_at,
+    }
+    tx.execute(launch.insert().values(row))
+
+
+_MEMBERS = tuple(
+    column.name for column in launch.c if column.name not in {"handle_hash", "open_hash", "open_expires_at"}
+)
+_ALIVE = launch.c.ended_at.is_(None)
+
+
+def find(tx: Connection, launch_id: LaunchId) -> Launch | None:
+    return _first(tx, launch.c.id == launch_id)
+
+
+def find_by_handle(tx: Connection, handle_hash: bytes) -> Launch | None:
+    return _first(tx, launch.c.handle_hash == handle_hash)
+
+
+def find_by_open_token(tx: Connection, open_hash: bytes, tenant: TenantId) -> Launch | None:
+    return _first(tx, and_(launch.c.open_hash == open_hash, launch.c.tenant == tenant))
+
+
+def use_open_token(tx: Connection, open_hash: bytes, tenant: TenantId, now: datetime) -> Launch | None:
+    """Use the open token up: one statement, so one browser gets the session."""
+    return _step(
+        tx,
+        and_(
+            launch.c.open_hash == open_hash,
+            launch.c.tenant == tenant,
+            launch.c.opened_at.is_(None),
+            launch.c.open_expires_at > now,
+            _ALIVE,
+        ),
+        opened_at=now,
+    )
+
+
+def take(
+    tx: Connection, handle_hash: bytes, *, client: ClientId, tenant: TenantId, person: PersonId, now: datetime
+) -> Launch | None:
+    """Take the launch if it is this client's, person's and tenant's, untaken, unexpired and not ended: one statement."""
+    return _step(
+        tx,
+        and_(
+            launch.c.handle_hash == handle_hash,
+            launch.c.client == client,
+            launch.c.tenant == tenant,
+            launch.c.person == person,
+            launch.c.used_at.is_(None),
+            launch.c.expires_at > now,
+            _ALIVE,
+        ),
+        used_at=now,
+    )
+
+
+def move(
+    tx: Connection, launch_id: LaunchId, *, patient: str, encounter: str, moved_at: datetime | None
+) -> Launch | None:
+    """Set what the chart shows now; None when the launch has ended."""
+    return _step(
+        tx, and_(launch.c.id == launch_id, _ALIVE), patient=patient, encounter=encounter, moved_at=moved_at
+    )
+
+
+def end(tx: Connection, launch_id: LaunchId, now: datetime) -> bool:
+    """End the launch; False when it had ended before."""
+    return _step(tx, and_(launch.c.id == launch_id, _ALIVE), ended_at=now) is not None
+
+
+def changed_since(tx: Connection, since: datetime) -> tuple[frozenset[LaunchId], frozenset[LaunchId]]:
+    """List the launches that were moved, and those that were ended."""
+    moved = tx.execute(select(launch.c.id).where(launch.c.moved_at > since)).scalars()
+    ended = tx.execute(select(launch.c.id).where(launch.c.ended_at > since)).scalars()
+    return frozenset(LaunchId(each) for each in moved), frozenset(LaunchId(each) for each in ended)
+
+
+def purge(tx: Connection, before: datetime) -> int:
+    """Forget launches that ended or were never taken, made before the moment; at most PURGE_BATCH."""
+    over = or_(launch.c.ended_at.is_not(None), launch.c.used_at.is_(None))
+    old = select(launch.c.id).where(launch.c.created_at < before, over).limit(PURGE_BATCH)
+    return tx.execute(delete(launch).where(launch.c.id.in_(old))).rowcount
+
+
+def report_activity(tx: Connection, tenant: TenantId, row: Activity, now: datetime) -> None:
+    """Keep a count; a later report of the same day, role and facility replaces it."""
+    table = ehr_activity
+    key = {"tenant": tenant, "day": row.day.isoformat(), "role": row.role, "facility": row.facility}
+    same = and_(*(table.c[name] == value for name, value in key.items()))
+    values = {"count": row.count, "reported_at": now}
+    if tx.execute(update(table).where(same).values(values)).rowcount == 0:
+        tx.execute(insert_or_ignore(tx, table).values(key | values))
+
+
+def list_activity(tx: Connection, tenant: TenantId, *, since: date, until: date) -> list[Activity]:
+    table = ehr_activity
+    found = (
+        select(table)
+        .where(
+            table.c.tenant == tenant,
+            table.c.day >= since.isoformat(),
+            table.c.day <= until.isoformat(),
+        )
+        .order_by(table.c.day, table.c.role, table.c.facility)
+    )
+    return [
+        Activity(date.fromisoformat(row["day"]), row["role"], row["facility"], int(row["count"]))
+        for row in tx.execute(found).mappings()
+    ]
+
+
+def _first(tx: Connection, wanted: ColumnElement[bool]) -> Launch | None:
+    row = tx.execute(select(launch).where(wanted)).mappings().first()
+    return None if row is None else _launch(row)
+
+
+def _step(tx: Connection, wanted: ColumnElement[bool], **values: Any) -> Launch | None:
+    done = tx.execute(update(launch).where(wanted).values(values).returning(*launch.c))
+    row = done.mappings().first()
+    return None if row is None else _launch(row)
+
+
+def _launch(row: RowMapping) -> Launch:
+    values = {name: row[name] for name in _MEMBERS} | {
+        "fhir_context": tuple(row["fhir_context"]),
+        "need_patient_banner": bool(row["need_patient_banner"]),
+    }
+    return Launch(**values)
