@@ -1,0 +1,167 @@
+"""Carrying a permitted request out, interaction by interaction."""
+
+import base64
+import re
+from typing import Any
+
+from hilum.gateway.filtering import UNJUDGEABLE
+from hilum.gateway.models import DEFAULT_PAGE
+from hilum.gateway.reach import clauses
+from hilum.gateway.rendering import Answer
+from hilum.gateway.searching import Searcher
+from hilum.gateway.transport import (
+    ACCEPT,
+    Absent,
+    Errand,
+    Refusal,
+    Stored,
+    Transport,
+    hangs_on_targets,
+    loads,
+    tag_of,
+    whose,
+)
+from hilum.gateway.writing import Writer
+from hilum.identity.models import TenantFacts
+from hilum.kernel.decision import Deny, Reason
+from hilum.kernel.ports import Ids
+from hilum.keys.live import Vault
+from hilum.standards.fhir.bundles import resources_of
+from hilum.standards.fhir.requests import PLAIN, Interaction, accepts_json, render_query
+from hilum.standards.fhir.shaping import dump
+from hilum.standards.fhir.visibility import attachment_urls, local_reference, rule_of
+from hilum.standards.smart.scopes import READ
+from hilum.upstream.live import Upstreams
+from hilum.upstream.models import UpstreamRequest
+
+_MEDIA = re.compile(r"[A-Za-z0-9.+-]{1,60}/[A-Za-z0-9.+-]{1,60}")
+
+
+class Carrier:
+    """Knows how each interaction is done at a FHIR server."""
+
+    def __init__(self, upstreams: Upstreams, vault: Vault, ids: Ids) -> None:
+        self._transport = Transport(upstreams)
+        self._searcher = Searcher(self._transport, vault, ids)
+        self._writer = Writer(self._transport)
+
+    async def carry(self, errand: Errand) -> Answer:
+        """Do what was permitted. Raises Refusal, Absent."""
+        request = errand.obligations.request
+        match request.interaction:
+            case Interaction.READ:
+                return await (self._binary(errand) if request.type == "Binary" else self._read(errand))
+            case Interaction.VREAD:
+                return await self._vread(errand)
+            case Interaction.SEARCH_TYPE:
+                return await self._searcher.search(errand)
+            case Interaction.CREATE:
+                return await self._writer.create(errand)
+            case Interaction.UPDATE:
+                return await self._writer.update(errand)
+            case Interaction.DELETE:
+                return await self._writer.delete(errand)
+        raise Refusal(Deny(Reason.REQUEST_UNSUPPORTED, "This interaction is not done here."))
+
+    async def statement(self, tenant: TenantFacts) -> Any:
+        """Fetch the FHIR server's CapabilityStatement. Raises Refusal."""
+        response = await self._transport.send(tenant, UpstreamRequest("GET", "metadata", ACCEPT))
+        if response.status != 200:
+            raise Refusal(Deny(Reason.UPSTREAM_UNAVAILABLE, "The FHIR server does not say what it can do."))
+        return loads(response.body)
+
+    async def _read(self, errand: Errand) -> Answer:
+        request = errand.obligations.request
+        stored = await self._transport.judged(errand, f"{request.type}/{request.id}")
+        return _shown(errand, stored)
+
+    async def _vread(self, errand: Errand) -> Answer:
+        """Give a version, if both it and the record as it stands now are within reach."""
+        request = errand.obligations.request
+        stored = await self._transport.judged(
+            errand, f"{request.type}/{request.id}/_history/{request.version}"
+        )
+        await self._transport.judged(errand, f"{request.type}/{request.id}")
+        return _shown(errand, stored)
+
+    async def _binary(self, errand: Errand) -> Answer:
+        """Give a Binary, if a record within reach refers to it.
+
+        Source: FHIR R4 binary.html (securityContext; native content unless FHIR is asked for)
+        """
+        request = errand.obligations.request
+        stored = await self._transport.fetch(errand, f"Binary/{request.id}")
+        if stored is None:
+            raise Absent
+        if stored.resource.get("resourceType") != "Binary" or stored.resource.get("id") != request.id:
+            raise Refusal(UNJUDGEABLE)
+        context = stored.resource.get("securityContext")
+        referrer = (
+            await self._visible_referrer(errand, request.id)
+            if context is None
+            else await self._visible_context(errand, context)
+        )
+        if referrer is None:
+            raise Refusal(Deny(Reason.OUTSIDE_LAUNCH_CONTEXT, "Nothing within reach refers to this."))
+        patient = errand.obligations.patient or whose(errand, (referrer,))
+        if request.accept and accepts_json(request.accept) and request.accept != "*/*":
+            return Answer(200, stored.body, patient=patient)
+        return native(stored.resource, patient)
+
+    async def _visible_context(self, errand: Errand, context: object) -> dict[str, Any] | None:
+        reference = local_reference(context, errand.obligations.bases)
+        if reference is None or rule_of(reference.type) is None or hangs_on_targets(reference.type):
+            return None
+        found = await self._transport.fetch(errand, str(reference))
+        if found is None or found.resource.get("resourceType") != reference.type:
+            return None
+        return found.resource if self._transport.reaches(errand, found.resource) else None
+
+    async def _visible_referrer(self, errand: Errand, id_: str) -> dict[str, Any] | None:
+        """Find a document within reach whose attachment is this Binary."""
+        addresses = (f"Binary/{id_}", f"{errand.upstream_base}/Binary/{id_}")
+        query = [("location", ",".join(addresses)), ("_count", str(DEFAULT_PAGE))]
+        within = errand.obligations.reach
+        if all(way.patients is not None for way in clauses(within, "DocumentReference", READ)):
+            patients = {p for way in clauses(within, "DocumentReference", READ) for p in way.patients or ()}
+            query.append(("patient", ",".join(f"Patient/{patient}" for patient in sorted(patients))))
+        bundle = await self._searcher.bundle(errand, f"DocumentReference?{render_query(tuple(query))}")
+        local = {f"Binary/{id_}", f"{errand.base}/Binary/{id_}"}
+        for resource in resources_of(bundle if isinstance(bundle, dict) else {}):
+            if local.isdisjoint(attachment_urls(resource)):
+                continue
+            if self._transport.reaches(errand, resource):
+                return resource
+        return None
+
+
+def native(resource: dict[str, Any], patient: str) -> Answer:
+    """Give a Binary's content in its own media type, always as an attachment."""
+    media = resource.get("contentType")
+    try:
+        content = base64.b64decode(str(resource.get("data", "")), validate=True)
+    except ValueError:
+        raise Refusal(UNJUDGEABLE) from None
+    told = (
+        media.encode() if isinstance(media, str) and _MEDIA.fullmatch(media) else b"application/octet-stream"
+    )
+    return Answer(200, content, ((b"content-disposition", b"attachment"),), media=told, patient=patient)
+
+
+def _shown(errand: Errand, stored: Stored) -> Answer:
+    """Show one record; after it was judged, and only then, look at If-None-Match."""
+    request = errand.obligations.request
+    headers: list[tuple[bytes, bytes]] = []
+    if stored.etag:
+        headers.append((b"etag", stored.etag.encode()))
+    if stored.modified.isascii() and stored.modified.isprintable() and stored.modified:
+        headers.append((b"last-modified", stored.modified.encode()))
+    patient = errand.obligations.patient or whose(errand, (stored.resource,))
+    if stored.etag and request.if_none_match and _matches(request.if_none_match, stored.etag):
+        return Answer(304, b"", tuple(headers), patient=patient)
+    body = stored.body if request.shape is PLAIN else dump(stored.resource, request.shape)
+    return Answer(200, body, tuple(headers), patient=patient)
+
+
+def _matches(condition: str, etag: str) -> bool:
+    return condition == "*" or any(tag_of(each.strip()) == tag_of(etag) for each in condition.split(","))

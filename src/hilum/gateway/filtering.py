@@ -1,0 +1,182 @@
+"""What comes back, judged again: every resource of a Bundle, and what must be seen first to judge it. Pure.
+
+INVARIANT: filtering only removes, and filtering twice changes nothing.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+from hilum.gateway.judge import NO_EVIDENCE, Evidence, judge_resource
+from hilum.gateway.models import EVIDENCE_BOUND, Clause, Obligations, SearchPlan
+from hilum.gateway.reach import clauses
+from hilum.kernel.decision import Deny, Reason
+from hilum.standards.fhir.bundles import references_in, resources_of
+from hilum.standards.fhir.visibility import Belonging, rule_of, subjects_of, targets_of
+from hilum.standards.smart.scopes import SEARCH
+
+UNJUDGEABLE = Deny(Reason.RESPONSE_UNJUDGEABLE, "The FHIR server's answer could not be judged.")
+_KEPT = ("resourceType", "id", "meta", "type", "timestamp")
+
+
+def judge_read(obligations: Obligations, resource: object, evidence: Evidence = NO_EVIDENCE) -> Deny | None:
+    """Judge the one resource that was asked for. An answer with another type or id cannot be judged."""
+    if not isinstance(resource, dict):
+        return UNJUDGEABLE
+    request = obligations.request
+    if resource.get("resourceType") != request.type or (request.id and resource.get("id") != request.id):
+        return UNJUDGEABLE
+    if obligations.only == f"{request.type}/{request.id}":
+        return None
+    reach = obligations.reach
+    ways = clauses(reach, request.type, obligations.letter)
+    reason = judge_resource(reach, resource, ways, bases=obligations.bases, evidence=evidence)
+    return None if reason is None else Deny(reason, "The record is out of reach of this grant.")
+
+
+def judge_change(obligations: Obligations, current: object, evidence: Evidence = NO_EVIDENCE) -> Deny | None:
+    """Judge what stands before a write: it must be within reach, and an update may not move it to somebody else.
+
+    Source: FHIR R4 http.html#update; security decision 12
+    """
+    fault = judge_read(obligations, current, evidence)
+    if fault is not None:
+        return fault
+    body = obligations.request.body
+    if body is None or not isinstance(current, dict):
+        return None
+    bases = obligations.bases
+    if subjects_of(current, bases) != subjects_of(body, bases):
+        return Deny(Reason.OUTSIDE_LAUNCH_CONTEXT, "A write may not move a record to another patient.")
+    if targets_of(current, bases) != targets_of(body, bases):
+        return Deny(Reason.OUTSIDE_LAUNCH_CONTEXT, "A write may not move a record to other targets.")
+    return None
+
+
+def wanted_evidence(resources: Iterable[dict[str, Any]], bases: tuple[str, ...]) -> tuple[str, ...] | None:
+    """Name the resources, as ``Type/id``, that must be seen to judge these. None: too many."""
+    wanted: dict[str, None] = {}
+    for resource in resources:
+        rule = rule_of(str(resource.get("resourceType")))
+        if rule is not None and rule.belonging is Belonging.TARGETS:
+            for target in targets_of(resource, bases) or ():
+                if rule_of(target.type) is not None:
+                    wanted[str(target)] = None
+    return tuple(wanted) if len(wanted) <= EVIDENCE_BOUND else None
+
+
+def evidence_within(bundle: dict[str, Any]) -> dict[str, dict[str, Any] | None]:
+    """List what a Bundle itself brings along to judge its other resources by."""
+    return {_name(resource): resource for resource in resources_of(bundle)}
+
+
+def filter_response(
+    obligations: Obligations, bundle: object, evidence: Evidence = NO_EVIDENCE
+) -> tuple[dict[str, Any], int] | Deny:
+    """Drop from a searchset what the grant does not reach or the search did not ask for; tell how much that was.
+
+    An answer that is no searchset, or holds as a match something without a type or of another type, cannot be judged.
+    Links are dropped: the gateway makes its own. ``total`` stays only where it tells nothing beyond the grant.
+    """
+    plan = obligations.plan
+    if plan is None or not isinstance(bundle, dict) or bundle.get("resourceType") != "Bundle":
+        return UNJUDGEABLE
+    if bundle.get("type") != "searchset" or not isinstance(bundle.get("entry", []), list):
+        return UNJUDGEABLE
+    ways = clauses(obligations.reach, plan.type, SEARCH)
+    kept: list[dict[str, Any]] = []
+    removed = 0
+    for entry in bundle.get("entry", []):
+        verdict = _judge_entry(obligations, plan, entry, ways, evidence)
+        if verdict is None:
+            return UNJUDGEABLE
+        if verdict:
+            kept.append(_entry(entry))
+        else:
+            removed += 1
+    kept, orphans = without_orphans(kept, plan, obligations.bases)
+    removed += orphans
+    filtered = {key: bundle[key] for key in _KEPT if key in bundle}
+    total = _total(plan, bundle, removed)
+    if total is not None:
+        filtered["total"] = total
+    if kept:
+        filtered["entry"] = kept
+    return filtered, removed
+
+
+def _judge_entry(
+    obligations: Obligations,
+    plan: SearchPlan,
+    entry: object,
+    ways: tuple[Clause, ...],
+    evidence: Evidence,
+) -> bool | None:
+    """Tell whether an entry stays; None if it makes the whole answer one that cannot be judged."""
+    resource = entry.get("resource") if isinstance(entry, dict) else None
+    if not isinstance(entry, dict) or not isinstance(resource, dict):
+        return None
+    type_ = resource.get("resourceType")
+    if not isinstance(type_, str) or not isinstance(resource.get("id"), str | None):
+        return None
+    mode = _mode(entry, plan, type_)
+    if mode == "match":
+        if type_ != plan.type:
+            return None
+        return _reached(obligations, resource, ways, evidence)
+    if mode != "include" or type_ not in plan.included:
+        return False
+    reach = obligations.reach
+    return _reached(obligations, resource, clauses(reach, type_, plan.included[type_]), evidence)
+
+
+def _mode(entry: dict[str, Any], plan: SearchPlan, type_: str) -> str:
+    search = entry.get("search")
+    mode = search.get("mode") if isinstance(search, dict) else None
+    if isinstance(mode, str):
+        return mode
+    return "match" if type_ == plan.type else "include"
+
+
+def _reached(
+    obligations: Obligations, resource: dict[str, Any], ways: tuple[Clause, ...], evidence: Evidence
+) -> bool:
+    reach, bases = obligations.reach, obligations.bases
+    return judge_resource(reach, resource, ways, bases=bases, evidence=evidence) is None
+
+
+def _entry(entry: dict[str, Any]) -> dict[str, Any]:
+    return {key: entry[key] for key in ("fullUrl", "resource", "search") if key in entry}
+
+
+def without_orphans(
+    kept: list[dict[str, Any]], plan: SearchPlan, bases: tuple[str, ...]
+) -> tuple[list[dict[str, Any]], int]:
+    """Drop what came along for a match that is no longer there: a drug tells of the prescription that was withheld."""
+    if not plan.included:
+        return kept, 0
+    matches = [entry for entry in kept if is_match(entry, plan)]
+    present = {_name(entry["resource"]) for entry in matches}
+    referenced = {name for entry in matches for name in references_in(entry["resource"], bases)}
+    left = [
+        entry
+        for entry in kept
+        if is_match(entry, plan)
+        or _name(entry["resource"]) in referenced
+        or not present.isdisjoint(references_in(entry["resource"], bases))
+    ]
+    return left, len(kept) - len(left)
+
+
+def is_match(entry: dict[str, Any], plan: SearchPlan) -> bool:
+    return _mode(entry, plan, str(entry["resource"].get("resourceType"))) == "match"
+
+
+def _name(resource: dict[str, Any]) -> str:
+    return f"{resource.get('resourceType')}/{resource.get('id')}"
+
+
+def _total(plan: SearchPlan, bundle: dict[str, Any], removed: int) -> int | None:
+    total = bundle.get("total")
+    if not isinstance(total, int) or isinstance(total, bool):
+        return None
+    return total if plan.exact and not removed else None

@@ -1,0 +1,123 @@
+"""What the gateway decides with: the snapshot of facts, the reach of a grant, the plan of a search, obligations."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from hilum.consent.models import ConsentFacts
+from hilum.controls.models import ControlFacts
+from hilum.identity.models import IdentityFacts
+from hilum.kernel.ids import TenantId
+from hilum.launches.models import LaunchFacts
+from hilum.registry.models import RegistryFacts
+from hilum.standards.fhir.matching import Matcher
+from hilum.standards.fhir.requests import FhirRequest, Unsupported
+from hilum.standards.smart.scopes import CompiledScopes, Prefix
+from hilum.tokens.models import TokenFacts
+
+STALENESS_BOUND = timedelta(seconds=2)
+SNAPSHOT_POLL = timedelta(milliseconds=20)
+PAGE_LINK_LIFE = timedelta(hours=1)
+PAGE_LINK_BOUND = 6_000
+DEFAULT_PAGE = 50
+INCLUDES_BOUND = 6
+ALTERNATIVES_BOUND = 100
+SORT_KEYS_BOUND = 3
+REFILL_BOUND = 10
+"""Pages of an upstream that one page of an answer may be gathered from."""
+EVIDENCE_BOUND = 40
+"""Resources that one answer may fetch only to judge others by."""
+SURFACE_LIFE = timedelta(minutes=5)
+PREFLIGHT_AGE = timedelta(minutes=10)
+BEARER_BOUND = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Everything that enforcement must know beside the token, as of one epoch. One immutable value per process."""
+
+    epoch: int = 0
+    identity: IdentityFacts = field(default_factory=IdentityFacts)
+    registry: RegistryFacts = field(default_factory=RegistryFacts)
+    controls: ControlFacts = field(default_factory=ControlFacts)
+    tokens: TokenFacts = field(default_factory=TokenFacts)
+    consent: ConsentFacts = field(default_factory=ConsentFacts)
+    launches: LaunchFacts = field(default_factory=LaunchFacts)
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One request at one tenant's FHIR base. ``bases`` are the addresses, each ending in a slash, that mean this base."""
+
+    tenant: TenantId
+    request: FhirRequest | Unsupported
+    bases: tuple[str, ...] = ()
+    proof: str = ""
+    """The DPoP header, where one was sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Clause:
+    """One way in which a grant reaches a type: whose resources (None: everybody's), of which kind.
+
+    ``text`` is the scope it stands on; ``constraints`` are kept for narrowing, ``matchers`` judge the same on a resource.
+    """
+
+    text: str
+    prefix: Prefix
+    mask: int
+    patients: frozenset[str] | None
+    constraints: tuple[tuple[str, str], ...] = ()
+    matchers: tuple[Matcher, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """What scopes, role and launch context together reach, before a type is named.
+
+    ``patient`` is the launch context. ``people`` are the charts a person may open, None for all of the tenant; ``rights`` is the
+    role's mask by type, None for a backend service. ``own`` is the person's own chart, where they are a patient.
+    ``stopped`` names scopes and types that a switch took out of the grant.
+    """
+
+    scopes: CompiledScopes
+    patient: str = ""
+    people: frozenset[str] | None = None
+    rights: Mapping[str, int] | None = None
+    own: str = ""
+    stopped: Callable[[str, str], bool] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SearchPlan:
+    """The search that is sent instead. ``exact``: it matches nothing that the grant does not reach, so its total may be told.
+
+    ``included`` maps each type that may come along to the letter that covers it.
+    """
+
+    type: str
+    params: tuple[tuple[str, str], ...]
+    asked: tuple[tuple[str, str], ...]
+    exact: bool
+    counting: bool
+    count: int | None
+    included: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Obligations:
+    """What a permit asks of the gateway. ``letter`` is the scope letter relied on, ``rule`` names the scopes behind it.
+
+    ``only``: nothing but this one resource, whatever the scopes (``fhirUser``). ``patient`` is for the audit record.
+    """
+
+    request: FhirRequest
+    reach: Reach
+    letter: int
+    rule: str
+    bases: tuple[str, ...] = ()
+    only: str = ""
+    plan: SearchPlan | None = None
+    patient: str = ""
+    may_create: bool = False
+    """An update may create the resource it names (update-as-create)."""

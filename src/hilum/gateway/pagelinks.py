@@ -1,0 +1,56 @@
+"""Page links: opaque, short-lived, and worth nothing to any other grant.
+
+A link holds the search as it was asked (so that it is judged anew, as if it were sent again) and where the FHIR server goes on.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import orjson
+
+from hilum.gateway.models import PAGE_LINK_BOUND, PAGE_LINK_LIFE
+from hilum.kernel.errors import Invalid
+from hilum.kernel.ports import Ids
+from hilum.keys.live import Vault
+from hilum.tokens.models import AccessToken
+
+PARAMETER = "_page"
+PURPOSE = "page"
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Where a search goes on: the asked parameters, the FHIR server's own target, and how many matches of it were given already."""
+
+    type: str
+    params: tuple[tuple[str, str], ...]
+    target: str
+    skip: int = 0
+
+
+def grant_of(token: AccessToken) -> str:
+    """Name the grant that a link is bound to: it outlives one access token, and no other app, person, patient or tenant has it."""
+    holder = (token.tenant, token.client, token.person, token.patient)
+    return "|".join((*holder, token.authorization, token.family, token.launch))
+
+
+def seal(vault: Vault, ids: Ids, page: Page, token: AccessToken, now: datetime) -> str | None:
+    """Make the value of a page link; None where the search is too long to be carried in one."""
+    until = int((now + PAGE_LINK_LIFE).timestamp())
+    plain = orjson.dumps([until, page.type, page.params, page.target, page.skip])
+    if len(plain) > PAGE_LINK_BOUND * 3 // 4 - 28:
+        return None
+    return vault.seal(PURPOSE, plain, nonce=ids, bound_to=grant_of(token))
+
+
+def unseal(vault: Vault, text: str, token: AccessToken, now: datetime) -> Page | None:
+    """Read a page link; None if it was not made for this grant, was changed, or is too old."""
+    if len(text) > PAGE_LINK_BOUND:
+        return None
+    try:
+        until, type_, params, target, skip = orjson.loads(vault.open(PURPOSE, text, grant_of(token)))
+    except Invalid:
+        return None
+    if now.timestamp() >= until:
+        return None
+    return Page(type_, tuple((name, value) for name, value in params), target, skip)

@@ -1,0 +1,289 @@
+"""The decision: may this request pass, and under which obligations. Pure.
+
+One straight line of early returns, in the order of ``Reason``: whoever reads it from the top knows what is asked first.
+Source: house section 5; SMART App Launch 2.2; FHIR R4 http.html.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from hilum.controls import policy as controls
+from hilum.controls.models import Subject, SwitchIndex, TargetKind
+from hilum.gateway.judge import judge_resource
+from hilum.gateway.models import Ask, Clause, Obligations, Reach, Snapshot
+from hilum.gateway.narrowing import context_fault, cost_fault, includes_fault, plan_search
+from hilum.gateway.reach import LETTERS, clauses, effective_scopes, reach_of
+from hilum.identity.models import MovedReads, TenantFacts
+from hilum.kernel.decision import Deny, Permit, Reason
+from hilum.registry import policy as registry
+from hilum.registry.models import ClientFacts, InstallationFacts
+from hilum.standards.fhir.queries import SearchQuery, read_search
+from hilum.standards.fhir.requests import FhirRequest, Interaction, Unsupported
+from hilum.standards.fhir.visibility import ATTACHMENTS, Belonging, rule_of
+from hilum.standards.smart.scopes import CREATE, READ, Prefix, compile_scopes
+from hilum.tokens import policy as tokens
+from hilum.tokens.models import AccessToken
+
+_NOT_YET = {
+    Interaction.PATCH: "Patches are not taken; update the whole resource.",
+    Interaction.BATCH: "Batches are refused whole; send their entries one by one.",
+    Interaction.TRANSACTION: "Transactions are refused whole; send their entries one by one.",
+    Interaction.HISTORY_INSTANCE: "History is not given; read a version by its id.",
+    Interaction.HISTORY_TYPE: "History is not given; read a version by its id.",
+    Interaction.HISTORY_SYSTEM: "History is not given; read a version by its id.",
+    Interaction.SEARCH_SYSTEM: "Search one resource type at a time.",
+    Interaction.SEARCH_COMPARTMENT: "Search the resource type with its patient parameter instead.",
+    Interaction.OPERATION: "No scope stands for this operation, so it is refused.",
+}
+_CONDITIONAL = (
+    "Conditional creates, updates, patches and deletes are refused; search first, then write by id."
+)
+_STANDING = {
+    Reason.APP_NOT_CERTIFIED: "The app's certification is missing, expired or withdrawn.",
+    Reason.APP_NOT_INSTALLED: "The app is not approved at this organisation.",
+    Reason.ROLE_NOT_ALLOWED: "The app is not approved for this role at this organisation.",
+}
+Stops = Callable[[str, str], bool]
+"""Tells of a scope and a type whether a switch took them out of the grant."""
+
+
+def decide(
+    ask: Ask, token: AccessToken | Deny | None, snapshot: Snapshot | None, now: datetime
+) -> Permit[Obligations] | Deny:
+    """Judge one request. ``token``: None if none was sent, Deny if it is not one of ours; ``snapshot``: None if it is stale.
+
+    INVARIANT: taking a scope away, engaging a switch or revoking anything never turns Deny into Permit.
+    """
+    if token is None:
+        return Deny(Reason.TOKEN_MISSING, "Send an access token: Authorization: Bearer.")
+    if isinstance(ask.request, Unsupported):
+        return Deny(Reason.REQUEST_UNSUPPORTED, ask.request.detail)
+    request, query = ask.request, understand(ask.request, ask.bases)
+    if isinstance(query, Deny):
+        return query
+    if snapshot is None:
+        return Deny(Reason.SNAPSHOT_STALE, "What is allowed could not be confirmed just now.")
+    if isinstance(token, Deny):
+        return token
+    if fault := _token_fault(token, ask, snapshot, now):
+        return fault
+    if fault := _switch_fault(token, request, snapshot.controls.switches, now):
+        return fault
+    tenant = snapshot.identity.tenants.get(ask.tenant)
+    if tenant is None or not tenant.active or token.tenant != ask.tenant:
+        return Deny(Reason.TENANT_MISMATCH, "The access token is not for this FHIR base.")
+    client = snapshot.registry.clients.get(token.client)
+    if client is None or client.app != token.app:
+        return Deny(Reason.APP_NOT_CERTIFIED, "The app is not known any more.")
+    installation = snapshot.registry.installations.get((token.tenant, token.app))
+    reason = registry.launchable(client, installation, token.role, now, issued_at=token.issued_at)
+    if reason is not None or installation is None:
+        return Deny(reason or Reason.APP_NOT_INSTALLED, _STANDING[reason or Reason.APP_NOT_INSTALLED])
+    stops = _stops(token, snapshot.controls.switches, now, writes=request.is_write)
+    case = _case(ask, token, request, query, _reach(token, client, installation, stops))
+    if fault := _grant_fault(case):
+        return fault
+    if fault := _context_fault(case, tenant, snapshot, now):
+        return fault
+    if query is not None and (fault := cost_fault(query, case.ways)):
+        return fault
+    return Permit(_obligations(case))
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """A request with everything that its token reaches of its type. ``exempt``: the person's own ``fhirUser``, read by its owner."""
+
+    token: AccessToken
+    request: FhirRequest
+    query: SearchQuery | None
+    reach: Reach
+    letter: int
+    ways: tuple[Clause, ...]
+    exempt: bool
+    bases: tuple[str, ...]
+
+
+def _case(
+    ask: Ask, token: AccessToken, request: FhirRequest, query: SearchQuery | None, reach: Reach
+) -> _Case:
+    letter = LETTERS[request.interaction]
+    ways = clauses(reach, request.type, letter)
+    exempt = (
+        request.interaction is Interaction.READ
+        and token.fhir_user == f"{request.type}/{request.id}"
+        and reach.scopes.special >= {"openid", "fhirUser"}
+    )
+    return _Case(token, request, query, reach, letter, ways, exempt, ask.bases)
+
+
+def _reach(
+    token: AccessToken, client: ClientFacts, installation: InstallationFacts, stops: Stops | None
+) -> Reach:
+    scopes = effective_scopes(token.scopes, client.scopes, client.certified_scopes, installation.scopes)
+    return reach_of(token, scopes, stops)
+
+
+def understand(request: FhirRequest, bases: tuple[str, ...]) -> SearchQuery | Deny | None:
+    """Say what in a well-formed request is not taken yet; understand a search.
+
+    Source: FHIR R4 http.html#update (the body's id), http.html#create
+    """
+    kind = request.interaction
+    if kind not in LETTERS:
+        return Deny(Reason.REQUEST_UNSUPPORTED, _NOT_YET.get(kind, _CONDITIONAL))
+    rule = rule_of(request.type)
+    if rule is None:
+        return Deny(
+            Reason.REQUEST_UNSUPPORTED, f"{request.type} is not given to apps: whose it is cannot be told."
+        )
+    if rule.belonging is Belonging.REFERRER and kind is not Interaction.READ:
+        return Deny(
+            Reason.REQUEST_UNSUPPORTED, f"{request.type} is only read, and only through what refers to it."
+        )
+    if request.body is not None and request.body.get("resourceType") != request.type:
+        return Deny(Reason.REQUEST_UNSUPPORTED, "The body's resourceType is not the type of the address.")
+    if kind is Interaction.UPDATE and (request.body or {}).get("id") != request.id:
+        return Deny(Reason.REQUEST_UNSUPPORTED, "The body's id is not the id of the address.")
+    if kind is not Interaction.SEARCH_TYPE:
+        return None
+    query = read_search(request, bases)
+    return query if isinstance(query, SearchQuery) else Deny(Reason.REQUEST_UNSUPPORTED, query.detail)
+
+
+def _token_fault(token: AccessToken, ask: Ask, snapshot: Snapshot, now: datetime) -> Deny | None:
+    reason = tokens.judge(token, snapshot.tokens, now)
+    if reason is Reason.TOKEN_INVALID:
+        return Deny(reason, "The access token has expired.")
+    proof = tokens.require_proof(token, ask.proof)
+    if proof is not None:
+        return Deny(proof, "The access token came without the proof that it is bound to.")
+    if reason is not None:
+        return Deny(reason, "The access token was revoked.")
+    if token.person and token.person in snapshot.identity.inactive_people:
+        return Deny(Reason.TOKEN_REVOKED, "The person behind the access token is no longer active.")
+    return None
+
+
+def _switch_fault(token: AccessToken, request: FhirRequest, index: SwitchIndex, now: datetime) -> Deny | None:
+    if not index.kinds:
+        return None
+    subject = Subject(token.tenant, token.vendor, token.app, token.version, token.person, request.type)
+    stop = controls.stopped_by(index, subject, now=now, issued_at=token.issued_at)
+    if stop is not None:
+        return Deny(Reason.SWITCH_ENGAGED, "A kill switch stops this.")
+    if request.is_write and controls.read_only(index, subject, now) is not None:
+        return Deny(Reason.SWITCH_ENGAGED, "A kill switch stops every write.")
+    stopped = _stops(token, index, now, writes=request.is_write)
+    letter = LETTERS[request.interaction]
+    granted = [g for g in compile_scopes(token.scopes).grants(request.type) if g.mask & letter]
+    if granted and stopped is not None and all(stopped(g.text, request.type) for g in granted):
+        return Deny(Reason.SWITCH_ENGAGED, "A kill switch stops every scope that would permit this.")
+    return None
+
+
+def _stops(token: AccessToken, index: SwitchIndex, now: datetime, *, writes: bool) -> Stops | None:
+    """Tell, scope by scope and type by type, what a switch took out of a grant; None where no switch names either."""
+    if index.kinds.isdisjoint({TargetKind.SCOPE, TargetKind.RESOURCE_TYPE}):
+        return None
+
+    def stopped(text: str, type_: str) -> bool:
+        subject = Subject(resource_type=type_, scopes=(text,))
+        if controls.stopped_by(index, subject, now=now, issued_at=token.issued_at) is not None:
+            return True
+        return writes and controls.read_only(index, subject, now) is not None
+
+    return stopped
+
+
+def _grant_fault(case: _Case) -> Deny | None:
+    """Role, then scope. A grant that only lacks its context is not refused here."""
+    request, reach = case.request, case.reach
+    if case.exempt:
+        return None
+    rights = reach.rights
+    if rights is not None and not rights.get(request.type, 0) & case.letter:
+        return Deny(Reason.ROLE_NOT_ALLOWED, f"The person's role does not permit this on {request.type}.")
+    if request.type == "Binary":
+        if not any(clauses(reach, type_, READ) for type_ in ATTACHMENTS):
+            return Deny(Reason.SCOPE_INSUFFICIENT, "No scope covers a type that could refer to this.")
+        return None
+    if not case.ways and not clauses(_in_some_context(reach), request.type, case.letter):
+        return Deny(Reason.SCOPE_INSUFFICIENT, f"No scope covers this on {request.type}.")
+    if case.query is not None:
+        return includes_fault(case.query, reach)
+    return None
+
+
+def _in_some_context(reach: Reach) -> Reach:
+    return replace(reach, patient=reach.patient or "-", people=None)
+
+
+def _context_fault(case: _Case, tenant: TenantFacts, snapshot: Snapshot, now: datetime) -> Deny | None:
+    """Launch, context, authorization, consent, labels."""
+    token, request = case.token, case.request
+    offline = "offline_access" in case.reach.scopes.special
+    if token.launch and token.launch in snapshot.launches.ended and not offline:
+        return Deny(Reason.LAUNCH_ENDED, "The session that opened the app has ended.")
+    moved = token.launch_moved or (bool(token.launch) and token.launch in snapshot.launches.moved)
+    if moved and (request.is_write or tenant.moved_reads is not MovedReads.ALLOW):
+        return Deny(Reason.CONTEXT_MOVED, "The chart has moved to another patient since the launch.")
+    body = _body_fault(case)
+    if not case.exempt and (body is Reason.OUTSIDE_LAUNCH_CONTEXT or _is_outside(case)):
+        return Deny(Reason.OUTSIDE_LAUNCH_CONTEXT, "The record is out of reach of this grant.")
+    expires_at = token.authorization_expires_at
+    if expires_at is not None and now >= expires_at:
+        return Deny(Reason.AUTHORIZATION_EXPIRED, "The authorization behind the access token has expired.")
+    if token.authorization and token.authorization in snapshot.consent.revoked:
+        return Deny(Reason.CONSENT_DENIED, "The authorization behind the access token was withdrawn.")
+    if body is not None:
+        return Deny(body, "A record with this label is not written by apps.")
+    return None
+
+
+def _is_outside(case: _Case) -> bool:
+    """Tell what can be told before the record is seen: the grant is without context, or names no patient it reaches."""
+    request = case.request
+    if request.type == "Binary":
+        return False
+    if not case.ways:
+        return True
+    if case.query is not None:
+        return context_fault(case.query, case.ways) is not None
+    rule = rule_of(request.type)
+    if rule is not None and rule.belonging is Belonging.SELF and request.id:
+        return not any(way.patients is None or request.id in way.patients for way in case.ways)
+    return False
+
+
+def _body_fault(case: _Case) -> Reason | None:
+    """Judge what would be written, as far as it tells by itself; what hangs on its targets is judged once they are seen."""
+    body = case.request.body
+    rule = rule_of(case.request.type)
+    if body is None or not case.ways or (rule is not None and rule.belonging is Belonging.TARGETS):
+        return None
+    return judge_resource(case.reach, body, case.ways, bases=case.bases)
+
+
+def _obligations(case: _Case) -> Obligations:
+    request, reach = case.request, case.reach
+    plan = None
+    if case.query is not None:
+        own = all(way.patients == frozenset((reach.own,)) for way in case.ways) and bool(reach.own)
+        plan = plan_search(case.query, reach, case.ways, labels=not own)
+    creates = request.interaction is Interaction.UPDATE and any(
+        way.prefix is Prefix.SYSTEM for way in clauses(reach, request.type, CREATE)
+    )
+    name = f"{request.type}/{request.id}"
+    return Obligations(
+        request,
+        reach,
+        case.letter,
+        rule="fhirUser" if case.exempt else ", ".join(way.text for way in case.ways),
+        bases=case.bases,
+        only=name if case.exempt else "",
+        plan=plan,
+        patient=reach.patient or (request.id if request.type == "Patient" else ""),
+        may_create=creates and all(way.prefix is Prefix.SYSTEM for way in case.ways),
+    )

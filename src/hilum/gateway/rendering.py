@@ -1,0 +1,106 @@
+"""How the gateway answers: one table from reasons to status, issue code and headers. Pure.
+
+Source: contract, Errors; FHIR R4 http.html#Status-Codes; RFC 6750 section 3; RFC 9110 section 10.2.3
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import orjson
+
+from hilum.controls.models import Spend
+from hilum.kernel.decision import Deny, Reason
+from hilum.standards.fhir.outcomes import IssueCode, outcome
+
+FHIR_JSON = b"application/fhir+json"
+REASONS = "https://hilum.dev/fhir/CodeSystem/refusal-reason"
+NOT_FOUND_SENTENCE = "There is no such record within reach of this access token."
+Headers = tuple[tuple[bytes, bytes], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer, whole. ``removed`` counts what was filtered out of it, ``patient`` is whose record it holds; both for the audit."""
+
+    status: int
+    body: bytes = b""
+    headers: Headers = ()
+    media: bytes = FHIR_JSON
+    patient: str = ""
+    removed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    status: int
+    code: IssueCode
+    challenge: str = ""
+    retry: bool = False
+
+
+_TOKEN = _Row(401, IssueCode.LOGIN, 'Bearer error="invalid_token"')
+_NO = _Row(403, IssueCode.FORBIDDEN)
+_ABSENT = _Row(404, IssueCode.NOT_FOUND)
+_LATER = _Row(503, IssueCode.TRANSIENT, retry=True)
+_SLOWER = _Row(429, IssueCode.THROTTLED, retry=True)
+
+RENDERING: Mapping[Reason, _Row] = MappingProxyType(
+    {
+        Reason.TOKEN_MISSING: _Row(401, IssueCode.LOGIN, "Bearer"),
+        Reason.REQUEST_UNSUPPORTED: _Row(400, IssueCode.NOT_SUPPORTED),
+        Reason.SNAPSHOT_STALE: _LATER,
+        Reason.TOKEN_INVALID: _TOKEN,
+        Reason.PROOF_INVALID: _TOKEN,
+        Reason.TOKEN_REVOKED: _TOKEN,
+        Reason.SWITCH_ENGAGED: _NO,
+        Reason.TENANT_MISMATCH: _TOKEN,
+        Reason.APP_NOT_CERTIFIED: _NO,
+        Reason.APP_NOT_INSTALLED: _NO,
+        Reason.ROLE_NOT_ALLOWED: _NO,
+        Reason.WORKFLOW_NOT_APPROVED: _NO,
+        Reason.SCOPE_RETIRED: _NO,
+        Reason.SCOPE_INSUFFICIENT: _Row(403, IssueCode.FORBIDDEN, 'Bearer error="insufficient_scope"'),
+        Reason.LAUNCH_ENDED: _TOKEN,
+        Reason.CONTEXT_MOVED: _NO,
+        Reason.OUTSIDE_LAUNCH_CONTEXT: _ABSENT,
+        Reason.AUTHORIZATION_EXPIRED: _TOKEN,
+        Reason.CONSENT_DENIED: _NO,
+        Reason.LABEL_WITHHELD: _ABSENT,
+        Reason.TOO_COSTLY: _Row(403, IssueCode.TOO_COSTLY),
+        Reason.QUOTA_EXCEEDED: _SLOWER,
+        Reason.CONCURRENCY_EXCEEDED: _SLOWER,
+        Reason.UPSTREAM_UNAVAILABLE: _LATER,
+        Reason.RESPONSE_UNJUDGEABLE: _Row(502, IssueCode.EXCEPTION),
+        Reason.AUDIT_UNAVAILABLE: _LATER,
+    }
+)
+
+
+def refusal(deny: Deny, decision: str, *, retry_after_s: float = 1.0) -> Answer:
+    """Render a refusal. What is absent, out of reach and withheld looks the same, but for the decision's id."""
+    row = RENDERING[deny.reason]
+    if row is _ABSENT:
+        return not_found(decision)
+    body = outcome(row.code, deny.detail, details=(REASONS, str(deny.reason)), decision=decision)
+    headers: list[tuple[bytes, bytes]] = []
+    if row.challenge:
+        headers.append((b"www-authenticate", row.challenge.encode()))
+    if row.retry:
+        headers.append((b"retry-after", str(max(1, math.ceil(retry_after_s))).encode()))
+    return Answer(row.status, orjson.dumps(body), tuple(headers))
+
+
+def not_found(decision: str) -> Answer:
+    """Render what is not there, or not for this token: the same in all cases."""
+    return Answer(404, orjson.dumps(outcome(IssueCode.NOT_FOUND, NOT_FOUND_SENTENCE, decision=decision)))
+
+
+def rate_headers(spend: Spend) -> Headers:
+    """Tell an app what is left of its quota."""
+    return (
+        (b"ratelimit-limit", str(spend.limit).encode()),
+        (b"ratelimit-remaining", str(spend.remaining).encode()),
+        (b"ratelimit-reset", str(math.ceil(spend.retry_after_s)).encode()),
+    )

@@ -1,0 +1,211 @@
+"""The gateway's own ASGI callable, in front of every router: bytes to a call, a reply to bytes."""
+
+import re
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+import orjson
+
+from hilum.gateway.models import BEARER_BOUND, PREFLIGHT_AGE
+from hilum.gateway.rendering import Answer, not_found, refusal
+from hilum.gateway.service import Call, Enforcer, Reply
+from hilum.infra import logs
+from hilum.kernel.decision import Deny, Reason
+from hilum.kernel.ids import TenantId
+from hilum.standards.fhir.outcomes import IssueCode, outcome
+from hilum.standards.fhir.requests import (
+    BODY_BOUND,
+    HEADERS,
+    FhirRequest,
+    Interaction,
+    Unsupported,
+    parse,
+)
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+_PATH = re.compile(rb"/t/([a-z0-9-]{1,32})/fhir(?:$|(?=/))")
+_NOWHERE = TenantId("")
+_MEANT = {name.encode(): name for name in HEADERS}
+_ALWAYS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"content-security-policy", b"default-src 'none'; sandbox"),
+    (b"cache-control", b"no-store"),
+    (b"referrer-policy", b"no-referrer"),
+)
+_EXPOSED = b"Location, ETag, Content-Location, Retry-After, WWW-Authenticate, X-Request-Id"
+_TAKEN = b"Authorization, Accept, Content-Type, If-Match, If-None-Match, Prefer, X-Request-Id"
+_METHODS = b"GET, HEAD, POST, PUT, DELETE, OPTIONS"
+_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
+_TOO_LARGE = Unsupported("body_too_large", f"A body takes at most {BODY_BOUND} bytes.")
+_DOUBLED = Unsupported("header_doubled", "A header that has a meaning here may stand only once.")
+_GONE = Unsupported("body_incomplete", "The body did not arrive whole.")
+_log = logs.get("gateway")
+
+
+class Gateway:
+    """Answers everything below ``/t/{tenant}/fhir`` but the public discovery document."""
+
+    def __init__(self, enforcer: Enforcer) -> None:
+        self._enforcer = enforcer
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        state = scope.get("state") or {}
+        request_id = str(state.get("request_id", ""))
+        try:
+            reply, origin = await self._reply(scope, receive, state)
+        except Exception as error:  # the edge: what is unmapped says nothing
+            _log.error(
+                "gateway.request.failed", request=request_id, error=type(error).__name__, where=_where(error)
+            )
+            body = outcome(IssueCode.EXCEPTION, "Something failed on our side.", decision=request_id)
+            reply, origin = Reply(Answer(500, orjson.dumps(body))), b""
+        correlation = str(state.get("correlation_id", ""))
+        await _send(send, reply, _cors(reply, origin), scope["method"], (request_id, correlation))
+
+    async def _reply(
+        self, scope: Scope, receive: Receive, state: MutableMapping[str, Any]
+    ) -> tuple[Reply, bytes]:
+        method: str = scope["method"]
+        raw: bytes = scope.get("raw_path") or scope["path"].encode()
+        located = _PATH.match(raw)
+        tenant = TenantId(located[1].decode()) if located else _NOWHERE
+        headers, doubled, authorization, origin, proof = _headers(scope["headers"])
+        if method == "OPTIONS":
+            return Reply(_preflight(), self._enforcer.preflight_origins(tenant)), origin
+        bearer = _bearer(authorization)
+        path, query = raw[located.end() :] if located else b"/-", scope.get("query_string", b"")
+        public = path == b"/metadata" and method in {"GET", "HEAD"}
+        if bearer is None and not public:
+            request: FhirRequest | Unsupported = _DOUBLED
+        else:
+            body = await _body(receive) if method in _WITH_BODY else b""
+            request = parse(method, path, query, headers, body) if isinstance(body, bytes) else body
+            if doubled:
+                request = _DOUBLED
+        request_id = str(state.get("request_id", ""))
+        if public:
+            return await self._public(tenant, request, request_id), origin
+        call = Call(
+            request_id=request_id,
+            tenant=tenant,
+            request=request,
+            bearer=bearer,
+            method=method,
+            path=raw[:512].decode("latin-1"),
+            query=query[:4096].decode("latin-1"),
+            source=str(state.get("source", "")),
+            correlation_id=str(state.get("correlation_id", "")),
+            proof=proof,
+        )
+        return await self._enforcer.answer(call), origin
+
+    async def _public(self, tenant: TenantId, request: FhirRequest | Unsupported, request_id: str) -> Reply:
+        everyone = frozenset({"*"})
+        if isinstance(request, Unsupported):
+            return Reply(refusal(Deny(Reason.REQUEST_UNSUPPORTED, request.detail), request_id), everyone)
+        if request.interaction is not Interaction.CAPABILITIES:
+            return Reply(not_found(request_id), everyone)
+        return Reply(await self._enforcer.metadata(tenant, request_id), everyone)
+
+
+def _where(error: Exception) -> str:
+    """Name the place of a fault: its message might hold what must not be logged."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return f"{trace.tb_frame.f_code.co_qualname}:{trace.tb_lineno}" if trace is not None else ""
+
+
+def _headers(
+    raw: list[tuple[bytes, bytes]],
+) -> tuple[dict[str, str], bool, list[bytes], bytes, str]:
+    """Pick out the headers that have a meaning; tell whether one of them came twice."""
+    meant: dict[str, str] = {}
+    doubled = False
+    authorization: list[bytes] = []
+    origin, proof = b"", ""
+    for name, value in raw:
+        if name in _MEANT:
+            doubled = doubled or _MEANT[name] in meant
+            meant[_MEANT[name]] = value.decode("latin-1").strip()
+        elif name == b"authorization":
+            authorization.append(value)
+        elif name == b"origin":
+            origin = value
+        elif name == b"dpop":
+            proof = value[: BEARER_BOUND * 8].decode("latin-1")
+    return meant, doubled or len(authorization) > 1, authorization, origin, proof
+
+
+def _bearer(authorization: list[bytes]) -> str | None:
+    """Read the token. Source: RFC 6750 section 2.1 (the only place where one is looked for)."""
+    if not authorization:
+        return None
+    scheme, _, token = authorization[0].partition(b" ")
+    if scheme.lower() != b"bearer" or not token.strip():
+        return None
+    return token.strip()[: BEARER_BOUND + 1].decode("latin-1")
+
+
+async def _body(receive: Receive) -> bytes | Unsupported:
+    chunks: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return _GONE
+        chunk = message.get("body", b"")
+        size += len(chunk)
+        if size > BODY_BOUND:
+            return _TOO_LARGE
+        chunks.append(chunk)
+        if not message.get("more_body", False):
+            return b"".join(chunks)
+
+
+def _preflight() -> Answer:
+    headers = (
+        (b"access-control-allow-methods", _METHODS),
+        (b"access-control-allow-headers", _TAKEN),
+        (b"access-control-max-age", str(int(PREFLIGHT_AGE.total_seconds())).encode()),
+        (b"allow", _METHODS),
+    )
+    return Answer(204, b"", headers)
+
+
+def _cors(reply: Reply, origin: bytes) -> tuple[tuple[bytes, bytes], ...]:
+    """Let the scripts of registered origins read the answer, without credentials.
+
+    Source: contract, CORS; Fetch standard, CORS protocol
+    """
+    if "*" in reply.origins:
+        allowed = b"*"
+    elif origin and origin.decode("latin-1") in reply.origins:
+        allowed = origin
+    else:
+        return ((b"vary", b"Origin"),)
+    return (
+        (b"access-control-allow-origin", allowed),
+        (b"access-control-expose-headers", _EXPOSED),
+        (b"vary", b"Origin"),
+    )
+
+
+async def _send(
+    send: Send, reply: Reply, cors: tuple[tuple[bytes, bytes], ...], method: str, ids: tuple[str, str]
+) -> None:
+    answer = reply.answer
+    headers: list[tuple[bytes, bytes]] = [*_ALWAYS, *cors, *answer.headers]
+    if answer.body:
+        headers.append((b"content-type", answer.media))
+    if answer.status not in {204, 304}:
+        headers.append((b"content-length", str(len(answer.body)).encode()))
+    headers.append((b"x-request-id", ids[0].encode()))
+    if ids[1]:
+        headers.append((b"x-correlation-id", ids[1].encode()))
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    await send({"type": "http.response.body", "body": b"" if method == "HEAD" else answer.body})

@@ -1,0 +1,209 @@
+"""Searches at the FHIR server: sent, gathered into whole pages of what may be seen, linked."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from hilum.gateway import pagelinks
+from hilum.gateway.filtering import (
+    UNJUDGEABLE,
+    evidence_within,
+    filter_response,
+    is_match,
+    without_orphans,
+)
+from hilum.gateway.judge import NO_EVIDENCE
+from hilum.gateway.models import DEFAULT_PAGE, REFILL_BOUND, SearchPlan
+from hilum.gateway.pagelinks import Page
+from hilum.gateway.rendering import Answer
+from hilum.gateway.transport import (
+    ACCEPT,
+    Errand,
+    Refusal,
+    Transport,
+    hangs_on_targets,
+    loads,
+    localised,
+    whose,
+)
+from hilum.kernel.decision import Deny, Reason
+from hilum.kernel.ports import Ids
+from hilum.keys.live import Vault
+from hilum.standards.fhir.bundles import resources_of
+from hilum.standards.fhir.outcomes import first_told
+from hilum.standards.fhir.requests import Shape, Summary, render_query
+from hilum.standards.fhir.shaping import dump
+from hilum.standards.fhir.statements import unknown_filter
+from hilum.upstream.models import UpstreamRequest
+from hilum.upstream.policy import relative_target
+
+_SEARCH_HEADERS = (*ACCEPT, ("prefer", "handling=strict"))
+_QUERY_INLINE = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Gathered:
+    entries: list[dict[str, Any]]
+    removed: int
+    after: tuple[str, int] | None
+    total: int | None
+
+
+class Searcher:
+    """Does searches, and nothing of a search that the plan does not say."""
+
+    def __init__(self, transport: Transport, vault: Vault, ids: Ids) -> None:
+        self._transport, self._vault, self._ids = transport, vault, ids
+
+    async def search(self, errand: Errand) -> Answer:
+        plan = errand.obligations.plan
+        assert plan is not None, "a permitted search has a plan"
+        if errand.surface is not None and (name := unknown_filter(errand.surface, plan.type, plan.asked)):
+            sentence = f"The FHIR server does not know the search parameter {name} for {plan.type}."
+            raise Refusal(Deny(Reason.REQUEST_UNSUPPORTED, sentence))
+        if plan.counting:
+            return await self._counted(errand, plan)
+        gathered = await self._gather(errand, plan)
+        bundle: dict[str, Any] = {"resourceType": "Bundle", "type": "searchset"}
+        if gathered.total is not None:
+            bundle["total"] = gathered.total
+        bundle["link"] = self._links(errand, plan, gathered.after)
+        if gathered.entries:
+            bundle["entry"] = [_rebased(entry, errand.base) for entry in gathered.entries]
+        patient = errand.obligations.patient or whose(errand, resources_of(bundle))
+        shape = errand.obligations.request.shape
+        return Answer(200, dump(bundle, shape), patient=patient, removed=gathered.removed)
+
+    async def _counted(self, errand: Errand, plan: SearchPlan) -> Answer:
+        """Tell how many there are, where the number says nothing beyond the grant; otherwise tell no number."""
+        bundle: dict[str, Any] = {"resourceType": "Bundle", "type": "searchset"}
+        if plan.exact:
+            found = await self.bundle(
+                errand, f"{plan.type}?{render_query((*plan.params, ('_summary', 'count')))}"
+            )
+            total = found.get("total") if isinstance(found, dict) else None
+            if isinstance(total, int) and not isinstance(total, bool):
+                bundle["total"] = total
+        bundle["link"] = self._links(errand, plan, None)
+        return Answer(200, dump(bundle, errand.obligations.request.shape), patient=errand.obligations.patient)
+
+    async def bundle(self, errand: Errand, target: str) -> Any:
+        path, _, query = target.partition("?")
+        request = UpstreamRequest("GET", target, _SEARCH_HEADERS)
+        if len(query) > _QUERY_INLINE and path:
+            headers = (*_SEARCH_HEADERS, ("content-type", "application/x-www-form-urlencoded"))
+            request = UpstreamRequest("POST", f"{path}/_search", headers, query.encode())
+        response = await self._transport.send(errand.tenant, request)
+        if response.status in {400, 422}:
+            sentence = first_told(response.body) or "The FHIR server does not take this search."
+            raise Refusal(Deny(Reason.REQUEST_UNSUPPORTED, sentence))
+        if response.status != 200:
+            raise Refusal(UNJUDGEABLE)
+        return loads(localised(errand, response.body))
+
+    async def _gather(self, errand: Errand, plan: SearchPlan) -> _Gathered:
+        """Fill one page with what may be seen, from as many of the server's pages as it takes.
+
+        A page that were shorter by what was removed would tell that something was there.
+        """
+        limit = plan.count or DEFAULT_PAGE
+        page, skip = errand.page, errand.page.skip if errand.page else 0
+        asked = render_query((*plan.params, ("_count", str(limit))))
+        target = page.target if page else f"{plan.type}?{asked}"
+        matches: list[dict[str, Any]] = []
+        included: list[dict[str, Any]] = []
+        removed, after, told = 0, None, None
+        for _ in range(REFILL_BOUND):
+            bundle = await self.bundle(errand, target)
+            filtered, gone = await self._filtered(errand, plan, bundle)
+            removed += gone
+            told = filtered.get("total")
+            entries = filtered.get("entry", [])
+            fresh = [entry for entry in entries if is_match(entry, plan)][skip:]
+            included += [entry for entry in entries if not is_match(entry, plan)]
+            room = limit - len(matches)
+            matches += fresh[:room]
+            following = _following(errand, bundle)
+            after = None if following is None else (following, 0)
+            if len(fresh) > room:
+                after = (target, skip + room)
+                break
+            if following is None or len(matches) == limit or not gone:
+                break
+            target, skip = following, 0
+        entries, _ = without_orphans(_once(matches + included), plan, errand.obligations.bases)
+        total = len(matches) if page is None and after is None else told if not removed else None
+        return _Gathered(entries, removed, after, total)
+
+    async def _filtered(self, errand: Errand, plan: SearchPlan, bundle: Any) -> tuple[dict[str, Any], int]:
+        evidence = NO_EVIDENCE
+        if isinstance(bundle, dict) and any(map(hangs_on_targets, (plan.type, *plan.included))):
+            evidence = await self._transport.evidence(
+                errand, list(resources_of(bundle)), evidence_within(bundle)
+            )
+        filtered = filter_response(errand.obligations, bundle, evidence)
+        if isinstance(filtered, Deny):
+            raise Refusal(filtered)
+        return filtered
+
+    def _links(self, errand: Errand, plan: SearchPlan, after: tuple[str, int] | None) -> list[dict[str, str]]:
+        request = errand.obligations.request
+        address = f"{errand.base}/{plan.type}"
+        asked = render_query((*plan.asked, *_result_params(request.params), *_shape_params(request.shape)))
+        links = [{"relation": "self", "url": f"{address}?{asked}" if asked else address}]
+        if after is not None:
+            target, skip = after
+            page = Page(plan.type, request.params, target, skip)
+            sealed = pagelinks.seal(self._vault, self._ids, page, errand.token, errand.now)
+            if sealed is None:
+                raise Refusal(
+                    Deny(Reason.TOO_COSTLY, "The search is too long to be paged; ask for fewer values.")
+                )
+            rest = render_query(((pagelinks.PARAMETER, sealed), *_shape_params(request.shape)))
+            links.append({"relation": "next", "url": f"{address}?{rest}"})
+        return links
+
+
+def _rebased(entry: dict[str, Any], base: str) -> dict[str, Any]:
+    resource = entry["resource"]
+    mode = entry.get("search", {}).get("mode", "match")
+    id_ = resource.get("id")
+    where = {"fullUrl": f"{base}/{resource['resourceType']}/{id_}"} if id_ else {}
+    return {**where, "resource": resource, "search": {"mode": mode}}
+
+
+def _once(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Drop what came along with more than one of the server's pages."""
+    kept: dict[tuple[Any, Any, Any], dict[str, Any]] = {}
+    for n, entry in enumerate(entries):
+        resource = entry["resource"]
+        id_ = resource.get("id")
+        kept.setdefault((resource.get("resourceType"), id_, n if id_ is None else None), entry)
+    return list(kept.values())
+
+
+def _following(errand: Errand, bundle: dict[str, Any]) -> str | None:
+    """Find where the server goes on; an address outside its base cannot be followed."""
+    links = bundle.get("link")
+    for link in links if isinstance(links, list) else ():
+        if isinstance(link, dict) and link.get("relation") == "next":
+            url = link.get("url")
+            target = relative_target(errand.base, url) if isinstance(url, str) else None
+            if target is None:
+                raise Refusal(UNJUDGEABLE)
+            return target.replace(errand.base + "/", errand.upstream_base + "/")
+    return None
+
+
+def _result_params(params: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+    return tuple((name, value) for name, value in params if name in {"_count", "_total"})
+
+
+def _shape_params(shape: Shape) -> tuple[tuple[str, str], ...]:
+    params: list[tuple[str, str]] = []
+    if shape.summary is not Summary.FALSE:
+        params.append(("_summary", str(shape.summary)))
+    if shape.elements:
+        params.append(("_elements", ",".join(shape.elements)))
+    if shape.pretty:
+        params.append(("_pretty", "true"))
+    return tuple(params)

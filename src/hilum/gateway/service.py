@@ -1,0 +1,280 @@
+"""One request through the enforcement point: look up, decide, spend, carry, record, answer."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Protocol
+
+import orjson
+
+from hilum.audit.models import Access, Outcome
+from hilum.controls.live import Buckets
+from hilum.gateway import pagelinks, policy
+from hilum.gateway.carrying import Carrier
+from hilum.gateway.models import SURFACE_LIFE, Ask, Obligations, Snapshot
+from hilum.gateway.pagelinks import Page
+from hilum.gateway.rendering import Answer, not_found, rate_headers, refusal
+from hilum.gateway.surface import public_statement
+from hilum.gateway.transport import Absent, Errand, Refusal
+from hilum.identity.models import TenantFacts
+from hilum.kernel.decision import Deny, Permit, Reason
+from hilum.kernel.errors import Unavailable
+from hilum.kernel.ids import TenantId
+from hilum.kernel.ports import Clock, Ids
+from hilum.keys.live import Vault
+from hilum.standards.fhir.requests import FhirRequest, Interaction, Unsupported
+from hilum.standards.fhir.statements import Surface, read_statement
+from hilum.tokens.live import TokenTable
+from hilum.tokens.models import AccessToken
+from hilum.upstream.live import Upstreams
+from hilum.web.urls import Urls
+
+
+class Snapshots(Protocol):
+    """Where the current snapshot comes from; None when it is stale."""
+
+    def current(self) -> Snapshot | None: ...
+
+
+class Journal(Protocol):
+    """Where accesses are recorded. Both return once the record is durable, and raise Unavailable if it cannot be."""
+
+    async def record(self, access: Access) -> None: ...
+    async def record_refusal_by_stranger(self, access: Access) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request as it arrived. ``bearer`` is None without a token; ``path`` and ``query`` are for the audit record only."""
+
+    request_id: str
+    tenant: TenantId
+    request: FhirRequest | Unsupported
+    bearer: str | None
+    method: str = "GET"
+    path: str = ""
+    query: str = ""
+    source: str = ""
+    correlation_id: str = ""
+    proof: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The answer, and the web origins whose scripts may read it."""
+
+    answer: Answer
+    origins: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Doorway:
+    """What the enforcement point stands on; made by app."""
+
+    snapshots: Snapshots
+    tokens: TokenTable
+    buckets: Buckets
+    upstreams: Upstreams
+    journal: Journal
+    urls: Urls
+    vault: Vault
+    clock: Clock
+    ids: Ids
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """How a request ended. ``deny`` is None when it was carried out, even if there was no such record."""
+
+    answer: Answer
+    deny: Deny | None = None
+    obligations: Obligations | None = None
+
+
+_NO_STORE = Deny(Reason.SNAPSHOT_STALE, "The access token could not be looked up just now.")
+_STRANGE_PAGE = Unsupported("page_link", "This page link was not made for this access token, or is too old.")
+
+
+class Enforcer:
+    """The enforcement point of one process; used from its event loop."""
+
+    def __init__(self, doorway: Doorway) -> None:
+        self._on = doorway
+        self._carrier = Carrier(doorway.upstreams, doorway.vault, doorway.ids)
+        self._surfaces: dict[TenantId, Surface] = {}
+        self._statements: dict[TenantId, tuple[Surface, bytes]] = {}
+
+    async def answer(self, call: Call) -> Reply:
+        """Judge, carry out and record one request. What it returns is durable in the journal."""
+        on = self._on
+        started, now, snapshot = on.clock.monotonic(), on.clock.now(), on.snapshots.current()
+        try:
+            token = await self._token(call)
+        except Unavailable:
+            token = _NO_STORE
+        request, page = self._opened(call.request, token, now)
+        ask = Ask(call.tenant, request, (on.urls.fhir_base(call.tenant) + "/",), call.proof)
+        decision = policy.decide(ask, token, snapshot, now)
+        if isinstance(decision, Deny) or not isinstance(token, AccessToken) or snapshot is None:
+            deny = decision if isinstance(decision, Deny) else _NO_STORE
+            done = _Done(refusal(deny, call.request_id), deny)
+        else:
+            done = await self._permitted(call, decision, token, snapshot, (now, page))
+        access = _access(call, token, snapshot, done, now)
+        access = replace(access, latency_us=int((on.clock.monotonic() - started) * 1_000_000))
+        answer = done.answer
+        try:
+            if isinstance(token, AccessToken):
+                await on.journal.record(access)
+            else:
+                await on.journal.record_refusal_by_stranger(access)
+        except Unavailable:
+            deny = Deny(Reason.AUDIT_UNAVAILABLE, "The access could not be recorded, so nothing is given.")
+            answer = refusal(deny, call.request_id)
+        return Reply(answer, self._origins(call.tenant, token, snapshot))
+
+    async def metadata(self, tenant_id: TenantId, request_id: str) -> Answer:
+        """Tell what apps can do at a tenant. Public."""
+        snapshot = self._on.snapshots.current()
+        if snapshot is None:
+            return refusal(Deny(Reason.SNAPSHOT_STALE, "What is here could not be confirmed."), request_id)
+        tenant = snapshot.identity.tenants.get(tenant_id)
+        if tenant is None or not tenant.active:
+            return not_found(request_id)
+        try:
+            surface = await self._surface(tenant)
+        except Refusal as refused:
+            return refusal(refused.deny, request_id, retry_after_s=refused.retry_after_s)
+        made = self._statements.get(tenant_id)
+        if made is None or made[0] is not surface:
+            body = orjson.dumps(public_statement(surface, tenant_id, self._on.urls))
+            made = self._statements[tenant_id] = (surface, body)
+        return Answer(200, made[1])
+
+    def preflight_origins(self, tenant: TenantId) -> frozenset[str]:
+        """Name the origins of all clients installed at a tenant."""
+        snapshot = self._on.snapshots.current()
+        return frozenset() if snapshot is None else snapshot.registry.origins.get(tenant, frozenset())
+
+    async def _token(self, call: Call) -> AccessToken | Deny | None:
+        if call.bearer is None:
+            return None
+        seen = self._on.tokens.peek(call.bearer)
+        return seen if seen is not None else await self._on.tokens.look_up(call.bearer)
+
+    def _opened(
+        self, request: FhirRequest | Unsupported, token: AccessToken | Deny | None, now: datetime
+    ) -> tuple[FhirRequest | Unsupported, Page | None]:
+        """Put the asked search in the place of a page link."""
+        if isinstance(request, Unsupported) or request.interaction is not Interaction.SEARCH_TYPE:
+            return request, None
+        if len(request.params) != 1 or request.params[0][0] != pagelinks.PARAMETER:
+            return request, None
+        if not isinstance(token, AccessToken):
+            return replace(request, params=()), None
+        page = pagelinks.unseal(self._on.vault, request.params[0][1], token, now)
+        if page is None or page.type != request.type:
+            return _STRANGE_PAGE, None
+        return replace(request, params=page.params), page
+
+    async def _permitted(
+        self,
+        call: Call,
+        permit: Permit[Obligations],
+        token: AccessToken,
+        snapshot: Snapshot,
+        at: tuple[datetime, Page | None],
+    ) -> _Done:
+        obligations = permit.obligations
+        quotas = snapshot.controls.quotas
+        spent = self._on.buckets.spend(
+            (token.app, token.tenant), quotas.overrides.get((token.app, token.tenant), quotas.default)
+        )
+        rates = rate_headers(spent)
+        try:
+            if not spent.allowed:
+                deny = Deny(
+                    Reason.QUOTA_EXCEEDED, "The app's quota at this organisation is used up just now."
+                )
+                raise Refusal(deny, spent.retry_after_s)
+            tenant = snapshot.identity.tenants[token.tenant]
+            surface = await self._surface(tenant) if obligations.plan is not None else None
+            base, upstream_base = self._on.urls.fhir_base(tenant.id), self._on.upstreams.base_of(tenant)
+            now, page = at
+            errand = Errand(token, tenant, obligations, now, base, upstream_base, page, surface)
+            answer = await self._carrier.carry(errand)
+            done = _Done(answer, None, obligations)
+        except Absent:
+            done = _Done(not_found(call.request_id), None, obligations)
+        except Refusal as refused:
+            answer = refusal(refused.deny, call.request_id, retry_after_s=refused.retry_after_s)
+            done = _Done(answer, refused.deny, obligations)
+        return replace(done, answer=replace(done.answer, headers=done.answer.headers + rates))
+
+    async def _surface(self, tenant: TenantFacts) -> Surface:
+        known = self._surfaces.get(tenant.id)
+        at = self._on.clock.monotonic()
+        if known is not None and at - known.read_at < SURFACE_LIFE.total_seconds():
+            return known
+        try:
+            surface = read_statement(await self._carrier.statement(tenant), at)
+        except Refusal:
+            if known is None:
+                raise
+            return known
+        if surface is None:
+            raise Refusal(Deny(Reason.RESPONSE_UNJUDGEABLE, "The FHIR server does not say what it can do."))
+        self._surfaces[tenant.id] = surface
+        return surface
+
+    def _origins(
+        self, tenant: TenantId, token: AccessToken | Deny | None, snapshot: Snapshot | None
+    ) -> frozenset[str]:
+        if snapshot is None:
+            return frozenset()
+        if not isinstance(token, AccessToken):
+            return snapshot.registry.origins.get(tenant, frozenset())
+        client = snapshot.registry.clients.get(token.client)
+        return frozenset(client.origins) if client is not None else frozenset()
+
+
+def _access(
+    call: Call, token: AccessToken | Deny | None, snapshot: Snapshot | None, done: _Done, now: datetime
+) -> Access:
+    request = call.request
+    known = isinstance(request, FhirRequest)
+    access = Access(
+        request_id=call.request_id,
+        decision=call.request_id,
+        at=now,
+        tenant=call.tenant,
+        interaction=str(request.interaction) if isinstance(request, FhirRequest) else "unsupported",
+        resource_type=request.type if isinstance(request, FhirRequest) else "",
+        status=done.answer.status,
+        outcome=Outcome.DONE if done.deny is None else Outcome.REFUSED,
+        reason="" if done.deny is None else str(done.deny.reason),
+        rule=done.obligations.rule if done.obligations is not None else "",
+        detail=done.deny.detail if done.deny is not None else "",
+        snapshot=snapshot.epoch if snapshot is not None else 0,
+        correlation_id=call.correlation_id,
+        source=call.source,
+        removed=done.answer.removed,
+        cost=1 if known else 0,
+        method=call.method,
+        path=call.path,
+        query=call.query,
+        patient=done.answer.patient or (done.obligations.patient if done.obligations is not None else ""),
+    )
+    if not isinstance(token, AccessToken):
+        return access
+    return replace(
+        access,
+        app=token.app,
+        version=token.version,
+        vendor=token.vendor,
+        client=token.client,
+        person=token.person,
+        role=token.role,
+        launch=token.launch,
+        authorization=token.authorization,
+        run=token.run,
+    )

@@ -1,0 +1,188 @@
+"""The way to a tenant's FHIR server and back: sending, fetching, addresses, and what is judged on each fetch."""
+
+import asyncio
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import orjson
+
+from hilum.gateway.filtering import UNJUDGEABLE, judge_read, wanted_evidence
+from hilum.gateway.judge import NO_EVIDENCE, Evidence, judge_resource
+from hilum.gateway.models import Obligations
+from hilum.gateway.pagelinks import Page
+from hilum.gateway.reach import clauses
+from hilum.identity.models import TenantFacts
+from hilum.kernel.decision import Deny, Reason
+from hilum.kernel.errors import Unavailable
+from hilum.standards.fhir.statements import Surface
+from hilum.standards.fhir.visibility import Belonging, rule_of, subjects_of
+from hilum.standards.smart.scopes import READ
+from hilum.tokens.models import AccessToken
+from hilum.upstream import live as upstream
+from hilum.upstream.live import Upstreams
+from hilum.upstream.models import UpstreamRequest, UpstreamResponse
+
+ACCEPT = (("accept", "application/fhir+json"),)
+ABSENT = frozenset({404, 410})
+_ETAG = re.compile(r'(?:W/)?"([\x21\x23-\x7e]{1,100})"')
+
+
+class Refusal(Exception):
+    """The request is refused after all."""
+
+    def __init__(self, deny: Deny, retry_after_s: float = 1.0) -> None:
+        super().__init__(deny.reason)
+        self.deny, self.retry_after_s = deny, retry_after_s
+
+
+class Absent(Exception):
+    """There is no such record."""
+
+
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """One permitted request on its way. ``base`` is the gateway's own, ``upstream_base`` the server's, neither with a slash at its end."""
+
+    token: AccessToken
+    tenant: TenantFacts
+    obligations: Obligations
+    now: datetime
+    base: str
+    upstream_base: str
+    page: Page | None = None
+    surface: Surface | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    resource: dict[str, Any]
+    body: bytes
+    etag: str
+    modified: str
+
+
+class Transport:
+    """Sends for the gateway. What it raises is how a request ends: Refusal, Absent."""
+
+    def __init__(self, upstreams: Upstreams) -> None:
+        self._upstreams = upstreams
+
+    async def send(self, tenant: TenantFacts, request: UpstreamRequest) -> UpstreamResponse:
+        try:
+            response = await self._upstreams.send(tenant, request)
+        except Unavailable as error:
+            reason = {
+                upstream.BUSY: Reason.CONCURRENCY_EXCEEDED,
+                upstream.TOO_LARGE: Reason.RESPONSE_UNJUDGEABLE,
+            }.get(error.code, Reason.UPSTREAM_UNAVAILABLE)
+            raise Refusal(Deny(reason, error.detail)) from error
+        status = response.status
+        if status in {401, 403, 407, 429} or status >= 500 or status < 200:
+            wait = response.headers.get("retry-after", "")
+            raise Refusal(
+                Deny(Reason.UPSTREAM_UNAVAILABLE, "The FHIR server does not answer just now."),
+                float(wait) if wait.isascii() and wait.isdigit() and len(wait) < 5 else 1.0,
+            )
+        return response
+
+    async def fetch(self, errand: Errand, name: str) -> Stored | None:
+        response = await self.send(errand.tenant, UpstreamRequest("GET", name, ACCEPT))
+        if response.status in ABSENT:
+            return None
+        if response.status != 200:
+            raise Refusal(UNJUDGEABLE)
+        body = localised(errand, response.body)
+        resource = loads(body)
+        if not isinstance(resource, dict):
+            raise Refusal(UNJUDGEABLE)
+        return Stored(resource, body, etag_of(response, resource), response.headers.get("last-modified", ""))
+
+    async def evidence(
+        self, errand: Errand, resources: Iterable[dict[str, Any]], known: Evidence = NO_EVIDENCE
+    ) -> Evidence:
+        wanted = wanted_evidence(resources, errand.obligations.bases)
+        if wanted is None:
+            raise Refusal(UNJUDGEABLE)
+        missing = [name for name in wanted if name not in known]
+        if not missing:
+            return known
+        found = await asyncio.gather(*(self.fetch(errand, name) for name in missing))
+        stored = {
+            name: None if each is None else each.resource for name, each in zip(missing, found, strict=True)
+        }
+        return {**known, **stored}
+
+    async def judged(self, errand: Errand, name: str) -> Stored:
+        """Fetch a record and judge it as what was asked for. Raises Absent, Refusal."""
+        stored = await self.fetch(errand, name)
+        if stored is None:
+            raise Absent
+        evidence = NO_EVIDENCE
+        if hangs_on_targets(errand.obligations.request.type):
+            evidence = await self.evidence(errand, (stored.resource,))
+        if fault := judge_read(errand.obligations, stored.resource, evidence):
+            raise Refusal(fault)
+        return stored
+
+    def reaches(self, errand: Errand, resource: dict[str, Any]) -> bool:
+        reach = errand.obligations.reach
+        ways = clauses(reach, str(resource.get("resourceType")), READ)
+        return judge_resource(reach, resource, ways, bases=errand.obligations.bases) is None
+
+
+def hangs_on_targets(type_: str) -> bool:
+    rule = rule_of(type_)
+    return rule is not None and rule.belonging is Belonging.TARGETS
+
+
+def localised(errand: Errand, body: bytes) -> bytes:
+    """Write the gateway's base wherever the FHIR server wrote its own."""
+    base, foreign = errand.base.encode(), errand.upstream_base.encode()
+    if foreign == base or not foreign:
+        return body
+    if b"\\/" in body:
+        body = orjson.dumps(loads(body))
+    if foreign not in body:
+        return body
+    return body.replace(foreign + b"/", base + b"/").replace(foreign + b'"', base + b'"')
+
+
+def outward(errand: Errand) -> bytes:
+    """Write the FHIR server's base wherever an app wrote the gateway's."""
+    raw, base, foreign = errand.obligations.request.raw, errand.base.encode(), errand.upstream_base.encode()
+    return raw if foreign == base or not foreign else raw.replace(base + b"/", foreign + b"/")
+
+
+def loads(body: bytes) -> Any:
+    try:
+        return orjson.loads(body)
+    except ValueError:
+        raise Refusal(UNJUDGEABLE) from None
+
+
+def etag_of(response: UpstreamResponse, resource: Any) -> str:
+    told = response.headers.get("etag", "")
+    if _ETAG.fullmatch(told):
+        return told
+    meta = resource.get("meta") if isinstance(resource, dict) else None
+    version = meta.get("versionId") if isinstance(meta, dict) else None
+    made = f'W/"{version}"'
+    return made if isinstance(version, str) and _ETAG.fullmatch(made) else ""
+
+
+def tag_of(etag: str) -> str:
+    found = _ETAG.fullmatch(etag)
+    return found[1] if found else ""
+
+
+def whose(errand: Errand, resources: Iterable[dict[str, Any]]) -> str:
+    """Name the one patient whose records these are; empty where there are several, or none."""
+    found: set[str] = set()
+    for resource in resources:
+        found |= subjects_of(resource, errand.obligations.bases) or frozenset()
+        if len(found) > 1:
+            return ""
+    return next(iter(found), "")

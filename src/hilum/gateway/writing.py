@@ -1,0 +1,164 @@
+"""Writes at the FHIR server: what stands there is judged first, and written over only if it is still that."""
+
+import re
+from typing import Any
+
+import orjson
+
+from hilum.gateway.filtering import UNJUDGEABLE, judge_change
+from hilum.gateway.judge import NO_EVIDENCE, judge_resource
+from hilum.gateway.reach import clauses
+from hilum.gateway.rendering import Answer
+from hilum.gateway.transport import (
+    ABSENT,
+    ACCEPT,
+    Absent,
+    Errand,
+    Refusal,
+    Stored,
+    Transport,
+    etag_of,
+    hangs_on_targets,
+    loads,
+    localised,
+    outward,
+    tag_of,
+    whose,
+)
+from hilum.kernel.decision import Deny
+from hilum.standards.fhir.outcomes import IssueCode, issues_told, outcome
+from hilum.standards.fhir.shaping import dump
+from hilum.standards.fhir.values import is_id
+from hilum.upstream.models import UpstreamRequest, UpstreamResponse
+from hilum.upstream.policy import relative_target
+
+_WRITE_HEADERS = (*ACCEPT, ("content-type", "application/fhir+json"), ("prefer", "return=representation"))
+_PLACE = re.compile(r"[A-Z][A-Za-z]+/[A-Za-z0-9.-]{1,64}(?:/_history/[A-Za-z0-9.-]{1,64})?")
+
+
+class Writer:
+    """Does creates, updates and deletes."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    async def create(self, errand: Errand) -> Answer:
+        request = errand.obligations.request
+        await self._judge_targets(errand)
+        return await self._write(
+            errand, UpstreamRequest("POST", request.type, _WRITE_HEADERS, outward(errand))
+        )
+
+    async def update(self, errand: Errand) -> Answer:
+        request = errand.obligations.request
+        name = f"{request.type}/{request.id}"
+        await self._judge_targets(errand)
+        current = await self._transport.fetch(errand, name)
+        headers: tuple[tuple[str, str], ...] = _WRITE_HEADERS
+        if current is None:
+            if not errand.obligations.may_create:
+                raise Absent
+            if request.if_match:
+                return _conflict(412, "There is no version to match.")
+        else:
+            if fault := await self._condition(errand, current):
+                return fault
+            headers += _unchanged(current)
+        return await self._write(errand, UpstreamRequest("PUT", name, headers, outward(errand)))
+
+    async def delete(self, errand: Errand) -> Answer:
+        request = errand.obligations.request
+        name = f"{request.type}/{request.id}"
+        current = await self._transport.fetch(errand, name)
+        if current is None:
+            raise Absent
+        if fault := await self._condition(errand, current):
+            return fault
+        response = await self._transport.send(
+            errand.tenant, UpstreamRequest("DELETE", name, (*ACCEPT, *_unchanged(current)))
+        )
+        if response.status in {200, 202, 204}:
+            return Answer(204, patient=errand.obligations.patient or whose(errand, (current.resource,)))
+        return _not_written(response)
+
+    async def _condition(self, errand: Errand, current: Stored) -> Answer | None:
+        """Judge what is stored before any precondition is looked at. Raises Refusal.
+
+        Source: security decision 12
+        """
+        evidence = NO_EVIDENCE
+        if hangs_on_targets(errand.obligations.request.type):
+            evidence = await self._transport.evidence(errand, (current.resource,))
+        if fault := judge_change(errand.obligations, current.resource, evidence):
+            raise Refusal(fault)
+        asked = errand.obligations.request.if_match
+        if asked and tag_of(asked) != tag_of(current.etag):
+            return _conflict(412, "The record has another version than the one to match.")
+        return None
+
+    async def _judge_targets(self, errand: Errand) -> None:
+        obligations = errand.obligations
+        request = obligations.request
+        if request.body is None or not hangs_on_targets(request.type):
+            return
+        evidence = await self._transport.evidence(errand, (request.body,))
+        ways = clauses(obligations.reach, request.type, obligations.letter)
+        reason = judge_resource(
+            obligations.reach, request.body, ways, bases=obligations.bases, evidence=evidence
+        )
+        if reason is not None:
+            raise Refusal(Deny(reason, "What the record is about is out of reach of this grant."))
+
+    async def _write(self, errand: Errand, request: UpstreamRequest) -> Answer:
+        response = await self._transport.send(errand.tenant, request)
+        if response.status not in {200, 201}:
+            return _not_written(response)
+        asked = errand.obligations.request
+        resource = loads(localised(errand, response.body)) if response.body else None
+        if not isinstance(resource, dict) or resource.get("resourceType") != asked.type:
+            resource = {}
+        where = _located(errand, response, resource)
+        headers: list[tuple[bytes, bytes]] = []
+        if where:
+            headers.append((b"location", f"{errand.base}/{where}".encode()))
+        etag = etag_of(response, resource)
+        if etag:
+            headers.append((b"etag", etag.encode()))
+        patient = errand.obligations.patient or whose(errand, (asked.body or {},))
+        body = b""
+        if resource and "return=minimal" not in asked.prefer and self._transport.reaches(errand, resource):
+            body = dump(resource, asked.shape)
+        return Answer(response.status, body, tuple(headers), patient=patient)
+
+
+def _unchanged(current: Stored) -> tuple[tuple[str, str], ...]:
+    """Make the server refuse if the record is no longer the one that was judged."""
+    return (("if-match", current.etag),) if current.etag else ()
+
+
+def _conflict(status: int, sentence: str) -> Answer:
+    return Answer(status, orjson.dumps(outcome(IssueCode.CONFLICT, sentence)))
+
+
+def _not_written(response: UpstreamResponse) -> Answer:
+    """Tell why the FHIR server did not take a write that was permitted."""
+    if response.status in ABSENT:
+        raise Absent
+    if response.status in {409, 412}:
+        return _conflict(response.status, "The record was changed meanwhile; read it again.")
+    if response.status not in {400, 422}:
+        raise Refusal(UNJUDGEABLE)
+    refused = outcome(IssueCode.INVALID, "The FHIR server does not take this resource.")
+    refused["issue"] = issues_told(response.body) or refused["issue"]
+    return Answer(response.status, orjson.dumps(refused))
+
+
+def _located(errand: Errand, response: UpstreamResponse, resource: dict[str, Any]) -> str:
+    """Say where the record is, relative to the base, from the server's Location or from the record itself."""
+    told = response.headers.get("location", "")
+    where = relative_target(errand.upstream_base, told) if told else None
+    type_ = errand.obligations.request.type
+    if where and _PLACE.fullmatch(where) and where.startswith(f"{type_}/"):
+        return where
+    id_ = resource.get("id")
+    return f"{type_}/{id_}" if isinstance(id_, str) and is_id(id_) else ""

@@ -1,0 +1,39 @@
+"""Looking into Bundles and resources, whatever is in them.
+
+Source: FHIR R4 bundle.html, references.html
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from hilum.standards.fhir.visibility import local_reference
+
+
+def resources_of(bundle: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the resources of a Bundle's entries."""
+    for entry in entries_of(bundle):
+        resource = entry.get("resource")
+        if isinstance(resource, dict):
+            yield resource
+
+
+def entries_of(bundle: dict[str, Any]) -> list[dict[str, Any]]:
+    """List a Bundle's entries; what is no entry is left out."""
+    entries = bundle.get("entry")
+    return [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
+
+
+def references_in(value: object, bases: tuple[str, ...]) -> set[str]:
+    """Name every resource of this server that a resource refers to, as ``Type/id``."""
+    found: set[str] = set()
+    left: list[object] = [value]
+    while left:
+        node = left.pop()
+        if isinstance(node, list):
+            left.extend(node)
+        elif isinstance(node, dict):
+            reference = local_reference(node, bases)
+            if reference is not None:
+                found.add(str(reference))
+            left.extend(inner for inner in node.values() if isinstance(inner, dict | list))
+    return found

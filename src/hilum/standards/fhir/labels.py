@@ -1,0 +1,75 @@
+"""Security labels that keep a resource from apps. One table.
+
+Source: HL7 v3 Confidentiality, ActCode (information sensitivity policy) and ActCode (42 CFR Part 2); FHIR R4 security-labels.html
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+_CONFIDENTIALITY = "http://terminology.hl7.org/CodeSystem/v3-Confidentiality"
+_ACT_CODE = "http://terminology.hl7.org/CodeSystem/v3-ActCode"
+
+WITHHELD: Mapping[str, frozenset[str]] = MappingProxyType(
+    {
+        _CONFIDENTIALITY: frozenset({"R", "V"}),
+        _ACT_CODE: frozenset(
+            {
+                "42CFRPart2",
+                "ETH",
+                "ETHUD",
+                "ALC",
+                "ALCUD",
+                "SUD",
+                "OPIOIDUD",
+                "GDIS",
+                "HIV",
+                "STD",
+                "MH",
+                "PSY",
+                "PSYTHPN",
+                "PSYCHPN",
+                "BH",
+                "SEX",
+                "SPI",
+                "SDV",
+                "SXO",
+                "VIP",
+                "TABOO",
+                "CEL",
+                "DVD",
+                "PREGNANT",
+            }
+        ),
+    }
+)
+"""System -> codes that withhold. A code of one of these systems in other letters' case counts too."""
+
+_FOLDED = {system: frozenset(code.casefold() for code in codes) for system, codes in WITHHELD.items()}
+
+
+def is_restricted(resource: dict[str, Any]) -> bool:
+    """Tell whether a label withholds this resource. A label that cannot be read withholds it."""
+    meta = resource.get("meta")
+    if meta is None:
+        return False
+    if not isinstance(meta, dict):
+        return True
+    security = meta.get("security")
+    if security is None:
+        return False
+    if not isinstance(security, list):
+        return True
+    return any(_restricts(label) for label in security)
+
+
+def _restricts(label: object) -> bool:
+    if not isinstance(label, dict):
+        return True
+    system, code = label.get("system"), label.get("code")
+    if not isinstance(code, str):
+        return code is not None
+    codes = _FOLDED.get(system) if isinstance(system, str) else None
+    if codes is None and system is None:
+        return any(code.casefold() in each for each in _FOLDED.values())
+    return codes is not None and code.casefold() in codes

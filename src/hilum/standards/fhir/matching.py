@@ -1,0 +1,98 @@
+"""Whether a resource has the value that a token parameter asks for (``category=system|code``), judged on its JSON.
+
+Only what can be judged with certainty is taken: token parameters without modifier, codes in their own letters' case.
+Source: FHIR R4 search.html#token; SMART App Launch 2.2, scopes-and-launch-context#finer-grained-resource-constraints-using-search-parameters
+"""
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+from hilum.standards.fhir.paths import Leaf, UnsupportedExpression, compile_expression
+from hilum.standards.fhir.searchparams import Kind, parameters_of
+from hilum.standards.fhir.values import split, unescape
+
+MATCHERS_BOUND = 10_000
+Matcher = Callable[[dict[str, Any]], bool]
+ANY_SYSTEM = None
+Token = tuple[str | None, str]
+"""A system (None: any, empty: none) and a code (empty: any of the system)."""
+
+
+@lru_cache(maxsize=MATCHERS_BOUND)
+def compile_constraint(type_: str, name: str, value: str) -> Matcher | None:
+    """Make the test that a resource of the type passes when the parameter has the value; None if it cannot be judged."""
+    parameter = parameters_of(type_).get(name)
+    if parameter is None or parameter.kind is not Kind.TOKEN or name.startswith("_"):
+        return None
+    wanted = tuple(_parse_token(part) for part in split(value, ","))
+    if not all(code or system for system, code in wanted):
+        return None
+    try:
+        select = compile_expression(parameter.expression, type_)
+    except UnsupportedExpression:
+        return None
+
+    def matches(resource: dict[str, Any]) -> bool:
+        try:
+            selected = select(resource)
+        except (TypeError, AttributeError, ValueError):
+            return False  # malformed JSON from an upstream has no codes that could be relied on
+        return any(
+            _meets(found, token)
+            for leaf, node in selected
+            for found in _tokens(leaf, node)
+            for token in wanted
+        )
+
+    return matches
+
+
+def compile_all(type_: str, constraints: tuple[tuple[str, str], ...]) -> tuple[Matcher, ...] | None:
+    """Make the tests of all constraints of a scope; None if one of them cannot be judged."""
+    made: list[Matcher] = []
+    for name, value in constraints:
+        matcher = compile_constraint(type_, name, value)
+        if matcher is None:
+            return None
+        made.append(matcher)
+    return tuple(made)
+
+
+def _parse_token(text: str) -> Token:
+    parts = split(text, "|")
+    if len(parts) == 1:
+        return ANY_SYSTEM, unescape(parts[0])
+    return unescape(parts[0]), unescape("|".join(parts[1:]))
+
+
+def _meets(found: tuple[str, str], wanted: Token) -> bool:
+    system, code = wanted
+    if system is not ANY_SYSTEM and found[0] != system:
+        return False
+    return not code or found[1] == code
+
+
+def _tokens(leaf: Leaf, node: Any) -> list[tuple[str, str]]:
+    """Read system and code off what a token parameter selects."""
+    if isinstance(node, bool):
+        return [("", "true" if node else "false")]
+    if isinstance(node, str):
+        return [(leaf.system, node)]
+    if not isinstance(node, dict):
+        return []
+    if leaf.type == "CodeableConcept":
+        codings = node.get("coding")
+        return (
+            [_coded(c, "code") for c in codings if isinstance(c, dict)] if isinstance(codings, list) else []
+        )
+    if leaf.type == "Coding":
+        return [_coded(node, "code")]
+    if leaf.type in {"Identifier", "ContactPoint"}:
+        return [_coded(node, "value")]
+    return []
+
+
+def _coded(node: dict[str, Any], key: str) -> tuple[str, str]:
+    system, code = node.get("system", ""), node.get(key, "")
+    return (system if isinstance(system, str) else "", code if isinstance(code, str) else "")

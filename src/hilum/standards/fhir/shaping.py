@@ -1,0 +1,60 @@
+"""How much of a resource is shown: ``_summary``, ``_elements``, ``_pretty``.
+
+Source: FHIR R4 search.html#summary, #elements
+"""
+
+from typing import Any
+
+import orjson
+
+from hilum.standards.fhir.definitions import elements
+from hilum.standards.fhir.requests import PLAIN, Shape, Summary
+
+
+def dump(resource: dict[str, Any], shape: Shape) -> bytes:
+    """Write a resource or Bundle as it was asked to look."""
+    if shape is not PLAIN and shape.summary is not Summary.COUNT:
+        resource = _shaped(resource, shape)
+    return orjson.dumps(resource, option=orjson.OPT_INDENT_2 if shape.pretty else 0)
+
+
+def _shaped(resource: dict[str, Any], shape: Shape) -> dict[str, Any]:
+    if shape.summary is Summary.FALSE and not shape.elements:
+        return resource
+    if resource.get("resourceType") != "Bundle":
+        return _cut(resource, shape)
+    entries = [
+        {**entry, "resource": _cut(entry["resource"], shape)} if _is_cut(entry) else entry
+        for entry in resource.get("entry", ())
+    ]
+    return {**resource, "entry": entries} if entries else resource
+
+
+def _is_cut(entry: dict[str, Any]) -> bool:
+    return "resource" in entry and entry.get("search", {}).get("mode") != "outcome"
+
+
+def _cut(resource: dict[str, Any], shape: Shape) -> dict[str, Any]:
+    """Cut a resource down. Source: FHIR R4 search.html#summary, #elements."""
+    known = elements(str(resource.get("resourceType")))
+    if shape.summary is Summary.DATA and not shape.elements:
+        kept = {key for key in resource if key != "text"}
+    else:
+        kept = {"resourceType", "id", "meta", *shape.elements}
+        kept |= {element.name for element in known.values() if element.mandatory}
+        if shape.summary is Summary.TRUE:
+            kept |= {element.name for element in known.values() if element.summary}
+        if shape.summary is Summary.TEXT:
+            kept.add("text")
+        kept |= {kind.key for element in known.values() if element.name in kept for kind in element.types}
+    meta = resource.get("meta")
+    tags = meta.get("tag", []) if isinstance(meta, dict) else []
+    cut = {key: value for key, value in resource.items() if key.removeprefix("_") in kept}
+    return {**cut, "meta": {**(meta if isinstance(meta, dict) else {}), "tag": [*tags, _SUBSETTED]}}
+
+
+_SUBSETTED = {
+    "system": "http://terminology.hl7.org/CodeSystem/v3-ObservationValue",
+    "code": "SUBSETTED",
+    "display": "Resource encoded in summary mode",
+}
