@@ -85,20 +85,19 @@ def fhir_user(urls: Urls, hospital: HospitalPlan, member: CastMember) -> str:
 def _client(
     client: ClientPlan, tenants: tuple[str, ...], wallet: Wallet, *, withhold: bool
 ) -> dict[str, Any]:
-    described: dict[str, Any] = {
+    secret = wallet.client_secrets.get(client.client_id, "") if client.kind is Kind.SYMMETRIC else ""
+    keys = wallet.private_jwks.get(client.client_id, {}) if client.is_keyed else {}
+    return {
         "client_id": client.client_id,
         "tenants": list(tenants),
         "type": client.kind.value,
+        "secret": "" if withhold else secret,
+        "private_jwks": {} if withhold else keys,
         "redirect_uris": list(client.redirect_uris),
         "launch_url": client.launch_url,
         "origins": list(client.origins),
         "scope": " ".join(client.scopes),
     }
-    if client.kind is Kind.SYMMETRIC and not withhold:
-        described["secret"] = wallet.client_secrets.get(client.client_id, "")
-    if client.is_keyed and not withhold:
-        described["private_jwks"] = wallet.private_jwks.get(client.client_id, {"keys": []})
-    return described
 
 
 def _peer(peer: PeerPlan, wallet: Wallet, *, withhold: bool) -> dict[str, str]:

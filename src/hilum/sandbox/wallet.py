@@ -34,7 +34,7 @@ class Wallet:
     def make_keys(self, client_id: str) -> dict[str, Any]:
         """Give a client's public key set, made now unless it exists: one key for RS384, one for ES384."""
         if client_id not in self.private_jwks:
-            keys = [
+            keys: list[RSAKey | ECKey] = [
                 RSAKey.generate_key(RSA_BITS, {"use": "sig", "alg": "RS384", "kid": f"{client_id}-rs384"}),
                 ECKey.generate_key("P-384", {"use": "sig", "alg": "ES384", "kid": f"{client_id}-es384"}),
             ]

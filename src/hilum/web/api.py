@@ -1,0 +1,66 @@
+"""What every API route shares: strict bodies, bounded words, pages of a list, and the way from a request to one verb."""
+
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict, StringConstraints
+from starlette.requests import Request
+
+from hilum.infra.context import Context
+from hilum.web.kit import Kit, trace_of
+
+T = TypeVar("T")
+
+Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")]
+"""An id as we make them; also what keeps control characters from the database."""
+Cursor = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.@+-]{0,100}$")]
+Line = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]*$", max_length=200)]
+"""One line of text."""
+Prose = Annotated[str, StringConstraints(pattern=r"^[^\x00]*$", max_length=2_000)]
+Word = Annotated[str, StringConstraints(pattern=r"^[\x21-\x7e]*$", max_length=1_000)]
+"""Printable ASCII without spaces: an address, a scope."""
+
+
+class Strict(BaseModel):
+    """A body or query that refuses what it does not know."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Paging(Strict):
+    """``after`` is ``next`` of the page before."""
+
+    after: Cursor = ""
+
+
+class Page(BaseModel, Generic[T]):
+    """A page of a list. ``next`` is empty on the last."""
+
+    items: list[T]
+    next: str = ""
+
+
+def page_of(
+    found: Sequence[T], shown: Callable[[T], Any], *, bound: int, key: Callable[[T], str]
+) -> dict[str, Any]:
+    """Give a page; where it is full, the next begins after its last."""
+    full = len(found) >= bound
+    return {"items": [shown(each) for each in found], "next": key(found[-1]) if full else ""}
+
+
+def audience(*roles: str) -> dict[str, Any]:
+    """Declare for whom a route is; its verb judges, this tells."""
+    assert roles
+    return {"x-audience": list(roles)}
+
+
+async def change(kit: Kit, request: Request, verb: Callable[[Context], T]) -> T:
+    """Run a verb on behalf of whoever holds the request's API token, in a writing transaction."""
+    actor = await kit.authenticate(request)
+    return await kit.edge.write(verb, actor=actor, trace=trace_of(request))
+
+
+async def look(kit: Kit, request: Request, verb: Callable[[Context], T]) -> T:
+    """Run a reading verb on behalf of whoever holds the request's API token."""
+    actor = await kit.authenticate(request)
+    return await kit.edge.read(verb, actor=actor, trace=trace_of(request))

@@ -1,0 +1,139 @@
+"""Line charts over time as plain geometry; a template draws them as SVG, so they need neither script nor inline style. Pure."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+POINTS_BOUND = 400
+SERIES_BOUND = 3
+LEFT, RIGHT, TOP, BOTTOM = 38.0, 8.0, 8.0, 20.0
+TICKS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One line. Points need not be in order."""
+
+    name: str
+    points: tuple[tuple[datetime, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Dot:
+    x: float
+    y: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    name: str
+    path: str
+    dots: tuple[Dot, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """A chart in pixels. ``rules`` are (y, label), ``dates`` (x, label, anchor), ``band`` the usual range as (y, height)."""
+
+    width: float
+    height: float
+    left: float
+    right: float
+    lines: tuple[Line, ...]
+    rules: tuple[tuple[float, str], ...]
+    dates: tuple[tuple[float, str, str], ...]
+    band: tuple[float, float] | None
+    summary: str
+
+
+def line_chart(
+    series: Sequence[Series],
+    *,
+    unit: str = "",
+    usual: tuple[float, float] | None = None,
+    size: tuple[float, float] = (340.0, 150.0),
+) -> Chart | None:
+    """Lay out lines over time; None without a point. ``usual`` is the range shown as a band, in the values' unit."""
+    kept = [Series(each.name, _newest(each.points)) for each in series[:SERIES_BOUND] if each.points]
+    points = [point for each in kept for point in each.points]
+    if not points:
+        return None
+    width, height = size
+    low, high, step = _scale([value for _, value in points], usual)
+    first, last = min(at for at, _ in points), max(at for at, _ in points)
+    seconds = (last - first).total_seconds() or 1.0
+    alone = first == last
+
+    def x(at: datetime) -> float:
+        share = 0.5 if alone else (at - first).total_seconds() / seconds
+        return round(LEFT + share * (width - LEFT - RIGHT), 1)
+
+    def y(value: float) -> float:
+        return round(TOP + (high - value) / (high - low) * (height - TOP - BOTTOM), 1)
+
+    lines = []
+    for each in kept:
+        dots = tuple(
+            Dot(x(at), y(value), f"{_day(at)}: {_number(value)} {unit}".strip()) for at, value in each.points
+        )
+        path = "M" + " L".join(f"{dot.x:g} {dot.y:g}" for dot in dots)
+        lines.append(Line(each.name, path, dots))
+    count = round((high - low) / step)
+    rules = tuple((y(low + n * step), _number(low + n * step)) for n in range(count + 1))
+    dates: tuple[tuple[float, str, str], ...] = ((x(first), _month(first), "middle" if alone else "start"),)
+    if not alone:
+        dates += ((x(last), _month(last), "end"),)
+    band = None
+    if usual is not None:
+        top, bottom = y(min(usual[1], high)), y(max(usual[0], low))
+        band = (top, round(bottom - top, 1)) if bottom > top else None
+    return Chart(width, height, LEFT, width - RIGHT, tuple(lines), rules, dates, band, _summary(kept, unit))
+
+
+def _newest(points: tuple[tuple[datetime, float], ...]) -> tuple[tuple[datetime, float], ...]:
+    return tuple(sorted(points)[-POINTS_BOUND:])
+
+
+def _scale(values: Sequence[float], usual: tuple[float, float] | None) -> tuple[float, float, float]:
+    """Choose round ends and a round step for the values; of the usual range, what lies near them."""
+    low, high = min(values), max(values)
+    spread = (high - low) or abs(high) * 0.1 or 1.0
+    if usual is not None:
+        low = min(low, max(usual[0], low - spread))
+        high = max(high, min(usual[1], high + spread))
+    raw = ((high - low) or spread) / TICKS
+    magnitude: float = 10.0 ** math.floor(math.log10(raw))
+    step: float = next(factor * magnitude for factor in (1, 2, 2.5, 5, 10) if factor * magnitude >= raw)
+    bottom, top = math.floor(low / step) * step, math.ceil(high / step) * step
+    if top == bottom:
+        bottom, top = bottom - step, top + step
+    return bottom, top, step
+
+
+def _number(value: float) -> str:
+    return f"{round(value, 2):g}"
+
+
+def _day(at: datetime) -> str:
+    return f"{at.day} {at:%b %Y}"
+
+
+def _month(at: datetime) -> str:
+    return f"{at:%b %Y}"
+
+
+def _summary(series: Sequence[Series], unit: str) -> str:
+    parts = []
+    for each in series:
+        (_, first), (at, last) = each.points[0], each.points[-1]
+        values = "value" if len(each.points) == 1 else "values"
+        said = (
+            f"{each.name}: {len(each.points)} {values}, last {_number(last)} {unit}".rstrip()
+            + f" on {_day(at)}"
+        )
+        if len(each.points) > 1:
+            said += f", first {_number(first)}"
+        parts.append(said)
+    return ". ".join(parts) + "."
