@@ -21,6 +21,7 @@ from hilum.identity import policy as identity_policy
 from hilum.identity import service as identity
 from hilum.identity.models import Person, Tenant
 from hilum.infra.context import Context
+from hilum.kernel.actor import Actor
 from hilum.kernel.decision import Reason
 from hilum.kernel.errors import DECIDED, NotPermitted
 from hilum.keys.live import vault
@@ -29,6 +30,7 @@ from hilum.launches.models import Launch
 from hilum.registry import policy as registry_policy
 from hilum.registry import service as registry
 from hilum.registry.models import App, Client, ClientFacts, InstallationFacts
+from hilum.signin import policy as signin_policy
 from hilum.signin import service as signin
 from hilum.signin.models import Session
 from hilum.standards import oauth
@@ -64,6 +66,11 @@ class Stage:
     offered: tuple[Scope, ...]
     standing: Authorization | None
     step: Step
+
+    @property
+    def actor(self) -> Actor:
+        """Who acts from here on."""
+        return signin_policy.actor_of(self.person)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +173,8 @@ def advance(ctx: Context, site: Site, request_id: str, cookie: str) -> Progress:
     session, person = found
     if not store.bind_request(ctx.tx, request.id, session.id, person.id):
         return DisplayedError("request_of_another", "Somebody else began this authorization request.")
+    ctx = ctx.as_actor(signin_policy.actor_of(person))
+    signin.touch(ctx, session)
     request = replace(request, session=session.id, person=person.id)
     if reason := refusal_of(ctx, parties, person, issued_at=request.created_at):
         return _refuse_launch(ctx, site, request, parties, reason)

@@ -114,6 +114,14 @@ async def encounters(sender: Sender, tenant: TenantFacts, patient: str) -> tuple
     return tuple(_encounters(found, patient))
 
 
+async def has_encounter(sender: Sender, tenant: TenantFacts, patient: str, encounter: str) -> bool:
+    """Tell whether an encounter is there and is the patient's."""
+    if not _ID.fullmatch(patient) or not _ID.fullmatch(encounter):
+        return False
+    found = await _read(sender, tenant, f"Encounter?_id={encounter}&patient={patient}")
+    return any(each.id == encounter for each in _encounters(found, patient))
+
+
 async def _read(sender: Sender, tenant: TenantFacts, target: str) -> dict[str, Any]:
     request = UpstreamRequest("GET", target, headers=(("accept", "application/fhir+json"),))
     answer = await sender.send(tenant, request)

@@ -11,6 +11,7 @@ from hilum.authserver.models import (
     CODE_KEPT,
     CODE_LIFE,
     CODE_PREFIX,
+    CONNECTED_APPS_BOUND,
     REQUEST_LIFE,
     AuthorizationRequest,
     Code,
@@ -20,13 +21,18 @@ from hilum.authserver.models import (
 from hilum.authserver.policy import DisplayedError, Redirect, RedirectedError, ValidRequest
 from hilum.consent import policy as consent_policy
 from hilum.consent import service as consent
-from hilum.consent.models import Basis
+from hilum.consent.models import Authorization, Basis
 from hilum.identity import policy as identity_policy
-from hilum.identity.models import Person, Role
+from hilum.identity import service as identity
+from hilum.identity.models import Person, Role, Tenant
 from hilum.infra.context import Context
+from hilum.kernel.errors import Invalid, NotFound
 from hilum.kernel.ids import AuthorizationId, ClientId, FamilyId
 from hilum.keys.live import vault
 from hilum.registry import service as registry
+from hilum.registry.models import App
+from hilum.signin import policy as signin_policy
+from hilum.signin import service as signin
 from hilum.standards.oauth import AuthorizeError, Parameters
 from hilum.standards.smart import launch as smart_launch
 from hilum.standards.smart import scopes as smart
@@ -41,14 +47,36 @@ class Stored:
     request: AuthorizationRequest
 
 
+def redirect_uri_of(ctx: Context, site: Site, request_id: str) -> str:
+    """Name the validated redirect URI of a request that waits; empty if none does."""
+    request = store.find_request(ctx.tx, site.tenant, request_id)
+    return request.redirect_uri if request is not None and request.finished_at is None else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A chosen context. ``patient`` is empty when the edge found none. ``encounter``: None is still to be chosen, empty is none."""
+
+    patient: str
+    encounter: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A person's word on the consent page or the notice."""
+
+    allow: bool
+    ticked: tuple[str, ...] = ()
+
+
 def begin(ctx: Context, site: Site, parameters: Parameters) -> Stored | Redirect | DisplayedError:
     """Judge an authorization request and keep it; a refusal goes to the client only when its redirect URI is registered (C28)."""
-    store.purge(ctx.tx, requests_before=ctx.now, codes_before=ctx.now - CODE_KEPT)
+    purge(ctx)
     client_id = parameters.get("client_id")
     client = registry.find_client(ctx, ClientId(client_id)) if client_id else None
     parties = flow.load_parties(ctx, site, client) if client is not None else None
     judged = policy.validate_request(
-        parameters, parties and parties.client, fhir_base=site.fhir_base, now=ctx.now
+        parameters, client if parties is not None else None, fhir_base=site.fhir_base, now=ctx.now
     )
     match judged:
         case DisplayedError():
@@ -117,53 +145,58 @@ def resume(ctx: Context, site: Site, request_id: str, cookie: str) -> Progress:
     progress = flow.advance(ctx, site, request_id, cookie)
     if isinstance(progress, Stage) and progress.step is Step.ISSUE:
         assert progress.standing is not None, "only a standing authorization spares the page"
-        return _issue(ctx, site, progress, progress.offered, progress.standing.id)
+        acting = ctx.as_actor(progress.actor)
+        return _issue(acting, site, progress, progress.offered, progress.standing.id)
     return progress
 
 
-def choose_context(
-    ctx: Context, site: Site, request_id: str, cookie: str, *, patient: str, encounter: str | None
-) -> Progress:
-    """Settle the patient, and the encounter (None: still to be chosen, empty: none) that the edge found to be the patient's.
+def choose_context(ctx: Context, site: Site, request_id: str, cookie: str, choice: Choice) -> Progress:
+    """Settle the patient and the encounter that the edge found to be there.
 
     A patient whom the person may not open is refused as if not there.
     """
     progress = flow.advance(ctx, site, request_id, cookie)
     if not isinstance(progress, Stage) or progress.step is not Step.CHOOSE_CONTEXT:
         return progress
-    if not may_open(progress.person, patient):
+    ctx = ctx.as_actor(progress.actor)
+    if choice.patient and not may_open(progress.person, choice.patient):
         event = Event(
             "authserver.context.choose",
             Outcome.REFUSED,
             tenant=site.tenant,
             client=progress.request.client,
             person=progress.person.id,
-            patient=patient,
+            patient=choice.patient,
             reason="patient_out_of_reach",
         )
         audit.record(ctx, event)
         return progress
     wanted = smart_launch.context_asked(progress.offered)[1]
-    if wanted and encounter is None:
+    if not choice.patient or (wanted and choice.encounter is None):
         return progress
-    flow.settle(ctx, progress.request, progress.person, patient=patient, encounter=encounter or "")
+    encounter = choice.encounter or "" if wanted else ""
+    flow.settle(ctx, progress.request, progress.person, patient=choice.patient, encounter=encounter)
     return resume(ctx, site, request_id, cookie)
 
 
+def openable(person: Person) -> tuple[str, ...] | None:
+    """Name the charts that the picker may show; None is every chart of the tenant."""
+    return identity_policy.patients_openable(person)
+
+
 def may_open(person: Person, patient: str) -> bool:
-    """Tell whether a patient's chart is within somebody's reach."""
-    openable = identity_policy.patients_openable(person)
-    return bool(patient) and (openable is None or patient in openable)
+    """Tell whether a patient's chart is within somebody's reach (C34)."""
+    reach = openable(person)
+    return bool(patient) and (reach is None or patient in reach)
 
 
-def decide(
-    ctx: Context, site: Site, request_id: str, cookie: str, *, allow: bool, ticked: Iterable[str]
-) -> Progress:
+def decide(ctx: Context, site: Site, request_id: str, cookie: str, answer: Answer) -> Progress:
     """Take the person's word on the consent page or first-use notice, record it, and answer the client."""
     progress = flow.advance(ctx, site, request_id, cookie)
     if not isinstance(progress, Stage) or progress.step not in {Step.CONSENT, Step.NOTICE}:
         return progress
-    if not allow:
+    ctx = ctx.as_actor(progress.actor)
+    if not answer.allow:
         return flow.refuse(
             ctx,
             site,
@@ -174,7 +207,7 @@ def decide(
         )
     granted = progress.offered
     if progress.step is Step.CONSENT:
-        granted = consented(progress.offered, ticked)
+        granted = consented(progress.offered, answer.ticked)
     patient, _ = policy.told_context(granted, progress.request.patient, progress.request.encounter)
     fault = "" if policy.says_something(granted) else "nothing was granted"
     if fault := fault or policy.context_refusal(granted, patient=patient):
@@ -233,6 +266,7 @@ def _issue(
         authorization=authorization.id,
         authorization_expires_at=authorization.expires_at,
         launch=request.launch,
+        launch_moved=stage.launch is not None and stage.launch.moved_at is not None,
         session=stage.session.id,
         nonce=request.nonce,
         extras=_extras(site, stage, granted),
@@ -281,3 +315,85 @@ def _record_issue(ctx: Context, stage: Stage, code: Code) -> None:
         facts={"scopes": list(code.grant.scopes), "request": stage.request.id, "family": code.family},
     )
     audit.record(ctx, event)
+
+
+# --- connected apps --------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectedApp:
+    """One entry of the connected-apps page. ``narrowable``: it stands for one agreement, so that single ticks can be taken out."""
+
+    authorization: Authorization
+    app: App
+    vendor_name: str
+    narrowable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectedApps:
+    tenant: Tenant
+    person: Person
+    apps: tuple[ConnectedApp, ...]
+
+
+def connected_apps(ctx: Context, site: Site, cookie: str) -> ConnectedApps | None:
+    """List the apps that somebody is connected with (C93); None when nobody is signed in at this tenant."""
+    found = _signed_in(ctx, site, cookie)
+    if found is None:
+        return None
+    tenant, person = found
+    listed = consent.list_for_person(ctx, site.tenant, person.id)[:CONNECTED_APPS_BOUND]
+    return ConnectedApps(tenant, person, tuple(_connected(ctx, each) for each in listed))
+
+
+def _connected(ctx: Context, entry: Authorization) -> ConnectedApp:
+    app = registry.get_app(ctx, entry.app)
+    single = consent.get_authorization(ctx, entry.id)
+    narrowable = set(single.scopes) == set(entry.scopes)
+    return ConnectedApp(entry, app, registry.get_vendor(ctx, app.vendor).name, narrowable)
+
+
+def disconnect(ctx: Context, site: Site, cookie: str, authorization: str) -> bool:
+    """Withdraw all that somebody agreed with an app: its access and refresh tokens end at once (C91). False: nobody is signed in."""
+    found = _signed_in(ctx, site, cookie)
+    if found is None:
+        return False
+    own = _own_authorization(ctx, site, found[1], authorization)
+    consent.withdraw(ctx.as_actor(signin_policy.actor_of(found[1])), own.id)
+    return True
+
+
+def narrow_app(ctx: Context, site: Site, cookie: str, authorization: str, ticked: Iterable[str]) -> bool:
+    """Take what is no longer ticked out of an agreement. Raises Invalid when nothing is left. False: nobody is signed in."""
+    found = _signed_in(ctx, site, cookie)
+    if found is None:
+        return False
+    own = _own_authorization(ctx, site, found[1], authorization)
+    kept = consent_policy.apply_ticks(own.scopes, tuple(ticked))
+    if not policy.says_something(smart.known(kept)):
+        raise Invalid("nothing_left", "Nothing would be left to share. Remove the app instead.")
+    if set(kept) != set(own.scopes):
+        consent.narrow(ctx.as_actor(signin_policy.actor_of(found[1])), own.id, kept)
+    return True
+
+
+def _signed_in(ctx: Context, site: Site, cookie: str) -> tuple[Tenant, Person] | None:
+    session = signin.session(ctx, cookie) if cookie else None
+    tenant = identity.find_tenant(ctx, site.tenant)
+    if session is None or tenant is None or session.tenant != site.tenant:
+        return None
+    signin.touch(ctx, session)
+    return tenant, identity.get_person(ctx, session.person)
+
+
+def _own_authorization(ctx: Context, site: Site, person: Person, authorization: str) -> Authorization:
+    listed = consent.list_for_person(ctx, site.tenant, person.id)
+    if all(each.id != authorization for each in listed):
+        raise NotFound("authorization_not_found", "This app is not connected.")
+    return consent.get_authorization(ctx, AuthorizationId(authorization))
+
+
+def purge(ctx: Context) -> int:
+    """Forget requests and codes that expired long enough ago; tells how many. For the jobs process."""
+    return store.purge(ctx.tx, requests_before=ctx.now, codes_before=ctx.now - CODE_KEPT)
