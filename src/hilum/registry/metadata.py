@@ -4,8 +4,6 @@ Field names in faults are the words of RFC 7591 section 2, with ``launch_url``, 
 ``backend_use`` and ``expires_at`` beside them.
 """
 
-import base64
-import binascii
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -15,11 +13,9 @@ from typing import Any
 from hilum.identity.policy import name_fault, origin_fault
 from hilum.registry.models import (
     BACKEND_LIFE_MAX,
-    JWKS_KEYS_BOUND,
     ORIGINS_BOUND,
     PLATFORM_PEERS,
     REDIRECT_URIS_BOUND,
-    RSA_BITS_MIN,
     SCOPES_BOUND,
     TEXT_BOUND,
     BackendUse,
@@ -28,7 +24,8 @@ from hilum.registry.models import (
     Deployment,
     Environment,
 )
-from hilum.registry.redirects import origin_of, validate_redirect_uri, validate_web_uri
+from hilum.standards.keysets import jwks_fault
+from hilum.standards.redirects import origin_of, validate_redirect_uri, validate_web_uri
 from hilum.standards.smart.scopes import ClinicalScope, Prefix, Scope, ScopeError, parse_scope
 
 KEYED = frozenset({ClientType.ASYMMETRIC, ClientType.BACKEND})
@@ -45,7 +42,6 @@ DEFAULT_DELEGATED = "launch launch/patient launch/encounter openid fhirUser onli
 DEFAULT_BACKEND = "system/*.cruds"
 TRIAL_USE = BackendUse("Trial in a sandbox", "Synthetic patients", "On demand", "The sandbox")
 _CLIENT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{2,63}")
-_PRIVATE_MEMBERS = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
 
 Faults = dict[str, str]
 
@@ -122,7 +118,10 @@ def _address_faults(metadata: ClientMetadata) -> Faults:
         else:
             for uri in metadata.redirect_uris:
                 fault = validate_redirect_uri(
-                    uri, client_type=metadata.type, deployment=metadata.deployment, sandbox=sandbox
+                    uri,
+                    native=metadata.deployment is Deployment.NATIVE,
+                    public=metadata.type is ClientType.PUBLIC,
+                    sandbox=sandbox,
                 )
                 if fault:
                     faults["redirect_uris"] = fault
@@ -194,56 +193,6 @@ def _key_faults(metadata: ClientMetadata) -> Faults:
         return {"jwks_uri": fault} if fault else {}
     fault = "keys_missing" if metadata.jwks is None else jwks_fault(metadata.jwks)
     return {"jwks": fault} if fault else {}
-
-
-def jwks_fault(jwks: Mapping[str, Any]) -> str:
-    """Name what is wrong with a set of public keys; at least one must do for RS384 or ES384.
-
-    Source: RFC 7517 section 5; SMART App Launch 2.2, client-confidential-asymmetric#registering-a-client
-    """
-    keys = jwks.get("keys")
-    if not isinstance(keys, list) or not all(isinstance(key, dict) for key in keys):
-        return "jwks_malformed"
-    if not keys:
-        return "jwks_empty"
-    if len(keys) > JWKS_KEYS_BOUND:
-        return "jwks_too_many"
-    if not all(_is_plain(value) for key in keys for item in key.items() for value in item):
-        return "jwks_malformed"
-    if any(key.get("kty") == "oct" or not _PRIVATE_MEMBERS.isdisjoint(key) for key in keys):
-        return "jwks_private_material"
-    kids = [key.get("kid") for key in keys]
-    if not all(isinstance(kid, str) and kid for kid in kids):
-        return "jwks_kid_missing"
-    if len({(key["kid"], key.get("kty")) for key in keys}) < len(keys):
-        return "jwks_kid_repeated"
-    return "" if any(_usable(key) for key in keys) else "jwks_no_usable_key"
-
-
-def _is_plain(value: object) -> bool:
-    if isinstance(value, list):
-        return len(value) <= 20 and all(isinstance(each, str) and _is_plain(each) for each in value)
-    if isinstance(value, str):
-        return len(value) <= 10_000 and value.isascii() and value.isprintable()
-    return value is None or isinstance(value, bool | int)
-
-
-def _usable(key: Mapping[str, Any]) -> bool:
-    if key.get("kty") == "RSA":
-        modulus = _decoded(key.get("n"))
-        return len(modulus) * 8 >= RSA_BITS_MIN and bool(_decoded(key.get("e")))
-    if key.get("kty") == "EC" and key.get("crv") == "P-384":
-        return len(_decoded(key.get("x"))) == 48 and len(_decoded(key.get("y"))) == 48
-    return False
-
-
-def _decoded(text: object) -> bytes:
-    if not isinstance(text, str) or len(text) > 2_000:
-        return b""
-    try:
-        return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-    except (binascii.Error, ValueError):
-        return b""
 
 
 def _backend_faults(metadata: ClientMetadata, now: datetime) -> Faults:

@@ -1,7 +1,6 @@
 """Who may do what to apps, and whether an app may launch. Pure.
 
-``validate_redirect_uri`` and ``redirect_matches`` (C2, C3) stand in ``redirects``, the rest of client metadata in ``metadata``;
-other rooms find both here.
+The rules of redirect URIs stand in ``standards.redirects``, those of client metadata in ``metadata``; other rooms find both here.
 """
 
 import hmac
@@ -15,13 +14,7 @@ from hilum.identity.policy import ROLES, name_fault
 from hilum.kernel.actor import Actor, ActorKind
 from hilum.kernel.decision import Reason
 from hilum.kernel.ids import TenantId
-from hilum.registry.metadata import (
-    from_registration,
-    jwks_fault,
-    normalized,
-    scope_kind_fault,
-    validate_client_metadata,
-)
+from hilum.registry.metadata import from_registration
 from hilum.registry.models import (
     CERTIFICATION_LIFE_MAX,
     SCOPES_BOUND,
@@ -33,6 +26,7 @@ from hilum.registry.models import (
     Client,
     ClientFacts,
     ClientType,
+    Deployment,
     Environment,
     Installation,
     InstallationFacts,
@@ -41,18 +35,23 @@ from hilum.registry.models import (
     NewApp,
     NewVendor,
 )
-from hilum.registry.redirects import redirect_matches, validate_redirect_uri
+from hilum.standards import redirects
 from hilum.standards.smart.scopes import ScopeError, all_covered, narrow, parse_scope
 
-__all__ = [
-    "from_registration",
-    "jwks_fault",
-    "normalized",
-    "redirect_matches",
-    "scope_kind_fault",
-    "validate_client_metadata",
-    "validate_redirect_uri",
-]
+__all__ = ["from_registration"]
+
+
+def validate_redirect_uri(
+    uri: str, *, client_type: ClientType, deployment: Deployment, sandbox: bool
+) -> str | None:
+    """Name the first rule that a redirect URI breaks, or None (C2). ``sandbox``: the client works at sandbox tenants only."""
+    native, public = deployment is Deployment.NATIVE, client_type is ClientType.PUBLIC
+    return redirects.validate_redirect_uri(uri, native=native, public=public, sandbox=sandbox)
+
+
+def redirect_matches(registered: Iterable[str], presented: str, *, deployment: Deployment) -> bool:
+    """Tell whether a presented redirect URI is one of the registered: exact, but for a native app's loopback port (C3)."""
+    return redirects.redirect_matches(registered, presented, native=deployment is Deployment.NATIVE)
 
 
 def _is_platform_itself(actor: Actor) -> bool:

@@ -7,12 +7,15 @@ from typing import Any
 
 from hilum.audit import service as audit
 from hilum.audit.models import Event, Outcome
+from hilum.controls import service as controls
+from hilum.controls.models import EngageOrder, Switch, TargetKind
+from hilum.controls.policy import target_fault
 from hilum.identity import service as identity
 from hilum.identity.policy import ROLES, name_fault
 from hilum.infra.context import Context
 from hilum.infra.epoch import Part
 from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted
-from hilum.kernel.ids import AppId, ClientId, TenantId, VendorId, VersionId
+from hilum.kernel.ids import AppId, ClientId, PersonId, TenantId, VendorId, VersionId
 from hilum.registry import making, policy, store
 from hilum.registry import metadata as rules
 from hilum.registry.models import (
@@ -335,6 +338,31 @@ def suspend_app(ctx: Context, app_id: AppId, reason: str) -> App:
 def resume_app(ctx: Context, app_id: AppId, reason: str) -> App:
     """End an app's suspension, with a reason. Raises NotFound, NotPermitted, Invalid, Conflict."""
     return _set_state(ctx, app_id, AppState.ACTIVE, reason)
+
+
+def engage_switch(ctx: Context, order: EngageOrder) -> Switch:
+    """Engage a kill switch on a target that exists; a mistyped one would stop nothing and comfort everybody.
+
+    Raises NotFound, NotPermitted, Invalid.
+    """
+    kind, (first, _, second) = order.target.kind, order.target.key.partition("/")
+    person_tenant: str | None = None
+    if not target_fault(order.target):
+        match kind:
+            case TargetKind.TENANT:
+                identity.get_tenant(ctx, TenantId(first))
+            case TargetKind.VENDOR:
+                store.get_vendor(ctx.tx, VendorId(first))
+            case TargetKind.VERSION:
+                store.get_version(ctx.tx, VersionId(first))
+            case TargetKind.APP | TargetKind.APP_TENANT | TargetKind.APP_PERSON:
+                store.get_app(ctx.tx, AppId(first))
+        if kind is TargetKind.APP_TENANT:
+            identity.get_tenant(ctx, TenantId(second))
+        if kind in {TargetKind.PERSON, TargetKind.APP_PERSON}:
+            found = identity.get_person(ctx, PersonId(second or first))
+            person_tenant = found.tenant
+    return controls.engage(ctx, order, person_tenant=person_tenant)
 
 
 def get_client(ctx: Context, client_id: ClientId) -> Client:

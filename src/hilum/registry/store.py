@@ -359,22 +359,9 @@ def save_client_version(tx: Connection, client: ClientId, version: VersionId) ->
 
 def list_all_clients(tx: Connection, limit: int) -> list[tuple[Client, App]]:
     """List every client with its app, without secrets."""
-    pairs = select(clients, *(column.label(f"app_{column.name}") for column in apps.c)).join(
-        apps, apps.c.id == clients.c.app
-    )
-    found = []
-    for row in tx.execute(pairs.limit(limit)):
-        app = App(
-            id=AppId(row.app_id),
-            vendor=VendorId(row.app_vendor),
-            name=row.app_name,
-            description="",
-            purpose="",
-            state=AppState(row.app_state),
-            tenant=TenantId(row.app_tenant) if row.app_tenant else None,
-        )
-        found.append((_client(row), app))
-    return found
+    known = {row.id: _app(row) for row in tx.execute(select(apps).limit(limit))}
+    found = (_client(row) for row in tx.execute(select(clients).limit(limit)))
+    return [(client, known[client.app]) for client in found if client.app in known]
 
 
 def add_certification(tx: Connection, certification: Certification) -> None:
@@ -494,17 +481,10 @@ def list_installations(
 
 def list_installation_facts(tx: Connection, now: datetime) -> dict[tuple[TenantId, AppId], InstallationFacts]:
     """Give every installation in force; texts that recur are parsed once and shared."""
-    query = select(
-        installations.c.tenant,
-        installations.c.app,
-        installations.c.scopes,
-        installations.c.roles,
-        installations.c.expires_at,
-        installations.c.approved_at,
-        installations.c.environment,
-    ).where(
-        installations.c.removed_at.is_(None),
-        or_(installations.c.expires_at.is_(None), installations.c.expires_at > now),
+    names = ("tenant", "app", "scopes", "roles", "expires_at", "approved_at", "environment")
+    in_force = or_(installations.c.expires_at.is_(None), installations.c.expires_at > now)
+    query = select(*(installations.c[name] for name in names)).where(
+        installations.c.removed_at.is_(None), in_force
     )
     environments = {each.value: each for each in Environment}
     return {

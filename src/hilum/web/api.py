@@ -27,6 +27,12 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
+class Shown(BaseModel):
+    """A record as it is shown: the members named here, read from the record itself."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+
 class Paging(Strict):
     """``after`` is ``next`` of the page before."""
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from hilum.registry.models import ClientType, Deployment
 from hilum.registry.policy import redirect_matches, validate_redirect_uri
-from hilum.registry.redirects import origin_of, validate_web_uri
+from hilum.standards.redirects import origin_of, validate_web_uri
 from tests.effort import effort
 
 BROWSER, NATIVE, SERVER = Deployment.BROWSER, Deployment.NATIVE, Deployment.SERVER

@@ -8,8 +8,7 @@ import re
 from collections.abc import Iterable
 from urllib.parse import unquote
 
-from hilum.registry.models import URL_BOUND, ClientType, Deployment
-
+URI_BOUND = 1_000
 _FORBIDDEN = re.compile(r"[^\x21-\x7e]|[\\\"<>^`{|}]")
 _SCHEME = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*):(?P<rest>.*)")
 _PRIVATE_SCHEME = re.compile(r"[a-z][a-z0-9-]*(?:\.[a-z0-9][a-z0-9-]*)+")
@@ -24,13 +23,11 @@ _DANGEROUS = frozenset({"javascript", "data", "vbscript", "file", "about", "blob
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "[::1]", "localhost"})
 
 
-def validate_redirect_uri(
-    uri: str, *, client_type: ClientType, deployment: Deployment, sandbox: bool
-) -> str | None:
-    """Name the first rule that a redirect URI breaks, or None (C2).
+def validate_redirect_uri(uri: str, *, native: bool, public: bool, sandbox: bool) -> str | None:
+    """Name the first rule that a redirect URI breaks, or None.
 
-    ``sandbox``: the client works at sandbox tenants only, so http loopback is allowed whatever its deployment.
-    ``client_type``: a private-use scheme is for public native clients.
+    ``native``: the client runs on its user's device, where loopback is its own. ``public`` native clients may also use a private-use
+    scheme. ``sandbox``: the client works with synthetic data only, so loopback is allowed wherever it runs.
     """
     if fault := _common_fault(uri):
         return fault
@@ -38,13 +35,12 @@ def validate_redirect_uri(
     if match is None:
         return "redirect_relative"
     scheme, rest = match["scheme"], match["rest"]
-    native = deployment is Deployment.NATIVE
     if scheme in {"https", "http"}:
         loopback_allowed = sandbox or native
         return _web_fault(scheme, rest, loopback_allowed=loopback_allowed)
     if scheme.lower() in {"https", "http"} or scheme.lower() in _DANGEROUS:
         return "redirect_scheme"
-    if not native or client_type is not ClientType.PUBLIC:
+    if not (native and public):
         return "redirect_private_scheme_not_native"
     if not _PRIVATE_SCHEME.fullmatch(scheme):
         return "redirect_private_scheme_form"
@@ -70,7 +66,7 @@ def validate_web_uri(uri: str, *, loopback: bool) -> str | None:
 def _common_fault(uri: str) -> str | None:
     if not uri:
         return "redirect_empty"
-    if len(uri) > URL_BOUND:
+    if len(uri) > URI_BOUND:
         return "redirect_too_long"
     if _FORBIDDEN.search(uri) or _BAD_ESCAPE.search(uri):
         return "redirect_characters"
@@ -122,8 +118,8 @@ def _is_address(host: str) -> bool:
     return True
 
 
-def redirect_matches(registered: Iterable[str], presented: str, *, deployment: Deployment) -> bool:
-    """Tell whether a presented redirect URI is one of the registered, as exact strings (C3).
+def redirect_matches(registered: Iterable[str], presented: str, *, native: bool) -> bool:
+    """Tell whether a presented redirect URI is one of the registered, as exact strings.
 
     Only a native client's http loopback URI may differ, and only in its port.
     Source: RFC 9700 section 2.1; RFC 8252 section 7.3.
@@ -131,7 +127,7 @@ def redirect_matches(registered: Iterable[str], presented: str, *, deployment: D
     candidates = tuple(registered)
     if presented in candidates:
         return True
-    if deployment is not Deployment.NATIVE:
+    if not native:
         return False
     shown = _LOOPBACK.fullmatch(presented)
     if shown is None or int(shown["port"] or 80) > 65_535 or _common_fault(presented):

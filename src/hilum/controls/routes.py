@@ -1,0 +1,177 @@
+"""The API's kill switches and quotas."""
+
+from collections.abc import Callable
+from datetime import datetime
+from functools import partial
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from pydantic import AwareDatetime, BaseModel, Field
+from starlette.requests import Request
+
+from hilum.controls import service
+from hilum.controls.models import (
+    BURST_BOUND,
+    KEY_BOUND,
+    PAGE_BOUND,
+    RATE_BOUND_PER_S,
+    REASON_BOUND,
+    EngageOrder,
+    Mode,
+    Quota,
+    QuotaLevel,
+    Switch,
+    Target,
+    TargetKind,
+)
+from hilum.web.api import Id, Page, Paging, Prose, Shown, Strict, audience, change, look, page_of
+from hilum.web.kit import Kit
+
+
+class SwitchShown(BaseModel):
+    """``in_force`` is judged when it is shown. ``release_asked_by``: the first of the two who release a wide one."""
+
+    id: str
+    kind: TargetKind
+    key: str
+    mode: Mode
+    reason: str
+    tenant: str
+    engaged_by: str
+    engaged_at: datetime
+    expires_at: datetime | None
+    released_by: str
+    released_at: datetime | None
+    release_asked_by: str
+    in_force: bool
+
+
+class SwitchAsked(Strict):
+    """``key`` is the target's id; see docs/reference/switch-targets.md."""
+
+    kind: TargetKind
+    key: Annotated[str, Field(max_length=KEY_BOUND, pattern=r"^[\x20-\x7e]*$")] = ""
+    mode: Mode = Mode.FULL_STOP
+    reason: Annotated[Prose, Field(max_length=REASON_BOUND)]
+    expires_at: AwareDatetime | None = None
+
+
+class QuotaValue(Shown):
+    rate_per_s: float
+    burst: int
+
+
+class QuotaAsked(Strict):
+    rate_per_s: Annotated[float, Field(gt=0, le=RATE_BOUND_PER_S, allow_inf_nan=False)]
+    burst: Annotated[int, Field(ge=1, le=BURST_BOUND)]
+
+
+class QuotaShown(Shown):
+    app: str
+    tenant: str
+    level: QuotaLevel
+    quota: QuotaValue
+    set_by: str
+    set_at: datetime
+
+
+class ListQuery(Paging):
+    tenant: Id | None = None
+
+
+class QuotaQuery(Strict):
+    tenant: Id | None = None
+
+
+Engage = Callable[..., Switch]
+"""``registry.service.engage_switch``: (ctx, order) -> the switch."""
+
+
+def api(kit: Kit, engage: Engage) -> APIRouter:
+    """Give the API routes of switches and quotas. ``engage`` is the verb of the room that knows whether a target exists."""
+    router = APIRouter(prefix="/api/v1", tags=["controls"])
+    _switches(router, kit, engage)
+    _quotas(router, kit)
+    return router
+
+
+def _switches(router: APIRouter, kit: Kit, engage: Engage) -> None:
+
+    def switch(found: Switch) -> SwitchShown:
+        return _show(found, kit.clock.now())
+
+    @router.post(
+        "/switches", status_code=201, openapi_extra=audience("platform_admin", "security", "tenant_admin")
+    )
+    async def engage_switch(request: Request, body: SwitchAsked) -> SwitchShown:
+        """Put a kill switch in force, single-handed."""
+        order = EngageOrder(Target(body.kind, body.key), body.mode, body.reason, body.expires_at)
+        return switch(await change(kit, request, partial(engage, order=order)))
+
+    @router.get(
+        "/switches", response_model=Page[SwitchShown], openapi_extra=audience("staff", "tenant_admin")
+    )
+    async def list_switches(request: Request, query: Annotated[ListQuery, Query()]) -> object:
+        """List switches, newest first, released ones too."""
+        found = await look(
+            kit, request, partial(service.list_switches, tenant=query.tenant, after=query.after)
+        )
+        return page_of(found, switch, bound=PAGE_BOUND, key=lambda each: each.id)
+
+    @router.get("/switches/{switch_id}", openapi_extra=audience("staff", "tenant_admin"))
+    async def get_switch(request: Request, switch_id: Id) -> SwitchShown:
+        """Show a switch."""
+        return switch(await look(kit, request, partial(service.get_switch, switch_id=switch_id)))
+
+    @router.post(
+        "/switches/{switch_id}/release", openapi_extra=audience("platform_admin", "security", "tenant_admin")
+    )
+    async def release_switch(request: Request, switch_id: Id) -> SwitchShown:
+        """Release a switch; a wide one is released when a second person of the staff says so too."""
+        return switch(await change(kit, request, partial(service.release, switch_id=switch_id)))
+
+
+def _quotas(router: APIRouter, kit: Kit) -> None:
+    @router.get("/quotas", openapi_extra=audience("staff", "tenant_admin"))
+    async def list_quotas(request: Request, query: Annotated[QuotaQuery, Query()]) -> list[QuotaShown]:
+        """List quotas that were set."""
+        found = await look(kit, request, partial(service.list_quotas, tenant=query.tenant))
+        return [QuotaShown.model_validate(each) for each in found]
+
+    @router.put(
+        "/quotas/{app}/{tenant}",
+        status_code=204,
+        openapi_extra=audience("platform_admin", "security", "tenant_admin"),
+    )
+    async def set_quota(request: Request, app: Id, tenant: Id, body: QuotaAsked) -> None:
+        """Set a quota; a tenant's own only narrows."""
+        quota = Quota(body.rate_per_s, body.burst)
+        await change(kit, request, partial(service.set_quota, app=app, tenant=tenant, quota=quota))
+
+    @router.delete(
+        "/quotas/{app}/{tenant}",
+        status_code=204,
+        openapi_extra=audience("platform_admin", "security", "tenant_admin"),
+    )
+    async def remove_quota(request: Request, app: Id, tenant: Id) -> None:
+        """Remove the caller's side of a quota."""
+        await change(kit, request, partial(service.set_quota, app=app, tenant=tenant, quota=None))
+
+
+def _show(switch: Switch, now: datetime) -> SwitchShown:
+    """Write a switch for the API."""
+    return SwitchShown(
+        id=switch.id,
+        kind=switch.target.kind,
+        key=switch.target.key,
+        mode=switch.mode,
+        reason=switch.reason,
+        tenant=switch.tenant,
+        engaged_by=switch.engaged_by,
+        engaged_at=switch.engaged_at,
+        expires_at=switch.expires_at,
+        released_by=switch.released_by,
+        released_at=switch.released_at,
+        release_asked_by=switch.release_asked_by,
+        in_force=switch.in_force(now),
+    )

@@ -1,0 +1,417 @@
+"""The API's vendors, apps, clients, certifications and installations."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+from pydantic import AwareDatetime, Field
+from starlette.requests import Request
+
+from hilum.kernel.ids import AppId, ClientId, TenantId, VendorId, VersionId
+from hilum.registry import service
+from hilum.registry.models import (
+    ORIGINS_BOUND,
+    PAGE_BOUND,
+    REDIRECT_URIS_BOUND,
+    SCOPES_BOUND,
+    SECRET_OVERLAP,
+    SECRET_OVERLAP_MAX,
+    AppState,
+    BackendUse,
+    CertifyOrder,
+    Client,
+    ClientMetadata,
+    ClientType,
+    Deployment,
+    Environment,
+    InstallOrder,
+    NarrowOrder,
+    NewApp,
+    NewClient,
+    NewPeer,
+    NewVendor,
+)
+from hilum.web.api import Id, Line, Page, Paging, Prose, Shown, Strict, Word, audience, change, look, page_of
+from hilum.web.kit import Kit
+
+Scopes = Annotated[tuple[Word, ...], Field(max_length=SCOPES_BOUND)]
+Roles = Annotated[frozenset[Line], Field(max_length=20)]
+
+
+class VendorAsked(Strict):
+    name: Line
+    support_contact: Line
+    security_contact: Line
+    website: Word = ""
+
+
+class VendorShown(Shown):
+    id: str
+    name: str
+    support_contact: str
+    security_contact: str
+    website: str
+
+
+class AppAsked(Strict):
+    vendor: Id
+    name: Line
+    description: Prose
+    purpose: Prose
+
+
+class AppShown(Shown):
+    id: str
+    vendor: str
+    name: str
+    description: str
+    purpose: str
+    state: AppState
+    tenant: str | None
+    created_at: datetime | None
+
+
+class ReasonAsked(Strict):
+    reason: Prose
+
+
+class VersionAsked(Strict):
+    label: Line
+
+
+class VersionShown(Shown):
+    id: str
+    app: str
+    label: str
+    created_at: datetime
+
+
+class BackendUseAsked(Strict):
+    purpose: Prose
+    population: Prose
+    schedule: Prose
+    approver: Prose
+
+
+class ClientAsked(Strict):
+    """In RFC 7591's words where it has them; ``scope`` is one text, space-separated."""
+
+    app: Id
+    version: Id
+    client_name: Line
+    client_type: ClientType
+    deployment: Deployment
+    environment: Environment = Environment.SANDBOX
+    redirect_uris: Annotated[tuple[str, ...], Field(max_length=REDIRECT_URIS_BOUND * 2)] = ()
+    launch_url: str = ""
+    origins: Annotated[tuple[str, ...], Field(max_length=ORIGINS_BOUND * 2)] = ()
+    scope: Annotated[str, Field(max_length=20_000)] = ""
+    jwks: dict[str, Any] | None = None
+    jwks_uri: str = ""
+    grant_types: Annotated[tuple[str, ...], Field(max_length=10)] = ()
+    expires_at: AwareDatetime | None = None
+    backend_use: BackendUseAsked | None = None
+
+
+class PeerAsked(Strict):
+    client_type: ClientType
+    client_name: Line
+
+
+class SecretAsked(Strict):
+    overlap_s: Annotated[int, Field(ge=0, le=int(SECRET_OVERLAP_MAX.total_seconds()))] = int(
+        SECRET_OVERLAP.total_seconds()
+    )
+
+
+class AdoptAsked(Strict):
+    version: Id
+
+
+class SecretShown(Shown):
+    expires_at: datetime | None
+
+
+class ClientShown(Shown):
+    """``secrets`` tells of each secret only when it ends."""
+
+    id: str
+    app: str
+    version: str
+    environment: Environment
+    type: ClientType
+    deployment: Deployment
+    name: str
+    redirect_uris: tuple[str, ...]
+    launch_uri: str
+    origins: tuple[str, ...]
+    scopes: tuple[str, ...]
+    secrets: tuple[SecretShown, ...]
+    jwks: dict[str, Any] | None
+    jwks_uri: str
+    grant_types: tuple[str, ...]
+    expires_at: datetime | None
+    dynamic: bool
+    created_at: datetime | None
+
+
+class ClientMade(ClientShown):
+    """``client_secret`` is shown here only; null for a client that has none."""
+
+    client_secret: str | None = None
+
+
+class CertificationAsked(Strict):
+    version: Id
+    environment: Environment
+    scopes: Scopes
+    expires_at: AwareDatetime
+
+
+class CertificationShown(Shown):
+    id: str
+    app: str
+    version: str
+    environment: Environment
+    scopes: tuple[str, ...]
+    certified_by: str
+    certified_at: datetime
+    expires_at: datetime
+    withdrawn_at: datetime | None
+
+
+class InstallationAsked(Strict):
+    """``scopes`` left out: all that is certified."""
+
+    tenant: Id
+    app: Id
+    roles: Roles = frozenset()
+    scopes: Scopes | None = None
+    expires_at: AwareDatetime | None = None
+
+
+class NarrowAsked(Strict):
+    roles: Roles | None = None
+    scopes: Scopes | None = None
+    expires_at: AwareDatetime | None = None
+
+
+class InstallationShown(Shown):
+    id: str
+    tenant: str
+    app: str
+    scopes: tuple[str, ...]
+    roles: frozenset[str]
+    approved_by: str
+    approved_at: datetime
+    expires_at: datetime | None
+    removed_at: datetime | None
+    environment: Environment
+
+
+class InstallationsQuery(Paging):
+    tenant: Id | None = None
+
+
+REGISTRARS = audience("platform_admin")
+READERS = audience("staff", "tenant_admin")
+TAKERS = audience("tenant_admin", "platform_admin", "security")
+
+
+def api(kit: Kit) -> APIRouter:
+    """Give the API routes of the registry."""
+    router = APIRouter(prefix="/api/v1", tags=["registry"])
+    for part in (_vendors_and_apps, _clients, _certifications, _installations):
+        part(router, kit)
+    return router
+
+
+def _page(found: list[Any], shown: Callable[[Any], Any]) -> object:
+    return page_of(found, shown, bound=PAGE_BOUND, key=lambda each: each.id)
+
+
+def _vendors_and_apps(router: APIRouter, kit: Kit) -> None:
+    @router.post("/vendors", status_code=201, response_model=VendorShown, openapi_extra=REGISTRARS)
+    async def add_vendor(request: Request, body: VendorAsked) -> object:
+        """Add a vendor."""
+        return await change(kit, request, partial(service.add_vendor, order=NewVendor(**body.model_dump())))
+
+    @router.get("/vendors", response_model=Page[VendorShown], openapi_extra=READERS)
+    async def list_vendors(request: Request, query: Annotated[Paging, Query()]) -> object:
+        """List vendors."""
+        found = await look(kit, request, partial(service.list_vendors, after=query.after))
+        return _page(found, VendorShown.model_validate)
+
+    @router.post("/apps", status_code=201, response_model=AppShown, openapi_extra=REGISTRARS)
+    async def add_app(request: Request, body: AppAsked) -> object:
+        """Add an app of a vendor."""
+        order = NewApp(VendorId(body.vendor), body.name, body.description, body.purpose)
+        return await change(kit, request, partial(service.add_app, order=order))
+
+    @router.get("/apps", response_model=Page[AppShown], openapi_extra=READERS)
+    async def list_apps(request: Request, query: Annotated[Paging, Query()]) -> object:
+        """List apps."""
+        found = await look(kit, request, partial(service.list_apps, after=query.after))
+        return _page(found, AppShown.model_validate)
+
+    @router.get("/apps/{app}", response_model=AppShown, openapi_extra=READERS)
+    async def get_app(request: Request, app: Id) -> object:
+        """Show an app."""
+        return await look(kit, request, partial(service.view_app, app_id=AppId(app)))
+
+    for state, verb in (("suspend", service.suspend_app), ("resume", service.resume_app)):
+
+        @router.post(
+            f"/apps/{{app}}/{state}",
+            response_model=AppShown,
+            name=f"{state}_app",
+            openapi_extra=audience("platform_admin", "security"),
+        )
+        async def set_state(request: Request, app: Id, body: ReasonAsked, verb: Any = verb) -> object:
+            """Suspend an app everywhere, or resume it, with a reason."""
+            return await change(kit, request, partial(verb, app_id=AppId(app), reason=body.reason))
+
+    @router.post(
+        "/apps/{app}/versions", status_code=201, response_model=VersionShown, openapi_extra=REGISTRARS
+    )
+    async def add_version(request: Request, app: Id, body: VersionAsked) -> object:
+        """Add a version of an app."""
+        return await change(kit, request, partial(service.add_version, app_id=AppId(app), label=body.label))
+
+    @router.get("/apps/{app}/versions", response_model=list[VersionShown], openapi_extra=READERS)
+    async def list_versions(request: Request, app: Id) -> object:
+        """List an app's versions, newest first."""
+        return await look(kit, request, partial(service.list_versions, app_id=AppId(app)))
+
+
+def _clients(router: APIRouter, kit: Kit) -> None:
+    @router.post("/clients", status_code=201, openapi_extra=REGISTRARS)
+    async def add_client(request: Request, body: ClientAsked) -> ClientMade:
+        """Register a client; a secret is shown here only."""
+        order = NewClient(AppId(body.app), VersionId(body.version), _metadata(body))
+        return _made(*await change(kit, request, partial(service.add_client, order=order)))
+
+    @router.post(
+        "/tenants/{tenant}/peers", status_code=201, openapi_extra=audience("tenant_admin", "platform_admin")
+    )
+    async def add_peer(request: Request, tenant: Id, body: PeerAsked) -> ClientMade:
+        """Add an EHR or a resource server of a tenant."""
+        order = NewPeer(TenantId(tenant), body.client_type, body.client_name)
+        return _made(*await change(kit, request, partial(service.add_peer, order=order)))
+
+    @router.get(
+        "/apps/{app}/clients",
+        response_model=list[ClientShown],
+        openapi_extra=audience("staff", "tenant_admin"),
+    )
+    async def list_clients(request: Request, app: Id) -> object:
+        """List an app's clients; a tenant's administrator those of its own peers."""
+        return await look(kit, request, partial(service.list_clients, app_id=AppId(app)))
+
+    @router.get(
+        "/clients/{client}", response_model=ClientShown, openapi_extra=audience("staff", "tenant_admin")
+    )
+    async def get_client(request: Request, client: Id) -> object:
+        """Show a client."""
+        return await look(kit, request, partial(service.view_client, client_id=ClientId(client)))
+
+    @router.post("/clients/{client}/secret", openapi_extra=audience("platform_admin", "tenant_admin"))
+    async def rotate_secret(request: Request, client: Id, body: SecretAsked) -> ClientMade:
+        """Give a client a new secret; the one before works until the overlap ends."""
+        overlap = timedelta(seconds=body.overlap_s)
+        verb = partial(service.rotate_secret, client_id=ClientId(client), overlap=overlap)
+        return _made(*await change(kit, request, verb))
+
+    @router.put("/clients/{client}/version", response_model=ClientShown, openapi_extra=REGISTRARS)
+    async def adopt_version(request: Request, client: Id, body: AdoptAsked) -> object:
+        """Let a client count as another, certified version of its app."""
+        verb = partial(service.adopt_version, client_id=ClientId(client), version_id=VersionId(body.version))
+        return await change(kit, request, verb)
+
+
+def _certifications(router: APIRouter, kit: Kit) -> None:
+    @router.post(
+        "/certifications",
+        status_code=201,
+        response_model=CertificationShown,
+        openapi_extra=audience("reviewer"),
+    )
+    async def certify(request: Request, body: CertificationAsked) -> object:
+        """Record that review allowed a version certain scopes until a day."""
+        order = CertifyOrder(VersionId(body.version), body.environment, body.scopes, body.expires_at)
+        return await change(kit, request, partial(service.certify, order=order))
+
+    @router.get("/apps/{app}/certifications", response_model=list[CertificationShown], openapi_extra=READERS)
+    async def list_certifications(request: Request, app: Id) -> object:
+        """List an app's certifications, newest first."""
+        return await look(kit, request, partial(service.list_certifications, app_id=AppId(app)))
+
+    @router.delete(
+        "/certifications/{certification}",
+        response_model=CertificationShown,
+        openapi_extra=audience("reviewer"),
+    )
+    async def withdraw_certification(request: Request, certification: Id) -> object:
+        """Withdraw a certification."""
+        verb = partial(service.withdraw_certification, certification_id=certification)
+        return await change(kit, request, verb)
+
+
+def _installations(router: APIRouter, kit: Kit) -> None:
+    @router.post(
+        "/installations",
+        status_code=201,
+        response_model=InstallationShown,
+        openapi_extra=audience("tenant_admin"),
+    )
+    async def install(request: Request, body: InstallationAsked) -> object:
+        """Approve an app at a tenant."""
+        order = InstallOrder(TenantId(body.tenant), AppId(body.app), body.roles, body.scopes, body.expires_at)
+        return await change(kit, request, partial(service.install, order=order))
+
+    @router.get("/installations", response_model=Page[InstallationShown], openapi_extra=READERS)
+    async def list_installations(request: Request, query: Annotated[InstallationsQuery, Query()]) -> object:
+        """List standing installations."""
+        tenant = None if query.tenant is None else TenantId(query.tenant)
+        found = await look(
+            kit, request, partial(service.list_installations, tenant=tenant, after=query.after)
+        )
+        return _page(found, InstallationShown.model_validate)
+
+    @router.patch("/installations/{installation}", response_model=InstallationShown, openapi_extra=TAKERS)
+    async def narrow_installation(request: Request, installation: Id, body: NarrowAsked) -> object:
+        """Take scopes, roles or time away from an installation."""
+        order = NarrowOrder(body.scopes, body.roles, body.expires_at)
+        verb = partial(service.narrow_installation, installation_id=installation, order=order)
+        return await change(kit, request, verb)
+
+    @router.delete("/installations/{installation}", response_model=InstallationShown, openapi_extra=TAKERS)
+    async def uninstall(request: Request, installation: Id) -> object:
+        """Remove an app from a tenant."""
+        return await change(kit, request, partial(service.uninstall, installation_id=installation))
+
+
+def _metadata(body: ClientAsked) -> ClientMetadata:
+    use = body.backend_use
+    return ClientMetadata(
+        name=body.client_name,
+        type=body.client_type,
+        deployment=body.deployment,
+        environment=body.environment,
+        redirect_uris=body.redirect_uris,
+        launch_uri=body.launch_url,
+        origins=body.origins,
+        scopes=tuple(body.scope.split()),
+        jwks=body.jwks,
+        jwks_uri=body.jwks_uri,
+        grant_types=body.grant_types,
+        expires_at=body.expires_at,
+        backend_use=BackendUse(**use.model_dump()) if use else None,
+    )
+
+
+def _made(client: Client, secret: str) -> ClientMade:
+    shown = ClientShown.model_validate(client)
+    return ClientMade(**shown.model_dump(), client_secret=secret or None)
