@@ -20,7 +20,6 @@ from hilum.authserver.grants_policy import GrantType, Standing, TokenRequest, re
 from hilum.authserver.models import Code, Site
 from hilum.authserver.policy import offline_of
 from hilum.consent import service as consent
-from hilum.consent.models import Authorization
 from hilum.controls import service as controls
 from hilum.controls.models import Subject
 from hilum.identity import service as identity
@@ -272,25 +271,15 @@ def load_standing(
         facts=registry.client_facts(ctx, grant.client),
         installation=registry.installation(ctx, grant.tenant, grant.app),
         person=identity.find_person(ctx, grant.person) if grant.person else None,
-        authorization=_authorization(ctx, grant),
+        authorization=consent.find_authorization(ctx, grant.authorization) if grant.authorization else None,
         session_over=online and _is_session_over(ctx, grant),
         stop=controls.judge(ctx, subject, issued_at=issued_at),
     )
 
 
-def _authorization(ctx: Context, grant: Grant | AccessToken) -> Authorization | None:
-    try:
-        return consent.get_authorization(ctx, grant.authorization) if grant.authorization else None
-    except NotFound:
-        return None
-
-
 def find_launch(ctx: Context, grant: Grant | AccessToken) -> Launch | None:
     """Find the launch of a grant as it is now."""
-    try:
-        return launches.get_launch(ctx, grant.launch) if grant.launch else None
-    except NotFound:
-        return None
+    return launches.find_launch(ctx, grant.launch) if grant.launch else None
 
 
 def _is_session_over(ctx: Context, grant: Grant | AccessToken) -> bool:

@@ -1,0 +1,376 @@
+"""A platform with a back channel: two hospitals, one client of each kind, and codes as the front channel issues them."""
+
+import base64
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import pytest
+from joserfc import jwt
+from joserfc.jwk import ECKey, RSAKey
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
+
+from hilum.audit import service as audit
+from hilum.audit.models import Event, EventQuery
+from hilum.authserver import back, store
+from hilum.authserver.client_auth import ASSERTION_TYPE
+from hilum.authserver.discovery import site_of
+from hilum.authserver.models import CODE_LIFE, CODE_PREFIX, Code, Site
+from hilum.authserver.policy import offline_of
+from hilum.consent import service as consent
+from hilum.consent.models import Basis
+from hilum.identity import policy as identity_policy
+from hilum.identity import service as identity
+from hilum.identity.models import NewPerson, Person, Tenant, UpstreamKind, UpstreamRef
+from hilum.infra.context import Context, Trace
+from hilum.infra.edge import Edge
+from hilum.infra.fetch import SafeFetcher
+from hilum.infra.settings import Mode
+from hilum.kernel.actor import SYSTEM
+from hilum.kernel.ids import FamilyId, LaunchId, TenantId, VendorId
+from hilum.keys import service as keys
+from hilum.keys.models import Purpose
+from hilum.registry import service as registry
+from hilum.registry.models import (
+    BackendUse,
+    CertifyOrder,
+    Client,
+    ClientMetadata,
+    ClientType,
+    Deployment,
+    Environment,
+    InstallOrder,
+    NewApp,
+    NewClient,
+    NewPeer,
+    NewVendor,
+)
+from hilum.signin import service as signin
+from hilum.standards.oauth import s256
+from hilum.standards.smart import scopes as smart
+from hilum.tokens.models import Grant
+from hilum.web.kit import Kit
+from hilum.web.urls import Urls
+from tests.sim.world import FakeClock
+
+T = TypeVar("T")
+MERCY, OTHER = TenantId("mercy"), TenantId("other")
+BASE = "http://127.0.0.1:8000"
+TRACE = Trace("req_test", source="192.0.2.1")
+REDIRECT = "https://app.example/back"
+ORIGIN = "https://app.example"
+VERIFIER = "v" * 43 + "-._~"
+EC = ECKey.generate_key("P-384", {"kid": "ec-1"})
+RSA = RSAKey.generate_key(2048, {"kid": "rsa-1"})
+JWKS = {"keys": [EC.as_dict(private=False), RSA.as_dict(private=False)]}
+APP_SCOPES = (
+    *(
+        "openid",
+        "fhirUser",
+        "launch",
+        "launch/patient",
+        "launch/encounter",
+        "offline_access",
+        "online_access",
+    ),
+    *("patient/*.cruds", "user/*.cruds", "patient/*.rs", "user/*.rs"),
+)
+LAUNCH_SCOPES = (
+    "launch",
+    "openid",
+    "fhirUser",
+    "offline_access",
+    "patient/Observation.rs",
+    "patient/Patient.rs",
+)
+BACKEND_SCOPES = ("system/*.cruds", "system/*.rs")
+
+
+@dataclass
+class Platform:
+    """``http`` speaks to the back channel; ``run`` runs a verb as the platform itself."""
+
+    edge: Edge
+    clock: FakeClock
+    urls: Urls
+    http: TestClient
+    fetcher: SafeFetcher
+    vendor: VendorId = VendorId("")
+    clients: dict[str, Client] = field(default_factory=dict)
+    secrets: dict[str, str] = field(default_factory=dict)
+    people: dict[str, Person] = field(default_factory=dict)
+    jtis: int = 0
+
+    def run(self, verb: Callable[[Context], T]) -> T:
+        return self.edge.write_now(verb, actor=SYSTEM, trace=TRACE)
+
+    def site(self, tenant: TenantId = MERCY) -> Site:
+        return site_of(self.urls, tenant)
+
+    # --- what stands before anybody calls -------------------------------------------------------------------------------------
+
+    def add_app(
+        self,
+        name: str,
+        kind: ClientType,
+        *,
+        scopes: tuple[str, ...] = APP_SCOPES,
+        tenants: tuple[TenantId, ...] = (MERCY,),
+        **more: Any,
+    ) -> Client:
+        server = kind is not ClientType.PUBLIC
+        backend = kind is ClientType.BACKEND
+        metadata = ClientMetadata(
+            name,
+            kind,
+            Deployment.SERVER if server else Deployment.BROWSER,
+            Environment.SANDBOX,
+            redirect_uris=() if backend else (REDIRECT,),
+            origins=() if backend else (ORIGIN,),
+            scopes=BACKEND_SCOPES if backend else scopes,
+            jwks=JWKS if kind in {ClientType.BACKEND, ClientType.ASYMMETRIC} else None,
+            expires_at=self.clock.now() + timedelta(days=300) if backend else None,
+            backend_use=BackendUse("Quality reports", "All patients", "Nightly", "Ada Admin")
+            if backend
+            else None,
+        )
+        if backend and scopes != APP_SCOPES:
+            metadata = replace(metadata, scopes=scopes)
+        metadata = replace(metadata, **more)
+
+        def make(ctx: Context) -> tuple[Client, str]:
+            app = registry.add_app(ctx, NewApp(self.vendor, name, "An app of the tests", "To be tested"))
+            version = registry.add_version(ctx, app.id, "1.0")
+            client, secret = registry.add_client(ctx, NewClient(app.id, version.id, metadata))
+            end = self.clock.now() + timedelta(days=365)
+            registry.certify(ctx, CertifyOrder(version.id, Environment.SANDBOX, client.scopes, end))
+            for tenant in tenants:
+                roles = frozenset() if backend else frozenset({"physician", "nurse", "patient"})
+                registry.install(ctx, InstallOrder(tenant, app.id, roles))
+            return client, secret
+
+        self.clients[name], self.secrets[name] = self.run(make)
+        return self.clients[name]
+
+    def add_peer(self, name: str, kind: ClientType, tenant: TenantId = MERCY) -> Client:
+        self.clients[name], self.secrets[name] = self.run(
+            lambda ctx: registry.add_peer(ctx, NewPeer(tenant, kind, name))
+        )
+        return self.clients[name]
+
+    def add_person(
+        self, username: str, role: str, fhir_user: str, *patients: str, at: TenantId = MERCY
+    ) -> Person:
+        order = NewPerson(at, username, username.title(), role, fhir_user, patients)
+        self.people[username] = self.run(lambda ctx: identity.add_person(ctx, order))
+        return self.people[username]
+
+    # --- what the front channel does ------------------------------------------------------------------------------------------
+
+    def code(
+        self,
+        client: str = "public",
+        *,
+        scopes: tuple[str, ...] = LAUNCH_SCOPES,
+        person: str = "dora",
+        tenant: TenantId = MERCY,
+        launch: str = "",
+        session: str = "",
+        **grant: Any,
+    ) -> str:
+        """Issue a code as the front channel does, once the person agreed."""
+        who, what = self.people[person], self.clients[client]
+        secret = CODE_PREFIX + self.edge.ids.secret()
+        session = session or self.begin_session(person)
+
+        def issue(ctx: Context) -> None:
+            facts = registry.client_facts(ctx, what.id)
+            assert facts is not None
+            authorization = consent.record_authorization(
+                ctx,
+                tenant=tenant,
+                person=who.id,
+                facts=facts,
+                basis=Basis.TENANT,
+                scopes=scopes,
+                patient="p1",
+                launch=LaunchId(launch),
+                offline="offline_access" in scopes,
+                standing=None,
+            )
+            made = Grant(
+                tenant=tenant,
+                client=what.id,
+                app=facts.app,
+                version=facts.version,
+                vendor=facts.vendor,
+                scopes=scopes,
+                person=who.id,
+                role=who.role,
+                fhir_user=who.fhir_user,
+                person_patients=identity_policy.patients_openable(who),
+                patient="p1",
+                encounter="e1",
+                authorization=authorization.id,
+                authorization_expires_at=authorization.expires_at,
+                launch=LaunchId(launch),
+                session=session,
+                nonce="n-0S6_WzA2Mj",
+                extras={
+                    "need_patient_banner": False,
+                    "intent": "reconcile",
+                    "smart_style_url": self.site(tenant).style_url,
+                },
+            )
+            store.add_code(
+                ctx.tx,
+                Code(
+                    hash=hashlib.sha256(secret.encode()).digest(),
+                    redirect_uri=REDIRECT,
+                    code_challenge=s256(VERIFIER),
+                    family=FamilyId(ctx.ids.new("fam")),
+                    grant=replace(made, **grant),
+                    auth_time=ctx.now - timedelta(minutes=3),
+                    issued_at=ctx.now,
+                    expires_at=ctx.now + CODE_LIFE,
+                    offline=offline_of(smart.known(scopes)),
+                ),
+            )
+
+        self.run(issue)
+        return secret
+
+    def begin_session(self, person: str = "dora") -> str:
+        return str(self.run(lambda ctx: signin.begin_session(ctx, self.people[person], "password"))[0].id)
+
+    # --- what clients do -------------------------------------------------------------------------------------------------------
+
+    def assertion(self, client: str, *, key: Any = EC, tenant: TenantId = MERCY, **claims: Any) -> str:
+        self.jtis += 1
+        who = self.clients[client].id
+        body = {
+            "iss": who,
+            "sub": who,
+            "aud": self.urls.token(tenant),
+            "exp": int(self.clock.now().timestamp()) + 300,
+            "jti": f"jti-{self.jtis}",
+        } | claims
+        alg = "ES384" if key is EC else "RS384"
+        return jwt.encode({"alg": alg, "kid": key.kid, "typ": "JWT"}, body, key, algorithms=[alg])
+
+    def credentials(self, client: str, tenant: TenantId = MERCY) -> tuple[dict[str, str], dict[str, str]]:
+        """How a client authenticates: form fields and headers."""
+        found = self.clients[client]
+        if found.type is ClientType.PUBLIC:
+            return {"client_id": found.id}, {}
+        if found.jwks is not None or found.jwks_uri:
+            return {
+                "client_assertion_type": ASSERTION_TYPE,
+                "client_assertion": self.assertion(client, tenant=tenant),
+            }, {}
+        return {}, {"Authorization": basic(found.id, self.secrets[client])}
+
+    def post(
+        self, endpoint: str, client: str, fields: dict[str, Any], tenant: TenantId = MERCY, **headers: str
+    ) -> Any:
+        form, auth = self.credentials(client, tenant)
+        return self.http.post(f"/t/{tenant}/oauth/{endpoint}", data=form | fields, headers=auth | headers)
+
+    def redeem(self, code: str, client: str = "public", tenant: TenantId = MERCY, **fields: Any) -> Any:
+        form = {
+            "grant_type": "authorization_code",
+            "code": code,
+            "redirect_uri": REDIRECT,
+            "code_verifier": VERIFIER,
+        } | fields
+        form = {name: value for name, value in form.items() if value is not None}
+        return self.post("token", client, form, tenant)
+
+    def earn(self, client: str = "public", **code: Any) -> dict[str, Any]:
+        """Go through a code to its token response."""
+        answer = self.redeem(self.code(client, **code), client)
+        assert answer.status_code == 200, answer.text
+        return answer.json()  # type: ignore[no-any-return]
+
+    def refresh(self, token: str, client: str = "public", tenant: TenantId = MERCY, **fields: Any) -> Any:
+        return self.post(
+            "token", client, {"grant_type": "refresh_token", "refresh_token": token} | fields, tenant
+        )
+
+    def backend(self, scope: str = "system/*.rs", client: str = "backend", **fields: Any) -> Any:
+        return self.post("token", client, {"grant_type": "client_credentials", "scope": scope} | fields)
+
+    def introspect(self, token: str, client: str = "resource", tenant: TenantId = MERCY) -> dict[str, Any]:
+        answer = self.post("introspect", client, {"token": token}, tenant)
+        assert answer.status_code == 200, answer.text
+        return answer.json()  # type: ignore[no-any-return]
+
+    def is_alive(self, token: str) -> bool:
+        return bool(self.introspect(token)["active"])
+
+    def events(self, action: str) -> list[Event]:
+        page = self.edge.read_now(
+            lambda ctx: audit.list_events(ctx, EventQuery(action=action)), actor=SYSTEM, trace=TRACE
+        )
+        return [recorded.event for recorded in page.events]
+
+
+def basic(client: str, secret: str) -> str:
+    return "Basic " + base64.b64encode(f"{client}:{secret}".encode()).decode()
+
+
+def refused(answer: Any, code: str, status: int = 400) -> str:
+    """Check that an answer is this OAuth error, is not to be stored and earns nothing; gives its sentence."""
+    assert (answer.status_code, answer.json().get("error")) == (status, code), answer.text
+    assert "access_token" not in answer.json()
+    assert answer.headers["cache-control"] == "no-store"
+    assert answer.headers["content-type"] == "application/json"
+    return str(answer.json()["error_description"])
+
+
+@contextmanager
+def standing(edge: Edge, clock: FakeClock, *, registers: bool = True) -> Iterator[Platform]:
+    urls = Urls(BASE, "http://localhost:8001")
+    fetcher = SafeFetcher(allow_private=True, deadline=timedelta(seconds=1))
+
+    async def nobody(_: object) -> Any:
+        raise AssertionError("the back channel asks for no API token")
+
+    kit = Kit(edge, clock, edge.ids, urls, Mode.SANDBOX, None, nobody)  # type: ignore[arg-type]
+    app = Starlette(routes=back.routes(kit, fetcher, registers=registers))
+    with TestClient(app, base_url=BASE) as http:
+        platform = Platform(edge, clock, urls, http, fetcher)
+        _furnish(platform)
+        yield platform
+
+
+def _furnish(platform: Platform) -> None:
+    def tenants(ctx: Context) -> VendorId:
+        for tenant in (MERCY, OTHER):
+            identity.add_tenant(
+                ctx, Tenant(tenant, tenant.title(), UpstreamRef(UpstreamKind.EMBEDDED), sandbox=True)
+            )
+            keys.ensure(ctx, Purpose.ID_TOKEN, tenant)
+        vendor = NewVendor("Acme Health", "support@acme.example", "security@acme.example")
+        return registry.add_vendor(ctx, vendor).id
+
+    platform.vendor = platform.run(tenants)
+    platform.add_app("public", ClientType.PUBLIC)
+    platform.add_app("symmetric", ClientType.SYMMETRIC)
+    platform.add_app("asymmetric", ClientType.ASYMMETRIC)
+    platform.add_app("backend", ClientType.BACKEND)
+    platform.add_peer("ehr", ClientType.EHR)
+    platform.add_peer("resource", ClientType.RESOURCE_SERVER)
+    platform.add_peer("other-resource", ClientType.RESOURCE_SERVER, OTHER)
+    platform.add_person("dora", "physician", "Practitioner/pr1")
+    platform.add_person("pat", "patient", "Patient/p1", "p1")
+
+
+@pytest.fixture
+def platform(sqlite_edge: Edge, clock: FakeClock) -> Iterator[Platform]:
+    with standing(sqlite_edge, clock) as made:
+        yield made
