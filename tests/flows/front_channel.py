@@ -1,0 +1,274 @@
+"""A platform with its front channel too: browsers with cookies, sign-in pages, an EHR, and records to pick from."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlencode, urlsplit
+
+import pytest
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
+
+from hilum.authserver import back
+from hilum.authserver import pages as authserver_pages
+from hilum.authserver.front import FrontChannel
+from hilum.fhirserver.models import FhirServerSettings
+from hilum.fhirserver.routes import FhirServer
+from hilum.infra.edge import Edge
+from hilum.infra.fetch import SafeFetcher
+from hilum.infra.settings import Mode
+from hilum.kernel.actor import Actor, ActorKind
+from hilum.keys.live import vault
+from hilum.launches import service as launches
+from hilum.launches.models import EHR_ROLE, LaunchOrder, OpenedLaunch
+from hilum.registry.models import ClientType
+from hilum.signin import live
+from hilum.signin import routes as signin_routes
+from hilum.signin import service as signin
+from hilum.standards.oauth import s256
+from hilum.upstream.live import Embedded, Upstreams
+from hilum.web import errors
+from hilum.web.kit import Kit
+from hilum.web.pages import Pages, Shell
+from hilum.web.static import Assets
+from hilum.web.urls import Urls
+from tests.flows.back_channel import (
+    BASE,
+    MERCY,
+    REDIRECT,
+    TRACE,
+    VERIFIER,
+    Platform,
+    _furnish,
+)
+from tests.sim.browser import Form, form_with
+from tests.sim.world import FakeClock, SeededIds
+
+PASSWORD = "correct horse battery"
+DIGEST = live.hash_password_now(PASSWORD, SeededIds("password"))
+STATE = "af0ifjsldkj ~!"
+SCOPE = "launch openid fhirUser offline_access patient/*.rs"
+STANDALONE = "launch/patient openid fhirUser offline_access patient/*.rs"
+
+
+def patient(number: int, family: str, given: str) -> dict[str, Any]:
+    return {
+        "resourceType": "Patient",
+        "id": f"p{number}",
+        "name": [{"use": "old", "family": "Before"}, {"use": "official", "family": family, "given": [given]}],
+        "birthDate": f"19{number % 90 + 10}-01-02",
+        "gender": "female",
+    }
+
+
+def encounter(name: str, of: str, start: str) -> dict[str, Any]:
+    return {
+        "resourceType": "Encounter",
+        "id": name,
+        "status": "finished",
+        "class": {"system": "http://terminology.hl7.org/CodeSystem/v3-ActCode", "code": "AMB"},
+        "type": [{"text": "Check-up"}],
+        "subject": {"reference": f"Patient/{of}"},
+        "period": {"start": start},
+    }
+
+
+RECORDS = [
+    patient(1, "Shaw", "Amy"),
+    patient(2, "Tran", "Bea"),
+    patient(3, "Usher", "Cy"),
+    encounter("e1", "p1", "2026-01-05T09:00:00Z"),
+    encounter("e1b", "p1", "2026-02-05T09:00:00Z"),
+    encounter("e2", "p2", "2026-01-06T09:00:00Z"),
+]
+
+
+@dataclass
+class Front(Platform):
+    """``browser`` gives a browser of its own each time; ``app`` is what they all reach."""
+
+    app: Starlette = field(default_factory=Starlette)
+
+    def browser(self, person: str = "", **headers: str) -> "Browser":
+        http = TestClient(self.app, base_url=BASE, follow_redirects=False, headers=headers)
+        made = Browser(self, http)
+        if person:
+            made.sit_down(person)
+        return made
+
+    def give_password(self, person: str) -> None:
+        self.run(lambda ctx: signin.set_password(ctx, self.people[person].id, DIGEST))
+
+    def open_launch(self, person: str = "dora", client: str = "web", **more: Any) -> OpenedLaunch:
+        """Open a launch as the tenant's EHR; ``handle`` is what the app gets."""
+        order = {"patient": "p1", "encounter": "e1", "intent": "reconcile", "need_patient_banner": False}
+        order |= more
+        ehr = Actor(ActorKind.CLIENT, str(self.clients["ehr"].id), MERCY, frozenset({EHR_ROLE}))
+        return self.edge.write_now(
+            lambda ctx: launches.open_launch(
+                ctx, LaunchOrder(client=self.clients[client].id, person=person, **order)
+            ),
+            actor=ehr,
+            trace=TRACE,
+        )
+
+    def parameters(self, client: str = "web", **changes: str | None) -> dict[str, str]:
+        """The parameters of a good request; None leaves one out."""
+        given: dict[str, str | None] = {
+            "response_type": "code",
+            "client_id": self.clients[client].id,
+            "redirect_uri": REDIRECT,
+            "scope": SCOPE if "launch" in changes else STANDALONE,
+            "state": STATE,
+            "aud": self.urls.fhir_base(MERCY),
+            "code_challenge": s256(VERIFIER),
+            "code_challenge_method": "S256",
+            "nonce": "n-1",
+        }
+        return {name: value for name, value in (given | changes).items() if value is not None}
+
+    def requests(self) -> int:
+        """How many authorization requests are kept."""
+        from hilum.authserver.store import authorization_request
+
+        return len(self.edge.db.read(lambda tx: tx.execute(authorization_request.select()).all()))
+
+
+@dataclass
+class Browser:
+    """A browser that shows one page at a time and follows redirects until they leave the platform."""
+
+    front: Front
+    http: TestClient
+    last: Any = None
+    trail: list[str] = field(default_factory=list)
+
+    def sit_down(self, person: str) -> None:
+        """Be signed in already."""
+        who = self.front.people[person]
+        _, cookie = self.front.run(lambda ctx: signin.begin_session(ctx, who, "password"))
+        self.http.cookies.set("hilum_session", cookie)
+
+    def follow(self, response: Any) -> Any:
+        for _ in range(10):
+            if response.status_code not in {302, 303, 307}:
+                break
+            location = response.headers["location"]
+            self.trail.append(location)
+            if not location.startswith(("/", BASE)):
+                break
+            response = self.http.get(location)
+        self.last = response
+        return response
+
+    def authorize(
+        self, *, method: str = "GET", tenant: str = MERCY, client: str = "web", **changes: Any
+    ) -> Any:
+        path = f"/t/{tenant}/oauth/authorize"
+        parameters = self.front.parameters(client, **changes)
+        if method == "POST":
+            return self.follow(self.http.post(path, data=parameters))
+        return self.follow(self.http.get(f"{path}?{urlencode(parameters)}"))
+
+    def form(self, name: str) -> Form:
+        assert self.last.status_code == 200, (self.last.status_code, self.last.text)
+        return form_with(self.last.text, name)
+
+    def press(
+        self, form: Form, *changes: tuple[str, str], without: tuple[str, ...] = (), **headers: str
+    ) -> Any:
+        """Send a form with its own fields, ``changes`` added and the fields ``without`` left out."""
+        fields = [(k, v) for k, v in form.fields if k not in {name for name, _ in changes if name != "scope"}]
+        fields = [(k, v) for k, v in fields if k not in without and v not in without]
+        body = urlencode([*fields, *changes])
+        sent = {"content-type": "application/x-www-form-urlencoded", "origin": BASE} | headers
+        where = form.action or urlsplit(str(self.last.url)).path
+        return self.follow(self.http.post(where, content=body, headers=sent))
+
+    def sign_in(self, person: str, password: str = PASSWORD) -> Any:
+        return self.press(
+            self.form("password"), ("username", person), ("password", password), ("action", "login")
+        )
+
+    def allow(self, *, without: tuple[str, ...] = ()) -> Any:
+        return self.press(self.form("decision"), ("decision", "allow"), without=without)
+
+    def deny(self) -> Any:
+        return self.press(self.form("decision"), ("decision", "deny"))
+
+    def pick(self, patient: str) -> Any:
+        return self.press(self.form("patient"), ("patient", patient))
+
+
+def answer(response: Any) -> dict[str, str]:
+    """Read what a redirect to the app tells it; fails when it is none."""
+    assert response.status_code == 303, (response.status_code, response.text)
+    location = response.headers["location"]
+    assert location.startswith(REDIRECT + "?"), location
+    return {name: values[0] for name, values in parse_qs(urlsplit(location).query).items()}
+
+
+def error(response: Any, expected: str) -> str:
+    """Check that the app is told this error, with state and iss and without a code; gives the description."""
+    told = answer(response)
+    assert told.get("error") == expected, told
+    assert "code" not in told
+    assert told["state"] == STATE
+    assert told["iss"] == f"{BASE}/t/{MERCY}"
+    return told["error_description"]
+
+
+def shown(response: Any, words: str) -> None:
+    """Check that the person sees an error page and is sent nowhere."""
+    assert response.status_code == 400, response.status_code
+    assert "location" not in response.headers
+    assert words in response.text, response.text
+
+
+@contextmanager
+def standing(edge: Edge, clock: FakeClock, folder: Path) -> Iterator[Front]:
+    urls = Urls(BASE, "http://localhost:8001")
+    fetcher = SafeFetcher(allow_private=True, deadline=timedelta(seconds=1))
+    records = FhirServer(
+        FhirServerSettings(folder / "fhir.db", urls.fhir_base(MERCY)), clock, SeededIds("fhir")
+    )
+    records.load(RECORDS)
+    upstreams = Upstreams(vault(), lambda _: Embedded(records, urls.fhir_base(MERCY)))
+
+    async def nobody(_: object) -> Any:
+        raise AssertionError("nobody asks for an API token here")
+
+    pages = Pages(
+        Assets(), Shell(sandbox=True), folders=[authserver_pages.TEMPLATES, signin_routes.TEMPLATES]
+    )
+    kit = Kit(edge, clock, edge.ids, urls, Mode.SANDBOX, pages, nobody)
+    front = FrontChannel(kit, upstreams)
+    app = Starlette(
+        routes=[
+            *front.routes(),
+            *signin_routes.pages(kit, front.origins_of),
+            *back.routes(kit, fetcher, registers=True),
+        ]
+    )
+    errors.install(app, pages)
+    with TestClient(app, base_url=BASE) as http:
+        made = Front(edge, clock, urls, http, fetcher, app=app)
+        _furnish(made)
+        made.add_person("gus", "patient", "RelatedPerson/r1", "p1", "p2")
+        made.add_person("nora", "nurse", "Practitioner/pr2")
+        made.add_person("adam", "administrator", "Practitioner/pr3")
+        for name in ("dora", "pat", "gus", "nora", "adam"):
+            made.give_password(name)
+        for name in ("web", "second"):
+            made.add_app(name, ClientType.PUBLIC, launch_uri="https://app.example/launch")
+        yield made
+    records.close()
+
+
+@pytest.fixture
+def front(sqlite_edge: Edge, clock: FakeClock, tmp_path: Path) -> Iterator[Front]:
+    with standing(sqlite_edge, clock, tmp_path) as made:
+        yield made
