@@ -91,6 +91,7 @@ class _Done:
 
 
 _NO_STORE = Deny(Reason.SNAPSHOT_STALE, "The access token could not be looked up just now.")
+_OVER_QUOTA = Deny(Reason.QUOTA_EXCEEDED, "The app's quota at this organisation is used up just now.")
 _STRANGE_PAGE = Unsupported("page_link", "This page link was not made for this access token, or is too old.")
 
 
@@ -114,11 +115,11 @@ class Enforcer:
         request, page = self._opened(call.request, token, now)
         ask = Ask(call.tenant, request, (on.urls.fhir_base(call.tenant) + "/",), call.proof)
         decision = policy.decide(ask, token, snapshot, now)
-        if isinstance(decision, Deny) or not isinstance(token, AccessToken) or snapshot is None:
+        if not isinstance(token, AccessToken) or snapshot is None:
             deny = decision if isinstance(decision, Deny) else _NO_STORE
             done = _Done(refusal(deny, call.request_id), deny)
         else:
-            done = await self._permitted(call, decision, token, snapshot, (now, page))
+            done = await self._known(call, decision, token, snapshot, (now, page))
         access = _access(call, token, snapshot, done, now)
         access = replace(access, latency_us=int((on.clock.monotonic() - started) * 1_000_000))
         answer = done.answer
@@ -176,39 +177,47 @@ class Enforcer:
             return _STRANGE_PAGE, None
         return replace(request, params=page.params), page
 
-    async def _permitted(
+    async def _known(
         self,
         call: Call,
-        permit: Permit[Obligations],
+        decision: Permit[Obligations] | Deny,
         token: AccessToken,
         snapshot: Snapshot,
         at: tuple[datetime, Page | None],
     ) -> _Done:
-        obligations = permit.obligations
+        """End the request of a known token. Refused ones cost as much as others: probing is not free."""
         quotas = snapshot.controls.quotas
-        spent = self._on.buckets.spend(
-            (token.app, token.tenant), quotas.overrides.get((token.app, token.tenant), quotas.default)
-        )
-        rates = rate_headers(spent)
+        key = (token.app, token.tenant)
+        spent = self._on.buckets.spend(key, quotas.overrides.get(key, quotas.default))
+        obligations = decision.obligations if isinstance(decision, Permit) else None
         try:
+            if obligations is None:
+                assert isinstance(decision, Deny), "a decision is one or the other"
+                raise Refusal(decision)
             if not spent.allowed:
-                deny = Deny(
-                    Reason.QUOTA_EXCEEDED, "The app's quota at this organisation is used up just now."
-                )
-                raise Refusal(deny, spent.retry_after_s)
-            tenant = snapshot.identity.tenants[token.tenant]
-            surface = await self._surface(tenant) if obligations.plan is not None else None
-            base, upstream_base = self._on.urls.fhir_base(tenant.id), self._on.upstreams.base_of(tenant)
-            now, page = at
-            errand = Errand(token, tenant, obligations, now, base, upstream_base, page, surface)
-            answer = await self._carrier.carry(errand)
-            done = _Done(answer, None, obligations)
+                raise Refusal(_OVER_QUOTA, spent.retry_after_s)
+            done = _Done(await self._carried(token, snapshot, obligations, at), None, obligations)
         except Absent:
             done = _Done(not_found(call.request_id), None, obligations)
         except Refusal as refused:
             answer = refusal(refused.deny, call.request_id, retry_after_s=refused.retry_after_s)
             done = _Done(answer, refused.deny, obligations)
-        return replace(done, answer=replace(done.answer, headers=done.answer.headers + rates))
+        return replace(done, answer=replace(done.answer, headers=done.answer.headers + rate_headers(spent)))
+
+    async def _carried(
+        self,
+        token: AccessToken,
+        snapshot: Snapshot,
+        obligations: Obligations,
+        at: tuple[datetime, Page | None],
+    ) -> Answer:
+        tenant = snapshot.identity.tenants[token.tenant]
+        surface = await self._surface(tenant) if obligations.plan is not None else None
+        base, upstream_base = self._on.urls.fhir_base(tenant.id), self._on.upstreams.base_of(tenant)
+        now, page = at
+        return await self._carrier.carry(
+            Errand(token, tenant, obligations, now, base, upstream_base, page, surface)
+        )
 
     async def _surface(self, tenant: TenantFacts) -> Surface:
         known = self._surfaces.get(tenant.id)

@@ -6,6 +6,7 @@ Source: security decision 7
 """
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from threading import Event, Thread
 from typing import Any, Protocol, TypeVar
@@ -27,7 +28,7 @@ from hilum.tokens import service as tokens
 
 T = TypeVar("T")
 StopHeard = Callable[[Switch, timedelta], None]
-"""Told, by the keeper's thread, of each newly heard switch and the time since it was engaged."""
+"""Told, in a thread of its own, of each newly heard switch and the time since it was engaged. It may write and wait."""
 
 _FACTS: dict[Part, Callable[[Context], Any]] = {
     Part.IDENTITY: identity.enforcement_facts,
@@ -59,6 +60,7 @@ class SnapshotKeeper:
         self._stopping = Event()
         self._thread: Thread | None = None
         self._failing = False
+        self._teller = ThreadPoolExecutor(1, thread_name_prefix="stops")
 
     def current(self) -> Snapshot | None:
         """Give the snapshot; None if it was not confirmed within the bound."""
@@ -82,6 +84,7 @@ class SnapshotKeeper:
         if self._thread is not None:
             self._thread.join()
         self._signal.close()
+        self._teller.shutdown()
 
     def step(self, wait_s: float) -> None:
         """Wait at most so long for a change, take it in, and confirm the snapshot. A failure only lets it age."""
@@ -137,4 +140,4 @@ class SnapshotKeeper:
         for switches in after.switches.engaged.values():
             for switch in switches:
                 if switch.id not in known:
-                    self._on_stop(switch, now - switch.engaged_at)
+                    self._teller.submit(self._on_stop, switch, now - switch.engaged_at)

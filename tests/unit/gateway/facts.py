@@ -194,7 +194,9 @@ def category(code: str, system: str = "http://terminology.hl7.org/CodeSystem/obs
     return [{"coding": [{"system": system, "code": code}]}]
 
 
-RESTRICTED = {"security": [{"system": "http://terminology.hl7.org/CodeSystem/v3-Confidentiality", "code": "R"}]}
+RESTRICTED = {
+    "security": [{"system": "http://terminology.hl7.org/CodeSystem/v3-Confidentiality", "code": "R"}]
+}
 
 __all__ = [
     "ConsentFacts",

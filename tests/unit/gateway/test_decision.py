@@ -12,14 +12,13 @@ from hilum.controls.models import Mode, Target, TargetKind
 from hilum.gateway.models import Ask, Snapshot
 from hilum.identity.models import MovedReads
 from hilum.kernel.decision import Deny, Permit, Reason
-from hilum.kernel.ids import AuthorizationId, FamilyId, LaunchId, PersonId
+from hilum.kernel.ids import LaunchId
 from hilum.launches.models import LaunchFacts
-from hilum.registry.models import ClientType, Environment
+from hilum.registry.models import Environment
 from hilum.tokens.models import AccessToken, TokenFacts
 from tests.unit.gateway.facts import (
     BACKEND,
     BACKEND_SNAPSHOT,
-    EVERYTHING,
     NOW,
     OTHER,
     PATIENT_USER,
@@ -102,7 +101,9 @@ def broken(faults: list[dict[str, Any]]) -> tuple[Ask, AccessToken | None, Snaps
 
 
 @pytest.mark.parametrize("step", range(len(STAIRS)), ids=[str(row[0]) for row in STAIRS])
-def test_of_all_that_is_wrong_the_first_in_order_is_the_reason_and_repairing_it_shows_the_next(step: int) -> None:
+def test_of_all_that_is_wrong_the_first_in_order_is_the_reason_and_repairing_it_shows_the_next(
+    step: int,
+) -> None:
     """C71, house section 5: one precedence, each reason reached, each followed by the next."""
     expected = STAIRS[step][0]
 
@@ -230,7 +231,13 @@ REFUSED: list[tuple[str, Reason, Any, AccessToken | Deny, Snapshot]] = [
         TOKEN,
         with_installation(scopes=("patient/Condition.rs",)),
     ),
-    ("a system scope in a person's hand", Reason.SCOPE_INSUFFICIENT, ask(), token("system/*.cruds"), SNAPSHOT),
+    (
+        "a system scope in a person's hand",
+        Reason.SCOPE_INSUFFICIENT,
+        ask(),
+        token("system/*.cruds"),
+        SNAPSHOT,
+    ),
     (
         "a user scope in a service's hand",
         Reason.SCOPE_INSUFFICIENT,
@@ -368,7 +375,9 @@ REFUSED: list[tuple[str, Reason, Any, AccessToken | Deny, Snapshot]] = [
 ]
 
 
-@pytest.mark.parametrize(("case", "expected", "asked", "held", "snapshot"), REFUSED, ids=[r[0] for r in REFUSED])
+@pytest.mark.parametrize(
+    ("case", "expected", "asked", "held", "snapshot"), REFUSED, ids=[r[0] for r in REFUSED]
+)
 def test_each_further_check_refuses_with_its_own_reason(
     case: str, expected: Reason, asked: Ask, held: AccessToken | Deny, snapshot: Snapshot
 ) -> None:
@@ -377,7 +386,12 @@ def test_each_further_check_refuses_with_its_own_reason(
 
 
 PERMITTED: list[tuple[str, Ask, AccessToken, Snapshot]] = [
-    ("a read under a read-only switch", ask(), TOKEN, with_switch(Target(TargetKind.PLATFORM), Mode.READ_ONLY)),
+    (
+        "a read under a read-only switch",
+        ask(),
+        TOKEN,
+        with_switch(Target(TargetKind.PLATFORM), Mode.READ_ONLY),
+    ),
     ("a switch that only observes", ask(), TOKEN, with_switch(Target(TargetKind.PLATFORM), Mode.OBSERVE)),
     (
         "a switch on launches",
@@ -386,7 +400,12 @@ PERMITTED: list[tuple[str, Ask, AccessToken, Snapshot]] = [
         with_switch(Target(TargetKind.PLATFORM), Mode.NO_NEW_LAUNCHES),
     ),
     ("a switch on another app", ask(), TOKEN, with_switch(Target(TargetKind.APP, "app_2"))),
-    ("a switch on another scope", ask(), TOKEN, with_switch(Target(TargetKind.SCOPE, "patient/Condition.rs"))),
+    (
+        "a switch on another scope",
+        ask(),
+        TOKEN,
+        with_switch(Target(TargetKind.SCOPE, "patient/Condition.rs")),
+    ),
     (
         "one of two scopes stopped",
         ask(),
@@ -395,7 +414,12 @@ PERMITTED: list[tuple[str, Ask, AccessToken, Snapshot]] = [
     ),
     ("an offline token after its session", ask(), token("patient/*.rs", "offline_access"), ended(SNAPSHOT)),
     ("a read after the chart moved", ask(), TOKEN, moved(with_tenant(moved_reads=MovedReads.ALLOW))),
-    ("a user scope without any context", ask(), token("user/*.rs", patient="", launch=LaunchId("")), SNAPSHOT),
+    (
+        "a user scope without any context",
+        ask(),
+        token("user/*.rs", patient="", launch=LaunchId("")),
+        SNAPSHOT,
+    ),
     ("a service", ask("Observation?code=x"), token("system/*.rs", **BACKEND), BACKEND_SNAPSHOT),
     ("a directory named by the scope", ask("Organization/o"), token("patient/Organization.r"), SNAPSHOT),
     ("a directory under a user's wildcard", ask("Organization/o"), token("user/*.r"), SNAPSHOT),
@@ -408,7 +432,12 @@ PERMITTED: list[tuple[str, Ask, AccessToken, Snapshot]] = [
         TOKEN,
         SNAPSHOT,
     ),
-    ("a Binary that a document may refer to", ask("Binary/b1"), token("patient/DocumentReference.rs"), SNAPSHOT),
+    (
+        "a Binary that a document may refer to",
+        ask("Binary/b1"),
+        token("patient/DocumentReference.rs"),
+        SNAPSHOT,
+    ),
     (
         "Provenance of a target",
         ask("Provenance?target=Observation/o1"),
@@ -425,9 +454,7 @@ PERMITTED: list[tuple[str, Ask, AccessToken, Snapshot]] = [
 
 
 @pytest.mark.parametrize(("case", "asked", "held", "snapshot"), PERMITTED, ids=[r[0] for r in PERMITTED])
-def test_what_is_not_forbidden_passes(
-    case: str, asked: Ask, held: AccessToken, snapshot: Snapshot
-) -> None:
+def test_what_is_not_forbidden_passes(case: str, asked: Ask, held: AccessToken, snapshot: Snapshot) -> None:
     assert isinstance(decide(asked, held, snapshot), Permit), case
 
 
@@ -516,15 +543,3 @@ def test_every_reason_is_either_decided_here_or_known_to_be_found_on_the_way() -
     not_yet = {Reason.WORKFLOW_NOT_APPROVED, Reason.SCOPE_RETIRED}
 
     assert decided | on_the_way | not_yet == set(Reason)
-
-
-def test_ids_of_the_world_are_of_their_types() -> None:
-    assert (TOKEN.person, TOKEN.family, TOKEN.authorization) == (
-        PersonId("per_1"),
-        FamilyId("fam_1"),
-        AuthorizationId("aut_1"),
-    )
-    assert CLIENT_TYPES and EVERYTHING
-
-
-CLIENT_TYPES = tuple(ClientType)

@@ -1,0 +1,404 @@
+"""What an app gets through the gateway, over real rooms and the embedded FHIR server."""
+
+from pathlib import Path
+
+import pytest
+
+from hilum.infra.edge import Edge
+from tests.flows.gateway_ground import CLINIC, GENERAL, PLATFORM, Ground, Play, patient, player
+from tests.sim.world import FakeClock, SeededIds
+from tests.unit.gateway.facts import RESTRICTED, observation
+
+BASE = f"{PLATFORM}/t/general/fhir"
+
+
+@pytest.fixture
+def play(sqlite_edge: Edge, clock: FakeClock, ids: SeededIds, tmp_path: Path) -> Play:
+    return player(sqlite_edge, clock, ids, tmp_path)
+
+
+def test_an_app_reads_the_patient_in_context_byte_for_byte(play: Play) -> None:
+    async def story(made: Ground) -> None:
+        answer = await made.get("Patient/p1", made.token("patient/Patient.r"))
+
+        assert answer.status == 200
+        assert answer.json["id"] == "p1"
+        assert answer.headers["etag"] == 'W/"1"'
+        assert answer.headers["content-type"] == "application/fhir+json"
+        assert answer.headers["x-request-id"] == "req_000001"
+        assert answer.headers["cache-control"] == "no-store"
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert "sandbox" in answer.headers["content-security-policy"]
+        assert int(answer.headers["ratelimit-remaining"]) == int(answer.headers["ratelimit-limit"]) - 1
+
+    play(story)
+
+
+def test_without_a_token_everything_but_metadata_is_401(play: Play) -> None:
+    """Contract, Errors; conformance 3.1 g10_unauthorized_access; C145: unknown tenants look the same."""
+
+    async def story(made: Ground) -> None:
+        for method, target in (
+            ("GET", "Patient/p1"),
+            ("GET", "Patient//x"),
+            ("POST", "Nothing"),
+            ("GET", ""),
+            ("TRACE", "Patient"),
+        ):
+            for tenant in ("general", "nowhere"):
+                answer = await made.send(method, target, tenant=tenant)
+                assert answer.status == 401, (method, target, tenant)
+                assert answer.headers["www-authenticate"] == "Bearer"
+                assert answer.json["resourceType"] == "OperationOutcome"
+        assert (await made.get("metadata")).status == 200
+        assert (await made.get("metadata", tenant="nowhere")).status == 404
+
+    play(story)
+
+
+def test_absent_and_out_of_reach_look_the_same(play: Play) -> None:
+    """C75: status, body and headers equal; the request's own id apart."""
+
+    async def story(made: Ground) -> None:
+        token = made.token("patient/Patient.r", "patient/Observation.rs")
+
+        answers = [
+            await made.get(target, token)
+            for target in (
+                "Observation/nothing",
+                "Observation/x1",
+                "Observation/o3",
+                "Patient/p2",
+                "Patient/p99",
+            )
+        ]
+
+        shown = {
+            (
+                a.status,
+                a.body.replace(a.headers["x-request-id"].encode(), b"ID"),
+                tuple(
+                    (n, v)
+                    for n, v in sorted(a.headers.items())
+                    if n not in {"x-request-id", "ratelimit-remaining"}
+                ),
+            )
+            for a in answers
+        }
+        assert len(shown) == 1
+        assert answers[0].status == 404
+
+    play(story)
+
+
+def test_a_type_outside_the_scope_is_403_whether_or_not_the_record_exists(play: Play) -> None:
+    """C75; conformance 3.2 g10_restricted_resource_type_access: never an empty Bundle."""
+
+    async def story(made: Ground) -> None:
+        token = made.token("patient/Patient.rs")
+
+        for target in (
+            "Observation/o1",
+            "Observation/nothing",
+            "Observation?patient=p1",
+            "Condition?patient=p1",
+        ):
+            assert (await made.get(target, token)).status == 403, target
+
+    play(story)
+
+
+def test_a_search_is_narrowed_to_the_patient_and_every_address_is_our_own(play: Play) -> None:
+    async def story(made: Ground) -> None:
+        token = made.token("patient/Observation.rs")
+
+        for target in ("Observation", "Observation?patient=p1", "Observation?patient=Patient/p1"):
+            answer = await made.get(target, token)
+            assert sorted(answer.ids) == ["Observation/o1", "Observation/o2"], target
+            assert all(e["fullUrl"].startswith(BASE + "/Observation/") for e in answer.json["entry"])
+            assert str(answer.link("self")).startswith(BASE + "/Observation")
+            assert answer.json["total"] == 2
+
+    play(story)
+
+
+def test_get_and_post_searches_are_equal(play: Play) -> None:
+    """Conformance 5.3, 8.11."""
+
+    async def story(made: Ground) -> None:
+        token = made.token("patient/Observation.rs")
+        form = {"content-type": "application/x-www-form-urlencoded"}
+
+        by_get = await made.get("Observation?patient=p1&category=laboratory", token)
+        by_post = await made.send(
+            "POST", "Observation/_search", token, body=b"patient=p1&category=laboratory", headers=form
+        )
+
+        assert by_get.ids == by_post.ids == ["Observation/o1"]
+
+    play(story)
+
+
+def test_granular_scopes_filter_search_and_read(play: Play) -> None:
+    """C60; conformance 9.23, 8.14."""
+    system = "http://terminology.hl7.org/CodeSystem/observation-category"
+
+    async def story(made: Ground) -> None:
+        token = made.token(f"patient/Observation.rs?category={system}|laboratory")
+
+        assert (await made.get("Observation?patient=p1", token)).ids == ["Observation/o1"]
+        assert (await made.get(f"Observation?patient=p1&category={system}%7Clab", token)).ids == []
+        assert (await made.get("Observation/o1", token)).status == 200
+        assert (await made.get("Observation/o2", token)).status == 404
+
+    play(story)
+
+
+def test_two_granular_scopes_of_a_type_are_alternatives(play: Play) -> None:
+    system = "http://terminology.hl7.org/CodeSystem/observation-category"
+
+    async def story(made: Ground) -> None:
+        token = made.token(
+            f"patient/Observation.rs?category={system}|laboratory",
+            f"patient/Observation.rs?category={system}|vital-signs",
+        )
+
+        assert sorted((await made.get("Observation?patient=p1", token)).ids) == [
+            "Observation/o1",
+            "Observation/o2",
+        ]
+
+    play(story)
+
+
+def test_pages_follow_opaque_links_that_no_other_grant_can_use(play: Play) -> None:
+    """C78."""
+
+    async def story(made: Ground) -> None:
+        made.load(*(observation(f"n{n}", code={"text": "n"}) for n in range(7)))
+        token = made.token("patient/Observation.rs")
+        seen: list[str] = []
+        answer = await made.get("Observation?_count=3&_sort=_id", token)
+        first = answer.link("next")
+        while True:
+            seen += answer.ids
+            following = answer.link("next")
+            if following is None:
+                break
+            assert following.startswith(BASE + "/Observation?_page=")
+            assert "p1" not in following
+            answer = await made.get(following, token)
+
+        assert seen == sorted(seen)
+        assert len(seen) == len(set(seen)) == 9
+        assert first is not None
+        others = [
+            made.token("patient/Observation.rs", client="second"),
+            made.token("patient/Observation.rs", person="nurse"),
+            made.token("patient/Observation.rs", patient="p2"),
+        ]
+        for other in others:
+            assert (await made.get(first, other)).status == 400
+        assert (await made.get(first + "x", token)).status == 400
+        assert (
+            await made.get(first.replace("Observation?", "Condition?"), made.token("patient/*.rs"))
+        ).status == 400
+        assert (await made.get(first, token)).status == 200
+
+    play(story)
+
+
+def test_a_page_is_whole_even_where_something_was_withheld(play: Play) -> None:
+    """C74, C76: the length of a page tells nothing of what was removed."""
+
+    async def story(made: Ground) -> None:
+        made.load(*(observation(f"r{n}", code={"text": "n"}, meta=RESTRICTED) for n in range(6)))
+        token = made.token("patient/Observation.rs")
+
+        first = await made.get("Observation?_count=1&_sort=-_id", token)
+        second = await made.get(str(first.link("next")), token)
+
+        assert first.ids == ["Observation/o2"]
+        assert second.ids == ["Observation/o1"]
+        assert second.link("next") is None
+        assert "total" not in first.json
+
+    play(story)
+
+
+def test_includes_bring_what_the_scopes_cover_and_nothing_else(play: Play) -> None:
+    """C60, C73; conformance 5.3.3 and 5.3.4."""
+
+    async def story(made: Ground) -> None:
+        token = made.token(
+            "patient/MedicationRequest.rs",
+            "patient/Medication.rs",
+            "patient/Observation.rs",
+            "patient/Provenance.rs",
+        )
+
+        forward = await made.get("MedicationRequest?patient=p1&_include=MedicationRequest:medication", token)
+        reverse = await made.get("Observation?patient=p1&_revinclude=Provenance:target", token)
+
+        assert forward.ids == ["MedicationRequest/mr1", "Medication/m1"]
+        assert [e["search"]["mode"] for e in forward.json["entry"]] == ["match", "include"]
+        assert "Provenance/pr1" in reverse.ids
+        assert "Provenance/pr2" not in reverse.ids
+
+    play(story)
+
+
+def test_provenance_is_read_only_when_all_its_targets_are_visible(play: Play) -> None:
+    """Security decision 10."""
+
+    async def story(made: Ground) -> None:
+        token = made.token("patient/Provenance.rs", "patient/Observation.rs")
+
+        assert (await made.get("Provenance/pr1", token)).status == 200
+        assert (await made.get("Provenance/pr2", token)).status == 404
+        assert (await made.get("Provenance/pr1", made.token("patient/Provenance.rs"))).status == 404
+
+    play(story)
+
+
+def test_a_patient_sees_own_restricted_records_and_a_proxy_does_not(play: Play) -> None:
+    """C82: labels are withheld from apps unless the person is the patient themself."""
+
+    async def story(made: Ground) -> None:
+        own = made.token("patient/Observation.rs", person="patient")
+        proxy = made.token("patient/Observation.rs", person="parent")
+
+        assert (await made.get("Observation/o3", own)).status == 200
+        assert (await made.get("Observation/o3", proxy)).status == 404
+        assert len((await made.get("Observation?_total=accurate", own)).ids) == 3
+
+    play(story)
+
+
+def test_another_tenants_token_is_refused_and_its_records_are_not_there(play: Play) -> None:
+    """C145."""
+
+    async def story(made: Ground) -> None:
+        made.load(patient("p1"), tenant=CLINIC)
+        token = made.token("patient/Patient.rs")
+
+        answer = await made.get("Patient/p1", token, tenant=CLINIC)
+
+        assert answer.status == 401
+        assert answer.headers["www-authenticate"] == 'Bearer error="invalid_token"'
+
+    play(story)
+
+
+def test_metadata_tells_what_can_pass_with_our_own_addresses(play: Play) -> None:
+    """Contract, Addresses; conformance 5.1; PyPI fhirclient reads oauth-uris."""
+
+    async def story(made: Ground) -> None:
+        answer = await made.get("metadata")
+        rest = answer.json["rest"][0]
+        types = {each["type"]: each for each in rest["resource"]}
+
+        assert answer.headers["access-control-allow-origin"] == "*"
+        assert answer.json["implementation"]["url"] == BASE
+        assert answer.json["fhirVersion"] == "4.0.1"
+        assert "Subscription" not in types
+        assert {i["code"] for i in types["Observation"]["interaction"]} == {
+            "read",
+            "vread",
+            "search-type",
+            "create",
+            "update",
+            "delete",
+        }
+        uris = {u["url"]: u["valueUri"] for u in rest["security"]["extension"][0]["extension"]}
+        assert uris["authorize"] == f"{PLATFORM}/t/general/oauth/authorize"
+        assert uris["token"] == f"{PLATFORM}/t/general/oauth/token"
+        assert {p["name"] for p in types["Observation"]["searchParam"]} >= {"patient", "category", "code"}
+
+    play(story)
+
+
+def test_conditional_reads_are_judged_before_their_condition(play: Play) -> None:
+    """Security decision 12."""
+
+    async def story(made: Ground) -> None:
+        token = made.token("patient/Observation.rs")
+
+        known = await made.get("Observation/o1", token, headers={"If-None-Match": 'W/"1"'})
+        other = await made.get("Observation/x1", token, headers={"If-None-Match": 'W/"1"'})
+
+        assert (known.status, known.body) == (304, b"")
+        assert other.status == 404
+
+    play(story)
+
+
+def test_the_shape_of_an_answer_is_cut_after_it_was_judged(play: Play) -> None:
+    async def story(made: Ground) -> None:
+        token = made.token("patient/Observation.rs")
+
+        elements = await made.get("Observation?_elements=code&_pretty=true", token)
+        summary = await made.get("Observation/o1?_summary=text", token)
+
+        assert sorted(elements.ids) == ["Observation/o1", "Observation/o2"]
+        assert "subject" not in elements.json["entry"][0]["resource"]
+        assert elements.json["entry"][0]["resource"]["status"] == "final"
+        assert "category" not in summary.json
+        assert summary.json["meta"]["tag"][0]["code"] == "SUBSETTED"
+
+    play(story)
+
+
+def test_counting_tells_no_number_that_reaches_beyond_the_grant(play: Play) -> None:
+    """C76."""
+
+    async def story(made: Ground) -> None:
+        own = made.token("patient/Observation.rs", person="patient")
+        staff = made.token("patient/Observation.rs")
+
+        assert (await made.get("Observation?_summary=count", own)).json["total"] == 3
+        assert (await made.get("Observation?_count=0", own)).json["total"] == 3
+        assert "total" not in (await made.get("Observation?_summary=count", staff)).json
+        assert (await made.get("Observation?_total=accurate", staff)).json["total"] == 2
+
+    play(story)
+
+
+def test_a_version_is_shown_if_it_and_the_record_of_today_are_within_reach(play: Play) -> None:
+    """C73, history."""
+
+    async def story(made: Ground) -> None:
+        made.load(observation("x1", "p1", code={"text": "moved here"}))
+        made.load(observation("o2", "p2", code={"text": "moved away"}))
+        token = made.token("patient/Observation.rs")
+
+        assert (await made.get("Observation/o1/_history/1", token)).status == 200
+        assert (await made.get("Observation/x1/_history/2", token)).status == 200
+        assert (await made.get("Observation/x1/_history/1", token)).status == 404
+        assert (await made.get("Observation/o2/_history/1", token)).status == 404
+
+    play(story)
+
+
+def test_cors_answers_for_the_clients_own_origins_and_preflights_for_all(play: Play) -> None:
+    """C26; contract, CORS."""
+
+    async def story(made: Ground) -> None:
+        token = made.token("patient/Patient.r")
+
+        async def allowed(method: str, origin: str, bearer: str | None) -> str | None:
+            answer = await made.send(method, "Patient/p1", bearer, headers={"Origin": origin})
+            return answer.headers.get("access-control-allow-origin")
+
+        assert await allowed("GET", "https://app.example", token) == "https://app.example"
+        assert await allowed("GET", "https://second.example", token) is None
+        assert await allowed("GET", "https://second.example", None) == "https://second.example"
+        assert await allowed("OPTIONS", "https://second.example", None) == "https://second.example"
+        assert await allowed("OPTIONS", "https://evil.example", None) is None
+        preflight = await made.send("OPTIONS", "Patient/p1", headers={"Origin": "https://app.example"})
+        assert preflight.status == 204
+        assert "Authorization" in preflight.headers["access-control-allow-headers"]
+        assert "access-control-allow-credentials" not in preflight.headers
+        assert GENERAL == "general"
+
+    play(story)
