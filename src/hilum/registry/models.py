@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from hilum.kernel.ids import AppId, ClientId, PersonId, TenantId, VendorId, VersionId
+from hilum.kernel.ids import AppId, ClientId, TenantId, VendorId, VersionId
 
 REDIRECT_URIS_BOUND = 20
 ORIGINS_BOUND = 20
@@ -291,4 +291,3 @@ class RegistryFacts:
 
 
 PLATFORM_PEERS = frozenset({ClientType.EHR, ClientType.RESOURCE_SERVER})
-NOBODY = PersonId("")

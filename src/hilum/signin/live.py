@@ -42,7 +42,7 @@ def verify_password_now(digest: str | None, password: str) -> bool:
         matched = _HASHER.verify(digest or _nobodys_digest(), password)
     except (VerificationError, InvalidHashError):
         return False
-    return matched and digest is not None
+    return matched and bool(digest)
 
 
 async def hash_password(password: str, ids: Ids) -> str:
