@@ -20,6 +20,9 @@ SUBSCRIPTION_BOUND = 256
 SLOTS_BOUND = 256
 EXPLAIN_EVENTS_BOUND = 50
 PURGE_BATCH = 1_000
+PURGE_ACTION = "audit.payload.purge"
+PURGE_AFTER_MIN = timedelta(days=30)
+"""No payload younger than this is purged."""
 
 Head = tuple[int, str]
 """The last record of a chain: its seq, and its hash in hex."""
@@ -184,6 +187,22 @@ class EventPage:
 
     events: tuple[RecordedEvent, ...]
     next: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AccessQuery:
+    """Which accesses, newest first: every member that is set must fit; ``before`` is exclusive."""
+
+    tenant: str = ""
+    app: str = ""
+    client: str = ""
+    person: str = ""
+    launch: str = ""
+    authorization: str = ""
+    run: str = ""
+    patient: str = ""
+    before: datetime | None = None
+    limit: int = PAGE_BOUND
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,8 @@ hash = SHA-256(previous hash, payload digest, header); payload digest = SHA-256(
 names its writer. All parts but the last have a fixed length, so no two records have one spelling.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from hashlib import sha256
 
 import orjson
@@ -90,16 +91,33 @@ Row = tuple[int, bytes, bytes, bytes, bytes | None, bytes | None]
 """seq, header, payload digest, hash, salt, payload."""
 
 
-def verify_chain(
-    name: str, first: bytes, rows: Iterable[Row], *, head: Head | None, faults: Faults
-) -> tuple[int, int, int]:
-    """Walk one chain; give how many records it holds, how many lie past ``head``, and the last seq whose payload is gone.
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """What a walk over one chain found. ``uncovered``: records past the last checkpointed one."""
 
+    records: int
+    purged: int
+    uncovered: int
+
+
+def verify_chain(
+    name: str,
+    first: bytes,
+    rows: Iterable[Row],
+    *,
+    known: dict[int, bytes],
+    covered: int,
+    may_lack: Callable[[bytes], bool],
+    faults: Faults,
+) -> Walk:
+    """Walk one chain. ``known`` maps a seq to the hash it must have: checkpointed heads, and the chain's own note of its end.
+
+    ``covered`` is the last checkpointed seq; ``may_lack`` tells from a header whether its payload may have been purged.
     A plain loop: it has to walk hundreds of thousands of records a second.
     """
-    previous, expected, count, purged, head_met = first, 1, 0, 0, head is None
-    head_seq, head_hash = (head[0], bytes.fromhex(head[1])) if head else (0, b"")
-    hasher, no_payload = sha256, NO_PAYLOAD
+    previous, expected = first, 1
+    count = purged = 0
+    hasher, no_payload, met = sha256, NO_PAYLOAD, set()
     for seq, header, digest, stored, salt, payload in rows:
         count += 1
         if seq != expected:
@@ -108,18 +126,19 @@ def verify_chain(
             if hasher(salt + payload).digest() != digest:
                 faults.add(f"chain {name}: the payload of record {seq} was edited")
         elif digest != no_payload:
-            purged = seq
+            purged += 1
+            if not may_lack(header):
+                faults.add(f"chain {name}: the payload of record {seq} was removed without a purge")
         if hasher(previous + digest + header).digest() != stored:
             faults.add(f"chain {name}: record {seq} was edited, or does not follow the one before it")
-        if seq == head_seq:
-            head_met = True
-            if stored != head_hash:
-                faults.add(f"chain {name}: record {seq} is not the one that was checkpointed")
+        if seq in known:
+            met.add(seq)
+            if stored != known[seq]:
+                faults.add(f"chain {name}: record {seq} is not the one that was signed for")
         previous, expected = stored, seq + 1
-    if not head_met:
-        last = expected - 1
-        faults.add(f"chain {name}: ends at record {last}, but record {head_seq} was checkpointed")
-    return count, max(0, expected - 1 - head_seq), purged
+    for seq in sorted(set(known) - met):
+        faults.add(f"chain {name}: record {seq} was signed for, but the chain holds {count} records")
+    return Walk(count, purged, max(0, expected - 1 - covered))
 
 
 def _gap(name: str, expected: int, seq: int) -> str:

@@ -1,11 +1,25 @@
 """Recording events, reading them back, checkpoints and verification."""
 
 from collections.abc import Mapping
+from datetime import datetime
 
-from hilum.audit import policy, store
-from hilum.audit.models import Checkpoint, Event, EventPage, EventQuery, Head, RecordedEvent
+from hilum.audit import explaining, policy, store, verification
+from hilum.audit.models import (
+    PURGE_ACTION,
+    PURGE_AFTER_MIN,
+    Checkpoint,
+    Event,
+    EventPage,
+    EventQuery,
+    Explanation,
+    Head,
+    RecordedEvent,
+    Stream,
+    Verdict,
+)
+from hilum.audit.rows import AccessReader
 from hilum.infra.context import Context
-from hilum.kernel.errors import Conflict
+from hilum.kernel.errors import Conflict, Invalid, NotFound
 from hilum.keys import service as keys
 from hilum.keys.models import Purpose
 
@@ -55,3 +69,39 @@ def checkpoint(ctx: Context, heads: Mapping[str, Head]) -> Checkpoint | None:
     if not store.add_checkpoint(ctx.tx, made):
         raise Conflict("checkpoint_taken", "Another process made this checkpoint.")
     return made
+
+
+def verify(ctx: Context, reader: AccessReader) -> Verdict:
+    """Tell whether nothing in any chain was edited, removed or reordered; counts the tail that no checkpoint covers yet."""
+    return verification.verify(ctx, reader)
+
+
+def explain(ctx: Context, request_id: str, reader: AccessReader) -> Explanation:
+    """Say why a request was answered as it was: its records, the events that led there, and plain sentences.
+
+    Raises NotFound when nothing was recorded under the id. Who may ask about which tenant is judged by the edge.
+    """
+    accesses = reader.find(request_id)
+    own = store.list_events(ctx.tx, EventQuery(request_id=request_id)).events
+    if not accesses and not own:
+        raise NotFound("request_unknown", "Nothing was recorded under this request id.")
+    events = list(own)
+    for query in explaining.queries(accesses):
+        events += store.list_events(ctx.tx, query).events
+    return explaining.explain(request_id, accesses, events)
+
+
+def purge_payloads(ctx: Context, kind: str, before: datetime) -> int:
+    """Purge the payloads of a class that are older than ``before``; tells how many went. Call again while it is not 0.
+
+    The class is the room an action begins with, or ``access``: the purge of accesses is recorded here, and then carried out by
+    ``AccessReader.purge``. The chain keeps every digest.
+    """
+    if before > ctx.now - PURGE_AFTER_MIN:
+        fault = f"is less than {PURGE_AFTER_MIN.days} days ago"
+        raise Invalid("purge_too_early", f"The moment {fault}.", fields={"before": fault})
+    removed = 0 if kind == Stream.ACCESS else store.purge_control(ctx.tx, kind, before)
+    done = store.purges(ctx.tx).get(kind)
+    if done is None or done < before:
+        record(ctx, Event(PURGE_ACTION, reason=f"{kind} before {before.isoformat()}"))
+    return removed

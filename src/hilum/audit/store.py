@@ -30,6 +30,7 @@ from sqlalchemy.engine import RowMapping
 from hilum.audit import policy
 from hilum.audit.models import (
     PAGE_BOUND,
+    PURGE_ACTION,
     PURGE_BATCH,
     Checkpoint,
     Event,
@@ -124,7 +125,6 @@ access_chain = Table(
     "access_chain",
     metadata,
     Column("writer", String(128), primary_key=True),
-    Column("started_at", Instant, nullable=False),
 )
 
 access_record = Table(
@@ -356,3 +356,21 @@ def _checkpoint(row: Any) -> tuple[Checkpoint, bytes]:
     number = int(row.number)
     made = Checkpoint(number, row.at, heads, row.kid, row.signature, row.previous)
     return made, checkpoint_signed_bytes(number, row.at, heads, row.previous)
+
+
+def purges(tx: Connection) -> dict[str, datetime]:
+    """Tell up to when the payloads of each class were purged, as the chain says."""
+    found: dict[str, datetime] = {}
+    reasons = select(audit_event.c.reason).where(audit_event.c.action == PURGE_ACTION)
+    for reason in tx.execute(reasons).scalars():
+        kind, _, moment = reason.partition(" before ")
+        before = datetime.fromisoformat(moment)
+        found[kind] = max(before, found.get(kind, before))
+    return found
+
+
+def may_lack_payload(header: bytes, purged: dict[str, datetime]) -> bool:
+    """Tell from a control event's header whether its payload may have been purged."""
+    at_us, _, action = orjson.loads(header)[:3]
+    horizon = purged.get(action.partition(".")[0])
+    return horizon is not None and EPOCH + timedelta(microseconds=at_us) < horizon

@@ -1,0 +1,105 @@
+"""How an access is written: a header that the chain covers, and a payload beside it that can be purged. Pure."""
+
+from datetime import datetime
+from typing import Any
+
+import orjson
+
+from hilum.audit.models import Access, Outcome
+
+_FORM = 1
+_dumps = orjson.dumps
+
+
+def encode(access: Access) -> tuple[bytes, bytes]:
+    """Write header and payload. Path, query and patient are PHI: payload only."""
+    a = access
+    header = [
+        _FORM,
+        a.at,
+        "" if a.decision == a.request_id else a.decision,
+        a.tenant,
+        a.interaction,
+        a.resource_type,
+        a.status,
+        a.outcome,
+        a.reason,
+        a.rule,
+        a.detail,
+        a.app,
+        a.version,
+        a.vendor,
+        a.client,
+        a.person,
+        a.role,
+        a.launch,
+        a.authorization,
+        a.run,
+        a.policy_version,
+        a.snapshot,
+        a.correlation_id,
+        a.source,
+        a.count,
+        a.removed,
+        a.cost,
+        a.latency_us,
+        a.method,
+    ]
+    return _dumps(header), _dumps([a.path, a.query, a.patient])
+
+
+_AFTER_FORM = (
+    "at",
+    "decision",
+    "tenant",
+    "interaction",
+    "resource_type",
+    "status",
+    "outcome",
+    "reason",
+    "rule",
+    "detail",
+    "app",
+    "version",
+    "vendor",
+    "client",
+    "person",
+    "role",
+    "launch",
+    "authorization",
+    "run",
+    "policy_version",
+    "snapshot",
+    "correlation_id",
+    "source",
+    "count",
+    "removed",
+    "cost",
+    "latency_us",
+    "method",
+)
+
+
+def decode(request_id: str, header: bytes, payload: bytes | None) -> Access:
+    """Read an access back; without its payload (purged), path, query and patient are empty."""
+    values: dict[str, Any] = dict(zip(_AFTER_FORM, orjson.loads(header)[1:], strict=True))
+    path, query, patient = orjson.loads(payload) if payload is not None else ("", "", "")
+    values["at"] = datetime.fromisoformat(values["at"])
+    values["outcome"] = Outcome(values["outcome"])
+    values["decision"] = values["decision"] or request_id
+    return Access(request_id=request_id, path=path, query=query, patient=patient, **values)
+
+
+def at_of(header: bytes) -> datetime:
+    """Read only when an access was."""
+    return datetime.fromisoformat(orjson.loads(header)[1])
+
+
+def covered(request_id: str, header: bytes) -> bytes:
+    """Give the bytes that the chain covers: the request id stands before the header, so that it need not be stored twice."""
+    return request_id.encode() + b"\n" + header
+
+
+def quoted(text: str) -> bytes:
+    """Write a text as it stands inside a header or payload, for a search in the stored bytes."""
+    return orjson.dumps(text)

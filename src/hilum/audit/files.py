@@ -1,0 +1,229 @@
+"""The access journal in SQLite files: one file per worker slot, one chain per boot, all chains of a file linked to each other."""
+
+import fcntl
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import datetime
+from itertools import islice
+from pathlib import Path
+
+from hilum.audit import encoding, policy
+from hilum.audit.models import PURGE_BATCH, SLOTS_BOUND, Access, AccessQuery, Head, Stream
+from hilum.audit.rows import Batch, ChainRows, chosen, limit_of, newest_of
+from hilum.kernel.errors import Unavailable
+
+_SCHEMA = (
+    "CREATE TABLE IF NOT EXISTS chain (first INTEGER PRIMARY KEY, writer TEXT NOT NULL UNIQUE)",
+    """CREATE TABLE IF NOT EXISTS record (id INTEGER PRIMARY KEY, request_id TEXT NOT NULL, header BLOB NOT NULL,
+    digest BLOB NOT NULL, hash BLOB NOT NULL)""",
+    "CREATE INDEX IF NOT EXISTS record_request ON record (request_id)",
+    "CREATE TABLE IF NOT EXISTS payload (id INTEGER PRIMARY KEY, salt BLOB NOT NULL, body BLOB NOT NULL)",
+)
+BUSY_MS = 5_000
+WAL_PAGES = 4_000
+_CHUNKS = (64, 16, 4, 1)
+"""One statement per chunk: the interpreter's lock is let go once a statement, and taking it back may wait for the event loop."""
+_RECORD, _RECORDS = "(?,?,?,?,?)", "INSERT INTO record VALUES "
+_PAYLOAD, _PAYLOADS = "(?,?,?)", "INSERT INTO payload VALUES "
+_INSERT_RECORDS = {n: _RECORDS + ",".join([_RECORD] * n) for n in _CHUNKS}
+_INSERT_PAYLOADS = {n: _PAYLOADS + ",".join([_PAYLOAD] * n) for n in _CHUNKS}
+_LAST = "SELECT id, hash FROM record ORDER BY id DESC LIMIT 1"
+_HASH = "SELECT hash FROM record WHERE id = ?"
+_HEADER = "SELECT id, header FROM record WHERE id >= ? ORDER BY id LIMIT 1"
+_CHAIN_ROWS = (
+    "SELECT record.id, request_id, header, digest, hash, salt, body FROM record LEFT JOIN payload USING (id)"
+    " WHERE record.id BETWEEN ? AND ? ORDER BY record.id"
+)
+_FIND = (
+    "SELECT request_id, header, body FROM record LEFT JOIN payload USING (id)"
+    " WHERE request_id = ? ORDER BY record.id"
+)
+_NEWEST = "SELECT request_id, header, body FROM record LEFT JOIN payload USING (id) ORDER BY record.id DESC"
+_PURGE = "DELETE FROM payload WHERE id IN (SELECT id FROM payload WHERE id < ? LIMIT ?)"
+
+
+class JournalFile:
+    """The one writer of a slot's file. Claims the first free slot of the node; a restart goes on in the same file."""
+
+    def __init__(self, directory: Path, node: str, boot: str) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        self._lock, self.path, slot = _claim(directory, node)
+        self.writer = f"{node}.{slot}.{boot}"
+        self._previous: bytes | None = None
+        self._last, self._begun = 0, False
+        self._db = _open_for_writing(self.path)
+        self.tip()
+
+    def tip(self) -> bytes:
+        """Give the hash that the next record follows; at the start, and after a failure, as the file has it."""
+        if self._previous is None:
+            try:
+                self._previous = self._read_tip()
+            except sqlite3.Error as error:
+                raise Unavailable("audit_unavailable", "The audit journal cannot be read.") from error
+        return self._previous
+
+    def _read_tip(self) -> bytes:
+        if self._db.in_transaction:
+            self._db.execute("ROLLBACK")
+        row = self._db.execute(_LAST).fetchone()
+        self._last = int(row[0]) if row else 0
+        last_hash = bytes(row[1]) if row else b""
+        mine = self._db.execute("SELECT first FROM chain WHERE writer = ?", (self.writer,)).fetchone()
+        self._begun = mine is not None
+        return last_hash if self._begun else policy.genesis(Stream.ACCESS, self.writer, last_hash)
+
+    def append(self, batch: Batch) -> None:
+        """Make a batch durable. Raises Unavailable when the disk refuses; the next call then begins anew."""
+        first, size = self._last + 1, len(batch.request_ids)
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            if not self._begun:
+                self._db.execute("INSERT INTO chain VALUES (?, ?)", (first, self.writer))
+            start = 0
+            for chunk in _CHUNKS:
+                while size - start >= chunk:
+                    self._insert(batch, first, start, chunk)
+                    start += chunk
+            self._db.execute("COMMIT")
+        except sqlite3.Error as error:
+            self._previous = None
+            raise Unavailable("audit_unavailable", "The audit journal cannot be written.") from error
+        self._begun = True
+        self._last += size
+        self._previous = batch.hashes[-1]
+
+    def _insert(self, batch: Batch, first: int, start: int, size: int) -> None:
+        records: list[object] = []
+        payloads: list[object] = []
+        for n in range(start, start + size):
+            records += (
+                first + n,
+                batch.request_ids[n],
+                batch.headers[n],
+                batch.digests[n],
+                batch.hashes[n],
+            )
+            payloads += (first + n, batch.salts[n], batch.bodies[n])
+        self._db.execute(_INSERT_RECORDS[size], records)
+        self._db.execute(_INSERT_PAYLOADS[size], payloads)
+
+    def close(self) -> None:
+        self._db.close()
+        os.close(self._lock)
+
+
+def _claim(directory: Path, node: str) -> tuple[int, Path, int]:
+    for slot in range(SLOTS_BOUND):
+        flags = os.O_CREAT | os.O_RDWR | os.O_CLOEXEC
+        lock = os.open(directory / f"access-{node}-{slot}.lock", flags, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(lock)
+            continue
+        return lock, directory / f"access-{node}-{slot}.db", slot
+    raise Unavailable("audit_unavailable", "Every slot of the audit journal is taken on this machine.")
+
+
+def _open_for_writing(path: Path) -> sqlite3.Connection:
+    db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    for pragma in (
+        f"busy_timeout={BUSY_MS}",
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        f"wal_autocheckpoint={WAL_PAGES}",
+    ):
+        db.execute(f"PRAGMA {pragma}")
+    for statement in _SCHEMA:
+        db.execute(statement)
+    return db
+
+
+class FileReader:
+    """Reads every journal file of a directory, while their writers go on."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def _files(self) -> Iterator[sqlite3.Connection]:
+        for path in sorted(self._directory.glob("access-*.db")):
+            with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None)) as db:
+                db.execute(f"PRAGMA busy_timeout={BUSY_MS}")
+                if db.execute("SELECT 1 FROM sqlite_master WHERE name = 'payload'").fetchone():
+                    yield db
+
+    def heads(self) -> dict[str, Head]:
+        found: dict[str, Head] = {}
+        for db in self._files():
+            for writer, first, last in _chains(db):
+                if row := db.execute(_HASH, (last,)).fetchone():
+                    found[_name(writer)] = (last - first + 1, bytes(row[0]).hex())
+        return found
+
+    def chains(self) -> Iterator[ChainRows]:
+        for db in self._files():
+            after, next_first = b"", 1
+            chains = _chains(db)
+            for writer, first, last in chains:
+                fault = (
+                    "" if first == next_first else f"begins at record {first} of its file, not {next_first}"
+                )
+                rows = _rows(db, first, last)
+                genesis = policy.genesis(Stream.ACCESS, writer, after)
+                yield ChainRows(_name(writer), genesis, rows, last - first + 1, fault)
+                row = db.execute(_HASH, (last,)).fetchone()
+                after, next_first = bytes(row[0]) if row else b"", last + 1
+            if not chains and db.execute(_LAST).fetchone():
+                yield ChainRows("access", b"", iter(()), 0, "a file holds records of no chain")
+
+    def find(self, request_id: str) -> list[Access]:
+        return [encoding.decode(*row) for db in self._files() for row in db.execute(_FIND, (request_id,))]
+
+    def newest(self, query: AccessQuery) -> list[Access]:
+        limit = limit_of(query)
+        pages = [list(islice(chosen(db.execute(_NEWEST), query), limit)) for db in self._files()]
+        return newest_of(pages, query)
+
+    def purge(self, before: datetime) -> int:
+        removed = 0
+        for path in sorted(self._directory.glob("access-*.db")):
+            with closing(_open_for_writing(path)) as db:
+                end = _first_at(db, before)
+                while count := db.execute(_PURGE, (end, PURGE_BATCH)).rowcount:
+                    removed += count
+        return removed
+
+
+def _name(writer: str) -> str:
+    return f"{Stream.ACCESS}/{writer}"
+
+
+def _chains(db: sqlite3.Connection) -> list[tuple[str, int, int]]:
+    """List writer, first and last record id of each chain: a chain ends where the next begins."""
+    starts = [(str(w), int(f)) for w, f in db.execute("SELECT writer, first FROM chain ORDER BY first")]
+    row = db.execute(_LAST).fetchone()
+    ends = [first - 1 for _, first in starts[1:]] + [int(row[0]) if row else 0]
+    return [(writer, first, last) for (writer, first), last in zip(starts, ends, strict=False)]
+
+
+def _rows(db: sqlite3.Connection, first: int, last: int) -> Iterator[policy.Row]:
+    offset = first - 1
+    for number, request_id, header, digest, stored, salt, body in db.execute(_CHAIN_ROWS, (first, last)):
+        yield number - offset, request_id.encode() + b"\n" + header, digest, stored, salt, body
+
+
+def _first_at(db: sqlite3.Connection, moment: datetime) -> int:
+    """Find the first record at or after the moment, by halving: records stand in the order of time."""
+    row = db.execute(_LAST).fetchone()
+    low, high = 1, (int(row[0]) if row else 0) + 1
+    while low < high:
+        middle = (low + high) // 2
+        found = db.execute(_HEADER, (middle,)).fetchone()
+        if found is None or encoding.at_of(found[1]) >= moment:
+            high = middle
+        else:
+            low = int(found[0]) + 1
+    return low

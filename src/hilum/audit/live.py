@@ -1,0 +1,231 @@
+"""The access journal of a worker: durable before the answer leaves, by eager group commit in a thread of its own.
+
+The thread takes whatever is queued, makes it durable in one commit, and wakes those who wait; the next batch gathers meanwhile. No timer.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from threading import Thread
+
+from hilum.audit.files import FileReader, JournalFile
+from hilum.audit.models import (
+    ANONYMOUS_SOURCE_WINDOW,
+    JOURNAL_BATCH_BOUND,
+    JOURNAL_QUEUE_BOUND,
+    SINGLE_REFUSALS_PER_SOURCE_MINUTE,
+    SOURCES_BOUND,
+    SUBSCRIBERS_BOUND,
+    SUBSCRIPTION_BOUND,
+    Access,
+    Head,
+)
+from hilum.audit.postgres import PostgresReader, PostgresWriter
+from hilum.audit.rows import AccessReader, Writer, link_batch
+from hilum.kernel.errors import HilumError, Unavailable
+from hilum.kernel.ports import Ids
+
+_Waiting = tuple["asyncio.Future[None] | None", Access]
+
+
+class Subscription:
+    """Records as they become durable, for somebody who looks on. Never blocks the journal: what is not taken in time is dropped."""
+
+    def __init__(self, wanted: Callable[[Access], bool], bound: int = SUBSCRIPTION_BOUND) -> None:
+        self._wanted = wanted
+        self._waiting: deque[Access] = deque(maxlen=bound)
+        self._filled = asyncio.Event()
+        self.dropped = 0
+
+    def offer(self, access: Access) -> None:
+        if not self._wanted(access):
+            return
+        if len(self._waiting) == self._waiting.maxlen:
+            self.dropped += 1
+        self._waiting.append(access)
+        self._filled.set()
+
+    async def next(self) -> Access:
+        """Wait for the next record, oldest first."""
+        while not self._waiting:
+            self._filled.clear()
+            await self._filled.wait()
+        return self._waiting.popleft()
+
+
+class Journal:
+    """Records accesses. Belongs to one event loop; the thread behind it owns the chain."""
+
+    def __init__(self, writer: Writer, ids: Ids) -> None:
+        self._writer = writer
+        self._ids = ids
+        self._queue: SimpleQueue[_Waiting | None] = SimpleQueue()
+        self._subscribers: list[Subscription] = []
+        self._strangers = _Strangers()
+        self._timer: asyncio.TimerHandle | None = None
+        self._closed = False
+        self._thread = Thread(target=self._run, name="journal", daemon=True)
+        self._thread.start()
+
+    @property
+    def writer(self) -> str:
+        """Name of this journal's chain."""
+        return self._writer.writer
+
+    async def record(self, access: Access) -> None:
+        """Return when the record is durable. Raises Unavailable when the queue is full or the disk refuses: then nothing may leave."""
+        if self._closed or self._queue.qsize() >= JOURNAL_QUEUE_BOUND:
+            raise Unavailable("audit_unavailable", "The audit journal cannot keep up.")
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._queue.put((future, access))
+        await future
+
+    async def record_refusal_by_stranger(self, access: Access) -> None:
+        """Record a refusal of somebody unauthenticated: the first of a source and minute singly, the rest as one counted record."""
+        for folded in self._strangers.turn(access):
+            self._put(folded)
+        if self._strangers.is_single(access):
+            await self.record(access)
+        elif self._timer is None:
+            seconds = ANONYMOUS_SOURCE_WINDOW.total_seconds()
+            self._timer = asyncio.get_running_loop().call_later(seconds, self.flush_strangers)
+
+    def flush_strangers(self) -> None:
+        """Write the counted records that are due; runs a minute after the first of them, and at close."""
+        self._timer = None
+        for folded in self._strangers.flush():
+            self._put(folded)
+
+    def _put(self, access: Access) -> None:
+        if self._queue.qsize() < JOURNAL_QUEUE_BOUND:
+            self._queue.put((None, access))
+
+    @contextmanager
+    def subscribe(self, wanted: Callable[[Access], bool]) -> Iterator[Subscription]:
+        """Look on at the records that fit, from now. Raises Unavailable when too many do already."""
+        if len(self._subscribers) >= SUBSCRIBERS_BOUND:
+            raise Unavailable("too_many_subscribers", "Too many are looking on already.")
+        made = Subscription(wanted)
+        self._subscribers.append(made)
+        try:
+            yield made
+        finally:
+            self._subscribers.remove(made)
+
+    def close(self) -> None:
+        """Make durable what is queued, then stop. Later records are refused."""
+        if self._closed:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self.flush_strangers()
+        self._closed = True
+        self._queue.put(None)
+        self._thread.join()
+        self._writer.close()
+
+    def _run(self) -> None:
+        queue = self._queue
+        open_ = True
+        while open_:
+            taken = queue.get()
+            batch: list[_Waiting] = []
+            while taken is not None:
+                batch.append(taken)
+                if len(batch) >= JOURNAL_BATCH_BOUND:
+                    break
+                try:
+                    taken = queue.get_nowait()
+                except Empty:
+                    break
+            else:
+                open_ = False
+            if batch:
+                self._commit(batch)
+
+    def _commit(self, batch: list[_Waiting]) -> None:
+        failure: HilumError | None = None
+        try:
+            linked = link_batch((access for _, access in batch), self._writer.tip(), self._ids)
+            self._writer.append(linked)
+        except HilumError as error:
+            failure = error
+        except Exception as error:  # noqa: BLE001 - the thread's edge: whoever waits must hear of it
+            failure = Unavailable("audit_unavailable", f"The audit journal failed: {type(error).__name__}.")
+        loop = next((future.get_loop() for future, _ in batch if future is not None), None)
+        if loop is not None and not loop.is_closed():
+            loop.call_soon_threadsafe(self._wake, batch, failure)
+
+    def _wake(self, batch: list[_Waiting], failure: HilumError | None) -> None:
+        for future, _ in batch:
+            if future is None or future.done():
+                continue
+            if failure is None:
+                future.set_result(None)
+            else:
+                future.set_exception(failure)
+        if failure is None and self._subscribers:
+            for subscriber in self._subscribers:
+                for _, access in batch:
+                    subscriber.offer(access)
+
+
+class _Strangers:
+    """Counts unauthenticated refusals by source and minute."""
+
+    def __init__(self) -> None:
+        self._minute = 0
+        self._seen: dict[str, int] = {}
+        self._folded: dict[str, tuple[int, Access]] = {}
+
+    def turn(self, access: Access) -> list[Access]:
+        """Begin a new minute if the access lies in one; gives the counted records of the last."""
+        minute = int(access.at.timestamp() // ANONYMOUS_SOURCE_WINDOW.total_seconds())
+        if minute == self._minute:
+            return []
+        self._minute = minute
+        self._seen.clear()
+        return self.flush()
+
+    def is_single(self, access: Access) -> bool:
+        """Count the access; True when it deserves a record of its own. Past the bound all further sources are one."""
+        known = access.source in self._seen or len(self._seen) < SOURCES_BOUND
+        source = access.source if known else ""
+        count = self._seen.get(source, 0) + 1
+        self._seen[source] = count
+        if count <= SINGLE_REFUSALS_PER_SOURCE_MINUTE:
+            return True
+        before = self._folded.get(source)
+        bare = replace(access, path="", query="", source=source, rule="folded")
+        self._folded[source] = ((before[0] if before else 0) + 1, bare)
+        return False
+
+    def flush(self) -> list[Access]:
+        folded = [replace(access, count=count) for count, access in self._folded.values()]
+        self._folded.clear()
+        return folded
+
+
+def open_journal(database_url: str, directory: Path, node: str, ids: Ids) -> Journal:
+    """Open this worker's journal: in the PostgreSQL that the control plane uses, else in a file of ``directory``."""
+    boot = ids.new("boot").removeprefix("boot_")
+    writer: Writer
+    if database_url.startswith("postgresql"):
+        writer = PostgresWriter(database_url, f"{node}.{boot}")
+    else:
+        writer = JournalFile(directory, node, boot)
+    return Journal(writer, ids)
+
+
+def open_reader(directory: Path, database_url: str) -> AccessReader:
+    """Open what reads all journals of the installation."""
+    return PostgresReader(database_url) if database_url.startswith("postgresql") else FileReader(directory)
+
+
+def access_heads(directory: Path, database_url: str) -> dict[str, Head]:
+    """Tell the durable heads of all access chains, for a checkpoint."""
+    return open_reader(directory, database_url).heads()

@@ -1,0 +1,163 @@
+"""The access journal in PostgreSQL: one chain per worker and boot, a batch in one round trip."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from itertools import islice
+from typing import Any
+
+import psycopg
+
+from hilum.audit import encoding, policy
+from hilum.audit.models import PURGE_BATCH, Access, AccessQuery, Head, Stream
+from hilum.audit.rows import Batch, ChainRows, chosen, limit_of, newest_of
+from hilum.kernel.errors import Unavailable
+
+STREAM_ROWS = 2_000
+CONNECT_TIMEOUT_S = 5
+_APPEND = """
+WITH chain AS (INSERT INTO access_chain (writer) VALUES (%(writer)s) ON CONFLICT DO NOTHING),
+batch AS (SELECT * FROM unnest(%(seqs)s::bigint[], %(ids)s::text[], %(headers)s::bytea[], %(digests)s::bytea[], %(hashes)s::bytea[],
+  %(salts)s::bytea[], %(bodies)s::bytea[]) AS r (seq, request_id, header, digest, hash, salt, body)),
+record AS (INSERT INTO access_record (writer, seq, request_id, header, digest, hash)
+  SELECT %(writer)s, seq, request_id, header, digest, hash FROM batch)
+INSERT INTO access_payload (writer, seq, salt, body) SELECT %(writer)s, seq, salt, body FROM batch
+"""
+_LAST = "SELECT seq, hash FROM access_record WHERE writer = %s ORDER BY seq DESC LIMIT 1"
+_WRITERS = "SELECT writer FROM access_chain UNION SELECT DISTINCT writer FROM access_record ORDER BY writer"
+_CHAIN_ROWS = (
+    "SELECT seq, request_id, header, digest, hash, salt, body FROM access_record LEFT JOIN access_payload USING (writer, seq)"
+    " WHERE writer = %s ORDER BY seq"
+)
+_FIND = (
+    "SELECT request_id, header, body FROM access_record LEFT JOIN access_payload USING (writer, seq)"
+    " WHERE request_id = %s ORDER BY writer, seq"
+)
+_NEWEST = "SELECT request_id, header, body FROM access_record LEFT JOIN access_payload USING (writer, seq) ORDER BY request_id DESC"
+_HEADER = "SELECT seq, header FROM access_record WHERE writer = %s AND seq >= %s ORDER BY seq LIMIT 1"
+_PURGE = (
+    "DELETE FROM access_payload WHERE writer = %(writer)s AND seq IN"
+    " (SELECT seq FROM access_payload WHERE writer = %(writer)s AND seq < %(end)s LIMIT %(most)s)"
+)
+
+
+class PostgresWriter:
+    """The one writer of its chain. Connects when first needed, and anew after a failure."""
+
+    def __init__(self, url: str, writer: str) -> None:
+        self._url = url
+        self.writer = writer
+        self._db: psycopg.Connection[Any] | None = None
+        self._last = 0
+        self._previous = b""
+
+    def tip(self) -> bytes:
+        """Give the hash that the next record follows. After a failure nobody knows whether the last batch arrived, so it is read anew."""
+        if self._db is None:
+            try:
+                self._db = psycopg.connect(self._url, autocommit=True, connect_timeout=CONNECT_TIMEOUT_S)
+                row = self._db.execute(_LAST, (self.writer,)).fetchone()
+            except psycopg.Error as error:
+                raise self._failed() from error
+            self._last = row[0] if row else 0
+            self._previous = bytes(row[1]) if row else policy.genesis(Stream.ACCESS, self.writer)
+        return self._previous
+
+    def append(self, batch: Batch) -> None:
+        """Make a batch durable, in one statement. Raises Unavailable when the database refuses or is away."""
+        assert self._db is not None, "tip comes first"
+        size = len(batch.request_ids)
+        values = {
+            "writer": self.writer,
+            "seqs": list(range(self._last + 1, self._last + 1 + size)),
+            "ids": batch.request_ids,
+            "headers": batch.headers,
+            "digests": batch.digests,
+            "hashes": batch.hashes,
+            "salts": batch.salts,
+            "bodies": batch.bodies,
+        }
+        try:
+            self._db.execute(_APPEND, values)
+        except psycopg.Error as error:
+            raise self._failed() from error
+        self._last += size
+        self._previous = batch.hashes[-1]
+
+    def _failed(self) -> Unavailable:
+        self.close()
+        return Unavailable("audit_unavailable", "The audit journal cannot be written.")
+
+    def close(self) -> None:
+        if self._db is not None:
+            self._db.close()
+            self._db = None
+
+
+class PostgresReader:
+    """Reads every access chain of the database, while their writers go on."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    @contextmanager
+    def _connected(self) -> Iterator[psycopg.Connection[Any]]:
+        try:
+            with psycopg.connect(self._url, connect_timeout=CONNECT_TIMEOUT_S) as db:
+                yield db
+        except psycopg.OperationalError as error:
+            raise Unavailable("audit_unavailable", "The audit journal cannot be read.") from error
+
+    def heads(self) -> dict[str, Head]:
+        found: dict[str, Head] = {}
+        with self._connected() as db:
+            for (writer,) in db.execute(_WRITERS).fetchall():
+                if row := db.execute(_LAST, (writer,)).fetchone():
+                    found[f"{Stream.ACCESS}/{writer}"] = (row[0], bytes(row[1]).hex())
+        return found
+
+    def chains(self) -> Iterator[ChainRows]:
+        with self._connected() as db:
+            for (writer,) in db.execute(_WRITERS).fetchall():
+                with db.cursor("chain") as cursor:
+                    cursor.itersize = STREAM_ROWS
+                    rows = (
+                        (seq, encoding.covered(request_id, header), digest, stored, salt, body)
+                        for seq, request_id, header, digest, stored, salt, body in cursor.execute(
+                            _CHAIN_ROWS, (writer,)
+                        )
+                    )
+                    yield ChainRows(f"{Stream.ACCESS}/{writer}", policy.genesis(Stream.ACCESS, writer), rows)
+
+    def find(self, request_id: str) -> list[Access]:
+        with self._connected() as db:
+            return [encoding.decode(*row) for row in db.execute(_FIND, (request_id,))]
+
+    def newest(self, query: AccessQuery) -> list[Access]:
+        with self._connected() as db, db.cursor("newest") as cursor:
+            cursor.itersize = STREAM_ROWS
+            return newest_of([islice(chosen(cursor.execute(_NEWEST), query), limit_of(query))], query)
+
+    def purge(self, before: datetime) -> int:
+        removed = 0
+        with self._connected() as db:
+            for (writer,) in db.execute(_WRITERS).fetchall():
+                end = _first_at(db, writer, before)
+                values = {"writer": writer, "end": end, "most": PURGE_BATCH}
+                while count := db.execute(_PURGE, values).rowcount:
+                    db.commit()
+                    removed += count
+        return removed
+
+
+def _first_at(db: psycopg.Connection[Any], writer: str, moment: datetime) -> int:
+    row = db.execute(_LAST, (writer,)).fetchone()
+    low, high = 1, (row[0] if row else 0) + 1
+    while low < high:
+        middle = (low + high) // 2
+        found = db.execute(_HEADER, (writer, middle)).fetchone()
+        if found is None or encoding.at_of(found[1]) >= moment:
+            high = middle
+        else:
+            low = int(found[0]) + 1
+    return low

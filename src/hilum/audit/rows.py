@@ -1,0 +1,127 @@
+"""What the two kinds of journal share: a batch of records linked into a chain, and how stored records are read back."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from hashlib import sha256
+from typing import Protocol
+
+from hilum.audit import encoding, policy
+from hilum.audit.models import PAGE_BOUND, Access, AccessQuery, Head
+from hilum.kernel.ports import Ids
+
+_SALT_BYTES = 16
+_HEADER_WORDS = ("tenant", "app", "client", "person", "launch", "authorization", "run")
+
+
+@dataclass(slots=True)
+class Batch:
+    """Records to be made durable together, column by column, each hashed onto the one before."""
+
+    request_ids: list[str] = field(default_factory=list)
+    headers: list[bytes] = field(default_factory=list)
+    digests: list[bytes] = field(default_factory=list)
+    hashes: list[bytes] = field(default_factory=list)
+    salts: list[bytes] = field(default_factory=list)
+    bodies: list[bytes] = field(default_factory=list)
+
+
+def link_batch(accesses: Iterable[Access], previous: bytes, ids: Ids) -> Batch:
+    """Encode and hash records in their order, the first onto ``previous``."""
+    batch = Batch()
+    for access in accesses:
+        header, body = encoding.encode(access)
+        salt = ids.secret(_SALT_BYTES).encode()
+        digest = sha256(salt + body).digest()
+        previous = sha256(previous + digest + encoding.covered(access.request_id, header)).digest()
+        batch.request_ids.append(access.request_id)
+        batch.headers.append(header)
+        batch.digests.append(digest)
+        batch.hashes.append(previous)
+        batch.salts.append(salt)
+        batch.bodies.append(body)
+    return batch
+
+
+@dataclass(frozen=True, slots=True)
+class ChainRows:
+    """One stored chain to be verified. ``at_least``: how many records it must hold, since another chain follows it.
+
+    ``fault`` is what is wrong with its place already.
+    """
+
+    name: str
+    first: bytes
+    rows: Iterator[policy.Row]
+    at_least: int = 0
+    fault: str = ""
+
+
+class Writer(Protocol):
+    """Makes batches durable: the only writer of its chain, in one thread."""
+
+    writer: str
+
+    def tip(self) -> bytes:
+        """Give the hash that the next record follows. Raises Unavailable."""
+        ...
+
+    def append(self, batch: Batch) -> None:
+        """Make a batch durable, or raise Unavailable and be ready for the next."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class AccessReader(Protocol):
+    """Reads every access journal of the installation while it is written."""
+
+    def heads(self) -> dict[str, Head]:
+        """Tell the last durable record of every chain, as ``access/<writer>``."""
+        ...
+
+    def chains(self) -> Iterator[ChainRows]:
+        """Stream every chain in order, for verification."""
+        ...
+
+    def find(self, request_id: str) -> list[Access]:
+        """Find every record of one request, in order."""
+        ...
+
+    def newest(self, query: AccessQuery) -> list[Access]:
+        """Find a page of records, newest first."""
+        ...
+
+    def purge(self, before: datetime) -> int:
+        """Remove the payloads of records older than ``before``; tells how many. The chain holds without them."""
+        ...
+
+
+def chosen(rows: Iterable[tuple[str, bytes, bytes | None]], query: AccessQuery) -> Iterator[Access]:
+    """Keep the (request id, header, payload) rows that fit, judging the bytes before reading them."""
+    needles = [encoding.quoted(getattr(query, name)) for name in _HEADER_WORDS if getattr(query, name)]
+    patient = encoding.quoted(query.patient) if query.patient else b""
+    for request_id, header, body in rows:
+        if patient and (body is None or patient not in body):
+            continue
+        if all(needle in header for needle in needles):
+            access = encoding.decode(request_id, header, body)
+            if _fits(access, query):
+                yield access
+
+
+def _fits(access: Access, query: AccessQuery) -> bool:
+    if query.before is not None and access.at >= query.before:
+        return False
+    return all(getattr(query, name) in {"", getattr(access, name)} for name in (*_HEADER_WORDS, "patient"))
+
+
+def limit_of(query: AccessQuery) -> int:
+    return max(1, min(query.limit, PAGE_BOUND))
+
+
+def newest_of(pages: Sequence[Iterable[Access]], query: AccessQuery) -> list[Access]:
+    """Join pages that are each newest first."""
+    every = [access for page in pages for access in page]
+    every.sort(key=lambda access: (access.at, access.request_id), reverse=True)
+    return every[: limit_of(query)]

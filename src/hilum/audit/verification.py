@@ -1,0 +1,72 @@
+"""Verification: walk every chain there is, and every one that a checkpoint says there should be."""
+
+from collections.abc import Callable, Iterator
+from datetime import datetime
+
+from hilum.audit import encoding, policy, store
+from hilum.audit.models import Head, Stream, Verdict
+from hilum.audit.rows import AccessReader, ChainRows
+from hilum.infra.context import Context
+from hilum.keys import service as keys
+from hilum.keys.models import Purpose
+
+MayLack = Callable[[bytes], bool]
+_NOTHING: Head = (0, "")
+
+
+def verify(ctx: Context, reader: AccessReader) -> Verdict:
+    """Tell whether nothing was edited, removed or reordered, as far as checkpoints and chains reach."""
+    faults = policy.Faults()
+    checkpoints, covered, last = policy.fold_checkpoints(store.checkpoints(ctx.tx), faults)
+    if last is not None:
+        made, signed = last
+        if not keys.verify_bytes(ctx, Purpose.CHECKPOINT, made.kid, signed, made.signature):
+            faults.add(f"checkpoint {made.number} is not signed by a key of this platform")
+    purges = store.purges(ctx.tx)
+    seen: set[str] = set()
+    records = purged = uncovered = 0
+    for chain, note, may_lack in _chains(ctx, reader, purges):
+        if chain.name in seen:
+            faults.add(f"chain {chain.name}: stands in two places")
+        seen.add(chain.name)
+        if chain.fault:
+            faults.add(f"chain {chain.name}: {chain.fault}")
+        known = {
+            seq: bytes.fromhex(digest) for seq, digest in (note, covered.get(chain.name, _NOTHING)) if seq
+        }
+        walk = policy.verify_chain(
+            chain.name,
+            chain.first,
+            chain.rows,
+            known=known,
+            covered=covered.get(chain.name, _NOTHING)[0],
+            may_lack=may_lack,
+            faults=faults,
+        )
+        if walk.records < chain.at_least:
+            faults.add(f"chain {chain.name}: holds {walk.records} records where {chain.at_least} were")
+        records += walk.records
+        purged += walk.purged
+        uncovered += walk.uncovered
+    for name in sorted(set(covered) - seen):
+        faults.add(f"chain {name}: was checkpointed at record {covered[name][0]} and is gone")
+    return Verdict(records, checkpoints, uncovered, faults.told(), purged)
+
+
+def _chains(
+    ctx: Context, reader: AccessReader, purges: dict[str, datetime]
+) -> Iterator[tuple[ChainRows, Head, MayLack]]:
+    notes = store.control_heads(ctx.tx)
+    for writer in store.control_writers(ctx.tx):
+        name = f"{Stream.CONTROL}/{writer}"
+        rows = store.control_rows(ctx.tx, writer)
+        fault = "" if name in notes else "its note of its end is gone"
+        chain = ChainRows(name, policy.genesis(Stream.CONTROL, writer), rows, fault=fault)
+        yield chain, notes.get(name, _NOTHING), lambda header: store.may_lack_payload(header, purges)
+    horizon = purges.get(Stream.ACCESS)
+    for chain in reader.chains():
+        yield chain, _NOTHING, lambda header: _before(header, horizon)
+
+
+def _before(header: bytes, horizon: datetime | None) -> bool:
+    return horizon is not None and encoding.at_of(header.partition(b"\n")[2]) < horizon
