@@ -1,11 +1,11 @@
 """A platform with its front channel too: browsers with cookies, sign-in pages, an EHR, and records to pick from."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
@@ -17,6 +17,7 @@ from hilum.authserver import pages as authserver_pages
 from hilum.authserver.front import FrontChannel
 from hilum.fhirserver.models import FhirServerSettings
 from hilum.fhirserver.routes import FhirServer
+from hilum.infra.context import Context
 from hilum.infra.edge import Edge
 from hilum.infra.fetch import SafeFetcher
 from hilum.infra.settings import Mode
@@ -47,6 +48,7 @@ from tests.flows.back_channel import (
 from tests.sim.browser import Form, form_with
 from tests.sim.world import FakeClock, SeededIds
 
+T = TypeVar("T")
 PASSWORD = "correct horse battery"
 DIGEST = live.hash_password_now(PASSWORD, SeededIds("password"))
 STATE = "af0ifjsldkj ~!"
@@ -91,6 +93,7 @@ class Front(Platform):
     """``browser`` gives a browser of its own each time; ``app`` is what they all reach."""
 
     app: Starlette = field(default_factory=Starlette)
+    records: Any = None
 
     def browser(self, person: str = "", **headers: str) -> "Browser":
         http = TestClient(self.app, base_url=BASE, follow_redirects=False, headers=headers)
@@ -106,14 +109,12 @@ class Front(Platform):
         """Open a launch as the tenant's EHR; ``handle`` is what the app gets."""
         order = {"patient": "p1", "encounter": "e1", "intent": "reconcile", "need_patient_banner": False}
         order |= more
+        wanted = LaunchOrder(client=self.clients[client].id, person=person, **order)
+        return self.as_ehr(lambda ctx: launches.open_launch(ctx, wanted))
+
+    def as_ehr(self, verb: Callable[[Context], T]) -> T:
         ehr = Actor(ActorKind.CLIENT, str(self.clients["ehr"].id), MERCY, frozenset({EHR_ROLE}))
-        return self.edge.write_now(
-            lambda ctx: launches.open_launch(
-                ctx, LaunchOrder(client=self.clients[client].id, person=person, **order)
-            ),
-            actor=ehr,
-            trace=TRACE,
-        )
+        return self.edge.write_now(verb, actor=ehr, trace=TRACE)
 
     def parameters(self, client: str = "web", **changes: str | None) -> dict[str, str]:
         """The parameters of a good request; None leaves one out."""
@@ -255,7 +256,7 @@ def standing(edge: Edge, clock: FakeClock, folder: Path) -> Iterator[Front]:
     )
     errors.install(app, pages)
     with TestClient(app, base_url=BASE) as http:
-        made = Front(edge, clock, urls, http, fetcher, app=app)
+        made = Front(edge, clock, urls, http, fetcher, app=app, records=records)
         _furnish(made)
         made.add_person("gus", "patient", "RelatedPerson/r1", "p1", "p2")
         made.add_person("nora", "nurse", "Practitioner/pr2")
