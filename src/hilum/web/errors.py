@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from hilum.infra import logs
 from hilum.kernel.errors import HilumError
-from hilum.web.pages import Pages
+from hilum.web.pages import Pages, Policy
 from hilum.web.problems import RETRY_AFTER_S, status_of
 
 _log = logs.get("web")
@@ -88,26 +88,34 @@ _FAILED = Trouble(
 
 
 def trouble_page(
-    pages: Pages, request: Request, trouble: Trouble, *, status: int, retry_after_s: int = 0
+    pages: Pages,
+    request: Request,
+    trouble: Trouble,
+    *,
+    status: int,
+    retry_after_s: int = 0,
+    policy: Policy | None = None,
 ) -> Response:
-    """Render an error page."""
+    """Render an error page; ``policy`` where it must be shown in a frame."""
     request_id = str(request.scope.get("state", {}).get("request_id", ""))
     response = pages.render(
-        request, "web/trouble.html", status=status, trouble=trouble, request_id=request_id
+        request, "web/trouble.html", status=status, policy=policy, trouble=trouble, request_id=request_id
     )
     if retry_after_s:
         response.headers["retry-after"] = str(retry_after_s)
     return response
 
 
-def error_page(pages: Pages, request: Request, error: HilumError) -> Response:
+def error_page(
+    pages: Pages, request: Request, error: HilumError, *, policy: Policy | None = None
+) -> Response:
     """Render an expected error by its code, else by its status; its own sentence says what happened."""
     status = status_of(error)
     trouble = _BY_CODE.get(error.code) or _BY_STATUS.get(status, _FAILED)
     if error.detail and error.code not in _BY_CODE:
         trouble = Trouble(trouble.title, error.detail, trouble.next)
     retry_after_s = getattr(error, "retry_after_s", RETRY_AFTER_S if status == 503 else 0)
-    return trouble_page(pages, request, trouble, status=status, retry_after_s=retry_after_s)
+    return trouble_page(pages, request, trouble, status=status, retry_after_s=retry_after_s, policy=policy)
 
 
 def install(app: Starlette, pages: Pages) -> None:

@@ -28,8 +28,6 @@ class Kit:
     mode: Mode
     pages: Pages
     authenticate: Callable[[Request], Awaitable[Actor]]
-    open_registration: bool = False
-    """Dynamic registration is open: a plain sandbox only."""
 
     @property
     def is_sandbox(self) -> bool:

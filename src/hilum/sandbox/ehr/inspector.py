@@ -1,0 +1,83 @@
+"""What the inspector shows of an app's calls. Pure.
+
+The platform's records of accesses go in as they come from its API; whatever a record lacks is left out of the line.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+CALLS_SHOWN = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call. ``why`` is the scope that matched, or the reason of a refusal."""
+
+    what: str
+    path: str
+    status: int
+    permitted: bool
+    why: str
+    detail: str
+    at: str
+    latency: str
+    removed: int
+    cost: int
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Calls:
+    """The newest calls, and how many of them were refused. ``trouble`` says why there is no list."""
+
+    calls: tuple[Call, ...]
+    refused: int
+    trouble: str = ""
+
+    @property
+    def permitted(self) -> int:
+        return len(self.calls) - self.refused
+
+
+def inspect(records: Iterable[dict[str, Any]]) -> Calls:
+    """Shape records of accesses, newest first."""
+    calls = sorted((_call(each) for each in records), key=lambda call: call.at, reverse=True)[:CALLS_SHOWN]
+    return Calls(tuple(calls), sum(not call.permitted for call in calls))
+
+
+def _call(record: dict[str, Any]) -> Call:
+    permitted = str(record.get("outcome", "")) == "done"
+    interaction, resource_type = str(record.get("interaction", "")), str(record.get("resource_type", ""))
+    path, query = str(record.get("path", "")), str(record.get("query", ""))
+    return Call(
+        what=" ".join(part for part in (interaction, resource_type) if part) or "request",
+        path=f"{path}?{query}" if query else path,
+        status=_number(record.get("status")),
+        permitted=permitted,
+        why=str(record.get("rule") or "")
+        if permitted
+        else str(record.get("reason") or record.get("rule") or ""),
+        detail=str(record.get("detail") or ""),
+        at=_time(str(record.get("at", ""))),
+        latency=_latency(_number(record.get("latency_us"))),
+        removed=_number(record.get("removed")),
+        cost=_number(record.get("cost")),
+        request_id=str(record.get("request_id", "")),
+    )
+
+
+def _number(value: Any) -> int:
+    return int(value) if isinstance(value, int | float) else 0
+
+
+def _time(text: str) -> str:
+    try:
+        return datetime.fromisoformat(text).strftime("%H:%M:%S.%f")[:-3]
+    except ValueError:
+        return text[:24]
+
+
+def _latency(microseconds: int) -> str:
+    return f"{microseconds / 1000:.1f} ms" if microseconds else ""

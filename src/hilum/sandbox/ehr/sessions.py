@@ -1,0 +1,83 @@
+"""EHR sessions: somebody at the hospital's software with a chart open. In memory, bounded, forgotten when old."""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from hilum.kernel.errors import NotFound
+from hilum.kernel.ports import Clock, Ids
+
+SESSIONS_BOUND = 2_000
+LAUNCHES_BOUND = 20
+SESSION_LIFE = timedelta(hours=12)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenApp:
+    """A launch this session opened."""
+
+    launch: str
+    client: str
+    opened_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class EhrSession:
+    """``apps`` are the launches still standing, oldest first."""
+
+    id: str
+    tenant: str
+    person: str
+    patient: str
+    encounter: str
+    begun_at: datetime
+    apps: tuple[OpenApp, ...] = field(default_factory=tuple)
+
+    def current(self, client: str) -> OpenApp | None:
+        """Give the newest launch of a client."""
+        return next((each for each in reversed(self.apps) if each.client == client), None)
+
+
+class Sessions:
+    """The sessions of this process."""
+
+    def __init__(self, clock: Clock, ids: Ids) -> None:
+        self._clock, self._ids = clock, ids
+        self._kept: OrderedDict[str, EhrSession] = OrderedDict()
+
+    def begin(self, tenant: str, person: str, patient: str, encounter: str) -> EhrSession:
+        """Begin a session with a chart open; the oldest is forgotten past the bound."""
+        session = EhrSession(self._ids.secret(18), tenant, person, patient, encounter, self._clock.now())
+        self._kept[session.id] = session
+        while len(self._kept) > SESSIONS_BOUND:
+            self._kept.popitem(last=False)
+        return session
+
+    def get(self, session_id: str) -> EhrSession:
+        """Give a session. Raises NotFound when it ended or was forgotten."""
+        found = self._kept.get(session_id)
+        if found is None or self._clock.now() >= found.begun_at + SESSION_LIFE:
+            raise NotFound("ehr_session_over", "This EHR session has ended. Open the chart again.")
+        return found
+
+    def opened(self, session_id: str, launch: str, client: str) -> None:
+        """Note a launch."""
+        app = OpenApp(launch, client, self._clock.now())
+        self._change(
+            session_id, lambda session: replace(session, apps=(*session.apps, app)[-LAUNCHES_BOUND:])
+        )
+
+    def moved(self, session_id: str, patient: str, encounter: str) -> EhrSession:
+        """Note that another chart is open now."""
+        return self._change(
+            session_id, lambda session: replace(session, patient=patient, encounter=encounter)
+        )
+
+    def end(self, session_id: str) -> EhrSession | None:
+        """Forget a session, and give it as it was."""
+        return self._kept.pop(session_id, None)
+
+    def _change(self, session_id: str, change: Callable[[EhrSession], EhrSession]) -> EhrSession:
+        changed = self._kept[session_id] = change(self.get(session_id))
+        return changed
