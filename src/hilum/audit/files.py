@@ -45,15 +45,25 @@ _PURGE = "DELETE FROM payload WHERE id IN (SELECT id FROM payload WHERE id < ? L
 
 
 class JournalFile:
-    """The one writer of a slot's file. Claims the first free slot of the node; a restart goes on in the same file."""
+    """The one writer of a slot's file. Claims the first free slot of the directory; a restart goes on in the same file.
 
-    def __init__(self, directory: Path, node: str, boot: str) -> None:
-        directory.mkdir(parents=True, exist_ok=True)
-        self._lock, self.path, slot = _claim(directory, node)
-        self.writer = f"{node}.{slot}.{boot}"
+    The directory is this machine's own. ``writer`` names the process and its boot, so that every boot has a chain of its own.
+    """
+
+    def __init__(self, directory: Path, writer: str) -> None:
+        self._directory = directory
+        self.writer = writer
         self._previous: bytes | None = None
-        self._last, self._begun = 0, False
-        self._db = _open_for_writing(self.path)
+        self._last, self._begun, self._lock = 0, False, -1
+
+    def open(self) -> None:
+        """Claim a slot and read where its file ends. Raises Unavailable."""
+        try:
+            self._directory.mkdir(parents=True, exist_ok=True)
+            self._lock, path = _claim(self._directory)
+            self._db = _open_for_writing(path)
+        except (OSError, sqlite3.Error) as error:
+            raise Unavailable("audit_unavailable", "The audit journal cannot be opened.") from error
         self.tip()
 
     def tip(self) -> bytes:
@@ -71,8 +81,8 @@ class JournalFile:
         row = self._db.execute(_LAST).fetchone()
         self._last = int(row[0]) if row else 0
         last_hash = bytes(row[1]) if row else b""
-        mine = self._db.execute("SELECT first FROM chain WHERE writer = ?", (self.writer,)).fetchone()
-        self._begun = mine is not None
+        chain = self._db.execute("SELECT writer FROM chain ORDER BY first DESC LIMIT 1").fetchone()
+        self._begun = chain is not None and chain[0] == self.writer
         return last_hash if self._begun else policy.genesis(Stream.ACCESS, self.writer, last_hash)
 
     def append(self, batch: Batch) -> None:
@@ -111,20 +121,21 @@ class JournalFile:
         self._db.execute(_INSERT_PAYLOADS[size], payloads)
 
     def close(self) -> None:
-        self._db.close()
-        os.close(self._lock)
+        if self._lock >= 0:
+            self._db.close()
+            os.close(self._lock)
+            self._lock = -1
 
 
-def _claim(directory: Path, node: str) -> tuple[int, Path, int]:
+def _claim(directory: Path) -> tuple[int, Path]:
     for slot in range(SLOTS_BOUND):
-        flags = os.O_CREAT | os.O_RDWR | os.O_CLOEXEC
-        lock = os.open(directory / f"access-{node}-{slot}.lock", flags, 0o600)
+        lock = os.open(directory / f"access-{slot}.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             os.close(lock)
             continue
-        return lock, directory / f"access-{node}-{slot}.db", slot
+        return lock, directory / f"access-{slot}.db"
     raise Unavailable("audit_unavailable", "Every slot of the audit journal is taken on this machine.")
 
 

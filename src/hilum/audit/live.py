@@ -68,8 +68,14 @@ class Journal:
         self._strangers = _Strangers()
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
-        self._thread = Thread(target=self._run, name="journal", daemon=True)
-        self._thread.start()
+        self._thread: Thread | None = None
+
+    def start(self) -> None:
+        """Open the journal and begin. Raises Unavailable when it cannot be written. The first record does so where nobody did."""
+        if self._thread is None:
+            self._writer.open()
+            self._thread = Thread(target=self._run, name="journal", daemon=True)
+            self._thread.start()
 
     @property
     def writer(self) -> str:
@@ -80,6 +86,8 @@ class Journal:
         """Return when the record is durable. Raises Unavailable when the queue is full or the disk refuses: then nothing may leave."""
         if self._closed or self._queue.qsize() >= JOURNAL_QUEUE_BOUND:
             raise Unavailable("audit_unavailable", "The audit journal cannot keep up.")
+        if self._thread is None:
+            self.start()
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._queue.put((future, access))
         await future
@@ -124,8 +132,9 @@ class Journal:
             self._timer.cancel()
         self.flush_strangers()
         self._closed = True
-        self._queue.put(None)
-        self._thread.join()
+        if self._thread is not None:
+            self._queue.put(None)
+            self._thread.join()
         self._writer.close()
 
     def _run(self) -> None:
@@ -210,15 +219,17 @@ class _Strangers:
         return folded
 
 
-def open_journal(database_url: str, directory: Path, node: str, ids: Ids) -> Journal:
-    """Open this worker's journal: in the PostgreSQL that the control plane uses, else in a file of ``directory``."""
-    boot = ids.new("boot").removeprefix("boot_")
-    writer: Writer
+def open_journal(database_url: str, directory: Path, writer: str, ids: Ids) -> Journal:
+    """Make this process's journal: in the PostgreSQL that the control plane uses, else in a file of ``directory``.
+
+    ``writer`` names the process and its boot; no two that ever ran share it.
+    """
+    made: Writer
     if database_url.startswith("postgresql"):
-        writer = PostgresWriter(database_url, f"{node}.{boot}")
+        made = PostgresWriter(database_url, writer)
     else:
-        writer = JournalFile(directory, node, boot)
-    return Journal(writer, ids)
+        made = JournalFile(directory, writer)
+    return Journal(made, ids)
 
 
 def open_reader(directory: Path, database_url: str) -> AccessReader:

@@ -51,6 +51,9 @@ class PostgresWriter:
         self._last = 0
         self._previous = b""
 
+    def open(self) -> None:
+        self.tip()
+
     def tip(self) -> bytes:
         """Give the hash that the next record follows. After a failure nobody knows whether the last batch arrived, so it is read anew."""
         if self._db is None:

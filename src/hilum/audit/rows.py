@@ -62,6 +62,10 @@ class Writer(Protocol):
 
     writer: str
 
+    def open(self) -> None:
+        """Get ready to write. Raises Unavailable."""
+        ...
+
     def tip(self) -> bytes:
         """Give the hash that the next record follows. Raises Unavailable."""
         ...
