@@ -1,0 +1,285 @@
+"""Switches and quotas as the service keeps them, on each backend (C138, C142, C143, C147; security decision 8)."""
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+import pytest
+
+from hilum.audit import service as audit
+from hilum.audit.models import EventQuery, Outcome
+from hilum.controls import policy, service
+from hilum.controls.models import EngageOrder, Mode, Quota, Subject, Target, TargetKind
+from hilum.infra import epoch
+from hilum.infra.context import Trace
+from hilum.infra.edge import Edge
+from hilum.infra.epoch import Part
+from hilum.kernel.actor import SYSTEM, Actor, ActorKind
+from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted
+from hilum.kernel.ids import TenantId
+from tests.sim.world import FakeClock
+
+TRACE = Trace("req_test")
+SAM = Actor(ActorKind.STAFF, "per_sam", roles=frozenset({"security"}))
+SUE = Actor(ActorKind.STAFF, "per_sue", roles=frozenset({"security"}))
+HOST = Actor(ActorKind.HOST, "root")
+GINA = Actor(ActorKind.PERSON, "per_gina", TenantId("general"), frozenset({"administrator"}))
+CARL = Actor(ActorKind.PERSON, "per_carl", TenantId("children"), frozenset({"administrator"}))
+APP = Target(TargetKind.APP, "app_1")
+PAIR = Target(TargetKind.APP_TENANT, "app_1/general")
+SUBJECT = Subject(tenant="general", vendor="ven_1", app="app_1", version="ver_1", person="per_1")
+
+
+def do(edge: Edge, actor: Actor, verb: Any, *args: Any, **more: Any) -> Any:
+    return edge.write_now(lambda ctx: verb(ctx, *args, **more), actor=actor, trace=TRACE)
+
+
+def engage(
+    edge: Edge, actor: Actor = SAM, target: Target = APP, mode: Mode = Mode.FULL_STOP, **more: Any
+) -> Any:
+    person_tenant = more.pop("person_tenant", None)
+    return do(
+        edge, actor, service.engage, EngageOrder(target, mode, "because", **more), person_tenant=person_tenant
+    )
+
+
+def judge(edge: Edge, **more: Any) -> Any:
+    return do(edge, SYSTEM, service.judge, more.pop("subject", SUBJECT), **more)
+
+
+def controls_epoch(edge: Edge) -> int:
+    return edge.read_now(lambda ctx: epoch.read(ctx.tx)[1][Part.CONTROLS], trace=TRACE)
+
+
+def events(edge: Edge, action: str) -> list[Any]:
+    return list(do(edge, SYSTEM, audit.list_events, EventQuery(action=action)).events)
+
+
+def test_an_engaged_switch_stops_at_once_in_rows_and_in_facts(edge: Edge) -> None:
+    """C138: with reason, actor, target and end time."""
+    made = engage(edge, expires_at=edge.clock.now() + timedelta(hours=1))
+
+    assert judge(edge) == made
+    facts = do(edge, SYSTEM, service.enforcement_facts)
+    assert policy.stopped_by(facts.switches, SUBJECT, now=edge.clock.now(), issued_at=None) == made
+    assert (made.engaged_by, made.reason) == ("staff:per_sam", "because")
+    assert controls_epoch(edge) == 1
+    assert [each.event.facts["target"] for each in events(edge, "controls.switch.engage")] == ["app:app_1"]
+
+
+@pytest.mark.parametrize("target", [
+    Target(TargetKind.PLATFORM), Target(TargetKind.TENANT, "general"), Target(TargetKind.VENDOR, "ven_1"), APP,
+    Target(TargetKind.VERSION, "ver_1"), Target(TargetKind.PERSON, "per_1"), PAIR, Target(TargetKind.APP_PERSON, "app_1/per_1"),
+    Target(TargetKind.RESOURCE_TYPE, "Observation"), Target(TargetKind.SCOPE, "patient/*.rs"),
+], ids=str)  # fmt: skip
+def test_rows_and_facts_agree_on_every_kind_of_target_in_force_and_after_its_end(
+    edge: Edge, clock: FakeClock, target: Target
+) -> None:
+    """C138, C143: what writes and what enforces read the same law."""
+    subject = Subject(
+        "general", "ven_1", "app_1", "ver_1", "per_1", "Observation", ("patient/Observation.r",)
+    )
+    before = clock.now()
+    made = engage(edge, target=target, expires_at=clock.now() + timedelta(hours=1))
+
+    def both(issued: Any) -> set[bool]:
+        facts = do(edge, SYSTEM, service.enforcement_facts)
+        stored = judge(edge, subject=subject, issued_at=issued)
+        snapshot = policy.stopped_by(facts.switches, subject, now=clock.now(), issued_at=issued)
+        return {stored is not None, snapshot is not None}
+
+    assert both(None) == {True}
+    assert judge(edge, subject=Subject(tenant="mercy", app="app_2")) == (
+        made if target.kind is TargetKind.PLATFORM else None
+    )
+    clock.advance(timedelta(hours=2))
+    assert both(None) == {False}
+    assert both(before) == {True}
+    assert both(clock.now()) == {False}
+
+
+def test_a_narrow_full_stop_is_released_by_one_and_what_it_stopped_stays_dead(
+    edge: Edge, clock: FakeClock
+) -> None:
+    """C143: releasing a full stop revives nothing."""
+    before = clock.now()
+    made = engage(edge, target=PAIR)
+    released_at = clock.advance(timedelta(minutes=5))
+
+    released = do(edge, SAM, service.release, made.id)
+
+    assert released.released_at == released_at
+    assert judge(edge, issued_at=None) is None
+    assert judge(edge, issued_at=before) == PAIR
+    assert judge(edge, issued_at=released_at) == PAIR
+    assert judge(edge, issued_at=released_at + timedelta(seconds=1)) is None
+    facts = do(edge, SYSTEM, service.enforcement_facts)
+    assert facts.switches.not_issued_before == {PAIR: released_at}
+    assert controls_epoch(edge) == 2
+
+
+@pytest.mark.parametrize("mode", [Mode.OBSERVE, Mode.NO_NEW_LAUNCHES, Mode.READ_ONLY])
+def test_a_softer_mode_leaves_what_was_issued_alive(edge: Edge, clock: FakeClock, mode: Mode) -> None:
+    """C142."""
+    before = clock.now()
+    made = engage(edge, target=PAIR, mode=mode)
+
+    assert judge(edge, issued_at=before) is None
+    assert bool(judge(edge, issued_at=before, launching=True)) is (mode is Mode.NO_NEW_LAUNCHES)
+    do(edge, SAM, service.release, made.id)
+    assert judge(edge, issued_at=before) is None
+
+
+def test_a_wide_switch_needs_two_people_and_stays_in_force_between_them(edge: Edge, clock: FakeClock) -> None:
+    """C143."""
+    made = engage(edge)
+
+    asked = do(edge, SAM, service.release, made.id)
+    again = do(edge, SAM, service.release, made.id)
+    assert (asked.released_at, again.released_at) == (None, None)
+    assert judge(edge) is not None
+    with pytest.raises(NotPermitted):
+        do(edge, HOST, service.release, made.id)
+    with pytest.raises(NotPermitted):
+        do(edge, SYSTEM, service.release, made.id)
+    assert judge(edge) is not None
+    released = do(edge, SUE, service.release, made.id)
+
+    assert released.released_by == str(SUE)
+    assert judge(edge) is None
+    assert [each.event.outcome for each in events(edge, "controls.switch.release")] == [
+        Outcome.DONE,
+        Outcome.REFUSED,
+        Outcome.REFUSED,
+    ]
+
+
+def test_a_first_word_that_is_too_old_must_be_said_again(edge: Edge, clock: FakeClock) -> None:
+    made = engage(edge)
+    do(edge, SAM, service.release, made.id)
+    clock.advance(timedelta(hours=24))
+
+    late = do(edge, SUE, service.release, made.id)
+    assert late.released_at is None
+    released = do(edge, SAM, service.release, made.id)
+
+    assert released.released_at is not None
+
+
+def test_a_switch_is_released_once(edge: Edge, clock: FakeClock) -> None:
+    made = engage(edge, target=PAIR)
+    do(edge, SAM, service.release, made.id)
+    with pytest.raises(Conflict):
+        do(edge, SAM, service.release, made.id)
+    over = engage(edge, target=PAIR, expires_at=clock.now() + timedelta(seconds=1))
+    clock.advance(timedelta(seconds=1))
+
+    with pytest.raises(Conflict):
+        do(edge, SAM, service.release, over.id)
+    with pytest.raises(NotFound):
+        do(edge, SAM, service.release, "sw_none")
+
+
+def test_a_second_switch_keeps_what_the_release_of_the_first_would_free(edge: Edge) -> None:
+    first, second = engage(edge, target=PAIR), engage(edge, target=PAIR)
+
+    do(edge, SAM, service.release, first.id)
+
+    assert judge(edge) == second
+
+
+def test_the_later_end_of_two_full_stops_counts(edge: Edge, clock: FakeClock) -> None:
+    first, second = engage(edge, target=PAIR), engage(edge, target=PAIR)
+    clock.advance(timedelta(minutes=1))
+    do(edge, SAM, service.release, first.id)
+    later = clock.advance(timedelta(minutes=1))
+    do(edge, SAM, service.release, second.id)
+
+    assert judge(edge, issued_at=later) == PAIR
+
+
+def test_a_tenants_administrator_stops_and_frees_within_the_tenant_only(edge: Edge) -> None:
+    """C144."""
+    own = engage(edge, GINA, PAIR)
+    person = engage(edge, GINA, Target(TargetKind.PERSON, "per_1"), person_tenant="general")
+    for target, where in ((APP, None), (Target(TargetKind.APP_TENANT, "app_1/children"), None),
+                          (Target(TargetKind.PERSON, "per_2"), "children"), (Target(TargetKind.PERSON, "per_3"), None)):  # fmt: skip
+        with pytest.raises(NotPermitted):
+            engage(edge, GINA, target, person_tenant=where)
+    staffs = engage(edge, SAM, PAIR)
+
+    with pytest.raises(NotFound):
+        do(edge, CARL, service.release, own.id)
+    with pytest.raises(NotFound):
+        do(edge, CARL, service.get_switch, own.id)
+    with pytest.raises(NotPermitted):
+        do(edge, GINA, service.release, staffs.id)
+    assert do(edge, GINA, service.release, own.id).released_by == str(GINA)
+    assert {each.id for each in do(edge, GINA, service.list_switches)} == {own.id, person.id, staffs.id}
+    assert do(edge, CARL, service.list_switches) == []
+    with pytest.raises(NotPermitted):
+        do(edge, CARL, service.list_switches, tenant="general")
+    assert len(do(edge, SAM, service.list_switches)) == 3
+
+
+def test_a_refusal_to_engage_is_recorded_and_changes_nothing(edge: Edge) -> None:
+    """House 6: a decided refusal commits its record."""
+    with pytest.raises(NotPermitted):
+        engage(edge, GINA, APP)
+    with pytest.raises(Invalid):
+        do(edge, SAM, service.engage, EngageOrder(APP, Mode.FULL_STOP, ""))
+
+    assert judge(edge) is None
+    assert controls_epoch(edge) == 0
+    assert [each.event.outcome for each in events(edge, "controls.switch.engage")] == [Outcome.REFUSED]
+
+
+def test_two_people_releasing_at_one_instant_release_once(edge: Edge) -> None:
+    made = engage(edge)
+    do(edge, SAM, service.release, made.id)
+
+    def release(_: int) -> str:
+        try:
+            return "done" if do(edge, SUE, service.release, made.id).released_at else "asked"
+        except Conflict:
+            return "conflict"
+
+    with ThreadPoolExecutor(4) as pool:
+        answers = sorted(pool.map(release, range(4)))
+
+    assert answers == ["conflict"] * 3 + ["done"]
+
+
+def test_switches_come_in_pages_newest_first(edge: Edge) -> None:
+    made = [engage(edge, target=PAIR, mode=Mode.OBSERVE) for _ in range(3)]
+
+    first = do(edge, SAM, service.list_switches)
+    rest = do(edge, SAM, partial(service.list_switches, after=first[0].id))
+
+    assert [each.id for each in first] == [each.id for each in reversed(made)]
+    assert [each.id for each in rest] == [each.id for each in reversed(made)][1:]
+
+
+def test_quotas_are_set_at_two_levels_and_removed_again(edge: Edge) -> None:
+    """C147."""
+    do(edge, SAM, service.set_quota, "app_1", "general", Quota(100, 300))
+    do(edge, GINA, service.set_quota, "app_1", "general", Quota(10, 1_000))
+
+    def overrides() -> Any:
+        return do(edge, SYSTEM, service.enforcement_facts).quotas.overrides
+
+    assert overrides() == {("app_1", "general"): Quota(10, 300)}
+    do(edge, GINA, service.set_quota, "app_1", "general", Quota(20, 20))
+    assert overrides() == {("app_1", "general"): Quota(20, 20)}
+    assert len(do(edge, GINA, service.list_quotas)) == 2
+    assert do(edge, CARL, service.list_quotas) == []
+    do(edge, GINA, service.set_quota, "app_1", "general", None)
+    do(edge, SAM, service.set_quota, "app_1", "general", None)
+    assert overrides() == {}
+    assert controls_epoch(edge) == 5
+    for actor, app in ((CARL, "app_1"), (Actor(ActorKind.STAFF, "x", roles=frozenset({"auditor"})), "app_1")):
+        with pytest.raises(NotPermitted):
+            do(edge, actor, service.set_quota, app, "general", Quota(1, 1))
+    with pytest.raises(Invalid):
+        do(edge, SAM, service.set_quota, "a/b", "general", Quota(1, 1))
