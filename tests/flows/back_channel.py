@@ -23,17 +23,21 @@ from hilum.authserver.models import CODE_LIFE, CODE_PREFIX, Code, Site
 from hilum.authserver.policy import offline_of
 from hilum.consent import service as consent
 from hilum.consent.models import Basis
+from hilum.controls import service as controls
+from hilum.controls.models import EngageOrder, Mode, Target, TargetKind
 from hilum.identity import policy as identity_policy
 from hilum.identity import service as identity
 from hilum.identity.models import NewPerson, Person, Tenant, UpstreamKind, UpstreamRef
+from hilum.infra import settings
 from hilum.infra.context import Context, Trace
 from hilum.infra.edge import Edge
 from hilum.infra.fetch import SafeFetcher
-from hilum.infra.settings import Mode
-from hilum.kernel.actor import SYSTEM
+from hilum.kernel.actor import SYSTEM, Actor, ActorKind
 from hilum.kernel.ids import FamilyId, LaunchId, TenantId, VendorId
 from hilum.keys import service as keys
 from hilum.keys.models import Purpose
+from hilum.launches import service as launches
+from hilum.launches.models import LaunchOrder
 from hilum.registry import service as registry
 from hilum.registry.models import (
     BackendUse,
@@ -130,6 +134,7 @@ class Platform:
             Deployment.SERVER if server else Deployment.BROWSER,
             Environment.SANDBOX,
             redirect_uris=() if backend else (REDIRECT,),
+            launch_uri="" if backend else f"{ORIGIN}/launch",
             origins=() if backend else (ORIGIN,),
             scopes=BACKEND_SCOPES if backend else scopes,
             jwks=JWKS if kind in {ClientType.BACKEND, ClientType.ASYMMETRIC} else None,
@@ -247,6 +252,26 @@ class Platform:
     def begin_session(self, person: str = "dora") -> str:
         return str(self.run(lambda ctx: signin.begin_session(ctx, self.people[person], "password"))[0].id)
 
+    def open_launch(self, client: str = "public", person: str = "dora") -> LaunchId:
+        """Open a launch as the hospital's EHR does."""
+        order = LaunchOrder(self.clients[client].id, person, "p1", "e1", intent="reconcile")
+        return self.as_ehr(lambda ctx: launches.open_launch(ctx, order)).launch.id
+
+    def as_ehr(self, verb: Callable[[Context], T]) -> T:
+        actor = Actor(ActorKind.CLIENT, self.clients["ehr"].id, MERCY, frozenset({"ehr", "hilum/launch"}))
+        return self.edge.write_now(verb, actor=actor, trace=TRACE)
+
+    def engage(self, kind: TargetKind, key: str = "", mode: Mode = Mode.FULL_STOP) -> str:
+        return self.run(lambda ctx: controls.engage(ctx, EngageOrder(Target(kind, key), mode, "A test"))).id
+
+    def release(self, switch: str) -> None:
+        for name in ("host:one", "host:two"):
+            actor = Actor(ActorKind.STAFF, name, roles=frozenset({"security"}))
+            found = self.edge.write_now(lambda ctx: controls.release(ctx, switch), actor=actor, trace=TRACE)
+            if found.released_at is not None:
+                return
+        raise AssertionError("not released")
+
     # --- what clients do -------------------------------------------------------------------------------------------------------
 
     def assertion(self, client: str, *, key: Any = EC, tenant: TenantId = MERCY, **claims: Any) -> str:
@@ -340,7 +365,7 @@ def standing(edge: Edge, clock: FakeClock, *, registers: bool = True) -> Iterato
     async def nobody(_: object) -> Any:
         raise AssertionError("the back channel asks for no API token")
 
-    kit = Kit(edge, clock, edge.ids, urls, Mode.SANDBOX, None, nobody)  # type: ignore[arg-type]
+    kit = Kit(edge, clock, edge.ids, urls, settings.Mode.SANDBOX, None, nobody)  # type: ignore[arg-type]
     app = Starlette(routes=back.routes(kit, fetcher, registers=registers))
     with TestClient(app, base_url=BASE) as http:
         platform = Platform(edge, clock, urls, http, fetcher)

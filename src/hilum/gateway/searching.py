@@ -148,7 +148,7 @@ class Searcher:
     def _links(self, errand: Errand, plan: SearchPlan, after: tuple[str, int] | None) -> list[dict[str, str]]:
         request = errand.obligations.request
         address = f"{errand.base}/{plan.type}"
-        asked = render_query((*plan.asked, *_result_params(request.params), *_shape_params(request.shape)))
+        asked = render_query((*plan.params, *_result_params(request.params), *_shape_params(request.shape)))
         links = [{"relation": "self", "url": f"{address}?{asked}" if asked else address}]
         if after is not None:
             target, skip = after

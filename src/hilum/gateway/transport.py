@@ -147,7 +147,9 @@ def localised(errand: Errand, body: bytes) -> bytes:
         body = orjson.dumps(loads(body))
     if foreign not in body:
         return body
-    return body.replace(foreign + b"/", base + b"/").replace(foreign + b'"', base + b'"')
+    for end in (b"/", b'"', b"?"):
+        body = body.replace(foreign + end, base + end)
+    return body
 
 
 def outward(errand: Errand) -> bytes:

@@ -177,7 +177,8 @@ def parse(
     located = _locate(method, segments, headers)
     if isinstance(located, Unsupported):
         return located
-    if not query and method == "GET" and headers.get("accept", "") in _ANY_ACCEPT:
+    plain = not query and method == "GET" and headers.get("accept", "") in _ANY_ACCEPT
+    if plain and located.type != "Binary":
         return _bare(located, headers)
     return _full(method, located, query, headers, body)
 

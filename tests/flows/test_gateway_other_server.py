@@ -1,0 +1,210 @@
+"""The same gateway in front of a second, deliberately different FHIR server, over HTTP and in process."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hilum.identity import service as identity
+from hilum.identity.models import TenantChange, UpstreamKind, UpstreamRef
+from hilum.infra.edge import Edge
+from hilum.keys.live import vault
+from hilum.upstream.live import seal_credentials
+from tests.flows.gateway_ground import GENERAL, PLATFORM, Answer, Ground, Play, patient, player
+from tests.sim.fhir_upstream import OtherServer, over_http
+from tests.sim.world import FakeClock, SeededIds
+from tests.unit.gateway.facts import observation
+
+BASE = f"{PLATFORM}/t/general/fhir"
+
+
+@pytest.fixture
+def play(sqlite_edge: Edge, clock: FakeClock, ids: SeededIds, tmp_path: Path) -> Play:
+    return player(sqlite_edge, clock, ids, tmp_path)
+
+
+@pytest.fixture
+def other() -> Iterator[OtherServer]:
+    server = OtherServer()
+    with over_http(server):
+        server.load(
+            patient("p1"),
+            patient("p2"),
+            *(observation(f"a{n:02}", "p1", code={"text": f"a{n}"}) for n in range(14)),
+            *(observation(f"b{n:02}", "p2", code={"text": f"b{n}"}) for n in range(14)),
+            {"resourceType": "Organization", "id": "org", "name": "General"},
+        )
+        yield server
+
+
+def assert_ours(answer: Answer, server: OtherServer) -> None:
+    """C78: every address in an answer carries the gateway's base; nothing of the server shows."""
+    assert server.base.encode() not in answer.body
+    assert b"\\/" not in answer.body
+    assert "x-powered-by" not in answer.headers
+    assert all(server.base not in value for value in answer.headers.values())
+
+
+def test_reads_speak_with_our_addresses(play: Play, other: OtherServer) -> None:
+    """C78, C84."""
+
+    async def story(made: Ground) -> None:
+        answer = await made.get("Observation/a00", made.token("patient/Observation.rs"))
+
+        assert answer.status == 200
+        assert answer.json["subject"]["reference"] == f"{BASE}/Patient/p1"
+        assert answer.headers["content-type"] == "application/fhir+json"
+        assert_ours(answer, other)
+
+    play(story, http_upstream=other.base)
+
+
+def test_pages_are_followed_though_the_server_keeps_them_elsewhere(play: Play, other: OtherServer) -> None:
+    """C78, C84: paging at the server's root, absolute links, a total that says too much."""
+
+    async def story(made: Ground) -> None:
+        token = made.token("patient/Observation.rs")
+        seen: list[str] = []
+        target: str | None = "Observation?_count=5"
+        pages = 0
+        while target is not None:
+            answer = await made.get(target, token)
+            assert answer.status == 200
+            assert_ours(answer, other)
+            assert answer.json.get("total") in {None, 14}
+            seen += answer.ids
+            target = answer.link("next")
+            pages += 1
+
+        assert seen == [f"Observation/a{n:02}" for n in range(14)]
+        assert pages == 3
+        assert all(
+            "patient=Patient/p1" in target or "_getpages" in target
+            for method, target, _ in other.seen
+            if target.startswith(("Observation?", "?"))
+        )
+
+    play(story, http_upstream=other.base)
+
+
+def test_what_it_brings_along_unasked_does_not_pass(play: Play, other: OtherServer) -> None:
+    """C74."""
+
+    async def story(made: Ground) -> None:
+        answer = await made.get("Observation?_count=3", made.token("patient/*.rs"))
+
+        assert {each.partition("/")[0] for each in answer.ids} == {"Observation"}
+
+    play(story, http_upstream=other.base)
+
+
+@pytest.mark.parametrize(
+    ("query", "name"),
+    [("code=x", "code"), ("category=laboratory", "category"), ("value-quantity=gt5", "value-quantity")],
+)
+def test_a_parameter_that_it_would_ignore_is_refused_by_name(
+    play: Play, other: OtherServer, query: str, name: str
+) -> None:
+    """C77: never dropped in a way that widens the result."""
+
+    async def story(made: Ground) -> None:
+        answer = await made.get(f"Observation?{query}", made.token("patient/Observation.rs"))
+
+        assert answer.status == 400
+        assert f"parameter {name} " in answer.json["issue"][0]["details"]["text"]
+
+    play(story, http_upstream=other.base)
+
+
+def test_writes_go_out_with_its_addresses_and_come_back_with_ours(play: Play, other: OtherServer) -> None:
+    async def story(made: Ground) -> None:
+        token = made.token("patient/Observation.cruds")
+        body = observation("n", code={"text": "x"}) | {"subject": {"reference": f"{BASE}/Patient/p1"}}
+        del body["id"]
+
+        created = await made.send("POST", "Observation", token, body=body)
+        updated = await made.send(
+            "PUT", "Observation/a01", token, body=observation("a01", code={"text": "y"})
+        )
+        taken = await made.send("PUT", "Observation/b01", token, body=observation("b01", code={"text": "y"}))
+        gone = await made.send("DELETE", "Observation/a02", token)
+
+        assert created.status == 201
+        assert created.headers["location"].startswith(f"{BASE}/Observation/")
+        assert_ours(created, other)
+        stored = other.resources["Observation/" + created.json["id"]]
+        assert stored["subject"]["reference"] == f"{other.base}/Patient/p1"
+        assert (updated.status, taken.status, gone.status) == (200, 404, 204)
+
+    play(story, http_upstream=other.base)
+
+
+def test_credentials_go_to_the_server_and_to_nobody_else(play: Play, other: OtherServer) -> None:
+    """C70: the app's token and headers do not reach the server, the server's credentials do not reach the app."""
+
+    async def story(made: Ground) -> None:
+        sealed = seal_credentials(vault(), "Bearer backend-secret", url=other.base, ids=made.ids)
+        there = UpstreamRef(UpstreamKind.HTTP, other.base, sealed)
+        made.run(lambda ctx: identity.update_tenant(ctx, GENERAL, TenantChange(upstream=there)))
+        token = made.token("patient/Observation.rs")
+
+        answer = await made.get(
+            "Observation/a00",
+            token,
+            headers={
+                "Cookie": "a=b",
+                "X-Forwarded-For": "1.2.3.4",
+                "X-Secret": "s",
+                "Origin": "https://app.example",
+            },
+        )
+
+        assert answer.status == 200
+        _, _, headers = other.seen[-1]
+        assert headers["authorization"] == "Bearer backend-secret"
+        assert token not in repr(headers)
+        assert not {"cookie", "x-forwarded-for", "x-secret", "origin"} & set(headers)
+        assert b"backend-secret" not in answer.body
+
+    play(story, http_upstream=other.base)
+
+
+def test_credentials_sealed_for_another_host_are_not_sent(play: Play, other: OtherServer) -> None:
+    """Security decision 15: credentials are bound to their host."""
+
+    async def story(made: Ground) -> None:
+        sealed = seal_credentials(vault(), "Bearer other", url="https://elsewhere.example/fhir", ids=made.ids)
+        there = UpstreamRef(UpstreamKind.HTTP, other.base, sealed)
+        made.run(lambda ctx: identity.update_tenant(ctx, GENERAL, TenantChange(upstream=there)))
+
+        answer = await made.get("Observation/a00", made.token("patient/Observation.rs"))
+
+        assert answer.status == 503
+        assert not other.seen
+
+    play(story, http_upstream=other.base)
+
+
+def test_metadata_of_the_other_server_is_cut_to_what_can_pass(play: Play, other: OtherServer) -> None:
+    async def story(made: Ground) -> None:
+        answer = await made.get("metadata")
+        types = {each["type"]: each for each in answer.json["rest"][0]["resource"]}
+
+        assert "Subscription" not in types
+        assert {i["code"] for i in types["Observation"]["interaction"]} == {"read", "search-type"}
+        assert_ours(answer, other)
+
+    play(story, http_upstream=other.base)
+
+
+def test_a_server_that_is_away_is_said_to_be_away(play: Play) -> None:
+    """C85: 503 with Retry-After and no data."""
+
+    async def story(made: Ground) -> None:
+        answer = await made.get("Observation/a00", made.token("patient/Observation.rs"))
+
+        assert answer.status == 503
+        assert answer.headers["retry-after"] == "1"
+        assert (await made.get("metadata")).status == 503
+
+    play(story, http_upstream="http://127.0.0.1:9/fhir")

@@ -1,0 +1,194 @@
+"""Another FHIR server, as different from ours as R4 allows.
+
+It writes absolute addresses and references below its own base and escapes slashes in JSON; pages live at its root under opaque ids;
+``total`` is always told; parameters that it does not know are ignored, silently; every search brings its subjects along, asked or
+not; there are no ETags and only some versions. ``careless`` makes it ignore the patient parameters too, as a broken one would.
+"""
+
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qsl
+
+import uvicorn
+
+BASE = "http://upstream.internal/fhir"
+PAGE = 10
+
+
+@dataclass
+class OtherServer:
+    """Keeps resources in memory. ``seen`` lists every request as (method, target, headers)."""
+
+    base: str = BASE
+    careless: bool = False
+    status: int = 0
+    """Answer everything with this status, when set."""
+    raw: bytes | None = None
+    """Answer every read and search with these bytes, when set."""
+    resources: dict[str, dict[str, Any]] = field(default_factory=dict)
+    pages: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    seen: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
+
+    def load(self, *resources: dict[str, Any]) -> None:
+        for resource in resources:
+            stored = json.loads(json.dumps(resource), object_hook=self._absolute)
+            self.resources[f"{resource['resourceType']}/{resource['id']}"] = stored
+
+    def _absolute(self, node: dict[str, Any]) -> dict[str, Any]:
+        reference = node.get("reference")
+        if isinstance(reference, str) and "/" in reference and "://" not in reference:
+            node["reference"] = f"{self.base}/{reference}"
+        return node
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            return
+        body = b""
+        while True:
+            message = await receive()
+            body += message.get("body", b"")
+            if not message.get("more_body"):
+                break
+        path = scope["path"].removeprefix("/fhir").strip("/")
+        query = scope["query_string"].decode()
+        headers = {name.decode(): value.decode() for name, value in scope["headers"]}
+        self.seen.append((scope["method"], f"{path}?{query}" if query else path, headers))
+        status, answer, more = self._answer(scope["method"], path, query, body)
+        text = answer if isinstance(answer, bytes) else json.dumps(answer).replace("/", "\\/").encode()
+        sent = [(b"content-type", b"application/json"), (b"x-powered-by", b"otherserver"), *more]
+        await send({"type": "http.response.start", "status": status, "headers": sent})
+        half = len(text) // 2
+        await send({"type": "http.response.body", "body": text[:half], "more_body": True})
+        await send({"type": "http.response.body", "body": text[half:]})
+
+    def _answer(
+        self, method: str, path: str, query: str, body: bytes
+    ) -> tuple[int, Any, list[tuple[bytes, bytes]]]:
+        if self.status:
+            return self.status, {"resourceType": "OperationOutcome", "issue": []}, []
+        if path == "metadata":
+            return 200, self._metadata(), []
+        if self.raw is not None:
+            return 200, self.raw, []
+        params = parse_qsl(query if method == "GET" else body.decode(), keep_blank_values=True)
+        parts = path.split("/") if path else []
+        if method == "GET" and not parts:
+            return self._page(dict(params))
+        if (method == "GET" and len(parts) == 1) or parts[1:] == ["_search"]:
+            return 200, self._search(parts[0], params), []
+        if method == "GET":
+            found = self.resources.get("/".join(parts[:2]))
+            return (200, found, []) if found else (404, {"resourceType": "OperationOutcome", "issue": []}, [])
+        return self._write(method, parts, body)
+
+    def _write(
+        self, method: str, parts: list[str], body: bytes
+    ) -> tuple[int, Any, list[tuple[bytes, bytes]]]:
+        if method == "DELETE":
+            gone = self.resources.pop("/".join(parts), None)
+            return (200 if gone else 404), {"resourceType": "OperationOutcome", "issue": []}, []
+        resource = json.loads(body)
+        name = "/".join(parts) if method == "PUT" else f"{parts[0]}/made{len(self.resources)}"
+        resource["id"] = name.partition("/")[2]
+        self.resources[name] = resource
+        location = f"{self.base}/{name}".encode()
+        return (200 if method == "PUT" else 201), resource, [(b"location", location)]
+
+    def _search(self, type_: str, params: list[tuple[str, str]]) -> dict[str, Any]:
+        found = [r for name, r in sorted(self.resources.items()) if name.startswith(type_ + "/")]
+        size = PAGE
+        for name, value in params:
+            if name in {"patient", "subject"} and not self.careless:
+                wanted = {f"{self.base}/Patient/{v.rpartition('/')[2]}" for v in value.split(",")}
+                found = [r for r in found if self._subject(r) in wanted]
+            elif name == "_id":
+                found = [r for r in found if r["id"] in value.split(",")]
+            elif name == "_count":
+                size = int(value)
+        return self._bundle(found, size)
+
+    @staticmethod
+    def _subject(resource: dict[str, Any]) -> str:
+        return str((resource.get("subject") or resource.get("patient") or {}).get("reference", ""))
+
+    def _bundle(self, found: list[dict[str, Any]], size: int) -> dict[str, Any]:
+        entries: list[dict[str, Any]] = [
+            {"fullUrl": f"{self.base}/{r['resourceType']}/{r['id']}", "resource": r} for r in found[:size]
+        ]
+        for name in sorted({self._subject(r).removeprefix(self.base + "/") for r in found[:size]}):
+            if name in self.resources:
+                entries.append({"resource": self.resources[name], "search": {"mode": "include"}})
+        bundle: dict[str, Any] = {
+            "resourceType": "Bundle",
+            "id": "searched",
+            "type": "searchset",
+            "total": len(found),
+            "link": [{"relation": "self", "url": f"{self.base}?whatever"}],
+            "entry": entries,
+        }
+        if found[size:]:
+            key = f"pg{len(self.pages)}"
+            self.pages[key] = found[size:]
+            following = f"{self.base}?_getpages={key}&_count={size}&_bundletype=searchset"
+            bundle["link"].append({"relation": "next", "url": following})
+        return bundle
+
+    def _page(self, params: dict[str, str]) -> tuple[int, Any, list[tuple[bytes, bytes]]]:
+        found = self.pages.get(params.get("_getpages", ""))
+        if found is None:
+            return 410, {"resourceType": "OperationOutcome", "issue": []}, []
+        return 200, self._bundle(found, int(params["_count"])), []
+
+    def _metadata(self) -> dict[str, Any]:
+        known = [{"name": name, "type": "token"} for name in ("patient", "subject", "_id")]
+        types = (
+            "Patient",
+            "Observation",
+            "Condition",
+            "Organization",
+            "Medication",
+            "Provenance",
+            "Subscription",
+        )
+        described = [
+            {
+                "type": t,
+                "interaction": [{"code": c} for c in ("read", "search-type", "patch")],
+                "searchParam": known,
+            }
+            for t in types
+        ]
+        return {
+            "resourceType": "CapabilityStatement",
+            "fhirVersion": "4.0.1",
+            "implementation": {"url": self.base},
+            "rest": [{"mode": "server", "resource": described}],
+        }
+
+
+@contextmanager
+def over_http(server: OtherServer) -> Iterator[str]:
+    """Serve it on a loopback port; give its base."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    server.base = f"http://127.0.0.1:{port}/fhir"
+    config = uvicorn.Config(server, host="127.0.0.1", port=port, log_level="error", lifespan="off")
+    running = uvicorn.Server(config)
+    thread = threading.Thread(target=running.run, daemon=True)
+    thread.start()
+    for _ in range(500):
+        if running.started:
+            break
+        threading.Event().wait(0.01)
+    assert running.started, "the other server did not start"
+    try:
+        yield server.base
+    finally:
+        running.should_exit = True
+        thread.join(10)
