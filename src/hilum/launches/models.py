@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from hilum.kernel.ids import ClientId, LaunchId, PersonId, TenantId
+from hilum.kernel.ids import ClientId, LaunchId, PersonId, SessionId, TenantId
 
 LAUNCH_LIFE = timedelta(minutes=5)
 OPEN_URL_LIFE = timedelta(seconds=60)
@@ -12,6 +12,7 @@ NEGATIVE_WINDOW = timedelta(minutes=65)
 FHIR_CONTEXT_BOUND = 20
 INTENT_BOUND = 100
 USERNAME_BOUND = 200
+CLIENT_BOUND = 64
 RUN_BOUND = 64
 LAUNCHES_KEPT = timedelta(days=60)
 """How long a launch that ended or was never taken is remembered; tokens live with those that go on."""
@@ -65,6 +66,18 @@ class Launch:
     """When an authorize request took it; it can be taken once."""
     moved_at: datetime | None = None
     ended_at: datetime | None = None
+    session: SessionId = SessionId("")
+    """The browser session that ``open_url`` began; it ends with the launch."""
+
+
+@dataclass(frozen=True, slots=True)
+class BegunLaunch:
+    """What ``open_url`` brings a browser: a session that the EHR vouches for, and the app. ``cookie`` and ``handle`` are secrets."""
+
+    launch: Launch
+    cookie: str
+    handle: str
+    launch_uri: str
 
 
 @dataclass(frozen=True, slots=True)

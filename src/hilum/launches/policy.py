@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable
 from datetime import date, timedelta
+from urllib.parse import urlencode
 
 from hilum.identity.models import Person
 from hilum.identity.policy import patients_openable
@@ -10,6 +11,7 @@ from hilum.kernel.actor import Actor, ActorKind
 from hilum.launches.models import (
     ACTIVITY_COUNT_BOUND,
     ACTIVITY_ROWS_BOUND,
+    CLIENT_BOUND,
     EHR_ROLE,
     FACILITY_BOUND,
     FHIR_CONTEXT_BOUND,
@@ -41,7 +43,7 @@ def order_faults(order: LaunchOrder) -> dict[str, str]:
     faults = {
         name: fault
         for name, fault in (
-            ("client_id", "" if order.client else "is missing"),
+            ("client_id", _word_fault(order.client, CLIENT_BOUND) if order.client else "is missing"),
             ("person", _username_fault(order.person)),
             ("patient", id_fault(order.patient)),
             ("encounter", id_fault(order.encounter)),
@@ -70,6 +72,20 @@ def chart_fault(person: Person, patient: str) -> str:
     return "is not a chart that this person may open"
 
 
+def move_faults(person: Person | None, patient: str, encounter: str) -> dict[str, str]:
+    """Name why the chart cannot move there, field by field."""
+    faults = {
+        name: fault
+        for name, fault in (("patient", id_fault(patient)), ("encounter", id_fault(encounter)))
+        if fault
+    }
+    if encounter and not patient:
+        faults["encounter"] = "needs a patient"
+    if person is not None and (fault := chart_fault(person, patient)):
+        faults["patient"] = fault
+    return faults
+
+
 def id_fault(text: str) -> str:
     """Say why a text is not a FHIR id; empty when it is one, or empty itself.
 
@@ -94,6 +110,15 @@ def _word_fault(text: str, bound: int) -> str:
     if not text:
         return ""
     return _text_fault(text, bound) or ("" if _WORD.fullmatch(text) else "is not one word")
+
+
+def app_address(launch_uri: str, iss: str, handle: str) -> str:
+    """Give the address that opens the app: its launch URL with ``iss`` and ``launch``.
+
+    Source: SMART App Launch 2.2, app-launch#step-2-launch.
+    """
+    separator = "&" if "?" in launch_uri else "?"
+    return launch_uri + separator + urlencode({"iss": iss, "launch": handle})
 
 
 def activity_faults(rows: Iterable[Activity], *, today: date) -> dict[str, str]:

@@ -13,16 +13,21 @@ from hilum.identity import service as identity
 from hilum.identity.models import Person
 from hilum.infra.context import Context
 from hilum.infra.epoch import Part
+from hilum.kernel.actor import Actor, ActorKind
 from hilum.kernel.decision import Reason
 from hilum.kernel.errors import Invalid, NotFound, NotPermitted
 from hilum.kernel.ids import ClientId, LaunchId, PersonId, TenantId
+from hilum.keys.live import vault
 from hilum.launches import policy, store
 from hilum.launches.models import (
+    EHR_ROLE,
     LAUNCH_LIFE,
+    LAUNCH_SCOPE,
     LAUNCHES_KEPT,
     NEGATIVE_WINDOW,
     OPEN_URL_LIFE,
     Activity,
+    BegunLaunch,
     Launch,
     LaunchFacts,
     LaunchOrder,
@@ -31,6 +36,9 @@ from hilum.launches.models import (
 from hilum.registry import policy as registry_policy
 from hilum.registry import service as registry
 from hilum.registry.models import PLATFORM_PEERS, Client, ClientType
+from hilum.signin import service as signin
+from hilum.signin.models import Method
+from hilum.tokens import policy as tokens_policy
 from hilum.tokens import service as tokens
 
 _TELL = {
@@ -52,12 +60,13 @@ def open_launch(ctx: Context, order: LaunchOrder) -> OpenedLaunch:
     person = identity.find_person_by_username(ctx, tenant, order.person) if "person" not in faults else None
     faults |= _named_faults(order, client, person)
     if faults or client is None or person is None:
-        _refused(ctx, order, tenant, person, reason="launch_invalid", fields=sorted(faults))
+        _refused(ctx, order, tenant, person, reason="launch_invalid", faults=faults)
         raise Invalid("launch_invalid", "The launch cannot be opened as it was asked.", fields=faults)
     if reason := _launch_fault(ctx, tenant, client, person):
-        _refused(ctx, order, tenant, person, reason=reason)
+        _refused(ctx, order, tenant, person, reason=reason, faults={})
         raise NotPermitted(reason, _TELL[reason])
-    handle, open_token = ctx.ids.secret(), ctx.ids.secret()
+    open_token = ctx.ids.secret()
+    handle = _handle_of(open_token)
     made = Launch(
         id=LaunchId(ctx.ids.new("lch")),
         tenant=tenant,
@@ -111,11 +120,11 @@ def _launch_fault(ctx: Context, tenant: TenantId, client: Client, person: Person
     return registry_policy.launchable(facts, installation, person.role, ctx.now)
 
 
-def use_open_token(ctx: Context, tenant: TenantId, open_token: str) -> tuple[Launch, Person, str]:
-    """Use ``open_url`` once: gives the launch, the person the EHR vouches for, and the app's launch URL.
+def use_open_token(ctx: Context, tenant: TenantId, open_token: str) -> BegunLaunch:
+    """Use ``open_url`` once: begins the session of the person the EHR vouches for.
 
-    NotFound when it is unknown, expired, used or its launch ended. A second use is a security event and ends the launch: two
-    browsers hold the address, and only one of them is the person's.
+    NotFound when it is unknown, expired, used or its launch ended. A second use is a security event and ends a launch that no app
+    took yet: two browsers hold the address, and only one of them is the person's.
     """
     digest = _digest(open_token) if policy.looks_like_secret(open_token) else b""
     found = store.use_open_token(ctx.tx, digest, tenant, ctx.now) if digest else None
@@ -125,17 +134,17 @@ def use_open_token(ctx: Context, tenant: TenantId, open_token: str) -> tuple[Lau
             "launch_unknown", "This launch has been used or has expired. Open the app from the EHR again."
         )
     client, person = registry.find_client(ctx, found.client), identity.find_person(ctx, found.person)
-    reason = None
-    if client is None or person is None or not person.active:
-        reason = Reason.APP_NOT_INSTALLED
-    else:
+    reason: Reason | None = Reason.APP_NOT_INSTALLED
+    if client is not None and person is not None:
         reason = _launch_fault(ctx, tenant, client, person)
     if reason is not None or client is None or person is None:
         refused = _event(found, "launches.launch.begin")
         audit.record(ctx, replace(refused, outcome=Outcome.REFUSED, reason=str(reason)))
         raise NotPermitted(str(reason), _TELL[reason or Reason.APP_NOT_INSTALLED])
-    audit.record(ctx, _event(found, "launches.launch.begin"))
-    return found, person, client.launch_uri
+    session, cookie = signin.begin_session(ctx, person, Method.EHR)
+    store.set_session(ctx.tx, found.id, session.id)
+    audit.record(ctx, _event(found, "launches.launch.begin", session=session.id))
+    return BegunLaunch(replace(found, session=session.id), cookie, _handle_of(open_token), client.launch_uri)
 
 
 def _note_reopening(ctx: Context, tenant: TenantId, digest: bytes) -> None:
@@ -189,32 +198,22 @@ def _take_fault(ctx: Context, known: Launch, *, client: ClientId, tenant: Tenant
     return "launch_expired" if ctx.now >= known.expires_at else "launch_unknown"
 
 
-def move(ctx: Context, launch_id: LaunchId, patient: str, encounter: str) -> Launch:
-    """Follow the chart. Another patient makes what was granted under the old one stale until relaunch (C35).
+def move(ctx: Context, launch_id: LaunchId, patient: str | None, encounter: str | None) -> Launch:
+    """Follow the chart; None keeps what is open, another patient closes the encounter.
 
-    Before the launch is taken nothing was granted: then it simply opens on the new chart. Raises NotFound, Invalid, NotPermitted.
+    Another patient makes what was granted under the old one stale until relaunch (C35). Before the launch is taken nothing was
+    granted: then it simply opens on the new chart. Raises NotFound, Invalid, NotPermitted.
     """
     known = _own(ctx, launch_id, "launches.launch.move")
-    faults = {
-        name: fault
-        for name, fault in (("patient", policy.id_fault(patient)), ("encounter", policy.id_fault(encounter)))
-        if fault
-    }
-    if encounter and not patient:
-        faults["encounter"] = "needs a patient"
     person = identity.find_person(ctx, known.person)
-    if person is not None and (fault := policy.chart_fault(person, patient)):
-        faults["patient"] = fault
-    if faults:
+    after = known.patient if patient is None else patient
+    kept = known.encounter if after == known.patient else ""
+    visit = kept if encounter is None else encounter
+    if faults := policy.move_faults(person, after, visit):
         raise Invalid("launch_invalid", "The chart cannot move there.", fields=faults)
-    away = known.used_at is not None and patient != known.patient
-    moved = store.move(
-        ctx.tx,
-        known.id,
-        patient=patient,
-        encounter=encounter,
-        moved_at=ctx.now if away else known.moved_at,
-    )
+    away = known.used_at is not None and after != known.patient
+    moved_at = ctx.now if away else known.moved_at
+    moved = store.move(ctx.tx, known.id, patient=after, encounter=visit, moved_at=moved_at)
     if moved is None:
         raise NotFound("launch_ended", "This launch has ended.")
     if away:
@@ -234,6 +233,8 @@ def _end(ctx: Context, known: Launch) -> bool:
     if not store.end(ctx.tx, known.id, ctx.now):
         return False
     tokens.revoke_launch(ctx, known.id)
+    if known.session:
+        signin.end_session(ctx, known.session)
     ctx.advance_epoch(Part.LAUNCHES)
     return True
 
@@ -309,17 +310,23 @@ def _own(ctx: Context, launch_id: LaunchId, action: str) -> Launch:
 
 
 def _refused(
-    ctx: Context, order: LaunchOrder, tenant: TenantId, person: Person | None, *, reason: str, **facts: object
+    ctx: Context,
+    order: LaunchOrder,
+    tenant: TenantId,
+    person: Person | None,
+    *,
+    reason: str,
+    faults: dict[str, str],
 ) -> None:
     event = Event(
         "launches.launch.open",
         Outcome.REFUSED,
         tenant=tenant,
-        client=order.client[:64],
+        client="" if "client_id" in faults else order.client,
         person=person.id if person else "",
         reason=reason,
-        patient=order.patient[:64],
-        facts=facts,
+        patient="" if "patient" in faults else order.patient,
+        facts={"fields": sorted(faults)},
     )
     audit.record(ctx, event)
 
@@ -334,6 +341,27 @@ def _event(launch: Launch, action: str, **facts: object) -> Event:
         patient=launch.patient,
         facts={name: value for name, value in facts.items() if value},
     )
+
+
+def _handle_of(open_token: str) -> str:
+    """Derive the app's handle from the browser's token: ``open_url`` must name it, and no table holds either."""
+    return vault().mac("launch-handle", open_token.encode(), size=32)
+
+
+def authenticate_ehr(ctx: Context, tenant: TenantId, bearer: str) -> Actor:
+    """Name the EHR client behind an access token. Raises NotPermitted: ``not_authenticated`` (401), or a rule says no."""
+    token = tokens.find_access(ctx, bearer)
+    if token is None or token.tenant != tenant or tokens_policy.require_proof(token, "") is not None:
+        raise NotPermitted("not_authenticated", "Send an access token of this hospital's EHR client.")
+    facts = registry.client_facts(ctx, token.client)
+    subject = Subject(tenant=tenant, vendor=token.vendor, app=token.app, version=token.version)
+    if facts is None or not registry_policy.is_certified(facts, ctx.now):
+        raise NotPermitted(Reason.APP_NOT_CERTIFIED, "This EHR client is not in good standing.")
+    if controls.judge(ctx, subject, issued_at=token.issued_at) is not None:
+        raise NotPermitted(Reason.SWITCH_ENGAGED, "A kill switch stops this EHR client.")
+    if facts.type is not ClientType.EHR or facts.tenant != tenant or LAUNCH_SCOPE not in token.scopes:
+        raise NotPermitted("not_an_ehr", "Only an EHR client with the scope hilum/launch may do this.")
+    return Actor(ActorKind.CLIENT, token.client, tenant, frozenset({EHR_ROLE}))
 
 
 def _digest(secret: str) -> bytes:

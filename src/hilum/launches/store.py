@@ -23,7 +23,7 @@ from sqlalchemy import (
 from sqlalchemy.engine import RowMapping
 
 from hilum.infra.db import Instant, insert_or_ignore, metadata
-from hilum.kernel.ids import ClientId, LaunchId, PersonId, TenantId
+from hilum.kernel.ids import ClientId, LaunchId, PersonId, SessionId, TenantId
 from hilum.launches.models import PURGE_BATCH, Activity, Launch
 
 launch = Table(
@@ -50,6 +50,7 @@ launch = Table(
     Column("used_at", Instant),
     Column("moved_at", Instant, index=True),
     Column("ended_at", Instant, index=True),
+    Column("session", String(64), nullable=False),
 )
 
 ehr_activity = Table(
@@ -108,6 +109,10 @@ def use_open_token(tx: Connection, open_hash: bytes, tenant: TenantId, now: date
         ),
         opened_at=now,
     )
+
+
+def set_session(tx: Connection, launch_id: LaunchId, session: SessionId) -> None:
+    tx.execute(update(launch).where(launch.c.id == launch_id).values(session=session))
 
 
 def take(

@@ -1,0 +1,241 @@
+"""The EHR's launch API, and ``open_url``, where an EHR sends the browser.
+
+Source: docs/reference/contract.md, The EHR's launch API.
+"""
+
+import re
+from collections.abc import Awaitable, Callable
+from datetime import date
+from functools import wraps
+from typing import Any, TypeVar
+
+import orjson
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from starlette.requests import Request
+from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.routing import Route
+
+from hilum.infra.context import Context
+from hilum.kernel.errors import HilumError, Invalid, NotFound, NotPermitted
+from hilum.kernel.ids import ClientId, LaunchId, TenantId
+from hilum.launches import policy, service
+from hilum.launches.models import BODY_BOUND, Activity, LaunchOrder
+from hilum.web import cookies
+from hilum.web.forms import read_body
+from hilum.web.kit import Kit, trace_of
+from hilum.web.problems import problem_response
+
+T = TypeVar("T")
+Handler = Callable[[Request], Awaitable[Response]]
+FAULTS_BOUND = 50
+_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_STRICT = ConfigDict(extra="forbid", strict=True)
+
+
+class LaunchBody(BaseModel):
+    """What an EHR sends to open a launch."""
+
+    model_config = _STRICT
+
+    client_id: str
+    person: str
+    patient: str = ""
+    encounter: str = ""
+    intent: str = ""
+    placement: str = ""
+    fhir_context: list[dict[str, Any]] = Field(default_factory=list, alias="fhirContext")
+    need_patient_banner: bool = True
+    run: str = ""
+
+    def order(self) -> LaunchOrder:
+        return LaunchOrder(
+            client=ClientId(self.client_id),
+            person=self.person,
+            patient=self.patient,
+            encounter=self.encounter,
+            intent=self.intent,
+            placement=self.placement,
+            fhir_context=tuple(self.fhir_context),
+            need_patient_banner=self.need_patient_banner,
+            run=self.run,
+        )
+
+
+class MoveBody(BaseModel):
+    """Where the chart is now. What is left out stays; null closes it."""
+
+    model_config = _STRICT
+
+    patient: str | None = None
+    encounter: str | None = None
+
+    def now(self, name: str) -> str | None:
+        return (getattr(self, name) or "") if name in self.model_fields_set else None
+
+
+class CountBody(BaseModel):
+    model_config = _STRICT
+
+    role: str
+    facility: str = ""
+    count: int
+
+
+class ActivityBody(BaseModel):
+    """The people of each role who were active on a day."""
+
+    model_config = _STRICT
+
+    date: str
+    counts: list[CountBody]
+
+    def rows(self) -> list[Activity]:
+        try:
+            day = date.fromisoformat(self.date)
+        except ValueError as error:
+            fields = {"date": "is not a date such as 2026-03-02"}
+            raise Invalid("activity_invalid", "The counts cannot be taken.", fields=fields) from error
+        return [Activity(day, each.role, each.facility, each.count) for each in self.counts]
+
+
+Body = TypeVar("Body", bound=BaseModel)
+
+
+def routes(kit: Kit) -> list[Route]:
+    """Give the routes of the EHR's door."""
+    door = _Door(kit)
+    return [
+        Route("/t/{tenant}/ehr/launches", _answering(door.open), methods=["POST"]),
+        Route("/t/{tenant}/ehr/launches/{launch}", _answering(door.move), methods=["PATCH"]),
+        Route("/t/{tenant}/ehr/launches/{launch}", _answering(door.end), methods=["DELETE"]),
+        Route("/t/{tenant}/ehr/activity", _answering(door.report), methods=["POST"]),
+        Route("/t/{tenant}/ehr/open/{token}", door.begin, methods=["GET"]),
+    ]
+
+
+def _answering(handler: Handler) -> Handler:
+    """Make every refusal of an API route a problem, though it stands among pages."""
+
+    @wraps(handler)
+    async def answering(request: Request) -> Response:
+        try:
+            return await handler(request)
+        except HilumError as error:
+            return problem_response(error, trace_of(request).request_id)
+
+    return answering
+
+
+class _Door:
+    def __init__(self, kit: Kit) -> None:
+        self._kit = kit
+
+    async def open(self, request: Request) -> Response:
+        tenant = _tenant(request)
+        body = await _read(request, LaunchBody)
+        opened = await self._as_ehr(request, lambda ctx: service.open_launch(ctx, body.order()))
+        urls = self._kit.urls
+        iss = urls.fhir_base(tenant)
+        answer = {
+            "id": opened.launch.id,
+            "launch": opened.handle,
+            "launch_url": policy.app_address(opened.launch_uri, iss, opened.handle),
+            "open_url": urls.open_launch(tenant, opened.open_token),
+            "expires_at": opened.launch.expires_at.isoformat(),
+        }
+        location = urls.launch(tenant, opened.launch.id)
+        return JSONResponse(answer, 201, {"location": location, "cache-control": "no-store"})
+
+    async def move(self, request: Request) -> Response:
+        body = await _read(request, MoveBody)
+        launch = _launch(request)
+        patient, encounter = body.now("patient"), body.now("encounter")
+        moved = await self._as_ehr(request, lambda ctx: service.move(ctx, launch, patient, encounter))
+        answer = {
+            "id": moved.id,
+            "patient": moved.patient,
+            "encounter": moved.encounter,
+            "moved": moved.moved_at is not None,
+        }
+        return JSONResponse(answer, headers={"cache-control": "no-store"})
+
+    async def end(self, request: Request) -> Response:
+        launch = _launch(request)
+        await self._as_ehr(request, lambda ctx: service.end(ctx, launch))
+        return Response(status_code=204)
+
+    async def report(self, request: Request) -> Response:
+        body = await _read(request, ActivityBody)
+        rows = body.rows()
+        count = await self._as_ehr(request, lambda ctx: service.record_activity(ctx, rows))
+        return JSONResponse({"recorded": count})
+
+    async def begin(self, request: Request) -> Response:
+        """Begin the session the EHR vouches for and go on to the app. Only a GET counts: a HEAD must use nothing up."""
+        tenant = _tenant(request)
+        if request.method != "GET":
+            return Response(status_code=405, headers={"allow": "GET"})
+        token = str(request.path_params["token"])
+        begun = await self._kit.edge.write(
+            lambda ctx: service.use_open_token(ctx, tenant, token), trace=trace_of(request)
+        )
+        address = policy.app_address(begun.launch_uri, self._kit.urls.fhir_base(tenant), begun.handle)
+        headers = {"cache-control": "no-store", "referrer-policy": "no-referrer"}
+        response = RedirectResponse(address, 303, headers)
+        secure = self._kit.urls.is_secure(tenant)
+        for cookie in (cookies.SESSION, cookies.FRAME_SESSION):
+            cookies.put(response, cookie, begun.cookie, secure=secure)
+        return response
+
+    async def _as_ehr(self, request: Request, verb: Callable[[Context], T]) -> T:
+        tenant, bearer = _tenant(request), _bearer(request)
+
+        def run(ctx: Context) -> T:
+            return verb(ctx.as_actor(service.authenticate_ehr(ctx, tenant, bearer)))
+
+        return await self._kit.edge.write(run, trace=trace_of(request))
+
+
+def _tenant(request: Request) -> TenantId:
+    return TenantId(_named(request, "tenant"))
+
+
+def _launch(request: Request) -> LaunchId:
+    return LaunchId(_named(request, "launch"))
+
+
+def _named(request: Request, name: str) -> str:
+    text = str(request.path_params[name])
+    if _ID.fullmatch(text) is None:
+        raise NotFound(f"{name}_unknown", "There is nothing at this address.")
+    return text
+
+
+def _bearer(request: Request) -> str:
+    scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not bearer:
+        raise NotPermitted("not_authenticated", "Send an access token of this hospital's EHR client.")
+    return bearer.strip()
+
+
+async def _read(request: Request, kind: type[Body]) -> Body:
+    _bearer(request)
+    raw = await read_body(request, BODY_BOUND)
+    try:
+        value = orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        raise Invalid("json_malformed", "The body is not JSON.") from error
+    try:
+        return kind.model_validate(value)
+    except ValidationError as error:
+        fields = {
+            ".".join(str(part)[:64] for part in fault["loc"][:8]) or "body": _fault(
+                fault["type"], fault["msg"]
+            )
+            for fault in error.errors(include_input=False, include_url=False)[:FAULTS_BOUND]
+        }
+        raise Invalid("fields_invalid", "Some fields cannot be taken.", fields=fields) from error
+
+
+def _fault(kind: str, message: str) -> str:
+    return {"missing": "is missing", "extra_forbidden": "is not a field here"}.get(kind, message[:200])
