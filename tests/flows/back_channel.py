@@ -253,9 +253,11 @@ class Platform:
         return str(self.run(lambda ctx: signin.begin_session(ctx, self.people[person], "password"))[0].id)
 
     def open_launch(self, client: str = "public", person: str = "dora") -> LaunchId:
-        """Open a launch as the hospital's EHR does."""
+        """Open a launch as the hospital's EHR does, and take it as the front channel does."""
         order = LaunchOrder(self.clients[client].id, person, "p1", "e1", intent="reconcile")
-        return self.as_ehr(lambda ctx: launches.open_launch(ctx, order)).launch.id
+        handle = self.as_ehr(lambda ctx: launches.open_launch(ctx, order)).handle
+        who, by = self.clients[client].id, self.people[person].id
+        return self.run(lambda ctx: launches.take(ctx, handle, client=who, tenant=MERCY, person=by)).id
 
     def as_ehr(self, verb: Callable[[Context], T]) -> T:
         actor = Actor(ActorKind.CLIENT, self.clients["ehr"].id, MERCY, frozenset({"ehr", "hilum/launch"}))

@@ -154,7 +154,7 @@ def _by_code(ctx: Context, site: Site, client: Client, request: TokenRequest) ->
     standing = load_standing(ctx, site, code.grant, issued_at=code.issued_at, online=not offline)
     _judge(standing, code.grant, code.issued_at, ctx.now)
     kept = unstopped(ctx, code.grant.scopes, code.issued_at)
-    scopes = grants_policy.scopes_now(kept, standing, code.grant.role, None)
+    scopes = grants_policy.scopes_now(kept, standing, code.grant.role)
     grant = replace(code.grant, scopes=scopes, launch_moved=_has_moved(ctx, code.grant))
     minted = tokens.mint(
         ctx,
@@ -205,8 +205,7 @@ def _by_refresh(ctx: Context, site: Site, client: Client, request: TokenRequest)
     _judge(standing, held.grant, held.issued_at, ctx.now)
     kept = unstopped(ctx, held.grant.scopes, held.issued_at)
     asked = grants_policy.fewer_scopes(request.scope, held.grant.scopes)
-    agreed = standing.authorization.scopes if standing.authorization else None
-    scopes = grants_policy.scopes_now(smart.narrow(asked, kept), standing, held.grant.role, agreed)
+    scopes = grants_policy.scopes_now(smart.narrow(asked, kept), standing, held.grant.role)
     used = tokens.redeem_refresh(ctx, presented, client=client.id, tenant=site.tenant)
     grant = replace(used.grant, scopes=kept, launch_moved=_has_moved(ctx, used.grant))
     minted = tokens.mint(

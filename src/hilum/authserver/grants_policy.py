@@ -246,10 +246,8 @@ def _authorization_fault(standing: Standing, grant: Grant | AccessToken, now: da
     return Reason.LAUNCH_ENDED if standing.session_over else None
 
 
-def scopes_now(
-    scopes: tuple[str, ...], standing: Standing, role: str, agreed: tuple[str, ...] | None
-) -> tuple[str, ...]:
-    """Narrow granted scopes to what may still be granted: registration, certification, installation, rights and ``agreed`` may have shrunk.
+def scopes_now(scopes: tuple[str, ...], standing: Standing, role: str) -> tuple[str, ...]:
+    """Narrow granted scopes to what may still be granted: registration, certification, installation, rights and agreement may have shrunk.
 
     Raises Invalid(invalid_scope) when nothing is left.
     """
@@ -257,8 +255,8 @@ def scopes_now(
     assert facts is not None, "standing was judged before"
     assert installation is not None, "standing was judged before"
     left = grantable(smart.known(scopes), allowed_scopes(facts, installation), rights_of(role))
-    if agreed is not None:
-        left = smart.intersect(left, smart.known(agreed))
+    if standing.authorization is not None:
+        left = smart.intersect(left, smart.known(standing.authorization.scopes))
     if not says_something(left):
         raise Invalid(TokenError.INVALID_SCOPE, "Nothing of what was granted may be granted any more.")
     return tuple(smart.render(scope) for scope in left)
