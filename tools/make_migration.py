@@ -17,6 +17,7 @@ from hilum.infra.migrations.run import configuration, migrate
 
 
 def main() -> None:
+    importlib.import_module("hilum.infra.epoch")
     for room in pkgutil.iter_modules(hilum.__path__):
         if importlib.util.find_spec(f"hilum.{room.name}.store"):
             importlib.import_module(f"hilum.{room.name}.store")
@@ -27,7 +28,12 @@ def main() -> None:
         config = configuration()
         with database.engine.connect() as tx:
             config.attributes["connection"] = tx
-            command.revision(config, message=sys.argv[1], autogenerate=True, rev_id=sys.argv[2] if len(sys.argv) > 2 else None)
+            command.revision(
+                config,
+                message=sys.argv[1],
+                autogenerate=True,
+                rev_id=sys.argv[2] if len(sys.argv) > 2 else None,
+            )
         database.dispose()
     print(f"{len(metadata.tables)} tables declared")
 

@@ -70,7 +70,9 @@ def actions() -> str:
     found: dict[str, set[str]] = defaultdict(set)
     for path in sorted((ROOT / "src" / "hilum").rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
-            if not (isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] == "Event" and node.args):
+            if not (
+                isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] == "Event" and node.args
+            ):
                 continue
             if isinstance(node.args[0], ast.Constant) and isinstance(node.args[0].value, str):
                 found[node.args[0].value].add(path.parent.name)

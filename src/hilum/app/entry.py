@@ -3,6 +3,7 @@
 import os
 
 from hilum.app import platform as composition
+from hilum.app import sandbox_site
 from hilum.app.asgi import App
 from hilum.infra import logs, settings
 from hilum.infra.system import SystemClock, SystemIds
@@ -17,4 +18,4 @@ def platform() -> App:
 def sandbox() -> App:
     """Build the sandbox site."""
     logs.configure()
-    return composition.build_sandbox(settings.read(os.environ), SystemClock(), SystemIds())
+    return sandbox_site.build(settings.read(os.environ), SystemClock(), SystemIds())

@@ -11,6 +11,7 @@ from hashlib import sha256
 import orjson
 
 from hilum.audit.models import FAULTS_BOUND, Checkpoint, Head
+from hilum.kernel.actor import Actor, ActorKind
 
 NO_PAYLOAD = bytes(32)
 """Digest of a record that has no payload."""
@@ -147,3 +148,21 @@ def _gap(name: str, expected: int, seq: int) -> str:
     if seq == expected + 1:
         return f"chain {name}: record {expected} is missing"
     return f"chain {name}: records {expected} to {seq - 1} are missing"
+
+
+READERS = frozenset({"platform_admin", "security", "auditor"})
+TENANT_ADMINISTRATOR = "administrator"
+
+
+def may_read(actor: Actor, tenant: str) -> bool:
+    """Tell whether an actor may read the record of a tenant; "" means that of all tenants."""
+    if actor.kind in {ActorKind.HOST, ActorKind.SYSTEM}:
+        return True
+    if actor.kind is ActorKind.STAFF:
+        return not READERS.isdisjoint(actor.roles)
+    return (
+        actor.kind is ActorKind.PERSON
+        and TENANT_ADMINISTRATOR in actor.roles
+        and bool(tenant)
+        and actor.tenant == tenant
+    )

@@ -1,5 +1,6 @@
 """The control-plane database: SQLite by default, PostgreSQL when asked; one set of tables and migrations for both."""
 
+import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -38,6 +39,18 @@ metadata = MetaData(
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 BUSY_TIMEOUT_MS = 5_000
 POOL_SIZE = 8
+_AWAY = frozenset(
+    {
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_NOTADB,
+    }
+)
 _MICROSECOND = timedelta(microseconds=1)
 
 
@@ -107,6 +120,8 @@ class Database:
                     tx.exec_driver_sql(begin)
                 yield tx
         except OperationalError as error:
+            if self.is_sqlite and not _is_away(error.orig):
+                raise
             raise Unavailable("database_unavailable", "The database cannot be reached right now.") from error
         except DBAPIError as error:
             if getattr(error.orig, "sqlstate", None) in {"40001", "40P01"}:
@@ -118,6 +133,12 @@ class Database:
     def dispose(self) -> None:
         """Close every idle connection."""
         self.engine.dispose()
+
+
+def _is_away(error: object) -> bool:
+    """Tell whether SQLite's file is busy or out of reach; anything else it calls operational is a bug of ours."""
+    code = getattr(error, "sqlite_errorcode", None)
+    return code is not None and code & 0xFF in _AWAY
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:

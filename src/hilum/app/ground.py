@@ -1,0 +1,16 @@
+"""What every process of Hilum stands on: the vault, the database, the edge, and the name of its audit chain."""
+
+import os
+
+from hilum.infra.db import Database
+from hilum.infra.edge import Edge
+from hilum.infra.settings import Settings
+from hilum.kernel.ports import Clock, Ids
+from hilum.keys import live as keys
+
+
+def open_edge(settings: Settings, clock: Clock, ids: Ids, part: str) -> Edge:
+    """Open the control plane for one process. ``part`` and the boot's own id name its audit chain."""
+    keys.install(keys.Vault(settings.secret_key))
+    writer = f"{os.uname().nodename[:40]}-{part}-{ids.new('b')[2:]}"
+    return Edge.create(Database(settings.database_url), clock, ids, writer)

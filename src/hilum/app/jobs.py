@@ -1,0 +1,67 @@
+"""The jobs process: checkpoints about every second, and forgetting what has expired."""
+
+import os
+import signal
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+
+from hilum.app.ground import open_edge
+from hilum.audit import live as journals
+from hilum.audit import service as audit
+from hilum.audit.models import CHECKPOINT_EVERY
+from hilum.authserver import service as authserver
+from hilum.infra import logs
+from hilum.infra.context import Trace
+from hilum.infra.edge import Edge
+from hilum.infra.settings import Settings
+from hilum.infra.system import SystemClock, SystemIds
+from hilum.kernel.actor import SYSTEM
+from hilum.kernel.errors import HilumError
+from hilum.tokens import service as tokens
+
+PURGE_EVERY = timedelta(minutes=1)
+PARENT_LOOK_S = 2.0
+_log = logs.get("app")
+
+
+def run(settings: Settings) -> None:
+    """Run every job on its schedule until told to stop, or until the supervisor is gone."""
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    edge = open_edge(settings, SystemClock(), SystemIds(), "jobs")
+    parent = os.getppid()
+    schedule = ((CHECKPOINT_EVERY, lambda: checkpoint(edge, settings)), (PURGE_EVERY, lambda: purge(edge)))
+    due = [edge.clock.monotonic() for _ in schedule]
+    try:
+        while not stop.is_set() and os.getppid() == parent:
+            for at, (every, job) in enumerate(schedule):
+                if edge.clock.monotonic() >= due[at]:
+                    _attempt(job)
+                    due[at] = edge.clock.monotonic() + every.total_seconds()
+            stop.wait(max(0.0, min(min(due) - edge.clock.monotonic(), PARENT_LOOK_S)))
+        _attempt(lambda: checkpoint(edge, settings))
+    finally:
+        edge.close()
+
+
+def checkpoint(edge: Edge, settings: Settings) -> None:
+    """Fold every chain's head into a signed checkpoint, if one moved."""
+    heads = journals.access_heads(settings.data_dir / "journal", settings.database_url)
+    trace = Trace(edge.ids.new("req"), source="jobs")
+    edge.write_now(lambda ctx: audit.checkpoint(ctx, heads), actor=SYSTEM, trace=trace)
+
+
+def purge(edge: Edge) -> None:
+    """Forget codes, requests, jtis and tokens that expired."""
+    trace = Trace(edge.ids.new("req"), source="jobs")
+    edge.write_now(tokens.purge, actor=SYSTEM, trace=trace)
+    edge.write_now(authserver.purge, actor=SYSTEM, trace=trace)
+
+
+def _attempt(job: Callable[[], None]) -> None:
+    try:
+        job()
+    except HilumError as error:
+        _log.warning("app.job.failed", code=error.code)

@@ -1,0 +1,213 @@
+"""The platform of one worker: every room wired once, behind one ASGI callable."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import TypeVar
+
+from fastapi import FastAPI
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from hilum.app import rooms
+from hilum.app.asgi import App, Door, Receive, Scope, Send
+from hilum.app.ground import open_edge
+from hilum.app.upstreams import EmbeddedServers
+from hilum.audit import live as journals
+from hilum.audit import service as audit
+from hilum.audit.models import Event
+from hilum.controls.live import Buckets
+from hilum.controls.models import Switch
+from hilum.gateway.routes import Gateway
+from hilum.gateway.service import Doorway, Enforcer
+from hilum.gateway.snapshot import SnapshotKeeper
+from hilum.identity import service as identity
+from hilum.infra.context import Context, Trace
+from hilum.infra.edge import Edge
+from hilum.infra.fetch import SafeFetcher
+from hilum.infra.settings import Settings
+from hilum.infra.signals import signal_of
+from hilum.kernel.actor import SYSTEM
+from hilum.kernel.ids import TenantId
+from hilum.kernel.ports import Clock, Ids
+from hilum.keys.live import vault
+from hilum.tokens.live import TokenTable
+from hilum.upstream.live import Upstreams
+from hilum.web import errors, problems
+from hilum.web.kit import Kit
+from hilum.web.pages import Pages, Shell
+from hilum.web.static import Assets
+from hilum.web.urls import Urls, host_of
+
+T = TypeVar("T")
+HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """One worker's platform. ``door`` is what a server calls; the rest is for tests and tools."""
+
+    door: App
+    kit: Kit
+    keeper: SnapshotKeeper
+    journal: journals.Journal
+    fetcher: SafeFetcher
+    upstreams: Upstreams
+    servers: EmbeddedServers
+
+
+def build(settings: Settings, clock: Clock, ids: Ids) -> Platform:
+    """Wire the rooms. Nothing is opened on the network and nothing is started before the lifespan begins."""
+    edge = open_edge(settings, clock, ids, "web")
+    keeper = _keeper(edge)
+    urls = Urls(
+        settings.base_url, settings.sandbox_url, own_origin=lambda tenant: _own_origin(keeper, tenant)
+    )
+    servers = EmbeddedServers(settings, urls, clock, ids)
+    fetcher = SafeFetcher(allow_private=settings.opens_private_fetches)
+    upstreams = Upstreams(vault(), servers.find)
+    journal = journals.open_journal(
+        settings.database_url, settings.data_dir / "journal", os.uname().nodename, ids
+    )
+    assets = Assets(*rooms.static_folders())
+    shell = Shell(
+        sandbox=settings.is_sandbox, links=(("Sandbox", urls.sandbox()),) if settings.is_sandbox else ()
+    )
+    pages = Pages(assets, shell, folders=[*rooms.template_folders(), HERE / "templates"])
+    kit = Kit(
+        edge=edge,
+        clock=clock,
+        ids=ids,
+        urls=urls,
+        mode=settings.mode,
+        pages=pages,
+        authenticate=rooms.authenticator(edge),
+    )
+    enforcer = Enforcer(
+        Doorway(keeper, TokenTable(edge.reads), Buckets(clock), upstreams, journal, urls, vault(), clock, ids)
+    )
+    site = rooms.Site(kit=kit, fetcher=fetcher, upstreams=upstreams, journal=journal, settings=settings)
+    door = Door(
+        _split(_pages(site, keeper, assets), rooms.api(site)),
+        gateway=Gateway(enforcer),
+        hosts=_hosts(settings, keeper),
+        ids=ids,
+        trusted_proxies=settings.trusted_proxies,
+        lifespan=lambda: _living(edge, keeper, journal, upstreams, servers),
+    )
+    return Platform(door, kit, keeper, journal, fetcher, upstreams, servers)
+
+
+def _keeper(edge: Edge) -> SnapshotKeeper:
+    def note(switch: Switch, took: timedelta) -> None:
+        facts = {"switch": switch.id, "worker": edge.writer, "ms": round(took.total_seconds() * 1000, 3)}
+        event = Event("gateway.switch.heard", tenant=switch.tenant, facts=facts)
+        edge.write_now(
+            lambda ctx: audit.record(ctx, event), actor=SYSTEM, trace=Trace(edge.ids.new("req"), "worker")
+        )
+
+    def read(verb: Callable[[Context], T], /) -> T:
+        return edge.read_now(verb, actor=SYSTEM, trace=Trace("snapshot", "worker"))
+
+    return SnapshotKeeper(read, signal_of(edge.db), edge.clock, on_stop=note)
+
+
+def _own_origin(keeper: SnapshotKeeper, tenant: str) -> str:
+    snapshot = keeper.current()
+    facts = snapshot.identity.tenants.get(TenantId(tenant)) if snapshot is not None else None
+    return facts.base_url if facts is not None else ""
+
+
+def _hosts(settings: Settings, keeper: SnapshotKeeper) -> Callable[[], frozenset[str]]:
+    own = frozenset({host_of(settings.base_url)})
+    known: tuple[object, frozenset[str]] = (None, own)
+
+    def hosts() -> frozenset[str]:
+        nonlocal known
+        snapshot = keeper.current()
+        if snapshot is None:
+            return own
+        if known[0] is not snapshot.identity:
+            origins = (tenant.base_url for tenant in snapshot.identity.tenants.values() if tenant.base_url)
+            known = (snapshot.identity, own | {host_of(origin) for origin in origins})
+        return known[1]
+
+    return hosts
+
+
+def _split(pages: App, api: FastAPI) -> App:
+    async def site(scope: Scope, receive: Receive, send: Send) -> None:
+        await (api if scope["path"].startswith("/api/") else pages)(scope, receive, send)
+
+    return site
+
+
+def _pages(site: rooms.Site, keeper: SnapshotKeeper, assets: Assets) -> Starlette:
+    async def alive(_request: Request) -> Response:
+        return JSONResponse({"status": "alive"})
+
+    async def ready(_request: Request) -> Response:
+        serves = keeper.current() is not None
+        headers = {} if serves else {"retry-after": str(problems.RETRY_AFTER_S)}
+        return JSONResponse({"status": "ready" if serves else "not ready"}, 200 if serves else 503, headers)
+
+    async def home(request: Request) -> Response:
+        urls = site.kit.urls
+
+        def list_tenants(ctx: Context) -> list[dict[str, str]]:
+            return [
+                {
+                    "name": tenant.name,
+                    "fhir": urls.fhir_base(tenant.id),
+                    "signin": urls.signin(tenant.id),
+                    "manage": urls.manage(tenant.id),
+                    "discovery": urls.smart_configuration(tenant.id),
+                }
+                for tenant in identity.list_tenants(ctx)
+                if tenant.active
+            ]
+
+        trace = Trace(request.scope["state"]["request_id"])
+        tenants = await site.kit.edge.read(list_tenants, trace=trace)
+        return site.kit.pages.render(
+            request,
+            "app/home.html",
+            tenants=tenants,
+            ready=keeper.current() is not None,
+            sandbox_url=urls.sandbox() if site.kit.is_sandbox else "",
+        )
+
+    own: list[BaseRoute] = [
+        Route("/", home),
+        Route("/healthz", alive),
+        Route("/readyz", ready),
+        *assets.routes(),
+    ]
+    app = Starlette(routes=[*own, *rooms.pages(site)])
+    errors.install(app, site.kit.pages)
+    return app
+
+
+@asynccontextmanager
+async def _living(
+    edge: Edge,
+    keeper: SnapshotKeeper,
+    journal: journals.Journal,
+    *closing: Upstreams | EmbeddedServers,
+) -> AsyncIterator[None]:
+    loop = asyncio.get_running_loop()
+    await loop.run_in_executor(None, keeper.start)
+    try:
+        yield
+    finally:
+        for each in closing:
+            await each.close()
+        await loop.run_in_executor(None, keeper.stop)
+        await loop.run_in_executor(None, journal.close)
+        edge.close()

@@ -1,0 +1,95 @@
+"""What each room with pages, protocol or API contributes, and in which order."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from fastapi import FastAPI
+from starlette.requests import Request
+from starlette.routing import BaseRoute
+
+from hilum.audit import live as journals
+from hilum.audit import routes as audit
+from hilum.audit.live import Journal
+from hilum.audit.rows import AccessReader
+from hilum.authserver import back, front
+from hilum.authserver import pages as authserver_pages
+from hilum.controls import routes as controls
+from hilum.identity import routes as identity
+from hilum.infra.edge import Edge
+from hilum.infra.fetch import SafeFetcher
+from hilum.infra.settings import Settings
+from hilum.kernel.actor import Actor
+from hilum.keys.live import vault
+from hilum.launches import routes as launches
+from hilum.registry import routes as registry
+from hilum.registry.service import engage_switch
+from hilum.signin import routes as signin
+from hilum.upstream import live as upstream
+from hilum.upstream.live import Upstreams
+from hilum.web import problems
+from hilum.web.kit import Kit
+
+API_TITLE = "Hilum control plane"
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What routes are made of."""
+
+    kit: Kit
+    fetcher: SafeFetcher
+    upstreams: Upstreams
+    journal: Journal
+    settings: Settings
+
+
+def template_folders() -> list[Path]:
+    """Name the template folders of rooms with pages."""
+    return [signin.TEMPLATES, authserver_pages.TEMPLATES]
+
+
+def static_folders() -> list[Path]:
+    """Name the folders of rooms' static files on the platform's site."""
+    return []
+
+
+def authenticator(edge: Edge) -> Callable[[Request], Awaitable[Actor]]:
+    """Give what names the actor behind an API token."""
+    return signin.authenticator(edge)
+
+
+def pages(site: Site) -> list[BaseRoute]:
+    """Give the routes of pages and protocol endpoints."""
+    channel = front.FrontChannel(site.kit, site.upstreams)
+    return [
+        *back.routes(site.kit, site.fetcher, registers=site.settings.opens_private_fetches),
+        *channel.routes(),
+        *signin.pages(site.kit, channel.origins_of),
+        *launches.routes(site.kit),
+    ]
+
+
+def api(site: Site) -> FastAPI:
+    """Make the control plane's API."""
+    app = FastAPI(
+        title=API_TITLE, version="1", openapi_url="/api/openapi.json", docs_url=None, redoc_url=None
+    )
+    problems.install(app)
+    kit = site.kit
+
+    def seal(authorization: str, url: str) -> str:
+        return upstream.seal_credentials(vault(), authorization, url=url, ids=kit.ids)
+
+    def reader() -> AccessReader:
+        return journals.open_reader(site.settings.data_dir / "journal", site.settings.database_url)
+
+    for router in (
+        identity.api(kit, seal),
+        registry.api(kit),
+        controls.api(kit, engage_switch),
+        signin.api(kit),
+        audit.api(kit, site.journal, reader),
+    ):
+        app.include_router(router)
+    return app

@@ -1,0 +1,36 @@
+"""The sandbox site's process: hospitals that do not exist, on an origin of their own."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from hilum.app.asgi import App, Door
+from hilum.app.upstreams import EmbeddedServers
+from hilum.infra.settings import Settings
+from hilum.kernel.ids import TenantId
+from hilum.kernel.ports import Clock, Ids
+from hilum.sandbox import app as sandbox
+from hilum.web.urls import Urls, host_of
+
+
+def build(settings: Settings, clock: Clock, ids: Ids) -> App:
+    """Build the site over a seeded sandbox. It opens the hospitals' own stores, and reaches the platform by HTTP only."""
+    servers = EmbeddedServers(settings, Urls(settings.base_url, settings.sandbox_url), clock, ids)
+    made = sandbox.build(settings, clock, ids, lambda tenant: servers.server(TenantId(tenant)))
+    hosts = frozenset({host_of(settings.sandbox_url)})
+
+    @asynccontextmanager
+    async def living() -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            await made.close()
+            await servers.close()
+
+    return Door(
+        made.app,
+        gateway=None,
+        hosts=lambda: hosts,
+        ids=ids,
+        trusted_proxies=settings.trusted_proxies,
+        lifespan=living,
+    )

@@ -1,0 +1,215 @@
+"""Carries out the sandbox's pure plan through the rooms' services, once: hospitals, people, apps, charts."""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+from hilum.app.ground import open_edge
+from hilum.app.upstreams import EmbeddedServers
+from hilum.identity import service as identity
+from hilum.identity.models import NewPerson, Tenant, UpstreamKind, UpstreamRef
+from hilum.infra.context import Context, Trace
+from hilum.infra.edge import Edge
+from hilum.infra.settings import Settings
+from hilum.infra.system import SystemClock, SystemIds
+from hilum.kernel.actor import SYSTEM
+from hilum.kernel.ids import PersonId, TenantId
+from hilum.kernel.ports import Ids
+from hilum.keys import service as keys
+from hilum.keys.models import Purpose
+from hilum.registry import service as registry
+from hilum.registry.models import (
+    App,
+    AppVersion,
+    BackendUse,
+    CertifyOrder,
+    ClientMetadata,
+    ClientType,
+    Deployment,
+    Environment,
+    InstallOrder,
+    NewApp,
+    NewClient,
+    NewPeer,
+    NewVendor,
+)
+from hilum.sandbox.clients import AppPlan, ClientPlan, Plan, plan
+from hilum.sandbox.models import HospitalPlan
+from hilum.sandbox.policy import hospitals
+from hilum.sandbox.synthesis.hospital import describe, synthesize
+from hilum.sandbox.wallet import FILE_NAME, Wallet
+from hilum.signin import live as passwords
+from hilum.signin import service as signin
+from hilum.web.urls import Urls
+
+SEED = 20260302
+CERTIFIED_FOR = timedelta(days=365)
+BACKEND_FOR = timedelta(days=180)
+API_TOKEN_FOR = timedelta(days=90)
+CHART_SHARE = 0.8
+"""Part of the progress that is the loading of charts."""
+Progress = Callable[[float], None]
+
+
+def carry_out(settings: Settings, *, progress: Progress = lambda _share: None) -> bool:
+    """Seed an empty sandbox; tell whether there was anything to do. ``progress`` gets shares from 0 to 1.
+
+    The control plane is seeded in one transaction at the end, so that a run that was interrupted begins anew.
+    """
+    clock, ids = SystemClock(), SystemIds()
+    edge = open_edge(settings, clock, ids, "seed")
+    try:
+        if edge.read_now(lambda ctx: bool(identity.list_tenants(ctx)), actor=SYSTEM, trace=_trace(ids)):
+            progress(1.0)
+            return False
+        plans, wallet = hospitals(), Wallet()
+        _load_charts(settings, plans, wallet, progress)
+        digests = _hash_passwords(plans, plan(settings.sandbox_url), ids)
+        progress(0.9)
+        _register(edge, settings, plans, wallet, digests)
+        progress(1.0)
+        return True
+    finally:
+        edge.close()
+
+
+def _trace(ids: Ids) -> Trace:
+    return Trace(ids.new("req"), source="seed")
+
+
+def _load_charts(
+    settings: Settings, plans: tuple[HospitalPlan, ...], wallet: Wallet, progress: Progress
+) -> None:
+    clock, ids = SystemClock(), SystemIds()
+    servers = EmbeddedServers(settings, Urls(settings.base_url, settings.sandbox_url), clock, ids)
+    today = clock.now().date()
+    for at, hospital in enumerate(plans):
+        for leftover in (settings.data_dir / "fhir").glob(f"{hospital.tenant}.db*"):
+            leftover.unlink()
+        resources = synthesize(hospital, seed=SEED, today=today)
+        server = servers.server(TenantId(hospital.tenant))
+        server.load(resources)
+        server.close()
+        wallet.charts[hospital.tenant] = [
+            {
+                "id": chart.id,
+                "name": chart.name,
+                "notable": chart.notable,
+                "encounters": list(chart.encounters),
+            }
+            for chart in describe(hospital, seed=SEED, today=today)
+        ]
+        wallet.groups[hospital.tenant] = [each["id"] for each in resources if each["resourceType"] == "Group"]
+        progress(CHART_SHARE * (at + 1) / len(plans))
+
+
+def _hash_passwords(
+    plans: tuple[HospitalPlan, ...], registered: Plan, ids: Ids
+) -> dict[tuple[str, str], str]:
+    """Hash every published password before the transaction."""
+    people = [
+        (hospital.tenant, member.username, member.password) for hospital in plans for member in hospital.cast
+    ]
+    people += [("", staff.username, staff.password) for staff in registered.staff]
+    return {(tenant, name): passwords.hash_password_now(password, ids) for tenant, name, password in people}
+
+
+def _register(
+    edge: Edge,
+    settings: Settings,
+    plans: tuple[HospitalPlan, ...],
+    wallet: Wallet,
+    digests: dict[tuple[str, str], str],
+) -> None:
+    registered = plan(settings.sandbox_url)
+
+    def verb(ctx: Context) -> None:
+        for hospital in plans:
+            _add_hospital(ctx, hospital, settings.sandbox_url, digests)
+        _add_staff(ctx, registered, wallet, digests)
+        _add_apps(ctx, registered, wallet)
+        _add_peers(ctx, registered, wallet)
+        keys.ensure(ctx, Purpose.CHECKPOINT, "")
+        wallet.save(settings.data_dir / FILE_NAME)
+
+    edge.write_now(verb, actor=SYSTEM, trace=_trace(edge.ids))
+
+
+def _add_hospital(
+    ctx: Context, hospital: HospitalPlan, sandbox_url: str, digests: dict[tuple[str, str], str]
+) -> None:
+    tenant = TenantId(hospital.tenant)
+    upstream = UpstreamRef(UpstreamKind.EMBEDDED)
+    identity.add_tenant(
+        ctx, Tenant(tenant, hospital.name, upstream, ehr_origins=(sandbox_url,), sandbox=True)
+    )
+    keys.ensure(ctx, Purpose.ID_TOKEN, tenant)
+    for member in hospital.cast:
+        patients = tuple(filter(None, (member.patient, *member.proxies)))
+        order = NewPerson(tenant, member.username, member.name, member.role.value, member.fhir_user, patients)
+        person = identity.add_person(ctx, order)
+        signin.set_password(ctx, person.id, digests[hospital.tenant, member.username])
+
+
+def _add_staff(ctx: Context, registered: Plan, wallet: Wallet, digests: dict[tuple[str, str], str]) -> None:
+    for staff in registered.staff:
+        person = identity.add_person(ctx, NewPerson(None, staff.username, staff.name, staff.role))
+        signin.set_password(ctx, person.id, digests["", staff.username])
+        wallet.api_tokens[staff.username] = _api_token(ctx, person.id)
+
+
+def _api_token(ctx: Context, person: PersonId) -> str:
+    _, secret = signin.create_api_token(ctx, person, life=API_TOKEN_FOR, name="sandbox card")
+    return secret
+
+
+def _add_apps(ctx: Context, registered: Plan, wallet: Wallet) -> None:
+    vendors = {
+        vendor.slug: registry.add_vendor(
+            ctx, NewVendor(vendor.name, vendor.support_contact, vendor.security_contact, vendor.website)
+        )
+        for vendor in registered.vendors
+    }
+    for planned in registered.apps:
+        vendor = vendors[planned.vendor]
+        app = registry.add_app(ctx, NewApp(vendor.id, planned.name, planned.description, planned.purpose))
+        version = registry.add_version(ctx, app.id, planned.version)
+        for client in planned.clients:
+            _add_client(ctx, app, version, client, wallet)
+        _certify_and_install(ctx, app, version, planned)
+
+
+def _add_client(ctx: Context, app: App, version: AppVersion, client: ClientPlan, wallet: Wallet) -> None:
+    use = client.backend_use
+    metadata = ClientMetadata(
+        name=client.name,
+        type=ClientType(client.kind.value),
+        deployment=Deployment(client.deployment.value),
+        environment=Environment.SANDBOX,
+        redirect_uris=client.redirect_uris,
+        launch_uri=client.launch_url,
+        origins=client.origins,
+        scopes=client.scopes,
+        jwks=wallet.make_keys(client.client_id) if client.is_keyed else None,
+        expires_at=ctx.now + BACKEND_FOR if use else None,
+        backend_use=BackendUse(use.purpose, use.population, use.schedule, use.approver) if use else None,
+    )
+    _, secret = registry.add_client(ctx, NewClient(app.id, version.id, metadata, client.client_id))
+    if secret:
+        wallet.client_secrets[client.client_id] = secret
+
+
+def _certify_and_install(ctx: Context, app: App, version: AppVersion, planned: AppPlan) -> None:
+    registry.certify(
+        ctx, CertifyOrder(version.id, Environment.SANDBOX, planned.scopes, ctx.now + CERTIFIED_FOR)
+    )
+    roles = frozenset(role.value for role in planned.roles)
+    for tenant in planned.tenants:
+        registry.install(ctx, InstallOrder(TenantId(tenant), app.id, roles))
+
+
+def _add_peers(ctx: Context, registered: Plan, wallet: Wallet) -> None:
+    peers = [(ClientType.EHR, peer) for peer in registered.ehr_clients]
+    peers += [(ClientType.RESOURCE_SERVER, peer) for peer in registered.resource_servers]
+    for kind, peer in peers:
+        _, secret = registry.add_peer(ctx, NewPeer(TenantId(peer.tenant), kind, peer.name, peer.client_id))
+        wallet.client_secrets[peer.client_id] = secret

@@ -1,0 +1,82 @@
+"""Embedded FHIR servers: one file a tenant, opened when first asked for."""
+
+from hilum.fhirserver.models import FhirServerSettings
+from hilum.fhirserver.routes import FhirServer
+from hilum.infra.settings import Settings
+from hilum.kernel.ids import TenantId
+from hilum.kernel.ports import Clock, Ids
+from hilum.upstream.live import Embedded
+from hilum.web.urls import Urls
+
+_PROFILES = {
+    "AllergyIntolerance": "us-core-allergyintolerance",
+    "CarePlan": "us-core-careplan",
+    "CareTeam": "us-core-careteam",
+    "Condition": "us-core-condition-encounter-diagnosis us-core-condition-problems-health-concerns",
+    "Coverage": "us-core-coverage",
+    "Device": "us-core-implantable-device",
+    "DiagnosticReport": "us-core-diagnosticreport-lab us-core-diagnosticreport-note",
+    "DocumentReference": "us-core-documentreference",
+    "Encounter": "us-core-encounter",
+    "Goal": "us-core-goal",
+    "Immunization": "us-core-immunization",
+    "MedicationDispense": "us-core-medicationdispense",
+    "MedicationRequest": "us-core-medicationrequest",
+    "Observation": (
+        "us-core-observation-lab us-core-blood-pressure us-core-bmi us-core-head-circumference us-core-body-height "
+        "us-core-body-weight us-core-body-temperature us-core-heart-rate pediatric-bmi-for-age "
+        "head-occipital-frontal-circumference-percentile pediatric-weight-for-height us-core-pulse-oximetry "
+        "us-core-respiratory-rate us-core-smokingstatus us-core-observation-clinical-result us-core-observation-occupation "
+        "us-core-observation-pregnancyintent us-core-observation-pregnancystatus us-core-observation-screening-assessment"
+    ),
+    "Organization": "us-core-organization",
+    "Patient": "us-core-patient",
+    "Practitioner": "us-core-practitioner",
+    "Procedure": "us-core-procedure",
+    "Provenance": "us-core-provenance",
+    "RelatedPerson": "us-core-relatedperson",
+    "ServiceRequest": "us-core-servicerequest",
+    "Specimen": "us-core-specimen",
+}
+_PREFIX = "http://hl7.org/fhir/us/core/StructureDefinition/"
+PROFILES = {kind: tuple(_PREFIX + name for name in names.split()) for kind, names in _PROFILES.items()}
+"""Profiles that the synthetic charts carry. Source: US Core 6.1.0, us-core-server."""
+US_CORE_SERVER = "http://hl7.org/fhir/us/core/CapabilityStatement/us-core-server"
+
+
+class EmbeddedServers:
+    """The FHIR servers that live in this process."""
+
+    def __init__(self, settings: Settings, urls: Urls, clock: Clock, ids: Ids) -> None:
+        self._folder = settings.data_dir / "fhir"
+        self._urls, self._clock, self._ids = urls, clock, ids
+        self._open: dict[TenantId, tuple[FhirServer, Embedded]] = {}
+
+    def find(self, tenant: TenantId) -> Embedded | None:
+        """Give the tenant's embedded server."""
+        return self._entry(tenant)[1]
+
+    def server(self, tenant: TenantId) -> FhirServer:
+        """Give the server itself, for seeding."""
+        return self._entry(tenant)[0]
+
+    def _entry(self, tenant: TenantId) -> tuple[FhirServer, Embedded]:
+        found = self._open.get(tenant)
+        if found is None:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            base = self._urls.fhir_base(tenant)
+            settings = FhirServerSettings(
+                self._folder / f"{tenant}.db",
+                base,
+                supported_profiles=PROFILES,
+                instantiates=(US_CORE_SERVER,),
+            )
+            server = FhirServer(settings, self._clock, self._ids)
+            found = self._open[tenant] = (server, Embedded(server, base))
+        return found
+
+    async def close(self) -> None:
+        """Close every server."""
+        for server, _ in self._open.values():
+            server.close()
+        self._open.clear()
