@@ -346,6 +346,20 @@ class Platform:
         return [recorded.event for recorded in page.events]
 
 
+def signed_by(platform: Platform, client: str, key: ECKey, **header: str) -> str:
+    """Make an assertion that any key signs, with any header."""
+    who = platform.clients[client].id
+    platform.jtis += 1
+    claims = {
+        "iss": who,
+        "sub": who,
+        "aud": platform.urls.token(MERCY),
+        "exp": int(platform.clock.now().timestamp()) + 300,
+        "jti": f"jti-{platform.jtis}",
+    }
+    return jwt.encode({"alg": "ES384", "kid": key.kid} | header, claims, key, algorithms=["ES384"])
+
+
 def basic(client: str, secret: str) -> str:
     return "Basic " + base64.b64encode(f"{client}:{secret}".encode()).decode()
 
