@@ -2,9 +2,11 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
@@ -28,17 +30,22 @@ class Supervisor:
     children: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     stopping: bool = False
 
-    def run(self) -> int:
-        """Run until a signal or until a part ends. Returns the exit code."""
+    def run(self, on_ready: Callable[[], None] = lambda: None) -> int:
+        """Run until a signal or until a part ends; ``on_ready`` is called once when every site listens. Returns the exit code."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
         parts = [part for part in PARTS if part != "sandbox" or self.settings.is_sandbox]
         for part in parts:
             command = [sys.executable, "-m", "hilum.cli.main", "serve", "--part", part]
             self.children[part] = subprocess.Popen(command, env=os.environ | {"PYTHONUNBUFFERED": "1"})
-        failed = ""
+        failed, waited_for = "", [self.settings.listen]
+        if self.settings.is_sandbox:
+            waited_for.append(self.settings.sandbox_listen)
         while not self.stopping and not failed:
             failed = next((part for part, child in self.children.items() if child.poll() is not None), "")
+            if waited_for and all(_listens(each) for each in waited_for):
+                waited_for.clear()
+                on_ready()
             time.sleep(0.1)
         if failed:
             _log.error("app.part.ended", part=failed, code=self.children[failed].returncode)
@@ -59,14 +66,27 @@ class Supervisor:
                 child.kill()
 
 
-def run_web(target: str, listen: str, workers: int) -> None:
-    """Serve the ASGI factory ``target`` on ``listen`` in this process's workers, until told to stop."""
+def _listens(listen: str) -> bool:
+    try:
+        socket.create_connection(_address(listen), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+def _address(listen: str) -> tuple[str, int]:
     parts = urlsplit(f"//{listen}")
     host = parts.hostname or "127.0.0.1"
+    return ("127.0.0.1" if host == "localhost" else host), parts.port or 8000
+
+
+def run_web(target: str, listen: str, workers: int) -> None:
+    """Serve the ASGI factory ``target`` on ``listen`` in this process's workers, until told to stop."""
+    address, port = _address(listen)
     Granian(
         target,
-        address="127.0.0.1" if host == "localhost" else host,
-        port=parts.port or 8000,
+        address=address,
+        port=port,
         interface=Interfaces.ASGI,
         workers=workers,
         loop=Loops.uvloop,
@@ -75,5 +95,4 @@ def run_web(target: str, listen: str, workers: int) -> None:
         log_level="warning",  # type: ignore[arg-type]
         factory=True,
         workers_kill_timeout=STOP_TIMEOUT_S,
-        process_name="hilum",
     ).serve()

@@ -13,24 +13,28 @@ from hilum.infra.settings import Settings
 from hilum.kernel.errors import HilumError
 
 
+PORT = click.option(
+    "--port",
+    default=lambda: int(os.environ.get("PORT", "8000")),
+    show_default="8000",
+    help="Port of the platform.",
+)
+SANDBOX_PORT = click.option(
+    "--sandbox-port",
+    default=lambda: int(os.environ.get("SANDBOX_PORT", "8001")),
+    show_default="8001",
+    help="Port of the sandbox site.",
+)
+
+
 @click.group()
 def sandbox() -> None:
     """Seed and serve the synthetic hospitals."""
 
 
 @sandbox.command()
-@click.option(
-    "--port",
-    default=lambda: int(os.environ.get("PORT", "8000")),
-    show_default="8000",
-    help="Port of the platform.",
-)
-@click.option(
-    "--sandbox-port",
-    default=lambda: int(os.environ.get("SANDBOX_PORT", "8001")),
-    show_default="8001",
-    help="Port of the sandbox site.",
-)
+@PORT
+@SANDBOX_PORT
 def run(port: int, sandbox_port: int) -> None:
     r"""Set everything up, seed once, and serve until Ctrl-C.
 
@@ -42,31 +46,14 @@ def run(port: int, sandbox_port: int) -> None:
     _defaults(port, sandbox_port)
     found = host.read_settings()
     prepare(found)
-    click.echo()
-    click.secho("Hilum is running. Everyone in it is synthetic.", bold=True)
-    click.echo(f"  Launch an app from a chart   {found.sandbox_url}/sandbox")
-    click.echo(f"  The platform                 {found.base_url}/")
-    click.echo(f"  Accounts, clients, secrets   {found.sandbox_url}/sandbox/card.json")
-    click.echo("  Stop with Ctrl-C. `make clean` removes the data.")
-    sys.stdout.flush()
     from hilum.app.serve import Supervisor
 
-    raise SystemExit(Supervisor(found).run())
+    raise SystemExit(Supervisor(found).run(lambda: _welcome(found)))
 
 
 @sandbox.command()
-@click.option(
-    "--port",
-    default=lambda: int(os.environ.get("PORT", "8000")),
-    show_default="8000",
-    help="Port of the platform.",
-)
-@click.option(
-    "--sandbox-port",
-    default=lambda: int(os.environ.get("SANDBOX_PORT", "8001")),
-    show_default="8001",
-    help="Port of the sandbox site.",
-)
+@PORT
+@SANDBOX_PORT
 def seed(port: int, sandbox_port: int) -> None:
     r"""Migrate and seed without serving. Safe to repeat.
 
@@ -76,6 +63,16 @@ def seed(port: int, sandbox_port: int) -> None:
     """
     _defaults(port, sandbox_port)
     prepare(host.read_settings())
+
+
+def _welcome(found: Settings) -> None:
+    click.echo()
+    click.secho("Hilum is running. Everyone in it is synthetic.", bold=True)
+    click.echo(f"  Launch an app from a chart   {found.sandbox_url}/sandbox")
+    click.echo(f"  The platform                 {found.base_url}/")
+    click.echo(f"  Accounts, clients, secrets   {found.sandbox_url}/sandbox/card.json")
+    click.echo("  Stop with Ctrl-C. `make clean` removes the data.")
+    sys.stdout.flush()
 
 
 def prepare(found: Settings) -> None:
