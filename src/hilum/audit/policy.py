@@ -106,12 +106,12 @@ def verify_chain(
     first: bytes,
     rows: Iterable[Row],
     *,
-    known: dict[int, bytes],
+    known: dict[int, set[bytes]],
     covered: int,
     may_lack: Callable[[bytes], bool],
     faults: Faults,
 ) -> Walk:
-    """Walk one chain. ``known`` maps a seq to the hash it must have: checkpointed heads, and the chain's own note of its end.
+    """Walk one chain. ``known`` maps a seq to the hashes it must have: checkpointed heads, and the chain's own note of its end.
 
     ``covered`` is the last checkpointed seq; ``may_lack`` tells from a header whether its payload may have been purged.
     A plain loop: it has to walk hundreds of thousands of records a second.
@@ -134,7 +134,7 @@ def verify_chain(
             faults.add(f"chain {name}: record {seq} was edited, or does not follow the one before it")
         if seq in known:
             met.add(seq)
-            if stored != known[seq]:
+            if known[seq] != {bytes(stored)}:
                 faults.add(f"chain {name}: record {seq} is not the one that was signed for")
         previous, expected = stored, seq + 1
     for seq in sorted(set(known) - met):

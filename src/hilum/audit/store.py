@@ -289,7 +289,7 @@ def control_rows(tx: Connection, writer: str) -> Iterator[policy.Row]:
     """Stream one control chain in order, each header built anew from the row, so that an edit of any column shows."""
     found = _with_payload().where(audit_event.c.writer == writer).order_by(audit_event.c.seq)
     words = tuple(audit_event.c[word].name for word in _WORDS)
-    for row in tx.execution_options(yield_per=STREAM_BATCH).execute(found).mappings():
+    for row in tx.execute(found.execution_options(yield_per=STREAM_BATCH)).mappings():
         header = _header(row["at"], [row[word] for word in words])
         yield int(row["seq"]), header, bytes(row["digest"]), bytes(row["hash"]), row["salt"], row["body"]
 
@@ -323,7 +323,7 @@ def last_checkpoint(tx: Connection) -> tuple[Checkpoint, bytes] | None:
 def checkpoints(tx: Connection) -> Iterator[tuple[Checkpoint, bytes]]:
     """Stream all checkpoints, oldest first, with the bytes that were signed."""
     found = select(audit_checkpoint).order_by(audit_checkpoint.c.number)
-    for row in tx.execution_options(yield_per=STREAM_BATCH).execute(found):
+    for row in tx.execute(found.execution_options(yield_per=STREAM_BATCH)):
         yield _checkpoint(row)
 
 

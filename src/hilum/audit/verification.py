@@ -31,9 +31,10 @@ def verify(ctx: Context, reader: AccessReader) -> Verdict:
         seen.add(chain.name)
         if chain.fault:
             faults.add(f"chain {chain.name}: {chain.fault}")
-        known = {
-            seq: bytes.fromhex(digest) for seq, digest in (note, covered.get(chain.name, _NOTHING)) if seq
-        }
+        known: dict[int, set[bytes]] = {}
+        for seq, digest in (note, covered.get(chain.name, _NOTHING)):
+            if seq:
+                known.setdefault(seq, set()).add(bytes.fromhex(digest))
         walk = policy.verify_chain(
             chain.name,
             chain.first,

@@ -1,0 +1,481 @@
+"""The control stream: one chain a writer, in the transaction of the change; whatever is done to it later shows."""
+
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from datetime import datetime, timedelta
+from itertools import pairwise
+from typing import Any
+
+import orjson
+import pytest
+from sqlalchemy import delete, select, update
+
+from hilum.audit import service, store
+from hilum.audit.models import (
+    PAGE_BOUND,
+    PURGE_ACTION,
+    Access,
+    AccessQuery,
+    Event,
+    EventQuery,
+    Outcome,
+    Verdict,
+)
+from hilum.infra.context import Context, Trace
+from hilum.infra.edge import Edge
+from hilum.kernel.actor import Actor, ActorKind
+from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted
+from hilum.keys import service as keys
+from hilum.keys.models import Purpose
+from tests.effort import effort
+from tests.sim.world import FakeClock
+
+TRACE = Trace("req_1", "192.0.2.7", "their-id")
+NURSE = Actor(ActorKind.PERSON, "per_nurse", roles=frozenset({"nurse"}))
+
+
+class NoAccesses:
+    """An installation whose gateway was never used."""
+
+    def heads(self) -> dict:
+        return {}
+
+    def chains(self) -> Any:
+        return iter(())
+
+    def find(self, request_id: str) -> list[Access]:
+        return []
+
+    def newest(self, query: AccessQuery) -> list[Access]:
+        return []
+
+    def purge(self, before: datetime) -> int:
+        return 0
+
+
+def record(edge: Edge, *events: Event, trace: Trace = TRACE) -> None:
+    def verb(ctx: Context) -> None:
+        for event in events:
+            service.record(ctx, event)
+
+    edge.write_now(verb, actor=NURSE, trace=trace)
+
+
+def checkpoint(edge: Edge) -> Any:
+    return edge.write_now(lambda ctx: service.checkpoint(ctx, {}), trace=TRACE)
+
+
+def verify(edge: Edge) -> Verdict:
+    return edge.read_now(lambda ctx: service.verify(ctx, NoAccesses()), trace=TRACE)
+
+
+def page(edge: Edge, **wanted: Any) -> Any:
+    return edge.read_now(lambda ctx: service.list_events(ctx, EventQuery(**wanted)), trace=TRACE)
+
+
+def change(edge: Edge, *statements: Any) -> None:
+    def verb(ctx: Context) -> None:
+        for statement in statements:
+            ctx.tx.execute(statement)
+
+    edge.write_now(verb, trace=TRACE)
+
+
+EVENTS = tuple(
+    Event("room.thing.do", tenant="general", app=f"app_{n}", patient=f"pat-{n}", facts={"n": n})
+    for n in range(1, 7)
+)
+
+
+def test_an_event_comes_back_as_it_was_recorded_with_who_when_and_why(edge: Edge, clock: FakeClock) -> None:
+    """C149, C150."""
+    event = Event(
+        "consent.authorization.withdraw",
+        Outcome.REFUSED,
+        tenant="general",
+        app="app_1",
+        client="cli_1",
+        person="per_1",
+        launch="lch_1",
+        authorization="aut_1",
+        reason="not_yours",
+        patient="pat-1",
+        facts={"scopes": ["patient/*.rs"], "n": 3},
+    )
+    record(edge, event)
+
+    (found,) = page(edge).events
+
+    assert found.event == event
+    assert (found.actor, found.at) == ("person:per_nurse", clock.now())
+    assert (found.request_id, found.source, found.correlation_id) == ("req_1", "192.0.2.7", "their-id")
+
+
+def test_a_refused_verb_leaves_its_record_and_a_failed_one_leaves_none(edge: Edge) -> None:
+    """Security decision 3."""
+
+    def refuse(ctx: Context) -> None:
+        service.record(ctx, Event("room.thing.refuse", Outcome.REFUSED))
+        raise NotPermitted("no")
+
+    def fail(ctx: Context) -> None:
+        service.record(ctx, Event("room.thing.fail"))
+        raise ValueError("a bug")
+
+    for verb, error in ((refuse, NotPermitted), (fail, ValueError)):
+        with pytest.raises(error):
+            edge.write_now(verb, trace=TRACE)
+
+    assert [found.event.action for found in page(edge).events] == ["room.thing.refuse"]
+    assert verify(edge).intact
+
+
+def test_threads_of_one_process_never_fork_the_chain(edge: Edge) -> None:
+    """C152: seq and hash go on without gap or branch however many threads record at once."""
+    count = effort(40, 1_000)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda n: record(edge, Event("room.thing.do", app=f"app_{n}")), range(count)))
+
+    verdict = verify(edge)
+
+    assert verdict.intact, verdict.faults
+    assert verdict.records == verdict.uncovered == count
+    head = edge.read_now(lambda ctx: store.control_heads(ctx.tx), trace=TRACE)
+    assert [seq for seq, _ in head.values()] == [count]
+
+
+def test_every_writer_has_a_chain_of_its_own(edge: Edge) -> None:
+    record(edge, EVENTS[0])
+    other = Edge(edge.db, edge.clock, edge.ids, "other-writer", edge.pool, edge.reads_pool)
+    record(other, EVENTS[1])
+
+    heads = edge.read_now(lambda ctx: store.control_heads(ctx.tx), trace=TRACE)
+
+    assert set(heads) == {"control/test-writer", "control/other-writer"}
+    assert len({digest for _, digest in heads.values()}) == 2
+    assert verify(edge).intact
+
+
+def test_a_checkpoint_states_only_what_moved_and_nothing_when_nothing_did(edge: Edge) -> None:
+    record(edge, *EVENTS[:2])
+    other = Edge(edge.db, edge.clock, edge.ids, "other-writer", edge.pool, edge.reads_pool)
+    record(other, EVENTS[2])
+    first = checkpoint(edge)
+    quiet = checkpoint(edge)
+    record(other, EVENTS[3])
+    second = checkpoint(edge)
+
+    assert set(first.heads) == {"control/test-writer", "control/other-writer"}
+    assert quiet is None
+    assert set(second.heads) == {"control/other-writer"}
+    assert (first.number, second.number) == (1, 2)
+    assert second.previous
+    verdict = verify(edge)
+    assert (verdict.intact, verdict.checkpoints, verdict.uncovered) == (True, 2, 0)
+
+
+def test_the_tail_past_the_last_checkpoint_is_counted(edge: Edge) -> None:
+    """Security decision 5."""
+    record(edge, *EVENTS[:4])
+    checkpoint(edge)
+    record(edge, *EVENTS[4:])
+
+    verdict = verify(edge)
+
+    assert (verdict.intact, verdict.records, verdict.uncovered) == (True, 6, 2)
+
+
+event, payload, chain, points, heads = (
+    store.audit_event,
+    store.audit_payload,
+    store.audit_chain,
+    store.audit_checkpoint,
+    store.audit_head,
+)
+THIRD = event.c.seq == 3
+AFTER_FOUR = event.c.seq > 4
+LAST = event.c.seq == 6
+
+
+def rehash(edge: Edge) -> None:
+    """Do what somebody with the database but without the keys can do: make the whole chain fit again."""
+
+    def verb(ctx: Context) -> None:
+        from hilum.audit import policy
+
+        previous = policy.genesis("control", "test-writer")
+        rows = list(store.control_rows(ctx.tx, "test-writer"))
+        for seq, header, digest, _, _, _ in rows:
+            previous = policy.link(previous, bytes(digest), header)
+            ctx.tx.execute(update(event).where(event.c.seq == seq).values(hash=previous))
+        ctx.tx.execute(update(chain).values(hash=previous, seq=rows[-1][0]))
+
+    edge.write_now(verb, trace=TRACE)
+
+
+def swap(first: int, second: int) -> tuple[Any, ...]:
+    return (
+        update(event).where(event.c.seq == first).values(seq=1_000),
+        update(event).where(event.c.seq == second).values(seq=first),
+        update(event).where(event.c.seq == 1_000).values(seq=second),
+    )
+
+
+TAMPERING: dict[str, tuple[tuple[Any, ...], str]] = {
+    "an edited action": (
+        (update(event).where(THIRD).values(action="room.thing.undo"),),
+        "record 3 was edited",
+    ),
+    "an edited actor": (
+        (update(event).where(THIRD).values(actor="person:per_other"),),
+        "record 3 was edited",
+    ),
+    "an edited outcome": ((update(event).where(THIRD).values(outcome="refused"),), "record 3 was edited"),
+    "an edited reason": ((update(event).where(THIRD).values(reason="because"),), "record 3 was edited"),
+    "an edited request id": ((update(event).where(THIRD).values(request_id="req_2"),), "record 3 was edited"),
+    "an edited tenant": ((update(event).where(THIRD).values(tenant="mercy"),), "record 3 was edited"),
+    "an edited time": (
+        (update(event).where(THIRD).values(at=datetime.fromisoformat("2026-03-01T00:00:00+00:00")),),
+        "record 3 was edited",
+    ),
+    "an edited hash": ((update(event).where(THIRD).values(hash=b"\0" * 32),), "record 3 was edited"),
+    "an edited digest": ((update(event).where(THIRD).values(digest=b"\0" * 32),), "record 3 was edited"),
+    "an edited payload": (
+        (update(payload).where(payload.c.seq == 3).values(body=orjson.dumps(["pat-9", {}])),),
+        "payload of record 3 was edited",
+    ),
+    "an edited salt": (
+        (update(payload).where(payload.c.seq == 3).values(salt=b"salt"),),
+        "payload of record 3 was edited",
+    ),
+    "a removed payload": (
+        (delete(payload).where(payload.c.seq == 3),),
+        "payload of record 3 was removed without a purge",
+    ),
+    "a removed record": ((delete(event).where(THIRD),), "record 3 is missing"),
+    "two removed records": ((delete(event).where(event.c.seq.in_([3, 4])),), "records 3 to 4 are missing"),
+    "a removed first record": ((delete(event).where(event.c.seq == 1),), "record 1 is missing"),
+    "a removed tail, noted": (
+        (
+            delete(event).where(AFTER_FOUR),
+            update(chain).values(seq=4, hash=select(event.c.hash).where(event.c.seq == 4).scalar_subquery()),
+        ),
+        "record 6 was signed for",
+    ),
+    "a removed tail, not noted": ((delete(event).where(LAST),), "record 6 was signed for"),
+    "swapped records": (swap(3, 4), "record 3 was edited"),
+    "a removed chain": ((delete(event), delete(payload), delete(chain)), "is gone"),
+    "removed events under a kept note": ((delete(event), delete(payload)), "record 6 was signed for"),
+    "a removed note of the end": ((delete(chain),), "its note of its end is gone"),
+    "an edited note of the end": (
+        (update(chain).values(hash=b"\1" * 32),),
+        "not the one that was signed for",
+    ),
+    "an edited checkpoint": (
+        (update(points).values(heads={"control/test-writer": [5, "00" * 32]}),),
+        "not signed by a key",
+    ),
+    "an edited signature": ((update(points).values(signature="AAAA"),), "not signed by a key"),
+    "an edited checkpoint time": (
+        (update(points).values(at=datetime.fromisoformat("2026-03-01T00:00:00+00:00")),),
+        "not signed by a key",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TAMPERING)
+def test_tampering_with_the_control_stream_is_found(edge: Edge, name: str) -> None:
+    """C152: verify detects an edit, removal or reorder."""
+    record(edge, *EVENTS)
+    checkpoint(edge)
+    assert verify(edge).intact
+    statements, told = TAMPERING[name]
+
+    change(edge, *statements)
+
+    verdict = verify(edge)
+    assert not verdict.intact
+    assert any(told in fault for fault in verdict.faults), verdict.faults
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        update(event).where(THIRD).values(action="room.thing.undo"),
+        delete(event).where(LAST),
+        update(event).where(THIRD).values(person="per_9"),
+    ],
+)
+def test_a_chain_that_was_made_to_fit_again_still_misses_its_checkpoint(edge: Edge, statement: Any) -> None:
+    record(edge, *EVENTS)
+    checkpoint(edge)
+
+    change(edge, statement)
+    rehash(edge)
+
+    assert any("signed for" in fault for fault in verify(edge).faults)
+
+
+def test_a_removed_checkpoint_in_between_is_found(edge: Edge) -> None:
+    for made in EVENTS[:3]:
+        record(edge, made)
+        checkpoint(edge)
+
+    change(edge, delete(points).where(points.c.number == 2))
+
+    assert any("checkpoint 2 is missing" in fault for fault in verify(edge).faults)
+
+
+def test_an_older_checkpoint_cannot_be_edited_under_a_newer_one(edge: Edge) -> None:
+    """Each checkpoint names its predecessor's digest, so the newest signature covers all."""
+    record(edge, EVENTS[0])
+    checkpoint(edge)
+    record(edge, EVENTS[1])
+    checkpoint(edge)
+
+    change(
+        edge, update(points).where(points.c.number == 1).values(heads={"control/test-writer": [1, "11" * 32]})
+    )
+
+    assert any("checkpoint 2 does not follow" in fault for fault in verify(edge).faults)
+
+
+def test_rotating_the_checkpoint_key_breaks_nothing(edge: Edge) -> None:
+    record(edge, EVENTS[0])
+    checkpoint(edge)
+    edge.write_now(lambda ctx: keys.rotate(ctx, Purpose.CHECKPOINT, ""), trace=TRACE)
+    record(edge, EVENTS[1])
+    checkpoint(edge)
+
+    assert verify(edge).intact
+
+
+def test_faults_are_bounded_but_counted(edge: Edge) -> None:
+    record(edge, *(Event("room.thing.do", facts={"n": n}) for n in range(130)))
+
+    change(edge, update(event).values(reason="edited"))
+
+    faults = verify(edge).faults
+    assert len(faults) == 101
+    assert faults[-1].startswith("and ")
+
+
+def test_payloads_are_purged_by_class_and_the_chain_holds(edge: Edge, clock: FakeClock) -> None:
+    """Security decision 5: the payload lies apart and can be purged by class without breaking the chain."""
+    record(edge, *EVENTS[:3])
+    record(edge, Event("consent.authorization.record", patient="pat-1", facts={"kept": True}))
+    checkpoint(edge)
+    clock.advance(timedelta(days=90))
+    before = clock.now() - timedelta(days=60)
+
+    removed = edge.write_now(lambda ctx: service.purge_payloads(ctx, "room", before), trace=TRACE)
+
+    verdict = verify(edge)
+    assert removed == 3
+    assert verdict.intact, verdict.faults
+    assert verdict.purged == 3
+    told = {found.event.action: found.event for found in page(edge).events}
+    assert told["room.thing.do"].patient == ""
+    assert told["room.thing.do"].app == "app_1"
+    assert told["consent.authorization.record"].facts == {"kept": True}
+    assert PURGE_ACTION in told
+
+
+def test_a_payload_removed_after_the_purged_time_is_found(edge: Edge, clock: FakeClock) -> None:
+    record(edge, EVENTS[0])
+    clock.advance(timedelta(days=90))
+    edge.write_now(
+        lambda ctx: service.purge_payloads(ctx, "room", clock.now() - timedelta(days=60)), trace=TRACE
+    )
+    record(edge, EVENTS[1])
+
+    change(edge, delete(payload))
+
+    assert any("removed without a purge" in fault for fault in verify(edge).faults)
+
+
+def test_nothing_young_is_purged(edge: Edge, clock: FakeClock) -> None:
+    record(edge, EVENTS[0])
+
+    with pytest.raises(Invalid, match="purge_too_early"):
+        edge.write_now(lambda ctx: service.purge_payloads(ctx, "room", clock.now()), trace=TRACE)
+
+    assert page(edge).events[0].event.patient == "pat-1"
+
+
+def test_pages_go_on_where_they_ended_whatever_comes_in_between(edge: Edge, clock: FakeClock) -> None:
+    for n in range(7):
+        record(edge, Event("room.thing.do", app=f"app_{n}"))
+        if n % 3 == 2:
+            clock.advance(timedelta(seconds=1))
+    first = page(edge, limit=3)
+    record(edge, Event("room.thing.late"))
+
+    second = page(edge, limit=3, before=first.next)
+    third = page(edge, limit=3, before=second.next)
+
+    apps = [found.event.app for each in (first, second, third) for found in each.events]
+    assert apps == [f"app_{n}" for n in reversed(range(7))]
+    assert third.next == ""
+
+
+def test_a_page_is_bounded_and_a_foreign_cursor_is_refused(edge: Edge) -> None:
+    record(edge, *(Event("room.thing.do") for _ in range(PAGE_BOUND + 5)))
+
+    assert len(page(edge, limit=10_000).events) == PAGE_BOUND
+    for cursor in ("x", "1", "1.x.w", "-1.2.w", "1." * 200, "٣.1.w"):
+        with pytest.raises(Invalid, match="cursor_invalid"):
+            page(edge, before=cursor)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found"),
+    [
+        ({"tenant": "general"}, {"a", "b"}),
+        ({"tenant": "mercy"}, {"c"}),
+        ({"tenant": "general", "app": "app_2"}, {"b"}),
+        ({"action": "room"}, {"a", "b", "c"}),
+        ({"action": "room.thing"}, {"a", "b", "c"}),
+        ({"action": "room.th"}, set()),
+        ({"action": "room.thing.do"}, {"a", "b", "c"}),
+        ({"action": "roo_"}, set()),
+        ({"request_id": "req_2"}, {"c"}),
+        ({"tenant": "nowhere"}, set()),
+    ],
+)
+def test_a_query_finds_what_fits_and_nothing_else(edge: Edge, wanted: dict, found: set) -> None:
+    record(edge, Event("room.thing.do", tenant="general", app="app_1", person="a"))
+    record(edge, Event("room.thing.do", tenant="general", app="app_2", person="b"))
+    record(edge, Event("room.thing.do", tenant="mercy", app="app_2", person="c"), trace=Trace("req_2"))
+
+    assert {each.event.person for each in page(edge, **wanted).events} == found
+
+
+def test_two_checkpointers_make_one_chain_of_checkpoints(edge: Edge) -> None:
+    def work(n: int) -> None:
+        record(edge, Event("room.thing.do", app=f"app_{n}"))
+        for _ in range(20):
+            with suppress(Conflict):
+                checkpoint(edge)
+                return
+
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(work, range(effort(12, 100))))
+
+    verdict = verify(edge)
+    assert verdict.intact, verdict.faults
+
+
+def test_an_unknown_request_has_no_explanation(edge: Edge) -> None:
+    with pytest.raises(NotFound, match="request_unknown"):
+        edge.read_now(lambda ctx: service.explain(ctx, "req_none", NoAccesses()), trace=TRACE)
+
+
+def test_links_of_a_chain_are_all_different(edge: Edge) -> None:
+    """Equal events have different hashes: place and salt count."""
+    record(edge, *(Event("room.thing.do", facts={"same": True}) for _ in range(10)))
+
+    rows = edge.read_now(lambda ctx: list(store.control_rows(ctx.tx, "test-writer")), trace=TRACE)
+
+    assert len({bytes(row[3]) for row in rows}) == len({bytes(row[2]) for row in rows}) == 10
+    assert all(after[0] == before[0] + 1 for before, after in pairwise(rows))
