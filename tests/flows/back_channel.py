@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import pytest
 from joserfc import jwt
-from joserfc.jwk import ECKey, RSAKey
+from joserfc.jwk import ECKey, KeySet, RSAKey
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
@@ -358,6 +358,10 @@ def signed_by(platform: Platform, client: str, key: ECKey, **header: str) -> str
         "jti": f"jti-{platform.jtis}",
     }
     return jwt.encode({"alg": "ES384", "kid": key.kid} | header, claims, key, algorithms=["ES384"])
+
+
+def published_keys(platform: Platform, tenant: TenantId = MERCY) -> KeySet:
+    return KeySet.import_key_set(platform.http.get(f"/t/{tenant}/oauth/jwks.json").json())
 
 
 def basic(client: str, secret: str) -> str:

@@ -1,0 +1,240 @@
+"""What the server says of itself (C24, C25, C26; conformance 1.1, 3.1, 3.3)."""
+
+import ast
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hilum.authserver import discovery
+from hilum.identity import service as identity
+from hilum.identity.models import TenantChange
+from hilum.registry.models import ClientType
+from tests.flows import back_channel
+from tests.flows.back_channel import BASE, MERCY, Platform
+
+platform = back_channel.platform
+TESTS = Path(__file__).parents[1]
+SMART = f"/t/{MERCY}/fhir/.well-known/smart-configuration"
+OPENID = f"/t/{MERCY}/.well-known/openid-configuration"
+OAUTH = f"/.well-known/oauth-authorization-server/t/{MERCY}"
+JWKS = f"/t/{MERCY}/oauth/jwks.json"
+STANDALONE = {
+    *(
+        "launch-standalone",
+        "client-public",
+        "client-confidential-symmetric",
+        "client-confidential-asymmetric",
+    ),
+    *("sso-openid-connect", "context-standalone-patient", "permission-offline", "permission-patient"),
+    *("authorize-post", "permission-v2", "permission-v1"),
+}
+PRACTITIONER = {
+    *("launch-ehr", "context-banner", "context-style", "context-ehr-patient", "context-ehr-encounter"),
+    "permission-user",
+}
+
+
+@pytest.mark.parametrize("path", [SMART, OPENID, OAUTH, JWKS])
+@pytest.mark.parametrize(
+    "accept", ["application/json", "text/html", "application/fhir+json", "image/png", ""]
+)
+def test_documents_are_json_whatever_is_accepted(platform: Platform, path: str, accept: str) -> None:
+    """C24."""
+    answer = platform.http.get(path, headers={"Accept": accept})
+
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "application/json"
+    assert isinstance(answer.json(), dict)
+
+
+@pytest.mark.parametrize("path", [SMART, OPENID, OAUTH, JWKS])
+def test_documents_may_be_read_from_any_origin(platform: Platform, path: str) -> None:
+    """C26; conformance 1.1."""
+    origin = {"Origin": "https://anywhere.example"}
+
+    assert platform.http.get(path, headers=origin).headers["access-control-allow-origin"] == "*"
+    assert platform.http.options(path, headers=origin).headers["access-control-allow-origin"] == "*"
+
+
+def test_smart_configuration_has_what_smart_2_2_requires(platform: Platform) -> None:
+    """C24; SMART App Launch 2.2, conformance#metadata; conformance 1.1, 3.1 and 3.3."""
+    document = platform.http.get(SMART).json()
+
+    assert document["issuer"] == f"{BASE}/t/mercy"
+    for name, path in {
+        "authorization_endpoint": "authorize",
+        "token_endpoint": "token",
+        "introspection_endpoint": "introspect",
+        "revocation_endpoint": "revoke",
+        "management_endpoint": "manage",
+        "registration_endpoint": "register",
+        "jwks_uri": "jwks.json",
+    }.items():
+        assert document[name] == f"{BASE}/t/mercy/oauth/{path}"
+    assert document["grant_types_supported"] == ["authorization_code", "refresh_token", "client_credentials"]
+    assert document["code_challenge_methods_supported"] == ["S256"]
+    assert document["response_types_supported"] == ["code"]
+    assert document["token_endpoint_auth_signing_alg_values_supported"] == ["RS384", "ES384"]
+    assert set(document["token_endpoint_auth_methods_supported"]) == {
+        "client_secret_basic",
+        "private_key_jwt",
+        "none",
+    }
+    assert {"openid", "fhirUser", "launch", "offline_access", "patient/*.rs"} <= set(
+        document["scopes_supported"]
+    )
+    assert set(document["capabilities"]) >= STANDALONE | PRACTITIONER
+    assert all(isinstance(each, str) for each in document["capabilities"])
+
+
+def test_openid_configuration_stands_at_the_issuer_and_names_it(platform: Platform) -> None:
+    """Conformance 1.4; OpenID Connect Discovery 1.0 section 3; RFC 8414; RFC 9207 section 3."""
+    document = platform.http.get(OPENID).json()
+
+    assert document["issuer"] == f"{BASE}/t/mercy"
+    assert document["issuer"] + "/.well-known/openid-configuration" == BASE + OPENID
+    assert document["subject_types_supported"] == ["public"]
+    assert document["id_token_signing_alg_values_supported"] == ["RS256"]
+    assert document["authorization_response_iss_parameter_supported"] is True
+    assert platform.http.get(OAUTH).json() == document
+
+
+def test_every_address_in_a_document_is_absolute(platform: Platform) -> None:
+    """C24."""
+    for path in (SMART, OPENID, OAUTH):
+        for name, value in platform.http.get(path).json().items():
+            if name.endswith(("_endpoint", "_uri")) or name == "issuer":
+                assert value.startswith(f"{BASE}/t/mercy")
+
+
+@pytest.mark.parametrize(
+    "word", ["plain", "implicit", "password", "token", "id_token", "none", "HS256", "RS512"]
+)
+def test_nothing_that_is_refused_is_listed(platform: Platform, word: str) -> None:
+    """C24: no plain, no implicit, no password."""
+    document = platform.http.get(OPENID).json()
+    lists = {name: value for name, value in document.items() if isinstance(value, list)}
+
+    where = [name for name, value in lists.items() if word in value]
+
+    assert where == (
+        [f"{name}_endpoint_auth_methods_supported" for name in ("token", "revocation")]
+        if word == "none"
+        else []
+    )
+
+
+def test_registration_is_advertised_only_where_it_is_open(platform: Platform) -> None:
+    document = discovery.smart_configuration(platform.urls, MERCY, registers=False)
+
+    assert "registration_endpoint" not in document
+
+
+@pytest.mark.parametrize("tenant", ["nobody", "MERCY", "%00", "a" * 200])
+def test_a_tenant_that_is_not_there_or_not_active_has_no_documents(platform: Platform, tenant: str) -> None:
+    for path in (SMART, OPENID, OAUTH, JWKS):
+        assert platform.http.get(path.replace(MERCY, tenant)).status_code == 404
+
+    platform.run(lambda ctx: identity.update_tenant(ctx, MERCY, TenantChange(active=False)))
+    for path in (SMART, OPENID, OAUTH, JWKS):
+        assert platform.http.get(path).status_code == 404
+
+
+def test_the_key_set_holds_public_keys_and_may_be_kept_for_a_minute(platform: Platform) -> None:
+    """C55; conformance 1.4."""
+    answer = platform.http.get(JWKS)
+
+    keys = answer.json()["keys"]
+    assert answer.headers["cache-control"] == "public, max-age=60"
+    assert len(keys) == 1
+    assert set(keys[0]) == {"kty", "n", "e", "kid", "use", "alg"}
+    assert keys[0]["kty"] == "RSA"
+
+
+def test_the_keys_of_two_tenants_differ(platform: Platform) -> None:
+    """C145."""
+    other = platform.http.get("/t/other/oauth/jwks.json").json()["keys"]
+
+    assert {key["n"] for key in platform.http.get(JWKS).json()["keys"]}.isdisjoint(key["n"] for key in other)
+
+
+def test_the_style_document_is_public_and_its_address_changes_with_its_content(platform: Platform) -> None:
+    """C32; SMART App Launch 2.2, scopes-and-launch-context#styling; conformance 3.3."""
+    url = platform.earn()["smart_style_url"]
+
+    answer = platform.http.get(url)
+
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.headers["access-control-allow-origin"] == "*"
+    assert answer.json()["color_text"].startswith("#")
+    assert discovery.STYLE_DIGEST in url
+    assert platform.http.get(url.replace(discovery.STYLE_DIGEST, "0" * 16)).status_code == 404
+
+
+def test_every_advertised_scope_is_granted_to_a_client_registered_for_it(platform: Platform) -> None:
+    """C25."""
+    document = platform.http.get(SMART).json()
+    asked = [scope for scope in document["scopes_supported"] if not scope.startswith("system/")]
+    system = [scope for scope in document["scopes_supported"] if scope.startswith("system/")]
+    platform.add_app("all", ClientType.PUBLIC, scopes=tuple(asked))
+
+    for scope in asked:
+        body = platform.earn("all", scopes=tuple(dict.fromkeys((scope, "openid", "patient/Patient.rs"))))
+        kind = scope.partition("*")[0]
+        assert any(granted == scope or granted.startswith(kind) for granted in body["scope"].split()), scope
+    assert platform.backend(" ".join(system)).json()["scope"].split() == system
+
+
+# --- claims and what stands behind them (C25) ----------------------------------------------------------------------------------
+
+
+@cache
+def names_in(file: str) -> frozenset[str]:
+    tree = ast.parse((TESTS / file).read_text())
+    return frozenset(
+        node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    )
+
+
+def test_every_advertised_value_names_a_test_that_is_there() -> None:
+    """C25: each advertised capability, grant, algorithm and scope is tied to a test that exercises it."""
+    missing = [
+        f"{claim.member} {claim.value}: {claim.test}"
+        for claim in discovery.CLAIMS
+        if not (TESTS / claim.test.split("::")[0]).exists()
+        or claim.test.split("::")[1] not in names_in(claim.test.split("::")[0])
+    ]
+
+    assert missing == []
+
+
+def test_every_list_of_the_documents_comes_from_the_table_of_claims(platform: Platform) -> None:
+    for path in (SMART, OPENID):
+        document = platform.http.get(path).json()
+        lists = {name: value for name, value in document.items() if isinstance(value, list)}
+        table: dict[str, list[str]] = {}
+        for claim in discovery.CLAIMS:
+            table.setdefault(claim.member, []).append(claim.value)
+
+        assert lists == {name: table[name] for name in lists}
+
+
+def test_a_claim_that_nothing_enforces_stops_the_start_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """C25."""
+    hollow: tuple[Any, ...] = (
+        replace(discovery.CLAIMS[0], value="password", enforced=lambda: False),
+        replace(discovery.CLAIMS[0], value="implicit", test=""),
+    )
+
+    assert discovery.unenforced(discovery.CLAIMS) == []
+    assert discovery.unenforced(hollow) == [
+        "grant_types_supported: password",
+        "grant_types_supported: implicit",
+    ]
+    monkeypatch.setattr(discovery, "CLAIMS", hollow)
+    with pytest.raises(AssertionError, match="password"):
+        discovery.check()
