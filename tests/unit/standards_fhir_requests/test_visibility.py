@@ -1,0 +1,188 @@
+"""Whose a resource is, checked against the compartment that served as the table's draft."""
+
+from typing import Any
+
+import pytest
+
+from hilum.standards.fhir.definitions import elements, patient_compartment, resource_types
+from hilum.standards.fhir.labels import is_restricted
+from hilum.standards.fhir.searchparams import parameters_of
+from hilum.standards.fhir.visibility import (
+    ATTACHMENTS,
+    VISIBILITY,
+    Belonging,
+    attachment_urls,
+    local_reference,
+    subjects_of,
+    targets_of,
+)
+
+BASES = ("http://here.example/fhir/",)
+LISTED = sorted(VISIBILITY)
+OF_A_SUBJECT = [name for name, rule in VISIBILITY.items() if rule.belonging is Belonging.SUBJECT]
+
+NOT_IN_THE_COMPARTMENT = {"Device", "GuidanceResponse", "Task"}
+"""R4 leaves them out of the Patient compartment, though they name their patient."""
+IN_THE_COMPARTMENT_BUT_NOT_JUDGED = {
+    "AuditEvent",
+    "Basic",
+    "EnrollmentRequest",
+    "Person",
+    "Schedule",
+    "SupplyRequest",
+}
+"""Refused: whose they are is not told by one element that could be relied on."""
+
+
+def test_every_listed_type_is_an_r4_type() -> None:
+    assert set(LISTED) <= resource_types()
+
+
+def test_the_table_and_the_compartment_differ_only_where_it_is_said() -> None:
+    """Security decision 10: the compartment is only the draft."""
+    judged = {
+        name for name, rule in VISIBILITY.items() if rule.belonging in {Belonging.SUBJECT, Belonging.SELF}
+    }
+    draft = set(patient_compartment()) - {"Group", "Provenance"}
+
+    assert judged - draft == NOT_IN_THE_COMPARTMENT
+    assert draft - judged == IN_THE_COMPARTMENT_BUT_NOT_JUDGED
+
+
+@pytest.mark.parametrize("name", OF_A_SUBJECT)
+def test_the_deciding_elements_exist_and_may_refer_to_a_patient(name: str) -> None:
+    for path in VISIBILITY[name].paths:
+        holder = name
+        for step in path[:-1]:
+            holder = elements(holder)[step].types[0].name
+        kinds = elements(holder)[path[-1]].types
+        assert any(k.name == "Reference" and (not k.targets or "Patient" in k.targets) for k in kinds), path
+
+
+@pytest.mark.parametrize("name", [n for n in LISTED if VISIBILITY[n].narrow])
+def test_the_narrowing_parameter_looks_at_exactly_the_deciding_elements(name: str) -> None:
+    """Otherwise a narrowed search would find other records than those that are visible."""
+    rule = VISIBILITY[name]
+    expression = parameters_of(name)[rule.narrow].expression.removesuffix(".where(resolve() is Patient)")
+
+    expected = "id" if rule.belonging is Belonging.SELF else f"{name}.{'.'.join(rule.paths[0])}"
+    assert expression == expected
+    assert len(rule.paths) <= 1
+
+
+@pytest.mark.parametrize("name", sorted(ATTACHMENTS))
+def test_attachments_stand_where_it_is_said(name: str) -> None:
+    for path in ATTACHMENTS[name]:
+        holder = name
+        for step in path[:-1]:
+            holder = elements(holder)[step].types[0].name
+        found = elements(holder).get(path[-1])
+        kinds = found.types if found else elements(holder)["source"].types
+        assert "Attachment" in {kind.name for kind in kinds}
+
+
+@pytest.mark.parametrize(
+    ("subject", "expected"),
+    [
+        ({"reference": "Patient/p1"}, {"p1"}),
+        ({"reference": "Patient/p1/_history/3"}, {"p1"}),
+        ({"reference": "http://here.example/fhir/Patient/p1"}, {"p1"}),
+        ({"reference": "Group/g1"}, set()),
+        ({"reference": "http://there.example/fhir/Patient/p1"}, None),
+        ({"reference": "https://here.example/fhir/Patient/p1"}, None),
+        ({"reference": "#p1"}, None),
+        ({"reference": "urn:uuid:0"}, None),
+        ({"reference": "patient"}, None),
+        ({"reference": "Patient/"}, None),
+        ({"reference": "Patient/a b"}, None),
+        ({"reference": "Patient/p1/x"}, None),
+        ({"reference": ["Patient/p1"]}, None),
+        ({"reference": None}, None),
+        ({"identifier": {"value": "p1"}}, None),
+        ({"display": "Somebody"}, None),
+        ({}, None),
+        ("Patient/p1", None),
+        (None, None),
+        (5, None),
+    ],
+)
+def test_only_a_literal_reference_to_a_patient_of_this_server_says_whose_it_is(
+    subject: Any, expected: set[str] | None
+) -> None:
+    found = subjects_of({"resourceType": "Observation", "subject": subject}, BASES)
+
+    assert found == (None if expected is None else frozenset(expected))
+
+
+def test_a_record_of_several_patients_belongs_to_all_of_them() -> None:
+    actors = [{"actor": {"reference": f"Patient/p{n}"}} for n in (1, 2)]
+    doctor = {"actor": {"reference": "Practitioner/d"}}
+
+    found = subjects_of({"resourceType": "Appointment", "participant": [*actors, doctor]})
+
+    assert found == {"p1", "p2"}
+
+
+@pytest.mark.parametrize(
+    "resource",
+    [
+        {},
+        {"resourceType": 5},
+        {"resourceType": "Nonsense"},
+        {"resourceType": "Basic"},
+        {"resourceType": "Patient"},
+    ],
+)
+def test_what_cannot_be_told_is_not_guessed(resource: dict[str, Any]) -> None:
+    assert subjects_of(resource) is None
+
+
+def test_a_provenance_about_nothing_or_elsewhere_has_no_targets() -> None:
+    here = {"reference": "Observation/1"}
+    assert targets_of({"target": [here]}) is not None
+    for target in ([], [here, {"reference": "#x"}], [{"display": "x"}], None, [here] * 500):
+        assert targets_of({"target": target}) is None
+
+
+def test_references_are_read_through_and_addresses_of_attachments_found() -> None:
+    assert local_reference("Patient/1") is None
+    document = {
+        "resourceType": "DocumentReference",
+        "content": [
+            {"attachment": {"url": "Binary/1"}},
+            {"attachment": {"data": "x"}},
+            5,
+            {"attachment": None},
+        ],
+    }
+    assert list(attachment_urls(document)) == ["Binary/1"]
+
+
+CONFIDENTIALITY = "http://terminology.hl7.org/CodeSystem/v3-Confidentiality"
+ACT_CODE = "http://terminology.hl7.org/CodeSystem/v3-ActCode"
+
+
+@pytest.mark.parametrize(
+    ("meta", "expected"),
+    [
+        (None, False),
+        ({}, False),
+        ({"security": []}, False),
+        ({"security": [{"system": CONFIDENTIALITY, "code": "N"}]}, False),
+        ({"security": [{"system": "http://other.example", "code": "R"}]}, False),
+        ({"security": [{"system": CONFIDENTIALITY, "code": "R"}]}, True),
+        ({"security": [{"system": CONFIDENTIALITY, "code": "v"}]}, True),
+        ({"security": [{"code": "R"}]}, True),
+        ({"security": [{"system": ACT_CODE, "code": "42CFRPart2"}]}, True),
+        ({"security": [{"system": ACT_CODE, "code": "ETH"}]}, True),
+        ({"security": [{"system": ACT_CODE, "code": "PSY"}]}, True),
+        ({"security": [{"system": CONFIDENTIALITY, "code": "N"}, {"system": ACT_CODE, "code": "HIV"}]}, True),
+        ({"security": {"system": CONFIDENTIALITY, "code": "N"}}, True),
+        ({"security": ["R"]}, True),
+        ({"security": [{"system": CONFIDENTIALITY, "code": 5}]}, True),
+        ("restricted", True),
+    ],
+)
+def test_labels_restrict_and_unreadable_ones_too(meta: Any, expected: bool) -> None:
+    """C82."""
+    assert is_restricted({"resourceType": "Observation", "meta": meta}) is expected
