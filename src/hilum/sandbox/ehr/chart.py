@@ -117,7 +117,7 @@ def summary(chart: dict[str, list[Resource]], *, today: date) -> Summary:
     return Summary(
         banner=banner(chart["patient"][0], today=today),
         problems=_items(chart["problems"], _problem, PROBLEMS_SHOWN),
-        medications=_items(chart["medications"], _medication, MEDICATIONS_SHOWN),
+        medications=_medications(chart["medications"]),
         allergies=_items(chart["allergies"], _allergy, PROBLEMS_SHOWN),
         vitals=_vitals(chart["vitals"]),
         labs=_labs(chart["labs"]),
@@ -190,14 +190,25 @@ def _problem(resource: Resource) -> tuple[str, Item] | None:
     return when, Item(_text(resource.get("code")), when=f"since {_month(when)}" if when else "")
 
 
-def _medication(resource: Resource) -> tuple[str, Item] | None:
-    if resource.get("status") != "active":
-        return None
-    reference = resource.get("medicationReference", {})
-    title = _text(resource.get("medicationCodeableConcept")) or reference.get("display", "") or "Medication"
-    dose = next((each.get("text", "") for each in resource.get("dosageInstruction", ())), "")
-    when = str(resource.get("authoredOn", ""))
-    return when, Item(title, dose, _month(when))
+def _medications(resources: list[Resource]) -> tuple[Item, ...]:
+    """List prescriptions in force; what they prescribe may be a Medication of its own among the resources."""
+    named = {f"Medication/{each['id']}": each for each in resources if each["resourceType"] == "Medication"}
+
+    def shape(resource: Resource) -> tuple[str, Item] | None:
+        if resource.get("status") != "active":
+            return None
+        reference = resource.get("medicationReference", {})
+        elsewhere = named.get(reference.get("reference", ""), {})
+        title = (
+            _text(resource.get("medicationCodeableConcept"))
+            or reference.get("display")
+            or _text(elsewhere.get("code"))
+        )
+        dose = next((each.get("text", "") for each in resource.get("dosageInstruction", ())), "")
+        when = str(resource.get("authoredOn", ""))
+        return when, Item(title or "Medication", dose, _month(when))
+
+    return _items(resources, shape, MEDICATIONS_SHOWN)
 
 
 def _allergy(resource: Resource) -> tuple[str, Item] | None:
@@ -266,15 +277,18 @@ def _labs(observations: list[Resource]) -> tuple[Item, ...]:
         flag = {"H": "high", "HH": "high", "L": "low", "LL": "low", "A": "abnormal"}.get(
             _code(next(iter(each.get("interpretation", ())), None)), ""
         )
-        item = Item(
-            title, f"{quantity['value']:g} {quantity.get('unit', '')}".strip(), _day(at.isoformat()), flag
-        )
+        item = Item(title, f"{quantity['value']:g} {_unit(quantity)}".strip(), _day(at.isoformat()), flag)
         if code not in newest or newest[code][0] < at:
             newest[code] = (at, item)
     shown = sorted(
         newest.values(), key=lambda pair: (pair[1].flag == "", -pair[0].timestamp(), pair[1].title)
     )
     return tuple(item for _, item in shown[:LABS_SHOWN])
+
+
+def _unit(quantity: dict[str, Any]) -> str:
+    """Write a unit as the ward does, without UCUM's annotations."""
+    return str(quantity.get("unit", "")).replace("{1.73_m2}", "1.73 m²").replace("{", "").replace("}", "")
 
 
 def _has_code(observation: Resource, code: str) -> bool:

@@ -43,7 +43,10 @@ class Records:
         found = await self.read(tenant, "Patient", patient)
         wanted: dict[str, tuple[str, dict[str, str]]] = {
             "problems": ("Condition", {"patient": patient}),
-            "medications": ("MedicationRequest", {"patient": patient}),
+            "medications": (
+                "MedicationRequest",
+                {"patient": patient, "_include": "MedicationRequest:medication"},
+            ),
             "allergies": ("AllergyIntolerance", {"patient": patient}),
             "vitals": ("Observation", {"patient": patient, "category": "vital-signs", "_sort": "-date"}),
             "labs": ("Observation", {"patient": patient, "category": "laboratory", "_sort": "-date"}),
