@@ -14,6 +14,7 @@ from hilum.infra.db import Database, metadata
 from hilum.infra.edge import Edge
 from hilum.infra.migrations.run import migrate
 from tests.sim.postgres import Cluster
+from tests.sim.running import Running, start
 from tests.sim.world import FakeClock, SeededIds
 
 SECRET_KEY = "test-key-encryption-key-0123456789abcdef"
@@ -95,3 +96,11 @@ def sqlite_edge(sqlite_url: str, clock: FakeClock, ids: SeededIds) -> Iterator[E
     made = Edge.create(Database(sqlite_url), clock, ids, "test-writer")
     yield made
     made.close()
+
+
+@pytest.fixture(scope="session")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """One sandbox for every story told from outside. Stories use their own launches and leave switches released."""
+    started = start(tmp_path_factory.mktemp("running"))
+    yield started
+    started.stop()

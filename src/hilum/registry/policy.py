@@ -17,6 +17,7 @@ from hilum.kernel.ids import TenantId
 from hilum.registry.metadata import from_registration
 from hilum.registry.models import (
     CERTIFICATION_LIFE_MAX,
+    PLATFORM_PEERS,
     SCOPES_BOUND,
     TEXT_BOUND,
     App,
@@ -286,9 +287,14 @@ def launchable(
 
 
 def is_certified(facts: ClientFacts, now: datetime) -> bool:
-    """Tell whether a client is in good standing: app not suspended, purpose not ended, version certified."""
+    """Tell whether a client is in good standing: app not suspended, purpose not ended, version certified.
+
+    A tenant's own EHR or resource server is no app: its administrator's registration is all it needs, and nothing installs it.
+    """
     if not facts.active or (facts.expires_at is not None and facts.expires_at <= now):
         return False
+    if facts.type in PLATFORM_PEERS:
+        return True
     return facts.certified_until is not None and now < facts.certified_until
 
 

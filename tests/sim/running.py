@@ -1,0 +1,118 @@
+"""A sandbox that really runs: its own ports and data, every process of ``hilum sandbox run``, spoken to over HTTP only."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx2
+
+from tests.sim.postgres import free_port
+
+READY_WITHIN_S = 90
+STOP_WITHIN_S = 20
+
+
+@dataclass
+class Running:
+    """``card`` is the sandbox's card; ``log`` what its processes wrote."""
+
+    home: Path
+    base: str
+    sandbox: str
+    environment: dict[str, str]
+    process: subprocess.Popen[bytes]
+    card: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def log(self) -> str:
+        return (self.home / "run.log").read_text()
+
+    def tenant(self, tenant: str = "general") -> dict[str, Any]:
+        return next(each for each in self.card["tenants"] if each["id"] == tenant)
+
+    def client(self, client_id: str) -> dict[str, Any]:
+        return next(each for each in self.card["clients"] if each["client_id"] == client_id)
+
+    def person(self, role: str, tenant: str = "general") -> dict[str, Any]:
+        return next(each for each in self.card["people"] if each["tenant"] == tenant and each["role"] == role)
+
+    def patient(self, tenant: str = "general") -> dict[str, Any]:
+        """Give a chart with encounters, of somebody who is not restricted."""
+        return next(each for each in self.card["patients"] if each["tenant"] == tenant and each["encounters"])
+
+    def staff(self, role: str) -> dict[str, Any]:
+        return next(each for each in self.card["staff"] if each["role"] == role)
+
+    def hilum(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run the command line on this sandbox's host."""
+        command = [sys.executable, "-m", "hilum.cli.main", *words]
+        return subprocess.run(
+            command, env=self.environment, capture_output=True, text=True, timeout=120, check=False
+        )
+
+    def stop(self) -> None:
+        self.process.send_signal(signal.SIGTERM)
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(STOP_WITHIN_S)
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
+
+def start(home: Path, *, workers: int = 1, database_url: str = "", **settings: str) -> Running:
+    """Seed and start; return when both sites answer."""
+    port, sandbox_port = free_port(), free_port()
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("HILUM_")}
+    environment |= {
+        "HILUM_MODE": "sandbox",
+        "HILUM_DATA_DIR": str(home),
+        "HILUM_DATABASE_URL": database_url or f"sqlite:///{home}/hilum.db",
+        "HILUM_BASE_URL": f"http://127.0.0.1:{port}",
+        "HILUM_SANDBOX_URL": f"http://localhost:{sandbox_port}",
+        "HILUM_SECRET_KEY": "running-key-encryption-key-0123456789abcdef",
+        "HILUM_WORKERS": str(workers),
+        **settings,
+    }
+    command = [
+        sys.executable,
+        "-m",
+        "hilum.cli.main",
+        "sandbox",
+        "run",
+        "--port",
+        str(port),
+        "--sandbox-port",
+        str(sandbox_port),
+    ]
+    with (home / "run.log").open("ab") as log:
+        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+    running = Running(
+        home, environment["HILUM_BASE_URL"], environment["HILUM_SANDBOX_URL"], environment, process
+    )
+    try:
+        _wait_for(running, f"{running.base}/readyz")
+        _wait_for(running, f"{running.sandbox}/sandbox/card.json")
+    except RuntimeError:
+        running.stop()
+        raise
+    running.card = httpx2.get(f"{running.sandbox}/sandbox/card.json").json()
+    return running
+
+
+def _wait_for(running: Running, url: str) -> None:
+    begun = time.monotonic()
+    while time.monotonic() - begun < READY_WITHIN_S:
+        if running.process.poll() is not None:
+            break
+        with suppress(OSError), urllib.request.urlopen(url, timeout=2) as answer:
+            if answer.status == 200:
+                return
+        time.sleep(0.05)
+    raise RuntimeError(f"{url} did not answer: {running.log[-3000:]}")
