@@ -1,0 +1,409 @@
+"""Sessions, attempts and API tokens as the service keeps them, on each backend (C36, C57; security decisions 3, 6)."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from hilum.audit import service as audit
+from hilum.audit.models import EventQuery, Outcome
+from hilum.identity import service as identity
+from hilum.identity.models import NewPerson, Tenant, TenantChange, UpstreamKind, UpstreamRef
+from hilum.infra.context import Trace
+from hilum.infra.edge import Edge
+from hilum.kernel.actor import SYSTEM, Actor, ActorKind
+from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted
+from hilum.kernel.ids import SessionId, TenantId
+from hilum.signin import live, policy, service, store
+from hilum.signin.models import (
+    API_TOKENS_PER_PERSON,
+    ATTEMPTS_FREE,
+    SESSIONS_PER_PERSON,
+    Method,
+    NotAuthenticated,
+    SlowDown,
+)
+from tests.sim.world import FakeClock
+
+GENERAL = TenantId("general")
+PASSWORD = "correct horse"
+HERE, THERE = "198.51.100.7", "203.0.113.9"
+
+
+@dataclass
+class Ground:
+    edge: Edge
+    ann: Any = None
+    root: Any = None
+    gina: Any = None
+
+    def do(self, verb: Any, *args: Any, actor: Actor = SYSTEM, source: str = HERE, **more: Any) -> Any:
+        return self.edge.write_now(
+            lambda ctx: verb(ctx, *args, **more), actor=actor, trace=Trace("req_test", source)
+        )
+
+    def sign_in(
+        self,
+        password: str = PASSWORD,
+        username: str = "ann",
+        tenant: Any = GENERAL,
+        source: str = HERE,
+        **more: Any,
+    ) -> Any:
+        attempt = self.do(service.begin_attempt, tenant, username, source=source)
+        matched = live.verify_password_now(attempt.digest, password)
+        return self.do(service.complete_attempt, attempt, matched=matched, source=source, **more)
+
+    def session(self, cookie: str) -> Any:
+        return self.do(service.session, cookie)
+
+
+@pytest.fixture
+def ground(edge: Edge) -> Ground:
+    made = Ground(edge)
+    made.do(identity.add_tenant, Tenant(GENERAL, "General", UpstreamRef(UpstreamKind.EMBEDDED)))
+    made.do(identity.add_tenant, Tenant(TenantId("mercy"), "Mercy", UpstreamRef(UpstreamKind.EMBEDDED)))
+    made.ann = made.do(identity.add_person, NewPerson(GENERAL, "ann", "Ann", "physician"))
+    made.gina = made.do(identity.add_person, NewPerson(GENERAL, "gina", "Gina", "administrator"))
+    made.root = made.do(identity.add_person, NewPerson(None, "root", "Root", "platform_admin"))
+    for person in (made.ann, made.root, made.gina):
+        made.do(service.set_password, person.id, live.hash_password_now(PASSWORD, edge.ids))
+    return made
+
+
+def test_a_right_password_begins_a_session_of_just_this_person(ground: Ground) -> None:
+    session, cookie = ground.sign_in(username=" ANN ")
+
+    assert (session.person, session.tenant, session.role, session.method) == (
+        ground.ann.id,
+        GENERAL,
+        "physician",
+        Method.PASSWORD,
+    )
+    assert ground.session(cookie) == session
+    assert session.csrf == policy.csrf_secret(cookie)
+    staff, _ = ground.sign_in(username="root", tenant=None)
+    assert (staff.person, staff.tenant) == (ground.root.id, None)
+
+
+@pytest.mark.parametrize(
+    ("username", "tenant", "password"),
+    [
+        ("ann", "general", "wrong horse"),
+        ("ann", "general", ""),
+        ("bob", "general", PASSWORD),
+        ("ann", "mercy", PASSWORD),
+        ("ann", None, PASSWORD),
+        ("root", "general", PASSWORD),
+        ("ann", "nowhere", PASSWORD),
+        ("", "general", PASSWORD),
+        ("a\x00nn", "general", PASSWORD),
+        ("x" * 5_000, "general", PASSWORD),
+    ],
+)
+def test_anything_else_is_refused_alike_and_recorded(
+    ground: Ground, username: str, tenant: str | None, password: str
+) -> None:
+    """C57: nobody learns from the answer who exists."""
+    with pytest.raises(NotAuthenticated) as refused:
+        ground.sign_in(password, username, tenant and TenantId(tenant))
+
+    assert (refused.value.code, refused.value.detail) == (
+        "wrong_credentials",
+        "The username or the password is wrong.",
+    )
+    found = ground.do(audit.list_events, EventQuery(action="signin.session.begin")).events
+    assert [(each.event.outcome, each.event.reason) for each in found] == [
+        (Outcome.REFUSED, "wrong_credentials")
+    ]
+
+
+def test_a_person_without_a_password_cannot_sign_in_by_one(ground: Ground) -> None:
+    ground.do(identity.add_person, NewPerson(GENERAL, "new", "New", "nurse"))
+
+    for password in ("", "None", "nobody has this password"):
+        with pytest.raises(NotAuthenticated):
+            ground.sign_in(password, "new")
+
+
+def fail(ground: Ground, times: int, **more: Any) -> None:
+    for _ in range(times):
+        with pytest.raises(NotAuthenticated):
+            ground.sign_in("wrong", **more)
+
+
+def test_failures_slow_the_pair_and_nobody_else(ground: Ground, clock: FakeClock) -> None:
+    """C57."""
+    fail(ground, ATTEMPTS_FREE)
+
+    with pytest.raises(SlowDown) as slow:
+        ground.sign_in()
+    assert slow.value.retry_after_s == 1
+    ground.sign_in(source=THERE)
+    ground.sign_in(username="gina")
+    ground.sign_in(username="root", tenant=None)
+    clock.advance(timedelta(seconds=1))
+    fail(ground, 1)
+    with pytest.raises(SlowDown) as slower:
+        ground.sign_in()
+    assert slower.value.retry_after_s == 2
+
+
+def test_waiting_attempts_do_not_lengthen_the_wait_and_success_forgets(
+    ground: Ground, clock: FakeClock
+) -> None:
+    """C57: a stranger who keeps knocking cannot hold the door shut longer than the last failure did."""
+    fail(ground, ATTEMPTS_FREE)
+    for _ in range(50):
+        with pytest.raises(SlowDown):
+            ground.sign_in("wrong")
+    clock.advance(timedelta(seconds=1))
+
+    ground.sign_in()
+
+    fail(ground, ATTEMPTS_FREE)
+    with pytest.raises(SlowDown):
+        ground.sign_in()
+    clock.advance(timedelta(hours=1, seconds=1))
+    fail(ground, ATTEMPTS_FREE)
+
+
+def test_an_unknown_name_is_slowed_like_a_known_one(ground: Ground) -> None:
+    """C57."""
+    fail(ground, ATTEMPTS_FREE, username="nobody")
+
+    with pytest.raises(SlowDown):
+        ground.sign_in(username="nobody")
+
+
+def test_attempts_at_one_instant_do_not_slip_through_together(ground: Ground) -> None:
+    """C57: an attempt is counted before it is tried."""
+
+    def knock(_: int) -> str:
+        try:
+            ground.do(service.begin_attempt, GENERAL, "ann")
+        except SlowDown:
+            return "slow"
+        return "tried"
+
+    with ThreadPoolExecutor(6) as pool:
+        answers = list(pool.map(knock, range(30)))
+
+    assert answers.count("tried") == ATTEMPTS_FREE
+
+
+def test_old_attempts_are_forgotten_and_leave_no_row(ground: Ground, clock: FakeClock) -> None:
+    fail(ground, 2, username="nobody")
+    clock.advance(timedelta(hours=1, seconds=1))
+    fail(ground, 1, username="other")
+
+    rows = ground.edge.read_now(lambda ctx: ctx.tx.execute(store.attempts.select()).all(), trace=Trace("x"))
+
+    assert [row.failures for row in rows] == [1]
+    assert "other" not in repr(rows)
+
+
+@pytest.mark.parametrize("cookie", ["", "x", "hil_ss_", "hil_ss_" + "a" * 43, "hil_ss_" + "a" * 42 + "\x00"])
+def test_a_cookie_that_we_did_not_make_is_nobody(ground: Ground, cookie: str) -> None:
+    assert ground.session(cookie) is None
+    assert not ground.do(service.end_session_of_cookie, cookie)
+    with pytest.raises(NotAuthenticated):
+        ground.do(service.rotate, cookie)
+
+
+def test_a_session_ends_by_sign_out_idleness_age_deactivation_or_its_tenants_end(
+    ground: Ground, clock: FakeClock
+) -> None:
+    """C36: what hangs on a session ends with it, but idleness at the browser is not its end."""
+    session, cookie = ground.sign_in()
+    clock.advance(timedelta(minutes=29))
+    ground.do(service.touch, ground.session(cookie))
+    clock.advance(timedelta(minutes=29))
+    assert ground.session(cookie) is not None
+    clock.advance(timedelta(minutes=2))
+    assert ground.session(cookie) is None
+    assert ground.do(service.session_alive, session.id)
+    clock.advance(timedelta(hours=12))
+    assert not ground.do(service.session_alive, session.id)
+
+    ended, ended_cookie = ground.sign_in()
+    assert ground.do(service.end_session, ended.id)
+    assert not ground.do(service.end_session, ended.id)
+    assert (ground.session(ended_cookie), ground.do(service.session_alive, ended.id)) == (None, False)
+
+    third, third_cookie = ground.sign_in()
+    ground.do(identity.update_tenant, GENERAL, TenantChange(active=False))
+    assert (ground.session(third_cookie), ground.do(service.session_alive, third.id)) == (None, False)
+    ground.do(identity.update_tenant, GENERAL, TenantChange(active=True))
+    ground.do(identity.deactivate_person, ground.ann.id)
+    assert (ground.session(third_cookie), ground.do(service.session_alive, third.id)) == (None, False)
+    with pytest.raises(NotAuthenticated):
+        ground.sign_in()
+    assert not ground.do(service.session_alive, SessionId("ses_none"))
+
+
+def test_a_login_always_begins_a_new_session_and_ends_the_browsers_old_one(ground: Ground) -> None:
+    """Security decision 13: the session id rotates at login."""
+    first, cookie = ground.sign_in()
+
+    second, fresh = ground.sign_in(username="gina", replaces=cookie)
+
+    assert first.id != second.id
+    assert (ground.session(cookie), ground.session(fresh).person) == (None, ground.gina.id)
+
+
+def test_a_rotated_session_keeps_its_id_and_only_the_new_cookie_counts(ground: Ground) -> None:
+    session, cookie = ground.sign_in()
+
+    rotated, fresh = ground.do(service.rotate, cookie)
+
+    assert rotated.id == session.id
+    assert rotated.csrf != session.csrf
+    assert (ground.session(cookie), ground.session(fresh)) == (None, rotated)
+    with pytest.raises(NotAuthenticated):
+        ground.do(service.rotate, cookie)
+
+
+def test_the_ehr_vouches_for_active_people_only(ground: Ground) -> None:
+    """Security decision 2: only ``open_url`` begins such a session, never a launch."""
+    session, cookie = ground.do(service.begin_session, ground.ann, "ehr")
+
+    assert (session.method, ground.session(cookie)) == (Method.EHR, session)
+    with pytest.raises(NotPermitted):
+        ground.do(service.begin_session, replace(ground.ann, active=False), Method.EHR)
+
+
+def test_a_person_has_a_bounded_number_of_sessions_and_the_oldest_end(
+    ground: Ground, clock: FakeClock
+) -> None:
+    cookies = []
+    for _ in range(SESSIONS_PER_PERSON + 2):
+        clock.advance(timedelta(seconds=1))
+        cookies.append(ground.do(service.begin_session, ground.ann, Method.EHR)[1])
+
+    alive = [ground.session(cookie) is not None for cookie in cookies]
+
+    assert alive == [False, False] + [True] * SESSIONS_PER_PERSON
+
+
+def test_outlived_sessions_are_cleared_away(ground: Ground, clock: FakeClock) -> None:
+    ground.sign_in()
+    clock.advance(timedelta(days=3))
+    ground.sign_in(username="gina")
+
+    rows = ground.edge.read_now(lambda ctx: ctx.tx.execute(store.sessions.select()).all(), trace=Trace("x"))
+
+    assert [row.person for row in rows] == [ground.gina.id]
+
+
+def test_a_new_password_ends_sessions_and_tokens_and_the_old_one_is_dead(ground: Ground) -> None:
+    _, cookie = ground.sign_in()
+    _, secret = ground.do(service.create_api_token, ground.ann.id)
+
+    ground.do(
+        service.set_password,
+        ground.ann.id,
+        live.hash_password_now("another word", ground.edge.ids),
+        actor=policy.actor_of(ground.ann),
+    )
+
+    assert ground.session(cookie) is None
+    with pytest.raises(NotAuthenticated):
+        ground.do(service.authenticate_api_token, secret)
+    fail(ground, 1)
+    ground.sign_in("another word")
+
+
+def test_nobody_touches_another_persons_credentials(ground: Ground) -> None:
+    ann, foreign = (
+        policy.actor_of(ground.ann),
+        Actor(ActorKind.PERSON, "per_m", TenantId("mercy"), frozenset({"administrator"})),
+    )
+    for actor in (ann, foreign):
+        with pytest.raises(NotPermitted):
+            ground.do(service.set_password, ground.gina.id, "x", actor=actor)
+        with pytest.raises(NotPermitted):
+            ground.do(service.create_api_token, ground.gina.id, actor=actor)
+        with pytest.raises(NotPermitted):
+            ground.do(service.end_sessions_of, ground.gina.id, actor=actor)
+        with pytest.raises(NotFound):
+            ground.do(service.list_api_tokens, ground.gina.id, actor=actor)
+    token, _ = ground.do(service.create_api_token, ground.gina.id)
+    with pytest.raises(NotFound):
+        ground.do(service.revoke_api_token, token.id, actor=ann)
+    with pytest.raises(NotPermitted):
+        ground.do(service.create_api_token, ground.ann.id, actor=policy.actor_of(ground.gina))
+
+    _, cookie = ground.sign_in()
+    assert ground.do(service.end_sessions_of, ground.ann.id, actor=policy.actor_of(ground.gina)) == 1
+    assert ground.session(cookie) is None
+
+
+def test_an_api_token_acts_as_its_person_until_it_expires_or_is_revoked(
+    ground: Ground, clock: FakeClock
+) -> None:
+    """Contract, API authentication: expiring, hashed, role-bound."""
+    token, secret = ground.do(service.create_api_token, ground.gina.id, life=timedelta(days=1), name="script")
+
+    assert ground.do(service.authenticate_api_token, secret) == policy.actor_of(ground.gina)
+    assert ground.do(service.list_api_tokens, ground.gina.id) == [token]
+    ground.do(service.revoke_api_token, token.id, actor=policy.actor_of(ground.gina))
+    with pytest.raises(NotAuthenticated):
+        ground.do(service.authenticate_api_token, secret)
+    with pytest.raises(Conflict):
+        ground.do(service.revoke_api_token, token.id)
+    _, second = ground.do(service.create_api_token, ground.gina.id, life=timedelta(days=1))
+    clock.advance(timedelta(days=1))
+    with pytest.raises(NotAuthenticated):
+        ground.do(service.authenticate_api_token, second)
+    assert ground.do(service.list_api_tokens, ground.gina.id) == []
+
+
+@pytest.mark.parametrize(
+    "bearer",
+    ["", "x", "hil_pat_" + "a" * 43, "hil_at_" + "a" * 43, "hil_pat_" + "\x00" * 43, "hil_pat_" + "é" * 43],
+)
+def test_a_bearer_that_is_no_token_of_ours_is_nobody(ground: Ground, bearer: str) -> None:
+    with pytest.raises(NotAuthenticated) as refused:
+        ground.do(service.authenticate_api_token, bearer)
+
+    assert refused.value.code == "token_invalid"
+
+
+def test_an_api_token_dies_with_its_person_or_tenant(ground: Ground) -> None:
+    _, secret = ground.do(service.create_api_token, ground.gina.id)
+    ground.do(identity.update_tenant, GENERAL, TenantChange(active=False))
+    with pytest.raises(NotAuthenticated):
+        ground.do(service.authenticate_api_token, secret)
+    ground.do(identity.update_tenant, GENERAL, TenantChange(active=True))
+    ground.do(identity.deactivate_person, ground.gina.id)
+
+    with pytest.raises(NotAuthenticated):
+        ground.do(service.authenticate_api_token, secret)
+
+
+def test_tokens_are_bounded_in_number_life_and_roles(ground: Ground) -> None:
+    with pytest.raises(Invalid) as refused:
+        ground.do(service.create_api_token, ground.ann.id, life=timedelta(days=91), roles=("administrator",))
+    assert refused.value.fields == {"expires_in_s": "out_of_range", "roles": "beyond_your_own"}
+    for _ in range(API_TOKENS_PER_PERSON):
+        ground.do(service.create_api_token, ground.ann.id)
+
+    with pytest.raises(NotPermitted):
+        ground.do(service.create_api_token, ground.ann.id)
+
+
+def test_a_database_dump_holds_no_usable_credential(ground: Ground) -> None:
+    """C9."""
+    _, cookie = ground.sign_in()
+    _, secret = ground.do(service.create_api_token, ground.ann.id)
+
+    def dump(ctx: Any) -> str:
+        tables = (store.passwords, store.sessions, store.attempts, store.api_tokens)
+        return repr([tuple(row) for table in tables for row in ctx.tx.execute(table.select())])
+
+    dumped = ground.edge.read_now(dump, trace=Trace("x"))
+
+    assert not [word for word in (cookie, secret, PASSWORD, policy.csrf_secret(cookie)) if word in dumped]
