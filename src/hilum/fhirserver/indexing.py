@@ -1,20 +1,26 @@
 """From a resource to the rows of its search index. Pure: the numbers of parameters are handed in."""
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from hilum.fhirserver.models import IndexRows, index_key
 from hilum.standards.fhir.dates import element_range
 from hilum.standards.fhir.definitions import resource_types
-from hilum.standards.fhir.elements import PRESENT, URIS, quantities, texts, tokens, uris
+from hilum.standards.fhir.elements import (
+    PRESENT,
+    URIS,
+    quantities,
+    split_reference,
+    texts,
+    tokens,
+    uris,
+)
 from hilum.standards.fhir.paths import Leaf, Selected, Selector, compile_expression
 from hilum.standards.fhir.searchparams import Kind, SearchParameter, parameters_of
 from hilum.standards.fhir.values import fold
 
 MAX_TEXT = 4_096
 OWN_COLUMNS = frozenset({"_id", "_lastUpdated"})
-_REFERENCE = re.compile(r"([A-Z][A-Za-z]+)/([A-Za-z0-9\-.]{1,64})(?:/_history/[A-Za-z0-9\-.]{1,64})?")
 
 Rows = dict[Kind, set[tuple[Any, ...]]]
 
@@ -40,15 +46,6 @@ def component_key(key: str, index: int) -> str:
 
 def identifier_key(key: str) -> str:
     return f"{key}:identifier"
-
-
-def split_reference(reference: str, base_url: str) -> tuple[str, str]:
-    """Read a literal reference as (type, id); what lies elsewhere has the type '' and its whole address."""
-    local = reference.removeprefix(base_url + "/")
-    match = _REFERENCE.fullmatch(local)
-    if match and match.group(1) in resource_types():
-        return match.group(1), match.group(2)
-    return "", reference
 
 
 class Indexer:

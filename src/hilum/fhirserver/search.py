@@ -5,9 +5,8 @@ import binascii
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from urllib.parse import unquote_to_bytes
 
-from hilum.fhirserver.indexing import component_key, identifier_key, split_reference
+from hilum.fhirserver.indexing import component_key, identifier_key
 from hilum.fhirserver.models import (
     DEFAULT_COUNT,
     MAX_ALTERNATIVES,
@@ -18,6 +17,7 @@ from hilum.fhirserver.models import (
     MAX_PARAMETERS,
     MAX_QUERY_BYTES,
     MAX_SORT_KEYS,
+    MAX_WAYS,
     AnyOf,
     Behind,
     Condition,
@@ -45,8 +45,9 @@ from hilum.fhirserver.models import (
 )
 from hilum.standards.fhir.dates import Range, parse_range, widen
 from hilum.standards.fhir.definitions import resource_types
+from hilum.standards.fhir.elements import split_reference
 from hilum.standards.fhir.searchparams import Kind, SearchParameter, parameters_of
-from hilum.standards.fhir.values import fold, is_id, parse_number, split, split_prefix, unescape
+from hilum.standards.fhir.values import fold, is_id, parse_number, parse_pairs, split, split_prefix, unescape
 
 PAGE = "_page"
 SUMMARIES = frozenset({"true", "false", "text", "data", "count"})
@@ -67,10 +68,27 @@ _MODIFIERS: dict[Kind, frozenset[str]] = {
     Kind.URI: frozenset({"below", "missing"}),
     Kind.COMPOSITE: frozenset(),
 }
-_BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:\S+")
 
 Pairs = Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """How far chains may still go: hops, and ways that an untyped reference may lead."""
+
+    hops: int = MAX_HOPS
+    ways: int = MAX_WAYS
+
+    def further(self, ways: int, name: str) -> "Reach":
+        """Go one hop along so many ways. Raises Refused at the end of reach."""
+        if self.hops == 0:
+            raise Refused(Problem.TOO_COSTLY, f"'{_shown(name)}': a chain has at most {MAX_HOPS} hops.")
+        if ways > self.ways:
+            raise Refused(
+                Problem.TOO_COSTLY, f"'{_shown(name)}' may lead many ways: say which type is meant."
+            )
+        return Reach(self.hops - 1, self.ways // ways)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,15 +105,9 @@ def parse_query(query: bytes) -> list[tuple[str, str]]:
     if len(query) > MAX_QUERY_BYTES:
         raise Refused(Problem.TOO_LARGE, f"A query has at most {MAX_QUERY_BYTES} bytes.")
     try:
-        text = query.decode("ascii")
-        if _BAD_ESCAPE.search(text):
-            raise Refused(Problem.MALFORMED, "The query holds a broken percent escape.")
-        pairs = []
-        for part in filter(None, text.split("&")):
-            name, _, value = part.replace("+", " ").partition("=")
-            pairs.append((unquote_to_bytes(name).decode(), unquote_to_bytes(value).decode()))
-    except UnicodeDecodeError:
-        raise Refused(Problem.MALFORMED, "The query is not UTF-8 in percent escapes.") from None
+        pairs = parse_pairs(query)
+    except ValueError as error:
+        raise Refused(Problem.MALFORMED, f"The query cannot be read: {error}.") from None
     if len(pairs) > MAX_PARAMETERS:
         raise Refused(Problem.TOO_COSTLY, f"A search has at most {MAX_PARAMETERS} parameters.")
     return pairs
@@ -117,7 +129,7 @@ def plan_search(resource_type: str, pairs: Pairs, ground: Ground) -> SearchPlan:
                 raise Refused(Problem.NOT_SUPPORTED, f"The modifier of {name} is not supported.")
             results.setdefault(name, []).append(value)
         else:
-            conditions.append(_condition(resource_type, name, value, ground, MAX_HOPS))
+            conditions.append(_condition(resource_type, name, value, ground, Reach()))
     sort = _sort(resource_type, _once(results, "_sort"))
     return SearchPlan(
         resource_type,
@@ -258,9 +270,9 @@ def _check_include(name: str, resource_type: str, parameter: SearchParameter, ta
         )
 
 
-def _condition(resource_type: str, name: str, value: str, ground: Ground, hops: int) -> Condition:
+def _condition(resource_type: str, name: str, value: str, ground: Ground, reach: Reach) -> Condition:
     if name.startswith("_has:"):
-        return _behind(resource_type, name, value, ground, hops)
+        return _behind(resource_type, name, value, ground, reach)
     head, dot, rest = name.partition(".")
     code, _, modifier = head.partition(":")
     parameter = parameters_of(resource_type).get(code)
@@ -272,7 +284,7 @@ def _condition(resource_type: str, name: str, value: str, ground: Ground, hops: 
     if not value:
         raise Refused(Problem.BAD_VALUE, f"The parameter '{_shown(name)}' has no value.")
     if dot:
-        return _through(parameter, modifier, rest, value, ground, hops)
+        return _through(parameter, modifier, rest, value, ground, reach)
     if modifier == "missing" and code != "_id" and "missing" in _MODIFIERS[parameter.kind]:
         return _missing(parameter, value)
     if code == "_id":
@@ -298,11 +310,9 @@ def _missing(parameter: SearchParameter, value: str) -> Condition:
 
 
 def _through(
-    parameter: SearchParameter, target: str, rest: str, value: str, ground: Ground, hops: int
+    parameter: SearchParameter, target: str, rest: str, value: str, ground: Ground, reach: Reach
 ) -> Condition:
     shown = f"{parameter.code}{':' + target if target else ''}.{rest}"
-    if hops == 1:
-        raise Refused(Problem.TOO_COSTLY, f"A chain has at most {MAX_HOPS - 1} hops.")
     if parameter.kind is not Kind.REFERENCE:
         raise Refused(Problem.BAD_VALUE, f"'{_shown(shown)}': only references can be chained through.")
     if target and target not in parameter.targets:
@@ -312,22 +322,16 @@ def _through(
     targets = tuple(t for t in targets if t in ground.types)
     if not targets:
         raise Refused(Problem.UNKNOWN_PARAMETER, f"Unknown chained search parameter '{_shown(shown)}'.")
-    if len(targets) > 1 and code.startswith("_"):
-        raise Refused(
-            Problem.BAD_VALUE,
-            f"'{_shown(shown)}': say which type is meant, as in {parameter.code}:{targets[0]}.",
-        )
+    reach = reach.further(len(targets), shown)
     key = index_key(parameter.resource_type, parameter.code)
     ways: tuple[Condition, ...] = tuple(
-        Through(key, t, _condition(t, rest, value, ground, hops - 1)) for t in targets
+        Through(key, t, _condition(t, rest, value, ground, reach)) for t in targets
     )
     return ways[0] if len(ways) == 1 else AnyOf(ways)
 
 
-def _behind(resource_type: str, name: str, value: str, ground: Ground, hops: int) -> Condition:
+def _behind(resource_type: str, name: str, value: str, ground: Ground, reach: Reach) -> Condition:
     parts = name.split(":", 3)
-    if hops == 1:
-        raise Refused(Problem.TOO_COSTLY, f"_has goes at most {MAX_HOPS - 1} hops.")
     if len(parts) != 4 or parts[1] not in ground.types:
         raise Refused(Problem.UNKNOWN_PARAMETER, f"'{_shown(name)}' is not _has:Type:reference:parameter.")
     source, code, rest = parts[1:]
@@ -337,7 +341,8 @@ def _behind(resource_type: str, name: str, value: str, ground: Ground, hops: int
             Problem.UNKNOWN_PARAMETER,
             f"{source} has no reference '{_shown(code)}' to {resource_type} (_has).",
         )
-    return Behind(index_key(source, code), source, _condition(source, rest, value, ground, hops - 1))
+    inner = _condition(source, rest, value, ground, reach.further(1, name))
+    return Behind(index_key(source, code), source, inner)
 
 
 def _matching(parameter: SearchParameter, modifier: str, value: str, ground: Ground) -> Condition:

@@ -218,7 +218,7 @@ class _Compiler:
     def source(self, plan: SearchPlan) -> Sql:
         """Write what follows ``FROM``: rows called ``r``, and which of them are meant."""
         driver = self._driver(plan)
-        others = [c for c in plan.conditions if c is not driver]
+        others = sorted((c for c in plan.conditions if c is not driver), key=_cost)
         rest = [self._probe(c, "r", 1) for c in others]
         if driver is None:
             where = _all([Sql("r.type = ?", (plan.resource_type,)), Sql("r.deleted = 0"), *rest])
@@ -356,6 +356,12 @@ class _Compiler:
         where = _all(wheres)
         text = _name("SELECT x0.rid FROM {T} WHERE {w}", T=" CROSS JOIN ".join(tables), w=where.text)
         return Sql(text, where.values)
+
+
+def _cost(condition: Condition) -> int:
+    """Order probes: what sorts out most for least comes first."""
+    rank = _rank(condition)
+    return 20 if rank is None else rank
 
 
 def _reads_the_row(condition: Condition) -> bool:

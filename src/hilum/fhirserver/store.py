@@ -15,7 +15,7 @@ from hilum.fhirserver.models import IndexRows, Page, Problem, Refused, SearchPla
 SCHEMA_VERSION = 1
 CACHE_KIB = 65_536
 MAPPED_BYTES = 2**31
-OPERATIONS_BETWEEN_LOOKS = 200_000
+OPERATIONS_BETWEEN_LOOKS = 50_000
 _SCHEMA = """
 CREATE TABLE parameter (number INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE);
 CREATE TABLE resource (

@@ -1,8 +1,10 @@
 """How search reads an element, by its type: as tokens, texts, quantities or addresses."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
+from hilum.standards.fhir.definitions import resource_types
 from hilum.standards.fhir.paths import Leaf
 
 OPEN = 1e300
@@ -10,6 +12,7 @@ PRESENT = ""
 """A value that only says: there is something here. No search value is empty."""
 URIS = frozenset({"uri", "url", "canonical", "oid", "uuid"})
 _QUANTITIES = frozenset({"Quantity", "SimpleQuantity", "Age", "Count", "Distance", "Duration", "Money"})
+_REFERENCE = re.compile(r"([A-Z][A-Za-z]+)/([A-Za-z0-9\-.]{1,64})(?:/_history/[A-Za-z0-9\-.]{1,64})?")
 _NAME_PARTS = ("text", "family", "given", "prefix", "suffix")
 _ADDRESS_PARTS = ("text", "line", "city", "district", "state", "postalCode", "country")
 
@@ -82,3 +85,12 @@ def uris(leaf: Leaf, value: Any) -> Iterator[str]:
         yield value
         if leaf.type == "canonical" and "|" in value:
             yield value.partition("|")[0]
+
+
+def split_reference(reference: str, base_url: str) -> tuple[str, str]:
+    """Read a literal reference as (type, id); what lies elsewhere has the type '' and its whole address."""
+    local = reference.removeprefix(base_url + "/")
+    match = _REFERENCE.fullmatch(local)
+    if match and match.group(1) in resource_types():
+        return match.group(1), match.group(2)
+    return "", reference

@@ -1,5 +1,6 @@
 """The search parameters of FHIR R4, and those that US Core 6.1.0 adds."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -60,6 +61,7 @@ composites of elements that do not stand together."""
 
 _CORE = "http://hl7.org/fhir/us/core/StructureDefinition/"
 _ASSERTED = "http://hl7.org/fhir/StructureDefinition/condition-assertedDate"
+_IS_TYPE = re.compile(r"resolve\(\) is (\w+)")
 US_CORE: tuple[SearchParameter, ...] = (
     SearchParameter("CareTeam", "role", Kind.TOKEN, "CareTeam.participant.role"),
     SearchParameter(
@@ -70,7 +72,10 @@ US_CORE: tuple[SearchParameter, ...] = (
     ),
     SearchParameter("Goal", "description", Kind.TOKEN, "Goal.description"),
     SearchParameter(
-        "Patient", "race", Kind.TOKEN, f"Patient.extension('{_CORE}us-core-race').extension.value.ofType(Coding)"
+        "Patient",
+        "race",
+        Kind.TOKEN,
+        f"Patient.extension('{_CORE}us-core-race').extension.value.ofType(Coding)",
     ),
     SearchParameter(
         "Patient",
@@ -107,4 +112,7 @@ def _parse_row(resource_type: str, code: str, row: list[Any]) -> SearchParameter
     if kind is Kind.COMPOSITE:
         parts = tuple(Component(Kind(part), text) for part, text in extra)
         return SearchParameter(resource_type, code, kind, expression, components=parts)
+    narrowed = _IS_TYPE.findall(expression)
+    if len(narrowed) == len(expression.split(" | ")):
+        extra = sorted(set(narrowed))
     return SearchParameter(resource_type, code, kind, expression, targets=tuple(extra))

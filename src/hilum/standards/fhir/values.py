@@ -5,8 +5,10 @@ import re
 import unicodedata
 from decimal import Decimal
 from typing import NamedTuple
+from urllib.parse import unquote_to_bytes
 
 PREFIXES = frozenset({"eq", "ne", "gt", "lt", "ge", "le", "sa", "eb", "ap"})
+_BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 _NUMBER = re.compile(r"[+-]?(?:0|[1-9][0-9]{0,17})(?:\.[0-9]{1,17})?(?:[eE][+-]?[0-9]{1,3})?")
 
@@ -67,6 +69,20 @@ def fold(text: str) -> str:
         return " ".join(text.lower().split())
     bare = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
     return " ".join(bare.casefold().translate(_UNDIVIDED).split())
+
+
+def parse_pairs(query: bytes) -> list[tuple[str, str]]:
+    """Split a query or a form body into decoded pairs. Raises ValueError where escapes are broken or not UTF-8."""
+    try:
+        text = query.decode("ascii")
+        if _BAD_ESCAPE.search(text):
+            raise ValueError("it holds a broken percent escape")
+        parts = [part.partition("=") for part in text.replace("+", " ").split("&") if part]
+        return [
+            (unquote_to_bytes(name).decode(), unquote_to_bytes(value).decode()) for name, _, value in parts
+        ]
+    except UnicodeDecodeError:
+        raise ValueError("it is not UTF-8 in percent escapes") from None
 
 
 class Number(NamedTuple):
