@@ -38,8 +38,9 @@ def register(ctx: Context, site: Site, body: dict[str, Any]) -> dict[str, Any]:
 
 
 def _code(fault: Invalid) -> str:
-    only_redirects = set(fault.fields) == {"redirect_uris"}
-    return INVALID_REDIRECT if only_redirects else INVALID_METADATA
+    # Origins that are not given are those of the redirect URIs, and share their faults.
+    by_redirects = "redirect_uris" in fault.fields and set(fault.fields) <= {"redirect_uris", "origins"}
+    return INVALID_REDIRECT if by_redirects else INVALID_METADATA
 
 
 def _sentence(fault: Invalid) -> str:
