@@ -4,7 +4,7 @@ import fcntl
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
@@ -32,15 +32,20 @@ _INSERT_PAYLOADS = {n: _PAYLOADS + ",".join([_PAYLOAD] * n) for n in _CHUNKS}
 _LAST = "SELECT id, hash FROM record ORDER BY id DESC LIMIT 1"
 _HASH = "SELECT hash FROM record WHERE id = ?"
 _HEADER = "SELECT id, header FROM record WHERE id >= ? ORDER BY id LIMIT 1"
-_CHAIN_ROWS = (
-    "SELECT record.id, request_id, header, digest, hash, salt, body FROM record LEFT JOIN payload USING (id)"
-    " WHERE record.id BETWEEN ? AND ? ORDER BY record.id"
-)
-_FIND = (
-    "SELECT request_id, header, body FROM record LEFT JOIN payload USING (id)"
-    " WHERE request_id = ? ORDER BY record.id"
-)
-_NEWEST = "SELECT request_id, header, body FROM record LEFT JOIN payload USING (id) ORDER BY record.id DESC"
+_CHAIN_ROWS = """
+SELECT record.id, CAST(request_id AS TEXT), CAST(header AS BLOB), CAST(digest AS BLOB), CAST(hash AS BLOB),
+  CAST(salt AS BLOB), CAST(body AS BLOB)
+FROM record LEFT JOIN payload USING (id) WHERE record.id BETWEEN ? AND ? ORDER BY record.id
+"""
+"""The casts are for files that somebody edited: SQLite lets any type stand in any column."""
+_FIND = """
+SELECT request_id, CAST(header AS BLOB), CAST(body AS BLOB) FROM record LEFT JOIN payload USING (id)
+WHERE request_id = ? ORDER BY record.id
+"""
+_NEWEST = """
+SELECT request_id, CAST(header AS BLOB), CAST(body AS BLOB) FROM record LEFT JOIN payload USING (id)
+ORDER BY record.id DESC
+"""
 _PURGE = "DELETE FROM payload WHERE id IN (SELECT id FROM payload WHERE id < ? LIMIT ?)"
 
 
@@ -76,8 +81,7 @@ class JournalFile:
         return self._previous
 
     def _read_tip(self) -> bytes:
-        if self._db.in_transaction:
-            self._db.execute("ROLLBACK")
+        self._roll_back()
         row = self._db.execute(_LAST).fetchone()
         self._last = int(row[0]) if row else 0
         last_hash = bytes(row[1]) if row else b""
@@ -100,10 +104,16 @@ class JournalFile:
             self._db.execute("COMMIT")
         except sqlite3.Error as error:
             self._previous = None
+            self._roll_back()
             raise Unavailable("audit_unavailable", "The audit journal cannot be written.") from error
         self._begun = True
         self._last += size
         self._previous = batch.hashes[-1]
+
+    def _roll_back(self) -> None:
+        if self._db.in_transaction:
+            with suppress(sqlite3.Error):  # tried again before the next batch
+                self._db.execute("ROLLBACK")
 
     def _insert(self, batch: Batch, first: int, start: int, size: int) -> None:
         records: list[object] = []

@@ -1,0 +1,758 @@
+"""The access journal: durable before anybody is told, one chain a boot, and whatever is done to it later shows."""
+
+import asyncio
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Coroutine
+from contextlib import ExitStack, closing
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from hilum.audit import live, service
+from hilum.audit.files import JournalFile
+from hilum.audit.models import (
+    JOURNAL_QUEUE_BOUND,
+    SINGLE_REFUSALS_PER_SOURCE_MINUTE,
+    SOURCES_BOUND,
+    SUBSCRIBERS_BOUND,
+    SUBSCRIPTION_BOUND,
+    Access,
+    AccessQuery,
+    Outcome,
+    Verdict,
+)
+from hilum.audit.rows import Batch
+from hilum.infra.context import Trace
+from hilum.infra.edge import Edge
+from hilum.kernel.errors import Unavailable
+from tests.effort import effort
+from tests.sim.world import FakeClock, SeededIds
+
+TRACE = Trace("req_audit")
+AT = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
+
+
+def access(n: int = 1, **more: Any) -> Access:
+    request_id = f"req_{n:026d}"
+    facts = {
+        "request_id": request_id,
+        "decision": request_id,
+        "at": AT + timedelta(milliseconds=n),
+        "tenant": "general",
+        "interaction": "read",
+        "resource_type": "Observation",
+        "status": 200,
+        "outcome": Outcome.DONE,
+        "app": "app_1",
+        "client": "cli_1",
+        "person": "per_1",
+        "launch": "lch_1",
+        "method": "GET",
+        "path": f"Observation/{n}",
+        "query": "code=x",
+        "patient": f"pat-{n % 3}",
+    }
+    return Access(**(facts | more))
+
+
+class Place:
+    """A journal of one backend, with what reads and verifies it."""
+
+    def __init__(self, edge: Edge, url: str, directory: Path) -> None:
+        self.edge, self.url, self.directory = edge, url, directory
+        self.boots = 0
+
+    def boot(self, ids: Any = None) -> live.Journal:
+        self.boots += 1
+        return live.open_journal(
+            self.url, self.directory, f"node-{self.boots}", ids or SeededIds(f"boot{self.boots}")
+        )
+
+    @property
+    def reader(self) -> Any:
+        return live.open_reader(self.directory, self.url)
+
+    def verify(self) -> Verdict:
+        return self.edge.read_now(lambda ctx: service.verify(ctx, self.reader), trace=TRACE)
+
+    def checkpoint(self) -> Any:
+        heads = live.access_heads(self.directory, self.url)
+        return self.edge.write_now(lambda ctx: service.checkpoint(ctx, heads), trace=TRACE)
+
+    def write(self, *accesses: Access) -> None:
+        journal = self.boot()
+
+        async def work() -> None:
+            await asyncio.gather(*(journal.record(each) for each in accesses))
+
+        asyncio.run(work())
+        journal.close()
+
+
+@pytest.fixture
+def place(edge: Edge, tmp_path: Path) -> Place:
+    return Place(edge, edge.db.url, tmp_path / "journal")
+
+
+@pytest.fixture
+def files(sqlite_edge: Edge, tmp_path: Path) -> Place:
+    return Place(sqlite_edge, sqlite_edge.db.url, tmp_path / "journal")
+
+
+def run(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    asyncio.run(work())
+
+
+def test_an_access_comes_back_as_it_was_recorded(place: Place) -> None:
+    """C150: app, version, vendor, user, tenant, patient, path, decision, policy version, grant, cost and latency are joined."""
+    made = access(
+        version="ver_1",
+        vendor="ven_1",
+        role="nurse",
+        authorization="aut_1",
+        run="run_1",
+        policy_version="p1",
+        snapshot=7,
+        correlation_id="theirs",
+        source="192.0.2.7",
+        removed=2,
+        cost=3,
+        latency_us=412,
+        reason="scope_insufficient",
+        rule="patient/*.rs",
+        detail="Because.",
+        outcome=Outcome.REFUSED,
+        decision="req_x.1",
+    )
+
+    place.write(made)
+
+    assert place.reader.find(made.request_id) == [made]
+
+
+def test_a_record_is_durable_when_the_caller_is_told(files: Place) -> None:
+    """Security decision 5: another connection sees it at once; with synchronous=FULL the commit has reached the disk."""
+
+    async def work() -> None:
+        journal = files.boot()
+        await journal.record(access(1))
+        assert [each.request_id for each in files.reader.newest(AccessQuery())] == [access(1).request_id]
+        journal.close()
+
+    run(work)
+    with closing(sqlite3.connect(next(files.directory.glob("*.db")))) as db:
+        assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+def test_many_at_once_share_commits_and_keep_their_chain(place: Place) -> None:
+    count = effort(500, 20_000)
+
+    place.write(*(access(n) for n in range(1, count + 1)))
+
+    verdict = place.verify()
+    assert verdict.intact, verdict.faults
+    assert verdict.records == verdict.uncovered == count
+
+
+def test_a_restart_goes_on_in_the_same_file_with_a_chain_of_its_own(files: Place) -> None:
+    for n in range(1, 4):
+        files.write(access(n), access(n + 10))
+
+    assert [path.name for path in files.directory.glob("*.db")] == ["access-0.db"]
+    heads = files.reader.heads()
+    assert sorted(heads) == ["access/node-1", "access/node-2", "access/node-3"]
+    assert {seq for seq, _ in heads.values()} == {2}
+    assert files.verify().intact
+
+
+def test_workers_beside_each_other_have_files_of_their_own(files: Place) -> None:
+    async def work() -> None:
+        journals = [files.boot() for _ in range(3)]
+        for n, journal in enumerate(journals, 1):
+            await journal.record(access(n))
+        for journal in journals:
+            journal.close()
+
+    run(work)
+
+    assert len(list(files.directory.glob("*.db"))) == 3
+    assert files.verify().records == 3
+
+
+def test_making_a_journal_claims_nothing_until_it_starts(files: Place) -> None:
+    """A process that only builds a worker leaves the slot to the worker."""
+    made = files.boot()
+
+    assert not files.directory.exists()
+    made.close()
+
+
+def test_checkpoints_cover_accesses_of_every_boot(place: Place) -> None:
+    place.write(access(1), access(2))
+    place.write(access(3))
+    made = place.checkpoint()
+    place.write(access(4))
+
+    verdict = place.verify()
+
+    assert sorted(made.heads) == ["access/node-1", "access/node-2"]
+    assert (verdict.intact, verdict.records, verdict.uncovered) == (True, 4, 1)
+
+
+FILE_TAMPERING: dict[str, tuple[str, str]] = {
+    "an edited header": (
+        "UPDATE record SET header = replace(CAST(header AS TEXT), '200', '403') WHERE id = 3",
+        "record 3 was edited",
+    ),
+    "an edited request id": ("UPDATE record SET request_id = 'req_x' WHERE id = 3", "record 3 was edited"),
+    "an edited hash": ("UPDATE record SET hash = zeroblob(32) WHERE id = 3", "record 3 was edited"),
+    "an edited payload": (
+        "UPDATE payload SET body = replace(CAST(body AS TEXT), 'pat-', 'pit-') WHERE id = 3",
+        "payload of record 3 was edited",
+    ),
+    "a removed payload": ("DELETE FROM payload WHERE id = 3", "removed without a purge"),
+    "a removed record": ("DELETE FROM record WHERE id = 3", "record 3 is missing"),
+    "a removed tail": (
+        "DELETE FROM record WHERE id > 4; DELETE FROM payload WHERE id > 4",
+        "record 6 was signed for",
+    ),
+    "swapped records": (
+        "UPDATE record SET id = 99 WHERE id = 3; UPDATE record SET id = 3 WHERE id = 4; UPDATE record SET id = 4 WHERE id = 99",
+        "record 3 was edited",
+    ),
+    "a renamed chain": ("UPDATE chain SET writer = 'other'", "is gone"),
+    "a removed chain": ("DELETE FROM chain", "records of no chain"),
+    "an emptied file": ("DELETE FROM chain; DELETE FROM record; DELETE FROM payload", "is gone"),
+    "a chain that begins later": ("UPDATE chain SET first = 2", "begins at record 2"),
+    "a record more": (
+        "INSERT INTO record SELECT 7, request_id, header, digest, hash FROM record WHERE id = 6",
+        "record 7 was edited",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FILE_TAMPERING)
+def test_tampering_with_a_journal_file_is_found(files: Place, name: str) -> None:
+    """C152."""
+    files.write(*(access(n) for n in range(1, 7)))
+    files.checkpoint()
+    assert files.verify().intact
+    script, told = FILE_TAMPERING[name]
+
+    with closing(sqlite3.connect(files.directory / "access-0.db")) as db:
+        db.executescript(script)
+
+    faults = files.verify().faults
+    assert any(told in fault for fault in faults), faults
+
+
+def test_a_removed_file_is_found(files: Place) -> None:
+    files.write(access(1))
+    files.checkpoint()
+
+    for path in files.directory.glob("*.db*"):
+        path.unlink()
+
+    assert any("is gone" in fault for fault in files.verify().faults)
+
+
+def test_a_tail_removed_before_the_next_boot_is_found_without_a_checkpoint(files: Place) -> None:
+    """Each boot's chain goes on from the one before it in the file."""
+    files.write(access(1), access(2))
+    files.write(access(3))
+
+    with closing(sqlite3.connect(files.directory / "access-0.db")) as db:
+        db.executescript("DELETE FROM record WHERE id = 2; DELETE FROM payload WHERE id = 2")
+
+    faults = files.verify().faults
+    assert any("holds 1 records where 2 were" in fault for fault in faults), faults
+
+
+TABLE_TAMPERING: dict[str, tuple[str, str]] = {
+    "an edited header": ("UPDATE access_record SET header = '[]' WHERE seq = 3", "record 3 was edited"),
+    "an edited request id": (
+        "UPDATE access_record SET request_id = 'x' WHERE seq = 3",
+        "record 3 was edited",
+    ),
+    "an edited payload": (
+        "UPDATE access_payload SET body = '[]' WHERE seq = 3",
+        "payload of record 3 was edited",
+    ),
+    "a removed payload": ("DELETE FROM access_payload WHERE seq = 3", "removed without a purge"),
+    "a removed record": ("DELETE FROM access_record WHERE seq = 3", "record 3 is missing"),
+    "a removed tail": ("DELETE FROM access_record WHERE seq > 4", "record 6 was signed for"),
+    "a removed chain": ("DELETE FROM access_record; DELETE FROM access_chain", "is gone"),
+}
+
+
+@pytest.mark.parametrize("name", TABLE_TAMPERING)
+def test_tampering_with_journal_tables_is_found(
+    postgres_url: str, clock: FakeClock, ids: SeededIds, tmp_path: Path, name: str
+) -> None:
+    """C152."""
+    from hilum.infra.db import Database
+
+    edge = Edge.create(Database(postgres_url), clock, ids, "test-writer")
+    tables = Place(edge, postgres_url, tmp_path)
+    tables.write(*(access(n) for n in range(1, 7)))
+    tables.checkpoint()
+    assert tables.verify().intact
+    script, told = TABLE_TAMPERING[name]
+
+    with psycopg.connect(postgres_url) as db:
+        for statement in script.split("; "):
+            db.execute(statement.encode())
+
+    faults = tables.verify().faults
+    edge.close()
+    assert any(told in fault for fault in faults), faults
+
+
+def test_payloads_of_accesses_are_purged_and_the_chain_holds(place: Place) -> None:
+    """Security decision 5."""
+    old, young = [access(n) for n in range(1, 4)], access(9, at=AT + timedelta(days=100))
+    place.write(*old, young)
+    place.checkpoint()
+    place.edge.clock.advance(timedelta(days=150))  # type: ignore[attr-defined]
+    before = AT + timedelta(days=90)
+
+    place.edge.write_now(lambda ctx: service.purge_payloads(ctx, "access", before), trace=TRACE)
+    removed = place.reader.purge(before)
+
+    verdict = place.verify()
+    assert (removed, verdict.purged) == (3, 3)
+    assert verdict.intact, verdict.faults
+    (bare,) = place.reader.find(old[0].request_id)
+    assert bare == replace(old[0], path="", query="", patient="")
+    assert place.reader.find(young.request_id) == [young]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found"),
+    [
+        ({}, [6, 5, 4, 3, 2, 1]),
+        ({"limit": 2}, [6, 5]),
+        ({"patient": "pat-1"}, [4, 1]),
+        ({"patient": "pat-1", "app": "app_1"}, [4, 1]),
+        ({"patient": "pat-1", "app": "app_2"}, []),
+        ({"patient": "pat"}, []),
+        ({"tenant": "mercy"}, [6]),
+        ({"launch": "lch_1"}, [6, 5, 4, 3, 2, 1]),
+        ({"launch": "lch_2"}, []),
+        ({"person": "app_1"}, []),
+        ({"before": AT + timedelta(milliseconds=3)}, [2, 1]),
+    ],
+)
+def test_the_reader_finds_what_fits_newest_first_over_all_boots(
+    place: Place, wanted: dict, found: list
+) -> None:
+    """C150: from any one launch all calls are found."""
+    place.write(*(access(n) for n in range(1, 4)))
+    place.write(access(4), access(5), access(6, tenant="mercy"))
+
+    seen = place.reader.newest(AccessQuery(**wanted))
+
+    assert seen == [access(n, tenant="mercy" if n == 6 else "general") for n in found]
+
+
+def test_an_unknown_request_is_not_found(place: Place) -> None:
+    place.write(access(1))
+
+    assert place.reader.find("req_none") == []
+    assert place.reader.find("") == []
+
+
+class StuckWriter:
+    """A disk that does nothing until it is let, and then fails or works."""
+
+    writer = "stuck"
+
+    def __init__(self, *, fails: bool = False) -> None:
+        self.let = threading.Event()
+        self.fails = fails
+        self.batches: list[int] = []
+
+    def open(self) -> None: ...
+
+    def tip(self) -> bytes:
+        return b"\0" * 32
+
+    def append(self, batch: Batch) -> None:
+        self.let.wait(30)
+        self.batches.append(len(batch.request_ids))
+        if self.fails:
+            raise Unavailable("audit_unavailable", "The disk is full.")
+
+    def close(self) -> None: ...
+
+
+async def _settle(waiting: list[asyncio.Task[None]]) -> None:
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert not any(task.done() for task in waiting)
+
+
+def test_while_one_commit_runs_the_next_batch_gathers() -> None:
+    """Eager group commit: the first goes alone at once, what came meanwhile goes together."""
+    disk = StuckWriter()
+
+    async def work() -> None:
+        journal = live.Journal(disk, SeededIds())
+        tasks = [asyncio.create_task(journal.record(access(1)))]
+        await _settle(tasks)
+        while not journal._queue.empty():
+            await asyncio.sleep(0)
+        tasks += [asyncio.create_task(journal.record(access(n))) for n in range(2, 66)]
+        await _settle(tasks)
+        disk.let.set()
+        await asyncio.gather(*tasks)
+        journal.close()
+
+    run(work)
+
+    assert disk.batches == [1, 64]
+
+
+def test_a_full_queue_refuses_instead_of_growing() -> None:
+    """C154."""
+    disk = StuckWriter()
+
+    async def work() -> None:
+        journal = live.Journal(disk, SeededIds())
+        tasks = [asyncio.create_task(journal.record(access(1)))]
+        await _settle(tasks)
+        while not journal._queue.empty():
+            await asyncio.sleep(0)
+        tasks += [asyncio.create_task(journal.record(access(n))) for n in range(JOURNAL_QUEUE_BOUND)]
+        await _settle(tasks)
+        with pytest.raises(Unavailable, match="audit_unavailable"):
+            await journal.record(access(2))
+        disk.let.set()
+        await asyncio.gather(*tasks)
+        await journal.record(access(3))
+        journal.close()
+
+    run(work)
+
+
+def test_a_failing_disk_is_told_to_everybody_who_waits() -> None:
+    """C154: an audit write failure refuses the request."""
+    disk = StuckWriter(fails=True)
+    disk.let.set()
+
+    async def work() -> None:
+        journal = live.Journal(disk, SeededIds())
+        told = await asyncio.gather(*(journal.record(access(n)) for n in range(5)), return_exceptions=True)
+        assert all(isinstance(error, Unavailable) for error in told)
+        journal.close()
+
+    run(work)
+
+
+def test_a_file_that_failed_goes_on_when_it_can_be_written_again(files: Place) -> None:
+    async def work() -> None:
+        journal = files.boot()
+        await journal.record(access(1))
+        with closing(sqlite3.connect(files.directory / "access-0.db", isolation_level=None)) as other:
+            other.execute("ALTER TABLE payload RENAME TO hidden")
+            with pytest.raises(Unavailable):
+                await journal.record(access(2))
+            other.execute("ALTER TABLE hidden RENAME TO payload")
+        await journal.record(access(3))
+        journal.close()
+
+    run(work)
+
+    assert [each.request_id for each in files.reader.newest(AccessQuery())] == [
+        access(3).request_id,
+        access(1).request_id,
+    ]
+    assert files.verify().intact
+
+
+def test_a_database_that_went_away_is_found_again(
+    postgres_url: str, clock: FakeClock, ids: SeededIds, tmp_path: Path
+) -> None:
+    """Nobody knows whether the batch at hand arrived, so the chain's end is read anew."""
+    from hilum.infra.db import Database
+
+    edge = Edge.create(Database(postgres_url), clock, ids, "test-writer")
+    tables = Place(edge, postgres_url, tmp_path)
+
+    async def work() -> None:
+        journal = tables.boot()
+        await journal.record(access(1))
+        with psycopg.connect(postgres_url, autocommit=True) as db:
+            db.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+        with pytest.raises(Unavailable):
+            await journal.record(access(2))
+        await journal.record(access(3))
+        journal.close()
+
+    run(work)
+
+    verdict = tables.verify()
+    edge.close()
+    assert (verdict.intact, verdict.records) == (True, 2)
+
+
+def test_a_disconnected_caller_loses_nobody_elses_record() -> None:
+    disk = StuckWriter()
+
+    async def work() -> None:
+        journal = live.Journal(disk, SeededIds())
+        tasks = [asyncio.create_task(journal.record(access(n))) for n in range(4)]
+        await _settle(tasks)
+        tasks[1].cancel()
+        disk.let.set()
+        done = await asyncio.gather(*tasks, return_exceptions=True)
+        assert [type(each) for each in done] == [type(None), asyncio.CancelledError, type(None), type(None)]
+        journal.close()
+
+    run(work)
+
+    assert sum(disk.batches) == 4
+
+
+def test_closing_makes_durable_what_was_queued_and_refuses_the_rest(files: Place) -> None:
+    async def work() -> None:
+        journal = files.boot()
+        tasks = [asyncio.create_task(journal.record(access(n))) for n in range(1, 51)]
+        for _ in range(2):
+            await asyncio.sleep(0)
+        await asyncio.get_running_loop().run_in_executor(None, journal.close)
+        await asyncio.gather(*tasks)
+        with pytest.raises(Unavailable):
+            await journal.record(access(99))
+        journal.close()
+
+    run(work)
+
+    assert files.verify().records == 50
+
+
+def stranger(n: int, source: str = "198.51.100.1", minute: int = 0) -> Access:
+    return access(
+        n,
+        at=AT + timedelta(minutes=minute),
+        source=source,
+        status=401,
+        outcome=Outcome.REFUSED,
+        reason="token_missing",
+        app="",
+        client="",
+        person="",
+        launch="",
+        patient="",
+    )
+
+
+def test_strangers_are_recorded_singly_at_first_and_then_counted(files: Place) -> None:
+    """Security decision 5: the first 20 per source and minute singly, the rest as one counted record."""
+
+    async def work() -> None:
+        journal = files.boot()
+        for n in range(1, 101):
+            await journal.record_refusal_by_stranger(stranger(n))
+        await journal.record_refusal_by_stranger(stranger(101, source="198.51.100.2"))
+        journal.flush_strangers()
+        journal.close()
+
+    run(work)
+
+    records = files.reader.newest(AccessQuery())
+    mine = [each for each in records if each.source == "198.51.100.1"]
+    assert len(mine) == SINGLE_REFUSALS_PER_SOURCE_MINUTE + 1
+    assert sum(each.count for each in mine) == 100
+    folded = next(each for each in mine if each.count > 1)
+    assert (folded.rule, folded.path, folded.query) == ("folded", "", "")
+    assert len(records) - len(mine) == 1
+
+
+def test_a_new_minute_counts_anew_and_writes_what_the_last_one_folded(files: Place) -> None:
+    async def work() -> None:
+        journal = files.boot()
+        for minute in (0, 1):
+            for n in range(1, 31):
+                await journal.record_refusal_by_stranger(stranger(n + minute * 100, minute=minute))
+        journal.close()
+
+    run(work)
+
+    records = files.reader.newest(AccessQuery())
+    assert sum(each.count for each in records) == 60
+    assert sorted(each.count for each in records if each.count > 1) == [10, 10]
+
+
+def test_closing_writes_the_counts(files: Place) -> None:
+    async def work() -> None:
+        journal = files.boot()
+        for n in range(1, 26):
+            await journal.record_refusal_by_stranger(stranger(n))
+        journal.close()
+
+    run(work)
+
+    assert sum(each.count for each in files.reader.newest(AccessQuery())) == 25
+
+
+def test_sources_past_the_bound_share_one_count() -> None:
+    folding = live._Strangers()
+
+    for n in range(SOURCES_BOUND + 100):
+        folding.is_single(stranger(1, source=f"s{n}"))
+
+    assert len(folding._seen) <= SOURCES_BOUND + 1
+    assert [each.count for each in folding.flush()] == [100 - SINGLE_REFUSALS_PER_SOURCE_MINUTE]
+
+
+def test_a_subscriber_sees_what_fits_once_it_is_durable(files: Place) -> None:
+    async def work() -> None:
+        journal = files.boot()
+        with journal.subscribe(lambda each: each.tenant == "mercy") as seen:
+            await journal.record(access(1))
+            await journal.record(access(2, tenant="mercy"))
+            assert (await asyncio.wait_for(seen.next(), 5)).tenant == "mercy"
+        await journal.record(access(3, tenant="mercy"))
+        assert not seen._waiting
+        journal.close()
+
+    run(work)
+
+
+def test_a_slow_subscriber_loses_the_oldest_and_blocks_nobody(files: Place) -> None:
+    async def work() -> None:
+        journal = files.boot()
+        with journal.subscribe(lambda _: True) as seen:
+            await asyncio.gather(*(journal.record(access(n)) for n in range(1, SUBSCRIPTION_BOUND + 11)))
+            assert seen.dropped == 10
+            assert (await seen.next()).request_id == access(11).request_id
+        journal.close()
+
+    run(work)
+
+
+def test_subscribers_are_bounded(files: Place) -> None:
+    async def work() -> None:
+        journal = files.boot()
+        with ExitStack() as open_:
+            for _ in range(SUBSCRIBERS_BOUND):
+                open_.enter_context(journal.subscribe(lambda _: True))
+            with pytest.raises(Unavailable, match="too_many_subscribers"):
+                open_.enter_context(journal.subscribe(lambda _: True))
+        with journal.subscribe(lambda _: True):
+            await journal.record(access(1))
+        journal.close()
+
+    run(work)
+
+
+WRITER = """
+import asyncio, sys
+from datetime import UTC, datetime
+from pathlib import Path
+from hilum.audit import live
+from hilum.infra.system import SystemIds
+from tests.flows.test_audit_journal import access
+
+async def main():
+    journal = live.open_journal(sys.argv[1], Path(sys.argv[2]), sys.argv[3], SystemIds())
+    journal.start()
+    n = 0
+    async def one():
+        nonlocal n
+        while True:
+            n += 1
+            made = access(n, app=sys.argv[3])
+            await journal.record(made)
+            sys.stdout.write(made.request_id + "\\n")
+            sys.stdout.flush()
+    await asyncio.gather(*(one() for _ in range(32)))
+
+asyncio.run(main())
+"""
+
+
+@pytest.fixture
+def killed(place: Place) -> Callable[[str, int], list[str]]:
+    def go(writer: str, after: int) -> list[str]:
+        child = subprocess.Popen(
+            [sys.executable, "-c", WRITER, place.url, str(place.directory), writer],
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=Path(__file__).parents[2],
+            env=os.environ | {"PYTHONPATH": "."},
+        )
+        assert child.stdout is not None
+        acknowledged = [child.stdout.readline().strip() for _ in range(after)]
+        child.send_signal(signal.SIGKILL)
+        acknowledged += [line.strip() for line in child.stdout if line.endswith("\n")]
+        child.stdout.close()
+        child.wait()
+        return acknowledged
+
+    return go
+
+
+def test_killing_a_writer_loses_no_record_that_was_acknowledged(
+    place: Place, killed: Callable[[str, int], list[str]]
+) -> None:
+    """S4: ``kill -9`` under load loses no audit record of an answer that left; the next boot goes on."""
+    for boot in range(effort(2, 20)):
+        writer = f"killed-{boot}"
+        acknowledged = killed(writer, 300)
+
+        assert len(acknowledged) >= 300
+        stored = _stored(place, writer)
+        assert set(acknowledged) <= stored
+        verdict = place.verify()
+        assert verdict.intact, verdict.faults
+        place.checkpoint()
+
+    if place.edge.db.is_sqlite:
+        assert [path.name for path in place.directory.glob("*.db")] == ["access-0.db"]
+
+
+def _stored(place: Place, writer: str) -> set[str]:
+    seen: set[str] = set()
+    for chain in place.reader.chains():
+        rows = {header.partition(b"\n")[0].decode() for _, header, *_ in chain.rows}
+        if chain.name == f"access/{writer}":
+            seen |= rows
+    return seen
+
+
+def test_verifying_reads_while_the_journal_is_written(place: Place) -> None:
+    async def work() -> None:
+        journal = place.boot()
+        writing = asyncio.gather(*(journal.record(access(n)) for n in range(1, 400)))
+        verdicts = [await asyncio.get_running_loop().run_in_executor(None, place.verify) for _ in range(3)]
+        await writing
+        journal.close()
+        assert all(verdict.intact for verdict in verdicts), [v.faults for v in verdicts]
+
+    run(work)
+
+
+def test_every_slot_taken_is_a_refusal(files: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hilum.audit.files.SLOTS_BOUND", 1)
+    first, second = JournalFile(files.directory, "a"), JournalFile(files.directory, "b")
+    first.open()
+
+    with pytest.raises(Unavailable):
+        second.open()
+
+    first.close()
+    second.open()
+    second.close()
