@@ -173,9 +173,10 @@ def advance(ctx: Context, site: Site, request_id: str, cookie: str) -> Progress:
     session, person = found
     if not store.bind_request(ctx.tx, request.id, session.id, person.id):
         return DisplayedError("request_of_another", "Somebody else began this authorization request.")
+    # Read again: the same page may have been loaded twice, and the other one may have taken the launch before this one held the row.
+    request = store.find_request(ctx.tx, site.tenant, request_id) or request
     ctx = ctx.as_actor(signin_policy.actor_of(person))
     signin.touch(ctx, session)
-    request = replace(request, session=session.id, person=person.id)
     if reason := refusal_of(ctx, parties, person, issued_at=request.created_at):
         return _refuse_launch(ctx, site, request, parties, reason)
     launched = _with_launch(ctx, site, request)

@@ -1,0 +1,216 @@
+"""The consent page: what it says, what ticks mean, and what deny does."""
+
+import re
+
+import pytest
+
+from hilum.consent import policy as consent_policy
+from hilum.standards.smart.scopes import Prefix
+from tests.flows.front_channel import Front, answer, error, front
+
+__all__ = ["front"]
+
+CONTEXT = "launch/patient openid fhirUser offline_access"
+CONDITION = "http://terminology.hl7.org/CodeSystem/condition-category"
+
+
+def token_after(front: Front, scope: str, *, without: tuple[str, ...] = ()) -> set[str]:
+    browser = front.browser("pat")
+    browser.authorize(scope=scope)
+    told = answer(browser.allow(without=without))
+    return set(front.redeem(told["code"], "web").json()["scope"].split(" "))
+
+
+def test_the_page_says_who_asks_what_for_why_how_long_and_what_is_ticked(front: Front) -> None:
+    """C87, C88; contract: initial ticks are stated on the page."""
+    browser = front.browser("pat")
+
+    page = browser.authorize(scope=f"{CONTEXT} patient/Condition.rs patient/Observation.crs").text
+
+    for words in (
+        "web",
+        "Acme Health",
+        "To be tested",
+        "Certified until",
+        "while you are away",
+        "Everything the app asks for is ticked",
+        "changes the record",
+        "https://app.example",
+    ):
+        assert words in page, words
+    assert "patient/Condition" not in re.sub(r'(value|id|for)="[^"]*"', "", page)
+
+
+def test_everything_left_ticked_grants_the_exact_strings_asked(front: Front) -> None:
+    """Contract, forms a script can press."""
+    scope = f"{CONTEXT} patient/*.rs patient/Observation.rs?category=laboratory"
+
+    assert token_after(front, scope) == set(scope.split(" "))
+
+
+def test_a_wildcard_with_types_unticked_becomes_the_remaining_types(front: Front) -> None:
+    """Conformance 3.2: limited access."""
+    browser = front.browser("pat")
+    browser.authorize(scope=f"{CONTEXT} patient/*.rs")
+    form = browser.form("decision")
+    kept = {"patient/Patient.rs", "patient/Immunization.rs", "offline_access"}
+    others = tuple(value for name, value in form.fields if name == "scope" and value not in kept)
+
+    told = answer(browser.allow(without=others))
+
+    granted = set(front.redeem(told["code"], "web").json()["scope"].split(" "))
+    assert granted == set(CONTEXT.split(" ")) | {"patient/Patient.rs", "patient/Immunization.rs"}
+
+
+def test_a_type_can_be_unticked_and_the_rest_stays_as_asked(front: Front) -> None:
+    scope = f"{CONTEXT} patient/Patient.rs patient/Immunization.rs patient/Goal.rs"
+
+    assert token_after(front, scope, without=("patient/Immunization.rs",)) == {
+        *CONTEXT.split(" "),
+        "patient/Patient.rs",
+        "patient/Goal.rs",
+    }
+
+
+def test_categories_can_be_chosen_instead_of_the_whole_type(front: Front) -> None:
+    """Conformance [9.26]: granular scope selection."""
+    scope = f"{CONTEXT} patient/Condition.rs patient/Observation.rs patient/Patient.rs"
+    browser = front.browser("pat")
+    browser.authorize(scope=scope)
+    values = browser.form("decision").choices["scope"]
+    for code in ("encounter-diagnosis", "problem-list-item"):
+        assert f"patient/Condition.rs?category={CONDITION}|{code}" in values
+    assert any("health-concern" in value for value in values)
+    for code in ("procedure", "laboratory", "social-history", "sdoh", "survey", "vital-signs"):
+        assert any(v.startswith("patient/Observation.rs?category=") and v.endswith(code) for v in values)
+    dropped = tuple(
+        v for v in values if "?category=" in v and not v.endswith(("|problem-list-item", "|laboratory"))
+    )
+
+    told = answer(browser.allow(without=dropped))
+
+    granted = set(front.redeem(told["code"], "web").json()["scope"].split(" "))
+    assert set(CONTEXT.split(" ")) | {"patient/Patient.rs"} <= granted
+    assert not {"patient/Condition.rs", "patient/Observation.rs"} & granted
+    assert f"patient/Condition.rs?category={CONDITION}|problem-list-item" in granted
+    assert any(g.startswith("patient/Observation.rs?") and g.endswith("|laboratory") for g in granted)
+
+
+def test_offline_access_is_told_and_can_be_declined(front: Front) -> None:
+    """Conformance 3.7 item 4."""
+    browser = front.browser("pat")
+    browser.authorize()
+
+    told = answer(browser.allow(without=("offline_access",)))
+
+    token = front.redeem(told["code"], "web").json()
+    assert "refresh_token" not in token
+    assert "offline_access" not in token["scope"].split(" ")
+
+
+def test_deny_tells_the_app_access_denied_and_records_it(front: Front) -> None:
+    """S3."""
+    browser = front.browser("pat")
+    browser.authorize()
+
+    error(browser.deny(), "access_denied")
+
+    (event,) = front.events("authserver.request.refuse")
+    assert event.reason == "person_declined"
+    assert front.events("consent.authorization.record") == []
+
+
+def test_staff_may_deny_at_the_notice_too(front: Front) -> None:
+    browser = front.browser("dora")
+    browser.authorize(launch=front.open_launch().handle)
+
+    error(browser.deny(), "access_denied")
+
+
+def test_nothing_ticked_grants_nothing(front: Front) -> None:
+    browser = front.browser("pat")
+    browser.authorize(scope="launch/patient patient/Goal.rs")
+
+    error(browser.allow(without=("scope",)), "access_denied")
+
+
+def test_a_patient_is_asked_every_time(front: Front) -> None:
+    """Security decision 14."""
+    for _ in range(2):
+        browser = front.browser("pat")
+        assert "Share your record" in browser.authorize().text
+        answer(browser.allow())
+
+
+def test_a_patient_in_an_ehr_launch_is_asked_too(front: Front) -> None:
+    browser = front.browser("pat")
+
+    page = browser.authorize(launch=front.open_launch("pat").handle)
+
+    assert "Share your record" in page.text
+    assert front.redeem(answer(browser.allow())["code"], "web").json()["patient"] == "p1"
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        "patient/*.cruds",
+        "patient/*.rs",
+        "user/Patient.rs",
+        "system/*.rs",
+        "patient/Goal.cruds",
+        "patient/Goal.rs?lifecycle-status=active",
+        "offline_access",
+        "fhirUser",
+        "nonsense",
+    ],
+)
+def test_a_tick_that_was_not_offered_counts_for_nothing(front: Front, extra: str) -> None:
+    """C68: consent only narrows."""
+    browser = front.browser("pat")
+    browser.authorize(scope="launch/patient openid patient/Goal.rs patient/Patient.rs")
+    form = browser.form("decision")
+
+    told = answer(
+        browser.press(form, ("decision", "allow"), ("scope", extra), without=("patient/Patient.rs",))
+    )
+
+    scope = front.redeem(told["code"], "web").json()["scope"].split(" ")
+    assert set(scope) == {"launch/patient", "openid", "patient/Goal.rs"}
+
+
+def test_a_page_for_everything_lists_each_type_once(front: Front) -> None:
+    browser = front.browser("pat")
+    browser.authorize(scope="launch/patient patient/*.rs")
+
+    values = browser.form("decision").choices["scope"]
+
+    assert len(values) == len(set(values))
+    named = {value.split("/")[1].split(".")[0] for value in values}
+    assert named == set(consent_policy.types_of(Prefix.PATIENT))
+
+
+def test_two_presses_of_allow_earn_one_code(front: Front) -> None:
+    """One request issues one code at most."""
+    browser = front.browser("pat")
+    browser.authorize()
+    form = browser.form("decision")
+    answer(browser.press(form, ("decision", "allow")))
+
+    again = browser.press(form, ("decision", "allow"))
+
+    assert again.status_code == 400
+    assert "answered already" in again.text
+    assert len(front.events("authserver.code.issue")) == 1
+
+
+def test_a_form_without_a_decision_or_with_two_is_refused(front: Front) -> None:
+    browser = front.browser("pat")
+    browser.authorize()
+    form = browser.form("decision")
+
+    assert browser.press(form).status_code == 400
+    assert browser.press(form, ("decision", "maybe")).status_code == 400
+    doubled = browser.press(form, ("decision", "allow"), ("decision", "deny"))
+    assert doubled.status_code in {400, 422}
+    assert front.events("authserver.code.issue") == []
