@@ -74,13 +74,19 @@ Pairs = Sequence[tuple[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
-class Reach:
-    """How far chains may still go: hops, and ways that an untyped reference may lead."""
+class Ground:
+    """What a search stands on. ``types`` can be searched; ``now`` is in microseconds since 1970.
 
+    ``hops`` and ``ways`` say how far chains may still go, and along how many ways an untyped reference may lead.
+    """
+
+    base_url: str
+    types: frozenset[str]
+    now: int
     hops: int = MAX_HOPS
     ways: int = MAX_WAYS
 
-    def further(self, ways: int, name: str) -> "Reach":
+    def further(self, ways: int, name: str) -> "Ground":
         """Go one hop along so many ways. Raises Refused at the end of reach."""
         if self.hops == 0:
             raise Refused(Problem.TOO_COSTLY, f"'{_shown(name)}': a chain has at most {MAX_HOPS} hops.")
@@ -88,16 +94,7 @@ class Reach:
             raise Refused(
                 Problem.TOO_COSTLY, f"'{_shown(name)}' may lead many ways: say which type is meant."
             )
-        return Reach(self.hops - 1, self.ways // ways)
-
-
-@dataclass(frozen=True, slots=True)
-class Ground:
-    """What a search stands on. ``types`` can be searched; ``now`` is in microseconds since 1970."""
-
-    base_url: str
-    types: frozenset[str]
-    now: int
+        return replace(self, hops=self.hops - 1, ways=self.ways // ways)
 
 
 def parse_query(query: bytes) -> list[tuple[str, str]]:
@@ -129,7 +126,7 @@ def plan_search(resource_type: str, pairs: Pairs, ground: Ground) -> SearchPlan:
                 raise Refused(Problem.NOT_SUPPORTED, f"The modifier of {name} is not supported.")
             results.setdefault(name, []).append(value)
         else:
-            conditions.append(_condition(resource_type, name, value, ground, Reach()))
+            conditions.append(_condition(resource_type, name, value, ground))
     sort = _sort(resource_type, _once(results, "_sort"))
     return SearchPlan(
         resource_type,
@@ -270,9 +267,9 @@ def _check_include(name: str, resource_type: str, parameter: SearchParameter, ta
         )
 
 
-def _condition(resource_type: str, name: str, value: str, ground: Ground, reach: Reach) -> Condition:
+def _condition(resource_type: str, name: str, value: str, ground: Ground) -> Condition:
     if name.startswith("_has:"):
-        return _behind(resource_type, name, value, ground, reach)
+        return _behind(resource_type, name, value, ground)
     head, dot, rest = name.partition(".")
     code, _, modifier = head.partition(":")
     parameter = parameters_of(resource_type).get(code)
@@ -284,7 +281,7 @@ def _condition(resource_type: str, name: str, value: str, ground: Ground, reach:
     if not value:
         raise Refused(Problem.BAD_VALUE, f"The parameter '{_shown(name)}' has no value.")
     if dot:
-        return _through(parameter, modifier, rest, value, ground, reach)
+        return _through(parameter, modifier, rest, value, ground)
     if modifier == "missing" and code != "_id" and "missing" in _MODIFIERS[parameter.kind]:
         return _missing(parameter, value)
     if code == "_id":
@@ -309,9 +306,7 @@ def _missing(parameter: SearchParameter, value: str) -> Condition:
     return Missing(index_key(parameter.resource_type, parameter.code), parameter.kind, value == "true")
 
 
-def _through(
-    parameter: SearchParameter, target: str, rest: str, value: str, ground: Ground, reach: Reach
-) -> Condition:
+def _through(parameter: SearchParameter, target: str, rest: str, value: str, ground: Ground) -> Condition:
     shown = f"{parameter.code}{':' + target if target else ''}.{rest}"
     if parameter.kind is not Kind.REFERENCE:
         raise Refused(Problem.BAD_VALUE, f"'{_shown(shown)}': only references can be chained through.")
@@ -322,15 +317,13 @@ def _through(
     targets = tuple(t for t in targets if t in ground.types)
     if not targets:
         raise Refused(Problem.UNKNOWN_PARAMETER, f"Unknown chained search parameter '{_shown(shown)}'.")
-    reach = reach.further(len(targets), shown)
+    ground = ground.further(len(targets), shown)
     key = index_key(parameter.resource_type, parameter.code)
-    ways: tuple[Condition, ...] = tuple(
-        Through(key, t, _condition(t, rest, value, ground, reach)) for t in targets
-    )
+    ways: tuple[Condition, ...] = tuple(Through(key, t, _condition(t, rest, value, ground)) for t in targets)
     return ways[0] if len(ways) == 1 else AnyOf(ways)
 
 
-def _behind(resource_type: str, name: str, value: str, ground: Ground, reach: Reach) -> Condition:
+def _behind(resource_type: str, name: str, value: str, ground: Ground) -> Condition:
     parts = name.split(":", 3)
     if len(parts) != 4 or parts[1] not in ground.types:
         raise Refused(Problem.UNKNOWN_PARAMETER, f"'{_shown(name)}' is not _has:Type:reference:parameter.")
@@ -341,7 +334,7 @@ def _behind(resource_type: str, name: str, value: str, ground: Ground, reach: Re
             Problem.UNKNOWN_PARAMETER,
             f"{source} has no reference '{_shown(code)}' to {resource_type} (_has).",
         )
-    inner = _condition(source, rest, value, ground, reach.further(1, name))
+    inner = _condition(source, rest, value, ground.further(1, name))
     return Behind(index_key(source, code), source, inner)
 
 
