@@ -137,6 +137,14 @@ def test_what_cannot_be_told_is_not_guessed(resource: dict[str, Any]) -> None:
     assert subjects_of(resource) is None
 
 
+def test_only_types_with_a_subject_have_patients_of_their_own() -> None:
+    about = [{"reference": "Patient/p1"}]
+
+    assert subjects_of({"resourceType": "Provenance", "target": about}) == frozenset()
+    assert subjects_of({"resourceType": "Organization", "subject": about[0]}) == frozenset()
+    assert subjects_of({"resourceType": "Patient", "id": "p1"}) == {"p1"}
+
+
 def test_a_provenance_about_nothing_or_elsewhere_has_no_targets() -> None:
     here = {"reference": "Observation/1"}
     assert targets_of({"target": [here]}) is not None
@@ -179,6 +187,8 @@ ACT_CODE = "http://terminology.hl7.org/CodeSystem/v3-ActCode"
         ({"security": [{"system": CONFIDENTIALITY, "code": "N"}, {"system": ACT_CODE, "code": "HIV"}]}, True),
         ({"security": {"system": CONFIDENTIALITY, "code": "N"}}, True),
         ({"security": ["R"]}, True),
+        ({"security": {}}, True),
+        ({"security": ""}, True),
         ({"security": [{"system": CONFIDENTIALITY, "code": 5}]}, True),
         ("restricted", True),
     ],

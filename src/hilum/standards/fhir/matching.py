@@ -13,6 +13,7 @@ from hilum.standards.fhir.searchparams import Kind, parameters_of
 from hilum.standards.fhir.values import split, unescape
 
 MATCHERS_BOUND = 10_000
+_WORDS = frozenset({"code", "string", "uri", "id", "canonical", "url"})
 Matcher = Callable[[dict[str, Any]], bool]
 ANY_SYSTEM = None
 Token = tuple[str | None, str]
@@ -75,10 +76,10 @@ def _meets(found: tuple[str, str], wanted: Token) -> bool:
 
 def _tokens(leaf: Leaf, node: Any) -> list[tuple[str, str]]:
     """Read system and code off what a token parameter selects."""
-    if isinstance(node, bool):
-        return [("", "true" if node else "false")]
-    if isinstance(node, str):
-        return [(leaf.system, node)]
+    if leaf.type == "boolean":
+        return [("", "true" if node else "false")] if isinstance(node, bool) else []
+    if leaf.type in _WORDS:
+        return [(leaf.system, node)] if isinstance(node, str) else []
     if not isinstance(node, dict):
         return []
     if leaf.type == "CodeableConcept":
