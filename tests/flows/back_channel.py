@@ -339,6 +339,10 @@ class Platform:
     def is_alive(self, token: str) -> bool:
         return bool(self.introspect(token)["active"])
 
+    def all_events(self) -> list[Event]:
+        page = self.edge.read_now(lambda ctx: audit.list_events(ctx, EventQuery()), actor=SYSTEM, trace=TRACE)
+        return [recorded.event for recorded in page.events]
+
     def events(self, action: str) -> list[Event]:
         page = self.edge.read_now(
             lambda ctx: audit.list_events(ctx, EventQuery(action=action)), actor=SYSTEM, trace=TRACE

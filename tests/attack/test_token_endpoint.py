@@ -1,0 +1,333 @@
+"""The back channel under attack: races, replay and injection, other tenants, widening (RFC 9700; C37, C44, C45, C48, C52)."""
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import event
+
+from hilum.authserver import grants
+from hilum.authserver.client_auth import Assertion, Method, Presented
+from hilum.authserver.grants import Caller
+from hilum.authserver.grants_policy import GrantType, TokenRequest
+from hilum.infra.context import Context
+from hilum.infra.db import Database
+from hilum.infra.edge import Edge
+from hilum.kernel.actor import SYSTEM
+from hilum.kernel.errors import NotPermitted
+from hilum.tokens import service as tokens
+from tests.effort import effort
+from tests.flows import back_channel
+from tests.flows.back_channel import (
+    LAUNCH_SCOPES,
+    MERCY,
+    OTHER,
+    REDIRECT,
+    TRACE,
+    VERIFIER,
+    Platform,
+    refused,
+    standing,
+)
+from tests.sim.world import FakeClock
+
+platform = back_channel.platform
+T = TypeVar("T")
+
+
+@pytest.fixture
+def both(edge: Edge, clock: FakeClock) -> Iterator[Platform]:
+    """The platform on each database in turn."""
+    with standing(edge, clock) as made:
+        yield made
+
+
+# --- two at one instant (C45, C48, C52) ----------------------------------------------------------------------------------------
+
+
+def at_once(platform: Platform, verbs: list[Callable[[Context], T]]) -> list[T | NotPermitted]:
+    """Run each verb as another worker would, with a database connection and chain of its own, all released at one instant."""
+    gate = threading.Barrier(len(verbs))
+
+    def work(n: int, verb: Callable[[Context], T]) -> T | NotPermitted:
+        database = Database(platform.edge.db.url)
+        worker = Edge.create(database, platform.clock, platform.edge.ids, f"worker-{n}")
+        try:
+            gate.wait(timeout=30)
+            return worker.write_now(verb, trace=TRACE)
+        except NotPermitted as refusal:
+            return refusal
+        finally:
+            worker.close()
+
+    with ThreadPoolExecutor(len(verbs)) as pool:
+        return list(pool.map(work, range(len(verbs)), verbs))
+
+
+def caller(platform: Platform, client: str = "public") -> Caller:
+    found = platform.clients[client]
+    return Caller(
+        Presented(
+            Method.NONE if client == "public" else Method.BASIC,
+            found.id,
+            secret=platform.secrets[client],
+        )
+    )
+
+
+def exchange(
+    platform: Platform, request: TokenRequest, client: str = "public"
+) -> Callable[[Context], dict[str, Any]]:
+    who, site = caller(platform, client), platform.site()
+    return lambda ctx: grants.exchange(ctx, site, who, request)[0]
+
+
+def is_alive(platform: Platform, token: str) -> bool:
+    return (
+        platform.edge.read_now(lambda ctx: tokens.find_access(ctx, token), actor=SYSTEM, trace=TRACE)
+        is not None
+    )
+
+
+@pytest.mark.parametrize("hands", [2, 4])
+def test_codes_redeemed_at_one_instant_earn_one_token_that_is_then_dead(both: Platform, hands: int) -> None:
+    """C45; security decision 9: exactly one 200, the loser gets invalid_grant, the winner's tokens are dead."""
+    for _ in range(effort(12, 1_000) // hands + 1):
+        code = both.code()
+        request = TokenRequest(GrantType.CODE, code=code, redirect_uri=REDIRECT, verifier=VERIFIER)
+
+        answers = at_once(both, [exchange(both, request)] * hands)
+
+        won = [answer for answer in answers if isinstance(answer, dict)]
+        lost = [answer for answer in answers if isinstance(answer, NotPermitted)]
+        assert len(won) == 1
+        assert [each.code for each in lost] == ["invalid_grant"] * (hands - 1)
+        assert not is_alive(both, won[0]["access_token"])
+        again = TokenRequest(GrantType.REFRESH, refresh_token=won[0]["refresh_token"])
+        assert isinstance(at_once(both, [exchange(both, again)])[0], NotPermitted)
+
+
+def test_refreshes_at_one_instant_leave_nothing_alive_but_never_two_families(both: Platform) -> None:
+    """C48: one wins; the other is a replay, which ends the family."""
+    for _ in range(effort(5, 300)):
+        first = both.earn()
+        request = TokenRequest(GrantType.REFRESH, refresh_token=first["refresh_token"])
+
+        answers = at_once(both, [exchange(both, request)] * 2)
+
+        won = [answer for answer in answers if isinstance(answer, dict)]
+        assert len(won) == 1
+        assert not is_alive(both, won[0]["access_token"])
+        assert not is_alive(both, first["access_token"])
+
+
+def test_one_assertion_at_one_instant_is_taken_once(both: Platform) -> None:
+    """C52: the memory of jti is shared by all workers."""
+    client, site = both.clients["backend"], both.site()
+    request = TokenRequest(GrantType.CLIENT_CREDENTIALS, scope="system/*.rs")
+    for n in range(effort(8, 500)):
+        proved = Assertion(client.id, f"race-{n}", both.clock.now() + timedelta(minutes=5))
+        who = Caller(Presented(Method.ASSERTION, client.id), proved, grants.key_source(client))
+
+        answers = at_once(both, [lambda ctx, who=who: grants.exchange(ctx, site, who, request)[0]] * 3)
+
+        assert sum(isinstance(answer, dict) for answer in answers) == 1
+        assert {answer.code for answer in answers if isinstance(answer, NotPermitted)} == {"invalid_client"}
+
+
+def test_a_refusal_outlives_the_process_that_decided_it(both: Platform) -> None:
+    """C44, security decision 3: the revocation is committed when the refusal is raised."""
+    code = both.code()
+    body = both.redeem(code).json()
+    replay = TokenRequest(GrantType.CODE, code=code, redirect_uri=REDIRECT, verifier=VERIFIER)
+
+    assert isinstance(at_once(both, [exchange(both, replay)])[0], NotPermitted)
+
+    fresh = Database(both.edge.db.url)
+    other = Edge.create(fresh, both.clock, both.edge.ids, "another-process")
+    found = other.read_now(
+        lambda ctx: tokens.find_access(ctx, body["access_token"]), actor=SYSTEM, trace=TRACE
+    )
+    other.close()
+    assert found is None
+
+
+def test_the_store_of_jti_away_means_refusal(platform: Platform) -> None:
+    """C52: store down means refusal, with a hint to come back."""
+    database = platform.edge.db
+
+    def impatient(connection: Any, *_: object) -> None:
+        connection.execute("PRAGMA busy_timeout=20")
+
+    event.listen(database.engine, "checkout", impatient)
+    assertion = platform.assertion("backend")
+
+    with database.engine.connect() as holding:
+        holding.exec_driver_sql("BEGIN IMMEDIATE")
+        away = platform.backend(client_assertion=assertion)
+        holding.rollback()
+
+    refused(away, "temporarily_unavailable", 503)
+    assert int(away.headers["retry-after"]) > 0
+    assert platform.backend(client_assertion=assertion).status_code == 200
+
+
+# --- injection and other tenants -----------------------------------------------------------------------------------------------
+
+
+def test_an_injected_code_fails_on_the_verifier_of_the_victims_browser(platform: Platform) -> None:
+    """RFC 9700 section 4.5: a stolen code put into another session of the same client."""
+    stolen = platform.code()
+
+    answer = platform.redeem(stolen, code_verifier="attacker-" + "x" * 43)
+
+    refused(answer, "invalid_grant")
+    refused(platform.redeem(stolen), "invalid_grant")
+
+
+def test_a_code_of_one_tenant_earns_nothing_at_another_and_is_not_used_up(platform: Platform) -> None:
+    """C37."""
+    code = platform.code()
+
+    refused(platform.redeem(code, tenant=OTHER), "invalid_grant")
+
+    assert platform.redeem(code).status_code == 200
+
+
+def test_a_refresh_token_of_one_tenant_earns_nothing_at_another_and_lives_on(platform: Platform) -> None:
+    """C37."""
+    body = platform.earn()
+
+    refused(platform.refresh(body["refresh_token"], tenant=OTHER), "invalid_grant")
+
+    assert platform.refresh(body["refresh_token"]).status_code == 200
+
+
+def test_an_app_that_is_installed_at_both_tenants_still_may_not_carry_grants_across(
+    platform: Platform,
+) -> None:
+    """C37, C145."""
+    from hilum.registry.models import ClientType
+
+    platform.add_app("both", ClientType.PUBLIC, tenants=(MERCY, OTHER))
+    code, body = platform.code("both"), platform.earn("both")
+
+    refused(platform.redeem(code, "both", OTHER), "invalid_grant")
+    refused(platform.refresh(body["refresh_token"], "both", OTHER), "invalid_grant")
+    assert platform.introspect(body["access_token"], "other-resource", OTHER) == {"active": False}
+
+
+@pytest.mark.parametrize(
+    "scope",
+    [
+        "patient/*.cruds",
+        "user/*.cruds",
+        "system/*.cruds",
+        "hilum/launch",
+        "openid system/*.rs",
+        "patient/*.cruds launch",
+    ],
+)
+def test_a_scope_sent_with_a_code_widens_nothing(platform: Platform, scope: str) -> None:
+    body = platform.redeem(platform.code(), scope=scope).json()
+
+    assert body["scope"].split() == list(LAUNCH_SCOPES)
+
+
+@pytest.mark.parametrize("name", ["client_secret", "Authorization"])
+def test_no_answer_and_no_record_repeats_a_secret(platform: Platform, name: str) -> None:
+    """C153: planted strings."""
+    planted = "hil_cs_PLANTED-secret-that-must-not-appear"
+    platform.secrets["symmetric"] = planted
+    form = {"client_secret": planted} if name == "client_secret" else {}
+    code = platform.code("symmetric")
+
+    answer = platform.redeem(code, "symmetric", **form)
+
+    assert answer.status_code == 401
+    assert planted not in answer.text
+    records = str(platform.events("authserver.token.refuse"))
+    assert "PLANTED" not in records
+    assert code not in records
+
+
+def test_no_secret_of_a_grant_is_recorded(platform: Platform) -> None:
+    """C153."""
+    code = platform.code()
+    body = platform.redeem(code).json()
+    platform.refresh(body["refresh_token"])
+    platform.redeem(code)
+
+    everything = str(platform.all_events())
+
+    for secret in (code, VERIFIER, body["access_token"], body["refresh_token"], body["id_token"]):
+        assert secret not in everything
+
+
+# --- whatever is sent ----------------------------------------------------------------------------------------------------------
+
+TEXTS = st.text(max_size=80) | st.sampled_from(
+    ["authorization_code", "refresh_token", "client_credentials", "openid"]
+)
+NAMES = st.sampled_from(
+    [
+        *("grant_type", "code", "redirect_uri", "code_verifier", "refresh_token", "scope", "client_id"),
+        *("client_secret", "client_assertion", "client_assertion_type", "token", "token_type_hint", "x"),
+    ]
+) | st.text(max_size=20)
+
+
+@settings(
+    max_examples=effort(60, 3_000), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    endpoint=st.sampled_from(["token", "introspect", "revoke"]),
+    fields=st.dictionaries(NAMES, TEXTS, max_size=8),
+    authorization=st.none() | st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=60),
+)
+def test_no_form_earns_a_token_or_breaks_anything(
+    platform: Platform, endpoint: str, fields: dict[str, str], authorization: str | None
+) -> None:
+    """Never a 500 for input (contract, Errors)."""
+    headers = {} if authorization is None else {"Authorization": authorization}
+
+    answer = platform.http.post(f"/t/{MERCY}/oauth/{endpoint}", data=fields, headers=headers)
+
+    assert answer.status_code in {400, 401, 413, 429}, answer.text
+    assert set(answer.json()) == {"error", "error_description"}
+
+
+@settings(
+    max_examples=effort(60, 3_000), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(body=st.binary(max_size=200))
+def test_no_bytes_break_anything(platform: Platform, body: bytes) -> None:
+    kinds = ("application/x-www-form-urlencoded", "application/json")
+
+    for endpoint, kind in zip(("token", "register"), kinds, strict=True):
+        answer = platform.http.post(
+            f"/t/{MERCY}/oauth/{endpoint}", content=body, headers={"Content-Type": kind}
+        )
+        assert answer.status_code in {400, 401, 413, 429}, answer.text
+
+
+def test_parallel_mixed_flows_give_no_5xx_and_mix_nothing_up(platform: Platform) -> None:
+    """C58, the back channel's part."""
+    codes = [
+        (platform.code(scopes=(*LAUNCH_SCOPES[:4], "patient/Patient.rs"), patient=f"p{n}"), f"p{n}")
+        for n in range(24)
+    ]
+
+    def go(pair: tuple[str, str]) -> tuple[int, str, str]:
+        answer = platform.redeem(pair[0])
+        return answer.status_code, answer.json().get("patient", ""), pair[1]
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(go, codes))
+
+    assert [(status, told) for status, told, _ in answers] == [(200, meant) for _, _, meant in answers]
