@@ -46,7 +46,7 @@ function drawVitals(place, observations, since) {
 
 function vitalsSection(observations) {
   const place = h("div");
-  const choices = PERIODS.map(([name, days], index) => h("button", { class: "period", "aria-pressed": index === 0, onclick: (event) => {
+  const choices = PERIODS.map(([name, days], index) => h("button", { class: "period", "aria-pressed": String(index === 0), onclick: (event) => {
     for (const each of event.currentTarget.parentNode.children) each.setAttribute("aria-pressed", "false");
     event.currentTarget.setAttribute("aria-pressed", "true");
     drawVitals(place, observations, days ? Date.now() - days * 86400000 : 0);
