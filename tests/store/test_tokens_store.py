@@ -1,0 +1,713 @@
+"""Tokens as the service keeps them, on each backend: used once, ended together, never revived."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import replace
+from datetime import timedelta
+from threading import Barrier
+from typing import Any
+
+import pytest
+from sqlalchemy import func, select
+
+from hilum.audit import service as audit
+from hilum.audit.models import EventQuery
+from hilum.infra import epoch
+from hilum.infra.context import Context, Trace
+from hilum.infra.edge import Edge
+from hilum.infra.epoch import Part
+from hilum.kernel.decision import Deny, Reason
+from hilum.kernel.errors import NotPermitted, Unavailable
+from hilum.kernel.ids import (
+    AppId,
+    AuthorizationId,
+    ClientId,
+    FamilyId,
+    LaunchId,
+    PersonId,
+    TenantId,
+    VendorId,
+    VersionId,
+)
+from hilum.tokens import policy, service, store
+from hilum.tokens.live import TokenTable, make
+from hilum.tokens.models import (
+    ACCESS_PREFIX,
+    BACKEND_TOKEN_LIFE,
+    NEGATIVE_WINDOW,
+    ONLINE_REFRESH_LIFE,
+    REFRESH_LIFE,
+    REFRESH_PREFIX,
+    USER_TOKEN_LIFE,
+    AccessToken,
+    Grant,
+    Minted,
+    RefreshToken,
+)
+from tests.effort import effort
+from tests.sim.world import START, FakeClock
+
+TRACE = Trace("req_tokens")
+CLIENT, TENANT = ClientId("cli_1"), TenantId("general")
+HOUR = timedelta(hours=1)
+GRANT = Grant(
+    tenant=TENANT,
+    client=CLIENT,
+    app=AppId("app_1"),
+    version=VersionId("ver_1"),
+    vendor=VendorId("ven_1"),
+    scopes=("launch/patient", "offline_access", "patient/Observation.rs", "patient/Patient.r"),
+    person=PersonId("per_1"),
+    role="patient",
+    fhir_user="Patient/p1",
+    person_patients=("p1", "p2"),
+    patient="p1",
+    encounter="e1",
+    authorization=AuthorizationId("aut_1"),
+    authorization_expires_at=START + timedelta(days=365),
+    launch=LaunchId("lch_1"),
+    session="ses_1",
+    nonce="n-1",
+    extras={"need_patient_banner": True, "fhirContext": [{"reference": "ImagingStudy/1"}]},
+    run="run_1",
+)
+BACKEND = Grant(TENANT, CLIENT, AppId("app_1"), VersionId("ver_1"), VendorId("ven_1"), ("system/*.rs",))
+
+
+def do(edge: Edge, verb: Callable[[Context], Any]) -> Any:
+    return edge.write_now(verb, trace=TRACE)
+
+
+def mint(edge: Edge, grant: Grant = GRANT, *, offline: bool | None = True, **more: Any) -> Minted:
+    options = {"code_family": None, "life": HOUR} | more
+    return do(edge, lambda ctx: service.mint(ctx, grant, offline=offline, **options))
+
+
+def access(edge: Edge, presented: str) -> AccessToken | None:
+    return do(edge, lambda ctx: service.find_access(ctx, presented))
+
+
+def refresh(edge: Edge, presented: str) -> RefreshToken | None:
+    return do(edge, lambda ctx: service.find_refresh(ctx, presented))
+
+
+def redeem(
+    edge: Edge, presented: str, client: str = CLIENT, tenant: str = TENANT, **more: Any
+) -> RefreshToken:
+    return do(
+        edge,
+        lambda ctx: service.redeem_refresh(
+            ctx, presented, client=ClientId(client), tenant=TenantId(tenant), **more
+        ),
+    )
+
+
+def revoke(edge: Edge, presented: str, client: str = CLIENT, tenant: str = TENANT) -> None:
+    do(
+        edge,
+        lambda ctx: service.revoke_presented(
+            ctx, presented, client=ClientId(client), tenant=TenantId(tenant)
+        ),
+    )
+
+
+def facts(edge: Edge) -> Any:
+    return do(edge, service.enforcement_facts)
+
+
+def advances(edge: Edge) -> int:
+    return edge.read_now(lambda ctx: epoch.read(ctx.tx)[1][Part.TOKENS], trace=TRACE)
+
+
+def reasons(edge: Edge, action: str) -> list[str]:
+    found = edge.read_now(lambda ctx: audit.list_events(ctx, EventQuery(action=action)), trace=TRACE)
+    return [each.event.reason for each in found.events]
+
+
+# --- issue ---------------------------------------------------------------------------------------------------------------------
+
+
+def test_what_was_granted_comes_back_with_both_tokens(edge: Edge, clock: FakeClock) -> None:
+    minted = mint(edge)
+
+    token, again = access(edge, minted.access_token), refresh(edge, minted.refresh_token)
+
+    assert again is not None
+    assert again.grant == GRANT
+    assert again.offline
+    assert token is not None
+    shared = set(AccessToken.__dataclass_fields__) & set(Grant.__dataclass_fields__)
+    assert {name: getattr(token, name) for name in shared} == {name: getattr(GRANT, name) for name in shared}
+    assert (token.issued_at, token.expires_at) == (clock.now(), clock.now() + HOUR)
+    assert token.family == again.family
+    assert minted.expires_in_s == 3600
+
+
+def test_only_digests_of_tokens_are_stored(edge: Edge) -> None:
+    """C9: a dump of the database holds no usable credential."""
+    minted = mint(edge)
+
+    def dump(ctx: Context) -> str:
+        rows = [
+            repr(row)
+            for table in (store.access_token, store.refresh_token, store.token_family)
+            for row in ctx.tx.execute(select(table))
+        ]
+        events = audit.list_events(ctx, EventQuery()).events
+        return "".join(rows) + repr(events)
+
+    stored = do(edge, dump)
+
+    for secret in (minted.access_token, minted.refresh_token):
+        assert secret not in stored
+        assert secret.split("_")[2][:20] not in stored
+
+
+@pytest.mark.parametrize(
+    ("grant", "asked", "given"),
+    [
+        (GRANT, HOUR, USER_TOKEN_LIFE),
+        (GRANT, timedelta(days=1), USER_TOKEN_LIFE),
+        (GRANT, timedelta(minutes=5), timedelta(minutes=5)),
+        (BACKEND, HOUR, BACKEND_TOKEN_LIFE),
+        (BACKEND, timedelta(seconds=60), timedelta(seconds=60)),
+    ],
+)
+def test_life_is_only_ever_shortened(edge: Edge, grant: Grant, asked: timedelta, given: timedelta) -> None:
+    """C47: user access tokens live at most 1 h, backend tokens at most 300 s."""
+    minted = mint(edge, grant, offline=None, life=asked)
+
+    assert minted.expires_in_s == given.total_seconds()
+    assert minted.refresh_token == ""
+
+
+def test_an_access_token_may_carry_less_than_its_refresh_token(edge: Edge) -> None:
+    """C49: a refresh may ask for fewer scopes; the next may ask for all again."""
+    minted = mint(edge, access_scopes=("patient/Patient.r",))
+
+    assert minted.scopes == ("patient/Patient.r",)
+    assert access(edge, minted.access_token).scopes == ("patient/Patient.r",)  # type: ignore[union-attr]
+    assert refresh(edge, minted.refresh_token).grant.scopes == GRANT.scopes  # type: ignore[union-attr]
+
+
+def test_a_token_counts_until_its_expiry_and_not_a_microsecond_longer(edge: Edge, clock: FakeClock) -> None:
+    minted = mint(edge)
+
+    clock.advance(HOUR - timedelta(microseconds=1))
+    assert access(edge, minted.access_token) is not None
+    clock.advance(timedelta(microseconds=1))
+    assert access(edge, minted.access_token) is None
+
+
+@pytest.mark.parametrize("offline", [True, False])
+def test_refresh_tokens_live_three_months_and_more_or_as_long_as_a_session(
+    edge: Edge, clock: FakeClock, offline: bool
+) -> None:
+    """C49: not under the regulatory 3 months; each refresh starts the time anew."""
+    minted = mint(edge, offline=offline)
+    life = REFRESH_LIFE if offline else ONLINE_REFRESH_LIFE
+    assert timedelta(days=92) <= REFRESH_LIFE
+
+    clock.advance(life - timedelta(microseconds=1))
+    used = redeem(edge, minted.refresh_token)
+    second = mint(edge, used.grant, offline=offline, code_family=used.family)
+    clock.advance(life)
+
+    with pytest.raises(NotPermitted, match="expired"):
+        redeem(edge, second.refresh_token)
+
+
+def test_issuing_in_a_revoked_family_is_refused(edge: Edge) -> None:
+    family = FamilyId("fam_1")
+    mint(edge, code_family=family)
+    do(edge, lambda ctx: service.revoke_family(ctx, family))
+
+    with pytest.raises(NotPermitted, match="invalid_grant"):
+        mint(edge, code_family=family)
+
+
+def test_a_family_revoked_before_its_first_token_stays_barred(edge: Edge) -> None:
+    """C44: a code that was replayed before anything came of it yields nothing later."""
+    family = FamilyId("fam_1")
+
+    assert do(edge, lambda ctx: service.revoke_family(ctx, family)) is False
+
+    with pytest.raises(NotPermitted, match="invalid_grant"):
+        mint(edge, code_family=family)
+
+
+def test_a_started_family_is_the_one_its_tokens_join(edge: Edge) -> None:
+    family = do(edge, lambda ctx: service.start_family(ctx, GRANT, offline=True))
+
+    minted = mint(edge, code_family=family)
+    do(edge, lambda ctx: service.revoke_family(ctx, family))
+
+    assert access(edge, minted.access_token) is None
+
+
+# --- refresh -------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_refresh_token_is_used_once_and_a_second_use_ends_its_family(edge: Edge) -> None:
+    """C48, RFC 9700 section 4.14.2; the revocation is committed although the request is refused."""
+    first = mint(edge)
+    used = redeem(edge, first.refresh_token)
+    second = mint(edge, used.grant, code_family=used.family)
+
+    with pytest.raises(NotPermitted, match="invalid_grant"):
+        redeem(edge, first.refresh_token)
+
+    assert access(edge, first.access_token) is None
+    assert access(edge, second.access_token) is None
+    with pytest.raises(NotPermitted, match="revoked"):
+        redeem(edge, second.refresh_token)
+    assert used.family in facts(edge).revoked_families
+    assert "refresh_reused" in reasons(edge, "tokens.refresh")
+
+
+def test_a_reuse_touches_no_other_family(edge: Edge) -> None:
+    first, other = mint(edge), mint(edge)
+    redeem(edge, first.refresh_token)
+
+    with pytest.raises(NotPermitted):
+        redeem(edge, first.refresh_token)
+
+    assert access(edge, other.access_token) is not None
+    assert redeem(edge, other.refresh_token)
+
+
+@pytest.mark.parametrize(("client", "tenant"), [("cli_2", TENANT), (CLIENT, "mercy"), ("cli_2", "mercy")])
+def test_anothers_refresh_token_is_refused_and_not_used_up(edge: Edge, client: str, tenant: str) -> None:
+    """C37, C54: a wrong client uses nothing up and ends nothing."""
+    minted = mint(edge)
+
+    with pytest.raises(NotPermitted, match="invalid_grant"):
+        redeem(edge, minted.refresh_token, client, tenant)
+
+    assert reasons(edge, "tokens.refresh") == ["foreign_client"]
+    assert redeem(edge, minted.refresh_token).grant == GRANT
+
+
+@pytest.mark.parametrize(
+    "presented",
+    [
+        "",
+        "x",
+        "hil_rt_",
+        REFRESH_PREFIX + "A" * 43 + "_" + "B" * 8,
+        "hil_at_" + "A" * 43 + "_AAAAAAAA",
+        "é" * 59,
+    ],
+)
+def test_garbage_is_refused_as_a_grant(edge: Edge, presented: str) -> None:
+    with pytest.raises(NotPermitted, match="invalid_grant"):
+        redeem(edge, presented)
+    assert refresh(edge, presented) is None
+    assert access(edge, presented) is None
+
+
+def test_an_access_token_is_no_refresh_token_and_the_other_way_round(edge: Edge) -> None:
+    minted = mint(edge)
+
+    with pytest.raises(NotPermitted):
+        redeem(edge, minted.access_token)
+    assert access(edge, minted.refresh_token) is None
+    assert refresh(edge, minted.access_token) is None
+
+
+def test_online_access_ends_with_its_session_and_offline_access_does_not(edge: Edge) -> None:
+    """C36."""
+    online, offline = mint(edge, offline=False), mint(edge, offline=True)
+
+    with pytest.raises(NotPermitted, match="invalid_grant"):
+        redeem(edge, online.refresh_token, online_ended=True)
+
+    assert access(edge, online.access_token) is None
+    with pytest.raises(NotPermitted):
+        redeem(edge, online.refresh_token)
+    assert redeem(edge, offline.refresh_token, online_ended=True)
+
+
+def test_somebody_else_cannot_end_an_online_family_by_presenting_it(edge: Edge) -> None:
+    online = mint(edge, offline=False)
+
+    with pytest.raises(NotPermitted):
+        redeem(edge, online.refresh_token, "cli_2", online_ended=True)
+
+    assert redeem(edge, online.refresh_token)
+
+
+def test_two_redemptions_at_one_instant_have_one_winner_and_then_none(edge: Edge) -> None:
+    """C48, security decision 9: no two answers, and the winner's tokens are dead after the second use."""
+    for _ in range(effort(15, 1_000)):
+        minted, barrier = mint(edge), Barrier(2)
+
+        def attempt(
+            _: int, presented: str = minted.refresh_token, together: Barrier = barrier
+        ) -> Minted | None:
+            def exchange(ctx: Context) -> Minted:
+                used = service.redeem_refresh(ctx, presented, client=CLIENT, tenant=TENANT)
+                return service.mint(ctx, used.grant, offline=True, code_family=used.family, life=HOUR)
+
+            together.wait()
+            with suppress(NotPermitted):
+                return do(edge, exchange)
+            return None
+
+        with ThreadPoolExecutor(2) as pool:
+            won = [made for made in pool.map(attempt, range(2)) if made is not None]
+
+        assert len(won) == 1
+        assert access(edge, won[0].access_token) is None
+        assert access(edge, minted.access_token) is None
+        with pytest.raises(NotPermitted):
+            redeem(edge, won[0].refresh_token)
+
+
+# --- revocation ----------------------------------------------------------------------------------------------------------------
+
+
+def test_revoking_an_access_token_ends_it_alone(edge: Edge) -> None:
+    """RFC 7009 section 2.1."""
+    minted = mint(edge)
+    before = advances(edge)
+
+    revoke(edge, minted.access_token)
+
+    assert access(edge, minted.access_token) is None
+    assert policy.fingerprint(minted.access_token) in facts(edge).revoked_tokens
+    assert advances(edge) == before + 1
+    assert redeem(edge, minted.refresh_token)
+
+
+def test_revoking_a_refresh_token_ends_its_access_tokens(edge: Edge) -> None:
+    """C54."""
+    minted = mint(edge)
+
+    revoke(edge, minted.refresh_token)
+
+    assert access(edge, minted.access_token) is None
+    with pytest.raises(NotPermitted):
+        redeem(edge, minted.refresh_token)
+
+
+@pytest.mark.parametrize("kind", ["access_token", "refresh_token"])
+def test_anothers_token_is_neither_revoked_nor_reported_as_done(edge: Edge, kind: str) -> None:
+    """C54, RFC 7009 section 2.1."""
+    minted = mint(edge)
+
+    with pytest.raises(NotPermitted, match="unauthorized_client"):
+        revoke(edge, getattr(minted, kind), client="cli_2")
+
+    assert access(edge, minted.access_token) is not None
+    assert redeem(edge, minted.refresh_token)
+
+
+@pytest.mark.parametrize("kind", ["access_token", "refresh_token"])
+def test_another_tenants_token_is_nothing_to_revoke(edge: Edge, kind: str) -> None:
+    minted = mint(edge)
+
+    revoke(edge, getattr(minted, kind), tenant="mercy")
+
+    assert access(edge, minted.access_token) is not None
+
+
+@pytest.mark.parametrize("token", ["", "unknown", "hil_at_short", ACCESS_PREFIX + "A" * 43 + "_" + "A" * 8])
+def test_revoking_what_is_unknown_is_no_error(edge: Edge, token: str) -> None:
+    """RFC 7009 section 2.2."""
+    before = advances(edge)
+
+    revoke(edge, token)
+
+    assert advances(edge) == before
+
+
+def test_revoking_twice_says_nothing_new(edge: Edge) -> None:
+    minted = mint(edge)
+    revoke(edge, minted.access_token)
+    before = advances(edge)
+
+    revoke(edge, minted.access_token)
+
+    assert advances(edge) == before
+
+
+OTHER = {
+    "authorization": replace(GRANT, authorization=AuthorizationId("aut_2")),
+    "launch": replace(GRANT, launch=LaunchId("lch_2")),
+    "person": replace(GRANT, person=PersonId("per_2")),
+    "app": replace(GRANT, app=AppId("app_2")),
+    "tenant": replace(GRANT, tenant=TenantId("mercy")),
+    "client": replace(GRANT, client=ClientId("cli_2")),
+}
+
+
+@pytest.mark.parametrize(
+    ("verb", "offline", "spared"),
+    [
+        (lambda ctx: service.revoke_authorization(ctx, GRANT.authorization), True, ["authorization"]),
+        (lambda ctx: service.revoke_launch(ctx, GRANT.launch), False, ["launch"]),
+        (
+            lambda ctx: service.revoke_person_app(ctx, TENANT, GRANT.person, GRANT.app),
+            True,
+            ["person", "app", "tenant"],
+        ),
+        (lambda ctx: service.revoke_person(ctx, GRANT.person), True, ["person"]),
+        (lambda ctx: service.revoke_client(ctx, CLIENT), True, ["client"]),
+    ],
+    ids=["authorization", "launch", "person and app", "person", "client"],
+)
+def test_ending_a_whole_ends_access_and_refresh_and_nothing_beside(
+    edge: Edge, verb: Any, offline: bool, spared: list[str]
+) -> None:
+    """C91: both kinds of token die in one transaction, and the epoch tells every worker."""
+    mine = [mint(edge, offline=offline), mint(edge, offline=offline)]
+    others = [mint(edge, OTHER[name], offline=offline) for name in spared]
+    before = advances(edge)
+
+    assert do(edge, verb) >= 2
+
+    assert advances(edge) == before + 1
+    for minted in mine:
+        assert access(edge, minted.access_token) is None
+        with pytest.raises(NotPermitted):
+            redeem(edge, minted.refresh_token)
+    for minted in others:
+        assert access(edge, minted.access_token) is not None
+        assert refresh(edge, minted.refresh_token).family_revoked_at is None  # type: ignore[union-attr]
+
+
+def test_a_launchs_end_spares_offline_access(edge: Edge) -> None:
+    """C36."""
+    offline, online, plain = mint(edge, offline=True), mint(edge, offline=False), mint(edge, offline=None)
+
+    do(edge, lambda ctx: service.revoke_launch(ctx, GRANT.launch))
+
+    assert access(edge, offline.access_token) is not None
+    assert access(edge, online.access_token) is None
+    assert access(edge, plain.access_token) is None
+
+
+def test_a_clients_own_tokens_end_with_it(edge: Edge) -> None:
+    minted = mint(edge, BACKEND, offline=None)
+
+    assert do(edge, lambda ctx: service.revoke_client(ctx, CLIENT)) == 1
+
+    assert access(edge, minted.access_token) is None
+    assert policy.fingerprint(minted.access_token) in facts(edge).revoked_tokens
+
+
+def test_narrowing_ends_access_tokens_and_cuts_refresh_tokens(edge: Edge) -> None:
+    minted, other = mint(edge), mint(edge, OTHER["authorization"])
+
+    do(
+        edge,
+        lambda ctx: service.narrow_authorization(
+            ctx, GRANT.authorization, ("offline_access", "patient/Patient.rs")
+        ),
+    )
+
+    assert access(edge, minted.access_token) is None
+    assert redeem(edge, minted.refresh_token).grant.scopes == ("offline_access", "patient/Patient.r")
+    assert access(edge, other.access_token) is not None
+    assert refresh(edge, other.refresh_token).grant.scopes == GRANT.scopes  # type: ignore[union-attr]
+
+
+def test_the_negative_list_forgets_what_no_token_can_outlive(edge: Edge, clock: FakeClock) -> None:
+    minted = mint(edge)
+    revoke(edge, minted.refresh_token)
+    revoked = facts(edge).revoked_families
+    assert len(revoked) == 1
+
+    clock.advance(NEGATIVE_WINDOW - timedelta(seconds=1))
+    assert facts(edge).revoked_families == revoked
+    clock.advance(timedelta(seconds=1))
+    assert facts(edge).revoked_families == frozenset()
+
+
+def test_purging_forgets_what_is_over_and_keeps_what_could_be_replayed(edge: Edge, clock: FakeClock) -> None:
+    minted = mint(edge)
+    backend = mint(edge, BACKEND, offline=None)
+    used = redeem(edge, minted.refresh_token)
+    second = mint(edge, used.grant, code_family=used.family)
+    clock.advance(timedelta(days=2))
+
+    assert do(edge, service.purge) > 0
+    assert do(edge, service.purge) == 0
+
+    def count(ctx: Context) -> int:
+        return int(ctx.tx.execute(select(func.count()).select_from(store.access_token)).scalar_one())
+
+    assert do(edge, count) == 0
+    assert access(edge, backend.access_token) is None
+    with pytest.raises(NotPermitted):
+        redeem(edge, minted.refresh_token)
+    with pytest.raises(NotPermitted, match="revoked"):
+        redeem(edge, second.refresh_token)
+
+
+# --- jti -----------------------------------------------------------------------------------------------------------------------
+
+
+def remember(edge: Edge, issuer: str, jti: str, until: Any) -> bool:
+    return bool(do(edge, lambda ctx: service.remember_jti(ctx, issuer, jti, until)))
+
+
+def test_a_jti_is_taken_once_per_issuer(edge: Edge, clock: FakeClock) -> None:
+    """C52."""
+    until = clock.now() + timedelta(minutes=5)
+
+    assert remember(edge, "cli_1", "j", until)
+    assert not remember(edge, "cli_1", "j", until)
+    assert remember(edge, "cli_2", "j", until)
+    assert remember(edge, "cli_1", "j2", until)
+    clock.advance(timedelta(minutes=5) - timedelta(microseconds=1))
+    assert not remember(edge, "cli_1", "j", until + HOUR)
+
+
+@pytest.mark.parametrize("jti", ["", "j" * 513])
+def test_a_jti_that_cannot_be_kept_is_refused(edge: Edge, clock: FakeClock, jti: str) -> None:
+    assert not remember(edge, "cli_1", jti, clock.now() + HOUR)
+
+
+def test_a_jti_that_is_over_already_is_refused(edge: Edge, clock: FakeClock) -> None:
+    assert not remember(edge, "cli_1", "j", clock.now())
+
+
+def test_issuer_and_jti_are_kept_apart(edge: Edge, clock: FakeClock) -> None:
+    until = clock.now() + HOUR
+
+    assert remember(edge, "cli_1", "ab", until)
+    assert remember(edge, "cli_1a", "b", until)
+    assert remember(edge, "cli_1ab", "x", until)
+
+
+def test_two_uses_of_a_jti_at_one_instant_have_one_winner(edge: Edge, clock: FakeClock) -> None:
+    """C52: the memory is shared by all workers."""
+    until = clock.now() + HOUR
+    for n in range(effort(20, 1_000)):
+        barrier = Barrier(3)
+
+        def attempt(_: int, jti: str = f"j{n}", together: Barrier = barrier) -> bool:
+            together.wait()
+            return remember(edge, "cli_1", jti, until)
+
+        with ThreadPoolExecutor(3) as pool:
+            assert sorted(pool.map(attempt, range(3))) == [False, False, True]
+
+
+def test_what_is_over_is_forgotten(edge: Edge, clock: FakeClock) -> None:
+    remember(edge, "cli_1", "j", clock.now() + timedelta(minutes=5))
+    clock.advance(timedelta(minutes=5))
+
+    assert do(edge, service.purge) == 1
+
+
+# --- a worker's table ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_worker_reads_a_token_once_and_then_knows_it(edge: Edge) -> None:
+    minted, reads = mint(edge), []
+
+    async def counting(verb: Any) -> Any:
+        reads.append(1)
+        return await edge.reads(verb)
+
+    async def work() -> None:
+        table = TokenTable(counting)
+        assert table.peek(minted.access_token) is None
+        many = await asyncio.gather(*(table.look_up(minted.access_token) for _ in range(20)))
+        assert {type(each) for each in many} == {AccessToken}
+        assert table.peek(minted.access_token) == many[0]
+        assert await table.look_up(minted.access_token) == many[0]
+        assert len(reads) == 1
+
+    asyncio.run(work())
+
+
+def test_strangers_never_reach_the_store_and_never_fill_the_table(edge: Edge) -> None:
+    """Security decision 6: the MAC is checked first."""
+    reads = []
+
+    async def counting(verb: Any) -> Any:
+        reads.append(1)
+        return await edge.reads(verb)
+
+    async def work() -> None:
+        table = TokenTable(counting)
+        for n in range(50):
+            garbage = f"{ACCESS_PREFIX}{n:043d}_AAAAAAAA"
+            found = await table.look_up(garbage)
+            assert isinstance(found, Deny)
+            assert found.reason is Reason.TOKEN_INVALID
+        assert reads == []
+        unknown = make(edge.ids, ACCESS_PREFIX)
+        assert isinstance(await table.look_up(unknown), Deny)
+        assert isinstance(await table.look_up(unknown), Deny)
+        assert (len(reads), len(table)) == (2, 0)
+
+    asyncio.run(work())
+
+
+def test_a_revoked_token_is_told_as_revoked_and_not_kept(edge: Edge) -> None:
+    minted = mint(edge)
+    revoke(edge, minted.refresh_token)
+
+    async def work() -> None:
+        table = TokenTable(edge.reads)
+        found = await table.look_up(minted.access_token)
+        assert isinstance(found, Deny)
+        assert found.reason is Reason.TOKEN_REVOKED
+        assert len(table) == 0
+
+    asyncio.run(work())
+
+
+def test_the_table_forgets_the_least_recently_used(edge: Edge) -> None:
+    tokens = [mint(edge).access_token for _ in range(3)]
+
+    async def work() -> None:
+        table = TokenTable(edge.reads, bound=2)
+        await table.look_up(tokens[0])
+        await table.look_up(tokens[1])
+        table.peek(tokens[0])
+        await table.look_up(tokens[2])
+        assert len(table) == 2
+        assert table.peek(tokens[0]) is not None
+        assert table.peek(tokens[1]) is None
+
+    asyncio.run(work())
+
+
+def test_a_store_that_is_away_is_a_refusal_and_is_asked_again_later(edge: Edge) -> None:
+    minted, away = mint(edge), [True]
+
+    async def flaky(verb: Any) -> Any:
+        if away[0]:
+            raise Unavailable("database_unavailable")
+        return await edge.reads(verb)
+
+    async def work() -> None:
+        table = TokenTable(flaky)
+        with pytest.raises(Unavailable):
+            await table.look_up(minted.access_token)
+        away[0] = False
+        assert isinstance(await table.look_up(minted.access_token), AccessToken)
+
+    asyncio.run(work())
+
+
+def test_one_who_hangs_up_does_not_take_the_answer_from_the_others(edge: Edge) -> None:
+    minted = mint(edge)
+
+    async def work() -> None:
+        table = TokenTable(edge.reads)
+        first = asyncio.create_task(table.look_up(minted.access_token))
+        second = asyncio.create_task(table.look_up(minted.access_token))
+        await asyncio.sleep(0)
+        first.cancel()
+        assert isinstance(await second, AccessToken)
+
+    asyncio.run(work())
