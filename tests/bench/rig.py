@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import statistics
 import subprocess
 import sys
@@ -194,6 +195,15 @@ async def launch(
     return dict(opened.json())
 
 
+def _wait_for_port(port: int, seconds: float = 10) -> None:
+    start = time.monotonic()
+    while time.monotonic() - start < seconds:
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            return
+        time.sleep(0.02)
+    raise RuntimeError(f"nothing listens on {port}")
+
+
 NGINX = """
 worker_processes 1; daemon off; pid {home}/nginx.pid; error_log {home}/error.log crit;
 events {{ worker_connections 1024; }}
@@ -215,6 +225,8 @@ def nginx(servers: str, *, core: str) -> Iterator[None]:
         ["taskset", "-c", core, program, "-c", str(home / "nginx.conf"), "-p", str(home)]
     )
     try:
+        for port in re.findall(r"listen 127\.0\.0\.1:(\d+)", servers):
+            _wait_for_port(int(port))
         yield
     finally:
         process.terminate()

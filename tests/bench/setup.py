@@ -1,0 +1,91 @@
+"""Puts into a benchmark's platform what its card has not: a tenant behind an HTTP upstream, many tokens."""
+
+from datetime import timedelta
+
+from hilum.controls import service as controls
+from hilum.controls.models import BURST_BOUND, RATE_BOUND_PER_S, Quota
+from hilum.identity import service as identity
+from hilum.identity.models import Tenant, UpstreamKind, UpstreamRef
+from hilum.infra.context import Context, Trace
+from hilum.infra.db import Database
+from hilum.infra.edge import Edge
+from hilum.infra.system import SystemClock, SystemIds
+from hilum.kernel.actor import SYSTEM
+from hilum.kernel.ids import AppId, ClientId, TenantId
+from hilum.keys import live as keys
+from hilum.registry import service as registry
+from hilum.registry.models import InstallOrder
+from hilum.tokens import service as tokens
+from hilum.tokens.models import Grant
+from tests.bench.rig import Rig
+
+TRACE = Trace("bench")
+SERVICE = "bench-backend"
+SCOPES = ("system/*.rs",)
+
+
+def edge_of(made: Rig) -> Edge:
+    """Open the platform's control plane beside it."""
+    keys.install(keys.Vault(made.environment["HILUM_SECRET_KEY"]))
+    return Edge.create(Database(made.environment["HILUM_DATABASE_URL"]), SystemClock(), SystemIds(), "bench")
+
+
+def grant_of(ctx: Context, tenant: str) -> Grant:
+    """Give the backend service's grant at a tenant."""
+    facts = registry.client_facts(ctx, ClientId(SERVICE))
+    assert facts is not None
+    return Grant(TenantId(tenant), facts.id, facts.app, facts.version, facts.vendor, SCOPES)
+
+
+def lift_quotas(made: Rig, tenant: str) -> None:
+    """Raise the quotas of the card's apps at a tenant as far as they go, so that the limit measured is the machine's."""
+    edge = edge_of(made)
+
+    def verb(ctx: Context) -> None:
+        for name in ("bench-symmetric", SERVICE):
+            client = registry.get_client(ctx, ClientId(name))
+            controls.set_quota(ctx, client.app, tenant, Quota(float(RATE_BOUND_PER_S), BURST_BOUND))
+
+    try:
+        edge.write_now(verb, actor=SYSTEM, trace=TRACE)
+    finally:
+        edge.close()
+
+
+def http_tenant(made: Rig, upstream: str) -> dict[str, str]:
+    """Add a tenant whose FHIR server is ``upstream``, install the service there, and mint a token for it."""
+    edge = edge_of(made)
+
+    def verb(ctx: Context) -> str:
+        tenant = TenantId("proxied")
+        identity.add_tenant(
+            ctx, Tenant(tenant, "Proxied", UpstreamRef(UpstreamKind.HTTP, upstream), sandbox=True)
+        )
+        grant = grant_of(ctx, tenant)
+        registry.install(ctx, InstallOrder(tenant, AppId(grant.app), frozenset()))
+        return tokens.mint(
+            ctx, grant, offline=None, code_family=None, life=timedelta(minutes=50)
+        ).access_token
+
+    try:
+        token = edge.write_now(verb, actor=SYSTEM, trace=TRACE)
+    finally:
+        edge.close()
+    return {"fhir": f"{made.base}/t/proxied/fhir", "token": token}
+
+
+def many_tokens(made: Rig, count: int) -> list[str]:
+    """Mint ``count`` access tokens."""
+    edge = edge_of(made)
+
+    def verb(ctx: Context) -> list[str]:
+        grant = grant_of(ctx, "general")
+        return [
+            tokens.mint(ctx, grant, offline=None, code_family=None, life=timedelta(minutes=50)).access_token
+            for _ in range(count)
+        ]
+
+    try:
+        return edge.write_now(verb, actor=SYSTEM, trace=TRACE)
+    finally:
+        edge.close()
