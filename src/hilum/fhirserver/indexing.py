@@ -23,6 +23,7 @@ MAX_TEXT = 4_096
 OWN_COLUMNS = frozenset({"_id", "_lastUpdated"})
 
 Rows = dict[Kind, set[tuple[Any, ...]]]
+Step = Callable[[dict[str, Any], Rows], None]
 
 
 def index_keys() -> Iterator[str]:
@@ -54,7 +55,7 @@ class Indexer:
     def __init__(self, numbers: Mapping[str, int], base_url: str) -> None:
         self._numbers = numbers
         self._base_url = base_url
-        self._plans: dict[str, list[Callable[[dict[str, Any], Rows], None]]] = {}
+        self._plans: dict[str, list[tuple[frozenset[str] | None, Step]]] = {}
 
     def rows(self, resource: dict[str, Any]) -> IndexRows:
         """Select everything that searches may ask of this resource."""
@@ -62,13 +63,15 @@ class Indexer:
         plan = self._plans.get(resource_type)
         if plan is None:
             plan = self._plans[resource_type] = [
-                self._plan(parameter)
+                (compile_expression(parameter.expression, resource_type).keys, self._plan(parameter))
                 for parameter in parameters_of(resource_type).values()
                 if parameter.code not in OWN_COLUMNS
             ]
         rows: Rows = {kind: set() for kind in Kind}
-        for step in plan:
-            step(resource, rows)
+        names = resource.keys()
+        for keys, step in plan:
+            if keys is None or not names.isdisjoint(keys):
+                step(resource, rows)
         return IndexRows(
             token=tuple(rows[Kind.TOKEN]),
             string=tuple(rows[Kind.STRING]),
@@ -78,7 +81,7 @@ class Indexer:
             uri=tuple(rows[Kind.URI]),
         )
 
-    def _plan(self, parameter: SearchParameter) -> Callable[[dict[str, Any], Rows], None]:
+    def _plan(self, parameter: SearchParameter) -> Step:
         key = index_key(parameter.resource_type, parameter.code)
         select = compile_expression(parameter.expression, parameter.resource_type)
         if parameter.kind is Kind.COMPOSITE:
@@ -95,9 +98,7 @@ class Indexer:
 
         return step
 
-    def _composite_plan(
-        self, parameter: SearchParameter, key: str, select: Selector
-    ) -> Callable[[dict[str, Any], Rows], None]:
+    def _composite_plan(self, parameter: SearchParameter, key: str, select: Selector) -> Step:
         numbers = [self._numbers[component_key(key, i)] for i in range(len(parameter.components))]
         parts = list(zip(numbers, parameter.components, strict=True))
 

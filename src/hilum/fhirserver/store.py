@@ -13,7 +13,7 @@ from hilum.fhirserver.indexing import index_keys
 from hilum.fhirserver.models import IndexRows, Page, Problem, Refused, SearchPlan, Version
 
 SCHEMA_VERSION = 1
-CACHE_KIB = 65_536
+CACHE_KIB = 16_384
 MAPPED_BYTES = 2**31
 OPERATIONS_BETWEEN_LOOKS = 50_000
 _SCHEMA = """

@@ -25,7 +25,6 @@ class Leaf:
 
 
 Selected = list[tuple[Leaf, Any]]
-Selector = Callable[[dict[str, Any]], Selected]
 Filter = Callable[[list[Any]], list[Any]]
 _Steps = tuple[tuple[str, Filter | None], ...]
 
@@ -51,6 +50,31 @@ _EQUALS = re.compile(r"(\w+)\s*=\s*'([^']*)'")
 _HAS_EXTENSION = re.compile(r"hasExtension\('([^']*)'\)")
 
 
+class Selector:
+    """Selects from a value of one type what an expression names.
+
+    ``keys`` are the only names at the top of the value that it looks at; None if it must be run whatever is there.
+    """
+
+    __slots__ = ("_routes", "_truths", "keys")
+
+    def __init__(self, routes: list[tuple[str, Leaf, _Steps]], truths: list[list[_Route]]) -> None:
+        self._routes = routes
+        self._truths = truths
+        always = truths or any(not first for first, _, _ in routes)
+        self.keys = None if always else frozenset(first for first, _, _ in routes)
+
+    def __call__(self, value: dict[str, Any]) -> Selected:
+        selected: Selected = []
+        for first, leaf, steps in self._routes:
+            if first in value or not first:
+                for node in _walk(value, steps):
+                    selected.append((leaf, node))
+        for truth in self._truths:
+            selected.append((Leaf("boolean"), _is_true(value, truth)))
+        return selected
+
+
 @lru_cache(maxsize=8192)
 def compile_expression(expression: str, type_name: str) -> Selector:
     """Make the function that selects from a value of ``type_name`` what ``expression`` names.
@@ -66,18 +90,7 @@ def compile_expression(expression: str, type_name: str) -> Selector:
         else:
             found = _follow(_called_as(part), type_name)
             routes.extend((r.steps[0][0] if r.steps else "", Leaf(r.type, r.system), r.steps) for r in found)
-
-    def select(value: dict[str, Any]) -> Selected:
-        selected: Selected = []
-        for first, leaf, steps in routes:
-            if first in value or not first:
-                for node in _walk(value, steps):
-                    selected.append((leaf, node))
-        for truth in truths:
-            selected.append((Leaf("boolean"), _is_true(value, truth)))
-        return selected
-
-    return select
+    return Selector(routes, truths)
 
 
 def _split_union(expression: str) -> list[str]:
