@@ -215,6 +215,7 @@ class InstallationsQuery(Paging):
     tenant: Id | None = None
 
 
+PEER_KEEPERS = audience("platform_admin", "tenant_admin")
 REGISTRARS = audience("platform_admin")
 READERS = audience("staff", "tenant_admin")
 TAKERS = audience("tenant_admin", "platform_admin", "security")
@@ -261,17 +262,17 @@ def _vendors_and_apps(router: APIRouter, kit: Kit) -> None:
         """Show an app."""
         return await look(kit, request, partial(service.view_app, app_id=AppId(app)))
 
-    for state, verb in (("suspend", service.suspend_app), ("resume", service.resume_app)):
+    stoppers = audience("platform_admin", "security")
 
-        @router.post(
-            f"/apps/{{app}}/{state}",
-            response_model=AppShown,
-            name=f"{state}_app",
-            openapi_extra=audience("platform_admin", "security"),
-        )
-        async def set_state(request: Request, app: Id, body: ReasonAsked, verb: Any = verb) -> object:
-            """Suspend an app everywhere, or resume it, with a reason."""
-            return await change(kit, request, partial(verb, app_id=AppId(app), reason=body.reason))
+    @router.post("/apps/{app}/suspend", response_model=AppShown, openapi_extra=stoppers)
+    async def suspend_app(request: Request, app: Id, body: ReasonAsked) -> object:
+        """Suspend an app everywhere, with a reason."""
+        return await change(kit, request, partial(service.suspend_app, app_id=AppId(app), reason=body.reason))
+
+    @router.post("/apps/{app}/resume", response_model=AppShown, openapi_extra=stoppers)
+    async def resume_app(request: Request, app: Id, body: ReasonAsked) -> object:
+        """End an app's suspension, with a reason."""
+        return await change(kit, request, partial(service.resume_app, app_id=AppId(app), reason=body.reason))
 
     @router.post(
         "/apps/{app}/versions", status_code=201, response_model=VersionShown, openapi_extra=REGISTRARS
@@ -293,9 +294,7 @@ def _clients(router: APIRouter, kit: Kit) -> None:
         order = NewClient(AppId(body.app), VersionId(body.version), _metadata(body))
         return _made(*await change(kit, request, partial(service.add_client, order=order)))
 
-    @router.post(
-        "/tenants/{tenant}/peers", status_code=201, openapi_extra=audience("tenant_admin", "platform_admin")
-    )
+    @router.post("/tenants/{tenant}/peers", status_code=201, openapi_extra=PEER_KEEPERS)
     async def add_peer(request: Request, tenant: Id, body: PeerAsked) -> ClientMade:
         """Add an EHR or a resource server of a tenant."""
         order = NewPeer(TenantId(tenant), body.client_type, body.client_name)
@@ -304,20 +303,18 @@ def _clients(router: APIRouter, kit: Kit) -> None:
     @router.get(
         "/apps/{app}/clients",
         response_model=list[ClientShown],
-        openapi_extra=audience("staff", "tenant_admin"),
+        openapi_extra=READERS,
     )
     async def list_clients(request: Request, app: Id) -> object:
         """List an app's clients; a tenant's administrator those of its own peers."""
         return await look(kit, request, partial(service.list_clients, app_id=AppId(app)))
 
-    @router.get(
-        "/clients/{client}", response_model=ClientShown, openapi_extra=audience("staff", "tenant_admin")
-    )
+    @router.get("/clients/{client}", response_model=ClientShown, openapi_extra=READERS)
     async def get_client(request: Request, client: Id) -> object:
         """Show a client."""
         return await look(kit, request, partial(service.view_client, client_id=ClientId(client)))
 
-    @router.post("/clients/{client}/secret", openapi_extra=audience("platform_admin", "tenant_admin"))
+    @router.post("/clients/{client}/secret", openapi_extra=PEER_KEEPERS)
     async def rotate_secret(request: Request, client: Id, body: SecretAsked) -> ClientMade:
         """Give a client a new secret; the one before works until the overlap ends."""
         overlap = timedelta(seconds=body.overlap_s)

@@ -128,8 +128,7 @@ def add_client(ctx: Context, order: NewClient) -> tuple[Client, str]:
         fields = {"client_type": "peers_belong_to_a_tenant"}
         raise Invalid("client_invalid", "An EHR or a resource server is added at its tenant.", fields=fields)
     ctx.advance_epoch(Part.REGISTRY)
-    client, secret = making.add_client(ctx, app, version.id, order.metadata, client_id=order.client_id)
-    return client, secret
+    return making.add_client(ctx, app, version.id, order.metadata, client_id=order.client_id)
 
 
 def add_peer(ctx: Context, order: NewPeer) -> tuple[Client, str]:
@@ -153,8 +152,7 @@ def add_peer(ctx: Context, order: NewPeer) -> tuple[Client, str]:
     app, version = making.add_single_tenant_app(
         ctx, order.tenant, order.name, f"{order.type.value} of the tenant"
     )
-    client, secret = making.add_client(ctx, app, version, meta, client_id=order.client_id)
-    return client, secret
+    return making.add_client(ctx, app, version, meta, client_id=order.client_id)
 
 
 def rotate_secret(

@@ -1,0 +1,138 @@
+"""The control plane alone over real HTTP semantics: sign-in pages and /api/v1, without the rest of the platform."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cache, partial
+from typing import Any
+
+import httpx2
+from fastapi import FastAPI
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
+from starlette.types import Receive, Scope, Send
+
+from hilum.controls import routes as controls_routes
+from hilum.identity import routes as identity_routes
+from hilum.identity import service as identity
+from hilum.identity.models import NewPerson, Person, Tenant, UpstreamKind, UpstreamRef
+from hilum.infra.context import Trace
+from hilum.infra.edge import Edge
+from hilum.infra.settings import Mode
+from hilum.kernel.actor import SYSTEM
+from hilum.kernel.ids import TenantId
+from hilum.registry import routes as registry_routes
+from hilum.registry import service as registry
+from hilum.signin import live
+from hilum.signin import routes as signin_routes
+from hilum.signin import service as signin
+from hilum.web import errors, problems
+from hilum.web.kit import Kit
+from hilum.web.pages import Pages, Shell
+from hilum.web.static import Assets
+from hilum.web.urls import Urls
+from tests.sim.world import FakeClock, SeededIds
+
+ORIGIN = "http://127.0.0.1:8000"
+PASSWORD = "correct horse"
+TRACE = Trace("req_setup")
+
+
+@dataclass
+class ControlSite:
+    """``people`` by username; everybody's password is PASSWORD."""
+
+    edge: Edge
+    clock: FakeClock
+    app: Any
+    kit: Kit
+    people: dict[str, Person]
+
+    def browser(self, source: str = "198.51.100.7") -> TestClient:
+        return TestClient(self._from(source), base_url=ORIGIN, follow_redirects=False)
+
+    def api(self, username: str = "", **more: Any) -> TestClient:
+        """A caller with a fresh API token of somebody; nobody's without a username."""
+        client = TestClient(self._from("198.51.100.8"), base_url=ORIGIN + "/api/v1", **more)
+        if username:
+            person = self.people[username]
+            make = partial(signin.create_api_token, person_id=person.id, life=timedelta(days=1))
+            _, secret = self.edge.write_now(make, actor=SYSTEM, trace=TRACE)
+            client.headers["authorization"] = f"Bearer {secret}"
+        return client
+
+    def system(self, verb: Any, **arguments: Any) -> Any:
+        return self.edge.write_now(partial(verb, **arguments), actor=SYSTEM, trace=TRACE)
+
+    def _from(self, source: str) -> Any:
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["type"] == "http":
+                scope.setdefault("state", {})
+                scope["state"] |= {"request_id": "req_test", "source": source}
+            await self.app(scope, receive, send)
+
+        return app
+
+
+@cache
+def everybodys_digest() -> str:
+    return live.hash_password_now(PASSWORD, SeededIds())
+
+
+def build(edge: Edge, clock: FakeClock) -> ControlSite:
+    """Two hospitals and their people, the staff, and one site."""
+    assets = Assets()
+    kit = Kit(
+        edge=edge,
+        clock=clock,
+        ids=edge.ids,
+        urls=Urls(ORIGIN),
+        mode=Mode.SANDBOX,
+        pages=Pages(assets, Shell(sandbox=True), folders=[signin_routes.TEMPLATES]),
+        authenticate=signin_routes.authenticator(edge),
+    )
+    api = FastAPI()
+    problems.install(api)
+    api.include_router(signin_routes.api(kit))
+    api.include_router(identity_routes.api(kit, lambda text, url: f"sealed-{len(text)}-{len(url)}"))
+    api.include_router(registry_routes.api(kit))
+    api.include_router(controls_routes.api(kit, registry.engage_switch))
+    pages = Starlette(routes=signin_routes.pages(kit))
+    errors.install(pages, kit.pages)
+
+    async def site(scope: Scope, receive: Receive, send: Send) -> None:
+        await (api if scope["path"].startswith("/api/") else pages)(scope, receive, send)
+
+    made = ControlSite(edge, clock, site, kit, {})
+    for tenant, sandbox in (("general", True), ("children", True), ("mercy", False)):
+        upstream = UpstreamRef(UpstreamKind.EMBEDDED)
+        made.system(
+            identity.add_tenant, tenant=Tenant(TenantId(tenant), tenant.title(), upstream, sandbox=sandbox)
+        )
+    for tenant, username, role in PEOPLE:
+        where = TenantId(tenant) if tenant else None
+        person = made.system(identity.add_person, order=NewPerson(where, username, username.title(), role))
+        made.people[username] = person
+        made.system(signin.set_password, person_id=person.id, digest=everybodys_digest())
+    return made
+
+
+PEOPLE = (
+    ("general", "ann", "physician"),
+    ("general", "gina", "administrator"),
+    ("children", "carl", "administrator"),
+    ("mercy", "mary", "administrator"),
+    ("", "root", "platform_admin"),
+    ("", "sam", "security"),
+    ("", "sue", "security"),
+    ("", "rita", "reviewer"),
+    ("", "otto", "auditor"),
+)
+
+
+def problem(answer: httpx2.Response, status: int, code: str) -> dict[str, Any]:
+    """Check that an answer is a problem of this status and code, and give it."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    found: dict[str, Any] = answer.json()
+    assert found["code"] == code, found
+    return found

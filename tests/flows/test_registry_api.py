@@ -1,0 +1,349 @@
+"""The registry's working minimum by the API: vendors, apps, clients, certification, installation (S3; C1, C2, C9, C15, C111, C144, C146)."""
+
+from typing import Any
+
+import pytest
+
+from hilum.infra.edge import Edge
+from hilum.kernel.actor import SYSTEM
+from hilum.kernel.errors import Invalid
+from hilum.kernel.ids import TenantId
+from hilum.registry import service as registry
+from tests.flows.control_site import TRACE, ControlSite, build, problem
+from tests.sim.world import FakeClock
+
+SCOPE = "launch openid fhirUser patient/*.rs"
+FUTURE = "2026-09-01T00:00:00Z"
+
+
+@pytest.fixture
+def site(sqlite_edge: Edge, clock: FakeClock) -> ControlSite:
+    return build(sqlite_edge, clock)
+
+
+def made(answer: Any, status: int = 201) -> Any:
+    assert answer.status_code == status, answer.text
+    return answer.json()
+
+
+def client_body(app: str, version: str, **change: Any) -> dict[str, Any]:
+    return {
+        "app": app,
+        "version": version,
+        "client_name": "Viewer",
+        "client_type": "public",
+        "deployment": "browser",
+        "redirect_uris": ["https://app.example/cb"],
+        "launch_url": "https://app.example/launch",
+        "scope": SCOPE,
+    } | change
+
+
+def register(root: Any) -> tuple[Any, Any]:
+    contacts = {"support_contact": "help@v.example", "security_contact": "sec@v.example"}
+    vendor = made(root.post("/vendors", json={"name": "Vendor", **contacts}))
+    body = {"vendor": vendor["id"], "name": "Viewer", "description": "Shows", "purpose": "Review"}
+    app = made(root.post("/apps", json=body))
+    version = made(root.post(f"/apps/{app['id']}/versions", json={"label": "1.0"}))
+    return app, version
+
+
+def test_an_app_goes_from_registration_to_installation_by_three_peoples_words(site: ControlSite) -> None:
+    """C111: registering, certifying and installing are separate decisions by different roles."""
+    root, rita, gina = site.api("root"), site.api("rita"), site.api("gina")
+    app, version = register(root)
+    client = made(root.post("/clients", json=client_body(app["id"], version["id"])))
+    certificate = {
+        "version": version["id"],
+        "environment": "sandbox",
+        "scopes": SCOPE.split(),
+        "expires_at": FUTURE,
+    }
+    problem(root.post("/certifications", json=certificate), 403, "not_permitted")
+    certified = made(rita.post("/certifications", json=certificate))
+    wish = {
+        "tenant": "general",
+        "app": app["id"],
+        "roles": ["physician"],
+        "scopes": ["openid", "patient/Observation.rs"],
+    }
+    problem(root.post("/installations", json=wish), 403, "not_permitted")
+    problem(site.api("carl").post("/installations", json=wish), 403, "not_permitted")
+
+    installed = made(gina.post("/installations", json=wish))
+
+    assert (client["client_secret"], client["origins"]) == (None, ["https://app.example"])
+    assert [each["id"] for each in made(gina.get("/installations"), 200)["items"]] == [installed["id"]]
+    assert made(site.api("carl").get("/installations"), 200)["items"] == []
+    problem(site.api("carl").get("/installations?tenant=general"), 403, "not_permitted")
+    problem(gina.post("/installations", json=wish), 409, "already_installed")
+    narrowed = made(gina.patch(f"/installations/{installed['id']}", json={"scopes": ["openid"]}), 200)
+    assert narrowed["scopes"] == ["openid"]
+    problem(
+        gina.patch(f"/installations/{installed['id']}", json={"scopes": ["patient/*.rs"]}),
+        422,
+        "installation_invalid",
+    )
+    problem(site.api("carl").delete(f"/installations/{installed['id']}"), 404, "installation_not_found")
+    assert made(gina.delete(f"/installations/{installed['id']}"), 200)["removed_at"]
+    assert made(rita.delete(f"/certifications/{certified['id']}"), 200)["withdrawn_at"]
+    problem(gina.post("/installations", json=wish), 422, "installation_invalid")
+    assert len(made(gina.get(f"/apps/{app['id']}/certifications"), 200)) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "fields"),
+    [
+        ({"redirect_uris": ["http://app.example/cb"]}, {"redirect_uris": "redirect_not_https"}),
+        ({"redirect_uris": ["https://*.example/cb"]}, {"redirect_uris": "redirect_wildcard"}),
+        ({"redirect_uris": ["https://app.example/#"]}, {"redirect_uris": "redirect_fragment"}),
+        ({"redirect_uris": ["https://u@app.example/"]}, {"redirect_uris": "redirect_userinfo"}),
+        ({"redirect_uris": ["https://10.0.0.1/"]}, {"redirect_uris": "redirect_ip_host"}),
+        ({"redirect_uris": ["com.example.app:/cb"]}, {"redirect_uris": "redirect_private_scheme_not_native"}),
+        ({"redirect_uris": []}, {"redirect_uris": "redirect_missing"}),
+        ({"client_type": "confidential-symmetric"}, {"token_endpoint_auth_method": "confidential_on_device"}),
+        ({"deployment": "server"}, {"token_endpoint_auth_method": "server_must_authenticate"}),
+        ({"scope": "system/*.rs patient/*.rs"}, {"scope": "scope_mixed"}),
+        ({"scope": "patient/Observation.sr"}, {"scope": "scope_letters"}),
+        ({"jwks": {"keys": []}}, {"jwks": "keys_unexpected"}),
+        ({"client_name": " "}, {"client_name": "name_missing"}),
+    ],
+)
+def test_bad_metadata_is_refused_with_the_field_codes_of_dynamic_registration(
+    site: ControlSite, change: dict[str, Any], fields: dict[str, str]
+) -> None:
+    """C1, C2, C15, C16."""
+    root = site.api("root")
+    app, version = register(root)
+
+    refused = problem(
+        root.post("/clients", json=client_body(app["id"], version["id"], **change)), 422, "client_invalid"
+    )
+
+    assert fields.items() <= refused["fields"].items()
+    if "deployment" in change or change.get("client_type"):
+        return
+    body = {
+        "client_name": "Viewer",
+        "token_endpoint_auth_method": "none",
+        "redirect_uris": ["https://app.example/cb"],
+    } | change
+
+    def dynamic(ctx: Any) -> Any:
+        return registry.register_dynamically(ctx, TenantId("general"), body)
+
+    with pytest.raises(Invalid) as same:
+        site.edge.write_now(dynamic, actor=SYSTEM, trace=TRACE)
+    assert fields.items() <= same.value.fields.items()
+
+
+def test_a_secret_is_shown_once_and_rotated_with_overlap(site: ControlSite) -> None:
+    """C9."""
+    root = site.api("root")
+    app, version = register(root)
+    body = client_body(app["id"], version["id"], client_type="confidential-symmetric", deployment="server")
+    client = made(root.post("/clients", json=body))
+
+    rotated = made(root.post(f"/clients/{client['id']}/secret", json={"overlap_s": 60}), 200)
+    shown = root.get(f"/clients/{client['id']}").text
+
+    assert client["client_secret"].startswith("hil_cs_")
+    assert client["client_secret"] != rotated["client_secret"]
+    assert [client["client_secret"] in shown, rotated["client_secret"] in shown, "digest" in shown] == [
+        False
+    ] * 3
+    assert (
+        min(str(each["expires_at"]) for each in root.get(f"/clients/{client['id']}").json()["secrets"])
+        < "2026-03-02T09:01:01"
+    )
+    problem(root.post(f"/clients/{client['id']}/secret", json={"overlap_s": 10**9}), 422, "fields_invalid")
+    problem(site.api("gina").post(f"/clients/{client['id']}/secret", json={}), 403, "not_permitted")
+
+
+def test_an_administrator_keeps_the_peers_of_the_own_tenant(site: ControlSite) -> None:
+    """C37."""
+    gina = site.api("gina")
+
+    ehr = made(gina.post("/tenants/general/peers", json={"client_type": "ehr", "client_name": "EHR"}))
+
+    assert ehr["client_secret"].startswith("hil_cs_")
+    problem(
+        gina.post("/tenants/children/peers", json={"client_type": "ehr", "client_name": "EHR"}),
+        403,
+        "not_permitted",
+    )
+    problem(
+        gina.post("/tenants/nowhere/peers", json={"client_type": "ehr", "client_name": "EHR"}),
+        404,
+        "tenant_not_found",
+    )
+    problem(
+        gina.post("/tenants/general/peers", json={"client_type": "public", "client_name": "X"}),
+        422,
+        "client_invalid",
+    )
+    problem(site.api("carl").get(f"/clients/{ehr['id']}"), 404, "client_not_found")
+
+
+def test_an_app_is_suspended_with_a_reason_and_resumed(site: ControlSite) -> None:
+    root, sam = site.api("root"), site.api("sam")
+    app, _ = register(root)
+
+    assert (
+        made(sam.post(f"/apps/{app['id']}/suspend", json={"reason": "findings"}), 200)["state"] == "suspended"
+    )
+    problem(sam.post(f"/apps/{app['id']}/suspend", json={"reason": "again"}), 409, "app_state_unchanged")
+    problem(sam.post(f"/apps/{app['id']}/resume", json={"reason": " "}), 422, "reason_invalid")
+    problem(site.api("gina").post(f"/apps/{app['id']}/suspend", json={"reason": "x"}), 403, "not_permitted")
+
+    assert made(root.post(f"/apps/{app['id']}/resume", json={"reason": "cleared"}), 200)["state"] == "active"
+
+
+def test_tenants_and_people_are_kept_by_those_who_may(site: ControlSite) -> None:
+    """C144, C145."""
+    root, gina, carl = site.api("root"), site.api("gina"), site.api("carl")
+    body = {
+        "id": "clinic",
+        "name": "Clinic",
+        "sandbox": True,
+        "upstream": {"kind": "http", "url": "https://fhir.example", "authorization": "Basic x"},
+    }
+    problem(gina.post("/tenants", json=body), 403, "not_permitted")
+    tenant = made(root.post("/tenants", json=body))
+    assert (tenant["upstream_url"], "sealed" in str(tenant), "Basic" in str(tenant)) == (
+        "https://fhir.example",
+        False,
+        False,
+    )
+    problem(root.post("/tenants", json=body), 409, "tenant_exists")
+    problem(root.post("/tenants", json=body | {"id": "Bad Id"}), 422, "tenant_invalid")
+    problem(
+        root.post(
+            "/tenants", json=body | {"id": "c2", "upstream": {"kind": "http", "url": "http://fhir.example"}}
+        ),
+        422,
+        "tenant_invalid",
+    )
+    assert {each["id"] for each in made(root.get("/tenants"), 200)["items"]} == {
+        "general",
+        "children",
+        "mercy",
+        "clinic",
+    }
+    assert [each["id"] for each in made(carl.get("/tenants"), 200)["items"]] == ["children"]
+    problem(carl.get("/tenants/general"), 404, "tenant_not_found")
+    problem(site.api("ann").get("/tenants"), 403, "not_permitted")
+    assert made(gina.patch("/tenants/general", json={"name": "G"}), 200)["name"] == "G"
+    problem(gina.patch("/tenants/general", json={"active": False}), 403, "not_permitted")
+
+    person = {
+        "tenant": "general",
+        "username": "new",
+        "name": "New",
+        "role": "nurse",
+        "fhir_user": "Practitioner/9",
+    }
+    problem(carl.post("/people", json=person), 403, "not_permitted")
+    new = made(gina.post("/people", json=person))
+    problem(gina.post("/people", json=person), 409, "username_taken")
+    problem(gina.post("/people", json=person | {"username": "x", "role": "king"}), 422, "person_invalid")
+    problem(gina.post("/people", json=person | {"tenant": None, "role": "security"}), 403, "not_permitted")
+    assert "new" in {each["username"] for each in made(gina.get("/people?tenant=general"), 200)["items"]}
+    problem(carl.get("/people?tenant=general"), 403, "not_permitted")
+    problem(gina.get("/people"), 403, "not_permitted")
+    problem(carl.get(f"/people/{new['id']}"), 404, "person_not_found")
+    problem(carl.delete(f"/people/{new['id']}"), 404, "person_not_found")
+    assert made(gina.delete(f"/people/{new['id']}"), 200)["active"] is False
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", "/vendors", {"name": "x"}),
+        ("POST", "/vendors", {"name": "x", "support_contact": "a", "security_contact": "b", "extra": 1}),
+        ("POST", "/vendors", {"name": "a\x00", "support_contact": "a", "security_contact": "b"}),
+        ("POST", "/vendors", [1]),
+        ("POST", "/vendors", "x"),
+        ("POST", "/vendors", None),
+        ("POST", "/apps", {"vendor": "a\x00b", "name": "x", "description": "d", "purpose": "p"}),
+        ("POST", "/apps", {"vendor": "v", "name": "x", "description": "a\x00", "purpose": "p"}),
+        (
+            "POST",
+            "/clients",
+            {
+                "app": "a",
+                "version": "v",
+                "client_name": "x",
+                "client_type": "telepathic",
+                "deployment": "browser",
+            },
+        ),
+        (
+            "POST",
+            "/clients",
+            {
+                "app": "a",
+                "version": "v",
+                "client_name": "x",
+                "client_type": "public",
+                "deployment": "browser",
+                "expires_at": "2026-01-01",
+            },
+        ),
+        (
+            "POST",
+            "/certifications",
+            {"version": "v", "environment": "sandbox", "scopes": ["a b"], "expires_at": FUTURE},
+        ),
+        ("POST", "/installations", {"tenant": "../x", "app": "a"}),
+        ("POST", "/installations", {"tenant": "general", "app": "a", "roles": "physician"}),
+        ("GET", "/apps?after=%00", None),
+        ("GET", "/apps?surprise=1", None),
+        ("GET", "/apps/%00", None),
+        ("GET", "/people?tenant=%27", None),
+        ("PATCH", "/tenants/general", {"moved_reads": "sometimes"}),
+        ("POST", "/switches", {"kind": "app", "key": "x\x00", "reason": "y"}),
+        ("PUT", "/quotas/a/b", {"rate_per_s": 0, "burst": 1}),
+        ("PUT", "/quotas/a/b", {"rate_per_s": 1e308, "burst": 1}),
+    ],
+)
+def test_input_that_cannot_be_is_told_by_field_and_is_never_our_failure(
+    site: ControlSite, method: str, path: str, body: Any
+) -> None:
+    """Contract, Errors: unknown fields are refused, never a 500 for input."""
+    answer = site.api("root").request(method, path, json=body)
+
+    assert problem(answer, 422, "fields_invalid")["fields"]
+
+
+def test_a_body_that_is_no_json_is_told_so(site: ControlSite) -> None:
+    root = site.api("root")
+
+    for body in (b"{", b"\xff", b'{"name": NaN}', b"[" * 10_000):
+        answer = root.post("/vendors", content=body, headers={"content-type": "application/json"})
+        assert answer.status_code in {400, 422}, answer.text
+
+
+def test_every_route_declares_for_whom_it_is(site: ControlSite) -> None:
+    """House section 9."""
+    from fastapi import FastAPI
+
+    from hilum.controls import routes as controls
+    from hilum.identity import routes as identity
+    from hilum.registry import routes
+    from hilum.signin import routes as signin
+
+    app, kit = FastAPI(), site.kit
+    for router in (
+        signin.api(kit),
+        identity.api(kit, str),
+        routes.api(kit),
+        controls.api(kit, registry.engage_switch),
+    ):
+        app.include_router(router)
+
+    operations = [operation for path in app.openapi()["paths"].values() for operation in path.values()]
+
+    assert len(operations) >= 40
+    assert [operation["operationId"] for operation in operations if not operation.get("x-audience")] == []
+    assert [operation["operationId"] for operation in operations if not operation.get("description")] == []
