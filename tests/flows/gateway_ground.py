@@ -142,12 +142,14 @@ class Ground:
     def authorized(self, *scopes: str, person: str = "doctor", patient: str = "p1") -> Any:
         """Record an authorization and mint a token under it; give both."""
         held, who = self.clients["app"], self.people[person]
+        facts = self.run(lambda ctx: registry.client_facts(ctx, held.id))
+        assert facts is not None
         made = self.run(
             lambda ctx: consent.record_authorization(
                 ctx,
                 tenant=GENERAL,
                 person=who.id,
-                client=held,
+                facts=facts,
                 basis=Basis.PERSON,
                 scopes=scopes,
                 patient=patient,
