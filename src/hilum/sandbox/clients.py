@@ -174,7 +174,7 @@ def _lumen(sandbox_url: str) -> AppPlan:
                 (
                     *scopes,
                     *_patient(
-                        "Patient", "Observation", "Condition", "MedicationRequest", "AllergyIntolerance", "Encounter"
+                        "Patient", "Observation", "Condition", "MedicationRequest", "Medication", "AllergyIntolerance", "Encounter"
                     ),
                 ),
                 redirect_uris=(f"{sandbox_url}/apps/lumen/app",),
@@ -202,7 +202,7 @@ def _wellspring(sandbox_url: str) -> AppPlan:
                 Deployment.BROWSER,
                 (
                     "launch", "launch/patient", "openid", "fhirUser", "offline_access",
-                    *_patient("Patient", "Observation", "Immunization", "MedicationRequest"),
+                    *_patient("Patient", "Observation", "Immunization", "MedicationRequest", "Medication"),
                 ),
                 redirect_uris=(f"{sandbox_url}/apps/wellspring/app",),
                 launch_url=f"{sandbox_url}/apps/wellspring/launch",

@@ -2,10 +2,10 @@
 import { begin, complete, explain } from "./smart.js";
 import { card, day, h, notice, show } from "./dom.js";
 import { lineChart } from "./charts.js";
-import { ageOf, code, componentPoints, medicineOf, nameOf, points, text } from "./records.js";
+import { ageOf, code, componentPoints, nameMedicines, nameOf, points, text } from "./records.js";
 
 const CLIENT_ID = "lumen-chart";
-const TYPES = ["Patient", "Observation", "Condition", "MedicationRequest", "AllergyIntolerance", "Encounter"];
+const TYPES = ["Patient", "Observation", "Condition", "MedicationRequest", "Medication", "AllergyIntolerance", "Encounter"];
 const RECORDS = TYPES.map((type) => `patient/${type}.rs`).join(" ");
 const REDIRECT_URI = `${location.origin}/apps/lumen/app`;
 const VITALS = [
@@ -65,15 +65,15 @@ function list(items, nothing) {
 const problems = (found) => found.filter((each) => ["active", "recurrence", ""].includes(code(each.clinicalStatus))
   && !(each.category ?? []).some((category) => code(category) === "encounter-diagnosis"))
   .map((each) => ({ title: text(each.code), when: each.onsetDateTime ? `since ${day(each.onsetDateTime.slice(0, 7))}` : "" }));
-const medications = (found) => found.filter((each) => each.status === "active")
-  .map((each) => ({ title: medicineOf(each), detail: each.dosageInstruction?.[0]?.text, when: day((each.authoredOn ?? "").slice(0, 7)) }));
+const medications = (found, named) => found.filter((each) => each.status === "active")
+  .map((each) => ({ title: named(each), detail: each.dosageInstruction?.[0]?.text, when: day((each.authoredOn ?? "").slice(0, 7)) }));
 const allergies = (found) => found.filter((each) => ["active", ""].includes(code(each.clinicalStatus)))
   .map((each) => ({ title: text(each.code), detail: (each.reaction ?? []).flatMap((one) => one.manifestation ?? []).map(text).join(", "), when: each.criticality === "high" ? "high risk" : "" }));
 
 // One panel fails alone: a refused type says so where it would stand.
 async function panel(title, session, type, parameters, draw) {
   try {
-    return card(title, draw(await session.search(type, parameters)));
+    return card(title, await draw(await session.search(type, parameters)));
   } catch (error) {
     const said = explain(error);
     if (said.kind === "expired") throw error;
@@ -111,7 +111,7 @@ async function app() {
       return card("Vital signs over time", notice("warn", said.title, said.message));
     }),
     panel("Problems", session, "Condition", about, (found) => list(problems(found), "No active problems.")),
-    panel("Medications", session, "MedicationRequest", about, (found) => list(medications(found), "No active prescriptions.")),
+    panel("Medications", session, "MedicationRequest", about, async (found) => list(medications(found, await nameMedicines(session, found)), "No active prescriptions.")),
     panel("Allergies", session, "AllergyIntolerance", about, (found) => list(allergies(found), "None recorded.")),
   ]);
   show(main, who(session, patient), h("div", { class: "columns" }, vitals, h("div", {}, side, granted(session))));

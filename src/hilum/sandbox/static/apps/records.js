@@ -37,10 +37,14 @@ export function componentPoints(observations, wanted) {
     .sort((a, b) => Date.parse(a.at) - Date.parse(b.at));
 }
 
-// Medicines are named in the order itself or in a Medication of their own, which may be out of our reach.
-export function medicineOf(order) {
-  const named = text(order.medicationCodeableConcept) || order.medicationReference?.display;
-  if (named) return named;
-  const contained = (order.contained ?? []).find((each) => order.medicationReference?.reference === `#${each.id}`);
-  return text(contained?.code) || "A medicine named elsewhere in the record";
+// Medicines are named in the order itself or in a Medication of their own, which is read once each.
+export async function nameMedicines(session, orders) {
+  const names = new Map();
+  const references = orders.map((order) => order.medicationReference?.reference).filter((each) => /^Medication\/[A-Za-z0-9.-]{1,64}$/.test(each ?? ""));
+  await Promise.all([...new Set(references)].map(async (reference) => {
+    const found = await session.read(reference).catch(() => null);
+    if (found) names.set(reference, text(found.code));
+  }));
+  return (order) => text(order.medicationCodeableConcept) || order.medicationReference?.display
+    || names.get(order.medicationReference?.reference) || "A medicine named elsewhere in the record";
 }

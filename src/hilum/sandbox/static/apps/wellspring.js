@@ -2,10 +2,10 @@
 import { begin, complete, explain } from "./smart.js";
 import { card, day, h, notice, show } from "./dom.js";
 import { lineChart } from "./charts.js";
-import { code, medicineOf, nameOf, text, unitOf, when } from "./records.js";
+import { code, nameMedicines, nameOf, text, unitOf, when } from "./records.js";
 
 const CLIENT_ID = "wellspring";
-const RECORDS = "openid fhirUser offline_access patient/Patient.rs patient/Observation.rs patient/Immunization.rs patient/MedicationRequest.rs";
+const RECORDS = "openid fhirUser offline_access patient/Patient.rs patient/Observation.rs patient/Immunization.rs patient/MedicationRequest.rs patient/Medication.rs";
 const REDIRECT_URI = `${location.origin}/apps/wellspring/app`;
 const WORDS = {
   "4548-4": ["Long-term blood sugar", "HbA1c: your average blood sugar over about three months."],
@@ -29,6 +29,13 @@ const WORDS = {
   "3016-3": ["Thyroid hormone control", "TSH: tells your thyroid how hard to work."],
   "6301-6": ["Blood clotting", "INR: how long your blood takes to clot."],
 };
+const VACCINES = [
+  [/influenza/i, "Flu"], [/covid|sars-cov-2/i, "COVID-19"], [/dtap|tdap|diphtheria/i, "Tetanus, diphtheria and whooping cough"],
+  [/mmr|measles/i, "Measles, mumps and rubella"], [/zoster/i, "Shingles"], [/varicella/i, "Chickenpox"], [/pneumo/i, "Pneumonia"],
+  [/hep ?b|hepatitis b/i, "Hepatitis B"], [/hep ?a|hepatitis a/i, "Hepatitis A"], [/hpv|papilloma/i, "HPV"], [/polio|ipv/i, "Polio"],
+  [/rotavirus/i, "Rotavirus"], [/mening/i, "Meningitis"], [/haemophilus|hib/i, "Hib"], [/rsv|respiratory syncytial/i, "RSV"],
+];
+const plainVaccine = (name) => VACCINES.find(([pattern]) => pattern.test(name))?.[1] ?? name;
 const STATES = { H: ["above the usual range", "warn"], HH: ["far above the usual range", "bad"], L: ["below the usual range", "warn"], LL: ["far below the usual range", "bad"], N: ["in the usual range", "good"] };
 const main = document.querySelector("main");
 
@@ -89,13 +96,13 @@ function lines(items, nothing) {
 
 const vaccines = (found) => found.filter((each) => each.status === "completed")
   .sort((a, b) => String(b.occurrenceDateTime).localeCompare(String(a.occurrenceDateTime)))
-  .map((each) => [text(each.vaccineCode), "", day(each.occurrenceDateTime ?? each.occurrenceString)]);
-const medicines = (found) => found.filter((each) => each.status === "active")
-  .map((each) => [medicineOf(each), each.dosageInstruction?.[0]?.text ?? "", ""]);
+  .map((each) => [plainVaccine(text(each.vaccineCode)), text(each.vaccineCode), day(each.occurrenceDateTime ?? each.occurrenceString)]);
+const medicines = (found, named) => found.filter((each) => each.status === "active")
+  .map((each) => [named(each), each.dosageInstruction?.[0]?.text ?? "", ""]);
 
 async function part(session, type, parameters, draw) {
   try {
-    return draw(await session.search(type, parameters));
+    return await draw(await session.search(type, parameters));
   } catch (error) {
     const said = explain(error);
     if (said.kind === "expired") throw error;
@@ -130,7 +137,7 @@ async function app() {
   const [labs, shots, pills] = await Promise.all([
     part(session, "Observation", { ...about, category: "laboratory", _sort: "-date", _count: "200" }, results),
     part(session, "Immunization", about, (found) => lines(vaccines(found), "No vaccines are in your record here.")),
-    part(session, "MedicationRequest", about, (found) => lines(medicines(found), "No current medicines are in your record here.")),
+    part(session, "MedicationRequest", about, async (found) => lines(medicines(found, await nameMedicines(session, found)), "No current medicines are in your record here.")),
   ]);
   show(main, h("header", { class: "heading" }, h("h1", {}, name), h("p", { class: "lead" }, "Your record, in plain words. It does not replace talking to your doctor.")),
     h("div", { class: "columns" }, h("section", {}, h("h2", {}, "Your results"), labs), h("div", {}, card("Your medicines", pills), card("Your vaccines", shots), sharing(session))));
