@@ -1,7 +1,8 @@
 """The machine's ids and secrets."""
 
-import os
 import re
+import subprocess
+import sys
 
 from hilum.infra.system import SystemIds
 
@@ -16,20 +17,27 @@ def test_ids_are_ordered_by_time_and_never_repeat() -> None:
     assert all(re.fullmatch(r"req_[0-9a-hjkmnp-tv-z]{26}", each) for each in made)
 
 
+FORK = """
+import os
+from hilum.infra.system import SystemIds
+ids = SystemIds()
+ids.new("req")
+read, write = os.pipe()
+if os.fork() == 0:
+    os.write(write, ids.new("req").encode())
+    os._exit(0)
+os.wait()
+print(os.read(read, 100).decode()[-16:], ids.new("req")[-16:])
+"""
+
+
 def test_a_forked_process_draws_other_ids_than_its_parent() -> None:
-    ids = SystemIds()
-    ids.new("req")
-    read, write = os.pipe()
+    told = subprocess.run(
+        [sys.executable, "-c", FORK], capture_output=True, text=True, check=True, timeout=30
+    )
 
-    child = os.fork()
-    if child == 0:
-        os.write(write, ids.new("req").encode())
-        os._exit(0)
-    os.waitpid(child, 0)
-
-    assert os.read(read, 100).decode()[-16:] != ids.new("req")[-16:]
-    os.close(read)
-    os.close(write)
+    child, parent = told.stdout.split()
+    assert child != parent
 
 
 def test_a_secret_has_256_bits_in_43_safe_characters() -> None:

@@ -2,7 +2,7 @@
 
 import click
 
-from hilum.cli import sandbox, server
+from hilum.cli import nouns, sandbox, server, switches
 from hilum.infra import logs
 
 
@@ -16,7 +16,22 @@ def main() -> None:
     logs.configure()
 
 
-for command in (server.init, server.serve, server.migrate, server.doctor, server.audit, sandbox.sandbox):
+COMMANDS = (
+    server.init,
+    server.serve,
+    server.migrate,
+    server.doctor,
+    server.audit,
+    sandbox.sandbox,
+    nouns.login,
+    nouns.tenant,
+    nouns.person,
+    nouns.vendor,
+    nouns.app,
+    switches.switch,
+    switches.explain,
+)
+for command in COMMANDS:
     main.add_command(command)
 
 if __name__ == "__main__":

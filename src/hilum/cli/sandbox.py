@@ -12,7 +12,6 @@ from hilum.cli.output import refuse
 from hilum.infra.settings import Settings
 from hilum.kernel.errors import HilumError
 
-
 PORT = click.option(
     "--port",
     default=lambda: int(os.environ.get("PORT", "8000")),

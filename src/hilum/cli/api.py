@@ -1,0 +1,111 @@
+"""The way to a running platform: ``/api/v1`` with an API token."""
+
+import os
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import click
+import orjson
+
+from hilum.cli.output import REFUSED
+from hilum.infra.settings import SETTINGS
+
+TIMEOUT_S = 30
+TOKEN_FILE = Path("~/.config/hilum/token")
+PAGES_BOUND = 500
+
+
+def base_url() -> str:
+    """Give the platform's origin: HILUM_API_URL, else HILUM_BASE_URL, else the default."""
+    defaults = {each.name: each.default for each in SETTINGS}
+    return os.environ.get("HILUM_API_URL") or os.environ.get("HILUM_BASE_URL") or defaults["HILUM_BASE_URL"]
+
+
+def token() -> str:
+    """Give the API token: HILUM_API_TOKEN, else what ``hilum login`` kept; refuse when there is neither."""
+    found = os.environ.get("HILUM_API_TOKEN", "")
+    path = TOKEN_FILE.expanduser()
+    if not found and path.is_file():
+        found = path.read_text(encoding="ascii").strip()
+    if not found:
+        click.secho("refused: no API token. Run `hilum login`, or set HILUM_API_TOKEN.", fg="red", err=True)
+        raise SystemExit(REFUSED)
+    return found
+
+
+def keep_token(secret: str) -> Path:
+    """Keep a token for the next commands, readable by its owner only."""
+    path = TOKEN_FILE.expanduser()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch(mode=0o600)
+    path.write_text(secret, encoding="ascii")
+    return path
+
+
+def call(
+    method: str,
+    path: str,
+    body: dict[str, Any] | None = None,
+    *,
+    query: dict[str, str] | None = None,
+    open_: bool = False,
+) -> dict[str, Any]:
+    """Ask the API. ``open_``: without a token. Says why and exits 1 when it refuses or cannot be reached."""
+    given = {name: value for name, value in (query or {}).items() if value}
+    url = f"{base_url()}/api/v1{path}" + (f"?{urlencode(given)}" if given else "")
+    headers = {"accept": "application/json"}
+    if not open_:
+        headers["authorization"] = f"Bearer {token()}"
+    data = None
+    if body is not None:
+        headers["content-type"] = "application/json"
+        data = orjson.dumps({name: value for name, value in body.items() if value is not None})
+    request = urllib.request.Request(url, data=data, headers=headers, method=method)  # noqa: S310 - the operator's own address
+    try:
+        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:  # noqa: S310
+            raw = answer.read()
+    except urllib.error.HTTPError as error:
+        _refused(error)
+    except (urllib.error.URLError, TimeoutError, ValueError) as error:
+        click.secho(
+            f"refused: {base_url()} cannot be reached. Is the platform running? ({type(error).__name__})",
+            fg="red",
+            err=True,
+        )
+        raise SystemExit(REFUSED) from None
+    return dict(orjson.loads(raw)) if raw else {}
+
+
+def every(path: str, **query: str) -> list[dict[str, Any]]:
+    """Read every page of a list."""
+    found: list[dict[str, Any]] = []
+    after = ""
+    for _ in range(PAGES_BOUND):
+        page = call("GET", path, query=query | {"after": after})
+        found += page["items"]
+        after = page.get("next", "")
+        if not after:
+            break
+    return found
+
+
+def segment(text: str) -> str:
+    """Write a word as one path segment."""
+    return quote(text, safe="")
+
+
+def _refused(error: urllib.error.HTTPError) -> None:
+    try:
+        problem = orjson.loads(error.read())
+    except orjson.JSONDecodeError:
+        problem = {}
+    said = problem.get("detail") or problem.get("title") or f"status {error.code}"
+    click.secho(f"refused: {said} ({problem.get('code', error.code)})", fg="red", err=True)
+    for name, fault in sorted((problem.get("fields") or {}).items()):
+        click.echo(f"  {name}: {fault}", err=True)
+    if error.code == 401:
+        click.echo("Next: `hilum login`, or set HILUM_API_TOKEN to a token that has not expired.", err=True)
+    raise SystemExit(REFUSED)

@@ -1,0 +1,114 @@
+"""``hilum switch`` and ``hilum explain``: stop something now, and ask why."""
+
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+import click
+
+from hilum.cli import api, host
+from hilum.cli.nouns import json_option, show, show_one
+from hilum.cli.output import as_json
+from hilum.controls.models import EngageOrder, Mode, Target, TargetKind
+
+COLUMNS = ("id", "kind", "key", "mode", "in_force", "reason", "engaged_by", "engaged_at")
+
+
+@click.group()
+def switch() -> None:
+    """Stop something now, and let it go again."""
+
+
+@switch.command("engage")
+@click.option(
+    "--target",
+    "kind",
+    type=click.Choice([str(kind) for kind in TargetKind]),
+    required=True,
+    help="What kind of thing.",
+)
+@click.option(
+    "--key", default="", help="Its id; APP/TENANT or APP/PERSON for a pair; nothing for the platform."
+)
+@click.option(
+    "--mode",
+    type=click.Choice([str(mode) for mode in Mode]),
+    default="full_stop",
+    show_default=True,
+    help="How hard.",
+)
+@click.option("--reason", required=True, help="Why; it is recorded.")
+@click.option(
+    "--expires-at", type=click.DateTime(["%Y-%m-%dT%H:%M:%S%z"]), default=None, help="When it ends by itself."
+)
+@click.option("--local", is_flag=True, help="On this host, without the network, as host:<user>.")
+@json_option
+def engage(
+    *, kind: str, key: str, mode: str, reason: str, expires_at: datetime | None, local: bool, json_: bool
+) -> None:
+    r"""Put a kill switch in force. A full stop ends what was issued before it, for good.
+
+    \b
+    Examples:
+      hilum switch engage --target app_tenant --key APP/general --reason "asks for every patient"
+      hilum switch engage --target platform --reason "keys leaked" --local
+    """
+    if local:
+        from hilum.registry import service as registry
+
+        order = EngageOrder(Target(TargetKind(kind), key), Mode(mode), reason, expires_at)
+        made = host.write(lambda ctx: registry.engage_switch(ctx, order))
+        show_one(_flat(asdict(made)), json_=json_)
+        return
+    body: dict[str, Any] = {"kind": kind, "key": key, "mode": mode, "reason": reason}
+    body["expires_at"] = expires_at.isoformat() if expires_at else None
+    show_one(api.call("POST", "/switches", body), json_=json_)
+
+
+@switch.command("list")
+@click.option("--tenant", default="", help="Only those of one hospital.")
+@json_option
+def list_(tenant: str, *, json_: bool) -> None:
+    """List switches, newest first, released ones too."""
+    show(api.every("/switches", tenant=tenant), COLUMNS, json_=json_)
+
+
+@switch.command("release")
+@click.argument("switch_id")
+@json_option
+def release(switch_id: str, *, json_: bool) -> None:
+    """Release a switch; a wide one waits for a second person of the staff."""
+    show_one(api.call("POST", f"/switches/{api.segment(switch_id)}/release"), json_=json_)
+
+
+@click.command()
+@click.argument("request_id")
+@click.option("--local", is_flag=True, help="On this host, without the network.")
+@json_option
+def explain(request_id: str, *, local: bool, json_: bool) -> None:
+    r"""Say why a request was answered as it was. The id is in the answer's X-Request-Id header.
+
+    \b
+    Example:
+      hilum explain req_01m886m4ymntcfhmb7pj7qg62w
+    """
+    found = _explain_here(request_id) if local else api.call("GET", f"/explain/{api.segment(request_id)}")
+    if json_:
+        as_json(found)
+        return
+    for sentence in found["sentences"]:
+        click.echo(sentence)
+
+
+def _explain_here(request_id: str) -> dict[str, Any]:
+    from hilum.audit import live, service
+    from hilum.audit.routes import explained
+
+    settings = host.read_settings()
+    reader = live.open_reader(settings.data_dir / "journal", settings.database_url)
+    return explained(host.read(lambda ctx: service.explain(ctx, request_id, reader)))
+
+
+def _flat(switch: dict[str, Any]) -> dict[str, Any]:
+    target = switch.pop("target")
+    return {"id": switch.pop("id"), "kind": target["kind"], "key": target["key"]} | switch
