@@ -242,9 +242,8 @@ def standing(edge: Edge, clock: FakeClock, folder: Path) -> Iterator[Front]:
     async def nobody(_: object) -> Any:
         raise AssertionError("nobody asks for an API token here")
 
-    pages = Pages(
-        Assets(), Shell(sandbox=True), folders=[authserver_pages.TEMPLATES, signin_routes.TEMPLATES]
-    )
+    assets = Assets()
+    pages = Pages(assets, Shell(sandbox=True), folders=[authserver_pages.TEMPLATES, signin_routes.TEMPLATES])
     kit = Kit(edge, clock, edge.ids, urls, Mode.SANDBOX, pages, nobody)
     front = FrontChannel(kit, upstreams)
     app = Starlette(
@@ -252,6 +251,7 @@ def standing(edge: Edge, clock: FakeClock, folder: Path) -> Iterator[Front]:
             *front.routes(),
             *signin_routes.pages(kit, front.origins_of),
             *back.routes(kit, fetcher, registers=True),
+            *assets.routes(),
         ]
     )
     errors.install(app, pages)

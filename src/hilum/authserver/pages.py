@@ -77,6 +77,11 @@ class Group:
     meaning: str
     choices: tuple[Choice, ...]
 
+    def name_of(self, choice: Choice) -> str:
+        """Name a category without the words that the group says already."""
+        name = choice.words.title.removeprefix(f"{self.title}: ")
+        return name[:1].upper() + name[1:]
+
 
 def trouble(kit: Kit, request: Request, shown: DisplayedError) -> Response:
     """Say what is wrong with a request whose client cannot be told."""
