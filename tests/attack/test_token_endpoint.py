@@ -50,23 +50,39 @@ def both(edge: Edge, clock: FakeClock) -> Iterator[Platform]:
 # --- two at one instant (C45, C48, C52) ----------------------------------------------------------------------------------------
 
 
-def at_once(platform: Platform, verbs: list[Callable[[Context], T]]) -> list[T | NotPermitted]:
-    """Run each verb as another worker would, with a database connection and chain of its own, all released at one instant."""
-    gate = threading.Barrier(len(verbs))
+class Workers:
+    """Other processes' worth of access to the database: a connection and an audit chain each, let loose at one instant."""
 
-    def work(n: int, verb: Callable[[Context], T]) -> T | NotPermitted:
-        database = Database(platform.edge.db.url)
-        worker = Edge.create(database, platform.clock, platform.edge.ids, f"worker-{n}")
-        try:
+    def __init__(self, platform: Platform, count: int = 4) -> None:
+        self.edges = [
+            Edge.create(Database(platform.edge.db.url), platform.clock, platform.edge.ids, f"worker-{n}")
+            for n in range(count)
+        ]
+        self.pool = ThreadPoolExecutor(count)
+
+    def at_once(self, verbs: list[Callable[[Context], T]]) -> list[T | NotPermitted]:
+        gate = threading.Barrier(len(verbs))
+
+        def work(edge: Edge, verb: Callable[[Context], T]) -> T | NotPermitted:
             gate.wait(timeout=30)
-            return worker.write_now(verb, trace=TRACE)
-        except NotPermitted as refusal:
-            return refusal
-        finally:
-            worker.close()
+            try:
+                return edge.write_now(verb, trace=TRACE)
+            except NotPermitted as refusal:
+                return refusal
 
-    with ThreadPoolExecutor(len(verbs)) as pool:
-        return list(pool.map(work, range(len(verbs)), verbs))
+        return list(self.pool.map(work, self.edges, verbs))
+
+    def close(self) -> None:
+        self.pool.shutdown()
+        for edge in self.edges:
+            edge.close()
+
+
+@pytest.fixture
+def workers(both: Platform) -> Iterator[Workers]:
+    made = Workers(both)
+    yield made
+    made.close()
 
 
 def caller(platform: Platform, client: str = "public") -> Caller:
@@ -95,13 +111,15 @@ def is_alive(platform: Platform, token: str) -> bool:
 
 
 @pytest.mark.parametrize("hands", [2, 4])
-def test_codes_redeemed_at_one_instant_earn_one_token_that_is_then_dead(both: Platform, hands: int) -> None:
+def test_codes_redeemed_at_one_instant_earn_one_token_that_is_then_dead(
+    both: Platform, workers: Workers, hands: int
+) -> None:
     """C45; security decision 9: exactly one 200, the loser gets invalid_grant, the winner's tokens are dead."""
-    for _ in range(effort(12, 1_000) // hands + 1):
+    for _ in range(effort(10, 1_000 if hands == 2 else 200)):
         code = both.code()
         request = TokenRequest(GrantType.CODE, code=code, redirect_uri=REDIRECT, verifier=VERIFIER)
 
-        answers = at_once(both, [exchange(both, request)] * hands)
+        answers = workers.at_once([exchange(both, request)] * hands)
 
         won = [answer for answer in answers if isinstance(answer, dict)]
         lost = [answer for answer in answers if isinstance(answer, NotPermitted)]
@@ -109,16 +127,18 @@ def test_codes_redeemed_at_one_instant_earn_one_token_that_is_then_dead(both: Pl
         assert [each.code for each in lost] == ["invalid_grant"] * (hands - 1)
         assert not is_alive(both, won[0]["access_token"])
         again = TokenRequest(GrantType.REFRESH, refresh_token=won[0]["refresh_token"])
-        assert isinstance(at_once(both, [exchange(both, again)])[0], NotPermitted)
+        assert isinstance(workers.at_once([exchange(both, again)])[0], NotPermitted)
 
 
-def test_refreshes_at_one_instant_leave_nothing_alive_but_never_two_families(both: Platform) -> None:
+def test_refreshes_at_one_instant_leave_nothing_alive_but_never_two_families(
+    both: Platform, workers: Workers
+) -> None:
     """C48: one wins; the other is a replay, which ends the family."""
-    for _ in range(effort(5, 300)):
+    for _ in range(effort(6, 1_000)):
         first = both.earn()
         request = TokenRequest(GrantType.REFRESH, refresh_token=first["refresh_token"])
 
-        answers = at_once(both, [exchange(both, request)] * 2)
+        answers = workers.at_once([exchange(both, request)] * 2)
 
         won = [answer for answer in answers if isinstance(answer, dict)]
         assert len(won) == 1
@@ -126,27 +146,27 @@ def test_refreshes_at_one_instant_leave_nothing_alive_but_never_two_families(bot
         assert not is_alive(both, first["access_token"])
 
 
-def test_one_assertion_at_one_instant_is_taken_once(both: Platform) -> None:
+def test_one_assertion_at_one_instant_is_taken_once(both: Platform, workers: Workers) -> None:
     """C52: the memory of jti is shared by all workers."""
     client, site = both.clients["backend"], both.site()
     request = TokenRequest(GrantType.CLIENT_CREDENTIALS, scope="system/*.rs")
-    for n in range(effort(8, 500)):
+    for n in range(effort(6, 1_000)):
         proved = Assertion(client.id, f"race-{n}", both.clock.now() + timedelta(minutes=5))
         who = Caller(Presented(Method.ASSERTION, client.id), proved, grants.key_source(client))
 
-        answers = at_once(both, [lambda ctx, who=who: grants.exchange(ctx, site, who, request)[0]] * 3)
+        answers = workers.at_once([lambda ctx, who=who: grants.exchange(ctx, site, who, request)[0]] * 3)
 
         assert sum(isinstance(answer, dict) for answer in answers) == 1
         assert {answer.code for answer in answers if isinstance(answer, NotPermitted)} == {"invalid_client"}
 
 
-def test_a_refusal_outlives_the_process_that_decided_it(both: Platform) -> None:
+def test_a_refusal_outlives_the_process_that_decided_it(both: Platform, workers: Workers) -> None:
     """C44, security decision 3: the revocation is committed when the refusal is raised."""
     code = both.code()
     body = both.redeem(code).json()
     replay = TokenRequest(GrantType.CODE, code=code, redirect_uri=REDIRECT, verifier=VERIFIER)
 
-    assert isinstance(at_once(both, [exchange(both, replay)])[0], NotPermitted)
+    assert isinstance(workers.at_once([exchange(both, replay)])[0], NotPermitted)
 
     fresh = Database(both.edge.db.url)
     other = Edge.create(fresh, both.clock, both.edge.ids, "another-process")

@@ -1,0 +1,161 @@
+"""The life of codes and tokens as a machine: whatever the order of honest and dishonest steps, a model says what is alive (C43-C49)."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    invariant,
+    multiple,
+    rule,
+    run_state_machine_as_test,
+)
+
+from hilum.authserver.models import CODE_LIFE
+from hilum.kernel.actor import SYSTEM
+from hilum.tokens import service as tokens
+from hilum.tokens.models import USER_TOKEN_LIFE
+from tests.effort import effort
+from tests.flows import back_channel
+from tests.flows.back_channel import LAUNCH_SCOPES, TRACE, Platform
+
+platform = back_channel.platform
+
+
+@dataclass
+class Family:
+    """What came of one code. ``refreshes`` in the order of issue: all but the last are used up."""
+
+    issued_at: datetime
+    used: bool = False
+    dead: bool = False
+    accesses: dict[str, datetime] = field(default_factory=dict)
+    revoked: set[str] = field(default_factory=set)
+    refreshes: list[str] = field(default_factory=list)
+
+    def take(self, body: dict[str, Any], now: datetime) -> None:
+        self.accesses[body["access_token"]] = now
+        self.refreshes.append(body["refresh_token"])
+
+
+class LifeCycle(RuleBasedStateMachine):
+    platform: Platform
+    codes = Bundle("codes")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.families: dict[str, Family] = {}
+
+    @property
+    def now(self) -> datetime:
+        return self.platform.clock.now()
+
+    def judge(self, answer: Any, *, earned: bool, code: str = "invalid_grant") -> bool:
+        assert answer.status_code == (200 if earned else 400), answer.text
+        if not earned:
+            assert answer.json()["error"] == code
+        return earned
+
+    @rule(target=codes, count=st.integers(1, 2))
+    def agree(self, count: int) -> Any:
+        made = [self.platform.code() for _ in range(count)]
+        self.families |= {code: Family(self.now) for code in made}
+        return multiple(*made)
+
+    @rule(code=codes)
+    def redeem(self, code: str) -> None:
+        family = self.families[code]
+        fits = not family.used and self.now < family.issued_at + CODE_LIFE
+        answer = self.platform.redeem(code)
+        if self.judge(answer, earned=fits):
+            family.take(answer.json(), self.now)
+        family.dead |= family.used
+        family.used = True
+
+    @rule(
+        code=codes,
+        fields=st.sampled_from([{"code_verifier": "w" * 43}, {"redirect_uri": "https://evil.example/"}]),
+    )
+    def redeem_wrongly(self, code: str, fields: dict[str, str]) -> None:
+        family = self.families[code]
+        self.judge(self.platform.redeem(code, **fields), earned=False)
+        family.dead |= family.used
+        family.used = True
+
+    @rule(code=codes, client=st.sampled_from(["symmetric", "asymmetric"]))
+    def redeem_as_somebody_else(self, code: str, client: str) -> None:
+        self.judge(self.platform.redeem(code, client), earned=False)
+
+    @rule(code=codes, back=st.integers(0, 2), fewer=st.booleans())
+    def refresh(self, code: str, back: int, fewer: bool) -> None:
+        family = self.families[code]
+        if len(family.refreshes) <= back:
+            return
+        scope = {"scope": " ".join(LAUNCH_SCOPES[:-1])} if fewer else {}
+        answer = self.platform.refresh(family.refreshes[-1 - back], **scope)
+        if self.judge(answer, earned=back == 0 and not family.dead):
+            family.take(answer.json(), self.now)
+        family.dead |= back > 0
+
+    @rule(code=codes)
+    def refresh_for_more(self, code: str) -> None:
+        family = self.families[code]
+        if family.refreshes:
+            answer = self.platform.refresh(family.refreshes[-1], scope="patient/*.cruds")
+            self.judge(answer, earned=False, code="invalid_grant" if family.dead else "invalid_scope")
+
+    @rule(code=codes)
+    def refresh_as_somebody_else(self, code: str) -> None:
+        for token in self.families[code].refreshes[-1:]:
+            self.judge(self.platform.refresh(token, "symmetric"), earned=False)
+
+    @rule(code=codes, kind=st.sampled_from(["access", "refresh"]))
+    def hand_back(self, code: str, kind: str) -> None:
+        family = self.families[code]
+        for token in (list(family.accesses) if kind == "access" else family.refreshes)[-1:]:
+            assert self.platform.post("revoke", "public", {"token": token}).status_code == 200
+            family.revoked.add(token)
+            family.dead |= kind == "refresh"
+
+    @rule(seconds=st.sampled_from([1, 30, 61, 1_800, 3_600]))
+    def wait(self, seconds: int) -> None:
+        self.platform.clock.advance(timedelta(seconds=seconds))
+
+    @invariant()
+    def what_is_alive_is_what_the_model_says(self) -> None:
+        expected = {
+            token: not family.dead and token not in family.revoked and self.now < since + USER_TOKEN_LIFE
+            for family in self.families.values()
+            for token, since in family.accesses.items()
+        }
+        found = self.platform.edge.read_now(
+            lambda ctx: {token: tokens.find_access(ctx, token) is not None for token in expected},
+            actor=SYSTEM,
+            trace=TRACE,
+        )
+        assert found == expected
+
+
+@pytest.fixture
+def machine(platform: Platform) -> Iterator[type[LifeCycle]]:
+    LifeCycle.platform = platform
+    return LifeCycle  # type: ignore[return-value]
+
+
+def test_codes_and_tokens_live_and_die_as_the_model_says(machine: type[LifeCycle]) -> None:
+    """C43, C44, C48, C49, C54 in any order."""
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=effort(15, 400),
+            stateful_step_count=effort(20, 60),
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
