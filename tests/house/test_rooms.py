@@ -13,6 +13,8 @@ FOUNDATION = {"kernel", "standards", "infra", "web"}
 FRONT_DOORS = {"models", "policy", "service", "live"}
 MAY_OPEN_THE_DATABASE = {"infra", "app", "cli"}
 MAX_FUNCTION_LINES, MAX_FILE_LINES, MAX_POSITIONAL, MAX_ROOM_LINES = 70, 600, 5, 2_600
+LARGER_BY_DECISION = {"authserver": 4_400, "standards": 3_600}
+"""docs/adr/0019: two channels over one store, and a shelf of vocabularies."""
 
 
 @cache
@@ -170,7 +172,9 @@ def test_a_room_stays_small_enough_to_know(folder: str) -> None:
         if "versions" not in path.parts
     )
 
-    assert lines <= MAX_ROOM_LINES, f"{folder} has {lines} lines: two rooms, or a wrong cut"
+    assert lines <= LARGER_BY_DECISION.get(folder, MAX_ROOM_LINES), (
+        f"{folder} has {lines} lines: two rooms, or a wrong cut"
+    )
 
 
 @pytest.mark.parametrize("path", files(), ids=lambda path: path.relative_to(SOURCE).as_posix())

@@ -45,9 +45,8 @@ def login(username: str, tenant: str, password: str) -> None:
         {"username": username, "password": password, "tenant": tenant or None, "name": "hilum login"},
         open_=True,
     )
-    click.echo(
-        f"signed in until {made.get('expires_at', '?')}; the token is kept in {api.keep_token(made['secret'])}"
-    )
+    kept = api.keep_token(made["token"])
+    click.echo(f"signed in until {made['expires_at']}; the token is kept in {kept}")
 
 
 @click.group()
