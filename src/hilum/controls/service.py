@@ -27,6 +27,8 @@ from hilum.infra.context import Context
 from hilum.infra.epoch import Part
 from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted, Unavailable
 
+REFUSED = Outcome.REFUSED
+
 
 def engage(ctx: Context, order: EngageOrder, *, person_tenant: str | None = None) -> Switch:
     """Put a kill switch in force and record who, why and until when.
@@ -36,7 +38,16 @@ def engage(ctx: Context, order: EngageOrder, *, person_tenant: str | None = None
     """
     tenant = policy.tenant_of(order.target, person_tenant)
     if not policy.may_engage(ctx.actor, order.target, person_tenant=person_tenant):
-        _record(ctx, "controls.switch.engage", order.target, tenant, refused="not_permitted")
+        audit.record(
+            ctx,
+            Event(
+                "controls.switch.engage",
+                REFUSED,
+                tenant=tenant,
+                reason="not_permitted",
+                facts=_facts(order.target),
+            ),
+        )
         raise NotPermitted("not_permitted", "You may not engage a switch on this target.")
     if faults := policy.order_faults(order, now=ctx.now):
         raise Invalid("switch_invalid", "The switch cannot be engaged as asked.", fields=faults)
@@ -56,7 +67,7 @@ def engage(ctx: Context, order: EngageOrder, *, person_tenant: str | None = None
     )
     store.append_switch(ctx.tx, switch)
     ctx.advance_epoch(Part.CONTROLS)
-    _record(ctx, "controls.switch.engage", switch.target, tenant, switch=switch)
+    audit.record(ctx, Event("controls.switch.engage", tenant=tenant, facts=_facts(switch.target, switch)))
     return switch
 
 
@@ -69,7 +80,16 @@ def release(ctx: Context, switch_id: str) -> Switch:
     if not policy.may_release(ctx.actor, switch):
         if not policy.may_see(ctx.actor, switch.tenant):
             raise NotFound("switch_not_found", "There is no such switch.")
-        _record(ctx, "controls.switch.release", switch.target, switch.tenant, refused="not_permitted")
+        audit.record(
+            ctx,
+            Event(
+                "controls.switch.release",
+                REFUSED,
+                tenant=switch.tenant,
+                reason="not_permitted",
+                facts=_facts(switch.target),
+            ),
+        )
         detail = (
             "Releasing a wide switch takes two people of the staff." if switch.target.kind in WIDE else ""
         )
@@ -81,7 +101,10 @@ def release(ctx: Context, switch_id: str) -> Switch:
         if not store.save_release_asked(ctx.tx, switch.id, by=by, at=ctx.now):
             raise Conflict("switch_over", "This switch is no longer in force.")
         asked = replace(switch, release_asked_by=by, release_asked_at=ctx.now)
-        _record(ctx, "controls.switch.ask_release", switch.target, switch.tenant, switch=asked)
+        audit.record(
+            ctx,
+            Event("controls.switch.ask_release", tenant=switch.tenant, facts=_facts(switch.target, asked)),
+        )
         return asked
     if not store.save_released(ctx.tx, switch, by=by, at=ctx.now):
         raise Conflict("concurrent_change", "Somebody else changed this switch at the same moment.")
@@ -89,7 +112,9 @@ def release(ctx: Context, switch_id: str) -> Switch:
         store.save_end(ctx.tx, switch.target, ctx.now)
     released = replace(switch, released_by=by, released_at=ctx.now)
     ctx.advance_epoch(Part.CONTROLS)
-    _record(ctx, "controls.switch.release", switch.target, switch.tenant, switch=released)
+    audit.record(
+        ctx, Event("controls.switch.release", tenant=switch.tenant, facts=_facts(switch.target, released))
+    )
     return released
 
 
@@ -111,7 +136,10 @@ def set_quota(ctx: Context, app: str, tenant: str, quota: Quota | None) -> None:
     level = policy.quota_level(ctx.actor, tenant)
     target = Target(TargetKind.APP_TENANT, f"{app}/{tenant}")
     if level is None:
-        _record(ctx, "controls.quota.set", target, tenant, refused="not_permitted")
+        audit.record(
+            ctx,
+            Event("controls.quota.set", REFUSED, tenant=tenant, reason="not_permitted", facts=_facts(target)),
+        )
         raise NotPermitted("not_permitted", "You may not set quotas at this tenant.")
     if fault := policy.target_fault(target):
         raise Invalid("quota_invalid", "The app or the tenant is not an id.", fields={"app": fault})
@@ -160,13 +188,10 @@ def _visible_tenant(ctx: Context, tenant: str | None) -> str | None:
     return asked
 
 
-def _record(
-    ctx: Context, action: str, target: Target, tenant: str, *, switch: Switch | None = None, refused: str = ""
-) -> None:
+def _facts(target: Target, switch: Switch | None = None) -> dict[str, object]:
     facts: dict[str, object] = {"target": str(target)}
     if switch is not None:
         facts |= {"switch": switch.id, "mode": switch.mode.value, "reason": switch.reason}
         if switch.expires_at is not None:
             facts["expires_at"] = switch.expires_at.isoformat()
-    outcome = Outcome.REFUSED if refused else Outcome.DONE
-    audit.record(ctx, Event(action, outcome, tenant=tenant, reason=refused, facts=facts))
+    return facts

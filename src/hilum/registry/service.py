@@ -330,12 +330,14 @@ def register_dynamically(ctx: Context, tenant_id: TenantId, body: Mapping[str, A
 
 def suspend_app(ctx: Context, app_id: AppId, reason: str) -> App:
     """Suspend an app everywhere, with a reason. Raises NotFound, NotPermitted, Invalid, Conflict."""
-    return _set_state(ctx, app_id, AppState.SUSPENDED, reason)
+    event = Event("registry.app.suspend", app=app_id, facts={"reason": reason})
+    return _set_state(ctx, app_id, AppState.SUSPENDED, event)
 
 
 def resume_app(ctx: Context, app_id: AppId, reason: str) -> App:
     """End an app's suspension, with a reason. Raises NotFound, NotPermitted, Invalid, Conflict."""
-    return _set_state(ctx, app_id, AppState.ACTIVE, reason)
+    event = Event("registry.app.resume", app=app_id, facts={"reason": reason})
+    return _set_state(ctx, app_id, AppState.ACTIVE, event)
 
 
 def engage_switch(ctx: Context, order: EngageOrder) -> Switch:
@@ -435,17 +437,16 @@ def _installation_for(ctx: Context, installation_id: str, action: str) -> Instal
     raise making.refused(ctx, action, tenant=found.tenant, app=found.app)
 
 
-def _set_state(ctx: Context, app_id: AppId, state: AppState, reason: str) -> App:
+def _set_state(ctx: Context, app_id: AppId, state: AppState, event: Event) -> App:
     app = store.get_app(ctx.tx, app_id)
-    action = "registry.app.suspend" if state is AppState.SUSPENDED else "registry.app.resume"
     if not policy.may_suspend(ctx.actor):
-        raise making.refused(ctx, action, app=app_id)
-    if fault := policy.reason_fault(reason):
+        raise making.refused(ctx, event.action, app=app_id)
+    if fault := policy.reason_fault(event.facts["reason"]):
         raise Invalid("reason_invalid", "Say why.", fields={"reason": fault})
     if not store.save_app_state(ctx.tx, app_id, state):
         raise Conflict("app_state_unchanged", f"The app is {state.value} already.")
     ctx.advance_epoch(Part.REGISTRY)
-    audit.record(ctx, Event(action, app=app_id, facts={"reason": reason}))
+    audit.record(ctx, event)
     return replace(app, state=state)
 
 
