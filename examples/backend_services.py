@@ -37,7 +37,8 @@ class Refused(Exception):
 
 def call(request: urllib.request.Request) -> dict[str, Any]:
     """Send a request, wait when asked to (429, 503), and read its JSON."""
-    assert request.type in {"http", "https"}
+    if request.type not in {"http", "https"}:
+        raise Refused(f"{request.full_url} is not a web address")
     for attempt in range(1, TRIES + 1):
         try:
             with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310 judged above
@@ -52,7 +53,7 @@ def call(request: urllib.request.Request) -> dict[str, Any]:
             raise Refused(f"{error.code}: {_reason(error.read())} (request {request_id})") from error
         except urllib.error.URLError as error:
             raise Refused(f"{request.full_url} does not answer: {error.reason}") from error
-    raise AssertionError("the last attempt returns or raises")
+    raise Refused(f"{request.full_url} stays busy")
 
 
 def _reason(body: bytes) -> str:

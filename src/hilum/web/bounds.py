@@ -46,6 +46,8 @@ class Bounded:
 
         async def watched(message: Message) -> None:
             nonlocal started
+            if seen > self._bound and not started:
+                raise _TooLarge  # the framework made an answer of its own out of ours
             started = True
             await send(message)
 
