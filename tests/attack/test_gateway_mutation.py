@@ -45,6 +45,7 @@ EQUIVALENT = {
     ("policy", "_stops", "index.kinds.isdisjoint({TargetKind.SCOPE, TargetKind.RESOURCE_TYPE})"),
     ("filtering", "without_orphans", "not plan.included"),
     ("queries", "_filter_fault", "code in _REACHING_OUT"),
+    ("visibility", "subjects_of", "type(text) is str and text.startswith('Patient/') and is_id(text[8:])"),
 }
 """Checks that only save time, or only say better what the next line says too: nothing that can be seen hangs on them."""
 

@@ -12,7 +12,6 @@ from hilum.gateway.reach import clauses
 from hilum.kernel.decision import Deny, Reason
 from hilum.standards.fhir.bundles import references_in, resources_of
 from hilum.standards.fhir.visibility import Belonging, rule_of, subjects_of, targets_of
-from hilum.standards.smart.scopes import SEARCH
 
 UNJUDGEABLE = Deny(Reason.RESPONSE_UNJUDGEABLE, "The FHIR server's answer could not be judged.")
 _KEPT = ("resourceType", "id", "meta", "type", "timestamp")
@@ -27,9 +26,9 @@ def judge_read(obligations: Obligations, resource: object, evidence: Evidence = 
         return UNJUDGEABLE
     if obligations.only == f"{request.type}/{request.id}":
         return None
-    reach = obligations.reach
-    ways = clauses(reach, request.type, obligations.letter)
-    reason = judge_resource(reach, resource, ways, bases=obligations.bases, evidence=evidence)
+    reason = judge_resource(
+        obligations.reach, resource, obligations.ways, bases=obligations.bases, evidence=evidence
+    )
     return None if reason is None else Deny(reason, "The record is out of reach of this grant.")
 
 
@@ -82,7 +81,7 @@ def filter_response(
         return UNJUDGEABLE
     if bundle.get("type") != "searchset" or not isinstance(bundle.get("entry", []), list):
         return UNJUDGEABLE
-    ways = clauses(obligations.reach, plan.type, SEARCH)
+    ways = obligations.ways
     kept: list[dict[str, Any]] = []
     removed = 0
     for entry in bundle.get("entry", []):

@@ -106,7 +106,7 @@ class SearchPlan:
 
 @dataclass(frozen=True, slots=True)
 class Obligations:
-    """What a permit asks of the gateway. ``letter`` is the scope letter relied on, ``rule`` names the scopes behind it.
+    """What a permit asks of the gateway. ``ways`` are the clauses of ``letter`` on the asked type, ``rule`` names their scopes.
 
     ``only``: nothing but this one resource, whatever the scopes (``fhirUser``). ``patient`` is for the audit record.
     """
@@ -114,6 +114,7 @@ class Obligations:
     request: FhirRequest
     reach: Reach
     letter: int
+    ways: tuple[Clause, ...]
     rule: str
     bases: tuple[str, ...] = ()
     only: str = ""

@@ -280,6 +280,7 @@ def _obligations(case: _Case) -> Obligations:
         request,
         reach,
         case.letter,
+        case.ways,
         rule="fhirUser" if case.exempt else ", ".join(way.text for way in case.ways),
         bases=case.bases,
         only=name if case.exempt else "",

@@ -199,7 +199,7 @@ async def _send(
     send: Send, reply: Reply, cors: tuple[tuple[bytes, bytes], ...], method: str, ids: tuple[str, str]
 ) -> None:
     answer = reply.answer
-    headers: list[tuple[bytes, bytes]] = [*_ALWAYS, *cors, *answer.headers]
+    headers: list[tuple[bytes, bytes]] = [*_ALWAYS, *cors, *answer.headers, *reply.rates]
     if answer.body:
         headers.append((b"content-type", answer.media))
     if answer.status not in {204, 304}:

@@ -12,7 +12,7 @@ from hilum.gateway import pagelinks, policy
 from hilum.gateway.carrying import Carrier
 from hilum.gateway.models import SURFACE_LIFE, Ask, Obligations, Snapshot
 from hilum.gateway.pagelinks import Page
-from hilum.gateway.rendering import Answer, not_found, rate_headers, refusal
+from hilum.gateway.rendering import Answer, Headers, not_found, rate_headers, refusal
 from hilum.gateway.surface import public_statement
 from hilum.gateway.transport import Absent, Errand, Refusal
 from hilum.identity.models import TenantFacts
@@ -60,10 +60,11 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """The answer, and the web origins whose scripts may read it."""
+    """The answer, what is left of the app's quota, and the web origins whose scripts may read both."""
 
     answer: Answer
     origins: frozenset[str] = frozenset()
+    rates: Headers = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +89,7 @@ class _Done:
     answer: Answer
     deny: Deny | None = None
     obligations: Obligations | None = None
+    rates: Headers = ()
 
 
 _NO_STORE = Deny(Reason.SNAPSHOT_STALE, "The access token could not be looked up just now.")
@@ -103,6 +105,7 @@ class Enforcer:
         self._carrier = Carrier(doorway.upstreams, doorway.vault, doorway.ids)
         self._surfaces: dict[TenantId, Surface] = {}
         self._statements: dict[TenantId, tuple[Surface, bytes]] = {}
+        self._named: tuple[object, dict[TenantId, tuple[str, ...]]] = (None, {})
 
     async def answer(self, call: Call) -> Reply:
         """Judge, carry out and record one request. What it returns is durable in the journal."""
@@ -113,15 +116,16 @@ class Enforcer:
         except Unavailable:
             token = _NO_STORE
         request, page = self._opened(call.request, token, now)
-        ask = Ask(call.tenant, request, (on.urls.fhir_base(call.tenant) + "/",), call.proof)
-        decision = policy.decide(ask, token, snapshot, now)
+        decision = policy.decide(
+            Ask(call.tenant, request, self._bases(call.tenant, snapshot), call.proof), token, snapshot, now
+        )
         if not isinstance(token, AccessToken) or snapshot is None:
             deny = decision if isinstance(decision, Deny) else _NO_STORE
             done = _Done(refusal(deny, call.request_id), deny)
         else:
             done = await self._known(call, decision, token, snapshot, (now, page))
-        access = _access(call, token, snapshot, done, now)
-        access = replace(access, latency_us=int((on.clock.monotonic() - started) * 1_000_000))
+        latency_us = int((on.clock.monotonic() - started) * 1_000_000)
+        access = _access(call, token, snapshot, done, (now, latency_us))
         answer = done.answer
         try:
             if isinstance(token, AccessToken):
@@ -131,7 +135,7 @@ class Enforcer:
         except Unavailable:
             deny = Deny(Reason.AUDIT_UNAVAILABLE, "The access could not be recorded, so nothing is given.")
             answer = refusal(deny, call.request_id)
-        return Reply(answer, self._origins(call.tenant, token, snapshot))
+        return Reply(answer, self._origins(call.tenant, token, snapshot), done.rates)
 
     async def metadata(self, tenant_id: TenantId, request_id: str) -> Answer:
         """Tell what apps can do at a tenant. Public."""
@@ -189,6 +193,7 @@ class Enforcer:
         quotas = snapshot.controls.quotas
         key = (token.app, token.tenant)
         spent = self._on.buckets.spend(key, quotas.overrides.get(key, quotas.default))
+        rates = rate_headers(spent)
         obligations = decision.obligations if isinstance(decision, Permit) else None
         try:
             if obligations is None:
@@ -196,13 +201,12 @@ class Enforcer:
                 raise Refusal(decision)
             if not spent.allowed:
                 raise Refusal(_OVER_QUOTA, spent.retry_after_s)
-            done = _Done(await self._carried(token, snapshot, obligations, at), None, obligations)
+            return _Done(await self._carried(token, snapshot, obligations, at), None, obligations, rates)
         except Absent:
-            done = _Done(not_found(call.request_id), None, obligations)
+            return _Done(not_found(call.request_id), None, obligations, rates)
         except Refusal as refused:
             answer = refusal(refused.deny, call.request_id, retry_after_s=refused.retry_after_s)
-            done = _Done(answer, refused.deny, obligations)
-        return replace(done, answer=replace(done.answer, headers=done.answer.headers + rate_headers(spent)))
+            return _Done(answer, refused.deny, obligations, rates)
 
     async def _carried(
         self,
@@ -213,11 +217,23 @@ class Enforcer:
     ) -> Answer:
         tenant = snapshot.identity.tenants[token.tenant]
         surface = await self._surface(tenant) if obligations.plan is not None else None
-        base, upstream_base = self._on.urls.fhir_base(tenant.id), self._on.upstreams.base_of(tenant)
         now, page = at
+        base = obligations.bases[0][:-1]
+        upstream_base = self._on.upstreams.base_of(tenant)
         return await self._carrier.carry(
             Errand(token, tenant, obligations, now, base, upstream_base, page, surface)
         )
+
+    def _bases(self, tenant: TenantId, snapshot: Snapshot | None) -> tuple[str, ...]:
+        """Name the address, ending in a slash, that means a tenant's base; kept while its tenants stay the same."""
+        if snapshot is None or tenant not in snapshot.identity.tenants:
+            return (self._on.urls.fhir_base(tenant) + "/",)
+        if self._named[0] is not snapshot.identity:
+            self._named = (snapshot.identity, {})
+        named = self._named[1]
+        if tenant not in named:
+            named[tenant] = (self._on.urls.fhir_base(tenant) + "/",)
+        return named[tenant]
 
     async def _surface(self, tenant: TenantFacts) -> Surface:
         known = self._surfaces.get(tenant.id)
@@ -247,43 +263,45 @@ class Enforcer:
 
 
 def _access(
-    call: Call, token: AccessToken | Deny | None, snapshot: Snapshot | None, done: _Done, now: datetime
+    call: Call,
+    token: AccessToken | Deny | None,
+    snapshot: Snapshot | None,
+    done: _Done,
+    took: tuple[datetime, int],
 ) -> Access:
     request = call.request
     known = isinstance(request, FhirRequest)
-    access = Access(
+    obligations, deny, answer = done.obligations, done.deny, done.answer
+    held = token if isinstance(token, AccessToken) else None
+    return Access(
         request_id=call.request_id,
         decision=call.request_id,
-        at=now,
+        at=took[0],
         tenant=call.tenant,
-        interaction=str(request.interaction) if isinstance(request, FhirRequest) else "unsupported",
+        interaction=request.interaction.value if isinstance(request, FhirRequest) else "unsupported",
         resource_type=request.type if isinstance(request, FhirRequest) else "",
-        status=done.answer.status,
-        outcome=Outcome.DONE if done.deny is None else Outcome.REFUSED,
-        reason="" if done.deny is None else str(done.deny.reason),
-        rule=done.obligations.rule if done.obligations is not None else "",
-        detail=done.deny.detail if done.deny is not None else "",
+        status=answer.status,
+        outcome=Outcome.DONE if deny is None else Outcome.REFUSED,
+        reason="" if deny is None else deny.reason.value,
+        rule="" if obligations is None else obligations.rule,
+        detail="" if deny is None else deny.detail,
+        app=held.app if held else "",
+        version=held.version if held else "",
+        vendor=held.vendor if held else "",
+        client=held.client if held else "",
+        person=held.person if held else "",
+        role=held.role if held else "",
+        launch=held.launch if held else "",
+        authorization=held.authorization if held else "",
+        run=held.run if held else "",
         snapshot=snapshot.epoch if snapshot is not None else 0,
         correlation_id=call.correlation_id,
         source=call.source,
-        removed=done.answer.removed,
+        removed=answer.removed,
         cost=1 if known else 0,
+        latency_us=took[1],
         method=call.method,
         path=call.path,
         query=call.query,
-        patient=done.answer.patient or (done.obligations.patient if done.obligations is not None else ""),
-    )
-    if not isinstance(token, AccessToken):
-        return access
-    return replace(
-        access,
-        app=token.app,
-        version=token.version,
-        vendor=token.vendor,
-        client=token.client,
-        person=token.person,
-        role=token.role,
-        launch=token.launch,
-        authorization=token.authorization,
-        run=token.run,
+        patient=answer.patient or ("" if obligations is None else obligations.patient),
     )

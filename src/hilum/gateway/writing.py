@@ -7,7 +7,6 @@ import orjson
 
 from hilum.gateway.filtering import UNJUDGEABLE, judge_change
 from hilum.gateway.judge import NO_EVIDENCE, judge_resource
-from hilum.gateway.reach import clauses
 from hilum.gateway.rendering import Answer
 from hilum.gateway.transport import (
     ABSENT,
@@ -102,7 +101,7 @@ class Writer:
         if request.body is None or not hangs_on_targets(request.type):
             return
         evidence = await self._transport.evidence(errand, (request.body,))
-        ways = clauses(obligations.reach, request.type, obligations.letter)
+        ways = obligations.ways
         reason = judge_resource(
             obligations.reach, request.body, ways, bases=obligations.bases, evidence=evidence
         )

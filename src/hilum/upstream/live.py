@@ -3,14 +3,15 @@
 import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, MutableMapping
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 
 from pyreqwest.client import Client, ClientBuilder
 from pyreqwest.exceptions import PyreqwestError
 
 from hilum.identity.models import TenantFacts, UpstreamKind
+from hilum.infra import logs
 from hilum.kernel.errors import Invalid, Unavailable
 from hilum.kernel.ids import TenantId
 from hilum.kernel.ports import Ids
@@ -21,6 +22,7 @@ from hilum.upstream.models import (
     CONNECTIONS_PER_TENANT,
     CREDENTIALS_KEPT,
     DEADLINE,
+    HEADERS_KEPT,
     IDLE_LIFE,
     RESPONSE_BOUND,
     SENT_HEADERS,
@@ -30,9 +32,6 @@ from hilum.upstream.models import (
     UpstreamResponse,
 )
 
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -40,9 +39,12 @@ Send = Callable[[Message], Awaitable[None]]
 AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 PURPOSE = "upstream"
+_log = logs.get("upstream")
 BUSY = "upstream_busy"
 AWAY = "upstream_unavailable"
 TOO_LARGE = "upstream_answer_too_large"
+_ASGI = {"version": "3.0", "spec_version": "2.4"}
+_TAKEN = {name.encode(): name for name in TAKEN_HEADERS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +55,29 @@ class Embedded:
     base: str
 
 
-@dataclass(slots=True)
 class _Bulkhead:
-    places: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(CONNECTIONS_PER_TENANT))
-    waiting: int = 0
+    """The places of one tenant, and the bounded line before them."""
+
+    __slots__ = ("_places", "_waiting")
+
+    def __init__(self) -> None:
+        self._places = asyncio.Semaphore(CONNECTIONS_PER_TENANT)
+        self._waiting = 0
+
+    async def enter(self) -> None:
+        if not self._places.locked():
+            await self._places.acquire()
+            return
+        if self._waiting >= WAITING_PER_TENANT:
+            raise Unavailable(BUSY, "Too many requests are on their way to this FHIR server.")
+        self._waiting += 1
+        try:
+            await self._places.acquire()
+        finally:
+            self._waiting -= 1
+
+    def leave(self) -> None:
+        self._places.release()
 
 
 def seal_credentials(vault: Vault, authorization: str, *, url: str, ids: Ids) -> str:
@@ -94,37 +115,28 @@ class Upstreams:
         bulkhead = self._bulkheads.get(tenant.id)
         if bulkhead is None:
             bulkhead = self._bulkheads[tenant.id] = _Bulkhead()
-        async with self._place(bulkhead):
-            try:
-                async with asyncio.timeout(DEADLINE.total_seconds()):
-                    if tenant.upstream.kind is UpstreamKind.EMBEDDED:
-                        return await self._in_process(tenant, request)
-                    return await self._over_http(tenant, request)
-            except TimeoutError as error:
-                raise Unavailable(AWAY, "The FHIR server took too long.") from error
-
-    @asynccontextmanager
-    async def _place(self, bulkhead: _Bulkhead) -> "AsyncIterator[None]":
-        if bulkhead.places.locked():
-            if bulkhead.waiting >= WAITING_PER_TENANT:
-                raise Unavailable(BUSY, "Too many requests are on their way to this FHIR server.")
-            bulkhead.waiting += 1
-            try:
-                await bulkhead.places.acquire()
-            finally:
-                bulkhead.waiting -= 1
-        else:
-            await bulkhead.places.acquire()
+        await bulkhead.enter()
         try:
-            yield
+            if tenant.upstream.kind is UpstreamKind.EMBEDDED:
+                return await self._in_process(tenant, request)
+            async with asyncio.timeout(DEADLINE.total_seconds()):
+                return await self._over_http(tenant, request)
+        except TimeoutError as error:
+            raise Unavailable(AWAY, "The FHIR server took too long.") from error
         finally:
-            bulkhead.places.release()
+            bulkhead.leave()
 
     async def _in_process(self, tenant: TenantFacts, request: UpstreamRequest) -> UpstreamResponse:
         server = self._embedded(tenant.id)
         if server is None:
             raise Unavailable(AWAY, "The FHIR server is not running.")
-        return await _call(server.app, request)
+        try:
+            return await _call(server.app, request)
+        except Unavailable:
+            raise
+        except Exception as error:  # noqa: BLE001 - its edge: what breaks inside is its own
+            _log.error("upstream.embedded.failed", tenant=tenant.id, error=type(error).__name__)
+            raise Unavailable(AWAY, "The FHIR server failed.") from None
 
     async def _over_http(self, tenant: TenantFacts, request: UpstreamRequest) -> UpstreamResponse:
         base = tenant.upstream.url.rstrip("/")
@@ -187,53 +199,64 @@ class Upstreams:
             self._client = None
 
 
+@lru_cache(maxsize=HEADERS_KEPT)
+def _encoded(headers: tuple[tuple[str, str], ...]) -> tuple[tuple[bytes, bytes], ...]:
+    return tuple((n.encode(), v.encode("latin-1")) for n, v in headers if n in SENT_HEADERS)
+
+
 async def _call(app: AsgiApp, request: UpstreamRequest) -> UpstreamResponse:
-    """Call an ASGI application in this process."""
+    """Call an ASGI application in this process. It keeps its own deadlines: nothing but itself would wait for it."""
     path, _, query = request.target.partition("?")
-    raw_path = b"/" + path.encode()
-    headers = [
-        (name.encode(), value.encode("latin-1")) for name, value in request.headers if name in SENT_HEADERS
-    ]
+    headers = list(_encoded(request.headers))
     if request.body:
         headers.append((b"content-length", b"%d" % len(request.body)))
     scope: Scope = {
         "type": "http",
-        "asgi": {"version": "3.0", "spec_version": "2.4"},
+        "asgi": _ASGI,
         "http_version": "1.1",
         "method": request.method,
         "scheme": "http",
         "path": "/" + path,
-        "raw_path": raw_path,
+        "raw_path": b"/" + path.encode(),
         "query_string": query.encode(),
         "root_path": "",
         "headers": headers,
         "client": None,
         "server": None,
     }
-    started: Message = {}
-    chunks: list[bytes] = []
-    size = 0
-
-    async def receive() -> Message:
-        return {"type": "http.request", "body": request.body, "more_body": False}
-
-    async def send(message: Message) -> None:
-        nonlocal started, size
-        if message["type"] == "http.response.start":
-            started = message
-        else:
-            body = message.get("body", b"")
-            size += len(body)
-            if size > RESPONSE_BOUND:
-                raise Unavailable(TOO_LARGE, "The FHIR server's answer is too large.")
-            chunks.append(body)
-
-    await app(scope, receive, send)
-    if not started:
+    taken = _Taken(request.body)
+    await app(scope, taken.receive, taken.send)
+    if taken.start is None:
         raise Unavailable(AWAY, "The FHIR server gave no answer.")
     found = {
-        name.decode("latin-1"): value.decode("latin-1")
-        for name, value in started.get("headers", ())
-        if name.decode("latin-1") in TAKEN_HEADERS
+        _TAKEN[name]: value.decode("latin-1")
+        for name, value in taken.start.get("headers", ())
+        if name in _TAKEN
     }
-    return UpstreamResponse(started["status"], found, b"".join(chunks) if len(chunks) != 1 else chunks[0])
+    chunks = taken.chunks
+    return UpstreamResponse(taken.start["status"], found, chunks[0] if len(chunks) == 1 else b"".join(chunks))
+
+
+class _Taken:
+    """Both ends of one call: gives the body, takes the answer within its bound."""
+
+    __slots__ = ("body", "chunks", "size", "start")
+
+    def __init__(self, body: bytes) -> None:
+        self.body = body
+        self.start: Message | None = None
+        self.chunks: list[bytes] = []
+        self.size = 0
+
+    async def receive(self) -> Message:
+        return {"type": "http.request", "body": self.body, "more_body": False}
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.start = message
+            return
+        body = message.get("body", b"")
+        self.size += len(body)
+        if self.size > RESPONSE_BOUND:
+            raise Unavailable(TOO_LARGE, "The FHIR server's answer is too large.")
+        self.chunks.append(body)

@@ -12,6 +12,7 @@ WAITING_PER_TENANT = 128
 """Requests that may wait for a connection; past it a tenant's server counts as busy."""
 TARGET_BOUND = 16 * 1024
 CREDENTIALS_KEPT = 10_000
+HEADERS_KEPT = 1_000
 
 SENT_HEADERS = frozenset({"accept", "content-type", "if-match", "prefer"})
 """What the gateway may say to a FHIR server. Everything else of a client's headers stays outside."""

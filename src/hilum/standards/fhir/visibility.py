@@ -207,6 +207,11 @@ def subjects_of(resource: dict[str, Any], bases: tuple[str, ...] = ()) -> frozen
         return frozenset((own,)) if isinstance(own, str) and is_id(own) else None
     if rule.belonging is not Belonging.SUBJECT:
         return frozenset()
+    if len(rule.paths[0]) == 1:
+        holder = resource.get(rule.paths[0][0])
+        text = holder.get("reference") if type(holder) is dict else None
+        if type(text) is str and text.startswith("Patient/") and is_id(text[8:]):
+            return frozenset((text[8:],))  # the usual form, asked of every resource that passes
     found: set[str] = set()
     for path in rule.paths:
         for value in at_path(resource, path):

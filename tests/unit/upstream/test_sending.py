@@ -1,0 +1,218 @@
+"""Sending: in process and over HTTP, within bounds, one tenant never in another's way."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from hilum.identity.models import MovedReads, TenantFacts, UpstreamKind, UpstreamRef
+from hilum.kernel.errors import Invalid, Unavailable
+from hilum.kernel.ids import TenantId
+from hilum.keys.live import vault
+from hilum.upstream import live
+from hilum.upstream.live import BUSY, TOO_LARGE, Embedded, Upstreams, seal_credentials
+from hilum.upstream.models import (
+    CONNECTIONS_PER_TENANT,
+    RESPONSE_BOUND,
+    WAITING_PER_TENANT,
+    UpstreamRequest,
+)
+from tests.sim.fhir_upstream import OtherServer, over_http
+from tests.sim.world import SeededIds
+
+A, B = TenantId("a"), TenantId("b")
+READ = UpstreamRequest("GET", "Patient/1", (("accept", "application/fhir+json"), ("cookie", "x=y")))
+App = Callable[[Any, Any, Any], Awaitable[None]]
+
+
+def facts(id_: TenantId = A, url: str = "", sealed: str = "") -> TenantFacts:
+    kind = UpstreamKind.HTTP if url else UpstreamKind.EMBEDDED
+    return TenantFacts(id_, UpstreamRef(kind, url, sealed), MovedReads.REFUSE, active=True)
+
+
+def upstreams(*apps: App) -> Upstreams:
+    found = dict(zip((A, B), apps, strict=False))
+    return Upstreams(vault(), lambda id_: Embedded(found[id_], "http://x/fhir") if id_ in found else None)
+
+
+def answering(status: int, *chunks: bytes, headers: tuple[tuple[bytes, bytes], ...] = ()) -> App:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": status, "headers": list(headers)})
+        for n, chunk in enumerate(chunks):
+            await send({"type": "http.response.body", "body": chunk, "more_body": n + 1 < len(chunks)})
+
+    return app
+
+
+def test_an_embedded_server_gets_only_what_it_may_and_gives_only_what_it_may() -> None:
+    """C70."""
+    seen: list[Any] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        seen.append((scope, await receive()))
+        await answering(200, b"{", b"}", headers=((b"etag", b'W/"1"'), (b"set-cookie", b"a=b")))(
+            scope, receive, send
+        )
+
+    async def main() -> None:
+        request = UpstreamRequest("PUT", "Patient/1?a=b", (*READ.headers, ("if-match", 'W/"1"')), b"{}")
+        response = await upstreams(app).send(facts(), request)
+
+        assert (response.status, response.body, response.headers) == (200, b"{}", {"etag": 'W/"1"'})
+
+    asyncio.run(main())
+    scope, message = seen[0]
+    assert (scope["method"], scope["path"], scope["query_string"]) == ("PUT", "/Patient/1", b"a=b")
+    assert dict(scope["headers"]) == {
+        b"accept": b"application/fhir+json",
+        b"if-match": b'W/"1"',
+        b"content-length": b"2",
+    }
+    assert message["body"] == b"{}"
+
+
+@pytest.mark.parametrize("app", [None, "silent", "broken"])
+def test_a_server_that_does_not_answer_is_away(app: str | None) -> None:
+    async def silent(scope: Any, receive: Any, send: Any) -> None:
+        return
+
+    async def broken(scope: Any, receive: Any, send: Any) -> None:
+        raise ValueError("inside")
+
+    apps: dict[str | None, tuple[App, ...]] = {None: (), "silent": (silent,), "broken": (broken,)}
+
+    with pytest.raises(Unavailable) as caught:
+        asyncio.run(upstreams(*apps[app]).send(facts(), READ))
+
+    assert caught.value.code == live.AWAY
+    assert "inside" not in str(caught.value)
+
+
+def test_an_answer_past_its_bound_is_not_taken() -> None:
+    """C132: response ceilings, in process and over HTTP."""
+    chunk = b"x" * (RESPONSE_BOUND // 2 + 1)
+
+    async def main() -> None:
+        with pytest.raises(Unavailable) as caught:
+            await upstreams(answering(200, chunk, chunk)).send(facts(), READ)
+        assert caught.value.code == TOO_LARGE
+
+    asyncio.run(main())
+    with over_http(OtherServer(raw=chunk * 2)) as base:
+
+        async def over() -> None:
+            sender = upstreams()
+            with pytest.raises(Unavailable) as caught:
+                await sender.send(facts(url=base), READ)
+            assert caught.value.code == TOO_LARGE
+            await sender.close()
+
+        asyncio.run(over())
+
+
+def test_one_tenants_slow_server_takes_no_place_of_anothers() -> None:
+    """C144, vision 5: bulkheads."""
+
+    async def main() -> None:
+        opened = asyncio.Event()
+
+        async def slow(scope: Any, receive: Any, send: Any) -> None:
+            await opened.wait()
+            await answering(200, b"{}")(scope, receive, send)
+
+        sender = upstreams(slow, answering(200, b"{}"))
+        places = CONNECTIONS_PER_TENANT + WAITING_PER_TENANT
+        held = [asyncio.ensure_future(sender.send(facts(A), READ)) for _ in range(places)]
+        for _ in range(10):
+            await asyncio.sleep(0)
+
+        with pytest.raises(Unavailable) as caught:
+            await sender.send(facts(A), READ)
+        other = await sender.send(facts(B), READ)
+        opened.set()
+        answers = await asyncio.gather(*held)
+
+        assert caught.value.code == BUSY
+        assert other.status == 200
+        assert len(answers) == places
+        assert (await sender.send(facts(A), READ)).status == 200
+
+    asyncio.run(main())
+
+
+def test_a_place_is_given_back_when_its_request_is_cancelled() -> None:
+    async def main() -> None:
+        never = asyncio.Event()
+
+        async def stuck(scope: Any, receive: Any, send: Any) -> None:
+            if not never.is_set():
+                await never.wait()
+            await answering(200, b"{}")(scope, receive, send)
+
+        sender = upstreams(stuck)
+        held = [asyncio.ensure_future(sender.send(facts(), READ)) for _ in range(CONNECTIONS_PER_TENANT + 5)]
+        for _ in range(10):
+            await asyncio.sleep(0)
+        for each in held:
+            each.cancel()
+        await asyncio.gather(*held, return_exceptions=True)
+        never.set()
+
+        assert (await asyncio.wait_for(sender.send(facts(), READ), 5)).status == 200
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("target", ["../x", "/x", "http://evil.example/x"])
+def test_a_request_that_would_leave_the_base_is_not_sent(target: str) -> None:
+    server = OtherServer()
+    with over_http(server) as base:
+
+        async def main() -> None:
+            sender = upstreams()
+            with pytest.raises(Unavailable):
+                await sender.send(facts(url=base), UpstreamRequest("GET", target))
+            await sender.close()
+
+        asyncio.run(main())
+    assert not server.seen
+
+
+def test_redirects_are_not_followed() -> None:
+    """Security decision 15."""
+    server = OtherServer(status=302)
+    with over_http(server) as base:
+
+        async def main() -> None:
+            sender = upstreams()
+            assert (await sender.send(facts(url=base), READ)).status == 302
+            await sender.close()
+
+        asyncio.run(main())
+    assert len(server.seen) == 1
+
+
+def test_credentials_are_opened_once_and_only_for_their_host(ids: SeededIds) -> None:
+    server = OtherServer()
+    with over_http(server) as base:
+        good = seal_credentials(vault(), "Bearer s3cret", url=base, ids=ids)
+        other = seal_credentials(vault(), "Bearer s3cret", url="https://elsewhere.example", ids=ids)
+
+        async def main() -> None:
+            sender = upstreams()
+            for _ in range(2):
+                await sender.send(facts(url=base, sealed=good), READ)
+            for wrong in (other, good[:-2], "x"):
+                with pytest.raises(Unavailable):
+                    await sender.send(facts(url=base, sealed=wrong), READ)
+            await sender.close()
+
+        asyncio.run(main())
+    assert [headers.get("authorization") for _, _, headers in server.seen] == ["Bearer s3cret"] * 2
+
+
+@pytest.mark.parametrize("text", ["Bearer a\r\nX: y", "Bearer ä", "a\x00"])
+def test_credentials_that_would_break_a_header_are_not_sealed(text: str, ids: SeededIds) -> None:
+    with pytest.raises(Invalid):
+        seal_credentials(vault(), text, url="https://a.example", ids=ids)
