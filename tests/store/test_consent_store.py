@@ -1,0 +1,369 @@
+"""Authorizations as the service keeps them, on each backend: recorded, renewed, narrowed, withdrawn with their tokens."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import timedelta
+from itertools import product
+from typing import Any
+
+import pytest
+
+from hilum.consent import policy, service
+from hilum.consent.models import (
+    AUTHORIZATION_LIFE,
+    NEGATIVE_WINDOW,
+    ONLINE_AUTHORIZATION_LIFE,
+    Authorization,
+    Basis,
+)
+from hilum.infra import epoch
+from hilum.infra.context import Context
+from hilum.infra.edge import Edge
+from hilum.infra.epoch import Part
+from hilum.kernel.actor import ANONYMOUS, Actor, ActorKind
+from hilum.kernel.errors import Invalid, NotFound, NotPermitted
+from hilum.kernel.ids import AuthorizationId
+from hilum.registry import service as registry
+from hilum.tokens import service as tokens
+from hilum.tokens.models import Grant, Minted
+from tests.flows.back_channel import MERCY, OTHER, TRACE, Platform, standing
+from tests.sim.world import FakeClock
+
+SCOPES = ("launch/patient", "offline_access", "patient/Observation.rs", "patient/Patient.rs")
+FEWER = ("patient/Patient.rs",)
+
+
+@pytest.fixture
+def ground(edge: Edge, clock: FakeClock) -> Iterator[Platform]:
+    with standing(edge, clock) as made:
+        made.add_app("second", made.clients["public"].type)
+        yield made
+
+
+def agree(ground: Platform, client: str = "public", person: str = "pat", **more: Any) -> Authorization:
+    def verb(ctx: Context) -> Authorization:
+        facts = registry.client_facts(ctx, ground.clients[client].id)
+        assert facts is not None
+        options = {"basis": Basis.PERSON, "scopes": SCOPES, "patient": "p1", "offline": True} | more
+        return service.record_authorization(
+            ctx, tenant=MERCY, person=ground.people[person].id, facts=facts, **options
+        )
+
+    return ground.run(verb)
+
+
+def earn(ground: Platform, found: Authorization) -> Minted:
+    grant = Grant(
+        found.tenant,
+        found.client,
+        found.app,
+        found.version,
+        ground.vendor,
+        found.scopes,
+        person=found.person,
+        patient=found.patient,
+        authorization=found.id,
+    )
+    return ground.run(
+        lambda ctx: tokens.mint(ctx, grant, offline=True, code_family=None, life=timedelta(hours=1))
+    )
+
+
+def lives(ground: Platform, minted: Minted) -> bool:
+    return ground.run(lambda ctx: tokens.find_access(ctx, minted.access_token)) is not None
+
+
+def own(ground: Platform, person: str = "pat") -> Actor:
+    return Actor(ActorKind.PERSON, ground.people[person].id, MERCY, frozenset({"patient"}))
+
+
+def as_person(ground: Platform, verb: Callable[[Context], Any], person: str = "pat") -> Any:
+    return ground.edge.write_now(verb, actor=own(ground, person), trace=TRACE)
+
+
+def standing_of(
+    ground: Platform, client: str = "public", person: str = "pat", **more: Any
+) -> Authorization | None:
+    return ground.run(
+        lambda ctx: service.find_standing(
+            ctx, MERCY, ground.people[person].id, ground.clients[client].id, **more
+        )
+    )
+
+
+def connected(ground: Platform, person: str = "pat", tenant: Any = MERCY) -> tuple[Authorization, ...]:
+    return ground.run(lambda ctx: service.list_for_person(ctx, tenant, ground.people[person].id))
+
+
+def test_what_was_agreed_is_found_as_it_was_given(ground: Platform, clock: FakeClock) -> None:
+    """C97."""
+    made = agree(ground)
+
+    assert standing_of(ground) == made
+    assert (made.scopes, made.basis, made.patient, made.offline) == (SCOPES, Basis.PERSON, "p1", True)
+    assert made.expires_at == clock.now() + AUTHORIZATION_LIFE
+    assert ground.events("consent.authorization.record")[0].authorization == made.id
+
+
+def test_a_staff_agreement_without_offline_access_lasts_a_shift(ground: Platform, clock: FakeClock) -> None:
+    made = agree(ground, person="dora", basis=Basis.TENANT, offline=False)
+
+    assert made.expires_at == clock.now() + ONLINE_AUTHORIZATION_LIFE
+
+
+def test_agreeing_to_the_same_again_renews_and_does_not_pile_up(ground: Platform, clock: FakeClock) -> None:
+    made = agree(ground)
+    clock.advance(timedelta(days=30))
+
+    again = agree(ground, scopes=tuple(reversed(SCOPES)))
+
+    assert again.id == made.id
+    assert again.expires_at == clock.now() + AUTHORIZATION_LIFE
+    assert again.last_validated_at == clock.now()
+    assert len(connected(ground)) == 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"scopes": FEWER},
+        {"scopes": (*SCOPES, "patient/Condition.rs")},
+        {"patient": "p2"},
+        {"basis": Basis.TENANT},
+    ],
+)
+def test_agreeing_to_something_else_is_an_agreement_of_its_own(ground: Platform, change: dict) -> None:
+    """An authorization never grows; what was agreed before stays as it was."""
+    made = agree(ground)
+    minted = earn(ground, made)
+
+    other = agree(ground, **change)
+
+    assert other.id != made.id
+    assert lives(ground, minted)
+    assert ground.run(lambda ctx: service.get_authorization(ctx, made.id)).scopes == SCOPES
+
+
+def test_a_standing_agreement_that_covers_the_request_is_renewed(ground: Platform, clock: FakeClock) -> None:
+    made = agree(ground)
+    clock.advance(timedelta(days=1))
+
+    used = agree(ground, scopes=FEWER, standing=made.id)
+
+    assert (used.id, used.scopes) == (made.id, SCOPES)
+    assert used.last_validated_at == clock.now()
+
+
+@pytest.mark.parametrize("fault", ["wider", "foreign person", "foreign client", "withdrawn", "expired"])
+def test_a_standing_agreement_that_does_not_cover_is_not_stretched(
+    ground: Platform, clock: FakeClock, fault: str
+) -> None:
+    made = agree(ground)
+    scopes = (*FEWER, "patient/Condition.rs") if fault == "wider" else FEWER
+    client = "second" if fault == "foreign client" else "public"
+    person = "dora" if fault == "foreign person" else "pat"
+    if fault == "withdrawn":
+        as_person(ground, lambda ctx: service.withdraw(ctx, made.id))
+    if fault == "expired":
+        clock.advance(AUTHORIZATION_LIFE)
+
+    other = agree(ground, client, person, scopes=scopes, standing=made.id)
+
+    assert other.id != made.id
+    assert other.scopes == scopes
+
+
+def test_an_agreement_stands_until_it_expires(ground: Platform, clock: FakeClock) -> None:
+    made = agree(ground)
+
+    clock.advance(AUTHORIZATION_LIFE - timedelta(microseconds=1))
+    assert standing_of(ground) == made
+    clock.advance(timedelta(microseconds=1))
+    assert standing_of(ground) is None
+    assert connected(ground) == ()
+    found = ground.run(lambda ctx: service.find_authorization(ctx, made.id))
+    assert found is not None
+    assert not policy.stands(found, clock.now())
+
+
+def test_nobody_finds_anothers_agreement(ground: Platform) -> None:
+    agree(ground)
+
+    assert standing_of(ground, person="dora") is None
+    assert standing_of(ground, client="second") is None
+    assert standing_of(ground, patient="p2") is None
+    assert standing_of(ground, patient="p1") is not None
+    assert connected(ground, "dora") == ()
+    assert connected(ground, tenant=OTHER) == ()
+
+
+def test_withdrawing_ends_access_and_refresh_tokens_in_the_same_transaction(ground: Platform) -> None:
+    """C91: both kinds die at once, and every worker is told."""
+    made = agree(ground)
+    minted = earn(ground, made)
+    before = ground.edge.read_now(lambda ctx: epoch.read(ctx.tx)[1], trace=TRACE)
+
+    as_person(ground, lambda ctx: service.withdraw(ctx, made.id))
+
+    after = ground.edge.read_now(lambda ctx: epoch.read(ctx.tx)[1], trace=TRACE)
+    assert not lives(ground, minted)
+    with pytest.raises(NotPermitted, match="invalid_grant"):
+        ground.run(
+            lambda ctx: tokens.redeem_refresh(ctx, minted.refresh_token, client=made.client, tenant=MERCY)
+        )
+    assert after[Part.CONSENT] > before[Part.CONSENT]
+    assert after[Part.TOKENS] > before[Part.TOKENS]
+    assert made.id in ground.run(service.enforcement_facts).revoked
+    assert connected(ground) == ()
+    assert ground.events("consent.authorization.withdraw")
+
+
+def test_withdrawing_one_entry_ends_all_that_was_agreed_with_the_client_and_nothing_else(
+    ground: Platform,
+) -> None:
+    """The page shows one entry per client; removing it removes the client."""
+    first, second = agree(ground), agree(ground, scopes=FEWER)
+    elsewhere, others = agree(ground, "second"), agree(ground, person="dora", basis=Basis.TENANT)
+    minted = [earn(ground, each) for each in (first, second, elsewhere, others)]
+
+    as_person(ground, lambda ctx: service.withdraw(ctx, second.id))
+
+    assert [lives(ground, each) for each in minted] == [False, False, True, True]
+    assert [each.client for each in connected(ground)] == [elsewhere.client]
+
+
+def test_withdrawing_twice_is_no_error(ground: Platform) -> None:
+    made = agree(ground)
+    first = as_person(ground, lambda ctx: service.withdraw(ctx, made.id))
+    again = as_person(ground, lambda ctx: service.withdraw(ctx, made.id))
+
+    assert again.revoked_at == first.revoked_at
+
+
+STRANGERS = [
+    ANONYMOUS,
+    Actor(ActorKind.PERSON, "per_other", MERCY, frozenset({"patient"})),
+    Actor(ActorKind.PERSON, "per_admin", OTHER, frozenset({"administrator"})),
+    Actor(ActorKind.CLIENT, "cli_1", MERCY),
+    Actor(ActorKind.STAFF, "per_aud", roles=frozenset({"auditor"})),
+]
+
+
+def test_nobody_else_withdraws_or_narrows(ground: Platform) -> None:
+    made = agree(ground)
+    minted = earn(ground, made)
+    verbs = (lambda ctx: service.withdraw(ctx, made.id), lambda ctx: service.narrow(ctx, made.id, FEWER))
+
+    for actor, verb in product(STRANGERS, verbs):
+        with pytest.raises(NotPermitted, match="not_yours"):
+            ground.edge.write_now(verb, actor=actor, trace=TRACE)
+
+    assert lives(ground, minted)
+    refused = [event.reason for event in ground.events("consent.authorization.withdraw")]
+    assert refused == ["not_yours"] * len(STRANGERS)
+
+
+def test_a_person_of_the_same_id_at_another_tenant_is_somebody_else(ground: Platform) -> None:
+    made = agree(ground)
+    twin = replace(own(ground), tenant=OTHER)
+
+    with pytest.raises(NotPermitted):
+        ground.edge.write_now(lambda ctx: service.withdraw(ctx, made.id), actor=twin, trace=TRACE)
+
+
+ADMINISTRATORS = [
+    Actor(ActorKind.PERSON, "per_admin", MERCY, frozenset({"administrator"})),
+    Actor(ActorKind.STAFF, "per_root", roles=frozenset({"platform_admin"})),
+    Actor(ActorKind.HOST, "root", roles=frozenset({"platform_admin"})),
+]
+
+
+def test_administrators_withdraw_too(ground: Platform) -> None:
+    """C91: patient, user, tenant administrator and platform administrator each can revoke."""
+    for actor in ADMINISTRATORS:
+        made = agree(ground)
+        minted = earn(ground, made)
+
+        ground.edge.write_now(lambda ctx, each=made.id: service.withdraw(ctx, each), actor=actor, trace=TRACE)
+
+        assert not lives(ground, minted)
+
+
+def test_narrowing_ends_access_tokens_and_cuts_what_a_refresh_may_bring(ground: Platform) -> None:
+    made = agree(ground)
+    minted = earn(ground, made)
+
+    narrowed = as_person(ground, lambda ctx: service.narrow(ctx, made.id, FEWER))
+
+    assert narrowed.scopes == FEWER
+    assert standing_of(ground).scopes == FEWER  # type: ignore[union-attr]
+    assert not lives(ground, minted)
+    used = ground.run(
+        lambda ctx: tokens.redeem_refresh(ctx, minted.refresh_token, client=made.client, tenant=MERCY)
+    )
+    assert used.grant.scopes == FEWER
+
+
+def test_narrowing_never_adds(ground: Platform) -> None:
+    made = agree(ground)
+    minted = earn(ground, made)
+
+    for scopes in (
+        (),
+        ("patient/Condition.rs",),
+        ("patient/Patient.cruds",),
+        ("patient/*.rs",),
+        ("x",),
+    ):
+        with pytest.raises(Invalid, match="scopes_invalid"):
+            as_person(ground, lambda ctx, each=scopes: service.narrow(ctx, made.id, each))
+
+    assert lives(ground, minted)
+
+
+def test_what_has_ended_is_not_narrowed(ground: Platform) -> None:
+    made = agree(ground)
+    as_person(ground, lambda ctx: service.withdraw(ctx, made.id))
+
+    with pytest.raises(Invalid, match="authorization_ended"):
+        as_person(ground, lambda ctx: service.narrow(ctx, made.id, FEWER))
+
+
+def test_the_list_shows_one_entry_a_client_with_everything_agreed_and_its_last_use(
+    ground: Platform, clock: FakeClock
+) -> None:
+    """C93: what was granted and last use."""
+    start = clock.now()
+    first = agree(ground)
+    clock.advance(timedelta(days=1))
+    earn(ground, first)
+    used = clock.now()
+    clock.advance(timedelta(days=1))
+    agree(ground, scopes=("patient/Condition.rs",), offline=False)
+    agree(ground, "second")
+
+    shown = {each.client: each for each in connected(ground)}
+
+    entry = shown[first.client]
+    assert set(entry.scopes) == {*SCOPES, "patient/Condition.rs"}
+    assert (entry.created_at, entry.last_used_at, entry.offline) == (start, used, True)
+    assert shown[ground.clients["second"].id].last_used_at is None
+
+
+def test_the_negative_list_forgets_what_no_token_can_outlive(ground: Platform, clock: FakeClock) -> None:
+    made = agree(ground)
+    as_person(ground, lambda ctx: service.withdraw(ctx, made.id))
+
+    clock.advance(NEGATIVE_WINDOW - timedelta(seconds=1))
+    assert ground.run(service.enforcement_facts).revoked == {made.id}
+    clock.advance(timedelta(seconds=1))
+    assert ground.run(service.enforcement_facts).revoked == frozenset()
+
+
+def test_an_unknown_authorization_is_not_found(ground: Platform) -> None:
+    unknown = AuthorizationId("aut_none")
+
+    assert ground.run(lambda ctx: service.find_authorization(ctx, unknown)) is None
+    for verb in (service.get_authorization, service.withdraw):
+        with pytest.raises(NotFound):
+            as_person(ground, lambda ctx, verb=verb: verb(ctx, unknown))
