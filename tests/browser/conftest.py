@@ -1,0 +1,31 @@
+"""A real Chromium over a sandbox that really runs."""
+
+import shutil
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, sync_playwright
+
+from tests.browser.stage import Stage
+from tests.sim.running import Running
+
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    path = next((found for name in CHROMIUM if (found := shutil.which(name))), None)
+    assert path is not None, "Chromium is missing: run `tools/ensure chromium`"
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield launched
+        launched.close()
+
+
+@pytest.fixture
+def stage(browser: Browser, running: Running) -> Iterator[Stage]:
+    """Browsers of one test, closed after it; what their consoles complained of is looked at then."""
+    made = Stage(browser, running)
+    yield made
+    made.close()
+    assert made.complaints == []

@@ -1,0 +1,116 @@
+"""What the browser tests do over and over: open a chart, launch, sign in, judge a page."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Frame, Page, expect
+
+from tests.sim.running import Running
+
+MODULES = Path(__file__).parent / "node_modules"
+WAIT_MS = 15_000
+EXPECTED = (
+    "allow-scripts and allow-same-origin",  # the sample app and the simulator share their origin, which a hospital's app would not
+    "Blocked autofocusing",
+    "status of 4",  # refusals are what some tests are about
+    "status of 503",
+)
+Scheme = Literal["light", "dark"]
+PHONE, DESK = (360, 780), (1366, 900)
+SAMPLE_PATIENT = "Rosalind Ngozi Okafor"
+
+
+@dataclass
+class Stage:
+    browser: Browser
+    running: Running
+    complaints: list[str] = field(default_factory=list)
+    contexts: list[BrowserContext] = field(default_factory=list)
+
+    def person(
+        self, *, size: tuple[int, int] = DESK, scheme: Scheme = "light", script: bool = True, **more: Any
+    ) -> Page:
+        """Give somebody's fresh browser, with one page."""
+        context = self.browser.new_context(
+            viewport={"width": size[0], "height": size[1]},
+            color_scheme=scheme,
+            java_script_enabled=script,
+            **more,
+        )
+        context.set_default_timeout(WAIT_MS)
+        context.on("console", self._note)
+        self.contexts.append(context)
+        return context.new_page()
+
+    def _note(self, message: ConsoleMessage) -> None:
+        if message.type in {"error", "warning"} and not any(each in message.text for each in EXPECTED):
+            self.complaints.append(f"{message.type}: {message.text}")
+
+    def close(self) -> None:
+        for context in self.contexts:
+            context.close()
+
+    def open_chart(
+        self, page: Page, patient: str = SAMPLE_PATIENT, *, tenant: str = "general", person: str = ""
+    ) -> None:
+        """Open a chart in the simulator."""
+        page.goto(f"{self.running.sandbox}/sandbox/h/{tenant}" + (f"?person={person}" if person else ""))
+        page.get_by_role("button", name=patient).click()
+        expect(page.get_by_role("heading", level=1)).to_contain_text(patient)
+
+    def open_app(self, page: Page, *, client: str = "lumen-chart") -> Frame:
+        """Open an app inside the chart and allow it; gives its frame."""
+        page.get_by_role("link", name="Open in chart").first.click()
+        return self.allow_in_frame(page, f"/apps/{client.partition('-')[0]}/app")
+
+    def allow_in_frame(self, page: Page, until: str) -> Frame:
+        frame = page.locator("iframe").element_handle().content_frame()
+        assert frame is not None
+        page.wait_for_function("() => true")
+        for _ in range(2):
+            frame.wait_for_selector("button[value=allow], body[data-part=app]", state="attached")
+            if until in frame.url:
+                break
+            frame.click("button[value=allow]")
+            frame.wait_for_url(lambda url: until in url)
+        return frame
+
+    def sign_in(self, page: Page, username: str) -> None:
+        page.get_by_label("Username").fill(username)
+        page.get_by_label("Password").fill(f"sandbox-{username}")
+        page.locator("button[value=login]").click()
+
+    def connect_wellspring(
+        self, page: Page, username: str = "amara.osei", *, untick: tuple[str, ...] = ()
+    ) -> None:
+        """Connect the patient app as a patient does."""
+        page.goto(f"{self.running.sandbox}/apps/wellspring")
+        page.get_by_role("button", name="Meridian General Hospital").click()
+        self.sign_in(page, username)
+        page.wait_for_selector("select[name=patient], button[value=allow]")
+        if page.locator("select[name=patient]").count():
+            page.get_by_role("button", name="Continue").click()
+        page.wait_for_selector("button[value=allow]")
+        for scope in untick:
+            page.locator(f'input[name=scope][value="{scope}"]').uncheck()
+        page.locator("button[value=allow]").click()
+        page.wait_for_url("**/apps/wellspring/app")
+
+
+def violations(page: Page | Frame) -> list[str]:
+    """Let axe-core judge a page; one line for each fault."""
+    source = MODULES / "axe-core" / "axe.min.js"
+    assert source.exists(), "axe-core is missing: run `npm ci` in tests/browser (make test does)"
+    page.evaluate(source.read_text())
+    found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+    return [
+        f"{fault['id']}: {node['target']} {node.get('failureSummary', '')}"
+        for fault in found["violations"]
+        for node in fault["nodes"]
+    ]
+
+
+def overflow(page: Page) -> int:
+    """Tell by how many pixels a page is wider than its window."""
+    return int(page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth"))

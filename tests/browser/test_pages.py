@@ -1,0 +1,214 @@
+"""Every page looked at: accessible, within its window, light and dark, without script (S5; C30)."""
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.stage import DESK, PHONE, SAMPLE_PATIENT, Scheme, Stage, overflow, violations
+
+LOOKS: list[tuple[tuple[int, int], Scheme]] = [
+    (DESK, "light"),
+    (DESK, "dark"),
+    (PHONE, "light"),
+    (PHONE, "dark"),
+]
+OPEN_PAGES = (
+    "{sandbox}/sandbox",
+    "{sandbox}/sandbox/accounts",
+    "{sandbox}/sandbox/h/general",
+    "{sandbox}/sandbox/h/general?q=nobody-of-this-name",
+    "{sandbox}/sandbox/h/children/own",
+    "{sandbox}/sandbox/sessions/none",
+    "{sandbox}/apps",
+    "{sandbox}/apps/lumen",
+    "{sandbox}/apps/wellspring",
+    "{base}/",
+    "{base}/t/general/signin",
+    "{base}/signin",
+    "{base}/t/general/oauth/authorize?client_id=nobody",
+    "{base}/nowhere",
+)
+
+
+def judge(page: Page) -> None:
+    assert overflow(page) <= 0, f"{page.url} is wider than its window"
+    assert violations(page) == [], page.url
+
+
+@pytest.mark.parametrize("address", OPEN_PAGES)
+@pytest.mark.parametrize(("size", "scheme"), LOOKS)
+def test_a_page_is_accessible_and_fits(
+    stage: Stage, address: str, size: tuple[int, int], scheme: Scheme
+) -> None:
+    page = stage.person(size=size, scheme=scheme)
+
+    page.goto(address.format(sandbox=stage.running.sandbox, base=stage.running.base))
+
+    judge(page)
+
+
+@pytest.mark.parametrize(("size", "scheme"), LOOKS)
+def test_the_pages_of_a_launch_are_accessible_and_fit(
+    stage: Stage, size: tuple[int, int], scheme: Scheme
+) -> None:
+    page = stage.person(size=size, scheme=scheme)
+    stage.open_chart(page, "Amara Osei")
+    judge(page)
+    page.get_by_text("Switch", exact=True).click()
+    judge(page)
+    page.get_by_text("Switch", exact=True).click()
+
+    frame = stage.open_app(page)
+    expect(frame.locator("svg.chart").first).to_be_visible()
+    expect(page.locator(".call").nth(3)).to_be_visible()
+
+    judge(page)
+    assert violations(frame) == []
+
+
+@pytest.mark.parametrize(("size", "scheme"), LOOKS)
+def test_the_pages_of_a_patient_are_accessible_and_fit(
+    stage: Stage, size: tuple[int, int], scheme: Scheme
+) -> None:
+    page = stage.person(size=size, scheme=scheme)
+    page.goto(f"{stage.running.sandbox}/apps/wellspring")
+    page.get_by_role("button", name="Meridian General Hospital").click()
+    page.get_by_label("Username").wait_for()
+    judge(page)
+    stage.sign_in(page, "maria.santos")
+    page.wait_for_selector("select[name=patient]")
+    judge(page)
+    page.get_by_role("button", name="Continue").click()
+    page.wait_for_selector("button[value=allow]")
+    judge(page)
+    page.locator("button[value=allow]").click()
+    expect(page.locator(".result").first).to_be_visible()
+    judge(page)
+
+    page.goto(f"{stage.running.base}/t/general/oauth/manage")
+
+    expect(page.get_by_role("heading", name="Wellspring")).to_be_visible()
+    judge(page)
+
+
+def test_a_chart_is_opened_and_its_app_launched_without_script(stage: Stage) -> None:
+    """house 9, Pages: works without JavaScript; what the app itself needs is the app's affair."""
+    page = stage.person(script=False)
+    page.goto(f"{stage.running.sandbox}/sandbox/h/general")
+    page.get_by_role("button", name=SAMPLE_PATIENT).click()
+    expect(page.locator("svg.chart").first).to_be_visible()
+
+    page.get_by_role("link", name="Open in chart").first.click()
+
+    frame = page.frame_locator("iframe")
+    expect(
+        frame.get_by_text("This sample app runs in your browser").or_(
+            frame.get_by_role("button", name="Allow")
+        )
+    ).to_be_visible()
+    link = page.get_by_role("link", name="Open by itself").get_attribute("href")
+    page.goto(f"{stage.running.sandbox}{link}")
+    expect(page.get_by_role("link", name="Refresh")).to_be_visible()
+
+
+def test_a_patient_consents_without_script(stage: Stage) -> None:
+    page = stage.person(script=False)
+    client = stage.running.client("bench-public")
+    tenant = stage.running.tenant()
+    page.goto(authorize_address(stage, client["client_id"], client["redirect_uris"][0], tenant["fhir"]))
+    stage.sign_in(page, "amara.osei")
+    page.wait_for_selector("select[name=patient], button[value=allow]")
+    if page.locator("select[name=patient]").count():
+        page.get_by_role("button", name="Continue").click()
+        page.wait_for_selector("select[name=encounter], button[value=allow]")
+
+    with page.expect_request(lambda request: request.url.startswith(client["redirect_uris"][0])) as sent:
+        page.locator("button[value=allow]").click()
+
+    assert "code=" in sent.value.url
+    assert "state=state-of-the-test" in sent.value.url
+
+
+def authorize_address(stage: Stage, client: str, redirect: str, fhir: str) -> str:
+    from urllib.parse import urlencode
+
+    asked = {
+        "response_type": "code",
+        "client_id": client,
+        "redirect_uri": redirect,
+        "scope": "launch/patient openid fhirUser patient/Patient.rs patient/Condition.rs",
+        "state": "state-of-the-test",
+        "aud": fhir,
+        "code_challenge": "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM",
+        "code_challenge_method": "S256",
+    }
+    return f"{fhir.removesuffix('/fhir')}/oauth/authorize?{urlencode(asked)}"
+
+
+def test_a_patient_signs_in_and_consents_by_keyboard_alone(stage: Stage) -> None:
+    page = stage.person()
+    client = stage.running.client("bench-public")
+    page.goto(
+        authorize_address(
+            stage, client["client_id"], client["redirect_uris"][0], stage.running.tenant()["fhir"]
+        )
+    )
+    walk_to(page, "input[name=username]")
+    page.keyboard.type("rosalind.okafor")
+    walk_to(page, "input[name=password]")
+    page.keyboard.type("sandbox-rosalind.okafor")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("select[name=patient], button[value=allow]")
+    if page.locator("select[name=patient]").count():
+        walk_to(page, "main button[type=submit]")
+        page.keyboard.press("Enter")
+        page.wait_for_selector("button[value=allow]")
+    walk_to(page, 'input[name=scope][value^="patient/Patient"]')
+    page.keyboard.press("Space")
+    assert not page.locator('input[name=scope][value^="patient/Patient"]').is_checked()
+    page.keyboard.press("Space")
+    walk_to(page, "button[value=allow]")
+    assert focus_is_visible(page)
+
+    with page.expect_request(lambda request: request.url.startswith(client["redirect_uris"][0])) as sent:
+        page.keyboard.press("Enter")
+
+    assert "code=" in sent.value.url
+
+
+def walk_to(page: Page, selector: str) -> None:
+    """Press Tab until the focus is there."""
+    for _ in range(60):
+        if page.evaluate("(wanted) => document.activeElement?.matches(wanted) ?? false", selector):
+            return
+        page.keyboard.press("Tab")
+    raise AssertionError(f"Tab never reaches {selector} on {page.url}")
+
+
+def focus_is_visible(page: Page) -> bool:
+    return bool(page.evaluate("parseFloat(getComputedStyle(document.activeElement).outlineWidth) >= 2"))
+
+
+def test_the_first_tab_of_a_page_offers_to_skip_to_its_content(stage: Stage) -> None:
+    page = stage.person()
+    page.goto(f"{stage.running.sandbox}/sandbox")
+
+    page.keyboard.press("Tab")
+
+    assert page.evaluate("document.activeElement.textContent") == "Skip to content"
+
+
+def test_another_site_cannot_frame_the_sign_in_page(stage: Stage) -> None:
+    """C30: login is never framed."""
+    page = stage.person()
+    page.goto(f"{stage.running.sandbox}/sandbox")
+
+    page.evaluate(
+        "(address) => { const frame = document.createElement('iframe'); frame.src = address; document.body.append(frame); }",
+        f"{stage.running.base}/t/general/signin",
+    )
+    page.wait_for_timeout(500)
+
+    assert all(
+        "username" not in (frame.content() if frame != page.main_frame else "") for frame in page.frames
+    )
+    stage.complaints.clear()
