@@ -12,8 +12,11 @@ import click
 
 from hilum.cli.main import main as command_line
 from hilum.controls.models import WIDE, TargetKind
+from hilum.gateway.rendering import RENDERING
 from hilum.infra.settings import SETTINGS
+from hilum.kernel.decision import Reason
 from tools.capabilities import PROMISES
+from tools.reasons import MEANINGS
 
 ROOT = Path(__file__).parents[1]
 REFERENCE = ROOT / "docs" / "reference"
@@ -42,6 +45,17 @@ def commands() -> str:
         lines.append(f"## `{name}`\n\n```\n{command.get_help(context)}\n```\n")
 
     walk(command_line, "hilum")
+    return "\n".join(lines)
+
+
+def reasons() -> str:
+    lines = ["# Reasons of a refusal\n", "In the order in which they are looked for.\n"]
+    for reason in Reason:
+        row = RENDERING[reason]
+        meaning, then = MEANINGS[reason]
+        lines.append(
+            f"## {reason}\n\n{row.status}, issue code `{row.code.value}`. {meaning}\n\n**Next:** {then}\n"
+        )
     return "\n".join(lines)
 
 
@@ -120,6 +134,7 @@ def capabilities() -> str:
 PAGES = {
     "settings.md": settings,
     "commands.md": commands,
+    "reasons.md": reasons,
     "switch-targets.md": targets,
     "audit-actions.md": actions,
     "capabilities.md": capabilities,
