@@ -1,0 +1,324 @@
+"""The EHR's launch API over HTTP: contract.md, "The EHR's launch API"."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
+
+from hilum.controls.models import TargetKind
+from hilum.infra.edge import Edge
+from hilum.infra.settings import Mode
+from hilum.kernel.ids import LaunchId
+from hilum.launches import routes, service
+from hilum.launches.models import BODY_BOUND, OPEN_URL_LIFE
+from hilum.registry.models import ClientType
+from hilum.signin import routes as signin_routes
+from hilum.signin import service as signin
+from hilum.web import errors
+from hilum.web.kit import Kit
+from hilum.web.pages import Pages, Shell
+from hilum.web.static import Assets
+from tests.flows.back_channel import BASE, MERCY, OTHER, Platform, standing
+from tests.sim.world import FakeClock
+
+SCOPE = "hilum/launch"
+DOOR = f"/t/{MERCY}/ehr/launches"
+
+
+@dataclass
+class Ehr:
+    """A hospital's EHR in front of the launch API."""
+
+    platform: Platform
+    http: TestClient
+    token: str
+
+    def send(self, method: str, path: str, body: Any = None, token: str | None = None, **more: Any) -> Any:
+        headers = {"authorization": f"Bearer {self.token if token is None else token}"}
+        if body is not None:
+            more["json"] = body
+        return self.http.request(method, path, headers=headers, **more)
+
+    def order(self, **change: Any) -> dict[str, Any]:
+        wanted = {
+            "client_id": self.platform.clients["public"].id,
+            "person": "dora",
+            "patient": "p1",
+            "encounter": "e1",
+            "intent": "reconcile",
+        } | change
+        return {name: value for name, value in wanted.items() if value is not ...}
+
+    def open(self, **change: Any) -> dict[str, Any]:
+        answer = self.send("POST", DOOR, self.order(**change))
+        assert answer.status_code == 201, answer.text
+        return answer.json()  # type: ignore[no-any-return]
+
+    def launch(self, opened: dict[str, Any]) -> Any:
+        return self.platform.run(lambda ctx: service.get_launch(ctx, LaunchId(opened["id"])))
+
+
+@pytest.fixture
+def ehr(sqlite_edge: Edge, clock: FakeClock) -> Iterator[Ehr]:
+    with standing(sqlite_edge, clock) as platform:
+
+        async def nobody(_: object) -> Any:
+            raise AssertionError("the launch API takes access tokens, not API tokens")
+
+        pages = Pages(Assets(), Shell(sandbox=True), folders=[signin_routes.TEMPLATES])
+        kit = Kit(sqlite_edge, clock, sqlite_edge.ids, platform.urls, Mode.SANDBOX, pages, nobody)
+        app = Starlette(routes=routes.routes(kit))
+        errors.install(app, pages)
+        token = platform.backend(SCOPE, "ehr").json()["access_token"]
+        with TestClient(app, base_url=BASE, follow_redirects=False) as http:
+            yield Ehr(platform, http, token)
+
+
+def problem(answer: Any, status: int, code: str) -> dict[str, Any]:
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    told: dict[str, Any] = answer.json()
+    assert (told["status"], told["code"]) == (status, code), told
+    return told
+
+
+def test_opening_answers_what_the_contract_promises(ehr: Ehr, clock: FakeClock) -> None:
+    answer = ehr.send("POST", DOOR, ehr.order())
+
+    told = answer.json()
+    assert answer.status_code == 201
+    assert set(told) == {"id", "launch", "launch_url", "open_url", "expires_at"}
+    assert answer.headers["location"] == f"{BASE}{DOOR}/{told['id']}"
+    assert answer.headers["cache-control"] == "no-store"
+    assert told["open_url"].startswith(f"{BASE}/t/{MERCY}/ehr/open/")
+    assert parse_qs(urlsplit(told["launch_url"]).query) == {
+        "iss": [f"{BASE}/t/{MERCY}/fhir"],
+        "launch": [told["launch"]],
+    }
+    assert told["expires_at"] == (clock.now() + timedelta(minutes=5)).isoformat()
+
+
+def test_everything_an_ehr_may_say_is_kept(ehr: Ehr) -> None:
+    opened = ehr.open(
+        placement="sidebar",
+        fhirContext=[{"reference": "ImagingStudy/1"}],
+        need_patient_banner=False,
+        run="run_1",
+    )
+
+    launch = ehr.launch(opened)
+    assert (launch.placement, launch.run, launch.need_patient_banner) == ("sidebar", "run_1", False)
+    assert launch.fhir_context == ({"reference": "ImagingStudy/1"},)
+
+
+def test_open_url_signs_the_person_in_and_goes_on_to_the_app(ehr: Ehr) -> None:
+    """Security decisions 2 and 13."""
+    opened = ehr.open()
+
+    answer = ehr.http.get(opened["open_url"])
+
+    assert answer.status_code == 303
+    assert answer.headers["location"] == opened["launch_url"]
+    assert answer.headers["referrer-policy"] == "no-referrer"
+    assert answer.headers["cache-control"] == "no-store"
+    lines = answer.headers.get_list("set-cookie")
+    assert any(
+        line.startswith("hilum_session=") and "HttpOnly" in line and "SameSite=Lax" in line for line in lines
+    )
+    assert any("Partitioned" in line and "Secure" in line for line in lines)
+    cookie = ehr.http.cookies["hilum_session"]
+    session = ehr.platform.run(lambda ctx: signin.session(ctx, cookie))
+    assert session.person == ehr.platform.people["dora"].id
+
+
+def test_open_url_replaces_anothers_session_in_the_browser(ehr: Ehr) -> None:
+    ehr.platform.add_person("nora", "nurse", "Practitioner/pr2")
+    for person in ("dora", "nora"):
+        ehr.http.get(ehr.open(person=person)["open_url"])
+
+    cookie = ehr.http.cookies["hilum_session"]
+    session = ehr.platform.run(lambda ctx: signin.session(ctx, cookie))
+    assert session.person == ehr.platform.people["nora"].id
+
+
+def test_open_url_is_used_once(ehr: Ehr) -> None:
+    opened = ehr.open()
+    ehr.http.get(opened["open_url"])
+
+    again = ehr.http.get(opened["open_url"])
+
+    assert again.status_code == 404
+    assert "location" not in again.headers
+    assert "set-cookie" not in again.headers
+    assert "Open the app from the EHR again" in again.text
+
+
+def test_a_head_uses_nothing_up(ehr: Ehr) -> None:
+    """Link previews and scanners ask by HEAD."""
+    opened = ehr.open()
+
+    assert ehr.http.head(opened["open_url"]).status_code == 405
+
+    assert ehr.http.get(opened["open_url"]).status_code == 303
+
+
+def test_open_url_is_late_after_sixty_seconds_and_foreign_at_another_tenant(
+    ehr: Ehr, clock: FakeClock
+) -> None:
+    opened, late = ehr.open(), ehr.open()
+
+    assert ehr.http.get(opened["open_url"].replace(f"/{MERCY}/", f"/{OTHER}/")).status_code == 404
+    clock.advance(OPEN_URL_LIFE)
+    assert ehr.http.get(late["open_url"]).status_code == 404
+    for path in ("x", "A" * 43, "%00", "A" * 5000, "..%2F.."):
+        assert ehr.http.get(f"/t/{MERCY}/ehr/open/{path}").status_code == 404
+
+
+def test_the_chart_moves_and_the_session_ends(ehr: Ehr) -> None:
+    """C35, C36."""
+    opened = ehr.open()
+    where = f"{DOOR}/{opened['id']}"
+    ehr.platform.run(
+        lambda ctx: service.take(
+            ctx,
+            opened["launch"],
+            client=ehr.platform.clients["public"].id,
+            tenant=MERCY,
+            person=ehr.platform.people["dora"].id,
+        )
+    )
+
+    moved = ehr.send("PATCH", where, {"patient": "p2", "encounter": "e2"})
+    stayed = ehr.send("PATCH", where, {})
+    closed = ehr.send("PATCH", where, {"patient": None})
+    ended = ehr.send("DELETE", where)
+
+    assert moved.json() == {"id": opened["id"], "patient": "p2", "encounter": "e2", "moved": True}
+    assert (stayed.json()["patient"], stayed.json()["encounter"]) == ("p2", "e2")
+    assert closed.json()["patient"] == ""
+    assert (ended.status_code, ended.content) == (204, b"")
+    assert ehr.send("DELETE", where).status_code == 204
+    assert ehr.launch(opened).ended_at is not None
+    problem(ehr.send("PATCH", where, {"patient": "p1"}), 404, "launch_ended")
+
+
+def test_counts_are_reported(ehr: Ehr) -> None:
+    body = {"date": "2026-03-01", "counts": [{"role": "nurse", "facility": "west", "count": 7}]}
+
+    assert ehr.send("POST", f"/t/{MERCY}/ehr/activity", body).json() == {"recorded": 1}
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"client_id": ...}, "client_id"),
+        ({"person": ...}, "person"),
+        ({"person": 7}, "person"),
+        ({"person": None}, "person"),
+        ({"person": "nobody"}, "person"),
+        ({"patient": "a b"}, "patient"),
+        ({"fhirContext": "x"}, "fhirContext"),
+        ({"fhirContext": [1]}, "fhirContext.0"),
+        ({"fhirContext": [{"reference": "Patient/1"}]}, "fhirContext.0"),
+        ({"need_patient_banner": "yes"}, "need_patient_banner"),
+        ({"surprise": 1}, "surprise"),
+        ({"client_id": "cli\x00"}, "client_id"),
+    ],
+)
+def test_a_bad_field_is_named(ehr: Ehr, change: dict, field: str) -> None:
+    told = problem(ehr.send("POST", DOOR, ehr.order(**change)), 422, ehr_code(change))
+
+    assert set(told["fields"]) == {field}
+
+
+def ehr_code(change: dict[str, Any]) -> str:
+    shaped = {"person": "nobody"}, {"patient": "a b"}, {"client_id": "cli\x00"}
+    semantic = change in shaped or change == {"fhirContext": [{"reference": "Patient/1"}]}
+    return "launch_invalid" if semantic else "fields_invalid"
+
+
+def test_bad_bodies_are_refused_not_failures(ehr: Ehr) -> None:
+    for content in (b"", b"{", b"\xff\xfe", b"[" * 2000, b'{"a": 1' + b"}" * 10, b"NaN"):
+        answer = ehr.send("POST", DOOR, content=content)
+        problem(answer, 400, "json_malformed")
+    for body in ([], "x", 7, [[]]):
+        problem(ehr.send("POST", DOOR, body), 422, "fields_invalid")
+    problem(ehr.send("POST", DOOR, content=b" " * (BODY_BOUND + 1)), 413, "body_too_large")
+    for body in (
+        {"date": "yesterday", "counts": []},
+        {"date": "2026-03-01"},
+        {"date": "2026-03-01", "counts": []},
+    ):
+        assert ehr.send("POST", f"/t/{MERCY}/ehr/activity", body).status_code == 422
+
+
+@pytest.mark.parametrize("token", ["", "x", "hil_at_" + "A" * 43 + "_AAAAAAAA", "é"])
+def test_without_a_token_that_counts_there_is_nothing(ehr: Ehr, token: str) -> None:
+    sent = token.encode("latin-1").decode("latin-1")
+    headers = {"authorization": f"Bearer {sent}".encode("latin-1")}
+
+    answer = ehr.http.post(DOOR, json=ehr.order(), headers=headers)
+
+    problem(answer, 401, "not_authenticated")
+    assert answer.headers["www-authenticate"] == "Bearer"
+
+
+def test_a_missing_or_other_scheme_is_no_token(ehr: Ehr) -> None:
+    problem(ehr.http.post(DOOR, json=ehr.order()), 401, "not_authenticated")
+    basic = {"authorization": f"Basic {ehr.token}"}
+    problem(ehr.http.post(DOOR, json=ehr.order(), headers=basic), 401, "not_authenticated")
+
+
+def test_an_expired_token_opens_nothing(ehr: Ehr, clock: FakeClock) -> None:
+    clock.advance(timedelta(seconds=300))
+
+    problem(ehr.send("POST", DOOR, ehr.order()), 401, "not_authenticated")
+
+
+def test_an_apps_token_opens_no_launch(ehr: Ehr) -> None:
+    """Only an EHR client with ``hilum/launch``."""
+    app, backend = ehr.platform.earn()["access_token"], ehr.platform.backend().json()["access_token"]
+
+    for token in (app, backend):
+        problem(ehr.send("POST", DOOR, ehr.order(), token), 403, "not_an_ehr")
+
+
+def test_an_ehr_of_another_tenant_is_a_stranger_here(ehr: Ehr) -> None:
+    """C37."""
+    problem(ehr.send("POST", f"/t/{OTHER}/ehr/launches", ehr.order()), 401, "not_authenticated")
+
+
+def test_a_switch_on_the_ehr_client_closes_its_door(ehr: Ehr) -> None:
+    ehr.platform.engage(TargetKind.APP, ehr.platform.clients["ehr"].app)
+
+    problem(ehr.send("POST", DOOR, ehr.order()), 403, "switch_engaged")
+
+
+def test_another_ehr_of_the_tenant_does_not_reach_the_launch(ehr: Ehr) -> None:
+    opened = ehr.open()
+    ehr.platform.add_peer("ehr", ClientType.EHR)
+    other = ehr.platform.backend(SCOPE, "ehr").json()["access_token"]
+
+    problem(ehr.send("PATCH", f"{DOOR}/{opened['id']}", {"patient": "p2"}, other), 404, "launch_unknown")
+    problem(ehr.send("DELETE", f"{DOOR}/{opened['id']}", token=other), 404, "launch_unknown")
+
+
+def test_odd_addresses_are_not_found(ehr: Ehr) -> None:
+    for launch in ("lch_none", "%00", "a%20b", "A" * 200, "a.b"):
+        assert ehr.send("DELETE", f"{DOOR}/{launch}").status_code == 404
+    for tenant in ("nowhere", "%00", "A" * 80):
+        assert ehr.send("POST", f"/t/{tenant}/ehr/launches", ehr.order()).status_code in {401, 404}
+
+
+def test_refusals_name_what_failed_and_whom_to_ask(ehr: Ehr) -> None:
+    """C38."""
+    ehr.platform.add_person("ana", "analyst", "Practitioner/pr4")
+
+    told = problem(ehr.send("POST", DOOR, ehr.order(person="ana")), 403, "role_not_allowed")
+
+    assert "administrator" in told["detail"]
