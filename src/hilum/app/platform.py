@@ -90,7 +90,17 @@ def build(settings: Settings, clock: Clock, ids: Ids) -> Platform:
         authenticate=rooms.authenticator(edge),
     )
     enforcer = Enforcer(
-        Doorway(keeper, TokenTable(edge.reads), Buckets(clock), upstreams, journal, urls, vault(), clock, ids)
+        Doorway(
+            keeper,
+            TokenTable(edge.reads),
+            Buckets(clock, workers=settings.workers),
+            upstreams,
+            journal,
+            urls,
+            vault(),
+            clock,
+            ids,
+        )
     )
     site = rooms.Site(kit=kit, fetcher=fetcher, upstreams=upstreams, journal=journal, settings=settings)
     door = Door(

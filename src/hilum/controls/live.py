@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from dataclasses import dataclass
+from functools import lru_cache
 
 from hilum.controls.models import BUCKETS_BOUND, Quota, Spend
 from hilum.kernel.ports import Clock
@@ -23,16 +24,19 @@ class Buckets:
     """Never lets more than burst + rate x time through for one key, whatever is evicted.
 
     At its bound it forgets the bucket that was idle longest, but only once that one is full again, when forgetting it
-    changes nothing; until then a key not seen before is refused.
+    changes nothing; until then a key not seen before is refused. Of several ``workers`` each has its even share of a quota,
+    so that together they never let more through than it allows.
     """
 
-    def __init__(self, clock: Clock, bound: int = BUCKETS_BOUND) -> None:
-        self._clock, self._bound = clock, bound
+    def __init__(self, clock: Clock, bound: int = BUCKETS_BOUND, *, workers: int = 1) -> None:
+        self._clock, self._bound, self._workers = clock, bound, workers
         self._buckets: OrderedDict[tuple[str, str], _Bucket] = OrderedDict()
 
     def spend(self, key: tuple[str, str], quota: Quota, cost: int = 1) -> Spend:
         """Take ``cost`` tokens from the bucket of (app, tenant), or nothing and the time after which it would do."""
         now = self._clock.monotonic()
+        if self._workers > 1:
+            quota = share(quota, self._workers)
         bucket = self._buckets.get(key)
         if bucket is None:
             wait = self._make_room(now)
@@ -65,3 +69,9 @@ class Buckets:
             return missing / bucket.quota.rate_per_s
         del self._buckets[oldest]
         return 0.0
+
+
+@lru_cache(maxsize=1_000)
+def share(quota: Quota, workers: int) -> Quota:
+    """Give one worker's part of a quota; at least one request at once, or nothing would ever pass."""
+    return Quota(quota.rate_per_s / workers, max(1, quota.burst // workers))
