@@ -45,7 +45,16 @@ def encode(access: Access) -> tuple[bytes, bytes]:
         a.latency_us,
         a.method,
     ]
-    return _dumps(header), _dumps([a.path, a.query, a.patient])
+    payload = [a.path, a.query, a.patient]
+    try:
+        return _dumps(header), _dumps(payload)
+    except orjson.JSONEncodeError:
+        # One record must never fail the batch it shares with others: what is no Unicode is written as question marks.
+        return _dumps([_told(part) for part in header]), _dumps([_told(part) for part in payload])
+
+
+def _told(part: Any) -> Any:
+    return part.encode("utf-8", "replace").decode() if isinstance(part, str) else part
 
 
 _AFTER_FORM = (

@@ -1,0 +1,221 @@
+"""The chain as pure values: any edit, removal or reorder is detected, and encoding loses nothing."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hilum.audit import encoding, policy
+from hilum.audit.models import Access, Checkpoint, Outcome
+from hilum.audit.rows import link_batch
+from tests.sim.world import SeededIds
+
+FIRST = policy.genesis("access", "node")
+texts = st.text(max_size=40)
+accesses = st.builds(
+    Access,
+    request_id=st.text(st.characters(min_codepoint=48, max_codepoint=122), min_size=1, max_size=30),
+    decision=texts,
+    at=st.datetimes(timezones=st.just(UTC)),
+    tenant=texts,
+    interaction=texts,
+    resource_type=texts,
+    status=st.integers(100, 599),
+    outcome=st.sampled_from(Outcome),
+    reason=texts,
+    rule=texts,
+    detail=texts,
+    app=texts,
+    count=st.integers(1, 10**6),
+    path=texts,
+    query=texts,
+    patient=texts,
+)
+
+
+def chain(made: list[Access], first: bytes = FIRST) -> list[policy.Row]:
+    batch = link_batch(made, first, SeededIds())
+    return [
+        (n, encoding.covered(request_id, header), digest, stored, salt, body)
+        for n, (request_id, header, digest, stored, salt, body) in enumerate(
+            zip(
+                batch.request_ids,
+                batch.headers,
+                batch.digests,
+                batch.hashes,
+                batch.salts,
+                batch.bodies,
+                strict=True,
+            ),
+            1,
+        )
+    ]
+
+
+def faults(
+    rows: list[policy.Row], *, head: policy.Row | None = None, first: bytes = FIRST
+) -> tuple[str, ...]:
+    found = policy.Faults()
+    known = {head[0]: {head[3]}} if head else {}
+    policy.verify_chain(
+        "access/node", first, iter(rows), known=known, covered=0, may_lack=lambda _: False, faults=found
+    )
+    return found.told()
+
+
+@given(accesses)
+def test_an_access_comes_back_as_it_was_written(made: Access) -> None:
+    header, body = encoding.encode(made)
+    back = encoding.decode(made.request_id, header, body)
+
+    assert back == (made if made.decision else encoding.decode(made.request_id, header, body))
+    assert encoding.at_of(header) == made.at
+
+
+def test_what_is_no_unicode_is_written_all_the_same() -> None:
+    """A stranger's bytes must not fail the batch that others wait for."""
+    made = replace(chain_sample(), path="Patient/\udcff", query="a=\ud800", detail="\udfff!")
+
+    header, body = encoding.encode(made)
+    back = encoding.decode(made.request_id, header, body)
+
+    assert (back.path, back.query, back.detail) == ("Patient/?", "a=?", "?!")
+
+
+def chain_sample() -> Access:
+    at = datetime(2026, 3, 2, tzinfo=UTC)
+    return Access("req_1", "req_1", at, "general", "read", "Patient", 200, Outcome.DONE)
+
+
+@given(accesses)
+def test_path_query_and_patient_are_in_the_payload_only(made: Access) -> None:
+    """Security decision 5: they are PHI."""
+    values = [text for text in (made.path, made.query, made.patient) if len(text) > 12]
+    header, _ = encoding.encode(made)
+    told = {made.tenant, made.interaction, made.resource_type, made.reason, made.rule, made.detail, made.app}
+
+    for text in values:
+        if not any(text in other for other in told | {made.decision}):
+            assert text.encode() not in header
+
+
+@given(st.lists(accesses, min_size=1, max_size=6))
+def test_an_untouched_chain_has_no_fault(made: list[Access]) -> None:
+    rows = chain(made)
+
+    assert faults(rows, head=rows[-1]) == ()
+
+
+@given(st.lists(accesses, min_size=1, max_size=5), st.data())
+def test_any_edit_of_any_byte_is_detected(made: list[Access], data: st.DataObject) -> None:
+    """House property: any edit to the audit chain is detected (C152)."""
+    rows = chain(made)
+    at = data.draw(st.integers(0, len(rows) - 1))
+    part = data.draw(st.sampled_from([1, 2, 3, 4, 5]))
+    row: list[Any] = list(rows[at])
+    place = data.draw(st.integers(0, len(row[part]) - 1))
+    row[part] = (
+        row[part][:place]
+        + bytes([row[part][place] ^ data.draw(st.integers(1, 255))])
+        + row[part][place + 1 :]
+    )
+
+    edited = [*rows[:at], tuple(row), *rows[at + 1 :]]
+
+    assert faults(edited) != ()  # type: ignore[arg-type]
+
+
+@given(st.lists(accesses, min_size=2, max_size=6), st.data())
+def test_any_removal_is_detected_below_a_head(made: list[Access], data: st.DataObject) -> None:
+    rows = chain(made)
+    at = data.draw(st.integers(0, len(rows) - 1))
+
+    assert faults([*rows[:at], *rows[at + 1 :]], head=rows[-1]) != ()
+
+
+@given(st.lists(accesses, min_size=2, max_size=6), st.data())
+def test_any_reorder_is_detected_even_when_numbered_anew(made: list[Access], data: st.DataObject) -> None:
+    rows = chain(made)
+    shuffled = data.draw(st.permutations(rows))
+    numbered = [(n, *row[1:]) for n, row in enumerate(shuffled, 1)]
+
+    if shuffled != rows:
+        assert faults(numbered) != ()
+
+
+@given(st.lists(accesses, min_size=1, max_size=5), accesses)
+def test_a_chain_made_anew_misses_its_head(made: list[Access], other: Access) -> None:
+    rows = chain(made)
+    forged = chain([other, *made[1:]])
+
+    if forged[-1][3] != rows[-1][3]:
+        assert faults(forged) == ()
+        assert faults(forged, head=rows[-1]) != ()
+
+
+@given(st.lists(accesses, min_size=1, max_size=3), texts)
+def test_a_chain_under_another_writers_name_does_not_fit(made: list[Access], writer: str) -> None:
+    if writer != "node":
+        assert faults(chain(made), first=policy.genesis("access", writer)) != ()
+
+
+def checkpoints(count: int) -> list[tuple[Checkpoint, bytes]]:
+    made: list[tuple[Checkpoint, bytes]] = []
+    previous = policy.NO_CHECKPOINT
+    for n in range(1, count + 1):
+        heads = {"access/node": (n, f"{n:064x}")}
+        signed = policy.checkpoint_bytes(n, n, heads, previous)
+        at = datetime(2026, 3, 2, tzinfo=UTC)
+        made.append((Checkpoint(n, at, heads, "key_1", f"s{n}", previous), signed))
+        previous = policy.checkpoint_digest(signed, f"s{n}")
+    return made
+
+
+EDITS: dict[str, Callable[[list[Any]], list[Any]]] = {
+    "one removed": lambda all_: [*all_[:2], *all_[3:]],
+    "the first removed": lambda all_: all_[1:],
+    "two swapped": lambda all_: [*all_[:1], all_[2], all_[1], *all_[3:]],
+    "one repeated": lambda all_: [*all_[:2], all_[1], *all_[2:]],
+}
+
+
+@pytest.mark.parametrize("name", EDITS)
+def test_checkpoints_that_do_not_follow_each_other_are_found(name: str) -> None:
+    found = policy.Faults()
+
+    policy.fold_checkpoints(EDITS[name](checkpoints(5)), found)
+
+    assert found.told() != ()
+
+
+def test_untouched_checkpoints_fold_to_the_latest_head() -> None:
+    found = policy.Faults()
+
+    count, heads, last = policy.fold_checkpoints(checkpoints(5), found)
+
+    assert found.told() == ()
+    assert (count, heads, last[0].number if last else 0) == (5, {"access/node": (5, f"{5:064x}")}, 5)
+
+
+def test_a_chain_that_goes_back_is_found() -> None:
+    """A restored backup, or a fork."""
+    made = checkpoints(2)
+    back = {"access/node": (1, "0" * 64)}
+    previous = policy.checkpoint_digest(made[-1][1], made[-1][0].signature)
+    signed = policy.checkpoint_bytes(3, 3, back, previous)
+    forked = Checkpoint(3, made[0][0].at, back, "key_1", "s3", previous)
+    found = policy.Faults()
+
+    policy.fold_checkpoints([*made, (forked, signed)], found)
+
+    assert any("puts chain access/node back" in fault for fault in found.told())
+
+
+def test_a_head_is_stated_only_when_it_moved() -> None:
+    heads = {"a": (1, "x"), "b": (2, "y"), "c": (0, "z")}
+
+    assert policy.changed(heads, {"a": (1, "x"), "b": (1, "w")}) == {"b": (2, "y")}
