@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -158,6 +159,26 @@ def test_one_assertion_at_one_instant_is_taken_once(both: Platform, workers: Wor
 
         assert sum(isinstance(answer, dict) for answer in answers) == 1
         assert {answer.code for answer in answers if isinstance(answer, NotPermitted)} == {"invalid_client"}
+
+
+def test_keys_that_changed_between_the_edge_and_the_transaction_are_not_believed(
+    both: Platform, workers: Workers
+) -> None:
+    """C11: what was proved by a key set that is no longer the client's proves nothing."""
+    client, site = both.clients["backend"], both.site()
+    request = TokenRequest(GrantType.CLIENT_CREDENTIALS, scope="system/*.rs")
+    proved = Assertion(client.id, "changed", both.clock.now() + timedelta(minutes=5))
+    now = grants.key_source(client)
+    before = grants.key_source(replace(client, jwks=None, jwks_uri="https://app.example/jwks.json"))
+
+    def ask(source: str, assertion: Assertion | None = proved) -> Any:
+        who = Caller(Presented(Method.ASSERTION, client.id), assertion, source)
+        return workers.at_once([lambda ctx: grants.exchange(ctx, site, who, request)[0]])[0]
+
+    assert isinstance(ask(before), NotPermitted)
+    assert isinstance(ask(now, None), NotPermitted)
+    assert isinstance(ask(now, replace(proved, client=both.clients["asymmetric"].id)), NotPermitted)
+    assert isinstance(ask(now), dict)
 
 
 def test_a_refusal_outlives_the_process_that_decided_it(both: Platform, workers: Workers) -> None:
