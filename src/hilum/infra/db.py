@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from threading import Lock
 from typing import Any, TypeVar
 
 from sqlalchemy import (
@@ -38,6 +39,7 @@ metadata = MetaData(
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 BUSY_TIMEOUT_MS = 5_000
+WRITER_TIMEOUT_S = 10.0
 POOL_SIZE = 8
 _AWAY = frozenset(
     {
@@ -90,6 +92,7 @@ class Database:
             pool_timeout=10,
             pool_pre_ping=not self.is_sqlite,
         )
+        self._writer = Lock()
         if self.is_sqlite:
             event.listen(self.engine, "connect", _prepare_sqlite)
 
@@ -98,7 +101,7 @@ class Database:
 
         Raises Conflict when the database says that another transaction was first, Unavailable when it cannot be reached.
         """
-        with self._transaction("BEGIN IMMEDIATE") as tx:
+        with self._turn(), self._transaction("BEGIN IMMEDIATE") as tx:
             try:
                 result = work(tx)
             except DECIDED:
@@ -106,6 +109,19 @@ class Database:
                 raise
             tx.commit()
             return result
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Let this process's writers on SQLite take turns: its own waiting is not fair, so that under load one of many starves."""
+        if not self.is_sqlite:
+            yield
+            return
+        if not self._writer.acquire(timeout=WRITER_TIMEOUT_S):
+            raise Unavailable("database_unavailable", "The database cannot be reached right now.")
+        try:
+            yield
+        finally:
+            self._writer.release()
 
     def read(self, work: Callable[[Connection], T]) -> T:
         """Run ``work`` in one read-only view of the data."""
