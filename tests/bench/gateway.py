@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import tempfile
 from pathlib import Path
 
 import httpx2
@@ -51,8 +52,8 @@ def embedded(made: Rig, answer: dict[str, object]) -> list[Figure]:
 
 
 def _static(body: bytes) -> Load:
-    port, root = free_port(), Path("/tmp/hilum-bench-static")
-    root.mkdir(exist_ok=True, mode=0o755)
+    port, root = free_port(), Path(tempfile.mkdtemp(prefix="hilum-static-"))
+    root.chmod(0o755)
     (root / "patient.json").write_bytes(body)
     try:
         with nginx(f"server {{ listen 127.0.0.1:{port}; root {root}; }}", core=SERVER_CORE):

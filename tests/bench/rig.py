@@ -44,7 +44,7 @@ def wrk(url: str, *, connections: int, headers: dict[str, str] | None = None, se
     command = ["taskset", "-c", LOAD_CORE, "wrk", "-t1", f"-c{connections}", "--latency", *given]
     subprocess.run([*command, "-d1s", url], capture_output=True, check=True)
     found = [
-        _parse(
+        parse_wrk(
             subprocess.run(
                 [*command, f"-d{seconds}s", url], capture_output=True, text=True, check=True
             ).stdout
@@ -59,7 +59,7 @@ def wrk(url: str, *, connections: int, headers: dict[str, str] | None = None, se
     )
 
 
-def _parse(text: str) -> Load:
+def parse_wrk(text: str) -> Load:
     rate = re.search(r"Requests/sec:\s+([\d.]+)", text)
     failed = re.search(r"Non-2xx or 3xx responses: (\d+)", text)
     assert rate, text

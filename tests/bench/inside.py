@@ -1,0 +1,227 @@
+"""P7 to P9, P14, P15: the decision's cost, a token's first use, switches over four workers, memory and start, verification."""
+
+import os
+import random
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import httpx2
+
+from hilum.audit import live as journals
+from hilum.audit import service as audit
+from hilum.audit.models import Access, Outcome
+from hilum.audit.rows import link_batch
+from hilum.gateway import policy
+from hilum.gateway.models import Ask, Snapshot
+from hilum.infra.context import Context
+from hilum.kernel.actor import SYSTEM
+from hilum.kernel.decision import Permit
+from hilum.kernel.ids import AppId, ClientId, TenantId
+from hilum.registry.models import RegistryFacts
+from hilum.standards.fhir.requests import parse
+from tests.bench.figures import Figure
+from tests.bench.rig import Rig, ehr_token, rig
+from tests.bench.setup import TRACE, edge_of, lift_quotas, many_tokens
+from tests.unit.gateway import facts
+
+ROUNDS = 5
+DECISIONS = 3_000
+TOKENS = int(os.environ.get("BENCH_LIVE_TOKENS", "100000"))
+RECORDS = int(os.environ.get("BENCH_RECORDS", "200000"))
+SWITCHES = 20
+
+
+def figures() -> list[Figure]:
+    return [decision(), *platform(), *switches(), verification()]
+
+
+def decision() -> Figure:
+    """Compare one decision among 10 apps with one among 10,000 apps and 1,000 tenants."""
+    small, large = _snapshot(10, 1), _snapshot(10_000, 1_000)
+    rounds = [(_decisions(small, 10), _decisions(large, 10_000)) for _ in range(ROUNDS)]
+    few, many = statistics.median(a for a, _ in rounds), statistics.median(b for _, b in rounds)
+    ratio = many / few
+    return Figure("P7", "decision at 10,000 apps x 1,000 tenants / at 10 apps", ratio, f"{ratio:.2f}x", "<= 1.1x", ratio <= 1.1,
+                  [f"{few * 1e6:.1f} us and {many * 1e6:.1f} us a decision, every app in turn at random"])  # fmt: skip
+
+
+def _snapshot(apps: int, tenants: int) -> Snapshot:
+    clients = {
+        ClientId(f"cli_{n}"): replace(facts.CLIENT, id=ClientId(f"cli_{n}"), app=AppId(f"app_{n}"))
+        for n in range(apps)
+    }
+    places = [facts.TENANT, *(TenantId(f"ten-{n}") for n in range(tenants - 1))]
+    # Every app at the tenant asked for, and a tenth of all pairs elsewhere.
+    installations = {(facts.TENANT, AppId(f"app_{n}")): facts.INSTALLATION for n in range(apps)}
+    installations |= {
+        (place, AppId(f"app_{n}")): facts.INSTALLATION for n in range(0, apps, 10) for place in places[1:]
+    }
+    tenant = facts.SNAPSHOT.identity.tenants[facts.TENANT]
+    known = {place: replace(tenant, id=place) for place in places}
+    base = facts.SNAPSHOT
+    return replace(
+        base, registry=RegistryFacts(clients, installations), identity=replace(base.identity, tenants=known)
+    )
+
+
+def _decisions(snapshot: Snapshot, apps: int) -> float:
+    request = parse("GET", b"/Observation/o1", b"", {}, b"")
+    ask = Ask(facts.TENANT, request, facts.BASES)
+    chance = random.Random(7)
+    tokens = [
+        replace(facts.TOKEN, client=ClientId(f"cli_{n}"), app=AppId(f"app_{n}"))
+        for n in (chance.randrange(apps) for _ in range(DECISIONS))
+    ]
+    assert isinstance(policy.decide(ask, tokens[0], snapshot, facts.NOW), Permit)
+    began = time.perf_counter()
+    for token in tokens:
+        policy.decide(ask, token, snapshot, facts.NOW)
+    return (time.perf_counter() - began) / DECISIONS
+
+
+def platform() -> list[Figure]:
+    """Measure a token's first use on a worker, and the worker's memory with many tokens known."""
+    with rig() as made:
+        lift_quotas(made, "general")
+        bearers = many_tokens(made, TOKENS)
+        url = f"{made.card['tenants'][0]['fhir']}/Patient/gen-pat-okafor-rosalind"
+        first, again = _first_uses(url, bearers[:400])
+        _use_all(url, bearers[400:])
+        memory = _memory_mb(made)
+        started = _start_again(made)
+    miss = statistics.median(first) - statistics.median(again)
+    return [
+        Figure("P8", "a token's first use on a worker, over a known one, p50", miss, f"{miss:.2f} ms", "<= 1 ms", miss <= 1,
+               [f"first {statistics.median(first):.2f} ms, known {statistics.median(again):.2f} ms, one connection"]),
+        Figure("P14", f"worker memory with {TOKENS:,} live tokens; start to ready", memory, f"{memory:.0f} MB; {started:.1f} s",
+               "<= 300 MB; 3 s", memory <= 300 and started <= 3),
+    ]  # fmt: skip
+
+
+def _first_uses(url: str, bearers: list[str]) -> tuple[list[float], list[float]]:
+    first, again = [], []
+    with httpx2.Client() as http:
+        http.get(url)
+        for bearer in bearers:
+            for kept in (first, again):
+                began = time.perf_counter()
+                answer = http.get(url, headers={"authorization": f"Bearer {bearer}"})
+                kept.append((time.perf_counter() - began) * 1000)
+                assert answer.status_code == 200, answer.text
+    return first, again
+
+
+def _use_all(url: str, bearers: list[str]) -> None:
+    """Show every token to the worker, cheaply: the cheapest request that still looks it up."""
+    with httpx2.Client() as http:
+        for bearer in bearers:
+            http.get(url, headers={"authorization": f"Bearer {bearer}"})
+
+
+def _memory_mb(made: Rig) -> float:
+    """Give the resident memory of the largest process of the platform part."""
+    parents = {str(made.processes[0].pid)}
+    largest = 0
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit() and (folder / "status").exists():
+            fields = dict(
+                line.split(":", 1) for line in (folder / "status").read_text().splitlines() if ":" in line
+            )
+            if folder.name in parents or fields.get("PPid", "").strip() in parents:
+                largest = max(largest, int(fields.get("VmRSS", "0 kB").split()[0]))
+    return largest / 1024
+
+
+def _start_again(made: Rig) -> float:
+    made.processes[0].terminate()
+    made.processes[0].wait(15)
+    began = time.monotonic()
+    made.processes[0] = made.start("platform")
+    while True:
+        try:
+            if httpx2.get(f"{made.base}/readyz").status_code == 200:
+                return time.monotonic() - began
+        except httpx2.TransportError:
+            time.sleep(0.01)
+
+
+def switches() -> list[Figure]:
+    """Engage switches over four workers on SQLite, and read what each worker measured from commit to swap."""
+    with rig(workers=4) as made:
+        answer = ehr_token(made, "launch openid fhirUser patient/*.rs")
+        assert answer["access_token"]
+        staff = next(each for each in made.card["staff"] if each["role"] == "security")
+        headers = {"authorization": f"Bearer {staff['api_token']}"}
+        with httpx2.Client(base_url=made.base, headers=headers) as http:
+            for n in range(SWITCHES):
+                body = {"kind": "resource_type", "key": "Slot", "mode": "full_stop", "reason": f"bench {n}"}
+                engaged = http.post("/api/v1/switches", json=body)
+                assert engaged.status_code == 201, engaged.text
+                _settled(http, n + 1)
+            events = http.get("/api/v1/audit/events", params={"action": "gateway.switch.heard"}).json()[
+                "items"
+            ]
+    slowest: dict[str, float] = {}
+    for event in events:
+        name = event["facts"]["switch"]
+        slowest[name] = max(slowest.get(name, 0.0), event["facts"]["ms"])
+    times = sorted(slowest.values())
+    p99 = times[min(len(times) - 1, int(len(times) * 0.99))]
+    return [Figure("P9", "switch: commit to the last of 4 workers, SQLite, p99", p99, f"{p99:.0f} ms", "<= 100 ms", p99 <= 100,
+                   [f"{len(times)} switches heard, median {statistics.median(times):.0f} ms"])]  # fmt: skip
+
+
+def _settled(http: httpx2.Client, switches_so_far: int) -> None:
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline:
+        events = http.get("/api/v1/audit/events", params={"action": "gateway.switch.heard"}).json()["items"]
+        if len(events) >= switches_so_far * 4:
+            return
+        time.sleep(0.05)
+
+
+def verification() -> Figure:
+    """Measure the verification of a chain of accesses."""
+    with rig() as made:
+        edge = edge_of(made)
+        folder = made.home / "bench-journal"
+        _fill(folder, edge.ids.new, edge.clock.now())
+        reader = journals.open_reader(folder, made.environment["HILUM_DATABASE_URL"])
+
+        def verb(ctx: Context) -> float:
+            began = time.perf_counter()
+            verdict = audit.verify(ctx, reader)
+            assert verdict.records >= RECORDS
+            return time.perf_counter() - began
+
+        took = edge.read_now(verb, actor=SYSTEM, trace=TRACE)
+        edge.close()
+    rate = RECORDS / took
+    return Figure(
+        "P15",
+        f"verify a chain of {RECORDS:,} accesses",
+        rate,
+        f"{rate:,.0f} rows/s",
+        ">= 200,000",
+        rate >= 200_000,
+    )
+
+
+def _fill(folder: Path, new: Callable[[str], str], now: datetime) -> None:
+    from hilum.audit.files import JournalFile
+    from hilum.infra.system import SystemIds
+
+    ids = SystemIds()
+    writer = JournalFile(folder, "bench", new("boot")[5:])
+    for start in range(0, RECORDS, 500):
+        accesses = [
+            Access(f"req_{start + n:026d}", f"req_{start + n:026d}", now + timedelta(microseconds=n), "general", "read", "Patient",
+                   200, Outcome.DONE, rule="patient/Patient.rs", app="app_1", client="cli_1", person="per_1", path="/t/general/fhir/Patient/p")
+            for n in range(500)
+        ]  # fmt: skip
+        writer.append(link_batch(accesses, writer.tip(), ids))
+    writer.close()
