@@ -18,7 +18,7 @@ from hilum.gateway.transport import (
     Transport,
     hangs_on_targets,
     loads,
-    tag_of,
+    relocated,
     whose,
 )
 from hilum.gateway.writing import Writer
@@ -27,6 +27,7 @@ from hilum.kernel.decision import Deny, Reason
 from hilum.kernel.ports import Ids
 from hilum.keys.live import Vault
 from hilum.standards.fhir.bundles import resources_of
+from hilum.standards.fhir.etags import is_known
 from hilum.standards.fhir.requests import PLAIN, Interaction, accepts_json, render_query
 from hilum.standards.fhir.shaping import dump
 from hilum.standards.fhir.visibility import attachment_urls, local_reference, rule_of
@@ -63,12 +64,12 @@ class Carrier:
                 return await self._writer.delete(errand)
         raise Refusal(Deny(Reason.REQUEST_UNSUPPORTED, "This interaction is not done here."))
 
-    async def statement(self, tenant: TenantFacts) -> Any:
-        """Fetch the FHIR server's CapabilityStatement. Raises Refusal."""
+    async def statement(self, tenant: TenantFacts, bases: tuple[str, str]) -> Any:
+        """Fetch the FHIR server's CapabilityStatement, with our base in the place of its own. Raises Refusal."""
         response = await self._transport.send(tenant, UpstreamRequest("GET", "metadata", ACCEPT))
         if response.status != 200:
             raise Refusal(Deny(Reason.UPSTREAM_UNAVAILABLE, "The FHIR server does not say what it can do."))
-        return loads(response.body)
+        return loads(relocated(response.body, *bases))
 
     async def _read(self, errand: Errand) -> Answer:
         request = errand.obligations.request
@@ -157,11 +158,7 @@ def _shown(errand: Errand, stored: Stored) -> Answer:
     if stored.modified.isascii() and stored.modified.isprintable() and stored.modified:
         headers.append((b"last-modified", stored.modified.encode()))
     patient = errand.obligations.patient or whose(errand, (stored.resource,))
-    if stored.etag and request.if_none_match and _matches(request.if_none_match, stored.etag):
+    if request.if_none_match and is_known(request.if_none_match, stored.etag):
         return Answer(304, b"", tuple(headers), patient=patient)
     body = stored.body if request.shape is PLAIN else dump(stored.resource, request.shape)
     return Answer(200, body, tuple(headers), patient=patient)
-
-
-def _matches(condition: str, etag: str) -> bool:
-    return condition == "*" or any(tag_of(each.strip()) == tag_of(etag) for each in condition.split(","))

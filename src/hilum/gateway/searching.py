@@ -28,10 +28,10 @@ from hilum.gateway.transport import (
 from hilum.kernel.decision import Deny, Reason
 from hilum.kernel.ports import Ids
 from hilum.keys.live import Vault
-from hilum.standards.fhir.bundles import resources_of
+from hilum.standards.fhir.bundles import once, rebased, resources_of
 from hilum.standards.fhir.outcomes import first_told
-from hilum.standards.fhir.requests import Shape, Summary, render_query
-from hilum.standards.fhir.shaping import dump
+from hilum.standards.fhir.requests import render_query
+from hilum.standards.fhir.shaping import dump, shape_params
 from hilum.standards.fhir.statements import unknown_filter
 from hilum.upstream.models import UpstreamRequest
 from hilum.upstream.policy import relative_target
@@ -68,7 +68,7 @@ class Searcher:
             bundle["total"] = gathered.total
         bundle["link"] = self._links(errand, plan, gathered.after)
         if gathered.entries:
-            bundle["entry"] = [_rebased(entry, errand.base) for entry in gathered.entries]
+            bundle["entry"] = [rebased(entry, errand.base) for entry in gathered.entries]
         patient = errand.obligations.patient or whose(errand, resources_of(bundle))
         shape = errand.obligations.request.shape
         return Answer(200, dump(bundle, shape), patient=patient, removed=gathered.removed)
@@ -130,7 +130,7 @@ class Searcher:
             if following is None or len(matches) == limit or not gone:
                 break
             target, skip = following, 0
-        entries, _ = without_orphans(_once(matches + included), plan, errand.obligations.bases)
+        entries, _ = without_orphans(once(matches + included), plan, errand.obligations.bases)
         total = len(matches) if page is None and after is None else told if not removed else None
         return _Gathered(entries, removed, after, total)
 
@@ -148,7 +148,7 @@ class Searcher:
     def _links(self, errand: Errand, plan: SearchPlan, after: tuple[str, int] | None) -> list[dict[str, str]]:
         request = errand.obligations.request
         address = f"{errand.base}/{plan.type}"
-        asked = render_query((*plan.params, *_result_params(request.params), *_shape_params(request.shape)))
+        asked = render_query((*plan.params, *_result_params(request.params), *shape_params(request.shape)))
         links = [{"relation": "self", "url": f"{address}?{asked}" if asked else address}]
         if after is not None:
             target, skip = after
@@ -158,27 +158,9 @@ class Searcher:
                 raise Refusal(
                     Deny(Reason.TOO_COSTLY, "The search is too long to be paged; ask for fewer values.")
                 )
-            rest = render_query(((pagelinks.PARAMETER, sealed), *_shape_params(request.shape)))
+            rest = render_query(((pagelinks.PARAMETER, sealed), *shape_params(request.shape)))
             links.append({"relation": "next", "url": f"{address}?{rest}"})
         return links
-
-
-def _rebased(entry: dict[str, Any], base: str) -> dict[str, Any]:
-    resource = entry["resource"]
-    mode = entry.get("search", {}).get("mode", "match")
-    id_ = resource.get("id")
-    where = {"fullUrl": f"{base}/{resource['resourceType']}/{id_}"} if id_ else {}
-    return {**where, "resource": resource, "search": {"mode": mode}}
-
-
-def _once(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Drop what came along with more than one of the server's pages."""
-    kept: dict[tuple[Any, Any, Any], dict[str, Any]] = {}
-    for n, entry in enumerate(entries):
-        resource = entry["resource"]
-        id_ = resource.get("id")
-        kept.setdefault((resource.get("resourceType"), id_, n if id_ is None else None), entry)
-    return list(kept.values())
 
 
 def _following(errand: Errand, bundle: dict[str, Any]) -> str | None:
@@ -196,14 +178,3 @@ def _following(errand: Errand, bundle: dict[str, Any]) -> str | None:
 
 def _result_params(params: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
     return tuple((name, value) for name, value in params if name in {"_count", "_total"})
-
-
-def _shape_params(shape: Shape) -> tuple[tuple[str, str], ...]:
-    params: list[tuple[str, str]] = []
-    if shape.summary is not Summary.FALSE:
-        params.append(("_summary", str(shape.summary)))
-    if shape.elements:
-        params.append(("_elements", ",".join(shape.elements)))
-    if shape.pretty:
-        params.append(("_pretty", "true"))
-    return tuple(params)

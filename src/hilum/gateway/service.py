@@ -241,7 +241,8 @@ class Enforcer:
         if known is not None and at - known.read_at < SURFACE_LIFE.total_seconds():
             return known
         try:
-            surface = read_statement(await self._carrier.statement(tenant), at)
+            bases = self._on.upstreams.base_of(tenant), self._on.urls.fhir_base(tenant.id)
+            surface = read_statement(await self._carrier.statement(tenant, bases), at)
         except Refusal:
             if known is None:
                 raise

@@ -1,7 +1,6 @@
 """The way to a tenant's FHIR server and back: sending, fetching, addresses, and what is judged on each fetch."""
 
 import asyncio
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,6 +16,7 @@ from hilum.gateway.reach import clauses
 from hilum.identity.models import TenantFacts
 from hilum.kernel.decision import Deny, Reason
 from hilum.kernel.errors import Unavailable
+from hilum.standards.fhir.etags import etag_of
 from hilum.standards.fhir.statements import Surface
 from hilum.standards.fhir.visibility import Belonging, rule_of, subjects_of
 from hilum.standards.smart.scopes import READ
@@ -27,7 +27,6 @@ from hilum.upstream.models import UpstreamRequest, UpstreamResponse
 
 ACCEPT = (("accept", "application/fhir+json"),)
 ABSENT = frozenset({404, 410})
-_ETAG = re.compile(r'(?:W/)?"([\x21\x23-\x7e]{1,100})"')
 
 
 class Refusal(Exception):
@@ -98,7 +97,12 @@ class Transport:
         resource = loads(body)
         if not isinstance(resource, dict):
             raise Refusal(UNJUDGEABLE)
-        return Stored(resource, body, etag_of(response, resource), response.headers.get("last-modified", ""))
+        return Stored(
+            resource,
+            body,
+            etag_of(response.headers.get("etag", ""), resource),
+            response.headers.get("last-modified", ""),
+        )
 
     async def evidence(
         self, errand: Errand, resources: Iterable[dict[str, Any]], known: Evidence = NO_EVIDENCE
@@ -140,15 +144,20 @@ def hangs_on_targets(type_: str) -> bool:
 
 def localised(errand: Errand, body: bytes) -> bytes:
     """Write the gateway's base wherever the FHIR server wrote its own."""
-    base, foreign = errand.base.encode(), errand.upstream_base.encode()
-    if foreign == base or not foreign:
+    return relocated(body, errand.upstream_base, errand.base)
+
+
+def relocated(body: bytes, foreign: str, base: str) -> bytes:
+    """Put one base in the place of another in JSON."""
+    old, new = foreign.encode(), base.encode()
+    if old == new or not old:
         return body
     if b"\\/" in body:
         body = orjson.dumps(loads(body))
-    if foreign not in body:
+    if old not in body:
         return body
     for end in (b"/", b'"', b"?"):
-        body = body.replace(foreign + end, base + end)
+        body = body.replace(old + end, new + end)
     return body
 
 
@@ -163,21 +172,6 @@ def loads(body: bytes) -> Any:
         return orjson.loads(body)
     except ValueError:
         raise Refusal(UNJUDGEABLE) from None
-
-
-def etag_of(response: UpstreamResponse, resource: Any) -> str:
-    told = response.headers.get("etag", "")
-    if _ETAG.fullmatch(told):
-        return told
-    meta = resource.get("meta") if isinstance(resource, dict) else None
-    version = meta.get("versionId") if isinstance(meta, dict) else None
-    made = f'W/"{version}"'
-    return made if isinstance(version, str) and _ETAG.fullmatch(made) else ""
-
-
-def tag_of(etag: str) -> str:
-    found = _ETAG.fullmatch(etag)
-    return found[1] if found else ""
 
 
 def whose(errand: Errand, resources: Iterable[dict[str, Any]]) -> str:

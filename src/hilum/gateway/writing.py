@@ -16,15 +16,14 @@ from hilum.gateway.transport import (
     Refusal,
     Stored,
     Transport,
-    etag_of,
     hangs_on_targets,
     loads,
     localised,
     outward,
-    tag_of,
     whose,
 )
 from hilum.kernel.decision import Deny
+from hilum.standards.fhir.etags import etag_of, tag_of
 from hilum.standards.fhir.outcomes import IssueCode, issues_told, outcome
 from hilum.standards.fhir.shaping import dump
 from hilum.standards.fhir.values import is_id
@@ -120,7 +119,7 @@ class Writer:
         headers: list[tuple[bytes, bytes]] = []
         if where:
             headers.append((b"location", f"{errand.base}/{where}".encode()))
-        etag = etag_of(response, resource)
+        etag = etag_of(response.headers.get("etag", ""), resource)
         if etag:
             headers.append((b"etag", etag.encode()))
         patient = errand.obligations.patient or whose(errand, (asked.body or {},))

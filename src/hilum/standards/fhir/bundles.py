@@ -37,3 +37,22 @@ def references_in(value: object, bases: tuple[str, ...]) -> set[str]:
                 found.add(str(reference))
             left.extend(inner for inner in node.values() if isinstance(inner, dict | list))
     return found
+
+
+def rebased(entry: dict[str, Any], base: str) -> dict[str, Any]:
+    """Write an entry of a searchset with the address below ``base``, and nothing beside resource and mode."""
+    resource = entry["resource"]
+    mode = entry.get("search", {}).get("mode", "match")
+    id_ = resource.get("id")
+    where = {"fullUrl": f"{base}/{resource['resourceType']}/{id_}"} if id_ else {}
+    return {**where, "resource": resource, "search": {"mode": mode}}
+
+
+def once(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Drop what came along with more than one of the server's pages."""
+    kept: dict[tuple[Any, Any, Any], dict[str, Any]] = {}
+    for n, entry in enumerate(entries):
+        resource = entry["resource"]
+        id_ = resource.get("id")
+        kept.setdefault((resource.get("resourceType"), id_, n if id_ is None else None), entry)
+    return list(kept.values())

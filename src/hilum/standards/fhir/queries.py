@@ -112,7 +112,7 @@ def read_search(request: FhirRequest, bases: tuple[str, ...]) -> SearchQuery | U
             found[name] = value
         else:
             parameter = table.get(code)
-            if fault := _filter_fault(type_, name, code, modifier, value, parameter):
+            if fault := _filter_fault(type_, name, value, parameter):
                 return fault
             assert parameter is not None, "the fault above is for what is not known"
             parts = split(value, ",")
@@ -141,9 +141,8 @@ def read_search(request: FhirRequest, bases: tuple[str, ...]) -> SearchQuery | U
     )
 
 
-def _filter_fault(
-    type_: str, name: str, code: str, modifier: str, value: str, parameter: SearchParameter | None
-) -> Unsupported | None:
+def _filter_fault(type_: str, name: str, value: str, parameter: SearchParameter | None) -> Unsupported | None:
+    code, _, modifier = name.partition(":")
     if "." in name:
         return _unsupported(f"Chained parameters such as {name} are not taken.")
     if code in _REACHING_OUT:

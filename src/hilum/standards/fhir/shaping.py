@@ -58,3 +58,15 @@ _SUBSETTED = {
     "code": "SUBSETTED",
     "display": "Resource encoded in summary mode",
 }
+
+
+def shape_params(shape: Shape) -> tuple[tuple[str, str], ...]:
+    """Write a shape as the parameters that ask for it."""
+    params: list[tuple[str, str]] = []
+    if shape.summary is not Summary.FALSE:
+        params.append(("_summary", str(shape.summary)))
+    if shape.elements:
+        params.append(("_elements", ",".join(shape.elements)))
+    if shape.pretty:
+        params.append(("_pretty", "true"))
+    return tuple(params)

@@ -7,7 +7,19 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from hilum.standards.fhir.searchparams import parameters_of
+from hilum.standards.fhir.visibility import rule_of
+
 _ALWAYS = frozenset({"_id", "_lastUpdated"})
+_KEPT_OF_TYPE = ("type", "profile", "supportedProfile", "referencePolicy")
+_NOT_DONE = {
+    "readHistory": False,
+    "updateCreate": False,
+    "conditionalCreate": False,
+    "conditionalRead": "not-match",
+    "conditionalUpdate": False,
+    "conditionalDelete": "not-supported",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,3 +73,32 @@ def unknown_filter(surface: Surface, type_: str, params: tuple[tuple[str, str], 
         if code not in known and code not in {"_include", "_revinclude", "_sort"}:
             return code
     return ""
+
+
+def cut_type(each: dict[str, Any], passing: frozenset[str]) -> dict[str, Any]:
+    """Cut what a server says of a type to the interactions that pass, and to parameters and includes that are understood."""
+    type_ = str(each.get("type"))
+    interactions = [i["code"] for i in _listed(each, "interaction", dict) if i.get("code") in passing]
+    told: dict[str, Any] = {key: each[key] for key in _KEPT_OF_TYPE if key in each}
+    told["interaction"] = [{"code": code} for code in interactions]
+    told |= {"versioning": each.get("versioning", "no-version"), **_NOT_DONE}
+    if "search-type" not in interactions:
+        return told
+    known = parameters_of(type_)
+    params = [p for p in _listed(each, "searchParam", dict) if p.get("name") in known]
+    told["searchParam"] = [
+        {key: p[key] for key in ("name", "definition", "type") if key in p} for p in params
+    ]
+    for key in ("searchInclude", "searchRevInclude"):
+        told[key] = [text for text in _listed(each, key, str) if _passes(text)]
+    return {key: value for key, value in told.items() if value != []}
+
+
+def _listed(holder: dict[str, Any], key: str, kind: type) -> list[Any]:
+    found = holder.get(key)
+    return [item for item in found if isinstance(item, kind)] if isinstance(found, list) else []
+
+
+def _passes(include: str) -> bool:
+    source, _, name = include.partition(":")
+    return rule_of(source) is not None and name.partition(":")[0] in parameters_of(source)
