@@ -45,7 +45,7 @@ def record_authorization(
     earlier ones alone until the person withdraws.
     """
     texts = tuple(scopes)
-    covering = _covering(ctx, tenant, person, facts, texts, standing)
+    covering = _covering(ctx, standing, holder=(tenant, person, facts.id), scopes=texts)
     life = AUTHORIZATION_LIFE if offline or basis is Basis.PERSON else ONLINE_AUTHORIZATION_LIFE
     if covering is None:
         same = (found for found in store.standing(ctx.tx, tenant, person, facts.id, ctx.now))
@@ -78,16 +78,15 @@ def record_authorization(
 
 def _covering(
     ctx: Context,
-    tenant: TenantId,
-    person: PersonId,
-    facts: ClientFacts,
-    scopes: tuple[str, ...],
     standing: AuthorizationId | None,
+    *,
+    holder: tuple[TenantId, PersonId, ClientId],
+    scopes: tuple[str, ...],
 ) -> Authorization | None:
     if standing is None:
         return None
     found = store.get(ctx.tx, standing)
-    mine = (found.tenant, found.person, found.client) == (tenant, person, facts.id)
+    mine = (found.tenant, found.person, found.client) == holder
     if not mine or not policy.stands(found, ctx.now) or not all_covered(scopes, found.scopes):
         return None
     return found

@@ -1,5 +1,6 @@
 """What a token looks like, and whether one that is known still counts. Pure."""
 
+import re
 from datetime import datetime
 from hashlib import sha256
 
@@ -16,7 +17,7 @@ from hilum.tokens.models import (
 
 ACCESS_LENGTH = len(ACCESS_PREFIX) + SECRET_LENGTH + 1 + MAC_LENGTH
 MAC_PURPOSE = "token"
-_ALPHABET = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
+_SHAPE = re.compile(rf"(hil_[ar]t_[A-Za-z0-9_-]{{{SECRET_LENGTH}}})_([A-Za-z0-9_-]{{{MAC_LENGTH}}})")
 
 
 def signed_part(token: str, prefix: str) -> tuple[bytes, str] | None:
@@ -24,12 +25,8 @@ def signed_part(token: str, prefix: str) -> tuple[bytes, str] | None:
 
     ``<prefix><43>_<8>``: the last 8 characters are the MAC of everything before the underscore.
     """
-    if len(token) != len(prefix) + SECRET_LENGTH + 1 + MAC_LENGTH or not token.startswith(prefix):
-        return None
-    body, separator, mac = token[: -MAC_LENGTH - 1], token[-MAC_LENGTH - 1], token[-MAC_LENGTH:]
-    if separator != "_" or not _ALPHABET.issuperset(token):
-        return None
-    return body.encode(), mac
+    shape = _SHAPE.fullmatch(token) if token.startswith(prefix) else None
+    return None if shape is None else (shape[1].encode(), shape[2])
 
 
 def fingerprint(token: str) -> bytes:
