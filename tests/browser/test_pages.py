@@ -1,7 +1,7 @@
 """Every page looked at: accessible, within its window, light and dark, without script (S5; C30)."""
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Frame, Page, expect
 
 from tests.browser.stage import DESK, PHONE, SAMPLE_PATIENT, Scheme, Stage, overflow, violations
 
@@ -29,28 +29,28 @@ OPEN_PAGES = (
 )
 
 
-def judge(page: Page) -> None:
-    assert overflow(page) <= 0, f"{page.url} is wider than its window"
-    assert violations(page) == [], page.url
+def judge(page: Page, *frames: Frame) -> None:
+    """Look at a page wide and narrow, light and dark."""
+    for size, scheme in LOOKS:
+        page.set_viewport_size({"width": size[0], "height": size[1]})
+        page.emulate_media(color_scheme=scheme)
+        assert overflow(page) <= 0, f"{page.url} is wider than its window"
+        for each in (page, *frames):
+            assert violations(each) == [], f"{page.url} at {size[0]} pixels, {scheme}"
+    page.set_viewport_size({"width": DESK[0], "height": DESK[1]})
 
 
 @pytest.mark.parametrize("address", OPEN_PAGES)
-@pytest.mark.parametrize(("size", "scheme"), LOOKS)
-def test_a_page_is_accessible_and_fits(
-    stage: Stage, address: str, size: tuple[int, int], scheme: Scheme
-) -> None:
-    page = stage.person(size=size, scheme=scheme)
+def test_a_page_is_accessible_and_fits(stage: Stage, address: str) -> None:
+    page = stage.person()
 
     page.goto(address.format(sandbox=stage.running.sandbox, base=stage.running.base))
 
     judge(page)
 
 
-@pytest.mark.parametrize(("size", "scheme"), LOOKS)
-def test_the_pages_of_a_launch_are_accessible_and_fit(
-    stage: Stage, size: tuple[int, int], scheme: Scheme
-) -> None:
-    page = stage.person(size=size, scheme=scheme)
+def test_the_pages_of_a_launch_are_accessible_and_fit(stage: Stage) -> None:
+    page = stage.person()
     stage.open_chart(page, "Amara Osei")
     judge(page)
     page.get_by_text("Switch", exact=True).click()
@@ -61,15 +61,11 @@ def test_the_pages_of_a_launch_are_accessible_and_fit(
     expect(frame.locator("svg.chart").first).to_be_visible()
     expect(page.locator(".call").nth(3)).to_be_visible()
 
-    judge(page)
-    assert violations(frame) == []
+    judge(page, frame)
 
 
-@pytest.mark.parametrize(("size", "scheme"), LOOKS)
-def test_the_pages_of_a_patient_are_accessible_and_fit(
-    stage: Stage, size: tuple[int, int], scheme: Scheme
-) -> None:
-    page = stage.person(size=size, scheme=scheme)
+def test_the_pages_of_a_patient_are_accessible_and_fit(stage: Stage) -> None:
+    page = stage.person()
     page.goto(f"{stage.running.sandbox}/apps/wellspring")
     page.get_by_role("button", name="Meridian General Hospital").click()
     page.get_by_label("Username").wait_for()

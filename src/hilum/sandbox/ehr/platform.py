@@ -120,7 +120,7 @@ class Platform:
             raise NotFound("tenant_not_found", "There is no such hospital in this sandbox.")
         client_id, secret = self.secrets[tenant]
         form = {"grant_type": "client_credentials", "scope": "hilum/launch"}
-        headers = {"authorization": aiohttp.BasicAuth(client_id, secret).encode()}
+        headers = {"authorization": aiohttp.encode_basic_auth(client_id, secret)}
         answer = await self._send("POST", self.urls.token(tenant), headers, form=form)
         life_s = float(answer.get("expires_in", 0)) - TOKEN_MARGIN_S
         self._tokens[tenant] = (answer["access_token"], self.clock.monotonic() + life_s)
