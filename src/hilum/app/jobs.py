@@ -18,6 +18,7 @@ from hilum.infra.settings import Settings
 from hilum.infra.system import SystemClock, SystemIds
 from hilum.kernel.actor import SYSTEM
 from hilum.kernel.errors import HilumError
+from hilum.launches import service as launches
 from hilum.tokens import service as tokens
 
 PURGE_EVERY = timedelta(minutes=1)
@@ -56,8 +57,8 @@ def checkpoint(edge: Edge, settings: Settings) -> None:
 def purge(edge: Edge) -> None:
     """Forget codes, requests, jtis and tokens that expired."""
     trace = Trace(edge.ids.new("req"), source="jobs")
-    edge.write_now(tokens.purge, actor=SYSTEM, trace=trace)
-    edge.write_now(authserver.purge, actor=SYSTEM, trace=trace)
+    for forget in (tokens.purge, authserver.purge, launches.purge):
+        edge.write_now(forget, actor=SYSTEM, trace=trace)
 
 
 def _attempt(job: Callable[[], None]) -> None:
