@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
-from datetime import date
+from datetime import date, datetime
 from hashlib import sha256
 
 from hilum.audit import service as audit
@@ -107,17 +107,20 @@ def _named_faults(order: LaunchOrder, client: Client | None, person: Person | No
     return faults
 
 
-def _launch_fault(ctx: Context, tenant: TenantId, client: Client, person: Person) -> Reason | None:
+def _launch_fault(
+    ctx: Context, tenant: TenantId, client: Client, person: Person, *, issued_at: datetime | None = None
+) -> Reason | None:
+    """``issued_at``: when the launch at hand was opened, which the end of a later full stop left dead."""
     facts = registry.client_facts(ctx, client.id)
     if facts is None or facts.tenant not in {None, tenant}:
         return Reason.APP_NOT_INSTALLED
     subject = Subject(
         tenant=tenant, vendor=facts.vendor, app=facts.app, version=facts.version, person=person.id
     )
-    if controls.judge(ctx, subject, launching=True) is not None:
+    if controls.judge(ctx, subject, issued_at=issued_at, launching=True) is not None:
         return Reason.SWITCH_ENGAGED
     installation = registry.installation(ctx, tenant, facts.app)
-    return registry_policy.launchable(facts, installation, person.role, ctx.now)
+    return registry_policy.launchable(facts, installation, person.role, ctx.now, issued_at=issued_at)
 
 
 def use_open_token(ctx: Context, tenant: TenantId, open_token: str) -> BegunLaunch:
@@ -136,7 +139,7 @@ def use_open_token(ctx: Context, tenant: TenantId, open_token: str) -> BegunLaun
     client, person = registry.find_client(ctx, found.client), identity.find_person(ctx, found.person)
     reason: Reason | None = Reason.APP_NOT_INSTALLED
     if client is not None and person is not None:
-        reason = _launch_fault(ctx, tenant, client, person)
+        reason = _launch_fault(ctx, tenant, client, person, issued_at=found.created_at)
     if reason is not None or client is None or person is None:
         refused = _event(found, "launches.launch.begin")
         audit.record(ctx, replace(refused, outcome=Outcome.REFUSED, reason=str(reason)))
@@ -161,15 +164,14 @@ def _note_reopening(ctx: Context, tenant: TenantId, digest: bytes) -> None:
 def take(ctx: Context, handle: str, *, client: ClientId, tenant: TenantId, person: PersonId) -> Launch:
     """Take a launch for an authorize request: once, by the client and the person it was opened for (C27).
 
-    Anybody else's try is a security event and ends the launch. Raises NotPermitted (another person, client or tenant),
-    NotFound (unknown, used, expired, ended).
+    Anybody else's try is a security event and ends the launch. Raises NotPermitted (another person, client or tenant; or what
+    stops it, or stopped it since it was opened), NotFound (unknown, used, expired, ended).
     """
     digest = _digest(handle) if policy.looks_like_secret(handle) else b""
     if digest:
         found = store.take(ctx.tx, digest, client=client, tenant=tenant, person=person, now=ctx.now)
         if found is not None:
-            audit.record(ctx, _event(found, "launches.launch.take"))
-            return found
+            return _taken(ctx, found)
     known = store.find_by_handle(ctx.tx, digest) if digest else None
     if known is None:
         raise NotFound("launch_unknown", "This launch is not known here.")
@@ -182,6 +184,19 @@ def take(ctx: Context, handle: str, *, client: ClientId, tenant: TenantId, perso
     if foreign:
         raise NotPermitted("launch_not_yours", "This launch was opened for somebody or something else.")
     raise NotFound("launch_unknown", "This launch has been used or has expired.")
+
+
+def _taken(ctx: Context, found: Launch) -> Launch:
+    client, person = registry.find_client(ctx, found.client), identity.find_person(ctx, found.person)
+    reason: Reason | None = Reason.APP_NOT_INSTALLED
+    if client is not None and person is not None:
+        reason = _launch_fault(ctx, found.tenant, client, person, issued_at=found.created_at)
+    if reason is not None:
+        refused = _event(found, "launches.launch.take")
+        audit.record(ctx, replace(refused, outcome=Outcome.REFUSED, reason=reason))
+        raise NotPermitted(reason, _TELL[reason])
+    audit.record(ctx, _event(found, "launches.launch.take"))
+    return found
 
 
 def _take_fault(ctx: Context, known: Launch, *, client: ClientId, tenant: TenantId, person: PersonId) -> str:
