@@ -1,0 +1,202 @@
+"""ONC (g)(10) groups 1 to 3: a patient's own app, the same with less consent, and a practitioner's app in the EHR."""
+
+import pytest
+
+from tests.conformance import rules
+from tests.conformance.conftest import ALL_PATIENT, Stories
+from tests.conformance.inferno import SEARCHES, TYPES, Inferno, Launch, Order
+
+FULL = ["g10 standalone", "g10 standalone clinician", "g10 ehr", "g10 v1"]
+SHARED = ("Patient", "Condition", "Observation")
+"""What the tester leaves ticked in the second group."""
+UNRESTRICTED = (
+    "AllergyIntolerance", "CarePlan", "CareTeam", "Condition", "Device", "DiagnosticReport", "DocumentReference", "Encounter",
+    "Goal", "Immunization", "MedicationRequest", "Observation", "Organization", "Procedure", "Patient", "Practitioner",
+    "Provenance", "ServiceRequest", "Coverage", "MedicationDispense",
+)  # fmt: skip
+
+
+def statuses(suite: Inferno, launch: Launch) -> dict[str, int]:
+    """Search each type once."""
+    return {
+        name: suite.read(launch.token, path.format(patient=launch.patient)).status_code
+        for name, path in SEARCHES.items()
+    }
+
+
+# --- group 1: standalone, full access; also 9.22, the same with v1 scopes -------------------------------------------------------
+
+
+@pytest.mark.parametrize("story", ["g10 standalone", "g10 standalone clinician", "g10 v1"])
+def test_the_token_response_of_a_patient_app_is_whole(stories: Stories, story: str) -> None:
+    """(g)(10) 3.1, 9.22: SMART 1.2 for a confidential client."""
+    launch = stories[story]
+    assert launch.answer is not None
+
+    rules.token_headers(launch.answer)
+    rules.token_body(launch.body, launch.asked.replace(".read", ".rs"))
+
+
+@pytest.mark.parametrize("story", ["g10 standalone", "g10 standalone clinician", "g10 v1"])
+def test_context_scopes_come_back_as_asked_and_clinical_ones_cover_the_data_classes(
+    stories: Stories, story: str
+) -> None:
+    """(g)(10) 3.1 g10_smart_scopes, 9.22; pitfall 1: v2 letters in answer to v2."""
+    launch = stories[story]
+
+    assert {"openid", "fhirUser", "launch/patient", "offline_access"} <= set(launch.scopes)
+    rules.clinical_scopes(launch, prefixes={"patient"})
+    granted = {scope.partition("/")[2].partition(".")[0] for scope in launch.scopes}
+    assert set(UNRESTRICTED) <= granted
+
+
+@pytest.mark.parametrize("story", FULL)
+def test_the_patient_is_readable_with_the_token_and_401_without(stories: Stories, story: str) -> None:
+    """(g)(10) 3.1, 3.3, 9.22 g10_patient_context, g10_unauthorized_access."""
+    rules.patient_context(stories.suite, stories[story])
+
+
+@pytest.mark.parametrize("story", FULL)
+def test_every_type_that_was_granted_answers_its_search(stories: Stories, story: str) -> None:
+    """(g)(10) 3.1, 9.22 g10_unrestricted_resource_type_access: 200, empty or not."""
+    found = statuses(stories.suite, stories[story])
+
+    assert found == dict.fromkeys(SEARCHES, 200)
+
+
+@pytest.mark.parametrize("path", [path for name, path in SEARCHES.items() if name != "Patient"])
+def test_a_search_by_reference_finds_what_a_search_by_id_finds(stories: Stories, path: str) -> None:
+    """(g)(10) 3.4: patient=Patient/{id}, and POST _search, answer as patient={id} does."""
+    launch, suite = stories["g10 standalone"], stories.suite
+    resource_type, _, query = path.partition("?")
+
+    by_id = suite.read(launch.token, path.format(patient=launch.patient)).json()
+    by_reference = suite.read(launch.token, path.format(patient=f"Patient/{launch.patient}")).json()
+    parameters = dict(pair.split("=") for pair in query.format(patient=launch.patient).split("&"))
+    posted = suite.post_search(launch.token, resource_type, parameters).json()
+
+    for other in (by_reference, posted):
+        assert [each["resource"]["id"] for each in other.get("entry", [])] == [
+            each["resource"]["id"] for each in by_id.get("entry", [])
+        ]
+
+
+def test_the_user_is_told_that_access_goes_on_while_away(stories: Stories) -> None:
+    """(g)(10) 3.7 point 4: offline_access is said, and can be declined."""
+    consent = stories["g10 standalone"].pages[-1]
+
+    assert "while you are away" in consent
+    assert 'value="offline_access"' in consent
+
+
+# --- group 2: limited access ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def limited(suite: Inferno) -> Launch:
+    """Untick every resource type but three."""
+    kept = tuple(f"patient/{each}." for each in SHARED)
+    order = Order(scope=ALL_PATIENT, keep=lambda tick: tick.startswith(kept) or "/" not in tick)
+    return suite.standalone(order)
+
+
+def test_only_the_types_left_ticked_are_granted(limited: Launch) -> None:
+    """(g)(10) 3.2 g10_limited_scope_grant; contract: a type with all its categories ticked keeps the resource-level scope."""
+    clinical = {scope for scope in limited.scopes if scope.startswith(("patient/", "user/"))}
+
+    assert clinical == {f"patient/{each}.rs" for each in SHARED}
+    assert {"openid", "fhirUser", "launch/patient", "offline_access"} <= set(limited.scopes)
+
+
+def test_the_patient_is_still_readable(suite: Inferno, limited: Launch) -> None:
+    """(g)(10) 3.2 g10_patient_context."""
+    rules.patient_context(suite, limited)
+
+
+def test_types_left_out_are_refused_and_not_merely_empty(suite: Inferno, limited: Launch) -> None:
+    """(g)(10) 3.2 g10_restricted_resource_type_access: 401 or 403."""
+    found = statuses(suite, limited)
+
+    assert {name for name, status in found.items() if status == 200} == set(SHARED)
+    assert {status for name, status in found.items() if name not in SHARED} == {403}
+
+
+def test_a_refusal_is_an_operation_outcome(suite: Inferno, limited: Launch) -> None:
+    """Contract, errors: FHIR refusals are OperationOutcomes."""
+    refused = suite.read(limited.token, f"Procedure?patient={limited.patient}")
+
+    assert refused.json()["resourceType"] == "OperationOutcome"
+    assert refused.headers["content-type"].startswith("application/fhir+json")
+
+
+def test_refreshing_gives_nothing_back_that_was_unticked(suite: Inferno, limited: Launch) -> None:
+    """(g)(10) 3.2: the narrower grant stays so; RFC 6749 section 6."""
+    body = suite.refresh(limited).json()
+
+    assert sorted(body["scope"].split()) == sorted(limited.scopes)
+    assert suite.read(body["access_token"], f"Procedure?patient={limited.patient}").status_code == 403
+
+
+def test_unticking_a_type_of_a_wildcard_leaves_the_others_by_name(suite: Inferno) -> None:
+    """(g)(10) 3.2 with patient/*.rs; contract: a wildcard with a type unticked becomes the remaining types."""
+    scope = "launch/patient openid fhirUser offline_access patient/*.rs"
+    launch = suite.standalone(
+        Order(scope=scope, keep=lambda tick: not tick.startswith("patient/Immunization."))
+    )
+
+    assert "patient/*.rs" not in launch.scopes
+    assert "patient/Condition.rs" in launch.scopes
+    assert not [each for each in launch.scopes if each.startswith("patient/Immunization.")]
+    found = statuses(suite, launch)
+    assert {name for name, status in found.items() if status != 200} == {"Immunization"}
+
+
+# --- group 3: a practitioner's app in the EHR ----------------------------------------------------------------------------------
+
+
+def test_an_ehr_launch_by_post_grants_user_scopes_and_no_others(stories: Stories) -> None:
+    """(g)(10) 3.3 g10_smart_scopes: POST authorize; no patient/ scope is ever added."""
+    launch = stories["g10 ehr"]
+
+    assert {"openid", "fhirUser", "launch", "offline_access"} <= set(launch.scopes)
+    rules.clinical_scopes(launch, prefixes={"user"})
+    assert not [scope for scope in launch.scopes if scope.startswith("patient/")]
+    assert {f"user/{each}.rs" for each in TYPES} <= set(launch.scopes)
+
+
+def test_an_ehr_launch_tells_its_encounter_which_can_be_read(stories: Stories) -> None:
+    """(g)(10) 3.3 g10_encounter_context."""
+    launch = stories["g10 ehr"]
+
+    assert (launch.patient, launch.body["encounter"]) == (stories.chart, stories.encounter)
+    read = stories.suite.read(launch.token, f"Encounter/{stories.encounter}")
+    assert (read.status_code, read.json()["id"]) == (200, stories.encounter)
+
+
+def test_the_style_of_the_ehr_is_public_json(stories: Stories) -> None:
+    """(g)(10) 3.3 smart_style_url; SMART App Launch 2.2, #styling."""
+    found = stories.suite.http.get(stories["g10 ehr"].body["smart_style_url"])
+
+    assert found.status_code == 200
+    assert found.headers["content-type"].startswith("application/json")
+    assert found.json()["color_background"].startswith("#")
+
+
+@pytest.mark.parametrize("story", ["g10 ehr", "smart ehr public"])
+def test_an_ehr_launch_says_whether_a_patient_banner_is_needed(stories: Stories, story: str) -> None:
+    """(g)(10) 3.3 need_patient_banner."""
+    assert type(stories[story].body["need_patient_banner"]) is bool
+
+
+def test_a_practitioners_app_reads_beyond_the_patient_of_the_launch_where_the_role_may(
+    stories: Stories,
+) -> None:
+    """SMART App Launch 2.2, #user-level-scopes: user/ is what the person may see, not what the chart shows."""
+    launch = stories["g10 ehr"]
+    other = next(
+        each["id"]
+        for each in stories.suite.running.card["patients"]
+        if each["tenant"] == "general" and each["id"] != launch.patient and each["encounters"]
+    )
+
+    assert stories.suite.read(launch.token, f"Patient/{other}").status_code == 200
