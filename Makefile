@@ -18,7 +18,7 @@ run: $(RUN_READY) ## set everything up, seed the sandbox and serve it (PORT=8000
 
 test: $(DEV_READY) $(NODE_READY) ## set everything up and run the whole suite (EFFORT=full for the promised counts)
 	@tools/ensure postgresql chromium
-	@$(BIN)/python -m pytest $(TESTS)
+	@$(BIN)/python -m pytest -n $${JOBS:-2} --dist loadfile $(TESTS)
 
 check: $(DEV_READY) ## format, lint, types and architecture
 	@$(BIN)/ruff format --check -q src tests tools examples && echo "format ok"
