@@ -12,7 +12,6 @@ from hilum.consent import policy, service
 from hilum.consent.models import (
     AUTHORIZATION_LIFE,
     NEGATIVE_WINDOW,
-    ONLINE_AUTHORIZATION_LIFE,
     Authorization,
     Basis,
 )
@@ -105,10 +104,13 @@ def test_what_was_agreed_is_found_as_it_was_given(ground: Platform, clock: FakeC
     assert ground.events("consent.authorization.record")[0].authorization == made.id
 
 
-def test_a_staff_agreement_without_offline_access_lasts_a_shift(ground: Platform, clock: FakeClock) -> None:
+def test_a_first_use_notice_stands_longer_than_the_shift_it_was_given_in(
+    ground: Platform, clock: FakeClock
+) -> None:
+    """Security decision 14: once per version."""
     made = agree(ground, person="dora", basis=Basis.TENANT, offline=False)
 
-    assert made.expires_at == clock.now() + ONLINE_AUTHORIZATION_LIFE
+    assert made.expires_at == clock.now() + AUTHORIZATION_LIFE
 
 
 def test_agreeing_to_the_same_again_renews_and_does_not_pile_up(ground: Platform, clock: FakeClock) -> None:

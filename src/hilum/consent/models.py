@@ -7,7 +7,7 @@ from enum import StrEnum
 from hilum.kernel.ids import AppId, AuthorizationId, ClientId, LaunchId, PersonId, TenantId, VersionId
 
 AUTHORIZATION_LIFE = timedelta(days=365)
-ONLINE_AUTHORIZATION_LIFE = timedelta(hours=12)
+"""How long an agreement stands; what ends sooner is the access under it: sessions, tokens, the installation."""
 NEGATIVE_WINDOW = timedelta(minutes=65)
 PAGE_BOUND = 200
 

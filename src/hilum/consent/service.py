@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
-from datetime import timedelta
 
 from hilum.audit import service as audit
 from hilum.audit.models import Event, Outcome
@@ -10,7 +9,6 @@ from hilum.consent import policy, store
 from hilum.consent.models import (
     AUTHORIZATION_LIFE,
     NEGATIVE_WINDOW,
-    ONLINE_AUTHORIZATION_LIFE,
     Authorization,
     Basis,
     ConsentFacts,
@@ -46,7 +44,6 @@ def record_authorization(
     """
     texts = tuple(scopes)
     covering = _covering(ctx, standing, holder=(tenant, person, facts.id), scopes=texts)
-    life = AUTHORIZATION_LIFE if offline or basis is Basis.PERSON else ONLINE_AUTHORIZATION_LIFE
     if covering is None:
         same = (found for found in store.standing(ctx.tx, tenant, person, facts.id, ctx.now))
         agreed = (facts.version, basis, patient, frozenset(texts))
@@ -54,7 +51,7 @@ def record_authorization(
             (f for f in same if (f.version, f.basis, f.patient, frozenset(f.scopes)) == agreed), None
         )
     if covering is not None:
-        return _renew(ctx, covering, life, offline=offline)
+        return _renew(ctx, covering, offline=offline)
     made = Authorization(
         id=AuthorizationId(ctx.ids.new("aut")),
         tenant=tenant,
@@ -65,7 +62,7 @@ def record_authorization(
         basis=basis,
         scopes=texts,
         created_at=ctx.now,
-        expires_at=ctx.now + life,
+        expires_at=ctx.now + AUTHORIZATION_LIFE,
         patient=patient,
         launch=launch,
         offline=offline,
@@ -92,10 +89,10 @@ def _covering(
     return found
 
 
-def _renew(ctx: Context, found: Authorization, life: timedelta, *, offline: bool) -> Authorization:
+def _renew(ctx: Context, found: Authorization, *, offline: bool) -> Authorization:
     renewed = replace(
         found,
-        expires_at=max(found.expires_at, ctx.now + life),
+        expires_at=max(found.expires_at, ctx.now + AUTHORIZATION_LIFE),
         offline=found.offline or offline,
         last_validated_at=ctx.now,
     )
