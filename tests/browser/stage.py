@@ -36,6 +36,7 @@ class Stage:
             viewport={"width": size[0], "height": size[1]},
             color_scheme=scheme,
             java_script_enabled=script,
+            reduced_motion="reduce",
             **more,
         )
         context.set_default_timeout(WAIT_MS)

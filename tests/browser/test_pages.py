@@ -95,12 +95,7 @@ def test_a_chart_is_opened_and_its_app_launched_without_script(stage: Stage) -> 
 
     page.get_by_role("link", name="Open in chart").first.click()
 
-    frame = page.frame_locator("iframe")
-    expect(
-        frame.get_by_text("This sample app runs in your browser").or_(
-            frame.get_by_role("button", name="Allow")
-        )
-    ).to_be_visible()
+    expect(page.frame_locator("iframe").locator("noscript .notice")).to_be_visible()
     link = page.get_by_role("link", name="Open by itself").get_attribute("href")
     page.goto(f"{stage.running.sandbox}{link}")
     expect(page.get_by_role("link", name="Refresh")).to_be_visible()
