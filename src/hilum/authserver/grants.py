@@ -297,12 +297,9 @@ def _has_moved(ctx: Context, grant: Grant) -> bool:
 
 
 def unstopped(ctx: Context, scopes: tuple[str, ...], issued_at: datetime | None) -> tuple[str, ...]:
-    """Leave out the scopes that a switch stops, or that were granted before the end of such a stop: those never come back."""
-    if controls.judge(ctx, Subject(scopes=scopes), issued_at=issued_at) is None:
-        return scopes
-    return tuple(
-        text for text in scopes if controls.judge(ctx, Subject(scopes=(text,)), issued_at=issued_at) is None
-    )
+    """Leave out what a switch on a scope or a type stops, or what was granted before the end of such a stop: it never comes back."""
+    stops = controls.part_stops(ctx, grants_policy.types_reached(scopes))
+    return grants_policy.unstopped(scopes, stops, now=ctx.now, issued_at=issued_at)
 
 
 def _judge(standing: Standing, grant: Grant, issued_at: datetime, now: datetime) -> None:

@@ -5,7 +5,7 @@ and backend-services.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -13,7 +13,9 @@ from typing import Any
 from hilum.authserver.models import Code
 from hilum.authserver.policy import grantable, says_something, told_context
 from hilum.consent.models import Authorization
-from hilum.controls.models import Stop
+from hilum.consent.policy import types_of
+from hilum.controls.models import Stop, Subject, SwitchIndex
+from hilum.controls.policy import stopped_by
 from hilum.identity.models import Person, Tenant
 from hilum.identity.policy import rights_of
 from hilum.kernel.decision import Reason
@@ -328,3 +330,36 @@ def active_answer(
     if "openid" in scopes and "fhirUser" in scopes and token.fhir_user:
         more["fhirUser"] = f"{fhir_base}/{token.fhir_user}"
     return answer | {name: value for name, value in more.items() if value}
+
+
+def types_reached(scopes: tuple[str, ...]) -> tuple[str, ...]:
+    """Name the resource types that scopes reach, a wildcard's one by one."""
+    clinical = (scope for scope in smart.known(scopes) if isinstance(scope, ClinicalScope))
+    return tuple(dict.fromkeys(each for scope in clinical for each in _types_of(scope)))
+
+
+def unstopped(
+    scopes: tuple[str, ...], stops: SwitchIndex, *, now: datetime, issued_at: datetime | None
+) -> tuple[str, ...]:
+    """Leave out what full stops of scopes and types took; a wildcard that lost a type becomes the list of those that remain."""
+    if not stops.kinds:
+        return scopes
+    kept: list[str] = []
+    for text in scopes:
+        scope = smart.parse_scope(text)
+        types = _types_of(scope) if isinstance(scope, ClinicalScope) else ("",)
+        subjects = {each: Subject(resource_type=each, scopes=(text,)) for each in types}
+        remain = [
+            each
+            for each, subject in subjects.items()
+            if stopped_by(stops, subject, now=now, issued_at=issued_at) is None
+        ]
+        if len(remain) == len(types):
+            kept.append(text)
+        elif isinstance(scope, ClinicalScope):
+            kept += [smart.render(replace(scope, type=each)) for each in remain]
+    return tuple(dict.fromkeys(kept))
+
+
+def _types_of(scope: ClinicalScope) -> tuple[str, ...]:
+    return types_of(scope.prefix) if scope.type == smart.ANY_TYPE else (scope.type,)

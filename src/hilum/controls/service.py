@@ -20,6 +20,7 @@ from hilum.controls.models import (
     Stop,
     Subject,
     Switch,
+    SwitchIndex,
     Target,
     TargetKind,
 )
@@ -168,6 +169,12 @@ def judge(
     index = policy.index(*store.list_touching(ctx.tx, targets, ctx.now))
     stop = policy.stopped_by(index, subject, now=ctx.now, issued_at=issued_at)
     return stop or (policy.launches_stopped(index, subject, ctx.now) if launching else None)
+
+
+def part_stops(ctx: Context, resource_types: tuple[str, ...]) -> SwitchIndex:
+    """Give the switches and ends of full stops on scopes and on these types: what takes a part out of a grant."""
+    targets = (Target(TargetKind.RESOURCE_TYPE, each) for each in resource_types)
+    return policy.index(*store.list_touching(ctx.tx, targets, ctx.now))
 
 
 def enforcement_facts(ctx: Context) -> ControlFacts:
