@@ -119,6 +119,16 @@ class Inferno:
         """Launch from a chart, by the EHR's launch API or by the simulator's page towards the suite's own launch address."""
         return asyncio.run(self._ehr(order, encounter, through_simulator))
 
+    def visit(self, url: str, stop_at: str, order: Order) -> str:
+        """Send a fresh browser to an address that another client made; give where it was sent back to."""
+        return asyncio.run(self._visit(url, stop_at, order))
+
+    async def _visit(self, url: str, stop_at: str, order: Order) -> str:
+        async with httpx2.AsyncClient(timeout=30) as http:
+            came = await self._tester(http, order).go(url, (stop_at,))
+            assert isinstance(came, httpx2.URL), came.text
+            return str(came)
+
     async def _standalone(self, order: Order) -> Launch:
         async with httpx2.AsyncClient(timeout=30) as http:
             return await self._authorize(http, order, launch="")
@@ -132,7 +142,7 @@ class Inferno:
                 start = f"{self.running.sandbox}/sandbox/launch?{urlencode(query)}"
             else:
                 launch_uri = self.running.client(order.client)["launch_url"]
-                start = self._open(order, encounter)["open_url"]
+                start = self.open(order, encounter)["open_url"]
             arrived = await self._tester(http, order).go(start, (launch_uri,))
             assert isinstance(arrived, httpx2.URL), arrived
             # The suite resumes only for an iss that is the very string it was configured with.
@@ -140,7 +150,8 @@ class Inferno:
             assert arrived.params["launch"]
             return await self._authorize(http, order, launch=arrived.params["launch"])
 
-    def _open(self, order: Order, encounter: str) -> dict[str, Any]:
+    def open(self, order: Order, encounter: str = "") -> dict[str, Any]:
+        """Open a launch as the hospital's EHR."""
         card = next(each for each in self.running.card["ehr_clients"] if each["tenant"] == self.tenant)
         told = self.ask({"grant_type": "client_credentials", "scope": "hilum/launch"}, card)
         wanted = {"client_id": order.client, "person": self._card_of(order)["username"]}
