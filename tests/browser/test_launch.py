@@ -151,6 +151,7 @@ def test_a_patient_who_disconnects_leaves_the_app_without_a_key(stage: Stage) ->
     """RFC 7009."""
     page = stage.person()
     stage.connect_wellspring(page)
+    expect(page.locator(".result").first).to_be_visible()
     kept = page.evaluate("JSON.parse(sessionStorage.getItem('smart:session:wellspring'))")
     form = {
         "grant_type": "refresh_token",
