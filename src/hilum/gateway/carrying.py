@@ -9,18 +9,7 @@ from hilum.gateway.models import DEFAULT_PAGE
 from hilum.gateway.reach import clauses
 from hilum.gateway.rendering import Answer
 from hilum.gateway.searching import Searcher
-from hilum.gateway.transport import (
-    ACCEPT,
-    Absent,
-    Errand,
-    Refusal,
-    Stored,
-    Transport,
-    hangs_on_targets,
-    loads,
-    relocated,
-    whose,
-)
+from hilum.gateway.transport import ACCEPT, Absent, Errand, Refusal, Stored, Transport, loads, relocated
 from hilum.gateway.writing import Writer
 from hilum.identity.models import TenantFacts
 from hilum.kernel.decision import Deny, Reason
@@ -30,7 +19,13 @@ from hilum.standards.fhir.bundles import resources_of
 from hilum.standards.fhir.etags import is_known
 from hilum.standards.fhir.requests import PLAIN, Interaction, accepts_json, render_query
 from hilum.standards.fhir.shaping import dump
-from hilum.standards.fhir.visibility import attachment_urls, local_reference, rule_of
+from hilum.standards.fhir.visibility import (
+    attachment_urls,
+    hangs_on_targets,
+    local_reference,
+    one_patient,
+    rule_of,
+)
 from hilum.standards.smart.scopes import READ
 from hilum.upstream.live import Upstreams
 from hilum.upstream.models import UpstreamRequest
@@ -104,7 +99,7 @@ class Carrier:
         )
         if referrer is None:
             raise Refusal(Deny(Reason.OUTSIDE_LAUNCH_CONTEXT, "Nothing within reach refers to this."))
-        patient = errand.obligations.patient or whose(errand, (referrer,))
+        patient = errand.obligations.patient or one_patient((referrer,), errand.obligations.bases)
         if request.accept and accepts_json(request.accept) and request.accept != "*/*":
             return Answer(200, stored.body, patient=patient)
         return native(stored.resource, patient)
@@ -157,7 +152,7 @@ def _shown(errand: Errand, stored: Stored) -> Answer:
         headers.append((b"etag", stored.etag.encode()))
     if stored.modified.isascii() and stored.modified.isprintable() and stored.modified:
         headers.append((b"last-modified", stored.modified.encode()))
-    patient = errand.obligations.patient or whose(errand, (stored.resource,))
+    patient = errand.obligations.patient or one_patient((stored.resource,), errand.obligations.bases)
     if request.if_none_match and is_known(request.if_none_match, stored.etag):
         return Answer(304, b"", tuple(headers), patient=patient)
     body = stored.body if request.shape is PLAIN else dump(stored.resource, request.shape)

@@ -15,16 +15,7 @@ from hilum.gateway.judge import NO_EVIDENCE
 from hilum.gateway.models import DEFAULT_PAGE, REFILL_BOUND, SearchPlan
 from hilum.gateway.pagelinks import Page
 from hilum.gateway.rendering import Answer
-from hilum.gateway.transport import (
-    ACCEPT,
-    Errand,
-    Refusal,
-    Transport,
-    hangs_on_targets,
-    loads,
-    localised,
-    whose,
-)
+from hilum.gateway.transport import ACCEPT, Errand, Refusal, Transport, loads, localised
 from hilum.kernel.decision import Deny, Reason
 from hilum.kernel.ports import Ids
 from hilum.keys.live import Vault
@@ -33,6 +24,7 @@ from hilum.standards.fhir.outcomes import first_told
 from hilum.standards.fhir.requests import render_query
 from hilum.standards.fhir.shaping import dump, shape_params
 from hilum.standards.fhir.statements import unknown_filter
+from hilum.standards.fhir.visibility import hangs_on_targets, one_patient
 from hilum.upstream.models import UpstreamRequest
 from hilum.upstream.policy import relative_target
 
@@ -69,7 +61,7 @@ class Searcher:
         bundle["link"] = self._links(errand, plan, gathered.after)
         if gathered.entries:
             bundle["entry"] = [rebased(entry, errand.base) for entry in gathered.entries]
-        patient = errand.obligations.patient or whose(errand, resources_of(bundle))
+        patient = errand.obligations.patient or one_patient(resources_of(bundle), errand.obligations.bases)
         shape = errand.obligations.request.shape
         return Answer(200, dump(bundle, shape), patient=patient, removed=gathered.removed)
 

@@ -16,17 +16,17 @@ from hilum.gateway.transport import (
     Refusal,
     Stored,
     Transport,
-    hangs_on_targets,
     loads,
     localised,
     outward,
-    whose,
+    pretend,
 )
 from hilum.kernel.decision import Deny
 from hilum.standards.fhir.etags import etag_of, tag_of
 from hilum.standards.fhir.outcomes import IssueCode, issues_told, outcome
 from hilum.standards.fhir.shaping import dump
 from hilum.standards.fhir.values import is_id
+from hilum.standards.fhir.visibility import hangs_on_targets, one_patient
 from hilum.upstream.models import UpstreamRequest, UpstreamResponse
 from hilum.upstream.policy import relative_target
 
@@ -55,6 +55,7 @@ class Writer:
         headers: tuple[tuple[str, str], ...] = _WRITE_HEADERS
         if current is None:
             if not errand.obligations.may_create:
+                pretend(errand)
                 raise Absent
             if request.if_match:
                 return _conflict(412, "There is no version to match.")
@@ -69,6 +70,7 @@ class Writer:
         name = f"{request.type}/{request.id}"
         current = await self._transport.fetch(errand, name)
         if current is None:
+            pretend(errand)
             raise Absent
         if fault := await self._condition(errand, current):
             return fault
@@ -76,7 +78,11 @@ class Writer:
             errand.tenant, UpstreamRequest("DELETE", name, (*ACCEPT, *_unchanged(current)))
         )
         if response.status in {200, 202, 204}:
-            return Answer(204, patient=errand.obligations.patient or whose(errand, (current.resource,)))
+            return Answer(
+                204,
+                patient=errand.obligations.patient
+                or one_patient((current.resource,), errand.obligations.bases),
+            )
         return _not_written(response)
 
     async def _condition(self, errand: Errand, current: Stored) -> Answer | None:
@@ -122,7 +128,7 @@ class Writer:
         etag = etag_of(response.headers.get("etag", ""), resource)
         if etag:
             headers.append((b"etag", etag.encode()))
-        patient = errand.obligations.patient or whose(errand, (asked.body or {},))
+        patient = errand.obligations.patient or one_patient((asked.body or {},), errand.obligations.bases)
         body = b""
         if resource and "return=minimal" not in asked.prefer and self._transport.reaches(errand, resource):
             body = dump(resource, asked.shape)

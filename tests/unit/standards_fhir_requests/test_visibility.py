@@ -12,7 +12,9 @@ from hilum.standards.fhir.visibility import (
     VISIBILITY,
     Belonging,
     attachment_urls,
+    hangs_on_targets,
     local_reference,
+    one_patient,
     subjects_of,
     targets_of,
 )
@@ -143,6 +145,18 @@ def test_only_types_with_a_subject_have_patients_of_their_own() -> None:
     assert subjects_of({"resourceType": "Provenance", "target": about}) == frozenset()
     assert subjects_of({"resourceType": "Organization", "subject": about[0]}) == frozenset()
     assert subjects_of({"resourceType": "Patient", "id": "p1"}) == {"p1"}
+
+
+def test_records_are_one_patients_or_nobodys_in_particular() -> None:
+    first, second = ({"resourceType": "Patient", "id": id_} for id_ in ("p1", "p2"))
+    shared = {"resourceType": "Organization", "id": "o"}
+
+    assert one_patient([first, shared, first]) == "p1"
+    assert one_patient([first, second]) == ""
+    assert one_patient([shared]) == ""
+    assert one_patient([]) == ""
+    assert hangs_on_targets("Provenance")
+    assert not hangs_on_targets("Nonsense")
 
 
 def test_a_provenance_about_nothing_or_elsewhere_has_no_targets() -> None:

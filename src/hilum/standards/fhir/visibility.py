@@ -6,7 +6,7 @@ elements decide; whatever is not listed belongs to nobody that could be named, a
 Source: security decision 10; FHIR R4 compartmentdefinition-patient.html served as its draft.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
@@ -241,3 +241,19 @@ def attachment_urls(resource: dict[str, Any]) -> Iterator[str]:
             url = attachment.get("url") if isinstance(attachment, dict) else None
             if isinstance(url, str):
                 yield url
+
+
+def hangs_on_targets(type_: str) -> bool:
+    """Tell whether a type's resources are judged by what they are about."""
+    rule = VISIBILITY.get(type_)
+    return rule is not None and rule.belonging is Belonging.TARGETS
+
+
+def one_patient(resources: Iterable[dict[str, Any]], bases: tuple[str, ...] = ()) -> str:
+    """Name the one patient whose records these are; empty where there are several, or none."""
+    found: set[str] = set()
+    for resource in resources:
+        found |= subjects_of(resource, bases) or frozenset()
+        if len(found) > 1:
+            return ""
+    return next(iter(found), "")

@@ -1,0 +1,56 @@
+"""Absent and out of reach take the same time.
+
+Pairs are interleaved, and their medians compared: what disturbs the machine disturbs both.
+"""
+
+import statistics
+import time
+from pathlib import Path
+
+import pytest
+
+from hilum.controls import service as controls
+from hilum.controls.models import Quota
+from hilum.infra.edge import Edge
+from tests.effort import FULL, effort
+from tests.flows.gateway_ground import GENERAL, Ground, Play, player
+from tests.sim.world import FakeClock, SeededIds
+
+TOLERANCE = 0.05 if FULL else 0.15
+"""The promise is 5 % over 2,000 pairs; a short run on a busy machine is given more room."""
+
+
+@pytest.fixture
+def play(sqlite_edge: Edge, clock: FakeClock, ids: SeededIds, tmp_path: Path) -> Play:
+    return player(sqlite_edge, clock, ids, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("absent", "beyond"),
+    [
+        ("Observation/nothing", "Observation/x1"),
+        ("Observation/nothing", "Observation/o3"),
+        ("Patient/nothing", "Patient/p2"),
+    ],
+)
+def test_the_time_of_a_refusal_tells_nothing(play: Play, absent: str, beyond: str) -> None:
+    """C75: medians of interleaved pairs."""
+
+    async def story(made: Ground) -> None:
+        app = made.clients["app"].app
+        made.run(lambda ctx: controls.set_quota(ctx, app, GENERAL, Quota(10_000.0, 100_000)))
+        token = made.token("patient/*.rs")
+        times: dict[str, list[int]] = {absent: [], beyond: []}
+        for n in range(effort(300, 2_000)):
+            pair = (absent, beyond) if n % 2 else (beyond, absent)
+            for target in pair:
+                started = time.perf_counter_ns()
+                answer = await made.get(target, token)
+                times[target].append(time.perf_counter_ns() - started)
+                assert answer.status == 404
+
+        first, second = (statistics.median(times[target]) for target in (absent, beyond))
+
+        assert abs(first - second) / max(first, second) <= TOLERANCE, (first, second)
+
+    play(story)

@@ -1,0 +1,140 @@
+"""One meaning, one rendering: every reason has a status, an issue code and headers; page links are worth nothing elsewhere."""
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import orjson
+import pytest
+
+from hilum.controls.models import Spend
+from hilum.gateway import pagelinks
+from hilum.gateway.models import PAGE_LINK_BOUND, PAGE_LINK_LIFE
+from hilum.gateway.pagelinks import Page
+from hilum.gateway.rendering import RENDERING, not_found, rate_headers, refusal
+from hilum.kernel.decision import Deny, Reason
+from hilum.keys.live import vault
+from tests.sim.world import SeededIds
+from tests.unit.gateway.facts import NOW, TOKEN
+
+STATUS = {
+    401: {
+        "token_missing",
+        "token_invalid",
+        "proof_invalid",
+        "token_revoked",
+        "tenant_mismatch",
+        "launch_ended",
+        "authorization_expired",
+    },
+    403: {
+        "switch_engaged",
+        "app_not_certified",
+        "app_not_installed",
+        "role_not_allowed",
+        "workflow_not_approved",
+        "scope_retired",
+        "scope_insufficient",
+        "context_moved",
+        "consent_denied",
+        "too_costly",
+    },
+    404: {"outside_launch_context", "label_withheld"},
+    400: {"request_unsupported"},
+    429: {"quota_exceeded", "concurrency_exceeded"},
+    503: {"snapshot_stale", "audit_unavailable", "upstream_unavailable"},
+    502: {"response_unjudgeable"},
+}
+
+
+@pytest.mark.parametrize("reason", list(Reason))
+def test_each_reason_is_rendered_as_the_contract_says(reason: Reason) -> None:
+    """Contract, Errors."""
+    answer = refusal(Deny(reason, "Because."), "req_1")
+    headers = dict(answer.headers)
+    issue = orjson.loads(answer.body)["issue"][0]
+
+    assert reason in STATUS[answer.status]
+    assert issue["diagnostics"] == "Decision req_1"
+    assert (b"www-authenticate" in headers) == (answer.status == 401 or reason is Reason.SCOPE_INSUFFICIENT)
+    assert (b"retry-after" in headers) == (answer.status in {429, 503})
+    if answer.status == 401:
+        bare = reason is Reason.TOKEN_MISSING
+        assert headers[b"www-authenticate"] == (b"Bearer" if bare else b'Bearer error="invalid_token"')
+    if answer.status == 404:
+        assert answer == not_found("req_1")
+    else:
+        assert issue["details"]["text"] == "Because."
+        assert issue["details"]["coding"][0]["code"] == reason
+
+
+def test_every_reason_has_its_row() -> None:
+    assert set(RENDERING) == set(Reason)
+    assert {name for names in STATUS.values() for name in names} == {str(reason) for reason in Reason}
+
+
+def test_waiting_is_told_in_whole_seconds_never_less_than_one() -> None:
+    """RFC 9110 section 10.2.3."""
+    for wait, told in ((0.0, b"1"), (0.2, b"1"), (1.01, b"2"), (60.0, b"60")):
+        assert (
+            dict(refusal(Deny(Reason.QUOTA_EXCEEDED), "r", retry_after_s=wait).headers)[b"retry-after"]
+            == told
+        )
+    assert dict(rate_headers(Spend(allowed=True, limit=9, remaining=3, retry_after_s=0.0))) == {
+        b"ratelimit-limit": b"9",
+        b"ratelimit-remaining": b"3",
+        b"ratelimit-reset": b"0",
+    }
+
+
+PAGE = Page("Observation", (("patient", "p1"), ("_count", "5")), "Observation?patient=p1&page=2", 3)
+
+
+def test_a_page_link_opens_for_the_same_grant_until_it_is_too_old(ids: SeededIds) -> None:
+    """C78."""
+    sealed = pagelinks.seal(vault(), ids, PAGE, TOKEN, NOW)
+    assert sealed is not None
+    refreshed = replace(TOKEN, hash=b"n" * 32, issued_at=NOW)
+
+    assert pagelinks.unseal(vault(), sealed, refreshed, NOW) == PAGE
+    assert pagelinks.unseal(vault(), sealed, TOKEN, NOW + PAGE_LINK_LIFE - timedelta(seconds=1)) == PAGE
+    assert pagelinks.unseal(vault(), sealed, TOKEN, NOW + PAGE_LINK_LIFE) is None
+    assert "p1" not in sealed
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"client": "cli_2"},
+        {"tenant": "clinic"},
+        {"person": "per_2"},
+        {"patient": "p2"},
+        {"authorization": "aut_2"},
+        {"family": "fam_2"},
+        {"launch": "lau_2"},
+    ],
+)
+def test_a_page_link_opens_for_no_other_grant(ids: SeededIds, change: dict[str, Any]) -> None:
+    """C78."""
+    sealed = pagelinks.seal(vault(), ids, PAGE, TOKEN, NOW)
+    assert sealed is not None
+
+    assert pagelinks.unseal(vault(), sealed, replace(TOKEN, **change), NOW) is None
+
+
+def test_a_page_link_that_was_changed_or_is_none_does_not_open(ids: SeededIds) -> None:
+    sealed = pagelinks.seal(vault(), ids, PAGE, TOKEN, NOW)
+    assert sealed is not None
+
+    for text in ("", "x", sealed[:-1], sealed + "A", sealed[::-1], "A" * (PAGE_LINK_BOUND + 1)):
+        assert pagelinks.unseal(vault(), text, TOKEN, NOW) is None
+
+
+def test_a_search_too_long_for_a_link_gets_none(ids: SeededIds) -> None:
+    long = replace(PAGE, target="Observation?code=" + "x" * PAGE_LINK_BOUND)
+    fits = replace(PAGE, target="Observation?code=" + "x" * 2_000)
+
+    assert pagelinks.seal(vault(), ids, long, TOKEN, NOW) is None
+    sealed = pagelinks.seal(vault(), ids, fits, TOKEN, NOW)
+    assert sealed is not None
+    assert len(sealed) <= PAGE_LINK_BOUND

@@ -1,0 +1,240 @@
+"""Reading what another server says it can do, whatever it says."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hilum.standards.fhir.bundles import once, rebased, references_in, resources_of
+from hilum.standards.fhir.etags import etag_of, is_known, tag_of
+from hilum.standards.fhir.outcomes import first_told, issues_told
+from hilum.standards.fhir.requests import PLAIN, Shape, Summary
+from hilum.standards.fhir.shaping import dump, shape_params
+from hilum.standards.fhir.statements import cut_type, read_statement, resources_in, unknown_filter
+from tests.effort import effort
+
+STATEMENT: dict[str, Any] = {
+    "resourceType": "CapabilityStatement",
+    "fhirVersion": "4.0.1",
+    "rest": [
+        {
+            "mode": "server",
+            "searchParam": [{"name": "_tag"}],
+            "resource": [
+                {
+                    "type": "Observation",
+                    "interaction": [{"code": "read"}, {"code": "search-type"}, {"code": "patch"}],
+                    "searchParam": [{"name": "code", "type": "token"}, {"name": "own-invention"}, 5],
+                    "searchInclude": ["Observation:subject", "Basic:author", "Nonsense"],
+                    "updateCreate": True,
+                    "extension": [{"url": "x"}],
+                }
+            ],
+        },
+        {"mode": "client", "resource": [{"type": "Patient"}]},
+    ],
+}
+
+
+def test_what_a_server_acts_on_is_what_it_lists_for_the_type_and_for_all() -> None:
+    """C77."""
+    surface = read_statement(STATEMENT, 1.0)
+
+    assert surface is not None
+    assert unknown_filter(surface, "Observation", (("code:not", "x"), ("_tag", "y"), ("_id", "z"))) == ""
+    assert unknown_filter(surface, "Observation", (("_include", "x"), ("_sort", "x"))) == ""
+    assert unknown_filter(surface, "Observation", (("code", "x"), ("status", "y"))) == "status"
+    assert unknown_filter(surface, "Patient", (("_id", "x"),)) == "_id"
+
+
+def test_a_type_is_cut_to_what_passes() -> None:
+    told = cut_type(next(resources_in(STATEMENT)), frozenset({"read", "search-type"}))
+    unread = cut_type(next(resources_in(STATEMENT)), frozenset({"read"}))
+
+    assert told["interaction"] == [{"code": "read"}, {"code": "search-type"}]
+    assert told["searchParam"] == [{"name": "code", "type": "token"}]
+    assert told["searchInclude"] == ["Observation:subject"]
+    assert told["updateCreate"] is False
+    assert "extension" not in told
+    assert "searchParam" not in unread
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        None,
+        [],
+        {},
+        {"resourceType": "CapabilityStatement"},
+        STATEMENT | {"fhirVersion": "5.0.0"},
+        STATEMENT | {"fhirVersion": 4},
+    ],
+)
+def test_what_is_no_statement_of_r4_is_not_read(statement: Any) -> None:
+    assert read_statement(statement, 0.0) is None
+
+
+JSON = st.recursive(
+    st.one_of(
+        st.none(),
+        st.booleans(),
+        st.integers(),
+        st.text(max_size=5),
+        st.sampled_from(["server", "read", "Observation"]),
+    ),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3),
+        st.dictionaries(
+            st.sampled_from(
+                [
+                    "mode",
+                    "rest",
+                    "resource",
+                    "type",
+                    "interaction",
+                    "code",
+                    "searchParam",
+                    "name",
+                    "searchInclude",
+                    "entry",
+                    "issue",
+                ]
+            ),
+            inner,
+            max_size=5,
+        ),
+    ),
+    max_leaves=12,
+)
+
+
+@given(JSON)
+@settings(max_examples=effort(500, 20_000), deadline=None)
+def test_nothing_that_a_server_says_breaks_the_reading(said: Any) -> None:
+    surface = read_statement(
+        {"resourceType": "CapabilityStatement", "fhirVersion": "4.0.1", "rest": said}, 0.0
+    )
+
+    assert surface is not None
+    for each in resources_in(surface.statement):
+        cut_type(each, frozenset({"read", "search-type"}))
+    if isinstance(said, dict):
+        list(resources_of(said))
+    references_in(said, ())
+
+
+def test_only_texts_and_places_of_anothers_issues_are_told() -> None:
+    body = (
+        b'{"issue":[{"severity":"fatal","diagnostics":"at line 5","extension":[{"url":"x"}],"expression":["Patient.name"]},'
+        b'{"details":{"text":"' + b"t" * 900 + b'"}},5,{}]}'
+    )
+
+    told = issues_told(body)
+
+    assert told[0] == {
+        "severity": "error",
+        "code": "invalid",
+        "details": {"text": "at line 5"},
+        "expression": ["Patient.name"],
+    }
+    assert len(told[1]["details"]["text"]) == 500
+    assert first_told(body) == "at line 5"
+    assert first_told(b"not json") == ""
+    assert issues_told(b'{"issue":{}}') == []
+
+
+@pytest.mark.parametrize(
+    ("told", "resource", "expected"),
+    [
+        ('W/"3"', {}, 'W/"3"'),
+        ('"3"', {}, '"3"'),
+        ("3", {"meta": {"versionId": "4"}}, 'W/"4"'),
+        ("", {"meta": {"versionId": 'a"b'}}, ""),
+        ("", {"meta": {"versionId": 5}}, ""),
+        ("", {"meta": []}, ""),
+        ("", None, ""),
+        ('W/"a\r\nb"', {}, ""),
+    ],
+)
+def test_an_etag_is_the_servers_or_the_versions_and_always_well_formed(
+    told: str, resource: Any, expected: str
+) -> None:
+    assert etag_of(told, resource) == expected
+
+
+def test_a_condition_names_a_version_weakly() -> None:
+    assert tag_of('W/"1"') == tag_of('"1"') == "1"
+    assert is_known('"0", W/"1"', '"1"')
+    assert is_known("*", 'W/"1"')
+    assert not is_known('W/"2"', 'W/"1"')
+    assert not is_known("*", "")
+    assert not is_known("1", 'W/"1"')
+
+
+def test_entries_are_rewritten_and_told_once() -> None:
+    entry = {"fullUrl": "http://x", "resource": {"resourceType": "Patient", "id": "1"}, "request": {}}
+
+    assert rebased(entry, "http://here") == {
+        "fullUrl": "http://here/Patient/1",
+        "resource": {"resourceType": "Patient", "id": "1"},
+        "search": {"mode": "match"},
+    }
+    assert once([entry, entry]) == [entry]
+    anonymous = {"resource": {"resourceType": "Patient"}}
+    assert len(once([anonymous, anonymous])) == 2
+
+
+def test_a_shape_is_cut_from_what_is_shown_and_written_back_as_asked() -> None:
+    """FHIR R4 search.html#summary, #elements: mandatory elements stay."""
+    resource = {
+        "resourceType": "Observation",
+        "id": "o",
+        "text": {"div": "x"},
+        "status": "final",
+        "_status": {"id": "s"},
+        "code": {},
+        "valueString": "v",
+        "note": [],
+    }
+
+    def keys(shape: Shape) -> set[str]:
+        import orjson
+
+        return set(orjson.loads(dump(resource, shape)))
+
+    assert keys(PLAIN) == set(resource)
+    assert keys(Shape(summary=Summary.DATA)) == (set(resource) - {"text"}) | {"meta"}
+    assert keys(Shape(summary=Summary.TEXT)) == {
+        "resourceType",
+        "id",
+        "meta",
+        "text",
+        "status",
+        "_status",
+        "code",
+    }
+    assert keys(Shape(summary=Summary.TRUE)) == {
+        "resourceType",
+        "id",
+        "meta",
+        "status",
+        "_status",
+        "code",
+        "valueString",
+    }
+    assert keys(Shape(elements=("value",))) == {
+        "resourceType",
+        "id",
+        "meta",
+        "status",
+        "_status",
+        "code",
+        "valueString",
+    }
+    assert shape_params(Shape(pretty=True, summary=Summary.TEXT, elements=("a", "b"))) == (
+        ("_summary", "text"),
+        ("_elements", "a,b"),
+        ("_pretty", "true"),
+    )
+    assert shape_params(PLAIN) == ()
