@@ -402,3 +402,69 @@ def test_cors_answers_for_the_clients_own_origins_and_preflights_for_all(play: P
         assert GENERAL == "general"
 
     play(story)
+
+
+def test_head_is_get_without_a_body(play: Play) -> None:
+    """FHIR R4 http.html#read: HEAD where a client only wants the headers."""
+
+    async def story(made: Ground) -> None:
+        token = made.token("patient/Observation.rs")
+        full = await made.get("Observation/o1", token)
+        head = await made.send("HEAD", "Observation/o1", token)
+        beyond = await made.send("HEAD", "Observation/x1", token)
+
+        assert (head.status, head.body) == (200, b"")
+        assert head.headers["content-length"] == str(len(full.body))
+        assert head.headers["etag"] == full.headers["etag"]
+        assert (beyond.status, beyond.body) == (404, b"")
+
+    play(story)
+
+
+def test_whoever_goes_away_early_leaves_a_record_and_no_error(play: Play) -> None:
+    async def story(made: Ground) -> None:
+        token = made.token("patient/Observation.rs")
+        scope = {
+            "type": "http",
+            "method": "GET",
+            "path": "/t/general/fhir/Observation/o1",
+            "raw_path": b"/t/general/fhir/Observation/o1",
+            "query_string": b"",
+            "headers": [(b"authorization", f"Bearer {token}".encode())],
+            "state": {"request_id": "req_gone"},
+        }
+
+        async def receive() -> dict[str, str]:
+            return {"type": "http.disconnect"}
+
+        async def gone(_message: object) -> None:
+            raise OSError("gone")
+
+        await made.gateway(scope, receive, gone)
+        await made.gateway({**scope, "method": "PUT"}, receive, gone)
+
+    play(story)
+
+
+def test_records_of_a_request_that_came_half_are_refused(play: Play) -> None:
+    async def story(made: Ground) -> None:
+        token = made.token("patient/Observation.cruds")
+        sent: list[dict[str, object]] = []
+
+        async def receive() -> dict[str, str]:
+            return {"type": "http.disconnect"}
+
+        async def send(message: dict[str, object]) -> None:
+            sent.append(message)
+
+        scope = {
+            "type": "http",
+            "method": "POST",
+            "path": "/t/general/fhir/Observation",
+            "headers": [(b"authorization", f"Bearer {token}".encode())],
+        }
+        await made.gateway(scope, receive, send)
+
+        assert sent[0]["status"] == 400
+
+    play(story)

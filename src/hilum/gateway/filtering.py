@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from hilum.gateway.judge import NO_EVIDENCE, Evidence, judge_resource
-from hilum.gateway.models import EVIDENCE_BOUND, Clause, Obligations, SearchPlan
+from hilum.gateway.models import Clause, Obligations, SearchPlan
 from hilum.gateway.reach import clauses
 from hilum.kernel.decision import Deny, Reason
 from hilum.standards.fhir.bundles import references_in, resources_of
@@ -51,8 +51,8 @@ def judge_change(obligations: Obligations, current: object, evidence: Evidence =
     return None
 
 
-def wanted_evidence(resources: Iterable[dict[str, Any]], bases: tuple[str, ...]) -> tuple[str, ...] | None:
-    """Name the resources, as ``Type/id``, that must be seen to judge these. None: too many."""
+def wanted_evidence(resources: Iterable[dict[str, Any]], bases: tuple[str, ...]) -> tuple[str, ...]:
+    """Name the resources, as ``Type/id``, that must be seen to judge these. Past the bound nothing is looked at, so not seen."""
     wanted: dict[str, None] = {}
     for resource in resources:
         rule = rule_of(str(resource.get("resourceType")))
@@ -60,7 +60,7 @@ def wanted_evidence(resources: Iterable[dict[str, Any]], bases: tuple[str, ...])
             for target in targets_of(resource, bases) or ():
                 if rule_of(target.type) is not None:
                     wanted[str(target)] = None
-    return tuple(wanted) if len(wanted) <= EVIDENCE_BOUND else None
+    return tuple(wanted)
 
 
 def evidence_within(bundle: dict[str, Any]) -> dict[str, dict[str, Any] | None]:

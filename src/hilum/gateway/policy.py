@@ -266,6 +266,17 @@ def _body_fault(case: _Case) -> Reason | None:
     return judge_resource(case.reach, body, case.ways, bases=case.bases)
 
 
+def _patient(case: _Case) -> str:
+    """Name the patient whom the request is about, where that is known before anything is seen."""
+    if case.request.type == "Patient" and case.request.id:
+        return case.request.id
+    only = frozenset((case.reach.patient,))
+    if case.ways and all(way.patients == only for way in case.ways):
+        return case.reach.patient
+    named = case.query.named if case.query is not None else None
+    return next(iter(named)) if named is not None and len(named) == 1 else ""
+
+
 def _obligations(case: _Case) -> Obligations:
     request, reach = case.request, case.reach
     plan = None
@@ -285,6 +296,6 @@ def _obligations(case: _Case) -> Obligations:
         bases=case.bases,
         only=name if case.exempt else "",
         plan=plan,
-        patient=reach.patient or (request.id if request.type == "Patient" else ""),
+        patient=_patient(case),
         may_create=creates and all(way.prefix is Prefix.SYSTEM for way in case.ways),
     )

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import suppress
 from typing import Any
 
 import orjson
@@ -64,7 +65,8 @@ class Gateway:
             body = outcome(IssueCode.EXCEPTION, "Something failed on our side.", decision=request_id)
             reply, origin = Reply(Answer(500, orjson.dumps(body))), b""
         correlation = str(state.get("correlation_id", ""))
-        await _send(send, reply, _cors(reply, origin), scope["method"], (request_id, correlation))
+        with suppress(OSError):  # whoever asked has gone; the record of it stands
+            await _send(send, reply, _cors(reply, origin), scope["method"], (request_id, correlation))
 
     async def _reply(
         self, scope: Scope, receive: Receive, state: MutableMapping[str, Any]

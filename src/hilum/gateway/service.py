@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Protocol
 
 import orjson
 
+from hilum.audit.live import Journal
 from hilum.audit.models import Access, Outcome
 from hilum.controls.live import Buckets
 from hilum.gateway import pagelinks, policy
@@ -13,9 +13,10 @@ from hilum.gateway.carrying import Carrier
 from hilum.gateway.models import SURFACE_LIFE, Ask, Obligations, Snapshot
 from hilum.gateway.pagelinks import Page
 from hilum.gateway.rendering import Answer, Headers, not_found, rate_headers, refusal
+from hilum.gateway.snapshot import SnapshotKeeper
 from hilum.gateway.surface import public_statement
 from hilum.gateway.transport import Absent, Errand, Refusal
-from hilum.identity.models import TenantFacts
+from hilum.identity.models import TenantFacts, UpstreamRef
 from hilum.kernel.decision import Deny, Permit, Reason
 from hilum.kernel.errors import Unavailable
 from hilum.kernel.ids import TenantId
@@ -27,19 +28,6 @@ from hilum.tokens.live import TokenTable
 from hilum.tokens.models import AccessToken
 from hilum.upstream.live import Upstreams
 from hilum.web.urls import Urls
-
-
-class Snapshots(Protocol):
-    """Where the current snapshot comes from; None when it is stale."""
-
-    def current(self) -> Snapshot | None: ...
-
-
-class Journal(Protocol):
-    """Where accesses are recorded. Both return once the record is durable, and raise Unavailable if it cannot be."""
-
-    async def record(self, access: Access) -> None: ...
-    async def record_refusal_by_stranger(self, access: Access) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +59,7 @@ class Reply:
 class Doorway:
     """What the enforcement point stands on; made by app."""
 
-    snapshots: Snapshots
+    snapshots: SnapshotKeeper
     tokens: TokenTable
     buckets: Buckets
     upstreams: Upstreams
@@ -103,7 +91,7 @@ class Enforcer:
     def __init__(self, doorway: Doorway) -> None:
         self._on = doorway
         self._carrier = Carrier(doorway.upstreams, doorway.vault, doorway.ids)
-        self._surfaces: dict[TenantId, Surface] = {}
+        self._surfaces: dict[TenantId, tuple[UpstreamRef, Surface]] = {}
         self._statements: dict[TenantId, tuple[Surface, bytes]] = {}
         self._named: tuple[object, dict[TenantId, tuple[str, ...]]] = (None, {})
 
@@ -236,7 +224,8 @@ class Enforcer:
         return named[tenant]
 
     async def _surface(self, tenant: TenantFacts) -> Surface:
-        known = self._surfaces.get(tenant.id)
+        kept = self._surfaces.get(tenant.id)
+        known = kept[1] if kept is not None and kept[0] == tenant.upstream else None
         at = self._on.clock.monotonic()
         if known is not None and at - known.read_at < SURFACE_LIFE.total_seconds():
             return known
@@ -249,7 +238,7 @@ class Enforcer:
             return known
         if surface is None:
             raise Refusal(Deny(Reason.RESPONSE_UNJUDGEABLE, "The FHIR server does not say what it can do."))
-        self._surfaces[tenant.id] = surface
+        self._surfaces[tenant.id] = (tenant.upstream, surface)
         return surface
 
     def _origins(

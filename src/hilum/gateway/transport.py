@@ -10,7 +10,7 @@ import orjson
 
 from hilum.gateway.filtering import UNJUDGEABLE, judge_read, wanted_evidence
 from hilum.gateway.judge import NO_EVIDENCE, Evidence, judge_resource
-from hilum.gateway.models import Obligations
+from hilum.gateway.models import EVIDENCE_BOUND, Obligations
 from hilum.gateway.pagelinks import Page
 from hilum.gateway.reach import clauses
 from hilum.identity.models import TenantFacts
@@ -108,9 +108,7 @@ class Transport:
         self, errand: Errand, resources: Iterable[dict[str, Any]], known: Evidence = NO_EVIDENCE
     ) -> Evidence:
         wanted = wanted_evidence(resources, errand.obligations.bases)
-        if wanted is None:
-            raise Refusal(UNJUDGEABLE)
-        missing = [name for name in wanted if name not in known]
+        missing = [name for name in wanted if name not in known][:EVIDENCE_BOUND]
         if not missing:
             return known
         found = await asyncio.gather(*(self.fetch(errand, name) for name in missing))

@@ -598,3 +598,23 @@ def test_every_reason_is_either_decided_here_or_known_to_be_found_on_the_way() -
     not_yet = {Reason.WORKFLOW_NOT_APPROVED, Reason.SCOPE_RETIRED}
 
     assert decided | on_the_way | not_yet == set(Reason)
+
+
+@pytest.mark.parametrize(
+    ("asked", "held", "expected"),
+    [
+        (ask("Observation/o1"), TOKEN, "p1"),
+        (ask("Observation?code=x"), TOKEN, "p1"),
+        (ask("Patient/p7"), token("user/Patient.rs"), "p7"),
+        (ask("Observation/o1"), token("user/Observation.rs"), ""),
+        (ask("Observation?patient=p7"), token("user/Observation.rs"), "p7"),
+        (ask("Observation?patient=p7,p8"), token("user/Observation.rs"), ""),
+        (ask("Observation/o1"), token("patient/Observation.rs", "user/Observation.rs"), ""),
+        (ask("Organization/o1"), token("patient/Organization.rs"), ""),
+    ],
+)
+def test_the_record_names_the_patient_only_where_it_is_certain(
+    asked: Ask, held: AccessToken, expected: str
+) -> None:
+    """C150: who is launched is not always who is read."""
+    assert permit(asked, held).patient == expected
