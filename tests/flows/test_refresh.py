@@ -66,6 +66,50 @@ def test_a_replayed_refresh_token_ends_its_family(platform: Platform) -> None:
     assert any(event.reason == "refresh_reused" for event in platform.events("tokens.refresh.redeem"))
 
 
+def nameless(platform: Platform, token: str, **fields: str) -> Any:
+    """Refresh and say nothing of the client, as browsers' libraries do."""
+    form = {"grant_type": "refresh_token", "refresh_token": token} | fields
+    return platform.http.post(f"/t/{MERCY}/oauth/token", data=form)
+
+
+def test_the_refresh_token_of_a_public_client_names_its_client(platform: Platform) -> None:
+    """RFC 6749 section 6: a refresh has no client_id among its parameters; SMART App Launch 2.2, #refresh-access-token; C48."""
+    first = platform.earn()
+
+    second = nameless(platform, first["refresh_token"])
+
+    assert second.status_code == 200, second.text
+    assert platform.introspect(second.json()["access_token"])["client_id"] == platform.clients["public"].id
+    refused(nameless(platform, first["refresh_token"]), "invalid_grant")
+    assert not platform.is_alive(second.json()["access_token"])
+
+
+@pytest.mark.parametrize("client", ["symmetric", "asymmetric"])
+def test_the_refresh_token_of_a_client_with_credentials_does_not_stand_for_them(
+    platform: Platform, client: str
+) -> None:
+    """RFC 6749 section 6: a confidential client must authenticate. The answer is that to a token nobody knows."""
+    first = platform.earn(client)
+
+    told = refused(nameless(platform, first["refresh_token"]), "invalid_client", 401)
+
+    assert told == refused(nameless(platform, "hil_rt_made-up"), "invalid_client", 401)
+    assert platform.refresh(first["refresh_token"], client).status_code == 200
+
+
+def test_a_refresh_token_names_nobody_at_another_tenant_or_beside_another_name(platform: Platform) -> None:
+    """C37; RFC 6749 section 3.2: whatever is said of the client is what counts."""
+    token = platform.earn()["refresh_token"]
+    form = {"grant_type": "refresh_token", "refresh_token": token}
+
+    elsewhere = platform.http.post(f"/t/{OTHER}/oauth/token", data=form)
+
+    refused(elsewhere, "invalid_client", 401)
+    refused(nameless(platform, token, client_id=platform.clients["symmetric"].id), "invalid_client", 401)
+    refused(nameless(platform, token, client_id="nobody"), "invalid_client", 401)
+    assert platform.refresh(token).status_code == 200
+
+
 @pytest.mark.parametrize("client", ["symmetric", "asymmetric"])
 def test_another_client_neither_uses_nor_ends_a_refresh_token(platform: Platform, client: str) -> None:
     """C48, C50: bound to the client it was issued to."""

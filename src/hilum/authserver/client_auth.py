@@ -34,6 +34,8 @@ RSA_BITS_MIN = 2_048
 RSA_BITS_MAX = 8_192
 ALGORITHMS: Mapping[str, tuple[str, str]] = {"RS384": ("RSA", ""), "ES384": ("EC", "P-384")}
 """The two that SMART names, each with the only kind of key it goes with."""
+NAMING = frozenset({"client_id", "client_secret", "client_assertion", "client_assertion_type"})
+"""Form parameters by which a client says who it is."""
 _PUBLIC_MEMBERS = {"RSA": ("kty", "n", "e"), "EC": ("kty", "crv", "x", "y")}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ID = re.compile(r"[A-Za-z0-9_.~-]{1,128}")

@@ -28,12 +28,13 @@ from hilum.infra.context import Context
 from hilum.kernel.actor import Actor, ActorKind
 from hilum.kernel.decision import Reason
 from hilum.kernel.errors import Invalid, NotFound, NotPermitted
+from hilum.kernel.ids import ClientId
 from hilum.keys import service as keys
 from hilum.launches import service as launches
 from hilum.launches.models import Launch
 from hilum.registry import policy as registry_policy
 from hilum.registry import service as registry
-from hilum.registry.models import PLATFORM_PEERS, Client
+from hilum.registry.models import PLATFORM_PEERS, Client, ClientType
 from hilum.signin import service as signin
 from hilum.standards.oauth import TokenError
 from hilum.standards.smart import scopes as smart
@@ -67,6 +68,16 @@ def find_client(ctx: Context, site: Site, caller: Presented) -> Client | None:
     """Find the client that somebody claims to be, for the edge to fetch its keys; not yet authenticated. Raises NotFound (tenant)."""
     _tenant(ctx, site)
     return registry.find_client(ctx, caller.client)
+
+
+def public_holder(ctx: Context, site: Site, refresh_token: str) -> ClientId | None:
+    """Name the public client of a refresh token; a client that has credentials must show them. Raises NotFound (tenant)."""
+    _tenant(ctx, site)
+    held = tokens.find_refresh(ctx, refresh_token)
+    if held is None or held.grant.tenant != site.tenant:
+        return None
+    client = registry.find_client(ctx, held.grant.client)
+    return client.id if client is not None and client.type is ClientType.PUBLIC else None
 
 
 def authenticate(ctx: Context, site: Site, caller: Caller) -> Client:

@@ -18,6 +18,7 @@ from hilum.authserver import client_auth, grants, grants_policy, introspection, 
 from hilum.authserver.client_auth import Method, Presented
 from hilum.authserver.discovery import site_of
 from hilum.authserver.grants import Caller
+from hilum.authserver.grants_policy import TokenRequest
 from hilum.authserver.keysets import KeySets
 from hilum.authserver.models import REQUEST_BODY_BOUND, Site
 from hilum.authserver.policy import description
@@ -83,9 +84,22 @@ class BackChannel:
     async def _token(self, request: Request, site: Site, form: Parameters) -> tuple[int, dict[str, Any]]:
         asked = grants_policy.parse(form)
         urls = self._kit.urls
+        form = await self._named(request, site, form, asked)
         caller = await self._caller(request, site, form, {urls.token(site.tenant)})
         body, _ = await self._run(request, caller, lambda ctx: grants.exchange(ctx, site, caller, asked))
         return 200, body
+
+    async def _named(self, request: Request, site: Site, form: Parameters, asked: TokenRequest) -> Parameters:
+        """Let a refresh token name its public client where nothing else does: only a code has to come with ``client_id``.
+
+        Source: RFC 6749 sections 3.2.1 and 6; SMART App Launch 2.2, app-launch#refresh-access-token.
+        """
+        said = client_auth.NAMING & (set(form.values) | form.repeated)
+        if not asked.refresh_token or said or "authorization" in request.headers:
+            return form
+        find = partial(grants.public_holder, site=site, refresh_token=asked.refresh_token)
+        client = await self._kit.edge.read(find, trace=trace_of(request))
+        return replace(form, values=form.values | {"client_id": client}) if client else form
 
     async def _introspect(self, request: Request, site: Site, form: Parameters) -> tuple[int, dict[str, Any]]:
         token = _token_of(form)
