@@ -13,7 +13,7 @@ from hilum.gateway.filtering import (
 )
 from hilum.gateway.judge import NO_EVIDENCE
 from hilum.gateway.models import DEFAULT_PAGE, REFILL_BOUND, SearchPlan
-from hilum.gateway.pagelinks import Page
+from hilum.gateway.pagelinks import Nonces, Page
 from hilum.gateway.rendering import Answer
 from hilum.gateway.transport import ACCEPT, Errand, Refusal, Transport, loads, localised
 from hilum.kernel.decision import Deny, Reason
@@ -44,7 +44,7 @@ class Searcher:
     """Does searches, and nothing of a search that the plan does not say."""
 
     def __init__(self, transport: Transport, vault: Vault, ids: Ids) -> None:
-        self._transport, self._vault, self._ids = transport, vault, ids
+        self._transport, self._vault, self._nonces = transport, vault, Nonces(ids)
 
     async def search(self, errand: Errand) -> Answer:
         plan = errand.obligations.plan
@@ -145,7 +145,7 @@ class Searcher:
         if after is not None:
             target, skip = after
             page = Page(plan.type, request.params, target, skip)
-            sealed = pagelinks.seal(self._vault, self._ids, page, errand.token, errand.now)
+            sealed = pagelinks.seal(self._vault, self._nonces, page, errand.token, errand.now)
             if sealed is None:
                 raise Refusal(
                     Deny(Reason.TOO_COSTLY, "The search is too long to be paged; ask for fewer values.")

@@ -80,6 +80,8 @@ class _Done:
     rates: Headers = ()
 
 
+_At = tuple[datetime, Page | None]
+"""The moment of a request, and the page that it asks for where it follows a link."""
 _NO_STORE = Deny(Reason.SNAPSHOT_STALE, "The access token could not be looked up just now.")
 _OVER_QUOTA = Deny(Reason.QUOTA_EXCEEDED, "The app's quota at this organisation is used up just now.")
 _STRANGE_PAGE = Unsupported("page_link", "This page link was not made for this access token, or is too old.")
@@ -175,7 +177,7 @@ class Enforcer:
         decision: Permit[Obligations] | Deny,
         token: AccessToken,
         snapshot: Snapshot,
-        at: tuple[datetime, Page | None],
+        at: _At,
     ) -> _Done:
         """End the request of a known token. Refused ones cost as much as others: probing is not free."""
         quotas = snapshot.controls.quotas
@@ -196,21 +198,11 @@ class Enforcer:
             answer = refusal(refused.deny, call.request_id, retry_after_s=refused.retry_after_s)
             return _Done(answer, refused.deny, obligations, rates)
 
-    async def _carried(
-        self,
-        token: AccessToken,
-        snapshot: Snapshot,
-        obligations: Obligations,
-        at: tuple[datetime, Page | None],
-    ) -> Answer:
+    async def _carried(self, token: AccessToken, snapshot: Snapshot, due: Obligations, at: _At) -> Answer:
         tenant = snapshot.identity.tenants[token.tenant]
-        surface = await self._surface(tenant) if obligations.plan is not None else None
-        now, page = at
-        base = obligations.bases[0][:-1]
-        upstream_base = self._on.upstreams.base_of(tenant)
-        return await self._carrier.carry(
-            Errand(token, tenant, obligations, now, base, upstream_base, page, surface)
-        )
+        surface = await self._surface(tenant) if due.plan is not None else None
+        bases = due.bases[0][:-1], self._on.upstreams.base_of(tenant)
+        return await self._carrier.carry(Errand(token, tenant, due, at[0], *bases, at[1], surface))
 
     def _bases(self, tenant: TenantId, snapshot: Snapshot | None) -> tuple[str, ...]:
         """Name the address, ending in a slash, that means a tenant's base; kept while its tenants stay the same."""

@@ -10,7 +10,7 @@ import pytest
 from hilum.controls.models import Spend
 from hilum.gateway import pagelinks
 from hilum.gateway.models import PAGE_LINK_BOUND, PAGE_LINK_LIFE
-from hilum.gateway.pagelinks import Page
+from hilum.gateway.pagelinks import Nonces, Page
 from hilum.gateway.rendering import RENDERING, not_found, rate_headers, refusal
 from hilum.kernel.decision import Deny, Reason
 from hilum.keys.live import vault
@@ -92,7 +92,7 @@ PAGE = Page("Observation", (("patient", "p1"), ("_count", "5")), "Observation?pa
 
 def test_a_page_link_opens_for_the_same_grant_until_it_is_too_old(ids: SeededIds) -> None:
     """C78."""
-    sealed = pagelinks.seal(vault(), ids, PAGE, TOKEN, NOW)
+    sealed = pagelinks.seal(vault(), Nonces(ids), PAGE, TOKEN, NOW)
     assert sealed is not None
     refreshed = replace(TOKEN, hash=b"n" * 32, issued_at=NOW)
 
@@ -116,14 +116,14 @@ def test_a_page_link_opens_for_the_same_grant_until_it_is_too_old(ids: SeededIds
 )
 def test_a_page_link_opens_for_no_other_grant(ids: SeededIds, change: dict[str, Any]) -> None:
     """C78."""
-    sealed = pagelinks.seal(vault(), ids, PAGE, TOKEN, NOW)
+    sealed = pagelinks.seal(vault(), Nonces(ids), PAGE, TOKEN, NOW)
     assert sealed is not None
 
     assert pagelinks.unseal(vault(), sealed, replace(TOKEN, **change), NOW) is None
 
 
 def test_a_page_link_that_was_changed_or_is_none_does_not_open(ids: SeededIds) -> None:
-    sealed = pagelinks.seal(vault(), ids, PAGE, TOKEN, NOW)
+    sealed = pagelinks.seal(vault(), Nonces(ids), PAGE, TOKEN, NOW)
     assert sealed is not None
 
     for text in ("", "x", sealed[:-1], sealed + "A", sealed[::-1], "A" * (PAGE_LINK_BOUND + 1)):
@@ -134,7 +134,16 @@ def test_a_search_too_long_for_a_link_gets_none(ids: SeededIds) -> None:
     long = replace(PAGE, target="Observation?code=" + "x" * PAGE_LINK_BOUND)
     fits = replace(PAGE, target="Observation?code=" + "x" * 2_000)
 
-    assert pagelinks.seal(vault(), ids, long, TOKEN, NOW) is None
-    sealed = pagelinks.seal(vault(), ids, fits, TOKEN, NOW)
+    assert pagelinks.seal(vault(), Nonces(ids), long, TOKEN, NOW) is None
+    sealed = pagelinks.seal(vault(), Nonces(ids), fits, TOKEN, NOW)
     assert sealed is not None
     assert len(sealed) <= PAGE_LINK_BOUND
+
+
+def test_no_nonce_comes_twice(ids: SeededIds) -> None:
+    """NIST SP 800-38D section 8: with one key, a nonce is used once."""
+    first, second = Nonces(ids), Nonces(ids)
+    made = [each.next() for _ in range(500) for each in (first, second)]
+
+    assert len(set(made)) == len(made)
+    assert {len(nonce) for nonce in made} == {12}
