@@ -99,6 +99,8 @@ class Inferno:
         self.running, self.tenant = running, tenant
         self.fhir: str = running.tenant(tenant)["fhir"]
         self.http = httpx2.Client(timeout=30)
+        self.registered: dict[str, dict[str, Any]] = {}
+        """Clients that registered themselves, in the form of the card's."""
         self.configuration: dict[str, Any] = self.http.get(
             f"{self.fhir}/.well-known/smart-configuration"
         ).json()
@@ -108,6 +110,22 @@ class Inferno:
 
     def __exit__(self, *_: object) -> None:
         self.http.close()
+
+    def client(self, client_id: str) -> dict[str, Any]:
+        """Find a client of the card, or one that registered itself."""
+        return self.registered.get(client_id) or self.running.client(client_id)
+
+    def register(self, method: str, *, keys: Mapping[str, Any] | None = None, **metadata: Any) -> str:
+        """Register by RFC 7591 and give the client id; ``keys`` is the private half of what ``metadata`` publishes."""
+        wanted = {"client_name": "Suite", "token_endpoint_auth_method": method} | metadata
+        answer = self.http.post(self.configuration["registration_endpoint"], json=wanted)
+        assert answer.status_code == 201, answer.text
+        told = answer.json()
+        card = {"client_id": told["client_id"], "secret": told.get("client_secret", "")}
+        card |= {"type": "public" if method == "none" else "registered", "private_jwks": keys}
+        card |= {"launch_url": metadata.get("launch_url", "")}
+        self.registered[told["client_id"]] = card
+        return str(told["client_id"])
 
     # --- launches -----------------------------------------------------------------------------------------------------------
 
@@ -141,7 +159,7 @@ class Inferno:
                 query |= {"person": self._card_of(order)["username"], "launch_uri": launch_uri}
                 start = f"{self.running.sandbox}/sandbox/launch?{urlencode(query)}"
             else:
-                launch_uri = self.running.client(order.client)["launch_url"]
+                launch_uri = self.client(order.client)["launch_url"]
                 start = self.open(order, encounter)["open_url"]
             arrived = await self._tester(http, order).go(start, (launch_uri,))
             assert isinstance(arrived, httpx2.URL), arrived
@@ -190,7 +208,7 @@ class Inferno:
             assert returned["state"] == state
         else:
             tester.pages.append(came.text)
-        client = self.running.client(order.client)
+        client = self.client(order.client)
         made = Launch(
             client, self.fhir, order.scope, order.redirect_uri, verifier, returned, tuple(tester.pages)
         )

@@ -81,6 +81,26 @@ def test_a_search_by_reference_finds_what_a_search_by_id_finds(stories: Stories,
         ]
 
 
+@pytest.mark.parametrize(
+    "accept",
+    [
+        "application/fhir+json",
+        "application/fhir+json; charset=utf-8",
+        "application/json",
+        "*/*",
+        "text/html, */*;q=0.5",
+    ],
+)
+def test_every_usual_way_to_accept_json_gets_it(stories: Stories, accept: str) -> None:
+    """(g)(10) 0.4; FHIR R4, http#mime-type."""
+    launch = stories["g10 standalone"]
+
+    read = stories.suite.read(launch.token, f"Patient/{launch.patient}", accept=accept)
+
+    assert read.status_code == 200
+    assert read.headers["content-type"].partition(";")[0] in {"application/fhir+json", "application/json"}
+
+
 def test_the_user_is_told_that_access_goes_on_while_away(stories: Stories) -> None:
     """(g)(10) 3.7 point 4: offline_access is said, and can be declined."""
     consent = stories["g10 standalone"].pages[-1]

@@ -105,6 +105,13 @@ def test_the_aud_of_an_authorization_may_end_with_a_slash(suite: Inferno) -> Non
     assert suite.standalone(order).returned["code"]
 
 
+def test_a_standalone_launch_may_be_asked_by_post(suite: Inferno) -> None:
+    """SMART 1.2 smart_app_redirect_stu2: the tester may pick POST; SMART App Launch 2.2, authorize-post."""
+    order = Order(client="bench-public", scope=WIDE, redirect_uri=SUITE_REDIRECT, post=True)
+
+    rules.patient_context(suite, suite.standalone(order))
+
+
 @pytest.mark.parametrize("aud", ["https://inferno.healthit.gov/invalid_aud", "", "{other}", "{fhir}/Patient"])
 def test_an_authorization_for_another_audience_gives_no_code(suite: Inferno, aud: str) -> None:
     """(g)(10) 9.4; SMART App Launch 2.2, #obtain-authorization-code; C37."""
