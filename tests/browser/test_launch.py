@@ -196,3 +196,39 @@ def test_an_answer_that_nobody_asked_for_is_stopped(stage: Stage) -> None:
     page.goto(f"{stage.running.sandbox}/apps/lumen/app?code=planted&state=planted&iss=x")
 
     expect(page.get_by_role("alert")).to_contain_text("This launch does not fit")
+
+
+def test_a_patient_launches_an_app_from_their_own_chart_and_is_asked_in_the_frame(stage: Stage) -> None:
+    """Security decision 13: consent is framed only under the tenant's registered EHR origins. C110: a patient is always asked."""
+    page = stage.person()
+    stage.open_chart(page, "Amara Osei", person="amara.osei")
+
+    frame = stage.open_app(page, client="wellspring")
+
+    expect(frame.get_by_role("heading", level=1)).to_contain_text("Amara Osei")
+    expect(frame.locator(".result").first).to_be_visible()
+
+
+def test_a_developer_registers_an_app_and_launches_it(stage: Stage) -> None:
+    """contract, Sandbox site: launch any app, foreign ones too."""
+    page = stage.person()
+    page.goto(f"{stage.running.sandbox}/sandbox/h/clinic/own")
+    register = page.locator("#register")
+    register.get_by_label("Name of your app").fill("Mine")
+    register.get_by_label("Launch address").fill("http://127.0.0.1:9/launch")
+    register.get_by_label("Redirect address").fill("http://127.0.0.1:9/callback")
+    register.get_by_role("button", name="Register").click()
+    expect(page.locator(".notice-good")).to_contain_text("Client id")
+
+    with (
+        page.context.expect_page() as opened,
+        page.context.expect_event(
+            "request", lambda request: request.url.startswith("http://127.0.0.1:9/launch?")
+        ) as sent,
+    ):
+        page.get_by_role("button", name="Launch in a new tab").click()
+
+    assert opened.value
+    assert "iss=" in sent.value.url
+    assert "launch=" in sent.value.url
+    stage.complaints.clear()

@@ -95,6 +95,7 @@ def test_a_chart_is_opened_and_shows_who_it_is_about(ground: Ground) -> None:
 
     chart = answers[-1]
     assert [each.status_code for each in answers] == [200, 303, 200]
+    assert re.search(r"Medications</h2>.*>Medication<", chart.text, re.DOTALL) is None
     for words in (
         "Rosalind Ngozi Okafor",
         "Diabetes mellitus type 2",

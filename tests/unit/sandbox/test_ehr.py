@@ -168,3 +168,21 @@ def test_sessions_and_their_launches_are_bounded() -> None:
     newest = kept.get(last.id).current("app")
     assert newest is not None
     assert newest.launch == f"l{LAUNCHES_BOUND + 4}"
+
+
+def test_a_medicine_named_in_a_resource_of_its_own_is_called_by_its_name() -> None:
+    order = {
+        "resourceType": "MedicationRequest",
+        "id": "m",
+        "status": "active",
+        "medicationReference": {"reference": "Medication/d"},
+    }
+    drug = {"resourceType": "Medication", "id": "d", "status": "active", "code": {"text": "Iron 325 mg"}}
+    chart: dict[str, list[dict[str, Any]]] = {name: [] for name in (*KINDS, "vitals", "labs")}
+
+    made = summary(
+        chart | {"patient": [{"resourceType": "Patient", "id": "p"}], "medications": [order, drug]},
+        today=TODAY,
+    )
+
+    assert [item.title for item in made.medications] == ["Iron 325 mg"]

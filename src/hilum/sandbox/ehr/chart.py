@@ -195,7 +195,7 @@ def _medications(resources: list[Resource]) -> tuple[Item, ...]:
     named = {f"Medication/{each['id']}": each for each in resources if each["resourceType"] == "Medication"}
 
     def shape(resource: Resource) -> tuple[str, Item] | None:
-        if resource.get("status") != "active":
+        if resource["resourceType"] == "Medication" or resource.get("status") != "active":
             return None
         reference = resource.get("medicationReference", {})
         elsewhere = named.get(reference.get("reference", ""), {})

@@ -28,15 +28,12 @@ class Records:
         return answer
 
     async def search(self, tenant: str, resource_type: str, **parameters: str) -> list[Resource]:
-        """Search one type; the first page of matches."""
+        """Search one type; the first page, with what the search includes."""
         query = urlencode(
             {"_count": str(PAGE)} | {name: value for name, value in parameters.items() if value}
         )
         bundle = await self._get(tenant, f"/{resource_type}", query.encode())
-        entries = bundle.get("entry", []) if bundle else []
-        return [
-            entry["resource"] for entry in entries if entry.get("search", {}).get("mode", "match") == "match"
-        ]
+        return [entry["resource"] for entry in (bundle.get("entry", ()) if bundle else ())]
 
     async def chart(self, tenant: str, patient: str) -> dict[str, list[Resource]]:
         """Read what a chart's summary shows. Raises NotFound when there is no such patient."""

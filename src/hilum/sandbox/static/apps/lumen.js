@@ -2,7 +2,7 @@
 import { begin, complete, explain } from "./smart.js";
 import { card, day, h, notice, show } from "./dom.js";
 import { lineChart } from "./charts.js";
-import { ageOf, code, componentPoints, nameMedicines, nameOf, points, text } from "./records.js";
+import { ageOf, code, componentPoints, hasCode, nameMedicines, nameOf, points, text } from "./records.js";
 
 const CLIENT_ID = "lumen-chart";
 const TYPES = ["Patient", "Observation", "Condition", "MedicationRequest", "Medication", "AllergyIntolerance", "Encounter"];
@@ -36,7 +36,10 @@ function vital({ name, unit, usual }, series, since) {
 }
 
 function drawVitals(place, observations, since) {
-  const pressure = [{ name: "Systolic", points: componentPoints(observations, "8480-6") }, { name: "Diastolic", points: componentPoints(observations, "8462-4") }];
+  // A pressure counts when both of its parts were measured.
+  const pressures = observations.filter((each) => hasCode(each, "85354-9")
+    && ["8480-6", "8462-4"].every((wanted) => (each.component ?? []).some((part) => hasCode(part, wanted) && Number.isFinite(part.valueQuantity?.value))));
+  const pressure = [{ name: "Systolic", points: componentPoints(pressures, "8480-6") }, { name: "Diastolic", points: componentPoints(pressures, "8462-4") }];
   const drawn = [
     vital({ name: "Blood pressure", unit: "mmHg" }, pressure.every((each) => each.points.length) ? pressure : [], since),
     ...VITALS.map((each) => vital(each, [{ name: each.name, points: points(observations, each.code) }], since)),
