@@ -1,7 +1,6 @@
 """The platform of one worker: every room wired once, behind one ASGI callable."""
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -73,7 +72,7 @@ def build(settings: Settings, clock: Clock, ids: Ids) -> Platform:
     fetcher = SafeFetcher(allow_private=settings.opens_private_fetches)
     upstreams = Upstreams(vault(), servers.find)
     journal = journals.open_journal(
-        settings.database_url, settings.data_dir / "journal", os.uname().nodename, ids
+        settings.database_url, settings.data_dir / "journal", edge.writer, ids
     )
     assets = Assets(*rooms.static_folders())
     shell = Shell(

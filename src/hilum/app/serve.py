@@ -95,4 +95,5 @@ def run_web(target: str, listen: str, workers: int) -> None:
         log_level="warning",  # type: ignore[arg-type]
         factory=True,
         workers_kill_timeout=STOP_TIMEOUT_S,
+        respawn_failed_workers=True,
     ).serve()
