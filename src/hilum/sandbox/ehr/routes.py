@@ -96,7 +96,13 @@ class Pages:
         hospital = site.hospital(request.path_params["tenant"])
         facts: dict[str, Any] = {"hospital": hospital, "charts": site.charts(hospital.tenant), "query": query}
         return self._with_forms(
-            request, "sandbox/own.html", urls=site.urls, public=site.public, made=None, **facts
+            request,
+            "sandbox/own.html",
+            policy=launching(site),
+            urls=site.urls,
+            public=site.public,
+            made=None,
+            **facts,
         )
 
     async def chart(self, request: Request) -> Response:
@@ -287,6 +293,11 @@ class Posts:
         return rendered(
             site, request, "sandbox/own.html", urls=site.urls, public=site.public, made=made, **facts
         )
+
+
+def launching(site: Site) -> Policy:
+    """Let a form lead to the platform and on to whatever app it launches; the browser judges redirects too."""
+    return Policy(form_action=(origin_of(site.urls.base_url), "https:", *LOOPBACK_SOURCES))
 
 
 def rendered(
