@@ -78,7 +78,7 @@ class Launch:
 
 @dataclass(frozen=True)
 class Order:
-    """What a tester types before a launch. ``person``: whose role signs in; ``changes``: authorize parameters to alter."""
+    """What a tester types before a launch. ``person``: who signs in, by username or role; ``changes``: authorize parameters to alter."""
 
     client: str = "bench-symmetric"
     scope: str = ""
@@ -219,7 +219,8 @@ class Inferno:
         return Launch(**(vars(made) | {"answer": self.redeem(made)}))
 
     def _card_of(self, order: Order) -> dict[str, Any]:
-        return self.running.person(order.person, self.tenant)
+        people = [each for each in self.running.card["people"] if each["tenant"] == self.tenant]
+        return next(each for each in people if order.person in {each["username"], each["role"]})
 
     def _tester(self, http: httpx2.AsyncClient, order: Order) -> Tester:
         card = self._card_of(order)

@@ -5,8 +5,8 @@ from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 
 from tests.conformance import rules
-from tests.conformance.conftest import Stories
-from tests.conformance.inferno import HOST, Inferno
+from tests.conformance.conftest import WIDE, Stories
+from tests.conformance.inferno import HOST, Inferno, Order
 
 STORIES = [
     "smart standalone public",
@@ -123,3 +123,13 @@ def test_identity_alone_reads_the_users_own_resource_and_nothing_else(stories: S
     assert "refresh_token" not in launch.body
     assert stories.suite.read(launch.token, f"Patient/{stories.chart}").status_code in {401, 403, 404}
     assert stories.suite.read(launch.token, f"Observation?patient={stories.chart}").status_code in {401, 403}
+
+
+def test_a_parent_is_a_related_person_and_opens_the_childs_chart(suite: Inferno) -> None:
+    """SMART App Launch 2.2, #scopes-for-requesting-identity-data: fhirUser may be a RelatedPerson."""
+    with Inferno(suite.running, "children") as children:
+        launch = children.standalone(Order(scope=WIDE, person="rania.haddad"))
+
+        rules.openid(children, launch)
+        rules.patient_context(children, launch)
+        assert "/RelatedPerson/" in rules.part_of(launch.body["id_token"], 1)["fhirUser"]
