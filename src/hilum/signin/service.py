@@ -1,7 +1,7 @@
 """Signing in and out, sessions, and API tokens."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from math import ceil
 
 from hilum.audit import service as audit
@@ -9,6 +9,7 @@ from hilum.audit.models import Event, Outcome
 from hilum.identity import service as identity
 from hilum.identity.models import Person
 from hilum.infra.context import Context
+from hilum.infra.epoch import Part
 from hilum.kernel.actor import Actor
 from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted
 from hilum.kernel.ids import PersonId, SessionId, TenantId
@@ -152,6 +153,7 @@ def end_session(ctx: Context, session_id: SessionId) -> bool:
     found = store.find_session(ctx.tx, session_id)
     if found is None or not store.save_session_ended(ctx.tx, session_id, ctx.now):
         return False
+    ctx.advance_epoch(Part.TOKENS)
     facts = {"session": session_id}
     audit.record(
         ctx, Event("signin.session.end", tenant=found.tenant or "", person=found.person, facts=facts)
@@ -173,11 +175,17 @@ def end_sessions_of(ctx: Context, person_id: PersonId) -> int:
     if not policy.may_revoke_token(ctx.actor, person):
         raise _refused(ctx, "signin.session.end_all", person)
     ended = store.save_sessions_ended(ctx.tx, person.id, ctx.now)
+    ctx.advance_epoch(Part.TOKENS)
     facts = {"sessions": ended}
     audit.record(
         ctx, Event("signin.session.end_all", tenant=person.tenant or "", person=person.id, facts=facts)
     )
     return ended
+
+
+def ended_since(ctx: Context, since: datetime) -> frozenset[SessionId]:
+    """Name the sessions that were ended since a moment: what is held online under them has ended too (C36)."""
+    return store.list_ended(ctx.tx, since)
 
 
 def session_alive(ctx: Context, session_id: SessionId | str) -> bool:

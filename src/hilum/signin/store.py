@@ -128,6 +128,11 @@ def save_session_ended(tx: Connection, session: SessionId, at: datetime) -> bool
     return tx.execute(query.values(ended_at=at)).rowcount == 1
 
 
+def list_ended(tx: Connection, since: datetime) -> frozenset[SessionId]:
+    query = select(sessions.c.id).where(sessions.c.ended_at > since, sessions.c.expires_at > since)
+    return frozenset(SessionId(row.id) for row in tx.execute(query))
+
+
 def save_sessions_ended(tx: Connection, person: PersonId, at: datetime, *, keep: int = 0) -> int:
     """End a person's living sessions but for the ``keep`` youngest; tell how many ended."""
     living = (

@@ -126,3 +126,4 @@ class TokenFacts:
 
     revoked_tokens: frozenset[bytes] = frozenset()
     revoked_families: frozenset[FamilyId] = frozenset()
+    ended_sessions: frozenset[str] = frozenset()

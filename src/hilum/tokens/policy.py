@@ -45,6 +45,9 @@ def judge(token: AccessToken, facts: TokenFacts, now: datetime) -> Reason | None
         return Reason.TOKEN_INVALID
     if token.family in facts.revoked_families or token.hash in facts.revoked_tokens:
         return Reason.TOKEN_REVOKED
+    if token.session in facts.ended_sessions and not token.launch and "offline_access" not in token.scopes:
+        # A launch's tokens end with the launch, which the gateway judges apart.
+        return Reason.TOKEN_REVOKED
     return None
 
 

@@ -12,6 +12,7 @@ from hilum.infra.context import Context
 from hilum.infra.epoch import Part
 from hilum.kernel.errors import NotPermitted
 from hilum.kernel.ids import AppId, AuthorizationId, ClientId, FamilyId, LaunchId, PersonId, TenantId
+from hilum.signin import service as signin
 from hilum.standards.smart.scopes import narrow
 from hilum.tokens import policy, store
 from hilum.tokens.live import genuine, make
@@ -241,8 +242,9 @@ def remember_jti(ctx: Context, issuer: str, jti: str, until: datetime) -> bool:
 
 def enforcement_facts(ctx: Context) -> TokenFacts:
     """Give the negative list: what was revoked within the life of an access token."""
-    tokens, families = store.revoked_since(ctx.tx, ctx.now - NEGATIVE_WINDOW)
-    return TokenFacts(tokens, families)
+    since = ctx.now - NEGATIVE_WINDOW
+    tokens, families = store.revoked_since(ctx.tx, since)
+    return TokenFacts(tokens, families, signin.ended_since(ctx, since))
 
 
 def purge(ctx: Context) -> int:

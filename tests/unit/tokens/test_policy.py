@@ -129,3 +129,23 @@ def test_a_refresh_token_says_why_it_cannot_be_redeemed(change: dict, fault: str
     token = RefreshToken(b"r" * 32, FamilyId("fam_1"), grant, NOW, NOW + timedelta(days=1), offline=True)
 
     assert policy.refresh_fault(replace(token, **change), NOW) == fault
+
+
+@pytest.mark.parametrize(
+    ("changes", "ended"),
+    [
+        ({"session": "ses_1"}, True),
+        ({"session": "ses_1", "scopes": ("online_access", "patient/*.rs")}, True),
+        ({"session": "ses_1", "scopes": ("offline_access", "patient/*.rs")}, False),
+        ({"session": "ses_1", "launch": "lau_1"}, False),
+        ({"session": "ses_2"}, False),
+        ({}, False),
+    ],
+)
+def test_what_is_held_online_ends_with_its_session_at_once(changes: dict[str, object], ended: bool) -> None:
+    """C36; a launch's tokens end with the launch, which the gateway judges by ``launch_ended``."""
+    facts = TokenFacts(ended_sessions=frozenset({"ses_1"}))
+
+    judged = policy.judge(replace(TOKEN, **changes), facts, NOW)
+
+    assert judged == (Reason.TOKEN_REVOKED if ended else None)
