@@ -291,7 +291,14 @@ class Posts:
         query = Form({"client": (made["client_id"],), "launch_uri": (form.one("launch_url"),)})
         facts: dict[str, Any] = {"hospital": hospital, "charts": site.charts(hospital.tenant), "query": query}
         return rendered(
-            site, request, "sandbox/own.html", urls=site.urls, public=site.public, made=made, **facts
+            site,
+            request,
+            "sandbox/own.html",
+            policy=launching(site),
+            urls=site.urls,
+            public=site.public,
+            made=made,
+            **facts,
         )
 
 
