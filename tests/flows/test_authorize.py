@@ -202,6 +202,26 @@ def test_a_patient_who_is_not_there_cannot_be_chosen(front: Front, patient: str)
     assert front.events("authserver.context.choose") == []
 
 
+def test_somebody_who_finds_no_patient_has_a_way_back_to_the_app(front: Front) -> None:
+    """RFC 6749 4.1.2.1: the app hears access_denied instead of nothing."""
+    browser = front.browser("dora")
+    browser.authorize()
+
+    left = browser.press(browser.form("decision"), ("decision", "deny"))
+
+    assert answer(left)["error"] == "access_denied"
+    assert "code" not in answer(left)
+
+
+def test_nobody_gets_past_the_picker_by_allowing(front: Front) -> None:
+    browser = front.browser("dora")
+    browser.authorize()
+
+    stayed = browser.press(browser.form("decision"), ("decision", "allow"))
+
+    assert "Choose a patient" in stayed.text
+
+
 def test_an_encounter_is_asked_for_when_the_app_asks_for_one(front: Front) -> None:
     """SMART 2.2 launch/encounter."""
     scope = "launch/patient launch/encounter openid patient/*.rs"

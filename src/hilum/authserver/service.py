@@ -191,9 +191,17 @@ def may_open(person: Person, patient: str) -> bool:
 
 
 def decide(ctx: Context, site: Site, request_id: str, cookie: str, answer: Answer) -> Progress:
-    """Take the person's word on the consent page or first-use notice, record it, and answer the client."""
+    """Take the person's word on the consent page or first-use notice, record it, and answer the client.
+
+    Denying is possible from the picker on: somebody who finds no patient has a way back to the app.
+    """
     progress = flow.advance(ctx, site, request_id, cookie)
-    if not isinstance(progress, Stage) or progress.step not in {Step.CONSENT, Step.NOTICE}:
+    if not isinstance(progress, Stage):
+        return progress
+    deniable = (
+        {Step.CONSENT, Step.NOTICE} if answer.allow else {Step.CHOOSE_CONTEXT, Step.CONSENT, Step.NOTICE}
+    )
+    if progress.step not in deniable:
         return progress
     ctx = ctx.as_actor(progress.actor)
     if not answer.allow:
