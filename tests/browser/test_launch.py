@@ -3,7 +3,7 @@
 import re
 
 import httpx2
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.browser.stage import Stage
 
@@ -232,3 +232,69 @@ def test_a_developer_registers_an_app_and_launches_it(stage: Stage) -> None:
     assert "iss=" in sent.value.url
     assert "launch=" in sent.value.url
     stage.complaints.clear()
+
+
+def open_in_tab(stage: Stage) -> tuple[Page, Page]:
+    """Open Lumen in a tab of its own; gives the chart and the tab."""
+    page = stage.person()
+    stage.open_chart(page, "Amara Osei")
+    with page.context.expect_page() as opened:
+        page.get_by_role("link", name="New tab").first.click()
+    tab = opened.value
+    tab.wait_for_selector("button[value=allow], .vitals")
+    if tab.locator("button[value=allow]").count():
+        tab.click("button[value=allow]")
+    expect(tab.locator("svg.chart").first).to_be_visible()
+    return page, tab
+
+
+def test_an_app_whose_session_ended_says_so(stage: Stage) -> None:
+    page, tab = open_in_tab(stage)
+    page.get_by_role("button", name="End session").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Open a chart")
+
+    for _ in range(20):
+        tab.reload()
+        tab.wait_for_selector(".vitals, .notice-bad")
+        if tab.locator(".notice-bad").count():
+            break
+
+    expect(tab.get_by_role("alert")).to_contain_text("Your session has ended")
+
+
+def test_an_app_waits_when_it_is_told_to(stage: Stage) -> None:
+    """RFC 6585 section 4: Retry-After."""
+    _, tab = open_in_tab(stage)
+    asked: list[str] = []
+    headers = {
+        "access-control-allow-origin": "*",
+        "access-control-expose-headers": "Retry-After",
+        "retry-after": "1",
+    }
+
+    def busy_once(route: Route) -> None:
+        asked.append(route.request.method)
+        if asked.count("GET") == 1 and route.request.method == "GET":
+            route.fulfill(status=429, headers=headers, body="{}")
+        else:
+            route.continue_()
+
+    tab.route("**/fhir/Condition?**", busy_once)
+    tab.reload()
+
+    expect(tab.locator(".card", has_text="Problems")).to_contain_text("Essential hypertension")
+    assert asked.count("GET") == 2
+
+
+def test_one_refused_type_leaves_the_rest_of_the_page(stage: Stage) -> None:
+    _, tab = open_in_tab(stage)
+    outcome = '{"resourceType":"OperationOutcome","issue":[{"code":"forbidden","details":{"text":"Not in what was granted."}}]}'
+    tab.route(
+        "**/fhir/AllergyIntolerance?**",
+        lambda route: route.fulfill(status=403, headers={"access-control-allow-origin": "*"}, body=outcome),
+    )
+
+    tab.reload()
+
+    expect(tab.locator(".card", has_text="Allergies")).to_contain_text("Not in what was granted.")
+    expect(tab.locator("svg.chart").first).to_be_visible()
