@@ -71,9 +71,7 @@ def build(settings: Settings, clock: Clock, ids: Ids) -> Platform:
     servers = EmbeddedServers(settings, urls, clock, ids)
     fetcher = SafeFetcher(allow_private=settings.opens_private_fetches)
     upstreams = Upstreams(vault(), servers.find)
-    journal = journals.open_journal(
-        settings.database_url, settings.data_dir / "journal", edge.writer, ids
-    )
+    journal = journals.open_journal(settings.database_url, settings.data_dir / "journal", edge.writer, ids)
     assets = Assets(*rooms.static_folders())
     shell = Shell(
         sandbox=settings.is_sandbox, links=(("Sandbox", urls.sandbox()),) if settings.is_sandbox else ()

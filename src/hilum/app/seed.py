@@ -35,12 +35,12 @@ from hilum.registry.models import (
     NewVendor,
 )
 from hilum.sandbox.clients import AppPlan, ClientPlan, Plan, plan
-from hilum.sandbox.models import HospitalPlan
-from hilum.sandbox.policy import hospitals
-from hilum.sandbox.synthesis.hospital import describe, synthesize
 from hilum.sandbox.wallet import FILE_NAME, Wallet
 from hilum.signin import live as passwords
 from hilum.signin import service as signin
+from hilum.synthesis.hospital import describe, synthesize
+from hilum.synthesis.models import HospitalPlan
+from hilum.synthesis.policy import hospitals
 from hilum.web.urls import Urls
 
 SEED = 20260302

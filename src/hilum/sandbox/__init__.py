@@ -1,11 +1,9 @@
-"""Sandbox: hospitals that do not exist, and the EHR in front of them.
+"""Sandbox: the EHR in front of hospitals that do not exist, on a site of its own.
 
-Owns: the plan of the synthetic hospitals (who signs in, which charts exist), the generator that turns a plan, a
-    seed and a day into FHIR resources, and the other site on which a developer plays EHR.
-Must not know: the platform's rooms. It reaches the platform by HTTP like any other EHR; what must stand before that
-    is a pure plan in ``policy``, carried out by app.
-Public: ``policy.hospitals()``, ``synthesis.hospital.synthesize(plan, seed=, today=)`` and
-    ``synthesis.hospital.describe(plan, seed=, today=)``.
-Invariants: every resource is tagged as synthetic (HTEST); the same plan, seed and day give the same bytes; every
-    reference resolves inside its hospital; no chart id of one hospital exists in another; nobody here ever lived.
+Owns: the plan of what is registered before it listens (``clients``), the wallet of its published secrets, the EHR simulator with
+its inspector, the card, and the sample apps.
+Must not know: the platform's rooms. It reaches the platform by HTTP like any other EHR; its people come from ``synthesis``, its records from
+``fhirserver``; what must stand before it listens is a pure plan that app carries out.
+Public verbs: ``app.build``, ``clients.plan``, ``card.card``, ``wallet.Wallet``.
+Invariants: every page says that everyone is synthetic; a public sandbox shows no secret; no cookie of the platform reaches this site.
 """

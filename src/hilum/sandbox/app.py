@@ -15,9 +15,9 @@ from hilum.sandbox.ehr import routes as ehr
 from hilum.sandbox.ehr.platform import Platform
 from hilum.sandbox.ehr.records import Records
 from hilum.sandbox.ehr.sessions import Sessions
-from hilum.sandbox.policy import hospitals
 from hilum.sandbox.site import Site
 from hilum.sandbox.wallet import FILE_NAME, Wallet
+from hilum.synthesis.policy import hospitals
 from hilum.web import errors
 from hilum.web.pages import Pages, Shell
 from hilum.web.static import Assets

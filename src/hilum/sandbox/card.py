@@ -6,8 +6,8 @@ Source: docs/reference/contract.md, GET /sandbox/card.json.
 from typing import Any
 
 from hilum.sandbox.clients import ClientPlan, Kind, PeerPlan, Plan
-from hilum.sandbox.models import CastMember, HospitalPlan
 from hilum.sandbox.wallet import Wallet
+from hilum.synthesis.models import CastMember, HospitalPlan
 from hilum.web.urls import Urls
 
 

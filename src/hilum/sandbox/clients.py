@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from hilum.sandbox.models import Role
+from hilum.synthesis.models import Role
 
 SUITE_HOSTS = ("http://localhost:4567", "http://127.0.0.1:4567", "http://localhost")
 """Where the public conformance suites listen when they run on a developer's machine."""

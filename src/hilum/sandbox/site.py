@@ -11,8 +11,8 @@ from hilum.sandbox.clients import AppPlan, ClientPlan, Plan
 from hilum.sandbox.ehr.platform import Platform
 from hilum.sandbox.ehr.records import Records
 from hilum.sandbox.ehr.sessions import Sessions
-from hilum.sandbox.models import CastMember, HospitalPlan, Role
 from hilum.sandbox.wallet import Wallet
+from hilum.synthesis.models import CastMember, HospitalPlan, Role
 from hilum.web import cookies, forms
 from hilum.web.pages import Pages
 from hilum.web.urls import Urls, origin_of

@@ -10,10 +10,10 @@ from hilum.registry.models import ClientType, Deployment
 from hilum.registry.policy import validate_redirect_uri
 from hilum.sandbox.card import card
 from hilum.sandbox.clients import TENANTS, Kind, plan, public_jwks
-from hilum.sandbox.models import Role
-from hilum.sandbox.policy import hospitals
 from hilum.sandbox.wallet import Wallet
 from hilum.standards.smart.scopes import ScopeError, covers, parse_scope
+from hilum.synthesis.models import Role
+from hilum.synthesis.policy import hospitals
 from hilum.web.urls import Urls
 
 SANDBOX = "http://localhost:8001"

@@ -11,8 +11,8 @@ from hilum.kernel.errors import NotFound
 from hilum.sandbox.ehr.chart import banner, summary
 from hilum.sandbox.ehr.inspector import CALLS_SHOWN, inspect
 from hilum.sandbox.ehr.sessions import LAUNCHES_BOUND, SESSION_LIFE, SESSIONS_BOUND, Sessions
-from hilum.sandbox.policy import hospitals
-from hilum.sandbox.synthesis.hospital import synthesize
+from hilum.synthesis.hospital import synthesize
+from hilum.synthesis.policy import hospitals
 from tests.sim.world import FakeClock, SeededIds
 
 TODAY = date(2026, 3, 2)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
 
-from hilum.sandbox.models import Resource
+from hilum.synthesis.models import Resource
 from hilum.web.charts import Chart, Series, line_chart
 
 PROBLEMS_SHOWN = 12

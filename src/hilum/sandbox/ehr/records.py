@@ -9,7 +9,7 @@ import orjson
 
 from hilum.fhirserver.routes import FhirServer, Request
 from hilum.kernel.errors import NotFound, Unavailable
-from hilum.sandbox.models import Resource
+from hilum.synthesis.models import Resource
 
 PAGE = 500
 

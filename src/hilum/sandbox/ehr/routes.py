@@ -14,8 +14,8 @@ from hilum.sandbox.ehr import chart as charts
 from hilum.sandbox.ehr.inspector import CALLS_SHOWN, Calls, inspect
 from hilum.sandbox.ehr.platform import Launched, Order
 from hilum.sandbox.ehr.sessions import EhrSession
-from hilum.sandbox.models import Role
 from hilum.sandbox.site import LOOPBACK_SOURCES, Site
+from hilum.synthesis.models import Role
 from hilum.web.errors import error_page
 from hilum.web.forms import Form, csrf_token, read_query
 from hilum.web.pages import Policy

@@ -6,9 +6,9 @@ from datetime import date, datetime
 from functools import cache
 from typing import Any
 
-from hilum.sandbox.models import HospitalPlan, Resource
-from hilum.sandbox.policy import hospitals
-from hilum.sandbox.synthesis.hospital import synthesize
+from hilum.synthesis.hospital import synthesize
+from hilum.synthesis.models import HospitalPlan, Resource
+from hilum.synthesis.policy import hospitals
 
 TODAY = date(2026, 11, 25)
 SEED = 7

@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from hilum.sandbox.models import Story
-from hilum.sandbox.synthesis import body
-from hilum.sandbox.synthesis.chart import Chart, Visit
-from hilum.sandbox.synthesis.codes import LOINC, coding, hl7, loinc, quantity, snomed
-from hilum.sandbox.synthesis.places import Reference
-from hilum.sandbox.synthesis.visits import labels_of
+from hilum.synthesis import body
+from hilum.synthesis.chart import Chart, Visit
+from hilum.synthesis.codes import LOINC, coding, hl7, loinc, quantity, snomed
+from hilum.synthesis.models import Story
+from hilum.synthesis.places import Reference
+from hilum.synthesis.visits import labels_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ from functools import cache
 
 import pytest
 
-from hilum.sandbox.models import Resource
-from tests.unit.sandbox.hospital import TENANTS, made, of, patient_of, plan_of, values
+from hilum.synthesis.models import Resource
+from tests.unit.synthesis.hospital import TENANTS, made, of, patient_of, plan_of, values
 
 US_CORE = "http://hl7.org/fhir/us/core/StructureDefinition/"
 CATEGORY = "http://hl7.org/fhir/us/core/CodeSystem/us-core-category"

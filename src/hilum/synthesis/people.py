@@ -3,10 +3,10 @@
 from datetime import timedelta
 from typing import Any
 
-from hilum.sandbox.models import Story
-from hilum.sandbox.synthesis.chart import Chart
-from hilum.sandbox.synthesis.codes import HL7, RACE, US_CORE, coding, concept, hl7, snomed, unknown
-from hilum.sandbox.synthesis.places import address, phone
+from hilum.synthesis.chart import Chart
+from hilum.synthesis.codes import HL7, RACE, US_CORE, coding, concept, hl7, snomed, unknown
+from hilum.synthesis.models import Story
+from hilum.synthesis.places import address, phone
 
 RACES = (
     ("2106-3", "White"),

@@ -5,9 +5,9 @@ from datetime import date, datetime, time, timedelta, timezone
 from random import Random
 from typing import Any
 
-from hilum.sandbox.models import HospitalPlan, Kind, Resource, Role
-from hilum.sandbox.synthesis import names
-from hilum.sandbox.synthesis.codes import HL7, HTEST, NPI, NUCC, SNOMED, US_CORE, coding, concept
+from hilum.synthesis import names
+from hilum.synthesis.codes import HL7, HTEST, NPI, NUCC, SNOMED, US_CORE, coding, concept
+from hilum.synthesis.models import HospitalPlan, Kind, Resource, Role
 
 Reference = dict[str, str]
 

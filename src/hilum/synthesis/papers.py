@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from hilum.sandbox.models import Story
-from hilum.sandbox.synthesis.chart import Chart, Labels, Visit
-from hilum.sandbox.synthesis.codes import ACUTE, LOINC, NOTES, US_CORE_SYSTEM, coding, loinc, quantity, snomed
-from hilum.sandbox.synthesis.people import full_name
-from hilum.sandbox.synthesis.places import Reference
-from hilum.sandbox.synthesis.visits import labels_of
+from hilum.synthesis.chart import Chart, Labels, Visit
+from hilum.synthesis.codes import ACUTE, LOINC, NOTES, US_CORE_SYSTEM, coding, loinc, quantity, snomed
+from hilum.synthesis.models import Story
+from hilum.synthesis.people import full_name
+from hilum.synthesis.places import Reference
+from hilum.synthesis.visits import labels_of
 
 MIME_IS_ENOUGH = coding(
     "http://ihe.net/fhir/ihe.formatcode.fhir/CodeSystem/formatcode", "urn:ihe:iti:xds:2017:mimeTypeSufficient", "mimeType Sufficient"

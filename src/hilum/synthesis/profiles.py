@@ -5,10 +5,9 @@ Source: US Core 6.1.0, the must-support elements of each profile.
 
 from datetime import timedelta
 
-from hilum.sandbox.models import Story
-from hilum.sandbox.synthesis import papers
-from hilum.sandbox.synthesis.chart import Chart, Visit
-from hilum.sandbox.synthesis.codes import (
+from hilum.synthesis import papers
+from hilum.synthesis.chart import Chart, Visit
+from hilum.synthesis.codes import (
     DRUGS,
     ICD10,
     RXNORM,
@@ -20,10 +19,11 @@ from hilum.sandbox.synthesis.codes import (
     quantity,
     snomed,
 )
-from hilum.sandbox.synthesis.measures import SATURATION, blood, blood_pressure
-from hilum.sandbox.synthesis.medicines import dosage, hand_over, vaccinate
-from hilum.sandbox.synthesis.places import Reference
-from hilum.sandbox.synthesis.plans import (
+from hilum.synthesis.measures import SATURATION, blood, blood_pressure
+from hilum.synthesis.medicines import dosage, hand_over, vaccinate
+from hilum.synthesis.models import Story
+from hilum.synthesis.places import Reference
+from hilum.synthesis.plans import (
     COUNSELING,
     EVALUATION,
     write_care_plan,
@@ -31,7 +31,7 @@ from hilum.sandbox.synthesis.plans import (
     write_order,
     write_procedure,
 )
-from hilum.sandbox.synthesis.visits import write_food_insecurity
+from hilum.synthesis.visits import write_food_insecurity
 
 LAB = "us-core-observation-lab"
 

@@ -3,11 +3,11 @@
 from datetime import date, timedelta
 from typing import Any
 
-from hilum.sandbox.models import Story
-from hilum.sandbox.synthesis.chart import Chart, Labels, Visit
-from hilum.sandbox.synthesis.codes import US_CORE_SYSTEM, coding, concept, loinc, quantity, snomed
-from hilum.sandbox.synthesis.places import Reference
-from hilum.sandbox.synthesis.visits import labels_of
+from hilum.synthesis.chart import Chart, Labels, Visit
+from hilum.synthesis.codes import US_CORE_SYSTEM, coding, concept, loinc, quantity, snomed
+from hilum.synthesis.models import Story
+from hilum.synthesis.places import Reference
+from hilum.synthesis.visits import labels_of
 
 IMAGING, SURGERY, LABORATORY = (
     ("363679005", "Imaging"),

@@ -3,10 +3,9 @@
 from datetime import datetime, timedelta
 from typing import Any
 
-from hilum.sandbox.models import Story
-from hilum.sandbox.synthesis import names
-from hilum.sandbox.synthesis.chart import Chart, Visit
-from hilum.sandbox.synthesis.codes import (
+from hilum.synthesis import names
+from hilum.synthesis.chart import Chart, Visit
+from hilum.synthesis.codes import (
     HL7,
     LOINC,
     US_CORE_SYSTEM,
@@ -17,7 +16,8 @@ from hilum.sandbox.synthesis.codes import (
     quantity,
     snomed,
 )
-from hilum.sandbox.synthesis.places import Reference
+from hilum.synthesis.models import Story
+from hilum.synthesis.places import Reference
 
 SCREENING = "us-core-observation-screening-assessment"
 QUESTIONNAIRE = "https://questionnaires.hilum.example/food-at-home"

@@ -4,9 +4,9 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from random import Random
 
-from hilum.sandbox.models import HospitalPlan, Kin, Kind, PatientPlan, Story
-from hilum.sandbox.synthesis import body, names
-from hilum.sandbox.synthesis.codes import ILLNESSES, Illness
+from hilum.synthesis import body, names
+from hilum.synthesis.codes import ILLNESSES, Illness
+from hilum.synthesis.models import HospitalPlan, Kin, Kind, PatientPlan, Story
 
 YEAR_DAYS = 365.25
 MONTH_DAYS = YEAR_DAYS / 12

@@ -3,9 +3,8 @@
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from hilum.sandbox.models import Kind, Story
-from hilum.sandbox.synthesis.chart import Chart, Labels, Visit
-from hilum.sandbox.synthesis.codes import (
+from hilum.synthesis.chart import Chart, Labels, Visit
+from hilum.synthesis.codes import (
     ABOUT_PSYCHIATRY,
     ACUTE,
     HL7,
@@ -19,7 +18,8 @@ from hilum.sandbox.synthesis.codes import (
     hl7,
     snomed,
 )
-from hilum.sandbox.synthesis.lives import Life
+from hilum.synthesis.lives import Life
+from hilum.synthesis.models import Kind, Story
 
 WELL_CHILD_MONTHS = (
     0.5,

@@ -4,9 +4,8 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from hilum.sandbox.models import Story
-from hilum.sandbox.synthesis.chart import Chart, Labels, Visit
-from hilum.sandbox.synthesis.codes import (
+from hilum.synthesis.chart import Chart, Labels, Visit
+from hilum.synthesis.codes import (
     ACUTE,
     CHILD_SCHEDULE,
     CVX,
@@ -22,9 +21,10 @@ from hilum.sandbox.synthesis.codes import (
     hl7,
     snomed,
 )
-from hilum.sandbox.synthesis.lives import Course
-from hilum.sandbox.synthesis.places import Reference
-from hilum.sandbox.synthesis.visits import labels_of
+from hilum.synthesis.lives import Course
+from hilum.synthesis.models import Story
+from hilum.synthesis.places import Reference
+from hilum.synthesis.visits import labels_of
 
 RENEWED_DAYS = 330
 DISPENSES_BOUND = 4

@@ -5,10 +5,10 @@ from datetime import date, datetime
 from random import Random
 from typing import Any
 
-from hilum.sandbox.models import Resource
-from hilum.sandbox.synthesis.codes import HL7, US_CORE_SYSTEM, coding, hl7
-from hilum.sandbox.synthesis.lives import Course, Life
-from hilum.sandbox.synthesis.places import Clinician, Reference, Site, tagged
+from hilum.synthesis.codes import HL7, US_CORE_SYSTEM, coding, hl7
+from hilum.synthesis.lives import Course, Life
+from hilum.synthesis.models import Resource
+from hilum.synthesis.places import Clinician, Reference, Site, tagged
 
 Content = dict[str, Any]
 Labels = tuple[dict[str, Any], ...]

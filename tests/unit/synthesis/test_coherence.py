@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hilum.sandbox.models import Resource, Story
-from hilum.sandbox.synthesis import body
-from tests.unit.sandbox.hospital import (
+from hilum.synthesis import body
+from hilum.synthesis.models import Resource, Story
+from tests.unit.synthesis.hospital import (
     TENANTS,
     TODAY,
     amount,

@@ -1,6 +1,6 @@
 """The pure plan of the sandbox: which hospitals stand in it, who signs in there, which charts exist."""
 
-from hilum.sandbox.models import CastMember, HospitalPlan, Kin, Kind, PatientPlan, Role, Story
+from hilum.synthesis.models import CastMember, HospitalPlan, Kin, Kind, PatientPlan, Role, Story
 
 YEAR = 365
 MONTH = 30

@@ -6,7 +6,7 @@ Source: public codes of SNOMED CT US, ICD-10-CM, RxNorm, CVX, LOINC, UCUM and HL
 from dataclasses import dataclass
 from typing import Any
 
-from hilum.sandbox.models import Story
+from hilum.synthesis.models import Story
 
 US_CORE = "http://hl7.org/fhir/us/core/StructureDefinition/"
 US_CORE_SYSTEM = "http://hl7.org/fhir/us/core/CodeSystem/"

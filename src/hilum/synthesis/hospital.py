@@ -4,19 +4,19 @@ from datetime import date
 
 import orjson
 
-from hilum.sandbox.models import NOTABLE_ENCOUNTERS_BOUND, ChartSummary, HospitalPlan, Resource, Story
-from hilum.sandbox.synthesis.chart import Chart
-from hilum.sandbox.synthesis.codes import ILLNESSES
-from hilum.sandbox.synthesis.lives import Life, lives
-from hilum.sandbox.synthesis.measures import write_measures
-from hilum.sandbox.synthesis.medicines import write_medicines
-from hilum.sandbox.synthesis.papers import write_papers
-from hilum.sandbox.synthesis.people import full_name, write_person
-from hilum.sandbox.synthesis.places import Site, build_site
-from hilum.sandbox.synthesis.plans import write_plans
-from hilum.sandbox.synthesis.profiles import write_extras
-from hilum.sandbox.synthesis.social import questionnaire, write_social
-from hilum.sandbox.synthesis.visits import write_visits
+from hilum.synthesis.chart import Chart
+from hilum.synthesis.codes import ILLNESSES
+from hilum.synthesis.lives import Life, lives
+from hilum.synthesis.measures import write_measures
+from hilum.synthesis.medicines import write_medicines
+from hilum.synthesis.models import NOTABLE_ENCOUNTERS_BOUND, ChartSummary, HospitalPlan, Resource, Story
+from hilum.synthesis.papers import write_papers
+from hilum.synthesis.people import full_name, write_person
+from hilum.synthesis.places import Site, build_site
+from hilum.synthesis.plans import write_plans
+from hilum.synthesis.profiles import write_extras
+from hilum.synthesis.social import questionnaire, write_social
+from hilum.synthesis.visits import write_visits
 
 GROUPS: tuple[tuple[str, str, Story | None], ...] = (
     ("group-all", "Everybody", None),
