@@ -15,9 +15,9 @@ from hilum.fhirserver.routes import FhirServer
 from hilum.infra import settings
 from hilum.sandbox.app import Sandbox, build
 from hilum.sandbox.clients import plan
-from hilum.sandbox.policy import hospitals
-from hilum.sandbox.synthesis.hospital import describe, synthesize
 from hilum.sandbox.wallet import FILE_NAME, Wallet
+from hilum.synthesis.hospital import describe, synthesize
+from hilum.synthesis.policy import hospitals
 from tests.sim.world import FakeClock, SeededIds
 
 ORIGIN = "http://localhost:8001"

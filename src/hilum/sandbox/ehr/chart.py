@@ -111,6 +111,11 @@ class Summary:
     labs: tuple[Item, ...]
     visits: tuple[Visit, ...]
 
+    @property
+    def allergic_to(self) -> tuple[str, ...]:
+        """Name the allergies; a statement that none is known is not one."""
+        return tuple(item.title for item in self.allergies if not item.title.lower().startswith("no known"))
+
 
 def summary(chart: dict[str, list[Resource]], *, today: date) -> Summary:
     """Sum a chart up."""
