@@ -3,8 +3,9 @@
 import os
 import urllib.error
 import urllib.request
+from http.client import HTTPException
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import quote, urlencode
 
 import click
@@ -52,8 +53,11 @@ def call(
     *,
     query: dict[str, str] | None = None,
     open_: bool = False,
-) -> dict[str, Any]:
-    """Ask the API. ``open_``: without a token. Says why and exits 1 when it refuses or cannot be reached."""
+) -> Any:
+    """Ask the API; {} where it has nothing to say. ``open_``: without a token. Says why and exits 1 when it refuses or is not there.
+
+    Members of ``body`` that are None are not sent.
+    """
     given = {name: value for name, value in (query or {}).items() if value}
     url = f"{base_url()}/api/v1{path}" + (f"?{urlencode(given)}" if given else "")
     headers = {"accept": "application/json"}
@@ -69,14 +73,12 @@ def call(
             raw = answer.read()
     except urllib.error.HTTPError as error:
         _refused(error)
-    except (urllib.error.URLError, TimeoutError, ValueError) as error:
-        click.secho(
-            f"refused: {base_url()} cannot be reached. Is the platform running? ({type(error).__name__})",
-            fg="red",
-            err=True,
-        )
-        raise SystemExit(REFUSED) from None
-    return dict(orjson.loads(raw)) if raw else {}
+    except (OSError, HTTPException, ValueError) as error:
+        _unreachable(type(error).__name__)
+    try:
+        return orjson.loads(raw) if raw else {}
+    except orjson.JSONDecodeError:
+        _unreachable("the answer is not JSON")
 
 
 def every(path: str, **query: str) -> list[dict[str, Any]]:
@@ -97,15 +99,24 @@ def segment(text: str) -> str:
     return quote(text, safe="")
 
 
-def _refused(error: urllib.error.HTTPError) -> None:
+def _unreachable(why: str) -> NoReturn:
+    click.secho(
+        f"refused: no Hilum answers at {base_url()}. Is the platform running? ({why})", fg="red", err=True
+    )
+    raise SystemExit(REFUSED)
+
+
+def _refused(error: urllib.error.HTTPError) -> NoReturn:
     try:
         problem = orjson.loads(error.read())
-    except orjson.JSONDecodeError:
+    except (orjson.JSONDecodeError, OSError):
         problem = {}
+    if not isinstance(problem, dict) or "status" not in problem:
+        _unreachable(f"status {error.code}")
     said = problem.get("detail") or problem.get("title") or f"status {error.code}"
     click.secho(f"refused: {said} ({problem.get('code', error.code)})", fg="red", err=True)
     for name, fault in sorted((problem.get("fields") or {}).items()):
         click.echo(f"  {name}: {fault}", err=True)
-    if error.code == 401:
+    if problem.get("code") == "token_invalid":
         click.echo("Next: `hilum login`, or set HILUM_API_TOKEN to a token that has not expired.", err=True)
     raise SystemExit(REFUSED)

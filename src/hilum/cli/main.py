@@ -2,7 +2,7 @@
 
 import click
 
-from hilum.cli import nouns, sandbox, server, switches
+from hilum.cli import apps, nouns, records, sandbox, server, switches
 from hilum.infra import logs
 
 
@@ -21,17 +21,27 @@ COMMANDS = (
     server.serve,
     server.migrate,
     server.doctor,
-    server.audit,
+    records.audit,
     sandbox.sandbox,
     nouns.login,
     nouns.tenant,
     nouns.person,
-    nouns.vendor,
-    nouns.app,
+    apps.vendor,
+    apps.app,
     switches.switch,
     switches.explain,
 )
+
+
+def _keep_examples(command: click.Command) -> None:
+    """Write the mark by which click leaves lines as they are: docstrings of ours hold it in letters."""
+    command.help = (command.help or "").replace("\\b\n", "\b\n")
+    for each in getattr(command, "commands", {}).values():
+        _keep_examples(each)
+
+
 for command in COMMANDS:
+    _keep_examples(command)
     main.add_command(command)
 
 if __name__ == "__main__":

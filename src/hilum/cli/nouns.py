@@ -8,7 +8,6 @@ from hilum.cli import api
 from hilum.cli.output import as_json, table
 
 json_option = click.option("--json", "json_", is_flag=True, help="Print JSON.")
-ENVIRONMENTS = click.Choice(["sandbox", "production"])
 
 
 def show(found: list[dict[str, Any]], columns: tuple[str, ...], *, json_: bool) -> None:
@@ -20,12 +19,23 @@ def show(found: list[dict[str, Any]], columns: tuple[str, ...], *, json_: bool) 
 
 
 def show_one(found: dict[str, Any], *, json_: bool) -> None:
-    """Print one record as asked."""
+    """Print one record as asked; what the API has nothing to say of is done."""
     if json_:
         as_json(found)
         return
+    if not found:
+        click.echo("done")
     for name, value in found.items():
-        click.echo(f"{name:18} {value if value not in (None, '') else '-'}")
+        click.echo(f"{name:18} {_plain(value)}".rstrip())
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, dict):
+        return "  ".join(f"{name}={_plain(each)}" for name, each in value.items())
+    if isinstance(value, list | tuple | set | frozenset):
+        several = any(isinstance(each, dict) for each in value)
+        return ("\n" + " " * 19 if several else " ").join(_plain(each) for each in value) or "-"
+    return "-" if value in (None, "") else str(value)
 
 
 @click.command()
@@ -87,6 +97,52 @@ def tenant_add(tenant_id: str, name: str, upstream_url: str, *, sandbox: bool, j
     show_one(api.call("POST", "/tenants", body), json_=json_)
 
 
+@tenant.command("change")
+@click.argument("tenant_id")
+@click.option("--name", default=None, help="What people call it.")
+@click.option("--base-url", default=None, help="An origin of its own.")
+@click.option(
+    "--moved-reads", type=click.Choice(["allow", "refuse"]), default=None, help="Reads after the chart moved."
+)
+@click.option("--active/--inactive", default=None, help="Whether anything works there.")
+@json_option
+def tenant_change(
+    tenant_id: str,
+    *,
+    name: str | None,
+    base_url: str | None,
+    moved_reads: str | None,
+    active: bool | None,
+    json_: bool,
+) -> None:
+    r"""Change a hospital; what is left out stays.
+
+    \b
+    Example:
+      hilum tenant change lakeside --inactive
+    """
+    body = {"name": name, "base_url": base_url, "moved_reads": moved_reads, "active": active}
+    show_one(api.call("PATCH", f"/tenants/{api.segment(tenant_id)}", body), json_=json_)
+
+
+@tenant.command("peer")
+@click.argument("tenant_id")
+@click.option(
+    "--type", "kind", type=click.Choice(["ehr", "resource-server"]), required=True, help="What it is."
+)
+@click.option("--name", required=True, help="What people call it.")
+@json_option
+def tenant_peer(tenant_id: str, kind: str, name: str, *, json_: bool) -> None:
+    r"""Give a hospital's EHR or data service a client of its own; its secret is shown once.
+
+    \b
+    Example:
+      hilum tenant peer lakeside --type ehr --name "Lakeside EHR"
+    """
+    body = {"client_type": kind, "client_name": name}
+    show_one(api.call("POST", f"/tenants/{api.segment(tenant_id)}/peers", body), json_=json_)
+
+
 @click.group()
 def person() -> None:
     """Look after people and what they are."""
@@ -136,150 +192,19 @@ def person_deactivate(person_id: str, *, json_: bool) -> None:
     show_one(api.call("DELETE", f"/people/{api.segment(person_id)}"), json_=json_)
 
 
-@click.group()
-def vendor() -> None:
-    """Look after who makes apps."""
-
-
-@vendor.command("list")
+@person.command("password")
+@click.argument("person_id")
+@click.password_option(help="Asked for when not given.")
 @json_option
-def vendor_list(*, json_: bool) -> None:
-    """List vendors."""
-    show(api.every("/vendors"), ("id", "name", "support_contact", "security_contact"), json_=json_)
-
-
-@vendor.command("add")
-@click.argument("name")
-@click.option("--support", required=True, help="Support contact.")
-@click.option("--security", required=True, help="Security contact.")
-@click.option("--website", default="", help="Address of the vendor's pages.")
-@json_option
-def vendor_add(name: str, support: str, security: str, website: str, *, json_: bool) -> None:
-    r"""Add a vendor.
-
-    \b
-    Example:
-      hilum vendor add "Acme Health" --support help@acme.example --security security@acme.example
-    """
-    body = {
-        "name": name,
-        "support_contact": support,
-        "security_contact": security,
-        "website": website or None,
-    }
-    show_one(api.call("POST", "/vendors", body), json_=json_)
-
-
-@click.group()
-def app() -> None:
-    """Look after apps, and install them at a hospital."""
-
-
-@app.command("list")
-@json_option
-def app_list(*, json_: bool) -> None:
-    """List apps."""
-    show(api.every("/apps"), ("id", "name", "vendor", "state"), json_=json_)
-
-
-@app.command("show")
-@click.argument("app_id")
-@json_option
-def app_show(app_id: str, *, json_: bool) -> None:
-    """Show an app with its versions, clients and certifications."""
-    path = f"/apps/{api.segment(app_id)}"
-    found = api.call("GET", path)
-    for part in ("versions", "clients", "certifications"):
-        found[part] = api.call("GET", f"{path}/{part}")["items"]
+def person_password(person_id: str, password: str, *, json_: bool) -> None:
+    """Set somebody's password; their sessions and API tokens end."""
+    found = api.call("PUT", f"/people/{api.segment(person_id)}/password", {"password": password})
     show_one(found, json_=json_)
 
 
-@app.command("add")
-@click.argument("name")
-@click.option("--vendor", required=True, help="The vendor's id.")
-@click.option("--description", required=True, help="What it is, in a sentence.")
-@click.option("--purpose", required=True, help="What it is for.")
+@person.command("sign-out")
+@click.argument("person_id")
 @json_option
-def app_add(name: str, vendor: str, description: str, purpose: str, *, json_: bool) -> None:
-    """Add an app."""
-    body = {"vendor": vendor, "name": name, "description": description, "purpose": purpose}
-    show_one(api.call("POST", "/apps", body), json_=json_)
-
-
-@app.command("certify")
-@click.argument("version_id")
-@click.option("--environment", type=ENVIRONMENTS, required=True, help="Where it may work.")
-@click.option("--scope", multiple=True, required=True, help="A scope it may ask for; may be repeated.")
-@click.option(
-    "--expires-at", required=True, help="When the certification ends, such as 2027-06-30T00:00:00Z."
-)
-@json_option
-def app_certify(
-    version_id: str, environment: str, scope: tuple[str, ...], expires_at: str, *, json_: bool
-) -> None:
-    """Certify a version (reviewers)."""
-    body = {
-        "version": version_id,
-        "environment": environment,
-        "scopes": list(scope),
-        "expires_at": expires_at,
-    }
-    show_one(api.call("POST", "/certifications", body), json_=json_)
-
-
-@app.command("install")
-@click.argument("app_id")
-@click.option("--tenant", required=True, help="At which hospital.")
-@click.option("--role", multiple=True, help="A role that may launch it; may be repeated.")
-@click.option("--scope", multiple=True, help="A scope it may have; leave out for all that is certified.")
-@json_option
-def app_install(
-    app_id: str, tenant: str, role: tuple[str, ...], scope: tuple[str, ...], *, json_: bool
-) -> None:
-    r"""Install an app at a hospital (its administrator).
-
-    \b
-    Example:
-      hilum app install app_01h... --tenant general --role physician --scope user/Observation.rs
-    """
-    body = {"tenant": tenant, "app": app_id, "roles": list(role), "scopes": list(scope) or None}
-    show_one(api.call("POST", "/installations", body), json_=json_)
-
-
-@app.command("uninstall")
-@click.argument("app_id")
-@click.option("--tenant", required=True, help="At which hospital.")
-@json_option
-def app_uninstall(app_id: str, tenant: str, *, json_: bool) -> None:
-    """Remove an app from a hospital; its tokens there stop at once."""
-    found = [
-        each
-        for each in api.every("/installations", tenant=tenant)
-        if each["app"] == app_id and not each["removed_at"]
-    ]
-    if not found:
-        click.secho(f"refused: {app_id} is not installed at {tenant}", fg="red", err=True)
-        raise SystemExit(1)
-    show_one(api.call("DELETE", f"/installations/{api.segment(found[0]['id'])}"), json_=json_)
-
-
-def _state(verb: str, app_id: str, reason: str, *, json_: bool) -> None:
-    show_one(api.call("POST", f"/apps/{api.segment(app_id)}/{verb}", {"reason": reason}), json_=json_)
-
-
-@app.command("suspend")
-@click.argument("app_id")
-@click.option("--reason", required=True, help="Why; it is recorded.")
-@json_option
-def app_suspend(app_id: str, reason: str, *, json_: bool) -> None:
-    """Suspend an app everywhere: slow and reasoned. For an emergency use `hilum switch engage`."""
-    _state("suspend", app_id, reason, json_=json_)
-
-
-@app.command("resume")
-@click.argument("app_id")
-@click.option("--reason", required=True, help="Why; it is recorded.")
-@json_option
-def app_resume(app_id: str, reason: str, *, json_: bool) -> None:
-    """Lift a suspension."""
-    _state("resume", app_id, reason, json_=json_)
+def person_sign_out(person_id: str, *, json_: bool) -> None:
+    """End every session of somebody."""
+    show_one(api.call("DELETE", f"/people/{api.segment(person_id)}/sessions"), json_=json_)

@@ -3,18 +3,20 @@
 import os
 import secrets
 import sys
-from dataclasses import asdict
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import click
 
 from hilum.cli import host
-from hilum.cli.output import REFUSED, as_json
+from hilum.cli.output import REFUSED, as_json, refuse
 from hilum.identity import service as identity
 from hilum.identity.models import NewPerson, Person, StaffRole
-from hilum.infra.context import Context
+from hilum.infra.context import Context, Trace
+from hilum.infra.settings import Settings
 from hilum.infra.system import SystemIds
-from hilum.kernel.errors import Invalid, NotPermitted
+from hilum.kernel.errors import HilumError, Invalid, NotPermitted, Unavailable
 from hilum.signin import policy as signin_policy
 from hilum.signin import service as signin
 
@@ -38,10 +40,9 @@ def init(*, username: str, name: str, password: str, json_: bool) -> None:
     if not os.environ.get("HILUM_SECRET_KEY"):
         _show_new_key(json_=json_)
         return
-    from hilum.infra.migrations.run import migrate as run
     from hilum.signin.live import hash_password_now
 
-    run(host.read_settings().database_url)
+    _migrate()
     username = username or click.prompt("User name of the first administrator")
     name = name or click.prompt("Full name")
     password = password or click.prompt("Password", hide_input=True, confirmation_prompt=True)
@@ -100,6 +101,8 @@ def serve(part: str) -> None:
     from hilum.app import serve as serving
 
     found = host.read_settings()
+    if part != "sandbox":
+        host.read(lambda ctx: _fit_to_serve(ctx, found))
     if part == "all":
         raise SystemExit(serving.Supervisor(found).run())
     if part == "platform":
@@ -110,6 +113,24 @@ def serve(part: str) -> None:
         jobs.run(found)
 
 
+def _fit_to_serve(ctx: Context, found: Settings) -> None:
+    """Refuse what would serve wrongly: data of another version, or synthetic hospitals in production."""
+    from hilum.infra.migrations.run import is_current
+
+    if not is_current(ctx.tx):
+        raise NotPermitted(
+            "migrations_missing", "The database is not at the newest migration; run `hilum migrate`."
+        )
+    if not found.is_sandbox and (synthetic := _sandbox_tenants(ctx)):
+        raise NotPermitted(
+            "sandbox_tenants", f"Production does not serve synthetic hospitals: {', '.join(synthetic)}."
+        )
+
+
+def _sandbox_tenants(ctx: Context) -> list[str]:
+    return [each.id for each in identity.list_tenants(ctx) if each.sandbox]
+
+
 @click.command()
 def migrate() -> None:
     r"""Bring the database to the newest migration. Safe to repeat.
@@ -118,10 +139,21 @@ def migrate() -> None:
     Example:
       HILUM_DATABASE_URL=postgresql://hilum@db/hilum hilum migrate
     """
+    _migrate()
+    click.echo("migrated")
+
+
+def _migrate() -> None:
     from hilum.infra.migrations.run import migrate as run
 
-    run(host.read_settings().database_url)
-    click.echo("migrated")
+    try:
+        run(host.read_settings().database_url)
+    except (HilumError, OSError) as error:
+        refuse(error if isinstance(error, HilumError) else _unwritable(error))
+
+
+def _unwritable(error: OSError) -> Unavailable:
+    return Unavailable("database_unavailable", f"The database cannot be made: {error.strerror}.")
 
 
 @click.command()
@@ -133,62 +165,56 @@ def doctor(*, json_: bool) -> None:
     Example:
       hilum doctor --json
     """
-    from hilum.infra.migrations.run import is_current
-
     found = host.read_settings()
-
-    def look(ctx: Context) -> bool:
-        return is_current(ctx.tx)
-
-    current = host.read(look)
-    findings: list[dict[str, Any]] = [
-        {"check": "settings", "ok": True, "next": ""},
-        {"check": "database reachable", "ok": True, "next": ""},
-        {"check": "migrations", "ok": current, "next": "" if current else "run `hilum migrate`"},
-        {
-            "check": "data directory",
-            "ok": found.data_dir.is_dir(),
-            "next": "" if found.data_dir.is_dir() else f"make {found.data_dir}",
-        },
-    ]
+    findings = [Finding("settings", ok=True), *_database_findings(found), *_directory_findings(found)]
     if json_:
-        as_json(findings)
+        as_json([asdict(finding) for finding in findings])
     else:
         for finding in findings:
-            click.echo(
-                f"{'ok  ' if finding['ok'] else 'BAD '} {finding['check']}  {finding['next']}".rstrip()
-            )
-    sys.exit(0 if all(finding["ok"] for finding in findings) else REFUSED)
+            click.echo(f"{'ok  ' if finding.ok else 'BAD '} {finding.check}  {finding.next}".rstrip())
+    sys.exit(0 if all(finding.ok for finding in findings) else REFUSED)
 
 
-@click.group()
-def audit() -> None:
-    """Verify the audit chains of this installation."""
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What was looked at, whether it is well, and what to do next where it is not."""
+
+    check: str
+    ok: bool
+    next: str = ""
 
 
-@audit.command("verify")
-@click.option("--json", "json_", is_flag=True, help="Print JSON.")
-def audit_verify(*, json_: bool) -> None:
-    r"""Read every chain and checkpoint; report edits, removals, reorderings, and the tail that no checkpoint covers yet.
+def _database_findings(found: Settings) -> Iterator[Finding]:
+    from hilum.infra.migrations.run import is_current
 
-    \b
-    Example:
-      hilum audit verify --json
-    """
-    from hilum.audit import live, service
+    file = Path(found.database_url.removeprefix("sqlite:///"))
+    if found.database_url.startswith("sqlite") and not file.is_file():
+        yield Finding("database", ok=False, next=f"{file} is not there yet: run `hilum migrate`")
+        return
+    edge = host.open_edge(found)
+    trace = Trace(edge.ids.new("req"), source="host")
+    try:
+        current = edge.read_now(lambda ctx: is_current(ctx.tx), actor=host.actor(), trace=trace)
+        yield Finding("database", ok=True)
+        yield Finding("migrations", ok=current, next="" if current else "run `hilum migrate`")
+        if current and not found.is_sandbox:
+            synthetic = edge.read_now(_sandbox_tenants, actor=host.actor(), trace=trace)
+            told = f"production does not serve them: {', '.join(synthetic)}" if synthetic else ""
+            yield Finding("no synthetic hospitals", ok=not synthetic, next=told)
+    except Unavailable as error:
+        yield Finding(
+            "database", ok=False, next=f"{error.detail} Look at HILUM_DATABASE_URL and at the server."
+        )
+    finally:
+        edge.close()
 
-    found = host.read_settings()
-    reader = live.open_reader(found.data_dir / "journal", found.database_url)
-    verdict = host.read(lambda ctx: service.verify(ctx, reader))
-    if json_:
-        as_json({**asdict(verdict), "intact": verdict.intact})
+
+def _directory_findings(found: Settings) -> Iterator[Finding]:
+    where = found.data_dir
+    if not where.is_dir():
+        yield Finding("data directory", ok=False, next=f"make {where}")
     else:
-        click.echo(
-            f"{verdict.records} records under {verdict.checkpoints} checkpoints; {verdict.uncovered} not yet covered"
+        writable = os.access(where, os.W_OK)
+        yield Finding(
+            "data directory", ok=writable, next="" if writable else f"let the platform write to {where}"
         )
-        for fault in verdict.faults:
-            click.secho(f"  {fault}", fg="red")
-        click.secho(
-            "intact" if verdict.intact else "NOT INTACT", fg="green" if verdict.intact else "red", bold=True
-        )
-    sys.exit(0 if verdict.intact else REFUSED)

@@ -73,6 +73,14 @@ def list_(tenant: str, *, json_: bool) -> None:
     show(api.every("/switches", tenant=tenant), COLUMNS, json_=json_)
 
 
+@switch.command("show")
+@click.argument("switch_id")
+@json_option
+def show_switch(switch_id: str, *, json_: bool) -> None:
+    """Show a switch."""
+    show_one(api.call("GET", f"/switches/{api.segment(switch_id)}"), json_=json_)
+
+
 @switch.command("release")
 @click.argument("switch_id")
 @json_option

@@ -69,6 +69,10 @@ SETTINGS = (
 )
 
 
+COMMAND_LINE = frozenset({"HILUM_API_URL", "HILUM_API_TOKEN"})
+"""What tells the command line where a platform is and who asks: no settings of the platform, which pays them no heed."""
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """The whole platform's settings. ``secret_key`` never leaves app and keys."""
@@ -100,7 +104,8 @@ def read(environment: Mapping[str, str]) -> Settings:
     """Read and judge the settings. Raises Invalid with one entry in ``fields`` for each setting that cannot be taken."""
     values = {each.name: environment.get(each.name, "") or each.default for each in SETTINGS}
     faults: dict[str, str] = {}
-    unknown = [name for name in environment if name.startswith("HILUM_") and name not in values]
+    known = COMMAND_LINE.union(values)
+    unknown = [name for name in environment if name.startswith("HILUM_") and name not in known]
     faults.update(dict.fromkeys(unknown, "is not a setting of Hilum"))
     if values["HILUM_MODE"] not in {mode.value for mode in Mode}:
         faults["HILUM_MODE"] = "is neither sandbox nor production"

@@ -1,0 +1,274 @@
+"""Commands that speak the API: who makes apps, what is registered, certified and installed."""
+
+import sys
+from pathlib import Path
+
+import click
+import orjson
+
+from hilum.cli import api
+from hilum.cli.nouns import json_option, show, show_one
+from hilum.cli.output import MISUSED, REFUSED
+
+ENVIRONMENTS = click.Choice(["sandbox", "production"])
+
+
+@click.group()
+def vendor() -> None:
+    """Look after who makes apps."""
+
+
+@vendor.command("list")
+@json_option
+def vendor_list(*, json_: bool) -> None:
+    """List vendors."""
+    show(api.every("/vendors"), ("id", "name", "support_contact", "security_contact"), json_=json_)
+
+
+@vendor.command("add")
+@click.argument("name")
+@click.option("--support", required=True, help="Support contact.")
+@click.option("--security", required=True, help="Security contact.")
+@click.option("--website", default="", help="Address of the vendor's pages.")
+@json_option
+def vendor_add(name: str, support: str, security: str, website: str, *, json_: bool) -> None:
+    r"""Add a vendor.
+
+    \b
+    Example:
+      hilum vendor add "Acme Health" --support help@acme.example --security security@acme.example
+    """
+    body = {
+        "name": name,
+        "support_contact": support,
+        "security_contact": security,
+        "website": website or None,
+    }
+    show_one(api.call("POST", "/vendors", body), json_=json_)
+
+
+@click.group()
+def app() -> None:
+    """Look after apps, and install them at a hospital."""
+
+
+@app.command("list")
+@json_option
+def app_list(*, json_: bool) -> None:
+    """List apps."""
+    show(api.every("/apps"), ("id", "name", "vendor", "state"), json_=json_)
+
+
+@app.command("show")
+@click.argument("app_id")
+@json_option
+def app_show(app_id: str, *, json_: bool) -> None:
+    """Show an app with its versions, clients and certifications."""
+    path = f"/apps/{api.segment(app_id)}"
+    found = api.call("GET", path)
+    for part in ("versions", "clients", "certifications"):
+        found[part] = api.call("GET", f"{path}/{part}")
+    show_one(found, json_=json_)
+
+
+@app.command("add")
+@click.argument("name")
+@click.option("--vendor", required=True, help="The vendor's id.")
+@click.option("--description", required=True, help="What it is, in a sentence.")
+@click.option("--purpose", required=True, help="What it is for.")
+@json_option
+def app_add(name: str, vendor: str, description: str, purpose: str, *, json_: bool) -> None:
+    """Add an app."""
+    body = {"vendor": vendor, "name": name, "description": description, "purpose": purpose}
+    show_one(api.call("POST", "/apps", body), json_=json_)
+
+
+@app.command("version")
+@click.argument("app_id")
+@click.argument("label")
+@json_option
+def app_version(app_id: str, label: str, *, json_: bool) -> None:
+    r"""Add a version to an app.
+
+    \b
+    Example:
+      hilum app version app_01h... 2.0
+    """
+    show_one(api.call("POST", f"/apps/{api.segment(app_id)}/versions", {"label": label}), json_=json_)
+
+
+@app.command("client")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path))
+@json_option
+def app_client(file: Path, *, json_: bool) -> None:
+    r"""Register a client as a JSON file (or - for standard input) describes it; its secret is shown once.
+
+    \b
+    Example of a file:
+      {"app": "app_01h...", "version": "ver_01h...", "client_name": "Chart", "client_type": "public", "deployment": "browser",
+       "redirect_uris": ["https://chart.example/app"], "launch_url": "https://chart.example/launch", "scope": "launch patient/*.rs"}
+    """
+    raw = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+    try:
+        body = orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        click.secho(f"misused: {file} is not JSON: {error}", fg="red", err=True)
+        raise SystemExit(MISUSED) from None
+    if not isinstance(body, dict):
+        click.secho(f"misused: {file} does not hold a JSON object", fg="red", err=True)
+        raise SystemExit(MISUSED)
+    show_one(api.call("POST", "/clients", body), json_=json_)
+
+
+@app.command("secret")
+@click.argument("client_id")
+@click.option("--overlap-s", type=int, default=None, help="How long the old secret goes on working.")
+@json_option
+def app_secret(client_id: str, overlap_s: int | None, *, json_: bool) -> None:
+    """Give a client a new secret, shown once; the old one ends after the overlap."""
+    path = f"/clients/{api.segment(client_id)}/secret"
+    show_one(api.call("POST", path, {"overlap_s": overlap_s}), json_=json_)
+
+
+@app.command("certify")
+@click.argument("version_id")
+@click.option("--environment", type=ENVIRONMENTS, required=True, help="Where it may work.")
+@click.option("--scope", multiple=True, required=True, help="A scope it may ask for; may be repeated.")
+@click.option(
+    "--expires-at", required=True, help="When the certification ends, such as 2027-06-30T00:00:00Z."
+)
+@json_option
+def app_certify(
+    version_id: str, environment: str, scope: tuple[str, ...], expires_at: str, *, json_: bool
+) -> None:
+    """Certify a version (reviewers)."""
+    body = {
+        "version": version_id,
+        "environment": environment,
+        "scopes": list(scope),
+        "expires_at": expires_at,
+    }
+    show_one(api.call("POST", "/certifications", body), json_=json_)
+
+
+@app.command("withdraw")
+@click.argument("certification_id")
+@json_option
+def app_withdraw(certification_id: str, *, json_: bool) -> None:
+    """Withdraw a certification; what rests on it stops at once (reviewers)."""
+    show_one(api.call("DELETE", f"/certifications/{api.segment(certification_id)}"), json_=json_)
+
+
+@app.command("installations")
+@click.option("--tenant", default="", help="At which hospital; leave out for all.")
+@json_option
+def app_installations(tenant: str, *, json_: bool) -> None:
+    """List installations, removed ones too."""
+    columns = ("id", "tenant", "app", "roles", "expires_at", "removed_at")
+    show(api.every("/installations", tenant=tenant), columns, json_=json_)
+
+
+@app.command("narrow")
+@click.argument("installation_id")
+@click.option("--role", multiple=True, help="A role that stays; leave out to keep all.")
+@click.option("--scope", multiple=True, help="A scope that stays; leave out to keep all.")
+@click.option("--expires-at", default=None, help="When it ends, such as 2027-06-30T00:00:00Z.")
+@json_option
+def app_narrow(
+    installation_id: str,
+    role: tuple[str, ...],
+    scope: tuple[str, ...],
+    expires_at: str | None,
+    *,
+    json_: bool,
+) -> None:
+    r"""Take roles, scopes or time away from an installation; tokens follow at once.
+
+    \b
+    Example:
+      hilum app narrow ins_01h... --scope user/Observation.rs
+    """
+    body = {"roles": list(role) or None, "scopes": list(scope) or None, "expires_at": expires_at}
+    show_one(api.call("PATCH", f"/installations/{api.segment(installation_id)}", body), json_=json_)
+
+
+@app.command("quota")
+@click.argument("app_id")
+@click.option("--tenant", required=True, help="At which hospital.")
+@click.option("--rate", type=float, default=None, help="Requests a second, sustained.")
+@click.option("--burst", type=int, default=None, help="Requests at once.")
+@click.option("--remove", is_flag=True, help="Go back to the default.")
+@json_option
+def app_quota(
+    app_id: str, *, tenant: str, rate: float | None, burst: int | None, remove: bool, json_: bool
+) -> None:
+    r"""Set or remove the quota of an app at a hospital.
+
+    \b
+    Examples:
+      hilum app quota app_01h... --tenant general --rate 20 --burst 60
+      hilum app quota app_01h... --tenant general --remove
+    """
+    if remove == (rate is not None or burst is not None) or (rate is None) != (burst is None):
+        raise click.UsageError("Give --rate and --burst, or --remove.")
+    path = f"/quotas/{api.segment(app_id)}/{api.segment(tenant)}"
+    body = None if remove else {"rate_per_s": rate, "burst": burst}
+    show_one(api.call("DELETE" if remove else "PUT", path, body), json_=json_)
+
+
+@app.command("install")
+@click.argument("app_id")
+@click.option("--tenant", required=True, help="At which hospital.")
+@click.option("--role", multiple=True, help="A role that may launch it; may be repeated.")
+@click.option("--scope", multiple=True, help="A scope it may have; leave out for all that is certified.")
+@json_option
+def app_install(
+    app_id: str, tenant: str, role: tuple[str, ...], scope: tuple[str, ...], *, json_: bool
+) -> None:
+    r"""Install an app at a hospital (its administrator).
+
+    \b
+    Example:
+      hilum app install app_01h... --tenant general --role physician --scope user/Observation.rs
+    """
+    body = {"tenant": tenant, "app": app_id, "roles": list(role), "scopes": list(scope) or None}
+    show_one(api.call("POST", "/installations", body), json_=json_)
+
+
+@app.command("uninstall")
+@click.argument("app_id")
+@click.option("--tenant", required=True, help="At which hospital.")
+@json_option
+def app_uninstall(app_id: str, tenant: str, *, json_: bool) -> None:
+    """Remove an app from a hospital; its tokens there stop at once."""
+    found = [
+        each
+        for each in api.every("/installations", tenant=tenant)
+        if each["app"] == app_id and not each["removed_at"]
+    ]
+    if not found:
+        click.secho(f"refused: {app_id} is not installed at {tenant}", fg="red", err=True)
+        raise SystemExit(REFUSED)
+    show_one(api.call("DELETE", f"/installations/{api.segment(found[0]['id'])}"), json_=json_)
+
+
+def _state(verb: str, app_id: str, reason: str, *, json_: bool) -> None:
+    show_one(api.call("POST", f"/apps/{api.segment(app_id)}/{verb}", {"reason": reason}), json_=json_)
+
+
+@app.command("suspend")
+@click.argument("app_id")
+@click.option("--reason", required=True, help="Why; it is recorded.")
+@json_option
+def app_suspend(app_id: str, reason: str, *, json_: bool) -> None:
+    """Suspend an app everywhere: slow and reasoned. For an emergency use `hilum switch engage`."""
+    _state("suspend", app_id, reason, json_=json_)
+
+
+@app.command("resume")
+@click.argument("app_id")
+@click.option("--reason", required=True, help="Why; it is recorded.")
+@json_option
+def app_resume(app_id: str, reason: str, *, json_: bool) -> None:
+    """Lift a suspension."""
+    _state("resume", app_id, reason, json_=json_)
