@@ -109,7 +109,10 @@ def api(kit: Kit, seal: Seal) -> APIRouter:
 def _tenants(router: APIRouter, kit: Kit, seal: Seal) -> None:
     @router.post("/tenants", status_code=201, openapi_extra=audience("platform_admin"))
     async def add_tenant(request: Request, body: NewTenantAsked) -> TenantShown:
-        """Add a tenant."""
+        """Add a tenant; a synthetic one only to a sandbox platform."""
+        if body.sandbox and not kit.is_sandbox:
+            fields = {"sandbox": "sandbox_in_production"}
+            raise Invalid("tenant_invalid", "The tenant cannot be added as described.", fields=fields)
         tenant = Tenant(
             id=TenantId(body.id),
             name=body.name,
