@@ -15,7 +15,7 @@ from hilum.kernel.decision import Deny, Reason
 from hilum.standards.fhir.outcomes import IssueCode, outcome
 
 FHIR_JSON = b"application/fhir+json"
-REASONS = "https://hilum.dev/fhir/CodeSystem/refusal-reason"
+REASONS = "urn:hilum:refusal-reason"
 NOT_FOUND_SENTENCE = "There is no such record within reach of this access token."
 Headers = tuple[tuple[bytes, bytes], ...]
 
