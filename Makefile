@@ -25,7 +25,7 @@ check: $(DEV_READY) ## format, lint, types and architecture
 	@$(BIN)/ruff check -q src tests tools examples && echo "lint ok"
 	@$(BIN)/codespell README.md CONTRIBUTING.md CHANGELOG.md SECURITY.md docs src tests tools examples && echo "spelling ok"
 	@$(BIN)/mypy && echo "types ok"
-	@$(BIN)/lint-imports --no-timing >/tmp/hilum-lint-imports.$$$$ 2>&1 && echo "architecture ok" || { cat /tmp/hilum-lint-imports.$$$$; rm -f /tmp/hilum-lint-imports.$$$$; exit 1; }; rm -f /tmp/hilum-lint-imports.$$$$
+	@$(BIN)/lint-imports > $(VENV)/lint-imports.log 2>&1 && echo "architecture ok" || { cat $(VENV)/lint-imports.log; exit 1; }
 	@$(BIN)/python -m pytest -q tests/house
 
 bench: $(DEV_READY) ## measure, side by side with nginx, into .hilum/bench.json and a table

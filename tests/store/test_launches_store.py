@@ -182,7 +182,38 @@ def test_an_app_without_a_launch_url_is_not_launched(ground: Platform) -> None:
     with pytest.raises(Invalid) as refused:
         open_one(ground, client=client.id)
 
-    assert refused.value.fields == {"client_id": "has no launch URL"}
+    assert refused.value.fields == {"launch_uri": "is needed: the client has registered no launch URL"}
+
+
+@pytest.mark.parametrize("uri", ["https://app.example/elsewhere?x=1", "https://APP.example/launch"])
+def test_an_app_may_be_opened_elsewhere_on_an_origin_it_registered(ground: Platform, uri: str) -> None:
+    opened = open_one(ground, launch_uri=uri)
+
+    begun = begin(ground, opened)
+
+    assert begun.launch_uri == uri
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "https://evil.example/launch",
+        "https://app.example.evil.example/",
+        "https://app.example@evil.example/",
+        "http://app.example/launch",
+        "https://app.example:444/launch",
+        "//app.example/launch",
+        "javascript:alert(1)",
+        "https://app.example/#x",
+        "https://[app.example/",
+        "x" * 3_000,
+    ],
+)
+def test_an_app_is_never_opened_where_it_has_no_origin(ground: Platform, uri: str) -> None:
+    with pytest.raises(Invalid) as refused:
+        open_one(ground, launch_uri=uri)
+
+    assert set(refused.value.fields) == {"launch_uri"}
 
 
 def test_an_inactive_person_has_nothing_opened(ground: Platform) -> None:

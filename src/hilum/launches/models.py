@@ -11,6 +11,7 @@ OPEN_URL_LIFE = timedelta(seconds=60)
 NEGATIVE_WINDOW = timedelta(minutes=65)
 FHIR_CONTEXT_BOUND = 20
 INTENT_BOUND = 100
+LAUNCH_URI_BOUND = 2_048
 USERNAME_BOUND = 200
 CLIENT_BOUND = 64
 RUN_BOUND = 64
@@ -39,6 +40,8 @@ class LaunchOrder:
     fhir_context: tuple[dict[str, Any], ...] = ()
     need_patient_banner: bool = True
     run: str = ""
+    launch_uri: str = ""
+    """Where the app is opened; "" for its registered launch URL. Always on an origin that the client registered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,7 @@ class Launch:
     fhir_context: tuple[dict[str, Any], ...] = ()
     need_patient_banner: bool = True
     run: str = ""
+    launch_uri: str = ""
     opened_by: str = ""
     """The EHR client that opened it; only that one may move or end it."""
     opened_at: datetime | None = None

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable
 from datetime import date, timedelta
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 from hilum.identity.models import Person
 from hilum.identity.policy import patients_openable
@@ -16,11 +16,13 @@ from hilum.launches.models import (
     FACILITY_BOUND,
     FHIR_CONTEXT_BOUND,
     INTENT_BOUND,
+    LAUNCH_URI_BOUND,
     RUN_BOUND,
     USERNAME_BOUND,
     Activity,
     LaunchOrder,
 )
+from hilum.registry.models import Client
 from hilum.standards.smart.launch import fhir_context_fault
 
 _FHIR_ID = re.compile(r"[A-Za-z0-9.-]{1,64}")
@@ -50,6 +52,7 @@ def order_faults(order: LaunchOrder) -> dict[str, str]:
             ("intent", _text_fault(order.intent, INTENT_BOUND)),
             ("placement", _word_fault(order.placement, INTENT_BOUND)),
             ("run", _word_fault(order.run, RUN_BOUND)),
+            ("launch_uri", _text_fault(order.launch_uri, LAUNCH_URI_BOUND)),
         )
         if fault
     }
@@ -110,6 +113,31 @@ def _word_fault(text: str, bound: int) -> str:
     if not text:
         return ""
     return _text_fault(text, bound) or ("" if _WORD.fullmatch(text) else "is not one word")
+
+
+def launch_uri_fault(asked: str, client: Client) -> str:
+    """Say why a client cannot be opened at an address: it must lie on an origin that the client registered."""
+    if not asked:
+        return "" if client.launch_uri else "is needed: the client has registered no launch URL"
+    if asked == client.launch_uri:
+        return ""
+    known = {_origin(uri) for uri in (*client.redirect_uris, client.launch_uri)}
+    origin = _origin(asked)
+    if not origin or "#" in asked or "@" in asked or origin not in known:
+        return "is on no origin of the client's redirect URIs or launch URL"
+    return ""
+
+
+def _origin(uri: str) -> str:
+    try:
+        parts = urlsplit(uri)
+    except ValueError:
+        return ""
+    return (
+        f"{parts.scheme}://{parts.netloc.lower()}"
+        if parts.scheme in {"http", "https"} and parts.netloc
+        else ""
+    )
 
 
 def app_address(launch_uri: str, iss: str, handle: str) -> str:

@@ -46,6 +46,7 @@ class LaunchBody(BaseModel):
     fhir_context: list[dict[str, Any]] = Field(default_factory=list, alias="fhirContext")
     need_patient_banner: bool = True
     run: str = ""
+    launch_uri: str = ""
 
     def order(self) -> LaunchOrder:
         return LaunchOrder(
@@ -58,6 +59,7 @@ class LaunchBody(BaseModel):
             fhir_context=tuple(self.fhir_context),
             need_patient_banner=self.need_patient_banner,
             run=self.run,
+            launch_uri=self.launch_uri,
         )
 
 

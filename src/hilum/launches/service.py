@@ -81,6 +81,7 @@ def open_launch(ctx: Context, order: LaunchOrder) -> OpenedLaunch:
         fhir_context=order.fhir_context,
         need_patient_banner=order.need_patient_banner,
         run=order.run,
+        launch_uri=order.launch_uri or client.launch_uri,
         opened_by=ctx.actor.id,
     )
     store.add(
@@ -91,15 +92,15 @@ def open_launch(ctx: Context, order: LaunchOrder) -> OpenedLaunch:
         open_expires_at=ctx.now + OPEN_URL_LIFE,
     )
     audit.record(ctx, _event(made, "launches.launch.open", intent=order.intent, placement=order.placement))
-    return OpenedLaunch(made, handle, open_token, client.launch_uri)
+    return OpenedLaunch(made, handle, open_token, made.launch_uri)
 
 
 def _named_faults(order: LaunchOrder, client: Client | None, person: Person | None) -> dict[str, str]:
     faults: dict[str, str] = {}
     if order.client and (client is None or client.type in PLATFORM_PEERS | {ClientType.BACKEND}):
         faults["client_id"] = "is not a client that can be launched"
-    elif client is not None and not client.launch_uri:
-        faults["client_id"] = "has no launch URL"
+    elif client is not None and (fault := policy.launch_uri_fault(order.launch_uri, client)):
+        faults["launch_uri"] = fault
     if order.person and (person is None or not person.active):
         faults["person"] = "is nobody active here"
     elif person is not None and (fault := policy.chart_fault(person, order.patient)):
@@ -147,7 +148,7 @@ def use_open_token(ctx: Context, tenant: TenantId, open_token: str) -> BegunLaun
     session, cookie = signin.begin_session(ctx, person, Method.EHR)
     store.set_session(ctx.tx, found.id, session.id)
     audit.record(ctx, _event(found, "launches.launch.begin", session=session.id))
-    return BegunLaunch(replace(found, session=session.id), cookie, _handle_of(open_token), client.launch_uri)
+    return BegunLaunch(replace(found, session=session.id), cookie, _handle_of(open_token), found.launch_uri)
 
 
 def _note_reopening(ctx: Context, tenant: TenantId, digest: bytes) -> None:

@@ -34,7 +34,7 @@ class Launched:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A launch to open. ``launch_uri``: where the app stands now, if elsewhere than it is registered; the platform is not told."""
+    """A launch to open. ``launch_uri``: where the app stands now, if elsewhere than it is registered."""
 
     client: str
     person: str
@@ -61,6 +61,7 @@ class Platform:
             "person": order.person,
             "patient": order.patient,
             "encounter": order.encounter,
+            "launch_uri": order.launch_uri,
         }
         body = {name: value for name, value in asked.items() if value}
         answer = await self._ehr("POST", tenant, self.urls.launches(tenant), body)

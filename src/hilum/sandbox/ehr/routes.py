@@ -12,7 +12,7 @@ from hilum.kernel.errors import HilumError, Invalid, NotFound
 from hilum.sandbox.card import card
 from hilum.sandbox.ehr import chart as charts
 from hilum.sandbox.ehr.inspector import CALLS_SHOWN, Calls, inspect
-from hilum.sandbox.ehr.platform import Launched, Order
+from hilum.sandbox.ehr.platform import Order
 from hilum.sandbox.ehr.sessions import EhrSession
 from hilum.sandbox.site import LOOPBACK_SOURCES, Site
 from hilum.synthesis.models import Role
@@ -209,15 +209,7 @@ class Posts:
             names = ("client", "person", "patient", "encounter", "launch_uri")
             order = Order(*(query.one(name) for name in names))
             opened = await site.platform.open_launch(tenant, order)
-        return self._way(tenant, order, opened)
-
-    def _way(self, tenant: str, order: Order, opened: Launched) -> str:
-        """Go through the address that vouches for the person, unless the app stands elsewhere than it is registered."""
-        if not order.launch_uri or opened.launch_url.partition("?")[0] == order.launch_uri.partition("?")[0]:
-            return opened.open_url
-        joined = "&" if "?" in order.launch_uri else "?"
-        parameters = {"iss": self._site.urls.fhir_base(tenant), "launch": opened.launch}
-        return order.launch_uri + joined + with_query("", **parameters).removeprefix("?")
+        return opened.open_url
 
     async def begin(self, request: Request) -> Response:
         """Open a chart."""

@@ -312,6 +312,7 @@ def upgrade() -> None:
         sa.Column("fhir_context", sa.JSON(), nullable=False),
         sa.Column("need_patient_banner", sa.Boolean(), nullable=False),
         sa.Column("run", sa.String(length=64), nullable=False),
+        sa.Column("launch_uri", sa.String(length=2048), nullable=False),
         sa.Column("opened_by", sa.String(length=64), nullable=False),
         sa.Column("opened_at", Instant(), nullable=True),
         sa.Column("used_at", Instant(), nullable=True),
