@@ -9,8 +9,10 @@ import click
 
 from hilum.cli import host
 from hilum.cli.output import refuse
+from hilum.identity import service as identity
+from hilum.infra.context import Context
 from hilum.infra.settings import Settings
-from hilum.kernel.errors import HilumError
+from hilum.kernel.errors import HilumError, NotPermitted
 
 PORT = click.option(
     "--port",
@@ -87,7 +89,11 @@ def prepare(found: Settings) -> None:
         )
         raise SystemExit(1)
     found.data_dir.mkdir(parents=True, exist_ok=True)
-    migrate(found.database_url)
+    try:
+        migrate(found.database_url)
+    except HilumError as error:
+        refuse(error)
+    host.read(_holds_nobody_real)
     try:
         with click.progressbar(
             length=100, label="synthetic hospitals", show_eta=False, file=sys.stderr
@@ -95,6 +101,16 @@ def prepare(found: Settings) -> None:
             plan.carry_out(found, progress=lambda share: bar.update(max(0, int(share * 100) - bar.pos)))
     except HilumError as error:
         refuse(error)
+
+
+def _holds_nobody_real(ctx: Context) -> None:
+    """Refuse data that is not a sandbox's own: real hospitals, or a platform that somebody set up and has none yet."""
+    tenants = identity.list_tenants(ctx)
+    if not all(each.sandbox for each in tenants) or (not tenants and identity.list_people(ctx, None)):
+        raise NotPermitted(
+            "not_a_sandbox",
+            "This data is not a sandbox's. Set HILUM_DATA_DIR and HILUM_DATABASE_URL to others.",
+        )
 
 
 def _defaults(port: int, sandbox_port: int) -> None:

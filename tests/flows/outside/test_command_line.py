@@ -1,0 +1,432 @@
+"""``hilum``: every command with what it refuses, its JSON and its exit codes, on a running platform and on a bare host."""
+
+import asyncio
+import os
+import re
+import subprocess
+import sys
+import time
+import urllib.request
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from click.testing import CliRunner
+
+from hilum.cli.main import main
+from tests.flows.outside.conftest import KEY
+from tests.flows.outside.ground import Outside, tell, until_all
+from tests.sim.postgres import free_port
+from tests.sim.running import Running
+
+DONE, REFUSED, MISUSED = 0, 1, 2
+PASSWORD = "correct horse battery"
+Done = subprocess.CompletedProcess[str]
+
+
+@dataclass
+class Shell:
+    """A shell on some host, with its variables."""
+
+    variables: dict[str, str] = field(default_factory=dict)
+    typed: str = ""
+
+    def hilum(self, *words: str, **more: str) -> Done:
+        """Run one command: on a host in a process of its own, far from one in this process, which is faster."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("HILUM_")}
+        if "HILUM_DATABASE_URL" not in self.variables:
+            return self._here(words, more)
+        done = subprocess.run(
+            [sys.executable, "-m", "hilum.cli.main", *words],
+            env=kept | self.variables | more,
+            input=self.typed,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode in {DONE, REFUSED, MISUSED}, done.stderr
+        assert "Traceback" not in done.stdout + done.stderr, done.stderr
+        return done
+
+    def _here(self, words: tuple[str, ...], more: dict[str, str]) -> Done:
+        found = CliRunner().invoke(main, words, input=self.typed, env=self.variables | more)
+        assert found.exception is None or isinstance(found.exception, SystemExit), repr(found.exception)
+        assert found.exit_code in {DONE, REFUSED, MISUSED}
+        return subprocess.CompletedProcess(list(words), found.exit_code, found.stdout, found.stderr)
+
+    def json(self, *words: str) -> Any:
+        done = self.hilum(*words, "--json")
+        assert done.returncode == DONE, done.stderr
+        return orjson.loads(done.stdout)
+
+    def refuses(self, *words: str, saying: str, **more: str) -> Done:
+        done = self.hilum(*words, **more)
+        assert done.returncode == REFUSED, (done.stdout, done.stderr)
+        assert saying in done.stderr, done.stderr
+        assert done.stderr.startswith("refused: "), done.stderr
+        return done
+
+
+def by(running: Running, username: str, tmp: Path) -> Shell:
+    """Somebody of the staff at another machine: nothing but an address and a token."""
+    token = next(each["api_token"] for each in running.card["staff"] if each["username"] == username)
+    return Shell({"HILUM_API_URL": running.base, "HILUM_API_TOKEN": token, "HOME": str(tmp)})
+
+
+def host(running: Running) -> Shell:
+    """The machine where a platform runs; its operator has a token in the environment too."""
+    variables = {name: value for name, value in running.environment.items() if name.startswith("HILUM_")}
+    return Shell(variables | {"HILUM_API_TOKEN": "hil_pat_whatever"})
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> Shell:
+    """A host on which nothing was ever set up, in production mode."""
+    home = tmp_path / "hilum"
+    return Shell(
+        {
+            "HILUM_DATA_DIR": str(home),
+            "HILUM_DATABASE_URL": f"sqlite:///{home}/hilum.db",
+            "HILUM_BASE_URL": f"http://127.0.0.1:{free_port()}",
+            "HOME": str(tmp_path),
+        }
+        | KEY
+    )
+
+
+def leaves(shell: Shell, *path: str) -> list[tuple[str, ...]]:
+    page = shell.hilum(*path, "--help").stdout
+    listed = page.partition("\nCommands:\n")[2]
+    names = re.findall(r"^  ([a-z-]+) ", listed, re.MULTILINE)
+    return [leaf for name in names for leaf in leaves(shell, *path, name)] if names else [path]
+
+
+EXPECTED = {
+    "init", "serve", "migrate", "doctor", "audit verify", "audit events", "audit accesses", "sandbox run", "sandbox seed", "login",
+    "tenant list", "tenant show", "tenant add", "tenant change", "tenant peer", "person list", "person add", "person deactivate",
+    "person password", "person sign-out", "vendor list", "vendor add", "app list", "app show", "app add", "app version",
+    "app client", "app secret", "app certify", "app withdraw", "app install", "app installations", "app narrow", "app uninstall",
+    "app quota", "app suspend", "app resume", "switch engage", "switch list", "switch show", "switch release", "explain",
+}  # fmt: skip
+
+
+def test_help_lists_every_command_and_keeps_its_examples() -> None:
+    """Contract, Commands: examples in ``--help``, line by line; a word that is no command is misuse."""
+    anywhere = Shell()
+    found = leaves(anywhere)
+    assert {" ".join(each) for each in found} == EXPECTED
+    for leaf in found:
+        page = anywhere.hilum(*leaf, "--help")
+        assert page.returncode == DONE
+        assert "\\b" not in page.stdout, leaf
+        for line in page.stdout.partition("Example")[2].splitlines():
+            assert line.count("hilum ") <= 1 or "Options" in page.stdout, line
+    for wrong in (("nothing",), ("switch", "engage"), ("switch", "list", "--nope"), ("audit", "nothing")):
+        assert anywhere.hilum(*wrong).returncode == MISUSED, wrong
+    assert anywhere.hilum("--version").returncode == DONE
+
+
+def test_the_first_administrator_is_made_once_and_signs_in_to_what_is_served(bare: Shell) -> None:
+    """Contract, Modes: init makes the key, then the first administrator; doctor says what is missing until it is there."""
+    made = Shell({"HOME": bare.variables["HOME"]}).json("init")
+    assert len(made["secret_key"]) >= 43
+    before = bare.hilum("doctor", "--json")
+    assert before.returncode == REFUSED
+    assert "hilum migrate" in before.stdout
+    assert not Path(bare.variables["HILUM_DATA_DIR"]).exists(), "looking changes nothing"
+    who = ("init", "--username", "ada", "--name", "Ada Admin")
+    bare.refuses(*who, "--password", "short", saying="password_invalid")
+    assert bare.json(*who, "--password", PASSWORD)["role"] == "platform_admin"
+    bare.refuses(*who, "--password", PASSWORD, saying="administrator_exists")
+    assert bare.hilum("doctor").returncode == DONE
+    assert bare.hilum("migrate").returncode == DONE
+    assert bare.hilum("audit", "verify").returncode == DONE
+    bare.refuses("sandbox", "seed", saying="HILUM_MODE is not sandbox", HILUM_MODE="production")
+    for verb in ("seed", "run"):
+        bare.refuses("sandbox", verb, saying="not_a_sandbox")
+
+    stop = ("switch", "engage", "--target", "platform", "--reason", "keys leaked")
+    bare.refuses(*stop, saying="no API token")
+    stopped = bare.json(*stop, "--local")
+    assert stopped["engaged_by"].startswith("host:"), "the API is down, and still it can be stopped"
+
+    with served(bare):
+        login = bare.hilum("login", "--username", "ada", "--password", PASSWORD)
+        assert login.returncode == DONE, login.stderr
+        kept = Path(bare.variables["HOME"]) / ".config/hilum/token"
+        assert kept.stat().st_mode & 0o077 == 0
+        assert kept.read_text() not in login.stdout
+        assert bare.json("tenant", "list") == []
+        listed = bare.json("switch", "list")
+        assert [(each["id"], each["in_force"]) for each in listed] == [(stopped["id"], True)]
+        assert bare.json("switch", "release", stopped["id"])["in_force"], "one person is not two"
+        added = bare.json("tenant", "add", "lakeside", "--name", "Lakeside")
+        assert added["sandbox"] is False
+        synthetic = bare.refuses(
+            "tenant", "add", "toy", "--name", "Toy", "--sandbox", saying="tenant_invalid"
+        )
+        assert "sandbox_in_production" in synthetic.stderr
+    bare.refuses("tenant", "list", saying="no Hilum answers")
+
+
+class served:  # noqa: N801 - reads as a word
+    """``hilum serve`` for a while."""
+
+    def __init__(self, shell: Shell) -> None:
+        self._shell = shell
+
+    def __enter__(self) -> None:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("HILUM_")}
+        command = [sys.executable, "-m", "hilum.cli.main", "serve"]
+        self._process = subprocess.Popen(
+            command,
+            env=kept | self._shell.variables,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        self._wait()
+
+    def _wait(self) -> None:
+        begun = time.monotonic()
+        while time.monotonic() - begun < 60:
+            assert self._process.poll() is None, "it ended"
+            url = f"{self._shell.variables['HILUM_BASE_URL']}/readyz"
+            with suppress(OSError), urllib.request.urlopen(url, timeout=2) as answer:
+                if answer.status == 200:
+                    return
+            time.sleep(0.05)
+        raise AssertionError("it never answered")
+
+    def __exit__(self, *_: object) -> None:
+        self._process.terminate()
+        assert self._process.wait(30) == 0
+
+
+UNFIT: dict[str, dict[str, str]] = {
+    "HILUM_BASE_URL": {"HILUM_BASE_URL": "http://hilum.example"},
+    "HILUM_SECRET_KEY": {"HILUM_SECRET_KEY": "short"},
+    "HILUM_WORKERS": {"HILUM_WORKERS": "many"},
+    "HILUM_DATABASE_URL": {"HILUM_DATABASE_URL": "mysql://x"},
+    "HILUM_TYPO": {"HILUM_TYPO": "1"},
+    "HILUM_MODE": {"HILUM_MODE": "test"},
+    "migrations_missing": {},
+    "database_unavailable": {"HILUM_DATABASE_URL": "postgresql://hilum@127.0.0.1:1/hilum"},
+}
+
+
+@pytest.mark.parametrize("saying", UNFIT)
+def test_what_is_unfit_is_not_served(bare: Shell, saying: str) -> None:
+    """Contract, Modes: production refuses a bad or missing secret, an http issuer beyond loopback, unknown settings, old data."""
+    bare.refuses("serve", saying=saying, **UNFIT[saying])
+
+
+def test_production_refuses_synthetic_hospitals_and_a_sandbox_a_shared_site(hospital: Running) -> None:
+    """Contract, Modes and Origins."""
+    shell = host(hospital)
+    shell.refuses("serve", saying="sandbox_tenants", HILUM_MODE="production")
+    shell.refuses("serve", saying="cookies", HILUM_SANDBOX_URL="http://127.0.0.1:8001")
+    shell.refuses("serve", saying="HILUM_SANDBOX_PUBLIC", HILUM_LISTEN="0.0.0.0:8000")
+    found = orjson.loads(shell.hilum("doctor", "--json", HILUM_MODE="production").stdout)
+    assert any(not each["ok"] and "general" in each["next"] for each in found), found
+
+
+def test_an_app_goes_from_vendor_to_uninstalled_by_commands_alone(hospital: Running, tmp_path: Path) -> None:
+    """C183, C1: each by whom it is given to; errors name fields."""
+    admin, reviewer = by(hospital, "admin.ferro", tmp_path), by(hospital, "reviewer.mensah", tmp_path)
+    contacts = ("--support", "help@cli.example", "--security", "sec@cli.example")
+    vendor = admin.json("vendor", "add", "By Command", *contacts)["id"]
+    reviewer.refuses("vendor", "add", "By Command", *contacts, saying="not_permitted")
+    about = ("--vendor", vendor, "--description", "One.", "--purpose", "To be told.")
+    app = admin.json("app", "add", "Commanded", *about)["id"]
+    version = admin.json("app", "version", app, "1.0")["id"]
+    described = tmp_path / "client.json"
+    body: dict[str, Any] = {
+        "app": app,
+        "version": version,
+        "client_name": "Commanded",
+        "client_type": "confidential-symmetric",
+        "deployment": "server",
+        "redirect_uris": ["http://evil.example/*"],
+        "scope": "launch/patient patient/Patient.rs",
+    }
+    described.write_bytes(orjson.dumps(body))
+    faulty = admin.refuses("app", "client", str(described), saying="refused")
+    assert "redirect_uris" in faulty.stderr
+    described.write_text("{")
+    assert admin.hilum("app", "client", str(described)).returncode == MISUSED
+    admin.typed = orjson.dumps(body | {"redirect_uris": ["http://127.0.0.1:9009/callback"]}).decode()
+    client = admin.json("app", "client", "-")
+    assert client["client_secret"].startswith("hil_cs_")
+    renewed = admin.json("app", "secret", client["id"], "--overlap-s", "60")
+    assert renewed["client_secret"] != client["client_secret"]
+    ends = ("--environment", "sandbox", "--expires-at", "2027-06-30T00:00:00Z")
+    scopes = ("--scope", "launch/patient", "--scope", "patient/Patient.rs")
+    admin_may = admin.hilum("app", "certify", version, *ends, *scopes, "--json")
+    certified = (
+        orjson.loads(admin_may.stdout)
+        if admin_may.returncode == DONE
+        else reviewer.json("app", "certify", version, *ends, *scopes)
+    )
+    installer = administrator(hospital, tmp_path)
+    installed = installer.json("app", "install", app, "--tenant", "general", "--role", "patient")
+    listed = installer.json("app", "installations", "--tenant", "general")
+    assert any(each["id"] == installed["id"] for each in listed)
+    narrowed = installer.json("app", "narrow", installed["id"], "--scope", "patient/Patient.rs")
+    assert narrowed["scopes"] == ["patient/Patient.rs"]
+    quota = ("app", "quota", app, "--tenant", "general")
+    assert installer.hilum(*quota, "--rate", "5", "--burst", "10").returncode == DONE
+    assert installer.hilum(*quota, "--remove").returncode == DONE
+    assert installer.hilum(*quota).returncode == MISUSED
+    shown = admin.json("app", "show", app)
+    assert {len(shown[part]) for part in ("versions", "clients", "certifications")} == {1}
+    assert "client_secret" not in str(shown)
+    assert admin.json("app", "suspend", app, "--reason", "a test")["state"] == "suspended"
+    assert admin.json("app", "resume", app, "--reason", "a test")["state"] == "active"
+    assert installer.json("app", "uninstall", app, "--tenant", "general")["removed_at"]
+    installer.refuses("app", "uninstall", app, "--tenant", "general", saying="not installed")
+    assert reviewer.json("app", "withdraw", certified["id"])["withdrawn_at"]
+    reviewer.refuses("app", "show", "app_nobody", saying="not_found")
+
+
+def administrator(running: Running, tmp: Path) -> Shell:
+    """A hospital's administrator, signed in by ``hilum login``."""
+    home = tmp / "administrator"
+    home.mkdir()
+    shell = Shell({"HILUM_API_URL": running.base, "HOME": str(home)})
+    shell.refuses("tenant", "list", saying="no API token")
+    who = ("login", "--tenant", "general", "--username", "admin.hall", "--password")
+    wrong = shell.refuses(*who, "wrong password here", saying="wrong_credentials")
+    assert "wrong password here" not in wrong.stdout + wrong.stderr
+    assert shell.hilum(*who, "sandbox-admin.hall").returncode == DONE
+    return shell
+
+
+def test_people_and_hospitals_are_looked_after_by_commands(hospital: Running, tmp_path: Path) -> None:
+    """C183: lists, shows, adds, changes; unknown names are refused with a code."""
+    admin = by(hospital, "admin.ferro", tmp_path)
+    assert {each["id"] for each in admin.json("tenant", "list")} >= {"general", "children", "clinic"}
+    assert admin.json("tenant", "show", "general")["sandbox"] is True
+    assert "general" in admin.hilum("tenant", "list").stdout
+    admin.refuses("tenant", "show", "nowhere", saying="tenant_not_found")
+    malformed = admin.refuses("tenant", "add", "Not An Id", "--name", "x", saying="tenant_invalid")
+    assert "tenant_id_malformed" in malformed.stderr
+    added = admin.json("tenant", "add", "lakeside", "--name", "Lakeside", "--sandbox")
+    assert added["active"]
+    assert admin.json("tenant", "change", "lakeside", "--name", "Lakeside East")["name"] == "Lakeside East"
+    assert admin.json("tenant", "peer", "lakeside", "--type", "ehr", "--name", "E")["client_secret"]
+    assert admin.json("tenant", "change", "lakeside", "--inactive")["active"] is False
+    who = ("person", "add", "n.command", "--tenant", "general", "--name", "Nel Command")
+    unknown = admin.refuses(*who, "--role", "wizard", saying="person_invalid")
+    assert "role_unknown" in unknown.stderr
+    person = admin.json(*who, "--role", "nurse", "--fhir-user", "Practitioner/n-command")
+    admin.refuses(*who, "--role", "nurse", saying="refused")
+    listed = admin.json("person", "list", "--tenant", "general")
+    assert person["id"] in {each["id"] for each in listed}
+    assert admin.hilum("person", "password", person["id"], "--password", PASSWORD).returncode == DONE
+    admin.refuses("person", "password", person["id"], "--password", "short", saying="password")
+    assert "ended" in admin.json("person", "sign-out", person["id"])
+    assert admin.json("person", "deactivate", person["id"])["active"] is False
+    admin.refuses("person", "deactivate", "per_nobody", saying="person_not_found")
+    assert "none" in admin.hilum("person", "list", "--tenant", "lakeside").stdout
+    stranger = Shell(admin.variables | {"HILUM_API_TOKEN": "hil_pat_x"})
+    assert "hilum login" in stranger.refuses("person", "list", saying="token_invalid").stderr
+    away = Shell(admin.variables | {"HILUM_API_URL": f"http://127.0.0.1:{free_port()}"})
+    away.refuses("person", "list", saying="no Hilum answers")
+    wrong_door = Shell(admin.variables | {"HILUM_API_URL": hospital.sandbox})
+    wrong_door.refuses("person", "list", saying="no Hilum answers")
+
+
+def test_a_switch_is_engaged_listed_shown_and_released_by_commands(hospital: Running, tmp_path: Path) -> None:
+    """C138, C143: a wide one takes two people; the host is never the second; what is malformed names its field."""
+    first, second = by(hospital, "security.ito", tmp_path), by(hospital, "security.bauer", tmp_path)
+    on_host = host(hospital)
+    order = ("switch", "engage", "--target", "resource_type", "--key", "Media", "--reason", "a drill")
+    made = first.json(*order, "--mode", "observe")
+    assert made["in_force"] and made["mode"] == "observe"  # noqa: PT018
+    assert made["id"] in {each["id"] for each in first.json("switch", "list")}
+    assert first.json("switch", "show", made["id"])["key"] == "Media"
+    assert first.json("switch", "release", made["id"])["in_force"]
+    assert first.json("switch", "release", made["id"])["in_force"], "one person is not two"
+    assert not second.json("switch", "release", made["id"])["in_force"]
+    second.refuses("switch", "release", made["id"], saying="switch_over")
+    on_host.refuses(
+        "switch",
+        "engage",
+        "--target",
+        "person",
+        "--key",
+        "per_x",
+        "--reason",
+        "r",
+        "--local",
+        saying="not_found",
+    )
+    malformed = first.refuses(
+        "switch", "engage", "--target", "app_tenant", "--key", "x", "--reason", "r", saying="refused"
+    )
+    assert "key" in malformed.stderr
+    assert first.hilum("switch", "engage", "--target", "moon", "--reason", "r").returncode == MISUSED
+    when = ("--expires-at", "tomorrow")
+    assert first.hilum(*order, *when).returncode == MISUSED
+    first.refuses(*order, "--expires-at", "2020-01-01T00:00:00+0000", saying="refused")
+    by(hospital, "auditor.quispe", tmp_path).refuses(*order, saying="not_permitted")
+
+
+def test_a_switch_thrown_on_the_host_is_heard_by_every_worker(hospital: Running, tmp_path: Path) -> None:
+    """C138, C139: without the network, as ``host:<user>``; the same refusals as over the API."""
+    on_host, staff = host(hospital), by(hospital, "security.ito", tmp_path)
+
+    async def story(outside: Outside) -> None:
+        held = await outside.grant(tenant="clinic")
+        key = f"{(await outside.app_of('bench-symmetric'))['app']}/clinic"
+        order = ("switch", "engage", "--target", "app_tenant", "--key", key, "--reason", "a drill", "--local")
+        made = await asyncio.to_thread(on_host.json, *order)
+        await until_all(lambda: outside.read(held), lambda answer: answer.status_code == 403)
+        released = await asyncio.to_thread(staff.json, "switch", "release", made["id"])
+        assert not released["in_force"]
+
+    tell(hospital, story)
+
+
+def test_a_request_is_explained_by_its_id_here_and_from_afar(hospital: Running, tmp_path: Path) -> None:
+    """C69: a refusal at the gateway and one at the token endpoint, by API and on the host, word for word the same."""
+
+    async def story(outside: Outside) -> tuple[str, str]:
+        grant = await outside.grant()
+        refused = await outside.read(grant, "Condition?patient=x")
+        token = await grant.client.token(grant_type="authorization_code", code="x", redirect_uri="x")
+        return refused.headers["x-request-id"], token.headers["x-request-id"]
+
+    gateway, token = tell(hospital, story)
+    auditor, on_host = by(hospital, "auditor.quispe", tmp_path), host(hospital)
+    for request in (gateway, token):
+        afar = auditor.json("explain", request)
+        assert afar["sentences"], request
+        here = on_host.json("explain", request, "--local")
+        assert here["sentences"] == afar["sentences"]
+        said = auditor.hilum("explain", request).stdout.strip().splitlines()
+        assert said == afar["sentences"]
+    assert "scope" in " ".join(auditor.json("explain", gateway)["sentences"])
+    auditor.refuses("explain", "req_nobody", saying="request_unknown")
+    on_host.refuses("explain", "req_nobody", "--local", saying="request_unknown")
+    by(hospital, "reviewer.mensah", tmp_path).refuses("explain", gateway, saying="request_unknown")
+
+
+def test_the_record_is_read_and_verified_by_commands(hospital: Running, tmp_path: Path) -> None:
+    """C152: verify tells how much it read and what no checkpoint covers yet; the lists go by who may read them."""
+    on_host, auditor = host(hospital), by(hospital, "auditor.quispe", tmp_path)
+    found = on_host.json("audit", "verify")
+    assert found["intact"]
+    assert found["records"] > 0
+    assert found["checkpoints"] > 0
+    assert "intact" in on_host.hilum("audit", "verify").stdout
+    assert auditor.json("audit", "events", "--action", "signin.password.set")
+    assert isinstance(auditor.json("audit", "accesses", "--tenant", "general"), list)
+    by(hospital, "reviewer.mensah", tmp_path).refuses("audit", "accesses", saying="audit_not_yours")
+    Shell(on_host.variables | {"HILUM_DATABASE_URL": "postgresql://hilum@127.0.0.1:1/x"}).refuses(
+        "audit", "verify", saying="database_unavailable"
+    )

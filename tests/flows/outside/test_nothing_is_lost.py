@@ -1,0 +1,278 @@
+"""Processes die without a word, and still no answer left that is not on record, and no refusal lost what it protected."""
+
+import asyncio
+import os
+import signal
+import sqlite3
+import time
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import orjson
+import pytest
+
+from hilum.audit import live as journals
+from tests.effort import effort
+from tests.flows.outside.conftest import KEY, Starter, widen
+from tests.flows.outside.ground import Grant, Outside, refused_grant, tell, until_all
+from tests.sim.browser import Client
+from tests.sim.running import Running, start
+
+READERS = 12
+ANSWERS = effort(200, 5_000)
+HEALED_WITHIN_S = 30
+
+
+def family_of(pid: int) -> list[int]:
+    """List a process and all it started, directly or not."""
+    parents: dict[int, list[int]] = {}
+    for each in Path("/proc").iterdir():
+        if each.name.isdigit():
+            with suppress(OSError):
+                parent = int((each / "stat").read_text().rpartition(")")[2].split()[1])
+                parents.setdefault(parent, []).append(int(each.name))
+    found = [pid]
+    for each_pid in found:
+        found += parents.get(each_pid, [])
+    return found
+
+
+def words_of(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+    except OSError:
+        return ""
+
+
+def platform_of(running: Running) -> int:
+    """The process above the web workers."""
+    family = family_of(running.process.pid)
+    return next(pid for pid in family if words_of(pid).rstrip().endswith("serve --part platform"))
+
+
+def kill(pids: list[int]) -> None:
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def kill_all(running: Running) -> None:
+    """End every process of a sandbox as a power cut would."""
+    kill(family_of(running.process.pid))
+    running.process.wait()
+
+
+async def reads_until_cut(
+    outside: Outside, grant: Grant, cut: Any, *, after: int, heals: bool = False
+) -> dict[str, int]:
+    """Read with many callers at once; call ``cut`` in full flight; tell the status of every answer by its request id."""
+    answers: dict[str, int] = {}
+    cut_at = 0.0
+
+    async def caller(http: httpx2.AsyncClient, number: int) -> None:
+        while True:
+            path = "Observation?_count=2" if number % 3 == 0 else f"Patient/{grant.patient}"
+            bearer = grant.bearer if number % 4 else {"authorization": "Bearer hil_at_forged"}
+            try:
+                answer = await http.get(f"{grant.client.fhir}/{path}", headers=bearer)
+            except httpx2.TransportError:
+                if not heals:
+                    return
+                await asyncio.sleep(0.05)
+            else:
+                answers[answer.headers["x-request-id"]] = answer.status_code
+            if heals and cut_at and time.monotonic() - cut_at > 2:
+                return
+
+    async with httpx2.AsyncClient(timeout=30) as http:
+        calling = [asyncio.create_task(caller(http, number)) for number in range(READERS)]
+        begun = time.monotonic()
+        while list(answers.values()).count(200) < after:
+            await asyncio.sleep(0.005)
+            assert time.monotonic() - begun < 120, answers
+        cut()
+        cut_at = time.monotonic()
+        await asyncio.gather(*calling)
+    return answers
+
+
+def recorded(running: Running) -> dict[str, set[str]]:
+    """Read every journal: the outcomes on record by request id."""
+    reader = journals.open_reader(running.home / "journal", running.environment["HILUM_DATABASE_URL"])
+    found: dict[str, set[str]] = {}
+    for path in sorted((running.home / "journal").glob("access-*.db")):
+        with closing(sqlite3.connect(path)) as db:
+            for (request_id,) in db.execute("SELECT request_id FROM record"):
+                found[request_id] = {access.outcome.value for access in reader.find(request_id)}
+    return found
+
+
+def assert_all_on_record(running: Running, answers: dict[str, int]) -> None:
+    """C154: what was given or refused to a known app is on record under the id that its answer bore.
+
+    Strangers are recorded singly up to a number, then counted together, so their ids are not all looked for.
+    """
+    known = {request_id for request_id, status in answers.items() if status != 401}
+    given = {request_id for request_id, status in answers.items() if status == 200}
+    on_record = recorded(running)
+    assert len(given) >= ANSWERS
+    assert known <= set(on_record), f"{len(known - set(on_record))} of {len(known)} are on no record"
+    assert all("refused" not in on_record[request_id] for request_id in given)
+
+
+@pytest.fixture
+def fresh(from_seed: Starter) -> Running:
+    running = from_seed(workers=2)
+    tell(running, widen)
+    return running
+
+
+def restarted(running: Running, **settings: str) -> Running:
+    """Start again on the same data, at other addresses."""
+    again = start(running.home, workers=2, **(KEY | settings))
+    running.process, running.card, running.base = again.process, again.card, again.base
+    running.sandbox, running.environment = again.sandbox, again.environment
+    return running
+
+
+def test_every_answer_that_left_before_a_power_cut_is_on_record_and_an_edit_of_the_record_is_found(
+    fresh: Running,
+) -> None:
+    """C152, C154: every process killed at once under load; the chains are intact after it, and one changed byte is not overlooked."""
+
+    async def story(outside: Outside) -> dict[str, int]:
+        return await reads_until_cut(outside, await outside.grant(), lambda: kill_all(fresh), after=ANSWERS)
+
+    answers = tell(fresh, story)
+    assert_all_on_record(fresh, answers)
+    before = verified(fresh)
+    assert before["intact"], before
+
+    restarted(fresh)
+    tell(fresh, _read_once)
+    after = verified(fresh)
+    assert after["intact"], after
+    assert after["records"] > before["records"]
+
+    fresh.stop()
+    tampered(fresh)
+
+
+async def _read_once(outside: Outside) -> None:
+    assert (await outside.read(await outside.grant())).status_code == 200
+
+
+def verified(running: Running) -> dict[str, Any]:
+    done = running.hilum("audit", "verify", "--json")
+    assert done.returncode in {0, 1}, done.stderr
+    found: dict[str, Any] = orjson.loads(done.stdout)
+    assert found["intact"] == (done.returncode == 0)
+    return found
+
+
+EDITS = {
+    "a payload is changed": "UPDATE payload SET body = CAST(replace(CAST(body AS TEXT), 'Patient', 'patient') AS BLOB) WHERE id = 5",
+    "a header is changed": "UPDATE record SET header = CAST(replace(CAST(header AS TEXT), 'general', 'Genera1') AS BLOB) WHERE id = 5",
+    "a request id is changed": "UPDATE record SET request_id = 'req_other' WHERE id = 5",
+    "a record is removed": "DELETE FROM record WHERE id = 5",
+    "two records change places": "UPDATE record SET id = CASE id WHEN 5 THEN -5 WHEN 6 THEN 5 END WHERE id IN (5, 6)",
+    "the last records are cut off": "DELETE FROM record WHERE id > (SELECT max(id) - 2 FROM record)",
+}
+
+
+def tampered(running: Running) -> None:
+    journal = max((running.home / "journal").glob("access-*.db"), key=lambda path: path.stat().st_size)
+    for name, edit in EDITS.items():
+        edited(running, journal, edit, name)
+    control = running.home / "hilum.db"
+    edited(
+        running,
+        control,
+        "UPDATE audit_event SET reason = 'nothing to see' WHERE rowid = (SELECT max(rowid) / 2 FROM audit_event)",
+        "an event is changed",
+    )
+    assert verified(running)["intact"], "restored, it is intact again"
+
+
+def edited(running: Running, database: Path, edit: str, name: str) -> None:
+    """Make one edit by hand, see it found, take it back."""
+    with closing(sqlite3.connect(database)) as db:
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    kept = database.read_bytes()
+    with closing(sqlite3.connect(database)) as db, db:
+        changed = db.execute(edit).rowcount
+    assert changed, f"{name}: the edit hit nothing"
+    found = verified(running)
+    for side in ("-wal", "-shm"):
+        database.with_name(database.name + side).unlink(missing_ok=True)
+    database.write_bytes(kept)
+    assert not found["intact"], f"{name}, and nobody noticed"
+    assert found["faults"], name
+
+
+def test_a_worker_that_is_killed_takes_nothing_with_it_and_is_replaced(fresh: Running) -> None:
+    """C154, C184: the other worker goes on answering, a new one comes, and every answer is on record."""
+    parent = platform_of(fresh)
+    first = [pid for pid in family_of(parent) if pid != parent and "resource_tracker" not in words_of(pid)]
+    assert len(first) == 2, [words_of(pid) for pid in first]
+
+    async def story(outside: Outside) -> dict[str, int]:
+        grant = await outside.grant()
+        answers = await reads_until_cut(outside, grant, lambda: kill(first[:1]), after=ANSWERS, heals=True)
+        await until_all(lambda: outside.read(grant), lambda answer: answer.status_code == 200)
+        return answers
+
+    answers = tell(fresh, story)
+    assert_all_on_record(fresh, answers)
+    assert max(answers.values()) < 500
+    begun = time.monotonic()
+    while True:
+        now = [pid for pid in family_of(parent) if pid != parent and "resource_tracker" not in words_of(pid)]
+        if len(now) == 2 and first[0] not in now:
+            break
+        assert time.monotonic() - begun < HEALED_WITHIN_S, (first, now)
+        time.sleep(0.1)
+    assert verified(fresh)["intact"]
+
+
+def test_what_a_refusal_protected_is_still_protected_after_a_power_cut(fresh: Running) -> None:
+    """C44, C48, security 3: a replayed code's tokens and a replayed refresh token's family stay dead, and the refusals are on record."""
+
+    async def before(outside: Outside) -> tuple[Grant, Grant, str, str]:
+        client, browser, redirected = await outside.code("bench-symmetric")
+        first = await client.redeem(redirected)
+        by_code = Grant(client, browser, first.json(), "")
+        by_refresh = await outside.grant()
+        old = by_refresh.token["refresh_token"]
+        rotated = await by_refresh.client.token(grant_type="refresh_token", refresh_token=old)
+        by_refresh.token = rotated.json()
+        replays = [
+            await client.redeem(redirected),
+            await by_refresh.client.token(grant_type="refresh_token", refresh_token=old),
+        ]
+        kill_all(fresh)
+        assert all(refused_grant(each) for each in replays), [each.text for each in replays]
+        return by_code, by_refresh, replays[0].headers["x-request-id"], replays[1].headers["x-request-id"]
+
+    by_code, by_refresh, code_request, refresh_request = tell(fresh, before)
+    restarted(fresh)
+
+    async def after(outside: Outside) -> None:
+        client = await outside.client("bench-symmetric")
+        for grant in (by_code, by_refresh):
+            moved = Grant(client, grant.browser, grant.token, "")
+            assert (await outside.read(moved, "Patient")).status_code == 401
+            assert refused_grant(await refreshed(client, grant))
+        for request in (code_request, refresh_request):
+            told = (await outside.api("GET", f"/explain/{request}")).json()
+            assert told["sentences"], told
+            assert any(event["outcome"] == "refused" for event in told["events"]), told
+
+    tell(fresh, after)
+    assert verified(fresh)["intact"]
+
+
+async def refreshed(client: Client, grant: Grant) -> httpx2.Response:
+    return await client.token(grant_type="refresh_token", refresh_token=grant.token["refresh_token"])
