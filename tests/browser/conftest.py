@@ -12,8 +12,9 @@ from tests.sim.running import Running
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """One browser a module: Playwright keeps a loop running in this thread, which no other module's tests must meet."""
     path = next((found for name in CHROMIUM if (found := shutil.which(name))), None)
     assert path is not None, "Chromium is missing: run `tools/ensure chromium`"
     with sync_playwright() as playwright:
