@@ -91,6 +91,7 @@ class Database:
             max_overflow=0,
             pool_timeout=10,
             pool_pre_ping=not self.is_sqlite,
+            hide_parameters=True,
         )
         self._writer = Lock()
         if self.is_sqlite:

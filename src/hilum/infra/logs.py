@@ -1,10 +1,30 @@
 """Structured logs: one event name ``room.noun.verb`` and ids. No tokens, codes, names, paths or clinical content."""
 
 import sys
+import traceback
+from collections.abc import MutableMapping
 from typing import Any, TextIO
 
 import orjson
 import structlog
+
+CAUSES_BOUND = 8
+
+
+def tell_exception(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Tell of an exception its kinds and places, never its words: they may hold what somebody sent, or a statement's parameters."""
+    given = event.pop("exc_info", None)
+    error = sys.exc_info()[1] if given is True else given
+    told: list[str] = []
+    while isinstance(error, BaseException) and len(told) < CAUSES_BOUND:
+        places = (
+            f"{each.filename}:{each.lineno} {each.name}" for each in traceback.extract_tb(error.__traceback__)
+        )
+        told.append(f"{type(error).__module__}.{type(error).__qualname__} at " + ", ".join(places))
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    if told:
+        event["exception"] = told
+    return event
 
 
 def configure(stream: TextIO = sys.stderr) -> None:
@@ -14,7 +34,7 @@ def configure(stream: TextIO = sys.stderr) -> None:
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
+            tell_exception,
             structlog.processors.JSONRenderer(
                 serializer=lambda event, **_: orjson.dumps(event, default=str).decode()
             ),
