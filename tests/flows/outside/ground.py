@@ -41,11 +41,13 @@ class Outside:
     running: Running
     transport: httpx2.AsyncHTTPTransport
     http: httpx2.AsyncClient
+    hooks: list[Any] = field(default_factory=list)
+    """Shown every answer, of every client and browser."""
     _ehr: dict[str, str] = field(default_factory=dict)
 
     def fresh(self) -> httpx2.AsyncClient:
         """A client with cookies of its own."""
-        return httpx2.AsyncClient(transport=self.transport, timeout=60, headers={"connection": "close"})
+        return _client(self.transport, self.hooks)
 
     async def client(self, client_id: str, tenant: str = "general") -> Client:
         made = Client(self.http, self.running.client(client_id), self.running.tenant(tenant)["fhir"])
@@ -157,13 +159,26 @@ class Outside:
             assert not second.json()["in_force"], second.text
 
 
+def _client(transport: httpx2.AsyncHTTPTransport, hooks: list[Any]) -> httpx2.AsyncClient:
+    async def shown(answer: httpx2.Response) -> None:
+        for hook in hooks:
+            await hook(answer)
+
+    return httpx2.AsyncClient(
+        transport=transport,
+        timeout=60,
+        headers={"connection": "close"},
+        event_hooks={"request": [], "response": [shown]},
+    )
+
+
 @asynccontextmanager
 async def _outside(running: Running) -> AsyncIterator[Outside]:
     limits = httpx2.Limits(max_connections=64, max_keepalive_connections=0)
     transport = httpx2.AsyncHTTPTransport(verify=False, limits=limits)
-    http = httpx2.AsyncClient(transport=transport, timeout=60, headers={"connection": "close"})
+    hooks: list[Any] = []
     try:
-        yield Outside(running, transport, http)
+        yield Outside(running, transport, _client(transport, hooks), hooks)
     finally:
         await transport.aclose()
 
