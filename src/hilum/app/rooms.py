@@ -73,7 +73,12 @@ def pages(site: Site) -> list[BaseRoute]:
 def api(site: Site) -> FastAPI:
     """Make the control plane's API."""
     app = FastAPI(
-        title=API_TITLE, version="1", openapi_url="/api/openapi.json", docs_url=None, redoc_url=None
+        title=API_TITLE,
+        version="1",
+        openapi_url="/api/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        responses=problems.DESCRIBED,
     )
     problems.install(app)
     kit = site.kit

@@ -40,6 +40,26 @@ _BY_FAMILY: tuple[tuple[type[HilumError], int], ...] = (
 )
 _FIELD_FAULTS = {"missing": "is missing", "extra_forbidden": "is not a field here"}
 _log = logs.get("web")
+_TEXT = {"type": "string"}
+_SCHEMA = {
+    "type": "object",
+    "required": ["type", "title", "status", "code", "request_id"],
+    "properties": {
+        "type": _TEXT,
+        "title": _TEXT,
+        "status": {"type": "integer"},
+        "code": _TEXT,
+        "request_id": _TEXT,
+        "detail": _TEXT,
+        "fields": {"type": "object", "additionalProperties": _TEXT},
+    },
+}
+_CONTENT = {_MEDIA_TYPE: {"schema": _SCHEMA}}
+DESCRIBED: dict[int | str, dict[str, Any]] = {
+    "4XX": {"description": "Refused; `code` says why, `fields` says it field by field.", "content": _CONTENT},
+    503: {"description": "Not now; try again after `Retry-After`.", "content": _CONTENT},
+}
+"""How the API's document tells of refusals: every route may answer one of these."""
 
 
 def status_of(error: HilumError) -> int:
