@@ -122,8 +122,9 @@ def assert_all_on_record(running: Running, answers: dict[str, int]) -> None:
     assert all("refused" not in on_record[request_id] for request_id in given)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def fresh(from_seed: Starter) -> Running:
+    """Two workers, mistreated more with every test; each leaves it running but the last."""
     running = from_seed(workers=2)
     tell(running, widen)
     return running
@@ -135,6 +136,72 @@ def restarted(running: Running, **settings: str) -> Running:
     running.process, running.card, running.base = again.process, again.card, again.base
     running.sandbox, running.environment = again.sandbox, again.environment
     return running
+
+
+def test_a_worker_that_is_killed_takes_nothing_with_it_and_is_replaced(fresh: Running) -> None:
+    """C154, C184: the other worker goes on answering, a new one comes, and every answer is on record."""
+    parent = platform_of(fresh)
+    first = [pid for pid in family_of(parent) if pid != parent and "resource_tracker" not in words_of(pid)]
+    assert len(first) == 2, [words_of(pid) for pid in first]
+
+    async def story(outside: Outside) -> dict[str, int]:
+        grant = await outside.grant()
+        answers = await reads_until_cut(outside, grant, lambda: kill(first[:1]), after=ANSWERS, heals=True)
+        await until_all(lambda: outside.read(grant), lambda answer: answer.status_code == 200)
+        return answers
+
+    answers = tell(fresh, story)
+    assert_all_on_record(fresh, answers)
+    assert max(answers.values()) < 500
+    begun = time.monotonic()
+    while True:
+        now = [pid for pid in family_of(parent) if pid != parent and "resource_tracker" not in words_of(pid)]
+        if len(now) == 2 and first[0] not in now:
+            break
+        assert time.monotonic() - begun < HEALED_WITHIN_S, (first, now)
+        time.sleep(0.1)
+    assert verified(fresh)["intact"]
+
+
+def test_what_a_refusal_protected_is_still_protected_after_a_power_cut(fresh: Running) -> None:
+    """C44, C48, security 3: a replayed code's tokens and a replayed refresh token's family stay dead, and the refusals are on record."""
+
+    async def before(outside: Outside) -> tuple[Grant, Grant, str, str]:
+        client, browser, redirected = await outside.code("bench-symmetric")
+        first = await client.redeem(redirected)
+        by_code = Grant(client, browser, first.json(), "")
+        by_refresh = await outside.grant()
+        old = by_refresh.token["refresh_token"]
+        rotated = await by_refresh.client.token(grant_type="refresh_token", refresh_token=old)
+        by_refresh.token = rotated.json()
+        replays = [
+            await client.redeem(redirected),
+            await by_refresh.client.token(grant_type="refresh_token", refresh_token=old),
+        ]
+        kill_all(fresh)
+        assert all(refused_grant(each) for each in replays), [each.text for each in replays]
+        return by_code, by_refresh, replays[0].headers["x-request-id"], replays[1].headers["x-request-id"]
+
+    by_code, by_refresh, code_request, refresh_request = tell(fresh, before)
+    restarted(fresh)
+
+    async def after(outside: Outside) -> None:
+        client = await outside.client("bench-symmetric")
+        for grant in (by_code, by_refresh):
+            moved = Grant(client, grant.browser, grant.token, "")
+            assert (await outside.read(moved, "Patient")).status_code == 401
+            assert refused_grant(await refreshed(client, grant))
+        for request in (code_request, refresh_request):
+            told = (await outside.api("GET", f"/explain/{request}")).json()
+            assert told["sentences"], told
+            assert any(event["outcome"] == "refused" for event in told["events"]), told
+
+    tell(fresh, after)
+    assert verified(fresh)["intact"]
+
+
+async def refreshed(client: Client, grant: Grant) -> httpx2.Response:
+    return await client.token(grant_type="refresh_token", refresh_token=grant.token["refresh_token"])
 
 
 def test_every_answer_that_left_before_a_power_cut_is_on_record_and_an_edit_of_the_record_is_found(
@@ -210,69 +277,3 @@ def edited(running: Running, database: Path, edit: str, name: str) -> None:
     database.write_bytes(kept)
     assert not found["intact"], f"{name}, and nobody noticed"
     assert found["faults"], name
-
-
-def test_a_worker_that_is_killed_takes_nothing_with_it_and_is_replaced(fresh: Running) -> None:
-    """C154, C184: the other worker goes on answering, a new one comes, and every answer is on record."""
-    parent = platform_of(fresh)
-    first = [pid for pid in family_of(parent) if pid != parent and "resource_tracker" not in words_of(pid)]
-    assert len(first) == 2, [words_of(pid) for pid in first]
-
-    async def story(outside: Outside) -> dict[str, int]:
-        grant = await outside.grant()
-        answers = await reads_until_cut(outside, grant, lambda: kill(first[:1]), after=ANSWERS, heals=True)
-        await until_all(lambda: outside.read(grant), lambda answer: answer.status_code == 200)
-        return answers
-
-    answers = tell(fresh, story)
-    assert_all_on_record(fresh, answers)
-    assert max(answers.values()) < 500
-    begun = time.monotonic()
-    while True:
-        now = [pid for pid in family_of(parent) if pid != parent and "resource_tracker" not in words_of(pid)]
-        if len(now) == 2 and first[0] not in now:
-            break
-        assert time.monotonic() - begun < HEALED_WITHIN_S, (first, now)
-        time.sleep(0.1)
-    assert verified(fresh)["intact"]
-
-
-def test_what_a_refusal_protected_is_still_protected_after_a_power_cut(fresh: Running) -> None:
-    """C44, C48, security 3: a replayed code's tokens and a replayed refresh token's family stay dead, and the refusals are on record."""
-
-    async def before(outside: Outside) -> tuple[Grant, Grant, str, str]:
-        client, browser, redirected = await outside.code("bench-symmetric")
-        first = await client.redeem(redirected)
-        by_code = Grant(client, browser, first.json(), "")
-        by_refresh = await outside.grant()
-        old = by_refresh.token["refresh_token"]
-        rotated = await by_refresh.client.token(grant_type="refresh_token", refresh_token=old)
-        by_refresh.token = rotated.json()
-        replays = [
-            await client.redeem(redirected),
-            await by_refresh.client.token(grant_type="refresh_token", refresh_token=old),
-        ]
-        kill_all(fresh)
-        assert all(refused_grant(each) for each in replays), [each.text for each in replays]
-        return by_code, by_refresh, replays[0].headers["x-request-id"], replays[1].headers["x-request-id"]
-
-    by_code, by_refresh, code_request, refresh_request = tell(fresh, before)
-    restarted(fresh)
-
-    async def after(outside: Outside) -> None:
-        client = await outside.client("bench-symmetric")
-        for grant in (by_code, by_refresh):
-            moved = Grant(client, grant.browser, grant.token, "")
-            assert (await outside.read(moved, "Patient")).status_code == 401
-            assert refused_grant(await refreshed(client, grant))
-        for request in (code_request, refresh_request):
-            told = (await outside.api("GET", f"/explain/{request}")).json()
-            assert told["sentences"], told
-            assert any(event["outcome"] == "refused" for event in told["events"]), told
-
-    tell(fresh, after)
-    assert verified(fresh)["intact"]
-
-
-async def refreshed(client: Client, grant: Grant) -> httpx2.Response:
-    return await client.token(grant_type="refresh_token", refresh_token=grant.token["refresh_token"])
