@@ -58,7 +58,6 @@ SETTINGS = (
     Setting(
         "HILUM_SANDBOX_LISTEN", "", "`host:port` of the sandbox site; the sandbox URL's own where empty."
     ),
-    Setting("HILUM_OPS_LISTEN", "", "`host:port` for `/metrics` and readiness reasons; off where empty."),
     Setting("HILUM_WORKERS", "1", "Web worker processes."),
     Setting("HILUM_TRUSTED_PROXIES", "", "Comma-separated addresses whose `X-Forwarded-For` is believed."),
     Setting(
@@ -85,7 +84,6 @@ class Settings:
     secret_key: str = field(repr=False)
     listen: str = ""
     sandbox_listen: str = ""
-    ops_listen: str = ""
     workers: int = 1
     trusted_proxies: frozenset[str] = frozenset()
     sandbox_public: bool = False
@@ -131,7 +129,6 @@ def read(environment: Mapping[str, str]) -> Settings:
         secret_key=values["HILUM_SECRET_KEY"],
         listen=values["HILUM_LISTEN"] or _listen_of(values["HILUM_BASE_URL"]),
         sandbox_listen=values["HILUM_SANDBOX_LISTEN"] or _listen_of(values["HILUM_SANDBOX_URL"]),
-        ops_listen=values["HILUM_OPS_LISTEN"],
         workers=int(values["HILUM_WORKERS"]),
         trusted_proxies=frozenset(
             part.strip() for part in values["HILUM_TRUSTED_PROXIES"].split(",") if part.strip()
