@@ -36,11 +36,14 @@ def settings() -> str:
 def commands() -> str:
     lines = ["# Commands\n", "Exit code 0 done, 1 refused, 2 misused.\n"]
 
-    def walk(command: click.Command, name: str) -> None:
-        context = click.Context(command, info_name=name)
+    def walk(command: click.Command, name: str, above: click.Context | None = None) -> None:
+        # A command keeps the help option of its first context, so each is shown below its group, as people call it.
+        context = click.Context(
+            command, above, name.rpartition(" ")[2], terminal_width=80, **command.context_settings
+        )
         if isinstance(command, click.Group):
             for each in sorted(command.commands):
-                walk(command.commands[each], f"{name} {each}")
+                walk(command.commands[each], f"{name} {each}", context)
             return
         lines.append(f"## `{name}`\n\n```\n{command.get_help(context)}\n```\n")
 
