@@ -53,7 +53,8 @@ class Shell:
         return done
 
     def _here(self, words: tuple[str, ...], more: dict[str, str]) -> Done:
-        found = CliRunner().invoke(main, words, input=self.typed, env=self.variables | more)
+        none = {name: None for name in os.environ if name.startswith("HILUM_")}
+        found = CliRunner().invoke(main, words, input=self.typed, env=none | self.variables | more)
         assert found.exception is None or isinstance(found.exception, SystemExit), repr(found.exception)
         assert found.exit_code in {DONE, REFUSED, MISUSED}
         return subprocess.CompletedProcess(list(words), found.exit_code, found.stdout, found.stderr)
@@ -154,23 +155,24 @@ def test_the_first_administrator_is_made_once_and_signs_in_to_what_is_served(bar
     stopped = bare.json(*stop, "--local")
     assert stopped["engaged_by"].startswith("host:"), "the API is down, and still it can be stopped"
 
+    afar = Shell({"HILUM_API_URL": bare.variables["HILUM_BASE_URL"], "HOME": bare.variables["HOME"]})
     with served(bare):
-        login = bare.hilum("login", "--username", "ada", "--password", PASSWORD)
+        login = afar.hilum("login", "--username", "ada", "--password", PASSWORD)
         assert login.returncode == DONE, login.stderr
         kept = Path(bare.variables["HOME"]) / ".config/hilum/token"
         assert kept.stat().st_mode & 0o077 == 0
         assert kept.read_text() not in login.stdout
-        assert bare.json("tenant", "list") == []
-        listed = bare.json("switch", "list")
+        assert afar.json("tenant", "list") == []
+        listed = afar.json("switch", "list")
         assert [(each["id"], each["in_force"]) for each in listed] == [(stopped["id"], True)]
-        assert bare.json("switch", "release", stopped["id"])["in_force"], "one person is not two"
-        added = bare.json("tenant", "add", "lakeside", "--name", "Lakeside")
+        assert afar.json("switch", "release", stopped["id"])["in_force"], "one person is not two"
+        added = afar.json("tenant", "add", "lakeside", "--name", "Lakeside")
         assert added["sandbox"] is False
-        synthetic = bare.refuses(
+        synthetic = afar.refuses(
             "tenant", "add", "toy", "--name", "Toy", "--sandbox", saying="tenant_invalid"
         )
         assert "sandbox_in_production" in synthetic.stderr
-    bare.refuses("tenant", "list", saying="no Hilum answers")
+    afar.refuses("tenant", "list", saying="no Hilum answers")
 
 
 class served:  # noqa: N801 - reads as a word
