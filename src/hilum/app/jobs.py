@@ -66,3 +66,5 @@ def _attempt(job: Callable[[], None]) -> None:
         job()
     except HilumError as error:
         _log.warning("app.job.failed", code=error.code)
+    except Exception as error:  # noqa: BLE001 - the job's edge: one that breaks must not end the others
+        _log.error("app.job.broken", error=type(error).__name__)
