@@ -104,22 +104,6 @@ class Access:
 
 
 @dataclass(frozen=True, slots=True)
-class ChainRecord:
-    """A record as it stands in a chain. ``hash`` = SHA-256(previous hash, header, payload digest)."""
-
-    stream: Stream
-    writer: str
-    seq: int
-    at: datetime
-    header: bytes
-    payload_digest: bytes
-    previous: bytes
-    hash: bytes
-    salt: bytes | None
-    payload: bytes | None
-
-
-@dataclass(frozen=True, slots=True)
 class Checkpoint:
     """A signed statement of every chain's head. ``heads`` maps ``stream/writer`` to (seq, hash in hex)."""
 

@@ -350,9 +350,3 @@ def upstream_fault(upstream: UpstreamRef) -> str:
     if parts.query or parts.fragment or "@" in parts.netloc or upstream.url.endswith("?"):
         return "upstream_url_malformed"
     return "" if parts.scheme == "https" or is_loopback(parts.hostname) else "upstream_not_https"
-
-
-def upstream_host(url: str) -> str:
-    """Name scheme, host and port that credentials are bound to."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc}"
