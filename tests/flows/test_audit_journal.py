@@ -409,7 +409,7 @@ def test_while_one_commit_runs_the_next_batch_gathers() -> None:
         journal = live.Journal(disk, SeededIds())
         tasks = [asyncio.create_task(journal.record(access(1)))]
         await _settle(tasks)
-        while not journal._queue.empty():
+        while journal._gathered:
             await asyncio.sleep(0)
         tasks += [asyncio.create_task(journal.record(access(n))) for n in range(2, 66)]
         await _settle(tasks)
@@ -430,7 +430,7 @@ def test_a_full_queue_refuses_instead_of_growing() -> None:
         journal = live.Journal(disk, SeededIds())
         tasks = [asyncio.create_task(journal.record(access(1)))]
         await _settle(tasks)
-        while not journal._queue.empty():
+        while journal._gathered:
             await asyncio.sleep(0)
         tasks += [asyncio.create_task(journal.record(access(n))) for n in range(JOURNAL_QUEUE_BOUND)]
         await _settle(tasks)

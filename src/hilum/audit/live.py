@@ -1,12 +1,14 @@
 """The access journal of a worker: durable before the answer leaves, by eager group commit in a thread of its own.
 
-The thread takes whatever is queued, makes it durable in one commit, and wakes those who wait; the next batch gathers meanwhile. No timer.
+The loop rings once a turn for all records that the turn brought; the thread makes whatever has come durable in one commit and wakes
+those who wait, while the next batch gathers. No timer: a lone record waits for nobody. Ringing for each record would wake the thread,
+and pay for a commit, at every second or third request.
 """
 
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -63,7 +65,9 @@ class Journal:
     def __init__(self, writer: Writer, ids: Ids) -> None:
         self._writer = writer
         self._ids = ids
-        self._queue: SimpleQueue[_Waiting | None] = SimpleQueue()
+        self._gathered: deque[_Waiting] = deque()
+        self._bell: SimpleQueue[bool] = SimpleQueue()
+        self._to_ring = False
         self._subscribers: list[Subscription] = []
         self._strangers = _Strangers()
         self._timer: asyncio.TimerHandle | None = None
@@ -84,13 +88,21 @@ class Journal:
 
     async def record(self, access: Access) -> None:
         """Return when the record is durable. Raises Unavailable when the queue is full or the disk refuses: then nothing may leave."""
-        if self._closed or self._queue.qsize() >= JOURNAL_QUEUE_BOUND:
+        if self._closed or len(self._gathered) >= JOURNAL_QUEUE_BOUND:
             raise Unavailable("audit_unavailable", "The audit journal cannot keep up.")
         if self._thread is None:
             self.start()
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._queue.put((future, access))
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[None] = loop.create_future()
+        self._gathered.append((future, access))
+        if not self._to_ring:
+            self._to_ring = True
+            loop.call_soon(self._ring)
         await future
+
+    def _ring(self) -> None:
+        self._to_ring = False
+        self._bell.put(True)
 
     async def record_refusal_by_stranger(self, access: Access) -> None:
         """Record a refusal of somebody unauthenticated: the first of a source and minute singly, the rest as one counted record."""
@@ -109,8 +121,9 @@ class Journal:
             self._put(folded)
 
     def _put(self, access: Access) -> None:
-        if self._queue.qsize() < JOURNAL_QUEUE_BOUND:
-            self._queue.put((None, access))
+        if len(self._gathered) < JOURNAL_QUEUE_BOUND:
+            self._gathered.append((None, access))
+            self._bell.put(True)
 
     @contextmanager
     def subscribe(self, wanted: Callable[[Access], bool]) -> Iterator[Subscription]:
@@ -133,28 +146,30 @@ class Journal:
         self.flush_strangers()
         self._closed = True
         if self._thread is not None:
-            self._queue.put(None)
+            self._bell.put(False)
             self._thread.join()
         self._writer.close()
 
     def _run(self) -> None:
-        queue = self._queue
         open_ = True
         while open_:
-            taken = queue.get()
-            batch: list[_Waiting] = []
-            while taken is not None:
-                batch.append(taken)
-                if len(batch) >= JOURNAL_BATCH_BOUND:
-                    break
-                try:
-                    taken = queue.get_nowait()
-                except Empty:
-                    break
-            else:
-                open_ = False
-            if batch:
+            open_ = self._rung()
+            while batch := self._taken():
                 self._commit(batch)
+                if len(batch) < JOURNAL_BATCH_BOUND:
+                    break
+
+    def _rung(self) -> bool:
+        """Wait for a ring, and hear all that came; False for the last."""
+        open_ = self._bell.get()
+        with suppress(Empty):
+            while open_:
+                open_ = self._bell.get_nowait()
+        return open_
+
+    def _taken(self) -> list[_Waiting]:
+        gathered = self._gathered
+        return [gathered.popleft() for _ in range(min(len(gathered), JOURNAL_BATCH_BOUND))]
 
     def _commit(self, batch: list[_Waiting]) -> None:
         failure: HilumError | None = None
