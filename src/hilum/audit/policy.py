@@ -4,13 +4,14 @@ hash = SHA-256(previous hash, payload digest, header); payload digest = SHA-256(
 names its writer. All parts but the last have a fixed length, so no two records have one spelling.
 """
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from hashlib import sha256
 
 import orjson
 
-from hilum.audit.models import FAULTS_BOUND, Checkpoint, Head
+from hilum.audit.models import FAULTS_BOUND, Checkpoint, Event, Explanation, Head, Outcome
 from hilum.kernel.actor import Actor, ActorKind
 
 NO_PAYLOAD = bytes(32)
@@ -166,3 +167,42 @@ def may_read(actor: Actor, tenant: str) -> bool:
         and bool(tenant)
         and actor.tenant == tenant
     )
+
+
+_TENANT = re.compile(r"[a-z0-9-]{1,32}")
+
+
+def reading(looked: Event, filters: Mapping[str, str], *, given: int = 0) -> Event:
+    """Tell of a look into the record. The header names the tenant and the filters; what stood in the others may be PHI: payload only."""
+    tenant = filters.get("tenant", "")
+    names = ", ".join(sorted(filters))
+    others = {name: value for name, value in filters.items() if name != "patient"}
+    return replace(
+        looked,
+        tenant=tenant if _TENANT.fullmatch(tenant) else "",
+        reason=f"by {names}" if names else "",
+        patient=filters.get("patient", ""),
+        facts=looked.facts | {"filters": others, "given": given},
+    )
+
+
+def explaining(looked: Event, request_id: str, found: Explanation) -> Event:
+    """Tell of the explanation of a request: at which tenant, and of whose chart, as far as that is one."""
+    tenants = tenants_of(found)
+    patients = {access.patient for access in found.accesses}
+    told = reading(looked, {"request_id": request_id}, given=len(found.accesses) + len(found.events))
+    return replace(
+        told,
+        tenant=tenants.pop() if len(tenants) == 1 else "",
+        patient=patients.pop() if len(patients) == 1 else "",
+    )
+
+
+def tenants_of(found: Explanation) -> set[str]:
+    """Name the tenants whose record an explanation tells; "" is the platform's own."""
+    return {access.tenant for access in found.accesses} or {told.event.tenant for told in found.events}
+
+
+def refused(looked: Event, code: str) -> Event:
+    """Tell of a look into the record that was refused."""
+    return replace(looked, outcome=Outcome.REFUSED, reason=code)

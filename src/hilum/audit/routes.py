@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import asdict
 from datetime import datetime
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import orjson
 from fastapi import APIRouter, Query
@@ -13,15 +13,26 @@ from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from hilum.audit import service
+from hilum.audit import policy, service
 from hilum.audit.live import Journal
-from hilum.audit.models import PAGE_BOUND, Access, AccessQuery, EventQuery, Explanation, RecordedEvent
+from hilum.audit.models import (
+    PAGE_BOUND,
+    Access,
+    AccessQuery,
+    Event,
+    EventPage,
+    EventQuery,
+    Explanation,
+    RecordedEvent,
+)
 from hilum.audit.policy import may_read
 from hilum.audit.rows import AccessReader
 from hilum.infra.context import Context
 from hilum.kernel.errors import NotFound, NotPermitted
 from hilum.web.api import Id, Strict, Word, audience, look
-from hilum.web.kit import Kit
+from hilum.web.kit import Kit, trace_of
+
+T = TypeVar("T")
 
 STREAM_BEAT_S = 10.0
 READERS = ("platform_admin", "security", "auditor", "tenant_admin")
@@ -53,55 +64,84 @@ def api(kit: Kit, journal: Journal, reader: Callable[[], AccessReader]) -> APIRo
     """Give the API routes of the record. ``reader`` opens what reads all journals of the installation."""
     router = APIRouter(prefix="/api/v1", tags=["audit"])
 
-    def judged(ctx: Context, tenant: str) -> None:
-        if not may_read(ctx.actor, tenant):
-            raise NotPermitted("audit_not_yours", "Name a tenant whose record you may read.")
-
     @router.get("/accesses", openapi_extra=audience(*READERS))
     async def list_accesses(request: Request, query: Annotated[AccessesQuery, Query()]) -> Response:
-        """List FHIR requests and their decisions, newest first."""
+        """List FHIR requests and their decisions, newest first. That they were read is recorded."""
+        looked = policy.reading(Event("audit.access.list"), _filters(query))
 
-        def verb(ctx: Context) -> list[Access]:
-            judged(ctx, query.tenant)
-            return reader().newest(AccessQuery(**query.model_dump()))
+        def verb(ctx: Context) -> tuple[list[Access], Event]:
+            _judge(ctx, query.tenant)
+            found = reader().newest(AccessQuery(**query.model_dump()))
+            return found, policy.reading(looked, _filters(query), given=len(found))
 
-        found = await look(kit, request, verb)
+        found = await _given(kit, request, looked, verb)
         return _json({"items": [asdict(access) for access in found]})
 
     @router.get("/audit/events", openapi_extra=audience(*READERS))
     async def list_audit_events(request: Request, query: Annotated[EventsQuery, Query()]) -> Response:
-        """List events of the control plane, newest first; ``next`` is the ``before`` of the next page."""
+        """List events of the control plane, newest first; ``next`` is the ``before`` of the next page. That they were read is recorded."""
+        looked = policy.reading(Event("audit.event.list"), _filters(query))
 
-        def verb(ctx: Context) -> Any:
-            judged(ctx, query.tenant)
-            return service.list_events(ctx, EventQuery(**query.model_dump()))
+        def verb(ctx: Context) -> tuple[EventPage, Event]:
+            _judge(ctx, query.tenant)
+            page = service.list_events(ctx, EventQuery(**query.model_dump()))
+            return page, policy.reading(looked, _filters(query), given=len(page.events))
 
-        page = await look(kit, request, verb)
+        page = await _given(kit, request, looked, verb)
         return _json({"items": [_event(each) for each in page.events], "next": page.next})
 
     @router.get("/explain/{request_id}", openapi_extra=audience(*READERS))
     async def explain(request: Request, request_id: Id) -> Response:
-        """Say why a request was answered as it was."""
+        """Say why a request was answered as it was. That it was asked is recorded."""
+        looked = policy.reading(Event("audit.request.explain"), {"request_id": request_id})
 
-        def verb(ctx: Context) -> Explanation:
+        def verb(ctx: Context) -> tuple[Explanation, Event]:
             found = service.explain(ctx, request_id, reader())
-            tenants = {access.tenant for access in found.accesses} or {e.event.tenant for e in found.events}
-            if not all(may_read(ctx.actor, tenant) for tenant in tenants):
+            if not all(may_read(ctx.actor, tenant) for tenant in policy.tenants_of(found)):
                 raise NotFound("request_unknown", "Nothing was recorded under this request id.")
-            return found
+            return found, policy.explaining(looked, request_id, found)
 
-        return _json(explained(await look(kit, request, verb)))
+        return _json(explained(await _given(kit, request, looked, verb)))
 
     @router.get("/events", openapi_extra=audience(*READERS))
     async def stream(request: Request, query: Annotated[RecordQuery, Query()]) -> Response:
         """Stream decisions as they become durable (server-sent events)."""
-        await look(kit, request, partial(judged, tenant=query.tenant))
+        await look(kit, request, partial(_judge, tenant=query.tenant))
         wanted = {name: value for name, value in query.model_dump(exclude={"limit"}).items() if value}
         return StreamingResponse(
             _stream(journal, wanted), media_type="text/event-stream", headers={"cache-control": "no-store"}
         )
 
     return router
+
+
+def _judge(ctx: Context, tenant: str) -> None:
+    if not may_read(ctx.actor, tenant):
+        raise NotPermitted("audit_not_yours", "Name a tenant whose record you may read.")
+
+
+def _filters(query: RecordQuery) -> dict[str, str]:
+    given = query.model_dump(exclude={"limit"}, exclude_defaults=True)
+    return {name: str(value) for name, value in given.items()}
+
+
+async def _given(kit: Kit, request: Request, looked: Event, verb: Callable[[Context], tuple[T, Event]]) -> T:
+    """Read, put on record who read what, and only then give it (C155). ``looked`` tells what a refusal was of.
+
+    The record is not written in the reading's transaction: a search of the journal must not hold up everybody who writes.
+    """
+    actor, trace = await kit.authenticate(request), trace_of(request)
+
+    async def put(event: Event) -> None:
+        await kit.edge.write(partial(service.record, event=event), actor=actor, trace=trace)
+
+    try:
+        found, told = await kit.edge.read(verb, actor=actor, trace=trace)
+    except (NotFound, NotPermitted) as refusal:
+        await put(policy.refused(looked, refusal.code))
+        raise
+    await put(told)
+    return found
 
 
 def explained(found: Explanation) -> dict[str, Any]:

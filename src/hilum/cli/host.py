@@ -5,6 +5,9 @@ import os
 from collections.abc import Callable
 from typing import TypeVar
 
+from hilum.audit import policy
+from hilum.audit import service as audit
+from hilum.audit.models import Event
 from hilum.cli.output import refuse
 from hilum.infra import settings
 from hilum.infra.context import Context, Trace
@@ -12,7 +15,7 @@ from hilum.infra.db import Database
 from hilum.infra.edge import Edge
 from hilum.infra.system import SystemClock, SystemIds
 from hilum.kernel.actor import Actor, ActorKind
-from hilum.kernel.errors import HilumError, Invalid
+from hilum.kernel.errors import HilumError, Invalid, NotFound
 from hilum.keys import live as keys
 
 T = TypeVar("T")
@@ -35,7 +38,7 @@ def open_edge(found: settings.Settings) -> Edge:
     """Open the control plane for one host command. The caller closes it."""
     keys.install(keys.Vault(found.secret_key))
     return Edge.create(
-        Database(found.database_url), SystemClock(), SystemIds(), f"host-{os.uname().nodename}-{os.getpid()}"
+        Database(found.database_url), SystemClock(), SystemIds(), f"host-{os.uname().nodename}"
     )
 
 
@@ -47,6 +50,22 @@ def write(verb: Callable[[Context], T]) -> T:
 def read(verb: Callable[[Context], T]) -> T:
     """Run one verb as ``host:<user>`` in a reading transaction."""
     return _run(verb, writing=False)
+
+
+def look(verb: Callable[[Context], tuple[T, Event]], looked: Event) -> T:
+    """Read the record as ``host:<user>`` and put on record that it was read, before anything of it is shown (C155)."""
+
+    def tried(ctx: Context) -> tuple[T | HilumError, Event]:
+        try:
+            return verb(ctx)
+        except NotFound as error:
+            return error, policy.refused(looked, error.code)
+
+    found, told = read(tried)
+    write(lambda ctx: audit.record(ctx, told))
+    if isinstance(found, HilumError):
+        refuse(found)
+    return found
 
 
 def _run(verb: Callable[[Context], T], *, writing: bool) -> T:

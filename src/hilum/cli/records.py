@@ -1,13 +1,15 @@
 """``hilum audit``: verify the record on this host, and read it over the API."""
 
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import click
 
+from hilum.audit.models import Event, Verdict
 from hilum.cli import api, host
 from hilum.cli.nouns import json_option, show
 from hilum.cli.output import REFUSED, as_json
+from hilum.infra.context import Context
 
 
 @click.group()
@@ -28,7 +30,14 @@ def audit_verify(*, json_: bool) -> None:
 
     found = host.read_settings()
     reader = live.open_reader(found.data_dir / "journal", found.database_url)
-    verdict = host.read(lambda ctx: service.verify(ctx, reader))
+    looked = Event("audit.chain.verify")
+
+    def verb(ctx: Context) -> tuple[Verdict, Event]:
+        verdict = service.verify(ctx, reader)
+        facts = {"records": verdict.records, "checkpoints": verdict.checkpoints, "intact": verdict.intact}
+        return verdict, replace(looked, facts=facts)
+
+    verdict = host.look(verb, looked)
     if json_:
         as_json({**asdict(verdict), "intact": verdict.intact})
     else:

@@ -10,6 +10,7 @@ from hilum.cli import api, host
 from hilum.cli.nouns import json_option, show, show_one
 from hilum.cli.output import as_json
 from hilum.controls.models import EngageOrder, Mode, Target, TargetKind
+from hilum.infra.context import Context
 
 COLUMNS = ("id", "kind", "key", "mode", "in_force", "reason", "engaged_by", "engaged_at")
 
@@ -109,12 +110,19 @@ def explain(request_id: str, *, local: bool, json_: bool) -> None:
 
 
 def _explain_here(request_id: str) -> dict[str, Any]:
-    from hilum.audit import live, service
+    from hilum.audit import live, policy, service
+    from hilum.audit.models import Event, Explanation
     from hilum.audit.routes import explained
 
     settings = host.read_settings()
     reader = live.open_reader(settings.data_dir / "journal", settings.database_url)
-    return explained(host.read(lambda ctx: service.explain(ctx, request_id, reader)))
+    looked = policy.reading(Event("audit.request.explain"), {"request_id": request_id})
+
+    def verb(ctx: Context) -> tuple[Explanation, Event]:
+        found = service.explain(ctx, request_id, reader)
+        return found, policy.explaining(looked, request_id, found)
+
+    return explained(host.look(verb, looked))
 
 
 def _flat(switch: dict[str, Any]) -> dict[str, Any]:
