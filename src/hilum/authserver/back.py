@@ -1,6 +1,6 @@
 """Routes of the back channel and the public documents: token, introspect, revoke, register, keys, style, discovery."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -19,13 +19,13 @@ from hilum.kernel.ids import TenantId
 from hilum.keys import service as keys
 from hilum.keys.models import Purpose
 from hilum.web.kit import Kit, trace_of
+from hilum.web.programs import Handler, ProgramRoute
 
 DOCUMENT_MAX_AGE_S = 300
 KEYS_MAX_AGE_S = 60
 """Shorter than the overlap of signing keys by far, so that nobody misses a new one for long."""
 STYLE_MAX_AGE_S = 31_536_000
 ANY_ORIGIN = {"Access-Control-Allow-Origin": "*"}
-Handler = Callable[[Request], Awaitable[Response]]
 
 
 def routes(kit: Kit, fetcher: SafeFetcher, *, registers: bool) -> list[Route]:
@@ -50,10 +50,16 @@ def routes(kit: Kit, fetcher: SafeFetcher, *, registers: bool) -> list[Route]:
         "/t/{tenant}/oauth/style/{digest}.json": documents.style,
     }
     return [
-        *(Route(f"/t/{{tenant}}/oauth/{name}", back.preflight, methods=["OPTIONS"]) for name in posts),
-        *(Route(f"/t/{{tenant}}/oauth/{name}", handler, methods=["POST"]) for name, handler in posts.items()),
-        *(Route(path, documents.preflight, methods=["OPTIONS"]) for path in gets),
-        *(Route(path, handler, methods=["GET"]) for path, handler in gets.items()),
+        *(
+            ProgramRoute(
+                f"/t/{{tenant}}/oauth/{name}", {"POST": handler, "OPTIONS": back.preflight}, _refused
+            )
+            for name, handler in posts.items()
+        ),
+        *(
+            ProgramRoute(path, {"GET": handler, "OPTIONS": documents.preflight}, _refused)
+            for path, handler in gets.items()
+        ),
     ]
 
 
@@ -126,6 +132,11 @@ def _keys(ctx: Context, tenant: TenantId) -> dict[str, Any]:
 def _first_keys(ctx: Context, tenant: TenantId) -> dict[str, Any]:
     keys.ensure(ctx, Purpose.ID_TOKEN, tenant)
     return _keys(ctx, tenant)
+
+
+def _refused(_: Request) -> Response:
+    told = {"error": "invalid_request", "error_description": "This method is not offered here."}
+    return Response(orjson.dumps(told), 405, {"Cache-Control": "no-store"}, "application/json")
 
 
 def _json(status: int, body: dict[str, Any], max_age_s: int) -> Response:

@@ -4,7 +4,7 @@ Source: docs/reference/contract.md, The EHR's launch API.
 """
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from datetime import date
 from functools import wraps
 from typing import Any, TypeVar
@@ -23,10 +23,10 @@ from hilum.launches.models import BODY_BOUND, Activity, LaunchOrder
 from hilum.web import cookies
 from hilum.web.forms import read_body
 from hilum.web.kit import Kit, trace_of
-from hilum.web.problems import problem_response
+from hilum.web.problems import method_refused, problem_response
+from hilum.web.programs import Handler, ProgramRoute
 
 T = TypeVar("T")
-Handler = Callable[[Request], Awaitable[Response]]
 FAULTS_BOUND = 50
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _STRICT = ConfigDict(extra="forbid", strict=True)
@@ -106,11 +106,11 @@ Body = TypeVar("Body", bound=BaseModel)
 def routes(kit: Kit) -> list[Route]:
     """Give the routes of the EHR's door."""
     door = _Door(kit)
+    one = {"PATCH": _answering(door.move), "DELETE": _answering(door.end)}
     return [
-        Route("/t/{tenant}/ehr/launches", _answering(door.open), methods=["POST"]),
-        Route("/t/{tenant}/ehr/launches/{launch}", _answering(door.move), methods=["PATCH"]),
-        Route("/t/{tenant}/ehr/launches/{launch}", _answering(door.end), methods=["DELETE"]),
-        Route("/t/{tenant}/ehr/activity", _answering(door.report), methods=["POST"]),
+        ProgramRoute("/t/{tenant}/ehr/launches", {"POST": _answering(door.open)}, method_refused),
+        ProgramRoute("/t/{tenant}/ehr/launches/{launch}", one, method_refused),
+        ProgramRoute("/t/{tenant}/ehr/activity", {"POST": _answering(door.report)}, method_refused),
         Route("/t/{tenant}/ehr/open/{token}", door.begin, methods=["GET"]),
     ]
 

@@ -93,6 +93,12 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _on_bug)
 
 
+def method_refused(request: Request) -> Response:
+    """Refuse a method that an address does not take; who sends it adds ``Allow``."""
+    detail = "This method is not offered here."
+    return _problem(405, "method_not_allowed", detail, request_id=_request_id(request))
+
+
 async def _on_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HilumError)
     return problem_response(error, _request_id(request))
