@@ -4,7 +4,7 @@ import pytest
 
 from tests.conformance import rules
 from tests.conformance.conftest import ALL_PATIENT, Stories
-from tests.conformance.inferno import SEARCHES, TYPES, Inferno, Launch, Order
+from tests.conformance.inferno import G10, SEARCHES, TYPES, Inferno, Launch, Order
 
 FULL = ["g10 standalone", "g10 standalone clinician", "g10 ehr", "g10 v1"]
 SHARED = ("Patient", "Condition", "Observation")
@@ -191,6 +191,54 @@ def test_an_ehr_launch_tells_its_encounter_which_can_be_read(stories: Stories) -
     assert (launch.patient, launch.body["encounter"]) == (stories.chart, stories.encounter)
     read = stories.suite.read(launch.token, f"Encounter/{stories.encounter}")
     assert (read.status_code, read.json()["id"]) == (200, stories.encounter)
+
+
+@pytest.mark.parametrize("client", ["bench-symmetric", "bench-public", "bench-asymmetric"])
+def test_a_launch_by_the_simulator_tells_an_encounter_though_the_tester_names_none(
+    stories: Stories, client: str
+) -> None:
+    """(g)(10) 3.3 g10_encounter_context: a tester who launches the suite's own address need not know any encounter."""
+    scope = "launch openid fhirUser offline_access user/Encounter.rs user/Patient.rs"
+    order = stories.ehr_order(client=client, scope=scope, redirect_uri=f"{G10}/redirect", post=True)
+
+    launch = stories.suite.ehr(order, through_simulator=True)
+
+    assert launch.body["encounter"] == stories.encounter
+    read = stories.suite.read(launch.token, f"Encounter/{launch.body['encounter']}")
+    assert (read.status_code, read.json()["subject"]["reference"]) == (200, f"Patient/{launch.patient}")
+
+
+@pytest.mark.parametrize("person", ["", "dr.adeyemi"])
+def test_the_simulator_launches_with_a_client_and_a_patient_alone(suite: Inferno, person: str) -> None:
+    """SMART 1.3 smart_app_launch: whoever is not named is who opens a chart there first, a clinician."""
+    chart, address = suite.running.patient(suite.tenant)["id"], f"{G10}/launch"
+    query = {"tenant": suite.tenant, "client": "bench-symmetric", "patient": chart, "launch_uri": address}
+    query |= {"person": person} if person else {}
+    begun = suite.http.get(f"{suite.running.sandbox}/sandbox/launch", params=query)
+
+    arrived = suite.http.get(begun.headers["location"])
+
+    assert begun.status_code == arrived.status_code == 303
+    assert arrived.headers["location"].startswith(f"{address}?iss=")
+
+
+def test_the_simulator_launches_no_client_that_is_not_named(suite: Inferno) -> None:
+    """C24: unknown means no."""
+    for query in ({}, {"tenant": "general"}, {"tenant": "general", "client": "no-such-client"}):
+        answer = suite.http.get(f"{suite.running.sandbox}/sandbox/launch", params=query)
+        assert answer.status_code in {400, 404}, query
+        assert "location" not in answer.headers
+
+
+def test_a_patient_without_encounters_is_launched_without_one(stories: Stories) -> None:
+    """SMART App Launch 2.2, #launch-context-arrives-with-your-access_token: no encounter where there is none."""
+    scope = "launch openid fhirUser user/Patient.rs"
+    order = stories.ehr_order(scope=scope, patient="gen-pat-empty-quinn", redirect_uri=f"{G10}/redirect")
+
+    launch = stories.suite.ehr(order, through_simulator=True)
+
+    assert launch.patient == "gen-pat-empty-quinn"
+    assert "encounter" not in launch.body
 
 
 def test_the_style_of_the_ehr_is_public_json(stories: Stories) -> None:

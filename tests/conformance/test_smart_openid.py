@@ -94,7 +94,16 @@ def test_another_hospitals_keys_do_not_verify_it(stories: Stories) -> None:
     assert not {key["n"] for key in mine if key["kty"] == "RSA"} & {key.get("n") for key in theirs}
 
 
-@pytest.mark.parametrize("story", ["smart standalone public", "smart ehr public"])
+@pytest.mark.parametrize(
+    "story",
+    [
+        "smart standalone public",
+        "smart standalone symmetric",
+        "smart standalone asymmetric",
+        "smart ehr public",
+        "smart ehr symmetric",
+    ],
+)
 def test_a_script_of_the_apps_own_origin_reads_the_fhir_user(stories: Stories, story: str) -> None:
     """SMART 1.4 smart_cors_openid_fhir_user_claim; C26."""
     launch = stories[story]

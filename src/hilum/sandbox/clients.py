@@ -228,7 +228,7 @@ def _testbench() -> tuple[AppPlan, AppPlan]:
             EVERYTHING,
             redirect_uris=redirects,
             launch_url="http://127.0.0.1:9009/launch",
-            origins=origins if kind is Kind.PUBLIC else (),
+            origins=origins,
         )
 
     delegated = AppPlan(

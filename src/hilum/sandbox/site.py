@@ -82,6 +82,11 @@ class Site:
                 return chart
         raise NotFound("patient_not_found", "This person has no such chart.")
 
+    def newest_encounter(self, tenant: str, patient: str) -> str:
+        """Name the encounter in which a chart opens; nothing when there is none."""
+        found = (chart.encounters for chart in self.charts(tenant) if chart.id == patient)
+        return next((encounters[0] for encounters in found if encounters), "")
+
     def apps(self, tenant: str, role: Role) -> tuple[tuple[AppPlan, ClientPlan], ...]:
         """List the apps that a chart offers to somebody."""
         return tuple(

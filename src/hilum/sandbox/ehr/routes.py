@@ -190,7 +190,7 @@ class Posts:
             return error_page(self._site.pages, request, error, policy=Policy(frame_ancestors=("'self'",)))
 
     async def _launched(self, request: Request) -> str:
-        """Open a launch by session, or by everything named in the query."""
+        """Open a launch by session, or by what the query names; person and encounter are as when a chart is opened, unless named."""
         site, query = self._site, read_query(request)
         if unknown := sorted(set(query.values) - QUERY_FIELDS):
             raise Invalid("launch_parameter_unknown", f"A launch knows no parameter {unknown[0][:64]!r}.")
@@ -206,8 +206,11 @@ class Posts:
             tenant = site.hospital(query.one("tenant")).tenant
             if not query.one("client"):
                 raise Invalid("launch_client_missing", "Name the client to launch: client=<its client id>.")
-            names = ("client", "person", "patient", "encounter", "launch_uri")
-            order = Order(*(query.one(name) for name in names))
+            person = query.one("person") or site.hospital(tenant).cast[0].username
+            encounter = query.one("encounter") or site.newest_encounter(tenant, query.one("patient"))
+            order = Order(
+                query.one("client"), person, query.one("patient"), encounter, query.one("launch_uri")
+            )
             opened = await site.platform.open_launch(tenant, order)
         return opened.open_url
 
@@ -216,7 +219,7 @@ class Posts:
         site, form = self._site, await self._site.posted(request)
         member = site.member(form.one("tenant"), form.one("person"))
         chosen = site.chart(form.one("tenant"), member, form.one("patient"))
-        encounter = chosen.encounters[0] if chosen.encounters else ""
+        encounter = site.newest_encounter(form.one("tenant"), chosen.id)
         session = site.sessions.begin(form.one("tenant"), member.username, chosen.id, encounter)
         return _see(f"/sandbox/sessions/{session.id}")
 
@@ -228,7 +231,7 @@ class Posts:
         patient, encounter = form.one("patient") or session.patient, form.one("encounter")
         chosen = site.chart(session.tenant, member, patient)
         if patient != session.patient or not encounter:
-            encounter = chosen.encounters[0] if chosen.encounters else ""
+            encounter = site.newest_encounter(session.tenant, chosen.id)
         elif encounter not in {visit.id for visit in await self._visits(session)}:
             raise NotFound("encounter_not_found", "This patient has no such encounter.")
         session = site.sessions.moved(session.id, patient, encounter)
