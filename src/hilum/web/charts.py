@@ -9,6 +9,8 @@ POINTS_BOUND = 400
 SERIES_BOUND = 3
 LEFT, RIGHT, TOP, BOTTOM = 38.0, 8.0, 8.0, 20.0
 TICKS = 4
+SPREAD_MIN = 0.1
+"""Without a usual range the axis spans at least this share of the value, so that a trifle does not look like a fall."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,10 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """A chart in pixels. ``rules`` are (y, label), ``dates`` (x, label, anchor), ``band`` the usual range as (y, height)."""
+    """A chart in pixels. ``rules`` are (y, label), ``dates`` (x, label, anchor), ``band`` the usual range as (y, height).
+
+    ``usual`` is that range in words.
+    """
 
     width: float
     height: float
@@ -46,6 +51,7 @@ class Chart:
     dates: tuple[tuple[float, str, str], ...]
     band: tuple[float, float] | None
     summary: str
+    usual: str = ""
 
 
 def line_chart(
@@ -89,7 +95,10 @@ def line_chart(
     if usual is not None:
         top, bottom = y(min(usual[1], high)), y(max(usual[0], low))
         band = (top, round(bottom - top, 1)) if bottom > top else None
-    return Chart(width, height, LEFT, width - RIGHT, tuple(lines), rules, dates, band, _summary(kept, unit))
+    said = f"{_number(usual[0])}–{_number(usual[1])} {unit}".strip() if usual is not None and band else ""
+    return Chart(
+        width, height, LEFT, width - RIGHT, tuple(lines), rules, dates, band, _summary(kept, unit), said
+    )
 
 
 def _newest(points: tuple[tuple[datetime, float], ...]) -> tuple[tuple[datetime, float], ...]:
@@ -99,8 +108,11 @@ def _newest(points: tuple[tuple[datetime, float], ...]) -> tuple[tuple[datetime,
 def _scale(values: Sequence[float], usual: tuple[float, float] | None) -> tuple[float, float, float]:
     """Choose round ends and a round step for the values; of the usual range, what lies near them."""
     low, high = min(values), max(values)
-    spread = (high - low) or abs(high) * 0.1 or 1.0
-    if usual is not None:
+    spread = (high - low) or abs(high) * SPREAD_MIN or 1.0
+    if usual is None:
+        missing = abs(low + high) / 2 * SPREAD_MIN - (high - low)
+        low, high = low - max(missing, 0) / 2, high + max(missing, 0) / 2
+    else:
         low = min(low, max(usual[0], low - spread))
         high = max(high, min(usual[1], high + spread))
     raw = ((high - low) or spread) / TICKS

@@ -39,6 +39,29 @@ _BY_CODE = {
         "The form could not be read", "A field was sent twice.", "Go back and send the form again."
     ),
 }
+_TITLE_AND_NEXT = {
+    "ehr_session_over": ("This session has ended", "Open the chart again from the list of patients."),
+    "launch_unknown": (
+        "This way into the app is used up",
+        "Go back to the chart and open the app again: each opening works once, and for a short time only.",
+    ),
+    "request_unknown": (
+        "This page cannot be continued",
+        "Nothing was shared. Go back to the app and start again.",
+    ),
+    "tenant_not_found": (
+        "There is no such hospital here",
+        "Check the address, or choose your hospital on the front page.",
+    ),
+    "authorization_not_found": (
+        "This app is not connected",
+        "It may have been removed already. Go back and reload the page.",
+    ),
+    "patient_not_found": ("There is no such patient", "Go back and choose from the list of patients."),
+    "encounter_not_found": ("There is no such visit", "Go back and choose from the list of visits."),
+    "person_not_found": ("There is nobody of this name", "Go back and choose from the list of people."),
+}
+"""Around errors whose own sentence says what happened."""
 _BY_STATUS = {
     400: Trouble(
         "That request could not be read",
@@ -49,7 +72,7 @@ _BY_STATUS = {
     403: Trouble(
         "Not allowed",
         "A rule does not permit this.",
-        "If you think it should, ask your hospital's administrator.",
+        "If you think you should be able to, ask your hospital's administrator, and tell them the number below.",
     ),
     404: Trouble(
         "There is nothing here",
@@ -59,7 +82,7 @@ _BY_STATUS = {
     405: Trouble(
         "That does not work here",
         "This address does not take that kind of request.",
-        "Begin at the front page.",
+        "Nothing was done. Go back, or begin at the front page.",
     ),
     409: Trouble(
         "Somebody was faster", "This has changed in the meantime.", "Reload the page and look again."
@@ -112,8 +135,9 @@ def error_page(
     """Render an expected error by its code, else by its status; its own sentence says what happened."""
     status = status_of(error)
     trouble = _BY_CODE.get(error.code) or _BY_STATUS.get(status, _FAILED)
-    if error.detail and error.code not in _BY_CODE:
-        trouble = Trouble(trouble.title, error.detail, trouble.next)
+    if error.code not in _BY_CODE:
+        title, then = _TITLE_AND_NEXT.get(error.code, (trouble.title, trouble.next))
+        trouble = Trouble(title, error.detail or trouble.happened, then)
     retry_after_s = getattr(error, "retry_after_s", RETRY_AFTER_S if status == 503 else 0)
     return trouble_page(pages, request, trouble, status=status, retry_after_s=retry_after_s, policy=policy)
 

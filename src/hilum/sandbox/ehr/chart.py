@@ -1,7 +1,7 @@
 """A chart's summary from its resources, as a clinician reads it. Pure."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -13,12 +13,13 @@ MEDICATIONS_SHOWN = 12
 LABS_SHOWN = 10
 ENCOUNTERS_SHOWN = 12
 YEAR_DAYS = 365.2425
+ADULT_YEARS = 18
 SYSTOLIC, DIASTOLIC = "8480-6", "8462-4"
 
 
 @dataclass(frozen=True, slots=True)
 class Sign:
-    """A vital sign the summary draws. ``usual`` is the range of a healthy adult, as a band."""
+    """A vital sign the summary draws. ``usual`` is the range of a healthy adult, as a band; a child's chart shows none."""
 
     code: str
     name: str
@@ -124,7 +125,7 @@ def summary(chart: dict[str, list[Resource]], *, today: date) -> Summary:
         problems=_items(chart["problems"], _problem, PROBLEMS_SHOWN),
         medications=_medications(chart["medications"]),
         allergies=_items(chart["allergies"], _allergy, PROBLEMS_SHOWN),
-        vitals=_vitals(chart["vitals"]),
+        vitals=_vitals(chart["vitals"], adult=_is_adult(chart["patient"][0], today)),
         labs=_labs(chart["labs"]),
         visits=visits(chart["encounters"]),
     )
@@ -228,8 +229,14 @@ def _allergy(resource: Resource) -> tuple[str, Item] | None:
     )
 
 
-def _vitals(observations: list[Resource]) -> tuple[Vital, ...]:
-    found = [_pressure(observations), *(_sign(observations, sign) for sign in SIGNS)]
+def _is_adult(patient: Resource, today: date) -> bool:
+    born = _date(str(patient.get("birthDate", "")))
+    return born is not None and (today - born).days >= ADULT_YEARS * YEAR_DAYS
+
+
+def _vitals(observations: list[Resource], *, adult: bool) -> tuple[Vital, ...]:
+    signs = SIGNS if adult else tuple(replace(sign, usual=None) for sign in SIGNS)
+    found = [_pressure(observations), *(_sign(observations, sign) for sign in signs)]
     return tuple(vital for vital in found if vital is not None)
 
 
