@@ -226,7 +226,15 @@ class FrontChannel:
         if progress.step is Step.CHOOSE_CONTEXT:
             return await self._picker(request, visit, progress)
         fields = self._fields(visit, progress)
-        return pages.consent(self._kit, request, progress, fields)
+        whose = await self._record_of_another(progress)
+        return pages.consent(self._kit, request, progress, fields, whose=whose)
+
+    async def _record_of_another(self, stage: Stage) -> picker.PatientChoice | None:
+        """Look up whom a proxy is about to share, so that the page can name them."""
+        if stage.step is not Step.CONSENT or pages.is_own(stage.person, stage.request.patient):
+            return None
+        tenant = picker.facts_of(stage.parties.tenant)
+        return await picker.find_patient(self._sender, tenant, stage.request.patient)
 
     async def _picker(
         self, request: Request, visit: Visit, stage: Stage, *, patient: str = "", wrong: bool = False

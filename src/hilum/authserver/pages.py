@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +16,24 @@ from hilum.authserver.policy import DisplayedError, offline_of
 from hilum.authserver.service import ConnectedApp, ConnectedApps
 from hilum.consent import policy as consent_policy
 from hilum.consent.models import AUTHORIZATION_LIFE, Choice, PlainPermission
-from hilum.identity.models import Tenant
+from hilum.identity.models import Person, Role, Tenant
 from hilum.registry.models import Environment
 from hilum.standards import oauth
 from hilum.standards.smart import scopes as smart
 from hilum.web.errors import Trouble, trouble_page
 from hilum.web.kit import Kit
+from hilum.web.pages import day
 from hilum.web.urls import with_query
 
 TEMPLATES = Path(__file__).parent / "templates"
 
 _NEXT = "Go back to the app and start again."
+_HAPPENED = {
+    "request_finished": "You have said yes or no here before; that counts. This page cannot be used twice.",
+    "request_expired": "Nobody answered for some minutes, so this was stopped for your safety. Nothing was shared.",
+    "request_of_another": "Somebody else was signed in when this was begun.",
+}
+"""Of these, the flow's own sentence is for its records."""
 _TROUBLE = {
     "client_unknown": (
         "This app is not known here",
@@ -45,8 +53,8 @@ _TROUBLE = {
     ),
 }
 _DURATION = {
-    True: "Until you remove it, or until it has not been renewed for "
-    f"{AUTHORIZATION_LIFE.days} days; also while you are away.",
+    True: "Until you remove it, also while you are away. It ends by itself after "
+    f"{AUTHORIZATION_LIFE.days} days, unless you agree anew before.",
     False: "Until you sign out, and twelve hours at most.",
     None: "For about an hour. After that the app has to ask again.",
 }
@@ -86,7 +94,9 @@ class Group:
 def trouble(kit: Kit, request: Request, shown: DisplayedError) -> Response:
     """Say what is wrong with a request whose client cannot be told."""
     title, then = _TROUBLE.get(shown.code, ("This cannot go on", _NEXT))
-    return trouble_page(kit.pages, request, Trouble(title, shown.detail, then), status=400)
+    return trouble_page(
+        kit.pages, request, Trouble(title, _HAPPENED.get(shown.code, shown.detail), then), status=400
+    )
 
 
 def groups(choices: Iterable[Choice]) -> tuple[Group, ...]:
@@ -104,8 +114,10 @@ def _group(name: str, members: list[Choice]) -> Group:
     return Group(words.title, words.meaning, tuple(members))
 
 
-def consent(kit: Kit, request: Request, stage: Stage, fields: Fields) -> Response:
-    """Ask a patient what to share, or tell staff what the tenant has agreed to."""
+def consent(
+    kit: Kit, request: Request, stage: Stage, fields: Fields, *, whose: PatientChoice | None = None
+) -> Response:
+    """Ask a patient what to share, or tell staff what the tenant has agreed to. ``whose``: the record, if not the person's own."""
     texts = tuple(smart.render(scope) for scope in stage.offered)
     asking = stage.step is Step.CONSENT
     choices = consent_policy.choices(texts) if asking else ()
@@ -123,7 +135,15 @@ def consent(kit: Kit, request: Request, stage: Stage, fields: Fields) -> Respons
         duration=_DURATION[offline_of(stage.offered)],
         offline=offline_of(stage.offered) is True,
         writes=_any_writes((*(choice.words for choice in choices), *rest)),
+        own=is_own(stage.person, stage.request.patient),
+        whose=_label(whose) if whose else "",
+        manage=kit.urls.manage(stage.parties.tenant.id),
     )
+
+
+def is_own(person: Person, patient: str) -> bool:
+    """Tell whether a record is the person's own; one for whom they act is somebody else's."""
+    return not patient or person.fhir_user in {"", f"Patient/{patient}"}
 
 
 def _any_writes(words: Iterable[PlainPermission]) -> bool:
@@ -180,13 +200,30 @@ def pick_encounter(
         app=stage.parties.app.name,
         chosen=chosen,
         label=_label(chosen),
-        options=[*((each.id, each.label) for each in visits), ("", "No particular visit")],
+        options=[*((each.id, _visit(each.label)) for each in visits), ("", "No particular visit")],
         first=with_query(fields.action, request=fields.sealed),
     )
 
 
 def _label(choice: PatientChoice) -> str:
-    return ", ".join(part for part in (choice.name, choice.birth_date, choice.gender) if part)
+    return ", ".join(part for part in (choice.name, _born(choice.birth_date), choice.gender) if part)
+
+
+def _born(text: str) -> str:
+    return f"born {_in_words(text)}" if text else ""
+
+
+def _visit(label: str) -> str:
+    date, dot, rest = label.partition(" · ")
+    return f"{_in_words(date)}{dot}{rest}"
+
+
+def _in_words(text: str) -> str:
+    """Write a date as people read it; one that is known in part, or is none, as it is."""
+    try:
+        return day(datetime.fromisoformat(text))
+    except ValueError:
+        return text
 
 
 def window(kit: Kit, request: Request, tenant: Tenant, url: str) -> Response:
@@ -203,14 +240,15 @@ def manage(kit: Kit, request: Request, listed: ConnectedApps, *, csrf: str, done
         "authserver/manage.html",
         person=listed.person.name,
         tenant=listed.tenant.name,
-        entries=[_entry(each) for each in listed.apps],
+        entries=[_entry(each, listed.person) for each in listed.apps],
         csrf=csrf,
         done=done if done in {"remove", "narrow"} else "",
+        person_is_patient=listed.person.role == Role.PATIENT,
         signout=kit.urls.signout(listed.tenant.id),
     )
 
 
-def _entry(connected: ConnectedApp) -> dict[str, Any]:
+def _entry(connected: ConnectedApp, person: Person) -> dict[str, Any]:
     agreed = connected.authorization
     choices = consent_policy.choices(agreed.scopes)
     return {
@@ -218,6 +256,7 @@ def _entry(connected: ConnectedApp) -> dict[str, Any]:
         "name": connected.app.name,
         "vendor": connected.vendor_name,
         "purpose": connected.app.purpose,
+        "whose": _whose(person, agreed.patient),
         "since": agreed.created_at,
         "until": agreed.expires_at,
         "last_used": agreed.last_used_at,
@@ -225,6 +264,13 @@ def _entry(connected: ConnectedApp) -> dict[str, Any]:
         "words": [consent_policy.plain_words(scope) for scope in agreed.scopes],
         "groups": groups(choices) if connected.narrowable else (),
     }
+
+
+def _whose(person: Person, patient: str) -> str:
+    """Say which record an app sees, to whoever may share more than one."""
+    if not patient or person.role != Role.PATIENT or len(person.patients) < 2:
+        return ""
+    return "Your own" if is_own(person, patient) else f"Of somebody you act for ({patient})"
 
 
 def _render(kit: Kit, request: Request, template: str, stage: Stage, **facts: Any) -> Response:
@@ -235,5 +281,6 @@ def _render(kit: Kit, request: Request, template: str, stage: Stage, **facts: An
         frame_ancestors=stage.parties.tenant.ehr_origins,
         person=stage.person.name,
         tenant=stage.parties.tenant.name,
+        signout=kit.urls.signout(stage.parties.tenant.id),
         **facts,
     )
