@@ -74,7 +74,10 @@ def build(settings: Settings, clock: Clock, ids: Ids) -> Platform:
     journal = journals.open_journal(settings.database_url, settings.data_dir / "journal", edge.writer, ids)
     assets = Assets(*rooms.static_folders())
     shell = Shell(
-        sandbox=settings.is_sandbox, links=(("Sandbox", urls.sandbox()),) if settings.is_sandbox else ()
+        sandbox=settings.is_sandbox,
+        links=(("Sandbox", urls.sandbox()), ("Accounts", urls.sandbox("/accounts")))
+        if settings.is_sandbox
+        else (),
     )
     pages = Pages(assets, shell, folders=[*rooms.template_folders(), HERE / "templates"])
     kit = Kit(

@@ -1,5 +1,6 @@
 """Pages of signing in and out, and the API's own tokens."""
 
+import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -36,6 +37,7 @@ from hilum.web.urls import path_of
 
 TEMPLATES = Path(__file__).parent / "templates"
 LOGIN = "login"
+MINUTE_S = 60
 
 OriginsOf = Callable[[Request, str, str], Awaitable[tuple[str, ...]]]
 """(request, tenant, path to go on to) -> origins that the answer to the form may redirect to in the end, beside our own."""
@@ -176,12 +178,19 @@ class _Door:
             csrf=forms.csrf_token(secret, place.purpose),
             then=then,
             username=username[:64],
-            fault=refusal.detail if refusal else "",
+            fault=_said(refusal) if refusal else "",
         )
         if slow:
             response.headers["retry-after"] = str(slow.retry_after_s)
         cookies.put(response, cookies.FORM, secret, secure=secure)
         return response
+
+
+def _said(refusal: NotAuthenticated | SlowDown) -> str:
+    """Say it as people count time: a long wait in minutes."""
+    if not isinstance(refusal, SlowDown) or refusal.retry_after_s < 2 * MINUTE_S:
+        return refusal.detail
+    return f"Too many attempts. Wait {math.ceil(refusal.retry_after_s / MINUTE_S)} minutes, then try again. Nothing else was changed."
 
 
 def authenticator(edge: Edge) -> Callable[[Request], Awaitable[Actor]]:
