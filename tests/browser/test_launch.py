@@ -178,7 +178,7 @@ def test_a_person_who_denies_comes_back_to_an_app_that_understands(stage: Stage)
     page.locator("button[value=deny]").click()
 
     page.wait_for_url("**/apps/wellspring/app**")
-    expect(page.get_by_role("alert")).to_contain_text("Access was not given")
+    expect(page.get_by_role("status")).to_contain_text("You said no")
 
 
 def test_a_launch_page_opened_by_hand_explains_itself(stage: Stage) -> None:

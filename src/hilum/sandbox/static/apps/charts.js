@@ -5,9 +5,12 @@ const WIDTH = 340;
 const HEIGHT = 150;
 const [LEFT, RIGHT, TOP, BOTTOM] = [38, 8, 8, 20];
 
+// Without a usual range the axis spans at least a tenth of the value, so that a trifle does not look like a fall.
 function scale(values, usual) {
   let low = Math.min(...values);
   let high = Math.max(...values);
+  const missing = usual ? 0 : Math.max(0, (Math.abs(low + high) / 2) * 0.1 - (high - low));
+  [low, high] = [low - missing / 2, high + missing / 2];
   const spread = high - low || Math.abs(high) * 0.1 || 1;
   if (usual) {
     low = Math.min(low, Math.max(usual[0], low - spread));
@@ -24,8 +27,13 @@ function scale(values, usual) {
 
 const number = (value) => String(Math.round(value * 100) / 100);
 
-// series: [{name, points: [{at, value}]}], at as an ISO text. usual: [low, high] of the usual range.
-export function lineChart(series, { unit = "", usual = null } = {}) {
+function between([low, high], unit) {
+  if (low === -Infinity) return `up to ${number(high)} ${unit}`;
+  return high === Infinity ? `from ${number(low)} ${unit}` : `${number(low)}–${number(high)} ${unit}`;
+}
+
+// series: [{name, points: [{at, value}]}], at as an ISO text. usual: [low, high] of the usual range, called as usualName says.
+export function lineChart(series, { unit = "", usual = null, usualName = "Usual in healthy adults" } = {}) {
   const kept = series.filter((each) => each.points.length).map((each) => ({
     name: each.name,
     points: each.points.map(({ at, value }) => ({ at, value, time: Date.parse(at) })).sort((a, b) => a.time - b.time),
@@ -38,9 +46,11 @@ export function lineChart(series, { unit = "", usual = null } = {}) {
   const x = (time) => (first === last ? (LEFT + WIDTH - RIGHT) / 2 : LEFT + ((time - first) / (last - first)) * (WIDTH - LEFT - RIGHT));
   const y = (value) => TOP + ((top - value) / (top - bottom)) * (HEIGHT - TOP - BOTTOM);
   const parts = [];
+  let banded = false;
   if (usual) {
     const [upper, lower] = [y(Math.min(usual[1], top)), y(Math.max(usual[0], bottom))];
-    if (lower > upper) parts.push(h("rect", { class: "chart-band", x: LEFT, y: upper, width: WIDTH - LEFT - RIGHT, height: lower - upper }));
+    banded = lower > upper;
+    if (banded) parts.push(h("rect", { class: "chart-band", x: LEFT, y: upper, width: WIDTH - LEFT - RIGHT, height: lower - upper }));
   }
   for (let value = bottom; value <= top + step / 2; value += step) {
     parts.push(h("line", { class: "chart-rule", x1: LEFT, x2: WIDTH - RIGHT, y1: y(value), y2: y(value) }),
@@ -65,6 +75,7 @@ export function lineChart(series, { unit = "", usual = null } = {}) {
     return `${each.name}: ${each.points.length} ${each.points.length === 1 ? "value" : "values"}, last ${number(end.value)} ${unit} on ${day(end.at)}`;
   });
   const svg = h("svg", { class: "chart", viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": `${said.join(". ")}.` }, parts);
-  if (kept.length < 2) return [svg];
-  return [svg, h("ul", { class: "chart-key" }, kept.map((each, index) => h("li", { class: `key-${index + 1}` }, each.name)))];
+  const keys = kept.length > 1 ? kept.map((each, index) => h("li", { class: `key-${index + 1}` }, each.name)) : [];
+  if (banded) keys.push(h("li", { class: "key-band" }, `${usualName}: ${between(usual, unit)}`));
+  return keys.length ? [svg, h("ul", { class: "chart-key" }, keys)] : [svg];
 }

@@ -28,7 +28,7 @@ export function day(text) {
 
 export function notice(kind, title, ...body) {
   return h("div", { class: `notice notice-${kind}`, role: kind === "bad" ? "alert" : "status" },
-    h("p", { class: "notice-title" }, title), ...body.map((each) => (typeof each === "string" ? h("p", {}, each) : each)));
+    h("p", { class: "notice-title" }, title), ...body.filter(Boolean).map((each) => (typeof each === "string" ? h("p", {}, each) : each)));
 }
 
 export function card(title, ...body) {

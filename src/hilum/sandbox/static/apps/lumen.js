@@ -2,7 +2,7 @@
 import { begin, complete, explain } from "./smart.js";
 import { card, day, h, notice, show } from "./dom.js";
 import { lineChart } from "./charts.js";
-import { ageOf, code, componentPoints, hasCode, nameMedicines, nameOf, points, text } from "./records.js";
+import { ageOf, code, componentPoints, hasCode, isAdult, nameMedicines, nameOf, points, text } from "./records.js";
 
 const CLIENT_ID = "lumen-chart";
 const TYPES = ["Patient", "Observation", "Condition", "MedicationRequest", "Medication", "AllergyIntolerance", "Encounter"];
@@ -23,7 +23,7 @@ function trouble(error) {
   const said = explain(error);
   show(main, h("div", { class: "app-trouble" }, notice("bad", said.title, said.message, said.next,
     h("p", {}, h("a", { href: "/apps/lumen" }, "About Lumen Chart")),
-    said.requestId && h("p", { class: "small" }, "Request ", h("code", {}, said.requestId)))));
+    said.requestId && h("p", { class: "small" }, "If you ask for help, tell this number: ", h("code", {}, said.requestId)))));
 }
 
 function vital({ name, unit, usual }, series, since) {
@@ -35,26 +35,27 @@ function vital({ name, unit, usual }, series, since) {
     h("span", { class: "vital-latest" }, `${latest} ${unit}`), h("span", { class: "muted small" }, day(kept[0].points.at(-1).at))), chart);
 }
 
-function drawVitals(place, observations, since) {
+function drawVitals(place, observations, since, adult) {
   // A pressure counts when both of its parts were measured.
   const pressures = observations.filter((each) => hasCode(each, "85354-9")
     && ["8480-6", "8462-4"].every((wanted) => (each.component ?? []).some((part) => hasCode(part, wanted) && Number.isFinite(part.valueQuantity?.value))));
   const pressure = [{ name: "Systolic", points: componentPoints(pressures, "8480-6") }, { name: "Diastolic", points: componentPoints(pressures, "8462-4") }];
   const drawn = [
     vital({ name: "Blood pressure", unit: "mmHg" }, pressure.every((each) => each.points.length) ? pressure : [], since),
-    ...VITALS.map((each) => vital(each, [{ name: each.name, points: points(observations, each.code) }], since)),
+    ...VITALS.map((each) => vital(adult ? each : { ...each, usual: null }, [{ name: each.name, points: points(observations, each.code) }], since)),
   ].filter(Boolean);
-  show(place, drawn.length ? h("div", { class: "vitals" }, drawn) : h("p", { class: "card muted" }, "No vital signs in this period."));
+  show(place, drawn.length ? h("div", { class: "vitals" }, drawn) : h("p", { class: "card muted" }, observations.length ? "No vital signs in this period. Choose a longer one." : "No vital signs are recorded for this patient."));
 }
 
-function vitalsSection(observations) {
+// The usual ranges are those of adults; a child's chart is drawn without.
+function vitalsSection(observations, adult) {
   const place = h("div");
   const choices = PERIODS.map(([name, days], index) => h("button", { class: "period", "aria-pressed": String(index === 0), onclick: (event) => {
     for (const each of event.currentTarget.parentNode.children) each.setAttribute("aria-pressed", "false");
     event.currentTarget.setAttribute("aria-pressed", "true");
-    drawVitals(place, observations, days ? Date.now() - days * 86400000 : 0);
+    drawVitals(place, observations, days ? Date.now() - days * 86400000 : 0, adult);
   } }, name));
-  drawVitals(place, observations, 0);
+  drawVitals(place, observations, 0, adult);
   return h("section", {}, h("div", { class: "section-head" }, h("h2", {}, "Vital signs over time"), h("div", { class: "periods", role: "group", "aria-label": "Period" }, choices)), place);
 }
 
@@ -69,6 +70,7 @@ const problems = (found) => found.filter((each) => ["active", "recurrence", ""].
   && !(each.category ?? []).some((category) => code(category) === "encounter-diagnosis"))
   .map((each) => ({ title: text(each.code), when: each.onsetDateTime ? `since ${day(each.onsetDateTime.slice(0, 7))}` : "" }));
 const medications = (found, named) => found.filter((each) => each.status === "active")
+  .sort((a, b) => String(b.authoredOn ?? "").localeCompare(String(a.authoredOn ?? "")))
   .map((each) => ({ title: named(each), detail: each.dosageInstruction?.[0]?.text, when: day((each.authoredOn ?? "").slice(0, 7)) }));
 const allergies = (found) => found.filter((each) => ["active", ""].includes(code(each.clinicalStatus)))
   .map((each) => ({ title: text(each.code), detail: (each.reaction ?? []).flatMap((one) => one.manifestation ?? []).map(text).join(", "), when: each.criticality === "high" ? "high risk" : "" }));
@@ -108,7 +110,7 @@ async function app() {
   const patient = await session.read(`Patient/${session.patient}`);
   const about = { patient: session.patient };
   const [vitals, ...side] = await Promise.all([
-    session.search("Observation", { ...about, category: "vital-signs", _sort: "-date", _count: "200" }).then(vitalsSection).catch((error) => {
+    session.search("Observation", { ...about, category: "vital-signs", _sort: "-date", _count: "200" }).then((found) => vitalsSection(found, isAdult(patient))).catch((error) => {
       const said = explain(error);
       if (said.kind === "expired") throw error;
       return card("Vital signs over time", notice("warn", said.title, said.message));
@@ -125,7 +127,7 @@ async function launch() {
   const asked = new URLSearchParams(location.search);
   const [iss, handle] = [asked.get("iss"), asked.get("launch")];
   if (!iss || !handle) {
-    show(main, h("div", { class: "app-trouble" }, notice("warn", "This page is opened by an EHR", "It needs the addresses iss and launch, which a chart sends along.", h("p", {}, h("a", { href: "/sandbox" }, "Open a chart")))));
+    show(main, h("div", { class: "app-trouble" }, notice("warn", "This page is opened by an EHR", "A chart sends along which hospital and which patient it is about (iss and launch). Opened by hand, it knows neither.", h("p", {}, h("a", { href: "/sandbox" }, "Open a chart")))));
     return;
   }
   await begin({ iss, launch: handle, clientId: CLIENT_ID, redirectUri: REDIRECT_URI, scope: `launch openid fhirUser online_access ${RECORDS}` });

@@ -20,6 +20,8 @@ export function ageOf(patient, today = new Date()) {
   return `${Math.floor(days / 365.2425)} years`;
 }
 
+export const isAdult = (patient, today = Date.now()) => today - Date.parse(patient.birthDate ?? "") >= 18 * 365.2425 * 86400000;
+
 export function unitOf(quantity) {
   return (quantity?.unit ?? "").replace("{1.73_m2}", "1.73 m²").replaceAll(/[{}]/g, "").replace("10*3/uL", "thousand/µL");
 }

@@ -5,7 +5,7 @@ const PAGES_BOUND = 6;
 const WAIT_BOUND_S = 15;
 
 export class SmartError extends Error {
-  // kind: discovery | refused | mixed | expired | forbidden | missing | busy | failed
+  // kind: discovery | declined | refused | mixed | expired | forbidden | missing | busy | failed
   constructor(kind, message, facts = {}) {
     super(message);
     this.kind = kind;
@@ -55,7 +55,8 @@ export async function begin({ iss, launch, clientId, scope, redirectUri }) {
 export async function complete(clientId) {
   const answer = new URLSearchParams(location.search);
   if (answer.has("error")) {
-    throw new SmartError("refused", answer.get("error_description") || answer.get("error"), {});
+    history.replaceState(null, "", location.pathname);
+    throw refusal(answer.get("error"), answer.get("error_description") ?? "");
   }
   if (!answer.has("code")) {
     const kept = sessionStorage.getItem(sessionKey(clientId));
@@ -78,6 +79,13 @@ export async function complete(clientId) {
   };
   const token = await redeem(asked.server.token_endpoint, form);
   return new Session({ ...asked, verifier: "", token, until: Date.now() + 1000 * token.expires_in }).keep();
+}
+
+// A refusal may begin with its reason as a code, which is for programs; people are told the sentence.
+function refusal(code, description) {
+  const [, reason, sentence] = /^(?:([a-z_]+): )?(.*)$/s.exec(description);
+  if (code === "access_denied" && !reason) return new SmartError("declined", "Nothing was shared.");
+  return new SmartError("refused", sentence || code);
 }
 
 async function redeem(endpoint, form) {
@@ -189,17 +197,20 @@ async function outcome(answer) {
 }
 
 // What to tell somebody about an error, and what they can do.
-export function explain(error) {
+// more: an app's own words, {kind: [title, next]}.
+export function explain(error, more = {}) {
   const said = error instanceof SmartError ? error : new SmartError("failed", "Something in this app failed.");
   const words = {
     discovery: ["The hospital cannot be reached", "Check that the server is running, then launch again."],
-    refused: ["Access was not given", "Launch the app again if that was a mistake."],
-    mixed: ["This launch does not fit", "For your safety it was stopped. Launch the app again."],
-    expired: ["Your session has ended", "Launch the app again from the chart."],
+    declined: ["Access was not given", "If that was a mistake, open the app again."],
+    refused: ["Access was not given", "Nothing was shared. Once that is settled, open the app again."],
+    mixed: ["This launch does not fit", "For your safety it was stopped. Open the app again."],
+    expired: ["Your session has ended", "Open the app again from the chart."],
     forbidden: ["Not permitted", "The hospital has not given this app that permission."],
     missing: ["Nothing to show", "There is no such record, or it is not yours to see."],
-    busy: ["The hospital's server is busy", "Wait a moment and reload."],
-    failed: ["That did not work", "Reload; if it happens again, tell your hospital's help desk."],
+    busy: ["The hospital's server is busy", "Wait a moment, then reload this page."],
+    failed: ["That did not work", "Reload this page; if it happens again, tell your hospital's help desk."],
+    ...more,
   };
   const [title, next] = words[said.kind] ?? words.failed;
   return { title, message: said.message, next, requestId: said.requestId, kind: said.kind };

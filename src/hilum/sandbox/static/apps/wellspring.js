@@ -37,13 +37,20 @@ const VACCINES = [
 ];
 const plainVaccine = (name) => VACCINES.find(([pattern]) => pattern.test(name))?.[1] ?? name;
 const STATES = { H: ["above the usual range", "warn"], HH: ["far above the usual range", "bad"], L: ["below the usual range", "warn"], LL: ["far below the usual range", "bad"], N: ["in the usual range", "good"] };
+const PLAIN = {
+  declined: ["You said no", "That is fine. If it was a mistake, start again."],
+  expired: ["Wellspring is not connected now", "You or your hospital ended it, or its time was over. To see your record here, connect again."],
+  mixed: ["This could not be finished safely", "So it was stopped. Start again."],
+  missing: ["Wellspring is not connected yet", "Start again and choose where you were treated."],
+  discovery: ["The hospital cannot be reached", "Try again in a few minutes."],
+};
 const main = document.querySelector("main");
 
 function trouble(error) {
-  const said = explain(error);
-  show(main, h("div", { class: "app-trouble" }, notice("bad", said.title, said.message, said.next,
-    h("p", {}, h("a", { href: "/apps/wellspring" }, "Back to Wellspring")),
-    said.requestId && h("p", { class: "small" }, "Request ", h("code", {}, said.requestId)))));
+  const said = explain(error, PLAIN);
+  show(main, h("div", { class: "app-trouble" }, notice(said.kind === "declined" ? "info" : "bad", said.title, said.kind === "expired" ? "" : said.message, said.next,
+    h("p", { class: "actions" }, h("a", { class: "button button-primary", href: "/apps/wellspring" }, "Start again")),
+    said.requestId && h("p", { class: "small" }, "If you ask for help, tell this number: ", h("code", {}, said.requestId)))));
 }
 
 function stateOf(observation) {
@@ -69,7 +76,7 @@ function result(observations) {
   const [state, kind] = stateOf(latest);
   const unit = unitOf(latest.valueQuantity);
   const values = observations.map((each) => ({ at: when(each), value: each.valueQuantity.value }));
-  const chart = values.length > 1 ? lineChart([{ name, points: values }], { unit, usual: usualOf(latest) }) : null;
+  const chart = values.length > 1 ? lineChart([{ name, points: values }], { unit, usual: usualOf(latest), usualName: "Usual range" }) : null;
   return h("article", { class: "card result" },
     h("div", { class: "row" }, h("h3", {}, name), state && h("span", { class: `badge badge-${kind}` }, state)),
     h("p", { class: "result-value" }, `${latest.valueQuantity.value} ${unit}`, h("span", { class: "muted small" }, ` on ${day(when(latest))}`)),
