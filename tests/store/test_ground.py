@@ -1,16 +1,19 @@
 """The ground of every store: transactions, instants and the epoch, on each backend."""
 
+import asyncio
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import pytest
-from sqlalchemy import Column, Table, select
+from sqlalchemy import Column, Connection, Table, select, text
 
 from hilum.infra import epoch
 from hilum.infra.context import Context, Trace
 from hilum.infra.db import Instant, metadata
 from hilum.infra.edge import Edge
-from hilum.infra.epoch import Part
+from hilum.infra.epoch import Memory, Part
+from hilum.kernel.actor import SYSTEM
 from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted, Unavailable
 
 TRACE = Trace("req_test")
@@ -77,3 +80,200 @@ def test_an_instant_comes_back_to_the_microsecond_and_in_utc(edge: Edge) -> None
         assert edge.write_now(verb, trace=TRACE) == moment
     finally:
         metadata.remove(clock)
+
+
+# --- verbs that wait at the same moment -----------------------------------------------------------------------------------------
+
+
+def advance(part: Part) -> Callable[[Context], str]:
+    def verb(ctx: Context) -> str:
+        ctx.advance_epoch(part)
+        return part.value
+
+    return verb
+
+
+def fail_after(error: Exception, part: Part = Part.TOKENS) -> Callable[[Context], str]:
+    def verb(ctx: Context) -> str:
+        ctx.advance_epoch(part)
+        raise error
+
+    return verb
+
+
+def at_once(edge: Edge, verbs: list[Callable[[Context], str]]) -> list[str | BaseException]:
+    """Hand all in before the first can have ended."""
+
+    async def together() -> list[str | BaseException]:
+        waiting = (edge.write(verb, trace=TRACE) for verb in verbs)
+        return await asyncio.gather(*waiting, return_exceptions=True)
+
+    return asyncio.run(together())
+
+
+def counts(edge: Edge) -> dict[Part, int]:
+    return edge.read_now(lambda ctx: epoch.read(ctx.tx), trace=TRACE)[1]
+
+
+def test_verbs_of_one_moment_are_each_answered_with_what_is_theirs(edge: Edge) -> None:
+    parts = [part for part in Part for _ in range(20)]
+
+    answers = at_once(edge, [advance(part) for part in parts])
+
+    assert answers == [part.value for part in parts]
+    assert counts(edge) == dict.fromkeys(Part, 20)
+
+
+@pytest.mark.parametrize(
+    "failure", [Conflict("late"), Unavailable("away"), ValueError("a bug"), KeyError("x")]
+)
+def test_a_verb_that_fails_takes_nothing_of_its_neighbours_with_it(edge: Edge, failure: Exception) -> None:
+    """Security decision 4: a verb is one transaction, whatever shares its commit."""
+    before, after = advance(Part.CONSENT), advance(Part.REGISTRY)
+
+    answers = at_once(edge, [before, fail_after(failure), after] * 5)
+
+    assert [type(each) for each in answers] == [str, type(failure), str] * 5
+    assert (counts(edge)[Part.CONSENT], counts(edge)[Part.TOKENS], counts(edge)[Part.REGISTRY]) == (5, 0, 5)
+
+
+@pytest.mark.parametrize("refusal", [NotPermitted, NotFound, Invalid])
+def test_a_refusal_among_others_commits_too(edge: Edge, refusal: type[NotPermitted]) -> None:
+    """Security decision 3."""
+    answers = at_once(edge, [fail_after(refusal("no")), advance(Part.CONSENT), fail_after(refusal("no"))])
+
+    assert [type(each) for each in answers] == [refusal, str, refusal]
+    assert counts(edge)[Part.TOKENS] == 2
+
+
+def test_a_statement_that_breaks_ends_its_own_verb_only(edge: Edge) -> None:
+    def broken(ctx: Context) -> str:
+        ctx.advance_epoch(Part.TOKENS)
+        ctx.tx.execute(text("SELECT nothing FROM nowhere"))
+        return "never"
+
+    answers = at_once(edge, [broken, advance(Part.CONSENT), broken, advance(Part.CONSENT)])
+
+    assert [isinstance(each, Exception) for each in answers] == [True, False, True, False]
+    assert (counts(edge)[Part.TOKENS], counts(edge)[Part.CONSENT]) == (0, 2)
+
+
+def test_if_the_commit_fails_nobody_is_told_of_success_and_nothing_is_remembered(edge: Edge) -> None:
+    """Durable before the answer leaves: who shares a commit shares its failure."""
+    if not edge.db.is_sqlite:
+        return  # there every verb has a transaction of its own
+    forgotten: list[bool] = []
+
+    def lose_the_transaction(tx: Connection) -> None:
+        tx.exec_driver_sql("ROLLBACK")
+
+    def work(tx: Connection) -> str:
+        epoch.advance(tx, Part.TOKENS)
+        return "done"
+
+    ended = edge.db.write_together([work, lose_the_transaction, work], lambda: forgotten.append(True))
+
+    assert all(each.error is not None and each.value is None for each in ended)
+    assert forgotten == [True]
+    assert total(edge) == 0
+
+
+def test_a_verb_that_nobody_waits_for_any_more_disturbs_nobody(edge: Edge) -> None:
+    async def leave_early() -> str:
+        gone = asyncio.ensure_future(edge.write(advance(Part.TOKENS), trace=TRACE))
+        stays = asyncio.ensure_future(edge.write(advance(Part.CONSENT), trace=TRACE))
+        await asyncio.sleep(0)
+        gone.cancel()
+        return await stays
+
+    assert asyncio.run(leave_early()) == Part.CONSENT.value
+
+
+# --- the memory -----------------------------------------------------------------------------------------------------------------
+
+
+def asked(edge: Edge, part: Part, answers: list[str | None]) -> list[str | None]:
+    """Recall one value in one verb after another, each finding the next of ``answers`` if it reads at all."""
+    left = iter(answers)
+    return [
+        edge.read_now(lambda ctx: ctx.recall(part, "key", lambda _: next(left)), trace=TRACE) for _ in answers
+    ]
+
+
+def test_a_value_is_read_once_while_nothing_of_its_part_changes(edge: Edge) -> None:
+    assert asked(edge, Part.CONSENT, ["first", "second", "third"]) == ["first", "first", "first"]
+
+
+def test_the_very_next_verb_sees_a_change_of_the_part(edge: Edge) -> None:
+    """Not a moment's staleness: the count is read in the verb's own transaction."""
+    asked(edge, Part.CONSENT, ["old"])
+
+    edge.write_now(advance(Part.CONSENT), trace=TRACE)
+
+    assert asked(edge, Part.CONSENT, ["new", "newer"]) == ["new", "new"]
+
+
+def test_a_change_of_another_part_makes_nothing_be_read_again(edge: Edge) -> None:
+    asked(edge, Part.CONSENT, ["first"])
+
+    edge.write_now(advance(Part.TOKENS), trace=TRACE)
+
+    assert asked(edge, Part.CONSENT, ["second"]) == ["first"]
+
+
+def test_that_there_is_nothing_is_never_kept(edge: Edge) -> None:
+    assert asked(edge, Part.CONSENT, [None, None, "there"]) == [None, None, "there"]
+
+
+@pytest.mark.parametrize("failure", [None, Conflict("late")])
+def test_what_a_verb_sees_of_its_own_change_is_kept_for_nobody(edge: Edge, failure: Exception | None) -> None:
+    """It may yet be rolled back, and the next change would bear the same count."""
+
+    def verb(ctx: Context) -> str | None:
+        ctx.recall(Part.CONSENT, "key", lambda _: "before")
+        ctx.advance_epoch(Part.CONSENT)
+        seen = ctx.recall(Part.CONSENT, "key", lambda _: "uncommitted")
+        assert seen == "uncommitted"
+        if failure is not None:
+            raise failure
+        return seen
+
+    answers = at_once(edge, [verb])  # type: ignore[list-item]
+
+    assert isinstance(answers[0], Conflict) == (failure is not None)
+    expected = "after" if failure is None else "before"
+    assert asked(edge, Part.CONSENT, ["after"]) == [expected]
+
+
+def test_what_was_read_beside_a_change_that_got_lost_is_forgotten(edge: Edge) -> None:
+    """Two changes would bear the same count: the one that was lost with its group, and the next."""
+    if not edge.db.is_sqlite:
+        return  # there every verb has a transaction of its own
+
+    def change(tx: Connection) -> None:
+        epoch.advance(tx, Part.CONSENT)
+
+    def look(tx: Connection) -> str | None:
+        ctx = edge.context(tx, SYSTEM, TRACE)
+        return ctx.recall(Part.CONSENT, "key", lambda _: "of the lost change")
+
+    def lose(tx: Connection) -> None:
+        tx.exec_driver_sql("ROLLBACK")
+
+    edge.db.write_together([change, look, lose], edge.memory.forget)
+    edge.write_now(advance(Part.CONSENT), trace=TRACE)
+
+    assert asked(edge, Part.CONSENT, ["true"]) == ["true"]
+
+
+def test_the_memory_is_bounded_and_forgets_the_least_recently_used() -> None:
+    memory = Memory(bound=2)
+    for key in ("a", "b"):
+        memory.keep(Part.CONSENT, key, 1, key)
+    memory.find(Part.CONSENT, "a", 1)
+
+    memory.keep(Part.CONSENT, "c", 1, "c")
+
+    assert [memory.find(Part.CONSENT, key, 1) for key in ("a", "b", "c")] == ["a", None, "c"]
+    assert memory.find(Part.CONSENT, "a", 2) is None
+    assert memory.find(Part.TOKENS, "a", 1) is None

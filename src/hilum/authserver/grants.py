@@ -14,15 +14,14 @@ import orjson
 
 from hilum.audit import service as audit
 from hilum.audit.models import Event, Outcome
-from hilum.authserver import client_auth, grants_policy, store
+from hilum.authserver import client_auth, grants_policy, known, store
 from hilum.authserver.client_auth import Assertion, Method, Presented
 from hilum.authserver.grants_policy import GrantType, Standing, TokenRequest, refuse_grant
 from hilum.authserver.models import Code, Site
 from hilum.authserver.policy import offline_of
 from hilum.consent import service as consent
-from hilum.controls import service as controls
+from hilum.controls import policy as controls_policy
 from hilum.controls.models import Subject
-from hilum.identity import service as identity
 from hilum.identity.models import Tenant
 from hilum.infra.context import Context
 from hilum.kernel.actor import Actor, ActorKind
@@ -76,7 +75,7 @@ def public_holder(ctx: Context, site: Site, refresh_token: str) -> ClientId | No
     held = tokens.find_refresh(ctx, refresh_token)
     if held is None or held.grant.tenant != site.tenant:
         return None
-    client = registry.find_client(ctx, held.grant.client)
+    client = known.find_client(ctx, held.grant.client)
     return client.id if client is not None and client.type is ClientType.PUBLIC else None
 
 
@@ -98,7 +97,8 @@ def authenticate(ctx: Context, site: Site, caller: Caller) -> Client:
 
 def _authenticate(ctx: Context, site: Site, caller: Caller) -> Client:
     presented = caller.presented
-    client = registry.find_client(ctx, presented.client)
+    find = registry.find_client if presented.method is Method.BASIC else known.find_client
+    client = find(ctx, presented.client)
     if client is None or (client.expires_at is not None and ctx.now >= client.expires_at):
         client_auth.refuse_client("The client is not known here.")
     client_auth.judge_method(client, presented)
@@ -108,7 +108,7 @@ def _authenticate(ctx: Context, site: Site, caller: Caller) -> Client:
         client_auth.refuse_client("The secret is not the client's.")
     if presented.method is Method.ASSERTION:
         _use_assertion(ctx, client, caller)
-    facts = registry.client_facts(ctx, client.id)
+    facts = known.client_facts(ctx, client.id)
     if facts is None or facts.tenant not in {None, site.tenant}:
         client_auth.refuse_client("The client is not known here.")
     return client
@@ -232,13 +232,12 @@ def _by_refresh(ctx: Context, site: Site, client: Client, request: TokenRequest)
 
 def _by_credentials(ctx: Context, site: Site, client: Client, request: TokenRequest) -> dict[str, Any]:
     tenant = _tenant(ctx, site)
-    facts = registry.client_facts(ctx, client.id)
+    facts = known.client_facts(ctx, client.id)
     assert facts is not None, "the client was just authenticated"
-    installation = registry.installation(ctx, site.tenant, client.app)
+    installation = known.installation(ctx, site.tenant, client.app)
     subject = Subject(tenant=site.tenant, vendor=facts.vendor, app=facts.app, version=facts.version)
-    standing = Standing(
-        tenant, facts, installation, None, None, session_over=False, stop=controls.judge(ctx, subject)
-    )
+    stop = controls_policy.stopped_by(known.switches(ctx), subject, now=ctx.now, issued_at=None)
+    standing = Standing(tenant, facts, installation, None, None, session_over=False, stop=stop)
     reason = Reason.SWITCH_ENGAGED if standing.stop else grants_policy.client_fault(standing, now=ctx.now)
     if reason is not None:
         raise NotPermitted(TokenError.UNAUTHORIZED_CLIENT, f"The client may not work here now: {reason}.")
@@ -278,12 +277,12 @@ def load_standing(
     )
     return Standing(
         tenant=_tenant(ctx, site),
-        facts=registry.client_facts(ctx, grant.client),
-        installation=registry.installation(ctx, grant.tenant, grant.app),
-        person=identity.find_person(ctx, grant.person) if grant.person else None,
+        facts=known.client_facts(ctx, grant.client),
+        installation=known.installation(ctx, grant.tenant, grant.app),
+        person=known.find_person(ctx, grant.person) if grant.person else None,
         authorization=consent.find_authorization(ctx, grant.authorization) if grant.authorization else None,
         session_over=online and _is_session_over(ctx, grant),
-        stop=controls.judge(ctx, subject, issued_at=issued_at),
+        stop=controls_policy.stopped_by(known.switches(ctx), subject, now=ctx.now, issued_at=issued_at),
     )
 
 
@@ -309,8 +308,7 @@ def _has_moved(ctx: Context, grant: Grant) -> bool:
 
 def unstopped(ctx: Context, scopes: tuple[str, ...], issued_at: datetime | None) -> tuple[str, ...]:
     """Leave out what a switch on a scope or a type stops, or what was granted before the end of such a stop: it never comes back."""
-    stops = controls.part_stops(ctx, grants_policy.types_reached(scopes))
-    return grants_policy.unstopped(scopes, stops, now=ctx.now, issued_at=issued_at)
+    return grants_policy.unstopped(scopes, known.part_switches(ctx), now=ctx.now, issued_at=issued_at)
 
 
 def _judge(standing: Standing, grant: Grant, issued_at: datetime, now: datetime) -> None:
@@ -347,7 +345,7 @@ def _id_token(ctx: Context, site: Site, grant: Grant, scopes: tuple[str, ...], c
 
 
 def _tenant(ctx: Context, site: Site) -> Tenant:
-    tenant = identity.find_tenant(ctx, site.tenant)
+    tenant = known.find_tenant(ctx, site.tenant)
     if tenant is None or not tenant.active:
         raise NotFound("tenant_not_found", "There is no such tenant.")
     return tenant
@@ -363,7 +361,7 @@ def record_refusal(ctx: Context, site: Site, caller: Caller, refusal: NotPermitt
     """Record a refusal of the back channel; ``facts`` hold its sentence, which names no secret."""
     if not caller.loud:
         return
-    client = registry.find_client(ctx, caller.presented.client)
+    client = known.find_client(ctx, caller.presented.client)
     event = Event(
         "authserver.token.refuse",
         Outcome.REFUSED,

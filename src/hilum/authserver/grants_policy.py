@@ -332,12 +332,6 @@ def active_answer(
     return answer | {name: value for name, value in more.items() if value}
 
 
-def types_reached(scopes: tuple[str, ...]) -> tuple[str, ...]:
-    """Name the resource types that scopes reach, a wildcard's one by one."""
-    clinical = (scope for scope in smart.known(scopes) if isinstance(scope, ClinicalScope))
-    return tuple(dict.fromkeys(each for scope in clinical for each in _types_of(scope)))
-
-
 def unstopped(
     scopes: tuple[str, ...], stops: SwitchIndex, *, now: datetime, issued_at: datetime | None
 ) -> tuple[str, ...]:

@@ -1,17 +1,20 @@
 """What a verb is handed: its transaction, the time, names to give, and who asks."""
 
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from sqlalchemy import Connection
 
-from hilum.infra.epoch import Part, advance
+from hilum.infra.epoch import Part, View, advance
 from hilum.kernel.actor import Actor
 from hilum.kernel.ports import Ids
 
 if TYPE_CHECKING:
     from typing import Self
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +36,23 @@ class Context:
     actor: Actor
     trace: Trace
     writer: str = ""
+    view: View | None = None
 
     def advance_epoch(self, part: Part) -> None:
         """Tell every process, with this transaction's commit, that facts of ``part`` changed."""
+        if self.view is not None:
+            self.view.own.add(part)
         advance(self.tx, part)
+
+    def recall(self, part: Part, key: Hashable, read: Callable[["Context"], T | None]) -> T | None:
+        """Give what ``read`` gives, from this process's memory while nothing of ``part`` has changed since.
+
+        It is as good as a read: the count that it is compared with is read in this very transaction. ``read`` must give an immutable
+        value that depends on nothing but ``key`` and facts of the part, of which every change advances the epoch: not on the time.
+        """
+        if self.view is None:
+            return read(self)
+        return self.view.recall(self.tx, part, key, lambda: read(self))
 
     def as_actor(self, actor: Actor) -> "Self":
         """Act in the same transaction on behalf of another."""

@@ -1,11 +1,13 @@
 """The control-plane database: SQLite by default, PostgreSQL when asked; one set of tables and migrations for both."""
 
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Lock
+from time import monotonic
 from typing import Any, TypeVar
 
 from sqlalchemy import (
@@ -76,6 +78,14 @@ def insert_or_ignore(tx: Connection, table: Any) -> Insert:
     return sqlite.insert(table).on_conflict_do_nothing()
 
 
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How one of several works ended: by what it gave, or by the error that is its caller's."""
+
+    value: Any = None
+    error: Exception | None = None
+
+
 class Database:
     """Opens transactions; the only one who begins, commits or rolls back. Thread-safe; one per process."""
 
@@ -93,7 +103,7 @@ class Database:
             pool_pre_ping=not self.is_sqlite,
             hide_parameters=True,
         )
-        self._writer = Lock()
+        self._gate, self._writer = Lock(), Lock()
         if self.is_sqlite:
             event.listen(self.engine, "connect", _prepare_sqlite)
 
@@ -111,14 +121,57 @@ class Database:
             tx.commit()
             return result
 
+    def write_together(
+        self, works: Sequence[Callable[[Connection], Any]], on_loss: Callable[[], None]
+    ) -> list[Outcome]:
+        """Run each work as ``write`` would, all with one commit; tells in their order how each ended, once that is durable.
+
+        Each has a savepoint of its own, so one's failure takes nothing of another's. If the commit fails all have failed, and
+        ``on_loss`` is told before anybody else may write.
+        """
+        ended: list[Outcome] = []
+        with self._turn():
+            try:
+                with self._transaction("BEGIN IMMEDIATE") as tx:
+                    for work in works:
+                        ended.append(self._within(tx, work))
+                    tx.commit()
+            except Exception as error:  # noqa: BLE001 - a transaction's edge: whatever broke it, everyone in it must hear
+                on_loss()
+                return [Outcome(error=error)] * len(works)
+        return ended
+
+    def _within(self, tx: Connection, work: Callable[[Connection], Any]) -> Outcome:
+        tx.exec_driver_sql("SAVEPOINT verb")
+        try:
+            with self._told_apart():
+                outcome = Outcome(work(tx))
+        except DECIDED as refusal:
+            outcome = Outcome(error=refusal)
+        except Exception as error:  # noqa: BLE001 - a verb's edge: the others go on
+            tx.exec_driver_sql("ROLLBACK TO verb")
+            outcome = Outcome(error=error)
+        tx.exec_driver_sql("RELEASE verb")
+        return outcome
+
     @contextmanager
     def _turn(self) -> Iterator[None]:
-        """Let this process's writers on SQLite take turns: its own waiting is not fair, so that under load one of many starves."""
+        """Let this process's writers on SQLite take turns: its own waiting is not fair, so that under load one of many starves.
+
+        Whoever is next holds the gate, so that the one before cannot take that turn too.
+        """
         if not self.is_sqlite:
             yield
             return
-        if not self._writer.acquire(timeout=WRITER_TIMEOUT_S):
-            raise Unavailable("database_unavailable", "The database cannot be reached right now.")
+        ends = monotonic() + WRITER_TIMEOUT_S
+        if not self._gate.acquire(timeout=WRITER_TIMEOUT_S):
+            raise _unreachable()
+        try:
+            mine = self._writer.acquire(timeout=max(0.0, ends - monotonic()))
+        finally:
+            self._gate.release()
+        if not mine:
+            raise _unreachable()
         try:
             yield
         finally:
@@ -131,15 +184,20 @@ class Database:
 
     @contextmanager
     def _transaction(self, begin: str) -> Iterator[Connection]:
+        with self._told_apart(), self.engine.connect() as tx:
+            if self.is_sqlite:
+                tx.exec_driver_sql(begin)
+            yield tx
+
+    @contextmanager
+    def _told_apart(self) -> Iterator[None]:
+        """Tell in our words when the database was away, or another transaction first."""
         try:
-            with self.engine.connect() as tx:
-                if self.is_sqlite:
-                    tx.exec_driver_sql(begin)
-                yield tx
+            yield
         except OperationalError as error:
             if self.is_sqlite and not _is_away(error.orig):
                 raise
-            raise Unavailable("database_unavailable", "The database cannot be reached right now.") from error
+            raise _unreachable() from error
         except DBAPIError as error:
             if getattr(error.orig, "sqlstate", None) in {"40001", "40P01"}:
                 raise Conflict(
@@ -150,6 +208,10 @@ class Database:
     def dispose(self) -> None:
         """Close every idle connection."""
         self.engine.dispose()
+
+
+def _unreachable() -> Unavailable:
+    return Unavailable("database_unavailable", "The database cannot be reached right now.")
 
 
 def _is_away(error: object) -> bool:

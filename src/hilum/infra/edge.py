@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 
@@ -11,6 +11,8 @@ from sqlalchemy import Connection
 
 from hilum.infra.context import Context, Trace
 from hilum.infra.db import Database
+from hilum.infra.epoch import Memory, View
+from hilum.infra.together import Together
 from hilum.kernel.actor import ANONYMOUS, SYSTEM, Actor
 from hilum.kernel.ports import Clock, Ids
 
@@ -28,6 +30,11 @@ class Edge:
     writer: str
     pool: ThreadPoolExecutor
     reads_pool: ThreadPoolExecutor
+    memory: Memory = field(default_factory=Memory)
+    together: Together = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "together", Together(self.db, self.pool, self.memory.forget))
 
     @staticmethod
     def create(db: Database, clock: Clock, ids: Ids, writer: str) -> "Edge":
@@ -43,7 +50,7 @@ class Edge:
 
     def context(self, tx: Connection, actor: Actor, trace: Trace) -> Context:
         """Make the context of one verb."""
-        return Context(tx, self.clock.now(), self.ids, actor, trace, self.writer)
+        return Context(tx, self.clock.now(), self.ids, actor, trace, self.writer, View(self.memory))
 
     def write_now(self, verb: Callable[[Context], T], *, actor: Actor = ANONYMOUS, trace: Trace) -> T:
         """Run ``verb`` in a writing transaction, in this thread. For host commands, jobs and start-up."""
@@ -54,7 +61,12 @@ class Edge:
         return self.db.read(lambda tx: verb(self.context(tx, actor, trace)))
 
     async def write(self, verb: Callable[[Context], T], *, actor: Actor = ANONYMOUS, trace: Trace) -> T:
-        """Run ``verb`` in a writing transaction, off the loop. Errors of ``hilum.kernel.errors`` pass through."""
+        """Run ``verb`` in a writing transaction, off the loop. Errors of ``hilum.kernel.errors`` pass through.
+
+        On SQLite, where there is one writer at a time in any case, verbs that wait at the same moment share a commit.
+        """
+        if self.db.is_sqlite:
+            return await self.together.run(lambda tx: verb(self.context(tx, actor, trace)))
         run = partial(self.write_now, verb, actor=actor, trace=trace)
         return await asyncio.get_running_loop().run_in_executor(self.pool, run)
 

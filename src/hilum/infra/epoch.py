@@ -4,11 +4,19 @@ A sequence would not be ordered by commit; one row locked by UPDATE is. Beside t
 so that a process reloads only what changed.
 """
 
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
 from enum import StrEnum
+from threading import Lock
+from typing import Any, TypeVar
 
 from sqlalchemy import BigInteger, Column, Connection, Table, select
 
 from hilum.infra.db import insert_or_ignore, metadata
+
+T = TypeVar("T")
+KEPT_BOUND = 50_000
 
 
 class Part(StrEnum):
@@ -31,6 +39,7 @@ control_epoch = Table(
 )
 
 CHANNEL = "hilum_epoch"
+_READ = select(control_epoch)
 
 
 def advance(tx: Connection, part: Part) -> None:
@@ -47,7 +56,65 @@ def advance(tx: Connection, part: Part) -> None:
 
 def read(tx: Connection) -> tuple[int, dict[Part, int]]:
     """Tell the total and each part's count; zeros before the first change."""
-    row = tx.execute(select(control_epoch)).mappings().first()
+    row = tx.execute(_READ).first()
     if row is None:
         return 0, dict.fromkeys(Part, 0)
-    return int(row["n"]), {part: int(row[part.value]) for part in Part}
+    return int(row[1]), dict(zip(Part, row[2:], strict=True))
+
+
+class Memory:
+    """What a process read of the parts, each value with the count it was read at. Thread-safe; the least recently used goes first."""
+
+    def __init__(self, bound: int = KEPT_BOUND) -> None:
+        self._bound = bound
+        self._kept: OrderedDict[tuple[Part, Hashable], tuple[int, Any]] = OrderedDict()
+        self._lock = Lock()
+
+    def find(self, part: Part, key: Hashable, count: int) -> Any:
+        """Give the value that was read at this count, or None."""
+        with self._lock:
+            found = self._kept.get((part, key))
+            if found is None or found[0] != count:
+                return None
+            self._kept.move_to_end((part, key))
+            return found[1]
+
+    def keep(self, part: Part, key: Hashable, count: int, value: object) -> None:
+        """Keep a value in place of an older one."""
+        with self._lock:
+            self._kept[part, key] = count, value
+            if len(self._kept) > self._bound:
+                self._kept.popitem(last=False)
+
+    def forget(self) -> None:
+        """Forget all: a transaction was lost that may have read what it, or one beside it, had written."""
+        with self._lock:
+            self._kept.clear()
+
+
+@dataclass(slots=True)
+class View:
+    """One verb's sight of the memory: the counts as its own transaction reads them.
+
+    INVARIANT: a part that the verb itself advanced is neither taken from the memory nor put there.
+    """
+
+    memory: Memory
+    counts: dict[Part, int] | None = None
+    own: set[Part] = field(default_factory=set)
+
+    def recall(
+        self, tx: Connection, part: Part, key: Hashable, read_anew: Callable[[], T | None]
+    ) -> T | None:
+        """Give what ``read_anew`` gives: from memory if nothing of the part changed since. None is never kept."""
+        if part in self.own:
+            return read_anew()
+        if self.counts is None:
+            self.counts = read(tx)[1]
+        count = self.counts[part]
+        found: T | None = self.memory.find(part, key, count)
+        if found is None:
+            found = read_anew()
+            if found is not None:
+                self.memory.keep(part, key, count, found)
+        return found

@@ -1,0 +1,64 @@
+"""What every token rests on, read once in a process and again only when it changed (``Context.recall``).
+
+Each value depends on facts of its part alone, and every change of those advances the part's count in its own transaction. A
+client's secrets are not among them: who proves a secret is compared with the rows.
+"""
+
+from hilum.controls import service as controls
+from hilum.controls.models import SwitchIndex, TargetKind
+from hilum.identity import service as identity
+from hilum.identity.models import Person, Tenant
+from hilum.infra.context import Context
+from hilum.infra.epoch import Part
+from hilum.kernel.ids import AppId, ClientId, PersonId, TenantId
+from hilum.registry import service as registry
+from hilum.registry.models import Client, ClientFacts, InstallationFacts
+
+_PARTS = frozenset({TargetKind.SCOPE, TargetKind.RESOURCE_TYPE})
+
+
+def find_tenant(ctx: Context, tenant: TenantId) -> Tenant | None:
+    """Find a tenant by whatever text an address holds."""
+    return ctx.recall(Part.IDENTITY, ("tenant", tenant), lambda ctx: identity.find_tenant(ctx, tenant))
+
+
+def find_person(ctx: Context, person: PersonId) -> Person | None:
+    """Find somebody, active or not."""
+    return ctx.recall(Part.IDENTITY, ("person", person), lambda ctx: identity.find_person(ctx, person))
+
+
+def find_client(ctx: Context, client: ClientId) -> Client | None:
+    """Find a client by whatever text a request holds. Its secrets may be out of date: never compare with them."""
+    return ctx.recall(Part.REGISTRY, ("client", client), lambda ctx: registry.find_client(ctx, client))
+
+
+def client_facts(ctx: Context, client: ClientId) -> ClientFacts | None:
+    """Give what enforcement must know of a client."""
+    return ctx.recall(Part.REGISTRY, ("facts", client), lambda ctx: registry.client_facts(ctx, client))
+
+
+def installation(ctx: Context, tenant: TenantId, app: AppId) -> InstallationFacts | None:
+    """Give what enforcement must know of an app's standing installation at a tenant."""
+    key = ("installation", tenant, app)
+    return ctx.recall(Part.REGISTRY, key, lambda ctx: registry.installation(ctx, tenant, app))
+
+
+def switches(ctx: Context) -> SwitchIndex:
+    """Give the switches and the ends of full stops; they are judged by the time, so that of the reading does not matter."""
+    found = ctx.recall(Part.CONTROLS, "switches", lambda ctx: controls.enforcement_facts(ctx).switches)
+    assert found is not None, "there is always an index, if an empty one"
+    return found
+
+
+def part_switches(ctx: Context) -> SwitchIndex:
+    """Give those on scopes and resource types: what takes a part out of a grant."""
+    found = ctx.recall(Part.CONTROLS, "parts", lambda ctx: _of_parts(switches(ctx)))
+    assert found is not None, "there is always an index, if an empty one"
+    return found
+
+
+def _of_parts(index: SwitchIndex) -> SwitchIndex:
+    return SwitchIndex(
+        {target: found for target, found in index.engaged.items() if target.kind in _PARTS},
+        {target: moment for target, moment in index.not_issued_before.items() if target.kind in _PARTS},
+    )
