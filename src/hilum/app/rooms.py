@@ -94,7 +94,7 @@ def api(site: Site) -> FastAPI:
         registry.api(kit),
         controls.api(kit, engage_switch),
         signin.api(kit),
-        audit.api(kit, site.journal, reader),
+        audit.api(kit, reader),
     ):
         app.include_router(router)
     return app

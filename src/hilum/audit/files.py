@@ -4,14 +4,14 @@ import fcntl
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
 
 from hilum.audit import encoding, policy
 from hilum.audit.models import PURGE_BATCH, SLOTS_BOUND, Access, AccessQuery, Head, Stream
-from hilum.audit.rows import Batch, ChainRows, chosen, limit_of, newest_of
+from hilum.audit.rows import Batch, ChainRows, Followed, Positions, chosen, limit_of, newest_of
 from hilum.kernel.errors import Unavailable
 
 _SCHEMA = (
@@ -45,6 +45,10 @@ WHERE request_id = ? ORDER BY record.id
 _NEWEST = """
 SELECT request_id, CAST(header AS BLOB), CAST(body AS BLOB) FROM record LEFT JOIN payload USING (id)
 ORDER BY record.id DESC
+"""
+_AFTER = """
+SELECT record.id, request_id, CAST(header AS BLOB), CAST(body AS BLOB) FROM record LEFT JOIN payload USING (id)
+WHERE record.id > ? ORDER BY record.id LIMIT ?
 """
 _PURGE = "DELETE FROM payload WHERE id IN (SELECT id FROM payload WHERE id < ? LIMIT ?)"
 
@@ -170,11 +174,15 @@ class FileReader:
         self._directory = directory
 
     def _files(self) -> Iterator[sqlite3.Connection]:
+        for _, db in self._slots():
+            yield db
+
+    def _slots(self) -> Iterator[tuple[str, sqlite3.Connection]]:
         for path in sorted(self._directory.glob("access-*.db")):
             with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None)) as db:
                 db.execute(f"PRAGMA busy_timeout={BUSY_MS}")
                 if db.execute("SELECT 1 FROM sqlite_master WHERE name = 'payload'").fetchone():
-                    yield db
+                    yield path.stem.partition("-")[2], db
 
     def heads(self) -> dict[str, Head]:
         found: dict[str, Head] = {}
@@ -208,6 +216,25 @@ class FileReader:
         pages = [list(islice(chosen(db.execute(_NEWEST), query), limit)) for db in self._files()]
         return newest_of(pages, query)
 
+    def ends(self) -> Positions:
+        with _readable():
+            return {slot: int((db.execute(_LAST).fetchone() or (0,))[0]) for slot, db in self._slots()}
+
+    def starts(self, moment: datetime) -> Positions:
+        with _readable():
+            return {slot: _first_at(db, moment) - 1 for slot, db in self._slots()}
+
+    def after(self, positions: Positions, most: int) -> Followed:
+        found: Followed = {}
+        with _readable():
+            for slot, db in self._slots():
+                if rows := db.execute(_AFTER, (positions.get(slot, 0), most)).fetchall():
+                    found[slot] = [(number, encoding.decode(*row)) for number, *row in rows]
+        return found
+
+    def close(self) -> None:
+        """Nothing is kept open."""
+
     def purge(self, before: datetime) -> int:
         removed = 0
         for path in sorted(self._directory.glob("access-*.db")):
@@ -216,6 +243,14 @@ class FileReader:
                 while count := db.execute(_PURGE, (end, PURGE_BATCH)).rowcount:
                     removed += count
         return removed
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise Unavailable("audit_unavailable", "The audit journal cannot be read.") from error
 
 
 def _name(writer: str) -> str:

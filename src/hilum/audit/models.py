@@ -17,6 +17,14 @@ FAULTS_BOUND = 100
 SUBSCRIBERS_BOUND = 64
 SUBSCRIPTION_BOUND = 256
 """Records that wait for one subscriber; the oldest go first."""
+FOLLOWERS_BOUND = 64
+FOLLOWED_BOUND = 8_192
+"""Records that wait for one who follows; the oldest go first, and how many is told."""
+LOOK_BOUND = 2_000
+"""Records of one journal that are read at one look."""
+RESUME_BOUND = 10_000
+RESUME_WITHIN = timedelta(minutes=5)
+"""How far back a stream goes on from."""
 SLOTS_BOUND = 256
 EXPLAIN_EVENTS_BOUND = 50
 PURGE_BATCH = 1_000

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from hashlib import sha256
 from itertools import islice
 from typing import Any
 
@@ -10,11 +11,13 @@ import psycopg
 
 from hilum.audit import encoding, policy
 from hilum.audit.models import PURGE_BATCH, Access, AccessQuery, Head, Stream
-from hilum.audit.rows import Batch, ChainRows, chosen, limit_of, newest_of
+from hilum.audit.rows import Batch, ChainRows, Followed, Positions, chosen, limit_of, newest_of
 from hilum.kernel.errors import Unavailable
 
 STREAM_ROWS = 2_000
 CONNECT_TIMEOUT_S = 5
+_SHORT = 10
+"""Digits that stand for a writer's name where many are written together."""
 _APPEND = """
 WITH chain AS (INSERT INTO access_chain (writer) VALUES (%(writer)s) ON CONFLICT DO NOTHING),
 batch AS (SELECT * FROM unnest(%(seqs)s::bigint[], %(ids)s::text[], %(headers)s::bytea[], %(digests)s::bytea[], %(hashes)s::bytea[],
@@ -35,6 +38,14 @@ _FIND = (
 )
 _NEWEST = "SELECT request_id, header, body FROM access_record LEFT JOIN access_payload USING (writer, seq) ORDER BY request_id DESC"
 _HEADER = "SELECT seq, header FROM access_record WHERE writer = %s AND seq >= %s ORDER BY seq LIMIT 1"
+_AFTER = """
+SELECT place.writer, r.seq, r.request_id, r.header, payload.body
+FROM unnest(%(writers)s::text[], %(seqs)s::bigint[]) AS place (writer, seq)
+CROSS JOIN LATERAL (SELECT seq, request_id, header FROM access_record
+  WHERE access_record.writer = place.writer AND access_record.seq > place.seq ORDER BY seq LIMIT %(most)s) AS r
+LEFT JOIN access_payload AS payload ON payload.writer = place.writer AND payload.seq = r.seq
+ORDER BY place.writer, r.seq
+"""
 _PURGE = (
     "DELETE FROM access_payload WHERE writer = %(writer)s AND seq IN"
     " (SELECT seq FROM access_payload WHERE writer = %(writer)s AND seq < %(end)s LIMIT %(most)s)"
@@ -102,6 +113,7 @@ class PostgresReader:
 
     def __init__(self, url: str) -> None:
         self._url = url
+        self._kept: psycopg.Connection[Any] | None = None
 
     @contextmanager
     def _connected(self) -> Iterator[psycopg.Connection[Any]]:
@@ -141,6 +153,39 @@ class PostgresReader:
             cursor.itersize = STREAM_ROWS
             return newest_of([islice(chosen(cursor.execute(_NEWEST), query), limit_of(query))], query)
 
+    @contextmanager
+    def _following(self) -> Iterator[psycopg.Connection[Any]]:
+        try:
+            if self._kept is None:
+                self._kept = psycopg.connect(self._url, autocommit=True, connect_timeout=CONNECT_TIMEOUT_S)
+            yield self._kept
+        except psycopg.Error as error:
+            self.close()
+            raise Unavailable("audit_unavailable", "The audit journal cannot be read.") from error
+
+    def ends(self) -> Positions:
+        with self._following() as db:
+            rows = {writer: db.execute(_LAST, (writer,)).fetchone() for writer in _writers(db)}
+        return {_short(writer): row[0] if row else 0 for writer, row in rows.items()}
+
+    def starts(self, moment: datetime) -> Positions:
+        with self._following() as db:
+            return {_short(writer): _first_at(db, writer, moment) - 1 for writer in _writers(db)}
+
+    def after(self, positions: Positions, most: int) -> Followed:
+        found: Followed = {}
+        with self._following() as db:
+            writers = _writers(db)
+            seqs = [positions.get(_short(writer), 0) for writer in writers]
+            for writer, seq, *row in db.execute(_AFTER, {"writers": writers, "seqs": seqs, "most": most}):
+                found.setdefault(_short(writer), []).append((seq, encoding.decode(*row)))
+        return found
+
+    def close(self) -> None:
+        if self._kept is not None:
+            self._kept.close()
+            self._kept = None
+
     def purge(self, before: datetime) -> int:
         removed = 0
         with self._connected() as db:
@@ -153,11 +198,20 @@ class PostgresReader:
         return removed
 
 
+def _writers(db: psycopg.Connection[Any]) -> list[str]:
+    return [writer for (writer,) in db.execute("SELECT writer FROM access_chain ORDER BY writer")]
+
+
+def _short(writer: str) -> str:
+    return sha256(writer.encode()).hexdigest()[:_SHORT]
+
+
 def _first_at(db: psycopg.Connection[Any], writer: str, moment: datetime) -> int:
     row = db.execute(_LAST, (writer,)).fetchone()
     low, high = 1, (row[0] if row else 0) + 1
     while low < high:
-        middle = (low + high) // 2
+        # A writer of long ago, of whom there are many, has its end first.
+        middle = high - 1 if low == 1 and row and high == row[0] + 1 else (low + high) // 2
         found = db.execute(_HEADER, (writer, middle)).fetchone()
         if found is None or encoding.at_of(found[1]) >= moment:
             high = middle

@@ -1,8 +1,8 @@
 """The API's view of the record: accesses, events, a live stream of decisions, and why a request was answered as it was."""
 
-import asyncio
-from collections.abc import AsyncIterator, Callable
-from dataclasses import asdict
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, replace
 from datetime import datetime
 from functools import partial
 from typing import Annotated, Any, TypeVar
@@ -11,10 +11,9 @@ import orjson
 from fastapi import APIRouter, Query
 from pydantic import Field
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from hilum.audit import policy, service
-from hilum.audit.live import Journal
 from hilum.audit.models import (
     PAGE_BOUND,
     Access,
@@ -27,14 +26,16 @@ from hilum.audit.models import (
 )
 from hilum.audit.policy import may_read
 from hilum.audit.rows import AccessReader
+from hilum.audit.stream import Pace, Stream, Streamed, fits, read_place
+from hilum.audit.tail import Place, Tail
 from hilum.infra.context import Context
-from hilum.kernel.errors import NotFound, NotPermitted
+from hilum.kernel.actor import Actor
+from hilum.kernel.errors import HilumError, NotFound, NotPermitted
 from hilum.web.api import Id, Strict, Word, audience, look
 from hilum.web.kit import Kit, trace_of
 
 T = TypeVar("T")
 
-STREAM_BEAT_S = 10.0
 READERS = ("platform_admin", "security", "auditor", "tenant_admin")
 
 
@@ -60,9 +61,10 @@ class EventsQuery(RecordQuery):
     before: Word = ""
 
 
-def api(kit: Kit, journal: Journal, reader: Callable[[], AccessReader]) -> APIRouter:
+def api(kit: Kit, reader: Callable[[], AccessReader], pace: Pace = Pace()) -> APIRouter:  # noqa: B008 - a frozen value
     """Give the API routes of the record. ``reader`` opens what reads all journals of the installation."""
     router = APIRouter(prefix="/api/v1", tags=["audit"])
+    tail = Tail(reader, kit.clock, pace.look_s)
 
     @router.get("/accesses", openapi_extra=audience(*READERS))
     async def list_accesses(request: Request, query: Annotated[AccessesQuery, Query()]) -> Response:
@@ -105,11 +107,33 @@ def api(kit: Kit, journal: Journal, reader: Callable[[], AccessReader]) -> APIRo
 
     @router.get("/events", openapi_extra=audience(*READERS))
     async def stream(request: Request, query: Annotated[RecordQuery, Query()]) -> Response:
-        """Stream decisions as they become durable (server-sent events)."""
-        await look(kit, request, partial(_judge, tenant=query.tenant))
-        wanted = {name: value for name, value in query.model_dump(exclude={"limit"}).items() if value}
-        return StreamingResponse(
-            _stream(journal, wanted), media_type="text/event-stream", headers={"cache-control": "no-store"}
+        """Stream every worker's decisions as they become durable (server-sent events), from now or from ``Last-Event-ID``.
+
+        The stream ends when the reader may read no more. That it was opened, and how many were given, is recorded.
+        """
+        filters = _filters(query)
+        looked = policy.reading(Event("audit.stream.open"), filters)
+
+        asked = request.headers.get("last-event-id", "")
+
+        def verb(ctx: Context) -> tuple[tuple[Actor, str, Place | None], Event]:
+            _judge(ctx, query.tenant)
+            bound_to = f"{ctx.actor} {sorted(filters.items())}"
+            return (ctx.actor, bound_to, read_place(asked, bound_to)), looked
+
+        actor, bound_to, left = await _given(kit, request, looked, verb)
+        made = Stream(
+            reader=actor,
+            tail=tail,
+            follower=await tail.follow(fits(filters)),
+            pace=pace,
+            clock=kit.clock,
+            ids=kit.ids,
+            bound_to=bound_to,
+            may_go_on=lambda: look(kit, request, partial(_judge, tenant=query.tenant)),
+        )
+        return Streamed(
+            made.parts(left), stall_s=pace.stall_s, ended=partial(_end, kit, request, made, filters)
         )
 
     return router
@@ -160,19 +184,13 @@ def _event(recorded: RecordedEvent) -> dict[str, Any]:
     }
 
 
-async def _stream(journal: Journal, wanted: dict[str, str]) -> AsyncIterator[bytes]:
-    def fits(access: Access) -> bool:
-        return all(getattr(access, name) == value for name, value in wanted.items())
-
-    with journal.subscribe(fits) as subscription:
-        yield b": listening\n\n"
-        while True:
-            try:
-                access = await asyncio.wait_for(subscription.next(), STREAM_BEAT_S)
-            except TimeoutError:
-                yield b": still here\n\n"
-                continue
-            yield b"event: decision\ndata: " + orjson.dumps(asdict(access)) + b"\n\n"
+async def _end(kit: Kit, request: Request, made: Stream, filters: dict[str, str]) -> None:
+    """Let go of a stream and put on record how many it gave. Its reader is gone, so nobody is told when that fails."""
+    made.tail.leave(made.follower)
+    told = policy.reading(Event("audit.stream.close"), filters, given=made.given)
+    told = replace(told, facts=told.facts | {"dropped": made.dropped, "why": made.why})
+    with suppress(HilumError, RuntimeError):
+        await kit.edge.write(partial(service.record, event=told), actor=made.reader, trace=trace_of(request))
 
 
 def _json(value: dict[str, Any]) -> Response:

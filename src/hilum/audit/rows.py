@@ -77,6 +77,12 @@ class Writer(Protocol):
     def close(self) -> None: ...
 
 
+Positions = dict[str, int]
+"""The number of a record in each journal, by the journal's short name; a journal that is not named stands at 0."""
+Followed = dict[str, list[tuple[int, Access]]]
+"""Records of each journal with their numbers, in their order."""
+
+
 class AccessReader(Protocol):
     """Reads every access journal of the installation while it is written."""
 
@@ -94,6 +100,22 @@ class AccessReader(Protocol):
 
     def newest(self, query: AccessQuery) -> list[Access]:
         """Find a page of records, newest first."""
+        ...
+
+    def ends(self) -> Positions:
+        """Tell the last record of every journal. Raises Unavailable."""
+        ...
+
+    def starts(self, moment: datetime) -> Positions:
+        """Tell of every journal the last record before a moment. Raises Unavailable."""
+        ...
+
+    def after(self, positions: Positions, most: int) -> Followed:
+        """Give what follows in every journal, at most so many of each; a journal without news is left out. Raises Unavailable."""
+        ...
+
+    def close(self) -> None:
+        """Let go of what following keeps open."""
         ...
 
     def purge(self, before: datetime) -> int:

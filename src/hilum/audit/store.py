@@ -18,6 +18,7 @@ from sqlalchemy import (
     Table,
     Text,
     and_,
+    bindparam,
     delete,
     desc,
     or_,
@@ -151,18 +152,31 @@ access_payload = Table(
 )
 
 _MICROSECOND = timedelta(microseconds=1)
-_NEXT = update(audit_chain).values(seq=audit_chain.c.seq + 1).returning(audit_chain.c.seq, audit_chain.c.hash)
+
+# The statements of every event are made once: to make one anew costs more than to run it.
+_NEXT = (
+    update(audit_chain)
+    .where(audit_chain.c.writer == bindparam("of_writer"))
+    .values(seq=audit_chain.c.seq + 1)
+    .returning(audit_chain.c.seq, audit_chain.c.hash)
+)
+_LINK = (
+    update(audit_chain)
+    .where(audit_chain.c.writer == bindparam("of_writer"))
+    .values(hash=bindparam("new"))
+)
+_ADD_PAYLOAD = audit_payload.insert()
+_ADD_EVENT = audit_event.insert()
 
 
 def append(tx: Connection, recorded: RecordedEvent, salt: bytes) -> None:
     """Put the event at the end of its writer's chain. The chain's row is locked until commit, so that no two records follow one."""
     writer = recorded.writer
-    advance = _NEXT.where(audit_chain.c.writer == writer)
-    row = tx.execute(advance).first()
+    row = tx.execute(_NEXT, {"of_writer": writer}).first()
     if row is None:
         first = {"writer": writer, "seq": 0, "hash": policy.genesis(Stream.CONTROL, writer)}
-        tx.execute(insert_or_ignore(tx, audit_chain).values(first))
-        row = tx.execute(advance).one()
+        tx.execute(insert_or_ignore(tx, audit_chain), first)
+        row = tx.execute(_NEXT, {"of_writer": writer}).one()
     seq, previous = int(row.seq), bytes(row.hash)
     event = recorded.event
     words = _words(recorded)
@@ -171,17 +185,19 @@ def append(tx: Connection, recorded: RecordedEvent, salt: bytes) -> None:
         body = orjson.dumps([event.patient, event.facts], default=str)
         digest = policy.payload_digest(salt, body)
         kind = event.action.partition(".")[0]
-        tx.execute(
-            audit_payload.insert().values(
-                writer=writer, seq=seq, at=recorded.at, kind=kind, salt=salt, body=body
-            )
-        )
+        payload = {
+            "writer": writer,
+            "seq": seq,
+            "at": recorded.at,
+            "kind": kind,
+            "salt": salt,
+            "body": body,
+        }
+        tx.execute(_ADD_PAYLOAD, payload)
     new = policy.link(previous, digest, _header(recorded.at, words))
-    values = dict(zip(_WORDS, words, strict=True))
-    tx.execute(
-        audit_event.insert().values(writer=writer, seq=seq, at=recorded.at, digest=digest, hash=new, **values)
-    )
-    tx.execute(update(audit_chain).where(audit_chain.c.writer == writer).values(hash=new))
+    values = {"writer": writer, "seq": seq, "at": recorded.at, "digest": digest, "hash": new}
+    tx.execute(_ADD_EVENT, values | dict(zip(_WORDS, words, strict=True)))
+    tx.execute(_LINK, {"of_writer": writer, "new": new})
 
 
 def _words(recorded: RecordedEvent) -> list[str]:

@@ -1,0 +1,146 @@
+"""The stream of decisions as server-sent events: every worker's, each once, resumable, and only as long as the reader may read.
+
+Source: HTML living standard, section 9.2 (server-sent events).
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+
+import orjson
+from starlette.requests import ClientDisconnect
+from starlette.responses import StreamingResponse
+from starlette.types import Message, Receive, Scope, Send
+
+from hilum.audit.models import Access
+from hilum.audit.tail import Follower, Missed, Place, Seen, Tail
+from hilum.kernel.actor import Actor
+from hilum.kernel.errors import HilumError, Invalid
+from hilum.kernel.ports import Clock, Ids
+from hilum.keys.live import vault
+
+RETRY_MS = 1_000
+_PURPOSE = "audit.stream"
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How often the journals are looked at, a sign of life is given and the reader's right is judged anew.
+
+    ``stall_s``: how long a reader may take for one record.
+    """
+
+    look_s: float = 0.2
+    beat_s: float = 10.0
+    judge_s: float = 5.0
+    stall_s: float = 30.0
+
+
+@dataclass(slots=True)
+class Stream:
+    """One reader's stream. ``bound_to`` names the reader and the filters: a place is worth nothing with others."""
+
+    reader: Actor
+    tail: Tail
+    follower: Follower
+    pace: Pace
+    clock: Clock
+    ids: Ids
+    bound_to: str
+    may_go_on: Callable[[], Awaitable[None]]
+    """Raises what ends the stream."""
+    given: int = 0
+    dropped: int = 0
+    why: str = "reader_left"
+
+    async def parts(self, left: Place | None) -> AsyncIterator[bytes]:
+        """Give the stream from now, or from the place that was left."""
+        yield b": listening\nretry: %d\n" % RETRY_MS + self._id(left or self.follower.place) + b"\n"
+        try:
+            if left is not None:
+                missed = await self.tail.catch_up(self.follower, left)
+                for part in self._missed(missed, left):
+                    yield part
+            async for part in self._live():
+                yield part
+        except HilumError as error:
+            self.why = error.code
+        yield _event(b"end", {"why": self.why})
+
+    def _missed(self, missed: Missed, left: Place) -> list[bytes]:
+        parts = [_event(b"missed", {"why": "too_far_back"})] if missed.more else []
+        for seen in missed.records:
+            left.step(seen)
+            parts.append(self._decision(seen, left))
+        return parts
+
+    async def _live(self) -> AsyncIterator[bytes]:
+        now = asyncio.get_running_loop().time
+        judged = beaten = now()
+        while True:
+            if now() - judged >= self.pace.judge_s:
+                await self.may_go_on()
+                judged = now()
+            if dropped := self.follower.take_dropped():
+                self.dropped += dropped
+                yield _event(b"missed", {"why": "too_slow", "count": dropped})
+            if seen := self.follower.take():
+                yield self._decision(seen, self.follower.place)
+                continue
+            if self.follower.over:
+                self.why = "audit_unavailable"
+                return
+            stirred = await self.follower.stir(min(self.pace.judge_s, self.pace.beat_s))
+            if not stirred and now() - beaten >= self.pace.beat_s:
+                beaten = now()
+                yield b": still here\n" + self._id(self.follower.place) + b"\n"
+
+    def _decision(self, seen: Seen, place: Place) -> bytes:
+        self.given += 1
+        return b"event: decision\n" + self._id(place) + b"data: " + orjson.dumps(seen.access) + b"\n\n"
+
+    def _id(self, place: Place) -> bytes:
+        written = place.write(self.clock.now())
+        sealed = vault().seal(_PURPOSE, written, nonce=self.ids, bound_to=self.bound_to)
+        return b"id: " + sealed.encode() + b"\n"
+
+
+def read_place(last_event_id: str, bound_to: str) -> Place | None:
+    """Open a ``Last-Event-ID``; None where there is none. Raises Invalid for one that was not given to this reader and filters."""
+    if not last_event_id:
+        return None
+    try:
+        return Place.read(vault().open(_PURPOSE, last_event_id, bound_to))
+    except Invalid as error:
+        fault = "is not an id of this stream"
+        raise Invalid("last_event_id_invalid", f"Last-Event-ID {fault}.") from error
+
+
+class Streamed(StreamingResponse):
+    """An answer without an end. ``ended`` is called once, however it ends; a reader who takes nothing for long is let go."""
+
+    def __init__(
+        self, parts: AsyncIterator[bytes], *, stall_s: float, ended: Callable[[], Awaitable[None]]
+    ) -> None:
+        super().__init__(parts, media_type="text/event-stream", headers={"cache-control": "no-store"})
+        self._stall_s, self._ended = stall_s, ended
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def patient(message: Message) -> None:
+            await asyncio.wait_for(send(message), self._stall_s)
+
+        try:
+            with suppress(TimeoutError, ClientDisconnect):
+                await super().__call__(scope, receive, patient)
+        finally:
+            await asyncio.shield(asyncio.ensure_future(self._ended()))
+
+
+def fits(wanted: dict[str, str]) -> Callable[[Access], bool]:
+    """Make the filter of a stream."""
+    return lambda access: all(getattr(access, name) == value for name, value in wanted.items())
+
+
+def _event(name: bytes, data: dict[str, object]) -> bytes:
+    return b"event: " + name + b"\ndata: " + orjson.dumps(data) + b"\n\n"
