@@ -119,6 +119,12 @@ def release(ctx: Context, switch_id: str) -> Switch:
     return released
 
 
+def end_issued(ctx: Context, target: Target) -> None:
+    """Leave dead what was issued for a target until now, as the end of a full stop does: for the rooms that give a standing back."""
+    store.save_end(ctx.tx, target, ctx.now)
+    ctx.advance_epoch(Part.CONTROLS)
+
+
 def get_switch(ctx: Context, switch_id: str) -> Switch:
     """Get a switch that the actor may see. Raises NotFound."""
     switch = store.get_switch(ctx.tx, switch_id)

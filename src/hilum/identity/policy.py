@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from urllib.parse import urlsplit
 
+from hilum.controls.policy import administers
 from hilum.identity.models import (
     EHR_ORIGINS_BOUND,
     NAME_BOUND,
@@ -225,14 +226,7 @@ def may_rule_tenants(actor: Actor) -> bool:
 
 def may_administer(actor: Actor, tenant: TenantId | None) -> bool:
     """Tell whether an actor may add and remove people of a tenant (None: staff) and change its everyday settings."""
-    if may_rule_tenants(actor):
-        return True
-    return (
-        actor.kind is ActorKind.PERSON
-        and tenant is not None
-        and actor.tenant == tenant
-        and Role.ADMINISTRATOR in actor.roles
-    )
+    return may_rule_tenants(actor) or administers(actor, tenant or "")
 
 
 def may_see_tenant(actor: Actor, tenant: TenantId) -> bool:

@@ -4,6 +4,8 @@ from dataclasses import replace
 
 from hilum.audit import service as audit
 from hilum.audit.models import Event, Outcome
+from hilum.controls import service as controls
+from hilum.controls.models import Target, TargetKind
 from hilum.identity import policy, store
 from hilum.identity.models import (
     NEGATIVE_WINDOW,
@@ -40,7 +42,7 @@ def add_tenant(ctx: Context, tenant: Tenant) -> Tenant:
 def update_tenant(ctx: Context, tenant_id: TenantId, change: TenantChange) -> Tenant:
     """Change a tenant: its administrator its name and habits, the platform also where its data lies and whether it is active.
 
-    Raises NotFound, NotPermitted, Invalid.
+    What was issued before a tenant is active again stays dead. Raises NotFound, NotPermitted, Invalid.
     """
     before = get_tenant(ctx, tenant_id)
     if not policy.may_administer(ctx.actor, tenant_id):
@@ -57,6 +59,8 @@ def update_tenant(ctx: Context, tenant_id: TenantId, change: TenantChange) -> Te
     if faults := policy.tenant_faults(after):
         raise Invalid("tenant_invalid", "The tenant cannot be changed as described.", fields=faults)
     store.save_tenant(ctx.tx, after)
+    if after.active and not before.active:
+        controls.end_issued(ctx, Target(TargetKind.TENANT, tenant_id))
     ctx.advance_epoch(Part.IDENTITY)
     audit.record(ctx, Event("identity.tenant.update", tenant=tenant_id, facts={"changed": sorted(given)}))
     return after

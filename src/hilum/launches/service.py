@@ -371,7 +371,7 @@ def authenticate_ehr(ctx: Context, tenant: TenantId, bearer: str) -> Actor:
         raise NotPermitted("not_authenticated", "Send an access token of this hospital's EHR client.")
     facts = registry.client_facts(ctx, token.client)
     subject = Subject(tenant=tenant, vendor=token.vendor, app=token.app, version=token.version)
-    if facts is None or not registry_policy.is_certified(facts, ctx.now):
+    if facts is None or not registry_policy.is_certified(facts, ctx.now, issued_at=token.issued_at):
         raise NotPermitted(Reason.APP_NOT_CERTIFIED, "This EHR client is not in good standing.")
     if controls.judge(ctx, subject, issued_at=token.issued_at) is not None:
         raise NotPermitted(Reason.SWITCH_ENGAGED, "A kill switch stops this EHR client.")

@@ -51,6 +51,7 @@ def add_app(ctx: Context, order: NewApp, tenant: TenantId | None) -> App:
         purpose=order.purpose,
         tenant=tenant,
         created_at=ctx.now,
+        active_since=ctx.now,
     )
     store.add_app(ctx.tx, app, ctx.now)
     audit.record(

@@ -26,6 +26,7 @@ from hilum.registry.models import (
 )
 from hilum.standards.keysets import jwks_fault
 from hilum.standards.redirects import origin_of, validate_redirect_uri, validate_web_uri
+from hilum.standards.registration import read_registration
 from hilum.standards.smart.scopes import ClinicalScope, Prefix, Scope, ScopeError, parse_scope
 
 KEYED = frozenset({ClientType.ASYMMETRIC, ClientType.BACKEND})
@@ -217,36 +218,24 @@ def _backend_faults(metadata: ClientMetadata, now: datetime) -> Faults:
 
 
 def from_registration(body: Mapping[str, Any], *, expires_at: datetime) -> ClientMetadata | Faults:
-    """Read a dynamic registration request for a sandbox tenant; unknown members are ignored.
+    """Read a dynamic registration request for a sandbox tenant.
 
     What it leaves out is filled in: the scopes of its kind, and for a backend service the purpose of a trial.
-    Source: RFC 7591 section 2; OpenID Connect Registration 1.0 section 2 (application_type).
     """
-    faults: Faults = {}
-    texts = {name: _text(body, name, faults) for name in _TEXTS}
-    lists = {name: _list(body, name, faults) for name in _LISTS}
-    jwks = body.get("jwks")
-    if jwks is not None and not isinstance(jwks, dict):
-        faults["jwks"] = "jwks_malformed"
-    method = texts["token_endpoint_auth_method"] or "client_secret_basic"
-    if method not in METHODS:
-        faults["token_endpoint_auth_method"] = "method_unsupported"
-    if set(lists["response_types"]) - {"code"}:
-        faults["response_types"] = "response_type_unsupported"
-    if texts["application_type"] not in {"", "web", "native"}:
-        faults["application_type"] = "application_type_unsupported"
-    if faults:
-        return faults
-    client_type = METHODS[method]
-    backend = set(lists["grant_types"]) == {"client_credentials"}
-    if backend and client_type is ClientType.ASYMMETRIC:
+    asked = read_registration(body)
+    if isinstance(asked, dict):
+        return asked
+    texts, lists = asked.texts, asked.lists
+    client_type = METHODS[asked.method]
+    if set(lists["grant_types"]) == {"client_credentials"} and client_type is ClientType.ASYMMETRIC:
         client_type = ClientType.BACKEND
     deployment = Deployment.SERVER
     if texts["application_type"] == "native":
         deployment = Deployment.NATIVE
     elif client_type is ClientType.PUBLIC:
         deployment = Deployment.BROWSER
-    default = DEFAULT_BACKEND if client_type is ClientType.BACKEND else DEFAULT_DELEGATED
+    backend = client_type is ClientType.BACKEND
+    default = DEFAULT_BACKEND if backend else DEFAULT_DELEGATED
     return ClientMetadata(
         name=texts["client_name"] or "Unnamed app",
         type=client_type,
@@ -256,33 +245,9 @@ def from_registration(body: Mapping[str, Any], *, expires_at: datetime) -> Clien
         launch_uri=texts["launch_url"] or texts["initiate_login_uri"],
         origins=lists["origins"],
         scopes=tuple((texts["scope"] or default).split()),
-        jwks=jwks,
+        jwks=asked.jwks,
         jwks_uri=texts["jwks_uri"],
-        grant_types=() if client_type is ClientType.BACKEND else lists["grant_types"],
+        grant_types=() if backend else lists["grant_types"],
         expires_at=expires_at,
-        backend_use=TRIAL_USE if client_type is ClientType.BACKEND else None,
+        backend_use=TRIAL_USE if backend else None,
     )
-
-
-_TEXTS = ["client_name", "token_endpoint_auth_method", "application_type", "launch_url", "initiate_login_uri", "scope", "jwks_uri"]  # fmt: skip
-_LISTS = ("redirect_uris", "origins", "grant_types", "response_types")
-
-
-def _text(body: Mapping[str, Any], name: str, faults: Faults) -> str:
-    value = body.get(name)
-    if value is None:
-        return ""
-    if not isinstance(value, str) or len(value) > 20_000:
-        faults[name] = "not_a_text"
-        return ""
-    return value
-
-
-def _list(body: Mapping[str, Any], name: str, faults: Faults) -> tuple[str, ...]:
-    value = body.get(name)
-    if value is None:
-        return ()
-    if not isinstance(value, list) or len(value) > 100 or not all(isinstance(each, str) for each in value):
-        faults[name] = "not_a_list_of_texts"
-        return ()
-    return tuple(value)

@@ -74,6 +74,8 @@ class App:
     state: AppState = AppState.ACTIVE
     tenant: TenantId | None = None
     created_at: datetime | None = None
+    active_since: datetime | None = None
+    """When it was added, or last resumed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +106,10 @@ class ClientSecret:
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """Client metadata (RFC 7591 words). ``version`` is the app version whose certification counts for it."""
+    """Client metadata (RFC 7591 words). ``version`` is the app version whose certification counts for it.
+
+    ``adopted_at``: when it took over that version, ``certified_before`` since when it was certified without a break by then.
+    """
 
     id: ClientId
     app: AppId
@@ -127,6 +132,8 @@ class Client:
     backend_use: BackendUse | None = None
     dynamic: bool = False
     created_at: datetime | None = None
+    adopted_at: datetime | None = None
+    certified_before: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,6 +276,8 @@ class ClientFacts:
     """What the client registered for."""
     tenant: TenantId | None = None
     """The one tenant of a peer or a dynamic client."""
+    since: datetime | None = None
+    """Since when it is in good standing without a break; what was issued before belongs to a standing that was taken away."""
 
 
 @dataclass(frozen=True, slots=True)

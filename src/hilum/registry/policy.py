@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+from hilum.controls.policy import administers
 from hilum.identity.models import Role, StaffRole
 from hilum.identity.policy import ROLES, name_fault
 from hilum.kernel.actor import Actor, ActorKind
@@ -63,15 +64,6 @@ def _is_staff(actor: Actor, *roles: StaffRole) -> bool:
     return actor.kind is ActorKind.STAFF and not actor.roles.isdisjoint(roles)
 
 
-def _administers(actor: Actor, tenant: TenantId | None) -> bool:
-    return (
-        actor.kind is ActorKind.PERSON
-        and tenant is not None
-        and actor.tenant == tenant
-        and Role.ADMINISTRATOR in actor.roles
-    )
-
-
 def may_register(actor: Actor) -> bool:
     """Tell whether an actor may add vendors, apps, versions and clients."""
     return _is_platform_itself(actor) or _is_staff(actor, StaffRole.PLATFORM_ADMIN)
@@ -89,7 +81,7 @@ def may_suspend(actor: Actor) -> bool:
 
 def may_install(actor: Actor, tenant: TenantId) -> bool:
     """Tell whether an actor may install apps at a tenant: that is the tenant's own word, not the platform staff's."""
-    return _is_platform_itself(actor) or _administers(actor, tenant)
+    return _is_platform_itself(actor) or administers(actor, tenant)
 
 
 def may_uninstall(actor: Actor, tenant: TenantId) -> bool:
@@ -99,7 +91,7 @@ def may_uninstall(actor: Actor, tenant: TenantId) -> bool:
 
 def may_keep_peers(actor: Actor, tenant: TenantId) -> bool:
     """Tell whether an actor may add a tenant's EHR and resource servers and rotate their secrets."""
-    return may_register(actor) or _administers(actor, tenant)
+    return may_register(actor) or administers(actor, tenant)
 
 
 def may_read_catalogue(actor: Actor) -> bool:
@@ -116,17 +108,17 @@ def may_see_app(actor: Actor, app: App) -> bool:
 
 def may_rotate(actor: Actor, app: App) -> bool:
     """Tell whether an actor may rotate a client's secret."""
-    return may_register(actor) or _administers(actor, app.tenant)
+    return may_register(actor) or administers(actor, app.tenant or "")
 
 
 def may_see_clients(actor: Actor, app: App) -> bool:
     """Tell whether an actor may read an app's client metadata."""
-    return actor.is_platform or _administers(actor, app.tenant)
+    return actor.is_platform or administers(actor, app.tenant or "")
 
 
 def may_see_installations(actor: Actor, tenant: TenantId | None) -> bool:
     """Tell whether an actor may list installations of a tenant (None: of all)."""
-    return actor.is_platform or _administers(actor, tenant)
+    return actor.is_platform or administers(actor, tenant or "")
 
 
 def vendor_faults(order: NewVendor) -> dict[str, str]:
@@ -234,30 +226,49 @@ def narrowed(order: NarrowOrder, before: Installation) -> Installation:
 
 
 def join(client: Client, app: App, certifications: Iterable[Certification]) -> ClientFacts:
-    """Join a client with its app and with the certification of its version that lasts longest."""
-    standing = [
-        each
-        for each in certifications
-        if each.version == client.version
-        and each.withdrawn_at is None
-        and each.environment in {client.environment, Environment.PRODUCTION}
-    ]
-    best = max(standing, key=lambda each: each.expires_at, default=None)
+    """Join a client with its app and with what ``certification_of`` finds among certifications, withdrawn ones included."""
+    found = certification_of(client, certifications)
+    last, certified_since = found or (None, None)
     return ClientFacts(
         id=client.id,
-        app=client.app,
+        app=app.id,
         version=client.version,
         vendor=app.vendor,
         type=client.type,
         environment=client.environment,
         active=app.state is AppState.ACTIVE,
         expires_at=client.expires_at,
-        certified_scopes=best.scopes if best else (),
-        certified_until=best.expires_at if best else None,
+        certified_scopes=last.scopes if last else (),
+        certified_until=last.expires_at if last else None,
         origins=client.origins,
         scopes=client.scopes,
         tenant=app.tenant,
+        since=max(filter(None, (app.active_since, certified_since)), default=None),
     )
+
+
+def certification_of(
+    client: Client, certifications: Iterable[Certification]
+) -> tuple[Certification, datetime] | None:
+    """Find the certification of a client's version that lasts longest, and since when there was one without a break.
+
+    One follows another without a break if it was given before the other ended. Adopting a version keeps an unbroken standing.
+    """
+    environments = {client.environment, Environment.PRODUCTION}
+    of_version = [each for each in certifications if each.version == client.version]
+    counting = [each for each in of_version if each.environment in environments]
+    standing = (each for each in counting if each.withdrawn_at is None)
+    last = max(standing, key=lambda each: each.expires_at, default=None)
+    if last is None:
+        return None
+    since = last.certified_at
+    for each in sorted(counting, key=lambda each: each.certified_at, reverse=True):
+        withdrawn = each.withdrawn_at is not None and each.withdrawn_at <= since
+        if each.certified_at <= since <= each.expires_at and not withdrawn:
+            since = each.certified_at
+    if client.adopted_at is not None and client.certified_before is not None and since <= client.adopted_at:
+        since = client.certified_before
+    return last, since
 
 
 def launchable(
@@ -270,10 +281,10 @@ def launchable(
 ) -> Reason | None:
     """Tell why a client may not work at the tenant of this installation in this role; None: it may.
 
-    A backend service has no role. ``issued_at``: of the token, code or launch at hand; what is older than the
-    installation belongs to one that was removed. Source: C4, C38, C146.
+    A backend service has no role. ``issued_at``: of the token, code or launch at hand; what is older than the app's standing or
+    the installation belongs to one that was taken away, and giving it back revives nothing. Source: C4, C38, C146.
     """
-    if not is_certified(facts, now):
+    if not is_certified(facts, now, issued_at=issued_at):
         return Reason.APP_NOT_CERTIFIED
     if installation is None or (installation.expires_at is not None and installation.expires_at <= now):
         return Reason.APP_NOT_INSTALLED
@@ -286,12 +297,14 @@ def launchable(
     return None
 
 
-def is_certified(facts: ClientFacts, now: datetime) -> bool:
-    """Tell whether a client is in good standing: app not suspended, purpose not ended, version certified.
+def is_certified(facts: ClientFacts, now: datetime, *, issued_at: datetime | None = None) -> bool:
+    """Tell whether a client is in good standing, and was when something was issued: not suspended, purpose not ended, certified.
 
     A tenant's own EHR or resource server is no app: its administrator's registration is all it needs, and nothing installs it.
     """
     if not facts.active or (facts.expires_at is not None and facts.expires_at <= now):
+        return False
+    if issued_at is not None and facts.since is not None and issued_at < facts.since:
         return False
     if facts.type in PLATFORM_PEERS:
         return True

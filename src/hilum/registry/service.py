@@ -184,7 +184,10 @@ def rotate_secret(
 
 
 def adopt_version(ctx: Context, client_id: ClientId, version_id: VersionId) -> Client:
-    """Let a client count as another version of its app, one that is certified. Raises NotFound, NotPermitted, Invalid."""
+    """Let a client count as another version of its app, one that is certified. Raises NotFound, NotPermitted, Invalid.
+
+    An unbroken standing goes on, so that what was issued lives through the update (C5); a lapsed one begins here.
+    """
     client = store.get_client(ctx.tx, client_id)
     if not policy.may_register(ctx.actor):
         raise making.refused(ctx, "registry.client.adopt_version", app=client.app, client=client.id)
@@ -198,11 +201,14 @@ def adopt_version(ctx: Context, client_id: ClientId, version_id: VersionId) -> C
         raise Invalid(
             "version_not_certified", "This version is not certified.", fields={"version": "not_certified"}
         )
-    store.save_client_version(ctx.tx, client.id, version.id)
+    held = policy.certification_of(client, standing)
+    since = held[1] if held is not None and ctx.now < held[0].expires_at else ctx.now
+    after = replace(client, version=version.id, adopted_at=ctx.now, certified_before=since)
+    store.save_adoption(ctx.tx, after)
     facts = {"version": version.id}
     ctx.advance_epoch(Part.REGISTRY)
     audit.record(ctx, Event("registry.client.adopt_version", app=client.app, client=client.id, facts=facts))
-    return replace(client, version=version.id)
+    return after
 
 
 def certify(ctx: Context, order: CertifyOrder) -> Certification:
@@ -410,7 +416,7 @@ def installation(ctx: Context, tenant: TenantId, app: AppId) -> InstallationFact
 def enforcement_facts(ctx: Context) -> RegistryFacts:
     """Give every client joined with app and certification, every installation in force, and origins by tenant."""
     by_version: dict[VersionId, list[Certification]] = {}
-    for each in store.list_standing_certifications(ctx.tx, ctx.now, INSTALLATIONS_BOUND):
+    for each in store.list_all_certifications(ctx.tx, INSTALLATIONS_BOUND):
         by_version.setdefault(each.version, []).append(each)
     clients: dict[ClientId, ClientFacts] = {}
     origins_of: dict[AppId, set[str]] = {}
@@ -443,11 +449,13 @@ def _set_state(ctx: Context, app_id: AppId, state: AppState, event: Event) -> Ap
         raise making.refused(ctx, event.action, app=app_id)
     if fault := policy.reason_fault(event.facts["reason"]):
         raise Invalid("reason_invalid", "Say why.", fields={"reason": fault})
-    if not store.save_app_state(ctx.tx, app_id, state):
+    since = ctx.now if state is AppState.ACTIVE else app.active_since
+    after = replace(app, state=state, active_since=since)
+    if not store.save_app_state(ctx.tx, after):
         raise Conflict("app_state_unchanged", f"The app is {state.value} already.")
     ctx.advance_epoch(Part.REGISTRY)
     audit.record(ctx, event)
-    return replace(app, state=state)
+    return after
 
 
 def _record_faults(ctx: Context, tenant: TenantId, faults: Mapping[str, str]) -> None:

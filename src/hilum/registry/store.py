@@ -66,6 +66,7 @@ apps = Table(
     Column("state", String(20), nullable=False),
     Column("tenant", String(32)),
     Column("created_at", Instant, nullable=False),
+    Column("active_since", Instant, nullable=False),
     Index(None, "vendor"),
     Index(None, "tenant"),
 )
@@ -101,6 +102,8 @@ clients = Table(
     Column("backend_use", JSON(none_as_null=True)),
     Column("dynamic", Boolean, nullable=False),
     Column("created_at", Instant, nullable=False),
+    Column("adopted_at", Instant),
+    Column("certified_before", Instant),
     Index(None, "app"),
     Index(None, "dynamic", "expires_at"),
 )
@@ -203,6 +206,7 @@ def add_app(tx: Connection, app: App, at: datetime) -> None:
             state=app.state.value,
             tenant=app.tenant,
             created_at=at,
+            active_since=at,
         )
     )
 
@@ -217,6 +221,7 @@ def _app(row: Row[Any]) -> App:
         state=AppState(row.state),
         tenant=TenantId(row.tenant) if row.tenant else None,
         created_at=row.created_at,
+        active_since=row.active_since,
     )
 
 
@@ -237,10 +242,10 @@ def list_apps(
     return [_app(row) for row in tx.execute(query)]
 
 
-def save_app_state(tx: Connection, app: AppId, state: AppState) -> bool:
+def save_app_state(tx: Connection, app: App) -> bool:
     """Set an app's state; False if it was in it already."""
-    query = apps.update().where(apps.c.id == app, apps.c.state != state.value).values(state=state.value)
-    return tx.execute(query).rowcount == 1
+    query = apps.update().where(apps.c.id == app.id, apps.c.state != app.state.value)
+    return tx.execute(query.values(state=app.state.value, active_since=app.active_since)).rowcount == 1
 
 
 def add_version(tx: Connection, version: AppVersion) -> bool:
@@ -329,6 +334,8 @@ def _client(row: Row[Any], held: Iterable[ClientSecret] = ()) -> Client:
         backend_use=None if row.backend_use is None else BackendUse(*row.backend_use),
         dynamic=row.dynamic,
         created_at=row.created_at,
+        adopted_at=row.adopted_at,
+        certified_before=row.certified_before,
     )
 
 
@@ -353,8 +360,9 @@ def list_clients(tx: Connection, app: AppId, *, limit: int = PAGE_BOUND) -> list
     return [_client(row) for row in tx.execute(query)]
 
 
-def save_client_version(tx: Connection, client: ClientId, version: VersionId) -> None:
-    tx.execute(clients.update().where(clients.c.id == client).values(version=version))
+def save_adoption(tx: Connection, client: Client) -> None:
+    values = {name: getattr(client, name) for name in ("version", "adopted_at", "certified_before")}
+    tx.execute(clients.update().where(clients.c.id == client.id).values(values))
 
 
 def list_all_clients(tx: Connection, limit: int) -> list[tuple[Client, App]]:
@@ -408,11 +416,8 @@ def list_certifications(tx: Connection, app: AppId, *, limit: int = PAGE_BOUND) 
     ]
 
 
-def list_standing_certifications(tx: Connection, now: datetime, limit: int) -> list[Certification]:
-    query = select(certifications).where(
-        certifications.c.withdrawn_at.is_(None), certifications.c.expires_at > now
-    )
-    return [_certification(row) for row in tx.execute(query.limit(limit))]
+def list_all_certifications(tx: Connection, limit: int) -> list[Certification]:
+    return [_certification(row) for row in tx.execute(select(certifications).limit(limit))]
 
 
 def save_withdrawn(tx: Connection, certification: str, at: datetime) -> bool:

@@ -2,9 +2,11 @@
 
 import hashlib
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from hilum.kernel.actor import ANONYMOUS, SYSTEM, Actor, ActorKind
 from hilum.kernel.decision import Reason
@@ -25,6 +27,7 @@ from hilum.registry.models import (
     InstallOrder,
     NarrowOrder,
 )
+from tests.effort import effort
 from tests.sim.world import START
 
 NOW = START
@@ -86,6 +89,101 @@ def test_what_was_issued_under_a_removed_installation_does_not_revive_with_the_n
 
     assert policy.launchable(FACTS, later, "physician", NOW, issued_at=PAST) is Reason.APP_NOT_INSTALLED
     assert policy.launchable(FACTS, later, "physician", NOW, issued_at=NOW) is None
+
+
+@pytest.mark.parametrize(
+    ("facts", "installed"),
+    [
+        (replace(FACTS, since=NOW), INSTALLED),
+        (FACTS, replace(INSTALLED, since=NOW)),
+        (policy.join(CLIENT, replace(APP, active_since=NOW), [CERT]), INSTALLED),
+        (policy.join(CLIENT, APP, [replace(CERT, certified_at=NOW)]), INSTALLED),
+        (
+            policy.join(CLIENT, APP, [replace(CERT, withdrawn_at=NOW), replace(CERT, certified_at=NOW)]),
+            INSTALLED,
+        ),
+        (policy.join(replace(CLIENT, adopted_at=NOW, certified_before=NOW), APP, [CERT]), INSTALLED),
+        (replace(FACTS, type=ClientType.BACKEND, since=NOW), replace(INSTALLED, roles=frozenset())),
+    ],
+)
+def test_what_was_issued_before_a_standing_was_given_does_not_work_under_it(
+    facts: policy.ClientFacts, installed: InstallationFacts
+) -> None:
+    """Security decision 8: giving back revives nothing, whether app, certification, version or installation was away."""
+    just_before = NOW - timedelta(microseconds=1)
+
+    assert policy.launchable(facts, installed, "physician", NOW, issued_at=just_before) is not None
+    assert policy.launchable(facts, installed, "physician", NOW, issued_at=PAST) is not None
+    assert policy.launchable(facts, installed, "physician", NOW, issued_at=NOW) is None
+    assert policy.launchable(facts, installed, "physician", NOW) is None
+
+
+def test_an_ehr_is_judged_by_its_own_suspension() -> None:
+    peer = policy.join(replace(CLIENT, type=ClientType.EHR), replace(APP, active_since=NOW), [])
+
+    assert not policy.is_certified(peer, NOW, issued_at=PAST)
+    assert policy.is_certified(peer, NOW, issued_at=NOW)
+
+
+def test_an_unbroken_standing_reaches_back_to_its_first_certification() -> None:
+    """C5: renewals and updates of a certified app sign nobody out."""
+    first = replace(CERT, certified_at=PAST, expires_at=NOW)
+    renewed = replace(CERT, certified_at=NOW - timedelta(hours=1), expires_at=FUTURE)
+    late = replace(renewed, certified_at=NOW + timedelta(microseconds=1))
+    withdrawn = replace(first, withdrawn_at=NOW - timedelta(hours=2))
+    elsewhere = replace(first, version=VersionId("ver_2"))
+    sandbox = replace(first, environment=Environment.SANDBOX)
+    updated = replace(CLIENT, adopted_at=NOW, certified_before=PAST)
+
+    assert policy.join(CLIENT, APP, [first, renewed]).since == PAST
+    assert policy.join(updated, APP, [renewed]).since == PAST
+    for broken in ([first, late], [withdrawn, renewed], [elsewhere, renewed], [sandbox, renewed]):
+        assert policy.join(CLIENT, APP, broken).since == broken[-1].certified_at
+    assert policy.join(updated, APP, [late]).since == late.certified_at
+
+
+STRETCHES = st.lists(
+    st.tuples(st.integers(0, 20), st.integers(1, 12), st.none() | st.integers(0, 20)), min_size=1, max_size=6
+)
+
+
+@settings(max_examples=effort(200, 2_000), deadline=None)
+@given(STRETCHES, st.integers(0, 20), st.integers(0, 40))
+def test_something_lives_only_if_the_app_was_certified_at_every_moment_since(
+    stretches: list[tuple[int, int, int | None]], issued: int, now: int
+) -> None:
+    """Security decision 8, C146: against a plain count of every moment."""
+
+    def at(moment: int) -> datetime:
+        return NOW + timedelta(minutes=moment)
+
+    found = [
+        replace(
+            CERT,
+            id=f"cert_{n}",
+            certified_at=at(start),
+            expires_at=at(start + life),
+            withdrawn_at=at(gone) if gone is not None and start < gone <= now else None,
+        )
+        for n, (start, life, gone) in enumerate(stretches)
+        if start <= now
+    ]
+
+    def certified(moment: int) -> bool:
+        return any(
+            each.certified_at <= at(moment) < each.expires_at
+            and (each.withdrawn_at is None or at(moment) < each.withdrawn_at)
+            for each in found
+        )
+
+    facts = policy.join(CLIENT, APP, found)
+    whole = issued <= now and all(certified(moment) for moment in range(issued, now + 1))
+    lives = policy.is_certified(facts, at(now), issued_at=at(issued))
+
+    assert lives <= whole or issued > now
+    handed_over = any(each.withdrawn_at == other.certified_at for each in found for other in found)
+    if whole and not handed_over:
+        assert lives
 
 
 def test_a_backend_service_needs_an_installation_and_no_role() -> None:

@@ -355,6 +355,7 @@ def upgrade() -> None:
         sa.Column("state", sa.String(length=20), nullable=False),
         sa.Column("tenant", sa.String(length=32), nullable=True),
         sa.Column("created_at", Instant(), nullable=False),
+        sa.Column("active_since", Instant(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_registry_app")),
     )
     with op.batch_alter_table("registry_app", schema=None) as batch_op:
@@ -397,6 +398,8 @@ def upgrade() -> None:
         sa.Column("backend_use", sa.JSON(none_as_null=True), nullable=True),
         sa.Column("dynamic", sa.Boolean(), nullable=False),
         sa.Column("created_at", Instant(), nullable=False),
+        sa.Column("adopted_at", Instant(), nullable=True),
+        sa.Column("certified_before", Instant(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_registry_client")),
     )
     with op.batch_alter_table("registry_client", schema=None) as batch_op:

@@ -1,0 +1,78 @@
+"""A dynamic registration request as its sender wrote it, read by shape alone. Pure.
+
+Source: RFC 7591 section 2; OpenID Connect Registration 1.0 section 2 (application_type).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+TEXT_BOUND = 20_000
+LIST_BOUND = 100
+_LISTS = ("redirect_uris", "origins", "grant_types", "response_types")
+_TEXTS = (
+    "client_name",
+    "token_endpoint_auth_method",
+    "application_type",
+    "launch_url",
+    "initiate_login_uri",
+    "scope",
+    "jwks_uri",
+)
+_METHODS = frozenset({"none", "client_secret_basic", "client_secret_post", "private_key_jwt"})
+
+
+@dataclass(frozen=True, slots=True)
+class RegistrationRequest:
+    """The members of a request that mean something here; what it leaves out is empty."""
+
+    texts: Mapping[str, str]
+    lists: Mapping[str, tuple[str, ...]]
+    jwks: dict[str, Any] | None
+
+    @property
+    def method(self) -> str:
+        """How the client wants to authenticate."""
+        return self.texts["token_endpoint_auth_method"] or "client_secret_basic"
+
+
+def read_registration(body: Mapping[str, Any]) -> RegistrationRequest | dict[str, str]:
+    """Read a request, or name what is wrong with its members: field -> code. Unknown members are ignored."""
+    faults: dict[str, str] = {}
+    texts = {name: _text(body, name, faults) for name in _TEXTS}
+    lists = {name: _list(body, name, faults) for name in _LISTS}
+    jwks = body.get("jwks")
+    if jwks is not None and not isinstance(jwks, dict):
+        faults["jwks"] = "jwks_malformed"
+    read = RegistrationRequest(texts, lists, jwks)
+    if read.method not in _METHODS:
+        faults["token_endpoint_auth_method"] = "method_unsupported"
+    if set(lists["response_types"]) - {"code"}:
+        faults["response_types"] = "response_type_unsupported"
+    if texts["application_type"] not in {"", "web", "native"}:
+        faults["application_type"] = "application_type_unsupported"
+    return faults or read
+
+
+def _text(body: Mapping[str, Any], name: str, faults: dict[str, str]) -> str:
+    value = body.get(name)
+    if value is None:
+        return ""
+    if not isinstance(value, str) or len(value) > TEXT_BOUND:
+        faults[name] = "not_a_text"
+        return ""
+    return value
+
+
+def _list(body: Mapping[str, Any], name: str, faults: dict[str, str]) -> tuple[str, ...]:
+    value = body.get(name)
+    if value is None:
+        return ()
+    if (
+        not isinstance(value, list)
+        or len(value) > LIST_BOUND
+        or not all(isinstance(each, str) for each in value)
+    ):
+        faults[name] = "not_a_list_of_texts"
+        return ()
+    return tuple(value)
