@@ -48,6 +48,21 @@ def test_a_signed_assertion_earns_a_token_with_its_scopes(suite: Inferno, alg: s
     assert "refresh_token" not in body
 
 
+@pytest.mark.parametrize("client", ["bench-backend", "bench-asymmetric"])
+@pytest.mark.parametrize("alg", ["ES384", "RS384"])
+def test_a_suite_finds_the_signing_key_in_what_the_card_gives_to_paste(
+    suite: Inferno, client: str, alg: str
+) -> None:
+    """Harness 0.3: a suite signs with the first pasted key that has the algorithm, a kid and ``sign`` among its ``key_ops``."""
+    keys = suite.running.client(client)["private_jwks"]["keys"]
+
+    found = [key for key in keys if "sign" in key.get("key_ops", ()) and key.get("alg") == alg]
+
+    assert len(found) == 1
+    assert found[0]["kid"]
+    assert "d" in found[0]
+
+
 def test_its_token_reads_across_patients(suite: Inferno) -> None:
     """SMART App Launch 2.2, backend-services#scopes."""
     token = post(suite, form(suite)).json()["access_token"]

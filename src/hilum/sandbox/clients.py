@@ -21,7 +21,8 @@ EVERYTHING = (
     "launch", "launch/patient", "launch/encounter", "openid", "fhirUser", "online_access", "offline_access",
     "patient/*.cruds", "user/*.cruds",
 )  # fmt: skip
-_PRIVATE_MEMBERS = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
+_PRIVATE_MEMBERS = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k", "key_ops"})
+"""What only the private half of a key holds; its ``key_ops`` are to sign, which the public half cannot."""
 
 
 class Kind(StrEnum):

@@ -32,13 +32,17 @@ class Wallet:
     groups: dict[str, list[str]] = field(default_factory=dict)
 
     def make_keys(self, client_id: str) -> dict[str, Any]:
-        """Give a client's public key set, made now unless it exists: one key for RS384, one for ES384."""
+        """Give a client's public key set, made now unless it exists: one key for RS384, one for ES384.
+
+        The private keys say ``sign``: the public conformance suites take no key for signing that does not (RFC 7517 section 4.3).
+        """
         if client_id not in self.private_jwks:
             keys: list[RSAKey | ECKey] = [
                 RSAKey.generate_key(RSA_BITS, {"use": "sig", "alg": "RS384", "kid": f"{client_id}-rs384"}),
                 ECKey.generate_key("P-384", {"use": "sig", "alg": "ES384", "kid": f"{client_id}-es384"}),
             ]
-            self.private_jwks[client_id] = {"keys": [key.as_dict(private=True) for key in keys]}
+            private = [key.as_dict(private=True) | {"key_ops": ["sign"]} for key in keys]
+            self.private_jwks[client_id] = {"keys": private}
         return public_jwks(self.private_jwks[client_id])
 
     def save(self, path: Path) -> None:

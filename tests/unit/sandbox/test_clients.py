@@ -180,7 +180,19 @@ def test_a_public_sandbox_withholds_every_secret() -> None:
     }
 
 
-@pytest.mark.parametrize("member", ["d", "p", "q", "dp", "dq", "qi", "k", "oth"])
+def test_private_keys_say_that_they_sign_and_public_ones_do_not() -> None:
+    """RFC 7517 section 4.3: who holds the private half signs, who holds the public half verifies."""
+    made = Wallet()
+
+    public = made.make_keys("client")["keys"]
+
+    private = made.private_jwks["client"]["keys"]
+    assert [(key["alg"], key["key_ops"]) for key in private] == [("RS384", ["sign"]), ("ES384", ["sign"])]
+    assert [key["alg"] for key in public] == ["RS384", "ES384"]
+    assert all("key_ops" not in key and "d" not in key for key in public)
+
+
+@pytest.mark.parametrize("member", ["d", "p", "q", "dp", "dq", "qi", "k", "oth", "key_ops"])
 def test_the_public_half_of_a_key_has_no_private_member(member: str) -> None:
     """RFC 7518 sections 6.2.2, 6.3.2 and 6.4."""
     assert public_jwks({"keys": [{"kty": "RSA", "n": "n", "e": "e", member: "x"}]}) == {
