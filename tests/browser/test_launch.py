@@ -123,7 +123,7 @@ def test_a_role_for_which_no_app_is_installed_is_told_so(stage: Stage) -> None:
     page.goto(re.sub(r"$", "/apps/lumen-chart", page.url))
 
     frame = page.frame_locator("iframe")
-    expect(frame.get_by_role("heading", level=1)).to_have_text("Not allowed")
+    expect(frame.get_by_role("heading", level=1)).to_have_text("This app is not for your role")
     expect(frame.locator("main")).to_contain_text("not installed for this person's role")
 
 

@@ -59,6 +59,7 @@ def line_chart(
     *,
     unit: str = "",
     usual: tuple[float, float] | None = None,
+    usual_name: str = "Usual range",
     size: tuple[float, float] = (340.0, 150.0),
 ) -> Chart | None:
     """Lay out lines over time; None without a point. ``usual`` is the range shown as a band, in the values' unit."""
@@ -95,7 +96,7 @@ def line_chart(
     if usual is not None:
         top, bottom = y(min(usual[1], high)), y(max(usual[0], low))
         band = (top, round(bottom - top, 1)) if bottom > top else None
-    said = f"{_number(usual[0])}–{_number(usual[1])} {unit}".strip() if usual is not None and band else ""
+    said = f"{usual_name}: {_number(usual[0])}–{_number(usual[1])} {unit}".strip() if usual and band else ""
     return Chart(
         width, height, LEFT, width - RIGHT, tuple(lines), rules, dates, band, _summary(kept, unit), said
     )

@@ -19,17 +19,18 @@ SYSTOLIC, DIASTOLIC = "8480-6", "8462-4"
 
 @dataclass(frozen=True, slots=True)
 class Sign:
-    """A vital sign the summary draws. ``usual`` is the range of a healthy adult, as a band; a child's chart shows none."""
+    """A vital sign the summary draws. ``usual`` is the range of healthy people, as a band; ``of_adults``: children's is another."""
 
     code: str
     name: str
     unit: str
     usual: tuple[float, float] | None = None
+    of_adults: bool = False
 
 
 PRESSURE = Sign("85354-9", "Blood pressure", "mmHg")
 SIGNS = (
-    Sign("8867-4", "Heart rate", "/min", (60, 100)),
+    Sign("8867-4", "Heart rate", "/min", (60, 100), of_adults=True),
     Sign("29463-7", "Weight", "kg"),
     Sign("8302-2", "Height", "cm"),
     Sign("59408-5", "Oxygen saturation", "%", (94, 100)),
@@ -235,7 +236,7 @@ def _is_adult(patient: Resource, today: date) -> bool:
 
 
 def _vitals(observations: list[Resource], *, adult: bool) -> tuple[Vital, ...]:
-    signs = SIGNS if adult else tuple(replace(sign, usual=None) for sign in SIGNS)
+    signs = tuple(replace(sign, usual=None) if sign.of_adults and not adult else sign for sign in SIGNS)
     found = [_pressure(observations), *(_sign(observations, sign) for sign in signs)]
     return tuple(vital for vital in found if vital is not None)
 
@@ -271,7 +272,12 @@ def _sign(observations: list[Resource], sign: Sign) -> Vital | None:
         and each.get("valueQuantity", {}).get("value") is not None
         and (at := _instant(each)) is not None
     )
-    chart = line_chart([Series(sign.name, points)], unit=sign.unit, usual=sign.usual)
+    chart = line_chart(
+        [Series(sign.name, points)],
+        unit=sign.unit,
+        usual=sign.usual,
+        usual_name="Usual in adults" if sign.of_adults else "Usual range",
+    )
     if chart is None:
         return None
     at, value = max(points)

@@ -3,12 +3,16 @@
 The platform's records of accesses go in as they come from its API; whatever a record lacks is left out of the line.
 """
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 CALLS_SHOWN = 60
+VALUE_SHOWN = 48
+"""Of a parameter's value; the way to a next page is longer and says nothing to anybody."""
+_LONG = re.compile(rf"(?<==)([^&]{{{VALUE_SHOWN}}})[^&]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,11 @@ class Calls:
     def permitted(self) -> int:
         return len(self.calls) - self.refused
 
+    @property
+    def cost(self) -> int:
+        """Sum up what they took from the app's quota."""
+        return sum(call.cost for call in self.calls)
+
 
 def inspect(records: Iterable[dict[str, Any]]) -> Calls:
     """Shape records of accesses, newest first."""
@@ -52,8 +61,9 @@ def _call(record: dict[str, Any]) -> Call:
     interaction, resource_type = str(record.get("interaction", "")), str(record.get("resource_type", ""))
     path, query = str(record.get("path", "")), str(record.get("query", ""))
     return Call(
-        what=" ".join(part for part in (interaction, resource_type) if part) or "request",
-        path=f"{path}?{query}" if query else path,
+        what=" ".join(part for part in (interaction.removesuffix("-type"), resource_type) if part)
+        or "request",
+        path=_LONG.sub(r"\1…", f"{path}?{query}" if query else path),
         status=_number(record.get("status")),
         permitted=permitted,
         why=str(record.get("rule") or "")

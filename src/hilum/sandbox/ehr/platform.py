@@ -34,13 +34,17 @@ class Launched:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A launch to open. ``launch_uri``: where the app stands now, if elsewhere than it is registered."""
+    """A launch to open. ``launch_uri``: where the app stands now, if elsewhere than it is registered.
+
+    ``banner``: the app must show whose record it is; beside a chart's own banner it need not.
+    """
 
     client: str
     person: str
     patient: str = ""
     encounter: str = ""
     launch_uri: str = ""
+    banner: bool = True
 
 
 @dataclass(slots=True)
@@ -63,7 +67,8 @@ class Platform:
             "encounter": order.encounter,
             "launch_uri": order.launch_uri,
         }
-        body = {name: value for name, value in asked.items() if value}
+        body: dict[str, Any] = {name: value for name, value in asked.items() if value}
+        body["need_patient_banner"] = order.banner
         answer = await self._ehr("POST", tenant, self.urls.launches(tenant), body)
         return Launched(answer["id"], answer["launch"], answer["launch_url"], answer["open_url"])
 
@@ -102,7 +107,7 @@ class Platform:
         if self._http is not None:
             await self._http.close()
 
-    async def _ehr(self, method: str, tenant: str, url: str, body: dict[str, str] | None) -> dict[str, Any]:
+    async def _ehr(self, method: str, tenant: str, url: str, body: dict[str, Any] | None) -> dict[str, Any]:
         for last in (False, True):
             bearer = await self._token(tenant)
             try:

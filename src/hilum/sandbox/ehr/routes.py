@@ -23,7 +23,11 @@ from hilum.web.urls import origin_of, path_of, with_query
 
 Handler = Callable[[Request], Awaitable[Response]]
 SEARCH_BOUND = 100
-QUERY_FIELDS = frozenset({"tenant", "client", "person", "patient", "encounter", "launch_uri", "session"})
+QUERY_FIELDS = frozenset(
+    {"tenant", "client", "person", "patient", "encounter", "launch_uri", "session", "banner"}
+)
+BESIDE_CHART = "no"
+"""Of the parameter ``banner``: the chart's own banner stays in view."""
 
 
 def routes(site: Site) -> list[Route]:
@@ -116,12 +120,15 @@ class Pages:
         session, client = self._session(request), request.path_params["client"]
         facts = await self._frame(session)
         name = next((plan.name for _, plan in self._site.plan.clients() if plan.client_id == client), client)
-        source = with_query(path_of(self._site.urls.sandbox("/launch")), session=session.id, client=client)
+        launch = path_of(self._site.urls.sandbox("/launch"))
+        alone = with_query(launch, session=session.id, client=client)
+        source = with_query(launch, session=session.id, client=client, banner=BESIDE_CHART)
         found = await self._calls(session, client)
         policy = Policy(
             frame_src=("'self'", origin_of(self._site.urls.base_url), "https:", *LOOPBACK_SOURCES)
         )
-        facts |= {"client": client, "name": name, "source": source, "calls": found, "tab": client}
+        facts |= {"client": client, "name": name, "calls": found, "tab": client}
+        facts |= {"source": source, "alone": alone}
         return self._with_forms(request, "sandbox/app.html", policy=policy, **facts)
 
     async def calls(self, request: Request) -> Response:
@@ -198,7 +205,13 @@ class Posts:
             session = site.sessions.get(query.one("session"))
             tenant, order = (
                 session.tenant,
-                Order(query.one("client"), session.person, session.patient, session.encounter),
+                Order(
+                    query.one("client"),
+                    session.person,
+                    session.patient,
+                    session.encounter,
+                    banner=query.one("banner") != BESIDE_CHART,
+                ),
             )
             opened = await site.platform.open_launch(tenant, order)
             site.sessions.opened(session.id, opened.id, order.client)

@@ -33,7 +33,7 @@ function between([low, high], unit) {
 }
 
 // series: [{name, points: [{at, value}]}], at as an ISO text. usual: [low, high] of the usual range, called as usualName says.
-export function lineChart(series, { unit = "", usual = null, usualName = "Usual in healthy adults" } = {}) {
+export function lineChart(series, { unit = "", usual = null, usualName = "Usual range" } = {}) {
   const kept = series.filter((each) => each.points.length).map((each) => ({
     name: each.name,
     points: each.points.map(({ at, value }) => ({ at, value, time: Date.parse(at) })).sort((a, b) => a.time - b.time),

@@ -9,12 +9,12 @@ const TYPES = ["Patient", "Observation", "Condition", "MedicationRequest", "Medi
 const RECORDS = TYPES.map((type) => `patient/${type}.rs`).join(" ");
 const REDIRECT_URI = `${location.origin}/apps/lumen/app`;
 const VITALS = [
-  { name: "Heart rate", code: "8867-4", unit: "/min", usual: [60, 100] },
+  { name: "Heart rate", code: "8867-4", unit: "/min", usual: [60, 100], ofAdults: true },
   { name: "Weight", code: "29463-7", unit: "kg" },
   { name: "BMI", code: "39156-5", unit: "kg/m²" },
   { name: "Oxygen saturation", code: "59408-5", unit: "%", usual: [94, 100] },
   { name: "Temperature", code: "8310-5", unit: "°C", usual: [36.1, 37.5] },
-  { name: "Respiratory rate", code: "9279-1", unit: "/min", usual: [12, 20] },
+  { name: "Respiratory rate", code: "9279-1", unit: "/min", usual: [12, 20], ofAdults: true },
 ];
 const PERIODS = [["All", 0], ["2 years", 730], ["1 year", 365], ["6 months", 183]];
 const main = document.querySelector("main");
@@ -26,9 +26,9 @@ function trouble(error) {
     said.requestId && h("p", { class: "small" }, "If you ask for help, tell this number: ", h("code", {}, said.requestId)))));
 }
 
-function vital({ name, unit, usual }, series, since) {
+function vital({ name, unit, usual, ofAdults }, series, since) {
   const kept = series.map((each) => ({ ...each, points: each.points.filter((point) => !since || Date.parse(point.at) >= since) }));
-  const chart = lineChart(kept, { unit, usual });
+  const chart = lineChart(kept, { unit, usual, usualName: ofAdults ? "Usual in adults" : "Usual range" });
   if (!chart) return null;
   const latest = kept.map((each) => each.points.at(-1).value).join("/");
   return h("figure", { class: "card vital" }, h("figcaption", {}, h("span", { class: "vital-name" }, name),
@@ -42,12 +42,12 @@ function drawVitals(place, observations, since, adult) {
   const pressure = [{ name: "Systolic", points: componentPoints(pressures, "8480-6") }, { name: "Diastolic", points: componentPoints(pressures, "8462-4") }];
   const drawn = [
     vital({ name: "Blood pressure", unit: "mmHg" }, pressure.every((each) => each.points.length) ? pressure : [], since),
-    ...VITALS.map((each) => vital(adult ? each : { ...each, usual: null }, [{ name: each.name, points: points(observations, each.code) }], since)),
+    ...VITALS.map((each) => vital(each.ofAdults && !adult ? { ...each, usual: null } : each, [{ name: each.name, points: points(observations, each.code) }], since)),
   ].filter(Boolean);
   show(place, drawn.length ? h("div", { class: "vitals" }, drawn) : h("p", { class: "card muted" }, observations.length ? "No vital signs in this period. Choose a longer one." : "No vital signs are recorded for this patient."));
 }
 
-// The usual ranges are those of adults; a child's chart is drawn without.
+// Some usual ranges are those of adults only; a child's chart is drawn without.
 function vitalsSection(observations, adult) {
   const place = h("div");
   const choices = PERIODS.map(([name, days], index) => h("button", { class: "period", "aria-pressed": String(index === 0), onclick: (event) => {

@@ -206,7 +206,7 @@ export function explain(error, more = {}) {
     refused: ["Access was not given", "Nothing was shared. Once that is settled, open the app again."],
     mixed: ["This launch does not fit", "For your safety it was stopped. Open the app again."],
     expired: ["Your session has ended", "Open the app again from the chart."],
-    forbidden: ["Not permitted", "The hospital has not given this app that permission."],
+    forbidden: ["Not permitted", "Ask your hospital's administrator if you need it."],
     missing: ["Nothing to show", "There is no such record, or it is not yours to see."],
     busy: ["The hospital's server is busy", "Wait a moment, then reload this page."],
     failed: ["That did not work", "Reload this page; if it happens again, tell your hospital's help desk."],

@@ -40,6 +40,7 @@ const STATES = { H: ["above the usual range", "warn"], HH: ["far above the usual
 const PLAIN = {
   declined: ["You said no", "That is fine. If it was a mistake, start again."],
   expired: ["Wellspring is not connected now", "You or your hospital ended it, or its time was over. To see your record here, connect again."],
+  forbidden: ["Your hospital does not let Wellspring see this", "Ask your hospital's help desk if you need it."],
   mixed: ["This could not be finished safely", "So it was stopped. Start again."],
   missing: ["Wellspring is not connected yet", "Start again and choose where you were treated."],
   discovery: ["The hospital cannot be reached", "Try again in a few minutes."],
@@ -76,7 +77,7 @@ function result(observations) {
   const [state, kind] = stateOf(latest);
   const unit = unitOf(latest.valueQuantity);
   const values = observations.map((each) => ({ at: when(each), value: each.valueQuantity.value }));
-  const chart = values.length > 1 ? lineChart([{ name, points: values }], { unit, usual: usualOf(latest), usualName: "Usual range" }) : null;
+  const chart = values.length > 1 ? lineChart([{ name, points: values }], { unit, usual: usualOf(latest) }) : null;
   return h("article", { class: "card result" },
     h("div", { class: "row" }, h("h3", {}, name), state && h("span", { class: `badge badge-${kind}` }, state)),
     h("p", { class: "result-value" }, `${latest.valueQuantity.value} ${unit}`, h("span", { class: "muted small" }, ` on ${day(when(latest))}`)),
