@@ -53,6 +53,22 @@ _TITLE_AND_NEXT = {
         "There is no such hospital here",
         "Check the address, or choose your hospital on the front page.",
     ),
+    "switch_engaged": (
+        "This app is stopped at the moment",
+        "It was stopped on purpose, and nothing is wrong with your account. Ask your hospital's administrator when it will work again.",
+    ),
+    "app_not_certified": (
+        "This app is not certified for use here",
+        "Ask the makers of the app; until it is certified nobody can open it.",
+    ),
+    "app_not_installed": (
+        "This app is not installed here",
+        "If you need it for your work, ask your hospital's administrator to install it.",
+    ),
+    "role_not_allowed": (
+        "This app is not for your role",
+        "If you need it for your work, ask your hospital's administrator.",
+    ),
     "authorization_not_found": (
         "This app is not connected",
         "It may have been removed already. Go back and reload the page.",
