@@ -1,8 +1,10 @@
 """The platform of one worker: every room wired once, behind one ASGI callable."""
 
 import asyncio
+import os
+import signal
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -102,14 +104,14 @@ def build(settings: Settings, clock: Clock, ids: Ids) -> Platform:
             ids,
         )
     )
-    site = rooms.Site(kit=kit, fetcher=fetcher, upstreams=upstreams, journal=journal, settings=settings)
+    site = rooms.Site(kit=kit, fetcher=fetcher, upstreams=upstreams, settings=settings, at_stop=[])
     door = Door(
         _split(_pages(site, keeper, assets), rooms.api(site)),
         gateway=Gateway(enforcer),
         hosts=_hosts(settings, keeper),
         ids=ids,
         trusted_proxies=settings.trusted_proxies,
-        lifespan=lambda: _living(edge, keeper, journal, upstreams, servers),
+        lifespan=lambda: _living(edge, keeper, journal, site.at_stop, upstreams, servers),
     )
     return Platform(door, kit, keeper, journal, fetcher, upstreams, servers)
 
@@ -209,9 +211,19 @@ async def _living(
     edge: Edge,
     keeper: SnapshotKeeper,
     journal: journals.Journal,
+    at_stop: list[Callable[[], None]],
     *closing: Upstreams | EmbeddedServers,
 ) -> AsyncIterator[None]:
     loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        for each in at_stop:
+            each()
+        # The server took SIGTERM and SIGINT alike, and waits for every answer to end before it tells anybody that it stops.
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with suppress(ValueError, RuntimeError):  # not in the main thread, so not in a server's worker
+        loop.add_signal_handler(signal.SIGTERM, stop)
     await loop.run_in_executor(None, keeper.start)
     try:
         yield

@@ -10,7 +10,6 @@ from starlette.routing import BaseRoute
 
 from hilum.audit import live as journals
 from hilum.audit import routes as audit
-from hilum.audit.live import Journal
 from hilum.audit.rows import AccessReader
 from hilum.authserver import back, front
 from hilum.authserver import pages as authserver_pages
@@ -40,8 +39,9 @@ class Site:
     kit: Kit
     fetcher: SafeFetcher
     upstreams: Upstreams
-    journal: Journal
     settings: Settings
+    at_stop: list[Callable[[], None]]
+    """What is called when the process is told to stop, while requests still run."""
 
 
 def template_folders() -> list[Path]:
@@ -94,7 +94,7 @@ def api(site: Site) -> FastAPI:
         registry.api(kit),
         controls.api(kit, engage_switch),
         signin.api(kit),
-        audit.api(kit, reader),
+        audit.api(kit, reader, at_stop=site.at_stop.append),
     ):
         app.include_router(router)
     return app

@@ -61,10 +61,19 @@ class EventsQuery(RecordQuery):
     before: Word = ""
 
 
-def api(kit: Kit, reader: Callable[[], AccessReader], pace: Pace = Pace()) -> APIRouter:  # noqa: B008 - a frozen value
-    """Give the API routes of the record. ``reader`` opens what reads all journals of the installation."""
+def api(
+    kit: Kit,
+    reader: Callable[[], AccessReader],
+    pace: Pace = Pace(),  # noqa: B008 - a frozen value
+    at_stop: Callable[[Callable[[], None]], None] = lambda _: None,
+) -> APIRouter:
+    """Give the API routes of the record. ``reader`` opens what reads all journals of the installation.
+
+    ``at_stop`` takes what lets go of the streams, which nothing else would end when the process is to stop.
+    """
     router = APIRouter(prefix="/api/v1", tags=["audit"])
     tail = Tail(reader, kit.clock, pace.look_s)
+    at_stop(lambda: tail.end("server_stops"))
 
     @router.get("/accesses", openapi_extra=audience(*READERS))
     async def list_accesses(request: Request, query: Annotated[AccessesQuery, Query()]) -> Response:

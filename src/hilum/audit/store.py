@@ -161,9 +161,7 @@ _NEXT = (
     .returning(audit_chain.c.seq, audit_chain.c.hash)
 )
 _LINK = (
-    update(audit_chain)
-    .where(audit_chain.c.writer == bindparam("of_writer"))
-    .values(hash=bindparam("new"))
+    update(audit_chain).where(audit_chain.c.writer == bindparam("of_writer")).values(hash=bindparam("new"))
 )
 _ADD_PAYLOAD = audit_payload.insert()
 _ADD_EVENT = audit_event.insert()

@@ -89,7 +89,7 @@ class Stream:
                 yield self._decision(seen, self.follower.place)
                 continue
             if self.follower.over:
-                self.why = "audit_unavailable"
+                self.why = self.follower.over
                 return
             stirred = await self.follower.stir(min(self.pace.judge_s, self.pace.beat_s))
             if not stirred and now() - beaten >= self.pace.beat_s:

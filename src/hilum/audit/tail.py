@@ -81,8 +81,8 @@ class Follower:
         self.place = place
         self.upto = upto
         """Where the journals stood when it began: it is offered what follows."""
-        self.over = False
-        """The journals can no longer be followed."""
+        self.over = ""
+        """Why nothing more will come."""
 
     def offer(self, seen: Seen) -> None:
         if self.wants(seen.access):
@@ -92,8 +92,8 @@ class Follower:
         elif not self._waiting:
             self.place.step(seen)
 
-    def end(self) -> None:
-        self.over = True
+    def end(self, why: str) -> None:
+        self.over = why
         self._stirred.set()
 
     def take(self) -> Seen | None:
@@ -115,7 +115,7 @@ class Follower:
             self._stirred.clear()
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stirred.wait(), within_s)
-        return bool(self._waiting) or self.over
+        return bool(self._waiting or self.over)
 
 
 class Tail:
@@ -153,6 +153,11 @@ class Tail:
             self._looking.cancel()
             self._looking = None
 
+    def end(self, why: str) -> None:
+        """Let everybody go."""
+        for follower in self._followers:
+            follower.end(why)
+
     async def catch_up(self, follower: Follower, left: Place) -> "Missed":
         """Read what followed a place that was left, up to where the follower began. Raises Unavailable."""
         return await asyncio.to_thread(self._catch_up, follower, left)
@@ -188,8 +193,7 @@ class Tail:
                 await self._look(reader)
         except Exception:  # noqa: BLE001 - the task's edge: whoever follows must hear of it
             self._looking = None
-            for follower in self._followers:
-                follower.end()
+            self.end("audit_unavailable")
         finally:
             reader.close()
 

@@ -1,6 +1,7 @@
 """Whoever listens at one of four workers hears of every decision of all four."""
 
 import asyncio
+import signal
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
@@ -10,10 +11,13 @@ from typing import Any
 import httpx2
 import orjson
 
+from tests.flows.outside.conftest import Starter
 from tests.flows.outside.ground import PATIENCE_S, WORKERS, Grant, Outside, tell
 from tests.sim.running import Running
 
 READS_AT_ONCE = 8
+STOPPED_WITHIN_S = 8
+"""Below the ten seconds after which what still runs is killed."""
 
 
 @dataclass
@@ -161,3 +165,17 @@ def test_a_listener_whose_token_is_revoked_elsewhere_is_let_go(hospital: Running
             assert heard.end == "token_invalid"
 
     tell(hospital, story)
+
+
+def test_a_listener_does_not_hold_up_the_servers_end(from_seed: Starter) -> None:
+    """Asked to stop, a worker lets its listeners go; without that it would wait for them until it is killed."""
+    running = from_seed()
+
+    async def story(outside: Outside) -> None:
+        async with listening(outside, token_of(outside, "auditor")) as heard:
+            running.process.send_signal(signal.SIGTERM)
+            await heard.until(lambda: bool(heard.end))
+            assert heard.end == "server_stops"
+            await asyncio.to_thread(running.process.wait, STOPPED_WITHIN_S)
+
+    tell(running, story)
