@@ -1,11 +1,14 @@
 """Embedded FHIR servers: one file a tenant, opened when first asked for."""
 
+from collections.abc import Callable
+
 from hilum.fhirserver.models import FhirServerSettings
 from hilum.fhirserver.routes import FhirServer
 from hilum.infra.settings import Settings
 from hilum.kernel.ids import TenantId
 from hilum.kernel.ports import Clock, Ids
-from hilum.upstream.live import Embedded
+from hilum.upstream.live import Embedded, response_of
+from hilum.upstream.models import UpstreamResponse
 from hilum.web.urls import Urls
 
 _PROFILES = {
@@ -72,7 +75,7 @@ class EmbeddedServers:
                 instantiates=(US_CORE_SERVER,),
             )
             server = FhirServer(settings, self._clock, self._ids)
-            found = self._open[tenant] = (server, Embedded(server, base))
+            found = self._open[tenant] = (server, Embedded(server, base, _peek(server)))
         return found
 
     async def close(self) -> None:
@@ -80,3 +83,13 @@ class EmbeddedServers:
         for server, _ in self._open.values():
             server.close()
         self._open.clear()
+
+
+def _peek(server: FhirServer) -> Callable[[str], UpstreamResponse | None]:
+    def peek(target: str) -> UpstreamResponse | None:
+        response = server.peek(target)
+        if response is None:
+            return None
+        return response_of(response.status, response.headers, response.body)
+
+    return peek

@@ -69,7 +69,7 @@ class Event:
     facts: dict[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Access:
     """One FHIR request and its decision. ``path``, ``query`` and ``patient`` are PHI: payload only, never in logs.
 

@@ -180,7 +180,7 @@ class ControlFacts:
     quotas: QuotaFacts = field(default_factory=QuotaFacts)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Spend:
     """What a bucket answered. ``retry_after_s`` is 0 when allowed."""
 

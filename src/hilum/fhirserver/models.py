@@ -88,7 +88,7 @@ class Refused(HilumError):
         super().__init__(problem.value, self.issues[0].detail if self.issues else "")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Version:
     """One version of a resource; a deletion is a version without a body."""
 

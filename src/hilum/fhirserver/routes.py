@@ -41,7 +41,7 @@ _VERSION_ID = re.compile(r"[1-9][0-9]{0,8}")
 _LOG = structlog.get_logger("hilum.fhirserver")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Request:
     """One request. ``path`` starts at the FHIR base; header names are lower case."""
 
@@ -56,7 +56,7 @@ class Request:
         return None if value is None else value.decode("latin-1")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Response:
     """One answer, whole."""
 
@@ -101,6 +101,13 @@ class FhirServer:
             response = await self.answer(Request(method, path, scope.get("query_string", b""), headers, body))
         await send({"type": "http.response.start", "status": response.status, "headers": response.headers})
         await send({"type": "http.response.body", "body": b"" if method == "HEAD" else response.body})
+
+    def peek(self, target: str) -> Response | None:
+        """Answer a plain read by id, ``Type/id`` below the base, without waiting; None for any other target. Never raises."""
+        parts = target.split("/")
+        if len(parts) != 2 or "?" in target or parts[1].startswith(("$", "_")):
+            return None
+        return self._guarded(self._read, Request("GET", target), parts)
 
     async def answer(self, request: Request) -> Response:
         """Answer a request without ASGI. Never raises for input."""

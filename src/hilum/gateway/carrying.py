@@ -45,8 +45,10 @@ class Carrier:
         """Do what was permitted. Raises Refusal, Absent."""
         request = errand.obligations.request
         match request.interaction:
+            case Interaction.READ if request.type != "Binary":
+                return _shown(errand, await self._transport.judged(errand, f"{request.type}/{request.id}"))
             case Interaction.READ:
-                return await (self._binary(errand) if request.type == "Binary" else self._read(errand))
+                return await self._binary(errand)
             case Interaction.VREAD:
                 return await self._vread(errand)
             case Interaction.SEARCH_TYPE:
@@ -65,11 +67,6 @@ class Carrier:
         if response.status != 200:
             raise Refusal(Deny(Reason.UPSTREAM_UNAVAILABLE, "The FHIR server does not say what it can do."))
         return loads(relocated(response.body, *bases))
-
-    async def _read(self, errand: Errand) -> Answer:
-        request = errand.obligations.request
-        stored = await self._transport.judged(errand, f"{request.type}/{request.id}")
-        return _shown(errand, stored)
 
     async def _vread(self, errand: Errand) -> Answer:
         """Give a version, if both it and the record as it stands now are within reach."""

@@ -71,7 +71,7 @@ class Clause:
     matchers: tuple[Matcher, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Reach:
     """What scopes, role and launch context together reach, before a type is named.
 
@@ -86,6 +86,8 @@ class Reach:
     rights: Mapping[str, int] | None = None
     own: str = ""
     stopped: Callable[[str, str], bool] | None = None
+    found: dict[tuple[str, int], tuple[Clause, ...]] = field(init=False, default_factory=dict, repr=False)
+    """What ``clauses`` found for a type and letters: worked out once, since nothing here ever changes. Another Reach begins anew."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,7 +91,7 @@ def decide(
     return Permit(_obligations(case))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Case:
     """A request with everything that its token reaches of its type. ``exempt``: the person's own ``fhirUser``, read by its owner."""
 

@@ -1,6 +1,7 @@
 """How far a grant reaches: scopes, the person's rights, the launch context and switches, joined type by type. Pure."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cache, lru_cache
 from types import MappingProxyType
 
@@ -25,6 +26,7 @@ from hilum.standards.smart.scopes import (
 from hilum.tokens.models import AccessToken
 
 EFFECTIVE_BOUND = 20_000
+REACHES_BOUND = 20_000
 
 LETTERS: Mapping[Interaction, int] = MappingProxyType(
     {
@@ -60,19 +62,39 @@ def reach_of(
     token: AccessToken, scopes: CompiledScopes, stopped: Callable[[str, str], bool] | None = None
 ) -> Reach:
     """Join a token's facts with the scopes that are in effect for it, and with what switches took out of them."""
-    own = token.fhir_user.removeprefix("Patient/") if token.fhir_user.startswith("Patient/") else ""
+    role = token.role if token.person else None
+    reach = _reach_of(scopes, role, token.patient, token.person_patients, token.fhir_user)
+    return reach if stopped is None else replace(reach, stopped=stopped)
+
+
+@lru_cache(maxsize=REACHES_BOUND)
+def _reach_of(
+    scopes: CompiledScopes,
+    role: str | None,
+    patient: str,
+    people: tuple[str, ...] | None,
+    fhir_user: str,
+) -> Reach:
     return Reach(
         scopes,
-        patient=token.patient,
-        people=None if token.person_patients is None else frozenset(token.person_patients),
-        rights=rights_masks(token.role) if token.person else None,
-        own=own,
-        stopped=stopped,
+        patient=patient,
+        people=None if people is None else frozenset(people),
+        rights=None if role is None else rights_masks(role),
+        own=fhir_user.removeprefix("Patient/") if fhir_user.startswith("Patient/") else "",
     )
 
 
 def clauses(reach: Reach, type_: str, letters: int) -> tuple[Clause, ...]:
     """Name every way in which any of ``letters`` is permitted on a type. Empty: no way."""
+    known = reach.found.get((type_, letters))
+    if known is None:
+        known = _clauses(reach, type_, letters)
+        if rule_of(type_) is not None:
+            reach.found[type_, letters] = known
+    return known
+
+
+def _clauses(reach: Reach, type_: str, letters: int) -> tuple[Clause, ...]:
     rule = rule_of(type_)
     if rule is None:
         return ()

@@ -20,7 +20,7 @@ NOT_FOUND_SENTENCE = "There is no such record within reach of this access token.
 Headers = tuple[tuple[bytes, bytes], ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Answer:
     """An answer, whole. ``removed`` counts what was filtered out of it, ``patient`` is whose record it holds; both for the audit."""
 

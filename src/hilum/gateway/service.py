@@ -30,7 +30,7 @@ from hilum.upstream.live import Upstreams
 from hilum.web.urls import Urls
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Call:
     """One request as it arrived. ``bearer`` is None without a token; ``path`` and ``query`` are for the audit record only."""
 
@@ -46,7 +46,7 @@ class Call:
     proof: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Reply:
     """The answer, what is left of the app's quota, and the web origins whose scripts may read both."""
 
@@ -70,7 +70,7 @@ class Doorway:
     ids: Ids
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Done:
     """How a request ended. ``deny`` is None when it was carried out, even if there was no such record."""
 
@@ -101,10 +101,9 @@ class Enforcer:
         """Judge, carry out and record one request. What it returns is durable in the journal."""
         on = self._on
         started, now, snapshot = on.clock.monotonic(), on.clock.now(), on.snapshots.current()
-        try:
-            token = await self._token(call)
-        except Unavailable:
-            token = _NO_STORE
+        token = on.tokens.peek(call.bearer) if call.bearer is not None else None
+        if token is None and call.bearer is not None:
+            token = await self._looked_up(call.bearer)
         request, page = self._opened(call.request, token, now)
         decision = policy.decide(
             Ask(call.tenant, request, self._bases(call.tenant, snapshot), call.proof), token, snapshot, now
@@ -150,11 +149,11 @@ class Enforcer:
         snapshot = self._on.snapshots.current()
         return frozenset() if snapshot is None else snapshot.registry.origins.get(tenant, frozenset())
 
-    async def _token(self, call: Call) -> AccessToken | Deny | None:
-        if call.bearer is None:
-            return None
-        seen = self._on.tokens.peek(call.bearer)
-        return seen if seen is not None else await self._on.tokens.look_up(call.bearer)
+    async def _looked_up(self, bearer: str) -> AccessToken | Deny:
+        try:
+            return await self._on.tokens.look_up(bearer)
+        except Unavailable:
+            return _NO_STORE
 
     def _opened(
         self, request: FhirRequest | Unsupported, token: AccessToken | Deny | None, now: datetime
@@ -191,18 +190,16 @@ class Enforcer:
                 raise Refusal(decision)
             if not spent.allowed:
                 raise Refusal(_OVER_QUOTA, spent.retry_after_s)
-            return _Done(await self._carried(token, snapshot, obligations, at), None, obligations, rates)
+            tenant = snapshot.identity.tenants[token.tenant]
+            surface = await self._surface(tenant) if obligations.plan is not None else None
+            bases = obligations.bases[0][:-1], self._on.upstreams.base_of(tenant)
+            errand = Errand(token, tenant, obligations, at[0], *bases, at[1], surface)
+            return _Done(await self._carrier.carry(errand), None, obligations, rates)
         except Absent:
             return _Done(not_found(call.request_id), None, obligations, rates)
         except Refusal as refused:
             answer = refusal(refused.deny, call.request_id, retry_after_s=refused.retry_after_s)
             return _Done(answer, refused.deny, obligations, rates)
-
-    async def _carried(self, token: AccessToken, snapshot: Snapshot, due: Obligations, at: _At) -> Answer:
-        tenant = snapshot.identity.tenants[token.tenant]
-        surface = await self._surface(tenant) if due.plan is not None else None
-        bases = due.bases[0][:-1], self._on.upstreams.base_of(tenant)
-        return await self._carrier.carry(Errand(token, tenant, due, at[0], *bases, at[1], surface))
 
     def _bases(self, tenant: TenantId, snapshot: Snapshot | None) -> tuple[str, ...]:
         """Name the address, ending in a slash, that means a tenant's base; kept while its tenants stay the same."""

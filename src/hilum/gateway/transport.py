@@ -41,7 +41,7 @@ class Absent(Exception):
     """There is no such record."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Errand:
     """One permitted request on its way. ``base`` is the gateway's own, ``upstream_base`` the server's, neither with a slash at its end."""
 
@@ -55,7 +55,7 @@ class Errand:
     surface: Surface | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Stored:
     resource: dict[str, Any]
     body: bytes
@@ -78,20 +78,15 @@ class Transport:
                 upstream.TOO_LARGE: Reason.RESPONSE_UNJUDGEABLE,
             }.get(error.code, Reason.UPSTREAM_UNAVAILABLE)
             raise Refusal(Deny(reason, error.detail)) from error
-        status = response.status
-        if status in {401, 403, 407, 429} or status >= 500 or status < 200:
-            wait = response.headers.get("retry-after", "")
-            raise Refusal(
-                Deny(Reason.UPSTREAM_UNAVAILABLE, "The FHIR server does not answer just now."),
-                float(wait) if wait.isascii() and wait.isdigit() and len(wait) < 5 else 1.0,
-            )
-        return response
+        return _usable(response)
 
     async def fetch(self, errand: Errand, name: str) -> Stored | None:
-        response = await self.send(errand.tenant, UpstreamRequest("GET", name, ACCEPT))
-        if response.status in ABSENT:
-            return None
+        response = self._upstreams.peek(errand.tenant, name)
+        if response is None:
+            response = await self.send(errand.tenant, UpstreamRequest("GET", name, ACCEPT))
         if response.status != 200:
+            if _usable(response).status in ABSENT:
+                return None
             raise Refusal(UNJUDGEABLE)
         body = localised(errand, response.body)
         resource = loads(body)
@@ -134,6 +129,17 @@ class Transport:
         reach = errand.obligations.reach
         ways = clauses(reach, str(resource.get("resourceType")), READ)
         return judge_resource(reach, resource, ways, bases=errand.obligations.bases) is None
+
+
+def _usable(response: UpstreamResponse) -> UpstreamResponse:
+    status = response.status
+    if status in {401, 403, 407, 429} or status >= 500 or status < 200:
+        wait = response.headers.get("retry-after", "")
+        raise Refusal(
+            Deny(Reason.UPSTREAM_UNAVAILABLE, "The FHIR server does not answer just now."),
+            float(wait) if wait.isascii() and wait.isdigit() and len(wait) < 5 else 1.0,
+        )
+    return response
 
 
 _NOBODYS = orjson.dumps(

@@ -8,10 +8,11 @@ from datetime import UTC, datetime
 from threading import Lock
 
 _CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
-_PAIRS = tuple(high + low for high in _CROCKFORD for low in _CROCKFORD)
-_SHIFTS = tuple(range(120, -1, -10))
-_STOCK = 4_096
-_ID_RANDOM = 10
+_OF_BYTE = bytes(ord(_CROCKFORD[byte & 31]) for byte in range(256))
+"""A random byte to a random letter: five of its bits count."""
+_TIME_SHIFTS = tuple(range(45, -1, -5))
+_RANDOM_LETTERS = 16
+_STOCK = 256 * _RANDOM_LETTERS
 
 
 class SystemClock:
@@ -32,22 +33,24 @@ class SystemIds:
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._stock = b""
-        self._at = 0
+        self._stock, self._at = "", 0
+        self._ms, self._time = -1, ""
         os.register_at_fork(after_in_child=self._forget)
 
     def new(self, prefix: str) -> str:
+        ms = time.time_ns() // 1_000_000
         with self._lock:
             if self._at >= len(self._stock):
-                self._stock, self._at = os.urandom(_STOCK - _STOCK % _ID_RANDOM), 0
-            drawn = self._stock[self._at : self._at + _ID_RANDOM]
-            self._at += _ID_RANDOM
-        value = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(drawn, "big")
-        return prefix + "_" + "".join([_PAIRS[value >> shift & 1023] for shift in _SHIFTS])
+                self._stock, self._at = os.urandom(_STOCK).translate(_OF_BYTE).decode(), 0
+            drawn = self._stock[self._at : self._at + _RANDOM_LETTERS]
+            self._at += _RANDOM_LETTERS
+            if ms != self._ms:
+                self._ms, self._time = ms, "".join([_CROCKFORD[ms >> shift & 31] for shift in _TIME_SHIFTS])
+            return f"{prefix}_{self._time}{drawn}"
 
     def secret(self, size: int = 32) -> str:
         return base64.urlsafe_b64encode(secrets.token_bytes(size)).rstrip(b"=").decode()
 
     def _forget(self) -> None:
         self._lock = Lock()
-        self._stock, self._at = b"", 0
+        self._stock, self._at = "", 0

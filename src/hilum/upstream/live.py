@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -49,10 +49,14 @@ _TAKEN = {name.encode(): name for name in TAKEN_HEADERS}
 
 @dataclass(frozen=True, slots=True)
 class Embedded:
-    """A FHIR server in this process. ``base`` is what it writes in absolute addresses, without trailing slash."""
+    """A FHIR server in this process. ``base`` is what it writes in absolute addresses, without trailing slash.
+
+    ``peek`` answers a plain GET of a target without waiting, or gives None where it must be asked through ``app``; it never raises.
+    """
 
     app: AsgiApp
     base: str
+    peek: Callable[[str], UpstreamResponse | None] = lambda _: None
 
 
 class _Bulkhead:
@@ -109,6 +113,13 @@ class Upstreams:
             server = self._embedded(tenant.id)
             return server.base if server is not None else ""
         return tenant.upstream.url.rstrip("/")
+
+    def peek(self, tenant: TenantFacts, target: str) -> UpstreamResponse | None:
+        """Read from a server in this process what it can give at once; None: ``send`` must be asked."""
+        if tenant.upstream.kind is not UpstreamKind.EMBEDDED:
+            return None
+        server = self._embedded(tenant.id)
+        return server.peek(target) if server is not None else None
 
     async def send(self, tenant: TenantFacts, request: UpstreamRequest) -> UpstreamResponse:
         """Send one request and take the whole answer, within deadline and bound."""
@@ -228,13 +239,15 @@ async def _call(app: AsgiApp, request: UpstreamRequest) -> UpstreamResponse:
     await app(scope, taken.receive, taken.send)
     if taken.start is None:
         raise Unavailable(AWAY, "The FHIR server gave no answer.")
-    found = {
-        _TAKEN[name]: value.decode("latin-1")
-        for name, value in taken.start.get("headers", ())
-        if name in _TAKEN
-    }
     chunks = taken.chunks
-    return UpstreamResponse(taken.start["status"], found, chunks[0] if len(chunks) == 1 else b"".join(chunks))
+    body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+    return response_of(taken.start["status"], taken.start.get("headers", ()), body)
+
+
+def response_of(status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> UpstreamResponse:
+    """Take over an answer with those of its headers that the gateway looks at."""
+    taken = {_TAKEN[name]: value.decode("latin-1") for name, value in headers if name in _TAKEN}
+    return UpstreamResponse(status, taken, body)
 
 
 class _Taken:

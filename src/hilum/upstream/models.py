@@ -20,7 +20,7 @@ TAKEN_HEADERS = frozenset({"content-type", "etag", "last-modified", "location", 
 """What a FHIR server's answer may say to the gateway."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class UpstreamRequest:
     """``target`` is relative to the FHIR base, without leading slash, already encoded: ``Observation?patient=1``."""
 
@@ -30,7 +30,7 @@ class UpstreamRequest:
     body: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class UpstreamResponse:
     """Header names are lower case, of ``TAKEN_HEADERS`` only."""
 

@@ -36,6 +36,7 @@ SPECIAL = frozenset(
 """Scopes that are not about resources. ``hilum/launch`` lets an EHR client open launches."""
 
 _TOKEN = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
+_BETWEEN = re.compile(r"[ \t\r\n]+")
 _CLINICAL = re.compile(
     r"(?P<prefix>patient|user|system)/(?P<type>\*|[A-Z][A-Za-z]{1,63})\.(?P<access>[A-Za-z*]+)(?:\?(?P<query>.*))?"
 )
@@ -186,10 +187,10 @@ def _escape(value: str) -> str:
 def parse_scopes(text: str) -> tuple[tuple[Scope, ...], tuple[str, ...]] | ScopeError:
     """Read a space-separated list: the scopes in order without repeats, and the words that are none of ours.
 
-    A clinical scope that does not parse refuses the whole; a foreign word (``profile``) only stays out of the answer,
+    Tabs and line ends count as spaces: people paste lists of scopes over several lines into the apps and suites that send them. A clinical scope that does not parse refuses the whole; a foreign word (``profile``) only stays out of the answer,
     as RFC 6749 section 3.3 allows.
     """
-    words = list(dict.fromkeys(text.split(" ")))
+    words = list(dict.fromkeys(_BETWEEN.split(text)))
     if len(words) > SCOPES_BOUND:
         return ScopeError.TOO_MANY
     scopes: dict[Scope, None] = {}
@@ -305,9 +306,9 @@ class CompiledScope:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class CompiledScopes:
-    """A token's scopes by resource type. Look up with ``grants`` and ``mask``."""
+    """A token's scopes by resource type. Look up with ``grants`` and ``mask``. One object for equal scopes, as ``compile_scopes`` makes it."""
 
     by_type: dict[str, tuple[CompiledScope, ...]]
     any_type: tuple[CompiledScope, ...]
