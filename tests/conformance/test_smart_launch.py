@@ -4,7 +4,7 @@ import pytest
 
 from tests.conformance import rules
 from tests.conformance.conftest import SUITE_REDIRECT, WIDE, WIDE_EHR, Stories
-from tests.conformance.inferno import G10, HOST, Inferno, Order
+from tests.conformance.inferno import CONTEXT, G10, HOST, Inferno, Order
 
 STANDALONE = [
     "smart standalone public",
@@ -110,6 +110,13 @@ def test_a_standalone_launch_may_be_asked_by_post(suite: Inferno) -> None:
     order = Order(client="bench-public", scope=WIDE, redirect_uri=SUITE_REDIRECT, post=True)
 
     rules.patient_context(suite, suite.standalone(order))
+
+
+def test_scopes_may_be_pasted_over_several_lines(suite: Inferno) -> None:
+    """SMART 1.2: a suite sends the text field in which a tester typed the scopes as it is; the answer has single spaces (RFC 6749 section 3.3)."""
+    launch = suite.standalone(Order(scope=f"{CONTEXT}\r\npatient/Patient.rs\n\tpatient/Condition.rs\n"))
+
+    assert launch.body["scope"] == f"{CONTEXT} patient/Patient.rs patient/Condition.rs"
 
 
 @pytest.mark.parametrize("aud", ["https://inferno.healthit.gov/invalid_aud", "", "{other}", "{fhir}/Patient"])

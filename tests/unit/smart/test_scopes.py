@@ -157,6 +157,20 @@ def test_a_foreign_word_stays_out_but_a_broken_clinical_scope_refuses_the_list()
     assert parse_scopes(" ".join(f"a{n}" for n in range(201))) is ScopeError.TOO_MANY
 
 
+@pytest.mark.parametrize("between", [" ", "  ", "\t", "\n", "\r\n", " \n "])
+def test_a_list_may_be_pasted_over_several_lines(between: str) -> None:
+    """RFC 6749 section 3.3 has spaces only; a form's text field brings the others along."""
+    text = f"{between}openid{between}patient/Patient.r{between}"
+
+    assert parse_scopes(text) == parse_scopes("openid patient/Patient.r")
+
+
+@pytest.mark.parametrize("between", ["\x0b", "\x0c", "\x1c", "\x85", "\xa0", "\u2028", "\u3000", "\x00"])
+def test_no_other_character_parts_scopes(between: str) -> None:
+    """RFC 6749 section 3.3, appendix A.4."""
+    assert parse_scopes(f"openid{between}patient/Patient.r") is ScopeError.CHARACTERS
+
+
 def test_repeats_count_once_also_across_versions() -> None:
     assert parse_scopes("patient/Patient.rs patient/Patient.read patient/Patient.rs") == (
         (ClinicalScope(Prefix.PATIENT, "Patient", scopes.READ | scopes.SEARCH),),

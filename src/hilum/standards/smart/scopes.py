@@ -187,8 +187,8 @@ def _escape(value: str) -> str:
 def parse_scopes(text: str) -> tuple[tuple[Scope, ...], tuple[str, ...]] | ScopeError:
     """Read a space-separated list: the scopes in order without repeats, and the words that are none of ours.
 
-    Tabs and line ends count as spaces: people paste lists of scopes over several lines into the apps and suites that send them. A clinical scope that does not parse refuses the whole; a foreign word (``profile``) only stays out of the answer,
-    as RFC 6749 section 3.3 allows.
+    A clinical scope that does not parse refuses the whole; a foreign word (``profile``) only stays out of the answer,
+    as RFC 6749 section 3.3 allows. Tabs and line ends count as spaces, because people paste scopes over several lines.
     """
     words = list(dict.fromkeys(_BETWEEN.split(text)))
     if len(words) > SCOPES_BOUND:
