@@ -7,10 +7,11 @@ import base64
 import binascii
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, NoReturn
 from urllib.parse import unquote_plus
 
@@ -32,6 +33,8 @@ ASSERTION_BOUND = 8 * 1024
 JTI_BOUND = 256
 RSA_BITS_MIN = 2_048
 RSA_BITS_MAX = 8_192
+KEYS_KEPT = 2_000
+"""Imported public keys that the process keeps, by their material."""
 ALGORITHMS: Mapping[str, tuple[str, str]] = {"RS384": ("RSA", ""), "ES384": ("EC", "P-384")}
 """The two that SMART names, each with the only kind of key it goes with."""
 NAMING = frozenset({"client_id", "client_secret", "client_assertion", "client_assertion_type"})
@@ -267,15 +270,22 @@ def verify(assertion: str, keys: Iterable[Mapping[str, Any]], algorithm: str) ->
 
 
 def _made_by(assertion: str, key: Mapping[str, Any], algorithm: str) -> bool:
-    kty, _ = ALGORITHMS[algorithm]
-    importer: Callable[..., RSAKey | ECKey] = RSAKey.import_key if kty == "RSA" else ECKey.import_key
     try:
-        if kty == "RSA" and not RSA_BITS_MIN <= _bits(str(key.get("n"))) <= RSA_BITS_MAX:
-            return False
-        jws.deserialize_compact(assertion, importer(dict(key)), algorithms=[algorithm])
+        jws.deserialize_compact(assertion, _imported(tuple(key.items())), algorithms=[algorithm])
     except (JoseError, ValueError, TypeError, KeyError, AttributeError):
         return False
     return True
+
+
+@lru_cache(maxsize=KEYS_KEPT)
+def _imported(members: tuple[tuple[str, Any], ...]) -> RSAKey | ECKey:
+    """Import a public key by its whole material. Raises what no key can be made of; that is not kept."""
+    key = dict(members)
+    if key["kty"] != "RSA":
+        return ECKey.import_key(key)
+    if not RSA_BITS_MIN <= _bits(str(key["n"])) <= RSA_BITS_MAX:
+        raise ValueError("the key is too small, or too large")
+    return RSAKey.import_key(key)
 
 
 def _bits(number: str) -> int:

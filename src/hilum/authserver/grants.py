@@ -241,7 +241,7 @@ def _by_credentials(ctx: Context, site: Site, client: Client, request: TokenRequ
     reason = Reason.SWITCH_ENGAGED if standing.stop else grants_policy.client_fault(standing, now=ctx.now)
     if reason is not None:
         raise NotPermitted(TokenError.UNAUTHORIZED_CLIENT, f"The client may not work here now: {reason}.")
-    allowed = registry_policy.allowed_scopes(facts, installation) if installation else ()
+    allowed = grants_policy.most(facts, installation) if installation else ()
     scopes = unstopped(ctx, grants_policy.backend_scopes(request.scope, client, allowed), None)
     if not scopes:
         raise Invalid(TokenError.INVALID_SCOPE, "Every scope that was asked is stopped now.")

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
 from hilum.authserver.models import Code
@@ -30,6 +31,8 @@ from hilum.standards.smart.scopes import ClinicalScope, Prefix, Scope, ScopeErro
 from hilum.tokens.models import BACKEND_TOKEN_LIFE, USER_TOKEN_LIFE, AccessToken, Grant
 
 ID_TOKEN_LIFE = timedelta(hours=1)
+KEPT = 4_096
+"""How many answers of each question about scopes the process keeps: most tokens ask again what was asked before."""
 TEXT_BOUND = 4_096
 """The longest value that any parameter but ``scope`` and ``client_assertion`` may have."""
 SCOPE_TEXT_BOUND = 32 * 1024
@@ -256,12 +259,27 @@ def scopes_now(scopes: tuple[str, ...], standing: Standing, role: str) -> tuple[
     facts, installation = standing.facts, standing.installation
     assert facts is not None, "standing was judged before"
     assert installation is not None, "standing was judged before"
-    left = grantable(smart.known(scopes), allowed_scopes(facts, installation), rights_of(role))
-    if standing.authorization is not None:
-        left = smart.intersect(left, smart.known(standing.authorization.scopes))
-    if not says_something(left):
+    agreed = None if standing.authorization is None else standing.authorization.scopes
+    left = _left(scopes, most(facts, installation), role, agreed)
+    if not left:
         raise Invalid(TokenError.INVALID_SCOPE, "Nothing of what was granted may be granted any more.")
-    return tuple(smart.render(scope) for scope in left)
+    return left
+
+
+@lru_cache(maxsize=KEPT)
+def most(facts: ClientFacts, installation: InstallationFacts) -> tuple[str, ...]:
+    """Give the most that a client may be granted at a tenant; worked out once while both stay what they are."""
+    return allowed_scopes(facts, installation)
+
+
+@lru_cache(maxsize=KEPT)
+def _left(
+    scopes: tuple[str, ...], allowed: tuple[str, ...], role: str, agreed: tuple[str, ...] | None
+) -> tuple[str, ...]:
+    left = grantable(smart.known(scopes), allowed, rights_of(role))
+    if agreed is not None:
+        left = smart.intersect(left, smart.known(agreed))
+    return tuple(smart.render(scope) for scope in left) if says_something(left) else ()
 
 
 # --- answers -------------------------------------------------------------------------------------------------------------------

@@ -1,10 +1,22 @@
 """Rows of authorization requests and codes. Each one-shot step is one statement."""
 
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, Column, Connection, Integer, LargeBinary, String, Table, delete, select, update
+from sqlalchemy import (
+    JSON,
+    Column,
+    Connection,
+    Integer,
+    LargeBinary,
+    String,
+    Table,
+    bindparam,
+    delete,
+    select,
+    update,
+)
 from sqlalchemy.engine import RowMapping
 
 from hilum.authserver.models import AuthorizationRequest, Code
@@ -56,6 +68,21 @@ authorization_code = Table(
     Column("offline", Integer),
     Column("used_at", Instant),
 )
+
+# The statements of every code are made once: to make one anew costs more than to run it.
+_REDEEM = (
+    update(authorization_code)
+    .where(
+        authorization_code.c.hash == bindparam("fingerprint"),
+        authorization_code.c.tenant == bindparam("at_tenant"),
+        authorization_code.c.client == bindparam("by_client"),
+        authorization_code.c.used_at.is_(None),
+    )
+    .values(used_at=bindparam("now"))
+    .returning(*authorization_code.c)
+)
+_FIND_CODE = select(authorization_code).where(authorization_code.c.hash == bindparam("fingerprint"))
+_GRANT_MEMBERS = tuple(field.name for field in fields(Grant))
 
 
 def add_request(tx: Connection, request: AuthorizationRequest) -> None:
@@ -132,29 +159,14 @@ def redeem_code(
 
     The code may have expired; whether its verifier and redirect URI fit is judged after. None says nothing about why: ask ``find_code``.
     """
-    table = authorization_code
-    done = tx.execute(
-        update(table)
-        .where(
-            table.c.hash == code_hash,
-            table.c.tenant == tenant,
-            table.c.client == client,
-            table.c.used_at.is_(None),
-        )
-        .values(used_at=now)
-        .returning(*table.c)
-    )
-    row = done.mappings().first()
+    wanted = {"fingerprint": code_hash, "at_tenant": tenant, "by_client": client, "now": now}
+    row = tx.execute(_REDEEM, wanted).mappings().first()
     return None if row is None else _code(row)
 
 
 def find_code(tx: Connection, code_hash: bytes) -> Code | None:
     """Read a code, used or not."""
-    row = (
-        tx.execute(select(authorization_code).where(authorization_code.c.hash == code_hash))
-        .mappings()
-        .first()
-    )
+    row = tx.execute(_FIND_CODE, {"fingerprint": code_hash}).mappings().first()
     return None if row is None else _code(row)
 
 
@@ -173,7 +185,7 @@ def purge(tx: Connection, *, requests_before: datetime, codes_before: datetime) 
 def _grant_row(grant: Grant) -> dict[str, Any]:
     expires = grant.authorization_expires_at
     patients = grant.person_patients
-    return asdict(grant) | {
+    return {name: getattr(grant, name) for name in _GRANT_MEMBERS} | {
         "scopes": list(grant.scopes),
         "person_patients": None if patients is None else list(patients),
         "authorization_expires_at": None if expires is None else (expires - EPOCH).total_seconds(),

@@ -5,6 +5,7 @@ Source: RFC 6749 sections 3.2, 5.1 and 5.2; RFC 7009 section 2; RFC 7662 section
 
 import math
 import re
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import partial
@@ -37,6 +38,8 @@ T = TypeVar("T")
 TRIES = 3
 """A verb that lost to another transaction left nothing behind, and may run again."""
 ORIGINS_KEPT_S = 2.0
+CLIENTS_KEPT_S = 2.0
+CLIENTS_BOUND = 10_000
 RETRY_AFTER_S = 2
 NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 EXPOSED = "Location, ETag, Content-Location, Retry-After, WWW-Authenticate, X-Request-Id"
@@ -64,6 +67,7 @@ class BackChannel:
         self._failures = Failures(kit.clock)
         self._origins: dict[TenantId, frozenset[str]] = {}
         self._origins_until = -math.inf
+        self._clients: OrderedDict[tuple[TenantId, ClientId], tuple[float, Client]] = OrderedDict()
 
     async def token(self, request: Request) -> Response:
         """POST /t/{tenant}/oauth/token."""
@@ -145,8 +149,7 @@ class BackChannel:
     async def _prove(
         self, site: Site, presented: Presented, audiences: frozenset[str], trace: Trace
     ) -> dict[str, Any]:
-        find = partial(grants.find_client, site=site, caller=presented)
-        client = await self._kit.edge.read(find, trace=trace)
+        client = await self._client(site, presented, trace)
         if client is None:
             client_auth.refuse_client("The client is not known here.")
         client_auth.judge_method(client, presented)
@@ -155,6 +158,20 @@ class BackChannel:
         jwks, replaced = await self._keys(client, kid)
         proved = client_auth.prove(presented, client, jwks, audiences=audiences, now=self._kit.clock.now())
         return {"assertion": proved, "key_source": grants.key_source(client), "replaced": replaced}
+
+    async def _client(self, site: Site, presented: Presented, trace: Trace) -> Client | None:
+        """Find whose keys to judge by, as it was moments ago: the verb compares where the keys come from, and all else, with now."""
+        now = self._kit.clock.monotonic()
+        until, client = self._clients.get((site.tenant, presented.client), (now, None))
+        if client is not None and now < until:
+            return client
+        find = partial(grants.find_client, site=site, caller=presented)
+        client = await self._kit.edge.read(find, trace=trace)
+        if client is not None:
+            self._clients[site.tenant, client.id] = now + CLIENTS_KEPT_S, client
+            if len(self._clients) > CLIENTS_BOUND:
+                self._clients.popitem(last=False)
+        return client
 
     async def _keys(self, client: Client, kid: str) -> tuple[dict[str, Any], tuple[str, ...]]:
         if client.jwks is not None or not client.jwks_uri:
@@ -166,6 +183,7 @@ class BackChannel:
         return found.jwks, found.replaced
 
     async def _refused(self, site: Site, caller: Caller, refusal: NotPermitted, trace: Trace) -> None:
+        self._clients.pop((site.tenant, caller.presented.client), None)
         if caller.loud:
             await self._write(lambda ctx: grants.refuse_unheard(ctx, site, caller, refusal), trace)
         self._failures.failed(caller.presented.client, trace.source)
@@ -180,6 +198,8 @@ class BackChannel:
         except NotPermitted as refusal:
             if refusal.code in {TokenError.INVALID_CLIENT, TokenError.INVALID_GRANT}:
                 self._failures.failed(*pair)
+            if refusal.code == TokenError.INVALID_CLIENT:
+                self._clients.pop((TenantId(request.path_params["tenant"]), pair[0]), None)
             raise
         self._failures.succeeded(*pair)
         return result

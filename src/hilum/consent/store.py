@@ -3,7 +3,19 @@
 from dataclasses import asdict
 from datetime import datetime
 
-from sqlalchemy import JSON, Boolean, Column, Connection, Index, String, Table, desc, select, update
+from sqlalchemy import (
+    JSON,
+    Boolean,
+    Column,
+    Connection,
+    Index,
+    String,
+    Table,
+    bindparam,
+    desc,
+    select,
+    update,
+)
 from sqlalchemy.engine import RowMapping
 
 from hilum.consent.models import PAGE_BOUND, Authorization, Basis
@@ -33,6 +45,7 @@ authorization = Table(
     Index("ix_authorization_person", "tenant", "person", "client"),
 )
 _ROW = frozenset(authorization.c.keys())
+_FIND = select(authorization).where(authorization.c.id == bindparam("authorization_id"))
 
 
 def add(tx: Connection, made: Authorization) -> None:
@@ -41,7 +54,7 @@ def add(tx: Connection, made: Authorization) -> None:
 
 
 def find(tx: Connection, authorization_id: AuthorizationId) -> Authorization | None:
-    row = tx.execute(select(authorization).where(authorization.c.id == authorization_id)).mappings().first()
+    row = tx.execute(_FIND, {"authorization_id": authorization_id}).mappings().first()
     return None if row is None else _authorization(row)
 
 

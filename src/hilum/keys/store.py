@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import JSON, Column, Connection, Index, String, Table, Text, delete, select, update
+from sqlalchemy import JSON, Column, Connection, Index, String, Table, Text, bindparam, delete, select, update
 from sqlalchemy.engine import RowMapping
 
 from hilum.infra.db import Instant, insert_or_ignore, metadata
@@ -23,6 +23,9 @@ signing_key = Table(
     Index("ix_signing_key_ring", "purpose", "ring"),
 )
 _ACTIVE = signing_key.c.state == KeyState.ACTIVE.value
+_FIND_ACTIVE = select(signing_key).where(
+    signing_key.c.purpose == bindparam("purpose"), signing_key.c.ring == bindparam("ring"), _ACTIVE
+)
 Index(
     "uq_signing_key_active",
     signing_key.c.purpose,
@@ -50,8 +53,7 @@ def add(tx: Connection, key: SigningKey) -> bool:
 
 
 def active(tx: Connection, purpose: Purpose, ring: str) -> SigningKey | None:
-    wanted = (signing_key.c.purpose == purpose.value) & (signing_key.c.ring == ring) & _ACTIVE
-    row = tx.execute(select(signing_key).where(wanted)).mappings().first()
+    row = tx.execute(_FIND_ACTIVE, {"purpose": purpose.value, "ring": ring}).mappings().first()
     return None if row is None else _key(row)
 
 

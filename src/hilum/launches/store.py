@@ -15,6 +15,7 @@ from sqlalchemy import (
     String,
     Table,
     and_,
+    bindparam,
     delete,
     or_,
     select,
@@ -83,10 +84,12 @@ _MEMBERS = tuple(
     column.name for column in launch.c if column.name not in {"handle_hash", "open_hash", "open_expires_at"}
 )
 _ALIVE = launch.c.ended_at.is_(None)
+_FIND = select(launch).where(launch.c.id == bindparam("launch_id"))
 
 
 def find(tx: Connection, launch_id: LaunchId) -> Launch | None:
-    return _first(tx, launch.c.id == launch_id)
+    row = tx.execute(_FIND, {"launch_id": launch_id}).mappings().first()
+    return None if row is None else _launch(row)
 
 
 def find_by_handle(tx: Connection, handle_hash: bytes) -> Launch | None:

@@ -1,7 +1,7 @@
 """Rows of tokens, of the families they belong to, and of used ``jti`` values. Each one-shot step is one statement."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import fields, replace
 from datetime import datetime
 from typing import Any
 
@@ -16,6 +16,7 @@ from sqlalchemy import (
     String,
     Table,
     and_,
+    bindparam,
     delete,
     exists,
     or_,
@@ -84,12 +85,42 @@ _FAMILY_LIVES = exists().where(
     token_family.c.id == refresh_token.c.family, token_family.c.revoked_at.is_(None)
 )
 
+# The statements of every token are made once: to make one anew costs more than to run it.
+_TOUCH_FAMILY = (
+    update(token_family)
+    .where(token_family.c.id == bindparam("family"), token_family.c.revoked_at.is_(None))
+    .values(minted_at=bindparam("now"))
+)
+_ADD_ACCESS = access_token.insert()
+_ADD_REFRESH = refresh_token.insert()
+_FIND_ACCESS = (
+    select(*access_token.c, token_family.c.revoked_at.label("family_revoked_at"))
+    .select_from(access_token.outerjoin(token_family, token_family.c.id == access_token.c.family))
+    .where(access_token.c.hash == bindparam("fingerprint"))
+)
+_FIND_REFRESH = (
+    select(*refresh_token.c, token_family.c.revoked_at.label("family_revoked_at"))
+    .select_from(refresh_token.outerjoin(token_family, token_family.c.id == refresh_token.c.family))
+    .where(refresh_token.c.hash == bindparam("fingerprint"))
+)
+_USE_REFRESH = (
+    update(refresh_token)
+    .where(
+        refresh_token.c.hash == bindparam("fingerprint"),
+        refresh_token.c.client == bindparam("by_client"),
+        refresh_token.c.tenant == bindparam("at_tenant"),
+        refresh_token.c.used_at.is_(None),
+        refresh_token.c.expires_at > bindparam("now"),
+        _FAMILY_LIVES,
+    )
+    .values(used_at=bindparam("now"))
+    .returning(*refresh_token.c)
+)
+
 
 def touch_family(tx: Connection, family: FamilyId, grant: Grant, *, offline: bool, now: datetime) -> bool:
     """Note an issue in the family, beginning it if it is new; False when it was revoked."""
-    table = token_family
-    lives = and_(table.c.id == family, table.c.revoked_at.is_(None))
-    if tx.execute(update(table).where(lives).values(minted_at=now)).rowcount == 1:
+    if tx.execute(_TOUCH_FAMILY, {"family": family, "now": now}).rowcount == 1:
         return True
     row = {
         "id": family,
@@ -105,7 +136,7 @@ def touch_family(tx: Connection, family: FamilyId, grant: Grant, *, offline: boo
         "revoked_at": None,
         "revoked_because": "",
     }
-    return tx.execute(insert_or_ignore(tx, table).values(row)).rowcount == 1
+    return tx.execute(insert_or_ignore(tx, token_family), row).rowcount == 1
 
 
 def revoke_families(
@@ -146,17 +177,12 @@ def add_access(tx: Connection, token: AccessToken) -> None:
         "expires_at": token.expires_at,
         "revoked_at": None,
     }
-    tx.execute(access_token.insert().values(row))
+    tx.execute(_ADD_ACCESS, row)
 
 
 def find_access(tx: Connection, fingerprint: bytes) -> tuple[AccessToken, bool] | None:
     """Read an access token and whether it, or its family, was revoked."""
-    table, family = access_token, token_family
-    joined = table.outerjoin(family, family.c.id == table.c.family)
-    columns = (*table.c, family.c.revoked_at.label("family_revoked_at"))
-    row = (
-        tx.execute(select(*columns).select_from(joined).where(table.c.hash == fingerprint)).mappings().first()
-    )
+    row = tx.execute(_FIND_ACCESS, {"fingerprint": fingerprint}).mappings().first()
     if row is None:
         return None
     return _access(row), row["revoked_at"] is not None or row["family_revoked_at"] is not None
@@ -181,39 +207,21 @@ def add_refresh(tx: Connection, token: RefreshToken) -> None:
         "expires_at": token.expires_at,
         "used_at": None,
     }
-    tx.execute(refresh_token.insert().values(row))
+    tx.execute(_ADD_REFRESH, row)
 
 
 def use_refresh(
     tx: Connection, fingerprint: bytes, *, client: ClientId, tenant: TenantId, now: datetime
 ) -> RefreshToken | None:
     """Use the token up if it is unused, unexpired, in a living family and this client's: one statement, so one caller gets it."""
-    table = refresh_token
-    done = tx.execute(
-        update(table)
-        .where(
-            table.c.hash == fingerprint,
-            table.c.client == client,
-            table.c.tenant == tenant,
-            table.c.used_at.is_(None),
-            table.c.expires_at > now,
-            _FAMILY_LIVES,
-        )
-        .values(used_at=now)
-        .returning(*table.c)
-    )
-    row = done.mappings().first()
+    wanted = {"fingerprint": fingerprint, "by_client": client, "at_tenant": tenant, "now": now}
+    row = tx.execute(_USE_REFRESH, wanted).mappings().first()
     return None if row is None else _refresh(row, None)
 
 
 def find_refresh(tx: Connection, fingerprint: bytes) -> RefreshToken | None:
     """Read a refresh token in whatever state."""
-    table, family = refresh_token, token_family
-    joined = table.outerjoin(family, family.c.id == table.c.family)
-    columns = (*table.c, family.c.revoked_at.label("family_revoked_at"))
-    row = (
-        tx.execute(select(*columns).select_from(joined).where(table.c.hash == fingerprint)).mappings().first()
-    )
+    row = tx.execute(_FIND_REFRESH, {"fingerprint": fingerprint}).mappings().first()
     return None if row is None else _refresh(row, row["family_revoked_at"])
 
 
@@ -292,7 +300,7 @@ def revoked_since(tx: Connection, since: datetime) -> tuple[frozenset[bytes], fr
 def remember(tx: Connection, fingerprint: bytes, until: datetime) -> bool:
     """Keep the value; False when it was there already."""
     row = {"hash": fingerprint, "expires_at": until}
-    return tx.execute(insert_or_ignore(tx, used_jti).values(row)).rowcount == 1
+    return tx.execute(insert_or_ignore(tx, used_jti), row).rowcount == 1
 
 
 def forget_jtis(tx: Connection, now: datetime) -> int:
@@ -330,15 +338,17 @@ def _moment(seconds: float | None) -> datetime | None:
 
 
 _ROW_ONLY = frozenset({"hash", "tenant", "client", "family", "issued_at", "expires_at"})
+_ACCESS_FACTS = tuple(field.name for field in fields(AccessToken) if field.name not in _ROW_ONLY)
+_GRANT_FACTS = tuple(field.name for field in fields(Grant))
 
 
 def _access_facts(token: AccessToken) -> dict[str, Any]:
-    facts = {name: value for name, value in asdict(token).items() if name not in _ROW_ONLY and value}
+    facts = {name: value for name in _ACCESS_FACTS if (value := getattr(token, name))}
     return _flat(facts, token.person_patients, token.authorization_expires_at)
 
 
 def _grant_facts(grant: Grant) -> dict[str, Any]:
-    facts = {name: value for name, value in asdict(grant).items() if value}
+    facts = {name: value for name in _GRANT_FACTS if (value := getattr(grant, name))}
     return _flat(facts, grant.person_patients, grant.authorization_expires_at)
 
 
