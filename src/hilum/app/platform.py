@@ -1,6 +1,7 @@
 """The platform of one worker: every room wired once, behind one ASGI callable."""
 
 import asyncio
+import gc
 import os
 import signal
 from collections.abc import AsyncIterator, Callable
@@ -48,6 +49,8 @@ from hilum.web.urls import Urls, host_of
 
 T = TypeVar("T")
 HERE = Path(__file__).parent
+COLLECT_EVERY = 20_000
+"""Objects made and not freed, before the collector looks at the young ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +209,13 @@ def _pages(site: rooms.Site, keeper: SnapshotKeeper, assets: Assets) -> Starlett
     return app
 
 
+def _spare_the_collector() -> None:
+    """What was loaded stays for the life of the worker, and requests free what they make by count: cycles are rare, so look seldom."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(COLLECT_EVERY, 20, 50)
+
+
 @asynccontextmanager
 async def _living(
     edge: Edge,
@@ -225,6 +235,7 @@ async def _living(
     with suppress(ValueError, RuntimeError):  # not in the main thread, so not in a server's worker
         loop.add_signal_handler(signal.SIGTERM, stop)
     await loop.run_in_executor(None, keeper.start)
+    _spare_the_collector()
     try:
         yield
     finally:
