@@ -4,6 +4,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import lru_cache
 from typing import Any
 
@@ -100,8 +101,14 @@ class Upstreams:
     ``upstream_unavailable`` for everything else that kept an answer from coming.
     """
 
-    def __init__(self, vault: Vault, embedded: Callable[[TenantId], Embedded | None]) -> None:
+    def __init__(
+        self,
+        vault: Vault,
+        embedded: Callable[[TenantId], Embedded | None],
+        deadline: timedelta = DEADLINE,
+    ) -> None:
         self._vault = vault
+        self._deadline = deadline
         self._embedded = embedded
         self._client: Client | None = None
         self._bulkheads: dict[TenantId, _Bulkhead] = {}
@@ -130,10 +137,7 @@ class Upstreams:
         try:
             if tenant.upstream.kind is UpstreamKind.EMBEDDED:
                 return await self._in_process(tenant, request)
-            async with asyncio.timeout(DEADLINE.total_seconds()):
-                return await self._over_http(tenant, request)
-        except TimeoutError as error:
-            raise Unavailable(AWAY, "The FHIR server took too long.") from error
+            return await self._over_http(tenant, request)
         finally:
             bulkhead.leave()
 
@@ -154,7 +158,7 @@ class Upstreams:
         url = policy.address(base, request.target)
         if url is None:
             raise Unavailable(AWAY, "The request would leave the FHIR server's base.")
-        headers = [(name, value) for name, value in request.headers if name in SENT_HEADERS]
+        headers = list(_sent(request.headers))
         if tenant.upstream.credentials_sealed:
             headers.append(("authorization", self._authorization(tenant.upstream.credentials_sealed, base)))
         builder = self._http().request(request.method, url).headers(headers)
@@ -167,8 +171,9 @@ class Upstreams:
                     body += chunk
                     if len(body) > RESPONSE_BOUND:
                         raise Unavailable(TOO_LARGE, "The FHIR server's answer is too large.")
-                taken = {name: response.get_header(name) for name in TAKEN_HEADERS}
-                found = {name: value for name, value in taken.items() if value is not None}
+                found = {
+                    name: value for name in TAKEN_HEADERS if (value := response.get_header(name)) is not None
+                }
                 return UpstreamResponse(response.status, found, bytes(body))
         except PyreqwestError as error:
             raise Unavailable(AWAY, "The FHIR server cannot be reached.") from error
@@ -177,7 +182,7 @@ class Upstreams:
         if self._client is None:
             self._client = (
                 ClientBuilder()
-                .timeout(DEADLINE)
+                .timeout(self._deadline)
                 .connect_timeout(CONNECT_DEADLINE)
                 .pool_idle_timeout(IDLE_LIFE)
                 .pool_max_idle_per_host(CONNECTIONS_PER_TENANT)
@@ -210,9 +215,13 @@ class Upstreams:
             self._client = None
 
 
+def _sent(headers: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+    return tuple((name, value) for name, value in headers if name in SENT_HEADERS)
+
+
 @lru_cache(maxsize=HEADERS_KEPT)
 def _encoded(headers: tuple[tuple[str, str], ...]) -> tuple[tuple[bytes, bytes], ...]:
-    return tuple((n.encode(), v.encode("latin-1")) for n, v in headers if n in SENT_HEADERS)
+    return tuple((name.encode(), value.encode("latin-1")) for name, value in _sent(headers))
 
 
 async def _call(app: AsgiApp, request: UpstreamRequest) -> UpstreamResponse:

@@ -1,7 +1,10 @@
 """Sending: in process and over HTTP, within bounds, one tenant never in another's way."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -177,6 +180,33 @@ def test_a_request_that_would_leave_the_base_is_not_sent(target: str) -> None:
 
         asyncio.run(main())
     assert not server.seen
+
+
+@pytest.mark.parametrize("begun", [b"", b"HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n{"])
+def test_a_server_that_never_ends_its_answer_is_away_at_the_deadline(begun: bytes) -> None:
+    """C71: a slow upstream holds a place no longer than its deadline, however far its answer came."""
+    deadline = timedelta(milliseconds=300)
+
+    async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(begun)
+        with suppress(ConnectionError):
+            while not reader.at_eof():
+                await reader.read(1024)
+        writer.close()
+
+    async def main() -> None:
+        server = await asyncio.start_server(drip, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        sender = Upstreams(vault(), lambda _: None, deadline)
+        started = time.monotonic()
+        with pytest.raises(Unavailable, match=live.AWAY):
+            await sender.send(facts(url=f"http://127.0.0.1:{port}/fhir"), READ)
+        assert time.monotonic() - started < 10
+        await sender.close()
+        server.close()
+        await server.wait_closed()
+
+    asyncio.run(main())
 
 
 def test_redirects_are_not_followed() -> None:
