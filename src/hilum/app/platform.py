@@ -210,7 +210,7 @@ def _pages(site: rooms.Site, keeper: SnapshotKeeper, assets: Assets) -> Starlett
 
 
 def _spare_the_collector() -> None:
-    """What was loaded stays for the life of the worker, and requests free what they make by count: cycles are rare, so look seldom."""
+    """Look for cycles seldom: what was loaded stays for the life of the worker, and what a request makes is freed by count."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(COLLECT_EVERY, 20, 50)
