@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 from hilum.app.ground import open_edge
+from hilum.audit import anchor
 from hilum.audit import live as journals
 from hilum.audit import service as audit
 from hilum.audit.models import CHECKPOINT_EVERY
@@ -48,10 +49,13 @@ def run(settings: Settings) -> None:
 
 
 def checkpoint(edge: Edge, settings: Settings) -> None:
-    """Fold every chain's head into a signed checkpoint, if one moved."""
+    """Fold every chain's head into a signed checkpoint, if one moved, and note the newest outside the database."""
     heads = journals.access_heads(settings.data_dir / "journal", settings.database_url)
     trace = Trace(edge.ids.new("req"), source="jobs")
-    edge.write_now(lambda ctx: audit.checkpoint(ctx, heads), actor=SYSTEM, trace=trace)
+    made = edge.write_now(lambda ctx: audit.checkpoint(ctx, heads), actor=SYSTEM, trace=trace)
+    newest = edge.read_now(audit.newest_checkpoint, actor=SYSTEM, trace=trace)
+    if newest is not None:
+        anchor.keep(settings.anchor, newest, fresh=made is not None)
 
 
 def purge(edge: Edge) -> None:

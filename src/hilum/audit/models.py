@@ -25,6 +25,8 @@ LOOK_BOUND = 2_000
 RESUME_BOUND = 10_000
 RESUME_WITHIN = timedelta(minutes=5)
 """How far back a stream goes on from."""
+ANCHOR_BYTES_BOUND = 2_000_000
+ANCHOR_LINES_KEPT = 10_000
 SLOTS_BOUND = 256
 EXPLAIN_EVENTS_BOUND = 50
 PURGE_BATCH = 1_000
@@ -125,6 +127,15 @@ class Checkpoint:
 
 
 @dataclass(frozen=True, slots=True)
+class Anchored:
+    """A checkpoint as it was noted outside the database: its digest names it and all before it."""
+
+    number: int
+    at: datetime
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """What ``verify`` found. ``faults`` is empty when nothing was edited, removed or reordered."""
 
@@ -134,6 +145,8 @@ class Verdict:
     faults: tuple[str, ...]
     purged: int = 0
     """Records whose payload was purged; the chain holds without it."""
+    anchored: int = 0
+    """The newest checkpoint that an anchor confirms; 0 when none does."""
 
     @property
     def intact(self) -> bool:

@@ -11,7 +11,7 @@ from hashlib import sha256
 
 import orjson
 
-from hilum.audit.models import FAULTS_BOUND, Checkpoint, Event, Explanation, Head, Outcome
+from hilum.audit.models import FAULTS_BOUND, Anchored, Checkpoint, Event, Explanation, Head, Outcome
 from hilum.kernel.actor import Actor, ActorKind
 
 NO_PAYLOAD = bytes(32)
@@ -87,6 +87,20 @@ def fold_checkpoints(
         previous = checkpoint_digest(signed, checkpoint.signature)
         last = checkpoint, signed
     return expected - 1, heads, last
+
+
+def judge_anchors(anchors: Iterable[Anchored], met: Mapping[int, str], faults: Faults) -> int:
+    """Hold the digests that were met against the anchors; give the newest checkpoint that one confirms, or 0."""
+    newest = 0
+    for each in anchors:
+        noted = f"checkpoint {each.number} was anchored at {each.at:%Y-%m-%d %H:%M:%S} UTC"
+        if not met[each.number]:
+            faults.add(f"{noted} and is gone: the record was cut at its end")
+        elif met[each.number] != each.digest:
+            faults.add(f"{noted}, and another stands in its place: the record was cut and went on anew")
+        else:
+            newest = max(newest, each.number)
+    return newest
 
 
 Row = tuple[int, bytes, bytes, bytes, bytes | None, bytes | None]

@@ -1,12 +1,13 @@
 """Recording events, reading them back, checkpoints and verification."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from hilum.audit import explaining, policy, store, verification
 from hilum.audit.models import (
     PURGE_ACTION,
     PURGE_AFTER_MIN,
+    Anchored,
     Checkpoint,
     Event,
     EventPage,
@@ -71,9 +72,21 @@ def checkpoint(ctx: Context, heads: Mapping[str, Head]) -> Checkpoint | None:
     return made
 
 
-def verify(ctx: Context, reader: AccessReader) -> Verdict:
-    """Tell whether nothing in any chain was edited, removed or reordered; counts the tail that no checkpoint covers yet."""
-    return verification.verify(ctx, reader)
+def newest_checkpoint(ctx: Context) -> Anchored | None:
+    """Give what an anchor keeps of the newest checkpoint."""
+    last = store.last_checkpoint(ctx.tx)
+    if last is None:
+        return None
+    made, signed = last
+    return Anchored(made.number, made.at, policy.checkpoint_digest(signed, made.signature))
+
+
+def verify(ctx: Context, reader: AccessReader, anchors: Sequence[Anchored] = ()) -> Verdict:
+    """Tell whether nothing in any chain was edited, removed or reordered; counts the tail that no checkpoint covers yet.
+
+    ``anchors``, read before this transaction began, tell which checkpoints there must be.
+    """
+    return verification.verify(ctx, reader, anchors)
 
 
 def explain(ctx: Context, request_id: str, reader: AccessReader) -> Explanation:

@@ -1,10 +1,10 @@
 """Verification: walk every chain there is, and every one that a checkpoint says there should be."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 
 from hilum.audit import encoding, policy, store
-from hilum.audit.models import Head, Stream, Verdict
+from hilum.audit.models import Anchored, Checkpoint, Head, Stream, Verdict
 from hilum.audit.rows import AccessReader, ChainRows
 from hilum.infra.context import Context
 from hilum.keys import service as keys
@@ -14,10 +14,12 @@ MayLack = Callable[[bytes], bool]
 _NOTHING: Head = (0, "")
 
 
-def verify(ctx: Context, reader: AccessReader) -> Verdict:
-    """Tell whether nothing was edited, removed or reordered, as far as checkpoints and chains reach."""
+def verify(ctx: Context, reader: AccessReader, anchors: Sequence[Anchored] = ()) -> Verdict:
+    """Tell whether nothing was edited, removed or reordered, as far as anchors, checkpoints and chains reach."""
     faults = policy.Faults()
-    checkpoints, covered, last = policy.fold_checkpoints(store.checkpoints(ctx.tx), faults)
+    met = dict.fromkeys((each.number for each in anchors), "")
+    checkpoints, covered, last = policy.fold_checkpoints(_noting(store.checkpoints(ctx.tx), met), faults)
+    anchored = policy.judge_anchors(anchors, met, faults)
     if last is not None:
         made, signed = last
         if not keys.verify_bytes(ctx, Purpose.CHECKPOINT, made.kid, signed, made.signature):
@@ -51,7 +53,17 @@ def verify(ctx: Context, reader: AccessReader) -> Verdict:
         uncovered += walk.uncovered
     for name in sorted(set(covered) - seen):
         faults.add(f"chain {name}: was checkpointed at record {covered[name][0]} and is gone")
-    return Verdict(records, checkpoints, uncovered, faults.told(), purged)
+    return Verdict(records, checkpoints, uncovered, faults.told(), purged, anchored)
+
+
+def _noting(
+    checkpoints: Iterator[tuple[Checkpoint, bytes]], met: dict[int, str]
+) -> Iterator[tuple[Checkpoint, bytes]]:
+    """Note the digests of those checkpoints that anchors name."""
+    for checkpoint, signed in checkpoints:
+        if checkpoint.number in met:
+            met[checkpoint.number] = policy.checkpoint_digest(signed, checkpoint.signature)
+        yield checkpoint, signed
 
 
 def _chains(

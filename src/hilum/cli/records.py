@@ -2,14 +2,18 @@
 
 import sys
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import click
 
-from hilum.audit.models import Event, Verdict
+from hilum.audit import anchor
+from hilum.audit.models import Anchored, Event, Verdict
 from hilum.cli import api, host
 from hilum.cli.nouns import json_option, show
-from hilum.cli.output import REFUSED, as_json
+from hilum.cli.output import REFUSED, as_json, refuse
 from hilum.infra.context import Context
+from hilum.infra.settings import Settings
+from hilum.kernel.errors import HilumError
 
 
 @click.group()
@@ -18,22 +22,31 @@ def audit() -> None:
 
 
 @audit.command("verify")
+@click.option(
+    "--anchor",
+    "copy",
+    default=None,
+    type=click.Path(path_type=Path),
+    help="A copy of the anchor that was kept elsewhere.",
+)
 @json_option
-def audit_verify(*, json_: bool) -> None:
-    r"""Read every chain and checkpoint; report edits, removals, reorderings, and the tail that no checkpoint covers yet.
+def audit_verify(copy: Path | None, *, json_: bool) -> None:
+    r"""Read every chain, checkpoint and anchor; report edits, removals, reorderings, and the tail that no checkpoint covers yet.
 
     \b
-    Example:
+    Examples:
       hilum audit verify --json
+      hilum audit verify --anchor /mnt/elsewhere/audit-anchor.log
     """
     from hilum.audit import live, service
 
     found = host.read_settings()
+    anchors = _anchors(found, copy)
     reader = live.open_reader(found.data_dir / "journal", found.database_url)
     looked = Event("audit.chain.verify")
 
     def verb(ctx: Context) -> tuple[Verdict, Event]:
-        verdict = service.verify(ctx, reader)
+        verdict = service.verify(ctx, reader, anchors)
         facts = {"records": verdict.records, "checkpoints": verdict.checkpoints, "intact": verdict.intact}
         return verdict, replace(looked, facts=facts)
 
@@ -44,12 +57,32 @@ def audit_verify(*, json_: bool) -> None:
         click.echo(
             f"{verdict.records} records under {verdict.checkpoints} checkpoints; {verdict.uncovered} not yet covered"
         )
+        click.echo(_told_of_anchor(verdict, found))
         for fault in verdict.faults:
             click.secho(f"  {fault}", fg="red")
         click.secho(
             "intact" if verdict.intact else "NOT INTACT", fg="green" if verdict.intact else "red", bold=True
         )
     sys.exit(0 if verdict.intact else REFUSED)
+
+
+def _anchors(found: Settings, copy: Path | None) -> list[Anchored]:
+    """Read the copy that was named, which must be there, and the installation's own anchor."""
+    try:
+        anchors = anchor.read(copy) if copy is not None else []
+        if found.anchor.is_file() or (found.audit_anchor is not None and copy is None):
+            anchors += anchor.read(found.anchor)
+    except HilumError as error:
+        refuse(error)
+    return anchors
+
+
+def _told_of_anchor(verdict: Verdict, found: Settings) -> str:
+    if verdict.anchored:
+        return f"checkpoint {verdict.anchored} is the newest that an anchor outside the database confirms"
+    return (
+        f"no anchor confirms a checkpoint (looked at {found.anchor}): a record cut at its end would not show"
+    )
 
 
 @audit.command("events")

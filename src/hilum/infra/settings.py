@@ -50,6 +50,12 @@ SETTINGS = (
         "HILUM_DATA_DIR", ".hilum", "Where SQLite files, the audit journal and the embedded FHIR stores lie."
     ),
     Setting(
+        "HILUM_AUDIT_ANCHOR",
+        "",
+        "Where the audit's checkpoints are noted outside the database: a file, best on another volume, or a pipe; "
+        "`audit-anchor.log` in the data directory where empty.",
+    ),
+    Setting(
         "HILUM_SECRET_KEY",
         "",
         "The key-encryption key: 32 or more characters of randomness. `hilum init` makes one.",
@@ -87,6 +93,12 @@ class Settings:
     workers: int = 1
     trusted_proxies: frozenset[str] = frozenset()
     sandbox_public: bool = False
+    audit_anchor: Path | None = None
+
+    @property
+    def anchor(self) -> Path:
+        """Where the audit's checkpoints are noted outside the database."""
+        return self.audit_anchor or self.data_dir / "audit-anchor.log"
 
     @property
     def is_sandbox(self) -> bool:
@@ -134,6 +146,7 @@ def read(environment: Mapping[str, str]) -> Settings:
             part.strip() for part in values["HILUM_TRUSTED_PROXIES"].split(",") if part.strip()
         ),
         sandbox_public=values["HILUM_SANDBOX_PUBLIC"] == "1",
+        audit_anchor=Path(values["HILUM_AUDIT_ANCHOR"]) if values["HILUM_AUDIT_ANCHOR"] else None,
     )
     if faults := _mode_faults(settings):
         raise _invalid(faults)
