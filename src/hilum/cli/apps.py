@@ -15,13 +15,23 @@ ENVIRONMENTS = click.Choice(["sandbox", "production"])
 
 @click.group()
 def vendor() -> None:
-    """Look after who makes apps."""
+    r"""Look after who makes apps.
+
+    \b
+    Example:
+      hilum vendor list
+    """
 
 
 @vendor.command("list")
 @json_option
 def vendor_list(*, json_: bool) -> None:
-    """List vendors."""
+    r"""List vendors.
+
+    \b
+    Example:
+      hilum vendor list --json
+    """
     show(api.every("/vendors"), ("id", "name", "support_contact", "security_contact"), json_=json_)
 
 
@@ -49,13 +59,24 @@ def vendor_add(name: str, support: str, security: str, website: str, *, json_: b
 
 @click.group()
 def app() -> None:
-    """Look after apps, and install them at a hospital."""
+    r"""Look after apps, and install them at a hospital.
+
+    \b
+    Examples:
+      hilum app list
+      hilum app install app_01h... --tenant general --role physician
+    """
 
 
 @app.command("list")
 @json_option
 def app_list(*, json_: bool) -> None:
-    """List apps."""
+    r"""List apps.
+
+    \b
+    Example:
+      hilum app list --json
+    """
     show(api.every("/apps"), ("id", "name", "vendor", "state"), json_=json_)
 
 
@@ -63,7 +84,12 @@ def app_list(*, json_: bool) -> None:
 @click.argument("app_id")
 @json_option
 def app_show(app_id: str, *, json_: bool) -> None:
-    """Show an app with its versions, clients and certifications."""
+    r"""Show an app with its versions, clients and certifications.
+
+    \b
+    Example:
+      hilum app show app_01h...
+    """
     path = f"/apps/{api.segment(app_id)}"
     found = api.call("GET", path)
     for part in ("versions", "clients", "certifications"):
@@ -78,7 +104,12 @@ def app_show(app_id: str, *, json_: bool) -> None:
 @click.option("--purpose", required=True, help="What it is for.")
 @json_option
 def app_add(name: str, vendor: str, description: str, purpose: str, *, json_: bool) -> None:
-    """Add an app."""
+    r"""Add an app.
+
+    \b
+    Example:
+      hilum app add "Chart Viewer" --vendor ven_01h... --description "Vital signs on one page." --purpose "Treatment"
+    """
     body = {"vendor": vendor, "name": name, "description": description, "purpose": purpose}
     show_one(api.call("POST", "/apps", body), json_=json_)
 
@@ -125,7 +156,12 @@ def app_client(file: Path, *, json_: bool) -> None:
 @click.option("--overlap-s", type=int, default=None, help="How long the old secret goes on working.")
 @json_option
 def app_secret(client_id: str, overlap_s: int | None, *, json_: bool) -> None:
-    """Give a client a new secret, shown once; the old one ends after the overlap."""
+    r"""Give a client a new secret, shown once; the old one ends after the overlap.
+
+    \b
+    Example:
+      hilum app secret cli_01h... --overlap-s 86400
+    """
     path = f"/clients/{api.segment(client_id)}/secret"
     show_one(api.call("POST", path, {"overlap_s": overlap_s}), json_=json_)
 
@@ -141,7 +177,12 @@ def app_secret(client_id: str, overlap_s: int | None, *, json_: bool) -> None:
 def app_certify(
     version_id: str, environment: str, scope: tuple[str, ...], expires_at: str, *, json_: bool
 ) -> None:
-    """Certify a version (reviewers)."""
+    r"""Certify a version (reviewers).
+
+    \b
+    Example:
+      hilum app certify ver_01h... --environment production --scope launch --scope patient/Patient.rs --expires-at 2027-06-30T00:00:00Z
+    """
     body = {
         "version": version_id,
         "environment": environment,
@@ -155,7 +196,12 @@ def app_certify(
 @click.argument("certification_id")
 @json_option
 def app_withdraw(certification_id: str, *, json_: bool) -> None:
-    """Withdraw a certification; what rests on it stops at once (reviewers)."""
+    r"""Withdraw a certification; what rests on it stops at once (reviewers).
+
+    \b
+    Example:
+      hilum app withdraw cert_01h...
+    """
     show_one(api.call("DELETE", f"/certifications/{api.segment(certification_id)}"), json_=json_)
 
 
@@ -163,7 +209,12 @@ def app_withdraw(certification_id: str, *, json_: bool) -> None:
 @click.option("--tenant", default="", help="At which hospital; leave out for all.")
 @json_option
 def app_installations(tenant: str, *, json_: bool) -> None:
-    """List installations, removed ones too."""
+    r"""List installations, removed ones too.
+
+    \b
+    Example:
+      hilum app installations --tenant general
+    """
     columns = ("id", "tenant", "app", "roles", "expires_at", "removed_at")
     show(api.every("/installations", tenant=tenant), columns, json_=json_)
 
@@ -240,7 +291,12 @@ def app_install(
 @click.option("--tenant", required=True, help="At which hospital.")
 @json_option
 def app_uninstall(app_id: str, tenant: str, *, json_: bool) -> None:
-    """Remove an app from a hospital; its tokens there stop at once."""
+    r"""Remove an app from a hospital; its tokens there stop at once.
+
+    \b
+    Example:
+      hilum app uninstall app_01h... --tenant general
+    """
     found = [
         each
         for each in api.every("/installations", tenant=tenant)
@@ -261,7 +317,12 @@ def _state(verb: str, app_id: str, reason: str, *, json_: bool) -> None:
 @click.option("--reason", required=True, help="Why; it is recorded.")
 @json_option
 def app_suspend(app_id: str, reason: str, *, json_: bool) -> None:
-    """Suspend an app everywhere: slow and reasoned. For an emergency use `hilum switch engage`."""
+    r"""Suspend an app everywhere: slow and reasoned. For an emergency use `hilum switch engage`.
+
+    \b
+    Example:
+      hilum app suspend app_01h... --reason "the maker does not answer"
+    """
     _state("suspend", app_id, reason, json_=json_)
 
 
@@ -270,5 +331,10 @@ def app_suspend(app_id: str, reason: str, *, json_: bool) -> None:
 @click.option("--reason", required=True, help="Why; it is recorded.")
 @json_option
 def app_resume(app_id: str, reason: str, *, json_: bool) -> None:
-    """Lift a suspension."""
+    r"""Lift a suspension.
+
+    \b
+    Example:
+      hilum app resume app_01h... --reason "answered, and mended in 2.1"
+    """
     _state("resume", app_id, reason, json_=json_)

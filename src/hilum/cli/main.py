@@ -6,12 +6,22 @@ from hilum.cli import apps, nouns, records, sandbox, server, switches
 from hilum.infra import logs
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="hilum")
 def main() -> None:
-    """Govern SMART on FHIR apps at the door of an EHR.
+    r"""Govern SMART on FHIR apps at the door of an EHR.
 
-    Host commands work on this machine's data; the others speak the API of a running platform (see `hilum login --help`).
+    On this machine's data work init, serve, migrate, doctor, sandbox, and with --local switch engage and explain. The others
+    speak the API of a running platform: HILUM_API_URL says where, `hilum login` says who you are.
+
+    \b
+    Examples:
+      hilum sandbox run
+      hilum login --username admin.ferro
+      hilum app list
+      hilum explain req_01m886m4ymntcfhmb7pj7qg62w
+
+    Exit code: 0 done, 1 refused, 2 misused.
     """
     logs.configure()
 
@@ -41,8 +51,8 @@ def _keep_examples(command: click.Command) -> None:
 
 
 for command in COMMANDS:
-    _keep_examples(command)
     main.add_command(command)
+_keep_examples(main)
 
 if __name__ == "__main__":
     main()

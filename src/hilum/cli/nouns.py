@@ -46,8 +46,10 @@ def login(username: str, tenant: str, password: str) -> None:
     r"""Get an API token and keep it for the next commands.
 
     \b
-    Example:
+    Examples:
       hilum login --username admin.ferro
+      hilum login --username admin.hall --tenant general
+      HILUM_API_URL=https://apps.hospital.example hilum login --username admin
     """
     made = api.call(
         "POST",
@@ -61,13 +63,24 @@ def login(username: str, tenant: str, password: str) -> None:
 
 @click.group()
 def tenant() -> None:
-    """Look after hospitals."""
+    r"""Look after hospitals.
+
+    \b
+    Examples:
+      hilum tenant list
+      hilum tenant show general
+    """
 
 
 @tenant.command("list")
 @json_option
 def tenant_list(*, json_: bool) -> None:
-    """List hospitals."""
+    r"""List hospitals.
+
+    \b
+    Example:
+      hilum tenant list --json
+    """
     show(api.every("/tenants"), ("id", "name", "active", "sandbox"), json_=json_)
 
 
@@ -75,7 +88,12 @@ def tenant_list(*, json_: bool) -> None:
 @click.argument("tenant_id")
 @json_option
 def tenant_show(tenant_id: str, *, json_: bool) -> None:
-    """Show one hospital."""
+    r"""Show one hospital.
+
+    \b
+    Example:
+      hilum tenant show general
+    """
     show_one(api.call("GET", f"/tenants/{api.segment(tenant_id)}"), json_=json_)
 
 
@@ -145,14 +163,26 @@ def tenant_peer(tenant_id: str, kind: str, name: str, *, json_: bool) -> None:
 
 @click.group()
 def person() -> None:
-    """Look after people and what they are."""
+    r"""Look after people and what they are.
+
+    \b
+    Examples:
+      hilum person list --tenant general
+      hilum person sign-out per_01h...
+    """
 
 
 @person.command("list")
 @click.option("--tenant", default="", help="At which hospital; leave out for the platform's staff.")
 @json_option
 def person_list(tenant: str, *, json_: bool) -> None:
-    """List people."""
+    r"""List people.
+
+    \b
+    Examples:
+      hilum person list --tenant general
+      hilum person list --json
+    """
     show(api.every("/people", tenant=tenant), ("id", "username", "name", "role", "active"), json_=json_)
 
 
@@ -188,7 +218,12 @@ def person_add(
 @click.argument("person_id")
 @json_option
 def person_deactivate(person_id: str, *, json_: bool) -> None:
-    """End somebody's access for good: sessions, launches and tokens."""
+    r"""End somebody's access for good: sessions, launches and tokens.
+
+    \b
+    Example:
+      hilum person deactivate per_01h...
+    """
     show_one(api.call("DELETE", f"/people/{api.segment(person_id)}"), json_=json_)
 
 
@@ -197,7 +232,12 @@ def person_deactivate(person_id: str, *, json_: bool) -> None:
 @click.password_option(help="Asked for when not given.")
 @json_option
 def person_password(person_id: str, password: str, *, json_: bool) -> None:
-    """Set somebody's password; their sessions and API tokens end."""
+    r"""Set somebody's password; their sessions and API tokens end.
+
+    \b
+    Example:
+      hilum person password per_01h...
+    """
     found = api.call("PUT", f"/people/{api.segment(person_id)}/password", {"password": password})
     show_one(found, json_=json_)
 
@@ -206,5 +246,10 @@ def person_password(person_id: str, password: str, *, json_: bool) -> None:
 @click.argument("person_id")
 @json_option
 def person_sign_out(person_id: str, *, json_: bool) -> None:
-    """End every session of somebody."""
+    r"""End every session of somebody.
+
+    \b
+    Example:
+      hilum person sign-out per_01h...
+    """
     show_one(api.call("DELETE", f"/people/{api.segment(person_id)}/sessions"), json_=json_)

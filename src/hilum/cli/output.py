@@ -49,5 +49,6 @@ def refuse(error: HilumError) -> NoReturn:
     click.secho(f"refused: {error.detail or error.code} ({error.code})", fg="red", err=True)
     if isinstance(error, Invalid):
         for name, fault in sorted(error.fields.items()):
-            click.echo(f"  {name}: {fault}", err=True)
+            if fault not in error.detail:
+                click.echo(f"  {name}: {fault}", err=True)
     raise SystemExit(REFUSED)

@@ -11,9 +11,10 @@ from hilum.cli import host
 from hilum.cli.output import refuse
 from hilum.identity import service as identity
 from hilum.infra.context import Context
-from hilum.infra.settings import Settings
+from hilum.infra.settings import SETTINGS, Settings
 from hilum.kernel.errors import HilumError, NotPermitted
 
+DATA_DIR = ".hilum"
 PORT = click.option(
     "--port",
     default=lambda: int(os.environ.get("PORT", "8000")),
@@ -30,7 +31,13 @@ SANDBOX_PORT = click.option(
 
 @click.group()
 def sandbox() -> None:
-    """Seed and serve the synthetic hospitals."""
+    r"""Seed and serve the synthetic hospitals.
+
+    \b
+    Examples:
+      hilum sandbox run
+      hilum sandbox seed
+    """
 
 
 @sandbox.command()
@@ -71,9 +78,24 @@ def _welcome(found: Settings) -> None:
     click.secho("Hilum is running. Everyone in it is synthetic.", bold=True)
     click.echo(f"  Launch an app from a chart   {found.sandbox_url}/sandbox")
     click.echo(f"  The platform                 {found.base_url}/")
-    click.echo(f"  Accounts, clients, secrets   {found.sandbox_url}/sandbox/card.json")
-    click.echo("  Stop with Ctrl-C. `make clean` removes the data.")
+    click.echo(f"  Accounts and passwords       {found.sandbox_url}/sandbox/accounts")
+    click.echo(f"  The same for scripts         {found.sandbox_url}/sandbox/card.json")
+    click.echo(f"  On the command line          {_command(found)} login --username admin.ferro")
+    click.echo("                               (its password is sandbox-admin.ferro)")
+    ours = os.environ["HILUM_DATA_DIR"] == DATA_DIR
+    removal = "`make clean` removes it." if ours else "Delete that folder to begin anew."
+    click.echo(f"  Stop with Ctrl-C. The data is in {found.data_dir}; {removal}")
     sys.stdout.flush()
+
+
+def _command(found: Settings) -> str:
+    """Write how this program is called from another terminal in this folder."""
+    program = Path(sys.argv[0])
+    called = (
+        os.path.relpath(program) if program.is_absolute() and program.is_relative_to(Path.cwd()) else program
+    )
+    default = next(each.default for each in SETTINGS if each.name == "HILUM_BASE_URL")
+    return f"{called}" if found.base_url == default else f"HILUM_API_URL={found.base_url} {called}"
 
 
 def prepare(found: Settings) -> None:
@@ -114,7 +136,7 @@ def _holds_nobody_real(ctx: Context) -> None:
 
 
 def _defaults(port: int, sandbox_port: int) -> None:
-    data = Path(os.environ.setdefault("HILUM_DATA_DIR", ".hilum"))
+    data = Path(os.environ.setdefault("HILUM_DATA_DIR", DATA_DIR))
     os.environ.setdefault("HILUM_MODE", "sandbox")
     os.environ.setdefault("HILUM_BASE_URL", f"http://127.0.0.1:{port}")
     os.environ.setdefault("HILUM_SANDBOX_URL", f"http://localhost:{sandbox_port}")

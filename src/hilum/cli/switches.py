@@ -17,7 +17,13 @@ COLUMNS = ("id", "kind", "key", "mode", "in_force", "reason", "engaged_by", "eng
 
 @click.group()
 def switch() -> None:
-    """Stop something now, and let it go again."""
+    r"""Stop something now, and let it go again.
+
+    \b
+    Examples:
+      hilum switch list
+      hilum switch engage --target app --key app_01h... --reason "asks for every patient"
+    """
 
 
 @switch.command("engage")
@@ -70,7 +76,12 @@ def engage(
 @click.option("--tenant", default="", help="Only those of one hospital.")
 @json_option
 def list_(tenant: str, *, json_: bool) -> None:
-    """List switches, newest first, released ones too."""
+    r"""List switches, newest first, released ones too.
+
+    \b
+    Example:
+      hilum switch list --tenant general
+    """
     show(api.every("/switches", tenant=tenant), COLUMNS, json_=json_)
 
 
@@ -78,7 +89,12 @@ def list_(tenant: str, *, json_: bool) -> None:
 @click.argument("switch_id")
 @json_option
 def show_switch(switch_id: str, *, json_: bool) -> None:
-    """Show a switch."""
+    r"""Show a switch.
+
+    \b
+    Example:
+      hilum switch show sw_01h...
+    """
     show_one(api.call("GET", f"/switches/{api.segment(switch_id)}"), json_=json_)
 
 
@@ -86,7 +102,12 @@ def show_switch(switch_id: str, *, json_: bool) -> None:
 @click.argument("switch_id")
 @json_option
 def release(switch_id: str, *, json_: bool) -> None:
-    """Release a switch; a wide one waits for a second person of the staff."""
+    r"""Release a switch; a wide one waits for a second person of the staff.
+
+    \b
+    Example:
+      hilum switch release sw_01h...
+    """
     show_one(api.call("POST", f"/switches/{api.segment(switch_id)}/release"), json_=json_)
 
 

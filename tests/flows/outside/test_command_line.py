@@ -124,6 +124,7 @@ def test_help_lists_every_command_and_keeps_its_examples() -> None:
         page = anywhere.hilum(*leaf, "--help")
         assert page.returncode == DONE
         assert "\\b" not in page.stdout, leaf
+        assert "Example" in page.stdout, leaf
         for line in page.stdout.partition("Example")[2].splitlines():
             assert line.count("hilum ") <= 1 or "Options" in page.stdout, line
     for wrong in (("nothing",), ("switch", "engage"), ("switch", "list", "--nope"), ("audit", "nothing")):
@@ -425,7 +426,19 @@ def test_the_record_is_read_and_verified_by_commands(hospital: Running, tmp_path
     assert found["intact"]
     assert found["records"] > 0
     assert found["checkpoints"] > 0
+    assert 0 < found["anchored"] <= found["checkpoints"]
     assert "intact" in on_host.hilum("audit", "verify").stdout
+    copy = tmp_path / "anchor.log"
+    copy.write_bytes((hospital.home / "audit-anchor.log").read_bytes())
+    assert on_host.json("audit", "verify", "--anchor", str(copy))["intact"]
+    copy.write_text(f"99999999 2026-01-01T00:00:00+00:00 {'0' * 64}\n")
+    cut = on_host.hilum("audit", "verify", "--anchor", str(copy))
+    assert cut.returncode == 1
+    assert "checkpoint 99999999 was anchored at 2026-01-01 00:00:00 UTC and is gone" in cut.stdout
+    on_host.refuses("audit", "verify", "--anchor", str(tmp_path / "none"), saying="anchor_not_found")
+    told = auditor.json("audit", "events", "--action", "audit")
+    assert {"audit.chain.verify", "audit.event.list"} <= {each["action"] for each in told}
+    assert any(each["actor"].startswith("host:") for each in told)
     assert auditor.json("audit", "events", "--action", "signin.password.set")
     assert isinstance(auditor.json("audit", "accesses", "--tenant", "general"), list)
     by(hospital, "reviewer.mensah", tmp_path).refuses("audit", "accesses", saying="audit_not_yours")
