@@ -48,6 +48,15 @@ def test_a_signed_assertion_earns_a_token_with_its_scopes(suite: Inferno, alg: s
     assert "refresh_token" not in body
 
 
+def test_a_type_that_no_server_has_is_not_granted(suite: Inferno) -> None:
+    """SMART App Launch 2.2, backend-services#scopes: what is granted may be less than what was asked; RFC 6749 section 5.2."""
+    some = post(suite, form(suite, scope="system/Nonsense.rs system/Patient.rs"))
+    none = post(suite, form(suite, scope="system/Nonsense.rs"))
+
+    assert (some.status_code, some.json()["scope"]) == (200, "system/Patient.rs")
+    assert (none.status_code, none.json()["error"]) == (400, "invalid_scope")
+
+
 @pytest.mark.parametrize("client", ["bench-backend", "bench-asymmetric"])
 @pytest.mark.parametrize("alg", ["ES384", "RS384"])
 def test_a_suite_finds_the_signing_key_in_what_the_card_gives_to_paste(

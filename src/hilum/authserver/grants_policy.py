@@ -161,9 +161,9 @@ def backend_scopes(asked: str, client: Client, allowed: tuple[str, ...]) -> tupl
     else:
         if any(isinstance(scope, ClinicalScope) and scope.prefix is not Prefix.SYSTEM for scope in scopes):
             raise Invalid(TokenError.INVALID_SCOPE, "A backend service is granted system scopes only.")
-        granted = smart.intersect(
-            (scope for scope in scopes if isinstance(scope, ClinicalScope)), smart.known(allowed)
-        )
+        reached = {smart.ANY_TYPE, *types_of(Prefix.SYSTEM)}
+        named = (scope for scope in scopes if isinstance(scope, ClinicalScope) and scope.type in reached)
+        granted = smart.intersect(named, smart.known(allowed))
     if not granted:
         raise Invalid(TokenError.INVALID_SCOPE, "No scope that was asked may be granted to this client.")
     return tuple(smart.render(scope) for scope in granted)
