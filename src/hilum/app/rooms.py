@@ -63,7 +63,12 @@ def pages(site: Site) -> list[BaseRoute]:
     """Give the routes of pages and protocol endpoints."""
     channel = front.FrontChannel(site.kit, site.upstreams)
     return [
-        *back.routes(site.kit, site.fetcher, registers=site.settings.opens_private_fetches),
+        *back.routes(
+            site.kit,
+            site.fetcher,
+            registers=site.settings.opens_private_fetches,
+            at_stop=site.at_stop.append,
+        ),
         *channel.routes(),
         *signin.pages(site.kit, channel.origins_of),
         *launches.routes(site.kit),

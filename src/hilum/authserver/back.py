@@ -28,13 +28,21 @@ STYLE_MAX_AGE_S = 31_536_000
 ANY_ORIGIN = {"Access-Control-Allow-Origin": "*"}
 
 
-def routes(kit: Kit, fetcher: SafeFetcher, *, registers: bool) -> list[Route]:
+def routes(
+    kit: Kit,
+    fetcher: SafeFetcher,
+    *,
+    registers: bool,
+    at_stop: Callable[[Callable[[], None]], None] = lambda _: None,
+) -> list[Route]:
     """Give the routes; refuses to, when discovery would claim what nothing enforces (C25).
 
-    ``registers``: dynamic registration is open, as it is in a plain sandbox only.
+    ``registers``: dynamic registration is open, as it is in a plain sandbox only. ``at_stop`` takes what records counts that are
+    not on record yet.
     """
     discovery.check()
     back = BackChannel(kit, KeySets(fetcher, kit.clock), registers=registers)
+    at_stop(back.tell_folded_soon)
     documents = Documents(kit, registers=registers)
     posts: dict[str, Handler] = {
         "token": back.token,

@@ -5,7 +5,7 @@ edge: a verb is handed assertions whose signature holds. Every refusal here comm
 """
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -27,7 +27,7 @@ from hilum.infra.context import Context
 from hilum.kernel.actor import Actor, ActorKind
 from hilum.kernel.decision import Reason
 from hilum.kernel.errors import Invalid, NotFound, NotPermitted
-from hilum.kernel.ids import ClientId
+from hilum.kernel.ids import ClientId, TenantId
 from hilum.keys import service as keys
 from hilum.launches import service as launches
 from hilum.launches.models import Launch
@@ -372,3 +372,20 @@ def record_refusal(ctx: Context, site: Site, caller: Caller, refusal: NotPermitt
         facts={"detail": refusal.detail, "method": caller.presented.method.value},
     )
     audit.record(ctx, event)
+
+
+def record_folded(ctx: Context, folded: Iterable[tuple[str, str, int]]) -> None:
+    """Record refusals beyond those that were recorded one by one: tenant, address and how many. Of a tenant that is none, nothing."""
+    there: dict[str, bool] = {"": True}
+    for tenant, source, count in folded:
+        if tenant not in there:
+            there[tenant] = known.find_tenant(ctx, TenantId(tenant)) is not None
+        if there[tenant]:
+            event = Event(
+                "authserver.token.refuse",
+                Outcome.REFUSED,
+                tenant=tenant,
+                reason="folded",
+                facts={"count": count},
+            )
+            audit.record(replace(ctx, trace=replace(ctx.trace, source=source)), event)

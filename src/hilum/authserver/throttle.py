@@ -12,7 +12,8 @@ WINDOW_S = 60.0
 Key = TypeVar("Key")
 PAIRS_BOUND = 10_000
 LOUD_BOUND = 20
-"""Refusals of an address that are recorded one by one in a window; the flood after them is not (security decision 5)."""
+"""Refusals of an address that are recorded one by one in a window; those after them as one, counted (security decision 5)."""
+FOLDS_BOUND = 4_096
 
 
 class Failures:
@@ -51,6 +52,36 @@ class Failures:
         """Begin anew."""
         with self._lock:
             self._pairs.pop((client, source), None)
+
+
+class Folds:
+    """Counts refusals that are not recorded one by one, by tenant and address, until they are taken to be recorded together."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._counts: dict[tuple[str, str], int] = {}
+        self._due = 0.0
+
+    def add(self, tenant: str, source: str, count: int = 1) -> None:
+        """Count. Past the bound all further addresses of a tenant are one, then all tenants."""
+        if not self._counts:
+            self._due = self._clock.monotonic() + WINDOW_S
+        for key in ((tenant, source), (tenant, "")):
+            if key in self._counts or len(self._counts) < FOLDS_BOUND:
+                break
+        else:
+            key = "", ""
+        self._counts[key] = self._counts.get(key, 0) + count
+
+    @property
+    def are_due(self) -> bool:
+        """Tell whether the window that the first of them began is over."""
+        return bool(self._counts) and self._clock.monotonic() >= self._due
+
+    def take(self) -> list[tuple[str, str, int]]:
+        """Give tenant, address and count of each, and begin anew."""
+        taken, self._counts = self._counts, {}
+        return [(tenant, source, count) for (tenant, source), count in taken.items()]
 
 
 def _count(table: OrderedDict[Key, tuple[float, int]], key: Key, now: float) -> None:

@@ -3,6 +3,7 @@
 Source: RFC 6749 sections 3.2, 5.1 and 5.2; RFC 7009 section 2; RFC 7662 section 2; Fetch standard (CORS).
 """
 
+import asyncio
 import math
 import re
 from collections import OrderedDict
@@ -23,7 +24,7 @@ from hilum.authserver.grants_policy import TokenRequest
 from hilum.authserver.keysets import KeySets
 from hilum.authserver.models import REQUEST_BODY_BOUND, Site
 from hilum.authserver.policy import description
-from hilum.authserver.throttle import Failures
+from hilum.authserver.throttle import WINDOW_S, Failures, Folds
 from hilum.infra.context import Context, Trace
 from hilum.kernel.errors import Conflict, HilumError, Invalid, NotFound, NotPermitted, Unavailable
 from hilum.kernel.ids import ClientId, TenantId
@@ -40,6 +41,7 @@ TRIES = 3
 ORIGINS_KEPT_S = 2.0
 CLIENTS_KEPT_S = 2.0
 CLIENTS_BOUND = 10_000
+FOLDS_AT_ONCE = 200
 RETRY_AFTER_S = 2
 NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 EXPOSED = "Location, ETag, Content-Location, Retry-After, WWW-Authenticate, X-Request-Id"
@@ -64,7 +66,9 @@ class BackChannel:
 
     def __init__(self, kit: Kit, keysets: KeySets, *, registers: bool) -> None:
         self._kit, self._keysets, self._registers = kit, keysets, registers
-        self._failures = Failures(kit.clock)
+        self._failures, self._folds = Failures(kit.clock), Folds(kit.clock)
+        self._telling: asyncio.TimerHandle | None = None
+        self._task: asyncio.Future[None] | None = None
         self._origins: dict[TenantId, frozenset[str]] = {}
         self._origins_until = -math.inf
         self._clients: OrderedDict[tuple[TenantId, ClientId], tuple[float, Client]] = OrderedDict()
@@ -137,6 +141,7 @@ class BackChannel:
         try:
             presented = client_auth.read(request.headers.get("authorization", ""), form)
             if wait_s := self._failures.wait_s(presented.client, trace.source):
+                await self._fold(site.tenant, trace.source)
                 raise TooManyFailures(wait_s)
             caller = Caller(presented, loud=loud)
             if presented.method is Method.ASSERTION:
@@ -184,9 +189,38 @@ class BackChannel:
 
     async def _refused(self, site: Site, caller: Caller, refusal: NotPermitted, trace: Trace) -> None:
         self._clients.pop((site.tenant, caller.presented.client), None)
+        if self._folds.are_due:
+            await self.tell_folded()
         if caller.loud:
             await self._write(lambda ctx: grants.refuse_unheard(ctx, site, caller, refusal), trace)
+        else:
+            await self._fold(site.tenant, trace.source)
         self._failures.failed(caller.presented.client, trace.source)
+
+    async def _fold(self, tenant: TenantId, source: str) -> None:
+        """Count a refusal that gets no record of its own; a minute after the first of them, their counts are recorded."""
+        if self._folds.are_due:
+            await self.tell_folded()
+        self._folds.add(tenant, source)
+        if self._telling is None:
+            self._telling = asyncio.get_running_loop().call_later(WINDOW_S, self.tell_folded_soon)
+
+    def tell_folded_soon(self) -> None:
+        """Record what was counted, by a task of its own; also when the process is told to stop."""
+        self._task = asyncio.ensure_future(self.tell_folded())
+
+    async def tell_folded(self) -> None:
+        """Record what was counted, a record for each address. What cannot be recorded now is counted on."""
+        self._telling = None
+        taken = self._folds.take()
+        while taken:
+            some, taken = taken[:FOLDS_AT_ONCE], taken[FOLDS_AT_ONCE:]
+            try:
+                await self._write(partial(grants.record_folded, folded=some), Trace(self._kit.ids.new("req")))
+            except (Unavailable, Conflict):
+                for tenant, source, count in (*some, *taken):
+                    self._folds.add(tenant, source, count)
+                return
 
     # --- the verb --------------------------------------------------------------------------------------------------------------
 
@@ -195,7 +229,9 @@ class BackChannel:
         pair = caller.presented.client, trace.source
         try:
             result = await self._write(verb, trace)
-        except NotPermitted as refusal:
+        except (NotPermitted, Invalid) as refusal:
+            if not caller.loud:
+                await self._fold(TenantId(request.path_params["tenant"]), trace.source)
             if refusal.code in {TokenError.INVALID_CLIENT, TokenError.INVALID_GRANT}:
                 self._failures.failed(*pair)
             if refusal.code == TokenError.INVALID_CLIENT:

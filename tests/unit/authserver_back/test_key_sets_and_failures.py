@@ -16,7 +16,15 @@ from hilum.authserver.keysets import (
     KeySets,
     life_of,
 )
-from hilum.authserver.throttle import FAILURES_BOUND, LOUD_BOUND, PAIRS_BOUND, WINDOW_S, Failures
+from hilum.authserver.throttle import (
+    FAILURES_BOUND,
+    FOLDS_BOUND,
+    LOUD_BOUND,
+    PAIRS_BOUND,
+    WINDOW_S,
+    Failures,
+    Folds,
+)
 from hilum.infra.fetch import Fetched
 from hilum.kernel.errors import Unavailable
 from tests.sim.world import FakeClock
@@ -183,3 +191,31 @@ def test_an_address_is_loud_until_it_was_refused_often() -> None:
     assert failures.is_loud("192.0.2.2")
     clock.advance(timedelta(seconds=WINDOW_S))
     assert failures.is_loud("192.0.2.1")
+
+
+def test_what_is_counted_is_counted_by_tenant_and_address_and_taken_once() -> None:
+    """Security decision 5."""
+    clock = FakeClock()
+    folds = Folds(clock)
+    assert not folds.are_due
+    for tenant, source in (("a", "s1"), ("a", "s1"), ("b", "s1"), ("a", "s2")):
+        folds.add(tenant, source)
+
+    assert not folds.are_due
+    clock.advance(timedelta(seconds=WINDOW_S))
+    assert folds.are_due
+    assert sorted(folds.take()) == [("a", "s1", 2), ("a", "s2", 1), ("b", "s1", 1)]
+    assert folds.take() == []
+    assert not folds.are_due
+
+
+def test_counting_is_bounded_and_loses_nothing() -> None:
+    folds = Folds(FakeClock())
+
+    for n in range(FOLDS_BOUND + 500):
+        folds.add("a", f"s{n}")
+        folds.add(f"t{n}", "s")
+
+    taken = folds.take()
+    assert len(taken) <= FOLDS_BOUND + 1
+    assert sum(count for _, _, count in taken) == 2 * (FOLDS_BOUND + 500)
