@@ -301,13 +301,6 @@ class Inferno:
             pass
         return status == 401
 
-    def lives(self, token: str, path: str) -> bool:
-        """Tell whether a token of a client just registered is let through within a second: workers hear of it by their snapshots."""
-        until = time.monotonic() + HEARD_WITHIN_S
-        while (status := self.read(token, path).status_code) == 403 and time.monotonic() < until:
-            pass
-        return status == 200
-
     def post_search(self, token: str, resource_type: str, parameters: Mapping[str, str]) -> httpx2.Response:
         """Search by POST."""
         headers = {"accept": FHIR_JSON, "authorization": f"Bearer {token}"}

@@ -101,7 +101,7 @@ def test_a_backend_service_with_keys_at_an_address_gets_its_token(
     answer = suite.ask({"grant_type": "client_credentials", "scope": "system/*.read"}, card)
 
     assert answer.status_code == 200, answer.text
-    assert suite.lives(answer.json()["access_token"], "Patient?_count=1")
+    assert suite.read(answer.json()["access_token"], "Patient?_count=1").status_code == 200
 
 
 def test_keys_that_the_address_does_not_show_are_refused(

@@ -1,5 +1,6 @@
 """The snapshot hears every commit within milliseconds, reloads only what changed, and ages when it hears nothing."""
 
+import asyncio
 import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -192,6 +193,37 @@ def test_each_process_hears_a_switch_and_tells_how_long_it_took(edge: Edge) -> N
     finally:
         for each in keepers:
             each.stop()
+
+
+def test_what_was_committed_a_moment_ago_can_be_waited_for(edge: Edge) -> None:
+    """An app that was just registered is not refused because a worker has yet to hear of it."""
+    keeper = SnapshotKeeper(reader(edge), signal_of(edge.db), SystemClock())
+    keeper.start()
+    try:
+        for n in range(5):
+            added = Tenant(TenantId(f"t{n}"), "Another", UpstreamRef(UpstreamKind.EMBEDDED))
+            run(edge, lambda ctx, added=added: identity.add_tenant(ctx, added))
+
+            found = asyncio.run(keeper.newer(SystemClock().monotonic()))
+
+            assert found is not None
+            assert TenantId(f"t{n}") in found.identity.tenants
+    finally:
+        keeper.stop()
+
+
+def test_a_worker_that_hears_nothing_is_not_waited_for_without_end(
+    keeper: SnapshotKeeper, ear: Ear, clock: FakeClock
+) -> None:
+    keeper.start()
+    ear.away = True
+    clock.advance(STALENESS_BOUND + timedelta(seconds=1))
+
+    assert asyncio.run(keeper.newer(clock.monotonic())) is None
+
+
+def test_nobody_waits_for_a_watch_that_was_never_begun(keeper: SnapshotKeeper, clock: FakeClock) -> None:
+    assert asyncio.run(keeper.newer(clock.monotonic())) is None
 
 
 def test_the_real_ear_hears_commits_of_others_and_nothing_else(edge: Edge) -> None:

@@ -3,18 +3,12 @@
 A raw ASGI callable stands before any router because the hot path must not pay for one.
 """
 
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from typing import Any
 
 from hilum.infra import logs
 from hilum.kernel.ports import Ids
-
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
+from hilum.web.asgi import App, Message, Receive, Scope, Send
 
 CORRELATION_BOUND = 128
 _CORRELATION_CHARS = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.:")

@@ -4,9 +4,9 @@ import os
 
 from hilum.app import platform as composition
 from hilum.app import sandbox_site
-from hilum.app.asgi import App
 from hilum.infra import logs, settings
 from hilum.infra.system import SystemClock, SystemIds
+from hilum.web.asgi import App
 
 
 def platform() -> App:

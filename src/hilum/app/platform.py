@@ -18,7 +18,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from hilum.app import rooms
-from hilum.app.asgi import App, Door, Receive, Scope, Send
+from hilum.app.asgi import Door
 from hilum.app.ground import open_edge
 from hilum.app.upstreams import EmbeddedServers
 from hilum.audit import live as journals
@@ -42,6 +42,7 @@ from hilum.keys.live import vault
 from hilum.tokens.live import TokenTable
 from hilum.upstream.live import Upstreams
 from hilum.web import errors, problems
+from hilum.web.asgi import App, Receive, Scope, Send
 from hilum.web.kit import Kit
 from hilum.web.pages import Pages, Shell
 from hilum.web.static import Assets

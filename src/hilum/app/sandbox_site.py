@@ -3,12 +3,13 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from hilum.app.asgi import App, Door
+from hilum.app.asgi import Door
 from hilum.app.upstreams import EmbeddedServers
 from hilum.infra.settings import Settings
 from hilum.kernel.ids import TenantId
 from hilum.kernel.ports import Clock, Ids
 from hilum.sandbox import app as sandbox
+from hilum.web.asgi import App
 from hilum.web.urls import Urls, host_of
 
 

@@ -9,9 +9,8 @@ from hilum.gateway.models import DEFAULT_PAGE
 from hilum.gateway.reach import clauses
 from hilum.gateway.rendering import Answer
 from hilum.gateway.searching import Searcher
-from hilum.gateway.transport import ACCEPT, Absent, Errand, Refusal, Stored, Transport, loads, relocated
+from hilum.gateway.transport import Absent, Errand, Refusal, Stored, Transport
 from hilum.gateway.writing import Writer
-from hilum.identity.models import TenantFacts
 from hilum.kernel.decision import Deny, Reason
 from hilum.kernel.ports import Ids
 from hilum.keys.live import Vault
@@ -28,7 +27,6 @@ from hilum.standards.fhir.visibility import (
 )
 from hilum.standards.smart.scopes import READ
 from hilum.upstream.live import Upstreams
-from hilum.upstream.models import UpstreamRequest
 
 _MEDIA = re.compile(r"[A-Za-z0-9.+-]{1,60}/[A-Za-z0-9.+-]{1,60}")
 
@@ -60,13 +58,6 @@ class Carrier:
             case Interaction.DELETE:
                 return await self._writer.delete(errand)
         raise Refusal(Deny(Reason.REQUEST_UNSUPPORTED, "This interaction is not done here."))
-
-    async def statement(self, tenant: TenantFacts, bases: tuple[str, str]) -> Any:
-        """Fetch the FHIR server's CapabilityStatement, with our base in the place of its own. Raises Refusal."""
-        response = await self._transport.send(tenant, UpstreamRequest("GET", "metadata", ACCEPT))
-        if response.status != 200:
-            raise Refusal(Deny(Reason.UPSTREAM_UNAVAILABLE, "The FHIR server does not say what it can do."))
-        return loads(relocated(response.body, *bases))
 
     async def _vread(self, errand: Errand) -> Answer:
         """Give a version, if both it and the record as it stands now are within reach."""

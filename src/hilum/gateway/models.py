@@ -17,6 +17,8 @@ from hilum.tokens.models import TokenFacts
 
 STALENESS_BOUND = timedelta(seconds=2)
 SNAPSHOT_POLL = timedelta(milliseconds=20)
+NEWER_POLLS = 25
+"""Half polls that a fresh token waits for a snapshot that knows what it rests on."""
 PAGE_LINK_LIFE = timedelta(hours=1)
 PAGE_LINK_BOUND = 6_000
 DEFAULT_PAGE = 50
@@ -27,7 +29,6 @@ REFILL_BOUND = 10
 """Pages of an upstream that one page of an answer may be gathered from."""
 EVIDENCE_BOUND = 40
 """Resources that one answer may fetch only to judge others by."""
-SURFACE_LIFE = timedelta(minutes=5)
 PREFLIGHT_AGE = timedelta(minutes=10)
 BEARER_BOUND = 512
 

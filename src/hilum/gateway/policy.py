@@ -11,7 +11,7 @@ from datetime import datetime
 from hilum.controls import policy as controls
 from hilum.controls.models import Subject, SwitchIndex, TargetKind
 from hilum.gateway.judge import judge_resource
-from hilum.gateway.models import Ask, Clause, Obligations, Reach, Snapshot
+from hilum.gateway.models import STALENESS_BOUND, Ask, Clause, Obligations, Reach, Snapshot
 from hilum.gateway.narrowing import context_fault, cost_fault, includes_fault, plan_search
 from hilum.gateway.reach import LETTERS, clauses, effective_scopes, reach_of
 from hilum.identity.models import MovedReads, TenantFacts
@@ -89,6 +89,15 @@ def decide(
     if query is not None and (fault := cost_fault(query, case.ways)):
         return fault
     return Permit(_obligations(case))
+
+
+_NEWS = frozenset({Reason.TENANT_MISMATCH, *_STANDING})
+
+
+def may_be_news(deny: Deny, token: AccessToken | Deny | None, now: datetime) -> bool:
+    """Tell whether the token is so young that what it rests on may have come after the snapshot: its app just registered, say."""
+    fresh = isinstance(token, AccessToken) and now - token.issued_at < STALENESS_BOUND
+    return fresh and deny.reason in _NEWS
 
 
 @dataclass(slots=True)

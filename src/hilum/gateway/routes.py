@@ -1,7 +1,7 @@
 """The gateway's own ASGI callable, in front of every router: bytes to a call, a reply to bytes."""
 
 import re
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import MutableMapping
 from contextlib import suppress
 from typing import Any
 
@@ -22,11 +22,7 @@ from hilum.standards.fhir.requests import (
     Unsupported,
     parse,
 )
-
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
+from hilum.web.asgi import Receive, Scope, Send
 
 _PATH = re.compile(rb"/t/([a-z0-9-]{1,32})/fhir(?:$|(?=/))")
 _NOWHERE = TenantId("")
@@ -58,10 +54,8 @@ class Gateway:
         request_id = str(state.get("request_id", ""))
         try:
             reply, origin = await self._reply(scope, receive, state)
-        except Exception as error:  # the edge: what is unmapped says nothing
-            _log.error(
-                "gateway.request.failed", request=request_id, error=type(error).__name__, where=_where(error)
-            )
+        except Exception:  # the edge: what is unmapped says nothing
+            _log.exception("gateway.request.failed", request=request_id)
             body = outcome(IssueCode.EXCEPTION, "Something failed on our side.", decision=request_id)
             reply, origin = Reply(Answer(500, orjson.dumps(body))), b""
         correlation = str(state.get("correlation_id", ""))
@@ -112,14 +106,6 @@ class Gateway:
         if request.interaction is not Interaction.CAPABILITIES:
             return Reply(not_found(request_id), everyone)
         return Reply(await self._enforcer.metadata(tenant, request_id), everyone)
-
-
-def _where(error: Exception) -> str:
-    """Name the place of a fault: its message might hold what must not be logged."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    return f"{trace.tb_frame.f_code.co_qualname}:{trace.tb_lineno}" if trace is not None else ""
 
 
 def _headers(

@@ -10,23 +10,23 @@ from hilum.audit.models import Access, Outcome
 from hilum.controls.live import Buckets
 from hilum.gateway import pagelinks, policy
 from hilum.gateway.carrying import Carrier
-from hilum.gateway.models import SURFACE_LIFE, Ask, Obligations, Snapshot
+from hilum.gateway.models import Ask, Obligations, Snapshot
 from hilum.gateway.pagelinks import Page
 from hilum.gateway.rendering import Answer, Headers, not_found, rate_headers, refusal
 from hilum.gateway.snapshot import SnapshotKeeper
 from hilum.gateway.surface import public_statement
-from hilum.gateway.transport import Absent, Errand, Refusal
-from hilum.identity.models import TenantFacts, UpstreamRef
+from hilum.gateway.transport import Absent, Errand, Refusal, refused_by
+from hilum.identity.models import TenantFacts
 from hilum.kernel.decision import Deny, Permit, Reason
 from hilum.kernel.errors import Unavailable
 from hilum.kernel.ids import TenantId
 from hilum.kernel.ports import Clock, Ids
 from hilum.keys.live import Vault
 from hilum.standards.fhir.requests import FhirRequest, Interaction, Unsupported
-from hilum.standards.fhir.statements import Surface, read_statement
+from hilum.standards.fhir.statements import Surface
 from hilum.tokens.live import TokenTable
 from hilum.tokens.models import AccessToken
-from hilum.upstream.live import Upstreams
+from hilum.upstream.live import Surfaces, Upstreams
 from hilum.web.urls import Urls
 
 
@@ -92,8 +92,8 @@ class Enforcer:
 
     def __init__(self, doorway: Doorway) -> None:
         self._on = doorway
+        self._surfaces = Surfaces(doorway.upstreams, doorway.clock)
         self._carrier = Carrier(doorway.upstreams, doorway.vault, doorway.ids)
-        self._surfaces: dict[TenantId, tuple[UpstreamRef, Surface]] = {}
         self._statements: dict[TenantId, tuple[Surface, bytes]] = {}
         self._named: tuple[object, dict[TenantId, tuple[str, ...]]] = (None, {})
 
@@ -105,9 +105,11 @@ class Enforcer:
         if token is None and call.bearer is not None:
             token = await self._looked_up(call.bearer)
         request, page = self._opened(call.request, token, now)
-        decision = policy.decide(
-            Ask(call.tenant, request, self._bases(call.tenant, snapshot), call.proof), token, snapshot, now
-        )
+        ask = Ask(call.tenant, request, self._bases(call.tenant, snapshot), call.proof)
+        decision = policy.decide(ask, token, snapshot, now)
+        if isinstance(decision, Deny) and policy.may_be_news(decision, token, now):
+            snapshot = await on.snapshots.newer(started)
+            decision = policy.decide(ask, token, snapshot, now)
         if not isinstance(token, AccessToken) or snapshot is None:
             deny = decision if isinstance(decision, Deny) else _NO_STORE
             done = _Done(refusal(deny, call.request_id), deny)
@@ -115,12 +117,10 @@ class Enforcer:
             done = await self._known(call, decision, token, snapshot, (now, page))
         latency_us = int((on.clock.monotonic() - started) * 1_000_000)
         access = _access(call, token, snapshot, done, (now, latency_us))
-        answer = done.answer
+        answer, journal = done.answer, on.journal
+        record = journal.record if isinstance(token, AccessToken) else journal.record_refusal_by_stranger
         try:
-            if isinstance(token, AccessToken):
-                await on.journal.record(access)
-            else:
-                await on.journal.record_refusal_by_stranger(access)
+            await record(access)
         except Unavailable:
             deny = Deny(Reason.AUDIT_UNAVAILABLE, "The access could not be recorded, so nothing is given.")
             answer = refusal(deny, call.request_id)
@@ -137,7 +137,7 @@ class Enforcer:
         try:
             surface = await self._surface(tenant)
         except Refusal as refused:
-            return refusal(refused.deny, request_id, retry_after_s=refused.retry_after_s)
+            return refusal(refused.deny, request_id)
         made = self._statements.get(tenant_id)
         if made is None or made[0] is not surface:
             body = orjson.dumps(public_statement(surface, tenant_id, self._on.urls))
@@ -213,22 +213,10 @@ class Enforcer:
         return named[tenant]
 
     async def _surface(self, tenant: TenantFacts) -> Surface:
-        kept = self._surfaces.get(tenant.id)
-        known = kept[1] if kept is not None and kept[0] == tenant.upstream else None
-        at = self._on.clock.monotonic()
-        if known is not None and at - known.read_at < SURFACE_LIFE.total_seconds():
-            return known
         try:
-            bases = self._on.upstreams.base_of(tenant), self._on.urls.fhir_base(tenant.id)
-            surface = read_statement(await self._carrier.statement(tenant, bases), at)
-        except Refusal:
-            if known is None:
-                raise
-            return known
-        if surface is None:
-            raise Refusal(Deny(Reason.RESPONSE_UNJUDGEABLE, "The FHIR server does not say what it can do."))
-        self._surfaces[tenant.id] = (tenant.upstream, surface)
-        return surface
+            return await self._surfaces.of(tenant, self._on.urls.fhir_base(tenant.id))
+        except Unavailable as error:
+            raise refused_by(error) from error
 
     def _origins(
         self, tenant: TenantId, token: AccessToken | Deny | None, snapshot: Snapshot | None
@@ -248,8 +236,7 @@ def _access(
     done: _Done,
     took: tuple[datetime, int],
 ) -> Access:
-    request = call.request
-    known = isinstance(request, FhirRequest)
+    request = call.request if isinstance(call.request, FhirRequest) else None
     obligations, deny, answer = done.obligations, done.deny, done.answer
     held = token if isinstance(token, AccessToken) else None
     return Access(
@@ -257,8 +244,8 @@ def _access(
         decision=call.request_id,
         at=took[0],
         tenant=call.tenant,
-        interaction=request.interaction.value if isinstance(request, FhirRequest) else "unsupported",
-        resource_type=request.type if isinstance(request, FhirRequest) else "",
+        interaction=request.interaction.value if request else "unsupported",
+        resource_type=request.type if request else "",
         status=answer.status,
         outcome=Outcome.DONE if deny is None else Outcome.REFUSED,
         reason="" if deny is None else deny.reason.value,
@@ -277,7 +264,7 @@ def _access(
         correlation_id=call.correlation_id,
         source=call.source,
         removed=answer.removed,
-        cost=1 if known else 0,
+        cost=1 if request else 0,
         latency_us=took[1],
         method=call.method,
         path=call.path,

@@ -5,6 +5,7 @@ refuses: a worker that cannot hear a switch must not act as if there were none.
 Source: security decision 7
 """
 
+import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -14,7 +15,7 @@ from typing import Any, Protocol, TypeVar
 from hilum.consent import service as consent
 from hilum.controls import service as controls
 from hilum.controls.models import ControlFacts, Switch
-from hilum.gateway.models import SNAPSHOT_POLL, STALENESS_BOUND, Snapshot
+from hilum.gateway.models import NEWER_POLLS, SNAPSHOT_POLL, STALENESS_BOUND, Snapshot
 from hilum.identity import service as identity
 from hilum.infra import epoch, logs
 from hilum.infra.context import Context
@@ -67,6 +68,14 @@ class SnapshotKeeper:
         if self._clock.monotonic() - self._confirmed_at > STALENESS_BOUND.total_seconds():
             return None
         return self._snapshot
+
+    async def newer(self, than: float) -> Snapshot | None:
+        """Wait for what was committed before the monotonic moment ``than``, a few polls at most; then give what is current."""
+        for _ in range(NEWER_POLLS):
+            if self._confirmed_at > than or self._thread is None:
+                break
+            await asyncio.sleep(SNAPSHOT_POLL.total_seconds() / 2)
+        return self.current()
 
     def age_s(self) -> float:
         """Tell the seconds since the snapshot was last confirmed; infinite before the first time."""

@@ -24,9 +24,15 @@ from hilum.tokens.models import AccessToken
 from hilum.upstream import live as upstream
 from hilum.upstream.live import Upstreams
 from hilum.upstream.models import UpstreamRequest, UpstreamResponse
+from hilum.upstream.policy import relocated
 
 ACCEPT = (("accept", "application/fhir+json"),)
 ABSENT = frozenset({404, 410})
+_OF_CODE = {
+    upstream.BUSY: Reason.CONCURRENCY_EXCEEDED,
+    upstream.TOO_LARGE: Reason.RESPONSE_UNJUDGEABLE,
+    upstream.UNREADABLE: Reason.RESPONSE_UNJUDGEABLE,
+}
 
 
 class Refusal(Exception):
@@ -73,11 +79,7 @@ class Transport:
         try:
             response = await self._upstreams.send(tenant, request)
         except Unavailable as error:
-            reason = {
-                upstream.BUSY: Reason.CONCURRENCY_EXCEEDED,
-                upstream.TOO_LARGE: Reason.RESPONSE_UNJUDGEABLE,
-            }.get(error.code, Reason.UPSTREAM_UNAVAILABLE)
-            raise Refusal(Deny(reason, error.detail)) from error
+            raise refused_by(error) from error
         return _usable(response)
 
     async def fetch(self, errand: Errand, name: str) -> Stored | None:
@@ -131,6 +133,11 @@ class Transport:
         return judge_resource(reach, resource, ways, bases=errand.obligations.bases) is None
 
 
+def refused_by(error: Unavailable) -> Refusal:
+    """Say how a request ends whose FHIR server gave no answer."""
+    return Refusal(Deny(_OF_CODE.get(error.code, Reason.UPSTREAM_UNAVAILABLE), error.detail))
+
+
 def _usable(response: UpstreamResponse) -> UpstreamResponse:
     status = response.status
     if status in {401, 403, 407, 429} or status >= 500 or status < 200:
@@ -165,21 +172,10 @@ def pretend(errand: Errand) -> None:
 
 def localised(errand: Errand, body: bytes) -> bytes:
     """Write the gateway's base wherever the FHIR server wrote its own."""
-    return relocated(body, errand.upstream_base, errand.base)
-
-
-def relocated(body: bytes, foreign: str, base: str) -> bytes:
-    """Put one base in the place of another in JSON."""
-    old, new = foreign.encode(), base.encode()
-    if old == new or not old:
-        return body
-    if b"\\/" in body:
-        body = orjson.dumps(loads(body))
-    if old not in body:
-        return body
-    for end in (b"/", b'"', b"?"):
-        body = body.replace(old + end, new + end)
-    return body
+    try:
+        return relocated(body, errand.upstream_base, errand.base)
+    except ValueError:
+        raise Refusal(UNJUDGEABLE) from None
 
 
 def outward(errand: Errand) -> bytes:

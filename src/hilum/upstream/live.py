@@ -8,15 +8,17 @@ from datetime import timedelta
 from functools import lru_cache
 from typing import Any
 
+import orjson
 from pyreqwest.client import Client, ClientBuilder
 from pyreqwest.exceptions import PyreqwestError
 
-from hilum.identity.models import TenantFacts, UpstreamKind
+from hilum.identity.models import TenantFacts, UpstreamKind, UpstreamRef
 from hilum.infra import logs
 from hilum.kernel.errors import Invalid, Unavailable
 from hilum.kernel.ids import TenantId
-from hilum.kernel.ports import Ids
+from hilum.kernel.ports import Clock, Ids
 from hilum.keys.live import Vault
+from hilum.standards.fhir.statements import Surface, read_statement
 from hilum.upstream import policy
 from hilum.upstream.models import (
     CONNECT_DEADLINE,
@@ -27,6 +29,7 @@ from hilum.upstream.models import (
     IDLE_LIFE,
     RESPONSE_BOUND,
     SENT_HEADERS,
+    SURFACE_LIFE,
     TAKEN_HEADERS,
     WAITING_PER_TENANT,
     UpstreamRequest,
@@ -44,6 +47,8 @@ _log = logs.get("upstream")
 BUSY = "upstream_busy"
 AWAY = "upstream_unavailable"
 TOO_LARGE = "upstream_answer_too_large"
+UNREADABLE = "upstream_unreadable"
+_ASKED = (("accept", "application/fhir+json"),)
 _ASGI = {"version": "3.0", "spec_version": "2.4"}
 _TAKEN = {name.encode(): name for name in TAKEN_HEADERS}
 
@@ -217,6 +222,46 @@ class Upstreams:
 
 def _sent(headers: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
     return tuple((name, value) for name, value in headers if name in SENT_HEADERS)
+
+
+class Surfaces:
+    """What each tenant's FHIR server says it can do, asked anew once it is old. One per process, used from its event loop only."""
+
+    def __init__(self, upstreams: Upstreams, clock: Clock) -> None:
+        self._upstreams, self._clock = upstreams, clock
+        self._known: dict[TenantId, tuple[UpstreamRef, Surface]] = {}
+
+    async def of(self, tenant: TenantFacts, base: str) -> Surface:
+        """Read a server's CapabilityStatement, with ``base`` in the place of its own; the last one that could be read, if there is one.
+
+        Raises Unavailable: as ``send``, and ``upstream_unreadable`` for what is no CapabilityStatement of R4.
+        """
+        kept = self._known.get(tenant.id)
+        known = kept[1] if kept is not None and kept[0] == tenant.upstream else None
+        at = self._clock.monotonic()
+        if known is not None and at - known.read_at < SURFACE_LIFE.total_seconds():
+            return known
+        try:
+            surface = await self._read(tenant, base, at)
+        except Unavailable:
+            if known is None:
+                raise
+            return known
+        self._known[tenant.id] = (tenant.upstream, surface)
+        return surface
+
+    async def _read(self, tenant: TenantFacts, base: str, at: float) -> Surface:
+        response = await self._upstreams.send(tenant, UpstreamRequest("GET", "metadata", _ASKED))
+        if response.status != 200:
+            raise Unavailable(AWAY, "The FHIR server does not say what it can do.")
+        try:
+            statement = orjson.loads(policy.relocated(response.body, self._upstreams.base_of(tenant), base))
+        except ValueError:
+            statement = None
+        surface = read_statement(statement, at)
+        if surface is None:
+            raise Unavailable(UNREADABLE, "The FHIR server does not say what it can do.")
+        return surface
 
 
 @lru_cache(maxsize=HEADERS_KEPT)

@@ -13,6 +13,7 @@ WAITING_PER_TENANT = 128
 TARGET_BOUND = 16 * 1024
 CREDENTIALS_KEPT = 10_000
 HEADERS_KEPT = 1_000
+SURFACE_LIFE = timedelta(minutes=5)
 
 SENT_HEADERS = frozenset({"accept", "content-type", "if-match", "prefer"})
 """What the gateway may say to a FHIR server. Everything else of a client's headers stays outside."""

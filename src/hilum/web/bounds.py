@@ -1,16 +1,8 @@
 """A bound on request bodies, before any framework collects them."""
 
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
-
 from hilum.kernel.errors import Invalid
+from hilum.web.asgi import App, Message, Receive, Scope, Send
 from hilum.web.problems import problem_response
-
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 API_BODY_BOUND = 1024 * 1024
 

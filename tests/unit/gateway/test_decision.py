@@ -9,7 +9,8 @@ import pytest
 
 from hilum.consent.models import ConsentFacts
 from hilum.controls.models import Mode, Target, TargetKind
-from hilum.gateway.models import Ask, Snapshot
+from hilum.gateway import policy
+from hilum.gateway.models import STALENESS_BOUND, Ask, Snapshot
 from hilum.identity.models import MovedReads
 from hilum.kernel.decision import Deny, Permit, Reason
 from hilum.kernel.ids import LaunchId
@@ -577,6 +578,23 @@ def test_a_service_writes_where_a_person_may_not_create_by_name() -> None:
     assert not permit(update).may_create
     assert permit(update, token("system/*.cruds", **BACKEND), BACKEND_SNAPSHOT).may_create
     assert not permit(update, token("system/*.rus", **BACKEND), BACKEND_SNAPSHOT).may_create
+
+
+@pytest.mark.parametrize("reason", list(Reason))
+def test_only_what_a_fresh_token_stands_on_may_be_news(reason: Reason) -> None:
+    """A token younger than the snapshot may rest on an app, an installation or a tenant that the snapshot has yet to hear of."""
+    young, old = NOW - STALENESS_BOUND / 2, NOW - STALENESS_BOUND
+    standing = {
+        Reason.TENANT_MISMATCH,
+        Reason.APP_NOT_CERTIFIED,
+        Reason.APP_NOT_INSTALLED,
+        Reason.ROLE_NOT_ALLOWED,
+    }
+
+    assert policy.may_be_news(Deny(reason), replace(TOKEN, issued_at=young), NOW) is (reason in standing)
+    assert not policy.may_be_news(Deny(reason), replace(TOKEN, issued_at=old), NOW)
+    assert not policy.may_be_news(Deny(reason), None, NOW)
+    assert not policy.may_be_news(Deny(reason), Deny(reason), NOW)
 
 
 def test_the_rule_names_the_scopes_that_permitted() -> None:
