@@ -141,7 +141,7 @@ class BackChannel:
         try:
             presented = client_auth.read(request.headers.get("authorization", ""), form)
             if wait_s := self._failures.wait_s(presented.client, trace.source):
-                await self._fold(site.tenant, trace.source)
+                await self._fold(Caller(presented, loud=False), site.tenant, trace.source)
                 raise TooManyFailures(wait_s)
             caller = Caller(presented, loud=loud)
             if presented.method is Method.ASSERTION:
@@ -189,18 +189,17 @@ class BackChannel:
 
     async def _refused(self, site: Site, caller: Caller, refusal: NotPermitted, trace: Trace) -> None:
         self._clients.pop((site.tenant, caller.presented.client), None)
-        if self._folds.are_due:
-            await self.tell_folded()
+        await self._fold(caller, site.tenant, trace.source)
         if caller.loud:
             await self._write(lambda ctx: grants.refuse_unheard(ctx, site, caller, refusal), trace)
-        else:
-            await self._fold(site.tenant, trace.source)
         self._failures.failed(caller.presented.client, trace.source)
 
-    async def _fold(self, tenant: TenantId, source: str) -> None:
+    async def _fold(self, caller: Caller, tenant: TenantId, source: str) -> None:
         """Count a refusal that gets no record of its own; a minute after the first of them, their counts are recorded."""
         if self._folds.are_due:
             await self.tell_folded()
+        if caller.loud:
+            return
         self._folds.add(tenant, source)
         if self._telling is None:
             self._telling = asyncio.get_running_loop().call_later(WINDOW_S, self.tell_folded_soon)
@@ -230,8 +229,7 @@ class BackChannel:
         try:
             result = await self._write(verb, trace)
         except (NotPermitted, Invalid) as refusal:
-            if not caller.loud:
-                await self._fold(TenantId(request.path_params["tenant"]), trace.source)
+            await self._fold(caller, TenantId(request.path_params["tenant"]), trace.source)
             if refusal.code in {TokenError.INVALID_CLIENT, TokenError.INVALID_GRANT}:
                 self._failures.failed(*pair)
             if refusal.code == TokenError.INVALID_CLIENT:
