@@ -26,9 +26,18 @@ export function day(text) {
   return date ? `${Number(date)} ${name} ${year}` : `${name} ${year}`;
 }
 
+// A notice that is all there is to see: its title is the page's.
+export function stop(kind, title, ...body) {
+  return h("div", { class: "app-trouble" }, told("h1", kind, title, body));
+}
+
 export function notice(kind, title, ...body) {
+  return told("p", kind, title, body);
+}
+
+function told(heading, kind, title, body) {
   return h("div", { class: `notice notice-${kind}`, role: kind === "bad" ? "alert" : "status" },
-    h("p", { class: "notice-title" }, title), ...body.filter(Boolean).map((each) => (typeof each === "string" ? h("p", {}, each) : each)));
+    h(heading, { class: "notice-title" }, title), ...body.filter(Boolean).map((each) => (typeof each === "string" ? h("p", {}, each) : each)));
 }
 
 export function card(title, ...body) {

@@ -1,6 +1,6 @@
 // Lumen Chart: a clinician's view of one patient, launched from the chart.
 import { begin, complete, explain } from "./smart.js";
-import { card, day, h, notice, show } from "./dom.js";
+import { card, day, h, notice, show, stop } from "./dom.js";
 import { lineChart } from "./charts.js";
 import { ageOf, code, componentPoints, hasCode, isAdult, nameMedicines, nameOf, points, text } from "./records.js";
 
@@ -21,9 +21,9 @@ const main = document.querySelector("main");
 
 function trouble(error) {
   const said = explain(error);
-  show(main, h("div", { class: "app-trouble" }, notice("bad", said.title, said.message, said.next,
+  show(main, stop("bad", said.title, said.message, said.next,
     h("p", {}, h("a", { href: "/apps/lumen" }, "About Lumen Chart")),
-    said.requestId && h("p", { class: "small" }, "If you ask for help, tell this number: ", h("code", {}, said.requestId)))));
+    said.requestId && h("p", { class: "small" }, "If you ask for help, tell this number: ", h("code", {}, said.requestId))));
 }
 
 function vital({ name, unit, usual, ofAdults }, series, since) {
@@ -104,7 +104,7 @@ function who(session, patient) {
 async function app() {
   const session = await complete(CLIENT_ID);
   if (!session.patient) {
-    show(main, h("div", { class: "app-trouble" }, notice("warn", "No patient is open", "Lumen Chart needs a patient. Open one in the chart, then launch the app from there.")));
+    show(main, stop("warn", "No patient is open", "Lumen Chart needs a patient. Open one in the chart, then launch the app from there."));
     return;
   }
   const patient = await session.read(`Patient/${session.patient}`);
@@ -127,7 +127,7 @@ async function launch() {
   const asked = new URLSearchParams(location.search);
   const [iss, handle] = [asked.get("iss"), asked.get("launch")];
   if (!iss || !handle) {
-    show(main, h("div", { class: "app-trouble" }, notice("warn", "This page is opened by an EHR", "A chart sends along which hospital and which patient it is about (iss and launch). Opened by hand, it knows neither.", h("p", {}, h("a", { href: "/sandbox" }, "Open a chart")))));
+    show(main, stop("warn", "This page is opened by an EHR", "A chart sends along which hospital and which patient it is about (iss and launch). Opened by hand, it knows neither.", h("p", {}, h("a", { href: "/sandbox" }, "Open a chart"))));
     return;
   }
   await begin({ iss, launch: handle, clientId: CLIENT_ID, redirectUri: REDIRECT_URI, scope: `launch openid fhirUser online_access ${RECORDS}` });

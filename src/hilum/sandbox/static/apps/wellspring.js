@@ -1,6 +1,6 @@
 // Wellspring: somebody's own record in plain words.
 import { begin, complete, explain } from "./smart.js";
-import { card, day, h, notice, show } from "./dom.js";
+import { card, day, h, notice, show, stop } from "./dom.js";
 import { lineChart } from "./charts.js";
 import { code, nameMedicines, nameOf, text, unitOf, when } from "./records.js";
 
@@ -49,9 +49,9 @@ const main = document.querySelector("main");
 
 function trouble(error) {
   const said = explain(error, PLAIN);
-  show(main, h("div", { class: "app-trouble" }, notice(said.kind === "declined" ? "info" : "bad", said.title, said.kind === "expired" ? "" : said.message, said.next,
+  show(main, stop(said.kind === "declined" ? "info" : "bad", said.title, said.kind === "expired" ? "" : said.message, said.next,
     h("p", { class: "actions" }, h("a", { class: "button button-primary", href: "/apps/wellspring" }, "Start again")),
-    said.requestId && h("p", { class: "small" }, "If you ask for help, tell this number: ", h("code", {}, said.requestId)))));
+    said.requestId && h("p", { class: "small" }, "If you ask for help, tell this number: ", h("code", {}, said.requestId))));
 }
 
 function stateOf(observation) {
@@ -122,9 +122,9 @@ async function part(session, type, parameters, draw) {
 function sharing(session) {
   const disconnect = h("button", { class: "button button-danger", onclick: async () => {
     const done = await session.revoke().catch(() => false);
-    show(main, h("div", { class: "app-trouble" }, notice(done ? "good" : "warn", done ? "Disconnected" : "Forgotten here",
+    show(main, stop(done ? "good" : "warn", done ? "Disconnected" : "Forgotten here",
       done ? "Wellspring holds no key to your record any more." : "Wellspring forgot its key, but the hospital did not confirm.",
-      h("p", {}, h("a", { href: "/apps/wellspring" }, "Connect again")))));
+      h("p", {}, h("a", { href: "/apps/wellspring" }, "Connect again"))));
   } }, "Disconnect Wellspring");
   return card("What you share", h("p", {}, "Wellspring shows your record and keeps no copy. You can take its key back at any time."),
     session.server.management_endpoint && h("p", {}, h("a", { href: session.server.management_endpoint, target: "_blank", rel: "noopener" }, "All apps connected at your hospital")),
@@ -134,7 +134,7 @@ function sharing(session) {
 async function app() {
   const session = await complete(CLIENT_ID);
   if (!session.patient) {
-    show(main, h("div", { class: "app-trouble" }, notice("warn", "No record was chosen", "Connect again and choose whose record to show.", h("p", {}, h("a", { href: "/apps/wellspring" }, "Connect again")))));
+    show(main, stop("warn", "No record was chosen", "Connect again and choose whose record to show.", h("p", {}, h("a", { href: "/apps/wellspring" }, "Connect again"))));
     return;
   }
   const about = { patient: session.patient };
