@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlencode
 
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Frame, Page, expect
 
@@ -18,6 +19,9 @@ EXPECTED = (
 )
 Scheme = Literal["light", "dark"]
 PHONE, DESK = (360, 780), (1366, 900)
+LOOKS: tuple[tuple[tuple[int, int], Scheme], ...] = tuple(
+    (size, scheme) for size in (DESK, PHONE) for scheme in ("light", "dark")
+)
 SAMPLE_PATIENT = "Rosalind Ngozi Okafor"
 
 
@@ -82,6 +86,14 @@ class Stage:
         page.get_by_label("Password").fill(f"sandbox-{username}")
         page.locator("button[value=login]").click()
 
+    def ask(self, page: Page, username: str, *, scope: str, tenant: str = "general") -> None:
+        """Come from an app that opens by itself, and sign in; the picker or the consent page is next."""
+        client = self.running.client("bench-public")
+        fhir = self.running.tenant(tenant)["fhir"]
+        page.goto(authorize_address(client["client_id"], client["redirect_uris"][0], fhir, scope=scope))
+        self.sign_in(page, username)
+        page.wait_for_selector("select[name=patient], button[value=allow]")
+
     def connect_wellspring(
         self, page: Page, username: str = "amara.osei", *, untick: tuple[str, ...] = ()
     ) -> None:
@@ -115,3 +127,32 @@ def violations(page: Page | Frame) -> list[str]:
 def overflow(page: Page) -> int:
     """Tell by how many pixels a page is wider than its window."""
     return int(page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth"))
+
+
+def judge(page: Page, *frames: Frame) -> None:
+    """Look at a page wide and narrow, light and dark."""
+    for size, scheme in LOOKS:
+        page.set_viewport_size({"width": size[0], "height": size[1]})
+        page.emulate_media(color_scheme=scheme)
+        assert overflow(page) <= 0, f"{page.url} is wider than its window"
+        judged: tuple[Page | Frame, ...] = (page, *frames)
+        for each in judged:
+            assert violations(each) == [], f"{page.url} at {size[0]} pixels, {scheme}"
+    page.set_viewport_size({"width": DESK[0], "height": DESK[1]})
+
+
+def authorize_address(
+    client: str, redirect: str, fhir: str, *, scope: str = "patient/Patient.rs patient/Condition.rs"
+) -> str:
+    """Name where an app sends a browser that nobody launched."""
+    asked = {
+        "response_type": "code",
+        "client_id": client,
+        "redirect_uri": redirect,
+        "scope": f"launch/patient openid fhirUser {scope}",
+        "state": "state-of-the-test",
+        "aud": fhir,
+        "code_challenge": "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM",
+        "code_challenge_method": "S256",
+    }
+    return f"{fhir.removesuffix('/fhir')}/oauth/authorize?{urlencode(asked)}"

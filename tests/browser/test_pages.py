@@ -1,16 +1,10 @@
 """Every page looked at: accessible, within its window, light and dark, without script (S5; C30)."""
 
 import pytest
-from playwright.sync_api import Frame, Page, expect
+from playwright.sync_api import Page, expect
 
-from tests.browser.stage import DESK, PHONE, SAMPLE_PATIENT, Scheme, Stage, overflow, violations
+from tests.browser.stage import SAMPLE_PATIENT, Stage, authorize_address, judge
 
-LOOKS: list[tuple[tuple[int, int], Scheme]] = [
-    (DESK, "light"),
-    (DESK, "dark"),
-    (PHONE, "light"),
-    (PHONE, "dark"),
-]
 OPEN_PAGES = (
     "{sandbox}/sandbox",
     "{sandbox}/sandbox/accounts",
@@ -27,17 +21,6 @@ OPEN_PAGES = (
     "{base}/t/general/oauth/authorize?client_id=nobody",
     "{base}/nowhere",
 )
-
-
-def judge(page: Page, *frames: Frame) -> None:
-    """Look at a page wide and narrow, light and dark."""
-    for size, scheme in LOOKS:
-        page.set_viewport_size({"width": size[0], "height": size[1]})
-        page.emulate_media(color_scheme=scheme)
-        assert overflow(page) <= 0, f"{page.url} is wider than its window"
-        for each in (page, *frames):
-            assert violations(each) == [], f"{page.url} at {size[0]} pixels, {scheme}"
-    page.set_viewport_size({"width": DESK[0], "height": DESK[1]})
 
 
 @pytest.mark.parametrize("address", OPEN_PAGES)
@@ -105,7 +88,7 @@ def test_a_patient_consents_without_script(stage: Stage) -> None:
     page = stage.person(script=False)
     client = stage.running.client("bench-public")
     tenant = stage.running.tenant()
-    page.goto(authorize_address(stage, client["client_id"], client["redirect_uris"][0], tenant["fhir"]))
+    page.goto(authorize_address(client["client_id"], client["redirect_uris"][0], tenant["fhir"]))
     stage.sign_in(page, "amara.osei")
     page.wait_for_selector("select[name=patient], button[value=allow]")
     if page.locator("select[name=patient]").count():
@@ -119,29 +102,11 @@ def test_a_patient_consents_without_script(stage: Stage) -> None:
     assert "state=state-of-the-test" in sent.value.url
 
 
-def authorize_address(stage: Stage, client: str, redirect: str, fhir: str) -> str:
-    from urllib.parse import urlencode
-
-    asked = {
-        "response_type": "code",
-        "client_id": client,
-        "redirect_uri": redirect,
-        "scope": "launch/patient openid fhirUser patient/Patient.rs patient/Condition.rs",
-        "state": "state-of-the-test",
-        "aud": fhir,
-        "code_challenge": "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM",
-        "code_challenge_method": "S256",
-    }
-    return f"{fhir.removesuffix('/fhir')}/oauth/authorize?{urlencode(asked)}"
-
-
 def test_a_patient_signs_in_and_consents_by_keyboard_alone(stage: Stage) -> None:
     page = stage.person()
     client = stage.running.client("bench-public")
     page.goto(
-        authorize_address(
-            stage, client["client_id"], client["redirect_uris"][0], stage.running.tenant()["fhir"]
-        )
+        authorize_address(client["client_id"], client["redirect_uris"][0], stage.running.tenant()["fhir"])
     )
     walk_to(page, "input[name=username]")
     page.keyboard.type("rosalind.okafor")

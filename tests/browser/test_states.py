@@ -1,0 +1,334 @@
+"""States that people meet seldom: wrong, empty, many, long, stopped, zoomed (C30, C38, C93; WCAG 2.2 AA)."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import httpx2
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.stage import PHONE, Stage, authorize_address, judge, overflow
+
+TOUCH_PX = 44
+TYPES = (
+    "Patient", "Observation", "Condition", "MedicationRequest", "AllergyIntolerance", "Immunization", "Procedure",
+    "DocumentReference", "DiagnosticReport", "Encounter", "Goal", "CarePlan", "CareTeam", "Coverage", "Device",
+)  # fmt: skip
+LONG = "Companion" + "withoutanyplacetobreak" * 4
+SMALL_TARGETS = f"""() => [...document.querySelectorAll("a, button, summary, select, label.tick, input:not([type=checkbox]):not([type=radio])")]
+    .filter((each) => each.offsetParent !== null && getComputedStyle(each).display !== "inline")
+    .filter((each) => Math.round(each.getBoundingClientRect().height) < {TOUCH_PX})
+    .map((each) => each.outerHTML.slice(0, 80))"""
+
+
+def api(stage: Stage, role: str, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+    headers = {"authorization": f"Bearer {stage.running.staff(role)['api_token']}"}
+    answer = httpx2.request(method, f"{stage.running.base}/api/v1{path}", headers=headers, json=body)
+    assert answer.status_code < 300, answer.text
+    return answer.json()
+
+
+# --- signing in ----------------------------------------------------------------------------------------------------------------
+
+
+def test_a_wrong_password_is_said_and_only_the_password_is_asked_again(stage: Stage) -> None:
+    page = stage.person()
+    page.goto(f"{stage.running.base}/t/clinic/signin")
+    page.get_by_label("Username").fill("desk.nunez")
+    page.get_by_label("Password").fill("not it")
+
+    page.locator("button[value=login]").click()
+
+    expect(page.get_by_role("alert")).to_contain_text("The username or the password is wrong")
+    expect(page.get_by_label("Username")).to_have_value("desk.nunez")
+    expect(page.get_by_label("Password")).to_be_focused()
+    expect(page.locator("main")).to_contain_text("Ask the help desk of Juniper Street Clinic")
+    judge(page)
+
+
+def test_too_many_attempts_say_how_long_to_wait(stage: Stage) -> None:
+    page = stage.person()
+    page.goto(f"{stage.running.base}/t/clinic/signin")
+
+    for _ in range(12):
+        page.get_by_label("Username").fill("nobody.here")
+        page.get_by_label("Password").fill("not it")
+        page.locator("button[value=login]").click()
+
+    expect(page.get_by_role("alert")).to_contain_text("Too many attempts")
+    expect(page.get_by_role("alert")).to_contain_text("again")
+    judge(page)
+
+
+# --- whose record, what of it --------------------------------------------------------------------------------------------------
+
+
+def test_a_parent_is_told_which_childs_record_an_app_is_about_to_see(stage: Stage) -> None:
+    """C34: somebody who acts for several decides for one of them at a time."""
+    page = stage.person()
+    stage.ask(page, "maria.santos", scope="patient/Patient.rs")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Whose record?")
+
+    page.get_by_label("Record of").select_option("gen-pat-santos-ines")
+    page.get_by_role("button", name="Continue").click()
+
+    expect(page.get_by_role("heading", level=1)).to_contain_text("Share a record")
+    expect(page.locator(".notice")).to_contain_text("The record of Inês Santos, born ")
+    expect(page.locator(".notice")).to_contain_text("Not your own")
+    judge(page)
+
+
+def test_somebodys_own_record_is_called_their_own(stage: Stage) -> None:
+    page = stage.person()
+
+    stage.ask(page, "amara.osei", scope="patient/Patient.rs")
+
+    expect(page.get_by_role("heading", level=1)).to_contain_text("Share your record")
+    expect(page.locator("main")).not_to_contain_text("Not your own")
+
+
+def test_a_clinician_searches_a_long_list_and_is_told_when_nobody_fits(stage: Stage) -> None:
+    page = stage.person()
+    stage.ask(page, "dr.adeyemi", scope="patient/Patient.rs")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Choose a patient")
+    judge(page)
+
+    page.get_by_label("Search by name").fill("nobody-of-this-name")
+    page.get_by_role("button", name="Search").click()
+
+    expect(page.locator("main")).to_contain_text("No patient of this name")
+    judge(page)
+    page.get_by_role("link", name="Show all").click()
+    assert page.locator("select[name=patient] option").count() > 10
+
+
+def test_with_many_kinds_of_information_the_decision_is_one_step_away(stage: Stage) -> None:
+    page = stage.person(size=PHONE)
+    stage.ask(page, "amara.osei", scope=" ".join(f"patient/{each}.rs" for each in TYPES))
+    allow = page.locator("button[value=allow]")
+    expect(allow).not_to_be_in_viewport()
+
+    page.get_by_role("link", name="Go to Allow and Deny").click()
+
+    expect(allow).to_be_in_viewport()
+    assert page.evaluate(SMALL_TARGETS) == []
+    judge(page)
+
+
+def test_an_app_with_a_long_name_does_not_push_the_page_apart(stage: Stage) -> None:
+    scope = "launch/patient openid fhirUser patient/Patient.rs"
+    redirect = "http://127.0.0.1:9/callback"
+    tenant = stage.running.tenant()
+    metadata = {
+        "client_name": f"The {LONG} for Families",
+        "redirect_uris": [redirect],
+        "token_endpoint_auth_method": "none",
+        "grant_types": ["authorization_code"],
+        "scope": scope,
+    }
+    made = httpx2.post(f"{tenant['issuer']}/oauth/register", json=metadata).json()
+    page = stage.person()
+    page.goto(authorize_address(made["client_id"], redirect, tenant["fhir"], scope="patient/Patient.rs"))
+
+    stage.sign_in(page, "amara.osei")
+
+    expect(page.get_by_role("heading", level=1)).to_contain_text(LONG)
+    judge(page)
+
+
+# --- connected apps ------------------------------------------------------------------------------------------------------------
+
+
+def test_connected_apps_when_there_is_none_one_and_none_again(stage: Stage) -> None:
+    """C93; works without script, and there is a way out of the session."""
+    page = stage.person(script=False)
+    page.goto(f"{stage.running.base}/t/clinic/oauth/manage")
+    stage.sign_in(page, "ken.nakamura")
+    expect(page.locator("main")).to_contain_text("No connected apps")
+    app = stage.person()
+    app.goto(f"{stage.running.sandbox}/apps/wellspring")
+    app.get_by_role("button", name="Juniper Street Clinic").click()
+    stage.sign_in(app, "ken.nakamura")
+    app.locator("button[value=allow]").click()
+    expect(app.get_by_role("heading", level=1)).to_contain_text("Ken Nakamura")
+
+    page.reload()
+    expect(page.get_by_role("heading", name="Wellspring")).to_be_visible()
+    page.get_by_role("button", name="Remove Wellspring").click()
+
+    expect(page.get_by_role("alert")).to_contain_text("The app can no longer use your access")
+    expect(page.locator("main")).to_contain_text("No connected apps")
+    app.reload()
+    expect(app.get_by_role("alert")).to_contain_text("Wellspring is not connected now")
+    expect(app.get_by_role("link", name="Start again")).to_be_visible()
+    judge(app)
+    page.get_by_role("link", name="Sign out").click()
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("You are signed out")
+
+
+# --- errors --------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("address", "title"),
+    [
+        ("{base}/t/general/oauth/authorize/consent", "That does not work here"),
+        ("{base}/t/nowhere/signin", "There is no such hospital here"),
+        ("{base}/t/general/oauth/authorize?request=stale", "This page cannot be continued"),
+        ("{sandbox}/sandbox/sessions/over", "This session has ended"),
+        ("{sandbox}/sandbox/h/nowhere", "There is no such hospital here"),
+        ("{sandbox}/sandbox/h/general?person=nobody", "There is nobody of this name"),
+    ],
+)
+def test_an_error_says_what_to_do_next(stage: Stage, address: str, title: str) -> None:
+    page = stage.person()
+
+    page.goto(address.format(base=stage.running.base, sandbox=stage.running.sandbox))
+
+    expect(page.get_by_role("heading", level=1)).to_have_text(title)
+    expect(page.locator("main")).to_contain_text("What to do next.")
+    expect(page.locator("main").get_by_role("link", name="Front page")).to_be_visible()
+    judge(page)
+
+
+def test_a_way_into_an_app_works_once(stage: Stage) -> None:
+    """contract, launch API: open_url is for a single use."""
+    page = stage.person()
+    address = httpx2.get(
+        f"{stage.running.sandbox}/sandbox/launch",
+        params={"tenant": "general", "client": "lumen-chart", "person": "dr.adeyemi", "patient": "gen-pat-osei-amara"},
+    ).headers["location"]  # fmt: skip
+    other = stage.person()
+    other.goto(address)
+    other.wait_for_selector("button[value=allow], svg.chart")
+
+    page.goto(address)
+
+    expect(page.get_by_role("heading", level=1)).to_have_text("This way into the app is used up")
+    judge(page)
+
+
+@pytest.fixture
+def stopped(stage: Stage) -> Iterator[str]:
+    """Lumen Chart, stopped at the clinic; released afterwards."""
+    apps = api(stage, "security", "GET", "/apps")["items"]
+    app = next(each["id"] for each in apps if each["name"] == "Lumen Chart")
+    order = {"kind": "app_tenant", "key": f"{app}/clinic", "mode": "full_stop", "reason": "a drill"}
+    made = api(stage, "security", "POST", "/switches", order)
+    yield app
+    api(stage, "security", "POST", f"/switches/{made['id']}/release")
+
+
+def test_a_stopped_app_says_so_where_it_would_open(stage: Stage, stopped: str) -> None:
+    """C38: which condition failed, and whom to ask."""
+    assert stopped
+    page = stage.person()
+    page.goto(f"{stage.running.sandbox}/sandbox/h/clinic")
+    page.locator("button.patient").first.click()
+
+    page.get_by_role("link", name="Open in chart").first.click()
+
+    frame = page.frame_locator("iframe")
+    expect(frame.get_by_role("heading", level=1)).to_have_text("This app is stopped at the moment")
+    expect(frame.locator("main")).to_contain_text("Ask your hospital's administrator")
+    inside = page.locator("iframe").element_handle().content_frame()
+    assert inside is not None
+    judge(page, inside)
+
+
+# --- charts --------------------------------------------------------------------------------------------------------------------
+
+
+def vital(page: Page, name: str) -> Any:
+    return page.locator("figure.vital", has_text=name)
+
+
+def test_a_childs_heart_rate_is_not_measured_against_adults(stage: Stage) -> None:
+    page = stage.person()
+    stage.open_chart(page, "Mila", tenant="children")
+
+    expect(vital(page, "Heart rate").locator(".chart-band")).to_have_count(0)
+    expect(vital(page, "Oxygen saturation").locator(".chart-key")).to_contain_text("Usual range: 94–100 %")
+
+
+def test_a_shaded_range_is_named_with_its_unit(stage: Stage) -> None:
+    page = stage.person()
+    stage.open_chart(page)
+
+    expect(vital(page, "Heart rate").locator(".chart-key")).to_contain_text("Usual in adults: 60–100 /min")
+
+
+@pytest.mark.parametrize("width", [360, 800, 1366, 1920])
+def test_the_letters_of_a_chart_can_be_read_at_any_width(stage: Stage, width: int) -> None:
+    page = stage.person(size=(width, 900))
+    stage.open_chart(page)
+
+    heights = page.evaluate(
+        """() => [...document.querySelectorAll("svg.chart")].map((chart) =>
+            parseFloat(getComputedStyle(chart.querySelector("text")).fontSize) * chart.getBoundingClientRect().width / 340)"""
+    )
+
+    assert min(heights) >= 10
+    assert max(heights) <= 20
+
+
+def test_a_chart_without_data_says_so(stage: Stage) -> None:
+    page = stage.person()
+    stage.open_chart(page, "Quinn Ellery")
+    expect(page.locator("main")).to_contain_text("No vital signs")
+
+    frame = stage.open_app(page)
+
+    expect(frame.locator("main")).to_contain_text("No vital signs are recorded for this patient.")
+
+
+def test_a_patient_is_named_once_beside_the_chart_and_by_the_app_alone(stage: Stage) -> None:
+    """SMART App Launch 2.2, need_patient_banner."""
+    page = stage.person()
+    stage.open_chart(page, "Amara Osei")
+    frame = stage.open_app(page)
+    expect(frame.locator("svg.chart").first).to_be_visible()
+    assert frame.locator(".who-is").count() == 0
+
+    with page.context.expect_page() as opened:
+        page.locator(".inspector").get_by_role("link", name="New tab").click()
+
+    opened.value.locator("button[value=allow]").click()
+    expect(opened.value.locator(".who-is")).to_contain_text("Amara Osei")
+
+
+# --- how people look at pages --------------------------------------------------------------------------------------------------
+
+LOOKED_AT = (
+    "{base}/",
+    "{base}/t/general/signin",
+    "{sandbox}/sandbox",
+    "{sandbox}/sandbox/h/general",
+    "{sandbox}/sandbox/h/general/own",
+    "{sandbox}/apps/wellspring",
+)
+
+
+@pytest.mark.parametrize("address", LOOKED_AT)
+def test_a_finger_finds_everything_on_a_phone_and_nothing_moves_unasked(stage: Stage, address: str) -> None:
+    page = stage.person(size=PHONE)
+
+    page.goto(address.format(base=stage.running.base, sandbox=stage.running.sandbox))
+
+    assert page.evaluate(SMALL_TARGETS) == []
+    moving = """() => [...document.querySelectorAll("*")].filter((each) => {
+        const style = getComputedStyle(each);
+        return style.animationName !== "none" || style.transitionDuration.split(",").some((part) => parseFloat(part) > 0);
+    }).length"""
+    assert page.evaluate(moving) == 0
+
+
+@pytest.mark.parametrize("address", LOOKED_AT)
+def test_a_page_flows_anew_when_it_is_magnified_four_times(stage: Stage, address: str) -> None:
+    """WCAG 2.2, 1.4.10: 1280 pixels at 400 % are 320."""
+    page = stage.person(size=(320, 256))
+
+    page.goto(address.format(base=stage.running.base, sandbox=stage.running.sandbox))
+
+    assert overflow(page) <= 0
