@@ -1,5 +1,6 @@
 """``explain``: from a request id to plain sentences, joining the access with what led there."""
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -123,7 +124,7 @@ def test_a_refusal_is_joined_with_what_led_to_it_and_nothing_beside(
     assert f"Reason: {reason}." in text
     assert explaining.MEANING[reason] in text
     assert f"{matters.action}" in text
-    assert "by staff:per_ops" in text
+    assert "by per_ops of the platform's staff" in text
     assert "after this request" not in text
 
 
@@ -133,7 +134,7 @@ def test_what_happened_after_the_request_is_marked(place: Place, clock: FakeCloc
     clock.advance(timedelta(minutes=1))
     happen(place, Event("consent.authorization.withdraw", authorization="aut_1"))
 
-    assert "after this request, consent.authorization.withdraw" in " ".join(
+    assert "after this request, the agreement was withdrawn" in " ".join(
         explain(place, made.request_id).sentences
     )
 
@@ -163,7 +164,10 @@ def test_a_control_plane_request_is_explained_by_its_events(place: Place) -> Non
     found = explain(place, "req_api")
 
     assert found.accesses == ()
-    assert "registry.app.suspend was refused by staff:per_ops (not_permitted)" in found.sentences[0]
+    assert (
+        "per_ops of the platform's staff was refused (registry.app.suspend): not_permitted."
+        in found.sentences[0]
+    )
 
 
 @pytest.mark.parametrize("request_id", ["", "req_none", "' OR 1=1 --", "é" * 100])
@@ -179,3 +183,144 @@ def test_an_unknown_reason_of_a_newer_version_is_told_as_it_is(place: Place) -> 
     place.write(made)
 
     assert "Reason: brand_new_reason." in " ".join(explain(place, made.request_id).sentences)
+
+
+def test_a_switch_is_told_with_its_target_its_mode_and_why_and_others_are_left_out(
+    place: Place, clock: FakeClock
+) -> None:
+    """C69, C145: switches on something else explain nothing, and another hospital's are not this reader's to see."""
+    facts = {"mode": "full_stop", "reason": "keys leaked"}
+    happen(
+        place,
+        Event("controls.switch.engage", facts=facts | {"target": "app:app_1"}),
+        Event("controls.switch.engage", facts=facts | {"target": "app:app_2"}),
+        Event("controls.switch.engage", facts=facts | {"target": "vendor:ven_2"}),
+        Event("controls.switch.engage", facts=facts | {"target": "app_tenant:app_1/mercy"}, tenant="mercy"),
+        Event("controls.switch.engage", facts=facts | {"target": "tenant:mercy"}, tenant="mercy"),
+        Event("controls.switch.engage", facts=facts | {"target": "person:per_9"}, tenant="general"),
+        Event("controls.switch.engage", facts=facts | {"target": "platform"}),
+    )
+    clock.advance(timedelta(minutes=1))
+    made = refused(Reason.SWITCH_ENGAGED, clock.now(), vendor="ven_1")
+    place.write(made)
+
+    found = explain(place, made.request_id)
+
+    assert [each.event.facts["target"] for each in found.events] == ["app:app_1", "platform"]
+    assert "a kill switch was engaged by per_ops of the platform's staff" in found.sentences[-2]
+    assert "app:app_1, full_stop: keys leaked." in found.sentences[-2]
+
+
+@pytest.mark.parametrize(
+    "reason", [Reason.APP_NOT_INSTALLED, Reason.ROLE_NOT_ALLOWED, Reason.APP_NOT_CERTIFIED]
+)
+def test_what_happened_at_another_hospital_is_no_part_of_an_explanation(
+    place: Place, clock: FakeClock, reason: Reason
+) -> None:
+    """C145: which hospitals else installed an app is not a tenant administrator's to know."""
+    happen(
+        place,
+        Event("registry.installation.add", app="app_1", tenant="mercy"),
+        Event("registry.installation.remove", app="app_1", tenant="general"),
+    )
+    made = refused(reason, clock.now())
+    place.write(made)
+
+    found = explain(place, made.request_id)
+
+    assert [each.event.tenant for each in found.events] == ["general"]
+    assert "mercy" not in " ".join(found.sentences)
+
+
+def test_a_404_says_that_it_hid_something_or_nothing_and_does_not_say_which(place: Place) -> None:
+    """No oracle: absent and out of reach were one decision, so the explanation knows no more than the decision did."""
+    made = refused(Reason.OUTSIDE_LAUNCH_CONTEXT, access(1).at, status=404, detail="Out of reach.")
+    place.write(made)
+
+    text = " ".join(explain(place, made.request_id).sentences)
+
+    assert "another patient's, or not there at all" in text
+    assert "To the app it looked as if it did not exist." in text
+    assert "The app was told" not in text
+
+
+def test_a_token_that_a_released_full_stop_killed_is_told_as_dead(place: Place, clock: FakeClock) -> None:
+    """Security decision 8: a release revives nothing, so the reason is still the switch."""
+    facts = {"mode": "full_stop", "reason": "a drill", "target": "app:app_1"}
+    for action in ("controls.switch.engage", "controls.switch.release"):
+        happen(place, Event(action, facts=facts))
+        clock.advance(timedelta(minutes=1))
+    made = refused(Reason.SWITCH_ENGAGED, clock.now())
+    place.write(made)
+    said = "what was issued before the release stays dead"
+
+    assert said in explain(place, made.request_id).sentences[-1]
+
+    happen(place, Event("controls.switch.engage", facts=facts))
+    clock.advance(timedelta(minutes=1))
+    again = replace(refused(Reason.SWITCH_ENGAGED, clock.now()), request_id="req_again", decision="req_again")
+    place.write(again)
+    assert said not in " ".join(explain(place, "req_again").sentences)
+
+
+def test_what_the_app_was_told_is_told_as_that(place: Place) -> None:
+    made = refused(Reason.QUOTA_EXCEEDED, access(1).at, status=429, detail="Later.", rule="patient/*.rs")
+    place.write(made)
+
+    sentences = explain(place, made.request_id).sentences
+
+    assert "The app was told: Later." in sentences
+    assert "Its scopes alone permit it: patient/*.rs." in sentences
+
+
+def test_a_stranger_is_told_by_the_address_and_a_count_as_a_count(place: Place) -> None:
+    """Security decision 5."""
+    who = {"app": "", "client": "", "person": "", "launch": "", "authorization": "", "source": "192.0.2.7"}
+    made = refused(Reason.TOKEN_INVALID, access(1).at, status=401, count=25, rule="folded", **who)
+    place.write(made)
+
+    sentences = explain(place, made.request_id).sentences
+
+    assert "was refused with 401 (25 times)." in sentences[0]
+    assert any("counted together" in each for each in sentences)
+    assert sentences[-1] == "Who asked from 192.0.2.7 is not known."
+    assert not any("None" in each or "permitted" in each for each in sentences)
+
+
+def test_a_refusal_at_the_token_endpoint_says_why_in_its_own_words(place: Place) -> None:
+    def verb(ctx: Context) -> None:
+        facts = {"detail": "The code was used before.", "method": "basic"}
+        event = Event("authserver.token.refuse", Outcome.REFUSED, reason="invalid_grant", facts=facts)
+        service.record(ctx, event)
+
+    client = Actor(ActorKind.CLIENT, "cli_1")
+    place.edge.write_now(verb, actor=client, trace=Trace("req_token"))
+
+    (told,) = explain(place, "req_token").sentences
+
+    assert told.endswith(
+        "client cli_1 was refused (authserver.token.refuse): invalid_grant; The code was used before."
+    )
+
+
+@pytest.mark.parametrize(
+    ("actor", "told"),
+    [
+        (Actor(ActorKind.SYSTEM, "system"), "the platform itself"),
+        (Actor(ActorKind.ANONYMOUS, "anonymous"), "somebody not signed in"),
+        (Actor(ActorKind.HOST, "root"), "root at the host's shell"),
+        (Actor(ActorKind.PERSON, "per_1"), "person per_1"),
+    ],
+)
+def test_whoever_acted_is_told_in_words(place: Place, actor: Actor, told: str) -> None:
+    event = Event("registry.vendor.add")
+    place.edge.write_now(lambda ctx: service.record(ctx, event), actor=actor, trace=Trace("req_actor"))
+
+    assert f"registry.vendor.add was done by {told}." in explain(place, "req_actor").sentences[0]
+
+
+def test_every_phrase_names_an_action_that_there_is() -> None:
+    """A renamed action must not leave its phrase behind."""
+    source = "".join(path.read_text() for path in Path(explaining.__file__).parents[1].rglob("*.py"))
+
+    assert [action for action in explaining._HAPPENED if source.count(f'"{action}"') < 2] == []

@@ -32,7 +32,7 @@ class Room:
         self.site, self.place = site, place
         api = FastAPI()
         problems.install(api)
-        api.include_router(routes.api(site.kit, place.boot(), lambda: place.reader))
+        api.include_router(routes.api(site.kit, lambda: place.reader))
         site.app = api
         for role in STRANGERS_TO_IT:
             order = NewPerson(TenantId("general"), f"some-{role}", "Some Body", role)

@@ -19,7 +19,7 @@ MEANING = {
     Reason.TOKEN_INVALID: "The access token was not issued here, or it has expired.",
     Reason.PROOF_INVALID: "The access token is bound to a key, and the request did not prove that key.",
     Reason.TOKEN_REVOKED: "The access token was revoked.",
-    Reason.SWITCH_ENGAGED: "A kill switch stops this. Platform operations know why.",
+    Reason.SWITCH_ENGAGED: "A kill switch stopped this.",
     Reason.TENANT_MISMATCH: "The access token belongs to another hospital.",
     Reason.APP_NOT_CERTIFIED: "The app's version is not certified now. The platform's reviewers decide on that.",
     Reason.APP_NOT_INSTALLED: "The app is not installed at this hospital. Its administrator decides on that.",
@@ -29,12 +29,12 @@ MEANING = {
     Reason.SCOPE_INSUFFICIENT: "No scope that was granted permits this, or the person's own rights do not.",
     Reason.LAUNCH_ENDED: "The EHR session that opened the app has ended.",
     Reason.CONTEXT_MOVED: "The chart has moved to another patient since the app was opened.",
-    Reason.OUTSIDE_LAUNCH_CONTEXT: "The resource belongs to another patient than the one in context.",
+    Reason.OUTSIDE_LAUNCH_CONTEXT: "It is not in the chart of the patient in context: another patient's, or not there at all.",
     Reason.AUTHORIZATION_EXPIRED: "The agreement behind the token has expired.",
     Reason.CONSENT_DENIED: "The agreement behind the token was withdrawn, or never given.",
     Reason.LABEL_WITHHELD: "A label on the record withholds it.",
     Reason.TOO_COSTLY: "The request would cost too much; a cheaper form is named in the answer.",
-    Reason.QUOTA_EXCEEDED: "The app has used up its quota at this hospital for now.",
+    Reason.QUOTA_EXCEEDED: "The app has used up its quota at this hospital for now, and was told when to try again.",
     Reason.CONCURRENCY_EXCEEDED: "The app has too many requests open at this hospital.",
     Reason.UPSTREAM_UNAVAILABLE: "The hospital's FHIR server did not answer.",
     Reason.RESPONSE_UNJUDGEABLE: "The hospital's FHIR server answered something that cannot be judged.",
@@ -78,36 +78,103 @@ _REASONS = frozenset(Reason)
 
 
 def explain(request_id: str, accesses: Sequence[Access], events: Iterable[RecordedEvent]) -> Explanation:
-    """Join accesses and events into an explanation, events in the order in which they happened."""
+    """Join accesses and events into an explanation, events in the order in which they happened.
+
+    What concerns other tenants, or switches on something else, is left out: it explains nothing, and is not this reader's to see.
+    """
     unique = {(event.writer, event.seq): event for event in events}
     ordered = sorted(unique.values(), key=lambda event: (event.at, event.writer, event.seq))
-    kept = tuple(ordered[-EXPLAIN_EVENTS_BOUND:])
+    concerned = [event for event in ordered if event.request_id == request_id or _concerns(event, accesses)]
+    kept = tuple(concerned[-EXPLAIN_EVENTS_BOUND:])
     sentences = [sentence for access in accesses for sentence in _of_access(access)]
     decided_at = accesses[0].at if accesses else None
     for event in kept:
         later = decided_at is not None and event.at > decided_at
         sentences.append(_of_event(event, later=later))
+    if _was_released(accesses, kept):
+        sentences.append(
+            "The switch was released by then, but what was issued before the release stays dead."
+        )
     return Explanation(request_id, tuple(accesses), kept, tuple(sentences))
 
 
+def _was_released(accesses: Sequence[Access], events: Iterable[RecordedEvent]) -> bool:
+    """Tell whether the last that happened to a full stop before the request was its release."""
+    if not accesses or accesses[0].reason != Reason.SWITCH_ENGAGED:
+        return False
+    before = [each.event for each in events if each.at <= accesses[0].at]
+    done = [each for each in before if each.action in _ENDS and each.outcome is Outcome.DONE]
+    return bool(done) and done[-1].action == _RELEASE and done[-1].facts.get("mode") == "full_stop"
+
+
+_RELEASE = "controls.switch.release"
+_ENDS = {_RELEASE, "controls.switch.engage"}
+
+
+def _concerns(recorded: RecordedEvent, accesses: Sequence[Access]) -> bool:
+    event = recorded.event
+    if event.tenant and event.tenant not in {access.tenant for access in accesses}:
+        return False
+    target = str(event.facts.get("target", ""))
+    if not event.action.startswith("controls.switch") or not target:
+        return True
+    return any(target in _targets(access) or target.startswith("scope:") for access in accesses)
+
+
+def _targets(access: Access) -> set[str]:
+    """Name the switches' targets that a request is under, as they are written down."""
+    a = access
+    pairs = (
+        ("tenant", a.tenant),
+        ("vendor", a.vendor),
+        ("app", a.app),
+        ("version", a.version),
+        ("person", a.person),
+        ("resource_type", a.resource_type),
+        ("app_tenant", f"{a.app}/{a.tenant}"),
+        ("app_person", f"{a.app}/{a.person}"),
+    )
+    return {"platform", *(f"{kind}:{key}" for kind, key in pairs)}
+
+
+_DOING = {
+    "read": "a read of {}",
+    "vread": "a read of an older version of {}",
+    "search-type": "a search of {}",
+    "create": "the creation of {}",
+    "update": "an update of {}",
+    "patch": "a change of {}",
+    "delete": "the deletion of {}",
+    "unsupported": "a request of a kind that is not offered",
+}
+
+
 def _of_access(access: Access) -> list[str]:
-    what = f"{access.interaction} {access.resource_type}".strip() or "the request"
-    told = "was answered" if access.outcome is Outcome.DONE else "was refused"
+    done = access.outcome is Outcome.DONE
+    what = _DOING.get(access.interaction, "").format(access.resource_type)
+    what = what or f"{access.interaction} {access.resource_type}".strip() or "a request"
     many = f" ({access.count} times)" if access.count > 1 else ""
     named = f"Decision {access.decision}: " if access.decision != access.request_id else ""
+    told = "answered" if done else "refused"
     sentences = [
-        f"{named}On {access.at:%Y-%m-%d at %H:%M:%S} UTC, {what} at {access.tenant} {told} with {access.status}{many}."
+        f"{named}On {access.at:%Y-%m-%d at %H:%M:%S} UTC, {what} at {access.tenant} was {told} with {access.status}{many}."
     ]
     if access.reason:
         meaning = MEANING[Reason(access.reason)] if access.reason in _REASONS else ""
         sentences.append(f"Reason: {access.reason}. {meaning}".strip())
-    if access.detail:
-        sentences.append(access.detail)
-    if access.rule:
-        decided = "It was permitted by" if access.outcome is Outcome.DONE else "What decided was"
-        sentences.append(f"{decided} {access.rule}.")
-    if access.client:
-        sentences.append(_who(access))
+    if access.reason and access.status == _NOT_FOUND:
+        sentences.append("To the app it looked as if it did not exist.")
+    elif access.detail:
+        sentences.append(f"The app was told: {access.detail}")
+    if access.rule == "folded":
+        sentences.append(
+            "The first refusals of an address and minute are recorded singly; these are the rest, counted together."
+        )
+    elif access.rule:
+        sentences.append(
+            f"It was permitted by {access.rule}." if done else f"Its scopes alone permit it: {access.rule}."
+        )
+    sentences.append(_who(access))
     if access.removed:
         sentences.append(
             f"{access.removed} resources were left out of the answer, since the grant does not reach them."
@@ -115,8 +182,14 @@ def _of_access(access: Access) -> list[str]:
     return sentences
 
 
+_NOT_FOUND = 404
+
+
 def _who(access: Access) -> str:
-    parts = [f"It was asked by app {access.app}, client {access.client}"]
+    origin = f" from {access.source}" if access.source else ""
+    if not access.client:
+        return f"Who asked{origin} is not known."
+    parts = [f"It was asked{origin} by app {access.app}, client {access.client}"]
     if access.person:
         role = f" ({access.role})" if access.role else ""
         parts.append(f"for person {access.person}{role}")
@@ -127,9 +200,61 @@ def _who(access: Access) -> str:
     return ", ".join(parts) + "."
 
 
+_HAPPENED = {
+    "authserver.code.issue": "an authorization code was issued",
+    "consent.authorization.narrow": "the agreement was narrowed",
+    "consent.authorization.record": "the agreement was recorded",
+    "consent.authorization.renew": "the agreement was renewed",
+    "consent.authorization.withdraw": "the agreement was withdrawn",
+    "controls.quota.set": "the app's quota was set",
+    "controls.switch.ask_release": "the release of a kill switch was asked for",
+    "controls.switch.engage": "a kill switch was engaged",
+    "controls.switch.release": "a kill switch was released",
+    "launches.launch.begin": "the launch was opened in a browser",
+    "launches.launch.end": "the EHR's session ended",
+    "launches.launch.move": "the chart moved to another patient",
+    "launches.launch.open": "a launch of the app was asked for",
+    "launches.launch.take": "the app took up the launch",
+    "registry.app.resume": "the app was resumed",
+    "registry.app.suspend": "the app was suspended",
+    "registry.certification.add": "the app was certified",
+    "registry.certification.withdraw": "the app's certification was withdrawn",
+    "registry.installation.add": "the app was installed",
+    "registry.installation.narrow": "the app's installation was narrowed",
+    "registry.installation.remove": "the app was removed from the hospital",
+    "tokens.access.mint": "tokens were issued",
+    "tokens.access.revoke": "a token was revoked",
+    "tokens.authorization.narrow": "the app's tokens were narrowed",
+    "tokens.family.revoke": "the app's tokens were revoked",
+    "tokens.token.revoke": "a token was revoked",
+}
+_ACTORS = {
+    "anonymous": "somebody not signed in",
+    "system": "the platform itself",
+    "staff": "{} of the platform's staff",
+    "host": "{} at the host's shell",
+    "person": "person {}",
+    "client": "client {}",
+}
+
+
+def _actor(written: str) -> str:
+    kind, _, name = written.partition(":")
+    return _ACTORS.get(kind, written).format(name)
+
+
 def _of_event(event: RecordedEvent, *, later: bool) -> str:
-    told = event.event
-    done = "" if told.outcome is Outcome.DONE else " was refused"
-    because = f" ({told.reason})" if told.reason else ""
+    told, actor = event.event, _actor(event.actor)
+    if told.outcome is Outcome.REFUSED:
+        what = f"{actor} was refused ({told.action})"
+    elif happened := _HAPPENED.get(told.action):
+        what = f"{happened} by {actor} ({told.action})"
+    else:
+        what = f"{told.action} was done by {actor}"
+    on = "".join(f", {told.facts[name]}" for name in ("target", "mode") if told.facts.get(name))
+    why = "; ".join(
+        str(each) for each in (told.reason, told.facts.get("reason"), told.facts.get("detail")) if each
+    )
+    because = f": {why.removesuffix('.')}" if why else ""
     after = ", after this request" if later else ""
-    return f"On {event.at:%Y-%m-%d at %H:%M:%S} UTC{after}, {told.action}{done} by {event.actor}{because}."
+    return f"On {event.at:%Y-%m-%d at %H:%M:%S} UTC{after}, {what}{on}{because}."
