@@ -91,6 +91,7 @@ def test_the_capability_statement_points_to_the_same_endpoints(suite: Inferno) -
     told = {each["url"]: each["valueUri"] for each in uris["extension"]}
     assert told["authorize"] == suite.configuration["authorization_endpoint"]
     assert told["token"] == suite.configuration["token_endpoint"]
+    assert told["register"] == suite.configuration["registration_endpoint"]
 
 
 def test_discovery_needs_no_particular_accept_header(suite: Inferno) -> None:

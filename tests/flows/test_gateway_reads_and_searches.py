@@ -313,6 +313,7 @@ def test_metadata_tells_what_can_pass_with_our_own_addresses(play: Play) -> None
         uris = {u["url"]: u["valueUri"] for u in rest["security"]["extension"][0]["extension"]}
         assert uris["authorize"] == f"{PLATFORM}/t/general/oauth/authorize"
         assert uris["token"] == f"{PLATFORM}/t/general/oauth/token"
+        assert "register" not in uris, "dynamic registration is closed here (C25)"
         assert {p["name"] for p in types["Observation"]["searchParam"]} >= {"patient", "category", "code"}
 
     play(story)

@@ -106,6 +106,7 @@ def build(settings: Settings, clock: Clock, ids: Ids) -> Platform:
             vault(),
             clock,
             ids,
+            registers=settings.opens_private_fetches,
         )
     )
     site = rooms.Site(kit=kit, fetcher=fetcher, upstreams=upstreams, settings=settings, at_stop=[])

@@ -68,6 +68,8 @@ class Doorway:
     vault: Vault
     clock: Clock
     ids: Ids
+    registers: bool = False
+    """Dynamic registration is open here, so the public statement names its address."""
 
 
 @dataclass(slots=True)
@@ -140,7 +142,9 @@ class Enforcer:
             return refusal(refused.deny, request_id)
         made = self._statements.get(tenant_id)
         if made is None or made[0] is not surface:
-            body = orjson.dumps(public_statement(surface, tenant_id, self._on.urls))
+            body = orjson.dumps(
+                public_statement(surface, tenant_id, self._on.urls, registers=self._on.registers)
+            )
             made = self._statements[tenant_id] = (surface, body)
         return Answer(200, made[1])
 

@@ -77,10 +77,6 @@ class SnapshotKeeper:
             await asyncio.sleep(SNAPSHOT_POLL.total_seconds() / 2)
         return self.current()
 
-    def age_s(self) -> float:
-        """Tell the seconds since the snapshot was last confirmed; infinite before the first time."""
-        return self._clock.monotonic() - self._confirmed_at
-
     def start(self) -> None:
         """Load the first snapshot and begin to watch."""
         self.step(0.0)

@@ -16,8 +16,11 @@ _OAUTH_URIS = "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-
 _SECURITY_SERVICE = "http://terminology.hl7.org/CodeSystem/restful-security-service"
 
 
-def public_statement(surface: Surface, tenant: TenantId, urls: Urls) -> dict[str, Any]:
-    """Tell what apps can do here: the FHIR server's statement, cut to what can pass, with the gateway's own urls."""
+def public_statement(surface: Surface, tenant: TenantId, urls: Urls, *, registers: bool) -> dict[str, Any]:
+    """Tell what apps can do here: the FHIR server's statement, cut to what can pass, with the gateway's own urls.
+
+    ``registers``: dynamic registration is open.
+    """
     statement: dict[str, Any] = {
         "resourceType": "CapabilityStatement",
         "status": "active",
@@ -44,7 +47,7 @@ def public_statement(surface: Surface, tenant: TenantId, urls: Urls) -> dict[str
         if rule_of(str(each.get("type"))) is not None
     ]
     statement["rest"] = [
-        {"mode": "server", "security": _security(tenant, urls), "resource": resources},
+        {"mode": "server", "security": _security(tenant, urls, registers=registers), "resource": resources},
     ]
     return statement
 
@@ -55,15 +58,14 @@ def _passing(type_: str) -> frozenset[str]:
     return frozenset({"read"}) if only_read else frozenset(kind.value for kind in LETTERS)
 
 
-def _security(tenant: TenantId, urls: Urls) -> dict[str, Any]:
+def _security(tenant: TenantId, urls: Urls, *, registers: bool) -> dict[str, Any]:
     endpoints = {
         "authorize": urls.authorize(tenant),
         "token": urls.token(tenant),
         "introspect": urls.introspect(tenant),
         "revoke": urls.revoke(tenant),
         "manage": urls.manage(tenant),
-        "register": urls.register(tenant),
-    }
+    } | ({"register": urls.register(tenant)} if registers else {})
     uris = [{"url": name, "valueUri": address} for name, address in endpoints.items()]
     coding = {"system": _SECURITY_SERVICE, "code": "SMART-on-FHIR", "display": "SMART-on-FHIR"}
     return {

@@ -273,8 +273,20 @@ def test_a_form_on_a_get_is_not_read() -> None:
     assert read("GET", "Observation?a=b", FORM, b"patient=2").params == (("a", "b"),)
 
 
+def test_the_whole_statement_may_be_asked_for_by_its_mode() -> None:
+    """FHIR R4 http.html#capabilities."""
+    assert read("GET", "metadata?mode=full").interaction is Interaction.CAPABILITIES
+
+
 @pytest.mark.parametrize(
-    "target", ["Patient/1?name=x", "Patient/1/_history/1?_since=x", "metadata?mode=full"]
+    "target",
+    [
+        "Patient/1?name=x",
+        "Patient/1/_history/1?_since=x",
+        "metadata?mode=terminology",
+        "metadata?x=full",
+        "Patient/1?mode=full",
+    ],
 )
 def test_a_parameter_where_none_belongs_is_refused_by_name(target: str) -> None:
     """C77."""

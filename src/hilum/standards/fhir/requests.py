@@ -464,10 +464,15 @@ def _shape(
 
 
 def _stray(located: FhirRequest, rest: tuple[tuple[str, str], ...]) -> Unsupported | None:
-    """Refuse parameters on an interaction that takes none but those of the answer's shape."""
+    """Refuse parameters on an interaction that takes none but those of the answer's shape, and the ``mode`` of a CapabilityStatement.
+
+    Source: FHIR R4 http.html#capabilities
+    """
     if located.interaction.startswith("conditional") or located.interaction is Interaction.OPERATION:
         return None
-    for name, _ in rest:
+    for name, value in rest:
+        if located.interaction is Interaction.CAPABILITIES and (name, value) == ("mode", "full"):
+            continue
         if name not in ALWAYS_ACCEPTED:
             return Unsupported("parameter_unknown", f"The parameter {name} is not known here.")
     return None
