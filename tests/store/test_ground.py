@@ -1,18 +1,34 @@
 """The ground of every store: transactions, instants and the epoch, on each backend."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
-from sqlalchemy import Column, Connection, Table, select, text
+from sqlalchemy import (
+    JSON,
+    Boolean,
+    Column,
+    Connection,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    bindparam,
+    select,
+    text,
+    update,
+)
 
 from hilum.infra import epoch
 from hilum.infra.context import Context, Trace
 from hilum.infra.db import Instant, metadata
 from hilum.infra.edge import Edge
 from hilum.infra.epoch import Memory, Part
+from hilum.infra.prepared import Prepared, adds, adds_or_ignores
 from hilum.kernel.actor import SYSTEM
 from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted, Unavailable
 
@@ -277,3 +293,91 @@ def test_the_memory_is_bounded_and_forgets_the_least_recently_used() -> None:
     assert [memory.find(Part.CONSENT, key, 1) for key in ("a", "b", "c")] == ["a", None, "c"]
     assert memory.find(Part.CONSENT, "a", 2) is None
     assert memory.find(Part.TOKENS, "a", 1) is None
+
+
+# --- prepared statements --------------------------------------------------------------------------------------------------------
+
+probe = Table(
+    "probe_prepared",
+    MetaData(),
+    Column("id", String(20), primary_key=True),
+    Column("at", Instant),
+    Column("facts", JSON),
+    Column("mark", LargeBinary),
+    Column("on", Boolean),
+    Column("n", Integer, nullable=False),
+)
+ADD, ADD_OR_IGNORE = adds(probe), adds_or_ignores(probe)
+FIND = Prepared(select(probe).where(probe.c.id == bindparam("wanted")), *probe.c)
+COUNT_UP = Prepared(
+    update(probe).where(probe.c.id == bindparam("wanted")).values(n=probe.c.n + 1).returning(probe.c.n),
+    probe.c.n,
+)
+ROW = {
+    "id": "a",
+    "at": datetime(2026, 2, 3, 4, 5, 6, 789_012, tzinfo=UTC),
+    "facts": {"scopes": ["x", "\u00fc"], "none": None},
+    "mark": b"\x00\xff",
+    "on": True,
+    "n": 1,
+}
+
+
+@pytest.fixture
+def probed(edge: Edge) -> Iterator[Edge]:
+    edge.write_now(lambda ctx: probe.create(ctx.tx), trace=TRACE)
+    yield edge
+    edge.write_now(lambda ctx: probe.drop(ctx.tx), trace=TRACE)
+
+
+def find(edge: Edge, wanted: str = "a") -> dict[str, Any] | None:
+    return edge.read_now(lambda ctx: FIND.first(ctx.tx, {"wanted": wanted}), trace=TRACE)
+
+
+def test_a_prepared_statement_carries_values_as_any_other_and_its_change_is_committed(probed: Edge) -> None:
+    """Nothing but prepared statements is run in this transaction: its commit must be one all the same."""
+    probed.write_now(lambda ctx: ADD.count(ctx.tx, ROW), trace=TRACE)
+
+    assert find(probed) == ROW
+    assert (
+        probed.read_now(lambda ctx: dict(ctx.tx.execute(select(probe)).mappings().one()), trace=TRACE) == ROW
+    )
+    assert find(probed, "b") is None
+
+
+def test_a_prepared_statement_knows_the_values_it_was_written_with(probed: Edge) -> None:
+    probed.write_now(lambda ctx: ADD.count(ctx.tx, ROW), trace=TRACE)
+
+    counted = [
+        probed.write_now(lambda ctx: COUNT_UP.first(ctx.tx, {"wanted": "a"}), trace=TRACE) for _ in range(3)
+    ]
+
+    assert counted == [{"n": 2}, {"n": 3}, {"n": 4}]
+
+
+def test_a_prepared_statement_tells_who_was_first(probed: Edge) -> None:
+    counts = [probed.write_now(lambda ctx: ADD_OR_IGNORE.count(ctx.tx, ROW), trace=TRACE) for _ in range(2)]
+
+    assert counts == [1, 0]
+
+
+def test_a_value_left_out_of_a_prepared_statement_is_a_bug_and_leaves_nothing(probed: Edge) -> None:
+    with pytest.raises(KeyError):
+        probed.write_now(lambda ctx: ADD.count(ctx.tx, {"id": "a"}), trace=TRACE)
+
+    assert find(probed) is None
+
+
+def test_a_prepared_statement_that_breaks_a_rule_takes_its_verb_with_it_and_no_other(probed: Edge) -> None:
+    def twice(ctx: Context) -> str:
+        ctx.advance_epoch(Part.TOKENS)
+        ADD.count(ctx.tx, ROW)
+        ADD.count(ctx.tx, ROW)
+        return "never"
+
+    answers = at_once(probed, [twice, advance(Part.CONSENT), twice])
+
+    assert [isinstance(each, Exception) for each in answers] == [True, False, True]
+    assert not any(isinstance(each, Conflict | Unavailable) for each in answers)
+    assert (counts(probed)[Part.TOKENS], counts(probed)[Part.CONSENT]) == (0, 1)
+    assert find(probed) is None

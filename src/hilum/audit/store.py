@@ -43,6 +43,7 @@ from hilum.audit.models import (
     Stream,
 )
 from hilum.infra.db import EPOCH, Instant, insert_or_ignore, metadata
+from hilum.infra.prepared import Prepared, adds, adds_or_ignores
 from hilum.kernel.errors import Invalid
 
 STREAM_BATCH = 1_000
@@ -152,30 +153,31 @@ access_payload = Table(
 )
 
 _MICROSECOND = timedelta(microseconds=1)
-
-# The statements of every event are made once: to make one anew costs more than to run it.
-_NEXT = (
+_NEXT = Prepared(
     update(audit_chain)
     .where(audit_chain.c.writer == bindparam("of_writer"))
     .values(seq=audit_chain.c.seq + 1)
-    .returning(audit_chain.c.seq, audit_chain.c.hash)
+    .returning(audit_chain.c.seq, audit_chain.c.hash),
+    audit_chain.c.seq,
+    audit_chain.c.hash,
 )
-_LINK = (
+_LINK = Prepared(
     update(audit_chain).where(audit_chain.c.writer == bindparam("of_writer")).values(hash=bindparam("new"))
 )
-_ADD_PAYLOAD = audit_payload.insert()
-_ADD_EVENT = audit_event.insert()
+_ADD_CHAIN = adds_or_ignores(audit_chain)
+_ADD_PAYLOAD = adds(audit_payload)
+_ADD_EVENT = adds(audit_event)
 
 
 def append(tx: Connection, recorded: RecordedEvent, salt: bytes) -> None:
     """Put the event at the end of its writer's chain. The chain's row is locked until commit, so that no two records follow one."""
     writer = recorded.writer
-    row = tx.execute(_NEXT, {"of_writer": writer}).first()
+    row = _NEXT.first(tx, {"of_writer": writer})
     if row is None:
-        first = {"writer": writer, "seq": 0, "hash": policy.genesis(Stream.CONTROL, writer)}
-        tx.execute(insert_or_ignore(tx, audit_chain), first)
-        row = tx.execute(_NEXT, {"of_writer": writer}).one()
-    seq, previous = int(row.seq), bytes(row.hash)
+        _ADD_CHAIN.count(tx, {"writer": writer, "seq": 0, "hash": policy.genesis(Stream.CONTROL, writer)})
+        row = _NEXT.first(tx, {"of_writer": writer})
+    assert row is not None, "the chain was begun"
+    seq, previous = int(row["seq"]), bytes(row["hash"])
     event = recorded.event
     words = _words(recorded)
     digest = policy.NO_PAYLOAD
@@ -191,11 +193,11 @@ def append(tx: Connection, recorded: RecordedEvent, salt: bytes) -> None:
             "salt": salt,
             "body": body,
         }
-        tx.execute(_ADD_PAYLOAD, payload)
+        _ADD_PAYLOAD.count(tx, payload)
     new = policy.link(previous, digest, _header(recorded.at, words))
     values = {"writer": writer, "seq": seq, "at": recorded.at, "digest": digest, "hash": new}
-    tx.execute(_ADD_EVENT, values | dict(zip(_WORDS, words, strict=True)))
-    tx.execute(_LINK, {"of_writer": writer, "new": new})
+    _ADD_EVENT.count(tx, values | dict(zip(_WORDS, words, strict=True)))
+    _LINK.count(tx, {"of_writer": writer, "new": new})
 
 
 def _words(recorded: RecordedEvent) -> list[str]:

@@ -1,5 +1,6 @@
 """Rows of authorization requests and codes. Each one-shot step is one statement."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, fields
 from datetime import datetime
 from typing import Any
@@ -21,6 +22,7 @@ from sqlalchemy.engine import RowMapping
 
 from hilum.authserver.models import AuthorizationRequest, Code
 from hilum.infra.db import EPOCH, Instant, metadata
+from hilum.infra.prepared import Prepared
 from hilum.kernel.ids import ClientId, FamilyId, LaunchId, PersonId, SessionId, TenantId
 from hilum.tokens.models import Grant
 
@@ -69,8 +71,7 @@ authorization_code = Table(
     Column("used_at", Instant),
 )
 
-# The statements of every code are made once: to make one anew costs more than to run it.
-_REDEEM = (
+_REDEEM = Prepared(
     update(authorization_code)
     .where(
         authorization_code.c.hash == bindparam("fingerprint"),
@@ -79,9 +80,13 @@ _REDEEM = (
         authorization_code.c.used_at.is_(None),
     )
     .values(used_at=bindparam("now"))
-    .returning(*authorization_code.c)
+    .returning(*authorization_code.c),
+    *authorization_code.c,
 )
-_FIND_CODE = select(authorization_code).where(authorization_code.c.hash == bindparam("fingerprint"))
+_FIND_CODE = Prepared(
+    select(authorization_code).where(authorization_code.c.hash == bindparam("fingerprint")),
+    *authorization_code.c,
+)
 _GRANT_MEMBERS = tuple(field.name for field in fields(Grant))
 
 
@@ -160,13 +165,13 @@ def redeem_code(
     The code may have expired; whether its verifier and redirect URI fit is judged after. None says nothing about why: ask ``find_code``.
     """
     wanted = {"fingerprint": code_hash, "at_tenant": tenant, "by_client": client, "now": now}
-    row = tx.execute(_REDEEM, wanted).mappings().first()
+    row = _REDEEM.first(tx, wanted)
     return None if row is None else _code(row)
 
 
 def find_code(tx: Connection, code_hash: bytes) -> Code | None:
     """Read a code, used or not."""
-    row = tx.execute(_FIND_CODE, {"fingerprint": code_hash}).mappings().first()
+    row = _FIND_CODE.first(tx, {"fingerprint": code_hash})
     return None if row is None else _code(row)
 
 
@@ -204,7 +209,7 @@ def _grant(row: dict[str, Any]) -> Grant:
     return Grant(**values)
 
 
-def _code(row: RowMapping) -> Code:
+def _code(row: Mapping[str, Any]) -> Code:
     return Code(
         hash=bytes(row["hash"]),
         redirect_uri=row["redirect_uri"],

@@ -1,7 +1,9 @@
 """Rows of authorizations."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import (
     JSON,
@@ -16,10 +18,10 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.engine import RowMapping
 
 from hilum.consent.models import PAGE_BOUND, Authorization, Basis
 from hilum.infra.db import Instant, metadata
+from hilum.infra.prepared import Prepared
 from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import AppId, AuthorizationId, ClientId, LaunchId, PersonId, TenantId, VersionId
 
@@ -45,7 +47,9 @@ authorization = Table(
     Index("ix_authorization_person", "tenant", "person", "client"),
 )
 _ROW = frozenset(authorization.c.keys())
-_FIND = select(authorization).where(authorization.c.id == bindparam("authorization_id"))
+_FIND = Prepared(
+    select(authorization).where(authorization.c.id == bindparam("authorization_id")), *authorization.c
+)
 
 
 def add(tx: Connection, made: Authorization) -> None:
@@ -54,7 +58,7 @@ def add(tx: Connection, made: Authorization) -> None:
 
 
 def find(tx: Connection, authorization_id: AuthorizationId) -> Authorization | None:
-    row = tx.execute(_FIND, {"authorization_id": authorization_id}).mappings().first()
+    row = _FIND.first(tx, {"authorization_id": authorization_id})
     return None if row is None else _authorization(row)
 
 
@@ -114,7 +118,7 @@ def revoked_since(tx: Connection, since: datetime) -> frozenset[AuthorizationId]
     return frozenset(AuthorizationId(each) for each in found)
 
 
-def _authorization(row: RowMapping) -> Authorization:
+def _authorization(row: Mapping[Any, Any]) -> Authorization:
     return Authorization(
         id=AuthorizationId(row["id"]),
         tenant=TenantId(row["tenant"]),

@@ -11,6 +11,7 @@ from threading import Lock
 from time import monotonic
 from typing import Any, TypeVar
 
+import psycopg
 from sqlalchemy import (
     BigInteger,
     Connection,
@@ -22,7 +23,7 @@ from sqlalchemy import (
     event,
 )
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import QueuePool
 from sqlalchemy.sql.dml import Insert
 from sqlalchemy.types import TypeDecorator
@@ -75,11 +76,12 @@ class Instant(TypeDecorator[datetime]):
 
 def insert_or_ignore(tx: Connection, table: Table) -> Insert:
     """``INSERT .. ON CONFLICT DO NOTHING`` in the words of the connection's database; rowcount tells who was first."""
-    return _insert_or_ignore(tx.dialect.name, table)
+    return insert_or_ignore_for(tx.dialect.name, table)
 
 
 @cache
-def _insert_or_ignore(dialect: str, table: Table) -> Insert:
+def insert_or_ignore_for(dialect: str, table: Table) -> Insert:
+    """Give ``insert_or_ignore`` in the words of a database by its name."""
     if dialect == "postgresql":
         return postgresql.insert(table).on_conflict_do_nothing().execution_options(preserve_rowcount=True)
     return sqlite.insert(table).on_conflict_do_nothing()
@@ -194,6 +196,8 @@ class Database:
         with self._told_apart(), self.engine.connect() as tx:
             if self.is_sqlite:
                 tx.exec_driver_sql(begin)
+            else:
+                tx.begin()
             yield tx
 
     @contextmanager
@@ -201,15 +205,14 @@ class Database:
         """Tell in our words when the database was away, or another transaction first."""
         try:
             yield
-        except OperationalError as error:
-            if self.is_sqlite and not _is_away(error.orig):
-                raise
-            raise _unreachable() from error
-        except DBAPIError as error:
-            if getattr(error.orig, "sqlstate", None) in {"40001", "40P01"}:
+        except (DBAPIError, sqlite3.Error, psycopg.Error) as error:
+            origin = error.orig if isinstance(error, DBAPIError) else error
+            if getattr(origin, "sqlstate", None) in {"40001", "40P01"}:
                 raise Conflict(
                     "concurrent_change", "Somebody else changed this at the same moment."
                 ) from error
+            if _is_away(origin):
+                raise _unreachable() from error
             raise
 
     def dispose(self) -> None:
@@ -222,9 +225,9 @@ def _unreachable() -> Unavailable:
 
 
 def _is_away(error: object) -> bool:
-    """Tell whether SQLite's file is busy or out of reach; anything else it calls operational is a bug of ours."""
+    """Tell whether the server, or SQLite's file, is busy or out of reach; anything else SQLite calls operational is a bug of ours."""
     code = getattr(error, "sqlite_errorcode", None)
-    return code is not None and code & 0xFF in _AWAY
+    return isinstance(error, psycopg.OperationalError) or (code is not None and code & 0xFF in _AWAY)
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from sqlalchemy import BigInteger, Column, Connection, Table, select
 
 from hilum.infra.db import insert_or_ignore, metadata
+from hilum.infra.prepared import Prepared
 
 T = TypeVar("T")
 KEPT_BOUND = 50_000
@@ -39,7 +40,7 @@ control_epoch = Table(
 )
 
 CHANNEL = "hilum_epoch"
-_READ = select(control_epoch)
+_READ = Prepared(select(control_epoch), *control_epoch.c)
 
 
 def advance(tx: Connection, part: Part) -> None:
@@ -56,10 +57,10 @@ def advance(tx: Connection, part: Part) -> None:
 
 def read(tx: Connection) -> tuple[int, dict[Part, int]]:
     """Tell the total and each part's count; zeros before the first change."""
-    row = tx.execute(_READ).first()
+    row = _READ.first(tx, {})
     if row is None:
         return 0, dict.fromkeys(Part, 0)
-    return int(row[1]), dict(zip(Part, row[2:], strict=True))
+    return row["n"], {part: row[part] for part in Part}
 
 
 class Memory:

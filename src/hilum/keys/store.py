@@ -1,11 +1,13 @@
 """Rows of signing keys."""
 
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import JSON, Column, Connection, Index, String, Table, Text, bindparam, delete, select, update
-from sqlalchemy.engine import RowMapping
 
 from hilum.infra.db import Instant, insert_or_ignore, metadata
+from hilum.infra.prepared import Prepared
 from hilum.keys.models import KeyState, Purpose, SigningKey
 
 signing_key = Table(
@@ -23,8 +25,11 @@ signing_key = Table(
     Index("ix_signing_key_ring", "purpose", "ring"),
 )
 _ACTIVE = signing_key.c.state == KeyState.ACTIVE.value
-_FIND_ACTIVE = select(signing_key).where(
-    signing_key.c.purpose == bindparam("purpose"), signing_key.c.ring == bindparam("ring"), _ACTIVE
+_FIND_ACTIVE = Prepared(
+    select(signing_key).where(
+        signing_key.c.purpose == bindparam("purpose"), signing_key.c.ring == bindparam("ring"), _ACTIVE
+    ),
+    *signing_key.c,
 )
 Index(
     "uq_signing_key_active",
@@ -53,7 +58,7 @@ def add(tx: Connection, key: SigningKey) -> bool:
 
 
 def active(tx: Connection, purpose: Purpose, ring: str) -> SigningKey | None:
-    row = tx.execute(_FIND_ACTIVE, {"purpose": purpose.value, "ring": ring}).mappings().first()
+    row = _FIND_ACTIVE.first(tx, {"purpose": purpose.value, "ring": ring})
     return None if row is None else _key(row)
 
 
@@ -81,6 +86,6 @@ def remove(tx: Connection, kids: list[str]) -> None:
     tx.execute(delete(signing_key).where(signing_key.c.kid.in_(kids)))
 
 
-def _key(row: RowMapping) -> SigningKey:
+def _key(row: Mapping[Any, Any]) -> SigningKey:
     values = dict(row) | {"purpose": Purpose(row["purpose"]), "state": KeyState(row["state"])}
     return SigningKey(**values)

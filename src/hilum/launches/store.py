@@ -1,5 +1,6 @@
 """Rows of launches and of activity counts. Each one-shot step is one statement."""
 
+from collections.abc import Mapping
 from datetime import date, datetime
 from typing import Any
 
@@ -21,9 +22,9 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.engine import RowMapping
 
 from hilum.infra.db import Instant, insert_or_ignore, metadata
+from hilum.infra.prepared import Prepared
 from hilum.kernel.ids import ClientId, LaunchId, PersonId, SessionId, TenantId
 from hilum.launches.models import PURGE_BATCH, Activity, Launch
 
@@ -84,11 +85,11 @@ _MEMBERS = tuple(
     column.name for column in launch.c if column.name not in {"handle_hash", "open_hash", "open_expires_at"}
 )
 _ALIVE = launch.c.ended_at.is_(None)
-_FIND = select(launch).where(launch.c.id == bindparam("launch_id"))
+_FIND = Prepared(select(launch).where(launch.c.id == bindparam("launch_id")), *launch.c)
 
 
 def find(tx: Connection, launch_id: LaunchId) -> Launch | None:
-    row = tx.execute(_FIND, {"launch_id": launch_id}).mappings().first()
+    row = _FIND.first(tx, {"launch_id": launch_id})
     return None if row is None else _launch(row)
 
 
@@ -204,7 +205,7 @@ def _step(tx: Connection, wanted: ColumnElement[bool], **values: Any) -> Launch 
     return None if row is None else _launch(row)
 
 
-def _launch(row: RowMapping) -> Launch:
+def _launch(row: Mapping[Any, Any]) -> Launch:
     values = {name: row[name] for name in _MEMBERS} | {
         "fhir_context": tuple(row["fhir_context"]),
         "need_patient_banner": bool(row["need_patient_banner"]),

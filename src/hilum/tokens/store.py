@@ -23,9 +23,9 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.engine import RowMapping
 
 from hilum.infra.db import EPOCH, Instant, insert_or_ignore, metadata
+from hilum.infra.prepared import Prepared, adds, adds_or_ignores
 from hilum.kernel.ids import AuthorizationId, ClientId, FamilyId, LaunchId, TenantId
 from hilum.tokens.models import PURGE_BATCH, AccessToken, Grant, RefreshToken
 
@@ -85,25 +85,31 @@ _FAMILY_LIVES = exists().where(
     token_family.c.id == refresh_token.c.family, token_family.c.revoked_at.is_(None)
 )
 
-# The statements of every token are made once: to make one anew costs more than to run it.
-_TOUCH_FAMILY = (
+_TOUCH_FAMILY = Prepared(
     update(token_family)
     .where(token_family.c.id == bindparam("family"), token_family.c.revoked_at.is_(None))
     .values(minted_at=bindparam("now"))
 )
-_ADD_ACCESS = access_token.insert()
-_ADD_REFRESH = refresh_token.insert()
-_FIND_ACCESS = (
-    select(*access_token.c, token_family.c.revoked_at.label("family_revoked_at"))
+_ADD_FAMILY = adds_or_ignores(token_family)
+_ADD_ACCESS = adds(access_token)
+_ADD_REFRESH = adds(refresh_token)
+_ADD_JTI = adds_or_ignores(used_jti)
+_FAMILY_REVOKED_AT = token_family.c.revoked_at.label("family_revoked_at")
+_FIND_ACCESS = Prepared(
+    select(*access_token.c, _FAMILY_REVOKED_AT)
     .select_from(access_token.outerjoin(token_family, token_family.c.id == access_token.c.family))
-    .where(access_token.c.hash == bindparam("fingerprint"))
+    .where(access_token.c.hash == bindparam("fingerprint")),
+    *access_token.c,
+    _FAMILY_REVOKED_AT,
 )
-_FIND_REFRESH = (
-    select(*refresh_token.c, token_family.c.revoked_at.label("family_revoked_at"))
+_FIND_REFRESH = Prepared(
+    select(*refresh_token.c, _FAMILY_REVOKED_AT)
     .select_from(refresh_token.outerjoin(token_family, token_family.c.id == refresh_token.c.family))
-    .where(refresh_token.c.hash == bindparam("fingerprint"))
+    .where(refresh_token.c.hash == bindparam("fingerprint")),
+    *refresh_token.c,
+    _FAMILY_REVOKED_AT,
 )
-_USE_REFRESH = (
+_USE_REFRESH = Prepared(
     update(refresh_token)
     .where(
         refresh_token.c.hash == bindparam("fingerprint"),
@@ -114,13 +120,14 @@ _USE_REFRESH = (
         _FAMILY_LIVES,
     )
     .values(used_at=bindparam("now"))
-    .returning(*refresh_token.c)
+    .returning(*refresh_token.c),
+    *refresh_token.c,
 )
 
 
 def touch_family(tx: Connection, family: FamilyId, grant: Grant, *, offline: bool, now: datetime) -> bool:
     """Note an issue in the family, beginning it if it is new; False when it was revoked."""
-    if tx.execute(_TOUCH_FAMILY, {"family": family, "now": now}).rowcount == 1:
+    if _TOUCH_FAMILY.count(tx, {"family": family, "now": now}) == 1:
         return True
     row = {
         "id": family,
@@ -136,7 +143,7 @@ def touch_family(tx: Connection, family: FamilyId, grant: Grant, *, offline: boo
         "revoked_at": None,
         "revoked_because": "",
     }
-    return tx.execute(insert_or_ignore(tx, token_family), row).rowcount == 1
+    return _ADD_FAMILY.count(tx, row) == 1
 
 
 def revoke_families(
@@ -177,12 +184,12 @@ def add_access(tx: Connection, token: AccessToken) -> None:
         "expires_at": token.expires_at,
         "revoked_at": None,
     }
-    tx.execute(_ADD_ACCESS, row)
+    _ADD_ACCESS.count(tx, row)
 
 
 def find_access(tx: Connection, fingerprint: bytes) -> tuple[AccessToken, bool] | None:
     """Read an access token and whether it, or its family, was revoked."""
-    row = tx.execute(_FIND_ACCESS, {"fingerprint": fingerprint}).mappings().first()
+    row = _FIND_ACCESS.first(tx, {"fingerprint": fingerprint})
     if row is None:
         return None
     return _access(row), row["revoked_at"] is not None or row["family_revoked_at"] is not None
@@ -207,7 +214,7 @@ def add_refresh(tx: Connection, token: RefreshToken) -> None:
         "expires_at": token.expires_at,
         "used_at": None,
     }
-    tx.execute(_ADD_REFRESH, row)
+    _ADD_REFRESH.count(tx, row)
 
 
 def use_refresh(
@@ -215,13 +222,13 @@ def use_refresh(
 ) -> RefreshToken | None:
     """Use the token up if it is unused, unexpired, in a living family and this client's: one statement, so one caller gets it."""
     wanted = {"fingerprint": fingerprint, "by_client": client, "at_tenant": tenant, "now": now}
-    row = tx.execute(_USE_REFRESH, wanted).mappings().first()
+    row = _USE_REFRESH.first(tx, wanted)
     return None if row is None else _refresh(row, None)
 
 
 def find_refresh(tx: Connection, fingerprint: bytes) -> RefreshToken | None:
     """Read a refresh token in whatever state."""
-    row = tx.execute(_FIND_REFRESH, {"fingerprint": fingerprint}).mappings().first()
+    row = _FIND_REFRESH.first(tx, {"fingerprint": fingerprint})
     return None if row is None else _refresh(row, row["family_revoked_at"])
 
 
@@ -230,7 +237,7 @@ def living_refreshes(tx: Connection, authorization: AuthorizationId) -> list[Ref
     family = token_family
     mine = select(family.c.id).where(family.c.authorization == authorization, family.c.revoked_at.is_(None))
     found = select(refresh_token).where(refresh_token.c.family.in_(mine), refresh_token.c.used_at.is_(None))
-    return [_refresh(row, None) for row in tx.execute(found).mappings()]
+    return [_refresh(dict(row), None) for row in tx.execute(found).mappings()]
 
 
 def narrow_refresh(tx: Connection, token: RefreshToken, scopes: tuple[str, ...]) -> None:
@@ -300,7 +307,7 @@ def revoked_since(tx: Connection, since: datetime) -> tuple[frozenset[bytes], fr
 def remember(tx: Connection, fingerprint: bytes, until: datetime) -> bool:
     """Keep the value; False when it was there already."""
     row = {"hash": fingerprint, "expires_at": until}
-    return tx.execute(insert_or_ignore(tx, used_jti), row).rowcount == 1
+    return _ADD_JTI.count(tx, row) == 1
 
 
 def forget_jtis(tx: Connection, now: datetime) -> int:
@@ -371,7 +378,7 @@ def _unflat(facts: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _access(row: RowMapping) -> AccessToken:
+def _access(row: Mapping[str, Any]) -> AccessToken:
     return AccessToken(
         hash=bytes(row["hash"]),
         tenant=TenantId(row["tenant"]),
@@ -383,7 +390,7 @@ def _access(row: RowMapping) -> AccessToken:
     )
 
 
-def _refresh(row: RowMapping, family_revoked_at: datetime | None) -> RefreshToken:
+def _refresh(row: Mapping[str, Any], family_revoked_at: datetime | None) -> RefreshToken:
     return RefreshToken(
         hash=bytes(row["hash"]),
         family=FamilyId(row["family"]),
