@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Coroutine
-from contextlib import ExitStack, closing
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,8 +23,6 @@ from hilum.audit.models import (
     JOURNAL_QUEUE_BOUND,
     SINGLE_REFUSALS_PER_SOURCE_MINUTE,
     SOURCES_BOUND,
-    SUBSCRIBERS_BOUND,
-    SUBSCRIPTION_BOUND,
     Access,
     AccessQuery,
     Outcome,
@@ -615,47 +613,6 @@ def test_sources_past_the_bound_share_one_count() -> None:
 
     assert len(folding._seen) <= SOURCES_BOUND + 1
     assert [each.count for each in folding.flush()] == [100 - SINGLE_REFUSALS_PER_SOURCE_MINUTE]
-
-
-def test_a_subscriber_sees_what_fits_once_it_is_durable(files: Place) -> None:
-    async def work() -> None:
-        journal = files.boot()
-        with journal.subscribe(lambda each: each.tenant == "mercy") as seen:
-            await journal.record(access(1))
-            await journal.record(access(2, tenant="mercy"))
-            assert (await asyncio.wait_for(seen.next(), 5)).tenant == "mercy"
-        await journal.record(access(3, tenant="mercy"))
-        assert not seen._waiting
-        journal.close()
-
-    run(work)
-
-
-def test_a_slow_subscriber_loses_the_oldest_and_blocks_nobody(files: Place) -> None:
-    async def work() -> None:
-        journal = files.boot()
-        with journal.subscribe(lambda _: True) as seen:
-            await asyncio.gather(*(journal.record(access(n)) for n in range(1, SUBSCRIPTION_BOUND + 11)))
-            assert seen.dropped == 10
-            assert (await seen.next()).request_id == access(11).request_id
-        journal.close()
-
-    run(work)
-
-
-def test_subscribers_are_bounded(files: Place) -> None:
-    async def work() -> None:
-        journal = files.boot()
-        with ExitStack() as open_:
-            for _ in range(SUBSCRIBERS_BOUND):
-                open_.enter_context(journal.subscribe(lambda _: True))
-            with pytest.raises(Unavailable, match="too_many_subscribers"):
-                open_.enter_context(journal.subscribe(lambda _: True))
-        with journal.subscribe(lambda _: True):
-            await journal.record(access(1))
-        journal.close()
-
-    run(work)
 
 
 WRITER = """

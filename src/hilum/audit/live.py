@@ -7,8 +7,7 @@ and pay for a commit, at every second or third request.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -21,8 +20,6 @@ from hilum.audit.models import (
     JOURNAL_QUEUE_BOUND,
     SINGLE_REFUSALS_PER_SOURCE_MINUTE,
     SOURCES_BOUND,
-    SUBSCRIBERS_BOUND,
-    SUBSCRIPTION_BOUND,
     Access,
     Head,
 )
@@ -34,31 +31,6 @@ from hilum.kernel.ports import Ids
 _Waiting = tuple["asyncio.Future[None] | None", Access]
 
 
-class Subscription:
-    """Records as they become durable, for somebody who looks on. Never blocks the journal: what is not taken in time is dropped."""
-
-    def __init__(self, wanted: Callable[[Access], bool], bound: int = SUBSCRIPTION_BOUND) -> None:
-        self._wanted = wanted
-        self._waiting: deque[Access] = deque(maxlen=bound)
-        self._filled = asyncio.Event()
-        self.dropped = 0
-
-    def offer(self, access: Access) -> None:
-        if not self._wanted(access):
-            return
-        if len(self._waiting) == self._waiting.maxlen:
-            self.dropped += 1
-        self._waiting.append(access)
-        self._filled.set()
-
-    async def next(self) -> Access:
-        """Wait for the next record, oldest first."""
-        while not self._waiting:
-            self._filled.clear()
-            await self._filled.wait()
-        return self._waiting.popleft()
-
-
 class Journal:
     """Records accesses. Belongs to one event loop; the thread behind it owns the chain."""
 
@@ -68,7 +40,6 @@ class Journal:
         self._gathered: deque[_Waiting] = deque()
         self._bell: SimpleQueue[bool] = SimpleQueue()
         self._to_ring = False
-        self._subscribers: list[Subscription] = []
         self._strangers = _Strangers()
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
@@ -125,18 +96,6 @@ class Journal:
             self._gathered.append((None, access))
             self._bell.put(True)
 
-    @contextmanager
-    def subscribe(self, wanted: Callable[[Access], bool]) -> Iterator[Subscription]:
-        """Look on at the records that fit, from now. Raises Unavailable when too many do already."""
-        if len(self._subscribers) >= SUBSCRIBERS_BOUND:
-            raise Unavailable("too_many_subscribers", "Too many are looking on already.")
-        made = Subscription(wanted)
-        self._subscribers.append(made)
-        try:
-            yield made
-        finally:
-            self._subscribers.remove(made)
-
     def close(self) -> None:
         """Make durable what is queued, then stop. Later records are refused."""
         if self._closed:
@@ -192,10 +151,6 @@ class Journal:
                 future.set_result(None)
             else:
                 future.set_exception(failure)
-        if failure is None and self._subscribers:
-            for subscriber in self._subscribers:
-                for _, access in batch:
-                    subscriber.offer(access)
 
 
 class _Strangers:

@@ -14,9 +14,6 @@ SOURCES_BOUND = 4_096
 PAGE_BOUND = 200
 ANONYMOUS_SOURCE_WINDOW = timedelta(minutes=1)
 FAULTS_BOUND = 100
-SUBSCRIBERS_BOUND = 64
-SUBSCRIPTION_BOUND = 256
-"""Records that wait for one subscriber; the oldest go first."""
 FOLLOWERS_BOUND = 64
 FOLLOWED_BOUND = 8_192
 """Records that wait for one who follows; the oldest go first, and how many is told."""
