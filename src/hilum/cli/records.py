@@ -18,7 +18,13 @@ from hilum.kernel.errors import HilumError
 
 @click.group()
 def audit() -> None:
-    """Verify the audit chains of this installation, and read what is on record."""
+    r"""Verify the audit chains of this installation, and read what is on record.
+
+    \b
+    Examples:
+      hilum audit verify
+      hilum audit accesses --tenant general
+    """
 
 
 @audit.command("verify")

@@ -83,7 +83,7 @@ def _welcome(found: Settings) -> None:
     click.echo(f"  On the command line          {_command(found)} login --username admin.ferro")
     click.echo("                               (its password is sandbox-admin.ferro)")
     ours = os.environ["HILUM_DATA_DIR"] == DATA_DIR
-    removal = "`make clean` removes it." if ours else "Delete that folder to begin anew."
+    removal = "`make clean` removes it." if ours else "delete that folder to begin anew."
     click.echo(f"  Stop with Ctrl-C. The data is in {found.data_dir}; {removal}")
     sys.stdout.flush()
 

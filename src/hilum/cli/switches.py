@@ -108,7 +108,14 @@ def release(switch_id: str, *, json_: bool) -> None:
     Example:
       hilum switch release sw_01h...
     """
-    show_one(api.call("POST", f"/switches/{api.segment(switch_id)}/release"), json_=json_)
+    found = api.call("POST", f"/switches/{api.segment(switch_id)}/release")
+    show_one(found, json_=json_)
+    if found["in_force"] and found["release_asked_by"]:
+        click.secho(
+            "still in force: a second person of the staff releases it with the same command",
+            fg="yellow",
+            err=True,
+        )
 
 
 @click.command()
