@@ -6,6 +6,7 @@ Source: security decision 7
 """
 
 import asyncio
+import gc
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -33,7 +34,6 @@ StopHeard = Callable[[Switch, timedelta], None]
 
 _FACTS: dict[Part, Callable[[Context], Any]] = {
     Part.IDENTITY: identity.enforcement_facts,
-    Part.REGISTRY: registry.enforcement_facts,
     Part.CONTROLS: controls.enforcement_facts,
     Part.TOKENS: tokens.enforcement_facts,
     Part.CONSENT: consent.enforcement_facts,
@@ -78,8 +78,9 @@ class SnapshotKeeper:
         return self.current()
 
     def start(self) -> None:
-        """Load the first snapshot and begin to watch."""
+        """Load the first snapshot and begin to watch. What was loaded stays, so the garbage collector need not walk it again."""
         self.step(0.0)
+        gc.freeze()
         self._thread = Thread(target=self._watch, name="snapshot", daemon=True)
         self._thread.start()
 
@@ -136,7 +137,13 @@ class SnapshotKeeper:
         """Read the epoch and the facts of every part that moved since, in one view of the data."""
         total, counts = epoch.read(ctx.tx)
         moved = [part for part in Part if part not in self._parts or self._parts[part][0] != counts[part]]
-        return total, {part: (counts[part], _FACTS[part](ctx)) for part in moved}
+        return total, {part: (counts[part], self._read_part(ctx, part)) for part in moved}
+
+    def _read_part(self, ctx: Context, part: Part) -> Any:
+        if part is not Part.REGISTRY:
+            return _FACTS[part](ctx)
+        _, before = self._parts.get(part, (0, None))
+        return registry.enforcement_facts(ctx, before)
 
     def _tell_stops(self, before: ControlFacts, after: ControlFacts) -> None:
         assert self._on_stop is not None, "asked only with a listener"

@@ -6,11 +6,13 @@ from typing import Any
 
 from hilum.audit import service as audit
 from hilum.audit.models import Event, Outcome
+from hilum.clients import policy as rules
+from hilum.clients.models import ClientMetadata, Environment
 from hilum.infra.context import Context
+from hilum.infra.epoch import Part
 from hilum.kernel.actor import ActorKind
 from hilum.kernel.errors import Conflict, Invalid, NotPermitted
 from hilum.kernel.ids import AppId, ClientId, TenantId, VendorId, VersionId
-from hilum.registry import metadata as rules
 from hilum.registry import store
 from hilum.registry.models import (
     SECRET_PREFIX,
@@ -19,14 +21,18 @@ from hilum.registry.models import (
     Certification,
     CertifyOrder,
     Client,
-    ClientMetadata,
     ClientSecret,
-    Environment,
     Installation,
     InstallOrder,
     NewApp,
     Vendor,
 )
+
+
+def change(ctx: Context, app: AppId, tenant: str = "") -> None:
+    """Tell every process that an app's facts changed, or with a tenant those of its installation there."""
+    ctx.advance_epoch(Part.REGISTRY)
+    store.add_change(ctx.tx, app, tenant)
 
 
 def digest(secret: str) -> str:

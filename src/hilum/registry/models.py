@@ -1,51 +1,34 @@
 """Vendors, apps, their clients and versions; certifications and installations."""
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
+from hilum.clients.models import (
+    PLATFORM_PEERS,
+    BackendUse,
+    ClientMetadata,
+    ClientType,
+    Deployment,
+    Environment,
+)
 from hilum.kernel.ids import AppId, ClientId, TenantId, VendorId, VersionId
 
-REDIRECT_URIS_BOUND = 20
-ORIGINS_BOUND = 20
-SCOPES_BOUND = 200
-SECRETS_BOUND = 2
+__all__ = ["PLATFORM_PEERS", "BackendUse", "ClientMetadata", "ClientType", "Deployment", "Environment"]
+
 DYNAMIC_CLIENTS_BOUND = 100
 DYNAMIC_CLIENT_LIFE = timedelta(hours=24)
 PAGE_BOUND = 200
 INSTALLATIONS_BOUND = 1_000_000
+CHANGES_BOUND = 10_000
+"""Changes that are remembered one by one; whoever missed more reads everything anew."""
 NAME_BOUND = 200
-TEXT_BOUND = 2_000
 SECRET_PREFIX = "hil_cs_"
 SECRET_OVERLAP = timedelta(hours=24)
 SECRET_OVERLAP_MAX = timedelta(days=30)
 CERTIFICATION_LIFE_MAX = timedelta(days=3 * 366)
-BACKEND_LIFE_MAX = timedelta(days=3 * 366)
-
-
-class Environment(StrEnum):
-    SANDBOX = "sandbox"
-    PRODUCTION = "production"
-
-
-class ClientType(StrEnum):
-    """How a client authenticates at the token endpoint; the words of the sandbox card."""
-
-    PUBLIC = "public"
-    SYMMETRIC = "confidential-symmetric"
-    ASYMMETRIC = "confidential-asymmetric"
-    BACKEND = "backend"
-    EHR = "ehr"
-    """A tenant's EHR: opens launches. Symmetric."""
-    RESOURCE_SERVER = "resource-server"
-    """May introspect any token of its tenant. Symmetric."""
-
-
-class Deployment(StrEnum):
-    BROWSER = "browser"
-    NATIVE = "native"
-    SERVER = "server"
 
 
 class AppState(StrEnum):
@@ -89,16 +72,6 @@ class AppVersion:
 
 
 @dataclass(frozen=True, slots=True)
-class BackendUse:
-    """Why a backend service may run: for what, over whom, when, and who of the tenant answers for it (C17)."""
-
-    purpose: str
-    population: str
-    schedule: str
-    approver: str
-
-
-@dataclass(frozen=True, slots=True)
 class ClientSecret:
     digest: str
     expires_at: datetime | None = None
@@ -134,28 +107,6 @@ class Client:
     created_at: datetime | None = None
     adopted_at: datetime | None = None
     certified_before: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ClientMetadata:
-    """What somebody asks to register, by whichever door; judged by ``policy.validate_client_metadata``.
-
-    ``grant_types`` empty: those of the type. ``origins`` empty: for a browser app, those of its redirect and launch URIs.
-    """
-
-    name: str
-    type: ClientType
-    deployment: Deployment
-    environment: Environment
-    redirect_uris: tuple[str, ...] = ()
-    launch_uri: str = ""
-    origins: tuple[str, ...] = ()
-    scopes: tuple[str, ...] = ()
-    jwks: dict[str, Any] | None = None
-    jwks_uri: str = ""
-    grant_types: tuple[str, ...] = ()
-    expires_at: datetime | None = None
-    backend_use: BackendUse | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,12 +242,56 @@ class InstallationFacts:
     environment: Environment = Environment.PRODUCTION
 
 
+Page = Mapping[AppId, InstallationFacts]
+"""What is installed at one tenant."""
+
+
+class Installations(Mapping[tuple[TenantId, AppId], InstallationFacts]):
+    """Installations by tenant and app, kept a page a tenant: a change copies one page, and a tenant's requests stay on theirs."""
+
+    __slots__ = ("pages",)
+
+    def __init__(self, pages: Mapping[TenantId, Page]) -> None:
+        self.pages = pages
+
+    def get(self, key: tuple[TenantId, AppId], default: Any = None, /) -> Any:
+        """Find the installation of (tenant, app)."""
+        page = self.pages.get(key[0])
+        return default if page is None else page.get(key[1], default)
+
+    def __getitem__(self, key: tuple[TenantId, AppId]) -> InstallationFacts:
+        return self.pages[key[0]][key[1]]
+
+    def __iter__(self) -> Iterator[tuple[TenantId, AppId]]:
+        return ((tenant, app) for tenant, page in self.pages.items() for app in page)
+
+    def __len__(self) -> int:
+        return sum(map(len, self.pages.values()))
+
+
 @dataclass(frozen=True, slots=True)
 class RegistryFacts:
-    clients: dict[ClientId, ClientFacts] = field(default_factory=dict)
-    installations: dict[tuple[TenantId, AppId], InstallationFacts] = field(default_factory=dict)
+    """``n``: the count of the registry's changes up to which they are told."""
+
+    clients: Mapping[ClientId, ClientFacts] = field(default_factory=dict)
+    installations: Mapping[tuple[TenantId, AppId], InstallationFacts] = field(default_factory=dict)
+    """However given, kept as ``Installations``. One whose day has come stays until it is removed: each decision looks at the day."""
     origins: dict[TenantId, frozenset[str]] = field(default_factory=dict)
     """Per tenant, the union of origins of clients installed there (CORS preflight)."""
+    apps: Mapping[AppId, tuple[ClientFacts, ...]] = field(default_factory=dict)
+    """The clients of each app, by id."""
+    n: int = 0
 
+    def __post_init__(self) -> None:
+        if isinstance(self.installations, Installations):
+            return
+        pages: dict[TenantId, dict[AppId, InstallationFacts]] = {}
+        for (tenant, app), facts in self.installations.items():
+            pages.setdefault(tenant, {})[app] = facts
+        object.__setattr__(self, "installations", Installations(pages))
 
-PLATFORM_PEERS = frozenset({ClientType.EHR, ClientType.RESOURCE_SERVER})
+    @property
+    def pages(self) -> Mapping[TenantId, Page]:
+        """What is installed, tenant by tenant."""
+        assert isinstance(self.installations, Installations), "made so above"
+        return self.installations.pages

@@ -9,27 +9,21 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+from hilum.clients.models import PLATFORM_PEERS, SCOPES_BOUND, TEXT_BOUND, ClientType, Deployment, Environment
 from hilum.controls.policy import administers
 from hilum.identity.models import Role, StaffRole
 from hilum.identity.policy import ROLES, name_fault
 from hilum.kernel.actor import Actor, ActorKind
 from hilum.kernel.decision import Reason
 from hilum.kernel.ids import TenantId
-from hilum.registry.metadata import from_registration
 from hilum.registry.models import (
     CERTIFICATION_LIFE_MAX,
-    PLATFORM_PEERS,
-    SCOPES_BOUND,
-    TEXT_BOUND,
     App,
     AppState,
     Certification,
     CertifyOrder,
     Client,
     ClientFacts,
-    ClientType,
-    Deployment,
-    Environment,
     Installation,
     InstallationFacts,
     InstallOrder,
@@ -39,8 +33,6 @@ from hilum.registry.models import (
 )
 from hilum.standards import redirects
 from hilum.standards.smart.scopes import ScopeError, all_covered, narrow, parse_scope
-
-__all__ = ["from_registration"]
 
 
 def validate_redirect_uri(

@@ -9,23 +9,25 @@ from fastapi import APIRouter, Query
 from pydantic import AwareDatetime, Field
 from starlette.requests import Request
 
-from hilum.kernel.ids import AppId, ClientId, TenantId, VendorId, VersionId
-from hilum.registry import service
-from hilum.registry.models import (
+from hilum.clients.models import (
     ORIGINS_BOUND,
-    PAGE_BOUND,
     REDIRECT_URIS_BOUND,
     SCOPES_BOUND,
-    SECRET_OVERLAP,
-    SECRET_OVERLAP_MAX,
-    AppState,
     BackendUse,
-    CertifyOrder,
-    Client,
     ClientMetadata,
     ClientType,
     Deployment,
     Environment,
+)
+from hilum.kernel.ids import AppId, ClientId, TenantId, VendorId, VersionId
+from hilum.registry import service
+from hilum.registry.models import (
+    PAGE_BOUND,
+    SECRET_OVERLAP,
+    SECRET_OVERLAP_MAX,
+    AppState,
+    CertifyOrder,
+    Client,
     InstallOrder,
     NarrowOrder,
     NewApp,

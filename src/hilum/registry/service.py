@@ -7,6 +7,8 @@ from typing import Any
 
 from hilum.audit import service as audit
 from hilum.audit.models import Event, Outcome
+from hilum.clients import policy as rules
+from hilum.clients.models import ClientMetadata, ClientType, Deployment, Environment
 from hilum.controls import service as controls
 from hilum.controls.models import EngageOrder, Switch, TargetKind
 from hilum.controls.policy import target_fault
@@ -17,11 +19,10 @@ from hilum.infra.epoch import Part
 from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted
 from hilum.kernel.ids import AppId, ClientId, PersonId, TenantId, VendorId, VersionId
 from hilum.registry import making, policy, store
-from hilum.registry import metadata as rules
+from hilum.registry.loading import enforcement_facts
 from hilum.registry.models import (
     DYNAMIC_CLIENT_LIFE,
     DYNAMIC_CLIENTS_BOUND,
-    INSTALLATIONS_BOUND,
     SECRET_OVERLAP,
     SECRET_OVERLAP_MAX,
     SECRET_PREFIX,
@@ -32,11 +33,7 @@ from hilum.registry.models import (
     CertifyOrder,
     Client,
     ClientFacts,
-    ClientMetadata,
     ClientSecret,
-    ClientType,
-    Deployment,
-    Environment,
     Installation,
     InstallationFacts,
     InstallOrder,
@@ -45,7 +42,6 @@ from hilum.registry.models import (
     NewClient,
     NewPeer,
     NewVendor,
-    RegistryFacts,
     Vendor,
 )
 from hilum.registry.views import (
@@ -60,6 +56,7 @@ from hilum.registry.views import (
 )
 
 __all__ = [
+    "enforcement_facts",
     "list_apps",
     "list_certifications",
     "list_clients",
@@ -127,7 +124,7 @@ def add_client(ctx: Context, order: NewClient) -> tuple[Client, str]:
     if order.metadata.type in rules.WITH_SECRET - {ClientType.SYMMETRIC}:
         fields = {"client_type": "peers_belong_to_a_tenant"}
         raise Invalid("client_invalid", "An EHR or a resource server is added at its tenant.", fields=fields)
-    ctx.advance_epoch(Part.REGISTRY)
+    making.change(ctx, app.id)
     return making.add_client(ctx, app, version.id, order.metadata, client_id=order.client_id)
 
 
@@ -148,10 +145,10 @@ def add_peer(ctx: Context, order: NewPeer) -> tuple[Client, str]:
     )
     if faults := rules.validate_client_metadata(rules.normalized(meta), now=ctx.now):
         raise Invalid("client_invalid", "The peer cannot be added as described.", fields=faults)
-    ctx.advance_epoch(Part.REGISTRY)
     app, version = making.add_single_tenant_app(
         ctx, order.tenant, order.name, f"{order.type.value} of the tenant"
     )
+    making.change(ctx, app.id)
     return making.add_client(ctx, app, version, meta, client_id=order.client_id)
 
 
@@ -206,7 +203,7 @@ def adopt_version(ctx: Context, client_id: ClientId, version_id: VersionId) -> C
     after = replace(client, version=version.id, adopted_at=ctx.now, certified_before=since)
     store.save_adoption(ctx.tx, after)
     facts = {"version": version.id}
-    ctx.advance_epoch(Part.REGISTRY)
+    making.change(ctx, client.app)
     audit.record(ctx, Event("registry.client.adopt_version", app=client.app, client=client.id, facts=facts))
     return after
 
@@ -218,7 +215,7 @@ def certify(ctx: Context, order: CertifyOrder) -> Certification:
         raise making.refused(ctx, "registry.certification.add", app=version.app)
     if faults := policy.certify_faults(order, now=ctx.now):
         raise Invalid("certification_invalid", "The version cannot be certified so.", fields=faults)
-    ctx.advance_epoch(Part.REGISTRY)
+    making.change(ctx, version.app)
     return making.add_certification(ctx, version.app, order)
 
 
@@ -230,7 +227,7 @@ def withdraw_certification(ctx: Context, certification_id: str) -> Certification
     if not store.save_withdrawn(ctx.tx, found.id, ctx.now):
         raise Conflict("certification_withdrawn", "This certification was withdrawn already.")
     facts = {"certification": found.id, "version": found.version}
-    ctx.advance_epoch(Part.REGISTRY)
+    making.change(ctx, found.app)
     audit.record(ctx, Event("registry.certification.withdraw", app=found.app, facts=facts))
     return replace(found, withdrawn_at=ctx.now)
 
@@ -264,7 +261,7 @@ def install(ctx: Context, order: InstallOrder) -> Installation:
     if before is not None and before.expires_at is not None and before.expires_at <= ctx.now:
         store.save_removed(ctx.tx, before.id, by="system:expiry", at=before.expires_at)
     scopes = tuple(dict.fromkeys(certified)) if order.scopes is None else order.scopes
-    ctx.advance_epoch(Part.REGISTRY)
+    making.change(ctx, app.id, order.tenant)
     return making.add_installation(ctx, order, scopes, environment)
 
 
@@ -277,7 +274,7 @@ def narrow_installation(ctx: Context, installation_id: str, order: NarrowOrder) 
     if not store.save_installation(ctx.tx, after):
         raise Conflict("installation_removed", "This installation was removed already.")
     facts = {"installation": after.id, "scopes": list(after.scopes), "roles": sorted(after.roles)}
-    ctx.advance_epoch(Part.REGISTRY)
+    making.change(ctx, after.app, after.tenant)
     audit.record(ctx, Event("registry.installation.narrow", tenant=after.tenant, app=after.app, facts=facts))
     return after
 
@@ -288,7 +285,7 @@ def uninstall(ctx: Context, installation_id: str) -> Installation:
     if not store.save_removed(ctx.tx, before.id, by=str(ctx.actor), at=ctx.now):
         raise Conflict("installation_removed", "This installation was removed already.")
     facts = {"installation": before.id}
-    ctx.advance_epoch(Part.REGISTRY)
+    making.change(ctx, before.app, before.tenant)
     audit.record(
         ctx, Event("registry.installation.remove", tenant=before.tenant, app=before.app, facts=facts)
     )
@@ -304,7 +301,7 @@ def register_dynamically(ctx: Context, tenant_id: TenantId, body: Mapping[str, A
     if not (tenant.sandbox and tenant.active):
         raise making.refused(ctx, "registry.client.register", tenant=tenant_id)
     ends = ctx.now + DYNAMIC_CLIENT_LIFE
-    asked = policy.from_registration(body, expires_at=ends)
+    asked = rules.from_registration(body, expires_at=ends)
     faults = (
         asked
         if isinstance(asked, dict)
@@ -324,6 +321,8 @@ def register_dynamically(ctx: Context, tenant_id: TenantId, body: Mapping[str, A
     app, version = making.add_single_tenant_app(
         ctx, tenant_id, asked.name, "Registered dynamically in a sandbox"
     )
+    store.add_change(ctx.tx, app.id)
+    store.add_change(ctx.tx, app.id, tenant_id)
     client, secret = making.add_client(ctx, app, version, asked, dynamic=True)
     order = CertifyOrder(version, Environment.SANDBOX, client.scopes, ends)
     making.add_certification(ctx, app.id, order)
@@ -413,27 +412,6 @@ def installation(ctx: Context, tenant: TenantId, app: AppId) -> InstallationFact
     )
 
 
-def enforcement_facts(ctx: Context) -> RegistryFacts:
-    """Give every client joined with app and certification, every installation in force, and origins by tenant."""
-    by_version: dict[VersionId, list[Certification]] = {}
-    for each in store.list_all_certifications(ctx.tx, INSTALLATIONS_BOUND):
-        by_version.setdefault(each.version, []).append(each)
-    clients: dict[ClientId, ClientFacts] = {}
-    origins_of: dict[AppId, set[str]] = {}
-    for client, app in store.list_all_clients(ctx.tx, INSTALLATIONS_BOUND):
-        clients[client.id] = policy.join(client, app, by_version.get(client.version, ()))
-        if client.origins:
-            origins_of.setdefault(client.app, set()).update(client.origins)
-    installations = store.list_installation_facts(ctx.tx, ctx.now)
-    origins: dict[TenantId, set[str]] = {}
-    for tenant, app_id in installations:
-        if app_id in origins_of:
-            origins.setdefault(tenant, set()).update(origins_of[app_id])
-    return RegistryFacts(
-        clients, installations, {tenant: frozenset(found) for tenant, found in origins.items()}
-    )
-
-
 def _installation_for(ctx: Context, installation_id: str, action: str) -> Installation:
     found = store.get_installation(ctx.tx, installation_id)
     if policy.may_uninstall(ctx.actor, found.tenant):
@@ -453,7 +431,7 @@ def _set_state(ctx: Context, app_id: AppId, state: AppState, event: Event) -> Ap
     after = replace(app, state=state, active_since=since)
     if not store.save_app_state(ctx.tx, after):
         raise Conflict("app_state_unchanged", f"The app is {state.value} already.")
-    ctx.advance_epoch(Part.REGISTRY)
+    making.change(ctx, app.id)
     audit.record(ctx, event)
     return after
 

@@ -1,12 +1,14 @@
 """Vendors, apps, versions, clients, certifications and installations as rows. Scopes are one text, space-separated."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
 from datetime import datetime
 from functools import lru_cache
+from itertools import chain
 from typing import Any
 
 from sqlalchemy import (
     JSON,
+    BigInteger,
     Boolean,
     Column,
     Connection,
@@ -20,30 +22,31 @@ from sqlalchemy import (
     or_,
     select,
     text,
+    tuple_,
 )
 
+from hilum.clients.models import BackendUse, ClientType, Deployment, Environment
+from hilum.infra import epoch
 from hilum.infra.db import Instant, insert_or_ignore, metadata
 from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import AppId, ClientId, TenantId, VendorId, VersionId
 from hilum.registry.models import (
+    CHANGES_BOUND,
     INSTALLATIONS_BOUND,
     PAGE_BOUND,
     App,
     AppState,
     AppVersion,
-    BackendUse,
     Certification,
     Client,
     ClientSecret,
-    ClientType,
-    Deployment,
-    Environment,
     Installation,
     InstallationFacts,
     Vendor,
 )
 
 PARSED_BOUND = 50_000
+ROWS_AT_ONCE = 2_000
 
 vendors = Table(
     "registry_vendor",
@@ -155,6 +158,28 @@ installations = Table(
     ),
     Index(None, "app"),
 )
+
+changes = Table(
+    "registry_change",
+    metadata,
+    Column("n", BigInteger, primary_key=True, autoincrement=False),
+    Column("tenant", String(32), primary_key=True),
+    Column("app", String(64), primary_key=True),
+)
+"""Whose facts each count of the registry's epoch touched: an app's own, or (with a tenant) its installation there."""
+
+
+def add_change(tx: Connection, app: AppId, tenant: str = "") -> None:
+    """Note whose facts the present count of the epoch touches, and forget what was noted long ago."""
+    n = epoch.read(tx)[1][epoch.Part.REGISTRY]
+    tx.execute(insert_or_ignore(tx, changes).values(n=n, tenant=tenant, app=app))
+    tx.execute(changes.delete().where(changes.c.n <= n - CHANGES_BOUND))
+
+
+def list_changes(tx: Connection, *, after: int, limit: int) -> list[tuple[TenantId, AppId]]:
+    """List whose facts changed after a count; an app's own have no tenant."""
+    query = select(changes.c.tenant, changes.c.app).where(changes.c.n > after).distinct().limit(limit)
+    return [(TenantId(tenant), AppId(app)) for tenant, app in tx.execute(query)]
 
 
 @lru_cache(maxsize=PARSED_BOUND)
@@ -365,11 +390,15 @@ def save_adoption(tx: Connection, client: Client) -> None:
     tx.execute(clients.update().where(clients.c.id == client.id).values(values))
 
 
-def list_all_clients(tx: Connection, limit: int) -> list[tuple[Client, App]]:
-    """List every client with its app, without secrets."""
-    known = {row.id: _app(row) for row in tx.execute(select(apps).limit(limit))}
-    found = (_client(row) for row in tx.execute(select(clients).limit(limit)))
-    return [(client, known[client.app]) for client in found if client.app in known]
+def read_clients(tx: Connection, of: Collection[AppId] | None) -> Iterator[tuple[Client, App]]:
+    """Read the clients of some apps (None: of all) by id, each with its app and without secrets."""
+    some, theirs = select(apps), select(clients).order_by(clients.c.id)
+    if of is not None:
+        some, theirs = some.where(apps.c.id.in_(of)), theirs.where(clients.c.app.in_(of))
+    known = {row.id: _app(row) for row in tx.execute(some.limit(INSTALLATIONS_BOUND))}
+    for row in tx.execute(theirs.limit(INSTALLATIONS_BOUND)):
+        if row.app in known:
+            yield _client(row), known[row.app]
 
 
 def add_certification(tx: Connection, certification: Certification) -> None:
@@ -416,8 +445,11 @@ def list_certifications(tx: Connection, app: AppId, *, limit: int = PAGE_BOUND) 
     ]
 
 
-def list_all_certifications(tx: Connection, limit: int) -> list[Certification]:
-    return [_certification(row) for row in tx.execute(select(certifications).limit(limit))]
+def read_certifications(tx: Connection, of: Collection[AppId] | None) -> Iterator[Certification]:
+    """Read the certifications of some apps (None: of all), withdrawn ones too."""
+    query = select(certifications).limit(INSTALLATIONS_BOUND)
+    query = query if of is None else query.where(certifications.c.app.in_(of))
+    return (_certification(row) for row in tx.execute(query))
 
 
 def save_withdrawn(tx: Connection, certification: str, at: datetime) -> bool:
@@ -484,22 +516,19 @@ def list_installations(
     return [_installation(row) for row in tx.execute(query.order_by(installations.c.id).limit(limit))]
 
 
-def list_installation_facts(tx: Connection, now: datetime) -> dict[tuple[TenantId, AppId], InstallationFacts]:
-    """Give every installation in force; texts that recur are parsed once and shared."""
+def read_installation_facts(
+    tx: Connection, of: Collection[tuple[TenantId, AppId]] | None
+) -> Iterator[tuple[TenantId, AppId, InstallationFacts]]:
+    """Read the standing installations at some places (None: at all), row by row; texts that recur are parsed once and shared."""
     names = ("tenant", "app", "scopes", "roles", "expires_at", "approved_at", "environment")
-    in_force = or_(installations.c.expires_at.is_(None), installations.c.expires_at > now)
-    query = select(*(installations.c[name] for name in names)).where(
-        installations.c.removed_at.is_(None), in_force
-    )
+    query = select(*(installations.c[name] for name in names)).where(installations.c.removed_at.is_(None))
+    if of is not None:
+        query = query.where(tuple_(installations.c.tenant, installations.c.app).in_(of))
     environments = {each.value: each for each in Environment}
-    return {
-        (TenantId(tenant), AppId(app)): InstallationFacts(
-            _words(scopes), _word_set(roles), expires_at, since, environments[environment]
-        )
-        for tenant, app, scopes, roles, expires_at, since, environment in tx.execute(
-            query.limit(INSTALLATIONS_BOUND)
-        )
-    }
+    rows = tx.execute(query.limit(INSTALLATIONS_BOUND), execution_options={"yield_per": ROWS_AT_ONCE})
+    for tenant, app, scopes, roles, expires_at, since, environment in chain.from_iterable(rows.partitions()):
+        words, people = _words(scopes), _word_set(roles)
+        yield tenant, app, InstallationFacts(words, people, expires_at, since, environments[environment])
 
 
 def save_installation(tx: Connection, installation: Installation) -> bool:
@@ -533,14 +562,18 @@ def count_dynamic(tx: Connection, tenant: TenantId, now: datetime) -> int:
     return int(tx.execute(query).scalar_one())
 
 
-def delete_ended_dynamic(tx: Connection, now: datetime, *, limit: int = PAGE_BOUND) -> int:
+def delete_ended_dynamic(tx: Connection, now: datetime, *, limit: int = PAGE_BOUND) -> None:
     """Forget dynamic clients whose life ended, with the app, version, certification and installation made for each."""
-    ended = select(clients.c.id, clients.c.app).where(
-        clients.c.dynamic.is_(True), clients.c.expires_at <= now
-    )
-    rows = tx.execute(ended.limit(limit)).all()
+    both = clients.join(apps, apps.c.id == clients.c.app)
+    ended = select(clients.c.id, clients.c.app, apps.c.tenant).select_from(both)
+    rows = tx.execute(
+        ended.where(clients.c.dynamic.is_(True), clients.c.expires_at <= now).limit(limit)
+    ).all()
     if not rows:
-        return 0
+        return
+    for row in rows:
+        add_change(tx, row.app)
+        add_change(tx, row.app, row.tenant)
     gone, of_apps = [row.id for row in rows], [row.app for row in rows]
     of_vendors = select(apps.c.vendor).where(apps.c.id.in_(of_apps))
     tx.execute(secrets.delete().where(secrets.c.client.in_(gone)))
@@ -549,4 +582,3 @@ def delete_ended_dynamic(tx: Connection, now: datetime, *, limit: int = PAGE_BOU
         tx.execute(table.delete().where(table.c.app.in_(of_apps)))
     tx.execute(vendors.delete().where(vendors.c.id.in_(of_vendors)))
     tx.execute(apps.delete().where(apps.c.id.in_(of_apps)))
-    return len(gone)

@@ -379,6 +379,13 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_registry_certification_app"), ["app"], unique=False)
 
     op.create_table(
+        "registry_change",
+        sa.Column("n", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("tenant", sa.String(length=32), nullable=False),
+        sa.Column("app", sa.String(length=64), nullable=False),
+        sa.PrimaryKeyConstraint("n", "tenant", "app", name=op.f("pk_registry_change")),
+    )
+    op.create_table(
         "registry_client",
         sa.Column("id", sa.String(length=100), nullable=False),
         sa.Column("app", sa.String(length=64), nullable=False),
@@ -622,6 +629,7 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_registry_client_app"))
 
     op.drop_table("registry_client")
+    op.drop_table("registry_change")
     with op.batch_alter_table("registry_certification", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_registry_certification_app"))
 

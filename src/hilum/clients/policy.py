@@ -10,8 +10,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from hilum.identity.policy import name_fault, origin_fault
-from hilum.registry.models import (
+from hilum.clients.models import (
     BACKEND_LIFE_MAX,
     ORIGINS_BOUND,
     PLATFORM_PEERS,
@@ -24,6 +23,7 @@ from hilum.registry.models import (
     Deployment,
     Environment,
 )
+from hilum.identity.policy import name_fault, origin_fault
 from hilum.standards.keysets import jwks_fault
 from hilum.standards.redirects import origin_of, validate_redirect_uri, validate_web_uri
 from hilum.standards.registration import read_registration

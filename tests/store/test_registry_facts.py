@@ -1,0 +1,361 @@
+"""The facts that follow each change are those that a fresh reading gives (ADR 20; security decision 7)."""
+
+import random
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import event
+
+from hilum.identity import service as identity
+from hilum.identity.models import Tenant, UpstreamKind, UpstreamRef
+from hilum.infra.context import Trace
+from hilum.infra.db import Database
+from hilum.infra.edge import Edge
+from hilum.kernel.actor import SYSTEM
+from hilum.kernel.errors import HilumError
+from hilum.kernel.ids import TenantId
+from hilum.registry import service, store
+from hilum.registry.models import (
+    CHANGES_BOUND,
+    CertifyOrder,
+    ClientMetadata,
+    ClientType,
+    Deployment,
+    Environment,
+    InstallOrder,
+    NarrowOrder,
+    NewApp,
+    NewClient,
+    NewPeer,
+    NewVendor,
+    RegistryFacts,
+)
+from tests.effort import effort
+from tests.sim.world import FakeClock, SeededIds
+
+TRACE = Trace("req_test")
+TENANTS = (TenantId("general"), TenantId("mercy"), TenantId("clinic"))
+SCOPES = ("launch", "openid", "patient/*.rs")
+BODY = {"redirect_uris": ["http://localhost:4567/cb"], "scope": "launch openid patient/*.rs"}
+Pick = Callable[[list[Any]], Any]
+
+
+class Life:
+    """A registry to which anything may happen. A verb that is refused is part of life."""
+
+    def __init__(self, edge: Edge, clock: FakeClock) -> None:
+        self.edge, self.clock, self.count = edge, clock, 0
+        self.apps: list[Any] = []
+        for tenant in TENANTS:
+            made = Tenant(tenant, tenant, UpstreamRef(UpstreamKind.EMBEDDED), sandbox=tenant != "mercy")
+            self.do(identity.add_tenant, made)
+        self.vendor = self.do(service.add_vendor, NewVendor("Vendor", "help@v.example", "sec@v.example")).id
+        for _ in range(3):
+            self.add_app(self.pick_first)
+
+    @staticmethod
+    def pick_first(found: list[Any]) -> Any:
+        return found[0]
+
+    @staticmethod
+    def pick_last(found: list[Any]) -> Any:
+        return found[-1]
+
+    def do(self, verb: Any, *args: Any, **more: Any) -> Any:
+        return self.edge.write_now(lambda ctx: verb(ctx, *args, **more), actor=SYSTEM, trace=TRACE)
+
+    def facts(self, before: RegistryFacts | None = None) -> RegistryFacts:
+        return self.edge.read_now(
+            lambda ctx: service.enforcement_facts(ctx, before), actor=SYSTEM, trace=TRACE
+        )
+
+    # --- what may happen ------------------------------------------------------------------------------------------------------
+
+    def add_app(self, pick: Pick) -> None:
+        app = self.do(service.add_app, NewApp(self.vendor, "App", "Does things", "Care"))
+        self.apps.append(app.id)
+        version = self.do(service.add_version, app.id, "1")
+        self._add_client(app.id, version.id, pick)
+        self.do(
+            service.certify, CertifyOrder(version.id, Environment.PRODUCTION, SCOPES, self.later(days=90))
+        )
+
+    def add_client(self, pick: Pick) -> None:
+        app = pick(self.apps)
+        self._add_client(app, pick(self.do(service.list_versions, app)).id, pick)
+
+    def _add_client(self, app: Any, version: Any, pick: Pick) -> None:
+        self.count += 1
+        origin = f"https://a{self.count}.example"
+        metadata = ClientMetadata(
+            "Client",
+            ClientType.PUBLIC,
+            Deployment.BROWSER,
+            pick(list(Environment)),
+            redirect_uris=(f"{origin}/cb",),
+            scopes=SCOPES,
+        )
+        self.do(service.add_client, NewClient(app, version, metadata))
+
+    def certify(self, pick: Pick) -> None:
+        version = pick(self.do(service.list_versions, pick(self.apps))).id
+        end = self.later(days=pick([1, 30, 300]))
+        self.do(
+            service.certify, CertifyOrder(version, pick(list(Environment)), SCOPES[: pick([1, 2, 3])], end)
+        )
+
+    def withdraw(self, pick: Pick) -> None:
+        self.do(
+            service.withdraw_certification, pick(self.do(service.list_certifications, pick(self.apps))).id
+        )
+
+    def update(self, pick: Pick) -> None:
+        app = pick(self.apps)
+        self.count += 1
+        version = self.do(service.add_version, app, f"v{self.count}")
+        if pick([True, False]):
+            self.do(
+                service.certify, CertifyOrder(version.id, Environment.PRODUCTION, SCOPES, self.later(days=9))
+            )
+        self.do(service.adopt_version, pick(self.do(service.list_clients, app)).id, version.id)
+
+    def install(self, pick: Pick) -> None:
+        order = InstallOrder(pick(list(TENANTS)), pick(self.apps), frozenset({pick(["nurse", "physician"])}))
+        self.do(service.install, replace(order, expires_at=pick([None, self.later(days=2)])))
+
+    def narrow(self, pick: Pick) -> None:
+        found = pick(self.do(service.list_installations))
+        self.do(service.narrow_installation, found.id, NarrowOrder(scopes=found.scopes[:1]))
+
+    def uninstall(self, pick: Pick) -> None:
+        self.do(service.uninstall, pick(self.do(service.list_installations)).id)
+
+    def suspend(self, pick: Pick) -> None:
+        self.do(service.suspend_app, pick(self.apps), "why")
+
+    def resume(self, pick: Pick) -> None:
+        self.do(service.resume_app, pick(self.apps), "cleared")
+
+    def add_peer(self, pick: Pick) -> None:
+        kind = pick([ClientType.EHR, ClientType.RESOURCE_SERVER])
+        self.do(service.add_peer, NewPeer(pick(list(TENANTS)), kind, "Peer"))
+
+    def register(self, pick: Pick) -> None:
+        self.do(service.register_dynamically, pick(list(TENANTS)), BODY)
+
+    def rotate(self, pick: Pick) -> None:
+        self.do(service.rotate_secret, pick(self.do(service.list_clients, pick(self.apps))).id)
+
+    def wait(self, pick: Pick) -> None:
+        self.clock.advance(timedelta(hours=pick([1, 13, 25, 24 * 40])))
+
+    def later(self, **more: Any) -> Any:
+        return self.clock.now() + timedelta(**more)
+
+
+EVENTS = (
+    *("add_app", "add_client", "certify", "withdraw", "update", "install", "install", "narrow", "uninstall"),
+    *("suspend", "resume", "add_peer", "register", "register", "rotate", "wait"),
+)
+
+
+def live(life: Life, happenings: list[str], pick: Pick, *, every: int) -> None:
+    """Let things happen, and now and then compare the facts that followed with a fresh reading."""
+    followed = life.facts()
+    for count, name in enumerate(happenings, 1):
+        life.clock.advance(timedelta(seconds=1))
+        try:
+            getattr(life, name)(lambda found: pick(found) if found else _nothing())
+        except HilumError:
+            pass
+        if count % every == 0 or count == len(happenings):
+            followed = life.facts(followed)
+            assert followed == life.facts(), name
+
+
+def _nothing() -> Any:
+    raise HilumError("nothing_there", "There is nothing to take.")
+
+
+@contextmanager
+def fresh(template: Path) -> Iterator[Life]:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "hilum.db"
+        shutil.copy(template, path)
+        clock = FakeClock()
+        edge = Edge.create(Database(f"sqlite:///{path}"), clock, SeededIds(), "test-writer")
+        try:
+            yield Life(edge, clock)
+        finally:
+            edge.close()
+
+
+@settings(
+    max_examples=effort(15, 200), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    happenings=st.lists(st.sampled_from(EVENTS), max_size=30),
+    chance=st.randoms(use_true_random=False),
+    every=st.integers(1, 7),
+)
+def test_whatever_happens_the_facts_that_followed_are_those_of_a_fresh_reading(
+    empty_sqlite: Path, happenings: list[str], chance: random.Random, every: int
+) -> None:
+    """Apps, clients, versions, certifications, installations, suspensions, dynamic clients and the end of their day."""
+    with fresh(empty_sqlite) as life:
+        live(life, happenings, chance.choice, every=every)
+
+
+@pytest.mark.parametrize("seed", range(effort(3, 30)))
+def test_on_each_database_a_long_life_is_followed_truly(edge: Edge, clock: FakeClock, seed: int) -> None:
+    chance = random.Random(seed)
+    life = Life(edge, clock)
+
+    live(life, chance.choices(EVENTS, k=60), chance.choice, every=chance.choice([1, 4]))
+
+    assert life.facts().clients, "the life was not empty"
+
+
+@pytest.fixture
+def life(edge: Edge, clock: FakeClock) -> Life:
+    made = Life(edge, clock)
+    for app in made.apps:
+        for tenant in TENANTS:
+            made.do(service.install, InstallOrder(tenant, app, frozenset({"physician"})))
+    version = made.do(service.add_version, made.apps[0], "2")
+    order = CertifyOrder(version.id, Environment.PRODUCTION, SCOPES[:1], made.later(days=9))
+    made.do(service.certify, order)
+    return made
+
+
+def test_a_change_reads_and_copies_only_what_it_touched(life: Life) -> None:
+    """A registry of a million installations is not read again because of one of them."""
+    before = life.facts()
+    found = next(each for each in life.do(service.list_installations) if each.tenant == TENANTS[0])
+    life.do(service.uninstall, found.id)
+    read: list[int] = []
+
+    def count(_c: Any, cursor: Any, *_: Any) -> None:
+        read.append(1)
+
+    event.listen(life.edge.db.engine, "after_cursor_execute", count)
+    try:
+        after = life.facts(before)
+    finally:
+        event.remove(life.edge.db.engine, "after_cursor_execute", count)
+
+    assert (TENANTS[0], found.app) in before.installations
+    assert (TENANTS[0], found.app) not in after.installations
+    assert all(after.pages[tenant] is before.pages[tenant] for tenant in TENANTS[1:])
+    assert after.apps == before.apps
+    assert len(read) <= 6
+
+
+def adopt(life: Life) -> None:
+    versions = life.do(service.list_versions, life.apps[0])
+    life.do(service.adopt_version, life.do(service.list_clients, life.apps[0])[0].id, versions[0].id)
+
+
+STEPS: dict[str, Callable[[Life], Any]] = {
+    "a client of another origin": lambda life: life.add_client(life.pick_first),
+    "a client adopts a version": adopt,
+    "a certification": lambda life: life.certify(life.pick_last),
+    "a certification withdrawn": lambda life: life.withdraw(life.pick_last),
+    "a suspension": lambda life: life.suspend(life.pick_first),
+    "a narrowing": lambda life: life.narrow(life.pick_first),
+    "an uninstallation": lambda life: life.uninstall(life.pick_first),
+    "a peer": lambda life: life.add_peer(life.pick_first),
+    "a dynamic client": lambda life: life.register(life.pick_first),
+}
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_each_change_reaches_the_facts_that_follow(life: Life, step: str) -> None:
+    before = life.facts()
+
+    STEPS[step](life)
+
+    after = life.facts(before)
+    assert replace(after, n=before.n) != before
+    assert after == life.facts()
+
+
+def test_facts_without_a_change_are_the_same(life: Life) -> None:
+    before = life.facts()
+
+    assert life.facts(before) == before
+    assert life.facts(before).n == before.n
+
+
+def test_an_app_deleted_with_its_day_is_gone_from_the_facts_that_follow(life: Life, clock: FakeClock) -> None:
+    client, _ = life.do(service.register_dynamically, TENANTS[0], BODY)
+    before = life.facts()
+    assert client.id in before.clients
+    clock.advance(timedelta(hours=25))
+    life.do(service.register_dynamically, TENANTS[2], BODY)
+
+    after = life.facts(before)
+
+    assert client.id not in after.clients
+    assert client.app not in after.apps
+    assert (TENANTS[0], client.app) not in after.installations
+    assert after == life.facts()
+
+
+@pytest.mark.parametrize("away", [-1, CHANGES_BOUND + 1])
+def test_whoever_missed_too_much_or_lives_before_a_restored_backup_reads_everything(
+    life: Life, away: int
+) -> None:
+    """Fails closed: facts that cannot be followed are not trusted."""
+    now = life.facts()
+    lost = RegistryFacts(n=now.n - away)
+
+    assert life.facts(lost) == now
+
+
+def test_old_changes_are_forgotten(life: Life) -> None:
+    """The list of changes has its bound."""
+    n = life.facts().n
+
+    def note(ctx: Any) -> None:
+        rows = [{"n": n - CHANGES_BOUND + back, "tenant": "", "app": f"app_{back}"} for back in (0, 1, 2)]
+        ctx.tx.execute(store.changes.insert(), rows)
+
+    life.do(note)
+    life.do(service.suspend_app, life.apps[0], "why")
+
+    kept = life.do(
+        lambda ctx: store.list_changes(ctx.tx, after=n - CHANGES_BOUND - 10, limit=CHANGES_BOUND * 2)
+    )
+    assert ("", "app_2") in kept
+    assert ("", "app_0") not in kept
+    assert ("", "app_1") not in kept
+
+
+def test_a_refused_verb_changes_no_fact(life: Life) -> None:
+    before = life.facts()
+    bad = ClientMetadata(
+        "", ClientType.PUBLIC, Deployment.BROWSER, Environment.SANDBOX, redirect_uris=("http://x/",)
+    )
+    version = life.do(service.list_versions, life.apps[0])[0]
+    for verb, args in (
+        (service.add_client, (NewClient(life.apps[0], version.id, bad),)),
+        (service.install, (InstallOrder(TENANTS[0], life.apps[0], frozenset({"physician"})),)),
+        (service.resume_app, (life.apps[0], "why")),
+        (service.register_dynamically, (TENANTS[1], BODY)),
+    ):
+        with pytest.raises(HilumError):
+            life.do(verb, *args)
+
+    after = life.facts(before)
+
+    assert replace(after, n=before.n) == before
