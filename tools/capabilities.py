@@ -38,6 +38,7 @@ PROMISES = {
     60: "Search-parameter scopes are enforced on every interaction",
     67: "An unmapped operation is refused",
     68: "Granted = asked and certified and approved and the person's rights and consent",
+    69: "Every decision can be explained afterwards by its id",
     70: "Backend credentials never leave the gateway",
     71: "Every check is judged on every request; deleting one fails a test",
     72: "Every interaction against every scope letter",
@@ -63,4 +64,5 @@ PROMISES = {
     152: "Audit records are chained and checkpointed; verify finds edits",
     153: "No secret and no clinical content in logs",
     154: "An audit failure refuses the request",
+    155: "Reading the audit is itself audited, and only for those whose business it is",
 }
