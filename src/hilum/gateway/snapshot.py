@@ -10,6 +10,7 @@ import gc
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from functools import partial
 from threading import Event, Thread
 from typing import Any, Protocol, TypeVar
 
@@ -137,13 +138,9 @@ class SnapshotKeeper:
         """Read the epoch and the facts of every part that moved since, in one view of the data."""
         total, counts = epoch.read(ctx.tx)
         moved = [part for part in Part if part not in self._parts or self._parts[part][0] != counts[part]]
-        return total, {part: (counts[part], self._read_part(ctx, part)) for part in moved}
-
-    def _read_part(self, ctx: Context, part: Part) -> Any:
-        if part is not Part.REGISTRY:
-            return _FACTS[part](ctx)
-        _, before = self._parts.get(part, (0, None))
-        return registry.enforcement_facts(ctx, before)
+        _, before = self._parts.get(Part.REGISTRY, (0, None))
+        read = _FACTS | {Part.REGISTRY: partial(registry.enforcement_facts, before=before)}
+        return total, {part: (counts[part], read[part](ctx)) for part in moved}
 
     def _tell_stops(self, before: ControlFacts, after: ControlFacts) -> None:
         assert self._on_stop is not None, "asked only with a listener"
