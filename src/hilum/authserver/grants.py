@@ -32,7 +32,6 @@ from hilum.keys import service as keys
 from hilum.launches import service as launches
 from hilum.launches.models import Launch
 from hilum.registry import policy as registry_policy
-from hilum.registry import service as registry
 from hilum.registry.models import PLATFORM_PEERS, Client, ClientType
 from hilum.signin import service as signin
 from hilum.standards.oauth import TokenError
@@ -66,7 +65,7 @@ def key_source(client: Client) -> str:
 def find_client(ctx: Context, site: Site, caller: Presented) -> Client | None:
     """Find the client that somebody claims to be, for the edge to fetch its keys; not yet authenticated. Raises NotFound (tenant)."""
     _tenant(ctx, site)
-    return registry.find_client(ctx, caller.client)
+    return known.find_client(ctx, caller.client)
 
 
 def public_holder(ctx: Context, site: Site, refresh_token: str) -> ClientId | None:
@@ -97,8 +96,7 @@ def authenticate(ctx: Context, site: Site, caller: Caller) -> Client:
 
 def _authenticate(ctx: Context, site: Site, caller: Caller) -> Client:
     presented = caller.presented
-    find = registry.find_client if presented.method is Method.BASIC else known.find_client
-    client = find(ctx, presented.client)
+    client = known.find_client(ctx, presented.client)
     if client is None or (client.expires_at is not None and ctx.now >= client.expires_at):
         client_auth.refuse_client("The client is not known here.")
     client_auth.judge_method(client, presented)

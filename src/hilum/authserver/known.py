@@ -1,7 +1,7 @@
 """What every token rests on, read once in a process and again only when it changed (``Context.recall``).
 
-Each value depends on facts of its part alone, and every change of those advances the part's count in its own transaction. A
-client's secrets are not among them: who proves a secret is compared with the rows.
+Each value depends on facts of its part alone, and every change of those, a client's secrets among them, advances the part's count in
+its own transaction.
 """
 
 from hilum.controls import service as controls
@@ -28,7 +28,7 @@ def find_person(ctx: Context, person: PersonId) -> Person | None:
 
 
 def find_client(ctx: Context, client: ClientId) -> Client | None:
-    """Find a client by whatever text a request holds. Its secrets may be out of date: never compare with them."""
+    """Find a client, with the digests of its secrets, by whatever text a request holds."""
     return ctx.recall(Part.REGISTRY, ("client", client), lambda ctx: registry.find_client(ctx, client))
 
 

@@ -176,6 +176,7 @@ def rotate_secret(
     secret = SECRET_PREFIX + ctx.ids.secret()
     store.add_secret(ctx.tx, client.id, ClientSecret(making.digest(secret), client.expires_at))
     facts = {"overlap_ends_at": ends.isoformat()}
+    making.change(ctx, app.id)  # the secrets are of no interest to the gateway, but whoever keeps the client must read it anew
     audit.record(ctx, Event("registry.secret.rotate", app=app.id, client=client.id, facts=facts))
     return store.get_client(ctx.tx, client.id), secret
 
