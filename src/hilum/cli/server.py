@@ -12,13 +12,19 @@ import click
 from hilum.cli import host
 from hilum.cli.output import REFUSED, as_json, refuse
 from hilum.identity import service as identity
-from hilum.identity.models import NewPerson, Person, StaffRole
+from hilum.identity.models import NewPerson, Person, StaffRole, Tenant
 from hilum.infra.context import Context, Trace
 from hilum.infra.settings import Settings
 from hilum.infra.system import SystemIds
 from hilum.kernel.errors import HilumError, Invalid, NotPermitted, Unavailable
+from hilum.keys import service as keys
+from hilum.keys.live import vault
+from hilum.keys.models import Purpose
 from hilum.signin import policy as signin_policy
 from hilum.signin import service as signin
+
+NAMED_BOUND = 5
+"""How many of the things that a key does not open are named."""
 
 
 @click.command()
@@ -159,7 +165,7 @@ def _unwritable(error: OSError) -> Unavailable:
 @click.command()
 @click.option("--json", "json_", is_flag=True, help="Print JSON.")
 def doctor(*, json_: bool) -> None:
-    r"""Check settings, database and migrations, and say what to do about each fault.
+    r"""Check settings, database, migrations and the key-encryption key, and say what to do about each fault.
 
     \b
     Example:
@@ -197,6 +203,8 @@ def _database_findings(found: Settings) -> Iterator[Finding]:
         current = edge.read_now(lambda ctx: is_current(ctx.tx), actor=host.actor(), trace=trace)
         yield Finding("database", ok=True)
         yield Finding("migrations", ok=current, next="" if current else "run `hilum migrate`")
+        if current:
+            yield edge.read_now(_secret_key_finding, actor=host.actor(), trace=trace)
         if current and not found.is_sandbox:
             synthetic = edge.read_now(_sandbox_tenants, actor=host.actor(), trace=trace)
             told = f"production does not serve them: {', '.join(synthetic)}" if synthetic else ""
@@ -207,6 +215,39 @@ def _database_findings(found: Settings) -> Iterator[Finding]:
         )
     finally:
         edge.close()
+
+
+def _secret_key_finding(ctx: Context) -> Finding:
+    """Try the key on what is sealed in the database: signing keys, and the credentials of FHIR servers."""
+    tenants = identity.list_tenants(ctx)
+    rings = [(Purpose.CHECKPOINT, ""), *((Purpose.ID_TOKEN, each.id) for each in tenants)]
+    shut = [
+        f"the signing key of {ring or 'the audit'}"
+        for purpose, ring in rings
+        if not keys.opens(ctx, purpose, ring)
+    ]
+    shut += [
+        f"the FHIR server's credentials of {each.id}" for each in tenants if not _opens_credentials(each)
+    ]
+    if not shut:
+        return Finding("secret key", ok=True)
+    named = ", ".join(shut[:NAMED_BOUND])
+    more = f" and {len(shut) - NAMED_BOUND} more" if len(shut) > NAMED_BOUND else ""
+    advice = "set the key that this data was sealed with; a restored backup needs the key of its time"
+    return Finding("secret key", ok=False, next=f"HILUM_SECRET_KEY does not open {named}{more}: {advice}")
+
+
+def _opens_credentials(tenant: Tenant) -> bool:
+    from hilum.upstream.live import PURPOSE
+    from hilum.upstream.policy import host_of
+
+    upstream = tenant.upstream
+    try:
+        return not upstream.credentials_sealed or bool(
+            vault().open(PURPOSE, upstream.credentials_sealed, host_of(upstream.url))
+        )
+    except Invalid:
+        return False
 
 
 def _directory_findings(found: Settings) -> Iterator[Finding]:

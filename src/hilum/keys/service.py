@@ -12,7 +12,7 @@ from joserfc import jwt
 from joserfc.jwk import RSAKey
 
 from hilum.infra.context import Context
-from hilum.kernel.errors import Conflict, NotPermitted
+from hilum.kernel.errors import Conflict, Invalid, NotPermitted
 from hilum.kernel.ports import Ids
 from hilum.keys import policy, store
 from hilum.keys.live import vault
@@ -48,6 +48,15 @@ def rotate(ctx: Context, purpose: Purpose, ring: str) -> SigningKey:
     if not store.add(ctx.tx, made):
         raise Conflict("key_ring_busy", "Somebody else is rotating this ring right now.")
     return made
+
+
+def opens(ctx: Context, purpose: Purpose, ring: str) -> bool:
+    """Tell whether this process's vault opens the ring's signing key; a ring without one has nothing to open."""
+    found = store.active(ctx.tx, purpose, ring)
+    try:
+        return found is None or bool(_open(found))
+    except Invalid:
+        return False
 
 
 def sign_jwt(

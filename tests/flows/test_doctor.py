@@ -1,0 +1,158 @@
+"""``hilum doctor`` tries the key on what is sealed before anybody else finds out (contract, Commands; security decision 15)."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from click.testing import CliRunner
+from sqlalchemy import update
+
+from hilum.cli.main import main
+from hilum.identity import service as identity
+from hilum.identity.models import Tenant, TenantChange, UpstreamKind, UpstreamRef
+from hilum.infra.context import Context, Trace
+from hilum.infra.edge import Edge
+from hilum.kernel.actor import SYSTEM
+from hilum.kernel.ids import TenantId
+from hilum.keys import service as keys
+from hilum.keys.live import vault
+from hilum.keys.models import Purpose
+from hilum.keys.store import signing_key
+from hilum.upstream.live import seal_credentials
+from tests.conftest import SECRET_KEY
+
+OTHER_KEY = "another-key-encryption-key-0123456789abcdef"
+URL = "https://fhir.lakeside.example/r4"
+Answer = tuple[int, dict[str, dict[str, Any]]]
+
+
+@pytest.fixture
+def doctor(sqlite_edge: Edge, sqlite_url: str, tmp_path: Path) -> Callable[[str], Answer]:
+    """Ask the doctor with some key: the exit code, and what was found by what was looked at."""
+    sqlite_edge.write_now(seal_something, actor=SYSTEM, trace=Trace("req_test"))
+
+    def ask(key: str) -> Answer:
+        clear: dict[str, str | None] = {name: None for name in os.environ if name.startswith("HILUM_")}
+        given = {
+            "HILUM_SECRET_KEY": key,
+            "HILUM_DATABASE_URL": sqlite_url,
+            "HILUM_DATA_DIR": str(tmp_path),
+            "HILUM_BASE_URL": "http://127.0.0.1:8000",
+        }
+        done = CliRunner().invoke(main, ["doctor", "--json"], env=clear | given)
+        assert done.exception is None or isinstance(done.exception, SystemExit), repr(done.exception)
+        return done.exit_code, {each["check"]: each for each in orjson.loads(done.stdout)}
+
+    return ask
+
+
+def seal_something(ctx: Context) -> None:
+    """One hospital with a FHIR server and credentials, one without; signing keys as the first token and the first hour make them."""
+    sealed = seal_credentials(vault(), "Bearer s3cret", url=URL, ids=ctx.ids)
+    upstream = UpstreamRef(UpstreamKind.HTTP, URL, sealed)
+    identity.add_tenant(ctx, Tenant(TenantId("lakeside"), "Lakeside", upstream))
+    identity.add_tenant(ctx, Tenant(TenantId("clinic"), "Clinic", UpstreamRef(UpstreamKind.EMBEDDED)))
+    keys.ensure(ctx, Purpose.ID_TOKEN, "lakeside")
+    keys.ensure(ctx, Purpose.CHECKPOINT, "")
+
+
+def spoil(edge: Edge, verb: Callable[[Context], Any]) -> None:
+    edge.write_now(verb, actor=SYSTEM, trace=Trace("req_test"))
+
+
+def test_the_right_key_opens_everything(doctor: Callable[[str], Answer]) -> None:
+    code, found = doctor(SECRET_KEY)
+
+    assert code == 0
+    assert found["secret key"] == {"check": "secret key", "ok": True, "next": ""}
+
+
+def test_another_key_opens_nothing_and_it_is_said_what_and_what_to_do(
+    doctor: Callable[[str], Answer],
+) -> None:
+    code, found = doctor(OTHER_KEY)
+
+    assert code == 1
+    told = found["secret key"]
+    assert not told["ok"]
+    for part in (
+        "HILUM_SECRET_KEY does not open",
+        "the signing key of the audit",
+        "the signing key of lakeside",
+        "the FHIR server's credentials of lakeside",
+        "set the key that this data was sealed with",
+        "backup",
+    ):
+        assert part in told["next"]
+    assert "clinic" not in told["next"], "what has nothing sealed is not accused"
+    assert SECRET_KEY not in str(found)
+    assert OTHER_KEY not in str(found)
+
+
+def test_what_the_key_opens_is_not_named_beside_what_it_does_not(
+    doctor: Callable[[str], Answer], sqlite_edge: Edge
+) -> None:
+    """A row that was put there from elsewhere: sealed for another ring, or changed."""
+    swap = update(signing_key).where(signing_key.c.ring == "lakeside").values(private_sealed="A" * 80)
+    spoil(sqlite_edge, lambda ctx: ctx.tx.execute(swap))
+
+    code, found = doctor(SECRET_KEY)
+
+    assert code == 1
+    assert "the signing key of lakeside" in found["secret key"]["next"]
+    assert "audit" not in found["secret key"]["next"]
+    assert "credentials" not in found["secret key"]["next"]
+
+
+def test_credentials_bound_to_another_host_are_told(
+    doctor: Callable[[str], Answer], sqlite_edge: Edge
+) -> None:
+    """Security decision 15: credentials go to the host that they were sealed for."""
+
+    def move(ctx: Context) -> None:
+        elsewhere = seal_credentials(vault(), "Bearer s3cret", url="https://elsewhere.example", ids=ctx.ids)
+        moved = UpstreamRef(UpstreamKind.HTTP, URL, elsewhere)
+        identity.update_tenant(ctx, TenantId("lakeside"), TenantChange(upstream=moved))
+
+    spoil(sqlite_edge, move)
+
+    code, found = doctor(SECRET_KEY)
+
+    assert code == 1
+    assert "the FHIR server's credentials of lakeside" in found["secret key"]["next"]
+    assert "signing key" not in found["secret key"]["next"]
+
+
+def test_many_failures_are_counted_not_listed(doctor: Callable[[str], Answer], sqlite_edge: Edge) -> None:
+    def add_many(ctx: Context) -> None:
+        for n in range(9):
+            added = Tenant(TenantId(f"site-{n}"), "Site", UpstreamRef(UpstreamKind.EMBEDDED))
+            identity.add_tenant(ctx, added)
+            keys.ensure(ctx, Purpose.ID_TOKEN, f"site-{n}")
+
+    spoil(sqlite_edge, add_many)
+
+    _, found = doctor(OTHER_KEY)
+
+    assert "and 7 more" in found["secret key"]["next"]
+
+
+def test_a_fresh_database_has_nothing_to_open(
+    sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = {
+        "HILUM_SECRET_KEY": OTHER_KEY,
+        "HILUM_DATABASE_URL": sqlite_url,
+        "HILUM_DATA_DIR": str(tmp_path),
+        "HILUM_BASE_URL": "http://127.0.0.1:8000",
+    }
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+
+    done = CliRunner().invoke(main, ["doctor"])
+
+    assert done.exit_code == 0, done.output
+    assert "ok   secret key" in done.output
