@@ -114,6 +114,11 @@ def api(
 
         return _json(explained(await _given(kit, request, looked, verb)))
 
+    _add_stream(router, kit, tail, pace)
+    return router
+
+
+def _add_stream(router: APIRouter, kit: Kit, tail: Tail, pace: Pace) -> None:
     @router.get("/events", openapi_extra=audience(*READERS))
     async def stream(request: Request, query: Annotated[RecordQuery, Query()]) -> Response:
         """Stream every worker's decisions as they become durable (server-sent events), from now or from ``Last-Event-ID``.
@@ -122,7 +127,6 @@ def api(
         """
         filters = _filters(query)
         looked = policy.reading(Event("audit.stream.open"), filters)
-
         asked = request.headers.get("last-event-id", "")
 
         def verb(ctx: Context) -> tuple[tuple[Actor, str, Place | None], Event]:
@@ -144,8 +148,6 @@ def api(
         return Streamed(
             made.parts(left), stall_s=pace.stall_s, ended=partial(_end, kit, request, made, filters)
         )
-
-    return router
 
 
 def _judge(ctx: Context, tenant: str) -> None:
