@@ -205,7 +205,7 @@ def test_the_store_of_jti_away_means_refusal(platform: Platform) -> None:
     def impatient(connection: Any, *_: object) -> None:
         connection.execute("PRAGMA busy_timeout=20")
 
-    event.listen(database.engine, "checkout", impatient)
+    event.listen(database.writing, "checkout", impatient)
     assertion = platform.assertion("backend")
 
     with database.engine.connect() as holding:

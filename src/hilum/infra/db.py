@@ -46,6 +46,9 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 BUSY_TIMEOUT_MS = 5_000
 WRITER_TIMEOUT_S = 10.0
 POOL_SIZE = 8
+CACHE_KIB = 16 * 1024
+WAL_PAGES = 8_000
+"""So many pages (32 MB) gather before they are copied into the file: what is written often is then copied once."""
 _AWAY = frozenset(
     {
         sqlite3.SQLITE_BUSY,
@@ -103,25 +106,31 @@ class Database:
         self.is_sqlite = url.startswith("sqlite")
         if self.is_sqlite:
             Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
-        self.engine: Engine = create_engine(
-            url.replace("postgresql://", "postgresql+psycopg://"),
+        self.engine = self._open(POOL_SIZE)
+        # SQLite's writer keeps one connection for itself: a connection's cache is worth nothing after another one has written.
+        self.writing = self._open(1) if self.is_sqlite else self.engine
+        self._gate, self._writer = Lock(), Lock()
+
+    def _open(self, connections: int) -> Engine:
+        engine = create_engine(
+            self.url.replace("postgresql://", "postgresql+psycopg://"),
             poolclass=QueuePool,
-            pool_size=POOL_SIZE,
+            pool_size=connections,
             max_overflow=0,
             pool_timeout=10,
             pool_pre_ping=not self.is_sqlite,
             hide_parameters=True,
         )
-        self._gate, self._writer = Lock(), Lock()
         if self.is_sqlite:
-            event.listen(self.engine, "connect", _prepare_sqlite)
+            event.listen(engine, "connect", _prepare_sqlite)
+        return engine
 
     def write(self, work: Callable[[Connection], T]) -> T:
         """Run ``work`` in one writing transaction: commit on return and on a decided refusal, else roll back.
 
         Raises Conflict when the database says that another transaction was first, Unavailable when it cannot be reached.
         """
-        with self._turn(), self._transaction("BEGIN IMMEDIATE") as tx:
+        with self._turn(), self._transaction(self.writing, "BEGIN IMMEDIATE") as tx:
             try:
                 result = work(tx)
             except DECIDED:
@@ -141,7 +150,7 @@ class Database:
         ended: list[Outcome] = []
         with self._turn():
             try:
-                with self._transaction("BEGIN IMMEDIATE") as tx:
+                with self._transaction(self.writing, "BEGIN IMMEDIATE") as tx:
                     for work in works:
                         ended.append(self._within(tx, work))
                     tx.commit()
@@ -188,12 +197,12 @@ class Database:
 
     def read(self, work: Callable[[Connection], T]) -> T:
         """Run ``work`` in one read-only view of the data."""
-        with self._transaction("BEGIN") as tx:
+        with self._transaction(self.engine, "BEGIN") as tx:
             return work(tx)
 
     @contextmanager
-    def _transaction(self, begin: str) -> Iterator[Connection]:
-        with self._told_apart(), self.engine.connect() as tx:
+    def _transaction(self, engine: Engine, begin: str) -> Iterator[Connection]:
+        with self._told_apart(), engine.connect() as tx:
             if self.is_sqlite:
                 tx.exec_driver_sql(begin)
             else:
@@ -218,6 +227,7 @@ class Database:
     def dispose(self) -> None:
         """Close every idle connection."""
         self.engine.dispose()
+        self.writing.dispose()
 
 
 def _unreachable() -> Unavailable:
@@ -238,5 +248,7 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
         "journal_mode=WAL",
         "synchronous=FULL",
         "foreign_keys=ON",
+        f"cache_size=-{CACHE_KIB}",
+        f"wal_autocheckpoint={WAL_PAGES}",
     ):
         connection.execute(f"PRAGMA {pragma}")
