@@ -289,6 +289,17 @@ def test_each_change_reaches_the_facts_that_follow(life: Life, step: str) -> Non
     assert after == life.facts()
 
 
+def test_one_tenants_origins_are_those_among_the_facts(life: Life) -> None:
+    """C26: for a door that asks of one tenant, without reading every other's."""
+    life.uninstall(life.pick_first)
+    life.register(life.pick_first)
+    facts = life.facts()
+
+    for tenant in (*TENANTS, TenantId("nowhere")):
+        assert life.do(service.origins_at, tenant) == facts.origins.get(tenant, frozenset())
+    assert facts.origins[TENANTS[0]] != facts.origins[TENANTS[1]]
+
+
 def test_facts_without_a_change_are_the_same(life: Life) -> None:
     before = life.facts()
 

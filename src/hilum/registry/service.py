@@ -176,7 +176,9 @@ def rotate_secret(
     secret = SECRET_PREFIX + ctx.ids.secret()
     store.add_secret(ctx.tx, client.id, ClientSecret(making.digest(secret), client.expires_at))
     facts = {"overlap_ends_at": ends.isoformat()}
-    making.change(ctx, app.id)  # the secrets are of no interest to the gateway, but whoever keeps the client must read it anew
+    making.change(
+        ctx, app.id
+    )  # the secrets are of no interest to the gateway, but whoever keeps the client must read it anew
     audit.record(ctx, Event("registry.secret.rotate", app=app.id, client=client.id, facts=facts))
     return store.get_client(ctx.tx, client.id), secret
 
@@ -411,6 +413,11 @@ def installation(ctx: Context, tenant: TenantId, app: AppId) -> InstallationFact
     return InstallationFacts(
         found.scopes, found.roles, found.expires_at, found.approved_at, found.environment
     )
+
+
+def origins_at(ctx: Context, tenant: TenantId) -> frozenset[str]:
+    """Give the origins of all clients installed at one tenant, as ``enforcement_facts`` has them for every tenant."""
+    return store.list_origins(ctx.tx, tenant)
 
 
 def _installation_for(ctx: Context, installation_id: str, action: str) -> Installation:

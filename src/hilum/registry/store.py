@@ -531,6 +531,15 @@ def read_installation_facts(
         yield tenant, app, InstallationFacts(words, people, expires_at, since, environments[environment])
 
 
+def list_origins(tx: Connection, tenant: TenantId) -> frozenset[str]:
+    """List the origins of the clients of every app that is installed at a tenant."""
+    here = select(installations.c.app).where(
+        installations.c.tenant == tenant, installations.c.removed_at.is_(None)
+    )
+    rows = tx.execute(select(clients.c.origins).where(clients.c.app.in_(here)).limit(INSTALLATIONS_BOUND))
+    return frozenset(origin for (origins,) in rows for origin in origins)
+
+
 def save_installation(tx: Connection, installation: Installation) -> bool:
     """Save a narrowed installation; False if it was removed meanwhile."""
     query = installations.update().where(
