@@ -19,7 +19,7 @@ from hilum.authserver.models import REQUEST_BODY_BOUND, Site, Step
 from hilum.authserver.policy import DisplayedError, Redirect
 from hilum.authserver.service import Stored
 from hilum.infra.context import Trace
-from hilum.kernel.errors import Invalid, NotFound
+from hilum.kernel.errors import Invalid, NotFound, Unavailable
 from hilum.kernel.ids import TenantId
 from hilum.keys.live import vault
 from hilum.signin import policy as signin_policy
@@ -155,7 +155,8 @@ class FrontChannel:
             return self._to_signin(visit, self._kit.urls.manage(visit.site.tenant))
         query = forms.read_query(request)
         csrf = forms.csrf_token(signin_policy.csrf_secret(visit.cookie), MANAGE_PURPOSE)
-        return pages.manage(self._kit, request, listed, csrf=csrf, done=query.one("done"))
+        names = await self._names_of_others(listed)
+        return pages.manage(self._kit, request, listed, csrf=csrf, done=query.one("done"), names=names)
 
     async def manage_post(self, request: Request) -> Response:
         """Remove an app, or take single permissions from it."""
@@ -228,6 +229,20 @@ class FrontChannel:
         fields = self._fields(visit, progress)
         whose = await self._record_of_another(progress)
         return pages.consent(self._kit, request, progress, fields, whose=whose)
+
+    async def _names_of_others(self, listed: service.ConnectedApps) -> dict[str, str]:
+        """Look up whose records a proxy has shared; without the hospital's records the page works, too."""
+        seen = {each.authorization.patient for each in listed.apps}
+        others = sorted(
+            patient
+            for patient in seen
+            if patient in listed.person.patients and not pages.is_own(listed.person, patient)
+        )
+        try:
+            found = await picker.own_charts(self._sender, picker.facts_of(listed.tenant), others)
+        except Unavailable:
+            return {}
+        return {choice.id: choice.name for choice in found}
 
     async def _record_of_another(self, stage: Stage) -> picker.PatientChoice | None:
         """Look up whom a proxy is about to share, so that the page can name them."""

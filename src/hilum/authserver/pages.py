@@ -233,14 +233,19 @@ def window(kit: Kit, request: Request, tenant: Tenant, url: str) -> Response:
     )
 
 
-def manage(kit: Kit, request: Request, listed: ConnectedApps, *, csrf: str, done: str) -> Response:
-    """Show somebody's connected apps: what was granted, how long, last use, and how to take it back."""
+def manage(
+    kit: Kit, request: Request, listed: ConnectedApps, *, csrf: str, done: str, names: dict[str, str]
+) -> Response:
+    """Show somebody's connected apps: what was granted, how long, last use, and how to take it back.
+
+    ``names``: of the patients for whom they act, by id, as far as known.
+    """
     return kit.pages.render(
         request,
         "authserver/manage.html",
         person=listed.person.name,
         tenant=listed.tenant.name,
-        entries=[_entry(each, listed.person) for each in listed.apps],
+        entries=[_entry(each, listed.person, names) for each in listed.apps],
         csrf=csrf,
         done=done if done in {"remove", "narrow"} else "",
         person_is_patient=listed.person.role == Role.PATIENT,
@@ -248,7 +253,7 @@ def manage(kit: Kit, request: Request, listed: ConnectedApps, *, csrf: str, done
     )
 
 
-def _entry(connected: ConnectedApp, person: Person) -> dict[str, Any]:
+def _entry(connected: ConnectedApp, person: Person, names: dict[str, str]) -> dict[str, Any]:
     agreed = connected.authorization
     choices = consent_policy.choices(agreed.scopes)
     return {
@@ -256,7 +261,7 @@ def _entry(connected: ConnectedApp, person: Person) -> dict[str, Any]:
         "name": connected.app.name,
         "vendor": connected.vendor_name,
         "purpose": connected.app.purpose,
-        "whose": _whose(person, agreed.patient),
+        "whose": _whose(person, agreed.patient, names),
         "since": agreed.created_at,
         "until": agreed.expires_at,
         "last_used": agreed.last_used_at,
@@ -266,11 +271,13 @@ def _entry(connected: ConnectedApp, person: Person) -> dict[str, Any]:
     }
 
 
-def _whose(person: Person, patient: str) -> str:
+def _whose(person: Person, patient: str, names: dict[str, str]) -> str:
     """Say which record an app sees, to whoever may share more than one."""
-    if not patient or person.role != Role.PATIENT or len(person.patients) < 2:
+    if not patient or person.role != Role.PATIENT:
         return ""
-    return "Your own" if is_own(person, patient) else f"Of somebody you act for ({patient})"
+    if is_own(person, patient):
+        return "Your own" if len(person.patients) > 1 else ""
+    return names.get(patient) or f"Of somebody you act for ({patient})"
 
 
 def _render(kit: Kit, request: Request, template: str, stage: Stage, **facts: Any) -> Response:
