@@ -167,6 +167,22 @@ def test_connected_apps_when_there_is_none_one_and_none_again(stage: Stage) -> N
     expect(page.get_by_role("heading", level=1)).to_have_text("You are signed out")
 
 
+def test_a_parent_sees_whose_record_an_app_is_connected_to(stage: Stage) -> None:
+    """C93."""
+    page = stage.person()
+    page.goto(f"{stage.running.sandbox}/apps/wellspring")
+    page.get_by_role("button", name="Harbor Children's Hospital").click()
+    stage.sign_in(page, "greta.brandt")
+    page.get_by_role("button", name="Continue").click()
+    page.locator("button[value=allow]").click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("Mila Brandt")
+
+    page.goto(f"{stage.running.base}/t/children/oauth/manage")
+
+    expect(page.locator(".card .facts").first).to_contain_text("Mila Brandt")
+    page.get_by_role("button", name="Remove Wellspring").click()
+
+
 # --- errors --------------------------------------------------------------------------------------------------------------------
 
 
@@ -189,6 +205,23 @@ def test_an_error_says_what_to_do_next(stage: Stage, address: str, title: str) -
     expect(page.get_by_role("heading", level=1)).to_have_text(title)
     expect(page.locator("main")).to_contain_text("What to do next.")
     expect(page.locator("main").get_by_role("link", name="Front page")).to_be_visible()
+    judge(page)
+
+
+def test_a_refused_registration_is_marked_field_by_field_and_keeps_what_was_written(stage: Stage) -> None:
+    """RFC 7591 section 3.2.2."""
+    page = stage.person()
+    page.goto(f"{stage.running.sandbox}/sandbox/h/clinic/own")
+    register = page.locator("#register")
+    register.get_by_label("Name of your app").fill("Mine")
+    register.get_by_label("Launch address").fill("http://evil.example/launch")
+    register.get_by_label("Redirect address").fill("http://evil.example/callback")
+
+    register.get_by_role("button", name="Register").click()
+
+    expect(page.get_by_role("alert")).to_contain_text("It was not registered")
+    expect(register.get_by_label("Redirect address")).to_have_value("http://evil.example/callback")
+    expect(register.locator(".fault").first).to_contain_text("must begin with https://")
     judge(page)
 
 

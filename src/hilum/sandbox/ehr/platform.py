@@ -176,7 +176,7 @@ def _judged(status: int, raw: bytes) -> dict[str, Any]:
     fields = answer.get("fields")
     if isinstance(fields, dict) and fields:
         said = "; ".join(f"{name} {fault}" for name, fault in sorted(fields.items()))
-        raise Invalid(code, f"{detail} ({said})")
+        raise Invalid(code, f"{detail} ({said})", fields={str(k): str(v) for k, v in fields.items()})
     if status >= 500 or status == 429:
         raise Unavailable(code, detail)
     raise _FAMILIES.get(status, Invalid)(code, detail)

@@ -11,11 +11,12 @@ from starlette.routing import Route
 from hilum.kernel.errors import HilumError, Invalid, NotFound
 from hilum.sandbox.card import card
 from hilum.sandbox.ehr import chart as charts
+from hilum.sandbox.ehr.faults import in_words
 from hilum.sandbox.ehr.inspector import CALLS_SHOWN, Calls, inspect
 from hilum.sandbox.ehr.platform import Order
 from hilum.sandbox.ehr.sessions import EhrSession
 from hilum.sandbox.site import LOOPBACK_SOURCES, Site
-from hilum.synthesis.models import Role
+from hilum.synthesis.models import HospitalPlan, Role
 from hilum.web.errors import error_page
 from hilum.web.forms import Form, csrf_token, read_query
 from hilum.web.pages import Policy
@@ -106,6 +107,8 @@ class Pages:
             urls=site.urls,
             public=site.public,
             made=None,
+            refused="",
+            faults={},
             **facts,
         )
 
@@ -295,10 +298,27 @@ class Posts:
             "grant_types": ["authorization_code", "refresh_token"],
             "scope": form.one("scope"),
         }
-        made = await site.platform.register(hospital.tenant, {k: v for k, v in metadata.items() if v})
+        try:
+            made = await site.platform.register(hospital.tenant, {k: v for k, v in metadata.items() if v})
+        except HilumError as error:
+            return self._own(request, hospital, query=form, trouble=error)
         query = Form({"client": (made["client_id"],), "launch_uri": (form.one("launch_url"),)})
+        return self._own(request, hospital, query=query, made=made)
+
+    def _own(
+        self,
+        request: Request,
+        hospital: HospitalPlan,
+        *,
+        query: Form,
+        made: dict[str, Any] | None = None,
+        trouble: HilumError | None = None,
+    ) -> Response:
+        """Show the page with what came of it; a refused form keeps what was written."""
+        site = self._site
         facts: dict[str, Any] = {"hospital": hospital, "charts": site.charts(hospital.tenant), "query": query}
-        return rendered(
+        faults = {name: in_words(said) for name, said in getattr(trouble, "fields", {}).items()}
+        page = rendered(
             site,
             request,
             "sandbox/own.html",
@@ -306,8 +326,12 @@ class Posts:
             urls=site.urls,
             public=site.public,
             made=made,
+            refused=(trouble.detail or trouble.code) if trouble else "",
+            faults=faults,
             **facts,
         )
+        page.status_code = 400 if trouble else 200
+        return page
 
 
 def launching(site: Site) -> Policy:
