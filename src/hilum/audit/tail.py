@@ -187,21 +187,26 @@ class Tail:
         self._lately = {name: now for name, end in self._positions.items() if end > before.get(name, 0)}
 
     async def _look_on(self, reader: AccessReader) -> None:
+        look: asyncio.Future[Followed] | None = None
         try:
             while True:
                 await asyncio.sleep(self._look_s)
-                await self._look(reader)
+                look = asyncio.ensure_future(
+                    asyncio.to_thread(reader.after, dict(self._positions), LOOK_BOUND)
+                )
+                with suppress(Unavailable):
+                    self._give(await asyncio.shield(look))
         except Exception:  # noqa: BLE001 - the task's edge: whoever follows must hear of it
             self._looking = None
             self.end("audit_unavailable")
         finally:
+            if (
+                look is not None
+            ):  # the thread goes on when this task does not, and would open anew what is closed under it
+                await asyncio.gather(look, return_exceptions=True)
             reader.close()
 
-    async def _look(self, reader: AccessReader) -> None:
-        try:
-            found = await asyncio.to_thread(reader.after, dict(self._positions), LOOK_BOUND)
-        except Unavailable:
-            return
+    def _give(self, found: Followed) -> None:
         for seen in _in_order(found):
             self._positions[seen.journal] = seen.number
             self._lately[seen.journal] = seen.access.at
