@@ -121,16 +121,8 @@ class SnapshotKeeper:
         total, loaded = self._read(self._changed_facts)
         before = self._parts.get(Part.CONTROLS)
         self._parts.update(loaded)
-        facts = {part: value for part, (_, value) in self._parts.items()}
-        self._snapshot = Snapshot(
-            epoch=total,
-            identity=facts[Part.IDENTITY],
-            registry=facts[Part.REGISTRY],
-            controls=facts[Part.CONTROLS],
-            tokens=facts[Part.TOKENS],
-            consent=facts[Part.CONSENT],
-            launches=facts[Part.LAUNCHES],
-        )
+        facts = {part.value: value for part, (_, value) in self._parts.items()}
+        self._snapshot = Snapshot(total, **facts)
         if Part.CONTROLS in loaded and before is not None and self._on_stop is not None:
             self._tell_stops(before[1], loaded[Part.CONTROLS][1])
 
