@@ -54,8 +54,9 @@ class Gateway:
         request_id = str(state.get("request_id", ""))
         try:
             reply, origin = await self._reply(scope, receive, state)
-        except Exception:  # the edge: what is unmapped says nothing
-            _log.exception("gateway.request.failed", request=request_id)
+        except Exception as error:  # the edge: what is unmapped says nothing
+            name, where = type(error).__name__, logs.place_of(error)
+            _log.error("gateway.request.failed", request=request_id, error=name, where=where)
             body = outcome(IssueCode.EXCEPTION, "Something failed on our side.", decision=request_id)
             reply, origin = Reply(Answer(500, orjson.dumps(body))), b""
         correlation = str(state.get("correlation_id", ""))

@@ -27,6 +27,14 @@ def tell_exception(_logger: Any, _method: str, event: MutableMapping[str, Any]) 
     return event
 
 
+def place_of(error: Exception) -> str:
+    """Name the function and line where an error arose: all of it that may be told whatever the logger was told to do."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return f"{trace.tb_frame.f_code.co_qualname}:{trace.tb_lineno}" if trace is not None else ""
+
+
 def configure(stream: TextIO = sys.stderr) -> None:
     """Write one JSON line an event. Called once by app or cli."""
     structlog.configure(
