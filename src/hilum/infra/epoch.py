@@ -17,7 +17,7 @@ from hilum.infra.db import insert_or_ignore, metadata
 from hilum.infra.prepared import Prepared
 
 T = TypeVar("T")
-KEPT_BOUND = 50_000
+KEPT_BOUND = 20_000
 
 
 class Part(StrEnum):

@@ -11,6 +11,7 @@ from concurrent.futures import Executor
 from contextlib import suppress
 from dataclasses import dataclass
 from threading import Lock
+from time import sleep
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection
@@ -21,6 +22,8 @@ from hilum.kernel.errors import Unavailable
 T = TypeVar("T")
 GROUP_BOUND = 32
 WAITING_BOUND = 5_000
+BREATH_S = 0.001
+"""Between two groups the file's lock is free for so long, or another process, which only looks now and then, might never find it so."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,6 +63,8 @@ class Together:
             except Exception as error:  # noqa: BLE001 - the thread's edge: whoever waits must hear
                 ended = [Outcome(error=error)] * len(group)
             _answer(group, ended)
+            if self._waiting:
+                sleep(BREATH_S)
 
     def _take(self) -> list[_Waiting]:
         with self._lock:
