@@ -1,7 +1,7 @@
 """Vendors, apps, versions, clients, certifications and installations as rows. Scopes are one text, space-separated."""
 
 from collections.abc import Collection, Iterable, Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import lru_cache
 from itertools import chain
 from typing import Any
@@ -23,11 +23,12 @@ from sqlalchemy import (
     select,
     text,
     tuple_,
+    type_coerce,
 )
 
 from hilum.clients.models import BackendUse, ClientType, Deployment, Environment
 from hilum.infra import epoch
-from hilum.infra.db import Instant, insert_or_ignore, metadata
+from hilum.infra.db import EPOCH, Instant, insert_or_ignore, metadata
 from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import AppId, ClientId, TenantId, VendorId, VersionId
 from hilum.registry.models import (
@@ -521,14 +522,27 @@ def read_installation_facts(
 ) -> Iterator[tuple[TenantId, AppId, InstallationFacts]]:
     """Read the standing installations at some places (None: at all), row by row; texts that recur are parsed once and shared."""
     names = ("tenant", "app", "scopes", "roles", "expires_at", "approved_at", "environment")
-    query = select(*(installations.c[name] for name in names)).where(installations.c.removed_at.is_(None))
+    plain = (
+        type_coerce(column, BigInteger) if isinstance(column.type, Instant) else column
+        for column in (installations.c[name] for name in names)
+    )
+    query = select(*plain).where(installations.c.removed_at.is_(None))
     if of is not None:
         query = query.where(tuple_(installations.c.tenant, installations.c.app).in_(of))
     environments = {each.value: each for each in Environment}
     rows = tx.execute(query.limit(INSTALLATIONS_BOUND), execution_options={"yield_per": ROWS_AT_ONCE})
-    for tenant, app, scopes, roles, expires_at, since, environment in chain.from_iterable(rows.partitions()):
-        words, people = _words(scopes), _word_set(roles)
-        yield tenant, app, InstallationFacts(words, people, expires_at, since, environments[environment])
+    for tenant, app, scopes, roles, end, since, environment in chain.from_iterable(rows.partitions()):
+        yield (
+            tenant,
+            app,
+            InstallationFacts(
+                _words(scopes),
+                _word_set(roles),
+                None if end is None else EPOCH + timedelta(microseconds=end),
+                EPOCH + timedelta(microseconds=since),
+                environments[environment],
+            ),
+        )
 
 
 def list_origins(tx: Connection, tenant: TenantId) -> frozenset[str]:
