@@ -193,6 +193,13 @@ def _word_set(joined: str) -> frozenset[str]:
     return frozenset(joined.split())
 
 
+def _get(tx: Connection, table: Table, id_: str, kind: str) -> Row[Any]:
+    row = tx.execute(select(table).where(table.c.id == id_)).first()
+    if row is None:
+        raise NotFound(f"{kind}_not_found", f"There is no such {kind}.")
+    return row
+
+
 def add_vendor(tx: Connection, vendor: Vendor) -> None:
     tx.execute(
         vendors.insert().values(
@@ -210,10 +217,7 @@ def _vendor(row: Row[Any]) -> Vendor:
 
 
 def get_vendor(tx: Connection, vendor: VendorId) -> Vendor:
-    row = tx.execute(select(vendors).where(vendors.c.id == vendor)).first()
-    if row is None:
-        raise NotFound("vendor_not_found", "There is no such vendor.")
-    return _vendor(row)
+    return _vendor(_get(tx, vendors, vendor, "vendor"))
 
 
 def list_vendors(tx: Connection, *, after: str = "", limit: int = PAGE_BOUND) -> list[Vendor]:
@@ -252,10 +256,7 @@ def _app(row: Row[Any]) -> App:
 
 
 def get_app(tx: Connection, app: AppId) -> App:
-    row = tx.execute(select(apps).where(apps.c.id == app)).first()
-    if row is None:
-        raise NotFound("app_not_found", "There is no such app.")
-    return _app(row)
+    return _app(_get(tx, apps, app, "app"))
 
 
 def list_apps(
@@ -285,10 +286,7 @@ def _version(row: Row[Any]) -> AppVersion:
 
 
 def get_version(tx: Connection, version: VersionId) -> AppVersion:
-    row = tx.execute(select(versions).where(versions.c.id == version)).first()
-    if row is None:
-        raise NotFound("version_not_found", "There is no such version.")
-    return _version(row)
+    return _version(_get(tx, versions, version, "version"))
 
 
 def list_versions(tx: Connection, app: AppId, *, limit: int = PAGE_BOUND) -> list[AppVersion]:
@@ -433,10 +431,7 @@ def _certification(row: Row[Any]) -> Certification:
 
 
 def get_certification(tx: Connection, certification: str) -> Certification:
-    row = tx.execute(select(certifications).where(certifications.c.id == certification)).first()
-    if row is None:
-        raise NotFound("certification_not_found", "There is no such certification.")
-    return _certification(row)
+    return _certification(_get(tx, certifications, certification, "certification"))
 
 
 def list_certifications(tx: Connection, app: AppId, *, limit: int = PAGE_BOUND) -> list[Certification]:
@@ -495,10 +490,7 @@ def _installation(row: Row[Any]) -> Installation:
 
 
 def get_installation(tx: Connection, installation: str) -> Installation:
-    row = tx.execute(select(installations).where(installations.c.id == installation)).first()
-    if row is None:
-        raise NotFound("installation_not_found", "There is no such installation.")
-    return _installation(row)
+    return _installation(_get(tx, installations, installation, "installation"))
 
 
 def find_standing_installation(tx: Connection, tenant: TenantId, app: AppId) -> Installation | None:
