@@ -7,6 +7,7 @@ import pkgutil
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from sqlalchemy import text
 
 import hilum
 from hilum.infra.db import Database, metadata
@@ -43,3 +44,25 @@ def test_migrations_go_down_and_up_again(sqlite_url: str) -> None:
     database = Database(sqlite_url)
     assert database.read(is_current)
     database.dispose()
+
+
+def test_what_an_older_database_held_is_still_there_after_the_upgrade(url: str) -> None:
+    """An app that stood before the column came has stood since it was made: nobody's tokens die of an upgrade."""
+    downgrade(url, "0001")
+    database = Database(url)
+    database.write(
+        lambda tx: tx.execute(
+            text(
+                "INSERT INTO registry_app (id, vendor, name, description, purpose, state, created_at)"
+                " VALUES ('app_1', 'ven_1', 'Growth', '', '', 'active', 1772442000000000)"
+            )
+        )
+    )
+
+    migrate(url)
+
+    row = database.read(
+        lambda tx: tx.execute(text("SELECT created_at, active_since, name FROM registry_app")).one()
+    )
+    database.dispose()
+    assert row == (1772442000000000, 1772442000000000, "Growth")

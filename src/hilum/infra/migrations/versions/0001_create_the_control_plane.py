@@ -355,7 +355,6 @@ def upgrade() -> None:
         sa.Column("state", sa.String(length=20), nullable=False),
         sa.Column("tenant", sa.String(length=32), nullable=True),
         sa.Column("created_at", Instant(), nullable=False),
-        sa.Column("active_since", Instant(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_registry_app")),
     )
     with op.batch_alter_table("registry_app", schema=None) as batch_op:
@@ -379,13 +378,6 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_registry_certification_app"), ["app"], unique=False)
 
     op.create_table(
-        "registry_change",
-        sa.Column("n", sa.BigInteger(), autoincrement=False, nullable=False),
-        sa.Column("tenant", sa.String(length=32), nullable=False),
-        sa.Column("app", sa.String(length=64), nullable=False),
-        sa.PrimaryKeyConstraint("n", "tenant", "app", name=op.f("pk_registry_change")),
-    )
-    op.create_table(
         "registry_client",
         sa.Column("id", sa.String(length=100), nullable=False),
         sa.Column("app", sa.String(length=64), nullable=False),
@@ -405,8 +397,6 @@ def upgrade() -> None:
         sa.Column("backend_use", sa.JSON(none_as_null=True), nullable=True),
         sa.Column("dynamic", sa.Boolean(), nullable=False),
         sa.Column("created_at", Instant(), nullable=False),
-        sa.Column("adopted_at", Instant(), nullable=True),
-        sa.Column("certified_before", Instant(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_registry_client")),
     )
     with op.batch_alter_table("registry_client", schema=None) as batch_op:
@@ -629,7 +619,6 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_registry_client_app"))
 
     op.drop_table("registry_client")
-    op.drop_table("registry_change")
     with op.batch_alter_table("registry_certification", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_registry_certification_app"))
 
