@@ -1,15 +1,18 @@
-"""Reading another server's CapabilityStatement.
+"""Reading another server's CapabilityStatement, and writing what of it may be told.
 
-Source: FHIR R4 capabilitystatement.html
+Source: FHIR R4 capabilitystatement.html; SMART App Launch 2.2, conformance#declaring-support-using-the-capabilitystatement
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from hilum.standards.fhir.definitions import FHIR_VERSION
 from hilum.standards.fhir.searchparams import parameters_of
 from hilum.standards.fhir.visibility import rule_of
 
+_OAUTH_URIS = "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris"
+_SECURITY_SERVICE = "http://terminology.hl7.org/CodeSystem/restful-security-service"
 _ALWAYS = frozenset({"_id", "_lastUpdated"})
 _KEPT_OF_TYPE = ("type", "profile", "supportedProfile", "referencePolicy")
 _NOT_DONE = {
@@ -75,6 +78,44 @@ def unknown_filter(surface: Surface, type_: str, params: tuple[tuple[str, str], 
     return ""
 
 
+def cut_statement(
+    surface: Surface, base: str, endpoints: Mapping[str, str], passing: Callable[[str], frozenset[str]]
+) -> dict[str, Any]:
+    """Cut a server's statement to what can pass, told as that of ``base``. ``passing`` names the interactions that pass, by type."""
+    statement: dict[str, Any] = {
+        "resourceType": "CapabilityStatement",
+        "status": "active",
+        "date": str(surface.statement.get("date", "2026-01-01")),
+        "publisher": "Hilum",
+        "kind": "instance",
+        "software": {"name": "Hilum"},
+        "implementation": {"description": "FHIR R4 through Hilum's gateway", "url": base},
+        "fhirVersion": FHIR_VERSION,
+        "format": ["json", "application/fhir+json"],
+    }
+    kept = [each for each in _listed(surface.statement, "instantiates", object) if "bulk" not in str(each)]
+    if kept:
+        statement["instantiates"] = kept
+    resources = [
+        cut_type(each, passing(str(each["type"])))
+        for each in resources_in(surface.statement)
+        if rule_of(str(each.get("type"))) is not None
+    ]
+    statement["rest"] = [{"mode": "server", "security": _security(endpoints), "resource": resources}]
+    return statement
+
+
+def _security(endpoints: Mapping[str, str]) -> dict[str, Any]:
+    uris = [{"url": name, "valueUri": address} for name, address in endpoints.items()]
+    coding = {"system": _SECURITY_SERVICE, "code": "SMART-on-FHIR", "display": "SMART-on-FHIR"}
+    text = "OAuth2 using SMART-on-FHIR profile (see http://docs.smarthealthit.org)"
+    return {
+        "extension": [{"url": _OAUTH_URIS, "extension": uris}],
+        "cors": True,
+        "service": [{"coding": [coding], "text": text}],
+    }
+
+
 def cut_type(each: dict[str, Any], passing: frozenset[str]) -> dict[str, Any]:
     """Cut what a server says of a type to the interactions that pass, and to parameters and includes that are understood."""
     type_ = str(each.get("type"))
@@ -94,7 +135,7 @@ def cut_type(each: dict[str, Any], passing: frozenset[str]) -> dict[str, Any]:
     return {key: value for key, value in told.items() if value != []}
 
 
-def _listed(holder: dict[str, Any], key: str, kind: type) -> list[Any]:
+def _listed(holder: Mapping[str, Any], key: str, kind: type) -> list[Any]:
     found = holder.get(key)
     return [item for item in found if isinstance(item, kind)] if isinstance(found, list) else []
 
