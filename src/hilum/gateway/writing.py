@@ -21,12 +21,12 @@ from hilum.gateway.transport import (
     outward,
     pretend,
 )
-from hilum.kernel.decision import Deny
+from hilum.kernel.decision import Deny, Reason
 from hilum.standards.fhir.etags import etag_of, tag_of
 from hilum.standards.fhir.outcomes import IssueCode, issues_told, outcome
 from hilum.standards.fhir.shaping import dump
 from hilum.standards.fhir.values import is_id
-from hilum.standards.fhir.visibility import hangs_on_targets, one_patient
+from hilum.standards.fhir.visibility import binaries_of, hangs_on_targets, one_patient
 from hilum.upstream.models import UpstreamRequest, UpstreamResponse
 from hilum.upstream.policy import relative_target
 
@@ -43,6 +43,7 @@ class Writer:
     async def create(self, errand: Errand) -> Answer:
         request = errand.obligations.request
         await self._judge_targets(errand)
+        _judge_attachments(errand, {})
         return await self._write(
             errand, UpstreamRequest("POST", request.type, _WRITE_HEADERS, outward(errand))
         )
@@ -59,9 +60,11 @@ class Writer:
                 raise Absent
             if request.if_match:
                 return _conflict(412, "There is no version to match.")
+            _judge_attachments(errand, {})
         else:
             if fault := await self._condition(errand, current):
                 return fault
+            _judge_attachments(errand, current.resource)
             headers += _unchanged(current)
         return await self._write(errand, UpstreamRequest("PUT", name, headers, outward(errand)))
 
@@ -133,6 +136,15 @@ class Writer:
         if resource and "return=minimal" not in asked.prefer and self._transport.reaches(errand, resource):
             body = dump(resource, asked.shape)
         return Answer(response.status, body, tuple(headers), patient=patient)
+
+
+def _judge_attachments(errand: Errand, before: dict[str, Any]) -> None:
+    """Refuse an attachment that newly leads to a Binary of this server: by pointing at it, it would be reached (C73)."""
+    bases = (*errand.obligations.bases, errand.upstream_base + "/")
+    if binaries_of(errand.obligations.request.body or {}, bases) - binaries_of(before, bases):
+        raise Refusal(
+            Deny(Reason.REQUEST_UNSUPPORTED, "An attachment carries its data; it may not point at a Binary.")
+        )
 
 
 def _unchanged(current: Stored) -> tuple[tuple[str, str], ...]:

@@ -243,6 +243,12 @@ def attachment_urls(resource: dict[str, Any]) -> Iterator[str]:
                 yield url
 
 
+def binaries_of(resource: dict[str, Any], bases: tuple[str, ...]) -> frozenset[str]:
+    """Name, by id, the Binaries of this server that the attachments of a possible referrer lead to."""
+    led_to = (parse_reference(url, bases) for url in attachment_urls(resource))
+    return frozenset(found.id for found in led_to if found is not None and found.type == "Binary")
+
+
 def hangs_on_targets(type_: str) -> bool:
     """Tell whether a type's resources are judged by what they are about."""
     rule = VISIBILITY.get(type_)
