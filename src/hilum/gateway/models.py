@@ -26,7 +26,7 @@ INCLUDES_BOUND = 6
 ALTERNATIVES_BOUND = 100
 SORT_KEYS_BOUND = 3
 REFILL_BOUND = 10
-"""Pages of an upstream that one page of an answer may be gathered from."""
+"""Pages of an upstream that one page of an answer may be gathered from; of small ones more, so that few withheld are never told."""
 EVIDENCE_BOUND = 40
 """Resources that one answer may fetch only to judge others by."""
 PREFLIGHT_AGE = timedelta(minutes=10)

@@ -13,8 +13,8 @@ from hilum.gateway.models import (
 )
 from hilum.gateway.reach import clauses
 from hilum.kernel.decision import Deny, Reason
-from hilum.standards.fhir.queries import Include, SearchQuery
-from hilum.standards.fhir.visibility import Belonging, rule_of
+from hilum.standards.fhir.queries import Include, SearchQuery, is_about
+from hilum.standards.fhir.visibility import Belonging, hangs_on_targets, rule_of
 from hilum.standards.smart.scopes import READ, SEARCH
 
 _MANY_SUBJECTS = frozenset({"Account", "Appointment", "Provenance"})
@@ -23,13 +23,10 @@ _MANY_SUBJECTS = frozenset({"Account", "Appointment", "Provenance"})
 
 def cost_fault(query: SearchQuery, ways: tuple[Clause, ...]) -> Deny | None:
     """Say what makes a search too dear, and the cheaper form."""
-    rule = rule_of(query.type)
-    if rule is not None and rule.belonging is Belonging.TARGETS and _union(ways) is not None:
-        named = {name.partition(":")[0] for name, _ in query.filters}
-        if not named & {"_id", "target", "patient"}:
-            return Deny(
-                Reason.TOO_COSTLY, f"Search {query.type} with target=, or bring it along with _revinclude."
-            )
+    unnamed = not any(name == "_id" or is_about(name) for name, _ in query.filters)
+    if hangs_on_targets(query.type) and unnamed and _union(ways) is not None:
+        sentence = f"Search {query.type} with target=, or bring it along with _revinclude."
+        return Deny(Reason.TOO_COSTLY, sentence)
     if len(query.includes) > INCLUDES_BOUND:
         return Deny(
             Reason.TOO_COSTLY, f"A search takes at most {INCLUDES_BOUND} includes; read the rest by id."

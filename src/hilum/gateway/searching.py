@@ -1,6 +1,6 @@
 """Searches at the FHIR server: sent, gathered into whole pages of what may be seen, linked."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from hilum.gateway import pagelinks
@@ -11,7 +11,7 @@ from hilum.gateway.filtering import (
     is_match,
     without_orphans,
 )
-from hilum.gateway.judge import NO_EVIDENCE
+from hilum.gateway.judge import NO_EVIDENCE, judge_resource
 from hilum.gateway.models import DEFAULT_PAGE, REFILL_BOUND, SearchPlan
 from hilum.gateway.pagelinks import Nonces, Page
 from hilum.gateway.rendering import Answer
@@ -21,7 +21,8 @@ from hilum.kernel.ports import Ids
 from hilum.keys.live import Vault
 from hilum.standards.fhir.bundles import once, rebased, resources_of
 from hilum.standards.fhir.outcomes import first_told
-from hilum.standards.fhir.requests import render_query
+from hilum.standards.fhir.queries import only_targets, targets_named
+from hilum.standards.fhir.requests import PAGE_SIZE_BOUND, render_query
 from hilum.standards.fhir.shaping import dump, shape_params
 from hilum.standards.fhir.statements import unknown_filter
 from hilum.standards.fhir.visibility import hangs_on_targets, one_patient
@@ -40,6 +41,9 @@ class _Gathered:
     total: int | None
 
 
+_NOTHING = _Gathered([], 0, None, 0)
+
+
 class Searcher:
     """Does searches, and nothing of a search that the plan does not say."""
 
@@ -54,7 +58,8 @@ class Searcher:
             raise Refusal(Deny(Reason.REQUEST_UNSUPPORTED, sentence))
         if plan.counting:
             return await self._counted(errand, plan)
-        gathered = await self._gather(errand, plan)
+        narrowed = await self._about(errand, plan) if hangs_on_targets(plan.type) else plan
+        gathered = _NOTHING if narrowed is None else await self._gather(errand, narrowed)
         bundle: dict[str, Any] = {"resourceType": "Bundle", "type": "searchset"}
         if gathered.total is not None:
             bundle["total"] = gathered.total
@@ -77,6 +82,23 @@ class Searcher:
                 bundle["total"] = total
         bundle["link"] = self._links(errand, plan, None)
         return Answer(200, dump(bundle, errand.obligations.request.shape), patient=errand.obligations.patient)
+
+    async def _about(self, errand: Errand, plan: SearchPlan) -> SearchPlan | None:
+        """Leave in a search by targets those within reach, for the number of its pages would tell of others; None if none is left."""
+        named = {
+            name: {"resourceType": plan.type, "target": [{"reference": name}]}
+            for name in targets_named(plan.params)
+        }
+        evidence = await self._transport.evidence(errand, named.values())
+        ways = tuple(replace(way, matchers=()) for way in errand.obligations.ways)
+        reach = errand.obligations.reach
+        kept = {
+            name
+            for name, only in named.items()
+            if judge_resource(reach, only, ways, evidence=evidence) is None
+        }
+        params = only_targets(plan.params, kept)
+        return None if params is None else replace(plan, params=params)
 
     async def bundle(self, errand: Errand, target: str) -> Any:
         path, _, query = target.partition("?")
@@ -104,7 +126,7 @@ class Searcher:
         matches: list[dict[str, Any]] = []
         included: list[dict[str, Any]] = []
         removed, after, told = 0, None, None
-        for _ in range(REFILL_BOUND):
+        for _ in range(max(REFILL_BOUND, PAGE_SIZE_BOUND // limit)):
             bundle = await self.bundle(errand, target)
             filtered, gone = await self._filtered(errand, plan, bundle)
             removed += gone

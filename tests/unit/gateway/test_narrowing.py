@@ -6,6 +6,7 @@ import pytest
 
 from hilum.gateway.models import SearchPlan
 from hilum.kernel.decision import Deny, Reason
+from hilum.standards.fhir.queries import only_targets, targets_named
 from hilum.standards.smart.scopes import READ, SEARCH
 from hilum.tokens.models import AccessToken
 from tests.unit.gateway.facts import (
@@ -220,3 +221,43 @@ def test_a_page_is_never_larger_than_the_bound_and_nothing_is_counted_unless_ask
     assert plan("Observation").count is None
     assert plan("Observation?_count=0").counting
     assert plan("Observation?_summary=count").counting
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "named"),
+    [
+        ("target", "Observation/a,Patient/p", ("Observation/a", "Patient/p")),
+        ("target", "Observation/a/_history/1,Observation/a", ("Observation/a",)),
+        ("target:Observation", "a", ("Observation/a",)),
+        ("patient", "p", ("Patient/p",)),
+        ("patient:Patient", "Patient/p", ("Patient/p",)),
+        ("target", "a", ()),
+        ("target", "http://elsewhere.example/Observation/a", ()),
+        ("target:missing", "true", ()),
+        ("target:identifier", "Observation/a", ()),
+        ("_id", "Observation/a", ()),
+        ("agent", "Practitioner/dr", ()),
+    ],
+)
+def test_a_search_for_provenance_says_what_it_is_about(name: str, value: str, named: tuple[str, ...]) -> None:
+    """C75: what it names is judged before the server is asked."""
+    assert targets_named(((name, value),)) == named
+
+
+@pytest.mark.parametrize(
+    ("params", "left"),
+    [
+        ((("target", "Observation/a,Observation/b"),), (("target", "Observation/a"),)),
+        ((("target", "Observation/b"),), None),
+        ((("target", "Observation/a"), ("target", "Observation/b")), None),
+        ((("target", "b"),), None),
+        ((("target:missing", "false"), ("_id", "v")), (("target:missing", "false"), ("_id", "v"))),
+        (
+            (("agent", "Observation/b"), ("target", "a,Observation/a")),
+            (("agent", "Observation/b"), ("target", "Observation/a")),
+        ),
+    ],
+)
+def test_only_what_is_within_reach_is_left_in_it(params: Any, left: Any) -> None:
+    """C75: filters over anything else stay as they are."""
+    assert only_targets(params, {"Observation/a"}) == left

@@ -5,7 +5,7 @@ so is every parameter and modifier that is not in R4's tables: dropping one woul
 Source: FHIR R4 search.html
 """
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from functools import cache
 
@@ -196,6 +196,39 @@ def _read_include(type_: str, code: str, modifier: str, value: str) -> Include |
     if not joins:
         return _unsupported(f"The parameter {code} does not lead to or from {type_}.")
     return Include(reverse, source, name, target, parameter.targets, f"{code}={value}")
+
+
+def targets_named(params: tuple[tuple[str, str], ...]) -> tuple[str, ...]:
+    """Name, as ``Type/id``, what the filters of a search for Provenance say that it is about."""
+    parts = (_target(name, part) for name, value in params if is_about(name) for part in split(value, ","))
+    return tuple(dict.fromkeys(part for part in parts if part))
+
+
+def only_targets(
+    params: tuple[tuple[str, str], ...], kept: Container[str]
+) -> tuple[tuple[str, str], ...] | None:
+    """Leave in filters over targets the kept ones only; None when nothing could match any more."""
+    left: list[tuple[str, str]] = []
+    for name, value in params:
+        if is_about(name):
+            value = ",".join(part for part in split(value, ",") if _target(name, part) in kept)
+            if not value:
+                return None
+        left.append((name, value))
+    return tuple(left)
+
+
+def is_about(name: str) -> bool:
+    """Tell whether a filter names targets, and does not only describe them."""
+    code, _, modifier = name.partition(":")
+    return code in {"target", "patient"} and modifier not in _MODIFIERS[Kind.REFERENCE]
+
+
+def _target(name: str, part: str) -> str:
+    code, _, modifier = name.partition(":")
+    type_ = modifier or ("Patient" if code == "patient" else "")
+    reference = parse_reference(part if "/" in part else f"{type_}/{part}")
+    return "" if reference is None else str(reference)
 
 
 def _relative(part: str, bases: tuple[str, ...]) -> str:
