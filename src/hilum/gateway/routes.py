@@ -17,6 +17,7 @@ from hilum.standards.fhir.outcomes import IssueCode, outcome
 from hilum.standards.fhir.requests import (
     BODY_BOUND,
     HEADERS,
+    QUERY_BOUND,
     FhirRequest,
     Interaction,
     Unsupported,
@@ -25,6 +26,7 @@ from hilum.standards.fhir.requests import (
 from hilum.web.asgi import Receive, Scope, Send
 
 _PATH = re.compile(rb"/t/([a-z0-9-]{1,32})/fhir(?:$|(?=/))")
+_SECRET = re.compile(rb"(hil_[a-z]+_)[A-Za-z0-9_-]+")
 _NOWHERE = TenantId("")
 _MEANT = {name.encode(): name for name in HEADERS}
 _ALWAYS = (
@@ -76,6 +78,7 @@ class Gateway:
         bearer = _bearer(authorization)
         path, query = raw[located.end() :] if located else b"/-", scope.get("query_string", b"")
         public = path == b"/metadata" and method in {"GET", "HEAD"}
+        body: bytes | Unsupported = b""
         if bearer is None and not public:
             request: FhirRequest | Unsupported = _DOUBLED
         else:
@@ -92,8 +95,8 @@ class Gateway:
             request=request,
             bearer=bearer,
             method=method,
-            path=raw[:512].decode("latin-1"),
-            query=query[:4096].decode("latin-1"),
+            path=_told(raw[:512]),
+            query=_told(query, body if path.endswith(b"/_search") else b""),
             source=str(state.get("source", "")),
             correlation_id=str(state.get("correlation_id", "")),
             proof=proof,
@@ -128,6 +131,12 @@ def _headers(
         elif name == b"dpop":
             proof = value[: BEARER_BOUND * 8].decode("latin-1")
     return meant, doubled or len(authorization) > 1, authorization, origin, proof
+
+
+def _told(*parts: bytes | Unsupported) -> str:
+    """Say for the record what was asked, in a form too; a token that stands there would be a live secret in the record, so it is cut."""
+    asked = b"&".join(part for part in parts if part and isinstance(part, bytes))[: 2 * QUERY_BOUND]
+    return _SECRET.sub(rb"\1...", asked).decode("latin-1")
 
 
 def _bearer(authorization: list[bytes]) -> str | None:

@@ -273,5 +273,12 @@ def _access(
         method=call.method,
         path=call.path,
         query=call.query,
-        patient=answer.patient or ("" if obligations is None else obligations.patient),
+        patient=answer.patient
+        or ("" if obligations is None else obligations.patient)
+        or _named(held, request),
     )
+
+
+def _named(held: AccessToken | None, request: FhirRequest | None) -> str:
+    """Name the patient whose record was asked for by id, so that a refused try is found among what was tried on them."""
+    return request.id if held and request and request.type == "Patient" else ""

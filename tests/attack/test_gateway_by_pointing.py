@@ -1,0 +1,317 @@
+"""What an app may write or name must not show it what it may not see: pointers, pages, and what the record keeps of it."""
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hilum.audit import live as journals
+from hilum.audit.models import Access, AccessQuery
+from hilum.gateway.models import REFILL_BOUND
+from hilum.infra.edge import Edge
+from tests.flows.gateway_ground import GENERAL, PLATFORM, Answer, Ground, Play, patient, player
+from tests.sim.world import FakeClock, SeededIds
+from tests.unit.gateway.facts import RESTRICTED, observation
+
+CANARY = "SECRET-OF-P2"
+FORM = {"content-type": "application/x-www-form-urlencoded"}
+MANY = REFILL_BOUND + 4
+"""More than an answer is gathered from in pages of one."""
+
+
+INLINE = [{"attachment": {"contentType": "text/plain", "data": "bWluZQ=="}}]
+
+
+@pytest.fixture
+def play(sqlite_edge: Edge, clock: FakeClock, ids: SeededIds, tmp_path: Path) -> Play:
+    return player(sqlite_edge, clock, ids, tmp_path)
+
+
+def document(id_: str, patient_id: str, *urls: str) -> dict[str, Any]:
+    return {
+        "resourceType": "DocumentReference",
+        "id": id_,
+        "status": "current",
+        "subject": {"reference": f"Patient/{patient_id}"},
+        "content": [{"attachment": {"contentType": "text/plain", "url": url}} for url in urls] or INLINE,
+    }
+
+
+def binary(id_: str, text: str) -> dict[str, Any]:
+    return {
+        "resourceType": "Binary",
+        "id": id_,
+        "contentType": "text/plain",
+        "data": base64.b64encode(text.encode()).decode(),
+    }
+
+
+def provenance(id_: str, *targets: str) -> dict[str, Any]:
+    return {
+        "resourceType": "Provenance",
+        "id": id_,
+        "target": [{"reference": target} for target in targets],
+        "recorded": "2026-01-01T00:00:00Z",
+        "agent": [{"who": {"reference": "Practitioner/dr"}}],
+    }
+
+
+def recorded(made: Ground) -> Access:
+    """The latest access of the app."""
+    folder = Path(made.edge.db.url.removeprefix("sqlite:///")).parent / "journal"
+    reader = journals.open_reader(folder, made.edge.db.url)
+    return reader.newest(AccessQuery(tenant=GENERAL, limit=1))[0]
+
+
+def told(answer: Answer) -> str:
+    """An answer without what is different in every one: the id of its decision and the address it repeats."""
+    body = answer.json
+    body.pop("link", None)
+    return json.dumps([answer.status, body, [link["relation"] for link in answer.json.get("link", [])]])
+
+
+# --- a Binary by pointing at it ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "Binary/b2",
+        "Binary/b2/_history/1",
+        f"{PLATFORM}/t/general/fhir/Binary/b2",
+        f"{PLATFORM}/t/general/fhir/Binary/b2/_history/1",
+        "Binary/nothing",
+    ],
+)
+@pytest.mark.parametrize("scope", ["patient/DocumentReference.crus", "user/DocumentReference.crus"])
+def test_nobody_reaches_a_binary_by_writing_a_document_that_points_at_it(
+    play: Play, url: str, scope: str
+) -> None:
+    """C73, Binary or attachment: a Binary is reached through what refers to it, so whoever may write the pointer could read anybody's."""
+
+    async def story(made: Ground) -> None:
+        made.load(patient("p2"), binary("b2", CANARY), document("d1", "p1"))
+        token = made.token(scope)
+
+        made_new = await made.send("POST", "DocumentReference", token, body=document("new", "p1", url))
+        changed = await made.send("PUT", "DocumentReference/d1", token, body=document("d1", "p1", url))
+        read = await made.get("Binary/b2", token)
+
+        assert (made_new.status, changed.status, read.status) == (400, 400, 404)
+        assert CANARY.encode() not in read.body
+        assert recorded(made).status == 404
+
+    play(story)
+
+
+def test_a_pointer_to_an_absent_binary_is_refused_as_one_to_somebody_elses(play: Play) -> None:
+    """C75: the refusal does not tell whether there is such a Binary."""
+
+    async def story(made: Ground) -> None:
+        made.load(binary("b2", CANARY))
+        token = made.token("patient/DocumentReference.crus")
+
+        there = await made.send("POST", "DocumentReference", token, body=document("n", "p1", "Binary/b2"))
+        absent = await made.send("POST", "DocumentReference", token, body=document("n", "p1", "Binary/b9"))
+
+        assert told(there).replace("req_000001", "") == told(absent).replace("req_000002", "")
+
+    play(story)
+
+
+def test_somebody_elses_document_stays_absent_whatever_it_would_point_at(play: Play) -> None:
+    """C75: reach is judged first."""
+
+    async def story(made: Ground) -> None:
+        made.load(patient("p2"), document("d2", "p2"))
+        token = made.token("patient/DocumentReference.crus")
+
+        for id_ in ("d2", "nothing"):
+            body = document(id_, "p1", "Binary/b2")
+            assert (await made.send("PUT", f"DocumentReference/{id_}", token, body=body)).status == 404
+
+    play(story)
+
+
+def test_a_document_keeps_the_binary_that_it_had_and_carries_data_of_its_own(play: Play) -> None:
+    """C73: what was within reach stays so; data inline is nobody else's."""
+
+    async def story(made: Ground) -> None:
+        made.load(binary("b1", "mine"), document("d1", "p1", "Binary/b1"))
+        token = made.token("patient/DocumentReference.crus")
+        kept = document("d1", "p1", "Binary/b1") | {"description": "read again"}
+        inline = document("new", "p1", "https://images.example/Binary/7")
+        inline["content"] += INLINE
+
+        assert (await made.send("PUT", "DocumentReference/d1", token, body=kept)).status == 200
+        assert (await made.send("POST", "DocumentReference", token, body=inline)).status == 201
+        assert (await made.get("Binary/b1", token)).body == b"mine"
+
+    play(story)
+
+
+# --- counting by pages ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("there", "absent"),
+    [
+        ("target=Observation/x1", "target=Observation/nothing"),
+        ("target:Observation=x1", "target:Observation=nothing"),
+        ("target=Patient/p2", "target=Patient/nothing"),
+        ("patient=p2", "patient=nothing"),
+        ("patient=Patient/p2", "patient=Patient/nothing"),
+        ("target=Observation/o1,Observation/x1", "target=Observation/o1,Observation/nothing"),
+        ("target=Observation/o1&target=Observation/x1", "target=Observation/o1&target=Observation/nothing"),
+    ],
+)
+def test_the_pages_of_a_search_for_provenance_tell_nothing_of_what_is_out_of_reach(
+    play: Play, there: str, absent: str
+) -> None:
+    """C75, C76: a next page that would hold nothing says that there is something."""
+
+    async def story(made: Ground) -> None:
+        made.load(patient("p2"), observation("x1", "p2", code={"text": CANARY}))
+        made.load(*(provenance(f"v{n}", "Observation/x1", "Patient/p2") for n in range(MANY)))
+        token = made.token("patient/*.rs")
+
+        first = await made.get(f"Provenance?{there}&_count=1", token)
+        second = await made.get(f"Provenance?{absent}&_count=1", token)
+
+        assert first.status == 200
+        assert told(first) == told(second)
+        assert (first.link("next") is None) == (first.ids == [])
+
+    play(story)
+
+
+def test_a_search_for_provenance_finds_what_is_within_reach_page_by_page(play: Play) -> None:
+    """C74: narrowing takes nothing away that may be seen."""
+
+    async def story(made: Ground) -> None:
+        made.load(observation("mine", "p1", code={"text": "mine"}))
+        made.load(*(provenance(f"own{n}", "Observation/mine") for n in range(3)))
+        token = made.token("patient/*.rs")
+        found: list[str] = []
+        page: str | None = "Provenance?target=Observation/mine,Observation/x1&_count=2"
+        while page is not None:
+            answer = await made.get(page, token)
+            found += answer.ids
+            page = answer.link("next")
+
+        assert sorted(found) == [f"Provenance/own{n}" for n in range(3)]
+
+    play(story)
+
+
+@pytest.mark.parametrize("filter_", ["target:missing=false", "target:identifier=a|b", "recorded=gt2000"])
+def test_a_search_for_provenance_that_names_no_target_is_refused_to_a_limited_grant(
+    play: Play, filter_: str
+) -> None:
+    """C76: it would have to look through everybody's."""
+
+    async def story(made: Ground) -> None:
+        answer = await made.get(f"Provenance?{filter_}", made.token("patient/*.rs"))
+
+        assert answer.status == 403
+        assert b"too_costly" in answer.body
+
+    play(story)
+
+
+def test_small_pages_do_not_tell_that_records_are_withheld_by_label(play: Play) -> None:
+    """C75, C82: an empty page with a next one would say that something there is restricted."""
+
+    async def story(made: Ground) -> None:
+        made.load(*(observation(f"r{n}", "p1", meta=RESTRICTED, code={"text": CANARY}) for n in range(MANY)))
+        token = made.token("patient/Observation.rs")
+        ids = ",".join(f"r{n}" for n in range(MANY))
+        absent = ",".join(f"s{n}" for n in range(MANY))
+
+        withheld = await made.get(f"Observation?_id={ids}&_count=1", token)
+        nothing = await made.get(f"Observation?_id={absent}&_count=1", token)
+
+        assert withheld.ids == []
+        assert told(withheld) == told(nothing)
+
+    play(story)
+
+
+# --- what the record keeps -----------------------------------------------------------------------------------------------------
+
+
+def test_a_search_by_post_is_recorded_as_what_it_asked(play: Play) -> None:
+    """C150: the record says what was looked for, whichever way it was sent."""
+
+    async def story(made: Ground) -> None:
+        token = made.token("user/Patient.rs")
+
+        await made.send("POST", "Patient/_search?_count=5", token, body=b"name=Familyp2", headers=FORM)
+
+        assert recorded(made).query == "_count=5&name=Familyp2"
+
+    play(story)
+
+
+def test_what_was_asked_is_not_hidden_behind_much_else(play: Play) -> None:
+    """C150: as long as it may be, it is kept whole."""
+
+    async def story(made: Ground) -> None:
+        token = made.token("patient/Observation.rs")
+        padding = "&".join(f"code={'x' * 1_900}" for _ in range(4))
+
+        answer = await made.get(f"Observation?{padding}&patient=p2", token)
+
+        assert answer.status == 404
+        assert recorded(made).query.endswith("&patient=p2")
+
+    play(story)
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_token_in_the_wrong_place_does_not_come_to_stand_in_the_record(play: Play, method: str) -> None:
+    """C9, C153, RFC 6750 section 2.3: whoever reads the record would hold a live token."""
+
+    async def story(made: Ground) -> None:
+        token = made.token("patient/Patient.rs")
+        asked = f"access_token={token}&name=x"
+
+        if method == "GET":
+            answer = await made.get(f"Patient?{asked}", token)
+        else:
+            answer = await made.send("POST", "Patient/_search", token, body=asked.encode(), headers=FORM)
+        kept = recorded(made)
+        await made.get(f"Patient/{token}", token)
+
+        assert answer.status == 400
+        assert kept.query == "access_token=hil_at_...&name=x"
+        assert token not in repr(recorded(made))
+
+    play(story)
+
+
+def test_a_refused_try_on_a_patient_is_found_among_what_was_tried_on_them(play: Play) -> None:
+    """C150: who reached for a record and was refused matters as much as who got it."""
+
+    async def story(made: Ground) -> None:
+        made.load(patient("p2"))
+
+        await made.get("Patient/p2", made.token("patient/Patient.rs"))
+
+        kept = recorded(made)
+        assert (kept.patient, kept.outcome.value, kept.reason) == ("p2", "refused", "outside_launch_context")
+
+    play(story)
+
+
+def test_a_strangers_guess_is_not_recorded_as_a_patients_affair(play: Play) -> None:
+    """C150: what nobody known asked for is about nobody known."""
+
+    async def story(made: Ground) -> None:
+        await made.get("Patient/p2", "hil_at_" + "x" * 43 + "_" + "y" * 8)
+
+        assert recorded(made).patient == ""
+
+    play(story)
