@@ -22,7 +22,7 @@ from hilum.identity.policy import rights_of
 from hilum.kernel.decision import Reason
 from hilum.kernel.errors import Invalid, NotPermitted
 from hilum.registry.models import PLATFORM_PEERS, Client, ClientFacts, ClientType, InstallationFacts
-from hilum.registry.policy import allowed_scopes, launchable
+from hilum.registry.policy import allowed_scopes, is_certified, launchable
 from hilum.standards import oauth
 from hilum.standards.oauth import Parameters, TokenError
 from hilum.standards.smart import scopes as smart
@@ -234,8 +234,7 @@ def client_fault(
     if facts.tenant is not None and facts.tenant != standing.tenant.id:
         return Reason.TENANT_MISMATCH
     if facts.type in PLATFORM_PEERS:
-        over = facts.expires_at is not None and now >= facts.expires_at
-        return Reason.APP_NOT_CERTIFIED if over or not facts.active else None
+        return None if is_certified(facts, now, issued_at=issued_at) else Reason.APP_NOT_CERTIFIED
     return launchable(facts, standing.installation, role, now, issued_at=issued_at)
 
 

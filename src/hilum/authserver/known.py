@@ -43,6 +43,16 @@ def installation(ctx: Context, tenant: TenantId, app: AppId) -> InstallationFact
     return ctx.recall(Part.REGISTRY, key, lambda ctx: registry.installation(ctx, tenant, app))
 
 
+def origins(ctx: Context, tenant: TenantId) -> frozenset[str]:
+    """Give the web origins of the clients installed at a tenant; none at one that is not there."""
+    if find_tenant(ctx, tenant) is None:
+        return frozenset()
+    return (
+        ctx.recall(Part.REGISTRY, ("origins", tenant), lambda ctx: registry.origins_at(ctx, tenant))
+        or frozenset()
+    )
+
+
 def switches(ctx: Context) -> SwitchIndex:
     """Give the switches and the ends of full stops; they are judged by the time, so that of the reading does not matter."""
     found = ctx.recall(Part.CONTROLS, "switches", lambda ctx: controls.enforcement_facts(ctx).switches)

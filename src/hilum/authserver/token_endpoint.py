@@ -16,7 +16,15 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
-from hilum.authserver import client_auth, grants, grants_policy, introspection, registration, revocation
+from hilum.authserver import (
+    client_auth,
+    grants,
+    grants_policy,
+    introspection,
+    known,
+    registration,
+    revocation,
+)
 from hilum.authserver.client_auth import Method, Presented
 from hilum.authserver.discovery import site_of
 from hilum.authserver.grants import Caller
@@ -28,7 +36,6 @@ from hilum.authserver.throttle import WINDOW_S, Failures, Folds
 from hilum.infra.context import Context, Trace
 from hilum.kernel.errors import Conflict, HilumError, Invalid, NotFound, NotPermitted, Unavailable
 from hilum.kernel.ids import ClientId, TenantId
-from hilum.registry import service as registry
 from hilum.registry.models import Client
 from hilum.standards import oauth
 from hilum.standards.oauth import Parameters, TokenError
@@ -38,7 +45,6 @@ from hilum.web.kit import Kit, trace_of
 T = TypeVar("T")
 TRIES = 3
 """A verb that lost to another transaction left nothing behind, and may run again."""
-ORIGINS_KEPT_S = 2.0
 CLIENTS_KEPT_S = 2.0
 CLIENTS_BOUND = 10_000
 FOLDS_AT_ONCE = 200
@@ -69,8 +75,6 @@ class BackChannel:
         self._failures, self._folds = Failures(kit.clock), Folds(kit.clock)
         self._telling: asyncio.TimerHandle | None = None
         self._task: asyncio.Future[None] | None = None
-        self._origins: dict[TenantId, frozenset[str]] = {}
-        self._origins_until = -math.inf
         self._clients: OrderedDict[tuple[TenantId, ClientId], tuple[float, Client]] = OrderedDict()
 
     async def token(self, request: Request) -> Response:
@@ -300,14 +304,13 @@ class BackChannel:
         return headers
 
     async def _origins_at(self, tenant: TenantId) -> frozenset[str]:
-        now = self._kit.clock.monotonic()
-        if now >= self._origins_until:
-            try:
-                self._origins = (await self._kit.edge.reads(registry.enforcement_facts)).origins
-            except Unavailable:
-                return frozenset()
-            self._origins_until = now + ORIGINS_KEPT_S
-        return self._origins.get(tenant, frozenset())
+        """Give the origins of clients that may be installed at a tenant; none when nobody can tell."""
+        if not _TENANT.fullmatch(tenant):
+            return frozenset()
+        try:
+            return await self._kit.edge.reads(partial(known.origins, tenant=tenant))
+        except Unavailable:
+            return frozenset()
 
 
 async def _read_form(request: Request) -> Parameters:

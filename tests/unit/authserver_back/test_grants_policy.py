@@ -152,6 +152,16 @@ def test_each_ground_that_is_gone_ends_the_grant_by_its_own_name(standing: Stand
     assert fault(standing) is reason
 
 
+def test_a_token_of_an_ehr_that_was_suspended_does_not_revive_with_it() -> None:
+    """Security decision 8: nothing certifies or installs a tenant's own EHR, yet giving it back revives nothing."""
+    assert GOOD.facts
+    ehr = replace(GOOD.facts, type=ClientType.EHR, tenant=MERCY, certified_until=None, since=NOW)
+    standing, just_before = replace(GOOD, facts=ehr, installation=None), NOW - timedelta(microseconds=1)
+
+    assert grants_policy.client_fault(standing, issued_at=just_before, now=NOW) is Reason.APP_NOT_CERTIFIED
+    assert grants_policy.client_fault(standing, issued_at=NOW, now=NOW) is None
+
+
 @given(st.lists(st.sampled_from(range(len(spoiled()))), min_size=1, max_size=4))
 def test_no_further_fault_revives_a_grant(which: list[int]) -> None:
     """Engaging a switch or taking something away never turns no into yes."""
