@@ -36,7 +36,11 @@ _ALWAYS = (
     (b"referrer-policy", b"no-referrer"),
 )
 _EXPOSED = b"Location, ETag, Content-Location, Retry-After, WWW-Authenticate, X-Request-Id"
-_TAKEN = b"Authorization, Accept, Content-Type, If-Match, If-None-Match, Prefer, X-Request-Id"
+_TAKEN = (
+    b"Authorization, Accept, Cache-Control, Content-Type, If-Match, If-Modified-Since, If-None-Exist, If-None-Match, "
+    b"Prefer, X-Correlation-Id, X-Request-Id"
+)
+"""Those that are refused too: a script that may not send one is told nothing, and here it is told why."""
 _METHODS = b"GET, HEAD, POST, PUT, DELETE, OPTIONS"
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 _TOO_LARGE = Unsupported("body_too_large", f"A body takes at most {BODY_BOUND} bytes.")
@@ -136,7 +140,7 @@ def _headers(
 def _told(*parts: bytes | Unsupported) -> str:
     """Say for the record what was asked, in a form too; a token that stands there would be a live secret in the record, so it is cut."""
     asked = b"&".join(part for part in parts if part and isinstance(part, bytes))[: 2 * QUERY_BOUND]
-    return _SECRET.sub(rb"\1...", asked).decode("latin-1")
+    return (_SECRET.sub(rb"\1...", asked) if b"hil_" in asked else asked).decode("latin-1")
 
 
 def _bearer(authorization: list[bytes]) -> str | None:
