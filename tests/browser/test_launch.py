@@ -199,7 +199,7 @@ def test_an_answer_that_nobody_asked_for_is_stopped(stage: Stage) -> None:
 
 
 def test_a_patient_launches_an_app_from_their_own_chart_and_is_asked_in_the_frame(stage: Stage) -> None:
-    """Security decision 13: consent is framed only under the tenant's registered EHR origins. C110: a patient is always asked."""
+    """Security decision 13: consent is framed only under the tenant's registered EHR origins. Security decision 14: a patient is always asked."""
     page = stage.person()
     stage.open_chart(page, "Amara Osei", person="amara.osei")
 

@@ -1,4 +1,4 @@
-"""Generated pages are in step with the code, and each promise in force has a test."""
+"""Generated pages are in step with the code, and each promise has a test and each cited promise a name."""
 
 import pytest
 from tools import reference
@@ -13,7 +13,8 @@ def test_a_reference_page_is_what_the_code_says_now(name: str) -> None:
     assert page.read_text() == reference.NOTE + reference.PAGES[name](), "stale: run `make docs`"
 
 
-def test_every_promise_in_force_is_proved_by_a_test_that_cites_it() -> None:
+def test_every_promise_in_force_is_proved_by_a_test_that_cites_it_and_every_cited_one_is_named() -> None:
     cited = reference.citations()
 
     assert [f"C{number}" for number in PROMISES if not cited.get(number)] == []
+    assert [f"C{number}" for number in cited if number not in PROMISES] == [], "say what it promises"
