@@ -140,7 +140,7 @@ def _shown(errand: Errand, stored: Stored) -> Answer:
         headers.append((b"etag", stored.etag.encode()))
     if stored.modified.isascii() and stored.modified.isprintable() and stored.modified:
         headers.append((b"last-modified", stored.modified.encode()))
-    patient = errand.obligations.patient or one_patient((stored.resource,), errand.obligations.bases)
+    patient = errand.patient_of((stored.resource,))
     if request.if_none_match and is_known(request.if_none_match, stored.etag):
         return Answer(304, b"", tuple(headers), patient=patient)
     body = stored.body if request.shape is PLAIN else dump(stored.resource, request.shape)

@@ -121,11 +121,12 @@ def _judge_entry(
     if mode == "match":
         if type_ != plan.type:
             return None
-        return _reached(obligations, resource, ways, evidence)
-    if mode != "include" or type_ not in plan.included:
+    elif mode == "include" and type_ in plan.included:
+        ways = clauses(obligations.reach, type_, plan.included[type_])
+    else:
         return False
-    reach = obligations.reach
-    return _reached(obligations, resource, clauses(reach, type_, plan.included[type_]), evidence)
+    reach, bases = obligations.reach, obligations.bases
+    return judge_resource(reach, resource, ways, bases=bases, evidence=evidence) is None
 
 
 def _mode(entry: dict[str, Any], plan: SearchPlan, type_: str) -> str:
@@ -134,13 +135,6 @@ def _mode(entry: dict[str, Any], plan: SearchPlan, type_: str) -> str:
     if isinstance(mode, str):
         return mode
     return "match" if type_ == plan.type else "include"
-
-
-def _reached(
-    obligations: Obligations, resource: dict[str, Any], ways: tuple[Clause, ...], evidence: Evidence
-) -> bool:
-    reach, bases = obligations.reach, obligations.bases
-    return judge_resource(reach, resource, ways, bases=bases, evidence=evidence) is None
 
 
 def _entry(entry: dict[str, Any]) -> dict[str, Any]:

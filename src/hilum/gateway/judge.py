@@ -8,14 +8,11 @@ from hilum.gateway.reach import clauses
 from hilum.kernel.decision import Reason
 from hilum.standards.fhir.labels import is_restricted
 from hilum.standards.fhir.visibility import Belonging, rule_of, subjects_of, targets_of
-from hilum.standards.smart.scopes import READ, SEARCH, Prefix
+from hilum.standards.smart.scopes import READ, SEARCH
 
 Evidence = Mapping[str, dict[str, Any] | None]
 """Resources by ``Type/id`` that others are judged by; None for one that is not there."""
 NO_EVIDENCE: Evidence = {}
-
-WITHHELD_UNDER = frozenset(Prefix)
-"""Under every prefix: neither tier nor consent can permit a restricted label yet. The person whose own record it is may read it."""
 
 
 def judge_resource(
@@ -28,7 +25,8 @@ def judge_resource(
 ) -> Reason | None:
     """Say why the grant does not reach a resource by any of ``ways``; None if it does.
 
-    Out of reach and withheld are told apart for the record only: outside they look the same.
+    Out of reach and withheld are told apart for the record only: outside they look the same. A restricted label withholds under
+    every scope: neither tier nor consent can permit it yet. The person whose own record it is may read it.
     """
     type_ = resource.get("resourceType")
     rule = rule_of(type_) if isinstance(type_, str) else None
@@ -38,17 +36,16 @@ def judge_resource(
         return _judge_targets(reach, resource, ways, bases, evidence)
     if rule.belonging is Belonging.REFERRER:
         return Reason.OUTSIDE_LAUNCH_CONTEXT
-    way = _way(resource, ways, bases)
-    if way is None:
+    if not _is_reached(resource, ways, bases):
         return Reason.OUTSIDE_LAUNCH_CONTEXT
-    if way.prefix in WITHHELD_UNDER and is_restricted(resource) and not _is_own(reach, resource, bases):
+    if is_restricted(resource) and not is_own(reach, resource, bases):
         return Reason.LABEL_WITHHELD
     if "contained" in resource:
         return _judge_contained(reach, resource["contained"], bases)
     return None
 
 
-def _way(resource: dict[str, Any], ways: tuple[Clause, ...], bases: tuple[str, ...]) -> Clause | None:
+def _is_reached(resource: dict[str, Any], ways: tuple[Clause, ...], bases: tuple[str, ...]) -> bool:
     subjects: frozenset[str] | None = None
     known = False
     for way in ways:
@@ -58,11 +55,12 @@ def _way(resource: dict[str, Any], ways: tuple[Clause, ...], bases: tuple[str, .
             if not subjects or not subjects <= way.patients:
                 continue
         if all(matches(resource) for matches in way.matchers):
-            return way
-    return None
+            return True
+    return False
 
 
-def _is_own(reach: Reach, resource: dict[str, Any], bases: tuple[str, ...]) -> bool:
+def is_own(reach: Reach, resource: dict[str, Any], bases: tuple[str, ...]) -> bool:
+    """Tell whether a record is that of the person behind the grant, and of nobody else."""
     return bool(reach.own) and subjects_of(resource, bases) == frozenset((reach.own,))
 
 

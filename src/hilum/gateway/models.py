@@ -66,7 +66,6 @@ class Clause:
 
     text: str
     prefix: Prefix
-    mask: int
     patients: frozenset[str] | None
     constraints: tuple[tuple[str, str], ...] = ()
     matchers: tuple[Matcher, ...] = ()
@@ -109,14 +108,13 @@ class SearchPlan:
 
 @dataclass(frozen=True, slots=True)
 class Obligations:
-    """What a permit asks of the gateway. ``ways`` are the clauses of ``letter`` on the asked type, ``rule`` names their scopes.
+    """What a permit asks of the gateway. ``ways`` are the clauses of its letter on the asked type, ``rule`` names their scopes.
 
     ``only``: nothing but this one resource, whatever the scopes (``fhirUser``). ``patient`` is for the audit record.
     """
 
     request: FhirRequest
     reach: Reach
-    letter: int
     ways: tuple[Clause, ...]
     rule: str
     bases: tuple[str, ...] = ()

@@ -299,7 +299,6 @@ def _obligations(case: _Case) -> Obligations:
     return Obligations(
         request,
         reach,
-        case.letter,
         case.ways,
         rule="fhirUser" if case.exempt else ", ".join(way.text for way in case.ways),
         bases=case.bases,

@@ -101,21 +101,19 @@ def _clauses(reach: Reach, type_: str, letters: int) -> tuple[Clause, ...]:
     found: list[Clause] = []
     for grant in reach.scopes.grants(type_):
         mask = grant.mask & letters
-        if not mask:
-            continue
         if grant.prefix is not Prefix.SYSTEM and reach.rights is not None:
             mask &= reach.rights.get(type_, 0)
-            if not mask:
-                continue
+        if not mask:
+            continue
         if reach.stopped is not None and reach.stopped(grant.text, type_):
             continue
-        clause = _clause(reach, grant, type_, mask, rule.belonging)
+        clause = _clause(reach, grant, type_, rule.belonging)
         if clause is not None:
             found.append(clause)
     return tuple(found)
 
 
-def _clause(reach: Reach, grant: CompiledScope, type_: str, mask: int, belonging: Belonging) -> Clause | None:
+def _clause(reach: Reach, grant: CompiledScope, type_: str, belonging: Belonging) -> Clause | None:
     matchers = compile_all(type_, grant.constraints) if grant.constraints else ()
     if matchers is None:
         return None
@@ -139,7 +137,7 @@ def _clause(reach: Reach, grant: CompiledScope, type_: str, mask: int, belonging
             patients = None
         else:
             patients = frozenset((reach.patient,))
-    return Clause(grant.text, grant.prefix, mask, patients, grant.constraints, matchers)
+    return Clause(grant.text, grant.prefix, patients, grant.constraints, matchers)
 
 
 def _in_context(reach: Reach) -> bool:

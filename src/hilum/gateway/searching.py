@@ -25,7 +25,7 @@ from hilum.standards.fhir.queries import only_targets, targets_named
 from hilum.standards.fhir.requests import PAGE_SIZE_BOUND, render_query
 from hilum.standards.fhir.shaping import dump, shape_params
 from hilum.standards.fhir.statements import unknown_filter
-from hilum.standards.fhir.visibility import hangs_on_targets, one_patient
+from hilum.standards.fhir.visibility import hangs_on_targets
 from hilum.upstream.models import UpstreamRequest
 from hilum.upstream.policy import relative_target
 
@@ -66,7 +66,7 @@ class Searcher:
         bundle["link"] = self._links(errand, plan, gathered.after)
         if gathered.entries:
             bundle["entry"] = [rebased(entry, errand.base) for entry in gathered.entries]
-        patient = errand.obligations.patient or one_patient(resources_of(bundle), errand.obligations.bases)
+        patient = errand.patient_of(resources_of(bundle))
         shape = errand.obligations.request.shape
         return Answer(200, dump(bundle, shape), patient=patient, removed=gathered.removed)
 

@@ -18,7 +18,7 @@ from hilum.kernel.decision import Deny, Reason
 from hilum.kernel.errors import Unavailable
 from hilum.standards.fhir.etags import etag_of
 from hilum.standards.fhir.statements import Surface
-from hilum.standards.fhir.visibility import hangs_on_targets
+from hilum.standards.fhir.visibility import hangs_on_targets, one_patient
 from hilum.standards.smart.scopes import READ
 from hilum.tokens.models import AccessToken
 from hilum.upstream import live as upstream
@@ -59,6 +59,10 @@ class Errand:
     upstream_base: str
     page: Page | None = None
     surface: Surface | None = None
+
+    def patient_of(self, resources: Iterable[dict[str, Any]]) -> str:
+        """Name for the record whose these are."""
+        return self.obligations.patient or one_patient(resources, self.obligations.bases)
 
 
 @dataclass(slots=True)

@@ -26,7 +26,7 @@ from hilum.standards.fhir.etags import etag_of, tag_of
 from hilum.standards.fhir.outcomes import IssueCode, issues_told, outcome
 from hilum.standards.fhir.shaping import dump
 from hilum.standards.fhir.values import is_id
-from hilum.standards.fhir.visibility import binaries_of, hangs_on_targets, one_patient
+from hilum.standards.fhir.visibility import binaries_of, hangs_on_targets
 from hilum.upstream.models import UpstreamRequest, UpstreamResponse
 from hilum.upstream.policy import relative_target
 
@@ -81,11 +81,7 @@ class Writer:
             errand.tenant, UpstreamRequest("DELETE", name, (*ACCEPT, *_unchanged(current)))
         )
         if response.status in {200, 202, 204}:
-            return Answer(
-                204,
-                patient=errand.obligations.patient
-                or one_patient((current.resource,), errand.obligations.bases),
-            )
+            return Answer(204, patient=errand.patient_of((current.resource,)))
         return _not_written(response)
 
     async def _condition(self, errand: Errand, current: Stored) -> Answer | None:
@@ -131,7 +127,7 @@ class Writer:
         etag = etag_of(response.headers.get("etag", ""), resource)
         if etag:
             headers.append((b"etag", etag.encode()))
-        patient = errand.obligations.patient or one_patient((asked.body or {},), errand.obligations.bases)
+        patient = errand.patient_of((asked.body or {},))
         body = b""
         if resource and "return=minimal" not in asked.prefer and self._transport.reaches(errand, resource):
             body = dump(resource, asked.shape)
