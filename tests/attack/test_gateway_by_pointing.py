@@ -182,7 +182,7 @@ def test_the_pages_of_a_search_for_provenance_tell_nothing_of_what_is_out_of_rea
 
         assert first.status == 200
         assert told(first) == told(second)
-        assert (first.link("next") is None) == (first.ids == [])
+        assert first.link("next") is None
 
     play(story)
 

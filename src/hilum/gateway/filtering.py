@@ -83,7 +83,7 @@ def filter_response(
         return UNJUDGEABLE
     ways = obligations.ways
     kept: list[dict[str, Any]] = []
-    removed = 0
+    removed = unseen = 0
     for entry in bundle.get("entry", []):
         verdict = _judge_entry(obligations, plan, entry, ways, evidence)
         if verdict is None:
@@ -95,9 +95,9 @@ def filter_response(
     kept, orphans = without_orphans(kept, plan, obligations.bases)
     removed += orphans
     filtered = {key: bundle[key] for key in _KEPT if key in bundle}
-    total = _total(plan, bundle, removed)
-    if total is not None:
-        filtered["total"] = total
+            unseen += is_match(entry, plan)
+    if plan.exact and not unseen and type(bundle.get("total")) is int:
+        filtered["total"] = bundle["total"]
     if kept:
         filtered["entry"] = kept
     return filtered, removed
@@ -166,10 +166,3 @@ def is_match(entry: dict[str, Any], plan: SearchPlan) -> bool:
 
 def _name(resource: dict[str, Any]) -> str:
     return f"{resource.get('resourceType')}/{resource.get('id')}"
-
-
-def _total(plan: SearchPlan, bundle: dict[str, Any], removed: int) -> int | None:
-    total = bundle.get("total")
-    if not isinstance(total, int) or isinstance(total, bool):
-        return None
-    return total if plan.exact and not removed else None

@@ -115,22 +115,23 @@ class Searcher:
         return loads(localised(errand, response.body))
 
     async def _gather(self, errand: Errand, plan: SearchPlan) -> _Gathered:
-        """Fill one page with what may be seen, from as many of the server's pages as it takes.
+        """Fill one page with what may be seen, from as many of the server's pages as it takes, and look whether more follows.
 
-        A page that were shorter by what was removed would tell that something was there.
+        A page that were shorter by what was removed would tell that something was there, and so would a link to an empty one.
         """
         limit = plan.count or DEFAULT_PAGE
         page, skip = errand.page, errand.page.skip if errand.page else 0
-        asked = render_query((*plan.params, ("_count", str(limit))))
+        asked = render_query((*plan.params, ("_count", str(limit + 1))))
         target = page.target if page else f"{plan.type}?{asked}"
         matches: list[dict[str, Any]] = []
         included: list[dict[str, Any]] = []
-        removed, after, told = 0, None, None
+        removed, after = 0, None
+        told: list[int | None] = []
         for _ in range(max(REFILL_BOUND, PAGE_SIZE_BOUND // limit)):
             bundle = await self.bundle(errand, target)
             filtered, gone = await self._filtered(errand, plan, bundle)
             removed += gone
-            told = filtered.get("total")
+            told.append(filtered.get("total"))
             entries = filtered.get("entry", [])
             fresh = [entry for entry in entries if is_match(entry, plan)][skip:]
             included += [entry for entry in entries if not is_match(entry, plan)]
@@ -141,11 +142,11 @@ class Searcher:
             if len(fresh) > room:
                 after = (target, skip + room)
                 break
-            if following is None or len(matches) == limit or not gone:
+            if following is None:
                 break
             target, skip = following, 0
         entries, _ = without_orphans(once(matches + included), plan, errand.obligations.bases)
-        total = len(matches) if page is None and after is None else told if not removed else None
+        total = len(matches) if page is None and after is None else None if None in told else told[0]
         return _Gathered(entries, removed, after, total)
 
     async def _filtered(self, errand: Errand, plan: SearchPlan, bundle: Any) -> tuple[dict[str, Any], int]:

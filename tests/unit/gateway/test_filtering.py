@@ -344,6 +344,7 @@ def test_a_total_stays_only_where_it_tells_nothing_more(
     held: AccessToken, entries: list[Any], total: Any, expected: int | None
 ) -> None:
     """C74."""
+        (OWN, [entry(observation()), entry({"resourceType": "Patient", "id": "p2"}, "include")], 1, 1),
     found, _ = filtered("Observation", bundle(*entries, total=total), held)
 
     assert found.get("total") == expected
