@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from hilum.infra.edge import Edge
-from tests.attack.test_gateway_by_pointing import CANARY, told
+from tests.attack.test_gateway_by_pointing import CANARY, binary, document, recorded, told
 from tests.flows.gateway_ground import Ground, Play, patient, player
 from tests.sim.fhir_upstream import OtherServer
 from tests.sim.world import FakeClock, SeededIds
@@ -159,5 +159,99 @@ def test_a_total_does_not_come_and_go_with_what_was_brought_along(play: Play) ->
 
         assert "Patient/p1" not in first.ids, "this server brings subjects along unasked"
         assert first.json["total"] == second.json["total"] == 3
+
+    play(story, embedded=lambda _tenant: server)
+
+
+# --- Binaries ------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scope", ["patient/Media.rs", "patient/Consent.r", "patient/DocumentReference.rs"])
+def test_a_binary_that_nothing_within_reach_refers_to_is_as_if_absent(play: Play, scope: str) -> None:
+    """C75: also to a scope under which no document is looked for."""
+
+    async def story(made: Ground) -> None:
+        made.load(patient("p2"), binary("b2", CANARY), document("d2", "p2", "Binary/b2"))
+        token = made.token(scope)
+
+        there, absent = await made.get("Binary/b2", token), await made.get("Binary/nothing", token)
+
+        assert there.status == 404
+        assert told(there).replace("req_000001", "") == told(absent).replace("req_000002", "")
+
+    play(story)
+
+
+@pytest.mark.parametrize("person", ["doctor", "parent", "patient"])
+def test_a_restricted_binary_is_withheld_though_its_document_is_not(play: Play, person: str) -> None:
+    """C82: a label on what is attached withholds it; the person whose own record it is may read it."""
+
+    async def story(made: Ground) -> None:
+        made.load(binary("secret", CANARY) | {"meta": RESTRICTED}, document("open", "p1", "Binary/secret"))
+        token = made.token("patient/DocumentReference.rs", person=person)
+
+        answer = await made.get("Binary/secret", token)
+
+        assert answer.status == (200 if person == "patient" else 404)
+        assert (CANARY.encode() in answer.body) == (person == "patient")
+        assert recorded(made).reason == ("" if person == "patient" else "label_withheld")
+
+    play(story)
+
+
+# --- writes --------------------------------------------------------------------------------------------------------------------
+
+
+def test_no_app_takes_the_label_off_a_record_though_it_may_read_it(play: Play) -> None:
+    """C79, C82: one person's app could open to every other app what a label withholds from them."""
+    visit = {
+        "resourceType": "Appointment",
+        "id": "visit",
+        "status": "booked",
+        "participant": [{"actor": {"reference": "Patient/p1"}, "status": "accepted"}],
+    }
+
+    async def story(made: Ground) -> None:
+        made.load(visit | {"meta": RESTRICTED}, visit | {"id": "open"})
+        token = made.token("patient/Appointment.crus", person="patient")
+
+        assert (await made.send("PUT", "Appointment/visit", token, body=visit)).status == 404
+        read = await made.get("Appointment/visit", token)
+        assert read.status == 200
+        assert read.json["meta"]["security"] == RESTRICTED["security"]
+        assert (await made.send("PUT", "Appointment/open", token, body=visit | {"id": "open"})).status == 200
+
+    play(story)
+
+
+def test_a_grant_for_one_patient_creates_no_other(play: Play) -> None:
+    """C68, FHIR R4 http.html#create: the id of a body says nothing in a create, so it makes nobody's chart the launched one."""
+
+    async def story(made: Ground) -> None:
+        narrow, wide = made.token("patient/Patient.cruds"), made.token("user/Patient.cruds")
+
+        for body in (patient("p1"), {"resourceType": "Patient"}):
+            assert (await made.send("POST", "Patient", narrow, body=body)).status == 404
+        assert (await made.send("POST", "Patient", wide, body=patient("p1"))).status == 201
+
+    play(story)
+
+
+# --- a person with no charts ---------------------------------------------------------------------------------------------------
+
+
+def test_a_person_who_may_open_no_chart_searches_nothing(play: Play) -> None:
+    """C82: an empty filter is one that many servers do not look at."""
+    server = OtherServer(careless=True)
+    server.load(patient("p2"), observation("x1", "p2", code={"text": CANARY}))
+
+    async def story(made: Ground) -> None:
+        token = made.token("user/*.rs", person="patient", person_patients=())
+
+        for target in ("Observation", "Observation?_id=x1", "Observation?patient=p2", "Patient?_id=p2"):
+            assert (await made.get(target, token)).status == 404
+
+        asked = [target for _, target, _ in server.seen]
+        assert not any(target.startswith(("Observation", "Patient")) for target in asked)
 
     play(story, embedded=lambda _tenant: server)

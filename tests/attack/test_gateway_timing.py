@@ -12,6 +12,7 @@ import pytest
 from hilum.controls import service as controls
 from hilum.controls.models import Quota
 from hilum.infra.edge import Edge
+from tests.attack.test_gateway_by_pointing import binary, document
 from tests.effort import FULL, effort
 from tests.flows.gateway_ground import GENERAL, Ground, Play, player
 from tests.sim.world import FakeClock, SeededIds
@@ -31,6 +32,8 @@ def play(sqlite_edge: Edge, clock: FakeClock, ids: SeededIds, tmp_path: Path) ->
         ("Observation/nothing", "Observation/x1"),
         ("Observation/nothing", "Observation/o3"),
         ("Patient/nothing", "Patient/p2"),
+        ("Binary/nothing", "Binary/b2"),
+        ("Provenance/nothing", "Provenance/pr2"),
     ],
 )
 def test_the_time_of_a_refusal_tells_nothing(play: Play, absent: str, beyond: str) -> None:
@@ -39,6 +42,7 @@ def test_the_time_of_a_refusal_tells_nothing(play: Play, absent: str, beyond: st
     async def story(made: Ground) -> None:
         app = made.clients["app"].app
         made.run(lambda ctx: controls.set_quota(ctx, app, GENERAL, Quota(10_000.0, 100_000)))
+        made.load(binary("b2", "x"), document("d2", "p2", "Binary/b2"))
         token = made.token("patient/*.rs")
         times: dict[str, list[int]] = {absent: [], beyond: []}
         for n in range(effort(300, 2_000)):

@@ -5,7 +5,9 @@ import re
 from typing import Any
 
 from hilum.gateway.filtering import UNJUDGEABLE
+from hilum.gateway.judge import is_own
 from hilum.gateway.models import DEFAULT_PAGE
+from hilum.gateway.narrowing import patients_within
 from hilum.gateway.reach import clauses
 from hilum.gateway.rendering import Answer
 from hilum.gateway.searching import Searcher
@@ -16,13 +18,13 @@ from hilum.kernel.ports import Ids
 from hilum.keys.live import Vault
 from hilum.standards.fhir.bundles import resources_of
 from hilum.standards.fhir.etags import is_known
+from hilum.standards.fhir.labels import is_restricted
 from hilum.standards.fhir.requests import PLAIN, Interaction, accepts_json, render_query
 from hilum.standards.fhir.shaping import dump
 from hilum.standards.fhir.visibility import (
     attachment_urls,
     hangs_on_targets,
     local_reference,
-    one_patient,
     rule_of,
 )
 from hilum.standards.smart.scopes import READ
@@ -75,19 +77,23 @@ class Carrier:
         """
         request = errand.obligations.request
         stored = await self._transport.fetch(errand, f"Binary/{request.id}")
-        if stored is None:
-            raise Absent
-        if stored.resource.get("resourceType") != "Binary" or stored.resource.get("id") != request.id:
+        binary = {} if stored is None else stored.resource
+        if stored and (binary.get("resourceType") != "Binary" or binary.get("id") != request.id):
             raise Refusal(UNJUDGEABLE)
-        context = stored.resource.get("securityContext")
+        context = binary.get("securityContext")
         referrer = (
             await self._visible_referrer(errand, request.id)
             if context is None
             else await self._visible_context(errand, context)
         )
+        if stored is None:
+            raise Absent
         if referrer is None:
             raise Refusal(Deny(Reason.OUTSIDE_LAUNCH_CONTEXT, "Nothing within reach refers to this."))
-        patient = errand.obligations.patient or one_patient((referrer,), errand.obligations.bases)
+        obligations = errand.obligations
+        if is_restricted(binary) and not is_own(obligations.reach, referrer, obligations.bases):
+            raise Refusal(Deny(Reason.LABEL_WITHHELD, "A label withholds what is attached."))
+        patient = errand.patient_of((referrer,))
         if request.accept and accepts_json(request.accept) and request.accept != "*/*":
             return Answer(200, stored.body, patient=patient)
         return native(stored.resource, patient)
@@ -105,10 +111,11 @@ class Carrier:
         """Find a document within reach whose attachment is this Binary."""
         addresses = (f"Binary/{id_}", f"{errand.upstream_base}/Binary/{id_}")
         query = [("location", ",".join(addresses)), ("_count", str(DEFAULT_PAGE))]
-        within = errand.obligations.reach
-        if all(way.patients is not None for way in clauses(within, "DocumentReference", READ)):
-            patients = {p for way in clauses(within, "DocumentReference", READ) for p in way.patients or ()}
-            query.append(("patient", ",".join(f"Patient/{patient}" for patient in sorted(patients))))
+        within = patients_within(clauses(errand.obligations.reach, "DocumentReference", READ))
+        if within == frozenset():
+            return None
+        if within is not None:
+            query.append(("patient", ",".join(f"Patient/{patient}" for patient in sorted(within))))
         bundle = await self._searcher.bundle(errand, f"DocumentReference?{render_query(tuple(query))}")
         local = {f"Binary/{id_}", f"{errand.base}/Binary/{id_}"}
         for resource in resources_of(bundle if isinstance(bundle, dict) else {}):

@@ -11,6 +11,7 @@ from hilum.gateway.models import Clause, Obligations, SearchPlan
 from hilum.gateway.reach import clauses
 from hilum.kernel.decision import Deny, Reason
 from hilum.standards.fhir.bundles import references_in, resources_of
+from hilum.standards.fhir.labels import is_restricted
 from hilum.standards.fhir.visibility import Belonging, rule_of, subjects_of, targets_of
 
 UNJUDGEABLE = Deny(Reason.RESPONSE_UNJUDGEABLE, "The FHIR server's answer could not be judged.")
@@ -40,8 +41,10 @@ def judge_change(obligations: Obligations, current: object, evidence: Evidence =
     fault = judge_read(obligations, current, evidence)
     if fault is not None:
         return fault
+    if not isinstance(current, dict) or is_restricted(current):
+        return Deny(Reason.LABEL_WITHHELD, "A record with this label is not written by apps.")
     body = obligations.request.body
-    if body is None or not isinstance(current, dict):
+    if body is None:
         return None
     bases = obligations.bases
     if subjects_of(current, bases) != subjects_of(body, bases):
@@ -92,10 +95,10 @@ def filter_response(
             kept.append(_entry(entry))
         else:
             removed += 1
+            unseen += is_match(entry, plan)
     kept, orphans = without_orphans(kept, plan, obligations.bases)
     removed += orphans
     filtered = {key: bundle[key] for key in _KEPT if key in bundle}
-            unseen += is_match(entry, plan)
     if plan.exact and not unseen and type(bundle.get("total")) is int:
         filtered["total"] = bundle["total"]
     if kept:

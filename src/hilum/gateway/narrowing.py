@@ -24,7 +24,7 @@ _MANY_SUBJECTS = frozenset({"Account", "Appointment", "Provenance"})
 def cost_fault(query: SearchQuery, ways: tuple[Clause, ...]) -> Deny | None:
     """Say what makes a search too dear, and the cheaper form."""
     unnamed = not any(name == "_id" or is_about(name) for name, _ in query.filters)
-    if hangs_on_targets(query.type) and unnamed and _union(ways) is not None:
+    if hangs_on_targets(query.type) and unnamed and patients_within(ways) is not None:
         sentence = f"Search {query.type} with target=, or bring it along with _revinclude."
         return Deny(Reason.TOO_COSTLY, sentence)
     if len(query.includes) > INCLUDES_BOUND:
@@ -61,11 +61,11 @@ def _included(include: Include, reach: Reach) -> dict[str, int]:
 
 
 def context_fault(query: SearchQuery, ways: tuple[Clause, ...]) -> Deny | None:
-    """Say that every patient whom the search names is out of reach."""
-    within = _union(ways)
-    if query.named is None or within is None or query.named & within:
+    """Say that no patient is left to search: the grant reaches none, or none of those whom the search names."""
+    within = patients_within(ways)
+    if within is None or (within if query.named is None else within & query.named):
         return None
-    return Deny(Reason.OUTSIDE_LAUNCH_CONTEXT, "The search names a patient whom this grant does not reach.")
+    return Deny(Reason.OUTSIDE_LAUNCH_CONTEXT, "The search is about no patient whom this grant reaches.")
 
 
 def plan_search(query: SearchQuery, reach: Reach, ways: tuple[Clause, ...], *, labels: bool) -> SearchPlan:
@@ -73,7 +73,7 @@ def plan_search(query: SearchQuery, reach: Reach, ways: tuple[Clause, ...], *, l
 
     ``labels``: restricted resources may be among the matches, so that their number may not be told.
     """
-    within = _union(ways)
+    within = patients_within(ways)
     filters = list(query.filters)
     exact = not labels
     if within is not None:
@@ -104,7 +104,8 @@ def plan_search(query: SearchQuery, reach: Reach, ways: tuple[Clause, ...], *, l
     return SearchPlan(query.type, tuple(params), asked, exact, query.counting, query.count, included)
 
 
-def _union(ways: tuple[Clause, ...]) -> frozenset[str] | None:
+def patients_within(ways: tuple[Clause, ...]) -> frozenset[str] | None:
+    """Name all patients whom any of the ways reaches; None for everybody."""
     found: set[str] = set()
     for way in ways:
         if way.patients is None:
@@ -128,7 +129,7 @@ def _constraint_filters(ways: tuple[Clause, ...]) -> tuple[tuple[str, str], ...]
 
 def _one_open(ways: tuple[Clause, ...]) -> bool:
     """Tell whether an unconstrained way reaches at least as far as every other, so that the constraints add nothing."""
-    within = _union(ways)
+    within = patients_within(ways)
     return any(not way.constraints and way.patients == within for way in ways)
 
 

@@ -121,12 +121,12 @@ class Transport:
     async def judged(self, errand: Errand, name: str) -> Stored:
         """Fetch a record and judge it as what was asked for. Raises Absent, Refusal."""
         stored = await self.fetch(errand, name)
+        evidence = NO_EVIDENCE
+        if hangs_on_targets(errand.obligations.request.type):
+            evidence = await self.evidence(errand, (stored.resource if stored else _ABOUT_NOBODY,))
         if stored is None:
             pretend(errand)
             raise Absent
-        evidence = NO_EVIDENCE
-        if hangs_on_targets(errand.obligations.request.type):
-            evidence = await self.evidence(errand, (stored.resource,))
         if fault := judge_read(errand.obligations, stored.resource, evidence):
             raise Refusal(fault)
         return stored
@@ -153,6 +153,7 @@ def _usable(response: UpstreamResponse) -> UpstreamResponse:
     return response
 
 
+_ABOUT_NOBODY = {"resourceType": "Provenance", "target": [{"reference": "Patient/-"}]}
 _NOBODYS = orjson.dumps(
     {
         "meta": {"versionId": "1", "lastUpdated": "2026-01-01T00:00:00Z"},

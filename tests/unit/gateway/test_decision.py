@@ -387,6 +387,20 @@ REFUSED: list[tuple[str, Reason, Any, AccessToken | Deny, Snapshot]] = [
         SNAPSHOT,
     ),
     (
+        "a search by a person who may open no chart",
+        Reason.OUTSIDE_LAUNCH_CONTEXT,
+        ask("Observation"),
+        token("user/*.rs", patient="", person_patients=()),
+        SNAPSHOT,
+    ),
+    (
+        "a chart created under the id of the launched one",
+        Reason.OUTSIDE_LAUNCH_CONTEXT,
+        ask("Patient", method="POST", body=b'{"resourceType":"Patient","id":"p1"}'),
+        TOKEN,
+        SNAPSHOT,
+    ),
+    (
         "a write about another patient",
         Reason.OUTSIDE_LAUNCH_CONTEXT,
         ask("Observation", method="POST", body=orjson.dumps(observation(patient="p2"))),
