@@ -184,7 +184,7 @@ def judge_header(header: Mapping[str, Any], client: Client) -> str:
 
 
 def judge_claims(
-    claims: Mapping[str, Any], client: ClientId, *, audiences: frozenset[str], now: datetime
+    claims: Mapping[str, Any], client: ClientId, *, audiences: frozenset[str], issuer: str, now: datetime
 ) -> Assertion:
     """Judge who an assertion is by, for whom and for how long. Raises NotPermitted(invalid_client).
 
@@ -192,11 +192,10 @@ def judge_claims(
     """
     if claims.get("iss") != client or claims.get("sub") != client:
         refuse_client("iss and sub of the client assertion must both be the client id.")
-    audience = claims.get("aud")
-    if isinstance(audience, list) and len(audience) == 1:
-        audience = audience[0]
-    if not isinstance(audience, str) or audience not in audiences:
-        refuse_client("aud of the client assertion must be the token URL of this server, and it alone.")
+    if not _is_for_this_server(claims.get("aud"), audiences, issuer):
+        refuse_client(
+            "aud of the client assertion must be the token URL of this server, and name no other server."
+        )
     now_s = (now - _EPOCH).total_seconds()
     furthest = now_s + (ASSERTION_LIFE + ASSERTION_SKEW).total_seconds()
     expires = _seconds(claims, "exp", required=True)
@@ -218,6 +217,17 @@ def judge_claims(
     return Assertion(client, jti, _EPOCH + timedelta(seconds=expires) + ASSERTION_SKEW)
 
 
+def _is_for_this_server(audience: object, audiences: frozenset[str], issuer: str) -> bool:
+    """Judge that one of the server's URLs is named, and nobody but this server: its issuer may stand beside it, never alone.
+
+    Many libraries name both. An assertion that names another server too could be carried there, or come from there.
+    Source: RFC 7523 section 3, point 3; SMART App Launch 2.2, client-confidential-asymmetric.
+    """
+    named = audience if isinstance(audience, list) else [audience]
+    known = [one for one in named if isinstance(one, str) and (one in audiences or one == issuer)]
+    return len(known) == len(named) and not audiences.isdisjoint(known)
+
+
 def _seconds(claims: Mapping[str, Any], name: str, *, required: bool = False) -> float:
     value = claims.get(name)
     if value is None and not required:
@@ -233,12 +243,13 @@ def prove(
     jwks: Mapping[str, Any],
     *,
     audiences: frozenset[str],
+    issuer: str,
     now: datetime,
 ) -> Assertion:
     """Judge an assertion whole, by the client's key set. Raises NotPermitted(invalid_client)."""
     header, claims = peek(presented.assertion)
     kid = judge_header(header, client)
-    proved = judge_claims(claims, client.id, audiences=audiences, now=now)
+    proved = judge_claims(claims, client.id, audiences=audiences, issuer=issuer, now=now)
     verify(presented.assertion, keys_for(jwks, kid, header["alg"]), header["alg"])
     return proved
 

@@ -165,7 +165,8 @@ class BackChannel:
         header, _ = client_auth.peek(presented.assertion)
         kid = client_auth.judge_header(header, client)
         jwks, replaced = await self._keys(client, kid)
-        proved = client_auth.prove(presented, client, jwks, audiences=audiences, now=self._kit.clock.now())
+        now = self._kit.clock.now()
+        proved = client_auth.prove(presented, client, jwks, audiences=audiences, issuer=site.issuer, now=now)
         return {"assertion": proved, "key_source": grants.key_source(client), "replaced": replaced}
 
     async def _client(self, site: Site, presented: Presented, trace: Trace) -> Client | None:
