@@ -129,6 +129,15 @@ def test_the_inspector_shows_the_newest_only() -> None:
     assert len(inspect(records).calls) == CALLS_SHOWN
 
 
+def test_calls_after_midnight_stand_above_those_before() -> None:
+    late, early = "2026-03-02T23:59:59.9+00:00", "2026-03-03T00:00:00+00:00"
+
+    assert [call.at for call in inspect([{"at": late}, {"at": early}]).calls] == [
+        "00:00:00.000",
+        "23:59:59.900",
+    ]
+
+
 def sessions() -> tuple[Sessions, FakeClock]:
     clock = FakeClock()
     return Sessions(clock, SeededIds()), clock

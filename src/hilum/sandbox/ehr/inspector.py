@@ -1,6 +1,6 @@
 """What the inspector shows of an app's calls. Pure.
 
-The platform's records of accesses go in as they come from its API; whatever a record lacks is left out of the line.
+The platform's records of accesses go in as they come from its API or its stream; whatever a record lacks is left out of the line.
 """
 
 import re
@@ -34,7 +34,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Calls:
-    """The newest calls, and how many of them were refused. ``trouble`` says why there is no list."""
+    """The newest calls, and how many of them were refused. ``trouble`` says why some may be missing."""
 
     calls: tuple[Call, ...]
     refused: int
@@ -52,8 +52,9 @@ class Calls:
 
 def inspect(records: Iterable[dict[str, Any]]) -> Calls:
     """Shape records of accesses, newest first."""
-    calls = sorted((_call(each) for each in records), key=lambda call: call.at, reverse=True)[:CALLS_SHOWN]
-    return Calls(tuple(calls), sum(not call.permitted for call in calls))
+    newest = sorted(records, key=lambda record: str(record.get("at", "")), reverse=True)[:CALLS_SHOWN]
+    calls = tuple(_call(each) for each in newest)
+    return Calls(calls, sum(not call.permitted for call in calls))
 
 
 def _call(record: dict[str, Any]) -> Call:
