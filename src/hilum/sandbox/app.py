@@ -12,6 +12,7 @@ from hilum.kernel.ports import Clock, Ids
 from hilum.sandbox import samples
 from hilum.sandbox.clients import plan
 from hilum.sandbox.ehr import routes as ehr
+from hilum.sandbox.ehr.feed import Feed
 from hilum.sandbox.ehr.platform import Platform
 from hilum.sandbox.ehr.records import Records
 from hilum.sandbox.ehr.sessions import Sessions
@@ -55,6 +56,7 @@ def build(settings: Settings, clock: Clock, ids: Ids, server_of: Callable[[str],
     }
     auditor = next(staff.username for staff in planned.staff if staff.role == INSPECTOR_ROLE)
     platform = Platform(urls, clock, secrets, wallet.api_tokens.get(auditor, ""))
+    feed = Feed(platform)
     site = Site(
         urls=urls,
         pages=pages,
@@ -63,6 +65,7 @@ def build(settings: Settings, clock: Clock, ids: Ids, server_of: Callable[[str],
         wallet=wallet,
         records=Records(server_of),
         platform=platform,
+        feed=feed,
         sessions=Sessions(clock, ids),
         clock=clock,
         ids=ids,
@@ -70,4 +73,9 @@ def build(settings: Settings, clock: Clock, ids: Ids, server_of: Callable[[str],
     )
     app = Starlette(routes=[*ehr.routes(site), *samples.routes(site), *assets.routes()])
     errors.install(app, pages)
-    return Sandbox(app, platform.close)
+
+    async def close() -> None:
+        await feed.close()
+        await platform.close()
+
+    return Sandbox(app, close)

@@ -8,6 +8,7 @@ from starlette.responses import Response
 from hilum.kernel.errors import NotFound
 from hilum.kernel.ports import Clock, Ids
 from hilum.sandbox.clients import AppPlan, ClientPlan, Plan
+from hilum.sandbox.ehr.feed import Feed
 from hilum.sandbox.ehr.platform import Platform
 from hilum.sandbox.ehr.records import Records
 from hilum.sandbox.ehr.sessions import Sessions
@@ -41,6 +42,7 @@ class Site:
     wallet: Wallet
     records: Records
     platform: Platform
+    feed: Feed
     sessions: Sessions
     clock: Clock
     ids: Ids

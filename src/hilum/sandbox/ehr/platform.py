@@ -1,5 +1,6 @@
 """The platform as its EHR sees it: an HTTP service at known addresses, spoken to with an EHR client's token."""
 
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,9 +9,11 @@ import orjson
 
 from hilum.kernel.errors import HilumError, Invalid, NotFound, NotPermitted, Unavailable
 from hilum.kernel.ports import Clock
+from hilum.sandbox.ehr.sse import Message, Parser
 from hilum.web.urls import Urls, with_query
 
 TIMEOUT_S = 15.0
+CONNECT_S = 5.0
 ANSWER_BOUND = 2 * 1024 * 1024
 TOKEN_MARGIN_S = 30.0
 
@@ -98,6 +101,29 @@ class Platform:
         items = answer.get("items", [])
         return items if isinstance(items, list) else []
 
+    async def decisions(self, after: str, quiet_s: float) -> AsyncGenerator[Message, None]:
+        """Follow the platform's decisions, from now or from the place ``after``, until it ends or is silent for ``quiet_s``.
+
+        Raises what the platform refuses with, and Unavailable when it breaks off.
+        """
+        headers = {"authorization": f"Bearer {self.api_token}", "accept": "text/event-stream"}
+        if after:
+            headers["last-event-id"] = after
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=quiet_s)
+        try:
+            async with self._connections().get(
+                self.urls.api("/events"), headers=headers, timeout=timeout, allow_redirects=False
+            ) as response:
+                if response.status != 200 or response.content_type != "text/event-stream":
+                    _judged(response.status, await _bounded(response))
+                    raise Unavailable("platform_unavailable", "The platform gives no stream.")
+                parser = Parser()
+                async for chunk in response.content.iter_any():
+                    for message in parser.take(chunk):
+                        yield message
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise Unavailable("platform_unavailable", "The platform does not answer.") from error
+
     async def register(self, tenant: str, metadata: dict[str, Any]) -> dict[str, Any]:
         """Register a client by the open door of a plain sandbox (RFC 7591)."""
         return await self._send("POST", self.urls.register(tenant), {}, json=metadata)
@@ -141,16 +167,19 @@ class Platform:
         json: dict[str, Any] | None = None,
         form: dict[str, str] | None = None,
     ) -> dict[str, Any]:
-        if self._http is None:
-            timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
-            self._http = aiohttp.ClientSession(timeout=timeout, cookie_jar=aiohttp.DummyCookieJar())
         try:
-            async with self._http.request(
+            async with self._connections().request(
                 method, url, headers=headers, json=json, data=form, allow_redirects=False
             ) as response:
                 return _judged(response.status, await _bounded(response))
         except (aiohttp.ClientError, TimeoutError) as error:
             raise Unavailable("platform_unavailable", "The platform does not answer.") from error
+
+    def _connections(self) -> aiohttp.ClientSession:
+        if self._http is None:
+            timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
+            self._http = aiohttp.ClientSession(timeout=timeout, cookie_jar=aiohttp.DummyCookieJar())
+        return self._http
 
 
 async def _bounded(response: aiohttp.ClientResponse) -> bytes:

@@ -12,7 +12,7 @@ from hilum.kernel.errors import HilumError, Invalid, NotFound
 from hilum.sandbox.card import card
 from hilum.sandbox.ehr import chart as charts
 from hilum.sandbox.ehr.faults import in_words
-from hilum.sandbox.ehr.inspector import CALLS_SHOWN, Calls, inspect
+from hilum.sandbox.ehr.inspector import Calls
 from hilum.sandbox.ehr.platform import Order
 from hilum.sandbox.ehr.sessions import EhrSession
 from hilum.sandbox.site import LOOPBACK_SOURCES, Site
@@ -173,12 +173,7 @@ class Pages:
 
     async def _calls(self, session: EhrSession, client: str) -> Calls:
         app = session.current(client)
-        if app is None:
-            return Calls((), 0)
-        try:
-            return inspect(await self._site.platform.accesses(session.tenant, app.launch, CALLS_SHOWN))
-        except HilumError as error:
-            return Calls((), 0, trouble=error.detail or error.code)
+        return await self._site.feed.calls(session.tenant, app.launch if app else "")
 
     def _with_forms(
         self, request: Request, template: str, *, policy: Policy | None = None, **facts: Any
@@ -216,7 +211,9 @@ class Posts:
                     banner=query.one("banner") != BESIDE_CHART,
                 ),
             )
+            await site.feed.look()
             opened = await site.platform.open_launch(tenant, order)
+            site.feed.expect(opened.id)
             site.sessions.opened(session.id, opened.id, order.client)
         else:
             tenant = site.hospital(query.one("tenant")).tenant
@@ -283,6 +280,7 @@ class Posts:
     async def _end(self, session: EhrSession) -> None:
         self._site.sessions.end(session.id)
         for app in session.apps:
+            self._site.feed.forget(app.launch)
             await self._site.platform.end_launch(session.tenant, app.launch)
 
     async def register(self, request: Request) -> Response:

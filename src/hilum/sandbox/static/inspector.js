@@ -1,5 +1,5 @@
-// Keeps the inspector's list fresh: asks for the list alone, and swaps it when it has changed.
-const EVERY_MS = 1500;
+// Keeps the inspector's list fresh: asks this site for the list alone, and swaps it when it has changed.
+const EVERY_MS = 1000;
 const list = document.querySelector("[data-inspector]");
 let etag = "";
 
