@@ -161,6 +161,7 @@ def test_a_document_keeps_the_binary_that_it_had_and_carries_data_of_its_own(pla
         ("target=Observation/x1", "target=Observation/nothing"),
         ("target:Observation=x1", "target:Observation=nothing"),
         ("target=Patient/p2", "target=Patient/nothing"),
+        ("target=Observation/o3", "target=Observation/nothing"),
         ("patient=p2", "patient=nothing"),
         ("patient=Patient/p2", "patient=Patient/nothing"),
         ("target=Observation/o1,Observation/x1", "target=Observation/o1,Observation/nothing"),
@@ -175,6 +176,7 @@ def test_the_pages_of_a_search_for_provenance_tell_nothing_of_what_is_out_of_rea
     async def story(made: Ground) -> None:
         made.load(patient("p2"), observation("x1", "p2", code={"text": CANARY}))
         made.load(*(provenance(f"v{n}", "Observation/x1", "Patient/p2") for n in range(MANY)))
+        made.load(*(provenance(f"w{n}", "Observation/o3") for n in range(MANY)))
         token = made.token("patient/*.rs")
 
         first = await made.get(f"Provenance?{there}&_count=1", token)

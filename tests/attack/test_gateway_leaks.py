@@ -375,6 +375,24 @@ def test_an_answer_that_cannot_be_judged_is_not_given(play: Play, raw: bytes) ->
     play(story, embedded=lambda _tenant: server)
 
 
+@pytest.mark.parametrize("search", [None, [], "match", 5, {}, {"mode": None}, {"mode": ["include"]}])
+def test_an_entry_that_does_not_say_well_why_it_is_there_is_told_by_its_type(play: Play, search: Any) -> None:
+    """C74: whatever stands there, the answer is judged, and its giving recorded."""
+    found = [observation("o1"), patient("p2"), observation("x1", "p2", code={"text": CANARY})]
+    entries = [{"resource": each, "search": search} for each in found]
+    bundle = {"resourceType": "Bundle", "type": "searchset", "entry": entries}
+    server = OtherServer(raw=json.dumps(bundle).encode())
+
+    async def story(made: Ground) -> None:
+        answer = await made.get("Observation", made.token("patient/Observation.rs"))
+
+        assert answer.status == 200
+        assert [each["search"] for each in answer.json["entry"]] == [{"mode": "match"}]
+        assert_no_leak(answer, search)
+
+    play(story, embedded=lambda _tenant: server)
+
+
 @pytest.mark.parametrize("status", [301, 302, 400, 401, 403, 418, 429, 500, 502, 503, 504])
 def test_what_a_failing_server_says_stays_inside(play: Play, status: int) -> None:
     """C70, C85: 503 or 502, never the server's own words or credentials."""

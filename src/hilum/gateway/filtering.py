@@ -92,7 +92,7 @@ def filter_response(
         if verdict is None:
             return UNJUDGEABLE
         if verdict:
-            kept.append(_entry(entry))
+            kept.append(_entry(entry, plan))
         else:
             removed += 1
             unseen += is_match(entry, plan)
@@ -140,8 +140,9 @@ def _mode(entry: dict[str, Any], plan: SearchPlan, type_: str) -> str:
     return "match" if type_ == plan.type else "include"
 
 
-def _entry(entry: dict[str, Any]) -> dict[str, Any]:
-    return {key: entry[key] for key in ("fullUrl", "resource", "search") if key in entry}
+def _entry(entry: dict[str, Any], plan: SearchPlan) -> dict[str, Any]:
+    resource = entry["resource"]
+    return {"resource": resource, "search": {"mode": _mode(entry, plan, str(resource["resourceType"]))}}
 
 
 def without_orphans(

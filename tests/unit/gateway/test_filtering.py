@@ -368,7 +368,7 @@ def test_links_and_everything_else_of_the_servers_is_dropped() -> None:
     )
 
     assert set(found) == {"resourceType", "type", "id", "entry"}
-    assert set(found["entry"][0]) == {"resource"}
+    assert found["entry"] == [{"resource": observation(), "search": {"mode": "match"}}]
 
 
 def test_evidence_is_asked_for_once_and_not_without_bound() -> None:
