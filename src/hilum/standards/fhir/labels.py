@@ -45,7 +45,16 @@ WITHHELD: Mapping[str, frozenset[str]] = MappingProxyType(
 )
 """System -> codes that withhold. A code of one of these systems in other letters' case counts too."""
 
-_FOLDED = {system: frozenset(code.casefold() for code in codes) for system, codes in WITHHELD.items()}
+_SPELLINGS = {
+    _CONFIDENTIALITY: ("urn:oid:2.16.840.1.113883.5.25", "http://hl7.org/fhir/v3/Confidentiality"),
+    _ACT_CODE: ("urn:oid:2.16.840.1.113883.5.4", "http://hl7.org/fhir/v3/ActCode"),
+}
+"""The same systems as they are named in C-CDA documents, and were before R4: what was taken over from there keeps its label."""
+_FOLDED = {
+    spelling: frozenset(code.casefold() for code in codes)
+    for system, codes in WITHHELD.items()
+    for spelling in (system, *_SPELLINGS[system])
+}
 
 
 def is_restricted(resource: dict[str, Any]) -> bool:
