@@ -14,6 +14,10 @@ UNRESTRICTED = (
     "Goal", "Immunization", "MedicationRequest", "Observation", "Organization", "Procedure", "Patient", "Practitioner",
     "Provenance", "ServiceRequest", "Coverage", "MedicationDispense",
 )  # fmt: skip
+CODE_FIRST = (
+    "82810-3", "86645-9", "11341-5", "72166-2", "9279-1", "8867-4", "8310-5", "8302-2", "29463-7", "39156-5", "59408-5", "85354-9",
+)  # fmt: skip
+"""What an adult's observations are searched by."""
 
 
 def statuses(suite: Inferno, launch: Launch) -> dict[str, int]:
@@ -79,6 +83,21 @@ def test_a_search_by_reference_finds_what_a_search_by_id_finds(stories: Stories,
         assert [each["resource"]["id"] for each in other.get("entry", [])] == [
             each["resource"]["id"] for each in by_id.get("entry", [])
         ]
+
+
+@pytest.mark.parametrize("code", CODE_FIRST)
+def test_a_search_by_code_brings_along_provenance_that_is_then_readable(stories: Stories, code: str) -> None:
+    """(g)(10) 3.4: each profile that is searched by code has a Provenance in its first search, and its references are read."""
+    launch, suite = stories["g10 standalone"], stories.suite
+    query = f"Observation?patient={launch.patient}&code={code}&_revinclude=Provenance:target"
+
+    entries = suite.read(launch.token, query).json()["entry"]
+
+    found = [each["resource"] for each in entries if each["resource"]["resourceType"] == "Provenance"]
+    assert found
+    assert [suite.read(launch.token, f"Provenance/{each['id']}").status_code for each in found] == [
+        200 for _ in found
+    ]
 
 
 @pytest.mark.parametrize(

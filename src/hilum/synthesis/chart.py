@@ -13,7 +13,8 @@ from hilum.synthesis.places import Clinician, Reference, Site, tagged
 Content = dict[str, Any]
 Labels = tuple[dict[str, Any], ...]
 
-PROVENANCE_TARGETS_BOUND = 50
+PROVENANCE_TARGETS_BOUND = 20
+"""Few enough that whoever is given one Provenance can look at all that it is about."""
 SHORT = {
     "AllergyIntolerance": "all", "Appointment": "apt", "Binary": "bin", "CarePlan": "plan", "CareTeam": "team", "Condition": "con", "Coverage": "cov",
     "Device": "dev", "DiagnosticReport": "rep", "DocumentReference": "doc", "Encounter": "enc", "Goal": "goal", "Immunization": "imm",
@@ -101,18 +102,19 @@ class Chart:
         """Say who wrote and who sent every resource, and hand the chart over.
 
         One Provenance speaks for one kind of record under one set of labels: whoever may not see some of its targets
-        must not see it, so it never mixes what is shared differently.
+        must not see it, so it never mixes what is shared differently. Records of one code stand together in it, as a search
+        for them brings it along.
         """
-        groups: dict[tuple[str, ...], list[Reference]] = {}
+        groups: dict[tuple[str, ...], list[Resource]] = {}
         for resource in self.resources:
             if resource["resourceType"] not in WITHOUT_PROVENANCE:
-                groups.setdefault(_shared_as(resource), []).append(
-                    {"reference": f"{resource['resourceType']}/{resource['id']}"}
-                )
-        labels = {_shared_as(resource): resource["meta"].get("security", []) for resource in self.resources}
-        for key, targets in groups.items():
+                groups.setdefault(_shared_as(resource), []).append(resource)
+        for group in groups.values():
+            labels = tuple(group[0]["meta"].get("security", []))
+            group.sort(key=_codes)
+            targets = [{"reference": f"{each['resourceType']}/{each['id']}"} for each in group]
             for first in range(0, len(targets), PROVENANCE_TARGETS_BOUND):
-                self._vouch(targets[first : first + PROVENANCE_TARGETS_BOUND], tuple(labels[key]))
+                self._vouch(targets[first : first + PROVENANCE_TARGETS_BOUND], labels)
         return self.resources
 
     def _vouch(self, targets: list[Reference], labels: Labels) -> None:
@@ -144,3 +146,7 @@ def _shared_as(resource: Resource) -> tuple[str, ...]:
     codes = [code["code"] for each in categories for code in each.get("coding", [])]
     labels = [label["code"] for label in resource["meta"].get("security", [])]
     return (resource["resourceType"], *sorted(codes), "|", *labels)
+
+
+def _codes(resource: Resource) -> list[str]:
+    return [code["code"] for code in resource.get("code", {}).get("coding", [])]

@@ -7,6 +7,7 @@ from functools import cache
 
 import pytest
 
+from hilum.gateway.models import EVIDENCE_BOUND
 from hilum.synthesis.models import Resource
 from tests.unit.synthesis.hospital import TENANTS, made, of, patient_of, plan_of, values
 
@@ -259,6 +260,14 @@ def test_every_type_with_a_reverse_include_has_its_provenance(tenant: str) -> No
     }
 
     assert set(WITH_REVINCLUDE) - targets == set()
+
+
+@pytest.mark.parametrize("tenant", TENANTS)
+def test_the_gateway_can_look_at_everything_that_a_provenance_is_about(tenant: str) -> None:
+    """Conformance 3.4: a Provenance that was seen is read by its id, and is given only when all its targets were judged."""
+    about = [len(values(each, "target.reference")) for each in of(tenant, "Provenance")]
+
+    assert max(about) <= EVIDENCE_BOUND
 
 
 @pytest.mark.parametrize("tenant", TENANTS)
