@@ -199,6 +199,26 @@ def test_a_restricted_binary_is_withheld_though_its_document_is_not(play: Play, 
     play(story)
 
 
+@pytest.mark.parametrize("person", ["doctor", "parent", "patient"])
+def test_a_document_labelled_as_restricted_is_withheld_with_what_it_carries(play: Play, person: str) -> None:
+    """C82: the label of a document stands in its securityLabel; that of the pointer to it in meta."""
+    label = {"securityLabel": [{"coding": RESTRICTED["security"]}], "description": CANARY}
+
+    async def story(made: Ground) -> None:
+        made.load(binary("secret", CANARY), document("labelled", "p1", "Binary/secret") | label)
+        token = made.token("patient/DocumentReference.rs", person=person)
+
+        answers = [
+            await made.get(target, token)
+            for target in ("DocumentReference/labelled", "Binary/secret", "DocumentReference")
+        ]
+
+        assert [each.status for each in answers] == ([200] * 3 if person == "patient" else [404, 404, 200])
+        assert any(CANARY.encode() in each.body for each in answers) == (person == "patient")
+
+    play(story)
+
+
 # --- writes --------------------------------------------------------------------------------------------------------------------
 
 

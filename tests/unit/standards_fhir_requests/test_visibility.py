@@ -216,3 +216,29 @@ ACT_CODE = "http://terminology.hl7.org/CodeSystem/v3-ActCode"
 def test_labels_restrict_and_unreadable_ones_too(meta: Any, expected: bool) -> None:
     """C82."""
     assert is_restricted({"resourceType": "Observation", "meta": meta}) is expected
+
+
+@pytest.mark.parametrize(
+    ("inside", "expected"),
+    [
+        ({"confidentiality": "R"}, True),
+        ({"confidentiality": "v"}, True),
+        ({"confidentiality": ["R"]}, True),
+        ({"securityLabel": [{"coding": [{"system": CONFIDENTIALITY, "code": "R"}]}]}, True),
+        ({"securityLabel": [{"text": "open"}, {"coding": [{"system": ACT_CODE, "code": "HIV"}]}]}, True),
+        ({"securityLabel": [{"coding": {"system": CONFIDENTIALITY, "code": "N"}}]}, True),
+        ({"securityLabel": ["R"]}, True),
+        ({"securityLabel": {"coding": []}}, True),
+        ({"securityLabel": None}, True),
+        (
+            {"securityLabel": [{"coding": [{"system": CONFIDENTIALITY, "code": "N"}]}, {"text": "open"}]},
+            False,
+        ),
+        ({"securityLabel": []}, False),
+        ({"confidentiality": "N"}, False),
+        ({"confidentiality": "N", "meta": {"security": [{"code": "R"}]}}, True),
+    ],
+)
+def test_a_document_is_restricted_by_what_it_says_of_itself(inside: dict[str, Any], expected: bool) -> None:
+    """C82: a Composition says it in its confidentiality, a DocumentReference in its securityLabel."""
+    assert is_restricted({"resourceType": "Composition", **inside}) is expected

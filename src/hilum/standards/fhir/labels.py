@@ -58,18 +58,27 @@ _FOLDED = {
 
 
 def is_restricted(resource: dict[str, Any]) -> bool:
-    """Tell whether a label withholds this resource. A label that cannot be read withholds it."""
+    """Tell whether a label withholds this resource, or the document that it is or leads to. One that cannot be read withholds it.
+
+    Source: FHIR R4 documentreference-definitions.html#DocumentReference.securityLabel, composition-definitions.html#Composition.confidentiality
+    """
     meta = resource.get("meta")
-    if meta is None:
-        return False
-    if not isinstance(meta, dict):
+    if meta is not None and not isinstance(meta, dict):
         return True
-    security = meta.get("security")
-    if security is None:
-        return False
-    if not isinstance(security, list):
+    if meta and _any_restricts(meta.get("security")):
         return True
-    return any(_restricts(label) for label in security)
+    if "confidentiality" in resource:
+        return _restricts({"system": _CONFIDENTIALITY, "code": resource["confidentiality"]})
+    concepts = resource.get("securityLabel", [])
+    if not isinstance(concepts, list):
+        return True
+    return any(not isinstance(each, dict) or _any_restricts(each.get("coding")) for each in concepts)
+
+
+def _any_restricts(labels: object) -> bool:
+    if labels is None:
+        return False
+    return not isinstance(labels, list) or any(_restricts(label) for label in labels)
 
 
 def _restricts(label: object) -> bool:
