@@ -18,8 +18,7 @@ from hilum.audit import service as audit
 from hilum.audit.models import Event, EventQuery
 from hilum.authserver import back, store
 from hilum.authserver.client_auth import ASSERTION_TYPE
-from hilum.authserver.discovery import site_of
-from hilum.authserver.models import CODE_LIFE, CODE_PREFIX, Code, Site
+from hilum.authserver.models import CODE_LIFE, CODE_PREFIX, Code
 from hilum.authserver.policy import offline_of
 from hilum.consent import service as consent
 from hilum.consent.models import Basis
@@ -58,7 +57,7 @@ from hilum.standards.oauth import s256
 from hilum.standards.smart import scopes as smart
 from hilum.tokens.models import Grant
 from hilum.web.kit import Kit
-from hilum.web.urls import Urls
+from hilum.web.urls import Site, Urls
 from tests.sim.world import FakeClock
 
 T = TypeVar("T")
@@ -113,7 +112,7 @@ class Platform:
         return self.edge.write_now(verb, actor=SYSTEM, trace=TRACE)
 
     def site(self, tenant: TenantId = MERCY) -> Site:
-        return site_of(self.urls, tenant)
+        return self.urls.site(tenant)
 
     # --- what stands before anybody calls -------------------------------------------------------------------------------------
 

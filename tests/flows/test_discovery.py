@@ -12,6 +12,7 @@ from hilum.authserver import discovery
 from hilum.identity import service as identity
 from hilum.identity.models import TenantChange
 from hilum.registry.models import ClientType
+from hilum.web.style import STYLE_DIGEST
 from tests.flows import back_channel
 from tests.flows.back_channel import BASE, MERCY, Platform
 
@@ -171,8 +172,8 @@ def test_the_style_document_is_public_and_its_address_changes_with_its_content(p
     assert answer.headers["content-type"] == "application/json"
     assert answer.headers["access-control-allow-origin"] == "*"
     assert answer.json()["color_text"].startswith("#")
-    assert discovery.STYLE_DIGEST in url
-    assert platform.http.get(url.replace(discovery.STYLE_DIGEST, "0" * 16)).status_code == 404
+    assert STYLE_DIGEST in url
+    assert platform.http.get(url.replace(STYLE_DIGEST, "0" * 16)).status_code == 404
 
 
 def test_every_advertised_scope_is_granted_to_a_client_registered_for_it(platform: Platform) -> None:

@@ -20,6 +20,7 @@ from hilum.keys import service as keys
 from hilum.keys.models import Purpose
 from hilum.web.kit import Kit, trace_of
 from hilum.web.programs import Handler, ProgramRoute
+from hilum.web.style import STYLE, STYLE_DIGEST
 
 DOCUMENT_MAX_AGE_S = 300
 KEYS_MAX_AGE_S = 60
@@ -97,9 +98,9 @@ class Documents:
 
     async def style(self, request: Request) -> Response:
         """GET the style document under the address that its content gives it."""
-        if request.path_params["digest"] != discovery.STYLE_DIGEST:
+        if request.path_params["digest"] != STYLE_DIGEST:
             return _json(404, {"error": "not_found"}, 0)
-        return _json(200, dict(discovery.STYLE), STYLE_MAX_AGE_S)
+        return _json(200, dict(STYLE), STYLE_MAX_AGE_S)
 
     def _smart(self, _: Context, tenant: TenantId) -> dict[str, Any]:
         return discovery.smart_configuration(self._kit.urls, tenant, registers=self._registers)

@@ -3,15 +3,11 @@
 Source: SMART App Launch 2.2, conformance#using-well-known; RFC 8414 section 2; OpenID Connect Discovery 1.0 section 3; RFC 9207 section 3.
 """
 
-import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
-
 from hilum.authserver import client_auth, grants_policy, policy
-from hilum.authserver.models import Site
 from hilum.kernel.ids import TenantId
 from hilum.keys import policy as keys_policy
 from hilum.keys.models import Purpose
@@ -184,24 +180,6 @@ CLAIMS: tuple[Claim, ...] = (
     *(Claim("capabilities", name, enforced, test) for name, (enforced, test) in _CAPABILITIES.items()),
 )
 
-STYLE: Mapping[str, str] = {
-    "color_background": "#ffffff",
-    "color_error": "#b3261e",
-    "color_highlight": "#0b6e69",
-    "color_modal_backdrop": "#1c2b2a",
-    "color_success": "#2d6a31",
-    "color_text": "#1c2b2a",
-    "dim_border_radius": "6px",
-    "dim_font_size": "16px",
-    "dim_spacing_size": "8px",
-    "font_family_body": "system-ui, sans-serif",
-    "font_family_heading": "system-ui, sans-serif",
-}
-"""Source: SMART App Launch 2.2, scopes-and-launch-context#styling."""
-STYLE_DOCUMENT = orjson.dumps(dict(STYLE), option=orjson.OPT_SORT_KEYS)
-STYLE_DIGEST = hashlib.sha256(STYLE_DOCUMENT).hexdigest()[:16]
-"""Part of the style's address, so that another content has another address (C32)."""
-
 
 def unenforced(claims: Iterable[Claim]) -> list[str]:
     """Name every advertised value that nothing enforces or no test shows (C25). Not empty: the server must not start."""
@@ -224,16 +202,6 @@ def listed() -> dict[str, list[str]]:
     for claim in CLAIMS:
         found.setdefault(claim.member, []).append(claim.value)
     return found
-
-
-def site_of(urls: Urls, tenant: TenantId) -> Site:
-    """Name the addresses of a tenant's authorization server, its style's too."""
-    return Site(
-        tenant,
-        issuer=urls.issuer(tenant),
-        fhir_base=urls.fhir_base(tenant),
-        style_url=urls.style(tenant, STYLE_DIGEST),
-    )
 
 
 _NOT_SMART = frozenset(

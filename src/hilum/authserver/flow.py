@@ -10,7 +10,7 @@ from datetime import datetime
 from hilum.audit import service as audit
 from hilum.audit.models import Event, Outcome
 from hilum.authserver import policy, store
-from hilum.authserver.models import AuthorizationRequest, Site, Step
+from hilum.authserver.models import AuthorizationRequest, Step
 from hilum.authserver.policy import DisplayedError, Redirect
 from hilum.consent import service as consent
 from hilum.consent.models import Authorization
@@ -38,6 +38,7 @@ from hilum.standards.oauth import AuthorizeError
 from hilum.standards.smart import launch as smart_launch
 from hilum.standards.smart import scopes as smart
 from hilum.standards.smart.scopes import Scope
+from hilum.web.urls import Site
 
 LAUNCH_PURPOSE = "authserver.launch"
 
@@ -141,7 +142,7 @@ def refuse(
 
 def error_redirect(site: Site, redirect_uri: str, state: str, error: AuthorizeError, detail: str) -> Redirect:
     """Make the address that tells a client of an error. Source: RFC 6749 section 4.1.2.1; RFC 9207 section 2."""
-    told = [("error", error.value), ("error_description", policy.description(detail))]
+    told = [("error", error.value), ("error_description", oauth.description(detail))]
     told += [("state", state)] if state else []
     return Redirect(oauth.with_parameters(redirect_uri, [*told, ("iss", site.issuer)]))
 

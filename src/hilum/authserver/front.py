@@ -13,11 +13,11 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from hilum.authserver import pages, picker, service
-from hilum.authserver.discovery import site_of
 from hilum.authserver.flow import NeedsLogin, Progress, Stage
-from hilum.authserver.models import REQUEST_BODY_BOUND, Site, Step
+from hilum.authserver.models import REQUEST_BODY_BOUND, Step
 from hilum.authserver.policy import DisplayedError, Redirect
 from hilum.authserver.service import Stored
+from hilum.identity import policy as identity_policy
 from hilum.infra.context import Trace
 from hilum.kernel.errors import Invalid, NotFound, Unavailable
 from hilum.kernel.ids import TenantId
@@ -28,7 +28,7 @@ from hilum.standards.oauth import read_parameters
 from hilum.standards.smart import launch as smart_launch
 from hilum.web import cookies, forms
 from hilum.web.kit import Kit, trace_of
-from hilum.web.urls import path_of
+from hilum.web.urls import Site, path_of
 
 REQUEST_PURPOSE = "authserver.request"
 MANAGE_PURPOSE = "authserver.manage"
@@ -194,7 +194,7 @@ class FrontChannel:
         pairs = oauth.decode_form(query)
         if path != path_of(self._kit.urls.authorize(tenant)) or pairs is None:
             return ()
-        site = site_of(self._kit.urls, TenantId(tenant))
+        site = self._kit.urls.site(TenantId(tenant))
         try:
             sealed = read_parameters(pairs).get("request")
             request_id = vault().open(REQUEST_PURPOSE, sealed, site.tenant).decode()
@@ -239,7 +239,7 @@ class FrontChannel:
             if patient in listed.person.patients and not pages.is_own(listed.person, patient)
         )
         try:
-            found = await picker.own_charts(self._sender, picker.facts_of(listed.tenant), others)
+            found = await picker.own_charts(self._sender, identity_policy.facts_of(listed.tenant), others)
         except Unavailable:
             return {}
         return {choice.id: choice.name for choice in found}
@@ -248,14 +248,14 @@ class FrontChannel:
         """Look up whom a proxy is about to share, so that the page can name them."""
         if stage.step is not Step.CONSENT or pages.is_own(stage.person, stage.request.patient):
             return None
-        tenant = picker.facts_of(stage.parties.tenant)
+        tenant = identity_policy.facts_of(stage.parties.tenant)
         return await picker.find_patient(self._sender, tenant, stage.request.patient)
 
     async def _picker(
         self, request: Request, visit: Visit, stage: Stage, *, patient: str = "", wrong: bool = False
     ) -> Response:
         query = forms.read_query(request)
-        tenant = picker.facts_of(stage.parties.tenant)
+        tenant = identity_policy.facts_of(stage.parties.tenant)
         wants_encounter = smart_launch.context_asked(stage.offered)[1]
         fields = self._fields(visit, stage)
         if patient and wants_encounter:
@@ -264,7 +264,7 @@ class FrontChannel:
             if chosen is not None:
                 return pages.pick_encounter(self._kit, request, stage, fields, chosen=chosen, visits=visits)
         text, after = query.one("q"), query.one("after")
-        openable = service.openable(stage.person)
+        openable = identity_policy.patients_openable(stage.person)
         if openable is not None:
             own = await picker.own_charts(self._sender, tenant, openable)
             page = picker.PatientPage(own)
@@ -276,7 +276,7 @@ class FrontChannel:
 
     async def _exists(self, stage: Stage, patient: str, encounter: str | None) -> bool:
         """Look whether the chosen records are there, and the encounter is the patient's."""
-        tenant = picker.facts_of(stage.parties.tenant)
+        tenant = identity_policy.facts_of(stage.parties.tenant)
         if await picker.find_patient(self._sender, tenant, patient) is None:
             return False
         if not encounter:
@@ -297,11 +297,10 @@ class FrontChannel:
         framed = request.headers.get("sec-fetch-dest", "") in _FRAMES
         kind = cookies.FRAME_SESSION if framed else cookies.SESSION
         cookie = cookies.read(request, kind, secure=self._kit.urls.is_secure(tenant))
-        return Visit(site_of(self._kit.urls, TenantId(tenant)), cookie, framed, trace_of(request))
+        return Visit(self._kit.urls.site(TenantId(tenant)), cookie, framed, trace_of(request))
 
     async def _body_pairs(self, request: Request) -> list[tuple[str, str]] | None:
-        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if kind != "application/x-www-form-urlencoded":
+        if not forms.is_form(request):
             return None
         body = await forms.read_body(request, REQUEST_BODY_BOUND)
         return oauth.decode_form(body.decode("latin-1")) if body.isascii() else None

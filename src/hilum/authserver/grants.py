@@ -17,7 +17,7 @@ from hilum.audit.models import Event, Outcome
 from hilum.authserver import client_auth, grants_policy, known, store
 from hilum.authserver.client_auth import Assertion, Method, Presented
 from hilum.authserver.grants_policy import GrantType, Standing, TokenRequest, refuse_grant
-from hilum.authserver.models import Code, Site
+from hilum.authserver.models import Code
 from hilum.authserver.policy import offline_of
 from hilum.consent import service as consent
 from hilum.controls import policy as controls_policy
@@ -39,6 +39,7 @@ from hilum.standards.smart import scopes as smart
 from hilum.tokens import policy as tokens_policy
 from hilum.tokens import service as tokens
 from hilum.tokens.models import AccessToken, Grant, Minted
+from hilum.web.urls import Site
 
 
 @dataclass(frozen=True, slots=True)

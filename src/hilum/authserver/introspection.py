@@ -5,7 +5,6 @@ from typing import Any
 from hilum.authserver import grants, grants_policy
 from hilum.authserver.client_auth import Method
 from hilum.authserver.grants import Caller
-from hilum.authserver.models import Site
 from hilum.infra.context import Context
 from hilum.kernel.errors import NotPermitted
 from hilum.kernel.ids import ClientId
@@ -13,6 +12,7 @@ from hilum.registry.models import Client, ClientType
 from hilum.tokens import policy as tokens_policy
 from hilum.tokens import service as tokens
 from hilum.tokens.models import AccessToken, RefreshToken
+from hilum.web.urls import Site
 
 INACTIVE: dict[str, Any] = {"active": False}
 """All that is said of a token that is not active, or not the caller's to see (RFC 7662 section 2.2)."""

@@ -14,7 +14,6 @@ CODE_KEPT = timedelta(days=1)
 REQUEST_LIFE = timedelta(minutes=30)
 """How long somebody may take over sign-in, picker and consent."""
 REQUEST_BODY_BOUND = 64 * 1024
-PARAMETERS_BOUND = 100
 STATE_BOUND = 2_048
 NONCE_BOUND = 512
 REDIRECT_URI_BOUND = 2_048
@@ -64,16 +63,6 @@ class AuthorizationRequest:
     encounter: str = ""
     context_chosen_at: datetime | None = None
     finished_at: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Site:
-    """The addresses of one tenant's authorization server, as ``web.urls`` makes them. ``style_url`` may be empty."""
-
-    tenant: TenantId
-    issuer: str
-    fhir_base: str
-    style_url: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from urllib.parse import quote, urlencode
 import orjson
 
 from hilum.authserver.models import ENCOUNTERS_BOUND, PICKER_PAGE, SEARCH_TEXT_BOUND
-from hilum.identity.models import Tenant, TenantFacts
+from hilum.identity.models import TenantFacts
 from hilum.kernel.errors import Invalid, Unavailable
 from hilum.kernel.ports import Ids
 from hilum.keys.live import vault
@@ -51,13 +51,6 @@ class PatientPage:
 
     patients: tuple[PatientChoice, ...]
     after: str = ""
-
-
-def facts_of(tenant: Tenant) -> TenantFacts:
-    """Name what the upstream client must know of a tenant."""
-    return TenantFacts(
-        tenant.id, tenant.upstream, tenant.moved_reads, tenant.active, tenant.base_url, tenant.sandbox
-    )
 
 
 async def own_charts(sender: Sender, tenant: TenantFacts, charts: Iterable[str]) -> tuple[PatientChoice, ...]:

@@ -318,11 +318,6 @@ def refusal_text(reason: Reason, tenant_name: str) -> str:
     return f"{reason}: {sentence.format(tenant=tenant_name)}"
 
 
-def description(text: str) -> str:
-    """Keep to the characters of ``error_description``. Source: RFC 6749 section 4.1.2.1."""
-    return "".join(c if " " <= c <= "~" and c not in '"\\' else "'" if c in '"\\' else "?" for c in text)
-
-
 def context_refusal(scopes: Iterable[Scope], *, patient: str) -> str:
     """Say why the settled context does not carry the scopes; empty when it does (C34)."""
     scopes = tuple(scopes)

@@ -4,11 +4,11 @@ from typing import Any
 
 import orjson
 
-from hilum.authserver.models import Site
 from hilum.infra.context import Context
 from hilum.kernel.errors import Invalid
 from hilum.registry import policy as registry_policy
 from hilum.registry import service as registry
+from hilum.web.urls import Site
 
 INVALID_REDIRECT = "invalid_redirect_uri"
 INVALID_METADATA = "invalid_client_metadata"

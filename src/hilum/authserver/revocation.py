@@ -2,10 +2,10 @@
 
 from hilum.authserver import grants
 from hilum.authserver.grants import Caller
-from hilum.authserver.models import Site
 from hilum.infra.context import Context
 from hilum.kernel.actor import Actor, ActorKind
 from hilum.tokens import service as tokens
+from hilum.web.urls import Site
 
 
 def revoke(ctx: Context, site: Site, caller: Caller, token: str) -> None:

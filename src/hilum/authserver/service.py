@@ -15,7 +15,6 @@ from hilum.authserver.models import (
     REQUEST_LIFE,
     AuthorizationRequest,
     Code,
-    Site,
     Step,
 )
 from hilum.authserver.policy import DisplayedError, Redirect, RedirectedError, ValidRequest
@@ -38,6 +37,7 @@ from hilum.standards.smart import launch as smart_launch
 from hilum.standards.smart import scopes as smart
 from hilum.standards.smart.scopes import Scope, SpecialScope
 from hilum.tokens.models import Grant
+from hilum.web.urls import Site
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,14 +179,9 @@ def choose_context(ctx: Context, site: Site, request_id: str, cookie: str, choic
     return resume(ctx, site, request_id, cookie)
 
 
-def openable(person: Person) -> tuple[str, ...] | None:
-    """Name the charts that the picker may show; None is every chart of the tenant."""
-    return identity_policy.patients_openable(person)
-
-
 def may_open(person: Person, patient: str) -> bool:
     """Tell whether a patient's chart is within somebody's reach (C34)."""
-    reach = openable(person)
+    reach = identity_policy.patients_openable(person)
     return bool(patient) and (reach is None or patient in reach)
 
 

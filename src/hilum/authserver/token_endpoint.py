@@ -26,12 +26,10 @@ from hilum.authserver import (
     revocation,
 )
 from hilum.authserver.client_auth import Method, Presented
-from hilum.authserver.discovery import site_of
 from hilum.authserver.grants import Caller
 from hilum.authserver.grants_policy import TokenRequest
 from hilum.authserver.keysets import KeySets
-from hilum.authserver.models import REQUEST_BODY_BOUND, Site
-from hilum.authserver.policy import description
+from hilum.authserver.models import REQUEST_BODY_BOUND
 from hilum.authserver.throttle import WINDOW_S, Failures, Folds
 from hilum.infra.context import Context, Trace
 from hilum.kernel.errors import Conflict, HilumError, Invalid, NotFound, NotPermitted, Unavailable
@@ -41,6 +39,7 @@ from hilum.standards import oauth
 from hilum.standards.oauth import Parameters, TokenError
 from hilum.web import forms
 from hilum.web.kit import Kit, trace_of
+from hilum.web.urls import Site
 
 T = TypeVar("T")
 TRIES = 3
@@ -265,7 +264,7 @@ class BackChannel:
                 raise NotFound("tenant_not_found", "There is no such tenant.")
             if handle != self._register:
                 form = await _read_form(request)
-            status, body = await handle(request, site_of(self._kit.urls, tenant), form)
+            status, body = await handle(request, self._kit.urls.site(tenant), form)
             headers: dict[str, str] = {}
         except HilumError as error:
             status, body, headers = _render(error, basic="authorization" in request.headers)
@@ -295,7 +294,7 @@ class BackChannel:
             return headers
         try:
             presented = client_auth.read(request.headers.get("authorization", ""), form)
-            find = partial(grants.find_client, site=site_of(self._kit.urls, tenant), caller=presented)
+            find = partial(grants.find_client, site=self._kit.urls.site(tenant), caller=presented)
             client: Client | None = await self._kit.edge.read(find, trace=trace_of(request))
         except HilumError:
             client = None
@@ -316,8 +315,7 @@ class BackChannel:
 
 async def _read_form(request: Request) -> Parameters:
     """Read a form body. Raises Invalid; a parameter without a value counts as not sent (RFC 6749 section 3.2)."""
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != "application/x-www-form-urlencoded":
+    if not forms.is_form(request):
         raise Invalid(TokenError.INVALID_REQUEST, "The body must be application/x-www-form-urlencoded.")
     raw = await forms.read_body(request, REQUEST_BODY_BOUND)
     pairs = oauth.decode_form(raw.decode()) if raw.isascii() else None
@@ -353,7 +351,7 @@ def _render(error: HilumError, *, basic: bool) -> tuple[int, dict[str, Any], dic
     else:
         status = 413 if error.code == "body_too_large" else 400
         code = error.code if error.code in _KNOWN else TokenError.INVALID_REQUEST
-    body: dict[str, Any] = {"error": code, "error_description": description(error.detail or error.code)}
+    body: dict[str, Any] = {"error": code, "error_description": oauth.description(error.detail or error.code)}
     if isinstance(error, Invalid) and error.fields:
         body["fields"] = error.fields
     return status, body, headers

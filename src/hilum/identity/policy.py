@@ -18,6 +18,7 @@ from hilum.identity.models import (
     Role,
     StaffRole,
     Tenant,
+    TenantFacts,
     UpstreamKind,
     UpstreamRef,
 )
@@ -232,6 +233,13 @@ def may_administer(actor: Actor, tenant: TenantId | None) -> bool:
 def may_see_tenant(actor: Actor, tenant: TenantId) -> bool:
     """Tell whether an actor may read a tenant's settings."""
     return actor.is_platform or may_administer(actor, tenant)
+
+
+def facts_of(tenant: Tenant) -> TenantFacts:
+    """Pick what the gateway and the way to the tenant's FHIR server must know of it."""
+    return TenantFacts(
+        tenant.id, tenant.upstream, tenant.moved_reads, tenant.active, tenant.base_url, tenant.sandbox
+    )
 
 
 def fits_tenant_id(text: str) -> bool:

@@ -15,7 +15,6 @@ from hilum.identity.models import (
     Person,
     Tenant,
     TenantChange,
-    TenantFacts,
 )
 from hilum.infra.context import Context
 from hilum.infra.epoch import Part
@@ -174,17 +173,7 @@ def deactivate_person(ctx: Context, person_id: PersonId) -> Person:
 
 def enforcement_facts(ctx: Context) -> IdentityFacts:
     """Give every tenant, and who was deactivated within the life of an access token."""
-    tenants = {
-        each.id: TenantFacts(
-            id=each.id,
-            upstream=each.upstream,
-            moved_reads=each.moved_reads,
-            active=each.active,
-            base_url=each.base_url,
-            sandbox=each.sandbox,
-        )
-        for each in store.list_tenants(ctx.tx)
-    }
+    tenants = {each.id: policy.facts_of(each) for each in store.list_tenants(ctx.tx)}
     inactive = store.list_deactivated_since(ctx.tx, ctx.now - NEGATIVE_WINDOW)
     return IdentityFacts(tenants, frozenset(inactive))
 

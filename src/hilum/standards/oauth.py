@@ -86,6 +86,11 @@ def printable(text: str) -> bool:
     return _PRINTABLE.fullmatch(text) is not None
 
 
+def description(text: str) -> str:
+    """Keep to the characters of ``error_description``. Source: RFC 6749 section 4.1.2.1."""
+    return "".join(c if " " <= c <= "~" and c not in '"\\' else "'" if c in '"\\' else "?" for c in text)
+
+
 def challenge_well_formed(challenge: str) -> bool:
     """Tell whether a text can be an S256 challenge: 32 bytes in base64url. Source: RFC 7636 section 4.2."""
     if not _CHALLENGE.fullmatch(challenge):

@@ -2,7 +2,7 @@
 
 Owns: the page shell and its Jinja macros (``templates/web/page.html``, ``templates/web/ui.html``), the style sheet, security headers
     of pages, form bodies and their CSRF tokens, cookie names and attributes, absolute addresses (``urls.Urls``, the only place
-    that puts paths together), problem+json, error pages, static files, the kit that app hands to rooms.
+    that puts paths together), the style document for apps, problem+json, error pages, static files, the kit that app hands to rooms.
 Must not know: any room of the domain, any rule of theirs. Sessions, persons and scopes reach it as values to show.
 Public: ``kit.Kit``, ``urls.Urls``, ``pages.Pages.render``, ``forms.read_form`` and ``forms.check_post``, ``cookies``,
     ``problems.install``, ``errors.install``, ``programs.ProgramRoute``, ``static.Assets``, ``bounds.Bounded``.

@@ -62,6 +62,11 @@ def read_query(request: Request, *, multi: Iterable[str] = ()) -> Form:
     return parse_form(raw.decode("latin-1"), multi=multi)
 
 
+def is_form(request: Request) -> bool:
+    """Tell whether a body is said to be urlencoded."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower() == _MEDIA_TYPE
+
+
 async def read_body(request: Request, bound: int = BODY_BOUND) -> bytes:
     """Read a whole body of bounded size. Raises Invalid when it is larger."""
     declared = request.headers.get("content-length", "")
@@ -78,8 +83,7 @@ async def read_body(request: Request, bound: int = BODY_BOUND) -> bytes:
 
 async def read_form(request: Request, *, multi: Iterable[str] = (), bound: int = BODY_BOUND) -> Form:
     """Read a urlencoded body. Raises Invalid when it is of another type, too large, malformed or repeats a field."""
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != _MEDIA_TYPE:
+    if not is_form(request):
         raise Invalid("form_media_type", f"A form is sent as {_MEDIA_TYPE}.")
     body = await read_body(request, bound)
     try:

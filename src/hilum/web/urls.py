@@ -7,9 +7,22 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import quote, urlencode, urlsplit
 
+from hilum.kernel.ids import TenantId
+from hilum.web.style import STYLE_DIGEST
+
 
 def _no_own_origin(_tenant: str) -> str:
     return ""
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """The addresses of one tenant's authorization server. ``style_url`` may be empty."""
+
+    tenant: TenantId
+    issuer: str
+    fhir_base: str
+    style_url: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +90,13 @@ class Urls:
         """Name the page of a person's connected apps (``management_endpoint``)."""
         return f"{self.issuer(tenant)}/oauth/manage"
 
-    def style(self, tenant: str, digest: str) -> str:
+    def style(self, tenant: str) -> str:
         """Name the style document (``smart_style_url``); its address changes with its content."""
-        return f"{self.issuer(tenant)}/oauth/style/{segment(digest)}.json"
+        return f"{self.issuer(tenant)}/oauth/style/{STYLE_DIGEST}.json"
+
+    def site(self, tenant: TenantId) -> Site:
+        """Name the addresses of a tenant's authorization server that its verbs need."""
+        return Site(tenant, self.issuer(tenant), self.fhir_base(tenant), self.style(tenant))
 
     # The EHR's door.
 

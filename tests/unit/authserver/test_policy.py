@@ -421,9 +421,3 @@ def test_a_refusal_names_what_failed_and_whom_to_ask(reason: Reason) -> None:
 
     assert text.startswith(f"{reason}: ")
     assert "Ask " in text
-
-
-@given(st.text(max_size=50))
-def test_a_description_keeps_to_the_characters_of_the_rfc(text: str) -> None:
-    """RFC 6749 section 4.1.2.1."""
-    assert all(" " <= c <= "~" and c not in '"\\' for c in policy.description(text))

@@ -87,3 +87,9 @@ def test_a_redirect_uri_tells_its_form_action_source_and_whether_it_proves_the_c
     """Security decisions 13 and 14."""
     assert oauth.form_action_source(uri) == source
     assert oauth.proves_client(uri) is proves
+
+
+@given(st.text(max_size=50))
+def test_a_description_keeps_to_the_characters_of_the_rfc(text: str) -> None:
+    """RFC 6749 section 4.1.2.1."""
+    assert all(" " <= c <= "~" and c not in '"\\' for c in oauth.description(text))
