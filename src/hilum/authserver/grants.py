@@ -14,7 +14,7 @@ import orjson
 
 from hilum.audit import service as audit
 from hilum.audit.models import Event, Outcome
-from hilum.authserver import client_auth, grants_policy, known, store
+from hilum.authserver import client_auth, grants_policy, known, service
 from hilum.authserver.client_auth import Assertion, Method, Presented
 from hilum.authserver.grants_policy import GrantType, Standing, TokenRequest, refuse_grant
 from hilum.authserver.models import Code
@@ -154,12 +154,14 @@ def exchange(
 
 
 def _by_code(ctx: Context, site: Site, client: Client, request: TokenRequest) -> dict[str, Any]:
-    fingerprint = hashlib.sha256(request.code.encode()).digest()
-    code = store.redeem_code(ctx.tx, fingerprint, tenant=site.tenant, client=client.id, now=ctx.now)
-    if code is None:
-        raise _not_redeemed(ctx, site, client, fingerprint)
-    if fault := grants_policy.code_fault(code, request, now=ctx.now):
-        raise refuse_grant(fault)
+    code = service.redeem_code(
+        ctx,
+        request.code,
+        client=client,
+        tenant=site.tenant,
+        redirect_uri=request.redirect_uri,
+        verifier=request.verifier,
+    )
     offline = code.offline is True
     standing = load_standing(ctx, site, code.grant, issued_at=code.issued_at, online=not offline)
     _judge(standing, code.grant, code.issued_at, ctx.now)
@@ -177,29 +179,6 @@ def _by_code(ctx: Context, site: Site, client: Client, request: TokenRequest) ->
     if "openid" in scopes:
         body["id_token"] = _id_token(ctx, site, grant, scopes, code)
     return body
-
-
-def _not_redeemed(ctx: Context, site: Site, client: Client, fingerprint: bytes) -> NotPermitted:
-    """Find out why a code could not be redeemed. Its own client's second use ends all that the first obtained (RFC 6749 section 4.1.2)."""
-    known = store.find_code(ctx.tx, fingerprint)
-    if known is None:
-        return refuse_grant("The code is not known here.")
-    own = known.grant.client == client.id and known.grant.tenant == site.tenant
-    if own:
-        tokens.revoke_family(ctx, known.family, because="code_replayed")
-    event = Event(
-        "authserver.code.replay" if own else "authserver.code.misuse",
-        Outcome.REFUSED,
-        tenant=site.tenant,
-        app=client.app,
-        client=client.id,
-        reason="code_replayed" if own else "foreign_code",
-        facts={"family": known.family, "issued_to": known.grant.client, "issued_at": known.grant.tenant},
-    )
-    audit.record(ctx, event)
-    return refuse_grant(
-        "The code was used before." if own else "The code was issued to another client or server."
-    )
 
 
 def _by_refresh(ctx: Context, site: Site, client: Client, request: TokenRequest) -> dict[str, Any]:

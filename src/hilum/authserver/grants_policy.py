@@ -11,7 +11,6 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Any
 
-from hilum.authserver.models import Code
 from hilum.authserver.policy import grantable, says_something, told_context
 from hilum.consent.models import Authorization
 from hilum.consent.policy import types_of
@@ -23,7 +22,6 @@ from hilum.kernel.decision import Reason
 from hilum.kernel.errors import Invalid, NotPermitted
 from hilum.registry.models import PLATFORM_PEERS, Client, ClientFacts, ClientType, InstallationFacts
 from hilum.registry.policy import allowed_scopes, is_certified, launchable
-from hilum.standards import oauth
 from hilum.standards.oauth import Parameters, TokenError
 from hilum.standards.smart import scopes as smart
 from hilum.standards.smart.launch import SENT_CONTEXT, readable_context
@@ -167,20 +165,6 @@ def backend_scopes(asked: str, client: Client, allowed: tuple[str, ...]) -> tupl
     if not granted:
         raise Invalid(TokenError.INVALID_SCOPE, "No scope that was asked may be granted to this client.")
     return tuple(smart.render(scope) for scope in granted)
-
-
-# --- proofs --------------------------------------------------------------------------------------------------------------------
-
-
-def code_fault(code: Code, request: TokenRequest, *, now: datetime) -> str:
-    """Say why a code that was just used up earns nothing; empty when it does. Source: RFC 6749 section 4.1.3; RFC 7636."""
-    if now >= code.expires_at:
-        return "The code has expired."
-    if request.redirect_uri != code.redirect_uri:
-        return "redirect_uri is not the one the code was issued for."
-    if not oauth.verifier_matches(request.verifier, code.code_challenge):
-        return "code_verifier does not fit the code_challenge."
-    return ""
 
 
 # --- standing ------------------------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from hilum.authserver.models import NONCE_BOUND, REDIRECT_URI_BOUND, STATE_BOUND, Step
+from hilum.authserver.models import NONCE_BOUND, REDIRECT_URI_BOUND, STATE_BOUND, Code, Step
 from hilum.identity.models import Role
 from hilum.kernel.decision import Reason
 from hilum.registry import policy as registry_policy
@@ -240,6 +240,17 @@ def offline_of(scopes: Iterable[Scope]) -> bool | None:
     if "offline_access" in names:
         return True
     return False if "online_access" in names else None
+
+
+def code_fault(code: Code, *, redirect_uri: str, verifier: str, now: datetime) -> str:
+    """Say why a code that was just used up earns nothing; empty when it does. Source: RFC 6749 section 4.1.3; RFC 7636."""
+    if now >= code.expires_at:
+        return "The code has expired."
+    if redirect_uri != code.redirect_uri:
+        return "redirect_uri is not the one the code was issued for."
+    if not oauth.verifier_matches(verifier, code.code_challenge):
+        return "code_verifier does not fit the code_challenge."
+    return ""
 
 
 # --- the steps -----------------------------------------------------------------------------------------------------------------

@@ -25,17 +25,18 @@ from hilum.identity import policy as identity_policy
 from hilum.identity import service as identity
 from hilum.identity.models import Person, Role, Tenant
 from hilum.infra.context import Context
-from hilum.kernel.errors import Invalid, NotFound
-from hilum.kernel.ids import AuthorizationId, ClientId, FamilyId
+from hilum.kernel.errors import Invalid, NotFound, NotPermitted
+from hilum.kernel.ids import AuthorizationId, ClientId, FamilyId, TenantId
 from hilum.keys.live import vault
 from hilum.registry import service as registry
-from hilum.registry.models import App
+from hilum.registry.models import App, Client
 from hilum.signin import policy as signin_policy
 from hilum.signin import service as signin
-from hilum.standards.oauth import AuthorizeError, Parameters
+from hilum.standards.oauth import AuthorizeError, Parameters, TokenError
 from hilum.standards.smart import launch as smart_launch
 from hilum.standards.smart import scopes as smart
 from hilum.standards.smart.scopes import Scope, SpecialScope
+from hilum.tokens import service as tokens
 from hilum.tokens.models import Grant
 from hilum.web.urls import Site
 
@@ -318,6 +319,43 @@ def _record_issue(ctx: Context, stage: Stage, code: Code) -> None:
         facts={"scopes": list(code.grant.scopes), "request": stage.request.id, "family": code.family},
     )
     audit.record(ctx, event)
+
+
+def redeem_code(
+    ctx: Context, secret: str, *, client: Client, tenant: TenantId, redirect_uri: str, verifier: str
+) -> Code:
+    """Use a code up, for the client that it was issued to: the one verb of this room that the token endpoint calls.
+
+    Raises NotPermitted(invalid_grant), whatever is wrong. A wrong proof costs the code; a second use ends all that the first obtained.
+    """
+    fingerprint = flow.digest(secret)
+    code = store.redeem_code(ctx.tx, fingerprint, tenant=tenant, client=client.id, now=ctx.now)
+    if code is None:
+        raise NotPermitted(TokenError.INVALID_GRANT, _why_not_redeemed(ctx, fingerprint, client, tenant))
+    if fault := policy.code_fault(code, redirect_uri=redirect_uri, verifier=verifier, now=ctx.now):
+        raise NotPermitted(TokenError.INVALID_GRANT, fault)
+    return code
+
+
+def _why_not_redeemed(ctx: Context, fingerprint: bytes, client: Client, tenant: TenantId) -> str:
+    """Record what was done with a code, and end what its own client's first use obtained (RFC 6749 section 4.1.2)."""
+    known = store.find_code(ctx.tx, fingerprint)
+    if known is None:
+        return "The code is not known here."
+    own = known.grant.client == client.id and known.grant.tenant == tenant
+    if own:
+        tokens.revoke_family(ctx, known.family, because="code_replayed")
+    event = Event(
+        "authserver.code.replay" if own else "authserver.code.misuse",
+        Outcome.REFUSED,
+        tenant=tenant,
+        app=client.app,
+        client=client.id,
+        reason="code_replayed" if own else "foreign_code",
+        facts={"family": known.family, "issued_to": known.grant.client, "issued_at": known.grant.tenant},
+    )
+    audit.record(ctx, event)
+    return "The code was used before." if own else "The code was issued to another client or server."
 
 
 # --- connected apps --------------------------------------------------------------------------------------------------------------

@@ -9,15 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hilum.authserver import policy
-from hilum.authserver.models import Step
+from hilum.authserver.models import Code, Step
 from hilum.authserver.policy import DisplayedError, RedirectedError, StepFacts, ValidRequest
 from hilum.identity.models import Role
 from hilum.identity.policy import rights_of
 from hilum.kernel.decision import Reason
-from hilum.kernel.ids import AppId, ClientId, VersionId
+from hilum.kernel.ids import AppId, ClientId, FamilyId, TenantId, VendorId, VersionId
 from hilum.registry.models import Client, ClientType, Deployment, Environment
 from hilum.standards.oauth import AuthorizeError, read_parameters, s256
 from hilum.standards.smart.scopes import covers, known, render
+from hilum.tokens.models import Grant
 
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 BASE = "https://hilum.example/t/general/fhir"
@@ -43,6 +44,17 @@ GOOD = {
     "code_challenge": s256("v" * 43),
     "code_challenge_method": "S256",
 }
+PROOF = {"redirect_uri": CALLBACK, "verifier": "v" * 43}
+CODE = Code(
+    hash=b"",
+    redirect_uri=CALLBACK,
+    code_challenge=s256("v" * 43),
+    family=FamilyId("f"),
+    grant=Grant(TenantId("general"), CLIENT.id, CLIENT.app, CLIENT.version, VendorId("ven"), ("openid",)),
+    auth_time=NOW,
+    issued_at=NOW,
+    expires_at=NOW + timedelta(minutes=1),
+)
 
 
 def judge(
@@ -421,3 +433,21 @@ def test_a_refusal_names_what_failed_and_whom_to_ask(reason: Reason) -> None:
 
     assert text.startswith(f"{reason}: ")
     assert "Ask " in text
+
+
+@pytest.mark.parametrize(
+    ("changes", "now"),
+    [
+        ({"verifier": ""}, NOW),
+        ({"verifier": "w" * 43}, NOW),
+        ({"verifier": "v" * 42}, NOW),
+        ({"verifier": s256("v" * 43)}, NOW),
+        ({"redirect_uri": ""}, NOW),
+        ({"redirect_uri": "https://app.example/CB"}, NOW),
+        ({}, NOW + timedelta(minutes=1)),
+    ],
+)
+def test_a_code_needs_all_its_proofs(changes: dict[str, str], now: datetime) -> None:
+    """C42, C43."""
+    assert policy.code_fault(CODE, **PROOF, now=NOW) == ""
+    assert policy.code_fault(CODE, **(PROOF | changes), now=now) != ""

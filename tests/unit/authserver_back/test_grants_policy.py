@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from hilum.authserver import grants_policy
 from hilum.authserver.grants_policy import GRANTS_OF, GrantType, Standing
-from hilum.authserver.models import Code
 from hilum.consent.models import Authorization, Basis
 from hilum.controls.models import Mode, Target, TargetKind
 from hilum.identity.models import Person, Tenant, UpstreamKind, UpstreamRef
@@ -19,14 +18,13 @@ from hilum.kernel.ids import (
     AppId,
     AuthorizationId,
     ClientId,
-    FamilyId,
     PersonId,
     TenantId,
     VendorId,
     VersionId,
 )
 from hilum.registry.models import Client, ClientFacts, ClientType, Deployment, Environment, InstallationFacts
-from hilum.standards.oauth import read_parameters, s256
+from hilum.standards.oauth import read_parameters
 from hilum.standards.smart import scopes as smart
 from hilum.tokens.models import Grant
 from tests.sim.world import START
@@ -54,12 +52,6 @@ GRANT = Grant(
     PersonId("p"),
     "physician",
     authorization=AuthorizationId("au"),
-)
-CODE = Code(
-    b"", "https://app.example/cb", s256("v" * 43), FamilyId("f"), GRANT, NOW, NOW, NOW + timedelta(minutes=1)
-)
-REQUEST = grants_policy.TokenRequest(
-    GrantType.CODE, code="x", redirect_uri="https://app.example/cb", verifier="v" * 43
 )
 GOOD = Standing(
     tenant=Tenant(MERCY, "Mercy", UpstreamRef(UpstreamKind.EMBEDDED)),
@@ -176,24 +168,6 @@ def test_no_further_fault_revives_a_grant(which: list[int]) -> None:
         standing = replace(standing, **changed)
 
     assert fault(standing) is not None
-
-
-@pytest.mark.parametrize(
-    ("changes", "now"),
-    [
-        ({"verifier": ""}, NOW),
-        ({"verifier": "w" * 43}, NOW),
-        ({"verifier": "v" * 42}, NOW),
-        ({"verifier": s256("v" * 43)}, NOW),
-        ({"redirect_uri": ""}, NOW),
-        ({"redirect_uri": "https://app.example/CB"}, NOW),
-        ({}, NOW + timedelta(minutes=1)),
-    ],
-)
-def test_a_code_needs_all_its_proofs(changes: dict[str, str], now: object) -> None:
-    """C42, C43."""
-    assert grants_policy.code_fault(CODE, REQUEST, now=NOW) == ""
-    assert grants_policy.code_fault(CODE, replace(REQUEST, **changes), now=now) != ""  # type: ignore[arg-type]
 
 
 def test_context_among_the_parameters_is_noted_and_not_read() -> None:
