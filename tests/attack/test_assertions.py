@@ -16,8 +16,8 @@ from joserfc import jwt
 from joserfc.errors import SecurityWarning
 from joserfc.jwk import ECKey, OctKey, RSAKey
 
-from hilum.authserver import client_auth
-from hilum.authserver.client_auth import ASSERTION_TYPE, Assertion, Method
+from hilum.backchannel import client_auth
+from hilum.backchannel.client_auth import ASSERTION_TYPE, Assertion, Method
 from hilum.kernel.errors import NotPermitted
 from hilum.kernel.ids import AppId, ClientId, VersionId
 from hilum.registry.models import Client, ClientType, Deployment, Environment

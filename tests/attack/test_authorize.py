@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hilum.authserver.store import authorization_code, authorization_request
+from hilum.frontchannel.store import authorization_code, authorization_request
 from hilum.identity import service as identity
 from hilum.identity.models import TenantChange
 from hilum.launches.store import launch

@@ -12,10 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import event
 
-from hilum.authserver import grants
-from hilum.authserver.client_auth import Assertion, Method, Presented
-from hilum.authserver.grants import Caller
-from hilum.authserver.grants_policy import GrantType, TokenRequest
+from hilum.backchannel import service
+from hilum.backchannel.client_auth import Assertion, Method, Presented
+from hilum.backchannel.policy import GrantType, TokenRequest
+from hilum.backchannel.service import Caller
 from hilum.infra.context import Context
 from hilum.infra.db import Database
 from hilum.infra.edge import Edge
@@ -101,7 +101,7 @@ def exchange(
     platform: Platform, request: TokenRequest, client: str = "public"
 ) -> Callable[[Context], dict[str, Any]]:
     who, site = caller(platform, client), platform.site()
-    return lambda ctx: grants.exchange(ctx, site, who, request)[0]
+    return lambda ctx: service.exchange(ctx, site, who, request)[0]
 
 
 def is_alive(platform: Platform, token: str) -> bool:
@@ -153,9 +153,9 @@ def test_one_assertion_at_one_instant_is_taken_once(both: Platform, workers: Wor
     request = TokenRequest(GrantType.CLIENT_CREDENTIALS, scope="system/*.rs")
     for n in range(effort(6, 1_000)):
         proved = Assertion(client.id, f"race-{n}", both.clock.now() + timedelta(minutes=5))
-        who = Caller(Presented(Method.ASSERTION, client.id), proved, grants.key_source(client))
+        who = Caller(Presented(Method.ASSERTION, client.id), proved, service.key_source(client))
 
-        answers = workers.at_once([lambda ctx, who=who: grants.exchange(ctx, site, who, request)[0]] * 3)
+        answers = workers.at_once([lambda ctx, who=who: service.exchange(ctx, site, who, request)[0]] * 3)
 
         assert sum(isinstance(answer, dict) for answer in answers) == 1
         assert {answer.code for answer in answers if isinstance(answer, NotPermitted)} == {"invalid_client"}
@@ -168,12 +168,12 @@ def test_keys_that_changed_between_the_edge_and_the_transaction_are_not_believed
     client, site = both.clients["backend"], both.site()
     request = TokenRequest(GrantType.CLIENT_CREDENTIALS, scope="system/*.rs")
     proved = Assertion(client.id, "changed", both.clock.now() + timedelta(minutes=5))
-    now = grants.key_source(client)
-    before = grants.key_source(replace(client, jwks=None, jwks_uri="https://app.example/jwks.json"))
+    now = service.key_source(client)
+    before = service.key_source(replace(client, jwks=None, jwks_uri="https://app.example/jwks.json"))
 
     def ask(source: str, assertion: Assertion | None = proved) -> Any:
         who = Caller(Presented(Method.ASSERTION, client.id), assertion, source)
-        return workers.at_once([lambda ctx: grants.exchange(ctx, site, who, request)[0]])[0]
+        return workers.at_once([lambda ctx: service.exchange(ctx, site, who, request)[0]])[0]
 
     assert isinstance(ask(before), NotPermitted)
     assert isinstance(ask(now, None), NotPermitted)

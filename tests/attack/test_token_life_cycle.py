@@ -17,8 +17,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from hilum.authserver.models import CODE_LIFE
-from hilum.authserver.throttle import FAILURES_BOUND, WINDOW_S
+from hilum.backchannel.throttle import FAILURES_BOUND, WINDOW_S
+from hilum.frontchannel.models import CODE_LIFE
 from hilum.kernel.actor import SYSTEM
 from hilum.tokens import service as tokens
 from hilum.tokens.models import USER_TOKEN_LIFE

@@ -13,10 +13,10 @@ from urllib.parse import urlencode
 from joserfc import jwt
 from joserfc.jwk import KeySet
 
-from hilum.authserver import store
-from hilum.authserver.models import Code
 from hilum.consent import service as consent
 from hilum.consent.models import Basis
+from hilum.frontchannel import store
+from hilum.frontchannel.models import Code
 from hilum.identity import service as identity
 from hilum.infra.context import Context
 from hilum.kernel.actor import SYSTEM

@@ -16,14 +16,15 @@ from starlette.testclient import TestClient
 
 from hilum.audit import service as audit
 from hilum.audit.models import Event, EventQuery
-from hilum.authserver import back, store
-from hilum.authserver.client_auth import ASSERTION_TYPE
-from hilum.authserver.models import CODE_LIFE, CODE_PREFIX, Code
-from hilum.authserver.policy import offline_of
+from hilum.backchannel import routes as backchannel
+from hilum.backchannel.client_auth import ASSERTION_TYPE
 from hilum.consent import service as consent
 from hilum.consent.models import Basis
 from hilum.controls import service as controls
 from hilum.controls.models import EngageOrder, Mode, Target, TargetKind
+from hilum.frontchannel import store
+from hilum.frontchannel.models import CODE_LIFE, CODE_PREFIX, Code
+from hilum.frontchannel.policy import offline_of
 from hilum.identity import policy as identity_policy
 from hilum.identity import service as identity
 from hilum.identity.models import NewPerson, Person, Tenant, UpstreamKind, UpstreamRef
@@ -389,7 +390,7 @@ def standing(edge: Edge, clock: FakeClock, *, registers: bool = True) -> Iterato
         raise AssertionError("the back channel asks for no API token")
 
     kit = Kit(edge, clock, edge.ids, urls, settings.Mode.SANDBOX, None, nobody)  # type: ignore[arg-type]
-    app = Starlette(routes=back.routes(kit, fetcher, registers=registers))
+    app = Starlette(routes=backchannel.routes(kit, fetcher, registers=registers))
     with TestClient(app, base_url=BASE) as http:
         platform = Platform(edge, clock, urls, http, fetcher)
         _furnish(platform)

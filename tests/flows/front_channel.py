@@ -12,11 +12,11 @@ import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from hilum.authserver import back
-from hilum.authserver import pages as authserver_pages
-from hilum.authserver.front import FrontChannel
+from hilum.backchannel import routes as backchannel
 from hilum.fhirserver.models import FhirServerSettings
 from hilum.fhirserver.routes import FhirServer
+from hilum.frontchannel import pages as frontchannel_pages
+from hilum.frontchannel.routes import FrontChannel
 from hilum.infra.context import Context
 from hilum.infra.edge import Edge
 from hilum.infra.fetch import SafeFetcher
@@ -133,7 +133,7 @@ class Front(Platform):
 
     def requests(self) -> int:
         """How many authorization requests are kept."""
-        from hilum.authserver.store import authorization_request
+        from hilum.frontchannel.store import authorization_request
 
         return len(self.edge.db.read(lambda tx: tx.execute(authorization_request.select()).all()))
 
@@ -243,14 +243,16 @@ def standing(edge: Edge, clock: FakeClock, folder: Path) -> Iterator[Front]:
         raise AssertionError("nobody asks for an API token here")
 
     assets = Assets()
-    pages = Pages(assets, Shell(sandbox=True), folders=[authserver_pages.TEMPLATES, signin_routes.TEMPLATES])
+    pages = Pages(
+        assets, Shell(sandbox=True), folders=[frontchannel_pages.TEMPLATES, signin_routes.TEMPLATES]
+    )
     kit = Kit(edge, clock, edge.ids, urls, Mode.SANDBOX, pages, nobody)
     front = FrontChannel(kit, upstreams)
     app = Starlette(
         routes=[
             *front.routes(),
             *signin_routes.pages(kit, front.origins_of),
-            *back.routes(kit, fetcher, registers=True),
+            *backchannel.routes(kit, fetcher, registers=True),
             *assets.routes(),
         ]
     )

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from hilum.authserver import discovery
+from hilum.backchannel import discovery
 from hilum.identity import service as identity
 from hilum.identity.models import TenantChange
 from hilum.registry.models import ClientType

@@ -9,7 +9,7 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import KeySet
 
-from hilum.authserver.models import CODE_LIFE
+from hilum.frontchannel.models import CODE_LIFE
 from hilum.kernel.ids import LaunchId
 from hilum.registry.models import ClientType
 from hilum.tokens.models import USER_TOKEN_LIFE

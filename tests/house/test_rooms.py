@@ -13,8 +13,8 @@ FOUNDATION = {"kernel", "standards", "infra", "web"}
 FRONT_DOORS = {"models", "policy", "service", "live"}
 MAY_OPEN_THE_DATABASE = {"infra", "app", "cli"}
 MAX_FUNCTION_LINES, MAX_FILE_LINES, MAX_POSITIONAL, MAX_ROOM_LINES = 70, 600, 5, 2_600
-LARGER_BY_DECISION = {"audit": 3_200, "authserver": 4_700, "standards": 3_600, "synthesis": 3_600}
-"""docs/adr/0019, 0022 and 0024: two channels over one store, a shelf of vocabularies, tables of synthetic lives; a record written and read."""
+LARGER_BY_DECISION = {"audit": 3_200, "standards": 3_600, "synthesis": 3_600}
+"""docs/adr/0019 and 0022: a shelf of vocabularies, tables of synthetic lives; a record written and read."""
 
 
 @cache

@@ -11,7 +11,7 @@ from hilum.audit import anchor
 from hilum.audit import live as journals
 from hilum.audit import service as audit
 from hilum.audit.models import CHECKPOINT_EVERY
-from hilum.authserver import service as authserver
+from hilum.frontchannel import service as frontchannel
 from hilum.infra import logs
 from hilum.infra.context import Trace
 from hilum.infra.edge import Edge
@@ -61,7 +61,7 @@ def checkpoint(edge: Edge, settings: Settings) -> None:
 def purge(edge: Edge) -> None:
     """Forget codes, requests, jtis and tokens that expired."""
     trace = Trace(edge.ids.new("req"), source="jobs")
-    for forget in (tokens.purge, authserver.purge, launches.purge):
+    for forget in (tokens.purge, frontchannel.purge, launches.purge):
         edge.write_now(forget, actor=SYSTEM, trace=trace)
 
 

@@ -11,9 +11,10 @@ from starlette.routing import BaseRoute
 from hilum.audit import live as journals
 from hilum.audit import routes as audit
 from hilum.audit.rows import AccessReader
-from hilum.authserver import back, front
-from hilum.authserver import pages as authserver_pages
+from hilum.backchannel import routes as backchannel
 from hilum.controls import routes as controls
+from hilum.frontchannel import pages as frontchannel_pages
+from hilum.frontchannel import routes as frontchannel
 from hilum.identity import routes as identity
 from hilum.infra.edge import Edge
 from hilum.infra.fetch import SafeFetcher
@@ -46,7 +47,7 @@ class Site:
 
 def template_folders() -> list[Path]:
     """Name the template folders of rooms with pages."""
-    return [signin.TEMPLATES, authserver_pages.TEMPLATES]
+    return [signin.TEMPLATES, frontchannel_pages.TEMPLATES]
 
 
 def static_folders() -> list[Path]:
@@ -61,9 +62,9 @@ def authenticator(edge: Edge) -> Callable[[Request], Awaitable[Actor]]:
 
 def pages(site: Site) -> list[BaseRoute]:
     """Give the routes of pages and protocol endpoints."""
-    channel = front.FrontChannel(site.kit, site.upstreams)
+    channel = frontchannel.FrontChannel(site.kit, site.upstreams)
     return [
-        *back.routes(
+        *backchannel.routes(
             site.kit,
             site.fetcher,
             registers=site.settings.opens_private_fetches,

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
+BODY_BOUND = 64 * 1024
 PARAMETERS_BOUND = 100
 S256 = "S256"
 RESPONSE_TYPE_CODE = "code"

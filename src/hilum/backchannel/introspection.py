@@ -1,0 +1,81 @@
+"""Introspection: what a token is worth at this moment. Source: RFC 7662; SMART App Launch 2.2, token-introspection."""
+
+from typing import Any
+
+from hilum.backchannel import policy, service
+from hilum.backchannel.client_auth import Method
+from hilum.backchannel.service import Caller
+from hilum.infra.context import Context
+from hilum.kernel.errors import NotPermitted
+from hilum.kernel.ids import ClientId
+from hilum.registry.models import Client, ClientType
+from hilum.tokens import policy as tokens_policy
+from hilum.tokens import service as tokens
+from hilum.tokens.models import AccessToken, RefreshToken
+from hilum.web.urls import Site
+
+INACTIVE: dict[str, Any] = {"active": False}
+"""All that is said of a token that is not active, or not the caller's to see (RFC 7662 section 2.2)."""
+
+
+def introspect(ctx: Context, site: Site, caller: Caller, token: str) -> dict[str, Any]:
+    """Say what a token is worth to its own client, or to a resource server of the tenant (C53).
+
+    Raises NotPermitted(invalid_client), also for a public client, which cannot authenticate; NotFound (no such tenant).
+    """
+    client = service.authenticate(ctx, site, caller)
+    if caller.presented.method is Method.NONE:
+        refusal = NotPermitted("invalid_client", "Introspection needs a client that authenticates.")
+        service.record_refusal(ctx, site, caller, refusal)
+        raise refusal
+    access = tokens.find_access(ctx, token)
+    if access is not None:
+        return _of_access(ctx, site, client, access)
+    refresh = tokens.find_refresh(ctx, token)
+    return INACTIVE if refresh is None else _of_refresh(ctx, site, client, refresh)
+
+
+def _may_see(client: Client, owner: ClientId) -> bool:
+    return client.type is ClientType.RESOURCE_SERVER or owner == client.id
+
+
+def _of_access(ctx: Context, site: Site, client: Client, token: AccessToken) -> dict[str, Any]:
+    if token.tenant != site.tenant or not _may_see(client, token.client):
+        return INACTIVE
+    if tokens_policy.require_proof(token, "") is not None:
+        return INACTIVE
+    online = "online_access" in token.scopes and "offline_access" not in token.scopes
+    standing = service.load_standing(ctx, site, token, issued_at=token.issued_at, online=online)
+    if policy.standing_fault(standing, token, issued_at=token.issued_at, now=ctx.now) is not None:
+        return INACTIVE
+    scopes = service.unstopped(ctx, token.scopes, token.issued_at)
+    if not scopes:
+        return INACTIVE
+    launch = service.find_launch(ctx, token) if "launch" in scopes else None
+    return policy.active_answer(
+        token,
+        issuer=site.issuer,
+        fhir_base=site.fhir_base,
+        intent=launch.intent if launch else "",
+        scopes=scopes,
+    )
+
+
+def _of_refresh(ctx: Context, site: Site, client: Client, token: RefreshToken) -> dict[str, Any]:
+    grant = token.grant
+    if grant.tenant != site.tenant or not _may_see(client, grant.client):
+        return INACTIVE
+    if tokens_policy.refresh_fault(token, ctx.now):
+        return INACTIVE
+    standing = service.load_standing(ctx, site, grant, issued_at=token.issued_at, online=not token.offline)
+    if policy.standing_fault(standing, grant, issued_at=token.issued_at, now=ctx.now) is not None:
+        return INACTIVE
+    return {
+        "active": True,
+        "scope": " ".join(service.unstopped(ctx, grant.scopes, token.issued_at)),
+        "client_id": grant.client,
+        "exp": int(token.expires_at.timestamp()),
+        "iat": int(token.issued_at.timestamp()),
+        "iss": site.issuer,
+        "sub": grant.person,
+    }

@@ -1,0 +1,360 @@
+"""What the token endpoint decides: pure functions from facts and ``now`` to values.
+
+Source: RFC 6749 sections 4.1.3, 4.4, 5 and 6; RFC 7636 section 4.6; RFC 7662; SMART App Launch 2.2, app-launch#obtain-access-token
+and backend-services.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+from functools import lru_cache
+from typing import Any
+
+from hilum.consent.models import Authorization
+from hilum.consent.policy import types_of
+from hilum.controls.models import Stop, Subject, SwitchIndex
+from hilum.controls.policy import stopped_by
+from hilum.frontchannel.policy import grantable, says_something, told_context
+from hilum.identity.models import Person, Tenant
+from hilum.identity.policy import rights_of
+from hilum.kernel.decision import Reason
+from hilum.kernel.errors import Invalid, NotPermitted
+from hilum.registry.models import PLATFORM_PEERS, Client, ClientFacts, ClientType, InstallationFacts
+from hilum.registry.policy import allowed_scopes, is_certified, launchable
+from hilum.standards.oauth import Parameters, TokenError
+from hilum.standards.smart import scopes as smart
+from hilum.standards.smart.launch import SENT_CONTEXT, readable_context
+from hilum.standards.smart.scopes import ClinicalScope, Prefix, Scope, ScopeError, SpecialScope
+from hilum.tokens.models import BACKEND_TOKEN_LIFE, USER_TOKEN_LIFE, AccessToken, Grant
+
+ID_TOKEN_LIFE = timedelta(hours=1)
+KEPT = 4_096
+"""How many answers of each question about scopes the process keeps: most tokens ask again what was asked before."""
+TEXT_BOUND = 4_096
+"""The longest value that any parameter but ``scope`` and ``client_assertion`` may have."""
+SCOPE_TEXT_BOUND = 32 * 1024
+EHR_SCOPE = SpecialScope("hilum/launch")
+_LONG = {"scope": SCOPE_TEXT_BOUND, "client_assertion": 16 * 1024}
+
+
+class GrantType(StrEnum):
+    CODE = "authorization_code"
+    REFRESH = "refresh_token"
+    CLIENT_CREDENTIALS = "client_credentials"
+
+
+NAMES = frozenset(each.value for each in GrantType)
+GRANTS_OF: Mapping[ClientType, frozenset[GrantType]] = {
+    ClientType.PUBLIC: frozenset({GrantType.CODE, GrantType.REFRESH}),
+    ClientType.SYMMETRIC: frozenset({GrantType.CODE, GrantType.REFRESH}),
+    ClientType.ASYMMETRIC: frozenset({GrantType.CODE, GrantType.REFRESH}),
+    ClientType.BACKEND: frozenset({GrantType.CLIENT_CREDENTIALS}),
+    ClientType.EHR: frozenset({GrantType.CLIENT_CREDENTIALS}),
+    ClientType.RESOURCE_SERVER: frozenset(),
+}
+"""Backend and delegated access never share a client (C16)."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRequest:
+    """What a token request asks, parsed once. ``ignored`` names launch parameters that the app sent (C31)."""
+
+    grant_type: GrantType
+    code: str = ""
+    redirect_uri: str = ""
+    verifier: str = ""
+    refresh_token: str = ""
+    scope: str = ""
+    ignored: tuple[str, ...] = ()
+
+
+def parse(form: Parameters) -> TokenRequest:
+    """Read a form as a token request. Raises Invalid(invalid_request), NotPermitted(unsupported_grant_type).
+
+    A missing verifier or redirect URI is not malformed: it is a proof that fails, and costs the code (RFC 7636 section 4.6).
+    """
+    check_form(form)
+    named = form.get("grant_type")
+    if not named:
+        raise Invalid(TokenError.INVALID_REQUEST, "grant_type is missing.")
+    if named not in NAMES:
+        raise NotPermitted(
+            TokenError.UNSUPPORTED_GRANT_TYPE,
+            "grant_type is none of authorization_code, refresh_token and client_credentials.",
+        )
+    grant_type = GrantType(named)
+    needed = {GrantType.CODE: "code", GrantType.REFRESH: "refresh_token"}.get(grant_type)
+    if needed and not form.get(needed):
+        raise Invalid(TokenError.INVALID_REQUEST, f"{needed} is missing.")
+    return TokenRequest(
+        grant_type,
+        code=form.get("code"),
+        redirect_uri=form.get("redirect_uri"),
+        verifier=form.get("code_verifier"),
+        refresh_token=form.get("refresh_token"),
+        scope=form.get("scope"),
+        ignored=tuple(sorted(SENT_CONTEXT & set(form.values))),
+    )
+
+
+def check_form(form: Parameters) -> None:
+    """Refuse what no request of the back channel may hold. Raises Invalid(invalid_request). Source: RFC 6749 section 3.2."""
+    if form.repeated:
+        raise Invalid(TokenError.INVALID_REQUEST, "A parameter is sent more than once.")
+    for name, value in form.values.items():
+        if len(value) > _LONG.get(name, TEXT_BOUND):
+            raise Invalid(TokenError.INVALID_REQUEST, "A parameter is too long.")
+
+
+def judge_grant_type(client: Client, grant_type: GrantType) -> None:
+    """Hold a client to its grant types. Raises NotPermitted(unauthorized_client)."""
+    via = GrantType.CODE if grant_type is GrantType.REFRESH else grant_type
+    registered = client.type in PLATFORM_PEERS or {via, grant_type} & set(client.grant_types)
+    if grant_type not in GRANTS_OF[client.type] or not registered:
+        raise NotPermitted(TokenError.UNAUTHORIZED_CLIENT, "This client may not use this grant type.")
+
+
+def refuse_grant(detail: str) -> NotPermitted:
+    """Make the refusal of a code or refresh token; the same code whatever is wrong with it."""
+    return NotPermitted(TokenError.INVALID_GRANT, detail)
+
+
+# --- scopes --------------------------------------------------------------------------------------------------------------------
+
+
+def asked_scopes(text: str) -> tuple[Scope, ...]:
+    """Read the scope parameter. Raises Invalid(invalid_scope); words that are none of ours are left out."""
+    parsed = smart.parse_scopes(text)
+    if isinstance(parsed, ScopeError):
+        raise Invalid(TokenError.INVALID_SCOPE, f"The scope cannot be taken: {parsed}.")
+    return parsed[0]
+
+
+def fewer_scopes(asked: str, held: tuple[str, ...]) -> tuple[str, ...]:
+    """Give the scopes that a refresh asks for: all held where it names none, fewer where it does, never more.
+
+    Raises Invalid(invalid_scope). Source: RFC 6749 section 6.
+    """
+    if not asked:
+        return held
+    scopes = asked_scopes(asked)
+    texts = tuple(smart.render(scope) for scope in scopes)
+    if not scopes or not smart.all_covered(texts, held):
+        raise Invalid(
+            TokenError.INVALID_SCOPE, "A refresh may ask for fewer scopes than were granted, never for more."
+        )
+    return texts
+
+
+def backend_scopes(asked: str, client: Client, allowed: tuple[str, ...]) -> tuple[str, ...]:
+    """Give what a client may have by its own credentials: ``system/`` for a backend service, ``hilum/launch`` for an EHR.
+
+    ``allowed``: registered and certified and installed. Raises Invalid(invalid_scope), also when nothing would be left (C16).
+    Source: SMART App Launch 2.2, backend-services#scopes.
+    """
+    scopes = asked_scopes(asked)
+    if client.type is ClientType.EHR:
+        granted: tuple[Scope, ...] = tuple(scope for scope in scopes if scope == EHR_SCOPE)
+    else:
+        if any(isinstance(scope, ClinicalScope) and scope.prefix is not Prefix.SYSTEM for scope in scopes):
+            raise Invalid(TokenError.INVALID_SCOPE, "A backend service is granted system scopes only.")
+        reached = {smart.ANY_TYPE, *types_of(Prefix.SYSTEM)}
+        named = (scope for scope in scopes if isinstance(scope, ClinicalScope) and scope.type in reached)
+        granted = smart.intersect(named, smart.known(allowed))
+    if not granted:
+        raise Invalid(TokenError.INVALID_SCOPE, "No scope that was asked may be granted to this client.")
+    return tuple(smart.render(scope) for scope in granted)
+
+
+# --- standing ------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Everything that can have changed since a grant was made, read anew.
+
+    ``authorization`` is None for a grant that rests on none (a backend service). ``session_over``: the EHR or browser session that the
+    grant may depend on has ended.
+    """
+
+    tenant: Tenant
+    facts: ClientFacts | None
+    installation: InstallationFacts | None
+    person: Person | None
+    authorization: Authorization | None
+    session_over: bool
+    stop: Stop | None
+
+
+def standing_fault(
+    standing: Standing, grant: Grant | AccessToken, *, issued_at: datetime, now: datetime
+) -> Reason | None:
+    """Tell what has ended a grant, in the order of the gateway's reasons; None: it stands. ``issued_at``: of the code or token."""
+    facts = standing.facts
+    if standing.stop is not None:
+        return Reason.SWITCH_ENGAGED
+    if not standing.tenant.active or standing.tenant.id != grant.tenant:
+        return Reason.TENANT_MISMATCH
+    if facts is None or facts.id != grant.client:
+        return Reason.APP_NOT_CERTIFIED
+    person = standing.person
+    if grant.person and (person is None or not person.active or person.tenant != grant.tenant):
+        return Reason.TOKEN_REVOKED
+    if person is not None and person.role != grant.role:
+        return Reason.ROLE_NOT_ALLOWED
+    if reason := client_fault(standing, role=grant.role, issued_at=issued_at, now=now):
+        return reason
+    return _authorization_fault(standing, grant, now)
+
+
+def client_fault(
+    standing: Standing, *, role: str = "", issued_at: datetime | None = None, now: datetime
+) -> Reason | None:
+    """Tell why a client may not work at the tenant. A peer of the tenant needs no certification: the tenant made it."""
+    facts = standing.facts
+    if facts is None:
+        return Reason.APP_NOT_CERTIFIED
+    if facts.tenant is not None and facts.tenant != standing.tenant.id:
+        return Reason.TENANT_MISMATCH
+    if facts.type in PLATFORM_PEERS:
+        return None if is_certified(facts, now, issued_at=issued_at) else Reason.APP_NOT_CERTIFIED
+    return launchable(facts, standing.installation, role, now, issued_at=issued_at)
+
+
+def _authorization_fault(standing: Standing, grant: Grant | AccessToken, now: datetime) -> Reason | None:
+    if grant.authorization_expires_at is not None and now >= grant.authorization_expires_at:
+        return Reason.AUTHORIZATION_EXPIRED
+    if grant.authorization:
+        authorization = standing.authorization
+        if authorization is None or authorization.revoked_at is not None:
+            return Reason.TOKEN_REVOKED
+        if now >= authorization.expires_at:
+            return Reason.AUTHORIZATION_EXPIRED
+    return Reason.LAUNCH_ENDED if standing.session_over else None
+
+
+def scopes_now(scopes: tuple[str, ...], standing: Standing, role: str) -> tuple[str, ...]:
+    """Narrow granted scopes to what may still be granted: registration, certification, installation, rights and agreement may have shrunk.
+
+    Raises Invalid(invalid_scope) when nothing is left.
+    """
+    facts, installation = standing.facts, standing.installation
+    assert facts is not None, "standing was judged before"
+    assert installation is not None, "standing was judged before"
+    agreed = None if standing.authorization is None else standing.authorization.scopes
+    left = _left(scopes, most(facts, installation), role, agreed)
+    if not left:
+        raise Invalid(TokenError.INVALID_SCOPE, "Nothing of what was granted may be granted any more.")
+    return left
+
+
+@lru_cache(maxsize=KEPT)
+def most(facts: ClientFacts, installation: InstallationFacts) -> tuple[str, ...]:
+    """Give the most that a client may be granted at a tenant; worked out once while both stay what they are."""
+    return allowed_scopes(facts, installation)
+
+
+@lru_cache(maxsize=KEPT)
+def _left(
+    scopes: tuple[str, ...], allowed: tuple[str, ...], role: str, agreed: tuple[str, ...] | None
+) -> tuple[str, ...]:
+    left = grantable(smart.known(scopes), allowed, rights_of(role))
+    if agreed is not None:
+        left = smart.intersect(left, smart.known(agreed))
+    return tuple(smart.render(scope) for scope in left) if says_something(left) else ()
+
+
+# --- answers -------------------------------------------------------------------------------------------------------------------
+
+
+def token_life(client: Client, authorization_ends: datetime | None, now: datetime) -> timedelta:
+    """Give the life of an access token: an hour at most for people, five minutes for services, never past what it rests on (C47)."""
+    longest = USER_TOKEN_LIFE if GrantType.CODE in GRANTS_OF[client.type] else BACKEND_TOKEN_LIFE
+    ends = [end - now for end in (authorization_ends, client.expires_at) if end is not None]
+    return min([longest, *ends])
+
+
+def id_token_claims(
+    grant: Grant, scopes: tuple[str, ...], *, issuer: str, fhir_base: str, auth_time: datetime, now: datetime
+) -> dict[str, Any]:
+    """Write the claims of an id_token. Source: OpenID Connect Core 1.0 section 2; SMART App Launch 2.2, #scopes-for-requesting-identity-data."""
+    claims: dict[str, Any] = {
+        "iss": issuer,
+        "sub": grant.person,
+        "aud": grant.client,
+        "iat": int(now.timestamp()),
+        "exp": int((now + ID_TOKEN_LIFE).timestamp()),
+        "auth_time": int(auth_time.timestamp()),
+    }
+    if grant.nonce:
+        claims["nonce"] = grant.nonce
+    if "fhirUser" in scopes and grant.fhir_user:
+        claims["fhirUser"] = f"{fhir_base}/{grant.fhir_user}"
+    return claims
+
+
+def context_members(grant: Grant, scopes: tuple[str, ...]) -> dict[str, Any]:
+    """List the launch context that a token response tells: only where scope and launch allow (C32, C33)."""
+    known = smart.known(scopes)
+    patient, encounter = told_context(known, grant.patient, grant.encounter)
+    told: dict[str, Any] = {"patient": patient} if patient else {}
+    if encounter:
+        told["encounter"] = encounter
+    if "launch" not in scopes:
+        return told
+    extras = dict(grant.extras)
+    entries = extras.pop("fhirContext", None)
+    readable = readable_context(entries, known) if isinstance(entries, list | tuple) else ()
+    if readable:
+        told["fhirContext"] = list(readable)
+    return extras | told
+
+
+def active_answer(
+    token: AccessToken, *, issuer: str, fhir_base: str, intent: str, scopes: tuple[str, ...]
+) -> dict[str, Any]:
+    """Write what introspection says of an active access token (C53). Source: RFC 7662 section 2.2; SMART App Launch 2.2, token-introspection."""
+    answer: dict[str, Any] = {
+        "active": True,
+        "token_type": "Bearer",
+        "scope": " ".join(scopes),
+        "client_id": token.client,
+        "exp": int(token.expires_at.timestamp()),
+        "iat": int(token.issued_at.timestamp()),
+        "iss": issuer,
+        "aud": fhir_base,
+        "sub": token.person or token.client,
+    }
+    patient, encounter = told_context(smart.known(scopes), token.patient, token.encounter)
+    more = {"patient": patient, "encounter": encounter, "intent": intent}
+    if "openid" in scopes and "fhirUser" in scopes and token.fhir_user:
+        more["fhirUser"] = f"{fhir_base}/{token.fhir_user}"
+    return answer | {name: value for name, value in more.items() if value}
+
+
+def unstopped(
+    scopes: tuple[str, ...], stops: SwitchIndex, *, now: datetime, issued_at: datetime | None
+) -> tuple[str, ...]:
+    """Leave out what full stops of scopes and types took; a wildcard that lost a type becomes the list of those that remain."""
+    if not stops.kinds:
+        return scopes
+    kept: list[str] = []
+    for text in scopes:
+        scope = smart.parse_scope(text)
+        types = _types_of(scope) if isinstance(scope, ClinicalScope) else ("",)
+        subjects = {each: Subject(resource_type=each, scopes=(text,)) for each in types}
+        remain = [
+            each
+            for each, subject in subjects.items()
+            if stopped_by(stops, subject, now=now, issued_at=issued_at) is None
+        ]
+        if len(remain) == len(types):
+            kept.append(text)
+        elif isinstance(scope, ClinicalScope):
+            kept += [smart.render(replace(scope, type=each)) for each in remain]
+    return tuple(dict.fromkeys(kept))
+
+
+def _types_of(scope: ClinicalScope) -> tuple[str, ...]:
+    return types_of(scope.prefix) if scope.type == smart.ANY_TYPE else (scope.type,)

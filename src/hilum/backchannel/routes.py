@@ -1,0 +1,156 @@
+"""Routes of the back channel and the public documents: token, introspect, revoke, register, keys, style, discovery."""
+
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from hilum.backchannel import discovery
+from hilum.backchannel.keysets import KeySets
+from hilum.backchannel.token_endpoint import BackChannel
+from hilum.identity import service as identity
+from hilum.infra.context import Context
+from hilum.infra.fetch import SafeFetcher
+from hilum.kernel.errors import NotFound, Unavailable
+from hilum.kernel.ids import TenantId
+from hilum.keys import service as keys
+from hilum.keys.models import Purpose
+from hilum.web.kit import Kit, trace_of
+from hilum.web.programs import Handler, ProgramRoute
+from hilum.web.style import STYLE, STYLE_DIGEST
+
+DOCUMENT_MAX_AGE_S = 300
+KEYS_MAX_AGE_S = 60
+"""Shorter than the overlap of signing keys by far, so that nobody misses a new one for long."""
+STYLE_MAX_AGE_S = 31_536_000
+ANY_ORIGIN = {"Access-Control-Allow-Origin": "*"}
+
+
+def routes(
+    kit: Kit,
+    fetcher: SafeFetcher,
+    *,
+    registers: bool,
+    at_stop: Callable[[Callable[[], None]], None] = lambda _: None,
+) -> list[Route]:
+    """Give the routes; refuses to, when discovery would claim what nothing enforces (C25).
+
+    ``registers``: dynamic registration is open, as it is in a plain sandbox only. ``at_stop`` takes what records counts that are
+    not on record yet.
+    """
+    discovery.check()
+    back = BackChannel(kit, KeySets(fetcher, kit.clock), registers=registers)
+    at_stop(back.tell_folded_soon)
+    documents = Documents(kit, registers=registers)
+    posts: dict[str, Handler] = {
+        "token": back.token,
+        "introspect": back.introspect,
+        "revoke": back.revoke,
+        "register": back.register,
+    }
+    gets: dict[str, Handler] = {
+        "/t/{tenant}/fhir/.well-known/smart-configuration": documents.smart,
+        "/t/{tenant}/.well-known/openid-configuration": documents.server,
+        "/.well-known/oauth-authorization-server/t/{tenant}": documents.server,
+        "/t/{tenant}/oauth/jwks.json": documents.jwks,
+        "/t/{tenant}/oauth/style/{digest}.json": documents.style,
+    }
+    return [
+        *(
+            ProgramRoute(
+                f"/t/{{tenant}}/oauth/{name}", {"POST": handler, "OPTIONS": back.preflight}, _refused
+            )
+            for name, handler in posts.items()
+        ),
+        *(
+            ProgramRoute(path, {"GET": handler, "OPTIONS": documents.preflight}, _refused)
+            for path, handler in gets.items()
+        ),
+    ]
+
+
+class Documents:
+    """Public documents: JSON whatever the Accept header, for any origin (C24, C26)."""
+
+    def __init__(self, kit: Kit, *, registers: bool) -> None:
+        self._kit, self._registers = kit, registers
+
+    async def preflight(self, request: Request) -> Response:
+        """OPTIONS of every document."""
+        del request
+        headers = ANY_ORIGIN | {"Access-Control-Allow-Methods": "GET", "Access-Control-Allow-Headers": "*"}
+        return Response(None, 204, headers)
+
+    async def smart(self, request: Request) -> Response:
+        """GET .well-known/smart-configuration."""
+        return await self._of_tenant(request, self._smart, DOCUMENT_MAX_AGE_S)
+
+    async def server(self, request: Request) -> Response:
+        """GET the OpenID configuration, and RFC 8414 metadata, which say the same."""
+        return await self._of_tenant(request, self._server, DOCUMENT_MAX_AGE_S)
+
+    async def jwks(self, request: Request) -> Response:
+        """GET the keys that verify this tenant's id_tokens; makes the first one when there is none yet."""
+        return await self._of_tenant(request, _keys, KEYS_MAX_AGE_S)
+
+    async def style(self, request: Request) -> Response:
+        """GET the style document under the address that its content gives it."""
+        if request.path_params["digest"] != STYLE_DIGEST:
+            return _json(404, {"error": "not_found"}, 0)
+        return _json(200, dict(STYLE), STYLE_MAX_AGE_S)
+
+    def _smart(self, _: Context, tenant: TenantId) -> dict[str, Any]:
+        return discovery.smart_configuration(self._kit.urls, tenant, registers=self._registers)
+
+    def _server(self, _: Context, tenant: TenantId) -> dict[str, Any]:
+        return discovery.server_metadata(self._kit.urls, tenant, registers=self._registers)
+
+    async def _of_tenant(
+        self, request: Request, make: Callable[[Context, TenantId], dict[str, Any]], max_age_s: int
+    ) -> Response:
+        tenant = TenantId(request.path_params["tenant"])
+
+        def verb(ctx: Context) -> dict[str, Any]:
+            found = identity.find_tenant(ctx, tenant)
+            if found is None or not found.active:
+                raise NotFound("tenant_not_found", "There is no such tenant.")
+            return make(ctx, tenant)
+
+        try:
+            if "\x00" in tenant:
+                raise NotFound("tenant_not_found", "There is no such tenant.")
+            body = await self._kit.edge.read(verb, trace=trace_of(request))
+            if body == {"keys": []}:
+                body = await self._kit.edge.write(
+                    lambda ctx: _first_keys(ctx, tenant), trace=trace_of(request)
+                )
+        except NotFound:
+            return _json(404, {"error": "not_found", "error_description": "There is no such tenant."}, 0)
+        except Unavailable:
+            return _json(503, {"error": "temporarily_unavailable"}, 0)
+        return _json(200, body, max_age_s)
+
+
+def _keys(ctx: Context, tenant: TenantId) -> dict[str, Any]:
+    return dict(keys.public_jwks(ctx, Purpose.ID_TOKEN, tenant))
+
+
+def _first_keys(ctx: Context, tenant: TenantId) -> dict[str, Any]:
+    keys.ensure(ctx, Purpose.ID_TOKEN, tenant)
+    return _keys(ctx, tenant)
+
+
+def _refused(_: Request) -> Response:
+    told = {"error": "invalid_request", "error_description": "This method is not offered here."}
+    return Response(orjson.dumps(told), 405, {"Cache-Control": "no-store"}, "application/json")
+
+
+def _json(status: int, body: dict[str, Any], max_age_s: int) -> Response:
+    cache = f"public, max-age={max_age_s}" if max_age_s else "no-store"
+    headers = ANY_ORIGIN | {"Cache-Control": cache}
+    if status == 503:
+        headers["Retry-After"] = "2"
+    return Response(orjson.dumps(body), status, headers, "application/json")

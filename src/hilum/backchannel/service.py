@@ -1,0 +1,370 @@
+"""The back channel's verbs: authenticate a client, and the token endpoint's five fixed phases.
+
+Parse once, authenticate the client, narrow the scopes, check the grant's own proof, mint. What needs the network is done before, by the
+edge: a verb is handed assertions whose signature holds. Every refusal here commits, with what it revoked and its record.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+import orjson
+
+from hilum.audit import service as audit
+from hilum.audit.models import Event, Outcome
+from hilum.backchannel import client_auth, known, policy
+from hilum.backchannel.client_auth import Assertion, Method, Presented
+from hilum.backchannel.policy import GrantType, Standing, TokenRequest, refuse_grant
+from hilum.consent import service as consent
+from hilum.controls import policy as controls_policy
+from hilum.controls.models import Subject
+from hilum.frontchannel import service as frontchannel
+from hilum.frontchannel.models import Code
+from hilum.frontchannel.policy import offline_of
+from hilum.identity.models import Tenant
+from hilum.infra.context import Context
+from hilum.kernel.actor import Actor, ActorKind
+from hilum.kernel.decision import Reason
+from hilum.kernel.errors import Invalid, NotFound, NotPermitted
+from hilum.kernel.ids import ClientId, TenantId
+from hilum.keys import service as keys
+from hilum.launches import service as launches
+from hilum.launches.models import Launch
+from hilum.registry import policy as registry_policy
+from hilum.registry.models import PLATFORM_PEERS, Client, ClientType
+from hilum.signin import service as signin
+from hilum.standards.oauth import TokenError
+from hilum.standards.smart import scopes as smart
+from hilum.tokens import policy as tokens_policy
+from hilum.tokens import service as tokens
+from hilum.tokens.models import AccessToken, Grant, Minted
+from hilum.web.urls import Site
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """A client at the back channel, as far as the edge could tell before the transaction.
+
+    ``assertion``: its signature and claims hold, by the keys that ``key_source`` names. ``replaced``: keys of its set that came back
+    with other material. ``loud``: this source has not been refused so often lately that one more record says nothing.
+    """
+
+    presented: Presented
+    assertion: Assertion | None = None
+    key_source: str = ""
+    replaced: tuple[str, ...] = ()
+    loud: bool = True
+
+
+def key_source(client: Client) -> str:
+    """Name where a client's keys come from, so that a change between edge and transaction is seen."""
+    inline = orjson.dumps(client.jwks, option=orjson.OPT_SORT_KEYS) if client.jwks else b""
+    return hashlib.sha256(client.jwks_uri.encode() + b"\n" + inline).hexdigest()
+
+
+def find_client(ctx: Context, site: Site, caller: Presented) -> Client | None:
+    """Find the client that somebody claims to be, for the edge to fetch its keys; not yet authenticated. Raises NotFound (tenant)."""
+    _tenant(ctx, site)
+    return known.find_client(ctx, caller.client)
+
+
+def public_holder(ctx: Context, site: Site, refresh_token: str) -> ClientId | None:
+    """Name the public client of a refresh token; a client that has credentials must show them. Raises NotFound (tenant)."""
+    _tenant(ctx, site)
+    held = tokens.find_refresh(ctx, refresh_token)
+    if held is None or held.grant.tenant != site.tenant:
+        return None
+    client = known.find_client(ctx, held.grant.client)
+    return client.id if client is not None and client.type is ClientType.PUBLIC else None
+
+
+def authenticate(ctx: Context, site: Site, caller: Caller) -> Client:
+    """Say who calls, or refuse with ``invalid_client`` and a record. Raises NotFound (no such tenant), NotPermitted."""
+    _tenant(ctx, site)
+    if caller.replaced:
+        facts = {"kids": list(caller.replaced)}
+        event = Event(
+            "authserver.jwks.replace_key", tenant=site.tenant, client=caller.presented.client, facts=facts
+        )
+        audit.record(ctx, event)
+    try:
+        return _authenticate(ctx, site, caller)
+    except NotPermitted as refusal:
+        record_refusal(ctx, site, caller, refusal)
+        raise
+
+
+def _authenticate(ctx: Context, site: Site, caller: Caller) -> Client:
+    presented = caller.presented
+    client = known.find_client(ctx, presented.client)
+    if client is None or (client.expires_at is not None and ctx.now >= client.expires_at):
+        client_auth.refuse_client("The client is not known here.")
+    client_auth.judge_method(client, presented)
+    if presented.method is Method.BASIC and not registry_policy.secret_matches(
+        client, presented.digest, ctx.now
+    ):
+        client_auth.refuse_client("The secret is not the client's.")
+    if presented.method is Method.ASSERTION:
+        _use_assertion(ctx, client, caller)
+    facts = known.client_facts(ctx, client.id)
+    if facts is None or facts.tenant not in {None, site.tenant}:
+        client_auth.refuse_client("The client is not known here.")
+    return client
+
+
+def _use_assertion(ctx: Context, client: Client, caller: Caller) -> None:
+    proved = caller.assertion
+    if proved is None or proved.client != client.id or caller.key_source != key_source(client):
+        client_auth.refuse_client("The client assertion is not signed by a registered key of the client.")
+    if not tokens.remember_jti(ctx, client.id, proved.jti, proved.expires_at):
+        client_auth.refuse_client("The client assertion was used before (jti).")
+
+
+def exchange(
+    ctx: Context, site: Site, caller: Caller, request: TokenRequest
+) -> tuple[dict[str, Any], Client]:
+    """Earn tokens: the body of a token response and the client it is for.
+
+    Raises NotPermitted and Invalid with a code of RFC 6749 section 5.2, NotFound (no such tenant), Unavailable.
+    """
+    client = authenticate(ctx, site, caller)
+    ctx = ctx.as_actor(Actor(ActorKind.CLIENT, client.id, site.tenant))
+    try:
+        policy.judge_grant_type(client, request.grant_type)
+        body = _GRANTS[request.grant_type](ctx, site, client, request)
+    except (NotPermitted, Invalid) as refusal:
+        record_refusal(ctx, site, caller, refusal)
+        raise
+    if request.ignored:
+        event = Event(
+            "authserver.context.ignore",
+            Outcome.REFUSED,
+            tenant=site.tenant,
+            app=client.app,
+            client=client.id,
+            reason="context_sent_by_app",
+            facts={"parameters": list(request.ignored)},
+        )
+        audit.record(ctx, event)
+    return body, client
+
+
+# --- grants --------------------------------------------------------------------------------------------------------------------
+
+
+def _by_code(ctx: Context, site: Site, client: Client, request: TokenRequest) -> dict[str, Any]:
+    code = frontchannel.redeem_code(
+        ctx,
+        request.code,
+        client=client,
+        tenant=site.tenant,
+        redirect_uri=request.redirect_uri,
+        verifier=request.verifier,
+    )
+    offline = code.offline is True
+    standing = load_standing(ctx, site, code.grant, issued_at=code.issued_at, online=not offline)
+    _judge(standing, code.grant, code.issued_at, ctx.now)
+    kept = unstopped(ctx, code.grant.scopes, code.issued_at)
+    scopes = policy.scopes_now(kept, standing, code.grant.role)
+    grant = replace(code.grant, scopes=scopes, launch_moved=_has_moved(ctx, code.grant))
+    minted = tokens.mint(
+        ctx,
+        grant,
+        offline=offline_of(smart.known(scopes)),
+        code_family=code.family,
+        life=policy.token_life(client, grant.authorization_expires_at, ctx.now),
+    )
+    body = _body(minted) | policy.context_members(grant, scopes)
+    if "openid" in scopes:
+        body["id_token"] = _id_token(ctx, site, grant, scopes, code)
+    return body
+
+
+def _by_refresh(ctx: Context, site: Site, client: Client, request: TokenRequest) -> dict[str, Any]:
+    presented = request.refresh_token
+    held = tokens.find_refresh(ctx, presented)
+    own = held is not None and held.grant.client == client.id and held.grant.tenant == site.tenant
+    if held is None or not own or tokens_policy.refresh_fault(held, ctx.now):
+        tokens.redeem_refresh(ctx, presented, client=client.id, tenant=site.tenant)
+        raise refuse_grant("The refresh token is not valid.")
+    standing = load_standing(ctx, site, held.grant, issued_at=held.issued_at, online=not held.offline)
+    if standing.session_over:
+        tokens.redeem_refresh(ctx, presented, client=client.id, tenant=site.tenant, online_ended=True)
+    _judge(standing, held.grant, held.issued_at, ctx.now)
+    kept = unstopped(ctx, held.grant.scopes, held.issued_at)
+    asked = policy.fewer_scopes(request.scope, held.grant.scopes)
+    scopes = policy.scopes_now(smart.narrow(asked, kept), standing, held.grant.role)
+    used = tokens.redeem_refresh(ctx, presented, client=client.id, tenant=site.tenant)
+    grant = replace(used.grant, scopes=kept, launch_moved=_has_moved(ctx, used.grant))
+    minted = tokens.mint(
+        ctx,
+        grant,
+        offline=used.offline,
+        code_family=used.family,
+        life=policy.token_life(client, grant.authorization_expires_at, ctx.now),
+        access_scopes=scopes,
+    )
+    return _body(minted) | policy.context_members(grant, scopes)
+
+
+def _by_credentials(ctx: Context, site: Site, client: Client, request: TokenRequest) -> dict[str, Any]:
+    tenant = _tenant(ctx, site)
+    facts = known.client_facts(ctx, client.id)
+    assert facts is not None, "the client was just authenticated"
+    installation = known.installation(ctx, site.tenant, client.app)
+    subject = Subject(tenant=site.tenant, vendor=facts.vendor, app=facts.app, version=facts.version)
+    stop = controls_policy.stopped_by(known.switches(ctx), subject, now=ctx.now, issued_at=None)
+    standing = Standing(tenant, facts, installation, None, None, session_over=False, stop=stop)
+    reason = Reason.SWITCH_ENGAGED if standing.stop else policy.client_fault(standing, now=ctx.now)
+    if reason is not None:
+        raise NotPermitted(TokenError.UNAUTHORIZED_CLIENT, f"The client may not work here now: {reason}.")
+    allowed = policy.most(facts, installation) if installation else ()
+    scopes = unstopped(ctx, policy.backend_scopes(request.scope, client, allowed), None)
+    if not scopes:
+        raise Invalid(TokenError.INVALID_SCOPE, "Every scope that was asked is stopped now.")
+    grant = Grant(
+        tenant=site.tenant,
+        client=client.id,
+        app=facts.app,
+        version=facts.version,
+        vendor=facts.vendor,
+        scopes=scopes,
+    )
+    ends = installation.expires_at if installation and client.type not in PLATFORM_PEERS else None
+    life = policy.token_life(client, ends, ctx.now)
+    return _body(tokens.mint(ctx, grant, offline=None, code_family=None, life=life))
+
+
+_GRANTS: Mapping[GrantType, Callable[[Context, Site, Client, TokenRequest], dict[str, Any]]] = {
+    GrantType.CODE: _by_code,
+    GrantType.REFRESH: _by_refresh,
+    GrantType.CLIENT_CREDENTIALS: _by_credentials,
+}
+
+
+# --- what has changed since ----------------------------------------------------------------------------------------------------
+
+
+def load_standing(
+    ctx: Context, site: Site, grant: Grant | AccessToken, *, issued_at: datetime, online: bool
+) -> Standing:
+    """Read anew everything that a grant rests on. ``online``: it ends with the session of its person."""
+    subject = Subject(
+        tenant=grant.tenant, vendor=grant.vendor, app=grant.app, version=grant.version, person=grant.person
+    )
+    return Standing(
+        tenant=_tenant(ctx, site),
+        facts=known.client_facts(ctx, grant.client),
+        installation=known.installation(ctx, grant.tenant, grant.app),
+        person=known.find_person(ctx, grant.person) if grant.person else None,
+        authorization=consent.find_authorization(ctx, grant.authorization) if grant.authorization else None,
+        session_over=online and _is_session_over(ctx, grant),
+        stop=controls_policy.stopped_by(known.switches(ctx), subject, now=ctx.now, issued_at=issued_at),
+    )
+
+
+def find_launch(ctx: Context, grant: Grant | AccessToken) -> Launch | None:
+    """Find the launch of a grant as it is now."""
+    return launches.find_launch(ctx, grant.launch) if grant.launch else None
+
+
+def _is_session_over(ctx: Context, grant: Grant | AccessToken) -> bool:
+    """Tell whether the EHR's session, or without a launch the browser's, has ended (C36)."""
+    if not grant.person:
+        return False
+    if grant.launch:
+        launch = find_launch(ctx, grant)
+        return launch is None or launch.ended_at is not None
+    return not signin.session_alive(ctx, grant.session)
+
+
+def _has_moved(ctx: Context, grant: Grant) -> bool:
+    launch = find_launch(ctx, grant)
+    return grant.launch_moved or (launch is not None and launch.moved_at is not None)
+
+
+def unstopped(ctx: Context, scopes: tuple[str, ...], issued_at: datetime | None) -> tuple[str, ...]:
+    """Leave out what a switch on a scope or a type stops, or what was granted before the end of such a stop: it never comes back."""
+    return policy.unstopped(scopes, known.part_switches(ctx), now=ctx.now, issued_at=issued_at)
+
+
+def _judge(standing: Standing, grant: Grant, issued_at: datetime, now: datetime) -> None:
+    reason = policy.standing_fault(standing, grant, issued_at=issued_at, now=now)
+    if reason is not None:
+        raise refuse_grant(f"The grant does not stand any more: {reason}.")
+
+
+# --- answers -------------------------------------------------------------------------------------------------------------------
+
+
+def _body(minted: Minted) -> dict[str, Any]:
+    body: dict[str, Any] = {
+        "access_token": minted.access_token,
+        "token_type": "Bearer",
+        "expires_in": minted.expires_in_s,
+        "scope": " ".join(minted.scopes),
+    }
+    if minted.refresh_token:
+        body["refresh_token"] = minted.refresh_token
+    return body
+
+
+def _id_token(ctx: Context, site: Site, grant: Grant, scopes: tuple[str, ...], code: Code) -> str:
+    claims = policy.id_token_claims(
+        grant,
+        scopes,
+        issuer=site.issuer,
+        fhir_base=site.fhir_base,
+        auth_time=code.auth_time,
+        now=ctx.now,
+    )
+    return keys.sign_jwt(ctx, site.tenant, claims)
+
+
+def _tenant(ctx: Context, site: Site) -> Tenant:
+    tenant = known.find_tenant(ctx, site.tenant)
+    if tenant is None or not tenant.active:
+        raise NotFound("tenant_not_found", "There is no such tenant.")
+    return tenant
+
+
+def refuse_unheard(ctx: Context, site: Site, caller: Caller, refusal: NotPermitted) -> None:
+    """Record a refusal that the edge came to before any verb ran. Raises NotFound (no such tenant)."""
+    _tenant(ctx, site)
+    record_refusal(ctx, site, caller, refusal)
+
+
+def record_refusal(ctx: Context, site: Site, caller: Caller, refusal: NotPermitted | Invalid) -> None:
+    """Record a refusal of the back channel; ``facts`` hold its sentence, which names no secret."""
+    if not caller.loud:
+        return
+    client = known.find_client(ctx, caller.presented.client)
+    event = Event(
+        "authserver.token.refuse",
+        Outcome.REFUSED,
+        tenant=site.tenant,
+        client=client.id if client else "",
+        app=client.app if client else "",
+        reason=refusal.code,
+        facts={"detail": refusal.detail, "method": caller.presented.method.value},
+    )
+    audit.record(ctx, event)
+
+
+def record_folded(ctx: Context, folded: Iterable[tuple[str, str, int]]) -> None:
+    """Record refusals beyond those that were recorded one by one: tenant, address and how many. Of a tenant that is none, nothing."""
+    there: dict[str, bool] = {"": True}
+    for tenant, source, count in folded:
+        if tenant not in there:
+            there[tenant] = known.find_tenant(ctx, TenantId(tenant)) is not None
+        if there[tenant]:
+            event = Event(
+                "authserver.token.refuse",
+                Outcome.REFUSED,
+                tenant=tenant,
+                reason="folded",
+                facts={"count": count},
+            )
+            audit.record(replace(ctx, trace=replace(ctx.trace, source=source)), event)

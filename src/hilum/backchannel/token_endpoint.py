@@ -1,0 +1,350 @@
+"""The edge of the back channel: phase 0 (read, fetch keys, judge the assertion), then one verb, then one table of errors.
+
+Source: RFC 6749 sections 3.2, 5.1 and 5.2; RFC 7009 section 2; RFC 7662 section 2; Fetch standard (CORS).
+"""
+
+import asyncio
+import math
+import re
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any, TypeVar
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+
+from hilum.backchannel import client_auth, introspection, known, policy, registration, revocation, service
+from hilum.backchannel.client_auth import Method, Presented
+from hilum.backchannel.keysets import KeySets
+from hilum.backchannel.policy import TokenRequest
+from hilum.backchannel.service import Caller
+from hilum.backchannel.throttle import WINDOW_S, Failures, Folds
+from hilum.infra.context import Context, Trace
+from hilum.kernel.errors import Conflict, HilumError, Invalid, NotFound, NotPermitted, Unavailable
+from hilum.kernel.ids import ClientId, TenantId
+from hilum.registry.models import Client
+from hilum.standards import oauth
+from hilum.standards.oauth import Parameters, TokenError
+from hilum.web import forms
+from hilum.web.kit import Kit, trace_of
+from hilum.web.urls import Site
+
+T = TypeVar("T")
+TRIES = 3
+"""A verb that lost to another transaction left nothing behind, and may run again."""
+CLIENTS_KEPT_S = 2.0
+CLIENTS_BOUND = 10_000
+FOLDS_AT_ONCE = 200
+RETRY_AFTER_S = 2
+NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
+EXPOSED = "Location, ETag, Content-Location, Retry-After, WWW-Authenticate, X-Request-Id"
+NOBODY = Presented(Method.NONE, ClientId(""))
+_TENANT = re.compile(r"[a-z0-9-]{1,32}")
+_KNOWN = frozenset(each.value for each in TokenError) | {
+    registration.INVALID_METADATA,
+    registration.INVALID_REDIRECT,
+}
+
+
+class TooManyFailures(HilumError):
+    """The pair of client and address failed too often; ``wait_s`` tells how long it is not listened to."""
+
+    def __init__(self, wait_s: float) -> None:
+        super().__init__("temporarily_unavailable", "Too many failed attempts; wait before the next.")
+        self.wait_s = wait_s
+
+
+class BackChannel:
+    """The endpoints that clients call themselves."""
+
+    def __init__(self, kit: Kit, keysets: KeySets, *, registers: bool) -> None:
+        self._kit, self._keysets, self._registers = kit, keysets, registers
+        self._failures, self._folds = Failures(kit.clock), Folds(kit.clock)
+        self._telling: asyncio.TimerHandle | None = None
+        self._task: asyncio.Future[None] | None = None
+        self._clients: OrderedDict[tuple[TenantId, ClientId], tuple[float, Client]] = OrderedDict()
+
+    async def token(self, request: Request) -> Response:
+        """POST /t/{tenant}/oauth/token."""
+        return await self._answer(request, self._token)
+
+    async def introspect(self, request: Request) -> Response:
+        """POST /t/{tenant}/oauth/introspect."""
+        return await self._answer(request, self._introspect)
+
+    async def revoke(self, request: Request) -> Response:
+        """POST /t/{tenant}/oauth/revoke."""
+        return await self._answer(request, self._revoke)
+
+    async def register(self, request: Request) -> Response:
+        """POST /t/{tenant}/oauth/register; nothing is there when registration is closed."""
+        return await self._answer(request, self._register)
+
+    async def _token(self, request: Request, site: Site, form: Parameters) -> tuple[int, dict[str, Any]]:
+        asked = policy.parse(form)
+        urls = self._kit.urls
+        form = await self._named(request, site, form, asked)
+        caller = await self._caller(request, site, form, {urls.token(site.tenant)})
+        body, _ = await self._run(request, caller, lambda ctx: service.exchange(ctx, site, caller, asked))
+        return 200, body
+
+    async def _named(self, request: Request, site: Site, form: Parameters, asked: TokenRequest) -> Parameters:
+        """Let a refresh token name its public client where nothing else does: only a code has to come with ``client_id``.
+
+        Source: RFC 6749 sections 3.2.1 and 6; SMART App Launch 2.2, app-launch#refresh-access-token.
+        """
+        said = client_auth.NAMING & (set(form.values) | form.repeated)
+        if not asked.refresh_token or said or "authorization" in request.headers:
+            return form
+        find = partial(service.public_holder, site=site, refresh_token=asked.refresh_token)
+        client = await self._kit.edge.read(find, trace=trace_of(request))
+        return replace(form, values=form.values | {"client_id": client}) if client else form
+
+    async def _introspect(self, request: Request, site: Site, form: Parameters) -> tuple[int, dict[str, Any]]:
+        token = _token_of(form)
+        urls = self._kit.urls
+        own = {urls.token(site.tenant), urls.introspect(site.tenant)}
+        caller = await self._caller(request, site, form, own)
+        verb = partial(introspection.introspect, site=site, caller=caller, token=token)
+        return 200, await self._run(request, caller, verb)
+
+    async def _revoke(self, request: Request, site: Site, form: Parameters) -> tuple[int, dict[str, Any]]:
+        token = _token_of(form)
+        urls = self._kit.urls
+        own = {urls.token(site.tenant), urls.revoke(site.tenant)}
+        caller = await self._caller(request, site, form, own)
+        await self._run(request, caller, lambda ctx: revocation.revoke(ctx, site, caller, token))
+        return 200, {}
+
+    async def _register(self, request: Request, site: Site, _: Parameters) -> tuple[int, dict[str, Any]]:
+        if not self._registers:
+            raise NotFound("not_found", "Dynamic registration is not open here.")
+        body = registration.read_metadata(await forms.read_body(request, oauth.BODY_BOUND))
+        verb = partial(registration.register, site=site, body=body)
+        return 201, await self._write(verb, trace_of(request))
+
+    # --- phase 0 ---------------------------------------------------------------------------------------------------------------
+
+    async def _caller(self, request: Request, site: Site, form: Parameters, audiences: set[str]) -> Caller:
+        trace = trace_of(request)
+        loud = self._failures.is_loud(trace.source)
+        caller = Caller(NOBODY, loud=loud)
+        try:
+            presented = client_auth.read(request.headers.get("authorization", ""), form)
+            if wait_s := self._failures.wait_s(presented.client, trace.source):
+                await self._fold(Caller(presented, loud=False), site.tenant, trace.source)
+                raise TooManyFailures(wait_s)
+            caller = Caller(presented, loud=loud)
+            if presented.method is Method.ASSERTION:
+                caller = replace(caller, **await self._prove(site, presented, frozenset(audiences), trace))
+        except NotPermitted as refusal:
+            await self._refused(site, caller, refusal, trace)
+            raise
+        return caller
+
+    async def _prove(
+        self, site: Site, presented: Presented, audiences: frozenset[str], trace: Trace
+    ) -> dict[str, Any]:
+        client = await self._client(site, presented, trace)
+        if client is None:
+            client_auth.refuse_client("The client is not known here.")
+        client_auth.judge_method(client, presented)
+        header, _ = client_auth.peek(presented.assertion)
+        kid = client_auth.judge_header(header, client)
+        jwks, replaced = await self._keys(client, kid)
+        now = self._kit.clock.now()
+        proved = client_auth.prove(presented, client, jwks, audiences=audiences, issuer=site.issuer, now=now)
+        return {"assertion": proved, "key_source": service.key_source(client), "replaced": replaced}
+
+    async def _client(self, site: Site, presented: Presented, trace: Trace) -> Client | None:
+        """Find whose keys to judge by, as it was moments ago: the verb compares where the keys come from, and all else, with now."""
+        now = self._kit.clock.monotonic()
+        until, client = self._clients.get((site.tenant, presented.client), (now, None))
+        if client is not None and now < until:
+            return client
+        find = partial(service.find_client, site=site, caller=presented)
+        client = await self._kit.edge.read(find, trace=trace)
+        if client is not None:
+            self._clients[site.tenant, client.id] = now + CLIENTS_KEPT_S, client
+            if len(self._clients) > CLIENTS_BOUND:
+                self._clients.popitem(last=False)
+        return client
+
+    async def _keys(self, client: Client, kid: str) -> tuple[dict[str, Any], tuple[str, ...]]:
+        if client.jwks is not None or not client.jwks_uri:
+            return client.jwks or {}, ()
+        try:
+            found = await self._keysets.get(client.jwks_uri, kid)
+        except Unavailable as error:
+            client_auth.refuse_client(f"The client's key set is not to be had: {error.code}.")
+        return found.jwks, found.replaced
+
+    async def _refused(self, site: Site, caller: Caller, refusal: NotPermitted, trace: Trace) -> None:
+        self._clients.pop((site.tenant, caller.presented.client), None)
+        await self._fold(caller, site.tenant, trace.source)
+        if caller.loud:
+            await self._write(lambda ctx: service.refuse_unheard(ctx, site, caller, refusal), trace)
+        self._failures.failed(caller.presented.client, trace.source)
+
+    async def _fold(self, caller: Caller, tenant: TenantId, source: str) -> None:
+        """Count a refusal that gets no record of its own; a minute after the first of them, their counts are recorded."""
+        if self._folds.are_due:
+            await self.tell_folded()
+        if caller.loud:
+            return
+        self._folds.add(tenant, source)
+        if self._telling is None:
+            self._telling = asyncio.get_running_loop().call_later(WINDOW_S, self.tell_folded_soon)
+
+    def tell_folded_soon(self) -> None:
+        """Record what was counted, by a task of its own; also when the process is told to stop."""
+        self._task = asyncio.ensure_future(self.tell_folded())
+
+    async def tell_folded(self) -> None:
+        """Record what was counted, a record for each address. What cannot be recorded now is counted on."""
+        self._telling = None
+        taken = self._folds.take()
+        while taken:
+            some, taken = taken[:FOLDS_AT_ONCE], taken[FOLDS_AT_ONCE:]
+            try:
+                await self._write(
+                    partial(service.record_folded, folded=some), Trace(self._kit.ids.new("req"))
+                )
+            except (Unavailable, Conflict):
+                for tenant, source, count in (*some, *taken):
+                    self._folds.add(tenant, source, count)
+                return
+
+    # --- the verb --------------------------------------------------------------------------------------------------------------
+
+    async def _run(self, request: Request, caller: Caller, verb: Callable[[Context], T]) -> T:
+        trace = trace_of(request)
+        pair = caller.presented.client, trace.source
+        try:
+            result = await self._write(verb, trace)
+        except (NotPermitted, Invalid) as refusal:
+            await self._fold(caller, TenantId(request.path_params["tenant"]), trace.source)
+            if refusal.code in {TokenError.INVALID_CLIENT, TokenError.INVALID_GRANT}:
+                self._failures.failed(*pair)
+            if refusal.code == TokenError.INVALID_CLIENT:
+                self._clients.pop((TenantId(request.path_params["tenant"]), pair[0]), None)
+            raise
+        self._failures.succeeded(*pair)
+        return result
+
+    async def _write(self, verb: Callable[[Context], T], trace: Trace) -> T:
+        for _ in range(TRIES - 1):
+            try:
+                return await self._kit.edge.write(verb, trace=trace)
+            except Conflict:
+                continue
+        return await self._kit.edge.write(verb, trace=trace)
+
+    # --- the answer ------------------------------------------------------------------------------------------------------------
+
+    async def _answer(
+        self,
+        request: Request,
+        handle: Callable[[Request, Site, Parameters], Awaitable[tuple[int, dict[str, Any]]]],
+    ) -> Response:
+        tenant = TenantId(request.path_params["tenant"])
+        form = Parameters({}, frozenset())
+        try:
+            if not _TENANT.fullmatch(tenant):
+                raise NotFound("tenant_not_found", "There is no such tenant.")
+            if handle != self._register:
+                form = await _read_form(request)
+            status, body = await handle(request, self._kit.urls.site(tenant), form)
+            headers: dict[str, str] = {}
+        except HilumError as error:
+            status, body, headers = _render(error, basic="authorization" in request.headers)
+        headers |= NO_STORE | await self._cors(request, tenant, form)
+        return Response(orjson.dumps(body), status, headers, "application/json")
+
+    # --- CORS (C26) ------------------------------------------------------------------------------------------------------------
+
+    async def preflight(self, request: Request) -> Response:
+        """OPTIONS of every endpoint: the client is not known yet, so any origin registered by an app installed here may ask."""
+        origin = request.headers.get("origin", "")
+        tenant = TenantId(request.path_params["tenant"])
+        headers = {"Vary": "Origin"}
+        if origin and origin in await self._origins_at(tenant):
+            headers |= {
+                "Access-Control-Allow-Origin": origin,
+                "Access-Control-Allow-Methods": "POST",
+                "Access-Control-Allow-Headers": "Authorization, Content-Type",
+                "Access-Control-Max-Age": "600",
+            }
+        return Response(None, 204, headers)
+
+    async def _cors(self, request: Request, tenant: TenantId, form: Parameters) -> dict[str, str]:
+        origin = request.headers.get("origin", "")
+        headers = {"Vary": "Origin"}
+        if not origin or not _TENANT.fullmatch(tenant):
+            return headers
+        try:
+            presented = client_auth.read(request.headers.get("authorization", ""), form)
+            find = partial(service.find_client, site=self._kit.urls.site(tenant), caller=presented)
+            client: Client | None = await self._kit.edge.read(find, trace=trace_of(request))
+        except HilumError:
+            client = None
+        allowed = await self._origins_at(tenant) if client is None else frozenset(client.origins)
+        if origin in allowed:
+            headers |= {"Access-Control-Allow-Origin": origin, "Access-Control-Expose-Headers": EXPOSED}
+        return headers
+
+    async def _origins_at(self, tenant: TenantId) -> frozenset[str]:
+        """Give the origins of clients that may be installed at a tenant; none when nobody can tell."""
+        if not _TENANT.fullmatch(tenant):
+            return frozenset()
+        try:
+            return await self._kit.edge.reads(partial(known.origins, tenant=tenant))
+        except Unavailable:
+            return frozenset()
+
+
+async def _read_form(request: Request) -> Parameters:
+    """Read a form body. Raises Invalid; a parameter without a value counts as not sent (RFC 6749 section 3.2)."""
+    if not forms.is_form(request):
+        raise Invalid(TokenError.INVALID_REQUEST, "The body must be application/x-www-form-urlencoded.")
+    raw = await forms.read_body(request, oauth.BODY_BOUND)
+    pairs = oauth.decode_form(raw.decode()) if raw.isascii() else None
+    if pairs is None:
+        raise Invalid(TokenError.INVALID_REQUEST, "The form cannot be read.")
+    found = oauth.read_parameters(pairs)
+    policy.check_form(found)
+    return found
+
+
+def _token_of(form: Parameters) -> str:
+    token = form.get("token")
+    if not token:
+        raise Invalid(TokenError.INVALID_REQUEST, "token is missing.")
+    return token
+
+
+def _render(error: HilumError, *, basic: bool) -> tuple[int, dict[str, Any], dict[str, str]]:
+    """Give status, body and headers of an error: the one table of the back channel."""
+    code, headers = error.code, {}
+    if isinstance(error, TooManyFailures):
+        status, headers = 429, {"Retry-After": str(math.ceil(error.wait_s))}
+    elif isinstance(error, Unavailable | Conflict):
+        status, code, headers = 503, "temporarily_unavailable", {"Retry-After": str(RETRY_AFTER_S)}
+    elif isinstance(error, NotFound):
+        status, code = 404, TokenError.INVALID_REQUEST
+    elif error.code == "too_many_clients":
+        status, code = 429, "temporarily_unavailable"
+    elif error.code == TokenError.INVALID_CLIENT:
+        status = 401
+        # A challenge only in reply to an Authorization header: elsewhere it would make browsers ask people for a password.
+        headers = {"WWW-Authenticate": 'Basic realm="hilum"'} if basic else {}
+    else:
+        status = 413 if error.code == "body_too_large" else 400
+        code = error.code if error.code in _KNOWN else TokenError.INVALID_REQUEST
+    body: dict[str, Any] = {"error": code, "error_description": oauth.description(error.detail or error.code)}
+    if isinstance(error, Invalid) and error.fields:
+        body["fields"] = error.fields
+    return status, body, headers

@@ -1,0 +1,342 @@
+"""How far a stored authorization request has come: its parties, who is there, and what may be granted.
+
+Everything is judged anew on every page, so that a switch, an uninstallation or another session counts at once.
+"""
+
+import hashlib
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from hilum.audit import service as audit
+from hilum.audit.models import Event, Outcome
+from hilum.consent import service as consent
+from hilum.consent.models import Authorization
+from hilum.controls import policy as controls_policy
+from hilum.controls import service as controls
+from hilum.controls.models import Subject
+from hilum.frontchannel import policy, store
+from hilum.frontchannel.models import AuthorizationRequest, Step
+from hilum.frontchannel.policy import DisplayedError, Redirect
+from hilum.identity import policy as identity_policy
+from hilum.identity import service as identity
+from hilum.identity.models import Person, Tenant
+from hilum.infra.context import Context
+from hilum.kernel.actor import Actor
+from hilum.kernel.decision import Reason
+from hilum.kernel.errors import DECIDED, NotPermitted
+from hilum.keys.live import vault
+from hilum.launches import service as launches
+from hilum.launches.models import Launch
+from hilum.registry import policy as registry_policy
+from hilum.registry import service as registry
+from hilum.registry.models import App, Client, ClientFacts, InstallationFacts
+from hilum.signin import policy as signin_policy
+from hilum.signin import service as signin
+from hilum.signin.models import Session
+from hilum.standards import oauth
+from hilum.standards.oauth import AuthorizeError
+from hilum.standards.smart import launch as smart_launch
+from hilum.standards.smart import scopes as smart
+from hilum.standards.smart.scopes import Scope
+from hilum.web.urls import Site
+
+LAUNCH_PURPOSE = "authserver.launch"
+
+
+@dataclass(frozen=True, slots=True)
+class Parties:
+    """The tenant, and the client with all that is known of it."""
+
+    tenant: Tenant
+    client: Client
+    facts: ClientFacts
+    app: App
+    vendor_name: str
+    installation: InstallationFacts | None
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A request with somebody there who may go on with it. ``offered``: what consent may still narrow."""
+
+    request: AuthorizationRequest
+    parties: Parties
+    session: Session
+    person: Person
+    launch: Launch | None
+    offered: tuple[Scope, ...]
+    standing: Authorization | None
+    step: Step
+
+    @property
+    def actor(self) -> Actor:
+        """Who acts from here on."""
+        return signin_policy.actor_of(self.person)
+
+
+@dataclass(frozen=True, slots=True)
+class NeedsLogin:
+    """Nobody is signed in who could go on. ``request`` comes back after sign-in."""
+
+    request: AuthorizationRequest
+    tenant: Tenant
+
+
+Progress = Stage | NeedsLogin | Redirect | DisplayedError
+
+
+def digest(secret: str) -> bytes:
+    """Make the form in which a code is stored."""
+    return hashlib.sha256(secret.encode()).digest()
+
+
+def load_parties(ctx: Context, site: Site, client: Client) -> Parties | None:
+    """Join what is known of a client at a tenant; None when the tenant or the client is gone."""
+    tenant = identity.find_tenant(ctx, site.tenant)
+    facts = registry.client_facts(ctx, client.id)
+    if tenant is None or facts is None or not tenant.active:
+        return None
+    app = registry.get_app(ctx, client.app)
+    vendor = registry.get_vendor(ctx, facts.vendor)
+    installation = registry.installation(ctx, tenant.id, client.app)
+    return Parties(tenant, client, facts, app, vendor.name, installation)
+
+
+def refusal_of(
+    ctx: Context, parties: Parties, person: Person | None, *, issued_at: datetime | None = None
+) -> Reason | None:
+    """Tell why this app may not be launched here by this person (None: nobody is known yet), in the order of reasons."""
+    facts = parties.facts
+    subject = Subject(
+        tenant=parties.tenant.id,
+        vendor=facts.vendor,
+        app=facts.app,
+        version=facts.version,
+        person=person.id if person else "",
+    )
+    if controls.judge(ctx, subject, issued_at=issued_at, launching=True) is not None:
+        return Reason.SWITCH_ENGAGED
+    role = person.role if person else ""
+    reason = registry_policy.launchable(facts, parties.installation, role, ctx.now, issued_at=issued_at)
+    return None if person is None and reason is Reason.ROLE_NOT_ALLOWED else reason
+
+
+def refuse(
+    ctx: Context, site: Site, request: AuthorizationRequest, error: AuthorizeError, *, code: str, detail: str
+) -> Redirect:
+    """End a request with an error that its client is told."""
+    store.finish_request(ctx.tx, request.id, ctx.now)
+    event = Event(
+        "authserver.request.refuse",
+        Outcome.REFUSED,
+        tenant=site.tenant,
+        client=request.client,
+        person=request.person,
+        launch=request.launch,
+        reason=code,
+        facts={"error": error.value, "request": request.id},
+    )
+    audit.record(ctx, event)
+    return error_redirect(site, request.redirect_uri, request.state, error, detail)
+
+
+def error_redirect(site: Site, redirect_uri: str, state: str, error: AuthorizeError, detail: str) -> Redirect:
+    """Make the address that tells a client of an error. Source: RFC 6749 section 4.1.2.1; RFC 9207 section 2."""
+    told = [("error", error.value), ("error_description", oauth.description(detail))]
+    told += [("state", state)] if state else []
+    return Redirect(oauth.with_parameters(redirect_uri, [*told, ("iss", site.issuer)]))
+
+
+def code_redirect(site: Site, request: AuthorizationRequest, code: str) -> Redirect:
+    """Make the address that brings a client its code. Source: RFC 6749 section 4.1.2; RFC 9207 section 2."""
+    told = [("code", code), ("state", request.state), ("iss", site.issuer)]
+    return Redirect(oauth.with_parameters(request.redirect_uri, told))
+
+
+def advance(ctx: Context, site: Site, request_id: str, cookie: str) -> Progress:
+    """Find out where a request stands for the session of ``cookie``; takes its launch when it can first be taken."""
+    request = store.find_request(ctx.tx, site.tenant, request_id)
+    if request is None:
+        return DisplayedError("request_unknown", "This authorization request is not known here.")
+    if request.finished_at is not None:
+        return DisplayedError("request_finished", "This authorization request has been answered already.")
+    if ctx.now >= request.expires_at:
+        return DisplayedError("request_expired", "This took too long.")
+    client = registry.find_client(ctx, request.client)
+    parties = load_parties(ctx, site, client) if client is not None else None
+    if parties is None:
+        return DisplayedError("client_unknown", "The app that sent you here is not registered with us.")
+    if reason := refusal_of(ctx, parties, None, issued_at=request.created_at):
+        return _refuse_launch(ctx, site, request, parties, reason)
+    found = _who(ctx, request, cookie)
+    if found is None:
+        return _page_or_error(ctx, site, request, Step.LOGIN) or NeedsLogin(request, parties.tenant)
+    session, person = found
+    if not store.bind_request(ctx.tx, request.id, session.id, person.id):
+        return DisplayedError("request_of_another", "Somebody else began this authorization request.")
+    # Read again: the same page may have been loaded twice, and the other one may have taken the launch before this one held the row.
+    request = store.find_request(ctx.tx, site.tenant, request_id) or request
+    ctx = ctx.as_actor(signin_policy.actor_of(person))
+    signin.touch(ctx, session)
+    if reason := refusal_of(ctx, parties, person, issued_at=request.created_at):
+        return _refuse_launch(ctx, site, request, parties, reason)
+    launched = _with_launch(ctx, site, request)
+    if isinstance(launched, Redirect):
+        return launched
+    return _stage(ctx, site, Stage(launched[0], parties, session, person, launched[1], (), None, Step.ISSUE))
+
+
+def _who(ctx: Context, request: AuthorizationRequest, cookie: str) -> tuple[Session, Person] | None:
+    session = signin.session(ctx, cookie) if cookie else None
+    if session is None or session.tenant != request.tenant:
+        return None
+    if policy.login_is_stale(
+        session.created_at,
+        requested_at=request.created_at,
+        now=ctx.now,
+        prompt=request.prompt,
+        max_age_s=request.max_age_s,
+    ):
+        return None
+    person = identity.find_person(ctx, session.person)
+    if person is None or not person.active or person.tenant != request.tenant:
+        return None
+    return session, person
+
+
+def _with_launch(
+    ctx: Context, site: Site, request: AuthorizationRequest
+) -> tuple[AuthorizationRequest, Launch | None] | Redirect:
+    if request.launch:
+        launch = launches.get_launch(ctx, request.launch)
+        if launch.ended_at is not None:
+            detail = "the EHR session of this launch has ended"
+            return refuse(
+                ctx, site, request, AuthorizeError.ACCESS_DENIED, code="launch_ended", detail=detail
+            )
+        return request, launch
+    if not request.launch_sealed:
+        return request, None
+    handle = vault().open(LAUNCH_PURPOSE, request.launch_sealed, request.id).decode()
+    try:
+        launch = launches.take(
+            ctx, handle, client=request.client, tenant=request.tenant, person=request.person
+        )
+    except DECIDED as refused:
+        mine = isinstance(refused, NotPermitted)
+        error = AuthorizeError.ACCESS_DENIED if mine else AuthorizeError.INVALID_REQUEST
+        return refuse(
+            ctx, site, request, error, code=refused.code, detail=f"{refused.code}: {refused.detail}"
+        )
+    taken = replace(
+        request,
+        launch=launch.id,
+        launch_sealed="",
+        patient=launch.patient,
+        encounter=launch.encounter,
+        context_chosen_at=ctx.now,
+    )
+    store.save_launch(ctx.tx, taken)
+    return taken, launch
+
+
+def _stage(ctx: Context, site: Site, stage: Stage) -> Progress:
+    request, parties, person = stage.request, stage.parties, stage.person
+    assert parties.installation is not None, "launchable refuses what is not installed"
+    allowed = registry_policy.allowed_scopes(parties.facts, parties.installation)
+    rights = identity_policy.rights_of(person.role)
+    offered = policy.grantable(smart.known(request.scopes), allowed, rights)
+    offered = without_stopped(ctx, parties, person, offered)
+    if not policy.says_something(offered):
+        detail = "nothing of what is asked for may be granted to this app, at this tenant, for this person"
+        return refuse(
+            ctx, site, request, AuthorizeError.INVALID_SCOPE, code="scope_nothing_left", detail=detail
+        )
+    request = _own_chart(ctx, request, person, offered)
+    standing = consent.find_standing(ctx, parties.tenant.id, person.id, request.client)
+    if standing is not None and standing.version != parties.facts.version:
+        standing = None
+    facts = policy.StepFacts(
+        prompt=request.prompt,
+        ehr_launch=bool(request.launch),
+        scopes=offered,
+        chosen_at=request.context_chosen_at,
+        role=person.role,
+        standing=None if standing is None else smart.known(standing.scopes),
+        client_proved=oauth.proves_client(request.redirect_uri),
+    )
+    step = policy.next_step(facts)
+    if step is not Step.CHOOSE_CONTEXT:
+        patient, _ = policy.told_context(offered, request.patient, request.encounter)
+        if fault := policy.context_refusal(offered, patient=patient):
+            return refuse(
+                ctx, site, request, AuthorizeError.INVALID_SCOPE, code="patient_missing", detail=fault
+            )
+    done = replace(stage, request=request, offered=offered, standing=standing, step=step)
+    return _page_or_error(ctx, site, request, step) or done
+
+
+def _own_chart(
+    ctx: Context, request: AuthorizationRequest, person: Person, offered: tuple[Scope, ...]
+) -> AuthorizationRequest:
+    """Settle the patient without a page for somebody who has one chart only, when no encounter is asked for (C34)."""
+    patient_asked, encounter_asked = smart_launch.context_asked(offered)
+    openable = identity_policy.patients_openable(person)
+    if request.context_chosen_at is not None or not patient_asked or openable is None or len(openable) != 1:
+        return request
+    if encounter_asked:
+        return request
+    return settle(ctx, request, person, patient=openable[0], encounter="")
+
+
+def settle(
+    ctx: Context, request: AuthorizationRequest, person: Person, *, patient: str, encounter: str
+) -> AuthorizationRequest:
+    """Keep the context of a standalone launch, and record who chose it."""
+    chosen = replace(request, patient=patient, encounter=encounter, context_chosen_at=ctx.now)
+    store.save_context(ctx.tx, chosen)
+    event = Event(
+        "authserver.context.choose",
+        tenant=request.tenant,
+        client=request.client,
+        person=person.id,
+        patient=patient,
+        facts={"request": request.id, "encounter": encounter},
+    )
+    audit.record(ctx, event)
+    return chosen
+
+
+def without_stopped(
+    ctx: Context, parties: Parties, person: Person, scopes: tuple[Scope, ...]
+) -> tuple[Scope, ...]:
+    """Leave out what a switch on a scope or a resource type stops."""
+    index = controls.enforcement_facts(ctx).switches
+    kept = []
+    for scope in scopes:
+        resource_type = getattr(scope, "type", "")
+        subject = Subject(
+            tenant=parties.tenant.id,
+            app=parties.facts.app,
+            person=person.id,
+            resource_type="" if resource_type == smart.ANY_TYPE else resource_type,
+            scopes=(smart.render(scope),),
+        )
+        if controls_policy.launches_stopped(index, subject, ctx.now) is None:
+            kept.append(scope)
+    return tuple(kept)
+
+
+def _page_or_error(ctx: Context, site: Site, request: AuthorizationRequest, step: Step) -> Redirect | None:
+    error = policy.PROMPT_NONE.get(step)
+    if "none" not in request.prompt or error is None:
+        return None
+    detail = f"prompt=none was asked, and {step} is needed"
+    return refuse(ctx, site, request, error, code=f"prompt_none_{step}", detail=detail)
+
+
+def _refuse_launch(
+    ctx: Context, site: Site, request: AuthorizationRequest, parties: Parties, reason: Reason
+) -> Redirect:
+    detail = policy.refusal_text(reason, parties.tenant.name)
+    return refuse(ctx, site, request, AuthorizeError.ACCESS_DENIED, code=reason.value, detail=detail)

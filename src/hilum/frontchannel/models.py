@@ -1,0 +1,85 @@
+"""Authorization requests on their way through the pages, and authorization codes."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from hilum.kernel.ids import ClientId, FamilyId, LaunchId, PersonId, SessionId, TenantId
+from hilum.tokens.models import Grant
+
+CODE_LIFE = timedelta(seconds=60)
+CODE_PREFIX = "hil_ac_"
+CODE_KEPT = timedelta(days=1)
+"""How long a used or expired code is remembered, so that its replay is recognised."""
+REQUEST_LIFE = timedelta(minutes=30)
+"""How long somebody may take over sign-in, picker and consent."""
+STATE_BOUND = 2_048
+NONCE_BOUND = 512
+REDIRECT_URI_BOUND = 2_048
+SEARCH_TEXT_BOUND = 100
+PICKER_PAGE = 200
+ENCOUNTERS_BOUND = 50
+CONNECTED_APPS_BOUND = 200
+
+
+class Step(StrEnum):
+    """What a stored authorization request needs next."""
+
+    LOGIN = "login"
+    CHOOSE_CONTEXT = "choose_context"
+    CONSENT = "consent"
+    NOTICE = "notice"
+    """The tenant has agreed by installing; the person is told once per version."""
+    ISSUE = "issue"
+
+
+@dataclass(frozen=True, slots=True)
+class AuthorizationRequest:
+    """A valid authorization request. The first part is fixed when it is stored; the second is what its pages found out.
+
+    ``scopes`` are v2 texts. ``launch_sealed`` holds the handle until a session takes the launch. ``session`` is the one
+    session that may go on with it, empty until the first page that knows who is there.
+    """
+
+    id: str
+    tenant: TenantId
+    client: ClientId
+    redirect_uri: str
+    state: str
+    scopes: tuple[str, ...]
+    code_challenge: str
+    created_at: datetime
+    expires_at: datetime
+    nonce: str = ""
+    launch_sealed: str = ""
+    prompt: frozenset[str] = frozenset()
+    login_hint: str = ""
+    max_age_s: int | None = None
+    session: SessionId = SessionId("")
+    person: PersonId = PersonId("")
+    launch: LaunchId = LaunchId("")
+    patient: str = ""
+    encounter: str = ""
+    context_chosen_at: datetime | None = None
+    finished_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """An authorization code: who may redeem it, and the grant that its tokens will carry.
+
+    ``grant.scopes`` are the scopes granted; ``grant.extras`` what the token response repeats of the launch. ``offline``: True for
+    ``offline_access``, False for ``online_access``, None for no refresh token. Every token of the code belongs to ``family``,
+    so that a replay can end them all. ``hash`` is the SHA-256 of the code.
+    """
+
+    hash: bytes
+    redirect_uri: str
+    code_challenge: str
+    family: FamilyId
+    grant: Grant
+    auth_time: datetime
+    issued_at: datetime
+    expires_at: datetime
+    offline: bool | None = None
+    used_at: datetime | None = None

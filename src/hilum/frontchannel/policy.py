@@ -1,0 +1,346 @@
+"""What the authorization endpoint decides: pure functions from facts and ``now`` to values.
+
+Source: RFC 6749 section 4.1; RFC 7636; RFC 9207; RFC 9700 sections 2.1 and 4.1; SMART App Launch 2.2, app-launch#obtain-authorization-code.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from hilum.frontchannel.models import NONCE_BOUND, REDIRECT_URI_BOUND, STATE_BOUND, Code, Step
+from hilum.identity.models import Role
+from hilum.kernel.decision import Reason
+from hilum.registry import policy as registry_policy
+from hilum.registry.models import Client, ClientType
+from hilum.standards import oauth
+from hilum.standards.oauth import AuthorizeError, Parameters
+from hilum.standards.smart import launch as smart_launch
+from hilum.standards.smart import scopes as smart
+from hilum.standards.smart.scopes import ClinicalScope, Prefix, Scope, ScopeError, SpecialScope
+
+CODE_CLIENTS = frozenset({ClientType.PUBLIC, ClientType.SYMMETRIC, ClientType.ASYMMETRIC})
+PROMPTS = frozenset({"none", "login", "consent", "select_account"})
+MAX_AGE_BOUND = 10**9
+LOGIN_HINT_BOUND = 256
+NOT_FOR_PEOPLE = frozenset({"hilum/launch"})
+
+SCOPE_FAULTS = {
+    ScopeError.CHARACTERS: "a scope holds characters that no scope may hold",
+    ScopeError.TOO_LONG: "a scope is too long",
+    ScopeError.TOO_MANY: "too many scopes are asked for",
+    ScopeError.MALFORMED: "a scope is malformed; write patient/Observation.rs",
+    ScopeError.LETTERS: "the letters of a scope are unknown, doubled or out of the order c r u d s",
+    ScopeError.CONSTRAINT: "the ?parameter=value of a scope cannot be taken",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class DisplayedError:
+    """Shown to the person on a page of ours; the browser is never sent anywhere (RFC 6749 section 4.1.2.1)."""
+
+    code: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Redirect:
+    """The validated redirect URI with the answer in its query: where the browser goes, and the end of the request."""
+
+    uri: str
+
+
+@dataclass(frozen=True, slots=True)
+class RedirectedError:
+    """Told to the client at its validated redirect URI."""
+
+    redirect_uri: str
+    state: str
+    error: AuthorizeError
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class ValidRequest:
+    """What an authorization request asks, when nothing is wrong with it.
+
+    ``ignored`` names launch parameters that the app sent: they change nothing and are recorded (C31).
+    """
+
+    redirect_uri: str
+    state: str
+    scopes: tuple[Scope, ...]
+    code_challenge: str
+    nonce: str = ""
+    launch: str = ""
+    prompt: frozenset[str] = frozenset()
+    login_hint: str = ""
+    max_age_s: int | None = None
+    ignored: tuple[str, ...] = ()
+
+
+def validate_request(
+    parameters: Parameters, client: Client | None, *, fhir_base: str, now: datetime
+) -> DisplayedError | RedirectedError | ValidRequest:
+    """Judge the parameters of an authorization request: client and redirect URI first, the rest only when those hold."""
+    if shown := _client_fault(parameters, client, now):
+        return shown
+    assert client is not None, "a missing client is a displayed error"
+    redirect_uri = parameters.get("redirect_uri")
+    state = parameters.get("state")
+    if not oauth.printable(state) or len(state) > STATE_BOUND:
+        return RedirectedError(
+            redirect_uri, "", AuthorizeError.INVALID_REQUEST, "state is too long or holds odd characters"
+        )
+    fault = _request_fault(parameters, client, fhir_base)
+    if fault is not None:
+        return RedirectedError(redirect_uri, state, *fault)
+    scopes = _asked_scopes(parameters)
+    if isinstance(scopes, str):
+        return RedirectedError(redirect_uri, state, AuthorizeError.INVALID_SCOPE, scopes)
+    max_age = parameters.get("max_age")
+    return ValidRequest(
+        redirect_uri=redirect_uri,
+        state=state,
+        scopes=scopes,
+        code_challenge=parameters.get("code_challenge"),
+        nonce=parameters.get("nonce"),
+        launch=parameters.get("launch"),
+        prompt=frozenset(parameters.get("prompt").split()),
+        login_hint=parameters.get("login_hint")[:LOGIN_HINT_BOUND],
+        max_age_s=int(max_age) if max_age else None,
+        ignored=tuple(sorted(smart_launch.SENT_CONTEXT & (set(parameters.values) | parameters.repeated))),
+    )
+
+
+def _client_fault(parameters: Parameters, client: Client | None, now: datetime) -> DisplayedError | None:
+    if client is None or (client.expires_at is not None and now >= client.expires_at):
+        return DisplayedError("client_unknown", "The app that sent you here is not registered with us.")
+    presented = parameters.get("redirect_uri")
+    if not presented:
+        return DisplayedError(
+            "redirect_uri_missing",
+            "The app did not say (once) where to send you back to; redirect_uri is missing.",
+        )
+    if len(presented) > REDIRECT_URI_BOUND or not registry_policy.redirect_matches(
+        client.redirect_uris, presented, deployment=client.deployment
+    ):
+        return DisplayedError(
+            "redirect_uri_unknown", "The app asked to send you to an address that is not registered for it."
+        )
+    return None
+
+
+def _request_fault(
+    parameters: Parameters, client: Client, fhir_base: str
+) -> tuple[AuthorizeError, str] | None:
+    if parameters.repeated:
+        return AuthorizeError.INVALID_REQUEST, f"{min(parameters.repeated)[:40]} is sent more than once"
+    if parameters.get("request"):
+        return AuthorizeError.REQUEST_NOT_SUPPORTED, "request objects are not supported"
+    if parameters.get("request_uri"):
+        return AuthorizeError.REQUEST_URI_NOT_SUPPORTED, "request_uri is not supported"
+    response_type = parameters.get("response_type")
+    if not response_type:
+        return AuthorizeError.INVALID_REQUEST, "response_type is missing"
+    if response_type != oauth.RESPONSE_TYPE_CODE:
+        return AuthorizeError.UNSUPPORTED_RESPONSE_TYPE, "response_type must be code"
+    if parameters.get("response_mode") not in {"", "query"}:
+        return AuthorizeError.INVALID_REQUEST, "response_mode must be query"
+    if client.type not in CODE_CLIENTS or "authorization_code" not in client.grant_types:
+        return AuthorizeError.UNAUTHORIZED_CLIENT, "this client is not registered for authorization codes"
+    if not parameters.get("state"):
+        return AuthorizeError.INVALID_REQUEST, "state is missing"
+    aud = parameters.get("aud")
+    if not aud:
+        return AuthorizeError.INVALID_REQUEST, "aud is missing; it must be the FHIR base URL"
+    if aud.removesuffix("/") != fhir_base:
+        return AuthorizeError.INVALID_REQUEST, "aud is not the FHIR base URL of this server"
+    return _proof_fault(parameters)
+
+
+def _proof_fault(parameters: Parameters) -> tuple[AuthorizeError, str] | None:
+    if not parameters.get("code_challenge"):
+        return AuthorizeError.INVALID_REQUEST, "code_challenge is missing; PKCE is required"
+    if parameters.get("code_challenge_method") != oauth.S256:
+        return AuthorizeError.INVALID_REQUEST, "code_challenge_method must be S256"
+    if not oauth.challenge_well_formed(parameters.get("code_challenge")):
+        return AuthorizeError.INVALID_REQUEST, "code_challenge is not an S256 challenge"
+    if len(parameters.get("nonce")) > NONCE_BOUND:
+        return AuthorizeError.INVALID_REQUEST, "nonce is too long"
+    prompt = set(parameters.get("prompt").split())
+    if not prompt <= PROMPTS or ("none" in prompt and len(prompt) > 1):
+        return AuthorizeError.INVALID_REQUEST, "prompt is unknown or contradicts itself"
+    max_age = parameters.get("max_age")
+    if max_age and not (max_age.isascii() and max_age.isdigit() and int(max_age[:20]) <= MAX_AGE_BOUND):
+        return AuthorizeError.INVALID_REQUEST, "max_age is not a number of seconds"
+    return None
+
+
+def _asked_scopes(parameters: Parameters) -> tuple[Scope, ...] | str:
+    parsed = smart.parse_scopes(parameters.get("scope"))
+    if isinstance(parsed, ScopeError):
+        return SCOPE_FAULTS[parsed]
+    scopes, _foreign = parsed
+    if not scopes:
+        return "scope is missing or holds nothing known here"
+    for scope in scopes:
+        if isinstance(scope, ClinicalScope) and scope.prefix is Prefix.SYSTEM:
+            return "system scopes are for backend services and cannot be asked for a person (C16)"
+        if isinstance(scope, SpecialScope) and scope.name in NOT_FOR_PEOPLE:
+            return f"{scope.name} is for EHR clients"
+    return _without_idle_launch(scopes, launched=bool(parameters.get("launch")))
+
+
+def _without_idle_launch(scopes: tuple[Scope, ...], *, launched: bool) -> tuple[Scope, ...] | str:
+    """Without a launch, ``launch`` means nothing: an app that can also start alone says so by ``launch/patient``."""
+    launch = SpecialScope("launch")
+    if launched or launch not in scopes:
+        return scopes
+    if not smart_launch.context_asked(scopes)[0]:
+        return "scope launch needs the launch parameter that the EHR gave"
+    return tuple(scope for scope in scopes if scope != launch)
+
+
+# --- what may be granted -------------------------------------------------------------------------------------------------------
+
+
+def grantable(asked: Iterable[Scope], allowed: Iterable[str], rights: Mapping[str, str]) -> tuple[Scope, ...]:
+    """Give what consent may still narrow: asked, and allowed to the client at the tenant, and within the person's rights (C68).
+
+    ``allowed``: registered and certified and installed. ``rights``: resource type -> letters. A wildcard under ``user/`` becomes the types
+    that the role reaches; under ``patient/`` it stays one, with the letters that the role has anywhere, because the gateway holds each
+    request against the role again.
+    """
+    kept: dict[Scope, None] = {}
+    for scope in smart.intersect(asked, smart.known(allowed)):
+        if isinstance(scope, SpecialScope):
+            kept.setdefault(scope)
+        else:
+            kept.update(dict.fromkeys(smart.intersect((scope,), _limits(scope, rights))))
+    return tuple(kept)
+
+
+def _limits(scope: ClinicalScope, rights: Mapping[str, str]) -> tuple[ClinicalScope, ...]:
+    if scope.prefix is not Prefix.PATIENT or scope.type != smart.ANY_TYPE:
+        return smart.of_rights(rights, scope.prefix)
+    anywhere = 0
+    for letters in rights.values():
+        anywhere |= smart.mask_of(letters) or 0
+    return (ClinicalScope(Prefix.PATIENT, smart.ANY_TYPE, anywhere),)
+
+
+def says_something(scopes: Iterable[Scope]) -> bool:
+    """Tell whether a grant of these scopes is good for anything: a resource, or an identity."""
+    return any(isinstance(scope, ClinicalScope) or scope.name == "openid" for scope in scopes)
+
+
+def offline_of(scopes: Iterable[Scope]) -> bool | None:
+    """Read the wish for a refresh token: True to outlive the session, False to end with it, None for none."""
+    names = {scope.name for scope in scopes if isinstance(scope, SpecialScope)}
+    if "offline_access" in names:
+        return True
+    return False if "online_access" in names else None
+
+
+def code_fault(code: Code, *, redirect_uri: str, verifier: str, now: datetime) -> str:
+    """Say why a code that was just used up earns nothing; empty when it does. Source: RFC 6749 section 4.1.3; RFC 7636."""
+    if now >= code.expires_at:
+        return "The code has expired."
+    if redirect_uri != code.redirect_uri:
+        return "redirect_uri is not the one the code was issued for."
+    if not oauth.verifier_matches(verifier, code.code_challenge):
+        return "code_verifier does not fit the code_challenge."
+    return ""
+
+
+# --- the steps -----------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class StepFacts:
+    """What decides the next step of a request once somebody is there to go on with it.
+
+    ``chosen_at``: when launch or person settled the context. ``standing``: the scopes of a standing authorization for this client
+    and version, None without one. ``client_proved``: only the client's owner can receive at the redirect URI.
+    """
+
+    prompt: frozenset[str]
+    ehr_launch: bool
+    scopes: tuple[Scope, ...]
+    chosen_at: datetime | None
+    role: str
+    standing: tuple[Scope, ...] | None
+    client_proved: bool
+
+
+def next_step(facts: StepFacts) -> Step:
+    """Choose what a request needs next: context, the person's word, or nothing more."""
+    if not facts.ehr_launch and facts.chosen_at is None and smart_launch.context_asked(facts.scopes)[0]:
+        return Step.CHOOSE_CONTEXT
+    if facts.role == Role.PATIENT:
+        return Step.CONSENT
+    return Step.NOTICE if _must_ask_again(facts) else Step.ISSUE
+
+
+def _must_ask_again(facts: StepFacts) -> bool:
+    if facts.standing is None or not facts.client_proved or "consent" in facts.prompt:
+        return True
+    return set(smart.intersect(facts.scopes, facts.standing)) != set(facts.scopes)
+
+
+def login_is_stale(
+    auth_time: datetime,
+    *,
+    requested_at: datetime,
+    now: datetime,
+    prompt: frozenset[str],
+    max_age_s: int | None,
+) -> bool:
+    """Tell whether the client wants a newer sign-in than this. Source: OpenID Connect Core 1.0 section 3.1.2.1."""
+    if auth_time >= requested_at:
+        return False
+    return "login" in prompt or (max_age_s is not None and now - auth_time > timedelta(seconds=max_age_s))
+
+
+PROMPT_NONE = {
+    Step.LOGIN: AuthorizeError.LOGIN_REQUIRED,
+    Step.CHOOSE_CONTEXT: AuthorizeError.INTERACTION_REQUIRED,
+    Step.CONSENT: AuthorizeError.CONSENT_REQUIRED,
+    Step.NOTICE: AuthorizeError.CONSENT_REQUIRED,
+}
+"""What ``prompt=none`` answers where a page would be needed. Source: OpenID Connect Core 1.0 section 3.1.2.6."""
+
+
+# --- refusals in words ---------------------------------------------------------------------------------------------------------
+
+_ASK_TENANT = "Ask the administrator of {tenant}."
+_ASK_VENDOR = "Ask the vendor of the app."
+LAUNCH_REFUSALS = {
+    Reason.SWITCH_ENGAGED: "This app, or what it needs, is stopped at the moment. " + _ASK_TENANT,
+    Reason.APP_NOT_CERTIFIED: "This app is not certified for use here. " + _ASK_VENDOR,
+    Reason.APP_NOT_INSTALLED: "This app is not installed at {tenant}. " + _ASK_TENANT,
+    Reason.ROLE_NOT_ALLOWED: "Your role may not use this app at {tenant}. " + _ASK_TENANT,
+}
+
+
+def refusal_text(reason: Reason, tenant_name: str) -> str:
+    """Name which condition of a launch failed and whom to ask (C38)."""
+    sentence = LAUNCH_REFUSALS.get(reason, "This app cannot be launched. " + _ASK_TENANT)
+    return f"{reason}: {sentence.format(tenant=tenant_name)}"
+
+
+def context_refusal(scopes: Iterable[Scope], *, patient: str) -> str:
+    """Say why the settled context does not carry the scopes; empty when it does (C34)."""
+    scopes = tuple(scopes)
+    if smart_launch.needs_patient(scopes) and not patient:
+        return "patient scopes need a patient, and no patient was established"
+    return ""
+
+
+def told_context(scopes: Iterable[Scope], patient: str, encounter: str) -> tuple[str, str]:
+    """Tell which part of the context the scopes let the app know: patient, encounter (C32)."""
+    names = {scope.name for scope in scopes if isinstance(scope, SpecialScope)}
+    all_of_it = "launch" in names
+    if not patient or not (all_of_it or names & {"launch/patient", "launch/encounter"}):
+        return "", ""
+    return patient, encounter if all_of_it or "launch/encounter" in names else ""

@@ -1,0 +1,346 @@
+"""The front channel's edge: authorize and its pages, and the connected apps. Parse, one verb, render.
+
+Source: RFC 6749 section 3.1; RFC 9700 section 4.12 (303 after a form post); SMART App Launch 2.2, app-launch.
+"""
+
+import re
+from dataclasses import dataclass
+from functools import partial
+from typing import NoReturn
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+
+from hilum.frontchannel import pages, picker, service
+from hilum.frontchannel.flow import NeedsLogin, Progress, Stage
+from hilum.frontchannel.models import Step
+from hilum.frontchannel.policy import DisplayedError, Redirect
+from hilum.frontchannel.service import Stored
+from hilum.identity import policy as identity_policy
+from hilum.infra.context import Trace
+from hilum.kernel.errors import Invalid, NotFound, Unavailable
+from hilum.kernel.ids import TenantId
+from hilum.keys.live import vault
+from hilum.signin import policy as signin_policy
+from hilum.standards import oauth
+from hilum.standards.oauth import read_parameters
+from hilum.standards.smart import launch as smart_launch
+from hilum.web import cookies, forms
+from hilum.web.kit import Kit, trace_of
+from hilum.web.urls import Site, path_of
+
+REQUEST_PURPOSE = "authserver.request"
+MANAGE_PURPOSE = "authserver.manage"
+_TENANT = re.compile(r"[a-z0-9-]{1,32}")
+_FRAMES = frozenset({"iframe", "frame", "embed", "object"})
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """Where a request of a browser arrived. ``framed``: inside a frame, where the EHR's partitioned session counts."""
+
+    site: Site
+    cookie: str
+    framed: bool
+    trace: Trace
+
+
+class FrontChannel:
+    """The endpoints that people's browsers come to."""
+
+    def __init__(self, kit: Kit, sender: picker.Sender) -> None:
+        self._kit, self._sender = kit, sender
+
+    def routes(self) -> list[Route]:
+        """Give the routes to mount."""
+        root = "/t/{tenant}/oauth"
+        return [
+            Route(f"{root}/authorize", self.authorize, methods=["GET", "POST"]),
+            Route(f"{root}/authorize/context", self.context, methods=["POST"]),
+            Route(f"{root}/authorize/consent", self.consent, methods=["POST"]),
+            Route(f"{root}/manage", self.manage, methods=["GET"]),
+            Route(f"{root}/manage", self.manage_post, methods=["POST"]),
+        ]
+
+    async def authorize(self, request: Request) -> Response:
+        """Begin a request, or, with nothing but ``request`` in the query, show its next page. GET and POST begin alike (C29)."""
+        visit = self._visit(request)
+        pairs = oauth.decode_form(request.scope.get("query_string", b"").decode("latin-1"))
+        if request.method == "POST":
+            body = await self._body_pairs(request)
+            pairs = None if pairs is None or body is None else [*pairs, *body]
+        if pairs is None:
+            return pages.trouble(
+                self._kit, request, DisplayedError("request_malformed", "The app sent something unreadable.")
+            )
+        parameters = read_parameters(pairs)
+        ours = parameters.get("request")
+        if request.method == "GET" and ours and not parameters.get("client_id"):
+            return await self._page(request, visit, ours)
+        begun = await self._kit.edge.write(
+            lambda ctx: service.begin(ctx, visit.site, parameters), trace=visit.trace
+        )
+        if isinstance(begun, Stored):
+            return _see_other(self._step_url(visit, begun.request.id))
+        return self._ended(request, begun)
+
+    async def context(self, request: Request) -> Response:
+        """Take the patient, and the encounter, that somebody chose."""
+        visit = self._visit(request)
+        form = await forms.read_form(request)
+        request_id = self._opened(visit, form.one("request"))
+        if not visit.cookie:
+            return _see_other(self._step_url(visit, request_id))
+        self._check(request, visit, form, request_id)
+        patient = form.one("patient")
+        encounter = form.one("encounter") if "encounter" in form else None
+        resumed = await self._kit.edge.write(
+            partial(service.resume, site=visit.site, request_id=request_id, cookie=visit.cookie),
+            trace=visit.trace,
+        )
+        if not isinstance(resumed, Stage) or resumed.step is not Step.CHOOSE_CONTEXT:
+            return await self._shown(request, visit, resumed)
+        within = service.may_open(resumed.person, patient)
+        there = within and await self._exists(resumed, patient, encounter)
+        # A patient out of reach is not looked up; the verb refuses the choice and records it.
+        choice = service.Choice(patient if there or not within else "", encounter)
+        chosen = await self._kit.edge.write(
+            partial(
+                service.choose_context,
+                site=visit.site,
+                request_id=request_id,
+                cookie=visit.cookie,
+                choice=choice,
+            ),
+            trace=visit.trace,
+        )
+        if isinstance(chosen, Stage) and chosen.step is Step.CHOOSE_CONTEXT:
+            return await self._picker(
+                request, visit, chosen, patient=patient if there else "", wrong=not there
+            )
+        return await self._shown(request, visit, chosen)
+
+    async def consent(self, request: Request) -> Response:
+        """Take the person's word: allow what is ticked, or deny."""
+        visit = self._visit(request)
+        form = await forms.read_form(request, multi=("scope",))
+        request_id = self._opened(visit, form.one("request"))
+        if not visit.cookie:
+            return _see_other(self._step_url(visit, request_id))
+        self._check(request, visit, form, request_id)
+        decision = form.one("decision")
+        if decision not in {"allow", "deny"}:
+            raise Invalid("decision_missing", "Press allow or deny.")
+        answer = service.Answer(allow=decision == "allow", ticked=form.many("scope"))
+        decided = await self._kit.edge.write(
+            partial(
+                service.decide,
+                site=visit.site,
+                request_id=request_id,
+                cookie=visit.cookie,
+                answer=answer,
+            ),
+            trace=visit.trace,
+        )
+        return await self._shown(request, visit, decided)
+
+    async def manage(self, request: Request) -> Response:
+        """Show the connected apps of whoever is signed in."""
+        visit = self._visit(request)
+        listed = await self._kit.edge.write(
+            partial(service.connected_apps, site=visit.site, cookie=visit.cookie), trace=visit.trace
+        )
+        if listed is None:
+            return self._to_signin(visit, self._kit.urls.manage(visit.site.tenant))
+        query = forms.read_query(request)
+        csrf = forms.csrf_token(signin_policy.csrf_secret(visit.cookie), MANAGE_PURPOSE)
+        names = await self._names_of_others(listed)
+        return pages.manage(self._kit, request, listed, csrf=csrf, done=query.one("done"), names=names)
+
+    async def manage_post(self, request: Request) -> Response:
+        """Remove an app, or take single permissions from it."""
+        visit = self._visit(request)
+        form = await forms.read_form(request, multi=("scope",))
+        manage_url = self._kit.urls.manage(visit.site.tenant)
+        if not visit.cookie:
+            return self._to_signin(visit, manage_url)
+        self._check(request, visit, form, MANAGE_PURPOSE)
+        action, authorization = form.one("action"), form.one("authorization")
+        if action not in {"remove", "narrow"}:
+            raise Invalid("action_unknown", "The form does not say what to do.")
+        verb = (
+            partial(service.disconnect, site=visit.site, cookie=visit.cookie, authorization=authorization)
+            if action == "remove"
+            else partial(
+                service.narrow_app,
+                site=visit.site,
+                cookie=visit.cookie,
+                authorization=authorization,
+                ticked=form.many("scope"),
+            )
+        )
+        known = await self._kit.edge.write(verb, trace=visit.trace)
+        if not known:
+            return self._to_signin(visit, manage_url)
+        return _see_other(f"{path_of(manage_url)}?done={action}")
+
+    async def origins_of(self, request: Request, tenant: str, then: str) -> tuple[str, ...]:
+        """Name whither a sign-in that goes on to ``then`` may lead: the redirect URI's origin of the request that waits there.
+
+        For ``signin.routes.pages``: Chromium holds a form's whole chain of redirects against the form-action of its page.
+        """
+        path, _, query = then.partition("?")
+        pairs = oauth.decode_form(query)
+        if path != path_of(self._kit.urls.authorize(tenant)) or pairs is None:
+            return ()
+        site = self._kit.urls.site(TenantId(tenant))
+        try:
+            sealed = read_parameters(pairs).get("request")
+            request_id = vault().open(REQUEST_PURPOSE, sealed, site.tenant).decode()
+        except Invalid:
+            return ()
+        verb = partial(service.redirect_uri_of, site=site, request_id=request_id)
+        found = await self._kit.edge.read(verb, trace=trace_of(request))
+        return (oauth.form_action_source(found),) if found else ()
+
+    # --- pages -----------------------------------------------------------------------------------------------------------------
+
+    async def _page(self, request: Request, visit: Visit, sealed: str) -> Response:
+        request_id = self._opened(visit, sealed)
+        progress = await self._kit.edge.write(
+            partial(service.resume, site=visit.site, request_id=request_id, cookie=visit.cookie),
+            trace=visit.trace,
+        )
+        return await self._shown(request, visit, progress)
+
+    async def _shown(self, request: Request, visit: Visit, progress: Progress) -> Response:
+        if isinstance(progress, NeedsLogin):
+            step_url = self._step_url(visit, progress.request.id)
+            if visit.framed:
+                return pages.window(self._kit, request, progress.tenant, step_url)
+            return self._to_signin(visit, step_url)
+        if not isinstance(progress, Stage):
+            return self._ended(request, progress)
+        if request.method == "POST" and progress.step is not Step.CHOOSE_CONTEXT:
+            return _see_other(self._step_url(visit, progress.request.id))
+        if progress.step is Step.CHOOSE_CONTEXT:
+            return await self._picker(request, visit, progress)
+        fields = self._fields(visit, progress)
+        whose = await self._record_of_another(progress)
+        return pages.consent(self._kit, request, progress, fields, whose=whose)
+
+    async def _names_of_others(self, listed: service.ConnectedApps) -> dict[str, str]:
+        """Look up whose records a proxy has shared; without the hospital's records the page works, too."""
+        seen = {each.authorization.patient for each in listed.apps}
+        others = sorted(
+            patient
+            for patient in seen
+            if patient in listed.person.patients and not pages.is_own(listed.person, patient)
+        )
+        try:
+            found = await picker.own_charts(self._sender, identity_policy.facts_of(listed.tenant), others)
+        except Unavailable:
+            return {}
+        return {choice.id: choice.name for choice in found}
+
+    async def _record_of_another(self, stage: Stage) -> picker.PatientChoice | None:
+        """Look up whom a proxy is about to share, so that the page can name them."""
+        if stage.step is not Step.CONSENT or pages.is_own(stage.person, stage.request.patient):
+            return None
+        tenant = identity_policy.facts_of(stage.parties.tenant)
+        return await picker.find_patient(self._sender, tenant, stage.request.patient)
+
+    async def _picker(
+        self, request: Request, visit: Visit, stage: Stage, *, patient: str = "", wrong: bool = False
+    ) -> Response:
+        query = forms.read_query(request)
+        tenant = identity_policy.facts_of(stage.parties.tenant)
+        wants_encounter = smart_launch.context_asked(stage.offered)[1]
+        fields = self._fields(visit, stage)
+        if patient and wants_encounter:
+            chosen = await picker.find_patient(self._sender, tenant, patient)
+            visits = await picker.encounters(self._sender, tenant, patient)
+            if chosen is not None:
+                return pages.pick_encounter(self._kit, request, stage, fields, chosen=chosen, visits=visits)
+        text, after = query.one("q"), query.one("after")
+        openable = identity_policy.patients_openable(stage.person)
+        if openable is not None:
+            own = await picker.own_charts(self._sender, tenant, openable)
+            page = picker.PatientPage(own)
+        else:
+            seal = (self._kit.ids, stage.request.id)
+            page = await picker.search(self._sender, tenant, text=text, after=after, seal=seal)
+        view = pages.PickerView(page, text, searchable=openable is None, wrong=wrong)
+        return pages.pick_patient(self._kit, request, stage, fields, view)
+
+    async def _exists(self, stage: Stage, patient: str, encounter: str | None) -> bool:
+        """Look whether the chosen records are there, and the encounter is the patient's."""
+        tenant = identity_policy.facts_of(stage.parties.tenant)
+        if await picker.find_patient(self._sender, tenant, patient) is None:
+            return False
+        if not encounter:
+            return True
+        return await picker.has_encounter(self._sender, tenant, patient, encounter)
+
+    def _ended(self, request: Request, ended: Redirect | DisplayedError) -> Response:
+        if isinstance(ended, Redirect):
+            return _see_other(ended.uri)
+        return pages.trouble(self._kit, request, ended)
+
+    # --- small parts -----------------------------------------------------------------------------------------------------------
+
+    def _visit(self, request: Request) -> Visit:
+        tenant = str(request.path_params["tenant"])
+        if not _TENANT.fullmatch(tenant):
+            raise NotFound("tenant_not_found", "There is no such hospital here.")
+        framed = request.headers.get("sec-fetch-dest", "") in _FRAMES
+        kind = cookies.FRAME_SESSION if framed else cookies.SESSION
+        cookie = cookies.read(request, kind, secure=self._kit.urls.is_secure(tenant))
+        return Visit(self._kit.urls.site(TenantId(tenant)), cookie, framed, trace_of(request))
+
+    async def _body_pairs(self, request: Request) -> list[tuple[str, str]] | None:
+        if not forms.is_form(request):
+            return None
+        body = await forms.read_body(request, oauth.BODY_BOUND)
+        return oauth.decode_form(body.decode("latin-1")) if body.isascii() else None
+
+    def _check(self, request: Request, visit: Visit, form: forms.Form, purpose: str) -> None:
+        secret = signin_policy.csrf_secret(visit.cookie)
+        origin = self._kit.urls.origin(visit.site.tenant)
+        forms.check_post(request, form, secret, origin=origin, purpose=purpose)
+
+    def _fields(self, visit: Visit, stage: Stage) -> pages.Fields:
+        request_id = stage.request.id
+        return pages.Fields(
+            sealed=self._sealed(visit, request_id),
+            csrf=forms.csrf_token(signin_policy.csrf_secret(visit.cookie), request_id),
+            action=path_of(self._kit.urls.authorize(visit.site.tenant)),
+        )
+
+    def _sealed(self, visit: Visit, request_id: str) -> str:
+        return vault().seal(
+            REQUEST_PURPOSE, request_id.encode(), nonce=self._kit.ids, bound_to=visit.site.tenant
+        )
+
+    def _opened(self, visit: Visit, sealed: str) -> str:
+        try:
+            return vault().open(REQUEST_PURPOSE, sealed, visit.site.tenant).decode()
+        except Invalid:
+            _unknown_request()
+
+    def _step_url(self, visit: Visit, request_id: str) -> str:
+        return self._kit.urls.authorize_step(visit.site.tenant, self._sealed(visit, request_id))
+
+    def _to_signin(self, visit: Visit, back: str) -> Response:
+        return _see_other(self._kit.urls.signin(visit.site.tenant, then=path_of(back)))
+
+
+def _unknown_request() -> NoReturn:
+    raise NotFound(
+        "request_unknown", "This authorization request is not known here. Start again from the app."
+    )
+
+
+def _see_other(url: str) -> Response:
+    return RedirectResponse(url, 303, headers={"cache-control": "no-store", "referrer-policy": "no-referrer"})

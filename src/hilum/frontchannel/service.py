@@ -1,0 +1,440 @@
+"""The front channel's verbs: begin a request, go on with it, settle its context, take the person's word; codes; connected apps."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from hilum.audit import service as audit
+from hilum.audit.models import Event, Outcome
+from hilum.consent import policy as consent_policy
+from hilum.consent import service as consent
+from hilum.consent.models import Authorization, Basis
+from hilum.frontchannel import flow, policy, store
+from hilum.frontchannel.flow import LAUNCH_PURPOSE, Parties, Progress, Stage
+from hilum.frontchannel.models import (
+    CODE_KEPT,
+    CODE_LIFE,
+    CODE_PREFIX,
+    CONNECTED_APPS_BOUND,
+    REQUEST_LIFE,
+    AuthorizationRequest,
+    Code,
+    Step,
+)
+from hilum.frontchannel.policy import DisplayedError, Redirect, RedirectedError, ValidRequest
+from hilum.identity import policy as identity_policy
+from hilum.identity import service as identity
+from hilum.identity.models import Person, Role, Tenant
+from hilum.infra.context import Context
+from hilum.kernel.errors import Invalid, NotFound, NotPermitted
+from hilum.kernel.ids import AuthorizationId, ClientId, FamilyId, TenantId
+from hilum.keys.live import vault
+from hilum.registry import service as registry
+from hilum.registry.models import App, Client
+from hilum.signin import policy as signin_policy
+from hilum.signin import service as signin
+from hilum.standards.oauth import AuthorizeError, Parameters, TokenError
+from hilum.standards.smart import launch as smart_launch
+from hilum.standards.smart import scopes as smart
+from hilum.standards.smart.scopes import Scope, SpecialScope
+from hilum.tokens import service as tokens
+from hilum.tokens.models import Grant
+from hilum.web.urls import Site
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A valid request, kept until its pages are done."""
+
+    request: AuthorizationRequest
+
+
+def redirect_uri_of(ctx: Context, site: Site, request_id: str) -> str:
+    """Name the validated redirect URI of a request that waits; empty if none does."""
+    request = store.find_request(ctx.tx, site.tenant, request_id)
+    return request.redirect_uri if request is not None and request.finished_at is None else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A chosen context. ``patient`` is empty when the edge found none. ``encounter``: None is still to be chosen, empty is none."""
+
+    patient: str
+    encounter: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A person's word on the consent page or the notice."""
+
+    allow: bool
+    ticked: tuple[str, ...] = ()
+
+
+def begin(ctx: Context, site: Site, parameters: Parameters) -> Stored | Redirect | DisplayedError:
+    """Judge an authorization request and keep it; a refusal goes to the client only when its redirect URI is registered (C28)."""
+    purge(ctx)
+    client_id = parameters.get("client_id")
+    client = registry.find_client(ctx, ClientId(client_id)) if client_id else None
+    parties = flow.load_parties(ctx, site, client) if client is not None else None
+    judged = policy.validate_request(
+        parameters, client if parties is not None else None, fhir_base=site.fhir_base, now=ctx.now
+    )
+    match judged:
+        case DisplayedError():
+            _record_refusal(ctx, site, "", judged.code)
+            return judged
+        case RedirectedError():
+            assert client is not None, "without a client nobody is redirected"
+            _record_refusal(ctx, site, client.id, judged.error)
+            return flow.error_redirect(site, judged.redirect_uri, judged.state, judged.error, judged.detail)
+    assert parties is not None, "an unknown client is a displayed error"
+    if reason := flow.refusal_of(ctx, parties, None):
+        _record_refusal(ctx, site, parties.client.id, reason)
+        detail = policy.refusal_text(reason, parties.tenant.name)
+        return flow.error_redirect(
+            site, judged.redirect_uri, judged.state, AuthorizeError.ACCESS_DENIED, detail
+        )
+    return _keep(ctx, site, parties, judged)
+
+
+def _keep(ctx: Context, site: Site, parties: Parties, valid: ValidRequest) -> Stored:
+    request_id = ctx.ids.new("azr")
+    sealed = ""
+    if valid.launch:
+        sealed = vault().seal(LAUNCH_PURPOSE, valid.launch.encode(), nonce=ctx.ids, bound_to=request_id)
+    request = AuthorizationRequest(
+        id=request_id,
+        tenant=site.tenant,
+        client=parties.client.id,
+        redirect_uri=valid.redirect_uri,
+        state=valid.state,
+        scopes=tuple(smart.render(scope) for scope in valid.scopes),
+        code_challenge=valid.code_challenge,
+        created_at=ctx.now,
+        expires_at=ctx.now + REQUEST_LIFE,
+        nonce=valid.nonce,
+        launch_sealed=sealed,
+        prompt=valid.prompt,
+        login_hint=valid.login_hint,
+        max_age_s=valid.max_age_s,
+    )
+    store.add_request(ctx.tx, request)
+    if valid.ignored:
+        facts = {"request": request_id, "parameters": list(valid.ignored)}
+        event = Event(
+            "authserver.context.ignore",
+            Outcome.REFUSED,
+            tenant=site.tenant,
+            app=parties.app.id,
+            client=request.client,
+            reason="context_sent_by_app",
+            facts=facts,
+        )
+        audit.record(ctx, event)
+    return Stored(request)
+
+
+def _record_refusal(ctx: Context, site: Site, client: str, reason: str) -> None:
+    event = Event(
+        "authserver.request.refuse", Outcome.REFUSED, tenant=site.tenant, client=client, reason=reason
+    )
+    audit.record(ctx, event)
+
+
+def resume(ctx: Context, site: Site, request_id: str, cookie: str) -> Progress:
+    """Go on with a request: a Stage asks for its page, anything else ends or interrupts. Issues the code when no page is needed."""
+    progress = flow.advance(ctx, site, request_id, cookie)
+    if isinstance(progress, Stage) and progress.step is Step.ISSUE:
+        assert progress.standing is not None, "only a standing authorization spares the page"
+        acting = ctx.as_actor(progress.actor)
+        return _issue(acting, site, progress, progress.offered, progress.standing.id)
+    return progress
+
+
+def choose_context(ctx: Context, site: Site, request_id: str, cookie: str, choice: Choice) -> Progress:
+    """Settle the patient and the encounter that the edge found to be there.
+
+    A patient whom the person may not open is refused as if not there.
+    """
+    progress = flow.advance(ctx, site, request_id, cookie)
+    if not isinstance(progress, Stage) or progress.step is not Step.CHOOSE_CONTEXT:
+        return progress
+    ctx = ctx.as_actor(progress.actor)
+    if choice.patient and not may_open(progress.person, choice.patient):
+        event = Event(
+            "authserver.context.choose",
+            Outcome.REFUSED,
+            tenant=site.tenant,
+            client=progress.request.client,
+            person=progress.person.id,
+            patient=choice.patient,
+            reason="patient_out_of_reach",
+        )
+        audit.record(ctx, event)
+        return progress
+    wanted = smart_launch.context_asked(progress.offered)[1]
+    if not choice.patient or (wanted and choice.encounter is None):
+        return progress
+    encounter = choice.encounter or "" if wanted else ""
+    flow.settle(ctx, progress.request, progress.person, patient=choice.patient, encounter=encounter)
+    return resume(ctx, site, request_id, cookie)
+
+
+def may_open(person: Person, patient: str) -> bool:
+    """Tell whether a patient's chart is within somebody's reach (C34)."""
+    reach = identity_policy.patients_openable(person)
+    return bool(patient) and (reach is None or patient in reach)
+
+
+def decide(ctx: Context, site: Site, request_id: str, cookie: str, answer: Answer) -> Progress:
+    """Take the person's word on the consent page or first-use notice, record it, and answer the client.
+
+    Denying is possible from the picker on: somebody who finds no patient has a way back to the app.
+    """
+    progress = flow.advance(ctx, site, request_id, cookie)
+    if not isinstance(progress, Stage):
+        return progress
+    deniable = (
+        {Step.CONSENT, Step.NOTICE} if answer.allow else {Step.CHOOSE_CONTEXT, Step.CONSENT, Step.NOTICE}
+    )
+    if progress.step not in deniable:
+        return progress
+    ctx = ctx.as_actor(progress.actor)
+    if not answer.allow:
+        return flow.refuse(
+            ctx,
+            site,
+            progress.request,
+            AuthorizeError.ACCESS_DENIED,
+            code="person_declined",
+            detail="the person declined",
+        )
+    granted = progress.offered
+    if progress.step is Step.CONSENT:
+        granted = consented(progress.offered, answer.ticked)
+    patient, _ = policy.told_context(granted, progress.request.patient, progress.request.encounter)
+    fault = "" if policy.says_something(granted) else "nothing was granted"
+    if fault := fault or policy.context_refusal(granted, patient=patient):
+        return flow.refuse(
+            ctx, site, progress.request, AuthorizeError.ACCESS_DENIED, code="nothing_granted", detail=fault
+        )
+    return _issue(ctx, site, progress, granted, None)
+
+
+def consented(offered: tuple[Scope, ...], ticked: Iterable[str]) -> tuple[Scope, ...]:
+    """Apply the ticks of a consent page; the answer never holds more than was offered (C68)."""
+    texts = tuple(smart.render(scope) for scope in offered)
+    return smart.intersect(smart.known(consent_policy.apply_ticks(texts, tuple(ticked))), offered)
+
+
+def _issue(
+    ctx: Context,
+    site: Site,
+    stage: Stage,
+    granted: tuple[Scope, ...],
+    standing: AuthorizationId | None,
+) -> Redirect | DisplayedError:
+    request, person = stage.request, stage.person
+    if not store.finish_request(ctx.tx, request.id, ctx.now):
+        return DisplayedError("request_finished", "This authorization request has been answered already.")
+    patient, encounter = policy.told_context(granted, request.patient, request.encounter)
+    texts = tuple(smart.render(scope) for scope in granted)
+    offline = policy.offline_of(granted)
+    authorization = consent.record_authorization(
+        ctx,
+        tenant=site.tenant,
+        person=person.id,
+        facts=stage.parties.facts,
+        basis=Basis.PERSON if person.role == Role.PATIENT else Basis.TENANT,
+        scopes=texts,
+        patient=patient,
+        launch=request.launch,
+        offline=bool(offline),
+        standing=standing,
+    )
+    secret = CODE_PREFIX + ctx.ids.secret()
+    facts = stage.parties.facts
+    grant = Grant(
+        tenant=site.tenant,
+        client=request.client,
+        app=facts.app,
+        version=facts.version,
+        vendor=facts.vendor,
+        scopes=texts,
+        person=person.id,
+        role=person.role,
+        fhir_user=person.fhir_user,
+        person_patients=identity_policy.patients_openable(person),
+        patient=patient,
+        encounter=encounter,
+        authorization=authorization.id,
+        authorization_expires_at=authorization.expires_at,
+        launch=request.launch,
+        launch_moved=stage.launch is not None and stage.launch.moved_at is not None,
+        session=stage.session.id,
+        nonce=request.nonce,
+        extras=_extras(site, stage, granted),
+        run=stage.launch.run if stage.launch else "",
+    )
+    code = Code(
+        hash=flow.digest(secret),
+        redirect_uri=request.redirect_uri,
+        code_challenge=request.code_challenge,
+        family=FamilyId(ctx.ids.new("fam")),
+        grant=grant,
+        auth_time=stage.session.created_at,
+        issued_at=ctx.now,
+        expires_at=ctx.now + CODE_LIFE,
+        offline=offline,
+    )
+    store.add_code(ctx.tx, code)
+    _record_issue(ctx, stage, code)
+    return flow.code_redirect(site, request, secret)
+
+
+def _extras(site: Site, stage: Stage, granted: tuple[Scope, ...]) -> dict[str, object]:
+    launch = stage.launch
+    if launch is None or SpecialScope("launch") not in granted:
+        return {}
+    return smart_launch.response_parameters(
+        ehr_launch=True,
+        intent=launch.intent,
+        need_patient_banner=launch.need_patient_banner,
+        style_url=site.style_url,
+        fhir_context=launch.fhir_context,
+        granted=granted,
+    )
+
+
+def _record_issue(ctx: Context, stage: Stage, code: Code) -> None:
+    event = Event(
+        "authserver.code.issue",
+        tenant=code.grant.tenant,
+        app=code.grant.app,
+        client=code.grant.client,
+        person=code.grant.person,
+        launch=code.grant.launch,
+        authorization=code.grant.authorization,
+        patient=code.grant.patient,
+        facts={"scopes": list(code.grant.scopes), "request": stage.request.id, "family": code.family},
+    )
+    audit.record(ctx, event)
+
+
+def redeem_code(
+    ctx: Context, secret: str, *, client: Client, tenant: TenantId, redirect_uri: str, verifier: str
+) -> Code:
+    """Use a code up, for the client that it was issued to: the one verb of this room that the token endpoint calls.
+
+    Raises NotPermitted(invalid_grant), whatever is wrong. A wrong proof costs the code; a second use ends all that the first obtained.
+    """
+    fingerprint = flow.digest(secret)
+    code = store.redeem_code(ctx.tx, fingerprint, tenant=tenant, client=client.id, now=ctx.now)
+    if code is None:
+        raise NotPermitted(TokenError.INVALID_GRANT, _why_not_redeemed(ctx, fingerprint, client, tenant))
+    if fault := policy.code_fault(code, redirect_uri=redirect_uri, verifier=verifier, now=ctx.now):
+        raise NotPermitted(TokenError.INVALID_GRANT, fault)
+    return code
+
+
+def _why_not_redeemed(ctx: Context, fingerprint: bytes, client: Client, tenant: TenantId) -> str:
+    """Record what was done with a code, and end what its own client's first use obtained (RFC 6749 section 4.1.2)."""
+    known = store.find_code(ctx.tx, fingerprint)
+    if known is None:
+        return "The code is not known here."
+    own = known.grant.client == client.id and known.grant.tenant == tenant
+    if own:
+        tokens.revoke_family(ctx, known.family, because="code_replayed")
+    event = Event(
+        "authserver.code.replay" if own else "authserver.code.misuse",
+        Outcome.REFUSED,
+        tenant=tenant,
+        app=client.app,
+        client=client.id,
+        reason="code_replayed" if own else "foreign_code",
+        facts={"family": known.family, "issued_to": known.grant.client, "issued_at": known.grant.tenant},
+    )
+    audit.record(ctx, event)
+    return "The code was used before." if own else "The code was issued to another client or server."
+
+
+# --- connected apps --------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectedApp:
+    """One entry of the connected-apps page. ``narrowable``: it stands for one agreement, so that single ticks can be taken out."""
+
+    authorization: Authorization
+    app: App
+    vendor_name: str
+    narrowable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectedApps:
+    tenant: Tenant
+    person: Person
+    apps: tuple[ConnectedApp, ...]
+
+
+def connected_apps(ctx: Context, site: Site, cookie: str) -> ConnectedApps | None:
+    """List the apps that somebody is connected with (C93); None when nobody is signed in at this tenant."""
+    found = _signed_in(ctx, site, cookie)
+    if found is None:
+        return None
+    tenant, person = found
+    listed = consent.list_for_person(ctx, site.tenant, person.id)[:CONNECTED_APPS_BOUND]
+    return ConnectedApps(tenant, person, tuple(_connected(ctx, each) for each in listed))
+
+
+def _connected(ctx: Context, entry: Authorization) -> ConnectedApp:
+    app = registry.get_app(ctx, entry.app)
+    single = consent.get_authorization(ctx, entry.id)
+    narrowable = set(single.scopes) == set(entry.scopes)
+    return ConnectedApp(entry, app, registry.get_vendor(ctx, app.vendor).name, narrowable)
+
+
+def disconnect(ctx: Context, site: Site, cookie: str, authorization: str) -> bool:
+    """Withdraw all that somebody agreed with an app: its access and refresh tokens end at once (C91). False: nobody is signed in."""
+    found = _signed_in(ctx, site, cookie)
+    if found is None:
+        return False
+    own = _own_authorization(ctx, site, found[1], authorization)
+    consent.withdraw(ctx.as_actor(signin_policy.actor_of(found[1])), own.id)
+    return True
+
+
+def narrow_app(ctx: Context, site: Site, cookie: str, authorization: str, ticked: Iterable[str]) -> bool:
+    """Take what is no longer ticked out of an agreement. Raises Invalid when nothing is left. False: nobody is signed in."""
+    found = _signed_in(ctx, site, cookie)
+    if found is None:
+        return False
+    own = _own_authorization(ctx, site, found[1], authorization)
+    kept = consent_policy.apply_ticks(own.scopes, tuple(ticked))
+    if not policy.says_something(smart.known(kept)):
+        raise Invalid("nothing_left", "Nothing would be left to share. Remove the app instead.")
+    if set(kept) != set(own.scopes):
+        consent.narrow(ctx.as_actor(signin_policy.actor_of(found[1])), own.id, kept)
+    return True
+
+
+def _signed_in(ctx: Context, site: Site, cookie: str) -> tuple[Tenant, Person] | None:
+    session = signin.session(ctx, cookie) if cookie else None
+    tenant = identity.find_tenant(ctx, site.tenant)
+    if session is None or tenant is None or session.tenant != site.tenant:
+        return None
+    signin.touch(ctx, session)
+    return tenant, identity.get_person(ctx, session.person)
+
+
+def _own_authorization(ctx: Context, site: Site, person: Person, authorization: str) -> Authorization:
+    listed = consent.list_for_person(ctx, site.tenant, person.id)
+    if all(each.id != authorization for each in listed):
+        raise NotFound("authorization_not_found", "This app is not connected.")
+    return consent.get_authorization(ctx, AuthorizationId(authorization))
+
+
+def purge(ctx: Context) -> int:
+    """Forget requests and codes that expired long enough ago; tells how many. For the jobs process."""
+    return store.purge(ctx.tx, requests_before=ctx.now, codes_before=ctx.now - CODE_KEPT)

@@ -1,0 +1,237 @@
+"""Rows of authorization requests and codes. Each one-shot step is one statement."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    Column,
+    Connection,
+    Integer,
+    LargeBinary,
+    String,
+    Table,
+    bindparam,
+    delete,
+    select,
+    update,
+)
+from sqlalchemy.engine import RowMapping
+
+from hilum.frontchannel.models import AuthorizationRequest, Code
+from hilum.infra.db import EPOCH, Instant, metadata
+from hilum.infra.prepared import Prepared
+from hilum.kernel.ids import ClientId, FamilyId, LaunchId, PersonId, SessionId, TenantId
+from hilum.tokens.models import Grant
+
+PURGE_BATCH = 100
+
+authorization_request = Table(
+    "authorization_request",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("tenant", String(32), nullable=False),
+    Column("client", String(64), nullable=False),
+    Column("redirect_uri", String(2048), nullable=False),
+    Column("state", String(2048), nullable=False),
+    Column("scopes", JSON, nullable=False),
+    Column("code_challenge", String(128), nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("expires_at", Instant, nullable=False, index=True),
+    Column("nonce", String(512), nullable=False),
+    Column("launch_sealed", String(1024), nullable=False),
+    Column("prompt", JSON, nullable=False),
+    Column("login_hint", String(256), nullable=False),
+    Column("max_age_s", Integer),
+    Column("session", String(64), nullable=False),
+    Column("person", String(64), nullable=False),
+    Column("launch", String(64), nullable=False),
+    Column("patient", String(64), nullable=False),
+    Column("encounter", String(64), nullable=False),
+    Column("context_chosen_at", Instant),
+    Column("finished_at", Instant),
+)
+
+authorization_code = Table(
+    "authorization_code",
+    metadata,
+    Column("hash", LargeBinary(32), primary_key=True),
+    Column("tenant", String(32), nullable=False),
+    Column("client", String(64), nullable=False),
+    Column("redirect_uri", String(2048), nullable=False),
+    Column("code_challenge", String(128), nullable=False),
+    Column("family", String(64), nullable=False),
+    Column("grant", JSON, nullable=False),
+    Column("auth_time", Instant, nullable=False),
+    Column("issued_at", Instant, nullable=False),
+    Column("expires_at", Instant, nullable=False, index=True),
+    Column("offline", Integer),
+    Column("used_at", Instant),
+)
+
+_REDEEM = Prepared(
+    update(authorization_code)
+    .where(
+        authorization_code.c.hash == bindparam("fingerprint"),
+        authorization_code.c.tenant == bindparam("at_tenant"),
+        authorization_code.c.client == bindparam("by_client"),
+        authorization_code.c.used_at.is_(None),
+    )
+    .values(used_at=bindparam("now"))
+    .returning(*authorization_code.c),
+    *authorization_code.c,
+)
+_FIND_CODE = Prepared(
+    select(authorization_code).where(authorization_code.c.hash == bindparam("fingerprint")),
+    *authorization_code.c,
+)
+_GRANT_MEMBERS = tuple(field.name for field in fields(Grant))
+
+
+def add_request(tx: Connection, request: AuthorizationRequest) -> None:
+    row = asdict(request) | {"scopes": list(request.scopes), "prompt": sorted(request.prompt)}
+    tx.execute(authorization_request.insert().values(row))
+
+
+def find_request(tx: Connection, tenant: TenantId, request_id: str) -> AuthorizationRequest | None:
+    """Read a request of the tenant; None for another's."""
+    table = authorization_request
+    found = tx.execute(select(table).where(table.c.id == request_id, table.c.tenant == tenant))
+    row = found.mappings().first()
+    return None if row is None else _request(row)
+
+
+def bind_request(tx: Connection, request_id: str, session: SessionId, person: PersonId) -> bool:
+    """Give the request to a session, unless another person has it already; tells whether it is this person's now."""
+    table = authorization_request
+    free = (table.c.person == "") | (table.c.person == person)
+    done = tx.execute(
+        update(table)
+        .where(table.c.id == request_id, table.c.finished_at.is_(None), free)
+        .values(session=session, person=person)
+    )
+    return done.rowcount == 1
+
+
+def save_launch(tx: Connection, request: AuthorizationRequest) -> None:
+    """Keep the context that the launch brought; the handle is no longer needed."""
+    _save(tx, request, "launch", "patient", "encounter", "context_chosen_at", launch_sealed="")
+
+
+def save_context(tx: Connection, request: AuthorizationRequest) -> None:
+    """Keep the context that the person chose."""
+    _save(tx, request, "patient", "encounter", "context_chosen_at")
+
+
+def _save(tx: Connection, request: AuthorizationRequest, *names: str, **more: Any) -> None:
+    values = {name: getattr(request, name) for name in names} | more
+    tx.execute(update(authorization_request).where(authorization_request.c.id == request.id).values(values))
+
+
+def finish_request(tx: Connection, request_id: str, now: datetime) -> bool:
+    """End the request; True for the first who does, so that it issues one code at most."""
+    table = authorization_request
+    done = tx.execute(
+        update(table).where(table.c.id == request_id, table.c.finished_at.is_(None)).values(finished_at=now)
+    )
+    return done.rowcount == 1
+
+
+def add_code(tx: Connection, code: Code) -> None:
+    row = {
+        "hash": code.hash,
+        "tenant": code.grant.tenant,
+        "client": code.grant.client,
+        "redirect_uri": code.redirect_uri,
+        "code_challenge": code.code_challenge,
+        "family": code.family,
+        "grant": _grant_row(code.grant),
+        "auth_time": code.auth_time,
+        "issued_at": code.issued_at,
+        "expires_at": code.expires_at,
+        "offline": None if code.offline is None else int(code.offline),
+        "used_at": code.used_at,
+    }
+    tx.execute(authorization_code.insert().values(row))
+
+
+def redeem_code(
+    tx: Connection, code_hash: bytes, *, tenant: TenantId, client: ClientId, now: datetime
+) -> Code | None:
+    """Use the code up, if it is unused and this client's at this tenant: one statement, so only one caller gets it.
+
+    The code may have expired; whether its verifier and redirect URI fit is judged after. None says nothing about why: ask ``find_code``.
+    """
+    wanted = {"fingerprint": code_hash, "at_tenant": tenant, "by_client": client, "now": now}
+    row = _REDEEM.first(tx, wanted)
+    return None if row is None else _code(row)
+
+
+def find_code(tx: Connection, code_hash: bytes) -> Code | None:
+    """Read a code, used or not."""
+    row = _FIND_CODE.first(tx, {"fingerprint": code_hash})
+    return None if row is None else _code(row)
+
+
+def purge(tx: Connection, *, requests_before: datetime, codes_before: datetime) -> int:
+    """Forget requests and codes that expired before the given moments, at most PURGE_BATCH of each; tells how many."""
+    removed = 0
+    for table, key, before in (
+        (authorization_request, authorization_request.c.id, requests_before),
+        (authorization_code, authorization_code.c.hash, codes_before),
+    ):
+        old = select(key).where(table.c.expires_at < before).limit(PURGE_BATCH)
+        removed += tx.execute(delete(table).where(key.in_(old))).rowcount
+    return removed
+
+
+def _grant_row(grant: Grant) -> dict[str, Any]:
+    expires = grant.authorization_expires_at
+    patients = grant.person_patients
+    return {name: getattr(grant, name) for name in _GRANT_MEMBERS} | {
+        "scopes": list(grant.scopes),
+        "person_patients": None if patients is None else list(patients),
+        "authorization_expires_at": None if expires is None else (expires - EPOCH).total_seconds(),
+    }
+
+
+def _grant(row: dict[str, Any]) -> Grant:
+    patients, expires = row["person_patients"], row["authorization_expires_at"]
+    values = row | {
+        "scopes": tuple(row["scopes"]),
+        "person_patients": None if patients is None else tuple(patients),
+        "authorization_expires_at": None
+        if expires is None
+        else datetime.fromtimestamp(expires, tz=EPOCH.tzinfo),
+    }
+    return Grant(**values)
+
+
+def _code(row: Mapping[str, Any]) -> Code:
+    return Code(
+        hash=bytes(row["hash"]),
+        redirect_uri=row["redirect_uri"],
+        code_challenge=row["code_challenge"],
+        family=FamilyId(row["family"]),
+        grant=_grant(row["grant"]),
+        auth_time=row["auth_time"],
+        issued_at=row["issued_at"],
+        expires_at=row["expires_at"],
+        offline=None if row["offline"] is None else bool(row["offline"]),
+        used_at=row["used_at"],
+    )
+
+
+def _request(row: RowMapping) -> AuthorizationRequest:
+    values = dict(row) | {
+        "tenant": TenantId(row["tenant"]),
+        "client": ClientId(row["client"]),
+        "scopes": tuple(row["scopes"]),
+        "prompt": frozenset(row["prompt"]),
+        "session": SessionId(row["session"]),
+        "person": PersonId(row["person"]),
+        "launch": LaunchId(row["launch"]),
+    }
+    return AuthorizationRequest(**values)
