@@ -11,7 +11,7 @@ Handler = Callable[[Request], Awaitable[Response]]
 
 
 class ProgramRoute(Route):
-    """One address with a handler for each method. HEAD goes to GET's.
+    """One address with a handler for each method; that of GET answers HEAD too.
 
     ``refuse`` answers every other method; ``Allow`` names those that are taken. Source: RFC 9110 sections 15.5.6 and 10.2.1.
     """
