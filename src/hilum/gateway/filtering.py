@@ -12,7 +12,7 @@ from hilum.gateway.reach import clauses
 from hilum.kernel.decision import Deny, Reason
 from hilum.standards.fhir.bundles import references_in, resources_of
 from hilum.standards.fhir.labels import is_restricted
-from hilum.standards.fhir.visibility import Belonging, rule_of, subjects_of, targets_of
+from hilum.standards.fhir.visibility import hangs_on_targets, rule_of, subjects_of, targets_of
 
 UNJUDGEABLE = Deny(Reason.RESPONSE_UNJUDGEABLE, "The FHIR server's answer could not be judged.")
 _KEPT = ("resourceType", "id", "meta", "type", "timestamp")
@@ -58,8 +58,7 @@ def wanted_evidence(resources: Iterable[dict[str, Any]], bases: tuple[str, ...])
     """Name the resources, as ``Type/id``, that must be seen to judge these. Past the bound nothing is looked at, so not seen."""
     wanted: dict[str, None] = {}
     for resource in resources:
-        rule = rule_of(str(resource.get("resourceType")))
-        if rule is not None and rule.belonging is Belonging.TARGETS:
+        if hangs_on_targets(str(resource.get("resourceType"))):
             for target in targets_of(resource, bases) or ():
                 if rule_of(target.type) is not None:
                     wanted[str(target)] = None

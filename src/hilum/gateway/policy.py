@@ -20,7 +20,7 @@ from hilum.registry import policy as registry
 from hilum.registry.models import ClientFacts, InstallationFacts
 from hilum.standards.fhir.queries import SearchQuery, read_search
 from hilum.standards.fhir.requests import FhirRequest, Interaction, Unsupported
-from hilum.standards.fhir.visibility import ATTACHMENTS, Belonging, rule_of
+from hilum.standards.fhir.visibility import ATTACHMENTS, Belonging, hangs_on_targets, rule_of
 from hilum.standards.smart.scopes import CREATE, READ, Prefix, compile_scopes
 from hilum.tokens import policy as tokens
 from hilum.tokens.models import AccessToken
@@ -122,9 +122,15 @@ def _case(
     exempt = (
         request.interaction is Interaction.READ
         and token.fhir_user == f"{request.type}/{request.id}"
-        and reach.scopes.special >= {"openid", "fhirUser"}
+        and _holds(reach, request.type, "openid", "fhirUser")
     )
     return _Case(token, request, query, reach, letter, ways, exempt, ask.bases)
+
+
+def _holds(reach: Reach, type_: str, *special: str) -> bool:
+    """Tell whether the grant has all these scopes, which are for no type, and no switch took one out."""
+    stopped = reach.stopped
+    return reach.scopes.special >= {*special} and not (stopped and any(stopped(s, type_) for s in special))
 
 
 def _reach(
@@ -232,7 +238,7 @@ def _in_some_context(reach: Reach) -> Reach:
 def _context_fault(case: _Case, tenant: TenantFacts, snapshot: Snapshot, now: datetime) -> Deny | None:
     """Launch, context, authorization, consent, labels."""
     token, request = case.token, case.request
-    offline = "offline_access" in case.reach.scopes.special
+    offline = _holds(case.reach, request.type, "offline_access")
     if token.launch and token.launch in snapshot.launches.ended and not offline:
         return Deny(Reason.LAUNCH_ENDED, "The session that opened the app has ended.")
     moved = token.launch_moved or (bool(token.launch) and token.launch in snapshot.launches.moved)
@@ -269,8 +275,7 @@ def _is_outside(case: _Case) -> bool:
 def _body_fault(case: _Case) -> Reason | None:
     """Judge what would be written, as far as it tells by itself; what hangs on its targets is judged once they are seen."""
     body = case.request.body
-    rule = rule_of(case.request.type)
-    if body is None or not case.ways or (rule is not None and rule.belonging is Belonging.TARGETS):
+    if body is None or not case.ways or hangs_on_targets(case.request.type):
         return None
     if case.request.interaction is Interaction.CREATE:
         body = body | {"id": None}  # whoever creates a chart names nobody by its id: the server gives another

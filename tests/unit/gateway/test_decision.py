@@ -546,6 +546,25 @@ def test_fhir_user_needs_the_same_standing_as_everything_else() -> None:
     assert reason(ask("Practitioner/dr"), held) is Reason.CONTEXT_MOVED
 
 
+@pytest.mark.parametrize("stopped", ["openid", "fhirUser"])
+def test_a_switch_on_fhir_user_stops_what_it_permits(stopped: str) -> None:
+    """C71: a scope that is for no type can be switched off as any other."""
+    switched = with_switch(Target(TargetKind.SCOPE, stopped))
+
+    assert reason(ask("Practitioner/dr"), token("openid", "fhirUser"), switched) is Reason.SCOPE_INSUFFICIENT
+    assert reason(ask(), token("openid", "fhirUser", "patient/*.rs"), switched) is None
+
+
+def test_a_switch_on_offline_access_ends_it_with_the_launch() -> None:
+    """C71: what outlives the session does so by that scope."""
+    held = token("offline_access", "patient/*.rs")
+    ended = replace(SNAPSHOT, launches=LaunchFacts(ended=frozenset({TOKEN.launch})))
+    switched = with_switch(Target(TargetKind.SCOPE, "offline_access"), snapshot=ended)
+
+    assert reason(ask(), held, ended) is None
+    assert reason(ask(), held, switched) is Reason.LAUNCH_ENDED
+
+
 def test_a_full_stop_that_ended_leaves_earlier_tokens_dead() -> None:
     """Security decision 8."""
     lifted = with_switch(Target(TargetKind.VENDOR, "ven_1"), expires_at=NOW - timedelta(milliseconds=1))
