@@ -83,6 +83,23 @@ def test_only_system_scopes_are_granted_to_a_backend_service(platform: Platform,
     refused(platform.backend(scope), "invalid_scope")
 
 
+@pytest.mark.parametrize(
+    ("scope", "said"),
+    [
+        ("", "scope is missing"),
+        ("profile", "nothing known here"),
+        ("system/Patient.sr", "out of the order c r u d s"),
+        ("system/", "malformed"),
+        ("system/Patient.rs?category", "?parameter=value"),
+    ],
+)
+def test_a_developer_is_told_in_words_why_a_scope_was_refused(
+    platform: Platform, scope: str, said: str
+) -> None:
+    """RFC 6749 section 5.2: error_description helps whoever writes the client; section 3.3: no scope, no token."""
+    assert said in refused(platform.backend(scope), "invalid_scope")
+
+
 def test_what_was_not_approved_is_left_out_and_nothing_left_is_refused(platform: Platform) -> None:
     """C68; conformance 3.7: the granted system scope never exceeds the pre-authorised one."""
     platform.add_app("reader", ClientType.BACKEND, scopes=("system/Patient.rs", "system/Observation.rs"))

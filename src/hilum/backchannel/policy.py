@@ -25,7 +25,7 @@ from hilum.registry.policy import allowed_scopes, is_certified, launchable
 from hilum.standards.oauth import Parameters, TokenError
 from hilum.standards.smart import scopes as smart
 from hilum.standards.smart.launch import SENT_CONTEXT, readable_context
-from hilum.standards.smart.scopes import ClinicalScope, Prefix, Scope, ScopeError, SpecialScope
+from hilum.standards.smart.scopes import SCOPE_FAULTS, ClinicalScope, Prefix, Scope, ScopeError, SpecialScope
 from hilum.tokens.models import BACKEND_TOKEN_LIFE, USER_TOKEN_LIFE, AccessToken, Grant
 
 ID_TOKEN_LIFE = timedelta(hours=1)
@@ -127,7 +127,7 @@ def asked_scopes(text: str) -> tuple[Scope, ...]:
     """Read the scope parameter. Raises Invalid(invalid_scope); words that are none of ours are left out."""
     parsed = smart.parse_scopes(text)
     if isinstance(parsed, ScopeError):
-        raise Invalid(TokenError.INVALID_SCOPE, f"The scope cannot be taken: {parsed}.")
+        raise Invalid(TokenError.INVALID_SCOPE, f"The scope cannot be taken: {SCOPE_FAULTS[parsed]}.")
     return parsed[0]
 
 
@@ -154,6 +154,8 @@ def backend_scopes(asked: str, client: Client, allowed: tuple[str, ...]) -> tupl
     Source: SMART App Launch 2.2, backend-services#scopes.
     """
     scopes = asked_scopes(asked)
+    if not scopes:
+        raise Invalid(TokenError.INVALID_SCOPE, "scope is missing or holds nothing known here.")
     if client.type is ClientType.EHR:
         granted: tuple[Scope, ...] = tuple(scope for scope in scopes if scope == EHR_SCOPE)
     else:

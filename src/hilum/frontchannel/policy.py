@@ -16,22 +16,13 @@ from hilum.standards import oauth
 from hilum.standards.oauth import AuthorizeError, Parameters
 from hilum.standards.smart import launch as smart_launch
 from hilum.standards.smart import scopes as smart
-from hilum.standards.smart.scopes import ClinicalScope, Prefix, Scope, ScopeError, SpecialScope
+from hilum.standards.smart.scopes import SCOPE_FAULTS, ClinicalScope, Prefix, Scope, ScopeError, SpecialScope
 
 CODE_CLIENTS = frozenset({ClientType.PUBLIC, ClientType.SYMMETRIC, ClientType.ASYMMETRIC})
 PROMPTS = frozenset({"none", "login", "consent", "select_account"})
 MAX_AGE_BOUND = 10**9
 LOGIN_HINT_BOUND = 256
 NOT_FOR_PEOPLE = frozenset({"hilum/launch"})
-
-SCOPE_FAULTS = {
-    ScopeError.CHARACTERS: "a scope holds characters that no scope may hold",
-    ScopeError.TOO_LONG: "a scope is too long",
-    ScopeError.TOO_MANY: "too many scopes are asked for",
-    ScopeError.MALFORMED: "a scope is malformed; write patient/Observation.rs",
-    ScopeError.LETTERS: "the letters of a scope are unknown, doubled or out of the order c r u d s",
-    ScopeError.CONSTRAINT: "the ?parameter=value of a scope cannot be taken",
-}
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,6 +66,17 @@ class ScopeError(StrEnum):
     CONSTRAINT = "scope_constraint"
 
 
+SCOPE_FAULTS = {
+    ScopeError.CHARACTERS: "a scope holds characters that no scope may hold",
+    ScopeError.TOO_LONG: "a scope is too long",
+    ScopeError.TOO_MANY: "too many scopes are asked for",
+    ScopeError.MALFORMED: "a scope is malformed; write patient/Observation.rs",
+    ScopeError.LETTERS: "the letters of a scope are unknown, doubled or out of the order c r u d s",
+    ScopeError.CONSTRAINT: "the ?parameter=value of a scope cannot be taken",
+}
+"""What is told to the client; nothing for a word that is left out instead."""
+
+
 @dataclass(frozen=True, slots=True)
 class SpecialScope:
     """A scope of identity, launch or session."""
