@@ -38,7 +38,7 @@ _FORM = "application/x-www-form-urlencoded"
 _READ_PARAMETERS = frozenset({"_format", "_pretty", "_summary", "_elements"})
 _HISTORY_PARAMETERS = frozenset({"_format", "_pretty", "_count", search.PAGE})
 _VERSION_ID = re.compile(r"[1-9][0-9]{0,8}")
-_LOG = structlog.get_logger("hilum.fhirserver")
+_log = structlog.get_logger("hilum.fhirserver")
 
 
 @dataclass(slots=True)
@@ -131,7 +131,7 @@ class FhirServer:
             while trace is not None and trace.tb_next is not None:
                 trace = trace.tb_next
             where = f"{trace.tb_frame.f_code.co_qualname}:{trace.tb_lineno}" if trace else ""
-            _LOG.error("fhirserver.request.failed", error=type(error).__name__, where=where)
+            _log.error("fhirserver.request.failed", error=type(error).__name__, where=where)
             return refusal(Refused(Problem.INTERNAL, "The server failed; the request was not done."))
 
     def _route(self, request: Request, parts: list[str]) -> Response:
