@@ -84,6 +84,22 @@ def test_only_system_scopes_are_granted_to_a_backend_service(platform: Platform,
 
 
 @pytest.mark.parametrize(
+    "scope",
+    [
+        "system/Patient.rs?colour=blue",
+        "system/Observation.rs?date=gt2020-01-01",
+        "system/Observation.rs?_id=x",
+    ],
+)
+def test_a_granular_scope_that_nothing_can_be_held_against_is_not_granted(
+    platform: Platform, scope: str
+) -> None:
+    """RFC 6749 section 3.3: the answer tells the scope that was issued; one that opens nothing was not."""
+    refused(platform.backend(scope), "invalid_scope")
+    assert platform.backend(f"{scope} system/Patient.rs").json()["scope"] == "system/Patient.rs"
+
+
+@pytest.mark.parametrize(
     ("scope", "said"),
     [
         ("", "scope is missing"),

@@ -22,6 +22,7 @@ from hilum.kernel.decision import Reason
 from hilum.kernel.errors import Invalid, NotPermitted
 from hilum.registry.models import PLATFORM_PEERS, Client, ClientFacts, ClientType, InstallationFacts
 from hilum.registry.policy import allowed_scopes, is_certified, launchable
+from hilum.standards.fhir.matching import is_testable
 from hilum.standards.oauth import Parameters, TokenError
 from hilum.standards.smart import scopes as smart
 from hilum.standards.smart.launch import SENT_CONTEXT, readable_context
@@ -163,7 +164,11 @@ def backend_scopes(asked: str, client: Client, allowed: tuple[str, ...]) -> tupl
             raise Invalid(TokenError.INVALID_SCOPE, "A backend service is granted system scopes only.")
         reached = {smart.ANY_TYPE, *types_of(Prefix.SYSTEM)}
         named = (scope for scope in scopes if isinstance(scope, ClinicalScope) and scope.type in reached)
-        granted = smart.intersect(named, smart.known(allowed))
+        granted = tuple(
+            scope
+            for scope in smart.intersect(named, smart.known(allowed))
+            if isinstance(scope, ClinicalScope) and is_testable(scope.type, scope.constraints)
+        )
     if not granted:
         raise Invalid(TokenError.INVALID_SCOPE, "No scope that was asked may be granted to this client.")
     return tuple(smart.render(scope) for scope in granted)

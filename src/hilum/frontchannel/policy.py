@@ -13,6 +13,7 @@ from hilum.kernel.decision import Reason
 from hilum.registry import policy as registry_policy
 from hilum.registry.models import Client, ClientType
 from hilum.standards import oauth
+from hilum.standards.fhir.matching import is_testable
 from hilum.standards.oauth import AuthorizeError, Parameters
 from hilum.standards.smart import launch as smart_launch
 from hilum.standards.smart import scopes as smart
@@ -200,13 +201,13 @@ def grantable(asked: Iterable[Scope], allowed: Iterable[str], rights: Mapping[st
 
     ``allowed``: registered and certified and installed. ``rights``: resource type -> letters. A wildcard under ``user/`` becomes the types
     that the role reaches; under ``patient/`` it stays one, with the letters that the role has anywhere, because the gateway holds each
-    request against the role again.
+    request against the role again. A granular scope that no resource can be held against is left out: an app is told what it has.
     """
     kept: dict[Scope, None] = {}
     for scope in smart.intersect(asked, smart.known(allowed)):
         if isinstance(scope, SpecialScope):
             kept.setdefault(scope)
-        else:
+        elif is_testable(scope.type, scope.constraints):
             kept.update(dict.fromkeys(smart.intersect((scope,), _limits(scope, rights))))
     return tuple(kept)
 

@@ -275,6 +275,12 @@ def test_a_grant_is_within_what_was_asked_allowed_and_the_persons_rights(
         ("user/*.rs", "patient/*.rs", Role.PHYSICIAN, ""),
         ("user/Patient.rs", "user/Patient.rs", "janitor", ""),
         ("openid fhirUser", "openid", Role.NURSE, "openid"),
+        (
+            "patient/Observation.rs?category=laboratory patient/Observation.rs?date=gt2020 patient/Patient.rs?colour=blue",
+            "patient/*.rs",
+            Role.PATIENT,
+            "patient/Observation.rs?category=laboratory",
+        ),
     ],
 )
 def test_each_limit_narrows_what_was_asked(asked: str, allowed: str, role: str, granted: str) -> None:

@@ -60,6 +60,11 @@ def compile_all(type_: str, constraints: tuple[tuple[str, str], ...]) -> tuple[M
     return tuple(made)
 
 
+def is_testable(type_: str, constraints: tuple[tuple[str, str], ...]) -> bool:
+    """Tell whether resources can be held against all constraints of a scope; any other scope would open nothing."""
+    return compile_all(type_, constraints) is not None
+
+
 def _parse_token(text: str) -> Token:
     parts = split(text, "|")
     if len(parts) == 1:
