@@ -13,7 +13,7 @@ from hilum.gateway.models import REFILL_BOUND
 from hilum.infra.edge import Edge
 from tests.flows.gateway_ground import GENERAL, PLATFORM, Answer, Ground, Play, patient, player
 from tests.sim.world import FakeClock, SeededIds
-from tests.unit.gateway.facts import RESTRICTED, observation
+from tests.unit.gateway.facts import RESTRICTED, observation, provenance
 
 CANARY = "SECRET-OF-P2"
 FORM = {"content-type": "application/x-www-form-urlencoded"}
@@ -45,16 +45,6 @@ def binary(id_: str, text: str) -> dict[str, Any]:
         "id": id_,
         "contentType": "text/plain",
         "data": base64.b64encode(text.encode()).decode(),
-    }
-
-
-def provenance(id_: str, *targets: str) -> dict[str, Any]:
-    return {
-        "resourceType": "Provenance",
-        "id": id_,
-        "target": [{"reference": target} for target in targets],
-        "recorded": "2026-01-01T00:00:00Z",
-        "agent": [{"who": {"reference": "Practitioner/dr"}}],
     }
 
 

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from hilum.gateway.models import EVIDENCE_BOUND
 from hilum.infra.edge import Edge
 from tests.flows.gateway_ground import CLINIC, GENERAL, PLATFORM, Ground, Play, patient, player
 from tests.sim.world import FakeClock, SeededIds
-from tests.unit.gateway.facts import RESTRICTED, observation
+from tests.unit.gateway.facts import RESTRICTED, observation, provenance
 
 BASE = f"{PLATFORM}/t/general/fhir"
 
@@ -204,6 +205,70 @@ def test_pages_follow_opaque_links_that_no_other_grant_can_use(play: Play) -> No
             await made.get(first.replace("Observation?", "Condition?"), made.token("patient/*.rs"))
         ).status == 400
         assert (await made.get(first, token)).status == 200
+
+    play(story)
+
+
+def test_a_page_link_takes_the_result_parameters_that_some_clients_add_and_no_other(play: Play) -> None:
+    """C78; contract, errors: ``_count`` is always accepted. The page goes on in its own size."""
+
+    async def story(made: Ground) -> None:
+        token = made.token("patient/Observation.rs")
+        answer = await made.get("Observation?_count=1&_sort=_id", token)
+        link = str(answer.link("next"))
+
+        assert (await made.get(link + "&_count=1000", token)).ids == ["Observation/o2"]
+        for more in ("&patient=p1", "&code=x", "&" + link.partition("?")[2]):
+            refused = await made.get(link + more, token)
+            assert (refused.status, refused.json["resourceType"]) == (400, "OperationOutcome"), more
+
+    play(story)
+
+
+def test_what_is_judged_by_its_targets_is_never_left_out_in_silence(play: Play) -> None:
+    """C74: however many there are and whatever page is asked for, all that may be seen is found by following the links."""
+
+    async def story(made: Ground) -> None:
+        made.load(*(observation(f"n{n:03}", code={"text": "n"}) for n in range(90)))
+        made.load(
+            *(provenance(f"t{n:02}", *(f"Observation/n{m:03}" for m in range(n, n + 45))) for n in range(45))
+        )
+        service = made.token("system/*.rs", client="backend")
+        seen: list[str] = []
+        answer = await made.get("Provenance?_count=200&_sort=_id", service)
+        while True:
+            seen += answer.ids
+            if (following := answer.link("next")) is None:
+                break
+            answer = await made.get(following, service)
+
+        assert [name for name in seen if "/t" in name] == [f"Provenance/t{n:02}" for n in range(45)]
+        assert (await made.get("Provenance/t07", service)).status == 200
+        brought = await made.get("Observation?_id=n044&_revinclude=Provenance:target", service)
+        assert {f"Provenance/t{n:02}" for n in range(45)} <= set(brought.ids)
+
+    play(story)
+
+
+def test_more_than_can_be_judged_is_refused_in_words(play: Play) -> None:
+    """Security decision 10: unknown means no, and the app is told what to ask for instead."""
+
+    async def story(made: Ground) -> None:
+        made.load(*(observation(f"n{n:03}", code={"text": "n"}) for n in range(EVIDENCE_BOUND + 2)))
+        made.load(
+            *(
+                provenance(f"t{n}", "Observation/n000", *(f"Observation/n{m:03}" for m in part))
+                for n, part in enumerate((range(1, 140), range(140, 280), range(280, EVIDENCE_BOUND + 2)))
+            )
+        )
+        service = made.token("system/*.rs", client="backend")
+
+        refused = await made.get("Observation?_id=n000&_revinclude=Provenance:target", service)
+
+        assert refused.status == 403
+        assert refused.json["issue"][0]["code"] == "too-costly"
+        assert "_count" in refused.json["issue"][0]["details"]["text"]
+        assert (await made.get("Provenance/t1", service)).status == 200
 
     play(story)
 

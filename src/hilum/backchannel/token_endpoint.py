@@ -28,7 +28,7 @@ from hilum.kernel.ids import ClientId, TenantId
 from hilum.registry.models import Client
 from hilum.standards import oauth
 from hilum.standards.oauth import Parameters, TokenError
-from hilum.web import forms
+from hilum.web import cors, forms
 from hilum.web.kit import Kit, trace_of
 from hilum.web.urls import Site
 
@@ -40,7 +40,6 @@ CLIENTS_BOUND = 10_000
 FOLDS_AT_ONCE = 200
 RETRY_AFTER_S = 2
 NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
-EXPOSED = "Location, ETag, Content-Location, Retry-After, WWW-Authenticate, X-Request-Id"
 NOBODY = Presented(Method.NONE, ClientId(""))
 _TENANT = re.compile(r"[a-z0-9-]{1,32}")
 _KNOWN = frozenset(each.value for each in TokenError) | {
@@ -276,7 +275,7 @@ class BackChannel:
                 "Access-Control-Allow-Origin": origin,
                 "Access-Control-Allow-Methods": "POST",
                 "Access-Control-Allow-Headers": "Authorization, Content-Type",
-                "Access-Control-Max-Age": "600",
+                "Access-Control-Max-Age": str(cors.PREFLIGHT_AGE_S),
             }
         return Response(None, 204, headers)
 
@@ -293,7 +292,10 @@ class BackChannel:
             client = None
         allowed = await self._origins_at(tenant) if client is None else frozenset(client.origins)
         if origin in allowed:
-            headers |= {"Access-Control-Allow-Origin": origin, "Access-Control-Expose-Headers": EXPOSED}
+            headers |= {
+                "Access-Control-Allow-Origin": origin,
+                "Access-Control-Expose-Headers": cors.EXPOSED.decode(),
+            }
         return headers
 
     async def _origins_at(self, tenant: TenantId) -> frozenset[str]:

@@ -55,7 +55,7 @@ def judge_change(obligations: Obligations, current: object, evidence: Evidence =
 
 
 def wanted_evidence(resources: Iterable[dict[str, Any]], bases: tuple[str, ...]) -> tuple[str, ...]:
-    """Name the resources, as ``Type/id``, that must be seen to judge these. Past the bound nothing is looked at, so not seen."""
+    """Name the resources, as ``Type/id``, that must be seen to judge these."""
     wanted: dict[str, None] = {}
     for resource in resources:
         if hangs_on_targets(str(resource.get("resourceType"))):

@@ -27,9 +27,11 @@ ALTERNATIVES_BOUND = 100
 SORT_KEYS_BOUND = 3
 REFILL_BOUND = 10
 """Pages of an upstream that one page of an answer may be gathered from; of small ones more, so that few withheld are never told."""
-EVIDENCE_BOUND = 40
-"""Resources that one answer may fetch only to judge others by."""
-PREFLIGHT_AGE = timedelta(minutes=10)
+EVIDENCE_BOUND = 400
+"""Resources that one page of an upstream may make the gateway fetch only to judge others by; so many at once as EVIDENCE_AT_ONCE."""
+EVIDENCE_AT_ONCE = 20
+PAGE_OF_TARGETS = 20
+"""Matches on a page where each is judged by what it is about."""
 BEARER_BOUND = 512
 
 

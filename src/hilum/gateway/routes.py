@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from hilum.gateway.models import BEARER_BOUND, PREFLIGHT_AGE
+from hilum.gateway.models import BEARER_BOUND
 from hilum.gateway.rendering import Answer, not_found, refusal
 from hilum.gateway.service import Call, Enforcer, Reply
 from hilum.infra import logs
@@ -23,6 +23,7 @@ from hilum.standards.fhir.requests import (
     Unsupported,
     parse,
 )
+from hilum.web import cors
 from hilum.web.asgi import Receive, Scope, Send
 
 _PATH = re.compile(rb"/t/([a-z0-9-]{1,32})/fhir(?:$|(?=/))")
@@ -35,13 +36,13 @@ _ALWAYS = (
     (b"cache-control", b"no-store"),
     (b"referrer-policy", b"no-referrer"),
 )
-_EXPOSED = b"Location, ETag, Content-Location, Retry-After, WWW-Authenticate, X-Request-Id"
 _TAKEN = (
     b"Authorization, Accept, Cache-Control, Content-Type, If-Match, If-Modified-Since, If-None-Exist, If-None-Match, "
     b"Prefer, X-Correlation-Id, X-Request-Id"
 )
 """Those that are refused too: a script that may not send one is told nothing, and here it is told why."""
 _METHODS = b"GET, HEAD, POST, PUT, DELETE, OPTIONS"
+_PREFLIGHT = Answer(204, b"", (*cors.preflight(_METHODS, _TAKEN), (b"allow", _METHODS)))
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 _TOO_LARGE = Unsupported("body_too_large", f"A body takes at most {BODY_BOUND} bytes.")
 _DOUBLED = Unsupported("header_doubled", "A header that has a meaning here may stand only once.")
@@ -67,7 +68,9 @@ class Gateway:
             reply, origin = Reply(Answer(500, orjson.dumps(body))), b""
         correlation = str(state.get("correlation_id", ""))
         with suppress(OSError):  # whoever asked has gone; the record of it stands
-            await _send(send, reply, _cors(reply, origin), scope["method"], (request_id, correlation))
+            await _send(
+                send, reply, cors.answer(origin, reply.origins), scope["method"], (request_id, correlation)
+            )
 
     async def _reply(
         self, scope: Scope, receive: Receive, state: MutableMapping[str, Any]
@@ -78,7 +81,7 @@ class Gateway:
         tenant = TenantId(located[1].decode()) if located else _NOWHERE
         headers, doubled, authorization, origin, proof = _headers(scope["headers"])
         if method == "OPTIONS":
-            return Reply(_preflight(), self._enforcer.preflight_origins(tenant)), origin
+            return Reply(_PREFLIGHT, self._enforcer.preflight_origins(tenant)), origin
         bearer = _bearer(authorization)
         path, query = raw[located.end() :] if located else b"/-", scope.get("query_string", b"")
         public = path == b"/metadata" and method in {"GET", "HEAD"}
@@ -169,39 +172,9 @@ async def _body(receive: Receive) -> bytes | Unsupported:
             return b"".join(chunks)
 
 
-def _preflight() -> Answer:
-    headers = (
-        (b"access-control-allow-methods", _METHODS),
-        (b"access-control-allow-headers", _TAKEN),
-        (b"access-control-max-age", str(int(PREFLIGHT_AGE.total_seconds())).encode()),
-        (b"allow", _METHODS),
-    )
-    return Answer(204, b"", headers)
-
-
-def _cors(reply: Reply, origin: bytes) -> tuple[tuple[bytes, bytes], ...]:
-    """Let the scripts of registered origins read the answer, without credentials.
-
-    Source: contract, CORS; Fetch standard, CORS protocol
-    """
-    if "*" in reply.origins:
-        allowed = b"*"
-    elif origin and origin.decode("latin-1") in reply.origins:
-        allowed = origin
-    else:
-        return ((b"vary", b"Origin"),)
-    return (
-        (b"access-control-allow-origin", allowed),
-        (b"access-control-expose-headers", _EXPOSED),
-        (b"vary", b"Origin"),
-    )
-
-
-async def _send(
-    send: Send, reply: Reply, cors: tuple[tuple[bytes, bytes], ...], method: str, ids: tuple[str, str]
-) -> None:
+async def _send(send: Send, reply: Reply, readable: cors.Headers, method: str, ids: tuple[str, str]) -> None:
     answer = reply.answer
-    headers: list[tuple[bytes, bytes]] = [*_ALWAYS, *cors, *answer.headers, *reply.rates]
+    headers: list[tuple[bytes, bytes]] = [*_ALWAYS, *readable, *answer.headers, *reply.rates]
     if answer.body:
         headers.append((b"content-type", answer.media))
     if answer.status not in {204, 304}:

@@ -12,7 +12,7 @@ from hilum.gateway.filtering import (
     without_orphans,
 )
 from hilum.gateway.judge import NO_EVIDENCE, judge_resource
-from hilum.gateway.models import DEFAULT_PAGE, REFILL_BOUND, SearchPlan
+from hilum.gateway.models import DEFAULT_PAGE, PAGE_OF_TARGETS, REFILL_BOUND, SearchPlan
 from hilum.gateway.pagelinks import Nonces, Page
 from hilum.gateway.rendering import Answer
 from hilum.gateway.transport import ACCEPT, Errand, Refusal, Transport, loads, localised
@@ -120,6 +120,8 @@ class Searcher:
         A page that were shorter by what was removed would tell that something was there, and so would a link to an empty one.
         """
         limit = plan.count or DEFAULT_PAGE
+        if hangs_on_targets(plan.type):
+            limit = min(limit, PAGE_OF_TARGETS)
         page, skip = errand.page, errand.page.skip if errand.page else 0
         asked = render_query((*plan.params, ("_count", str(limit + 1))))
         target = page.target if page else f"{plan.type}?{asked}"

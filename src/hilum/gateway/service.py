@@ -22,7 +22,7 @@ from hilum.kernel.errors import Unavailable
 from hilum.kernel.ids import TenantId
 from hilum.kernel.ports import Clock, Ids
 from hilum.keys.live import Vault
-from hilum.standards.fhir.requests import FhirRequest, Interaction, Unsupported
+from hilum.standards.fhir.requests import RESULT_PARAMETERS, FhirRequest, Interaction, Unsupported
 from hilum.standards.fhir.statements import Surface
 from hilum.tokens.live import TokenTable
 from hilum.tokens.models import AccessToken
@@ -165,11 +165,12 @@ class Enforcer:
         """Put the asked search in the place of a page link."""
         if isinstance(request, Unsupported) or request.interaction is not Interaction.SEARCH_TYPE:
             return request, None
-        if len(request.params) != 1 or request.params[0][0] != pagelinks.PARAMETER:
+        sealed = [value for name, value in request.params if name == pagelinks.PARAMETER]
+        if not sealed or {name for name, _ in request.params} - {pagelinks.PARAMETER, *RESULT_PARAMETERS}:
             return request, None
         if not isinstance(token, AccessToken):
             return replace(request, params=()), None
-        page = pagelinks.unseal(self._on.vault, request.params[0][1], token, now)
+        page = pagelinks.unseal(self._on.vault, sealed[0], token, now) if len(sealed) == 1 else None
         if page is None or page.type != request.type:
             return _STRANGE_PAGE, None
         return replace(request, params=page.params), page

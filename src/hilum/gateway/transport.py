@@ -10,7 +10,7 @@ import orjson
 
 from hilum.gateway.filtering import UNJUDGEABLE, judge_read, wanted_evidence
 from hilum.gateway.judge import NO_EVIDENCE, Evidence, judge_resource
-from hilum.gateway.models import EVIDENCE_BOUND, Obligations
+from hilum.gateway.models import EVIDENCE_AT_ONCE, EVIDENCE_BOUND, Obligations
 from hilum.gateway.pagelinks import Page
 from hilum.gateway.reach import clauses
 from hilum.identity.models import TenantFacts
@@ -28,6 +28,9 @@ from hilum.upstream.policy import relocated
 
 ACCEPT = (("accept", "application/fhir+json"),)
 ABSENT = frozenset({404, 410})
+_TOO_MUCH_EVIDENCE = Deny(
+    Reason.TOO_COSTLY, "What this brings along is about too many records to judge; ask for fewer by _count."
+)
 _OF_CODE = {
     upstream.BUSY: Reason.CONCURRENCY_EXCEEDED,
     upstream.TOO_LARGE: Reason.RESPONSE_UNJUDGEABLE,
@@ -109,14 +112,18 @@ class Transport:
         self, errand: Errand, resources: Iterable[dict[str, Any]], known: Evidence = NO_EVIDENCE
     ) -> Evidence:
         wanted = wanted_evidence(resources, errand.obligations.bases)
-        missing = [name for name in wanted if name not in known][:EVIDENCE_BOUND]
-        if not missing:
-            return known
-        found = await asyncio.gather(*(self.fetch(errand, name) for name in missing))
-        stored = {
-            name: None if each is None else each.resource for name, each in zip(missing, found, strict=True)
-        }
-        return {**known, **stored}
+        missing = [name for name in wanted if name not in known]
+        if len(missing) > EVIDENCE_BOUND:
+            raise Refusal(_TOO_MUCH_EVIDENCE)
+        found = dict(known)
+        for first in range(0, len(missing), EVIDENCE_AT_ONCE):
+            names = missing[first : first + EVIDENCE_AT_ONCE]
+            fetched = await asyncio.gather(*(self.fetch(errand, name) for name in names))
+            found |= {
+                name: None if each is None else each.resource
+                for name, each in zip(names, fetched, strict=True)
+            }
+        return found
 
     async def judged(self, errand: Errand, name: str) -> Stored:
         """Fetch a record and judge it as what was asked for. Raises Absent, Refusal."""

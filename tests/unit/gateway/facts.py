@@ -206,3 +206,13 @@ __all__ = [
     "TokenFacts",
     "Unsupported",
 ]
+
+
+def provenance(id_: str, *targets: str) -> dict[str, Any]:
+    return {
+        "resourceType": "Provenance",
+        "id": id_,
+        "target": [{"reference": target} for target in targets],
+        "recorded": "2026-01-01T00:00:00Z",
+        "agent": [{"who": {"reference": "Practitioner/dr"}}],
+    }
