@@ -266,6 +266,8 @@ def test_somebody_who_was_deactivated_reads_no_more(room: Room) -> None:
         "patient=a b",
         "sort=at",
         "before=yesterday",
+        "before=2026-01-01T00:00:00",
+        "before=9999-12-31T23:59:59-23:00",
         "app=" + "x" * 1001,
     ],
 )

@@ -178,3 +178,18 @@ def test_a_deactivated_person_loses_browser_and_api_at_once(site: ControlSite) -
     site.system(identity.deactivate_person, person_id=site.people["gina"].id)
 
     problem(gina.get("/tenants"), 401, "token_invalid")
+
+
+def test_a_switch_until_a_moment_that_cannot_be_read_again_is_refused_and_stops_nobody_elses_work(
+    site: ControlSite, app: str
+) -> None:
+    """C144; contract, Errors: one hospital's order must never keep every hospital's facts from being read."""
+    gina = site.api("gina")
+    wish = order("app_tenant", f"{app}/general", mode="observe", expires_at="9999-12-31T23:59:59-01:00")
+
+    refused = problem(gina.post("/switches", json=wish), 422, "fields_invalid")
+
+    assert set(refused["fields"]) == {"expires_at"}
+    assert site.system(controls.enforcement_facts).switches.engaged == {}
+    lasting = gina.post("/switches", json=wish | {"expires_at": "9999-12-31T23:59:59+01:00"})
+    assert lasting.json()["expires_at"] == "9999-12-31T22:59:59Z"

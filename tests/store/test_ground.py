@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -22,6 +22,7 @@ from sqlalchemy import (
     text,
     update,
 )
+from sqlalchemy.dialects import sqlite
 
 from hilum.infra import epoch
 from hilum.infra.context import Context, Trace
@@ -381,3 +382,16 @@ def test_a_prepared_statement_that_breaks_a_rule_takes_its_verb_with_it_and_no_o
     assert not any(isinstance(each, Conflict | Unavailable) for each in answers)
     assert (counts(probed)[Part.TOKENS], counts(probed)[Part.CONSENT]) == (0, 1)
     assert find(probed) is None
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        datetime(9999, 12, 31, 23, 59, 59, tzinfo=timezone(timedelta(hours=-1))),
+        datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=1))),
+    ],
+)
+def test_a_moment_that_could_not_be_read_again_is_not_written(moment: datetime) -> None:
+    """C144: one such row would keep every process from reading its facts."""
+    with pytest.raises(OverflowError):
+        Instant().process_bind_param(moment, sqlite.dialect())

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, replace
-from datetime import datetime
 from functools import partial
 from typing import Annotated, Any, TypeVar
 
@@ -31,7 +30,7 @@ from hilum.audit.tail import Place, Tail
 from hilum.infra.context import Context
 from hilum.kernel.actor import Actor
 from hilum.kernel.errors import HilumError, NotFound, NotPermitted
-from hilum.web.api import Id, Strict, Word, audience, look
+from hilum.web.api import Id, Moment, Strict, Word, audience, look
 from hilum.web.kit import Kit, trace_of
 
 T = TypeVar("T")
@@ -53,7 +52,7 @@ class RecordQuery(Strict):
 
 class AccessesQuery(RecordQuery):
     patient: Word = ""
-    before: datetime | None = None
+    before: Moment | None = None
 
 
 class EventsQuery(RecordQuery):

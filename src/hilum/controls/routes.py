@@ -6,7 +6,7 @@ from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Query
-from pydantic import AwareDatetime, BaseModel, Field
+from pydantic import BaseModel, Field
 from starlette.requests import Request
 
 from hilum.controls import service
@@ -24,7 +24,7 @@ from hilum.controls.models import (
     Target,
     TargetKind,
 )
-from hilum.web.api import Id, Page, Paging, Prose, Shown, Strict, audience, change, look, page_of
+from hilum.web.api import Id, Moment, Page, Paging, Prose, Shown, Strict, audience, change, look, page_of
 from hilum.web.kit import Kit
 
 
@@ -53,7 +53,7 @@ class SwitchAsked(Strict):
     key: Annotated[str, Field(max_length=KEY_BOUND, pattern=r"^[\x20-\x7e]*$")] = ""
     mode: Mode = Mode.FULL_STOP
     reason: Annotated[Prose, Field(max_length=REASON_BOUND)]
-    expires_at: AwareDatetime | None = None
+    expires_at: Moment | None = None
 
 
 class QuotaValue(Shown):

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 from starlette.requests import Request
 
 from hilum.clients.models import (
@@ -35,7 +35,21 @@ from hilum.registry.models import (
     NewPeer,
     NewVendor,
 )
-from hilum.web.api import Id, Line, Page, Paging, Prose, Shown, Strict, Word, audience, change, look, page_of
+from hilum.web.api import (
+    Id,
+    Line,
+    Moment,
+    Page,
+    Paging,
+    Prose,
+    Shown,
+    Strict,
+    Word,
+    audience,
+    change,
+    look,
+    page_of,
+)
 from hilum.web.kit import Kit
 
 Scopes = Annotated[tuple[Word, ...], Field(max_length=SCOPES_BOUND)]
@@ -113,7 +127,7 @@ class ClientAsked(Strict):
     jwks: dict[str, Any] | None = None
     jwks_uri: str = ""
     grant_types: Annotated[tuple[str, ...], Field(max_length=10)] = ()
-    expires_at: AwareDatetime | None = None
+    expires_at: Moment | None = None
     backend_use: BackendUseAsked | None = None
 
 
@@ -169,7 +183,7 @@ class CertificationAsked(Strict):
     version: Id
     environment: Environment
     scopes: Scopes
-    expires_at: AwareDatetime
+    expires_at: Moment
 
 
 class CertificationShown(Shown):
@@ -191,13 +205,13 @@ class InstallationAsked(Strict):
     app: Id
     roles: Roles = frozenset()
     scopes: Scopes | None = None
-    expires_at: AwareDatetime | None = None
+    expires_at: Moment | None = None
 
 
 class NarrowAsked(Strict):
     roles: Roles | None = None
     scopes: Scopes | None = None
-    expires_at: AwareDatetime | None = None
+    expires_at: Moment | None = None
 
 
 class InstallationShown(Shown):

@@ -1,9 +1,10 @@
 """What every API route shares: strict bodies, bounded words, pages of a list, and the way from a request to one verb."""
 
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from typing import Annotated, Any, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict, StringConstraints
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, StringConstraints
 from starlette.requests import Request
 
 from hilum.infra.context import Context
@@ -19,6 +20,17 @@ Line = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]*$", max_leng
 Prose = Annotated[str, StringConstraints(pattern=r"^[^\x00]*$", max_length=2_000)]
 Word = Annotated[str, StringConstraints(pattern=r"^[\x21-\x7e]*$", max_length=1_000)]
 """Printable ASCII without spaces: an address, a scope."""
+
+
+def _in_utc(moment: datetime) -> datetime:
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("is not a moment that UTC can name") from None
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
+"""A moment with its zone, in UTC: the last hours of year 9999 elsewhere are none there, and nobody could read them again."""
 
 
 class Strict(BaseModel):
