@@ -1,7 +1,9 @@
 """Attacks on the front channel: RFC 9700's list as far as it concerns authorize and its pages."""
 
 import hashlib
+from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
 import pytest
@@ -11,17 +13,26 @@ from hypothesis import strategies as st
 from hilum.frontchannel.store import authorization_code, authorization_request
 from hilum.identity import service as identity
 from hilum.identity.models import TenantChange
+from hilum.infra.edge import Edge
 from hilum.launches.store import launch
 from hilum.registry.models import ClientType
 from hilum.signin import service as signin
 from tests.effort import effort
 from tests.flows.back_channel import BASE, MERCY, OTHER, REDIRECT, VERIFIER
-from tests.flows.front_channel import Browser, Front, answer, error, front, shown
+from tests.flows.front_channel import Browser, Front, answer, error, front, shown, standing
+from tests.sim.world import FakeClock
 
 __all__ = ["front"]
 
 AUTHORIZE = f"/t/{MERCY}/oauth/authorize"
 EVIL = "https://evil.example"
+
+
+@pytest.fixture
+def anywhere(edge: Edge, clock: FakeClock, tmp_path: Path) -> Iterator[Front]:
+    """The front channel over each backend, where what a column takes differs."""
+    with standing(edge, clock, tmp_path) as made:
+        yield made
 
 
 # --- redirects ------------------------------------------------------------------------------------------------------------------
@@ -259,6 +270,23 @@ def test_no_parameter_breaks_the_endpoint(front: Front, name: str, value: str, m
     page = front.browser().authorize(method=method, **{name: value})
 
     assert page.status_code in {200, 303, 400, 404}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("max_age", "0" * 20 + "9" * 30),
+        ("max_age", "0" * 20 + "9" * 5_000),
+        ("nonce", "a\0b"),
+        ("login_hint", "a\0b"),
+        ("launch", "a" * 3_000),
+        ("launch", "é" * 3_000),
+        ("launch", "\0"),
+    ],
+)
+def test_a_value_that_no_store_takes_is_the_apps_mistake(anywhere: Front, name: str, value: str) -> None:
+    """Never a 500 for bad input (contract, Errors; RFC 6749 section 4.1.2.1)."""
+    error(anywhere.browser().authorize(**{name: value}), "invalid_request")
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ REQUEST_LIFE = timedelta(minutes=30)
 """How long somebody may take over sign-in, picker and consent."""
 STATE_BOUND = 2_048
 NONCE_BOUND = 512
+LAUNCH_BOUND = 512
 REDIRECT_URI_BOUND = 2_048
 SEARCH_TEXT_BOUND = 100
 PICKER_PAGE = 200

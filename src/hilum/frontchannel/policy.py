@@ -3,11 +3,12 @@
 Source: RFC 6749 section 4.1; RFC 7636; RFC 9207; RFC 9700 sections 2.1 and 4.1; SMART App Launch 2.2, app-launch#obtain-authorization-code.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from hilum.frontchannel.models import NONCE_BOUND, REDIRECT_URI_BOUND, STATE_BOUND, Code, Step
+from hilum.frontchannel.models import LAUNCH_BOUND, NONCE_BOUND, REDIRECT_URI_BOUND, STATE_BOUND, Code, Step
 from hilum.identity.models import Role
 from hilum.kernel.decision import Reason
 from hilum.registry import policy as registry_policy
@@ -22,6 +23,7 @@ from hilum.standards.smart.scopes import SCOPE_FAULTS, ClinicalScope, Prefix, Sc
 CODE_CLIENTS = frozenset({ClientType.PUBLIC, ClientType.SYMMETRIC, ClientType.ASYMMETRIC})
 PROMPTS = frozenset({"none", "login", "consent", "select_account"})
 MAX_AGE_BOUND = 10**9
+_DIGITS = re.compile(r"[0-9]{1,10}")
 LOGIN_HINT_BOUND = 256
 NOT_FOR_PEOPLE = frozenset({"hilum/launch"})
 
@@ -127,6 +129,8 @@ def _request_fault(
 ) -> tuple[AuthorizeError, str] | None:
     if parameters.repeated:
         return AuthorizeError.INVALID_REQUEST, f"{min(parameters.repeated)[:40]} is sent more than once"
+    if any("\0" in value for value in parameters.values.values()):
+        return AuthorizeError.INVALID_REQUEST, "a parameter holds a null character"
     if parameters.get("request"):
         return AuthorizeError.REQUEST_NOT_SUPPORTED, "request objects are not supported"
     if parameters.get("request_uri"):
@@ -147,6 +151,9 @@ def _request_fault(
         return AuthorizeError.INVALID_REQUEST, "aud is missing; it must be the FHIR base URL"
     if aud.removesuffix("/") != fhir_base:
         return AuthorizeError.INVALID_REQUEST, "aud is not the FHIR base URL of this server"
+    launch = parameters.get("launch")
+    if len(launch) > LAUNCH_BOUND or not oauth.printable(launch):
+        return AuthorizeError.INVALID_REQUEST, "launch is not one that the EHR gave"
     return _proof_fault(parameters)
 
 
@@ -163,7 +170,7 @@ def _proof_fault(parameters: Parameters) -> tuple[AuthorizeError, str] | None:
     if not prompt <= PROMPTS or ("none" in prompt and len(prompt) > 1):
         return AuthorizeError.INVALID_REQUEST, "prompt is unknown or contradicts itself"
     max_age = parameters.get("max_age")
-    if max_age and not (max_age.isascii() and max_age.isdigit() and int(max_age[:20]) <= MAX_AGE_BOUND):
+    if max_age and not (_DIGITS.fullmatch(max_age) and int(max_age) <= MAX_AGE_BOUND):
         return AuthorizeError.INVALID_REQUEST, "max_age is not a number of seconds"
     return None
 
