@@ -227,6 +227,12 @@ FILE_TAMPERING: dict[str, tuple[str, str]] = {
         "UPDATE record SET id = 99 WHERE id = 3; UPDATE record SET id = 3 WHERE id = 4; UPDATE record SET id = 4 WHERE id = 99",
         "record 3 was edited",
     ),
+    "a request id of no letters": (
+        "UPDATE record SET request_id = x'ff' WHERE id = 3",
+        "something there cannot be read",
+    ),
+    "a salt of another kind": ("UPDATE payload SET salt = 5 WHERE id = 3", "payload of record 3 was edited"),
+    "a dropped table": ("DROP TABLE record", "something there cannot be read"),
     "a renamed chain": ("UPDATE chain SET writer = 'other'", "is gone"),
     "a removed chain": ("DELETE FROM chain", "records of no chain"),
     "an emptied file": ("DELETE FROM chain; DELETE FROM record; DELETE FROM payload", "is gone"),

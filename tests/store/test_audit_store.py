@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 import pytest
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, literal_column, select, update
 
 from hilum.audit import service, store
 from hilum.audit.models import (
@@ -276,6 +276,26 @@ TAMPERING: dict[str, tuple[tuple[Any, ...], str]] = {
         "not signed by a key",
     ),
     "an edited signature": ((update(points).values(signature="AAAA"),), "not signed by a key"),
+    "heads that are none": (
+        (update(points).values(heads=["control/test-writer"]),),
+        "the checkpoints: something there cannot be read",
+    ),
+    "a head that is none": (
+        (update(points).values(heads={"control/test-writer": 6}),),
+        "the checkpoints: something there cannot be read",
+    ),
+    "a head without a hash": (
+        (update(points).values(heads={"control/test-writer": [6, "zz"]}),),
+        "chain control/test-writer: something there cannot be read",
+    ),
+    "a purge up to no moment": (
+        (update(event).where(THIRD).values(action=PURGE_ACTION, reason="room before then"),),
+        "the record of purges: something there cannot be read",
+    ),
+    "a record of no time": (
+        (update(event).where(THIRD).values(at=literal_column(str(9 * 10**18))),),
+        "chain control/test-writer: something there cannot be read",
+    ),
     "an edited checkpoint time": (
         (update(points).values(at=datetime.fromisoformat("2026-03-01T00:00:00+00:00")),),
         "not signed by a key",

@@ -305,9 +305,10 @@ def control_rows(tx: Connection, writer: str) -> Iterator[policy.Row]:
     """Stream one control chain in order, each header built anew from the row, so that an edit of any column shows."""
     found = _with_payload().where(audit_event.c.writer == writer).order_by(audit_event.c.seq)
     words = tuple(audit_event.c[word].name for word in _WORDS)
-    for row in tx.execute(found.execution_options(yield_per=STREAM_BATCH)).mappings():
-        header = _header(row["at"], [row[word] for word in words])
-        yield int(row["seq"]), header, bytes(row["digest"]), bytes(row["hash"]), row["salt"], row["body"]
+    with tx.execute(found.execution_options(yield_per=STREAM_BATCH)) as rows:
+        for row in rows.mappings():
+            header = _header(row["at"], [row[word] for word in words])
+            yield int(row["seq"]), header, bytes(row["digest"]), bytes(row["hash"]), row["salt"], row["body"]
 
 
 def control_writers(tx: Connection) -> list[str]:
@@ -339,8 +340,9 @@ def last_checkpoint(tx: Connection) -> tuple[Checkpoint, bytes] | None:
 def checkpoints(tx: Connection) -> Iterator[tuple[Checkpoint, bytes]]:
     """Stream all checkpoints, oldest first, with the bytes that were signed."""
     found = select(audit_checkpoint).order_by(audit_checkpoint.c.number)
-    for row in tx.execute(found.execution_options(yield_per=STREAM_BATCH)):
-        yield _checkpoint(row)
+    with tx.execute(found.execution_options(yield_per=STREAM_BATCH)) as rows:
+        for row in rows:
+            yield _checkpoint(row)
 
 
 def checkpoint_signed_bytes(number: int, at: datetime, heads: dict[str, Head], previous: str) -> bytes:

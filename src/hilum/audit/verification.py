@@ -1,16 +1,22 @@
 """Verification: walk every chain there is, and every one that a checkpoint says there should be."""
 
+import sqlite3
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
+
+from sqlalchemy.exc import DBAPIError
 
 from hilum.audit import encoding, policy, store
 from hilum.audit.models import Anchored, Checkpoint, Head, Stream, Verdict
 from hilum.audit.rows import AccessReader, ChainRows
 from hilum.infra.context import Context
+from hilum.infra.db import is_away
 from hilum.keys import service as keys
 from hilum.keys.models import Purpose
 
 MayLack = Callable[[bytes], bool]
+Folded = tuple[int, dict[str, Head], tuple[Checkpoint, bytes] | None]
 _NOTHING: Head = (0, "")
 
 
@@ -18,42 +24,64 @@ def verify(ctx: Context, reader: AccessReader, anchors: Sequence[Anchored] = ())
     """Tell whether nothing was edited, removed or reordered, as far as anchors, checkpoints and chains reach."""
     faults = policy.Faults()
     met = dict.fromkeys((each.number for each in anchors), "")
-    checkpoints, covered, last = policy.fold_checkpoints(_noting(store.checkpoints(ctx.tx), met), faults)
+    folded: Folded = (0, {}, None)
+    with _reported(faults, "the checkpoints"):
+        folded = policy.fold_checkpoints(_noting(store.checkpoints(ctx.tx), met), faults)
+    checkpoints, covered, last = folded
     anchored = policy.judge_anchors(anchors, met, faults)
     if last is not None:
         made, signed = last
         if not keys.verify_bytes(ctx, Purpose.CHECKPOINT, made.kid, signed, made.signature):
             faults.add(f"checkpoint {made.number} is not signed by a key of this platform")
-    purges = store.purges(ctx.tx)
     seen: set[str] = set()
-    records = purged = uncovered = 0
-    for chain, note, may_lack in _chains(ctx, reader, purges):
-        if chain.name in seen:
-            faults.add(f"chain {chain.name}: stands in two places")
-        seen.add(chain.name)
-        if chain.fault:
-            faults.add(f"chain {chain.name}: {chain.fault}")
-        known: dict[int, set[bytes]] = {}
-        for seq, digest in (note, covered.get(chain.name, _NOTHING)):
-            if seq:
-                known.setdefault(seq, set()).add(bytes.fromhex(digest))
-        walk = policy.verify_chain(
-            chain.name,
-            chain.first,
-            chain.rows,
-            known=known,
-            covered=covered.get(chain.name, _NOTHING)[0],
-            may_lack=may_lack,
-            faults=faults,
-        )
-        if walk.records < chain.at_least:
-            faults.add(f"chain {chain.name}: holds {walk.records} records where {chain.at_least} were")
-        records += walk.records
-        purged += walk.purged
-        uncovered += walk.uncovered
+    walks: list[policy.Walk] = []
+    with _reported(faults, "the list of chains"):
+        for chain, note, may_lack in _chains(ctx, reader, faults):
+            if chain.name in seen:
+                faults.add(f"chain {chain.name}: stands in two places")
+            seen.add(chain.name)
+            if chain.fault:
+                faults.add(f"chain {chain.name}: {chain.fault}")
+            with _reported(faults, f"chain {chain.name}"):
+                walks.append(_walk(chain, note, covered.get(chain.name, _NOTHING), may_lack, faults))
     for name in sorted(set(covered) - seen):
         faults.add(f"chain {name}: was checkpointed at record {covered[name][0]} and is gone")
+    records, purged, uncovered = (
+        sum(getattr(walk, each) for walk in walks) for each in ("records", "purged", "uncovered")
+    )
     return Verdict(records, checkpoints, uncovered, faults.told(), purged, anchored)
+
+
+@contextmanager
+def _reported(faults: policy.Faults, where: str) -> Iterator[None]:
+    """Report what cannot even be read, since this platform never wrote it; that the database is away is no such finding."""
+    try:
+        yield
+    except (TypeError, ValueError, ArithmeticError, AttributeError, DBAPIError, sqlite3.Error) as error:
+        if is_away(getattr(error, "orig", error)):
+            raise
+        faults.add(f"{where}: something there cannot be read, so this platform never wrote it")
+
+
+def _walk(
+    chain: ChainRows, note: Head, covered: Head, may_lack: MayLack, faults: policy.Faults
+) -> policy.Walk:
+    known: dict[int, set[bytes]] = {}
+    for seq, digest in (note, covered):
+        if seq:
+            known.setdefault(seq, set()).add(bytes.fromhex(digest))
+    walk = policy.verify_chain(
+        chain.name,
+        chain.first,
+        chain.rows,
+        known=known,
+        covered=covered[0],
+        may_lack=may_lack,
+        faults=faults,
+    )
+    if walk.records < chain.at_least:
+        faults.add(f"chain {chain.name}: holds {walk.records} records where {chain.at_least} were")
+    return walk
 
 
 def _noting(
@@ -67,9 +95,14 @@ def _noting(
 
 
 def _chains(
-    ctx: Context, reader: AccessReader, purges: dict[str, datetime]
+    ctx: Context, reader: AccessReader, faults: policy.Faults
 ) -> Iterator[tuple[ChainRows, Head, MayLack]]:
-    notes = store.control_heads(ctx.tx)
+    purges: dict[str, datetime] = {}
+    with _reported(faults, "the record of purges"):
+        purges = store.purges(ctx.tx)
+    notes: dict[str, Head] = {}
+    with _reported(faults, "the notes of the chains' ends"):
+        notes = store.control_heads(ctx.tx)
     for writer in store.control_writers(ctx.tx):
         name = f"{Stream.CONTROL}/{writer}"
         rows = store.control_rows(ctx.tx, writer)

@@ -221,7 +221,7 @@ class Database:
                 raise Conflict(
                     "concurrent_change", "Somebody else changed this at the same moment."
                 ) from error
-            if _is_away(origin):
+            if is_away(origin):
                 raise _unreachable() from error
             raise
 
@@ -235,7 +235,7 @@ def _unreachable() -> Unavailable:
     return Unavailable("database_unavailable", "The database cannot be reached right now.")
 
 
-def _is_away(error: object) -> bool:
+def is_away(error: object) -> bool:
     """Tell whether the server, or SQLite's file, is busy or out of reach; anything else SQLite calls operational is a bug of ours."""
     code = getattr(error, "sqlite_errorcode", None)
     return isinstance(error, psycopg.OperationalError) or (code is not None and code & 0xFF in _AWAY)
