@@ -11,8 +11,10 @@ from hilum.audit import service as audit
 from hilum.audit.models import EventQuery, Outcome
 from hilum.identity import service as identity
 from hilum.identity.models import NewPerson, Tenant, TenantChange, UpstreamKind, UpstreamRef
+from hilum.infra import epoch
 from hilum.infra.context import Trace
 from hilum.infra.edge import Edge
+from hilum.infra.epoch import Part
 from hilum.kernel.actor import SYSTEM, Actor, ActorKind
 from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted
 from hilum.kernel.ids import SessionId, TenantId
@@ -296,6 +298,32 @@ def test_outlived_sessions_are_cleared_away(ground: Ground, clock: FakeClock) ->
     rows = ground.edge.read_now(lambda ctx: ctx.tx.execute(store.sessions.select()).all(), trace=Trace("x"))
 
     assert [row.person for row in rows] == [ground.gina.id]
+
+
+@pytest.mark.parametrize("way", ["a new password", "the end of all", "one session too many"])
+def test_whatever_ends_sessions_tells_every_worker(ground: Ground, edge: Edge, way: str) -> None:
+    """C36, C91; security decision 7: a worker reads what has ended only when the epoch advances."""
+    session, _ = ground.sign_in()
+    before = edge.read_now(lambda ctx: epoch.read(ctx.tx)[1][Part.TOKENS], trace=Trace("req_test"))
+
+    if way == "a new password":
+        ground.do(service.set_password, ground.ann.id, "digest")
+    elif way == "the end of all":
+        ground.do(service.end_sessions_of, ground.ann.id)
+    else:
+        for _ in range(SESSIONS_PER_PERSON):
+            ground.do(service.begin_session, ground.ann, Method.PASSWORD)
+
+    assert not ground.do(service.session_alive, session.id)
+    after = edge.read_now(lambda ctx: epoch.read(ctx.tx)[1][Part.TOKENS], trace=Trace("req_test"))
+    assert after == before + 1
+
+
+@pytest.mark.parametrize("tenant", ["", "\0", "nowhere", "general\0", "x" * 32])
+def test_a_tenant_that_is_none_has_nobody_to_sign_in(ground: Ground, tenant: str) -> None:
+    """C57; contract, Errors: never a 500 for bad input. Staff belong to no tenant, not to one without a name."""
+    with pytest.raises(NotAuthenticated):
+        ground.sign_in(username="root", tenant=TenantId(tenant))
 
 
 def test_a_new_password_ends_sessions_and_tokens_and_the_old_one_is_dead(ground: Ground) -> None:

@@ -37,7 +37,7 @@ def set_password(ctx: Context, person_id: PersonId, digest: str) -> None:
     if not policy.may_set_password(ctx.actor, person):
         raise _refused(ctx, "signin.password.set", person)
     store.save_password(ctx.tx, person.id, digest, ctx.now)
-    store.save_sessions_ended(ctx.tx, person.id, ctx.now)
+    _end_sessions(ctx, person.id)
     store.save_api_tokens_revoked(ctx.tx, person.id, ctx.now)
     audit.record(ctx, Event("signin.password.set", tenant=person.tenant or "", person=person.id))
 
@@ -65,6 +65,8 @@ def clear_attempts(ctx: Context, key: str) -> None:
 def begin_attempt(ctx: Context, tenant: TenantId | None, username: str) -> Attempt:
     """Let a sign-in begin: find the hash to compare with, off the transaction, by ``live.verify_password``. Raises SlowDown."""
     key = reserve_attempt(ctx, f"signin:{tenant or ''}", username)
+    if tenant is not None and identity.find_tenant(ctx, tenant) is None:
+        return Attempt(key, None, None, None)
     person = identity.find_person_by_username(ctx, tenant, username)
     if person is None or not _may_sign_in(ctx, person):
         return Attempt(key, tenant, None, None)
@@ -109,7 +111,7 @@ def begin_session(ctx: Context, person: Person, method: Method | str) -> tuple[S
         csrf=policy.csrf_secret(cookie),
     )
     store.delete_sessions_before(ctx.tx, ctx.now - SESSIONS_KEPT)
-    store.save_sessions_ended(ctx.tx, person.id, ctx.now, keep=SESSIONS_PER_PERSON - 1)
+    _end_sessions(ctx, person.id, keep=SESSIONS_PER_PERSON - 1)
     store.add_session(ctx.tx, session, policy.digest(cookie))
     facts = {"method": session.method.value, "session": session.id}
     audit.record(
@@ -174,8 +176,7 @@ def end_sessions_of(ctx: Context, person_id: PersonId) -> int:
     person = identity.get_person(ctx, person_id)
     if not policy.may_revoke_token(ctx.actor, person):
         raise _refused(ctx, "signin.session.end_all", person)
-    ended = store.save_sessions_ended(ctx.tx, person.id, ctx.now)
-    ctx.advance_epoch(Part.TOKENS)
+    ended = _end_sessions(ctx, person.id)
     facts = {"sessions": ended}
     audit.record(
         ctx, Event("signin.session.end_all", tenant=person.tenant or "", person=person.id, facts=facts)
@@ -276,6 +277,13 @@ def _settle(ctx: Context, attempt: Attempt, *, matched: bool) -> Person:
         raise NotAuthenticated("wrong_credentials", "The username or the password is wrong.")
     clear_attempts(ctx, attempt.key)
     return person
+
+
+def _end_sessions(ctx: Context, person: PersonId, *, keep: int = 0) -> int:
+    ended = store.save_sessions_ended(ctx.tx, person, ctx.now, keep=keep)
+    if ended:
+        ctx.advance_epoch(Part.TOKENS)
+    return ended
 
 
 def _may_sign_in(ctx: Context, person: Person) -> bool:
