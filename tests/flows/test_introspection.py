@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 from joserfc import jwt
 
+from hilum.kernel.ids import SessionId
+from hilum.signin import service as signin
 from hilum.tokens import service as tokens
 from tests.flows import back_channel
 from tests.flows.back_channel import BASE, MERCY, ORIGIN, OTHER, Platform, refused
@@ -80,6 +82,25 @@ def test_an_expired_or_revoked_token_is_inactive(platform: Platform) -> None:
     assert platform.introspect(revoked["access_token"]) == {"active": False}
     platform.clock.advance(timedelta(hours=1))
     assert platform.introspect(expired["access_token"]) == {"active": False}
+
+
+@pytest.mark.parametrize("scope", ["openid fhirUser patient/Observation.rs", "patient/Observation.rs"])
+def test_a_token_that_ends_with_the_session_cannot_shed_that_by_asking_for_less(
+    platform: Platform, scope: str
+) -> None:
+    """C36, C53: it is worth here what it is worth at the gateway, which refuses it."""
+    session = platform.begin_session()
+    body = platform.earn(
+        scopes=("openid", "fhirUser", "online_access", "patient/Observation.rs"), session=session
+    )
+    narrowed = platform.refresh(body["refresh_token"], scope=scope).json()
+    plain = platform.earn(scopes=("openid", "patient/Observation.rs"), session=session)
+    assert platform.is_alive(narrowed["access_token"])
+
+    platform.run(lambda ctx: signin.end_session(ctx, SessionId(session)))
+
+    assert not platform.is_alive(narrowed["access_token"])
+    assert not platform.is_alive(plain["access_token"])
 
 
 def test_extra_parameters_and_hints_change_nothing(platform: Platform) -> None:

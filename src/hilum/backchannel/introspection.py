@@ -44,7 +44,7 @@ def _of_access(ctx: Context, site: Site, client: Client, token: AccessToken) -> 
         return INACTIVE
     if tokens_policy.require_proof(token, "") is not None:
         return INACTIVE
-    online = "online_access" in token.scopes and "offline_access" not in token.scopes
+    online = "offline_access" not in token.scopes
     standing = service.load_standing(ctx, site, token, issued_at=token.issued_at, online=online)
     if policy.standing_fault(standing, token, issued_at=token.issued_at, now=ctx.now) is not None:
         return INACTIVE
