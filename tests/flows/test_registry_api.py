@@ -347,3 +347,16 @@ def test_every_route_declares_for_whom_it_is(site: ControlSite) -> None:
     assert len(operations) >= 40
     assert [operation["operationId"] for operation in operations if not operation.get("x-audience")] == []
     assert [operation["operationId"] for operation in operations if not operation.get("description")] == []
+
+
+def test_a_tenants_own_vendors_are_seen_there_and_by_staff_only(site: ControlSite) -> None:
+    """C145: what another hospital calls its EHR, and that it has one, is its own business."""
+    register(site.api("root"))
+    wish = {"client_type": "ehr", "client_name": "Ward system"}
+    made(site.api("carl").post("/tenants/children/peers", json=wish))
+
+    def names(username: str) -> list[str]:
+        return sorted(each["name"] for each in made(site.api(username).get("/vendors"), 200)["items"])
+
+    assert names("gina") == ["Vendor"]
+    assert names("carl") == names("root") == ["Vendor", "Ward system"]

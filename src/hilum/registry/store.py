@@ -220,8 +220,14 @@ def get_vendor(tx: Connection, vendor: VendorId) -> Vendor:
     return _vendor(_get(tx, vendors, vendor, "vendor"))
 
 
-def list_vendors(tx: Connection, *, after: str = "", limit: int = PAGE_BOUND) -> list[Vendor]:
+def list_vendors(
+    tx: Connection, *, seen_from: TenantId | None = None, after: str = "", limit: int = PAGE_BOUND
+) -> list[Vendor]:
+    """List vendors by id; ``seen_from`` a tenant leaves out those whose app lives at another."""
     query = select(vendors).where(vendors.c.id > after).order_by(vendors.c.id).limit(min(limit, PAGE_BOUND))
+    if seen_from is not None:
+        elsewhere = select(apps.c.vendor).where(apps.c.tenant != seen_from)
+        query = query.where(vendors.c.id.not_in(elsewhere))
     return [_vendor(row) for row in tx.execute(query)]
 
 

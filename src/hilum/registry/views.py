@@ -8,10 +8,11 @@ from hilum.registry.models import App, AppVersion, Certification, Client, Instal
 
 
 def list_vendors(ctx: Context, *, after: str = "") -> list[Vendor]:
-    """List vendors by id. Raises NotPermitted."""
+    """List vendors by id; a tenant's administrator sees no vendor of what lives at another tenant. Raises NotPermitted."""
     if not policy.may_read_catalogue(ctx.actor):
         raise _refused()
-    return store.list_vendors(ctx.tx, after=after)
+    seen_from = None if ctx.actor.is_platform else ctx.actor.tenant
+    return store.list_vendors(ctx.tx, seen_from=seen_from, after=after)
 
 
 def list_apps(ctx: Context, *, after: str = "") -> list[App]:
