@@ -415,6 +415,32 @@ def test_the_shape_of_an_answer_is_cut_after_it_was_judged(play: Play) -> None:
     play(story)
 
 
+@pytest.mark.parametrize("value", [b"5.40", b"1.500000000000000000001", b"1E-7", b"37.0", b"0.00000001"])
+def test_decimals_pass_with_the_digits_their_author_wrote(play: Play, value: bytes) -> None:
+    """FHIR R4 datatypes.html#decimal: 0.010 is not 0.01; precision is kept, whatever the answer's shape."""
+
+    async def story(made: Ground) -> None:
+        token = made.token("patient/Observation.cruds")
+        body = b'{"resourceType":"Observation","status":"final","code":{"text":"x"},"subject":{"reference":"Patient/p1"},'
+
+        stored = await made.send(
+            "POST", "Observation", token, body=body + b'"valueQuantity":{"value":' + value + b"}}"
+        )
+        name, id_ = f"Observation/{stored.json['id']}", stored.json["id"]
+
+        for answer in (
+            stored,
+            await made.get(name, token),
+            await made.get(f"{name}?_elements=value", token),
+            await made.get(f"Observation?_id={id_}", token),
+            await made.get(f"Observation?_id={id_}&_summary=data", token),
+        ):
+            assert b'"value":' + value + b"}" in answer.body
+        assert b'"value": ' + value + b"\n" in (await made.get(f"{name}?_pretty=true", token)).body
+
+    play(story)
+
+
 def test_counting_tells_no_number_that_reaches_beyond_the_grant(play: Play) -> None:
     """C76."""
 

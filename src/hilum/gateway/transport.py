@@ -17,6 +17,7 @@ from hilum.identity.models import TenantFacts
 from hilum.kernel.decision import Deny, Reason
 from hilum.kernel.errors import Unavailable
 from hilum.standards.fhir.etags import etag_of
+from hilum.standards.fhir.shaping import load
 from hilum.standards.fhir.statements import Surface
 from hilum.standards.fhir.visibility import hangs_on_targets, one_patient
 from hilum.standards.smart.scopes import READ
@@ -198,6 +199,6 @@ def outward(errand: Errand) -> bytes:
 
 def loads(body: bytes) -> Any:
     try:
-        return orjson.loads(body)
+        return load(body)
     except ValueError:
         raise Refusal(UNJUDGEABLE) from None

@@ -4,6 +4,7 @@ from urllib.parse import urlsplit
 
 import orjson
 
+from hilum.standards.fhir.shaping import load
 from hilum.upstream.models import TARGET_BOUND
 
 
@@ -46,7 +47,7 @@ def relocated(body: bytes, foreign: str, base: str) -> bytes:
     if old == new or not old:
         return body
     if b"\\/" in body:
-        body = orjson.dumps(orjson.loads(body))
+        body = orjson.dumps(load(body))
     if old not in body:
         return body
     for end in (b"/", b'"', b"?"):

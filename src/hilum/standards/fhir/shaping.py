@@ -1,14 +1,41 @@
-"""How much of a resource is shown: ``_summary``, ``_elements``, ``_pretty``.
+"""JSON read and written so that a resource passes unharmed, and how much of it is shown: ``_summary``, ``_elements``, ``_pretty``.
 
 Source: FHIR R4 search.html#summary, #elements
 """
 
+import json
 from typing import Any
 
 import orjson
 
 from hilum.standards.fhir.definitions import elements
 from hilum.standards.fhir.requests import PLAIN, Shape, Summary
+
+_SURELY_64_BIT = 18
+"""Digits of a whole number that can be written again without being kept as text."""
+
+
+def load(body: bytes) -> Any:
+    """Read JSON so that ``dump`` writes every number with the digits it came with. Raises ValueError where it is none.
+
+    Source: FHIR R4 datatypes.html#decimal (precision is kept)
+    """
+    if b"\\u" in body:
+        orjson.loads(body)  # refuses half a surrogate pair, which could not be written again
+    try:
+        return json.loads(
+            body.decode(), parse_float=orjson.Fragment, parse_int=_whole, parse_constant=_refuse
+        )
+    except RecursionError:
+        raise ValueError("nested too deep") from None
+
+
+def _whole(text: str) -> int | orjson.Fragment:
+    return int(text) if len(text) <= _SURELY_64_BIT else orjson.Fragment(text)
+
+
+def _refuse(word: str) -> Any:
+    raise ValueError(word)
 
 
 def dump(resource: dict[str, Any], shape: Shape) -> bytes:
