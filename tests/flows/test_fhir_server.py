@@ -56,6 +56,15 @@ def test_decimals_stay_as_their_author_wrote_them(fhir: Fhir) -> None:
     assert b'"value":72.50}' in fhir.get("/Observation/o1", "_elements=value,valueQuantity").body
 
 
+@pytest.mark.parametrize("value", [b"123456789012345678901234567890", b"1.50E-3", b"-0.0"])
+def test_a_number_of_any_length_is_kept(fhir: Fhir, value: bytes) -> None:
+    """FHIR R4 datatypes.html#decimal: a decimal may have more digits than a machine's number."""
+    body = b'{"resourceType":"Observation","id":"o1","status":"final","code":{"text":"x"},"valueQuantity":{"value":%b}}'
+
+    assert fhir.write("PUT", "/Observation/o1", body % value).status == 201
+    assert b'"value":' + value + b"}" in fhir.get("/Observation/o1").body
+
+
 def test_an_update_makes_a_version_and_keeps_the_old_one(fhir: Fhir) -> None:
     """FHIR R4 http.html#update, #vread, #history."""
     assert fhir.write("PUT", "/Patient/p1", PATIENT).status == 201

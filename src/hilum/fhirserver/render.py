@@ -3,7 +3,6 @@
 Stored bytes are joined, not parsed, unless a client asks for a cut: decimals stay as they were written.
 """
 
-import json
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from email.utils import format_datetime
@@ -17,6 +16,7 @@ from hilum.fhirserver.models import Issue, Page, Problem, SearchPlan, Shape, Ver
 from hilum.fhirserver.search import PAGE, render_page
 from hilum.standards.fhir.dates import SECOND, render_instant
 from hilum.standards.fhir.definitions import mandatory_elements, summary_elements
+from hilum.standards.fhir.shaping import load
 
 _SUBSETTED = {"system": "http://terminology.hl7.org/CodeSystem/v3-ObservationValue", "code": "SUBSETTED"}
 STATUS: dict[Problem, tuple[int, str]] = {
@@ -75,7 +75,7 @@ def shaped(body: bytes, shape: Shape, *, pretty: bool = False) -> bytes:
     """
     if shape.is_whole and not pretty:
         return body
-    resource = json.loads(body, parse_float=orjson.Fragment)
+    resource = load(body)
     if not shape.is_whole:
         resource = _cut(resource, shape)
     return orjson.dumps(resource, option=orjson.OPT_INDENT_2 if pretty else 0)

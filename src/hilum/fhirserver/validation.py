@@ -1,6 +1,5 @@
 """What may be stored: R4 structure by fhirkit, and what fhirkit does not look at by our own tables."""
 
-import json
 from typing import Any
 
 import fhirkit
@@ -9,6 +8,7 @@ import orjson
 from hilum.fhirserver.models import MAX_ISSUES, Issue, Problem, Refused
 from hilum.standards.fhir.definitions import resource_types
 from hilum.standards.fhir.rules import rule_issues
+from hilum.standards.fhir.shaping import load
 from hilum.standards.fhir.values import is_id
 
 
@@ -55,12 +55,10 @@ def parse_resource(body: bytes) -> dict[str, Any]:
 def stamp(body: bytes, *, resource_id: str, version: int, last_updated: str) -> bytes:
     """Write a judged resource with the server's id and meta, keeping every decimal as its author wrote it."""
     try:
-        resource = json.loads(body, parse_float=orjson.Fragment)
+        resource = load(body)
         meta = {**resource.get("meta", {}), "versionId": str(version), "lastUpdated": last_updated}
         rest = {k: v for k, v in resource.items() if k not in {"resourceType", "id", "meta"}}
         head = {"resourceType": resource["resourceType"], "id": resource_id, "meta": meta}
         return orjson.dumps({**head, **rest})
-    except (ValueError, RecursionError, orjson.JSONEncodeError):
-        raise Refused(
-            Problem.STRUCTURE, "The resource holds a number or a depth that cannot be kept."
-        ) from None
+    except (ValueError, orjson.JSONEncodeError):
+        raise Refused(Problem.STRUCTURE, "The resource is nested too deep.") from None
