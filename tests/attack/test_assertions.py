@@ -7,9 +7,11 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from math import gcd
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from joserfc import jwt
@@ -158,6 +160,31 @@ def test_an_rsa_key_shorter_than_2048_bits_proves_nothing() -> None:
     assertion = signed(header(alg="RS384", kid="small"), claims(), small)
 
     refused(assertion, keys={"keys": [small.as_dict(private=False)]})
+
+
+def test_an_rsa_key_whose_exponent_makes_verifying_dear_proves_nothing() -> None:
+    """Security decision 16: what holds up a worker ages its snapshot. One 3072-bit key of that kind takes ten milliseconds."""
+    numbers = RSA.private_key.private_numbers()
+    exponent = (1 << 2_000) + 1
+    while gcd(exponent, (numbers.p - 1) * (numbers.q - 1)) != 1:
+        exponent += 2
+    secret = pow(exponent, -1, (numbers.p - 1) * (numbers.q - 1))
+    public = rsa.RSAPublicNumbers(exponent, numbers.p * numbers.q)
+    parts = rsa.rsa_crt_dmp1(secret, numbers.p), rsa.rsa_crt_dmq1(secret, numbers.q), numbers.iqmp
+    private = rsa.RSAPrivateNumbers(numbers.p, numbers.q, secret, *parts, public).private_key()
+    dear = RSAKey.import_key(private, {"kid": "dear"})
+    assertion = signed(header(alg="RS384", kid="dear"), claims(), dear)
+
+    refused(assertion, keys={"keys": [dear.as_dict(private=False)]})
+
+
+def test_of_many_keys_that_share_a_kid_only_a_few_are_tried() -> None:
+    """Security decision 16: a hostile host may fill its set, and does not hold up everybody else by it."""
+    right, wrong = RSA.as_dict(private=False), OTHER_RSA.as_dict(private=False)
+    assertion = signed(header(alg="RS384", kid="rsa-1"), claims(), RSA)
+
+    assert accept(assertion, keys={"keys": [wrong, right]}).client == ID
+    refused(assertion, keys={"keys": [wrong] * client_auth.KEYS_TRIED + [right]})
 
 
 @pytest.mark.parametrize("kid", [None, "", 1, ["ec-1"], "unknown", "EC-1", " ec-1"])

@@ -33,6 +33,9 @@ ASSERTION_BOUND = 8 * 1024
 JTI_BOUND = 256
 RSA_BITS_MIN = 2_048
 RSA_BITS_MAX = 8_192
+RSA_EXPONENT_BITS_MAX = 64
+KEYS_TRIED = 4
+"""So many keys of one ``kid`` and type: a set with dozens, or with long exponents, would hold up everybody else in the process."""
 KEYS_KEPT = 2_000
 """Imported public keys that the process keeps, by their material."""
 ALGORITHMS: Mapping[str, tuple[str, str]] = {"RS384": ("RSA", ""), "ES384": ("EC", "P-384")}
@@ -261,7 +264,7 @@ def keys_for(jwks: Mapping[str, Any], kid: str, algorithm: str) -> list[dict[str
     """
     kty, curve = ALGORITHMS[algorithm]
     keys = jwks.get("keys")
-    return [
+    fitting = [
         {name: key.get(name) for name in _PUBLIC_MEMBERS[kty]}
         for key in (keys if isinstance(keys, list) else [])
         if isinstance(key, dict)
@@ -272,6 +275,7 @@ def keys_for(jwks: Mapping[str, Any], kid: str, algorithm: str) -> list[dict[str
         and key.get("alg", algorithm) == algorithm
         and (not isinstance(key.get("key_ops"), list) or "verify" in key["key_ops"])
     ]
+    return fitting[:KEYS_TRIED]
 
 
 def verify(assertion: str, keys: Iterable[Mapping[str, Any]], algorithm: str) -> None:
@@ -296,6 +300,8 @@ def _imported(members: tuple[tuple[str, Any], ...]) -> RSAKey | ECKey:
         return ECKey.import_key(key)
     if not RSA_BITS_MIN <= _bits(str(key["n"])) <= RSA_BITS_MAX:
         raise ValueError("the key is too small, or too large")
+    if _bits(str(key["e"])) > RSA_EXPONENT_BITS_MAX:
+        raise ValueError("the exponent is too large")
     return RSAKey.import_key(key)
 
 
