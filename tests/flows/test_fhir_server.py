@@ -240,6 +240,22 @@ def test_structure_issues_name_their_place(fhir: Fhir) -> None:
     assert answer.issue["expression"] == ["Patient.name[0].family"]
 
 
+@pytest.mark.parametrize(("method", "path"), [("POST", "/Patient"), ("PUT", "/Patient/p1")])
+@pytest.mark.parametrize(
+    ("query", "status"), [("_format=xml", 406), ("_pretty=perhaps", 400), ("gender=male", 400)]
+)
+def test_a_write_that_is_refused_for_how_it_is_asked_is_not_done(
+    fhir: Fhir, method: str, path: str, query: str, status: int
+) -> None:
+    """FHIR R4 http.html: a refusal means that nothing was done."""
+    headers = {"Content-Type": "application/fhir+json"}
+
+    answer = fhir.request(method, path, query, body=json.dumps(PATIENT).encode(), headers=headers)
+
+    assert answer.status == status
+    assert fhir.search("Patient", "") == []
+
+
 @pytest.mark.parametrize(
     ("path", "resource", "status"),
     [

@@ -246,10 +246,7 @@ class FhirServer:
             return Response(status, b"", headers)
         if "return=OperationOutcome" in prefer:
             return _json(status, render.outcome([Issue("Stored.")], "informational", "information"), headers)
-        results = _results(request, frozenset({"_format", "_pretty"}))
-        return _json(
-            status, render.shaped(version.body, Shape(), pretty=search.parse_presentation(results)), headers
-        )
+        return _json(status, render.shaped(version.body, Shape(), pretty=_is_pretty(request)), headers)
 
     def _capabilities(self, request: Request) -> Response:
         results = _results(request, frozenset({"_format", "_pretty", "mode"}))
@@ -325,6 +322,11 @@ def _media_type(request: Request) -> str:
 def _check_written(request: Request) -> None:
     if _media_type(request) not in _WRITTEN:
         raise Refused(Problem.MEDIA_TYPE, "Resources are read as application/fhir+json.")
+    _is_pretty(request)
+
+
+def _is_pretty(request: Request) -> bool:
+    return search.parse_presentation(_results(request, frozenset({"_format", "_pretty"})))
 
 
 def _check_accept(request: Request) -> None:
