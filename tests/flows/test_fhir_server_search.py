@@ -112,7 +112,7 @@ def fhir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fhir]:
         ("Observation", "subject=http://other/fhir/Patient/ana", ""), ("Observation", "subject:identifier=urn:mrn|AB-1", "known"), ("Observation", "subject:identifier=AB-2", ""),
         ("Observation", "patient=Practitioner/ana", ""), ("Observation", "subject:missing=true", ""), ("Observation", "encounter=e1", "hb"),
         ("Patient", "organization=org", "ana"), ("Patient", "general-practitioner=doc", "ana"), ("Patient", "general-practitioner=Organization/doc", ""),
-        ("QuestionnaireResponse", "questionnaire=http://q/1|2.0", "q1"), ("QuestionnaireResponse", "questionnaire=http://q/2", ""),
+        ("QuestionnaireResponse", "questionnaire=http://q/1|2.0", "q1"), ("QuestionnaireResponse", "questionnaire=http://q/1", "q1"), ("QuestionnaireResponse", "questionnaire=http://q/1|1.0", ""), ("QuestionnaireResponse", "questionnaire=http://q/2", ""),
         # date, search.html#date
         ("Patient", "birthdate=1990-02-03", "ana"), ("Patient", "birthdate=1990", "ana"), ("Patient", "birthdate=1985-01", ""), ("Patient", "birthdate=1985", "bob"),
         ("Patient", "birthdate=lt1990-02-03", "bob"), ("Patient", "birthdate=ge1985&birthdate=le1985", "bob"), ("Patient", "birthdate=1985,1990", "ana bob"),

@@ -122,7 +122,7 @@ class Indexer:
                     (fold(t)[:MAX_TEXT], t[:MAX_TEXT]) for leaf, value in selected for t in texts(leaf, value)
                 )
             case Kind.REFERENCE:
-                found = (self._reference(leaf, value) for leaf, value in selected)
+                found = (r for leaf, value in selected for r in self._references(leaf, value))
             case Kind.DATE:
                 found = (r for leaf, value in selected if (r := element_range(leaf.type, value)))
             case Kind.NUMBER | Kind.QUANTITY:
@@ -136,14 +136,14 @@ class Indexer:
         for row in found:
             target.add((*head, *row))
 
-    def _reference(self, leaf: Leaf, value: Any) -> tuple[str, str]:
+    def _references(self, leaf: Leaf, value: Any) -> list[tuple[str, str]]:
         if leaf.type in URIS:
-            return value, ""
+            return [(uri, "") for uri in uris(leaf, value)]
         literal = value.get("reference", "") if leaf.type == "Reference" else ""
         if not literal or literal.startswith("#"):
-            return PRESENT, ""
+            return [(PRESENT, "")]
         target_type, target_id = split_reference(literal, self._base_url)
-        return target_id, target_type
+        return [(target_id, target_type)]
 
 
 def _add_identifiers(number: int, selected: Selected, rows: Rows) -> None:
