@@ -1,5 +1,6 @@
 """Tenants and people as the service keeps them, on each backend (C145)."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -201,3 +202,15 @@ def test_tenants_are_seen_by_the_staff_and_by_their_own_administrator(two: Edge)
         do(two, admin("children"), service.view_tenant, GENERAL.id)
     with pytest.raises(NotPermitted):
         do(two, Actor(ActorKind.PERSON, "p", GENERAL.id, frozenset({"physician"})), service.view_tenants)
+
+
+def test_a_hospital_that_was_shut_stays_shut_when_it_is_renamed_at_that_moment(two: Edge) -> None:
+    """C145: of changes made at once each takes effect."""
+    for n in range(8):
+        do(two, SYSTEM, service.update_tenant, GENERAL.id, TenantChange(active=True))
+        changes = [TenantChange(active=False), TenantChange(name=f"Name {n}")]
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(lambda change: do(two, SYSTEM, service.update_tenant, GENERAL.id, change), changes))
+
+        found = do(two, SYSTEM, service.get_tenant, GENERAL.id)
+        assert (found.active, found.name) == (False, f"Name {n}")

@@ -43,7 +43,7 @@ def update_tenant(ctx: Context, tenant_id: TenantId, change: TenantChange) -> Te
 
     What was issued before a tenant is active again stays dead. Raises NotFound, NotPermitted, Invalid.
     """
-    before = get_tenant(ctx, tenant_id)
+    before = store.get_tenant(ctx.tx, tenant_id, lock=True)
     if not policy.may_administer(ctx.actor, tenant_id):
         raise _refused(ctx, "identity.tenant.update", tenant_id)
     platform_only = (change.base_url, change.active, change.upstream, change.ehr_origins)

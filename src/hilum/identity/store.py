@@ -104,11 +104,13 @@ def find_tenant(tx: Connection, tenant: TenantId) -> Tenant | None:
     return None if row is None else _tenant(row)
 
 
-def get_tenant(tx: Connection, tenant: TenantId) -> Tenant:
-    found = find_tenant(tx, tenant)
-    if found is None:
+def get_tenant(tx: Connection, tenant: TenantId, *, lock: bool = False) -> Tenant:
+    """Get a tenant; with ``lock`` nobody else changes it until the transaction ends. Raises NotFound."""
+    query = select(tenants).where(tenants.c.id == tenant)
+    row = tx.execute(query.with_for_update() if lock else query).first()
+    if row is None:
         raise NotFound("tenant_not_found", "There is no such tenant.")
-    return found
+    return _tenant(row)
 
 
 def list_tenants(tx: Connection, *, after: str = "", limit: int = TENANTS_BOUND) -> list[Tenant]:

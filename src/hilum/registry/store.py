@@ -193,8 +193,10 @@ def _word_set(joined: str) -> frozenset[str]:
     return frozenset(joined.split())
 
 
-def _get(tx: Connection, table: Table, id_: str, kind: str) -> Row[Any]:
-    row = tx.execute(select(table).where(table.c.id == id_)).first()
+def _get(tx: Connection, table: Table, id_: str, kind: str, *, lock: bool = False) -> Row[Any]:
+    """Get a row; with ``lock`` nobody else changes it until the transaction ends, so that what is written rests on what was read."""
+    query = select(table).where(table.c.id == id_)
+    row = tx.execute(query.with_for_update() if lock else query).first()
     if row is None:
         raise NotFound(f"{kind}_not_found", f"There is no such {kind}.")
     return row
@@ -373,15 +375,17 @@ def find_client(tx: Connection, client: ClientId) -> Client | None:
     row = tx.execute(select(clients).where(clients.c.id == client)).first()
     if row is None:
         return None
+    return _client(row, _secrets_of(tx, client))
+
+
+def _secrets_of(tx: Connection, client: ClientId) -> list[ClientSecret]:
     held = tx.execute(select(secrets).where(secrets.c.client == client))
-    return _client(row, [ClientSecret(each.digest, each.expires_at) for each in held])
+    return [ClientSecret(each.digest, each.expires_at) for each in held]
 
 
-def get_client(tx: Connection, client: ClientId) -> Client:
-    found = find_client(tx, client)
-    if found is None:
-        raise NotFound("client_not_found", "There is no such client.")
-    return found
+def get_client(tx: Connection, client: ClientId, *, lock: bool = False) -> Client:
+    row = _get(tx, clients, client, "client", lock=lock)
+    return _client(row, _secrets_of(tx, client))
 
 
 def list_clients(tx: Connection, app: AppId, *, limit: int = PAGE_BOUND) -> list[Client]:
@@ -495,8 +499,8 @@ def _installation(row: Row[Any]) -> Installation:
     )
 
 
-def get_installation(tx: Connection, installation: str) -> Installation:
-    return _installation(_get(tx, installations, installation, "installation"))
+def get_installation(tx: Connection, installation: str, *, lock: bool = False) -> Installation:
+    return _installation(_get(tx, installations, installation, "installation", lock=lock))
 
 
 def find_standing_installation(tx: Connection, tenant: TenantId, app: AppId) -> Installation | None:
