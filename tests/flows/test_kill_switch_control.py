@@ -193,3 +193,19 @@ def test_a_switch_until_a_moment_that_cannot_be_read_again_is_refused_and_stops_
     assert site.system(controls.enforcement_facts).switches.engaged == {}
     lasting = gina.post("/switches", json=wish | {"expires_at": "9999-12-31T23:59:59+01:00"})
     assert lasting.json()["expires_at"] == "9999-12-31T22:59:59Z"
+
+
+def test_a_quota_is_set_for_an_app_that_may_be_at_the_tenant_only(site: ControlSite, app: str) -> None:
+    """C137, C145: a mistyped one would slow nothing and comfort everybody, and rows would gather that nobody needs."""
+    gina, root, few = site.api("gina"), site.api("root"), {"rate_per_s": 1, "burst": 1}
+
+    problem(gina.put("/quotas/app_none/general", json=few), 404, "app_not_found")
+    problem(gina.put(f"/quotas/{'a' * 100}/general", json=few), 404, "app_not_found")
+    problem(root.put(f"/quotas/{app}/nowhere", json=few), 404, "tenant_not_found")
+    problem(site.api("carl").put(f"/quotas/{app}/children", json=few), 404, "app_not_found")
+    problem(site.api("ann").put("/quotas/app_none/general", json=few), 403, "not_permitted")
+    problem(gina.put(f"/quotas/{app}/general", json=few | {"rate_per_s": 1e-320}), 422, "fields_invalid")
+
+    assert root.get("/quotas").json() == []
+    assert gina.put(f"/quotas/{app}/general", json=few).status_code == 204
+    assert gina.delete("/quotas/app_none/general").status_code == 204

@@ -338,7 +338,7 @@ def test_every_route_declares_for_whom_it_is(site: ControlSite) -> None:
         signin.api(kit),
         identity.api(kit, str),
         routes.api(kit),
-        controls.api(kit, registry.engage_switch),
+        controls.api(kit, registry.engage_switch, registry.set_quota),
     ):
         app.include_router(router)
 

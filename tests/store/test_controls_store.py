@@ -283,3 +283,16 @@ def test_quotas_are_set_at_two_levels_and_removed_again(edge: Edge) -> None:
             do(edge, actor, service.set_quota, app, "general", Quota(1, 1))
     with pytest.raises(Invalid):
         do(edge, SAM, service.set_quota, "a/b", "general", Quota(1, 1))
+
+
+def test_quotas_set_at_once_leave_one_and_refuse_nobody(edge: Edge) -> None:
+    """Contract, Errors: never a 500; the last word counts."""
+
+    def set_to(burst: int) -> None:
+        do(edge, SAM, service.set_quota, "app_1", "general", Quota(1, burst))
+
+    with ThreadPoolExecutor(5) as pool:
+        list(pool.map(set_to, range(1, 21)))
+
+    found = do(edge, SAM, service.list_quotas)
+    assert [(each.app, each.tenant) for each in found] == [("app_1", "general")]

@@ -4,6 +4,7 @@ import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -651,3 +652,39 @@ def test_what_happens_to_an_app_is_recorded(ground: Ground) -> None:
         "registry.installation.add",
         "registry.installation.remove",
     ]
+
+
+def test_the_longest_label_that_is_taken_fits_where_it_is_kept(ground: Ground) -> None:
+    ground.client()
+    label = "v" * 100
+
+    assert ground.do(SYSTEM, service.add_version, ground.app.id, label).label == label
+    with pytest.raises(Invalid) as refused:
+        ground.do(SYSTEM, service.add_version, ground.app.id, label + "v")
+    assert refused.value.fields == {"label": "name_too_long"}
+
+
+def test_narrowings_at_once_give_nothing_back(ground: Ground) -> None:
+    """C147: a tenant can narrow, never widen; not even by being second."""
+    ground.client()
+    ground.certify()
+    orders = [NarrowOrder(scopes=("openid",)), NarrowOrder(roles=frozenset({"nurse"}))]
+    for _ in range(8):
+        installed = ground.install(roles=frozenset({"physician", "nurse"})).id
+        narrow = partial(ground.do, SYSTEM, service.narrow_installation, installed)
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(narrow, orders))
+
+        found = ground.do(SYSTEM, service.uninstall, installed)
+        assert (found.scopes, found.roles) == (("openid",), frozenset({"nurse"}))
+
+
+def test_secrets_rotated_at_once_leave_two_and_only_one_without_an_end(ground: Ground) -> None:
+    """C9: two may overlap during rotation with a stated end time."""
+    client, _ = ground.client(type=ClientType.SYMMETRIC, deployment=Deployment.SERVER)
+    for _ in range(8):
+        with ThreadPoolExecutor(3) as pool:
+            list(pool.map(lambda _: ground.do(ROOT, service.rotate_secret, client.id), range(3)))
+
+        ends = [each.expires_at is None for each in ground.do(SYSTEM, service.get_client, client.id).secrets]
+        assert sorted(ends) == [False, True]

@@ -23,7 +23,7 @@ from hilum.kernel.actor import Actor
 from hilum.keys.live import vault
 from hilum.launches import routes as launches
 from hilum.registry import routes as registry
-from hilum.registry.service import engage_switch
+from hilum.registry.service import engage_switch, set_quota
 from hilum.signin import routes as signin
 from hilum.upstream import live as upstream
 from hilum.upstream.live import Upstreams
@@ -98,7 +98,7 @@ def api(site: Site) -> FastAPI:
     for router in (
         identity.api(kit, seal),
         registry.api(kit),
-        controls.api(kit, engage_switch),
+        controls.api(kit, engage_switch, set_quota),
         signin.api(kit),
         audit.api(kit, reader, at_stop=site.at_stop.append),
     ):

@@ -12,6 +12,8 @@ BUCKETS_BOUND = 100_000
 QUOTAS_BOUND = 1_000_000
 PAGE_BOUND = 200
 RATE_BOUND_PER_S = 100_000.0
+RATE_LEAST_PER_S = 0.001
+"""Less is nearly nothing, which a kill switch says better; and a worker's share of it might be none."""
 BURST_BOUND = 1_000_000
 RELEASE_ASK_LIFE = timedelta(hours=24)
 """How long a first person's wish to release a wide switch waits for the second."""

@@ -15,6 +15,7 @@ from hilum.controls.models import (
     KEY_BOUND,
     PAGE_BOUND,
     RATE_BOUND_PER_S,
+    RATE_LEAST_PER_S,
     REASON_BOUND,
     EngageOrder,
     Mode,
@@ -62,7 +63,7 @@ class QuotaValue(Shown):
 
 
 class QuotaAsked(Strict):
-    rate_per_s: Annotated[float, Field(gt=0, le=RATE_BOUND_PER_S, allow_inf_nan=False)]
+    rate_per_s: Annotated[float, Field(ge=RATE_LEAST_PER_S, le=RATE_BOUND_PER_S, allow_inf_nan=False)]
     burst: Annotated[int, Field(ge=1, le=BURST_BOUND)]
 
 
@@ -85,13 +86,15 @@ class QuotaQuery(Strict):
 
 Engage = Callable[..., Switch]
 """``registry.service.engage_switch``: (ctx, order) -> the switch."""
+SetQuota = Callable[..., None]
+"""``registry.service.set_quota``: (ctx, app, tenant, quota)."""
 
 
-def api(kit: Kit, engage: Engage) -> APIRouter:
-    """Give the API routes of switches and quotas. ``engage`` is the verb of the room that knows whether a target exists."""
+def api(kit: Kit, engage: Engage, set_quota: SetQuota) -> APIRouter:
+    """Give the API routes of switches and quotas. Both verbs are of the room that knows whether what is named exists."""
     router = APIRouter(prefix="/api/v1", tags=["controls"])
     _switches(router, kit, engage)
-    _quotas(router, kit)
+    _quotas(router, kit, set_quota)
     return router
 
 
@@ -131,7 +134,7 @@ def _switches(router: APIRouter, kit: Kit, engage: Engage) -> None:
         return switch(await change(kit, request, partial(service.release, switch_id=switch_id)))
 
 
-def _quotas(router: APIRouter, kit: Kit) -> None:
+def _quotas(router: APIRouter, kit: Kit, set_: SetQuota) -> None:
     @router.get("/quotas", openapi_extra=audience("staff", "tenant_admin"))
     async def list_quotas(request: Request, query: Annotated[QuotaQuery, Query()]) -> list[QuotaShown]:
         """List quotas that were set."""
@@ -146,7 +149,7 @@ def _quotas(router: APIRouter, kit: Kit) -> None:
     async def set_quota(request: Request, app: Id, tenant: Id, body: QuotaAsked) -> None:
         """Set a quota; a tenant's own only narrows."""
         quota = Quota(body.rate_per_s, body.burst)
-        await change(kit, request, partial(service.set_quota, app=app, tenant=tenant, quota=quota))
+        await change(kit, request, partial(set_, app=app, tenant=tenant, quota=quota))
 
     @router.delete(
         "/quotas/{app}/{tenant}",
@@ -155,7 +158,7 @@ def _quotas(router: APIRouter, kit: Kit) -> None:
     )
     async def remove_quota(request: Request, app: Id, tenant: Id) -> None:
         """Remove the caller's side of a quota."""
-        await change(kit, request, partial(service.set_quota, app=app, tenant=tenant, quota=None))
+        await change(kit, request, partial(set_, app=app, tenant=tenant, quota=None))
 
 
 def _show(switch: Switch, now: datetime) -> SwitchShown:

@@ -225,18 +225,16 @@ def save_end(tx: Connection, target: Target, at: datetime) -> None:
 
 
 def save_quota(tx: Connection, override: QuotaOverride) -> None:
-    delete_quota(tx, override.app, override.tenant, override.level)
-    tx.execute(
-        quotas.insert().values(
-            app=override.app,
-            tenant=override.tenant,
-            level=override.level.value,
-            rate_per_s=override.quota.rate_per_s,
-            burst=override.quota.burst,
-            set_by=override.set_by,
-            set_at=override.set_at,
-        )
-    )
+    key = {"app": override.app, "tenant": override.tenant, "level": override.level.value}
+    values = {
+        "rate_per_s": override.quota.rate_per_s,
+        "burst": override.quota.burst,
+        "set_by": override.set_by,
+        "set_at": override.set_at,
+    }
+    if tx.execute(insert_or_ignore(tx, quotas).values(key | values)).rowcount == 0:
+        same = (quotas.c[name] == value for name, value in key.items())
+        tx.execute(quotas.update().where(*same).values(values))
 
 
 def delete_quota(tx: Connection, app: str, tenant: str, level: QuotaLevel) -> bool:

@@ -25,6 +25,7 @@ INSTALLATIONS_BOUND = 1_000_000
 CHANGES_BOUND = 10_000
 """Changes that are remembered one by one; whoever missed more reads everything anew."""
 NAME_BOUND = 200
+LABEL_BOUND = 100
 SECRET_PREFIX = "hil_cs_"
 SECRET_OVERLAP = timedelta(hours=24)
 SECRET_OVERLAP_MAX = timedelta(days=30)

@@ -18,6 +18,7 @@ from hilum.kernel.decision import Reason
 from hilum.kernel.ids import TenantId
 from hilum.registry.models import (
     CERTIFICATION_LIFE_MAX,
+    LABEL_BOUND,
     App,
     AppState,
     Certification,
@@ -135,6 +136,11 @@ def app_faults(order: NewApp) -> dict[str, str]:
         elif len(text) > TEXT_BOUND:
             faults[field] = "too_long"
     return faults
+
+
+def label_fault(label: str) -> str:
+    """Name what is wrong with a version's label."""
+    return name_fault(label) or ("name_too_long" if len(label) > LABEL_BOUND else "")
 
 
 def reason_fault(reason: str) -> str:

@@ -10,10 +10,10 @@ from hilum.audit.models import Event, Outcome
 from hilum.clients import policy as rules
 from hilum.clients.models import ClientMetadata, ClientType, Deployment, Environment
 from hilum.controls import service as controls
-from hilum.controls.models import EngageOrder, Switch, TargetKind
-from hilum.controls.policy import target_fault
+from hilum.controls.models import EngageOrder, Quota, Switch, TargetKind
+from hilum.controls.policy import quota_level, target_fault
 from hilum.identity import service as identity
-from hilum.identity.policy import ROLES, name_fault
+from hilum.identity.policy import ROLES
 from hilum.infra.context import Context
 from hilum.infra.epoch import Part
 from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted
@@ -101,7 +101,7 @@ def add_version(ctx: Context, app_id: AppId, label: str) -> AppVersion:
     if not policy.may_register(ctx.actor):
         raise making.refused(ctx, "registry.version.add", app=app_id)
     app = store.get_app(ctx.tx, app_id)
-    if fault := name_fault(label):
+    if fault := policy.label_fault(label):
         raise Invalid("version_invalid", "The version's label cannot be taken.", fields={"label": fault})
     version = AppVersion(VersionId(ctx.ids.new("ver")), app.id, label.strip(), ctx.now)
     if not store.add_version(ctx.tx, version):
@@ -159,7 +159,7 @@ def rotate_secret(
 
     Raises NotFound, NotPermitted, Invalid.
     """
-    client = store.get_client(ctx.tx, client_id)
+    client = store.get_client(ctx.tx, client_id, lock=True)
     app = store.get_app(ctx.tx, client.app)
     if not policy.may_rotate(ctx.actor, app):
         raise making.refused(ctx, "registry.secret.rotate", app=app.id, client=client.id)
@@ -188,7 +188,7 @@ def adopt_version(ctx: Context, client_id: ClientId, version_id: VersionId) -> C
 
     An unbroken standing goes on, so that what was issued lives through the update (C5); a lapsed one begins here.
     """
-    client = store.get_client(ctx.tx, client_id)
+    client = store.get_client(ctx.tx, client_id, lock=True)
     if not policy.may_register(ctx.actor):
         raise making.refused(ctx, "registry.client.adopt_version", app=client.app, client=client.id)
     version = store.get_version(ctx.tx, version_id)
@@ -373,6 +373,15 @@ def engage_switch(ctx: Context, order: EngageOrder) -> Switch:
     return controls.engage(ctx, order, person_tenant=person_tenant)
 
 
+def set_quota(ctx: Context, app: str, tenant: str, quota: Quota | None) -> None:
+    """Set the quota of an app that may be at a tenant, or with None remove one. Raises NotFound, NotPermitted, Invalid."""
+    if quota is not None and quota_level(ctx.actor, tenant) is not None:
+        identity.get_tenant(ctx, TenantId(tenant))
+        if store.get_app(ctx.tx, AppId(app)).tenant not in {None, tenant}:
+            raise NotFound("app_not_found", "There is no such app.")
+    controls.set_quota(ctx, app, tenant, quota)
+
+
 def get_client(ctx: Context, client_id: ClientId) -> Client:
     """Get a client with the digests of its secrets. Raises NotFound."""
     found = find_client(ctx, client_id)
@@ -421,7 +430,7 @@ def origins_at(ctx: Context, tenant: TenantId) -> frozenset[str]:
 
 
 def _installation_for(ctx: Context, installation_id: str, action: str) -> Installation:
-    found = store.get_installation(ctx.tx, installation_id)
+    found = store.get_installation(ctx.tx, installation_id, lock=True)
     if policy.may_uninstall(ctx.actor, found.tenant):
         return found
     if not policy.may_see_installations(ctx.actor, found.tenant):
