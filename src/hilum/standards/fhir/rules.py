@@ -1,4 +1,4 @@
-"""Rules that a structure check leaves out: codes of required value sets, and what references may point to."""
+"""Rules that a structure check leaves out: required value sets, targets of references, extensions, what is contained, narratives."""
 
 import re
 from dataclasses import dataclass
@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 from hilum.standards.fhir.dates import parse_range
 from hilum.standards.fhir.definitions import Element, ElementType, elements, resource_types, value_set
+from hilum.standards.fhir.narratives import narrative_fault
+from hilum.standards.fhir.values import is_id
 
 _LITERAL = re.compile(r"(?:^|/)([A-Z][A-Za-z]+)/[A-Za-z0-9\-.]{1,64}(?:/_history/[A-Za-z0-9\-.]{1,64})?$")
 
@@ -27,6 +29,10 @@ class _Node:
     targets: frozenset[str] = frozenset()
     inside: str = ""
     is_date: bool = False
+
+
+_BESIDE_A_PRIMITIVE = _Node(inside="Element")
+"""What stands under ``_birthDate``: an id and extensions."""
 
 
 @cache
@@ -53,7 +59,10 @@ _Path = tuple[Any, ...]
 
 
 def rule_issues(resource: dict[str, Any]) -> list[Break]:
-    """List codes outside required value sets and references to types that may not stand there."""
+    """List what breaks a rule, each with its place.
+
+    Source: FHIR R4 terminologies.html#required, references.html, json.html, extensibility.html
+    """
     found: list[Break] = []
     _walk(resource, resource["resourceType"], (resource["resourceType"],), found)
     return found
@@ -62,7 +71,7 @@ def rule_issues(resource: dict[str, Any]) -> list[Break]:
 def _walk(value: dict[str, Any], type_name: str, path: _Path, found: list[Break]) -> None:
     nodes = _level(type_name)
     for key, inner in value.items():
-        node = nodes.get(key)
+        node = nodes.get(key) or (_BESIDE_A_PRIMITIVE if key.startswith("_") else None)
         if node is None:
             continue
         if type(inner) is list:
@@ -79,6 +88,8 @@ def _judge(value: Any, node: _Node, path: _Path, found: list[Break]) -> None:
         found.append(Break("There is no such day or time.", _written(path)))
     if type(value) is not dict:
         return
+    if fault := _own_fault(value, node.inside, path[1]):
+        found.append(Break(fault, _written(path)))
     if node.targets and not _may_target(value, node.targets):
         allowed = ", ".join(sorted(node.targets))
         found.append(Break(f"The reference may only point to {allowed}.", _written(path)))
@@ -86,6 +97,24 @@ def _judge(value: Any, node: _Node, path: _Path, found: list[Break]) -> None:
         _walk(value, str(value.get("resourceType")), path, found)
     elif node.inside:
         _walk(value, node.inside, path, found)
+
+
+def _own_fault(value: dict[str, Any], kind: str, key: str) -> str:
+    """Tell what is wrong with an object by itself; empty where nothing is."""
+    if not value:
+        return "An object is never empty; leave the element out."
+    match kind:
+        case "Extension" if ("extension" in value) == any(
+            k.removeprefix("_").startswith("value") for k in value
+        ):
+            return "An extension has either a value or extensions of its own."
+        case "Narrative":
+            return narrative_fault(value.get("div"))
+        case "Resource" if key == "contained" and "contained" in value:
+            return "What is contained contains nothing itself."
+        case "Resource" if "id" in value and not is_id(value["id"]):
+            return "An id is 1 to 64 letters, digits, '-' and '.'."
+    return ""
 
 
 def _written(path: _Path) -> str:
