@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import Any, TypeVar
 
 import pytest
@@ -16,11 +17,12 @@ from hilum.backchannel import service
 from hilum.backchannel.client_auth import Assertion, Method, Presented
 from hilum.backchannel.policy import GrantType, TokenRequest
 from hilum.backchannel.service import Caller
+from hilum.consent import service as consent
 from hilum.infra.context import Context
 from hilum.infra.db import Database
 from hilum.infra.edge import Edge
 from hilum.kernel.actor import SYSTEM
-from hilum.kernel.errors import NotPermitted
+from hilum.kernel.errors import Conflict, NotPermitted
 from hilum.tokens import service as tokens
 from tests.effort import effort
 from tests.flows import back_channel
@@ -61,14 +63,14 @@ class Workers:
         ]
         self.pool = ThreadPoolExecutor(count)
 
-    def at_once(self, verbs: list[Callable[[Context], T]]) -> list[T | NotPermitted]:
+    def at_once(self, verbs: list[Callable[[Context], T]]) -> list[T | NotPermitted | Conflict]:
         gate = threading.Barrier(len(verbs))
 
-        def work(edge: Edge, verb: Callable[[Context], T]) -> T | NotPermitted:
+        def work(edge: Edge, verb: Callable[[Context], T]) -> T | NotPermitted | Conflict:
             gate.wait(timeout=30)
             try:
-                return edge.write_now(verb, trace=TRACE)
-            except NotPermitted as refusal:
+                return edge.write_now(verb, actor=SYSTEM, trace=TRACE)
+            except (NotPermitted, Conflict) as refusal:
                 return refusal
 
         return list(self.pool.map(work, self.edges, verbs))
@@ -145,6 +147,29 @@ def test_refreshes_at_one_instant_leave_nothing_alive_but_never_two_families(
         assert len(won) == 1
         assert not is_alive(both, won[0]["access_token"])
         assert not is_alive(both, first["access_token"])
+
+
+def test_a_refresh_and_a_narrowing_at_one_instant_leave_no_token_with_what_was_taken(
+    both: Platform, workers: Workers
+) -> None:
+    """C91, C93: an app that refreshes without a pause gains nothing by it."""
+    fewer = tuple(scope for scope in LAUNCH_SCOPES if scope != "patient/Observation.rs")
+    for _ in range(effort(20, 300)):
+        held = both.earn()["refresh_token"]
+        known = both.run(partial(tokens.find_refresh, presented=held))
+        assert known is not None
+        agreed = known.grant.authorization
+
+        verbs: list[Callable[[Context], Any]] = [
+            exchange(both, TokenRequest(GrantType.REFRESH, refresh_token=held)),
+            partial(consent.narrow, authorization=agreed, scopes=fewer),
+        ]
+        outcome = workers.at_once(verbs)[0]
+
+        if isinstance(outcome, dict):
+            found = both.run(partial(tokens.find_access, presented=outcome["access_token"]))
+            assert found is None or "patient/Observation.rs" not in found.scopes
+        both.run(partial(consent.withdraw, authorization=agreed))
 
 
 def test_one_assertion_at_one_instant_is_taken_once(both: Platform, workers: Workers) -> None:

@@ -27,7 +27,7 @@ from hilum.identity.models import Tenant
 from hilum.infra.context import Context
 from hilum.kernel.actor import Actor, ActorKind
 from hilum.kernel.decision import Reason
-from hilum.kernel.errors import Invalid, NotFound, NotPermitted
+from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted
 from hilum.kernel.ids import ClientId, TenantId
 from hilum.keys import service as keys
 from hilum.launches import service as launches
@@ -197,6 +197,8 @@ def _by_refresh(ctx: Context, site: Site, client: Client, request: TokenRequest)
     asked = policy.fewer_scopes(request.scope, held.grant.scopes)
     scopes = policy.scopes_now(smart.narrow(asked, kept), standing, held.grant.role)
     used = tokens.redeem_refresh(ctx, presented, client=client.id, tenant=site.tenant)
+    if used.grant != held.grant:
+        raise Conflict("grant_changed", "The agreement was narrowed at this moment.")
     grant = replace(used.grant, scopes=kept, launch_moved=_has_moved(ctx, used.grant))
     minted = tokens.mint(
         ctx,

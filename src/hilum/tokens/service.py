@@ -181,9 +181,10 @@ def revoke_authorization(ctx: Context, authorization: AuthorizationId, *, becaus
 def narrow_authorization(ctx: Context, authorization: AuthorizationId, scopes: Iterable[str]) -> None:
     """Cut an authorization's tokens to ``scopes``: access tokens end, refresh tokens go on with less."""
     within = tuple(scopes)
-    store.revoke_access(ctx.tx, store.access_of(store.of_authorization(authorization)), ctx.now)
+    # First the refresh tokens: whoever redeems one at this moment is waited for, so that what it issues ends with the rest.
     for token in store.living_refreshes(ctx.tx, authorization):
         store.narrow_refresh(ctx.tx, token, narrow(token.grant.scopes, within))
+    store.revoke_access(ctx.tx, store.access_of(store.of_authorization(authorization)), ctx.now)
     ctx.advance_epoch(Part.TOKENS)
     event = Event("tokens.authorization.narrow", authorization=authorization, facts={"scopes": list(within)})
     audit.record(ctx, event)
