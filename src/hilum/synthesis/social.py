@@ -8,6 +8,7 @@ from hilum.synthesis.chart import Chart, Visit
 from hilum.synthesis.codes import (
     HL7,
     LOINC,
+    US_CORE,
     US_CORE_SYSTEM,
     coding,
     concept,
@@ -156,6 +157,7 @@ def write_food_screen(chart: Chart, visit: Visit, when: datetime) -> None:
     answers = (SOMETIMES, OFTEN) if short else (NEVER, NEVER)
     asked = chart.write("QuestionnaireResponse", {
         "questionnaire": QUESTIONNAIRE,
+        "_questionnaire": {"extension": [{"url": US_CORE + "us-core-extension-questionnaire-uri", "valueUri": QUESTIONNAIRE + ".pdf"}]},
         "status": "completed",
         "subject": chart.patient,
         "encounter": visit.ref,

@@ -220,6 +220,14 @@ def condition_head(chart: Chart, illness: Illness, *, active: bool) -> dict[str,
     }
 
 
+def asserted(day: date) -> dict[str, str]:
+    """Say when a condition was first spoken of."""
+    return {
+        "url": "http://hl7.org/fhir/StructureDefinition/condition-assertedDate",
+        "valueDateTime": day.isoformat(),
+    }
+
+
 def _diagnosis(chart: Chart, visit: Visit) -> dict[str, Any]:
     """Write what the visit was for, and give the encounter's words for it."""
     if visit.acute:
@@ -229,6 +237,7 @@ def _diagnosis(chart: Chart, visit: Visit) -> dict[str, Any]:
         diagnosed = chart.write("Condition", {
             **condition_head(chart, illness, active=not passed),
             "category": [hl7("condition-category", "encounter-diagnosis", "Encounter Diagnosis")],
+            "extension": [asserted(visit.day)],
             "encounter": visit.ref,
             "onsetDateTime": (visit.day - timedelta(days=2)).isoformat(),
             **({"abatementDateTime": over.isoformat()} if passed else {}),
@@ -310,7 +319,7 @@ def write_food_insecurity(chart: Chart) -> None:
             {"coding": [coding(US_CORE_SYSTEM + "condition-category", "health-concern", "Health Concern")]},
             {"coding": [coding(US_CORE_SYSTEM + "us-core-category", "sdoh", "SDOH")]},
         ],
-        "extension": [{"url": "http://hl7.org/fhir/StructureDefinition/condition-assertedDate", "valueDateTime": seen.day.isoformat()}],
+        "extension": [asserted(seen.day)],
         "onsetDateTime": (seen.day - timedelta(days=20)).isoformat(),
         "recordedDate": seen.day.isoformat(),
         "encounter": seen.ref,

@@ -45,6 +45,7 @@ MUST_SUPPORT: dict[str, tuple[str, ...]] = {
     ),
     "us-core-condition-encounter-diagnosis": (
         "category.coding[code=encounter-diagnosis]", "code.coding", "subject.reference", "encounter.reference", "abatementDateTime", "recordedDate",
+        "extension[url=http://hl7.org/fhir/StructureDefinition/condition-assertedDate]",
     ),
     "us-core-condition-problems-health-concerns": (
         "clinicalStatus.coding", "verificationStatus.coding", "category.coding[code=problem-list-item]", "category.coding[code=health-concern]",
@@ -135,7 +136,7 @@ MUST_SUPPORT: dict[str, tuple[str, ...]] = {
     ),
     "us-core-relatedperson": ("active", "patient.reference", "relationship.coding", "name.family", "telecom.value", "address.line"),
     "us-core-specimen": ("type.coding", "subject.reference"),
-    "us-core-questionnaireresponse": ("questionnaire", "status", "subject.reference", "authored", "author.reference", "item.linkId", "item.answer.valueCoding"),
+    "us-core-questionnaireresponse": ("questionnaire", "_questionnaire.extension.valueUri", "status", "subject.reference", "authored", "author.reference", "item.linkId", "item.answer.valueCoding"),
     "us-core-organization": (
         "identifier[system=http://hl7.org/fhir/sid/us-npi].value", "active", "name", "telecom.system", "telecom.value", "address.line",
         "address.city", "address.state", "address.postalCode", "address.country",
