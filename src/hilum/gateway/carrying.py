@@ -11,7 +11,7 @@ from hilum.gateway.narrowing import patients_within
 from hilum.gateway.reach import clauses
 from hilum.gateway.rendering import Answer
 from hilum.gateway.searching import Searcher
-from hilum.gateway.transport import Absent, Errand, Refusal, Stored, Transport
+from hilum.gateway.transport import Absent, Errand, Refusal, Stored, Transport, loads
 from hilum.gateway.writing import Writer
 from hilum.kernel.decision import Deny, Reason
 from hilum.kernel.ports import Ids
@@ -150,5 +150,5 @@ def _shown(errand: Errand, stored: Stored) -> Answer:
     patient = errand.patient_of((stored.resource,))
     if request.if_none_match and is_known(request.if_none_match, stored.etag):
         return Answer(304, b"", tuple(headers), patient=patient)
-    body = stored.body if request.shape is PLAIN else dump(stored.resource, request.shape)
+    body = stored.body if request.shape is PLAIN else dump(loads(stored.body), request.shape)
     return Answer(200, body, tuple(headers), patient=patient)
