@@ -27,6 +27,7 @@ from hilum.controls.models import (
     TargetKind,
 )
 from hilum.kernel.actor import Actor, ActorKind
+from hilum.standards.fhir.definitions import resource_types
 from hilum.standards.smart.scopes import ClinicalScope, ScopeError, covers, intersect, parse_scope
 
 MAY_STOP_ANYTHING = frozenset({"platform_admin", "security"})
@@ -49,11 +50,20 @@ def target_fault(target: Target) -> str:
             fits = len(parts) == 2 and all(_ID.fullmatch(part) for part in parts)
             return "" if fits else "key_malformed"
         case TargetKind.SCOPE:
-            return "scope_malformed" if isinstance(parse_scope(key), ScopeError) else ""
+            scope = parse_scope(key)
+            if isinstance(scope, ScopeError):
+                return "scope_malformed"
+            return _type_fault(scope.type) if isinstance(scope, ClinicalScope) and scope.type != "*" else ""
         case TargetKind.RESOURCE_TYPE:
-            return "" if _TYPE.fullmatch(key) else "key_malformed"
+            return _type_fault(key)
         case _:
             return "" if _ID.fullmatch(key) else "key_malformed"
+
+
+def _type_fault(name: str) -> str:
+    if not _TYPE.fullmatch(name):
+        return "key_malformed"
+    return "" if name in resource_types() else "resource_type_unknown"
 
 
 def order_faults(order: EngageOrder, *, now: datetime) -> dict[str, str]:

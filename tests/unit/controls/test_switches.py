@@ -305,6 +305,8 @@ def test_the_second_word_must_come_from_another_person_and_in_time() -> None:
         (TargetKind.SCOPE, "everything", "scope_malformed"),
         (TargetKind.RESOURCE_TYPE, "observation", "key_malformed"),
         (TargetKind.RESOURCE_TYPE, "*", "key_malformed"),
+        (TargetKind.RESOURCE_TYPE, "Observatoin", "resource_type_unknown"),
+        (TargetKind.SCOPE, "patient/Observatoin.rs", "resource_type_unknown"),
         (TargetKind.SCOPE, "patient/Observation.rs?a=" + "b" * 700, "key_too_long"),
     ],
 )
