@@ -3,6 +3,7 @@
 import os
 import urllib.error
 import urllib.request
+from contextlib import suppress
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any, NoReturn
@@ -28,9 +29,9 @@ def base_url() -> str:
 def token() -> str:
     """Give the API token: HILUM_API_TOKEN, else what ``hilum login`` kept; refuse when there is neither."""
     found = os.environ.get("HILUM_API_TOKEN", "")
-    path = TOKEN_FILE.expanduser()
-    if not found and path.is_file():
-        found = path.read_text(encoding="ascii").strip()
+    if not found:
+        with suppress(OSError, UnicodeError):
+            found = TOKEN_FILE.expanduser().read_text(encoding="ascii").strip()
     if not found:
         click.secho("refused: no API token. Run `hilum login`, or set HILUM_API_TOKEN.", fg="red", err=True)
         raise SystemExit(REFUSED)
@@ -40,9 +41,13 @@ def token() -> str:
 def keep_token(secret: str) -> Path:
     """Keep a token for the next commands, readable by its owner only."""
     path = TOKEN_FILE.expanduser()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.touch(mode=0o600)
-    path.write_text(secret, encoding="ascii")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=0o600)
+        path.write_text(secret, encoding="ascii")
+    except OSError as error:
+        click.secho(f"refused: the token cannot be kept in {path}: {error.strerror}", fg="red", err=True)
+        raise SystemExit(REFUSED) from None
     return path
 
 
@@ -67,8 +72,8 @@ def call(
     if body is not None:
         headers["content-type"] = "application/json"
         data = orjson.dumps({name: value for name, value in body.items() if value is not None})
-    request = urllib.request.Request(url, data=data, headers=headers, method=method)  # noqa: S310 - the operator's own address
     try:
+        request = urllib.request.Request(url, data=data, headers=headers, method=method)  # noqa: S310 - the operator's own address
         with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:  # noqa: S310
             raw = answer.read()
     except urllib.error.HTTPError as error:

@@ -209,13 +209,13 @@ def app_withdraw(certification_id: str, *, json_: bool) -> None:
 @click.option("--tenant", default="", help="At which hospital; leave out for all.")
 @json_option
 def app_installations(tenant: str, *, json_: bool) -> None:
-    r"""List installations, removed ones too.
+    r"""List installations that stand.
 
     \b
     Example:
       hilum app installations --tenant general
     """
-    columns = ("id", "tenant", "app", "roles", "expires_at", "removed_at")
+    columns = ("id", "tenant", "app", "roles", "scopes", "expires_at")
     show(api.every("/installations", tenant=tenant), columns, json_=json_)
 
 

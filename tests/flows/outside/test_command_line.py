@@ -445,3 +445,27 @@ def test_the_record_is_read_and_verified_by_commands(hospital: Running, tmp_path
     Shell(on_host.variables | {"HILUM_DATABASE_URL": "postgresql://hilum@127.0.0.1:1/x"}).refuses(
         "audit", "verify", saying="database_unavailable"
     )
+
+
+@pytest.mark.parametrize("address", ["junk", "http://[::1", "ftp://x", "http://127.0.0.1:1"])
+def test_where_no_platform_can_be_is_said_in_a_sentence(tmp_path: Path, address: str) -> None:
+    far = Shell({"HILUM_API_URL": address, "HILUM_API_TOKEN": "hil_pat_whatever", "HOME": str(tmp_path)})
+
+    far.refuses("app", "list", saying=f"no Hilum answers at {address}")
+
+
+def test_a_kept_token_that_cannot_be_read_is_none(tmp_path: Path) -> None:
+    kept = tmp_path / ".config" / "hilum" / "token"
+    kept.parent.mkdir(parents=True)
+    kept.write_bytes(b"\xff\xfe")
+
+    Shell({"HOME": str(tmp_path)}).refuses("app", "list", saying="no API token")
+
+
+def test_a_token_that_cannot_be_kept_is_said_in_a_sentence(hospital: Running, tmp_path: Path) -> None:
+    (tmp_path / ".config").write_text("no folder")
+    staff = next(each for each in hospital.card["staff"] if each["role"] == "auditor")
+    far = Shell({"HILUM_API_URL": hospital.base, "HOME": str(tmp_path)})
+
+    words = ("login", "--username", staff["username"], "--password", staff["password"])
+    far.refuses(*words, saying="the token cannot be kept")
