@@ -1,5 +1,6 @@
 """Dynamic registration in a plain sandbox (RFC 7591; C1, C2, C15, C16; contract)."""
 
+import json
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -157,9 +158,24 @@ def test_what_is_no_json_object_is_refused(platform: Platform, raw: bytes) -> No
 
 
 def test_a_registration_beyond_the_bound_is_refused(platform: Platform) -> None:
-    answer = platform.http.post(PATH, content=b"[" * 70_000)
+    headers = {"Content-Type": "application/json"}
+    answer = platform.http.post(PATH, content=b"[" * 70_000, headers=headers)
 
     refused(answer, "invalid_request", 413)
+
+
+@pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", "", "text/json"])
+def test_a_page_of_another_site_cannot_register_a_client_by_a_visitors_browser(
+    platform: Platform, content_type: str
+) -> None:
+    """RFC 7591 section 3.1: application/json, which a browser sends across sites only after a preflight (C26)."""
+    headers = {"origin": "https://evil.example", "content-type": content_type}
+
+    answer = platform.http.post(PATH, content=json.dumps(PUBLIC), headers=headers)
+
+    refused(answer, "invalid_client_metadata")
+    preflight = {"origin": "https://evil.example", "access-control-request-method": "POST"}
+    assert "access-control-allow-origin" not in platform.http.options(PATH, headers=preflight).headers
 
 
 def test_a_tenant_holds_a_hundred_registered_clients_at_most(platform: Platform) -> None:

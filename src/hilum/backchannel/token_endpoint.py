@@ -121,6 +121,9 @@ class BackChannel:
     async def _register(self, request: Request, site: Site, _: Parameters) -> tuple[int, dict[str, Any]]:
         if not self._registers:
             raise NotFound("not_found", "Dynamic registration is not open here.")
+        # What no page of another site can send without a preflight, which only registered origins pass.
+        if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+            raise Invalid(registration.INVALID_METADATA, "The body must be application/json.")
         body = registration.read_metadata(await forms.read_body(request, oauth.BODY_BOUND))
         verb = partial(registration.register, site=site, body=body)
         return 201, await self._write(verb, trace_of(request))
