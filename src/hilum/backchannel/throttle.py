@@ -1,10 +1,14 @@
-"""Failed client authentications slow one client at one address, and nobody else (C57). In the process, bounded."""
+"""Failed client authentications slow one client at one address, and nobody else (C57). In the process, bounded.
+
+As at sign-in, an IPv6 address counts by its /64: one subscriber holds all of it.
+"""
 
 from collections import OrderedDict
 from threading import Lock
 from typing import TypeVar
 
 from hilum.kernel.ports import Clock
+from hilum.signin.policy import network_of
 
 FAILURES_BOUND = 30
 """So many failures in a row within the window, and the pair waits until the window is over."""
@@ -31,27 +35,27 @@ class Failures:
     def wait_s(self, client: str, source: str) -> float:
         """Tell how long the pair must wait before it is listened to again; 0 for now."""
         with self._lock:
-            began, count = self._pairs.get((client, source), (0.0, 0))
+            began, count = self._pairs.get((client, network_of(source)), (0.0, 0))
         over = began + WINDOW_S - self._clock.monotonic()
         return max(0.0, over) if count >= FAILURES_BOUND else 0.0
 
     def failed(self, client: str, source: str) -> None:
         """Count a failure; a window begins with its first."""
-        now = self._clock.monotonic()
+        now, network = self._clock.monotonic(), network_of(source)
         with self._lock:
-            _count(self._pairs, (client, source), now)
-            _count(self._sources, source, now)
+            _count(self._pairs, (client, network), now)
+            _count(self._sources, network, now)
 
     def is_loud(self, source: str) -> bool:
         """Tell whether one more refusal of this address is worth a record of its own."""
         with self._lock:
-            began, count = self._sources.get(source, (0.0, 0))
+            began, count = self._sources.get(network_of(source), (0.0, 0))
         return count < LOUD_BOUND or self._clock.monotonic() - began >= WINDOW_S
 
     def succeeded(self, client: str, source: str) -> None:
         """Begin anew."""
         with self._lock:
-            self._pairs.pop((client, source), None)
+            self._pairs.pop((client, network_of(source)), None)
 
 
 class Folds:
@@ -66,7 +70,7 @@ class Folds:
         """Count. Past the bound all further addresses of a tenant are one, then all tenants."""
         if not self._counts:
             self._due = self._clock.monotonic() + WINDOW_S
-        for key in ((tenant, source), (tenant, "")):
+        for key in ((tenant, network_of(source)), (tenant, "")):
             if key in self._counts or len(self._counts) < FOLDS_BOUND:
                 break
         else:

@@ -169,6 +169,20 @@ def test_failures_count_for_one_pair_and_a_success_begins_anew() -> None:
     assert failures.wait_s("a", "192.0.2.1") == 0
 
 
+def test_whoever_has_a_whole_network_of_addresses_is_one_address() -> None:
+    """C57; security decision 5: one subscriber's /64 has more addresses than any count of failures or records."""
+    failures, folds = Failures(FakeClock()), Folds(FakeClock())
+
+    for n in range(FAILURES_BOUND):
+        failures.failed("app", f"2001:db8:0:1::{n:x}")
+        folds.add("mercy", f"2001:db8:0:1::{n:x}")
+
+    assert failures.wait_s("app", "2001:db8:0:1::ffff") > 0
+    assert not failures.is_loud("2001:db8:0:1::ffff")
+    assert failures.wait_s("app", "2001:db8:0:2::1") == 0
+    assert folds.take() == [("mercy", "2001:db8:0:1::/64", FAILURES_BOUND)]
+
+
 def test_the_memory_of_failures_is_bounded() -> None:
     failures = Failures(FakeClock())
 
