@@ -38,9 +38,40 @@ def test_a_create_answers_with_our_own_location(play: Play) -> None:
         assert answer.headers["location"].startswith(f"{BASE}/Observation/")
         assert answer.headers["location"].endswith("/_history/1")
         assert answer.headers["etag"] == 'W/"1"'
+        assert answer.headers["last-modified"] == "Mon, 02 Mar 2026 09:00:00 GMT"
         assert answer.json["subject"]["reference"] == "Patient/p1"
         again = await made.get(f"Observation/{answer.json['id']}", token)
         assert again.status == 200
+
+    play(story)
+
+
+@pytest.mark.parametrize(
+    ("prefer", "shown"),
+    [
+        ("return=representation", "Observation"),
+        ("return=OperationOutcome", "OperationOutcome"),
+        ("return=minimal", None),
+        ("respond-async", "Observation"),
+    ],
+)
+@pytest.mark.parametrize(("method", "id_"), [("POST", ""), ("PUT", "o1")])
+def test_prefer_says_what_a_write_answers(
+    play: Play, method: str, id_: str, prefer: str, shown: str | None
+) -> None:
+    """FHIR R4 http.html#return."""
+
+    async def story(made: Ground) -> None:
+        token = made.token("patient/Observation.cruds")
+        body = fresh() | ({"id": id_} if id_ else {})
+
+        answer = await made.send(
+            method, f"Observation/{id_}".rstrip("/"), token, body=body, headers={"prefer": prefer}
+        )
+
+        assert answer.status in {200, 201}
+        assert (answer.json["resourceType"] if answer.body else None) == shown
+        assert answer.headers["location"].startswith(f"{BASE}/Observation/")
 
     play(story)
 

@@ -9,7 +9,7 @@ from hilum.gateway.judge import is_own
 from hilum.gateway.models import DEFAULT_PAGE
 from hilum.gateway.narrowing import patients_within
 from hilum.gateway.reach import clauses
-from hilum.gateway.rendering import Answer
+from hilum.gateway.rendering import Answer, version_headers
 from hilum.gateway.searching import Searcher
 from hilum.gateway.transport import Absent, Errand, Refusal, Stored, Transport, loads
 from hilum.gateway.writing import Writer
@@ -142,13 +142,9 @@ def native(resource: dict[str, Any], patient: str) -> Answer:
 def _shown(errand: Errand, stored: Stored) -> Answer:
     """Show one record; after it was judged, and only then, look at If-None-Match."""
     request = errand.obligations.request
-    headers: list[tuple[bytes, bytes]] = []
-    if stored.etag:
-        headers.append((b"etag", stored.etag.encode()))
-    if stored.modified.isascii() and stored.modified.isprintable() and stored.modified:
-        headers.append((b"last-modified", stored.modified.encode()))
+    headers = version_headers(stored.etag, stored.modified)
     patient = errand.patient_of((stored.resource,))
     if request.if_none_match and is_known(request.if_none_match, stored.etag):
-        return Answer(304, b"", tuple(headers), patient=patient)
+        return Answer(304, b"", headers, patient=patient)
     body = stored.body if request.shape is PLAIN else dump(loads(stored.body), request.shape)
-    return Answer(200, body, tuple(headers), patient=patient)
+    return Answer(200, body, headers, patient=patient)

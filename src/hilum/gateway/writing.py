@@ -7,7 +7,7 @@ import orjson
 
 from hilum.gateway.filtering import UNJUDGEABLE, judge_change
 from hilum.gateway.judge import NO_EVIDENCE, judge_resource
-from hilum.gateway.rendering import Answer
+from hilum.gateway.rendering import Answer, version_headers
 from hilum.gateway.transport import (
     ABSENT,
     ACCEPT,
@@ -121,17 +121,17 @@ class Writer:
         if not isinstance(resource, dict) or resource.get("resourceType") != asked.type:
             resource = {}
         where = _located(errand, response, resource)
-        headers: list[tuple[bytes, bytes]] = []
-        if where:
-            headers.append((b"location", f"{errand.base}/{where}".encode()))
         etag = etag_of(response.headers.get("etag", ""), resource)
-        if etag:
-            headers.append((b"etag", etag.encode()))
+        headers = version_headers(etag, response.headers.get("last-modified", ""))
+        if where:
+            headers += ((b"location", f"{errand.base}/{where}".encode()),)
         patient = errand.patient_of((asked.body or {},))
         body = b""
-        if resource and "return=minimal" not in asked.prefer and self._transport.reaches(errand, resource):
+        if "return=OperationOutcome" in asked.prefer:
+            body = orjson.dumps(outcome(IssueCode.INFORMATIONAL, "Stored.", severity="information"))
+        elif resource and "return=minimal" not in asked.prefer and self._transport.reaches(errand, resource):
             body = dump(resource, asked.shape)
-        return Answer(response.status, body, tuple(headers), patient=patient)
+        return Answer(response.status, body, headers, patient=patient)
 
 
 def _judge_attachments(errand: Errand, before: dict[str, Any]) -> None:
