@@ -336,3 +336,43 @@ def test_an_administrator_sets_a_forgotten_password_and_ends_sessions(
         403,
         "not_permitted",
     )
+
+
+@pytest.mark.parametrize("username", ["ann", "gina", "root"])
+@pytest.mark.parametrize(
+    "current", [{}, {"current": ""}, {"current": "a guess"}, {"current": "another word"}]
+)
+def test_a_stolen_api_token_does_not_become_the_account(
+    site: ControlSite, username: str, current: dict[str, str]
+) -> None:
+    """Contract, API authentication: tokens expire and are bound; OWASP ASVS 4.0.3 2.1.6: a change takes the present password."""
+    thief, person = site.api(username), site.people[username]
+
+    answer = thief.put(f"/people/{person.id}/password", json={"password": "another word"} | current)
+
+    problem(answer, 401, "wrong_credentials")
+    tenant = {} if person.tenant is None else {"tenant": person.tenant}
+    for password, status in (("another word", 401), (PASSWORD, 201)):
+        body = {"username": username, "password": password} | tenant
+        assert site.api().post("/tokens", json=body).status_code == status
+
+
+def test_guesses_at_the_present_password_slow_down(site: ControlSite) -> None:
+    """C57."""
+    thief, path = site.api("ann"), f"/people/{site.people['ann'].id}/password"
+    for _ in range(ATTEMPTS_FREE):
+        problem(
+            thief.put(path, json={"password": "another word", "current": "a guess"}), 401, "wrong_credentials"
+        )
+
+    problem(thief.put(path, json={"password": "another word", "current": PASSWORD}), 429, "too_many_attempts")
+
+
+def test_a_person_changes_the_password_by_the_present_one(site: ControlSite) -> None:
+    ann, path = site.api("ann"), f"/people/{site.people['ann'].id}/password"
+
+    assert ann.put(path, json={"password": "another word", "current": PASSWORD}).status_code == 204
+
+    problem(ann.get("/tokens"), 401, "token_invalid")
+    body = {"username": "ann", "password": "another word", "tenant": "general"}
+    assert site.api().post("/tokens", json=body).status_code == 201

@@ -334,7 +334,7 @@ def test_a_new_password_ends_sessions_and_tokens_and_the_old_one_is_dead(ground:
         service.set_password,
         ground.ann.id,
         live.hash_password_now("another word", ground.edge.ids),
-        actor=policy.actor_of(ground.ann),
+        actor=policy.actor_of(ground.gina),
     )
 
     assert ground.session(cookie) is None

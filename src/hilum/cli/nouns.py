@@ -230,15 +230,17 @@ def person_deactivate(person_id: str, *, json_: bool) -> None:
 @person.command("password")
 @click.argument("person_id")
 @click.password_option(help="Asked for when not given.")
+@click.option("--current", default="", help="The present password, needed for one's own.")
 @json_option
-def person_password(person_id: str, password: str, *, json_: bool) -> None:
+def person_password(person_id: str, password: str, current: str, *, json_: bool) -> None:
     r"""Set somebody's password; their sessions and API tokens end.
 
     \b
     Example:
       hilum person password per_01h...
     """
-    found = api.call("PUT", f"/people/{api.segment(person_id)}/password", {"password": password})
+    body = {"password": password, "current": current}
+    found = api.call("PUT", f"/people/{api.segment(person_id)}/password", body)
     show_one(found, json_=json_)
 
 

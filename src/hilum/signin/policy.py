@@ -105,8 +105,8 @@ def require_password(password: str) -> None:
 
 
 def may_set_password(actor: Actor, person: Person) -> bool:
-    """Tell whether an actor may set somebody's password: one's own, or as their administrator."""
-    return actor.id == person.id or may_administer(actor, person.tenant)
+    """Tell whether an actor may set somebody's password as their administrator; one's own is changed by the one before."""
+    return actor.id != person.id and may_administer(actor, person.tenant)
 
 
 def may_hold_token(actor: Actor, person: Person) -> bool:

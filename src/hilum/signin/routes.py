@@ -245,7 +245,10 @@ class TokenMade(TokenShown):
 
 
 class NewPassword(_Strict):
+    """``current`` is the present one, needed for one's own."""
+
     password: Annotated[str, Field(max_length=PASSWORD_MAX)]
+    current: Annotated[str, Field(max_length=PASSWORD_MAX)] = ""
 
 
 Id = Annotated[str, PathParameter(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
@@ -294,12 +297,20 @@ def api(kit: Kit) -> APIRouter:
         "/people/{person}/password", status_code=204, openapi_extra={"x-audience": "oneself, administrator"}
     )
     async def set_password(request: Request, person: Id, body: NewPassword) -> None:
-        """Set somebody's password; their sessions and API tokens end."""
+        """Set somebody's password, or one's own by the present one; their sessions and API tokens end."""
         actor = await kit.authenticate(request)
         policy.require_password(body.password)
+        trace = trace_of(request)
+        if actor.id == person:
+            attempt = await kit.edge.write(service.begin_change, actor=actor, trace=trace)
+            matched = await live.verify_password(attempt.digest, body.current)
+            digest = await live.hash_password(body.password, kit.ids)
+            change = partial(service.change_password, attempt=attempt, digest=digest, matched=matched)
+            await kit.edge.write(change, actor=actor, trace=trace)
+            return
         digest = await live.hash_password(body.password, kit.ids)
         verb = partial(service.set_password, person_id=PersonId(person), digest=digest)
-        await kit.edge.write(verb, actor=actor, trace=trace_of(request))
+        await kit.edge.write(verb, actor=actor, trace=trace)
 
     @router.delete("/people/{person}/sessions", openapi_extra={"x-audience": "oneself, administrator"})
     async def end_sessions(request: Request, person: Id) -> dict[str, int]:

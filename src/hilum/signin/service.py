@@ -32,10 +32,28 @@ from hilum.signin.models import (
 
 
 def set_password(ctx: Context, person_id: PersonId, digest: str) -> None:
-    """Set somebody's password, hashed before by ``live``; their sessions and API tokens end. Raises NotFound, NotPermitted."""
+    """Set somebody's password, hashed before by ``live``; their sessions and API tokens end. Raises NotFound, NotPermitted.
+
+    Not one's own: that takes ``change_password``, so that a stolen API token does not become the whole account.
+    """
     person = identity.get_person(ctx, person_id)
     if not policy.may_set_password(ctx.actor, person):
         raise _refused(ctx, "signin.password.set", person)
+    _save_password(ctx, person, digest)
+
+
+def begin_change(ctx: Context) -> Attempt:
+    """Let an actor begin to change their own password, as a sign-in begins. Raises NotFound, SlowDown."""
+    person = identity.get_person(ctx, PersonId(ctx.actor.id))
+    return begin_attempt(ctx, person.tenant, person.username)
+
+
+def change_password(ctx: Context, attempt: Attempt, digest: str, *, matched: bool) -> None:
+    """Set the password of somebody whose present one matched; their sessions and API tokens end. Raises NotAuthenticated."""
+    _save_password(ctx, _settle(ctx, attempt, matched=matched), digest)
+
+
+def _save_password(ctx: Context, person: Person, digest: str) -> None:
     store.save_password(ctx.tx, person.id, digest, ctx.now)
     _end_sessions(ctx, person.id)
     store.save_api_tokens_revoked(ctx.tx, person.id, ctx.now)

@@ -184,7 +184,7 @@ def test_nobody_makes_tokens_or_passwords_for_somebody_they_do_not_administer() 
     foreign = replace(admin, tenant=TenantId("children"))
     staff = Actor(ActorKind.STAFF, "per_s", roles=frozenset({"security"}))
 
-    assert policy.may_set_password(policy.actor_of(ANN), ANN)
+    assert not policy.may_set_password(policy.actor_of(ANN), ANN)
     assert policy.may_set_password(admin, ANN)
     assert not any(policy.may_set_password(actor, ANN) for actor in (foreign, staff))
     assert policy.may_hold_token(policy.actor_of(ANN), ANN)
