@@ -22,6 +22,7 @@ DEFAULT_LIFE = timedelta(minutes=5)
 LONGEST_LIFE = timedelta(hours=1)
 KEYS_BOUND = 50
 KIDS_REMEMBERED = 200
+KID_BOUND = 256
 SETS_BOUND = 1_000
 WINDOW = timedelta(minutes=1)
 FETCHES_PER_WINDOW = 60
@@ -69,7 +70,7 @@ def life_of(headers: dict[str, str]) -> timedelta:
 
 
 def read_set(answer: Fetched) -> dict[str, Any]:
-    """Read an answer as a JWK set of bounded size. Raises Unavailable."""
+    """Read an answer as a JWK set of bounded size, without keys whose ``kid`` is no name but a burden. Raises Unavailable."""
     try:
         jwks = orjson.loads(answer.body) if answer.status == 200 else None
     except orjson.JSONDecodeError:
@@ -77,7 +78,7 @@ def read_set(answer: Fetched) -> dict[str, Any]:
     keys = jwks.get("keys") if isinstance(jwks, dict) else None
     if not isinstance(keys, list) or len(keys) > KEYS_BOUND or not all(isinstance(key, dict) for key in keys):
         raise Unavailable("jwks_unreadable", "The client's key set cannot be read.")
-    return {"keys": keys}
+    return {"keys": [key for key in keys if len(str(key.get("kid"))) <= KID_BOUND]}
 
 
 class KeySets:

@@ -10,11 +10,13 @@ from hypothesis import strategies as st
 
 from hilum.backchannel.keysets import (
     FETCHES_PER_WINDOW,
+    KID_BOUND,
     LONGEST_LIFE,
     REFETCHES_PER_WINDOW,
     SETS_BOUND,
     KeySets,
     life_of,
+    read_set,
 )
 from hilum.backchannel.throttle import (
     FAILURES_BOUND,
@@ -133,6 +135,14 @@ def test_a_failing_host_leaves_no_stale_keys_in_force() -> None:
 
     with pytest.raises(Unavailable):
         asyncio.run(ask())
+
+
+@pytest.mark.parametrize("kid", ["k" * (KID_BOUND + 1), ["k" * KID_BOUND], {"k": "k" * KID_BOUND}])
+def test_a_host_cannot_fill_the_memory_with_names_of_keys(kid: object) -> None:
+    """House, Limits: every cache has a bound; the names of past keys are remembered (C11), and told on record."""
+    answer = Fetched(200, {}, orjson.dumps({"keys": [{"kid": kid, "kty": "EC"}, {"kid": "a", "kty": "EC"}]}))
+
+    assert read_set(answer) == {"keys": [{"kid": "a", "kty": "EC"}]}
 
 
 def test_no_more_sets_are_kept_than_the_bound() -> None:
