@@ -17,6 +17,7 @@ from hilum.synthesis.codes import (
     quantity,
     snomed,
 )
+from hilum.synthesis.lives import ADULT_YEARS
 from hilum.synthesis.models import Story
 from hilum.synthesis.places import Reference
 
@@ -43,6 +44,9 @@ OFTEN, SOMETIMES, NEVER = (
 FOOD_QUESTIONS = (
     ("88122-7", "Within the past 12 months we worried whether our food would run out before we got money to buy more"),
     ("88123-5", "Within the past 12 months the food we bought just didn't last and we didn't have money to get more"),
+)  # fmt: skip
+CONCENTRATING = (
+    "69858-9", "Because of a physical, mental, or emotional condition, do you have serious difficulty concentrating, remembering, or making decisions",
 )  # fmt: skip
 
 
@@ -187,30 +191,46 @@ def write_food_screen(chart: Chart, visit: Visit, when: datetime) -> None:
 
 
 def write_functions(chart: Chart, visit: Visit, when: datetime) -> None:
-    """Write how well somebody gets about, thinks, hears, and in which words they want to be spoken to."""
-    failing = chart.life.course(Story.DEMENTIA, visit.day) is not None
-    screen(
-        chart,
-        visit,
-        when,
-        ("96761-2", "Total score Barthel Index"),
-        {"valueQuantity": quantity(70 if failing else 100, "score", "{score}")},
-        kind="functional-status",
-    )
-    screen(
-        chart,
-        visit,
-        when,
-        ("72106-8", "Total score [MMSE]"),
-        {"valueQuantity": quantity(19 if failing else 29, "score", "{score}")},
-        kind="cognitive-status",
-    )
+    """Write how well somebody gets about, thinks, hears, and in which words they want to be spoken to.
+
+    The scores are for adults; of a child the parents are asked.
+    """
+    no = {"valueCodeableConcept": concept(LOINC, "LA32-8", "No")}
+    if chart.life.years(visit.day) < ADULT_YEARS:
+        screen(
+            chart,
+            visit,
+            when,
+            ("69859-7", "Do you have serious difficulty walking or climbing stairs"),
+            no,
+            kind="functional-status",
+        )
+        screen(chart, visit, when, CONCENTRATING, no, kind="cognitive-status")
+    else:
+        failing = chart.life.course(Story.DEMENTIA, visit.day) is not None
+        barthel, mmse = (70, 19) if failing else (100, 29)
+        screen(
+            chart,
+            visit,
+            when,
+            ("96761-2", "Total score Barthel Index"),
+            {"valueQuantity": quantity(barthel, "score", "{score}")},
+            kind="functional-status",
+        )
+        screen(
+            chart,
+            visit,
+            when,
+            ("72106-8", "Total score [MMSE]"),
+            {"valueQuantity": quantity(mmse, "score", "{score}")},
+            kind="cognitive-status",
+        )
     screen(
         chart,
         visit,
         when,
         ("69856-3", "Are you deaf, or do you have serious difficulty hearing"),
-        {"valueCodeableConcept": concept(LOINC, "LA32-8", "No")},
+        no,
         kind="disability-status",
     )
     screen(chart, visit, when, ("54899-0", "Preferred language"), {"valueString": "English"}, kind="sdoh")

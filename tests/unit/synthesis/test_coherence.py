@@ -124,6 +124,22 @@ def test_nothing_happens_before_birth_after_death_or_in_the_future(tenant: str) 
     assert wrong == []
 
 
+@pytest.mark.parametrize(
+    ("code", "years"),
+    [("96761-2", 18), ("72106-8", 18), ("11341-5", 14), ("55758-7", 12), ("72166-2", 12), ("13457-7", 18), ("98979-8", 18)],
+)  # fmt: skip
+@pytest.mark.parametrize("tenant", TENANTS)
+def test_nobody_is_asked_or_tested_before_the_age_for_it(tenant: str, code: str, years: int) -> None:
+    patients = _patients(tenant)
+    ages = [
+        _years(patients[patient_of(each)], values(each, "effectiveDateTime")[0])
+        for each in by_code(of(tenant, "Observation"), code)
+        if "effectiveDateTime" in each and "birthDate" in patients[patient_of(each)]
+    ]
+
+    assert [age for age in ages if age < years] == []
+
+
 @pytest.mark.parametrize("tenant", TENANTS)
 def test_every_drug_has_a_reason_in_the_same_chart(tenant: str) -> None:
     conditions = {f"Condition/{each['id']}": each for each in of(tenant, "Condition")}
