@@ -20,7 +20,7 @@ from hilum.standards.fhir.etags import etag_of
 from hilum.standards.fhir.shaping import load
 from hilum.standards.fhir.statements import Surface
 from hilum.standards.fhir.visibility import hangs_on_targets, one_patient
-from hilum.standards.smart.scopes import READ
+from hilum.standards.smart.scopes import READ, SEARCH
 from hilum.tokens.models import AccessToken
 from hilum.upstream import live as upstream
 from hilum.upstream.live import Upstreams
@@ -133,7 +133,7 @@ class Transport:
         stored = await self.fetch(errand, name)
         evidence = NO_EVIDENCE
         if hangs_on_targets(errand.obligations.request.type):
-            evidence = await self.evidence(errand, (stored.resource if stored else _ABOUT_NOBODY,))
+            evidence = await self._about(errand, stored.resource if stored else _ABOUT_NOBODY)
         if stored is None:
             pretend(errand)
             raise Absent
@@ -141,9 +141,19 @@ class Transport:
             raise Refusal(fault)
         return stored
 
-    def reaches(self, errand: Errand, resource: dict[str, Any]) -> bool:
+    async def _about(self, errand: Errand, resource: dict[str, Any]) -> Evidence:
+        """Look at the first of what a record is about, and at the rest only if that may be seen: else it takes as long as an absent one."""
+        targets = resource.get("target")
+        if not isinstance(targets, list):
+            return NO_EVIDENCE
+        first = await self.evidence(errand, ({**resource, "target": targets[:1]},))
+        if any(seen is None or not self.reaches(errand, seen, READ | SEARCH) for seen in first.values()):
+            return first
+        return await self.evidence(errand, (resource,), first)
+
+    def reaches(self, errand: Errand, resource: dict[str, Any], letters: int = READ) -> bool:
         reach = errand.obligations.reach
-        ways = clauses(reach, str(resource.get("resourceType")), READ)
+        ways = clauses(reach, str(resource.get("resourceType")), letters)
         return judge_resource(reach, resource, ways, bases=errand.obligations.bases) is None
 
 
