@@ -15,7 +15,7 @@ from hilum.identity import service as identity
 from hilum.identity.models import TenantChange
 from hilum.infra.edge import Edge
 from hilum.launches.store import launch
-from hilum.registry.models import ClientType
+from hilum.registry.models import ClientType, Deployment
 from hilum.signin import service as signin
 from tests.effort import effort
 from tests.flows.back_channel import BASE, MERCY, OTHER, REDIRECT, VERIFIER
@@ -305,6 +305,26 @@ def test_a_body_that_is_no_form_is_refused(front: Front, content_type: str, body
     page = front.browser().http.post(AUTHORIZE, content=body, headers={"content-type": content_type})
 
     assert 400 <= page.status_code < 500
+
+
+@pytest.mark.parametrize("host", ["[::1", "[x]", "x;sandbox", "x,y", "bank.example"])
+def test_what_follows_a_private_scheme_is_no_host_on_any_page(front: Front, host: str) -> None:
+    """RFC 8252 section 7.1; security decision 13: such a redirect URI may be registered, and names no place and no policy."""
+    redirect_uri = f"com.evil.app://{host}/back"
+    front.add_app(
+        "native",
+        ClientType.PUBLIC,
+        deployment=Deployment.NATIVE,
+        redirect_uris=(redirect_uri,),
+        launch_uri="",
+        origins=(),
+    )
+
+    page = front.browser("pat").authorize(client="native", redirect_uri=redirect_uri)
+
+    assert page.status_code == 200
+    assert "form-action 'self' com.evil.app:;" in page.headers["content-security-policy"]
+    assert host not in page.text
 
 
 # --- launches -----------------------------------------------------------------------------------------------------------------

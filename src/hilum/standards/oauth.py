@@ -122,9 +122,12 @@ def with_parameters(uri: str, parameters: Iterable[tuple[str, str]]) -> str:
 
 
 def form_action_source(uri: str) -> str:
-    """Name the CSP source that lets a form's answer go to this redirect URI: its origin, or its private-use scheme."""
-    parts = urlsplit(uri)
-    return f"{parts.scheme}://{parts.netloc}" if parts.netloc else f"{parts.scheme}:"
+    """Name the CSP source that lets a form's answer go to this redirect URI: its origin, or its private-use scheme.
+
+    What follows a private-use scheme is the app's own and no host: nobody judged it to be one.
+    """
+    scheme = uri.partition(":")[0]
+    return f"{scheme}://{urlsplit(uri).netloc}" if scheme in {"https", "http"} else f"{scheme}:"
 
 
 def proves_client(uri: str) -> bool:
@@ -132,5 +135,4 @@ def proves_client(uri: str) -> bool:
 
     Source: RFC 8252 sections 8.6 and 8.1; RFC 9700 section 4.14: others can impersonate a client at loopback and private-scheme addresses.
     """
-    parts = urlsplit(uri)
-    return parts.scheme == "https" and parts.hostname not in {"localhost", "127.0.0.1", "::1"}
+    return uri.startswith("https://") and urlsplit(uri).hostname not in {"localhost", "127.0.0.1", "::1"}

@@ -79,6 +79,11 @@ def test_an_answer_keeps_the_address_and_reads_back(pairs: list[tuple[str, str]]
         ("https://localhost/cb", "https://localhost", False),
         ("http://app.example/cb", "http://app.example", False),
         ("com.example.app:/cb", "com.example.app:", False),
+        ("com.example.app://bank.example/cb", "com.example.app:", False),
+        ("com.example.app://x;frame-ancestors/cb", "com.example.app:", False),
+        ("com.example.app://x,y/cb", "com.example.app:", False),
+        ("com.example.app://[::1/cb", "com.example.app:", False),
+        ("com.example.app://[x]/cb", "com.example.app:", False),
     ],
 )
 def test_a_redirect_uri_tells_its_form_action_source_and_whether_it_proves_the_client(
