@@ -14,11 +14,10 @@ import orjson
 
 from hilum.fhirserver.models import Issue, Page, Problem, SearchPlan, Shape, Version
 from hilum.fhirserver.search import PAGE, render_page
+from hilum.standards.fhir import requests
 from hilum.standards.fhir.dates import SECOND, render_instant
-from hilum.standards.fhir.definitions import mandatory_elements, summary_elements
-from hilum.standards.fhir.shaping import load
+from hilum.standards.fhir.shaping import dump, load
 
-_SUBSETTED = {"system": "http://terminology.hl7.org/CodeSystem/v3-ObservationValue", "code": "SUBSETTED"}
 STATUS: dict[Problem, tuple[int, str]] = {
     Problem.MALFORMED: (400, "structure"),
     Problem.STRUCTURE: (400, "structure"),
@@ -75,27 +74,7 @@ def shaped(body: bytes, shape: Shape, *, pretty: bool = False) -> bytes:
     """
     if shape.is_whole and not pretty:
         return body
-    resource = load(body)
-    if not shape.is_whole:
-        resource = _cut(resource, shape)
-    return orjson.dumps(resource, option=orjson.OPT_INDENT_2 if pretty else 0)
-
-
-def _cut(resource: dict[str, Any], shape: Shape) -> dict[str, Any]:
-    resource_type = resource["resourceType"]
-    kept = {"resourceType", "id", "meta", "implicitRules"}
-    match shape.summary:
-        case "data":
-            kept |= resource.keys() - {"text"}
-        case "text":
-            kept |= mandatory_elements(resource_type) | {"text"}
-        case "true":
-            kept |= mandatory_elements(resource_type) | summary_elements(resource_type)
-        case _:
-            kept |= mandatory_elements(resource_type) | set(shape.elements)
-    cut = {k: v for k, v in resource.items() if k.removeprefix("_") in kept}
-    meta = cut.get("meta", {})
-    return {**cut, "meta": {**meta, "tag": [*meta.get("tag", ()), _SUBSETTED]}}
+    return dump(load(body), requests.Shape(pretty, requests.Summary(shape.summary), shape.elements))
 
 
 def search_bundle(plan: SearchPlan, page: Page, base_url: str) -> bytes:

@@ -5,10 +5,8 @@ import pytest
 from hilum.standards.fhir.definitions import (
     elements,
     json_keys,
-    mandatory_elements,
     patient_compartment,
     resource_types,
-    summary_elements,
     value_set,
 )
 from hilum.standards.fhir.searchparams import Kind, parameters_of
@@ -42,9 +40,11 @@ def test_required_bindings_are_expanded() -> None:
 
 
 def test_mandatory_and_summary_elements_are_marked() -> None:
-    assert {"status", "code"} <= mandatory_elements("Observation")
-    assert "valueQuantity" in summary_elements("Observation")
-    assert "note" not in summary_elements("Observation")
+    observation = elements("Observation")
+
+    assert {name for name, element in observation.items() if element.mandatory} == {"status", "code"}
+    assert observation["value"].summary
+    assert not observation["note"].summary
 
 
 def test_the_patient_compartment_says_how_a_type_belongs() -> None:

@@ -79,18 +79,6 @@ def json_keys(type_name: str) -> Mapping[str, Element]:
     return MappingProxyType({t.key: e for e in elements(type_name).values() for t in e.types})
 
 
-@cache
-def mandatory_elements(resource_type: str) -> frozenset[str]:
-    """Name the elements that a cut resource still shows."""
-    return frozenset(t.key for e in elements(resource_type).values() if e.mandatory for t in e.types)
-
-
-@cache
-def summary_elements(resource_type: str) -> frozenset[str]:
-    """Name the elements that ``_summary=true`` shows."""
-    return frozenset(t.key for e in elements(resource_type).values() if e.summary for t in e.types)
-
-
 def _parse_element(name: str, text: str) -> Element:
     bare, choice = name.removesuffix("[x]"), name.endswith("[x]")
     types: list[ElementType] = []

@@ -67,7 +67,7 @@ def _cut(resource: dict[str, Any], shape: Shape) -> dict[str, Any]:
     if shape.summary is Summary.DATA and not shape.elements:
         kept = {key for key in resource if key != "text"}
     else:
-        kept = {"resourceType", "id", "meta", *shape.elements}
+        kept = {"resourceType", "id", "meta", "implicitRules", *shape.elements}
         kept |= {element.name for element in known.values() if element.mandatory}
         if shape.summary is Summary.TRUE:
             kept |= {element.name for element in known.values() if element.summary}
