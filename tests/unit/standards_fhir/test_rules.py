@@ -12,7 +12,7 @@ NAME_USE = "http://hl7.org/fhir/name-use"
     [
         {"resourceType": "Patient", "gender": "female", "birthDate": "1990"},
         {"resourceType": "Patient", "generalPractitioner": [{"reference": "Organization/1"}]},
-        {"resourceType": "Patient", "generalPractitioner": [{"reference": "#p"}, {"display": "Dr Who"}]},
+        {"resourceType": "Patient", "generalPractitioner": [{"display": "Dr Who"}]},
         {"resourceType": "Patient", "generalPractitioner": [{"reference": "urn:uuid:0"}]},
         {"resourceType": "Condition", "clinicalStatus": {"text": "active, I think"}},
         {
@@ -33,6 +33,18 @@ NAME_USE = "http://hl7.org/fhir/name-use"
         {
             "resourceType": "Observation",
             "contained": [{"resourceType": "Patient", "id": "p"}],
+            "subject": {"reference": "#p"},
+        },
+        {
+            "resourceType": "Observation",
+            "contained": [{"resourceType": "Provenance", "target": [{"reference": "#"}]}],
+        },
+        {
+            "resourceType": "Observation",
+            "contained": [
+                {"resourceType": "Patient", "id": "p", "managingOrganization": {"reference": "#o"}},
+                {"resourceType": "Organization", "id": "o"},
+            ],
             "subject": {"reference": "#p"},
         },
         {"resourceType": "Observation", "focus": [{"reference": "Anything/1"}, {"reference": "Patient/1"}]},
@@ -64,6 +76,9 @@ def test_what_keeps_the_rules_passes(resource: dict[str, object]) -> None:
         ({"resourceType": "Patient", "name": [{"_given": [None, {"extension": [{"url": "http://x"}]}]}]}, "Patient.name[0]._given[1].extension[0]"),
         ({"resourceType": "Observation", "contained": [{"resourceType": "Patient", "id": "p", "contained": [{"resourceType": "Patient", "id": "q"}]}]}, "Observation.contained[0]"),
         ({"resourceType": "Observation", "contained": [{"resourceType": "Patient", "id": "a_b"}]}, "Observation.contained[0]"),
+        ({"resourceType": "Observation", "subject": {"reference": "#p"}}, "Observation.subject"),
+        ({"resourceType": "Observation", "subject": {"reference": "#q"}, "contained": [{"resourceType": "Patient", "id": "p"}]}, "Observation.subject"),
+        ({"resourceType": "Bundle", "entry": [{"resource": {"resourceType": "Patient", "contained": [{"resourceType": "Patient", "id": "p"}]}}, {"resource": {"resourceType": "Observation", "subject": {"reference": "#p"}}}]}, "Bundle.entry[1].resource.subject"),
         ({"resourceType": "Patient", "text": {"status": "generated", "div": "<div>x</div>"}}, "Patient.text"),
         ({"resourceType": "Bundle", "entry": [{"resource": {"resourceType": "Patient", "id": "a b"}}]}, "Bundle.entry[0].resource"),
         ({"resourceType": "Condition", "clinicalStatus": {"coding": [{"system": "http://elsewhere", "code": "active"}]}}, "Condition.clinicalStatus"),

@@ -58,17 +58,33 @@ _Path = tuple[Any, ...]
 """A place as (place above, key[, index]): written out only when something is wrong there."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Findings:
+    """What was found so far, and the ids of what the resource contains that is being looked at."""
+
+    breaks: list[Break]
+    contained: frozenset[str]
+
+    def within(self, resource: dict[str, Any]) -> "_Findings":
+        """Look at another resource, which has contained resources of its own."""
+        held = resource.get("contained", ())
+        return _Findings(self.breaks, frozenset(str(each.get("id")) for each in held))
+
+    def add(self, detail: str, path: _Path) -> None:
+        self.breaks.append(Break(detail, _written(path)))
+
+
 def rule_issues(resource: dict[str, Any]) -> list[Break]:
     """List what breaks a rule, each with its place.
 
     Source: FHIR R4 terminologies.html#required, references.html, json.html, extensibility.html
     """
-    found: list[Break] = []
+    found = _Findings([], frozenset()).within(resource)
     _walk(resource, resource["resourceType"], (resource["resourceType"],), found)
-    return found
+    return found.breaks
 
 
-def _walk(value: dict[str, Any], type_name: str, path: _Path, found: list[Break]) -> None:
+def _walk(value: dict[str, Any], type_name: str, path: _Path, found: _Findings) -> None:
     nodes = _level(type_name)
     for key, inner in value.items():
         node = nodes.get(key) or (_BESIDE_A_PRIMITIVE if key.startswith("_") else None)
@@ -81,20 +97,23 @@ def _walk(value: dict[str, Any], type_name: str, path: _Path, found: list[Break]
             _judge(inner, node, (path, key), found)
 
 
-def _judge(value: Any, node: _Node, path: _Path, found: list[Break]) -> None:
+def _judge(value: Any, node: _Node, path: _Path, found: _Findings) -> None:
     if node.codes and not _is_bound(value, node):
-        found.append(Break(f"The code is not in the required value set {node.binding}.", _written(path)))
+        found.add(f"The code is not in the required value set {node.binding}.", path)
     if node.is_date and isinstance(value, str) and parse_range(value) is None:
-        found.append(Break("There is no such day or time.", _written(path)))
+        found.add("There is no such day or time.", path)
     if type(value) is not dict:
         return
     if fault := _own_fault(value, node.inside, path[1]):
-        found.append(Break(fault, _written(path)))
+        found.add(fault, path)
     if node.targets and not _may_target(value, node.targets):
         allowed = ", ".join(sorted(node.targets))
-        found.append(Break(f"The reference may only point to {allowed}.", _written(path)))
+        found.add(f"The reference may only point to {allowed}.", path)
+    if node.inside == "Reference" and not _is_held(value.get("reference"), found.contained):
+        found.add("The resource contains nothing with the id that this points to.", path)
     if node.inside == "Resource":
-        _walk(value, str(value.get("resourceType")), path, found)
+        inner = found if path[1] == "contained" else found.within(value)
+        _walk(value, str(value.get("resourceType")), path, inner)
     elif node.inside:
         _walk(value, node.inside, path, found)
 
@@ -139,3 +158,8 @@ def _may_target(reference: dict[str, Any], targets: frozenset[str]) -> bool:
     literal = reference.get("reference")
     match = _LITERAL.search(literal) if isinstance(literal, str) else None
     return match is None or match.group(1) not in resource_types() or match.group(1) in targets
+
+
+def _is_held(literal: object, contained: frozenset[str]) -> bool:
+    """Tell whether a reference into the resource leads anywhere; ``#`` is the resource itself."""
+    return not isinstance(literal, str) or literal[:1] != "#" or literal == "#" or literal[1:] in contained
