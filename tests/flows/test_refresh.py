@@ -1,6 +1,7 @@
 """Refreshing: rotation, replay, fewer scopes, and what ends a grant (C36, C48, C49, C140)."""
 
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from hilum.launches import service as launches
 from hilum.registry import service as registry
 from hilum.registry.models import InstallOrder, NarrowOrder
 from hilum.signin import service as signin
+from hilum.tokens import service as tokens
 from hilum.tokens.models import REFRESH_LIFE
 from tests.flows import back_channel
 from tests.flows.back_channel import LAUNCH_SCOPES, MERCY, OTHER, Platform, refused
@@ -455,3 +457,62 @@ def test_a_switch_in_another_tenant_changes_nothing_here(platform: Platform) -> 
 
     assert platform.is_alive(body["access_token"])
     assert platform.refresh(body["refresh_token"]).status_code == 200
+
+
+# --- access while away, taken back (C91, C93) -----------------------------------------------------------------------------------
+
+
+def narrowed(platform: Platform, body: dict[str, Any], *without: str) -> None:
+    """Take scopes out of the agreement behind a token, as its person does on the page of connected apps."""
+    held = platform.run(partial(tokens.find_refresh, presented=body["refresh_token"]))
+    assert held is not None
+    kept = [scope for scope in held.grant.scopes if scope not in without]
+    platform.run(partial(consent.narrow, authorization=held.grant.authorization, scopes=kept))
+
+
+def test_whoever_takes_back_access_while_away_ends_refreshing(platform: Platform) -> None:
+    """C91, C93: what is unticked on the page of connected apps is gone; nothing but ``offline_access`` outlives the session (C36)."""
+    body = platform.earn()
+
+    narrowed(platform, body, "offline_access")
+
+    refused(platform.refresh(body["refresh_token"]), "invalid_grant")
+    assert not platform.is_alive(body["refresh_token"])
+
+
+def test_what_is_left_of_offline_access_may_be_online_access(platform: Platform) -> None:
+    """C36, C93."""
+    session = platform.begin_session()
+    body = platform.earn(scopes=(*LAUNCH_SCOPES, "online_access"), session=session)
+    narrowed(platform, body, "offline_access")
+
+    answer = platform.refresh(body["refresh_token"])
+    assert answer.status_code == 200, answer.text
+    platform.run(lambda ctx: signin.end_session(ctx, SessionId(session)))
+
+    refused(platform.refresh(answer.json()["refresh_token"]), "invalid_grant")
+
+
+def test_access_while_away_that_became_online_access_is_over_with_a_session_that_ended_before(
+    platform: Platform,
+) -> None:
+    """C36, C93."""
+    session = platform.begin_session()
+    body = platform.earn(scopes=(*LAUNCH_SCOPES, "online_access"), session=session)
+    platform.run(lambda ctx: signin.end_session(ctx, SessionId(session)))
+    narrowed(platform, body, "offline_access")
+
+    refused(platform.refresh(body["refresh_token"]), "invalid_grant")
+
+
+def test_a_hospital_that_takes_back_offline_access_ends_refreshing(platform: Platform) -> None:
+    """C36: an installation may be narrowed to less than what was certified."""
+    body = platform.earn()
+    app = platform.clients["public"].app
+    listed = platform.run(partial(registry.list_installations, tenant=MERCY))
+    own = next(each for each in listed if each.app == app)
+    less = tuple(scope for scope in own.scopes if scope not in {"offline_access", "online_access"})
+
+    platform.run(lambda ctx: registry.narrow_installation(ctx, own.id, NarrowOrder(scopes=less)))
+
+    refused(platform.refresh(body["refresh_token"]), "invalid_grant")

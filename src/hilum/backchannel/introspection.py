@@ -5,10 +5,12 @@ from typing import Any
 from hilum.backchannel import policy, service
 from hilum.backchannel.client_auth import Method
 from hilum.backchannel.service import Caller
+from hilum.frontchannel.policy import offline_of
 from hilum.infra.context import Context
 from hilum.kernel.errors import NotPermitted
 from hilum.kernel.ids import ClientId
 from hilum.registry.models import Client, ClientType
+from hilum.standards.smart import scopes as smart
 from hilum.tokens import policy as tokens_policy
 from hilum.tokens import service as tokens
 from hilum.tokens.models import AccessToken, RefreshToken
@@ -67,12 +69,15 @@ def _of_refresh(ctx: Context, site: Site, client: Client, token: RefreshToken) -
         return INACTIVE
     if tokens_policy.refresh_fault(token, ctx.now):
         return INACTIVE
-    standing = service.load_standing(ctx, site, grant, issued_at=token.issued_at, online=not token.offline)
-    if policy.standing_fault(standing, grant, issued_at=token.issued_at, now=ctx.now) is not None:
+    scopes = service.unstopped(ctx, grant.scopes, token.issued_at)
+    offline = offline_of(smart.known(scopes))
+    standing = service.load_standing(ctx, site, grant, issued_at=token.issued_at, online=not offline)
+    fault = policy.standing_fault(standing, grant, issued_at=token.issued_at, now=ctx.now)
+    if offline is None or fault is not None:
         return INACTIVE
     return {
         "active": True,
-        "scope": " ".join(service.unstopped(ctx, grant.scopes, token.issued_at)),
+        "scope": " ".join(scopes),
         "client_id": grant.client,
         "exp": int(token.expires_at.timestamp()),
         "iat": int(token.issued_at.timestamp()),

@@ -194,6 +194,9 @@ def _by_refresh(ctx: Context, site: Site, client: Client, request: TokenRequest)
         tokens.redeem_refresh(ctx, presented, client=client.id, tenant=site.tenant, online_ended=True)
     _judge(standing, held.grant, held.issued_at, ctx.now)
     kept = unstopped(ctx, held.grant.scopes, held.issued_at)
+    offline = offline_of(smart.known(policy.scopes_now(kept, standing, held.grant.role)))
+    if offline is None or (held.offline and not offline and _is_session_over(ctx, held.grant)):
+        raise refuse_grant("The access that refreshing rests on was taken back.")
     asked = policy.fewer_scopes(request.scope, held.grant.scopes)
     scopes = policy.scopes_now(smart.narrow(asked, kept), standing, held.grant.role)
     used = tokens.redeem_refresh(ctx, presented, client=client.id, tenant=site.tenant)
@@ -203,7 +206,7 @@ def _by_refresh(ctx: Context, site: Site, client: Client, request: TokenRequest)
     minted = tokens.mint(
         ctx,
         grant,
-        offline=used.offline,
+        offline=offline,
         code_family=used.family,
         life=policy.token_life(client, grant.authorization_expires_at, ctx.now),
         access_scopes=scopes,
