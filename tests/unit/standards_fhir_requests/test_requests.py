@@ -325,6 +325,17 @@ def test_accepting_json_in_any_usual_form_is_enough(accept: str) -> None:
     assert isinstance(read("GET", "Patient/1", {"accept": accept}), FhirRequest)
 
 
+@pytest.mark.parametrize(
+    ("query", "taken"),
+    [("_format=json", True), ("_format=application/fhir%2Bjson", True), ("_format=xml", False), ("_pretty=true", False)],
+)  # fmt: skip
+def test_a_format_that_is_named_stands_above_the_header(query: str, taken: bool) -> None:
+    """FHIR R4 http.html#parameters: for clients that cannot set the Accept header as they should."""
+    for accept in ("application/fhir+xml", "text/html"):
+        found = read("GET", f"Observation/1?{query}", {"accept": accept})
+        assert isinstance(found, FhirRequest) is taken
+
+
 TEXT = st.text(
     st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="\ufeff\ufffe\uffff"), max_size=50
 )

@@ -311,8 +311,6 @@ def _full(
     method: str, located: FhirRequest, query: bytes, headers: Mapping[str, str], body: bytes
 ) -> FhirRequest | Unsupported:
     accept = headers.get("accept", "")
-    if located.type != "Binary" and not accepts_json(accept):
-        return Unsupported("format_unsupported", "Only JSON is spoken here: accept application/fhir+json.")
     params = parse_query(query)
     if isinstance(params, Unsupported):
         return params
@@ -325,6 +323,9 @@ def _full(
     if isinstance(shaped, Unsupported):
         return shaped
     shape, rest = shaped
+    chosen = any(name == "_format" for name, _ in params)
+    if not (chosen or located.type == "Binary" or accepts_json(accept)):
+        return Unsupported("format_unsupported", "Only JSON is spoken here: accept application/fhir+json.")
     if not searching and (fault := _stray(located, rest)):
         return fault
     parsed: dict[str, Any] | None = None
