@@ -4,6 +4,7 @@ import os
 
 from hilum.app import platform as composition
 from hilum.app import sandbox_site
+from hilum.app.parent import end_with
 from hilum.infra import logs, settings
 from hilum.infra.system import SystemClock, SystemIds
 from hilum.web.asgi import App
@@ -11,11 +12,16 @@ from hilum.web.asgi import App
 
 def platform() -> App:
     """Build the platform of one worker."""
-    logs.configure()
+    _begin()
     return composition.build(settings.read(os.environ), SystemClock(), SystemIds()).door
 
 
 def sandbox() -> App:
     """Build the sandbox site."""
-    logs.configure()
+    _begin()
     return sandbox_site.build(settings.read(os.environ), SystemClock(), SystemIds())
+
+
+def _begin() -> None:
+    logs.configure()
+    end_with(os.getppid())

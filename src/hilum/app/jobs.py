@@ -1,6 +1,5 @@
 """The jobs process: checkpoints about every second, and forgetting what has expired."""
 
-import os
 import signal
 import threading
 from collections.abc import Callable
@@ -23,26 +22,24 @@ from hilum.launches import service as launches
 from hilum.tokens import service as tokens
 
 PURGE_EVERY = timedelta(minutes=1)
-PARENT_LOOK_S = 2.0
 _log = logs.get("app")
 
 
 def run(settings: Settings) -> None:
-    """Run every job on its schedule until told to stop, or until the supervisor is gone."""
+    """Run every job on its schedule until told to stop."""
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     edge = open_edge(settings, SystemClock(), SystemIds(), "jobs")
-    parent = os.getppid()
     schedule = ((CHECKPOINT_EVERY, lambda: checkpoint(edge, settings)), (PURGE_EVERY, lambda: purge(edge)))
     due = [edge.clock.monotonic() for _ in schedule]
     try:
-        while not stop.is_set() and os.getppid() == parent:
+        while not stop.is_set():
             for at, (every, job) in enumerate(schedule):
                 if edge.clock.monotonic() >= due[at]:
                     _attempt(job)
                     due[at] = edge.clock.monotonic() + every.total_seconds()
-            stop.wait(max(0.0, min(min(due) - edge.clock.monotonic(), PARENT_LOOK_S)))
+            stop.wait(max(0.0, min(due) - edge.clock.monotonic()))
         _attempt(lambda: checkpoint(edge, settings))
     finally:
         edge.close()

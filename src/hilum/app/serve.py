@@ -15,6 +15,7 @@ from granian.constants import Interfaces, Loops
 
 from hilum.infra import logs
 from hilum.infra.settings import Settings
+from hilum.kernel.errors import Unavailable
 
 STOP_TIMEOUT_S = 10
 BACKPRESSURE = 512
@@ -31,16 +32,23 @@ class Supervisor:
     stopping: bool = False
 
     def run(self, on_ready: Callable[[], None] = lambda: None) -> int:
-        """Run until a signal or until a part ends; ``on_ready`` is called once when every site listens. Returns the exit code."""
+        """Run until a signal or until a part ends; ``on_ready`` is called once when every site listens. Returns the exit code.
+
+        Raises Unavailable when a site cannot listen where it should.
+        """
+        waited_for = [self.settings.listen]
+        if self.settings.is_sandbox:
+            waited_for.append(self.settings.sandbox_listen)
+        for each in waited_for:
+            require_free(each)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
         parts = [part for part in PARTS if part != "sandbox" or self.settings.is_sandbox]
         for part in parts:
             command = [sys.executable, "-m", "hilum.cli.main", "serve", "--part", part]
+            command += ["--under", str(os.getpid())]
             self.children[part] = subprocess.Popen(command, env=os.environ | {"PYTHONUNBUFFERED": "1"})
-        failed, waited_for = "", [self.settings.listen]
-        if self.settings.is_sandbox:
-            waited_for.append(self.settings.sandbox_listen)
+        failed = ""
         while not self.stopping and not failed:
             failed = next((part for part, child in self.children.items() if child.poll() is not None), "")
             if waited_for and all(_listens(each) for each in waited_for):
@@ -80,8 +88,22 @@ def _address(listen: str) -> tuple[str, int]:
     return ("127.0.0.1" if host == "localhost" else host), parts.port or 8000
 
 
+def require_free(listen: str) -> None:
+    """Raise Unavailable when nobody can listen there. The server itself would share the port with whoever does already."""
+    try:
+        family, kind, _, _, where = socket.getaddrinfo(*_address(listen), type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind) as tried:
+            tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            tried.bind(where)
+            tried.listen()
+    except OSError as error:
+        told = f"Nothing can listen at {listen}: {error.strerror}."
+        raise Unavailable("address_unavailable", told) from error
+
+
 def run_web(target: str, listen: str, workers: int) -> None:
-    """Serve the ASGI factory ``target`` on ``listen`` in this process's workers, until told to stop."""
+    """Serve the ASGI factory ``target`` on ``listen`` in this process's workers, until told to stop. Raises Unavailable."""
+    require_free(listen)
     address, port = _address(listen)
     Granian(
         target,

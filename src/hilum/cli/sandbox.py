@@ -56,7 +56,10 @@ def run(port: int, sandbox_port: int) -> None:
     prepare(found)
     from hilum.app.serve import Supervisor
 
-    raise SystemExit(Supervisor(found).run(lambda: _welcome(found)))
+    try:
+        raise SystemExit(Supervisor(found).run(lambda: _welcome(found)))
+    except HilumError as error:
+        refuse(error)
 
 
 @sandbox.command()

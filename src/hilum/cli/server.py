@@ -95,7 +95,8 @@ def _add_first_administrator(ctx: Context, username: str, name: str, password: s
     default="all",
     help="Serve one process only.",
 )
-def serve(part: str) -> None:
+@click.option("--under", type=int, default=0, hidden=True)
+def serve(part: str, under: int) -> None:
     r"""Serve the platform: web workers, jobs, and in sandbox mode the sandbox site.
 
     \b
@@ -105,18 +106,24 @@ def serve(part: str) -> None:
     """
     from hilum.app import jobs
     from hilum.app import serve as serving
+    from hilum.app.parent import end_with
 
     found = host.read_settings()
     if part != "sandbox":
         host.read(lambda ctx: _fit_to_serve(ctx, found))
-    if part == "all":
-        raise SystemExit(serving.Supervisor(found).run())
-    if part == "platform":
-        serving.run_web("hilum.app.entry:platform", found.listen, found.workers)
-    elif part == "sandbox":
-        serving.run_web("hilum.app.entry:sandbox", found.sandbox_listen, 1)
-    else:
-        jobs.run(found)
+    if under:
+        end_with(under)
+    try:
+        if part == "all":
+            raise SystemExit(serving.Supervisor(found).run())
+        if part == "platform":
+            serving.run_web("hilum.app.entry:platform", found.listen, found.workers)
+        elif part == "sandbox":
+            serving.run_web("hilum.app.entry:sandbox", found.sandbox_listen, 1)
+        else:
+            jobs.run(found)
+    except Unavailable as error:
+        refuse(error)
 
 
 def _fit_to_serve(ctx: Context, found: Settings) -> None:

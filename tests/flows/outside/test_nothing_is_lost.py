@@ -49,7 +49,7 @@ def words_of(pid: int) -> str:
 def platform_of(running: Running) -> int:
     """The process above the web workers."""
     family = family_of(running.process.pid)
-    return next(pid for pid in family if words_of(pid).rstrip().endswith("serve --part platform"))
+    return next(pid for pid in family if "serve --part platform" in words_of(pid))
 
 
 def kill(pids: list[int]) -> None:
@@ -277,3 +277,24 @@ def edited(running: Running, database: Path, edit: str, name: str) -> None:
     database.write_bytes(kept)
     assert not found["intact"], f"{name}, and nobody noticed"
     assert found["faults"], name
+
+
+@pytest.mark.parametrize("who", ["the supervisor", "the web workers' parent"])
+def test_what_a_killed_parent_started_ends_too_and_gives_its_place_to_the_next(
+    from_seed: Starter, who: str
+) -> None:
+    """Contract, Commands: nothing serves old code beside what is started in its place."""
+    fresh = from_seed(workers=2)
+    whole = family_of(fresh.process.pid)
+    refused = fresh.hilum("serve")
+    assert (refused.returncode, "address_unavailable" in refused.stderr) == (1, True), refused.stderr
+
+    kill([fresh.process.pid if who == "the supervisor" else platform_of(fresh)])
+
+    fresh.process.wait(HEALED_WITHIN_S)
+    begun = time.monotonic()
+    while left := [pid for pid in whole if words_of(pid)]:
+        assert time.monotonic() - begun < HEALED_WITHIN_S, [words_of(pid) for pid in left]
+        time.sleep(0.1)
+    again = fresh.hilum("audit", "verify")
+    assert again.returncode == 0, again.stdout
