@@ -306,6 +306,18 @@ def test_narrowing_ends_access_tokens_and_cuts_what_a_refresh_may_bring(ground: 
     assert used.grant.scopes == FEWER
 
 
+def test_access_while_away_that_was_taken_back_is_not_told_as_standing(ground: Platform) -> None:
+    """C93: the page says what the app may do now."""
+    made = agree(ground)
+    assert made.offline
+
+    without = tuple(scope for scope in made.scopes if scope != "offline_access")
+    narrowed = as_person(ground, lambda ctx: service.narrow(ctx, made.id, without))
+
+    assert not narrowed.offline
+    assert not standing_of(ground).offline  # type: ignore[union-attr]
+
+
 def test_narrowing_never_adds(ground: Platform) -> None:
     made = agree(ground)
     minted = earn(ground, made)

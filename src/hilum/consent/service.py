@@ -168,11 +168,12 @@ def narrow(ctx: Context, authorization: AuthorizationId, scopes: Iterable[str]) 
     if not texts or not all_covered(texts, found.scopes):
         fault = "holds more than was agreed" if texts else "is empty; withdraw instead"
         raise Invalid("scopes_invalid", f"The list {fault}.", fields={"scopes": fault})
-    store.set_scopes(ctx.tx, found.id, texts)
+    offline = found.offline and "offline_access" in texts
+    store.set_scopes(ctx.tx, found.id, texts, offline=offline)
     tokens.narrow_authorization(ctx, found.id, texts)
     ctx.advance_epoch(Part.CONSENT)
     audit.record(ctx, _event(found, "consent.authorization.narrow", scopes=list(texts)))
-    return replace(found, scopes=texts)
+    return replace(found, scopes=texts, offline=offline)
 
 
 def enforcement_facts(ctx: Context) -> ConsentFacts:

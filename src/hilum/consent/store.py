@@ -107,9 +107,13 @@ def revoke(tx: Connection, authorization_id: AuthorizationId, by: str, now: date
     return done.rowcount == 1
 
 
-def set_scopes(tx: Connection, authorization_id: AuthorizationId, scopes: tuple[str, ...]) -> None:
+def set_scopes(
+    tx: Connection, authorization_id: AuthorizationId, scopes: tuple[str, ...], *, offline: bool
+) -> None:
     tx.execute(
-        update(authorization).where(authorization.c.id == authorization_id).values(scopes=list(scopes))
+        update(authorization)
+        .where(authorization.c.id == authorization_id)
+        .values(scopes=list(scopes), offline=offline)
     )
 
 
