@@ -1,5 +1,6 @@
 """Settings: environment variables only, read once in app, one frozen class a room."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -124,7 +125,11 @@ def read(environment: Mapping[str, str]) -> Settings:
             faults[name] = fault
     if not values["HILUM_DATABASE_URL"].startswith(("sqlite:///", "postgresql://")):
         faults["HILUM_DATABASE_URL"] = "starts with neither sqlite:/// nor postgresql://"
-    if not (values["HILUM_WORKERS"].isdigit() and 1 <= int(values["HILUM_WORKERS"]) <= WORKERS_BOUND):
+    for name in ("HILUM_LISTEN", "HILUM_SANDBOX_LISTEN"):
+        if values[name] and not _is_address(values[name]):
+            faults[name] = "is not a host and a port, such as 127.0.0.1:8000"
+    workers = values["HILUM_WORKERS"]
+    if not (re.fullmatch("[0-9]{1,3}", workers) and 1 <= int(workers) <= WORKERS_BOUND):
         faults["HILUM_WORKERS"] = f"is not a number from 1 to {WORKERS_BOUND}"
     if len(values["HILUM_SECRET_KEY"]) < SECRET_KEY_MIN:
         faults["HILUM_SECRET_KEY"] = (
@@ -176,12 +181,26 @@ def _mode_faults(settings: Settings) -> dict[str, str]:
 
 
 def _origin_fault(url: str) -> str:
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+        parts.port  # noqa: B018 - raises for a port that is none
+    except ValueError:
+        return "is not an http or https origin"
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         return "is not an http or https origin"
     if parts.path or parts.query or parts.fragment or parts.username:
         return "is more than an origin: give scheme, host and port only, without a trailing slash"
     return ""
+
+
+def _is_address(listen: str) -> bool:
+    try:
+        parts = urlsplit(f"//{listen}")
+        return (
+            parts.netloc == listen and bool(parts.hostname) and parts.port is not None and "@" not in listen
+        )
+    except ValueError:
+        return False
 
 
 def _listen_of(url: str) -> str:
