@@ -11,11 +11,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hilum.fhirserver.models import MAX_INCLUDED
-from hilum.standards.fhir.dates import element_range, matches, parse_range, to_microseconds
+from hilum.standards.fhir.dates import element_range, parse_range, to_microseconds
 from hilum.standards.fhir.values import escape, fold
 from tests.effort import effort
 from tests.sim.world import START, FakeClock
 from tests.unit.fhirserver.driver import BASE, Fhir
+from tests.unit.fhirserver.prefixes import matches
 
 LOINC, UCUM, CATEGORY = (
     "http://loinc.org",

@@ -13,12 +13,12 @@ from hilum.standards.fhir.dates import (
     SECOND,
     Range,
     element_range,
-    matches,
     parse_range,
     render_instant,
     to_microseconds,
 )
 from tests.effort import effort
+from tests.unit.fhirserver.prefixes import matches
 
 RANGES = st.tuples(st.integers(-(10**15), 10**15), st.integers(1, 10**14)).map(
     lambda t: Range(t[0], t[0] + t[1])

@@ -1,4 +1,4 @@
-"""Dates, times and periods as ranges of microseconds, and how search compares them.
+"""Dates, times and periods as ranges of microseconds.
 
 A date without a time zone is read in UTC. A range is ``[low, high)``; an open side is OPEN_LOW or OPEN_HIGH.
 """
@@ -113,37 +113,6 @@ def render_instant(microseconds: int) -> str:
     """Write a moment as a FHIR instant in milliseconds, in UTC."""
     moment = _EPOCH.replace(tzinfo=None) + timedelta(microseconds=microseconds)
     return moment.isoformat(timespec="milliseconds") + "Z"
-
-
-def matches(prefix: str, asked: Range, target: Range, *, now: int = 0) -> bool:
-    """Compare a range of a resource with an asked one.
-
-    ``ap`` widens what is asked by a tenth of its distance from ``now``.
-    Source: FHIR R4 search.html#prefix
-    """
-    within = asked.low <= target.low and target.high <= asked.high
-    match prefix:
-        case "eq":
-            return within
-        case "ne":
-            return not within
-        case "gt":
-            return target.high > asked.high
-        case "lt":
-            return target.low < asked.low
-        case "ge":
-            return target.high > asked.high or within
-        case "le":
-            return target.low < asked.low or within
-        case "sa":
-            return target.low >= asked.high
-        case "eb":
-            return target.high <= asked.low
-        case "ap":
-            wide = widen(asked, now)
-            return target.low < wide.high and target.high > wide.low
-        case _:
-            raise ValueError(prefix)
 
 
 def widen(asked: Range, now: int) -> Range:

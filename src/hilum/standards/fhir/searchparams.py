@@ -64,32 +64,13 @@ _ASSERTED = "http://hl7.org/fhir/StructureDefinition/condition-assertedDate"
 _IS_TYPE = re.compile(r"resolve\(\) is (\w+)")
 US_CORE: tuple[SearchParameter, ...] = (
     SearchParameter("CareTeam", "role", Kind.TOKEN, "CareTeam.participant.role"),
-    SearchParameter(
-        "Condition", "asserted-date", Kind.DATE, f"Condition.extension('{_ASSERTED}').value.as(dateTime)"
-    ),
-    SearchParameter(
-        "Encounter", "discharge-disposition", Kind.TOKEN, "Encounter.hospitalization.dischargeDisposition"
-    ),
+    SearchParameter("Condition", "asserted-date", Kind.DATE, f"Condition.extension('{_ASSERTED}').value.as(dateTime)"),
+    SearchParameter("Encounter", "discharge-disposition", Kind.TOKEN, "Encounter.hospitalization.dischargeDisposition"),
     SearchParameter("Goal", "description", Kind.TOKEN, "Goal.description"),
-    SearchParameter(
-        "Patient",
-        "race",
-        Kind.TOKEN,
-        f"Patient.extension('{_CORE}us-core-race').extension.value.ofType(Coding)",
-    ),
-    SearchParameter(
-        "Patient",
-        "ethnicity",
-        Kind.TOKEN,
-        f"Patient.extension('{_CORE}us-core-ethnicity').extension.value.ofType(Coding)",
-    ),
-    SearchParameter(
-        "Patient",
-        "gender-identity",
-        Kind.TOKEN,
-        f"Patient.extension('{_CORE}us-core-genderIdentity').value.as(CodeableConcept)",
-    ),
-)
+    SearchParameter("Patient", "race", Kind.TOKEN, f"Patient.extension('{_CORE}us-core-race').extension.value.ofType(Coding)"),
+    SearchParameter("Patient", "ethnicity", Kind.TOKEN, f"Patient.extension('{_CORE}us-core-ethnicity').extension.value.ofType(Coding)"),
+    SearchParameter("Patient", "gender-identity", Kind.TOKEN, f"Patient.extension('{_CORE}us-core-genderIdentity').value.as(CodeableConcept)"),
+)  # fmt: skip
 """Source: US Core 6.1.0, search parameters that R4 does not have."""
 
 
