@@ -196,7 +196,7 @@ def test_a_switch_until_a_moment_that_cannot_be_read_again_is_refused_and_stops_
 
 
 def test_a_quota_is_set_for_an_app_that_may_be_at_the_tenant_only(site: ControlSite, app: str) -> None:
-    """C137, C145: a mistyped one would slow nothing and comfort everybody, and rows would gather that nobody needs."""
+    """C145: a mistyped one would slow nothing and comfort everybody, and rows would gather that nobody needs."""
     gina, root, few = site.api("gina"), site.api("root"), {"rate_per_s": 1, "burst": 1}
 
     problem(gina.put("/quotas/app_none/general", json=few), 404, "app_not_found")

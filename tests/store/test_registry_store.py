@@ -530,6 +530,9 @@ def test_registrations_at_one_instant_do_not_pass_the_bound_together(ground: Gro
         answers = sorted(pool.map(attempt, range(6)))
 
     assert answers == ["made"] * 3 + ["too_many_clients"] * 3
+    query = EventQuery(action="registry.client.register")
+    told = [each.event.reason for each in ground.do(SYSTEM, audit.list_events, query).events]
+    assert told == ["too_many_clients"] * 3
 
 
 def test_a_backend_client_keeps_its_stated_purpose_and_end(ground: Ground, clock: FakeClock) -> None:

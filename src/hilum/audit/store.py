@@ -1,5 +1,6 @@
 """Rows of the control stream, of checkpoints, and (where the database is PostgreSQL) of the access journal."""
 
+import sqlite3
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
@@ -27,6 +28,7 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.engine import RowMapping
+from sqlalchemy.exc import DBAPIError
 
 from hilum.audit import policy
 from hilum.audit.models import (
@@ -42,7 +44,7 @@ from hilum.audit.models import (
     RecordedEvent,
     Stream,
 )
-from hilum.infra.db import EPOCH, Instant, insert_or_ignore, metadata
+from hilum.infra.db import EPOCH, Instant, insert_or_ignore, is_away, metadata
 from hilum.infra.prepared import Prepared, adds, adds_or_ignores
 from hilum.kernel.errors import Invalid
 
@@ -167,6 +169,15 @@ _LINK = Prepared(
 _ADD_CHAIN = adds_or_ignores(audit_chain)
 _ADD_PAYLOAD = adds(audit_payload)
 _ADD_EVENT = adds(audit_event)
+
+
+UNREADABLE = (TypeError, ValueError, ArithmeticError, AttributeError, DBAPIError, sqlite3.Error)
+"""What reading fails with where somebody put what this platform never writes; also when the database is away."""
+
+
+def is_unreachable(error: Exception) -> bool:
+    """Tell of an error of reading that it came from a database that is away, not from what stands in it."""
+    return is_away(getattr(error, "orig", error))
 
 
 def append(tx: Connection, recorded: RecordedEvent, salt: bytes) -> None:

@@ -1,17 +1,13 @@
 """Verification: walk every chain there is, and every one that a checkpoint says there should be."""
 
-import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-
-from sqlalchemy.exc import DBAPIError
 
 from hilum.audit import encoding, policy, store
 from hilum.audit.models import Anchored, Checkpoint, Head, Stream, Verdict
 from hilum.audit.rows import AccessReader, ChainRows
 from hilum.infra.context import Context
-from hilum.infra.db import is_away
 from hilum.keys import service as keys
 from hilum.keys.models import Purpose
 
@@ -57,8 +53,8 @@ def _reported(faults: policy.Faults, where: str) -> Iterator[None]:
     """Report what cannot even be read, since this platform never wrote it; that the database is away is no such finding."""
     try:
         yield
-    except (TypeError, ValueError, ArithmeticError, AttributeError, DBAPIError, sqlite3.Error) as error:
-        if is_away(getattr(error, "orig", error)):
+    except store.UNREADABLE as error:
+        if store.is_unreachable(error):
             raise
         faults.add(f"{where}: something there cannot be read, so this platform never wrote it")
 

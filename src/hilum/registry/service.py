@@ -311,13 +311,14 @@ def register_dynamically(ctx: Context, tenant_id: TenantId, body: Mapping[str, A
         else rules.validate_client_metadata(rules.normalized(asked), now=ctx.now)
     )
     if isinstance(asked, dict) or faults:
-        _record_faults(ctx, tenant_id, faults)
+        _record_refusal(ctx, tenant_id, "client_invalid", faults)
         raise Invalid("client_invalid", "The client cannot be registered as described.", fields=faults)
     ctx.advance_epoch(
         Part.REGISTRY
     )  # first, because it also makes two registrations take turns over the count
     store.delete_ended_dynamic(ctx.tx, ctx.now)
     if store.count_dynamic(ctx.tx, tenant_id, ctx.now) >= DYNAMIC_CLIENTS_BOUND:
+        _record_refusal(ctx, tenant_id, "too_many_clients")
         raise NotPermitted(
             "too_many_clients", "This tenant holds as many dynamic clients as it may; they end after a day."
         )
@@ -453,12 +454,10 @@ def _set_state(ctx: Context, app_id: AppId, state: AppState, event: Event) -> Ap
     return after
 
 
-def _record_faults(ctx: Context, tenant: TenantId, faults: Mapping[str, str]) -> None:
+def _record_refusal(
+    ctx: Context, tenant: TenantId, reason: str, faults: Mapping[str, str] | None = None
+) -> None:
     event = Event(
-        "registry.client.register",
-        Outcome.REFUSED,
-        tenant=tenant,
-        reason="client_invalid",
-        facts=dict(faults),
+        "registry.client.register", Outcome.REFUSED, tenant=tenant, reason=reason, facts=dict(faults or {})
     )
     audit.record(ctx, event)

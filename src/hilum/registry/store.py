@@ -1,6 +1,7 @@
 """Vendors, apps, versions, clients, certifications and installations as rows. Scopes are one text, space-separated."""
 
 from collections.abc import Collection, Iterable, Iterator
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from functools import lru_cache
 from itertools import chain
@@ -203,15 +204,7 @@ def _get(tx: Connection, table: Table, id_: str, kind: str, *, lock: bool = Fals
 
 
 def add_vendor(tx: Connection, vendor: Vendor) -> None:
-    tx.execute(
-        vendors.insert().values(
-            id=vendor.id,
-            name=vendor.name,
-            support_contact=vendor.support_contact,
-            security_contact=vendor.security_contact,
-            website=vendor.website,
-        )
-    )
+    tx.execute(vendors.insert().values(asdict(vendor)))
 
 
 def _vendor(row: Row[Any]) -> Vendor:
@@ -285,8 +278,7 @@ def save_app_state(tx: Connection, app: App) -> bool:
 
 def add_version(tx: Connection, version: AppVersion) -> bool:
     """Add a version; False if the app has one of this label."""
-    row = {"id": version.id, "app": version.app, "label": version.label, "created_at": version.created_at}
-    return tx.execute(insert_or_ignore(tx, versions).values(row)).rowcount == 1
+    return tx.execute(insert_or_ignore(tx, versions).values(asdict(version))).rowcount == 1
 
 
 def _version(row: Row[Any]) -> AppVersion:
@@ -371,21 +363,20 @@ def _client(row: Row[Any], held: Iterable[ClientSecret] = ()) -> Client:
     )
 
 
-def find_client(tx: Connection, client: ClientId) -> Client | None:
-    row = tx.execute(select(clients).where(clients.c.id == client)).first()
+def find_client(tx: Connection, client: ClientId, *, lock: bool = False) -> Client | None:
+    query = select(clients).where(clients.c.id == client)
+    row = tx.execute(query.with_for_update() if lock else query).first()
     if row is None:
         return None
-    return _client(row, _secrets_of(tx, client))
-
-
-def _secrets_of(tx: Connection, client: ClientId) -> list[ClientSecret]:
     held = tx.execute(select(secrets).where(secrets.c.client == client))
-    return [ClientSecret(each.digest, each.expires_at) for each in held]
+    return _client(row, [ClientSecret(each.digest, each.expires_at) for each in held])
 
 
 def get_client(tx: Connection, client: ClientId, *, lock: bool = False) -> Client:
-    row = _get(tx, clients, client, "client", lock=lock)
-    return _client(row, _secrets_of(tx, client))
+    found = find_client(tx, client, lock=lock)
+    if found is None:
+        raise NotFound("client_not_found", "There is no such client.")
+    return found
 
 
 def list_clients(tx: Connection, app: AppId, *, limit: int = PAGE_BOUND) -> list[Client]:
