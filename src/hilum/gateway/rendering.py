@@ -97,12 +97,10 @@ def not_found(decision: str) -> Answer:
     return Answer(404, orjson.dumps(outcome(IssueCode.NOT_FOUND, NOT_FOUND_SENTENCE, decision=decision)))
 
 
-def version_headers(etag: str, modified: str) -> Headers:
-    """Tell which version an answer shows, and since when it stands. Source: FHIR R4 http.html#versions."""
-    told = ((b"etag", etag), (b"last-modified", modified))
-    return tuple(
-        (name, value.encode()) for name, value in told if value.isascii() and value.isprintable() and value
-    )
+def version_headers(etag: str, modified: str, location: str = "") -> Headers:
+    """Tell which version an answer shows, since when it stands, and where. Source: FHIR R4 http.html#versions."""
+    told = ((b"etag", etag), (b"last-modified", modified), (b"location", location))
+    return tuple((name, v.encode()) for name, v in told if v and v.isascii() and v.isprintable())
 
 
 def rate_headers(spend: Spend) -> Headers:

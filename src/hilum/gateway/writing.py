@@ -122,9 +122,8 @@ class Writer:
             resource = {}
         where = _located(errand, response, resource)
         etag = etag_of(response.headers.get("etag", ""), resource)
-        headers = version_headers(etag, response.headers.get("last-modified", ""))
-        if where:
-            headers += ((b"location", f"{errand.base}/{where}".encode()),)
+        modified = response.headers.get("last-modified", "")
+        headers = version_headers(etag, modified, f"{errand.base}/{where}" if where else "")
         patient = errand.patient_of((asked.body or {},))
         body = b""
         if "return=OperationOutcome" in asked.prefer:
