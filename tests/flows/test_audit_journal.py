@@ -84,7 +84,9 @@ class Place:
 
     def checkpoint(self) -> Any:
         heads = live.access_heads(self.directory, self.url)
-        return self.edge.write_now(lambda ctx: service.checkpoint(ctx, heads), trace=TRACE)
+        last = self.edge.read_now(service.newest_checkpoint, trace=TRACE)
+        after = last.number if last is not None else 0
+        return self.edge.write_now(lambda ctx: service.checkpoint(ctx, heads, after=after), trace=TRACE)
 
     def write(self, *accesses: Access) -> None:
         journal = self.boot()

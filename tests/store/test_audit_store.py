@@ -61,8 +61,14 @@ def record(edge: Edge, *events: Event, trace: Trace = TRACE) -> None:
     edge.write_now(verb, actor=NURSE, trace=trace)
 
 
-def checkpoint(edge: Edge) -> Any:
-    return edge.write_now(lambda ctx: service.checkpoint(ctx, {}), trace=TRACE)
+def newest(edge: Edge) -> int:
+    last = edge.read_now(service.newest_checkpoint, trace=TRACE)
+    return last.number if last is not None else 0
+
+
+def checkpoint(edge: Edge, heads: Any = None, after: int | None = None) -> Any:
+    after = newest(edge) if after is None else after
+    return edge.write_now(lambda ctx: service.checkpoint(ctx, heads or {}, after=after), trace=TRACE)
 
 
 def verify(edge: Edge) -> Verdict:
@@ -484,6 +490,18 @@ def test_two_checkpointers_make_one_chain_of_checkpoints(edge: Edge) -> None:
 
     verdict = verify(edge)
     assert verdict.intact, verdict.faults
+
+
+def test_heads_that_were_read_before_somebody_elses_checkpoint_are_not_signed(edge: Edge) -> None:
+    """C152: of two platforms on one database the slower would put a chain back, as if it had been cut."""
+    record(edge, EVENTS[0])
+    before = newest(edge)
+    checkpoint(edge, {"access/w": (2, "22" * 32)}, after=before)
+
+    with pytest.raises(Conflict):
+        checkpoint(edge, {"access/w": (1, "11" * 32)}, after=before)
+
+    assert not any("back" in fault for fault in verify(edge).faults)
 
 
 def test_an_unknown_request_has_no_explanation(edge: Edge) -> None:

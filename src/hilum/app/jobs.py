@@ -47,9 +47,11 @@ def run(settings: Settings) -> None:
 
 def checkpoint(edge: Edge, settings: Settings) -> None:
     """Fold every chain's head into a signed checkpoint, if one moved, and note the newest outside the database."""
-    heads = journals.access_heads(settings.data_dir / "journal", settings.database_url)
     trace = Trace(edge.ids.new("req"), source="jobs")
-    made = edge.write_now(lambda ctx: audit.checkpoint(ctx, heads), actor=SYSTEM, trace=trace)
+    last = edge.read_now(audit.newest_checkpoint, actor=SYSTEM, trace=trace)
+    after = last.number if last is not None else 0
+    heads = journals.access_heads(settings.data_dir / "journal", settings.database_url)
+    made = edge.write_now(lambda ctx: audit.checkpoint(ctx, heads, after=after), actor=SYSTEM, trace=trace)
     newest = edge.read_now(audit.newest_checkpoint, actor=SYSTEM, trace=trace)
     if newest is not None:
         anchor.keep(settings.anchor, newest, fresh=made is not None)

@@ -50,26 +50,34 @@ def list_events(ctx: Context, query: EventQuery) -> EventPage:
     return store.list_events(ctx.tx, query)
 
 
-def checkpoint(ctx: Context, heads: Mapping[str, Head]) -> Checkpoint | None:
+def checkpoint(ctx: Context, heads: Mapping[str, Head], *, after: int) -> Checkpoint | None:
     """Sign the heads that moved since the last checkpoint: the control chains' own, and the access chains' as given.
 
-    Gives None when nothing moved. ``heads`` maps ``access/<writer>`` to the journal's durable head.
+    Gives None when nothing moved. ``heads`` maps ``access/<writer>`` to the journal's durable head, and ``after`` is the number of
+    the newest checkpoint (0: none) before they were read. Raises Conflict when there is another since: it may state newer heads,
+    and a checkpoint that puts a chain back is what somebody who cut it would make.
     """
-    now = dict(heads) | store.control_heads(ctx.tx)
-    moved = policy.changed(now, store.covered_heads(ctx.tx))
-    if not moved:
-        return None
     last = store.last_checkpoint(ctx.tx)
     number, previous = 1, policy.NO_CHECKPOINT
     if last is not None:
         number = last[0].number + 1
         previous = policy.checkpoint_digest(last[1], last[0].signature)
+    if number != after + 1:
+        raise _taken()
+    now = dict(heads) | store.control_heads(ctx.tx)
+    moved = policy.changed(now, store.covered_heads(ctx.tx))
+    if not moved:
+        return None
     signed = store.checkpoint_signed_bytes(number, ctx.now, moved, previous)
     kid, signature = keys.sign_bytes(ctx, Purpose.CHECKPOINT, signed)
     made = Checkpoint(number, ctx.now, moved, kid, signature, previous)
     if not store.add_checkpoint(ctx.tx, made):
-        raise Conflict("checkpoint_taken", "Another process made this checkpoint.")
+        raise _taken()
     return made
+
+
+def _taken() -> Conflict:
+    return Conflict("checkpoint_taken", "Another process made this checkpoint.")
 
 
 def newest_checkpoint(ctx: Context) -> Anchored | None:
