@@ -119,7 +119,7 @@ def test_pages_give_every_visible_record_once_and_whole_pages(
     """C74, C78: wherever the withheld ones lie."""
 
     async def story(made: Ground) -> None:
-        labels = [{"meta": RESTRICTED} if n in hidden else {} for n in range(6)]
+        labels: list[dict[str, Any]] = [{"meta": RESTRICTED} if n in hidden else {} for n in range(6)]
         made.load(*(observation(f"s{n}", code={"text": "s"}, **label) for n, label in enumerate(labels)))
         token = made.token("patient/Observation.rs")
         expected = [f"Observation/s{n}" for n in range(6) if n not in hidden]
