@@ -436,6 +436,7 @@ def test_the_record_is_read_and_verified_by_commands(hospital: Running, tmp_path
     assert cut.returncode == 1
     assert "checkpoint 99999999 was anchored at 2026-01-01 00:00:00 UTC and is gone" in cut.stdout
     on_host.refuses("audit", "verify", "--anchor", str(tmp_path / "none"), saying="anchor_not_found")
+    auditor.json("audit", "events", "--action", "audit")
     told = auditor.json("audit", "events", "--action", "audit")
     assert {"audit.chain.verify", "audit.event.list"} <= {each["action"] for each in told}
     assert any(each["actor"].startswith("host:") for each in told)
