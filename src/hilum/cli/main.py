@@ -1,14 +1,21 @@
 """``hilum``: the command line's entry."""
 
+import os
+from functools import partial
+
 import click
 
 from hilum.cli import apps, nouns, records, sandbox, server, switches
 from hilum.infra import logs
 
+PRIVATE = 0o077
+"""What is kept on disk are records and keys: its owner's alone, also where a library makes the file."""
+
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="hilum")
-def main() -> None:
+@click.pass_context
+def main(context: click.Context) -> None:
     r"""Govern SMART on FHIR apps at the door of an EHR.
 
     On this machine's data work init, serve, migrate, doctor, sandbox, and with --local switch engage and explain. The others
@@ -24,6 +31,7 @@ def main() -> None:
     Exit code: 0 done, 1 refused, 2 misused.
     """
     logs.configure()
+    context.call_on_close(partial(os.umask, os.umask(PRIVATE)))
 
 
 COMMANDS = (

@@ -237,6 +237,15 @@ def test_production_refuses_synthetic_hospitals_and_a_sandbox_a_shared_site(hosp
     assert any(not each["ok"] and "general" in each["next"] for each in found), found
 
 
+def test_what_is_kept_on_disk_is_its_owners_alone(hospital: Running) -> None:
+    """C153: records and keys are for nobody else on the machine, whoever makes the file and whatever the umask was."""
+    home = Path(hospital.environment["HILUM_DATA_DIR"])
+    kept = [path for path in home.rglob("*") if path.suffix != ".log"]
+
+    assert {"hilum.db", "general.db", "sandbox-wallet.json"} <= {path.name for path in kept}
+    assert [path.name for path in kept if path.stat().st_mode & 0o077] == []
+
+
 def test_an_app_goes_from_vendor_to_uninstalled_by_commands_alone(hospital: Running, tmp_path: Path) -> None:
     """C183, C1: each by whom it is given to; errors name fields."""
     admin, reviewer = by(hospital, "admin.ferro", tmp_path), by(hospital, "reviewer.mensah", tmp_path)
