@@ -72,7 +72,7 @@ def proxied(made: Rig, tenant: dict[str, str], upstream_port: int) -> list[Figur
     }
     patient["text"] = {
         "status": "generated",
-        "div": '<div xmlns="http://www.w3.org/1999/xhtml">' + "x" * 1700 + "</div>",
+        "div": "<div>" + "x" * 1700 + "</div>",
     }
     body = json.dumps(patient).replace("'", "")
     upstream = f"server {{ listen 127.0.0.1:{upstream_port}; location / {{ add_header ETag 'W/\"1\"'; return 200 '{body}'; }} }}"
