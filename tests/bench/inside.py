@@ -5,7 +5,6 @@ import os
 import random
 import statistics
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -106,7 +105,8 @@ def platform() -> list[Figure]:
 
 
 def _first_uses(url: str, bearers: list[str]) -> tuple[list[float], list[float]]:
-    first, again = [], []
+    first: list[float] = []
+    again: list[float] = []
     with httpx2.Client() as http:
         http.get(url)
         for bearer in bearers:
@@ -192,7 +192,7 @@ def verification() -> Figure:
     with rig() as made:
         edge = edge_of(made)
         folder = made.home / "bench-journal"
-        _fill(folder, edge.ids.new, edge.clock.now())
+        _fill(folder, edge.clock.now())
         reader = journals.open_reader(folder, made.environment["HILUM_DATABASE_URL"])
 
         def verb(ctx: Context) -> float:
@@ -214,12 +214,13 @@ def verification() -> Figure:
     )
 
 
-def _fill(folder: Path, new: Callable[[str], str], now: datetime) -> None:
+def _fill(folder: Path, now: datetime) -> None:
     from hilum.audit.files import JournalFile
     from hilum.infra.system import SystemIds
 
     ids = SystemIds()
-    writer = JournalFile(folder, "bench", new("boot")[5:])
+    writer = JournalFile(folder, "bench")
+    writer.open()
     for start in range(0, RECORDS, 500):
         accesses = [
             Access(f"req_{start + n:026d}", f"req_{start + n:026d}", now + timedelta(microseconds=n), "general", "read", "Patient",
