@@ -580,8 +580,14 @@ class Away:
     def __init__(self, reader: Any, fails: Callable[[int], Exception | None]) -> None:
         self._reader, self._fails, self.looks = reader, fails, 0
 
+        self.closed = 0
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self._reader, name)
+
+    def close(self) -> None:
+        self.closed += 1
+        self._reader.close()
 
     def after(self, positions: Any, most: int) -> Any:
         self.looks += 1
@@ -642,6 +648,35 @@ def test_nobody_looks_while_nobody_follows(one: Air) -> None:
         ]
 
     tell(one, story)
+
+
+def test_whoever_leaves_at_once_leaves_nothing_open(one: Air) -> None:
+    """What is opened is closed, also by a look that was cancelled before it began, or could not begin."""
+
+    async def story() -> None:
+        one.workers(1)
+        reader = Away(one.journals.reader, lambda _: None)
+        tail = Tail(lambda: reader, one.clock, 0.005)
+        tail.leave(await tail.follow(lambda _: True))
+        await until(lambda: reader.closed == 1)
+
+        cannot = Away(one.journals.reader, lambda _: None)
+        cannot.ends = refuse_to_tell
+        with pytest.raises(Unavailable):
+            await Tail(lambda: cannot, one.clock, 0.005).follow(lambda _: True)
+        await until(lambda: cannot.closed == 1)
+
+    tell(one, story)
+
+
+def refuse_to_tell() -> None:
+    raise Unavailable("audit_unavailable")
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(PATIENCE_S):
+        while not holds():
+            await asyncio.sleep(0.01)
 
 
 def test_a_place_names_only_journals_that_wrote_lately(clock: FakeClock) -> None:

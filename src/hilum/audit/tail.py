@@ -136,8 +136,15 @@ class Tail:
                 raise Unavailable("too_many_subscribers", "Too many are looking on already.")
             if self._looking is None:
                 reader = self._open_reader()
-                await asyncio.to_thread(self._begin, reader)
+                begun = asyncio.ensure_future(asyncio.to_thread(self._begin, reader))
+                try:
+                    await asyncio.shield(begun)
+                except BaseException:
+                    begun.add_done_callback(lambda _: reader.close())
+                    raise
                 self._looking = asyncio.create_task(self._look_on(reader))
+                # Not in the task, which may be cancelled before it began.
+                self._looking.add_done_callback(lambda _: reader.close())
             now = self._clock.now()
             lately = {name: at for name, at in self._lately.items() if at >= now - RESUME_WITHIN}
             place = Place(now, now, {name: self._positions[name] for name in lately}, lately)
@@ -200,11 +207,9 @@ class Tail:
             self._looking = None
             self.end("audit_unavailable")
         finally:
-            if (
-                look is not None
-            ):  # the thread goes on when this task does not, and would open anew what is closed under it
+            if look is not None:
+                # The thread goes on when this task does not, and would open anew what is closed under it.
                 await asyncio.gather(look, return_exceptions=True)
-            reader.close()
 
     def _give(self, found: Followed) -> None:
         for seen in _in_order(found):
