@@ -1,16 +1,22 @@
 """Whatever is thrown at the gateway: no 500, no leak, an answer that says what is wrong, and one audit record."""
 
+import io
 import random
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
+import structlog
 
 from hilum.audit import live as journals
 from hilum.controls import service as controls
 from hilum.controls.models import Quota
+from hilum.gateway import routes
+from hilum.infra import logs
 from hilum.infra.edge import Edge
+from hilum.upstream import live as upstreams
 from tests.effort import effort
 from tests.flows.gateway_ground import GENERAL, Answer, Ground, Play, call, player
 from tests.sim.world import FakeClock, SeededIds
@@ -315,8 +321,22 @@ def test_a_token_in_the_query_or_the_body_is_not_looked_at(play: Play) -> None:
     play(story)
 
 
+@pytest.fixture
+def written(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
+    """What is logged from now on, also by loggers that an earlier test has used."""
+    stream = io.StringIO()
+    logs.configure(stream)
+    monkeypatch.setattr(routes, "_log", logs.get("gateway"))
+    monkeypatch.setattr(upstreams, "_log", logs.get("upstream"))
+    yield stream
+    structlog.reset_defaults()
+
+
 def test_no_patient_no_token_and_no_query_reaches_the_logs(
-    play: Play, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    play: Play,
+    written: io.StringIO,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """C153, house section 9: canaries in every part of a request, even one that fails inside."""
 
@@ -334,7 +354,7 @@ def test_no_patient_no_token_and_no_query_reaches_the_logs(
         answer = await made.get("Observation/CANARY-ID?_pretty=true", token)
         assert answer.status == 500
         assert b"CANARY" not in answer.body
-        logged = "".join(capsys.readouterr())
+        logged = written.getvalue() + "".join(capsys.readouterr())
         assert "upstream.embedded.failed" in logged
         assert "gateway.request.failed" in logged
         assert "CANARY" not in logged

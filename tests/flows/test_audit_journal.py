@@ -154,7 +154,7 @@ def test_a_record_is_durable_when_the_caller_is_told(files: Place) -> None:
 
 
 def test_many_at_once_share_commits_and_keep_their_chain(place: Place) -> None:
-    count = effort(500, 20_000)
+    count = effort(500, JOURNAL_QUEUE_BOUND)
 
     place.write(*(access(n) for n in range(1, count + 1)))
 

@@ -3,7 +3,7 @@
 import asyncio
 import base64
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from itertools import cycle, islice
 from typing import Any
@@ -17,6 +17,7 @@ from tests.sim.running import Running
 
 FLOWS = effort(60, 200)
 """C58 promises 200."""
+SIGN_INS_AT_ONCE = 5
 CLIENTS = ("bench-symmetric", "bench-public", "bench-asymmetric")
 
 
@@ -26,6 +27,10 @@ class Seen:
 
     statuses: Counter[int] = field(default_factory=Counter)
     once: list[str] = field(default_factory=list)
+    at_door: defaultdict[str, asyncio.Semaphore] = field(
+        default_factory=lambda: defaultdict(lambda: asyncio.Semaphore(SIGN_INS_AT_ONCE))
+    )
+    """By person: who signs in more often at one instant is asked to wait (C57), as no one person does."""
     crossed: list[str] = field(default_factory=list)
 
 
@@ -69,7 +74,8 @@ async def launched(outside: Outside, seen: Seen, number: int) -> None:
     )
     assert opened.status_code == 201, opened.text
     browser = outside.browser(role, tenant)
-    arrived = await browser.go(opened.json()["open_url"], (client.card["launch_url"],))
+    async with seen.at_door[browser.username]:
+        arrived = await browser.go(opened.json()["open_url"], (client.card["launch_url"],))
     assert isinstance(arrived, httpx2.URL), arrived.text
     url = client.authorize_url(SCOPE, launch=arrived.params["launch"])
     back = await browser.go(url, (client.redirect_uri,))
@@ -100,7 +106,8 @@ async def standalone(outside: Outside, seen: Seen, number: int) -> None:
     client = await outside.client("bench-public", tenant)
     browser = outside.browser("patient", tenant)
     browser.username, browser.password = who["username"], who["password"]
-    back = await browser.go(client.authorize_url(STANDALONE), (client.redirect_uri,))
+    async with seen.at_door[who["username"]]:
+        back = await browser.go(client.authorize_url(STANDALONE), (client.redirect_uri,))
     assert isinstance(back, httpx2.URL), back.text
     answer = await client.redeem(back)
     assert answer.status_code == 200, answer.text
