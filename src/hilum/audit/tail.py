@@ -139,12 +139,10 @@ class Tail:
                 begun = asyncio.ensure_future(asyncio.to_thread(self._begin, reader))
                 try:
                     await asyncio.shield(begun)
-                except BaseException:
-                    begun.add_done_callback(lambda _: reader.close())
-                    raise
-                self._looking = asyncio.create_task(self._look_on(reader))
-                # Not in the task, which may be cancelled before it began.
-                self._looking.add_done_callback(lambda _: reader.close())
+                    self._looking = asyncio.create_task(self._look_on(reader))
+                finally:
+                    # Not in the task, which may be cancelled before it began.
+                    (self._looking or begun).add_done_callback(lambda _: reader.close())
             now = self._clock.now()
             lately = {name: at for name, at in self._lately.items() if at >= now - RESUME_WITHIN}
             place = Place(now, now, {name: self._positions[name] for name in lately}, lately)
