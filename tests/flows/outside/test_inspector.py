@@ -8,7 +8,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 
 import httpx2
@@ -385,8 +385,10 @@ def test_a_platform_that_takes_the_connection_and_says_nothing_is_waited_for_a_m
         await until(given_up)
         await feed.close()
         await platform.close()
+        server.close()
         for writer in held:
             writer.close()
-        server.close()
+            with suppress(ConnectionError):
+                await writer.wait_closed()
 
     asyncio.run(story())

@@ -185,7 +185,7 @@ def test_a_request_that_would_leave_the_base_is_not_sent(target: str) -> None:
 @pytest.mark.parametrize("begun", [b"", b"HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n{"])
 def test_a_server_that_never_ends_its_answer_is_away_at_the_deadline(begun: bytes) -> None:
     """C71: a slow upstream holds a place no longer than its deadline, however far its answer came."""
-    deadline = timedelta(milliseconds=300)
+    deadline, let_go = timedelta(milliseconds=300), asyncio.Event()
 
     async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(begun)
@@ -193,6 +193,9 @@ def test_a_server_that_never_ends_its_answer_is_away_at_the_deadline(begun: byte
             while not reader.at_eof():
                 await reader.read(1024)
         writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
+        let_go.set()
 
     async def main() -> None:
         server = await asyncio.start_server(drip, "127.0.0.1", 0)
@@ -203,6 +206,7 @@ def test_a_server_that_never_ends_its_answer_is_away_at_the_deadline(begun: byte
             await sender.send(facts(url=f"http://127.0.0.1:{port}/fhir"), READ)
         assert time.monotonic() - started < 10
         await sender.close()
+        await asyncio.wait_for(let_go.wait(), 10)
         server.close()
         await server.wait_closed()
 
