@@ -303,8 +303,6 @@ class BackChannel:
 
     async def _origins_at(self, tenant: TenantId) -> frozenset[str]:
         """Give the origins of clients that may be installed at a tenant; none when nobody can tell."""
-        if not _TENANT.fullmatch(tenant):
-            return frozenset()
         try:
             return await self._kit.edge.reads(partial(known.origins, tenant=tenant))
         except Unavailable:

@@ -99,18 +99,18 @@ def save_tenant(tx: Connection, tenant: Tenant) -> None:
     tx.execute(tenants.update().where(tenants.c.id == tenant.id).values(_values(tenant)))
 
 
-def find_tenant(tx: Connection, tenant: TenantId) -> Tenant | None:
-    row = tx.execute(select(tenants).where(tenants.c.id == tenant)).first()
+def find_tenant(tx: Connection, tenant: TenantId, *, lock: bool = False) -> Tenant | None:
+    query = select(tenants).where(tenants.c.id == tenant)
+    row = tx.execute(query.with_for_update() if lock else query).first()
     return None if row is None else _tenant(row)
 
 
 def get_tenant(tx: Connection, tenant: TenantId, *, lock: bool = False) -> Tenant:
     """Get a tenant; with ``lock`` nobody else changes it until the transaction ends. Raises NotFound."""
-    query = select(tenants).where(tenants.c.id == tenant)
-    row = tx.execute(query.with_for_update() if lock else query).first()
-    if row is None:
+    found = find_tenant(tx, tenant, lock=lock)
+    if found is None:
         raise NotFound("tenant_not_found", "There is no such tenant.")
-    return _tenant(row)
+    return found
 
 
 def list_tenants(tx: Connection, *, after: str = "", limit: int = TENANTS_BOUND) -> list[Tenant]:
