@@ -250,6 +250,28 @@ def test_what_is_judged_by_its_targets_is_never_left_out_in_silence(play: Play) 
     play(story)
 
 
+def test_a_page_of_what_is_judged_by_its_targets_is_as_long_as_can_be_judged(play: Play) -> None:
+    """C74: a large ``_count`` is not refused for what its page would be about."""
+
+    async def story(made: Ground) -> None:
+        made.load(*(observation(f"n{n:03}", code={"text": "n"}) for n in range(450)))
+        made.load(
+            *(
+                provenance(f"t{n:02}", *(f"Observation/n{m:03}" for m in range(10 * n, 10 * n + 10)))
+                for n in range(45)
+            )
+        )
+        service = made.token("system/*.rs", client="backend")
+
+        answer = await made.get("Provenance?_count=200&_sort=-_id", service)
+
+        assert answer.status == 200
+        assert answer.ids == [f"Provenance/t{n:02}" for n in range(44, 24, -1)]
+        assert answer.link("next")
+
+    play(story)
+
+
 def test_more_than_can_be_judged_is_refused_in_words(play: Play) -> None:
     """Security decision 10: unknown means no, and the app is told what to ask for instead."""
 

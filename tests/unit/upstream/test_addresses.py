@@ -3,7 +3,7 @@
 import pytest
 
 from hilum.upstream.models import TARGET_BOUND
-from hilum.upstream.policy import address, host_of, relative_target
+from hilum.upstream.policy import address, host_of, relative_target, relocated
 
 BASE = "https://fhir.example/r4/base"
 
@@ -71,3 +71,23 @@ def test_a_servers_link_is_followed_below_its_base_only(url: str, expected: str 
 def test_credentials_are_bound_to_scheme_host_and_port() -> None:
     assert host_of("https://fhir.example:8443/r4") == "https://fhir.example:8443"
     assert host_of("http://fhir.example/r4") != host_of("https://fhir.example/r4")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"url":"http://fhir.example/r4/Patient/p","value":5.40}',
+        b'{"url":"http:\\/\\/fhir.example\\/r4\\/Patient\\/p","value":5.40}',
+    ],
+)
+def test_an_address_is_moved_however_it_is_written_and_every_digit_stays(body: bytes) -> None:
+    """FHIR R4 datatypes.html#decimal: precision is kept; RFC 8259 section 7: a slash may be escaped."""
+    moved = relocated(body, "http://fhir.example/r4", "https://hilum.example/t/a/fhir")
+
+    assert moved == b'{"url":"https://hilum.example/t/a/fhir/Patient/p","value":5.40}'
+
+
+def test_another_base_that_only_begins_alike_stays() -> None:
+    body = b'{"url":"http://fhir.example/r4b/Patient/p"}'
+
+    assert relocated(body, "http://fhir.example/r4", "https://hilum.example/t/a/fhir") == body
