@@ -1,0 +1,120 @@
+"""A TCP path that a test can freeze, delay and cut, between a program and the server that it uses. Loopback only.
+
+Frozen, it behaves like a network that drops every packet: connections stand, nothing passes, and nobody is told. What was sent
+before is delivered when the path thaws, even if its sender has given up meanwhile, as real networks do.
+"""
+
+import socket
+import struct
+import threading
+import time
+from contextlib import suppress
+from typing import Self
+from urllib.parse import urlsplit, urlunsplit
+
+_CHUNK = 256 * 1024
+_RESET = struct.pack("ii", 1, 0)
+"""SO_LINGER for a connection that ends with RST."""
+
+
+class TcpProxy:
+    """Listens on a free loopback port and forwards to ``port``. A context manager; safe to use from any thread."""
+
+    def __init__(self, port: int, *, delay_s: float = 0.0) -> None:
+        self._target = port
+        self._delay_s = delay_s
+        self._requests, self._answers = threading.Event(), threading.Event()
+        self._lock = threading.Lock()
+        self._sockets: set[socket.socket] = set()
+        self._closed = False
+        self.accepted = 0
+        """Connections so far."""
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=256)
+        self.port: int = self._listener.getsockname()[1]
+        self.thaw()
+        threading.Thread(target=self._accept, name="tcp-proxy", daemon=True).start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def url(self, url: str) -> str:
+        """Return ``url`` with this path in the place of its host and port."""
+        parts = urlsplit(url)
+        user, at, _ = parts.netloc.rpartition("@")
+        return urlunsplit(parts._replace(netloc=f"{user}{at}127.0.0.1:{self.port}"))
+
+    def freeze(self, *, requests: bool = True, answers: bool = True) -> None:
+        """Stop what goes to the server, what comes back, or both, until ``thaw``. New connections are accepted and stand still too."""
+        if requests:
+            self._requests.clear()
+        if answers:
+            self._answers.clear()
+
+    def thaw(self) -> None:
+        """Let everything pass, first what was held."""
+        self._requests.set()
+        self._answers.set()
+
+    def delay(self, seconds: float) -> None:
+        """Hold everything for so long, each way."""
+        self._delay_s = seconds
+
+    def cut(self) -> None:
+        """Reset every connection; what was held is lost. New ones are accepted."""
+        with self._lock:
+            sockets, self._sockets = self._sockets, set()
+        for each in sockets:
+            _reset(each)
+
+    def close(self) -> None:
+        """Stop listening and reset every connection."""
+        self._closed = True
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self.cut()
+        self.thaw()
+
+    def _accept(self) -> None:
+        while not self._closed:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            self.accepted += 1
+            try:
+                server = socket.create_connection(("127.0.0.1", self._target), timeout=5)
+            except OSError:
+                _reset(client)
+                continue
+            server.settimeout(None)
+            for each in (client, server):
+                each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            with self._lock:
+                self._sockets |= {client, server}
+            for source, sink, gate in ((client, server, self._requests), (server, client, self._answers)):
+                threading.Thread(target=self._pump, args=(source, sink, gate), daemon=True).start()
+
+    def _pump(self, source: socket.socket, sink: socket.socket, gate: threading.Event) -> None:
+        """Forward one direction; an end on one side ends the other only once all before it was delivered."""
+        with suppress(OSError):
+            while chunk := source.recv(_CHUNK):
+                if self._delay_s:
+                    time.sleep(self._delay_s)
+                gate.wait()
+                sink.sendall(chunk)
+        gate.wait()
+        with suppress(OSError):
+            sink.shutdown(socket.SHUT_WR)
+
+
+def _reset(each: socket.socket) -> None:
+    with suppress(OSError):
+        each.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+    # Closing alone would leave a thread that waits in ``recv`` waiting; shutting down first would send FIN where RST is meant.
+    with suppress(OSError):
+        each.shutdown(socket.SHUT_RD)
+    each.close()
