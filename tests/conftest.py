@@ -12,6 +12,7 @@ from hilum.infra.edge import Edge
 from hilum.infra.migrations.run import migrate
 from hilum.keys import live as keys
 from hilum.keys import service as keys_service
+from tests.sim.nodes import Nodes, two_nodes
 from tests.sim.postgres import Cluster
 from tests.sim.running import Running, start
 from tests.sim.world import FakeClock, SeededIds
@@ -102,3 +103,16 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     started = start(tmp_path_factory.mktemp("running"))
     yield started
     started.stop()
+
+
+@pytest.fixture(scope="session")
+def served_by_two(postgres_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
+    with two_nodes(postgres_cluster, tmp_path_factory.mktemp("nodes")) as started:
+        yield started
+
+
+@pytest.fixture
+def nodes(served_by_two: Nodes) -> Iterator[Nodes]:
+    """Two nodes on one PostgreSQL, shared by every story about several nodes. What a story breaks is mended after it."""
+    yield served_by_two
+    served_by_two.heal()

@@ -52,7 +52,7 @@ class Cluster:
             "UTF8",
             "--locale=C",
         )
-        options = f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={self.home} -c fsync=off -c max_connections=60"
+        options = f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={self.home} -c fsync=off -c max_connections=200"
         self._run(
             "pg_ctl",
             "-D",

@@ -20,19 +20,11 @@ STOP_WITHIN_S = 20
 
 
 @dataclass
-class Running:
-    """``card`` is the sandbox's card; ``log`` what its processes wrote."""
+class Described:
+    """A platform as its card describes it. ``base`` is the origin that apps and browsers use."""
 
-    home: Path
     base: str
-    sandbox: str
-    environment: dict[str, str]
-    process: subprocess.Popen[bytes]
-    card: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def log(self) -> str:
-        return (self.home / "run.log").read_text()
+    card: dict[str, Any] = field(default_factory=dict, kw_only=True)
 
     def tenant(self, tenant: str = "general") -> dict[str, Any]:
         return next(each for each in self.card["tenants"] if each["id"] == tenant)
@@ -49,6 +41,20 @@ class Running:
 
     def staff(self, role: str) -> dict[str, Any]:
         return next(each for each in self.card["staff"] if each["role"] == role)
+
+
+@dataclass
+class Running(Described):
+    """``card`` is the sandbox's card; ``log`` what its processes wrote."""
+
+    home: Path
+    sandbox: str
+    environment: dict[str, str]
+    process: subprocess.Popen[bytes]
+
+    @property
+    def log(self) -> str:
+        return (self.home / "run.log").read_text()
 
     def hilum(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run the command line on this sandbox's host."""
@@ -94,7 +100,7 @@ def start(home: Path, *, workers: int = 1, database_url: str = "", **settings: s
     with (home / "run.log").open("ab") as log:
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
     running = Running(
-        home, environment["HILUM_BASE_URL"], environment["HILUM_SANDBOX_URL"], environment, process
+        environment["HILUM_BASE_URL"], home, environment["HILUM_SANDBOX_URL"], environment, process
     )
     try:
         _wait_for(running, f"{running.base}/readyz")

@@ -10,7 +10,7 @@ from typing import Any
 import httpx2
 
 from tests.sim.browser import Client, Person
-from tests.sim.running import Running
+from tests.sim.running import Described
 
 SCOPE = "launch openid fhirUser offline_access patient/Patient.rs patient/Observation.rs"
 STANDALONE = "launch/patient openid fhirUser offline_access patient/Patient.rs patient/Observation.rs"
@@ -38,8 +38,8 @@ class Grant:
 class Outside:
     """``http`` opens a connection for each request, so that any worker may answer."""
 
-    running: Running
-    transport: httpx2.AsyncHTTPTransport
+    running: Described
+    transport: httpx2.AsyncBaseTransport
     http: httpx2.AsyncClient
     hooks: list[Any] = field(default_factory=list)
     """Shown every answer, of every client and browser."""
@@ -159,7 +159,7 @@ class Outside:
             assert not second.json()["in_force"], second.text
 
 
-def _client(transport: httpx2.AsyncHTTPTransport, hooks: list[Any]) -> httpx2.AsyncClient:
+def _client(transport: httpx2.AsyncBaseTransport, hooks: list[Any]) -> httpx2.AsyncClient:
     async def shown(answer: httpx2.Response) -> None:
         for hook in hooks:
             await hook(answer)
@@ -172,22 +172,30 @@ def _client(transport: httpx2.AsyncHTTPTransport, hooks: list[Any]) -> httpx2.As
     )
 
 
-@asynccontextmanager
-async def _outside(running: Running) -> AsyncIterator[Outside]:
+def straight() -> httpx2.AsyncHTTPTransport:
+    """A connection for each request, to wherever its address says."""
     limits = httpx2.Limits(max_connections=64, max_keepalive_connections=0)
-    transport = httpx2.AsyncHTTPTransport(verify=False, limits=limits)
+    return httpx2.AsyncHTTPTransport(verify=False, limits=limits)
+
+
+@asynccontextmanager
+async def outside_of(
+    running: Described, transport: httpx2.AsyncBaseTransport | None = None
+) -> AsyncIterator[Outside]:
+    """Everything that is outside a platform, which it reaches by ``transport``."""
+    way = transport or straight()
     hooks: list[Any] = []
     try:
-        yield Outside(running, transport, _client(transport, hooks), hooks)
+        yield Outside(running, way, _client(way, hooks), hooks)
     finally:
-        await transport.aclose()
+        await way.aclose()
 
 
-def tell(running: Running, story: Callable[[Outside], Any]) -> Any:
+def tell(running: Described, story: Callable[[Outside], Any]) -> Any:
     """Run a story against a running sandbox."""
 
     async def told() -> Any:
-        async with _outside(running) as outside:
+        async with outside_of(running) as outside:
             return await story(outside)
 
     return asyncio.run(told())

@@ -1,0 +1,195 @@
+"""Two nodes are one platform: what begins at one ends at the other, and what is stopped at one is stopped at both."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import httpx2
+
+from tests.flows.outside.ground import Grant, Outside, refused_grant
+from tests.sim.nodes import Nodes
+
+SWITCH_WITHIN_S = 2.0
+"""P9 promises 250 ms on a machine of its own; this one is shared with the whole suite, and the ceiling of the snapshot is 2 s."""
+
+
+async def refused_within(ask: Callable[[], Awaitable[httpx2.Response]], status: int) -> float:
+    """Ask until the answer is ``status`` and remains so; return after how many seconds it was."""
+    begun = time.monotonic()
+    while (answer := await ask()).status_code != status:
+        assert time.monotonic() - begun < SWITCH_WITHIN_S, (answer.status_code, answer.text)
+    took = time.monotonic() - begun
+    for _ in range(5):
+        assert (await ask()).status_code == status
+    return took
+
+
+async def refreshed(outside: Outside, grant: Grant) -> httpx2.Response:
+    client = await outside.client(grant.client.id)
+    return await client.token(grant_type="refresh_token", refresh_token=grant.token["refresh_token"])
+
+
+async def introspected(outside: Outside, token: str) -> dict[str, Any]:
+    server = await outside.peer("resource_servers")
+    asked = {"token": token}
+    secret = (server.id, server.card["secret"])
+    answer = await outside.http.post(server.discovery["introspection_endpoint"], data=asked, auth=secret)
+    assert answer.status_code == 200, answer.text
+    return dict(answer.json())
+
+
+def test_a_code_flow_begun_at_one_node_ends_at_the_other(nodes: Nodes) -> None:
+    """C36, C184: the code that A gave is redeemed at B, once; the token reads at both."""
+
+    async def story(a: Outside, b: Outside, _either: Outside) -> None:
+        client, browser, redirected = await a.code("bench-symmetric")
+        client.http = b.http
+        answer = await client.redeem(redirected)
+        assert answer.status_code == 200, answer.text
+        grant = Grant(client, browser, answer.json(), "p1")
+        for outside in (a, b):
+            assert (await outside.read(grant)).status_code == 200
+        client.http = a.http
+        assert refused_grant(await client.redeem(redirected)), "a second use, at the node that gave it"
+        for outside in (a, b):
+            await refused_within(lambda outside=outside: outside.read(grant), 401)
+
+    nodes.tell(story)
+
+
+def test_every_step_of_a_launch_may_fall_on_another_node(nodes: Nodes) -> None:
+    """C27, C36: no step needs the node that took the one before."""
+
+    async def story(a: Outside, b: Outside, either: Outside) -> None:
+        grants = await asyncio.gather(*(either.grant() for _ in range(3)))
+        for grant in grants:
+            assert (await a.read(grant)).status_code == (await b.read(grant)).status_code == 200
+
+    nodes.tell(story)
+
+
+def test_a_switch_engaged_at_one_node_refuses_at_the_other(nodes: Nodes) -> None:
+    """C139, P9: at every door of the other node, and its release revives nothing there."""
+
+    async def story(a: Outside, b: Outside, either: Outside) -> None:
+        held = await either.grant()
+        assert (await b.read(held)).status_code == 200
+        app = await a.app_of("bench-symmetric")
+        switch = await a.engage("app_tenant", f"{app['app']}/general")
+        await refused_within(lambda: b.read(held), 403)
+        assert refused_grant(await refreshed(b, held))
+        assert not (await introspected(b, held.token["access_token"]))["active"]
+        assert (await b.open_launch("bench-symmetric")).status_code == 403
+        await b.release(switch["id"])
+        begun = time.monotonic()
+        while (await a.open_launch("bench-symmetric")).status_code != 201:
+            assert time.monotonic() - begun < SWITCH_WITHIN_S
+        assert (await a.read(held)).status_code == (await b.read(held)).status_code == 403
+        assert refused_grant(await refreshed(a, held))
+
+    nodes.tell(story)
+
+
+def test_a_refresh_token_used_at_both_nodes_ends_its_family_at_both(nodes: Nodes) -> None:
+    """C48: reuse is seen wherever it is tried."""
+
+    async def story(a: Outside, b: Outside, either: Outside) -> None:
+        held = await either.grant()
+        first = await refreshed(a, held)
+        assert first.status_code == 200, first.text
+        rotated = Grant(held.client, held.browser, first.json(), held.patient)
+        assert (await b.read(rotated)).status_code == 200
+        assert refused_grant(await refreshed(b, held))
+        for outside in (a, b):
+            await refused_within(lambda outside=outside: outside.read(rotated), 401)
+            assert refused_grant(await refreshed(outside, rotated))
+
+    nodes.tell(story)
+
+
+def test_of_one_code_redeemed_at_both_nodes_at_once_at_most_one_is_answered(nodes: Nodes) -> None:
+    """Security decision 9: the loser's try is a replay, so the winner's tokens are dead at both."""
+
+    async def story(a: Outside, b: Outside, _either: Outside) -> None:
+        client, browser, redirected = await a.code("bench-symmetric")
+        other = await b.client("bench-symmetric")
+        other.verifier, other.state = client.verifier, client.state
+        answers = await asyncio.gather(client.redeem(redirected), other.redeem(redirected))
+        won = [each for each in answers if each.status_code == 200]
+        assert len(won) == 1, [each.text for each in answers]
+        assert all(refused_grant(each) for each in answers if each.status_code != 200)
+        grant = Grant(client, browser, won[0].json(), "p1")
+        for outside in (a, b):
+            await refused_within(lambda outside=outside: outside.read(grant), 401)
+
+    nodes.tell(story)
+
+
+def test_a_session_that_the_ehr_ends_at_one_node_is_over_at_the_other(nodes: Nodes) -> None:
+    """C31: the launch is ended at A; B gives nothing under it."""
+
+    async def story(a: Outside, b: Outside, _either: Outside) -> None:
+        opened = await a.open_launch("bench-symmetric")
+        assert opened.status_code == 201, opened.text
+        client, browser = await b.client("bench-symmetric"), b.browser()
+        arrived = await browser.go(opened.json()["open_url"], (client.card["launch_url"],))
+        assert isinstance(arrived, httpx2.URL), arrived.text
+        scope = "launch openid online_access patient/Patient.rs"
+        url = client.authorize_url(scope, launch=arrived.params["launch"])
+        redirected = await browser.go(url, (client.redirect_uri,))
+        assert isinstance(redirected, httpx2.URL), redirected.text
+        answer = await client.redeem(redirected)
+        grant = Grant(client, browser, answer.json(), "p1")
+        assert (await b.read(grant)).status_code == 200
+        where = f"{a.running.tenant()['launch_api']}/{opened.json()['id']}"
+        ended = await a.http.delete(where, headers=await a.ehr_bearer())
+        assert ended.status_code == 204, ended.text
+        begun = time.monotonic()
+        while (await b.read(grant)).status_code == 200:
+            assert time.monotonic() - begun < SWITCH_WITHIN_S
+        assert (await a.read(grant)).status_code == (await b.read(grant)).status_code != 200
+
+    nodes.tell(story)
+
+
+def test_a_token_revoked_at_one_node_is_inactive_and_refused_at_the_other(nodes: Nodes) -> None:
+    """RFC 7009, RFC 7662: and a token that lives is active at both."""
+
+    async def story(a: Outside, b: Outside, either: Outside) -> None:
+        held = await either.grant()
+        token = held.token["access_token"]
+        for outside in (a, b):
+            assert (await introspected(outside, token))["active"]
+        client = await a.client("bench-symmetric")
+        revoked = await a.http.post(
+            client.discovery["revocation_endpoint"],
+            data={"token": held.token["refresh_token"]},
+            auth=(client.id, client.card["secret"]),
+        )
+        assert revoked.status_code == 200, revoked.text
+        await refused_within(lambda: b.read(held), 401)
+        for outside in (a, b):
+            assert await introspected(outside, token) == {"active": False}
+
+    nodes.tell(story)
+
+
+def test_one_node_dies_and_the_other_answers_on(nodes: Nodes) -> None:
+    """C184: nothing that is left needs the node that died; it comes back to the same platform."""
+
+    async def before(_a: Outside, b: Outside, either: Outside) -> Grant:
+        held = await either.grant()
+        nodes.a.kill()
+        assert (await b.read(held)).status_code == 200
+        return await b.grant()
+
+    held = nodes.tell(before)
+    nodes.heal()
+
+    async def after(a: Outside, _b: Outside, _either: Outside) -> int:
+        return (await a.read(held)).status_code
+
+    assert nodes.tell(after) == 200
+    verified = nodes.b.hilum("audit", "verify", "--json")
+    assert verified.returncode == 0, verified.stdout

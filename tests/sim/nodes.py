@@ -1,0 +1,420 @@
+"""Two nodes in production on one PostgreSQL: each ``hilum serve`` with its own data directory and port, one issuer for both.
+
+The hospitals' FHIR server is a simulator over HTTP, as a hospital's own would be. ``Nodes.tell`` runs a story with three ways in:
+through node A, through node B, and through either in turn, as behind a proxy that shares requests out.
+"""
+
+import asyncio
+import itertools
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import psycopg
+
+from hilum.controls import service as controls
+from hilum.controls.models import Quota
+from hilum.identity import service as identity
+from hilum.identity.models import NewPerson, Tenant, UpstreamKind, UpstreamRef
+from hilum.infra.context import Context, Trace
+from hilum.infra.db import Database
+from hilum.infra.edge import Edge
+from hilum.infra.migrations.run import migrate
+from hilum.infra.system import SystemClock, SystemIds
+from hilum.kernel.actor import SYSTEM
+from hilum.kernel.ids import TenantId
+from hilum.keys import live as keyring
+from hilum.keys import service as keys
+from hilum.keys.models import Purpose
+from hilum.registry import service as registry
+from hilum.registry.models import (
+    BackendUse,
+    CertifyOrder,
+    ClientMetadata,
+    ClientType,
+    Deployment,
+    Environment,
+    InstallOrder,
+    NewApp,
+    NewClient,
+    NewPeer,
+    NewVendor,
+)
+from hilum.signin import live as passwords
+from hilum.signin import service as signin
+from tests.flows.outside.ground import Outside, outside_of, straight
+from tests.sim.fhir_upstream import OtherServer, over_http
+from tests.sim.postgres import Cluster, free_port
+from tests.sim.running import READY_WITHIN_S, STOP_WITHIN_S, Described
+from tests.sim.wire import Wire
+
+KEY = "nodes-key-encryption-key-0123456789abcdef"
+PASSWORD = "correct horse battery"
+TENANTS = ("general", "children")
+PEOPLE = (
+    ("dr.nova", "Rena Nova", "physician", "Practitioner/dr-nova", ()),
+    ("pat.quinn", "Pat Quinn", "patient", "Patient/p1", ("p1",)),
+    ("admin.hall", "Noor Hall", "administrator", "", ()),
+)
+STAFF = (
+    ("admin.ferro", "platform_admin", "Livia Ferro"),
+    ("security.ito", "security", "Naoko Ito"),
+    ("security.bauer", "security", "Klaus Bauer"),
+    ("auditor.quispe", "auditor", "Rosa Quispe"),
+)
+SCOPES = (
+    "launch", "launch/patient", "launch/encounter", "openid", "fhirUser", "online_access", "offline_access",
+    *(f"{level}/{kind}.cruds" for level in ("patient", "user") for kind in ("Patient", "Observation", "Condition")),
+)  # fmt: skip
+CALLBACK, LAUNCH = "https://app.example/callback", "https://app.example/launch"
+DELEGATED, SERVICE = "bench-symmetric", "bench-backend"
+TRACE = Trace("nodes")
+
+
+@dataclass
+class Node:
+    """One machine. Its way to the database is a wire of its own, which a test may cut or freeze."""
+
+    name: str
+    home: Path
+    listen: str
+    environment: dict[str, str]
+    wire: Wire
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def log(self) -> str:
+        return (self.home / "run.log").read_text()
+
+    @property
+    def runs(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+    def begin(self, **settings: str) -> None:
+        """Start without waiting for it to be ready."""
+        self.home.mkdir(parents=True, exist_ok=True)
+        command = [sys.executable, "-m", "hilum.cli.main", "serve"]
+        with (self.home / "run.log").open("ab") as log:
+            self.process = subprocess.Popen(command, env=self.environment | settings, stdout=log, stderr=log)
+
+    def start(self, **settings: str) -> None:
+        """Start and wait until it is ready."""
+        self.begin(**settings)
+        self.wait_until_ready()
+
+    def wait_until_ready(self) -> None:
+        begun = time.monotonic()
+        host = self.environment["HILUM_BASE_URL"].partition("//")[2]
+        asked = urllib.request.Request(f"http://{self.listen}/readyz", headers={"host": host})
+        while self.runs and time.monotonic() - begun < READY_WITHIN_S:
+            with suppress(OSError), urllib.request.urlopen(asked, timeout=2) as answer:
+                if answer.status == 200:
+                    return
+            time.sleep(0.05)
+        raise AssertionError(f"node {self.name} did not become ready: {self.log[-3000:]}")
+
+    def stop(self) -> None:
+        """Stop it as a service manager does."""
+        if self.process is None:
+            return
+        self.process.send_signal(signal.SIGTERM)
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(STOP_WITHIN_S)
+        self.kill()
+
+    def kill(self) -> None:
+        """End every process of it at once, as a power cut would."""
+        if self.process is not None:
+            for pid in family_of(self.process.pid):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            self.process.wait()
+
+    def hilum(self, *words: str, **settings: str) -> subprocess.CompletedProcess[str]:
+        """Run the command line on this machine."""
+        return subprocess.run(
+            [sys.executable, "-m", "hilum.cli.main", *words],
+            env=self.environment | settings,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+
+def family_of(pid: int) -> list[int]:
+    """List a process and all that it started, directly or not."""
+    parents: dict[int, list[int]] = {}
+    for each in Path("/proc").iterdir():
+        if each.name.isdigit():
+            with suppress(OSError):
+                parent = int((each / "stat").read_text().rpartition(")")[2].split()[1])
+                parents.setdefault(parent, []).append(int(each.name))
+    found = [pid]
+    for each_pid in found:
+        found += parents.get(each_pid, [])
+    return found
+
+
+class Through(httpx2.AsyncBaseTransport):
+    """Sends each request to one of the nodes in turn, under the Host that its address has; as a proxy in front of them does."""
+
+    def __init__(self, listens: list[str]) -> None:
+        self._inner = straight()
+        self._turns = itertools.cycle(listens)
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        host, _, port = next(self._turns).partition(":")
+        sent = httpx2.Request(
+            request.method,
+            request.url.copy_with(host=host, port=int(port)),
+            headers=request.headers,
+            stream=request.stream,
+            extensions=request.extensions,
+        )
+        return await self._inner.handle_async_request(sent)
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+
+@dataclass
+class Nodes(Described):
+    """``url`` reaches the database without a wire."""
+
+    url: str
+    a: Node
+    b: Node
+    upstream: OtherServer
+    environment: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def both(self) -> tuple[Node, Node]:
+        return self.a, self.b
+
+    def tell(self, story: Callable[[Outside, Outside, Outside], Any]) -> Any:
+        """Run ``story(a, b, either)``: what is outside, with a way in through each node and through both in turn."""
+
+        async def told() -> Any:
+            async with AsyncExitStack() as stack:
+                ways = ([self.a.listen], [self.b.listen], [self.a.listen, self.b.listen])
+                entered = [await stack.enter_async_context(outside_of(self, Through(way))) for way in ways]
+                return await story(*entered)
+
+        return asyncio.run(told())
+
+    def heal(self) -> None:
+        """Mend every wire and start what does not run."""
+        for node in self.both:
+            node.wire.mend()
+        ended = [node for node in self.both if not node.runs]
+        for node in ended:
+            node.begin()
+        for node in ended:
+            node.wait_until_ready()
+
+    def edge(self) -> Edge:
+        """Open the control plane beside the nodes. The caller closes it."""
+        keyring.install(keyring.Vault(KEY))
+        return Edge.create(Database(self.url), SystemClock(), SystemIds(), "nodes-test")
+
+
+@contextmanager
+def two_nodes(cluster: Cluster, home: Path, *, workers: int = 1, name: str = "nodes") -> Iterator[Nodes]:
+    """Serve a fresh platform from two nodes; end them in the end."""
+    with psycopg.connect(cluster.url, autocommit=True) as db:
+        db.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+        db.execute(f"CREATE DATABASE {name}")
+    url = cluster.url.rpartition("/")[0] + f"/{name}"
+    migrate(url)
+    upstream = OtherServer()
+    with over_http(upstream) as fhir:
+        base = f"http://127.0.0.1:{free_port()}"
+        made = [_node(each, home / each, base, url, workers) for each in ("a", "b")]
+        nodes = Nodes(base, url, made[0], made[1], upstream)
+        nodes.card = _register(nodes, fhir)
+        upstream.load(*_chart())
+        try:
+            nodes.heal()
+            yield nodes
+        finally:
+            for node in nodes.both:
+                node.stop()
+                node.wire.close()
+
+
+def _node(name: str, home: Path, base: str, url: str, workers: int) -> Node:
+    server = url.partition("@")[2].partition("/")[0]
+    wire = Wire(server)
+    listen = f"127.0.0.1:{free_port()}"
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("HILUM_")}
+    environment = kept | {
+        "HILUM_MODE": "production",
+        "HILUM_DATA_DIR": str(home),
+        "HILUM_DATABASE_URL": url.replace(server, wire.listen),
+        "HILUM_BASE_URL": base,
+        "HILUM_LISTEN": listen,
+        "HILUM_SECRET_KEY": KEY,
+        "HILUM_WORKERS": str(workers),
+    }
+    return Node(name, home, listen, environment, wire)
+
+
+def _register(nodes: Nodes, fhir: str) -> dict[str, Any]:
+    """Set the platform up as its staff would, in one transaction; return its card."""
+    edge = nodes.edge()
+    digest = passwords.hash_password_now(PASSWORD, edge.ids)
+    try:
+        return edge.write_now(lambda ctx: _platform(ctx, nodes.base, fhir, digest), actor=SYSTEM, trace=TRACE)
+    finally:
+        edge.close()
+
+
+def _platform(ctx: Context, base: str, fhir: str, digest: str) -> dict[str, Any]:
+    secret_of: dict[str, str] = {}
+    keys.ensure(ctx, Purpose.CHECKPOINT, "")
+    for tenant in TENANTS:
+        _tenant(ctx, TenantId(tenant), fhir, digest, secret_of)
+    tokens = {username: _staff(ctx, username, role, name, digest) for username, role, name in STAFF}
+    private = _apps(ctx, secret_of)
+    return {
+        "base_url": base,
+        "tenants": [
+            {
+                "id": each,
+                "fhir": f"{base}/t/{each}/fhir",
+                "issuer": f"{base}/t/{each}",
+                "launch_api": f"{base}/t/{each}/ehr/launches",
+            }
+            for each in TENANTS
+        ],
+        "people": [
+            {"tenant": tenant, "username": username, "password": PASSWORD, "role": role}
+            for tenant in TENANTS
+            for username, _, role, _, _ in PEOPLE
+        ],
+        "staff": [
+            {"username": username, "password": PASSWORD, "role": role, "api_token": tokens[username]}
+            for username, role, _ in STAFF
+        ],
+        "patients": [
+            {"tenant": tenant, "id": "p1", "encounters": ["e1"], "notable": ""} for tenant in TENANTS
+        ],
+        "clients": [_described(each, secret_of, private) for each in (DELEGATED, SERVICE)],
+        "ehr_clients": [_peer_card(f"ehr-{each}", each, secret_of) for each in TENANTS],
+        "resource_servers": [_peer_card(f"rs-{each}", each, secret_of) for each in TENANTS],
+    }
+
+
+def _tenant(ctx: Context, tenant: TenantId, fhir: str, digest: str, secret_of: dict[str, str]) -> None:
+    identity.add_tenant(ctx, Tenant(tenant, tenant.title(), UpstreamRef(UpstreamKind.HTTP, fhir)))
+    keys.ensure(ctx, Purpose.ID_TOKEN, tenant)
+    for username, name, role, fhir_user, patients in PEOPLE:
+        person = identity.add_person(ctx, NewPerson(tenant, username, name, role, fhir_user, patients))
+        signin.set_password(ctx, person.id, digest)
+    for kind, slug in ((ClientType.EHR, "ehr"), (ClientType.RESOURCE_SERVER, "rs")):
+        client_id = f"{slug}-{tenant}"
+        _, secret_of[client_id] = registry.add_peer(ctx, NewPeer(tenant, kind, client_id, client_id))
+
+
+def _staff(ctx: Context, username: str, role: str, name: str, digest: str) -> str:
+    person = identity.add_person(ctx, NewPerson(None, username, name, role))
+    signin.set_password(ctx, person.id, digest)
+    _, token = signin.create_api_token(ctx, person.id, life=timedelta(days=1), name="card")
+    return token
+
+
+def _apps(ctx: Context, secret_of: dict[str, str]) -> dict[str, Any]:
+    from hilum.sandbox.wallet import Wallet
+
+    wallet = Wallet()
+    vendor = registry.add_vendor(ctx, NewVendor("Bench", "help@bench.example", "security@bench.example"))
+    delegated = ClientMetadata(
+        name="Bench",
+        type=ClientType.SYMMETRIC,
+        deployment=Deployment.SERVER,
+        environment=Environment.PRODUCTION,
+        redirect_uris=(CALLBACK,),
+        launch_uri=LAUNCH,
+        scopes=SCOPES,
+    )
+    service = ClientMetadata(
+        name="Bench service",
+        type=ClientType.BACKEND,
+        deployment=Deployment.SERVER,
+        environment=Environment.PRODUCTION,
+        scopes=("system/Patient.rs", "system/Observation.cruds"),
+        jwks=wallet.make_keys(SERVICE),
+        expires_at=ctx.now + timedelta(days=90),
+        backend_use=BackendUse("Tests", "Synthetic patients", "On demand", "The tests"),
+    )
+    for client_id, metadata, roles in (
+        (DELEGATED, delegated, frozenset({"physician", "patient"})),
+        (SERVICE, service, frozenset[str]()),
+    ):
+        app = registry.add_app(ctx, NewApp(vendor.id, metadata.name, "An app of the tests.", "To be tested."))
+        version = registry.add_version(ctx, app.id, "1.0")
+        _, secret = registry.add_client(ctx, NewClient(app.id, version.id, metadata, client_id))
+        secret_of[client_id] = secret or ""
+        until = ctx.now + timedelta(days=365)
+        registry.certify(ctx, CertifyOrder(version.id, Environment.PRODUCTION, metadata.scopes, until))
+        for tenant in TENANTS:
+            registry.install(ctx, InstallOrder(TenantId(tenant), app.id, roles))
+            controls.set_quota(ctx, app.id, tenant, Quota(rate_per_s=5_000.0, burst=5_000))
+    return wallet.private_jwks
+
+
+def _described(client_id: str, secret_of: dict[str, str], private: dict[str, Any]) -> dict[str, Any]:
+    is_service = client_id == SERVICE
+    return {
+        "client_id": client_id,
+        "type": "backend" if is_service else "confidential-symmetric",
+        "secret": secret_of[client_id],
+        "private_jwks": private.get(client_id, {}),
+        "redirect_uris": [] if is_service else [CALLBACK],
+        "launch_url": "" if is_service else LAUNCH,
+    }
+
+
+def _peer_card(client_id: str, tenant: str, secret_of: dict[str, str]) -> dict[str, str]:
+    return {"tenant": tenant, "client_id": client_id, "secret": secret_of[client_id]}
+
+
+def _chart() -> list[dict[str, Any]]:
+    subject = {"reference": "Patient/p1"}
+    observed = {
+        "resourceType": "Observation",
+        "status": "final",
+        "subject": subject,
+        "code": {"coding": [{"system": "http://loinc.org", "code": "8867-4"}]},
+    }
+    name = [{"family": "Quinn", "given": ["Pat"]}]
+    return [
+        {"resourceType": "Patient", "id": "p1", "name": name},
+        {"resourceType": "Patient", "id": "p2", "name": [{"family": "Other"}]},
+        {
+            "resourceType": "Encounter",
+            "id": "e1",
+            "status": "in-progress",
+            "class": {"code": "AMB"},
+            "subject": subject,
+        },
+        {"resourceType": "Practitioner", "id": "dr-nova", "name": [{"family": "Nova"}]},
+        *({**observed, "id": f"o{at}", "valueQuantity": {"value": 60 + at}} for at in range(5)),
+    ]
+
+
+def unguessable() -> str:
+    """Return a name that no other test has."""
+    return secrets.token_hex(6)
