@@ -269,7 +269,9 @@ class Platform:
     def release(self, switch: str) -> None:
         for name in ("host:one", "host:two"):
             actor = Actor(ActorKind.STAFF, name, roles=frozenset({"security"}))
-            found = self.edge.write_now(lambda ctx: controls.release(ctx, switch), actor=actor, trace=TRACE)
+            found = self.edge.write_now(
+                lambda ctx: controls.release(ctx, switch, counts=bool), actor=actor, trace=TRACE
+            )
             if found.released_at is not None:
                 return
         raise AssertionError("not released")

@@ -95,7 +95,9 @@ def build(edge: Edge, clock: FakeClock) -> ControlSite:
     api.include_router(signin_routes.api(kit))
     api.include_router(identity_routes.api(kit, lambda text, url: f"sealed-{len(text)}-{len(url)}"))
     api.include_router(registry_routes.api(kit))
-    api.include_router(controls_routes.api(kit, registry.engage_switch, registry.set_quota))
+    api.include_router(
+        controls_routes.api(kit, registry.engage_switch, identity.release_switch, registry.set_quota)
+    )
     pages = Starlette(routes=signin_routes.pages(kit))
     errors.install(pages, kit.pages)
 

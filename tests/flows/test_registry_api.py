@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from hilum.identity import service as identity_service
 from hilum.infra.edge import Edge
 from hilum.kernel.actor import SYSTEM
 from hilum.kernel.errors import Invalid
@@ -338,7 +339,7 @@ def test_every_route_declares_for_whom_it_is(site: ControlSite) -> None:
         signin.api(kit),
         identity.api(kit, str),
         routes.api(kit),
-        controls.api(kit, registry.engage_switch, registry.set_quota),
+        controls.api(kit, registry.engage_switch, identity_service.release_switch, registry.set_quota),
     ):
         app.include_router(router)
 

@@ -44,6 +44,10 @@ def engage(
     )
 
 
+release = partial(service.release, counts=bool)
+"""Everybody who speaks is of age here."""
+
+
 def judge(edge: Edge, **more: Any) -> Any:
     return do(edge, SYSTEM, service.judge, more.pop("subject", SUBJECT), **more)
 
@@ -107,7 +111,7 @@ def test_a_narrow_full_stop_is_released_by_one_and_what_it_stopped_stays_dead(
     made = engage(edge, target=PAIR)
     released_at = clock.advance(timedelta(minutes=5))
 
-    released = do(edge, SAM, service.release, made.id)
+    released = do(edge, SAM, release, made.id)
 
     assert released.released_at == released_at
     assert judge(edge, issued_at=None) is None
@@ -127,7 +131,7 @@ def test_a_softer_mode_leaves_what_was_issued_alive(edge: Edge, clock: FakeClock
 
     assert judge(edge, issued_at=before) is None
     assert bool(judge(edge, issued_at=before, launching=True)) is (mode is Mode.NO_NEW_LAUNCHES)
-    do(edge, SAM, service.release, made.id)
+    do(edge, SAM, release, made.id)
     assert judge(edge, issued_at=before) is None
 
 
@@ -135,16 +139,16 @@ def test_a_wide_switch_needs_two_people_and_stays_in_force_between_them(edge: Ed
     """C143."""
     made = engage(edge)
 
-    asked = do(edge, SAM, service.release, made.id)
-    again = do(edge, SAM, service.release, made.id)
+    asked = do(edge, SAM, release, made.id)
+    again = do(edge, SAM, release, made.id)
     assert (asked.released_at, again.released_at) == (None, None)
     assert judge(edge) is not None
     with pytest.raises(NotPermitted):
-        do(edge, HOST, service.release, made.id)
+        do(edge, HOST, release, made.id)
     with pytest.raises(NotPermitted):
-        do(edge, SYSTEM, service.release, made.id)
+        do(edge, SYSTEM, release, made.id)
     assert judge(edge) is not None
-    released = do(edge, SUE, service.release, made.id)
+    released = do(edge, SUE, release, made.id)
 
     assert released.released_by == str(SUE)
     assert judge(edge) is None
@@ -155,36 +159,49 @@ def test_a_wide_switch_needs_two_people_and_stays_in_force_between_them(edge: Ed
     ]
 
 
+def test_a_word_that_does_not_count_is_no_part_of_a_wide_release(edge: Edge) -> None:
+    """C200: neither as the first of two people nor as the second."""
+    made = engage(edge)
+
+    with pytest.raises(NotPermitted, match="account_too_new"):
+        do(edge, SAM, service.release, made.id, counts=lambda who: who != str(SAM))
+    assert do(edge, SAM, release, made.id).release_asked_by == str(SAM)
+    asked = do(edge, SUE, service.release, made.id, counts=lambda who: who != str(SAM))
+
+    assert (asked.released_at, asked.release_asked_by) == (None, str(SUE))
+    assert judge(edge) is not None
+
+
 def test_a_first_word_that_is_too_old_must_be_said_again(edge: Edge, clock: FakeClock) -> None:
     made = engage(edge)
-    do(edge, SAM, service.release, made.id)
+    do(edge, SAM, release, made.id)
     clock.advance(timedelta(hours=24))
 
-    late = do(edge, SUE, service.release, made.id)
+    late = do(edge, SUE, release, made.id)
     assert late.released_at is None
-    released = do(edge, SAM, service.release, made.id)
+    released = do(edge, SAM, release, made.id)
 
     assert released.released_at is not None
 
 
 def test_a_switch_is_released_once(edge: Edge, clock: FakeClock) -> None:
     made = engage(edge, target=PAIR)
-    do(edge, SAM, service.release, made.id)
+    do(edge, SAM, release, made.id)
     with pytest.raises(Conflict):
-        do(edge, SAM, service.release, made.id)
+        do(edge, SAM, release, made.id)
     over = engage(edge, target=PAIR, expires_at=clock.now() + timedelta(seconds=1))
     clock.advance(timedelta(seconds=1))
 
     with pytest.raises(Conflict):
-        do(edge, SAM, service.release, over.id)
+        do(edge, SAM, release, over.id)
     with pytest.raises(NotFound):
-        do(edge, SAM, service.release, "sw_none")
+        do(edge, SAM, release, "sw_none")
 
 
 def test_a_second_switch_keeps_what_the_release_of_the_first_would_free(edge: Edge) -> None:
     first, second = engage(edge, target=PAIR), engage(edge, target=PAIR)
 
-    do(edge, SAM, service.release, first.id)
+    do(edge, SAM, release, first.id)
 
     assert judge(edge) == second
 
@@ -192,9 +209,9 @@ def test_a_second_switch_keeps_what_the_release_of_the_first_would_free(edge: Ed
 def test_the_later_end_of_two_full_stops_counts(edge: Edge, clock: FakeClock) -> None:
     first, second = engage(edge, target=PAIR), engage(edge, target=PAIR)
     clock.advance(timedelta(minutes=1))
-    do(edge, SAM, service.release, first.id)
+    do(edge, SAM, release, first.id)
     later = clock.advance(timedelta(minutes=1))
-    do(edge, SAM, service.release, second.id)
+    do(edge, SAM, release, second.id)
 
     assert judge(edge, issued_at=later) == PAIR
 
@@ -210,12 +227,12 @@ def test_a_tenants_administrator_stops_and_frees_within_the_tenant_only(edge: Ed
     staffs = engage(edge, SAM, PAIR)
 
     with pytest.raises(NotFound):
-        do(edge, CARL, service.release, own.id)
+        do(edge, CARL, release, own.id)
     with pytest.raises(NotFound):
         do(edge, CARL, service.get_switch, own.id)
     with pytest.raises(NotPermitted):
-        do(edge, GINA, service.release, staffs.id)
-    assert do(edge, GINA, service.release, own.id).released_by == str(GINA)
+        do(edge, GINA, release, staffs.id)
+    assert do(edge, GINA, release, own.id).released_by == str(GINA)
     assert {each.id for each in do(edge, GINA, service.list_switches)} == {own.id, person.id, staffs.id}
     assert do(edge, CARL, service.list_switches) == []
     with pytest.raises(NotPermitted):
@@ -237,16 +254,16 @@ def test_a_refusal_to_engage_is_recorded_and_changes_nothing(edge: Edge) -> None
 
 def test_two_people_releasing_at_one_instant_release_once(edge: Edge) -> None:
     made = engage(edge)
-    do(edge, SAM, service.release, made.id)
+    do(edge, SAM, release, made.id)
 
-    def release(_: int) -> str:
+    def attempt(_: int) -> str:
         try:
-            return "done" if do(edge, SUE, service.release, made.id).released_at else "asked"
+            return "done" if do(edge, SUE, release, made.id).released_at else "asked"
         except Conflict:
             return "conflict"
 
     with ThreadPoolExecutor(4) as pool:
-        answers = sorted(pool.map(release, range(4)))
+        answers = sorted(pool.map(attempt, range(4)))
 
     assert answers == ["conflict"] * 3 + ["done"]
 

@@ -66,3 +66,25 @@ def test_what_an_older_database_held_is_still_there_after_the_upgrade(url: str) 
     )
     database.dispose()
     assert row == (1772442000000000, 1772442000000000, "Growth")
+
+
+def test_an_account_of_an_older_database_is_as_old_as_it_is(url: str) -> None:
+    """C200: an upgrade makes nobody a second person sooner or later than their account's age does."""
+    downgrade(url, "0002")
+    database = Database(url)
+    database.write(
+        lambda tx: tx.execute(
+            text(
+                "INSERT INTO identity_person (id, tenant, username, name, role, fhir_user, patients, active, created_at)"
+                " VALUES ('per_1', '', 'ann', 'Ann', 'security', '', '[]', true, 1772442000000000)"
+            )
+        )
+    )
+
+    migrate(url)
+
+    row = database.read(
+        lambda tx: tx.execute(text("SELECT age_counts_from FROM identity_person")).scalar_one()
+    )
+    database.dispose()
+    assert row == 1772442000000000

@@ -16,6 +16,7 @@ from hilum.controls import routes as controls
 from hilum.frontchannel import pages as frontchannel_pages
 from hilum.frontchannel import routes as frontchannel
 from hilum.identity import routes as identity
+from hilum.identity.service import release_switch
 from hilum.infra.edge import Edge
 from hilum.infra.fetch import SafeFetcher
 from hilum.infra.settings import Settings
@@ -98,7 +99,7 @@ def api(site: Site) -> FastAPI:
     for router in (
         identity.api(kit, seal),
         registry.api(kit),
-        controls.api(kit, engage_switch, set_quota),
+        controls.api(kit, engage_switch, release_switch, set_quota),
         signin.api(kit),
         audit.api(kit, reader, at_stop=site.at_stop.append),
     ):

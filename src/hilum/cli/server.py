@@ -12,7 +12,7 @@ import click
 from hilum.cli import host
 from hilum.cli.output import REFUSED, as_json, refuse
 from hilum.identity import service as identity
-from hilum.identity.models import NewPerson, Person, StaffRole, Tenant
+from hilum.identity.models import FIRST_ADMINISTRATORS, NewPerson, Person, StaffRole, Tenant
 from hilum.infra.context import Context, Trace
 from hilum.infra.settings import Settings
 from hilum.infra.system import SystemIds
@@ -33,10 +33,10 @@ NAMED_BOUND = 5
 @click.option("--password", default="", help="Asked for when not given.")
 @click.option("--json", "json_", is_flag=True, help="Print JSON.")
 def init(*, username: str, name: str, password: str, json_: bool) -> None:
-    r"""Make the key-encryption key; with it set, make the first administrator.
+    r"""Make the key-encryption key; with it set, make the first two administrators, one a run.
 
-    Without HILUM_SECRET_KEY a key is made and shown once; it is stored nowhere. With it, the database is migrated and the first
-    administrator is added; that works only while there is none.
+    Without HILUM_SECRET_KEY a key is made and shown once; it is stored nowhere. With it, the database is migrated and an
+    administrator is added; that works while there are fewer than two, so that there are two people for what takes two.
 
     \b
     Examples:
@@ -76,10 +76,17 @@ def _show_new_key(*, json_: bool) -> None:
 
 
 def _add_first_administrator(ctx: Context, username: str, name: str, password: str, digest: str) -> Person:
-    if any(each.role == StaffRole.PLATFORM_ADMIN and each.active for each in identity.list_people(ctx, None)):
+    administrators = [
+        each
+        for each in identity.list_people(ctx, None)
+        if each.role == StaffRole.PLATFORM_ADMIN and each.active
+    ]
+    if username.strip().lower() in {each.username for each in administrators}:
+        raise NotPermitted("administrator_exists", "This administrator exists already.")
+    if len(administrators) >= FIRST_ADMINISTRATORS:
         raise NotPermitted(
             "administrator_exists",
-            "There is an administrator already; they add others by `hilum person add`.",
+            "There are two administrators already; they add others by `hilum person add`.",
         )
     if fault := signin_policy.password_fault(password):
         raise Invalid("password_invalid", "The password cannot be taken.", fields={"password": fault})

@@ -34,6 +34,7 @@ MAY_STOP_ANYTHING = frozenset({"platform_admin", "security"})
 TENANT_ADMINISTRATOR = "administrator"
 WITHIN_A_TENANT = frozenset({TargetKind.APP_TENANT, TargetKind.PERSON, TargetKind.APP_PERSON})
 ALL_KINDS = frozenset(TargetKind)
+WRITES_STOPPED = frozenset({Mode.FULL_STOP, Mode.READ_ONLY})
 PARSED_BOUND = 10_000
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 _TYPE = re.compile(r"[A-Z][A-Za-z]{1,63}")
@@ -122,12 +123,25 @@ def may_engage(actor: Actor, target: Target, *, person_tenant: str | None = None
     return target.kind in WITHIN_A_TENANT and administers(actor, tenant_of(target, person_tenant))
 
 
+def is_about(target: Target, person: str) -> bool:
+    """Check whether a switch's target is this person, alone or as the user of one app."""
+    match target.kind:
+        case TargetKind.PERSON:
+            return target.key == person
+        case TargetKind.APP_PERSON:
+            return target.key.rpartition("/")[2] == person
+        case _:
+            return False
+
+
 def may_release(actor: Actor, switch: Switch) -> bool:
     """Tell whether an actor may take part in releasing a switch.
 
-    A wide one takes two people of the staff, so neither the host nor the platform itself counts. A tenant's administrator
-    releases only what was engaged from within the tenant.
+    Nobody does on a switch on themselves. A wide one takes two people of the staff, so neither the host nor the platform itself
+    counts. A tenant's administrator releases only what was engaged from within the tenant, never a switch on the tenant.
     """
+    if actor.kind in {ActorKind.PERSON, ActorKind.STAFF} and is_about(switch.target, actor.id):
+        return False
     if switch.target.kind in WIDE:
         return actor.kind is ActorKind.STAFF and rules_the_platform(actor)
     if rules_the_platform(actor):
@@ -139,12 +153,15 @@ def may_release(actor: Actor, switch: Switch) -> bool:
     )
 
 
-def completes_release(actor: Actor, switch: Switch, *, now: datetime) -> bool:
-    """Tell whether this actor's word releases the switch now; if not, it is the first of two."""
+def completes_release(actor: Actor, switch: Switch, *, asker_counts: bool, now: datetime) -> bool:
+    """Tell whether this actor's word releases the switch now; if not, it is the first of two.
+
+    ``asker_counts``: whether who asked first still counts as one of two people.
+    """
     if switch.target.kind not in WIDE:
         return True
     asked = switch.release_asked_at
-    stands = asked is not None and now < asked + RELEASE_ASK_LIFE
+    stands = asker_counts and asked is not None and now < asked + RELEASE_ASK_LIFE
     return stands and switch.release_asked_by != str(actor)
 
 
@@ -213,7 +230,14 @@ def stopped_by(
 
     INVARIANT: adding a switch to the index never turns an answer into None.
     """
-    for target in _touched(index, subject):
+    return stop_among(index, _touched(index, subject), now=now, issued_at=issued_at)
+
+
+def stop_among(
+    index: SwitchIndex, targets: Iterable[Target], *, now: datetime, issued_at: datetime | None
+) -> Stop | None:
+    """Return the full stop on one of the targets, in force or ended since ``issued_at``; None if there is none."""
+    for target in targets:
         for switch in index.engaged.get(target, ()):
             if switch.mode is not Mode.FULL_STOP:
                 continue
@@ -229,16 +253,21 @@ def stopped_by(
 
 def launches_stopped(index: SwitchIndex, subject: Subject, now: datetime) -> Switch | None:
     """Tell which switch keeps a subject from launching anew."""
-    return _first(index, subject, now, frozenset({Mode.FULL_STOP, Mode.NO_NEW_LAUNCHES}))
+    return switch_among(
+        index, _touched(index, subject), now, frozenset({Mode.FULL_STOP, Mode.NO_NEW_LAUNCHES})
+    )
 
 
 def read_only(index: SwitchIndex, subject: Subject, now: datetime) -> Switch | None:
     """Tell which switch keeps a subject from writing."""
-    return _first(index, subject, now, frozenset({Mode.FULL_STOP, Mode.READ_ONLY}))
+    return switch_among(index, _touched(index, subject), now, WRITES_STOPPED)
 
 
-def _first(index: SwitchIndex, subject: Subject, now: datetime, modes: frozenset[Mode]) -> Switch | None:
-    for target in _touched(index, subject):
+def switch_among(
+    index: SwitchIndex, targets: Iterable[Target], now: datetime, modes: frozenset[Mode]
+) -> Switch | None:
+    """Return the first switch of these modes that is in force on one of the targets; None if there is none."""
+    for target in targets:
         for switch in index.engaged.get(target, ()):
             if switch.mode in modes and switch.in_force(now):
                 return switch

@@ -86,19 +86,21 @@ class QuotaQuery(Strict):
 
 Engage = Callable[..., Switch]
 """``registry.service.engage_switch``: (ctx, order) -> the switch."""
+Release = Callable[..., Switch]
+"""``identity.service.release_switch``: (ctx, switch_id) -> the switch."""
 SetQuota = Callable[..., None]
 """``registry.service.set_quota``: (ctx, app, tenant, quota)."""
 
 
-def api(kit: Kit, engage: Engage, set_quota: SetQuota) -> APIRouter:
-    """Give the API routes of switches and quotas. Both verbs are of the room that knows whether what is named exists."""
+def api(kit: Kit, engage: Engage, release: Release, set_quota: SetQuota) -> APIRouter:
+    """Build the API routes of switches and quotas. The verbs come from the rooms that know what the named things and people are."""
     router = APIRouter(prefix="/api/v1", tags=["controls"])
-    _switches(router, kit, engage)
+    _switches(router, kit, engage, release)
     _quotas(router, kit, set_quota)
     return router
 
 
-def _switches(router: APIRouter, kit: Kit, engage: Engage) -> None:
+def _switches(router: APIRouter, kit: Kit, engage: Engage, release: Release) -> None:
 
     def switch(found: Switch) -> SwitchShown:
         return _show(found, kit.clock.now())
@@ -130,8 +132,8 @@ def _switches(router: APIRouter, kit: Kit, engage: Engage) -> None:
         "/switches/{switch_id}/release", openapi_extra=audience("platform_admin", "security", "tenant_admin")
     )
     async def release_switch(request: Request, switch_id: Id) -> SwitchShown:
-        """Release a switch; a wide one is released when a second person of the staff says so too."""
-        return switch(await change(kit, request, partial(service.release, switch_id=switch_id)))
+        """Release a switch, never one on oneself; a wide one is released when a second person of the staff says so too."""
+        return switch(await change(kit, request, partial(release, switch_id=switch_id)))
 
 
 def _quotas(router: APIRouter, kit: Kit, set_: SetQuota) -> None:

@@ -1,5 +1,6 @@
 """Engaging and releasing switches, setting quotas, and the facts that enforcement reads."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 
@@ -72,33 +73,27 @@ def engage(ctx: Context, order: EngageOrder, *, person_tenant: str | None = None
     return switch
 
 
-def release(ctx: Context, switch_id: str) -> Switch:
+def release(ctx: Context, switch_id: str, *, counts: Callable[[str], bool]) -> Switch:
     """Release a switch; on a wide one the first of two people only asks, and the answer is still in force.
 
+    ``counts`` answers whether an actor, as it was recorded, counts as one of two people (the people's room knows).
     What was issued before a full stop ended stays dead. Raises NotFound, NotPermitted, Conflict (it is over, or changed meanwhile).
     """
     switch = store.get_switch(ctx.tx, switch_id)
     if not policy.may_release(ctx.actor, switch):
         if not policy.may_see(ctx.actor, switch.tenant):
             raise NotFound("switch_not_found", "There is no such switch.")
-        audit.record(
-            ctx,
-            Event(
-                "controls.switch.release",
-                REFUSED,
-                tenant=switch.tenant,
-                reason="not_permitted",
-                facts=_facts(switch.target),
-            ),
-        )
-        detail = (
-            "Releasing a wide switch takes two people of the staff." if switch.target.kind in WIDE else ""
-        )
-        raise NotPermitted("not_permitted", detail or "You may not release this switch.")
+        wide = switch.target.kind in WIDE
+        detail = "Releasing a wide switch takes two people of the staff." if wide else ""
+        raise _refused_release(ctx, switch, "not_permitted", detail or "You may not release this switch.")
     if not switch.in_force(ctx.now):
         raise Conflict("switch_over", "This switch is no longer in force.")
     by = str(ctx.actor)
-    if not policy.completes_release(ctx.actor, switch, now=ctx.now):
+    if switch.target.kind in WIDE and not counts(by):
+        detail = "Your account is too new to be one of the two people whom this takes. Ask a colleague."
+        raise _refused_release(ctx, switch, "account_too_new", detail)
+    asker_counts = bool(switch.release_asked_by) and counts(switch.release_asked_by)
+    if not policy.completes_release(ctx.actor, switch, asker_counts=asker_counts, now=ctx.now):
         if not store.save_release_asked(ctx.tx, switch.id, by=by, at=ctx.now):
             raise Conflict("switch_over", "This switch is no longer in force.")
         asked = replace(switch, release_asked_by=by, release_asked_at=ctx.now)
@@ -117,6 +112,14 @@ def release(ctx: Context, switch_id: str) -> Switch:
         ctx, Event("controls.switch.release", tenant=switch.tenant, facts=_facts(switch.target, released))
     )
     return released
+
+
+def _refused_release(ctx: Context, switch: Switch, reason: str, detail: str) -> NotPermitted:
+    facts = _facts(switch.target)
+    audit.record(
+        ctx, Event("controls.switch.release", REFUSED, tenant=switch.tenant, reason=reason, facts=facts)
+    )
+    return NotPermitted(reason, detail)
 
 
 def end_issued(ctx: Context, target: Target) -> None:
@@ -175,6 +178,11 @@ def judge(
     index = policy.index(*store.list_touching(ctx.tx, targets, ctx.now))
     stop = policy.stopped_by(index, subject, now=ctx.now, issued_at=issued_at)
     return stop or (policy.launches_stopped(index, subject, ctx.now) if launching else None)
+
+
+def stops_on(ctx: Context, targets: tuple[Target, ...]) -> SwitchIndex:
+    """Return the switches on these targets and the ends of full stops on them, from the rows themselves."""
+    return policy.index(*store.list_touching(ctx.tx, targets, ctx.now))
 
 
 def part_stops(ctx: Context, resource_types: tuple[str, ...]) -> SwitchIndex:

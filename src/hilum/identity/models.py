@@ -15,6 +15,10 @@ NAME_BOUND = 200
 USERNAME_BOUND = 64
 URL_BOUND = 500
 CREDENTIALS_BOUND = 4_000
+SECOND_PERSON_AGE = timedelta(days=7)
+"""How old an account must be to be one of the two people that some acts take (security decision 25)."""
+FIRST_ADMINISTRATORS = 2
+"""So many platform administrators the host may set up, so that there are two people from the first day."""
 NEGATIVE_WINDOW = timedelta(minutes=65)
 """How long a deactivation must be told to the gateway: no access token outlives it."""
 
@@ -38,6 +42,19 @@ class StaffRole(StrEnum):
     SECURITY = "security"
     REVIEWER = "reviewer"
     AUDITOR = "auditor"
+
+
+class Bar(StrEnum):
+    """Why somebody's credential makes no actor now."""
+
+    INACTIVE = "inactive"
+    """The person or their tenant is not active."""
+    STOPPED = "stopped"
+    """A full stop is in force on the person, their tenant or the platform."""
+    ISSUED_BEFORE = "issued_before"
+    """The credential was issued before such a stop ended, and stays dead."""
+    READ_ONLY = "read_only"
+    """A switch lets the person only read."""
 
 
 class UpstreamKind(StrEnum):
@@ -116,6 +133,8 @@ class Person:
     active: bool = True
     created_at: datetime | None = None
     deactivated_at: datetime | None = None
+    age_counts_from: datetime | None = None
+    """When somebody else last opened a way into the account: made it, or reset its password. None counts as just now."""
 
 
 @dataclass(frozen=True, slots=True)

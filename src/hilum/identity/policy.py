@@ -3,16 +3,20 @@
 import ipaddress
 import re
 from collections.abc import Mapping
+from datetime import datetime
 from types import MappingProxyType
 from urllib.parse import urlsplit
 
-from hilum.controls.policy import administers
+from hilum.controls.models import Mode, Stop, Switch, SwitchIndex, Target, TargetKind
+from hilum.controls.policy import MAY_STOP_ANYTHING, administers, stop_among, switch_among
 from hilum.identity.models import (
     EHR_ORIGINS_BOUND,
     NAME_BOUND,
     PROXIES_BOUND,
+    SECOND_PERSON_AGE,
     URL_BOUND,
     USERNAME_BOUND,
+    Bar,
     NewPerson,
     Person,
     Role,
@@ -216,6 +220,63 @@ def reaches_all_patients(role: str) -> bool:
 def patients_openable(person: Person) -> tuple[str, ...] | None:
     """Name the charts somebody may open; None means every chart of the tenant, an empty tuple none."""
     return None if reaches_all_patients(person.role) else person.patients
+
+
+ACT_UNDER_A_PLATFORM_STOP = MAY_STOP_ANYTHING | {StaffRole.AUDITOR.value}
+"""Staff whom a stop of the platform leaves at work: those who may end it, and those who only look."""
+
+
+_PLATFORM = Target(TargetKind.PLATFORM)
+
+
+def stops_over(person: Person) -> tuple[Target, ...]:
+    """List the targets whose full stop stops a person: themselves, their tenant, the platform."""
+    found = [Target(TargetKind.PERSON, person.id)]
+    if person.tenant is not None:
+        found.append(Target(TargetKind.TENANT, person.tenant))
+    if person.tenant is not None or person.role not in ACT_UNDER_A_PLATFORM_STOP:
+        found.append(_PLATFORM)
+    return tuple(found)
+
+
+def bar_on(
+    person: Person,
+    tenant: Tenant | None,
+    index: SwitchIndex,
+    *,
+    now: datetime,
+    issued_at: datetime | None = None,
+    writing: bool = False,
+) -> Bar | None:
+    """Decide whether a person's credential makes an actor now; None: it does. The one judgement of every such door.
+
+    ``issued_at`` is when the session, API token or link was issued; None for a password, which no stop uses up. ``writing``: the
+    actor is about to change something. A stop of the platform that ended ends no credential of the staff, who ended it.
+    Source: security decisions 8 and 24.
+    INVARIANT: adding a switch never turns a bar into None.
+    """
+    if not person.active or (person.tenant is not None and (tenant is None or not tenant.active)):
+        return Bar.INACTIVE
+    stop: Stop | None = None
+    for target in stops_over(person):
+        heeded = None if person.tenant is None and target == _PLATFORM else issued_at
+        stop = stop or stop_among(index, (target,), now=now, issued_at=heeded)
+    if stop is not None:
+        return Bar.STOPPED if isinstance(stop, Switch) and stop.in_force(now) else Bar.ISSUED_BEFORE
+    own = (Target(TargetKind.PERSON, person.id),)
+    if writing and switch_among(index, own, now, frozenset({Mode.READ_ONLY})) is not None:
+        return Bar.READ_ONLY
+    return None
+
+
+def is_of_age(person: Person, now: datetime) -> bool:
+    """Check whether an account is old enough to be one of two people. Source: security decision 25."""
+    return person.age_counts_from is not None and now >= person.age_counts_from + SECOND_PERSON_AGE
+
+
+def age_from(actor: Actor, now: datetime) -> datetime:
+    """Return since when the age of an account counts that ``actor`` makes: whom the host sets up is of age at once."""
+    return now - SECOND_PERSON_AGE if actor.kind in {ActorKind.HOST, ActorKind.SYSTEM} else now
 
 
 def may_rule_tenants(actor: Actor) -> bool:

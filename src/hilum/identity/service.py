@@ -1,23 +1,27 @@
 """Adding, changing and finding tenants and people."""
 
 from dataclasses import replace
+from datetime import datetime
 
 from hilum.audit import service as audit
 from hilum.audit.models import Event, Outcome
 from hilum.controls import service as controls
-from hilum.controls.models import Target, TargetKind
+from hilum.controls.models import Switch, Target, TargetKind
 from hilum.identity import policy, store
 from hilum.identity.models import (
     NEGATIVE_WINDOW,
     TENANTS_BOUND,
+    Bar,
     IdentityFacts,
     NewPerson,
     Person,
+    StaffRole,
     Tenant,
     TenantChange,
 )
 from hilum.infra.context import Context
 from hilum.infra.epoch import Part
+from hilum.kernel.actor import ActorKind
 from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted, Unavailable
 from hilum.kernel.ids import PersonId, TenantId
 
@@ -118,6 +122,7 @@ def add_person(ctx: Context, order: NewPerson) -> Person:
         fhir_user=order.fhir_user,
         patients=order.patients,
         created_at=ctx.now,
+        age_counts_from=policy.age_from(ctx.actor, ctx.now),
     )
     if not store.add_person(ctx.tx, person, ctx.now):
         raise Conflict("username_taken", "Somebody has this username already.")
@@ -158,17 +163,52 @@ def list_people(ctx: Context, tenant: TenantId | None, *, after: str = "") -> li
 
 
 def deactivate_person(ctx: Context, person_id: PersonId) -> Person:
-    """Deactivate somebody for good: sign-in, launches, tokens and refreshes end. Raises NotFound, NotPermitted, Conflict."""
+    """Deactivate somebody for good: sign-in, launches, tokens and refreshes end.
+
+    Raises NotFound, NotPermitted, Conflict (inactive already, or the last platform administrator).
+    """
     person = store.get_person(ctx.tx, person_id)
     if not policy.may_administer(ctx.actor, person.tenant):
         if ctx.actor.tenant is not None:
             raise NotFound("person_not_found", "There is no such person.")
         raise _refused(ctx, "identity.person.deactivate", person.tenant or "")
+    if person.tenant is None and person.role == StaffRole.PLATFORM_ADMIN:
+        others = store.lock_active(ctx.tx, None, StaffRole.PLATFORM_ADMIN)
+        if others == [person_id]:
+            raise Conflict(
+                "last_administrator",
+                "This is the last active platform administrator. Add another before deactivating this one.",
+            )
     if not store.save_deactivated(ctx.tx, person_id, ctx.now):
         raise Conflict("person_inactive", "This person is inactive already.")
     ctx.advance_epoch(Part.IDENTITY)
     audit.record(ctx, Event("identity.person.deactivate", tenant=person.tenant or "", person=person_id))
     return replace(person, active=False, deactivated_at=ctx.now)
+
+
+def bar_on(
+    ctx: Context, person: Person, *, issued_at: datetime | None = None, writing: bool = False
+) -> Bar | None:
+    """Return why a person's credential makes no actor now, from the rows themselves; None: it does. See ``policy.bar_on``."""
+    tenant = None if person.tenant is None else find_tenant(ctx, person.tenant)
+    index = controls.stops_on(ctx, policy.stops_over(person))
+    return policy.bar_on(person, tenant, index, now=ctx.now, issued_at=issued_at, writing=writing)
+
+
+def counts_as_one_of_two(ctx: Context, person_id: PersonId) -> bool:
+    """Check whether somebody counts as one of the two people that an act takes: active, not stopped, of age."""
+    person = store.find_person(ctx.tx, person_id)
+    return person is not None and policy.is_of_age(person, ctx.now) and bar_on(ctx, person) is None
+
+
+def release_switch(ctx: Context, switch_id: str) -> Switch:
+    """Release a kill switch; a wide one takes two people of the staff, both of age. Raises NotFound, NotPermitted, Conflict."""
+
+    def counts(who: str) -> bool:
+        kind, _, found = who.partition(":")
+        return kind == ActorKind.STAFF and counts_as_one_of_two(ctx, PersonId(found))
+
+    return controls.release(ctx, switch_id, counts=counts)
 
 
 def enforcement_facts(ctx: Context) -> IdentityFacts:

@@ -58,6 +58,7 @@ people = Table(
     Column("active", Boolean, nullable=False),
     Column("created_at", Instant, nullable=False),
     Column("deactivated_at", Instant),
+    Column("age_counts_from", Instant, nullable=False),
     UniqueConstraint("tenant", "username"),
     Index(None, "deactivated_at"),
 )
@@ -136,6 +137,7 @@ def _person(row: Row[Any]) -> Person:
         active=row.active,
         created_at=row.created_at,
         deactivated_at=row.deactivated_at,
+        age_counts_from=row.age_counts_from,
     )
 
 
@@ -152,6 +154,7 @@ def add_person(tx: Connection, person: Person, at: datetime) -> bool:
         "active": True,
         "created_at": at,
         "deactivated_at": None,
+        "age_counts_from": person.age_counts_from or at,
     }
     return tx.execute(insert_or_ignore(tx, people).values(row)).rowcount == 1
 
@@ -191,6 +194,15 @@ def save_deactivated(tx: Connection, person: PersonId, at: datetime) -> bool:
     """Deactivate somebody in one statement; False if they were inactive already."""
     query = people.update().where(people.c.id == person, people.c.active.is_(True))
     return tx.execute(query.values(active=False, deactivated_at=at)).rowcount == 1
+
+
+def lock_active(tx: Connection, tenant: TenantId | None, role: str) -> list[PersonId]:
+    """List the active people of a role at a tenant (None: staff); nobody else changes them until the transaction ends."""
+    query = select(people.c.id).where(
+        people.c.tenant == (tenant or ""), people.c.role == role, people.c.active.is_(True)
+    )
+    rows = tx.execute(query.order_by(people.c.id).limit(PEOPLE_PAGE_BOUND).with_for_update())
+    return [PersonId(row.id) for row in rows]
 
 
 def list_deactivated_since(tx: Connection, since: datetime) -> list[PersonId]:

@@ -88,5 +88,14 @@ class SlowDown(NotPermitted):
         self.retry_after_s = retry_after_s
 
 
+class Stopped(NotPermitted):
+    """The right person, whom a kill switch stops."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "switch_engaged", "A kill switch has stopped this account. Ask your administrator when it ends."
+        )
+
+
 class NotAuthenticated(NotPermitted):
     """Nobody is known behind the request: no credential, or none that counts."""

@@ -30,6 +30,7 @@ from hilum.signin.models import (
     NotAuthenticated,
     Session,
     SlowDown,
+    Stopped,
 )
 from hilum.web import cookies, forms
 from hilum.web.kit import Kit, trace_of
@@ -37,6 +38,7 @@ from hilum.web.urls import path_of
 
 TEMPLATES = Path(__file__).parent / "templates"
 LOGIN = "login"
+READING = frozenset({"GET", "HEAD", "OPTIONS"})
 MINUTE_S = 60
 
 OriginsOf = Callable[[Request, str, str], Awaitable[tuple[str, ...]]]
@@ -103,7 +105,7 @@ class _Door:
             before = cookies.read(request, cookies.SESSION, secure=secure)
             complete = partial(service.complete_attempt, attempt=attempt, matched=matched, replaces=before)
             _, cookie = await self._kit.edge.write(complete, trace=trace)
-        except (NotAuthenticated, SlowDown) as refusal:
+        except (NotAuthenticated, SlowDown, Stopped) as refusal:
             return await self._signin_page(request, place, then=then, username=username, refusal=refusal)
         response = RedirectResponse(policy.safe_return(then, self._home(place)), 303)
         cookies.put(response, cookies.SESSION, cookie, secure=secure)
@@ -161,7 +163,7 @@ class _Door:
         *,
         then: str,
         username: str = "",
-        refusal: NotAuthenticated | SlowDown | None = None,
+        refusal: NotAuthenticated | SlowDown | Stopped | None = None,
     ) -> Response:
         secure = self._kit.urls.is_secure(place.key)
         secret = cookies.read(request, cookies.FORM, secure=secure) or self._kit.ids.secret()
@@ -186,7 +188,7 @@ class _Door:
         return response
 
 
-def _said(refusal: NotAuthenticated | SlowDown) -> str:
+def _said(refusal: NotAuthenticated | SlowDown | Stopped) -> str:
     """Say it as people count time: a long wait in minutes."""
     if not isinstance(refusal, SlowDown) or refusal.retry_after_s < 2 * MINUTE_S:
         return refusal.detail
@@ -199,7 +201,8 @@ def authenticator(edge: Edge) -> Callable[[Request], Awaitable[Actor]]:
     async def authenticate(request: Request) -> Actor:
         scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
         token = bearer.strip() if scheme.lower() == "bearer" else ""
-        verb = partial(service.authenticate_api_token, bearer=token)
+        writing = request.method not in READING
+        verb = partial(service.authenticate_api_token, bearer=token, writing=writing)
         return await edge.read(verb, trace=trace_of(request))
 
     return authenticate

@@ -7,7 +7,7 @@ from math import ceil
 from hilum.audit import service as audit
 from hilum.audit.models import Event, Outcome
 from hilum.identity import service as identity
-from hilum.identity.models import Person
+from hilum.identity.models import Bar, Person
 from hilum.infra.context import Context
 from hilum.infra.epoch import Part
 from hilum.kernel.actor import Actor
@@ -28,6 +28,7 @@ from hilum.signin.models import (
     NotAuthenticated,
     Session,
     SlowDown,
+    Stopped,
 )
 
 
@@ -86,7 +87,7 @@ def begin_attempt(ctx: Context, tenant: TenantId | None, username: str) -> Attem
     if tenant is not None and identity.find_tenant(ctx, tenant) is None:
         return Attempt(key, None, None, None)
     person = identity.find_person_by_username(ctx, tenant, username)
-    if person is None or not _may_sign_in(ctx, person):
+    if person is None or identity.bar_on(ctx, person) is Bar.INACTIVE:
         return Attempt(key, tenant, None, None)
     return Attempt(key, tenant, person.id, store.find_password(ctx.tx, person.id))
 
@@ -114,8 +115,7 @@ def complete_attempt_with_token(
 
 def begin_session(ctx: Context, person: Person, method: Method | str) -> tuple[Session, str]:
     """Begin a session for somebody already vouched for, and give its cookie, which is shown here only. Raises NotPermitted."""
-    if not _may_sign_in(ctx, person):
-        raise _refused(ctx, "signin.session.begin", person)
+    _require_unbarred(ctx, person, "signin.session.begin")
     cookie = COOKIE_PREFIX + ctx.ids.secret()
     session = Session(
         id=SessionId(ctx.ids.new("ses")),
@@ -146,7 +146,9 @@ def session(ctx: Context, cookie: str) -> Session | None:
     if found is None or not policy.is_usable(found, ctx.now):
         return None
     person = identity.find_person(ctx, found.person)
-    if person is None or person.role != found.role or not _may_sign_in(ctx, person):
+    if person is None or person.role != found.role:
+        return None
+    if identity.bar_on(ctx, person, issued_at=found.created_at) is not None:
         return None
     return replace(found, csrf=policy.csrf_secret(cookie))
 
@@ -208,7 +210,7 @@ def ended_since(ctx: Context, since: datetime) -> frozenset[SessionId]:
 
 
 def session_alive(ctx: Context, session_id: SessionId | str) -> bool:
-    """Tell whether a session was neither ended nor outlived, and its person is active: what ``online_access`` hangs on.
+    """Tell whether a session was neither ended nor outlived, and its person neither inactive nor stopped: ``online_access`` hangs on it.
 
     Being idle at the browser does not end it: an app at work is use.
     """
@@ -216,7 +218,7 @@ def session_alive(ctx: Context, session_id: SessionId | str) -> bool:
     if found is None or not policy.is_alive(found, ctx.now):
         return False
     person = identity.find_person(ctx, found.person)
-    return person is not None and _may_sign_in(ctx, person)
+    return person is not None and identity.bar_on(ctx, person, issued_at=found.created_at) is None
 
 
 def create_api_token(
@@ -232,8 +234,9 @@ def create_api_token(
     Raises NotFound, NotPermitted, Invalid.
     """
     person = identity.get_person(ctx, person_id)
-    if not (policy.may_hold_token(ctx.actor, person) and _may_sign_in(ctx, person)):
+    if not policy.may_hold_token(ctx.actor, person):
         raise _refused(ctx, "signin.token.create", person)
+    _require_unbarred(ctx, person, "signin.token.create")
     wanted = (person.role,) if roles is None else roles
     if faults := policy.token_faults(person, name=name, life=life, roles=wanted):
         raise Invalid("token_order_invalid", "The token cannot be made as asked.", fields=faults)
@@ -247,8 +250,8 @@ def create_api_token(
     return token, secret
 
 
-def authenticate_api_token(ctx: Context, bearer: str) -> Actor:
-    """Give the actor behind an API token. Raises NotAuthenticated."""
+def authenticate_api_token(ctx: Context, bearer: str, *, writing: bool = False) -> Actor:
+    """Return the actor behind an API token; ``writing``: to change something. Raises NotAuthenticated, NotPermitted (a switch)."""
     refusal = NotAuthenticated("token_invalid", "The API token is missing, unknown, expired or revoked.")
     if not policy.looks_like_api_token(bearer):
         raise refusal
@@ -256,9 +259,17 @@ def authenticate_api_token(ctx: Context, bearer: str) -> Actor:
     if token is None or not policy.token_counts(token, ctx.now):
         raise refusal
     person = identity.find_person(ctx, token.person)
-    if person is None or not _may_sign_in(ctx, person):
+    if person is None:
         raise refusal
-    return policy.actor_of(person, token.roles)
+    match identity.bar_on(ctx, person, issued_at=token.created_at, writing=writing):
+        case None:
+            return policy.actor_of(person, token.roles)
+        case Bar.STOPPED:
+            raise Stopped
+        case Bar.READ_ONLY:
+            raise NotPermitted("switch_engaged", "A kill switch lets this account read but change nothing.")
+        case _:
+            raise refusal
 
 
 def revoke_api_token(ctx: Context, token_id: str) -> None:
@@ -283,7 +294,10 @@ def list_api_tokens(ctx: Context, person_id: PersonId) -> list[ApiToken]:
 
 def _settle(ctx: Context, attempt: Attempt, *, matched: bool) -> Person:
     person = identity.find_person(ctx, attempt.person) if attempt.person and matched else None
-    if person is None or not _may_sign_in(ctx, person):
+    bar = None if person is None else identity.bar_on(ctx, person)
+    if person is not None and bar is Bar.STOPPED:
+        raise _stopped(ctx, "signin.session.begin", person)
+    if person is None or bar is not None:
         event = Event(
             "signin.session.begin",
             Outcome.REFUSED,
@@ -304,13 +318,23 @@ def _end_sessions(ctx: Context, person: PersonId, *, keep: int = 0) -> int:
     return ended
 
 
-def _may_sign_in(ctx: Context, person: Person) -> bool:
-    if not person.active:
-        return False
-    if person.tenant is None:
-        return True
-    tenant = identity.find_tenant(ctx, person.tenant)
-    return tenant is not None and tenant.active
+def _require_unbarred(ctx: Context, person: Person, action: str) -> None:
+    """Refuse a new credential to somebody who is inactive or stopped. Raises NotPermitted."""
+    match identity.bar_on(ctx, person):
+        case None:
+            return
+        case Bar.STOPPED:
+            raise _stopped(ctx, action, person)
+        case _:
+            raise _refused(ctx, action, person)
+
+
+def _stopped(ctx: Context, action: str, person: Person) -> NotPermitted:
+    event = Event(
+        action, Outcome.REFUSED, tenant=person.tenant or "", person=person.id, reason="switch_engaged"
+    )
+    audit.record(ctx, event)
+    return Stopped()
 
 
 def _refused(ctx: Context, action: str, person: Person) -> NotPermitted:

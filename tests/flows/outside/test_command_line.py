@@ -132,7 +132,7 @@ def test_help_lists_every_command_and_keeps_its_examples() -> None:
     assert anywhere.hilum("--version").returncode == DONE
 
 
-def test_the_first_administrator_is_made_once_and_signs_in_to_what_is_served(bare: Shell) -> None:
+def test_the_first_two_administrators_are_made_once_and_signs_in_to_what_is_served(bare: Shell) -> None:
     """Contract, Modes: init makes the key, then the first administrator; doctor says what is missing until it is there."""
     made = Shell({"HOME": bare.variables["HOME"]}).json("init")
     assert len(made["secret_key"]) >= 43
@@ -144,6 +144,10 @@ def test_the_first_administrator_is_made_once_and_signs_in_to_what_is_served(bar
     bare.refuses(*who, "--password", "short", saying="password_invalid")
     assert bare.json(*who, "--password", PASSWORD)["role"] == "platform_admin"
     bare.refuses(*who, "--password", PASSWORD, saying="administrator_exists")
+    second = ("init", "--username", "bela", "--name", "Bela Admin", "--password", PASSWORD)
+    assert bare.json(*second)["role"] == "platform_admin"
+    third = ("init", "--username", "cora", "--name", "Cora Admin", "--password", PASSWORD)
+    bare.refuses(*third, saying="administrator_exists")
     assert bare.hilum("doctor").returncode == DONE
     assert bare.hilum("migrate").returncode == DONE
     assert bare.hilum("audit", "verify").returncode == DONE

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 
 import pytest
 from hypothesis import given, settings
@@ -282,11 +283,31 @@ def test_the_second_word_must_come_from_another_person_and_in_time() -> None:
     made = switch(TargetKind.APP, "app_1")
     asked = replace(made, release_asked_by=str(SECURITY), release_asked_at=NOW)
 
-    assert not policy.completes_release(SECURITY, made, now=NOW)
-    assert not policy.completes_release(SECURITY, asked, now=NOW)
-    assert policy.completes_release(ADMIN, asked, now=NOW)
-    assert not policy.completes_release(ADMIN, asked, now=NOW + timedelta(hours=24))
-    assert policy.completes_release(SECURITY, switch(TargetKind.VERSION, "ver_1"), now=NOW)
+    completes = partial(policy.completes_release, asker_counts=True)
+
+    assert not completes(SECURITY, made, now=NOW)
+    assert not completes(SECURITY, asked, now=NOW)
+    assert completes(ADMIN, asked, now=NOW)
+    assert not policy.completes_release(ADMIN, asked, asker_counts=False, now=NOW)
+    assert not completes(ADMIN, asked, now=NOW + timedelta(hours=24))
+    assert completes(SECURITY, switch(TargetKind.VERSION, "ver_1"), now=NOW)
+
+
+@pytest.mark.parametrize(
+    ("kind", "key"), [(TargetKind.PERSON, "{}"), (TargetKind.APP_PERSON, "app_1/{}")], ids=str
+)
+@pytest.mark.parametrize("mode", list(Mode))
+@pytest.mark.parametrize("actor", [SECURITY, ADMIN, TENANT_ADMIN], ids=str)
+def test_nobody_takes_part_in_releasing_a_switch_on_themselves(
+    kind: TargetKind, key: str, mode: Mode, actor: Actor
+) -> None:
+    """C199, security decision 24: in whatever mode, by whoever engaged."""
+    for engaged_by in (str(SECURITY), str(actor), str(TENANT_ADMIN)):
+        made = switch(kind, key.format(actor.id), tenant="general", engaged_by=engaged_by, mode=mode)
+        other = replace(made, target=Target(kind, key.format(actor.id + "x")))
+
+        assert not policy.may_release(actor, made)
+        assert policy.may_release(actor, other) is (actor is not TENANT_ADMIN or engaged_by == str(actor))
 
 
 @pytest.mark.parametrize(
