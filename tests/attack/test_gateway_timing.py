@@ -17,7 +17,7 @@ from tests.attack.test_gateway_by_pointing import binary, document
 from tests.effort import FULL, effort
 from tests.flows.gateway_ground import GENERAL, Ground, Play, player
 from tests.sim.world import FakeClock, SeededIds
-from tests.unit.gateway.facts import provenance
+from tests.unit.gateway.facts import RESTRICTED, provenance
 
 TOLERANCE = 0.05 if FULL else 0.15
 """The promise is 5 % over 2,000 pairs; a short run on a busy machine is given more room."""
@@ -28,27 +28,41 @@ def play(sqlite_edge: Edge, clock: FakeClock, ids: SeededIds, tmp_path: Path) ->
     return player(sqlite_edge, clock, ids, tmp_path)
 
 
+PATIENTS = ("patient/*.rs",)
+DOCUMENTS = ("patient/DocumentReference.rs",)
+SERVICES = ("system/DocumentReference.rs",)
+
+
 @pytest.mark.parametrize(
-    ("absent", "beyond"),
+    ("absent", "beyond", "scopes"),
     [
-        ("Observation/nothing", "Observation/x1"),
-        ("Observation/nothing", "Observation/o3"),
-        ("Patient/nothing", "Patient/p2"),
-        ("Binary/nothing", "Binary/b2"),
-        ("Provenance/nothing", "Provenance/v2"),
+        ("Observation/nothing", "Observation/x1", PATIENTS),
+        ("Observation/nothing", "Observation/o3", PATIENTS),
+        ("Patient/nothing", "Patient/p2", PATIENTS),
+        ("Binary/nothing", "Binary/b2", DOCUMENTS),
+        ("Binary/nothing", "Binary/guarded", DOCUMENTS),
+        ("Binary/nothing", "Binary/withheld", DOCUMENTS),
+        ("Binary/nothing", "Binary/withheld", SERVICES),
+        ("Provenance/nothing", "Provenance/v2", PATIENTS),
     ],
 )
-def test_the_time_of_a_refusal_tells_nothing(play: Play, absent: str, beyond: str) -> None:
+def test_the_time_of_a_refusal_tells_nothing(
+    play: Play, absent: str, beyond: str, scopes: tuple[str, ...]
+) -> None:
     """C75: the median difference of interleaved pairs."""
 
     async def story(made: Ground) -> None:
-        app = made.clients["app"].app
-        made.run(lambda ctx: controls.set_quota(ctx, app, GENERAL, Quota(10_000.0, 100_000)))
+        for app in (made.clients[name].app for name in ("app", "backend")):
+            made.run(lambda ctx, app=app: controls.set_quota(ctx, app, GENERAL, Quota(10_000.0, 100_000)))
         made.load(binary("b2", "x"), document("d2", "p2", "Binary/b2"))
+        guarded = {"securityContext": {"reference": "Patient/p1"}}
+        made.load(binary("guarded", "x") | guarded, binary("withheld", "x") | guarded)
+        made.load(document("labelled", "p1", "Binary/withheld") | {"meta": RESTRICTED})
+        made.load(*(document(f"d{n}", "p1") for n in range(3, 9)))
         made.load(provenance("v2", "Observation/x1", "Observation/x1", "Patient/p2"))
-        token = made.token("patient/*.rs")
+        token = made.token(*scopes, client="backend" if scopes is SERVICES else "app")
         pairs: list[dict[str, int]] = []
-        for n in range(effort(300, 2_000)):
+        for n in range(effort(200, 2_000)):
             took: dict[str, int] = {}
             for target in (absent, beyond) if n % 2 else (beyond, absent):
                 started = time.perf_counter_ns()

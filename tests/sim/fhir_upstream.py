@@ -153,6 +153,9 @@ class OtherServer:
             "Organization",
             "Medication",
             "Provenance",
+            "DocumentReference",
+            "DiagnosticReport",
+            "Binary",
             "Subscription",
         )
         described = [

@@ -1,36 +1,17 @@
 """Carrying a permitted request out, interaction by interaction."""
 
-import base64
-import re
-from typing import Any
-
-from hilum.gateway.filtering import UNJUDGEABLE
-from hilum.gateway.judge import is_own
-from hilum.gateway.models import DEFAULT_PAGE
-from hilum.gateway.narrowing import patients_within
-from hilum.gateway.reach import clauses
+from hilum.gateway.binaries import Binaries
 from hilum.gateway.rendering import Answer, version_headers
 from hilum.gateway.searching import Searcher
-from hilum.gateway.transport import Absent, Errand, Refusal, Stored, Transport, loads
+from hilum.gateway.transport import Errand, Refusal, Stored, Transport, loads
 from hilum.gateway.writing import Writer
 from hilum.kernel.decision import Deny, Reason
 from hilum.kernel.ports import Ids
 from hilum.keys.live import Vault
-from hilum.standards.fhir.bundles import resources_of
 from hilum.standards.fhir.etags import is_known
-from hilum.standards.fhir.labels import is_restricted
-from hilum.standards.fhir.requests import PLAIN, Interaction, accepts_json, render_query
+from hilum.standards.fhir.requests import PLAIN, Interaction
 from hilum.standards.fhir.shaping import dump
-from hilum.standards.fhir.visibility import (
-    attachment_urls,
-    hangs_on_targets,
-    local_reference,
-    rule_of,
-)
-from hilum.standards.smart.scopes import READ
 from hilum.upstream.live import Upstreams
-
-_MEDIA = re.compile(r"[A-Za-z0-9.+-]{1,60}/[A-Za-z0-9.+-]{1,60}")
 
 
 class Carrier:
@@ -39,6 +20,7 @@ class Carrier:
     def __init__(self, upstreams: Upstreams, vault: Vault, ids: Ids) -> None:
         self._transport = Transport(upstreams)
         self._searcher = Searcher(self._transport, vault, ids)
+        self._binaries = Binaries(self._transport, self._searcher)
         self._writer = Writer(self._transport)
 
     async def carry(self, errand: Errand) -> Answer:
@@ -48,7 +30,7 @@ class Carrier:
             case Interaction.READ if request.type != "Binary":
                 return _shown(errand, await self._transport.judged(errand, f"{request.type}/{request.id}"))
             case Interaction.READ:
-                return await self._binary(errand)
+                return await self._binaries.read(errand)
             case Interaction.VREAD:
                 return await self._vread(errand)
             case Interaction.SEARCH_TYPE:
@@ -69,74 +51,6 @@ class Carrier:
         )
         await self._transport.judged(errand, f"{request.type}/{request.id}")
         return _shown(errand, stored)
-
-    async def _binary(self, errand: Errand) -> Answer:
-        """Give a Binary, if a record within reach refers to it.
-
-        Source: FHIR R4 binary.html (securityContext; native content unless FHIR is asked for)
-        """
-        request = errand.obligations.request
-        stored = await self._transport.fetch(errand, f"Binary/{request.id}")
-        binary = {} if stored is None else stored.resource
-        if stored and (binary.get("resourceType") != "Binary" or binary.get("id") != request.id):
-            raise Refusal(UNJUDGEABLE)
-        context = binary.get("securityContext")
-        referrer = (
-            await self._visible_referrer(errand, request.id)
-            if context is None
-            else await self._visible_context(errand, context)
-        )
-        if stored is None:
-            raise Absent
-        if referrer is None:
-            raise Refusal(Deny(Reason.OUTSIDE_LAUNCH_CONTEXT, "Nothing within reach refers to this."))
-        obligations = errand.obligations
-        if is_restricted(binary) and not is_own(obligations.reach, referrer, obligations.bases):
-            raise Refusal(Deny(Reason.LABEL_WITHHELD, "A label withholds what is attached."))
-        patient = errand.patient_of((referrer,))
-        if request.accept and accepts_json(request.accept) and request.accept != "*/*":
-            return Answer(200, stored.body, patient=patient)
-        return native(stored.resource, patient)
-
-    async def _visible_context(self, errand: Errand, context: object) -> dict[str, Any] | None:
-        reference = local_reference(context, errand.obligations.bases)
-        if reference is None or rule_of(reference.type) is None or hangs_on_targets(reference.type):
-            return None
-        found = await self._transport.fetch(errand, str(reference))
-        if found is None or found.resource.get("resourceType") != reference.type:
-            return None
-        return found.resource if self._transport.reaches(errand, found.resource) else None
-
-    async def _visible_referrer(self, errand: Errand, id_: str) -> dict[str, Any] | None:
-        """Find a document within reach whose attachment is this Binary."""
-        addresses = (f"Binary/{id_}", f"{errand.upstream_base}/Binary/{id_}")
-        query = [("location", ",".join(addresses)), ("_count", str(DEFAULT_PAGE))]
-        within = patients_within(clauses(errand.obligations.reach, "DocumentReference", READ))
-        if within == frozenset():
-            return None
-        if within is not None:
-            query.append(("patient", ",".join(f"Patient/{patient}" for patient in sorted(within))))
-        bundle = await self._searcher.bundle(errand, f"DocumentReference?{render_query(tuple(query))}")
-        local = {f"Binary/{id_}", f"{errand.base}/Binary/{id_}"}
-        for resource in resources_of(bundle if isinstance(bundle, dict) else {}):
-            if local.isdisjoint(attachment_urls(resource)):
-                continue
-            if self._transport.reaches(errand, resource):
-                return resource
-        return None
-
-
-def native(resource: dict[str, Any], patient: str) -> Answer:
-    """Give a Binary's content in its own media type, always as an attachment."""
-    media = resource.get("contentType")
-    try:
-        content = base64.b64decode(str(resource.get("data", "")), validate=True)
-    except ValueError:
-        raise Refusal(UNJUDGEABLE) from None
-    told = (
-        media.encode() if isinstance(media, str) and _MEDIA.fullmatch(media) else b"application/octet-stream"
-    )
-    return Answer(200, content, ((b"content-disposition", b"attachment"),), media=told, patient=patient)
 
 
 def _shown(errand: Errand, stored: Stored) -> Answer:

@@ -32,6 +32,10 @@ EVIDENCE_BOUND = 400
 EVIDENCE_AT_ONCE = 20
 PAGE_OF_TARGETS = 20
 """Matches on a page where each is judged by what it is about."""
+REFERRER_PAGE = 50
+REFERRER_PAGES = 10
+"""Pages of one type that are looked through for what refers to a Binary; of all types together so many as REFERRER_PAGES_IN_ALL."""
+REFERRER_PAGES_IN_ALL = 60
 BEARER_BOUND = 512
 
 
@@ -125,3 +129,8 @@ class Obligations:
     patient: str = ""
     may_create: bool = False
     """An update may create the resource it names (update-as-create)."""
+
+    @property
+    def asks_surface(self) -> bool:
+        """Whether what the FHIR server says it can do decides how this is carried out: searches, and what is found by searching."""
+        return self.plan is not None or self.request.type == "Binary"

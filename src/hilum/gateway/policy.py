@@ -18,9 +18,10 @@ from hilum.identity.models import MovedReads, TenantFacts
 from hilum.kernel.decision import Deny, Permit, Reason
 from hilum.registry import policy as registry
 from hilum.registry.models import ClientFacts, InstallationFacts
+from hilum.standards.fhir.attachments import referrer_types
 from hilum.standards.fhir.queries import SearchQuery, read_search
 from hilum.standards.fhir.requests import FhirRequest, Interaction, Unsupported
-from hilum.standards.fhir.visibility import ATTACHMENTS, Belonging, hangs_on_targets, rule_of
+from hilum.standards.fhir.visibility import Belonging, hangs_on_targets, rule_of
 from hilum.standards.smart.scopes import CREATE, READ, Prefix, compile_scopes
 from hilum.tokens import policy as tokens
 from hilum.tokens.models import AccessToken
@@ -221,7 +222,7 @@ def _grant_fault(case: _Case) -> Deny | None:
     if rights is not None and not rights.get(request.type, 0) & case.letter:
         return Deny(Reason.ROLE_NOT_ALLOWED, f"The person's role does not permit this on {request.type}.")
     if request.type == "Binary":
-        if not any(clauses(reach, type_, READ) for type_ in ATTACHMENTS):
+        if not any(clauses(reach, type_, READ) for type_ in referrer_types()):
             return Deny(Reason.SCOPE_INSUFFICIENT, "No scope covers a type that could refer to this.")
         return None
     if not case.ways and not clauses(_in_some_context(reach), request.type, case.letter):

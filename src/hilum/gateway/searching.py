@@ -114,6 +114,10 @@ class Searcher:
             raise Refusal(UNJUDGEABLE)
         return loads(localised(errand, response.body))
 
+    async def page(self, errand: Errand, target: str) -> tuple[Any, str]:
+        """Fetch one of the server's pages. Return it with the target that it has in the end."""
+        return await self.bundle(errand, target), target
+
     async def _gather(self, errand: Errand, plan: SearchPlan) -> _Gathered:
         """Fill one page with what may be seen, from as many of the server's pages as it takes, and look whether more follows.
 
@@ -139,14 +143,14 @@ class Searcher:
             included += [entry for entry in entries if not is_match(entry, plan)]
             room = limit - len(matches)
             matches += fresh[:room]
-            following = _following(errand, bundle)
-            after = None if following is None else (following, 0)
+            goes_on = following(errand, bundle)
+            after = None if goes_on is None else (goes_on, 0)
             if len(fresh) > room:
                 after = (target, skip + room)
                 break
-            if following is None:
+            if goes_on is None:
                 break
-            target, skip = following, 0
+            target, skip = goes_on, 0
         entries, _ = without_orphans(once(matches + included), plan, errand.obligations.bases)
         total = len(matches) if page is None and after is None else None if None in told else told[0]
         return _Gathered(entries, removed, after, total)
@@ -180,7 +184,7 @@ class Searcher:
         return links
 
 
-def _following(errand: Errand, bundle: dict[str, Any]) -> str | None:
+def following(errand: Errand, bundle: dict[str, Any]) -> str | None:
     """Find where the server goes on; an address outside its base cannot be followed."""
     links = bundle.get("link")
     for link in links if isinstance(links, list) else ():

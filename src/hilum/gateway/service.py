@@ -196,7 +196,7 @@ class Enforcer:
             if not spent.allowed:
                 raise Refusal(_OVER_QUOTA, spent.retry_after_s)
             tenant = snapshot.identity.tenants[token.tenant]
-            surface = await self._surface(tenant) if obligations.plan is not None else None
+            surface = await self._surface(tenant) if obligations.asks_surface else None
             bases = obligations.bases[0][:-1], self._on.upstreams.base_of(tenant)
             errand = Errand(token, tenant, obligations, at[0], *bases, at[1], surface)
             return _Done(await self._carrier.carry(errand), None, obligations, rates)

@@ -22,11 +22,12 @@ from hilum.gateway.transport import (
     pretend,
 )
 from hilum.kernel.decision import Deny, Reason
+from hilum.standards.fhir.attachments import binaries_of
 from hilum.standards.fhir.etags import etag_of, tag_of
 from hilum.standards.fhir.outcomes import IssueCode, issues_told, outcome
 from hilum.standards.fhir.shaping import dump
 from hilum.standards.fhir.values import is_id
-from hilum.standards.fhir.visibility import binaries_of, hangs_on_targets
+from hilum.standards.fhir.visibility import hangs_on_targets
 from hilum.upstream.models import UpstreamRequest, UpstreamResponse
 from hilum.upstream.policy import relative_target
 

@@ -8,10 +8,8 @@ from hilum.standards.fhir.definitions import elements, patient_compartment, reso
 from hilum.standards.fhir.labels import is_restricted
 from hilum.standards.fhir.searchparams import parameters_of
 from hilum.standards.fhir.visibility import (
-    ATTACHMENTS,
     VISIBILITY,
     Belonging,
-    attachment_urls,
     hangs_on_targets,
     local_reference,
     one_patient,
@@ -70,17 +68,6 @@ def test_the_narrowing_parameter_looks_at_exactly_the_deciding_elements(name: st
     expected = "id" if rule.belonging is Belonging.SELF else f"{name}.{'.'.join(rule.paths[0])}"
     assert expression == expected
     assert len(rule.paths) <= 1
-
-
-@pytest.mark.parametrize("name", sorted(ATTACHMENTS))
-def test_attachments_stand_where_it_is_said(name: str) -> None:
-    for path in ATTACHMENTS[name]:
-        holder = name
-        for step in path[:-1]:
-            holder = elements(holder)[step].types[0].name
-        found = elements(holder).get(path[-1])
-        kinds = found.types if found else elements(holder)["source"].types
-        assert "Attachment" in {kind.name for kind in kinds}
 
 
 @pytest.mark.parametrize(
@@ -166,18 +153,8 @@ def test_a_provenance_about_nothing_or_elsewhere_has_no_targets() -> None:
         assert targets_of({"target": target}) is None
 
 
-def test_references_are_read_through_and_addresses_of_attachments_found() -> None:
+def test_a_reference_is_an_object() -> None:
     assert local_reference("Patient/1") is None
-    document = {
-        "resourceType": "DocumentReference",
-        "content": [
-            {"attachment": {"url": "Binary/1"}},
-            {"attachment": {"data": "x"}},
-            5,
-            {"attachment": None},
-        ],
-    }
-    assert list(attachment_urls(document)) == ["Binary/1"]
 
 
 CONFIDENTIALITY = "http://terminology.hl7.org/CodeSystem/v3-Confidentiality"

@@ -126,17 +126,6 @@ VISIBILITY: MappingProxyType[str, Rule] = MappingProxyType(
     }
 )
 
-ATTACHMENTS: MappingProxyType[str, tuple[tuple[str, ...], ...]] = MappingProxyType(
-    {
-        "DocumentReference": (("content", "attachment"),),
-        "DiagnosticReport": (("presentedForm",),),
-        "Media": (("content",),),
-        "Patient": (("photo",),),
-        "Consent": (("sourceAttachment",),),
-    }
-)
-"""Where a type that may be the referrer of a Binary holds its attachments."""
-
 
 def rule_of(type_: str) -> Rule | None:
     """Say how a type is judged; None for one that is not, which is refused."""
@@ -232,21 +221,6 @@ def targets_of(resource: dict[str, Any], bases: tuple[str, ...] = ()) -> tuple[R
             return None
         found.append(reference)
     return tuple(found) or None
-
-
-def attachment_urls(resource: dict[str, Any]) -> Iterator[str]:
-    """Yield the address of every attachment that a possible referrer holds."""
-    for path in ATTACHMENTS.get(str(resource.get("resourceType")), ()):
-        for attachment in at_path(resource, path):
-            url = attachment.get("url") if isinstance(attachment, dict) else None
-            if isinstance(url, str):
-                yield url
-
-
-def binaries_of(resource: dict[str, Any], bases: tuple[str, ...]) -> frozenset[str]:
-    """Name, by id, the Binaries of this server that the attachments of a possible referrer lead to."""
-    led_to = (parse_reference(url, bases) for url in attachment_urls(resource))
-    return frozenset(found.id for found in led_to if found is not None and found.type == "Binary")
 
 
 def hangs_on_targets(type_: str) -> bool:

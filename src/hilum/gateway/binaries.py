@@ -1,0 +1,254 @@
+"""Binaries: what is attached to records opens only through a record that refers to it.
+
+A Binary says of itself neither whose it is nor how sensitive. So it takes a referrer: a record that holds it as an attachment and that
+this grant may read, by a scope on its own type, unrestricted, under no switch. The Binary's securityContext, where it has one, is one
+more condition and never stands for the referrer.
+INVARIANT: which requests go to the FHIR server does not depend on whether the Binary is absent, out of reach or withheld.
+Source: security decisions 12 and 22; FHIR R4 binary.html (securityContext)
+"""
+
+import base64
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+from hilum.gateway.filtering import UNJUDGEABLE
+from hilum.gateway.judge import is_own
+from hilum.gateway.models import REFERRER_PAGE, REFERRER_PAGES, REFERRER_PAGES_IN_ALL, Clause
+from hilum.gateway.narrowing import patients_within
+from hilum.gateway.reach import clauses
+from hilum.gateway.rendering import RENDERING, Answer
+from hilum.gateway.searching import Searcher, following
+from hilum.gateway.transport import Absent, Errand, Refusal, Stored, Transport
+from hilum.kernel.decision import Deny, Reason
+from hilum.standards.fhir.attachments import binaries_of, referrer_types
+from hilum.standards.fhir.bundles import resources_of
+from hilum.standards.fhir.labels import is_restricted
+from hilum.standards.fhir.requests import accepts_json, render_query
+from hilum.standards.fhir.visibility import (
+    Belonging,
+    Reference,
+    hangs_on_targets,
+    local_reference,
+    rule_of,
+    subjects_of,
+)
+from hilum.standards.smart.scopes import READ
+
+_MEDIA = re.compile(r"[A-Za-z0-9.+-]{1,60}/[A-Za-z0-9.+-]{1,60}")
+_NOT_THIS_WAY = frozenset({Reason.REQUEST_UNSUPPORTED, Reason.RESPONSE_UNJUDGEABLE})
+"""Why a FHIR server's search is passed over: it knows no such type or parameter, or its answer cannot be read."""
+_UNREFERRED = Deny(Reason.OUTSIDE_LAUNCH_CONTEXT, "Nothing within reach refers to this.")
+_OUTSIDE_CONTEXT = Deny(Reason.OUTSIDE_LAUNCH_CONTEXT, "Its security context is out of reach.")
+_WITHHELD = Deny(Reason.LABEL_WITHHELD, "A label withholds what is attached.")
+_WITHOUT_CONTENT = Deny(
+    Reason.RESPONSE_UNJUDGEABLE, "The FHIR server gave the attachment without its content."
+)
+
+
+@dataclass(slots=True)
+class _Search:
+    """The search for a referrer of one Binary: pages that are left to it, and a patient whose records came by."""
+
+    binary: str
+    pages_left: int = REFERRER_PAGES_IN_ALL
+    seen: str = ""
+    found: dict[str, Any] | None = field(default=None)
+
+
+class Binaries:
+    """Reads attachments, and tells whether one may be read."""
+
+    def __init__(self, transport: Transport, searcher: Searcher) -> None:
+        self._transport, self._searcher = transport, searcher
+
+    async def read(self, errand: Errand) -> Answer:
+        """Return a Binary: its own content, or its JSON where that is asked for. Raises Absent, Refusal.
+
+        Source: FHIR R4 binary.html#rest
+        """
+        request = errand.obligations.request
+        stored, referrer = await self._judged(errand, request.id)
+        patient = errand.patient_of((referrer,))
+        if request.accept and accepts_json(request.accept) and request.accept != "*/*":
+            return Answer(200, stored.body, patient=patient)
+        return native(stored.resource, patient)
+
+    async def is_readable(self, errand: Errand, id_: str) -> bool:
+        """Check whether this grant could read a Binary now. Raises Refusal where the FHIR server does not answer."""
+        try:
+            await self._judged(errand, id_)
+        except Absent:
+            return False
+        except Refusal as refused:
+            if RENDERING[refused.deny.reason].retry:
+                raise
+            return False
+        return True
+
+    async def _judged(self, errand: Errand, id_: str) -> tuple[Stored, dict[str, Any]]:
+        """Find a referrer first: without one the Binary is not even fetched, so that its size and its absence take no time."""
+        reach, bases = errand.obligations.reach, errand.obligations.bases
+        referrer = await self._referrer(errand, id_)
+        if referrer is None:
+            raise Refusal(_UNREFERRED)
+        stored = await self._transport.fetch(errand, f"Binary/{id_}")
+        binary = {} if stored is None else stored.resource
+        if stored and (binary.get("resourceType") != "Binary" or binary.get("id") != id_):
+            raise Refusal(UNJUDGEABLE)
+        named = local_reference(binary.get("securityContext"), bases)
+        context = await self._context(errand, named or Reference("Patient", id_))
+        if stored is None:
+            raise Absent
+        if "securityContext" in binary and (named is None or not self._is_within(errand, context, referrer)):
+            raise Refusal(_OUTSIDE_CONTEXT)
+        if is_restricted(binary) and not is_own(reach, referrer, bases):
+            raise Refusal(_WITHHELD)
+        return stored, referrer
+
+    async def _context(self, errand: Errand, named: Reference) -> dict[str, Any] | None:
+        """Fetch what a security context names; a Binary that is absent or names none costs the same."""
+        name = str(named) if rule_of(named.type) is not None else f"Patient/{named.id}"
+        try:
+            stored = await self._transport.fetch(errand, name)
+        except Refusal as refused:
+            if refused.deny.reason not in _NOT_THIS_WAY:
+                raise
+            return None
+        found = None if stored is None else stored.resource
+        return found if found and found.get("resourceType") == named.type == name.split("/")[0] else None
+
+    def _is_within(self, errand: Errand, context: dict[str, Any] | None, referrer: dict[str, Any]) -> bool:
+        """Check the security context: a patient of the grant that opens the referrer, or any other record that it may see.
+
+        It stands for who may know of the Binary: whoever may read a patient's documents needs no scope on Patient for it.
+        """
+        if context is None or hangs_on_targets(str(context.get("resourceType"))):
+            return False
+        reach, bases = errand.obligations.reach, errand.obligations.bases
+        if context.get("resourceType") != "Patient":
+            return self._transport.reaches(errand, context)
+        if is_restricted(context) and not is_own(reach, context, bases):
+            return False
+        subjects = subjects_of(context, bases) or frozenset()
+        ways = clauses(reach, str(referrer.get("resourceType")), READ)
+        return any(
+            (way.patients is None or bool(subjects and subjects <= way.patients))
+            and not (reach.stopped is not None and reach.stopped(way.text, "Patient"))
+            for way in ways
+        )
+
+    async def _referrer(self, errand: Errand, id_: str) -> dict[str, Any] | None:
+        """Find a record within reach whose attachment is this Binary: by address where the server can, else by looking at all.
+
+        Where the grant reaches everybody's records, those of the patient in context are looked at first, and those of the patient whom
+        the Binary names last; where it names none, somebody whose records came by stands in, so that this costs the same.
+        """
+        search = _Search(id_)
+        within = {type_: _within(errand, type_) for type_ in referrer_types() if _offers(errand, type_)}
+        if _offers(errand, "DocumentReference", "location"):
+            addresses = (
+                f"Binary/{id_}",
+                f"{errand.base}/Binary/{id_}",
+                f"{errand.upstream_base}/Binary/{id_}",
+            )
+            by_address = ("location", ",".join(dict.fromkeys(addresses)))
+            await self._look(errand, search, "DocumentReference", within["DocumentReference"], by_address)
+        open_ = [type_ for type_, patients in within.items() if patients is None]
+        limited = [(type_, patients) for type_, patients in within.items() if patients]
+        patient = errand.obligations.reach.patient
+        if patient:
+            limited += [(type_, frozenset((patient,))) for type_ in open_ if _narrows(type_)]
+        for type_, patients in (*limited, *((type_, None) for type_ in open_)):
+            await self._look(errand, search, type_, patients)
+        if search.found is None and open_ and not patient:
+            about = await self._about(errand, id_) or search.seen
+            for type_ in open_:
+                if about and _narrows(type_):
+                    await self._look(errand, search, type_, frozenset((about,)))
+        return search.found
+
+    async def _about(self, errand: Errand, id_: str) -> str:
+        """Return the patient whom a Binary's security context names; it is asked without its content."""
+        try:
+            stored = await self._transport.fetch(errand, f"Binary/{id_}?_elements=securityContext")
+        except Refusal as refused:
+            if refused.deny.reason not in _NOT_THIS_WAY:
+                raise
+            return ""
+        told = None if stored is None else stored.resource.get("securityContext")
+        named = local_reference(told, errand.obligations.bases)
+        return named.id if named is not None and named.type == "Patient" else ""
+
+    async def _look(
+        self,
+        errand: Errand,
+        search: _Search,
+        type_: str,
+        patients: frozenset[str] | None,
+        *filters: tuple[str, str],
+    ) -> None:
+        """Judge every record that a search finds, page by page, whatever was asked for."""
+        if search.found is not None or patients == frozenset():
+            return
+        query = (*filters, *_narrowed(type_, patients), ("_count", str(REFERRER_PAGE)))
+        target: str | None = f"{type_}?{render_query(query)}"
+        bases = errand.obligations.bases
+        for _ in range(REFERRER_PAGES):
+            if target is None or search.pages_left <= 0:
+                return
+            search.pages_left -= 1
+            try:
+                bundle, target = await self._searcher.page(errand, target)
+                target = following(errand, bundle) if isinstance(bundle, dict) else None
+            except Refusal as refused:
+                if refused.deny.reason not in _NOT_THIS_WAY:
+                    raise
+                return
+            for resource in resources_of(bundle if isinstance(bundle, dict) else {}):
+                search.seen = search.seen or errand.patient_of((resource,))
+                if resource.get("resourceType") != type_ or search.binary not in binaries_of(resource, bases):
+                    continue
+                if search.found is None and self._transport.reaches(errand, resource):
+                    search.found = resource
+            if search.found is not None:
+                return
+
+
+def _within(errand: Errand, type_: str) -> frozenset[str] | None:
+    """Return the patients whose records of a type the grant reads; None for everybody's, empty for nobody's."""
+    ways: tuple[Clause, ...] = clauses(errand.obligations.reach, type_, READ)
+    return patients_within(ways)
+
+
+def _narrows(type_: str) -> bool:
+    rule = rule_of(type_)
+    return rule is not None and bool(rule.narrow)
+
+
+def _narrowed(type_: str, patients: frozenset[str] | None) -> tuple[tuple[str, str], ...]:
+    rule = rule_of(type_)
+    if patients is None or rule is None or not rule.narrow:
+        return ()
+    form = "{}" if rule.belonging is Belonging.SELF else "Patient/{}"
+    return ((rule.narrow, ",".join(form.format(patient) for patient in sorted(patients))),)
+
+
+def _offers(errand: Errand, type_: str, parameter: str = "_id") -> bool:
+    """Check whether the FHIR server says that it knows a type and acts on a search parameter of it."""
+    return errand.surface is None or parameter in errand.surface.filters.get(type_, frozenset())
+
+
+def native(resource: dict[str, Any], patient: str) -> Answer:
+    """Return a Binary's content in its own media type, always as an attachment."""
+    media, data = resource.get("contentType"), resource.get("data")
+    if not isinstance(data, str):
+        raise Refusal(_WITHOUT_CONTENT)
+    try:
+        content = base64.b64decode(data, validate=True)
+    except ValueError:
+        raise Refusal(UNJUDGEABLE) from None
+    shown = (
+        media.encode() if isinstance(media, str) and _MEDIA.fullmatch(media) else b"application/octet-stream"
+    )
+    return Answer(200, content, ((b"content-disposition", b"attachment"),), media=shown, patient=patient)
