@@ -78,7 +78,7 @@ def referrer(type_: str) -> dict[str, Any]:
 
 
 def test_an_attachment_needs_the_scope_of_what_refers_to_it(play: Play) -> None:
-    """C75, C202, security decision 22: a security context in reach opens nothing by itself."""
+    """C75, security decision 22: a security context in reach opens nothing by itself."""
     short_of_it = (
         ("patient/Patient.r",),
         ("patient/Patient.rs", "patient/Observation.rs"),
@@ -103,7 +103,7 @@ def test_an_attachment_needs_the_scope_of_what_refers_to_it(play: Play) -> None:
 
 
 def test_a_service_needs_the_scope_of_what_refers_too(play: Play) -> None:
-    """C202: a backend service reads nobody's notes with Patient and Immunization."""
+    """Security decision 22: a backend service reads nobody's notes with Patient and Immunization."""
 
     async def story(made: Ground) -> None:
         made.load(guarded("held", "Patient/p1"), document("d1", "p1", "Binary/held"))
@@ -117,7 +117,7 @@ def test_a_service_needs_the_scope_of_what_refers_too(play: Play) -> None:
 
 
 def test_a_label_on_the_document_withholds_what_is_attached(play: Play) -> None:
-    """C75, C82, C202: under every kind of grant, and as if there were nothing."""
+    """C75, C82, security decision 22: under every kind of grant, and as if there were nothing."""
 
     async def story(made: Ground) -> None:
         made.load(guarded("of", "Patient/p1"), guarded("doc", "DocumentReference/d1"), binary("bare", CANARY))
@@ -167,7 +167,7 @@ CLOSED = (
 
 
 def test_a_context_out_of_reach_closes_what_a_visible_document_shows(play: Play) -> None:
-    """C202: the security context is one more condition, not another way in."""
+    """Security decision 22: the security context is one more condition, not another way in."""
 
     async def story(made: Ground) -> None:
         made.load(document("d2", "p2"))
@@ -184,7 +184,7 @@ def test_a_context_out_of_reach_closes_what_a_visible_document_shows(play: Play)
 
 @pytest.mark.parametrize("type_", sorted(REFERRERS))
 def test_each_kind_of_record_opens_what_it_holds_and_no_other_scope_does(play: Play, type_: str) -> None:
-    """C202: presentedForm, Media, photo, payload, source and answers count like a document."""
+    """Security decision 22: presentedForm, Media, photo, payload, source and answers count like a document."""
 
     async def story(made: Ground) -> None:
         held = binary("held", "mine") if type_ in {"Media", "Patient"} else guarded("held", "Patient/p1")
@@ -223,7 +223,7 @@ def test_only_an_attachment_of_the_record_itself_refers(play: Play) -> None:
 
 
 def test_the_context_alone_never_stands_for_the_referrer(play: Play) -> None:
-    """C202: a Binary that names a visible record refers to it; nothing refers to the Binary."""
+    """Security decision 22: a Binary that names a visible record refers to it; nothing refers to the Binary."""
 
     async def story(made: Ground) -> None:
         made.load(patient("p2"), document("d1", "p1"), guarded("held", "DocumentReference/d1"))
@@ -238,7 +238,7 @@ def test_the_context_alone_never_stands_for_the_referrer(play: Play) -> None:
 def test_a_server_that_knows_no_location_and_narrows_nothing_opens_no_more_and_no_less(
     play: Play, careless: bool
 ) -> None:
-    """C75, C202: each candidate is judged, page after page, whatever the server was asked."""
+    """C75, security decision 22: each candidate is judged, page after page, whatever the server was asked."""
     server = OtherServer(careless=careless)
     server.load(patient("p1"), patient("p2"), binary("mine", "mine"), binary("theirs", CANARY))
     server.load(guarded("lured", "Patient/p1"), binary("labelled", CANARY))

@@ -42,14 +42,14 @@ RECORDS: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("record", RECORDS, ids=lambda record: str(record["resourceType"]))
 def test_an_attachment_is_found_where_the_definitions_have_one(record: dict[str, Any]) -> None:
-    """C202: at every depth."""
+    """Security decision 22: at every depth."""
     assert list(attachments_of(record)) == [HELD]
     assert binaries_of(record, ()) == {"b"}
     assert record["resourceType"] in referrer_types()
 
 
 def test_every_type_with_attachments_is_known_and_no_other() -> None:
-    """C202: the list follows the definitions and the visibility table, and nobody keeps it by hand."""
+    """Security decision 22: the list follows the definitions and the visibility table, and nobody keeps it by hand."""
     assert {record["resourceType"] for record in RECORDS} | {"ClaimResponse", "HealthcareService"} == set(
         referrer_types()
     )
