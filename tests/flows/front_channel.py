@@ -12,16 +12,23 @@ import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
+from hilum.audit import live as journals
+from hilum.audit.models import Access, AccessQuery
 from hilum.backchannel import routes as backchannel
+from hilum.controls.live import Buckets
 from hilum.fhirserver.models import FhirServerSettings
 from hilum.fhirserver.routes import FhirServer
 from hilum.frontchannel import pages as frontchannel_pages
 from hilum.frontchannel.routes import FrontChannel
+from hilum.gateway.platform_reads import PlatformReads
+from hilum.gateway.service import Doorway, Enforcer
+from hilum.gateway.snapshot import SnapshotKeeper
 from hilum.infra.context import Context
 from hilum.infra.edge import Edge
 from hilum.infra.fetch import SafeFetcher
 from hilum.infra.settings import Mode
-from hilum.kernel.actor import Actor, ActorKind
+from hilum.infra.signals import signal_of
+from hilum.kernel.actor import SYSTEM, Actor, ActorKind
 from hilum.keys.live import vault
 from hilum.launches import service as launches
 from hilum.launches.models import EHR_ROLE, LaunchOrder, OpenedLaunch
@@ -30,6 +37,7 @@ from hilum.signin import live
 from hilum.signin import routes as signin_routes
 from hilum.signin import service as signin
 from hilum.standards.oauth import s256
+from hilum.tokens.live import TokenTable
 from hilum.upstream.live import Embedded, Upstreams
 from hilum.web import errors
 from hilum.web.kit import Kit
@@ -94,6 +102,9 @@ class Front(Platform):
 
     app: Starlette = field(default_factory=Starlette)
     records: Any = None
+    journal: journals.Journal | None = None
+    folder: Path = Path()
+    upstreams: Any = None
 
     def browser(self, person: str = "", **headers: str) -> "Browser":
         http = TestClient(self.app, base_url=BASE, follow_redirects=False, headers=headers)
@@ -131,11 +142,28 @@ class Front(Platform):
         }
         return {name: value for name, value in (given | changes).items() if value is not None}
 
+    def accesses(self, **wanted: Any) -> list[Access]:
+        """What is recorded of reads, newest first."""
+        reader = journals.open_reader(self.folder, self.edge.db.url)
+        return list(reader.newest(AccessQuery(**wanted)))
+
     def requests(self) -> int:
         """How many authorization requests are kept."""
         from hilum.frontchannel.store import authorization_request
 
         return len(self.edge.db.read(lambda tx: tx.execute(authorization_request.select()).all()))
+
+
+@dataclass
+class Watched:
+    """The platform's reads over a snapshot that has just been confirmed, as the watching thread would have done."""
+
+    reads: PlatformReads
+    keeper: SnapshotKeeper
+
+    async def search(self, *words: Any, **more: Any) -> Any:
+        self.keeper.step(0)
+        return await self.reads.search(*words, **more)
 
 
 @dataclass
@@ -247,7 +275,15 @@ def standing(edge: Edge, clock: FakeClock, folder: Path) -> Iterator[Front]:
         assets, Shell(sandbox=True), folders=[frontchannel_pages.TEMPLATES, signin_routes.TEMPLATES]
     )
     kit = Kit(edge, clock, edge.ids, urls, Mode.SANDBOX, pages, nobody)
-    front = FrontChannel(kit, upstreams)
+
+    def read(verb: Callable[[Context], T]) -> T:
+        return edge.read_now(verb, actor=SYSTEM, trace=TRACE)
+
+    keeper = SnapshotKeeper(read, signal_of(edge.db), clock)
+    journal = journals.open_journal(edge.db.url, folder / "journal", edge.writer, edge.ids)
+    table, buckets = TokenTable(edge.reads), Buckets(clock)
+    enforcer = Enforcer(Doorway(keeper, table, buckets, upstreams, journal, urls, vault(), clock, edge.ids))
+    front = FrontChannel(kit, Watched(PlatformReads(enforcer, journal, clock), keeper))
     app = Starlette(
         routes=[
             *front.routes(),
@@ -258,7 +294,18 @@ def standing(edge: Edge, clock: FakeClock, folder: Path) -> Iterator[Front]:
     )
     errors.install(app, pages)
     with TestClient(app, base_url=BASE) as http:
-        made = Front(edge, clock, urls, http, fetcher, app=app, records=records)
+        made = Front(
+            edge,
+            clock,
+            urls,
+            http,
+            fetcher,
+            app=app,
+            records=records,
+            journal=journal,
+            folder=folder / "journal",
+            upstreams=upstreams,
+        )
         _furnish(made)
         made.add_person("gus", "patient", "RelatedPerson/r1", "p1", "p2")
         made.add_person("nora", "nurse", "Practitioner/pr2")
@@ -268,6 +315,8 @@ def standing(edge: Edge, clock: FakeClock, folder: Path) -> Iterator[Front]:
         for name in ("web", "second"):
             made.add_app(name, ClientType.PUBLIC, launch_uri="https://app.example/launch")
         yield made
+    keeper.stop()
+    journal.close()
     records.close()
 
 

@@ -109,6 +109,45 @@ def test_the_sandbox_is_an_ehr_and_reaches_the_platform_by_http() -> None:
     assert broken == []
 
 
+READS_RECORDS = {"Upstreams", "Surfaces"}
+WIRES_THEM = {"app/platform.py"}
+
+
+def test_records_are_read_through_the_decision_only() -> None:
+    """Security decision 21: what can fetch from a FHIR server is for gateway and upstream; app only hands it over."""
+    broken = [
+        f"{path.relative_to(SOURCE)}:{node.lineno}"
+        for path in files()
+        for node in ast.walk(ast.parse(path.read_text()))
+        if path.relative_to(SOURCE).parts[0] not in {"gateway", "upstream"}
+        and path.relative_to(SOURCE).as_posix() not in WIRES_THEM
+        and _reaches_a_server(node)
+    ]
+
+    assert broken == []
+
+
+def _reaches_a_server(node: ast.AST) -> bool:
+    """Tell whether a node takes what sends requests out of ``upstream.live``, or fetches through it under another name."""
+    if isinstance(node, ast.ImportFrom):
+        return node.module == "hilum.upstream.live" and any(each.name in READS_RECORDS for each in node.names)
+    names_request = isinstance(node, ast.Name) and node.id == "UpstreamRequest"
+    return names_request or (isinstance(node, ast.Attribute) and node.attr in READS_RECORDS)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from hilum.upstream.live import Upstreams",
+        "from hilum.upstream.live import Embedded, Surfaces",
+        "from hilum.upstream import live\nlive.Upstreams(vault, find)",
+        "sender.send(tenant, UpstreamRequest('GET', 'Patient'))",
+    ],
+)
+def test_the_lint_on_records_finds_what_it_looks_for(source: str) -> None:
+    assert any(_reaches_a_server(node) for node in ast.walk(ast.parse(source)))
+
+
 def test_approval_never_sees_revenue() -> None:
     """House rule 7, security decision 18."""
     modules = graph().modules

@@ -26,6 +26,7 @@ from hilum.audit import service as audit
 from hilum.audit.models import Event
 from hilum.controls.live import Buckets
 from hilum.controls.models import Switch
+from hilum.gateway.platform_reads import PlatformReads
 from hilum.gateway.routes import Gateway
 from hilum.gateway.service import Doorway, Enforcer
 from hilum.gateway.snapshot import SnapshotKeeper
@@ -109,7 +110,8 @@ def build(settings: Settings, clock: Clock, ids: Ids) -> Platform:
             registers=settings.opens_private_fetches,
         )
     )
-    site = rooms.Site(kit=kit, fetcher=fetcher, upstreams=upstreams, settings=settings, at_stop=[])
+    directory = PlatformReads(enforcer, journal, clock)
+    site = rooms.Site(kit=kit, fetcher=fetcher, directory=directory, settings=settings, at_stop=[])
     door = Door(
         _split(_pages(site, keeper, assets), rooms.api(site)),
         gateway=Gateway(enforcer),

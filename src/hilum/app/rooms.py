@@ -15,6 +15,7 @@ from hilum.backchannel import routes as backchannel
 from hilum.controls import routes as controls
 from hilum.frontchannel import pages as frontchannel_pages
 from hilum.frontchannel import routes as frontchannel
+from hilum.gateway.platform_reads import PlatformReads
 from hilum.identity import routes as identity
 from hilum.identity.service import release_switch
 from hilum.infra.edge import Edge
@@ -27,7 +28,6 @@ from hilum.registry import routes as registry
 from hilum.registry.service import engage_switch, set_quota
 from hilum.signin import routes as signin
 from hilum.upstream import live as upstream
-from hilum.upstream.live import Upstreams
 from hilum.web import problems
 from hilum.web.kit import Kit
 
@@ -40,7 +40,7 @@ class Site:
 
     kit: Kit
     fetcher: SafeFetcher
-    upstreams: Upstreams
+    directory: PlatformReads
     settings: Settings
     at_stop: list[Callable[[], None]]
     """What is called when the process is told to stop, while requests still run."""
@@ -63,7 +63,7 @@ def authenticator(edge: Edge) -> Callable[[Request], Awaitable[Actor]]:
 
 def pages(site: Site) -> list[BaseRoute]:
     """Give the routes of pages and protocol endpoints."""
-    channel = frontchannel.FrontChannel(site.kit, site.upstreams)
+    channel = frontchannel.FrontChannel(site.kit, site.directory)
     return [
         *backchannel.routes(
             site.kit,

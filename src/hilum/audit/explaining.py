@@ -145,6 +145,8 @@ _DOING = {
     "update": "an update of {}",
     "patch": "a change of {}",
     "delete": "the deletion of {}",
+    "picker": "a look-up of {} by the patient picker",
+    "record_name": "a look-up of {} to say whose record a page is about",
     "unsupported": "a request of a kind that is not offered",
 }
 

@@ -12,11 +12,13 @@ from starlette.responses import Response
 from hilum.consent import policy as consent_policy
 from hilum.consent.models import AUTHORIZATION_LIFE, Choice, PlainPermission
 from hilum.frontchannel.flow import Stage
-from hilum.frontchannel.models import Step
+from hilum.frontchannel.models import LOOK_RETRY_AFTER_S, Step
 from hilum.frontchannel.picker import EncounterChoice, PatientChoice, PatientPage
 from hilum.frontchannel.policy import DisplayedError, offline_of
 from hilum.frontchannel.service import ConnectedApp, ConnectedApps
+from hilum.identity import policy as identity_policy
 from hilum.identity.models import Person, Role, Tenant
+from hilum.kernel.decision import Deny, Reason
 from hilum.registry.models import Environment
 from hilum.standards import oauth
 from hilum.standards.smart import scopes as smart
@@ -114,9 +116,7 @@ def _group(name: str, members: list[Choice]) -> Group:
     return Group(words.title, words.meaning, tuple(members))
 
 
-def consent(
-    kit: Kit, request: Request, stage: Stage, fields: Fields, *, whose: PatientChoice | None = None
-) -> Response:
+def consent(kit: Kit, request: Request, stage: Stage, fields: Fields, *, whose: str = "") -> Response:
     """Ask a patient what to share, or tell staff what the tenant has agreed to. ``whose``: the record, if not the person's own."""
     texts = tuple(smart.render(scope) for scope in stage.offered)
     asking = stage.step is Step.CONSENT
@@ -136,7 +136,7 @@ def consent(
         offline=offline_of(stage.offered) is True,
         writes=_any_writes((*(choice.words for choice in choices), *rest)),
         own=is_own(stage.person, stage.request.patient),
-        whose=_label(whose) if whose else "",
+        whose=whose,
         manage=kit.urls.manage(stage.parties.tenant.id),
     )
 
@@ -174,11 +174,54 @@ def pick_patient(kit: Kit, request: Request, stage: Stage, fields: Fields, view:
         stage,
         fields=fields,
         view=view,
-        options=[(choice.id, _label(choice)) for choice in view.page.patients],
+        options=[(choice.id, label(choice)) for choice in view.page.patients],
+        refused="",
         app=stage.parties.app.name,
         more=with_query(fields.action, **shown, after=view.page.after) if view.page.after else "",
         first=with_query(fields.action, request=fields.sealed),
     )
+
+
+_LOOK_REFUSED: dict[Reason, tuple[int, str]] = {
+    Reason.SWITCH_ENGAGED: (
+        403,
+        "Looking up patients is stopped here at the moment, on purpose. Ask the administrator of {tenant} when it will work again.",
+    ),
+    Reason.ROLE_NOT_ALLOWED: (
+        403,
+        "Your role does not include looking up patients. If you need it, ask the administrator of {tenant}.",
+    ),
+    Reason.QUOTA_EXCEEDED: (
+        429,
+        f"Many patients were looked up in a short time. Wait {LOOK_RETRY_AFTER_S} seconds, then reload this page.",
+    ),
+}
+"""What the picker says, with its status, where the decision was no; anything else is a fault that passes."""
+_LOOK_FAILED = (503, "The records of {tenant} cannot be searched right now. Try again in a moment.")
+
+
+def picker_refused(kit: Kit, request: Request, stage: Stage, fields: Fields, deny: Deny) -> Response:
+    """Show the picker without any patient, why, and the way back to the app."""
+    status, sentence = _LOOK_REFUSED.get(deny.reason, _LOOK_FAILED)
+    response = _render(
+        kit,
+        request,
+        "frontchannel/picker.html",
+        stage,
+        status=status,
+        fields=fields,
+        view=PickerView(
+            PatientPage(()), "", searchable=identity_policy.patients_openable(stage.person) is None
+        ),
+        options=[],
+        app=stage.parties.app.name,
+        more="",
+        first="",
+        refused=sentence.format(tenant=stage.parties.tenant.name),
+    )
+    if status in {429, 503}:
+        response.headers["retry-after"] = str(LOOK_RETRY_AFTER_S)
+    return response
 
 
 def pick_encounter(
@@ -199,14 +242,17 @@ def pick_encounter(
         fields=fields,
         app=stage.parties.app.name,
         chosen=chosen,
-        label=_label(chosen),
+        label=label(chosen),
         options=[*((each.id, _visit(each.label)) for each in visits), ("", "No particular visit")],
         first=with_query(fields.action, request=fields.sealed),
     )
 
 
-def _label(choice: PatientChoice) -> str:
-    return ", ".join(part for part in (choice.name, _born(choice.birth_date), choice.gender) if part)
+def label(choice: PatientChoice) -> str:
+    """Write a patient so that two of one name can be told apart."""
+    number = f"record number {choice.number}" if choice.number else ""
+    parts = (choice.name, _born(choice.birth_date), choice.gender, number, choice.facility)
+    return ", ".join(part for part in parts if part)
 
 
 def _born(text: str) -> str:

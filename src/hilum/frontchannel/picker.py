@@ -1,42 +1,78 @@
-"""The context picker's look into the tenant's FHIR server: names of patients, and a patient's encounters.
+"""The context picker's look at the tenant's records: names of patients, and a patient's encounters.
 
-Runs before the transaction. It shows only charts that the person may open; whether the choice counts, the service judges again.
+Runs before the transaction, as the person at the browser, through the same decision as an app's read. It shows only charts that the
+person may open; whether the choice counts, the service judges again.
+Source: security decision 21
 """
 
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Protocol
-from urllib.parse import quote, urlencode
-
-import orjson
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from hilum.frontchannel.models import ENCOUNTERS_BOUND, PICKER_PAGE, SEARCH_TEXT_BOUND
-from hilum.identity.models import TenantFacts
-from hilum.kernel.errors import Invalid, Unavailable
-from hilum.kernel.ports import Ids
-from hilum.keys.live import vault
-from hilum.upstream.models import UpstreamRequest, UpstreamResponse
+from hilum.infra.context import Trace
+from hilum.kernel.decision import Deny, ReadPurpose, Reason
+from hilum.tokens.models import Grant
 
-PAGE_PURPOSE = "authserver.picker"
+SCOPES = ("user/Patient.rs", "user/Encounter.rs")
+"""What the platform itself needs to let somebody choose; how far that reaches, their role and charts say."""
 _ID = re.compile(r"[A-Za-z0-9.-]{1,64}")
 _DATE = re.compile(r"\d{4}(-\d{2}){0,2}")
+_PAGE = "_page"
 
 
-class Sender(Protocol):
-    """The way to a tenant's FHIR server (``upstream.live.Upstreams``)."""
+class PatientDirectory(Protocol):
+    """The way to a tenant's records (``gateway.platform_reads.PlatformReads``)."""
 
-    def base_of(self, tenant: TenantFacts) -> str: ...
+    async def search(
+        self, reader: Grant, purpose: ReadPurpose, target: str, *, since: datetime, binding: str, trace: Trace
+    ) -> dict[str, Any] | Deny: ...
 
-    async def send(self, tenant: TenantFacts, request: UpstreamRequest) -> UpstreamResponse: ...
+
+class LookRefused(Exception):
+    """The records may not, or cannot, be looked at now."""
+
+    def __init__(self, deny: Deny) -> None:
+        super().__init__(deny.reason)
+        self.deny = deny
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Who looks, why, and within what. ``since`` is when their request began; page links are tied to ``binding``."""
+
+    directory: PatientDirectory
+    reader: Grant
+    purpose: ReadPurpose
+    since: datetime
+    binding: str
+    trace: Trace
+
+    async def search(self, target: str) -> dict[str, Any]:
+        """Search. What is out of reach is not there. Raises LookRefused."""
+        found = await self.directory.search(
+            self.reader, self.purpose, target, since=self.since, binding=self.binding, trace=self.trace
+        )
+        if not isinstance(found, Deny):
+            return found
+        if found.reason is Reason.OUTSIDE_LAUNCH_CONTEXT:
+            return {}
+        raise LookRefused(found)
 
 
 @dataclass(frozen=True, slots=True)
 class PatientChoice:
+    """A patient as the picker shows one. ``number`` is the record number, ``facility`` who keeps the record, where it says so."""
+
     id: str
     name: str
     birth_date: str = ""
     gender: str = ""
+    number: str = ""
+    facility: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,82 +89,58 @@ class PatientPage:
     after: str = ""
 
 
-async def own_charts(sender: Sender, tenant: TenantFacts, charts: Iterable[str]) -> tuple[PatientChoice, ...]:
-    """Read the names on somebody's own charts; a chart that is not there is left out."""
+async def own_charts(look: Look, charts: Iterable[str]) -> tuple[PatientChoice, ...]:
+    """Read the names on somebody's own charts; a chart that is not there is left out. Raises LookRefused."""
     wanted = tuple(charts)
     if not wanted:
         return ()
-    target = f"Patient?_id={quote(','.join(wanted), safe=',')}&_count={len(wanted)}"
-    found = await _read(sender, tenant, target)
+    found = await look.search(f"Patient?_id={quote(','.join(wanted), safe=',')}&_count={len(wanted)}")
     return tuple(choice for choice in _patients(found) if choice.id in wanted)
 
 
-async def search(
-    sender: Sender, tenant: TenantFacts, *, text: str, after: str, seal: tuple[Ids, str]
-) -> PatientPage:
-    """Read one page of the tenant's patients, by name if ``text`` is given. ``after`` is a page's own sealed way on.
+async def search(look: Look, *, text: str, after: str) -> PatientPage:
+    """Read one page of the tenant's patients, by name if ``text`` is given. ``after`` is a page's own way on.
 
-    ``seal``: the source of nonces, and the request that pages are bound to.
+    A way on that was not made for this request begins again at the first page. Raises LookRefused.
     """
-    ids, request_id = seal
     if after:
         try:
-            target = vault().open(PAGE_PURPOSE, after, f"{tenant.id}:{request_id}").decode()
-        except Invalid:
-            target = ""
-    else:
-        target = ""
-    if not target:
-        words = text.strip()[:SEARCH_TEXT_BOUND]
-        query = [("name", word) for word in words.replace(",", " ").split()]
-        target = "Patient?" + urlencode([*query, ("_count", str(PICKER_PAGE)), ("_sort", "family")])
-    found = await _read(sender, tenant, target)
-    way_on = _way_on(found, sender.base_of(tenant))
-    sealed = ""
-    if way_on:
-        sealed = vault().seal(PAGE_PURPOSE, way_on.encode(), nonce=ids, bound_to=f"{tenant.id}:{request_id}")
-    return PatientPage(tuple(_patients(found)), sealed)
+            return _page_of(await look.search("Patient?" + urlencode([(_PAGE, after)])))
+        except LookRefused as refused:
+            if refused.deny.reason is not Reason.REQUEST_UNSUPPORTED:
+                raise
+    words = text.strip()[:SEARCH_TEXT_BOUND]
+    query = [("name", word) for word in words.replace(",", " ").split()]
+    target = "Patient?" + urlencode([*query, ("_count", str(PICKER_PAGE)), ("_sort", "family")])
+    return _page_of(await look.search(target))
 
 
-async def find_patient(sender: Sender, tenant: TenantFacts, patient: str) -> PatientChoice | None:
-    """Read one patient; None when there is none of this id."""
+def _page_of(found: dict[str, Any]) -> PatientPage:
+    return PatientPage(tuple(_patients(found)), _way_on(found))
+
+
+async def find_patient(look: Look, patient: str) -> PatientChoice | None:
+    """Read one patient; None when there is none of this id within reach. Raises LookRefused."""
     if not _ID.fullmatch(patient):
         return None
-    found = await _read(sender, tenant, f"Patient?_id={patient}")
+    found = await look.search(f"Patient?_id={patient}")
     return next((choice for choice in _patients(found) if choice.id == patient), None)
 
 
-async def encounters(sender: Sender, tenant: TenantFacts, patient: str) -> tuple[EncounterChoice, ...]:
-    """Read a patient's encounters, newest first."""
+async def encounters(look: Look, patient: str) -> tuple[EncounterChoice, ...]:
+    """Read a patient's encounters, newest first. Raises LookRefused."""
     if not _ID.fullmatch(patient):
         return ()
-    target = f"Encounter?patient={patient}&_count={ENCOUNTERS_BOUND}&_sort=-date"
-    found = await _read(sender, tenant, target)
+    found = await look.search(f"Encounter?patient={patient}&_count={ENCOUNTERS_BOUND}&_sort=-date")
     return tuple(_encounters(found, patient))
 
 
-async def has_encounter(sender: Sender, tenant: TenantFacts, patient: str, encounter: str) -> bool:
-    """Tell whether an encounter is there and is the patient's."""
+async def has_encounter(look: Look, patient: str, encounter: str) -> bool:
+    """Tell whether an encounter is there and is the patient's. Raises LookRefused."""
     if not _ID.fullmatch(patient) or not _ID.fullmatch(encounter):
         return False
-    found = await _read(sender, tenant, f"Encounter?_id={encounter}&patient={patient}")
+    found = await look.search(f"Encounter?_id={encounter}&patient={patient}")
     return any(each.id == encounter for each in _encounters(found, patient))
-
-
-async def _read(sender: Sender, tenant: TenantFacts, target: str) -> dict[str, Any]:
-    request = UpstreamRequest("GET", target, headers=(("accept", "application/fhir+json"),))
-    answer = await sender.send(tenant, request)
-    if answer.status != 200:
-        raise Unavailable("upstream_unavailable", "The hospital's records cannot be searched right now.")
-    try:
-        bundle = orjson.loads(answer.body)
-    except ValueError as error:
-        raise Unavailable(
-            "upstream_unavailable", "The hospital's records cannot be read right now."
-        ) from error
-    if not isinstance(bundle, dict) or bundle.get("resourceType") != "Bundle":
-        raise Unavailable("upstream_unavailable", "The hospital's records cannot be read right now.")
-    return bundle
 
 
 def _resources(bundle: dict[str, Any], wanted: str) -> Iterable[dict[str, Any]]:
@@ -152,7 +164,29 @@ def _patients(bundle: dict[str, Any]) -> Iterable[PatientChoice]:
             name=_name_of(resource) or "(no name)",
             birth_date=birth if isinstance(birth, str) and _DATE.fullmatch(birth) else "",
             gender=gender if gender in {"male", "female", "other", "unknown"} else "",
+            number=_record_number(resource),
+            facility=_facility(resource),
         )
+
+
+def _record_number(resource: dict[str, Any]) -> str:
+    """Return the medical record number. Source: FHIR R4 valueset-identifier-type.html (MR)."""
+    listed = resource.get("identifier")
+    for each in listed if isinstance(listed, list) else []:
+        kind = each.get("type") if isinstance(each, dict) else None
+        codings = kind.get("coding") if isinstance(kind, dict) else None
+        codings = codings if isinstance(codings, list) else []
+        if any(isinstance(coding, dict) and coding.get("code") == "MR" for coding in codings) and isinstance(
+            each.get("value"), str
+        ):
+            return str(each["value"])[:40]
+    return ""
+
+
+def _facility(resource: dict[str, Any]) -> str:
+    keeper = resource.get("managingOrganization")
+    shown = keeper.get("display") if isinstance(keeper, dict) else None
+    return shown[:80] if isinstance(shown, str) else ""
 
 
 def _name_of(resource: dict[str, Any]) -> str:
@@ -196,10 +230,10 @@ def _encounter_label(resource: dict[str, Any]) -> str:
     return " · ".join(part for part in parts if part)
 
 
-def _way_on(bundle: dict[str, Any], base: str) -> str:
+def _way_on(bundle: dict[str, Any]) -> str:
+    """Take the sealed place out of the link to the next page."""
     links = bundle.get("link")
     for link in links if isinstance(links, list) else []:
-        url = link.get("url") if isinstance(link, dict) and link.get("relation") == "next" else None
-        if isinstance(url, str) and base and url.startswith(base):
-            return url[len(base) :].lstrip("/")[:2_000]
+        if link.get("relation") == "next":
+            return dict(parse_qsl(urlsplit(str(link["url"])).query)).get(_PAGE, "")
     return ""

@@ -15,11 +15,13 @@ from starlette.routing import Route
 from hilum.frontchannel import pages, picker, service
 from hilum.frontchannel.flow import NeedsLogin, Progress, Stage
 from hilum.frontchannel.models import Step
+from hilum.frontchannel.picker import Look, LookRefused, PatientChoice, PatientDirectory
 from hilum.frontchannel.policy import DisplayedError, Redirect
 from hilum.frontchannel.service import Stored
 from hilum.identity import policy as identity_policy
 from hilum.infra.context import Trace
-from hilum.kernel.errors import Invalid, NotFound, Unavailable
+from hilum.kernel.decision import Deny, ReadPurpose
+from hilum.kernel.errors import Invalid, NotFound
 from hilum.kernel.ids import TenantId
 from hilum.keys.live import vault
 from hilum.signin import policy as signin_policy
@@ -49,8 +51,8 @@ class Visit:
 class FrontChannel:
     """The endpoints that people's browsers come to."""
 
-    def __init__(self, kit: Kit, sender: picker.Sender) -> None:
-        self._kit, self._sender = kit, sender
+    def __init__(self, kit: Kit, directory: PatientDirectory) -> None:
+        self._kit, self._directory = kit, directory
 
     def routes(self) -> list[Route]:
         """Give the routes to mount."""
@@ -102,7 +104,10 @@ class FrontChannel:
         if not isinstance(resumed, Stage) or resumed.step is not Step.CHOOSE_CONTEXT:
             return await self._shown(request, visit, resumed)
         within = service.may_open(resumed.person, patient)
-        there = within and await self._exists(resumed, patient, encounter)
+        try:
+            there = within and await self._exists(visit, resumed, patient, encounter)
+        except LookRefused as refused:
+            return self._refused_picker(request, visit, resumed, refused.deny)
         # A patient out of reach is not looked up; the verb refuses the choice and records it.
         choice = service.Choice(patient if there or not within else "", encounter)
         chosen = await self._kit.edge.write(
@@ -155,7 +160,7 @@ class FrontChannel:
             return self._to_signin(visit, self._kit.urls.manage(visit.site.tenant))
         query = forms.read_query(request)
         csrf = forms.csrf_token(signin_policy.csrf_secret(visit.cookie), MANAGE_PURPOSE)
-        names = await self._names_of_others(listed)
+        names = await self._names_of_others(visit, listed)
         return pages.manage(self._kit, request, listed, csrf=csrf, done=query.one("done"), names=names)
 
     async def manage_post(self, request: Request) -> Response:
@@ -227,10 +232,10 @@ class FrontChannel:
         if progress.step is Step.CHOOSE_CONTEXT:
             return await self._picker(request, visit, progress)
         fields = self._fields(visit, progress)
-        whose = await self._record_of_another(progress)
+        whose = await self._record_of_another(visit, progress)
         return pages.consent(self._kit, request, progress, fields, whose=whose)
 
-    async def _names_of_others(self, listed: service.ConnectedApps) -> dict[str, str]:
+    async def _names_of_others(self, visit: Visit, listed: service.ConnectedApps) -> dict[str, str]:
         """Look up whose records a proxy has shared; without the hospital's records the page works, too."""
         seen = {each.authorization.patient for each in listed.apps}
         others = sorted(
@@ -238,50 +243,66 @@ class FrontChannel:
             for patient in seen
             if patient in listed.person.patients and not pages.is_own(listed.person, patient)
         )
+        reader, now = service.reader_of_person(listed.person, listed.tenant), self._kit.clock.now()
+        look = Look(self._directory, reader, ReadPurpose.RECORD_NAME, now, MANAGE_PURPOSE, visit.trace)
         try:
-            found = await picker.own_charts(self._sender, identity_policy.facts_of(listed.tenant), others)
-        except Unavailable:
+            found = await picker.own_charts(look, others)
+        except LookRefused:
             return {}
         return {choice.id: choice.name for choice in found}
 
-    async def _record_of_another(self, stage: Stage) -> picker.PatientChoice | None:
-        """Look up whom a proxy is about to share, so that the page can name them."""
-        if stage.step is not Step.CONSENT or pages.is_own(stage.person, stage.request.patient):
-            return None
-        tenant = identity_policy.facts_of(stage.parties.tenant)
-        return await picker.find_patient(self._sender, tenant, stage.request.patient)
+    async def _record_of_another(self, visit: Visit, stage: Stage) -> str:
+        """Name whose record a proxy is about to share; by its id where the name cannot be looked up. Empty: their own."""
+        patient = stage.request.patient
+        if stage.step is not Step.CONSENT or pages.is_own(stage.person, patient):
+            return ""
+        try:
+            found = await picker.find_patient(self._look(visit, stage, ReadPurpose.RECORD_NAME), patient)
+        except LookRefused:
+            found = None
+        return pages.label(found or PatientChoice(patient, f"Patient {patient}"))
+
+    def _look(self, visit: Visit, stage: Stage, purpose: ReadPurpose = ReadPurpose.PICKER) -> Look:
+        request = stage.request
+        reader = service.reader_of(stage)
+        return Look(self._directory, reader, purpose, request.created_at, request.id, visit.trace)
 
     async def _picker(
         self, request: Request, visit: Visit, stage: Stage, *, patient: str = "", wrong: bool = False
     ) -> Response:
-        query = forms.read_query(request)
-        tenant = identity_policy.facts_of(stage.parties.tenant)
-        wants_encounter = smart_launch.context_asked(stage.offered)[1]
+        try:
+            return await self._looked(request, visit, stage, patient=patient, wrong=wrong)
+        except LookRefused as refused:
+            return self._refused_picker(request, visit, stage, refused.deny)
+
+    async def _looked(
+        self, request: Request, visit: Visit, stage: Stage, *, patient: str, wrong: bool
+    ) -> Response:
+        query, look = forms.read_query(request), self._look(visit, stage)
         fields = self._fields(visit, stage)
-        if patient and wants_encounter:
-            chosen = await picker.find_patient(self._sender, tenant, patient)
-            visits = await picker.encounters(self._sender, tenant, patient)
+        if patient and smart_launch.context_asked(stage.offered)[1]:
+            chosen = await picker.find_patient(look, patient)
+            visits = await picker.encounters(look, patient)
             if chosen is not None:
                 return pages.pick_encounter(self._kit, request, stage, fields, chosen=chosen, visits=visits)
         text, after = query.one("q"), query.one("after")
         openable = identity_policy.patients_openable(stage.person)
         if openable is not None:
-            own = await picker.own_charts(self._sender, tenant, openable)
-            page = picker.PatientPage(own)
+            page = picker.PatientPage(await picker.own_charts(look, openable))
         else:
-            seal = (self._kit.ids, stage.request.id)
-            page = await picker.search(self._sender, tenant, text=text, after=after, seal=seal)
+            page = await picker.search(look, text=text, after=after)
         view = pages.PickerView(page, text, searchable=openable is None, wrong=wrong)
         return pages.pick_patient(self._kit, request, stage, fields, view)
 
-    async def _exists(self, stage: Stage, patient: str, encounter: str | None) -> bool:
-        """Look whether the chosen records are there, and the encounter is the patient's."""
-        tenant = identity_policy.facts_of(stage.parties.tenant)
-        if await picker.find_patient(self._sender, tenant, patient) is None:
+    def _refused_picker(self, request: Request, visit: Visit, stage: Stage, deny: Deny) -> Response:
+        return pages.picker_refused(self._kit, request, stage, self._fields(visit, stage), deny)
+
+    async def _exists(self, visit: Visit, stage: Stage, patient: str, encounter: str | None) -> bool:
+        """Look whether the chosen records are there, and the encounter is the patient's. Raises LookRefused."""
+        look = self._look(visit, stage)
+        if await picker.find_patient(look, patient) is None:
             return False
-        if not encounter:
-            return True
-        return await picker.has_encounter(self._sender, tenant, patient, encounter)
+        return not encounter or await picker.has_encounter(look, patient, encounter)
 
     def _ended(self, request: Request, ended: Redirect | DisplayedError) -> Response:
         if isinstance(ended, Redirect):

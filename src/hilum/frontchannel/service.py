@@ -1,14 +1,14 @@
 """The front channel's verbs: begin a request, go on with it, settle its context, take the person's word; codes; connected apps."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hilum.audit import service as audit
 from hilum.audit.models import Event, Outcome
 from hilum.consent import policy as consent_policy
 from hilum.consent import service as consent
 from hilum.consent.models import Authorization, Basis
-from hilum.frontchannel import flow, policy, store
+from hilum.frontchannel import flow, picker, policy, store
 from hilum.frontchannel.flow import LAUNCH_PURPOSE, Parties, Progress, Stage
 from hilum.frontchannel.models import (
     CODE_KEPT,
@@ -26,7 +26,7 @@ from hilum.identity import service as identity
 from hilum.identity.models import Person, Role, Tenant
 from hilum.infra.context import Context
 from hilum.kernel.errors import Invalid, NotFound, NotPermitted
-from hilum.kernel.ids import AuthorizationId, ClientId, FamilyId, TenantId
+from hilum.kernel.ids import AppId, AuthorizationId, ClientId, FamilyId, TenantId, VendorId, VersionId
 from hilum.keys.live import vault
 from hilum.registry import service as registry
 from hilum.registry.models import App, Client
@@ -184,6 +184,35 @@ def may_open(person: Person, patient: str) -> bool:
     """Tell whether a patient's chart is within somebody's reach (C34)."""
     reach = identity_policy.patients_openable(person)
     return bool(patient) and (reach is None or patient in reach)
+
+
+def reader_of(stage: Stage) -> Grant:
+    """Return as whom the picker reads: the person at the browser, in their role, for the app that asked."""
+    facts = stage.parties.facts
+    return replace(
+        reader_of_person(stage.person, stage.parties.tenant),
+        client=facts.id,
+        app=facts.app,
+        version=facts.version,
+        vendor=facts.vendor,
+        session=stage.session.id,
+    )
+
+
+def reader_of_person(person: Person, tenant: Tenant) -> Grant:
+    """Return as whom a page reads that no app asked for: the person alone."""
+    return Grant(
+        tenant=tenant.id,
+        client=ClientId(""),
+        app=AppId(""),
+        version=VersionId(""),
+        vendor=VendorId(""),
+        scopes=picker.SCOPES,
+        person=person.id,
+        role=person.role,
+        fhir_user=person.fhir_user,
+        person_patients=identity_policy.patients_openable(person),
+    )
 
 
 def decide(ctx: Context, site: Site, request_id: str, cookie: str, answer: Answer) -> Progress:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from hilum.consent.models import ConsentFacts
-from hilum.controls.models import ControlFacts
+from hilum.controls.models import ControlFacts, Quota
 from hilum.identity.models import IdentityFacts
 from hilum.kernel.ids import TenantId
 from hilum.launches.models import LaunchFacts
@@ -37,6 +37,8 @@ REFERRER_PAGES = 10
 """Pages of one type that are looked through for what refers to a Binary; of all types together so many as REFERRER_PAGES_IN_ALL."""
 REFERRER_PAGES_IN_ALL = 60
 BEARER_BOUND = 512
+PERSON_QUOTA = Quota(rate_per_s=2.0, burst=60)
+"""Reads that the platform makes for one person at one tenant (picker, names), beside the quota of the app that asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,8 @@ class Ask:
     bases: tuple[str, ...] = ()
     proof: str = ""
     """The DPoP header, where one was sent."""
+    purpose: str = ""
+    """Set for a read that the platform makes itself: its scopes are its own, not those that the app was granted."""
 
 
 @dataclass(frozen=True, slots=True)

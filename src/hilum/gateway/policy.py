@@ -16,13 +16,14 @@ from hilum.gateway.narrowing import context_fault, cost_fault, includes_fault, p
 from hilum.gateway.reach import LETTERS, clauses, effective_scopes, reach_of
 from hilum.identity.models import MovedReads, TenantFacts
 from hilum.kernel.decision import Deny, Permit, Reason
+from hilum.kernel.ids import TenantId
 from hilum.registry import policy as registry
-from hilum.registry.models import ClientFacts, InstallationFacts
+from hilum.registry.models import RegistryFacts
 from hilum.standards.fhir.attachments import referrer_types
 from hilum.standards.fhir.queries import SearchQuery, read_search
 from hilum.standards.fhir.requests import FhirRequest, Interaction, Unsupported
 from hilum.standards.fhir.visibility import Belonging, hangs_on_targets, rule_of
-from hilum.standards.smart.scopes import CREATE, READ, Prefix, compile_scopes
+from hilum.standards.smart.scopes import CREATE, READ, CompiledScopes, Prefix, compile_scopes
 from hilum.tokens import policy as tokens
 from hilum.tokens.models import AccessToken
 
@@ -60,6 +61,8 @@ def decide(
         return Deny(Reason.TOKEN_MISSING, "Send an access token: Authorization: Bearer.")
     if isinstance(ask.request, Unsupported):
         return Deny(Reason.REQUEST_UNSUPPORTED, ask.request.detail)
+    if ask.purpose and ask.request.is_write:
+        return Deny(Reason.REQUEST_UNSUPPORTED, "The platform writes nothing by itself.")
     request, query = ask.request, understand(ask.request, ask.bases)
     if isinstance(query, Deny):
         return query
@@ -74,15 +77,11 @@ def decide(
     tenant = snapshot.identity.tenants.get(ask.tenant)
     if tenant is None or not tenant.active or token.tenant != ask.tenant:
         return Deny(Reason.TENANT_MISMATCH, "The access token is not for this FHIR base.")
-    client = snapshot.registry.clients.get(token.client)
-    if client is None or client.app != token.app:
-        return Deny(Reason.APP_NOT_CERTIFIED, "The app is not known any more.")
-    installation = snapshot.registry.installations.get((token.tenant, token.app))
-    reason = registry.launchable(client, installation, token.role, now, issued_at=token.issued_at)
-    if reason is not None or installation is None:
-        return Deny(reason or Reason.APP_NOT_INSTALLED, _STANDING[reason or Reason.APP_NOT_INSTALLED])
+    scopes = _standing_scopes(ask, token, snapshot.registry, now)
+    if isinstance(scopes, Deny):
+        return scopes
     stops = _stops(token, snapshot.controls.switches, now, writes=request.is_write)
-    case = _case(ask, token, request, query, _reach(token, client, installation, stops))
+    case = _case(ask, token, request, query, reach_of(token, scopes, stops))
     if fault := _grant_fault(case):
         return fault
     if fault := _context_fault(case, tenant, snapshot, now):
@@ -90,6 +89,34 @@ def decide(
     if query is not None and (fault := cost_fault(query, case.ways)):
         return fault
     return Permit(_obligations(case))
+
+
+def statement_fault(tenant: TenantId, snapshot: Snapshot, now: datetime) -> Deny | None:
+    """Say why a tenant's capability statement is not read now: it is public, but a full stop keeps the platform from the server too."""
+    index = snapshot.controls.switches
+    stop = controls.stopped_by(index, Subject(tenant=tenant), now=now, issued_at=None)
+    return None if stop is None else Deny(Reason.SWITCH_ENGAGED, "A kill switch stops this FHIR server.")
+
+
+def _standing_scopes(
+    ask: Ask, token: AccessToken, facts: RegistryFacts, now: datetime
+) -> CompiledScopes | Deny:
+    """Judge whether the app may act here at all, and return the scopes in effect.
+
+    A read of the platform's own has the scopes of its purpose. It needs the standing of the app that asked for it, where one did.
+    """
+    if ask.purpose and not token.client:
+        return compile_scopes(token.scopes)
+    client = facts.clients.get(token.client)
+    if client is None or client.app != token.app:
+        return Deny(Reason.APP_NOT_CERTIFIED, "The app is not known any more.")
+    installation = facts.installations.get((token.tenant, token.app))
+    reason = registry.launchable(client, installation, token.role, now, issued_at=token.issued_at)
+    if reason is not None or installation is None:
+        return Deny(reason or Reason.APP_NOT_INSTALLED, _STANDING[reason or Reason.APP_NOT_INSTALLED])
+    if ask.purpose:
+        return compile_scopes(token.scopes)
+    return effective_scopes(token.scopes, client.scopes, client.certified_scopes, installation.scopes)
 
 
 _NEWS = frozenset({Reason.TENANT_MISMATCH, *_STANDING})
@@ -113,6 +140,7 @@ class _Case:
     ways: tuple[Clause, ...]
     exempt: bool
     bases: tuple[str, ...]
+    purpose: str
 
 
 def _case(
@@ -125,20 +153,13 @@ def _case(
         and token.fhir_user == f"{request.type}/{request.id}"
         and _holds(reach, request.type, "openid", "fhirUser")
     )
-    return _Case(token, request, query, reach, letter, ways, exempt, ask.bases)
+    return _Case(token, request, query, reach, letter, ways, exempt, ask.bases, ask.purpose)
 
 
 def _holds(reach: Reach, type_: str, *special: str) -> bool:
     """Tell whether the grant has all these scopes, which are for no type, and no switch took one out."""
     stopped = reach.stopped
     return reach.scopes.special >= {*special} and not (stopped and any(stopped(s, type_) for s in special))
-
-
-def _reach(
-    token: AccessToken, client: ClientFacts, installation: InstallationFacts, stops: Stops | None
-) -> Reach:
-    scopes = effective_scopes(token.scopes, client.scopes, client.certified_scopes, installation.scopes)
-    return reach_of(token, scopes, stops)
 
 
 def understand(request: FhirRequest, bases: tuple[str, ...]) -> SearchQuery | Deny | None:
@@ -308,7 +329,7 @@ def _obligations(case: _Case) -> Obligations:
         request,
         reach,
         case.ways,
-        rule="fhirUser" if case.exempt else ", ".join(way.text for way in case.ways),
+        rule=case.purpose or ("fhirUser" if case.exempt else ", ".join(way.text for way in case.ways)),
         bases=case.bases,
         only=name if case.exempt else "",
         plan=plan,

@@ -8,16 +8,17 @@ import orjson
 from hilum.audit.live import Journal
 from hilum.audit.models import Access, Outcome
 from hilum.controls.live import Buckets
+from hilum.controls.models import QuotaFacts, Spend
 from hilum.gateway import pagelinks, policy
 from hilum.gateway.carrying import Carrier
-from hilum.gateway.models import Ask, Obligations, Snapshot
+from hilum.gateway.models import PERSON_QUOTA, Ask, Obligations, Snapshot
 from hilum.gateway.pagelinks import Page
 from hilum.gateway.rendering import Answer, Headers, not_found, rate_headers, refusal
 from hilum.gateway.snapshot import SnapshotKeeper
 from hilum.gateway.surface import public_statement
 from hilum.gateway.transport import Absent, Errand, Refusal, refused_by
 from hilum.identity.models import TenantFacts
-from hilum.kernel.decision import Deny, Permit, Reason
+from hilum.kernel.decision import Deny, Permit, ReadPurpose, Reason
 from hilum.kernel.errors import Unavailable
 from hilum.kernel.ids import TenantId
 from hilum.kernel.ports import Clock, Ids
@@ -44,15 +45,27 @@ class Call:
     source: str = ""
     correlation_id: str = ""
     proof: str = ""
+    own: "OwnRead | None" = None
+    """Set for a read that the platform makes itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class OwnRead:
+    """A read that the platform makes itself: why, and as whom. ``token`` was minted for nobody and is worth nothing elsewhere."""
+
+    purpose: ReadPurpose
+    token: AccessToken
+    decision: str
 
 
 @dataclass(slots=True)
 class Reply:
-    """The answer, what is left of the app's quota, and the web origins whose scripts may read both."""
+    """The answer, what is left of the app's quota, and the web origins whose scripts may read both. ``deny``: why it is a refusal."""
 
     answer: Answer
     origins: frozenset[str] = frozenset()
     rates: Headers = ()
+    deny: Deny | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +99,7 @@ _At = tuple[datetime, Page | None]
 """The moment of a request, and the page that it asks for where it follows a link."""
 _NO_STORE = Deny(Reason.SNAPSHOT_STALE, "The access token could not be looked up just now.")
 _OVER_QUOTA = Deny(Reason.QUOTA_EXCEEDED, "The app's quota at this organisation is used up just now.")
+_PERSON_OVER_QUOTA = Deny(Reason.QUOTA_EXCEEDED, "Too many records were looked up in a short time.")
 _STRANGE_PAGE = Unsupported("page_link", "This page link was not made for this access token, or is too old.")
 
 
@@ -103,30 +117,29 @@ class Enforcer:
         """Judge, carry out and record one request. What it returns is durable in the journal."""
         on = self._on
         started, now, snapshot = on.clock.monotonic(), on.clock.now(), on.snapshots.current()
-        token = on.tokens.peek(call.bearer) if call.bearer is not None else None
-        if token is None and call.bearer is not None:
-            token = await self._looked_up(call.bearer)
+        token = await self._token_of(call)
         request, page = self._opened(call.request, token, now)
-        ask = Ask(call.tenant, request, self._bases(call.tenant, snapshot), call.proof)
+        purpose = call.own.purpose if call.own is not None else ""
+        ask = Ask(call.tenant, request, self._bases(call.tenant, snapshot), call.proof, purpose)
         decision = policy.decide(ask, token, snapshot, now)
         if isinstance(decision, Deny) and policy.may_be_news(decision, token, now):
             snapshot = await on.snapshots.newer(started)
             decision = policy.decide(ask, token, snapshot, now)
         if not isinstance(token, AccessToken) or snapshot is None:
-            deny = decision if isinstance(decision, Deny) else _NO_STORE
-            done = _Done(refusal(deny, call.request_id), deny)
+            fault = decision if isinstance(decision, Deny) else _NO_STORE
+            done = _Done(refusal(fault, call.request_id), fault)
         else:
             done = await self._known(call, decision, token, snapshot, (now, page))
         latency_us = int((on.clock.monotonic() - started) * 1_000_000)
         access = _access(call, token, snapshot, done, (now, latency_us))
-        answer, journal = done.answer, on.journal
+        answer, deny, journal = done.answer, done.deny, on.journal
         record = journal.record if isinstance(token, AccessToken) else journal.record_refusal_by_stranger
         try:
             await record(access)
         except Unavailable:
             deny = Deny(Reason.AUDIT_UNAVAILABLE, "The access could not be recorded, so nothing is given.")
             answer = refusal(deny, call.request_id)
-        return Reply(answer, self._origins(call.tenant, token, snapshot), done.rates)
+        return Reply(answer, self._origins(call.tenant, token, snapshot), done.rates, deny)
 
     async def metadata(self, tenant_id: TenantId, request_id: str) -> Answer:
         """Tell what apps can do at a tenant. Public."""
@@ -136,6 +149,8 @@ class Enforcer:
         tenant = snapshot.identity.tenants.get(tenant_id)
         if tenant is None or not tenant.active:
             return not_found(request_id)
+        if fault := policy.statement_fault(tenant_id, snapshot, self._on.clock.now()):
+            return refusal(fault, request_id)
         try:
             surface = await self._surface(tenant)
         except Refusal as refused:
@@ -152,6 +167,13 @@ class Enforcer:
         """Name the origins of all clients installed at a tenant."""
         snapshot = self._on.snapshots.current()
         return frozenset() if snapshot is None else snapshot.registry.origins.get(tenant, frozenset())
+
+    async def _token_of(self, call: Call) -> AccessToken | Deny | None:
+        if call.own is not None:
+            return call.own.token
+        if call.bearer is None:
+            return None
+        return self._on.tokens.peek(call.bearer) or await self._looked_up(call.bearer)
 
     async def _looked_up(self, bearer: str) -> AccessToken | Deny:
         try:
@@ -184,9 +206,7 @@ class Enforcer:
         at: _At,
     ) -> _Done:
         """End the request of a known token. Refused ones cost as much as others: probing is not free."""
-        quotas = snapshot.controls.quotas
-        key = (token.app, token.tenant)
-        spent = self._on.buckets.spend(key, quotas.overrides.get(key, quotas.default))
+        spent, over = self._spend(call, token, snapshot.controls.quotas)
         rates = rate_headers(spent)
         obligations = decision.obligations if isinstance(decision, Permit) else None
         try:
@@ -194,7 +214,7 @@ class Enforcer:
                 assert isinstance(decision, Deny), "a decision is one or the other"
                 raise Refusal(decision)
             if not spent.allowed:
-                raise Refusal(_OVER_QUOTA, spent.retry_after_s)
+                raise Refusal(over, spent.retry_after_s)
             tenant = snapshot.identity.tenants[token.tenant]
             surface = await self._surface(tenant) if obligations.asks_surface else None
             bases = obligations.bases[0][:-1], self._on.upstreams.base_of(tenant)
@@ -205,6 +225,16 @@ class Enforcer:
         except Refusal as refused:
             answer = refusal(refused.deny, call.request_id, retry_after_s=refused.retry_after_s)
             return _Done(answer, refused.deny, obligations, rates)
+
+    def _spend(self, call: Call, token: AccessToken, quotas: QuotaFacts) -> tuple[Spend, Deny]:
+        """Spend on the app's quota; for a read of the platform's own on that of the person, too."""
+        if call.own is not None:
+            holder = f"person/{token.person}", token.tenant
+            spent = self._on.buckets.spend(holder, PERSON_QUOTA)
+            if not spent.allowed or not token.app:
+                return spent, _PERSON_OVER_QUOTA
+        key = token.app, token.tenant
+        return self._on.buckets.spend(key, quotas.overrides.get(key, quotas.default)), _OVER_QUOTA
 
     def _bases(self, tenant: TenantId, snapshot: Snapshot | None) -> tuple[str, ...]:
         """Name the address, ending in a slash, that means a tenant's base; kept while its tenants stay the same."""
@@ -246,10 +276,10 @@ def _access(
     held = token if isinstance(token, AccessToken) else None
     return Access(
         request_id=call.request_id,
-        decision=call.request_id,
+        decision=call.own.decision if call.own is not None else call.request_id,
         at=took[0],
         tenant=call.tenant,
-        interaction=request.interaction.value if request else "unsupported",
+        interaction=_interaction(call, request),
         resource_type=request.type if request else "",
         status=answer.status,
         outcome=Outcome.DONE if deny is None else Outcome.REFUSED,
@@ -278,6 +308,13 @@ def _access(
         or ("" if obligations is None else obligations.patient)
         or _named(held, request),
     )
+
+
+def _interaction(call: Call, request: FhirRequest | None) -> str:
+    """Return the word for the record. Reads of the platform's own stand apart, so that they count as no use by the app."""
+    if call.own is not None:
+        return call.own.purpose.value
+    return request.interaction.value if request else "unsupported"
 
 
 def _named(held: AccessToken | None, request: FhirRequest | None) -> str:

@@ -36,6 +36,15 @@ class Reason(StrEnum):
     AUDIT_UNAVAILABLE = "audit_unavailable"
 
 
+class ReadPurpose(StrEnum):
+    """Why the platform itself reads a record, other than for an app's request."""
+
+    PICKER = "picker"
+    """The context picker: which patients there are to choose from, and the visits of one."""
+    RECORD_NAME = "record_name"
+    """Whose record a page is about, for somebody who acts for others."""
+
+
 Obligations = TypeVar("Obligations")
 
 

@@ -669,3 +669,89 @@ def test_the_record_names_the_patient_only_where_it_is_certain(
 ) -> None:
     """C150: who is launched is not always who is read."""
     assert permit(asked, held).patient == expected
+
+
+OWN = {"scopes": ("user/Patient.rs", "user/Encounter.rs"), "launch": "", "authorization": "", "patient": ""}
+"""The platform's own read for somebody: its scopes are its purpose's."""
+
+
+def own_read(target: str = "Patient?name=Shaw", snapshot: Snapshot = SNAPSHOT, **changes: Any) -> Any:
+    asked = replace(ask(target), purpose="picker")
+    return policy.decide(asked, token(**(OWN | changes)), snapshot, NOW)
+
+
+def test_a_read_of_the_platforms_own_needs_the_app_to_stand_but_none_of_its_scopes() -> None:
+    """Security decision 21."""
+    narrow = with_client(scopes=("openid",), certified_scopes=("openid",))
+
+    permitted = own_read(snapshot=narrow)
+    apps = reason(ask("Patient?name=Shaw"), token(**OWN), narrow)
+
+    assert isinstance(permitted, Permit)
+    assert permitted.obligations.rule == "picker"
+    assert apps is Reason.SCOPE_INSUFFICIENT
+
+
+@pytest.mark.parametrize(
+    ("target", "snapshot", "changes", "expected"),
+    [
+        ("Observation?patient=p1", SNAPSHOT, {}, Reason.SCOPE_INSUFFICIENT),
+        ("Patient?name=x", None, {}, Reason.SNAPSHOT_STALE),
+        ("Patient?name=x", with_client(active=False), {}, Reason.APP_NOT_CERTIFIED),
+        ("Patient?name=x", with_client(certified_until=None), {}, Reason.APP_NOT_CERTIFIED),
+        ("Patient?name=x", with_installation(roles=frozenset({"nurse"})), {}, Reason.ROLE_NOT_ALLOWED),
+        ("Patient?name=x", SNAPSHOT, {"client": "cli_9"}, Reason.APP_NOT_CERTIFIED),
+        ("Patient?name=x", SNAPSHOT, {"tenant": OTHER}, Reason.TENANT_MISMATCH),
+        ("Patient?name=x", SNAPSHOT, {"client": "", "role": "administrator"}, Reason.ROLE_NOT_ALLOWED),
+        ("Patient?name=x", SNAPSHOT, {"client": "", "role": "nobody"}, Reason.ROLE_NOT_ALLOWED),
+        ("Patient?name=x", SNAPSHOT, {"person_patients": ()}, Reason.OUTSIDE_LAUNCH_CONTEXT),
+        ("Patient?_id=p2", SNAPSHOT, {"person_patients": ("p1",)}, Reason.OUTSIDE_LAUNCH_CONTEXT),
+        (
+            "Patient?name=x",
+            with_switch(Target(TargetKind.RESOURCE_TYPE, "Patient")),
+            {},
+            Reason.SWITCH_ENGAGED,
+        ),
+        ("Patient?name=x", with_switch(Target(TargetKind.APP, "app_1")), {}, Reason.SWITCH_ENGAGED),
+        ("Patient?name=x", with_switch(Target(TargetKind.PERSON, "per_1")), {}, Reason.SWITCH_ENGAGED),
+        (
+            "Patient?name=x",
+            with_switch(Target(TargetKind.SCOPE, "user/Patient.rs")),
+            {},
+            Reason.SWITCH_ENGAGED,
+        ),
+        (
+            "Patient?name=x",
+            with_switch(Target(TargetKind.TENANT, TENANT)),
+            {"client": ""},
+            Reason.SWITCH_ENGAGED,
+        ),
+    ],
+)
+def test_a_read_of_the_platforms_own_is_refused_for(
+    target: str, snapshot: Snapshot | None, changes: dict[str, Any], expected: Reason
+) -> None:
+    """Security decision 21; C203."""
+    asked = replace(ask(target), purpose="picker")
+
+    assert reason(asked, token(**(OWN | changes)), snapshot) is expected
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
+def test_the_platform_writes_nothing_by_itself(method: str) -> None:
+    target = "Patient" if method == "POST" else "Patient/p1"
+    body = b"" if method == "DELETE" else b'{"resourceType":"Patient","id":"p1"}'
+    asked = replace(ask(target, method=method, body=body), purpose="picker")
+    held = token(**(OWN | {"scopes": ("user/Patient.cruds",)}))
+
+    assert reason(asked, held) is Reason.REQUEST_UNSUPPORTED
+
+
+def test_a_tenants_capability_statement_heeds_its_stop_and_the_platforms() -> None:
+    """Security decision 21."""
+    for target in (Target(TargetKind.PLATFORM), Target(TargetKind.TENANT, TENANT)):
+        fault = policy.statement_fault(TENANT, with_switch(target), NOW)
+        assert fault is not None
+        assert fault.reason is Reason.SWITCH_ENGAGED
+    for target in (Target(TargetKind.TENANT, OTHER), Target(TargetKind.APP, "app_1")):
+        assert policy.statement_fault(TENANT, with_switch(target), NOW) is None
