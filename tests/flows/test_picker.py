@@ -179,7 +179,6 @@ def test_a_full_stop_on_whoever_looks_or_has_the_picker_shown_stops_it(
     fields = urlencode([pair for pair in form.fields if pair[0] != "q"])
     page = browser.follow(browser.http.get(f"{form.action}?{fields}&q=Shaw"))
 
-    assert page.status_code in {303, 403}
     assert "Amy" not in page.text
     assert [row for row in front.accesses()[: len(front.accesses()) - before] if not row.reason] == []
 
