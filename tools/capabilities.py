@@ -97,6 +97,7 @@ PROMISES = {
     182: "Each role has its routes and no others (in part: the roles that there are)",
     183: "Every action exists in API and command line; the OpenAPI is checked against the routes (in part: no consoles)",
     184: "The same tests pass on SQLite and on PostgreSQL with several workers (in part: no restore)",
+    197: "The platform's own reads are judged and recorded like an app's (in part: picker and names on pages; there are no reviews yet)",
     199: "A switch on a person reaches every door; nobody lifts one on themselves",
     200: "No one account can act as two: enrolment by one-time link, a second person for staff accounts and resets",
 }

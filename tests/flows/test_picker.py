@@ -41,7 +41,7 @@ def search(browser: Browser, text: str) -> Any:
 
 
 def test_a_search_and_everybody_on_its_list_are_on_record_with_who_looked(front: Front) -> None:
-    """C203, security decision 21."""
+    """C197, security decision 21."""
     browser = front.browser("dora")
     browser.authorize()
 
@@ -58,7 +58,7 @@ def test_a_search_and_everybody_on_its_list_are_on_record_with_who_looked(front:
 
 
 def test_looking_at_the_visits_of_a_patient_is_on_record(front: Front) -> None:
-    """C203."""
+    """C197."""
     browser = front.browser("dora")
     browser.authorize(scope=VISITS)
 
@@ -75,7 +75,7 @@ def test_looking_at_the_visits_of_a_patient_is_on_record(front: Front) -> None:
 def test_a_patient_whose_record_is_restricted_is_not_listed_found_or_chosen(
     front: Front, system: str, code: str
 ) -> None:
-    """C203: labels count as for an app; out of reach looks like absent."""
+    """C197: labels count as for an app; out of reach looks like absent."""
     front.records.load([labelled(a_patient(7, "Hidden", "Ida"), system, code)])
     browser = front.browser("dora")
     browser.authorize()
@@ -109,7 +109,7 @@ def test_a_restricted_visit_is_not_offered(front: Front) -> None:
 
 
 def test_a_full_stop_on_patient_empties_the_picker_and_says_so(front: Front) -> None:
-    """C203: a switch on a type stops the platform's own reads of it."""
+    """C197: a switch on a type stops the platform's own reads of it."""
     browser = front.browser("dora")
     browser.authorize()
     form = browser.form("patient")
@@ -158,7 +158,7 @@ def test_a_full_stop_on_encounter_stops_the_choice_of_a_visit(front: Front) -> N
 def test_a_full_stop_on_whoever_looks_or_has_the_picker_shown_stops_it(
     front: Front, kind: TargetKind
 ) -> None:
-    """C203: the app's, tenant's and person's switches are the picker's, too; what was begun before stays dead after."""
+    """C197: the app's, tenant's and person's switches are the picker's, too; what was begun before stays dead after."""
     web, dora = front.clients["web"], front.people["dora"]
     keys = {
         TargetKind.PLATFORM: "",
@@ -184,7 +184,7 @@ def test_a_full_stop_on_whoever_looks_or_has_the_picker_shown_stops_it(
 
 
 def test_one_person_looks_up_so_many_patients_and_no_more(front: Front) -> None:
-    """C203: person and tenant bound the rate, whatever app asks and however many browsers are open."""
+    """C197: person and tenant bound the rate, whatever app asks and however many browsers are open."""
     browsers = [front.browser("dora"), front.browser("dora")]
     for browser in browsers:
         browser.authorize()

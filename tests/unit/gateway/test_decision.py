@@ -731,7 +731,7 @@ def test_a_read_of_the_platforms_own_needs_the_app_to_stand_but_none_of_its_scop
 def test_a_read_of_the_platforms_own_is_refused_for(
     target: str, snapshot: Snapshot | None, changes: dict[str, Any], expected: Reason
 ) -> None:
-    """Security decision 21; C203."""
+    """Security decision 21; C197."""
     asked = replace(ask(target), purpose="picker")
 
     assert reason(asked, token(**(OWN | changes)), snapshot) is expected
