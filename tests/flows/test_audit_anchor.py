@@ -15,6 +15,7 @@ import pytest
 from sqlalchemy import delete
 
 from hilum.app import jobs
+from hilum.app.schedule import Held
 from hilum.audit import anchor, service, store
 from hilum.audit.models import Anchored, Event, Verdict
 from hilum.infra.context import Context
@@ -49,7 +50,11 @@ class Installation:
         self.place.write(*made)
         event = partial(service.record, event=Event("registry.app.suspend", app="app_1", facts={"n": self.n}))
         self.edge.write_now(event, trace=TRACE)
-        jobs.checkpoint(self.edge, self.settings)
+        self.checkpoint()
+
+    def checkpoint(self) -> None:
+        held = Held(self.edge, "checkpoint", "test", threading.Event())
+        jobs.checkpoint(held, self.settings)
 
     def verify(self, anchors: list[Anchored] | None = None) -> Verdict:
         found = anchor.read(self.settings.anchor) if anchors is None else anchors
@@ -196,8 +201,8 @@ def test_a_job_that_died_before_it_anchored_catches_up(files: Installation) -> N
     files.grow()
     files.settings.anchor.unlink()
 
-    jobs.checkpoint(files.edge, files.settings)
-    jobs.checkpoint(files.edge, files.settings)
+    files.checkpoint()
+    files.checkpoint()
 
     assert [each.number for each in anchor.read(files.settings.anchor)] == [1]
 
@@ -280,7 +285,7 @@ def test_a_pipe_gets_each_new_checkpoint_once_and_never_holds_up_the_job(
     listening = threading.Thread(target=lambda: heard.append(os.read(reader, 4_096)))
 
     installation.grow()
-    jobs.checkpoint(installation.edge, installation.settings)
+    installation.checkpoint()
     listening.start()
     listening.join()
     os.close(reader)

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx2
 import psycopg
@@ -57,7 +58,7 @@ from tests.flows.outside.ground import Outside, outside_of, straight
 from tests.sim.fhir_upstream import OtherServer, over_http
 from tests.sim.postgres import Cluster, free_port
 from tests.sim.running import READY_WITHIN_S, STOP_WITHIN_S, Described
-from tests.sim.wire import Wire
+from tests.sim.tcp_proxy import TcpProxy
 
 KEY = "nodes-key-encryption-key-0123456789abcdef"
 PASSWORD = "correct horse battery"
@@ -84,13 +85,13 @@ TRACE = Trace("nodes")
 
 @dataclass
 class Node:
-    """One machine. Its way to the database is a wire of its own, which a test may cut or freeze."""
+    """One machine. It has a path of its own to the database, which a test may freeze, delay or cut."""
 
     name: str
     home: Path
     listen: str
     environment: dict[str, str]
-    wire: Wire
+    path: TcpProxy
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -191,7 +192,7 @@ class Through(httpx2.AsyncBaseTransport):
 
 @dataclass
 class Nodes(Described):
-    """``url`` reaches the database without a wire."""
+    """``url`` reaches the database by none of the nodes' paths."""
 
     url: str
     a: Node
@@ -215,9 +216,10 @@ class Nodes(Described):
         return asyncio.run(told())
 
     def heal(self) -> None:
-        """Mend every wire and start what does not run."""
+        """Let every path pass and start what does not run."""
         for node in self.both:
-            node.wire.mend()
+            node.path.delay(0.0)
+            node.path.thaw()
         ended = [node for node in self.both if not node.runs]
         for node in ended:
             node.begin()
@@ -251,24 +253,23 @@ def two_nodes(cluster: Cluster, home: Path, *, workers: int = 1, name: str = "no
         finally:
             for node in nodes.both:
                 node.stop()
-                node.wire.close()
+                node.path.close()
 
 
 def _node(name: str, home: Path, base: str, url: str, workers: int) -> Node:
-    server = url.partition("@")[2].partition("/")[0]
-    wire = Wire(server)
+    path = TcpProxy(urlsplit(url).port or 5432)
     listen = f"127.0.0.1:{free_port()}"
     kept = {key: value for key, value in os.environ.items() if not key.startswith("HILUM_")}
     environment = kept | {
         "HILUM_MODE": "production",
         "HILUM_DATA_DIR": str(home),
-        "HILUM_DATABASE_URL": url.replace(server, wire.listen),
+        "HILUM_DATABASE_URL": path.url(url),
         "HILUM_BASE_URL": base,
         "HILUM_LISTEN": listen,
         "HILUM_SECRET_KEY": KEY,
         "HILUM_WORKERS": str(workers),
     }
-    return Node(name, home, listen, environment, wire)
+    return Node(name, home, listen, environment, path)
 
 
 def _register(nodes: Nodes, fhir: str) -> dict[str, Any]:

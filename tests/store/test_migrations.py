@@ -15,6 +15,8 @@ from hilum.infra.migrations.run import downgrade, is_current, migrate
 
 
 def declared() -> None:
+    for own in ("epoch", "gate", "nodes"):
+        importlib.import_module(f"hilum.infra.{own}")
     for room in pkgutil.iter_modules(hilum.__path__):
         if importlib.util.find_spec(f"hilum.{room.name}.store"):
             importlib.import_module(f"hilum.{room.name}.store")

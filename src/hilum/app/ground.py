@@ -4,6 +4,8 @@ import os
 
 from hilum.infra.db import Database
 from hilum.infra.edge import Edge
+from hilum.infra.migrations.run import release
+from hilum.infra.nodes import Node, name_of
 from hilum.infra.settings import Settings
 from hilum.kernel.ports import Clock, Ids
 from hilum.keys import live as keys
@@ -14,3 +16,9 @@ def open_edge(settings: Settings, clock: Clock, ids: Ids, part: str) -> Edge:
     keys.install(keys.Vault(settings.secret_key))
     writer = f"{os.uname().nodename[:40]}-{part}-{ids.new('b')[2:]}"
     return Edge.create(Database(settings.database_url), clock, ids, writer)
+
+
+def node_of(settings: Settings, ids: Ids) -> Node:
+    """Describe the node that this process belongs to."""
+    name = name_of(settings.data_dir, settings.node)
+    return Node(name, settings.workers, release(), ids.new("boot"))

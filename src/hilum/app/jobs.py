@@ -1,28 +1,23 @@
-"""The jobs process: checkpoints about every second, and forgetting what has expired."""
+"""The jobs process: checkpoints about every second, and forgetting what has expired; each on one node at a time."""
 
 import signal
 import threading
-from collections.abc import Callable
-from datetime import timedelta
 
-from hilum.app.ground import open_edge
+from hilum.app.ground import node_of, open_edge
+from hilum.app.retention import PURGE_EVERY, purge
+from hilum.app.schedule import Held, Job, Schedule
 from hilum.audit import anchor
 from hilum.audit import live as journals
 from hilum.audit import service as audit
 from hilum.audit.models import CHECKPOINT_EVERY
-from hilum.frontchannel import service as frontchannel
-from hilum.infra import logs
 from hilum.infra.context import Trace
 from hilum.infra.edge import Edge
+from hilum.infra.heartbeat import Heartbeat
 from hilum.infra.settings import Settings
 from hilum.infra.system import SystemClock, SystemIds
 from hilum.kernel.actor import SYSTEM
-from hilum.kernel.errors import HilumError
-from hilum.launches import service as launches
-from hilum.tokens import service as tokens
 
-PURGE_EVERY = timedelta(minutes=1)
-_log = logs.get("app")
+STOP_WITHIN_S = 5.0
 
 
 def run(settings: Settings) -> None:
@@ -31,43 +26,43 @@ def run(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     edge = open_edge(settings, SystemClock(), SystemIds(), "jobs")
-    schedule = ((CHECKPOINT_EVERY, lambda: checkpoint(edge, settings)), (PURGE_EVERY, lambda: purge(edge)))
-    due = [edge.clock.monotonic() for _ in schedule]
+    me = node_of(settings, edge.ids)
+    heartbeat = Heartbeat(edge.db, edge.clock, me, leads=True)
+    schedule = Schedule(edge, f"{me.name}/{me.boot}", may_run=lambda: heartbeat.known().gate.opens)
     try:
-        while not stop.is_set():
-            for at, (every, job) in enumerate(schedule):
-                if edge.clock.monotonic() >= due[at]:
-                    _attempt(job)
-                    due[at] = edge.clock.monotonic() + every.total_seconds()
-            stop.wait(max(0.0, min(due) - edge.clock.monotonic()))
-        _attempt(lambda: checkpoint(edge, settings))
+        heartbeat.start()
+        schedule.start(*jobs_of(edge, settings))
+        stop.wait()
+        schedule.end(STOP_WITHIN_S)
     finally:
+        heartbeat.stop(leave=True)
         edge.close()
 
 
-def checkpoint(edge: Edge, settings: Settings) -> None:
+def jobs_of(edge: Edge, settings: Settings) -> tuple[Job, ...]:
+    """List every job with how often it runs."""
+    return (
+        Job(
+            "checkpoint",
+            CHECKPOINT_EVERY,
+            lambda held: checkpoint(held, settings),
+            aside=lambda: keep_anchor(edge, settings, fresh=False),
+        ),
+        Job("purge", PURGE_EVERY, purge),
+    )
+
+
+def checkpoint(held: Held, settings: Settings) -> None:
     """Fold every chain's head into a signed checkpoint, if one moved, and note the newest outside the database."""
-    trace = Trace(edge.ids.new("req"), source="jobs")
-    last = edge.read_now(audit.newest_checkpoint, actor=SYSTEM, trace=trace)
+    last = held.read(audit.newest_checkpoint)
     after = last.number if last is not None else 0
     heads = journals.access_heads(settings.data_dir / "journal", settings.database_url)
-    made = edge.write_now(lambda ctx: audit.checkpoint(ctx, heads, after=after), actor=SYSTEM, trace=trace)
-    newest = edge.read_now(audit.newest_checkpoint, actor=SYSTEM, trace=trace)
+    made = held.write(lambda ctx: audit.checkpoint(ctx, heads, after=after))
+    keep_anchor(held.edge, settings, fresh=made is not None)
+
+
+def keep_anchor(edge: Edge, settings: Settings, *, fresh: bool) -> None:
+    """Note the newest checkpoint outside the database; every node keeps an anchor of its own."""
+    newest = edge.read_now(audit.newest_checkpoint, actor=SYSTEM, trace=Trace(edge.ids.new("req"), "jobs"))
     if newest is not None:
-        anchor.keep(settings.anchor, newest, fresh=made is not None)
-
-
-def purge(edge: Edge) -> None:
-    """Forget codes, requests, jtis and tokens that expired."""
-    trace = Trace(edge.ids.new("req"), source="jobs")
-    for forget in (tokens.purge, frontchannel.purge, launches.purge):
-        edge.write_now(forget, actor=SYSTEM, trace=trace)
-
-
-def _attempt(job: Callable[[], None]) -> None:
-    try:
-        job()
-    except HilumError as error:
-        _log.warning("app.job.failed", code=error.code)
-    except Exception as error:  # noqa: BLE001 - the job's edge: one that breaks must not end the others
-        _log.error("app.job.broken", error=type(error).__name__)
+        anchor.keep(settings.anchor, newest, fresh=fresh)

@@ -19,7 +19,7 @@ from starlette.routing import BaseRoute, Route
 
 from hilum.app import rooms
 from hilum.app.asgi import Door
-from hilum.app.ground import open_edge
+from hilum.app.ground import node_of, open_edge
 from hilum.app.upstreams import EmbeddedServers
 from hilum.audit import live as journals
 from hilum.audit import service as audit
@@ -34,6 +34,7 @@ from hilum.identity import service as identity
 from hilum.infra.context import Context, Trace
 from hilum.infra.edge import Edge
 from hilum.infra.fetch import SafeFetcher
+from hilum.infra.heartbeat import Heartbeat
 from hilum.infra.settings import Settings
 from hilum.infra.signals import signal_of
 from hilum.kernel.actor import SYSTEM
@@ -75,7 +76,8 @@ def build(settings: Settings, clock: Clock, ids: Ids) -> Platform:
     urls = Urls(
         settings.base_url, settings.sandbox_url, own_origin=lambda tenant: _own_origin(keeper, tenant)
     )
-    servers = EmbeddedServers(settings, urls, clock, ids)
+    heartbeat = Heartbeat(edge.db, clock, node_of(settings, ids))
+    servers = EmbeddedServers(settings, urls, clock, ids, alone=lambda: heartbeat.known().alone)
     fetcher = SafeFetcher(allow_private=settings.opens_private_fetches)
     upstreams = Upstreams(vault(), servers.find)
     journal = journals.open_journal(settings.database_url, settings.data_dir / "journal", edge.writer, ids)
@@ -100,7 +102,7 @@ def build(settings: Settings, clock: Clock, ids: Ids) -> Platform:
         Doorway(
             keeper,
             TokenTable(edge.reads),
-            Buckets(clock, workers=settings.workers),
+            Buckets(clock, workers=lambda: heartbeat.known().workers),
             upstreams,
             journal,
             urls,
@@ -118,7 +120,9 @@ def build(settings: Settings, clock: Clock, ids: Ids) -> Platform:
         hosts=_hosts(settings, keeper),
         ids=ids,
         trusted_proxies=settings.trusted_proxies,
-        lifespan=lambda: _living(edge, keeper, journal, site.at_stop, upstreams, servers),
+        lifespan=lambda: _living(
+            _Threads(edge, keeper, heartbeat, journal), site.at_stop, upstreams, servers
+        ),
     )
     return Platform(door, kit, keeper, journal, fetcher, upstreams, servers)
 
@@ -220,13 +224,19 @@ def _spare_the_collector() -> None:
     gc.set_threshold(COLLECT_EVERY, 20, 50)
 
 
+@dataclass(frozen=True, slots=True)
+class _Threads:
+    """What of a worker runs in threads of its own, from the lifespan's beginning to its end."""
+
+    edge: Edge
+    keeper: SnapshotKeeper
+    heartbeat: Heartbeat
+    journal: journals.Journal
+
+
 @asynccontextmanager
 async def _living(
-    edge: Edge,
-    keeper: SnapshotKeeper,
-    journal: journals.Journal,
-    at_stop: list[Callable[[], None]],
-    *closing: Upstreams | EmbeddedServers,
+    threads: _Threads, at_stop: list[Callable[[], None]], *closing: Upstreams | EmbeddedServers
 ) -> AsyncIterator[None]:
     loop = asyncio.get_running_loop()
 
@@ -238,13 +248,15 @@ async def _living(
 
     with suppress(ValueError, RuntimeError):  # not in the main thread, so not in a server's worker
         loop.add_signal_handler(signal.SIGTERM, stop)
-    await loop.run_in_executor(None, keeper.start)
+    await loop.run_in_executor(None, threads.heartbeat.start)
+    await loop.run_in_executor(None, threads.keeper.start)
     _spare_the_collector()
     try:
         yield
     finally:
         for each in closing:
             await each.close()
-        await loop.run_in_executor(None, keeper.stop)
-        await loop.run_in_executor(None, journal.close)
-        edge.close()
+        await loop.run_in_executor(None, threads.keeper.stop)
+        await loop.run_in_executor(None, threads.heartbeat.stop)
+        await loop.run_in_executor(None, threads.journal.close)
+        threads.edge.close()

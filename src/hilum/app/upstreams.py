@@ -48,16 +48,29 @@ US_CORE_SERVER = "http://hl7.org/fhir/us/core/CapabilityStatement/us-core-server
 
 
 class EmbeddedServers:
-    """The FHIR servers that live in this process."""
+    """The FHIR servers that live in this process.
 
-    def __init__(self, settings: Settings, urls: Urls, clock: Clock, ids: Ids) -> None:
+    Their data lies in this node's directory: while another node serves the platform too (``alone`` says no), neither has any, or each
+    would answer from its own half of a chart.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        urls: Urls,
+        clock: Clock,
+        ids: Ids,
+        *,
+        alone: Callable[[], bool] = lambda: True,
+    ) -> None:
+        self._alone = alone
         self._folder = settings.data_dir / "fhir"
         self._urls, self._clock, self._ids = urls, clock, ids
         self._open: dict[TenantId, tuple[FhirServer, Embedded]] = {}
 
     def find(self, tenant: TenantId) -> Embedded | None:
-        """Give the tenant's embedded server."""
-        return self._entry(tenant)[1]
+        """Return the tenant's embedded server; None while another node serves too."""
+        return self._entry(tenant)[1] if self._alone() else None
 
     def server(self, tenant: TenantId) -> FhirServer:
         """Give the server itself, for seeding."""

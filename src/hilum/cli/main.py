@@ -5,7 +5,7 @@ from functools import partial
 
 import click
 
-from hilum.cli import apps, nouns, records, sandbox, server, switches
+from hilum.cli import apps, doctor, nouns, records, sandbox, server, switches
 from hilum.infra import logs
 
 PRIVATE = 0o077
@@ -38,7 +38,7 @@ COMMANDS = (
     server.init,
     server.serve,
     server.migrate,
-    server.doctor,
+    doctor.doctor,
     records.audit,
     sandbox.sandbox,
     nouns.login,

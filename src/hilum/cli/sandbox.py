@@ -7,12 +7,13 @@ from pathlib import Path
 
 import click
 
-from hilum.cli import host
+from hilum.cli import fitness, host
 from hilum.cli.output import refuse
 from hilum.identity import service as identity
 from hilum.infra.context import Context
 from hilum.infra.settings import SETTINGS, Settings
 from hilum.kernel.errors import HilumError, NotPermitted
+from hilum.sandbox.wallet import FILE_NAME
 
 DATA_DIR = ".hilum"
 PORT = click.option(
@@ -54,6 +55,7 @@ def run(port: int, sandbox_port: int) -> None:
     _defaults(port, sandbox_port)
     found = host.read_settings()
     prepare(found)
+    fitness.require_fit(found)
     from hilum.app.serve import Supervisor
 
     try:
@@ -126,6 +128,27 @@ def prepare(found: Settings) -> None:
             plan.carry_out(found, progress=lambda share: bar.update(max(0, int(share * 100) - bar.pos)))
     except HilumError as error:
         refuse(error)
+    require_wallet(found)
+
+
+def require_wallet(found: Settings) -> None:
+    """Refuse to serve the sandbox site of a sandbox whose files lie elsewhere."""
+    if (found.data_dir / FILE_NAME).is_file():
+        return
+    seeded = host.read(lambda ctx: bool(identity.list_tenants(ctx)))
+    where = "was seeded on another node or into another directory" if seeded else "has not been seeded"
+    advice = (
+        "A sandbox is served from one node: set HILUM_DATA_DIR to the directory that holds its files, or set "
+        "HILUM_DATABASE_URL to an empty database and run `hilum sandbox seed`"
+        if seeded
+        else "Run `hilum sandbox seed`"
+    )
+    refuse(
+        NotPermitted(
+            "sandbox_files_missing",
+            f"{found.data_dir / FILE_NAME} is missing: this sandbox {where}. {advice}.",
+        )
+    )
 
 
 def _holds_nobody_real(ctx: Context) -> None:

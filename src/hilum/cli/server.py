@@ -1,30 +1,26 @@
-"""Host commands: set up, serve, migrate, look after and verify the platform on this machine."""
+"""Host commands: set up, serve and migrate the platform on this machine."""
 
 import os
 import secrets
-import sys
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from hilum.cli import host
-from hilum.cli.output import REFUSED, as_json, refuse
+from hilum.cli import fitness, host
+from hilum.cli.output import as_json, refuse
+from hilum.cli.sandbox import require_wallet
 from hilum.identity import service as identity
-from hilum.identity.models import FIRST_ADMINISTRATORS, NewPerson, Person, StaffRole, Tenant
-from hilum.infra.context import Context, Trace
-from hilum.infra.settings import Settings
+from hilum.identity.models import FIRST_ADMINISTRATORS, NewPerson, Person, StaffRole
+from hilum.infra.context import Context
+from hilum.infra.gate import Standing
 from hilum.infra.system import SystemIds
 from hilum.kernel.errors import HilumError, Invalid, NotPermitted, Unavailable
-from hilum.keys import service as keys
-from hilum.keys.live import vault
-from hilum.keys.models import Purpose
 from hilum.signin import policy as signin_policy
 from hilum.signin import service as signin
 
-NAMED_BOUND = 5
-"""How many of the things that a key does not open are named."""
+if TYPE_CHECKING:
+    from hilum.infra.migrations.run import Plan
 
 
 @click.command()
@@ -117,7 +113,9 @@ def serve(part: str, under: int) -> None:
 
     found = host.read_settings()
     if part != "sandbox":
-        host.read(lambda ctx: _fit_to_serve(ctx, found))
+        fitness.require_fit(found)
+    if found.is_sandbox and part in {"all", "sandbox"}:
+        require_wallet(found)
     if under:
         end_with(under)
     try:
@@ -133,143 +131,80 @@ def serve(part: str, under: int) -> None:
         refuse(error)
 
 
-def _fit_to_serve(ctx: Context, found: Settings) -> None:
-    """Refuse what would serve wrongly: data of another version, or synthetic hospitals in production."""
-    from hilum.infra.migrations.run import is_current
-
-    if not is_current(ctx.tx):
-        raise NotPermitted(
-            "migrations_missing", "The database is not at the newest migration; run `hilum migrate`."
-        )
-    if not found.is_sandbox and (synthetic := _sandbox_tenants(ctx)):
-        raise NotPermitted(
-            "sandbox_tenants", f"Production does not serve synthetic hospitals: {', '.join(synthetic)}."
-        )
-
-
-def _sandbox_tenants(ctx: Context) -> list[str]:
-    return [each.id for each in identity.list_tenants(ctx) if each.sandbox]
-
-
 @click.command()
-def migrate() -> None:
-    r"""Bring the database to the newest migration. Safe to repeat.
+@click.option("--plan", "plan_only", is_flag=True, help="Print what would be done, and do nothing.")
+@click.option("--json", "json_", is_flag=True, help="Print JSON.")
+def migrate(*, plan_only: bool, json_: bool) -> None:
+    r"""Bring the database to this release's newest migration. Safe to repeat and to run on several nodes at once.
+
+    Prints its plan first. A migration that nodes of an older release cannot work with waits until these have stopped serving.
 
     \b
-    Example:
+    Examples:
       HILUM_DATABASE_URL=postgresql://hilum@db/hilum hilum migrate
+      hilum migrate --plan
     """
+    made = _plan()
+    if plan_only:
+        _show_plan(made, json_=json_)
+        if made.gate.standing is Standing.CLOSED:
+            refuse(NotPermitted("database_newer", made.gate.fault))
+        return
+    if not json_:
+        _show_plan(made, json_=False)
     _migrate()
-    click.echo("migrated")
+    if json_:
+        as_json(_plan_as_json(made))
+    elif made.steps:
+        click.echo(f"The database is at migration {made.steps[-1].revision}.")
+
+
+def _plan() -> "Plan":
+    from hilum.infra.migrations.run import plan_of
+
+    try:
+        return plan_of(host.read_settings().database_url)
+    except (HilumError, OSError) as error:
+        refuse(error if isinstance(error, HilumError) else _unwritable(error))
+
+
+def _plan_as_json(made: "Plan") -> dict[str, Any]:
+    return {
+        "revision": made.gate.revision,
+        "release": made.gate.release,
+        "standing": made.gate.standing,
+        "steps": [asdict(step) for step in made.steps],
+        "must_stop": [each.name for each in made.in_the_way],
+    }
+
+
+def _show_plan(made: "Plan", *, json_: bool) -> None:
+    if json_:
+        as_json(_plan_as_json(made))
+        return
+    if made.gate.standing is Standing.NEWER:
+        click.echo(
+            f"The database is at migration {made.gate.revision}, newer than this release ({made.gate.release}), and works with it. "
+            "Nothing to do."
+        )
+    elif made.gate.opens:
+        click.echo(f"The database is at migration {made.gate.revision}. Nothing to do.")
+    for step in made.steps:
+        click.echo(f"  {step.revision}  {step.title} (releases from {step.compatible_from} on work with it)")
+    for each in made.in_the_way:
+        click.echo(f"  {each.name} runs release {each.release} and must stop serving first; it is asked to.")
 
 
 def _migrate() -> None:
     from hilum.infra.migrations.run import migrate as run
 
+    found = host.read_settings()
     try:
-        run(host.read_settings().database_url)
+        run(found.database_url)
     except (HilumError, OSError) as error:
         refuse(error if isinstance(error, HilumError) else _unwritable(error))
+    host.write(fitness.note_key)
 
 
 def _unwritable(error: OSError) -> Unavailable:
     return Unavailable("database_unavailable", f"The database cannot be made: {error.strerror}.")
-
-
-@click.command()
-@click.option("--json", "json_", is_flag=True, help="Print JSON.")
-def doctor(*, json_: bool) -> None:
-    r"""Check settings, database, migrations and the key-encryption key, and say what to do about each fault.
-
-    \b
-    Example:
-      hilum doctor --json
-    """
-    found = host.read_settings()
-    findings = [Finding("settings", ok=True), *_database_findings(found), *_directory_findings(found)]
-    if json_:
-        as_json([asdict(finding) for finding in findings])
-    else:
-        for finding in findings:
-            click.echo(f"{'ok  ' if finding.ok else 'BAD '} {finding.check}  {finding.next}".rstrip())
-    sys.exit(0 if all(finding.ok for finding in findings) else REFUSED)
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What was looked at, whether it is well, and what to do next where it is not."""
-
-    check: str
-    ok: bool
-    next: str = ""
-
-
-def _database_findings(found: Settings) -> Iterator[Finding]:
-    from hilum.infra.migrations.run import is_current
-
-    file = Path(found.database_url.removeprefix("sqlite:///"))
-    if found.database_url.startswith("sqlite") and not file.is_file():
-        yield Finding("database", ok=False, next=f"{file} is not there yet: run `hilum migrate`")
-        return
-    edge = host.open_edge(found)
-    trace = Trace(edge.ids.new("req"), source="host")
-    try:
-        current = edge.read_now(lambda ctx: is_current(ctx.tx), actor=host.actor(), trace=trace)
-        yield Finding("database", ok=True)
-        yield Finding("migrations", ok=current, next="" if current else "run `hilum migrate`")
-        if current:
-            yield edge.read_now(_secret_key_finding, actor=host.actor(), trace=trace)
-        if current and not found.is_sandbox:
-            synthetic = edge.read_now(_sandbox_tenants, actor=host.actor(), trace=trace)
-            told = f"production does not serve them: {', '.join(synthetic)}" if synthetic else ""
-            yield Finding("no synthetic hospitals", ok=not synthetic, next=told)
-    except Unavailable as error:
-        yield Finding(
-            "database", ok=False, next=f"{error.detail} Look at HILUM_DATABASE_URL and at the server."
-        )
-    finally:
-        edge.close()
-
-
-def _secret_key_finding(ctx: Context) -> Finding:
-    """Try the key on what is sealed in the database: signing keys, and the credentials of FHIR servers."""
-    tenants = identity.list_tenants(ctx)
-    rings = [(Purpose.CHECKPOINT, ""), *((Purpose.ID_TOKEN, each.id) for each in tenants)]
-    shut = [
-        f"the signing key of {ring or 'the audit'}"
-        for purpose, ring in rings
-        if not keys.opens(ctx, purpose, ring)
-    ]
-    shut += [
-        f"the FHIR server's credentials of {each.id}" for each in tenants if not _opens_credentials(each)
-    ]
-    if not shut:
-        return Finding("secret key", ok=True)
-    named = ", ".join(shut[:NAMED_BOUND])
-    more = f" and {len(shut) - NAMED_BOUND} more" if len(shut) > NAMED_BOUND else ""
-    advice = "set the key that this data was sealed with; a restored backup needs the key of its time"
-    return Finding("secret key", ok=False, next=f"HILUM_SECRET_KEY does not open {named}{more}: {advice}")
-
-
-def _opens_credentials(tenant: Tenant) -> bool:
-    from hilum.upstream.live import PURPOSE
-    from hilum.upstream.policy import host_of
-
-    upstream = tenant.upstream
-    try:
-        return not upstream.credentials_sealed or bool(
-            vault().open(PURPOSE, upstream.credentials_sealed, host_of(upstream.url))
-        )
-    except Invalid:
-        return False
-
-
-def _directory_findings(found: Settings) -> Iterator[Finding]:
-    where = found.data_dir
-    if not where.is_dir():
-        yield Finding("data directory", ok=False, next=f"make {where}")
-    else:
-        writable = os.access(where, os.W_OK)
-        yield Finding(
-            "data directory", ok=writable, next="" if writable else f"let the platform write to {where}"
-        )

@@ -1,6 +1,7 @@
 """Token buckets of one process, one per app and tenant. Used from the event loop's thread only."""
 
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -24,19 +25,22 @@ class Buckets:
     """Never lets more than burst + rate x time through for one key, whatever is evicted.
 
     At its bound it forgets the bucket that was idle longest, but only once that one is full again, when forgetting it
-    changes nothing; until then a key not seen before is refused. Of several ``workers`` each has its even share of a quota,
-    so that together they never let more through than it allows.
+    changes nothing; until then a key not seen before is refused. ``workers`` counts the workers of all nodes: each has its even
+    share of a quota, so that together they do not let more through than it allows.
     """
 
-    def __init__(self, clock: Clock, bound: int = BUCKETS_BOUND, *, workers: int = 1) -> None:
+    def __init__(
+        self, clock: Clock, bound: int = BUCKETS_BOUND, *, workers: Callable[[], int] = lambda: 1
+    ) -> None:
         self._clock, self._bound, self._workers = clock, bound, workers
         self._buckets: OrderedDict[tuple[str, str], _Bucket] = OrderedDict()
 
     def spend(self, key: tuple[str, str], quota: Quota, cost: int = 1) -> Spend:
         """Take ``cost`` tokens from the bucket of (app, tenant), or nothing and the time after which it would do."""
         now = self._clock.monotonic()
-        if self._workers > 1:
-            quota = share(quota, self._workers)
+        workers = self._workers()
+        if workers > 1:
+            quota = share(quota, workers)
         bucket = self._buckets.get(key)
         if bucket is None:
             wait = self._make_room(now)

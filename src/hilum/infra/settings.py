@@ -66,6 +66,11 @@ SETTINGS = (
         "HILUM_SANDBOX_LISTEN", "", "`host:port` of the sandbox site; the sandbox URL's own where empty."
     ),
     Setting("HILUM_WORKERS", "1", "Web worker processes."),
+    Setting(
+        "HILUM_NODE",
+        "",
+        "This node's name among those that share a database; made of host name and data directory where empty.",
+    ),
     Setting("HILUM_TRUSTED_PROXIES", "", "Comma-separated addresses whose `X-Forwarded-For` is believed."),
     Setting(
         "HILUM_SANDBOX_PUBLIC",
@@ -95,6 +100,7 @@ class Settings:
     trusted_proxies: frozenset[str] = frozenset()
     sandbox_public: bool = False
     audit_anchor: Path | None = None
+    node: str = ""
 
     @property
     def anchor(self) -> Path:
@@ -128,6 +134,8 @@ def read(environment: Mapping[str, str]) -> Settings:
     for name in ("HILUM_LISTEN", "HILUM_SANDBOX_LISTEN"):
         if values[name] and not _is_address(values[name]):
             faults[name] = "is not a host and a port, such as 127.0.0.1:8000"
+    if not re.fullmatch(r"[A-Za-z0-9._-]{0,80}", values["HILUM_NODE"]):
+        faults["HILUM_NODE"] = "is not a name of up to 80 letters, digits, dots, dashes and underscores"
     workers = values["HILUM_WORKERS"]
     if not (re.fullmatch("[0-9]{1,3}", workers) and 1 <= int(workers) <= WORKERS_BOUND):
         faults["HILUM_WORKERS"] = f"is not a number from 1 to {WORKERS_BOUND}"
@@ -151,6 +159,7 @@ def read(environment: Mapping[str, str]) -> Settings:
             part.strip() for part in values["HILUM_TRUSTED_PROXIES"].split(",") if part.strip()
         ),
         sandbox_public=values["HILUM_SANDBOX_PUBLIC"] == "1",
+        node=values["HILUM_NODE"],
         audit_anchor=Path(values["HILUM_AUDIT_ANCHOR"]) if values["HILUM_AUDIT_ANCHOR"] else None,
     )
     if faults := _mode_faults(settings):

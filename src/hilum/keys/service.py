@@ -20,6 +20,7 @@ from hilum.keys.models import KeyState, Purpose, SigningKey
 
 _RSA_BITS = 2048
 _SEALING = "signing-key"
+_CHECKING, _CHECKED = "key-check", b"the key-encryption key of this platform"
 _PUBLIC_MEMBERS = frozenset({"kty", "n", "e", "crv", "x"})
 
 
@@ -48,6 +49,22 @@ def rotate(ctx: Context, purpose: Purpose, ring: str) -> SigningKey:
     if not store.add(ctx.tx, made):
         raise Conflict("key_ring_busy", "Somebody else is rotating this ring right now.")
     return made
+
+
+def knows_key(ctx: Context) -> bool | None:
+    """Tell whether this process's key is the one that the database was set up with; None when none was noted yet."""
+    sealed = store.find_check(ctx.tx)
+    if sealed is None:
+        return None
+    try:
+        return vault().open(_CHECKING, sealed, "") == _CHECKED
+    except Invalid:
+        return False
+
+
+def note_key(ctx: Context) -> None:
+    """Let this process's key be the one that every later process must have. The first one noted stays."""
+    store.add_check(ctx.tx, vault().seal(_CHECKING, _CHECKED, nonce=ctx.ids, bound_to=""))
 
 
 def opens(ctx: Context, purpose: Purpose, ring: str) -> bool:

@@ -4,7 +4,20 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, Column, Connection, Index, String, Table, Text, bindparam, delete, select, update
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Column,
+    Connection,
+    Index,
+    String,
+    Table,
+    Text,
+    bindparam,
+    delete,
+    select,
+    update,
+)
 
 from hilum.infra.db import Instant, insert_or_ignore, metadata
 from hilum.infra.prepared import Prepared
@@ -23,6 +36,12 @@ signing_key = Table(
     Column("created_at", Instant, nullable=False),
     Column("retired_at", Instant),
     Index("ix_signing_key_ring", "purpose", "ring"),
+)
+key_check = Table(
+    "key_check",
+    metadata,
+    Column("id", BigInteger, primary_key=True, autoincrement=False),
+    Column("sealed", Text, nullable=False),
 )
 _ACTIVE = signing_key.c.state == KeyState.ACTIVE.value
 _FIND_ACTIVE = Prepared(
@@ -89,3 +108,13 @@ def remove(tx: Connection, kids: list[str]) -> None:
 def _key(row: Mapping[Any, Any]) -> SigningKey:
     values = dict(row) | {"purpose": Purpose(row["purpose"]), "state": KeyState(row["state"])}
     return SigningKey(**values)
+
+
+def find_check(tx: Connection) -> str | None:
+    """Return the sealed value by which the key-encryption key is recognized."""
+    return tx.execute(select(key_check.c.sealed)).scalar_one_or_none()
+
+
+def add_check(tx: Connection, sealed: str) -> None:
+    """Store that value; the first one stays."""
+    tx.execute(insert_or_ignore(tx, key_check).values(id=1, sealed=sealed))

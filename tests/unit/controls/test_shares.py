@@ -14,7 +14,7 @@ def test_workers_together_never_let_more_through_than_the_quota(
 ) -> None:
     """C130."""
     clock = FakeClock()
-    pools = [Buckets(clock, workers=workers) for _ in range(workers)]
+    pools = [Buckets(clock, workers=lambda: workers) for _ in range(workers)]
 
     passed = sum(
         pool.spend(("app", "general"), Quota(rate, burst)).allowed for pool in pools for _ in range(burst + 1)
@@ -24,4 +24,4 @@ def test_workers_together_never_let_more_through_than_the_quota(
 
 
 def test_a_worker_lets_one_request_through_even_of_a_tiny_quota() -> None:
-    assert Buckets(FakeClock(), workers=8).spend(("app", "general"), Quota(1.0, 2)).allowed
+    assert Buckets(FakeClock(), workers=lambda: 8).spend(("app", "general"), Quota(1.0, 2)).allowed

@@ -7,6 +7,7 @@ from hilum.infra.db import Instant
 
 revision = ${repr(up_revision)}
 down_revision = ${repr(down_revision)}
+compatible_from = ${repr(up_revision)}
 branch_labels = None
 depends_on = None
 

@@ -7,6 +7,7 @@ from hilum.infra.db import Instant
 
 revision = "0001"
 down_revision = None
+compatible_from = "0001"
 branch_labels = None
 depends_on = None
 

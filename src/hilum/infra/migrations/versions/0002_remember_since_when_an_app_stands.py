@@ -10,6 +10,7 @@ from hilum.infra.db import Instant
 
 revision = "0002"
 down_revision = "0001"
+compatible_from = "0002"
 branch_labels = None
 depends_on = None
 

@@ -10,6 +10,7 @@ from hilum.infra.db import Instant
 
 revision = "0003"
 down_revision = "0002"
+compatible_from = "0003"
 branch_labels = None
 depends_on = None
 

@@ -1,0 +1,139 @@
+"""Scheduled jobs of many nodes: each runs on one node at a time, under a lease, and goes on elsewhere when that node is gone."""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TypeVar
+
+from hilum.infra import logs, nodes
+from hilum.infra.context import Context, Trace
+from hilum.infra.edge import Edge
+from hilum.infra.nodes import Lease
+from hilum.kernel.actor import SYSTEM
+from hilum.kernel.errors import HilumError
+
+T = TypeVar("T")
+LEASE_FOR = timedelta(seconds=15)
+"""How long the jobs of a node that died stand still at most."""
+RENEWED_AFTER = LEASE_FOR / 3
+ASKED_AFTER = timedelta(seconds=1)
+"""How often a node asks for a lease that another one holds."""
+_log = logs.get("app")
+
+
+@dataclass(slots=True)
+class Held:
+    """One job's lease as this process knows it. ``write`` runs a verb only while the lease is ours, and renews it in time."""
+
+    edge: Edge
+    job: str
+    holder: str
+    stop: threading.Event
+    lease: Lease | None = None
+    asked_at: float = float("-inf")
+
+    def take(self) -> bool:
+        """Take or renew the lease where that is due; tell whether it is ours."""
+        now = self.edge.clock.monotonic()
+        due = RENEWED_AFTER if self.lease else ASKED_AFTER
+        if now - self.asked_at >= due.total_seconds():
+            self.lease = self.edge.write_now(self._acquire, actor=SYSTEM, trace=self._trace())
+            self.asked_at = now
+        return self.lease is not None
+
+    def _acquire(self, ctx: Context) -> Lease | None:
+        return nodes.acquire(ctx.tx, self.job, self.holder, LEASE_FOR)
+
+    def write(self, verb: Callable[[Context], T]) -> T:
+        """Run one verb in a transaction that fails if the lease went to another. Raises Conflict."""
+        if not self.take():
+            raise nodes.lost(self.job)
+        held = self.lease
+        assert held is not None
+
+        def fenced(ctx: Context) -> T:
+            nodes.require(ctx.tx, held)
+            return verb(ctx)
+
+        try:
+            return self.edge.write_now(fenced, actor=SYSTEM, trace=self._trace())
+        except HilumError as error:
+            if error.code == nodes.LEASE_LOST:
+                self.lease = None
+            raise
+
+    def read(self, verb: Callable[[Context], T]) -> T:
+        """Run a reading verb."""
+        return self.edge.read_now(verb, actor=SYSTEM, trace=self._trace())
+
+    def release(self) -> None:
+        """Let another node have the lease at once."""
+        held, self.lease = self.lease, None
+        if held is not None:
+            self.edge.write_now(lambda ctx: nodes.release(ctx.tx, held), actor=SYSTEM, trace=self._trace())
+
+    def _trace(self) -> Trace:
+        return Trace(self.edge.ids.new("req"), source="jobs")
+
+
+@dataclass(slots=True)
+class Job:
+    """What is done ``every`` so often under the lease of its name. ``aside`` is done on every other node instead."""
+
+    name: str
+    every: timedelta
+    run: Callable[[Held], None]
+    aside: Callable[[], None] = lambda: None
+
+
+@dataclass(slots=True)
+class Schedule:
+    """Runs jobs until stopped. Each has a thread of its own, so that a long one delays no other."""
+
+    edge: Edge
+    holder: str
+    may_run: Callable[[], bool] = lambda: True
+    stop: threading.Event = field(default_factory=threading.Event)
+    _threads: list[threading.Thread] = field(default_factory=list)
+
+    def start(self, *jobs: Job) -> None:
+        """Start every job."""
+        for job in jobs:
+            thread = threading.Thread(target=self._keep_running, args=(job,), name=job.name, daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def end(self, within_s: float) -> None:
+        """Stop every job after the step that it is at, and let other nodes have its lease."""
+        self.stop.set()
+        for thread in self._threads:
+            thread.join(within_s)
+
+    def _keep_running(self, job: Job) -> None:
+        held = Held(self.edge, job.name, self.holder, self.stop)
+        while not self.stop.is_set():
+            begun = self.edge.clock.monotonic()
+            if self.may_run():
+                attempt(lambda: self.run_once(job, held))
+            self.stop.wait(max(0.0, begun + job.every.total_seconds() - self.edge.clock.monotonic()))
+        if self.may_run():
+            attempt(lambda: self.run_once(job, held))
+        attempt(held.release)
+
+    def run_once(self, job: Job, held: Held) -> None:
+        """Run a job once if its lease is ours."""
+        if held.take():
+            job.run(held)
+        else:
+            job.aside()
+
+
+def attempt(step: Callable[[], None]) -> None:
+    """Do a step; one that fails is logged and ends nothing else."""
+    try:
+        step()
+    except HilumError as error:
+        _log.warning("app.job.failed", code=error.code)
+    except Exception as error:  # noqa: BLE001 - the job's edge: one that breaks must not end the others
+        _log.error("app.job.broken", error=type(error).__name__)

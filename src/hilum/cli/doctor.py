@@ -1,0 +1,89 @@
+"""``hilum doctor``: look at everything that a node needs, and say what to do about each fault."""
+
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import click
+
+from hilum.cli import fitness, host
+from hilum.cli.output import REFUSED, as_json
+from hilum.infra import gate
+from hilum.infra.context import Context, Trace
+from hilum.infra.settings import Settings
+from hilum.kernel.errors import Unavailable
+
+
+@click.command()
+@click.option("--json", "json_", is_flag=True, help="Print JSON.")
+def doctor(*, json_: bool) -> None:
+    r"""Check settings, database, migrations and the key-encryption key, and say what to do about each fault.
+
+    \b
+    Example:
+      hilum doctor --json
+    """
+    found = host.read_settings()
+    findings = [Finding("settings", ok=True), *_database_findings(found), *_directory_findings(found)]
+    if json_:
+        as_json([asdict(finding) for finding in findings])
+    else:
+        for finding in findings:
+            click.echo(f"{'ok  ' if finding.ok else 'BAD '} {finding.check}  {finding.next}".rstrip())
+    sys.exit(0 if all(finding.ok for finding in findings) else REFUSED)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What was looked at, whether it is well, and what to do next where it is not."""
+
+    check: str
+    ok: bool
+    next: str = ""
+
+
+def _database_findings(found: Settings) -> Iterator[Finding]:
+    from hilum.infra.migrations.run import release
+
+    file = Path(found.database_url.removeprefix("sqlite:///"))
+    if found.database_url.startswith("sqlite") and not file.is_file():
+        yield Finding("database", ok=False, next=f"{file} is not there yet: run `hilum migrate`")
+        return
+    edge = host.open_edge(found)
+    trace = Trace(edge.ids.new("req"), source="host")
+    try:
+        schema = edge.read_now(lambda ctx: gate.read(ctx.tx, release()), actor=host.actor(), trace=trace)
+        current = schema.opens
+        yield Finding("database", ok=True)
+        yield Finding("migrations", ok=current, next=schema.fault)
+        if current:
+            yield edge.read_now(_secret_key_finding, actor=host.actor(), trace=trace)
+        if current and not found.is_sandbox:
+            synthetic = edge.read_now(fitness.sandbox_tenants, actor=host.actor(), trace=trace)
+            told = f"production does not serve them: {', '.join(synthetic)}" if synthetic else ""
+            yield Finding("no synthetic hospitals", ok=not synthetic, next=told)
+    except Unavailable as error:
+        yield Finding(
+            "database", ok=False, next=f"{error.detail} Look at HILUM_DATABASE_URL and at the server."
+        )
+    finally:
+        edge.close()
+
+
+def _secret_key_finding(ctx: Context) -> Finding:
+    """Try the key on everything that is sealed in the database."""
+    fault = fitness.key_fault(ctx)
+    return Finding("secret key", ok=not fault, next=fault)
+
+
+def _directory_findings(found: Settings) -> Iterator[Finding]:
+    where = found.data_dir
+    if not where.is_dir():
+        yield Finding("data directory", ok=False, next=f"make {where}")
+    else:
+        writable = os.access(where, os.W_OK)
+        yield Finding(
+            "data directory", ok=writable, next="" if writable else f"let the platform write to {where}"
+        )

@@ -1,0 +1,154 @@
+"""What must be right before a node serves: the schema, the key, the tenants and who else is there. Each refusal is one sentence."""
+
+import time
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from hilum.app.ground import node_of
+from hilum.cli import host
+from hilum.cli.output import refuse
+from hilum.identity import service as identity
+from hilum.identity.models import Tenant, UpstreamKind
+from hilum.infra import gate, nodes
+from hilum.infra.context import Context, Trace
+from hilum.infra.db import Database
+from hilum.infra.edge import Edge
+from hilum.infra.gate import Gate, Standing
+from hilum.infra.nodes import LIVE_FOR, Node
+from hilum.infra.settings import Settings
+from hilum.kernel.errors import HilumError, Invalid, NotPermitted
+from hilum.keys import service as keys
+from hilum.keys.live import vault
+from hilum.keys.models import Purpose
+
+LISTED_BOUND = 5
+"""How many of the things that a key does not open are listed."""
+LOOK_EVERY_S = 0.5
+KEY_ADVICE = "set the key that this data was sealed with; a restored backup needs the key of its time"
+_GATE_CODES = {Standing.CLOSED: "database_newer"}
+
+
+def require_fit(found: Settings) -> None:
+    """Refuse to serve what would be served wrongly; put this node on the list when all is well."""
+    edge = host.open_edge(found)
+    try:
+        _require_fit(edge, found)
+    except HilumError as error:
+        refuse(error)
+    finally:
+        edge.close()
+
+
+def _require_fit(edge: Edge, found: Settings) -> None:
+    actor, trace = host.actor(), Trace(edge.ids.new("req"), source="host")
+    edge.read_now(lambda ctx: _require_data(ctx, found), actor=actor, trace=trace)
+    edge.write_now(note_key, actor=actor, trace=trace)
+    edge.read_now(_require_key, actor=actor, trace=trace)
+    me = node_of(found, edge.ids)
+    edge.write_now(lambda ctx: nodes.report(ctx.tx, me), actor=actor, trace=trace)
+    if embedded := edge.read_now(embedded_tenants, actor=actor, trace=trace):
+        _require_alone(edge.db, me, embedded)
+
+
+def require_schema(found: Gate) -> None:
+    """Raise NotPermitted when this release may not work on the database."""
+    if not found.opens:
+        raise NotPermitted(_GATE_CODES.get(found.standing, "migrations_missing"), found.fault)
+
+
+def sandbox_tenants(ctx: Context) -> list[str]:
+    """List the ids of synthetic hospitals."""
+    return [each.id for each in identity.list_tenants(ctx) if each.sandbox]
+
+
+def embedded_tenants(ctx: Context) -> list[str]:
+    """List the ids of active tenants whose FHIR server lives in a node's data directory."""
+    return [
+        each.id
+        for each in identity.list_tenants(ctx)
+        if each.active and each.upstream.kind is UpstreamKind.EMBEDDED
+    ]
+
+
+def key_fault(ctx: Context) -> str:
+    """Say what this process's key does not open: the noted value, signing keys, credentials of FHIR servers. Empty: nothing."""
+    tenants = identity.list_tenants(ctx)
+    rings = [(Purpose.CHECKPOINT, ""), *((Purpose.ID_TOKEN, each.id) for each in tenants)]
+    shut = [
+        f"the signing key of {ring or 'the audit'}"
+        for purpose, ring in rings
+        if not keys.opens(ctx, purpose, ring)
+    ]
+    shut += [
+        f"the FHIR server's credentials of {each.id}" for each in tenants if not _opens_credentials(each)
+    ]
+    if keys.knows_key(ctx) is False and not shut:
+        shut = ["the value that was sealed when this database was set up"]
+    if not shut:
+        return ""
+    listed = ", ".join(shut[:LISTED_BOUND])
+    more = f" and {len(shut) - LISTED_BOUND} more" if len(shut) > LISTED_BOUND else ""
+    return f"HILUM_SECRET_KEY does not open {listed}{more}: {KEY_ADVICE}"
+
+
+def note_key(ctx: Context) -> None:
+    """Note the key of a database that has none noted, if the key opens all that is sealed there. Raises NotPermitted if not."""
+    if keys.knows_key(ctx):
+        return
+    if fault := key_fault(ctx):
+        raise NotPermitted("secret_key_wrong", f"{fault}.")
+    keys.note_key(ctx)
+
+
+def _require_key(ctx: Context) -> None:
+    """Look again at what is noted: another node may have been first."""
+    if not keys.knows_key(ctx):
+        raise NotPermitted("secret_key_wrong", f"This database was set up with another key: {KEY_ADVICE}.")
+
+
+def _require_data(ctx: Context, found: Settings) -> None:
+    from hilum.infra.migrations.run import release
+
+    require_schema(gate.read(ctx.tx, release()))
+    if not found.is_sandbox and (synthetic := sandbox_tenants(ctx)):
+        raise NotPermitted(
+            "sandbox_tenants", f"Production does not serve synthetic hospitals: {', '.join(synthetic)}."
+        )
+
+
+def _require_alone(database: Database, me: Node, embedded: list[str]) -> None:
+    """Refuse to be the second node of tenants whose data lies in one node's directory.
+
+    A node that is listed but does not report again is gone; it is waited for until its time is over.
+    """
+    begun = time.monotonic()
+    first: dict[str, datetime] = {}
+    while others := database.read(lambda tx: _others(tx, me)):
+        reported = [each.name for each in others if each.seen_at > first.setdefault(each.name, each.seen_at)]
+        if reported or time.monotonic() - begun > 2 * LIVE_FOR.total_seconds():
+            database.write(lambda tx: nodes.leave(tx, me.name, me.boot))
+            raise NotPermitted(
+                "embedded_needs_one_node",
+                f"The FHIR data of {', '.join(embedded[:LISTED_BOUND])} lies in the data directory of one node, and "
+                f"{', '.join(reported)} serves this database already. Serve it from that node alone, or connect these "
+                "tenants to a FHIR server over HTTP first.",
+            )
+        time.sleep(LOOK_EVERY_S)
+
+
+def _others(tx: Connection, me: Node) -> list[Node]:
+    return [each for each in nodes.list_nodes(tx) if each.live and each.name != me.name]
+
+
+def _opens_credentials(tenant: Tenant) -> bool:
+    from hilum.upstream.live import PURPOSE
+    from hilum.upstream.policy import host_of
+
+    upstream = tenant.upstream
+    try:
+        return not upstream.credentials_sealed or bool(
+            vault().open(PURPOSE, upstream.credentials_sealed, host_of(upstream.url))
+        )
+    except Invalid:
+        return False

@@ -1,0 +1,317 @@
+"""Nodes and leases by the database's clock: who is there, and who does what only one may do."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import update
+
+from hilum.app.schedule import Held, Job, Schedule
+from hilum.infra import gate, nodes
+from hilum.infra.context import Context, Trace
+from hilum.infra.db import EPOCH
+from hilum.infra.edge import Edge
+from hilum.infra.gate import Standing
+from hilum.infra.heartbeat import Heartbeat
+from hilum.infra.migrations.run import release
+from hilum.infra.nodes import LIVE_FOR, Node
+from hilum.infra.system import SystemClock
+from hilum.kernel.actor import SYSTEM
+from hilum.kernel.errors import Conflict
+from tests.sim.world import FakeClock
+
+LIFE = timedelta(seconds=15)
+TRACE = Trace("req_test")
+
+
+def report(edge: Edge, name: str, workers: int = 2, **more: str) -> None:
+    edge.db.write(lambda tx: nodes.report(tx, Node(name, workers, release(), f"boot-{name}", **more)))
+
+
+def forget_for(edge: Edge, name: str, silence: timedelta) -> None:
+    """Let a node not have reported for so long."""
+
+    def age(tx: object) -> None:
+        assert hasattr(tx, "execute")
+        seen = nodes.database_now(tx) - silence
+        tx.execute(update(nodes.node).where(nodes.node.c.name == name).values(seen_at=seen))
+
+    edge.db.write(age)
+
+
+def let_expire(edge: Edge, name: str) -> None:
+    edge.db.write(
+        lambda tx: tx.execute(update(nodes.lease).where(nodes.lease.c.name == name).values(expires_at=EPOCH))
+    )
+
+
+def test_a_node_counts_while_it_reports_and_no_longer(edge: Edge) -> None:
+    report(edge, "a")
+    report(edge, "b")
+    assert edge.db.read(nodes.count_live) == 2
+
+    forget_for(edge, "b", LIVE_FOR + timedelta(seconds=1))
+
+    assert edge.db.read(nodes.count_live) == 1
+    assert [each.name for each in edge.db.read(nodes.list_nodes) if not each.live] == ["b"]
+    report(edge, "b")
+    assert edge.db.read(nodes.count_live) == 2
+
+
+def test_a_node_that_leaves_is_gone_at_once_but_not_by_the_hand_of_its_former_life(edge: Edge) -> None:
+    report(edge, "a")
+    edge.db.write(lambda tx: nodes.leave(tx, "a", "boot-of-before"))
+    assert edge.db.read(nodes.count_live) == 1
+
+    edge.db.write(lambda tx: nodes.leave(tx, "a", "boot-a"))
+
+    assert edge.db.read(nodes.list_nodes) == []
+
+
+def test_nodes_long_gone_are_listed_no_more(edge: Edge) -> None:
+    report(edge, "a")
+    forget_for(edge, "a", timedelta(hours=2))
+    report(edge, "b")
+
+    assert [each.name for each in edge.db.read(nodes.list_nodes)] == ["b"]
+
+
+def test_a_process_learns_of_every_worker_and_keeps_what_it_knew_while_the_database_is_away(
+    edge: Edge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fault 14: quotas are divided by the workers that are there; not knowing never makes the share larger."""
+    mine = Heartbeat(edge.db, SystemClock(), Node("a", 2, release(), "boot"), leads=True)
+    assert (mine.known().nodes, mine.known().workers) == (1, 2)
+    report(edge, "b", workers=4)
+
+    learned = mine.beat()
+
+    assert (learned.nodes, learned.workers, learned.alone) == (2, 6, False)
+    assert abs(mine.node.skew) < timedelta(seconds=5)
+    edge.db.dispose()
+    monkeypatch.setattr(edge.db, "read", lambda _work: (_ for _ in ()).throw(Conflict("away", "")))
+    with pytest.raises(Conflict):
+        mine.beat()
+    assert mine.known() == learned
+
+
+def test_only_the_leading_process_writes_at_every_beat(edge: Edge) -> None:
+    """The others write when nobody did for a while."""
+    leading = Heartbeat(edge.db, SystemClock(), Node("a", 2, release(), "boot-jobs"), leads=True)
+    other = Heartbeat(edge.db, SystemClock(), Node("a", 2, release(), "boot-web"))
+    leading.beat()
+    other.beat()
+    assert [each.boot for each in edge.db.read(nodes.list_nodes)] == ["boot-jobs"]
+
+    forget_for(edge, "a", timedelta(seconds=12))
+    other.beat()
+
+    assert [each.boot for each in edge.db.read(nodes.list_nodes)] == ["boot-web"]
+
+
+def test_a_clock_that_is_ahead_is_measured(edge: Edge, clock: FakeClock) -> None:
+    ahead = edge.db.read(nodes.database_now) + timedelta(minutes=5)
+    beating = Heartbeat(edge.db, FakeClock(ahead), Node("a", 1, release(), "boot"), leads=True)
+
+    beating.beat()
+
+    found = edge.db.read(nodes.list_nodes)[0]
+    assert timedelta(minutes=4) < found.skew < timedelta(minutes=6)
+
+
+def test_a_lease_is_held_by_one_and_goes_to_the_next_with_a_higher_fence(edge: Edge) -> None:
+    first = edge.db.write(lambda tx: nodes.acquire(tx, "purge", "a/1", LIFE))
+    assert first is not None
+    assert edge.db.write(lambda tx: nodes.acquire(tx, "purge", "b/1", LIFE)) is None
+    again = edge.db.write(lambda tx: nodes.acquire(tx, "purge", "a/1", LIFE))
+    assert again is not None
+    assert again.fence == first.fence
+    assert again.expires_at >= first.expires_at
+
+    let_expire(edge, "purge")
+    taken = edge.db.write(lambda tx: nodes.acquire(tx, "purge", "b/1", LIFE))
+
+    assert taken is not None
+    assert taken.fence > first.fence
+    with pytest.raises(Conflict, match="lease_lost"):
+        edge.db.write(lambda tx: nodes.require(tx, first))
+    edge.db.write(lambda tx: nodes.require(tx, taken))
+
+
+def test_a_lease_that_its_own_holder_let_run_out_has_a_new_fence_too(edge: Edge) -> None:
+    """Somebody else may have held it in between and be gone."""
+    first = edge.db.write(lambda tx: nodes.acquire(tx, "purge", "a/1", LIFE))
+    let_expire(edge, "purge")
+    second = edge.db.write(lambda tx: nodes.acquire(tx, "purge", "a/1", LIFE))
+
+    assert first is not None
+    assert second is not None
+    assert second.fence == first.fence + 1
+
+
+def test_a_released_lease_is_free_at_once_and_another_may_not_release_it(edge: Edge) -> None:
+    held = edge.db.write(lambda tx: nodes.acquire(tx, "purge", "a/1", LIFE))
+    assert held is not None
+    foreign = nodes.Lease(held.name, "b/1", held.fence, held.expires_at)
+    edge.db.write(lambda tx: nodes.release(tx, foreign))
+    assert edge.db.write(lambda tx: nodes.acquire(tx, "purge", "b/1", LIFE)) is None
+
+    edge.db.write(lambda tx: nodes.release(tx, held))
+
+    assert edge.db.write(lambda tx: nodes.acquire(tx, "purge", "b/1", LIFE)) is not None
+
+
+def test_of_many_who_ask_at_once_one_gets_the_lease(edge: Edge) -> None:
+    with ThreadPoolExecutor(6) as pool:
+        asked = [
+            pool.submit(
+                edge.db.write, lambda tx, each=each: nodes.acquire(tx, "checkpoint", f"n{each}/1", LIFE)
+            )
+            for each in range(6)
+        ]
+        got = [each.result() for each in asked]
+
+    assert len([each for each in got if each is not None]) == 1
+
+
+def test_work_under_a_lost_lease_leaves_nothing_behind(edge: Edge) -> None:
+    """A node that slept through its lease wakes, and what it writes is rolled back."""
+    slow, quick = (Held(edge, "purge", holder, threading.Event()) for holder in ("a/1", "b/1"))
+    assert slow.take()
+    let_expire(edge, "purge")
+    assert quick.take()
+
+    def work(ctx: Context) -> None:
+        nodes.report(ctx.tx, Node("written-by-the-slow", 1, release(), "boot"))
+
+    with pytest.raises(Conflict, match="lease_lost"):
+        slow.write(work)
+
+    assert edge.db.read(nodes.list_nodes) == []
+    assert slow.lease is None
+    quick.write(work)
+    assert len(edge.db.read(nodes.list_nodes)) == 1
+
+
+def test_a_job_runs_on_one_node_and_goes_on_at_the_other_when_that_one_stops(edge: Edge) -> None:
+    """C184: the lease is given back at a stop, so nobody waits for it to run out."""
+    ran: list[str] = []
+    done = {"a": threading.Event(), "b": threading.Event()}
+
+    def job(name: str) -> Job:
+        def run(_held: Held) -> None:
+            ran.append(name)
+            done[name].set()
+
+        return Job("count", timedelta(milliseconds=20), run)
+
+    ticking = replace(edge, clock=SystemClock())
+    first, second = Schedule(ticking, "a/1"), Schedule(ticking, "b/1")
+    first.start(job("a"))
+    assert done["a"].wait(10)
+    second.start(job("b"))
+    first.end(10)
+    before = len(ran)
+    assert set(ran[:before]) == {"a"}
+    assert done["b"].wait(10)
+    second.end(10)
+    assert set(ran[before:]) == {"b"}
+
+
+def test_a_job_that_breaks_is_tried_again_and_ends_no_other(edge: Edge) -> None:
+    tries, others = [], threading.Event()
+    both = threading.Event()
+
+    def breaks(_held: Held) -> None:
+        tries.append(1)
+        if len(tries) > 2:
+            both.set()
+        raise ZeroDivisionError
+
+    schedule = Schedule(edge, "a/1")
+    schedule.start(
+        Job("breaks", timedelta(milliseconds=10), breaks),
+        Job("well", timedelta(milliseconds=10), lambda _held: others.set()),
+    )
+    assert both.wait(10)
+    assert others.wait(10)
+    schedule.end(10)
+
+
+def test_nothing_runs_while_the_schema_gate_is_closed(edge: Edge) -> None:
+    ran: list[int] = []
+    schedule = Schedule(edge, "a/1", may_run=lambda: False)
+    job = Job("count", timedelta(milliseconds=5), lambda _held: ran.append(1))
+    held = Held(edge, job.name, "a/1", schedule.stop)
+    schedule.start(job)
+    schedule.stop.wait(0.1)
+    schedule.end(10)
+
+    assert held.lease is None
+    assert ran == []
+
+
+NUMBERS = st.integers(1, 9_999).map("{:04}".format)
+
+
+@given(NUMBERS, st.just("") | NUMBERS, st.just("") | NUMBERS)
+def test_a_release_serves_only_a_database_that_is_its_own_or_says_that_it_works_with_it(
+    code: str, revision: str, compatible_from: str
+) -> None:
+    """Unknown is no: a newer database that says nothing is closed, an older or empty one always."""
+    found = gate.judge(code, revision, compatible_from)
+
+    if not revision or revision < code or compatible_from > code or (revision > code and not compatible_from):
+        assert not found.opens
+        assert "`hilum migrate`" in found.fault or "newer release" in found.fault
+    else:
+        assert found.opens
+        assert found.fault == ""
+
+
+@pytest.mark.parametrize(
+    ("revision", "compatible_from", "standing", "told"),
+    [
+        ("", "", Standing.EMPTY, "Run `hilum migrate`"),
+        ("0003", "", Standing.OLDER, "at migration 0003 and this release needs 0005"),
+        ("0005", "0004", Standing.CURRENT, ""),
+        ("0005", "0006", Standing.CLOSED, "works with releases from 0006 on"),
+        ("0007", "0005", Standing.NEWER, ""),
+        ("0007", "0006", Standing.CLOSED, "this release ends at 0005"),
+        ("0007", "", Standing.CLOSED, "Install a newer release"),
+    ],
+)
+def test_what_a_release_0005_says_of_a_database(
+    revision: str, compatible_from: str, standing: Standing, told: str
+) -> None:
+    found = gate.judge("0005", revision, compatible_from)
+
+    assert found.standing is standing
+    assert told in found.fault
+
+
+def test_what_works_with_a_database_is_what_the_most_demanding_of_its_migrations_says() -> None:
+    declared = {"0001": "0001", "0002": "0002", "0003": "0002", "0004": "0004"}
+
+    assert gate.oldest_compatible(declared, "0003") == "0002"
+    assert gate.oldest_compatible(declared, "0004") == "0004"
+    assert gate.oldest_compatible(declared, "") == ""
+
+
+def test_a_node_that_meets_a_closed_gate_reports_it_and_opens_again_with_it(edge: Edge) -> None:
+    """Fault 7: an old node stops serving when the database is about to leave it behind."""
+    beating = Heartbeat(edge.db, SystemClock(), Node("a", 1, release(), "boot"))
+    beating.beat()
+    edge.db.write(lambda tx: gate.write(tx, "9999"))
+
+    closed = beating.beat()
+
+    assert not closed.gate.opens
+    assert edge.db.read(nodes.list_nodes)[0].closed == "closed"
+    edge.write_now(lambda ctx: gate.write(ctx.tx, "0001"), actor=SYSTEM, trace=TRACE)
+    assert beating.beat().gate.opens
+    assert edge.db.read(nodes.list_nodes)[0].closed == ""
