@@ -132,8 +132,7 @@ def test_a_document_keeps_the_binary_that_it_had_and_carries_data_of_its_own(pla
         made.load(binary("b1", "mine"), document("d1", "p1", "Binary/b1"))
         token = made.token("patient/DocumentReference.crus")
         kept = document("d1", "p1", "Binary/b1") | {"description": "read again"}
-        inline = document("new", "p1", "https://images.example/Binary/7")
-        inline["content"] += INLINE
+        inline = document("new", "p1")
 
         assert (await made.send("PUT", "DocumentReference/d1", token, body=kept)).status == 200
         assert (await made.send("POST", "DocumentReference", token, body=inline)).status == 201

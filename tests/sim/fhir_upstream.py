@@ -28,6 +28,8 @@ class OtherServer:
     careless: bool = False
     status: int = 0
     """Answer everything with this status, when set."""
+    signs: bool = False
+    """Turn each ``url`` that names a Binary into a link on its own host that opens without credentials, as some servers do."""
     raw: bytes | None = None
     """Answer every read and search with these bytes, when set."""
     resources: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -45,6 +47,17 @@ class OtherServer:
             node["reference"] = f"{self.base}/{reference}"
         return node
 
+    def _signed(self, node: dict[str, Any]) -> dict[str, Any]:
+        url = node.get("url")
+        name = url.removeprefix(self.base + "/") if isinstance(url, str) else ""
+        if name in self.resources and name.startswith("Binary/"):
+            node["url"] = f"{self.storage}/{name[7:]}?Expires=9999999999&Signature=abc"
+        return node
+
+    @property
+    def storage(self) -> str:
+        return self.base.removesuffix("/fhir") + "/storage"
+
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":
             return
@@ -59,6 +72,8 @@ class OtherServer:
         headers = {name.decode(): value.decode() for name, value in scope["headers"]}
         self.seen.append((scope["method"], f"{path}?{query}" if query else path, headers))
         status, answer, more = self._answer(scope["method"], path, query, body)
+        if self.signs and not isinstance(answer, bytes):
+            answer = json.loads(json.dumps(answer), object_hook=self._signed)
         text = answer if isinstance(answer, bytes) else json.dumps(answer).replace("/", "\\/").encode()
         sent = [(b"content-type", b"application/json"), (b"x-powered-by", b"otherserver"), *more]
         await send({"type": "http.response.start", "status": status, "headers": sent})

@@ -36,6 +36,8 @@ REFERRER_PAGE = 50
 REFERRER_PAGES = 10
 """Pages of one type that are looked through for what refers to a Binary; of all types together so many as REFERRER_PAGES_IN_ALL."""
 REFERRER_PAGES_IN_ALL = 60
+BINARIES_NAMED_BOUND = 20
+"""Binaries that one write may newly point at; each is searched for."""
 BEARER_BOUND = 512
 PERSON_QUOTA = Quota(rate_per_s=2.0, burst=60)
 """Reads that the platform makes for one person at one tenant (picker, names), beside the quota of the app that asked."""

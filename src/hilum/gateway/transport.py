@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 
+from hilum.gateway.attachments import Grounds
 from hilum.gateway.filtering import UNJUDGEABLE, judge_read, wanted_evidence
 from hilum.gateway.judge import NO_EVIDENCE, Evidence, judge_resource
 from hilum.gateway.models import EVIDENCE_AT_ONCE, EVIDENCE_BOUND, Obligations
@@ -16,6 +17,7 @@ from hilum.gateway.reach import clauses
 from hilum.identity.models import TenantFacts
 from hilum.kernel.decision import Deny, Reason
 from hilum.kernel.errors import Unavailable
+from hilum.standards.fhir.addresses import host_in
 from hilum.standards.fhir.etags import etag_of
 from hilum.standards.fhir.shaping import load
 from hilum.standards.fhir.statements import Surface
@@ -63,6 +65,13 @@ class Errand:
     upstream_base: str
     page: Page | None = None
     surface: Surface | None = None
+
+    @property
+    def grounds(self) -> Grounds:
+        """What addresses mean here. A server in this process has no host of its own."""
+        own = self.upstream_base == self.base
+        hosts = frozenset() if own else frozenset({host_in(self.upstream_base)}) - {""}
+        return Grounds(self.obligations.bases, hosts)
 
     def patient_of(self, resources: Iterable[dict[str, Any]]) -> str:
         """Name for the record whose these are."""

@@ -5,8 +5,11 @@ from typing import Any
 
 import orjson
 
+from hilum.gateway.attachments import mentions
+from hilum.gateway.binaries import Binaries
 from hilum.gateway.filtering import UNJUDGEABLE, judge_change
 from hilum.gateway.judge import NO_EVIDENCE, judge_resource
+from hilum.gateway.models import BINARIES_NAMED_BOUND
 from hilum.gateway.rendering import Answer, version_headers
 from hilum.gateway.transport import (
     ABSENT,
@@ -22,7 +25,6 @@ from hilum.gateway.transport import (
     pretend,
 )
 from hilum.kernel.decision import Deny, Reason
-from hilum.standards.fhir.attachments import binaries_of
 from hilum.standards.fhir.etags import etag_of, tag_of
 from hilum.standards.fhir.outcomes import IssueCode, issues_told, outcome
 from hilum.standards.fhir.shaping import dump
@@ -35,16 +37,23 @@ _WRITE_HEADERS = (*ACCEPT, ("content-type", "application/fhir+json"), ("prefer",
 _PLACE = re.compile(r"[A-Z][A-Za-z]+/[A-Za-z0-9.-]{1,64}(?:/_history/[A-Za-z0-9.-]{1,64})?")
 
 
+_POINTS_ELSEWHERE = Deny(
+    Reason.REQUEST_UNSUPPORTED,
+    "A record may name only a Binary that this access token may read, as Binary/<id>, and no other address of the FHIR server or of an "
+    "attachment elsewhere. Send attachments with their data.",
+)
+
+
 class Writer:
     """Does creates, updates and deletes."""
 
-    def __init__(self, transport: Transport) -> None:
-        self._transport = transport
+    def __init__(self, transport: Transport, binaries: Binaries) -> None:
+        self._transport, self._binaries = transport, binaries
 
     async def create(self, errand: Errand) -> Answer:
         request = errand.obligations.request
         await self._judge_targets(errand)
-        _judge_attachments(errand, {})
+        await self._judge_mentions(errand, {})
         return await self._write(
             errand, UpstreamRequest("POST", request.type, _WRITE_HEADERS, outward(errand))
         )
@@ -61,11 +70,11 @@ class Writer:
                 raise Absent
             if request.if_match:
                 return _conflict(412, "There is no version to match.")
-            _judge_attachments(errand, {})
+            await self._judge_mentions(errand, {})
         else:
             if fault := await self._condition(errand, current):
                 return fault
-            _judge_attachments(errand, current.resource)
+            await self._judge_mentions(errand, current.resource)
             headers += _unchanged(current)
         return await self._write(errand, UpstreamRequest("PUT", name, headers, outward(errand)))
 
@@ -113,6 +122,21 @@ class Writer:
         if reason is not None:
             raise Refusal(Deny(reason, "What the record is about is out of reach of this grant."))
 
+    async def _judge_mentions(self, errand: Errand, before: dict[str, Any]) -> None:
+        """Refuse what newly points at a Binary that the app could not read, or at an address that is not for apps.
+
+        By pointing at it an attachment would be reached, and a server that signs links would make one. What the record said before, in
+        the same place, it may go on saying.
+        """
+        grounds = errand.grounds
+        fresh = mentions(errand.obligations.request.body or {}, grounds) - mentions(before, grounds)
+        named = {each.binary for each in fresh}
+        if "" in named or len(named) > BINARIES_NAMED_BOUND:
+            raise Refusal(_POINTS_ELSEWHERE)
+        for id_ in sorted(named):
+            if not await self._binaries.is_readable(errand, id_):
+                raise Refusal(_POINTS_ELSEWHERE)
+
     async def _write(self, errand: Errand, request: UpstreamRequest) -> Answer:
         response = await self._transport.send(errand.tenant, request)
         if response.status not in {200, 201}:
@@ -132,15 +156,6 @@ class Writer:
         elif resource and "return=minimal" not in asked.prefer and self._transport.reaches(errand, resource):
             body = dump(resource, asked.shape)
         return Answer(response.status, body, headers, patient=patient)
-
-
-def _judge_attachments(errand: Errand, before: dict[str, Any]) -> None:
-    """Refuse an attachment that newly leads to a Binary of this server: by pointing at it, it would be reached (C73)."""
-    bases = (*errand.obligations.bases, errand.upstream_base + "/")
-    if binaries_of(errand.obligations.request.body or {}, bases) - binaries_of(before, bases):
-        raise Refusal(
-            Deny(Reason.REQUEST_UNSUPPORTED, "An attachment carries its data; it may not point at a Binary.")
-        )
 
 
 def _unchanged(current: Stored) -> tuple[tuple[str, str], ...]:

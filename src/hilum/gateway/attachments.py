@@ -1,0 +1,86 @@
+"""What a resource may point at: the Binaries, hosts and attachments that its strings name. Pure.
+
+The rule for writes, on every string at any depth: what could be read as the address of a Binary must be written plainly and lead to one
+that the app may read now; what is an address on the FHIR server's own hosts is refused, unless it is the ``system`` of a code or an
+identifier, which is a name; and an attachment leads to a Binary of this server or to a host that the organisation allows.
+Source: security decisions 12 and 22
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from hilum.standards.fhir.addresses import host_in, leads_to_a_binary, leads_to_host, plainly
+from hilum.standards.fhir.attachments import attachment_keys
+from hilum.standards.fhir.definitions import resource_types
+from hilum.standards.fhir.visibility import parse_reference
+
+_WITHOUT_HOST = ("urn:", "data:")
+_Path = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Grounds:
+    """What addresses mean at one tenant: ``bases`` are the gateway's own, each ending in a slash."""
+
+    bases: tuple[str, ...]
+    upstream_hosts: frozenset[str] = frozenset()
+    attachment_hosts: frozenset[str] = frozenset()
+
+
+class Mention(NamedTuple):
+    """A string of a resource that has to be justified. ``binary`` is the id it leads to, where it is written plainly."""
+
+    path: _Path
+    text: str
+    binary: str
+
+
+def mentions(resource: dict[str, Any], grounds: Grounds) -> frozenset[Mention]:
+    """List every string that names a Binary, one of the server's hosts, or an attachment elsewhere."""
+    found: set[Mention] = set()
+    for path, text in strings_of(resource):
+        reference = parse_reference(text, grounds.bases)
+        if reference is not None and reference.type in resource_types():
+            if reference.type == "Binary":
+                found.add(Mention(path, text, reference.id))
+        elif (
+            leads_to_a_binary(text)
+            or is_internal(path, text, grounds)
+            or is_foreign_attachment(path, text, grounds)
+        ):
+            found.add(Mention(path, text, ""))
+    return frozenset(found)
+
+
+def strings_of(resource: dict[str, Any]) -> Iterator[tuple[_Path, str]]:
+    """Yield every string with the names of the elements that lead to it."""
+    left: list[tuple[_Path, Any]] = [((), resource)]
+    while left:
+        path, value = left.pop()
+        if type(value) is str:
+            yield path, value
+        elif type(value) is list:
+            left.extend((path, item) for item in value)
+        elif type(value) is dict:
+            left.extend(((*path, key), inner) for key, inner in value.items())
+
+
+def is_internal(path: _Path, text: str, grounds: Grounds) -> bool:
+    """Check whether a string holds an address on the FHIR server's hosts that is not the gateway's own."""
+    if not grounds.upstream_hosts:
+        return False
+    for base in grounds.bases:
+        text = "" if text == base[:-1] else text.replace(base, "")
+    if not leads_to_host(text, grounds.upstream_hosts):
+        return False
+    return not (path[-1:] == ("system",) and not any(sign in plainly(text) for sign in "?#@ "))
+
+
+def is_foreign_attachment(path: _Path, text: str, grounds: Grounds) -> bool:
+    """Check whether a string is the address of an attachment that is neither here nor on an allowed host."""
+    if path[-1:] != ("url",) or path[-2:-1] == () or path[-2] not in attachment_keys():
+        return False
+    if text.startswith(_WITHOUT_HOST):
+        return False
+    return host_in(text) not in grounds.attachment_hosts

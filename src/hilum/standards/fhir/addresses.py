@@ -1,0 +1,97 @@
+"""Addresses in the strings of a resource, in whatever spelling another server might still understand.
+
+A string is looked at as a lenient server would read it: escapes taken off, letters of other widths folded, control characters and
+backslashes as browsers read them. What is found so decides what is refused, never what is allowed: that takes the one plain spelling.
+Source: RFC 3986 sections 2.1, 3, 5.2 and 6.2; WHATWG URL, basic URL parser
+"""
+
+import html
+import ipaddress
+import re
+import socket
+import unicodedata
+from urllib.parse import unquote, urlsplit
+
+_DECODINGS = 6
+_APART = re.compile(r"[\s\"'<>(){}|^`,]+")
+_INVISIBLE = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_BINARY = re.compile(r"(?<![a-z0-9_-])binary[/?;]")
+_BINARY_IN_PROSE = re.compile(r"(?:^|[./])Binary[/?;]")
+_HOSTED = re.compile(r"(?:https?:/*|//+)([^/?#]*)", re.IGNORECASE)
+_NUMERIC = re.compile(r"[0-9a-fx.:\[\]]+")
+_TO_LOOK_AT = ("/", "%", "&", "\\", "?", ";", ":")
+
+
+def leads_to_a_binary(text: str) -> bool:
+    """Check whether any part of a text could be read as the address of a Binary, at this server or another."""
+    return any(_is_binary(part, prose=prose) for part, prose in _parts(text, "binary"))
+
+
+def leads_to_host(text: str, hosts: frozenset[str]) -> bool:
+    """Check whether any part of a text is an absolute or protocol-relative address on one of these hosts, at any port."""
+    if not hosts:
+        return False
+    parts = [part for part, _ in _parts(text, "")]
+    return any(canonical_host(found) in hosts for part in (text, *parts) for found in _HOSTED.findall(part))
+
+
+def host_in(url: str) -> str:
+    """Return the host of an address in the one spelling that is compared; empty where it has none."""
+    found = _HOSTED.search(plainly(url))
+    return canonical_host(found[1]) if found else ""
+
+
+def canonical_host(authority: str) -> str:
+    """Return the host of ``user@host:port`` in one spelling; every name of this machine is ``localhost``."""
+    try:
+        host = urlsplit(f"//{authority}").hostname or ""
+    except ValueError:
+        host = authority.rpartition("@")[2].casefold()
+    host = host.rstrip(".")
+    if _NUMERIC.fullmatch(host):
+        host = _number(host)
+    return "localhost" if host == "localhost" or host.endswith(".localhost") else host
+
+
+def _number(host: str) -> str:
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        try:
+            address = ipaddress.ip_address(socket.inet_aton(host))
+        except OSError:
+            return host
+    mapped = getattr(address, "ipv4_mapped", None) or address
+    return "localhost" if mapped.is_loopback or mapped.is_unspecified else str(mapped)
+
+
+def plainly(text: str) -> str:
+    """Take off every escape that stands for another character, again and again, so that one spelling is left."""
+    for _ in range(_DECODINGS):
+        seen = unquote(html.unescape(text)) if "%" in text or "&" in text else text
+        if not seen.isascii():
+            seen = unicodedata.normalize("NFKC", seen).replace("\u3002", ".")
+            seen = "".join(each for each in seen if unicodedata.category(each) != "Cf")
+        if seen == text:
+            break
+        text = seen
+    return text.replace("\\", "/")
+
+
+def _parts(text: str, sign: str) -> list[tuple[str, bool]]:
+    """Split a text into what may be addresses, if ``sign`` is in it at all; tell with each whether it stands in running text."""
+    if text.isascii() and not any(each in text for each in _TO_LOOK_AT):
+        return []
+    plain = plainly(text)
+    joined = plain if plain.isprintable() else _INVISIBLE.sub("", plain)
+    if sign not in joined.lower():
+        return []
+    prose = " " in joined.strip()
+    parts = {part for each in (joined, plain) for part in _APART.split(each)}
+    return [(part, prose) for part in sorted(parts) if part]
+
+
+def _is_binary(part: str, *, prose: bool) -> bool:
+    if prose and "//" not in part:
+        return _BINARY_IN_PROSE.search(part) is not None
+    return _BINARY.search(part.lower()) is not None

@@ -1,0 +1,155 @@
+"""What a write may point at: any planted address is found, wherever it stands in whatever resource."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hilum.gateway.attachments import Grounds, mentions
+from tests.effort import effort
+
+BASE = "https://hilum.example/t/general/fhir/"
+GROUNDS = Grounds((BASE,), frozenset({"upstream.internal"}), frozenset({"images.example"}))
+NAMES = st.sampled_from(
+    (
+        "extension",
+        "url",
+        "valueUri",
+        "valueString",
+        "note",
+        "text",
+        "div",
+        "reference",
+        "contained",
+        "_status",
+        "content",
+        "attachment",
+        "valueAttachment",
+        "photo",
+        "identifier",
+        "system",
+        "value",
+        "meta",
+        "profile",
+        "item",
+        "answer",
+        "valueReference",
+        "display",
+    )
+)
+LEAVES = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.sampled_from(
+        ("final", "Patient/p1", "a plain sentence.", "urn:oid:1.2", "http://loinc.org", BASE + "Patient/p1")
+    ),
+)
+TREES = st.recursive(
+    LEAVES,
+    lambda inner: st.one_of(
+        st.lists(inner, min_size=1, max_size=3), st.dictionaries(NAMES, inner, min_size=1, max_size=4)
+    ),
+    max_leaves=12,
+)
+RECORDS = st.dictionaries(NAMES, TREES, min_size=1, max_size=4)
+PLANTED = st.sampled_from(
+    (
+        "Binary/b2",
+        "./Binary/b2",
+        "/fhir/Binary/b2/_history/1",
+        "binary%2Fb2",
+        "&#66;inary/b2",
+        BASE + "Binary/b2",
+        BASE.upper() + "BINARY/b2",
+        "http://upstream.internal/fhir/Binary/b2?x=1",
+        "http://upstream.internal/storage/x?sig=1",
+        "HTTP://user:pw@UPSTREAM.internal:80/x#y",
+        "//upstream.internal/x",
+        "look at Binary/b2 (or http://upstream.internal/x)",
+        '<div xmlns="http://www.w3.org/1999/xhtml"><img src="Binary/b2"/></div>',
+    )
+)
+
+
+def places(value: Any) -> list[tuple[Any, Any]]:
+    """List every container with each of its keys."""
+    found: list[tuple[Any, Any]] = []
+    left = [value]
+    while left:
+        node = left.pop()
+        inside = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+        for key, inner in list(inside):
+            found.append((node, key))
+            left.append(inner)
+    return found
+
+
+@settings(max_examples=effort(300, 5_000), deadline=None)
+@given(record=RECORDS, planted=PLANTED, data=st.data())
+def test_a_planted_address_is_found_at_any_place(
+    record: dict[str, Any], planted: str, data: st.DataObject
+) -> None:
+    """Security decision 22: no write of any type points past what its app may read, wherever that stands."""
+    before = mentions(record, GROUNDS)
+    node, key = data.draw(st.sampled_from(places(record)))
+    node[key] = [planted] if data.draw(st.booleans()) else planted
+
+    fresh = mentions(record, GROUNDS) - before
+
+    assert fresh
+    assert {each.binary for each in fresh} <= {"", "b2"}
+
+
+@settings(max_examples=effort(200, 2_000), deadline=None)
+@given(record=RECORDS)
+def test_nothing_is_found_where_nothing_was_planted(record: dict[str, Any]) -> None:
+    assert {each.path[-1] for each in mentions(record, GROUNDS)} <= {"url"}
+
+
+@pytest.mark.parametrize(
+    ("record", "expected"),
+    [
+        ({"content": [{"attachment": {"url": "Binary/b1"}}]}, {"b1"}),
+        ({"content": [{"attachment": {"url": "Binary/b1/_history/2"}}]}, {"b1"}),
+        ({"x": BASE + "Binary/b1"}, {"b1"}),
+        ({"x": "Binary/b1/"}, {""}),
+        ({"content": [{"attachment": {"url": "https://images.example/1.png"}}]}, set()),
+        ({"content": [{"attachment": {"url": "https://images.example/Binary/1"}}]}, {""}),
+        ({"content": [{"attachment": {"url": "https://images.example@other.example/1.png"}}]}, {""}),
+        ({"content": [{"attachment": {"url": "https://other.example/1.png"}}]}, {""}),
+        ({"content": [{"attachment": {"url": "storage/1"}}]}, {""}),
+        ({"content": [{"attachment": {"url": "../storage/1?sig=x"}}]}, {""}),
+        ({"content": [{"attachment": {"url": "data:text/plain,x"}}]}, set()),
+        ({"content": [{"attachment": {"data": "QmluYXJ5L2Iy"}}]}, set()),
+        ({"extension": [{"valueAttachment": {"url": "https://other.example/1"}}]}, {""}),
+        ({"extension": [{"url": "https://other.example/an-extension"}]}, set()),
+        ({"identifier": [{"system": "http://upstream.internal/mrn", "value": "1"}]}, set()),
+        ({"identifier": [{"system": "http://upstream.internal/mrn?sig=1", "value": "1"}]}, {""}),
+        ({"identifier": [{"system": "http://a@upstream.internal/mrn", "value": "1"}]}, {""}),
+        ({"identifier": [{"system": "http://upstream.internal/Binary/1"}]}, {""}),
+        ({"subject": {"reference": BASE + "Patient/p1"}}, set()),
+        ({"subject": {"reference": BASE + "http://upstream.internal/x"}}, {""}),
+    ],
+)
+def test_what_has_to_be_justified(record: dict[str, Any], expected: set[str]) -> None:
+    assert {each.binary for each in mentions(record, GROUNDS)} == expected
+
+
+def test_what_stood_in_the_same_place_is_nothing_new() -> None:
+    """C79: a record is read and written back whole; the same address in another place is another thing."""
+    before = {"content": [{"attachment": {"url": "Binary/b1"}}], "note": [{"text": "Binary/b2"}]}
+    moved = {"content": [{"attachment": {"url": "Binary/b2"}}, {"attachment": {"url": "Binary/b1"}}]}
+
+    fresh = mentions(moved, GROUNDS) - mentions(before, GROUNDS)
+
+    assert {each.binary for each in fresh} == {"b2"}
+
+
+def test_the_gateways_own_address_is_its_own_on_a_shared_host() -> None:
+    shared = Grounds(("https://one.example/t/g/fhir/",), frozenset({"one.example"}))
+    own, other = "https://one.example/t/g/fhir", "https://one.example/fhir/Patient/1"
+
+    assert mentions({"a": own, "b": own + "/Patient/1"}, shared) == frozenset()
+    assert {each.text for each in mentions({"a": other}, shared)} == {other}
