@@ -100,4 +100,5 @@ PROMISES = {
     197: "The platform's own reads are judged and recorded like an app's (in part: picker and names on pages; there are no reviews yet)",
     199: "A switch on a person reaches every door; nobody lifts one on themselves",
     200: "No one account can act as two: enrolment by one-time link, a second person for staff accounts and resets",
+    201: "Nobody without a credential costs more than a stated bound of memory, connections and time; tried on the real site",
 }

@@ -1,25 +1,55 @@
-"""The outermost callable: names each request, checks the Host, and sends FHIR straight to the gateway.
+"""The outermost callable: names each request, bounds what it may cost, checks the Host, and sends FHIR straight to the gateway.
 
 A raw ASGI callable stands before any router because the hot path must not pay for one.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 
+from hilum.app.refusals import Refuse, is_fhir
 from hilum.infra import logs
+from hilum.kernel.errors import HilumError, Invalid, NotPermitted
 from hilum.kernel.ports import Ids
+from hilum.kernel.redaction import redact
+from hilum.signin.policy import network_of
+from hilum.standards.fhir.requests import BODY_BOUND as FHIR_BODY_BOUND
 from hilum.web.asgi import App, Message, Receive, Scope, Send
+from hilum.web.bounds import API_BODY_BOUND, INCOMPLETE, PAGE_BODY_BOUND, Admission, Body
+from hilum.web.problems import status_of
 
 CORRELATION_BOUND = 128
+HOPS_BOUND = 32
+"""Addresses of ``X-Forwarded-For`` that are looked at, from the nearest."""
 _CORRELATION_CHARS = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.:")
+_CLOSE = (b"connection", b"close")
+_FRAMED_TWICE = Invalid("framing_ambiguous", "A request says in one way only where its body ends.")
+_HOST_MISSING = Invalid("host_ambiguous", "A request carries exactly one Host header.")
+_MISDIRECTED = NotPermitted(
+    "misdirected", "This host name is not one of this server's. Use the address that you were given."
+)
+TurnAway = Callable[[Scope, Send, HilumError], Awaitable[None]]
 _log = logs.get("app")
+
+
+@dataclass(slots=True)
+class _Heads:
+    """What the outermost layer reads of a request's headers. ``length`` is -1 for a body of unsaid length."""
+
+    host: bytes = b""
+    hosts: int = 0
+    correlation: bytes = b""
+    forwarded: bytes = b""
+    length: int = 0
+    framings: int = 0
 
 
 class Door:
     """Every request of one site enters here.
 
     ``gateway`` gets ``/t/{tenant}/fhir`` and what is below it, but for the public discovery document; ``pages`` gets the rest.
-    ``hosts`` tells which Host values are ours, in lower case with port; any other answers 421 (contract, Origins).
+    ``hosts`` returns which Host values are ours, in lower case with port; any other answers 421 (contract, Origins).
+    ``refuse`` renders what is refused here, in the form that the address answers in.
     """
 
     def __init__(
@@ -31,6 +61,8 @@ class Door:
         ids: Ids,
         trusted_proxies: frozenset[str],
         lifespan: Callable[[], AbstractAsyncContextManager[None]],
+        refuse: Refuse,
+        admission: Admission | None = None,
     ) -> None:
         self._pages = pages
         self._gateway = gateway
@@ -38,6 +70,8 @@ class Door:
         self._ids = ids
         self._trusted = trusted_proxies
         self._lifespan = lifespan
+        self._refuse = refuse
+        self._admission = admission or Admission()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -50,26 +84,66 @@ class Door:
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         request_id = self._ids.new("req")
-        host, correlation, forwarded = b"", b"", b""
-        for name, value in scope["headers"]:
-            if name == b"host":
-                host = value
-            elif name == b"x-request-id":
-                correlation = value
-            elif name == b"x-forwarded-for":
-                forwarded = value
+        heads = _read_heads(scope)
         state = scope.setdefault("state", {})
         state["request_id"] = request_id
-        state["correlation_id"] = _clean(correlation)
-        state["source"] = self._source(scope, forwarded)
-        if host.decode("latin-1").lower() not in self._hosts():
-            await _misdirected(send, request_id)
+        state["correlation_id"] = _clean(heads.correlation)
+        source = state["source"] = self._source(scope, heads.forwarded)
+        if fault := self._fault(heads):
+            await self._turn_away(scope, send, fault)
             return
-        path: str = scope["path"]
-        if self._gateway is not None and path.startswith("/t/") and _is_fhir(path):
+        network = network_of(source) if ":" in source else source
+        if busy := self._admission.enter(network):
+            await self._turn_away(scope, send, busy)
+            return
+        try:
+            if heads.length:
+                await self._with_body(scope, receive, send, (network, heads.length))
+            else:
+                await self._dispatch(scope, receive, send)
+        finally:
+            self._admission.leave(network)
+
+    def _fault(self, heads: _Heads) -> HilumError | None:
+        if heads.hosts != 1 or not heads.host:
+            return _HOST_MISSING
+        if heads.framings > 1:
+            return _FRAMED_TWICE
+        if heads.host.decode("latin-1").lower() not in self._hosts():
+            return _MISDIRECTED
+        return None
+
+    async def _dispatch(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._gateway is not None and is_fhir(scope["path"]):
             await self._gateway(scope, receive, send)
-            return
-        await self._page(scope, receive, _stamped(send, request_id, state["correlation_id"]))
+        else:
+            state = scope["state"]
+            await self._page(scope, receive, _stamped(send, state["request_id"], state["correlation_id"]))
+
+    async def _with_body(self, scope: Scope, receive: Receive, send: Send, sent: tuple[str, int]) -> None:
+        """Serve a request whose body is read within bounds. A connection on which a body was left unread is closed.
+
+        What a framework makes of a broken bound is replaced by our own refusal, unless it has the status that the bound asks for.
+        """
+        network, declared = sent
+        body = Body(receive, self._admission, network, bound=_body_bound(scope["path"]), declared=declared)
+        answer = _Answer(scope, send, body, self._turn_away)
+        scope["state"]["body"] = body
+        try:
+            await self._dispatch(scope, body, answer)
+        except HilumError:
+            if not answer.started and body.fault is not None:
+                await self._turn_away(scope, send, body.fault)
+        finally:
+            answer.close()
+            body.close()
+
+    async def _turn_away(self, scope: Scope, send: Send, error: HilumError) -> None:
+        """Refuse without reading anything of the request, and close its connection."""
+        state = scope["state"]
+        response = self._refuse(scope, error)
+        response.headers["connection"] = "close"
+        await response(scope, _nothing, _stamped(send, state["request_id"], state["correlation_id"]))
 
     async def _page(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = False
@@ -81,7 +155,9 @@ class Door:
 
         try:
             await self._pages(scope, receive, watched)
-        except Exception:
+        except Exception as error:
+            if (body := scope["state"].get("body")) is not None and error is body.fault:
+                raise
             _log.exception("app.request.failed", request=scope["state"]["request_id"])
             if not started:
                 await _answer(
@@ -94,7 +170,7 @@ class Door:
         client = scope.get("client")
         address: str = client[0] if client else ""
         if address in self._trusted and forwarded:
-            hops = [hop.strip() for hop in forwarded.decode("latin-1").split(",")]
+            hops = [hop.strip() for hop in forwarded.decode("latin-1").rsplit(",", HOPS_BOUND)]
             for hop in reversed(hops):
                 if hop not in self._trusted:
                     return hop[:64]
@@ -113,18 +189,70 @@ class Door:
         await send({"type": "lifespan.shutdown.complete"})
 
 
-def _is_fhir(path: str) -> bool:
-    tenant_end = path.find("/", 3)
-    if tenant_end < 0:
-        return False
-    rest = path[tenant_end + 1 :]
-    return (rest == "fhir" or rest.startswith("fhir/")) and rest != "fhir/.well-known/smart-configuration"
+class _Answer:
+    """The ``send`` of a request with a body. It lets go of the connection when the request has ended, as its body does."""
+
+    def __init__(self, scope: Scope, send: Send, body: Body, turn_away: TurnAway) -> None:
+        self._scope, self._send, self._body, self._turn_away = scope, send, body, turn_away
+        self.started = self._replaced = False
+
+    async def __call__(self, message: Message) -> None:
+        fault = self._body.fault
+        if self._replaced or (fault is not None and fault.code == INCOMPLETE):
+            return
+        if message["type"] == "http.response.start":
+            self.started = True
+            if fault is not None and message["status"] != status_of(fault):
+                self._replaced = True
+                await self._turn_away(self._scope, self._send, fault)
+                return
+            if not self._body.whole:
+                message["headers"] = [*message.get("headers", []), _CLOSE]
+        await self._send(message)
+
+    def close(self) -> None:
+        self._send = _nowhere
+
+
+def _read_heads(scope: Scope) -> _Heads:
+    heads = _Heads()
+    for name, value in scope["headers"]:
+        if name == b"host":
+            heads.host = value
+            heads.hosts += 1
+        elif name == b"x-request-id":
+            heads.correlation = value
+        elif name == b"x-forwarded-for":
+            # A proxy may add a line of its own instead of adding to the one that was sent.
+            heads.forwarded = heads.forwarded + b"," + value if heads.forwarded else value
+        elif name == b"content-length":
+            heads.length = int(value[:20]) if value.isdigit() else -1
+            heads.framings += 1
+        elif name == b"transfer-encoding":
+            heads.length = -1
+            heads.framings += 1
+    return heads
+
+
+def _body_bound(path: str) -> int:
+    if is_fhir(path):
+        return FHIR_BODY_BOUND
+    return API_BODY_BOUND if path.startswith("/api/") else PAGE_BODY_BOUND
 
 
 def _clean(correlation: bytes) -> str:
+    """Return the caller's own id for the record; nothing where it is not one, or holds a secret."""
     if len(correlation) > CORRELATION_BOUND or not _CORRELATION_CHARS.issuperset(correlation):
         return ""
-    return correlation.decode("ascii")
+    return correlation.decode("ascii") if redact(correlation) == correlation else ""
+
+
+async def _nothing() -> Message:
+    return {"type": "http.disconnect"}
+
+
+async def _nowhere(_message: Message) -> None:
+    """Send to a connection that has been let go."""
 
 
 def _stamped(send: Send, request_id: str, correlation_id: str) -> Send:
@@ -138,14 +266,6 @@ def _stamped(send: Send, request_id: str, correlation_id: str) -> Send:
         await send(message)
 
     return stamped
-
-
-async def _misdirected(send: Send, request_id: str) -> None:
-    await _answer(
-        _stamped(send, request_id, ""),
-        421,
-        b"This host name is not one of this server's. Use the address it was given to you with.\n",
-    )
 
 
 async def _answer(send: Send, status: int, body: bytes) -> None:

@@ -11,7 +11,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
 
-from fastapi import FastAPI
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -20,6 +19,7 @@ from starlette.routing import BaseRoute, Route
 from hilum.app import rooms
 from hilum.app.asgi import Door
 from hilum.app.ground import node_of, open_edge
+from hilum.app.refusals import refuser
 from hilum.app.upstreams import EmbeddedServers
 from hilum.audit import live as journals
 from hilum.audit import service as audit
@@ -45,6 +45,7 @@ from hilum.tokens.live import TokenTable
 from hilum.upstream.live import Upstreams
 from hilum.web import errors, problems
 from hilum.web.asgi import App, Receive, Scope, Send
+from hilum.web.bounds import Admission, Limits
 from hilum.web.kit import Kit
 from hilum.web.pages import Pages, Shell
 from hilum.web.static import Assets
@@ -123,6 +124,8 @@ def build(settings: Settings, clock: Clock, ids: Ids) -> Platform:
         lifespan=lambda: _living(
             _Threads(edge, keeper, heartbeat, journal), site.at_stop, upstreams, servers
         ),
+        refuse=refuser(pages),
+        admission=Admission(Limits(source_requests=settings.source_requests)),
     )
     return Platform(door, kit, keeper, journal, fetcher, upstreams, servers)
 
@@ -155,7 +158,7 @@ def _hosts(settings: Settings, keeper: SnapshotKeeper) -> Callable[[], frozenset
         nonlocal known
         snapshot = keeper.current()
         if snapshot is None:
-            return own
+            return known[1]  # what is stale still has its name; the request itself is refused with 503
         if known[0] is not snapshot.identity:
             origins = (tenant.base_url for tenant in snapshot.identity.tenants.values() if tenant.base_url)
             known = (snapshot.identity, own | {host_of(origin) for origin in origins})
@@ -164,7 +167,7 @@ def _hosts(settings: Settings, keeper: SnapshotKeeper) -> Callable[[], frozenset
     return hosts
 
 
-def _split(pages: App, api: FastAPI) -> App:
+def _split(pages: App, api: App) -> App:
     async def site(scope: Scope, receive: Receive, send: Send) -> None:
         await (api if scope["path"].startswith("/api/") else pages)(scope, receive, send)
 

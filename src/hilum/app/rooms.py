@@ -29,6 +29,8 @@ from hilum.registry.service import engage_switch, set_quota
 from hilum.signin import routes as signin
 from hilum.upstream import live as upstream
 from hilum.web import problems
+from hilum.web.api import TokenFirst
+from hilum.web.asgi import App
 from hilum.web.kit import Kit
 
 API_TITLE = "Hilum control plane"
@@ -77,8 +79,8 @@ def pages(site: Site) -> list[BaseRoute]:
     ]
 
 
-def api(site: Site) -> FastAPI:
-    """Make the control plane's API."""
+def api(site: Site) -> App:
+    """Build the control plane's API, which judges a token before it reads a body."""
     app = FastAPI(
         title=API_TITLE,
         version="1",
@@ -96,12 +98,13 @@ def api(site: Site) -> FastAPI:
     def reader() -> AccessReader:
         return journals.open_reader(site.settings.data_dir / "journal", site.settings.database_url)
 
-    for router in (
+    routers = (
         identity.api(kit, seal),
         registry.api(kit),
         controls.api(kit, engage_switch, release_switch, set_quota),
         signin.api(kit),
         audit.api(kit, reader, at_stop=site.at_stop.append),
-    ):
+    )
+    for router in routers:
         app.include_router(router)
-    return app
+    return TokenFirst(app, [route for router in routers for route in router.routes], kit.authenticate)

@@ -4,12 +4,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from hilum.app.asgi import Door
+from hilum.app.refusals import refuse_plainly
 from hilum.app.upstreams import EmbeddedServers
 from hilum.infra.settings import Settings
 from hilum.kernel.ids import TenantId
 from hilum.kernel.ports import Clock, Ids
 from hilum.sandbox import app as sandbox
 from hilum.web.asgi import App
+from hilum.web.bounds import Admission, Limits
 from hilum.web.urls import Urls, host_of
 
 
@@ -34,4 +36,6 @@ def build(settings: Settings, clock: Clock, ids: Ids) -> App:
         ids=ids,
         trusted_proxies=settings.trusted_proxies,
         lifespan=living,
+        refuse=refuse_plainly,
+        admission=Admission(Limits(source_requests=settings.source_requests)),
     )

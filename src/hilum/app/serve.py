@@ -1,6 +1,7 @@
 """The processes of ``hilum serve``: N web workers, one jobs process, and in a sandbox the sandbox site on its own origin."""
 
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -11,14 +12,21 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from granian import Granian
-from granian.constants import Interfaces, Loops
+from granian.constants import HTTPModes, Interfaces, Loops
+from granian.http import HTTP1Settings
 
 from hilum.infra import logs
 from hilum.infra.settings import Settings
 from hilum.kernel.errors import Unavailable
 
 STOP_TIMEOUT_S = 10
-BACKPRESSURE = 512
+HEADERS_WITHIN_MS = 15_000
+"""Within this time a connection sends the headers of its next request, or is closed: idle ones too."""
+HEADERS_BOUND = 32 * 1024
+"""Bytes of a request's line and headers; the server itself takes at most 100 headers (431 beyond)."""
+BACKLOG = 2_048
+FILES_KEPT = 256
+"""Files that a worker opens beside its connections, at least."""
 PARTS = ("platform", "sandbox", "jobs")
 _log = logs.get("app")
 
@@ -101,8 +109,11 @@ def require_free(listen: str) -> None:
         raise Unavailable("address_unavailable", told) from error
 
 
-def run_web(target: str, listen: str, workers: int) -> None:
-    """Serve the ASGI factory ``target`` on ``listen`` in this process's workers, until told to stop. Raises Unavailable."""
+def run_web(settings: Settings, target: str, listen: str, *, workers: int | None = None) -> None:
+    """Serve the ASGI factory ``target`` on ``listen`` in this process's workers, until told to stop. Raises Unavailable.
+
+    HTTP/1.1 only: HTTP/2 is left to the proxy in front, whose bounds on headers and streams are its own (security decision 26).
+    """
     require_free(listen)
     address, port = _address(listen)
     Granian(
@@ -110,12 +121,28 @@ def run_web(target: str, listen: str, workers: int) -> None:
         address=address,
         port=port,
         interface=Interfaces.ASGI,
-        workers=workers,
+        workers=settings.workers if workers is None else workers,
         loop=Loops.uvloop,
+        http=HTTPModes.http1,
+        http1_settings=HTTP1Settings(header_read_timeout=HEADERS_WITHIN_MS, max_buffer_size=HEADERS_BOUND),
         websockets=False,
-        backpressure=BACKPRESSURE,
+        backlog=BACKLOG,
+        backpressure=_connections(settings.connections),
         log_level="warning",  # type: ignore[arg-type]
         factory=True,
         workers_kill_timeout=STOP_TIMEOUT_S,
         respawn_failed_workers=True,
     ).serve()
+
+
+def _connections(asked: int) -> int:
+    """Raise the process's bound on open files as far as it goes, and return how many connections a worker may hold.
+
+    The server counts connections, not requests: one that sends nothing holds its place until its time for headers is over.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard == resource.RLIM_INFINITY or hard > soft:
+        wanted = 2 * asked + FILES_KEPT
+        soft = max(soft, wanted if hard == resource.RLIM_INFINITY else min(hard, wanted))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return max(1, min(asked, soft // 2))

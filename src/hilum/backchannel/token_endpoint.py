@@ -345,7 +345,7 @@ def _render(error: HilumError, *, basic: bool) -> tuple[int, dict[str, Any], dic
         # A challenge only in reply to an Authorization header: elsewhere it would make browsers ask people for a password.
         headers = {"WWW-Authenticate": 'Basic realm="hilum"'} if basic else {}
     else:
-        status = 413 if error.code == "body_too_large" else 400
+        status = {"body_too_large": 413, "body_too_slow": 408}.get(error.code, 400)
         code = error.code if error.code in _KNOWN else TokenError.INVALID_REQUEST
     body: dict[str, Any] = {"error": code, "error_description": oauth.description(error.detail or error.code)}
     if isinstance(error, Invalid) and error.fields:

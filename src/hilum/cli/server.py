@@ -122,9 +122,9 @@ def serve(part: str, under: int) -> None:
         if part == "all":
             raise SystemExit(serving.Supervisor(found).run())
         if part == "platform":
-            serving.run_web("hilum.app.entry:platform", found.listen, found.workers)
+            serving.run_web(found, "hilum.app.entry:platform", found.listen)
         elif part == "sandbox":
-            serving.run_web("hilum.app.entry:sandbox", found.sandbox_listen, 1)
+            serving.run_web(found, "hilum.app.entry:sandbox", found.sandbox_listen, workers=1)
         else:
             jobs.run(found)
     except Unavailable as error:

@@ -50,6 +50,11 @@ Stops = Callable[[str, str], bool]
 """Tells of a scope and a type whether a switch took them out of the grant."""
 
 
+_NO_TOKEN = Deny(Reason.TOKEN_MISSING, "Send an access token: Authorization: Bearer.")
+_STALE = Deny(Reason.SNAPSHOT_STALE, "What is allowed could not be confirmed just now.")
+_ELSEWHERE = Deny(Reason.TENANT_MISMATCH, "The access token is not for this FHIR base.")
+
+
 def decide(
     ask: Ask, token: AccessToken | Deny | None, snapshot: Snapshot | None, now: datetime
 ) -> Permit[Obligations] | Deny:
@@ -58,7 +63,7 @@ def decide(
     INVARIANT: taking a scope away, engaging a switch or revoking anything never turns Deny into Permit.
     """
     if token is None:
-        return Deny(Reason.TOKEN_MISSING, "Send an access token: Authorization: Bearer.")
+        return _NO_TOKEN
     if isinstance(ask.request, Unsupported):
         return Deny(Reason.REQUEST_UNSUPPORTED, ask.request.detail)
     if ask.purpose and ask.request.is_write:
@@ -67,7 +72,7 @@ def decide(
     if isinstance(query, Deny):
         return query
     if snapshot is None:
-        return Deny(Reason.SNAPSHOT_STALE, "What is allowed could not be confirmed just now.")
+        return _STALE
     if isinstance(token, Deny):
         return token
     if fault := _token_fault(token, ask, snapshot, now):
@@ -76,7 +81,7 @@ def decide(
         return fault
     tenant = snapshot.identity.tenants.get(ask.tenant)
     if tenant is None or not tenant.active or token.tenant != ask.tenant:
-        return Deny(Reason.TENANT_MISMATCH, "The access token is not for this FHIR base.")
+        return _ELSEWHERE
     scopes = _standing_scopes(ask, token, snapshot.registry, now)
     if isinstance(scopes, Deny):
         return scopes
@@ -89,6 +94,24 @@ def decide(
     if query is not None and (fault := cost_fault(query, case.ways)):
         return fault
     return Permit(_obligations(case))
+
+
+def unread_fault(
+    ask: Ask, token: AccessToken | Deny | None, snapshot: Snapshot | None, now: datetime
+) -> Deny | None:
+    """Return why a request is refused whatever its body holds, so that nobody reads it; None where the body must be read.
+
+    ``ask.request`` is not looked at. Source: security decision 26
+    """
+    if token is None:
+        return _NO_TOKEN
+    if snapshot is None:
+        return _STALE
+    if isinstance(token, Deny):
+        return token
+    if fault := _token_fault(token, ask, snapshot, now):
+        return fault
+    return _ELSEWHERE if token.tenant != ask.tenant else None
 
 
 def statement_fault(tenant: TenantId, snapshot: Snapshot, now: datetime) -> Deny | None:

@@ -1,8 +1,11 @@
 """The gateway's own ASGI callable, in front of every router: bytes to a call, a reply to bytes."""
 
+import asyncio
 import re
 from collections.abc import MutableMapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import orjson
@@ -12,7 +15,9 @@ from hilum.gateway.rendering import Answer, not_found, refusal
 from hilum.gateway.service import Call, Enforcer, Reply
 from hilum.infra import logs
 from hilum.kernel.decision import Deny, Reason
+from hilum.kernel.errors import HilumError, Invalid
 from hilum.kernel.ids import TenantId
+from hilum.kernel.redaction import redact
 from hilum.standards.fhir.outcomes import IssueCode, outcome
 from hilum.standards.fhir.requests import (
     BODY_BOUND,
@@ -25,9 +30,11 @@ from hilum.standards.fhir.requests import (
 )
 from hilum.web import cors
 from hilum.web.asgi import Receive, Scope, Send
+from hilum.web.problems import status_of
 
+RECORDED_BOUND = 2 * QUERY_BOUND
+PATH_RECORDED_BOUND = 512
 _PATH = re.compile(rb"/t/([a-z0-9-]{1,32})/fhir(?:$|(?=/))")
-_SECRET = re.compile(rb"(hil_[a-z]+_)[A-Za-z0-9_-]+")
 _NOWHERE = TenantId("")
 _MEANT = {name.encode(): name for name in HEADERS}
 _ALWAYS = (
@@ -44,9 +51,10 @@ _TAKEN = (
 _METHODS = b"GET, HEAD, POST, PUT, DELETE, OPTIONS"
 _PREFLIGHT = Answer(204, b"", (*cors.preflight(_METHODS, _TAKEN), (b"allow", _METHODS)))
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
-_TOO_LARGE = Unsupported("body_too_large", f"A body takes at most {BODY_BOUND} bytes.")
 _DOUBLED = Unsupported("header_doubled", "A header that has a meaning here may stand only once.")
-_GONE = Unsupported("body_incomplete", "The body did not arrive whole.")
+_UNREAD = Unsupported("body_unread", "The body was not read.")
+PARSE_INLINE_BOUND = 64 * 1024
+"""Larger bodies are parsed in a thread of their own, one after the other: the event loop has others to serve."""
 _log = logs.get("gateway")
 
 
@@ -55,6 +63,7 @@ class Gateway:
 
     def __init__(self, enforcer: Enforcer) -> None:
         self._enforcer = enforcer
+        self._parser = ThreadPoolExecutor(1, thread_name_prefix="parser")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         state = scope.get("state") or {}
@@ -84,31 +93,49 @@ class Gateway:
             return Reply(_PREFLIGHT, self._enforcer.preflight_origins(tenant)), origin
         bearer = _bearer(authorization)
         path, query = raw[located.end() :] if located else b"/-", scope.get("query_string", b"")
-        public = path == b"/metadata" and method in {"GET", "HEAD"}
-        body: bytes | Unsupported = b""
-        if bearer is None and not public:
-            request: FhirRequest | Unsupported = _DOUBLED
-        else:
-            body = await _body(receive) if method in _WITH_BODY else b""
-            request = parse(method, path, query, headers, body) if isinstance(body, bytes) else body
-            if doubled:
-                request = _DOUBLED
         request_id = str(state.get("request_id", ""))
-        if public:
-            return await self._public(tenant, request, request_id), origin
+        if path == b"/metadata" and method in {"GET", "HEAD"}:
+            return await self._public(tenant, parse(method, path, query, headers, b""), request_id), origin
         call = Call(
             request_id=request_id,
             tenant=tenant,
-            request=request,
+            request=_DOUBLED,
             bearer=bearer,
             method=method,
-            path=_told(raw[:512]),
-            query=_told(query, body if path.endswith(b"/_search") else b""),
+            path=_recorded(raw)[:PATH_RECORDED_BOUND],
+            query=_recorded(query),
             source=str(state.get("source", "")),
             correlation_id=str(state.get("correlation_id", "")),
             proof=proof,
         )
-        return await self._enforcer.answer(call), origin
+        if bearer is None or doubled:
+            return await self._enforcer.answer(call), origin
+        if method not in _WITH_BODY:
+            call.request = parse(method, path, query, headers, b"")
+            return await self._enforcer.answer(call), origin
+        return await self._with_body(call, receive, (path, query, headers)), origin
+
+    async def _with_body(
+        self, call: Call, receive: Receive, asked: tuple[bytes, bytes, dict[str, str]]
+    ) -> Reply:
+        """Judge the token, then read the body, then parse it: a stranger's body costs nothing (security decision 26)."""
+        call.request = _UNREAD
+        if deny := await self._enforcer.fault_before_body(call):
+            return await self._enforcer.refuse(call, deny)
+        try:
+            body = await _body(receive)
+        except HilumError as fault:
+            deny = Deny(Reason.REQUEST_UNSUPPORTED, fault.detail)
+            return await self._enforcer.refuse(call, deny, status_of(fault))
+        path, query, headers = asked
+        if path.endswith(b"/_search"):
+            call.query = _recorded(query, body)
+        read = partial(parse, call.method, path, query, headers, body)
+        if len(body) > PARSE_INLINE_BOUND:
+            call.request = await asyncio.get_running_loop().run_in_executor(self._parser, read)
+        else:
+            call.request = read()
+        return await self._enforcer.answer(call)
 
     async def _public(self, tenant: TenantId, request: FhirRequest | Unsupported, request_id: str) -> Reply:
         everyone = frozenset({"*"})
@@ -140,10 +167,9 @@ def _headers(
     return meant, doubled or len(authorization) > 1, authorization, origin, proof
 
 
-def _told(*parts: bytes | Unsupported) -> str:
-    """Say for the record what was asked, in a form too; a token that stands there would be a live secret in the record, so it is cut."""
-    asked = b"&".join(part for part in parts if part and isinstance(part, bytes))[: 2 * QUERY_BOUND]
-    return (_SECRET.sub(rb"\1...", asked) if b"hil_" in asked else asked).decode("latin-1")
+def _recorded(*parts: bytes) -> str:
+    """Return what was asked as the record keeps it: a secret that stands in it would be a live one in the record, so it is cut."""
+    return redact(b"&".join(part for part in parts if part)[:RECORDED_BOUND]).decode("latin-1")
 
 
 def _bearer(authorization: list[bytes]) -> str | None:
@@ -156,17 +182,18 @@ def _bearer(authorization: list[bytes]) -> str | None:
     return token.strip()[: BEARER_BOUND + 1].decode("latin-1")
 
 
-async def _body(receive: Receive) -> bytes | Unsupported:
+async def _body(receive: Receive) -> bytes:
+    """Read a body. Raises HilumError: Invalid where it is too large, too slow or breaks off, Unavailable where there is no room."""
     chunks: list[bytes] = []
     size = 0
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
-            return _GONE
+            raise Invalid("body_incomplete", "The body did not arrive whole.")
         chunk = message.get("body", b"")
         size += len(chunk)
         if size > BODY_BOUND:
-            return _TOO_LARGE
+            raise Invalid("body_too_large", f"A body takes at most {BODY_BOUND} bytes here.")
         chunks.append(chunk)
         if not message.get("more_body", False):
             return b"".join(chunks)

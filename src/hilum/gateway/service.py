@@ -141,6 +141,32 @@ class Enforcer:
             answer = refusal(deny, call.request_id)
         return Reply(answer, self._origins(call.tenant, token, snapshot), done.rates, deny)
 
+    async def fault_before_body(self, call: Call) -> Deny | None:
+        """Return why the token of a request does not count, before its body is read; None where it counts."""
+        on = self._on
+        token = await self._looked_up(call.bearer) if call.bearer is not None else None
+        ask = Ask(call.tenant, call.request, (), call.proof)
+        return policy.unread_fault(ask, token, on.snapshots.current(), on.clock.now())
+
+    async def refuse(self, call: Call, deny: Deny, status: int = 0) -> Reply:
+        """Refuse and record a request whose body was not read, or not whole. ``status`` where the reason's own says too little."""
+        on = self._on
+        started, now, snapshot = on.clock.monotonic(), on.clock.now(), on.snapshots.current()
+        token = await self._looked_up(call.bearer) if call.bearer is not None else None
+        if isinstance(token, AccessToken) and snapshot is not None:
+            self._spend(call, token, snapshot.controls.quotas)
+        answer = refusal(deny, call.request_id)
+        answer.status = status or answer.status
+        latency_us = int((on.clock.monotonic() - started) * 1_000_000)
+        access = _access(call, token, snapshot, _Done(answer, deny), (now, latency_us))
+        known = isinstance(token, AccessToken)
+        try:
+            await (on.journal.record if known else on.journal.record_refusal_by_stranger)(access)
+        except Unavailable:
+            deny = Deny(Reason.AUDIT_UNAVAILABLE, "The access could not be recorded, so nothing is given.")
+            answer = refusal(deny, call.request_id)
+        return Reply(answer, self._origins(call.tenant, token, snapshot))
+
     async def metadata(self, tenant_id: TenantId, request_id: str) -> Answer:
         """Tell what apps can do at a tenant. Public."""
         snapshot = self._on.snapshots.current()

@@ -12,6 +12,12 @@ from hilum.kernel.errors import Invalid
 SECRET_KEY_MIN = 32
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]", "::1"})
 WORKERS_BOUND = 64
+NUMBERS = {
+    "HILUM_WORKERS": (1, WORKERS_BOUND),
+    "HILUM_CONNECTIONS": (128, 65_536),
+    "HILUM_SOURCE_REQUESTS": (16, 65_536),
+}
+"""Settings that are numbers, with the least and the most that they may be."""
 
 
 class Mode(StrEnum):
@@ -71,6 +77,16 @@ SETTINGS = (
         "",
         "This node's name among those that share a database; made of host name and data directory where empty.",
     ),
+    Setting(
+        "HILUM_CONNECTIONS",
+        "4096",
+        "Open connections of one web worker, idle ones included; at most half of the files that the process may open.",
+    ),
+    Setting(
+        "HILUM_SOURCE_REQUESTS",
+        "512",
+        "Requests of one address that a web worker serves at one time; more answer 429.",
+    ),
     Setting("HILUM_TRUSTED_PROXIES", "", "Comma-separated addresses whose `X-Forwarded-For` is believed."),
     Setting(
         "HILUM_SANDBOX_PUBLIC",
@@ -97,6 +113,8 @@ class Settings:
     listen: str = ""
     sandbox_listen: str = ""
     workers: int = 1
+    connections: int = 4_096
+    source_requests: int = 512
     trusted_proxies: frozenset[str] = frozenset()
     sandbox_public: bool = False
     audit_anchor: Path | None = None
@@ -136,9 +154,9 @@ def read(environment: Mapping[str, str]) -> Settings:
             faults[name] = "is not a host and a port, such as 127.0.0.1:8000"
     if not re.fullmatch(r"[A-Za-z0-9._-]{0,80}", values["HILUM_NODE"]):
         faults["HILUM_NODE"] = "is not a name of up to 80 letters, digits, dots, dashes and underscores"
-    workers = values["HILUM_WORKERS"]
-    if not (re.fullmatch("[0-9]{1,3}", workers) and 1 <= int(workers) <= WORKERS_BOUND):
-        faults["HILUM_WORKERS"] = f"is not a number from 1 to {WORKERS_BOUND}"
+    for name, (least, most) in NUMBERS.items():
+        if not (re.fullmatch("[0-9]{1,6}", values[name]) and least <= int(values[name]) <= most):
+            faults[name] = f"is not a number from {least} to {most}"
     if len(values["HILUM_SECRET_KEY"]) < SECRET_KEY_MIN:
         faults["HILUM_SECRET_KEY"] = (
             f"is missing or shorter than {SECRET_KEY_MIN} characters; `hilum init` makes one"

@@ -201,6 +201,8 @@ def authenticator(edge: Edge) -> Callable[[Request], Awaitable[Actor]]:
     async def authenticate(request: Request) -> Actor:
         scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
         token = bearer.strip() if scheme.lower() == "bearer" else ""
+        if not policy.looks_like_api_token(token):  # costs no thread and no look into the database
+            raise NotAuthenticated("token_invalid", "The API token is missing, unknown, expired or revoked.")
         writing = request.method not in READING
         verb = partial(service.authenticate_api_token, bearer=token, writing=writing)
         return await edge.read(verb, trace=trace_of(request))

@@ -1,16 +1,24 @@
 """What every API route shares: strict bodies, bounded words, pages of a list, and the way from a request to one verb."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, Generic, TypeVar
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, StringConstraints
 from starlette.requests import Request
+from starlette.routing import BaseRoute, Match, Route
 
 from hilum.infra.context import Context
+from hilum.kernel.actor import Actor
+from hilum.kernel.errors import HilumError
+from hilum.web.asgi import App, Receive, Scope, Send
 from hilum.web.kit import Kit, trace_of
+from hilum.web.problems import problem_response
 
 T = TypeVar("T")
+ANYONE = "anyone"
+"""How the audience of a route begins that is open without a token."""
+_BODIES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
 Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")]
 """An id as we make them; also what keeps control characters from the database."""
@@ -70,6 +78,39 @@ def audience(*roles: str) -> dict[str, Any]:
     """Declare for whom a route is; its verb judges, this tells."""
     assert roles
     return {"x-audience": list(roles)}
+
+
+class TokenFirst:
+    """Judges the API token of a request that may have a body before anything of the body is read.
+
+    A framework parses bodies first; nobody without a token may make us do that. The verb judges the token again, in case it was
+    revoked while the body arrived. ``routes`` are the API's; those whose audience is anyone are let through.
+    """
+
+    def __init__(
+        self, app: App, routes: Iterable[BaseRoute], authenticate: Callable[[Request], Awaitable[Actor]]
+    ) -> None:
+        self._app = app
+        self._open = [route for route in routes if isinstance(route, Route) and _is_open(route)]
+        self._authenticate = authenticate
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["method"] in _BODIES and not self._is_open(scope):
+            request = Request(scope)
+            try:
+                await self._authenticate(request)
+            except HilumError as error:
+                await problem_response(error, trace_of(request).request_id)(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+    def _is_open(self, scope: Scope) -> bool:
+        return any(route.matches(scope)[0] is Match.FULL for route in self._open)
+
+
+def _is_open(route: Route) -> bool:
+    audience = (getattr(route, "openapi_extra", None) or {}).get("x-audience", "")
+    return any(each.startswith(ANYONE) for each in ([audience] if isinstance(audience, str) else audience))
 
 
 async def change(kit: Kit, request: Request, verb: Callable[[Context], T]) -> T:

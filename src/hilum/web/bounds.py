@@ -1,55 +1,179 @@
-"""A bound on request bodies, before any framework collects them."""
+"""What a stranger may cost: bounds on bodies and on requests under way, kept in front of every framework.
 
-from hilum.kernel.errors import Invalid
-from hilum.web.asgi import App, Message, Receive, Scope, Send
-from hilum.web.problems import problem_response
+Source: security decision 26
+"""
+
+import asyncio
+from dataclasses import dataclass
+
+from hilum.kernel.errors import HilumError, Invalid, Unavailable
+from hilum.web.asgi import Message, Receive
 
 API_BODY_BOUND = 1024 * 1024
+PAGE_BODY_BOUND = 256 * 1024
+BODY_DEADLINE_S = 30.0
+"""A whole body arrives within this time, however steadily it trickles."""
+BODY_GRACE_S = 5.0
+BODY_RATE_BOUND = 8 * 1024
+"""Bytes a second that a body brings at least, once the grace is over."""
+REQUESTS_BOUND = 2_048
+SOURCE_REQUESTS_BOUND = 512
+BODIES_BOUND = 512
+SOURCE_BODIES_BOUND = 128
+BODY_MEMORY_BOUND = 64 * 1024 * 1024
+"""Bytes of all bodies that a worker holds at one time."""
+BUSY_RETRY_S = 1
+TOO_LARGE, TOO_SLOW, INCOMPLETE = "body_too_large", "body_too_slow", "body_incomplete"
 
 
-class _TooLarge(Exception):
-    pass
+class Busy(Unavailable):
+    """There is no room for this request just now. ``source_busy`` is the caller's own doing, ``server_busy`` everybody's."""
+
+    retry_after_s = BUSY_RETRY_S
 
 
-class Bounded:
-    """Refuses a body larger than ``bound`` with 413, declared or not."""
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much one worker admits at a time, in all and from one source."""
 
-    def __init__(self, app: App, bound: int = API_BODY_BOUND) -> None:
-        self._app = app
-        self._bound = bound
+    requests: int = REQUESTS_BOUND
+    source_requests: int = SOURCE_REQUESTS_BOUND
+    bodies: int = BODIES_BOUND
+    source_bodies: int = SOURCE_BODIES_BOUND
+    body_memory: int = BODY_MEMORY_BOUND
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        declared = next((value for name, value in scope["headers"] if name == b"content-length"), b"")
-        if declared.isdigit() and int(declared[:20]) > self._bound:
-            await self._refuse(scope, receive, send)
-            return
-        seen, started = 0, False
 
-        async def counted() -> Message:
-            nonlocal seen
-            message = await receive()
-            seen += len(message.get("body", b""))
-            if seen > self._bound:
-                raise _TooLarge
-            return message
+class Admission:
+    """Counts what is under way in one worker. Belongs to its event loop."""
 
-        async def watched(message: Message) -> None:
-            nonlocal started
-            if seen > self._bound and not started:
-                raise _TooLarge  # the framework made an answer of its own out of ours
-            started = True
-            await send(message)
+    def __init__(self, limits: Limits | None = None) -> None:
+        self.limits = limits or Limits()
+        self.requests = 0
+        self.body_bytes = 0
+        self._requests_of: dict[str, int] = {}
+        self._bodies_of: dict[str, int] = {}
+        self._bodies = 0
 
+    def enter(self, source: str) -> Busy | None:
+        """Count a request in, or return why there is no room for it. Whoever was let in leaves again."""
+        held = self._requests_of.get(source, 0)
+        if held >= self.limits.source_requests:
+            return Busy("source_busy", "Too many requests from this address are under way at one time.")
+        if self.requests >= self.limits.requests:
+            return Busy("server_busy", "Too many requests are under way at one time.")
+        self.requests += 1
+        self._requests_of[source] = held + 1
+        return None
+
+    def leave(self, source: str) -> None:
+        """Count a request out."""
+        self.requests -= 1
+        _drop(self._requests_of, source)
+
+    def body_begins(self, source: str) -> None:
+        """Count a body that is on its way. Raises Busy."""
+        held = self._bodies_of.get(source, 0)
+        if held >= self.limits.source_bodies:
+            raise Busy("source_busy", "Too many bodies from this address are on their way at one time.")
+        if self._bodies >= self.limits.bodies or self.body_bytes >= self.limits.body_memory:
+            raise Busy("server_busy", "Too many bodies are on their way at one time.")
+        self._bodies += 1
+        self._bodies_of[source] = held + 1
+
+    def body_ends(self, source: str) -> None:
+        """Count a body out that has arrived or was given up."""
+        self._bodies -= 1
+        _drop(self._bodies_of, source)
+
+
+def _drop(counts: dict[str, int], source: str) -> None:
+    left = counts[source] - 1
+    if left:
+        counts[source] = left
+    else:
+        del counts[source]
+
+
+async def _ended() -> Message:
+    return {"type": "http.disconnect"}
+
+
+class Body:
+    """An ASGI ``receive`` that lets a body through within its bounds, and raises HilumError once it breaks one.
+
+    ``fault`` is that error. ``whole`` is whether everything was read, so that the connection can serve another request.
+    """
+
+    def __init__(
+        self, receive: Receive, admission: Admission, source: str, *, bound: int, declared: int
+    ) -> None:
+        self._receive, self._admission, self._source = receive, admission, source
+        self._bound, self._declared = bound, declared
+        self._began, self._seen, self._counted = -1.0, 0, False
+        self.whole = False
+        self.fault: HilumError | None = None
+
+    async def __call__(self) -> Message:
+        """Receive the next part. Raises Invalid for a body that is too large or too slow, Busy where there is no room."""
+        if self.whole:
+            return await self._receive()
+        if self.fault is not None:
+            raise self.fault
         try:
-            await self._app(scope, counted, watched)
-        except _TooLarge:
-            if not started:
-                await self._refuse(scope, receive, send)
+            message = await self._part()
+        except HilumError as error:
+            self.fault = error
+            self._give_back()
+            raise
+        self.whole = not message.get("more_body", False)
+        if self.whole:
+            self._arrived()
+        return message
 
-    async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request_id = str(scope.get("state", {}).get("request_id", ""))
-        error = Invalid("body_too_large", f"A request has at most {self._bound} bytes.")
-        await problem_response(error, request_id)(scope, receive, send)
+    async def _part(self) -> Message:
+        loop = asyncio.get_running_loop()
+        if self._began < 0:
+            if self._declared > self._bound:
+                raise self._too_large()
+            self._admission.body_begins(self._source)
+            self._counted, self._began = True, loop.time()
+        until = self._began + min(BODY_DEADLINE_S, BODY_GRACE_S + self._seen / BODY_RATE_BOUND)
+        try:
+            async with asyncio.timeout_at(until):
+                message = await self._receive()
+        except TimeoutError:
+            raise Invalid(TOO_SLOW, "The body did not arrive in time.") from None
+        if message["type"] == "http.disconnect":
+            raise Invalid(INCOMPLETE, "The body did not arrive whole.")
+        size = len(message.get("body", b""))
+        self._seen += size
+        self._admission.body_bytes += size
+        if self._seen > self._bound:
+            raise self._too_large()
+        if self._admission.body_bytes > self._admission.limits.body_memory:
+            raise Busy("server_busy", "Too many bodies are on their way at one time.")
+        return message
+
+    def _too_large(self) -> Invalid:
+        return Invalid(TOO_LARGE, f"A body takes at most {self._bound} bytes here.")
+
+    def _arrived(self) -> None:
+        if self._counted:
+            self._counted = False
+            self._admission.body_ends(self._source)
+
+    def _give_back(self) -> None:
+        self._arrived()
+        self._admission.body_bytes -= self._seen
+        self._seen = 0
+
+    def close(self) -> None:
+        """Give back what the body holds; called when its request has ended.
+
+        The server closes the connection of an unread body once nobody can read it any more, so nothing may keep a way to: not
+        the frames that an error remembers, nor a cycle that waits for the collector.
+        """
+        self._give_back()
+        self._receive = _ended
+        if self.fault is not None:
+            self.fault.__traceback__ = self.fault.__context__ = self.fault.__cause__ = None

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from hilum.infra import logs
 from hilum.kernel.errors import HilumError
 from hilum.web.pages import Pages, Policy
-from hilum.web.problems import RETRY_AFTER_S, status_of
+from hilum.web.problems import retry_after_of, status_of
 
 _log = logs.get("web")
 
@@ -100,12 +100,18 @@ _BY_STATUS = {
         "This address does not take that kind of request.",
         "Nothing was done. Go back, or begin at the front page.",
     ),
+    408: Trouble(
+        "That took too long", "The form did not arrive in time.", "Check your connection and send it again."
+    ),
     409: Trouble(
         "Somebody was faster", "This has changed in the meantime.", "Reload the page and look again."
     ),
     413: Trouble("That is too large", "The form holds more than can be taken.", "Send less."),
     415: Trouble(
         "That kind of form is not read here", "It has an unexpected type.", "Go back and try again."
+    ),
+    421: Trouble(
+        "This is not the right address", "This server does not answer to that name.", "Check the address."
     ),
     422: Trouble(
         "Something in the form is not right",
@@ -154,7 +160,7 @@ def error_page(
     if error.code not in _BY_CODE:
         title, then = _TITLE_AND_NEXT.get(error.code, (trouble.title, trouble.next))
         trouble = Trouble(title, error.detail or trouble.happened, then)
-    retry_after_s = getattr(error, "retry_after_s", RETRY_AFTER_S if status == 503 else 0)
+    retry_after_s = retry_after_of(error)
     return trouble_page(pages, request, trouble, status=status, retry_after_s=retry_after_s, policy=policy)
 
 

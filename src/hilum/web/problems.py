@@ -28,6 +28,9 @@ _BY_CODE = {
     "too_many_attempts": 429,
     "quota_exceeded": 429,
     "body_too_large": 413,
+    "body_too_slow": 408,
+    "source_busy": 429,
+    "misdirected": 421,
     "form_media_type": 415,
     "audit_unavailable": 503,
     "upstream_unavailable": 503,
@@ -72,13 +75,18 @@ def status_of(error: HilumError) -> int:
     return next((status for family, status in _BY_FAMILY if isinstance(error, family)), 500)
 
 
+def retry_after_of(error: HilumError) -> int:
+    """Return after how many seconds a refused request may be tried again; 0 where waiting does not help."""
+    given = getattr(error, "retry_after_s", None)
+    return int(given) if given is not None else RETRY_AFTER_S if status_of(error) == 503 else 0
+
+
 def problem_response(error: HilumError, request_id: str) -> Response:
     """Render an error."""
     status = status_of(error)
     fields = error.fields if isinstance(error, Invalid) else {}
     headers = {}
-    retry_after_s = getattr(error, "retry_after_s", RETRY_AFTER_S if status == 503 else 0)
-    if retry_after_s:
+    if retry_after_s := retry_after_of(error):
         headers["retry-after"] = str(retry_after_s)
     if status == 401:
         headers["www-authenticate"] = "Bearer"

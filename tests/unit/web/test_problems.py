@@ -7,7 +7,6 @@ import pytest
 
 from hilum.kernel.errors import Conflict, HilumError, Invalid, NotFound, NotPermitted, Unavailable
 from hilum.signin.models import NotAuthenticated, SlowDown
-from hilum.web.bounds import Bounded
 from tests.unit.web.site import api, ask
 
 
@@ -101,30 +100,3 @@ def test_a_wrong_address_is_a_problem(method: str, path: str, status: int) -> No
     answer = asyncio.run(ask(api(), method, path))
 
     assert (answer.status_code, answer.json()["status"]) == (status, status)
-
-
-def test_a_body_within_the_bound_passes() -> None:
-    answer = asyncio.run(ask(Bounded(api(), 100), "POST", "/api/v1/things", json={"name": "x"}))
-
-    assert answer.json() == {"name": "x"}
-
-
-@pytest.mark.parametrize("declared", [True, False])
-def test_a_body_beyond_the_bound_is_refused_declared_or_not(declared: bool) -> None:
-    async def chunks() -> Any:
-        for _ in range(20):
-            yield b"x" * 10
-
-    sent: dict[str, Any] = {"content": b"x" * 200 if declared else chunks()}
-    answer = asyncio.run(
-        ask(
-            Bounded(api(), 100),
-            "POST",
-            "/api/v1/things",
-            headers={"content-type": "application/json"},
-            **sent,
-        )
-    )
-
-    assert answer.status_code == 413
-    assert answer.json()["code"] == "body_too_large"

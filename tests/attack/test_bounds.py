@@ -1,0 +1,311 @@
+"""Strangers cost little: bounds before anybody is authenticated, tried on the real site (C201, security decision 26)."""
+
+import resource
+import statistics
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from hilum.web.bounds import BODY_GRACE_S, SOURCE_BODIES_BOUND
+from tests.sim.running import Running
+from tests.sim.stranger import Connection, Said
+
+TWO_MB = 2 * 1024 * 1024
+GARBAGE = "Authorization: Bearer hil_at_" + "A" * 43 + "_" + "B" * 8
+API_GARBAGE = "Authorization: Bearer hil_pat_" + "A" * 43
+JSON, FORM = "Content-Type: application/json", "Content-Type: application/x-www-form-urlencoded"
+FHIR, TOKEN, REGISTER = "/t/general/fhir/Observation", "/t/general/oauth/token", "/t/general/oauth/register"
+LAUNCHES, SIGNIN, VENDORS = "/t/general/ehr/launches", "/t/general/signin", "/api/v1/vendors"
+
+
+@contextmanager
+def many(running: Running, count: int) -> Iterator[list[Connection]]:
+    with ExitStack() as stack:
+        made = [Connection(running.base) for _ in range(count)]
+        for each in made:
+            stack.callback(each.close)
+        yield made
+
+
+def ask(
+    running: Running, method: str, path: str, *headers: str, body: bytes = b"", within_s: float = 5
+) -> Said:
+    with many(running, 1) as (one,):
+        return one.ask(method, path, *headers, body=body).hear(within_s)
+
+
+def bearer(running: Running, role: str = "platform_admin") -> str:
+    return f"Authorization: Bearer {running.staff(role)['api_token']}"
+
+
+def memory_mb(running: Running) -> float:
+    """Sum up what the processes of the sandbox hold."""
+    kept, found = {running.process.pid}, True
+    parents = {}
+    for each in Path("/proc").iterdir():
+        with suppress(OSError, ValueError):
+            parents[int(each.name)] = int((each / "stat").read_text().rpartition(")")[2].split()[1])
+    while found:
+        found = {pid for pid, parent in parents.items() if parent in kept} - kept
+        kept |= found
+    pages = 0
+    for pid in kept:
+        with suppress(OSError):
+            pages += int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * resource.getpagesize() / 1e6
+
+
+def reads(running: Running, count: int) -> list[float]:
+    """Time so many requests of an honest client, each on a connection of its own. Fails when one is not answered in two seconds."""
+    took = []
+    for _ in range(count):
+        begun = time.monotonic()
+        assert httpx2.get(f"{running.base}/t/general/fhir/metadata", timeout=2).status_code == 200
+        took.append(time.monotonic() - begun)
+    return took
+
+
+def test_http2_is_not_spoken(running: Running) -> None:
+    with many(running, 1) as (one,):
+        said = one.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(9)).hear(2)
+
+    assert said.closed
+    assert said.raw == b"" or said.status == 400
+
+
+def test_an_offer_of_another_protocol_is_not_taken(running: Running) -> None:
+    h2c = ("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABkAAQAAP__")
+    websocket = (
+        "Connection: Upgrade",
+        "Upgrade: websocket",
+        "Sec-WebSocket-Version: 13",
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+    )
+
+    assert [ask(running, "GET", "/healthz", *offer, within_s=2).status for offer in (h2c, websocket)] == [
+        200,
+        200,
+    ]
+
+
+@pytest.mark.parametrize("path", [VENDORS, "/api/v1/switches", "/api/v1/nothing-here"])
+@pytest.mark.parametrize("token", ["", API_GARBAGE, GARBAGE, "Authorization: Basic Zm9vOmJhcg=="])
+@pytest.mark.parametrize("framing", ["Content-Length: 200000000", "Transfer-Encoding: chunked"])
+def test_the_api_refuses_a_stranger_before_reading_a_body(
+    running: Running, path: str, token: str, framing: str
+) -> None:
+    """401 before 422 and 413: nothing of the body was sent, and the answer is there (M4, H4)."""
+    said = ask(running, "POST", path, JSON, framing, *filter(None, [token]))
+
+    assert (said.status, said.closed) == (401, True)
+    assert said.took_s < 2
+    assert said.headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize("body", [b"{", b'{"a": 1}', b"[" * 100_000], ids=["broken", "wrong", "deep"])
+def test_a_stranger_is_refused_whatever_the_body_says(running: Running, body: bytes) -> None:
+    answer = httpx2.post(running.base + VENDORS, content=body, headers={"content-type": "application/json"})
+
+    assert answer.status_code == 401
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT"])
+@pytest.mark.parametrize("token", ["", GARBAGE, "Authorization: Bearer x"])
+@pytest.mark.parametrize(
+    "framing", [f"Content-Length: {TWO_MB}", "Content-Length: 9000000000", "Transfer-Encoding: chunked"]
+)
+def test_the_gateway_refuses_a_token_that_is_none_before_reading_a_body(
+    running: Running, method: str, token: str, framing: str
+) -> None:
+    path = FHIR if method == "POST" else FHIR + "/x"
+    said = ask(running, method, path, "Content-Type: application/fhir+json", framing, *filter(None, [token]))
+
+    assert (said.status, said.closed) == (401, True)
+    assert said.took_s < 2
+    assert b"OperationOutcome" in said.body
+
+
+def test_a_large_body_is_refused_in_the_form_that_the_address_answers_in(running: Running) -> None:
+    """Declared too large: refused unread. Source: RFC 9110 section 15.5.14"""
+    length = "Content-Length: 200000000"
+    said = {
+        VENDORS: ask(running, "POST", VENDORS, JSON, bearer(running), length),
+        TOKEN: ask(running, "POST", TOKEN, FORM, length),
+        REGISTER: ask(running, "POST", REGISTER, JSON, length),
+        LAUNCHES: ask(running, "POST", LAUNCHES, JSON, "Authorization: Bearer x", length),
+        SIGNIN: ask(running, "POST", SIGNIN, FORM, length),
+        "/api/v1/tokens": ask(running, "POST", "/api/v1/tokens", JSON, length),
+    }
+
+    assert {path: (each.status, each.closed) for path, each in said.items()} == dict.fromkeys(
+        said, (413, True)
+    )
+    kinds = {path: each.headers["content-type"].partition(";")[0] for path, each in said.items()}
+    assert kinds == {
+        VENDORS: "application/problem+json",
+        TOKEN: "application/json",
+        REGISTER: "application/json",
+        LAUNCHES: "application/problem+json",
+        SIGNIN: "text/html",
+        "/api/v1/tokens": "application/problem+json",
+    }
+    assert all("x-request-id" in each.headers for each in said.values())
+
+
+def test_a_body_of_unsaid_length_is_counted_while_it_streams(running: Running) -> None:
+    """H4: 200 MB without a Content-Length took 590 MB more memory."""
+    before = memory_mb(running)
+    chunk = b"10000\r\n" + b" " * 65536 + b"\r\n"
+    said = []
+    for path, token in ((VENDORS, bearer(running)), (TOKEN, ""), ("/api/v1/tokens", "")):
+        with many(running, 1) as (one,):
+            one.ask(
+                "POST",
+                path,
+                FORM if path == TOKEN else JSON,
+                "Transfer-Encoding: chunked",
+                *filter(None, [token]),
+            )
+            for _ in range(200):
+                one.send(chunk)
+            said.append(one.hear(5))
+
+    assert [each.status for each in said] == [413, 413, 413]
+    assert memory_mb(running) - before < 60
+
+
+def test_a_body_has_a_deadline_and_a_minimum_rate(running: Running) -> None:
+    """H6: silent bodies and those that trickle are refused with 408, and their connections closed."""
+    asked = [
+        (TOKEN, FORM, ""),
+        (SIGNIN, FORM, ""),
+        (REGISTER, JSON, ""),
+        ("/api/v1/tokens", JSON, ""),
+        (VENDORS, JSON, bearer(running)),
+        (LAUNCHES, JSON, "Authorization: Bearer x"),
+    ]
+    with many(running, 2 * len(asked)) as made:
+        for at, one in enumerate(made):
+            path, kind, token = asked[at % len(asked)]
+            one.ask("POST", path, kind, "Content-Length: 60000", *filter(None, [token]))
+        trickling = made[len(asked) :]
+        for _ in range(int(BODY_GRACE_S) + 1):
+            for one in trickling:
+                one.send(b"a")
+            time.sleep(0.9)
+        said = [one.hear(3) for one in made]
+
+    assert [(each.status, each.closed) for each in said] == [(408, True)] * len(made)
+    assert max(each.took_s for each in said) < BODY_GRACE_S + 5
+
+
+def test_connections_without_bodies_and_without_headers_do_not_stop_others(running: Running) -> None:
+    """H6, P18: 1,300 connections stopped every request for as long as they stood."""
+    quiet = reads(running, 20)
+    with many(running, 1_300) as made:
+        for one in made[:650]:
+            one.ask("POST", TOKEN, FORM, "Content-Length: 1000")
+        crowded = reads(running, 20)
+        refused = [one.hear(1) for one in made[SOURCE_BODIES_BOUND + 20 : SOURCE_BODIES_BOUND + 25]]
+
+    assert statistics.median(crowded) < statistics.median(quiet) + 0.1
+    assert {(each.status, each.closed) for each in refused} == {(429, True)}
+    assert all(int(each.headers["retry-after"]) >= 1 for each in refused)
+
+
+def test_a_flood_of_headers_stays_within_the_bound_of_memory(running: Running) -> None:
+    """H5: header expansion took 5.7 GB. Each connection holds at most its 32 KiB."""
+    before = memory_mb(running)
+    with many(running, 400) as made:
+        for one in made:
+            one.send(b"GET / HTTP/1.1\r\nHost: x\r\nx: " + b"a" * 200_000)
+        reads(running, 3)
+        grown = memory_mb(running) - before
+        said = [one.hear(1) for one in made[:5]]
+
+    assert grown < 60
+    assert {each.status for each in said} <= {431, 0}
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"x: " + b"a" * 100_000,
+        b"\r\n".join(b"x-%d: 1" % at for at in range(120)),
+    ],
+    ids=["large", "many"],
+)
+def test_headers_are_bounded_in_size_and_number(running: Running, head: bytes) -> None:
+    """Source: RFC 6585 section 5"""
+    with many(running, 1) as (one,):
+        said = one.send(
+            b"GET /healthz HTTP/1.1\r\nHost: " + one.host.encode() + b"\r\n" + head + b"\r\n\r\n"
+        ).hear(3)
+
+    assert (said.status, said.closed) == (431, True)
+
+
+@pytest.mark.parametrize("path", ["/healthz", FHIR, VENDORS, TOKEN])
+@pytest.mark.parametrize(
+    "hosts",
+    [
+        "Host: {own}\r\nHost: {own}",
+        "Host: {own}\r\nHost: evil.example",
+        "Host: evil.example\r\nHost: {own}",
+        "",
+        "Host: ",
+    ],
+    ids=["twice", "second", "first", "none", "empty"],
+)
+def test_a_request_has_one_host(running: Running, path: str, hosts: str) -> None:
+    """RFC 9112 section 3.2: none or more than one is 400."""
+    with many(running, 1) as (one,):
+        lines = [f"GET {path} HTTP/1.1", *filter(None, [hosts.format(own=one.host)]), "", ""]
+        said = one.send("\r\n".join(lines).encode()).hear(3)
+
+    assert (said.status, said.closed) == (400, True)
+
+
+@pytest.mark.parametrize(
+    "framing",
+    [
+        "Content-Length: 3\r\nTransfer-Encoding: chunked",
+        "Transfer-Encoding: chunked\r\nContent-Length: 3",
+        "Content-Length: 3\r\nContent-Length: 4",
+        "Content-Length: 3, 3",
+        "Content-Length: +3",
+        "Transfer-Encoding: gzip",
+        "Transfer-Encoding: chunked, identity",
+    ],
+)
+def test_a_body_ends_in_one_way_only(running: Running, framing: str) -> None:
+    """RFC 9112 section 6.3: what two readers might cut differently is refused, and never keeps its connection."""
+    with many(running, 1) as (one,):
+        head = f"POST {TOKEN} HTTP/1.1\r\nHost: {one.host}\r\n{FORM}\r\n{framing}\r\n\r\n"
+        said = one.send(
+            head.encode() + b"3\r\na=b\r\n0\r\n\r\nGET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+        ).hear(3)
+
+    assert said.status == 400
+    assert said.closed
+    assert said.raw.count(b"HTTP/1.1 ") == 1
+
+
+def test_one_source_that_fills_its_places_leaves_those_of_others(running: Running) -> None:
+    """What is counted is given back: after a crowd has gone, its source is served again."""
+    for _ in range(3):
+        with many(running, SOURCE_BODIES_BOUND + 10) as made:
+            for one in made:
+                one.ask("POST", TOKEN, FORM, "Content-Length: 1000")
+            with ThreadPoolExecutor(4) as pool:
+                assert all(took < 2 for took in pool.map(lambda _: reads(running, 1)[0], range(8)))
+
+    until = time.monotonic() + 5
+    while (said := ask(running, "POST", TOKEN, FORM, "Content-Length: 3", body=b"a=b")).status == 429:
+        assert time.monotonic() < until
+    assert said.status == 400

@@ -1,0 +1,150 @@
+"""Bounds on bodies and on requests under way, in process (C201, security decision 26)."""
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hilum.kernel.errors import HilumError
+from hilum.web import bounds
+from hilum.web.bounds import Admission, Body, Busy, Limits
+from tests.effort import effort
+
+SOURCES = ("198.51.100.1", "198.51.100.2", "2001:db8::/64")
+
+
+def parts(chunks: Iterable[bytes], *, whole: bool = True) -> Any:
+    left = list(chunks)
+
+    async def receive() -> dict[str, Any]:
+        if not left and not whole:
+            return {"type": "http.disconnect"}
+        chunk = left.pop(0) if left else b""
+        return {"type": "http.request", "body": chunk, "more_body": bool(left) or not whole}
+
+    return receive
+
+
+async def read(body: Body) -> int:
+    size = 0
+    while not body.whole:
+        size += len((await body())["body"])
+    return size
+
+
+def outcome(body: Body) -> str:
+    try:
+        return str(asyncio.run(read(body)))
+    except HilumError as error:
+        return error.code
+
+
+@pytest.mark.parametrize(
+    ("chunks", "declared", "expected"),
+    [
+        ([b"x" * 100], 100, "100"),
+        ([b"x" * 50, b"x" * 50], -1, "100"),
+        ([], -1, "0"),
+        ([b"x" * 101], -1, "body_too_large"),
+        ([b"x"] * 101, -1, "body_too_large"),
+        ([b"x"], 101, "body_too_large"),
+        ([b"x"], 10**30, "body_too_large"),
+    ],
+)
+def test_a_body_is_read_up_to_its_bound(chunks: list[bytes], declared: int, expected: str) -> None:
+    admission = Admission()
+    body = Body(parts(chunks), admission, "s", bound=100, declared=declared)
+
+    assert outcome(body) == expected
+    body.close()
+    assert admission.body_bytes == 0
+
+
+def test_a_body_that_breaks_off_is_no_body() -> None:
+    body = Body(parts([b"x"], whole=False), Admission(), "s", bound=100, declared=10)
+
+    assert outcome(body) == "body_incomplete"
+
+
+def test_after_a_fault_nothing_more_is_read() -> None:
+    asked = []
+
+    async def receive() -> dict[str, Any]:
+        asked.append(1)
+        return {"type": "http.request", "body": b"x" * 60, "more_body": True}
+
+    body = Body(receive, Admission(), "s", bound=100, declared=-1)
+
+    assert [outcome(body), outcome(body), outcome(body)] == ["body_too_large"] * 3
+    assert len(asked) == 2
+
+
+@pytest.mark.parametrize(("chunk", "reads"), [(b"", 0), (b"x", 3)])
+def test_a_body_that_is_silent_or_trickles_is_given_up(
+    monkeypatch: pytest.MonkeyPatch, chunk: bytes, reads: int
+) -> None:
+    monkeypatch.setattr(bounds, "BODY_GRACE_S", 0.05)
+    given_ = 0
+
+    async def receive() -> dict[str, Any]:
+        nonlocal given_
+        if given_ >= reads:
+            await asyncio.Event().wait()
+        given_ += 1
+        return {"type": "http.request", "body": chunk, "more_body": True}
+
+    assert outcome(Body(receive, Admission(), "s", bound=100, declared=-1)) == "body_too_slow"
+
+
+def test_the_whole_body_has_a_deadline_however_steady_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bounds, "BODY_DEADLINE_S", 0.05)
+
+    async def receive() -> dict[str, Any]:
+        await asyncio.Event().wait()
+        return {}
+
+    assert outcome(Body(receive, Admission(), "s", bound=10**9, declared=-1)) == "body_too_slow"
+
+
+def test_bodies_of_one_source_and_of_all_are_bounded_in_number_and_in_memory() -> None:
+    limits = Limits(bodies=3, source_bodies=2, body_memory=100)
+    admission = Admission(limits)
+    admission.body_begins("a")
+    admission.body_begins("a")
+    with pytest.raises(Busy) as refused:
+        admission.body_begins("a")
+    admission.body_begins("b")
+    with pytest.raises(Busy) as full:
+        admission.body_begins("c")
+
+    assert (refused.value.code, full.value.code) == ("source_busy", "server_busy")
+    assert (
+        outcome(Body(parts([b"x" * 101]), Admission(limits), "s", bound=1_000, declared=-1)) == "server_busy"
+    )
+
+
+@given(st.lists(st.tuples(st.sampled_from(SOURCES), st.booleans()), max_size=60))
+@settings(max_examples=effort(200, 5_000), deadline=None)
+def test_what_is_under_way_never_passes_its_bounds_and_is_counted_out_again(
+    steps: list[tuple[str, bool]],
+) -> None:
+    admission = Admission(Limits(requests=5, source_requests=3))
+    under_way: list[str] = []
+    for source, comes in steps:
+        if comes:
+            busy = admission.enter(source)
+            assert (busy is None) == (len(under_way) < 5 and under_way.count(source) < 3)
+            if busy is None:
+                under_way.append(source)
+        elif source in under_way:
+            admission.leave(source)
+            under_way.remove(source)
+        assert admission.requests == len(under_way)
+    for source in under_way:
+        admission.leave(source)
+
+    assert admission.requests == 0
+    assert all(admission.enter(source) is None for source in SOURCES)
