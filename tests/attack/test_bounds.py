@@ -99,7 +99,7 @@ def test_an_offer_of_another_protocol_is_not_taken(running: Running) -> None:
 def test_the_api_refuses_a_stranger_before_reading_a_body(
     running: Running, path: str, token: str, framing: str
 ) -> None:
-    """401 before 422 and 413: nothing of the body was sent, and the answer is there (M4, H4)."""
+    """C201: 401 before 422 and 413; nothing of the body was sent, and the answer is there."""
     said = ask(running, "POST", path, JSON, framing, *filter(None, [token]))
 
     assert (said.status, said.closed) == (401, True)
@@ -158,7 +158,7 @@ def test_a_large_body_is_refused_in_the_form_that_the_address_answers_in(running
 
 
 def test_a_body_of_unsaid_length_is_counted_while_it_streams(running: Running) -> None:
-    """H4: 200 MB without a Content-Length took 590 MB more memory."""
+    """C201: 200 MB without a Content-Length used to take 590 MB more memory."""
     before = memory_mb(running)
     chunk = b"10000\r\n" + b" " * 65536 + b"\r\n"
     said = []
@@ -180,7 +180,7 @@ def test_a_body_of_unsaid_length_is_counted_while_it_streams(running: Running) -
 
 
 def test_a_body_has_a_deadline_and_a_minimum_rate(running: Running) -> None:
-    """H6: silent bodies and those that trickle are refused with 408, and their connections closed."""
+    """C201: silent bodies and those that trickle are refused with 408, and their connections closed."""
     asked = [
         (TOKEN, FORM, ""),
         (SIGNIN, FORM, ""),
@@ -205,7 +205,7 @@ def test_a_body_has_a_deadline_and_a_minimum_rate(running: Running) -> None:
 
 
 def test_connections_without_bodies_and_without_headers_do_not_stop_others(running: Running) -> None:
-    """H6, P18: 1,300 connections stopped every request for as long as they stood."""
+    """C201: 1,300 connections used to stop every request for as long as they stood."""
     quiet = reads(running, 20)
     with many(running, 1_300) as made:
         for one in made[:650]:
@@ -219,7 +219,7 @@ def test_connections_without_bodies_and_without_headers_do_not_stop_others(runni
 
 
 def test_a_flood_of_headers_stays_within_the_bound_of_memory(running: Running) -> None:
-    """H5: header expansion took 5.7 GB. Each connection holds at most its 32 KiB."""
+    """C201: a connection holds at most 64 KiB of headers; HTTP/2 let them expand to gigabytes."""
     before = memory_mb(running)
     with many(running, 400) as made:
         for one in made:

@@ -1,4 +1,4 @@
-"""No secret of ours stays in a record, however it was encoded (C201; L3 of the hostile review)."""
+"""No secret of ours stays in a record, however it was encoded (C153)."""
 
 import base64
 from collections.abc import Callable
@@ -59,6 +59,7 @@ def holds(kept: bytes, secret: str) -> bool:
 @pytest.mark.parametrize("encoding", ENCODINGS)
 @pytest.mark.parametrize("around", ["{}", "code={}&x=1", "/t/general/fhir/Patient/{}", "a=%7B{}%7D&b=%25"])
 def test_a_secret_is_cut_in_every_encoding(secret: str, encoding: str, around: str) -> None:
+    """C153."""
     text = around.format(ENCODINGS[encoding](secret))
 
     kept = redact(text.encode())
