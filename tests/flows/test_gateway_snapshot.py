@@ -9,20 +9,21 @@ from typing import Any, TypeVar
 import pytest
 
 from hilum.controls import service as controls
-from hilum.controls.models import EngageOrder, Mode, Switch, Target, TargetKind
+from hilum.controls.models import SWITCHES, EngageOrder, Mode, Switch, Target, TargetKind
 from hilum.gateway import snapshot as snapshots
 from hilum.gateway.models import STALENESS_BOUND
 from hilum.gateway.snapshot import SnapshotKeeper
 from hilum.identity import service as identity
-from hilum.identity.models import Tenant, UpstreamKind, UpstreamRef
+from hilum.identity.models import IDENTITY, Tenant, UpstreamKind, UpstreamRef
 from hilum.infra.context import Context, Trace
 from hilum.infra.edge import Edge
-from hilum.infra.epoch import Part
+from hilum.infra.facts import Since
 from hilum.infra.signals import Signal, SqliteSignal, signal_of
 from hilum.infra.system import SystemClock
 from hilum.kernel.actor import SYSTEM
 from hilum.kernel.errors import Unavailable
-from hilum.kernel.ids import TenantId
+from hilum.kernel.ids import Part, TenantId
+from hilum.tokens.models import TOKENS
 from tests.sim.world import FakeClock
 
 T = TypeVar("T")
@@ -51,7 +52,7 @@ class Ear:
     """A signal that the test moves."""
 
     def __init__(self) -> None:
-        self.heard, self.away, self.closed = True, False, False
+        self.heard, self.away, self.closed, self.breaks = True, False, False, 0
 
     def changed(self, wait_s: float) -> bool:
         if self.away:
@@ -102,8 +103,8 @@ def test_only_parts_that_moved_are_read_again(
     keeper.step(0)
     read: list[Part] = []
 
-    def counted(part: Part, facts: Callable[[Context], Any]) -> Callable[[Context], Any]:
-        return lambda ctx: (read.append(part), facts(ctx))[1]
+    def counted(part: Part, facts: Callable[[Context, Since], Any]) -> Callable[[Context, Since], Any]:
+        return lambda ctx, since: (read.append(part), facts(ctx, since))[1]
 
     monkeypatch.setattr(
         snapshots, "_FACTS", {part: counted(part, facts) for part, facts in snapshots._FACTS.items()}
@@ -115,7 +116,7 @@ def test_only_parts_that_moved_are_read_again(
     ear.heard = True
     keeper.step(0)
 
-    assert read == [Part.IDENTITY]
+    assert read == [IDENTITY]
 
 
 def test_unheard_for_two_seconds_there_is_no_snapshot(
@@ -229,7 +230,7 @@ def test_the_real_ear_hears_commits_of_others_and_nothing_else(edge: Edge) -> No
     try:
         assert ear.changed(0)
         assert not ear.changed(0.01)
-        run(edge, lambda ctx: ctx.advance_epoch(Part.TOKENS))
+        run(edge, lambda ctx: ctx.advance_epoch(TOKENS))
         assert ear.changed(1.0)
         assert not ear.changed(0.01)
     finally:
@@ -252,11 +253,11 @@ def test_a_load_that_breaks_ages_the_snapshot_and_does_not_end_the_watch(
     keeper.start()
     try:
 
-        def broken(_ctx: Context) -> Any:
+        def broken(_ctx: Context, _since: Since) -> Any:
             raise KeyError("a bug")
 
         whole = dict(snapshots._FACTS)
-        monkeypatch.setattr(snapshots, "_FACTS", {**whole, Part.CONTROLS: broken})
+        monkeypatch.setattr(snapshots, "_FACTS", {**whole, SWITCHES: broken})
         run(edge, lambda ctx: controls.engage(ctx, ORDER))
         assert wait_for(lambda: keeper.current() is None)
         monkeypatch.setattr(snapshots, "_FACTS", whole)

@@ -7,15 +7,13 @@ import pytest
 
 from hilum.controls import policy
 from hilum.controls import service as controls
-from hilum.controls.models import Subject
+from hilum.controls.models import SWITCHES, Subject
 from hilum.identity import service as identity
-from hilum.infra import epoch
 from hilum.infra.edge import Edge
-from hilum.infra.epoch import Part
-from hilum.kernel.actor import SYSTEM
 from hilum.kernel.ids import TenantId
 from hilum.registry import service as registry
-from tests.flows.control_site import TRACE, ControlSite, build, problem
+from tests.flows.control_site import ControlSite, build, problem
+from tests.sim.facts import control_facts, counted
 from tests.sim.world import FakeClock
 
 
@@ -36,14 +34,14 @@ def order(kind: str, key: str = "", **more: Any) -> dict[str, Any]:
 
 
 def stopped(site: ControlSite, subject: Subject, issued: Any = None) -> bool:
-    facts = site.system(controls.enforcement_facts)
+    facts = site.system(control_facts)
     stop = policy.stopped_by(facts.switches, subject, now=site.clock.now(), issued_at=issued)
     assert bool(site.system(controls.judge, subject=subject, issued_at=issued)) is bool(stop)
     return stop is not None
 
 
 def controls_epoch(site: ControlSite) -> int:
-    return site.edge.read_now(lambda ctx: epoch.read(ctx.tx)[1][Part.CONTROLS], actor=SYSTEM, trace=TRACE)
+    return counted(site.edge, SWITCHES)
 
 
 def test_security_stops_an_app_alone_and_two_people_let_it_go(site: ControlSite, app: str) -> None:
@@ -162,13 +160,13 @@ def test_quotas_are_set_by_the_platform_and_narrowed_by_the_tenant(site: Control
     assert root.put(path, json={"rate_per_s": 100, "burst": 300}).status_code == 204
     assert gina.put(path, json={"rate_per_s": 5, "burst": 1_000}).status_code == 204
 
-    facts = site.system(controls.enforcement_facts).quotas.overrides[app, "general"]
+    facts = site.system(control_facts).quotas.overrides[app, "general"]
     assert (facts.rate_per_s, facts.burst) == (5, 300)
     assert [each["level"] for each in gina.get("/quotas").json()] == ["platform", "tenant"]
     problem(site.api("carl").put(path, json={"rate_per_s": 1, "burst": 1}), 403, "not_permitted")
     assert site.api("carl").get("/quotas").json() == []
     assert [each.delete(path).status_code for each in (root, gina)] == [204, 204]
-    assert site.system(controls.enforcement_facts).quotas.overrides == {}
+    assert site.system(control_facts).quotas.overrides == {}
 
 
 def test_a_deactivated_person_loses_browser_and_api_at_once(site: ControlSite) -> None:
@@ -190,7 +188,7 @@ def test_a_switch_until_a_moment_that_cannot_be_read_again_is_refused_and_stops_
     refused = problem(gina.post("/switches", json=wish), 422, "fields_invalid")
 
     assert set(refused["fields"]) == {"expires_at"}
-    assert site.system(controls.enforcement_facts).switches.engaged == {}
+    assert site.system(control_facts).switches.engaged == {}
     lasting = gina.post("/switches", json=wish | {"expires_at": "9999-12-31T23:59:59+01:00"})
     assert lasting.json()["expires_at"] == "9999-12-31T22:59:59Z"
 

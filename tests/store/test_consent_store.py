@@ -11,6 +11,7 @@ import pytest
 from hilum.consent import policy, service
 from hilum.consent.models import (
     AUTHORIZATION_LIFE,
+    CONSENT,
     NEGATIVE_WINDOW,
     Authorization,
     Basis,
@@ -18,14 +19,14 @@ from hilum.consent.models import (
 from hilum.infra import epoch
 from hilum.infra.context import Context
 from hilum.infra.edge import Edge
-from hilum.infra.epoch import Part
 from hilum.kernel.actor import ANONYMOUS, Actor, ActorKind
 from hilum.kernel.errors import Invalid, NotFound, NotPermitted
 from hilum.kernel.ids import AuthorizationId
 from hilum.registry import service as registry
 from hilum.tokens import service as tokens
-from hilum.tokens.models import Grant, Minted
+from hilum.tokens.models import TOKENS, Grant, Minted
 from tests.flows.back_channel import MERCY, OTHER, TRACE, Platform, standing
+from tests.sim.facts import whole
 from tests.sim.world import FakeClock
 
 SCOPES = ("launch/patient", "offline_access", "patient/Observation.rs", "patient/Patient.rs")
@@ -203,19 +204,19 @@ def test_withdrawing_ends_access_and_refresh_tokens_in_the_same_transaction(grou
     """C91: both kinds die at once, and every worker is told."""
     made = agree(ground)
     minted = earn(ground, made)
-    before = ground.edge.read_now(lambda ctx: epoch.read(ctx.tx)[1], trace=TRACE)
+    before = ground.edge.read_now(lambda ctx: epoch.read(ctx.tx), trace=TRACE)
 
     as_person(ground, lambda ctx: service.withdraw(ctx, made.id))
 
-    after = ground.edge.read_now(lambda ctx: epoch.read(ctx.tx)[1], trace=TRACE)
+    after = ground.edge.read_now(lambda ctx: epoch.read(ctx.tx), trace=TRACE)
     assert not lives(ground, minted)
     with pytest.raises(NotPermitted, match="invalid_grant"):
         ground.run(
             lambda ctx: tokens.redeem_refresh(ctx, minted.refresh_token, client=made.client, tenant=MERCY)
         )
-    assert after[Part.CONSENT] > before[Part.CONSENT]
-    assert after[Part.TOKENS] > before[Part.TOKENS]
-    assert made.id in ground.run(service.enforcement_facts).revoked
+    assert after[CONSENT].n > before[CONSENT].n
+    assert after[TOKENS].n > before[TOKENS].n
+    assert made.id in ground.run(whole(service.facts)).revoked
     assert connected(ground) == ()
     assert ground.events("consent.authorization.withdraw")
 
@@ -369,9 +370,9 @@ def test_the_negative_list_forgets_what_no_token_can_outlive(ground: Platform, c
     as_person(ground, lambda ctx: service.withdraw(ctx, made.id))
 
     clock.advance(NEGATIVE_WINDOW - timedelta(seconds=1))
-    assert ground.run(service.enforcement_facts).revoked == {made.id}
+    assert ground.run(whole(service.facts)).revoked == {made.id}
     clock.advance(timedelta(seconds=1))
-    assert ground.run(service.enforcement_facts).revoked == frozenset()
+    assert ground.run(whole(service.facts)).revoked == frozenset()
 
 
 def test_an_unknown_authorization_is_not_found(ground: Platform) -> None:

@@ -10,14 +10,13 @@ import pytest
 from hilum.audit import service as audit
 from hilum.audit.models import EventQuery, Outcome
 from hilum.controls import policy, service
-from hilum.controls.models import EngageOrder, Mode, Quota, Subject, Target, TargetKind
-from hilum.infra import epoch
+from hilum.controls.models import QUOTAS, SWITCHES, EngageOrder, Mode, Quota, Subject, Target, TargetKind
 from hilum.infra.context import Trace
 from hilum.infra.edge import Edge
-from hilum.infra.epoch import Part
 from hilum.kernel.actor import SYSTEM, Actor, ActorKind
 from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted
 from hilum.kernel.ids import TenantId
+from tests.sim.facts import control_facts, counted
 from tests.sim.world import FakeClock
 
 TRACE = Trace("req_test")
@@ -53,7 +52,7 @@ def judge(edge: Edge, **more: Any) -> Any:
 
 
 def controls_epoch(edge: Edge) -> int:
-    return edge.read_now(lambda ctx: epoch.read(ctx.tx)[1][Part.CONTROLS], trace=TRACE)
+    return counted(edge, SWITCHES)
 
 
 def events(edge: Edge, action: str) -> list[Any]:
@@ -65,7 +64,7 @@ def test_an_engaged_switch_stops_at_once_in_rows_and_in_facts(edge: Edge) -> Non
     made = engage(edge, expires_at=edge.clock.now() + timedelta(hours=1))
 
     assert judge(edge) == made
-    facts = do(edge, SYSTEM, service.enforcement_facts)
+    facts = do(edge, SYSTEM, control_facts)
     assert policy.stopped_by(facts.switches, SUBJECT, now=edge.clock.now(), issued_at=None) == made
     assert (made.engaged_by, made.reason) == ("staff:per_sam", "because")
     assert controls_epoch(edge) == 1
@@ -88,7 +87,7 @@ def test_rows_and_facts_agree_on_every_kind_of_target_in_force_and_after_its_end
     made = engage(edge, target=target, expires_at=clock.now() + timedelta(hours=1))
 
     def both(issued: Any) -> set[bool]:
-        facts = do(edge, SYSTEM, service.enforcement_facts)
+        facts = do(edge, SYSTEM, control_facts)
         stored = judge(edge, subject=subject, issued_at=issued)
         snapshot = policy.stopped_by(facts.switches, subject, now=clock.now(), issued_at=issued)
         return {stored is not None, snapshot is not None}
@@ -118,7 +117,7 @@ def test_a_narrow_full_stop_is_released_by_one_and_what_it_stopped_stays_dead(
     assert judge(edge, issued_at=before) == PAIR
     assert judge(edge, issued_at=released_at) == PAIR
     assert judge(edge, issued_at=released_at + timedelta(seconds=1)) is None
-    facts = do(edge, SYSTEM, service.enforcement_facts)
+    facts = do(edge, SYSTEM, control_facts)
     assert facts.switches.not_issued_before == {PAIR: released_at}
     assert controls_epoch(edge) == 2
 
@@ -284,7 +283,7 @@ def test_quotas_are_set_at_two_levels_and_removed_again(edge: Edge) -> None:
     do(edge, GINA, service.set_quota, "app_1", "general", Quota(10, 1_000))
 
     def overrides() -> Any:
-        return do(edge, SYSTEM, service.enforcement_facts).quotas.overrides
+        return do(edge, SYSTEM, control_facts).quotas.overrides
 
     assert overrides() == {("app_1", "general"): Quota(10, 300)}
     do(edge, GINA, service.set_quota, "app_1", "general", Quota(20, 20))
@@ -294,7 +293,7 @@ def test_quotas_are_set_at_two_levels_and_removed_again(edge: Edge) -> None:
     do(edge, GINA, service.set_quota, "app_1", "general", None)
     do(edge, SAM, service.set_quota, "app_1", "general", None)
     assert overrides() == {}
-    assert controls_epoch(edge) == 5
+    assert counted(edge, QUOTAS) == 5
     for actor, app in ((CARL, "app_1"), (Actor(ActorKind.STAFF, "x", roles=frozenset({"auditor"})), "app_1")):
         with pytest.raises(NotPermitted):
             do(edge, actor, service.set_quota, app, "general", Quota(1, 1))

@@ -1,6 +1,7 @@
 """The ground of every store: transactions, instants and the epoch, on each backend."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
@@ -28,16 +29,19 @@ from hilum.infra import epoch
 from hilum.infra.context import Context, Trace
 from hilum.infra.db import Instant, metadata
 from hilum.infra.edge import Edge
-from hilum.infra.epoch import Memory, Part
+from hilum.infra.epoch import Memory, Stamp
 from hilum.infra.prepared import Prepared, adds, adds_or_ignores
 from hilum.kernel.actor import SYSTEM
 from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted, Unavailable
+from hilum.kernel.ids import Part
 
 TRACE = Trace("req_test")
+CONSENT, REGISTRY, TOKENS = Part("consent"), Part("registry"), Part("tokens")
+PARTS = (CONSENT, REGISTRY, TOKENS)
 
 
 def total(edge: Edge) -> int:
-    return edge.read_now(lambda ctx: epoch.read(ctx.tx)[0], trace=TRACE)
+    return edge.read_now(lambda ctx: epoch.read(ctx.tx).total, trace=TRACE)
 
 
 @pytest.mark.parametrize("refusal", [NotPermitted, NotFound, Invalid])
@@ -47,7 +51,7 @@ def test_a_decided_refusal_commits_what_was_written_before_it(
     """Security decision 3."""
 
     def verb(ctx: Context) -> None:
-        ctx.advance_epoch(Part.TOKENS)
+        ctx.advance_epoch(TOKENS)
         raise refusal("no", "Because.")
 
     with pytest.raises(refusal):
@@ -59,7 +63,7 @@ def test_a_decided_refusal_commits_what_was_written_before_it(
 @pytest.mark.parametrize("failure", [Conflict("late"), Unavailable("away"), ValueError("a bug")])
 def test_any_other_error_leaves_nothing_behind(edge: Edge, failure: Exception) -> None:
     def verb(ctx: Context) -> None:
-        ctx.advance_epoch(Part.TOKENS)
+        ctx.advance_epoch(TOKENS)
         raise failure
 
     with pytest.raises(type(failure)):
@@ -72,14 +76,11 @@ def test_every_change_of_facts_advances_the_epoch_and_its_part_by_one(edge: Edge
     """Security decision 7: one row, advanced in the same transaction."""
     with ThreadPoolExecutor(4) as pool:
         list(
-            pool.map(
-                lambda _: edge.write_now(lambda ctx: ctx.advance_epoch(Part.CONSENT), trace=TRACE), range(20)
-            )
+            pool.map(lambda _: edge.write_now(lambda ctx: ctx.advance_epoch(CONSENT), trace=TRACE), range(20))
         )
 
-    counted = edge.read_now(lambda ctx: epoch.read(ctx.tx), trace=TRACE)
-
-    assert counted == (20, {part: 20 if part is Part.CONSENT else 0 for part in Part})
+    assert counts(edge) == {CONSENT: 20}
+    assert total(edge) == 20
 
 
 def test_an_instant_comes_back_to_the_microsecond_and_in_utc(edge: Edge) -> None:
@@ -105,12 +106,12 @@ def test_an_instant_comes_back_to_the_microsecond_and_in_utc(edge: Edge) -> None
 def advance(part: Part) -> Callable[[Context], str]:
     def verb(ctx: Context) -> str:
         ctx.advance_epoch(part)
-        return part.value
+        return part
 
     return verb
 
 
-def fail_after(error: Exception, part: Part = Part.TOKENS) -> Callable[[Context], str]:
+def fail_after(error: Exception, part: Part = TOKENS) -> Callable[[Context], str]:
     def verb(ctx: Context) -> str:
         ctx.advance_epoch(part)
         raise error
@@ -128,17 +129,18 @@ def at_once(edge: Edge, verbs: list[Callable[[Context], str]]) -> list[str | Bas
     return asyncio.run(together())
 
 
-def counts(edge: Edge) -> dict[Part, int]:
-    return edge.read_now(lambda ctx: epoch.read(ctx.tx), trace=TRACE)[1]
+def counts(edge: Edge) -> Counter[Part]:
+    stamps = edge.read_now(lambda ctx: epoch.read(ctx.tx), trace=TRACE)
+    return Counter({part: stamp.n for part, stamp in stamps.items()})
 
 
 def test_verbs_of_one_moment_are_each_answered_with_what_is_theirs(edge: Edge) -> None:
-    parts = [part for part in Part for _ in range(20)]
+    parts = [part for part in PARTS for _ in range(20)]
 
     answers = at_once(edge, [advance(part) for part in parts])
 
-    assert answers == [part.value for part in parts]
-    assert counts(edge) == dict.fromkeys(Part, 20)
+    assert answers == parts
+    assert counts(edge) == dict.fromkeys(PARTS, 20)
 
 
 @pytest.mark.parametrize(
@@ -146,33 +148,33 @@ def test_verbs_of_one_moment_are_each_answered_with_what_is_theirs(edge: Edge) -
 )
 def test_a_verb_that_fails_takes_nothing_of_its_neighbours_with_it(edge: Edge, failure: Exception) -> None:
     """Security decision 4: a verb is one transaction, whatever shares its commit."""
-    before, after = advance(Part.CONSENT), advance(Part.REGISTRY)
+    before, after = advance(CONSENT), advance(REGISTRY)
 
     answers = at_once(edge, [before, fail_after(failure), after] * 5)
 
     assert [type(each) for each in answers] == [str, type(failure), str] * 5
-    assert (counts(edge)[Part.CONSENT], counts(edge)[Part.TOKENS], counts(edge)[Part.REGISTRY]) == (5, 0, 5)
+    assert (counts(edge)[CONSENT], counts(edge)[TOKENS], counts(edge)[REGISTRY]) == (5, 0, 5)
 
 
 @pytest.mark.parametrize("refusal", [NotPermitted, NotFound, Invalid])
 def test_a_refusal_among_others_commits_too(edge: Edge, refusal: type[NotPermitted]) -> None:
     """Security decision 3."""
-    answers = at_once(edge, [fail_after(refusal("no")), advance(Part.CONSENT), fail_after(refusal("no"))])
+    answers = at_once(edge, [fail_after(refusal("no")), advance(CONSENT), fail_after(refusal("no"))])
 
     assert [type(each) for each in answers] == [refusal, str, refusal]
-    assert counts(edge)[Part.TOKENS] == 2
+    assert counts(edge)[TOKENS] == 2
 
 
 def test_a_statement_that_breaks_ends_its_own_verb_only(edge: Edge) -> None:
     def broken(ctx: Context) -> str:
-        ctx.advance_epoch(Part.TOKENS)
+        ctx.advance_epoch(TOKENS)
         ctx.tx.execute(text("SELECT nothing FROM nowhere"))
         return "never"
 
-    answers = at_once(edge, [broken, advance(Part.CONSENT), broken, advance(Part.CONSENT)])
+    answers = at_once(edge, [broken, advance(CONSENT), broken, advance(CONSENT)])
 
     assert [isinstance(each, Exception) for each in answers] == [True, False, True, False]
-    assert (counts(edge)[Part.TOKENS], counts(edge)[Part.CONSENT]) == (0, 2)
+    assert (counts(edge)[TOKENS], counts(edge)[CONSENT]) == (0, 2)
 
 
 def test_if_the_commit_fails_nobody_is_told_of_success_and_nothing_is_remembered(edge: Edge) -> None:
@@ -185,7 +187,7 @@ def test_if_the_commit_fails_nobody_is_told_of_success_and_nothing_is_remembered
         tx.exec_driver_sql("ROLLBACK")
 
     def work(tx: Connection) -> str:
-        epoch.advance(tx, Part.TOKENS)
+        epoch.advance(tx, TOKENS, now=edge.clock.now())
         return "done"
 
     ended = edge.db.write_together([work, lose_the_transaction, work], lambda: forgotten.append(True))
@@ -197,13 +199,13 @@ def test_if_the_commit_fails_nobody_is_told_of_success_and_nothing_is_remembered
 
 def test_a_verb_that_nobody_waits_for_any_more_disturbs_nobody(edge: Edge) -> None:
     async def leave_early() -> str:
-        gone = asyncio.ensure_future(edge.write(advance(Part.TOKENS), trace=TRACE))
-        stays = asyncio.ensure_future(edge.write(advance(Part.CONSENT), trace=TRACE))
+        gone = asyncio.ensure_future(edge.write(advance(TOKENS), trace=TRACE))
+        stays = asyncio.ensure_future(edge.write(advance(CONSENT), trace=TRACE))
         await asyncio.sleep(0)
         gone.cancel()
         return await stays
 
-    assert asyncio.run(leave_early()) == Part.CONSENT.value
+    assert asyncio.run(leave_early()) == CONSENT
 
 
 # --- the memory -----------------------------------------------------------------------------------------------------------------
@@ -218,28 +220,28 @@ def asked(edge: Edge, part: Part, answers: list[str | None]) -> list[str | None]
 
 
 def test_a_value_is_read_once_while_nothing_of_its_part_changes(edge: Edge) -> None:
-    assert asked(edge, Part.CONSENT, ["first", "second", "third"]) == ["first", "first", "first"]
+    assert asked(edge, CONSENT, ["first", "second", "third"]) == ["first", "first", "first"]
 
 
 def test_the_very_next_verb_sees_a_change_of_the_part(edge: Edge) -> None:
     """Not a moment's staleness: the count is read in the verb's own transaction."""
-    asked(edge, Part.CONSENT, ["old"])
+    asked(edge, CONSENT, ["old"])
 
-    edge.write_now(advance(Part.CONSENT), trace=TRACE)
+    edge.write_now(advance(CONSENT), trace=TRACE)
 
-    assert asked(edge, Part.CONSENT, ["new", "newer"]) == ["new", "new"]
+    assert asked(edge, CONSENT, ["new", "newer"]) == ["new", "new"]
 
 
 def test_a_change_of_another_part_makes_nothing_be_read_again(edge: Edge) -> None:
-    asked(edge, Part.CONSENT, ["first"])
+    asked(edge, CONSENT, ["first"])
 
-    edge.write_now(advance(Part.TOKENS), trace=TRACE)
+    edge.write_now(advance(TOKENS), trace=TRACE)
 
-    assert asked(edge, Part.CONSENT, ["second"]) == ["first"]
+    assert asked(edge, CONSENT, ["second"]) == ["first"]
 
 
 def test_that_there_is_nothing_is_never_kept(edge: Edge) -> None:
-    assert asked(edge, Part.CONSENT, [None, None, "there"]) == [None, None, "there"]
+    assert asked(edge, CONSENT, [None, None, "there"]) == [None, None, "there"]
 
 
 @pytest.mark.parametrize("failure", [None, Conflict("late")])
@@ -247,9 +249,9 @@ def test_what_a_verb_sees_of_its_own_change_is_kept_for_nobody(edge: Edge, failu
     """It may yet be rolled back, and the next change would bear the same count."""
 
     def verb(ctx: Context) -> str | None:
-        ctx.recall(Part.CONSENT, "key", lambda _: "before")
-        ctx.advance_epoch(Part.CONSENT)
-        seen = ctx.recall(Part.CONSENT, "key", lambda _: "uncommitted")
+        ctx.recall(CONSENT, "key", lambda _: "before")
+        ctx.advance_epoch(CONSENT)
+        seen = ctx.recall(CONSENT, "key", lambda _: "uncommitted")
         assert seen == "uncommitted"
         if failure is not None:
             raise failure
@@ -259,7 +261,7 @@ def test_what_a_verb_sees_of_its_own_change_is_kept_for_nobody(edge: Edge, failu
 
     assert isinstance(answers[0], Conflict) == (failure is not None)
     expected = "after" if failure is None else "before"
-    assert asked(edge, Part.CONSENT, ["after"]) == [expected]
+    assert asked(edge, CONSENT, ["after"]) == [expected]
 
 
 def test_what_was_read_beside_a_change_that_got_lost_is_forgotten(edge: Edge) -> None:
@@ -268,32 +270,33 @@ def test_what_was_read_beside_a_change_that_got_lost_is_forgotten(edge: Edge) ->
         return  # there every verb has a transaction of its own
 
     def change(tx: Connection) -> None:
-        epoch.advance(tx, Part.CONSENT)
+        epoch.advance(tx, CONSENT, now=edge.clock.now())
 
     def look(tx: Connection) -> str | None:
         ctx = edge.context(tx, SYSTEM, TRACE)
-        return ctx.recall(Part.CONSENT, "key", lambda _: "of the lost change")
+        return ctx.recall(CONSENT, "key", lambda _: "of the lost change")
 
     def lose(tx: Connection) -> None:
         tx.exec_driver_sql("ROLLBACK")
 
     edge.db.write_together([change, look, lose], edge.memory.forget)
-    edge.write_now(advance(Part.CONSENT), trace=TRACE)
+    edge.write_now(advance(CONSENT), trace=TRACE)
 
-    assert asked(edge, Part.CONSENT, ["true"]) == ["true"]
+    assert asked(edge, CONSENT, ["true"]) == ["true"]
 
 
 def test_the_memory_is_bounded_and_forgets_the_least_recently_used() -> None:
     memory = Memory(bound=2)
     for key in ("a", "b"):
-        memory.keep(Part.CONSENT, key, 1, key)
-    memory.find(Part.CONSENT, "a", 1)
+        memory.keep(CONSENT, key, Stamp(1, 7), key)
+    memory.find(CONSENT, "a", Stamp(1, 7))
 
-    memory.keep(Part.CONSENT, "c", 1, "c")
+    memory.keep(CONSENT, "c", Stamp(1, 7), "c")
 
-    assert [memory.find(Part.CONSENT, key, 1) for key in ("a", "b", "c")] == ["a", None, "c"]
-    assert memory.find(Part.CONSENT, "a", 2) is None
-    assert memory.find(Part.TOKENS, "a", 1) is None
+    assert [memory.find(CONSENT, key, Stamp(1, 7)) for key in ("a", "b", "c")] == ["a", None, "c"]
+    assert memory.find(CONSENT, "a", Stamp(2, 7)) is None
+    assert memory.find(CONSENT, "a", Stamp(1, 8)) is None
+    assert memory.find(TOKENS, "a", Stamp(1, 7)) is None
 
 
 # --- prepared statements --------------------------------------------------------------------------------------------------------
@@ -371,16 +374,16 @@ def test_a_value_left_out_of_a_prepared_statement_is_a_bug_and_leaves_nothing(pr
 
 def test_a_prepared_statement_that_breaks_a_rule_takes_its_verb_with_it_and_no_other(probed: Edge) -> None:
     def twice(ctx: Context) -> str:
-        ctx.advance_epoch(Part.TOKENS)
+        ctx.advance_epoch(TOKENS)
         ADD.count(ctx.tx, ROW)
         ADD.count(ctx.tx, ROW)
         return "never"
 
-    answers = at_once(probed, [twice, advance(Part.CONSENT), twice])
+    answers = at_once(probed, [twice, advance(CONSENT), twice])
 
     assert [isinstance(each, Exception) for each in answers] == [True, False, True]
     assert not any(isinstance(each, Conflict | Unavailable) for each in answers)
-    assert (counts(probed)[Part.TOKENS], counts(probed)[Part.CONSENT]) == (0, 1)
+    assert (counts(probed)[TOKENS], counts(probed)[CONSENT]) == (0, 1)
     assert find(probed) is None
 
 

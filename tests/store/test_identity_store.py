@@ -22,6 +22,7 @@ from hilum.infra.edge import Edge
 from hilum.kernel.actor import SYSTEM, Actor, ActorKind
 from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted
 from hilum.kernel.ids import PersonId, TenantId
+from tests.sim.facts import whole
 from tests.sim.world import FakeClock
 
 TRACE = Trace("req_test")
@@ -108,7 +109,7 @@ def test_an_administrator_changes_habits_and_the_platform_where_data_lies(two: E
 
     do(two, SYSTEM, service.update_tenant, GENERAL.id, TenantChange(active=False))
 
-    facts = do(two, SYSTEM, service.enforcement_facts)
+    facts = do(two, SYSTEM, whole(service.facts))
     assert {tenant: fact.active for tenant, fact in facts.tenants.items()} == {
         "general": False,
         "children": True,
@@ -173,13 +174,13 @@ def test_a_deactivated_person_is_told_to_the_gateway_for_as_long_as_a_token_live
     gone = do(two, admin("general"), service.deactivate_person, ann.id)
 
     assert (gone.active, do(two, SYSTEM, service.get_person, ann.id).active) == (False, False)
-    assert do(two, SYSTEM, service.enforcement_facts).inactive_people == {ann.id}
+    assert do(two, SYSTEM, whole(service.facts)).inactive_people == {ann.id}
     with pytest.raises(Conflict):
         do(two, admin("general"), service.deactivate_person, ann.id)
     clock.advance(timedelta(minutes=64))
-    assert do(two, SYSTEM, service.enforcement_facts).inactive_people == {ann.id}
+    assert do(two, SYSTEM, whole(service.facts)).inactive_people == {ann.id}
     clock.advance(timedelta(minutes=2))
-    assert do(two, SYSTEM, service.enforcement_facts).inactive_people == frozenset()
+    assert do(two, SYSTEM, whole(service.facts)).inactive_people == frozenset()
     assert not do(two, SYSTEM, service.find_person_by_username, TenantId("general"), "ann").active
     assert do(two, SYSTEM, service.find_person, PersonId("per_none")) is None
 

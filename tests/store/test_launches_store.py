@@ -14,16 +14,15 @@ from sqlalchemy import select
 
 from hilum.controls.models import Mode, TargetKind
 from hilum.identity import service as identity
-from hilum.infra import epoch
 from hilum.infra.context import Context
 from hilum.infra.edge import Edge
-from hilum.infra.epoch import Part
 from hilum.kernel.actor import ANONYMOUS, Actor, ActorKind
 from hilum.kernel.errors import Invalid, NotFound, NotPermitted
 from hilum.kernel.ids import ClientId, LaunchId
 from hilum.launches import service, store
 from hilum.launches.models import (
     LAUNCH_LIFE,
+    LAUNCHES,
     LAUNCHES_KEPT,
     NEGATIVE_WINDOW,
     OPEN_URL_LIFE,
@@ -38,6 +37,7 @@ from hilum.tokens import service as tokens
 from hilum.tokens.models import Grant, Minted
 from tests.effort import effort
 from tests.flows.back_channel import MERCY, OTHER, TRACE, Platform, standing
+from tests.sim.facts import counted, whole
 from tests.sim.world import FakeClock
 
 
@@ -465,13 +465,13 @@ def test_moving_to_another_patient_makes_what_was_granted_stale(ground: Platform
     """C35."""
     opened = open_one(ground)
     take(ground, opened.handle)
-    before = ground.edge.read_now(lambda ctx: epoch.read(ctx.tx)[1][Part.LAUNCHES], trace=TRACE)
+    before = counted(ground.edge, LAUNCHES)
 
     moved = move(ground, opened, "p2")
 
     assert (moved.patient, moved.encounter, moved.moved_at) == ("p2", "", clock.now())
-    assert ground.run(service.enforcement_facts).moved == {opened.launch.id}
-    after = ground.edge.read_now(lambda ctx: epoch.read(ctx.tx)[1][Part.LAUNCHES], trace=TRACE)
+    assert ground.run(whole(service.facts)).moved == {opened.launch.id}
+    after = counted(ground.edge, LAUNCHES)
     assert after == before + 1
 
 
@@ -483,7 +483,7 @@ def test_moving_back_does_not_revive(ground: Platform) -> None:
     back = move(ground, opened, "p1")
 
     assert back.moved_at is not None
-    assert ground.run(service.enforcement_facts).moved == {opened.launch.id}
+    assert ground.run(whole(service.facts)).moved == {opened.launch.id}
 
 
 def test_moving_before_the_launch_is_taken_only_opens_another_chart(ground: Platform) -> None:
@@ -563,7 +563,7 @@ def test_ending_a_launch_ends_online_tokens_and_the_vouched_session(ground: Plat
 
     assert [lives(ground, each) for each in (online, plain, offline)] == [False, False, True]
     assert ground.run(lambda ctx: signin.session(ctx, begun.cookie)) is None
-    assert ground.run(service.enforcement_facts).ended == {opened.launch.id}
+    assert ground.run(whole(service.facts)).ended == {opened.launch.id}
 
 
 def test_ending_twice_is_no_error_and_an_ended_launch_does_not_move(ground: Platform) -> None:
@@ -588,7 +588,7 @@ def test_the_negative_list_forgets_what_no_token_can_outlive(ground: Platform, c
 
     clock.advance(NEGATIVE_WINDOW)
 
-    facts = ground.run(service.enforcement_facts)
+    facts = ground.run(whole(service.facts))
     assert facts.moved == facts.ended == frozenset()
 
 

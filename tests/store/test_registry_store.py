@@ -15,16 +15,15 @@ from hilum.audit.models import EventQuery
 from hilum.controls.models import EngageOrder, Mode, Target, TargetKind
 from hilum.identity import service as identity
 from hilum.identity.models import NewPerson, Tenant, UpstreamKind, UpstreamRef
-from hilum.infra import epoch
 from hilum.infra.context import Trace
 from hilum.infra.edge import Edge
-from hilum.infra.epoch import Part
 from hilum.kernel.actor import SYSTEM, Actor, ActorKind
 from hilum.kernel.decision import Reason
 from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted
 from hilum.kernel.ids import ClientId, TenantId
 from hilum.registry import policy, service, store
 from hilum.registry.models import (
+    REGISTRY,
     AppState,
     BackendUse,
     CertifyOrder,
@@ -39,6 +38,7 @@ from hilum.registry.models import (
     NewPeer,
     NewVendor,
 )
+from tests.sim.facts import counted, whole
 from tests.sim.world import FakeClock
 
 TRACE = Trace("req_test")
@@ -91,10 +91,10 @@ class Ground:
         )
 
     def facts(self) -> Any:
-        return self.do(SYSTEM, service.enforcement_facts)
+        return self.do(SYSTEM, whole(service.facts))
 
     def epoch(self) -> int:
-        return int(self.edge.read_now(lambda ctx: epoch.read(ctx.tx)[1][Part.REGISTRY], trace=TRACE))
+        return int(counted(self.edge, REGISTRY))
 
 
 METADATA = ClientMetadata(
@@ -575,7 +575,7 @@ def test_facts_of_many_apps_at_many_tenants_take_a_handful_of_queries(ground: Gr
 
     event.listen(ground.edge.db.engine, "before_cursor_execute", count)
     try:
-        facts = ground.edge.read_now(service.enforcement_facts, actor=SYSTEM, trace=TRACE)
+        facts = ground.edge.read_now(whole(service.facts), actor=SYSTEM, trace=TRACE)
     finally:
         event.remove(ground.edge.db.engine, "before_cursor_execute", count)
 

@@ -11,10 +11,8 @@ from hilum.audit import service as audit
 from hilum.audit.models import EventQuery, Outcome
 from hilum.identity import service as identity
 from hilum.identity.models import NewPerson, Tenant, TenantChange, UpstreamKind, UpstreamRef
-from hilum.infra import epoch
 from hilum.infra.context import Trace
 from hilum.infra.edge import Edge
-from hilum.infra.epoch import Part
 from hilum.kernel.actor import SYSTEM, Actor, ActorKind
 from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted
 from hilum.kernel.ids import SessionId, TenantId
@@ -22,11 +20,13 @@ from hilum.signin import live, policy, service, store
 from hilum.signin.models import (
     API_TOKENS_PER_PERSON,
     ATTEMPTS_FREE,
+    SESSIONS,
     SESSIONS_PER_PERSON,
     Method,
     NotAuthenticated,
     SlowDown,
 )
+from tests.sim.facts import counted
 from tests.sim.world import FakeClock
 
 GENERAL = TenantId("general")
@@ -304,7 +304,7 @@ def test_outlived_sessions_are_cleared_away(ground: Ground, clock: FakeClock) ->
 def test_whatever_ends_sessions_tells_every_worker(ground: Ground, edge: Edge, way: str) -> None:
     """C36, C91; security decision 7: a worker reads what has ended only when the epoch advances."""
     session, _ = ground.sign_in()
-    before = edge.read_now(lambda ctx: epoch.read(ctx.tx)[1][Part.TOKENS], trace=Trace("req_test"))
+    before = counted(edge, SESSIONS)
 
     if way == "a new password":
         ground.do(service.set_password, ground.ann.id, "digest")
@@ -315,7 +315,7 @@ def test_whatever_ends_sessions_tells_every_worker(ground: Ground, edge: Edge, w
             ground.do(service.begin_session, ground.ann, Method.PASSWORD)
 
     assert not ground.do(service.session_alive, session.id)
-    after = edge.read_now(lambda ctx: epoch.read(ctx.tx)[1][Part.TOKENS], trace=Trace("req_test"))
+    after = counted(edge, SESSIONS)
     assert after == before + 1
 
 

@@ -14,10 +14,8 @@ from sqlalchemy import func, select
 
 from hilum.audit import service as audit
 from hilum.audit.models import EventQuery
-from hilum.infra import epoch
 from hilum.infra.context import Context, Trace
 from hilum.infra.edge import Edge
-from hilum.infra.epoch import Part
 from hilum.kernel.decision import Deny, Reason
 from hilum.kernel.errors import NotPermitted, Unavailable
 from hilum.kernel.ids import (
@@ -40,6 +38,7 @@ from hilum.tokens.models import (
     ONLINE_REFRESH_LIFE,
     REFRESH_LIFE,
     REFRESH_PREFIX,
+    TOKENS,
     USER_TOKEN_LIFE,
     AccessToken,
     Grant,
@@ -47,6 +46,7 @@ from hilum.tokens.models import (
     RefreshToken,
 )
 from tests.effort import effort
+from tests.sim.facts import counted, whole
 from tests.sim.world import START, FakeClock
 
 TRACE = Trace("req_tokens")
@@ -114,11 +114,11 @@ def revoke(edge: Edge, presented: str, client: str = CLIENT, tenant: str = TENAN
 
 
 def facts(edge: Edge) -> Any:
-    return do(edge, service.enforcement_facts)
+    return do(edge, whole(service.facts))
 
 
 def advances(edge: Edge) -> int:
-    return edge.read_now(lambda ctx: epoch.read(ctx.tx)[1][Part.TOKENS], trace=TRACE)
+    return counted(edge, TOKENS)
 
 
 def reasons(edge: Edge, action: str) -> list[str]:

@@ -5,42 +5,41 @@ its own transaction.
 """
 
 from hilum.controls import service as controls
-from hilum.controls.models import SwitchIndex, TargetKind
+from hilum.controls.models import SWITCHES, SwitchIndex, TargetKind
 from hilum.identity import service as identity
-from hilum.identity.models import Person, Tenant
+from hilum.identity.models import IDENTITY, Person, Tenant
 from hilum.infra.context import Context
-from hilum.infra.epoch import Part
 from hilum.kernel.ids import AppId, ClientId, PersonId, TenantId
 from hilum.registry import service as registry
-from hilum.registry.models import Client, ClientFacts, InstallationFacts
+from hilum.registry.models import REGISTRY, Client, ClientFacts, InstallationFacts
 
 _PARTS = frozenset({TargetKind.SCOPE, TargetKind.RESOURCE_TYPE})
 
 
 def find_tenant(ctx: Context, tenant: TenantId) -> Tenant | None:
     """Find a tenant by whatever text an address holds."""
-    return ctx.recall(Part.IDENTITY, ("tenant", tenant), lambda ctx: identity.find_tenant(ctx, tenant))
+    return ctx.recall(IDENTITY, ("tenant", tenant), lambda ctx: identity.find_tenant(ctx, tenant))
 
 
 def find_person(ctx: Context, person: PersonId) -> Person | None:
     """Find somebody, active or not."""
-    return ctx.recall(Part.IDENTITY, ("person", person), lambda ctx: identity.find_person(ctx, person))
+    return ctx.recall(IDENTITY, ("person", person), lambda ctx: identity.find_person(ctx, person))
 
 
 def find_client(ctx: Context, client: ClientId) -> Client | None:
     """Find a client, with the digests of its secrets, by whatever text a request holds."""
-    return ctx.recall(Part.REGISTRY, ("client", client), lambda ctx: registry.find_client(ctx, client))
+    return ctx.recall(REGISTRY, ("client", client), lambda ctx: registry.find_client(ctx, client))
 
 
 def client_facts(ctx: Context, client: ClientId) -> ClientFacts | None:
     """Give what enforcement must know of a client."""
-    return ctx.recall(Part.REGISTRY, ("facts", client), lambda ctx: registry.client_facts(ctx, client))
+    return ctx.recall(REGISTRY, ("facts", client), lambda ctx: registry.client_facts(ctx, client))
 
 
 def installation(ctx: Context, tenant: TenantId, app: AppId) -> InstallationFacts | None:
     """Give what enforcement must know of an app's standing installation at a tenant."""
     key = ("installation", tenant, app)
-    return ctx.recall(Part.REGISTRY, key, lambda ctx: registry.installation(ctx, tenant, app))
+    return ctx.recall(REGISTRY, key, lambda ctx: registry.installation(ctx, tenant, app))
 
 
 def origins(ctx: Context, tenant: TenantId) -> frozenset[str]:
@@ -48,21 +47,20 @@ def origins(ctx: Context, tenant: TenantId) -> frozenset[str]:
     if find_tenant(ctx, tenant) is None:
         return frozenset()
     return (
-        ctx.recall(Part.REGISTRY, ("origins", tenant), lambda ctx: registry.origins_at(ctx, tenant))
-        or frozenset()
+        ctx.recall(REGISTRY, ("origins", tenant), lambda ctx: registry.origins_at(ctx, tenant)) or frozenset()
     )
 
 
 def switches(ctx: Context) -> SwitchIndex:
     """Give the switches and the ends of full stops; they are judged by the time, so that of the reading does not matter."""
-    found = ctx.recall(Part.CONTROLS, "switches", lambda ctx: controls.enforcement_facts(ctx).switches)
+    found = ctx.recall(SWITCHES, "switches", controls.switch_index)
     assert found is not None, "there is always an index, if an empty one"
     return found
 
 
 def part_switches(ctx: Context) -> SwitchIndex:
     """Give those on scopes and resource types: what takes a part out of a grant."""
-    found = ctx.recall(Part.CONTROLS, "parts", lambda ctx: _of_parts(switches(ctx)))
+    found = ctx.recall(SWITCHES, "parts", lambda ctx: _of_parts(switches(ctx)))
     assert found is not None, "there is always an index, if an empty one"
     return found
 

@@ -1,11 +1,14 @@
 """Authorizations: who agreed to which scopes for which client."""
 
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from hilum.kernel.ids import AppId, AuthorizationId, ClientId, LaunchId, PersonId, TenantId, VersionId
+from hilum.kernel.ids import AppId, AuthorizationId, ClientId, LaunchId, Part, PersonId, TenantId, VersionId
 
+CONSENT = Part("consent")
+"""The part of the facts that holds withdrawals; its keys are ``withdrawn/<id>`` and ``narrowed/<id>``."""
 AUTHORIZATION_LIFE = timedelta(days=365)
 """How long an agreement stands; what ends sooner is the access under it: sessions, tokens, the installation."""
 NEGATIVE_WINDOW = timedelta(minutes=65)
@@ -70,4 +73,4 @@ class Choice:
 class ConsentFacts:
     """Authorizations revoked within the life of an access token."""
 
-    revoked: frozenset[AuthorizationId] = frozenset()
+    revoked: AbstractSet[AuthorizationId] = frozenset()

@@ -8,6 +8,7 @@ from hilum.audit.models import Event, Outcome
 from hilum.consent import policy, store
 from hilum.consent.models import (
     AUTHORIZATION_LIFE,
+    CONSENT,
     NEGATIVE_WINDOW,
     Authorization,
     Basis,
@@ -15,10 +16,11 @@ from hilum.consent.models import (
 )
 from hilum.identity.policy import may_administer
 from hilum.infra.context import Context
-from hilum.infra.epoch import Part
+from hilum.infra.facts import Delta, Since
 from hilum.kernel.actor import ActorKind
 from hilum.kernel.errors import Invalid, NotPermitted
 from hilum.kernel.ids import AuthorizationId, ClientId, LaunchId, PersonId, TenantId
+from hilum.kernel.persistent import RecentSet
 from hilum.registry.models import ClientFacts
 from hilum.standards.smart.scopes import all_covered
 from hilum.tokens import service as tokens
@@ -151,7 +153,7 @@ def withdraw(ctx: Context, authorization: AuthorizationId) -> Authorization:
     for each in {found.id: found} | {each.id: each for each in standing}:
         if store.revoke(ctx.tx, each, str(ctx.actor), ctx.now):
             tokens.revoke_authorization(ctx, each)
-    ctx.advance_epoch(Part.CONSENT)
+            ctx.advance_epoch(CONSENT, f"withdrawn/{each}")
     audit.record(ctx, _event(found, "consent.authorization.withdraw", also=[each.id for each in standing]))
     return replace(
         found, revoked_at=found.revoked_at or ctx.now, revoked_by=found.revoked_by or str(ctx.actor)
@@ -171,14 +173,23 @@ def narrow(ctx: Context, authorization: AuthorizationId, scopes: Iterable[str]) 
     offline = found.offline and "offline_access" in texts
     store.set_scopes(ctx.tx, found.id, texts, offline=offline)
     tokens.narrow_authorization(ctx, found.id, texts)
-    ctx.advance_epoch(Part.CONSENT)
+    ctx.advance_epoch(CONSENT, f"narrowed/{found.id}")
     audit.record(ctx, _event(found, "consent.authorization.narrow", scopes=list(texts)))
     return replace(found, scopes=texts, offline=offline)
 
 
-def enforcement_facts(ctx: Context) -> ConsentFacts:
-    """Give the authorizations that were revoked within the life of an access token."""
-    return ConsentFacts(store.revoked_since(ctx.tx, ctx.now - NEGATIVE_WINDOW))
+def facts(ctx: Context, since: Since) -> Delta[ConsentFacts]:
+    """Return the authorizations that were withdrawn within the life of an access token: all of them, or what was added since."""
+    forget_before = ctx.now - NEGATIVE_WINDOW
+    if since.changes is None:
+        return Delta(ConsentFacts(RecentSet(store.read_revoked(ctx.tx, forget_before))))
+    named = ((each.key.partition("/"), each.at) for each in since.changes)
+    withdrawn = [(AuthorizationId(id_), at) for (what, _, id_), at in named if what == "withdrawn"]
+
+    def change(before: ConsentFacts) -> ConsentFacts:
+        return ConsentFacts(RecentSet.of(before.revoked).changed(withdrawn, forget_before=forget_before))
+
+    return Delta(change=change)
 
 
 def _judge_actor(ctx: Context, found: Authorization, action: str) -> None:

@@ -1,6 +1,6 @@
 """Rows of authorizations."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -117,9 +117,11 @@ def set_scopes(
     )
 
 
-def revoked_since(tx: Connection, since: datetime) -> frozenset[AuthorizationId]:
-    found = tx.execute(select(authorization.c.id).where(authorization.c.revoked_at > since)).scalars()
-    return frozenset(AuthorizationId(each) for each in found)
+def read_revoked(tx: Connection, since: datetime) -> Iterator[tuple[AuthorizationId, datetime]]:
+    """Read the authorizations that were revoked since a moment, and when each was. Without a bound."""
+    table = authorization
+    rows = tx.execute(select(table.c.id, table.c.revoked_at).where(table.c.revoked_at > since))
+    return ((AuthorizationId(row.id), row.revoked_at) for row in rows)
 
 
 def _authorization(row: Mapping[Any, Any]) -> Authorization:

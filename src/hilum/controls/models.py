@@ -1,16 +1,26 @@
 """Kill switches and quotas: their targets, modes and limits."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from hilum.kernel.ids import Part
+
+SWITCHES = Part("switches")
+"""The part of the facts that holds switches and the ends of full stops; its keys are targets."""
+QUOTAS = Part("quotas")
+"""The part that holds quota overrides; its keys are ``<app>/<tenant>``."""
 SWITCHES_BOUND = 10_000
+"""Switches in force at once. Another is refused at this bound; none that was engaged is ever left out."""
 REASON_BOUND = 500
 KEY_BOUND = 600
 """A whole scope string is the longest key."""
 BUCKETS_BOUND = 100_000
-QUOTAS_BOUND = 1_000_000
 PAGE_BOUND = 200
+QUOTA_PAGE_BOUND = 1_000
+SETTLE_BATCH = 1_000
+"""Switches that ran out, settled in one transaction."""
 RATE_BOUND_PER_S = 100_000.0
 RATE_LEAST_PER_S = 0.001
 """Less is nearly nothing, which a kill switch says better; and a worker's share of it might be none."""
@@ -112,6 +122,9 @@ class Subject:
     scopes: tuple[str, ...] = ()
 
 
+_UNCOUNTED: frozenset[TargetKind] = frozenset({TargetKind.PLATFORM})
+
+
 @dataclass(frozen=True, slots=True)
 class SwitchIndex:
     """Switches by target, for one look-up per possible target.
@@ -120,12 +133,16 @@ class SwitchIndex:
     tokens, refresh tokens, codes and launches issued at or before it stay dead.
     """
 
-    engaged: dict[Target, tuple[Switch, ...]] = field(default_factory=dict)
-    not_issued_before: dict[Target, datetime] = field(default_factory=dict)
-    kinds: frozenset[TargetKind] = field(init=False, repr=False, compare=False)
-    scopes: tuple[Target, ...] = field(init=False, repr=False, compare=False)
+    engaged: Mapping[Target, tuple[Switch, ...]] = field(default_factory=dict)
+    not_issued_before: Mapping[Target, datetime] = field(default_factory=dict)
+    kinds: frozenset[TargetKind] = field(default=_UNCOUNTED, repr=False, compare=False)
+    """At least the kinds of all targets; the others need no look-up."""
+    scopes: tuple[Target, ...] = field(default=(), repr=False, compare=False)
+    """At least the targets that are scopes, which are compared and not looked up."""
 
     def __post_init__(self) -> None:
+        if self.kinds is not _UNCOUNTED:
+            return
         targets = dict.fromkeys((*self.engaged, *self.not_issued_before))
         object.__setattr__(self, "kinds", frozenset(target.kind for target in targets))
         object.__setattr__(self, "scopes", tuple(t for t in targets if t.kind is TargetKind.SCOPE))
@@ -172,7 +189,7 @@ class QuotaOverride:
 @dataclass(frozen=True, slots=True)
 class QuotaFacts:
     default: Quota = DEFAULT_QUOTA
-    overrides: dict[tuple[str, str], Quota] = field(default_factory=dict)
+    overrides: Mapping[tuple[str, str], Quota] = field(default_factory=dict)
     """By (app, tenant)."""
 
 

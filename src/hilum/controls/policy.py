@@ -4,9 +4,10 @@ Source: docs/adr on kill switches; house rules for releasing wide ones.
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime
 from functools import lru_cache
+from typing import TypeVar
 
 from hilum.controls.models import (
     KEY_BOUND,
@@ -16,9 +17,7 @@ from hilum.controls.models import (
     EngageOrder,
     Mode,
     Quota,
-    QuotaFacts,
     QuotaLevel,
-    QuotaOverride,
     Stop,
     Subject,
     Switch,
@@ -27,9 +26,11 @@ from hilum.controls.models import (
     TargetKind,
 )
 from hilum.kernel.actor import Actor, ActorKind
+from hilum.kernel.persistent import PersistentMap
 from hilum.standards.fhir.definitions import resource_types
 from hilum.standards.smart.scopes import ClinicalScope, ScopeError, covers, intersect, parse_scope
 
+V = TypeVar("V")
 MAY_STOP_ANYTHING = frozenset({"platform_admin", "security"})
 TENANT_ADMINISTRATOR = "administrator"
 WITHIN_A_TENANT = frozenset({TargetKind.APP_TENANT, TargetKind.PERSON, TargetKind.APP_PERSON})
@@ -177,29 +178,71 @@ def quota_level(actor: Actor, tenant: str) -> QuotaLevel | None:
     return QuotaLevel.TENANT if administers(actor, tenant) else None
 
 
-def effective_quotas(overrides: Iterable[QuotaOverride], default: Quota) -> QuotaFacts:
-    """Join the two levels: the platform's word replaces the default, the tenant's only narrows."""
+def effective_quotas(
+    overrides: Iterable[tuple[str, str, QuotaLevel, Quota]], default: Quota
+) -> dict[tuple[str, str], Quota]:
+    """Join the two levels by (app, tenant): the platform's word replaces the default, the tenant's only narrows."""
     levels: dict[tuple[str, str], dict[QuotaLevel, Quota]] = {}
-    for each in overrides:
-        levels.setdefault((each.app, each.tenant), {})[each.level] = each.quota
+    for app, tenant, level, quota in overrides:
+        levels.setdefault((app, tenant), {})[level] = quota
     joined: dict[tuple[str, str], Quota] = {}
     for key, found in levels.items():
         ceiling = found.get(QuotaLevel.PLATFORM, default)
-        own = found.get(QuotaLevel.TENANT, ceiling)
-        joined[key] = Quota(min(ceiling.rate_per_s, own.rate_per_s), min(ceiling.burst, own.burst))
-    return QuotaFacts(default, joined)
+        own = found.get(QuotaLevel.TENANT)
+        if own is None:
+            joined[key] = ceiling
+        else:
+            joined[key] = Quota(min(ceiling.rate_per_s, own.rate_per_s), min(ceiling.burst, own.burst))
+    return joined
 
 
 def index(switches: Iterable[Switch], ended: Iterable[tuple[Target, datetime]]) -> SwitchIndex:
     """Make the index of switches that were not released, and of the ends of full stops."""
+    return SwitchIndex(PersistentMap(_by_target(switches)), PersistentMap(_latest(ended)))
+
+
+def changed_index(
+    before: SwitchIndex,
+    targets: Collection[Target],
+    switches: Iterable[Switch],
+    ended: Iterable[tuple[Target, datetime]],
+) -> SwitchIndex:
+    """Return the index with what was read of these targets in the place of what it held of them."""
+    engaged, until = _by_target(switches), _latest(ended)
+    scopes = (target for target in targets if target.kind is TargetKind.SCOPE)
+    return SwitchIndex(
+        _replaced(before.engaged, engaged, targets),
+        _replaced(before.not_issued_before, until, targets),
+        before.kinds.union(target.kind for target in targets),
+        tuple(dict.fromkeys((*before.scopes, *scopes))),
+    )
+
+
+def _replaced(
+    before: Mapping[Target, V], anew: dict[Target, V], targets: Iterable[Target]
+) -> Mapping[Target, V]:
+    return PersistentMap.of(before).changed(anew, [target for target in targets if target not in anew])
+
+
+def _by_target(switches: Iterable[Switch]) -> dict[Target, tuple[Switch, ...]]:
     engaged: dict[Target, list[Switch]] = {}
     for switch in switches:
         if switch.released_at is None:
             engaged.setdefault(switch.target, []).append(switch)
+    return {target: tuple(found) for target, found in engaged.items()}
+
+
+def _latest(ended: Iterable[tuple[Target, datetime]]) -> dict[Target, datetime]:
     until: dict[Target, datetime] = {}
     for target, moment in ended:
         until[target] = max(moment, until.get(target, moment))
-    return SwitchIndex({target: tuple(found) for target, found in engaged.items()}, until)
+    return until
+
+
+def target_named(text: str) -> Target:
+    """Return the target that this text is the name of (``str(target)``)."""
+    kind, _, key = text.partition(":")
+    return Target(TargetKind(kind), key)
 
 
 def targets_of(subject: Subject, kinds: frozenset[TargetKind] = ALL_KINDS) -> Iterator[Target]:

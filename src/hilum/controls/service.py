@@ -9,14 +9,16 @@ from hilum.audit.models import Event, Outcome
 from hilum.controls import policy, store
 from hilum.controls.models import (
     DEFAULT_QUOTA,
-    QUOTAS_BOUND,
+    QUOTA_PAGE_BOUND,
+    QUOTAS,
     REMEMBERED,
+    SWITCHES,
     SWITCHES_BOUND,
     WIDE,
-    ControlFacts,
     EngageOrder,
     Mode,
     Quota,
+    QuotaFacts,
     QuotaOverride,
     Stop,
     Subject,
@@ -26,8 +28,9 @@ from hilum.controls.models import (
     TargetKind,
 )
 from hilum.infra.context import Context
-from hilum.infra.epoch import Part
+from hilum.infra.facts import Delta, Since
 from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted, Unavailable
+from hilum.kernel.persistent import PersistentMap
 
 REFUSED = Outcome.REFUSED
 
@@ -53,7 +56,7 @@ def engage(ctx: Context, order: EngageOrder, *, person_tenant: str | None = None
         raise NotPermitted("not_permitted", "You may not engage a switch on this target.")
     if faults := policy.order_faults(order, now=ctx.now):
         raise Invalid("switch_invalid", "The switch cannot be engaged as asked.", fields=faults)
-    if store.count_in_force(ctx.tx, ctx.now) >= SWITCHES_BOUND:
+    if order.target.kind not in WIDE and store.count_in_force(ctx.tx, ctx.now) >= SWITCHES_BOUND:
         raise Unavailable(
             "too_many_switches", "Release switches that are no longer needed, or stop the platform."
         )
@@ -68,7 +71,7 @@ def engage(ctx: Context, order: EngageOrder, *, person_tenant: str | None = None
         tenant=tenant,
     )
     store.append_switch(ctx.tx, switch)
-    ctx.advance_epoch(Part.CONTROLS)
+    ctx.advance_epoch(SWITCHES, str(switch.target), urgent=True)
     audit.record(ctx, Event("controls.switch.engage", tenant=tenant, facts=_facts(switch.target, switch)))
     return switch
 
@@ -107,7 +110,7 @@ def release(ctx: Context, switch_id: str, *, counts: Callable[[str], bool]) -> S
     if switch.mode is Mode.FULL_STOP:
         store.save_end(ctx.tx, switch.target, ctx.now)
     released = replace(switch, released_by=by, released_at=ctx.now)
-    ctx.advance_epoch(Part.CONTROLS)
+    ctx.advance_epoch(SWITCHES, str(switch.target))
     audit.record(
         ctx, Event("controls.switch.release", tenant=switch.tenant, facts=_facts(switch.target, released))
     )
@@ -125,7 +128,7 @@ def _refused_release(ctx: Context, switch: Switch, reason: str, detail: str) -> 
 def end_issued(ctx: Context, target: Target) -> None:
     """Leave dead what was issued for a target until now, as the end of a full stop does: for the rooms that give a standing back."""
     store.save_end(ctx.tx, target, ctx.now)
-    ctx.advance_epoch(Part.CONTROLS)
+    ctx.advance_epoch(SWITCHES, str(target))
 
 
 def get_switch(ctx: Context, switch_id: str) -> Switch:
@@ -158,13 +161,13 @@ def set_quota(ctx: Context, app: str, tenant: str, quota: Quota | None) -> None:
     else:
         store.save_quota(ctx.tx, QuotaOverride(app, tenant, level, quota, str(ctx.actor), ctx.now))
     facts = {"level": level.value, "rate_per_s": quota and quota.rate_per_s, "burst": quota and quota.burst}
-    ctx.advance_epoch(Part.CONTROLS)
+    ctx.advance_epoch(QUOTAS, f"{app}/{tenant}")
     audit.record(ctx, Event("controls.quota.set", tenant=tenant, app=app, facts=facts))
 
 
 def list_quotas(ctx: Context, *, tenant: str | None = None) -> list[QuotaOverride]:
     """List overrides; a tenant's administrator sees the tenant's. Raises NotPermitted."""
-    return store.list_quotas(ctx.tx, tenant=_visible_tenant(ctx, tenant), limit=1_000)
+    return store.list_quotas(ctx.tx, tenant=_visible_tenant(ctx, tenant), limit=QUOTA_PAGE_BOUND)
 
 
 def judge(
@@ -175,29 +178,57 @@ def judge(
     ``issued_at``: when the code, token or launch at hand was issued. ``launching``: also heed "no new launches".
     """
     targets = tuple(policy.targets_of(subject))
-    index = policy.index(*store.list_touching(ctx.tx, targets, ctx.now))
+    index = policy.index(*store.list_stops_on(ctx.tx, targets, ctx.now, and_scopes=True))
     stop = policy.stopped_by(index, subject, now=ctx.now, issued_at=issued_at)
     return stop or (policy.launches_stopped(index, subject, ctx.now) if launching else None)
 
 
 def stops_on(ctx: Context, targets: tuple[Target, ...]) -> SwitchIndex:
     """Return the switches on these targets and the ends of full stops on them, from the rows themselves."""
-    return policy.index(*store.list_touching(ctx.tx, targets, ctx.now))
+    return policy.index(*store.list_stops_on(ctx.tx, targets, ctx.now, and_scopes=True))
 
 
 def part_stops(ctx: Context, resource_types: tuple[str, ...]) -> SwitchIndex:
     """Give the switches and ends of full stops on scopes and on these types: what takes a part out of a grant."""
     targets = (Target(TargetKind.RESOURCE_TYPE, each) for each in resource_types)
-    return policy.index(*store.list_touching(ctx.tx, targets, ctx.now))
+    return policy.index(*store.list_stops_on(ctx.tx, targets, ctx.now, and_scopes=True))
 
 
-def enforcement_facts(ctx: Context) -> ControlFacts:
-    """Give every switch in force, every remembered end of a full stop, and the quotas."""
-    ends = store.list_ends(ctx.tx, since=ctx.now - REMEMBERED, now=ctx.now)
-    index = policy.index(store.list_in_force(ctx.tx, ctx.now), ends)
-    return ControlFacts(
-        index, policy.effective_quotas(store.list_quotas(ctx.tx, limit=QUOTAS_BOUND), DEFAULT_QUOTA)
-    )
+def switch_index(ctx: Context) -> SwitchIndex:
+    """Return every switch in force and every remembered end of a full stop."""
+    return policy.index(*store.list_stops(ctx.tx, ctx.now, ended_since=ctx.now - REMEMBERED))
+
+
+def switch_facts(ctx: Context, since: Since) -> Delta[SwitchIndex]:
+    """Return the switches and the ends of full stops, or what became of the targets that changed."""
+    if since.changes is None:
+        return Delta(switch_index(ctx))
+    targets = [policy.target_named(key) for key in since.named()]
+    switches, ended = store.list_stops_on(ctx.tx, targets, ctx.now)
+    return Delta(change=lambda before: policy.changed_index(before, targets, switches, ended))
+
+
+def quota_facts(ctx: Context, since: Since) -> Delta[QuotaFacts]:
+    """Return the quotas in effect, or those of the pairs of app and tenant that changed."""
+    if since.changes is None:
+        overrides = policy.effective_quotas(store.read_quotas(ctx.tx), DEFAULT_QUOTA)
+        return Delta(QuotaFacts(DEFAULT_QUOTA, PersistentMap(overrides)))
+    pairs = [(app, tenant) for app, _, tenant in (key.partition("/") for key in since.named())]
+    found = policy.effective_quotas(store.read_quotas(ctx.tx, pairs), DEFAULT_QUOTA)
+    gone = [each for each in pairs if each not in found]
+
+    def change(before: QuotaFacts) -> QuotaFacts:
+        return QuotaFacts(before.default, PersistentMap.of(before.overrides).changed(found, gone))
+
+    return Delta(change=change)
+
+
+def settle_expired(ctx: Context) -> int:
+    """Take switches that ran out off the standing ones, at most a batch; return how many. What they stopped stays dead.
+
+    It changes nothing for anybody: an expired full stop and its end say the same.
+    """
+    return store.settle_expired(ctx.tx, ctx.now)
 
 
 def _visible_tenant(ctx: Context, tenant: str | None) -> str | None:

@@ -1,11 +1,13 @@
 """Switches, ends of full stops and quotas as rows."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
 from datetime import datetime
+from itertools import chain
 from typing import Any
 
 from sqlalchemy import (
     Column,
+    ColumnElement,
     Connection,
     Float,
     Index,
@@ -18,13 +20,14 @@ from sqlalchemy import (
     func,
     or_,
     select,
+    text,
+    true,
 )
 from sqlalchemy import tuple_ as pair
 
 from hilum.controls.models import (
     PAGE_BOUND,
-    QUOTAS_BOUND,
-    SWITCHES_BOUND,
+    SETTLE_BATCH,
     Mode,
     Quota,
     QuotaLevel,
@@ -33,8 +36,10 @@ from hilum.controls.models import (
     Target,
     TargetKind,
 )
-from hilum.infra.db import Instant, insert_or_ignore, metadata
+from hilum.infra.db import Instant, in_parts, insert_or_ignore, metadata
 from hilum.kernel.errors import NotFound
+
+ROWS_AT_ONCE = 2_000
 
 switches = Table(
     "control_switch",
@@ -52,10 +57,23 @@ switches = Table(
     Column("released_at", Instant),
     Column("release_asked_by", String(120), nullable=False),
     Column("release_asked_at", Instant),
-    Index(None, "kind", "key"),
-    Index(None, "released_at", "expires_at"),
+    Column("over_at", Instant),
     Index(None, "tenant"),
+    Index(
+        "ix_control_switch_standing",
+        "kind",
+        "key",
+        sqlite_where=text("over_at IS NULL"),
+        postgresql_where=text("over_at IS NULL"),
+    ),
+    Index(
+        "ix_control_switch_expiring",
+        "expires_at",
+        sqlite_where=text("over_at IS NULL"),
+        postgresql_where=text("over_at IS NULL"),
+    ),
 )
+"""``over_at``: when a switch was released, or ran out and was settled (``settle_expired``). Those in force have none."""
 
 ends = Table(
     "control_not_issued_before",
@@ -75,6 +93,7 @@ quotas = Table(
     Column("burst", Integer, nullable=False),
     Column("set_by", String(120), nullable=False),
     Column("set_at", Instant, nullable=False),
+    Index(None, "tenant"),
 )
 
 
@@ -111,6 +130,7 @@ def append_switch(tx: Connection, switch: Switch) -> None:
             released_at=None,
             release_asked_by="",
             release_asked_at=None,
+            over_at=None,
         )
     )
 
@@ -136,7 +156,7 @@ def list_switches(
 
 def _in_force(now: datetime) -> Any:
     return and_(
-        switches.c.released_at.is_(None), or_(switches.c.expires_at.is_(None), switches.c.expires_at > now)
+        switches.c.over_at.is_(None), or_(switches.c.expires_at.is_(None), switches.c.expires_at > now)
     )
 
 
@@ -144,54 +164,76 @@ def count_in_force(tx: Connection, now: datetime) -> int:
     return int(tx.execute(select(func.count()).select_from(switches).where(_in_force(now))).scalar_one())
 
 
-def list_in_force(tx: Connection, now: datetime) -> list[Switch]:
-    query = select(switches).where(_in_force(now)).order_by(switches.c.id).limit(SWITCHES_BOUND)
-    return [_switch(row) for row in tx.execute(query)]
+def list_stops(
+    tx: Connection, now: datetime, *, ended_since: datetime
+) -> tuple[list[Switch], list[tuple[Target, datetime]]]:
+    """List every switch in force, and when the last full stop on each target ended. Without a bound: none may be left out."""
+    return _stops(tx, now, true(), ends.c.at > ended_since)
 
 
-def list_ends(tx: Connection, *, since: datetime, now: datetime) -> list[tuple[Target, datetime]]:
-    """List the moments at which full stops ended: by release, or by running out."""
+def list_stops_on(
+    tx: Connection, targets: Iterable[Target], now: datetime, *, and_scopes: bool = False
+) -> tuple[list[Switch], list[tuple[Target, datetime]]]:
+    """List the same of these targets, and of every scope with ``and_scopes``. Without a bound."""
+    found: tuple[list[Switch], list[tuple[Target, datetime]]] = [], []
+    keys = [(target.kind.value, target.key) for target in targets]
+    if and_scopes:
+        scope = TargetKind.SCOPE.value
+        _extend(found, _stops(tx, now, switches.c.kind == scope, ends.c.kind == scope))
+    for some in in_parts(keys):
+        here = pair(switches.c.kind, switches.c.key).in_(some)
+        _extend(found, _stops(tx, now, here, pair(ends.c.kind, ends.c.key).in_(some)))
+    return found
+
+
+def _extend(
+    found: tuple[list[Switch], list[tuple[Target, datetime]]],
+    more: tuple[list[Switch], list[tuple[Target, datetime]]],
+) -> None:
+    found[0].extend(more[0])
+    found[1].extend(more[1])
+
+
+def _stops(
+    tx: Connection, now: datetime, here: ColumnElement[bool], ended: ColumnElement[bool]
+) -> tuple[list[Switch], list[tuple[Target, datetime]]]:
+    """List the switches in force ``here``, and when full stops there ended: by release, or by running out."""
+    standing = select(switches).where(_in_force(now), here).order_by(switches.c.id)
     ran_out = (
         select(switches.c.kind, switches.c.key, func.max(switches.c.expires_at).label("at"))
-        .where(switches.c.released_at.is_(None))
-        .where(switches.c.mode == Mode.FULL_STOP.value)
-        .where(switches.c.expires_at > since)
-        .where(switches.c.expires_at <= now)
+        .where(switches.c.over_at.is_(None), here)
+        .where(switches.c.mode == Mode.FULL_STOP.value, switches.c.expires_at <= now)
         .group_by(switches.c.kind, switches.c.key)
     )
-    released = select(ends).where(ends.c.at > since)
-    return [
+    moments = [
         (Target(TargetKind(row.kind), row.key), row.at)
-        for query in (released, ran_out)
+        for query in (select(ends).where(ended), ran_out)
         for row in tx.execute(query)
     ]
+    return [_switch(row) for row in tx.execute(standing)], moments
 
 
-def list_touching(
-    tx: Connection, targets: Iterable[Target], now: datetime
-) -> tuple[list[Switch], list[tuple[Target, datetime]]]:
-    """List what a subject may fall under: unreleased switches on the targets and on any scope, and ends of full stops."""
-    keys = [(target.kind.value, target.key) for target in targets]
-    scope = TargetKind.SCOPE.value
-    found = tx.execute(
-        select(switches)
-        .where(switches.c.released_at.is_(None))
-        .where(or_(switches.c.kind == scope, pair(switches.c.kind, switches.c.key).in_(keys)))
-        .where(
-            or_(
-                switches.c.mode == Mode.FULL_STOP.value,
-                switches.c.expires_at.is_(None),
-                switches.c.expires_at > now,
-            )
+def settle_expired(tx: Connection, now: datetime) -> int:
+    """Take switches that ran out off the list of standing ones; what they leave dead is kept once a target. Returns how many."""
+    rows = tx.execute(
+        select(switches.c.id, switches.c.kind, switches.c.key, switches.c.mode, switches.c.expires_at)
+        .where(switches.c.over_at.is_(None), switches.c.expires_at <= now)
+        .order_by(switches.c.expires_at)
+        .limit(SETTLE_BATCH)
+    ).all()
+    last: dict[Target, datetime] = {}
+    for row in rows:
+        if row.mode == Mode.FULL_STOP.value:
+            target = Target(TargetKind(row.kind), row.key)
+            last[target] = max(row.expires_at, last.get(target, row.expires_at))
+    for target in sorted(last, key=str):
+        save_end(tx, target, last[target])
+    mine = switches.c.id.in_([row.id for row in rows])
+    if rows:
+        tx.execute(
+            switches.update().where(mine, switches.c.over_at.is_(None)).values(over_at=switches.c.expires_at)
         )
-        .limit(SWITCHES_BOUND)
-    )
-    ended = tx.execute(
-        select(ends)
-        .where(or_(ends.c.kind == scope, pair(ends.c.kind, ends.c.key).in_(keys)))
-        .limit(SWITCHES_BOUND)
-    )
-    return [_switch(row) for row in found], [(Target(TargetKind(row.kind), row.key), row.at) for row in ended]
+    return len(rows)
 
 
 def save_release_asked(tx: Connection, switch_id: str, *, by: str, at: datetime) -> bool:
@@ -210,7 +252,7 @@ def save_released(tx: Connection, switch: Switch, *, by: str, at: datetime) -> b
         switches.update()
         .where(switches.c.id == switch.id, switches.c.released_at.is_(None))
         .where(switches.c.release_asked_by == switch.release_asked_by)
-        .values(released_by=by, released_at=at)
+        .values(released_by=by, released_at=at, over_at=at)
     )
     return done.rowcount == 1
 
@@ -242,9 +284,7 @@ def delete_quota(tx: Connection, app: str, tenant: str, level: QuotaLevel) -> bo
     return tx.execute(quotas.delete().where(same)).rowcount == 1
 
 
-def list_quotas(
-    tx: Connection, *, tenant: str | None = None, limit: int = QUOTAS_BOUND
-) -> list[QuotaOverride]:
+def list_quotas(tx: Connection, *, tenant: str | None = None, limit: int) -> list[QuotaOverride]:
     query = select(quotas).order_by(quotas.c.app, quotas.c.tenant, quotas.c.level).limit(limit)
     if tenant is not None:
         query = query.where(quotas.c.tenant == tenant)
@@ -259,3 +299,20 @@ def list_quotas(
         )
         for row in tx.execute(query)
     ]
+
+
+def read_quotas(
+    tx: Connection, of: Collection[tuple[str, str]] | None = None
+) -> Iterator[tuple[str, str, QuotaLevel, Quota]]:
+    """Read the overrides of some (app, tenant), None: of all; equal quotas are one value. Without a bound."""
+    query = select(quotas.c.app, quotas.c.tenant, quotas.c.level, quotas.c.rate_per_s, quotas.c.burst)
+    here = pair(quotas.c.app, quotas.c.tenant)
+    queries = [query] if of is None else [query.where(here.in_(some)) for some in in_parts(of)]
+    levels = {level.value: level for level in QuotaLevel}
+    shared: dict[tuple[float, int], Quota] = {}
+    found = (tx.execute(each, execution_options={"yield_per": ROWS_AT_ONCE}).partitions() for each in queries)
+    for app, tenant, level, rate, burst in chain.from_iterable(chain.from_iterable(found)):
+        quota = shared.get((rate, burst))
+        if quota is None:
+            quota = shared[rate, burst] = Quota(rate, burst)
+        yield app, tenant, levels[level], quota

@@ -311,7 +311,7 @@ def without_stopped(
     ctx: Context, parties: Parties, person: Person, scopes: tuple[Scope, ...]
 ) -> tuple[Scope, ...]:
     """Leave out what a switch on a scope or a resource type stops."""
-    index = controls.enforcement_facts(ctx).switches
+    index = controls.switch_index(ctx)
     kept = []
     for scope in scopes:
         resource_type = getattr(scope, "type", "")

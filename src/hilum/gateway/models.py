@@ -17,6 +17,10 @@ from hilum.tokens.models import TokenFacts
 
 STALENESS_BOUND = timedelta(seconds=2)
 SNAPSHOT_POLL = timedelta(milliseconds=20)
+QUOTA_LAG = timedelta(seconds=30)
+"""How much longer than the bound quotas may be behind: reading a million overrides takes seconds, and a late quota forbids nothing."""
+FOLLOWED_AT_ONCE = 1_000
+"""Changes of one part that are taken in beside the switches; more of them are left to another thread."""
 NEWER_POLLS = 25
 """Half polls that a fresh token waits for a snapshot that knows what it rests on."""
 PAGE_LINK_LIFE = timedelta(hours=1)

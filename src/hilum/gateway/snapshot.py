@@ -1,45 +1,74 @@
-"""The snapshot of enforcement facts: one immutable value per process, kept true by a thread of its own.
+"""The snapshot of enforcement facts: one immutable value per process, kept true by threads of its own.
 
-Its age is the monotonic time since the control epoch was last confirmed. Past the bound there is no snapshot, and the gateway
-refuses: a worker that cannot hear a switch must not act as if there were none.
-Source: security decision 7
+Each part of the facts is held with the stamp of the epoch that it is of. A thread watches the database; when a part's stamp moved it
+reads what changed and publishes another snapshot, the switches first. What takes long, a part that must be read whole, is read by
+another thread, so that it never delays a switch; meanwhile that part is not confirmed.
+
+The snapshot's age is the monotonic time since its oldest part was confirmed to be the database's present one. Past the bound there is
+no snapshot, and the gateway refuses: a worker that cannot learn of a switch must not act as if there were none. Quotas alone may be
+behind for longer (QUOTA_LAG).
+Source: security decisions 7 and 27
 """
 
 import asyncio
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from datetime import timedelta
-from functools import partial
-from threading import Event, Thread
+from threading import Event, Lock, Thread
 from typing import Any, Protocol, TypeVar
 
 from hilum.consent import service as consent
+from hilum.consent.models import CONSENT
 from hilum.controls import service as controls
-from hilum.controls.models import ControlFacts, Switch
-from hilum.gateway.models import NEWER_POLLS, SNAPSHOT_POLL, STALENESS_BOUND, Snapshot
+from hilum.controls.models import QUOTAS, SWITCHES, ControlFacts, Switch, SwitchIndex, Target
+from hilum.controls.policy import target_named
+from hilum.gateway.models import (
+    FOLLOWED_AT_ONCE,
+    NEWER_POLLS,
+    QUOTA_LAG,
+    SNAPSHOT_POLL,
+    STALENESS_BOUND,
+    Snapshot,
+)
 from hilum.identity import service as identity
+from hilum.identity.models import IDENTITY
 from hilum.infra import epoch, logs
 from hilum.infra.context import Context
-from hilum.infra.epoch import Part
+from hilum.infra.epoch import Stamp, Stamps
+from hilum.infra.facts import EVERYTHING, Delta, Since
 from hilum.infra.signals import Signal
 from hilum.kernel.errors import HilumError
+from hilum.kernel.ids import Part
 from hilum.kernel.ports import Clock
 from hilum.launches import service as launches
+from hilum.launches.models import LAUNCHES
 from hilum.registry import service as registry
+from hilum.registry.models import REGISTRY
+from hilum.signin import service as signin
+from hilum.signin.models import SESSIONS
 from hilum.tokens import service as tokens
+from hilum.tokens.models import TOKENS
 
 T = TypeVar("T")
 StopHeard = Callable[[Switch, timedelta], None]
-"""Told, in a thread of its own, of each newly heard switch and the time since it was engaged. It may write and wait."""
+"""Called, in a thread of its own, with each newly engaged switch and the time since it was engaged. It may write and wait."""
 
-_FACTS: dict[Part, Callable[[Context], Any]] = {
-    Part.IDENTITY: identity.enforcement_facts,
-    Part.CONTROLS: controls.enforcement_facts,
-    Part.TOKENS: tokens.enforcement_facts,
-    Part.CONSENT: consent.enforcement_facts,
-    Part.LAUNCHES: launches.enforcement_facts,
+_FACTS: dict[Part, Callable[[Context, Since], Delta[Any]]] = {
+    SWITCHES: controls.switch_facts,
+    TOKENS: tokens.facts,
+    SESSIONS: signin.facts,
+    LAUNCHES: launches.facts,
+    CONSENT: consent.facts,
+    IDENTITY: identity.facts,
+    REGISTRY: registry.facts,
+    QUOTAS: controls.quota_facts,
 }
+"""Every part, the most urgent first."""
+_URGENT = frozenset({SWITCHES})
+"""Published before anything else is read."""
+_MAY_LAG = {QUOTAS: QUOTA_LAG}
 _log = logs.get("gateway")
 
 
@@ -49,6 +78,15 @@ class Reader(Protocol):
     def __call__(self, verb: Callable[[Context], T], /) -> T: ...
 
 
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """One part: its value, of which stamp it is, and when that was last confirmed to be the present one."""
+
+    stamp: Stamp
+    value: Any
+    confirmed_at: float
+
+
 class SnapshotKeeper:
     """Keeps the snapshot of one process. ``current`` may be asked from any thread."""
 
@@ -56,22 +94,29 @@ class SnapshotKeeper:
         self, read: Reader, signal: Signal, clock: Clock, *, on_stop: StopHeard | None = None
     ) -> None:
         self._read, self._signal, self._clock, self._on_stop = read, signal, clock, on_stop
-        self._parts: dict[Part, tuple[int, Any]] = {}
+        self._parts: dict[Part, _Held] = {}
+        self._seen = Stamps()
+        self._breaks = signal.breaks
+        self._unverified: set[Part] = set()
+        self._apart: set[Part] = set()
+        self._lock = Lock()
         self._snapshot: Snapshot | None = None
+        self._unpublished = False
         self._confirmed_at = float("-inf")
         self._stopping = Event()
         self._thread: Thread | None = None
         self._failing = False
         self._teller = ThreadPoolExecutor(1, thread_name_prefix="stops")
+        self._loader = ThreadPoolExecutor(1, thread_name_prefix="facts")
 
     def current(self) -> Snapshot | None:
-        """Give the snapshot; None if it was not confirmed within the bound."""
+        """Return the snapshot; None if it was not confirmed within the bound."""
         if self._clock.monotonic() - self._confirmed_at > STALENESS_BOUND.total_seconds():
             return None
         return self._snapshot
 
     async def newer(self, than: float) -> Snapshot | None:
-        """Wait for what was committed before the monotonic moment ``than``, a few polls at most; then give what is current."""
+        """Wait for what was committed before the monotonic moment ``than``, a few polls at most; then return what is current."""
         for _ in range(NEWER_POLLS):
             if self._confirmed_at > than or self._thread is None:
                 break
@@ -92,15 +137,21 @@ class SnapshotKeeper:
             self._thread.join()
         self._signal.close()
         self._teller.shutdown()
+        self._loader.shutdown()
 
     def step(self, wait_s: float) -> None:
-        """Wait at most so long for a change, take it in, and confirm the snapshot. A failure only lets it age."""
+        """Wait at most so long for a change, take it in, and confirm what is up to date. A failure only lets the snapshot age."""
         try:
             asked_at = self._clock.monotonic()
             changed = self._signal.changed(wait_s)
-            if changed or self._snapshot is None or self._failing:
-                self._load()
-            self._confirmed_at = asked_at
+            if self._signal.breaks != self._breaks:
+                # Whatever answers now may be another copy: nothing that was read from the one before is taken on trust.
+                self._breaks = self._signal.breaks
+                self._unverified = set(self._parts)
+            if changed or self._failing or self._is_behind():
+                self._follow(asked_at)
+            else:
+                self._confirm(asked_at)
         except HilumError as error:
             if not self._failing:
                 _log.error("gateway.snapshot.failed", code=error.code)
@@ -117,28 +168,122 @@ class SnapshotKeeper:
                 self._failing = True
                 self._stopping.wait(SNAPSHOT_POLL.total_seconds())
 
-    def _load(self) -> None:
-        total, loaded = self._read(self._changed_facts)
-        before = self._parts.get(Part.CONTROLS)
-        self._parts.update(loaded)
-        facts = {part.value: value for part, (_, value) in self._parts.items()}
-        self._snapshot = Snapshot(total, **facts)
-        if Part.CONTROLS in loaded and before is not None and self._on_stop is not None:
-            self._tell_stops(before[1], loaded[Part.CONTROLS][1])
+    def _is_behind(self) -> bool:
+        return bool(self._unverified) or any(not self._is_present(part) for part in _FACTS)
 
-    def _changed_facts(self, ctx: Context) -> tuple[int, dict[Part, tuple[int, Any]]]:
-        """Read the epoch and the facts of every part that moved since, in one view of the data."""
-        total, counts = epoch.read(ctx.tx)
-        moved = [part for part in Part if part not in self._parts or self._parts[part][0] != counts[part]]
-        _, before = self._parts.get(Part.REGISTRY, (0, None))
-        read = _FACTS | {Part.REGISTRY: partial(registry.enforcement_facts, before=before)}
-        return total, {part: (counts[part], read[part](ctx)) for part in moved}
+    def _is_present(self, part: Part) -> bool:
+        held = self._parts.get(part)
+        return held is not None and held.stamp == self._seen[part]
 
-    def _tell_stops(self, before: ControlFacts, after: ControlFacts) -> None:
+    def _confirm(self, asked_at: float) -> None:
+        """Confirm, as of ``asked_at``, each part that is the database's present one."""
+        with self._lock:
+            for part, held in self._parts.items():
+                if held.stamp == self._seen[part]:
+                    self._parts[part] = replace(held, confirmed_at=max(asked_at, held.confirmed_at))
+            self._judge_age()
+
+    def _judge_age(self) -> None:
+        if len(self._parts) < len(_FACTS):
+            return
+        none = timedelta(0)
+        self._confirmed_at = min(
+            held.confirmed_at + _MAY_LAG.get(part, none).total_seconds() for part, held in self._parts.items()
+        )
+
+    def _follow(self, asked_at: float) -> None:
+        """Read the stamps and what changed of the parts that moved, in one view of the data; leave to the loader what takes long."""
+
+        def verb(ctx: Context) -> None:
+            epoch.one_view(ctx.tx)
+            self._seen = epoch.read(ctx.tx)
+            for part, facts in _FACTS.items():
+                if self._is_present(part) and part not in self._unverified:
+                    continue
+                if part in self._apart:
+                    continue
+                since = self._since(ctx, part)
+                long = since is EVERYTHING or len(since.changes or ()) > FOLLOWED_AT_ONCE
+                if long and part not in _URGENT and self._thread is not None:
+                    self._apart.add(part)
+                    self._loader.submit(self._load_apart, part)
+                    continue
+                self._take(part, self._seen[part], facts(ctx, since), asked_at, since)
+                self._unverified.discard(part)
+                if part in _URGENT:
+                    self._publish()
+
+        self._read(verb)
+        self._publish()
+        self._confirm(asked_at)
+
+    def _since(self, ctx: Context, part: Part) -> Since:
+        held = self._parts.get(part)
+        if held is None or part in self._unverified:
+            return EVERYTHING
+        changes = epoch.changes(ctx.tx, part, held.stamp, self._seen[part])
+        return EVERYTHING if changes is None else Since(changes)
+
+    def _load_apart(self, part: Part) -> None:
+        """Read a part whole in the loader's thread. Until it is there the part ages, if its stamp moved."""
+
+        def verb(ctx: Context) -> tuple[Stamp, Delta[Any]]:
+            epoch.one_view(ctx.tx)
+            return epoch.read(ctx.tx)[part], _FACTS[part](ctx, EVERYTHING)
+
+        try:
+            asked_at, breaks = self._clock.monotonic(), self._breaks
+            stamp, delta = self._read(verb)
+            if breaks == self._breaks:
+                self._unverified.discard(part)
+            self._take(part, stamp, delta, asked_at)
+            self._publish()
+            gc.freeze()
+        except HilumError as error:
+            _log.error("gateway.snapshot.failed", code=error.code, part=part)
+        except Exception:  # noqa: BLE001 - the thread's edge, as above
+            _log.exception("gateway.snapshot.broken", part=part)
+        finally:
+            self._apart.discard(part)
+
+    def _take(
+        self, part: Part, stamp: Stamp, delta: Delta[Any], asked_at: float, since: Since = EVERYTHING
+    ) -> None:
+        held = self._parts.get(part)
+        value = delta.applied(None if held is None else held.value)
+        with self._lock:
+            self._parts[part] = _Held(stamp, value, asked_at)
+            self._unpublished = True
+        if part == SWITCHES and held is not None and self._on_stop is not None:
+            targets = value.engaged if since is EVERYTHING else map(target_named, since.named())
+            self._report_stops(held.value, value, targets)
+
+    def _publish(self) -> None:
+        """Make the snapshot of the parts as they are. Its number is the count of all changes in it, and never one that was before."""
+        with self._lock:
+            if len(self._parts) < len(_FACTS) or not self._unpublished:
+                return
+            self._unpublished = False
+            value = {part: held.value for part, held in self._parts.items()}
+            total = sum(held.stamp.n for held in self._parts.values())
+            last = self._snapshot
+            made = Snapshot(
+                total,
+                identity=value[IDENTITY],
+                registry=value[REGISTRY],
+                controls=ControlFacts(value[SWITCHES], value[QUOTAS]),
+                tokens=replace(value[TOKENS], ended_sessions=value[SESSIONS]),
+                consent=value[CONSENT],
+                launches=value[LAUNCHES],
+            )
+            self._snapshot = made if last is None else replace(made, epoch=max(total, last.epoch + 1))
+            self._judge_age()
+
+    def _report_stops(self, before: SwitchIndex, after: SwitchIndex, targets: Iterable[Target]) -> None:
         assert self._on_stop is not None, "asked only with a listener"
-        known = {switch.id for switches in before.switches.engaged.values() for switch in switches}
         now = self._clock.now()
-        for switches in after.switches.engaged.values():
-            for switch in switches:
+        for target in targets:
+            known = {switch.id for switch in before.engaged.get(target, ())}
+            for switch in after.engaged.get(target, ()):
                 if switch.id not in known:
                     self._teller.submit(self._on_stop, switch, now - switch.engaged_at)

@@ -1,11 +1,15 @@
 """Tenants and the people in them."""
 
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from hilum.kernel.ids import PersonId, TenantId
+from hilum.kernel.ids import Part, PersonId, TenantId
 
+IDENTITY = Part("identity")
+"""The part of the facts that holds tenants and who is inactive; its keys are ``tenant/<id>`` and ``person/<id>``."""
 TENANTS_BOUND = 10_000
 PEOPLE_PAGE_BOUND = 200
 TENANTS_PAGE_BOUND = 200
@@ -153,5 +157,5 @@ class TenantFacts:
 class IdentityFacts:
     """``inactive_people``: those deactivated within the life of an access token; who refreshes or signs in is judged by the row."""
 
-    tenants: dict[TenantId, TenantFacts] = field(default_factory=dict)
-    inactive_people: frozenset[PersonId] = frozenset()
+    tenants: Mapping[TenantId, TenantFacts] = field(default_factory=dict)
+    inactive_people: AbstractSet[PersonId] = frozenset()

@@ -9,6 +9,7 @@ from hilum.controls import service as controls
 from hilum.controls.models import Switch, Target, TargetKind
 from hilum.identity import policy, store
 from hilum.identity.models import (
+    IDENTITY,
     NEGATIVE_WINDOW,
     TENANTS_BOUND,
     Bar,
@@ -20,10 +21,11 @@ from hilum.identity.models import (
     TenantChange,
 )
 from hilum.infra.context import Context
-from hilum.infra.epoch import Part
+from hilum.infra.facts import Delta, Since
 from hilum.kernel.actor import ActorKind
 from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted, Unavailable
 from hilum.kernel.ids import PersonId, TenantId
+from hilum.kernel.persistent import PersistentMap, RecentSet
 
 
 def add_tenant(ctx: Context, tenant: Tenant) -> Tenant:
@@ -37,7 +39,7 @@ def add_tenant(ctx: Context, tenant: Tenant) -> Tenant:
     if not store.add_tenant(ctx.tx, tenant):
         raise Conflict("tenant_exists", "There is a tenant of this id already.")
     facts = {"sandbox": tenant.sandbox, "upstream": tenant.upstream.kind.value}
-    ctx.advance_epoch(Part.IDENTITY)
+    ctx.advance_epoch(IDENTITY, f"tenant/{tenant.id}")
     audit.record(ctx, Event("identity.tenant.add", tenant=tenant.id, facts=facts))
     return tenant
 
@@ -64,13 +66,15 @@ def update_tenant(ctx: Context, tenant_id: TenantId, change: TenantChange) -> Te
     store.save_tenant(ctx.tx, after)
     if after.active and not before.active:
         controls.end_issued(ctx, Target(TargetKind.TENANT, tenant_id))
-    ctx.advance_epoch(Part.IDENTITY)
+    ctx.advance_epoch(IDENTITY, f"tenant/{tenant_id}")
     audit.record(ctx, Event("identity.tenant.update", tenant=tenant_id, facts={"changed": sorted(given)}))
     return after
 
 
-def get_tenant(ctx: Context, tenant: TenantId) -> Tenant:
-    """Get a tenant. Raises NotFound."""
+def get_tenant(ctx: Context, tenant: TenantId, *, lock: bool = False) -> Tenant:
+    """Get a tenant; with ``lock`` nobody else locks or changes it until the transaction ends. Raises NotFound."""
+    if lock and policy.fits_tenant_id(tenant):
+        return store.get_tenant(ctx.tx, tenant, lock=True)
     found = find_tenant(ctx, tenant)
     if found is None:
         raise NotFound("tenant_not_found", "There is no such tenant.")
@@ -181,7 +185,7 @@ def deactivate_person(ctx: Context, person_id: PersonId) -> Person:
             )
     if not store.save_deactivated(ctx.tx, person_id, ctx.now):
         raise Conflict("person_inactive", "This person is inactive already.")
-    ctx.advance_epoch(Part.IDENTITY)
+    ctx.advance_epoch(IDENTITY, f"person/{person_id}")
     audit.record(ctx, Event("identity.person.deactivate", tenant=person.tenant or "", person=person_id))
     return replace(person, active=False, deactivated_at=ctx.now)
 
@@ -211,11 +215,27 @@ def release_switch(ctx: Context, switch_id: str) -> Switch:
     return controls.release(ctx, switch_id, counts=counts)
 
 
-def enforcement_facts(ctx: Context) -> IdentityFacts:
-    """Give every tenant, and who was deactivated within the life of an access token."""
-    tenants = {each.id: policy.facts_of(each) for each in store.list_tenants(ctx.tx)}
-    inactive = store.list_deactivated_since(ctx.tx, ctx.now - NEGATIVE_WINDOW)
-    return IdentityFacts(tenants, frozenset(inactive))
+def facts(ctx: Context, since: Since) -> Delta[IdentityFacts]:
+    """Return every tenant and who was deactivated within the life of an access token, or what became of those that changed."""
+    forget_before = ctx.now - NEGATIVE_WINDOW
+    if since.changes is None:
+        tenants = {each.id: policy.facts_of(each) for each in store.read_tenants(ctx.tx)}
+        inactive = RecentSet(store.read_deactivated(ctx.tx, since=forget_before))
+        return Delta(IdentityFacts(PersistentMap(tenants), inactive))
+    named: dict[str, list[str]] = {"tenant": [], "person": []}
+    for kind, _, id_ in (key.partition("/") for key in since.named()):
+        named[kind].append(id_)
+    some = [TenantId(each) for each in named["tenant"]]
+    found = {each.id: policy.facts_of(each) for each in store.read_tenants(ctx.tx, some)}
+    people = store.read_deactivated(ctx.tx, [PersonId(each) for each in named["person"]])
+
+    def change(before: IdentityFacts) -> IdentityFacts:
+        return IdentityFacts(
+            PersistentMap.of(before.tenants).changed(found, [each for each in some if each not in found]),
+            RecentSet.of(before.inactive_people).changed(people, forget_before=forget_before),
+        )
+
+    return Delta(change=change)
 
 
 def _refused(ctx: Context, action: str, tenant: str) -> NotPermitted:

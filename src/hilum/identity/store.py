@@ -1,5 +1,6 @@
 """Tenants and people as rows."""
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
@@ -26,7 +27,7 @@ from hilum.identity.models import (
     UpstreamKind,
     UpstreamRef,
 )
-from hilum.infra.db import Instant, insert_or_ignore, metadata
+from hilum.infra.db import Instant, in_parts, insert_or_ignore, metadata
 from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import PersonId, TenantId
 
@@ -121,6 +122,17 @@ def list_tenants(tx: Connection, *, after: str = "", limit: int = TENANTS_BOUND)
     return [_tenant(row) for row in tx.execute(query)]
 
 
+def read_tenants(tx: Connection, of: Collection[TenantId] | None = None) -> list[Tenant]:
+    """Read some tenants, None: all. Without a bound."""
+    if of is None:
+        return [_tenant(row) for row in tx.execute(select(tenants))]
+    return [
+        _tenant(row)
+        for some in in_parts(of)
+        for row in tx.execute(select(tenants).where(tenants.c.id.in_(some)))
+    ]
+
+
 def count_tenants(tx: Connection) -> int:
     return int(tx.execute(select(func.count()).select_from(tenants)).scalar_one())
 
@@ -205,6 +217,17 @@ def lock_active(tx: Connection, tenant: TenantId | None, role: str) -> list[Pers
     return [PersonId(row.id) for row in rows]
 
 
-def list_deactivated_since(tx: Connection, since: datetime) -> list[PersonId]:
-    query = select(people.c.id).where(people.c.deactivated_at > since)
-    return [PersonId(row.id) for row in tx.execute(query)]
+def read_deactivated(
+    tx: Connection, of: Collection[PersonId] | None = None, *, since: datetime | None = None
+) -> list[tuple[PersonId, datetime]]:
+    """Read who of some people (None: of all) was deactivated, and when; only ``since`` a moment if one is given. Without a bound."""
+    query = select(people.c.id, people.c.deactivated_at).where(people.c.deactivated_at.is_not(None))
+    if since is not None:
+        query = query.where(people.c.deactivated_at > since)
+    if of is None:
+        return [(PersonId(row.id), row.deactivated_at) for row in tx.execute(query)]
+    return [
+        (PersonId(row.id), row.deactivated_at)
+        for some in in_parts(of)
+        for row in tx.execute(query.where(people.c.id.in_(some)))
+    ]

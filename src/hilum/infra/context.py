@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 from sqlalchemy import Connection
 
-from hilum.infra.epoch import Part, View, advance
+from hilum.infra.epoch import Pending, View, advance
 from hilum.kernel.actor import Actor
+from hilum.kernel.ids import Part
 from hilum.kernel.ports import Ids
 
 if TYPE_CHECKING:
@@ -37,12 +38,21 @@ class Context:
     trace: Trace
     writer: str = ""
     view: View | None = None
+    pending: Pending | None = None
+    """Where changes of facts wait for the end of the verb; without it they are counted at once."""
 
-    def advance_epoch(self, part: Part) -> None:
-        """Tell every process, with this transaction's commit, that facts of ``part`` changed."""
+    def advance_epoch(self, part: Part, *keys: str, urgent: bool = False) -> None:
+        """Make every process read, with this transaction's commit, what became of ``keys`` among the facts of ``part``.
+
+        The keys are the part's own words (its room's ``facts`` reads them); without any the whole part is read again. ``urgent``:
+        it stops something, so other processes are woken rather than left to their next poll.
+        """
         if self.view is not None:
             self.view.own.add(part)
-        advance(self.tx, part)
+        if self.pending is None:
+            advance(self.tx, part, keys, now=self.now, urgent=urgent)
+        else:
+            self.pending.add(part, keys, urgent=urgent)
 
     def recall(self, part: Part, key: Hashable, read: Callable[["Context"], T | None]) -> T | None:
         """Give what ``read`` gives, from this process's memory while nothing of ``part`` has changed since.

@@ -1,11 +1,12 @@
 """The control-plane database: SQLite by default, PostgreSQL when asked; one set of tables and migrations for both."""
 
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from itertools import islice
 from pathlib import Path
 from threading import Lock
 from time import monotonic
@@ -43,6 +44,7 @@ metadata = MetaData(
 )
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+ASKED_AT_ONCE = 500
 BUSY_TIMEOUT_MS = 5_000
 WRITER_TIMEOUT_S = 10.0
 POOL_SIZE = 8
@@ -89,6 +91,13 @@ def insert_or_ignore_for(dialect: str, table: Table) -> Insert:
     if dialect == "postgresql":
         return postgresql.insert(table).on_conflict_do_nothing().execution_options(preserve_rowcount=True)
     return sqlite.insert(table).on_conflict_do_nothing()
+
+
+def in_parts(whole: Iterable[T]) -> Iterator[list[T]]:
+    """Split what a statement asks for by value into lists that every database takes."""
+    left = iter(whole)
+    while part := list(islice(left, ASKED_AT_ONCE)):
+        yield part
 
 
 @dataclass(frozen=True, slots=True)

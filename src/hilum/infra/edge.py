@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TypeVar
 
@@ -11,9 +11,10 @@ from sqlalchemy import Connection
 
 from hilum.infra.context import Context, Trace
 from hilum.infra.db import Database
-from hilum.infra.epoch import Memory, View
+from hilum.infra.epoch import Memory, Pending, View
 from hilum.infra.together import Together
 from hilum.kernel.actor import ANONYMOUS, SYSTEM, Actor
+from hilum.kernel.errors import DECIDED
 from hilum.kernel.ports import Clock, Ids
 
 T = TypeVar("T")
@@ -54,7 +55,19 @@ class Edge:
 
     def write_now(self, verb: Callable[[Context], T], *, actor: Actor = ANONYMOUS, trace: Trace) -> T:
         """Run ``verb`` in a writing transaction, in this thread. For host commands, jobs and start-up."""
-        return self.db.write(lambda tx: verb(self.context(tx, actor, trace)))
+        return self.db.write(lambda tx: self._written(tx, verb, actor, trace))
+
+    def _written(self, tx: Connection, verb: Callable[[Context], T], actor: Actor, trace: Trace) -> T:
+        """Run ``verb`` and count the changes of facts that it announced, last of all in its part of the transaction."""
+        pending = Pending()
+        ctx = replace(self.context(tx, actor, trace), pending=pending)
+        try:
+            result = verb(ctx)
+        except DECIDED:
+            pending.flush(tx, ctx.now)
+            raise
+        pending.flush(tx, ctx.now)
+        return result
 
     def read_now(self, verb: Callable[[Context], T], *, actor: Actor = ANONYMOUS, trace: Trace) -> T:
         """Run ``verb`` in a reading transaction, in this thread."""
@@ -66,7 +79,7 @@ class Edge:
         On SQLite, where there is one writer at a time in any case, verbs that wait at the same moment share a commit.
         """
         if self.db.is_sqlite:
-            return await self.together.run(lambda tx: verb(self.context(tx, actor, trace)))
+            return await self.together.run(lambda tx: self._written(tx, verb, actor, trace))
         run = partial(self.write_now, verb, actor=actor, trace=trace)
         return await asyncio.get_running_loop().run_in_executor(self.pool, run)
 

@@ -1,11 +1,13 @@
-"""Hearing that another connection committed: how each process learns within milliseconds that enforcement facts changed.
+"""Watching the database: how each process learns within milliseconds that enforcement facts changed.
 
-SQLite: ``PRAGMA data_version`` on a connection of its own. PostgreSQL: LISTEN on the epoch's channel, with the epoch itself read at
-every poll as the backstop. Both are used from one thread, which they block for at most the poll.
+SQLite: ``PRAGMA data_version`` on a connection of its own. PostgreSQL: the stamps of all parts, read at every poll, and LISTEN for what
+is urgent. Both are used from one thread, which they block for at most the poll.
 """
 
 import sqlite3
+from pathlib import Path
 from threading import Event
+from time import monotonic
 from typing import Protocol
 
 import psycopg
@@ -14,14 +16,21 @@ from hilum.infra.db import Database
 from hilum.infra.epoch import CHANNEL
 from hilum.kernel.errors import Unavailable
 
+CONNECTION_LIFE_S = 5.0
+"""A connection to PostgreSQL is made again so often: an address may have moved to another server while the old one still answers."""
+_WATCH = "SELECT part, n, mark, pg_is_in_recovery(), clock_timestamp() FROM (VALUES (1)) AS one LEFT JOIN fact_epoch ON true"
+
 
 class Signal(Protocol):
-    """One process's ear on the database."""
+    """One process's watch on the database."""
+
+    breaks: int
+    """How often the connection was lost and made again."""
 
     def changed(self, wait_s: float) -> bool:
-        """Wait at most so long for a change; tell whether there may have been one since the last call.
+        """Wait at most so long for a change; return whether there may have been one since the last call.
 
-        False is a confirmation: nothing was committed. Raises Unavailable when that cannot be told.
+        False is a confirmation: nothing was committed. Raises Unavailable when that cannot be said.
         """
         ...
 
@@ -35,7 +44,9 @@ class SqliteSignal:
         self._path = path
         self._connection: sqlite3.Connection | None = None
         self._version = -1
+        self._file: tuple[int, int] | None = None
         self._closing = Event()
+        self.breaks = 0
 
     def changed(self, wait_s: float) -> bool:
         self._closing.wait(wait_s)
@@ -43,16 +54,28 @@ class SqliteSignal:
             if self._connection is None:
                 self._connection = sqlite3.connect(self._path, check_same_thread=False, isolation_level=None)
             version = int(self._connection.execute("PRAGMA data_version").fetchone()[0])
-        except sqlite3.Error as error:
+            self._same_file()
+        except (sqlite3.Error, OSError) as error:
             self._forget()
             raise Unavailable("database_unavailable", "The control database cannot be watched.") from error
         seen, self._version = self._version, version
         return version != seen
 
+    def _same_file(self) -> None:
+        """Raise Unavailable when another file was put in the place of the one that is open: its switches would go unseen."""
+        found = Path(self._path).stat()
+        file = found.st_dev, found.st_ino
+        if self._file is None:
+            self._file = file
+        elif self._file != file:
+            raise Unavailable(
+                "database_replaced", "The file of the control database was replaced; restart hilum."
+            )
+
     def _forget(self) -> None:
         if self._connection is not None:
             self._connection.close()
-        self._connection, self._version = None, -1
+        self._connection, self._version, self.breaks = None, -1, self.breaks + 1
 
     def close(self) -> None:
         self._closing.set()
@@ -60,39 +83,52 @@ class SqliteSignal:
 
 
 class PostgresSignal:
-    """Waits for a notification of the epoch, and reads the epoch at every poll in case one was lost."""
+    """Reads the stamps at every poll, and is woken by a notification of what is urgent."""
 
     def __init__(self, url: str) -> None:
         self._url = url
         self._connection: psycopg.Connection | None = None
-        self._epoch = -1
+        self._connected_at = 0.0
+        self._stamps: frozenset[tuple[object, ...]] | None = None
+        self.breaks = 0
 
     def changed(self, wait_s: float) -> bool:
         try:
-            if self._connection is None:
-                self._connection = psycopg.connect(self._url, autocommit=True, connect_timeout=2)
-                self._connection.execute(f"LISTEN {CHANNEL}")
-            for _ in self._connection.notifies(timeout=wait_s, stop_after=1):
+            connection = self._connected()
+            for _ in connection.notifies(timeout=wait_s, stop_after=1):
                 pass
-            row = self._connection.execute("SELECT n FROM control_epoch").fetchone()
+            rows = connection.execute(_WATCH).fetchall()
         except psycopg.Error as error:
-            self._forget()
+            self._drop()
+            self._stamps, self.breaks = None, self.breaks + 1
             raise Unavailable("database_unavailable", "The control database cannot be watched.") from error
-        epoch = int(row[0]) if row is not None else 0
-        seen, self._epoch = self._epoch, epoch
-        return epoch != seen
+        if rows[0][3]:
+            self._drop()
+            raise Unavailable("database_standby", "The control database is a standby, which may be behind.")
+        stamps = frozenset(row[:3] for row in rows)
+        seen, self._stamps = self._stamps, stamps
+        return stamps != seen
 
-    def _forget(self) -> None:
+    def _connected(self) -> psycopg.Connection:
+        if self._connection is not None and monotonic() - self._connected_at > CONNECTION_LIFE_S:
+            self._drop()
+        if self._connection is None:
+            self._connection = psycopg.connect(self._url, autocommit=True, connect_timeout=2)
+            self._connection.execute(f"LISTEN {CHANNEL}")
+            self._connected_at = monotonic()
+        return self._connection
+
+    def _drop(self) -> None:
         if self._connection is not None:
             self._connection.close()
-        self._connection, self._epoch = None, -1
+        self._connection = None
 
     def close(self) -> None:
-        self._forget()
+        self._drop()
 
 
 def signal_of(database: Database) -> Signal:
-    """Make the ear for a database."""
+    """Return the watch on a database."""
     if database.is_sqlite:
         return SqliteSignal(database.url.removeprefix("sqlite:///"))
     return PostgresSignal(database.url)

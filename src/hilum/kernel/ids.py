@@ -16,3 +16,5 @@ FamilyId = NewType("FamilyId", str)
 SessionId = NewType("SessionId", str)
 SwitchId = NewType("SwitchId", str)
 RequestId = NewType("RequestId", str)
+Part = NewType("Part", str)
+"""A part of the facts that enforcement stands on, of which one room writes the changes; 1 to 40 of ``[a-z_]``."""

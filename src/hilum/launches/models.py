@@ -1,11 +1,14 @@
 """Launch contexts: what an EHR session was looking at when it opened an app."""
 
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from hilum.kernel.ids import ClientId, LaunchId, PersonId, SessionId, TenantId
+from hilum.kernel.ids import ClientId, LaunchId, Part, PersonId, SessionId, TenantId
 
+LAUNCHES = Part("launches")
+"""The part of the facts that holds launches that moved or ended; its keys are ``moved/<id>`` and ``ended/<id>``."""
 LAUNCH_LIFE = timedelta(minutes=5)
 OPEN_URL_LIFE = timedelta(seconds=60)
 NEGATIVE_WINDOW = timedelta(minutes=65)
@@ -98,8 +101,8 @@ class OpenedLaunch:
 class LaunchFacts:
     """Launches moved or ended within the life of an access token."""
 
-    moved: frozenset[LaunchId] = field(default_factory=frozenset)
-    ended: frozenset[LaunchId] = field(default_factory=frozenset)
+    moved: AbstractSet[LaunchId] = field(default_factory=frozenset)
+    ended: AbstractSet[LaunchId] = field(default_factory=frozenset)
 
 
 @dataclass(frozen=True, slots=True)

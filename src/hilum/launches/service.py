@@ -12,17 +12,19 @@ from hilum.controls.models import Subject
 from hilum.identity import service as identity
 from hilum.identity.models import Person
 from hilum.infra.context import Context
-from hilum.infra.epoch import Part
+from hilum.infra.facts import Delta, Since
 from hilum.kernel.actor import Actor, ActorKind
 from hilum.kernel.decision import Reason
 from hilum.kernel.errors import Invalid, NotFound, NotPermitted
 from hilum.kernel.ids import ClientId, LaunchId, PersonId, TenantId
+from hilum.kernel.persistent import RecentSet
 from hilum.keys.live import vault
 from hilum.launches import policy, store
 from hilum.launches.models import (
     EHR_ROLE,
     LAUNCH_LIFE,
     LAUNCH_SCOPE,
+    LAUNCHES,
     LAUNCHES_KEPT,
     NEGATIVE_WINDOW,
     OPEN_URL_LIFE,
@@ -233,7 +235,7 @@ def move(ctx: Context, launch_id: LaunchId, patient: str | None, encounter: str 
     if moved is None:
         raise NotFound("launch_ended", "This launch has ended.")
     if away:
-        ctx.advance_epoch(Part.LAUNCHES)
+        ctx.advance_epoch(LAUNCHES, f"moved/{known.id}")
     audit.record(ctx, _event(moved, "launches.launch.move", stale=away))
     return moved
 
@@ -251,7 +253,7 @@ def _end(ctx: Context, known: Launch) -> bool:
     tokens.revoke_launch(ctx, known.id)
     if known.session:
         signin.end_session(ctx, known.session)
-    ctx.advance_epoch(Part.LAUNCHES)
+    ctx.advance_epoch(LAUNCHES, f"ended/{known.id}")
     return True
 
 
@@ -288,9 +290,24 @@ def list_activity(ctx: Context, tenant: TenantId, *, since: date, until: date) -
     return store.list_activity(ctx.tx, tenant, since=since, until=until)
 
 
-def enforcement_facts(ctx: Context) -> LaunchFacts:
-    """Give the launches that moved or ended within the life of an access token."""
-    return LaunchFacts(*store.changed_since(ctx.tx, ctx.now - NEGATIVE_WINDOW))
+def facts(ctx: Context, since: Since) -> Delta[LaunchFacts]:
+    """Return the launches that moved or ended within the life of an access token: all of them, or what was added since."""
+    forget_before = ctx.now - NEGATIVE_WINDOW
+    if since.changes is None:
+        moved = RecentSet(store.read_moved(ctx.tx, forget_before))
+        return Delta(LaunchFacts(moved, RecentSet(store.read_ended(ctx.tx, forget_before))))
+    added: dict[str, list[tuple[LaunchId, datetime]]] = {"moved": [], "ended": []}
+    for each in since.changes:
+        what, _, id_ = each.key.partition("/")
+        added[what].append((LaunchId(id_), each.at))
+
+    def change(before: LaunchFacts) -> LaunchFacts:
+        return LaunchFacts(
+            RecentSet.of(before.moved).changed(added["moved"], forget_before=forget_before),
+            RecentSet.of(before.ended).changed(added["ended"], forget_before=forget_before),
+        )
+
+    return Delta(change=change)
 
 
 def purge(ctx: Context) -> int:

@@ -1,6 +1,6 @@
 """Rows of launches and of activity counts. Each one-shot step is one statement."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import date, datetime
 from typing import Any
 
@@ -153,11 +153,16 @@ def end(tx: Connection, launch_id: LaunchId, now: datetime) -> bool:
     return _step(tx, and_(launch.c.id == launch_id, _ALIVE), ended_at=now) is not None
 
 
-def changed_since(tx: Connection, since: datetime) -> tuple[frozenset[LaunchId], frozenset[LaunchId]]:
-    """List the launches that were moved, and those that were ended."""
-    moved = tx.execute(select(launch.c.id).where(launch.c.moved_at > since)).scalars()
-    ended = tx.execute(select(launch.c.id).where(launch.c.ended_at > since)).scalars()
-    return frozenset(LaunchId(each) for each in moved), frozenset(LaunchId(each) for each in ended)
+def read_moved(tx: Connection, since: datetime) -> Iterator[tuple[LaunchId, datetime]]:
+    """Read the launches whose chart moved since a moment, and when. Without a bound."""
+    rows = tx.execute(select(launch.c.id, launch.c.moved_at).where(launch.c.moved_at > since))
+    return ((LaunchId(row.id), row.moved_at) for row in rows)
+
+
+def read_ended(tx: Connection, since: datetime) -> Iterator[tuple[LaunchId, datetime]]:
+    """Read the launches that ended since a moment, and when. Without a bound."""
+    rows = tx.execute(select(launch.c.id, launch.c.ended_at).where(launch.c.ended_at > since))
+    return ((LaunchId(row.id), row.ended_at) for row in rows)
 
 
 def purge(tx: Connection, before: datetime) -> int:

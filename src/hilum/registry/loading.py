@@ -1,7 +1,7 @@
 """The facts of enforcement: all of them once, and from then on what changed.
 
-Each change of the registry leaves a row that names whose facts it touched (``store.changes``). What is named is read anew, and what is
-not found any more is gone; everything else is shared with the facts before. Nothing hangs on the time of reading.
+Each change of the registry names whose facts it touched (``making.change``). What is named is read again, and what is not found any
+more is gone; everything else is shared with the facts before. Nothing hangs on the time of reading.
 """
 
 import gc
@@ -10,13 +10,12 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import TypeVar
 
-from hilum.infra import epoch
 from hilum.infra.context import Context
-from hilum.infra.epoch import Part
+from hilum.infra.facts import Delta, Since
 from hilum.kernel.ids import AppId, TenantId
+from hilum.kernel.persistent import PersistentMap
 from hilum.registry import policy, store
 from hilum.registry.models import (
-    CHANGES_BOUND,
     Certification,
     ClientFacts,
     InstallationFacts,
@@ -42,29 +41,30 @@ def _uncollected() -> Iterator[None]:
             gc.enable()
 
 
-def enforcement_facts(ctx: Context, before: RegistryFacts | None = None) -> RegistryFacts:
-    """Give every client joined with app and certification, every standing installation, and origins by tenant.
+def facts(ctx: Context, since: Since) -> Delta[RegistryFacts]:
+    """Return every client joined with app and certification, every standing installation, and origins by tenant.
 
-    With the facts of ``before`` it reads only what changed since.
+    Of what changed since it reads only what was named.
     """
-    n = epoch.read(ctx.tx)[1][Part.REGISTRY]
-    if before is None or not 0 <= n - before.n <= CHANGES_BOUND:
-        return _whole(ctx, n)
-    named = store.list_changes(ctx.tx, after=before.n, limit=CHANGES_BOUND + 1)
-    if len(named) > CHANGES_BOUND:
-        return _whole(ctx, n)
-    apps: dict[AppId, tuple[ClientFacts, ...]] = {}
-    for some in _parts({app for tenant, app in named if not tenant}):
-        apps |= dict.fromkeys(some, ()) | _read_apps(ctx, some)
+    if since.changes is None:
+        return Delta(_whole(ctx))
+    some: list[AppId] = []
     places: dict[Place, InstallationFacts | None] = {}
-    for few in _parts({place for place in named if place[0]}):
-        places |= dict.fromkeys(few)
-        places |= {(tenant, app): facts for tenant, app, facts in store.read_installation_facts(ctx.tx, few)}
-    return _merged(before, n, apps, places)
+    for kind, *name in (key.split("/") for key in since.named()):
+        if kind == "app":
+            some.append(AppId(name[0]))
+        else:
+            places[TenantId(name[0]), AppId(name[1])] = None
+    apps: dict[AppId, tuple[ClientFacts, ...]] = {}
+    for few in _parts(some):
+        apps |= dict.fromkeys(few, ()) | _read_apps(ctx, few)
+    for here in _parts(places):
+        places |= {(tenant, app): found for tenant, app, found in store.read_installation_facts(ctx.tx, here)}
+    return Delta(change=lambda before: _merged(before, apps, places))
 
 
 @_uncollected()
-def _whole(ctx: Context, n: int) -> RegistryFacts:
+def _whole(ctx: Context) -> RegistryFacts:
     apps = _read_apps(ctx, None)
     one = {app: app for app in apps}  # the one text of an id, which all pages share
     pages: dict[TenantId, dict[AppId, InstallationFacts]] = {}
@@ -77,33 +77,38 @@ def _whole(ctx: Context, n: int) -> RegistryFacts:
     of_app = {app: _origins(apps, (app,)) for app in apps}
     unions = ((tenant, [of_app[app] for app in page if app in of_app]) for tenant, page in pages.items())
     origins = {tenant: union for tenant, found in unions if (union := frozenset().union(*found))}
-    return RegistryFacts(clients, Installations(pages), origins, apps, n)
+    return RegistryFacts(
+        PersistentMap(clients),
+        Installations(PersistentMap(pages)),
+        PersistentMap(origins),
+        PersistentMap(apps),
+    )
 
 
 def _merged(
-    before: RegistryFacts, n: int, anew: Apps, places: Mapping[Place, InstallationFacts | None]
+    before: RegistryFacts, anew: Apps, places: Mapping[Place, InstallationFacts | None]
 ) -> RegistryFacts:
-    """Put what was read anew in the place of what was known; an app without clients and a place without facts are gone."""
-    clients, apps = dict(before.clients), dict(before.apps)
-    for app, found in anew.items():
-        for each in apps.pop(app, ()):
-            del clients[each.id]
-        clients.update((each.id, each) for each in found)
-        if found:
-            apps[app] = found
-    pages = dict(before.pages)
-    touched = {tenant: dict(pages.get(tenant, {})) for tenant, _ in places}
+    """Put what was read in the place of what was known; an app without clients and a place without facts are gone."""
+    lost = [each.id for app in anew for each in before.apps.get(app, ())]
+    clients = PersistentMap.of(before.clients).changed(
+        {each.id: each for found in anew.values() for each in found}, lost
+    )
+    apps = PersistentMap.of(before.apps).changed({app: found for app, found in anew.items() if found}, anew)
+    touched = {tenant: dict(before.pages.get(tenant, {})) for tenant, _ in places}
     for (tenant, app), facts in places.items():
         touched[tenant].pop(app, None)
         if facts is not None:
             touched[tenant][app] = facts
-    pages = {tenant: page for tenant, page in (pages | touched).items() if page}
+    pages = PersistentMap.of(before.pages).changed(
+        {tenant: page for tenant, page in touched.items() if page}, touched
+    )
     moved = [app for app in anew if _origins(before.apps, (app,)) != _origins(apps, (app,))]
-    near = {tenant for tenant, page in pages.items() if any(app in page for app in moved)}
-    origins = dict(before.origins)
-    origins |= {tenant: _origins(apps, pages.get(tenant, ())) for tenant in touched.keys() | near}
-    known = {tenant: found for tenant, found in origins.items() if found}
-    return RegistryFacts(clients, Installations(pages), known, apps, n)
+    near = {tenant for tenant in pages if any(app in pages[tenant] for app in moved)} if moved else set()
+    unions = {tenant: _origins(apps, pages.get(tenant, ())) for tenant in touched.keys() | near}
+    origins = PersistentMap.of(before.origins).changed(
+        {tenant: union for tenant, union in unions.items() if union}, unions
+    )
+    return RegistryFacts(clients, Installations(pages), origins, apps)
 
 
 def _read_apps(ctx: Context, of: Collection[AppId] | None) -> dict[AppId, tuple[ClientFacts, ...]]:

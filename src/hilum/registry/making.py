@@ -9,12 +9,12 @@ from hilum.audit.models import Event, Outcome
 from hilum.clients import policy as rules
 from hilum.clients.models import ClientMetadata, Environment
 from hilum.infra.context import Context
-from hilum.infra.epoch import Part
 from hilum.kernel.actor import ActorKind
 from hilum.kernel.errors import Conflict, Invalid, NotPermitted
 from hilum.kernel.ids import AppId, ClientId, TenantId, VendorId, VersionId
 from hilum.registry import store
 from hilum.registry.models import (
+    REGISTRY,
     SECRET_PREFIX,
     App,
     AppVersion,
@@ -31,8 +31,7 @@ from hilum.registry.models import (
 
 def change(ctx: Context, app: AppId, tenant: str = "") -> None:
     """Tell every process that an app's facts changed, or with a tenant those of its installation there."""
-    ctx.advance_epoch(Part.REGISTRY)
-    store.add_change(ctx.tx, app, tenant)
+    ctx.advance_epoch(REGISTRY, f"at/{tenant}/{app}" if tenant else f"app/{app}")
 
 
 def digest(secret: str) -> str:

@@ -14,16 +14,15 @@ from hilum.clients.models import (
     Deployment,
     Environment,
 )
-from hilum.kernel.ids import AppId, ClientId, TenantId, VendorId, VersionId
+from hilum.kernel.ids import AppId, ClientId, Part, TenantId, VendorId, VersionId
 
 __all__ = ["PLATFORM_PEERS", "BackendUse", "ClientMetadata", "ClientType", "Deployment", "Environment"]
 
+REGISTRY = Part("registry")
+"""The part of the facts that holds clients and installations; its keys are ``app/<id>`` and ``at/<tenant>/<app>``."""
 DYNAMIC_CLIENTS_BOUND = 100
 DYNAMIC_CLIENT_LIFE = timedelta(hours=24)
 PAGE_BOUND = 200
-INSTALLATIONS_BOUND = 1_000_000
-CHANGES_BOUND = 10_000
-"""Changes that are remembered one by one; whoever missed more reads everything anew."""
 NAME_BOUND = 200
 LABEL_BOUND = 100
 SECRET_PREFIX = "hil_cs_"
@@ -272,16 +271,15 @@ class Installations(Mapping[tuple[TenantId, AppId], InstallationFacts]):
 
 @dataclass(frozen=True, slots=True)
 class RegistryFacts:
-    """``n``: the count of the registry's changes up to which they are told."""
+    """What enforcement must know of clients and installations."""
 
     clients: Mapping[ClientId, ClientFacts] = field(default_factory=dict)
     installations: Mapping[tuple[TenantId, AppId], InstallationFacts] = field(default_factory=dict)
     """However given, kept as ``Installations``. One whose day has come stays until it is removed: each decision looks at the day."""
-    origins: dict[TenantId, frozenset[str]] = field(default_factory=dict)
+    origins: Mapping[TenantId, frozenset[str]] = field(default_factory=dict)
     """Per tenant, the union of origins of clients installed there (CORS preflight)."""
     apps: Mapping[AppId, tuple[ClientFacts, ...]] = field(default_factory=dict)
     """The clients of each app, by id."""
-    n: int = 0
 
     def __post_init__(self) -> None:
         if isinstance(self.installations, Installations):

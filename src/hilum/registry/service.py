@@ -15,11 +15,10 @@ from hilum.controls.policy import quota_level, target_fault
 from hilum.identity import service as identity
 from hilum.identity.policy import ROLES
 from hilum.infra.context import Context
-from hilum.infra.epoch import Part
 from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted
 from hilum.kernel.ids import AppId, ClientId, PersonId, TenantId, VendorId, VersionId
 from hilum.registry import making, policy, store
-from hilum.registry.loading import enforcement_facts
+from hilum.registry.loading import facts
 from hilum.registry.models import (
     DYNAMIC_CLIENT_LIFE,
     DYNAMIC_CLIENTS_BOUND,
@@ -56,7 +55,7 @@ from hilum.registry.views import (
 )
 
 __all__ = [
-    "enforcement_facts",
+    "facts",
     "list_apps",
     "list_certifications",
     "list_clients",
@@ -300,7 +299,9 @@ def register_dynamically(ctx: Context, tenant_id: TenantId, body: Mapping[str, A
 
     Whether the door is open in this mode, the edge knows. Raises NotFound, NotPermitted (not a sandbox tenant, too many clients), Invalid.
     """
-    tenant = identity.get_tenant(ctx, tenant_id)
+    tenant = identity.get_tenant(
+        ctx, tenant_id, lock=True
+    )  # registrations at a tenant take turns over their count
     if not (tenant.sandbox and tenant.active):
         raise making.refused(ctx, "registry.client.register", tenant=tenant_id)
     ends = ctx.now + DYNAMIC_CLIENT_LIFE
@@ -313,10 +314,9 @@ def register_dynamically(ctx: Context, tenant_id: TenantId, body: Mapping[str, A
     if isinstance(asked, dict) or faults:
         _record_refusal(ctx, tenant_id, "client_invalid", faults)
         raise Invalid("client_invalid", "The client cannot be registered as described.", fields=faults)
-    ctx.advance_epoch(
-        Part.REGISTRY
-    )  # first, because it also makes two registrations take turns over the count
-    store.delete_ended_dynamic(ctx.tx, ctx.now)
+    for gone, there in store.delete_ended_dynamic(ctx.tx, ctx.now):
+        making.change(ctx, gone)
+        making.change(ctx, gone, there)
     if store.count_dynamic(ctx.tx, tenant_id, ctx.now) >= DYNAMIC_CLIENTS_BOUND:
         _record_refusal(ctx, tenant_id, "too_many_clients")
         raise NotPermitted(
@@ -325,8 +325,8 @@ def register_dynamically(ctx: Context, tenant_id: TenantId, body: Mapping[str, A
     app, version = making.add_single_tenant_app(
         ctx, tenant_id, asked.name, "Registered dynamically in a sandbox"
     )
-    store.add_change(ctx.tx, app.id)
-    store.add_change(ctx.tx, app.id, tenant_id)
+    making.change(ctx, app.id)
+    making.change(ctx, app.id, tenant_id)
     client, secret = making.add_client(ctx, app, version, asked, dynamic=True)
     order = CertifyOrder(version, Environment.SANDBOX, client.scopes, ends)
     making.add_certification(ctx, app.id, order)
@@ -426,7 +426,7 @@ def installation(ctx: Context, tenant: TenantId, app: AppId) -> InstallationFact
 
 
 def origins_at(ctx: Context, tenant: TenantId) -> frozenset[str]:
-    """Give the origins of all clients installed at one tenant, as ``enforcement_facts`` has them for every tenant."""
+    """Give the origins of all clients installed at one tenant, as ``facts`` has them for every tenant."""
     return store.list_origins(ctx.tx, tenant)
 
 

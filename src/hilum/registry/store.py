@@ -28,13 +28,10 @@ from sqlalchemy import (
 )
 
 from hilum.clients.models import BackendUse, ClientType, Deployment, Environment
-from hilum.infra import epoch
 from hilum.infra.db import EPOCH, Instant, insert_or_ignore, metadata
 from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import AppId, ClientId, TenantId, VendorId, VersionId
 from hilum.registry.models import (
-    CHANGES_BOUND,
-    INSTALLATIONS_BOUND,
     PAGE_BOUND,
     App,
     AppState,
@@ -160,28 +157,6 @@ installations = Table(
     ),
     Index(None, "app"),
 )
-
-changes = Table(
-    "registry_change",
-    metadata,
-    Column("n", BigInteger, primary_key=True, autoincrement=False),
-    Column("tenant", String(32), primary_key=True),
-    Column("app", String(64), primary_key=True),
-)
-"""Whose facts each count of the registry's epoch touched: an app's own, or (with a tenant) its installation there."""
-
-
-def add_change(tx: Connection, app: AppId, tenant: str = "") -> None:
-    """Note whose facts the present count of the epoch touches, and forget what was noted long ago."""
-    n = epoch.read(tx)[1][epoch.Part.REGISTRY]
-    tx.execute(insert_or_ignore(tx, changes).values(n=n, tenant=tenant, app=app))
-    tx.execute(changes.delete().where(changes.c.n <= n - CHANGES_BOUND))
-
-
-def list_changes(tx: Connection, *, after: int, limit: int) -> list[tuple[TenantId, AppId]]:
-    """List whose facts changed after a count; an app's own have no tenant."""
-    query = select(changes.c.tenant, changes.c.app).where(changes.c.n > after).distinct().limit(limit)
-    return [(TenantId(tenant), AppId(app)) for tenant, app in tx.execute(query)]
 
 
 @lru_cache(maxsize=PARSED_BOUND)
@@ -395,8 +370,8 @@ def read_clients(tx: Connection, of: Collection[AppId] | None) -> Iterator[tuple
     some, theirs = select(apps), select(clients).order_by(clients.c.id)
     if of is not None:
         some, theirs = some.where(apps.c.id.in_(of)), theirs.where(clients.c.app.in_(of))
-    known = {row.id: _app(row) for row in tx.execute(some.limit(INSTALLATIONS_BOUND))}
-    for row in tx.execute(theirs.limit(INSTALLATIONS_BOUND)):
+    known = {row.id: _app(row) for row in tx.execute(some)}
+    for row in tx.execute(theirs):
         if row.app in known:
             yield _client(row), known[row.app]
 
@@ -444,7 +419,7 @@ def list_certifications(tx: Connection, app: AppId, *, limit: int = PAGE_BOUND) 
 
 def read_certifications(tx: Connection, of: Collection[AppId] | None) -> Iterator[Certification]:
     """Read the certifications of some apps (None: of all), withdrawn ones too."""
-    query = select(certifications).limit(INSTALLATIONS_BOUND)
+    query = select(certifications)
     query = query if of is None else query.where(certifications.c.app.in_(of))
     return (_certification(row) for row in tx.execute(query))
 
@@ -523,7 +498,7 @@ def read_installation_facts(
     if of is not None:
         query = query.where(tuple_(installations.c.tenant, installations.c.app).in_(of))
     environments = {each.value: each for each in Environment}
-    rows = tx.execute(query.limit(INSTALLATIONS_BOUND), execution_options={"yield_per": ROWS_AT_ONCE})
+    rows = tx.execute(query, execution_options={"yield_per": ROWS_AT_ONCE})
     for tenant, app, scopes, roles, end, since, environment in chain.from_iterable(rows.partitions()):
         yield (
             tenant,
@@ -543,7 +518,7 @@ def list_origins(tx: Connection, tenant: TenantId) -> frozenset[str]:
     here = select(installations.c.app).where(
         installations.c.tenant == tenant, installations.c.removed_at.is_(None)
     )
-    rows = tx.execute(select(clients.c.origins).where(clients.c.app.in_(here)).limit(INSTALLATIONS_BOUND))
+    rows = tx.execute(select(clients.c.origins).where(clients.c.app.in_(here)))
     return frozenset(origin for (origins,) in rows for origin in origins)
 
 
@@ -578,18 +553,17 @@ def count_dynamic(tx: Connection, tenant: TenantId, now: datetime) -> int:
     return int(tx.execute(query).scalar_one())
 
 
-def delete_ended_dynamic(tx: Connection, now: datetime, *, limit: int = PAGE_BOUND) -> None:
-    """Forget dynamic clients whose life ended, with the app, version, certification and installation made for each."""
+def delete_ended_dynamic(
+    tx: Connection, now: datetime, *, limit: int = PAGE_BOUND
+) -> list[tuple[AppId, TenantId]]:
+    """Forget dynamic clients whose life ended, with the app, version, certification and installation made for each; return which."""
     both = clients.join(apps, apps.c.id == clients.c.app)
     ended = select(clients.c.id, clients.c.app, apps.c.tenant).select_from(both)
     rows = tx.execute(
         ended.where(clients.c.dynamic.is_(True), clients.c.expires_at <= now).limit(limit)
     ).all()
     if not rows:
-        return
-    for row in rows:
-        add_change(tx, row.app)
-        add_change(tx, row.app, row.tenant)
+        return []
     gone, of_apps = [row.id for row in rows], [row.app for row in rows]
     of_vendors = select(apps.c.vendor).where(apps.c.id.in_(of_apps))
     tx.execute(secrets.delete().where(secrets.c.client.in_(gone)))
@@ -598,3 +572,4 @@ def delete_ended_dynamic(tx: Connection, now: datetime, *, limit: int = PAGE_BOU
         tx.execute(table.delete().where(table.c.app.in_(of_apps)))
     tx.execute(vendors.delete().where(vendors.c.id.in_(of_vendors)))
     tx.execute(apps.delete().where(apps.c.id.in_(of_apps)))
+    return [(AppId(row.app), TenantId(row.tenant)) for row in rows]

@@ -5,11 +5,15 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from hilum.kernel.errors import NotPermitted
-from hilum.kernel.ids import PersonId, SessionId, TenantId
+from hilum.kernel.ids import Part, PersonId, SessionId, TenantId
 
 COOKIE_PREFIX = "hil_ss_"
 API_TOKEN_PREFIX = "hil_pat_"
 
+SESSIONS = Part("sessions")
+"""The part of the facts that holds the sessions that were ended; its keys are their ids."""
+NEGATIVE_WINDOW = timedelta(minutes=65)
+"""How long the end of a session must be known to the gateway: no access token outlives it."""
 SESSION_LIFE = timedelta(hours=12)
 SESSION_IDLE = timedelta(minutes=30)
 """Unused this long, a browser's session asks for the password again."""

@@ -1,7 +1,7 @@
 """Signing in and out, sessions, and API tokens."""
 
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from math import ceil
 
 from hilum.audit import service as audit
@@ -9,17 +9,20 @@ from hilum.audit.models import Event, Outcome
 from hilum.identity import service as identity
 from hilum.identity.models import Bar, Person
 from hilum.infra.context import Context
-from hilum.infra.epoch import Part
+from hilum.infra.facts import Delta, Since
 from hilum.kernel.actor import Actor
 from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted
 from hilum.kernel.ids import PersonId, SessionId, TenantId
+from hilum.kernel.persistent import RecentSet
 from hilum.signin import policy, store
 from hilum.signin.models import (
     API_TOKEN_LIFE,
     API_TOKEN_PREFIX,
     API_TOKENS_PER_PERSON,
     COOKIE_PREFIX,
+    NEGATIVE_WINDOW,
     SESSION_LIFE,
+    SESSIONS,
     SESSIONS_KEPT,
     SESSIONS_PER_PERSON,
     ApiToken,
@@ -175,7 +178,7 @@ def end_session(ctx: Context, session_id: SessionId) -> bool:
     found = store.find_session(ctx.tx, session_id)
     if found is None or not store.save_session_ended(ctx.tx, session_id, ctx.now):
         return False
-    ctx.advance_epoch(Part.TOKENS)
+    ctx.advance_epoch(SESSIONS, session_id)
     facts = {"session": session_id}
     audit.record(
         ctx, Event("signin.session.end", tenant=found.tenant or "", person=found.person, facts=facts)
@@ -204,9 +207,13 @@ def end_sessions_of(ctx: Context, person_id: PersonId) -> int:
     return ended
 
 
-def ended_since(ctx: Context, since: datetime) -> frozenset[SessionId]:
-    """Name the sessions that were ended since a moment: what is held online under them has ended too (C36)."""
-    return store.list_ended(ctx.tx, since)
+def facts(ctx: Context, since: Since) -> Delta[RecentSet[SessionId]]:
+    """Return the sessions that were ended within the life of an access token: what is held online under them has ended too (C36)."""
+    forget_before = ctx.now - NEGATIVE_WINDOW
+    if since.changes is None:
+        return Delta(RecentSet(store.read_ended(ctx.tx, forget_before)))
+    ended = [(SessionId(change.key), change.at) for change in since.changes]
+    return Delta(change=lambda before: before.changed(ended, forget_before=forget_before))
 
 
 def session_alive(ctx: Context, session_id: SessionId | str) -> bool:
@@ -314,8 +321,8 @@ def _settle(ctx: Context, attempt: Attempt, *, matched: bool) -> Person:
 def _end_sessions(ctx: Context, person: PersonId, *, keep: int = 0) -> int:
     ended = store.save_sessions_ended(ctx.tx, person, ctx.now, keep=keep)
     if ended:
-        ctx.advance_epoch(Part.TOKENS)
-    return ended
+        ctx.advance_epoch(SESSIONS, *ended)
+    return len(ended)
 
 
 def _require_unbarred(ctx: Context, person: Person, action: str) -> None:

@@ -1,11 +1,12 @@
 """Password hashes, sessions, attempts and API tokens as rows."""
 
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import JSON, Column, Connection, Index, Integer, Row, String, Table, func, select
 
-from hilum.infra.db import Instant, insert_or_ignore, metadata
+from hilum.infra.db import Instant, in_parts, insert_or_ignore, metadata
 from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import PersonId, SessionId, TenantId
 from hilum.signin.models import API_TOKENS_PER_PERSON, ATTEMPTS_FORGOTTEN, ApiToken, Method, Session
@@ -128,22 +129,24 @@ def save_session_ended(tx: Connection, session: SessionId, at: datetime) -> bool
     return tx.execute(query.values(ended_at=at)).rowcount == 1
 
 
-def list_ended(tx: Connection, since: datetime) -> frozenset[SessionId]:
-    query = select(sessions.c.id).where(sessions.c.ended_at > since, sessions.c.expires_at > since)
-    return frozenset(SessionId(row.id) for row in tx.execute(query))
+def read_ended(tx: Connection, since: datetime) -> Iterator[tuple[SessionId, datetime]]:
+    """Read the sessions ended since a moment that could still be in use, and when each was. Without a bound."""
+    query = select(sessions.c.id, sessions.c.ended_at)
+    rows = tx.execute(query.where(sessions.c.ended_at > since, sessions.c.expires_at > since))
+    return ((SessionId(row.id), row.ended_at) for row in rows)
 
 
-def save_sessions_ended(tx: Connection, person: PersonId, at: datetime, *, keep: int = 0) -> int:
-    """End a person's living sessions but for the ``keep`` youngest; tell how many ended."""
+def save_sessions_ended(tx: Connection, person: PersonId, at: datetime, *, keep: int = 0) -> list[SessionId]:
+    """End a person's living sessions but for the ``keep`` youngest; return which ended."""
     living = (
         select(sessions.c.id)
         .where(sessions.c.person == person, sessions.c.ended_at.is_(None), sessions.c.expires_at > at)
         .order_by(sessions.c.created_at.desc(), sessions.c.id.desc())
     )
-    over = [row.id for row in tx.execute(living)][keep:]
-    if over:
-        tx.execute(sessions.update().where(sessions.c.id.in_(over)).values(ended_at=at))
-    return len(over)
+    over = [SessionId(row.id) for row in tx.execute(living)][keep:]
+    for some in in_parts(over):
+        tx.execute(sessions.update().where(sessions.c.id.in_(some)).values(ended_at=at))
+    return over
 
 
 def delete_sessions_before(tx: Connection, at: datetime) -> None:

@@ -1,5 +1,6 @@
 """Opaque access and refresh tokens."""
 
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -9,12 +10,15 @@ from hilum.kernel.ids import (
     ClientId,
     FamilyId,
     LaunchId,
+    Part,
     PersonId,
     TenantId,
     VendorId,
     VersionId,
 )
 
+TOKENS = Part("tokens")
+"""The part of the facts that holds revocations; its keys are ``token/<hash in hex>`` and ``family/<id>``."""
 ACCESS_PREFIX = "hil_at_"
 REFRESH_PREFIX = "hil_rt_"
 USER_TOKEN_LIFE = timedelta(hours=1)
@@ -124,6 +128,7 @@ class Minted:
 class TokenFacts:
     """The negative list: what was revoked within the life of an access token."""
 
-    revoked_tokens: frozenset[bytes] = frozenset()
-    revoked_families: frozenset[FamilyId] = frozenset()
-    ended_sessions: frozenset[str] = frozenset()
+    revoked_tokens: AbstractSet[bytes] = frozenset()
+    revoked_families: AbstractSet[FamilyId] = frozenset()
+    ended_sessions: AbstractSet[str] = frozenset()
+    """Of another part (``signin.facts``); the snapshot puts them here."""

@@ -9,10 +9,10 @@ from typing import Any
 from hilum.audit import service as audit
 from hilum.audit.models import Event, Outcome
 from hilum.infra.context import Context
-from hilum.infra.epoch import Part
+from hilum.infra.facts import Delta, Since
 from hilum.kernel.errors import NotPermitted
 from hilum.kernel.ids import AppId, AuthorizationId, ClientId, FamilyId, LaunchId, PersonId, TenantId
-from hilum.signin import service as signin
+from hilum.kernel.persistent import RecentSet
 from hilum.standards.smart.scopes import narrow
 from hilum.tokens import policy, store
 from hilum.tokens.live import genuine, make
@@ -24,6 +24,7 @@ from hilum.tokens.models import (
     ONLINE_REFRESH_LIFE,
     REFRESH_LIFE,
     REFRESH_PREFIX,
+    TOKENS,
     USER_TOKEN_LIFE,
     AccessToken,
     Grant,
@@ -155,8 +156,8 @@ def revoke_presented(ctx: Context, token: str, *, client: ClientId, tenant: Tena
     if access is None or access[0].tenant != tenant:
         return
     _refuse_foreign(ctx, access[0].client, client, tenant)
-    if store.revoke_access(ctx.tx, store.access_of_hash(fingerprint), ctx.now):
-        ctx.advance_epoch(Part.TOKENS)
+    if revoked := store.revoke_access(ctx.tx, store.access_of_hash(fingerprint), ctx.now):
+        ctx.advance_epoch(TOKENS, *_keys(revoked))
         audit.record(
             ctx, Event("tokens.access.revoke", tenant=tenant, client=client, reason="client_revoked")
         )
@@ -184,8 +185,10 @@ def narrow_authorization(ctx: Context, authorization: AuthorizationId, scopes: I
     # First the refresh tokens: whoever redeems one at this moment is waited for, so that what it issues ends with the rest.
     for token in store.living_refreshes(ctx.tx, authorization):
         store.narrow_refresh(ctx.tx, token, narrow(token.grant.scopes, within))
-    store.revoke_access(ctx.tx, store.access_of(store.of_authorization(authorization)), ctx.now)
-    ctx.advance_epoch(Part.TOKENS)
+    if revoked := store.revoke_access(
+        ctx.tx, store.access_of(store.of_authorization(authorization)), ctx.now
+    ):
+        ctx.advance_epoch(TOKENS, *_keys(revoked))
     event = Event("tokens.authorization.narrow", authorization=authorization, facts={"scopes": list(within)})
     audit.record(ctx, event)
 
@@ -217,10 +220,10 @@ def revoke_client(ctx: Context, client: ClientId, *, because: str = "revoked") -
     """End every token of one client, those of its own credentials included."""
     ended = _end_families(ctx, store.of_client(client), because)
     own = store.revoke_access(ctx.tx, store.access_of_client(client), ctx.now)
-    if own and not ended:
-        ctx.advance_epoch(Part.TOKENS)
+    if own:
+        ctx.advance_epoch(TOKENS, *_keys(own))
     _record_revocation(ctx, ended or own, because, client=client)
-    return len(ended) + own
+    return len(ended) + len(own)
 
 
 def last_minted(ctx: Context, authorizations: Iterable[AuthorizationId]) -> dict[AuthorizationId, datetime]:
@@ -241,11 +244,28 @@ def remember_jti(ctx: Context, issuer: str, jti: str, until: datetime) -> bool:
     return store.remember(ctx.tx, fingerprint, until)
 
 
-def enforcement_facts(ctx: Context) -> TokenFacts:
-    """Give the negative list: what was revoked within the life of an access token."""
-    since = ctx.now - NEGATIVE_WINDOW
-    tokens, families = store.revoked_since(ctx.tx, since)
-    return TokenFacts(tokens, families, signin.ended_since(ctx, since))
+def facts(ctx: Context, since: Since) -> Delta[TokenFacts]:
+    """Return what was revoked within the life of an access token: all of it, or what was added since."""
+    forget_before = ctx.now - NEGATIVE_WINDOW
+    if since.changes is None:
+        tokens = RecentSet(store.read_revoked_tokens(ctx.tx, forget_before))
+        return Delta(TokenFacts(tokens, RecentSet(store.read_revoked_families(ctx.tx, forget_before))))
+    revoked: list[tuple[bytes, datetime]] = []
+    ended: list[tuple[FamilyId, datetime]] = []
+    for each in since.changes:
+        kind, _, name = each.key.partition("/")
+        if kind == "token":
+            revoked.append((bytes.fromhex(name), each.at))
+        else:
+            ended.append((FamilyId(name), each.at))
+
+    def change(before: TokenFacts) -> TokenFacts:
+        return TokenFacts(
+            RecentSet.of(before.revoked_tokens).changed(revoked, forget_before=forget_before),
+            RecentSet.of(before.revoked_families).changed(ended, forget_before=forget_before),
+        )
+
+    return Delta(change=change)
 
 
 def purge(ctx: Context) -> int:
@@ -313,15 +333,20 @@ def _refuse_foreign(ctx: Context, owner: ClientId, client: ClientId, tenant: Ten
 def _end_families(ctx: Context, wanted: store.Condition, because: str) -> list[FamilyId]:
     ended = store.revoke_families(ctx.tx, wanted, because=because, now=ctx.now)
     if ended:
-        ctx.advance_epoch(Part.TOKENS)
+        ctx.advance_epoch(TOKENS, *(f"family/{family}" for family in ended))
     return ended
+
+
+def _keys(tokens: Iterable[bytes]) -> list[str]:
+    return [f"token/{fingerprint.hex()}" for fingerprint in tokens]
 
 
 def _record_revocation(ctx: Context, ended: object, because: str, **ids: Any) -> None:
     if not ended:
         return
     family = ids.pop("family", "")
-    facts = {"families": ended if isinstance(ended, list) else [], "family": family}
+    families = [each for each in ended if isinstance(each, str)] if isinstance(ended, list) else []
+    facts = {"families": families, "family": family}
     audit.record(ctx, Event("tokens.family.revoke", reason=because, facts=facts, **ids))
 
 

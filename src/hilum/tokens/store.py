@@ -1,6 +1,6 @@
 """Rows of tokens, of the families they belong to, and of used ``jti`` values. Each one-shot step is one statement."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields, replace
 from datetime import datetime
 from typing import Any
@@ -195,11 +195,12 @@ def find_access(tx: Connection, fingerprint: bytes) -> tuple[AccessToken, bool] 
     return _access(row), row["revoked_at"] is not None or row["family_revoked_at"] is not None
 
 
-def revoke_access(tx: Connection, wanted: ColumnElement[bool], now: datetime) -> int:
-    """Revoke the access tokens that fit and have not expired; tells how many."""
+def revoke_access(tx: Connection, wanted: ColumnElement[bool], now: datetime) -> list[bytes]:
+    """Revoke the access tokens that fit and have not expired; return their hashes."""
     table = access_token
     lives = and_(table.c.revoked_at.is_(None), table.c.expires_at > now)
-    return tx.execute(update(table).where(wanted, lives).values(revoked_at=now)).rowcount
+    done = tx.execute(update(table).where(wanted, lives).values(revoked_at=now).returning(table.c.hash))
+    return [bytes(found) for found in done.scalars()]
 
 
 def add_refresh(tx: Connection, token: RefreshToken) -> None:
@@ -298,10 +299,18 @@ def last_minted(tx: Connection, authorizations: Iterable[AuthorizationId]) -> di
     return latest
 
 
-def revoked_since(tx: Connection, since: datetime) -> tuple[frozenset[bytes], frozenset[FamilyId]]:
-    tokens = tx.execute(select(access_token.c.hash).where(access_token.c.revoked_at > since)).scalars()
-    families = tx.execute(select(token_family.c.id).where(token_family.c.revoked_at > since)).scalars()
-    return frozenset(bytes(found) for found in tokens), frozenset(FamilyId(found) for found in families)
+def read_revoked_tokens(tx: Connection, since: datetime) -> Iterator[tuple[bytes, datetime]]:
+    """Read the access tokens that were revoked since a moment, and when each was. Without a bound."""
+    table = access_token
+    rows = tx.execute(select(table.c.hash, table.c.revoked_at).where(table.c.revoked_at > since))
+    return ((bytes(row.hash), row.revoked_at) for row in rows)
+
+
+def read_revoked_families(tx: Connection, since: datetime) -> Iterator[tuple[FamilyId, datetime]]:
+    """Read the families that were revoked since a moment, and when each was. Without a bound."""
+    table = token_family
+    rows = tx.execute(select(table.c.id, table.c.revoked_at).where(table.c.revoked_at > since))
+    return ((FamilyId(row.id), row.revoked_at) for row in rows)
 
 
 def remember(tx: Connection, fingerprint: bytes, until: datetime) -> bool:

@@ -29,7 +29,8 @@ NOISE = frozenset(
         "audit_chain",
         "audit_checkpoint",
         "audit_head",
-        "control_epoch",
+        "fact_change",
+        "fact_epoch",
         "signin_attempt",
     }
 )

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from hilum.controls import policy
 from hilum.controls.live import Buckets
-from hilum.controls.models import Quota, QuotaLevel, QuotaOverride
+from hilum.controls.models import Quota, QuotaLevel
 from tests.effort import effort
-from tests.sim.world import START, FakeClock
+from tests.sim.world import FakeClock
 
 KEY = ("app_1", "general")
 TEN = Quota(rate_per_s=1.0, burst=10)
@@ -126,11 +126,11 @@ def test_a_tenant_narrows_a_quota_and_never_widens_it(
 ) -> None:
     """C147."""
     levels = ((QuotaLevel.PLATFORM, platform), (QuotaLevel.TENANT, tenant))
-    overrides = [QuotaOverride("app_1", "general", level, q, "x", START) for level, q in levels if q]
+    overrides = [("app_1", "general", level, q) for level, q in levels if q]
 
-    facts = policy.effective_quotas(overrides, Quota(50, 200))
+    joined = policy.effective_quotas(overrides, Quota(50, 200))
 
-    assert facts.overrides == {("app_1", "general"): expected}
+    assert joined == {("app_1", "general"): expected}
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,51 @@
+"""The contract of enforcement facts: ``facts(ctx, since) -> delta``.
+
+Each room whose facts enforcement stands on offers one such function for each of its parts. It reads what changed since, or everything,
+and returns a delta that the snapshot applies to the value that it holds. What a room must do beside that is to name, with each change,
+what it changed (``Context.advance_epoch``).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+from hilum.infra.context import Context
+from hilum.infra.epoch import Change
+
+V = TypeVar("V")
+
+
+@dataclass(frozen=True, slots=True)
+class Since:
+    """What a room is asked: everything (None), or what became of what these changes name, the oldest first."""
+
+    changes: tuple[Change, ...] | None = None
+
+    def named(self) -> list[str]:
+        """Return the keys that changed, each once."""
+        return list(dict.fromkeys(change.key for change in self.changes or ()))
+
+
+EVERYTHING = Since()
+
+
+@dataclass(frozen=True, slots=True)
+class Delta(Generic[V]):
+    """What was read: the whole value, or what makes the value after of the value before, sharing what did not change."""
+
+    whole: V | None = None
+    change: Callable[[V], V] | None = None
+
+    def applied(self, before: V | None) -> V:
+        """Return the value after."""
+        if self.change is None:
+            assert self.whole is not None, "a delta is one or the other"
+            return self.whole
+        assert before is not None, "a change is asked for only by who holds a value"
+        return self.change(before)
+
+
+class Facts(Protocol[V]):
+    """One part's facts. What is read hangs on nothing but the rows, and on the time only as far as old entries may be left out."""
+
+    def __call__(self, ctx: Context, since: Since, /) -> Delta[V]: ...

@@ -1,0 +1,29 @@
+"""Enforcement facts as a process would hold them after reading everything."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from hilum.controls import service as controls
+from hilum.controls.models import ControlFacts
+from hilum.infra import epoch
+from hilum.infra.context import Context, Trace
+from hilum.infra.edge import Edge
+from hilum.infra.facts import EVERYTHING, Delta, Since
+from hilum.kernel.ids import Part
+
+V = TypeVar("V")
+
+
+def whole(facts: Callable[[Context, Since], Delta[V]]) -> Callable[[Context], V]:
+    """Return a verb that reads everything."""
+    return lambda ctx: facts(ctx, EVERYTHING).applied(None)
+
+
+def control_facts(ctx: Context) -> ControlFacts:
+    return ControlFacts(whole(controls.switch_facts)(ctx), whole(controls.quota_facts)(ctx))
+
+
+def counted(edge: Edge, part: Part) -> int:
+    """Return how often a part changed."""
+    found: Any = edge.read_now(lambda ctx: epoch.read(ctx.tx)[part].n, trace=Trace("req_test"))
+    return int(found)
