@@ -3,7 +3,7 @@
 Counts go on where they were, under marks of their own. Switches that were released are over; those that ran out are settled by the
 next run of the job.
 
-A process of an older version finds its tables gone and refuses everything: stop the old nodes before this step, or let them fail.
+A process of an older version finds its tables gone and refuses everything: this step is not for a rolling upgrade.
 """
 
 import secrets
@@ -15,6 +15,7 @@ from hilum.infra.db import Instant
 
 revision = "0005"
 down_revision = "0004"
+compatible_from = "0005"
 branch_labels = None
 depends_on = None
 
