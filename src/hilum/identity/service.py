@@ -19,7 +19,10 @@ from hilum.identity.models import (
     StaffRole,
     Tenant,
     TenantChange,
+    UpstreamKind,
+    UpstreamRef,
 )
+from hilum.infra import nodes
 from hilum.infra.context import Context
 from hilum.infra.facts import Delta, Since
 from hilum.kernel.actor import ActorKind
@@ -34,6 +37,7 @@ def add_tenant(ctx: Context, tenant: Tenant) -> Tenant:
         raise _refused(ctx, "identity.tenant.add", str(tenant.id))
     if faults := policy.tenant_faults(tenant):
         raise Invalid("tenant_invalid", "The tenant cannot be added as described.", fields=faults)
+    _require_one_node(ctx, tenant.upstream)
     if store.count_tenants(ctx.tx) >= TENANTS_BOUND:
         raise Unavailable("too_many_tenants", "This platform holds no more tenants.")
     if not store.add_tenant(ctx.tx, tenant):
@@ -63,12 +67,23 @@ def update_tenant(ctx: Context, tenant_id: TenantId, change: TenantChange) -> Te
     after = replace(before, **given)
     if faults := policy.tenant_faults(after):
         raise Invalid("tenant_invalid", "The tenant cannot be changed as described.", fields=faults)
+    if change.upstream is not None or (after.active and not before.active):
+        _require_one_node(ctx, after.upstream)
     store.save_tenant(ctx.tx, after)
     if after.active and not before.active:
         controls.end_issued(ctx, Target(TargetKind.TENANT, tenant_id))
     ctx.advance_epoch(IDENTITY, f"tenant/{tenant_id}")
     audit.record(ctx, Event("identity.tenant.update", tenant=tenant_id, facts={"changed": sorted(given)}))
     return after
+
+
+def _require_one_node(ctx: Context, upstream: UpstreamRef) -> None:
+    """Refuse an embedded FHIR server where several nodes serve: its data lies in the directory of one of them. Raises Invalid."""
+    if upstream.kind is UpstreamKind.EMBEDDED and nodes.count_live(ctx.tx) > 1:
+        fault = "is embedded, whose data lies on one node, and several nodes serve this platform: give the address of a FHIR server"
+        raise Invalid(
+            "embedded_needs_one_node", f"The tenant's upstream {fault}.", fields={"upstream": fault}
+        )
 
 
 def get_tenant(ctx: Context, tenant: TenantId, *, lock: bool = False) -> Tenant:

@@ -25,7 +25,9 @@ LOCK = 0x48494C554D
 """The advisory lock under which PostgreSQL is migrated: the letters of HILUM."""
 LOCKED_FOR_S = 120.0
 """How long a migration waits for another one that runs."""
-CLOSES_WITHIN_S = 3 * BEAT.total_seconds()
+SETTLES_S = BEAT.total_seconds() + 1
+"""Within this every process of a node has noticed that the gate is closed."""
+CLOSES_WITHIN_S = 3 * BEAT.total_seconds() + 1
 LOOK_EVERY_S = 0.2
 
 
@@ -123,7 +125,8 @@ def migrate(url: str, revision: str = "head", *, config: Config | None = None) -
             raise NotPermitted("database_newer", before.gate.fault)
         if before.gate.standing is Standing.NEWER:
             return
-        if before.in_the_way and revision == "head":
+        closes = bool(before.in_the_way) and revision == "head"
+        if closes:
             _close(database, before)
 
         def upgrade(tx: Connection) -> None:
@@ -131,7 +134,12 @@ def migrate(url: str, revision: str = "head", *, config: Config | None = None) -
                 command.upgrade(_with(made, tx), revision)
             _note(tx, made)
 
-        _locked(database, upgrade)
+        try:
+            _locked(database, upgrade)
+        except BaseException:
+            if closes:
+                database.write(lambda tx: gate.write(tx, before.gate.compatible_from))
+            raise
     finally:
         database.dispose()
 
@@ -177,9 +185,9 @@ def _close(database: Database, before: Plan) -> None:
             each for each in database.read(_live) if each.release < before.compatible_from and not each.closed
         ]
         waited = time.monotonic() - begun
-        if not left and waited > BEAT.total_seconds() + 1:
+        if not left and waited > SETTLES_S:
             return
-        if waited > CLOSES_WITHIN_S + 1:
+        if waited > CLOSES_WITHIN_S:
             database.write(lambda tx: gate.write(tx, before.gate.compatible_from))
             names = ", ".join(each.name for each in left)
             raise NotPermitted(

@@ -1,0 +1,229 @@
+"""Upgrades of a database that nodes are working on: what is planned, who must stop first, and what an older release says of a newer one."""
+
+import os
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import orjson
+import psycopg
+import pytest
+from alembic.config import Config
+from click.testing import CliRunner, Result
+from sqlalchemy import inspect, text
+
+from hilum.cli.main import main
+from hilum.infra import gate, nodes
+from hilum.infra.db import Database
+from hilum.infra.gate import Standing
+from hilum.infra.heartbeat import Heartbeat
+from hilum.infra.migrations import run
+from hilum.infra.migrations.run import configuration, downgrade, migrate, plan_of, release
+from hilum.infra.nodes import Node
+from hilum.infra.system import SystemClock
+from hilum.kernel.errors import NotPermitted
+from tests.conftest import SECRET_KEY
+from tests.sim.postgres import Cluster
+
+NEXT = f"{int(release()) + 1:04}"
+TEMPLATE = '''"""plant a table"""
+
+from alembic import op
+import sqlalchemy as sa
+
+revision = "{next}"
+down_revision = "{last}"
+{declares}
+
+
+def upgrade() -> None:
+    op.create_table("planted", sa.Column("id", sa.Integer(), primary_key=True))
+
+
+def downgrade() -> None:
+    op.drop_table("planted")
+'''
+
+
+def next_release(folder: Path, compatible_from: str) -> Config:
+    """The release after this one, with one more migration; ``compatible_from`` empty: it declares nothing."""
+    declares = f'compatible_from = "{compatible_from}"' if compatible_from else ""
+    text_of = TEMPLATE.format(next=NEXT, last=release(), declares=declares)
+    (folder / f"{NEXT}_plant.py").write_text(text_of)
+    return configuration(folder)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(
+    request: pytest.FixtureRequest, sqlite_url: str, postgres_cluster: Cluster, tmp_path: Path
+) -> Iterator[str]:
+    """A database of the test's own, at this release."""
+    if request.param == "sqlite":
+        yield sqlite_url
+        return
+    with psycopg.connect(postgres_cluster.url, autocommit=True) as db:
+        db.execute("DROP DATABASE IF EXISTS upgraded WITH (FORCE)")
+        db.execute("CREATE DATABASE upgraded TEMPLATE template0")
+    made = postgres_cluster.url.rpartition("/")[0] + "/upgraded"
+    migrate(made)
+    yield made
+
+
+@pytest.fixture
+def database(url: str) -> Iterator[Database]:
+    made = Database(url)
+    yield made
+    made.dispose()
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a migration wait for nodes for a moment only."""
+    monkeypatch.setattr(run, "SETTLES_S", 0.1)
+    monkeypatch.setattr(run, "CLOSES_WITHIN_S", 0.5)
+    monkeypatch.setattr(run, "LOOK_EVERY_S", 0.02)
+
+
+def standing(database: Database, of: str = "") -> Standing:
+    return database.read(lambda tx: gate.read(tx, of or release())).standing
+
+
+def hilum(url: str, tmp_path: Path, *words: str) -> Result:
+    clear: dict[str, str | None] = {name: None for name in os.environ if name.startswith("HILUM_")}
+    settings = {"HILUM_SECRET_KEY": SECRET_KEY, "HILUM_DATABASE_URL": url, "HILUM_DATA_DIR": str(tmp_path)}
+    done = CliRunner().invoke(main, words, env=clear | settings)
+    assert done.exception is None or isinstance(done.exception, SystemExit), repr(done.exception)
+    assert "Traceback" not in done.output
+    return done
+
+
+def test_an_expanding_migration_leaves_nodes_of_this_release_serving(
+    url: str, database: Database, tmp_path: Path
+) -> None:
+    """Fault 7, the order of a rolling upgrade: migrate with the new release, then restart node after node."""
+    old = Heartbeat(database, SystemClock(), Node("a", 1, release(), "boot"), leads=True)
+    old.beat()
+    made = next_release(tmp_path, release())
+    planned = plan_of(url, made)
+    assert [step.revision for step in planned.steps] == [NEXT]
+    assert planned.in_the_way == ()
+
+    migrate(url, config=made)
+
+    assert old.beat().gate.standing is Standing.NEWER
+    assert old.known().gate.opens
+    assert standing(database, NEXT) is Standing.CURRENT
+    migrate(url)
+    assert database.read(lambda tx: inspect(tx).has_table("planted")), "the old release takes nothing back"
+
+
+def test_a_contracting_migration_waits_until_nodes_of_this_release_have_stopped_serving(
+    url: str, database: Database, tmp_path: Path, quick: None
+) -> None:
+    """Fault 7: no node works on a database that it does not understand, not even for a moment."""
+    old = Heartbeat(database, SystemClock(), Node("a", 1, release(), "boot"), leads=True)
+    old.beat()
+    made = next_release(tmp_path, NEXT)
+    assert [each.name for each in plan_of(url, made).in_the_way] == ["a"]
+    order: list[str] = []
+
+    def live() -> None:
+        while old.beat().gate.opens:
+            pass
+        planted = database.read(lambda tx: inspect(tx).has_table("planted"))
+        order.append("closed after" if planted else "closed before")
+
+    beating = threading.Thread(target=live)
+    beating.start()
+    migrate(url, config=made)
+    beating.join(10)
+
+    assert order == ["closed before"]
+    assert standing(database) is Standing.CLOSED
+    assert standing(database, NEXT) is Standing.CURRENT
+
+
+def test_a_node_that_does_not_stop_keeps_the_migration_from_changing_anything(
+    url: str, database: Database, tmp_path: Path, quick: None
+) -> None:
+    database.write(lambda tx: nodes.report(tx, Node("deaf", 1, release(), "boot")))
+
+    with pytest.raises(NotPermitted, match="older_nodes_serve") as refused:
+        migrate(url, config=next_release(tmp_path, NEXT))
+
+    assert "deaf" in refused.value.detail
+    assert standing(database) is Standing.CURRENT
+    assert not database.read(lambda tx: inspect(tx).has_table("planted"))
+
+
+def test_a_migration_that_fails_lets_the_nodes_serve_again(
+    url: str, database: Database, tmp_path: Path, quick: None
+) -> None:
+    made = next_release(tmp_path, NEXT)
+    planted = next(tmp_path.glob("*_plant.py"))
+    planted.write_text(planted.read_text().replace('op.create_table("planted"', 'op.create_table("lease"'))
+    database.write(lambda tx: nodes.report(tx, Node("a", 1, release(), "boot", closed="closed")))
+
+    with pytest.raises(Exception, match="lease"):
+        migrate(url, config=made)
+
+    assert standing(database) is Standing.CURRENT
+
+
+def test_a_migration_that_declares_nothing_is_for_its_own_release_only(url: str, tmp_path: Path) -> None:
+    """Unknown is no."""
+    made = next_release(tmp_path, "")
+
+    assert plan_of(url, made).compatible_from == NEXT
+
+
+def test_a_newer_database_is_refused_in_a_sentence_by_every_command(
+    url: str, database: Database, tmp_path: Path
+) -> None:
+    migrate(url, config=next_release(tmp_path, NEXT))
+
+    for words in (("serve", "--part", "jobs"), ("serve",), ("migrate",), ("migrate", "--plan")):
+        done = hilum(url, tmp_path, *words)
+        assert done.exit_code == 1, (words, done.output)
+        assert f"works with releases from {NEXT} on; this release ends at {release()}" in done.stderr, words
+        assert "database_newer" in done.stderr
+    found = {each["check"]: each for each in orjson.loads(hilum(url, tmp_path, "doctor", "--json").stdout)}
+    assert "Install a newer release" in found["migrations"]["next"]
+
+
+def test_a_newer_database_that_works_with_this_release_is_served_and_left_alone(
+    url: str, database: Database, tmp_path: Path
+) -> None:
+    migrate(url, config=next_release(tmp_path, release()))
+
+    done = hilum(url, tmp_path, "migrate")
+
+    assert done.exit_code == 0, done.output
+    assert "works with it. Nothing to do" in done.stdout
+    assert hilum(url, tmp_path, "doctor").exit_code == 0
+
+
+def test_an_older_database_is_refused_with_what_to_run(url: str, database: Database, tmp_path: Path) -> None:
+    downgrade(url, "0001")
+
+    done = hilum(url, tmp_path, "serve", "--part", "jobs")
+
+    assert done.exit_code == 1
+    assert f"at migration 0001 and this release needs {release()}. Run `hilum migrate`" in done.stderr
+    planned = orjson.loads(hilum(url, tmp_path, "migrate", "--plan", "--json").stdout)
+    assert (planned["revision"], planned["standing"]) == ("0001", "older")
+    assert next(step["revision"] for step in planned["steps"]) == "0002"
+    assert standing(database) is Standing.OLDER, "a plan changes nothing"
+    assert hilum(url, tmp_path, "migrate").exit_code == 0
+    assert "Nothing to do" in hilum(url, tmp_path, "migrate").stdout
+
+
+def test_two_nodes_migrate_an_empty_database_at_once(url: str, database: Database) -> None:
+    downgrade(url)
+    with ThreadPoolExecutor(2) as pool:
+        for each in [pool.submit(migrate, url) for _ in range(2)]:
+            each.result(60)
+
+    assert standing(database) is Standing.CURRENT
+    assert database.read(lambda tx: tx.execute(text("SELECT count(*) FROM alembic_version")).scalar()) == 1
