@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from hilum.app.refusals import Refuse, is_fhir
 from hilum.infra import logs
-from hilum.kernel.errors import HilumError, Invalid, NotPermitted
+from hilum.kernel.errors import HilumError, Invalid, NotPermitted, Unavailable
 from hilum.kernel.ports import Ids
 from hilum.kernel.redaction import redact
 from hilum.signin.policy import network_of
@@ -29,6 +29,10 @@ _MISDIRECTED = NotPermitted(
     "misdirected", "This host name is not one of this server's. Use the address that you were given."
 )
 TurnAway = Callable[[Scope, Send, HilumError], Awaitable[None]]
+_CLOSED = Unavailable(
+    "release_closed", "This node waits for its upgrade and serves nothing until then. Try again in a moment."
+)
+ALIVE = "/healthz"
 _log = logs.get("app")
 
 
@@ -49,6 +53,7 @@ class Door:
 
     ``gateway`` gets ``/t/{tenant}/fhir`` and what is below it, but for the public discovery document; ``pages`` gets the rest.
     ``hosts`` returns which Host values are ours, in lower case with port; any other answers 421 (contract, Origins).
+    ``closed`` tells that this release does not work on its database any longer: then nothing is served but ``/healthz``.
     ``refuse`` renders what is refused here, in the form that the address answers in.
     """
 
@@ -63,6 +68,7 @@ class Door:
         lifespan: Callable[[], AbstractAsyncContextManager[None]],
         refuse: Refuse,
         admission: Admission | None = None,
+        closed: Callable[[], bool] = lambda: False,
     ) -> None:
         self._pages = pages
         self._gateway = gateway
@@ -72,6 +78,7 @@ class Door:
         self._lifespan = lifespan
         self._refuse = refuse
         self._admission = admission or Admission()
+        self._closed = closed
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -89,7 +96,7 @@ class Door:
         state["request_id"] = request_id
         state["correlation_id"] = _clean(heads.correlation)
         source = state["source"] = self._source(scope, heads.forwarded)
-        if fault := self._fault(heads):
+        if fault := self._fault(heads, scope["path"]):
             await self._turn_away(scope, send, fault)
             return
         network = network_of(source) if ":" in source else source
@@ -104,13 +111,15 @@ class Door:
         finally:
             self._admission.leave(network)
 
-    def _fault(self, heads: _Heads) -> HilumError | None:
+    def _fault(self, heads: _Heads, path: str) -> HilumError | None:
         if heads.hosts != 1 or not heads.host:
             return _HOST_MISSING
         if heads.framings > 1:
             return _FRAMED_TWICE
         if heads.host.decode("latin-1").lower() not in self._hosts():
             return _MISDIRECTED
+        if self._closed() and path != ALIVE:
+            return _CLOSED
         return None
 
     async def _dispatch(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -126,6 +126,7 @@ def build(settings: Settings, clock: Clock, ids: Ids) -> Platform:
         ),
         refuse=refuser(pages),
         admission=Admission(Limits(source_requests=settings.source_requests)),
+        closed=lambda: not heartbeat.known().gate.opens,
     )
     return Platform(door, kit, keeper, journal, fetcher, upstreams, servers)
 

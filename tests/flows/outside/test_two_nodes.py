@@ -2,11 +2,14 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import httpx2
+import psycopg
 
+from hilum.infra.nodes import BEAT
 from tests.flows.outside.ground import Grant, Outside, refused_grant
 from tests.sim.nodes import Nodes
 
@@ -193,3 +196,112 @@ def test_one_node_dies_and_the_other_answers_on(nodes: Nodes) -> None:
     assert nodes.tell(after) == 200
     verified = nodes.b.hilum("audit", "verify", "--json")
     assert verified.returncode == 0, verified.stdout
+
+
+@contextmanager
+def changed(nodes: Nodes, change: str, back: str) -> Iterator[None]:
+    """Change something in the database by hand, and change it back."""
+    with psycopg.connect(nodes.url, autocommit=True) as db:
+        db.execute(change)
+        try:
+            yield
+        finally:
+            db.execute(back)
+
+
+def test_a_database_that_leaves_this_release_behind_closes_every_node_until_it_works_again(
+    nodes: Nodes,
+) -> None:
+    """Fault 7: an old node stops being ready and refuses with a reason; it never answers 500."""
+
+    async def story(a: Outside, b: Outside, either: Outside) -> None:
+        held = await either.grant()
+        asks = {
+            "readyz": lambda outside: outside.http.get(f"{nodes.base}/readyz"),
+            "read": lambda outside: outside.read(held),
+            "api": lambda outside: outside.api("GET", "/switches"),
+            "token": lambda outside: refreshed(outside, held),
+            "signin": lambda outside: outside.http.get(f"{nodes.base}/signin"),
+        }
+        with changed(
+            nodes,
+            "UPDATE schema_gate SET compatible_from = '9999'",
+            "UPDATE schema_gate SET compatible_from = '0001'",
+        ):
+            await asyncio.gather(*(until(lambda out=out: asks["readyz"](out), 503) for out in (a, b)))
+            for outside in (a, b):
+                for name in ("read", "api", "signin"):
+                    answer = await asks[name](outside)
+                    assert answer.status_code == 503, (name, answer.text)
+                    assert "retry-after" in answer.headers, name
+                    assert "waits for its upgrade" in answer.text, name
+                assert (await outside.http.get(f"{nodes.base}/healthz")).status_code == 200
+        await asyncio.gather(*(until(lambda out=out: asks["readyz"](out), 200) for out in (a, b)))
+        assert (await a.read(held)).status_code == (await b.read(held)).status_code == 200
+
+    nodes.tell(story)
+
+
+async def until(ask: Callable[[], Awaitable[httpx2.Response]], status: int) -> None:
+    """Ask until the answer is ``status``: the next heartbeat of each process brings it."""
+    begun = time.monotonic()
+    while (await ask()).status_code != status:
+        assert time.monotonic() - begun < 3 * BEAT.total_seconds()
+        await asyncio.sleep(0.05)
+
+
+def test_an_embedded_tenant_that_came_about_on_two_nodes_is_refused_with_a_reason(nodes: Nodes) -> None:
+    """Fault 4: one node answered 404 for a real patient, and ``total: 0``; now both say that they cannot tell."""
+
+    async def story(a: Outside, b: Outside, either: Outside) -> None:
+        held = await either.grant(tenant="children")
+        made = {"id": "here", "name": "Here", "upstream": {"kind": "embedded"}}
+        refused = await a.api("POST", "/tenants", made)
+        assert refused.status_code == 422, refused.text
+        assert "embedded_needs_one_node" in refused.text
+        moved = "UPDATE identity_tenant SET upstream_kind = '{}' WHERE id = 'children'"
+        with changed(nodes, moved.format("embedded"), moved.format("http")):
+            await a.api("PATCH", "/tenants/children", {"name": "Children"})
+            for outside in (a, b):
+                await until(lambda out=outside: out.read(held), 503)
+                for path in ("Patient/p1", "Observation?patient=p1"):
+                    answer = await outside.read(held, path)
+                    assert answer.status_code == 503, answer.text
+                    assert "upstream_unavailable" in answer.text
+        await a.api("PATCH", "/tenants/children", {"name": "Children's"})
+        await until(lambda: b.read(held), 200)
+
+    nodes.tell(story)
+
+
+def test_an_apps_quota_is_divided_by_the_workers_of_all_nodes(nodes: Nodes) -> None:
+    """Fault 14: with two nodes an app got twice what it was allowed."""
+
+    async def story(a: Outside, b: Outside, either: Outside) -> None:
+        held = await either.grant()
+        app = (await a.app_of("bench-symmetric"))["app"]
+        path = f"/quotas/{app}/general"
+        assert (await a.api("PUT", path, {"rate_per_s": 0.01, "burst": 20})).status_code == 204
+        try:
+            await asyncio.sleep(0.5)
+            given = [answer.status_code for answer in [await either.read(held) for _ in range(40)]]
+            assert set(given) == {200, 429}, given
+            assert given.count(200) <= 20
+        finally:
+            await a.api("PUT", path, {"rate_per_s": 5_000, "burst": 5_000})
+
+    nodes.tell(story)
+
+
+def test_jobs_run_on_one_node_at_a_time(nodes: Nodes) -> None:
+    """One lease a job, and both nodes on the list, with their workers and clocks."""
+    with psycopg.connect(nodes.url, autocommit=True) as db:
+        listed = db.execute(
+            "SELECT name, workers, closed, abs(skew_ms) < 2000 FROM node ORDER BY name"
+        ).fetchall()
+        leases = dict(db.execute("SELECT name, holder FROM lease").fetchall())
+
+    assert len(listed) == 2
+    assert {row[1:] for row in listed} == {(1, "", True)}
+    assert set(leases) >= {"checkpoint", "purge"}
+    assert all(any(holder.startswith(name) for name, *_ in listed) for holder in leases.values())

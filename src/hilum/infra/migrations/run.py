@@ -134,12 +134,13 @@ def migrate(url: str, revision: str = "head", *, config: Config | None = None) -
                 command.upgrade(_with(made, tx), revision)
             _note(tx, made)
 
+        done = False
         try:
             _locked(database, upgrade)
-        except BaseException:
-            if closes:
+            done = True
+        finally:
+            if closes and not done:
                 database.write(lambda tx: gate.write(tx, before.gate.compatible_from))
-            raise
     finally:
         database.dispose()
 
