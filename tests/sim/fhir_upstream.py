@@ -30,6 +30,10 @@ class OtherServer:
     """Answer everything with this status, when set."""
     signs: bool = False
     """Turn each ``url`` that names a Binary into a link on its own host that opens without credentials, as some servers do."""
+    ascii_escapes: bool = False
+    """Write every letter, dot and sign of addresses as a JSON escape, as R4 permits."""
+    refuses: tuple[int, dict[str, Any]] | None = None
+    """Answer searches and writes with this status and body, when set."""
     raw: bytes | None = None
     """Answer every read and search with these bytes, when set."""
     resources: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -75,6 +79,8 @@ class OtherServer:
         if self.signs and not isinstance(answer, bytes):
             answer = json.loads(json.dumps(answer), object_hook=self._signed)
         text = answer if isinstance(answer, bytes) else json.dumps(answer).replace("/", "\\/").encode()
+        if self.ascii_escapes:
+            text = text.replace(b"internal", b"\\u0069nternal").replace(b"s3.example", b"s3\\u002eexample")
         sent = [(b"content-type", b"application/json"), (b"x-powered-by", b"otherserver"), *more]
         await send({"type": "http.response.start", "status": status, "headers": sent})
         half = len(text) // 2
@@ -90,6 +96,8 @@ class OtherServer:
             return 200, self._metadata(), []
         if self.raw is not None:
             return 200, self.raw, []
+        if self.refuses is not None and (method != "GET" or "/" not in path):
+            return self.refuses[0], self.refuses[1], []
         params = parse_qsl(query if method == "GET" else body.decode(), keep_blank_values=True)
         parts = path.split("/") if path else []
         if method == "GET" and not parts:

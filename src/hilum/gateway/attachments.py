@@ -8,9 +8,19 @@ Source: security decisions 12 and 22
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
-from hilum.standards.fhir.addresses import host_in, leads_to_a_binary, leads_to_host, plainly
+from hilum.gateway.models import GROUNDS_KEPT
+from hilum.standards.fhir.addresses import (
+    LOOPBACK,
+    canonical_host,
+    host_in,
+    leads_to_a_binary,
+    leads_to_host,
+    plainly,
+)
 from hilum.standards.fhir.attachments import attachment_keys
 from hilum.standards.fhir.definitions import resource_types
 from hilum.standards.fhir.visibility import parse_reference
@@ -21,11 +31,38 @@ _Path = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class Grounds:
-    """What addresses mean at one tenant: ``bases`` are the gateway's own, each ending in a slash."""
+    """What addresses mean at one tenant: ``bases`` are the gateway's own, each ending in a slash.
+
+    ``upstream_bases`` are those that the server writes, without it. ``signs``: how each of its hosts stands in JSON, in lower case, with
+    the gateway's base where that has the same host.
+    """
 
     bases: tuple[str, ...]
     upstream_hosts: frozenset[str] = frozenset()
     attachment_hosts: frozenset[str] = frozenset()
+    upstream_bases: tuple[str, ...] = ()
+    signs: tuple[tuple[bytes, bytes], ...] = ()
+
+
+@lru_cache(maxsize=GROUNDS_KEPT)
+def grounds_of(
+    bases: tuple[str, ...], upstream_bases: tuple[str, ...], attachment_hosts: tuple[str, ...] = ()
+) -> Grounds:
+    """Work out what addresses mean where the gateway's and the server's bases are these. A server in this process has no host of its own."""
+    theirs = tuple(base for base in upstream_bases if base and base + "/" not in bases)
+    hosts = frozenset(host_in(base) for base in theirs) - {""}
+    allowed = frozenset(canonical_host(host) for host in attachment_hosts) - hosts - {""}
+    spelled = {(urlsplit(base).hostname or "").rstrip(".") for base in theirs} | hosts
+    if LOOPBACK in hosts:
+        spelled |= {LOOPBACK, "127.", "[::1]"}
+    signs = ((host.encode(), _shared(host, bases)) for host in sorted(spelled - {""}))
+    return Grounds(bases, hosts, allowed, theirs, tuple(signs))
+
+
+def _shared(host: str, bases: tuple[str, ...]) -> bytes:
+    """Return the gateway's base where the host is its own too: as often as that stands in an answer, the host means nothing."""
+    own = next((base for base in bases if host in base.lower()), "")
+    return own[:-1].encode() or b"\0"
 
 
 class Mention(NamedTuple):

@@ -1,6 +1,7 @@
 """Carrying a permitted request out, interaction by interaction."""
 
 from hilum.gateway.binaries import Binaries
+from hilum.gateway.filtering import UNJUDGEABLE
 from hilum.gateway.rendering import Answer, version_headers
 from hilum.gateway.searching import Searcher
 from hilum.gateway.transport import Errand, Refusal, Stored, Transport, loads
@@ -10,7 +11,7 @@ from hilum.kernel.ports import Ids
 from hilum.keys.live import Vault
 from hilum.standards.fhir.etags import is_known
 from hilum.standards.fhir.requests import PLAIN, Interaction
-from hilum.standards.fhir.shaping import dump
+from hilum.standards.fhir.shaping import dump, says_names_once
 from hilum.upstream.live import Upstreams
 
 
@@ -60,5 +61,7 @@ def _shown(errand: Errand, stored: Stored) -> Answer:
     patient = errand.patient_of((stored.resource,))
     if request.if_none_match and is_known(request.if_none_match, stored.etag):
         return Answer(304, b"", headers, patient=patient)
+    if errand.upstream_base != errand.base and not says_names_once(stored.body, stored.resource):
+        raise Refusal(UNJUDGEABLE)
     body = stored.body if request.shape is PLAIN else dump(loads(stored.body), request.shape)
     return Answer(200, body, headers, patient=patient)

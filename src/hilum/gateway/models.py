@@ -42,6 +42,7 @@ REFERRER_PAGES = 10
 REFERRER_PAGES_IN_ALL = 60
 BINARIES_NAMED_BOUND = 20
 """Binaries that one write may newly point at; each is searched for."""
+GROUNDS_KEPT = 10_000
 BEARER_BOUND = 512
 PERSON_QUOTA = Quota(rate_per_s=2.0, burst=60)
 """Reads that the platform makes for one person at one tenant (picker, names), beside the quota of the app that asked."""

@@ -15,12 +15,12 @@ from hilum.gateway.judge import NO_EVIDENCE, judge_resource
 from hilum.gateway.models import DEFAULT_PAGE, PAGE_OF_TARGETS, REFILL_BOUND, SearchPlan
 from hilum.gateway.pagelinks import Nonces, Page
 from hilum.gateway.rendering import Answer
-from hilum.gateway.transport import ACCEPT, Errand, Refusal, Transport, loads, localised
+from hilum.gateway.transport import ACCEPT, Errand, Refusal, Transport, opened
 from hilum.kernel.decision import Deny, Reason
 from hilum.kernel.ports import Ids
 from hilum.keys.live import Vault
 from hilum.standards.fhir.bundles import once, rebased, resources_of
-from hilum.standards.fhir.outcomes import first_told
+from hilum.standards.fhir.outcomes import complaint_of
 from hilum.standards.fhir.queries import only_targets, targets_named
 from hilum.standards.fhir.requests import PAGE_SIZE_BOUND, render_query
 from hilum.standards.fhir.shaping import dump, shape_params
@@ -108,11 +108,12 @@ class Searcher:
             request = UpstreamRequest("POST", f"{path}/_search", headers, query.encode())
         response = await self._transport.send(errand.tenant, request)
         if response.status in {400, 422}:
-            sentence = first_told(response.body) or "The FHIR server does not take this search."
+            code, _ = complaint_of(response.body)
+            sentence = f"The FHIR server refuses this search ({code}); check its parameters and their values."
             raise Refusal(Deny(Reason.REQUEST_UNSUPPORTED, sentence))
         if response.status != 200:
             raise Refusal(UNJUDGEABLE)
-        return loads(localised(errand, response.body))
+        return opened(errand, response.body)
 
     async def page(self, errand: Errand, target: str) -> tuple[Any, str]:
         """Fetch one of the server's pages. Return it with the target that it has in the end."""

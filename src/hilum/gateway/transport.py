@@ -8,16 +8,17 @@ from typing import Any
 
 import orjson
 
-from hilum.gateway.attachments import Grounds
+from hilum.gateway.attachments import Grounds, grounds_of
 from hilum.gateway.filtering import UNJUDGEABLE, judge_read, wanted_evidence
 from hilum.gateway.judge import NO_EVIDENCE, Evidence, judge_resource
 from hilum.gateway.models import EVIDENCE_AT_ONCE, EVIDENCE_BOUND, Obligations
 from hilum.gateway.pagelinks import Page
 from hilum.gateway.reach import clauses
+from hilum.gateway.withholding import is_suspect, withhold
 from hilum.identity.models import TenantFacts
 from hilum.kernel.decision import Deny, Reason
 from hilum.kernel.errors import Unavailable
-from hilum.standards.fhir.addresses import host_in
+from hilum.standards.fhir.bundles import is_bundle, resources_of
 from hilum.standards.fhir.etags import etag_of
 from hilum.standards.fhir.shaping import load
 from hilum.standards.fhir.statements import Surface
@@ -68,10 +69,8 @@ class Errand:
 
     @property
     def grounds(self) -> Grounds:
-        """What addresses mean here. A server in this process has no host of its own."""
-        own = self.upstream_base == self.base
-        hosts = frozenset() if own else frozenset({host_in(self.upstream_base)}) - {""}
-        return Grounds(self.obligations.bases, hosts)
+        """What addresses mean here."""
+        return grounds_of(self.obligations.bases, (self.upstream_base,))
 
     def patient_of(self, resources: Iterable[dict[str, Any]]) -> str:
         """Name for the record whose these are."""
@@ -86,6 +85,8 @@ class Stored:
     body: bytes
     etag: str
     modified: str
+    withheld: bool = False
+    """An address was taken out of it, so that it is not all that stands at the server."""
 
 
 class Transport:
@@ -110,15 +111,16 @@ class Transport:
                 return None
             raise Refusal(UNJUDGEABLE)
         body = localised(errand, response.body)
+        withheld = False
+        if is_suspect(body, errand.grounds):
+            tree = loads(body)
+            withheld = withhold(tree, errand.grounds)
+            body = orjson.dumps(tree)
         resource = loads(body, orjson.loads)
         if not isinstance(resource, dict):
             raise Refusal(UNJUDGEABLE)
-        return Stored(
-            resource,
-            body,
-            etag_of(response.headers.get("etag", ""), resource),
-            response.headers.get("last-modified", ""),
-        )
+        etag = etag_of(response.headers.get("etag", ""), resource)
+        return Stored(resource, body, etag, response.headers.get("last-modified", ""), withheld)
 
     async def evidence(
         self, errand: Errand, resources: Iterable[dict[str, Any]], known: Evidence = NO_EVIDENCE
@@ -210,6 +212,16 @@ def localised(errand: Errand, body: bytes) -> bytes:
         return relocated(body, errand.upstream_base, errand.base)
     except ValueError:
         raise Refusal(UNJUDGEABLE) from None
+
+
+def opened(errand: Errand, body: bytes) -> Any:
+    """Read an answer's JSON for being shown: with the gateway's addresses, and without those that are withheld."""
+    body = localised(errand, body)
+    tree = loads(body)
+    if is_suspect(body, errand.grounds):
+        for each in resources_of(tree) if is_bundle(tree) else (tree,):
+            withhold(each, errand.grounds)
+    return tree
 
 
 def outward(errand: Errand) -> bytes:

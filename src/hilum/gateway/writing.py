@@ -19,14 +19,13 @@ from hilum.gateway.transport import (
     Refusal,
     Stored,
     Transport,
-    loads,
-    localised,
+    opened,
     outward,
     pretend,
 )
 from hilum.kernel.decision import Deny, Reason
 from hilum.standards.fhir.etags import etag_of, tag_of
-from hilum.standards.fhir.outcomes import IssueCode, issues_told, outcome
+from hilum.standards.fhir.outcomes import IssueCode, complaint_of, outcome
 from hilum.standards.fhir.shaping import dump
 from hilum.standards.fhir.values import is_id
 from hilum.standards.fhir.visibility import hangs_on_targets
@@ -37,6 +36,10 @@ _WRITE_HEADERS = (*ACCEPT, ("content-type", "application/fhir+json"), ("prefer",
 _PLACE = re.compile(r"[A-Z][A-Za-z]+/[A-Za-z0-9.-]{1,64}(?:/_history/[A-Za-z0-9.-]{1,64})?")
 
 
+_WITHHELD_WITHIN = Deny(
+    Reason.REQUEST_UNSUPPORTED,
+    "The record holds an address that is withheld from apps, so an update by an app would lose it.",
+)
 _POINTS_ELSEWHERE = Deny(
     Reason.REQUEST_UNSUPPORTED,
     "A record may name only a Binary that this access token may read, as Binary/<id>, and no other address of the FHIR server or of an "
@@ -74,6 +77,8 @@ class Writer:
         else:
             if fault := await self._condition(errand, current):
                 return fault
+            if current.withheld:
+                raise Refusal(_WITHHELD_WITHIN)
             await self._judge_mentions(errand, current.resource)
             headers += _unchanged(current)
         return await self._write(errand, UpstreamRequest("PUT", name, headers, outward(errand)))
@@ -142,7 +147,7 @@ class Writer:
         if response.status not in {200, 201}:
             return _not_written(response)
         asked = errand.obligations.request
-        resource = loads(localised(errand, response.body)) if response.body else None
+        resource = opened(errand, response.body) if response.body else None
         if not isinstance(resource, dict) or resource.get("resourceType") != asked.type:
             resource = {}
         where = _located(errand, response, resource)
@@ -175,8 +180,9 @@ def _not_written(response: UpstreamResponse) -> Answer:
         return _conflict(response.status, "The record was changed meanwhile; read it again.")
     if response.status not in {400, 422}:
         raise Refusal(UNJUDGEABLE)
-    refused = outcome(IssueCode.INVALID, "The FHIR server does not take this resource.")
-    refused["issue"] = issues_told(response.body) or refused["issue"]
+    code, places = complaint_of(response.body)
+    refused = outcome(IssueCode.INVALID, "The FHIR server refuses this resource.")
+    refused["issue"][0] |= {"code": code} | ({"expression": places} if places else {})
     return Answer(response.status, orjson.dumps(refused))
 
 

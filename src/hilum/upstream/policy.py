@@ -46,7 +46,7 @@ def relocated(body: bytes, foreign: str, base: str) -> bytes:
     old, new = foreign.encode(), base.encode()
     if old == new or not old:
         return body
-    if b"\\/" in body:
+    if b"\\/" in body or b"\\u00" in body:
         body = orjson.dumps(load(body))
     if old not in body:
         return body

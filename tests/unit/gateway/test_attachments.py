@@ -41,7 +41,7 @@ NAMES = st.sampled_from(
 LEAVES = st.one_of(
     st.none(),
     st.booleans(),
-    st.integers(),
+    st.integers(0, 9),
     st.sampled_from(
         ("final", "Patient/p1", "a plain sentence.", "urn:oid:1.2", "http://loinc.org", BASE + "Patient/p1")
     ),
@@ -66,7 +66,7 @@ PLANTED = st.sampled_from(
         "http://upstream.internal/fhir/Binary/b2?x=1",
         "http://upstream.internal/storage/x?sig=1",
         "HTTP://user:pw@UPSTREAM.internal:80/x#y",
-        "//upstream.internal/x",
+        "//upstream.internal/x?y",
         "look at Binary/b2 (or http://upstream.internal/x)",
         '<div xmlns="http://www.w3.org/1999/xhtml"><img src="Binary/b2"/></div>',
     )

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hilum.standards.fhir.addresses import canonical_host, host_in, leads_to_a_binary, leads_to_host
+from hilum.standards.fhir.addresses import below, canonical_host, host_in, leads_to_a_binary, leads_to_host
 
 HOSTS = frozenset({"upstream.internal"})
 
@@ -144,3 +144,23 @@ def test_an_address_without_host_has_none() -> None:
         "",
     ]
     assert host_in("https://User@Images.Example:8443/x?y") == "images.example"
+
+
+@pytest.mark.parametrize(
+    ("url", "rest"),
+    [
+        ("http://here.example/fhir/Patient/1", "/Patient/1"),
+        ("https://HERE.example:443/fhir/Patient/1?x#y", "/Patient/1?x#y"),
+        ("http://a:b@here.example./fhir", ""),
+        ("//here.example/fhir/x", "/x"),
+        ("http://here.example:8080/fhir/x", None),
+        ("http://there.example/fhir/x", None),
+        ("http://here.example/fhirs/x", None),
+        ("http://here.example/", None),
+        ("/fhir/x", None),
+        ("http://here.example:99999/fhir/x", None),
+        ("http://[/fhir/x", None),
+    ],
+)
+def test_the_same_place_in_another_spelling_is_the_same(url: str, rest: str | None) -> None:
+    assert below("http://here.example/fhir", url) == rest

@@ -2,13 +2,14 @@
 
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hilum.standards.fhir.bundles import once, rebased, references_in, resources_of
 from hilum.standards.fhir.etags import etag_of, is_known, tag_of
-from hilum.standards.fhir.outcomes import first_told, issues_told
+from hilum.standards.fhir.outcomes import complaint_of
 from hilum.standards.fhir.requests import PLAIN, Shape, Summary
 from hilum.standards.fhir.shaping import dump, shape_params
 from hilum.standards.fhir.statements import cut_type, read_statement, resources_in, unknown_filter
@@ -124,24 +125,45 @@ def test_nothing_that_a_server_says_breaks_the_reading(said: Any) -> None:
     references_in(said, ())
 
 
-def test_only_texts_and_places_of_anothers_issues_are_told() -> None:
-    body = (
-        b'{"issue":[{"severity":"fatal","diagnostics":"at line 5","extension":[{"url":"x"}],"expression":["Patient.name"]},'
-        b'{"details":{"text":"' + b"t" * 900 + b'"}},5,{}]}'
-    )
+@pytest.mark.parametrize(
+    ("issue", "code", "places"),
+    [
+        ({"code": "value", "expression": ["Patient.name"]}, "value", ["Patient.name"]),
+        (
+            {"code": "structure", "expression": ["Observation.component[2].valueQuantity.unit", "Patient"]},
+            "structure",
+            ["Observation.component[2].valueQuantity.unit", "Patient"],
+        ),
+        ({"code": "Mrs Smith", "diagnostics": "Mrs Smith", "details": {"text": "at line 5"}}, "invalid", []),
+        ({"code": 5, "expression": "Patient.name"}, "invalid", []),
+        (
+            {
+                "expression": [
+                    "Patient.where(name='Smith')",
+                    "Patient.smith",
+                    "Smith.name",
+                    "Patient.name.smith",
+                    "Patient.",
+                    7,
+                ]
+            },
+            "invalid",
+            [],
+        ),
+        ({"expression": ["Patient." + "name." * 60 + "family"]}, "invalid", []),
+        ({"code": "too-long", "expression": ["Patient.name"] * 30}, "too-long", ["Patient.name"]),
+    ],
+)
+def test_of_anothers_complaint_only_its_kind_and_the_elements_pass(
+    issue: dict[str, Any], code: str, places: list[str]
+) -> None:
+    """C70: no word of it that is not R4's own."""
+    assert complaint_of(orjson.dumps({"issue": [5, {}, issue]})) == (code, places)
 
-    told = issues_told(body)
 
-    assert told[0] == {
-        "severity": "error",
-        "code": "invalid",
-        "details": {"text": "at line 5"},
-        "expression": ["Patient.name"],
-    }
-    assert len(told[1]["details"]["text"]) == 500
-    assert first_told(body) == "at line 5"
-    assert first_told(b"not json") == ""
-    assert issues_told(b'{"issue":{}}') == []
+@pytest.mark.parametrize("body", [b"", b"not json", b"[]", b'{"issue":{}}', b'{"issue":[[]]}', b"<html>"])
+def test_a_complaint_that_is_none_is_an_invalid_request(body: bytes) -> None:
+    assert complaint_of(body) == ("invalid", [])
 
 
 @pytest.mark.parametrize(

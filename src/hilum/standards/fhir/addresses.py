@@ -12,6 +12,7 @@ import socket
 import unicodedata
 from urllib.parse import unquote, urlsplit
 
+LOOPBACK = "localhost"
 _DECODINGS = 6
 _APART = re.compile(r"[\s\"'<>(){}|^`,]+")
 _INVISIBLE = re.compile(r"[\x00-\x1f\x7f-\x9f]")
@@ -19,6 +20,11 @@ _BINARY = re.compile(r"(?<![a-z0-9_-])binary[/?;]")
 _BINARY_IN_PROSE = re.compile(r"(?:^|[./])Binary[/?;]")
 _HOSTED = re.compile(r"(?:https?:/*|//+)([^/?#]*)", re.IGNORECASE)
 _NUMERIC = re.compile(r"[0-9a-fx.:\[\]]+")
+_SIGNED = re.compile(
+    r"[?&;](?:amp;)?(?:X-(?:Amz|Goog|Oss|Obs)-(?:Signature|Security-Token)|Signature|sig|(?:access_)?token)=",
+    re.IGNORECASE,
+)
+_DEFAULT = 80
 _TO_LOOK_AT = ("/", "%", "&", "\\", "?", ";", ":")
 
 
@@ -41,8 +47,37 @@ def host_in(url: str) -> str:
     return canonical_host(found[1]) if found else ""
 
 
+def is_signed(text: str) -> bool:
+    """Check whether a text holds a link that carries its own permission, as storage services sign them."""
+    return "=" in text and _SIGNED.search(text) is not None
+
+
+def below(base: str, url: str) -> str | None:
+    """Return what follows a base in an address of the same place in another spelling, with its first slash; else None.
+
+    http and https on their default ports are one place: a server behind a proxy writes the one and is reached by the other.
+    """
+    try:
+        own, other = urlsplit(base), urlsplit(url)
+        ports = own.port or _DEFAULT, other.port or _DEFAULT
+    except ValueError:
+        return None
+    if other.scheme not in {"http", "https", ""} or canonical_host(other.netloc) != canonical_host(
+        own.netloc
+    ):
+        return None
+    if len({_DEFAULT if port in {80, 443} else port for port in ports}) > 1:
+        return None
+    path = own.path.rstrip("/")
+    if other.path != path and not other.path.startswith(path + "/"):
+        return None
+    query = f"?{other.query}" if other.query else ""
+    fragment = f"#{other.fragment}" if other.fragment else ""
+    return other.path[len(path) :] + query + fragment
+
+
 def canonical_host(authority: str) -> str:
-    """Return the host of ``user@host:port`` in one spelling; every name of this machine is ``localhost``."""
+    """Return the host of ``user@host:port`` in one spelling; every name of this machine is ``LOOPBACK``."""
     try:
         host = urlsplit(f"//{authority}").hostname or ""
     except ValueError:
@@ -50,7 +85,7 @@ def canonical_host(authority: str) -> str:
     host = host.rstrip(".")
     if _NUMERIC.fullmatch(host):
         host = _number(host)
-    return "localhost" if host == "localhost" or host.endswith(".localhost") else host
+    return LOOPBACK if host == LOOPBACK or host.endswith("." + LOOPBACK) else host
 
 
 def _number(host: str) -> str:
@@ -62,7 +97,7 @@ def _number(host: str) -> str:
         except OSError:
             return host
     mapped = getattr(address, "ipv4_mapped", None) or address
-    return "localhost" if mapped.is_loopback or mapped.is_unspecified else str(mapped)
+    return LOOPBACK if mapped.is_loopback or mapped.is_unspecified else str(mapped)
 
 
 def plainly(text: str) -> str:

@@ -9,6 +9,11 @@ from typing import Any
 from hilum.standards.fhir.visibility import local_reference
 
 
+def is_bundle(value: object) -> bool:
+    """Check whether a value is a Bundle."""
+    return isinstance(value, dict) and value.get("resourceType") == "Bundle"
+
+
 def resources_of(bundle: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Yield the resources of a Bundle's entries."""
     for entry in entries_of(bundle):

@@ -3,15 +3,20 @@
 Source: FHIR R4 operationoutcome.html, valueset-issue-type.html.
 """
 
+import re
 from enum import StrEnum
+from functools import cache
 from typing import Any
 
 import orjson
 
-_ISSUES_TOLD = 20
-_PLACES_TOLD = 5
-_PLACE_TOLD = 200
-_TEXT_TOLD = 500
+from hilum.standards.fhir.definitions import elements, json_keys, resource_types, value_set
+
+_ISSUES_READ = 20
+_PLACES_READ = 5
+_PLACE_BOUND = 200
+_PLACE = re.compile(r"[A-Z][A-Za-z]+(?:\.[a-z][A-Za-z0-9]*(?:\[[0-9]{1,4}\])?)*")
+_INDEX = re.compile(r"\[[0-9]+\]")
 
 
 class IssueCode(StrEnum):
@@ -51,30 +56,46 @@ def outcome(
     return {"resourceType": "OperationOutcome", "issue": [issue]}
 
 
-def issues_told(body: bytes) -> list[dict[str, Any]]:
-    """Take over the issues of another server's OperationOutcome: bounded, and nothing but texts and places."""
+def complaint_of(body: bytes) -> tuple[str, list[str]]:
+    """Read of another server's OperationOutcome what it may be repeated by: a code of R4 and the elements that it names, never its texts.
+
+    Its sentences may hold what its log holds: addresses of its own, names of people.
+    """
     try:
         found = orjson.loads(body)
     except ValueError:
-        return []
+        found = None
     issues = found.get("issue") if isinstance(found, dict) else None
-    taken: list[dict[str, Any]] = []
-    for issue in issues[:_ISSUES_TOLD] if isinstance(issues, list) else ():
+    codes: list[str] = []
+    places: dict[str, None] = {}
+    for issue in issues[:_ISSUES_READ] if isinstance(issues, list) else ():
         if not isinstance(issue, dict):
             continue
-        details = issue.get("details")
-        text = (details.get("text") if isinstance(details, dict) else None) or issue.get("diagnostics")
-        places = issue.get("expression")
-        told: dict[str, Any] = {"severity": "error", "code": "invalid"}
-        if isinstance(text, str) and text:
-            told["details"] = {"text": text[:_TEXT_TOLD]}
-        if isinstance(places, list):
-            told["expression"] = [str(place)[:_PLACE_TOLD] for place in places[:_PLACES_TOLD]]
-        taken.append(told)
-    return taken
+        code, expressions = issue.get("code"), issue.get("expression")
+        if isinstance(code, str) and code in _issue_types():
+            codes.append(code)
+        for place in expressions if isinstance(expressions, list) else ():
+            if isinstance(place, str) and _is_place(place):
+                places[place] = None
+    return (codes[0] if codes else IssueCode.INVALID.value), list(places)[:_PLACES_READ]
 
 
-def first_told(body: bytes) -> str:
-    """Take over the first text of another server's OperationOutcome; empty where there is none."""
-    texts = [issue["details"]["text"] for issue in issues_told(body) if "details" in issue]
-    return texts[0] if texts else ""
+@cache
+def _issue_types() -> frozenset[str]:
+    return value_set("issue-type")["http://hl7.org/fhir/issue-type"]
+
+
+def _is_place(text: str) -> bool:
+    """Check whether a text is nothing but a path of R4's own element names."""
+    if len(text) > _PLACE_BOUND or _PLACE.fullmatch(text) is None:
+        return False
+    type_, *steps = _INDEX.sub("", text).split(".")
+    kinds = {type_} & resource_types()
+    for step in steps:
+        found = [
+            each for kind in kinds for each in (elements(kind).get(step), json_keys(kind).get(step)) if each
+        ]
+        kinds = {kind.name for each in found for kind in each.types}
+        if not found:
+            return False
+    return bool(kinds)

@@ -11,6 +11,7 @@ import orjson
 from hilum.standards.fhir.definitions import elements
 from hilum.standards.fhir.requests import PLAIN, Shape, Summary
 
+_HIDING = (b"\\u", b" :", b"\t:", b"\n:", b"\r:")
 _SURELY_64_BIT = 18
 """Digits of a whole number that can be written again without being kept as text."""
 
@@ -28,6 +29,26 @@ def load(body: bytes) -> Any:
         )
     except RecursionError:
         raise ValueError("nested too deep") from None
+
+
+def says_names_once(body: bytes, parsed: object) -> bool:
+    """Check that no name stands twice in an object of JSON, given what it was read as.
+
+    Exact, and cheap: where no escape and no space can hide one, each name is a quote before a colon, and a name that was dropped while
+    reading leaves fewer of them in what is written again.
+    """
+    if not any(sign in body for sign in _HIDING):
+        return body.count(b'":') == orjson.dumps(parsed).count(b'":')
+    try:
+        json.loads(body.decode(), object_pairs_hook=_names_once, parse_constant=_refuse)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _names_once(pairs: list[tuple[str, Any]]) -> None:
+    if len(dict(pairs)) != len(pairs):
+        raise ValueError("a name twice")
 
 
 def _whole(text: str) -> int | orjson.Fragment:

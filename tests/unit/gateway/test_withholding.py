@@ -1,0 +1,115 @@
+"""What an answer may show of addresses."""
+
+import copy
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given, settings
+
+from hilum.gateway.attachments import Grounds, grounds_of, is_internal, strings_of
+from hilum.gateway.withholding import WITHHELD, is_suspect, withhold
+from hilum.standards.fhir.addresses import is_signed
+from tests.effort import effort
+from tests.unit.gateway.test_attachments import PLANTED, RECORDS, places
+
+BASE = "https://hilum.example/t/general/fhir/"
+GROUNDS = grounds_of((BASE,), ("https://upstream.internal/fhir",), ("images.example",))
+SHARED = grounds_of(("https://one.example/t/g/fhir/",), ("https://one.example/fhir",))
+OWN = grounds_of((BASE,), (BASE[:-1],))
+MASKED = {
+    "extension": [
+        {"url": "http://hl7.org/fhir/StructureDefinition/data-absent-reason", "valueCode": "masked"}
+    ]
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("https://upstream.internal/fhir/Patient/1", BASE + "Patient/1"),
+        ("HTTP://u:p@Upstream.Internal:80/fhir/Patient/1?a=b#c", BASE + "Patient/1?a=b#c"),
+        ("//upstream.internal/fhir/Patient/1", BASE + "Patient/1"),
+        ("https://upstream.internal/fhir", BASE[:-1]),
+        ("https://upstream.internal:8443/fhir/Patient/1", WITHHELD),
+        ("https://upstream.internal/fhirs/Patient/1", WITHHELD),
+        ("https://upstream.internal/storage/x?sig=1", WITHHELD),
+        ("ftp://upstream.internal/fhir/x", WITHHELD),
+        ("https://upstream%2Einternal/x", WITHHELD),
+        (
+            "see https://upstream.internal/fhir/Patient/1, or <https://upstream.internal/x>",
+            f"see {BASE}Patient/1, or <{WITHHELD}>",
+        ),
+        ("https://elsewhere.example/a?X-Amz-Signature=1", WITHHELD),
+        ("https://elsewhere.example/a?x=1&amp;Signature=1", WITHHELD),
+        ("https://elsewhere.example/a?access_token=1", WITHHELD),
+        ("https://elsewhere.example/a?design=1", "https://elsewhere.example/a?design=1"),
+        ("mail a@upstream.internal", "mail a@upstream.internal"),
+        ("https://hilum.example/t/general/fhir/Patient/1", "https://hilum.example/t/general/fhir/Patient/1"),
+        ("a: b", "a: b"),
+    ],
+)
+def test_each_address_is_rewritten_withheld_or_left(text: str, expected: str) -> None:
+    record = {"note": [{"text": text}], "list": [text]}
+
+    withheld = withhold(record, GROUNDS)
+
+    assert record == {"note": [{"text": expected}], "list": [expected]}
+    assert withheld == (WITHHELD in expected)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("Binary/1", "Binary/1"),
+        ("Binary/1/_history/2", "Binary/1/_history/2"),
+        ("https://upstream.internal/fhir/Binary/1", BASE + "Binary/1"),
+        ("https://images.example/1", "https://images.example/1"),
+        ("https://images.example/1?sig=2", ""),
+        ("https://elsewhere.example/1", ""),
+        ("https://upstream.internal/storage/1", ""),
+        ("/storage/1", ""),
+        ("storage/1", ""),
+        ("urn:oid:1.2", "urn:oid:1.2"),
+    ],
+)
+def test_an_attachment_leads_here_or_where_the_organisation_allows(url: str, shown: str) -> None:
+    record: dict[str, Any] = {
+        "content": [{"attachment": {"url": url}}],
+        "extension": [{"valueAttachment": {"url": url}}],
+    }
+
+    assert withhold(record, GROUNDS) == (shown == "")
+
+    expected = {"url": shown} if shown else {"_url": MASKED}
+    assert record == {"content": [{"attachment": expected}], "extension": [{"valueAttachment": expected}]}
+
+
+@settings(max_examples=effort(200, 3_000), deadline=None)
+@given(record=RECORDS, planted=PLANTED)
+@pytest.mark.parametrize("grounds", [GROUNDS, SHARED])
+def test_nothing_internal_is_left_and_cleaning_twice_changes_nothing(
+    grounds: Grounds, record: dict[str, Any], planted: str
+) -> None:
+    """Security decision 22; what the cheap look passes over, the thorough one would have left as it is."""
+    node, key = places(record)[0]
+    node[key] = planted
+    cleaned, whole = copy.deepcopy(record), orjson.dumps(record)
+    withhold(cleaned, grounds)
+    again = copy.deepcopy(cleaned)
+
+    assert not withhold(again, grounds)
+    assert again == cleaned
+    assert not [
+        text for path, text in strings_of(cleaned) if is_internal(path, text, grounds) or is_signed(text)
+    ]
+    if not is_suspect(whole, grounds):
+        assert cleaned == record
+
+
+def test_an_answer_full_of_the_gateways_own_addresses_is_not_suspect_on_a_shared_host() -> None:
+    own = b'{"a":"https://one.example/t/g/fhir/Patient/1","b":"https://one.example/t/g/fhir/Patient/2"}'
+
+    assert not is_suspect(own, SHARED)
+    assert is_suspect(own.replace(b"/t/g", b"", 1), SHARED)
+    assert not is_suspect(own, OWN)
