@@ -245,8 +245,8 @@ def test_a_database_that_leaves_this_release_behind_closes_every_node_until_it_w
 async def until(ask: Callable[[], Awaitable[httpx2.Response]], status: int) -> None:
     """Ask until the answer is ``status``: the next heartbeat of each process brings it."""
     begun = time.monotonic()
-    while (await ask()).status_code != status:
-        assert time.monotonic() - begun < 3 * BEAT.total_seconds()
+    while (answer := await ask()).status_code != status:
+        assert time.monotonic() - begun < 3 * BEAT.total_seconds(), (answer.status_code, answer.text)
         await asyncio.sleep(0.05)
 
 
@@ -259,9 +259,11 @@ def test_an_embedded_tenant_that_came_about_on_two_nodes_is_refused_with_a_reaso
         refused = await a.api("POST", "/tenants", made)
         assert refused.status_code == 422, refused.text
         assert "embedded_needs_one_node" in refused.text
-        moved = "UPDATE identity_tenant SET upstream_kind = '{}' WHERE id = 'children'"
-        with changed(nodes, moved.format("embedded"), moved.format("http")):
-            await a.api("PATCH", "/tenants/children", {"name": "Children"})
+        there = "(SELECT upstream_url FROM identity_tenant WHERE id = 'general')"
+        moved = "UPDATE identity_tenant SET upstream_kind = '{}', upstream_url = {} WHERE id = 'children'"
+        with changed(nodes, moved.format("embedded", "''"), moved.format("http", there)):
+            told = await a.api("PATCH", "/tenants/children", {"name": "Children"})
+            assert told.status_code == 200, told.text
             for outside in (a, b):
                 await until(lambda out=outside: out.read(held), 503)
                 for path in ("Patient/p1", "Observation?patient=p1"):
