@@ -7,7 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -397,6 +397,11 @@ class StuckWriter:
         self.batches.append(len(batch.request_ids))
         if self.fails:
             raise Unavailable("audit_unavailable", "The disk is full.")
+
+    def claim(self, wanted: Mapping[str, bytes], at: datetime) -> dict[str, str]:
+        return {}
+
+    def release(self, request_ids: Sequence[str], before: datetime | None = None) -> None: ...
 
     def close(self) -> None: ...
 

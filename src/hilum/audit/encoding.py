@@ -12,7 +12,7 @@ _dumps = orjson.dumps
 
 
 def encode(access: Access) -> tuple[bytes, bytes]:
-    """Write header and payload. Path, query and patient are PHI: payload only."""
+    """Write header and payload. Path, query, patient, digest and resource are PHI: payload only."""
     a = access
     header = [
         _FORM,
@@ -46,6 +46,8 @@ def encode(access: Access) -> tuple[bytes, bytes]:
         a.method,
     ]
     payload = [a.path, a.query, a.patient]
+    if a.digest or a.resource:
+        payload += (a.digest, a.resource)
     try:
         return _dumps(header), _dumps(payload)
     except orjson.JSONEncodeError:
@@ -90,9 +92,10 @@ _AFTER_FORM = (
 
 
 def decode(request_id: str, header: bytes, payload: bytes | None) -> Access:
-    """Read an access back; without its payload (purged), path, query and patient are empty."""
+    """Read an access back; without its payload (purged), path, query, patient, digest and resource are empty."""
     values: dict[str, Any] = dict(zip(_AFTER_FORM, orjson.loads(header)[1:], strict=True))
-    path, query, patient = orjson.loads(payload) if payload is not None else ("", "", "")
+    path, query, patient, *write = orjson.loads(payload) if payload is not None else ("", "", "")
+    values["digest"], values["resource"] = write or ("", "")
     values["at"] = datetime.fromisoformat(values["at"])
     values["outcome"] = Outcome(values["outcome"])
     values["decision"] = values["decision"] or request_id

@@ -3,14 +3,23 @@
 import fcntl
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
 
 from hilum.audit import encoding, policy
-from hilum.audit.models import PURGE_BATCH, SLOTS_BOUND, Access, AccessQuery, Head, Stream
+from hilum.audit.models import (
+    OPEN_INTENTS_BOUND,
+    PURGE_BATCH,
+    SLOTS_BOUND,
+    Access,
+    AccessQuery,
+    Head,
+    OpenIntent,
+    Stream,
+)
 from hilum.audit.rows import Batch, ChainRows, Followed, Positions, chosen, limit_of, newest_of
 from hilum.kernel.errors import Unavailable
 
@@ -20,8 +29,13 @@ _SCHEMA = (
     digest BLOB NOT NULL, hash BLOB NOT NULL)""",
     "CREATE INDEX IF NOT EXISTS record_request ON record (request_id)",
     "CREATE TABLE IF NOT EXISTS payload (id INTEGER PRIMARY KEY, salt BLOB NOT NULL, body BLOB NOT NULL)",
+    """CREATE TABLE IF NOT EXISTS intent (request_id TEXT PRIMARY KEY, id INTEGER NOT NULL, dead INTEGER NOT NULL DEFAULT 0)
+    WITHOUT ROWID""",
 )
-BUSY_MS = 5_000
+"""``intent`` lists the writes of this file that have no outcome; it is only an index, the chain is the record."""
+_CLAIMS = "CREATE TABLE IF NOT EXISTS claim (key BLOB PRIMARY KEY, request_id TEXT NOT NULL, at INTEGER NOT NULL) WITHOUT ROWID"
+"""One file for all workers of the machine."""
+BUSY_MS = 2_500
 WAL_PAGES = 4_000
 _CHUNKS = (64, 16, 4, 1)
 """One statement per chunk: the interpreter's lock is let go once a statement, and taking it back may wait for the event loop."""
@@ -50,6 +64,11 @@ _AFTER = """
 SELECT record.id, request_id, CAST(header AS BLOB), CAST(body AS BLOB) FROM record LEFT JOIN payload USING (id)
 WHERE record.id > ? ORDER BY record.id LIMIT ?
 """
+_OPEN_INTENTS = """
+SELECT record.request_id, CAST(header AS BLOB), CAST(body AS BLOB), dead
+FROM intent JOIN record USING (id) LEFT JOIN payload USING (id) ORDER BY record.id LIMIT ?
+"""
+_CLAIM = "INSERT OR IGNORE INTO claim VALUES (?, ?, ?)"
 _PURGE = "DELETE FROM payload WHERE id IN (SELECT id FROM payload WHERE id < ? LIMIT ?)"
 
 
@@ -64,6 +83,7 @@ class JournalFile:
         self.writer = writer
         self._previous: bytes | None = None
         self._last, self._begun, self._lock = 0, False, -1
+        self._claims: sqlite3.Connection | None = None
 
     def open(self) -> None:
         """Claim a slot and read where its file ends. Raises Unavailable."""
@@ -71,6 +91,7 @@ class JournalFile:
             self._directory.mkdir(parents=True, exist_ok=True)
             self._lock, path = _claim(self._directory)
             self._db = _open_for_writing(path)
+            self._db.execute("UPDATE intent SET dead = 1")
         except (OSError, sqlite3.Error) as error:
             raise Unavailable("audit_unavailable", "The audit journal cannot be opened.") from error
         self.tip()
@@ -105,6 +126,13 @@ class JournalFile:
                 while size - start >= chunk:
                     self._insert(batch, first, start, chunk)
                     start += chunk
+            for at in batch.opened:
+                self._db.execute(
+                    "INSERT OR REPLACE INTO intent (request_id, id) VALUES (?, ?)",
+                    (batch.request_ids[at], first + at),
+                )
+            for request_id in batch.closed:
+                self._db.execute("DELETE FROM intent WHERE request_id = ?", (request_id,))
             self._db.execute("COMMIT")
         except sqlite3.Error as error:
             self._previous = None
@@ -134,7 +162,46 @@ class JournalFile:
         self._db.execute(_INSERT_RECORDS[size], records)
         self._db.execute(_INSERT_PAYLOADS[size], payloads)
 
+    def claim(self, wanted: Mapping[str, bytes], at: datetime) -> dict[str, str]:
+        held: dict[str, str] = {}
+        with self._claiming() as claims:
+            for request_id, key in wanted.items():
+                if claims.execute(_CLAIM, (key, request_id, _seconds(at))).rowcount != 1:
+                    (holder,) = claims.execute(
+                        "SELECT request_id FROM claim WHERE key = ?", (key,)
+                    ).fetchone()
+                    if holder != request_id:
+                        held[request_id] = holder
+        return held
+
+    def release(self, request_ids: Sequence[str], before: datetime | None = None) -> None:
+        with self._claiming() as claims:
+            for request_id in request_ids:
+                claims.execute("DELETE FROM claim WHERE request_id = ?", (request_id,))
+            if before is not None:
+                claims.execute("DELETE FROM claim WHERE at < ?", (_seconds(before),))
+
+    @contextmanager
+    def _claiming(self) -> Iterator[sqlite3.Connection]:
+        try:
+            if self._claims is None:
+                self._claims = _open_claims(self._directory)
+            self._claims.execute("BEGIN IMMEDIATE")
+            yield self._claims
+            self._claims.execute("COMMIT")
+        except sqlite3.Error as error:
+            self._close_claims()
+            raise Unavailable(
+                "audit_unavailable", "The claims of the audit journal cannot be written."
+            ) from error
+
+    def _close_claims(self) -> None:
+        if self._claims is not None:
+            self._claims.close()
+            self._claims = None
+
     def close(self) -> None:
+        self._close_claims()
         if self._lock >= 0:
             self._db.close()
             os.close(self._lock)
@@ -165,6 +232,20 @@ def _open_for_writing(path: Path) -> sqlite3.Connection:
     for statement in _SCHEMA:
         db.execute(statement)
     return db
+
+
+def _open_claims(directory: Path) -> sqlite3.Connection:
+    """Open the claims. They outlive a killed process, not a power cut: open intents, which do, are claimed again at the next start."""
+    db = sqlite3.connect(directory / "claims.db", isolation_level=None, check_same_thread=False)
+    for pragma in (f"busy_timeout={BUSY_MS}", "journal_mode=WAL", "synchronous=NORMAL"):
+        db.execute(f"PRAGMA {pragma}")
+    db.execute(_CLAIMS)
+    db.execute("CREATE INDEX IF NOT EXISTS claim_request ON claim (request_id)")
+    return db
+
+
+def _seconds(moment: datetime) -> int:
+    return int(moment.timestamp())
 
 
 class FileReader:
@@ -210,6 +291,26 @@ class FileReader:
 
     def find(self, request_id: str) -> list[Access]:
         return [encoding.decode(*row) for db in self._files() for row in db.execute(_FIND, (request_id,))]
+
+    def open_intents(self) -> list[OpenIntent]:
+        found: list[OpenIntent] = []
+        with _readable():
+            for db in self._files():
+                if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'intent'").fetchone():
+                    continue
+                for *row, dead in db.execute(_OPEN_INTENTS, (OPEN_INTENTS_BOUND,)):
+                    found.append(OpenIntent(encoding.decode(*row), bool(dead)))
+        found.sort(key=lambda each: each.intent.at)
+        return [each for each in found if not any(map(policy.closes, self.find(each.intent.request_id)))][
+            :OPEN_INTENTS_BOUND
+        ]
+
+    def forget_intents(self, request_ids: Sequence[str]) -> None:
+        with _readable():
+            for path in sorted(self._directory.glob("access-*.db")):
+                with closing(_open_for_writing(path)) as db:
+                    for request_id in request_ids:
+                        db.execute("DELETE FROM intent WHERE request_id = ?", (request_id,))
 
     def newest(self, query: AccessQuery) -> list[Access]:
         limit = limit_of(query)

@@ -3,32 +3,57 @@
 The loop rings once a turn for all records that the turn brought; the thread makes whatever has come durable in one commit and wakes
 those who wait, while the next batch gathers. No timer: a lone record waits for nobody. Ringing for each record would wake the thread,
 and pay for a commit, at every second or third request.
+
+Nobody waits longer than ``JOURNAL_DEADLINE``. What was refused because it could not be recorded is noted, and the notes are recorded
+once the journal works again; they are lost if the process ends before.
 """
 
 import asyncio
 from collections import deque
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Thread
 
+from hilum.audit import policy
 from hilum.audit.files import FileReader, JournalFile
 from hilum.audit.models import (
     ANONYMOUS_SOURCE_WINDOW,
     JOURNAL_BATCH_BOUND,
+    JOURNAL_CLOSE_WITHIN,
+    JOURNAL_DEADLINE,
     JOURNAL_QUEUE_BOUND,
+    NOTE_RETRY,
+    NOTES_BOUND,
     SINGLE_REFUSALS_PER_SOURCE_MINUTE,
     SOURCES_BOUND,
     Access,
+    Claimed,
     Head,
+    Outcome,
 )
 from hilum.audit.postgres import PostgresReader, PostgresWriter
-from hilum.audit.rows import AccessReader, Writer, link_batch
+from hilum.audit.rows import AccessReader, ChainMoved, Writer, link_batch
+from hilum.infra import logs
 from hilum.kernel.errors import HilumError, Unavailable
 from hilum.kernel.ports import Ids
 
-_Waiting = tuple["asyncio.Future[None] | None", Access]
+_log = logs.get("audit")
+
+
+@dataclass(slots=True, eq=False)
+class _Waiting:
+    """A record on its way. ``given_up``: its caller was refused, so it must not be written any more unless it was already sent."""
+
+    access: Access
+    future: "asyncio.Future[None] | None" = None
+    is_note: bool = False
+    given_up: bool = False
+    deadline: float = 0.0
+
+
+_DEADLINE_S = JOURNAL_DEADLINE.total_seconds()
 
 
 class Journal:
@@ -38,12 +63,20 @@ class Journal:
         self._writer = writer
         self._ids = ids
         self._gathered: deque[_Waiting] = deque()
+        self._awaited: deque[_Waiting] = deque()
+        self._releases: deque[str] = deque()
+        self._notes: deque[Access] = deque(maxlen=NOTES_BOUND)
+        self._lost_notes = 0
         self._bell: SimpleQueue[bool] = SimpleQueue()
         self._to_ring = False
+        self._expiry: asyncio.TimerHandle | None = None
+        self._note_timer: asyncio.TimerHandle | None = None
+        self._failing = False
         self._strangers = _Strangers()
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
         self._thread: Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def start(self) -> None:
         """Open the journal and begin. Raises Unavailable when it cannot be written. The first record does so where nobody did."""
@@ -58,18 +91,71 @@ class Journal:
         return self._writer.writer
 
     async def record(self, access: Access) -> None:
-        """Return when the record is durable. Raises Unavailable when the queue is full or the disk refuses: then nothing may leave."""
+        """Return when the record is durable.
+
+        Raises Unavailable when the queue is full, the disk refuses, or it takes longer than ``JOURNAL_DEADLINE``: then nothing may
+        leave. Raises Claimed for the intent of a create that another request holds.
+        """
         if self._closed or len(self._gathered) >= JOURNAL_QUEUE_BOUND:
             raise Unavailable("audit_unavailable", "The audit journal cannot keep up.")
         if self._thread is None:
             self.start()
-        loop = asyncio.get_running_loop()
+        loop = self._loop = asyncio.get_running_loop()
         future: asyncio.Future[None] = loop.create_future()
-        self._gathered.append((future, access))
+        waiting = _Waiting(access, future, deadline=loop.time() + _DEADLINE_S)
+        self._gathered.append(waiting)
+        self._awaited.append(waiting)
+        if self._expiry is None:
+            self._expiry = loop.call_later(_DEADLINE_S, self._expire, loop)
         if not self._to_ring:
             self._to_ring = True
             loop.call_soon(self._ring)
         await future
+
+    def _expire(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Refuse whoever waited too long. Whether a batch that was already sent arrives is found when the chain's end is read again."""
+        self._expiry = None
+        awaited, now = self._awaited, loop.time()
+        while awaited and (_is_over(awaited[0]) or awaited[0].deadline <= now):
+            waiting = awaited.popleft()
+            if not _is_over(waiting):
+                waiting.given_up = True
+                self._is_failing("audit_deadline")
+                assert waiting.future is not None, "only those with a caller are awaited"
+                waiting.future.set_exception(
+                    Unavailable("audit_unavailable", "The audit journal did not answer in time.")
+                )
+        if awaited:
+            self._expiry = loop.call_later(max(0.0, awaited[0].deadline - now), self._expire, loop)
+
+    def release(self, request_id: str) -> None:
+        """Let an identical create pass again: this one's app was sent its outcome. Not waited for."""
+        self._releases.append(request_id)
+        self._bell.put(True)
+
+    def note(self, access: Access) -> None:
+        """Record this once the journal works again: a request that was refused because it could not be recorded."""
+        if len(self._notes) == NOTES_BOUND:
+            self._lost_notes += 1
+        self._notes.append(access)
+        if self._note_timer is None and not self._closed:
+            seconds = NOTE_RETRY.total_seconds()
+            self._note_timer = asyncio.get_running_loop().call_later(seconds, self._try_notes)
+
+    def _try_notes(self) -> None:
+        self._note_timer = None
+        self._queue_notes()
+
+    def _queue_notes(self) -> None:
+        """Queue the notes. Those that fail come back, to be tried again later."""
+        if not self._notes:
+            return
+        if self._lost_notes:
+            _log.error("audit.notes.lost", count=self._lost_notes)
+            self._lost_notes = 0
+        while self._notes and len(self._gathered) < JOURNAL_QUEUE_BOUND:
+            self._gathered.append(_Waiting(self._notes.popleft(), is_note=True))
+        self._bell.put(True)
 
     def _ring(self) -> None:
         self._to_ring = False
@@ -93,30 +179,37 @@ class Journal:
 
     def _put(self, access: Access) -> None:
         if len(self._gathered) < JOURNAL_QUEUE_BOUND:
-            self._gathered.append((None, access))
+            self._gathered.append(_Waiting(access))
             self._bell.put(True)
 
     def close(self) -> None:
         """Make durable what is queued, then stop. Later records are refused."""
         if self._closed:
             return
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in (self._timer, self._note_timer):
+            if timer is not None:
+                timer.cancel()
         self.flush_strangers()
+        self._queue_notes()
         self._closed = True
         if self._thread is not None:
             self._bell.put(False)
-            self._thread.join()
+            self._thread.join(JOURNAL_CLOSE_WITHIN.total_seconds())
+            if self._thread.is_alive():
+                _log.error("audit.journal.stuck", writer=self.writer)
+                return
         self._writer.close()
 
     def _run(self) -> None:
         open_ = True
         while open_:
             open_ = self._rung()
-            while batch := self._taken():
-                self._commit(batch)
-                if len(batch) < JOURNAL_BATCH_BOUND:
-                    break
+            self._release()
+            full = True
+            while full:
+                full = len(self._gathered) >= JOURNAL_BATCH_BOUND
+                if batch := self._taken():
+                    self._commit(batch)
 
     def _rung(self) -> bool:
         """Wait for a ring, and hear all that came; False for the last."""
@@ -128,29 +221,97 @@ class Journal:
 
     def _taken(self) -> list[_Waiting]:
         gathered = self._gathered
-        return [gathered.popleft() for _ in range(min(len(gathered), JOURNAL_BATCH_BOUND))]
+        taken = [gathered.popleft() for _ in range(min(len(gathered), JOURNAL_BATCH_BOUND))]
+        return [each for each in taken if not each.given_up]
+
+    def _release(self) -> None:
+        released = [self._releases.popleft() for _ in range(len(self._releases))]
+        if released:
+            try:
+                self._writer.release(released)
+            except HilumError:
+                self._releases.extendleft(reversed(released))
+
+    def _claimed(self, batch: list[_Waiting]) -> list[_Waiting]:
+        """Claim what the creates of a batch need; return the batch without those that another request holds, whose callers are refused."""
+        wanted: dict[str, bytes] = {}
+        for each in batch:
+            if each.access.outcome is Outcome.INTENDED and (key := policy.claim_of(each.access)):
+                wanted[each.access.request_id] = key
+        if not wanted:
+            return batch
+        refused: dict[str, HilumError] = {}
+        try:
+            held = self._writer.claim(wanted, max(each.access.at for each in batch))
+        except HilumError as error:  # nobody's business but theirs
+            refused = dict.fromkeys(wanted, error)
+        else:
+            refused = {request_id: Claimed(holder) for request_id, holder in held.items()}
+        for each in batch:
+            if each.access.request_id in refused and each.access.outcome is Outcome.INTENDED:
+                self._wake_soon([each], refused[each.access.request_id])
+                each.given_up = True
+        return [each for each in batch if not each.given_up] if refused else batch
+
+    def _append(self, batch: list[_Waiting]) -> None:
+        for again in (True, False):
+            linked = link_batch((each.access for each in batch), self._writer.tip(), self._ids)
+            try:
+                self._writer.append(linked)
+            except ChainMoved:
+                if not again:
+                    raise
+            else:
+                return
 
     def _commit(self, batch: list[_Waiting]) -> None:
         failure: HilumError | None = None
         try:
-            linked = link_batch((access for _, access in batch), self._writer.tip(), self._ids)
-            self._writer.append(linked)
+            batch = self._claimed(batch)
+            if batch:
+                self._append(batch)
         except HilumError as error:
             failure = error
         except Exception as error:  # noqa: BLE001 - the thread's edge: whoever waits must hear of it
             failure = Unavailable("audit_unavailable", f"The audit journal failed: {type(error).__name__}.")
-        loop = next((future.get_loop() for future, _ in batch if future is not None), None)
+        self._wake_soon(batch, failure)
+
+    def _wake_soon(self, batch: list[_Waiting], failure: HilumError | None) -> None:
+        loop = self._loop
         if loop is not None and not loop.is_closed():
-            loop.call_soon_threadsafe(self._wake, batch, failure)
+            with suppress(RuntimeError):  # closed at this moment
+                loop.call_soon_threadsafe(self._wake, batch, failure)
 
     def _wake(self, batch: list[_Waiting], failure: HilumError | None) -> None:
-        for future, _ in batch:
-            if future is None or future.done():
-                continue
-            if failure is None:
-                future.set_result(None)
-            else:
-                future.set_exception(failure)
+        for each in batch:
+            future = each.future
+            if future is None:
+                if each.is_note and failure is not None:
+                    self.note(each.access)
+            elif not future.done():
+                if failure is None:
+                    future.set_result(None)
+                else:
+                    future.set_exception(failure)
+        awaited = self._awaited
+        while awaited and _is_over(awaited[0]):
+            awaited.popleft()
+        if failure is None:
+            if self._failing:
+                self._failing = False
+                _log.warning("audit.journal.recovered", writer=self.writer)
+            self._queue_notes()
+        elif not isinstance(failure, Claimed):
+            self._is_failing(failure.code)
+
+    def _is_failing(self, code: str) -> None:
+        if not self._failing:
+            self._failing = True
+            _log.error("audit.journal.failing", writer=self.writer, code=code)
+
+
+def _is_over(waiting: _Waiting) -> bool:
+    return waiting.future is None or waiting.future.done()
 
 
 class _Strangers:

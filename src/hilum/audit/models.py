@@ -5,10 +5,25 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
+from hilum.kernel.errors import Conflict
+
 CHECKPOINT_EVERY = timedelta(seconds=1)
 JOURNAL_QUEUE_BOUND = 8_192
 """Records waiting for the disk; past it the gateway refuses with audit_unavailable."""
 JOURNAL_BATCH_BOUND = 512
+JOURNAL_DEADLINE = timedelta(seconds=4)
+"""How long a record may take to become durable; past it the request is refused with audit_unavailable."""
+JOURNAL_CLOSE_WITHIN = timedelta(seconds=8)
+NOTES_BOUND = 2_000
+"""Unrecorded refusals that are kept in memory until the journal works again; past it they are only counted."""
+NOTE_RETRY = timedelta(seconds=1)
+CLAIM_LIFE = timedelta(hours=24)
+"""How long a create whose answer may be lost keeps an identical one from being carried out."""
+SETTLE_AFTER = timedelta(seconds=30)
+"""Age at which no request of ours can still be under way at a FHIR server; before it, a write that is not there may yet come."""
+OPEN_INTENTS_BOUND = 1_000
+SETTLEMENT = "settlement"
+"""The rule of a record that says, later, what became of a write."""
 SINGLE_REFUSALS_PER_SOURCE_MINUTE = 20
 SOURCES_BOUND = 4_096
 PAGE_BOUND = 200
@@ -45,6 +60,20 @@ class Stream(StrEnum):
 class Outcome(StrEnum):
     DONE = "done"
     REFUSED = "refused"
+    INTENDED = "intended"
+    """A write is about to leave for a FHIR server."""
+    NOT_DONE = "not_done"
+    """A write that left, and was found not to have been carried out."""
+    UNKNOWN = "unknown"
+    """A write that left, and of which nobody knows whether it was carried out."""
+
+
+class Claimed(Conflict):
+    """An identical create is under way, or nobody knows yet whether its app received the answer. ``holder`` is its request id."""
+
+    def __init__(self, holder: str) -> None:
+        super().__init__("write_repeated", "An identical create is not settled yet.")
+        self.holder = holder
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +103,9 @@ class Access:
 
     ``decision`` is the decision's id (equal to the request's, with ``.n`` for the n-th entry of a batch);
     ``reason`` is empty for a permit. ``rule`` names what permitted or refused: the scope that matched, the switch, the missing row.
+
+    A write has several records under one request id: its intent (``INTENDED``) before it leaves, its outcome, and where the outcome was
+    not known a settlement. ``digest`` is that of the body the app sent, ``resource`` where it is stored (``Type/id``); both are PHI too.
     """
 
     request_id: str
@@ -108,6 +140,16 @@ class Access:
     path: str = ""
     query: str = ""
     patient: str = ""
+    digest: str = ""
+    resource: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenIntent:
+    """A write that left, or was about to, and has no outcome on record. ``dead``: the process that sent it is known to be gone."""
+
+    intent: Access
+    dead: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +186,8 @@ class Verdict:
     """Records whose payload was purged; the chain holds without it."""
     anchored: int = 0
     """The newest checkpoint that an anchor confirms; 0 when none does."""
+    unsettled: tuple[str, ...] = ()
+    """Request ids of writes whose outcome is not on record, oldest first, at most ``OPEN_INTENTS_BOUND``."""
 
     @property
     def intact(self) -> bool:

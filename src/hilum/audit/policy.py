@@ -11,7 +11,17 @@ from hashlib import sha256
 
 import orjson
 
-from hilum.audit.models import FAULTS_BOUND, Anchored, Checkpoint, Event, Explanation, Head, Outcome
+from hilum.audit.models import (
+    FAULTS_BOUND,
+    SETTLEMENT,
+    Access,
+    Anchored,
+    Checkpoint,
+    Event,
+    Explanation,
+    Head,
+    Outcome,
+)
 from hilum.kernel.actor import Actor, ActorKind
 
 NO_PAYLOAD = bytes(32)
@@ -46,6 +56,25 @@ def checkpoint_digest(signed: bytes, signature: str) -> str:
 def changed(heads: dict[str, Head], covered: dict[str, Head]) -> dict[str, Head]:
     """List the heads that no checkpoint states yet."""
     return {name: head for name, head in heads.items() if head[0] > 0 and covered.get(name) != head}
+
+
+def closes(access: Access) -> bool:
+    """Return whether a record says, for good, what became of a write. Also true of a write that never left."""
+    if access.interaction not in WRITES:
+        return False
+    return access.outcome in _FINAL or access.rule == SETTLEMENT
+
+
+_FINAL = frozenset({Outcome.DONE, Outcome.REFUSED, Outcome.NOT_DONE})
+WRITES = frozenset({"create", "update", "patch", "delete"})
+
+
+def claim_of(intent: Access) -> bytes | None:
+    """Return what no two unsettled creates may share: client, tenant, person, type and content. None for what may be repeated."""
+    if intent.interaction != "create":
+        return None
+    parts = (intent.tenant, intent.client, intent.person, intent.resource_type, intent.digest)
+    return sha256("\n".join(parts).encode()).digest()
 
 
 class Faults:

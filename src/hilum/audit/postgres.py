@@ -1,8 +1,8 @@
 """The access journal in PostgreSQL: one chain per worker and boot, a batch in one round trip."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from itertools import islice
 from typing import Any
@@ -10,11 +10,29 @@ from typing import Any
 import psycopg
 
 from hilum.audit import encoding, policy
-from hilum.audit.models import PURGE_BATCH, Access, AccessQuery, Head, Stream
-from hilum.audit.rows import Batch, ChainRows, Followed, Positions, chosen, limit_of, newest_of
+from hilum.audit.models import (
+    OPEN_INTENTS_BOUND,
+    PURGE_BATCH,
+    Access,
+    AccessQuery,
+    Head,
+    OpenIntent,
+    Stream,
+)
+from hilum.audit.rows import (
+    Batch,
+    ChainMoved,
+    ChainRows,
+    Followed,
+    Positions,
+    chosen,
+    limit_of,
+    newest_of,
+)
 from hilum.kernel.errors import Unavailable
 
 STREAM_ROWS = 2_000
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 CONNECT_TIMEOUT_S = 5
 _SHORT = 10
 """Digits that stand for a writer's name where many are written together."""
@@ -25,6 +43,29 @@ batch AS (SELECT * FROM unnest(%(seqs)s::bigint[], %(ids)s::text[], %(headers)s:
 record AS (INSERT INTO access_record (writer, seq, request_id, header, digest, hash)
   SELECT %(writer)s, seq, request_id, header, digest, hash FROM batch)
 INSERT INTO access_payload (writer, seq, salt, body) SELECT %(writer)s, seq, salt, body FROM batch
+"""
+_APPEND_WRITES = _APPEND.replace(
+    "\nINSERT INTO access_payload",
+    """,
+opened AS (INSERT INTO access_intent (request_id, writer, seq)
+  SELECT request_id, %(writer)s, seq FROM unnest(%(opened_ids)s::text[], %(opened_seqs)s::bigint[]) AS o (request_id, seq)
+  ON CONFLICT DO NOTHING),
+closed AS (DELETE FROM access_intent WHERE request_id = ANY(%(closed)s::text[]))
+INSERT INTO access_payload""",
+)
+_CLAIM = """
+INSERT INTO access_claim (key, request_id, at)
+SELECT key, request_id, %(at)s FROM unnest(%(keys)s::bytea[], %(ids)s::text[]) AS c (key, request_id)
+ON CONFLICT DO NOTHING
+"""
+_HOLDERS = """
+SELECT wanted.request_id, access_claim.request_id
+FROM unnest(%(keys)s::bytea[], %(ids)s::text[]) AS wanted (key, request_id) JOIN access_claim USING (key)
+WHERE access_claim.request_id <> wanted.request_id
+"""
+_OPEN_INTENTS = """
+SELECT record.request_id, header, body FROM access_intent JOIN access_record AS record USING (writer, seq)
+LEFT JOIN access_payload USING (writer, seq) ORDER BY access_intent.request_id LIMIT %s
 """
 _LAST = "SELECT seq, hash FROM access_record WHERE writer = %s ORDER BY seq DESC LIMIT 1"
 _WRITERS = "SELECT writer FROM access_chain UNION SELECT DISTINCT writer FROM access_record ORDER BY writer"
@@ -91,12 +132,45 @@ class PostgresWriter:
             "salts": batch.salts,
             "bodies": batch.bodies,
         }
+        statement = _APPEND
+        if batch.opened or batch.closed:
+            statement = _APPEND_WRITES
+            values |= {
+                "opened_ids": [batch.request_ids[at] for at in batch.opened],
+                "opened_seqs": [self._last + 1 + at for at in batch.opened],
+                "closed": batch.closed,
+            }
         try:
-            self._db.execute(_APPEND, values)
+            self._db.execute(statement, values)
+        except psycopg.errors.UniqueViolation as error:
+            # A batch of which nobody knew whether it arrived has arrived since its place was given to this one.
+            self.close()
+            raise ChainMoved from error
         except psycopg.Error as error:
             raise self._failed() from error
         self._last += size
         self._previous = batch.hashes[-1]
+
+    def claim(self, wanted: Mapping[str, bytes], at: datetime) -> dict[str, str]:
+        self.tip()
+        assert self._db is not None, "tip has connected"
+        values = {"keys": list(wanted.values()), "ids": list(wanted), "at": _microseconds(at)}
+        try:
+            if self._db.execute(_CLAIM, values).rowcount == len(wanted):
+                return {}
+            return dict(self._db.execute(_HOLDERS, values).fetchall())
+        except psycopg.Error as error:
+            raise self._failed() from error
+
+    def release(self, request_ids: Sequence[str], before: datetime | None = None) -> None:
+        self.tip()
+        assert self._db is not None, "tip has connected"
+        try:
+            self._db.execute("DELETE FROM access_claim WHERE request_id = ANY(%s)", (list(request_ids),))
+            if before is not None:
+                self._db.execute("DELETE FROM access_claim WHERE at < %s", (_microseconds(before),))
+        except psycopg.Error as error:
+            raise self._failed() from error
 
     def _failed(self) -> Unavailable:
         self.close()
@@ -148,6 +222,15 @@ class PostgresReader:
         with self._connected() as db:
             return [encoding.decode(*row) for row in db.execute(_FIND, (request_id,))]
 
+    def open_intents(self) -> list[OpenIntent]:
+        """List them all as not known to be dead: which processes live on other machines cannot be told from here."""
+        with self._connected() as db:
+            rows = db.execute(_OPEN_INTENTS, (OPEN_INTENTS_BOUND,)).fetchall()
+        return [OpenIntent(encoding.decode(*row)) for row in rows]
+
+    def forget_intents(self, request_ids: Sequence[str]) -> None:
+        """Nothing is left to do: the record of a settlement took it off."""
+
     def newest(self, query: AccessQuery) -> list[Access]:
         with self._connected() as db, db.cursor("newest") as cursor:
             cursor.itersize = STREAM_ROWS
@@ -196,6 +279,10 @@ class PostgresReader:
                     db.commit()
                     removed += count
         return removed
+
+
+def _microseconds(moment: datetime) -> int:
+    return (moment - EPOCH) // timedelta(microseconds=1)
 
 
 def _writers(db: psycopg.Connection[Any]) -> list[str]:

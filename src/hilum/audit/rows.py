@@ -1,13 +1,14 @@
 """What the two kinds of journal share: a batch of records linked into a chain, and how stored records are read back."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha256
 from typing import Protocol
 
 from hilum.audit import encoding, policy
-from hilum.audit.models import PAGE_BOUND, Access, AccessQuery, Head
+from hilum.audit.models import PAGE_BOUND, Access, AccessQuery, Head, OpenIntent, Outcome
+from hilum.kernel.errors import Unavailable
 from hilum.kernel.ports import Ids
 
 _SALT_BYTES = 16
@@ -24,6 +25,10 @@ class Batch:
     hashes: list[bytes] = field(default_factory=list)
     salts: list[bytes] = field(default_factory=list)
     bodies: list[bytes] = field(default_factory=list)
+    opened: list[int] = field(default_factory=list)
+    """Places in the batch of intents."""
+    closed: list[str] = field(default_factory=list)
+    """Request ids of writes whose outcome is in the batch."""
 
 
 def link_batch(accesses: Iterable[Access], previous: bytes, ids: Ids) -> Batch:
@@ -40,6 +45,10 @@ def link_batch(accesses: Iterable[Access], previous: bytes, ids: Ids) -> Batch:
         batch.hashes.append(previous)
         batch.salts.append(salt)
         batch.bodies.append(body)
+        if access.outcome is Outcome.INTENDED:
+            batch.opened.append(len(batch.hashes) - 1)
+        elif policy.closes(access):
+            batch.closed.append(access.request_id)
     return batch
 
 
@@ -57,6 +66,13 @@ class ChainRows:
     fault: str = ""
 
 
+class ChainMoved(Unavailable):
+    """The chain ends elsewhere than was thought: a batch that nobody waited for any more arrived after all."""
+
+    def __init__(self) -> None:
+        super().__init__("audit_unavailable", "The audit journal has moved on.")
+
+
 class Writer(Protocol):
     """Makes batches durable: the only writer of its chain, in one thread."""
 
@@ -71,7 +87,15 @@ class Writer(Protocol):
         ...
 
     def append(self, batch: Batch) -> None:
-        """Make a batch durable, or raise Unavailable and be ready for the next."""
+        """Make a batch durable, or raise Unavailable and be ready for the next. Raises ChainMoved when it must be linked again."""
+        ...
+
+    def claim(self, wanted: Mapping[str, bytes], at: datetime) -> dict[str, str]:
+        """Claim a key for each request id, among all workers; return for those that another request holds, that request's id."""
+        ...
+
+    def release(self, request_ids: Sequence[str], before: datetime | None = None) -> None:
+        """Give up the claims of these requests, and all that were made before ``before``."""
         ...
 
     def close(self) -> None: ...
@@ -99,7 +123,15 @@ class AccessReader(Protocol):
         ...
 
     def newest(self, query: AccessQuery) -> list[Access]:
-        """Find a page of records, newest first."""
+        """Find a page of records, newest first. Intents are left out: their outcome is what happened."""
+        ...
+
+    def open_intents(self) -> list[OpenIntent]:
+        """List writes without an outcome, oldest first, at most ``OPEN_INTENTS_BOUND``. Raises Unavailable."""
+        ...
+
+    def forget_intents(self, request_ids: Sequence[str]) -> None:
+        """Take writes off that list whose settlement is on record in another journal. Raises Unavailable."""
         ...
 
     def ends(self) -> Positions:
@@ -137,7 +169,7 @@ def chosen(rows: Iterable[tuple[str, bytes, bytes | None]], query: AccessQuery) 
 
 
 def _fits(access: Access, query: AccessQuery) -> bool:
-    if query.before is not None and access.at >= query.before:
+    if access.outcome is Outcome.INTENDED or (query.before is not None and access.at >= query.before):
         return False
     return all(getattr(query, name) in {"", getattr(access, name)} for name in (*_HEADER_WORDS, "patient"))
 

@@ -154,6 +154,25 @@ access_payload = Table(
     PrimaryKeyConstraint("writer", "seq"),
 )
 
+access_intent = Table(
+    "access_intent",
+    metadata,
+    Column("request_id", String(64), primary_key=True),
+    Column("writer", String(128), nullable=False),
+    Column("seq", BigInteger, nullable=False),
+)
+"""The writes that have no outcome on record. An index only: the chains are the record."""
+
+access_claim = Table(
+    "access_claim",
+    metadata,
+    Column("key", LargeBinary(32), primary_key=True),
+    Column("request_id", String(64), nullable=False),
+    Column("at", Instant, nullable=False, index=True),
+    Index("ix_access_claim_request", "request_id"),
+)
+"""The creates of which nobody knows yet that their app received the answer, by what no two of them may share."""
+
 _MICROSECOND = timedelta(microseconds=1)
 _NEXT = Prepared(
     update(audit_chain)
