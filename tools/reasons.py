@@ -74,6 +74,10 @@ MEANINGS: dict[Reason, tuple[str, str]] = {
         "Too many requests are under way to this FHIR server.",
         "Wait `Retry-After` seconds.",
     ),
+    Reason.WRITE_REPEATED: (
+        "An identical create of the same client, person and tenant is not settled yet, or its answer may have been lost.",
+        "The sentence has the request id of the first one, and `Location` what it stored, if that is known.",
+    ),
     Reason.UPSTREAM_UNAVAILABLE: (
         "The hospital's FHIR server does not answer in time.",
         "Try again after `Retry-After`.",
@@ -85,5 +89,9 @@ MEANINGS: dict[Reason, tuple[str, str]] = {
     Reason.AUDIT_UNAVAILABLE: (
         "The access could not be recorded durably, so nothing is given.",
         "Operations: look at the disk or database of the audit journal.",
+    ),
+    Reason.OUTCOME_UNKNOWN: (
+        "A write was sent, and its answer was lost or its outcome could not be recorded. It may have been carried out.",
+        "Read what is stored, or ask `hilum explain`. An identical create is refused until this one is settled.",
     ),
 }

@@ -43,6 +43,7 @@ TABLES: tuple[ModuleType, ...] = (
 EQUIVALENT = {
     ("policy", "_switch_fault", "not index.kinds"),
     ("policy", "_stops", "index.kinds.isdisjoint({TargetKind.SCOPE, TargetKind.RESOURCE_TYPE})"),
+    ("policy", "is_same_grant", "a.stopped is None and b.stopped is None"),
     ("filtering", "without_orphans", "not plan.included"),
     ("queries", "_filter_fault", "code in _REACHING_OUT"),
     ("visibility", "subjects_of", "type(text) is str and text.startswith('Patient/') and is_id(text[8:])"),

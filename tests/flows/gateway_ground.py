@@ -252,7 +252,16 @@ async def ground(
     journal = journals.open_journal(edge.db.url, folder / "journal", edge.writer, ids)
     upstreams = Upstreams(vault(), find)
     doorway = Doorway(
-        keeper, TokenTable(edge.reads), Buckets(clock), upstreams, journal, urls, vault(), clock, ids
+        keeper,
+        TokenTable(edge.reads),
+        Buckets(clock),
+        upstreams,
+        journal,
+        urls,
+        vault(),
+        clock,
+        ids,
+        lambda: journals.open_reader(folder / "journal", edge.db.url),
     )
     made = Ground(edge, clock, ids, Gateway(Enforcer(doorway)), keeper, journal, servers)
     furnish(made, http_upstream)

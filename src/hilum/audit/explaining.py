@@ -36,9 +36,11 @@ MEANING = {
     Reason.TOO_COSTLY: "The request would cost too much; a cheaper form is named in the answer.",
     Reason.QUOTA_EXCEEDED: "The app has used up its quota at this hospital for now, and was told when to try again.",
     Reason.CONCURRENCY_EXCEEDED: "The app has too many requests open at this hospital.",
+    Reason.WRITE_REPEATED: "An identical create was not settled, or its answer may have been lost; the app was sent to the first one.",
     Reason.UPSTREAM_UNAVAILABLE: "The hospital's FHIR server did not answer.",
     Reason.RESPONSE_UNJUDGEABLE: "The hospital's FHIR server answered something that cannot be judged.",
     Reason.AUDIT_UNAVAILABLE: "The access could not be recorded, so nothing was let through.",
+    Reason.OUTCOME_UNKNOWN: "The write was sent, and it was not known at that time whether it was carried out.",
 }
 _BY_REASON = {
     Reason.SWITCH_ENGAGED: "controls.switch",

@@ -32,6 +32,7 @@ from hilum.audit.models import (
     Claimed,
     Head,
     Outcome,
+    Recorded,
 )
 from hilum.audit.postgres import PostgresReader, PostgresWriter
 from hilum.audit.rows import AccessReader, ChainMoved, Writer, link_batch
@@ -111,6 +112,11 @@ class Journal:
             self._to_ring = True
             loop.call_soon(self._ring)
         await future
+
+    async def intend(self, intent: Access) -> Recorded:
+        """Record that a write is about to leave. Raises as ``record`` does; then it must not leave."""
+        await self.record(intent)
+        return Recorded(intent.request_id)
 
     def _expire(self, loop: asyncio.AbstractEventLoop) -> None:
         """Refuse whoever waited too long. Whether a batch that was already sent arrives is found when the chain's end is read again."""

@@ -24,6 +24,8 @@ SETTLE_AFTER = timedelta(seconds=30)
 OPEN_INTENTS_BOUND = 1_000
 SETTLEMENT = "settlement"
 """The rule of a record that says, later, what became of a write."""
+UNDELIVERED = "undelivered"
+"""The rule of a record that corrects the one before it: what had been prepared was kept back."""
 SINGLE_REFUSALS_PER_SOURCE_MINUTE = 20
 SOURCES_BOUND = 4_096
 PAGE_BOUND = 200
@@ -66,6 +68,19 @@ class Outcome(StrEnum):
     """A write that left, and was found not to have been carried out."""
     UNKNOWN = "unknown"
     """A write that left, and of which nobody knows whether it was carried out."""
+
+
+@dataclass(slots=True)
+class Recorded:
+    """Proof that the intent of one write is durable; no write leaves without one. ``use`` it once."""
+
+    request_id: str
+    used: bool = False
+
+    def use(self) -> None:
+        """Spend it on a write. A second use is a bug."""
+        assert not self.used, "one intent, one write"
+        self.used = True
 
 
 class Claimed(Conflict):

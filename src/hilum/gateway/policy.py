@@ -142,6 +142,22 @@ def _standing_scopes(
     return effective_scopes(token.scopes, client.scopes, client.certified_scopes, installation.scopes)
 
 
+def is_same_grant(before: Obligations, now: Obligations) -> bool:
+    """Return whether a permit reaches all that an earlier one of the same request did, as far as that was looked at."""
+    a, b = before.reach, now.reach
+    if before.may_create != now.may_create or a.scopes != b.scopes:
+        return False
+    if (a.patient, a.people, a.rights, a.own) != (b.patient, b.people, b.rights, b.own):
+        return False
+    if a.stopped is None and b.stopped is None:
+        return True
+    return all(_texts(found) == _texts(clauses(b, *asked)) for asked, found in list(a.found.items()))
+
+
+def _texts(found: tuple[Clause, ...]) -> list[str]:
+    return [clause.text for clause in found]
+
+
 _NEWS = frozenset({Reason.TENANT_MISMATCH, *_STANDING})
 
 

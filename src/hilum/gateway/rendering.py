@@ -30,6 +30,8 @@ class Answer:
     media: bytes = FHIR_JSON
     patient: str = ""
     removed: int = 0
+    resource: str = ""
+    """Where a write stored what it was sent, relative to the base; for the audit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +73,11 @@ RENDERING: Mapping[Reason, _Row] = MappingProxyType(
         Reason.TOO_COSTLY: _Row(403, IssueCode.TOO_COSTLY),
         Reason.QUOTA_EXCEEDED: _SLOWER,
         Reason.CONCURRENCY_EXCEEDED: _SLOWER,
+        Reason.WRITE_REPEATED: _Row(409, IssueCode.DUPLICATE, retry=True),
         Reason.UPSTREAM_UNAVAILABLE: _LATER,
         Reason.RESPONSE_UNJUDGEABLE: _Row(502, IssueCode.EXCEPTION),
         Reason.AUDIT_UNAVAILABLE: _LATER,
+        Reason.OUTCOME_UNKNOWN: _LATER,
     }
 )
 

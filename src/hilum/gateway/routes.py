@@ -80,6 +80,8 @@ class Gateway:
             await _send(
                 send, reply, cors.answer(origin, reply.origins), scope["method"], (request_id, correlation)
             )
+            if reply.settles:
+                self._enforcer.answered(reply.settles)
 
     async def _reply(
         self, scope: Scope, receive: Receive, state: MutableMapping[str, Any]

@@ -106,7 +106,7 @@ class Searcher:
         if len(query) > _QUERY_INLINE and path:
             headers = (*_SEARCH_HEADERS, ("content-type", "application/x-www-form-urlencoded"))
             request = UpstreamRequest("POST", f"{path}/_search", headers, query.encode())
-        response = await self._transport.send(errand.tenant, request)
+        response = await self._transport.send(errand, request)
         if response.status in {400, 422}:
             code, _ = complaint_of(response.body)
             sentence = f"The FHIR server refuses this search ({code}); check its parameters and their values."

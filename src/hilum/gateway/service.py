@@ -1,12 +1,15 @@
 """One request through the enforcement point: look up, decide, spend, carry, record, answer."""
 
+import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 import orjson
 
 from hilum.audit.live import Journal
-from hilum.audit.models import Access, Outcome
+from hilum.audit.models import UNDELIVERED, Access, Outcome
+from hilum.audit.rows import AccessReader
 from hilum.controls.live import Buckets
 from hilum.controls.models import QuotaFacts, Spend
 from hilum.gateway import pagelinks, policy
@@ -16,7 +19,8 @@ from hilum.gateway.pagelinks import Page
 from hilum.gateway.rendering import Answer, Headers, not_found, rate_headers, refusal
 from hilum.gateway.snapshot import SnapshotKeeper
 from hilum.gateway.surface import public_statement
-from hilum.gateway.transport import Absent, Errand, Refusal, refused_by
+from hilum.gateway.transport import Absent, Effect, Errand, Refusal, refused_by
+from hilum.gateway.underway import Repeated, UnderWay, Unrecorded
 from hilum.identity.models import TenantFacts
 from hilum.kernel.decision import Deny, Permit, ReadPurpose, Reason
 from hilum.kernel.errors import Unavailable
@@ -66,6 +70,8 @@ class Reply:
     origins: frozenset[str] = frozenset()
     rates: Headers = ()
     deny: Deny | None = None
+    settles: str = ""
+    """The request id of a write whose outcome this answer tells; ``Enforcer.answered`` is told once it was sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +87,8 @@ class Doorway:
     vault: Vault
     clock: Clock
     ids: Ids
+    records: Callable[[], AccessReader]
+    """Opens what reads all journals of the installation."""
     registers: bool = False
     """Dynamic registration is open here, so the public statement names its address."""
 
@@ -94,9 +102,32 @@ class _Done:
     obligations: Obligations | None = None
     rates: Headers = ()
 
+    @property
+    def is_definite(self) -> bool:
+        """Whether the answer says what became of a write."""
+        return self.deny is None or self.deny.reason is not Reason.OUTCOME_UNKNOWN
 
-_At = tuple[datetime, Page | None]
-"""The moment of a request, and the page that it asks for where it follows a link."""
+
+@dataclass(slots=True)
+class _Begun:
+    """One request with its decision. ``at``: when it came, by both clocks, and the page that it asks for where it follows a link."""
+
+    call: Call
+    ask: Ask
+    token: AccessToken | Deny | None
+    snapshot: Snapshot | None
+    decision: Permit[Obligations] | Deny
+    at: tuple[float, datetime, Page | None]
+
+    @property
+    def ask_is_write(self) -> bool:
+        return isinstance(self.ask.request, FhirRequest) and self.ask.request.is_write
+
+
+_NOTHING = Answer(0)
+_UNRECORDED = Deny(
+    Reason.AUDIT_UNAVAILABLE, "The access could not be recorded, so nothing was done and nothing is given."
+)
 _NO_STORE = Deny(Reason.SNAPSHOT_STALE, "The access token could not be looked up just now.")
 _OVER_QUOTA = Deny(Reason.QUOTA_EXCEEDED, "The app's quota at this organisation is used up just now.")
 _PERSON_OVER_QUOTA = Deny(Reason.QUOTA_EXCEEDED, "Too many records were looked up in a short time.")
@@ -112,6 +143,7 @@ class Enforcer:
         self._carrier = Carrier(doorway.upstreams, doorway.vault, doorway.ids)
         self._statements: dict[TenantId, tuple[Surface, bytes]] = {}
         self._named: tuple[object, dict[TenantId, tuple[str, ...]]] = (None, {})
+        self._writing: set[asyncio.Future[Reply]] = set()
 
     async def answer(self, call: Call) -> Reply:
         """Judge, carry out and record one request. What it returns is durable in the journal."""
@@ -125,21 +157,134 @@ class Enforcer:
         if isinstance(decision, Deny) and policy.may_be_news(decision, token, now):
             snapshot = await on.snapshots.newer(started)
             decision = policy.decide(ask, token, snapshot, now)
+        begun = _Begun(call, ask, token, snapshot, decision, (started, now, page))
+        if isinstance(decision, Permit) and decision.obligations.request.is_write:
+            # Nobody's hanging up may part a write from the record of its outcome.
+            writing = asyncio.ensure_future(self._finish(begun))
+            self._writing.add(writing)
+            writing.add_done_callback(self._writing.discard)
+            return await asyncio.shield(writing)
+        return await self._finish(begun)
+
+    async def _finish(self, begun: "_Begun") -> Reply:
+        """Carry out what was decided, record how it ended, and see that it may still be told."""
+        call, token, snapshot, decision = begun.call, begun.token, begun.snapshot, begun.decision
         if not isinstance(token, AccessToken) or snapshot is None:
-            fault = decision if isinstance(decision, Deny) else _NO_STORE
-            done = _Done(refusal(fault, call.request_id), fault)
+            deny = decision if isinstance(decision, Deny) else _NO_STORE
+            done, still, record = _Done(refusal(deny, call.request_id), deny), None, True
         else:
-            done = await self._known(call, decision, token, snapshot, (now, page))
-        latency_us = int((on.clock.monotonic() - started) * 1_000_000)
-        access = _access(call, token, snapshot, done, (now, latency_us))
-        answer, deny, journal = done.answer, done.deny, on.journal
-        record = journal.record if isinstance(token, AccessToken) else journal.record_refusal_by_stranger
+            still = self._under_way(begun, token, snapshot)
+            try:
+                done, record = await self._known(begun, token, snapshot, still), True
+            except Unrecorded:
+                done, record = _Done(refusal(_UNRECORDED, call.request_id), _UNRECORDED), False
+        access = self._access(begun, done, still)
+        known = still is not None
+        done = (
+            await self._recorded(access, done, still, known=known)
+            if record
+            else self._unrecorded(access, done, still)
+        )
+        settled = still is not None and still.recorded is not None and done.is_definite
+        return Reply(
+            done.answer,
+            self._origins(call.tenant, token, snapshot),
+            done.rates,
+            done.deny,
+            call.request_id if settled else "",
+        )
+
+    def answered(self, request_id: str) -> None:
+        """Take note that a write's outcome was sent to its app, so that an identical one is a new one."""
+        self._on.journal.release(request_id)
+
+    async def _recorded(
+        self, access: Access, done: "_Done", still: UnderWay | None = None, *, known: bool
+    ) -> "_Done":
+        """Record how a request ended, then decide again whether it may be told."""
+        journal = self._on.journal
         try:
-            await record(access)
+            await (journal.record if known else journal.record_refusal_by_stranger)(access)
         except Unavailable:
-            deny = Deny(Reason.AUDIT_UNAVAILABLE, "The access could not be recorded, so nothing is given.")
-            answer = refusal(deny, call.request_id)
-        return Reply(answer, self._origins(call.tenant, token, snapshot), done.rates, deny)
+            return self._unrecorded(access, done, still)
+        if still is None or done.deny is not None:
+            return done
+        try:
+            still.confirm()
+        except Refusal as refused:
+            return await self._withheld(access, done, still, refused)
+        return done
+
+    async def _withheld(self, access: Access, done: "_Done", still: UnderWay, refused: Refusal) -> "_Done":
+        """Keep back what is no longer permitted, and put on record that it was prepared and not delivered.
+
+        Source: security decision 23
+        """
+        deny = refused.deny
+        if still.effect is Effect.DONE:
+            deny = _though_done(deny, access.request_id)
+        answer = refusal(deny, access.request_id, retry_after_s=refused.retry_after_s)
+        correction = replace(
+            access,
+            at=self._on.clock.now(),
+            status=answer.status,
+            outcome=Outcome.REFUSED,
+            reason=deny.reason.value,
+            detail=deny.detail,
+            rule=UNDELIVERED,
+            snapshot=still.snapshot.epoch,
+        )
+        kept = replace(done, answer=answer, deny=deny)
+        try:
+            await self._on.journal.record(correction)
+        except Unavailable:
+            self._on.journal.note(correction)
+        return kept
+
+    def _unrecorded(self, access: Access, done: "_Done", still: UnderWay | None) -> "_Done":
+        """Answer for what could not be recorded, and note it for when it can be. Nothing is given; a write is never said to be undone."""
+        request_id, effect = access.request_id, Effect.NONE if still is None else still.effect
+        deny, outcome = _UNRECORDED, Outcome.REFUSED
+        if effect in {Effect.DONE, Effect.UNKNOWN}:
+            deny, outcome = _unknown(request_id), access.outcome
+        answer = refusal(deny, request_id)
+        if still is not None:
+            self._on.journal.note(
+                replace(
+                    access,
+                    at=self._on.clock.now(),
+                    status=answer.status,
+                    outcome=outcome,
+                    reason=deny.reason.value,
+                    detail=deny.detail,
+                )
+            )
+        return replace(done, answer=answer, deny=deny)
+
+    def _under_way(self, begun: "_Begun", token: AccessToken, snapshot: Snapshot) -> UnderWay:
+        on, decision = self._on, begun.decision
+        return UnderWay(
+            on.snapshots,
+            on.journal,
+            on.records,
+            on.clock,
+            begun.ask,
+            token,
+            snapshot,
+            decision.obligations if isinstance(decision, Permit) else None,
+            lambda: self._access(begun, _Done(_NOTHING), None),
+        )
+
+    def _access(self, begun: "_Begun", done: "_Done", still: UnderWay | None) -> Access:
+        started, now, _ = begun.at
+        latency_us = int((self._on.clock.monotonic() - started) * 1_000_000)
+        access = _access(begun.call, begun.token, begun.snapshot, done, (now, latency_us))
+        if still is None or not isinstance(begun.decision, Permit) or not begun.ask_is_write:
+            return access
+        access.outcome = _outcome_of(done, still.effect)
+        if still.effect is not Effect.NONE:
+            access.resource = done.answer.resource or still.resource
+        return access
 
     async def fault_before_body(self, call: Call) -> Deny | None:
         """Return why the token of a request does not count, before its body is read; None where it counts."""
@@ -158,14 +303,10 @@ class Enforcer:
         answer = refusal(deny, call.request_id)
         answer.status = status or answer.status
         latency_us = int((on.clock.monotonic() - started) * 1_000_000)
-        access = _access(call, token, snapshot, _Done(answer, deny), (now, latency_us))
-        known = isinstance(token, AccessToken)
-        try:
-            await (on.journal.record if known else on.journal.record_refusal_by_stranger)(access)
-        except Unavailable:
-            deny = Deny(Reason.AUDIT_UNAVAILABLE, "The access could not be recorded, so nothing is given.")
-            answer = refusal(deny, call.request_id)
-        return Reply(answer, self._origins(call.tenant, token, snapshot))
+        done = _Done(answer, deny)
+        access = _access(call, token, snapshot, done, (now, latency_us))
+        done = await self._recorded(access, done, known=isinstance(token, AccessToken))
+        return Reply(done.answer, self._origins(call.tenant, token, snapshot), deny=done.deny)
 
     async def metadata(self, tenant_id: TenantId, request_id: str) -> Answer:
         """Tell what apps can do at a tenant. Public."""
@@ -225,13 +366,13 @@ class Enforcer:
 
     async def _known(
         self,
-        call: Call,
-        decision: Permit[Obligations] | Deny,
+        begun: "_Begun",
         token: AccessToken,
         snapshot: Snapshot,
-        at: _At,
+        still: UnderWay,
     ) -> _Done:
-        """End the request of a known token. Refused ones cost as much as others: probing is not free."""
+        """End the request of a known token. Refused ones cost as much as others: probing is not free. Raises Unrecorded."""
+        call, decision, (_, now, page) = begun.call, begun.decision, begun.at
         spent, over = self._spend(call, token, snapshot.controls.quotas)
         rates = rate_headers(spent)
         obligations = decision.obligations if isinstance(decision, Permit) else None
@@ -244,12 +385,17 @@ class Enforcer:
             tenant = snapshot.identity.tenants[token.tenant]
             surface = await self._surface(tenant) if obligations.asks_surface else None
             bases = obligations.bases[0][:-1], self._on.upstreams.base_of(tenant)
-            errand = Errand(token, tenant, obligations, at[0], *bases, at[1], surface)
+            errand = Errand(token, tenant, obligations, now, *bases, still, page, surface)
             return _Done(await self._carrier.carry(errand), None, obligations, rates)
         except Absent:
             return _Done(not_found(call.request_id), None, obligations, rates)
         except Refusal as refused:
+            if still.effect is Effect.DONE:
+                refused.deny = _though_done(refused.deny, call.request_id)
             answer = refusal(refused.deny, call.request_id, retry_after_s=refused.retry_after_s)
+            if isinstance(refused, Repeated) and refused.resource:
+                location = f"{self._on.urls.fhir_base(call.tenant)}/{refused.resource}"
+                answer.headers += ((b"location", location.encode()),)
             return _Done(answer, refused.deny, obligations, rates)
 
     def _spend(self, call: Call, token: AccessToken, quotas: QuotaFacts) -> tuple[Spend, Deny]:
@@ -288,6 +434,30 @@ class Enforcer:
             return snapshot.registry.origins.get(tenant, frozenset())
         client = snapshot.registry.clients.get(token.client)
         return frozenset(client.origins) if client is not None else frozenset()
+
+
+def _outcome_of(done: _Done, effect: Effect) -> Outcome:
+    """Return how a permitted write ended, which is not always how it was answered."""
+    if effect is Effect.DONE:
+        return Outcome.DONE
+    if effect is Effect.UNKNOWN:
+        return Outcome.UNKNOWN
+    return Outcome.NOT_DONE if done.deny is None else Outcome.REFUSED
+
+
+def _though_done(deny: Deny, request_id: str) -> Deny:
+    """Say in a refusal that the write it refuses to report on was carried out."""
+    return replace(
+        deny, detail=f"{deny.detail} The write itself was carried out, under request {request_id}."
+    )
+
+
+def _unknown(request_id: str) -> Deny:
+    sentence = (
+        "The write was sent, and its outcome could not be recorded: it counts as unknown and is settled under request "
+        f"{request_id}."
+    )
+    return Deny(Reason.OUTCOME_UNKNOWN, sentence)
 
 
 def _access(

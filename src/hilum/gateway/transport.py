@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from enum import StrEnum
+from typing import Any, Protocol
 
 import orjson
 
+from hilum.audit.models import Recorded
 from hilum.gateway.attachments import Grounds, grounds_of
 from hilum.gateway.filtering import UNJUDGEABLE, judge_read, wanted_evidence
 from hilum.gateway.judge import NO_EVIDENCE, Evidence, judge_resource
@@ -22,6 +24,7 @@ from hilum.standards.fhir.bundles import is_bundle, resources_of
 from hilum.standards.fhir.etags import etag_of
 from hilum.standards.fhir.shaping import load
 from hilum.standards.fhir.statements import Surface
+from hilum.standards.fhir.tags import tagged
 from hilum.standards.fhir.visibility import hangs_on_targets, one_patient
 from hilum.standards.smart.scopes import READ, SEARCH
 from hilum.tokens.models import AccessToken
@@ -32,6 +35,7 @@ from hilum.upstream.policy import relocated
 
 ACCEPT = (("accept", "application/fhir+json"),)
 ABSENT = frozenset({404, 410})
+_ANSWER_LOST = frozenset({upstream.LOST, upstream.TOO_LARGE})
 _TOO_MUCH_EVIDENCE = Deny(
     Reason.TOO_COSTLY, "What this brings along is about too many records to judge; ask for fewer by _count."
 )
@@ -54,6 +58,31 @@ class Absent(Exception):
     """There is no such record."""
 
 
+class Effect(StrEnum):
+    """What a write did at the FHIR server."""
+
+    NONE = "none"
+    """Nothing has left."""
+    DONE = "done"
+    NOT_DONE = "not_done"
+    UNKNOWN = "unknown"
+
+
+class Still(Protocol):
+    """What a request that is under way must ask before each step."""
+
+    effect: Effect
+    obligations: Obligations | None
+
+    def confirm(self) -> None:
+        """Raise Refusal if the request is no longer permitted, else bring the obligations up to date."""
+        ...
+
+    async def intend(self) -> Recorded:
+        """Put the intent of a write on record, then confirm. Raises what ends the request."""
+        ...
+
+
 @dataclass(slots=True)
 class Errand:
     """One permitted request on its way. ``base`` is the gateway's own, ``upstream_base`` the server's, neither with a slash at its end."""
@@ -64,6 +93,7 @@ class Errand:
     now: datetime
     base: str
     upstream_base: str
+    still: Still
     page: Page | None = None
     surface: Surface | None = None
 
@@ -95,17 +125,43 @@ class Transport:
     def __init__(self, upstreams: Upstreams) -> None:
         self._upstreams = upstreams
 
-    async def send(self, tenant: TenantFacts, request: UpstreamRequest) -> UpstreamResponse:
+    async def send(self, errand: Errand, request: UpstreamRequest) -> UpstreamResponse:
+        """Send a read or search, if the request that needs it is still permitted. Raises Refusal."""
+        _confirm(errand)
         try:
-            response = await self._upstreams.send(tenant, request)
+            response = await self._upstreams.send(errand.tenant, request)
         except Unavailable as error:
             raise refused_by(error) from error
         return _usable(response)
 
+    async def write(self, errand: Errand, request: UpstreamRequest) -> UpstreamResponse:
+        """Send what changes data: the one way in which a write leaves. Raises Refusal.
+
+        Its intent is on record before it leaves, and it is still permitted then. Whatever keeps its outcome from being known is
+        reported as such, never as "not done".
+        Source: security decisions 20, 23
+        """
+        still = errand.still
+        intent = await still.intend()
+        sent = replace(request, body=tagged(request.body, intent.request_id)) if request.body else request
+        try:
+            response = await self._upstreams.write(errand.tenant, sent, intent)
+        except Unavailable as error:
+            if error.code in _ANSWER_LOST:
+                raise Refusal(_outcome_unknown(error.detail, intent.request_id)) from error
+            still.effect = Effect.NOT_DONE
+            raise refused_by(error) from error
+        if response.status >= 500 or response.status < 200:
+            detail = "The FHIR server failed while it carried out the write."
+            raise Refusal(_outcome_unknown(detail, intent.request_id))
+        still.effect = Effect.DONE if response.status < 300 else Effect.NOT_DONE
+        return _usable(response)
+
     async def fetch(self, errand: Errand, name: str) -> Stored | None:
+        _confirm(errand)
         response = self._upstreams.peek(errand.tenant, name)
         if response is None:
-            response = await self.send(errand.tenant, UpstreamRequest("GET", name, ACCEPT))
+            response = await self.send(errand, UpstreamRequest("GET", name, ACCEPT))
         if response.status != 200:
             if _usable(response).status in ABSENT:
                 return None
@@ -166,6 +222,20 @@ class Transport:
         reach = errand.obligations.reach
         ways = clauses(reach, str(resource.get("resourceType")), letters)
         return judge_resource(reach, resource, ways, bases=errand.obligations.bases) is None
+
+
+def _confirm(errand: Errand) -> None:
+    errand.still.confirm()
+    if errand.still.obligations is not None:
+        errand.obligations = errand.still.obligations
+
+
+def _outcome_unknown(detail: str, request_id: str) -> Deny:
+    sentence = (
+        f"{detail} Whether the write was carried out is not known; its outcome is recorded as unknown and is settled under "
+        f"request {request_id}."
+    )
+    return Deny(Reason.OUTCOME_UNKNOWN, sentence)
 
 
 def refused_by(error: Unavailable) -> Refusal:

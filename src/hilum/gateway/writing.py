@@ -92,8 +92,8 @@ class Writer:
             raise Absent
         if fault := await self._condition(errand, current):
             return fault
-        response = await self._transport.send(
-            errand.tenant, UpstreamRequest("DELETE", name, (*ACCEPT, *_unchanged(current)))
+        response = await self._transport.write(
+            errand, UpstreamRequest("DELETE", name, (*ACCEPT, *_unchanged(current)))
         )
         if response.status in {200, 202, 204}:
             return Answer(204, patient=errand.patient_of((current.resource,)))
@@ -143,7 +143,7 @@ class Writer:
                 raise Refusal(_POINTS_ELSEWHERE)
 
     async def _write(self, errand: Errand, request: UpstreamRequest) -> Answer:
-        response = await self._transport.send(errand.tenant, request)
+        response = await self._transport.write(errand, request)
         if response.status not in {200, 201}:
             return _not_written(response)
         asked = errand.obligations.request
@@ -160,7 +160,7 @@ class Writer:
             body = orjson.dumps(outcome(IssueCode.INFORMATIONAL, "Stored.", severity="information"))
         elif resource and "return=minimal" not in asked.prefer and self._transport.reaches(errand, resource):
             body = dump(resource, asked.shape)
-        return Answer(response.status, body, headers, patient=patient)
+        return Answer(response.status, body, headers, patient=patient, resource=where)
 
 
 def _unchanged(current: Stored) -> tuple[tuple[str, str], ...]:

@@ -31,9 +31,11 @@ class Reason(StrEnum):
     TOO_COSTLY = "too_costly"
     QUOTA_EXCEEDED = "quota_exceeded"
     CONCURRENCY_EXCEEDED = "concurrency_exceeded"
+    WRITE_REPEATED = "write_repeated"
     UPSTREAM_UNAVAILABLE = "upstream_unavailable"
     RESPONSE_UNJUDGEABLE = "response_unjudgeable"
     AUDIT_UNAVAILABLE = "audit_unavailable"
+    OUTCOME_UNKNOWN = "outcome_unknown"
 
 
 class ReadPurpose(StrEnum):

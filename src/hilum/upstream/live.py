@@ -10,8 +10,9 @@ from typing import Any
 
 import orjson
 from pyreqwest.client import Client, ClientBuilder
-from pyreqwest.exceptions import PyreqwestError
+from pyreqwest.exceptions import BuilderError, DetailedPyreqwestError, PyreqwestError
 
+from hilum.audit.models import Recorded
 from hilum.identity.models import TenantFacts, UpstreamKind, UpstreamRef
 from hilum.infra import logs
 from hilum.kernel.errors import Invalid, Unavailable
@@ -46,8 +47,11 @@ PURPOSE = "upstream"
 _log = logs.get("upstream")
 BUSY = "upstream_busy"
 AWAY = "upstream_unavailable"
+LOST = "upstream_answer_lost"
+"""The request may have been carried out; only the answer is missing."""
 TOO_LARGE = "upstream_answer_too_large"
 UNREADABLE = "upstream_unreadable"
+_CONNECTING = "client error (Connect)"
 _ASKED = (("accept", "application/fhir+json"),)
 _ASGI = {"version": "3.0", "spec_version": "2.4"}
 _TAKEN = {name.encode(): name for name in TAKEN_HEADERS}
@@ -103,7 +107,7 @@ class Upstreams:
     """The way to every tenant's FHIR server. One per process, used from its event loop only.
 
     ``send`` raises Unavailable: ``upstream_busy`` when the tenant's places are taken, ``upstream_answer_too_large``,
-    ``upstream_unavailable`` for everything else that kept an answer from coming.
+    ``upstream_answer_lost`` when the request had left and no answer came, ``upstream_unavailable`` when it did not leave.
     """
 
     def __init__(
@@ -134,7 +138,22 @@ class Upstreams:
         return server.peek(target) if server is not None else None
 
     async def send(self, tenant: TenantFacts, request: UpstreamRequest) -> UpstreamResponse:
-        """Send one request and take the whole answer, within deadline and bound."""
+        """Send a read or search and return the whole answer, within deadline and bound. What would change data is not sent."""
+        if request.method != "GET" and not (request.method == "POST" and _is_search(request.target)):
+            raise AssertionError("a write leaves with the record of its intent only")
+        return await self._send(tenant, request)
+
+    async def write(
+        self, tenant: TenantFacts, request: UpstreamRequest, intent: Recorded
+    ) -> UpstreamResponse:
+        """Send what changes data. Each write needs the record of an intent of its own.
+
+        Source: security decision 20
+        """
+        intent.use()
+        return await self._send(tenant, request)
+
+    async def _send(self, tenant: TenantFacts, request: UpstreamRequest) -> UpstreamResponse:
         bulkhead = self._bulkheads.get(tenant.id)
         if bulkhead is None:
             bulkhead = self._bulkheads[tenant.id] = _Bulkhead()
@@ -156,7 +175,7 @@ class Upstreams:
             raise
         except Exception as error:  # noqa: BLE001 - its edge: what breaks inside is its own
             _log.error("upstream.embedded.failed", tenant=tenant.id, error=type(error).__name__)
-            raise Unavailable(AWAY, "The FHIR server failed.") from None
+            raise Unavailable(LOST, "The FHIR server failed.") from None
 
     async def _over_http(self, tenant: TenantFacts, request: UpstreamRequest) -> UpstreamResponse:
         base = tenant.upstream.url.rstrip("/")
@@ -181,7 +200,9 @@ class Upstreams:
                 }
                 return UpstreamResponse(response.status, found, bytes(body))
         except PyreqwestError as error:
-            raise Unavailable(AWAY, "The FHIR server cannot be reached.") from error
+            if _never_left(error):
+                raise Unavailable(AWAY, "The FHIR server cannot be reached.") from error
+            raise Unavailable(LOST, "The FHIR server did not answer.") from error
 
     def _http(self) -> Client:
         if self._client is None:
@@ -218,6 +239,24 @@ class Upstreams:
         if self._client is not None:
             await self._client.close()
             self._client = None
+
+
+def _never_left(error: PyreqwestError) -> bool:
+    """Return whether a request failed before any of it was sent.
+
+    The class of the error does not tell: a connection that breaks, or a deadline that passes, after everything was sent is a
+    ``ConnectError`` or ``ConnectTimeoutError`` too. Only its causes name the step that failed.
+    """
+    if isinstance(error, BuilderError):
+        return True
+    causes = (
+        error.details.get("causes") if isinstance(error, DetailedPyreqwestError) and error.details else None
+    )
+    return any(cause.get("message") == _CONNECTING for cause in causes or ())
+
+
+def _is_search(target: str) -> bool:
+    return target.partition("?")[0].endswith("/_search")
 
 
 def _sent(headers: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
@@ -292,7 +331,7 @@ async def _call(app: AsgiApp, request: UpstreamRequest) -> UpstreamResponse:
     taken = _Taken(request.body)
     await app(scope, taken.receive, taken.send)
     if taken.start is None:
-        raise Unavailable(AWAY, "The FHIR server gave no answer.")
+        raise Unavailable(LOST, "The FHIR server gave no answer.")
     chunks = taken.chunks
     body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
     return response_of(taken.start["status"], taken.start.get("headers", ()), body)

@@ -11,11 +11,13 @@ from hilum.consent.models import ConsentFacts
 from hilum.controls.models import Mode, Target, TargetKind
 from hilum.gateway import policy
 from hilum.gateway.models import STALENESS_BOUND, Ask, Snapshot
+from hilum.gateway.reach import clauses
 from hilum.identity.models import MovedReads
 from hilum.kernel.decision import Deny, Permit, Reason
 from hilum.kernel.ids import LaunchId
 from hilum.launches.models import LaunchFacts
 from hilum.registry.models import Environment
+from hilum.standards.smart.scopes import READ
 from hilum.tokens.models import AccessToken, TokenFacts
 from tests.unit.gateway.facts import (
     BACKEND,
@@ -594,6 +596,77 @@ def test_a_switch_on_any_target_stops_the_gateway(target: Target) -> None:
     assert reason(snapshot=with_switch(target)) is Reason.SWITCH_ENGAGED
 
 
+SAME_GRANT: list[tuple[str, Ask, dict[str, Any], Snapshot, bool]] = [
+    ("nothing changed", ask(), {}, SNAPSHOT, True),
+    ("another app was stopped", ask(), {}, with_switch(Target(TargetKind.APP, "app_2")), True),
+    (
+        "a type was stopped that was never looked at",
+        ask(),
+        {},
+        with_switch(Target(TargetKind.RESOURCE_TYPE, "Goal")),
+        True,
+    ),
+    (
+        "a type was stopped that comes along",
+        ask("Observation?_revinclude=Provenance:target"),
+        {},
+        with_switch(Target(TargetKind.RESOURCE_TYPE, "Provenance")),
+        False,
+    ),
+    (
+        "one of two scopes was stopped",
+        ask(),
+        {"scopes": ("patient/Observation.rs", "user/Observation.rs")},
+        with_switch(Target(TargetKind.SCOPE, "user/Observation.rs")),
+        False,
+    ),
+    (
+        "the installation was narrowed",
+        ask(),
+        {},
+        with_installation(scopes=("patient/Observation.rs",)),
+        False,
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("asked", "change", "now", "same"), [row[1:] for row in SAME_GRANT], ids=[row[0] for row in SAME_GRANT]
+)
+def test_what_was_gathered_under_another_grant_is_told_from_the_same(
+    asked: Ask, change: dict[str, Any], now: Snapshot, *, same: bool
+) -> None:
+    """C198; security decision 23: while a request is under way its grant may shrink without being refused."""
+    held = replace(TOKEN, **change)
+    before, after = decide(asked, held), decide(asked, held, now)
+    assert isinstance(before, Permit)
+    if not isinstance(after, Permit):
+        assert not same
+        return
+
+    clauses(before.obligations.reach, "Provenance", READ) if "Provenance" in str(asked.request) else None
+
+    assert policy.is_same_grant(before.obligations, after.obligations) is same
+
+
+@pytest.mark.parametrize("change", [{"patient": "p2"}, {"person_patients": ("p1",)}, {"role": "nurse"}])
+def test_another_context_is_another_grant(change: dict[str, Any]) -> None:
+    """C198."""
+    before, after = decide(), decide(ask("Observation?code=1"), replace(TOKEN, **change))
+    assert isinstance(before, Permit)
+    assert isinstance(after, Permit)
+
+    assert not policy.is_same_grant(before.obligations, after.obligations)
+
+
+def test_a_permit_that_may_create_no_more_is_another_grant() -> None:
+    """C198."""
+    before = decide()
+    assert isinstance(before, Permit)
+
+    assert not policy.is_same_grant(replace(before.obligations, may_create=True), before.obligations)
+
+
 def test_a_switch_on_a_type_keeps_it_out_of_includes_too() -> None:
     """C60, C140."""
     asked = ask("Observation?_revinclude=Provenance:target")
@@ -640,6 +713,8 @@ def test_every_reason_is_either_decided_here_or_known_to_be_found_on_the_way() -
     """House section 5: each reason is reached by a test; those of later issues are named, so that none is forgotten."""
     decided = {row[0] for row in STAIRS} | {row[1] for row in REFUSED}
     on_the_way = {
+        Reason.WRITE_REPEATED,
+        Reason.OUTCOME_UNKNOWN,
         Reason.QUOTA_EXCEEDED,
         Reason.CONCURRENCY_EXCEEDED,
         Reason.UPSTREAM_UNAVAILABLE,

@@ -42,7 +42,8 @@ STATUS = {
     404: {"outside_launch_context", "label_withheld"},
     400: {"request_unsupported"},
     429: {"quota_exceeded", "concurrency_exceeded"},
-    503: {"snapshot_stale", "audit_unavailable", "upstream_unavailable"},
+    409: {"write_repeated"},
+    503: {"snapshot_stale", "audit_unavailable", "upstream_unavailable", "outcome_unknown"},
     502: {"response_unjudgeable"},
 }
 
@@ -57,7 +58,7 @@ def test_each_reason_is_rendered_as_the_contract_says(reason: Reason) -> None:
     assert reason in STATUS[answer.status]
     assert issue["diagnostics"] == "Decision req_1"
     assert (b"www-authenticate" in headers) == (answer.status == 401 or reason is Reason.SCOPE_INSUFFICIENT)
-    assert (b"retry-after" in headers) == (answer.status in {429, 503})
+    assert (b"retry-after" in headers) == (answer.status in {409, 429, 503})
     if answer.status == 401:
         bare = reason is Reason.TOKEN_MISSING
         assert headers[b"www-authenticate"] == (b"Bearer" if bare else b'Bearer error="invalid_token"')

@@ -1,6 +1,8 @@
 """Sending: in process and over HTTP, within bounds, one tenant never in another's way."""
 
 import asyncio
+import socket
+import struct
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -9,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from hilum.audit.models import Recorded
 from hilum.identity.models import MovedReads, TenantFacts, UpstreamKind, UpstreamRef
 from hilum.kernel.errors import Invalid, Unavailable
 from hilum.kernel.ids import TenantId
@@ -60,7 +63,7 @@ def test_an_embedded_server_gets_only_what_it_may_and_gives_only_what_it_may() -
 
     async def main() -> None:
         request = UpstreamRequest("PUT", "Patient/1?a=b", (*READ.headers, ("if-match", 'W/"1"')), b"{}")
-        response = await upstreams(app).send(facts(), request)
+        response = await upstreams(app).write(facts(), request, Recorded("req_1"))
 
         assert (response.status, response.body, response.headers) == (200, b"{}", {"etag": 'W/"1"'})
 
@@ -88,8 +91,52 @@ def test_a_server_that_does_not_answer_is_away(app: str | None) -> None:
     with pytest.raises(Unavailable) as caught:
         asyncio.run(upstreams(*apps[app]).send(facts(), READ))
 
-    assert caught.value.code == live.AWAY
+    assert caught.value.code == (live.AWAY if app is None else live.LOST)
     assert "inside" not in str(caught.value)
+
+
+WRITES = [
+    UpstreamRequest("POST", "Patient", (), b"{}"),
+    UpstreamRequest("POST", "Patient/_search/", (), b"{}"),
+    UpstreamRequest("POST", "Patient?x=/_search", (), b"{}"),
+    UpstreamRequest("POST", "", (), b"{}"),
+    UpstreamRequest("PUT", "Patient/1", (), b"{}"),
+    UpstreamRequest("PUT", "Patient/_search", (), b"{}"),
+    UpstreamRequest("PATCH", "Patient/1", (), b"[]"),
+    UpstreamRequest("DELETE", "Patient/1"),
+    UpstreamRequest("post", "Patient", (), b"{}"),
+    UpstreamRequest("MERGE", "Patient", (), b"{}"),
+]
+
+
+@pytest.mark.parametrize("request_", WRITES, ids=lambda r: f"{r.method} {r.target}")
+def test_nothing_that_changes_data_leaves_without_its_own_intent(request_: UpstreamRequest) -> None:
+    """C196; security decision 20: of whatever kind, also those that are not offered yet."""
+    reached: list[str] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        reached.append(scope["method"])
+        await answering(200, b"{}")(scope, receive, send)
+
+    async def main() -> None:
+        intent = Recorded("req_1")
+        with pytest.raises(AssertionError):
+            await upstreams(app).send(facts(), request_)
+        assert reached == []
+        await upstreams(app).write(facts(), request_, intent)
+        with pytest.raises(AssertionError):
+            await upstreams(app).write(facts(), request_, intent)
+
+    asyncio.run(main())
+    assert reached == [request_.method]
+
+
+def test_a_search_by_form_is_no_write() -> None:
+    async def main() -> None:
+        search = UpstreamRequest("POST", "Observation/_search", (), b"code=x")
+        assert (await upstreams(answering(200, b"{}")).send(facts(), search)).status == 200
+
+    asyncio.run(main())
 
 
 def test_an_answer_past_its_bound_is_not_taken() -> None:
@@ -202,7 +249,7 @@ def test_a_server_that_never_ends_its_answer_is_away_at_the_deadline(begun: byte
         port = server.sockets[0].getsockname()[1]
         sender = Upstreams(vault(), lambda _: None, deadline)
         started = time.monotonic()
-        with pytest.raises(Unavailable, match=live.AWAY):
+        with pytest.raises(Unavailable, match=live.LOST):
             await sender.send(facts(url=f"http://127.0.0.1:{port}/fhir"), READ)
         assert time.monotonic() - started < 10
         await sender.close()
@@ -250,3 +297,50 @@ def test_credentials_are_opened_once_and_only_for_their_host(ids: SeededIds) -> 
 def test_credentials_that_would_break_a_header_are_not_sealed(text: str, ids: SeededIds) -> None:
     with pytest.raises(Invalid):
         seal_credentials(vault(), text, url="https://a.example", ids=ids)
+
+
+@pytest.mark.parametrize("how", ["closes", "resets", "never answers", "answers in part"])
+def test_a_server_that_took_a_write_and_lost_its_answer_is_never_called_away(how: str) -> None:
+    """C196: the client's own errors call this a failed connection, whatever was sent before."""
+    took: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        took.append(await reader.readuntil(b"{}"))
+        if how == "answers in part":
+            writer.write(b"HTTP/1.1 201 Created\r\ncontent-length: 99\r\n\r\n{")
+        if how == "never answers":
+            await reader.read()
+        if how == "resets":
+            writer.get_extra_info("socket").setsockopt(
+                socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+            )
+        writer.close()
+
+    async def main() -> None:
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        sender = Upstreams(vault(), lambda _: None, timedelta(milliseconds=300))
+        request = UpstreamRequest("POST", "Observation", (), b"{}")
+        with pytest.raises(Unavailable) as caught:
+            await sender.write(facts(url=f"http://127.0.0.1:{port}/fhir"), request, Recorded("req_1"))
+        assert (caught.value.code, len(took)) == (live.LOST, 1)
+        await sender.close()
+        server.close()
+
+    asyncio.run(main())
+
+
+def test_a_write_that_could_not_leave_is_told_from_one_that_did() -> None:
+    """C196."""
+    with socket.create_server(("127.0.0.1", 0)) as nobody:
+        port = nobody.getsockname()[1]
+
+    async def main() -> None:
+        sender = upstreams()
+        there = facts(url=f"http://127.0.0.1:{port}/fhir")
+        with pytest.raises(Unavailable) as caught:
+            await sender.write(there, UpstreamRequest("POST", "Observation", (), b"{}"), Recorded("req_1"))
+        assert caught.value.code == live.AWAY
+        await sender.close()
+
+    asyncio.run(main())

@@ -28,6 +28,7 @@ class IssueCode(StrEnum):
     FORBIDDEN = "forbidden"
     NOT_FOUND = "not-found"
     CONFLICT = "conflict"
+    DUPLICATE = "duplicate"
     TOO_COSTLY = "too-costly"
     THROTTLED = "throttled"
     TRANSIENT = "transient"

@@ -5,8 +5,9 @@ from alembic import op
 
 from hilum.infra.db import Instant
 
-revision = "0003"
-down_revision = "0002"
+revision = "0006"
+down_revision = "0005"
+compatible_from = "0005"
 branch_labels = None
 depends_on = None
 
