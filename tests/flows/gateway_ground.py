@@ -261,7 +261,7 @@ async def ground(
         vault(),
         clock,
         ids,
-        lambda: journals.open_reader(folder / "journal", edge.db.url),
+        journals.Intents(lambda: journals.open_reader(folder / "journal", edge.db.url)),
     )
     made = Ground(edge, clock, ids, Gateway(Enforcer(doorway)), keeper, journal, servers)
     furnish(made, http_upstream)

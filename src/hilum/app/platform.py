@@ -110,7 +110,9 @@ def build(settings: Settings, clock: Clock, ids: Ids) -> Platform:
             vault(),
             clock,
             ids,
-            lambda: journals.open_reader(settings.data_dir / "journal", settings.database_url),
+            journals.Intents(
+                lambda: journals.open_reader(settings.data_dir / "journal", settings.database_url)
+            ),
             registers=settings.opens_private_fetches,
         )
     )

@@ -10,6 +10,7 @@ once the journal works again; they are lost if the process ends before.
 
 import asyncio
 from collections import deque
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,6 +32,7 @@ from hilum.audit.models import (
     Access,
     Claimed,
     Head,
+    OpenIntent,
     Outcome,
     Recorded,
 )
@@ -372,6 +374,25 @@ def open_journal(database_url: str, directory: Path, writer: str, ids: Ids) -> J
 def open_reader(directory: Path, database_url: str) -> AccessReader:
     """Open what reads all journals of the installation."""
     return PostgresReader(database_url) if database_url.startswith("postgresql") else FileReader(directory)
+
+
+@dataclass(frozen=True, slots=True)
+class Intents:
+    """The writes of the whole installation that have no outcome yet. All of it blocks, so it is for a thread."""
+
+    open_reader: Callable[[], AccessReader]
+
+    def find(self, request_id: str) -> list[Access]:
+        """Return every record of one request. Raises Unavailable."""
+        return self.open_reader().find(request_id)
+
+    def list_open(self) -> list[OpenIntent]:
+        """List writes without an outcome, oldest first, at most ``OPEN_INTENTS_BOUND``. Raises Unavailable."""
+        return self.open_reader().open_intents()
+
+    def forget(self, request_ids: Sequence[str]) -> None:
+        """Take settled ones off the list. Raises Unavailable."""
+        self.open_reader().forget_intents(request_ids)
 
 
 def access_heads(directory: Path, database_url: str) -> dict[str, Head]:

@@ -1,15 +1,13 @@
 """One request through the enforcement point: look up, decide, spend, carry, record, answer."""
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 import orjson
 
-from hilum.audit.live import Journal
+from hilum.audit.live import Intents, Journal
 from hilum.audit.models import UNDELIVERED, Access, Outcome
-from hilum.audit.rows import AccessReader
 from hilum.controls.live import Buckets
 from hilum.controls.models import QuotaFacts, Spend
 from hilum.gateway import pagelinks, policy
@@ -87,8 +85,7 @@ class Doorway:
     vault: Vault
     clock: Clock
     ids: Ids
-    records: Callable[[], AccessReader]
-    """Opens what reads all journals of the installation."""
+    intents: Intents
     registers: bool = False
     """Dynamic registration is open here, so the public statement names its address."""
 
@@ -266,7 +263,7 @@ class Enforcer:
         return UnderWay(
             on.snapshots,
             on.journal,
-            on.records,
+            on.intents.find,
             on.clock,
             begun.ask,
             token,

@@ -11,7 +11,6 @@ import orjson
 from hilum.audit import policy as audit
 from hilum.audit.live import Journal
 from hilum.audit.models import Access, Claimed, Outcome, Recorded
-from hilum.audit.rows import AccessReader
 from hilum.gateway import policy
 from hilum.gateway.models import Ask, Obligations, Snapshot
 from hilum.gateway.snapshot import SnapshotKeeper
@@ -46,7 +45,7 @@ class UnderWay:
 
     snapshots: SnapshotKeeper
     journal: Journal
-    records: Callable[[], AccessReader]
+    find: Callable[[str], Sequence[Access]]
     clock: Clock
     ask: Ask
     token: AccessToken
@@ -113,7 +112,7 @@ class UnderWay:
 
     async def _known(self, holder: str) -> Sequence[Access]:
         try:
-            return await asyncio.to_thread(lambda: self.records().find(holder))
+            return await asyncio.to_thread(self.find, holder)
         except Unavailable:
             return ()
 
