@@ -12,6 +12,8 @@ from starlette.testclient import TestClient
 from starlette.types import Receive, Scope, Send
 
 from hilum.controls import routes as controls_routes
+from hilum.enrolment import pages as enrolment_pages
+from hilum.enrolment import routes as enrolment_routes
 from hilum.identity import routes as identity_routes
 from hilum.identity import service as identity
 from hilum.identity.models import NewPerson, Person, Tenant, UpstreamKind, UpstreamRef
@@ -87,18 +89,21 @@ def build(edge: Edge, clock: FakeClock) -> ControlSite:
         ids=edge.ids,
         urls=Urls(ORIGIN),
         mode=Mode.SANDBOX,
-        pages=Pages(assets, Shell(sandbox=True), folders=[signin_routes.TEMPLATES]),
+        pages=Pages(
+            assets, Shell(sandbox=True), folders=[signin_routes.TEMPLATES, enrolment_pages.TEMPLATES]
+        ),
         authenticate=signin_routes.authenticator(edge),
     )
     api = FastAPI()
     problems.install(api)
     api.include_router(signin_routes.api(kit))
     api.include_router(identity_routes.api(kit, lambda text, url: f"sealed-{len(text)}-{len(url)}"))
+    api.include_router(enrolment_routes.api(kit))
     api.include_router(registry_routes.api(kit))
     api.include_router(
         controls_routes.api(kit, registry.engage_switch, identity.release_switch, registry.set_quota)
     )
-    pages = Starlette(routes=signin_routes.pages(kit))
+    pages = Starlette(routes=[*signin_routes.pages(kit), *enrolment_pages.pages(kit)])
     errors.install(pages, kit.pages)
 
     async def site(scope: Scope, receive: Receive, send: Send) -> None:

@@ -454,9 +454,10 @@ REFUSALS = [
 @pytest.mark.parametrize(("spoil", "reason"), REFUSALS)
 def test_what_may_not_launch_is_refused_at_authorize_by_name(front: Front, spoil, reason: str) -> None:
     """C38, C140."""
+    browser = front.browser("dora")
     spoil(front)
 
-    described = error(front.browser("dora").authorize(), "access_denied")
+    described = error(browser.authorize(), "access_denied")
 
     assert described.startswith(f"{reason}: ")
     assert "Ask " in described

@@ -330,6 +330,7 @@ def test_every_route_declares_for_whom_it_is(site: ControlSite) -> None:
     from fastapi import FastAPI
 
     from hilum.controls import routes as controls
+    from hilum.enrolment import routes as enrolment
     from hilum.identity import routes as identity
     from hilum.registry import routes
     from hilum.signin import routes as signin
@@ -338,6 +339,7 @@ def test_every_route_declares_for_whom_it_is(site: ControlSite) -> None:
     for router in (
         signin.api(kit),
         identity.api(kit, str),
+        enrolment.api(kit),
         routes.api(kit),
         controls.api(kit, registry.engage_switch, identity_service.release_switch, registry.set_quota),
     ):

@@ -187,7 +187,7 @@ def test_a_deactivated_person_is_told_to_the_gateway_for_as_long_as_a_token_live
 
 def test_people_come_in_pages_by_username(two: Edge) -> None:
     for name in ("c", "a", "b"):
-        do(two, SYSTEM, service.add_person, replace(ANN, username=name))
+        do(two, SYSTEM, service.add_person, replace(ANN, username=name, fhir_user=f"Practitioner/{name}"))
 
     assert [
         each.username for each in do(two, SYSTEM, service.list_people, TenantId("general"), after="a")

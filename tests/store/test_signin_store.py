@@ -330,12 +330,7 @@ def test_a_new_password_ends_sessions_and_tokens_and_the_old_one_is_dead(ground:
     _, cookie = ground.sign_in()
     _, secret = ground.do(service.create_api_token, ground.ann.id)
 
-    ground.do(
-        service.set_password,
-        ground.ann.id,
-        live.hash_password_now("another word", ground.edge.ids),
-        actor=policy.actor_of(ground.gina),
-    )
+    ground.do(service.enrol, ground.ann, live.hash_password_now("another word", ground.edge.ids))
 
     assert ground.session(cookie) is None
     with pytest.raises(NotAuthenticated):
@@ -350,6 +345,8 @@ def test_nobody_touches_another_persons_credentials(ground: Ground) -> None:
         Actor(ActorKind.PERSON, "per_m", TenantId("mercy"), frozenset({"administrator"})),
     )
     for actor in (ann, foreign):
+        with pytest.raises(NotPermitted):
+            ground.do(service.begin_change, ground.gina.id, actor=actor)
         with pytest.raises(NotPermitted):
             ground.do(service.set_password, ground.gina.id, "x", actor=actor)
         with pytest.raises(NotPermitted):

@@ -13,6 +13,8 @@ from hilum.audit import routes as audit
 from hilum.audit.rows import AccessReader
 from hilum.backchannel import routes as backchannel
 from hilum.controls import routes as controls
+from hilum.enrolment import pages as enrolment_pages
+from hilum.enrolment import routes as enrolment
 from hilum.frontchannel import pages as frontchannel_pages
 from hilum.frontchannel import routes as frontchannel
 from hilum.gateway.platform_reads import PlatformReads
@@ -50,7 +52,7 @@ class Site:
 
 def template_folders() -> list[Path]:
     """Name the template folders of rooms with pages."""
-    return [signin.TEMPLATES, frontchannel_pages.TEMPLATES]
+    return [signin.TEMPLATES, enrolment_pages.TEMPLATES, frontchannel_pages.TEMPLATES]
 
 
 def static_folders() -> list[Path]:
@@ -75,6 +77,7 @@ def pages(site: Site) -> list[BaseRoute]:
         ),
         *channel.routes(),
         *signin.pages(site.kit, channel.origins_of),
+        *enrolment_pages.pages(site.kit),
         *launches.routes(site.kit),
     ]
 
@@ -103,6 +106,7 @@ def api(site: Site) -> App:
         registry.api(kit),
         controls.api(kit, engage_switch, release_switch, set_quota),
         signin.api(kit),
+        enrolment.api(kit),
         audit.api(kit, reader, at_stop=site.at_stop.append),
     )
     for router in routers:

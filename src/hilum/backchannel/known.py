@@ -8,6 +8,7 @@ from hilum.controls import service as controls
 from hilum.controls.models import SWITCHES, SwitchIndex, TargetKind
 from hilum.identity import service as identity
 from hilum.identity.models import IDENTITY, Person, Tenant
+from hilum.identity.policy import charts_at
 from hilum.infra.context import Context
 from hilum.kernel.ids import AppId, ClientId, PersonId, TenantId
 from hilum.registry import service as registry
@@ -22,8 +23,9 @@ def find_tenant(ctx: Context, tenant: TenantId) -> Tenant | None:
 
 
 def find_person(ctx: Context, person: PersonId) -> Person | None:
-    """Find somebody, active or not."""
-    return ctx.recall(IDENTITY, ("person", person), lambda ctx: identity.find_person(ctx, person))
+    """Find somebody, active or not, with the charts that are theirs now."""
+    found = ctx.recall(IDENTITY, ("person", person), lambda ctx: identity.find_person(ctx, person))
+    return None if found is None else charts_at(found, ctx.now)
 
 
 def find_client(ctx: Context, client: ClientId) -> Client | None:

@@ -17,7 +17,7 @@ from hilum.controls.models import Stop, Subject, SwitchIndex
 from hilum.controls.policy import stopped_by
 from hilum.frontchannel.policy import grantable, says_something, told_context
 from hilum.identity.models import Person, Tenant
-from hilum.identity.policy import rights_of
+from hilum.identity.policy import patients_openable, rights_of
 from hilum.kernel.decision import Reason
 from hilum.kernel.errors import Invalid, NotPermitted
 from hilum.registry.models import PLATFORM_PEERS, Client, ClientFacts, ClientType, InstallationFacts
@@ -210,6 +210,8 @@ def standing_fault(
         return Reason.TOKEN_REVOKED
     if person is not None and person.role != grant.role:
         return Reason.ROLE_NOT_ALLOWED
+    if isinstance(grant, AccessToken) and charts_kept(grant, person) != grant.person_patients:
+        return Reason.TOKEN_REVOKED
     if reason := client_fault(standing, role=grant.role, issued_at=issued_at, now=now):
         return reason
     return _authorization_fault(standing, grant, now)
@@ -239,6 +241,21 @@ def _authorization_fault(standing: Standing, grant: Grant | AccessToken, now: da
         if now >= authorization.expires_at:
             return Reason.AUTHORIZATION_EXPIRED
     return Reason.LAUNCH_ENDED if standing.session_over else None
+
+
+def charts_kept(grant: Grant | AccessToken, person: Person | None) -> tuple[str, ...] | None:
+    """Return the charts of a grant that are still the person's; None where the person's role reaches every chart."""
+    openable = None if person is None else patients_openable(person)
+    if grant.person_patients is None or openable is None:
+        return grant.person_patients
+    return tuple(patient for patient in grant.person_patients if patient in openable)
+
+
+def charts_end(charts: tuple[str, ...] | None, person: Person | None) -> datetime | None:
+    """Return when the first of these charts is the person's no more; None when none has an end."""
+    if not charts or person is None:
+        return None
+    return min((until for patient, until in person.chart_ends if patient in charts), default=None)
 
 
 def scopes_now(scopes: tuple[str, ...], standing: Standing, role: str) -> tuple[str, ...]:
@@ -275,10 +292,10 @@ def _left(
 # --- answers -------------------------------------------------------------------------------------------------------------------
 
 
-def token_life(client: Client, authorization_ends: datetime | None, now: datetime) -> timedelta:
+def token_life(client: Client, *rests_until: datetime | None, now: datetime) -> timedelta:
     """Give the life of an access token: an hour at most for people, five minutes for services, never past what it rests on (C47)."""
     longest = USER_TOKEN_LIFE if GrantType.CODE in GRANTS_OF[client.type] else BACKEND_TOKEN_LIFE
-    ends = [end - now for end in (authorization_ends, client.expires_at) if end is not None]
+    ends = [end - now for end in (*rests_until, client.expires_at) if end is not None]
     return min([longest, *ends])
 
 

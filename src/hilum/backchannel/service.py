@@ -7,7 +7,7 @@ edge: a verb is handed assertions whose signature holds. Every refusal here comm
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import orjson
@@ -168,13 +168,16 @@ def _by_code(ctx: Context, site: Site, client: Client, request: TokenRequest) ->
     _judge(standing, code.grant, code.issued_at, ctx.now)
     kept = unstopped(ctx, code.grant.scopes, code.issued_at)
     scopes = policy.scopes_now(kept, standing, code.grant.role)
-    grant = replace(code.grant, scopes=scopes, launch_moved=_has_moved(ctx, code.grant))
+    charts = _charts_now(code.grant, standing)
+    grant = replace(
+        code.grant, scopes=scopes, person_patients=charts, launch_moved=_has_moved(ctx, code.grant)
+    )
     minted = tokens.mint(
         ctx,
         grant,
         offline=offline_of(smart.known(scopes)),
         code_family=code.family,
-        life=policy.token_life(client, grant.authorization_expires_at, ctx.now),
+        life=_life(ctx, client, grant, standing),
     )
     body = _body(minted) | policy.context_members(grant, scopes)
     if "openid" in scopes:
@@ -199,16 +202,17 @@ def _by_refresh(ctx: Context, site: Site, client: Client, request: TokenRequest)
         raise refuse_grant("The access that refreshing rests on was taken back.")
     asked = policy.fewer_scopes(request.scope, held.grant.scopes)
     scopes = policy.scopes_now(smart.narrow(asked, kept), standing, held.grant.role)
+    charts = _charts_now(held.grant, standing)
     used = tokens.redeem_refresh(ctx, presented, client=client.id, tenant=site.tenant)
     if used.grant != held.grant:
         raise Conflict("grant_changed", "The agreement was narrowed at this moment.")
-    grant = replace(used.grant, scopes=kept, launch_moved=_has_moved(ctx, used.grant))
+    grant = replace(used.grant, scopes=kept, person_patients=charts, launch_moved=_has_moved(ctx, used.grant))
     minted = tokens.mint(
         ctx,
         grant,
         offline=offline,
         code_family=used.family,
-        life=policy.token_life(client, grant.authorization_expires_at, ctx.now),
+        life=_life(ctx, client, grant, standing),
         access_scopes=scopes,
     )
     return _body(minted) | policy.context_members(grant, scopes)
@@ -238,7 +242,7 @@ def _by_credentials(ctx: Context, site: Site, client: Client, request: TokenRequ
         scopes=scopes,
     )
     ends = installation.expires_at if installation and client.type not in PLATFORM_PEERS else None
-    life = policy.token_life(client, ends, ctx.now)
+    life = policy.token_life(client, ends, now=ctx.now)
     return _body(tokens.mint(ctx, grant, offline=None, code_family=None, life=life))
 
 
@@ -293,6 +297,19 @@ def _has_moved(ctx: Context, grant: Grant) -> bool:
 def unstopped(ctx: Context, scopes: tuple[str, ...], issued_at: datetime | None) -> tuple[str, ...]:
     """Leave out what a switch on a scope or a type stops, or what was granted before the end of such a stop: it never comes back."""
     return policy.unstopped(scopes, known.part_switches(ctx), now=ctx.now, issued_at=issued_at)
+
+
+def _charts_now(grant: Grant, standing: Standing) -> tuple[str, ...] | None:
+    """Narrow a grant to the charts that are still the person's. Raises NotPermitted when that of its context is not."""
+    charts = policy.charts_kept(grant, standing.person)
+    if grant.patient and charts is not None and grant.patient not in charts:
+        raise refuse_grant("The chart of this launch is no longer one that the person may open.")
+    return charts
+
+
+def _life(ctx: Context, client: Client, grant: Grant, standing: Standing) -> timedelta:
+    charts_end = policy.charts_end(grant.person_patients, standing.person)
+    return policy.token_life(client, grant.authorization_expires_at, charts_end, now=ctx.now)
 
 
 def _judge(standing: Standing, grant: Grant, issued_at: datetime, now: datetime) -> None:

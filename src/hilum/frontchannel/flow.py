@@ -169,6 +169,8 @@ def advance(ctx: Context, site: Site, request_id: str, cookie: str) -> Progress:
     if reason := refusal_of(ctx, parties, None, issued_at=request.created_at):
         return _refuse_launch(ctx, site, request, parties, reason)
     found = _who(ctx, request, cookie)
+    if found is None and signin.is_stopped(ctx, cookie, request.tenant):
+        return _refuse_launch(ctx, site, request, parties, Reason.SWITCH_ENGAGED)
     if found is None:
         return _page_or_error(ctx, site, request, Step.LOGIN) or NeedsLogin(request, parties.tenant)
     session, person = found

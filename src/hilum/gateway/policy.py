@@ -15,6 +15,7 @@ from hilum.gateway.models import STALENESS_BOUND, Ask, Clause, Obligations, Reac
 from hilum.gateway.narrowing import context_fault, cost_fault, includes_fault, plan_search
 from hilum.gateway.reach import LETTERS, clauses, effective_scopes, reach_of
 from hilum.identity.models import MovedReads, TenantFacts
+from hilum.identity.policy import holds_lost_chart
 from hilum.kernel.decision import Deny, Permit, Reason
 from hilum.kernel.ids import TenantId
 from hilum.registry import policy as registry
@@ -239,6 +240,10 @@ def _token_fault(token: AccessToken, ask: Ask, snapshot: Snapshot, now: datetime
         return Deny(reason, "The access token was revoked.")
     if token.person and token.person in snapshot.identity.inactive_people:
         return Deny(Reason.TOKEN_REVOKED, "The person behind the access token is no longer active.")
+    if token.person_patients and holds_lost_chart(
+        snapshot.identity, token.person, token.person_patients, issued_at=token.issued_at, now=now
+    ):
+        return Deny(Reason.TOKEN_REVOKED, "A chart that the access token reaches was taken from the person.")
     return None
 
 

@@ -23,6 +23,8 @@ SECOND_PERSON_AGE = timedelta(days=7)
 """How old an account must be to be one of the two people that some acts take (security decision 25)."""
 FIRST_ADMINISTRATORS = 2
 """So many platform administrators the host may set up, so that there are two people from the first day."""
+CHART_RACE = timedelta(minutes=1)
+"""A token that was being issued while a chart was taken away may have been issued so much later and still hold it."""
 NEGATIVE_WINDOW = timedelta(minutes=65)
 """How long a deactivation must be told to the gateway: no access token outlives it."""
 
@@ -139,6 +141,16 @@ class Person:
     deactivated_at: datetime | None = None
     age_counts_from: datetime | None = None
     """When somebody else last opened a way into the account: made it, or reset its password. None counts as just now."""
+    chart_ends: tuple[tuple[str, datetime], ...] = ()
+    """Charts of ``patients`` that are theirs until a moment only, such as a ward's age of majority."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """A chart that somebody may open, until a moment or without an end."""
+
+    patient: str
+    until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +167,11 @@ class TenantFacts:
 
 @dataclass(frozen=True, slots=True)
 class IdentityFacts:
-    """``inactive_people``: those deactivated within the life of an access token; who refreshes or signs in is judged by the row."""
+    """``inactive_people``: those deactivated within the life of an access token; who refreshes or signs in is judged by the row.
+
+    ``lost_charts``: by person, the charts taken from them within that life or to be taken soon, and when.
+    """
 
     tenants: Mapping[TenantId, TenantFacts] = field(default_factory=dict)
     inactive_people: AbstractSet[PersonId] = frozenset()
+    lost_charts: Mapping[PersonId, Mapping[str, datetime]] = field(default_factory=dict)

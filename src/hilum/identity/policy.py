@@ -2,7 +2,8 @@
 
 import ipaddress
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from types import MappingProxyType
 from urllib.parse import urlsplit
@@ -10,13 +11,17 @@ from urllib.parse import urlsplit
 from hilum.controls.models import Mode, Stop, Switch, SwitchIndex, Target, TargetKind
 from hilum.controls.policy import MAY_STOP_ANYTHING, administers, stop_among, switch_among
 from hilum.identity.models import (
+    CHART_RACE,
     EHR_ORIGINS_BOUND,
     NAME_BOUND,
+    NEGATIVE_WINDOW,
     PROXIES_BOUND,
     SECOND_PERSON_AGE,
     URL_BOUND,
     USERNAME_BOUND,
     Bar,
+    Chart,
+    IdentityFacts,
     NewPerson,
     Person,
     Role,
@@ -27,14 +32,26 @@ from hilum.identity.models import (
     UpstreamRef,
 )
 from hilum.kernel.actor import Actor, ActorKind
-from hilum.kernel.ids import TenantId
+from hilum.kernel.ids import PersonId, TenantId
 
 ROLES = frozenset(role.value for role in Role)
 STAFF_ROLES = frozenset(role.value for role in StaffRole)
 _TENANT_ID = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])")
 _USERNAME = re.compile(r"[a-z0-9][a-z0-9._@+-]{0,63}")
 _FHIR_ID = re.compile(r"[A-Za-z0-9.-]{1,64}")
-_FHIR_USER = re.compile(r"(?:Practitioner|PractitionerRole|Patient|RelatedPerson|Person)/[A-Za-z0-9.-]{1,64}")
+_FHIR_USER = re.compile(r"(Practitioner|PractitionerRole|Patient|RelatedPerson|Person)/[A-Za-z0-9.-]{1,64}")
+_WORKS_HERE = frozenset({"Practitioner", "PractitionerRole", "Person"})
+FHIR_USERS: Mapping[Role, frozenset[str]] = MappingProxyType(
+    {
+        Role.PHYSICIAN: frozenset({"Practitioner", "PractitionerRole"}),
+        Role.NURSE: frozenset({"Practitioner", "PractitionerRole"}),
+        Role.ANALYST: _WORKS_HERE,
+        Role.ADMINISTRATOR: _WORKS_HERE,
+        Role.FRONT_DESK: _WORKS_HERE,
+        Role.PATIENT: frozenset({"Patient", "RelatedPerson", "Person"}),
+    }
+)
+"""The resource types that a person of a role can be. A clinician is no patient, whatever the administrator writes."""
 _HOST = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)(?:\.(?!-)[a-z0-9-]{1,63}(?<!-))*")
 
 _SHARED = [
@@ -336,8 +353,8 @@ def person_faults(person: NewPerson) -> dict[str, str]:
         faults["name"] = fault
     if person.role not in (STAFF_ROLES if person.tenant is None else ROLES):
         faults["role"] = "role_unknown"
-    if person.fhir_user and not _FHIR_USER.fullmatch(person.fhir_user):
-        faults["fhir_user"] = "fhir_user_malformed"
+    if fault := fhir_user_fault(person.fhir_user, person.role):
+        faults["fhir_user"] = fault
     if len(person.patients) > PROXIES_BOUND:
         faults["patients"] = "too_many"
     elif not all(_FHIR_ID.fullmatch(patient) for patient in person.patients):
@@ -345,6 +362,77 @@ def person_faults(person: NewPerson) -> dict[str, str]:
     if person.tenant is None and (person.fhir_user or person.patients):
         faults["fhir_user" if person.fhir_user else "patients"] = "staff_have_no_chart"
     return faults
+
+
+def fhir_user_fault(fhir_user: str, role: str) -> str:
+    """Return what is wrong with somebody's ``fhirUser``: its form, or that nobody of this role is such a resource."""
+    if not fhir_user:
+        return ""
+    found = _FHIR_USER.fullmatch(fhir_user)
+    if found is None:
+        return "fhir_user_malformed"
+    fits = role not in ROLES or found[1] in FHIR_USERS[Role(role)]
+    return "" if fits else "fhir_user_unfit_for_role"
+
+
+def own_chart(person: Person) -> str:
+    """Return the chart that is about the person; empty when there is none."""
+    return person.fhir_user.removeprefix("Patient/") if person.fhir_user.startswith("Patient/") else ""
+
+
+def charts_at(person: Person, now: datetime) -> Person:
+    """Return the person with the charts that are theirs at a moment: those whose end has come are not.
+
+    Applied again at a later moment it takes away what has ended since, and gives nothing back.
+    """
+    over = {patient for patient, until in person.chart_ends if until <= now}
+    if not over:
+        return person
+    return replace(
+        person,
+        patients=tuple(patient for patient in person.patients if patient not in over),
+        chart_ends=tuple((patient, until) for patient, until in person.chart_ends if patient not in over),
+    )
+
+
+def chart_faults(person: Person, charts: Sequence[Chart], now: datetime) -> dict[str, str]:
+    """Return what is wrong with the charts that somebody is to have, field by field."""
+    patients = [chart.patient for chart in charts]
+    own = own_chart(person)
+    if person.role != Role.PATIENT:
+        return {"charts": "role_has_no_charts"}
+    if len(patients) > PROXIES_BOUND:
+        return {"charts": "too_many"}
+    if not all(_FHIR_ID.fullmatch(patient) for patient in patients):
+        return {"charts": "patient_id_malformed"}
+    if len(set(patients)) < len(patients):
+        return {"charts": "named_twice"}
+    if any(chart.until is not None and chart.until <= now for chart in charts):
+        return {"charts": "not_in_the_future"}
+    if own and Chart(own) not in charts:
+        return {"charts": "own_chart_stays"}
+    return {}
+
+
+def charts_lost(person: Person, charts: Sequence[Chart], now: datetime) -> dict[str, datetime]:
+    """Return which charts a change takes away while an access token may still hold them, and when each is lost."""
+    kept = {chart.patient for chart in charts}
+    lost = {patient: now for patient in person.patients if patient not in kept}
+    soon = now + NEGATIVE_WINDOW
+    return lost | {
+        each.patient: each.until for each in charts if each.until is not None and each.until <= soon
+    }
+
+
+def holds_lost_chart(
+    facts: IdentityFacts, person: PersonId, patients: Iterable[str], *, issued_at: datetime, now: datetime
+) -> bool:
+    """Check whether what was issued to a person then reaches a chart that was taken from them since."""
+    lost = facts.lost_charts.get(person)
+    if not lost:
+        return False
+    moments = [lost[patient] for patient in patients if patient in lost]
+    return any(at <= now and issued_at <= at + CHART_RACE for at in moments)
 
 
 def normal_username(text: str) -> str:

@@ -1,8 +1,7 @@
-"""The API's tenants and people."""
+"""The API's tenants."""
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime
 from functools import partial
 from typing import Annotated
 
@@ -14,19 +13,16 @@ from hilum.identity import policy, service
 from hilum.identity.models import (
     CREDENTIALS_BOUND,
     EHR_ORIGINS_BOUND,
-    PEOPLE_PAGE_BOUND,
-    PROXIES_BOUND,
     TENANTS_PAGE_BOUND,
     MovedReads,
-    NewPerson,
     Tenant,
     TenantChange,
     UpstreamKind,
     UpstreamRef,
 )
 from hilum.kernel.errors import Invalid
-from hilum.kernel.ids import PersonId, TenantId
-from hilum.web.api import Id, Line, Page, Paging, Shown, Strict, Word, audience, change, look, page_of
+from hilum.kernel.ids import TenantId
+from hilum.web.api import Id, Line, Page, Paging, Strict, Word, audience, change, look, page_of
 from hilum.web.kit import Kit
 
 Seal = Callable[[str, str], str]
@@ -71,38 +67,10 @@ class TenantShown(BaseModel):
     active: bool
 
 
-class NewPersonAsked(Strict):
-    """``tenant`` is left out for the platform's staff."""
-
-    tenant: Id | None = None
-    username: Line
-    name: Line
-    role: Line
-    fhir_user: Word = ""
-    patients: Annotated[tuple[Word, ...], Field(max_length=PROXIES_BOUND)] = ()
-
-
-class PersonShown(Shown):
-    id: str
-    tenant: str | None
-    username: str
-    name: str
-    role: str
-    fhir_user: str
-    patients: tuple[str, ...]
-    active: bool
-    created_at: datetime | None
-
-
-class PeopleQuery(Paging):
-    tenant: Id | None = None
-
-
 def api(kit: Kit, seal: Seal) -> APIRouter:
-    """Give the API routes of tenants and people. ``seal`` is the upstream room's."""
+    """Build the API routes of tenants; people are the enrolment room's. ``seal`` is the upstream room's."""
     router = APIRouter(prefix="/api/v1", tags=["identity"])
     _tenants(router, kit, seal)
-    _people(router, kit)
     return router
 
 
@@ -149,47 +117,6 @@ def _tenants(router: APIRouter, kit: Kit, seal: Seal) -> None:
         )
         verb = partial(service.update_tenant, tenant_id=TenantId(tenant), change=asked)
         return _tenant(await change(kit, request, verb))
-
-
-def _people(router: APIRouter, kit: Kit) -> None:
-    @router.post("/people", status_code=201, openapi_extra=audience("platform_admin", "tenant_admin"))
-    async def add_person(request: Request, body: NewPersonAsked) -> PersonShown:
-        """Add somebody to a tenant, or to the staff. A password is set apart."""
-        order = NewPerson(
-            tenant=None if body.tenant is None else TenantId(body.tenant),
-            username=body.username,
-            name=body.name,
-            role=body.role,
-            fhir_user=body.fhir_user,
-            patients=body.patients,
-        )
-        return PersonShown.model_validate(
-            await change(kit, request, partial(service.add_person, order=order))
-        )
-
-    @router.get(
-        "/people", response_model=Page[PersonShown], openapi_extra=audience("platform_admin", "tenant_admin")
-    )
-    async def list_people(request: Request, query: Annotated[PeopleQuery, Query()]) -> object:
-        """List people of a tenant by username; without one, the staff."""
-        tenant = None if query.tenant is None else TenantId(query.tenant)
-        found = await look(kit, request, partial(service.list_people, tenant=tenant, after=query.after))
-        return page_of(
-            found, PersonShown.model_validate, bound=PEOPLE_PAGE_BOUND, key=lambda each: each.username
-        )
-
-    @router.get("/people/{person}", openapi_extra=audience("oneself", "platform_admin", "tenant_admin"))
-    async def get_person(request: Request, person: Id) -> PersonShown:
-        """Show somebody."""
-        return PersonShown.model_validate(
-            await look(kit, request, partial(service.view_person, person_id=PersonId(person)))
-        )
-
-    @router.delete("/people/{person}", openapi_extra=audience("platform_admin", "tenant_admin"))
-    async def deactivate_person(request: Request, person: Id) -> PersonShown:
-        """Deactivate somebody for good."""
-        verb = partial(service.deactivate_person, person_id=PersonId(person))
-        return PersonShown.model_validate(await change(kit, request, verb))
 
 
 def _upstream(asked: UpstreamAsked, seal: Seal) -> UpstreamRef:

@@ -11,8 +11,10 @@ from hilum.identity import policy, store
 from hilum.identity.models import (
     IDENTITY,
     NEGATIVE_WINDOW,
+    PEOPLE_PAGE_BOUND,
     TENANTS_BOUND,
     Bar,
+    Chart,
     IdentityFacts,
     NewPerson,
     Person,
@@ -123,20 +125,34 @@ def view_tenant(ctx: Context, tenant: TenantId) -> Tenant:
     return get_tenant(ctx, tenant)
 
 
-def add_person(ctx: Context, order: NewPerson) -> Person:
-    """Add somebody to a tenant, or to the staff. Raises NotPermitted, Invalid, NotFound (tenant), Conflict (username taken)."""
+def require_addable(ctx: Context, order: NewPerson) -> NewPerson:
+    """Check that the actor may add somebody like this, and return the order as it will be stored.
+
+    Raises NotPermitted, Invalid, NotFound (tenant), Conflict (the username, or an active person's ``fhirUser``, is taken).
+    """
     if not policy.may_administer(ctx.actor, order.tenant):
         raise _refused(ctx, "identity.person.add", order.tenant or "")
     if order.tenant is not None:
         get_tenant(ctx, order.tenant)
-    order = replace(order, username=order.username.strip().lower())
+    order = replace(order, username=order.username.strip().lower(), name=order.name.strip())
     if faults := policy.person_faults(order):
         raise Invalid("person_invalid", "The person cannot be added as described.", fields=faults)
+    if store.find_person_by_username(ctx.tx, order.tenant, order.username) is not None:
+        raise Conflict("username_taken", "Somebody has this username already.")
+    known = order.tenant is not None and bool(order.fhir_user)
+    if known and store.find_active_by_fhir_user(ctx.tx, order.tenant, order.fhir_user) is not None:
+        raise Conflict("fhir_user_taken", "Somebody active at this tenant is this fhirUser already.")
+    return order
+
+
+def add_person(ctx: Context, order: NewPerson) -> Person:
+    """Add somebody to a tenant, or to the staff. Raises as ``require_addable``."""
+    order = require_addable(ctx, order)
     person = Person(
         id=PersonId(ctx.ids.new("per")),
         tenant=order.tenant,
         username=order.username,
-        name=order.name.strip(),
+        name=order.name,
         role=order.role,
         fhir_user=order.fhir_user,
         patients=order.patients,
@@ -144,31 +160,31 @@ def add_person(ctx: Context, order: NewPerson) -> Person:
         age_counts_from=policy.age_from(ctx.actor, ctx.now),
     )
     if not store.add_person(ctx.tx, person, ctx.now):
-        raise Conflict("username_taken", "Somebody has this username already.")
+        raise Conflict("person_taken", "Somebody was given this username or fhirUser at this moment.")
     facts = {"role": person.role}
     audit.record(ctx, Event("identity.person.add", tenant=order.tenant or "", person=person.id, facts=facts))
     return person
 
 
 def get_person(ctx: Context, person: PersonId) -> Person:
-    """Get somebody, active or not. Raises NotFound."""
-    return store.get_person(ctx.tx, person)
+    """Get somebody, active or not, with the charts that are theirs now. Raises NotFound."""
+    return policy.charts_at(store.get_person(ctx.tx, person), ctx.now)
 
 
 def find_person(ctx: Context, person: PersonId) -> Person | None:
-    """Find somebody, active or not."""
-    return store.find_person(ctx.tx, person)
+    """Find somebody, active or not, with the charts that are theirs now."""
+    return _with_charts(ctx, store.find_person(ctx.tx, person))
 
 
 def find_person_by_username(ctx: Context, tenant: TenantId | None, username: str) -> Person | None:
     """Find somebody by username at a tenant (None: among the staff), active or not."""
     normal = policy.normal_username(username)
-    return store.find_person_by_username(ctx.tx, tenant, normal) if normal else None
+    return _with_charts(ctx, store.find_person_by_username(ctx.tx, tenant, normal)) if normal else None
 
 
 def view_person(ctx: Context, person_id: PersonId) -> Person:
     """Get somebody whom the actor administers, or the actor; others do not exist. Raises NotFound."""
-    person = store.get_person(ctx.tx, person_id)
+    person = get_person(ctx, person_id)
     if ctx.actor.id != person.id and not policy.may_administer(ctx.actor, person.tenant):
         raise NotFound("person_not_found", "There is no such person.")
     return person
@@ -178,7 +194,43 @@ def list_people(ctx: Context, tenant: TenantId | None, *, after: str = "") -> li
     """List people of a tenant (None: the staff) by username. Raises NotPermitted."""
     if not policy.may_administer(ctx.actor, tenant):
         raise NotPermitted("not_permitted", "You may not see the people here.")
-    return store.list_people(ctx.tx, tenant, after=after)
+    return [policy.charts_at(each, ctx.now) for each in store.list_people(ctx.tx, tenant, after=after)]
+
+
+def set_charts(ctx: Context, person_id: PersonId, charts: tuple[Chart, ...]) -> Person:
+    """Set the charts that a patient or a proxy may open, each with or without an end; at once, for what was issued before too.
+
+    Raises NotFound, NotPermitted, Invalid.
+    """
+    person = policy.charts_at(store.lock_person(ctx.tx, person_id), ctx.now)
+    if not policy.may_administer(ctx.actor, person.tenant):
+        if ctx.actor.tenant is not None:
+            raise NotFound("person_not_found", "There is no such person.")
+        raise _refused(ctx, "identity.person.set_charts", person.tenant or "")
+    if faults := policy.chart_faults(person, charts, ctx.now):
+        raise Invalid("charts_invalid", "The charts cannot be set as described.", fields=faults)
+    lost = policy.charts_lost(person, charts, ctx.now)
+    store.save_charts(ctx.tx, person_id, charts)
+    store.save_chart_losses(ctx.tx, person_id, lost, since=ctx.now - NEGATIVE_WINDOW)
+    ctx.advance_epoch(IDENTITY, f"person/{person_id}")
+    facts = {
+        "charts": len(charts),
+        "lost": len(lost),
+        "ending": sum(each.until is not None for each in charts),
+    }
+    event = Event("identity.person.set_charts", tenant=person.tenant or "", person=person_id, facts=facts)
+    audit.record(ctx, event)
+    return get_person(ctx, person_id)
+
+
+def restart_age(ctx: Context, person_id: PersonId, since: datetime) -> None:
+    """Let the age of an account count from a moment: somebody else has just opened a way into it."""
+    store.save_age(ctx.tx, person_id, since)
+
+
+def list_shared_fhir_users(ctx: Context, *, limit: int = PEOPLE_PAGE_BOUND) -> list[tuple[TenantId, str]]:
+    """List each ``fhirUser`` that several active people of a tenant have, from before that was refused."""
+    return store.list_shared_fhir_users(ctx.tx, limit=limit)
 
 
 def deactivate_person(ctx: Context, person_id: PersonId) -> Person:
@@ -231,26 +283,35 @@ def release_switch(ctx: Context, switch_id: str) -> Switch:
 
 
 def facts(ctx: Context, since: Since) -> Delta[IdentityFacts]:
-    """Return every tenant and who was deactivated within the life of an access token, or what became of those that changed."""
+    """Return every tenant, and who was deactivated or lost a chart within the life of an access token; or what became of those changed."""
     forget_before = ctx.now - NEGATIVE_WINDOW
     if since.changes is None:
         tenants = {each.id: policy.facts_of(each) for each in store.read_tenants(ctx.tx)}
         inactive = RecentSet(store.read_deactivated(ctx.tx, since=forget_before))
-        return Delta(IdentityFacts(PersistentMap(tenants), inactive))
+        ends = PersistentMap(store.read_chart_losses(ctx.tx, since=forget_before))
+        return Delta(IdentityFacts(PersistentMap(tenants), inactive, ends))
     named: dict[str, list[str]] = {"tenant": [], "person": []}
     for kind, _, id_ in (key.partition("/") for key in since.named()):
         named[kind].append(id_)
     some = [TenantId(each) for each in named["tenant"]]
     found = {each.id: policy.facts_of(each) for each in store.read_tenants(ctx.tx, some)}
-    people = store.read_deactivated(ctx.tx, [PersonId(each) for each in named["person"]])
+    whom = [PersonId(each) for each in named["person"]]
+    people = store.read_deactivated(ctx.tx, whom)
+    lost = store.read_chart_losses(ctx.tx, whom, since=forget_before)
 
     def change(before: IdentityFacts) -> IdentityFacts:
+        over = (each for each, charts in before.lost_charts.items() if max(charts.values()) <= forget_before)
         return IdentityFacts(
             PersistentMap.of(before.tenants).changed(found, [each for each in some if each not in found]),
             RecentSet.of(before.inactive_people).changed(people, forget_before=forget_before),
+            PersistentMap.of(before.lost_charts).changed(lost, list(over) if whom else ()),
         )
 
     return Delta(change=change)
+
+
+def _with_charts(ctx: Context, person: Person | None) -> Person | None:
+    return None if person is None else policy.charts_at(person, ctx.now)
 
 
 def _refused(ctx: Context, action: str, tenant: str) -> NotPermitted:

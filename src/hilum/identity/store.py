@@ -1,7 +1,7 @@
 """Tenants and people as rows."""
 
-from collections.abc import Collection
-from datetime import datetime
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import (
@@ -21,15 +21,18 @@ from sqlalchemy import (
 from hilum.identity.models import (
     PEOPLE_PAGE_BOUND,
     TENANTS_BOUND,
+    Chart,
     MovedReads,
     Person,
     Tenant,
     UpstreamKind,
     UpstreamRef,
 )
-from hilum.infra.db import Instant, in_parts, insert_or_ignore, metadata
+from hilum.infra.db import EPOCH, Instant, in_parts, insert_or_ignore, metadata
 from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import PersonId, TenantId
+
+_MICROSECOND = timedelta(microseconds=1)
 
 tenants = Table(
     "identity_tenant",
@@ -60,9 +63,23 @@ people = Table(
     Column("created_at", Instant, nullable=False),
     Column("deactivated_at", Instant),
     Column("age_counts_from", Instant, nullable=False),
+    Column("fhir_user_claim", String(100)),  # fhir_user, while active and the first to have it; else NULL
+    Column("chart_ends", JSON, nullable=False),
     UniqueConstraint("tenant", "username"),
+    UniqueConstraint("tenant", "fhir_user_claim"),
     Index(None, "deactivated_at"),
+    Index(None, "tenant", "fhir_user"),
 )
+
+chart_losses = Table(
+    "identity_chart_loss",
+    metadata,
+    Column("person", String(64), primary_key=True),
+    Column("patient", String(64), primary_key=True),
+    Column("at", Instant, nullable=False),
+    Index(None, "at"),
+)
+"""Charts taken from people, for as long as an access token may hold them."""
 
 
 def _tenant(row: Row[Any]) -> Tenant:
@@ -150,11 +167,12 @@ def _person(row: Row[Any]) -> Person:
         created_at=row.created_at,
         deactivated_at=row.deactivated_at,
         age_counts_from=row.age_counts_from,
+        chart_ends=tuple((patient, EPOCH + timedelta(microseconds=at)) for patient, at in row.chart_ends),
     )
 
 
 def add_person(tx: Connection, person: Person, at: datetime) -> bool:
-    """Add somebody; False if the username is taken at the tenant."""
+    """Add somebody; False if the username, or an active person's ``fhirUser``, is taken at the tenant."""
     row = {
         "id": person.id,
         "tenant": person.tenant or "",
@@ -167,6 +185,8 @@ def add_person(tx: Connection, person: Person, at: datetime) -> bool:
         "created_at": at,
         "deactivated_at": None,
         "age_counts_from": person.age_counts_from or at,
+        "fhir_user_claim": person.fhir_user or None,
+        "chart_ends": [],
     }
     return tx.execute(insert_or_ignore(tx, people).values(row)).rowcount == 1
 
@@ -205,7 +225,75 @@ def list_people(
 def save_deactivated(tx: Connection, person: PersonId, at: datetime) -> bool:
     """Deactivate somebody in one statement; False if they were inactive already."""
     query = people.update().where(people.c.id == person, people.c.active.is_(True))
-    return tx.execute(query.values(active=False, deactivated_at=at)).rowcount == 1
+    values = {"active": False, "deactivated_at": at, "fhir_user_claim": None}
+    return tx.execute(query.values(values)).rowcount == 1
+
+
+def find_active_by_fhir_user(tx: Connection, tenant: TenantId | None, fhir_user: str) -> PersonId | None:
+    """Find an active person of a tenant who is this resource."""
+    query = select(people.c.id).where(
+        people.c.tenant == (tenant or ""), people.c.fhir_user == fhir_user, people.c.active.is_(True)
+    )
+    found = tx.execute(query.order_by(people.c.id).limit(1)).scalar_one_or_none()
+    return None if found is None else PersonId(found)
+
+
+def list_shared_fhir_users(tx: Connection, *, limit: int) -> list[tuple[TenantId, str]]:
+    """List, by tenant, each ``fhirUser`` that several active people have."""
+    query = (
+        select(people.c.tenant, people.c.fhir_user)
+        .where(people.c.active.is_(True), people.c.fhir_user != "")
+        .group_by(people.c.tenant, people.c.fhir_user)
+        .having(func.count() > 1)
+        .order_by(people.c.tenant, people.c.fhir_user)
+    )
+    return [(TenantId(row.tenant), row.fhir_user) for row in tx.execute(query.limit(limit))]
+
+
+def save_age(tx: Connection, person: PersonId, since: datetime) -> None:
+    tx.execute(people.update().where(people.c.id == person).values(age_counts_from=since))
+
+
+def lock_person(tx: Connection, person: PersonId) -> Person:
+    """Get somebody whom nobody else changes until the transaction ends. Raises NotFound."""
+    row = tx.execute(select(people).where(people.c.id == person).with_for_update()).first()
+    if row is None:
+        raise NotFound("person_not_found", "There is no such person.")
+    return _person(row)
+
+
+def save_charts(tx: Connection, person: PersonId, charts: Sequence[Chart]) -> None:
+    ends = [[each.patient, (each.until - EPOCH) // _MICROSECOND] for each in charts if each.until is not None]
+    values = {"patients": [each.patient for each in charts], "chart_ends": ends}
+    tx.execute(people.update().where(people.c.id == person).values(values))
+
+
+def save_chart_losses(
+    tx: Connection, person: PersonId, lost: Mapping[str, datetime], *, since: datetime
+) -> None:
+    """Remember when charts are lost, and forget losses before ``since``."""
+    tx.execute(chart_losses.delete().where(chart_losses.c.at < since))
+    for patient, at in lost.items():
+        key = {"person": person, "patient": patient}
+        if tx.execute(insert_or_ignore(tx, chart_losses).values(**key, at=at)).rowcount == 0:
+            same = (chart_losses.c.person == person, chart_losses.c.patient == patient)
+            tx.execute(chart_losses.update().where(*same).values(at=at))
+
+
+def read_chart_losses(
+    tx: Connection, of: Collection[PersonId] | None = None, *, since: datetime
+) -> dict[PersonId, dict[str, datetime]]:
+    """Read the charts that some people (None: all) lost since a moment, or are to lose. Without a bound."""
+    query = select(chart_losses).where(chart_losses.c.at > since)
+    rows = (
+        tx.execute(query)
+        if of is None
+        else (row for some in in_parts(of) for row in tx.execute(query.where(chart_losses.c.person.in_(some))))
+    )
+    found: dict[PersonId, dict[str, datetime]] = {}
+    for row in rows:
+        found.setdefault(PersonId(row.person), {})[row.patient] = row.at
+    return found
 
 
 def lock_active(tx: Connection, tenant: TenantId | None, role: str) -> list[PersonId]:

@@ -104,9 +104,9 @@ def require_password(password: str) -> None:
         raise Invalid("password_invalid", "This password cannot be taken.", fields={"password": fault})
 
 
-def may_set_password(actor: Actor, person: Person) -> bool:
-    """Tell whether an actor may set somebody's password as their administrator; one's own is changed by the one before."""
-    return actor.id != person.id and may_administer(actor, person.tenant)
+def may_set_password(actor: Actor) -> bool:
+    """Check whether an actor may set anybody's password: at set-up the host and the platform itself. Otherwise only its owner does."""
+    return actor.kind in {ActorKind.HOST, ActorKind.SYSTEM}
 
 
 def may_hold_token(actor: Actor, person: Person) -> bool:

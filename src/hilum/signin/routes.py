@@ -87,7 +87,8 @@ class _Door:
     async def show_signin(self, request: Request) -> Response:
         place = await self._place(request)
         query = forms.read_query(request)
-        return await self._signin_page(request, place, then=query.one("then"))
+        enrolled = query.one("enrolled") == "1"
+        return await self._signin_page(request, place, then=query.one("then"), enrolled=enrolled)
 
     async def sign_in(self, request: Request) -> Response:
         place = await self._place(request)
@@ -164,6 +165,7 @@ class _Door:
         then: str,
         username: str = "",
         refusal: NotAuthenticated | SlowDown | Stopped | None = None,
+        enrolled: bool = False,
     ) -> Response:
         secure = self._kit.urls.is_secure(place.key)
         secret = cookies.read(request, cookies.FORM, secure=secure) or self._kit.ids.secret()
@@ -180,6 +182,7 @@ class _Door:
             csrf=forms.csrf_token(secret, place.purpose),
             then=then,
             username=username[:64],
+            enrolled=enrolled,
             fault=_said(refusal) if refusal else "",
         )
         if slow:
@@ -250,7 +253,7 @@ class TokenMade(TokenShown):
 
 
 class NewPassword(_Strict):
-    """``current`` is the present one, needed for one's own."""
+    """``current`` is the present one."""
 
     password: Annotated[str, Field(max_length=PASSWORD_MAX)]
     current: Annotated[str, Field(max_length=PASSWORD_MAX)] = ""
@@ -298,24 +301,18 @@ def api(kit: Kit) -> APIRouter:
         verb = partial(service.revoke_api_token, token_id=token)
         await kit.edge.write(verb, actor=actor, trace=trace_of(request))
 
-    @router.put(
-        "/people/{person}/password", status_code=204, openapi_extra={"x-audience": "oneself, administrator"}
-    )
-    async def set_password(request: Request, person: Id, body: NewPassword) -> None:
-        """Set somebody's password, or one's own by the present one; their sessions and API tokens end."""
+    @router.put("/people/{person}/password", status_code=204, openapi_extra={"x-audience": "oneself"})
+    async def change_password(request: Request, person: Id, body: NewPassword) -> None:
+        """Change one's own password by the present one; sessions and API tokens end. Nobody sets another's: see ``/reset``."""
         actor = await kit.authenticate(request)
-        policy.require_password(body.password)
         trace = trace_of(request)
-        if actor.id == person:
-            attempt = await kit.edge.write(service.begin_change, actor=actor, trace=trace)
-            matched = await live.verify_password(attempt.digest, body.current)
-            digest = await live.hash_password(body.password, kit.ids)
-            change = partial(service.change_password, attempt=attempt, digest=digest, matched=matched)
-            await kit.edge.write(change, actor=actor, trace=trace)
-            return
+        policy.require_password(body.password)
+        begin = partial(service.begin_change, person_id=PersonId(person))
+        attempt = await kit.edge.write(begin, actor=actor, trace=trace)
+        matched = await live.verify_password(attempt.digest, body.current)
         digest = await live.hash_password(body.password, kit.ids)
-        verb = partial(service.set_password, person_id=PersonId(person), digest=digest)
-        await kit.edge.write(verb, actor=actor, trace=trace)
+        change = partial(service.change_password, attempt=attempt, digest=digest, matched=matched)
+        await kit.edge.write(change, actor=actor, trace=trace)
 
     @router.delete("/people/{person}/sessions", openapi_extra={"x-audience": "oneself, administrator"})
     async def end_sessions(request: Request, person: Id) -> dict[str, int]:

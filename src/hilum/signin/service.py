@@ -36,19 +36,33 @@ from hilum.signin.models import (
 
 
 def set_password(ctx: Context, person_id: PersonId, digest: str) -> None:
-    """Set somebody's password, hashed before by ``live``; their sessions and API tokens end. Raises NotFound, NotPermitted.
+    """Set somebody's password at set-up, hashed before by ``live``; their sessions and API tokens end. Raises NotFound, NotPermitted.
 
-    Not one's own: that takes ``change_password``, so that a stolen API token does not become the whole account.
+    For the host and the platform itself. Everybody else sets only their own, by the present one (``change_password``) or through a
+    one-time link (``enrol``): an administrator who could set it would be everybody.
     """
     person = identity.get_person(ctx, person_id)
-    if not policy.may_set_password(ctx.actor, person):
+    if not policy.may_set_password(ctx.actor):
         raise _refused(ctx, "signin.password.set", person)
     _save_password(ctx, person, digest)
 
 
-def begin_change(ctx: Context) -> Attempt:
-    """Let an actor begin to change their own password, as a sign-in begins. Raises NotFound, SlowDown."""
-    person = identity.get_person(ctx, PersonId(ctx.actor.id))
+def enrol(ctx: Context, person: Person, digest: str) -> None:
+    """Set the password of somebody who proved to hold their one-time link; the room of links judged it. Raises NotPermitted."""
+    _require_unbarred(ctx, person, "signin.password.set")
+    _save_password(ctx.as_actor(policy.actor_of(person)), person, digest)
+
+
+def has_password(ctx: Context, person: PersonId) -> bool:
+    """Check whether somebody has set a password."""
+    return store.find_password(ctx.tx, person) is not None
+
+
+def begin_change(ctx: Context, person_id: PersonId) -> Attempt:
+    """Begin the change of an actor's own password, as a sign-in begins. Raises NotFound, NotPermitted (another's), SlowDown."""
+    person = identity.get_person(ctx, person_id)
+    if ctx.actor.id != person.id:
+        raise _refused(ctx, "signin.password.set", person)
     return begin_attempt(ctx, person.tenant, person.username)
 
 
@@ -143,17 +157,26 @@ def begin_session(ctx: Context, person: Person, method: Method | str) -> tuple[S
 
 def session(ctx: Context, cookie: str) -> Session | None:
     """Find the session behind a browser's cookie, if it may be used now; None for anything else."""
+    found, bar = _session_and_bar(ctx, cookie)
+    return None if found is None or bar is not None else replace(found, csrf=policy.csrf_secret(cookie))
+
+
+def is_stopped(ctx: Context, cookie: str, tenant: TenantId) -> bool:
+    """Check whether a kill switch, and nothing else, keeps a browser's session at a tenant from being used."""
+    found, bar = _session_and_bar(ctx, cookie)
+    return found is not None and found.tenant == tenant and bar is Bar.STOPPED
+
+
+def _session_and_bar(ctx: Context, cookie: str) -> tuple[Session | None, Bar | None]:
     if not policy.looks_like_cookie(cookie):
-        return None
+        return None, None
     found = store.find_session_by_digest(ctx.tx, policy.digest(cookie))
     if found is None or not policy.is_usable(found, ctx.now):
-        return None
+        return None, None
     person = identity.find_person(ctx, found.person)
     if person is None or person.role != found.role:
-        return None
-    if identity.bar_on(ctx, person, issued_at=found.created_at) is not None:
-        return None
-    return replace(found, csrf=policy.csrf_secret(cookie))
+        return None, None
+    return found, identity.bar_on(ctx, person, issued_at=found.created_at)
 
 
 def touch(ctx: Context, used: Session) -> None:

@@ -45,6 +45,10 @@ _TITLE_AND_NEXT = {
         "This way into the app is used up",
         "Go back to the chart and open the app again: each opening works once, and for a short time only.",
     ),
+    "link_unusable": (
+        "This link cannot be used any more",
+        "If your password is set, sign in. Otherwise ask whoever gave you the link for a new one.",
+    ),
     "request_unknown": (
         "This page cannot be continued",
         "Nothing was shared. Go back to the app and start again.",

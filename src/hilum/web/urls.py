@@ -123,6 +123,10 @@ class Urls:
     def signout(self, tenant: str = "") -> str:
         return f"{self.issuer(tenant) if tenant else self.console()}/signout"
 
+    def enrol(self, tenant: str, link: str) -> str:
+        """Return the page behind a one-time link, of a tenant or (empty) of the staff."""
+        return f"{self.issuer(tenant) if tenant else self.console()}/enrol/{segment(link)}"
+
     def console(self, path: str = "") -> str:
         """Name a page of the staff's consoles."""
         return f"{self.console_url or self.base_url}{path}"

@@ -266,8 +266,8 @@ def test_a_token_never_outlives_what_it_rests_on() -> None:
     backend = replace(CLIENT, type=ClientType.BACKEND)
     soon, late = NOW + timedelta(seconds=30), NOW + timedelta(days=30)
 
-    assert policy.token_life(CLIENT, None, NOW) == timedelta(hours=1)
-    assert policy.token_life(CLIENT, late, NOW) == timedelta(hours=1)
-    assert policy.token_life(CLIENT, soon, NOW) == timedelta(seconds=30)
-    assert policy.token_life(backend, None, NOW) == timedelta(seconds=300)
-    assert policy.token_life(replace(backend, expires_at=soon), late, NOW) == timedelta(seconds=30)
+    assert policy.token_life(CLIENT, None, now=NOW) == timedelta(hours=1)
+    assert policy.token_life(CLIENT, late, now=NOW) == timedelta(hours=1)
+    assert policy.token_life(CLIENT, soon, now=NOW) == timedelta(seconds=30)
+    assert policy.token_life(backend, None, now=NOW) == timedelta(seconds=300)
+    assert policy.token_life(replace(backend, expires_at=soon), late, now=NOW) == timedelta(seconds=30)

@@ -179,14 +179,21 @@ def test_a_token_counts_until_revoked_or_expired() -> None:
     assert not policy.token_counts(replace(token, revoked_at=NOW), NOW)
 
 
-def test_nobody_makes_tokens_or_passwords_for_somebody_they_do_not_administer() -> None:
+def test_nobody_sets_anothers_password_but_the_host_and_the_platform_at_set_up() -> None:
+    """C200: an administrator who could would be everybody."""
+    admin = Actor(ActorKind.PERSON, "per_g", TenantId("general"), frozenset({"administrator"}))
+    staff = Actor(ActorKind.STAFF, "per_s", roles=frozenset({"platform_admin", "security"}))
+    client = Actor(ActorKind.CLIENT, "cli_1", TenantId("general"), frozenset({"administrator"}))
+
+    assert [policy.may_set_password(each) for each in (SYSTEM, Actor(ActorKind.HOST, "root"))] == [True, True]
+    assert not any(policy.may_set_password(each) for each in (admin, staff, client, policy.actor_of(ANN)))
+
+
+def test_nobody_makes_tokens_for_somebody_they_do_not_administer() -> None:
     admin = Actor(ActorKind.PERSON, "per_g", TenantId("general"), frozenset({"administrator"}))
     foreign = replace(admin, tenant=TenantId("children"))
     staff = Actor(ActorKind.STAFF, "per_s", roles=frozenset({"security"}))
 
-    assert not policy.may_set_password(policy.actor_of(ANN), ANN)
-    assert policy.may_set_password(admin, ANN)
-    assert not any(policy.may_set_password(actor, ANN) for actor in (foreign, staff))
     assert policy.may_hold_token(policy.actor_of(ANN), ANN)
     assert policy.may_hold_token(SYSTEM, ANN)
     assert not any(policy.may_hold_token(actor, ANN) for actor in (admin, foreign, staff))

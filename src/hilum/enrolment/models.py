@@ -1,0 +1,128 @@
+"""Links and approvals, and their limits."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from hilum.identity.models import NewPerson, Person
+from hilum.kernel.errors import NotPermitted
+from hilum.kernel.ids import PersonId, TenantId
+
+LINK_PREFIX = "hil_ln_"
+LINK_LIFE = timedelta(hours=72)
+CODE_TRIES = 5
+"""Wrong setup codes before a link is dead."""
+CODE_LETTERS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+"""Crockford's base32: nothing that is read for something else."""
+CODE_GROUPS, CODE_GROUP = 3, 4
+"""Sixty bits, written XXXX-XXXX-XXXX."""
+APPROVAL_LIFE = timedelta(days=7)
+APPROVALS_PENDING_BOUND = 200
+"""Of one tenant, or of the staff; past it, decide some first."""
+APPROVALS_PAGE_BOUND = 200
+
+
+class Purpose(StrEnum):
+    """What a link is for; it opens nothing else."""
+
+    ENROL = "enrol"
+    RESET = "reset"
+
+
+class ApprovalKind(StrEnum):
+    """What waits for a second person."""
+
+    CREATE = "create"
+    RESET = "reset"
+
+
+class ApprovalState(StrEnum):
+    PENDING = "pending"
+    APPROVED = "approved"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A one-time link without its secret. ``code_digest`` is empty where no setup code goes with it."""
+
+    digest: str
+    person: PersonId
+    tenant: TenantId | None
+    purpose: Purpose
+    issued_by: str
+    issued_at: datetime
+    expires_at: datetime
+    approval: str = ""
+    code_digest: str = ""
+    tries: int = 0
+    used_at: datetime | None = None
+    replaced_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class IssuedLink:
+    """A link as it is shown, once."""
+
+    secret: str
+    tenant: TenantId | None
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """What one person asked for and a second must agree to. ``person`` is empty while there is nobody yet.
+
+    ``asked_by`` is who asked; ``code_digest`` belongs to the setup code that was shown to them.
+    """
+
+    id: str
+    kind: ApprovalKind
+    order: NewPerson
+    person: PersonId
+    asked_by: PersonId
+    asked_at: datetime
+    expires_at: datetime
+    code_digest: str
+    state: ApprovalState = ApprovalState.PENDING
+    decided_by: PersonId | None = None
+    decided_at: datetime | None = None
+
+    @property
+    def tenant(self) -> TenantId | None:
+        return self.order.tenant
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """An act that waits for a second person, and the setup code for the account's owner, which is shown here only."""
+
+    approval: Approval
+    setup_code: str
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A person, and the link through which they set their password, which is shown here only."""
+
+    person: Person
+    link: IssuedLink
+
+
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """Whom a link is for, as its page shows it. ``needs_code``: a setup code goes with it."""
+
+    person: Person
+    purpose: Purpose
+    place: str
+    expires_at: datetime
+    needs_code: bool
+
+
+class WrongCode(NotPermitted):
+    """The setup code is not the one that goes with the link."""
+
+    def __init__(self, tries_left: int) -> None:
+        left = "1 try is left" if tries_left == 1 else f"{tries_left} tries are left"
+        super().__init__("setup_code_wrong", f"This is not the setup code of this link; {left}.")

@@ -1,0 +1,112 @@
+"""The page behind a one-time link, where an account's owner sets the password. Works without script."""
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+
+from hilum.enrolment import policy, service
+from hilum.enrolment.models import Purpose, Visitor, WrongCode
+from hilum.kernel.ids import TenantId
+from hilum.signin import live
+from hilum.signin.models import PASSWORD_MAX, PASSWORD_MIN
+from hilum.signin.policy import password_fault
+from hilum.web import cookies, forms
+from hilum.web.kit import Kit, trace_of
+from hilum.web.urls import path_of, with_query
+
+TEMPLATES = Path(__file__).parent / "templates"
+RULES = f"{PASSWORD_MIN} to {PASSWORD_MAX} characters. Several words are easier to remember than one, and harder to guess."
+_FAULTS = {
+    "password_too_short": f"Use at least {PASSWORD_MIN} characters.",
+    "password_too_long": f"Use at most {PASSWORD_MAX} characters.",
+}
+_NO_FAULTS = {"code": "", "password": "", "again": ""}
+
+
+def pages(kit: Kit) -> list[Route]:
+    """Build the routes of the page: at a tenant, and for the staff."""
+    page = _LinkPage(kit)
+    return [
+        Route(path, endpoint, methods=[method])
+        for path in ("/t/{tenant}/enrol/{link}", "/enrol/{link}")
+        for endpoint, method in ((page.show, "GET"), (page.set_password, "POST"))
+    ]
+
+
+class _LinkPage:
+    def __init__(self, kit: Kit) -> None:
+        self._kit = kit
+
+    async def show(self, request: Request) -> Response:
+        """Show whom the link is for. Looking does not use it, so that a mail scanner does not either."""
+        return await self._page(request, await self._find(request))
+
+    async def set_password(self, request: Request) -> Response:
+        tenant, secret = self._place(request)
+        form = await forms.read_form(request)
+        secure = self._kit.urls.is_secure(tenant or "")
+        cookie = cookies.read(request, cookies.FORM, secure=secure)
+        origin = self._kit.urls.origin(tenant or "")
+        forms.check_post(request, form, cookie, origin=origin, purpose=self._purpose(secret))
+        visitor = await self._find(request)
+        password = form.one("password")
+        faults = {"password": _FAULTS.get(password_fault(password), "")}
+        if not faults["password"] and form.one("again", password) != password:
+            faults["again"] = "This is not the same password."
+        if any(faults.values()):
+            return await self._page(request, visitor, faults=faults)
+        digest = await live.hash_password(password, self._kit.ids)
+        use = partial(service.use_link, secret=secret, tenant=tenant, code=form.one("code"), digest=digest)
+        try:
+            await self._kit.edge.write(use, trace=trace_of(request))
+        except WrongCode as wrong:
+            return await self._page(request, visitor, faults={"code": wrong.detail})
+        signin = with_query(path_of(self._kit.urls.signin(tenant or "")), enrolled="1")
+        response = RedirectResponse(signin, 303, headers={"cache-control": "no-store"})
+        cookies.clear(response, cookies.FORM, secure=secure)
+        return response
+
+    def _place(self, request: Request) -> tuple[TenantId | None, str]:
+        tenant = request.path_params.get("tenant")
+        return (None if tenant is None else TenantId(tenant)), str(request.path_params["link"])
+
+    def _purpose(self, secret: str) -> str:
+        return f"enrol:{policy.digest(secret)[:32]}"
+
+    async def _find(self, request: Request) -> Visitor:
+        tenant, secret = self._place(request)
+        find = partial(service.find_link, secret=secret, tenant=tenant)
+        return await self._kit.edge.read(find, trace=trace_of(request))
+
+    async def _page(
+        self, request: Request, visitor: Visitor, *, faults: Mapping[str, str] | None = None
+    ) -> Response:
+        tenant, link = self._place(request)
+        secure = self._kit.urls.is_secure(tenant or "")
+        secret = cookies.read(request, cookies.FORM, secure=secure) or self._kit.ids.secret()
+        new = visitor.purpose is Purpose.ENROL
+        response = self._kit.pages.render(
+            request,
+            "enrolment/link.html",
+            status=422 if faults else 200,
+            title="Set your password" if new else "Choose a new password",
+            lead="This finishes your account. Nobody else will ever know this password."
+            if new
+            else "Your old password, your sessions and your API tokens end when you set a new one.",
+            place=visitor.place,
+            name=visitor.person.name,
+            username=visitor.person.username,
+            expires_at=visitor.expires_at,
+            needs_code=visitor.needs_code,
+            rules=RULES,
+            action=path_of(self._kit.urls.enrol(tenant or "", link)),
+            csrf=forms.csrf_token(secret, self._purpose(link)),
+            faults=_NO_FAULTS | dict(faults or {}),
+            fault="Look at what is marked below; nothing was changed." if faults else "",
+        )
+        cookies.put(response, cookies.FORM, secret, secure=secure)
+        return response
