@@ -414,7 +414,7 @@ def test_a_password_that_does_not_do_leaves_the_link_as_it_was(
 
 
 def test_a_form_of_another_site_sets_no_password(site: ControlSite) -> None:
-    """C61."""
+    """Security decision 13."""
     path, browser = path_of(made(site.api("gina").post("/people", json=NURSE))), site.browser()
     form = form_with(browser.get(path).text, "password")
     fields = dict(form.fields) | {"password": OWN, "again": OWN, "action": "enrol"}

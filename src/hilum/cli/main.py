@@ -5,7 +5,7 @@ from functools import partial
 
 import click
 
-from hilum.cli import apps, doctor, nouns, records, sandbox, server, switches
+from hilum.cli import apps, doctor, nouns, people, records, sandbox, server, switches
 from hilum.infra import logs
 
 PRIVATE = 0o077
@@ -43,7 +43,8 @@ COMMANDS = (
     sandbox.sandbox,
     nouns.login,
     nouns.tenant,
-    nouns.person,
+    people.person,
+    people.approval,
     apps.vendor,
     apps.app,
     switches.switch,

@@ -288,7 +288,9 @@ def read_chart_losses(
     rows = (
         tx.execute(query)
         if of is None
-        else (row for some in in_parts(of) for row in tx.execute(query.where(chart_losses.c.person.in_(some))))
+        else (
+            row for some in in_parts(of) for row in tx.execute(query.where(chart_losses.c.person.in_(some)))
+        )
     )
     found: dict[PersonId, dict[str, datetime]] = {}
     for row in rows:

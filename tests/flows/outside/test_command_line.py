@@ -109,7 +109,7 @@ def leaves(shell: Shell, *path: str) -> list[tuple[str, ...]]:
 EXPECTED = {
     "init", "serve", "migrate", "doctor", "audit verify", "audit events", "audit accesses", "sandbox run", "sandbox seed", "login",
     "tenant list", "tenant show", "tenant add", "tenant change", "tenant peer", "person list", "person add", "person deactivate",
-    "person password", "person sign-out", "vendor list", "vendor add", "app list", "app show", "app add", "app version",
+    "person password", "person sign-out", "person reset", "person charts", "approval list", "approval approve", "approval refuse", "vendor list", "vendor add", "app list", "app show", "app add", "app version",
     "app client", "app secret", "app certify", "app withdraw", "app install", "app installations", "app narrow", "app uninstall",
     "app quota", "app suspend", "app resume", "switch engage", "switch list", "switch show", "switch release", "explain",
 }  # fmt: skip
@@ -342,8 +342,12 @@ def test_people_and_hospitals_are_looked_after_by_commands(hospital: Running, tm
     admin.refuses(*who, "--role", "nurse", saying="refused")
     listed = admin.json("person", "list", "--tenant", "general")
     assert person["id"] in {each["id"] for each in listed}
-    assert admin.hilum("person", "password", person["id"], "--password", PASSWORD).returncode == DONE
-    admin.refuses("person", "password", person["id"], "--password", "short", saying="password")
+    assert person["enrolment"]["url"].startswith(hospital.base)
+    new = ("--password", PASSWORD, "--current", "nobody knows")
+    admin.refuses("person", "password", person["id"], *new, saying="not_permitted")
+    again = admin.json("person", "reset", person["id"])
+    assert again["enrolment"]["url"] != person["enrolment"]["url"], "nobody has set a password yet"
+    admin.refuses("person", "charts", person["id"], "--chart", "p1", saying="charts_invalid")
     assert "ended" in admin.json("person", "sign-out", person["id"])
     assert admin.json("person", "deactivate", person["id"])["active"] is False
     admin.refuses("person", "deactivate", "per_nobody", saying="person_not_found")
@@ -354,6 +358,60 @@ def test_people_and_hospitals_are_looked_after_by_commands(hospital: Running, tm
     away.refuses("person", "list", saying="no Hilum answers")
     wrong_door = Shell(admin.variables | {"HILUM_API_URL": hospital.sandbox})
     wrong_door.refuses("person", "list", saying="no Hilum answers")
+
+
+def test_a_colleague_comes_in_by_two_people_and_the_host_lets_somebody_back_in(
+    hospital: Running, tmp_path: Path
+) -> None:
+    """C183, C200: asked for, listed, approved or refused by commands; the host alone resets and releases what is narrow."""
+    first, second = by(hospital, "admin.ferro", tmp_path), by(hospital, "security.ito", tmp_path)
+    new = ("person", "add", "r.command", "--name", "Rui Command", "--role", "reviewer")
+    asked = first.json(*new)
+    waiting = asked["approval"]["id"]
+    assert waiting in {each["id"] for each in second.json("approval", "list")}
+    first.refuses("approval", "approve", waiting, saying="asked_by_you")
+    opened = second.json("approval", "approve", waiting)
+    assert opened["enrolment"]["url"].startswith(f"{hospital.base}/enrol/hil_ln_")
+    second.refuses("approval", "approve", waiting, saying="approval_over")
+    other = first.json("person", "reset", opened["id"])["approval"]["id"]
+    assert second.json("approval", "refuse", other)["state"] == "refused"
+    on_host = host(hospital)
+    assert on_host.json("person", "reset", opened["id"], "--local")["enrolment"]["url"].startswith(
+        hospital.base
+    )
+    on_host.refuses("person", "reset", "per_nobody", "--local", saying="person_not_found")
+    order = ("switch", "engage", "--target", "person", "--key", opened["id"], "--reason", "a drill")
+    narrow = first.json(*order)["id"]
+    assert on_host.json("switch", "release", narrow, "--local")["released_by"].startswith("host:")
+    wide = first.json(
+        "switch",
+        "engage",
+        "--target",
+        "resource_type",
+        "--key",
+        "Media",
+        "--mode",
+        "observe",
+        "--reason",
+        "x",
+    )
+    on_host.refuses("switch", "release", wide["id"], "--local", saying="not_permitted")
+    for one in (first, second):
+        assert one.json("switch", "release", wide["id"])["id"] == wide["id"]
+    mother = next(
+        each
+        for each in first.json("person", "list", "--tenant", "general")
+        if each["username"] == "maria.santos"
+    )
+    own, *wards = mother["patients"]
+    ends = first.json("person", "charts", mother["id"], "--chart", own, "--chart", f"{wards[0]}=2044-01-01")
+    assert [each["patient"] for each in ends["charts"]] == [own, wards[0]]
+    assert ends["charts"][1]["until"].startswith("2044-01-01")
+    first.refuses("person", "charts", mother["id"], "--chart", wards[0], saying="charts_invalid")
+    assert first.hilum("person", "charts", mother["id"], "--chart", f"{own}=soon").returncode == MISUSED
+    first.json(
+        "person", "charts", mother["id"], *(arg for each in (own, *wards) for arg in ("--chart", each))
+    )
 
 
 def test_a_switch_is_engaged_listed_shown_and_released_by_commands(hospital: Running, tmp_path: Path) -> None:

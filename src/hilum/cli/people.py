@@ -1,0 +1,246 @@
+"""``hilum person`` and ``hilum approval``: who is here, how they come in, and what waits for a second person."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+from hilum.cli import api, host
+from hilum.cli.nouns import json_option, show, show_one
+from hilum.kernel.ids import PersonId
+
+APPROVAL_COLUMNS = ("id", "kind", "tenant", "username", "role", "asked_by", "asked_at", "expires_at")
+
+
+@click.group()
+def person() -> None:
+    r"""Look after people and what they are.
+
+    \b
+    Examples:
+      hilum person list --tenant general
+      hilum person reset per_01h...
+    """
+
+
+@person.command("list")
+@click.option("--tenant", default="", help="At which hospital; leave out for the platform's staff.")
+@json_option
+def person_list(tenant: str, *, json_: bool) -> None:
+    r"""List people.
+
+    \b
+    Examples:
+      hilum person list --tenant general
+      hilum person list --json
+    """
+    show(api.every("/people", tenant=tenant), ("id", "username", "name", "role", "active"), json_=json_)
+
+
+@person.command("add")
+@click.argument("username")
+@click.option("--tenant", default="", help="At which hospital; leave out for the platform's staff.")
+@click.option("--name", required=True, help="Full name.")
+@click.option(
+    "--role",
+    required=True,
+    help="physician, nurse, analyst, administrator, front_desk, patient; or a staff role.",
+)
+@click.option("--fhir-user", default="", help="Their resource, such as Practitioner/12.")
+@click.option(
+    "--patient", multiple=True, help="A chart that is theirs, or that they act for; may be repeated."
+)
+@json_option
+def person_add(
+    username: str, *, tenant: str, name: str, role: str, fhir_user: str, patient: tuple[str, ...], json_: bool
+) -> None:
+    r"""Add somebody, and print the link through which they set their password.
+
+    The platform's staff and administrators of a hospital wait for a second person: pass the setup code on to the new person yourself;
+    the link is shown to whoever approves.
+
+    \b
+    Examples:
+      hilum person add n.okafor --tenant general --name "Ngozi Okafor" --role nurse --fhir-user Practitioner/77
+      hilum person add r.silva --name "Rui Silva" --role reviewer
+    """
+    body = {"tenant": tenant or None, "username": username, "name": name, "role": role}
+    body |= {"fhir_user": fhir_user or None, "patients": list(patient) or None}  # type: ignore[dict-item]
+    _show_way_in(api.call("POST", "/people", body), json_=json_)
+
+
+@person.command("deactivate")
+@click.argument("person_id")
+@json_option
+def person_deactivate(person_id: str, *, json_: bool) -> None:
+    r"""End somebody's access for good: sessions, launches and tokens.
+
+    \b
+    Example:
+      hilum person deactivate per_01h...
+    """
+    show_one(api.call("DELETE", f"/people/{api.segment(person_id)}"), json_=json_)
+
+
+@person.command("password")
+@click.argument("person_id")
+@click.password_option(help="Asked for when not given.")
+@click.option("--current", prompt="Present password", hide_input=True, help="Asked for when not given.")
+@json_option
+def person_password(person_id: str, password: str, current: str, *, json_: bool) -> None:
+    r"""Change your own password; your sessions and API tokens end. Nobody sets another's: see `hilum person reset`.
+
+    \b
+    Example:
+      hilum person password per_01h...
+    """
+    body = {"password": password, "current": current}
+    found = api.call("PUT", f"/people/{api.segment(person_id)}/password", body)
+    show_one(found, json_=json_)
+
+
+@person.command("sign-out")
+@click.argument("person_id")
+@json_option
+def person_sign_out(person_id: str, *, json_: bool) -> None:
+    r"""End every session of somebody.
+
+    \b
+    Example:
+      hilum person sign-out per_01h...
+    """
+    show_one(api.call("DELETE", f"/people/{api.segment(person_id)}/sessions"), json_=json_)
+
+
+@person.command("reset")
+@click.argument("person_id")
+@click.option(
+    "--local", is_flag=True, help="On this host, without the network, as host:<user>; takes no second person."
+)
+@json_option
+def person_reset(person_id: str, *, local: bool, json_: bool) -> None:
+    r"""Make a new link through which somebody sets their password; links before it are dead.
+
+    For an account in use, or one with power over others, it waits for a second person.
+
+    \b
+    Examples:
+      hilum person reset per_01h...
+      hilum person reset per_01h... --local
+    """
+    if local:
+        _show_way_in(_reset_here(PersonId(person_id)), json_=json_)
+        return
+    _show_way_in(api.call("POST", f"/people/{api.segment(person_id)}/reset"), json_=json_)
+
+
+def _reset_here(person: PersonId) -> dict[str, Any]:
+    from hilum.enrolment import service as enrolment
+    from hilum.enrolment.models import Opened
+    from hilum.web.urls import Urls
+
+    found = host.read_settings()
+    opened = host.write(lambda ctx: enrolment.reset(ctx, person))
+    assert isinstance(opened, Opened), "the host acts alone"
+    url = Urls(found.base_url, found.sandbox_url).enrol(opened.link.tenant or "", opened.link.secret)
+    link = {"url": url, "expires_at": opened.link.expires_at.isoformat()}
+    return {"id": opened.person.id, "username": opened.person.username, "enrolment": link}
+
+
+@person.command("charts")
+@click.argument("person_id")
+@click.option(
+    "--chart",
+    multiple=True,
+    required=True,
+    help="A patient's id, or ID=DAY until which it is theirs; may be repeated.",
+)
+@json_option
+def person_charts(person_id: str, chart: tuple[str, ...], *, json_: bool) -> None:
+    r"""Set the charts that a patient or a proxy may open; what is left out is taken away at once.
+
+    With a day the chart is theirs until that day begins (UTC), such as a ward's eighteenth birthday.
+
+    \b
+    Examples:
+      hilum person charts per_01h... --chart pat-12 --chart pat-31=2031-04-17
+    """
+    charts = [_chart(each) for each in chart]
+    show_one(api.call("PUT", f"/people/{api.segment(person_id)}/charts", {"charts": charts}), json_=json_)
+
+
+def _chart(text: str) -> dict[str, str]:
+    patient, _, day = text.partition("=")
+    if not day:
+        return {"patient": patient}
+    try:
+        until = datetime.strptime(day, "%Y-%m-%d").replace(tzinfo=UTC)
+    except ValueError:
+        raise click.BadParameter(f"{day} is not a day such as 2031-04-17", param_hint="--chart") from None
+    return {"patient": patient, "until": until.isoformat()}
+
+
+def _show_way_in(found: dict[str, Any], *, json_: bool) -> None:
+    """Print what was made, and on standard error what to do with it."""
+    show_one(found, json_=json_)
+    if "approval" in found:
+        click.secho(
+            "waits for a second person: `hilum approval approve`. Pass the setup code on to the account's owner yourself;"
+            " it is shown only here",
+            fg="yellow",
+            err=True,
+        )
+    else:
+        click.secho("send the link to its owner; it works once and is shown only here", fg="yellow", err=True)
+
+
+@click.group()
+def approval() -> None:
+    r"""Agree, as the second person, to accounts with power and to resets.
+
+    \b
+    Examples:
+      hilum approval list
+      hilum approval approve apr_01h...
+    """
+
+
+@approval.command("list")
+@click.option("--tenant", default="", help="Only those of one hospital.")
+@json_option
+def approval_list(tenant: str, *, json_: bool) -> None:
+    r"""List what waits for a second person, oldest first.
+
+    \b
+    Example:
+      hilum approval list --tenant general
+    """
+    show(api.every("/approvals", tenant=tenant), APPROVAL_COLUMNS, json_=json_)
+
+
+@approval.command("approve")
+@click.argument("approval_id")
+@json_option
+def approval_approve(approval_id: str, *, json_: bool) -> None:
+    r"""Agree to what another asked for, and print the link for the account's owner.
+
+    Ask the owner or your colleague first whether it is meant. The link works only with the setup code that the asker was shown.
+
+    \b
+    Example:
+      hilum approval approve apr_01h...
+    """
+    _show_way_in(api.call("POST", f"/approvals/{api.segment(approval_id)}/approve"), json_=json_)
+
+
+@approval.command("refuse")
+@click.argument("approval_id")
+@json_option
+def approval_refuse(approval_id: str, *, json_: bool) -> None:
+    r"""Turn down what another asked for, or take back what you asked.
+
+    \b
+    Example:
+      hilum approval refuse apr_01h...
+    """
+    show_one(api.call("POST", f"/approvals/{api.segment(approval_id)}/refuse"), json_=json_)
