@@ -10,9 +10,9 @@ from alembic import op
 
 from hilum.infra.db import Instant
 
-revision = "0006"
-down_revision = "0005"
-compatible_from = "0006"
+revision = "0007"
+down_revision = "0006"
+compatible_from = "0007"
 branch_labels = None
 depends_on = None
 
