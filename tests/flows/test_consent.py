@@ -5,6 +5,7 @@ import re
 import pytest
 
 from hilum.consent import policy as consent_policy
+from hilum.identity.policy import rights_of
 from hilum.standards.smart.scopes import Prefix
 from tests.flows.front_channel import Front, answer, error, front
 
@@ -187,7 +188,8 @@ def test_a_page_for_everything_lists_each_type_once(front: Front) -> None:
 
     assert len(values) == len(set(values))
     named = {value.split("/")[1].split(".")[0] for value in values}
-    assert named == set(consent_policy.types_of(Prefix.PATIENT))
+    reached = {type_ for type_ in consent_policy.types_of(Prefix.PATIENT) if rights_of("patient").get(type_)}
+    assert named == reached - {"Binary"}
 
 
 def test_two_presses_of_allow_earn_one_code(front: Front) -> None:
@@ -214,3 +216,74 @@ def test_a_form_without_a_decision_or_with_two_is_refused(front: Front) -> None:
     doubled = browser.press(form, ("decision", "allow"), ("decision", "deny"))
     assert doubled.status_code in {400, 422}
     assert front.events("authserver.code.issue") == []
+
+
+# --- one permission, one tick --------------------------------------------------------------------------------------------------
+
+BOTH = "launch/patient openid fhirUser offline_access user/*.* patient/*.read"
+
+
+def test_with_user_and_patient_scopes_asked_each_permission_stands_once(front: Front) -> None:
+    """C88. There were 140 boxes, 55 titles twice."""
+    browser = front.browser("pat")
+    browser.authorize(scope=BOTH)
+
+    values = browser.form("decision").choices["scope"]
+    titles = re.findall(r'class="tick-name">([^<]+)', browser.last.text)
+
+    assert len(values) == len(set(values))
+    assert len(titles) == len(set(titles))
+    assert len(values) < 90
+    assert "no plain words" not in browser.last.text
+
+
+def test_what_is_unticked_is_not_granted_under_any_prefix_nor_after_refresh(front: Front) -> None:
+    """C88, C92: the app read on what the person had declined."""
+    granted = token_after(front, BOTH, without=("patient/Encounter.rs",))
+
+    assert not [text for text in granted if "Encounter" in text or "/*" in text]
+    assert {"patient/Immunization.rs", "user/Immunization.rs", "fhirUser"} <= granted
+
+
+def test_who_declines_their_own_details_has_them_read_by_no_other_scope(front: Front) -> None:
+    """Security decision 11 opens a person's own entry to fhirUser, so that goes with the tick."""
+    granted = token_after(
+        front, "launch/patient openid fhirUser patient/*.rs", without=("patient/Patient.rs",)
+    )
+
+    assert "fhirUser" not in granted
+    assert "openid" in granted
+    assert not [text for text in granted if text.startswith(("patient/Patient", "patient/*"))]
+
+
+def test_declining_today_takes_it_out_of_what_was_agreed_before(front: Front) -> None:
+    """C88, C91: tokens of an earlier, wider agreement would read on behind the page's back."""
+    scope = f"{CONTEXT} patient/Observation.rs patient/Encounter.rs"
+    browser = front.browser("pat")
+    browser.authorize(scope=scope)
+    first = front.redeem(answer(browser.allow())["code"], "web").json()
+
+    browser.authorize(scope=scope)
+    answer(browser.allow(without=("patient/Encounter.rs",)))
+
+    assert not front.is_alive(first["access_token"])
+    again = front.refresh(first["refresh_token"], "web").json()
+    assert "patient/Observation.rs" in again["scope"].split(" ")
+    assert "patient/Encounter.rs" not in again["scope"].split(" ")
+    wider = front.refresh(again["refresh_token"], "web", scope="patient/Encounter.rs")
+    assert wider.status_code == 400
+    (event,) = front.events("consent.authorization.narrow")
+    assert event.person == front.people["pat"].id
+
+
+def test_agreeing_to_less_by_asking_less_leaves_earlier_agreements_alone(front: Front) -> None:
+    """What was not on the page was not declined."""
+    browser = front.browser("pat")
+    browser.authorize(scope=f"{CONTEXT} patient/Observation.rs patient/Encounter.rs")
+    first = front.redeem(answer(browser.allow())["code"], "web").json()
+
+    browser.authorize(scope="launch/patient openid patient/Observation.rs")
+    answer(browser.allow())
+
+    assert front.is_alive(first["access_token"])
+    assert front.events("consent.authorization.narrow") == []

@@ -61,12 +61,16 @@ class PlainPermission:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A checkbox of a consent page. ``asked`` is the scope it stands for or is part of; ``group`` the whole type of a category."""
+    """A checkbox of a consent page. ``scopes`` are all the asked scopes that it stands for or is part of.
+
+    ``group`` is the whole type of a category; ``type`` the resource type, empty for a scope that is about none.
+    """
 
     value: str
-    asked: str
+    scopes: tuple[str, ...]
     words: PlainPermission
     group: str = ""
+    type: str = ""
 
 
 @dataclass(frozen=True, slots=True)

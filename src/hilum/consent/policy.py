@@ -1,11 +1,22 @@
 """What a consent page says and offers, and what the ticks on it mean. Pure."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from hilum.consent.models import Authorization, Choice, PlainPermission
+from hilum.consent.permissions import (
+    FILES,
+    Part,
+    Permission,
+    Rights,
+    kept_of,
+    parts_of,
+    permissions_of,
+    types_of,
+)
 from hilum.consent.words import CATEGORIES, SPECIAL, TYPES
-from hilum.standards.fhir.visibility import VISIBILITY, Belonging
+from hilum.standards.fhir.attachments import referrer_types
 from hilum.standards.smart.scopes import (
     ANY_TYPE,
     CREATE,
@@ -19,10 +30,13 @@ from hilum.standards.smart.scopes import (
     Scope,
     ScopeError,
     SpecialScope,
-    letters_of,
     parse_scope,
+    render,
 )
 
+__all__ = ["types_of"]
+
+OWN_ENTRY = "fhirUser"
 DECLINABLE = frozenset({"offline_access", "online_access"})
 """Special scopes that can be unticked; the others say only who and what is meant, and come with the rest."""
 _REACH = {
@@ -53,7 +67,7 @@ def plain_words(scope: str | Scope) -> PlainPermission:
     verbs = _verbs(parsed.letters)
     title = f"{_join(verbs)} {name}"
     return PlainPermission(
-        scope=text or _rendered(parsed, parsed.type, parsed.query),
+        scope=text or render(parsed),
         title=title[0].upper() + title[1:],
         meaning=meaning,
         verbs=verbs,
@@ -70,7 +84,7 @@ def _type_words(resource_type: str) -> tuple[str, str, bool]:
     if found is not None:
         return found
     spaced = "".join(f" {letter.lower()}" if letter.isupper() else letter for letter in resource_type).strip()
-    return f"{spaced} entries", "A kind of entry that has no plain words here.", True
+    return f"{spaced} entries", "This hospital gives no app such entries.", True
 
 
 def _constraint_words(scope: ClinicalScope) -> str:
@@ -98,94 +112,174 @@ def categories_of(resource_type: str) -> tuple[tuple[str, str], ...]:
     return CATEGORIES.get(resource_type, ())
 
 
-def types_of(prefix: Prefix) -> tuple[str, ...]:
-    """List the types that a wildcard reaches; under ``patient/`` neither directories and catalogues nor groups."""
-    beyond = {Belonging.SHARED, Belonging.POPULATION} if prefix is Prefix.PATIENT else set()
-    return tuple(name for name, rule in VISIBILITY.items() if rule.belonging not in beyond)
+@dataclass(frozen=True, slots=True)
+class By:
+    """Who answers. ``rights`` of their role bound what a wildcard says; ``own`` is the type of their own entry, which ``fhirUser`` opens."""
+
+    rights: Rights | None = None
+    own: str = ""
 
 
-def choices(asked: Iterable[str]) -> tuple[Choice, ...]:
-    """List the checkboxes of a consent page, in order: one per type, one per category where a type has them.
-
-    The value of each is a scope string. Scopes that only name who and what is meant are no choice.
-    """
-    found: dict[str, Choice] = {}
-    for text in asked:
-        for choice in _choices_of(text):
-            found.setdefault(choice.value, choice)
-    return tuple(found.values())
+NOBODY = By()
 
 
-def _choices_of(text: str) -> list[Choice]:
-    scope = parse_scope(text)
-    if isinstance(scope, ScopeError):
-        return []
-    if isinstance(scope, SpecialScope):
-        return [Choice(text, text, plain_words(text))] if scope.name in DECLINABLE else []
-    if scope.type != ANY_TYPE:
-        return _choices_of_type(text, scope, scope.type)
+def choices(asked: Iterable[str], *, by: By = NOBODY) -> tuple[Choice, ...]:
+    """List the checkboxes of a consent page, in order: one for each permission, and one for each special scope that can be declined."""
+    texts = tuple(dict.fromkeys(asked))
+    ticks: list[tuple[int, Choice]] = []
+    for each in permissions_of(parts_of(texts, by.rights)):
+        scopes = tuple(dict.fromkeys(part.text for part in each.parts))
+        if by.own == each.type and each.letters & READ and OWN_ENTRY in texts:
+            scopes = (*scopes, OWN_ENTRY)
+        words = _words_of(each)
+        group = each.whole if each.cell and each.value != each.whole else ""
+        ticks.append((each.parts[0].n, Choice(each.value, scopes, words, group, each.type)))
+    ticks += [
+        (n, Choice(text, (text,), plain_words(text))) for n, text in enumerate(texts) if text in DECLINABLE
+    ]
+    return tuple(choice for _, choice in sorted(ticks, key=lambda tick: tick[0]))
+
+
+def _words_of(permission: Permission) -> PlainPermission:
+    """Say what a tick permits; its reach is the widest of the scopes that it stands for."""
+    words = plain_words(permission.value)
+    everybody = any(part.scope.prefix is Prefix.USER for part in permission.parts)
+    return replace(words, reach=_REACH[Prefix.USER]) if everybody else words
+
+
+def told(asked: Iterable[str]) -> tuple[PlainPermission, ...]:
+    """Say what all scopes together permit, each permission once, for a page where nothing can be unticked."""
+    texts = tuple(dict.fromkeys(asked))
+    parts = parts_of(texts)
+    wild = [
+        text
+        for text in texts
+        if isinstance(scope := parse_scope(text), ClinicalScope) and scope.type == ANY_TYPE
+    ]
+    said: dict[PlainPermission, None] = {
+        plain_words(text): None for text in texts if text in SPECIAL or text in wild
+    }
+    for each in permissions_of({type_: _unsaid(found) for type_, found in parts.items() if _unsaid(found)}):
+        words = _words_of(each)
+        whole = plain_words(each.whole) if each.cell and not _is_granular(each) else words
+        said.setdefault(replace(whole, reach=words.reach))
+    return tuple(said)
+
+
+def _unsaid(parts: list[Part]) -> list[Part]:
+    """Leave out what a wildcard of at least the same reach says already."""
+    said = [part.scope for part in parts if part.wild]
     return [
-        choice
-        for resource_type in types_of(scope.prefix)
-        for choice in _choices_of_type(text, scope, resource_type)
+        part
+        for part in parts
+        if not part.wild
+        and not any(
+            part.scope.letters & ~wild.letters == 0 and wild.prefix in {part.scope.prefix, Prefix.USER}
+            for wild in said
+        )
     ]
 
 
-def _choices_of_type(text: str, scope: ClinicalScope, resource_type: str) -> list[Choice]:
-    whole = text if scope.type != ANY_TYPE else _rendered(scope, resource_type, "")
-    categories = () if scope.constraints else categories_of(resource_type)
-    if not categories:
-        return [Choice(whole, text, plain_words(whole))]
-    return [
-        Choice(value, text, plain_words(value), group=whole)
-        for code, _ in categories
-        for value in (_rendered(scope, resource_type, f"category={code}"),)
-    ]
+def _is_granular(permission: Permission) -> bool:
+    return all(part.scope.constraints for part in permission.parts)
 
 
-def _rendered(scope: ClinicalScope, resource_type: str, query: str) -> str:
-    base = f"{scope.prefix}/{resource_type}.{letters_of(scope.letters)}"
-    return f"{base}?{query}" if query else base
+def apply_ticks(asked: Iterable[str], ticked: Iterable[str], *, by: By = NOBODY) -> tuple[str, ...]:
+    """Return the scopes that a person's ticks grant, in the order asked.
 
+    Nothing unticked: exactly the strings asked. What is unticked is taken out of every scope that expresses it: a wildcard with a type
+    unticked becomes the remaining types; a type with all its categories ticked stays whole, otherwise the ticked categories replace it.
+    The string of an asked scope, or of a whole type, counts as all of its ticks when none of them is set. Ticks that were not offered
+    count for nothing.
 
-def apply_ticks(asked: Iterable[str], ticked: Iterable[str]) -> tuple[str, ...]:
-    """Give the scopes that a person's ticks grant, in the order asked.
-
-    Nothing unticked: exactly the strings asked. A wildcard with a type unticked becomes the remaining types; a type with all its
-    categories ticked stays whole, otherwise the ticked categories replace it. A whole type's own string counts as all of its
-    categories when none of them is ticked. Ticks that were not offered count for nothing.
+    INVARIANT: what is granted reaches nothing that was offered and not ticked.
     """
-    texts, chosen = tuple(dict.fromkeys(asked)), frozenset(ticked)
+    texts, ticks = tuple(dict.fromkeys(asked)), frozenset(ticked)
+    parts = parts_of(texts, by.rights)
+    permissions = permissions_of(parts)
+    return _granted(texts, (parts, permissions), _chosen(permissions, ticks) | ticks & DECLINABLE, by)
+
+
+def declined(asked: Iterable[str], ticked: Iterable[str], *, by: By = NOBODY) -> tuple[str, ...]:
+    """Return what was offered and is not ticked, as scope strings."""
+    texts, ticks = tuple(dict.fromkeys(asked)), frozenset(ticked)
+    permissions = permissions_of(parts_of(texts, by.rights))
+    chosen = _chosen(permissions, ticks)
+    left = [each.value for each in permissions if each.value not in chosen]
+    return (*left, *(text for text in texts if text in DECLINABLE - ticks))
+
+
+def without(agreed: Iterable[str], refused: Iterable[str], *, by: By = NOBODY) -> tuple[str, ...]:
+    """Return what is left of an earlier agreement when ``refused`` is taken out of it."""
+    texts, gone = tuple(dict.fromkeys(agreed)), tuple(refused)
+    parts = parts_of((*texts, *gone), by.rights)
+    permissions = permissions_of(parts)
+    kept = {each.value for each in permissions if all(part.n < len(texts) for part in each.parts)}
+    return _granted(texts, (parts, permissions), frozenset(kept) | DECLINABLE - frozenset(gone), by)
+
+
+def _granted(
+    texts: tuple[str, ...],
+    split: tuple[dict[str, list[Part]], tuple[Permission, ...]],
+    chosen: frozenset[str],
+    by: By,
+) -> tuple[str, ...]:
+    parts, permissions = split
+    of_text: dict[int, list[Part]] = {}
+    for found in parts.values():
+        for part in found:
+            of_text.setdefault(part.n, []).append(part)
     granted: dict[str, None] = {}
-    for text in texts:
-        for kept in _kept(text, chosen):
-            granted.setdefault(kept)
+    for n, text in enumerate(texts):
+        if isinstance(parse_scope(text), SpecialScope):
+            kept = [text] if _stays(text, permissions, chosen, by.own) else []
+        else:
+            kept = _kept(text, of_text.get(n, []), permissions, chosen)
+        granted.update(dict.fromkeys(kept))
     return tuple(granted)
 
 
-def _kept(text: str, chosen: frozenset[str]) -> list[str]:
-    scope = parse_scope(text)
-    if isinstance(scope, ScopeError):
-        return []
-    if isinstance(scope, SpecialScope):
-        return [text] if scope.name not in DECLINABLE or text in chosen else []
-    if scope.type != ANY_TYPE:
-        return _kept_of_type(text, scope, scope.type, chosen)
-    if text in chosen and not any(choice.value in chosen for choice in _choices_of(text)):
-        return [text]
+def _chosen(permissions: tuple[Permission, ...], ticked: frozenset[str]) -> frozenset[str]:
+    """Name the permissions that the ticks mean."""
+    chosen = {each.value for each in permissions if each.value in ticked}
+    wholes: dict[str, list[str]] = {}
+    for each in permissions:
+        for text in {each.whole, *(part.text for part in each.parts)}:
+            wholes.setdefault(text, []).append(each.value)
+    for text, values in wholes.items():
+        if text in ticked and text not in values and chosen.isdisjoint(values):
+            chosen.update(values)
+    return frozenset(chosen)
+
+
+def _stays(text: str, permissions: tuple[Permission, ...], ticked: frozenset[str], own: str) -> bool:
+    """Judge a scope that is about no type. ``fhirUser`` opens the person's own entry, so it goes with the tick of that type."""
+    if text in DECLINABLE:
+        return text in ticked
+    if text != OWN_ENTRY:
+        return True
+    return all(each.value in ticked for each in permissions if each.type == own and each.letters & READ)
+
+
+def _kept(
+    text: str, parts: list[Part], permissions: tuple[Permission, ...], chosen: frozenset[str]
+) -> list[str]:
     kept: list[str] = []
     whole = True
-    for resource_type in types_of(scope.prefix):
-        of_type = _kept_of_type(text, scope, resource_type, chosen)
-        whole = whole and of_type == [_rendered(scope, resource_type, "")]
-        kept += of_type
-    return [text] if whole else kept
+    for part in parts:
+        if part.scope.type == FILES and not any(part in each.parts for each in permissions):
+            is_whole, texts = _files(part, permissions, chosen)
+        else:
+            is_whole, texts = kept_of(part, permissions, chosen)
+        whole, kept = whole and is_whole, kept + texts
+    return [text] if whole and parts else kept
 
 
-def _kept_of_type(text: str, scope: ClinicalScope, resource_type: str, chosen: frozenset[str]) -> list[str]:
-    whole = text if scope.type != ANY_TYPE else _rendered(scope, resource_type, "")
-    offered = [choice.value for choice in _choices_of_type(text, scope, resource_type)]
-    kept = [value for value in offered if value in chosen]
-    if len(kept) == len(offered) or (not kept and whole in chosen):
-        return [whole]
-    return kept
+def _files(part: Part, permissions: tuple[Permission, ...], chosen: frozenset[str]) -> tuple[bool, list[str]]:
+    """Keep a scope that names files while anything that may refer to them can be read: they are reached no other way.
+
+    A wildcard that became a list does without: what refers to a file opens it.
+    """
+    named = frozenset(referrer_types())
+    stays = any(each.value in chosen for each in permissions if each.type in named and each.letters & READ)
+    return stays or part.wild, [part.text] if stays and not part.wild else []

@@ -14,6 +14,7 @@ from hilum.consent.models import (
     Basis,
     ConsentFacts,
 )
+from hilum.consent.policy import By
 from hilum.identity.policy import may_administer
 from hilum.infra.context import Context
 from hilum.infra.facts import Delta, Since
@@ -42,7 +43,7 @@ def record_authorization(
     """Record what was agreed. ``standing`` names an agreement that already covers it: that one is renewed instead.
 
     So is one with the same scopes, version, basis and patient. An agreement to something else is a new one; it leaves the
-    earlier ones alone until the person withdraws.
+    earlier ones alone until the person withdraws, but for what ``withhold`` takes out of them.
     """
     texts = tuple(scopes)
     covering = _covering(ctx, standing, holder=(tenant, person, facts.id), scopes=texts)
@@ -73,6 +74,33 @@ def record_authorization(
     store.add(ctx.tx, made)
     audit.record(ctx, _event(made, "consent.authorization.record", basis=basis.value, scopes=list(texts)))
     return made
+
+
+def withhold(ctx: Context, made: Authorization, refused: Iterable[str], *, by: By) -> None:
+    """Take what the person just declined out of earlier agreements with the same client over the same record.
+
+    Otherwise the app would go on with tokens of before, whatever the page of today said. What was not asked today stays.
+    """
+    gone = tuple(refused)
+    if not gone:
+        return
+    for each in store.standing(ctx.tx, made.tenant, made.person, made.client, ctx.now):
+        if each.id == made.id or each.patient != made.patient:
+            continue
+        left = policy.without(each.scopes, gone, by=by)
+        if set(left) == set(each.scopes):
+            continue
+        if left and all_covered(left, each.scopes):
+            narrow(ctx, each.id, left)
+        else:
+            _end(ctx, each)
+
+
+def _end(ctx: Context, found: Authorization) -> None:
+    if store.revoke(ctx.tx, found.id, str(ctx.actor), ctx.now):
+        tokens.revoke_authorization(ctx, found.id)
+        ctx.advance_epoch(Part.CONSENT)
+        audit.record(ctx, _event(found, "consent.authorization.withdraw", also=[]))
 
 
 def _covering(

@@ -15,7 +15,7 @@ from hilum.frontchannel.flow import Stage
 from hilum.frontchannel.models import LOOK_RETRY_AFTER_S, Step
 from hilum.frontchannel.picker import EncounterChoice, PatientChoice, PatientPage
 from hilum.frontchannel.policy import DisplayedError, offline_of
-from hilum.frontchannel.service import ConnectedApp, ConnectedApps
+from hilum.frontchannel.service import ConnectedApp, ConnectedApps, by_of
 from hilum.identity import policy as identity_policy
 from hilum.identity.models import Person, Role, Tenant
 from hilum.kernel.decision import Deny, Reason
@@ -120,9 +120,10 @@ def consent(kit: Kit, request: Request, stage: Stage, fields: Fields, *, whose: 
     """Ask a patient what to share, or tell staff what the tenant has agreed to. ``whose``: the record, if not the person's own."""
     texts = tuple(smart.render(scope) for scope in stage.offered)
     asking = stage.step is Step.CONSENT
-    choices = consent_policy.choices(texts) if asking else ()
-    offered = {choice.asked for choice in choices}
-    rest = tuple(consent_policy.plain_words(text) for text in texts if text not in offered)
+    by = by_of(stage.person)
+    choices = consent_policy.choices(texts, by=by) if asking else ()
+    offered = {text for choice in choices for text in choice.scopes}
+    rest = consent_policy.told(text for text in texts if text not in offered)
     return _render(
         kit,
         request,
@@ -301,7 +302,7 @@ def manage(
 
 def _entry(connected: ConnectedApp, person: Person, names: dict[str, str]) -> dict[str, Any]:
     agreed = connected.authorization
-    choices = consent_policy.choices(agreed.scopes)
+    choices = consent_policy.choices(agreed.scopes, by=by_of(person))
     return {
         "id": agreed.id,
         "name": connected.app.name,
@@ -312,7 +313,7 @@ def _entry(connected: ConnectedApp, person: Person, names: dict[str, str]) -> di
         "until": agreed.expires_at,
         "last_used": agreed.last_used_at,
         "offline": agreed.offline,
-        "words": [consent_policy.plain_words(scope) for scope in agreed.scopes],
+        "words": consent_policy.told(agreed.scopes),
         "groups": groups(choices) if connected.narrowable else (),
     }
 

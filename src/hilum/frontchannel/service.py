@@ -8,6 +8,7 @@ from hilum.audit.models import Event, Outcome
 from hilum.consent import policy as consent_policy
 from hilum.consent import service as consent
 from hilum.consent.models import Authorization, Basis
+from hilum.consent.policy import By
 from hilum.frontchannel import flow, picker, policy, store
 from hilum.frontchannel.flow import LAUNCH_PURPOSE, Parties, Progress, Stage
 from hilum.frontchannel.models import (
@@ -68,6 +69,14 @@ class Answer:
 
     allow: bool
     ticked: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """A code on its way to its client, and the agreement that it rests on."""
+
+    redirect: Redirect
+    authorization: Authorization
 
 
 def begin(ctx: Context, site: Site, parameters: Parameters) -> Stored | Redirect | DisplayedError:
@@ -147,7 +156,8 @@ def resume(ctx: Context, site: Site, request_id: str, cookie: str) -> Progress:
     if isinstance(progress, Stage) and progress.step is Step.ISSUE:
         assert progress.standing is not None, "only a standing authorization spares the page"
         acting = ctx.as_actor(progress.actor)
-        return _issue(acting, site, progress, progress.offered, progress.standing.id)
+        issued = _issue(acting, site, progress, progress.offered, progress.standing.id)
+        return issued.redirect if isinstance(issued, Issued) else issued
     return progress
 
 
@@ -240,20 +250,34 @@ def decide(ctx: Context, site: Site, request_id: str, cookie: str, answer: Answe
         )
     granted = progress.offered
     if progress.step is Step.CONSENT:
-        granted = consented(progress.offered, answer.ticked)
+        granted = consented(progress.offered, answer.ticked, progress.person)
     patient, _ = policy.told_context(granted, progress.request.patient, progress.request.encounter)
     fault = "" if policy.says_something(granted) else "nothing was granted"
     if fault := fault or policy.context_refusal(granted, patient=patient):
         return flow.refuse(
             ctx, site, progress.request, AuthorizeError.ACCESS_DENIED, code="nothing_granted", detail=fault
         )
-    return _issue(ctx, site, progress, granted, None)
+    issued = _issue(ctx, site, progress, granted, None)
+    if progress.step is Step.CONSENT and isinstance(issued, Issued):
+        _withhold(ctx, progress, issued.authorization, answer.ticked)
+    return issued.redirect if isinstance(issued, Issued) else issued
 
 
-def consented(offered: tuple[Scope, ...], ticked: Iterable[str]) -> tuple[Scope, ...]:
+def _withhold(ctx: Context, stage: Stage, made: Authorization, ticked: tuple[str, ...]) -> None:
+    texts, by = tuple(smart.render(scope) for scope in stage.offered), by_of(stage.person)
+    consent.withhold(ctx, made, consent_policy.declined(texts, ticked, by=by), by=by)
+
+
+def consented(offered: tuple[Scope, ...], ticked: Iterable[str], person: Person) -> tuple[Scope, ...]:
     """Apply the ticks of a consent page; the answer never holds more than was offered (C68)."""
     texts = tuple(smart.render(scope) for scope in offered)
-    return smart.intersect(smart.known(consent_policy.apply_ticks(texts, tuple(ticked))), offered)
+    kept = consent_policy.apply_ticks(texts, tuple(ticked), by=by_of(person))
+    return smart.intersect(smart.known(kept), offered)
+
+
+def by_of(person: Person) -> By:
+    """Return what a consent page must know of whoever answers it."""
+    return By(identity_policy.rights_of(person.role), person.fhir_user.partition("/")[0])
 
 
 def _issue(
@@ -262,7 +286,7 @@ def _issue(
     stage: Stage,
     granted: tuple[Scope, ...],
     standing: AuthorizationId | None,
-) -> Redirect | DisplayedError:
+) -> Issued | DisplayedError:
     request, person = stage.request, stage.person
     if not store.finish_request(ctx.tx, request.id, ctx.now):
         return DisplayedError("request_finished", "This authorization request has been answered already.")
@@ -318,7 +342,7 @@ def _issue(
     )
     store.add_code(ctx.tx, code)
     _record_issue(ctx, stage, code)
-    return flow.code_redirect(site, request, secret)
+    return Issued(flow.code_redirect(site, request, secret), authorization)
 
 
 def _extras(site: Site, stage: Stage, granted: tuple[Scope, ...]) -> dict[str, object]:
@@ -440,7 +464,7 @@ def narrow_app(ctx: Context, site: Site, cookie: str, authorization: str, ticked
     if found is None:
         return False
     own = _own_authorization(ctx, site, found[1], authorization)
-    kept = consent_policy.apply_ticks(own.scopes, tuple(ticked))
+    kept = consent_policy.apply_ticks(own.scopes, tuple(ticked), by=by_of(found[1]))
     if not policy.says_something(smart.known(kept)):
         raise Invalid("nothing_left", "Nothing would be left to share. Remove the app instead.")
     if set(kept) != set(own.scopes):

@@ -1,0 +1,211 @@
+"""What a person can say yes or no to: permissions, each with one tick, whatever scopes express it. Pure.
+
+A permission is a resource type, some letters, and where the type has them a category. The permissions of an asking partition it: letters that
+the same scopes express go together, and no two permissions overlap. So whatever is unticked can be taken out of every scope that expresses
+it: user/ and patient/, v1 and v2, wildcards and granular ones.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from hilum.consent.words import CATEGORIES
+from hilum.standards.fhir.attachments import referrer_types
+from hilum.standards.fhir.values import split
+from hilum.standards.fhir.visibility import VISIBILITY, Belonging
+from hilum.standards.smart.scopes import (
+    ANY_TYPE,
+    LETTERS,
+    READ,
+    ClinicalScope,
+    Prefix,
+    mask_of,
+    parse_scope,
+    render,
+)
+
+CATEGORY = "category"
+_ODD, _AND = "?", "\n"
+FILES = "Binary"
+"""Reached only through what refers to it, so whoever may see that sees the file: no permission of its own."""
+Rights = Mapping[str, str]
+"""What a role may do: letters by type."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What one asked scope says about one type. ``n`` is its place among the asked; ``scope`` names the type, also for a wildcard."""
+
+    n: int
+    text: str
+    scope: ClinicalScope
+    wild: bool
+
+    @property
+    def category(self) -> str:
+        """The one category that it is limited to; empty when none limits it, or several do."""
+        values = [value for name, value in self.scope.constraints if name == CATEGORY]
+        if len(values) != 1 or len(split(values[0], ",")) != 1 or not _code_of(values[0]):
+            return ""
+        return values[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Permission:
+    """One tick. ``cell`` is the category or the constraints that it is about, empty for all there is. ``parts`` are what the asked scopes say of it.
+
+    ``value`` is a scope string: it stands in the checkbox, and is in no other. ``whole`` is the string of the type without category.
+    """
+
+    type: str
+    letters: int
+    cell: str
+    parts: tuple[Part, ...]
+    value: str
+    whole: str
+
+
+def parts_of(asked: Iterable[str], rights: Rights | None = None) -> dict[str, list[Part]]:
+    """List what the asked scopes say, type by type. A wildcard says no more of a type than ``rights`` allow."""
+    found: dict[str, list[Part]] = {}
+    for n, text in enumerate(asked):
+        scope = parse_scope(text)
+        if not isinstance(scope, ClinicalScope):
+            continue
+        if scope.type != ANY_TYPE:
+            found.setdefault(scope.type, []).append(Part(n, text, scope, wild=False))
+            continue
+        for type_ in types_of(scope.prefix):
+            letters = scope.letters & _allowed(rights, type_)
+            if letters:
+                part = Part(n, text, replace(scope, type=type_, letters=letters), wild=True)
+                found.setdefault(type_, []).append(part)
+    return found
+
+
+def types_of(prefix: Prefix) -> tuple[str, ...]:
+    """List the types that a wildcard reaches; under ``patient/`` neither directories and catalogues nor groups."""
+    beyond = {Belonging.SHARED, Belonging.POPULATION} if prefix is Prefix.PATIENT else set()
+    return tuple(name for name, rule in VISIBILITY.items() if rule.belonging not in beyond)
+
+
+def _allowed(rights: Rights | None, type_: str) -> int:
+    return -1 if rights is None else mask_of(rights.get(type_, "")) or 0
+
+
+def permissions_of(parts: Mapping[str, list[Part]]) -> tuple[Permission, ...]:
+    """Partition what is asked into permissions, in the order asked."""
+    hidden = {FILES} if _refers(parts) else set()
+    first = sorted((type_ for type_ in parts if type_ not in hidden), key=lambda type_: parts[type_][0].n)
+    return tuple(each for type_ in first for each in _of_type(type_, parts[type_]))
+
+
+def _refers(parts: Mapping[str, list[Part]]) -> bool:
+    return any(part.scope.letters & READ for type_ in referrer_types() for part in parts.get(type_, ()))
+
+
+def _of_type(type_: str, parts: list[Part]) -> list[Permission]:
+    """Split a type into what can be told apart, and put letters together that the same scopes express."""
+    found: dict[tuple[str, tuple[Part, ...]], int] = {}
+    for bit in (1 << n for n in range(len(LETTERS))):
+        within = [part for part in parts if part.scope.letters & bit]
+        whole = any(not part.scope.constraints for part in within)
+        cells = _cells(type_, within, whole=whole)
+        for cell in cells:
+            about = tuple(part for part in within if cell in _cells_of(part, cells, whole=whole))
+            found[cell, about] = found.get((cell, about), 0) | bit
+    return [_permission(type_, letters, cell, about) for (cell, about), letters in found.items()]
+
+
+def _cells(type_: str, parts: list[Part], *, whole: bool) -> tuple[str, ...]:
+    """List what can be told apart: the categories, or all of the type as one where it has none; and each other constraint by itself."""
+    if whole:
+        known = [code for code, _ in CATEGORIES.get(type_, ())]
+        return tuple(_with_more(known, parts)) if known else ("",)
+    cells = _with_more([], [part for part in parts if len(part.scope.constraints) == 1])
+    for part in sorted(parts, key=lambda part: len(part.scope.constraints)):
+        if not _cells_of(part, tuple(cells), whole=False):
+            cells.append(_own_cell(part))
+    return tuple(cells)
+
+
+def _with_more(known: list[str], parts: list[Part]) -> list[str]:
+    for part in parts:
+        if part.category and not any(_same(part.category, other) for other in known):
+            known.append(part.category)
+    return known
+
+
+def _cells_of(part: Part, cells: tuple[str, ...], *, whole: bool) -> tuple[str, ...]:
+    """List the cells that a part reaches into. One that is limited further than another lies in that one's cells."""
+    if cells == ("",) or (whole and not part.category):
+        return cells
+    if found := tuple(cell for cell in cells if part.category and _same(part.category, cell)):
+        return found
+    said = set(_own_cell(part)[1:].split(_AND))
+    return tuple(cell for cell in cells if cell.startswith(_ODD) and said >= set(cell[1:].split(_AND)))
+
+
+def _own_cell(part: Part) -> str:
+    """Name the cell of constraints that no category describes."""
+    return _ODD + _AND.join(sorted(f"{name}={value}" for name, value in part.scope.constraints))
+
+
+def _same(one: str, other: str) -> bool:
+    """Compare two category tokens; one without a system means any."""
+    if _code_of(one) != _code_of(other):
+        return False
+    return "|" not in one or "|" not in other or one == other
+
+
+def _code_of(token: str) -> str:
+    return token.rpartition("|")[2]
+
+
+def _permission(type_: str, letters: int, cell: str, about: tuple[Part, ...]) -> Permission:
+    """Name a permission by the widest of its scopes, one of patient/ before one of user/."""
+    named = min(
+        about, key=lambda part: (len(part.scope.constraints), part.scope.prefix is not Prefix.PATIENT)
+    )
+    if any(part.scope.prefix is Prefix.PATIENT for part in about):
+        named = replace(named, scope=replace(named.scope, prefix=Prefix.PATIENT))
+    value = _text(named, letters, _within(named, cell))
+    return Permission(
+        type_,
+        letters,
+        cell,
+        about,
+        value,
+        _text(named, letters, replace(named.scope, constraints=(), query="")),
+    )
+
+
+def _within(part: Part, cell: str) -> ClinicalScope:
+    """Cut a part down to one cell that it reaches into."""
+    scope = part.scope
+    if not cell or cell.startswith(_ODD) or part.category == cell:
+        return scope
+    return replace(scope, constraints=(*scope.constraints, (CATEGORY, cell)), query="")
+
+
+def _text(part: Part, letters: int, scope: ClinicalScope) -> str:
+    """Write a scope; one that is asked just so in its own words."""
+    made = replace(scope, letters=letters)
+    asked = not part.wild and made == parse_scope(part.text)
+    return part.text if asked else render(made)
+
+
+def kept_of(part: Part, permissions: Iterable[Permission], ticked: frozenset[str]) -> tuple[bool, list[str]]:
+    """Write what is left of a part once only the ticked permissions count; and whether that is all of it."""
+    mine = [each for each in permissions if each.type == part.scope.type and part in each.parts]
+    left = [each for each in mine if each.value in ticked]
+    if len(left) == len(mine):
+        return True, [_text(part, part.scope.letters, part.scope)]
+    open_ = part.scope.letters
+    for each in mine:
+        open_ &= -1 if each.value in ticked else ~each.letters
+    texts = [_text(part, open_, part.scope)] if open_ else []
+    by_cell: dict[str, int] = {}
+    for each in left:
+        if each.letters & ~open_:
+            by_cell[each.cell] = by_cell.get(each.cell, 0) | each.letters & ~open_
+    return False, texts + [_text(part, mask, _within(part, cell)) for cell, mask in by_cell.items()]
