@@ -282,7 +282,9 @@ def standing(edge: Edge, clock: FakeClock, folder: Path) -> Iterator[Front]:
     keeper = SnapshotKeeper(read, signal_of(edge.db), clock)
     journal = journals.open_journal(edge.db.url, folder / "journal", edge.writer, edge.ids)
     table, buckets = TokenTable(edge.reads), Buckets(clock)
-    enforcer = Enforcer(Doorway(keeper, table, buckets, upstreams, journal, urls, vault(), clock, edge.ids))
+    intents = journals.Intents(lambda: journals.open_reader(folder / "journal", edge.db.url))
+    doorway = Doorway(keeper, table, buckets, upstreams, journal, urls, vault(), clock, edge.ids, intents)
+    enforcer = Enforcer(doorway)
     front = FrontChannel(kit, Watched(PlatformReads(enforcer, journal, clock), keeper))
     app = Starlette(
         routes=[

@@ -442,7 +442,6 @@ REFUSALS = [
             TargetKind.VENDOR,
             TargetKind.APP,
             TargetKind.VERSION,
-            TargetKind.PERSON,
             TargetKind.APP_TENANT,
             TargetKind.APP_PERSON,
         )
@@ -461,6 +460,18 @@ def test_what_may_not_launch_is_refused_at_authorize_by_name(front: Front, spoil
 
     assert described.startswith(f"{reason}: ")
     assert "Ask " in described
+
+
+def test_somebody_who_is_stopped_has_no_session_to_authorize_with(front: Front) -> None:
+    """C140, C199."""
+    before, after = front.browser("dora"), front.browser("dora")
+    before.authorize(launch=front.open_launch().handle)
+    _stop(TargetKind.PERSON)(front)
+
+    for page in (before.allow(), after.authorize()):
+        assert page.status_code == 200
+        assert 'name="password"' in page.text
+    assert front.events("authserver.code.issue") == []
 
 
 @pytest.mark.parametrize(("spoil", "reason"), REFUSALS)

@@ -99,7 +99,7 @@ def withhold(ctx: Context, made: Authorization, refused: Iterable[str], *, by: B
 def _end(ctx: Context, found: Authorization) -> None:
     if store.revoke(ctx.tx, found.id, str(ctx.actor), ctx.now):
         tokens.revoke_authorization(ctx, found.id)
-        ctx.advance_epoch(Part.CONSENT)
+        ctx.advance_epoch(CONSENT, f"withdrawn/{found.id}")
         audit.record(ctx, _event(found, "consent.authorization.withdraw", also=[]))
 
 

@@ -15,6 +15,7 @@ from hilum.registry import policy as registry_policy
 from hilum.registry.models import Client, ClientType
 from hilum.standards import oauth
 from hilum.standards.fhir.matching import is_testable
+from hilum.standards.fhir.visibility import rule_of
 from hilum.standards.oauth import AuthorizeError, Parameters
 from hilum.standards.smart import launch as smart_launch
 from hilum.standards.smart import scopes as smart
@@ -208,15 +209,20 @@ def grantable(asked: Iterable[Scope], allowed: Iterable[str], rights: Mapping[st
 
     ``allowed``: registered and certified and installed. ``rights``: resource type -> letters. A wildcard under ``user/`` becomes the types
     that the role reaches; under ``patient/`` it stays one, with the letters that the role has anywhere, because the gateway holds each
-    request against the role again. A granular scope that no resource can be held against is left out: an app is told what it has.
+    request against the role again. A granular scope that no resource can be held against is left out, and so is a type that is given
+    to no app, since it cannot be told whose its resources are: an app is told what it has, and a person asked about nothing else.
     """
     kept: dict[Scope, None] = {}
     for scope in smart.intersect(asked, smart.known(allowed)):
         if isinstance(scope, SpecialScope):
             kept.setdefault(scope)
         elif is_testable(scope.type, scope.constraints):
-            kept.update(dict.fromkeys(smart.intersect((scope,), _limits(scope, rights))))
+            kept.update(dict.fromkeys(filter(_opens, smart.intersect((scope,), _limits(scope, rights)))))
     return tuple(kept)
+
+
+def _opens(scope: ClinicalScope) -> bool:
+    return scope.type == smart.ANY_TYPE or rule_of(scope.type) is not None
 
 
 def _limits(scope: ClinicalScope, rights: Mapping[str, str]) -> tuple[ClinicalScope, ...]:
