@@ -221,8 +221,8 @@ def grantable(asked: Iterable[Scope], allowed: Iterable[str], rights: Mapping[st
     return tuple(kept)
 
 
-def _opens(scope: ClinicalScope) -> bool:
-    return scope.type == smart.ANY_TYPE or rule_of(scope.type) is not None
+def _opens(scope: Scope) -> bool:
+    return isinstance(scope, SpecialScope) or scope.type == smart.ANY_TYPE or rule_of(scope.type) is not None
 
 
 def _limits(scope: ClinicalScope, rights: Mapping[str, str]) -> tuple[ClinicalScope, ...]:
