@@ -236,7 +236,7 @@ def test_with_user_and_patient_scopes_asked_each_permission_stands_once(front: F
 
 
 def test_what_is_unticked_is_not_granted_under_any_prefix_nor_after_refresh(front: Front) -> None:
-    """C88, C92: the app read on what the person had declined."""
+    """C88, C91: the app read on what the person had declined."""
     granted = token_after(front, BOTH, without=("patient/Encounter.rs",))
 
     assert not [text for text in granted if "Encounter" in text or "/*" in text]

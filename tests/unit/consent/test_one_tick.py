@@ -166,7 +166,7 @@ def test_nothing_unticked_is_readable_and_nothing_ticked_is_lost(
 @settings(max_examples=effort(60, 1_000), deadline=None)
 @given(ASKED, st.data())
 def test_narrowing_later_never_brings_it_back(asked: list[str], data: st.DataObject) -> None:
-    """C92: what was declined stays declined, on the connected-apps page and when scripts send ticks of before."""
+    """C91: what was declined stays declined, on the connected-apps page and when scripts send ticks of before."""
     offered = offered_of(asked)
     values = [choice.value for choice in policy.choices(offered, by=PATIENT)]
     assume(values)
