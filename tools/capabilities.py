@@ -103,4 +103,5 @@ PROMISES = {
     199: "A switch on a person reaches every door; nobody lifts one on themselves",
     200: "No one account can act as two: enrolment by one-time link, a second person for staff accounts and resets",
     201: "Nobody without a credential costs more than a stated bound of memory, connections and time; tried on the real site",
+    202: "No app's writes make a record unreadable for others: writes have a bound, and heavy pages come in smaller ones",
 }

@@ -69,6 +69,10 @@ MEANINGS: dict[Reason, tuple[str, str]] = {
         "Answered exactly as if there were no such record.",
     ),
     Reason.TOO_COSTLY: ("The search would cost too much.", "The sentence names the cheaper form."),
+    Reason.RESOURCE_TOO_LARGE: (
+        "The resource is larger than an app may write of its type, so that no app makes a record too large for others to read.",
+        "Send less, or move attachments into a DocumentReference.",
+    ),
     Reason.QUOTA_EXCEEDED: ("The app has used up its quota at this hospital.", "Wait `Retry-After` seconds."),
     Reason.CONCURRENCY_EXCEEDED: (
         "Too many requests are under way to this FHIR server.",

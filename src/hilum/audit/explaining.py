@@ -34,6 +34,7 @@ MEANING = {
     Reason.CONSENT_DENIED: "The agreement behind the token was withdrawn, or never given.",
     Reason.LABEL_WITHHELD: "A label on the record withholds it.",
     Reason.TOO_COSTLY: "The request would cost too much; a cheaper form is named in the answer.",
+    Reason.RESOURCE_TOO_LARGE: "The resource to be written is larger than an app may store of its type.",
     Reason.QUOTA_EXCEEDED: "The app has used up its quota at this hospital for now, and was told when to try again.",
     Reason.CONCURRENCY_EXCEEDED: "The app has too many requests open at this hospital.",
     Reason.WRITE_REPEATED: "An identical create was not settled, or its answer may have been lost; the app was sent to the first one.",

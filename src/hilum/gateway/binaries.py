@@ -199,7 +199,7 @@ class Binaries:
                 return
             search.pages_left -= 1
             try:
-                bundle, target = await self._searcher.page(errand, target)
+                bundle = (await self._searcher.page(errand, target)).bundle
                 target = following(errand, bundle) if isinstance(bundle, dict) else None
             except Refusal as refused:
                 if refused.deny.reason not in _NOT_THIS_WAY:

@@ -61,7 +61,7 @@ def _shown(errand: Errand, stored: Stored) -> Answer:
     patient = errand.patient_of((stored.resource,))
     if request.if_none_match and is_known(request.if_none_match, stored.etag):
         return Answer(304, b"", headers, patient=patient)
-    if errand.upstream_base != errand.base and not says_names_once(stored.body, stored.resource):
+    if not errand.in_process and not says_names_once(stored.body, stored.resource):
         raise Refusal(UNJUDGEABLE)
     body = stored.body if request.shape is PLAIN else dump(loads(stored.body), request.shape)
     return Answer(200, body, headers, patient=patient)

@@ -11,7 +11,7 @@ from hilum.kernel.ids import TenantId
 from hilum.launches.models import LaunchFacts
 from hilum.registry.models import RegistryFacts
 from hilum.standards.fhir.matching import Matcher
-from hilum.standards.fhir.requests import FhirRequest, Unsupported
+from hilum.standards.fhir.requests import BODY_BOUND, FhirRequest, Unsupported
 from hilum.standards.smart.scopes import CompiledScopes, Prefix
 from hilum.tokens.models import TokenFacts
 
@@ -42,6 +42,12 @@ REFERRER_PAGES = 10
 REFERRER_PAGES_IN_ALL = 60
 BINARIES_NAMED_BOUND = 20
 """Binaries that one write may newly point at; each is searched for."""
+RESOURCE_BOUND = 256 * 1024
+DOCUMENT_BOUND = BODY_BOUND
+"""Bytes of a resource that an app may write: so that a page of them stays below what is taken of a FHIR server at once. Types that hold
+attachments may have more."""
+OVERSIZED_BOUND = 4
+"""Records too large to be shown that one page of an answer passes over."""
 GROUNDS_KEPT = 10_000
 BEARER_BOUND = 512
 PERSON_QUOTA = Quota(rate_per_s=2.0, burst=60)

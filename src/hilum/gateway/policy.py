@@ -11,7 +11,16 @@ from datetime import datetime
 from hilum.controls import policy as controls
 from hilum.controls.models import Subject, SwitchIndex, TargetKind
 from hilum.gateway.judge import judge_resource
-from hilum.gateway.models import STALENESS_BOUND, Ask, Clause, Obligations, Reach, Snapshot
+from hilum.gateway.models import (
+    DOCUMENT_BOUND,
+    RESOURCE_BOUND,
+    STALENESS_BOUND,
+    Ask,
+    Clause,
+    Obligations,
+    Reach,
+    Snapshot,
+)
 from hilum.gateway.narrowing import context_fault, cost_fault, includes_fault, plan_search
 from hilum.gateway.reach import LETTERS, clauses, effective_scopes, reach_of
 from hilum.identity.models import MovedReads, TenantFacts
@@ -94,6 +103,8 @@ def decide(
         return fault
     if query is not None and (fault := cost_fault(query, case.ways)):
         return fault
+    if fault := size_fault(request):
+        return fault
     return Permit(_obligations(case))
 
 
@@ -157,6 +168,17 @@ def is_same_grant(before: Obligations, now: Obligations) -> bool:
 
 def _texts(found: tuple[Clause, ...]) -> list[str]:
     return [clause.text for clause in found]
+
+
+def size_fault(request: FhirRequest) -> Deny | None:
+    """Judge how much is written. What one app stores, every other must be able to read."""
+    bound = DOCUMENT_BOUND if request.type in referrer_types() else RESOURCE_BOUND
+    if len(request.raw) <= bound:
+        return None
+    return Deny(
+        Reason.RESOURCE_TOO_LARGE,
+        f"A {request.type} written by an app takes at most {bound // 1024} KiB; this one has {len(request.raw)} bytes.",
+    )
 
 
 _NEWS = frozenset({Reason.TENANT_MISMATCH, *_STANDING})

@@ -12,21 +12,27 @@ from hilum.gateway.filtering import (
     without_orphans,
 )
 from hilum.gateway.judge import NO_EVIDENCE, judge_resource
-from hilum.gateway.models import DEFAULT_PAGE, PAGE_OF_TARGETS, REFILL_BOUND, SearchPlan
+from hilum.gateway.models import DEFAULT_PAGE, OVERSIZED_BOUND, PAGE_OF_TARGETS, REFILL_BOUND, SearchPlan
 from hilum.gateway.pagelinks import Nonces, Page
 from hilum.gateway.rendering import Answer
-from hilum.gateway.transport import ACCEPT, Errand, Refusal, Transport, opened
+from hilum.gateway.transport import ACCEPT, Errand, Refusal, TooLarge, Transport, opened
 from hilum.kernel.decision import Deny, Reason
 from hilum.kernel.ports import Ids
 from hilum.keys.live import Vault
 from hilum.standards.fhir.bundles import once, rebased, resources_of
-from hilum.standards.fhir.outcomes import complaint_of
-from hilum.standards.fhir.queries import only_targets, targets_named
+from hilum.standards.fhir.outcomes import IssueCode, complaint_of, outcome
+from hilum.standards.fhir.queries import (
+    only_targets,
+    targets_named,
+    with_count,
+    with_half_the_count,
+    without_summary,
+)
 from hilum.standards.fhir.requests import PAGE_SIZE_BOUND, render_query
 from hilum.standards.fhir.shaping import dump, shape_params
 from hilum.standards.fhir.statements import unknown_filter
 from hilum.standards.fhir.visibility import hangs_on_targets
-from hilum.upstream.models import UpstreamRequest
+from hilum.upstream.models import RESPONSE_BOUND, UpstreamRequest
 from hilum.upstream.policy import relative_target
 
 _SEARCH_HEADERS = (*ACCEPT, ("prefer", "handling=strict"))
@@ -42,6 +48,24 @@ class _Gathered:
 
 
 _NOTHING = _Gathered([], 0, None, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """One of the server's pages. ``target`` is where it is, ``size`` its bytes, ``left_out``: a record that may be seen is too large."""
+
+    bundle: Any
+    target: str
+    size: int
+    left_out: bool = False
+
+
+_TOO_LARGE = {
+    "resource": outcome(
+        IssueCode.TOO_COSTLY, "A record that is too large to be shown was left out.", severity="warning"
+    ),
+    "search": {"mode": "outcome"},
+}
 
 
 class Searcher:
@@ -71,15 +95,20 @@ class Searcher:
         return Answer(200, dump(bundle, shape), patient=patient, removed=gathered.removed)
 
     async def _counted(self, errand: Errand, plan: SearchPlan) -> Answer:
-        """Tell how many there are, where the number says nothing beyond the grant; otherwise tell no number."""
+        """Count what may be seen: by the server where its number says nothing beyond the grant, else by looking at all of a few."""
         bundle: dict[str, Any] = {"resourceType": "Bundle", "type": "searchset"}
-        if plan.exact:
-            found = await self.bundle(
-                errand, f"{plan.type}?{render_query((*plan.params, ('_summary', 'count')))}"
-            )
+        if plan.exact and errand.in_process:
+            counted = render_query((*plan.params, ("_summary", "count")))
+            found = (await self.page(errand, f"{plan.type}?{counted}")).bundle
             total = found.get("total") if isinstance(found, dict) else None
             if isinstance(total, int) and not isinstance(total, bool):
                 bundle["total"] = total
+        else:
+            narrowed = await self._about(errand, plan) if hangs_on_targets(plan.type) else plan
+            page = None if narrowed is None else replace(narrowed, count=PAGE_SIZE_BOUND)
+            gathered = _NOTHING if page is None else await self._gather(errand, page, 1)
+            if gathered.total is not None and gathered.after is None:
+                bundle["total"] = gathered.total
         bundle["link"] = self._links(errand, plan, None)
         return Answer(200, dump(bundle, errand.obligations.request.shape), patient=errand.obligations.patient)
 
@@ -100,7 +129,18 @@ class Searcher:
         params = only_targets(plan.params, kept)
         return None if params is None else replace(plan, params=params)
 
-    async def bundle(self, errand: Errand, target: str) -> Any:
+    async def page(self, errand: Errand, target: str) -> Fetched:
+        """Fetch one of the server's pages, in smaller ones where it is too large. Raises TooLarge where it cannot be made smaller."""
+        while True:
+            try:
+                return await self._bundle(errand, target)
+            except TooLarge:
+                smaller = with_half_the_count(target)
+                if smaller is None:
+                    raise
+                target = smaller
+
+    async def _bundle(self, errand: Errand, target: str) -> Fetched:
         path, _, query = target.partition("?")
         request = UpstreamRequest("GET", target, _SEARCH_HEADERS)
         if len(query) > _QUERY_INLINE and path:
@@ -113,16 +153,34 @@ class Searcher:
             raise Refusal(Deny(Reason.REQUEST_UNSUPPORTED, sentence))
         if response.status != 200:
             raise Refusal(UNJUDGEABLE)
-        return opened(errand, response.body)
+        return Fetched(opened(errand, response.body), target, len(response.body))
 
-    async def page(self, errand: Errand, target: str) -> tuple[Any, str]:
-        """Fetch one of the server's pages. Return it with the target that it has in the end."""
-        return await self.bundle(errand, target), target
+    async def _page_without_the_largest(self, errand: Errand, plan: SearchPlan, target: str) -> Fetched:
+        """Fetch a page; of a record that is too large by itself only its summary, to judge it and to go on behind it.
 
-    async def _gather(self, errand: Errand, plan: SearchPlan) -> _Gathered:
+        What may be seen of the rest stays readable. A record that may be seen itself is said to be left out.
+        """
+        try:
+            return await self.page(errand, target)
+        except TooLarge:
+            alone = with_count(target, 1)
+            if alone is None:
+                raise
+            fetched = await self._bundle(errand, f"{alone}&_summary=true")
+        filtered, _ = await self._filtered(errand, plan, fetched.bundle)
+        seen = any(is_match(entry, plan) for entry in filtered.get("entry", []))
+        goes_on = following(errand, fetched.bundle)
+        whole = None if goes_on is None else without_summary(goes_on)
+        if goes_on is not None and whole is None:
+            raise Refusal(UNJUDGEABLE)  # behind it the server would go on with summaries
+        link = [] if whole is None else [{"relation": "next", "url": f"{errand.upstream_base}/{whole}"}]
+        bundle = fetched.bundle | {"entry": [], "link": link}
+        return Fetched(bundle, alone, RESPONSE_BOUND // OVERSIZED_BOUND, left_out=seen)
+
+    async def _gather(self, errand: Errand, plan: SearchPlan, rounds: int = 0) -> _Gathered:
         """Fill one page with what may be seen, from as many of the server's pages as it takes, and look whether more follows.
 
-        A page that were shorter by what was removed would tell that something was there, and so would a link to an empty one.
+        ``rounds``: of so many pages at most. A page that were shorter by what was removed would tell that something was there, and so would a link to an empty one.
         """
         limit = plan.count or DEFAULT_PAGE
         if hangs_on_targets(plan.type):
@@ -131,29 +189,40 @@ class Searcher:
         asked = render_query((*plan.params, ("_count", str(limit + 1))))
         target = page.target if page else f"{plan.type}?{asked}"
         matches: list[dict[str, Any]] = []
-        included: list[dict[str, Any]] = []
-        removed, after = 0, None
+        others: list[dict[str, Any]] = []
+        removed, size, after = 0, 0, None
         told: list[int | None] = []
-        for _ in range(max(REFILL_BOUND, PAGE_SIZE_BOUND // limit)):
-            bundle = await self.bundle(errand, target)
-            filtered, gone = await self._filtered(errand, plan, bundle)
+        left, left_out = rounds or max(REFILL_BOUND, PAGE_SIZE_BOUND // limit), False
+        while left > 0:
+            fetched = await self._page_without_the_largest(errand, plan, target)
+            if fetched.target != target:
+                left = min(left + limit, PAGE_SIZE_BOUND)  # smaller pages: more of them
+            left -= 1
+            left_out |= fetched.left_out
+            size += fetched.size
+            target = fetched.target
+            filtered, gone = await self._filtered(errand, plan, fetched.bundle)
             removed += gone
             told.append(filtered.get("total"))
             entries = filtered.get("entry", [])
-            fresh = [entry for entry in entries if is_match(entry, plan)][skip:]
-            included += [entry for entry in entries if not is_match(entry, plan)]
+            found = [entry for entry in entries if is_match(entry, plan)]
+            fresh, skip = found[skip:], max(0, skip - len(found))
+            others += [entry for entry in entries if not is_match(entry, plan)]
             room = limit - len(matches)
             matches += fresh[:room]
-            goes_on = following(errand, bundle)
-            after = None if goes_on is None else (goes_on, 0)
+            goes_on = following(errand, fetched.bundle)
+            after = None if goes_on is None else (goes_on, skip)
             if len(fresh) > room:
-                after = (target, skip + room)
+                after = (target, len(found) - len(fresh) + room)
                 break
-            if goes_on is None:
+            if goes_on is None or size > RESPONSE_BOUND:
                 break
-            target, skip = goes_on, 0
-        entries, _ = without_orphans(once(matches + included), plan, errand.obligations.bases)
-        total = len(matches) if page is None and after is None else None if None in told else told[0]
+            target = goes_on
+        entries, _ = without_orphans(once(matches + others), plan, errand.obligations.bases)
+        entries += [_TOO_LARGE] if left_out else []
+        whole = page is None and after is None and not left_out
+        passed_on = errand.in_process and None not in told
+        total = len(matches) if whole else told[0] if passed_on else None
         return _Gathered(entries, removed, after, total)
 
     async def _filtered(self, errand: Errand, plan: SearchPlan, bundle: Any) -> tuple[dict[str, Any], int]:

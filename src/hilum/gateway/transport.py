@@ -54,6 +54,10 @@ class Refusal(Exception):
         self.deny, self.retry_after_s = deny, retry_after_s
 
 
+class TooLarge(Refusal):
+    """The FHIR server's answer is larger than what is taken; a smaller page may do."""
+
+
 class Absent(Exception):
     """There is no such record."""
 
@@ -96,6 +100,11 @@ class Errand:
     still: Still
     page: Page | None = None
     surface: Surface | None = None
+
+    @property
+    def in_process(self) -> bool:
+        """Whether the FHIR server is the platform's own, which writes no address but the gateway's and counts what it finds."""
+        return self.upstream_base == self.base
 
     @property
     def grounds(self) -> Grounds:
@@ -240,7 +249,8 @@ def _outcome_unknown(detail: str, request_id: str) -> Deny:
 
 def refused_by(error: Unavailable) -> Refusal:
     """Say how a request ends whose FHIR server gave no answer."""
-    return Refusal(Deny(_OF_CODE.get(error.code, Reason.UPSTREAM_UNAVAILABLE), error.detail))
+    kind = TooLarge if error.code == upstream.TOO_LARGE else Refusal
+    return kind(Deny(_OF_CODE.get(error.code, Reason.UPSTREAM_UNAVAILABLE), error.detail))
 
 
 def _usable(response: UpstreamResponse) -> UpstreamResponse:

@@ -29,6 +29,7 @@ class Reason(StrEnum):
     CONSENT_DENIED = "consent_denied"
     LABEL_WITHHELD = "label_withheld"
     TOO_COSTLY = "too_costly"
+    RESOURCE_TOO_LARGE = "resource_too_large"
     QUOTA_EXCEEDED = "quota_exceeded"
     CONCURRENCY_EXCEEDED = "concurrency_exceeded"
     WRITE_REPEATED = "write_repeated"

@@ -438,6 +438,13 @@ REFUSED: list[tuple[str, Reason, Any, AccessToken | Deny, Snapshot]] = [
         SNAPSHOT,
     ),
     (
+        "more than an app may store of a type",
+        Reason.RESOURCE_TOO_LARGE,
+        ask("Observation", method="POST", body=orjson.dumps(observation(note=[{"text": "x" * 300_000}]))),
+        TOKEN,
+        SNAPSHOT,
+    ),
+    (
         "all Provenance, to sieve it",
         Reason.TOO_COSTLY,
         ask("Provenance?recorded=ge2020"),

@@ -30,6 +30,7 @@ class IssueCode(StrEnum):
     CONFLICT = "conflict"
     DUPLICATE = "duplicate"
     TOO_COSTLY = "too-costly"
+    TOO_LONG = "too-long"
     THROTTLED = "throttled"
     TRANSIENT = "transient"
     EXCEPTION = "exception"

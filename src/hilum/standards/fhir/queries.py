@@ -5,6 +5,7 @@ so is every parameter and modifier that is not in R4's tables: dropping one woul
 Source: FHIR R4 search.html
 """
 
+import re
 from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -32,6 +33,9 @@ _MODIFIERS: Mapping[Kind, frozenset[str]] = {
 _SORTABLE = frozenset(
     {Kind.STRING, Kind.TOKEN, Kind.DATE, Kind.NUMBER, Kind.QUANTITY, Kind.URI, Kind.REFERENCE}
 )
+
+_COUNT = re.compile(r"(?<=[?&])_count=([0-9]{1,9})(?=&|$)")
+_SUMMARY = re.compile(r"(?<=[?&])_summary=true(?:&|$)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,3 +253,22 @@ def _patients(parts: list[str]) -> frozenset[str]:
         elif is_id(part):
             found.add(part)
     return frozenset(found)
+
+
+def with_count(target: str, count: int) -> str | None:
+    """Return a search with another page size; None for one that names none."""
+    changed, found = _COUNT.subn(f"_count={count}", target)
+    return changed if found == 1 else None
+
+
+def with_half_the_count(target: str) -> str | None:
+    """Return a search with half its page size; None where that cannot be smaller."""
+    found = _COUNT.search(target)
+    count = int(found[1]) // 2 if found else 0
+    return with_count(target, count) if count else None
+
+
+def without_summary(target: str) -> str | None:
+    """Take ``_summary=true`` off a search; None where it does not stand there in so many words."""
+    changed, found = _SUMMARY.subn("", target)
+    return changed.rstrip("?&") if found == 1 else None
