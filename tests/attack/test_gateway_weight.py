@@ -64,7 +64,8 @@ def test_an_ordinary_document_is_stored(play: Play) -> None:
 
     async def story(made: Ground) -> None:
         body = document("new", "p1")
-        body["content"][0]["attachment"]["data"] = base64.b64encode(b"x" * 1_200_000).decode()
+        scan = {"contentType": "text/plain", "data": base64.b64encode(b"x" * 1_200_000).decode()}
+        body["content"] = [{"attachment": scan}]
 
         answer = await made.send(
             "POST", "DocumentReference", made.token("patient/DocumentReference.c"), body=body

@@ -14,7 +14,7 @@ from typing import Any
 
 from hilum.gateway.filtering import UNJUDGEABLE
 from hilum.gateway.judge import is_own
-from hilum.gateway.models import REFERRER_PAGE, REFERRER_PAGES, REFERRER_PAGES_IN_ALL, Clause
+from hilum.gateway.models import REFERRER_PAGE, REFERRERS_A_PAGE, REFERRERS_BOUND, REFERRERS_IN_ALL, Clause
 from hilum.gateway.narrowing import patients_within
 from hilum.gateway.reach import clauses
 from hilum.gateway.rendering import RENDERING, Answer
@@ -48,10 +48,10 @@ _WITHOUT_CONTENT = Deny(
 
 @dataclass(slots=True)
 class _Search:
-    """The search for a referrer of one Binary: pages that are left to it, and a patient whose records came by."""
+    """The search for a referrer of one Binary: records that it may still look at, and a patient whose records came by."""
 
     binary: str
-    pages_left: int = REFERRER_PAGES_IN_ALL
+    left: int = REFERRERS_IN_ALL
     seen: str = ""
     found: dict[str, Any] | None = field(default=None)
 
@@ -194,10 +194,8 @@ class Binaries:
         query = (*filters, *_narrowed(type_, patients), ("_count", str(REFERRER_PAGE)))
         target: str | None = f"{type_}?{render_query(query)}"
         bases = errand.obligations.bases
-        for _ in range(REFERRER_PAGES):
-            if target is None or search.pages_left <= 0:
-                return
-            search.pages_left -= 1
+        end = search.left - REFERRERS_BOUND
+        while target is not None and search.left > max(0, end):
             try:
                 bundle = (await self._searcher.page(errand, target)).bundle
                 target = following(errand, bundle) if isinstance(bundle, dict) else None
@@ -205,7 +203,9 @@ class Binaries:
                 if refused.deny.reason not in _NOT_THIS_WAY:
                     raise
                 return
-            for resource in resources_of(bundle if isinstance(bundle, dict) else {}):
+            resources = list(resources_of(bundle)) if isinstance(bundle, dict) else []
+            search.left -= max(len(resources), REFERRERS_A_PAGE)
+            for resource in resources:
                 search.seen = search.seen or errand.patient_of((resource,))
                 if resource.get("resourceType") != type_ or search.binary not in binaries_of(resource, bases):
                     continue

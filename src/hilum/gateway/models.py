@@ -37,9 +37,11 @@ EVIDENCE_AT_ONCE = 20
 PAGE_OF_TARGETS = 20
 """Matches on a page where each is judged by what it is about."""
 REFERRER_PAGE = 50
-REFERRER_PAGES = 10
-"""Pages of one type that are looked through for what refers to a Binary; of all types together so many as REFERRER_PAGES_IN_ALL."""
-REFERRER_PAGES_IN_ALL = 60
+REFERRERS_BOUND = 500
+"""Records of one type that are looked through for what refers to a Binary; of all types together REFERRERS_IN_ALL. A page counts as so
+many as it holds, and at least as REFERRERS_A_PAGE."""
+REFERRERS_IN_ALL = 3_000
+REFERRERS_A_PAGE = 10
 BINARIES_NAMED_BOUND = 20
 """Binaries that one write may newly point at; each is searched for."""
 RESOURCE_BOUND = 256 * 1024
