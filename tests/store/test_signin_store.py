@@ -294,6 +294,7 @@ def test_outlived_sessions_are_cleared_away(ground: Ground, clock: FakeClock) ->
     ground.sign_in()
     clock.advance(timedelta(days=3))
     ground.sign_in(username="gina")
+    ground.edge.write_now(service.purge, trace=Trace("x"))
 
     rows = ground.edge.read_now(lambda ctx: ctx.tx.execute(store.sessions.select()).all(), trace=Trace("x"))
 

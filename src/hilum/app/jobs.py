@@ -4,7 +4,7 @@ import signal
 import threading
 
 from hilum.app.ground import node_of, open_edge
-from hilum.app.retention import PURGE_EVERY, purge
+from hilum.app.retention import PURGE_EVERY, RETAIN_EVERY, purge, retain
 from hilum.app.schedule import Held, Job, Schedule
 from hilum.audit import anchor
 from hilum.audit import live as journals
@@ -48,7 +48,8 @@ def jobs_of(edge: Edge, settings: Settings) -> tuple[Job, ...]:
             lambda held: checkpoint(held, settings),
             aside=lambda: keep_anchor(edge, settings, fresh=False),
         ),
-        Job("purge", PURGE_EVERY, purge),
+        Job("purge", PURGE_EVERY, lambda held: purge(held, settings)),
+        Job("retention", RETAIN_EVERY, lambda held: retain(held, settings)),
     )
 
 

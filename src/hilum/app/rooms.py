@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.routing import BaseRoute
 
+from hilum.audit import hold_routes
 from hilum.audit import live as journals
 from hilum.audit import routes as audit
 from hilum.audit.rows import AccessReader
@@ -108,6 +109,7 @@ def api(site: Site) -> App:
         signin.api(kit),
         enrolment.api(kit),
         audit.api(kit, reader, at_stop=site.at_stop.append),
+        hold_routes.api(kit),
     )
     for router in routers:
         app.include_router(router)

@@ -274,3 +274,27 @@ class Explanation:
     accesses: tuple[Access, ...]
     events: tuple[RecordedEvent, ...]
     sentences: tuple[str, ...]
+
+
+HOLDS_BOUND = 200
+HOLD_REASON_BOUND = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Evidence that nothing may be purged of, whatever a retention period says: records from ``since`` on.
+
+    Tenant, app and patient say whom it is about, empty for all. While it stands, no payload from ``since`` on is purged of anybody:
+    what is purged is chosen by time alone.
+    """
+
+    id: str
+    since: datetime
+    reason: str
+    placed_by: str
+    placed_at: datetime
+    tenant: str = ""
+    app: str = ""
+    patient: str = ""
+    released_by: str = ""
+    released_at: datetime | None = None

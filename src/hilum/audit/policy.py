@@ -195,7 +195,21 @@ def _gap(name: str, expected: int, seq: int) -> str:
 
 
 READERS = frozenset({"platform_admin", "security", "auditor"})
+KEEPERS = frozenset({"platform_admin", "security"})
+"""Staff who place and release holds on evidence."""
 TENANT_ADMINISTRATOR = "administrator"
+
+
+def may_hold(actor: Actor) -> bool:
+    """Tell whether an actor may place and release holds on evidence."""
+    return actor.kind in {ActorKind.HOST, ActorKind.SYSTEM} or (
+        actor.kind is ActorKind.STAFF and not KEEPERS.isdisjoint(actor.roles)
+    )
+
+
+def may_see_holds(actor: Actor) -> bool:
+    """Tell whether an actor may see what is held."""
+    return may_hold(actor) or (actor.kind is ActorKind.STAFF and not READERS.isdisjoint(actor.roles))
 
 
 def may_read(actor: Actor, tenant: str) -> bool:

@@ -1,10 +1,13 @@
 """Recording events, reading them back, checkpoints and verification."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from dataclasses import replace
+from datetime import UTC, datetime
 
 from hilum.audit import explaining, policy, store, verification
 from hilum.audit.models import (
+    HOLD_REASON_BOUND,
+    HOLDS_BOUND,
     PURGE_ACTION,
     PURGE_AFTER_MIN,
     Anchored,
@@ -14,17 +17,21 @@ from hilum.audit.models import (
     EventQuery,
     Explanation,
     Head,
+    Hold,
+    Outcome,
     RecordedEvent,
     Stream,
     Verdict,
 )
 from hilum.audit.rows import AccessReader
 from hilum.infra.context import Context
-from hilum.kernel.errors import Conflict, Invalid, NotFound
+from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted, Unavailable
 from hilum.keys import service as keys
 from hilum.keys.models import Purpose
 
 _SALT_BYTES = 16
+_NOBODY: Mapping[str, str] = {}
+_BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def record(ctx: Context, event: Event) -> None:
@@ -112,17 +119,87 @@ def explain(ctx: Context, request_id: str, reader: AccessReader) -> Explanation:
     return explaining.explain(request_id, accesses, events)
 
 
+def purgeable_before(ctx: Context, before: datetime) -> datetime:
+    """Return up to which moment payloads may be purged: ``before``, or where the earliest hold begins."""
+    held = store.held_since(ctx.tx)
+    return before if held is None else min(before, held)
+
+
 def purge_payloads(ctx: Context, kind: str, before: datetime) -> int:
-    """Purge the payloads of a class that are older than ``before``; tells how many went. Call again while it is not 0.
+    """Purge the payloads of a class that are older than ``before``; return how many went. Call again while it is not 0.
 
     The class is the room an action begins with, or ``access``: the purge of accesses is recorded here, and then carried out by
-    ``AccessReader.purge``. The chain keeps every digest.
+    ``AccessReader.purge``, up to what ``purgeable_before`` says. The chain keeps every digest; what is held stays.
     """
     if before > ctx.now - PURGE_AFTER_MIN:
         fault = f"is less than {PURGE_AFTER_MIN.days} days ago"
         raise Invalid("purge_too_early", f"The moment {fault}.", fields={"before": fault})
+    before = purgeable_before(ctx, before)
     removed = 0 if kind == Stream.ACCESS else store.purge_control(ctx.tx, kind, before)
-    done = store.purges(ctx.tx).get(kind)
+    done = store.purges(ctx.tx).get(kind) if removed or kind == Stream.ACCESS else before
     if done is None or done < before:
         record(ctx, Event(PURGE_ACTION, reason=f"{kind} before {before.isoformat()}"))
     return removed
+
+
+def place_hold(
+    ctx: Context, reason: str, *, since: datetime | None = None, about: Mapping[str, str] = _NOBODY
+) -> Hold:
+    """Hold evidence: nothing from ``since`` on is purged while it stands. ``about``: tenant, app and patient that it concerns.
+
+    Raises NotPermitted, Invalid, Unavailable (there are too many).
+    """
+    if not policy.may_hold(ctx.actor):
+        raise _hold_refused(ctx, "audit.hold.place", "not_permitted")
+    if not reason.strip() or len(reason) > HOLD_REASON_BOUND:
+        fault = f"is empty or longer than {HOLD_REASON_BOUND} characters"
+        raise Invalid("hold_invalid", f"The reason {fault}.", fields={"reason": fault})
+    if store.count_holds(ctx.tx) >= HOLDS_BOUND:
+        raise Unavailable(
+            "too_many_holds", "There are too many holds; release those that are no longer needed."
+        )
+    made = Hold(
+        id=ctx.ids.new("hld"),
+        since=since or _BEGINNING,
+        reason=reason.strip(),
+        placed_by=str(ctx.actor),
+        placed_at=ctx.now,
+        tenant=about.get("tenant", ""),
+        app=about.get("app", ""),
+        patient=about.get("patient", ""),
+    )
+    store.add_hold(ctx.tx, made)
+    facts = {"hold": made.id, "since": made.since.isoformat(), "about": {k: v for k, v in about.items() if v}}
+    record(ctx, Event("audit.hold.place", tenant=made.tenant, app=made.app, reason=made.reason, facts=facts))
+    return made
+
+
+def release_hold(ctx: Context, hold: str) -> Hold:
+    """Release a hold. Whoever placed it needs somebody else for that. Raises NotFound, NotPermitted, Conflict."""
+    found = store.find_hold(ctx.tx, hold)
+    if found is None:
+        raise NotFound("hold_not_found", "There is no such hold.")
+    if not policy.may_hold(ctx.actor):
+        raise _hold_refused(ctx, "audit.hold.release", "not_permitted")
+    if found.placed_by == str(ctx.actor):
+        raise _hold_refused(ctx, "audit.hold.release", "second_person_needed")
+    if not store.save_released(ctx.tx, hold, str(ctx.actor), ctx.now):
+        raise Conflict("hold_released", "This hold was released already.")
+    record(ctx, Event("audit.hold.release", tenant=found.tenant, app=found.app, facts={"hold": hold}))
+    return replace(found, released_by=str(ctx.actor), released_at=ctx.now)
+
+
+def list_holds(ctx: Context) -> list[Hold]:
+    """List the holds in force. Raises NotPermitted."""
+    if not policy.may_see_holds(ctx.actor):
+        raise NotPermitted("not_permitted", "You may not see what is held.")
+    return store.list_holds(ctx.tx)
+
+
+def _hold_refused(ctx: Context, action: str, reason: str) -> NotPermitted:
+    record(ctx, Event(action, Outcome.REFUSED, reason=reason))
+    told = {
+        "not_permitted": "You may not do this.",
+        "second_person_needed": "Somebody else than who placed this hold must release it.",
+    }
+    return NotPermitted(reason, told[reason])

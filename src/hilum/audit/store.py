@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Iterator
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -22,6 +23,7 @@ from sqlalchemy import (
     bindparam,
     delete,
     desc,
+    func,
     or_,
     select,
     tuple_,
@@ -32,6 +34,7 @@ from sqlalchemy.exc import DBAPIError
 
 from hilum.audit import policy
 from hilum.audit.models import (
+    HOLDS_BOUND,
     PAGE_BOUND,
     PURGE_ACTION,
     PURGE_BATCH,
@@ -40,6 +43,7 @@ from hilum.audit.models import (
     EventPage,
     EventQuery,
     Head,
+    Hold,
     Outcome,
     RecordedEvent,
     Stream,
@@ -104,6 +108,21 @@ audit_payload = Table(
     PrimaryKeyConstraint("writer", "seq"),
 )
 """``kind`` is the class it is purged by: the room that the action begins with."""
+
+audit_hold = Table(
+    "audit_hold",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("tenant", String(32), nullable=False),
+    Column("app", String(64), nullable=False),
+    Column("patient", String(64), nullable=False),
+    Column("since", Instant, nullable=False),
+    Column("reason", String(500), nullable=False),
+    Column("placed_by", String(128), nullable=False),
+    Column("placed_at", Instant, nullable=False),
+    Column("released_by", String(128), nullable=False),
+    Column("released_at", Instant),
+)
 
 audit_checkpoint = Table(
     "audit_checkpoint",
@@ -422,3 +441,37 @@ def may_lack_payload(header: bytes, purged: dict[str, datetime]) -> bool:
     at_us, _, action = orjson.loads(header)[:3]
     horizon = purged.get(action.partition(".")[0])
     return horizon is not None and EPOCH + timedelta(microseconds=at_us) < horizon
+
+
+def add_hold(tx: Connection, hold: Hold) -> None:
+    tx.execute(audit_hold.insert().values(asdict(hold)))
+
+
+def list_holds(tx: Connection) -> list[Hold]:
+    """List the holds in force, oldest first."""
+    standing = select(audit_hold).where(audit_hold.c.released_at.is_(None)).order_by(audit_hold.c.id)
+    return [Hold(**row) for row in tx.execute(standing.limit(HOLDS_BOUND)).mappings()]
+
+
+def count_holds(tx: Connection) -> int:
+    standing = select(func.count()).select_from(audit_hold).where(audit_hold.c.released_at.is_(None))
+    return int(tx.execute(standing).scalar_one())
+
+
+def find_hold(tx: Connection, hold: str) -> Hold | None:
+    row = tx.execute(select(audit_hold).where(audit_hold.c.id == hold)).mappings().one_or_none()
+    return None if row is None else Hold(**row)
+
+
+def save_released(tx: Connection, hold: str, by: str, at: datetime) -> bool:
+    """Release a hold; False when it was released already."""
+    query = audit_hold.update().where(audit_hold.c.id == hold, audit_hold.c.released_at.is_(None))
+    return tx.execute(query.values(released_by=by, released_at=at)).rowcount == 1
+
+
+def held_since(tx: Connection) -> datetime | None:
+    """Return the moment from which on something is held, or None."""
+    since: datetime | None = tx.execute(
+        select(func.min(audit_hold.c.since, type_=Instant)).where(audit_hold.c.released_at.is_(None))
+    ).scalar_one()
+    return since

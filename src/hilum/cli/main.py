@@ -5,7 +5,7 @@ from functools import partial
 
 import click
 
-from hilum.cli import apps, doctor, nouns, people, records, sandbox, server, switches
+from hilum.cli import apps, doctor, holds, nouns, people, records, sandbox, server, switches
 from hilum.infra import logs
 
 PRIVATE = 0o077
@@ -40,6 +40,7 @@ COMMANDS = (
     server.migrate,
     doctor.doctor,
     records.audit,
+    holds.hold,
     sandbox.sandbox,
     nouns.login,
     nouns.tenant,

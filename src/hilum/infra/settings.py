@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -16,6 +17,10 @@ NUMBERS = {
     "HILUM_WORKERS": (1, WORKERS_BOUND),
     "HILUM_CONNECTIONS": (128, 65_536),
     "HILUM_SOURCE_REQUESTS": (16, 65_536),
+    "HILUM_KEEP_ACCESSES_DAYS": (30, 36_500),
+    "HILUM_KEEP_EVENTS_DAYS": (30, 36_500),
+    "HILUM_KEEP_LAUNCHES_DAYS": (1, 36_500),
+    "HILUM_KEEP_USED_TOKENS_DAYS": (1, 180),
 }
 """Settings that are numbers, with the least and the most that they may be."""
 
@@ -87,6 +92,22 @@ SETTINGS = (
         "512",
         "Requests of one address that a web worker serves at one time; more answer 429.",
     ),
+    Setting(
+        "HILUM_KEEP_ACCESSES_DAYS",
+        "2190",
+        "After so many days the payload of an access record (path, query, patient) is purged; a hold wins.",
+    ),
+    Setting(
+        "HILUM_KEEP_EVENTS_DAYS",
+        "2190",
+        "After so many days the payload of a control-plane event is purged; a hold wins.",
+    ),
+    Setting("HILUM_KEEP_LAUNCHES_DAYS", "60", "After so many days a launch that is over is forgotten."),
+    Setting(
+        "HILUM_KEEP_USED_TOKENS_DAYS",
+        "7",
+        "So many days the second use of a refresh token is recognized and ends its family; later it is only refused.",
+    ),
     Setting("HILUM_TRUSTED_PROXIES", "", "Comma-separated addresses whose `X-Forwarded-For` is believed."),
     Setting(
         "HILUM_SANDBOX_PUBLIC",
@@ -98,6 +119,16 @@ SETTINGS = (
 
 COMMAND_LINE = frozenset({"HILUM_API_URL", "HILUM_API_TOKEN"})
 """What tells the command line where a platform is and who asks: no settings of the platform, which pays them no heed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """How long each class of data is kept."""
+
+    accesses: timedelta = timedelta(days=2_190)
+    events: timedelta = timedelta(days=2_190)
+    launches: timedelta = timedelta(days=60)
+    used_tokens: timedelta = timedelta(days=7)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +150,7 @@ class Settings:
     sandbox_public: bool = False
     audit_anchor: Path | None = None
     node: str = ""
+    keep: Retention = Retention()
 
     @property
     def anchor(self) -> Path:
@@ -178,11 +210,18 @@ def read(environment: Mapping[str, str]) -> Settings:
         ),
         sandbox_public=values["HILUM_SANDBOX_PUBLIC"] == "1",
         node=values["HILUM_NODE"],
+        keep=_retention(values),
         audit_anchor=Path(values["HILUM_AUDIT_ANCHOR"]) if values["HILUM_AUDIT_ANCHOR"] else None,
     )
     if faults := _mode_faults(settings):
         raise _invalid(faults)
     return settings
+
+
+def _retention(values: Mapping[str, str]) -> Retention:
+    named = ("ACCESSES", "EVENTS", "LAUNCHES", "USED_TOKENS")
+    days = {name.lower(): timedelta(days=int(values[f"HILUM_KEEP_{name}_DAYS"])) for name in named}
+    return Retention(**days)
 
 
 def _mode_faults(settings: Settings) -> dict[str, str]:

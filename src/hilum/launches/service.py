@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from hashlib import sha256
 
 from hilum.audit import service as audit
@@ -310,9 +310,9 @@ def facts(ctx: Context, since: Since) -> Delta[LaunchFacts]:
     return Delta(change=change)
 
 
-def purge(ctx: Context) -> int:
-    """Forget launches that are long over; tells how many. Bounded; call again while it is not 0."""
-    return store.purge(ctx.tx, ctx.now - LAUNCHES_KEPT)
+def purge(ctx: Context, *, kept: timedelta = LAUNCHES_KEPT) -> int:
+    """Forget launches that were over or unused for so long; return how many. Bounded; call again while it is not 0."""
+    return store.purge(ctx.tx, ctx.now - max(kept, NEGATIVE_WINDOW))
 
 
 def _ehr_tenant(ctx: Context, action: str) -> TenantId:

@@ -11,6 +11,7 @@ from sqlalchemy import (
     Column,
     ColumnElement,
     Connection,
+    Index,
     LargeBinary,
     PrimaryKeyConstraint,
     String,
@@ -55,6 +56,9 @@ launch = Table(
     Column("ended_at", Instant, index=True),
     Column("session", String(64), nullable=False),
 )
+
+_OVER = or_(launch.c.ended_at.is_not(None), launch.c.used_at.is_(None))
+Index("ix_launch_over", launch.c.created_at, sqlite_where=_OVER, postgresql_where=_OVER)
 
 ehr_activity = Table(
     "ehr_activity",
@@ -167,8 +171,7 @@ def read_ended(tx: Connection, since: datetime) -> Iterator[tuple[LaunchId, date
 
 def purge(tx: Connection, before: datetime) -> int:
     """Forget launches that ended or were never taken, made before the moment; at most PURGE_BATCH."""
-    over = or_(launch.c.ended_at.is_not(None), launch.c.used_at.is_(None))
-    old = select(launch.c.id).where(launch.c.created_at < before, over).limit(PURGE_BATCH)
+    old = select(launch.c.id).where(launch.c.created_at < before, _OVER).limit(PURGE_BATCH)
     return tx.execute(delete(launch).where(launch.c.id.in_(old))).rowcount
 
 

@@ -19,6 +19,7 @@ from hilum.signin.models import (
     API_TOKEN_LIFE,
     API_TOKEN_PREFIX,
     API_TOKENS_PER_PERSON,
+    ATTEMPTS_FORGOTTEN,
     COOKIE_PREFIX,
     NEGATIVE_WINDOW,
     SESSION_LIFE,
@@ -145,7 +146,6 @@ def begin_session(ctx: Context, person: Person, method: Method | str) -> tuple[S
         expires_at=ctx.now + SESSION_LIFE,
         csrf=policy.csrf_secret(cookie),
     )
-    store.delete_sessions_before(ctx.tx, ctx.now - SESSIONS_KEPT)
     _end_sessions(ctx, person.id, keep=SESSIONS_PER_PERSON - 1)
     store.add_session(ctx.tx, session, policy.digest(cookie))
     facts = {"method": session.method.value, "session": session.id}
@@ -339,6 +339,13 @@ def _settle(ctx: Context, attempt: Attempt, *, matched: bool) -> Person:
         raise NotAuthenticated("wrong_credentials", "The username or the password is wrong.")
     clear_attempts(ctx, attempt.key)
     return person
+
+
+def purge(ctx: Context) -> int:
+    """Forget sessions long over and failed attempts that count no more; return how many. Call again while it is not 0."""
+    return store.purge(
+        ctx.tx, sessions_before=ctx.now - SESSIONS_KEPT, attempts_before=ctx.now - ATTEMPTS_FORGOTTEN
+    )
 
 
 def _end_sessions(ctx: Context, person: PersonId, *, keep: int = 0) -> int:

@@ -4,12 +4,19 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, Column, Connection, Index, Integer, Row, String, Table, func, select
+from sqlalchemy import JSON, Column, Connection, Index, Integer, Row, String, Table, delete, func, select
 
 from hilum.infra.db import Instant, in_parts, insert_or_ignore, metadata
 from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import PersonId, SessionId, TenantId
-from hilum.signin.models import API_TOKENS_PER_PERSON, ATTEMPTS_FORGOTTEN, ApiToken, Method, Session
+from hilum.signin.models import (
+    API_TOKENS_PER_PERSON,
+    ATTEMPTS_FORGOTTEN,
+    PURGE_BATCH,
+    ApiToken,
+    Method,
+    Session,
+)
 
 passwords = Table(
     "signin_password",
@@ -149,8 +156,16 @@ def save_sessions_ended(tx: Connection, person: PersonId, at: datetime, *, keep:
     return over
 
 
-def delete_sessions_before(tx: Connection, at: datetime) -> None:
-    tx.execute(sessions.delete().where(sessions.c.expires_at < at))
+def purge(tx: Connection, *, sessions_before: datetime, attempts_before: datetime) -> int:
+    """Forget sessions that expired and failures that count no more, at most PURGE_BATCH of each; return how many."""
+    removed = 0
+    for key, wanted in (
+        (sessions.c.id, sessions.c.expires_at < sessions_before),
+        (attempts.c.key, attempts.c.last_at < attempts_before),
+    ):
+        old = select(key).where(wanted).limit(PURGE_BATCH)
+        removed += tx.execute(delete(key.table).where(key.in_(old))).rowcount
+    return removed
 
 
 def reserve_attempt(tx: Connection, key: str, now: datetime) -> int | datetime:

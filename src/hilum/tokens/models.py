@@ -32,6 +32,8 @@ NEGATIVE_WINDOW = USER_TOKEN_LIFE + timedelta(minutes=5)
 """How long a revocation must be remembered by the snapshot: no access token outlives it."""
 SECRET_LENGTH = 43
 MAC_LENGTH = 8
+USED_REFRESH_KEPT = timedelta(days=7)
+"""How long a refresh token that was used, and a family that was revoked, is remembered unless a setting says otherwise."""
 PURGE_BATCH = 1_000
 JTI_BOUND = 512
 """Longest ``jti`` that is looked at; a client has no reason for a longer one."""

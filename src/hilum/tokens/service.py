@@ -25,6 +25,7 @@ from hilum.tokens.models import (
     REFRESH_LIFE,
     REFRESH_PREFIX,
     TOKENS,
+    USED_REFRESH_KEPT,
     USER_TOKEN_LIFE,
     AccessToken,
     Grant,
@@ -268,10 +269,16 @@ def facts(ctx: Context, since: Since) -> Delta[TokenFacts]:
     return Delta(change=change)
 
 
-def purge(ctx: Context) -> int:
-    """Forget what nobody can present any more; tells how many rows. Bounded; call again while it is not 0."""
+def purge(ctx: Context, *, used_kept: timedelta = USED_REFRESH_KEPT) -> int:
+    """Forget what nobody can present any more; return how many rows went. Bounded; call again while it is not 0.
+
+    A refresh token that was used is kept for ``used_kept``: for so long its second use is recognized and ends its family.
+    """
     gone = store.purge(
-        ctx.tx, access_before=ctx.now - NEGATIVE_WINDOW, refresh_before=ctx.now - _REFRESH_KEPT
+        ctx.tx,
+        access_before=ctx.now - NEGATIVE_WINDOW,
+        refresh_before=ctx.now - _REFRESH_KEPT,
+        ended_before=ctx.now - max(used_kept, NEGATIVE_WINDOW),
     )
     return gone + store.forget_jtis(ctx.tx, ctx.now)
 

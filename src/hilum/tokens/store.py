@@ -24,7 +24,7 @@ from sqlalchemy import (
     update,
 )
 
-from hilum.infra.db import EPOCH, Instant, insert_or_ignore, metadata
+from hilum.infra.db import EPOCH, Instant, in_parts, insert_or_ignore, metadata
 from hilum.infra.prepared import Prepared, adds, adds_or_ignores
 from hilum.kernel.ids import AuthorizationId, ClientId, FamilyId, LaunchId, TenantId
 from hilum.tokens.models import PURGE_BATCH, AccessToken, Grant, RefreshToken
@@ -73,6 +73,8 @@ refresh_token = Table(
     Column("expires_at", Instant, nullable=False, index=True),
     Column("used_at", Instant),
 )
+_IS_USED = refresh_token.c.used_at.is_not(None)
+Index("ix_refresh_token_used_at", refresh_token.c.used_at, sqlite_where=_IS_USED, postgresql_where=_IS_USED)
 
 used_jti = Table(
     "used_jti",
@@ -325,24 +327,40 @@ def forget_jtis(tx: Connection, now: datetime) -> int:
     return tx.execute(delete(table).where(table.c.hash.in_(old))).rowcount
 
 
-def purge(tx: Connection, *, access_before: datetime, refresh_before: datetime) -> int:
-    """Forget tokens that expired before the given moments, and families that have none left; at most PURGE_BATCH of each."""
-    removed = 0
-    for table, before in ((access_token, access_before), (refresh_token, refresh_before)):
-        old = select(table.c.hash).where(table.c.expires_at < before).limit(PURGE_BATCH)
-        removed += tx.execute(delete(table).where(table.c.hash.in_(old))).rowcount
-    family = token_family
-    unused = (
-        select(family.c.id)
-        .where(
-            family.c.minted_at < access_before,
-            or_(family.c.revoked_at.is_(None), family.c.revoked_at < access_before),
-            ~exists().where(access_token.c.family == family.c.id),
-            ~exists().where(refresh_token.c.family == family.c.id),
-        )
-        .limit(PURGE_BATCH)
+def purge(
+    tx: Connection, *, access_before: datetime, refresh_before: datetime, ended_before: datetime
+) -> int:
+    """Forget tokens and families that nobody can use any more, at most PURGE_BATCH of each; return how many rows went.
+
+    Access tokens that expired before a moment; refresh tokens that expired before theirs, or were used before ``ended_before``;
+    families that were revoked before it, with all their tokens; and families whose last token went here. What lives is not looked at.
+    """
+    access, refresh, family = access_token, refresh_token, token_family
+    emptied = _purge_where(tx, access, access.c.expires_at < access_before)
+    emptied += _purge_where(tx, refresh, refresh.c.expires_at < refresh_before)
+    emptied += _purge_where(tx, refresh, refresh.c.used_at < ended_before)
+    revoked = select(family.c.id).where(family.c.revoked_at < ended_before).order_by(family.c.revoked_at)
+    for table in (access, refresh):
+        emptied += _purge_where(tx, table, table.c.family.in_(revoked.limit(PURGE_BATCH)))
+    over = (
+        or_(family.c.revoked_at.is_(None), family.c.revoked_at < ended_before),
+        ~exists().where(access.c.family == family.c.id),
+        ~exists().where(refresh.c.family == family.c.id),
     )
-    return removed + tx.execute(delete(family).where(family.c.id.in_(unused))).rowcount
+    removed = len(emptied)
+    for some in in_parts(sorted(set(emptied))):
+        removed += tx.execute(delete(family).where(family.c.id.in_(some), *over)).rowcount
+    return (
+        removed
+        + tx.execute(delete(family).where(family.c.id.in_(revoked.limit(PURGE_BATCH)), *over)).rowcount
+    )
+
+
+def _purge_where(tx: Connection, table: Table, wanted: ColumnElement[bool]) -> list[str]:
+    """Delete at most PURGE_BATCH tokens that fit; return the family of each, empty where it has none."""
+    old = select(table.c.hash).where(wanted).limit(PURGE_BATCH)
+    gone = tx.execute(delete(table).where(table.c.hash.in_(old)).returning(table.c.family))
+    return [str(family) for family in gone.scalars()]
 
 
 def _seconds(moment: datetime | None) -> float | None:

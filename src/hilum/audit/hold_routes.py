@@ -1,0 +1,73 @@
+"""The API of evidence holds: what no retention period may purge."""
+
+from dataclasses import asdict
+from datetime import datetime
+from functools import partial
+from typing import Annotated
+
+from fastapi import APIRouter
+from pydantic import Field
+from starlette.requests import Request
+
+from hilum.audit import service
+from hilum.audit.models import HOLD_REASON_BOUND, Hold
+from hilum.web.api import Id, Moment, Strict, Word, audience, change, look
+from hilum.web.kit import Kit
+
+KEEPERS = ("platform_admin", "security")
+READERS = (*KEEPERS, "auditor")
+
+
+class HoldOrder(Strict):
+    """What to hold, and why. Without ``since`` everything is held."""
+
+    reason: Annotated[str, Field(min_length=1, max_length=HOLD_REASON_BOUND)]
+    since: Moment | None = None
+    tenant: Annotated[Word, Field(max_length=32)] = ""
+    app: Annotated[Word, Field(max_length=64)] = ""
+    patient: Annotated[Word, Field(max_length=64)] = ""
+
+
+class HoldShown(Strict):
+    id: str
+    tenant: str
+    app: str
+    patient: str
+    since: datetime
+    reason: str
+    placed_by: str
+    placed_at: datetime
+    released_by: str
+    released_at: datetime | None
+
+
+class HoldsShown(Strict):
+    items: list[HoldShown]
+
+
+def api(kit: Kit) -> APIRouter:
+    """Return the API routes of evidence holds."""
+    router = APIRouter(prefix="/api/v1", tags=["audit"])
+
+    @router.get("/holds", openapi_extra=audience(*READERS))
+    async def list_holds(request: Request) -> HoldsShown:
+        """List the holds in force."""
+        return HoldsShown(items=[_shown(each) for each in await look(kit, request, service.list_holds)])
+
+    @router.post("/holds", status_code=201, openapi_extra=audience(*KEEPERS))
+    async def place_hold(request: Request, body: HoldOrder) -> HoldShown:
+        """Place a hold: nothing from its moment on is purged while it stands."""
+        about = {"tenant": body.tenant, "app": body.app, "patient": body.patient}
+        verb = partial(service.place_hold, reason=body.reason, since=body.since, about=about)
+        return _shown(await change(kit, request, verb))
+
+    @router.post("/holds/{hold}/release", openapi_extra=audience(*KEEPERS))
+    async def release_hold(request: Request, hold: Id) -> HoldShown:
+        """Release a hold; somebody else than who placed it."""
+        return _shown(await change(kit, request, partial(service.release_hold, hold=hold)))
+
+    return router
+
+
+def _shown(hold: Hold) -> HoldShown:
+    return HoldShown(**asdict(hold))
