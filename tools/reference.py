@@ -1,4 +1,4 @@
-"""Write docs/reference from the code: settings, reasons, commands, switch targets, audit actions, capabilities.
+"""Write docs/reference from the code: settings, reasons, metrics, commands, switch targets, audit actions, capabilities.
 
 ``python -m tools.reference`` writes; ``tests/house/test_reference.py`` fails when a page is stale.
 """
@@ -11,9 +11,11 @@ from typing import TypeGuard
 
 import click
 
+from hilum.app.operations import OWN
 from hilum.cli.main import main as command_line
 from hilum.controls.models import WIDE, TargetKind
 from hilum.gateway.rendering import RENDERING
+from hilum.infra import metrics as measured
 from hilum.infra.settings import SETTINGS
 from hilum.kernel.decision import Reason
 from tools.capabilities import PROMISES
@@ -148,7 +150,28 @@ def capabilities() -> str:
     return "\n".join(lines) + "\n"
 
 
+def metrics() -> str:
+    lines = [
+        "# Metrics\n",
+        "`GET /metrics` at `HILUM_OPS_LISTEN`, in the Prometheus text format: the sum over this node's processes, or the worst of them.\n",
+        f"Labels hold words of Hilum's own only, at most {measured.LABELS_BOUND} combinations each: never anything that was sent.\n",
+        "| metric | kind | labels | meaning |",
+        "|---|---|---|---|",
+    ]
+    for each in measured.METRICS:
+        name = each.name + ("_total" if each.kind == "counter" else "")
+        labels = ", ".join(f"`{label}`" for label in each.labels)
+        lines.append(f"| `{name}` | {each.kind} | {labels} | {each.meaning} |")
+    for own, (kind, words, meaning) in OWN.items():
+        full = own + ("_total" if kind == "counter" else "")
+        lines.append(f"| `{full}` | {kind} | {', '.join(f'`{word}`' for word in words)} | {meaning} |")
+    bounds = ", ".join(f"{bound:g}" for bound in measured.SECONDS)
+    lines.append(f"\nHistograms have buckets up to {bounds} seconds.")
+    return "\n".join(lines) + "\n"
+
+
 PAGES = {
+    "metrics.md": metrics,
     "settings.md": settings,
     "commands.md": commands,
     "reasons.md": reasons,

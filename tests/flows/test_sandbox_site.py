@@ -3,8 +3,11 @@
 import asyncio
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import httpx2
@@ -244,22 +247,57 @@ def test_the_inspectors_list_is_not_sent_twice(ground: Ground) -> None:
     assert asyncio.run(run()) == (200, 304)
 
 
+class _Ready(BaseHTTPRequestHandler):
+    status = 200
+
+    def do_GET(self) -> None:
+        self.send_response(self.status if self.path == "/readyz" else 404)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@contextmanager
+def platform_saying(status: int) -> Iterator[str]:
+    """A platform of which no more is there than what it says of its readiness."""
+    handler = type("Handler", (_Ready,), {"status": status})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
 def test_the_card_is_for_any_script(ground: Ground) -> None:
-    (answer,) = visit(ground.site(), "/sandbox/card.json")
+    with platform_saying(200) as base:
+        (answer,) = visit(ground.site(HILUM_BASE_URL=base), "/sandbox/card.json")
 
     assert answer.headers["access-control-allow-origin"] == "*"
     assert answer.headers["cache-control"] == "no-store"
     assert answer.json()["sandbox_url"] == ORIGIN
 
 
+def test_the_card_waits_for_the_platform(ground: Ground) -> None:
+    """contract, card.json: whoever reads the card goes on to use what it lists."""
+    (away,) = visit(ground.site(), "/sandbox/card.json")
+    with platform_saying(503) as base:
+        (starting,) = visit(ground.site(HILUM_BASE_URL=base), "/sandbox/card.json")
+
+    for answer in (away, starting):
+        assert answer.status_code == 503
+        assert int(answer.headers["retry-after"]) >= 1
+        assert "people" not in answer.json()
+
+
 def test_a_public_sandbox_shows_no_password_and_registers_nobody(ground: Ground) -> None:
     """contract, Modes: HILUM_SANDBOX_PUBLIC=1."""
-    card, accounts, own = visit(
-        ground.site(HILUM_SANDBOX_PUBLIC="1"),
-        "/sandbox/card.json",
-        "/sandbox/accounts",
-        "/sandbox/h/general/own",
-    )
+    with platform_saying(200) as base:
+        card, accounts, own = visit(
+            ground.site(HILUM_SANDBOX_PUBLIC="1", HILUM_BASE_URL=base),
+            "/sandbox/card.json",
+            "/sandbox/accounts",
+            "/sandbox/h/general/own",
+        )
 
     for each in (card, accounts, own):
         assert "sandbox-dr.adeyemi" not in each.text

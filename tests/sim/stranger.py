@@ -1,5 +1,6 @@
 """Somebody at the other end of a TCP connection who speaks HTTP badly, slowly or not at all."""
 
+import select
 import socket
 import time
 from contextlib import suppress
@@ -37,6 +38,12 @@ class Connection:
         """Send a request's head with the right Host, and so much of a body."""
         lines = [f"{method} {path} HTTP/1.1", f"Host: {self.host}", *headers, "", ""]
         return self.send("\r\n".join(lines).encode() + body)
+
+    def has_answer(self) -> bool:
+        """Return whether something came back, or the server closed."""
+        poll = select.poll()
+        poll.register(self.socket, select.POLLIN)
+        return bool(poll.poll(0))
 
     def hear(self, within_s: float = 5.0) -> Said:
         """Read until the server closes or the time is over."""

@@ -3,12 +3,13 @@
 A raw ASGI callable stands before any router because the hot path must not pay for one.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
-from hilum.app.refusals import Refuse, is_fhir
-from hilum.infra import logs
+from hilum.app.refusals import Refuse, is_fhir, kind_of
+from hilum.infra import logs, metrics
 from hilum.kernel.errors import HilumError, Invalid, NotPermitted, Unavailable
 from hilum.kernel.ports import Ids
 from hilum.kernel.redaction import redact
@@ -127,7 +128,8 @@ class Door:
             await self._gateway(scope, receive, send)
         else:
             state = scope["state"]
-            await self._page(scope, receive, _stamped(send, state["request_id"], state["correlation_id"]))
+            counted = _counted(kind_of(scope["path"]), send)
+            await self._page(scope, receive, _stamped(counted, state["request_id"], state["correlation_id"]))
 
     async def _with_body(self, scope: Scope, receive: Receive, send: Send, sent: tuple[str, int]) -> None:
         """Serve a request whose body is read within bounds. A connection on which a body was left unread is closed.
@@ -149,6 +151,7 @@ class Door:
 
     async def _turn_away(self, scope: Scope, send: Send, error: HilumError) -> None:
         """Refuse without reading anything of the request, and close its connection."""
+        metrics.TURNED_AWAY.add(error.code)
         state = scope["state"]
         response = self._refuse(scope, error)
         response.headers["connection"] = "close"
@@ -275,6 +278,19 @@ def _stamped(send: Send, request_id: str, correlation_id: str) -> Send:
         await send(message)
 
     return stamped
+
+
+def _counted(kind: str, send: Send) -> Send:
+    clock = asyncio.get_running_loop().time
+    begun = clock()
+
+    async def counted(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            metrics.SITE_REQUESTS.add(kind, str(message["status"]))
+            metrics.SITE_SECONDS.observe(clock() - begun, kind)
+        await send(message)
+
+    return counted
 
 
 async def _answer(send: Send, status: int, body: bytes) -> None:

@@ -2,8 +2,11 @@
 
 import signal
 import threading
+from datetime import timedelta
 
 from hilum.app.ground import node_of, open_edge
+from hilum.app.operations import JOBS
+from hilum.app.reports import Faults, Reporter
 from hilum.app.retention import PURGE_EVERY, RETAIN_EVERY, purge, retain
 from hilum.app.schedule import Held, Job, Schedule
 from hilum.audit import anchor
@@ -18,6 +21,8 @@ from hilum.infra.system import SystemClock, SystemIds
 from hilum.kernel.actor import SYSTEM
 
 STOP_WITHIN_S = 5.0
+CHECKPOINT = "checkpoint"
+STANDS_AFTER = timedelta(seconds=10)
 
 
 def run(settings: Settings) -> None:
@@ -29,12 +34,15 @@ def run(settings: Settings) -> None:
     me = node_of(settings, edge.ids)
     heartbeat = Heartbeat(edge.db, edge.clock, me, leads=True)
     schedule = Schedule(edge, f"{me.name}/{me.boot}", may_run=lambda: heartbeat.known().gate.opens)
+    reporter = Reporter(JOBS, edge.clock, faults=dict, notices=lambda: _standing(schedule))
     try:
         heartbeat.start()
         schedule.start(*jobs_of(edge, settings))
+        reporter.start()
         stop.wait()
         schedule.end(STOP_WITHIN_S)
     finally:
+        reporter.stop()
         heartbeat.stop(leave=True)
         edge.close()
 
@@ -43,7 +51,7 @@ def jobs_of(edge: Edge, settings: Settings) -> tuple[Job, ...]:
     """List every job with how often it runs."""
     return (
         Job(
-            "checkpoint",
+            CHECKPOINT,
             CHECKPOINT_EVERY,
             lambda held: checkpoint(held, settings),
             aside=lambda: keep_anchor(edge, settings, fresh=False),
@@ -51,6 +59,13 @@ def jobs_of(edge: Edge, settings: Settings) -> tuple[Job, ...]:
         Job("purge", PURGE_EVERY, lambda held: purge(held, settings)),
         Job("retention", RETAIN_EVERY, lambda held: retain(held, settings)),
     )
+
+
+def _standing(schedule: Schedule) -> Faults:
+    """Return that the audit is not being checkpointed, once that has failed for a while."""
+    standing = schedule.age_s(CHECKPOINT) > STANDS_AFTER.total_seconds()
+    told = "No checkpoint of the audit could be taken for some time: newer records are chained, but not yet signed for."
+    return {"checkpoints_standing": told} if standing else {}
 
 
 def checkpoint(held: Held, settings: Settings) -> None:

@@ -19,18 +19,30 @@ from starlette.routing import BaseRoute, Route
 from hilum.app import rooms
 from hilum.app.asgi import Door
 from hilum.app.ground import node_of, open_edge
+from hilum.app.operations import WORKERS
+from hilum.app.readiness import (
+    AUDIT_UNAVAILABLE,
+    RELEASE_CLOSED,
+    SNAPSHOT_STALE,
+    STOPPED,
+    Directory,
+    Readiness,
+)
 from hilum.app.refusals import refuser
+from hilum.app.reports import Faults, Reporter
 from hilum.app.upstreams import EmbeddedServers
 from hilum.audit import live as journals
 from hilum.audit import service as audit
 from hilum.audit.models import Event
+from hilum.controls import policy as controls
 from hilum.controls.live import Buckets
-from hilum.controls.models import Switch
+from hilum.controls.models import Subject, Switch
 from hilum.gateway.platform_reads import PlatformReads
 from hilum.gateway.routes import Gateway
 from hilum.gateway.service import Doorway, Enforcer
 from hilum.gateway.snapshot import SnapshotKeeper
 from hilum.identity import service as identity
+from hilum.infra import metrics
 from hilum.infra.context import Context, Trace
 from hilum.infra.edge import Edge
 from hilum.infra.fetch import SafeFetcher
@@ -81,7 +93,9 @@ def build(settings: Settings, clock: Clock, ids: Ids) -> Platform:
     servers = EmbeddedServers(settings, urls, clock, ids, alone=lambda: heartbeat.known().alone)
     fetcher = SafeFetcher(allow_private=settings.opens_private_fetches)
     upstreams = Upstreams(vault(), servers.find)
-    journal = journals.open_journal(settings.database_url, settings.data_dir / "journal", edge.writer, ids)
+    journal = journals.open_journal(
+        settings.database_url, settings.data_dir / "journal", edge.writer, ids, clock=clock
+    )
     assets = Assets(*rooms.static_folders())
     shell = Shell(
         sandbox=settings.is_sandbox,
@@ -117,18 +131,22 @@ def build(settings: Settings, clock: Clock, ids: Ids) -> Platform:
         )
     )
     directory = PlatformReads(enforcer, journal, clock)
+    admission = Admission(Limits(source_requests=settings.source_requests))
+    readiness = _readiness(settings, keeper, heartbeat, journal, clock)
+    reporter = Reporter(WORKERS, clock, faults=readiness.look, notices=lambda: _notices(keeper, clock))
+    _measure(keeper, journal, admission)
     site = rooms.Site(kit=kit, fetcher=fetcher, directory=directory, settings=settings, at_stop=[])
     door = Door(
-        _split(_pages(site, keeper, assets), rooms.api(site)),
+        _split(_pages(site, keeper, assets, readiness), rooms.api(site)),
         gateway=Gateway(enforcer),
         hosts=_hosts(settings, keeper),
         ids=ids,
         trusted_proxies=settings.trusted_proxies,
         lifespan=lambda: _living(
-            _Threads(edge, keeper, heartbeat, journal), site.at_stop, upstreams, servers
+            _Threads(edge, keeper, heartbeat, journal, reporter), site.at_stop, upstreams, servers
         ),
         refuse=refuser(pages),
-        admission=Admission(Limits(source_requests=settings.source_requests)),
+        admission=admission,
         closed=lambda: not heartbeat.known().gate.opens,
     )
     return Platform(door, kit, keeper, journal, fetcher, upstreams, servers)
@@ -137,6 +155,7 @@ def build(settings: Settings, clock: Clock, ids: Ids) -> Platform:
 def _keeper(edge: Edge) -> SnapshotKeeper:
     def note(switch: Switch, took: timedelta) -> None:
         facts = {"switch": switch.id, "worker": edge.writer, "ms": round(took.total_seconds() * 1000, 3)}
+        metrics.SWITCH_SECONDS.observe(took.total_seconds())
         event = Event("gateway.switch.heard", tenant=switch.tenant, facts=facts)
         edge.write_now(
             lambda ctx: audit.record(ctx, event), actor=SYSTEM, trace=Trace(edge.ids.new("req"), "worker")
@@ -178,12 +197,41 @@ def _split(pages: App, api: App) -> App:
     return site
 
 
-def _pages(site: rooms.Site, keeper: SnapshotKeeper, assets: Assets) -> Starlette:
+def _readiness(
+    settings: Settings, keeper: SnapshotKeeper, heartbeat: Heartbeat, journal: journals.Journal, clock: Clock
+) -> Readiness:
+    """Judge by what every answer depends on. The directory counts where the journal lies in it."""
+    directory = Directory(settings.data_dir / "journal", clock)
+    return Readiness(
+        lambda: None if heartbeat.known().gate.opens else RELEASE_CLOSED,
+        lambda: SNAPSHOT_STALE if keeper.current() is None else None,
+        lambda: AUDIT_UNAVAILABLE if journal.failing else None,
+        lambda: directory.fault() if settings.database_url.startswith("sqlite") else None,
+    )
+
+
+def _notices(keeper: SnapshotKeeper, clock: Clock) -> Faults:
+    """Return what leaves the worker ready and should be known: a stop of the whole platform is obeyed, not a failure."""
+    snapshot = keeper.current()
+    if snapshot is None:
+        return {}
+    stop = controls.stopped_by(snapshot.controls.switches, Subject(), now=clock.now(), issued_at=None)
+    return dict([STOPPED]) if stop is not None else {}
+
+
+def _measure(keeper: SnapshotKeeper, journal: journals.Journal, admission: Admission) -> None:
+    metrics.SNAPSHOT_AGE.follow(keeper.age_s)
+    metrics.JOURNAL_QUEUE.follow(lambda: journal.waiting)
+    metrics.REQUESTS_UNDER_WAY.follow(lambda: admission.requests)
+    metrics.BODY_BYTES.follow(lambda: admission.body_bytes)
+
+
+def _pages(site: rooms.Site, keeper: SnapshotKeeper, assets: Assets, readiness: Readiness) -> Starlette:
     async def alive(_request: Request) -> Response:
         return JSONResponse({"status": "alive"})
 
     async def ready(_request: Request) -> Response:
-        serves = keeper.current() is not None
+        serves = keeper.current() is not None and not readiness.faults
         headers = {} if serves else {"retry-after": str(problems.RETRY_AFTER_S)}
         return JSONResponse({"status": "ready" if serves else "not ready"}, 200 if serves else 503, headers)
 
@@ -239,6 +287,7 @@ class _Threads:
     keeper: SnapshotKeeper
     heartbeat: Heartbeat
     journal: journals.Journal
+    reporter: Reporter
 
 
 @asynccontextmanager
@@ -257,12 +306,14 @@ async def _living(
         loop.add_signal_handler(signal.SIGTERM, stop)
     await loop.run_in_executor(None, threads.heartbeat.start)
     await loop.run_in_executor(None, threads.keeper.start)
+    threads.reporter.start(loop)
     _spare_the_collector()
     try:
         yield
     finally:
         for each in closing:
             await each.close()
+        await loop.run_in_executor(None, threads.reporter.stop)
         await loop.run_in_executor(None, threads.keeper.stop)
         await loop.run_in_executor(None, threads.heartbeat.stop)
         await loop.run_in_executor(None, threads.journal.close)

@@ -32,6 +32,15 @@ def is_fhir(path: str) -> bool:
     return (rest == "fhir" or rest.startswith("fhir/")) and rest != "fhir/.well-known/smart-configuration"
 
 
+def kind_of(path: str) -> str:
+    """Return the kind of an address, as metrics count them."""
+    if path.startswith("/api/"):
+        return "api"
+    if path.startswith("/t/"):
+        return "oauth" if "/oauth/" in path else "launches" if "/ehr/" in path else "page"
+    return "health" if path in {"/healthz", "/readyz"} else "page"
+
+
 def refuser(pages: Pages) -> Refuse:
     """Return what renders a refusal on the platform's site."""
 

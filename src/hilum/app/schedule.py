@@ -4,9 +4,10 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from typing import TypeVar
 
-from hilum.infra import logs, nodes
+from hilum.infra import logs, metrics, nodes
 from hilum.infra.context import Context, Trace
 from hilum.infra.edge import Edge
 from hilum.infra.nodes import Lease
@@ -19,6 +20,7 @@ LEASE_FOR = timedelta(seconds=15)
 RENEWED_AFTER = LEASE_FOR / 3
 ASKED_AFTER = timedelta(seconds=1)
 """How often a node asks for a lease that another one holds."""
+DONE = "done"
 _log = logs.get("app")
 
 
@@ -95,11 +97,15 @@ class Schedule:
     holder: str
     may_run: Callable[[], bool] = lambda: True
     stop: threading.Event = field(default_factory=threading.Event)
+    done_at: dict[str, float] = field(default_factory=dict)
+    """When each job last succeeded, on the monotonic clock."""
     _threads: list[threading.Thread] = field(default_factory=list)
 
     def start(self, *jobs: Job) -> None:
         """Start every job."""
         for job in jobs:
+            self.done_at[job.name] = self.edge.clock.monotonic()
+            metrics.JOB_AGE.follow(partial(self.age_s, job.name), job.name)
             thread = threading.Thread(target=self._keep_running, args=(job,), name=job.name, daemon=True)
             self._threads.append(thread)
             thread.start()
@@ -115,11 +121,20 @@ class Schedule:
         while not self.stop.is_set():
             begun = self.edge.clock.monotonic()
             if self.may_run():
-                attempt(lambda: self.run_once(job, held))
+                self._note(job, attempt(lambda: self.run_once(job, held)))
             self.stop.wait(max(0.0, begun + job.every.total_seconds() - self.edge.clock.monotonic()))
         if self.may_run():
             attempt(lambda: self.run_once(job, held))
         attempt(held.release)
+
+    def age_s(self, job: str) -> float:
+        """Return the time since a job of this name last succeeded here, or since it was started."""
+        return self.edge.clock.monotonic() - self.done_at[job]
+
+    def _note(self, job: Job, outcome: str) -> None:
+        metrics.JOBS.add(job.name, outcome)
+        if outcome == DONE:
+            self.done_at[job.name] = self.edge.clock.monotonic()
 
     def run_once(self, job: Job, held: Held) -> None:
         """Run a job once if its lease is ours."""
@@ -129,11 +144,14 @@ class Schedule:
             job.aside()
 
 
-def attempt(step: Callable[[], None]) -> None:
-    """Do a step; one that fails is logged and ends nothing else."""
+def attempt(step: Callable[[], None]) -> str:
+    """Do a step, and return ``done`` or the code of its failure; one that fails is logged and ends nothing else."""
     try:
         step()
     except HilumError as error:
         _log.warning("app.job.failed", code=error.code)
+        return error.code
     except Exception as error:  # noqa: BLE001 - the job's edge: one that breaks must not end the others
         _log.error("app.job.broken", error=type(error).__name__)
+        return "broken"
+    return DONE

@@ -1,19 +1,15 @@
-"""The processes of ``hilum serve``: N web workers, one jobs process, and in a sandbox the sandbox site on its own origin."""
+"""The web server: one site's workers, their bounds on connections and headers, and what happens when a worker dies."""
 
-import os
 import resource
-import signal
 import socket
-import subprocess
-import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import urlsplit
 
-from granian import Granian
 from granian.constants import HTTPModes, Interfaces, Loops
 from granian.http import HTTP1Settings
+from granian.log import LogLevels
+from granian.server.mp import MPServer
 
 from hilum.infra import logs
 from hilum.infra.settings import Settings
@@ -27,79 +23,46 @@ HEADERS_BOUND = 32 * 1024
 BACKLOG = 2_048
 FILES_KEPT = 256
 """Files that a worker opens beside its connections, at least."""
-PARTS = ("platform", "sandbox", "jobs")
+RESPAWN_PAUSE_S, RESPAWN_PAUSE_BOUND_S = 0.25, 8.0
+QUIET_S = 30.0
+"""So long after a worker's death the next one is the first again."""
 _log = logs.get("app")
 
 
-@dataclass
-class Supervisor:
-    """Starts the parts, ends them together, and fails when one of them ends by itself."""
+class _Server(MPServer):
+    """The server, but it starts dead workers again however often they die, with growing pauses.
 
-    settings: Settings
-    children: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
-    stopping: bool = False
+    Granian ends all its workers when one dies twice within seconds, and two requests that kill a worker would end the service.
+    """
 
-    def run(self, on_ready: Callable[[], None] = lambda: None) -> int:
-        """Run until a signal or until a part ends; ``on_ready`` is called once when every site listens. Returns the exit code.
+    _deaths, _died_at = 0, float("-inf")
 
-        Raises Unavailable when a site cannot listen where it should.
-        """
-        waited_for = [self.settings.listen]
-        if self.settings.is_sandbox:
-            waited_for.append(self.settings.sandbox_listen)
-        for each in waited_for:
-            require_free(each)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._on_signal)
-        parts = [part for part in PARTS if part != "sandbox" or self.settings.is_sandbox]
-        for part in parts:
-            command = [sys.executable, "-m", "hilum.cli.main", "serve", "--part", part]
-            command += ["--under", str(os.getpid())]
-            self.children[part] = subprocess.Popen(command, env=os.environ | {"PYTHONUNBUFFERED": "1"})
-        failed = ""
-        while not self.stopping and not failed:
-            failed = next((part for part, child in self.children.items() if child.poll() is not None), "")
-            if waited_for and all(_listens(each) for each in waited_for):
-                waited_for.clear()
-                on_ready()
-            time.sleep(0.1)
-        if failed:
-            _log.error("app.part.ended", part=failed, code=self.children[failed].returncode)
-        self._stop()
-        return 1 if failed else 0
-
-    def _on_signal(self, _number: int, _frame: object) -> None:
-        self.stopping = True
-
-    def _stop(self) -> None:
-        for child in self.children.values():
-            if child.poll() is None:
-                child.terminate()
-        for child in self.children.values():
-            try:
-                child.wait(STOP_TIMEOUT_S)
-            except subprocess.TimeoutExpired:
-                child.kill()
+    def _respawn_workers(self, workers: Any, spawn_target: Any, target_loader: Any, delay: float = 0) -> None:
+        now = time.monotonic()
+        self._deaths = self._deaths + 1 if now - self._died_at < QUIET_S else 1
+        self._died_at = now
+        pause = min(RESPAWN_PAUSE_BOUND_S, RESPAWN_PAUSE_S * 2.0 ** min(self._deaths - 1, 10))
+        _log.error("app.worker.died", workers=[each + 1 for each in workers], again_in_s=pause)
+        while time.monotonic() < now + pause and not self.interrupt_signal:
+            time.sleep(0.05)
+        if self.interrupt_signal:
+            self.main_loop_interrupt.set()
+            return
+        super()._respawn_workers(workers, spawn_target, target_loader, delay)
+        self.respawned_wrks.clear()
 
 
-def _listens(listen: str) -> bool:
-    try:
-        socket.create_connection(_address(listen), timeout=1).close()
-    except OSError:
-        return False
-    return True
-
-
-def _address(listen: str) -> tuple[str, int]:
+def address_of(listen: str) -> tuple[str, int]:
+    """Split ``host:port``."""
     parts = urlsplit(f"//{listen}")
     host = parts.hostname or "127.0.0.1"
-    return ("127.0.0.1" if host == "localhost" else host), parts.port or 8000
+    return ("127.0.0.1" if host == "localhost" else host), 8000 if parts.port is None else parts.port
 
 
 def require_free(listen: str) -> None:
     """Raise Unavailable when nobody can listen there. The server itself would share the port with whoever does already."""
     try:
-        family, kind, _, _, where = socket.getaddrinfo(*_address(listen), type=socket.SOCK_STREAM)[0]
+        family, kind, _, _, where = socket.getaddrinfo(*address_of(listen), type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind) as tried:
             tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             tried.bind(where)
@@ -115,8 +78,8 @@ def run_web(settings: Settings, target: str, listen: str, *, workers: int | None
     HTTP/1.1 only: HTTP/2 is left to the proxy in front, whose bounds on headers and streams are its own (security decision 26).
     """
     require_free(listen)
-    address, port = _address(listen)
-    Granian(
+    address, port = address_of(listen)
+    _Server(
         target,
         address=address,
         port=port,
@@ -128,7 +91,7 @@ def run_web(settings: Settings, target: str, listen: str, *, workers: int | None
         websockets=False,
         backlog=BACKLOG,
         backpressure=_connections(settings.connections),
-        log_level="warning",  # type: ignore[arg-type]
+        log_level=LogLevels.warning,
         factory=True,
         workers_kill_timeout=STOP_TIMEOUT_S,
         respawn_failed_workers=True,

@@ -1,14 +1,17 @@
 """Embedded FHIR servers: one file a tenant, opened when first asked for."""
 
+import sqlite3
 from collections.abc import Callable
 
 from hilum.fhirserver.models import FhirServerSettings
 from hilum.fhirserver.routes import FhirServer
 from hilum.infra.settings import Settings
+from hilum.kernel.errors import Unavailable
 from hilum.kernel.ids import TenantId
 from hilum.kernel.ports import Clock, Ids
 from hilum.upstream.live import Embedded, response_of
 from hilum.upstream.models import UpstreamResponse
+from hilum.web.asgi import App, Receive, Scope, Send
 from hilum.web.urls import Urls
 
 _PROFILES = {
@@ -69,8 +72,13 @@ class EmbeddedServers:
         self._open: dict[TenantId, tuple[FhirServer, Embedded]] = {}
 
     def find(self, tenant: TenantId) -> Embedded | None:
-        """Return the tenant's embedded server; None while another node serves too."""
-        return self._entry(tenant)[1] if self._alone() else None
+        """Return the tenant's embedded server; None while another node serves too, or its store cannot be opened."""
+        if not self._alone():
+            return None
+        try:
+            return self._entry(tenant)[1]
+        except (OSError, sqlite3.Error):
+            return None
 
     def server(self, tenant: TenantId) -> FhirServer:
         """Give the server itself, for seeding."""
@@ -88,7 +96,7 @@ class EmbeddedServers:
                 instantiates=(US_CORE_SERVER,),
             )
             server = FhirServer(settings, self._clock, self._ids)
-            found = self._open[tenant] = (server, Embedded(server, base, _peek(server)))
+            found = self._open[tenant] = (server, Embedded(_guarded(server), base, _peek(server)))
         return found
 
     async def close(self) -> None:
@@ -100,9 +108,24 @@ class EmbeddedServers:
 
 def _peek(server: FhirServer) -> Callable[[str], UpstreamResponse | None]:
     def peek(target: str) -> UpstreamResponse | None:
-        response = server.peek(target)
+        try:
+            response = server.peek(target)
+        except sqlite3.Error:
+            return None
         if response is None:
             return None
         return response_of(response.status, response.headers, response.body)
 
     return peek
+
+
+def _guarded(server: FhirServer) -> App:
+    """Wrap the server so that a disk that is full or gone means Unavailable, as a server elsewhere that does not answer."""
+
+    async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await server(scope, receive, send)
+        except sqlite3.Error as error:
+            raise Unavailable("upstream_unavailable", "The FHIR server's store cannot be used.") from error
+
+    return guarded

@@ -84,13 +84,14 @@ class JournalFile:
         self._previous: bytes | None = None
         self._last, self._begun, self._lock = 0, False, -1
         self._claims: sqlite3.Connection | None = None
+        self.path: Path | None = None
 
     def open(self) -> None:
         """Claim a slot and read where its file ends. Raises Unavailable."""
         try:
             self._directory.mkdir(parents=True, exist_ok=True)
-            self._lock, path = _claim(self._directory)
-            self._db = _open_for_writing(path)
+            self._lock, self.path = _claim(self._directory)
+            self._db = _open_for_writing(self.path)
             self._db.execute("UPDATE intent SET dead = 1")
         except (OSError, sqlite3.Error) as error:
             raise Unavailable("audit_unavailable", "The audit journal cannot be opened.") from error

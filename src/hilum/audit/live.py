@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Thread
@@ -38,9 +39,10 @@ from hilum.audit.models import (
 )
 from hilum.audit.postgres import PostgresReader, PostgresWriter
 from hilum.audit.rows import AccessReader, ChainMoved, Writer, link_batch
+from hilum.audit.watching import Watch
 from hilum.infra import logs
 from hilum.kernel.errors import HilumError, Unavailable
-from hilum.kernel.ports import Ids
+from hilum.kernel.ports import Clock, Ids
 
 _log = logs.get("audit")
 
@@ -62,8 +64,9 @@ _DEADLINE_S = JOURNAL_DEADLINE.total_seconds()
 class Journal:
     """Records accesses. Belongs to one event loop; the thread behind it owns the chain."""
 
-    def __init__(self, writer: Writer, ids: Ids) -> None:
+    def __init__(self, writer: Writer, ids: Ids, watch: Watch | None = None) -> None:
         self._writer = writer
+        self._watch = watch
         self._ids = ids
         self._gathered: deque[_Waiting] = deque()
         self._awaited: deque[_Waiting] = deque()
@@ -92,6 +95,16 @@ class Journal:
     def writer(self) -> str:
         """Name of this journal's chain."""
         return self._writer.writer
+
+    @property
+    def waiting(self) -> int:
+        """Return how many records wait to be made durable."""
+        return len(self._gathered)
+
+    @property
+    def failing(self) -> bool:
+        """Return whether the journal cannot be written just now. Not for the event loop: it may try, and wait a second."""
+        return self._watch is not None and self._watch.failing()
 
     async def record(self, access: Access) -> None:
         """Return when the record is durable.
@@ -276,7 +289,9 @@ class Journal:
         failure: HilumError | None = None
         try:
             batch = self._claimed(batch)
-            if batch:
+            if batch and self._watch is not None:
+                self._watch.commit(partial(self._append, batch), len(batch))
+            elif batch:
                 self._append(batch)
         except HilumError as error:
             failure = error
@@ -313,6 +328,8 @@ class Journal:
             self._is_failing(failure.code)
 
     def _is_failing(self, code: str) -> None:
+        if self._watch is not None:
+            self._watch.failed()
         if not self._failing:
             self._failing = True
             _log.error("audit.journal.failing", writer=self.writer, code=code)
@@ -358,17 +375,17 @@ class _Strangers:
         return folded
 
 
-def open_journal(database_url: str, directory: Path, writer: str, ids: Ids) -> Journal:
+def open_journal(
+    database_url: str, directory: Path, writer: str, ids: Ids, *, clock: Clock | None = None
+) -> Journal:
     """Make this process's journal: in the PostgreSQL that the control plane uses, else in a file of ``directory``.
 
-    ``writer`` names the process and its boot; no two that ever ran share it.
+    ``writer`` names the process and its boot; no two that ever ran share it. With a clock it is watched: ``Journal.failing``.
     """
-    made: Writer
     if database_url.startswith("postgresql"):
-        made = PostgresWriter(database_url, writer)
-    else:
-        made = JournalFile(directory, writer)
-    return Journal(made, ids)
+        return Journal(PostgresWriter(database_url, writer), ids, Watch(clock) if clock is not None else None)
+    file = JournalFile(directory, writer)
+    return Journal(file, ids, Watch(clock, lambda: file.path) if clock is not None else None)
 
 
 def open_reader(directory: Path, database_url: str) -> AccessReader:

@@ -56,7 +56,7 @@ def run(port: int, sandbox_port: int) -> None:
     found = host.read_settings()
     prepare(found)
     fitness.require_fit(found)
-    from hilum.app.serve import Supervisor
+    from hilum.app.supervisor import Supervisor
 
     try:
         raise SystemExit(Supervisor(found).run(lambda: _welcome(found)))

@@ -107,7 +107,7 @@ def serve(part: str, under: int) -> None:
       HILUM_WORKERS=4 hilum serve
       hilum serve --part jobs
     """
-    from hilum.app import jobs
+    from hilum.app import jobs, supervisor
     from hilum.app import serve as serving
     from hilum.app.parent import end_with
 
@@ -120,7 +120,9 @@ def serve(part: str, under: int) -> None:
         end_with(under)
     try:
         if part == "all":
-            raise SystemExit(serving.Supervisor(found).run())
+            raise SystemExit(supervisor.Supervisor(found).run())
+        if part == "platform" and not under:
+            raise SystemExit(supervisor.Supervisor(found, names=("platform",)).run())
         if part == "platform":
             serving.run_web(found, "hilum.app.entry:platform", found.listen)
         elif part == "sandbox":

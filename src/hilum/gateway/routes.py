@@ -13,7 +13,7 @@ import orjson
 from hilum.gateway.models import BEARER_BOUND
 from hilum.gateway.rendering import Answer, not_found, refusal
 from hilum.gateway.service import Call, Enforcer, Reply
-from hilum.infra import logs
+from hilum.infra import logs, metrics
 from hilum.kernel.decision import Deny, Reason
 from hilum.kernel.errors import HilumError, Invalid
 from hilum.kernel.ids import TenantId
@@ -68,6 +68,8 @@ class Gateway:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         state = scope.get("state") or {}
         request_id = str(state.get("request_id", ""))
+        clock = asyncio.get_running_loop().time
+        begun = clock()
         try:
             reply, origin = await self._reply(scope, receive, state)
         except Exception as error:  # the edge: what is unmapped says nothing
@@ -75,6 +77,9 @@ class Gateway:
             _log.error("gateway.request.failed", request=request_id, error=name, where=where)
             body = outcome(IssueCode.EXCEPTION, "Something failed on our side.", decision=request_id)
             reply, origin = Reply(Answer(500, orjson.dumps(body))), b""
+        status = str(reply.answer.status)
+        metrics.GATEWAY_REQUESTS.add(status, "" if reply.deny is None else reply.deny.reason.value)
+        metrics.GATEWAY_SECONDS.observe(clock() - begun, status)
         correlation = str(state.get("correlation_id", ""))
         with suppress(OSError):  # whoever asked has gone; the record of it stands
             await _send(

@@ -115,6 +115,10 @@ class SnapshotKeeper:
             return None
         return self._snapshot
 
+    def age_s(self) -> float:
+        """Return the time since the snapshot was confirmed last, in seconds; infinite before the first time."""
+        return self._clock.monotonic() - self._confirmed_at
+
     async def newer(self, than: float) -> Snapshot | None:
         """Wait for what was committed before the monotonic moment ``than``, a few polls at most; then return what is current."""
         for _ in range(NEWER_POLLS):

@@ -51,6 +51,7 @@ POOL_SIZE = 8
 CACHE_KIB = 16 * 1024
 WAL_PAGES = 8_000
 """So many pages (32 MB) gather before they are copied into the file: what is written often is then copied once."""
+CAUSES_BOUND = 8
 _AWAY = frozenset(
     {
         sqlite3.SQLITE_BUSY,
@@ -230,7 +231,7 @@ class Database:
                 raise Conflict(
                     "concurrent_change", "Somebody else changed this at the same moment."
                 ) from error
-            if is_away(origin):
+            if any(map(is_away, _before(error))):
                 raise _unreachable() from error
             raise
 
@@ -238,6 +239,16 @@ class Database:
         """Close every idle connection."""
         self.engine.dispose()
         self.writing.dispose()
+
+
+def _before(error: BaseException) -> Iterator[BaseException]:
+    """List an error and those that it arose from: SQLite itself rolls back on a full disk, and undoing the rest fails in other words."""
+    seen: BaseException | None = error
+    for _ in range(CAUSES_BOUND):
+        if seen is None:
+            return
+        yield seen
+        seen = seen.__context__
 
 
 def _unreachable() -> Unavailable:

@@ -3,7 +3,8 @@
 import sys
 import traceback
 from collections.abc import MutableMapping
-from typing import Any, TextIO
+from contextlib import suppress
+from typing import Any, TextIO, cast
 
 import orjson
 import structlog
@@ -35,6 +36,22 @@ def place_of(error: Exception) -> str:
     return f"{trace.tb_frame.f_code.co_qualname}:{trace.tb_lineno}" if trace is not None else ""
 
 
+class _Unfailing:
+    """A stream whose writer goes on when nothing can be written: a full disk must not end a thread by way of its log."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with suppress(OSError, ValueError):
+            return self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError, ValueError):
+            self._stream.flush()
+
+
 def configure(stream: TextIO = sys.stderr) -> None:
     """Write one JSON line an event. Called once by app or cli."""
     structlog.configure(
@@ -47,7 +64,7 @@ def configure(stream: TextIO = sys.stderr) -> None:
                 serializer=lambda event, **_: orjson.dumps(event, default=str).decode()
             ),
         ],
-        logger_factory=structlog.PrintLoggerFactory(stream),
+        logger_factory=structlog.PrintLoggerFactory(cast("TextIO", _Unfailing(stream))),
         cache_logger_on_first_use=True,
     )
 

@@ -13,6 +13,7 @@ from hilum.kernel.errors import Invalid
 SECRET_KEY_MIN = 32
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]", "::1"})
 WORKERS_BOUND = 64
+OFF = "off"
 NUMBERS = {
     "HILUM_WORKERS": (1, WORKERS_BOUND),
     "HILUM_CONNECTIONS": (128, 65_536),
@@ -75,6 +76,12 @@ SETTINGS = (
     Setting("HILUM_LISTEN", "", "`host:port` to bind; the base URL's own where empty."),
     Setting(
         "HILUM_SANDBOX_LISTEN", "", "`host:port` of the sandbox site; the sandbox URL's own where empty."
+    ),
+    Setting(
+        "HILUM_OPS_LISTEN",
+        "",
+        "`host:port` of `/healthz`, `/readyz` with reasons and `/metrics`, which ask nobody who they are: keep it off public networks. "
+        "Where empty, 127.0.0.1 and the platform's own port + 1000 (9000 for 8000); `off` for none.",
     ),
     Setting("HILUM_WORKERS", "1", "Web worker processes."),
     Setting(
@@ -143,6 +150,7 @@ class Settings:
     secret_key: str = field(repr=False)
     listen: str = ""
     sandbox_listen: str = ""
+    ops_listen: str = ""
     workers: int = 1
     connections: int = 4_096
     source_requests: int = 512
@@ -181,8 +189,9 @@ def read(environment: Mapping[str, str]) -> Settings:
             faults[name] = fault
     if not values["HILUM_DATABASE_URL"].startswith(("sqlite:///", "postgresql://")):
         faults["HILUM_DATABASE_URL"] = "starts with neither sqlite:/// nor postgresql://"
-    for name in ("HILUM_LISTEN", "HILUM_SANDBOX_LISTEN"):
-        if values[name] and not _is_address(values[name]):
+    for name in ("HILUM_LISTEN", "HILUM_SANDBOX_LISTEN", "HILUM_OPS_LISTEN"):
+        off = name == "HILUM_OPS_LISTEN" and values[name] == OFF
+        if values[name] and not off and not _is_address(values[name]):
             faults[name] = "is not a host and a port, such as 127.0.0.1:8000"
     if not re.fullmatch(r"[A-Za-z0-9._-]{0,80}", values["HILUM_NODE"]):
         faults["HILUM_NODE"] = "is not a name of up to 80 letters, digits, dots, dashes and underscores"
@@ -204,6 +213,7 @@ def read(environment: Mapping[str, str]) -> Settings:
         secret_key=values["HILUM_SECRET_KEY"],
         listen=values["HILUM_LISTEN"] or _listen_of(values["HILUM_BASE_URL"]),
         sandbox_listen=values["HILUM_SANDBOX_LISTEN"] or _listen_of(values["HILUM_SANDBOX_URL"]),
+        ops_listen=values["HILUM_OPS_LISTEN"],
         workers=int(values["HILUM_WORKERS"]),
         trusted_proxies=frozenset(
             part.strip() for part in values["HILUM_TRUSTED_PROXIES"].split(",") if part.strip()

@@ -134,6 +134,10 @@ class Urls:
     def home(self) -> str:
         return f"{self.base_url}/"
 
+    def ready(self) -> str:
+        """Return the address that says whether the platform can answer."""
+        return f"{self.base_url}/readyz"
+
     def api(self, path: str) -> str:
         """Name an address of the control plane's API; ``path`` starts with a slash."""
         return f"{self.base_url}/api/v1{path}"

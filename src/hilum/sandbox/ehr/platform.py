@@ -14,6 +14,7 @@ from hilum.web.urls import Urls, with_query
 
 TIMEOUT_S = 15.0
 CONNECT_S = 5.0
+READY_WITHIN_S = 2.0
 ANSWER_BOUND = 2 * 1024 * 1024
 TOKEN_MARGIN_S = 30.0
 
@@ -60,6 +61,16 @@ class Platform:
     api_token: str
     _http: aiohttp.ClientSession | None = None
     _tokens: dict[str, tuple[str, float]] = field(default_factory=dict)
+
+    async def is_ready(self) -> bool:
+        """Return whether the platform says that it can answer."""
+        try:
+            async with self._connections().get(
+                self.urls.ready(), timeout=aiohttp.ClientTimeout(total=READY_WITHIN_S)
+            ) as answer:
+                return answer.status == 200
+        except (aiohttp.ClientError, TimeoutError):
+            return False
 
     async def open_launch(self, tenant: str, order: Order) -> Launched:
         """Open a launch. Raises what the platform refuses with, in its own words."""

@@ -20,6 +20,7 @@ from hilum.synthesis.models import HospitalPlan, Role
 from hilum.web.errors import error_page
 from hilum.web.forms import Form, csrf_token, read_query
 from hilum.web.pages import Policy
+from hilum.web.problems import RETRY_AFTER_S
 from hilum.web.urls import origin_of, path_of, with_query
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -69,9 +70,13 @@ class Pages:
         return self._site.pages.render(request, "sandbox/home.html", hospitals=found, urls=self._site.urls)
 
     async def card(self, _request: Request) -> Response:
+        """Answer once the platform is ready: whoever reads the card goes on to use what it lists."""
         site = self._site
-        content = card(site.hospitals, site.plan, site.wallet, site.urls, withhold=site.public)
         headers = {"cache-control": "no-store", "access-control-allow-origin": "*"}
+        if not await site.platform.is_ready():
+            headers["retry-after"] = str(RETRY_AFTER_S)
+            return JSONResponse({"error": "The platform is not ready yet."}, 503, headers)
+        content = card(site.hospitals, site.plan, site.wallet, site.urls, withhold=site.public)
         return JSONResponse(content, headers=headers)
 
     async def accounts(self, request: Request) -> Response:

@@ -1,0 +1,350 @@
+"""The operations listener: ``/healthz``, ``/readyz`` with reasons, ``/metrics``; apart from the site, so that it answers when the site cannot.
+
+It runs in a thread of the supervisor, which every process reports to (``app.reports``). It serves nothing else, knows no Host, and
+takes no body: each connection is one request with few headers, answered within seconds and closed.
+"""
+
+import asyncio
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+
+from hilum.app.reports import Faults
+from hilum.infra import logs, metrics
+from hilum.kernel.ports import Clock
+
+WORKERS = "platform"
+JOBS = "jobs"
+REPORT_BOUND = 1024 * 1024
+HEAD_BOUND = 8 * 1024
+HEAD_WITHIN_S = 5.0
+CONNECTIONS_BOUND = 64
+SILENT_AFTER_S = 3.0
+"""A process that did not report for so long cannot answer, or is gone."""
+STALLED_AFTER_S = 5.0
+_log = logs.get("app")
+
+
+@dataclass(slots=True)
+class _Process:
+    part: str
+    pid: int
+    heard_at: float
+    faults: Faults
+    notices: Faults
+    metrics: dict[str, Any]
+
+
+@dataclass(slots=True)
+class State:
+    """What ``/readyz`` says. ``reasons`` are why not; ``notices`` leave a node ready and want to be looked at."""
+
+    reasons: Faults = field(default_factory=dict)
+    notices: Faults = field(default_factory=dict)
+    workers: int = 0
+
+    @property
+    def ready(self) -> bool:
+        return not self.reasons
+
+
+class Board:
+    """What all processes reported last. What a process counted outlives it, so that a sum never falls."""
+
+    def __init__(self, clock: Clock, workers: int, *, jobs: bool = True) -> None:
+        """``workers`` are expected to report, and a jobs process where it is a part of this service."""
+        self._clock, self._workers, self._jobs = clock, workers, jobs
+        self._processes: dict[int, _Process] = {}
+        self._past: dict[str, dict[tuple[str, ...], Any]] = {}
+        self.starts: dict[str, int] = {}
+
+    def hear(self, report: dict[str, Any]) -> int:
+        """Take a report in; returns the process it came from."""
+        pid = int(report["pid"])
+        if pid not in self._processes:
+            self.starts[report["part"]] = self.starts.get(report["part"], 0) + 1
+        self._processes[pid] = _Process(
+            report["part"],
+            pid,
+            self._clock.monotonic(),
+            report["faults"],
+            report["notices"],
+            report["metrics"],
+        )
+        return pid
+
+    def lose(self, pid: int) -> None:
+        """Forget a process that hung up, and keep what it had counted."""
+        gone = self._processes.pop(pid, None)
+        if gone is not None:
+            _merge(self._past, gone.metrics, lasting=True)
+
+    def state(self) -> State:
+        """Judge this node: ready when a worker reports, and every one that reports can answer."""
+        now = self._clock.monotonic()
+        state = State()
+        workers = [each for each in self._processes.values() if each.part == WORKERS]
+        heard = [each for each in workers if now - each.heard_at <= SILENT_AFTER_S]
+        state.workers = len(heard)
+        for each in heard:
+            state.reasons.update(each.faults)
+            state.notices.update(each.notices)
+            if _lag_of(each) > STALLED_AFTER_S:
+                state.reasons["worker_stalled"] = "A worker's event loop stands still."
+        if not heard:
+            state.reasons["no_worker"] = "No worker reports: they are starting, or cannot start."
+        elif len(heard) < self._workers:
+            state.notices["workers_missing"] = (
+                f"{self._workers - len(heard)} of {self._workers} workers do not report."
+            )
+        jobs = [
+            each
+            for each in self._processes.values()
+            if each.part == JOBS and now - each.heard_at <= SILENT_AFTER_S
+        ]
+        if self._jobs and not jobs:
+            state.notices["jobs_silent"] = (
+                "The jobs process does not report: it is starting, or cannot start."
+            )
+        for each in jobs:
+            state.notices.update(each.faults | each.notices)
+        return state
+
+    def merged(self) -> dict[str, dict[tuple[str, ...], Any]]:
+        """Return what all processes counted, by metric and labels."""
+        found: dict[str, dict[tuple[str, ...], Any]] = {}
+        for name, values in self._past.items():
+            found[name] = {labels: _copy(value) for labels, value in values.items()}
+        for each in list(self._processes.values()):
+            _merge(found, each.metrics)
+        return found
+
+
+def _lag_of(process: _Process) -> float:
+    return max((float(value) for _, value in process.metrics.get(metrics.LOOP_LAG.name, ())), default=0.0)
+
+
+def _copy(value: Any) -> Any:
+    return list(value) if isinstance(value, list) else value
+
+
+def _merge(
+    into: dict[str, dict[tuple[str, ...], Any]], reported: dict[str, Any], *, lasting: bool = False
+) -> None:
+    """Add what one process reported; ``lasting``: only what counts upwards."""
+    for metric in metrics.METRICS:
+        if lasting and metric.kind == "gauge":
+            continue
+        values = into.setdefault(metric.name, {})
+        for labels, value in reported.get(metric.name, ()):
+            key = tuple(labels)
+            before = values.get(key)
+            if before is None:
+                values[key] = _copy(value)
+            elif isinstance(value, list):
+                values[key] = [a + b for a, b in zip(before, value, strict=True)]
+            elif isinstance(metric, metrics.Gauge) and metric.merged == "max":
+                values[key] = max(before, value)
+            else:
+                values[key] = before + value
+
+
+class _Collector:
+    """Renders the board for prometheus-client."""
+
+    def __init__(self, board: Board, extra: Callable[[], Iterable[Metric]]) -> None:
+        self._board, self._extra = board, extra
+
+    def describe(self) -> Iterable[Metric]:
+        return ()
+
+    def collect(self) -> Iterable[Metric]:
+        merged = self._board.merged()
+        for metric in metrics.METRICS:
+            values = merged.get(metric.name, {})
+            if isinstance(metric, metrics.Histogram):
+                yield _histogram(metric, values)
+                continue
+            family = CounterMetricFamily if metric.kind == "counter" else GaugeMetricFamily
+            made = family(metric.name, metric.meaning, labels=metric.labels)
+            for labels, value in values.items():
+                made.add_metric(labels, value)
+            yield made
+        yield from self._extra()
+
+
+def _histogram(metric: metrics.Histogram, values: dict[tuple[str, ...], Any]) -> HistogramMetricFamily:
+    made = HistogramMetricFamily(metric.name, metric.meaning, labels=metric.labels)
+    for labels, held in values.items():
+        counted, buckets = 0.0, []
+        for bound, count in zip((*map(str, metric.bounds), "+Inf"), held[:-1], strict=True):
+            counted += count
+            buckets.append((bound, counted))
+        made.add_metric(labels, buckets, sum_value=held[-1])
+    return made
+
+
+class Operations:
+    """The thread that listens. ``restarts`` returns how often each part was started again."""
+
+    def __init__(
+        self, board: Board, listen: tuple[str, int] | None, restarts: Callable[[], dict[str, int]] = dict
+    ) -> None:
+        self.board = board
+        self._listen, self._restarts = listen, restarts
+        self._folder = Path(tempfile.mkdtemp(prefix="hilum-"))
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run, name="operations", daemon=True)
+        self._begun: threading.Event = threading.Event()
+        self._failure: OSError | OverflowError | None = None
+        self._connections = 0
+        self.address = ""
+        self._registry = CollectorRegistry(auto_describe=False)
+        self._registry.register(_Collector(board, self._own))
+
+    @property
+    def socket_path(self) -> str:
+        """Where processes report."""
+        return str(self._folder / "reports")
+
+    def start(self) -> None:
+        """Listen. Raises OSError when that is not possible, OverflowError for a port that is none."""
+        self._thread.start()
+        self._begun.wait()
+        if self._failure is not None:
+            raise self._failure
+
+    def stop(self) -> None:
+        """Stop listening."""
+        if self._failure is None:
+            self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(HEAD_WITHIN_S)
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        try:
+            self._loop.run_until_complete(self._open())
+        except (OSError, OverflowError) as error:
+            self._failure = error
+        self._begun.set()
+        if self._failure is None:
+            self._loop.run_forever()
+
+    async def _open(self) -> None:
+        await asyncio.start_unix_server(self._hear, self.socket_path, limit=REPORT_BOUND)
+        if self._listen is not None:
+            host, port = self._listen
+            server = await asyncio.start_server(self._serve, host, port, limit=HEAD_BOUND)
+            taken = server.sockets[0].getsockname()
+            self.address = f"{taken[0]}:{taken[1]}"
+
+    async def _hear(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Take in the reports of one process until it hangs up."""
+        pid = 0
+        try:
+            while line := await reader.readline():
+                pid = self.board.hear(orjson.loads(line))
+        except (OSError, ValueError, KeyError, asyncio.IncompleteReadError) as error:
+            _log.warning("app.report.unreadable", error=type(error).__name__)
+        finally:
+            self.board.lose(pid)
+            writer.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer one request and close."""
+        self._connections += 1
+        try:
+            if self._connections <= CONNECTIONS_BOUND:
+                async with asyncio.timeout(HEAD_WITHIN_S):
+                    head = await reader.readuntil(b"\r\n\r\n")
+                    writer.write(self._answer(head))
+                    await writer.drain()
+        except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+            pass  # whoever asked so slowly, or so much, has gone or goes now
+        finally:
+            self._connections -= 1
+            with suppress(OSError):
+                writer.close()
+
+    def _answer(self, head: bytes) -> bytes:
+        method, _, rest = head.partition(b" ")
+        path = rest.partition(b" ")[0].partition(b"?")[0]
+        if method not in {b"GET", b"HEAD"}:
+            return _response("405 Method Not Allowed", b"", "text/plain", "Allow: GET, HEAD")
+        if path == b"/healthz":
+            found = _response("200 OK", orjson.dumps({"status": "alive"}), "application/json")
+        elif path == b"/readyz":
+            found = self._readiness()
+        elif path == b"/metrics":
+            found = _response("200 OK", generate_latest(self._registry), CONTENT_TYPE_LATEST)
+        else:
+            found = _response("404 Not Found", b"", "text/plain")
+        return found if method == b"GET" else found.partition(b"\r\n\r\n")[0] + b"\r\n\r\n"
+
+    def _readiness(self) -> bytes:
+        state = self.board.state()
+        body = {
+            "status": "ready" if state.ready else "not ready",
+            "reasons": [{"code": code, "detail": detail} for code, detail in sorted(state.reasons.items())],
+            "notices": [{"code": code, "detail": detail} for code, detail in sorted(state.notices.items())],
+            "workers": state.workers,
+        }
+        if state.ready:
+            return _response("200 OK", orjson.dumps(body), "application/json")
+        return _response("503 Service Unavailable", orjson.dumps(body), "application/json", "Retry-After: 1")
+
+    def _own(self) -> Iterable[Metric]:
+        state = self.board.state()
+        found: dict[str, dict[str, float]] = {
+            "hilum_ready": {"": float(state.ready)},
+            "hilum_not_ready": dict.fromkeys(state.reasons, 1.0),
+            "hilum_notice": dict.fromkeys(state.notices, 1.0),
+            "hilum_workers": {"": state.workers},
+            "hilum_part_restarts": dict(self._restarts()),
+            "hilum_process_starts": dict(self.board.starts),
+        }
+        for name, (kind, labels, meaning) in OWN.items():
+            family = CounterMetricFamily if kind == "counter" else GaugeMetricFamily
+            made = family(name, meaning, labels=labels)
+            for label, value in sorted(found[name].items()):
+                made.add_metric([label] if labels else [], value)
+            yield made
+
+
+OWN: dict[str, tuple[str, tuple[str, ...], str]] = {
+    "hilum_ready": ("gauge", (), "1 when this node can answer, as `/readyz` says."),
+    "hilum_not_ready": ("gauge", ("reason",), "1 for each reason why this node cannot answer."),
+    "hilum_notice": ("gauge", ("notice",), "1 for each notice of `/readyz`."),
+    "hilum_workers": ("gauge", (), "Web workers that report."),
+    "hilum_part_restarts": ("counter", ("part",), "Times that the supervisor started a part again."),
+    "hilum_process_starts": (
+        "counter",
+        ("part",),
+        "Processes that began to report, restarts of single workers included.",
+    ),
+}
+"""What the supervisor adds of its own to the metrics that processes report: kind, labels, meaning."""
+
+
+def _response(status: str, body: bytes, kind: str, *headers: str) -> bytes:
+    lines = [
+        f"HTTP/1.1 {status}",
+        f"Content-Type: {kind}",
+        f"Content-Length: {len(body)}",
+        "Cache-Control: no-store",
+        "X-Content-Type-Options: nosniff",
+        "Connection: close",
+        *headers,
+    ]
+    return "\r\n".join([*lines, "", ""]).encode() + body

@@ -1,0 +1,78 @@
+"""Whether a worker can answer: what its answers depend on, and why not."""
+
+import errno
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from hilum.app.reports import Faults
+from hilum.infra import logs
+from hilum.kernel.ports import Clock
+
+PROBE_EVERY_S = 1.0
+PROBE_BYTES = 256 * 1024
+"""So much must still fit on the disk of the journal."""
+SNAPSHOT_STALE = (
+    "snapshot_stale",
+    "What is allowed was not confirmed for two seconds: the database does not answer.",
+)
+RELEASE_CLOSED = "release_closed", "The database was brought to a release that this one does not work with."
+AUDIT_UNAVAILABLE = "audit_unavailable", "The access journal cannot be written, so nothing is answered."
+DISK_FULL = "disk_full", "The disk of the data directory is full."
+NOT_WRITABLE = "directory_not_writable", "The data directory cannot be written to."
+STOPPED = "platform_stopped", "A kill switch stops the whole platform: FHIR requests are refused on purpose."
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_log = logs.get("app")
+
+
+class Directory:
+    """Whether a directory can be written to, tried about once a second by writing."""
+
+    def __init__(self, path: Path, clock: Clock) -> None:
+        self._path, self._clock = path, clock
+        self._tried_at = float("-inf")
+        self._fault: tuple[str, str] | None = None
+
+    def fault(self) -> tuple[str, str] | None:
+        """Return what is wrong with it, as found last."""
+        now = self._clock.monotonic()
+        if now - self._tried_at >= PROBE_EVERY_S:
+            self._tried_at, self._fault = now, self._try()
+        return self._fault
+
+    def _try(self) -> tuple[str, str] | None:
+        probe = self._path / f".probe-{os.getpid()}"
+        try:
+            self._path.mkdir(parents=True, exist_ok=True)
+            with probe.open("wb") as file:
+                file.write(bytes(PROBE_BYTES))
+        except OSError as error:
+            return DISK_FULL if error.errno in _FULL else NOT_WRITABLE
+        finally:
+            with suppress(OSError):
+                probe.unlink(missing_ok=True)
+        return None
+
+
+class Readiness:
+    """Judges one worker. ``look`` runs in the reporter's thread; ``faults`` may be asked from anywhere."""
+
+    def __init__(self, *checks: Callable[[], tuple[str, str] | None]) -> None:
+        self._checks = checks
+        self._faults: Faults = {}
+
+    @property
+    def faults(self) -> Faults:
+        """Return what was found last."""
+        return self._faults
+
+    def look(self) -> Faults:
+        """Look at everything that answers depend on; what changes is logged, once each way."""
+        found = dict(fault for check in self._checks if (fault := check()) is not None)
+        for code in found.keys() - self._faults.keys():
+            _log.error("app.readiness.lost", reason=code, detail=found[code])
+        for code in self._faults.keys() - found.keys():
+            _log.warning("app.readiness.regained", reason=code)
+        self._faults = found
+        return found

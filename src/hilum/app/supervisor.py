@@ -1,0 +1,168 @@
+"""The processes of ``hilum serve``: N web workers, one jobs process, and in a sandbox the sandbox site on its own origin.
+
+A part that dies is started again, with growing pauses. The service ends only when it is told to, or when a part has not been able to
+run for a stated time: then whatever supervises the service should know.
+"""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from hilum.app.operations import Board, Operations
+from hilum.app.reports import SOCKET_VARIABLE
+from hilum.app.serve import STOP_TIMEOUT_S, address_of, require_free
+from hilum.infra import logs
+from hilum.infra.settings import OFF, Settings
+from hilum.infra.system import SystemClock
+from hilum.kernel.errors import Unavailable
+
+PARTS = ("platform", "sandbox", "jobs")
+STANDS_AFTER_S = 10.0
+"""A part that lived so long stands; its next death is its first."""
+PAUSE_S, PAUSE_BOUND_S = 0.25, 8.0
+GIVE_UP_AFTER_S = 120.0
+"""A part that did not stand for so long ends the service."""
+LOOK_EVERY_S = 0.1
+OPS_PORTS_APART = 1_000
+_log = logs.get("app")
+
+
+def pause_after(deaths: int) -> float:
+    """Return the pause before a part is started again after so many deaths in a row, in seconds."""
+    return min(PAUSE_BOUND_S, PAUSE_S * 2.0 ** min(deaths - 1, 10)) if deaths > 0 else 0.0
+
+
+@dataclass(slots=True)
+class Part:
+    """One part and its history. All times are monotonic."""
+
+    name: str
+    start: Callable[[str], subprocess.Popen[bytes]]
+    child: subprocess.Popen[bytes] | None = None
+    started_at: float = 0.0
+    again_at: float = 0.0
+    deaths: int = 0
+    failing_since: float | None = None
+    restarts: int = 0
+
+    def look(self, now: float) -> bool:
+        """Start the part where it is due; returns False once it could not run for too long."""
+        if self.child is None:
+            if now >= self.again_at:
+                self.child, self.started_at = self.start(self.name), now
+            return True
+        code = self.child.poll()
+        if code is None:
+            if now - self.started_at >= STANDS_AFTER_S:
+                self.deaths, self.failing_since = 0, None
+            return True
+        self.deaths += 1
+        self.failing_since = now if self.failing_since is None else self.failing_since
+        self.restarts += 1
+        pause = pause_after(self.deaths)
+        self.child, self.again_at = None, now + pause
+        if now - self.failing_since > GIVE_UP_AFTER_S:
+            _log.error(
+                "app.part.given_up", part=self.name, code=code, failing_s=round(now - self.failing_since)
+            )
+            return False
+        _log.error("app.part.ended", part=self.name, code=code, again_in_s=pause)
+        return True
+
+
+@dataclass
+class Supervisor:
+    """Starts the parts, starts those again that die, and ends them together."""
+
+    settings: Settings
+    names: tuple[str, ...] = PARTS
+    """The parts to run; the sandbox's own only in a sandbox."""
+    parts: dict[str, Part] = field(default_factory=dict)
+    stopping: bool = False
+
+    def run(self, on_ready: Callable[[], None] = lambda: None) -> int:
+        """Run until a signal; ``on_ready`` is called once when every site listens. Returns the exit code.
+
+        Raises Unavailable when a site cannot listen where it should.
+        """
+        names = [name for name in self.names if name != "sandbox" or self.settings.is_sandbox]
+        sites = {"platform": self.settings.listen, "sandbox": self.settings.sandbox_listen}
+        waited_for = [sites[name] for name in names if name in sites]
+        for each in waited_for:
+            require_free(each)
+        board = Board(SystemClock(), self.settings.workers, jobs="jobs" in names)
+        operations = start_operations(self.settings, board, self._restarts)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_signal)
+        clock = SystemClock()
+        self.parts = {name: Part(name, lambda part: _start(part, operations)) for name in names}
+        runs = True
+        while not self.stopping and runs:
+            runs = all(each.look(clock.monotonic()) for each in self.parts.values())
+            if waited_for and all(_listens(each) for each in waited_for):
+                waited_for.clear()
+                on_ready()
+            time.sleep(LOOK_EVERY_S)
+        self._stop()
+        operations.stop()
+        return 0 if runs else 1
+
+    def _restarts(self) -> dict[str, int]:
+        return {each.name: each.restarts for each in self.parts.values()}
+
+    def _on_signal(self, _number: int, _frame: object) -> None:
+        self.stopping = True
+
+    def _stop(self) -> None:
+        children = [each.child for each in self.parts.values() if each.child is not None]
+        for child in children:
+            if child.poll() is None:
+                child.terminate()
+        for child in children:
+            try:
+                child.wait(STOP_TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                child.kill()
+
+
+def start_operations(settings: Settings, board: Board, restarts: Callable[[], dict[str, int]]) -> Operations:
+    """Serve operations from this process. Raises Unavailable when it cannot listen where it was told to.
+
+    Where nobody chose an address and the usual one is taken, by a second platform on this machine say, a free one is used and logged.
+    """
+    asked = [settings.ops_listen]
+    if not settings.ops_listen:
+        _, port = address_of(settings.listen)
+        asked = [f"127.0.0.1:{port + OPS_PORTS_APART}", "127.0.0.1:0"]
+    for listen in asked:
+        operations = Operations(board, None if listen == OFF else address_of(listen), restarts)
+        try:
+            operations.start()
+        except (OSError, OverflowError):
+            operations.stop()
+            continue
+        _log.info("app.operations.listening", address=operations.address)
+        return operations
+    told = f"Operations cannot listen at {settings.ops_listen}."
+    raise Unavailable(
+        "address_unavailable", f"{told} Set HILUM_OPS_LISTEN to another address, or to `{OFF}`."
+    )
+
+
+def _start(part: str, operations: Operations) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "hilum.cli.main", "serve", "--part", part, "--under", str(os.getpid())]
+    environment = os.environ | {"PYTHONUNBUFFERED": "1", SOCKET_VARIABLE: operations.socket_path}
+    return subprocess.Popen(command, env=environment)
+
+
+def _listens(listen: str) -> bool:
+    try:
+        socket.create_connection(address_of(listen), timeout=1).close()
+    except OSError:
+        return False
+    return True

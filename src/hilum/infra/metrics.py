@@ -1,0 +1,165 @@
+"""What a process counts of itself: plain counters and histograms, cheap enough for the hot path.
+
+A process reports them to the one that serves ``/metrics``, which renders those of all processes together (``app.operations``).
+Labels are words of ours only (a reason, a status, a job): never a patient, a person, a path or anything else that was sent.
+"""
+
+from bisect import bisect_left
+from collections.abc import Callable
+from typing import Any
+
+LABELS_BOUND = 256
+"""Combinations of labels that one metric keeps; all further ones are counted together under ``other``."""
+OTHER = "other"
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+Labels = tuple[str, ...]
+
+
+class Counter:
+    """Counts upwards, by labels."""
+
+    kind = "counter"
+
+    def __init__(self, name: str, meaning: str, labels: Labels = ()) -> None:
+        self.name, self.meaning, self.labels = name, meaning, labels
+        self._values: dict[Labels, float] = {}
+
+    def add(self, *labels: str, by: float = 1) -> None:
+        """Count ``by`` more."""
+        values = self._values
+        if labels not in values and len(values) >= LABELS_BOUND:
+            labels = (OTHER,) * len(self.labels)
+        values[labels] = values.get(labels, 0) + by
+
+    def read(self) -> list[Any]:
+        """Return each combination of labels with its value."""
+        return [[list(labels), value] for labels, value in self._values.copy().items()]
+
+
+class Histogram:
+    """Sorts durations into buckets, by labels."""
+
+    kind = "histogram"
+
+    def __init__(
+        self, name: str, meaning: str, labels: Labels = (), bounds: tuple[float, ...] = SECONDS
+    ) -> None:
+        self.name, self.meaning, self.labels, self.bounds = name, meaning, labels, bounds
+        self._values: dict[Labels, list[float]] = {}
+
+    def observe(self, seconds: float, *labels: str) -> None:
+        """Count one duration."""
+        held = self._values.get(labels)
+        if held is None:
+            if len(self._values) >= LABELS_BOUND:
+                labels = (OTHER,) * len(self.labels)
+            held = self._values.setdefault(labels, [0.0] * (len(self.bounds) + 2))
+        held[bisect_left(self.bounds, seconds)] += 1
+        held[-1] += seconds
+
+    def read(self) -> list[Any]:
+        """Return each combination of labels with the counts of its buckets, the last for all that is longer, and the sum."""
+        return [[list(labels), list(held)] for labels, held in self._values.copy().items()]
+
+
+class Gauge:
+    """A value that goes up and down, read when it is reported. ``merged`` says how those of several processes become one."""
+
+    kind = "gauge"
+
+    def __init__(self, name: str, meaning: str, labels: Labels = (), *, merged: str = "sum") -> None:
+        self.name, self.meaning, self.labels, self.merged = name, meaning, labels, merged
+        self._sources: dict[Labels, Callable[[], float]] = {}
+
+    def follow(self, source: Callable[[], float], *labels: str) -> None:
+        """Read the value from ``source`` from now on."""
+        self._sources[labels] = source
+
+    def read(self) -> list[Any]:
+        """Return each combination of labels with its value now."""
+        return [[list(labels), float(source())] for labels, source in self._sources.copy().items()]
+
+
+Metric = Counter | Histogram | Gauge
+
+GATEWAY_REQUESTS = Counter(
+    "hilum_gateway_requests",
+    "FHIR requests answered, by HTTP status and by the reason of a refusal (empty where there was none).",
+    ("status", "reason"),
+)
+GATEWAY_SECONDS = Histogram(
+    "hilum_gateway_seconds",
+    "Time from a FHIR request to its answer, audit record and upstream included.",
+    ("status",),
+)
+SITE_REQUESTS = Counter(
+    "hilum_site_requests", "Other requests answered, by kind of address and HTTP status.", ("kind", "status")
+)
+SITE_SECONDS = Histogram(
+    "hilum_site_seconds", "Time from any other request to the beginning of its answer.", ("kind",)
+)
+TURNED_AWAY = Counter(
+    "hilum_turned_away", "Requests refused before any room saw them, by the code of the refusal.", ("code",)
+)
+REQUESTS_UNDER_WAY = Gauge("hilum_requests_under_way", "Requests that are being served.")
+BODY_BYTES = Gauge("hilum_body_bytes", "Bytes of request bodies that are held.")
+JOURNAL_RECORDS = Counter("hilum_journal_records", "Access records made durable.")
+JOURNAL_FAILURES = Counter("hilum_journal_failures", "Access records that could not be made durable.")
+JOURNAL_SECONDS = Histogram("hilum_journal_commit_seconds", "Time of one commit of the access journal.")
+JOURNAL_QUEUE = Gauge("hilum_journal_queue", "Access records that wait to be made durable.", merged="max")
+SNAPSHOT_AGE = Gauge(
+    "hilum_snapshot_age_seconds",
+    "Time since the oldest worker confirmed its snapshot; over 2 it refuses.",
+    merged="max",
+)
+SWITCH_SECONDS = Histogram(
+    "hilum_switch_heard_seconds", "Time from a kill switch's commit to a worker's refusal."
+)
+DATABASE_WAITING = Gauge(
+    "hilum_database_waiting",
+    "Pieces of work that wait for a thread of a database pool.",
+    ("pool",),
+    merged="max",
+)
+DATABASE_BUSY = Gauge("hilum_database_busy", "Threads of a database pool that are at work.", ("pool",))
+LOOP_LAG = Gauge("hilum_event_loop_lag_seconds", "How late the slowest worker's event loop is.", merged="max")
+MEMORY = Gauge("hilum_memory_bytes", "Resident memory of all reporting processes together.")
+FILES = Gauge("hilum_open_files", "Open files and connections of the process that has most.", merged="max")
+JOBS = Counter(
+    "hilum_job_runs",
+    "Runs of scheduled jobs, by job and outcome (`done`, or the code of a failure).",
+    ("job", "outcome"),
+)
+JOB_AGE = Gauge(
+    "hilum_job_age_seconds", "Time since a job last succeeded on this node.", ("job",), merged="max"
+)
+
+METRICS: tuple[Metric, ...] = (
+    GATEWAY_REQUESTS,
+    GATEWAY_SECONDS,
+    SITE_REQUESTS,
+    SITE_SECONDS,
+    TURNED_AWAY,
+    REQUESTS_UNDER_WAY,
+    BODY_BYTES,
+    JOURNAL_RECORDS,
+    JOURNAL_FAILURES,
+    JOURNAL_SECONDS,
+    JOURNAL_QUEUE,
+    SNAPSHOT_AGE,
+    SWITCH_SECONDS,
+    DATABASE_WAITING,
+    DATABASE_BUSY,
+    LOOP_LAG,
+    MEMORY,
+    FILES,
+    JOBS,
+    JOB_AGE,
+)
+"""Everything that a process reports, in the order of ``/metrics``."""
+
+
+def read() -> dict[str, list[Any]]:
+    """Return what this process has counted, by the names of the metrics; those that hold nothing are left out."""
+    found = ((each.name, each.read()) for each in METRICS)
+    return {name: values for name, values in found if values}

@@ -1,0 +1,171 @@
+"""Processes die and come back; what the operations listener says is true (C201; security decision 26)."""
+
+import resource
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import httpx2
+import pytest
+
+from tests.attack.test_bounds import FORM, TOKEN, many
+from tests.flows.outside.ground import tell
+from tests.sim.processes import children, kill, operations, part, until, workers
+from tests.sim.running import Running
+
+
+def answers(url: str) -> bool:
+    with suppress(httpx2.HTTPError):
+        return httpx2.get(url, timeout=2).status_code == 200
+    return False
+
+
+def ready(running: Running) -> bool:
+    return answers(f"{running.base}/readyz")
+
+
+def state(running: Running) -> dict[str, Any]:
+    answer = httpx2.get(f"{operations(running)}/readyz", timeout=2)
+    found: dict[str, Any] = answer.json()
+    assert (answer.status_code == 200) == (found["status"] == "ready")
+    return found
+
+
+def codes(running: Running, kind: str = "reasons") -> set[str]:
+    return {each["code"] for each in state(running)[kind]}
+
+
+@pytest.fixture(autouse=True)
+def whole_afterwards(running: Running) -> Iterator[None]:
+    yield
+    until(lambda: ready(running) and state(running)["status"] == "ready" and not state(running)["notices"])
+
+
+def test_three_deaths_of_a_worker_in_a_row_do_not_end_the_service(running: Running) -> None:
+    """C201: two within seconds used to end it."""
+    seen = set()
+    for _ in range(3):
+        (worker,) = until(lambda: [pid for pid in workers(running) if pid not in seen])
+        until(lambda: ready(running))
+        seen.add(worker)
+        kill(worker)
+    until(lambda: ready(running))
+
+    assert running.process.poll() is None
+    assert running.log.count('"event":"app.worker.died"') >= 3
+
+
+@pytest.mark.parametrize("name", ["jobs", "platform", "sandbox"])
+def test_a_part_that_is_killed_is_started_again(running: Running, name: str) -> None:
+    before = until(lambda: part(running, name))
+    kill(before)
+    after = until(lambda: (found := part(running, name)) != before and found)
+    until(lambda: ready(running) and not codes(running, "notices"))
+
+    assert running.process.poll() is None
+    assert after != before
+    assert '"event":"app.part.ended"' in running.log
+    assert until(lambda: answers(f"{running.sandbox}/sandbox/card.json"))
+
+
+def test_operations_answer_while_the_site_has_no_place_left(running: Running) -> None:
+    """Faults 15: the probes died with the site. They are asked by address, and with any Host (faults 16)."""
+    with many(running, 1_300) as made:
+        for one in made:
+            one.ask("POST", TOKEN, FORM, "Content-Length: 1000")
+        begun = time.monotonic()
+        for path in ("/healthz", "/readyz", "/metrics"):
+            answer = httpx2.get(operations(running) + path, headers={"host": "10.1.2.3"}, timeout=2)
+            assert answer.status_code == 200
+        assert time.monotonic() - begun < 2
+
+
+def test_operations_answer_while_no_worker_lives(running: Running) -> None:
+    """A node without a worker is not ready, and says why."""
+    (worker,) = workers(running)
+    kill(worker)
+    found = until(lambda: codes(running))
+
+    assert found <= {"no_worker"}
+    assert httpx2.get(f"{operations(running)}/healthz").json() == {"status": "alive"}
+
+
+@contextmanager
+def full_disk(running: Running) -> Iterator[None]:
+    """Let every write of the worker fail as on a full disk, from outside and at once."""
+    (worker,) = workers(running)
+    before = resource.prlimit(worker, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+    try:
+        yield
+    finally:
+        resource.prlimit(worker, resource.RLIMIT_FSIZE, before)
+
+
+def test_a_full_disk_is_seen_without_any_request_and_ends_with_it(running: Running) -> None:
+    """Faults 13: readiness follows what answers depend on, on both listeners; reasons are not for strangers."""
+    grant = tell(running, lambda outside: outside.grant())
+    before = running.log.count("app.readiness.lost")
+    with full_disk(running):
+        assert until(lambda: codes(running)) <= {"disk_full", "audit_unavailable"}
+        public = httpx2.get(f"{running.base}/readyz")
+        refused = [
+            httpx2.get(f"{grant.client.fhir}/Patient/{grant.patient}", headers=grant.bearer).status_code
+            for _ in range(20)
+        ]
+        registered = httpx2.post(
+            f"{running.base}/t/general/oauth/register",
+            json={
+                "client_name": "x",
+                "redirect_uris": ["http://127.0.0.1/cb"],
+                "token_endpoint_auth_method": "none",
+            },
+        )
+    until(lambda: ready(running) and not codes(running))
+
+    assert public.status_code == 503
+    assert public.json() == {"status": "not ready"}
+    assert int(public.headers["retry-after"]) >= 1
+    assert set(refused) == {503}
+    assert registered.status_code == 503
+    assert running.log.count("app.readiness.lost") - before <= 2
+    assert httpx2.get(f"{grant.client.fhir}/Patient/{grant.patient}", headers=grant.bearer).status_code == 200
+
+
+def test_metrics_count_requests_by_outcome_and_nothing_that_was_sent(running: Running) -> None:
+    """Labels are words of ours: no patient, path or person ever stands in one."""
+    httpx2.get(
+        f"{running.tenant()['fhir']}/Patient/canary-patient-7",
+        headers={"authorization": "Bearer hil_at_canary"},
+    )
+    httpx2.get(f"{running.base}/t/canary-tenant/fhir/Patient/canary-patient-8")
+    httpx2.get(f"{running.base}/canary-path")
+
+    def found() -> str:
+        text = httpx2.get(f"{operations(running)}/metrics").text
+        return text if 'hilum_gateway_requests_total{reason="token_invalid",status="401"}' in text else ""
+
+    text = until(found)
+
+    assert "canary" not in text
+    for name in (
+        "hilum_gateway_seconds_bucket",
+        "hilum_snapshot_age_seconds",
+        "hilum_job_runs_total",
+        "hilum_ready 1.0",
+    ):
+        assert name in text
+
+
+@pytest.mark.parametrize("path", ["/", "/api/v1/people", "/metrics/x", "/t/general/fhir/Patient"])
+def test_operations_serve_nothing_else(running: Running, path: str) -> None:
+    assert httpx2.get(operations(running) + path).status_code == 404
+    assert httpx2.post(operations(running) + "/metrics").status_code == 405
+
+
+def test_children_of_a_killed_part_do_not_live_on(running: Running) -> None:
+    before = workers(running)
+    kill(part(running, "platform"))
+    until(lambda: ready(running) and workers(running) and not set(before) & set(workers(running)))
+
+    assert not set(before) & {pid for each in children(running.process.pid) for pid in children(each)}
