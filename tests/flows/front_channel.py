@@ -108,6 +108,8 @@ class Front(Platform):
 
     def browser(self, person: str = "", **headers: str) -> "Browser":
         http = TestClient(self.app, base_url=BASE, follow_redirects=False, headers=headers)
+        # One worker has one event loop, and its journal belongs to that.
+        http.portal = self.http.portal
         made = Browser(self, http)
         if person:
             made.sit_down(person)
@@ -295,6 +297,7 @@ def standing(edge: Edge, clock: FakeClock, folder: Path) -> Iterator[Front]:
         ]
     )
     errors.install(app, pages)
+    journal.start()
     with TestClient(app, base_url=BASE) as http:
         made = Front(
             edge,

@@ -152,7 +152,7 @@ def test_threads_of_one_process_never_fork_the_chain(edge: Edge) -> None:
 
 def test_every_writer_has_a_chain_of_its_own(edge: Edge) -> None:
     record(edge, EVENTS[0])
-    other = Edge(edge.db, edge.clock, edge.ids, "other-writer", edge.pool, edge.reads_pool)
+    other = Edge.create(edge.db, edge.clock, edge.ids, "other-writer")
     record(other, EVENTS[1])
 
     heads = edge.read_now(lambda ctx: store.control_heads(ctx.tx), trace=TRACE)
@@ -164,7 +164,7 @@ def test_every_writer_has_a_chain_of_its_own(edge: Edge) -> None:
 
 def test_a_checkpoint_states_only_what_moved_and_nothing_when_nothing_did(edge: Edge) -> None:
     record(edge, *EVENTS[:2])
-    other = Edge(edge.db, edge.clock, edge.ids, "other-writer", edge.pool, edge.reads_pool)
+    other = Edge.create(edge.db, edge.clock, edge.ids, "other-writer")
     record(other, EVENTS[2])
     first = checkpoint(edge)
     quiet = checkpoint(edge)

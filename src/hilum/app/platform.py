@@ -19,6 +19,7 @@ from starlette.routing import BaseRoute, Route
 from hilum.app import rooms
 from hilum.app.asgi import Door
 from hilum.app.ground import node_of, open_edge
+from hilum.app.lanes import in_lanes
 from hilum.app.operations import WORKERS
 from hilum.app.readiness import (
     AUDIT_UNAVAILABLE,
@@ -42,11 +43,12 @@ from hilum.gateway.routes import Gateway
 from hilum.gateway.service import Doorway, Enforcer
 from hilum.gateway.snapshot import SnapshotKeeper
 from hilum.identity import service as identity
-from hilum.infra import metrics
+from hilum.infra import lanes, metrics
 from hilum.infra.context import Context, Trace
 from hilum.infra.edge import Edge
 from hilum.infra.fetch import SafeFetcher
 from hilum.infra.heartbeat import Heartbeat
+from hilum.infra.lanes import Lane
 from hilum.infra.settings import Settings
 from hilum.infra.signals import signal_of
 from hilum.kernel.actor import SYSTEM
@@ -137,7 +139,7 @@ def build(settings: Settings, clock: Clock, ids: Ids) -> Platform:
     _measure(keeper, journal, admission)
     site = rooms.Site(kit=kit, fetcher=fetcher, directory=directory, settings=settings, at_stop=[])
     door = Door(
-        _split(_pages(site, keeper, assets, readiness), rooms.api(site)),
+        in_lanes(_split(_pages(site, keeper, assets, readiness), rooms.api(site))),
         gateway=Gateway(enforcer),
         hosts=_hosts(settings, keeper),
         ids=ids,
@@ -162,7 +164,8 @@ def _keeper(edge: Edge) -> SnapshotKeeper:
         )
 
     def read(verb: Callable[[Context], T], /) -> T:
-        return edge.read_now(verb, actor=SYSTEM, trace=Trace("snapshot", "worker"))
+        with lanes.using(Lane.WATCH):
+            return edge.read_now(verb, actor=SYSTEM, trace=Trace("snapshot", "worker"))
 
     return SnapshotKeeper(read, signal_of(edge.db), edge.clock, on_stop=note)
 

@@ -29,13 +29,16 @@ from hilum.audit.rows import (
     limit_of,
     newest_of,
 )
+from hilum.infra import lanes, postgres
+from hilum.infra.lanes import Lane
 from hilum.kernel.errors import Unavailable
 
 STREAM_ROWS = 2_000
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-CONNECT_TIMEOUT_S = 5
 _SHORT = 10
 """Digits that stand for a writer's name where many are written together."""
+_TOO_LONG = frozenset({"57014", "55P03"})
+"""A statement, and a wait for a lock, that the server ended."""
 _APPEND = """
 WITH chain AS (INSERT INTO access_chain (writer) VALUES (%(writer)s) ON CONFLICT DO NOTHING),
 batch AS (SELECT * FROM unnest(%(seqs)s::bigint[], %(ids)s::text[], %(headers)s::bytea[], %(digests)s::bytea[], %(hashes)s::bytea[],
@@ -104,13 +107,13 @@ class PostgresWriter:
         self._previous = b""
 
     def open(self) -> None:
-        self.tip()
+        """Do nothing yet: whoever opens a journal may be the event loop, and connecting may take long. ``tip`` connects."""
 
     def tip(self) -> bytes:
         """Give the hash that the next record follows. After a failure nobody knows whether the last batch arrived, so it is read anew."""
         if self._db is None:
             try:
-                self._db = psycopg.connect(self._url, autocommit=True, connect_timeout=CONNECT_TIMEOUT_S)
+                self._db = postgres.connect(self._url, Lane.JOURNAL, autocommit=True)
                 row = self._db.execute(_LAST, (self.writer,)).fetchone()
             except psycopg.Error as error:
                 raise self._failed() from error
@@ -192,10 +195,10 @@ class PostgresReader:
     @contextmanager
     def _connected(self) -> Iterator[psycopg.Connection[Any]]:
         try:
-            with psycopg.connect(self._url, connect_timeout=CONNECT_TIMEOUT_S) as db:
+            with postgres.connect(self._url, lanes.current(Lane.OWN)) as db:
                 yield db
         except psycopg.OperationalError as error:
-            raise Unavailable("audit_unavailable", "The audit journal cannot be read.") from error
+            raise _unread(error) from error
 
     def heads(self) -> dict[str, Head]:
         found: dict[str, Head] = {}
@@ -240,11 +243,11 @@ class PostgresReader:
     def _following(self) -> Iterator[psycopg.Connection[Any]]:
         try:
             if self._kept is None:
-                self._kept = psycopg.connect(self._url, autocommit=True, connect_timeout=CONNECT_TIMEOUT_S)
+                self._kept = postgres.connect(self._url, Lane.AUDIT, autocommit=True)
             yield self._kept
         except psycopg.Error as error:
             self.close()
-            raise Unavailable("audit_unavailable", "The audit journal cannot be read.") from error
+            raise _unread(error) from error
 
     def ends(self) -> Positions:
         with self._following() as db:
@@ -283,6 +286,14 @@ class PostgresReader:
 
 def _microseconds(moment: datetime) -> int:
     return (moment - EPOCH) // timedelta(microseconds=1)
+
+
+def _unread(error: psycopg.Error) -> Unavailable:
+    if error.sqlstate in _TOO_LONG:
+        return Unavailable(
+            "audit_read_slow", "This search of the audit took too long. Name more: a tenant, an app, a time."
+        )
+    return Unavailable("audit_unavailable", "The audit journal cannot be read.")
 
 
 def _writers(db: psycopg.Connection[Any]) -> list[str]:

@@ -1,7 +1,7 @@
 """The API's view of the record: accesses, events, a live stream of decisions, and why a request was answered as it was."""
 
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, replace
 from functools import partial
 from typing import Annotated, Any, TypeVar
@@ -23,11 +23,14 @@ from hilum.audit.models import (
     Explanation,
     RecordedEvent,
 )
+from hilum.audit.places import READS, STREAMS, Places
 from hilum.audit.policy import may_read
 from hilum.audit.rows import AccessReader
 from hilum.audit.stream import Pace, Stream, Streamed, fits, read_place
 from hilum.audit.tail import Place, Tail
+from hilum.infra import lanes
 from hilum.infra.context import Context
+from hilum.infra.lanes import Lane
 from hilum.kernel.actor import Actor
 from hilum.kernel.errors import HilumError, NotFound, NotPermitted
 from hilum.web.api import Id, Moment, Strict, Word, audience, look
@@ -72,6 +75,7 @@ def api(
     """
     router = APIRouter(prefix="/api/v1", tags=["audit"])
     tail = Tail(reader, kit.clock, pace.look_s)
+    reads = Places(READS)
     at_stop(lambda: tail.end("server_stops"))
 
     @router.get("/accesses", openapi_extra=audience(*READERS))
@@ -84,7 +88,7 @@ def api(
             found = reader().newest(AccessQuery(**query.model_dump()))
             return found, policy.reading(looked, _filters(query), given=len(found))
 
-        found = await _given(kit, request, looked, verb)
+        found = await _given(kit, request, reads, looked, verb)
         return _json({"items": [asdict(access) for access in found]})
 
     @router.get("/audit/events", openapi_extra=audience(*READERS))
@@ -97,7 +101,7 @@ def api(
             page = service.list_events(ctx, EventQuery(**query.model_dump()))
             return page, policy.reading(looked, _filters(query), given=len(page.events))
 
-        page = await _given(kit, request, looked, verb)
+        page = await _given(kit, request, reads, looked, verb)
         return _json({"items": [_event(each) for each in page.events], "next": page.next})
 
     @router.get("/explain/{request_id}", openapi_extra=audience(*READERS))
@@ -111,13 +115,15 @@ def api(
                 raise NotFound("request_unknown", "Nothing was recorded under this request id.")
             return found, policy.explaining(looked, request_id, found)
 
-        return _json(explained(await _given(kit, request, looked, verb)))
+        return _json(explained(await _given(kit, request, reads, looked, verb)))
 
-    _add_stream(router, kit, tail, pace)
+    _add_stream(router, kit, tail, pace, reads)
     return router
 
 
-def _add_stream(router: APIRouter, kit: Kit, tail: Tail, pace: Pace) -> None:
+def _add_stream(router: APIRouter, kit: Kit, tail: Tail, pace: Pace, reads: Places) -> None:
+    streams = Places(STREAMS)
+
     @router.get("/events", openapi_extra=audience(*READERS))
     async def stream(request: Request, query: Annotated[RecordQuery, Query()]) -> Response:
         """Stream every worker's decisions as they become durable (server-sent events), from now or from ``Last-Event-ID``.
@@ -133,11 +139,16 @@ def _add_stream(router: APIRouter, kit: Kit, tail: Tail, pace: Pace) -> None:
             bound_to = f"{ctx.actor} {sorted(filters.items())}"
             return (ctx.actor, bound_to, read_place(asked, bound_to)), looked
 
-        actor, bound_to, left = await _given(kit, request, looked, verb)
+        actor, bound_to, left = await _given(kit, request, reads, looked, verb)
+        streams.take(actor)
+        with ExitStack() as unless_it_starts:
+            unless_it_starts.callback(streams.leave, actor)
+            follower = await tail.follow(fits(filters))
+            unless_it_starts.pop_all()
         made = Stream(
             reader=actor,
             tail=tail,
-            follower=await tail.follow(fits(filters)),
+            follower=follower,
             pace=pace,
             clock=kit.clock,
             ids=kit.ids,
@@ -145,7 +156,9 @@ def _add_stream(router: APIRouter, kit: Kit, tail: Tail, pace: Pace) -> None:
             may_go_on=lambda: look(kit, request, partial(_judge, tenant=query.tenant)),
         )
         return Streamed(
-            made.parts(left), stall_s=pace.stall_s, ended=partial(_end, kit, request, made, filters)
+            made.parts(left),
+            stall_s=pace.stall_s,
+            ended=partial(_end, kit, request, made, filters, streams),
         )
 
 
@@ -159,22 +172,28 @@ def _filters(query: RecordQuery) -> dict[str, str]:
     return {name: str(value) for name, value in given.items()}
 
 
-async def _given(kit: Kit, request: Request, looked: Event, verb: Callable[[Context], tuple[T, Event]]) -> T:
-    """Read, put on record who read what, and only then give it (C155). ``looked`` tells what a refusal was of.
+async def _given(
+    kit: Kit, request: Request, reads: Places, looked: Event, verb: Callable[[Context], tuple[T, Event]]
+) -> T:
+    """Read, put on record who read what, and only then return it (C155). ``looked`` is the event of a refusal.
 
-    The record is not written in the reading's transaction: a search of the journal must not hold up everybody who writes.
+    The record is not written in the reading's transaction: a search of the journal must not hold up everybody who writes. A reader
+    and a tenant may have only so many reads under way; one too many is refused without being tried. Raises TooManyReads.
     """
-    actor, trace = await kit.authenticate(request), trace_of(request)
+    trace = trace_of(request)
+    with lanes.using(Lane.CONTROL):  # so that one too many is refused at once, and waits for no other reader
+        actor = await kit.authenticate(request)
 
     async def put(event: Event) -> None:
         await kit.edge.write(partial(service.record, event=event), actor=actor, trace=trace)
 
-    try:
-        found, told = await kit.edge.read(verb, actor=actor, trace=trace)
-    except (NotFound, NotPermitted) as refusal:
-        await put(policy.refused(looked, refusal.code))
-        raise
-    await put(told)
+    with reads.held(actor):
+        try:
+            found, told = await kit.edge.read(verb, actor=actor, trace=trace)
+        except (NotFound, NotPermitted) as refusal:
+            await put(policy.refused(looked, refusal.code))
+            raise
+        await put(told)
     return found
 
 
@@ -194,9 +213,10 @@ def _event(recorded: RecordedEvent) -> dict[str, Any]:
     }
 
 
-async def _end(kit: Kit, request: Request, made: Stream, filters: dict[str, str]) -> None:
+async def _end(kit: Kit, request: Request, made: Stream, filters: dict[str, str], streams: Places) -> None:
     """Let go of a stream and put on record how many it gave. Its reader is gone, so nobody is told when that fails."""
     made.tail.leave(made.follower)
+    streams.leave(made.reader)
     told = policy.reading(Event("audit.stream.close"), filters, given=made.given)
     told = replace(told, facts=told.facts | {"dropped": made.dropped, "why": made.why})
     with suppress(HilumError, RuntimeError):

@@ -12,8 +12,8 @@ from hilum.cli import fitness, host
 from hilum.cli.output import REFUSED, as_json
 from hilum.infra import gate
 from hilum.infra.context import Context, Trace
+from hilum.infra.database_faults import DatabaseAway
 from hilum.infra.settings import Settings
-from hilum.kernel.errors import Unavailable
 
 
 @click.command()
@@ -64,10 +64,8 @@ def _database_findings(found: Settings) -> Iterator[Finding]:
             synthetic = edge.read_now(fitness.sandbox_tenants, actor=host.actor(), trace=trace)
             told = f"production does not serve them: {', '.join(synthetic)}" if synthetic else ""
             yield Finding("no synthetic hospitals", ok=not synthetic, next=told)
-    except Unavailable as error:
-        yield Finding(
-            "database", ok=False, next=f"{error.detail} Look at HILUM_DATABASE_URL and at the server."
-        )
+    except DatabaseAway as error:
+        yield Finding("database", ok=False, next=f"{error.fault.what} {error.fault.next}")
     finally:
         edge.close()
 

@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 import click
 import orjson
 
+from hilum.infra.database_faults import DatabaseAway
 from hilum.kernel.errors import HilumError, Invalid
 
 REFUSED, MISUSED = 1, 2
@@ -46,6 +47,10 @@ def _cell(value: Any) -> str:
 
 def refuse(error: HilumError) -> NoReturn:
     """Say why not, and what to do next where that is known; exit 1."""
+    if isinstance(error, DatabaseAway):
+        click.secho(f"refused: {error.fault.what} ({error.fault.code})", fg="red", err=True)
+        click.echo(f"  {error.fault.next}", err=True)
+        raise SystemExit(REFUSED)
     click.secho(f"refused: {error.detail or error.code} ({error.code})", fg="red", err=True)
     if isinstance(error, Invalid):
         for name, fault in sorted(error.fields.items()):

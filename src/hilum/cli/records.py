@@ -11,7 +11,9 @@ from hilum.audit.models import Anchored, Event, Verdict
 from hilum.cli import api, host
 from hilum.cli.nouns import json_option, show
 from hilum.cli.output import REFUSED, as_json, refuse
+from hilum.infra import lanes
 from hilum.infra.context import Context
+from hilum.infra.lanes import Lane
 from hilum.infra.settings import Settings
 from hilum.kernel.errors import HilumError
 
@@ -56,7 +58,8 @@ def audit_verify(copy: Path | None, *, json_: bool) -> None:
         facts = {"records": verdict.records, "checkpoints": verdict.checkpoints, "intact": verdict.intact}
         return verdict, replace(looked, facts=facts)
 
-    verdict = host.look(verb, looked)
+    with lanes.using(Lane.LONG):
+        verdict = host.look(verb, looked)
     if json_:
         as_json({**asdict(verdict), "intact": verdict.intact})
     else:

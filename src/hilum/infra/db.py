@@ -1,5 +1,6 @@
 """The control-plane database: SQLite by default, PostgreSQL when asked; one set of tables and migrations for both."""
 
+import select
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -9,7 +10,7 @@ from functools import cache
 from itertools import islice
 from pathlib import Path
 from threading import Lock
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any, TypeVar
 
 import psycopg
@@ -25,13 +26,20 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import QueuePool
 from sqlalchemy.sql.dml import Insert
 from sqlalchemy.types import TypeDecorator
 
-from hilum.kernel.errors import DECIDED, Conflict, Unavailable
+from hilum.infra import database_faults as faults
+from hilum.infra import lanes, logs, postgres
+from hilum.infra.database_faults import DatabaseAway
+from hilum.infra.lanes import BOUNDS, Lane
+from hilum.infra.postgres import Link
+from hilum.kernel.errors import DECIDED, Conflict
 
 T = TypeVar("T")
+_log = logs.get("infra")
 
 metadata = MetaData(
     naming_convention={
@@ -45,25 +53,18 @@ metadata = MetaData(
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 ASKED_AT_ONCE = 500
-BUSY_TIMEOUT_MS = 5_000
+BUSY_TIMEOUT_MS = 2_500
 WRITER_TIMEOUT_S = 10.0
-POOL_SIZE = 8
+"""How long a writer outside any request waits for its turn."""
+CHECKOUT_TIMEOUT_S = 3.0
+ROLLBACK_S = 0.5
+REPORT_EVERY_S = 10.0
+BREATH_S = 0.001
+"""Between two writers the file's lock is free for so long, or another process, which only looks now and then, might never find it so."""
 CACHE_KIB = 16 * 1024
 WAL_PAGES = 8_000
 """So many pages (32 MB) gather before they are copied into the file: what is written often is then copied once."""
 CAUSES_BOUND = 8
-_AWAY = frozenset(
-    {
-        sqlite3.SQLITE_BUSY,
-        sqlite3.SQLITE_LOCKED,
-        sqlite3.SQLITE_IOERR,
-        sqlite3.SQLITE_FULL,
-        sqlite3.SQLITE_CANTOPEN,
-        sqlite3.SQLITE_READONLY,
-        sqlite3.SQLITE_CORRUPT,
-        sqlite3.SQLITE_NOTADB,
-    }
-)
 _MICROSECOND = timedelta(microseconds=1)
 
 
@@ -110,61 +111,86 @@ class Outcome:
 
 
 class Database:
-    """Opens transactions; the only one who begins, commits or rolls back. Thread-safe; one per process."""
+    """Opens transactions; the only one who begins, commits or rolls back. Thread-safe; one per process.
+
+    Each lane has connections of its own, opened when first needed.
+    """
 
     def __init__(self, url: str) -> None:
         self.url = url
         self.is_sqlite = url.startswith("sqlite")
         if self.is_sqlite:
             Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
-        self.engine = self._open(POOL_SIZE)
+        self._engines: dict[Lane, Engine] = {}
+        self._opening = Lock()
         # SQLite's writer keeps one connection for itself: a connection's cache is worth nothing after another one has written.
-        self.writing = self._open(1) if self.is_sqlite else self.engine
+        self.writing = self._open(Lane.OWN, 1) if self.is_sqlite else self.engine
         self._gate, self._writer = Lock(), Lock()
 
-    def _open(self, connections: int) -> Engine:
-        engine = create_engine(
-            self.url.replace("postgresql://", "postgresql+psycopg://"),
-            poolclass=QueuePool,
-            pool_size=connections,
-            max_overflow=0,
-            pool_timeout=10,
-            pool_pre_ping=not self.is_sqlite,
-            hide_parameters=True,
-        )
-        if self.is_sqlite:
-            event.listen(engine, "connect", _prepare_sqlite)
-        return engine
+    @property
+    def engine(self) -> Engine:
+        """The connections of code that runs outside any request."""
+        return self._engine(Lane.OWN)
 
-    def write(self, work: Callable[[Connection], T]) -> T:
+    def _engine(self, lane: Lane) -> Engine:
+        found = self._engines.get(lane)
+        if found is None:
+            with self._opening:
+                found = self._engines.get(lane)
+                if found is None:
+                    found = self._engines[lane] = self._open(lane, BOUNDS[lane].connections)
+        return found
+
+    def _open(self, lane: Lane, connections: int) -> Engine:
+        pool = {"pool_size": connections, "max_overflow": 0, "pool_timeout": CHECKOUT_TIMEOUT_S}
+        if self.is_sqlite:
+            engine = create_engine(self.url, poolclass=QueuePool, hide_parameters=True, **pool)
+            event.listen(engine, "connect", _prepare_sqlite)
+            return engine
+        return create_engine(
+            "postgresql+psycopg://",
+            creator=lambda: postgres.connect(self.url, lane),
+            poolclass=QueuePool,
+            pool_use_lifo=True,
+            use_native_hstore=False,
+            hide_parameters=True,
+            **pool,
+        )
+
+    def write(self, work: Callable[[Connection], T], *, until: float | None = None) -> T:
         """Run ``work`` in one writing transaction: commit on return and on a decided refusal, else roll back.
 
-        Raises Conflict when the database says that another transaction was first, Unavailable when it cannot be reached.
+        ``until`` is the monotonic time by which it must have ended. Raises Conflict when the database says that another transaction
+        was first, DatabaseAway when it cannot be reached.
         """
-        with self._turn(), self._transaction(self.writing, "BEGIN IMMEDIATE") as tx:
+        with self._turn(until), self._transaction(None, "BEGIN IMMEDIATE", until) as tx:
             try:
                 result = work(tx)
             except DECIDED:
-                tx.commit()
+                _commit(tx)
                 raise
-            tx.commit()
+            _commit(tx)
             return result
 
     def write_together(
-        self, works: Sequence[Callable[[Connection], Any]], on_loss: Callable[[], None]
+        self,
+        works: Sequence[Callable[[Connection], Any]],
+        on_loss: Callable[[], None],
+        *,
+        until: float | None = None,
     ) -> list[Outcome]:
-        """Run each work as ``write`` would, all with one commit; tells in their order how each ended, once that is durable.
+        """Run each work as ``write`` would, all with one commit; return in their order how each ended, once that is durable.
 
         Each has a savepoint of its own, so one's failure takes nothing of another's. If the commit fails all have failed, and
-        ``on_loss`` is told before anybody else may write.
+        ``on_loss`` is called before anybody else may write.
         """
         ended: list[Outcome] = []
-        with self._turn():
+        with self._turn(until):
             try:
-                with self._transaction(self.writing, "BEGIN IMMEDIATE") as tx:
+                with self._transaction(None, "BEGIN IMMEDIATE", until) as tx:
                     for work in works:
                         ended.append(self._within(tx, work))
-                    tx.commit()
+                    _commit(tx)
             except Exception as error:  # noqa: BLE001 - a transaction's edge: whatever broke it, everyone in it must hear
                 on_loss()
                 return [Outcome(error=error)] * len(works)
@@ -173,7 +199,7 @@ class Database:
     def _within(self, tx: Connection, work: Callable[[Connection], Any]) -> Outcome:
         tx.exec_driver_sql("SAVEPOINT verb")
         try:
-            with self._told_apart():
+            with _in_our_words():
                 outcome = Outcome(work(tx))
         except DECIDED as refusal:
             outcome = Outcome(error=refusal)
@@ -184,7 +210,7 @@ class Database:
         return outcome
 
     @contextmanager
-    def _turn(self) -> Iterator[None]:
+    def _turn(self, until: float | None) -> Iterator[None]:
         """Let this process's writers on SQLite take turns: its own waiting is not fair, so that under load one of many starves.
 
         Whoever is next holds the gate, so that the one before cannot take that turn too.
@@ -192,53 +218,108 @@ class Database:
         if not self.is_sqlite:
             yield
             return
-        ends = monotonic() + WRITER_TIMEOUT_S
-        if not self._gate.acquire(timeout=WRITER_TIMEOUT_S):
-            raise _unreachable()
+        ends = monotonic() + WRITER_TIMEOUT_S if until is None else until
+        if not self._gate.acquire(timeout=max(0.0, ends - monotonic())):
+            raise DatabaseAway(faults.SILENT)
         try:
             mine = self._writer.acquire(timeout=max(0.0, ends - monotonic()))
         finally:
             self._gate.release()
         if not mine:
-            raise _unreachable()
+            raise DatabaseAway(faults.SILENT)
         try:
             yield
         finally:
             self._writer.release()
+            if self._gate.locked():
+                sleep(BREATH_S)
 
-    def read(self, work: Callable[[Connection], T]) -> T:
+    def read(self, work: Callable[[Connection], T], *, until: float | None = None) -> T:
         """Run ``work`` in one read-only view of the data."""
-        with self._transaction(self.engine, "BEGIN") as tx:
+        with self._transaction(lanes.current(Lane.OWN), "BEGIN", until) as tx:
             return work(tx)
 
     @contextmanager
-    def _transaction(self, engine: Engine, begin: str) -> Iterator[Connection]:
-        with self._told_apart(), engine.connect() as tx:
-            if self.is_sqlite:
+    def _transaction(self, lane: Lane | None, begin: str, until: float | None) -> Iterator[Connection]:
+        """Open a transaction in a lane. ``lane`` is None for a writer, who on SQLite has one connection whatever the lane."""
+        if self.is_sqlite:
+            engine = self.writing if lane is None else self._engine(lane)
+            with _in_our_words(), engine.connect() as tx:
                 tx.exec_driver_sql(begin)
-            else:
+                yield tx
+            return
+        lane = lane or lanes.current(Lane.OWN)
+        with _in_our_words(), _checked_out(self._engine(lane), BOUNDS[lane].connections) as tx:
+            link = _link_of(tx)
+            link.until = until
+            try:
                 tx.begin()
-            yield tx
-
-    @contextmanager
-    def _told_apart(self) -> Iterator[None]:
-        """Tell in our words when the database was away, or another transaction first."""
-        try:
-            yield
-        except (DBAPIError, sqlite3.Error, psycopg.Error) as error:
-            origin = error.orig if isinstance(error, DBAPIError) else error
-            if getattr(origin, "sqlstate", None) in {"40001", "40P01"}:
-                raise Conflict(
-                    "concurrent_change", "Somebody else changed this at the same moment."
-                ) from error
-            if any(map(is_away, _before(error))):
-                raise _unreachable() from error
-            raise
+                yield tx
+            finally:
+                link.until = None if until is None else monotonic() + ROLLBACK_S
 
     def dispose(self) -> None:
         """Close every idle connection."""
-        self.engine.dispose()
-        self.writing.dispose()
+        for engine in [*self._engines.values(), self.writing]:
+            engine.dispose()
+
+
+def _link_of(tx: Connection) -> Link:
+    link = tx.connection.driver_connection
+    assert isinstance(link, Link)
+    return link
+
+
+@contextmanager
+def _checked_out(engine: Engine, connections: int) -> Iterator[Connection]:
+    """Take a connection that the server has not closed meanwhile, without asking the server: that would be a round trip."""
+    for _ in range(connections + 1):
+        with engine.connect() as tx:
+            # A new connection is not looked at: over TLS there may be something to read that is nobody's end.
+            if tx.info.setdefault("is_new", True) or _stands(_link_of(tx)):
+                tx.info["is_new"] = False
+                yield tx
+                return
+            tx.invalidate()
+    raise DatabaseAway(faults.UNKNOWN)
+
+
+def _stands(link: Link) -> bool:
+    """Return whether an idle connection is as it was left. Something to read there is its end, or a message that nobody waits for."""
+    if link.closed:
+        return False
+    poll = select.poll()
+    poll.register(link.fileno(), select.POLLIN)
+    return not poll.poll(0)
+
+
+def _commit(tx: Connection) -> None:
+    """Commit. A connection that broke meanwhile leaves in doubt whether it was."""
+    try:
+        tx.commit()
+    except DBAPIError as error:
+        found = faults.fault_of(error.orig)
+        if found is not None and isinstance(error.orig, psycopg.OperationalError) and not error.orig.sqlstate:
+            _report(found)
+            raise DatabaseAway(found, in_doubt=True) from error
+        raise
+
+
+@contextmanager
+def _in_our_words() -> Iterator[None]:
+    """Raise our own error when the database was away, or another transaction first."""
+    try:
+        yield
+    except (DBAPIError, sqlite3.Error, psycopg.Error) as error:
+        origin = error.orig if isinstance(error, DBAPIError) else error
+        if getattr(origin, "sqlstate", None) in {"40001", "40P01"}:
+            raise Conflict("concurrent_change", "Somebody else changed this at the same moment.") from error
+        if found := next(filter(None, map(faults.fault_of, (origin, *_before(error)))), None):
+            _report(found)
+            raise DatabaseAway(found) from error
+        raise
+    except PoolTimeout as error:
+        raise DatabaseAway(faults.SILENT) from error
 
 
 def _before(error: BaseException) -> Iterator[BaseException]:
@@ -251,14 +332,20 @@ def _before(error: BaseException) -> Iterator[BaseException]:
         seen = seen.__context__
 
 
-def _unreachable() -> Unavailable:
-    return Unavailable("database_unavailable", "The database cannot be reached right now.")
+_reported: dict[str, float] = {}
+
+
+def _report(fault: faults.Fault) -> None:
+    """Log a fault, each class at most once in ``REPORT_EVERY_S``: every request of a busy worker meets it."""
+    now = monotonic()
+    if now - _reported.get(fault.code, -REPORT_EVERY_S) >= REPORT_EVERY_S:
+        _reported[fault.code] = now
+        _log.warning("infra.database.unavailable", code=fault.code, what=fault.what, next=fault.next)
 
 
 def is_away(error: object) -> bool:
-    """Tell whether the server, or SQLite's file, is busy or out of reach; anything else SQLite calls operational is a bug of ours."""
-    code = getattr(error, "sqlite_errorcode", None)
-    return isinstance(error, psycopg.OperationalError) or (code is not None and code & 0xFF in _AWAY)
+    """Return whether the server, or SQLite's file, is busy or out of reach; anything else is a bug of ours."""
+    return isinstance(error, BaseException) and faults.fault_of(error) is not None
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:

@@ -1,24 +1,24 @@
-"""The edge: where a request becomes one transaction in a small thread pool, off the event loop."""
+"""The edge: where a request becomes one transaction in its lane's threads, off the event loop."""
 
-import asyncio
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TypeVar
+from threading import Lock
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection
 
+from hilum.infra import lanes
 from hilum.infra.context import Context, Trace
-from hilum.infra.db import Database
+from hilum.infra.crews import GROUP_BOUND, Crew
+from hilum.infra.db import Database, Outcome
 from hilum.infra.epoch import Memory, Pending, View
-from hilum.infra.together import Together
+from hilum.infra.lanes import BOUNDS, Lane
 from hilum.kernel.actor import ANONYMOUS, SYSTEM, Actor
 from hilum.kernel.errors import DECIDED
 from hilum.kernel.ports import Clock, Ids
 
 T = TypeVar("T")
-THREADS = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,25 +29,14 @@ class Edge:
     clock: Clock
     ids: Ids
     writer: str
-    pool: ThreadPoolExecutor
-    reads_pool: ThreadPoolExecutor
     memory: Memory = field(default_factory=Memory)
-    together: Together = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "together", Together(self.db, self.pool, self.memory.forget))
+    _crews: dict[tuple[Lane, bool], Crew] = field(default_factory=dict)
+    _lock: Lock = field(default_factory=Lock)
 
     @staticmethod
     def create(db: Database, clock: Clock, ids: Ids, writer: str) -> "Edge":
-        """Make an edge with its own bounded pools: one for requests, one for the data plane's misses."""
-        return Edge(
-            db,
-            clock,
-            ids,
-            writer,
-            ThreadPoolExecutor(THREADS, thread_name_prefix="edge"),
-            ThreadPoolExecutor(2, thread_name_prefix="reads"),
-        )
+        """Make an edge. Threads and connections are opened lane by lane, when first needed."""
+        return Edge(db, clock, ids, writer)
 
     def context(self, tx: Connection, actor: Actor, trace: Trace) -> Context:
         """Make the context of one verb."""
@@ -74,27 +63,58 @@ class Edge:
         return self.db.read(lambda tx: verb(self.context(tx, actor, trace)))
 
     async def write(self, verb: Callable[[Context], T], *, actor: Actor = ANONYMOUS, trace: Trace) -> T:
-        """Run ``verb`` in a writing transaction, off the loop. Errors of ``hilum.kernel.errors`` pass through.
+        """Run ``verb`` in a writing transaction of the request's lane, off the loop. Errors of ``hilum.kernel.errors`` pass through.
 
         On SQLite, where there is one writer at a time in any case, verbs that wait at the same moment share a commit.
         """
-        if self.db.is_sqlite:
-            return await self.together.run(lambda tx: self._written(tx, verb, actor, trace))
-        run = partial(self.write_now, verb, actor=actor, trace=trace)
-        return await asyncio.get_running_loop().run_in_executor(self.pool, run)
+        crew = self._crew(lanes.current(Lane.CONTROL), writes=True)
+
+        def work(tx: Connection) -> T:
+            return self._written(tx, verb, actor, trace)
+
+        found: T = await crew.run(work if self.db.is_sqlite else partial(self.db.write, work))
+        return found
 
     async def read(self, verb: Callable[[Context], T], *, actor: Actor = ANONYMOUS, trace: Trace) -> T:
-        """Run ``verb`` in a reading transaction, off the loop."""
-        run = partial(self.read_now, verb, actor=actor, trace=trace)
-        return await asyncio.get_running_loop().run_in_executor(self.pool, run)
+        """Run ``verb`` in a reading transaction of the request's lane, off the loop."""
+        crew = self._crew(lanes.current(Lane.CONTROL), writes=False)
+        found: T = await crew.run(partial(self.db.read, self._bound(verb, actor, trace)))
+        return found
 
     async def reads(self, verb: Callable[[Context], T]) -> T:
-        """Read stored facts for the data plane: one read transaction in a pool of its own, as the system."""
-        run = partial(self.read_now, verb, actor=SYSTEM, trace=Trace("data-plane"))
-        return await asyncio.get_running_loop().run_in_executor(self.reads_pool, run)
+        """Read stored facts for the data plane: one read transaction in a lane of its own, as the system."""
+        work = partial(self.db.read, self._bound(verb, SYSTEM, Trace("data-plane")))
+        found: T = await self._crew(Lane.FACTS, writes=False).run(work)
+        return found
+
+    def _bound(self, verb: Callable[[Context], T], actor: Actor, trace: Trace) -> Callable[[Connection], T]:
+        return lambda tx: verb(self.context(tx, actor, trace))
+
+    def _crew(self, lane: Lane, *, writes: bool) -> Crew:
+        """Return the crew of a lane. On SQLite its writers are another crew, of one thread, so that readers never delay them."""
+        key = lane, writes and self.db.is_sqlite
+        found = self._crews.get(key)
+        if found is None:
+            with self._lock:
+                found = self._crews.get(key)
+                if found is None:
+                    found = self._crews[key] = self._make_crew(lane, together=key[1])
+        return found
+
+    def _make_crew(self, lane: Lane, *, together: bool) -> Crew:
+        if together:
+            return Crew(lane, self._write_together, threads=1, group=GROUP_BOUND)
+        return Crew(lane, _run_alone, threads=BOUNDS[lane].threads)
+
+    def _write_together(self, works: Sequence[Any], until: float | None) -> list[Outcome]:
+        return self.db.write_together(works, self.memory.forget, until=until)
 
     def close(self) -> None:
-        """Let running work end and stop the pools."""
-        self.pool.shutdown(wait=True)
-        self.reads_pool.shutdown(wait=True)
+        """Let running work end and stop the threads."""
+        for crew in self._crews.values():
+            crew.close()
         self.db.dispose()
+
+
+def _run_alone(works: Sequence[Any], until: float | None) -> list[Outcome]:
+    return [Outcome(work(until=until)) for work in works]

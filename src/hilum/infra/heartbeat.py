@@ -10,9 +10,10 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
 
-from hilum.infra import gate, logs, nodes
+from hilum.infra import gate, lanes, logs, nodes
 from hilum.infra.db import Database
 from hilum.infra.gate import Gate, Standing
+from hilum.infra.lanes import Lane
 from hilum.infra.nodes import BEAT, Node
 from hilum.kernel.errors import HilumError
 from hilum.kernel.ports import Clock
@@ -57,9 +58,10 @@ class Heartbeat:
 
     def beat(self) -> Surroundings:
         """Learn, and report where it is due. Raises what the database raises."""
-        found, due = self._database.read(self._look)
-        if due:
-            self._database.write(lambda tx: nodes.report(tx, self._me))
+        with lanes.using(Lane.WATCH):
+            found, due = self._database.read(self._look)
+            if due:
+                self._database.write(lambda tx: nodes.report(tx, self._me))
         self._known = found
         return found
 

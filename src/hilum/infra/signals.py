@@ -12,8 +12,10 @@ from typing import Protocol
 
 import psycopg
 
+from hilum.infra import postgres
 from hilum.infra.db import Database
 from hilum.infra.epoch import CHANNEL
+from hilum.infra.lanes import Lane
 from hilum.kernel.errors import Unavailable
 
 CONNECTION_LIFE_S = 5.0
@@ -113,7 +115,7 @@ class PostgresSignal:
         if self._connection is not None and monotonic() - self._connected_at > CONNECTION_LIFE_S:
             self._drop()
         if self._connection is None:
-            self._connection = psycopg.connect(self._url, autocommit=True, connect_timeout=2)
+            self._connection = postgres.connect(self._url, Lane.WATCH, autocommit=True)
             self._connection.execute(f"LISTEN {CHANNEL}")
             self._connected_at = monotonic()
         return self._connection

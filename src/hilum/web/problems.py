@@ -26,6 +26,7 @@ _BY_CODE = {
     "token_invalid": 401,
     "wrong_credentials": 401,
     "too_many_attempts": 429,
+    "too_many_reads": 429,
     "quota_exceeded": 429,
     "body_too_large": 413,
     "body_too_slow": 408,

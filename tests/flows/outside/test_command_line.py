@@ -221,7 +221,7 @@ UNFIT: dict[str, dict[str, str]] = {
     "HILUM_TYPO": {"HILUM_TYPO": "1"},
     "HILUM_MODE": {"HILUM_MODE": "test"},
     "migrations_missing": {},
-    "database_unavailable": {"HILUM_DATABASE_URL": "postgresql://hilum@127.0.0.1:1/hilum"},
+    "database_port_closed": {"HILUM_DATABASE_URL": "postgresql://hilum@127.0.0.1:1/hilum"},
 }
 
 
@@ -515,7 +515,7 @@ def test_the_record_is_read_and_verified_by_commands(hospital: Running, tmp_path
     assert isinstance(auditor.json("audit", "accesses", "--tenant", "general"), list)
     by(hospital, "reviewer.mensah", tmp_path).refuses("audit", "accesses", saying="audit_not_yours")
     Shell(on_host.variables | {"HILUM_DATABASE_URL": "postgresql://hilum@127.0.0.1:1/x"}).refuses(
-        "audit", "verify", saying="database_unavailable"
+        "audit", "verify", saying="database_port_closed"
     )
 
 

@@ -14,9 +14,10 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect
 
-from hilum.infra import gate, nodes
+from hilum.infra import gate, lanes, nodes
 from hilum.infra.db import Database
 from hilum.infra.gate import Gate, Standing
+from hilum.infra.lanes import Lane
 from hilum.infra.nodes import BEAT, Node
 from hilum.kernel.errors import NotPermitted, Unavailable
 
@@ -214,7 +215,8 @@ def _locked(database: Database, work: Callable[[Connection], Any]) -> None:
     begun = time.monotonic()
     while True:
         try:
-            database.write(alone)
+            with lanes.using(Lane.LONG):
+                database.write(alone)
             return
         except Unavailable as error:
             if not _is_busy(error) or time.monotonic() - begun > LOCKED_FOR_S:

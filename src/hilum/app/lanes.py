@@ -1,0 +1,44 @@
+"""Which lane each request's database work runs in. The one place where a route's lane is stated."""
+
+import re
+
+from hilum.infra import lanes
+from hilum.infra.lanes import Lane
+from hilum.web.asgi import App, Receive, Scope, Send
+
+ANY = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+WRITING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+POST, DELETE = frozenset({"POST"}), frozenset({"DELETE"})
+
+TABLE: tuple[tuple[Lane, frozenset[str], str], ...] = (
+    (Lane.URGENT, WRITING, r"/api/v1/switches(/.*)?"),
+    (Lane.URGENT, POST, r"/api/v1/apps/[^/]+/(suspend|resume)"),
+    (Lane.URGENT, DELETE, r"/api/v1/.*"),
+    (Lane.URGENT, frozenset({"PATCH"}), r"/api/v1/installations/[^/]+"),
+    (Lane.REVOKE, POST, r"/t/[^/]+/(oauth/revoke|manage|signout)"),
+    (Lane.REVOKE, frozenset({"PATCH", "DELETE"}), r"/t/[^/]+/ehr/launches/[^/]+"),
+    (Lane.REVOKE, POST, r"/signout"),
+    (Lane.AUDIT, ANY, r"/api/v1/(accesses|audit(/.*)?|explain/.*|events)"),
+    (Lane.TOKENS, POST, r"/api/v1/tokens"),
+    (Lane.TOKENS, ANY, r"/t/.*|/signin|/signout|/\.well-known/.*"),
+)
+"""The first line that fits counts; a request that fits none runs in ``Lane.CONTROL``."""
+_COMPILED = tuple((lane, methods, re.compile(path)) for lane, methods, path in TABLE)
+
+
+def lane_of(method: str, path: str) -> Lane:
+    """Return the lane of a request."""
+    return next(
+        (lane for lane, methods, fits in _COMPILED if method in methods and fits.fullmatch(path)),
+        Lane.CONTROL,
+    )
+
+
+def in_lanes(app: App) -> App:
+    """Run every request of ``app`` in its lane."""
+
+    async def laned(scope: Scope, receive: Receive, send: Send) -> None:
+        with lanes.using(lane_of(scope.get("method", ""), scope["path"])):
+            await app(scope, receive, send)
+
+    return laned

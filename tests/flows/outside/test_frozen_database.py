@@ -1,0 +1,107 @@
+"""A node whose path to PostgreSQL stands still answers 503 within the promised time at every door, and is well again right after."""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from hilum.infra.lanes import ANSWER_WITHIN_S
+from tests.flows.outside.ground import Outside
+from tests.sim.nodes import Nodes
+from tests.sim.postgres import Cluster
+
+AT_MOST_S = ANSWER_WITHIN_S + 2.0
+"""The promised bound, and what a crowded machine adds."""
+WELL_WITHIN_S = 2.5
+SLOTS = 6
+Ask = Callable[[], Awaitable[httpx2.Response]]
+
+
+@contextmanager
+def frozen_path(nodes: Nodes, _cluster: Cluster) -> Iterator[None]:
+    nodes.a.path.freeze()
+    yield
+    nodes.a.path.thaw()
+
+
+@contextmanager
+def stopped_server(_nodes: Nodes, cluster: Cluster) -> Iterator[None]:
+    """SIGSTOP for the server and all that serves its connections, as a suspended virtual machine or a stuck disk looks."""
+    mother = int((cluster.data / "postmaster.pid").read_text().split()[0])
+    family = [mother, *_children(mother)]
+    _signal(family, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        _signal(family, signal.SIGCONT)
+
+
+def _signal(family: list[int], number: signal.Signals) -> None:
+    for pid in family:
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+
+def _children(mother: int) -> list[int]:
+    tasks = Path(f"/proc/{mother}/task/{mother}/children")
+    return [int(pid) for pid in tasks.read_text().split()]
+
+
+async def timed(ask: Ask) -> tuple[int, float]:
+    begun = time.monotonic()
+    answer = await asyncio.wait_for(ask(), 30)
+    return answer.status_code, time.monotonic() - begun
+
+
+@pytest.mark.parametrize("fault", [frozen_path, stopped_server])
+def test_every_door_answers_within_the_bound_and_is_well_right_after(
+    nodes: Nodes, postgres_cluster: Cluster, fault: Callable[[Nodes, Cluster], object]
+) -> None:
+    """Fault 9: reads, tokens, discovery and keys hung for as long as the path was frozen. No place is lost either."""
+
+    async def story(a: Outside, _b: Outside, _either: Outside) -> None:
+        fresh = await a.grant()
+        issuer = a.running.tenant()["issuer"]
+        client = fresh.client
+        doors: dict[str, Ask] = {
+            "read": lambda: a.read(fresh),
+            "token": lambda: client.token(
+                grant_type="refresh_token", refresh_token=fresh.token["refresh_token"]
+            ),
+            "authorize": lambda: a.http.get(client.authorize_url("openid patient/Patient.rs")),
+            "discovery": lambda: a.http.get(f"{issuer}/fhir/.well-known/smart-configuration"),
+            "jwks": lambda: a.http.get(f"{issuer}/oauth/jwks.json"),
+            "api": lambda: a.api("GET", "/switches"),
+            "audit": lambda: a.api("GET", "/accesses"),
+            "sign-in": lambda: a.http.get(f"{issuer}/signin"),
+            "ready": lambda: a.http.get(f"{a.running.base}/readyz"),
+        }
+        healthy = ("discovery", "jwks", "api", "audit", "ready")
+        for name in healthy:
+            assert (await doors[name]()).status_code == 200, name
+        with fault(nodes, postgres_cluster):  # type: ignore[attr-defined]  # a context manager, as both are
+            await asyncio.sleep(0.1)
+            asked = [(name, timed(door)) for name, door in doors.items() for _ in range(SLOTS)]
+            answers = await asyncio.gather(*(each for _, each in asked))
+            slow = [
+                (name, took) for (name, _), (_, took) in zip(asked, answers, strict=True) if took > AT_MOST_S
+            ]
+            assert not slow, slow
+            for (name, _), (status, _) in zip(asked, answers, strict=True):
+                assert status == 503 or name in {"sign-in", "ready"}, (name, status)
+            assert {(await doors["ready"]()).status_code, (await timed(doors["read"]))[0]} == {503}
+        begun = time.monotonic()
+        while {(await doors[name]()).status_code for name in healthy} != {200}:
+            assert time.monotonic() - begun < WELL_WITHIN_S
+        many = await asyncio.gather(*(doors[name]() for name in healthy for _ in range(SLOTS)))
+        assert {each.status_code for each in many} <= {200, 429}
+        again = await a.grant()
+        assert (await a.read(again)).status_code == 200
+
+    nodes.tell(story)

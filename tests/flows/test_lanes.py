@@ -1,0 +1,219 @@
+"""Each class of work has its own threads and connections: long reading of the audit delays no switch and no token."""
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import psycopg
+import pytest
+from fastapi import FastAPI
+from starlette.routing import BaseRoute, Route
+
+from hilum.app.lanes import in_lanes, lane_of
+from hilum.audit import routes
+from hilum.audit.places import READS, STREAMS, Places, TooManyReads
+from hilum.identity import service as identity
+from hilum.identity.models import NewPerson
+from hilum.infra.db import Database
+from hilum.infra.edge import Edge
+from hilum.infra.lanes import ANSWER_WITHIN_S, BOUNDS, Lane
+from hilum.kernel.actor import Actor, ActorKind
+from hilum.kernel.ids import TenantId
+from hilum.web import problems
+from tests.flows import control_site
+from tests.flows.control_site import PASSWORD, ControlSite, problem
+from tests.flows.test_audit_journal import Place
+from tests.sim.world import FakeClock, SeededIds
+
+READERS = 16
+QUICKLY_S = 1.5
+"""Alone, each of these takes some ten milliseconds; a reader is held for longer than this."""
+
+
+@pytest.fixture
+def site(postgres_url: str, clock: FakeClock, ids: SeededIds, tmp_path: Path) -> Iterator[ControlSite]:
+    edge = Edge.create(Database(postgres_url), clock, ids, "test-writer")
+    made = control_site.build(edge, clock)
+    reader = Place(edge, postgres_url, tmp_path / "journal").reader
+    record = FastAPI()
+    problems.install(record)
+    record.include_router(routes.api(made.kit, lambda: reader))
+    rest = made.app
+
+    async def whole(scope: Any, receive: Any, send: Any) -> None:
+        of_record = scope["path"].startswith(("/api/v1/accesses", "/api/v1/audit", "/api/v1/explain"))
+        await (record if of_record else rest)(scope, receive, send)
+
+    made.app = in_lanes(whole)
+    yield made
+    edge.close()
+
+
+@contextmanager
+def nothing_can_be_read(url: str) -> Iterator[None]:
+    """Make every reading of the accesses wait, as one over a huge record would."""
+    with psycopg.connect(url) as holding:
+        holding.execute("LOCK TABLE access_record IN ACCESS EXCLUSIVE MODE")
+        yield
+        holding.rollback()
+
+
+def start_reading(
+    site: ControlSite, pool: ThreadPoolExecutor, who: list[str]
+) -> list["Future[httpx2.Response]"]:
+    callers = [site.api(username) for username in who]
+    asked = [
+        pool.submit(caller.get, "/accesses", params={"tenant": site.people[username].tenant or ""})
+        for caller, username in zip(callers, who, strict=True)
+    ]
+    time.sleep(0.3)
+    return asked
+
+
+def more_administrators(site: ControlSite, count: int) -> list[str]:
+    names = [f"admin-{at}" for at in range(count)]
+    for at, name in enumerate(names):
+        tenant = TenantId("general" if at % 2 else "children")
+        site.people[name] = site.system(
+            identity.add_person, order=NewPerson(tenant, name, name.title(), "administrator")
+        )
+    return names
+
+
+def test_many_readers_of_the_audit_delay_neither_a_switch_nor_a_token(site: ControlSite) -> None:
+    """Fault 5 of the review: 14 of them delayed a switch by 66 s, and with 16 no token was issued at all."""
+    security = site.api("sam")
+    order = {"kind": "tenant", "key": "mercy", "reason": "Under attack", "mode": "full_stop"}
+    with ThreadPoolExecutor(READERS) as pool, nothing_can_be_read(site.edge.db.url):
+        held = start_reading(site, pool, ["otto", "otto", "root", "root", "sue", "sue"] + ["gina"] * 10)
+
+        begun = time.monotonic()
+        stopped = security.post("/switches", json=order)
+        asked = site.api().post("/tokens", json={"username": "otto", "password": PASSWORD})
+        took = time.monotonic() - begun
+
+        assert stopped.status_code == 201, stopped.text
+        assert asked.status_code == 201, asked.text
+        assert took < QUICKLY_S
+        assert any(not each.done() for each in held), "the readers were not held at all"
+
+
+def test_a_reading_that_takes_too_long_is_ended_and_says_so(site: ControlSite) -> None:
+    """Fault 5: nobody's reading holds a place for longer than the bound."""
+    begun = time.monotonic()
+    with ThreadPoolExecutor(1) as pool, nothing_can_be_read(site.edge.db.url):
+        (held,) = start_reading(site, pool, ["otto"])
+        answer = held.result(timeout=ANSWER_WITHIN_S + 1)
+
+    assert time.monotonic() - begun < ANSWER_WITHIN_S
+    problem(answer, 503, "audit_read_slow")
+    assert answer.headers["retry-after"]
+    assert "Name" in answer.json()["detail"]
+    assert site.api("otto").get("/accesses").status_code == 200
+
+
+def test_one_reader_and_one_tenant_have_only_so_many_readings_under_way(site: ControlSite) -> None:
+    """Fault 5: one too many is refused at once, with a hint; others are still read for."""
+    names = more_administrators(site, 4)
+    with ThreadPoolExecutor(READERS) as pool, nothing_can_be_read(site.edge.db.url):
+        held = start_reading(site, pool, ["otto"] * READS.actor + [names[1]] + ["gina"] * (READS.tenant - 1))
+
+        over = site.api("otto").get("/accesses")
+        colleague = site.api("gina").get("/accesses?tenant=general")
+        other = pool.submit(site.api("carl").get, "/accesses?tenant=children")
+        time.sleep(0.1)
+        assert not other.done(), "another hospital's reader is admitted"
+
+    for refused in (over, colleague):
+        problem(refused, 429, "too_many_reads")
+        assert int(refused.headers["retry-after"]) > 0
+    assert {each.result().status_code for each in [*held, other]} <= {200, 503}
+    assert site.api("otto").get("/accesses").status_code == 200, "the places are free again"
+
+
+def person(name: str, tenant: str) -> Actor:
+    return Actor(ActorKind.PERSON, name, TenantId(tenant), frozenset({"administrator"}))
+
+
+def taken_until_refused(places: Places, actors: Iterator[Actor]) -> int:
+    count = 0
+    for actor in actors:
+        try:
+            places.take(actor)
+        except TooManyReads:
+            return count
+        count += 1
+    return count
+
+
+def test_no_tenant_takes_every_place_of_a_stream_nor_all_together_the_staffs() -> None:
+    """L2: places are shared fairly, whoever is first and however many accounts they have."""
+    places = Places(STREAMS)
+    alone = taken_until_refused(places, (person(f"p{at}", "big") for at in range(1_000)))
+    assert alone == STREAMS.tenant < STREAMS.total
+    places.take(person("somebody", "small"))
+
+    for at in range(1_000):
+        taken_until_refused(places, iter([person(f"q{at}", f"t{at}")]))
+    staff = Actor(ActorKind.STAFF, "otto", None, frozenset({"auditor"}))
+
+    assert taken_until_refused(places, iter([staff] * 1_000)) == STREAMS.actor
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "lane"),
+    [
+        ("POST", "/api/v1/switches", Lane.URGENT),
+        ("POST", "/api/v1/switches/sw_1/release", Lane.URGENT),
+        ("POST", "/api/v1/apps/app_1/suspend", Lane.URGENT),
+        ("DELETE", "/api/v1/installations/ins_1", Lane.URGENT),
+        ("DELETE", "/api/v1/people/per_1/sessions", Lane.URGENT),
+        ("POST", "/t/general/oauth/revoke", Lane.REVOKE),
+        ("POST", "/t/general/manage", Lane.REVOKE),
+        ("DELETE", "/t/general/ehr/launches/lau_1", Lane.REVOKE),
+        ("GET", "/api/v1/accesses", Lane.AUDIT),
+        ("GET", "/api/v1/events", Lane.AUDIT),
+        ("GET", "/api/v1/audit/events", Lane.AUDIT),
+        ("GET", "/api/v1/explain/req_1", Lane.AUDIT),
+        ("POST", "/t/general/oauth/token", Lane.TOKENS),
+        ("GET", "/t/general/authorize", Lane.TOKENS),
+        ("GET", "/t/general/oauth/jwks.json", Lane.TOKENS),
+        ("GET", "/t/general/manage", Lane.TOKENS),
+        ("POST", "/t/general/ehr/launches", Lane.TOKENS),
+        ("GET", "/api/v1/switches", Lane.CONTROL),
+        ("POST", "/api/v1/vendors", Lane.CONTROL),
+        ("GET", "/", Lane.CONTROL),
+        ("GET", "/api/v1/accesses/../switches", Lane.CONTROL),
+        ("BREW", "/api/v1/switches", Lane.CONTROL),
+        ("", "", Lane.CONTROL),
+    ],
+)
+def test_every_route_has_its_lane(method: str, path: str, lane: Lane) -> None:
+    assert lane_of(method, path) is lane
+
+
+def test_every_route_that_reads_the_record_is_in_the_lane_of_readers(site: ControlSite) -> None:
+    """A new route of the audit's room must not take an ordinary place."""
+    found: list[BaseRoute] = list(routes.api(site.kit, lambda: None).routes)  # type: ignore[arg-type,return-value]  # never opened
+
+    read = [route for route in found if isinstance(route, Route)]
+
+    assert read
+    for route in read:
+        for method in route.methods or ():
+            assert lane_of(method, route.path.replace("{request_id}", "req_1")) is Lane.AUDIT
+
+
+def test_every_lane_with_threads_has_a_connection_for_each_and_a_deadline() -> None:
+    """No thread ever waits for a connection, and no request longer than what is promised."""
+    for bounds in BOUNDS.values():
+        assert bounds.connections >= bounds.threads
+        if bounds.threads:
+            assert bounds.within_s is not None
+            assert bounds.within_s < ANSWER_WITHIN_S
+            assert bounds.statement_s is not None
+            assert 0 < bounds.waiting <= 5_000
