@@ -196,14 +196,7 @@ class Binaries:
         bases = errand.obligations.bases
         end = search.left - REFERRERS_BOUND
         while target is not None and search.left > max(0, end):
-            try:
-                bundle = (await self._searcher.page(errand, target)).bundle
-                target = following(errand, bundle) if isinstance(bundle, dict) else None
-            except Refusal as refused:
-                if refused.deny.reason not in _NOT_THIS_WAY:
-                    raise
-                return
-            resources = list(resources_of(bundle)) if isinstance(bundle, dict) else []
+            resources, target = await self._page(errand, target)
             search.left -= max(len(resources), REFERRERS_A_PAGE)
             for resource in resources:
                 search.seen = search.seen or errand.patient_of((resource,))
@@ -213,6 +206,20 @@ class Binaries:
                     search.found = resource
             if search.found is not None:
                 return
+
+    async def _page(self, errand: Errand, target: str) -> tuple[list[dict[str, Any]], str | None]:
+        """Fetch a page. Return its records and where the search goes on; what the server does not give is nothing."""
+        resources: list[dict[str, Any]] = []
+        try:
+            bundle = (await self._searcher.page(errand, target)).bundle
+            if not isinstance(bundle, dict):
+                return resources, None
+            resources = list(resources_of(bundle))
+            return resources, following(errand, bundle)
+        except Refusal as refused:
+            if refused.deny.reason not in _NOT_THIS_WAY:
+                raise
+            return resources, None
 
 
 def _within(errand: Errand, type_: str) -> frozenset[str] | None:

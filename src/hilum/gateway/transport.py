@@ -250,7 +250,8 @@ def _outcome_unknown(detail: str, request_id: str) -> Deny:
 def refused_by(error: Unavailable) -> Refusal:
     """Say how a request ends whose FHIR server gave no answer."""
     kind = TooLarge if error.code == upstream.TOO_LARGE else Refusal
-    return kind(Deny(_OF_CODE.get(error.code, Reason.UPSTREAM_UNAVAILABLE), error.detail))
+    wait = error.retry_after_s if isinstance(error, upstream.Resting) else 1.0
+    return kind(Deny(_OF_CODE.get(error.code, Reason.UPSTREAM_UNAVAILABLE), error.detail), wait)
 
 
 def _usable(response: UpstreamResponse) -> UpstreamResponse:

@@ -5,8 +5,8 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import lru_cache
-from typing import Any
+from functools import lru_cache, partial
+from typing import Any, TypeVar
 
 import orjson
 from pyreqwest.client import Client, ClientBuilder
@@ -31,6 +31,7 @@ from hilum.upstream.models import (
     RESPONSE_BOUND,
     SENT_HEADERS,
     SURFACE_LIFE,
+    SURFACE_REST,
     TAKEN_HEADERS,
     WAITING_PER_TENANT,
     UpstreamRequest,
@@ -159,11 +160,18 @@ class Upstreams:
             bulkhead = self._bulkheads[tenant.id] = _Bulkhead()
         await bulkhead.enter()
         try:
-            if tenant.upstream.kind is UpstreamKind.EMBEDDED:
-                return await self._in_process(tenant, request)
-            return await self._over_http(tenant, request)
+            return await self._exchange(tenant, request)
         finally:
             bulkhead.leave()
+
+    async def describe(self, tenant: TenantFacts, request: UpstreamRequest) -> UpstreamResponse:
+        """Ask a server about itself, in a place of its own: the caller sees to it that there is one such request at a time."""
+        return await self._exchange(tenant, request)
+
+    async def _exchange(self, tenant: TenantFacts, request: UpstreamRequest) -> UpstreamResponse:
+        if tenant.upstream.kind is UpstreamKind.EMBEDDED:
+            return await self._in_process(tenant, request)
+        return await self._over_http(tenant, request)
 
     async def _in_process(self, tenant: TenantFacts, request: UpstreamRequest) -> UpstreamResponse:
         server = self._embedded(tenant.id)
@@ -263,34 +271,74 @@ def _sent(headers: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
     return tuple((name, value) for name, value in headers if name in SENT_HEADERS)
 
 
+class Resting(Unavailable):
+    """A FHIR server that just failed to say what it can do is not asked again for a while."""
+
+    def __init__(self, cause: Unavailable, retry_after_s: float) -> None:
+        super().__init__(cause.code, cause.detail)
+        self.retry_after_s = retry_after_s
+
+
 class Surfaces:
-    """What each tenant's FHIR server says it can do, asked anew once it is old. One per process, used from its event loop only."""
+    """What each tenant's FHIR server says it can do, asked again once it is old. One per process, used from its event loop only.
+
+    Strangers may ask, so it costs the server one request at a time, in no place of the apps', and a failure is remembered too.
+    """
 
     def __init__(self, upstreams: Upstreams, clock: Clock) -> None:
         self._upstreams, self._clock = upstreams, clock
         self._known: dict[TenantId, tuple[UpstreamRef, Surface]] = {}
+        self._failed: dict[TenantId, tuple[UpstreamRef, float, Unavailable]] = {}
+        self._asked: dict[TenantId, tuple[UpstreamRef, asyncio.Task[Surface]]] = {}
 
     async def of(self, tenant: TenantFacts, base: str) -> Surface:
-        """Read a server's CapabilityStatement, with ``base`` in the place of its own; the last one that could be read, if there is one.
+        """Return a server's CapabilityStatement, with ``base`` in the place of its own; the last one that could be read, if there is one.
 
-        Raises Unavailable: as ``send``, and ``upstream_unreadable`` for what is no CapabilityStatement of R4.
+        Raises Unavailable: as ``send``, ``upstream_unreadable`` for what is no CapabilityStatement of R4, and Resting soon after either.
         """
-        kept = self._known.get(tenant.id)
-        known = kept[1] if kept is not None and kept[0] == tenant.upstream else None
+        known = _of(tenant, self._known.get(tenant.id))
         at = self._clock.monotonic()
         if known is not None and at - known.read_at < SURFACE_LIFE.total_seconds():
             return known
+        failed = self._failed.get(tenant.id)
+        if failed is not None and failed[0] == tenant.upstream and at < failed[1]:
+            if known is not None:
+                return known
+            raise Resting(failed[2], failed[1] - at)
         try:
-            surface = await self._read(tenant, base, at)
+            return await asyncio.shield(self._flight(tenant, base, at))
         except Unavailable:
             if known is None:
                 raise
             return known
-        self._known[tenant.id] = (tenant.upstream, surface)
-        return surface
+
+    def _flight(self, tenant: TenantFacts, base: str, at: float) -> "asyncio.Task[Surface]":
+        """Return the one request that is under way, begun now if there is none."""
+        under_way = _of(tenant, self._asked.get(tenant.id))
+        if under_way is not None and not under_way.done():
+            return under_way
+        task = asyncio.get_running_loop().create_task(self._read(tenant, base, at))
+        self._asked[tenant.id] = tenant.upstream, task
+        task.add_done_callback(partial(self._landed, tenant))
+        return task
+
+    def _landed(self, tenant: TenantFacts, task: "asyncio.Task[Surface]") -> None:
+        """Remember how a request ended, whoever still waits for it."""
+        error = None if task.cancelled() else task.exception()
+        if self._asked.get(tenant.id, (None, None))[1] is not task:
+            return  # another server took its place
+        del self._asked[tenant.id]
+        if task.cancelled():
+            return
+        if error is None:
+            self._failed.pop(tenant.id, None)
+            self._known[tenant.id] = tenant.upstream, task.result()
+        elif isinstance(error, Unavailable):
+            until = self._clock.monotonic() + SURFACE_REST.total_seconds()
+            self._failed[tenant.id] = tenant.upstream, until, error
 
     async def _read(self, tenant: TenantFacts, base: str, at: float) -> Surface:
-        response = await self._upstreams.send(tenant, UpstreamRequest("GET", "metadata", _ASKED))
+        response = await self._upstreams.describe(tenant, UpstreamRequest("GET", "metadata", _ASKED))
         if response.status != 200:
             raise Unavailable(AWAY, "The FHIR server does not say what it can do.")
         try:
@@ -301,6 +349,14 @@ class Surfaces:
         if surface is None:
             raise Unavailable(UNREADABLE, "The FHIR server does not say what it can do.")
         return surface
+
+
+_Kept = TypeVar("_Kept")
+
+
+def _of(tenant: TenantFacts, kept: tuple[UpstreamRef, _Kept] | None) -> _Kept | None:
+    """Return what is kept, if it is of the server that the tenant has now."""
+    return kept[1] if kept is not None and kept[0] == tenant.upstream else None
 
 
 @lru_cache(maxsize=HEADERS_KEPT)

@@ -14,6 +14,8 @@ TARGET_BOUND = 16 * 1024
 CREDENTIALS_KEPT = 10_000
 HEADERS_KEPT = 1_000
 SURFACE_LIFE = timedelta(minutes=5)
+SURFACE_REST = timedelta(seconds=5)
+"""How long a server that failed to say what it can do is not asked again."""
 
 SENT_HEADERS = frozenset({"accept", "content-type", "if-match", "prefer"})
 """What the gateway may say to a FHIR server. Everything else of a client's headers stays outside."""
