@@ -17,6 +17,7 @@ from hilum.identity import service as identity
 from hilum.identity.models import IDENTITY, Tenant, UpstreamKind, UpstreamRef
 from hilum.infra.context import Context, Trace
 from hilum.infra.edge import Edge
+from hilum.infra.epoch import Stamps
 from hilum.infra.facts import Since
 from hilum.infra.signals import Signal, SqliteSignal, signal_of
 from hilum.infra.system import SystemClock
@@ -52,7 +53,8 @@ class Ear:
     """A signal that the test moves."""
 
     def __init__(self) -> None:
-        self.heard, self.away, self.closed, self.breaks = True, False, False, 0
+        self.heard, self.away, self.closed = True, False, False
+        self.breaks, self.stamps = 0, Stamps()
 
     def changed(self, wait_s: float) -> bool:
         if self.away:

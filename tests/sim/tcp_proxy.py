@@ -46,6 +46,10 @@ class TcpProxy:
         user, at, _ = parts.netloc.rpartition("@")
         return urlunsplit(parts._replace(netloc=f"{user}{at}127.0.0.1:{self.port}"))
 
+    def lead_to(self, port: int) -> None:
+        """Forward new connections to another server, as when an address moves; those that stand stay where they are."""
+        self._target = port
+
     def freeze(self, *, requests: bool = True, answers: bool = True) -> None:
         """Stop what goes to the server, what comes back, or both, until ``thaw``. New connections are accepted and stand still too."""
         if requests:

@@ -6,6 +6,7 @@ from hilum.app import platform as composition
 from hilum.app import sandbox_site
 from hilum.app.parent import end_with
 from hilum.infra import logs, settings
+from hilum.infra.clocks import steady
 from hilum.infra.system import SystemClock, SystemIds
 from hilum.web.asgi import App
 
@@ -13,7 +14,8 @@ from hilum.web.asgi import App
 def platform() -> App:
     """Build the platform of one worker."""
     _begin()
-    return composition.build(settings.read(os.environ), SystemClock(), SystemIds()).door
+    found = settings.read(os.environ)
+    return composition.build(found, steady(found.database_url, SystemClock()), SystemIds()).door
 
 
 def sandbox() -> App:

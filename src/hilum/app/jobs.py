@@ -13,6 +13,7 @@ from hilum.audit import anchor
 from hilum.audit import live as journals
 from hilum.audit import service as audit
 from hilum.audit.models import CHECKPOINT_EVERY
+from hilum.infra.clocks import steady
 from hilum.infra.context import Trace
 from hilum.infra.edge import Edge
 from hilum.infra.heartbeat import Heartbeat
@@ -30,7 +31,7 @@ def run(settings: Settings) -> None:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    edge = open_edge(settings, SystemClock(), SystemIds(), "jobs")
+    edge = open_edge(settings, steady(settings.database_url, SystemClock()), SystemIds(), "jobs")
     me = node_of(settings, edge.ids)
     heartbeat = Heartbeat(edge.db, edge.clock, me, leads=True)
     schedule = Schedule(edge, f"{me.name}/{me.boot}", may_run=lambda: heartbeat.known().gate.opens)

@@ -9,6 +9,7 @@ from hilum.controls import service as controls
 from hilum.controls.models import Quota
 from hilum.identity import service as identity
 from hilum.identity.models import NewPerson, Tenant, UpstreamKind, UpstreamRef
+from hilum.infra.clocks import steady
 from hilum.infra.context import Context, Trace
 from hilum.infra.edge import Edge
 from hilum.infra.settings import Settings
@@ -59,7 +60,7 @@ def carry_out(settings: Settings, *, progress: Progress = lambda _share: None) -
 
     The control plane is seeded in one transaction at the end, so that a run that was interrupted begins anew.
     """
-    clock, ids = SystemClock(), SystemIds()
+    clock, ids = steady(settings.database_url, SystemClock()), SystemIds()
     edge = open_edge(settings, clock, ids, "seed")
     try:
         if edge.read_now(lambda ctx: bool(identity.list_tenants(ctx)), actor=SYSTEM, trace=_trace(ids)):

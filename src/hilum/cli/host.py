@@ -10,6 +10,7 @@ from hilum.audit import service as audit
 from hilum.audit.models import Event
 from hilum.cli.output import refuse
 from hilum.infra import settings
+from hilum.infra.clocks import steady
 from hilum.infra.context import Context, Trace
 from hilum.infra.db import Database
 from hilum.infra.edge import Edge
@@ -38,7 +39,10 @@ def open_edge(found: settings.Settings) -> Edge:
     """Open the control plane for one host command. The caller closes it."""
     keys.install(keys.Vault(found.secret_key))
     return Edge.create(
-        Database(found.database_url), SystemClock(), SystemIds(), f"host-{os.uname().nodename}"
+        Database(found.database_url),
+        steady(found.database_url, SystemClock()),
+        SystemIds(),
+        f"host-{os.uname().nodename}",
     )
 
 

@@ -108,7 +108,7 @@ def release(ctx: Context, switch_id: str, *, counts: Callable[[str], bool]) -> S
     if not store.save_released(ctx.tx, switch, by=by, at=ctx.now):
         raise Conflict("concurrent_change", "Somebody else changed this switch at the same moment.")
     if switch.mode is Mode.FULL_STOP:
-        store.save_end(ctx.tx, switch.target, ctx.now)
+        store.save_end(ctx.tx, switch.target, ctx.now + ctx.margin)
     released = replace(switch, released_by=by, released_at=ctx.now)
     ctx.advance_epoch(SWITCHES, str(switch.target))
     audit.record(
@@ -127,7 +127,7 @@ def _refused_release(ctx: Context, switch: Switch, reason: str, detail: str) -> 
 
 def end_issued(ctx: Context, target: Target) -> None:
     """Leave dead what was issued for a target until now, as the end of a full stop does: for the rooms that give a standing back."""
-    store.save_end(ctx.tx, target, ctx.now)
+    store.save_end(ctx.tx, target, ctx.now + ctx.margin)
     ctx.advance_epoch(SWITCHES, str(target))
 
 

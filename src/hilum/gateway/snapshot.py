@@ -35,11 +35,12 @@ from hilum.gateway.models import (
 from hilum.identity import service as identity
 from hilum.identity.models import IDENTITY
 from hilum.infra import epoch, logs
+from hilum.infra.clocks import SteadyClock
 from hilum.infra.context import Context
 from hilum.infra.epoch import Stamp, Stamps
 from hilum.infra.facts import EVERYTHING, Delta, Since
 from hilum.infra.signals import Signal
-from hilum.kernel.errors import HilumError
+from hilum.kernel.errors import HilumError, Unavailable
 from hilum.kernel.ids import Part
 from hilum.kernel.ports import Clock
 from hilum.launches import service as launches
@@ -91,9 +92,17 @@ class SnapshotKeeper:
     """Keeps the snapshot of one process. ``current`` may be asked from any thread."""
 
     def __init__(
-        self, read: Reader, signal: Signal, clock: Clock, *, on_stop: StopHeard | None = None
+        self,
+        read: Reader,
+        signal: Signal,
+        clock: Clock,
+        *,
+        on_stop: StopHeard | None = None,
+        on_other_copy: Callable[[], None] = lambda: None,
     ) -> None:
+        """``on_other_copy`` is called when the database turned out to be another copy: to let go of connections to the old one."""
         self._read, self._signal, self._clock, self._on_stop = read, signal, clock, on_stop
+        self._on_other_copy = on_other_copy
         self._parts: dict[Part, _Held] = {}
         self._seen = Stamps()
         self._breaks = signal.breaks
@@ -148,10 +157,9 @@ class SnapshotKeeper:
         try:
             asked_at = self._clock.monotonic()
             changed = self._signal.changed(wait_s)
-            if self._signal.breaks != self._breaks:
-                # Whatever answers now may be another copy: nothing that was read from the one before is taken on trust.
-                self._breaks = self._signal.breaks
-                self._unverified = set(self._parts)
+            went_back = bool(self._signal.stamps) and not self._signal.stamps.follows(self._seen)
+            if went_back or self._signal.breaks != self._breaks:
+                self._distrust(other_copy=went_back)
             if changed or self._failing or self._is_behind():
                 self._follow(asked_at)
             else:
@@ -171,6 +179,15 @@ class SnapshotKeeper:
                 _log.exception("gateway.snapshot.broken")
                 self._failing = True
                 self._stopping.wait(SNAPSHOT_POLL.total_seconds())
+
+    def _distrust(self, *, other_copy: bool) -> None:
+        """Read everything again: what answers now may be another copy than what was read from."""
+        self._breaks = self._signal.breaks
+        self._unverified = set(self._parts)
+        if other_copy:
+            _log.error("gateway.snapshot.other_copy")
+            self._on_other_copy()
+            self._seen = Stamps()
 
     def _is_behind(self) -> bool:
         return bool(self._unverified) or any(not self._is_present(part) for part in _FACTS)
@@ -201,6 +218,12 @@ class SnapshotKeeper:
         def verb(ctx: Context) -> None:
             epoch.one_view(ctx.tx)
             self._seen = epoch.read(ctx.tx)
+            if not self._seen.follows(self._signal.stamps):
+                self._distrust(other_copy=True)
+                raise Unavailable(
+                    "database_differs", "The database is not the one that is watched; its address moved."
+                )
+            self._happened(self._seen)
             for part, facts in _FACTS.items():
                 if self._is_present(part) and part not in self._unverified:
                     continue
@@ -220,6 +243,11 @@ class SnapshotKeeper:
         self._read(verb)
         self._publish()
         self._confirm(asked_at)
+
+    def _happened(self, stamps: Stamps) -> None:
+        """Let this process's time not be behind what the database says has happened."""
+        if isinstance(self._clock, SteadyClock) and stamps.newest is not None:
+            self._clock.not_before(stamps.newest)
 
     def _since(self, ctx: Context, part: Part) -> Since:
         held = self._parts.get(part)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, TypeVar
 
 from sqlalchemy import Connection
@@ -38,6 +38,8 @@ class Context:
     trace: Trace
     writer: str = ""
     view: View | None = None
+    margin: timedelta = timedelta(0)
+    """How much later than ``now`` another process's time may be at this moment."""
     pending: Pending | None = None
     """Where changes of facts wait for the end of the verb; without it they are counted at once."""
 

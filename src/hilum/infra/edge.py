@@ -8,10 +8,10 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection
 
-from hilum.infra import lanes
+from hilum.infra import clocks, epoch, lanes
 from hilum.infra.context import Context, Trace
 from hilum.infra.crews import GROUP_BOUND, Crew
-from hilum.infra.db import Database, Outcome
+from hilum.infra.db import EPOCH, Database, Outcome
 from hilum.infra.epoch import Memory, Pending, View
 from hilum.infra.lanes import BOUNDS, Lane
 from hilum.kernel.actor import ANONYMOUS, SYSTEM, Actor
@@ -40,7 +40,9 @@ class Edge:
 
     def context(self, tx: Connection, actor: Actor, trace: Trace) -> Context:
         """Make the context of one verb."""
-        return Context(tx, self.clock.now(), self.ids, actor, trace, self.writer, View(self.memory))
+        clocks.set_within(tx, self.clock)
+        view, margin = View(self.memory), clocks.margin_of(self.clock)
+        return Context(tx, self.clock.now(), self.ids, actor, trace, self.writer, view, margin=margin)
 
     def write_now(self, verb: Callable[[Context], T], *, actor: Actor = ANONYMOUS, trace: Trace) -> T:
         """Run ``verb`` in a writing transaction, in this thread. For host commands, jobs and start-up."""
@@ -48,6 +50,10 @@ class Edge:
 
     def _written(self, tx: Connection, verb: Callable[[Context], T], actor: Actor, trace: Trace) -> T:
         """Run ``verb`` and count the changes of facts that it announced, last of all in its part of the transaction."""
+        if isinstance(self.clock, clocks.SteadyClock) and not self.clock.is_placed:
+            clocks.set_within(tx, self.clock)
+            self.clock.not_before(epoch.read(tx).newest or EPOCH)
+            self.clock.is_placed = True
         pending = Pending()
         ctx = replace(self.context(tx, actor, trace), pending=pending)
         try:

@@ -110,6 +110,10 @@ class Stamps(dict[Part, Stamp]):
 
     _newest: datetime | None = None
 
+    def follows(self, before: "Stamps") -> bool:
+        """Return whether the same database can have gone from ``before`` to this."""
+        return all(self[part].n > stamp.n or self[part] == stamp for part, stamp in before.items())
+
 
 def _random(dialect: str) -> Any:
     """Return the database's own expression for 64 random bits: the mark must differ for any two writers, whatever they were given."""

@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
 
-from hilum.infra import gate, lanes, logs, nodes
+from hilum.infra import clocks, gate, lanes, logs, nodes
+from hilum.infra.clocks import SteadyClock
 from hilum.infra.db import Database
 from hilum.infra.gate import Gate, Standing
 from hilum.infra.lanes import Lane
@@ -96,9 +97,11 @@ class Heartbeat:
         found = gate.read(tx, self._me.release)
         if found.standing in {Standing.EMPTY, Standing.OLDER}:
             return replace(self._known, gate=found), False
-        before = self._clock.now()
+        before, sent = clocks.machine_time(self._clock), self._clock.monotonic()
         database = nodes.database_now(tx)
-        skew = before + (self._clock.now() - before) / 2 - database
+        skew = before + (clocks.machine_time(self._clock) - before) / 2 - database
+        if isinstance(self._clock, SteadyClock):
+            self._clock.observe(database, sent, self._clock.monotonic())
         self._me = replace(self._me, skew=skew, closed="" if found.opens else found.standing.value)
         live = {each.name: each for each in nodes.list_nodes(tx) if each.live}
         mine = live.get(self._me.name)

@@ -13,10 +13,13 @@ from typing import Protocol
 import psycopg
 
 from hilum.infra import postgres
+from hilum.infra.clocks import SteadyClock
 from hilum.infra.db import Database
-from hilum.infra.epoch import CHANNEL
+from hilum.infra.epoch import CHANNEL, Stamp, Stamps
 from hilum.infra.lanes import Lane
 from hilum.kernel.errors import Unavailable
+from hilum.kernel.ids import Part
+from hilum.kernel.ports import Clock
 
 CONNECTION_LIFE_S = 5.0
 """A connection to PostgreSQL is made again so often: an address may have moved to another server while the old one still answers."""
@@ -28,6 +31,8 @@ class Signal(Protocol):
 
     breaks: int
     """How often the connection was lost and made again."""
+    stamps: Stamps
+    """What was read with the last call, where the watch reads stamps."""
 
     def changed(self, wait_s: float) -> bool:
         """Wait at most so long for a change; return whether there may have been one since the last call.
@@ -48,7 +53,7 @@ class SqliteSignal:
         self._version = -1
         self._file: tuple[int, int] | None = None
         self._closing = Event()
-        self.breaks = 0
+        self.breaks, self.stamps = 0, Stamps()
 
     def changed(self, wait_s: float) -> bool:
         self._closing.wait(wait_s)
@@ -87,29 +92,33 @@ class SqliteSignal:
 class PostgresSignal:
     """Reads the stamps at every poll, and is woken by a notification of what is urgent."""
 
-    def __init__(self, url: str) -> None:
-        self._url = url
+    def __init__(self, url: str, clock: Clock | None = None) -> None:
+        self._url, self._clock = url, clock if isinstance(clock, SteadyClock) else None
         self._connection: psycopg.Connection | None = None
         self._connected_at = 0.0
-        self._stamps: frozenset[tuple[object, ...]] | None = None
-        self.breaks = 0
+        self._is_first = True
+        self.breaks, self.stamps = 0, Stamps()
 
     def changed(self, wait_s: float) -> bool:
         try:
             connection = self._connected()
             for _ in connection.notifies(timeout=wait_s, stop_after=1):
                 pass
+            sent = monotonic() if self._clock is None else self._clock.monotonic()
             rows = connection.execute(_WATCH).fetchall()
         except psycopg.Error as error:
             self._drop()
-            self._stamps, self.breaks = None, self.breaks + 1
+            self._is_first, self.breaks = True, self.breaks + 1
             raise Unavailable("database_unavailable", "The control database cannot be watched.") from error
         if rows[0][3]:
             self._drop()
             raise Unavailable("database_standby", "The control database is a standby, which may be behind.")
-        stamps = frozenset(row[:3] for row in rows)
-        seen, self._stamps = self._stamps, stamps
-        return stamps != seen
+        if self._clock is not None:
+            self._clock.observe(rows[0][4], sent, self._clock.monotonic())
+        stamps = Stamps({Part(part): Stamp(n, mark) for part, n, mark, *_ in rows if part is not None})
+        changed = self._is_first or stamps != self.stamps
+        self._is_first, self.stamps = False, stamps
+        return changed
 
     def _connected(self) -> psycopg.Connection:
         if self._connection is not None and monotonic() - self._connected_at > CONNECTION_LIFE_S:
@@ -129,8 +138,8 @@ class PostgresSignal:
         self._drop()
 
 
-def signal_of(database: Database) -> Signal:
-    """Return the watch on a database."""
+def signal_of(database: Database, clock: Clock | None = None) -> Signal:
+    """Return the watch on a database; it keeps ``clock`` at the server's time."""
     if database.is_sqlite:
         return SqliteSignal(database.url.removeprefix("sqlite:///"))
-    return PostgresSignal(database.url)
+    return PostgresSignal(database.url, clock)
