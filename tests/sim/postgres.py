@@ -52,6 +52,21 @@ class Cluster:
             "UTF8",
             "--locale=C",
         )
+        self._start()
+        self._run("createdb", "-h", "127.0.0.1", "-p", str(self.port), "-U", "hilum", "hilum")
+        self.url = f"postgresql://hilum@127.0.0.1:{self.port}/hilum"
+
+    def _run(self, program: str, *args: str) -> None:
+        command = [str(self.bin / program), *args]
+        if os.geteuid() == 0:  # initdb refuses root
+            command = ["runuser", "-u", "postgres", "--", *command]
+        done = subprocess.run(
+            command, capture_output=True, text=True, cwd=self.home, timeout=120, check=False
+        )
+        if done.returncode:
+            raise RuntimeError(f"{program} failed: {done.stderr or done.stdout}")
+
+    def _start(self) -> None:
         options = f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={self.home} -c fsync=off -c max_connections=200"
         self._run(
             "pg_ctl",
@@ -66,18 +81,20 @@ class Cluster:
             options,
             "start",
         )
-        self._run("createdb", "-h", "127.0.0.1", "-p", str(self.port), "-U", "hilum", "hilum")
-        self.url = f"postgresql://hilum@127.0.0.1:{self.port}/hilum"
 
-    def _run(self, program: str, *args: str) -> None:
-        command = [str(self.bin / program), *args]
-        if os.geteuid() == 0:  # initdb refuses root
-            command = ["runuser", "-u", "postgres", "--", *command]
-        done = subprocess.run(
-            command, capture_output=True, text=True, cwd=self.home, timeout=120, check=False
-        )
-        if done.returncode:
-            raise RuntimeError(f"{program} failed: {done.stderr or done.stdout}")
+    def twin(self) -> "Cluster":
+        """Return another server on a copy of the data as it is now, as a standby that was promoted would be. Both run."""
+        self._run("pg_ctl", "-D", str(self.data), "-m", "fast", "-w", "stop")
+        other: Cluster = object.__new__(Cluster)
+        other.bin, other.home = self.bin, Path(tempfile.mkdtemp(prefix="hilum-pg-"))
+        other.port, other.data = free_port(), other.home / "data"
+        subprocess.run(["cp", "-a", str(self.data), str(other.data)], check=True)
+        if os.geteuid() == 0:
+            shutil.chown(other.home, "postgres", "postgres")
+        other.url = self.url.replace(f":{self.port}/", f":{other.port}/")
+        self._start()
+        other._start()
+        return other
 
     def stop(self) -> None:
         self._run("pg_ctl", "-D", str(self.data), "-m", "immediate", "stop")

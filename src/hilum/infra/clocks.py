@@ -96,6 +96,8 @@ class SteadyClock:
                 self._complain("infra.clock.server_went_back", behind)
                 self._anchor, self._uncertainty_s = (at + timedelta(seconds=middle - since), middle), grown
                 return
+            if not self.is_set:
+                self._latest = server  # the machine's time counted for nothing until now
             self._anchor, self._uncertainty_s = (server, middle), uncertainty
             self._complained = False
 

@@ -1,0 +1,168 @@
+"""A failover that lost commits revives nothing: counts that agree mean nothing where the marks differ (C200; security decision 7).
+
+Two servers hold the same data, then go different ways for the same number of changes. One address leads first to the one, then to
+the other, as after the promotion of a standby that had not received everything.
+"""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import pytest
+
+from hilum.controls import service as controls
+from hilum.controls.models import EngageOrder, Mode, Switch, Target, TargetKind
+from hilum.gateway.models import Snapshot
+from hilum.gateway.snapshot import SnapshotKeeper
+from hilum.infra.context import Context, Trace
+from hilum.infra.db import Database
+from hilum.infra.edge import Edge
+from hilum.infra.migrations.run import migrate
+from hilum.infra.signals import signal_of
+from hilum.infra.system import SystemClock, SystemIds
+from hilum.kernel.actor import Actor, ActorKind
+from tests.sim.postgres import Cluster
+from tests.sim.tcp_proxy import TcpProxy
+
+T = TypeVar("T")
+TRACE = Trace("req_test")
+SAM = Actor(ActorKind.STAFF, "per_sam", roles=frozenset({"security"}))
+EVERYTHING = Target(TargetKind.PLATFORM)
+PAIR = Target(TargetKind.APP_TENANT, "app_1/general")
+OTHER_PAIR = Target(TargetKind.APP_TENANT, "app_2/general")
+
+
+@contextmanager
+def edge_on(url: str) -> Iterator[Edge]:
+    made = Edge.create(Database(url), SystemClock(), SystemIds(), "test-writer")
+    yield made
+    made.close()
+
+
+def run(edge: Edge, verb: Callable[[Context], T]) -> T:
+    return edge.write_now(verb, actor=SAM, trace=TRACE)
+
+
+def engage(edge: Edge, target: Target) -> Switch:
+    return run(edge, lambda ctx: controls.engage(ctx, EngageOrder(target, Mode.FULL_STOP, "a drill")))
+
+
+def release(edge: Edge, switch: Switch) -> None:
+    run(edge, lambda ctx: controls.release(ctx, switch.id, counts=lambda _: True))
+
+
+def wait_for(what: Callable[[], bool]) -> bool:
+    """Wait, at most ten seconds, for something to become true."""
+    for _ in range(2_000):
+        if what():
+            return True
+        threading.Event().wait(0.005)
+    return False
+
+
+@dataclass
+class Pair:
+    """Two copies of one database, and the address that leads to one of them."""
+
+    first: Edge
+    second: Edge
+    first_port: int
+    second_port: int
+    address: TcpProxy
+    url: str
+    switch: Switch
+    """Engaged before they parted, on PAIR."""
+
+
+@pytest.fixture(scope="module")
+def clusters() -> Iterator[tuple[Cluster, Cluster, Switch]]:
+    first = Cluster()
+    migrate(first.url)
+    with edge_on(first.url) as edge:
+        switch = engage(edge, PAIR)
+    second = first.twin()
+    yield first, second, switch
+    first.stop()
+    second.stop()
+
+
+@pytest.fixture(scope="module")
+def parted(clusters: tuple[Cluster, Cluster, Switch]) -> Iterator[Pair]:
+    """Both made one change since: the first released the switch, the second engaged another."""
+    one, two, switch = clusters
+    with edge_on(one.url) as first, edge_on(two.url) as second, TcpProxy(one.port) as address:
+        release(first, switch)
+        engage(second, OTHER_PAIR)
+        yield Pair(first, second, one.port, two.port, address, address.url(one.url), switch)
+
+
+@pytest.fixture(autouse=True)
+def at_the_first(parted: Pair) -> None:
+    parted.address.lead_to(parted.first_port)
+
+
+@contextmanager
+def watching(pair: Pair) -> Iterator[tuple[SnapshotKeeper, Edge]]:
+    with edge_on(pair.url) as edge:
+        keeper = SnapshotKeeper(
+            lambda verb: edge.read_now(verb, actor=SAM, trace=TRACE),
+            signal_of(edge.db),
+            SystemClock(),
+            on_other_copy=edge.db.dispose,
+        )
+        keeper.start()
+        try:
+            yield keeper, edge
+        finally:
+            keeper.stop()
+
+
+def stopped(snapshot: Snapshot | None) -> set[Target]:
+    return set() if snapshot is None else set(snapshot.controls.switches.engaged)
+
+
+@pytest.mark.parametrize("cut", [True, False], ids=["connections cut", "the old server still answers"])
+def test_the_switches_of_the_surviving_copy_are_obeyed_though_the_counts_agree(
+    parted: Pair, *, cut: bool
+) -> None:
+    """Fault: both copies counted 217, and a switch of the survivor was ignored for 50 seconds."""
+    with watching(parted) as (keeper, _):
+        before = keeper.current()
+        assert before is not None
+        assert stopped(before) == set(), "the first copy released it"
+
+        parted.address.lead_to(parted.second_port)
+        if cut:
+            parted.address.cut()
+
+        assert wait_for(lambda: stopped(keeper.current()) == {PAIR, OTHER_PAIR})
+        after = keeper.current()
+        assert after is not None
+        assert after.epoch > before.epoch, "whoever decided by the first copy decides again"
+
+
+def test_what_was_remembered_of_the_lost_copy_is_read_again(parted: Pair) -> None:
+    """What a token rests on is remembered under count and mark."""
+    from hilum.backchannel import known
+
+    with edge_on(parted.url) as edge:
+
+        def seen() -> Any:
+            return edge.read_now(lambda ctx: set(known.switches(ctx).engaged), actor=SAM, trace=TRACE)
+
+        assert seen() == set()
+        parted.address.lead_to(parted.second_port)
+        parted.address.cut()
+
+        assert wait_for(lambda: _or_away(seen) == {PAIR, OTHER_PAIR})
+
+
+def _or_away(seen: Callable[[], T]) -> T | None:
+    from hilum.kernel.errors import Unavailable
+
+    try:
+        return seen()
+    except Unavailable:
+        return None

@@ -1,0 +1,264 @@
+"""What changed of each part, in the order of commit and without a gap, on each database (security decisions 7 and 27)."""
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from hilum.infra import epoch
+from hilum.infra.context import Context, Trace
+from hilum.infra.edge import Edge
+from hilum.infra.epoch import CHANGES_BOUND, CHANGES_KEPT, KEYS_BOUND, Stamp, Stamps
+from hilum.kernel.errors import NotPermitted
+from hilum.kernel.ids import Part
+from tests.effort import effort
+from tests.sim.world import FakeClock
+
+TRACE = Trace("req_test")
+ONE, TWO = Part("one"), Part("two")
+
+
+def change(edge: Edge, *keys: str, part: Part = ONE) -> None:
+    edge.write_now(lambda ctx: ctx.advance_epoch(part, *keys), trace=TRACE)
+
+
+def stamp(edge: Edge, part: Part = ONE) -> Stamp:
+    return edge.read_now(lambda ctx: epoch.read(ctx.tx)[part], trace=TRACE)
+
+
+def since(edge: Edge, before: Stamp, part: Part = ONE) -> list[str] | None:
+    def verb(ctx: Context) -> list[str] | None:
+        epoch.one_view(ctx.tx)
+        found = epoch.changes(ctx.tx, part, before, epoch.read(ctx.tx)[part])
+        return None if found is None else [each.key for each in found]
+
+    return edge.read_now(verb, trace=TRACE)
+
+
+def test_what_changed_since_is_named_in_order_and_once_a_change(edge: Edge) -> None:
+    change(edge, "a")
+    before = stamp(edge)
+    change(edge, "b", "c", "b")
+    change(edge, "other", part=TWO)
+    change(edge, "a")
+
+    assert since(edge, before) == ["b", "c", "a"]
+    assert since(edge, Stamp()) == ["a", "b", "c", "a"]
+    assert since(edge, stamp(edge)) is None, "nothing to say is not the same as nothing changed"
+
+
+def test_every_change_bears_another_mark(edge: Edge) -> None:
+    marks = set()
+    for _ in range(20):
+        change(edge, "a")
+        marks.add(stamp(edge).mark)
+
+    assert len(marks) == 20
+
+
+@pytest.mark.parametrize(
+    "keys", [(), tuple(f"k{n}" for n in range(KEYS_BOUND + 1))], ids=["none", "too many"]
+)
+def test_a_change_that_does_not_name_what_it_changed_makes_everything_be_read(
+    edge: Edge, keys: tuple[str, ...]
+) -> None:
+    change(edge, "a")
+    before = stamp(edge)
+    change(edge, "b")
+    change(edge, *keys)
+
+    assert since(edge, before) is None
+    assert since(edge, stamp(edge)) is None
+
+
+def test_a_verb_that_names_one_change_and_not_the_next_named_nothing(edge: Edge) -> None:
+    before = stamp(edge)
+
+    def verb(ctx: Context) -> None:
+        ctx.advance_epoch(ONE, "a")
+        ctx.advance_epoch(ONE)
+
+    edge.write_now(verb, trace=TRACE)
+
+    assert stamp(edge).n == 1
+    assert since(edge, before) is None
+
+
+def test_who_holds_a_stamp_of_another_copy_is_told_nothing(edge: Edge) -> None:
+    """Fault 2: the counts agree, the marks do not."""
+    change(edge, "a")
+    mine = stamp(edge)
+    change(edge, "b")
+
+    assert since(edge, Stamp(mine.n, mine.mark + 1)) is None
+    assert since(edge, Stamp(mine.n + 1, mine.mark)) is None
+    assert since(edge, Stamp(mine.n + 7, mine.mark)) is None
+
+
+def test_a_gap_among_the_changes_makes_everything_be_read(edge: Edge) -> None:
+    """Old changes are forgotten by their time, which need not be in their order."""
+    before = stamp(edge)
+    for key in "abcd":
+        change(edge, key)
+    edge.write_now(lambda ctx: ctx.tx.execute(text("DELETE FROM fact_change WHERE n = 3")), trace=TRACE)
+
+    assert since(edge, before) is None
+
+
+def test_who_missed_too_many_reads_everything(edge: Edge) -> None:
+    change(edge, "a")
+    before = stamp(edge)
+    edge.write_now(
+        lambda ctx: ctx.tx.execute(text("UPDATE fact_epoch SET n = n + :far"), {"far": CHANGES_BOUND + 1}),
+        trace=TRACE,
+    )
+
+    assert since(edge, before) is None
+
+
+def test_old_changes_are_forgotten_and_the_next_change_is_still_followed(
+    edge: Edge, clock: FakeClock
+) -> None:
+    """A part that was quiet for a day is not read whole because of one change."""
+    change(edge, "a")
+    before = stamp(edge)
+    clock.advance(CHANGES_KEPT + timedelta(seconds=1))
+    change(edge, "other", part=TWO)
+
+    gone = edge.write_now(lambda ctx: epoch.purge(ctx.tx, ctx.now), trace=TRACE)
+    change(edge, "b")
+
+    assert gone == 1
+    assert since(edge, before) == ["b"]
+    assert since(edge, Stamp()) is None
+    assert edge.write_now(lambda ctx: epoch.purge(ctx.tx, ctx.now), trace=TRACE) == 0
+
+
+@pytest.mark.parametrize("failure", [ValueError("a bug"), NotPermitted("no", "Because.")])
+def test_changes_are_counted_with_the_verb_or_not_at_all(edge: Edge, failure: Exception) -> None:
+    """Security decision 3: a decided refusal commits, a bug does not."""
+
+    def verb(ctx: Context) -> None:
+        ctx.advance_epoch(ONE, "a")
+        raise failure
+
+    with pytest.raises(type(failure)):
+        edge.write_now(verb, trace=TRACE)
+
+    assert stamp(edge).n == (1 if isinstance(failure, NotPermitted) else 0)
+
+
+@pytest.mark.parametrize("seed", range(effort(1, 10)))
+def test_a_reader_that_follows_while_many_write_misses_nothing(edge: Edge, seed: int) -> None:
+    """No change that commits later bears a smaller number: on PostgreSQL the part's row is locked until commit."""
+    writers, each = 4, effort(15, 100)
+    done = threading.Event()
+    seen: list[str] = []
+
+    def write(writer: int) -> None:
+        for n in range(each):
+            keys = [f"{writer}-{n}-{k}" for k in range(n % 3 + 1)]
+            edge.write_now(lambda ctx, keys=keys: ctx.advance_epoch(ONE, *keys), trace=TRACE)
+
+    def follow() -> None:
+        held = Stamp()
+        while True:
+            last = done.is_set()
+
+            def verb(ctx: Context, held: Stamp = held) -> tuple[Stamp, Any]:
+                epoch.one_view(ctx.tx)
+                now = epoch.read(ctx.tx)[ONE]
+                return now, epoch.changes(ctx.tx, ONE, held, now) if now != held else ()
+
+            held, found = edge.read_now(verb, trace=TRACE)
+            assert found is not None, "nothing was purged, so nothing is missing"
+            seen.extend(change.key for change in found)
+            if last:
+                return
+
+    with ThreadPoolExecutor(writers + 1) as pool:
+        following = pool.submit(follow)
+        for writing in [pool.submit(write, writer) for writer in range(writers)]:
+            writing.result()
+        done.set()
+        following.result()
+
+    expected = [f"{w}-{n}-{k}" for w in range(writers) for n in range(each) for k in range(n % 3 + 1)]
+    assert sorted(seen) == sorted(expected)
+    assert stamp(edge).n == writers * each
+
+
+def test_transactions_that_change_the_same_parts_in_opposite_orders_all_succeed(edge: Edge) -> None:
+    """They are counted in one order, so none waits for one that waits for it."""
+
+    def verb(first: Part, second: Part) -> Callable[[Context], None]:
+        def both(ctx: Context) -> None:
+            ctx.advance_epoch(first, "a")
+            ctx.advance_epoch(second, "b")
+
+        return both
+
+    orders = [(ONE, TWO), (TWO, ONE)] * 20
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda pair: edge.write_now(verb(*pair), trace=TRACE), orders))
+
+    assert (stamp(edge, ONE).n, stamp(edge, TWO).n) == (40, 40)
+
+
+@pytest.fixture
+def holding(edge: Edge) -> Iterator[None]:
+    """A transaction that has counted a change of ONE and does not end."""
+    held, free = threading.Event(), threading.Event()
+
+    def verb(ctx: Context) -> None:
+        epoch.advance(ctx.tx, ONE, ["slow"], now=ctx.now)
+        held.set()
+        free.wait(20)
+
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(edge.write_now, verb, trace=TRACE)
+        assert held.wait(10)
+        yield
+        free.set()
+        waiting.result()
+
+
+@pytest.mark.usefixtures("holding")
+def test_writers_of_different_parts_do_not_wait_for_each_other(edge: Edge) -> None:
+    """No row that all writers wait for. (SQLite has one writer at a time whatever the rows.)"""
+    if not edge.db.is_sqlite:
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(change, edge, "quick", part=TWO).result(timeout=5)
+
+        assert stamp(edge, TWO).n == 1
+        assert stamp(edge, ONE).n == 0
+
+
+def test_two_who_make_a_part_first_at_one_moment_are_both_counted(edge: Edge) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda n: change(edge, f"k{n}", part=Part(f"new_{n % 4}")), range(32)))
+
+    assert [stamp(edge, Part(f"new_{n}")).n for n in range(4)] == [8] * 4
+    assert sorted(since(edge, Stamp(), Part("new_0")) or ()) == sorted(f"k{n}" for n in range(0, 32, 4))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "may"),
+    [
+        ({}, {ONE: Stamp(3, 7)}, True),
+        ({ONE: Stamp(3, 7)}, {ONE: Stamp(3, 7)}, True),
+        ({ONE: Stamp(3, 7)}, {ONE: Stamp(4, 1)}, True),
+        ({ONE: Stamp(3, 7)}, {ONE: Stamp(3, 8)}, False),
+        ({ONE: Stamp(3, 7)}, {ONE: Stamp(2, 7)}, False),
+        ({ONE: Stamp(3, 7)}, {}, False),
+        ({ONE: Stamp(3, 7), TWO: Stamp(1, 1)}, {ONE: Stamp(9, 7), TWO: Stamp(1, 2)}, False),
+    ],
+)
+def test_a_database_goes_forward_or_is_another_one(
+    before: dict[Part, Stamp], after: dict[Part, Stamp], may: bool
+) -> None:
+    assert Stamps(after).follows(Stamps(before)) is may
