@@ -9,12 +9,12 @@ import pytest
 
 from hilum.audit import service as audit
 from hilum.audit.models import EventQuery, Outcome
-from hilum.controls import policy, service
+from hilum.controls import policy, service, store
 from hilum.controls.models import QUOTAS, SWITCHES, EngageOrder, Mode, Quota, Subject, Target, TargetKind
-from hilum.infra.context import Trace
+from hilum.infra.context import Context, Trace
 from hilum.infra.edge import Edge
 from hilum.kernel.actor import SYSTEM, Actor, ActorKind
-from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted
+from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted, Unavailable
 from hilum.kernel.ids import TenantId
 from tests.sim.facts import control_facts, counted
 from tests.sim.world import FakeClock
@@ -312,3 +312,104 @@ def test_quotas_set_at_once_leave_one_and_refuse_nobody(edge: Edge) -> None:
 
     found = do(edge, SAM, service.list_quotas)
     assert [(each.app, each.tenant) for each in found] == [("app_1", "general")]
+
+
+# --- no bound drops a stop (security decision 27) ---------------------------------------------------------------------------------
+
+
+def pile_up(edge: Edge, count: int, target: Target = APP, *, ends_after: timedelta = timedelta(0)) -> None:
+    """Leave so many full stops on a target that ran out long ago."""
+
+    def verb(ctx: Context) -> None:
+        row = {
+            "kind": target.kind.value, "key": target.key, "mode": "full_stop", "reason": "why", "tenant": "", "engaged_by": "staff:x",
+            "engaged_at": ctx.now - timedelta(days=2), "released_by": "", "released_at": None, "release_asked_by": "",
+            "release_asked_at": None, "over_at": None,
+        }  # fmt: skip
+        ended = ctx.now - timedelta(days=1) + ends_after
+        rows = [
+            row | {"id": f"sw_0{n:06d}", "expires_at": ended - timedelta(seconds=n)} for n in range(count)
+        ]
+        ctx.tx.execute(store.switches.insert(), rows)
+
+    edge.write_now(verb, actor=SYSTEM, trace=TRACE)
+
+
+def test_ten_thousand_stops_that_ran_out_do_not_hide_the_one_in_force(edge: Edge, clock: FakeClock) -> None:
+    """What writes read the rows up to a bound and without an order, so that a stop could be left out."""
+    pile_up(edge, 10_050)
+    made = engage(edge)
+
+    assert judge(edge) == made
+    assert judge(edge, issued_at=clock.now()) == made
+    facts = do(edge, SYSTEM, control_facts)
+    assert policy.stopped_by(facts.switches, SUBJECT, now=clock.now(), issued_at=None) == made
+    do(edge, SAM, service.release, made.id, counts=lambda _: True)
+    do(edge, SUE, service.release, made.id, counts=lambda _: True)
+    assert judge(edge) is None
+    assert judge(edge, issued_at=clock.now() - timedelta(seconds=1)) == APP
+
+
+def test_stops_that_ran_out_are_settled_into_one_end_a_target_and_forbid_what_they_did(
+    edge: Edge, clock: FakeClock
+) -> None:
+    """Bounded by keeping the latest end of each target, not by leaving any out."""
+    pile_up(edge, 1_500)
+    standing = engage(edge, target=PAIR, expires_at=clock.now() + timedelta(hours=1))
+    soft = engage(edge, target=PAIR, mode=Mode.READ_ONLY, expires_at=clock.now() + timedelta(seconds=1))
+    clock.advance(timedelta(seconds=2))
+    last = clock.now() - timedelta(days=1, seconds=2)
+    moments = [last - timedelta(days=1), last, last + timedelta(seconds=1), clock.now()]
+
+    def answers() -> list[Any]:
+        facts = do(edge, SYSTEM, control_facts)
+        subject = Subject(app="app_1")
+        now = clock.now()
+        return [
+            [judge(edge, subject=subject, issued_at=each) is not None for each in moments],
+            [
+                policy.stopped_by(facts.switches, subject, now=now, issued_at=each) is not None
+                for each in moments
+            ],
+        ]
+
+    before = answers()
+    settled = [do(edge, SYSTEM, service.settle_expired) for _ in range(3)]
+
+    assert settled == [1_000, 501, 0]
+    assert answers() == before == [[True, True, False, False]] * 2
+    assert judge(edge) == standing
+    rows = do(edge, SYSTEM, lambda ctx: store.list_stops_on(ctx.tx, [APP], ctx.now))
+    assert rows == ([], [(APP, last)])
+    assert do(edge, SAM, service.get_switch, soft.id).released_at is None
+    with pytest.raises(Conflict):
+        do(edge, SAM, service.release, soft.id, counts=lambda _: True)
+
+
+def test_a_released_stop_and_a_later_one_that_ran_out_leave_the_later_end(
+    edge: Edge, clock: FakeClock
+) -> None:
+    early = engage(edge, target=PAIR, expires_at=clock.now() + timedelta(hours=2))
+    long = engage(edge, target=PAIR)
+    clock.advance(timedelta(hours=3))
+    do(edge, SAM, service.release, long.id, counts=lambda _: True)
+    do(edge, SYSTEM, service.settle_expired)
+
+    assert judge(edge, issued_at=clock.now()) == PAIR
+    assert early.expires_at is not None
+    assert judge(edge, issued_at=clock.now() + timedelta(seconds=1)) is None
+
+
+def test_at_the_bound_a_narrow_switch_is_refused_and_the_platform_can_still_be_stopped(
+    edge: Edge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Limits may refuse, never keep a wide stop from being engaged: whoever fills them must not win."""
+    monkeypatch.setattr(service, "SWITCHES_BOUND", 2)
+    for _ in range(2):
+        engage(edge, GINA, PAIR)
+
+    with pytest.raises(Unavailable):
+        engage(edge, GINA, PAIR)
+    made = engage(edge, target=Target(TargetKind.PLATFORM))
+
+    assert judge(edge, subject=Subject(app="app_9")) == made

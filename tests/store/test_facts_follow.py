@@ -1,0 +1,332 @@
+"""The facts of every part that follow each change forbid exactly what a fresh reading forbids (security decisions 7 and 27)."""
+
+import random
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from hilum.consent import service as consent
+from hilum.consent import store as consent_store
+from hilum.consent.models import CONSENT, Authorization, Basis
+from hilum.controls import service as controls
+from hilum.controls.models import (
+    QUOTAS,
+    SWITCHES,
+    EngageOrder,
+    Mode,
+    Quota,
+    SwitchIndex,
+    Target,
+    TargetKind,
+)
+from hilum.gateway.snapshot import _FACTS
+from hilum.identity import service as identity
+from hilum.identity.models import (
+    IDENTITY,
+    NewPerson,
+    Role,
+    Tenant,
+    TenantChange,
+    UpstreamKind,
+    UpstreamRef,
+)
+from hilum.infra import epoch
+from hilum.infra.context import Context, Trace
+from hilum.infra.edge import Edge
+from hilum.infra.epoch import Stamp
+from hilum.infra.facts import Since
+from hilum.kernel.actor import SYSTEM, Actor, ActorKind
+from hilum.kernel.errors import HilumError
+from hilum.kernel.ids import (
+    AppId,
+    AuthorizationId,
+    ClientId,
+    LaunchId,
+    Part,
+    PersonId,
+    TenantId,
+    VendorId,
+    VersionId,
+)
+from hilum.launches import service as launches
+from hilum.launches import store as launches_store
+from hilum.launches.models import EHR_ROLE, LAUNCHES, Launch
+from hilum.signin import service as signin
+from hilum.signin.models import SESSIONS, Method
+from hilum.tokens import service as tokens
+from hilum.tokens.models import TOKENS, Grant
+from tests.effort import effort
+from tests.sim.world import FakeClock
+
+TRACE = Trace("req_test")
+SAM = Actor(ActorKind.STAFF, "per_sam", roles=frozenset({"security"}))
+SUE = Actor(ActorKind.STAFF, "per_sue", roles=frozenset({"security"}))
+EHR = Actor(ActorKind.CLIENT, "cli_ehr", TenantId("general"), frozenset({EHR_ROLE}))
+TENANTS = (TenantId("general"), TenantId("mercy"))
+TARGETS = (
+    Target(TargetKind.PLATFORM),
+    Target(TargetKind.APP, "app_1"),
+    Target(TargetKind.APP_TENANT, "app_1/general"),
+    Target(TargetKind.PERSON, "per_1"),
+    Target(TargetKind.SCOPE, "patient/Observation.rs?category=http://x|vital-signs"),
+    Target(TargetKind.RESOURCE_TYPE, "Slot"),
+)
+WINDOW = timedelta(minutes=65)
+PARTS = (SWITCHES, QUOTAS, IDENTITY, TOKENS, SESSIONS, LAUNCHES, CONSENT)
+GRANT = Grant(
+    TENANTS[0], ClientId("cli_1"), AppId("app_1"), VersionId("ver_1"), VendorId("ven_1"), ("patient/*.rs",),
+    person=PersonId("per_1"), authorization=AuthorizationId("aut_1"), launch=LaunchId("lch_1"),
+)  # fmt: skip
+
+
+class Life:
+    """A platform on which anything may be stopped, revoked, ended and released. A verb that is refused is part of life."""
+
+    def __init__(self, edge: Edge, clock: FakeClock, chance: random.Random) -> None:
+        self.edge, self.clock, self.chance, self.count = edge, clock, chance, 0
+        self.alive: dict[str, list[Any]] = {
+            kind: [] for kind in ("sw", "tok", "fam", "ses", "lch", "aut", "per")
+        }
+        self.ended_at: dict[Any, datetime] = {}
+        for tenant in TENANTS:
+            self.do(identity.add_tenant, Tenant(tenant, tenant, UpstreamRef(UpstreamKind.EMBEDDED)))
+
+    def do(self, verb: Any, *args: Any, actor: Actor = SYSTEM, **more: Any) -> Any:
+        return self.edge.write_now(lambda ctx: verb(ctx, *args, **more), actor=actor, trace=TRACE)
+
+    def name(self) -> str:
+        self.count += 1
+        return str(self.count)
+
+    def taken(self, kind: str) -> Any:
+        if not self.alive[kind]:
+            raise HilumError("nothing_there", "There is nothing to take.")
+        return self.alive[kind].pop(self.chance.randrange(len(self.alive[kind])))
+
+    # --- what may happen
+
+    def engage(self) -> None:
+        ends = self.chance.choice(
+            [None, None, self.clock.now() + timedelta(minutes=self.chance.choice([1, 30]))]
+        )
+        order = EngageOrder(self.chance.choice(TARGETS), self.chance.choice(list(Mode)), "a drill", ends)
+        self.alive["sw"].append(self.do(controls.engage, order, actor=SAM, person_tenant="general"))
+
+    def release(self) -> None:
+        switch = self.taken("sw")
+        for actor in (SAM, SUE):
+            self.do(controls.release, switch.id, actor=actor, counts=lambda _: True)
+
+    def reopen(self) -> None:
+        self.do(controls.end_issued, self.chance.choice(TARGETS))
+
+    def settle(self) -> None:
+        self.do(controls.settle_expired)
+
+    def set_quota(self) -> None:
+        quota = self.chance.choice([None, Quota(self.chance.choice([1, 10]), 5)])
+        self.do(controls.set_quota, f"app_{self.chance.choice([1, 2])}", "general", quota, actor=SAM)
+
+    def move_tenant(self) -> None:
+        self.do(
+            identity.update_tenant,
+            self.chance.choice(TENANTS),
+            TenantChange(active=self.chance.choice([True, False])),
+        )
+
+    def add_person(self) -> None:
+        order = NewPerson(TENANTS[1], f"p{self.name()}", "Somebody", Role.NURSE)
+        self.alive["per"].append(self.do(identity.add_person, order))
+
+    def deactivate(self) -> None:
+        person = self.taken("per")
+        self.do(identity.deactivate_person, person.id)
+        self.ended_at[person.id] = self.clock.now()
+
+    def mint(self) -> None:
+        family = self.do(tokens.start_family, GRANT)
+        minted = self.do(tokens.mint, GRANT, offline=True, code_family=family, life=timedelta(hours=1))
+        self.alive["tok"].append(minted)
+        self.alive["fam"].append(family)
+
+    def revoke_token(self) -> None:
+        minted = self.taken("tok")
+        self.do(tokens.revoke_presented, minted.access_token, client=GRANT.client, tenant=GRANT.tenant)
+
+    def revoke_family(self) -> None:
+        self.do(tokens.revoke_family, self.taken("fam"))
+
+    def revoke_client(self) -> None:
+        self.do(tokens.revoke_client, GRANT.client)
+
+    def narrow(self) -> None:
+        self.do(tokens.narrow_authorization, GRANT.authorization, ("patient/Observation.rs",))
+
+    def begin_session(self) -> None:
+        person = self.do(
+            identity.add_person, NewPerson(TENANTS[0], f"s{self.name()}", "Somebody", Role.NURSE)
+        )
+        self.alive["ses"].append(self.do(signin.begin_session, person, Method.PASSWORD)[0])
+
+    def end_session(self) -> None:
+        self.do(signin.end_session, self.taken("ses").id)
+
+    def open_launch(self) -> None:
+        now, n = self.clock.now(), self.name()
+        made = Launch(
+            LaunchId(f"lch_{n}"), TENANTS[0], ClientId("cli_1"), PersonId("per_1"), now, now + timedelta(minutes=5),
+            patient="p1", opened_by=EHR.id, used_at=now,
+        )  # fmt: skip
+        hashes = {"handle_hash": f"h{n}".encode(), "open_hash": f"o{n}".encode(), "open_expires_at": now}
+        self.do(lambda ctx: launches_store.add(ctx.tx, made, **hashes))
+        self.alive["lch"].append(made)
+
+    def move_launch(self) -> None:
+        self.do(launches.move, self.taken("lch").id, f"p{self.name()}", None, actor=EHR)
+
+    def end_launch(self) -> None:
+        self.do(launches.end, self.taken("lch").id, actor=EHR)
+
+    def agree(self) -> None:
+        now = self.clock.now()
+        made = Authorization(
+            AuthorizationId(f"aut_x{self.name()}"), TENANTS[0], PersonId("per_1"), AppId("app_1"), VersionId("ver_1"),
+            ClientId("cli_1"), Basis.PERSON, ("patient/*.rs",), now, now + timedelta(days=9),
+        )  # fmt: skip
+        self.do(lambda ctx: consent_store.add(ctx.tx, made))
+        self.alive["aut"].append(made)
+
+    def withdraw(self) -> None:
+        self.do(consent.withdraw, self.taken("aut").id)
+
+    def narrow_agreement(self) -> None:
+        self.do(consent.narrow, self.taken("aut").id, ("patient/Observation.rs",))
+
+    def forget(self) -> None:
+        self.do(lambda ctx: epoch.purge(ctx.tx, ctx.now))
+
+    def wait(self) -> None:
+        self.clock.advance(timedelta(minutes=self.chance.choice([1, 7, 40, 70])))
+
+
+HAPPENINGS = tuple(name for name, value in vars(Life).items() if callable(value) and name not in {"__init__", "do", "name", "taken"})  # fmt: skip
+
+
+class Follower:
+    """A process that follows some parts."""
+
+    def __init__(self, edge: Edge) -> None:
+        self.edge = edge
+        self.held: dict[Part, tuple[Stamp, Any]] = {}
+        self.read_whole = 0
+        self.follow()
+        self.read_whole = 0
+
+    def follow(self) -> None:
+        def verb(ctx: Context) -> None:
+            epoch.one_view(ctx.tx)
+            stamps = epoch.read(ctx.tx)
+            for part in PARTS:
+                stamp, value = self.held.get(part, (None, None))
+                if stamp == stamps[part]:
+                    continue
+                changes = None if stamp is None else epoch.changes(ctx.tx, part, stamp, stamps[part])
+                self.read_whole += changes is None
+                self.held[part] = stamps[part], _FACTS[part](ctx, Since(changes)).applied(value)
+
+        self.edge.read_now(verb, actor=SYSTEM, trace=TRACE)
+
+
+def forbidden(index: SwitchIndex, now: datetime) -> dict[Target, tuple[set[str], datetime | None]]:
+    """Per target: the switches in force, and until when what was issued is dead. An expired full stop and its end say the same."""
+    found = {}
+    for target in {*index.engaged, *index.not_issued_before}:
+        switches = index.engaged.get(target, ())
+        over = [
+            s.expires_at
+            for s in switches
+            if s.mode is Mode.FULL_STOP and s.expires_at and s.expires_at <= now
+        ]
+        ends = [moment for moment in (*over, index.not_issued_before.get(target)) if moment is not None]
+        standing = {switch.id for switch in switches if switch.in_force(now)}
+        if standing or ends:
+            found[target] = standing, max(ends, default=None)
+    return found
+
+
+def sets_of(part: Part, value: Any) -> list[Any]:
+    fields = {
+        IDENTITY: ("inactive_people",), TOKENS: ("revoked_tokens", "revoked_families"), LAUNCHES: ("moved", "ended"),
+        CONSENT: ("revoked",),
+    }.get(part, ())  # fmt: skip
+    return [set(value)] if part == SESSIONS else [set(getattr(value, name)) for name in fields]
+
+
+@pytest.mark.parametrize("seed", range(effort(3, 60)))
+def test_whatever_happens_what_followed_forbids_what_a_fresh_reading_forbids(
+    edge: Edge, clock: FakeClock, seed: int
+) -> None:
+    chance = random.Random(seed)
+    life = Life(edge, clock, chance)
+    follower = Follower(edge)
+    past: dict[tuple[Part, int], dict[Any, datetime]] = {}
+    for count in range(150):
+        clock.advance(timedelta(seconds=1))
+        name = chance.choice(HAPPENINGS)
+        try:
+            getattr(life, name)()
+        except HilumError:
+            pass
+        if count % chance.choice([1, 5]) and count < 149:
+            continue
+        follower.follow()
+        fresh, now = Follower(edge), clock.now()
+
+        for part in PARTS:
+            mine, true = follower.held[part][1], fresh.held[part][1]
+            if part == SWITCHES:
+                assert forbidden(mine, now) == forbidden(true, now), name
+            elif part == QUOTAS:
+                assert mine.overrides == true.overrides, name
+            elif part == IDENTITY:
+                assert mine.tenants == true.tenants, name
+            for n, (held, needed) in enumerate(zip(sets_of(part, mine), sets_of(part, true), strict=True)):
+                known = past.setdefault((part, n), {})
+                known.update((each, now) for each in needed)
+                assert needed <= held, (name, part)
+                assert held <= known.keys(), (name, part)
+    assert any(sets for part in PARTS for sets in sets_of(part, follower.held[part][1])), (
+        "the life was not empty"
+    )
+    assert follower.read_whole < 30, "what changed was followed, not read again"
+
+
+def test_a_negative_list_is_followed_without_reading_a_single_row_of_it(edge: Edge, clock: FakeClock) -> None:
+    """A launch that ends costs what changed, not what there is."""
+    life = Life(edge, clock, random.Random(1))
+    follower = Follower(edge)
+    for _ in range(5):
+        life.open_launch()
+        life.end_launch()
+    whole = _FACTS[LAUNCHES]
+
+    def refuse(ctx: Context, since: Since) -> Any:
+        assert since.changes is not None
+        return whole(_Blind(ctx), since)
+
+    _FACTS[LAUNCHES] = refuse
+    try:
+        follower.follow()
+    finally:
+        _FACTS[LAUNCHES] = whole
+
+    assert len(follower.held[LAUNCHES][1].ended) == 5
+    assert follower.read_whole == 0
+
+
+class _Blind:
+    """A context without a database."""
+
+    def __init__(self, ctx: Context) -> None:
+        self.now = ctx.now
