@@ -3,27 +3,31 @@
 import asyncio
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
 
 import pytest
 
 from hilum.controls import service as controls
-from hilum.controls.models import SWITCHES, EngageOrder, Mode, Switch, Target, TargetKind
+from hilum.controls.models import QUOTAS, SWITCHES, EngageOrder, Mode, Switch, Target, TargetKind
 from hilum.gateway import snapshot as snapshots
-from hilum.gateway.models import STALENESS_BOUND
+from hilum.gateway.models import QUOTA_LAG, STALENESS_BOUND
 from hilum.gateway.snapshot import SnapshotKeeper
 from hilum.identity import service as identity
 from hilum.identity.models import IDENTITY, Tenant, UpstreamKind, UpstreamRef
 from hilum.infra.context import Context, Trace
 from hilum.infra.edge import Edge
-from hilum.infra.epoch import Stamps
+from hilum.infra.epoch import Stamp, Stamps
 from hilum.infra.facts import Since
 from hilum.infra.signals import Signal, SqliteSignal, signal_of
 from hilum.infra.system import SystemClock
 from hilum.kernel.actor import SYSTEM
 from hilum.kernel.errors import Unavailable
 from hilum.kernel.ids import Part, TenantId
+from hilum.kernel.ports import Clock
+from hilum.registry.models import REGISTRY
 from hilum.tokens.models import TOKENS
 from tests.sim.world import FakeClock
 
@@ -270,3 +274,200 @@ def test_a_load_that_breaks_ages_the_snapshot_and_does_not_end_the_watch(
         assert found.controls.switches.kinds
     finally:
         keeper.stop()
+
+
+# --- small urgent facts never wait for large ones ---------------------------------------------------------------------------------
+
+
+@dataclass
+class Slow:
+    """A part whose reading takes until the test lets it end."""
+
+    begun: threading.Event
+    free: threading.Event
+
+
+@pytest.fixture
+def slow_part(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[Part], Slow]]:
+    made = Slow(threading.Event(), threading.Event())
+
+    def of(part: Part) -> Slow:
+        facts = snapshots._FACTS[part]
+
+        def wait(ctx: Context, since: Since) -> Any:
+            made.begun.set()
+            made.free.wait(20)
+            return facts(ctx, since)
+
+        monkeypatch.setattr(snapshots, "_FACTS", {**snapshots._FACTS, part: wait})
+        return made
+
+    yield of
+    made.free.set()
+
+
+@contextmanager
+def started(edge: Edge, clock: Clock | None = None) -> Iterator[SnapshotKeeper]:
+    keeper = SnapshotKeeper(reader(edge), signal_of(edge.db), clock or SystemClock())
+    keeper.start()
+    try:
+        yield keeper
+    finally:
+        keeper.stop()
+
+
+def anything(edge: Edge, part: Part) -> None:
+    """Change a part without naming what changed, so that it must be read whole."""
+    run(edge, lambda ctx: ctx.advance_epoch(part))
+
+
+@pytest.mark.parametrize("part", [QUOTAS, REGISTRY, TOKENS])
+def test_a_switch_is_obeyed_while_another_part_takes_long_to_read(
+    edge: Edge, part: Part, slow_part: Callable[[Part], Slow]
+) -> None:
+    """A million quotas took seconds to read, and a switch waited for them."""
+    with started(edge) as keeper:
+        slow = slow_part(part)
+        anything(edge, part)
+        assert slow.begun.wait(5)
+
+        switch = run(edge, lambda ctx: controls.engage(ctx, ORDER))
+
+        assert wait_for(lambda: stops_of(keeper) == {switch.id})
+        assert not slow.free.is_set()
+        slow.free.set()
+        assert wait_for(lambda: keeper._parts[part].stamp.n == 1)
+        assert stops_of(keeper) == {switch.id}
+
+
+def stops_of(keeper: SnapshotKeeper) -> set[str]:
+    found = keeper.current()
+    if found is None:
+        return set()
+    return {switch.id for switches in found.controls.switches.engaged.values() for switch in switches}
+
+
+@pytest.mark.parametrize(
+    ("part", "after", "serves"),
+    [
+        (TOKENS, STALENESS_BOUND, True),
+        (TOKENS, STALENESS_BOUND + timedelta(seconds=1), False),
+        (REGISTRY, STALENESS_BOUND + timedelta(seconds=1), False),
+        (IDENTITY, STALENESS_BOUND + timedelta(seconds=1), False),
+        (QUOTAS, STALENESS_BOUND + timedelta(seconds=1), True),
+        (QUOTAS, STALENESS_BOUND + QUOTA_LAG, True),
+        (QUOTAS, STALENESS_BOUND + QUOTA_LAG + timedelta(seconds=1), False),
+    ],
+)
+def test_a_part_that_is_behind_ages_the_snapshot_and_quotas_alone_may_lag(
+    edge: Edge,
+    clock: FakeClock,
+    slow_part: Callable[[Part], Slow],
+    part: Part,
+    after: timedelta,
+    serves: bool,
+) -> None:
+    """C141: what was not confirmed within the bound refuses, however young the rest is."""
+    with started(edge, clock) as keeper:
+        slow = slow_part(part)
+        anything(edge, part)
+        assert slow.begun.wait(5)
+        clock.advance(after)
+        confirmed = clock.monotonic()
+        assert wait_for(lambda: keeper._parts[SWITCHES].confirmed_at == confirmed), "the switches are young"
+
+        assert (keeper.current() is not None) is serves
+        slow.free.set()
+        assert wait_for(lambda: keeper.current() is not None)
+
+
+def test_a_change_that_was_named_is_taken_in_at_once_and_not_read_whole(
+    edge: Edge, keeper: SnapshotKeeper, ear: Ear, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keeper.step(0)
+    asked: list[Since] = []
+    facts = snapshots._FACTS[SWITCHES]
+    monkeypatch.setattr(
+        snapshots,
+        "_FACTS",
+        {**snapshots._FACTS, SWITCHES: lambda ctx, since: (asked.append(since), facts(ctx, since))[1]},
+    )
+    for n in range(3):
+        run(
+            edge,
+            lambda ctx, n=n: controls.engage(
+                ctx, EngageOrder(Target(TargetKind.APP, f"app_{n}"), Mode.FULL_STOP, "x")
+            ),
+        )
+    ear.heard = True
+    keeper.step(0)
+
+    assert [since.named() for since in asked] == [["app:app_0", "app:app_1", "app:app_2"]]
+    assert len(stops_of(keeper)) == 3
+
+
+def test_after_the_connection_was_lost_everything_is_read_again(
+    edge: Edge, keeper: SnapshotKeeper, ear: Ear, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fault 2: whatever answers then may be another copy."""
+    keeper.step(0)
+    read: list[tuple[Part, bool]] = []
+
+    def counted(part: Part, facts: Callable[[Context, Since], Any]) -> Callable[[Context, Since], Any]:
+        return lambda ctx, since: (read.append((part, since.changes is None)), facts(ctx, since))[1]
+
+    monkeypatch.setattr(
+        snapshots, "_FACTS", {part: counted(part, facts) for part, facts in snapshots._FACTS.items()}
+    )
+    ear.breaks += 1
+    keeper.step(0)
+
+    assert read == [(part, True) for part in snapshots._FACTS]
+    ear.heard = True
+    keeper.step(0)
+    assert len(read) == len(snapshots._FACTS)
+
+
+def test_a_database_that_went_back_is_another_copy(edge: Edge, ear: Ear, clock: FakeClock) -> None:
+    """A watch that leads to one server and reads that lead to another confirm nothing."""
+    let_go: list[bool] = []
+    keeper = SnapshotKeeper(reader(edge), ear, clock, on_other_copy=lambda: let_go.append(True))
+    run(edge, lambda ctx: controls.engage(ctx, ORDER))
+    keeper.step(0)
+    seen = keeper._seen[SWITCHES]
+    try:
+        ear.stamps = Stamps({SWITCHES: Stamp(seen.n + 1, 5)})
+        ear.heard = True
+        keeper.step(0)
+        assert let_go == [True], "what is read is behind what is watched"
+        clock.advance(STALENESS_BOUND + timedelta(seconds=1))
+        keeper.step(0)
+        assert keeper.current() is None
+
+        ear.stamps = Stamps({SWITCHES: seen})
+        keeper.step(0)
+        assert keeper.current() is not None
+        ear.stamps = Stamps({SWITCHES: Stamp(seen.n, seen.mark + 1)})
+        keeper.step(0)
+        assert len(let_go) > 2
+    finally:
+        keeper.stop()
+
+
+def test_the_number_of_a_snapshot_never_comes_twice(edge: Edge, keeper: SnapshotKeeper, ear: Ear) -> None:
+    """Whoever decided by one compares it with the next."""
+    numbers = []
+    for n in range(6):
+        if n % 2:
+            run(edge, lambda ctx: ctx.advance_epoch(TOKENS, "family/x"))
+            ear.heard = True
+        else:
+            ear.breaks += 1
+        keeper.step(0)
+        found = keeper.current()
+        assert found is not None
+        numbers.append(found.epoch)
+
+    assert numbers == sorted(set(numbers))

@@ -335,10 +335,13 @@ def pile_up(edge: Edge, count: int, target: Target = APP, *, ends_after: timedel
     edge.write_now(verb, actor=SYSTEM, trace=TRACE)
 
 
-def test_ten_thousand_stops_that_ran_out_do_not_hide_the_one_in_force(edge: Edge, clock: FakeClock) -> None:
+@pytest.mark.parametrize("life", [None, timedelta(hours=1)], ids=["without an end", "with an end"])
+def test_ten_thousand_stops_that_ran_out_do_not_hide_the_one_in_force(
+    edge: Edge, clock: FakeClock, life: timedelta | None
+) -> None:
     """What writes read the rows up to a bound and without an order, so that a stop could be left out."""
     pile_up(edge, 10_050)
-    made = engage(edge)
+    made = engage(edge, expires_at=None if life is None else clock.now() + life)
 
     assert judge(edge) == made
     assert judge(edge, issued_at=clock.now()) == made

@@ -1,0 +1,207 @@
+"""Two nodes whose clocks are five minutes apart, on one PostgreSQL: time is one, and a full stop revives nothing on either.
+
+Fault 6: a full stop that the slow node released revived tokens of the fast one, and launches failed from one to the other.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+
+import pytest
+
+from hilum.controls import service as controls
+from hilum.controls.models import EngageOrder, Mode, Subject, Switch, Target, TargetKind
+from hilum.identity import service as identity
+from hilum.identity.models import NewPerson, Role, Tenant, UpstreamKind, UpstreamRef
+from hilum.infra.clocks import SteadyClock, measure_skew, steady
+from hilum.infra.context import Context, Trace
+from hilum.infra.db import Database
+from hilum.infra.edge import Edge
+from hilum.infra.heartbeat import Heartbeat
+from hilum.infra.migrations.run import release
+from hilum.infra.nodes import Node
+from hilum.infra.signals import signal_of
+from hilum.infra.system import SystemClock, SystemIds
+from hilum.kernel.actor import SYSTEM, Actor, ActorKind
+from hilum.kernel.errors import Unavailable
+from hilum.kernel.ids import AppId, ClientId, TenantId, VendorId, VersionId
+from hilum.signin import service as signin
+from hilum.signin.models import Method
+from hilum.tokens import service as tokens
+from hilum.tokens.models import Grant
+
+TRACE = Trace("req_test")
+SAM = Actor(ActorKind.STAFF, "per_sam", roles=frozenset({"security"}))
+APART = timedelta(minutes=5)
+SLACK = timedelta(seconds=1)
+PAIR = Target(TargetKind.APP_TENANT, "app_1/general")
+SUBJECT = Subject(tenant="general", app="app_1")
+GRANT = Grant(
+    TenantId("general"), ClientId("cli_1"), AppId("app_1"), VersionId("ver_1"), VendorId("ven_1"), ("system/*.rs",)
+)  # fmt: skip
+
+
+class Machine(SystemClock):
+    """A machine whose wall clock is off."""
+
+    def __init__(self, ahead: timedelta) -> None:
+        self.ahead = ahead
+
+    def now(self) -> datetime:
+        return super().now() + self.ahead
+
+
+@contextmanager
+def node(url: str, ahead: timedelta) -> Iterator[Edge]:
+    made = Edge.create(Database(url), steady(url, Machine(ahead)), SystemIds(), "test-writer")
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def fast(postgres_url: str) -> Iterator[Edge]:
+    with node(postgres_url, APART) as made:
+        yield made
+
+
+@pytest.fixture
+def slow(postgres_url: str) -> Iterator[Edge]:
+    with node(postgres_url, -APART) as made:
+        yield made
+
+
+def engage(edge: Edge) -> Switch:
+    order = EngageOrder(PAIR, Mode.FULL_STOP, "a drill")
+    return edge.write_now(lambda ctx: controls.engage(ctx, order), actor=SAM, trace=TRACE)
+
+
+def released(edge: Edge, switch: Switch) -> None:
+    edge.write_now(
+        lambda ctx: controls.release(ctx, switch.id, counts=lambda _: True), actor=SAM, trace=TRACE
+    )
+
+
+def mint(edge: Edge) -> datetime:
+    """Issue a token and return when that was, as the node has it."""
+
+    def verb(ctx: Context) -> datetime:
+        minted = tokens.mint(ctx, GRANT, offline=None, code_family=None, life=timedelta(minutes=5))
+        found = tokens.find_access(ctx, minted.access_token)
+        assert found is not None
+        return found.issued_at
+
+    return edge.write_now(verb, actor=SYSTEM, trace=TRACE)
+
+
+def stands(edge: Edge, issued_at: datetime) -> bool:
+    return (
+        edge.read_now(
+            lambda ctx: controls.judge(ctx, SUBJECT, issued_at=issued_at), actor=SYSTEM, trace=TRACE
+        )
+        is None
+    )
+
+
+@pytest.mark.parametrize("order", ["the fast node issues", "the slow node issues"])
+def test_a_full_stop_revives_no_token_of_either_node(fast: Edge, slow: Edge, order: str) -> None:
+    """C143: what was issued before the stop stays dead, whoever issued it and whoever released."""
+    issuer, other = (fast, slow) if order == "the fast node issues" else (slow, fast)
+    issued = [mint(issuer) for _ in range(3)]
+    switch = engage(other)
+    issued.append(mint(issuer))
+    released(other, switch)
+
+    assert not any(stands(edge, each) for each in issued for edge in (fast, slow))
+
+
+def test_nodes_agree_on_the_time_whatever_their_machines_say(fast: Edge, slow: Edge) -> None:
+    assert abs(fast.clock.now() - slow.clock.now()) < SLACK
+    assert isinstance(fast.clock, SteadyClock)
+    found = fast.clock.skew()
+    assert found is not None
+    assert abs(found.ahead - APART) < SLACK
+    assert found.uncertainty < SLACK
+
+
+def test_a_session_begun_on_one_node_counts_on_the_other(fast: Edge, slow: Edge) -> None:
+    """By direction: what the fast node made was not yet, what the slow one made was over."""
+    slow.write_now(
+        lambda ctx: identity.add_tenant(
+            ctx, Tenant(TenantId("general"), "General", UpstreamRef(UpstreamKind.EMBEDDED))
+        ),
+        actor=SYSTEM,
+        trace=TRACE,
+    )
+    for n, (here, there) in enumerate([(fast, slow), (slow, fast)]):
+        order = NewPerson(TenantId("general"), f"ann{n}", "Ann", Role.NURSE)
+        person = here.write_now(
+            lambda ctx, order=order: identity.add_person(ctx, order), actor=SYSTEM, trace=TRACE
+        )
+        begun, cookie = here.write_now(
+            lambda ctx, person=person: signin.begin_session(ctx, person, Method.PASSWORD),
+            actor=SYSTEM,
+            trace=TRACE,
+        )
+
+        found = there.read_now(lambda ctx, cookie=cookie: signin.session(ctx, cookie), trace=TRACE)
+
+        assert found is not None
+        assert found.id == begun.id
+        assert abs(found.created_at - there.clock.now()) < timedelta(seconds=5)
+
+
+def test_the_watch_keeps_the_clock_of_a_process_that_began_without_its_database(postgres_url: str) -> None:
+    clock = SteadyClock(Machine(APART), follows_server=True)
+    assert not clock.is_set
+    watch = signal_of(Database(postgres_url), clock)
+    try:
+        watch.changed(0)
+    finally:
+        watch.close()
+
+    assert clock.is_set
+    assert abs(clock.now() - SystemClock().now()) < SLACK
+
+
+def test_a_process_that_began_without_its_database_asks_it_before_its_first_verb(postgres_url: str) -> None:
+    clock = SteadyClock(Machine(APART), follows_server=True)
+    edge = Edge.create(Database(postgres_url), clock, SystemIds(), "test-writer")
+    try:
+        seen = edge.write_now(lambda ctx: ctx.now, trace=TRACE)
+    finally:
+        edge.close()
+
+    assert abs(seen - SystemClock().now()) < SLACK
+
+
+def test_doctor_and_the_list_of_nodes_learn_how_far_a_machine_is_off(postgres_url: str) -> None:
+    found = measure_skew(postgres_url, Machine(APART))
+    assert found is not None
+    assert abs(found.ahead - APART) < SLACK
+    assert measure_skew("sqlite:///nowhere.db", Machine(APART)) is None
+    assert measure_skew("postgresql://nobody@127.0.0.1:9/nothing", Machine(APART)) is None
+    database = Database(postgres_url)
+    try:
+        beating = Heartbeat(database, steady(postgres_url, Machine(APART)), Node("a", 1, release(), "boot"))
+        beating.beat()
+        assert abs(beating.node.skew - APART) < SLACK
+    finally:
+        database.dispose()
+
+
+@pytest.mark.parametrize("back", [timedelta(minutes=5), timedelta(hours=1)])
+def test_a_machine_set_back_and_started_again_is_not_behind_what_it_did(
+    sqlite_url: str, back: timedelta
+) -> None:
+    """SQLite: a token that expired, or was stopped, does not live again. A leap that is too far refuses."""
+    with node(sqlite_url, timedelta(0)) as edge:
+        issued = mint(edge)
+        released(edge, engage(edge))
+    with node(sqlite_url, -back) as again:
+        if back > timedelta(minutes=10):
+            with pytest.raises(Unavailable) as refused:
+                mint(again)
+            assert refused.value.code == "clock_behind"
+            return
+        assert mint(again) > issued
+        assert not stands(again, issued)
