@@ -111,6 +111,7 @@ class SnapshotKeeper:
         self._lock = Lock()
         self._snapshot: Snapshot | None = None
         self._unpublished = False
+        self._unreported: list[Switch] = []
         self._confirmed_at = float("-inf")
         self._stopping = Event()
         self._thread: Thread | None = None
@@ -288,7 +289,7 @@ class SnapshotKeeper:
             self._unpublished = True
         if part == SWITCHES and held is not None and self._on_stop is not None:
             targets = value.engaged if since is EVERYTHING else map(target_named, since.named())
-            self._report_stops(held.value, value, targets)
+            self._unreported += _newly_engaged(held.value, value, targets)
 
     def _publish(self) -> None:
         """Make the snapshot of the parts as they are. Its number is the count of all changes in it, and never one that was before."""
@@ -310,12 +311,16 @@ class SnapshotKeeper:
             )
             self._snapshot = made if last is None else replace(made, epoch=max(total, last.epoch + 1))
             self._judge_age()
-
-    def _report_stops(self, before: SwitchIndex, after: SwitchIndex, targets: Iterable[Target]) -> None:
-        assert self._on_stop is not None, "asked only with a listener"
+            engaged, self._unreported = self._unreported, []
         now = self._clock.now()
-        for target in targets:
-            known = {switch.id for switch in before.engaged.get(target, ())}
-            for switch in after.engaged.get(target, ()):
-                if switch.id not in known:
-                    self._teller.submit(self._on_stop, switch, now - switch.engaged_at)
+        for switch in engaged:
+            assert self._on_stop is not None, "noted only with a listener"
+            self._teller.submit(self._on_stop, switch, now - switch.engaged_at)
+
+
+def _newly_engaged(before: SwitchIndex, after: SwitchIndex, targets: Iterable[Target]) -> list[Switch]:
+    found = []
+    for target in targets:
+        known = {switch.id for switch in before.engaged.get(target, ())}
+        found += [switch for switch in after.engaged.get(target, ()) if switch.id not in known]
+    return found
