@@ -15,6 +15,7 @@ from hilum.infra.edge import Edge
 from hilum.infra.settings import Settings
 from hilum.infra.system import SystemClock, SystemIds
 from hilum.kernel.actor import SYSTEM
+from hilum.kernel.errors import NotPermitted
 from hilum.kernel.ids import PersonId, TenantId
 from hilum.kernel.ports import Ids
 from hilum.keys import service as keys
@@ -52,6 +53,11 @@ CHART_SHARE = 0.8
 """Part of the progress that is the loading of charts."""
 SUITES = "bench"
 SUITE_QUOTA = Quota(rate_per_s=500.0, burst=5_000)
+PASSWORD_BYTES = 15
+PUBLISHED = (
+    "This data was seeded with the published passwords, which strangers know as well. "
+    "Run `make clean`, or set HILUM_DATA_DIR and HILUM_DATABASE_URL to others; what is seeded with HILUM_SANDBOX_PUBLIC=1 gets its own."
+)
 Progress = Callable[[float], None]
 
 
@@ -66,9 +72,14 @@ def carry_out(settings: Settings, *, progress: Progress = lambda _share: None) -
         if edge.read_now(lambda ctx: bool(identity.list_tenants(ctx)), actor=SYSTEM, trace=_trace(ids)):
             progress(1.0)
             return False
-        plans, wallet = hospitals(), Wallet()
+        plans, wallet = hospitals(), Wallet(public=settings.sandbox_public)
+        if wallet.public:
+            wallet.passwords = {
+                f"{tenant}/{username}": ids.secret(PASSWORD_BYTES)
+                for tenant, username, _ in published_accounts(settings)
+            }
         _load_charts(settings, plans, wallet, progress)
-        digests = _hash_passwords(plans, plan(settings.sandbox_url), ids)
+        digests = _hash_passwords(settings, wallet, ids)
         progress(0.9)
         _register(edge, settings, plans, wallet, digests)
         progress(1.0)
@@ -107,15 +118,40 @@ def _load_charts(
         progress(CHART_SHARE * (at + 1) / len(plans))
 
 
-def _hash_passwords(
-    plans: tuple[HospitalPlan, ...], registered: Plan, ids: Ids
-) -> dict[tuple[str, str], str]:
-    """Hash every published password before the transaction."""
+def published_accounts(settings: Settings) -> list[tuple[str, str, str]]:
+    """List (tenant, username, password) of everybody in a sandbox, as this source publishes them; staff have no tenant."""
     people = [
-        (hospital.tenant, member.username, member.password) for hospital in plans for member in hospital.cast
+        (hospital.tenant, member.username, member.password)
+        for hospital in hospitals()
+        for member in hospital.cast
     ]
-    people += [("", staff.username, staff.password) for staff in registered.staff]
-    return {(tenant, name): passwords.hash_password_now(password, ids) for tenant, name, password in people}
+    staff = plan(settings.sandbox_url).staff
+    return people + [("", member.username, member.password) for member in staff]
+
+
+def stored_digests(ctx: Context, settings: Settings) -> list[tuple[str, str]]:
+    """List (stored digest, published password) of those accounts that there are, to be compared outside the transaction."""
+    found = []
+    for tenant, username, password in published_accounts(settings):
+        person = identity.find_person_by_username(ctx, TenantId(tenant) if tenant else None, username)
+        digest = None if person is None else signin.password_digest(ctx, person.id)
+        if digest is not None:
+            found.append((digest, password))
+    return found
+
+
+def require_unpublished(stored: list[tuple[str, str]]) -> None:
+    """Refuse to open data to strangers in which a published password still counts. Raises NotPermitted."""
+    if any(passwords.verify_password_now(digest, password) for digest, password in stored):
+        raise NotPermitted("published_credentials", PUBLISHED)
+
+
+def _hash_passwords(settings: Settings, wallet: Wallet, ids: Ids) -> dict[tuple[str, str], str]:
+    """Hash every password before the transaction."""
+    return {
+        (tenant, name): passwords.hash_password_now(wallet.password(tenant, name, published), ids)
+        for tenant, name, published in published_accounts(settings)
+    }
 
 
 def _register(

@@ -43,12 +43,22 @@ def require_fit(found: Settings) -> None:
 def _require_fit(edge: Edge, found: Settings) -> None:
     actor, trace = host.actor(), Trace(edge.ids.new("req"), source="host")
     edge.read_now(lambda ctx: _require_data(ctx, found), actor=actor, trace=trace)
+    require_unpublished(edge, found)
     edge.write_now(note_key, actor=actor, trace=trace)
     edge.read_now(_require_key, actor=actor, trace=trace)
     me = node_of(found, edge.ids)
     edge.write_now(lambda ctx: nodes.report(ctx.tx, me), actor=actor, trace=trace)
     if embedded := edge.read_now(embedded_tenants, actor=actor, trace=trace):
         _require_alone(edge.db, me, embedded)
+
+
+def require_unpublished(edge: Edge, found: Settings) -> None:
+    """Raise NotPermitted when strangers may come and data holds credentials that are published."""
+    from hilum.app import seed
+
+    if found.is_sandbox and found.sandbox_public:
+        trace = Trace(edge.ids.new("req"), source="host")
+        seed.require_unpublished(edge.read_now(lambda ctx: seed.stored_digests(ctx, found), trace=trace))
 
 
 def require_schema(found: Gate) -> None:

@@ -13,7 +13,7 @@ from hilum.identity import service as identity
 from hilum.infra.context import Context
 from hilum.infra.settings import SETTINGS, Settings
 from hilum.kernel.errors import HilumError, NotPermitted
-from hilum.sandbox.wallet import FILE_NAME
+from hilum.sandbox.wallet import FILE_NAME, Wallet
 
 DATA_DIR = ".hilum"
 PORT = click.option(
@@ -83,10 +83,16 @@ def _welcome(found: Settings) -> None:
     click.secho("Hilum is running. Everyone in it is synthetic.", bold=True)
     click.echo(f"  Launch an app from a chart   {found.sandbox_url}/sandbox")
     click.echo(f"  The platform                 {found.base_url}/")
-    click.echo(f"  Accounts and passwords       {found.sandbox_url}/sandbox/accounts")
+    accounts = "Accounts" if found.sandbox_public else "Accounts and passwords"
+    click.echo(f"  {accounts:28} {found.sandbox_url}/sandbox/accounts")
     click.echo(f"  The same for scripts         {found.sandbox_url}/sandbox/card.json")
     click.echo(f"  On the command line          {_command(found)} login --username admin.ferro")
-    click.echo("                               (its password is sandbox-admin.ferro)")
+    password = (
+        f"every password is in {found.data_dir / FILE_NAME}"
+        if found.sandbox_public
+        else "its password is sandbox-admin.ferro"
+    )
+    click.echo(f"                               ({password})")
     ours = os.environ["HILUM_DATA_DIR"] == DATA_DIR
     removal = "`make clean` removes it." if ours else "delete that folder to begin anew."
     click.echo(f"  Stop with Ctrl-C. The data is in {found.data_dir}; {removal}")
@@ -129,11 +135,26 @@ def prepare(found: Settings) -> None:
     except HilumError as error:
         refuse(error)
     require_wallet(found)
+    edge = host.open_edge(found)
+    try:
+        fitness.require_unpublished(edge, found)
+    except HilumError as error:
+        refuse(error)
+    finally:
+        edge.close()
 
 
 def require_wallet(found: Settings) -> None:
-    """Refuse to serve the sandbox site of a sandbox whose files lie elsewhere."""
+    """Refuse to serve the sandbox site of a sandbox whose files lie elsewhere, or to strangers one that was not seeded for them."""
     if (found.data_dir / FILE_NAME).is_file():
+        try:
+            seeded_for_strangers = Wallet.load(found.data_dir / FILE_NAME).public
+        except HilumError as error:
+            refuse(error)
+        if found.sandbox_public and not seeded_for_strangers:
+            from hilum.app.seed import PUBLISHED
+
+            refuse(NotPermitted("published_credentials", PUBLISHED))
         return
     seeded = host.read(lambda ctx: bool(identity.list_tenants(ctx)))
     where = "was seeded on another node or into another directory" if seeded else "has not been seeded"

@@ -36,7 +36,7 @@ def card(
             {
                 "tenant": hospital.tenant,
                 "username": member.username,
-                "password": shown(member.password),
+                "password": shown(wallet.password(hospital.tenant, member.username, member.password)),
                 "role": member.role.value,
                 "fhirUser": fhir_user(urls, hospital, member),
                 "name": member.name,
@@ -47,7 +47,7 @@ def card(
         "staff": [
             {
                 "username": staff.username,
-                "password": shown(staff.password),
+                "password": shown(wallet.password("", staff.username, staff.password)),
                 "role": staff.role,
                 "totp_secret": "",
                 "api_token": shown(wallet.api_tokens.get(staff.username, "")),

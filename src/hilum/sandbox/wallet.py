@@ -30,6 +30,14 @@ class Wallet:
     charts: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     """By tenant: the lines of the card, in the words of ``models.ChartSummary``."""
     groups: dict[str, list[str]] = field(default_factory=dict)
+    public: bool = False
+    """Seeded for strangers: every password is random and stands in ``passwords``."""
+    passwords: dict[str, str] = field(default_factory=dict)
+    """By ``tenant/username``, ``/username`` for staff."""
+
+    def password(self, tenant: str, username: str, published: str) -> str:
+        """Return somebody's password: the published one, unless this sandbox was seeded for strangers."""
+        return self.passwords.get(f"{tenant}/{username}", "") if self.public else published
 
     def make_keys(self, client_id: str) -> dict[str, Any]:
         """Give a client's public key set, made now unless it exists: one key for RS384, one for ES384.

@@ -56,7 +56,12 @@ def enrol(ctx: Context, person: Person, digest: str) -> None:
 
 def has_password(ctx: Context, person: PersonId) -> bool:
     """Check whether somebody has set a password."""
-    return store.find_password(ctx.tx, person) is not None
+    return password_digest(ctx, person) is not None
+
+
+def password_digest(ctx: Context, person: PersonId) -> str | None:
+    """Return the stored hash of somebody's password, to be compared outside the transaction; None if they have set none."""
+    return store.find_password(ctx.tx, person)
 
 
 def begin_change(ctx: Context, person_id: PersonId) -> Attempt:

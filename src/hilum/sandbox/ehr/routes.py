@@ -83,7 +83,9 @@ class Pages:
         """Who can sign in, and with what."""
         site = self._site
         facts: dict[str, Any] = {"hospitals": site.hospitals, "plan": site.plan, "public": site.public}
-        return site.pages.render(request, "sandbox/accounts.html", urls=site.urls, **facts)
+        return site.pages.render(
+            request, "sandbox/accounts.html", urls=site.urls, password=site.wallet.password, **facts
+        )
 
     async def hospital(self, request: Request) -> Response:
         """Choose who one is, and a patient."""

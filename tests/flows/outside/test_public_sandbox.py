@@ -1,0 +1,106 @@
+"""A sandbox that strangers may reach shares no credential with the published one (security decision 28; contract, Modes)."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from hilum.sandbox.wallet import FILE_NAME
+from tests.sim.postgres import free_port
+from tests.sim.running import Running, start
+
+
+@pytest.fixture(scope="module")
+def public(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """One sandbox for strangers, seeded as such."""
+    started = start(tmp_path_factory.mktemp("public"), HILUM_SANDBOX_PUBLIC="1")
+    yield started
+    started.stop()
+
+
+def wallet(sandbox: Running) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((sandbox.home / FILE_NAME).read_text())
+    return found
+
+
+def token(sandbox: Running, username: str, password: str, tenant: str | None) -> int:
+    body = {"username": username, "password": password, "tenant": tenant}
+    return httpx2.post(f"{sandbox.base}/api/v1/tokens", json=body, timeout=30).status_code
+
+
+def accounts(sandbox: Running) -> list[tuple[str | None, str]]:
+    card = sandbox.card
+    people: list[tuple[str | None, str]] = [(each["tenant"], each["username"]) for each in card["people"]]
+    return people + [(None, each["username"]) for each in card["staff"]]
+
+
+def refused(sandbox: Running, *words: str, **settings: str) -> str:
+    """Run a command that would serve on this sandbox's data to strangers, and return why it did not."""
+    listen = {"HILUM_LISTEN": f"127.0.0.1:{free_port()}", "HILUM_SANDBOX_LISTEN": f"127.0.0.1:{free_port()}"}
+    environment = sandbox.environment | listen | {"HILUM_SANDBOX_PUBLIC": "1"} | settings
+    done = subprocess.run(
+        [sys.executable, "-m", "hilum.cli.main", *words],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1, done.stdout + done.stderr
+    return done.stderr
+
+
+def test_no_published_password_opens_a_public_sandbox(public: Running) -> None:
+    """Review finding H7: ``sandbox-admin.ferro`` made a platform administrator's token."""
+    tried = [(tenant, username) for tenant, username in accounts(public) if tenant in {None, "clinic"}]
+    assert len(tried) >= 12
+
+    answers = {token(public, username, f"sandbox-{username}", tenant) for tenant, username in tried}
+
+    assert answers == {401}
+
+
+def test_every_credential_is_its_own_and_in_the_owners_file_only(public: Running, running: Running) -> None:
+    own, published = wallet(public), wallet(running)
+    secrets = [*own["passwords"].values(), *own["client_secrets"].values(), *own["api_tokens"].values()]
+
+    assert len(set(secrets)) == len(secrets)
+    assert {f"{tenant or ''}/{username}" for tenant, username in accounts(public)} == set(own["passwords"])
+    assert set(secrets).isdisjoint([*published["client_secrets"].values(), *published["api_tokens"].values()])
+    assert (public.home / FILE_NAME).stat().st_mode & 0o077 == 0
+    shown = [
+        httpx2.get(f"{public.sandbox}{path}").text
+        for path in ("/sandbox/card.json", "/sandbox/accounts", "/sandbox", "/sandbox/h/general")
+    ]
+    assert [secret for secret in secrets for page in shown if secret in page] == []
+    assert [each for each in public.card["people"] + public.card["staff"] if each["password"]] == []
+    assert "sandbox-admin" not in public.log
+    assert token(public, "admin.ferro", own["passwords"]["/admin.ferro"], None) == 201
+
+
+@pytest.mark.parametrize(
+    "words", [("sandbox", "run"), ("sandbox", "seed"), ("serve",), ("serve", "--part", "sandbox")]
+)
+def test_what_was_seeded_for_this_machine_is_not_opened_to_strangers(
+    running: Running, words: tuple[str, ...]
+) -> None:
+    said = refused(running, *words)
+
+    assert "published_credentials" in said
+    assert "make clean" in said
+
+
+@pytest.mark.parametrize("words", [("serve",), ("serve", "--part", "platform"), ("serve", "--part", "jobs")])
+def test_the_passwords_themselves_are_tried_whatever_the_file_says(
+    running: Running, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    """Data of before the mark, or a file from elsewhere."""
+    (tmp_path / FILE_NAME).write_text(json.dumps({"public": True}))
+
+    assert "published_credentials" in refused(running, *words, HILUM_DATA_DIR=str(tmp_path))
