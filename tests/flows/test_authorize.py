@@ -442,6 +442,7 @@ REFUSALS = [
             TargetKind.VENDOR,
             TargetKind.APP,
             TargetKind.VERSION,
+            TargetKind.PERSON,
             TargetKind.APP_TENANT,
             TargetKind.APP_PERSON,
         )
@@ -463,14 +464,15 @@ def test_what_may_not_launch_is_refused_at_authorize_by_name(front: Front, spoil
 
 
 def test_somebody_who_is_stopped_has_no_session_to_authorize_with(front: Front) -> None:
-    """C140, C199."""
-    before, after = front.browser("dora"), front.browser("dora")
+    """C140, C199: the app is told by name; whoever sits down next signs in as somebody else."""
+    before, after, ended = front.browser("dora"), front.browser("dora"), front.browser("dora")
     before.authorize(launch=front.open_launch().handle)
     _stop(TargetKind.PERSON)(front)
 
     for page in (before.allow(), after.authorize()):
-        assert page.status_code == 200
-        assert 'name="password"' in page.text
+        assert error(page, "access_denied").startswith("switch_engaged: ")
+    ended.http.cookies.clear()
+    assert 'name="password"' in ended.authorize().text
     assert front.events("authserver.code.issue") == []
 
 

@@ -10,6 +10,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import text
 
 import hilum
+from hilum.identity.store import list_shared_fhir_users
 from hilum.infra.db import Database, metadata
 from hilum.infra.migrations.run import downgrade, is_current, migrate
 
@@ -90,3 +91,29 @@ def test_an_account_of_an_older_database_is_as_old_as_it_is(url: str) -> None:
     )
     database.dispose()
     assert row == 1772442000000000
+
+
+def test_people_who_were_one_fhir_user_before_stay_and_the_first_keeps_the_claim(url: str) -> None:
+    """C200: kept, listed by ``hilum doctor``, and no third is added."""
+    downgrade(url, "0006")
+    database = Database(url)
+    for id_, username, active in (("per_1", "ann", True), ("per_2", "twin", True), ("per_0", "gone", False)):
+        database.write(
+            lambda tx, row={"id": id_, "username": username, "active": active}: tx.execute(
+                text(
+                    "INSERT INTO identity_person (id, tenant, username, name, role, fhir_user, patients, active, created_at,"
+                    " age_counts_from) VALUES (:id, 'general', :username, 'Ann', 'nurse', 'Practitioner/1', '[]', :active, 1, 1)"
+                ),
+                row,
+            )
+        )
+
+    migrate(url)
+
+    claims = database.read(
+        lambda tx: tx.execute(text("SELECT id, fhir_user_claim FROM identity_person ORDER BY id")).all()
+    )
+    shared = database.read(lambda tx: list_shared_fhir_users(tx, limit=5))
+    database.dispose()
+    assert claims == [("per_0", None), ("per_1", "Practitioner/1"), ("per_2", None)]
+    assert shared == [("general", "Practitioner/1")]

@@ -10,10 +10,14 @@ import click
 
 from hilum.cli import fitness, host
 from hilum.cli.output import REFUSED, as_json
+from hilum.identity import service as identity
 from hilum.infra import gate
 from hilum.infra.context import Context, Trace
 from hilum.infra.database_faults import DatabaseAway
 from hilum.infra.settings import Settings
+
+SHARED_BOUND = 5
+"""How many shared identities are listed."""
 
 
 @click.command()
@@ -60,6 +64,7 @@ def _database_findings(found: Settings) -> Iterator[Finding]:
         yield Finding("migrations", ok=current, next=schema.fault)
         if current:
             yield edge.read_now(_secret_key_finding, actor=host.actor(), trace=trace)
+            yield edge.read_now(_fhir_user_finding, actor=host.actor(), trace=trace)
         if current and not found.is_sandbox:
             synthetic = edge.read_now(fitness.sandbox_tenants, actor=host.actor(), trace=trace)
             told = f"production does not serve them: {', '.join(synthetic)}" if synthetic else ""
@@ -68,6 +73,18 @@ def _database_findings(found: Settings) -> Iterator[Finding]:
         yield Finding("database", ok=False, next=f"{error.fault.what} {error.fault.next}")
     finally:
         edge.close()
+
+
+def _fhir_user_finding(ctx: Context) -> Finding:
+    """Find people who are the same ``fhirUser``, from before that was refused."""
+    shared = [
+        f"{fhir_user} at {tenant}"
+        for tenant, fhir_user in identity.list_shared_fhir_users(ctx, limit=SHARED_BOUND)
+    ]
+    advice = (
+        f"several active people are {', '.join(shared)}: deactivate all but the right one" if shared else ""
+    )
+    return Finding("fhirUser", ok=not shared, next=advice)
 
 
 def _secret_key_finding(ctx: Context) -> Finding:

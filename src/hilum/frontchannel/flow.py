@@ -257,8 +257,8 @@ def _stage(ctx: Context, site: Site, stage: Stage) -> Progress:
     request = _own_chart(ctx, request, person, offered)
     openable = identity_policy.patients_openable(person)
     if request.patient and openable is not None and request.patient not in openable:
-        detail = "the chart that this was opened for is no longer one that the person may open"
         code = Reason.OUTSIDE_LAUNCH_CONTEXT.value
+        detail = f"{code}: the chart that this was opened for is no longer one that the person may open"
         return refuse(ctx, site, request, AuthorizeError.ACCESS_DENIED, code=code, detail=detail)
     standing = consent.find_standing(ctx, parties.tenant.id, person.id, request.client)
     if standing is not None and standing.version != parties.facts.version:
