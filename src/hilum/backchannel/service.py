@@ -164,7 +164,9 @@ def _by_code(ctx: Context, site: Site, client: Client, request: TokenRequest) ->
         verifier=request.verifier,
     )
     offline = code.offline is True
-    standing = load_standing(ctx, site, code.grant, issued_at=code.issued_at, online=not offline)
+    standing = load_standing(
+        ctx, site, code.grant, issued_at=code.issued_at, online=not offline, issuing=True
+    )
     _judge(standing, code.grant, code.issued_at, ctx.now)
     kept = unstopped(ctx, code.grant.scopes, code.issued_at)
     scopes = policy.scopes_now(kept, standing, code.grant.role)
@@ -192,7 +194,8 @@ def _by_refresh(ctx: Context, site: Site, client: Client, request: TokenRequest)
     if held is None or not own or tokens_policy.refresh_fault(held, ctx.now):
         tokens.redeem_refresh(ctx, presented, client=client.id, tenant=site.tenant)
         raise refuse_grant("The refresh token is not valid.")
-    standing = load_standing(ctx, site, held.grant, issued_at=held.issued_at, online=not held.offline)
+    online = not held.offline
+    standing = load_standing(ctx, site, held.grant, issued_at=held.issued_at, online=online, issuing=True)
     if standing.session_over:
         tokens.redeem_refresh(ctx, presented, client=client.id, tenant=site.tenant, online_ended=True)
     _judge(standing, held.grant, held.issued_at, ctx.now)
@@ -257,9 +260,19 @@ _GRANTS: Mapping[GrantType, Callable[[Context, Site, Client, TokenRequest], dict
 
 
 def load_standing(
-    ctx: Context, site: Site, grant: Grant | AccessToken, *, issued_at: datetime, online: bool
+    ctx: Context,
+    site: Site,
+    grant: Grant | AccessToken,
+    *,
+    issued_at: datetime,
+    online: bool,
+    issuing: bool = False,
 ) -> Standing:
-    """Read anew everything that a grant rests on. ``online``: it ends with the session of its person."""
+    """Read everything that a grant rests on. ``online``: it ends with the session of its person.
+
+    ``issuing``: tokens follow in this transaction, so the agreement is held as it is until they are stored.
+    """
+    read = consent.hold_authorization if issuing else consent.find_authorization
     subject = Subject(
         tenant=grant.tenant, vendor=grant.vendor, app=grant.app, version=grant.version, person=grant.person
     )
@@ -268,7 +281,7 @@ def load_standing(
         facts=known.client_facts(ctx, grant.client),
         installation=known.installation(ctx, grant.tenant, grant.app),
         person=known.find_person(ctx, grant.person) if grant.person else None,
-        authorization=consent.find_authorization(ctx, grant.authorization) if grant.authorization else None,
+        authorization=read(ctx, grant.authorization) if grant.authorization else None,
         session_over=online and _is_session_over(ctx, grant),
         stop=controls_policy.stopped_by(known.switches(ctx), subject, now=ctx.now, issued_at=issued_at),
     )

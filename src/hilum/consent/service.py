@@ -144,6 +144,14 @@ def find_authorization(ctx: Context, authorization: AuthorizationId) -> Authoriz
     return store.find(ctx.tx, authorization)
 
 
+def hold_authorization(ctx: Context, authorization: AuthorizationId) -> Authorization | None:
+    """Read an authorization as ``find_authorization`` does, and keep it so until the tokens issued on it are stored.
+
+    Whoever narrows or withdraws it at the same moment waits, and then finds those tokens, or was first, and then less is issued.
+    """
+    return store.hold(ctx.tx, authorization)
+
+
 def get_authorization(ctx: Context, authorization: AuthorizationId) -> Authorization:
     """Read an authorization in whatever state; NotFound if there is none."""
     return store.get(ctx.tx, authorization)

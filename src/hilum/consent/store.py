@@ -50,6 +50,13 @@ _ROW = frozenset(authorization.c.keys())
 _FIND = Prepared(
     select(authorization).where(authorization.c.id == bindparam("authorization_id")), *authorization.c
 )
+_HOLD = Prepared(
+    select(authorization)
+    .where(authorization.c.id == bindparam("authorization_id"))
+    .with_for_update(read=True),
+    *authorization.c,
+)
+"""Shared among those who issue; who narrows or withdraws waits for them, and they for whoever does."""
 
 
 def add(tx: Connection, made: Authorization) -> None:
@@ -59,6 +66,12 @@ def add(tx: Connection, made: Authorization) -> None:
 
 def find(tx: Connection, authorization_id: AuthorizationId) -> Authorization | None:
     row = _FIND.first(tx, {"authorization_id": authorization_id})
+    return None if row is None else _authorization(row)
+
+
+def hold(tx: Connection, authorization_id: AuthorizationId) -> Authorization | None:
+    """Read an authorization so that nobody changes it before this transaction ends. On SQLite there is one writer in any case."""
+    row = _HOLD.first(tx, {"authorization_id": authorization_id})
     return None if row is None else _authorization(row)
 
 
