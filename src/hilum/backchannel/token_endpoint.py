@@ -23,6 +23,7 @@ from hilum.backchannel.policy import TokenRequest
 from hilum.backchannel.service import Caller
 from hilum.backchannel.throttle import WINDOW_S, Failures, Folds
 from hilum.infra.context import Context, Trace
+from hilum.kernel.decision import Reason
 from hilum.kernel.errors import Conflict, HilumError, Invalid, NotFound, NotPermitted, Unavailable
 from hilum.kernel.ids import ClientId, TenantId
 from hilum.registry.models import Client
@@ -39,6 +40,7 @@ CLIENTS_KEPT_S = 2.0
 CLIENTS_BOUND = 10_000
 FOLDS_AT_ONCE = 200
 RETRY_AFTER_S = 2
+STOPPED_RETRY_AFTER_S = 60
 NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 NOBODY = Presented(Method.NONE, ClientId(""))
 _TENANT = re.compile(r"[a-z0-9-]{1,32}")
@@ -338,6 +340,8 @@ def _render(error: HilumError, *, basic: bool) -> tuple[int, dict[str, Any], dic
         status, code, headers = 503, "temporarily_unavailable", {"Retry-After": str(RETRY_AFTER_S)}
     elif isinstance(error, NotFound):
         status, code = 404, TokenError.INVALID_REQUEST
+    elif error.code == Reason.SWITCH_ENGAGED:
+        status, code, headers = 503, "temporarily_unavailable", {"Retry-After": str(STOPPED_RETRY_AFTER_S)}
     elif error.code == "too_many_clients":
         status, code = 429, "temporarily_unavailable"
     elif error.code == TokenError.INVALID_CLIENT:

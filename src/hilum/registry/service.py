@@ -10,11 +10,12 @@ from hilum.audit.models import Event, Outcome
 from hilum.clients import policy as rules
 from hilum.clients.models import ClientMetadata, ClientType, Deployment, Environment
 from hilum.controls import service as controls
-from hilum.controls.models import EngageOrder, Quota, Switch, TargetKind
+from hilum.controls.models import EngageOrder, Quota, Subject, Switch, TargetKind
 from hilum.controls.policy import quota_level, target_fault
 from hilum.identity import service as identity
 from hilum.identity.policy import ROLES
 from hilum.infra.context import Context
+from hilum.kernel.decision import Reason
 from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted
 from hilum.kernel.ids import AppId, ClientId, PersonId, TenantId, VendorId, VersionId
 from hilum.registry import making, policy, store
@@ -297,13 +298,19 @@ def uninstall(ctx: Context, installation_id: str) -> Installation:
 def register_dynamically(ctx: Context, tenant_id: TenantId, body: Mapping[str, Any]) -> tuple[Client, str]:
     """Register a sandbox app by RFC 7591: vendor, app, version, certification and installation at this tenant, or nothing.
 
-    Whether the door is open in this mode, the edge knows. Raises NotFound, NotPermitted (not a sandbox tenant, too many clients), Invalid.
+    Whether the door is open in this mode, the edge knows. Raises NotFound, NotPermitted (not a sandbox tenant, too many clients, stopped:
+    an app that registers now would be one more launch that a switch keeps out), Invalid.
     """
     tenant = identity.get_tenant(
         ctx, tenant_id, lock=True
     )  # registrations at a tenant take turns over their count
     if not (tenant.sandbox and tenant.active):
         raise making.refused(ctx, "registry.client.register", tenant=tenant_id)
+    if controls.judge(ctx, Subject(tenant=tenant_id), issued_at=None, launching=True) is not None:
+        _record_refusal(ctx, tenant_id, Reason.SWITCH_ENGAGED)
+        raise NotPermitted(
+            Reason.SWITCH_ENGAGED, "Registration is stopped here at the moment; try again later."
+        )
     ends = ctx.now + DYNAMIC_CLIENT_LIFE
     asked = rules.from_registration(body, expires_at=ends)
     faults = (

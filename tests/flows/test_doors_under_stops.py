@@ -1,0 +1,210 @@
+"""Every door of the authorization server under every full stop that reaches it: what stands stops, and nothing begun before revives."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from hilum.controls.models import Mode, TargetKind
+from hilum.kernel.errors import HilumError
+from hilum.launches import service as launches
+from tests.flows.back_channel import MERCY, OTHER
+from tests.flows.front_channel import SCOPE, Front, front
+
+__all__ = ["front"]
+
+Try = Callable[[], bool]
+"""Goes through a door and tells whether it let one pass."""
+EVERYWHERE = (TargetKind.PLATFORM, TargetKind.TENANT)
+OF_APPS = (*EVERYWHERE, TargetKind.VENDOR, TargetKind.APP, TargetKind.VERSION, TargetKind.APP_TENANT)
+OF_PEOPLE = (*OF_APPS, TargetKind.PERSON, TargetKind.APP_PERSON)
+
+
+def key_of(front: Front, kind: TargetKind) -> str:
+    web, dora = front.clients["web"], front.people["dora"]
+    return {
+        TargetKind.PLATFORM: "",
+        TargetKind.TENANT: MERCY,
+        TargetKind.VENDOR: front.vendor,
+        TargetKind.APP: web.app,
+        TargetKind.VERSION: web.version,
+        TargetKind.PERSON: dora.id,
+        TargetKind.APP_TENANT: f"{web.app}/{MERCY}",
+        TargetKind.APP_PERSON: f"{web.app}/{dora.id}",
+    }[kind]
+
+
+def passes(verb: Callable[[], Any]) -> bool:
+    try:
+        verb()
+    except HilumError:
+        return False
+    return True
+
+
+def a_new_request(front: Front) -> Try:
+    """GET /authorize by a browser that is signed in already."""
+    browser = front.browser("dora")
+
+    def go() -> bool:
+        page = browser.authorize(scope="openid user/Patient.rs", prompt="consent")
+        return page.status_code == 200 and 'value="allow"' in page.text
+
+    return go
+
+
+def a_stranger_at_authorize(front: Front) -> Try:
+    """GET /authorize before anybody has signed in: the app's and the tenant's stops need no person."""
+    return lambda: front.browser().authorize(scope="openid user/Patient.rs").status_code == 200
+
+
+def the_last_step(front: Front) -> Try:
+    browser = front.browser("dora")
+    browser.authorize(launch=front.open_launch().handle)
+    form = browser.form("decision")
+    return lambda: "code=" in browser.press(form, ("decision", "allow")).headers.get("location", "")
+
+
+def a_silent_request(front: Front) -> Try:
+    """An authorization that stands, so that no page is shown."""
+    browser = front.browser("dora")
+    if browser.authorize(launch=front.open_launch().handle).status_code == 200:
+        browser.allow()
+    launch = front.open_launch().handle
+
+    def go() -> bool:
+        ended = browser.authorize(launch=launch, prompt="none")
+        return "code=" in ended.headers.get("location", "")
+
+    return go
+
+
+def a_code(front: Front) -> Try:
+    code = front.code("web", scopes=tuple(SCOPE.split(" ")))
+    return lambda: front.redeem(code, "web").status_code == 200
+
+
+def a_refresh(front: Front) -> Try:
+    held = front.earn("web", scopes=tuple(SCOPE.split(" ")))["refresh_token"]
+    return lambda: front.refresh(held, "web").status_code == 200
+
+
+def an_access_token(front: Front) -> Try:
+    held = front.earn("web", scopes=tuple(SCOPE.split(" ")))["access_token"]
+    return lambda: front.is_alive(held)
+
+
+def opening(front: Front) -> Try:
+    return lambda: passes(front.open_launch)
+
+
+def an_open_url(front: Front) -> Try:
+    opened = front.open_launch()
+    return lambda: passes(
+        lambda: front.run(lambda ctx: launches.use_open_token(ctx, MERCY, opened.open_token))
+    )
+
+
+def taking(front: Front) -> Try:
+    handle, web, dora = front.open_launch().handle, front.clients["web"].id, front.people["dora"].id
+    return lambda: passes(
+        lambda: front.run(lambda ctx: launches.take(ctx, handle, client=web, tenant=MERCY, person=dora))
+    )
+
+
+def registering(front: Front) -> Try:
+    return lambda: register(front).status_code == 201
+
+
+def register(front: Front, tenant: str = MERCY) -> Any:
+    body = {
+        "client_name": "My app",
+        "redirect_uris": ["http://127.0.0.1:4567/cb"],
+        "token_endpoint_auth_method": "none",
+        "scope": "openid user/Patient.rs",
+    }
+    return front.http.post(f"/t/{tenant}/oauth/register", json=body)
+
+
+@dataclass(frozen=True)
+class Door:
+    """``since``: what is tried was issued before the stop, so its end must not revive it. ``session``: it needs a session of before."""
+
+    ready: Callable[[Front], Try]
+    kinds: tuple[TargetKind, ...]
+    since: bool = False
+    session: bool = False
+
+    def stays_closed_after(self, kind: TargetKind) -> bool:
+        """Whether what was made before a full stop is dead once it has ended."""
+        return self.since or (self.session and kind in {*EVERYWHERE, TargetKind.PERSON})
+
+
+DOORS = [
+    Door(a_new_request, OF_PEOPLE, session=True),
+    Door(a_stranger_at_authorize, OF_APPS),
+    Door(the_last_step, OF_PEOPLE, since=True),
+    Door(a_silent_request, OF_PEOPLE, since=True),
+    Door(a_code, OF_PEOPLE, since=True),
+    Door(a_refresh, OF_PEOPLE, since=True),
+    Door(an_access_token, OF_PEOPLE, since=True),
+    Door(opening, OF_PEOPLE),
+    Door(an_open_url, OF_PEOPLE, since=True),
+    Door(taking, OF_PEOPLE, since=True),
+    Door(registering, EVERYWHERE),
+]
+
+
+@pytest.mark.parametrize("door", DOORS, ids=lambda door: door.ready.__name__)
+def test_a_full_stop_closes_each_door_and_its_end_revives_nothing(front: Front, door: Door) -> None:
+    """C140, C141, C143; security decision 8: doors x targets."""
+    for kind in door.kinds:
+        go = door.ready(front)
+
+        switch = front.engage(kind, key_of(front, kind))
+        assert not go(), kind
+        front.clock.advance(timedelta(seconds=1))
+        front.release(switch)
+        front.clock.advance(timedelta(seconds=1))
+
+        assert go() is not door.stays_closed_after(kind), kind
+
+
+@pytest.mark.parametrize("door", DOORS, ids=lambda door: door.ready.__name__)
+def test_each_door_is_open_without_a_stop_and_under_one_elsewhere(front: Front, door: Door) -> None:
+    """What shows that the table above tests the stop and nothing else."""
+    front.engage(TargetKind.TENANT, OTHER)
+    front.engage(TargetKind.APP, front.clients["second"].app)
+    front.engage(TargetKind.PERSON, front.people["nora"].id)
+    go = door.ready(front)
+
+    assert go()
+
+
+@pytest.mark.parametrize("door", [a_new_request, the_last_step, opening, an_open_url, taking, registering])
+def test_no_new_launches_closes_what_would_begin_anew(front: Front, door: Callable[[Front], Try]) -> None:
+    """C140: the softer mode."""
+    go = door(front)
+
+    front.engage(TargetKind.TENANT, MERCY, Mode.NO_NEW_LAUNCHES)
+
+    assert not go()
+
+
+@pytest.mark.parametrize("kind", EVERYWHERE)
+def test_registration_under_a_stop_answers_503_in_the_words_of_oauth(front: Front, kind: TargetKind) -> None:
+    """RFC 6749 section 5.2; C140: a client registered under a stop would be there when it ends."""
+    front.engage(kind, key_of(front, kind))
+
+    answer = register(front)
+
+    assert answer.status_code == 503
+    assert answer.json()["error"] == "temporarily_unavailable"
+    assert "stopped here at the moment" in answer.json()["error_description"]
+    assert int(answer.headers["retry-after"]) > 0
+    (event,) = front.events("registry.client.register")
+    assert (event.outcome, event.reason, event.tenant) == ("refused", "switch_engaged", MERCY)
+    assert front.events("registry.client.add")[0].facts["dynamic"] is False
+    assert (register(front, OTHER).status_code == 201) is (kind is TargetKind.TENANT)
