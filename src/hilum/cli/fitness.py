@@ -67,6 +67,15 @@ def require_schema(found: Gate) -> None:
         raise NotPermitted(_GATE_CODES.get(found.standing, "migrations_missing"), found.fault)
 
 
+def require_readable(ctx: Context) -> None:
+    """Raise NotPermitted when this release does not understand the database, or the key is not the one that it was set up with."""
+    from hilum.infra.migrations.run import release
+
+    require_schema(gate.read(ctx.tx, release()))
+    if fault := key_fault(ctx):
+        raise NotPermitted("secret_key_wrong", f"{fault}.")
+
+
 def sandbox_tenants(ctx: Context) -> list[str]:
     """List the ids of synthetic hospitals."""
     return [each.id for each in identity.list_tenants(ctx) if each.sandbox]

@@ -5,7 +5,7 @@ from functools import partial
 
 import click
 
-from hilum.cli import apps, doctor, holds, nouns, people, records, sandbox, server, switches
+from hilum.cli import apps, backups, doctor, holds, nouns, people, records, sandbox, server, switches
 from hilum.infra import logs
 
 PRIVATE = 0o077
@@ -18,8 +18,8 @@ PRIVATE = 0o077
 def main(context: click.Context) -> None:
     r"""Govern SMART on FHIR apps at the door of an EHR.
 
-    On this machine's data work init, serve, migrate, doctor, sandbox, and with --local switch engage and explain. The others
-    speak the API of a running platform: HILUM_API_URL says where, `hilum login` says who you are.
+    On this machine's data work init, serve, migrate, doctor, backup, restore, sandbox, and with --local switch engage and explain.
+    The others speak the API of a running platform: HILUM_API_URL says where, `hilum login` says who you are.
 
     \b
     Examples:
@@ -39,6 +39,8 @@ COMMANDS = (
     server.serve,
     server.migrate,
     doctor.doctor,
+    backups.backup,
+    backups.restore,
     records.audit,
     holds.hold,
     sandbox.sandbox,

@@ -193,6 +193,11 @@ def _issue(ctx: Context, person: Person, approval: Approval | None = None) -> Is
     return IssuedLink(secret, person.tenant, link.expires_at)
 
 
+def end_all(ctx: Context) -> int:
+    """Let no link and no pending approval be used any more, after a restore; return how many links those were."""
+    return store.end_all(ctx.tx, ctx.now)
+
+
 def find_link(ctx: Context, secret: str, tenant: TenantId | None) -> Visitor:
     """Find whom a link is for, without using it. Raises NotFound for whatever cannot be used here and now."""
     found = store.find_link(ctx.tx, policy.digest(secret)) if policy.looks_like_link(secret) else None

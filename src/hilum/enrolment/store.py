@@ -192,3 +192,10 @@ def save_decided(tx: Connection, approval: Approval, state: ApprovalState, *, by
     pending = (approvals.c.id == approval.id, approvals.c.state == ApprovalState.PENDING.value)
     values = {"state": state.value, "decided_by": by, "decided_at": at}
     return tx.execute(approvals.update().where(*pending).values(values)).rowcount == 1
+
+
+def end_all(tx: Connection, at: datetime) -> int:
+    """Let no link and no pending approval be used any more; return how many links those were."""
+    tx.execute(approvals.update().where(approvals.c.expires_at > at).values(expires_at=at))
+    open_ = links.update().where(links.c.used_at.is_(None), links.c.replaced_at.is_(None))
+    return tx.execute(open_.values(replaced_at=at)).rowcount

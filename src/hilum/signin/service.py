@@ -346,6 +346,11 @@ def _settle(ctx: Context, attempt: Attempt, *, matched: bool) -> Person:
     return person
 
 
+def end_all(ctx: Context) -> tuple[int, int]:
+    """End every session and revoke every API token, after a restore; return how many of each."""
+    return store.end_all(ctx.tx, ctx.now)
+
+
 def purge(ctx: Context) -> int:
     """Forget sessions long over and failed attempts that count no more; return how many. Call again while it is not 0."""
     return store.purge(

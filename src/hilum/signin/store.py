@@ -256,3 +256,10 @@ def save_api_token_revoked(tx: Connection, token: str, at: datetime) -> bool:
 def save_api_tokens_revoked(tx: Connection, person: PersonId, at: datetime) -> None:
     query = api_tokens.update().where(api_tokens.c.person == person, api_tokens.c.revoked_at.is_(None))
     tx.execute(query.values(revoked_at=at))
+
+
+def end_all(tx: Connection, at: datetime) -> tuple[int, int]:
+    """End every session and revoke every API token; return how many of each."""
+    ended = tx.execute(sessions.update().where(sessions.c.ended_at.is_(None)).values(ended_at=at))
+    revoked = tx.execute(api_tokens.update().where(api_tokens.c.revoked_at.is_(None)).values(revoked_at=at))
+    return ended.rowcount, revoked.rowcount

@@ -146,6 +146,21 @@ def migrate(url: str, revision: str = "head", *, config: Config | None = None) -
         database.dispose()
 
 
+def migrate_closed(url: str) -> None:
+    """Upgrade a restored database that nobody may serve yet; ``reopen`` lets it be served."""
+    config = configuration()
+    database = Database(url)
+    try:
+        _locked(database, lambda tx: command.upgrade(_with(config, tx), "head"))
+    finally:
+        database.dispose()
+
+
+def reopen(tx: Connection) -> None:
+    """Let every release that works on the database as it stands serve it again."""
+    _note(tx, configuration())
+
+
 def downgrade(url: str, revision: str = "base") -> None:
     """Take migrations back, for tests of the way down."""
     config = configuration()

@@ -1,0 +1,286 @@
+"""Backups of a whole installation while it serves: a folder of copies with a manifest that says what must be in each.
+
+Order: the embedded FHIR stores, the control plane, the journals. So no copy of a FHIR store holds a write of which the journal's
+copy has no intent, and no checkpoint covers a record that the journal's copy lacks; ``verify`` holds for every backup.
+The key-encryption key and the anchor are never in it.
+"""
+
+import hashlib
+import os
+import sqlite3
+import subprocess
+import tarfile
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+
+import orjson
+
+from hilum.audit import service as audit
+from hilum.infra import gate
+from hilum.infra.context import Context
+from hilum.infra.migrations.run import release
+from hilum.infra.postgres_tools import dump
+from hilum.infra.settings import Settings
+from hilum.kernel.errors import Conflict, Invalid, Unavailable
+from hilum.keys.live import vault
+from hilum.sandbox.wallet import FILE_NAME
+
+FORMAT = 1
+MANIFEST, CONTROL, DUMP = "manifest.json", "hilum.db", "database.dump"
+JOURNALS, STORES = "journal", "fhir"
+MANIFEST_BOUND = 8 * 1024 * 1024
+FILES_BOUND = 20_000
+PAGES = 2_048
+"""So many pages are copied at once."""
+CHUNK = 1024 * 1024
+MAC, MAC_SIZE = "backup-manifest", 30
+Progress = Callable[[float], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Copied:
+    """One file of a backup, by its name in it."""
+
+    name: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a backup holds. ``checkpoint`` is the number of the newest one, 0 where there was none."""
+
+    format: int
+    made_at: str
+    database: str
+    release: str
+    revision: str
+    compatible_from: str
+    checkpoint: int
+    checkpoint_digest: str
+    files: tuple[Copied, ...]
+
+    @property
+    def signed(self) -> bytes:
+        """The bytes under the manifest's MAC."""
+        return orjson.dumps(asdict(self), option=orjson.OPT_SORT_KEYS)
+
+    @property
+    def moment(self) -> datetime:
+        return datetime.fromisoformat(self.made_at)
+
+
+def make(
+    settings: Settings,
+    target: Path,
+    read: Callable[[Callable[[Context], Manifest]], Manifest],
+    progress: Progress,
+) -> Manifest:
+    """Write a backup to ``target``: a folder, or one file where its name ends in ``.tar``. Whole or not at all.
+
+    Raises Conflict when something is there already, Unavailable when it cannot be written.
+    """
+    if target.exists():
+        raise Conflict("backup_exists", f"{target} exists already; a backup goes to a new place.")
+    beside = target.with_name(target.name + ".part")
+    if beside.exists():
+        raise Conflict("backup_exists", f"{beside} was left by a backup that did not end; remove it first.")
+    try:
+        beside.mkdir(parents=True, mode=0o700)
+        files = tuple(_copies(settings, beside, progress))
+        manifest = read(lambda ctx: _manifest(ctx, settings, files))
+        mac = vault().mac(MAC, manifest.signed, MAC_SIZE)
+        content = orjson.dumps(asdict(manifest) | {"mac": mac}, option=orjson.OPT_INDENT_2)
+        _write(beside / MANIFEST, content)
+        if target.suffix == ".tar":
+            _pack(beside, target)
+        else:
+            beside.rename(target)
+    except (OSError, sqlite3.Error, subprocess.SubprocessError) as error:
+        raise Unavailable("backup_failed", f"The backup cannot be written: {error}.") from error
+    progress(1.0)
+    return manifest
+
+
+def _manifest(ctx: Context, settings: Settings, files: tuple[Copied, ...]) -> Manifest:
+    """Describe what was copied. The newest checkpoint is read after the copies, so it may be newer than theirs by a moment."""
+    found = gate.read(ctx.tx, release())
+    newest = audit.newest_checkpoint(ctx)
+    return Manifest(
+        format=FORMAT,
+        made_at=ctx.now.isoformat(),
+        database=settings.database_url.partition(":")[0],
+        release=release(),
+        revision=found.revision,
+        compatible_from=found.compatible_from,
+        checkpoint=newest.number if newest else 0,
+        checkpoint_digest=newest.digest if newest else "",
+        files=files,
+    )
+
+
+def _copies(settings: Settings, into: Path, progress: Progress) -> Iterator[Copied]:
+    sources = list(_sources(settings))
+    total = sum(size for _, _, size in sources) or 1
+    done = 0
+    for name, source, size in sources:
+        target = into / name
+        target.parent.mkdir(mode=0o700, exist_ok=True)
+
+        def told(share: float, before: int = done, of: int = size) -> None:
+            progress(min(0.99, (before + share * of) / total))
+
+        if source is None:
+            dump(settings.database_url, target)
+        elif source.suffix == ".db":
+            copy_database(source, target, told)
+        else:
+            _write(target, source.read_bytes())
+        done += size
+        progress(min(0.99, done / total))
+        yield Copied(name, target.stat().st_size, digest_of(target))
+
+
+def _sources(settings: Settings) -> Iterator[tuple[str, Path | None, int]]:
+    """List name, file and size of what is copied, in the order that it must be copied in. No file: the PostgreSQL database."""
+    home = settings.data_dir
+    for store in sorted((home / STORES).glob("*.db")):
+        yield f"{STORES}/{store.name}", store, store.stat().st_size
+    if settings.database_url.startswith("sqlite"):
+        control = Path(settings.database_url.removeprefix("sqlite:///"))
+        yield CONTROL, control, control.stat().st_size
+        for journal in sorted((home / JOURNALS).glob("access-*.db")):
+            yield f"{JOURNALS}/{journal.name}", journal, journal.stat().st_size
+    else:
+        yield DUMP, None, 0
+    wallet = home / FILE_NAME
+    if wallet.is_file():
+        yield FILE_NAME, wallet, wallet.stat().st_size
+
+
+def copy_database(source: Path, target: Path, progress: Progress = lambda _: None) -> None:
+    """Copy a SQLite database while others write to it, as it was at one moment."""
+    with (
+        closing(sqlite3.connect(f"file:{source}?mode=ro", uri=True, isolation_level=None)) as read,
+        closing(sqlite3.connect(target)) as written,
+    ):
+        # One read transaction around the whole copy: without it every write of another process would begin it anew.
+        read.execute("BEGIN")
+        read.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        read.backup(
+            written,
+            pages=PAGES,
+            progress=lambda _status, left, total: progress(1 - left / max(1, total)),
+        )
+        written.execute("PRAGMA journal_mode=DELETE")
+    sync(target)
+
+
+def digest_of(path: Path) -> str:
+    """Return a file's SHA-256 in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read a backup's manifest. Raises Invalid when it is none, was changed, or was made under another key."""
+    path = folder / MANIFEST
+    try:
+        if path.stat().st_size > MANIFEST_BOUND:
+            raise ValueError("too large")
+        content = orjson.loads(path.read_bytes())
+        mac = content.pop("mac")
+        files = tuple(Copied(**each) for each in content.pop("files"))
+        manifest = Manifest(**content, files=files)
+        if manifest.format != FORMAT:
+            raise ValueError(f"it is of format {manifest.format}, and this release reads {FORMAT}")
+        if len(files) > FILES_BOUND or not all(_is_plain(each.name) for each in files):
+            raise ValueError("it lists files that a backup does not hold")
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise Invalid("backup_unreadable", f"{folder} is not a backup that can be read: {error}.") from error
+    if vault().mac(MAC, manifest.signed, MAC_SIZE) != mac:
+        raise Invalid(
+            "backup_changed",
+            f"The manifest of {folder} was changed, or was made under another HILUM_SECRET_KEY: set the key of the backup's time.",
+        )
+    return manifest
+
+
+def check_files(folder: Path, manifest: Manifest, progress: Progress) -> None:
+    """Check that every file is whole. Raises Invalid with the first one that is not."""
+    total, done = sum(each.size for each in manifest.files) or 1, 0
+    for each in manifest.files:
+        path = folder / each.name
+        try:
+            size = path.stat().st_size
+            whole = size == each.size and digest_of(path) == each.sha256
+        except OSError as error:
+            raise Invalid(
+                "backup_damaged", f"{each.name} is missing from the backup: {error.strerror}."
+            ) from error
+        if not whole:
+            fault = (
+                f"is cut short: {size} of {each.size} bytes"
+                if size < each.size
+                else "is not what was written"
+            )
+            raise Invalid("backup_damaged", f"{each.name} of the backup {fault}. Use another backup.")
+        done += each.size
+        progress(done / total)
+
+
+def unpack(source: Path, into: Path) -> Path:
+    """Return the folder of a backup, taken out of its file first where it is one. Raises Invalid."""
+    if source.is_dir():
+        return source
+    try:
+        with tarfile.open(source, "r:") as packed:
+            packed.extractall(into, filter="data")
+    except (OSError, tarfile.TarError) as error:
+        raise Invalid("backup_unreadable", f"{source} is not a backup that can be read: {error}.") from error
+    return into
+
+
+def _pack(folder: Path, target: Path) -> None:
+    part = target.with_name(target.name + ".packing")
+    with tarfile.open(part, "x:") as packed:
+        for each in sorted(folder.rglob("*")):
+            if each.is_file():
+                packed.add(each, each.relative_to(folder).as_posix(), recursive=False)
+    sync(part)
+    part.rename(target)
+    for each in sorted(folder.rglob("*"), reverse=True):
+        each.unlink() if each.is_file() else each.rmdir()
+    folder.rmdir()
+
+
+def _is_plain(name: str) -> bool:
+    """Tell whether a name is of the kind that a backup is made of, and stays in its folder."""
+    folder, _, file = name.rpartition("/")
+    return (
+        folder in {"", STORES, JOURNALS}
+        and bool(file)
+        and not file.startswith(".")
+        and file == Path(file).name
+    )
+
+
+def _write(path: Path, content: bytes) -> None:
+    with path.open("xb") as file:
+        path.chmod(0o600)
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def sync(path: Path) -> None:
+    """Make a file durable, and its owner's alone."""
+    path.chmod(0o600)
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

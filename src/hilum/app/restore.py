@@ -1,0 +1,229 @@
+"""Restoring a backup, and stopping what would come back to life with it.
+
+A copy of yesterday knows nothing of what was revoked since. So nothing that was issued before the restore counts after it: tokens,
+refresh tokens, codes, launches, sessions, API tokens and links are dead in the same transaction that lets nodes serve the copy.
+"""
+
+import shutil
+import sqlite3
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from sqlalchemy import Connection, inspect
+
+from hilum.app import backup
+from hilum.app.backup import CONTROL, DUMP, JOURNALS, STORES, Manifest, Progress
+from hilum.app.ground import open_edge
+from hilum.audit import service as audit
+from hilum.audit.models import Event
+from hilum.controls import service as controls
+from hilum.controls.models import Target, TargetKind
+from hilum.enrolment import service as enrolment
+from hilum.infra import epoch, gate, nodes
+from hilum.infra.context import Context, Trace
+from hilum.infra.db import Database
+from hilum.infra.gate import Standing
+from hilum.infra.migrations import run as migrations
+from hilum.infra.postgres_tools import restore as restore_dump
+from hilum.infra.settings import Settings
+from hilum.infra.system import SystemClock, SystemIds
+from hilum.kernel.actor import Actor
+from hilum.kernel.errors import Conflict, NotPermitted
+from hilum.keys import live as vaults
+from hilum.keys import service as keys
+from hilum.signin import service as signin
+
+CLOSED = "9999"
+"""No release works on a database whose gate says this: so stands one between its restore and what makes it safe."""
+CLOSING = "RESET search_path; UPDATE schema_gate SET compatible_from = '9999';"
+ASIDE = "replaced-{}"
+KEPT_SHARE = 0.5
+"""Part of the progress that is checking the backup."""
+CANNOT_BE_KNOWN = (
+    "switches engaged after the backup are not in force: engage them again",
+    "switches released after the backup are in force again: release them again",
+    "consents and connections that people withdrew after the backup stand again: the next launch does not ask anew",
+    "passwords set after the backup are the old ones again; people deactivated after it are active again",
+    "secrets, keys and addresses of clients and FHIR servers are those of the backup",
+    "apps suspended, certifications withdrawn and installations removed after the backup stand again",
+    "client assertions seen in the last minutes before the failure could be shown once more within their five minutes",
+    "records written after the backup are gone from the database; the anchor and copies of the journal still show them",
+)
+"""What a restore brings back and nobody can find out from the backup. Whoever restores goes through it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What was done. ``ended`` counts the sessions, API tokens and links that the restore ended."""
+
+    manifest: Manifest
+    migrated: bool
+    sessions: int
+    api_tokens: int
+    links: int
+    replaced: str
+    """Where the SQLite files and stores lie that were there before; empty if there were none."""
+    cannot_be_known: tuple[str, ...] = CANNOT_BE_KNOWN
+
+
+def run(
+    settings: Settings, source: Path, *, actor: Actor, replaces: bool, progress: Progress = lambda _: None
+) -> Restored:
+    """Restore a backup into this installation, which serves nothing meanwhile.
+
+    Raises Invalid (the backup cannot be read, was changed or is damaged), NotPermitted (another kind of database, a newer release),
+    Conflict (something is there already and ``replaces`` does not say so, or nodes are serving), Unavailable.
+    """
+    vaults.install(vaults.Vault(settings.secret_key))
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    work = settings.data_dir / "restoring"
+    if work.exists():
+        shutil.rmtree(work)
+    work.mkdir(mode=0o700)
+    try:
+        folder = backup.unpack(source, work)
+        manifest = backup.read_manifest(folder)
+        backup.check_files(folder, manifest, lambda share: progress(share * KEPT_SHARE))
+        _require_fit(settings, manifest)
+        _require_free(settings, replaces=replaces)
+        restored = _place(settings, folder, manifest, work, actor)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    progress(1.0)
+    return restored
+
+
+def _require_fit(settings: Settings, manifest: Manifest) -> None:
+    kind = settings.database_url.partition(":")[0]
+    if manifest.database != kind:
+        raise NotPermitted(
+            "backup_of_another_kind",
+            f"This is a backup of a {manifest.database} database, and HILUM_DATABASE_URL is one of {kind}.",
+        )
+    found = gate.judge(migrations.release(), manifest.revision, manifest.compatible_from)
+    if found.standing not in {Standing.CURRENT, Standing.OLDER}:
+        raise NotPermitted(
+            "backup_newer",
+            f"The backup is at migration {manifest.revision}, and this release ends at {found.release}: "
+            "restore it with the release that it was made with, or a newer one.",
+        )
+
+
+def _require_free(settings: Settings, *, replaces: bool) -> None:
+    """Refuse to write over an installation that serves, or over one that nobody said to replace."""
+    if settings.database_url.startswith("sqlite"):
+        there = Path(settings.database_url.removeprefix("sqlite:///")).exists()
+    else:
+        there = True
+    serving: list[str] = []
+    if there:
+        database = Database(settings.database_url)
+        try:
+            there, serving = database.read(_look)
+        finally:
+            database.dispose()
+    if serving:
+        raise Conflict(
+            "nodes_serve", f"{', '.join(serving)} serves this database: stop every node first, then restore."
+        )
+    there = there or any(any((settings.data_dir / each).glob("*.db")) for each in (JOURNALS, STORES))
+    if there and not replaces:
+        raise Conflict(
+            "target_not_empty",
+            f"There is an installation at HILUM_DATABASE_URL or in {settings.data_dir} already. "
+            "Restore into an empty one, or say --replace.",
+        )
+
+
+def _look(tx: Connection) -> tuple[bool, list[str]]:
+    seen = inspect(tx)
+    live = nodes.list_nodes(tx) if seen.has_table(nodes.node.name) else []
+    return bool(seen.get_table_names()), [each.name for each in live if each.live]
+
+
+def _place(settings: Settings, folder: Path, manifest: Manifest, work: Path, actor: Actor) -> Restored:
+    """Put the files in their places; what makes a node serve comes last."""
+    home = settings.data_dir
+    is_sqlite = settings.database_url.startswith("sqlite")
+    control = Path(settings.database_url.removeprefix("sqlite:///"))
+    fresh = work / "control.db"
+    if is_sqlite:
+        shutil.copyfile(folder / CONTROL, fresh)
+        url = f"sqlite:///{fresh}"
+        database = Database(url)
+        try:
+            database.write(lambda tx: gate.write(tx, CLOSED))
+        finally:
+            database.dispose()
+    else:
+        restore_dump(settings.database_url, folder / DUMP, work / "database.sql", then=CLOSING)
+        url = settings.database_url
+    replaced = _set_aside(settings, control if is_sqlite else None)
+    for each in manifest.files:
+        if each.name not in {CONTROL, DUMP}:
+            target = home / each.name
+            target.parent.mkdir(mode=0o700, exist_ok=True)
+            shutil.copyfile(folder / each.name, target)
+            target.chmod(0o600)
+    restored = _make_safe(replace(settings, database_url=url), manifest, actor)
+    if is_sqlite:
+        control.parent.mkdir(parents=True, exist_ok=True)
+        with closing(sqlite3.connect(fresh)) as db:
+            db.execute("PRAGMA journal_mode=DELETE")
+        backup.sync(fresh)
+        fresh.replace(control)
+    return replace(restored, replaced=replaced)
+
+
+def _set_aside(settings: Settings, control: Path | None) -> str:
+    """Move what was there out of the way, and return where it lies."""
+    home = settings.data_dir
+    old = [path for each in (JOURNALS, STORES) for path in (home / each).glob("*.db*")]
+    if control is not None:
+        old += control.parent.glob(f"{control.name}*")
+    if not old:
+        return ""
+    number = 1
+    while (aside := home / ASIDE.format(number)).exists():
+        number += 1
+    for path in old:
+        place = aside / (path.parent.name if path.parent != (control.parent if control else None) else "")
+        place.mkdir(parents=True, exist_ok=True, mode=0o700)
+        shutil.move(path, place / path.name)
+    return str(aside)
+
+
+def _make_safe(settings: Settings, manifest: Manifest, actor: Actor) -> Restored:
+    """Bring the copy to this release, end all that was issued before now, and only then let nodes serve it."""
+    migrated = manifest.revision != migrations.release()
+    if migrated:
+        migrations.migrate_closed(settings.database_url)
+    edge = open_edge(settings, SystemClock(), SystemIds(), "restore")
+    trace = Trace(edge.ids.new("req"), source="host")
+
+    def end(ctx: Context) -> Restored:
+        for each in nodes.list_nodes(ctx.tx):
+            nodes.leave(ctx.tx, each.name, each.boot)
+        nodes.forget_leases(ctx.tx)
+        sessions, tokens = signin.end_all(ctx)
+        links = enrolment.end_all(ctx)
+        controls.end_issued(ctx, Target(TargetKind.PLATFORM, ""))
+        epoch.renew(ctx.tx)
+        if keys.knows_key(ctx) is None:
+            keys.note_key(ctx)
+        facts = {
+            "made_at": manifest.made_at,
+            "checkpoint": manifest.checkpoint,
+            "sessions": sessions,
+            "api_tokens": tokens,
+            "links": links,
+        }
+        audit.record(ctx, Event("host.backup.restore", facts=facts))
+        migrations.reopen(ctx.tx)
+        return Restored(manifest, migrated, sessions, tokens, links, "")
+
+    try:
+        return edge.write_now(end, actor=actor, trace=trace)
+    finally:
+        edge.close()

@@ -1,0 +1,290 @@
+"""A backup is taken while the platform serves, and a restore brings nothing back to life that was issued before it."""
+
+import asyncio
+import os
+import sqlite3
+import tarfile
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import orjson
+import psycopg
+import pytest
+from click.testing import CliRunner, Result
+
+from hilum.cli.main import main
+from tests.flows.outside.conftest import KEY, Starter, widen
+from tests.flows.outside.ground import Grant, Outside, outside_of, refused_grant, tell
+from tests.flows.outside.test_two_nodes import refreshed
+from tests.sim.nodes import Node, Nodes, Through
+from tests.sim.postgres import Cluster, free_port
+from tests.sim.running import Running, start
+
+READERS = 4
+
+
+@pytest.fixture(scope="module")
+def serving(from_seed: Starter) -> Running:
+    """A sandbox over SQLite, to be copied, destroyed and restored."""
+    return from_seed()
+
+
+def fresh_database(cluster: Cluster, name: str) -> None:
+    with psycopg.connect(cluster.url, autocommit=True) as db:
+        db.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+        db.execute(f"CREATE DATABASE {name}")
+
+
+def done(running: Running | Node, *words: str, **settings: str) -> dict[str, Any]:
+    made = hilum(running, *words, "--json", **settings)
+    assert made.exit_code == 0, made.stderr
+    return dict(orjson.loads(made.stdout))
+
+
+def hilum(running: Running | Node, *words: str, **settings: str) -> Result:
+    """Run the command line on its host, in this process, which is faster."""
+    clear: dict[str, str | None] = {name: None for name in os.environ if name.startswith("HILUM_")}
+    given = {name: value for name, value in running.environment.items() if name.startswith("HILUM_")}
+    found = CliRunner().invoke(main, words, env=clear | given | settings)
+    assert found.exception is None or isinstance(found.exception, SystemExit), repr(found.exception)
+    return found
+
+
+async def under_load(outside: Outside, grant: Grant, work: Callable[[], Any]) -> Any:
+    """Do something in a thread while several apps read and write without pause."""
+    ended = asyncio.Event()
+
+    async def keep_reading() -> None:
+        while not ended.is_set():
+            assert (await outside.read(grant)).status_code == 200
+
+    readers = [asyncio.create_task(keep_reading()) for _ in range(READERS)]
+    try:
+        return await asyncio.to_thread(work)
+    finally:
+        ended.set()
+        await asyncio.gather(*readers)
+
+
+def restarted(running: Running) -> Running:
+    url = running.environment["HILUM_DATABASE_URL"]
+    again = start(running.home, database_url=url, **KEY)
+    running.process, running.card, running.base = again.process, again.card, again.base
+    running.sandbox, running.environment = again.sandbox, again.environment
+    return running
+
+
+def test_what_was_issued_before_a_restore_is_dead_after_it_and_what_was_stopped_stays_stopped(
+    serving: Running, tmp_path: Path
+) -> None:
+    """The whole way round over SQLite, under light load."""
+    copy = tmp_path / "copy"
+
+    async def before(outside: Outside) -> tuple[Grant, Grant, str, dict[str, Any]]:
+        await widen(outside)
+        held, revoked = await outside.grant(), await outside.grant()
+        app = await outside.app_of("northgate-registry")
+        await outside.engage("app", app["app"])
+        made = await under_load(outside, held, lambda: done(serving, "backup", str(copy)))
+        client = revoked.client
+        given = {"token": revoked.token["refresh_token"]}
+        secret = (client.id, client.card["secret"])
+        answer = await outside.http.post(client.discovery["revocation_endpoint"], data=given, auth=secret)
+        assert answer.status_code == 200, answer.text
+        opened = (await outside.open_launch("bench-symmetric")).json()["open_url"]
+        return held, revoked, opened, made
+
+    held, revoked, opened, made = tell(serving, before)
+    assert made["checkpoint"] > 0
+    secret = serving.environment["HILUM_SECRET_KEY"].encode()
+    assert not any(secret in each.read_bytes() for each in copy.rglob("*") if each.is_file())
+    assert not list(copy.rglob("*anchor*"))
+    refused = hilum(serving, "restore", str(copy), "--replace")
+    assert (refused.exit_code, "nodes_serve" in refused.stderr) == (1, True), refused.stderr
+
+    tokens = {each["username"]: each["api_token"] for each in serving.card["staff"]}
+    serving.stop()
+    (serving.home / "audit-anchor.log").rename(tmp_path / "anchor-of-before.log")
+    restored = done(serving, "restore", str(copy), "--replace")
+    assert restored["sessions"] >= 1
+    assert restored["api_tokens"] >= len(tokens)
+    assert any("consents" in each for each in restored["cannot_be_known"])
+    verified = hilum(serving, "audit", "verify", "--json")
+    assert orjson.loads(verified.stdout)["intact"], verified.stdout
+    assert hilum(serving, "doctor").exit_code == 0
+
+    restarted(serving)
+
+    async def after(outside: Outside) -> None:
+        dead = await outside.api("GET", "/switches")
+        assert dead.status_code == 401, "an API token of before the restore"
+        for grant in (held, revoked):
+            moved = Grant(await outside.client(grant.client.id), grant.browser, grant.token, grant.patient)
+            assert (await outside.read(moved)).status_code in {401, 403}
+            assert refused_grant(await refreshed(outside, moved))
+        url = opened.replace(opened.partition("/t/")[0], serving.base)
+        assert (await outside.http.get(url)).status_code in {403, 404, 410}
+        assert (await outside.backend(client_id="northgate-registry")).status_code in {400, 401}
+        assert (await outside.read(await outside.grant())).status_code == 200
+
+    tell(serving, after)
+    events = hilum(serving, "audit", "verify", "--json")
+    assert orjson.loads(events.stdout)["intact"]
+
+
+def test_the_same_holds_over_postgresql_by_its_own_tools(
+    nodes: Nodes, postgres_cluster: Cluster, tmp_path: Path
+) -> None:
+    """Two nodes serve while one is copied; the copy is served by a third, from a database of its own."""
+    copy = tmp_path / "copy.tar"
+
+    async def before(_a: Outside, b: Outside, either: Outside) -> tuple[Grant, dict[str, Any]]:
+        held = await either.grant()
+        made = await under_load(b, held, lambda: done(nodes.a, "backup", str(copy)))
+        return held, made
+
+    held, made = nodes.tell(before)
+    refused = hilum(nodes.a, "restore", str(copy), "--replace")
+    assert (refused.exit_code, "nodes_serve" in refused.stderr) == (1, True), refused.stderr
+    fresh_database(postgres_cluster, "restored")
+    url = postgres_cluster.url.rpartition("/")[0] + "/restored"
+    settings = {"HILUM_DATABASE_URL": url, "HILUM_DATA_DIR": str(tmp_path / "home")}
+    listen = f"127.0.0.1:{free_port()}"
+    third = Node(
+        "c",
+        tmp_path / "home",
+        listen,
+        nodes.a.environment | settings | {"HILUM_LISTEN": listen},
+        nodes.a.path,
+    )
+    cut = tmp_path / "cut.tar"
+    cut.write_bytes(copy.read_bytes()[:-40_000])
+    damaged = hilum(third, "restore", str(cut))
+    assert (damaged.exit_code, "backup_" in damaged.stderr) == (1, True), damaged.stderr
+    with psycopg.connect(url) as db:
+        assert db.execute("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'").fetchone() == (0,)
+
+    restored = done(third, "restore", str(copy))
+    twice = hilum(third, "restore", str(copy))
+    assert (twice.exit_code, "target_not_empty" in twice.stderr) == (1, True), twice.stderr
+    assert orjson.loads(hilum(third, "audit", "verify", "--json").stdout)["intact"]
+    third.start()
+    try:
+        asyncio.run(nothing_of_before(nodes, third, held))
+    finally:
+        third.stop()
+    assert orjson.loads(hilum(third, "audit", "verify", "--json").stdout)["intact"]
+
+
+async def nothing_of_before(nodes: Nodes, third: Node, held: Grant) -> None:
+    async with outside_of(nodes, Through([third.listen])) as outside:
+        moved = Grant(await outside.client(held.client.id), held.browser, held.token, held.patient)
+        assert (await outside.read(moved)).status_code in {401, 403}
+        assert refused_grant(await refreshed(outside, moved))
+        assert (await outside.api("GET", "/switches")).status_code == 401
+        assert (await outside.read(await outside.grant())).status_code == 200
+
+
+@pytest.fixture(scope="module")
+def copy(serving: Running, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("backups") / "copy"
+    done(serving, "backup", str(made))
+    return made
+
+
+def elsewhere(tmp_path: Path) -> dict[str, str]:
+    """Another, empty installation to restore into."""
+    home = tmp_path / "elsewhere"
+    return {"HILUM_DATA_DIR": str(home), "HILUM_DATABASE_URL": f"sqlite:///{home}/hilum.db"}
+
+
+def test_a_backup_that_was_cut_short_or_changed_is_refused_and_changes_nothing(
+    serving: Running, copy: Path, tmp_path: Path
+) -> None:
+    where = elsewhere(tmp_path)
+    largest = max((each for each in copy.rglob("*") if each.is_file()), key=lambda each: each.stat().st_size)
+    whole = largest.read_bytes()
+    manifest = (copy / "manifest.json").read_bytes()
+
+    def spoiled(code: str, told: str) -> None:
+        refused = hilum(serving, "restore", str(copy), **where)
+        assert (refused.exit_code, code in refused.stderr) == (1, True), refused.stderr
+        assert told in refused.stderr, refused.stderr
+        assert not list(Path(where["HILUM_DATA_DIR"]).rglob("*.db"))
+
+    largest.write_bytes(whole[:-4096])
+    spoiled("backup_damaged", "is cut short")
+    largest.write_bytes(whole[:100] + bytes([whole[100] ^ 1]) + whole[101:])
+    spoiled("backup_damaged", "is not what was written")
+    largest.unlink()
+    spoiled("backup_damaged", "is missing")
+    largest.write_bytes(whole)
+    (copy / "manifest.json").write_bytes(manifest.replace(b'"checkpoint": ', b'"checkpoint": 1'))
+    spoiled("backup_changed", "HILUM_SECRET_KEY")
+    (copy / "manifest.json").write_bytes(manifest[:-20])
+    spoiled("backup_unreadable", "is not a backup")
+    (copy / "manifest.json").write_bytes(manifest)
+    wrong = hilum(serving, "restore", str(copy), **where, HILUM_SECRET_KEY="another-key" * 4)
+    assert (wrong.exit_code, "backup_changed" in wrong.stderr) == (1, True), wrong.stderr
+    assert done(serving, "restore", str(copy), **where)["links"] == 0
+
+
+def test_a_backup_goes_to_a_new_place_and_a_restore_into_an_empty_one(
+    serving: Running, copy: Path, tmp_path: Path
+) -> None:
+    again = hilum(serving, "backup", str(copy))
+    assert (again.exit_code, "backup_exists" in again.stderr) == (1, True)
+    where = elsewhere(tmp_path)
+    done(serving, "restore", str(copy), **where)
+    twice = hilum(serving, "restore", str(copy), **where)
+    assert (twice.exit_code, "target_not_empty" in twice.stderr) == (1, True), twice.stderr
+    done(serving, "restore", str(copy), "--replace", **where)
+    kinds = {"sqlite": "postgresql://nobody@127.0.0.1:1/none", "postgresql": f"sqlite:///{tmp_path}/x.db"}
+    kind = serving.environment["HILUM_DATABASE_URL"].partition(":")[0]
+    other = hilum(
+        serving, "restore", str(copy), HILUM_DATABASE_URL=kinds[kind], HILUM_DATA_DIR=str(tmp_path / "y")
+    )
+    assert (other.exit_code, "backup_of_another_kind" in other.stderr) == (1, True), other.stderr
+
+
+def test_a_backup_in_one_file_is_the_same(serving: Running, tmp_path: Path) -> None:
+    packed = tmp_path / "copy.tar"
+    made = done(serving, "backup", str(packed))
+    with tarfile.open(packed) as opened:
+        assert {each.name for each in opened} == {each["name"] for each in made["files"]} | {"manifest.json"}
+    assert packed.stat().st_mode & 0o077 == 0
+    where = elsewhere(tmp_path)
+    cut = tmp_path / "cut.tar"
+    cut.write_bytes(packed.read_bytes()[: packed.stat().st_size // 2])
+    refused = hilum(serving, "restore", str(cut), **where)
+    assert refused.exit_code == 1
+    assert "backup_" in refused.stderr
+    assert done(serving, "restore", str(packed), **where)["manifest"]["checkpoint"] == made["checkpoint"]
+
+
+def test_a_copy_of_a_live_database_is_whole_whatever_is_written_meanwhile(tmp_path: Path) -> None:
+    """``cp -a`` of a live directory gave one damaged copy in four."""
+    from hilum.app.backup import copy_database
+
+    source = tmp_path / "live.db"
+    with closing(sqlite3.connect(source, isolation_level=None)) as live:
+        live.execute("PRAGMA journal_mode=WAL")
+        live.execute("CREATE TABLE pair (a INTEGER, b INTEGER)")
+        live.execute("BEGIN")
+        live.executemany("INSERT INTO pair VALUES (?, ?)", ((n, n) for n in range(50_000)))
+        live.execute("COMMIT")
+        copied = 0
+
+        def write_on(_share: float) -> None:
+            nonlocal copied
+            copied += 1
+            live.execute("UPDATE pair SET a = a + 1, b = b + 1 WHERE rowid % 7 = 0")
+
+        copy_database(source, tmp_path / "copy.db", write_on)
+    with closing(sqlite3.connect(tmp_path / "copy.db")) as copy:
+        assert copy.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        assert copy.execute("SELECT count(*) FROM pair WHERE a <> b").fetchone() == (0,)
+        assert copy.execute("SELECT count(*) FROM pair").fetchone() == (50_000,)
+    assert copied
