@@ -146,6 +146,7 @@ def test_the_same_holds_over_postgresql_by_its_own_tools(
         return held, made
 
     held, made = nodes.tell(before)
+    assert made["checkpoint"] > 0
     refused = hilum(nodes.a, "restore", str(copy), "--replace")
     assert (refused.exit_code, "nodes_serve" in refused.stderr) == (1, True), refused.stderr
     fresh_database(postgres_cluster, "restored")
@@ -166,7 +167,7 @@ def test_the_same_holds_over_postgresql_by_its_own_tools(
     with psycopg.connect(url) as db:
         assert db.execute("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'").fetchone() == (0,)
 
-    restored = done(third, "restore", str(copy))
+    assert done(third, "restore", str(copy))["manifest"]["files"] == made["files"]
     twice = hilum(third, "restore", str(copy))
     assert (twice.exit_code, "target_not_empty" in twice.stderr) == (1, True), twice.stderr
     assert orjson.loads(hilum(third, "audit", "verify", "--json").stdout)["intact"]
