@@ -66,12 +66,11 @@ class Installation:
         chain, head = store.audit_chain, store.audit_head
 
         def look(ctx: Context) -> tuple[list[dict[str, object]], ...]:
-            kept = (chain, head, store.audit_checkpoint)
+            kept = (chain, head, store.audit_checkpoint, store.access_chain)
             return tuple([dict(row) for row in ctx.tx.execute(table.select()).mappings()] for table in kept)
 
-        chains, heads, checkpoints = self.edge.read_now(look, trace=TRACE)
+        chains, heads, checkpoints, accesses = self.edge.read_now(look, trace=TRACE)
         files = {path: _last(path) for path in (self.settings.data_dir / "journal").glob("access-*.db")}
-        accesses = self.place.reader.heads()
 
         def cut(ctx: Context) -> None:
             tx, last = ctx.tx, {str(row["writer"]): row["seq"] for row in chains}
@@ -83,7 +82,7 @@ class Installation:
                 if rows:
                     tx.execute(table.insert(), rows)
             if not self.edge.db.is_sqlite:
-                kept = [name.removeprefix("access/") for name in accesses]
+                kept = [row["writer"] for row in accesses]
                 for each in (store.access_record, store.access_payload, store.access_chain):
                     tx.execute(delete(each).where(each.c.writer.not_in(kept)))
 

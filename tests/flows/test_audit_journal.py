@@ -30,6 +30,7 @@ from hilum.audit.models import (
 )
 from hilum.audit.rows import Batch
 from hilum.infra.context import Trace
+from hilum.infra.db import Database
 from hilum.infra.edge import Edge
 from hilum.kernel.errors import Unavailable
 from tests.effort import effort
@@ -96,6 +97,30 @@ class Place:
 
         asyncio.run(work())
         journal.close()
+
+
+def test_a_checkpoint_looks_at_no_chain_that_is_covered(
+    postgres_url: str, clock: FakeClock, tmp_path: Path
+) -> None:
+    """C152, fault 8: each second costs one look into an index for a chain, not a reading of all records on every node."""
+    edge = Edge.create(Database(postgres_url), clock, SeededIds(), "test-writer")
+    place = Place(edge, postgres_url, tmp_path / "journal")
+    place.write(access(1), access(2))
+    place.write(access(3))
+
+    assert {name: seq for name, (seq, _) in place.reader.heads().items()} == {
+        "access/node-1": 2,
+        "access/node-2": 1,
+    }
+    place.checkpoint()
+    assert place.reader.heads() == {}
+    place.write(access(4))
+    assert set(place.reader.heads()) == {"access/node-3"}
+    place.checkpoint()
+
+    verdict = place.verify()
+    assert (verdict.intact, verdict.uncovered, verdict.records) == (True, 0, 4)
+    edge.close()
 
 
 @pytest.fixture

@@ -18,7 +18,6 @@ from starlette.routing import BaseRoute, Route
 
 from hilum.app import rooms
 from hilum.app.asgi import Door
-from hilum.app.connections import Connections
 from hilum.app.ground import node_of, open_edge
 from hilum.app.lanes import in_lanes
 from hilum.app.operations import WORKERS
@@ -32,7 +31,6 @@ from hilum.app.readiness import (
 )
 from hilum.app.refusals import refuser
 from hilum.app.reports import Faults, Reporter
-from hilum.app.serve import address_of, connections_of
 from hilum.app.upstreams import EmbeddedServers
 from hilum.audit import live as journals
 from hilum.audit import service as audit
@@ -101,7 +99,13 @@ def build(settings: Settings, clock: Clock, ids: Ids) -> Platform:
         settings.database_url, settings.data_dir / "journal", edge.writer, ids, clock=clock
     )
     assets = Assets(*rooms.static_folders())
-    pages = _shell(settings, urls, assets)
+    shell = Shell(
+        sandbox=settings.is_sandbox,
+        links=(("Sandbox", urls.sandbox()), ("Accounts", urls.sandbox("/accounts")))
+        if settings.is_sandbox
+        else (),
+    )
+    pages = Pages(assets, shell, folders=[*rooms.template_folders(), HERE / "templates"])
     kit = Kit(
         edge=edge,
         clock=clock,
@@ -132,7 +136,6 @@ def build(settings: Settings, clock: Clock, ids: Ids) -> Platform:
     admission = Admission(Limits(source_requests=settings.source_requests))
     readiness = _readiness(settings, keeper, heartbeat, journal, clock)
     reporter = Reporter(WORKERS, clock, faults=readiness.look, notices=lambda: _notices(keeper, clock))
-    connections = Connections(connections_of(settings), address_of(settings.listen)[1])
     _measure(keeper, journal, admission)
     site = rooms.Site(kit=kit, fetcher=fetcher, directory=directory, settings=settings, at_stop=[])
     door = Door(
@@ -142,22 +145,13 @@ def build(settings: Settings, clock: Clock, ids: Ids) -> Platform:
         ids=ids,
         trusted_proxies=settings.trusted_proxies,
         lifespan=lambda: _living(
-            _Threads(edge, keeper, heartbeat, journal, reporter, connections),
-            site.at_stop,
-            upstreams,
-            servers,
+            _Threads(edge, keeper, heartbeat, journal, reporter), site.at_stop, upstreams, servers
         ),
         refuse=refuser(pages),
         admission=admission,
         closed=lambda: not heartbeat.known().gate.opens,
     )
     return Platform(door, kit, keeper, journal, fetcher, upstreams, servers)
-
-
-def _shell(settings: Settings, urls: Urls, assets: Assets) -> Pages:
-    links = (("Sandbox", urls.sandbox()), ("Accounts", urls.sandbox("/accounts")))
-    shell = Shell(sandbox=settings.is_sandbox, links=links if settings.is_sandbox else ())
-    return Pages(assets, shell, folders=[*rooms.template_folders(), HERE / "templates"])
 
 
 def _keeper(edge: Edge) -> SnapshotKeeper:
@@ -299,7 +293,6 @@ class _Threads:
     heartbeat: Heartbeat
     journal: journals.Journal
     reporter: Reporter
-    connections: Connections
 
 
 @asynccontextmanager
@@ -319,14 +312,12 @@ async def _living(
     await loop.run_in_executor(None, threads.heartbeat.start)
     await loop.run_in_executor(None, threads.keeper.start)
     threads.reporter.start(loop)
-    threads.connections.start()
     _spare_the_collector()
     try:
         yield
     finally:
         for each in closing:
             await each.close()
-        threads.connections.stop()
         await loop.run_in_executor(None, threads.reporter.stop)
         await loop.run_in_executor(None, threads.keeper.stop)
         await loop.run_in_executor(None, threads.heartbeat.stop)

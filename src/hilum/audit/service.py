@@ -71,8 +71,8 @@ def checkpoint(ctx: Context, heads: Mapping[str, Head], *, after: int) -> Checkp
         previous = policy.checkpoint_digest(last[1], last[0].signature)
     if number != after + 1:
         raise _taken()
-    now = dict(heads) | store.control_heads(ctx.tx)
-    moved = policy.changed(now, store.covered_heads(ctx.tx))
+    now = dict(heads) | store.moved_control_heads(ctx.tx)
+    moved = policy.changed(now, store.covered_heads(ctx.tx, now))
     if not moved:
         return None
     signed = store.checkpoint_signed_bytes(number, ctx.now, moved, previous)

@@ -1,7 +1,7 @@
 """Rows of the control stream, of checkpoints, and (where the database is PostgreSQL) of the access journal."""
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
@@ -24,6 +24,7 @@ from sqlalchemy import (
     delete,
     desc,
     func,
+    literal,
     or_,
     select,
     tuple_,
@@ -48,7 +49,8 @@ from hilum.audit.models import (
     RecordedEvent,
     Stream,
 )
-from hilum.infra.db import EPOCH, Instant, insert_or_ignore, is_away, metadata
+from hilum.infra.db import ASKED_AT_ONCE, EPOCH, OWN_CHAIN, TIPS, Instant, insert_or_ignore, is_away, metadata
+from hilum.infra.postgres import QUEUED
 from hilum.infra.prepared import Prepared, adds, adds_or_ignores
 from hilum.kernel.errors import Invalid
 
@@ -218,9 +220,35 @@ def is_unreachable(error: Exception) -> bool:
     return is_away(getattr(error, "orig", error))
 
 
+_APPEND = """
+WITH moved AS (UPDATE audit_chain SET seq = %(seq)s, hash = %(hash)s
+  WHERE writer = %(writer)s AND seq = %(before)s AND hash = %(previous)s RETURNING 1),
+event AS (INSERT INTO audit_event (writer, seq, at, {words}, digest, hash)
+  VALUES (%(writer)s, %(seq)s, %(at)s, {values}, %(digest)s, %(hash)s)){payload}
+SELECT 1 / count(*) FROM moved
+""".replace("{words}", ", ".join(f'"{word}"' for word in _WORDS)).replace(
+    "{values}", ", ".join(f"%({word})s" for word in _WORDS)
+)
+"""Append at the end that was remembered; where the chain ends elsewhere it fails, and the transaction with it."""
+_APPEND_BARE = _APPEND.replace("{payload}", "")
+_APPEND_WITH_PAYLOAD = _APPEND.replace(
+    "{payload}",
+    """,
+payload AS (INSERT INTO audit_payload (writer, seq, at, kind, salt, body)
+  VALUES (%(writer)s, %(seq)s, %(at)s, %(kind)s, %(salt)s, %(body)s))""",
+)
+
+
 def append(tx: Connection, recorded: RecordedEvent, salt: bytes) -> None:
-    """Put the event at the end of its writer's chain. The chain's row is locked until commit, so that no two records follow one."""
+    """Put the event at the end of its writer's chain. The chain's row is locked until commit, so that no two records follow one.
+
+    On PostgreSQL, where the connection remembers the chain's end from its last commit, it goes out with the commit.
+    """
     writer = recorded.writer
+    tip = tx.info.get(TIPS, {}).get(writer)
+    if tip is not None:
+        _append_later(tx, recorded, salt, tip)
+        return
     row = _NEXT.first(tx, {"of_writer": writer})
     if row is None:
         _ADD_CHAIN.count(tx, {"writer": writer, "seq": 0, "hash": policy.genesis(Stream.CONTROL, writer)})
@@ -247,6 +275,26 @@ def append(tx: Connection, recorded: RecordedEvent, salt: bytes) -> None:
     values = {"writer": writer, "seq": seq, "at": recorded.at, "digest": digest, "hash": new}
     _ADD_EVENT.count(tx, values | dict(zip(_WORDS, words, strict=True)))
     _LINK.count(tx, {"of_writer": writer, "new": new})
+    if tx.info.get(OWN_CHAIN) == writer:
+        tx.info.setdefault(TIPS, {})[writer] = (seq, new)
+
+
+def _append_later(tx: Connection, recorded: RecordedEvent, salt: bytes, tip: tuple[int, bytes]) -> None:
+    event, writer, (before, previous) = recorded.event, recorded.writer, tip
+    words = _words(recorded)
+    at = (recorded.at - EPOCH) // _MICROSECOND
+    values: dict[str, Any] = dict(zip(_WORDS, words, strict=True))
+    values |= {"writer": writer, "seq": before + 1, "before": before, "previous": previous, "at": at}
+    values["digest"] = policy.NO_PAYLOAD
+    statement = _APPEND_BARE
+    if event.facts or event.patient:
+        statement = _APPEND_WITH_PAYLOAD
+        body = orjson.dumps([event.patient, event.facts], default=str)
+        values |= {"kind": event.action.partition(".")[0], "salt": salt, "body": body}
+        values["digest"] = policy.payload_digest(salt, body)
+    values["hash"] = policy.link(previous, values["digest"], _header(recorded.at, words))
+    tx.info[QUEUED].append((statement, values))
+    tx.info[TIPS][writer] = (before + 1, values["hash"])
 
 
 def _words(recorded: RecordedEvent) -> list[str]:
@@ -350,6 +398,20 @@ def control_heads(tx: Connection) -> dict[str, Head]:
     return {f"{Stream.CONTROL}/{row.writer}": (int(row.seq), bytes(row.hash).hex()) for row in rows}
 
 
+def moved_control_heads(tx: Connection) -> dict[str, Head]:
+    """Return the heads of control chains that no checkpoint states yet; chains that are covered cost no more than a look at their row."""
+    chain, covered = audit_chain, audit_head
+    name = literal(f"{Stream.CONTROL}/") + chain.c.writer
+    found = (
+        select(chain)
+        .select_from(chain.outerjoin(covered, covered.c.chain == name))
+        .where(chain.c.seq > func.coalesce(covered.c.seq, 0))
+    )
+    return {
+        f"{Stream.CONTROL}/{row.writer}": (int(row.seq), bytes(row.hash).hex()) for row in tx.execute(found)
+    }
+
+
 def control_rows(tx: Connection, writer: str) -> Iterator[policy.Row]:
     """Stream one control chain in order, each header built anew from the row, so that an edit of any column shows."""
     found = _with_payload().where(audit_event.c.writer == writer).order_by(audit_event.c.seq)
@@ -377,8 +439,14 @@ def purge_control(tx: Connection, kind: str, before: datetime) -> int:
     return tx.execute(delete(table).where(tuple_(table.c.writer, table.c.seq).in_(old))).rowcount
 
 
-def covered_heads(tx: Connection) -> dict[str, Head]:
-    return {row.chain: (int(row.seq), row.hash) for row in tx.execute(select(audit_head))}
+def covered_heads(tx: Connection, names: Iterable[str]) -> dict[str, Head]:
+    """Return what checkpoints state of these chains."""
+    wanted = list(names)
+    found: dict[str, Head] = {}
+    for at in range(0, len(wanted), ASKED_AT_ONCE):
+        some = audit_head.c.chain.in_(wanted[at : at + ASKED_AT_ONCE])
+        found |= {row.chain: (int(row.seq), row.hash) for row in tx.execute(select(audit_head).where(some))}
+    return found
 
 
 def last_checkpoint(tx: Connection) -> tuple[Checkpoint, bytes] | None:

@@ -43,6 +43,7 @@ def open_edge(found: settings.Settings) -> Edge:
         steady(found.database_url, SystemClock()),
         SystemIds(),
         f"host-{os.uname().nodename}",
+        shares_chain=True,
     )
 
 

@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
-from threading import Lock
+from threading import Lock, RLock
 from time import monotonic, sleep
 from typing import Any, TypeVar
 
@@ -65,6 +65,10 @@ CACHE_KIB = 16 * 1024
 WAL_PAGES = 8_000
 """So many pages (32 MB) gather before they are copied into the file: what is written often is then copied once."""
 CAUSES_BOUND = 8
+OWN_CHAIN = "own_chain"
+"""Where a connection notes the audit chain that nobody else writes."""
+TIPS = "tips"
+"""Where a connection remembers the ends of its audit chains, as its last commit left them."""
 _MICROSECOND = timedelta(microseconds=1)
 
 
@@ -122,7 +126,8 @@ class Database:
         if self.is_sqlite:
             Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
         self._engines: dict[Lane, Engine] = {}
-        self._opening = Lock()
+        self._opening = RLock()
+        self._numbers: set[int] = set()
         # SQLite's writer keeps one connection for itself: a connection's cache is worth nothing after another one has written.
         self.writing = self._open(Lane.OWN, 1) if self.is_sqlite else self.engine
         self._gate, self._writer = Lock(), Lock()
@@ -147,7 +152,7 @@ class Database:
             engine = create_engine(self.url, poolclass=QueuePool, hide_parameters=True, **pool)
             event.listen(engine, "connect", _prepare_sqlite)
             return engine
-        return create_engine(
+        engine = create_engine(
             "postgresql+psycopg://",
             creator=lambda: postgres.connect(self.url, lane),
             poolclass=QueuePool,
@@ -156,6 +161,19 @@ class Database:
             hide_parameters=True,
             **pool,
         )
+        event.listen(engine, "connect", self._number)
+        event.listen(engine, "close", self._let_go)
+        event.listen(engine, "before_cursor_execute", _send_queued_first)
+        return engine
+
+    def _number(self, _connection: object, record: Any) -> None:
+        """Give a connection the lowest number that none has: it names the connection's own audit chain."""
+        with self._opening:
+            record.info["number"] = next(n for n in count() if n not in self._numbers)
+            self._numbers.add(record.info["number"])
+
+    def _let_go(self, _connection: object, record: Any) -> None:
+        self._numbers.discard(record.info.get("number"))
 
     def write(self, work: Callable[[Connection], T], *, until: float | None = None) -> T:
         """Run ``work`` in one writing transaction: commit on return and on a decided refusal, else roll back.
@@ -163,6 +181,12 @@ class Database:
         ``until`` is the monotonic time by which it must have ended. Raises Conflict when the database says that another transaction
         was first, DatabaseAway when it cannot be reached.
         """
+        try:
+            return self._write(work, until)
+        except ChainMoved:  # found out at the commit, and nothing was changed
+            return self._write(work, until)
+
+    def _write(self, work: Callable[[Connection], T], until: float | None) -> T:
         with self._turn(until), self._transaction(None, "BEGIN IMMEDIATE", until) as tx:
             try:
                 result = work(tx)
@@ -205,6 +229,7 @@ class Database:
             outcome = Outcome(error=refusal)
         except Exception as error:  # noqa: BLE001 - a verb's edge: the others go on
             tx.exec_driver_sql("ROLLBACK TO verb")
+            tx.info.pop(TIPS, None)
             outcome = Outcome(error=error)
         tx.exec_driver_sql("RELEASE verb")
         return outcome
@@ -252,10 +277,17 @@ class Database:
         with _in_our_words(), _checked_out(self._engine(lane), BOUNDS[lane].connections) as tx:
             link = _link_of(tx)
             link.until = until
+            info = tx.info  # asked for later, a connection that broke would be made again
+            info[postgres.QUEUED], info["committed"] = [], False
             try:
                 tx.begin()
                 yield tx
             finally:
+                if not info["committed"]:
+                    info.pop(TIPS, None)
+                info[postgres.QUEUED] = []
+                if link.closed and not tx.invalidated:
+                    tx.invalidate()
                 link.until = None if until is None else monotonic() + ROLLBACK_S
 
     def dispose(self) -> None:
@@ -296,13 +328,37 @@ def _stands(link: Link) -> bool:
 def _commit(tx: Connection) -> None:
     """Commit. A connection that broke meanwhile leaves in doubt whether it was."""
     try:
+        info = tx.info
+        if tx.dialect.name == "postgresql":
+            postgres.send(_link_of(tx), info[postgres.QUEUED], commit=True)
+            info[postgres.QUEUED] = []
         tx.commit()
-    except DBAPIError as error:
-        found = faults.fault_of(error.orig)
-        if found is not None and isinstance(error.orig, psycopg.OperationalError) and not error.orig.sqlstate:
+        info["committed"] = True
+    except psycopg.errors.DivisionByZero as error:
+        raise ChainMoved("concurrent_change", "The audit chain moved on.") from error
+    except (DBAPIError, psycopg.Error) as error:
+        origin = error.orig if isinstance(error, DBAPIError) else error
+        found = faults.fault_of(origin)
+        if found is not None and isinstance(origin, psycopg.OperationalError) and not origin.sqlstate:
             _report(found)
             raise DatabaseAway(found, in_doubt=True) from error
         raise
+
+
+def _send_queued_first(tx: Connection, *_: object) -> None:
+    """Send what is queued before a statement that might look at it."""
+    if tx.info.get(postgres.QUEUED):
+        send_queued(tx)
+
+
+def send_queued(tx: Connection) -> None:
+    """Send what is queued in this transaction now."""
+    queued, tx.info[postgres.QUEUED] = tx.info[postgres.QUEUED], []
+    postgres.send(_link_of(tx), queued, commit=False)
+
+
+class ChainMoved(Conflict):
+    """An audit chain ends elsewhere than this process remembered. The transaction is tried once more, from what is stored."""
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from hilum.infra import clocks, epoch, lanes
 from hilum.infra.context import Context, Trace
 from hilum.infra.crews import GROUP_BOUND, Crew
-from hilum.infra.db import EPOCH, Database, Outcome
+from hilum.infra.db import EPOCH, OWN_CHAIN, Database, Outcome
 from hilum.infra.epoch import Memory, Pending, View
 from hilum.infra.lanes import BOUNDS, Lane
 from hilum.kernel.actor import ANONYMOUS, SYSTEM, Actor
@@ -23,26 +23,40 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """Runs service verbs. ``writer`` names this process in the audit chain; one chain per writer."""
+    """Runs service verbs. ``writer`` names this process in the audit's chains; on PostgreSQL each connection has one of its own.
+
+    ``shares_chain``: other processes have the same name, as those of host commands do.
+    """
 
     db: Database
     clock: Clock
     ids: Ids
     writer: str
+    shares_chain: bool = False
     memory: Memory = field(default_factory=Memory)
     _crews: dict[tuple[Lane, bool], Crew] = field(default_factory=dict)
     _lock: Lock = field(default_factory=Lock)
 
     @staticmethod
-    def create(db: Database, clock: Clock, ids: Ids, writer: str) -> "Edge":
+    def create(db: Database, clock: Clock, ids: Ids, writer: str, *, shares_chain: bool = False) -> "Edge":
         """Make an edge. Threads and connections are opened lane by lane, when first needed."""
-        return Edge(db, clock, ids, writer)
+        return Edge(db, clock, ids, writer, shares_chain)
 
     def context(self, tx: Connection, actor: Actor, trace: Trace) -> Context:
         """Make the context of one verb."""
         clocks.set_within(tx, self.clock)
         view, margin = View(self.memory), clocks.margin_of(self.clock)
-        return Context(tx, self.clock.now(), self.ids, actor, trace, self.writer, view, margin=margin)
+        writer = self._writer_at(tx)
+        return Context(tx, self.clock.now(), self.ids, actor, trace, writer, view, margin=margin)
+
+    def _writer_at(self, tx: Connection) -> str:
+        """Return the name of the chain of this connection: no two transactions of a process ever wait for one chain."""
+        if self.shares_chain or self.db.is_sqlite:
+            return self.writer
+        number = tx.info.get("number", 0)
+        writer = f"{self.writer}.{number}" if number else self.writer
+        tx.info[OWN_CHAIN] = writer
+        return writer
 
     def write_now(self, verb: Callable[[Context], T], *, actor: Actor = ANONYMOUS, trace: Trace) -> T:
         """Run ``verb`` in a writing transaction, in this thread. For host commands, jobs and start-up."""

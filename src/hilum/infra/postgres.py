@@ -4,6 +4,7 @@ The server's own timeouts end what takes long there. They are worth nothing when
 wait is bounded here too; a connection that did not answer in time is closed, because nobody knows what it would answer next.
 """
 
+from collections.abc import Sequence
 from time import monotonic
 from typing import Any, TypeVar
 
@@ -54,6 +55,25 @@ class Link(psycopg.Connection[Any]):
                 self.pgconn.finish()
                 raise ServerSilent("the server did not answer in time") from error
             raise
+
+
+Statement = tuple[str, Any]
+"""A statement in the driver's words, and its values."""
+QUEUED = "queued"
+"""Where the statements of a transaction wait whose answers nobody looks at."""
+
+
+def send(link: Link, statements: Sequence[Statement], *, commit: bool) -> None:
+    """Send statements, and the commit after them, in one round trip. What fails ends the transaction: nothing after it is done."""
+    if not statements:
+        if commit:
+            link.commit()
+        return
+    with link.pipeline():
+        for sql, values in statements:
+            link.execute(sql, values)
+        if commit:
+            link.execute("COMMIT")  # ``link.commit`` would wait for itself, and so for one more round trip
 
 
 def connect(url: str, lane: Lane, *, autocommit: bool = False) -> Link:

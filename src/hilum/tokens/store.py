@@ -186,7 +186,7 @@ def add_access(tx: Connection, token: AccessToken) -> None:
         "expires_at": token.expires_at,
         "revoked_at": None,
     }
-    _ADD_ACCESS.count(tx, row)
+    _ADD_ACCESS.later(tx, row)
 
 
 def find_access(tx: Connection, fingerprint: bytes) -> tuple[AccessToken, bool] | None:
@@ -217,7 +217,7 @@ def add_refresh(tx: Connection, token: RefreshToken) -> None:
         "expires_at": token.expires_at,
         "used_at": None,
     }
-    _ADD_REFRESH.count(tx, row)
+    _ADD_REFRESH.later(tx, row)
 
 
 def use_refresh(
