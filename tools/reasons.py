@@ -60,10 +60,6 @@ MEANINGS: dict[Reason, tuple[str, str]] = {
         "Answered exactly as if there were no such record.",
     ),
     Reason.AUTHORIZATION_EXPIRED: ("The agreement behind the token has ended.", "Authorize again."),
-    Reason.CONSENT_DENIED: (
-        "The agreement behind the token was withdrawn.",
-        "Authorize again, if the person wants it.",
-    ),
     Reason.LABEL_WITHHELD: (
         "The record carries a restricted label (for example 42 CFR Part 2).",
         "Answered exactly as if there were no such record.",

@@ -86,7 +86,7 @@ CASES: list[tuple[Reason, Event, Event]] = [
         Event("registry.installation.remove", app="app_2", tenant="general"),
     ),
     (
-        Reason.CONSENT_DENIED,
+        Reason.TOKEN_REVOKED,
         Event("consent.authorization.withdraw", authorization="aut_1"),
         Event("consent.authorization.withdraw", authorization="aut_2"),
     ),

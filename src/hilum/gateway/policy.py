@@ -260,6 +260,8 @@ def _token_fault(token: AccessToken, ask: Ask, snapshot: Snapshot, now: datetime
         return Deny(proof, "The access token came without the proof that it is bound to.")
     if reason is not None:
         return Deny(reason, "The access token was revoked.")
+    if token.authorization and token.authorization in snapshot.consent.revoked:
+        return Deny(Reason.TOKEN_REVOKED, "The authorization behind the access token was withdrawn.")
     if token.person and token.person in snapshot.identity.inactive_people:
         return Deny(Reason.TOKEN_REVOKED, "The person behind the access token is no longer active.")
     if token.person_patients and holds_lost_chart(
@@ -324,7 +326,7 @@ def _in_some_context(reach: Reach) -> Reach:
 
 
 def _context_fault(case: _Case, tenant: TenantFacts, snapshot: Snapshot, now: datetime) -> Deny | None:
-    """Launch, context, authorization, consent, labels."""
+    """Launch, context, authorization, labels."""
     token, request = case.token, case.request
     offline = _holds(case.reach, request.type, "offline_access")
     if token.launch and token.launch in snapshot.launches.ended and not offline:
@@ -338,8 +340,6 @@ def _context_fault(case: _Case, tenant: TenantFacts, snapshot: Snapshot, now: da
     expires_at = token.authorization_expires_at
     if expires_at is not None and now >= expires_at:
         return Deny(Reason.AUTHORIZATION_EXPIRED, "The authorization behind the access token has expired.")
-    if token.authorization and token.authorization in snapshot.consent.revoked:
-        return Deny(Reason.CONSENT_DENIED, "The authorization behind the access token was withdrawn.")
     if body is not None:
         return Deny(body, "A record with this label is not written by apps.")
     return None

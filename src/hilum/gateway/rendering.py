@@ -68,7 +68,6 @@ RENDERING: Mapping[Reason, _Row] = MappingProxyType(
         Reason.CONTEXT_MOVED: _NO,
         Reason.OUTSIDE_LAUNCH_CONTEXT: _ABSENT,
         Reason.AUTHORIZATION_EXPIRED: _TOKEN,
-        Reason.CONSENT_DENIED: _NO,
         Reason.LABEL_WITHHELD: _ABSENT,
         Reason.TOO_COSTLY: _Row(403, IssueCode.TOO_COSTLY),
         Reason.RESOURCE_TOO_LARGE: _Row(413, IssueCode.TOO_LONG),

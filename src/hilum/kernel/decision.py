@@ -26,7 +26,6 @@ class Reason(StrEnum):
     CONTEXT_MOVED = "context_moved"
     OUTSIDE_LAUNCH_CONTEXT = "outside_launch_context"
     AUTHORIZATION_EXPIRED = "authorization_expired"
-    CONSENT_DENIED = "consent_denied"
     LABEL_WITHHELD = "label_withheld"
     TOO_COSTLY = "too_costly"
     RESOURCE_TOO_LARGE = "resource_too_large"

@@ -71,7 +71,6 @@ STAIRS: list[tuple[Reason, dict[str, Any]]] = [
     (Reason.CONTEXT_MOVED, {"moved": True}),
     (Reason.OUTSIDE_LAUNCH_CONTEXT, {"target": PATIENT_ELSEWHERE}),
     (Reason.AUTHORIZATION_EXPIRED, {"change": {"authorization_expires_at": NOW}}),
-    (Reason.CONSENT_DENIED, {"facts": {"consent": ConsentFacts(frozenset({TOKEN.authorization}))}}),
 ]
 
 
@@ -837,3 +836,12 @@ def test_a_tenants_capability_statement_heeds_its_stop_and_the_platforms() -> No
         assert fault.reason is Reason.SWITCH_ENGAGED
     for target in (Target(TargetKind.TENANT, OTHER), Target(TargetKind.APP, "app_1")):
         assert policy.statement_fault(TENANT, with_switch(target), NOW) is None
+
+
+def test_a_withdrawn_agreement_revokes_the_token_whatever_else_revoked_it() -> None:
+    """C91; contract, Errors: 401 for a token whose authorization ended. Not a reason of its own: withdrawing revokes the tokens too."""
+    withdrawn = replace(SNAPSHOT, consent=ConsentFacts(frozenset({TOKEN.authorization})))
+    both = replace(withdrawn, tokens=TokenFacts(revoked_families=frozenset({TOKEN.family})))
+
+    assert reason(snapshot=withdrawn) is reason(snapshot=both) is Reason.TOKEN_REVOKED
+    assert reason(token=token(authorization=""), snapshot=withdrawn) is None

@@ -36,7 +36,6 @@ STATUS = {
         "scope_retired",
         "scope_insufficient",
         "context_moved",
-        "consent_denied",
         "too_costly",
     },
     404: {"outside_launch_context", "label_withheld"},
