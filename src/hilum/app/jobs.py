@@ -9,10 +9,12 @@ from hilum.app.operations import JOBS
 from hilum.app.reports import Faults, Reporter
 from hilum.app.retention import PURGE_EVERY, RETAIN_EVERY, purge, retain
 from hilum.app.schedule import Held, Job, Schedule
+from hilum.app.settling import settle
 from hilum.audit import anchor
 from hilum.audit import live as journals
 from hilum.audit import service as audit
 from hilum.audit.models import CHECKPOINT_EVERY
+from hilum.gateway.settling import SETTLE_EVERY
 from hilum.infra.clocks import steady
 from hilum.infra.context import Trace
 from hilum.infra.edge import Edge
@@ -59,6 +61,7 @@ def jobs_of(edge: Edge, settings: Settings) -> tuple[Job, ...]:
         ),
         Job("purge", PURGE_EVERY, lambda held: purge(held, settings)),
         Job("retention", RETAIN_EVERY, lambda held: retain(held, settings)),
+        Job("settle", SETTLE_EVERY, lambda held: _settled(held, settings)),
     )
 
 
@@ -67,6 +70,10 @@ def _standing(schedule: Schedule) -> Faults:
     standing = schedule.age_s(CHECKPOINT) > STANDS_AFTER.total_seconds()
     told = "No checkpoint of the audit could be taken for some time: newer records are chained, but not yet signed for."
     return {"checkpoints_standing": told} if standing else {}
+
+
+def _settled(held: Held, settings: Settings) -> None:
+    settle(held, settings)
 
 
 def checkpoint(held: Held, settings: Settings) -> None:

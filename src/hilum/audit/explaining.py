@@ -4,6 +4,8 @@ from collections.abc import Iterable, Sequence
 
 from hilum.audit.models import (
     EXPLAIN_EVENTS_BOUND,
+    SETTLEMENT,
+    UNDELIVERED,
     Access,
     EventQuery,
     Explanation,
@@ -68,7 +70,8 @@ def queries(accesses: Sequence[Access]) -> list[EventQuery]:
         ]
     if first.launch:
         found += [EventQuery(launch=first.launch, action="launches", limit=most)]
-    prefix = _BY_REASON.get(Reason(first.reason)) if first.reason in _REASONS else None
+    reason = _reason_of(accesses)
+    prefix = _BY_REASON.get(Reason(reason)) if reason in _REASONS else None
     if prefix == "controls.switch":
         found += [EventQuery(action=prefix, limit=most)]
     elif prefix is not None and first.app:
@@ -84,6 +87,7 @@ def explain(request_id: str, accesses: Sequence[Access], events: Iterable[Record
 
     What concerns other tenants, or switches on something else, is left out: it explains nothing, and is not this reader's to see.
     """
+    accesses = sorted(accesses, key=lambda access: access.at)
     unique = {(event.writer, event.seq): event for event in events}
     ordered = sorted(unique.values(), key=lambda event: (event.at, event.writer, event.seq))
     concerned = [event for event in ordered if event.request_id == request_id or _concerns(event, accesses)]
@@ -100,9 +104,14 @@ def explain(request_id: str, accesses: Sequence[Access], events: Iterable[Record
     return Explanation(request_id, tuple(accesses), kept, tuple(sentences))
 
 
+def _reason_of(accesses: Sequence[Access]) -> str:
+    """Return why a request was refused in the end; a write has several records, of which the first says nothing yet."""
+    return next((access.reason for access in reversed(accesses) if access.reason), "")
+
+
 def _was_released(accesses: Sequence[Access], events: Iterable[RecordedEvent]) -> bool:
     """Tell whether the last that happened to a full stop before the request was its release."""
-    if not accesses or accesses[0].reason != Reason.SWITCH_ENGAGED:
+    if _reason_of(accesses) != Reason.SWITCH_ENGAGED:
         return False
     before = [each.event for each in events if each.at <= accesses[0].at]
     done = [each for each in before if each.action in _ENDS and each.outcome is Outcome.DONE]
@@ -154,12 +163,13 @@ _DOING = {
 
 
 def _of_access(access: Access) -> list[str]:
-    done = access.outcome is Outcome.DONE
+    if access.outcome is Outcome.INTENDED or access.rule in {SETTLEMENT, UNDELIVERED}:
+        return [_of_step(access)]
     what = _DOING.get(access.interaction, "").format(access.resource_type)
     what = what or f"{access.interaction} {access.resource_type}".strip() or "a request"
     many = f" ({access.count} times)" if access.count > 1 else ""
     named = f"Decision {access.decision}: " if access.decision != access.request_id else ""
-    told = "answered" if done else "refused"
+    told = _ENDED.get(access.outcome, "refused")
     sentences = [
         f"{named}On {access.at:%Y-%m-%d at %H:%M:%S} UTC, {what} at {access.tenant} was {told} with {access.status}{many}."
     ]
@@ -176,7 +186,9 @@ def _of_access(access: Access) -> list[str]:
         )
     elif access.rule:
         sentences.append(
-            f"It was permitted by {access.rule}." if done else f"Its scopes alone permit it: {access.rule}."
+            f"It was permitted by {access.rule}."
+            if access.outcome is not Outcome.REFUSED
+            else f"Its scopes alone permit it: {access.rule}."
         )
     sentences.append(_who(access))
     if access.removed:
@@ -186,6 +198,33 @@ def _of_access(access: Access) -> list[str]:
     return sentences
 
 
+def _of_step(access: Access) -> str:
+    """Say one step of a write, or what was kept back in the end, in a sentence of its own."""
+    what = _DOING.get(access.interaction, f"{access.interaction} of {{}}").format(access.resource_type)
+    when = f"On {access.at:%Y-%m-%d at %H:%M:%S} UTC"
+    if access.outcome is Outcome.INTENDED:
+        return f"{when}, {what} at {access.tenant} was about to be sent to the FHIR server; this was put on record before it was."
+    if access.rule == UNDELIVERED:
+        return (
+            f"{when}, before the answer left, it was decided again: refused with {access.status}, reason {access.reason}. "
+            f"What had been prepared was not delivered. The app was told: {access.detail}"
+        )
+    where = (
+        f" It is stored as {access.resource}." if access.outcome is Outcome.DONE and access.resource else ""
+    )
+    return f"{when}, it was settled that {what} was {_SETTLED[access.outcome]}: {access.detail}{where}"
+
+
+_ENDED = {
+    Outcome.DONE: "answered",
+    Outcome.NOT_DONE: "not carried out, and answered",
+    Outcome.UNKNOWN: "sent without knowing what became of it, and answered",
+}
+_SETTLED = {
+    Outcome.DONE: "carried out",
+    Outcome.NOT_DONE: "not carried out",
+    Outcome.UNKNOWN: "perhaps carried out, which cannot be found out",
+}
 _NOT_FOUND = 404
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from hilum.audit import encoding, policy
 from hilum.audit.models import (
+    CLAIM_LIFE,
     OPEN_INTENTS_BOUND,
     PURGE_BATCH,
     SLOTS_BOUND,
@@ -93,6 +94,7 @@ class JournalFile:
             self._lock, self.path = _claim(self._directory)
             self._db = _open_for_writing(self.path)
             self._db.execute("UPDATE intent SET dead = 1")
+            self._claim_open()
         except (OSError, sqlite3.Error) as error:
             raise Unavailable("audit_unavailable", "The audit journal cannot be opened.") from error
         self.tip()
@@ -163,9 +165,17 @@ class JournalFile:
         self._db.execute(_INSERT_RECORDS[size], records)
         self._db.execute(_INSERT_PAYLOADS[size], payloads)
 
+    def _claim_open(self) -> None:
+        """Claim again what open creates of earlier boots claimed: a power cut may have lost it."""
+        rows = self._db.execute(_OPEN_INTENTS, (OPEN_INTENTS_BOUND,)).fetchall()
+        for intent in (encoding.decode(*row) for *row, _ in rows):
+            if key := policy.claim_of(intent):
+                self.claim({intent.request_id: key}, intent.at)
+
     def claim(self, wanted: Mapping[str, bytes], at: datetime) -> dict[str, str]:
         held: dict[str, str] = {}
         with self._claiming() as claims:
+            claims.execute("DELETE FROM claim WHERE at < ?", (_seconds(at - CLAIM_LIFE),))
             for request_id, key in wanted.items():
                 if claims.execute(_CLAIM, (key, request_id, _seconds(at))).rowcount != 1:
                     (holder,) = claims.execute(
@@ -175,12 +185,10 @@ class JournalFile:
                         held[request_id] = holder
         return held
 
-    def release(self, request_ids: Sequence[str], before: datetime | None = None) -> None:
+    def release(self, request_ids: Sequence[str]) -> None:
         with self._claiming() as claims:
             for request_id in request_ids:
                 claims.execute("DELETE FROM claim WHERE request_id = ?", (request_id,))
-            if before is not None:
-                claims.execute("DELETE FROM claim WHERE at < ?", (_seconds(before),))
 
     @contextmanager
     def _claiming(self) -> Iterator[sqlite3.Connection]:
@@ -242,6 +250,7 @@ def _open_claims(directory: Path) -> sqlite3.Connection:
         db.execute(f"PRAGMA {pragma}")
     db.execute(_CLAIMS)
     db.execute("CREATE INDEX IF NOT EXISTS claim_request ON claim (request_id)")
+    db.execute("CREATE INDEX IF NOT EXISTS claim_at ON claim (at)")
     return db
 
 

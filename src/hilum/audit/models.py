@@ -160,6 +160,14 @@ class Access:
 
 
 @dataclass(frozen=True, slots=True)
+class Unsettled:
+    """A write without an outcome, for a report. One younger than ``SETTLE_AFTER`` may simply be under way."""
+
+    request_id: str
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class OpenIntent:
     """A write that left, or was about to, and has no outcome on record. ``dead``: the process that sent it is known to be gone."""
 
@@ -201,8 +209,8 @@ class Verdict:
     """Records whose payload was purged; the chain holds without it."""
     anchored: int = 0
     """The newest checkpoint that an anchor confirms; 0 when none does."""
-    unsettled: tuple[str, ...] = ()
-    """Request ids of writes whose outcome is not on record, oldest first, at most ``OPEN_INTENTS_BOUND``."""
+    unsettled: tuple["Unsettled", ...] = ()
+    """Writes whose outcome is not on record, oldest first, at most ``OPEN_INTENTS_BOUND``."""
 
     @property
     def intact(self) -> bool:

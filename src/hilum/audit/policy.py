@@ -69,6 +69,14 @@ _FINAL = frozenset({Outcome.DONE, Outcome.REFUSED, Outcome.NOT_DONE})
 WRITES = frozenset({"create", "update", "patch", "delete"})
 
 
+def says_write(header: bytes) -> bool:
+    """Return whether the bytes of a record's header may be those of a write; a quick look that is wrong only towards yes."""
+    return any(word in header for word in _WRITE_WORDS)
+
+
+_WRITE_WORDS = tuple(f'"{word}"'.encode() for word in sorted(WRITES))
+
+
 def claim_of(intent: Access) -> bytes | None:
     """Return what no two unsettled creates may share: client, tenant, person, type and content. None for what may be repeated."""
     if intent.interaction != "create":

@@ -11,6 +11,7 @@ import psycopg
 
 from hilum.audit import encoding, policy
 from hilum.audit.models import (
+    CLAIM_LIFE,
     OPEN_INTENTS_BOUND,
     PURGE_BATCH,
     Access,
@@ -180,17 +181,17 @@ class PostgresWriter:
         try:
             if self._db.execute(_CLAIM, values).rowcount == len(wanted):
                 return {}
+            self._db.execute("DELETE FROM access_claim WHERE at < %s", (_microseconds(at - CLAIM_LIFE),))
+            self._db.execute(_CLAIM, values)
             return dict(self._db.execute(_HOLDERS, values).fetchall())
         except psycopg.Error as error:
             raise self._failed() from error
 
-    def release(self, request_ids: Sequence[str], before: datetime | None = None) -> None:
+    def release(self, request_ids: Sequence[str]) -> None:
         self.tip()
         assert self._db is not None, "tip has connected"
         try:
             self._db.execute("DELETE FROM access_claim WHERE request_id = ANY(%s)", (list(request_ids),))
-            if before is not None:
-                self._db.execute("DELETE FROM access_claim WHERE at < %s", (_microseconds(before),))
         except psycopg.Error as error:
             raise self._failed() from error
 

@@ -91,11 +91,14 @@ class Writer(Protocol):
         ...
 
     def claim(self, wanted: Mapping[str, bytes], at: datetime) -> dict[str, str]:
-        """Claim a key for each request id, among all workers; return for those that another request holds, that request's id."""
+        """Claim a key for each request id, among all workers; return for those that another request holds, that request's id.
+
+        A claim lasts ``CLAIM_LIFE`` at most.
+        """
         ...
 
-    def release(self, request_ids: Sequence[str], before: datetime | None = None) -> None:
-        """Give up the claims of these requests, and all that were made before ``before``."""
+    def release(self, request_ids: Sequence[str]) -> None:
+        """Give up the claims of these requests."""
         ...
 
     def close(self) -> None: ...

@@ -2,10 +2,21 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 
 from hilum.audit import encoding, policy, store
-from hilum.audit.models import Anchored, Checkpoint, Head, Stream, Verdict
+from hilum.audit.models import (
+    OPEN_INTENTS_BOUND,
+    SETTLEMENT,
+    Anchored,
+    Checkpoint,
+    Head,
+    Outcome,
+    Stream,
+    Unsettled,
+    Verdict,
+)
 from hilum.audit.rows import AccessReader, ChainRows
 from hilum.infra.context import Context
 from hilum.keys import service as keys
@@ -31,6 +42,7 @@ def verify(ctx: Context, reader: AccessReader, anchors: Sequence[Anchored] = ())
             faults.add(f"checkpoint {made.number} is not signed by a key of this platform")
     seen: set[str] = set()
     walks: list[policy.Walk] = []
+    writes = _Writes()
     with _reported(faults, "the list of chains"):
         for chain, note, may_lack in _chains(ctx, reader, faults):
             if chain.name in seen:
@@ -39,13 +51,59 @@ def verify(ctx: Context, reader: AccessReader, anchors: Sequence[Anchored] = ())
             if chain.fault:
                 faults.add(f"chain {chain.name}: {chain.fault}")
             with _reported(faults, f"chain {chain.name}"):
-                walks.append(_walk(chain, note, covered.get(chain.name, _NOTHING), may_lack, faults))
+                rows = writes.noting(chain.rows) if chain.name.startswith(f"{Stream.ACCESS}/") else chain.rows
+                walk = _walk(
+                    replace(chain, rows=rows), note, covered.get(chain.name, _NOTHING), may_lack, faults
+                )
+                walks.append(walk)
     for name in sorted(set(covered) - seen):
         faults.add(f"chain {name}: was checkpointed at record {covered[name][0]} and is gone")
     records, purged, uncovered = (
         sum(getattr(walk, each) for walk in walks) for each in ("records", "purged", "uncovered")
     )
-    return Verdict(records, checkpoints, uncovered, faults.told(), purged, anchored)
+    return Verdict(records, checkpoints, uncovered, faults.told(), purged, anchored, writes.unsettled())
+
+
+class _Writes:
+    """Notes which writes have an intent and no outcome, from all chains together. Settled ones are forgotten at once."""
+
+    def __init__(self) -> None:
+        self._open: dict[str, datetime] = {}
+        self._early: set[str] = set()
+
+    def noting(self, rows: Iterator[policy.Row]) -> Iterator[policy.Row]:
+        """Pass a chain's rows on, and look at those of writes."""
+        for row in rows:
+            header = row[1]
+            if _INTENDED in header:
+                request_id, _, rest = header.partition(b"\n")
+                name = request_id.decode(errors="replace")
+                if name in self._early:
+                    self._early.discard(name)
+                else:
+                    self._open[name] = encoding.at_of(rest)
+            elif (self._open or _SETTLED in header) and policy.says_write(header):
+                self._close(header)
+            yield row
+
+    def _close(self, header: bytes) -> None:
+        request_id, _, rest = header.partition(b"\n")
+        try:
+            access = encoding.decode(request_id.decode(errors="replace"), rest, None)
+        except ValueError:
+            return  # edited: the walk over the chain says so
+        if policy.closes(access):
+            found = self._open.pop(access.request_id, None)
+            if found is None and access.rule == SETTLEMENT:
+                self._early.add(access.request_id)
+
+    def unsettled(self) -> tuple[Unsettled, ...]:
+        ordered = sorted(self._open.items(), key=lambda each: (each[1], each[0]))
+        return tuple(Unsettled(*each) for each in ordered[:OPEN_INTENTS_BOUND])
+
+
+_INTENDED = f'"{Outcome.INTENDED}"'.encode()
+_SETTLED = f'"{SETTLEMENT}"'.encode()
 
 
 @contextmanager

@@ -65,6 +65,7 @@ def _database_findings(found: Settings) -> Iterator[Finding]:
         if current:
             yield edge.read_now(_secret_key_finding, actor=host.actor(), trace=trace)
             yield edge.read_now(_fhir_user_finding, actor=host.actor(), trace=trace)
+            yield _writes_finding(found)
         if current and not found.is_sandbox:
             synthetic = edge.read_now(fitness.sandbox_tenants, actor=host.actor(), trace=trace)
             told = f"production does not serve them: {', '.join(synthetic)}" if synthetic else ""
@@ -85,6 +86,22 @@ def _fhir_user_finding(ctx: Context) -> Finding:
         f"several active people are {', '.join(shared)}: deactivate all but the right one" if shared else ""
     )
     return Finding("fhirUser", ok=not shared, next=advice)
+
+
+def _writes_finding(found: Settings) -> Finding:
+    """Report writes whose outcome is not on record. Those of a moment ago are under way; older ones the jobs process settles."""
+    from hilum.audit import live
+    from hilum.audit.models import SETTLE_AFTER, Unsettled
+    from hilum.cli.records import unsettled_lines
+
+    now = host.now()
+    reader = live.open_reader(found.data_dir / "journal", found.database_url)
+    opened = [Unsettled(each.intent.request_id, each.intent.at) for each in reader.open_intents()]
+    told = "; ".join(unsettled_lines(opened, now))
+    waits = any(now - each.since >= SETTLE_AFTER for each in opened)
+    if waits:
+        told += ". The jobs process settles them once their FHIR servers answer; `hilum explain` says what is known of each"
+    return Finding("writes have outcomes", ok=not waits, next=told)
 
 
 def _secret_key_finding(ctx: Context) -> Finding:

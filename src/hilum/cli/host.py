@@ -3,6 +3,7 @@
 import getpass
 import os
 from collections.abc import Callable
+from datetime import datetime
 from typing import TypeVar
 
 from hilum.audit import policy
@@ -33,6 +34,11 @@ def read_settings() -> settings.Settings:
 def actor() -> Actor:
     """Name the one who has the shell."""
     return Actor(ActorKind.HOST, getpass.getuser(), roles=frozenset({"platform_admin"}))
+
+
+def now() -> datetime:
+    """Return the time on this host."""
+    return SystemClock().now()
 
 
 def open_edge(found: settings.Settings) -> Edge:

@@ -1,13 +1,15 @@
 """``hilum audit``: verify the record on this host, and read it over the API."""
 
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict, replace
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import click
 
 from hilum.audit import anchor
-from hilum.audit.models import Anchored, Event, Verdict
+from hilum.audit.models import SETTLE_AFTER, Anchored, Event, Unsettled, Verdict
 from hilum.cli import api, host
 from hilum.cli.nouns import json_option, show
 from hilum.cli.output import REFUSED, as_json, refuse
@@ -16,6 +18,9 @@ from hilum.infra.context import Context
 from hilum.infra.lanes import Lane
 from hilum.infra.settings import Settings
 from hilum.kernel.errors import HilumError
+
+NAMED_BOUND = 20
+"""How many writes without an outcome are named."""
 
 
 @click.group()
@@ -67,12 +72,31 @@ def audit_verify(copy: Path | None, *, json_: bool) -> None:
             f"{verdict.records} records under {verdict.checkpoints} checkpoints; {verdict.uncovered} not yet covered"
         )
         click.echo(_told_of_anchor(verdict, found))
+        for line in unsettled_lines(verdict.unsettled, host.now()):
+            click.echo(line)
         for fault in verdict.faults:
             click.secho(f"  {fault}", fg="red")
         click.secho(
             "intact" if verdict.intact else "NOT INTACT", fg="green" if verdict.intact else "red", bold=True
         )
     sys.exit(0 if verdict.intact else REFUSED)
+
+
+def unsettled_lines(unsettled: Sequence[Unsettled], now: datetime) -> list[str]:
+    """Write for a person which writes have no outcome on record, and since when."""
+    old = [each for each in unsettled if now - each.since >= SETTLE_AFTER]
+    young = len(unsettled) - len(old)
+    lines = [f"{young} writes are in progress"] if young else []
+    if old:
+        named = ", ".join(f"{each.request_id} ({_age(now - each.since)})" for each in old[:NAMED_BOUND])
+        more = f" and {len(old) - NAMED_BOUND} more" if len(old) > NAMED_BOUND else ""
+        lines.append(f"{len(old)} writes have no outcome on record and wait to be settled: {named}{more}")
+    return lines
+
+
+def _age(age: timedelta) -> str:
+    minutes = int(age.total_seconds() // 60)
+    return f"{minutes} min" if minutes else f"{int(age.total_seconds())} s"
 
 
 def _anchors(found: Settings, copy: Path | None) -> list[Anchored]:

@@ -182,7 +182,7 @@ class Enforcer:
             if record
             else self._unrecorded(access, done, still)
         )
-        settled = still is not None and still.recorded is not None and done.is_definite
+        settled = still is not None and still.intended and done.is_definite
         return Reply(
             done.answer,
             self._origins(call.tenant, token, snapshot),

@@ -56,6 +56,8 @@ class UnderWay:
     resource: str = ""
     effect: Effect = Effect.NONE
     recorded: Recorded | None = None
+    intended: bool = False
+    """An intent was to be put on record, whatever came of that."""
 
     def confirm(self) -> None:
         """Decide again if anything that decides has changed since, or could not be confirmed in time. Raises Refusal.
@@ -94,6 +96,7 @@ class UnderWay:
             patient=self.obligations.patient or one_patient((request.body or {},), self.obligations.bases),
             snapshot=self.snapshot.epoch,
         )
+        self.intended = True
         for pause in PAUSES_S:
             try:
                 self.recorded = await self.journal.intend(intent)

@@ -1,0 +1,78 @@
+"""The job that settles writes whose outcome is not on record."""
+
+import asyncio
+from pathlib import Path
+
+from hilum.app.schedule import Held
+from hilum.app.upstreams import EmbeddedServers
+from hilum.audit import live as journals
+from hilum.audit.live import Intents, Journal
+from hilum.audit.models import OpenIntent
+from hilum.gateway.settling import SETTLED_AT_ONCE, Settler, is_due
+from hilum.identity import policy as identity_policy
+from hilum.identity import service as identity
+from hilum.identity.models import TenantFacts
+from hilum.infra.context import Context
+from hilum.infra.settings import Settings
+from hilum.kernel.ids import TenantId
+from hilum.keys.live import vault
+from hilum.upstream.live import Upstreams
+from hilum.web.urls import Urls
+
+
+def intents_of(settings: Settings) -> Intents:
+    """Return what lists the installation's open intents."""
+    return Intents(lambda: journals.open_reader(folder_of(settings), settings.database_url))
+
+
+def folder_of(settings: Settings) -> Path:
+    return settings.data_dir / "journal"
+
+
+def settle(held: Held, settings: Settings) -> int:
+    """Settle what is due, and return how many were. Opens a journal and ways to FHIR servers only where something is."""
+    intents, now = intents_of(settings), held.edge.clock.now
+    waiting = intents.list_open()
+    if not waiting:
+        return 0
+    tenants = held.read(lambda ctx: _tenants(ctx, {TenantId(each.intent.tenant) for each in waiting}))
+    due = [
+        each
+        for each in waiting
+        if is_due(each, now(), facts.upstream.kind if (facts := tenants.get(each.intent.tenant)) else None)
+    ]
+    if not due:
+        return 0
+    journal = journals.open_journal(
+        settings.database_url,
+        folder_of(settings),
+        f"{held.edge.writer}-{held.edge.ids.new('s')[2:]}",
+        held.edge.ids,
+    )
+    try:
+        return asyncio.run(_settle(held, settings, journal, tenants, due[:SETTLED_AT_ONCE]))
+    finally:
+        journal.close()
+
+
+def _tenants(ctx: Context, wanted: set[TenantId]) -> dict[str, TenantFacts]:
+    found = {each: identity.find_tenant(ctx, each) for each in wanted}
+    return {each: identity_policy.facts_of(tenant) for each, tenant in found.items() if tenant is not None}
+
+
+async def _settle(
+    held: Held,
+    settings: Settings,
+    journal: Journal,
+    tenants: dict[str, TenantFacts],
+    due: list[OpenIntent],
+) -> int:
+    clock, ids = held.edge.clock, held.edge.ids
+    servers = EmbeddedServers(settings, Urls(settings.base_url, settings.sandbox_url), clock, ids)
+    upstreams = Upstreams(vault(), servers.find)
+    try:
+        settler = Settler(upstreams, intents_of(settings), journal, tenants.get, clock.now)
+        return await settler.settle(due)
+    finally:
+        await upstreams.close()
+        await servers.close()

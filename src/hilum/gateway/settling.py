@@ -1,0 +1,214 @@
+"""Settling writes whose outcome is not on record: looking at the FHIR server, and recording what is found there.
+
+What cannot be found out is recorded as unknown. Nothing that is read here leaves the process but the place of the write itself.
+Source: security decision 20
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+from urllib.parse import quote
+
+import orjson
+
+from hilum.audit import policy as audit
+from hilum.audit.live import Intents, Journal
+from hilum.audit.models import SETTLE_AFTER, SETTLEMENT, Access, OpenIntent, Outcome
+from hilum.identity.models import TenantFacts, UpstreamKind
+from hilum.infra import logs
+from hilum.kernel.errors import Unavailable
+from hilum.standards.fhir.bundles import resources_of
+from hilum.standards.fhir.tags import REQUEST_TAG, request_of
+from hilum.standards.fhir.values import is_id
+from hilum.upstream.live import Upstreams
+from hilum.upstream.models import UpstreamRequest
+
+SETTLE_EVERY = timedelta(seconds=5)
+GIVE_UP_AFTER = timedelta(hours=24)
+"""Age at which a write whose FHIR server cannot be asked is recorded as unknown for good."""
+SETTLED_AT_ONCE = 100
+SKEW = timedelta(minutes=5)
+"""How far the clock of a FHIR server may be off."""
+_HEADERS = (("accept", "application/fhir+json"), ("prefer", "handling=strict"))
+_ABSENT = frozenset({404, 410})
+_log = logs.get("gateway")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What became of a write, why that is said, and where it is stored (``Type/id``), if that is known."""
+
+    outcome: Outcome
+    sentence: str
+    resource: str = ""
+
+
+class _Later(Exception):
+    """The FHIR server could not be asked just now."""
+
+
+def is_due(each: OpenIntent, now: datetime, upstream: UpstreamKind | None) -> bool:
+    """Return whether a write can be under way no more.
+
+    A server in the process that died ended with it. Another server may still be working on what it was sent.
+    """
+    return now - each.intent.at >= SETTLE_AFTER or (each.dead and upstream is UpstreamKind.EMBEDDED)
+
+
+class Settler:
+    """Settles open intents. ``tenant_of`` returns a tenant's facts, None for one that is not there any more."""
+
+    def __init__(
+        self,
+        upstreams: Upstreams,
+        intents: Intents,
+        journal: Journal,
+        tenant_of: Callable[[str], TenantFacts | None],
+        now: Callable[[], datetime],
+    ) -> None:
+        self._upstreams, self._intents, self._journal = upstreams, intents, journal
+        self._tenant_of, self._now = tenant_of, now
+
+    async def settle(self, due: Iterable[OpenIntent]) -> int:
+        """Settle each, and return how many were. One whose server cannot be asked is left for later. Raises Unavailable."""
+        settled: list[str] = []
+        for each in due:
+            request_id = each.intent.request_id
+            known = await asyncio.to_thread(self._intents.find, request_id)
+            if not any(map(audit.closes, known)):
+                finding = await self._find_out(each.intent)
+                if finding is None:
+                    continue
+                await self._journal.record(_settlement(each.intent, finding, self._now()))
+                if finding.outcome is Outcome.NOT_DONE:
+                    self._journal.release(request_id)
+                _log.warning("gateway.write.settled", request=request_id, outcome=finding.outcome.value)
+            settled.append(request_id)
+        if settled:
+            await asyncio.to_thread(self._intents.forget, settled)
+        return len(settled)
+
+    async def _find_out(self, intent: Access) -> Finding | None:
+        tenant = self._tenant_of(intent.tenant)
+        if tenant is None:
+            return Finding(Outcome.UNKNOWN, "The tenant is not there any more.")
+        try:
+            if intent.interaction == "create":
+                return await self._created(tenant, intent)
+            if intent.interaction == "delete":
+                return await self._deleted(tenant, intent)
+            return await self._updated(tenant, intent)
+        except (_Later, Unavailable):
+            if self._now() - intent.at < GIVE_UP_AFTER:
+                return None
+            return Finding(Outcome.UNKNOWN, "The FHIR server could not be asked for a day.")
+
+    async def _created(self, tenant: TenantFacts, intent: Access) -> Finding:
+        """Look for a resource with the request's own tag. That there is none proves something only where tags are kept and found."""
+        token = quote(f"{REQUEST_TAG}|{intent.request_id}", safe="")
+        found = await self._search(tenant, f"{intent.resource_type}?_tag={token}&_count=2")
+        for resource in found or ():
+            if request_of(resource) == intent.request_id:
+                return _done(
+                    resource, intent, "The FHIR server has a resource that carries the request's tag."
+                )
+        if found is None or found:
+            return Finding(Outcome.UNKNOWN, "The FHIR server does not search by tags.")
+        if tenant.upstream.kind is UpstreamKind.EMBEDDED:
+            return Finding(
+                Outcome.NOT_DONE, "The embedded FHIR server has no resource with the request's tag."
+            )
+        anything = quote(f"{REQUEST_TAG}|", safe="")
+        others = await self._search(tenant, f"{intent.resource_type}?_tag={anything}&_count=2")
+        if others and all(map(request_of, others)):
+            return Finding(
+                Outcome.NOT_DONE,
+                "The FHIR server finds resources of this type by such tags, and none by the request's.",
+            )
+        return Finding(
+            Outcome.UNKNOWN, "Nothing was found by the request's tag, and the FHIR server may not keep tags."
+        )
+
+    async def _updated(self, tenant: TenantFacts, intent: Access) -> Finding:
+        current = await self._read(tenant, intent.resource)
+        if request_of(current) == intent.request_id:
+            return _done(current, intent, "The record carries the request's tag.")
+        if tenant.upstream.kind is UpstreamKind.EMBEDDED:
+            history = await self._search(tenant, f"{intent.resource}/_history?_count=100")
+            if history is None:
+                return Finding(Outcome.UNKNOWN, "The history of the record cannot be read.")
+            if any(request_of(each) == intent.request_id for each in history):
+                return _done(current or {}, intent, "A version of the record carries the request's tag.")
+            return Finding(Outcome.NOT_DONE, "No version of the record carries the request's tag.")
+        if _is_older(current, intent.at):
+            return Finding(Outcome.NOT_DONE, "The record was last changed before the request.")
+        return Finding(Outcome.UNKNOWN, "The record was changed since, and does not say by which request.")
+
+    async def _deleted(self, tenant: TenantFacts, intent: Access) -> Finding:
+        current = await self._read(tenant, intent.resource)
+        if current is None:
+            return Finding(Outcome.DONE, "The record is gone.", intent.resource)
+        if _is_older(current, intent.at):
+            return Finding(Outcome.NOT_DONE, "The record is there, and was last changed before the request.")
+        return Finding(Outcome.UNKNOWN, "The record is there, and was changed or made again since.")
+
+    async def _search(self, tenant: TenantFacts, target: str) -> list[dict[str, Any]] | None:
+        """Return the resources of a searchset or history; None where the server refuses the question. Raises _Later, Unavailable."""
+        status, body = await self._get(tenant, target)
+        found = _parsed(body) if status == 200 else None
+        return list(resources_of(found)) if found and found.get("resourceType") == "Bundle" else None
+
+    async def _read(self, tenant: TenantFacts, name: str) -> dict[str, Any] | None:
+        status, body = await self._get(tenant, name)
+        if status in _ABSENT:
+            return None
+        found = _parsed(body) if status == 200 else None
+        if found is None or f"{found.get('resourceType')}/{found.get('id')}" != name:
+            raise _Later
+        return found
+
+    async def _get(self, tenant: TenantFacts, target: str) -> tuple[int, bytes]:
+        response = await self._upstreams.send(tenant, UpstreamRequest("GET", target, _HEADERS))
+        if response.status in {401, 403, 407, 408, 425, 429} or response.status >= 500:
+            raise _Later
+        return response.status, response.body
+
+
+def _parsed(body: bytes) -> dict[str, Any] | None:
+    try:
+        found = orjson.loads(body)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _done(resource: dict[str, Any] | None, intent: Access, sentence: str) -> Finding:
+    id_ = (resource or {}).get("id")
+    place = f"{intent.resource_type}/{id_}" if isinstance(id_, str) and is_id(id_) else intent.resource
+    return Finding(Outcome.DONE, sentence, place)
+
+
+def _is_older(resource: dict[str, Any] | None, moment: datetime) -> bool:
+    """Return whether a record says that it was last changed well before a moment."""
+    meta = (resource or {}).get("meta")
+    told = meta.get("lastUpdated") if isinstance(meta, dict) else None
+    try:
+        return isinstance(told, str) and datetime.fromisoformat(told) < moment - SKEW
+    except (TypeError, ValueError):
+        return False
+
+
+def _settlement(intent: Access, finding: Finding, now: datetime) -> Access:
+    return replace(
+        intent,
+        at=now,
+        outcome=finding.outcome,
+        status=0,
+        rule=SETTLEMENT,
+        detail=finding.sentence,
+        resource=finding.resource or intent.resource,
+        latency_us=0,
+        cost=0,
+    )
