@@ -1,0 +1,318 @@
+"""What takes a grant away reaches requests that are already under way: nothing leaves after it."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hilum.audit import live as journals
+from hilum.audit import service as audit
+from hilum.audit.models import UNDELIVERED, Access, Outcome
+from hilum.consent import service as consent
+from hilum.controls import service as controls
+from hilum.controls.models import EngageOrder, Mode, Target, TargetKind
+from hilum.infra.edge import Edge
+from hilum.tokens import service as tokens
+from tests.effort import FULL
+from tests.flows.gateway_ground import GENERAL, TRACE, Answer, Ground, Play, patient, player
+from tests.sim.fhir_upstream import OtherServer
+from tests.sim.world import FakeClock, SeededIds
+from tests.unit.gateway.facts import observation
+
+SCOPES = ("openid", "patient/Observation.cruds", "patient/Provenance.rs")
+SECRET = b"Familyp1"
+Take = Callable[[Ground, Any], Any]
+
+
+class Gate:
+    """The hospital's FHIR server, which can be held at its n-th request from now."""
+
+    def __init__(self) -> None:
+        self.other = OtherServer()
+        self.hold_at = 0
+        self.count = 0
+        self.reached, self.go = asyncio.Event(), asyncio.Event()
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["path"] != "/metadata":
+            self.count += 1
+        if self.hold_at and self.count == self.hold_at:
+            self.reached.set()
+            await self.go.wait()
+        await self.other(scope, receive, send)
+
+    @property
+    def asked(self) -> list[str]:
+        return [f"{method} {target}" for method, target, _ in self.other.seen if target != "metadata"]
+
+
+@pytest.fixture
+def gate() -> Gate:
+    made = Gate()
+    made.other.load(
+        patient("p1"),
+        patient("p2"),
+        *(observation(f"o{n}", code={"text": "Familyp1"}) for n in range(1, 40)),
+    )
+    return made
+
+
+@pytest.fixture
+def play(sqlite_edge: Edge, clock: FakeClock, ids: SeededIds, tmp_path: Path, gate: Gate) -> Play:
+    played = player(sqlite_edge, clock, ids, tmp_path)
+    return lambda story: played(story, embedded=lambda _: gate)
+
+
+@pytest.fixture
+def recorded(sqlite_edge: Edge, tmp_path: Path) -> Callable[[str], list[Access]]:
+    return lambda request_id: journals.open_reader(tmp_path / "journal", sqlite_edge.db.url).find(request_id)
+
+
+def stop(kind: TargetKind, key: str = "", mode: Mode = Mode.FULL_STOP) -> Take:
+    order = EngageOrder(Target(kind, key), mode, "a drill")
+    return lambda made, _: made.run(lambda ctx: controls.engage(ctx, order))
+
+
+def grow_stale(made: Ground, _: Any) -> None:
+    made.clock.advance(timedelta(seconds=2, milliseconds=1))
+
+
+TAKEN: dict[str, tuple[Take, int, str]] = {
+    "the platform is stopped": (stop(TargetKind.PLATFORM), 403, "switch_engaged"),
+    "the tenant is stopped": (stop(TargetKind.TENANT, GENERAL), 403, "switch_engaged"),
+    "the type is stopped": (stop(TargetKind.RESOURCE_TYPE, "Observation"), 403, "switch_engaged"),
+    "the tokens are revoked": (
+        lambda made, given: made.run(lambda ctx: tokens.revoke_authorization(ctx, given.id)),
+        401,
+        "token_revoked",
+    ),
+    "the person withdraws": (
+        lambda made, given: made.run(lambda ctx: consent.withdraw(ctx, given.id)),
+        401,
+        "token_revoked",
+    ),
+    "the rules cannot be confirmed": (grow_stale, 503, "snapshot_stale"),
+}
+
+
+QUICK = ("the platform is stopped", "the tokens are revoked", "the rules cannot be confirmed")
+SOME = list(TAKEN) if FULL else QUICK
+
+
+def code_of(answer: Answer) -> str:
+    return str(answer.json["issue"][0]["details"]["coding"][0]["code"])
+
+
+async def held(made: Ground, gate: Gate, sent: Awaitable[Answer], at: int = 1) -> asyncio.Task[Answer]:
+    """Send a request, and return once the FHIR server holds its n-th question."""
+    gate.count, gate.hold_at = 0, at
+    task = asyncio.ensure_future(sent)
+    async with asyncio.timeout(10):
+        await gate.reached.wait()
+    return task  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize(
+    ("case", "target"),
+    [*((case, "Observation/o1") for case in TAKEN), *((case, "Observation?_count=5") for case in SOME)],
+)
+def test_a_read_that_the_server_still_holds_gets_nothing(
+    play: Play, gate: Gate, recorded: Callable[[str], list[Access]], case: str, target: str
+) -> None:
+    """C198; the case of the review: a read begun before a full stop was answered after it."""
+    take, status, reason = TAKEN[case]
+
+    async def story(made: Ground) -> None:
+        given, bearer = made.authorized(*SCOPES)
+        await made.get(target, bearer)
+        task = await held(made, gate, made.get(target, bearer))
+
+        take(made, given)
+        gate.go.set()
+        answer = await task
+
+        assert (answer.status, code_of(answer)) == (status, reason)
+        assert SECRET not in answer.body
+        prepared, kept_back = recorded(answer.headers["x-request-id"])
+        assert (prepared.outcome, prepared.status) == (Outcome.DONE, 200)
+        assert (kept_back.outcome, kept_back.rule) == (Outcome.REFUSED, UNDELIVERED)
+        assert (kept_back.status, kept_back.reason) == (status, reason)
+
+    play(story)
+
+
+@pytest.mark.parametrize("case", SOME)
+def test_a_read_that_waits_for_its_record_gets_nothing(
+    play: Play,
+    recorded: Callable[[str], list[Access]],
+    monkeypatch: pytest.MonkeyPatch,
+    case: str,
+) -> None:
+    """C198; fault 1: reads held while they were recorded were answered 12 seconds after the stop."""
+    take, status, reason = TAKEN[case]
+
+    async def story(made: Ground) -> None:
+        given, bearer = made.authorized(*SCOPES)
+        await made.get("Observation/o1", bearer)
+        record, waits, go = made.journal.record, asyncio.Event(), asyncio.Event()
+
+        async def slow(access: Access) -> None:
+            if access.status == 200:
+                waits.set()
+                await go.wait()
+            await record(access)
+
+        monkeypatch.setattr(made.journal, "record", slow)
+        task = asyncio.create_task(made.get("Observation/o1", bearer))
+        await waits.wait()
+        take(made, given)
+        go.set()
+        answer = await task
+
+        assert (answer.status, code_of(answer)) == (status, reason)
+        assert SECRET not in answer.body
+        assert [each.rule for each in recorded(answer.headers["x-request-id"])][-1] == UNDELIVERED
+        request_id = answer.headers["x-request-id"]
+        reader = journals.open_reader(Path(made.journal._writer._directory), made.edge.db.url)  # type: ignore[attr-defined]
+        told = made.edge.read_now(lambda ctx: audit.explain(ctx, request_id, reader), trace=TRACE)
+        assert any("What had been prepared was not delivered." in each for each in told.sentences)
+
+    play(story)
+
+
+@pytest.mark.parametrize("case", SOME)
+def test_a_search_asks_for_no_further_page(play: Play, gate: Gate, case: str) -> None:
+    """C198: decided again between pages, so that what was taken away stops the asking too."""
+    take, status, _ = TAKEN[case]
+    gate.other.load(*(observation(f"n{n}", "p2", code={"text": "x"}) for n in range(1, 60)))
+    gate.other.careless = True
+
+    async def story(made: Ground) -> None:
+        given, bearer = made.authorized(*SCOPES)
+        task = await held(made, gate, made.get("Observation?_count=20", bearer))
+        asked = len(gate.asked)
+
+        take(made, given)
+        gate.go.set()
+        answer = await task
+
+        assert answer.status == status
+        assert len(gate.asked) == asked + 1
+
+    play(story)
+
+
+@pytest.mark.parametrize(("case", "method"), [*((case, "PUT") for case in SOME), (QUICK[0], "DELETE")])
+def test_a_write_does_not_leave_once_the_record_it_changes_was_looked_at(
+    play: Play, gate: Gate, recorded: Callable[[str], list[Access]], case: str, method: str
+) -> None:
+    """C198: before each upstream write."""
+    take, status, reason = TAKEN[case]
+
+    async def story(made: Ground) -> None:
+        given, bearer = made.authorized(*SCOPES)
+        body = observation("o1", code={"text": "changed"}) if method == "PUT" else None
+        task = await held(made, gate, made.send(method, "Observation/o1", bearer, body=body))
+
+        take(made, given)
+        gate.go.set()
+        answer = await task
+
+        assert (answer.status, code_of(answer)) == (status, reason)
+        assert not [each for each in gate.asked if each.startswith(method)]
+        assert recorded(answer.headers["x-request-id"])[-1].outcome is Outcome.REFUSED
+
+    play(story)
+
+
+@pytest.mark.parametrize("case", SOME)
+def test_a_write_that_had_left_is_never_called_undone(
+    play: Play, gate: Gate, recorded: Callable[[str], list[Access]], case: str
+) -> None:
+    """C196, C198: refused without its data, and with the truth about what was done."""
+    take, status, reason = TAKEN[case]
+
+    async def story(made: Ground) -> None:
+        given, bearer = made.authorized(*SCOPES)
+        body = observation("", code={"text": "Familyp1"})
+        del body["id"]
+        task = await held(made, gate, made.send("POST", "Observation", bearer, body=body))
+
+        take(made, given)
+        gate.go.set()
+        answer = await task
+
+        request_id = answer.headers["x-request-id"]
+        assert (answer.status, code_of(answer)) == (status, reason)
+        assert SECRET not in answer.body
+        told = answer.json["issue"][0]["details"]["text"]
+        assert f"The write itself was carried out, under request {request_id}." in told
+        outcomes = [each.outcome for each in recorded(request_id)]
+        assert outcomes == [Outcome.INTENDED, Outcome.DONE, Outcome.REFUSED]
+
+    play(story)
+
+
+def test_a_read_only_switch_keeps_a_write_back_and_lets_a_read_go_on(play: Play, gate: Gate) -> None:
+    """C142, C198."""
+
+    async def story(made: Ground) -> None:
+        _, bearer = made.authorized(*SCOPES)
+        read = await held(made, gate, made.get("Observation/o1", bearer))
+        stop(TargetKind.PLATFORM, mode=Mode.READ_ONLY)(made, None)
+        gate.go.set()
+
+        assert (await read).status == 200
+
+    play(story)
+
+
+@pytest.mark.parametrize(
+    "target", [Target(TargetKind.APP, "app_other"), Target(TargetKind.RESOURCE_TYPE, "Goal")]
+)
+def test_what_concerns_somebody_else_disturbs_nobody(
+    play: Play, gate: Gate, recorded: Callable[[str], list[Access]], target: Target
+) -> None:
+    """C198: deciding again costs nobody an answer that they may have."""
+
+    async def story(made: Ground) -> None:
+        _, bearer = made.authorized(*SCOPES)
+        task = await held(made, gate, made.get("Observation?_count=5", bearer))
+        stop(target.kind, target.key)(made, None)
+        gate.go.set()
+        answer = await task
+
+        assert answer.status == 200
+        assert [each.outcome for each in recorded(answer.headers["x-request-id"])] == [Outcome.DONE]
+
+    play(story)
+
+
+def test_a_type_that_comes_along_is_kept_back_when_it_is_stopped(play: Play, gate: Gate) -> None:
+    """C198: what was gathered under the grant of before is not delivered under a smaller one."""
+    gate.other.load(
+        {
+            "resourceType": "Provenance",
+            "id": "pr1",
+            "target": [{"reference": "Observation/o1"}],
+            "recorded": "2026-01-01T00:00:00Z",
+            "agent": [{"who": {"reference": "Practitioner/dr"}}],
+        }
+    )
+
+    async def story(made: Ground) -> None:
+        _, bearer = made.authorized(*SCOPES)
+        target = "Observation?_count=5&_revinclude=Provenance:target"
+        assert (await made.get(target, bearer)).status == 200
+        task = await held(made, gate, made.get(target, bearer))
+        stop(TargetKind.RESOURCE_TYPE, "Provenance")(made, None)
+        gate.go.set()
+        answer = await task
+
+        assert (answer.status, code_of(answer)) == (403, "scope_insufficient")
+        assert SECRET not in answer.body
+
+    play(story)
