@@ -110,7 +110,7 @@ def test_the_sandbox_is_an_ehr_and_reaches_the_platform_by_http() -> None:
 
 
 READS_RECORDS = {"Upstreams", "Surfaces"}
-WIRES_THEM = {"app/platform.py"}
+WIRES_THEM = {"app/platform.py", "app/settling.py"}
 
 
 def test_records_are_read_through_the_decision_only() -> None:
