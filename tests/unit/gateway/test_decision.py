@@ -845,3 +845,39 @@ def test_a_withdrawn_agreement_revokes_the_token_whatever_else_revoked_it() -> N
 
     assert reason(snapshot=withdrawn) is reason(snapshot=both) is Reason.TOKEN_REVOKED
     assert reason(token=token(authorization=""), snapshot=withdrawn) is None
+
+
+LOST_CHART = replace(
+    SNAPSHOT, identity=replace(SNAPSHOT.identity, lost_charts={TOKEN.person: {"p2": TOKEN.issued_at}})
+)
+
+
+@pytest.mark.parametrize(
+    ("patients", "expected"),
+    [(("p1",), None), (("p2",), Reason.TOKEN_REVOKED), (("p1", "p2"), Reason.TOKEN_REVOKED)],
+)
+def test_a_token_ends_with_a_chart_that_it_reaches(
+    patients: tuple[str, ...], expected: Reason | None
+) -> None:
+    """Finding L6: a chart taken from a proxy is out of reach of what was issued before."""
+    assert reason(ask("Patient/p1"), token(person_patients=patients), LOST_CHART) is expected
+
+
+@pytest.mark.parametrize(
+    ("held", "snapshot", "expected"),
+    [
+        (None, None, Reason.TOKEN_MISSING),
+        (TOKEN, None, Reason.SNAPSHOT_STALE),
+        (Deny(Reason.TOKEN_INVALID, "unknown"), SNAPSHOT, Reason.TOKEN_INVALID),
+        (replace(TOKEN, expires_at=NOW), SNAPSHOT, Reason.TOKEN_INVALID),
+        (replace(TOKEN, tenant=OTHER), SNAPSHOT, Reason.TENANT_MISMATCH),
+        (TOKEN, SNAPSHOT, None),
+    ],
+)
+def test_a_token_is_judged_before_a_body_is_read(
+    held: AccessToken | Deny | None, snapshot: Snapshot | None, expected: Reason | None
+) -> None:
+    """C201, security decision 26: whatever the request asks for, its credential is judged first."""
+    fault = policy.unread_fault(ask("Patient//p2"), held, snapshot, NOW)
+
+    assert (None if fault is None else fault.reason) is expected
