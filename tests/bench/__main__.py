@@ -8,13 +8,14 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-from tests.bench import gateway, inside, tokens
+from tests.bench import gateway, inside, strangers, tokens
 from tests.bench.figures import Figure
 
 GROUPS: dict[str, Callable[[], list[Figure]]] = {
     "gateway": gateway.figures,
     "tokens": tokens.figures,
     "inside": inside.figures,
+    "strangers": strangers.figures,
 }
 
 

@@ -15,7 +15,7 @@ from hilum.gateway.rendering import Answer, not_found, refusal
 from hilum.gateway.service import Call, Enforcer, Reply
 from hilum.infra import logs, metrics
 from hilum.kernel.decision import Deny, Reason
-from hilum.kernel.errors import HilumError, Invalid
+from hilum.kernel.errors import HilumError, Invalid, Unavailable
 from hilum.kernel.ids import TenantId
 from hilum.kernel.redaction import redact
 from hilum.standards.fhir.outcomes import IssueCode, outcome
@@ -132,7 +132,8 @@ class Gateway:
         try:
             body = await _body(receive)
         except HilumError as fault:
-            deny = Deny(Reason.REQUEST_UNSUPPORTED, fault.detail)
+            busy = isinstance(fault, Unavailable)
+            deny = Deny(Reason.CONCURRENCY_EXCEEDED if busy else Reason.REQUEST_UNSUPPORTED, fault.detail)
             return await self._enforcer.refuse(call, deny, status_of(fault))
         path, query, headers = asked
         if path.endswith(b"/_search"):
