@@ -1,12 +1,14 @@
 """Strangers cost little: bounds before anybody is authenticated, tried on the real site (C201, security decision 26)."""
 
 import resource
+import socket
 import statistics
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx2
 import pytest
@@ -15,6 +17,8 @@ from hilum.web.bounds import BODY_GRACE_S, SOURCE_BODIES_BOUND
 from tests.sim.running import Running
 from tests.sim.stranger import Connection, Said
 
+CONNECTIONS = 4_096
+"""What ``HILUM_CONNECTIONS`` is where nobody sets it."""
 TWO_MB = 2 * 1024 * 1024
 GARBAGE = "Authorization: Bearer hil_at_" + "A" * 43 + "_" + "B" * 8
 API_GARBAGE = "Authorization: Bearer hil_pat_" + "A" * 43
@@ -218,6 +222,25 @@ def test_connections_without_bodies_and_without_headers_do_not_stop_others(runni
     assert statistics.median(crowded) < statistics.median(quiet) + 0.1
     assert {(each.status, each.closed) for each in refused} <= {(429, True), (408, True)}
     assert any(each.status == 429 and int(each.headers["retry-after"]) >= 1 for each in refused)
+
+
+def test_more_silent_connections_than_there_are_places_do_not_keep_others_out(running: Running) -> None:
+    """C201: the silent ones of the largest holder are closed to make room."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = CONNECTIONS + 500
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 2 * wanted)), hard))
+    made = [socket.socket() for _ in range(wanted)]
+    try:
+        for one in made:
+            one.setblocking(False)
+            one.connect_ex(("127.0.0.1", urlsplit(running.base).port))
+        time.sleep(0.5)
+        took = [httpx2.get(f"{running.base}/readyz", timeout=10).elapsed.total_seconds() for _ in range(20)]
+    finally:
+        for one in made:
+            one.close()
+
+    assert statistics.median(took) < 1
 
 
 def test_a_flood_of_headers_stays_within_the_bound_of_memory(running: Running) -> None:

@@ -4,6 +4,7 @@ import base64
 import json
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 
@@ -279,6 +280,34 @@ def test_a_token_in_the_wrong_place_does_not_come_to_stand_in_the_record(play: P
         assert answer.status == 400
         assert kept.query == "access_token=hil_at_...&name=x"
         assert token not in repr(recorded(made))
+
+    play(story)
+
+
+@pytest.mark.parametrize("place", ["query", "form", "path"])
+@pytest.mark.parametrize("depth", [1, 2, 3])
+def test_an_encoded_token_does_not_come_to_stand_in_the_record(play: Play, place: str, depth: int) -> None:
+    """C153: whoever decodes what they read would hold a live token."""
+
+    async def story(made: Ground) -> None:
+        token = made.token("patient/Patient.rs")
+        encoded = "".join(f"%{ord(each):02x}" for each in token)
+        for _ in range(depth - 1):
+            encoded = encoded.replace("%", "%25")
+
+        if place == "query":
+            await made.get(f"Patient?name=x&_tag={encoded}", token)
+        elif place == "form":
+            body = f"name=x&_tag={encoded}".encode()
+            await made.send("POST", "Patient/_search", token, body=body, headers=FORM)
+        else:
+            await made.get(f"Patient/{encoded}", token)
+        kept = repr(recorded(made))
+        for _ in range(depth):
+            kept = unquote(kept)
+
+        assert token not in kept
+        assert token[7:40] not in kept
 
     play(story)
 

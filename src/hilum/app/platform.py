@@ -18,6 +18,7 @@ from starlette.routing import BaseRoute, Route
 
 from hilum.app import rooms
 from hilum.app.asgi import Door
+from hilum.app.connections import Connections
 from hilum.app.ground import node_of, open_edge
 from hilum.app.lanes import in_lanes
 from hilum.app.operations import WORKERS
@@ -31,6 +32,7 @@ from hilum.app.readiness import (
 )
 from hilum.app.refusals import refuser
 from hilum.app.reports import Faults, Reporter
+from hilum.app.serve import address_of, connections_of
 from hilum.app.upstreams import EmbeddedServers
 from hilum.audit import live as journals
 from hilum.audit import service as audit
@@ -136,6 +138,7 @@ def build(settings: Settings, clock: Clock, ids: Ids) -> Platform:
     admission = Admission(Limits(source_requests=settings.source_requests))
     readiness = _readiness(settings, keeper, heartbeat, journal, clock)
     reporter = Reporter(WORKERS, clock, faults=readiness.look, notices=lambda: _notices(keeper, clock))
+    connections = Connections(connections_of(settings), address_of(settings.listen)[1])
     _measure(keeper, journal, admission)
     site = rooms.Site(kit=kit, fetcher=fetcher, directory=directory, settings=settings, at_stop=[])
     door = Door(
@@ -145,7 +148,10 @@ def build(settings: Settings, clock: Clock, ids: Ids) -> Platform:
         ids=ids,
         trusted_proxies=settings.trusted_proxies,
         lifespan=lambda: _living(
-            _Threads(edge, keeper, heartbeat, journal, reporter), site.at_stop, upstreams, servers
+            _Threads(edge, keeper, heartbeat, journal, reporter, connections),
+            site.at_stop,
+            upstreams,
+            servers,
         ),
         refuse=refuser(pages),
         admission=admission,
@@ -293,6 +299,7 @@ class _Threads:
     heartbeat: Heartbeat
     journal: journals.Journal
     reporter: Reporter
+    connections: Connections
 
 
 @asynccontextmanager
@@ -312,12 +319,14 @@ async def _living(
     await loop.run_in_executor(None, threads.heartbeat.start)
     await loop.run_in_executor(None, threads.keeper.start)
     threads.reporter.start(loop)
+    threads.connections.start()
     _spare_the_collector()
     try:
         yield
     finally:
         for each in closing:
             await each.close()
+        threads.connections.stop()
         await loop.run_in_executor(None, threads.reporter.stop)
         await loop.run_in_executor(None, threads.keeper.stop)
         await loop.run_in_executor(None, threads.heartbeat.stop)

@@ -4,7 +4,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from hilum.app.asgi import Door
+from hilum.app.connections import Connections
 from hilum.app.refusals import refuse_plainly
+from hilum.app.serve import address_of, connections_of
 from hilum.app.upstreams import EmbeddedServers
 from hilum.infra.settings import Settings
 from hilum.kernel.ids import TenantId
@@ -21,11 +23,15 @@ def build(settings: Settings, clock: Clock, ids: Ids) -> App:
     made = sandbox.build(settings, clock, ids, lambda tenant: servers.server(TenantId(tenant)))
     hosts = frozenset({host_of(settings.sandbox_url)})
 
+    connections = Connections(connections_of(settings), address_of(settings.sandbox_listen)[1])
+
     @asynccontextmanager
     async def living() -> AsyncIterator[None]:
+        connections.start()
         try:
             yield
         finally:
+            connections.stop()
             await made.close()
             await servers.close()
 

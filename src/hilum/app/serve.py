@@ -90,7 +90,7 @@ def run_web(settings: Settings, target: str, listen: str, *, workers: int | None
         http1_settings=HTTP1Settings(header_read_timeout=HEADERS_WITHIN_MS, max_buffer_size=HEADERS_BOUND),
         websockets=False,
         backlog=BACKLOG,
-        backpressure=_connections(settings.connections),
+        backpressure=connections_of(settings),
         log_level=LogLevels.warning,
         factory=True,
         workers_kill_timeout=STOP_TIMEOUT_S,
@@ -98,11 +98,12 @@ def run_web(settings: Settings, target: str, listen: str, *, workers: int | None
     ).serve()
 
 
-def _connections(asked: int) -> int:
+def connections_of(settings: Settings) -> int:
     """Raise the process's bound on open files as far as it goes, and return how many connections a worker may hold.
 
     The server counts connections, not requests: one that sends nothing holds its place until its time for headers is over.
     """
+    asked = settings.connections
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard == resource.RLIM_INFINITY or hard > soft:
         wanted = 2 * asked + FILES_KEPT

@@ -101,6 +101,9 @@ SITE_SECONDS = Histogram(
 TURNED_AWAY = Counter(
     "hilum_turned_away", "Requests refused before any room saw them, by the code of the refusal.", ("code",)
 )
+CONNECTIONS_CLOSED = Counter(
+    "hilum_connections_closed", "Silent connections closed because most places were taken."
+)
 REQUESTS_UNDER_WAY = Gauge("hilum_requests_under_way", "Requests that are being served.")
 BODY_BYTES = Gauge("hilum_body_bytes", "Bytes of request bodies that are held.")
 JOURNAL_RECORDS = Counter("hilum_journal_records", "Access records made durable.")
@@ -140,6 +143,7 @@ METRICS: tuple[Metric, ...] = (
     SITE_REQUESTS,
     SITE_SECONDS,
     TURNED_AWAY,
+    CONNECTIONS_CLOSED,
     REQUESTS_UNDER_WAY,
     BODY_BYTES,
     JOURNAL_RECORDS,

@@ -1,0 +1,122 @@
+"""Keeps places free for new connections: when most are taken, those that say nothing are closed, of whoever holds most of them first.
+
+The server hands over requests, not connections, so one that never sends a request is seen only here, among the open files of the
+process. Nothing happens while places are free. Where the system does not list a process's files the bound in time alone must do.
+"""
+
+import socket
+import struct
+import threading
+from collections import defaultdict
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from hilum.infra import logs, metrics
+from hilum.signin.policy import network_of
+
+LOOK_EVERY_S = 0.25
+HIGH, LOW = 0.75, 0.5
+"""Share of the places taken at which connections are closed, and the share that is aimed at."""
+SILENT_MS = 2_000
+"""Nothing was sent or received for so long."""
+FILES = Path("/proc/self/fd")
+_INFO_BYTES = 60
+_LAST_SENT, _LAST_RECEIVED = 44, 52
+"""Where ``struct tcp_info`` of Linux keeps the milliseconds since data was sent and received."""
+_log = logs.get("app")
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """One open connection: its file, the network at its other end, and for how long nothing came or went."""
+
+    file: int
+    network: str
+    silent_ms: int
+
+
+def to_close(peers: list[Peer], bound: int) -> list[Peer]:
+    """Choose what to close: nothing below the high mark; above it silent ones, of the largest holder first, down to the low mark."""
+    surplus = len(peers) - int(bound * LOW)
+    if len(peers) <= bound * HIGH:
+        return []
+    held: defaultdict[str, list[Peer]] = defaultdict(list)
+    for peer in peers:
+        held[peer.network].append(peer)
+    chosen: list[Peer] = []
+    for network in sorted(held, key=lambda each: len(held[each]), reverse=True):
+        silent = sorted(
+            (each for each in held[network] if each.silent_ms >= SILENT_MS), key=lambda each: -each.silent_ms
+        )
+        chosen += silent[: max(0, surplus - len(chosen))]
+    return chosen
+
+
+class Connections:
+    """The thread that looks. ``bound`` is how many connections the server accepts; ``port`` the one that it listens at."""
+
+    def __init__(self, bound: int, port: int) -> None:
+        self._bound, self._port = bound, port
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="connections", daemon=True)
+
+    def start(self) -> None:
+        """Begin to look, where the system lets us."""
+        if FILES.is_dir():
+            self._thread.start()
+
+    def stop(self) -> None:
+        """Stop looking."""
+        self._stopping.set()
+
+    def _run(self) -> None:
+        while not self._stopping.wait(LOOK_EVERY_S):
+            with suppress(OSError):
+                self.look()
+
+    def look(self) -> int:
+        """Close what must be closed now; returns how many."""
+        files = [int(each.name) for each in FILES.iterdir()]
+        if len(files) <= self._bound * HIGH:
+            return 0
+        closed = 0
+        for peer in to_close([peer for file in files if (peer := self._peer(file)) is not None], self._bound):
+            closed += self._shut(peer)
+        if closed:
+            metrics.CONNECTIONS_CLOSED.add(by=closed)
+            _log.warning("app.connections.closed", count=closed, bound=self._bound)
+        return closed
+
+    def _peer(self, file: int) -> Peer | None:
+        """Describe a connection of ours. The file is only borrowed: closing a copy of a database's would let go its locks."""
+        borrowed = None
+        try:
+            borrowed = socket.socket(fileno=file)
+            if borrowed.getsockname()[1] != self._port:
+                return None
+            address = borrowed.getpeername()[0]
+            info = borrowed.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _INFO_BYTES)
+            sent, received = (struct.unpack_from("=I", info, at)[0] for at in (_LAST_SENT, _LAST_RECEIVED))
+        except (OSError, IndexError, TypeError, struct.error):
+            return None
+        finally:
+            if borrowed is not None:
+                borrowed.detach()
+        return Peer(file, network_of(address), min(sent, received))
+
+    def _shut(self, peer: Peer) -> bool:
+        """End a connection, if the file is still the one that was looked at."""
+        now = self._peer(peer.file)
+        if now is None or now.network != peer.network or now.silent_ms < SILENT_MS:
+            return False
+        borrowed = None
+        try:
+            borrowed = socket.socket(fileno=peer.file)
+            borrowed.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            return False
+        finally:
+            if borrowed is not None:
+                borrowed.detach()
+        return True
