@@ -101,13 +101,7 @@ def build(settings: Settings, clock: Clock, ids: Ids) -> Platform:
         settings.database_url, settings.data_dir / "journal", edge.writer, ids, clock=clock
     )
     assets = Assets(*rooms.static_folders())
-    shell = Shell(
-        sandbox=settings.is_sandbox,
-        links=(("Sandbox", urls.sandbox()), ("Accounts", urls.sandbox("/accounts")))
-        if settings.is_sandbox
-        else (),
-    )
-    pages = Pages(assets, shell, folders=[*rooms.template_folders(), HERE / "templates"])
+    pages = _shell(settings, urls, assets)
     kit = Kit(
         edge=edge,
         clock=clock,
@@ -158,6 +152,12 @@ def build(settings: Settings, clock: Clock, ids: Ids) -> Platform:
         closed=lambda: not heartbeat.known().gate.opens,
     )
     return Platform(door, kit, keeper, journal, fetcher, upstreams, servers)
+
+
+def _shell(settings: Settings, urls: Urls, assets: Assets) -> Pages:
+    links = (("Sandbox", urls.sandbox()), ("Accounts", urls.sandbox("/accounts")))
+    shell = Shell(sandbox=settings.is_sandbox, links=links if settings.is_sandbox else ())
+    return Pages(assets, shell, folders=[*rooms.template_folders(), HERE / "templates"])
 
 
 def _keeper(edge: Edge) -> SnapshotKeeper:

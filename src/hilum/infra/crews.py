@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection
 
 from hilum.infra import database_faults as faults
-from hilum.infra import lanes
+from hilum.infra import lanes, metrics
 from hilum.infra.database_faults import DatabaseAway
 from hilum.infra.db import Outcome
 from hilum.infra.lanes import ANSWER_WITHIN_S, Lane
@@ -51,6 +51,9 @@ class Crew:
         self._waiting: deque[_Waiting] = deque()
         self._serving = 0
         self._lock = Lock()
+        pool = f"{lane}-writers" if group > 1 else str(lane)
+        metrics.DATABASE_WAITING.follow(lambda: len(self._waiting), pool)
+        metrics.DATABASE_BUSY.follow(lambda: self._serving, pool)
 
     async def run(self, work: Any) -> Any:
         """Run ``work`` and return what it returns. Errors pass through.
