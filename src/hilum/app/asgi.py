@@ -16,7 +16,7 @@ from hilum.kernel.redaction import redact
 from hilum.signin.policy import network_of
 from hilum.standards.fhir.requests import BODY_BOUND as FHIR_BODY_BOUND
 from hilum.web.asgi import App, Message, Receive, Scope, Send
-from hilum.web.bounds import API_BODY_BOUND, INCOMPLETE, PAGE_BODY_BOUND, Admission, Body
+from hilum.web.bounds import API_BODY_BOUND, INCOMPLETE, PAGE_BODY_BOUND, Admission, Body, Patience
 from hilum.web.problems import status_of
 
 CORRELATION_BOUND = 128
@@ -69,6 +69,7 @@ class Door:
         lifespan: Callable[[], AbstractAsyncContextManager[None]],
         refuse: Refuse,
         admission: Admission | None = None,
+        patience: Patience | None = None,
         closed: Callable[[], bool] = lambda: False,
     ) -> None:
         self._pages = pages
@@ -79,6 +80,7 @@ class Door:
         self._lifespan = lifespan
         self._refuse = refuse
         self._admission = admission or Admission()
+        self._patience = patience or Patience()
         self._closed = closed
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -128,7 +130,7 @@ class Door:
             await self._gateway(scope, receive, send)
         else:
             state = scope["state"]
-            counted = _counted(kind_of(scope["path"]), send)
+            counted = self._counted(kind_of(scope["path"]), state["source"], send)
             await self._page(scope, receive, _stamped(counted, state["request_id"], state["correlation_id"]))
 
     async def _with_body(self, scope: Scope, receive: Receive, send: Send, sent: tuple[str, int]) -> None:
@@ -177,6 +179,20 @@ class Door:
                     500,
                     b"Something failed on our side. The request id in the header lets us find out what.\n",
                 )
+
+    def _counted(self, kind: str, source: str, send: Send) -> Send:
+        clock = asyncio.get_running_loop().time
+        begun = clock()
+
+        async def counted(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                metrics.SITE_REQUESTS.add(kind, str(message["status"]))
+                metrics.SITE_SECONDS.observe(clock() - begun, kind)
+                if message["status"] == 401:
+                    await self._patience.hold(source)
+            await send(message)
+
+        return counted
 
     def _source(self, scope: Scope, forwarded: bytes) -> str:
         client = scope.get("client")
@@ -278,19 +294,6 @@ def _stamped(send: Send, request_id: str, correlation_id: str) -> Send:
         await send(message)
 
     return stamped
-
-
-def _counted(kind: str, send: Send) -> Send:
-    clock = asyncio.get_running_loop().time
-    begun = clock()
-
-    async def counted(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            metrics.SITE_REQUESTS.add(kind, str(message["status"]))
-            metrics.SITE_SECONDS.observe(clock() - begun, kind)
-        await send(message)
-
-    return counted
 
 
 async def _answer(send: Send, status: int, body: bytes) -> None:

@@ -61,7 +61,7 @@ from hilum.tokens.live import TokenTable
 from hilum.upstream.live import Upstreams
 from hilum.web import errors, problems
 from hilum.web.asgi import App, Receive, Scope, Send
-from hilum.web.bounds import Admission, Limits
+from hilum.web.bounds import Admission, Limits, Patience
 from hilum.web.kit import Kit
 from hilum.web.pages import Pages, Shell
 from hilum.web.static import Assets
@@ -129,6 +129,7 @@ def build(settings: Settings, clock: Clock, ids: Ids) -> Platform:
         )
     )
     directory = PlatformReads(enforcer, journal, clock)
+    patience = Patience()
     admission = Admission(Limits(source_requests=settings.source_requests))
     readiness = _readiness(settings, keeper, heartbeat, journal, clock)
     reporter = Reporter(WORKERS, clock, faults=readiness.look, notices=lambda: _notices(keeper, clock))
@@ -137,7 +138,8 @@ def build(settings: Settings, clock: Clock, ids: Ids) -> Platform:
     site = rooms.Site(kit=kit, fetcher=fetcher, directory=directory, settings=settings, at_stop=[])
     door = Door(
         in_lanes(_split(_pages(site, keeper, assets, readiness), rooms.api(site))),
-        gateway=Gateway(enforcer),
+        gateway=Gateway(enforcer, patience),
+        patience=patience,
         hosts=_hosts(settings, keeper),
         ids=ids,
         trusted_proxies=settings.trusted_proxies,

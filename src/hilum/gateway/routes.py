@@ -30,6 +30,7 @@ from hilum.standards.fhir.requests import (
 )
 from hilum.web import cors
 from hilum.web.asgi import Receive, Scope, Send
+from hilum.web.bounds import Patience
 from hilum.web.problems import status_of
 
 RECORDED_BOUND = 2 * QUERY_BOUND
@@ -61,8 +62,10 @@ _log = logs.get("gateway")
 class Gateway:
     """Answers everything below ``/t/{tenant}/fhir`` but the public discovery document."""
 
-    def __init__(self, enforcer: Enforcer) -> None:
+    def __init__(self, enforcer: Enforcer, patience: Patience | None = None) -> None:
+        """``patience`` is shared with the rest of the site: a source's refusals are counted together."""
         self._enforcer = enforcer
+        self._patience = patience or Patience()
         self._parser = ThreadPoolExecutor(1, thread_name_prefix="parser")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -80,6 +83,8 @@ class Gateway:
         status = str(reply.answer.status)
         metrics.GATEWAY_REQUESTS.add(status, "" if reply.deny is None else reply.deny.reason.value)
         metrics.GATEWAY_SECONDS.observe(clock() - begun, status)
+        if reply.answer.status == 401:
+            await self._patience.hold(str(state.get("source", "")))
         correlation = str(state.get("correlation_id", ""))
         with suppress(OSError):  # whoever asked has gone; the record of it stands
             await _send(

@@ -4,6 +4,7 @@ Source: security decision 26
 """
 
 import asyncio
+from collections import OrderedDict
 from dataclasses import dataclass
 
 from hilum.kernel.errors import HilumError, Invalid, Unavailable
@@ -22,6 +23,9 @@ BODIES_BOUND = 512
 SOURCE_BODIES_BOUND = 128
 BODY_MEMORY_BOUND = 64 * 1024 * 1024
 """Bytes of all bodies that a worker holds at one time."""
+REFUSALS_BURST, REFUSALS_RATE = 200.0, 50.0
+REFUSAL_DELAY_S = 0.25
+SOURCES_BOUND = 10_000
 BUSY_RETRY_S = 1
 TOO_LARGE, TOO_SLOW, INCOMPLETE = "body_too_large", "body_too_slow", "body_incomplete"
 
@@ -96,6 +100,32 @@ def _drop(counts: dict[str, int], source: str) -> None:
 
 async def _ended() -> Message:
     return {"type": "http.disconnect"}
+
+
+class Patience:
+    """Delays refusals of a source that earns many, so that whoever guesses in a loop costs others little. Not thread-safe.
+
+    A bucket a source: so many at once, then so many a second, are refused at once; each further one waits, holding only its place.
+    """
+
+    def __init__(self, *, burst: float = REFUSALS_BURST, rate: float = REFUSALS_RATE) -> None:
+        self._burst, self._rate = burst, rate
+        self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def delay_s(self, source: str, now: float) -> float:
+        """Count a refusal and return how long it waits. ``now`` is monotonic."""
+        left, at = self._left.pop(source, (self._burst, now))
+        left = min(self._burst, left + (now - at) * self._rate)
+        is_free = left >= 1.0
+        self._left[source] = (left - 1.0 if is_free else left, now)
+        if len(self._left) > SOURCES_BOUND:
+            self._left.popitem(last=False)
+        return 0.0 if is_free else REFUSAL_DELAY_S
+
+    async def hold(self, source: str) -> None:
+        """Wait as long as a refusal of this source does."""
+        if delay_s := self.delay_s(source, asyncio.get_running_loop().time()):
+            await asyncio.sleep(delay_s)
 
 
 class Body:

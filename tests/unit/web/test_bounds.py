@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from hilum.kernel.errors import HilumError
 from hilum.web import bounds
-from hilum.web.bounds import Admission, Body, Busy, Limits
+from hilum.web.bounds import Admission, Body, Busy, Limits, Patience
 from tests.effort import effort
 
 SOURCES = ("198.51.100.1", "198.51.100.2", "2001:db8::/64")
@@ -148,3 +148,18 @@ def test_what_is_under_way_never_passes_its_bounds_and_is_counted_out_again(
 
     assert admission.requests == 0
     assert all(admission.enter(source) is None for source in SOURCES)
+
+
+@given(st.lists(st.floats(0, 0.2), min_size=1, max_size=120))
+@settings(max_examples=effort(100, 5_000), deadline=None)
+def test_refusals_at_once_never_pass_burst_and_rate_and_nobody_waits_for_anothers(
+    pauses: list[float],
+) -> None:
+    patience, now, free = Patience(burst=10, rate=20), 100.0, 0
+    for pause in pauses:
+        now += pause
+        free += patience.delay_s("a", now) == 0
+
+    assert free <= 10 + 20 * (now - 100.0) + 1
+    assert patience.delay_s("b", now) == 0
+    assert patience.delay_s("a", now + 1.0) == 0
