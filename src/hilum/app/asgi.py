@@ -102,7 +102,7 @@ class Door:
         if fault := self._fault(heads, scope["path"]):
             await self._turn_away(scope, send, fault)
             return
-        network = network_of(source) if ":" in source else source
+        network = state["network"] = network_of(source) if ":" in source else source
         if busy := self._admission.enter(network):
             await self._turn_away(scope, send, busy)
             return
@@ -130,7 +130,7 @@ class Door:
             await self._gateway(scope, receive, send)
         else:
             state = scope["state"]
-            counted = self._counted(kind_of(scope["path"]), state["source"], send)
+            counted = self._counted(kind_of(scope["path"]), state["network"], send)
             await self._page(scope, receive, _stamped(counted, state["request_id"], state["correlation_id"]))
 
     async def _with_body(self, scope: Scope, receive: Receive, send: Send, sent: tuple[str, int]) -> None:
@@ -180,7 +180,7 @@ class Door:
                     b"Something failed on our side. The request id in the header lets us find out what.\n",
                 )
 
-    def _counted(self, kind: str, source: str, send: Send) -> Send:
+    def _counted(self, kind: str, network: str, send: Send) -> Send:
         clock = asyncio.get_running_loop().time
         begun = clock()
 
@@ -189,7 +189,7 @@ class Door:
                 metrics.SITE_REQUESTS.add(kind, str(message["status"]))
                 metrics.SITE_SECONDS.observe(clock() - begun, kind)
                 if message["status"] == 401:
-                    await self._patience.hold(source)
+                    await self._patience.hold(network)
             await send(message)
 
         return counted

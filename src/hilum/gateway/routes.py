@@ -84,7 +84,7 @@ class Gateway:
         metrics.GATEWAY_REQUESTS.add(status, "" if reply.deny is None else reply.deny.reason.value)
         metrics.GATEWAY_SECONDS.observe(clock() - begun, status)
         if reply.answer.status == 401:
-            await self._patience.hold(str(state.get("source", "")))
+            await self._patience.hold(str(state.get("network", "")))
         correlation = str(state.get("correlation_id", ""))
         with suppress(OSError):  # whoever asked has gone; the record of it stands
             await _send(
