@@ -208,3 +208,149 @@ def test_a_server_that_is_away_is_said_to_be_away(play: Play) -> None:
         assert (await made.get("metadata")).status == 503
 
     play(story, http_upstream="http://127.0.0.1:9/fhir")
+
+
+PUBLIC = "https://fhir.hospital.example/r4"
+
+
+def know_as(made: Ground, server_url: str, public_url: str) -> None:
+    """Tell the platform by which base the server calls itself."""
+    there = UpstreamRef(UpstreamKind.HTTP, server_url, public_url=public_url)
+    made.run(lambda ctx: identity.update_tenant(ctx, GENERAL, TenantChange(upstream=there)))
+
+
+def test_a_server_behind_a_proxy_is_spoken_to_by_the_base_it_writes(play: Play, other: OtherServer) -> None:
+    """C84: links, references and locations carry its public base; ours stand in their place, and nothing of either shows."""
+    reached, other.base = other.base, PUBLIC
+    other.resources.clear()
+    other.load(patient("p1"), *(observation(f"a{n:02}", "p1", code={"text": f"a{n}"}) for n in range(7)))
+
+    async def story(made: Ground) -> None:
+        know_as(made, reached, PUBLIC)
+        token = made.token("patient/Observation.crus")
+        seen: list[str] = []
+        target: str | None = "Observation?_count=3"
+        while target is not None:
+            answer = await made.get(target, token)
+            assert answer.status == 200
+            assert b"hospital.example" not in answer.body
+            assert b"127.0.0.1:8000" in answer.body
+            seen += answer.ids
+            target = answer.link("next")
+        body = observation("n", code={"text": "x"}) | {"subject": {"reference": f"{BASE}/Patient/p1"}}
+        created = await made.send("POST", "Observation", token, body=body)
+
+        assert seen == [f"Observation/a{n:02}" for n in range(7)]
+        assert created.status == 201
+        assert created.headers["location"].startswith(f"{BASE}/Observation/")
+        stored = other.resources["Observation/" + created.json["id"]]
+        assert stored["subject"]["reference"] == f"{PUBLIC}/Patient/p1"
+
+    play(story, http_upstream=reached)
+
+
+SPELLINGS = (
+    "https://FHIR.hospital.example:443/fhir",
+    "http://10.0.0.7:8080/fhir",
+    "/fhir",
+    "http://user@proxy.example/fhir",
+)
+
+
+def test_a_next_link_is_followed_below_the_servers_path_whatever_host_it_names(
+    play: Play, other: OtherServer
+) -> None:
+    """C78, C84: page 2 of every longer search was 502; what is asked is asked of the tenant's own server all the same."""
+
+    async def story(made: Ground) -> None:
+        token = made.token("patient/Observation.rs")
+        for other.links in SPELLINGS:
+            first = await made.get("Observation?_count=10", token)
+            second = await made.get(str(first.link("next")), token)
+
+            assert (first.status, second.status) == (200, 200), other.links
+            assert len({*first.ids, *second.ids}) == 14
+
+    play(story, http_upstream=other.base)
+
+
+def test_a_link_that_leads_elsewhere_is_no_page(play: Play, other: OtherServer) -> None:
+    """C78."""
+    links = (
+        "https://fhir.hospital.example/other?_getpages=x",
+        "javascript:alert(1)",
+        "http://[",
+        "../admin",
+        "ftp://x/fhir",
+    )
+
+    async def story(made: Ground) -> None:
+        token = made.token("patient/Observation.rs")
+        for other.link in links:
+            assert (await made.get("Observation?_count=10", token)).status == 502, other.link
+
+    play(story, http_upstream=other.base)
+
+
+UNTELLABLE: tuple[dict[str, object], ...] = (
+    {"reference": "https://elsewhere.example/fhir/Patient/p1"},
+    {"reference": "urn:uuid:7f0d3f3e-0000-4000-8000-000000000001"},
+    {"identifier": {"system": "http://hospital.example/mrn", "value": "p1"}},
+    {"display": "Pat"},
+)
+
+
+def test_whose_a_record_is_must_be_said_plainly_and_nothing_else_is_counted(
+    play: Play, other: OtherServer
+) -> None:
+    """C76: what is withheld because nobody can tell whose it is does not stand in ``total``."""
+    other.careless = True
+    other.resources.clear()
+    other.load(patient("p1"), *(observation(id_, "p1", code={"text": "x"}) for id_ in "ab"))
+    searches = ("", "?_count=1", "?_summary=count", "?_total=accurate")
+
+    async def story(made: Ground) -> None:
+        own = made.token("patient/Observation.rs", person="patient")
+        for other.resources["Observation/b"]["subject"] in UNTELLABLE:
+            for search in searches:
+                answer = await made.get(f"Observation{search}", own)
+                assert answer.status == 200
+                assert answer.json.get("total", 1) == 1, search
+                assert answer.ids in ([], ["Observation/a"])
+
+    play(story, http_upstream=other.base)
+
+
+LOCATIONS = (
+    "@/Observation/{}",
+    "Observation/{}/_history/7",
+    "/fhir/Observation/{}",
+    "https://proxy.example/fhir/Observation/{}/_history/7",
+    "",
+)
+
+
+@pytest.mark.parametrize("silent", [True, False])
+def test_a_create_says_where_and_what_was_stored(play: Play, other: OtherServer, silent: bool) -> None:
+    """FHIR R4 http.html#create: also where the server leaves it out or spells it in its own way."""
+    other.silent = silent
+
+    async def story(made: Ground) -> None:
+        token = made.token("patient/Observation.crus")
+        body = observation("n", code={"text": "x"})
+        for location in LOCATIONS:
+            other.location = location
+            created = await made.send("POST", "Observation", token, body=body)
+            minimal = await made.send(
+                "POST", "Observation", token, body=body, headers={"prefer": "return=minimal"}
+            )
+
+            assert (created.status, minimal.status, minimal.body) == (201, 201, b"")
+            if location or not silent:
+                name = created.json["id"]
+                assert created.headers["location"].startswith(f"{BASE}/Observation/{name}")
+            if "_history" in location:
+                assert created.headers["etag"] == 'W/"7"'
+            assert_ours(created, other)
+
+    play(story, http_upstream=other.base)

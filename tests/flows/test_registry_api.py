@@ -207,7 +207,8 @@ def test_tenants_and_people_are_kept_by_those_who_may(site: ControlSite) -> None
         "id": "clinic",
         "name": "Clinic",
         "sandbox": True,
-        "upstream": {"kind": "http", "url": "https://fhir.example", "authorization": "Basic x"},
+        "upstream": {"kind": "http", "url": "https://fhir.example", "authorization": "Basic x"}
+        | {"public_url": "https://public.example/r4", "attachment_hosts": ["images.example"]},
     }
     problem(gina.post("/tenants", json=body), 403, "not_permitted")
     tenant = made(root.post("/tenants", json=body))
@@ -216,6 +217,8 @@ def test_tenants_and_people_are_kept_by_those_who_may(site: ControlSite) -> None
         False,
         False,
     )
+    assert tenant["upstream_public_url"] == "https://public.example/r4"
+    assert tenant["attachment_hosts"] == ["images.example"]
     problem(root.post("/tenants", json=body), 409, "tenant_exists")
     problem(root.post("/tenants", json=body | {"id": "Bad Id"}), 422, "tenant_invalid")
     problem(

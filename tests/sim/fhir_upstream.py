@@ -34,6 +34,13 @@ class OtherServer:
     """Write every letter, dot and sign of addresses as a JSON escape, as R4 permits."""
     refuses: tuple[int, dict[str, Any]] | None = None
     """Answer searches and writes with this status and body, when set."""
+    links: str = ""
+    """The base of its next links, where that is not ``base``; ``link``: every next link, whole."""
+    link: str = ""
+    location: str | None = None
+    """The Location of what was created, for its id, with ``@`` for the base; empty for none."""
+    silent: bool = False
+    """Answer writes without a body."""
     raw: bytes | None = None
     """Answer every read and search with these bytes, when set."""
     resources: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -119,8 +126,11 @@ class OtherServer:
         name = "/".join(parts) if method == "PUT" else f"{parts[0]}/made{len(self.resources)}"
         resource["id"] = name.partition("/")[2]
         self.resources[name] = resource
-        location = f"{self.base}/{name}".encode()
-        return (200 if method == "PUT" else 201), resource, [(b"location", location)]
+        location = f"{self.base}/{name}"
+        if self.location is not None:
+            location = self.location.format(resource["id"]).replace("@", self.base)
+        told = [(b"location", location.encode())] if location else []
+        return (200 if method == "PUT" else 201), b"" if self.silent else resource, told
 
     def _search(self, type_: str, params: list[tuple[str, str]]) -> dict[str, Any]:
         found = [r for name, r in sorted(self.resources.items()) if name.startswith(type_ + "/")]
@@ -157,7 +167,9 @@ class OtherServer:
         if found[size:]:
             key = f"pg{len(self.pages)}"
             self.pages[key] = found[size:]
-            following = f"{self.base}?_getpages={key}&_count={size}&_bundletype=searchset"
+            following = (
+                self.link or f"{self.links or self.base}?_getpages={key}&_count={size}&_bundletype=searchset"
+            )
             bundle["link"].append({"relation": "next", "url": following})
         return bundle
 

@@ -10,9 +10,10 @@ from alembic.migration import MigrationContext
 from sqlalchemy import text
 
 import hilum
-from hilum.identity.store import list_shared_fhir_users
+from hilum.identity.store import get_tenant, list_shared_fhir_users
 from hilum.infra.db import Database, metadata
 from hilum.infra.migrations.run import downgrade, is_current, migrate
+from hilum.kernel.ids import TenantId
 
 
 def declared() -> None:
@@ -117,3 +118,24 @@ def test_people_who_were_one_fhir_user_before_stay_and_the_first_keeps_the_claim
     database.dispose()
     assert claims == [("per_0", None), ("per_1", "Practitioner/1"), ("per_2", None)]
     assert shared == [("general", "Practitioner/1")]
+
+
+def test_a_tenant_of_an_older_database_shows_no_host_that_nobody_allowed(url: str) -> None:
+    """Security decision 22: an upgrade opens no attachment elsewhere, and a release of before can still add a tenant."""
+    downgrade(url, "0008")
+    migrate(url)
+    database = Database(url)
+    database.write(
+        lambda tx: tx.execute(
+            text(
+                "INSERT INTO identity_tenant (id, name, upstream_kind, upstream_url, credentials_sealed, base_url, ehr_origins,"
+                " moved_reads, sandbox, active) VALUES ('general', 'General', 'http', 'https://x.example', '', '', '[]', 'refuse',"
+                " false, true)"
+            )
+        )
+    )
+
+    tenant = database.read(lambda tx: get_tenant(tx, TenantId("general")))
+    database.dispose()
+
+    assert (tenant.upstream.public_url, tenant.upstream.attachment_hosts) == ("", ())

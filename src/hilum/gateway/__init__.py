@@ -5,5 +5,6 @@ judging of every resource that comes back, page links, the OperationOutcome of e
 Must not know: a database (it reads facts through a port), how tokens are made, what the sandbox is.
 Public verbs: ``policy.decide``, ``snapshot.SnapshotKeeper``, ``service.Enforcer.answer``, ``routes.Gateway``.
 Invariants: unknown, missing or stale means no; engaging a switch or removing a scope never turns Deny into Permit; filters only
-remove and are idempotent; nothing is answered before its audit record is durable; every address in an answer is the gateway's own.
+remove and are idempotent; nothing is answered before its audit record is durable; no answer carries an address of the FHIR server or a link that opens by itself; no
+write points at what its app could not read; a Binary opens only through a visible record that holds it.
 """

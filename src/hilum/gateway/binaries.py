@@ -147,12 +147,9 @@ class Binaries:
         search = _Search(id_)
         within = {type_: _within(errand, type_) for type_ in referrer_types() if _offers(errand, type_)}
         if _offers(errand, "DocumentReference", "location"):
-            addresses = (
-                f"Binary/{id_}",
-                f"{errand.base}/Binary/{id_}",
-                f"{errand.upstream_base}/Binary/{id_}",
-            )
-            by_address = ("location", ",".join(dict.fromkeys(addresses)))
+            bases = dict.fromkeys((errand.base, *errand.upstream_bases))
+            addresses = (f"Binary/{id_}", *(f"{base}/Binary/{id_}" for base in bases))
+            by_address = ("location", ",".join(addresses))
             await self._look(errand, search, "DocumentReference", within["DocumentReference"], by_address)
         open_ = [type_ for type_, patients in within.items() if patients is None]
         limited = [(type_, patients) for type_, patients in within.items() if patients]

@@ -33,7 +33,7 @@ from hilum.standards.fhir.shaping import dump, shape_params
 from hilum.standards.fhir.statements import unknown_filter
 from hilum.standards.fhir.visibility import hangs_on_targets
 from hilum.upstream.models import RESPONSE_BOUND, UpstreamRequest
-from hilum.upstream.policy import relative_target
+from hilum.upstream.policy import page_target
 
 _SEARCH_HEADERS = (*ACCEPT, ("prefer", "handling=strict"))
 _QUERY_INLINE = 2_000
@@ -260,10 +260,11 @@ def following(errand: Errand, bundle: dict[str, Any]) -> str | None:
     for link in links if isinstance(links, list) else ():
         if isinstance(link, dict) and link.get("relation") == "next":
             url = link.get("url")
-            target = relative_target(errand.base, url) if isinstance(url, str) else None
+            bases = (errand.base, *errand.upstream_bases)
+            target = page_target(bases, url) if isinstance(url, str) else None
             if target is None:
                 raise Refusal(UNJUDGEABLE)
-            return target.replace(errand.base + "/", errand.upstream_base + "/")
+            return target.replace(errand.base + "/", errand.upstream_bases[0] + "/")
     return None
 
 

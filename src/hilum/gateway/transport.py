@@ -109,7 +109,14 @@ class Errand:
     @property
     def grounds(self) -> Grounds:
         """What addresses mean here."""
-        return grounds_of(self.obligations.bases, (self.upstream_base,))
+        hosts = self.tenant.upstream.attachment_hosts
+        return grounds_of(self.obligations.bases, self.upstream_bases, hosts)
+
+    @property
+    def upstream_bases(self) -> tuple[str, ...]:
+        """The bases that the server may write, the one first that it is told."""
+        public = self.tenant.upstream.public_url.rstrip("/")
+        return (public, self.upstream_base) if public else (self.upstream_base,)
 
     def patient_of(self, resources: Iterable[dict[str, Any]]) -> str:
         """Name for the record whose these are."""
@@ -290,7 +297,9 @@ def pretend(errand: Errand) -> None:
 def localised(errand: Errand, body: bytes) -> bytes:
     """Write the gateway's base wherever the FHIR server wrote its own."""
     try:
-        return relocated(body, errand.upstream_base, errand.base)
+        for base in errand.upstream_bases:
+            body = relocated(body, base, errand.base)
+        return body
     except ValueError:
         raise Refusal(UNJUDGEABLE) from None
 
@@ -307,7 +316,11 @@ def opened(errand: Errand, body: bytes) -> Any:
 
 def outward(errand: Errand) -> bytes:
     """Write the FHIR server's base wherever an app wrote the gateway's."""
-    raw, base, foreign = errand.obligations.request.raw, errand.base.encode(), errand.upstream_base.encode()
+    raw, base, foreign = (
+        errand.obligations.request.raw,
+        errand.base.encode(),
+        errand.upstream_bases[0].encode(),
+    )
     return raw if foreign == base or not foreign else raw.replace(base + b"/", foreign + b"/")
 
 

@@ -19,6 +19,7 @@ from hilum.gateway.transport import (
     Refusal,
     Stored,
     Transport,
+    loads,
     opened,
     outward,
     pretend,
@@ -30,7 +31,7 @@ from hilum.standards.fhir.shaping import dump
 from hilum.standards.fhir.values import is_id
 from hilum.standards.fhir.visibility import hangs_on_targets
 from hilum.upstream.models import UpstreamRequest, UpstreamResponse
-from hilum.upstream.policy import relative_target
+from hilum.upstream.policy import page_target
 
 _WRITE_HEADERS = (*ACCEPT, ("content-type", "application/fhir+json"), ("prefer", "return=representation"))
 _PLACE = re.compile(r"[A-Z][A-Za-z]+/[A-Za-z0-9.-]{1,64}(?:/_history/[A-Za-z0-9.-]{1,64})?")
@@ -142,6 +143,16 @@ class Writer:
             if not await self._binaries.is_readable(errand, id_):
                 raise Refusal(_POINTS_ELSEWHERE)
 
+    async def _read_back(self, errand: Errand, where: str) -> dict[str, Any]:
+        """Read what a server stored that sent nothing back; empty where that cannot be read. The write is done whatever comes of it."""
+        try:
+            stored = await self._transport.fetch(errand, where.partition("/_history/")[0])
+            resource = None if stored is None else loads(stored.body)
+        except Refusal:
+            return {}
+        asked = errand.obligations.request.type
+        return resource if isinstance(resource, dict) and resource.get("resourceType") == asked else {}
+
     async def _write(self, errand: Errand, request: UpstreamRequest) -> Answer:
         response = await self._transport.write(errand, request)
         if response.status not in {200, 201}:
@@ -151,7 +162,13 @@ class Writer:
         if not isinstance(resource, dict) or resource.get("resourceType") != asked.type:
             resource = {}
         where = _located(errand, response, resource)
-        etag = etag_of(response.headers.get("etag", ""), resource)
+        if (
+            not resource
+            and where
+            and not {"return=minimal", "return=OperationOutcome"} & {*asked.prefer.split()}
+        ):
+            resource = await self._read_back(errand, where)
+        etag = etag_of(response.headers.get("etag", ""), resource) or _versioned(where)
         modified = response.headers.get("last-modified", "")
         headers = version_headers(etag, modified, f"{errand.base}/{where}" if where else "")
         patient = errand.patient_of((asked.body or {},))
@@ -161,6 +178,12 @@ class Writer:
         elif resource and "return=minimal" not in asked.prefer and self._transport.reaches(errand, resource):
             body = dump(resource, asked.shape)
         return Answer(response.status, body, headers, patient=patient, resource=where)
+
+
+def _versioned(where: str) -> str:
+    """Return the ETag of a version by its address; empty for an address without version. Source: FHIR R4 http.html#create."""
+    _, history, version = where.partition("/_history/")
+    return f'W/"{version}"' if history else ""
 
 
 def _unchanged(current: Stored) -> tuple[tuple[str, str], ...]:
@@ -189,9 +212,9 @@ def _not_written(response: UpstreamResponse) -> Answer:
 def _located(errand: Errand, response: UpstreamResponse, resource: dict[str, Any]) -> str:
     """Say where the record is, relative to the base, from the server's Location or from the record itself."""
     told = response.headers.get("location", "")
-    where = relative_target(errand.upstream_base, told) if told else None
+    where = page_target(errand.upstream_bases, told) if told else None
     type_ = errand.obligations.request.type
     if where and _PLACE.fullmatch(where) and where.startswith(f"{type_}/"):
         return where
-    id_ = resource.get("id")
+    id_ = resource.get("id", errand.obligations.request.id)
     return f"{type_}/{id_}" if isinstance(id_, str) and is_id(id_) else ""

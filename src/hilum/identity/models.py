@@ -15,6 +15,7 @@ PEOPLE_PAGE_BOUND = 200
 TENANTS_PAGE_BOUND = 200
 PROXIES_BOUND = 50
 EHR_ORIGINS_BOUND = 20
+ATTACHMENT_HOSTS_BOUND = 20
 NAME_BOUND = 200
 USERNAME_BOUND = 64
 URL_BOUND = 500
@@ -77,11 +78,17 @@ class MovedReads(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class UpstreamRef:
-    """Where a tenant's FHIR server is. ``credentials_sealed`` is opened by the upstream room only."""
+    """Where a tenant's FHIR server is. ``credentials_sealed`` is opened by the upstream room only.
+
+    ``public_url`` is the base that the server writes in its answers, where that is another than ``url``. ``attachment_hosts`` are those
+    whose addresses apps may be shown in attachments; no other address of an attachment elsewhere is.
+    """
 
     kind: UpstreamKind
     url: str = ""
     credentials_sealed: str = ""
+    public_url: str = ""
+    attachment_hosts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

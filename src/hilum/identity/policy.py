@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from hilum.controls.models import Mode, Stop, Switch, SwitchIndex, Target, TargetKind
 from hilum.controls.policy import MAY_STOP_ANYTHING, administers, stop_among, switch_among
 from hilum.identity.models import (
+    ATTACHMENT_HOSTS_BOUND,
     CHART_RACE,
     EHR_ORIGINS_BOUND,
     NAME_BOUND,
@@ -39,6 +40,7 @@ STAFF_ROLES = frozenset(role.value for role in StaffRole)
 _TENANT_ID = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])")
 _USERNAME = re.compile(r"[a-z0-9][a-z0-9._@+-]{0,63}")
 _FHIR_ID = re.compile(r"[A-Za-z0-9.-]{1,64}")
+_HOST = re.compile(r"(?=.{1,253}$)[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*")
 _FHIR_USER = re.compile(r"(Practitioner|PractitionerRole|Patient|RelatedPerson|Person)/[A-Za-z0-9.-]{1,64}")
 _WORKS_HERE = frozenset({"Practitioner", "PractitionerRole", "Person"})
 FHIR_USERS: Mapping[Role, frozenset[str]] = MappingProxyType(
@@ -486,18 +488,33 @@ def _is_ip(host: str) -> bool:
 
 
 def upstream_fault(upstream: UpstreamRef) -> str:
-    """Name what is wrong with a FHIR server's address."""
+    """Name what is wrong with the description of a FHIR server."""
+    hosts = upstream.attachment_hosts
+    if len(hosts) > ATTACHMENT_HOSTS_BOUND or not all(_HOST.fullmatch(host) for host in hosts):
+        return "attachment_hosts_malformed"
     if upstream.kind is UpstreamKind.EMBEDDED:
-        return "upstream_url_unexpected" if upstream.url or upstream.credentials_sealed else ""
-    if not upstream.url or len(upstream.url) > URL_BOUND or not upstream.url.isascii():
+        unexpected = upstream.url or upstream.credentials_sealed or upstream.public_url
+        return "upstream_url_unexpected" if unexpected else ""
+    if upstream.public_url and _base_fault(upstream.public_url):
+        return "upstream_public_url_malformed"
+    if fault := _base_fault(upstream.url):
+        return fault
+    if urlsplit(upstream.url).hostname in hosts:
+        return "attachment_hosts_malformed"  # the server's own addresses are for nobody
+    secure = urlsplit(upstream.url).scheme == "https" or is_loopback(str(urlsplit(upstream.url).hostname))
+    return "" if secure else "upstream_not_https"
+
+
+def _base_fault(url: str) -> str:
+    if not url or len(url) > URL_BOUND or not url.isascii():
         return "upstream_url_malformed"
     try:
-        parts = urlsplit(upstream.url)
+        parts = urlsplit(url)
         parts.port  # noqa: B018 - raises for a port that is none
     except ValueError:
         return "upstream_url_malformed"
-    if parts.scheme not in {"http", "https"} or not parts.hostname or re.search(r"[\s\\]", upstream.url):
+    if parts.scheme not in {"http", "https"} or not parts.hostname or re.search(r"[\s\\]", url):
         return "upstream_url_malformed"
-    if parts.query or parts.fragment or "@" in parts.netloc or upstream.url.endswith("?"):
+    if parts.query or parts.fragment or "@" in parts.netloc or url.endswith("?"):
         return "upstream_url_malformed"
-    return "" if parts.scheme == "https" or is_loopback(parts.hostname) else "upstream_not_https"
+    return ""

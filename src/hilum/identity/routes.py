@@ -11,6 +11,7 @@ from starlette.requests import Request
 
 from hilum.identity import policy, service
 from hilum.identity.models import (
+    ATTACHMENT_HOSTS_BOUND,
     CREDENTIALS_BOUND,
     EHR_ORIGINS_BOUND,
     TENANTS_PAGE_BOUND,
@@ -34,6 +35,10 @@ class UpstreamAsked(Strict):
     url: Word = ""
     authorization: Annotated[str, Field(max_length=CREDENTIALS_BOUND, pattern=r"^[\x20-\x7e]*$")] = ""
     """The Authorization header that the FHIR server wants; stored sealed and never shown."""
+    public_url: Word = ""
+    """The base that the server writes in its answers, where that is not ``url``: it is behind a proxy, say."""
+    attachment_hosts: Annotated[tuple[Word, ...], Field(max_length=ATTACHMENT_HOSTS_BOUND)] = ()
+    """Hosts whose addresses apps may be shown in attachments. Addresses of all others, and signed links of any, are withheld."""
 
 
 class NewTenantAsked(Strict):
@@ -60,6 +65,8 @@ class TenantShown(BaseModel):
     name: str
     upstream_kind: UpstreamKind
     upstream_url: str
+    upstream_public_url: str
+    attachment_hosts: list[str]
     base_url: str
     ehr_origins: list[str]
     moved_reads: MovedReads
@@ -120,7 +127,8 @@ def _tenants(router: APIRouter, kit: Kit, seal: Seal) -> None:
 
 
 def _upstream(asked: UpstreamAsked, seal: Seal) -> UpstreamRef:
-    upstream = UpstreamRef(asked.kind, asked.url)
+    hosts = asked.attachment_hosts
+    upstream = UpstreamRef(asked.kind, asked.url, public_url=asked.public_url, attachment_hosts=hosts)
     if fault := policy.upstream_fault(upstream):
         raise Invalid(
             "tenant_invalid", "The FHIR server cannot be reached as described.", fields={"upstream": fault}
@@ -139,6 +147,8 @@ def _tenant(tenant: Tenant) -> TenantShown:
         name=tenant.name,
         upstream_kind=tenant.upstream.kind,
         upstream_url=tenant.upstream.url,
+        upstream_public_url=tenant.upstream.public_url,
+        attachment_hosts=list(tenant.upstream.attachment_hosts),
         base_url=tenant.base_url,
         ehr_origins=list(tenant.ehr_origins),
         moved_reads=tenant.moved_reads,

@@ -42,6 +42,8 @@ tenants = Table(
     Column("upstream_kind", String(20), nullable=False),
     Column("upstream_url", String(500), nullable=False),
     Column("credentials_sealed", String(8_000), nullable=False),
+    Column("upstream_public_url", String(500), nullable=False, server_default=""),
+    Column("attachment_hosts", JSON, nullable=False, server_default="[]"),
     Column("base_url", String(500), nullable=False),
     Column("ehr_origins", JSON, nullable=False),
     Column("moved_reads", String(20), nullable=False),
@@ -86,12 +88,22 @@ def _tenant(row: Row[Any]) -> Tenant:
     return Tenant(
         id=TenantId(row.id),
         name=row.name,
-        upstream=UpstreamRef(UpstreamKind(row.upstream_kind), row.upstream_url, row.credentials_sealed),
+        upstream=_upstream(row),
         base_url=row.base_url,
         ehr_origins=tuple(row.ehr_origins),
         moved_reads=MovedReads(row.moved_reads),
         sandbox=row.sandbox,
         active=row.active,
+    )
+
+
+def _upstream(row: Row[Any]) -> UpstreamRef:
+    return UpstreamRef(
+        UpstreamKind(row.upstream_kind),
+        row.upstream_url,
+        row.credentials_sealed,
+        row.upstream_public_url,
+        tuple(row.attachment_hosts),
     )
 
 
@@ -101,6 +113,8 @@ def _values(tenant: Tenant) -> dict[str, Any]:
         "upstream_kind": tenant.upstream.kind.value,
         "upstream_url": tenant.upstream.url,
         "credentials_sealed": tenant.upstream.credentials_sealed,
+        "upstream_public_url": tenant.upstream.public_url,
+        "attachment_hosts": list(tenant.upstream.attachment_hosts),
         "base_url": tenant.base_url,
         "ehr_origins": list(tenant.ehr_origins),
         "moved_reads": tenant.moved_reads.value,

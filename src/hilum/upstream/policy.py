@@ -35,6 +35,30 @@ def relative_target(base: str, url: str) -> str | None:
     return url if address(base, url) is not None else None
 
 
+def page_target(bases: tuple[str, ...], url: str) -> str | None:
+    """Return where a server's own link leads, relative to its base, whatever host and scheme it writes; None if below none of the bases.
+
+    Only the path decides: what is asked is asked of the server that the tenant has, so another host in a link is no way to another
+    server. Behind a proxy many a server does not know by which name and scheme it is reached.
+    """
+    for base in bases:
+        if (target := relative_target(base, url)) is not None:
+            return target
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return None
+    if parts.scheme not in {"http", "https"}:
+        return None
+    query = f"?{parts.query}" if parts.query else ""
+    for base in bases:
+        path = urlsplit(base).path.rstrip("/")
+        if parts.path == path or parts.path.startswith(path + "/"):
+            target = parts.path[len(path) :].removeprefix("/") + query
+            return target if address(base, target) is not None else None
+    return None
+
+
 def host_of(url: str) -> str:
     """Name scheme, host and port: what credentials are bound to."""
     parts = urlsplit(url)

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -202,6 +203,29 @@ def test_an_origin_as_a_browser_writes_it_is_taken(good: str) -> None:
 )
 def test_the_address_of_a_fhir_server_is_judged(kind: UpstreamKind, url: str, fault: str) -> None:
     assert policy.upstream_fault(UpstreamRef(kind, url)) == fault
+
+
+@pytest.mark.parametrize(
+    ("more", "fault"),
+    [
+        ({"public_url": "https://fhir.hospital.example/r4"}, ""),
+        ({"public_url": "http://fhir.hospital.example/r4"}, ""),
+        ({"public_url": "fhir.hospital.example"}, "upstream_public_url_malformed"),
+        ({"public_url": "https://a:b@fhir.hospital.example/r4"}, "upstream_public_url_malformed"),
+        ({"attachment_hosts": ("images.example", "10.0.0.7", "pacs")}, ""),
+        ({"attachment_hosts": ("https://images.example",)}, "attachment_hosts_malformed"),
+        ({"attachment_hosts": ("images.example:443",)}, "attachment_hosts_malformed"),
+        ({"attachment_hosts": ("*.example",)}, "attachment_hosts_malformed"),
+        ({"attachment_hosts": ("Images.example",)}, "attachment_hosts_malformed"),
+        ({"attachment_hosts": ("images.example/x",)}, "attachment_hosts_malformed"),
+        ({"attachment_hosts": ("",)}, "attachment_hosts_malformed"),
+        ({"attachment_hosts": ("x.example",)}, "attachment_hosts_malformed"),
+        ({"attachment_hosts": ("a.example",) * 21}, "attachment_hosts_malformed"),
+    ],
+)
+def test_what_a_server_calls_itself_and_shows_is_judged(more: dict[str, Any], fault: str) -> None:
+    """Security decision 22: a server's own host is never one whose addresses apps are shown."""
+    assert policy.upstream_fault(UpstreamRef(UpstreamKind.HTTP, "https://x.example/fhir", **more)) == fault
 
 
 @pytest.mark.parametrize(
