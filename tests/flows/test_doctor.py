@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,15 @@ import pytest
 from click.testing import CliRunner
 from sqlalchemy import update
 
+from hilum.cli import findings
 from hilum.cli.main import main
 from hilum.identity import service as identity
 from hilum.identity.models import Tenant, TenantChange, UpstreamKind, UpstreamRef
+from hilum.infra import nodes
 from hilum.infra.context import Context, Trace
 from hilum.infra.edge import Edge
+from hilum.infra.migrations.run import release
+from hilum.infra.nodes import Node
 from hilum.kernel.actor import SYSTEM
 from hilum.kernel.ids import TenantId
 from hilum.keys import service as keys
@@ -23,6 +28,7 @@ from hilum.keys.models import Purpose
 from hilum.keys.store import signing_key
 from hilum.upstream.live import seal_credentials
 from tests.conftest import SECRET_KEY
+from tests.flows.test_audit_journal import Place, access
 
 OTHER_KEY = "another-key-encryption-key-0123456789abcdef"
 URL = "https://fhir.lakeside.example/r4"
@@ -156,3 +162,101 @@ def test_a_fresh_database_has_nothing_to_open(
 
     assert done.exit_code == 0, done.output
     assert "ok   secret key" in done.output
+
+
+# --- a platform of several nodes ------------------------------------------------------------------------------------------------
+
+
+def report(edge: Edge, name: str, **more: Any) -> None:
+    made = Node(name, 2, release(), f"boot-{name}", **more)
+    spoil(edge, lambda ctx: nodes.report(ctx.tx, made))
+
+
+def test_nodes_and_what_each_workers_share_is_are_listed(
+    doctor: Callable[[str], Answer], sqlite_edge: Edge
+) -> None:
+    """Fault 14: quotas are divided by the workers of all nodes, and it is said."""
+    spoil(
+        sqlite_edge, lambda ctx: identity.update_tenant(ctx, TenantId("clinic"), TenantChange(active=False))
+    )
+    report(sqlite_edge, "a")
+    report(sqlite_edge, "b")
+
+    code, found = doctor(SECRET_KEY)
+
+    assert code == 0, found
+    assert found["nodes"]["next"] == "a (2 workers), b (2 workers); each worker has 1/4 of a quota"
+
+
+@pytest.mark.parametrize(
+    ("check", "more", "told"),
+    [
+        ("clocks of the nodes", {"skew": timedelta(minutes=5)}, "set the clocks by NTP of a by +300.0 s"),
+        ("releases", {"closed": "closed"}, "install a newer release on a"),
+    ],
+)
+def test_a_node_that_is_not_well_is_named_with_what_to_do(
+    doctor: Callable[[str], Answer], sqlite_edge: Edge, check: str, more: dict[str, Any], told: str
+) -> None:
+    """Faults 6 and 7."""
+    report(sqlite_edge, "a", **more)
+
+    code, found = doctor(SECRET_KEY)
+
+    assert code == 1
+    assert not found[check]["ok"]
+    assert told in found[check]["next"]
+
+
+def test_an_embedded_tenant_on_several_nodes_is_a_fault(
+    doctor: Callable[[str], Answer], sqlite_edge: Edge
+) -> None:
+    """Fault 4."""
+    report(sqlite_edge, "a")
+    assert doctor(SECRET_KEY)[1]["embedded FHIR servers"]["ok"]
+    report(sqlite_edge, "b")
+
+    code, found = doctor(SECRET_KEY)
+
+    assert code == 1
+    assert "clinic" in found["embedded FHIR servers"]["next"]
+
+
+def test_a_job_that_no_node_runs_is_a_fault_while_nodes_serve(
+    doctor: Callable[[str], Answer], sqlite_edge: Edge
+) -> None:
+    """Fault 13: checkpoints stood still, and the doctor said well."""
+    hour = timedelta(hours=1)
+    spoil(sqlite_edge, lambda ctx: nodes.acquire(ctx.tx, "purge", "a/boot", hour))
+    spoil(sqlite_edge, lambda ctx: nodes.acquire(ctx.tx, "checkpoint", "a/boot", -hour))
+    assert doctor(SECRET_KEY)[1]["jobs"]["ok"], "a platform that is stopped has no fault"
+    report(sqlite_edge, "a")
+
+    code, found = doctor(SECRET_KEY)
+
+    assert code == 1
+    assert "no node runs checkpoint since" in found["jobs"]["next"]
+    assert "purge" not in found["jobs"]["next"]
+
+
+def test_a_full_disk_is_a_fault(doctor: Callable[[str], Answer], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(findings, "FREE_BOUND", 10**18)
+
+    code, found = doctor(SECRET_KEY)
+
+    assert code == 1
+    assert "make room" in found["disk"]["next"]
+
+
+def test_records_that_no_checkpoint_follows_are_a_fault(
+    doctor: Callable[[str], Answer], sqlite_edge: Edge, sqlite_url: str, tmp_path: Path
+) -> None:
+    """Fault 13."""
+    report(sqlite_edge, "a")
+    place = Place(sqlite_edge, sqlite_url, tmp_path / "journal")
+    place.write(access(1))
+
+    code, found = doctor(SECRET_KEY)
+
+    assert code == 1
+    assert "no checkpoint was made yet" in found["checkpoints"]["next"]

@@ -16,7 +16,7 @@ from hilum.kernel.errors import HilumError
 
 T = TypeVar("T")
 LEASE_FOR = timedelta(seconds=15)
-"""How long the jobs of a node that died stand still at most."""
+"""How long after its turn the job of a node that died stands still at most."""
 RENEWED_AFTER = LEASE_FOR / 3
 ASKED_AFTER = timedelta(seconds=1)
 """How often a node asks for a lease that another one holds."""
@@ -34,6 +34,7 @@ class Held:
     stop: threading.Event
     lease: Lease | None = None
     asked_at: float = float("-inf")
+    life: timedelta = LEASE_FOR
 
     def take(self) -> bool:
         """Take or renew the lease where that is due; tell whether it is ours."""
@@ -45,7 +46,7 @@ class Held:
         return self.lease is not None
 
     def _acquire(self, ctx: Context) -> Lease | None:
-        return nodes.acquire(ctx.tx, self.job, self.holder, LEASE_FOR)
+        return nodes.acquire(ctx.tx, self.job, self.holder, self.life)
 
     def write(self, verb: Callable[[Context], T]) -> T:
         """Run one verb in a transaction that fails if the lease went to another. Raises Conflict."""
@@ -117,7 +118,7 @@ class Schedule:
             thread.join(within_s)
 
     def _keep_running(self, job: Job) -> None:
-        held = Held(self.edge, job.name, self.holder, self.stop)
+        held = Held(self.edge, job.name, self.holder, self.stop, life=job.every + LEASE_FOR)
         while not self.stop.is_set():
             begun = self.edge.clock.monotonic()
             if self.may_run():

@@ -3,12 +3,13 @@
 import os
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import click
 
 from hilum.cli import fitness, host
+from hilum.cli.findings import Finding, machine_findings, platform_findings
 from hilum.cli.output import REFUSED, as_json
 from hilum.identity import service as identity
 from hilum.infra import gate
@@ -23,29 +24,27 @@ SHARED_BOUND = 5
 @click.command()
 @click.option("--json", "json_", is_flag=True, help="Print JSON.")
 def doctor(*, json_: bool) -> None:
-    r"""Check settings, database, migrations and the key-encryption key, and say what to do about each fault.
+    r"""Check what a node needs, and say what to do about each fault. Exit code 1 where there is one.
+
+    Settings, database, migrations, key, nodes, jobs, clocks, record, writes without an outcome, disk.
 
     \b
     Example:
       hilum doctor --json
     """
     found = host.read_settings()
-    findings = [Finding("settings", ok=True), *_database_findings(found), *_directory_findings(found)]
+    findings = [
+        Finding("settings", ok=True),
+        *_database_findings(found),
+        *_directory_findings(found),
+        *machine_findings(found),
+    ]
     if json_:
         as_json([asdict(finding) for finding in findings])
     else:
         for finding in findings:
             click.echo(f"{'ok  ' if finding.ok else 'BAD '} {finding.check}  {finding.next}".rstrip())
     sys.exit(0 if all(finding.ok for finding in findings) else REFUSED)
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What was looked at, whether it is well, and what to do next where it is not."""
-
-    check: str
-    ok: bool
-    next: str = ""
 
 
 def _database_findings(found: Settings) -> Iterator[Finding]:
@@ -66,6 +65,9 @@ def _database_findings(found: Settings) -> Iterator[Finding]:
             yield edge.read_now(_secret_key_finding, actor=host.actor(), trace=trace)
             yield edge.read_now(_fhir_user_finding, actor=host.actor(), trace=trace)
             yield _writes_finding(found)
+            yield from edge.read_now(
+                lambda ctx: platform_findings(ctx, found), actor=host.actor(), trace=trace
+            )
         if current and not found.is_sandbox:
             synthetic = edge.read_now(fitness.sandbox_tenants, actor=host.actor(), trace=trace)
             told = f"production does not serve them: {', '.join(synthetic)}" if synthetic else ""

@@ -1,0 +1,130 @@
+"""What ``hilum doctor`` finds out about a platform that is set up: nodes, leases, clocks, the record, the disk."""
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+
+from hilum.audit import live as journals
+from hilum.audit import service as audit
+from hilum.audit.models import AccessQuery
+from hilum.audit.rows import AccessReader
+from hilum.cli import fitness
+from hilum.infra import nodes
+from hilum.infra.clocks import measure_skew
+from hilum.infra.context import Context
+from hilum.infra.nodes import Node
+from hilum.infra.settings import Settings
+from hilum.infra.system import SystemClock
+from hilum.kernel.errors import HilumError
+
+SKEW_BOUND = timedelta(seconds=2)
+CHECKPOINT_BOUND = timedelta(seconds=60)
+"""So much younger than the newest checkpoint the newest record may be."""
+LEASE_BOUND = timedelta(minutes=2)
+FREE_BOUND = 1024**3
+LISTED_BOUND = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What was looked at, whether it is well, and what to do next where it is not; where it is, what was seen."""
+
+    check: str
+    ok: bool
+    next: str = ""
+
+
+def platform_findings(ctx: Context, found: Settings) -> list[Finding]:
+    """Look at nodes, leases, embedded tenants and the record, as one transaction sees them."""
+    there = nodes.list_nodes(ctx.tx)
+    live = [each for each in there if each.live]
+    reader = journals.open_reader(found.data_dir / "journal", found.database_url)
+    return [
+        *_nodes(live),
+        _leases(ctx, live),
+        _embedded(ctx, live),
+        *_record(ctx, reader, live),
+    ]
+
+
+def machine_findings(found: Settings) -> Iterator[Finding]:
+    """Look at this machine's clock and disk."""
+    skew = measure_skew(found.database_url, SystemClock())
+    if skew is not None:
+        ahead = skew.ahead.total_seconds()
+        seen = f"{abs(ahead):.1f} s {'ahead of' if ahead > 0 else 'behind'} the database's"
+        ok = abs(skew.ahead) <= SKEW_BOUND + skew.uncertainty
+        yield Finding("clock", ok=ok, next=seen if ok else f"{seen}: set this machine's clock by NTP")
+    if found.data_dir.is_dir():
+        free = shutil.disk_usage(found.data_dir).free
+        ok = free >= FREE_BOUND
+        seen = f"{free / 1e9:.1f} GB free in {found.data_dir}"
+        yield Finding(
+            "disk", ok=ok, next=seen if ok else f"{seen}: make room; without it nothing is answered"
+        )
+
+
+def _nodes(live: list[Node]) -> Iterator[Finding]:
+    workers = sum(each.workers for each in live)
+    seen = ", ".join(f"{each.name} ({each.workers} workers)" for each in live) or "none serves now"
+    shares = f"; each worker has 1/{workers} of a quota" if workers > 1 else ""
+    yield Finding("nodes", ok=True, next=seen + shares)
+    closed = [f"{each.name} ({each.release})" for each in live if each.closed]
+    advice = f"install a newer release on {', '.join(closed)}: their database has left theirs behind"
+    yield Finding("releases", ok=not closed, next=advice if closed else "")
+    apart = [
+        f"{each.name} by {each.skew.total_seconds():+.1f} s" for each in live if abs(each.skew) > SKEW_BOUND
+    ]
+    advice = f"set the clocks by NTP of {', '.join(apart)}"
+    yield Finding("clocks of the nodes", ok=not apart, next=advice if apart else "")
+
+
+def _leases(ctx: Context, live: list[Node]) -> Finding:
+    """Find jobs that no node runs while nodes serve."""
+    now = nodes.database_now(ctx.tx)
+    idle = [
+        f"{each.name} since {each.expires_at.isoformat(timespec='seconds')}"
+        for each in nodes.list_leases(ctx.tx)
+        if now - each.expires_at > LEASE_BOUND
+    ]
+    if live and idle:
+        advice = f"no node runs {', '.join(idle)}: look at the log of the jobs process of each node"
+        return Finding("jobs", ok=False, next=advice)
+    held = {each.name: each.holder.rpartition("/")[0] for each in nodes.list_leases(ctx.tx)}
+    return Finding(
+        "jobs", ok=True, next=", ".join(f"{job} on {node}" for job, node in held.items()) if live else ""
+    )
+
+
+def _embedded(ctx: Context, live: list[Node]) -> Finding:
+    embedded = fitness.embedded_tenants(ctx)
+    if len(live) < 2 or not embedded:
+        return Finding("embedded FHIR servers", ok=True)
+    advice = (
+        f"the data of {', '.join(embedded[:LISTED_BOUND])} lies on one node and {len(live)} serve, so their requests get 503: "
+        "serve from one node, or connect these tenants to a FHIR server over HTTP"
+    )
+    return Finding("embedded FHIR servers", ok=False, next=advice)
+
+
+def _record(ctx: Context, reader: AccessReader, live: list[Node]) -> Iterator[Finding]:
+    """Look whether the journal can be read, and whether checkpoints follow its records."""
+    try:
+        newest = reader.newest(AccessQuery(limit=1))
+    except HilumError as error:
+        yield Finding("journal", ok=False, next=f"{error.detail} Look at the disk and at the database.")
+        return
+    yield Finding("journal", ok=True)
+    last = audit.newest_checkpoint(ctx)
+    covered = last.at if last else None
+    behind = bool(newest) and (covered is None or newest[0].at - covered > CHECKPOINT_BOUND)
+    age = nodes.database_now(ctx.tx) - newest[0].at if newest else timedelta(0)
+    if behind and live and age > CHECKPOINT_BOUND:
+        since = f"since {covered.isoformat(timespec='seconds')}" if covered else "yet"
+        advice = (
+            f"no checkpoint was made {since}: look at the log of the jobs process, and at the anchor's place"
+        )
+        yield Finding("checkpoints", ok=False, next=advice)
+    else:
+        yield Finding("checkpoints", ok=True, next=f"the newest is {last.number}" if last else "")
