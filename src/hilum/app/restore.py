@@ -20,10 +20,11 @@ from hilum.audit.models import Event
 from hilum.controls import service as controls
 from hilum.controls.models import Target, TargetKind
 from hilum.enrolment import service as enrolment
-from hilum.infra import epoch, gate, nodes
+from hilum.infra import epoch, gate, lanes, nodes
 from hilum.infra.context import Context, Trace
 from hilum.infra.db import Database
 from hilum.infra.gate import Standing
+from hilum.infra.lanes import Lane
 from hilum.infra.migrations import run as migrations
 from hilum.infra.postgres_tools import restore as restore_dump
 from hilum.infra.settings import Settings
@@ -224,6 +225,7 @@ def _make_safe(settings: Settings, manifest: Manifest, actor: Actor) -> Restored
         return Restored(manifest, migrated, sessions, tokens, links, "")
 
     try:
-        return edge.write_now(end, actor=actor, trace=trace)
+        with lanes.using(Lane.LONG):
+            return edge.write_now(end, actor=actor, trace=trace)
     finally:
         edge.close()
