@@ -1,7 +1,9 @@
 """``hilum doctor`` tries the key on what is sealed before anybody else finds out (contract, Commands; security decision 15)."""
 
 import os
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -74,6 +76,31 @@ def test_the_right_key_opens_everything(doctor: Callable[[str], Answer]) -> None
 
     assert code == 0
     assert found["secret key"] == {"check": "secret key", "ok": True, "next": ""}
+
+
+def test_a_journal_that_another_process_holds_is_found_by_writing(
+    doctor: Callable[[str], Answer], tmp_path: Path
+) -> None:
+    """Faults 13: the doctor said well while nothing could be recorded."""
+    (tmp_path / "journal").mkdir()
+    with closing(sqlite3.connect(tmp_path / "journal" / "access-0.db", isolation_level=None)) as holder:
+        holder.execute("PRAGMA journal_mode=WAL")
+        holder.execute("BEGIN IMMEDIATE")
+        code, found = doctor(SECRET_KEY)
+
+    assert code == 1
+    assert not found["access journal"]["ok"]
+    assert "access-0.db" in found["access journal"]["next"]
+    assert doctor(SECRET_KEY)[0] == 0
+
+
+def test_a_full_disk_is_found_by_writing(doctor: Callable[[str], Answer], tmp_path: Path) -> None:
+    """Faults 13: permissions alone say little. The device that is always full stands for the disk."""
+    (tmp_path / f".probe-{os.getpid()}").symlink_to("/dev/full")
+    code, found = doctor(SECRET_KEY)
+
+    assert code == 1
+    assert found["data directory"]["next"] == f"free some space at {tmp_path}"
 
 
 def test_another_key_opens_nothing_and_it_is_said_what_and_what_to_do(

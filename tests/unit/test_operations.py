@@ -1,6 +1,7 @@
 """The board of reports, the supervisor's pauses, readiness: in process, with a clock that is moved (C201)."""
 
 import errno
+import io
 import os
 import sqlite3
 import stat
@@ -14,11 +15,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hilum.app import readiness as readiness_module
 from hilum.app.operations import Board
 from hilum.app.readiness import DISK_FULL, NOT_WRITABLE, Directory, Readiness
 from hilum.app.supervisor import GIVE_UP_AFTER_S, PAUSE_BOUND_S, STANDS_AFTER_S, Part, pause_after
 from hilum.audit.watching import FAILS_FOR_S, TRY_EVERY_S, Watch
-from hilum.infra import metrics
+from hilum.infra import logs, metrics
 from hilum.kernel.errors import Unavailable
 from tests.effort import effort
 from tests.sim.world import FakeClock
@@ -172,17 +174,19 @@ def test_a_full_disk_is_told_from_one_that_cannot_be_written_to(
     assert errno.ENOSPC != errno.EROFS
 
 
-def test_what_changes_in_readiness_is_logged_once_each_way(capfd: pytest.CaptureFixture[str]) -> None:
+def test_what_changes_in_readiness_is_logged_once_each_way(monkeypatch: pytest.MonkeyPatch) -> None:
     """Faults 13: one line when it begins and one when it ends, not thousands."""
+    stream = io.StringIO()
+    logs.configure(stream)
+    monkeypatch.setattr(readiness_module, "_log", logs.get("app"))  # one that has not written elsewhere yet
     found: list[tuple[str, str] | None] = [None]
     readiness = Readiness(lambda: found[0])
     for each in (None, DISK_FULL, DISK_FULL, DISK_FULL, None, None):
         found[0] = each
         readiness.look()
 
-    told = capfd.readouterr()
-    assert (told.out + told.err).count("app.readiness.lost") == 1
-    assert (told.out + told.err).count("app.readiness.regained") == 1
+    assert stream.getvalue().count("app.readiness.lost") == 1
+    assert stream.getvalue().count("app.readiness.regained") == 1
 
 
 def test_a_journal_counts_as_failing_until_it_is_written_again() -> None:

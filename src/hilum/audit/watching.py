@@ -48,11 +48,11 @@ class Watch:
             self._tried_at = now
             path = self._path()
             if path is not None:
-                self._failed_at = float("-inf") if _takes_writes(path) else now
+                self._failed_at = float("-inf") if takes_writes(path) else now
         return now - self._failed_at < FAILS_FOR_S
 
 
-def _takes_writes(path: Path) -> bool:
+def takes_writes(path: Path) -> bool:
     """Take and let go the one place of a writer; a file that another process holds, or that has gone, gives none."""
     try:
         with closing(sqlite3.connect(f"file:{path}?mode=rw", uri=True, isolation_level=None)) as db:

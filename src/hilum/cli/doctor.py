@@ -1,6 +1,5 @@
 """``hilum doctor``: look at everything that a node needs, and say what to do about each fault."""
 
-import os
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -113,11 +112,21 @@ def _secret_key_finding(ctx: Context) -> Finding:
 
 
 def _directory_findings(found: Settings) -> Iterator[Finding]:
+    """Try the data directory and the access journal by writing, as a worker does: permissions alone say little."""
+    from hilum.app.readiness import DISK_FULL, Directory
+    from hilum.audit.watching import takes_writes
+    from hilum.infra.system import SystemClock
+
     where = found.data_dir
     if not where.is_dir():
         yield Finding("data directory", ok=False, next=f"make {where}")
-    else:
-        writable = os.access(where, os.W_OK)
-        yield Finding(
-            "data directory", ok=writable, next="" if writable else f"let the platform write to {where}"
+        return
+    fault = Directory(where, SystemClock()).fault()
+    advice = f"free some space at {where}" if fault == DISK_FULL else f"let the platform write to {where}"
+    yield Finding("data directory", ok=fault is None, next=advice if fault else "")
+    shut = [path.name for path in sorted((where / "journal").glob("access-*.db")) if not takes_writes(path)]
+    if shut:
+        told = (
+            f"{', '.join(shut)} cannot be written: look for a process that holds it, and at its permissions"
         )
+        yield Finding("access journal", ok=False, next=told)
