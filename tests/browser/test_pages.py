@@ -56,6 +56,7 @@ def test_the_pages_of_a_patient_are_accessible_and_fit(stage: Stage) -> None:
     stage.sign_in(page, "maria.santos")
     page.wait_for_selector("select[name=patient]")
     judge(page)
+    page.locator("select[name=patient]").select_option(index=0)
     page.get_by_role("button", name="Continue").click()
     page.wait_for_selector("button[value=allow]")
     judge(page)

@@ -173,6 +173,7 @@ def test_a_parent_sees_whose_record_an_app_is_connected_to(stage: Stage) -> None
     page.goto(f"{stage.running.sandbox}/apps/wellspring")
     page.get_by_role("button", name="Harbor Children's Hospital").click()
     stage.sign_in(page, "greta.brandt")
+    page.locator("select[name=patient]").select_option(index=0)
     page.get_by_role("button", name="Continue").click()
     page.locator("button[value=allow]").click()
     expect(page.get_by_role("heading", level=1)).to_contain_text("Mila Brandt")
