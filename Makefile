@@ -17,7 +17,7 @@ run: $(RUN_READY) ## set everything up, seed the sandbox and serve it (PORT=8000
 	@PORT=$${PORT:-8000} SANDBOX_PORT=$${SANDBOX_PORT:-8001} $(BIN)/hilum sandbox run
 
 test: $(DEV_READY) $(NODE_READY) ## set everything up and run the whole suite (EFFORT=full for the promised counts)
-	@tools/ensure postgresql chromium
+	@tools/ensure postgresql chromium nginx
 	@$(BIN)/python -m pytest -n $${JOBS:-2} --dist loadfile $(TESTS)
 
 check: $(DEV_READY) ## format, lint, types and architecture
