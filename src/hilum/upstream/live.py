@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import orjson
 from pyreqwest.client import Client, ClientBuilder
-from pyreqwest.exceptions import BuilderError, DetailedPyreqwestError, PyreqwestError
+from pyreqwest.exceptions import BuilderError, DetailedPyreqwestError, PyreqwestError, RequestTimeoutError
 
 from hilum.audit.models import Recorded
 from hilum.identity.models import TenantFacts, UpstreamKind, UpstreamRef
@@ -104,6 +104,10 @@ def seal_credentials(vault: Vault, authorization: str, *, url: str, ids: Ids) ->
     return vault.seal(PURPOSE, authorization.encode(), nonce=ids, bound_to=policy.host_of(url))
 
 
+class Dropped(Unavailable):
+    """The connection ended before any of an answer came, as a pooled one does that the server has closed meanwhile. A read may be repeated."""
+
+
 class Upstreams:
     """The way to every tenant's FHIR server. One per process, used from its event loop only.
 
@@ -142,7 +146,10 @@ class Upstreams:
         """Send a read or search and return the whole answer, within deadline and bound. What would change data is not sent."""
         if request.method != "GET" and not (request.method == "POST" and _is_search(request.target)):
             raise AssertionError("a write leaves with the record of its intent only")
-        return await self._send(tenant, request)
+        try:
+            return await self._send(tenant, request)
+        except Dropped:
+            return await self._send(tenant, request)
 
     async def write(
         self, tenant: TenantFacts, request: UpstreamRequest, intent: Recorded
@@ -196,8 +203,10 @@ class Upstreams:
         builder = self._http().request(request.method, url).headers(headers)
         if request.body:
             builder = builder.body_bytes(request.body)
+        begun = False
         try:
             async with builder.build_streamed() as response:
+                begun = True
                 body = bytearray()
                 while (chunk := await response.body_reader.read_chunk()) is not None:
                     body += chunk
@@ -210,7 +219,8 @@ class Upstreams:
         except PyreqwestError as error:
             if _never_left(error):
                 raise Unavailable(AWAY, "The FHIR server cannot be reached.") from error
-            raise Unavailable(LOST, "The FHIR server did not answer.") from error
+            kind = Unavailable if begun or isinstance(error, RequestTimeoutError) else Dropped
+            raise kind(LOST, "The FHIR server did not answer.") from error
 
     def _http(self) -> Client:
         if self._client is None:
@@ -315,7 +325,7 @@ class Surfaces:
     def _flight(self, tenant: TenantFacts, base: str, at: float) -> "asyncio.Task[Surface]":
         """Return the one request that is under way, begun now if there is none."""
         under_way = _of(tenant, self._asked.get(tenant.id))
-        if under_way is not None and not under_way.done():
+        if under_way is not None and not under_way.cancelled():
             return under_way
         task = asyncio.get_running_loop().create_task(self._read(tenant, base, at))
         self._asked[tenant.id] = tenant.upstream, task

@@ -344,3 +344,47 @@ def test_a_write_that_could_not_leave_is_told_from_one_that_did() -> None:
         await sender.close()
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("broken", "expected"),
+    [
+        (1, (200, 3)),
+        (2, (live.LOST, 3)),
+    ],
+)
+def test_a_read_on_a_connection_that_the_server_closed_meanwhile_is_sent_once_more(
+    broken: int, expected: tuple[object, int]
+) -> None:
+    """C85: two of many reads were 503 under load for no reason that the record could name; a write is never sent again."""
+    took: list[bytes] = []
+    handlers: list[asyncio.Task[None] | None] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        handlers.append(asyncio.current_task())
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                took.append(await reader.readuntil(b"\r\n\r\n"))
+                if 1 < len(took) <= 1 + broken:
+                    break  # as if it had closed an idle connection just then
+                writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")
+        writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
+
+    async def main() -> None:
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        there = facts(url=f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/fhir")
+        sender = Upstreams(vault(), lambda _: None)
+        await sender.send(there, READ)
+        found: object
+        try:
+            found = (await sender.send(there, READ)).status
+        except Unavailable as error:
+            found = error.code
+        assert (found, len(took)) == expected
+        await sender.close()
+        server.close()
+        await asyncio.gather(*(handler for handler in handlers if handler is not None))
+
+    asyncio.run(main())
