@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -478,6 +479,72 @@ def test_a_full_queue_refuses_instead_of_growing() -> None:
         journal.close()
 
     run(work)
+
+
+def test_nobody_waits_for_a_disk_that_stands_still(monkeypatch: pytest.MonkeyPatch) -> None:
+    """C154, fault 1: refused at the deadline; what was given up is not written later as if it had been answered."""
+    disk = StuckWriter()
+    monkeypatch.setattr(live, "_DEADLINE_S", 0.05)
+
+    async def work() -> None:
+        journal = live.Journal(disk, SeededIds())
+        first = asyncio.create_task(journal.record(access(1)))
+        await _settle([first])
+        while journal._gathered:
+            await asyncio.sleep(0)
+        waiting = [first, *(asyncio.create_task(journal.record(access(n))) for n in range(2, 9))]
+        told = await asyncio.gather(*waiting, return_exceptions=True)
+        assert all(isinstance(each, Unavailable) for each in told)
+        monkeypatch.setattr(live, "_DEADLINE_S", 30.0)
+        disk.let.set()
+        await journal.record(access(9))
+        journal.close()
+
+    run(work)
+
+    assert sum(disk.batches) == 2, "the one that was under way, and the one that was answered"
+
+
+def test_ending_does_not_wait_for_a_disk_that_stands_still(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fault 1: a node can be stopped whatever its database does."""
+    disk = StuckWriter()
+    monkeypatch.setattr(live, "_DEADLINE_S", 0.05)
+    monkeypatch.setattr(live, "JOURNAL_CLOSE_WITHIN", timedelta(milliseconds=50))
+
+    async def work() -> None:
+        journal = live.Journal(disk, SeededIds())
+        with pytest.raises(Unavailable):
+            await journal.record(access(1))
+        journal.close()
+        disk.let.set()
+
+    run(work)
+
+
+def test_notes_are_recorded_once_the_disk_works_and_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fault 20: a request that was refused unrecorded can be explained later, as far as memory goes."""
+    disk = StuckWriter(fails=True)
+    disk.let.set()
+    monkeypatch.setattr(live, "NOTES_BOUND", 3)
+
+    async def work() -> None:
+        journal = live.Journal(disk, SeededIds())
+        journal._notes = deque(maxlen=3)
+        for n in range(1, 6):
+            with pytest.raises(Unavailable):
+                await journal.record(access(n))
+            journal.note(access(n, status=503))
+        disk.batches.clear()
+        disk.fails = False
+        await journal.record(access(9))
+        while sum(disk.batches) < 4:
+            await asyncio.sleep(0)
+        assert journal._lost_notes in {0, 2}
+        journal.close()
+
+    run(work)
+
+    assert sum(disk.batches) == 4
 
 
 def test_a_failing_disk_is_told_to_everybody_who_waits() -> None:

@@ -1,9 +1,11 @@
 """``hilum doctor`` tries the key on what is sealed before anybody else finds out (contract, Commands; security decision 15)."""
 
+import asyncio
 import os
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,8 @@ import pytest
 from click.testing import CliRunner
 from sqlalchemy import update
 
+from hilum.audit import live
+from hilum.audit.models import Access, Outcome
 from hilum.cli import findings
 from hilum.cli.main import main
 from hilum.identity import service as identity
@@ -22,6 +26,7 @@ from hilum.infra.context import Context, Trace
 from hilum.infra.edge import Edge
 from hilum.infra.migrations.run import release
 from hilum.infra.nodes import Node
+from hilum.infra.system import SystemClock, SystemIds
 from hilum.kernel.actor import SYSTEM
 from hilum.kernel.ids import TenantId
 from hilum.keys import service as keys
@@ -101,6 +106,40 @@ def test_a_full_disk_is_found_by_writing(doctor: Callable[[str], Answer], tmp_pa
 
     assert code == 1
     assert found["data directory"]["next"] == f"free some space at {tmp_path}"
+
+
+def test_a_write_without_an_outcome_is_named_with_its_age(
+    doctor: Callable[[str], Answer], sqlite_url: str, tmp_path: Path
+) -> None:
+    """C196: one of a moment ago is under way; an old one waits to be settled."""
+    now = SystemClock().now()
+    told = Access(
+        "req_old", "req_old", now - timedelta(minutes=7), "lakeside", "update", "", 0, Outcome.INTENDED
+    )
+    young = replace(told, request_id="req_young", decision="req_young", at=now)
+    ids = SystemIds()
+
+    async def record(*intents: Access) -> None:
+        journal = live.open_journal(sqlite_url, tmp_path / "journal", ids.new("w"), ids)
+        for each in intents:
+            await journal.intend(each)
+        await asyncio.get_running_loop().run_in_executor(None, journal.close)
+
+    asyncio.run(record(young))
+    _, well = doctor(SECRET_KEY)
+    asyncio.run(record(told))
+    code, found = doctor(SECRET_KEY)
+
+    assert well["writes have outcomes"] == {
+        "check": "writes have outcomes",
+        "ok": True,
+        "next": "writes in progress: 1",
+    }
+    assert code == 1
+    assert (
+        "writes without an outcome on record, waiting to be settled: 1, namely req_old (7 min)"
+        in (found["writes have outcomes"]["next"])
+    )
 
 
 def test_another_key_opens_nothing_and_it_is_said_what_and_what_to_do(

@@ -86,11 +86,13 @@ def unsettled_lines(unsettled: Sequence[Unsettled], now: datetime) -> list[str]:
     """Write for a person which writes have no outcome on record, and since when."""
     old = [each for each in unsettled if now - each.since >= SETTLE_AFTER]
     young = len(unsettled) - len(old)
-    lines = [f"{young} writes are in progress"] if young else []
+    lines = [f"writes in progress: {young}"] if young else []
     if old:
         named = ", ".join(f"{each.request_id} ({_age(now - each.since)})" for each in old[:NAMED_BOUND])
         more = f" and {len(old) - NAMED_BOUND} more" if len(old) > NAMED_BOUND else ""
-        lines.append(f"{len(old)} writes have no outcome on record and wait to be settled: {named}{more}")
+        lines.append(
+            f"writes without an outcome on record, waiting to be settled: {len(old)}, namely {named}{more}"
+        )
     return lines
 
 
