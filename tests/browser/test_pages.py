@@ -1,5 +1,6 @@
 """Every page looked at: accessible, within its window, light and dark, without script (S5; C30)."""
 
+import httpx2
 import pytest
 from playwright.sync_api import Page, expect
 
@@ -169,3 +170,46 @@ def test_another_site_cannot_frame_the_sign_in_page(stage: Stage) -> None:
         "username" not in (frame.content() if frame != page.main_frame else "") for frame in page.frames
     )
     stage.complaints.clear()
+
+
+def invited(stage: Stage, username: str, **more: str) -> str:
+    """Add somebody as a platform administrator, and return the link of their enrolment."""
+    body = {"tenant": "general", "username": username, "name": "Nia Example", "role": "nurse"} | more
+    token = stage.running.staff("platform_admin")["api_token"]
+    address, bearer = f"{stage.running.base}/api/v1/people", {"authorization": f"Bearer {token}"}
+    answer = httpx2.post(address, json=body, headers=bearer)
+    assert answer.status_code == 201, answer.text
+    url: str = answer.json()["enrolment"]["url"]
+    return url
+
+
+def test_the_page_of_a_link_is_accessible_and_fits(stage: Stage) -> None:
+    """C200; house 9, Pages."""
+    page = stage.person()
+    page.goto(invited(stage, "nia.pages"))
+    judge(page)
+
+    page.get_by_label("New password").fill("first words")
+    page.get_by_label("The same once more").fill("other words")
+    page.get_by_role("button", name="Set password").click()
+
+    expect(page.get_by_text("This is not the same password.")).to_be_visible()
+    judge(page)
+
+
+def test_a_new_colleague_sets_the_password_and_signs_in_without_script(stage: Stage) -> None:
+    """C200; house 9: works without JavaScript; the page after it is the way in."""
+    page, url = stage.person(script=False), invited(stage, "nia.script")
+    page.goto(url)
+    page.get_by_label("New password").fill("my own long words")
+    page.get_by_label("The same once more").fill("my own long words")
+    page.get_by_role("button", name="Set password").click()
+    expect(page.get_by_text("Your password is set")).to_be_visible()
+
+    page.get_by_label("Username").fill("nia.script")
+    page.get_by_label("Password").fill("my own long words")
+    page.locator("button[value=login]").click()
+
+    expect(page.get_by_role("heading", name="Connected apps")).to_be_visible()
+    page.goto(url)
+    expect(page.get_by_text("This link cannot be used any more")).to_be_visible()

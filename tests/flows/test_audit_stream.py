@@ -24,6 +24,8 @@ from hilum.audit.models import (
 )
 from hilum.audit.stream import Pace
 from hilum.audit.tail import Follower, Place, Seen, Tail
+from hilum.controls import service as controls
+from hilum.controls.models import EngageOrder, Mode, Target, TargetKind
 from hilum.identity import service as identity
 from hilum.identity.models import TenantChange
 from hilum.infra.edge import Edge
@@ -466,6 +468,22 @@ LOST: list[tuple[str, Callable[[Air], Any]]] = [
         ),
     ),
 ]
+
+
+def stop_gina(air: Air) -> None:
+    order = EngageOrder(Target(TargetKind.PERSON, air.site.people["gina"].id), Mode.FULL_STOP, "taken over")
+    air.site.system(controls.engage, order=order, person_tenant="general")
+
+
+def test_a_stream_ends_with_the_stop_of_its_reader(one: Air) -> None:
+    """C199: what a stopped person holds open is let go too."""
+
+    async def story() -> None:
+        listener = await one.listen("tenant=general", by="gina").begun()
+        await asyncio.to_thread(stop_gina, one)
+        assert await listener.over() == "switch_engaged"
+
+    tell(one, story)
 
 
 @pytest.mark.parametrize("lose", [lose for _, lose in LOST], ids=[name for name, _ in LOST])

@@ -1,0 +1,143 @@
+"""Links and approvals under races, on each backend (C200)."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+import pytest
+
+from hilum.enrolment import service
+from hilum.enrolment.models import CODE_TRIES, Asked, Opened, WrongCode
+from hilum.identity import service as identity
+from hilum.identity.models import NewPerson, Person, Tenant, UpstreamKind, UpstreamRef
+from hilum.infra.context import Trace
+from hilum.infra.edge import Edge
+from hilum.kernel.actor import SYSTEM, Actor
+from hilum.kernel.errors import Conflict, HilumError, NotFound
+from hilum.kernel.ids import TenantId
+from hilum.signin import policy as signin_policy
+from hilum.signin import service as signin
+from tests.sim.world import FakeClock
+
+TRACE = Trace("req_test")
+GENERAL = TenantId("general")
+NURSE = NewPerson(GENERAL, "nia", "Nia", "nurse", "Practitioner/n1")
+REVIEWER = NewPerson(None, "rob", "Rob", "reviewer")
+AT_ONCE = 4
+
+
+class Ground:
+    """One tenant and three administrators of the platform."""
+
+    def __init__(self, edge: Edge) -> None:
+        self.edge = edge
+        tenant = Tenant(GENERAL, "General", UpstreamRef(UpstreamKind.EMBEDDED))
+        self.do(SYSTEM, identity.add_tenant, tenant)
+        self.people: list[Person] = [
+            self.do(SYSTEM, identity.add_person, NewPerson(None, name, name.title(), "platform_admin"))
+            for name in ("ada", "bea", "cal")
+        ]
+        self.ada, self.bea, self.cal = (signin_policy.actor_of(each) for each in self.people)
+
+    def do(self, actor: Actor, verb: Callable[..., Any], *args: Any, **more: Any) -> Any:
+        return self.edge.write_now(lambda ctx: verb(ctx, *args, **more), actor=actor, trace=TRACE)
+
+    def at_once(self, *verbs: Callable[[], Any]) -> list[Any]:
+        """Run verbs at the same moment; return what each returned, or the error it raised."""
+
+        def attempt(verb: Callable[[], Any]) -> Any:
+            try:
+                return verb()
+            except HilumError as error:
+                return error
+
+        with ThreadPoolExecutor(len(verbs)) as pool:
+            return list(pool.map(attempt, verbs))
+
+
+@pytest.fixture
+def ground(edge: Edge) -> Ground:
+    return Ground(edge)
+
+
+def test_a_link_that_is_pressed_several_times_at_once_sets_one_password(ground: Ground) -> None:
+    opened: Opened = ground.do(ground.ada, service.add_person, NURSE)
+    press = partial(ground.do, SYSTEM, service.use_link, opened.link.secret, GENERAL, code="")
+
+    ended = ground.at_once(*(partial(press, digest=f"digest-{number}") for number in range(AT_ONCE)))
+
+    done = [number for number, each in enumerate(ended) if isinstance(each, Person)]
+    assert len(done) == 1
+    assert all(
+        isinstance(each, NotFound | Conflict) for number, each in enumerate(ended) if number not in done
+    )
+    stored = ground.do(SYSTEM, signin.password_digest, opened.person.id)
+    assert stored == f"digest-{done[0]}"
+
+
+def test_guesses_at_once_do_not_slip_through_together(ground: Ground) -> None:
+    asked: Asked = ground.do(ground.ada, service.add_person, REVIEWER)
+    opened: Opened = ground.do(ground.bea, service.approve, asked.approval.id)
+    guess = partial(
+        ground.do, SYSTEM, service.use_link, opened.link.secret, None, code="0000-0000-0000", digest="x"
+    )
+
+    ended = ground.at_once(*[guess] * (2 * CODE_TRIES))
+
+    assert sum(isinstance(each, WrongCode) for each in ended) == CODE_TRIES
+    with pytest.raises(NotFound):
+        ground.do(SYSTEM, service.use_link, opened.link.secret, None, code=asked.setup_code, digest="x")
+
+
+def test_of_two_who_agree_at_once_one_opens_the_account(ground: Ground) -> None:
+    asked: Asked = ground.do(ground.ada, service.add_person, REVIEWER)
+
+    ended = ground.at_once(
+        *(partial(ground.do, actor, service.approve, asked.approval.id) for actor in (ground.bea, ground.cal))
+    )
+
+    assert sorted(type(each).__name__ for each in ended) == ["Conflict", "Opened"]
+    assert (
+        len([each for each in ground.do(SYSTEM, identity.list_people, None) if each.username == "rob"]) == 1
+    )
+
+
+def test_of_two_who_are_made_one_fhir_user_at_once_one_is(ground: Ground) -> None:
+    orders = [NewPerson(GENERAL, f"n{number}", "N", "nurse", "Practitioner/n1") for number in range(AT_ONCE)]
+
+    ended = ground.at_once(*(partial(ground.do, ground.ada, service.add_person, order) for order in orders))
+
+    assert sum(isinstance(each, Opened) for each in ended) == 1
+    assert sum(isinstance(each, Conflict) for each in ended) == AT_ONCE - 1
+
+
+def test_administrators_who_deactivate_each_other_at_once_leave_one(ground: Ground) -> None:
+    """The last one stays, whoever comes first."""
+    ring = zip((ground.ada, ground.bea, ground.cal), ground.people[1:] + ground.people[:1], strict=True)
+
+    ended = ground.at_once(
+        *(partial(ground.do, by, identity.deactivate_person, whom.id) for by, whom in ring)
+    )
+
+    left = [each for each in ground.do(SYSTEM, identity.list_people, None) if each.active]
+    assert len(left) == 1
+    assert sum(isinstance(each, Conflict) for each in ended) == 1
+
+
+def test_of_links_issued_one_after_the_other_only_the_last_opens(ground: Ground, clock: FakeClock) -> None:
+    first: Opened = ground.do(ground.ada, service.add_person, NURSE)
+    second: Opened = ground.do(ground.bea, service.reset, first.person.id)
+
+    with pytest.raises(NotFound):
+        ground.do(SYSTEM, service.use_link, first.link.secret, GENERAL, code="", digest="x")
+    assert ground.do(SYSTEM, service.use_link, second.link.secret, GENERAL, code="", digest="x")
+
+
+def test_a_link_that_the_host_issues_makes_the_account_no_younger(ground: Ground, clock: FakeClock) -> None:
+    """The host is who set the two up; what it does is on record."""
+    host = Actor(SYSTEM.kind.HOST, "root")
+    opened: Opened = ground.do(host, service.reset, ground.people[0].id)
+    ground.do(SYSTEM, service.use_link, opened.link.secret, None, code="", digest="x")
+
+    assert ground.do(SYSTEM, identity.counts_as_one_of_two, ground.people[0].id)
