@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-from tests.bench import gateway, inside, strangers, tokens
+from tests.bench import gateway, inside, strangers, switches, tokens
 from tests.bench.figures import Figure
 
 GROUPS: dict[str, Callable[[], list[Figure]]] = {
@@ -16,6 +16,7 @@ GROUPS: dict[str, Callable[[], list[Figure]]] = {
     "tokens": tokens.figures,
     "inside": inside.figures,
     "strangers": strangers.figures,
+    "switches": switches.figures,
 }
 
 

@@ -1,4 +1,4 @@
-"""P7 to P9, P14, P15: the decision's cost, a token's first use, switches over four workers, memory and start, verification."""
+"""P7, P8, P14, P15: the decision's cost, a token's first use, memory and start, verification."""
 
 import gc
 import os
@@ -24,7 +24,7 @@ from hilum.kernel.ids import AppId, ClientId, TenantId
 from hilum.registry.models import RegistryFacts
 from hilum.standards.fhir.requests import parse
 from tests.bench.figures import Figure
-from tests.bench.rig import Rig, ehr_token, rig
+from tests.bench.rig import Rig, rig
 from tests.bench.setup import TRACE, edge_of, lift_quotas, many_tokens
 from tests.unit.gateway import facts
 
@@ -32,11 +32,10 @@ ROUNDS = 5
 DECISIONS = 3_000
 TOKENS = int(os.environ.get("BENCH_LIVE_TOKENS", "100000"))
 RECORDS = int(os.environ.get("BENCH_RECORDS", "200000"))
-SWITCHES = 20
 
 
 def figures() -> list[Figure]:
-    return [decision(), *platform(), *switches(), verification()]
+    return [decision(), *platform(), verification()]
 
 
 def decision() -> Figure:
@@ -150,41 +149,6 @@ def _start_again(made: Rig) -> float:
                 return time.monotonic() - began
         except httpx2.TransportError:
             time.sleep(0.01)
-
-
-def switches() -> list[Figure]:
-    """Engage switches over four workers on SQLite, and read what each worker measured from commit to swap."""
-    with rig(workers=4) as made:
-        answer = ehr_token(made, "launch openid fhirUser patient/*.rs")
-        assert answer["access_token"]
-        staff = next(each for each in made.card["staff"] if each["role"] == "security")
-        headers = {"authorization": f"Bearer {staff['api_token']}"}
-        with httpx2.Client(base_url=made.base, headers=headers) as http:
-            for n in range(SWITCHES):
-                body = {"kind": "resource_type", "key": "Slot", "mode": "full_stop", "reason": f"bench {n}"}
-                engaged = http.post("/api/v1/switches", json=body)
-                assert engaged.status_code == 201, engaged.text
-                _settled(http, n + 1)
-            events = http.get("/api/v1/audit/events", params={"action": "gateway.switch.heard"}).json()[
-                "items"
-            ]
-    slowest: dict[str, float] = {}
-    for event in events:
-        name = event["facts"]["switch"]
-        slowest[name] = max(slowest.get(name, 0.0), event["facts"]["ms"])
-    times = sorted(slowest.values())
-    p99 = times[min(len(times) - 1, int(len(times) * 0.99))]
-    return [Figure("P9", "switch: commit to the last of 4 workers, SQLite, p99", p99, f"{p99:.0f} ms", "<= 100 ms", p99 <= 100,
-                   [f"{len(times)} switches heard, median {statistics.median(times):.0f} ms"])]  # fmt: skip
-
-
-def _settled(http: httpx2.Client, switches_so_far: int) -> None:
-    deadline = time.monotonic() + 5
-    while time.monotonic() < deadline:
-        events = http.get("/api/v1/audit/events", params={"action": "gateway.switch.heard"}).json()["items"]
-        if len(events) >= switches_so_far * 4:
-            return
-        time.sleep(0.05)
 
 
 def verification() -> Figure:

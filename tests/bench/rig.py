@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -82,6 +82,8 @@ class Rig:
     environment: dict[str, str]
     card: dict[str, Any] = field(default_factory=dict)
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    started_at: float = 0.0
+    """Monotonic time at which the platform was started."""
 
     def start(self, part: str, *, core: str = SERVER_CORE, workers: int = 1) -> subprocess.Popen[bytes]:
         command = ["taskset", "-c", core, sys.executable, "-m", "hilum.cli.main", "serve", "--part", part]
@@ -113,15 +115,21 @@ def wait_for(url: str, seconds: float = 40) -> float:
 
 
 @contextmanager
-def rig(*, workers: int = 1) -> Iterator[Rig]:
-    """Seed and start a platform of its own; remove it afterwards."""
+def rig(
+    *,
+    workers: int = 1,
+    core: str = SERVER_CORE,
+    database_url: str = "",
+    fill: Callable[[str], None] = lambda _url: None,
+) -> Iterator[Rig]:
+    """Seed and start a platform of its own; remove it afterwards. ``fill`` may put more into its database before it starts."""
     home = Path(tempfile.mkdtemp(prefix="hilum-bench-"))
     port, sandbox_port = free_port(), free_port()
     environment = {name: value for name, value in os.environ.items() if not name.startswith("HILUM_")}
     environment |= {
         "HILUM_MODE": "sandbox",
         "HILUM_DATA_DIR": str(home),
-        "HILUM_DATABASE_URL": f"sqlite:///{home}/hilum.db",
+        "HILUM_DATABASE_URL": database_url or f"sqlite:///{home}/hilum.db",
         "HILUM_BASE_URL": f"http://127.0.0.1:{port}",
         "HILUM_SANDBOX_URL": f"http://localhost:{sandbox_port}",
         "HILUM_SECRET_KEY": "bench-key-encryption-key-0123456789abcdef",
@@ -129,8 +137,10 @@ def rig(*, workers: int = 1) -> Iterator[Rig]:
     made = Rig(home, environment["HILUM_BASE_URL"], environment["HILUM_SANDBOX_URL"], environment)
     seed = ["hilum.cli.main", "sandbox", "seed", "--port", str(port), "--sandbox-port", str(sandbox_port)]
     subprocess.run([sys.executable, "-m", *seed], env=environment, check=True, capture_output=True)
+    fill(environment["HILUM_DATABASE_URL"])
     try:
-        made.start("platform", workers=workers)
+        made.started_at = time.monotonic()
+        made.start("platform", core=core, workers=workers)
         made.start("sandbox", core=LOAD_CORE)
         made.start("jobs", core=LOAD_CORE)
         wait_for(f"{made.base}/healthz")
