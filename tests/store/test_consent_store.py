@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from hilum.consent import policy, service
+from hilum.consent import policy, service, store
 from hilum.consent.models import (
     AUTHORIZATION_LIFE,
     CONSENT,
     NEGATIVE_WINDOW,
+    PAGE_BOUND,
     Authorization,
     Basis,
 )
@@ -198,6 +199,20 @@ def test_nobody_finds_anothers_agreement(ground: Platform) -> None:
     assert standing_of(ground, patient="p1") is not None
     assert connected(ground, "dora") == ()
     assert connected(ground, tenant=OTHER) == ()
+
+
+def test_withdrawing_leaves_none_of_many_agreements_with_the_client(ground: Platform) -> None:
+    """Security decision 27: a page's bound must not leave standing what was withdrawn."""
+    made = agree(ground)
+    more = [
+        replace(made, id=AuthorizationId(f"aut_more{n}"), patient=f"p{n}", created_at=made.created_at)
+        for n in range(PAGE_BOUND + 5)
+    ]
+    ground.run(lambda ctx: [store.add(ctx.tx, each) for each in more])
+
+    as_person(ground, lambda ctx: service.withdraw(ctx, made.id))
+
+    assert ground.run(whole(service.facts)).revoked == {made.id, *(each.id for each in more)}
 
 
 def test_withdrawing_ends_access_and_refresh_tokens_in_the_same_transaction(ground: Platform) -> None:

@@ -35,7 +35,7 @@ from hilum.infra import epoch
 from hilum.infra.context import Context, Trace
 from hilum.infra.edge import Edge
 from hilum.infra.epoch import Stamp
-from hilum.infra.facts import Since
+from hilum.infra.facts import Since, followed
 from hilum.kernel.actor import SYSTEM, Actor, ActorKind
 from hilum.kernel.errors import HilumError
 from hilum.kernel.ids import (
@@ -330,3 +330,38 @@ class _Blind:
 
     def __init__(self, ctx: Context) -> None:
         self.now = ctx.now
+
+
+def test_what_a_verb_sees_of_the_switches_is_exact_and_follows_what_changed(
+    edge: Edge, clock: FakeClock
+) -> None:
+    """What a token rests on: not a moment's staleness, and one change does not make ten thousand switches be read."""
+    life = Life(edge, clock, random.Random(1))
+    asked: list[Since] = []
+
+    def noted(ctx: Context, since: Since) -> Any:
+        asked.append(since)
+        return controls.switch_facts(ctx, since)
+
+    def seen() -> set[Target]:
+        return edge.read_now(lambda ctx: set(followed(ctx, SWITCHES, noted).engaged), trace=TRACE)
+
+    def engage(ctx: Context) -> tuple[set[Target], set[Target]]:
+        before = set(followed(ctx, SWITCHES, noted).engaged)
+        controls.engage(ctx, EngageOrder(TARGETS[2], Mode.FULL_STOP, "x"), person_tenant="general")
+        return before, set(followed(ctx, SWITCHES, noted).engaged)
+
+    assert seen() == set()
+    switch = life.do(controls.engage, EngageOrder(TARGETS[1], Mode.FULL_STOP, "x"), actor=SAM)
+    assert seen() == {TARGETS[1]} == seen()
+    assert life.do(engage, actor=SAM) == ({TARGETS[1]}, {TARGETS[1], TARGETS[2]})
+    for actor in (SAM, SUE):
+        life.do(controls.release, switch.id, actor=actor, counts=lambda _: True)
+    assert seen() == {TARGETS[2]}
+
+    assert [None if since.changes is None else since.named() for since in asked] == [
+        None,
+        ["app:app_1"],
+        None,
+        ["app_tenant:app_1/general", "app:app_1"],
+    ]

@@ -10,6 +10,7 @@ from hilum.identity import service as identity
 from hilum.identity.models import IDENTITY, Person, Tenant
 from hilum.identity.policy import charts_at
 from hilum.infra.context import Context
+from hilum.infra.facts import followed
 from hilum.kernel.ids import AppId, ClientId, PersonId, TenantId
 from hilum.registry import service as registry
 from hilum.registry.models import REGISTRY, Client, ClientFacts, InstallationFacts
@@ -55,9 +56,7 @@ def origins(ctx: Context, tenant: TenantId) -> frozenset[str]:
 
 def switches(ctx: Context) -> SwitchIndex:
     """Give the switches and the ends of full stops; they are judged by the time, so that of the reading does not matter."""
-    found = ctx.recall(SWITCHES, "switches", controls.switch_index)
-    assert found is not None, "there is always an index, if an empty one"
-    return found
+    return followed(ctx, SWITCHES, controls.switch_facts)
 
 
 def part_switches(ctx: Context) -> SwitchIndex:

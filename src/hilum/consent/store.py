@@ -85,7 +85,7 @@ def get(tx: Connection, authorization_id: AuthorizationId) -> Authorization:
 def standing(
     tx: Connection, tenant: TenantId, person: PersonId, client: ClientId | None, now: datetime
 ) -> list[Authorization]:
-    """Read a person's agreements that count, newest first."""
+    """Read a person's agreements that count, newest first; all of those with one client, since what is withdrawn is found here."""
     table = authorization
     wanted = [
         table.c.tenant == tenant,
@@ -93,10 +93,9 @@ def standing(
         table.c.revoked_at.is_(None),
         table.c.expires_at > now,
     ]
-    if client is not None:
-        wanted.append(table.c.client == client)
-    order = (desc(table.c.created_at), desc(table.c.id))
-    found = tx.execute(select(table).where(*wanted).order_by(*order).limit(PAGE_BOUND))
+    query = select(table).where(*wanted).order_by(desc(table.c.created_at), desc(table.c.id))
+    query = query.limit(PAGE_BOUND) if client is None else query.where(table.c.client == client)
+    found = tx.execute(query)
     return [_authorization(row) for row in found.mappings()]
 
 

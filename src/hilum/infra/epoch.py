@@ -266,6 +266,11 @@ class Memory:
             self._kept.move_to_end((part, key))
             return found[1]
 
+    def latest(self, part: Part, key: Hashable) -> tuple[Stamp, Any] | None:
+        """Return the value that was kept last with its stamp, or None."""
+        with self._lock:
+            return self._kept.get((part, key))
+
     def keep(self, part: Part, key: Hashable, stamp: Stamp, value: object) -> None:
         """Keep a value in place of an older one."""
         with self._lock:
@@ -290,15 +295,19 @@ class View:
     stamps: Stamps | None = None
     own: set[Part] = field(default_factory=set)
 
+    def stamp(self, tx: Connection, part: Part) -> Stamp:
+        """Return the stamp of a part as the verb first saw it."""
+        if self.stamps is None:
+            self.stamps = read(tx)
+        return self.stamps[part]
+
     def recall(
         self, tx: Connection, part: Part, key: Hashable, read_anew: Callable[[], T | None]
     ) -> T | None:
         """Return what ``read_anew`` returns: from memory if nothing of the part changed since. None is never kept."""
         if part in self.own:
             return read_anew()
-        if self.stamps is None:
-            self.stamps = read(tx)
-        stamp = self.stamps[part]
+        stamp = self.stamp(tx, part)
         found: T | None = self.memory.find(part, key, stamp)
         if found is None:
             found = read_anew()

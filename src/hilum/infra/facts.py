@@ -9,8 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
+from hilum.infra import epoch
 from hilum.infra.context import Context
 from hilum.infra.epoch import Change
+from hilum.kernel.ids import Part
 
 V = TypeVar("V")
 
@@ -49,3 +51,18 @@ class Facts(Protocol[V]):
     """One part's facts. What is read hangs on nothing but the rows, and on the time only as far as old entries may be left out."""
 
     def __call__(self, ctx: Context, since: Since, /) -> Delta[V]: ...
+
+
+def followed(ctx: Context, part: Part, facts: Facts[V]) -> V:
+    """Return a part's facts as this transaction sees them: what the process remembers of it, with what changed since."""
+    view = ctx.view
+    if view is None or part in view.own:
+        return facts(ctx, EVERYTHING).applied(None)
+    stamp, held = view.stamp(ctx.tx, part), view.memory.latest(part, followed)
+    if held is not None and held[0] == stamp:
+        value: V = held[1]
+        return value
+    changes = None if held is None else epoch.changes(ctx.tx, part, held[0], stamp)
+    value = facts(ctx, Since(changes)).applied(None if held is None else held[1])
+    view.memory.keep(part, followed, stamp, value)
+    return value
