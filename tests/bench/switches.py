@@ -169,16 +169,20 @@ def _heard(edge: Edge, switch: str) -> list[float]:
 
 
 def _memory_mb(made: Rig) -> float:
-    """Return the resident memory of the largest worker."""
-    largest = 0
+    """Return the resident memory of the largest process below the platform's."""
+    parents: dict[str, str] = {}
+    sizes: dict[str, int] = {}
     for status in Path("/proc").glob("[0-9]*/status"):
         try:
             fields = dict(line.split(":", 1) for line in status.read_text().splitlines() if ":" in line)
         except OSError:
             continue
-        if fields.get("PPid", "").strip() == str(made.processes[0].pid):
-            largest = max(largest, int(fields.get("VmRSS", "0 kB").split()[0]))
-    return largest / 1024
+        parents[status.parent.name] = fields.get("PPid", "").strip()
+        sizes[status.parent.name] = int(fields.get("VmRSS", "0 kB").split()[0])
+    below = {str(made.processes[0].pid)}
+    for _ in range(4):
+        below |= {each for each, parent in parents.items() if parent in below}
+    return max(sizes.get(each, 0) for each in below) / 1024
 
 
 # --- a large platform's facts ------------------------------------------------------------------------------------------------------

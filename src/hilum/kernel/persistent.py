@@ -99,8 +99,14 @@ class RecentSet(AbstractSet[K]):
     __slots__ = ("_buckets", "_map", "_mask", "_pages")
 
     def __init__(self, entries: Iterable[tuple[K, datetime]] = ()) -> None:
-        self._set(PersistentMap(), {})
-        self._copy(self.changed(entries))
+        minutes: dict[K, int] = {}
+        by_minute: dict[int, list[K]] = {}
+        for key, at in entries:
+            minute = _minute(at)
+            if key not in minutes or minutes[key] < minute:
+                minutes[key] = minute
+                by_minute.setdefault(minute, []).append(key)
+        self._set(PersistentMap(minutes), {minute: (tuple(keys), ()) for minute, keys in by_minute.items()})
 
     @staticmethod
     def of(members: AbstractSet[K]) -> "RecentSet[K]":
@@ -142,9 +148,6 @@ class RecentSet(AbstractSet[K]):
     def _set(self, members: PersistentMap[K, int], buckets: dict[int, tuple[Any, ...]]) -> None:
         # The map's own pages, for one call less where a request is judged.
         self._map, self._pages, self._mask, self._buckets = members, members._pages, members._mask, buckets  # noqa: SLF001
-
-    def _copy(self, other: "RecentSet[K]") -> None:
-        self._set(other._map, other._buckets)  # noqa: SLF001 - one of this class
 
     def __contains__(self, key: object) -> bool:
         return key in self._pages[hash(key) >> _HIGH & self._mask]
