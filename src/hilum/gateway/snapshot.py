@@ -139,8 +139,14 @@ class SnapshotKeeper:
 
     def start(self) -> None:
         """Load the first snapshot and begin to watch. What was loaded stays, so the garbage collector need not walk it again."""
-        self.step(0.0)
-        gc.freeze()
+        collects = gc.isenabled()
+        gc.disable()  # or it walks the growing million of values again and again, and frees none
+        try:
+            self.step(0.0)
+        finally:
+            gc.freeze()
+            if collects:
+                gc.enable()
         self._thread = Thread(target=self._watch, name="snapshot", daemon=True)
         self._thread.start()
 
