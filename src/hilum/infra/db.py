@@ -354,7 +354,10 @@ def _send_queued_first(tx: Connection, *_: object) -> None:
 def send_queued(tx: Connection) -> None:
     """Send what is queued in this transaction now."""
     queued, tx.info[postgres.QUEUED] = tx.info[postgres.QUEUED], []
-    postgres.send(_link_of(tx), queued, commit=False)
+    try:
+        postgres.send(_link_of(tx), queued, commit=False)
+    except psycopg.errors.DivisionByZero as error:
+        raise ChainMoved("concurrent_change", "The audit chain moved on.") from error
 
 
 class ChainMoved(Conflict):

@@ -153,7 +153,7 @@ def advance(
         named = [ANYTHING]
     rows = [row | {"part": part, "at_n": at_n, "key": key, "at": now} for at_n, key in enumerate(named)]
     if len(rows) == 1:
-        _ADD_CHANGE.count(tx, rows[0])
+        _ADD_CHANGE.later(tx, rows[0])
     else:
         tx.execute(fact_change.insert(), rows)
     if urgent and tx.dialect.name == "postgresql":
