@@ -113,6 +113,12 @@ class Errand:
         return grounds_of(self.obligations.bases, self.upstream_bases, hosts)
 
     @property
+    def shown_types(self) -> tuple[str, ...]:
+        """The types of which anything is shown."""
+        plan = self.obligations.plan
+        return (self.obligations.request.type,) if plan is None else (plan.type, *plan.included)
+
+    @property
     def upstream_bases(self) -> tuple[str, ...]:
         """The bases that the server may write, the one first that it is told."""
         public = self.tenant.upstream.public_url.rstrip("/")
@@ -184,7 +190,7 @@ class Transport:
             raise Refusal(UNJUDGEABLE)
         body = localised(errand, response.body)
         withheld = False
-        if is_suspect(body, errand.grounds):
+        if is_suspect(body, errand.grounds, name.partition("/")[0]):
             tree = loads(body)
             withheld = withhold(tree, errand.grounds)
             body = orjson.dumps(tree)
@@ -308,7 +314,7 @@ def opened(errand: Errand, body: bytes) -> Any:
     """Read an answer's JSON for being shown: with the gateway's addresses, and without those that are withheld."""
     body = localised(errand, body)
     tree = loads(body)
-    if is_suspect(body, errand.grounds):
+    if is_suspect(body, errand.grounds, *errand.shown_types):
         for each in resources_of(tree) if is_bundle(tree) else (tree,):
             withhold(each, errand.grounds)
     return tree

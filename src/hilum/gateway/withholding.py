@@ -8,6 +8,7 @@ Source: security decision 22; FHIR R4 extension-data-absent-reason.html (masked)
 """
 
 import re
+from functools import cache
 from typing import Any
 
 from hilum.gateway.attachments import Grounds, is_foreign_attachment, is_internal
@@ -24,22 +25,34 @@ _MASKED = {
 }
 _ADDRESS = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*:|//)[^\s\"'<>]+")
 _SIGNS = (b"ignature=", b"sig=", b"token=")
-_HOLDERS = tuple(f'"{key}"'.encode() for key in sorted(attachment_keys()))
 _TO_LOOK_AT = (":", "//", "%", "&", "\\")
 _EMPTY_DIV = f'<div xmlns="http://www.w3.org/1999/xhtml">{WITHHELD}</div>'
 _Path = tuple[str, ...]
 
 
-def is_suspect(body: bytes, grounds: Grounds) -> bool:
-    """Check cheaply whether anything in an answer may have to be withheld; only then it is looked at string by string."""
-    if b'"url"' in body and any(holder in body for holder in _HOLDERS):
-        return True
-    if any(sign in body for sign in _SIGNS):
-        return True
+def is_suspect(body: bytes, grounds: Grounds, *types: str) -> bool:
+    """Check cheaply whether anything in an answer may have to be withheld; only then it is looked at string by string.
+
+    ``types``: those whose resources of the answer are shown; none for any.
+    """
+    if b'"url"' in body:
+        for needle in _needles(types):
+            if needle in body:
+                return True
+    if b"=" in body:
+        for sign in _SIGNS:
+            if sign in body:
+                return True
     if not grounds.upstream_hosts:
         return False
     lowered = body.lower()
     return any(lowered.count(name) > body.count(own) for name, own in grounds.signs)
+
+
+@cache
+def _needles(types: tuple[str, ...]) -> tuple[bytes, ...]:
+    keys = (f'"{key}"'.encode() for key in sorted(attachment_keys(*types)))
+    return (*keys, b'"contained"') if types else tuple(keys)
 
 
 def withhold(resource: Any, grounds: Grounds) -> bool:

@@ -113,3 +113,26 @@ def test_an_answer_full_of_the_gateways_own_addresses_is_not_suspect_on_a_shared
     assert not is_suspect(own, SHARED)
     assert is_suspect(own.replace(b"/t/g", b"", 1), SHARED)
     assert not is_suspect(own, OWN)
+
+
+@pytest.mark.parametrize(
+    ("type_", "record", "expected"),
+    [
+        ("Observation", {"extension": [{"url": "x", "valueAttachment": {"url": "y"}}]}, True),
+        ("Observation", {"contained": [{"resourceType": "Media", "content": {"url": "y"}}]}, True),
+        ("Patient", {"photo": [{"url": "y"}]}, True),
+        (
+            "QuestionnaireResponse",
+            {"item": [{"item": [{"answer": [{"valueAttachment": {"url": "y"}}]}]}]},
+            True,
+        ),
+        ("Observation", {"extension": [{"url": "x", "valueCode": "form"}]}, False),
+        ("Observation", {"note": [{"text": "https://elsewhere.example/a?Signature=1"}]}, True),
+        ("Observation", {"note": [{"text": "https://elsewhere.example/a?b=1"}]}, False),
+    ],
+)
+def test_only_what_may_hold_an_attachment_is_looked_at_twice(
+    type_: str, record: dict[str, Any], expected: bool
+) -> None:
+    """P1, P3: the usual answer costs a few searches for bytes."""
+    assert is_suspect(orjson.dumps(record), OWN, type_) is expected

@@ -51,10 +51,10 @@ def referrer_types() -> tuple[str, ...]:
 
 
 @cache
-def attachment_keys() -> frozenset[str]:
-    """List every JSON key under which an Attachment may stand in any record, extensions included."""
+def attachment_keys(*types: str) -> frozenset[str]:
+    """List every JSON key under which an Attachment may stand in records of these types, or of any; extensions included."""
     found = {"valueAttachment"}
-    left = list(VISIBILITY)
+    left = list(types or VISIBILITY)
     seen = set(left)
     while left:
         for key, name in holders(left.pop()).items():
