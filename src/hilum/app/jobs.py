@@ -13,7 +13,7 @@ from hilum.app.settling import settle
 from hilum.audit import anchor
 from hilum.audit import live as journals
 from hilum.audit import service as audit
-from hilum.audit.models import CHECKPOINT_EVERY
+from hilum.audit.models import CHECKPOINT_EVERY, INDEX_EVERY
 from hilum.gateway.settling import SETTLE_EVERY
 from hilum.infra.clocks import steady
 from hilum.infra.context import Trace
@@ -59,6 +59,7 @@ def jobs_of(edge: Edge, settings: Settings) -> tuple[Job, ...]:
             lambda held: checkpoint(held, settings),
             aside=lambda: keep_anchor(edge, settings, fresh=False),
         ),
+        Job("audit_index", INDEX_EVERY, lambda held: index_accesses(held, settings)),
         Job("purge", PURGE_EVERY, lambda held: purge(held, settings)),
         Job("retention", RETAIN_EVERY, lambda held: retain(held, settings)),
         Job("settle", SETTLE_EVERY, lambda held: _settled(held, settings)),
@@ -83,6 +84,15 @@ def checkpoint(held: Held, settings: Settings) -> None:
     heads = journals.access_heads(settings.data_dir / "journal", settings.database_url)
     made = held.write(lambda ctx: audit.checkpoint(ctx, heads, after=after))
     keep_anchor(held.edge, settings, fresh=made is not None)
+
+
+def index_accesses(held: Held, settings: Settings) -> None:
+    """Index the accesses that came since the last time, for as long as the lease is ours."""
+    journals.index_accesses(
+        settings.data_dir / "journal",
+        settings.database_url,
+        go_on=lambda: not held.stop.is_set() and held.take(),
+    )
 
 
 def keep_anchor(edge: Edge, settings: Settings, *, fresh: bool) -> None:

@@ -21,7 +21,7 @@ from hilum.audit.models import (
     OpenIntent,
     Stream,
 )
-from hilum.audit.rows import Batch, ChainRows, Followed, Positions, chosen, limit_of, newest_of
+from hilum.audit.rows import Batch, ChainRows, Followed, Place, Placed, Positions, chosen, limit_of, newest_of
 from hilum.kernel.errors import Unavailable
 
 _SCHEMA = (
@@ -58,8 +58,12 @@ SELECT request_id, CAST(header AS BLOB), CAST(body AS BLOB) FROM record LEFT JOI
 WHERE request_id = ? ORDER BY record.id
 """
 _NEWEST = """
-SELECT request_id, CAST(header AS BLOB), CAST(body AS BLOB) FROM record LEFT JOIN payload USING (id)
+SELECT record.id, request_id, CAST(header AS BLOB), CAST(body AS BLOB) FROM record LEFT JOIN payload USING (id)
 ORDER BY record.id DESC
+"""
+_AT = """
+SELECT record.id, request_id, CAST(header AS BLOB), CAST(body AS BLOB) FROM record LEFT JOIN payload USING (id)
+WHERE record.id = ?
 """
 _AFTER = """
 SELECT record.id, request_id, CAST(header AS BLOB), CAST(body AS BLOB) FROM record LEFT JOIN payload USING (id)
@@ -322,10 +326,22 @@ class FileReader:
                     for request_id in request_ids:
                         db.execute("DELETE FROM intent WHERE request_id = ?", (request_id,))
 
-    def newest(self, query: AccessQuery) -> list[Access]:
+    def scan(self, query: AccessQuery) -> list[Placed]:
         limit = limit_of(query)
-        pages = [list(islice(chosen(db.execute(_NEWEST), query), limit)) for db in self._files()]
+        pages = [
+            list(islice(chosen(((slot, *row) for row in db.execute(_NEWEST)), query), limit))
+            for slot, db in self._slots()
+        ]
         return newest_of(pages, query)
+
+    def at(self, places: Sequence[Place]) -> list[Placed]:
+        found: list[Placed] = []
+        with _readable():
+            for slot, db in self._slots():
+                for place in places:
+                    if place.journal == slot and (row := db.execute(_AT, (place.number,)).fetchone()):
+                        found.append((place, encoding.decode(*row[1:])))
+        return found
 
     def ends(self) -> Positions:
         with _readable():

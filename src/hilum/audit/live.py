@@ -20,6 +20,7 @@ from threading import Thread
 
 from hilum.audit import policy
 from hilum.audit.files import FileReader, JournalFile
+from hilum.audit.index import open_index
 from hilum.audit.models import (
     ANONYMOUS_SOURCE_WINDOW,
     JOURNAL_BATCH_BOUND,
@@ -39,6 +40,7 @@ from hilum.audit.models import (
 )
 from hilum.audit.postgres import PostgresReader, PostgresWriter
 from hilum.audit.rows import AccessReader, ChainMoved, Writer, link_batch
+from hilum.audit.search import Indexed, index_what_came
 from hilum.audit.watching import Watch
 from hilum.infra import logs
 from hilum.kernel.errors import HilumError, Unavailable
@@ -390,7 +392,16 @@ def open_journal(
 
 def open_reader(directory: Path, database_url: str) -> AccessReader:
     """Open what reads all journals of the installation."""
-    return PostgresReader(database_url) if database_url.startswith("postgresql") else FileReader(directory)
+    postgresql = database_url.startswith("postgresql")
+    journals = PostgresReader(database_url) if postgresql else FileReader(directory)
+    return Indexed(journals, lambda: open_index(database_url, directory))
+
+
+def index_accesses(directory: Path, database_url: str, go_on: Callable[[], bool] = lambda: True) -> int:
+    """Index what was recorded since the last time; return how many records. ``go_on`` is asked before each batch."""
+    index = open_index(database_url, directory, make=True)
+    assert index is not None, "it was made"
+    return index_what_came(open_reader(directory, database_url), index, go_on)
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,6 +42,11 @@ RESUME_WITHIN = timedelta(minutes=5)
 ANCHOR_BYTES_BOUND = 2_000_000
 ANCHOR_LINES_KEPT = 10_000
 SLOTS_BOUND = 256
+INDEX_EVERY = timedelta(seconds=1)
+INDEX_BATCH = 1_000
+"""Records of each journal that are indexed in one transaction."""
+TAIL_BOUND = 20_000
+"""Records that are read though they are not indexed yet; where more are missing, the journals are searched without the index."""
 EXPLAIN_EVENTS_BOUND = 50
 PURGE_BATCH = 1_000
 PURGE_ACTION = "audit.payload.purge"
@@ -260,7 +265,7 @@ class EventPage:
 
 @dataclass(frozen=True, slots=True)
 class AccessQuery:
-    """Which accesses, newest first: every member that is set must fit; ``before`` is exclusive."""
+    """Which accesses, newest first: every member that is set must fit; ``before`` is exclusive, ``after`` is ``next`` of a page."""
 
     tenant: str = ""
     app: str = ""
@@ -270,8 +275,19 @@ class AccessQuery:
     authorization: str = ""
     run: str = ""
     patient: str = ""
+    outcome: str = ""
+    reason: str = ""
     before: datetime | None = None
+    after: str = ""
     limit: int = PAGE_BOUND
+
+
+@dataclass(frozen=True, slots=True)
+class AccessPage:
+    """Newest first. ``next`` is empty on the last page."""
+
+    accesses: tuple[Access, ...]
+    next: str = ""
 
 
 @dataclass(frozen=True, slots=True)

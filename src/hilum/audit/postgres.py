@@ -25,6 +25,8 @@ from hilum.audit.rows import (
     ChainMoved,
     ChainRows,
     Followed,
+    Place,
+    Placed,
     Positions,
     chosen,
     limit_of,
@@ -100,7 +102,15 @@ _FIND = (
     "SELECT request_id, header, body FROM access_record LEFT JOIN access_payload USING (writer, seq)"
     " WHERE request_id = %s ORDER BY writer, seq"
 )
-_NEWEST = "SELECT request_id, header, body FROM access_record LEFT JOIN access_payload USING (writer, seq) ORDER BY request_id DESC"
+_NEWEST = (
+    "SELECT writer, seq, request_id, header, body FROM access_record LEFT JOIN access_payload USING (writer, seq)"
+    " ORDER BY request_id DESC"
+)
+_AT = """
+SELECT place.journal, record.seq, record.request_id, record.header, payload.body
+FROM unnest(%(journals)s::text[], %(writers)s::text[], %(seqs)s::bigint[]) AS place (journal, writer, seq)
+JOIN access_record AS record USING (writer, seq) LEFT JOIN access_payload AS payload USING (writer, seq)
+"""
 _HEADER = "SELECT seq, header FROM access_record WHERE writer = %s AND seq >= %s ORDER BY seq LIMIT 1"
 _AFTER = """
 SELECT place.writer, r.seq, r.request_id, r.header, payload.body
@@ -253,10 +263,24 @@ class PostgresReader:
     def forget_intents(self, request_ids: Sequence[str]) -> None:
         """Nothing is left to do: the record of a settlement took it off."""
 
-    def newest(self, query: AccessQuery) -> list[Access]:
+    def scan(self, query: AccessQuery) -> list[Placed]:
         with self._connected() as db, db.cursor("newest") as cursor:
             cursor.itersize = STREAM_ROWS
-            return newest_of([islice(chosen(cursor.execute(_NEWEST), query), limit_of(query))], query)
+            rows = ((_short(writer), *row) for writer, *row in cursor.execute(_NEWEST))
+            return newest_of([islice(chosen(rows, query), limit_of(query))], query)
+
+    def at(self, places: Sequence[Place]) -> list[Placed]:
+        with self._connected() as db:
+            writers = {_short(writer): writer for writer in _writers(db)}
+            known = [place for place in places if place.journal in writers]
+            values = {
+                "journals": [place.journal for place in known],
+                "writers": [writers[place.journal] for place in known],
+                "seqs": [place.number for place in known],
+            }
+            rows = db.execute(_AT, values).fetchall()
+        found = ((journal, seq, encoding.decode(*row)) for journal, seq, *row in rows)
+        return [(Place(access.at, journal, seq), access) for journal, seq, access in found]
 
     @contextmanager
     def _following(self) -> Iterator[psycopg.Connection[Any]]:

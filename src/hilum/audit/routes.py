@@ -4,7 +4,7 @@ from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, replace
 from functools import partial
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import orjson
 from fastapi import APIRouter, Query
@@ -15,7 +15,7 @@ from starlette.responses import Response
 from hilum.audit import policy, service
 from hilum.audit.models import (
     PAGE_BOUND,
-    Access,
+    AccessPage,
     AccessQuery,
     Event,
     EventPage,
@@ -54,8 +54,13 @@ class RecordQuery(Strict):
 
 
 class AccessesQuery(RecordQuery):
+    """``outcome``: done or refused; ``reason``: why it was refused; ``after``: ``next`` of the page before."""
+
     patient: Word = ""
+    outcome: Literal["", "done", "refused"] = ""
+    reason: Word = ""
     before: Moment | None = None
+    after: Word = ""
 
 
 class EventsQuery(RecordQuery):
@@ -80,16 +85,16 @@ def api(
 
     @router.get("/accesses", openapi_extra=audience(*READERS))
     async def list_accesses(request: Request, query: Annotated[AccessesQuery, Query()]) -> Response:
-        """List FHIR requests and their decisions, newest first. That they were read is recorded."""
+        """List FHIR requests and their decisions, newest first; ``next`` is the ``after`` of the next page. The reading is recorded."""
         looked = policy.reading(Event("audit.access.list"), _filters(query))
 
-        def verb(ctx: Context) -> tuple[list[Access], Event]:
+        def verb(ctx: Context) -> tuple[AccessPage, Event]:
             _judge(ctx, query.tenant)
-            found = reader().newest(AccessQuery(**query.model_dump()))
-            return found, policy.reading(looked, _filters(query), given=len(found))
+            page = reader().page(AccessQuery(**query.model_dump()))
+            return page, policy.reading(looked, _filters(query), given=len(page.accesses))
 
-        found = await _given(kit, request, reads, looked, verb)
-        return _json({"items": [asdict(access) for access in found]})
+        page = await _given(kit, request, reads, looked, verb)
+        return _json({"items": [asdict(access) for access in page.accesses], "next": page.next})
 
     @router.get("/audit/events", openapi_extra=audience(*READERS))
     async def list_audit_events(request: Request, query: Annotated[EventsQuery, Query()]) -> Response:

@@ -2,17 +2,42 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Protocol
 
 from hilum.audit import encoding, policy
-from hilum.audit.models import PAGE_BOUND, Access, AccessQuery, Head, OpenIntent, Outcome
-from hilum.kernel.errors import Unavailable
+from hilum.audit.models import PAGE_BOUND, Access, AccessPage, AccessQuery, Head, OpenIntent, Outcome
+from hilum.kernel.errors import Invalid, Unavailable
 from hilum.kernel.ports import Ids
 
 _SALT_BYTES = 16
-_HEADER_WORDS = ("tenant", "app", "client", "person", "launch", "authorization", "run")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_HEADER_WORDS = ("tenant", "app", "client", "person", "launch", "authorization", "run", "reason", "outcome")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Place:
+    """Where a record stands: when, in which journal, and as which of its records. Their order is that of every list of accesses."""
+
+    at: datetime
+    journal: str
+    number: int
+
+    def write(self) -> str:
+        """Write it as the cursor of a page."""
+        return f"{(self.at - _EPOCH) // timedelta(microseconds=1)}.{self.journal}.{self.number}"
+
+    @staticmethod
+    def read(cursor: str) -> "Place":
+        """Read a cursor. Raises Invalid."""
+        at, _, rest = cursor.partition(".")
+        journal, _, number = rest.rpartition(".")
+        if not journal or not all(
+            part.isascii() and part.isdigit() and len(part) < 18 for part in (at, number)
+        ):
+            raise Invalid("cursor_invalid", "This page cannot be found.", fields={"after": "is not a cursor"})
+        return Place(_EPOCH + timedelta(microseconds=int(at)), journal[:10], int(number))
 
 
 @dataclass(slots=True)
@@ -110,8 +135,21 @@ Followed = dict[str, list[tuple[int, Access]]]
 """Records of each journal with their numbers, in their order."""
 
 
-class AccessReader(Protocol):
+Placed = tuple[Place, Access]
+Stored = tuple[str, int, str, bytes, bytes | None]
+"""Journal, number, request id, header and payload of a record."""
+
+
+class JournalReader(Protocol):
     """Reads every access journal of the installation while it is written."""
+
+    def scan(self, query: AccessQuery) -> list[Placed]:
+        """Find a page of records by reading the journals from their ends."""
+        ...
+
+    def at(self, places: Sequence[Place]) -> list[Placed]:
+        """Read the records at these places, in any order; a place without a record is left out. Raises Unavailable."""
+        ...
 
     def heads(self) -> dict[str, Head]:
         """Tell the last durable record of every chain, as ``access/<writer>``."""
@@ -123,10 +161,6 @@ class AccessReader(Protocol):
 
     def find(self, request_id: str) -> list[Access]:
         """Find every record of one request, in order."""
-        ...
-
-    def newest(self, query: AccessQuery) -> list[Access]:
-        """Find a page of records, newest first. Intents are left out: their outcome is what happened."""
         ...
 
     def open_intents(self) -> list[OpenIntent]:
@@ -158,21 +192,38 @@ class AccessReader(Protocol):
         ...
 
 
-def chosen(rows: Iterable[tuple[str, bytes, bytes | None]], query: AccessQuery) -> Iterator[Access]:
-    """Keep the (request id, header, payload) rows that fit, judging the bytes before reading them."""
+class AccessReader(JournalReader, Protocol):
+    """Reads the journals, and searches them by their index."""
+
+    def newest(self, query: AccessQuery) -> list[Access]:
+        """Find a page of records, newest first. Intents are left out: their outcome is what happened."""
+        ...
+
+    def page(self, query: AccessQuery) -> AccessPage:
+        """Find a page of records as ``newest`` does, and where the next begins."""
+        ...
+
+
+def chosen(rows: Iterable[Stored], query: AccessQuery) -> Iterator[Placed]:
+    """Keep the stored rows that fit, judging the bytes before reading them."""
     needles = [encoding.quoted(getattr(query, name)) for name in _HEADER_WORDS if getattr(query, name)]
     patient = encoding.quoted(query.patient) if query.patient else b""
-    for request_id, header, body in rows:
+    for journal, number, request_id, header, body in rows:
         if patient and (body is None or patient not in body):
             continue
         if all(needle in header for needle in needles):
             access = encoding.decode(request_id, header, body)
-            if _fits(access, query):
-                yield access
+            placed = Place(access.at, journal, number), access
+            if fits(placed, query):
+                yield placed
 
 
-def _fits(access: Access, query: AccessQuery) -> bool:
+def fits(placed: Placed, query: AccessQuery) -> bool:
+    """Return whether a record is one that the query asks for."""
+    place, access = placed
     if access.outcome is Outcome.INTENDED or (query.before is not None and access.at >= query.before):
+        return False
+    if query.after and place >= Place.read(query.after):
         return False
     return all(getattr(query, name) in {"", getattr(access, name)} for name in (*_HEADER_WORDS, "patient"))
 
@@ -181,8 +232,7 @@ def limit_of(query: AccessQuery) -> int:
     return max(1, min(query.limit, PAGE_BOUND))
 
 
-def newest_of(pages: Sequence[Iterable[Access]], query: AccessQuery) -> list[Access]:
-    """Join pages that are each newest first."""
-    every = [access for page in pages for access in page]
-    every.sort(key=lambda access: (access.at, access.request_id), reverse=True)
-    return every[: limit_of(query)]
+def newest_of(pages: Iterable[Iterable[Placed]], query: AccessQuery) -> list[Placed]:
+    """Join records into one page, newest first."""
+    every = {place: access for page in pages for place, access in page}
+    return sorted(every.items(), key=lambda placed: placed[0], reverse=True)[: limit_of(query)]

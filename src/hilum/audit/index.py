@@ -1,0 +1,210 @@
+"""The index of accesses: found by app, tenant, person, patient and the like without reading the journals, and written after them.
+
+The journals are the record; this only says where in them to look. A job fills it a moment after the records are durable, so that
+no answer waits for it; what it does not have yet is read from the journals' ends. Words stand in it as 64-bit digests, which may
+meet, so every record that is found is looked at again. Patients stand as keyed digests, which say nothing without the platform's
+key, and go when the payloads go.
+"""
+
+from collections.abc import Iterator
+from datetime import datetime
+from functools import cache, partial
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    Index,
+    PrimaryKeyConstraint,
+    Select,
+    String,
+    Table,
+    desc,
+    func,
+    literal,
+    select,
+    tuple_,
+    update,
+)
+from sqlalchemy.sql.elements import ColumnElement
+
+from hilum.audit.models import PURGE_BATCH, Access, AccessQuery, Outcome
+from hilum.audit.rows import Followed, Place, Positions
+from hilum.infra.db import Database, Instant, metadata
+from hilum.keys.live import vault
+
+WORDS = ("tenant", "app", "client", "person", "launch", "authorization", "run", "reason")
+PURPOSE = "audit.index.patient"
+
+access_index = Table(
+    "access_index",
+    metadata,
+    Column("journal", String(10), nullable=False),
+    Column("number", BigInteger, nullable=False),
+    Column("at", Instant, nullable=False),
+    *(Column(word, BigInteger, nullable=False) for word in WORDS),
+    Column("outcome", String(16), nullable=False),
+    Column("patient", BigInteger),
+    PrimaryKeyConstraint("journal", "number"),
+    Index("ix_access_index_at", "at"),
+    Index("ix_access_index_tenant", "tenant", "at"),
+    Index("ix_access_index_tenant_app", "tenant", "app", "at"),
+    Index("ix_access_index_app", "app", "at"),
+    Index("ix_access_index_client", "client", "at"),
+    Index("ix_access_index_person", "person", "at"),
+    Index("ix_access_index_patient", "patient", "at"),
+    Index("ix_access_index_launch", "launch"),
+    Index("ix_access_index_authorization", "authorization"),
+    Index("ix_access_index_run", "run"),
+    Index("ix_access_index_reason", "reason", "at"),
+)
+
+access_indexed = Table(
+    "access_indexed",
+    metadata,
+    Column("journal", String(10), primary_key=True),
+    Column("number", BigInteger, nullable=False),
+)
+"""Up to which record of each journal the index reaches."""
+TABLES = (access_index, access_indexed)
+_SELECTIVE = ("launch", "authorization", "run", "patient", "person")
+"""Words of which a record has one of very many: who asks by one gets few rows, which are then sorted."""
+
+
+def digest(word: str, value: str) -> int:
+    """Return the number that stands for a word; 0 for none."""
+    if not value:
+        return 0
+    if word == "patient":
+        value = vault().mac(PURPOSE, value.encode(), 16)
+    return int.from_bytes(sha256(f"{word}\n{value}".encode()).digest()[:8], "big", signed=True) or 1
+
+
+def positions(tx: Connection) -> Positions:
+    """Return up to which record of each journal the index reaches."""
+    return {row.journal: int(row.number) for row in tx.execute(select(access_indexed))}
+
+
+def add(tx: Connection, found: Followed) -> int:
+    """Index what follows in each journal; return how many records. Adding the same again changes nothing."""
+    reached = positions(tx)
+    rows = [
+        _row(journal, number, access)
+        for journal, records in found.items()
+        for number, access in records
+        if number > reached.get(journal, 0) and access.outcome is not Outcome.INTENDED
+    ]
+    if rows:
+        tx.execute(access_index.insert(), rows)
+    for journal, records in found.items():
+        number = max(records[-1][0], reached.get(journal, 0))
+        moved = update(access_indexed).where(access_indexed.c.journal == journal).values(number=number)
+        if tx.execute(moved).rowcount == 0:
+            tx.execute(access_indexed.insert().values(journal=journal, number=number))
+    return len(rows)
+
+
+def _row(journal: str, number: int, access: Access) -> dict[str, Any]:
+    row = {word: digest(word, getattr(access, word)) for word in WORDS}
+    patient = digest("patient", access.patient) or None
+    outcome = access.outcome.value
+    return row | {
+        "journal": journal,
+        "number": number,
+        "at": access.at,
+        "outcome": outcome,
+        "patient": patient,
+    }
+
+
+def places(tx: Connection, query: AccessQuery, most: int) -> list[Place]:
+    """Return where records that may fit stand, newest first."""
+    return [Place(row.at, row.journal, int(row.number)) for row in tx.execute(_search(query, most))]
+
+
+def _search(query: AccessQuery, most: int) -> Select[Any]:
+    table = access_index
+    wanted: list[ColumnElement[bool]] = [
+        table.c[word] == digest(word, value)
+        for word in (*WORDS, "patient")
+        if (value := getattr(query, word))
+    ]
+    if query.outcome:
+        wanted.append(table.c.outcome == query.outcome)
+    if query.before is not None:
+        wanted.append(table.c.at < query.before)
+    if query.after:
+        place = Place.read(query.after)
+        wanted.append(table.c.at <= place.at)
+        here = tuple_(table.c.at, table.c.journal, table.c.number)
+        wanted.append(here < tuple_(*_bound(place)))
+    newest_first: list[ColumnElement[Any]] = [desc(table.c.at), desc(table.c.journal), desc(table.c.number)]
+    if any(getattr(query, word) for word in _SELECTIVE):
+        # Sorted after it is found: else a planner may walk back through time, hoping that the few are recent.
+        newest_first[0] = desc(func.coalesce(table.c.at, 0))
+    found = select(table.c.at, table.c.journal, table.c.number)
+    return found.where(*wanted).order_by(*newest_first).limit(most)
+
+
+def _bound(place: Place) -> Iterator[Any]:
+    yield literal(place.at, Instant())
+    yield literal(place.journal)
+    yield literal(place.number, BigInteger())
+
+
+def purge(tx: Connection, before: datetime) -> int:
+    """Forget the patients of up to PURGE_BATCH old records; return of how many. Call again while it is not 0."""
+    table = access_index
+    old = select(table.c.journal, table.c.number).where(table.c.at < before, table.c.patient.is_not(None))
+    found = tx.execute(old.limit(PURGE_BATCH)).all()
+    if found:
+        chosen = tuple_(table.c.journal, table.c.number).in_([tuple(row) for row in found])
+        tx.execute(update(table).where(chosen).values(patient=None))
+    return len(found)
+
+
+class AccessIndex:
+    """The index in its database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def positions(self) -> Positions:
+        """Return up to which record of each journal it reaches."""
+        return self._database.read(positions)
+
+    def places(self, query: AccessQuery, most: int) -> list[Place]:
+        """Return where records that may fit stand, newest first."""
+        return self._database.read(partial(places, query=query, most=most))
+
+    def add(self, found: Followed) -> int:
+        """Index what follows in each journal; return how many records."""
+        return self._database.write(partial(add, found=found))
+
+    def forget_patients(self, before: datetime) -> None:
+        """Forget the patients of records older than ``before``."""
+        while self._database.write(partial(purge, before=before)):
+            pass
+
+    def rows(self) -> list[Any]:
+        """Return everything in it, for tests and tools."""
+        return list(self._database.read(lambda tx: tx.execute(select(access_index)).all()))
+
+
+def open_index(database_url: str, directory: Path, *, make: bool = False) -> AccessIndex | None:
+    """Open the index: in the PostgreSQL that the control plane uses, else in a file beside the journals, once ``make`` made it."""
+    if database_url.startswith("postgresql"):
+        return AccessIndex(_opened(database_url))
+    path = directory / "index.db"
+    if make:
+        directory.mkdir(parents=True, exist_ok=True)
+        _opened(f"sqlite:///{path}").write(lambda tx: metadata.create_all(tx, tables=list(TABLES)))
+    return AccessIndex(_opened(f"sqlite:///{path}")) if path.exists() else None
+
+
+@cache
+def _opened(url: str) -> Database:
+    return Database(url)

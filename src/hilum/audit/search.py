@@ -1,0 +1,124 @@
+"""Searching the accesses: by the index, and in the journals for what it does not have yet."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import replace
+from datetime import datetime
+
+from hilum.audit.index import AccessIndex
+from hilum.audit.models import INDEX_BATCH, TAIL_BOUND, Access, AccessPage, AccessQuery, Head, OpenIntent
+from hilum.audit.rows import (
+    ChainRows,
+    Followed,
+    JournalReader,
+    Place,
+    Placed,
+    Positions,
+    fits,
+    limit_of,
+    newest_of,
+)
+from hilum.infra import lanes
+from hilum.infra.lanes import Lane
+from hilum.kernel.errors import Unavailable
+
+TRIES = 5
+"""How often more is read, where digests met and what was found did not fit."""
+
+
+class Indexed:
+    """Reads the journals, and searches them by their index; None where nothing was indexed yet."""
+
+    def __init__(self, journals: JournalReader, index: Callable[[], AccessIndex | None]) -> None:
+        self._journals, self._index = journals, index
+
+    def newest(self, query: AccessQuery) -> list[Access]:
+        return list(self.page(query).accesses)
+
+    def page(self, query: AccessQuery) -> AccessPage:
+        limit = limit_of(query)
+        with closing(self._journals):
+            found = self._found(replace(query, limit=limit))
+        full = len(found) == limit
+        return AccessPage(tuple(access for _, access in found), found[-1][0].write() if full else "")
+
+    def _found(self, query: AccessQuery) -> list[Placed]:
+        if query.after:
+            Place.read(query.after)
+        index = self._index()
+        reached = index.positions() if index is not None else {}
+        ends = self._journals.ends() if reached else {}
+        missing = sum(end - reached.get(journal, 0) for journal, end in ends.items())
+        if index is None or not reached or missing > TAIL_BOUND:
+            return self._journals.scan(query)
+        return newest_of([self._indexed(index, query), self._tail(reached, query)], query)
+
+    def _indexed(self, index: AccessIndex, query: AccessQuery) -> list[Placed]:
+        found: list[Placed] = []
+        wanted = query
+        for _ in range(TRIES):
+            places = index.places(wanted, query.limit)
+            found += [placed for placed in self._journals.at(places) if fits(placed, query)]
+            if len(places) < query.limit or len(found) >= query.limit:
+                return found
+            wanted = replace(query, after=places[-1].write())
+        raise Unavailable("audit_read_slow", "This search of the audit took too long. Name more.")
+
+    def _tail(self, reached: Positions, query: AccessQuery) -> Iterator[Placed]:
+        """Read what the index does not have yet."""
+        positions = dict(reached)
+        while followed := self._journals.after(positions, INDEX_BATCH):
+            for journal, records in followed.items():
+                positions[journal] = records[-1][0]
+                for number, access in records:
+                    placed = Place(access.at, journal, number), access
+                    if fits(placed, query):
+                        yield placed
+
+    def purge(self, before: datetime) -> int:
+        removed = self._journals.purge(before)
+        if (index := self._index()) is not None:
+            index.forget_patients(before)
+        return removed
+
+    def heads(self) -> dict[str, Head]:
+        return self._journals.heads()
+
+    def chains(self) -> Iterator[ChainRows]:
+        return self._journals.chains()
+
+    def find(self, request_id: str) -> list[Access]:
+        return self._journals.find(request_id)
+
+    def scan(self, query: AccessQuery) -> list[Placed]:
+        return self._journals.scan(query)
+
+    def at(self, places: Sequence[Place]) -> list[Placed]:
+        return self._journals.at(places)
+
+    def open_intents(self) -> list[OpenIntent]:
+        return self._journals.open_intents()
+
+    def forget_intents(self, request_ids: Sequence[str]) -> None:
+        self._journals.forget_intents(request_ids)
+
+    def ends(self) -> Positions:
+        return self._journals.ends()
+
+    def starts(self, moment: datetime) -> Positions:
+        return self._journals.starts(moment)
+
+    def after(self, positions: Positions, most: int) -> Followed:
+        return self._journals.after(positions, most)
+
+    def close(self) -> None:
+        self._journals.close()
+
+
+def index_what_came(journals: JournalReader, index: AccessIndex, go_on: Callable[[], bool]) -> int:
+    """Index what the journals hold and the index does not, until nothing is left; return how many records."""
+    count = 0
+    with lanes.using(Lane.OWN), closing(journals):
+        while go_on() and (found := journals.after(index.positions(), INDEX_BATCH)):
+            count += index.add(found)
+    return count

@@ -1,0 +1,191 @@
+"""Accesses are found by their index as they would be by reading every journal, however far the index has come (P15)."""
+
+import random
+from dataclasses import replace
+from datetime import timedelta
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hilum.audit import index, live, search
+from hilum.audit.models import Access, AccessQuery, Outcome
+from hilum.audit.rows import Place as Where
+from hilum.infra.edge import Edge
+from hilum.kernel.errors import Invalid
+from tests.effort import effort
+from tests.flows.test_audit_journal import AT, Place, access
+
+WORDS = (
+    "tenant",
+    "app",
+    "client",
+    "person",
+    "launch",
+    "authorization",
+    "run",
+    "reason",
+    "patient",
+    "outcome",
+)
+
+
+def made(n: int, chance: random.Random) -> Access:
+    refused = chance.random() < 0.2
+    return access(
+        n,
+        at=AT + timedelta(seconds=n // 3),
+        tenant=chance.choice(["general", "mercy"]),
+        app=chance.choice(["app_1", "app_2", ""]),
+        client=chance.choice(["c1", "c2"]),
+        person=chance.choice(["", "per_1", "per_2", "per_3"]),
+        launch=chance.choice(["", "lau_1"]),
+        authorization=chance.choice(["", "aut_1", "aut_2"]),
+        run=chance.choice(["", "", "run_1"]),
+        patient=chance.choice(["", "p1", "p2", "p3"]),
+        outcome=Outcome.REFUSED if refused else Outcome.DONE,
+        reason=chance.choice(["quota_exceeded", "switch_engaged"]) if refused else "",
+    )
+
+
+def asked(chance: random.Random) -> AccessQuery:
+    values: dict[str, Any] = {"limit": chance.choice([1, 7, 200])}
+    sample = made(1, chance)
+    for word in chance.sample(WORDS, chance.choice([0, 1, 2, 3])):
+        values[word] = str(getattr(sample, word))
+    if chance.random() < 0.2:
+        values["before"] = AT + timedelta(seconds=chance.randrange(60))
+    return AccessQuery(**values)
+
+
+@pytest.fixture
+def place(edge: Edge, tmp_path: Path) -> Place:
+    return Place(edge, edge.db.url, tmp_path / "journal")
+
+
+def filled(place: Place, count: int, seed: int = 0) -> list[Access]:
+    chance = random.Random(seed)
+    records = [made(n, chance) for n in range(count)]
+    for start in range(0, count, 40):
+        place.write(*records[start : start + 40])
+    return records
+
+
+def index_now(place: Place) -> int:
+    return live.index_accesses(place.directory, place.url)
+
+
+def expected(place: Place, query: AccessQuery) -> list[Access]:
+    """What reading every journal finds."""
+    return [found for _, found in place.reader.scan(replace(query, limit=200))]
+
+
+def test_the_index_finds_what_reading_every_journal_finds_however_far_it_has_come(place: Place) -> None:
+    chance = random.Random(7)
+    filled(place, 80)
+    queries = [asked(chance) for _ in range(effort(10, 400))]
+    for stage in ("nothing indexed", "all indexed", "a tail is not", "all again"):
+        if stage.startswith("all"):
+            assert index_now(place) > 0
+            assert index_now(place) == 0
+        if stage == "a tail is not":
+            filled(place, 40, seed=3)
+        for query in queries:
+            found = place.reader.newest(query)
+            whole = expected(place, query)
+            assert [each.at for each in found] == [each.at for each in whole[: query.limit]], (stage, query)
+            assert all(each in whole for each in found)
+
+
+def test_pages_follow_each_other_without_a_gap_or_a_repetition(place: Place) -> None:
+    """Many records have one time: a cursor names a record, not a moment. What comes meanwhile disturbs nobody's walk."""
+    filled(place, 80)
+    index_now(place)
+    query = AccessQuery(tenant="general", limit=7)
+    whole = expected(place, query)
+    walked: list[Access] = []
+    page = place.reader.page(query)
+    place.write(access(900, at=AT + timedelta(hours=1)))
+    while page.accesses:
+        walked += page.accesses
+        if not page.next:
+            break
+        page = place.reader.page(replace(query, after=page.next))
+
+    assert [each.request_id for each in walked] == [each.request_id for each in whole]
+
+
+@pytest.mark.parametrize(
+    "cursor", ["x", "1", "1.2", "1.2.x", "-1.a.1", "9" * 30 + ".a.1", "1..", "\u0661.a.1"]
+)
+def test_what_is_no_cursor_is_refused(place: Place, cursor: str) -> None:
+    with pytest.raises(Invalid):
+        place.reader.page(AccessQuery(after=cursor))
+
+
+def test_a_cursor_comes_back_as_it_was() -> None:
+    where = Where(AT, "0", 12)
+    assert Where.read(where.write()) == where
+
+
+def test_words_whose_digests_meet_are_told_apart(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """64 bits may meet: what is found is looked at again, and looked for further."""
+    monkeypatch.setattr(index, "digest", lambda word, value: 1 if value else 0)
+    filled(place, 80)
+    index_now(place)
+    for word in ("app", "person", "patient"):
+        value = {"app": "app_2", "person": "per_3", "patient": "p2"}[word]
+        query = AccessQuery(**{word: value, "limit": 30})  # type: ignore[arg-type]
+        found = place.reader.newest(query)
+        assert found
+        assert [each.at for each in found] == [each.at for each in expected(place, query)[:30]]
+
+
+def test_the_index_alone_says_nothing_of_a_patient_and_forgets_them_with_the_payloads(place: Place) -> None:
+    """Security decision 5: who has the database but not the key cannot try patients' ids against it."""
+    filled(place, 40)
+    index_now(place)
+    opened = index.open_index(place.url, place.directory)
+    assert opened is not None
+
+    def patients() -> set[int]:
+        return {row.patient for row in opened.rows() if row.patient is not None}
+
+    kept = patients()
+    assert len(kept) == 3
+    assert kept == {index.digest("patient", each) for each in ("p1", "p2", "p3")}
+    plain = {
+        int.from_bytes(sha256(f"patient\n{each}".encode()).digest()[:8], "big", signed=True)
+        for each in ("p1", "p2", "p3")
+    }
+    assert not kept & plain
+    place.reader.purge(AT + timedelta(days=1))
+    assert patients() == set()
+    assert place.reader.newest(AccessQuery(patient="p1")) == []
+    assert place.reader.newest(AccessQuery(tenant="general"))
+
+
+def test_indexing_that_broke_off_goes_on_where_it_was(place: Place) -> None:
+    """A batch is indexed as a whole or not at all, and never twice."""
+    filled(place, 80)
+    turns = iter([True, False])
+    first = live.index_accesses(place.directory, place.url, lambda: next(turns))
+    rest = index_now(place)
+
+    assert first + rest == 80
+    opened = index.open_index(place.url, place.directory)
+    assert opened is not None
+    assert len(opened.rows()) == 80
+
+
+def test_where_too_much_is_missing_the_journals_are_read(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An old installation that is being indexed, or a job that stands still: slow, and never a silent gap."""
+    filled(place, 40)
+    index_now(place)
+    filled(place, 40, seed=5)
+    monkeypatch.setattr(search, "TAIL_BOUND", 10)
+
+    assert len(place.reader.newest(AccessQuery())) == 80
