@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -184,6 +185,7 @@ def test_what_changes_in_readiness_is_logged_once_each_way(monkeypatch: pytest.M
     for each in (None, DISK_FULL, DISK_FULL, DISK_FULL, None, None):
         found[0] = each
         readiness.look()
+    structlog.reset_defaults()
 
     assert stream.getvalue().count("app.readiness.lost") == 1
     assert stream.getvalue().count("app.readiness.regained") == 1
