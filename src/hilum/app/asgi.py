@@ -13,8 +13,8 @@ from hilum.infra import logs, metrics
 from hilum.kernel.errors import HilumError, Invalid, NotPermitted, Unavailable
 from hilum.kernel.ports import Ids
 from hilum.kernel.redaction import redact
-from hilum.signin.policy import network_of
 from hilum.standards.fhir.requests import BODY_BOUND as FHIR_BODY_BOUND
+from hilum.standards.networks import network_of
 from hilum.web.asgi import App, Message, Receive, Scope, Send
 from hilum.web.bounds import API_BODY_BOUND, INCOMPLETE, PAGE_BODY_BOUND, Admission, Body, Patience
 from hilum.web.problems import status_of

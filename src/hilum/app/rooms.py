@@ -69,6 +69,7 @@ def authenticator(edge: Edge) -> Callable[[Request], Awaitable[Actor]]:
 def pages(site: Site) -> list[BaseRoute]:
     """Give the routes of pages and protocol endpoints."""
     channel = frontchannel.FrontChannel(site.kit, site.directory)
+    site.at_stop.append(channel.tell_folded_soon)
     return [
         *backchannel.routes(
             site.kit,
@@ -77,7 +78,7 @@ def pages(site: Site) -> list[BaseRoute]:
             at_stop=site.at_stop.append,
         ),
         *channel.routes(),
-        *signin.pages(site.kit, channel.origins_of),
+        *signin.pages(site.kit, channel.origins_of, at_stop=site.at_stop.append),
         *enrolment_pages.pages(site.kit),
         *launches.routes(site.kit),
     ]
@@ -106,7 +107,7 @@ def api(site: Site) -> App:
         identity.api(kit, seal),
         registry.api(kit),
         controls.api(kit, engage_switch, release_switch, set_quota),
-        signin.api(kit),
+        signin.api(kit, at_stop=site.at_stop.append),
         enrolment.api(kit),
         audit.api(kit, reader, at_stop=site.at_stop.append),
         hold_routes.api(kit),

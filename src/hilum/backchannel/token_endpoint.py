@@ -3,7 +3,6 @@
 Source: RFC 6749 sections 3.2, 5.1 and 5.2; RFC 7009 section 2; RFC 7662 section 2; Fetch standard (CORS).
 """
 
-import asyncio
 import math
 import re
 from collections import OrderedDict
@@ -21,7 +20,7 @@ from hilum.backchannel.client_auth import Method, Presented
 from hilum.backchannel.keysets import KeySets
 from hilum.backchannel.policy import TokenRequest
 from hilum.backchannel.service import Caller
-from hilum.backchannel.throttle import WINDOW_S, Failures, Folds
+from hilum.backchannel.throttle import Failures
 from hilum.infra.context import Context, Trace
 from hilum.kernel.decision import Reason
 from hilum.kernel.errors import Conflict, HilumError, Invalid, NotFound, NotPermitted, Unavailable
@@ -31,6 +30,7 @@ from hilum.standards import oauth
 from hilum.standards.oauth import Parameters, TokenError
 from hilum.web import cors, forms
 from hilum.web.kit import Kit, trace_of
+from hilum.web.refusals import Refusals
 from hilum.web.urls import Site
 
 T = TypeVar("T")
@@ -63,9 +63,7 @@ class BackChannel:
 
     def __init__(self, kit: Kit, keysets: KeySets, *, registers: bool) -> None:
         self._kit, self._keysets, self._registers = kit, keysets, registers
-        self._failures, self._folds = Failures(kit.clock), Folds(kit.clock)
-        self._telling: asyncio.TimerHandle | None = None
-        self._task: asyncio.Future[None] | None = None
+        self._failures, self._refusals = Failures(kit.clock), Refusals(kit.edge, service.record_folded)
         self._clients: OrderedDict[tuple[TenantId, ClientId], tuple[float, Client]] = OrderedDict()
 
     async def token(self, request: Request) -> Response:
@@ -195,32 +193,11 @@ class BackChannel:
 
     async def _fold(self, caller: Caller, tenant: TenantId, source: str) -> None:
         """Count a refusal that gets no record of its own; a minute after the first of them, their counts are recorded."""
-        if self._folds.are_due:
-            await self.tell_folded()
-        if caller.loud:
-            return
-        self._folds.add(tenant, source)
-        if self._telling is None:
-            self._telling = asyncio.get_running_loop().call_later(WINDOW_S, self.tell_folded_soon)
+        await self._refusals.fold(tenant, source, loud=caller.loud)
 
     def tell_folded_soon(self) -> None:
-        """Record what was counted, by a task of its own; also when the process is told to stop."""
-        self._task = asyncio.ensure_future(self.tell_folded())
-
-    async def tell_folded(self) -> None:
-        """Record what was counted, a record for each address. What cannot be recorded now is counted on."""
-        self._telling = None
-        taken = self._folds.take()
-        while taken:
-            some, taken = taken[:FOLDS_AT_ONCE], taken[FOLDS_AT_ONCE:]
-            try:
-                await self._write(
-                    partial(service.record_folded, folded=some), Trace(self._kit.ids.new("req"))
-                )
-            except (Unavailable, Conflict):
-                for tenant, source, count in (*some, *taken):
-                    self._folds.add(tenant, source, count)
-                return
+        """Record what was counted; also when the process is told to stop."""
+        self._refusals.tell_soon()
 
     # --- the verb --------------------------------------------------------------------------------------------------------------
 

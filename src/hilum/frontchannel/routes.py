@@ -30,6 +30,7 @@ from hilum.standards.oauth import read_parameters
 from hilum.standards.smart import launch as smart_launch
 from hilum.web import cookies, forms
 from hilum.web.kit import Kit, trace_of
+from hilum.web.refusals import Refusals
 from hilum.web.urls import Site, path_of
 
 REQUEST_PURPOSE = "authserver.request"
@@ -53,6 +54,7 @@ class FrontChannel:
 
     def __init__(self, kit: Kit, directory: PatientDirectory) -> None:
         self._kit, self._directory = kit, directory
+        self._refusals = Refusals(kit.edge, service.record_folded)
 
     def routes(self) -> list[Route]:
         """Give the routes to mount."""
@@ -64,6 +66,10 @@ class FrontChannel:
             Route(f"{root}/manage", self.manage, methods=["GET"]),
             Route(f"{root}/manage", self.manage_post, methods=["POST"]),
         ]
+
+    def tell_folded_soon(self) -> None:
+        """Record refusals that were counted; also when the process is told to stop."""
+        self._refusals.tell_soon()
 
     async def authorize(self, request: Request) -> Response:
         """Begin a request, or, with nothing but ``request`` in the query, show its next page. GET and POST begin alike (C29)."""
@@ -80,11 +86,13 @@ class FrontChannel:
         ours = parameters.get("request")
         if request.method == "GET" and ours and not parameters.get("client_id"):
             return await self._page(request, visit, ours)
-        begun = await self._kit.edge.write(
-            lambda ctx: service.begin(ctx, visit.site, parameters), trace=visit.trace
-        )
+        source = visit.trace.source
+        loud = self._refusals.is_loud(source)
+        begin = partial(service.begin, site=visit.site, parameters=parameters, loud=loud)
+        begun = await self._kit.edge.write(begin, trace=visit.trace)
         if isinstance(begun, Stored):
             return _see_other(self._step_url(visit, begun.request.id))
+        await self._refusals.refused(visit.site.tenant, source, loud=loud)
         return self._ended(request, begun)
 
     async def context(self, request: Request) -> Response:

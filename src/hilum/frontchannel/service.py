@@ -79,8 +79,13 @@ class Issued:
     authorization: Authorization
 
 
-def begin(ctx: Context, site: Site, parameters: Parameters) -> Stored | Redirect | DisplayedError:
-    """Judge an authorization request and keep it; a refusal goes to the client only when its redirect URI is registered (C28)."""
+def begin(
+    ctx: Context, site: Site, parameters: Parameters, *, loud: bool = True
+) -> Stored | Redirect | DisplayedError:
+    """Judge an authorization request and keep it; a refusal goes to the client only when its redirect URI is registered (C28).
+
+    ``loud``: whoever sent it has not been refused so often lately that one more record says nothing.
+    """
     purge(ctx)
     client_id = parameters.get("client_id")
     client = registry.find_client(ctx, ClientId(client_id)) if client_id else None
@@ -90,15 +95,15 @@ def begin(ctx: Context, site: Site, parameters: Parameters) -> Stored | Redirect
     )
     match judged:
         case DisplayedError():
-            _record_refusal(ctx, site, "", judged.code)
+            _record_refusal(ctx, site, "", judged.code, loud=loud)
             return judged
         case RedirectedError():
             assert client is not None, "without a client nobody is redirected"
-            _record_refusal(ctx, site, client.id, judged.error)
+            _record_refusal(ctx, site, client.id, judged.error, loud=loud)
             return flow.error_redirect(site, judged.redirect_uri, judged.state, judged.error, judged.detail)
     assert parties is not None, "an unknown client is a displayed error"
     if reason := flow.refusal_of(ctx, parties, None):
-        _record_refusal(ctx, site, parties.client.id, reason)
+        _record_refusal(ctx, site, parties.client.id, reason, loud=loud)
         detail = policy.refusal_text(reason, parties.tenant.name)
         return flow.error_redirect(
             site, judged.redirect_uri, judged.state, AuthorizeError.ACCESS_DENIED, detail
@@ -143,11 +148,26 @@ def _keep(ctx: Context, site: Site, parties: Parties, valid: ValidRequest) -> St
     return Stored(request)
 
 
-def _record_refusal(ctx: Context, site: Site, client: str, reason: str) -> None:
+def _record_refusal(ctx: Context, site: Site, client: str, reason: str, *, loud: bool) -> None:
+    if not loud:
+        return
     event = Event(
         "authserver.request.refuse", Outcome.REFUSED, tenant=site.tenant, client=client, reason=reason
     )
     audit.record(ctx, event)
+
+
+def record_folded(ctx: Context, folded: Iterable[tuple[str, str, int]]) -> None:
+    """Record refusals beyond those that were recorded one by one: tenant, address and how many."""
+    for tenant, source, count in folded:
+        event = Event(
+            "authserver.request.refuse",
+            Outcome.REFUSED,
+            tenant=tenant,
+            reason="folded",
+            facts={"count": count},
+        )
+        audit.record(replace(ctx, trace=replace(ctx.trace, source=source)), event)
 
 
 def resume(ctx: Context, site: Site, request_id: str, cookie: str) -> Progress:

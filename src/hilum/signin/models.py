@@ -64,12 +64,16 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """A sign-in that was let begin. ``digest`` is the stored password hash, None for an unknown or inactive person."""
+    """A sign-in that was let begin. ``digest`` is the stored password hash, None for an unknown or inactive person.
+
+    ``loud``: its address has not been refused so often lately that one more record says nothing.
+    """
 
     key: str
     tenant: TenantId | None
     person: PersonId | None
     digest: str | None
+    loud: bool = True
 
 
 @dataclass(frozen=True, slots=True)

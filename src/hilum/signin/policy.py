@@ -2,7 +2,6 @@
 
 import hashlib
 import hmac
-import ipaddress
 import re
 from collections.abc import Iterable
 from datetime import datetime, timedelta
@@ -26,6 +25,7 @@ from hilum.signin.models import (
     ApiToken,
     Session,
 )
+from hilum.standards.networks import network_of
 
 _COOKIE = re.compile(re.escape(COOKIE_PREFIX) + r"[A-Za-z0-9_-]{43}")
 _API_TOKEN = re.compile(re.escape(API_TOKEN_PREFIX) + r"[A-Za-z0-9_-]{43}")
@@ -70,17 +70,6 @@ def attempt_key(realm: str, name: str, source: str) -> str:
     """Name the pair of a name and an address without telling either. An IPv6 address counts by its /64."""
     parts = (realm, name.strip().lower()[:200], network_of(source))
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
-
-
-def network_of(source: str) -> str:
-    """Name the network an address belongs to: itself, or the /64 that one subscriber holds."""
-    try:
-        address = ipaddress.ip_address(source)
-    except ValueError:
-        return source[:100]
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is None:
-        return str(ipaddress.IPv6Network((address, 64), strict=False))
-    return str(getattr(address, "ipv4_mapped", None) or address)
 
 
 def delay_after(failures: int) -> timedelta:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -34,6 +34,7 @@ from hilum.signin.models import (
 )
 from hilum.web import cookies, forms
 from hilum.web.kit import Kit, trace_of
+from hilum.web.refusals import Refusals
 from hilum.web.urls import path_of
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -47,6 +48,14 @@ OriginsOf = Callable[[Request, str, str], Awaitable[tuple[str, ...]]]
 
 async def _no_origins(_request: Request, _tenant: str, _then: str) -> tuple[str, ...]:
     return ()
+
+
+AtStop = Callable[[Callable[[], None]], None]
+"""Takes what is to be done when the process is told to stop."""
+
+
+def _ignored(_: Callable[[], None]) -> None:
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +74,13 @@ class _Place:
         return f"signin:{self.key}"
 
 
-def pages(kit: Kit, origins_of: OriginsOf = _no_origins) -> list[Route]:
-    """Give the pages. ``origins_of`` is the flow's: whither sign-in may lead at the end, for the form-action of its page."""
+def pages(kit: Kit, origins_of: OriginsOf = _no_origins, *, at_stop: AtStop = _ignored) -> list[Route]:
+    """Return the pages. ``origins_of`` is the flow's: where sign-in may lead at the end, for the form-action of its page.
+
+    ``at_stop`` takes what records counts that are not on record yet.
+    """
     door = _Door(kit, origins_of)
+    at_stop(door.refusals.tell_soon)
     return [
         Route("/t/{tenant}/signin", door.show_signin, methods=["GET"]),
         Route("/t/{tenant}/signin", door.sign_in, methods=["POST"]),
@@ -83,6 +96,7 @@ def pages(kit: Kit, origins_of: OriginsOf = _no_origins) -> list[Route]:
 class _Door:
     def __init__(self, kit: Kit, origins_of: OriginsOf) -> None:
         self._kit, self._origins_of = kit, origins_of
+        self.refusals = Refusals(kit.edge, service.record_folded)
 
     async def show_signin(self, request: Request) -> Response:
         place = await self._place(request)
@@ -100,13 +114,16 @@ class _Door:
         trace = trace_of(request)
         username, then = form.one("username"), form.one("then")
         begin = partial(service.begin_attempt, tenant=place.tenant, username=username)
+        loud = self.refusals.is_loud(trace.source)
         try:
-            attempt = await self._kit.edge.write(begin, trace=trace)
+            attempt = replace(await self._kit.edge.write(begin, trace=trace), loud=loud)
             matched = await live.verify_password(attempt.digest, form.one("password"))
             before = cookies.read(request, cookies.SESSION, secure=secure)
             complete = partial(service.complete_attempt, attempt=attempt, matched=matched, replaces=before)
             _, cookie = await self._kit.edge.write(complete, trace=trace)
         except (NotAuthenticated, SlowDown, Stopped) as refusal:
+            if isinstance(refusal, NotAuthenticated):
+                await self.refusals.refused(place.tenant or "", trace.source, loud=loud)
             return await self._signin_page(request, place, then=then, username=username, refusal=refusal)
         response = RedirectResponse(policy.safe_return(then, self._home(place)), 303)
         cookies.put(response, cookies.SESSION, cookie, secure=secure)
@@ -262,8 +279,10 @@ class NewPassword(_Strict):
 Id = Annotated[str, PathParameter(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 
 
-def api(kit: Kit) -> APIRouter:
-    """Give the API routes of tokens, passwords and sessions."""
+def api(kit: Kit, *, at_stop: AtStop = _ignored) -> APIRouter:
+    """Return the API routes of tokens, passwords and sessions. ``at_stop`` as for ``pages``."""
+    refusals = Refusals(kit.edge, service.record_folded)
+    at_stop(refusals.tell_soon)
     router = APIRouter(prefix="/api/v1", tags=["signin"])
 
     @router.post(
@@ -274,7 +293,8 @@ def api(kit: Kit) -> APIRouter:
         trace = trace_of(request)
         tenant = None if body.tenant is None else TenantId(body.tenant)
         begin = partial(service.begin_attempt, tenant=tenant, username=body.username)
-        attempt = await kit.edge.write(begin, trace=trace)
+        loud = refusals.is_loud(trace.source)
+        attempt = replace(await kit.edge.write(begin, trace=trace), loud=loud)
         matched = await live.verify_password(attempt.digest, body.password)
         complete = partial(
             service.complete_attempt_with_token,
@@ -283,7 +303,11 @@ def api(kit: Kit) -> APIRouter:
             life=timedelta(seconds=body.expires_in_s),
             name=body.name,
         )
-        token, secret = await kit.edge.write(complete, trace=trace)
+        try:
+            token, secret = await kit.edge.write(complete, trace=trace)
+        except NotAuthenticated:
+            await refusals.refused(tenant or "", trace.source, loud=loud)
+            raise
         return TokenMade(**TokenShown.of(token).model_dump(), token=secret)
 
     @router.get("/tokens", openapi_extra={"x-audience": "oneself"})

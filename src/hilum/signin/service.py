@@ -1,5 +1,6 @@
 """Signing in and out, sessions, and API tokens."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import timedelta
 from math import ceil
@@ -340,10 +341,20 @@ def _settle(ctx: Context, attempt: Attempt, *, matched: bool) -> Person:
             person=attempt.person or "",
             reason="wrong_credentials",
         )
-        audit.record(ctx, event)
+        if attempt.loud:
+            audit.record(ctx, event)
         raise NotAuthenticated("wrong_credentials", "The username or the password is wrong.")
     clear_attempts(ctx, attempt.key)
     return person
+
+
+def record_folded(ctx: Context, folded: Iterable[tuple[str, str, int]]) -> None:
+    """Record failed sign-ins beyond those that were recorded one by one: tenant, address and how many."""
+    for tenant, source, count in folded:
+        event = Event(
+            "signin.session.begin", Outcome.REFUSED, tenant=tenant, reason="folded", facts={"count": count}
+        )
+        audit.record(replace(ctx, trace=replace(ctx.trace, source=source)), event)
 
 
 def end_all(ctx: Context) -> tuple[int, int]:

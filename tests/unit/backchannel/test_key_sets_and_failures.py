@@ -20,15 +20,12 @@ from hilum.backchannel.keysets import (
 )
 from hilum.backchannel.throttle import (
     FAILURES_BOUND,
-    FOLDS_BOUND,
-    LOUD_BOUND,
     PAIRS_BOUND,
-    WINDOW_S,
     Failures,
-    Folds,
 )
 from hilum.infra.fetch import Fetched
 from hilum.kernel.errors import Unavailable
+from hilum.web.refusals import FOLDS_BOUND, LOUD_BOUND, WINDOW_S, Folds
 from tests.sim.world import FakeClock
 
 

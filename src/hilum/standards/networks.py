@@ -1,0 +1,14 @@
+"""Addresses as those who count by them see them. Pure."""
+
+import ipaddress
+
+
+def network_of(source: str) -> str:
+    """Name the network an address belongs to: itself, or the /64 that one subscriber holds. Source: RFC 6177 section 2."""
+    try:
+        address = ipaddress.ip_address(source)
+    except ValueError:
+        return source[:100]
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is None:
+        return str(ipaddress.IPv6Network((address, 64), strict=False))
+    return str(getattr(address, "ipv4_mapped", None) or address)
