@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hilum.infra import logs, metrics
-from hilum.signin.policy import network_of
+from hilum.standards.networks import network_of
 
 LOOK_EVERY_S = 0.25
 HIGH, LOW = 0.75, 0.5
