@@ -6,6 +6,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -16,24 +17,21 @@ import orjson
 import psycopg
 import pytest
 
+from hilum.app.schedule import Held
+from hilum.app.settling import settle
 from hilum.audit import live, policy
 from hilum.audit import service as audit
 from hilum.audit.models import JOURNAL_DEADLINE, Outcome, Verdict
 from hilum.controls import service as controls
 from hilum.controls.models import Quota
-from hilum.fhirserver.models import FhirServerSettings
-from hilum.fhirserver.routes import FhirServer
-from hilum.gateway.settling import Settler, is_due
-from hilum.identity.models import MovedReads, TenantFacts, UpstreamKind, UpstreamRef
+from hilum.infra import settings
 from hilum.infra.context import Trace
 from hilum.infra.db import Database
 from hilum.infra.edge import Edge
 from hilum.infra.system import SystemClock, SystemIds
 from hilum.kernel.errors import Unavailable
-from hilum.keys.live import vault
 from hilum.standards.fhir.tags import request_of
-from hilum.upstream.live import Embedded, Upstreams
-from hilum.web.urls import Urls
+from tests.conftest import SECRET_KEY
 from tests.effort import effort
 from tests.flows.gateway_ground import GENERAL, PLATFORM, ground
 from tests.flows.test_audit_journal import access
@@ -234,21 +232,20 @@ class Killed:
     def verdict(self) -> Verdict:
         return self.edge.read_now(lambda ctx: audit.verify(ctx, self.reader), trace=TRACE)
 
-    async def settle(self) -> None:
-        """Do what the next start does: find out what became of every write without an outcome."""
-        clock, ids = SystemClock(), SystemIds()
-        server = FhirServer(
-            FhirServerSettings(self.folder / f"{GENERAL}.db", Urls(PLATFORM).fhir_base(GENERAL)), clock, ids
+    def settle(self) -> int:
+        """Run the job as the next start does: find out what became of every write without an outcome."""
+        given = {
+            "HILUM_SECRET_KEY": SECRET_KEY,
+            "HILUM_DATABASE_URL": self.edge.db.url,
+            "HILUM_DATA_DIR": str(self.folder),
+            "HILUM_BASE_URL": PLATFORM,
+        }
+        journal = live.open_journal(
+            self.edge.db.url, self.folder / "journal", SystemIds().new("w"), SystemIds()
         )
-        upstreams = Upstreams(vault(), lambda _: Embedded(server, Urls(PLATFORM).fhir_base(GENERAL)))
-        facts = TenantFacts(GENERAL, UpstreamRef(UpstreamKind.EMBEDDED), MovedReads.REFUSE, active=True)
-        intents = live.Intents(lambda: self.reader)
-        journal = live.open_journal(self.edge.db.url, self.folder / "journal", ids.new("settler"), ids)
         journal.start()
-        due = [each for each in intents.list_open() if is_due(each, clock.now(), UpstreamKind.EMBEDDED)]
-        await Settler(upstreams, intents, journal, lambda _: facts, clock.now).settle(due)
-        await asyncio.get_running_loop().run_in_executor(None, journal.close)
-        server.close()
+        journal.close()
+        return settle(Held(self.edge, "settle", "test/1", threading.Event()), settings.read(given))
 
 
 @pytest.fixture
@@ -267,6 +264,8 @@ def killed(sqlite_url: str, tmp_path: Path) -> Killed:
             token = made.token("patient/Observation.cruds")
 
     asyncio.run(furnish())
+    (tmp_path / "fhir").mkdir()
+    (tmp_path / "fhir" / f"{GENERAL}.db").symlink_to(tmp_path / f"{GENERAL}.db")
     return Killed(edge, tmp_path, token)
 
 
@@ -283,7 +282,8 @@ def test_kill_9_at_any_moment_leaves_no_stored_write_unknown_and_doubles_none(ki
         unfinished = {r[0].request_id for r in known.values() if not any(map(policy.closes, r))}
         assert unfinished <= {each.request_id for each in before.unsettled}
 
-        asyncio.run(killed.settle())
+        killed.settle()
+        assert killed.settle() == 0
 
         after = killed.verdict()
         assert (after.intact, after.unsettled) == (True, ())

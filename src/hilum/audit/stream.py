@@ -13,7 +13,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 
-from hilum.audit.models import Access
+from hilum.audit.models import Access, Outcome
 from hilum.audit.tail import Follower, Missed, Place, Seen, Tail
 from hilum.kernel.actor import Actor
 from hilum.kernel.errors import HilumError, Invalid
@@ -138,8 +138,14 @@ class Streamed(StreamingResponse):
 
 
 def fits(wanted: dict[str, str]) -> Callable[[Access], bool]:
-    """Make the filter of a stream."""
-    return lambda access: all(getattr(access, name) == value for name, value in wanted.items())
+    """Return the filter of a stream. Intents are left out: their outcome is the decision."""
+
+    def wants(access: Access) -> bool:
+        if access.outcome is Outcome.INTENDED:
+            return False
+        return all(getattr(access, name) == value for name, value in wanted.items())
+
+    return wants
 
 
 def _event(name: bytes, data: dict[str, object]) -> bytes:
