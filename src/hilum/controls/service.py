@@ -185,7 +185,7 @@ def judge(
 
 def stops_on(ctx: Context, targets: tuple[Target, ...]) -> SwitchIndex:
     """Return the switches on these targets and the ends of full stops on them, from the rows themselves."""
-    return policy.index(*store.list_stops_on(ctx.tx, targets, ctx.now, and_scopes=True))
+    return policy.index(*store.list_stops_on(ctx.tx, targets, ctx.now))
 
 
 def part_stops(ctx: Context, resource_types: tuple[str, ...]) -> SwitchIndex:
