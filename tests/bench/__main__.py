@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-from tests.bench import gateway, inside, strangers, switches, tokens
+from tests.bench import gateway, inside, postgresql, strangers, switches, tokens
 from tests.bench.figures import Figure
 
 GROUPS: dict[str, Callable[[], list[Figure]]] = {
@@ -17,6 +17,7 @@ GROUPS: dict[str, Callable[[], list[Figure]]] = {
     "inside": inside.figures,
     "strangers": strangers.figures,
     "switches": switches.figures,
+    "postgresql": postgresql.figures,
 }
 
 

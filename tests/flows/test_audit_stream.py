@@ -22,6 +22,7 @@ from hilum.audit.models import (
     Access,
     EventQuery,
 )
+from hilum.audit.places import Shares
 from hilum.audit.stream import Pace
 from hilum.audit.tail import Follower, Place, Seen, Tail
 from hilum.controls import service as controls
@@ -575,6 +576,27 @@ def test_readers_are_bounded_and_a_place_becomes_free_again(
         assert refused.status == 503
         await refused.leave()
         assert orjson.loads(refused.raw)["code"] == "too_many_subscribers"
+        await first.leave()
+        third = await one.listen().begun()
+        await second.leave()
+        await third.leave()
+
+    tell(one, story)
+
+
+def test_one_reader_has_only_so_many_streams_and_a_place_that_is_left_is_free_again(
+    one: Air, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """L2: streams are shared fairly, whoever is first."""
+    monkeypatch.setattr("hilum.audit.routes.STREAMS", Shares(total=9, actor=2, tenant=9, tenants=9))
+
+    async def story() -> None:
+        first, second = await one.listen().begun(), await one.listen().begun()
+        refused = one.listen()
+        await refused.until(lambda: refused.status != 0)
+        assert refused.status == 429
+        await refused.leave()
+        assert orjson.loads(refused.raw)["code"] == "too_many_reads"
         await first.leave()
         third = await one.listen().begun()
         await second.leave()
