@@ -31,10 +31,10 @@ from hilum.standards.fhir.shaping import dump
 from hilum.standards.fhir.values import is_id
 from hilum.standards.fhir.visibility import hangs_on_targets
 from hilum.upstream.models import UpstreamRequest, UpstreamResponse
-from hilum.upstream.policy import page_target
 
 _WRITE_HEADERS = (*ACCEPT, ("content-type", "application/fhir+json"), ("prefer", "return=representation"))
-_PLACE = re.compile(r"[A-Z][A-Za-z]+/[A-Za-z0-9.-]{1,64}(?:/_history/[A-Za-z0-9.-]{1,64})?")
+_PLACE = re.compile(r"(?:^|/)([A-Z][A-Za-z]+/[A-Za-z0-9.-]{1,64}(?:/_history/[A-Za-z0-9.-]{1,64})?)$")
+"""How the Location of a stored resource ends, whatever base the server writes before it."""
 
 
 _WITHHELD_WITHIN = Deny(
@@ -212,9 +212,9 @@ def _not_written(response: UpstreamResponse) -> Answer:
 def _located(errand: Errand, response: UpstreamResponse, resource: dict[str, Any]) -> str:
     """Say where the record is, relative to the base, from the server's Location or from the record itself."""
     told = response.headers.get("location", "")
-    where = page_target(errand.upstream_bases, told) if told else None
     type_ = errand.obligations.request.type
-    if where and _PLACE.fullmatch(where) and where.startswith(f"{type_}/"):
-        return where
+    where = _PLACE.search(told)
+    if where and where[1].startswith(f"{type_}/"):
+        return where[1]
     id_ = resource.get("id", errand.obligations.request.id)
     return f"{type_}/{id_}" if isinstance(id_, str) and is_id(id_) else ""

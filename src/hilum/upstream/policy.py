@@ -4,6 +4,7 @@ from urllib.parse import urlsplit
 
 import orjson
 
+from hilum.standards.fhir.addresses import below
 from hilum.standards.fhir.shaping import load
 from hilum.upstream.models import TARGET_BOUND
 
@@ -36,26 +37,19 @@ def relative_target(base: str, url: str) -> str | None:
 
 
 def page_target(bases: tuple[str, ...], url: str) -> str | None:
-    """Return where a server's own link leads, relative to its base, whatever host and scheme it writes; None if below none of the bases.
+    """Return where a server's own link leads, relative to its base, in whatever spelling; None if below none of the bases.
 
-    Only the path decides: what is asked is asked of the server that the tenant has, so another host in a link is no way to another
-    server. Behind a proxy many a server does not know by which name and scheme it is reached.
+    http and https, letters of either case and default ports are one place: behind a proxy many a server does not know by which scheme
+    it is reached. Another host is another server, until it is named as one of the bases.
     """
     for base in bases:
         if (target := relative_target(base, url)) is not None:
             return target
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return None
-    if parts.scheme not in {"http", "https"}:
-        return None
-    query = f"?{parts.query}" if parts.query else ""
     for base in bases:
-        path = urlsplit(base).path.rstrip("/")
-        if parts.path == path or parts.path.startswith(path + "/"):
-            target = parts.path[len(path) :].removeprefix("/") + query
-            return target if address(base, target) is not None else None
+        rest = below(base, url)
+        target = None if rest is None else rest.partition("#")[0].removeprefix("/")
+        if target is not None and address(base, target) is not None:
+            return target
     return None
 
 
