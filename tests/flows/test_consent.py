@@ -285,3 +285,17 @@ def test_agreeing_to_less_by_asking_less_leaves_earlier_agreements_alone(front: 
 
     assert front.is_alive(first["access_token"])
     assert front.events("consent.authorization.narrow") == []
+
+
+def test_a_proxy_is_told_when_an_app_asks_for_every_record_they_may_open(front: Front) -> None:
+    """C87: user/ scopes reach beyond the record that was chosen."""
+    browser = front.browser("gus")
+    sentence = "reaches every record that you may open"
+
+    browser.authorize(scope="launch/patient openid patient/Observation.rs")
+    assert sentence not in browser.pick("p2").text
+    browser.authorize(scope="launch/patient openid user/Observation.rs patient/Observation.rs")
+    assert sentence in browser.pick("p2").text
+
+    alone = front.browser("pat").authorize(scope="launch/patient openid user/Observation.rs")
+    assert sentence not in alone.text

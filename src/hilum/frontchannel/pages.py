@@ -22,6 +22,7 @@ from hilum.kernel.decision import Deny, Reason
 from hilum.registry.models import Environment
 from hilum.standards import oauth
 from hilum.standards.smart import scopes as smart
+from hilum.standards.smart.scopes import ClinicalScope, Prefix
 from hilum.web.errors import Trouble, trouble_page
 from hilum.web.kit import Kit
 from hilum.web.pages import day
@@ -138,8 +139,16 @@ def consent(kit: Kit, request: Request, stage: Stage, fields: Fields, *, whose: 
         writes=_any_writes((*(choice.words for choice in choices), *rest)),
         own=is_own(stage.person, stage.request.patient),
         whose=whose,
+        others=_reaches_others(stage),
         manage=kit.urls.manage(stage.parties.tenant.id),
     )
+
+
+def _reaches_others(stage: Stage) -> bool:
+    """Check whether the app asks for more records than the chosen one: under user/ it reads all that the person may open."""
+    charts = identity_policy.patients_openable(stage.person) or ()
+    by_user = any(isinstance(each, ClinicalScope) and each.prefix is Prefix.USER for each in stage.offered)
+    return by_user and len(charts) > 1
 
 
 def is_own(person: Person, patient: str) -> bool:
