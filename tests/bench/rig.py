@@ -143,7 +143,7 @@ def rig(
         made.start("platform", core=core, workers=workers)
         made.start("sandbox", core=LOAD_CORE)
         made.start("jobs", core=LOAD_CORE)
-        wait_for(f"{made.base}/healthz")
+        wait_for(f"{made.base}/healthz", 120)
         wait_for(f"{made.sandbox}/sandbox/card.json")
         made.card = httpx2.get(f"{made.sandbox}/sandbox/card.json").json()
         yield made
