@@ -11,7 +11,7 @@ CHECKPOINT_EVERY = timedelta(seconds=1)
 JOURNAL_QUEUE_BOUND = 8_192
 """Records waiting for the disk; past it the gateway refuses with audit_unavailable."""
 JOURNAL_BATCH_BOUND = 512
-JOURNAL_DEADLINE = timedelta(seconds=4)
+JOURNAL_DEADLINE = timedelta(seconds=2.5)
 """How long a record may take to become durable; past it the request is refused with audit_unavailable."""
 JOURNAL_CLOSE_WITHIN = timedelta(seconds=8)
 NOTES_BOUND = 2_000

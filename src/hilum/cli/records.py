@@ -139,15 +139,17 @@ def audit_events(tenant: str, action: str, *, json_: bool) -> None:
 @click.option("--tenant", default="", help="Of one hospital.")
 @click.option("--app", default="", help="Of one app.")
 @click.option("--patient", default="", help="To one patient's data.")
+@click.option("--outcome", default="", type=click.Choice(["", "done", "refused"]), help="Done or refused.")
+@click.option("--reason", default="", help="Refused for one reason, such as switch_engaged.")
 @json_option
-def audit_accesses(tenant: str, app: str, patient: str, *, json_: bool) -> None:
+def audit_accesses(*, json_: bool, **query: str) -> None:
     r"""List the newest FHIR requests with their decisions.
 
     \b
     Example:
       hilum audit accesses --tenant general --app app_01h...
+      hilum audit accesses --tenant general --reason switch_engaged
     """
-    query = {"tenant": tenant, "app": app, "patient": patient}
     found = api.call("GET", "/accesses", query=query)["items"]
     show(
         found,

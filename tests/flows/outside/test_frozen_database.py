@@ -18,7 +18,8 @@ from tests.sim.postgres import Cluster
 
 AT_MOST_S = ANSWER_WITHIN_S + 2.0
 """The promised bound, and what a crowded machine adds."""
-WELL_WITHIN_S = 2.5
+WELL_WITHIN_S = 6.0
+"""Two seconds on a machine of its own; a record that is written shows the journal to be well."""
 SLOTS = 6
 Ask = Callable[[], Awaitable[httpx2.Response]]
 
@@ -97,7 +98,7 @@ def test_every_door_answers_within_the_bound_and_is_well_right_after(
                 assert status == 503 or name in {"sign-in", "ready"}, (name, status)
             assert {(await doors["ready"]()).status_code, (await timed(doors["read"]))[0]} == {503}
         begun = time.monotonic()
-        while {(await doors[name]()).status_code for name in healthy} != {200}:
+        while {(await doors[name]()).status_code for name in (*healthy, "read")} != {200}:
             assert time.monotonic() - begun < WELL_WITHIN_S
         many = await asyncio.gather(*(doors[name]() for name in healthy for _ in range(SLOTS)))
         assert {each.status_code for each in many} <= {200, 429}
