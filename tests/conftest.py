@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from hilum.infra.db import Database, metadata
 from hilum.infra.edge import Edge
@@ -17,6 +18,9 @@ from tests.sim.postgres import Cluster
 from tests.sim.running import Running, start
 from tests.sim.world import FakeClock, SeededIds
 
+# How long an example takes tells of the machine and what else it does, not of the code.
+settings.register_profile("hilum", deadline=None)
+settings.load_profile("hilum")
 SECRET_KEY = "test-key-encryption-key-0123456789abcdef"
 
 

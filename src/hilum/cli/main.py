@@ -10,6 +10,8 @@ from hilum.infra import logs
 
 PRIVATE = 0o077
 """What is kept on disk are records and keys: its owner's alone, also where a library makes the file."""
+SERVING = frozenset({"serve", "sandbox"})
+"""Their log is read by machines. The others answer a person, who would read each warning twice: as a line of JSON and as the refusal."""
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -30,7 +32,7 @@ def main(context: click.Context) -> None:
 
     Exit code: 0 done, 1 refused, 2 misused.
     """
-    logs.configure()
+    logs.configure(level="debug" if context.invoked_subcommand in SERVING else "error")
     context.call_on_close(partial(os.umask, os.umask(PRIVATE)))
 
 

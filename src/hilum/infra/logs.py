@@ -52,9 +52,10 @@ class _Unfailing:
             self._stream.flush()
 
 
-def configure(stream: TextIO = sys.stderr) -> None:
-    """Write one JSON line an event. Called once by app or cli."""
+def configure(stream: TextIO = sys.stderr, *, level: str = "debug") -> None:
+    """Write one JSON line an event of at least this level. Called once by app or cli."""
     structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(level),
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
