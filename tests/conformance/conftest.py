@@ -47,6 +47,11 @@ class Stories:
             self._made[name] = tellers[name]()
         return self._made[name]
 
+    def declining(self, order: Order) -> Launch:
+        """Launch with something unticked; that ends it for earlier agreements with the app too, so what was kept is launched again."""
+        self._made.clear()
+        return self.suite.standalone(order)
+
     def ehr_order(self, **changes: Any) -> Order:
         """Prepare a launch from the chart by its physician."""
         given: dict[str, Any] = {

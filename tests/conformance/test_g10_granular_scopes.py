@@ -176,7 +176,7 @@ def test_a_read_keeps_to_the_granted_categories(
 
 
 @pytest.fixture(scope="module")
-def chosen(suite: Inferno) -> Launch:
+def chosen(stories: Stories) -> Launch:
     """Ask for whole types; the person leaves one category of each."""
     kept = {
         f"patient/Condition.rs?category={CONDITION}|problem-list-item",
@@ -186,7 +186,7 @@ def chosen(suite: Inferno) -> Launch:
     order = Order(
         scope=scope, keep=lambda tick: tick in kept or tick in {"patient/Patient.rs", "offline_access"}
     )
-    return suite.standalone(order)
+    return stories.declining(order)
 
 
 @pytest.mark.parametrize("resource_type", ["Condition", "Observation"])

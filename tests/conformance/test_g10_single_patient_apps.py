@@ -132,11 +132,11 @@ def test_the_user_is_told_that_access_goes_on_while_away(stories: Stories) -> No
 
 
 @pytest.fixture(scope="module")
-def limited(suite: Inferno) -> Launch:
+def limited(stories: Stories) -> Launch:
     """Untick every resource type but three."""
     kept = tuple(f"patient/{each}." for each in SHARED)
     order = Order(scope=ALL_PATIENT, keep=lambda tick: tick.startswith(kept) or "/" not in tick)
-    return suite.standalone(order)
+    return stories.declining(order)
 
 
 def test_only_the_types_left_ticked_are_granted(limited: Launch) -> None:
@@ -176,10 +176,10 @@ def test_refreshing_gives_nothing_back_that_was_unticked(suite: Inferno, limited
     assert suite.read(body["access_token"], f"Procedure?patient={limited.patient}").status_code == 403
 
 
-def test_unticking_a_type_of_a_wildcard_leaves_the_others_by_name(suite: Inferno) -> None:
+def test_unticking_a_type_of_a_wildcard_leaves_the_others_by_name(suite: Inferno, stories: Stories) -> None:
     """(g)(10) 3.2 with patient/*.rs; contract: a wildcard with a type unticked becomes the remaining types."""
     scope = "launch/patient openid fhirUser offline_access patient/*.rs"
-    launch = suite.standalone(
+    launch = stories.declining(
         Order(scope=scope, keep=lambda tick: not tick.startswith("patient/Immunization."))
     )
 

@@ -138,9 +138,11 @@ def test_a_person_who_denies_gives_no_code(suite: Inferno) -> None:
     assert launch.returned["error"] == "access_denied"
 
 
-def test_a_person_who_unticks_everything_shares_nothing_of_the_record(suite: Inferno) -> None:
+def test_a_person_who_unticks_everything_shares_nothing_of_the_record(
+    suite: Inferno, stories: Stories
+) -> None:
     """SMART App Launch 2.2, #granted-scopes: what is granted is what the person left ticked."""
-    launch = suite.standalone(Order(scope=WIDE, keep=lambda _: False))
+    launch = stories.declining(Order(scope=WIDE, keep=lambda _: False))
 
     assert not [scope for scope in launch.scopes if scope.startswith("patient/")]
     assert "offline_access" not in launch.scopes
