@@ -337,6 +337,7 @@ async def write(outside: Outside, held: Grant) -> httpx2.Response:
         "status": "final",
         "code": {"text": "a drill"},
         "subject": {"reference": f"Patient/{held.patient}"},
+        "effectiveDateTime": datetime.now(UTC).isoformat(),
     }
     headers = held.bearer | {"content-type": "application/fhir+json"}
     return await outside.http.post(f"{held.client.fhir}/Observation", json=resource, headers=headers)
