@@ -214,7 +214,7 @@ PUBLIC = "https://fhir.hospital.example/r4"
 
 
 def know_as(made: Ground, server_url: str, public_url: str) -> None:
-    """Tell the platform by which base the server calls itself."""
+    """Set by which base the server calls itself."""
     there = UpstreamRef(UpstreamKind.HTTP, server_url, public_url=public_url)
     made.run(lambda ctx: identity.update_tenant(ctx, GENERAL, TenantChange(upstream=there)))
 

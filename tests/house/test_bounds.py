@@ -21,7 +21,7 @@ def names(node: ast.AST) -> set[str]:
 
 
 def of_store(node: ast.AST) -> set[str]:
-    """Name the functions of the store that are used."""
+    """Return the functions of the store that are used."""
     return {
         each.attr
         for each in ast.walk(node)
@@ -30,7 +30,7 @@ def of_store(node: ast.AST) -> set[str]:
 
 
 def reached(start: set[str], known: dict[str, ast.FunctionDef]) -> set[str]:
-    """Name the functions of a module that are used from ``start``, at any depth."""
+    """Return the functions of a module that are used from ``start``, at any depth."""
     found: set[str] = set()
     waiting = [name for name in start if name in known]
     while waiting:

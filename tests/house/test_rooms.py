@@ -130,7 +130,7 @@ def test_records_are_read_through_the_decision_only() -> None:
 
 
 def _reaches_a_server(node: ast.AST) -> bool:
-    """Tell whether a node takes what sends requests out of ``upstream.live``, or fetches through it under another name."""
+    """Return whether a node takes what sends requests out of ``upstream.live``, or fetches through it under another name."""
     if isinstance(node, ast.ImportFrom):
         return node.module == "hilum.upstream.live" and any(each.name in READS_RECORDS for each in node.names)
     names_request = isinstance(node, ast.Name) and node.id == "UpstreamRequest"

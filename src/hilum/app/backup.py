@@ -258,7 +258,7 @@ def _pack(folder: Path, target: Path) -> None:
 
 
 def _is_plain(name: str) -> bool:
-    """Tell whether a name is of the kind that a backup is made of, and stays in its folder."""
+    """Return whether a name is of the kind that a backup is made of, and stays in its folder."""
     folder, _, file = name.rpartition("/")
     return (
         folder in {"", STORES, JOURNALS}

@@ -199,7 +199,7 @@ def _of_access(access: Access) -> list[str]:
 
 
 def _of_step(access: Access) -> str:
-    """Say one step of a write, or what was kept back in the end, in a sentence of its own."""
+    """Return the sentence for one step of a write, or for what was kept back in the end."""
     what = _DOING.get(access.interaction, f"{access.interaction} of {{}}").format(access.resource_type)
     when = f"On {access.at:%Y-%m-%d at %H:%M:%S} UTC"
     if access.outcome is Outcome.INTENDED:

@@ -84,7 +84,7 @@ class Places:
         self._taken.add(actor, 1)
 
     def leave(self, actor: Actor) -> None:
-        """Give a place back."""
+        """Return a place."""
         self._taken.add(actor, -1)
 
     @contextmanager

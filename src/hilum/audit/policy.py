@@ -209,14 +209,14 @@ TENANT_ADMINISTRATOR = "administrator"
 
 
 def may_hold(actor: Actor) -> bool:
-    """Tell whether an actor may place and release holds on evidence."""
+    """Return whether an actor may place and release holds on evidence."""
     return actor.kind in {ActorKind.HOST, ActorKind.SYSTEM} or (
         actor.kind is ActorKind.STAFF and not KEEPERS.isdisjoint(actor.roles)
     )
 
 
 def may_see_holds(actor: Actor) -> bool:
-    """Tell whether an actor may see what is held."""
+    """Return whether an actor may see what is held."""
     return may_hold(actor) or (actor.kind is ActorKind.STAFF and not READERS.isdisjoint(actor.roles))
 
 

@@ -91,7 +91,7 @@ def embedded_tenants(ctx: Context) -> list[str]:
 
 
 def key_fault(ctx: Context) -> str:
-    """Say what this process's key does not open: the noted value, signing keys, credentials of FHIR servers. Empty: nothing."""
+    """Return what this process's key does not open: the noted value, signing keys, credentials of FHIR servers. Empty: nothing."""
     tenants = identity.list_tenants(ctx)
     rings = [(Purpose.CHECKPOINT, ""), *((Purpose.ID_TOKEN, each.id) for each in tenants)]
     shut = [

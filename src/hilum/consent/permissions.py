@@ -146,7 +146,7 @@ def _cells_of(part: Part, cells: tuple[str, ...], *, whole: bool) -> tuple[str, 
 
 
 def _own_cell(part: Part) -> str:
-    """Name the cell of constraints that no category describes."""
+    """Return the cell of constraints that no category describes."""
     return _ODD + _AND.join(sorted(f"{name}={value}" for name, value in part.scope.constraints))
 
 
@@ -162,7 +162,7 @@ def _code_of(token: str) -> str:
 
 
 def _permission(type_: str, letters: int, cell: str, about: tuple[Part, ...]) -> Permission:
-    """Name a permission by the widest of its scopes, one of patient/ before one of user/."""
+    """Return as a permission's name the widest of its scopes, one of patient/ before one of user/."""
     named = min(
         about, key=lambda part: (len(part.scope.constraints), part.scope.prefix is not Prefix.PATIENT)
     )

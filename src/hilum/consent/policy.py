@@ -141,14 +141,14 @@ def choices(asked: Iterable[str], *, by: By = NOBODY) -> tuple[Choice, ...]:
 
 
 def _words_of(permission: Permission) -> PlainPermission:
-    """Say what a tick permits; its reach is the widest of the scopes that it stands for."""
+    """Return what a tick permits; its reach is the widest of the scopes that it stands for."""
     words = plain_words(permission.value)
     everybody = any(part.scope.prefix is Prefix.USER for part in permission.parts)
     return replace(words, reach=_REACH[Prefix.USER]) if everybody else words
 
 
 def told(asked: Iterable[str]) -> tuple[PlainPermission, ...]:
-    """Say what all scopes together permit, each permission once, for a page where nothing can be unticked."""
+    """Return what all scopes together permit, each permission once, for a page where nothing can be unticked."""
     texts = tuple(dict.fromkeys(asked))
     parts = parts_of(texts)
     wild = [
@@ -240,7 +240,7 @@ def _granted(
 
 
 def _chosen(permissions: tuple[Permission, ...], ticked: frozenset[str]) -> frozenset[str]:
-    """Name the permissions that the ticks mean."""
+    """Return the permissions that the ticks mean."""
     chosen = {each.value for each in permissions if each.value in ticked}
     wholes: dict[str, list[str]] = {}
     for each in permissions:

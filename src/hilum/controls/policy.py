@@ -155,7 +155,7 @@ def may_release(actor: Actor, switch: Switch) -> bool:
 
 
 def completes_release(actor: Actor, switch: Switch, *, asker_counts: bool, now: datetime) -> bool:
-    """Tell whether this actor's word releases the switch now; if not, it is the first of two.
+    """Return whether this actor's word releases the switch now; if not, it is the first of two.
 
     ``asker_counts``: whether who asked first still counts as one of two people.
     """

@@ -136,7 +136,7 @@ async def encounters(look: Look, patient: str) -> tuple[EncounterChoice, ...]:
 
 
 async def has_encounter(look: Look, patient: str, encounter: str) -> bool:
-    """Tell whether an encounter is there and is the patient's. Raises LookRefused."""
+    """Return whether an encounter is there and is the patient's. Raises LookRefused."""
     if not _ID.fullmatch(patient) or not _ID.fullmatch(encounter):
         return False
     found = await look.search(f"Encounter?_id={encounter}&patient={patient}")

@@ -260,7 +260,7 @@ class FrontChannel:
         return {choice.id: choice.name for choice in found}
 
     async def _record_of_another(self, visit: Visit, stage: Stage) -> str:
-        """Name whose record a proxy is about to share; by its id where the name cannot be looked up. Empty: their own."""
+        """Return whose record a proxy is about to share; by its id where the name cannot be looked up. Empty: their own."""
         patient = stage.request.patient
         if stage.step is not Step.CONSENT or pages.is_own(stage.person, patient):
             return ""

@@ -127,7 +127,7 @@ def unread_fault(
 
 
 def statement_fault(tenant: TenantId, snapshot: Snapshot, now: datetime) -> Deny | None:
-    """Say why a tenant's capability statement is not read now: it is public, but a full stop keeps the platform from the server too."""
+    """Return why a tenant's capability statement is not read now: it is public, but a full stop keeps the platform from the server too."""
     index = snapshot.controls.switches
     stop = controls.stopped_by(index, Subject(tenant=tenant), now=now, issued_at=None)
     return None if stop is None else Deny(Reason.SWITCH_ENGAGED, "A kill switch stops this FHIR server.")

@@ -443,7 +443,7 @@ def _outcome_of(done: _Done, effect: Effect) -> Outcome:
 
 
 def _though_done(deny: Deny, request_id: str) -> Deny:
-    """Say in a refusal that the write it refuses to report on was carried out."""
+    """Return a refusal that says that the write itself was carried out."""
     return replace(
         deny, detail=f"{deny.detail} The write itself was carried out, under request {request_id}."
     )

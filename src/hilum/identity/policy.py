@@ -488,7 +488,7 @@ def _is_ip(host: str) -> bool:
 
 
 def upstream_fault(upstream: UpstreamRef) -> str:
-    """Name what is wrong with the description of a FHIR server."""
+    """Return what is wrong with the description of a FHIR server."""
     hosts = upstream.attachment_hosts
     if len(hosts) > ATTACHMENT_HOSTS_BOUND or not all(_HOST.fullmatch(host) for host in hosts):
         return "attachment_hosts_malformed"

@@ -167,7 +167,7 @@ class Database:
         return engine
 
     def _number(self, _connection: object, record: Any) -> None:
-        """Give a connection the lowest number that none has: it names the connection's own audit chain."""
+        """Assign a connection the lowest number that none has: it names the connection's own audit chain."""
         with self._opening:
             record.info["number"] = next(n for n in count() if n not in self._numbers)
             self._numbers.add(record.info["number"])

@@ -161,7 +161,7 @@ def advance(
 
 
 def renew(tx: Connection) -> None:
-    """Give every part a new mark, so that no process trusts what it knew of this database: it was restored from a copy."""
+    """Set a new mark for every part, so that no process trusts what it knew of this database: it was restored from a copy."""
     tx.execute(
         fact_epoch.update().values({"n": fact_epoch.c.n + 1, "mark": _random(tx.dialect.name), "before": 0})
     )

@@ -52,7 +52,7 @@ def rotate(ctx: Context, purpose: Purpose, ring: str) -> SigningKey:
 
 
 def knows_key(ctx: Context) -> bool | None:
-    """Tell whether this process's key is the one that the database was set up with; None when none was noted yet."""
+    """Return whether this process's key is the one that the database was set up with; None when none was noted yet."""
     sealed = store.find_check(ctx.tx)
     if sealed is None:
         return None

@@ -433,7 +433,7 @@ def installation(ctx: Context, tenant: TenantId, app: AppId) -> InstallationFact
 
 
 def origins_at(ctx: Context, tenant: TenantId) -> frozenset[str]:
-    """Give the origins of all clients installed at one tenant, as ``facts`` has them for every tenant."""
+    """Return the origins of all clients installed at one tenant, as ``facts`` has them for every tenant."""
     return store.list_origins(ctx.tx, tenant)
 
 

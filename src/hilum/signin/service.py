@@ -246,7 +246,7 @@ def facts(ctx: Context, since: Since) -> Delta[RecentSet[SessionId]]:
 
 
 def session_alive(ctx: Context, session_id: SessionId | str) -> bool:
-    """Tell whether a session was neither ended nor outlived, and its person neither inactive nor stopped: ``online_access`` hangs on it.
+    """Return whether a session was neither ended nor outlived, and its person neither inactive nor stopped: ``online_access`` hangs on it.
 
     Being idle at the browser does not end it: an app at work is use.
     """

@@ -4,7 +4,7 @@ import ipaddress
 
 
 def network_of(source: str) -> str:
-    """Name the network an address belongs to: itself, or the /64 that one subscriber holds. Source: RFC 6177 section 2."""
+    """Return the network an address belongs to: itself, or the /64 that one subscriber holds. Source: RFC 6177 section 2."""
     try:
         address = ipaddress.ip_address(source)
     except ValueError:

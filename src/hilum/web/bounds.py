@@ -198,7 +198,7 @@ class Body:
         self._seen = 0
 
     def close(self) -> None:
-        """Give back what the body holds; called when its request has ended.
+        """Release what the body holds; called when its request has ended.
 
         The server closes the connection of an unread body once nobody can read it any more, so nothing may keep a way to: not
         the frames that an error remembers, nor a cycle that waits for the collector.

@@ -177,7 +177,7 @@ def downgrade(url: str, revision: str = "base") -> None:
 
 
 def is_current(tx: Connection) -> bool:
-    """Tell whether the database stands at the newest migration."""
+    """Return whether the database stands at the newest migration."""
     return gate.read(tx, release()).standing is Standing.CURRENT
 
 
@@ -240,6 +240,6 @@ def _locked(database: Database, work: Callable[[Connection], Any]) -> None:
 
 
 def _is_busy(error: Unavailable) -> bool:
-    """Tell whether another process writes SQLite's file just now."""
+    """Return whether another process writes SQLite's file just now."""
     cause = getattr(error.__cause__, "orig", error.__cause__)
     return getattr(cause, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
