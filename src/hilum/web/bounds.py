@@ -17,6 +17,9 @@ BODY_DEADLINE_S = 30.0
 BODY_GRACE_S = 5.0
 BODY_RATE_BOUND = 8 * 1024
 """Bytes a second that a body brings at least, once the grace is over."""
+PARTS_BOUND = 256
+PART_MEAN_BOUND = 256
+"""Bytes that a part of a body holds on average at least, once there were PARTS_BOUND of them: each costs time, however small it is."""
 REQUESTS_BOUND = 2_048
 SOURCE_REQUESTS_BOUND = 512
 BODIES_BOUND = 512
@@ -28,6 +31,7 @@ REFUSAL_DELAY_S = 0.25
 SOURCES_BOUND = 10_000
 BUSY_RETRY_S = 1
 TOO_LARGE, TOO_SLOW, INCOMPLETE = "body_too_large", "body_too_slow", "body_incomplete"
+FRAGMENTED = "body_fragmented"
 
 
 class Busy(Unavailable):
@@ -139,7 +143,7 @@ class Body:
     ) -> None:
         self._receive, self._admission, self._source = receive, admission, source
         self._bound, self._declared = bound, declared
-        self._began, self._seen, self._counted = -1.0, 0, False
+        self._began, self._seen, self._parts, self._counted = -1.0, 0, 0, False
         self.whole = False
         self.fault: HilumError | None = None
 
@@ -177,9 +181,12 @@ class Body:
             raise Invalid(INCOMPLETE, "The body did not arrive whole.")
         size = len(message.get("body", b""))
         self._seen += size
+        self._parts += 1
         self._admission.body_bytes += size
         if self._seen > self._bound:
             raise self._too_large()
+        if self._parts > PARTS_BOUND + self._seen // PART_MEAN_BOUND:
+            raise Invalid(FRAGMENTED, "The body came in too many small parts. Send it in larger ones.")
         if self._admission.body_bytes > self._admission.limits.body_memory:
             raise Busy("server_busy", "Too many bodies are on their way at one time.")
         return message

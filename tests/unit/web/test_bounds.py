@@ -43,6 +43,23 @@ def outcome(body: Body) -> str:
 
 
 @pytest.mark.parametrize(
+    ("sizes", "expected"),
+    [
+        ([1] * bounds.PARTS_BOUND, str(bounds.PARTS_BOUND)),
+        ([1] * (bounds.PARTS_BOUND + 2), "body_fragmented"),
+        ([bounds.PART_MEAN_BOUND] * 2_000, str(2_000 * bounds.PART_MEAN_BOUND)),
+        ([60_000, *[1] * 400], "60400"),
+        ([60_000, *[1] * 1_000], "body_fragmented"),
+    ],
+)
+def test_a_body_in_many_small_parts_is_refused(sizes: list[int], expected: str) -> None:
+    """C201: a part of one byte costs as much as one of many, so that bytes alone do not bound what a stranger costs."""
+    body = Body(parts(b"x" * size for size in sizes), Admission(), "s", bound=10**7, declared=-1)
+
+    assert outcome(body) == expected
+
+
+@pytest.mark.parametrize(
     ("chunks", "declared", "expected"),
     [
         ([b"x" * 100], 100, "100"),
