@@ -270,7 +270,7 @@ def test_what_the_app_was_told_is_told_as_that(place: Place) -> None:
     sentences = explain(place, made.request_id).sentences
 
     assert "The app was told: Later." in sentences
-    assert "Its scopes alone permit it: patient/*.rs." in sentences
+    assert "The scopes alone would have permitted this (patient/*.rs); another rule refused it." in sentences
 
 
 def test_a_stranger_is_told_by_the_address_and_a_count_as_a_count(place: Place) -> None:

@@ -19,13 +19,15 @@ import psycopg
 import pytest
 
 from hilum.audit import live, service
-from hilum.audit.files import JournalFile
+from hilum.audit.files import FileReader, JournalFile
 from hilum.audit.models import (
     JOURNAL_QUEUE_BOUND,
+    SETTLE_AFTER,
     SINGLE_REFUSALS_PER_SOURCE_MINUTE,
     SOURCES_BOUND,
     Access,
     AccessQuery,
+    Claimed,
     Outcome,
     Verdict,
 )
@@ -818,3 +820,91 @@ def test_every_slot_taken_is_a_refusal(files: Place, monkeypatch: pytest.MonkeyP
     first.close()
     second.open()
     second.close()
+
+
+def test_a_journal_that_cannot_be_opened_keeps_no_slot(files: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """C154: a full disk must not use up every slot of the machine, one refused record at a time."""
+    monkeypatch.setattr("hilum.audit.files.SLOTS_BOUND", 1)
+    folder = files.directory / "refused"
+    folder.mkdir(parents=True)
+    (folder / "access-0.db").write_bytes(
+        b"not a database, and so long that it cannot be taken for a new one" * 40
+    )
+    file = JournalFile(folder, "one")
+    for _ in range(3):
+        with pytest.raises(Unavailable, match="cannot be opened"):
+            file.open()
+    (folder / "access-0.db").unlink()
+
+    file.open()
+
+    assert file.path == folder / "access-0.db"
+    file.close()
+
+
+@pytest.mark.parametrize("read", ["heads", "find", "scan"])
+def test_a_journal_that_cannot_be_read_is_unavailable_not_an_error(tmp_path: Path, read: str) -> None:
+    """C154: an app gets 503 and not 500."""
+    (tmp_path / "access-0.db").write_bytes(
+        b"not a database, and so long that it cannot be taken for a new one" * 40
+    )
+    reader = FileReader(tmp_path)
+    reads: dict[str, Callable[[], object]] = {
+        "heads": reader.heads,
+        "find": lambda: reader.find("req_1"),
+        "scan": lambda: reader.scan(AccessQuery()),
+    }
+
+    with pytest.raises(Unavailable, match="cannot be read"):
+        reads[read]()
+
+
+def test_a_release_that_breaks_does_not_end_the_journal() -> None:
+    """C154: whatever a release raises, later records are still made durable."""
+
+    class Breaks(StuckWriter):
+        def release(self, request_ids: Sequence[str]) -> None:
+            raise RuntimeError("broken")
+
+    async def story() -> None:
+        writer = Breaks()
+        writer.let.set()
+        journal = live.Journal(writer, SeededIds())
+        await journal.record(access(1))
+        journal.release("req_1")
+        await journal.record(access(2))
+        await journal.record(access(3))
+        journal.close()
+
+    run(story)
+
+
+def test_only_an_old_claim_without_a_record_is_taken_over(place: Place) -> None:
+    """C196: its process ended between the claim and the intent. One of a moment ago may be about to be recorded."""
+    writer: Any = place.boot()._writer
+    writer.open()
+    now = access(1).at
+
+    assert writer.claim({"req_dead": b"key"}, now) == {}
+    assert writer.claim({"req_soon": b"key"}, now + SETTLE_AFTER) == {"req_soon": "req_dead"}
+    assert writer.claim({"req_next": b"key"}, now + SETTLE_AFTER + timedelta(seconds=1)) == {}
+    assert writer.claim({"req_last": b"key"}, now + SETTLE_AFTER + timedelta(seconds=2)) == {
+        "req_last": "req_next"
+    }
+    writer.close()
+
+
+def test_a_claim_whose_intent_is_on_record_is_kept(place: Place) -> None:
+    """C196: a day, since nobody knows what became of it."""
+
+    async def story() -> None:
+        journal = place.boot()
+        intent = access(1, interaction="create", outcome=Outcome.INTENDED)
+        await journal.intend(intent)
+        with pytest.raises(Claimed):
+            await journal.intend(
+                replace(intent, request_id="req_again", at=intent.at + SETTLE_AFTER + timedelta(seconds=5))
+            )
+        journal.close()
+
+    run(story)

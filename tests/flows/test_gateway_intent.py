@@ -26,11 +26,13 @@ from hilum.audit.models import (
 )
 from hilum.controls import service as controls
 from hilum.controls.models import EngageOrder, Mode, Target, TargetKind
-from hilum.gateway.settling import GIVE_UP_AFTER, Settler, is_due
+from hilum.fhirserver.models import FhirServerSettings, Precondition
+from hilum.fhirserver.service import FhirService
+from hilum.gateway.settling import GIVE_UP_AFTER, SETTLED_AT_ONCE, Settler, in_turn, is_due
 from hilum.identity.models import MovedReads, TenantFacts, UpstreamKind, UpstreamRef
 from hilum.infra.edge import Edge
 from hilum.keys.live import vault
-from hilum.standards.fhir.tags import request_of
+from hilum.standards.fhir.tags import request_of, tagged
 from hilum.upstream.live import Embedded, Upstreams
 from tests.flows.gateway_ground import GENERAL, TRACE, Answer, Ground, Play, patient, player
 from tests.sim.fhir_upstream import BASE, OtherServer
@@ -186,7 +188,7 @@ def test_a_write_whose_intent_cannot_be_recorded_does_not_leave(play: Play, plac
         answer = await made.send(method, target, token, body=body)
 
         assert (answer.status, code_of(answer)) == (503, "audit_unavailable")
-        assert "nothing was done" in sentence_of(answer)
+        assert "the request was refused" in sentence_of(answer)
         assert place.other.resources == before
         assert [m for m, *_ in place.other.seen if m != "GET"] == []
         place.mend_journal()
@@ -445,7 +447,12 @@ def facts(kind: UpstreamKind = UpstreamKind.HTTP) -> TenantFacts:
 
 
 async def settle(
-    made: Ground, place: Place, kind: UpstreamKind = UpstreamKind.HTTP, *, app: Any = None
+    made: Ground,
+    place: Place,
+    kind: UpstreamKind = UpstreamKind.HTTP,
+    *,
+    app: Any = None,
+    superseded: Any = None,
 ) -> Access:
     """Settle what is open at the other server (taken for one of our own where ``kind`` says so); return the last record of it."""
     server = Embedded(app or place.other, BASE)
@@ -453,7 +460,14 @@ async def settle(
     if kind is UpstreamKind.HTTP:
         upstreams._over_http = upstreams._in_process  # type: ignore[method-assign]  # the network is not what is tried here
     intents = journals.Intents(lambda: place.reader)
-    settler = Settler(upstreams, intents, made.journal, lambda _: facts(kind), made.clock.now)
+    settler = Settler(
+        upstreams,
+        intents,
+        made.journal,
+        lambda _: facts(kind),
+        made.clock.now,
+        superseded=superseded or (lambda *_: ()),
+    )
     (opened,) = intents.list_open()
     await settler.settle([opened])
     return place.reader.find(opened.intent.request_id)[-1]
@@ -509,10 +523,10 @@ def test_a_create_that_was_carried_out_is_found_by_its_tag(play: Play, place: Pl
     play(story)
 
 
-def test_a_create_that_is_not_there_is_settled_as_not_done_where_tags_are_proved_to_work(
+def test_a_create_that_is_not_found_at_another_server_is_unknown_even_where_tags_are_kept(
     play: Play, place: Place
 ) -> None:
-    """C196: that nothing is found proves nothing at a server that never found anything by a tag."""
+    """C196: the next update replaces the tag, so its absence proves nothing."""
     place.other = Tagging(resources=place.other.resources)
 
     async def story(made: Ground) -> None:
@@ -523,11 +537,116 @@ def test_a_create_that_is_not_there_is_settled_as_not_done_where_tags_are_proved
         place.on_write, place.other.status = lambda: None, 0
 
         last = await settle(made, place)
-        made.journal.release("")
+
+        assert (last.request_id, last.outcome) == (lost.headers["x-request-id"], Outcome.UNKNOWN)
+
+    play(story)
+
+
+@pytest.mark.parametrize("later", ["updated", "deleted"])
+@pytest.mark.parametrize("kind", [UpstreamKind.HTTP, UpstreamKind.EMBEDDED])
+def test_a_create_that_was_updated_or_deleted_before_it_is_settled_is_never_called_not_done(
+    play: Play, place: Place, kind: UpstreamKind, later: str, tmp_path: Path
+) -> None:
+    """C196: else its app would try again, and the order would exist twice."""
+    place.other = Tagging(resources=place.other.resources)
+
+    async def story(made: Ground) -> None:
+        token = made.token(*SCOPES)
+        await made.send("POST", "Observation", token, body=fresh("earlier"))
+        place.after_write = _lost
+        lost = await made.send("POST", "Observation", token, body=fresh())
+        place.after_write = lambda: None
+        name = place.stored()[-1]
+        wrote = orjson.dumps(place.other.resources[name])
+        if later == "deleted":
+            del place.other.resources[name]
+        else:
+            place.other.resources[name]["meta"]["tag"] = [
+                {"system": "urn:hilum:request", "code": "req_another"}
+            ]
+        last = await settle(made, place, kind, superseded=lambda *_: [wrote])
         again = await made.send("POST", "Observation", token, body=fresh())
 
-        assert (last.request_id, last.outcome) == (lost.headers["x-request-id"], Outcome.NOT_DONE)
-        assert again.status == 201
+        expected = Outcome.DONE if kind is UpstreamKind.EMBEDDED else Outcome.UNKNOWN
+        assert (last.request_id, last.outcome) == (lost.headers["x-request-id"], expected)
+        assert again.status == 409
+
+    play(story)
+
+
+@pytest.mark.parametrize("later", ["updated", "deleted", "never made"])
+def test_the_embedded_server_finds_what_a_request_wrote_among_all_that_was_replaced(
+    tmp_path: Path, clock: FakeClock, ids: SeededIds, later: str
+) -> None:
+    """C196: a hundred later versions and a deletion hide nothing."""
+    service = FhirService(FhirServerSettings(tmp_path / "fhir.db", BASE), clock, ids)
+    since = clock.now()
+    made, _ = service.create("Observation", tagged(orjson.dumps(fresh()), "req_first"))
+    body = orjson.dumps(fresh() | {"id": made.id})
+    for n in range(120):
+        service.update("Observation", made.id, tagged(body, f"req_later{n}"), Precondition())
+    if later == "deleted":
+        service.delete("Observation", made.id, Precondition())
+
+    wanted = "req_nobody" if later == "never made" else "req_first"
+    found = service.list_superseded("Observation", wanted, since)
+
+    assert [orjson.loads(each)["id"] for each in found] == ([] if later == "never made" else [made.id])
+    service.close()
+
+
+def test_a_claim_whose_holder_was_refused_is_taken_over(play: Play, place: Place) -> None:
+    """C196: its app hung up before the refusal was sent, so nobody released the claim."""
+    place.on_write = lambda: setattr(place.other, "status", 422)
+
+    async def story(made: Ground) -> None:
+        token = made.token(*SCOPES)
+        made.journal.release = lambda _: None  # type: ignore[method-assign]  # what a client that hung up leaves behind
+        refused = await made.send("POST", "Observation", token, body=fresh())
+        place.on_write, place.other.status = lambda: None, 0
+        del made.journal.release  # type: ignore[method-assign]
+
+        again = await made.send("POST", "Observation", token, body=fresh())
+
+        assert (refused.status >= 400, again.status) == (True, 201)
+
+    play(story)
+
+
+def test_no_tenant_whose_server_is_away_keeps_others_waiting(clock: FakeClock) -> None:
+    """C196: tenants alternate, and each turn begins at another write."""
+
+    def intent(tenant: str, n: int) -> OpenIntent:
+        return OpenIntent(
+            Access(f"req_{n}", f"req_{n}", clock.now(), tenant, "create", "", 0, Outcome.INTENDED)
+        )
+
+    due = [intent("away", n) for n in range(300)] + [intent("well", 300)]
+
+    assert [each.intent.tenant for each in in_turn(due, 0)][:2] == ["away", "well"]
+    assert len(in_turn(due, 0)) == SETTLED_AT_ONCE + 1
+    firsts = {in_turn(due, turn)[0].intent.request_id for turn in range(300)}
+    assert len(firsts) == 300
+
+
+@pytest.mark.parametrize("after", [0, 1])
+def test_a_node_that_lost_its_lease_settles_nothing(play: Play, place: Place, after: int) -> None:
+    """C196: asked before the server is, and again before anything is recorded."""
+
+    async def story(made: Ground) -> None:
+        place.after_write = _lost
+        await made.send("POST", "Observation", made.token(*SCOPES), body=fresh())
+        intents = journals.Intents(lambda: place.reader)
+        upstreams = Upstreams(vault(), lambda _: Embedded(place.other, BASE))
+        kind = facts(UpstreamKind.EMBEDDED)
+        settler = Settler(
+            upstreams, intents, made.journal, lambda _: kind, made.clock.now, superseded=lambda *_: ()
+        )
+        answers = iter([True] * after + [False])
+
+        assert await settler.settle(intents.list_open(), lambda: next(answers)) == 0
+        assert len(intents.list_open()) == 1
 
     play(story)
 

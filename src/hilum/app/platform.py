@@ -54,6 +54,7 @@ from hilum.infra.lanes import Lane
 from hilum.infra.settings import Settings
 from hilum.infra.signals import signal_of
 from hilum.kernel.actor import SYSTEM
+from hilum.kernel.errors import Unavailable
 from hilum.kernel.ids import TenantId
 from hilum.kernel.ports import Clock, Ids
 from hilum.keys.live import vault
@@ -320,6 +321,10 @@ async def _living(
         loop.add_signal_handler(signal.SIGTERM, stop)
     await loop.run_in_executor(None, threads.heartbeat.start)
     await loop.run_in_executor(None, threads.keeper.start)
+    with suppress(
+        Unavailable
+    ):  # the first record tries again; until it can, readiness says that nothing is recorded
+        await loop.run_in_executor(None, threads.journal.start)
     threads.reporter.start(loop)
     threads.connections.start()
     _spare_the_collector()

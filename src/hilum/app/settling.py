@@ -8,7 +8,7 @@ from hilum.app.upstreams import EmbeddedServers
 from hilum.audit import live as journals
 from hilum.audit.live import Intents, Journal
 from hilum.audit.models import OpenIntent
-from hilum.gateway.settling import SETTLED_AT_ONCE, Settler, is_due
+from hilum.gateway.settling import SETTLE_EVERY, Settler, in_turn, is_due
 from hilum.identity import policy as identity_policy
 from hilum.identity import service as identity
 from hilum.identity.models import TenantFacts
@@ -50,9 +50,18 @@ def settle(held: Held, settings: Settings) -> int:
         held.edge.ids,
     )
     try:
-        return asyncio.run(_settle(held, settings, journal, tenants, due[:SETTLED_AT_ONCE]))
+        turn = int(held.edge.clock.monotonic() / SETTLE_EVERY.total_seconds())
+        return asyncio.run(_settle(held, settings, journal, tenants, in_turn(due, turn)))
     finally:
         journal.close()
+
+
+def _may_go_on(held: Held) -> bool:
+    """Return whether the lease is still this node's, and nobody stops it. Raises Conflict where the lease was lost."""
+    if held.stop.is_set():
+        return False
+    held.write(lambda _: None)
+    return True
 
 
 def _tenants(ctx: Context, wanted: set[TenantId]) -> dict[str, TenantFacts]:
@@ -71,8 +80,15 @@ async def _settle(
     servers = EmbeddedServers(settings, Urls(settings.base_url, settings.sandbox_url), clock, ids)
     upstreams = Upstreams(vault(), servers.find)
     try:
-        settler = Settler(upstreams, intents_of(settings), journal, tenants.get, clock.now)
-        return await settler.settle(due)
+        settler = Settler(
+            upstreams,
+            intents_of(settings),
+            journal,
+            tenants.get,
+            clock.now,
+            superseded=servers.list_superseded,
+        )
+        return await settler.settle(due, lambda: _may_go_on(held))
     finally:
         await upstreams.close()
         await servers.close()

@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Callable
+from datetime import datetime
 
 from hilum.fhirserver.models import FhirServerSettings
 from hilum.fhirserver.routes import FhirServer
@@ -79,6 +80,17 @@ class EmbeddedServers:
             return self._entry(tenant)[1]
         except (OSError, sqlite3.Error):
             return None
+
+    def list_superseded(
+        self, tenant: TenantId, resource_type: str, text: str, since: datetime
+    ) -> list[bytes]:
+        """List the versions of a tenant's server that are no longer current and contain ``text``. Raises Unavailable."""
+        if not self._alone():
+            raise Unavailable("upstream_unavailable", "The embedded FHIR server is on another node.")
+        try:
+            return self._entry(tenant)[0].service.list_superseded(resource_type, text, since)
+        except (OSError, sqlite3.Error) as error:
+            raise Unavailable("upstream_unavailable", "The embedded FHIR server cannot be read.") from error
 
     def server(self, tenant: TenantId) -> FhirServer:
         """Give the server itself, for seeding."""

@@ -188,7 +188,7 @@ def _of_access(access: Access) -> list[str]:
         sentences.append(
             f"It was permitted by {access.rule}."
             if access.outcome is not Outcome.REFUSED
-            else f"Its scopes alone permit it: {access.rule}."
+            else f"The scopes alone would have permitted this ({access.rule}); another rule refused it."
         )
     sentences.append(_who(access))
     if access.removed:

@@ -14,6 +14,7 @@ from hilum.audit.models import (
     CLAIM_LIFE,
     OPEN_INTENTS_BOUND,
     PURGE_BATCH,
+    SETTLE_AFTER,
     SLOTS_BOUND,
     Access,
     AccessQuery,
@@ -88,20 +89,33 @@ class JournalFile:
         self.writer = writer
         self._previous: bytes | None = None
         self._last, self._begun, self._lock = 0, False, -1
+        self._opened: sqlite3.Connection | None = None
         self._claims: sqlite3.Connection | None = None
         self.path: Path | None = None
 
     def open(self) -> None:
-        """Claim a slot and read where its file ends. Raises Unavailable."""
+        """Claim a slot and read where its file ends. Raises Unavailable; then no slot is kept."""
+        try:
+            self._open()
+        except Unavailable:
+            self.close()
+            raise
+
+    def _open(self) -> None:
         try:
             self._directory.mkdir(parents=True, exist_ok=True)
             self._lock, self.path = _claim(self._directory)
-            self._db = _open_for_writing(self.path)
+            self._opened = _open_for_writing(self.path)
             self._db.execute("UPDATE intent SET dead = 1")
             self._claim_open()
         except (OSError, sqlite3.Error) as error:
             raise Unavailable("audit_unavailable", "The audit journal cannot be opened.") from error
         self.tip()
+
+    @property
+    def _db(self) -> sqlite3.Connection:
+        assert self._opened is not None, "open comes first"
+        return self._opened
 
     def tip(self) -> bytes:
         """Give the hash that the next record follows; at the start, and after a failure, as the file has it."""
@@ -187,7 +201,25 @@ class JournalFile:
                     ).fetchone()
                     if holder != request_id:
                         held[request_id] = holder
+            self._take_orphans(claims, wanted, held, at)
         return held
+
+    def _take_orphans(
+        self,
+        claims: sqlite3.Connection,
+        wanted: Mapping[str, bytes],
+        held: dict[str, str],
+        at: datetime,
+    ) -> None:
+        """Take over claims whose intent never became durable: their process ended between the two."""
+        for request_id, holder in list(held.items()):
+            taken = claims.execute(
+                "SELECT 1 FROM claim WHERE request_id = ? AND at < ?", (holder, _seconds(at - SETTLE_AFTER))
+            ).fetchone()
+            if taken and not FileReader(self._directory).find(holder):
+                claims.execute("DELETE FROM claim WHERE request_id = ?", (holder,))
+                claims.execute(_CLAIM, (wanted[request_id], request_id, _seconds(at)))
+                del held[request_id]
 
     def release(self, request_ids: Sequence[str]) -> None:
         with self._claiming() as claims:
@@ -216,7 +248,9 @@ class JournalFile:
     def close(self) -> None:
         self._close_claims()
         if self._lock >= 0:
-            self._db.close()
+            if self._opened is not None:
+                self._opened.close()
+                self._opened = None
             os.close(self._lock)
             self._lock = -1
 
@@ -281,10 +315,11 @@ class FileReader:
 
     def heads(self) -> dict[str, Head]:
         found: dict[str, Head] = {}
-        for db in self._files():
-            for writer, first, last in _chains(db):
-                if row := db.execute(_HASH, (last,)).fetchone():
-                    found[_name(writer)] = (last - first + 1, bytes(row[0]).hex())
+        with _readable():
+            for db in self._files():
+                for writer, first, last in _chains(db):
+                    if row := db.execute(_HASH, (last,)).fetchone():
+                        found[_name(writer)] = (last - first + 1, bytes(row[0]).hex())
         return found
 
     def chains(self) -> Iterator[ChainRows]:
@@ -304,7 +339,8 @@ class FileReader:
                 yield ChainRows("access", b"", iter(()), 0, "a file holds records of no chain")
 
     def find(self, request_id: str) -> list[Access]:
-        return [encoding.decode(*row) for db in self._files() for row in db.execute(_FIND, (request_id,))]
+        with _readable():
+            return [encoding.decode(*row) for db in self._files() for row in db.execute(_FIND, (request_id,))]
 
     def open_intents(self) -> list[OpenIntent]:
         found: list[OpenIntent] = []
@@ -328,10 +364,11 @@ class FileReader:
 
     def scan(self, query: AccessQuery) -> list[Placed]:
         limit = limit_of(query)
-        pages = [
-            list(islice(chosen(((slot, *row) for row in db.execute(_NEWEST)), query), limit))
-            for slot, db in self._slots()
-        ]
+        with _readable():
+            pages = [
+                list(islice(chosen(((slot, *row) for row in db.execute(_NEWEST)), query), limit))
+                for slot, db in self._slots()
+            ]
         return newest_of(pages, query)
 
     def at(self, places: Sequence[Place]) -> list[Placed]:

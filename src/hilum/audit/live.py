@@ -252,8 +252,10 @@ class Journal:
         if released:
             try:
                 self._writer.release(released)
-            except HilumError:
+            except Exception as error:  # noqa: BLE001 - the thread's edge, as in _commit: the journal must go on
                 self._releases.extendleft(reversed(released))
+                if not isinstance(error, HilumError):
+                    _log.error("audit.release.failed", writer=self.writer, error=type(error).__name__)
 
     def _claimed(self, batch: list[_Waiting]) -> list[_Waiting]:
         """Claim what the creates of a batch need; return the batch without those that another request holds, whose callers are refused."""

@@ -69,6 +69,12 @@ _FINAL = frozenset({Outcome.DONE, Outcome.REFUSED, Outcome.NOT_DONE})
 WRITES = frozenset({"create", "update", "patch", "delete"})
 
 
+def is_undone(records: Iterable[Access]) -> bool:
+    """Return whether the records of a request say, for good, that its write was not carried out."""
+    final = [each.outcome for each in records if closes(each)]
+    return bool(final) and all(each in {Outcome.REFUSED, Outcome.NOT_DONE} for each in final)
+
+
 def says_write(header: bytes) -> bool:
     """Return whether the bytes of a record's header may be those of a write; a quick look that is wrong only towards yes."""
     return any(word in header for word in _WRITE_WORDS)

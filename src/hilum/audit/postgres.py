@@ -14,6 +14,7 @@ from hilum.audit.models import (
     CLAIM_LIFE,
     OPEN_INTENTS_BOUND,
     PURGE_BATCH,
+    SETTLE_AFTER,
     Access,
     AccessQuery,
     Head,
@@ -64,6 +65,11 @@ INSERT INTO access_claim (key, request_id, at)
 SELECT key, request_id, %(at)s FROM unnest(%(keys)s::bytea[], %(ids)s::text[]) AS c (key, request_id)
 ON CONFLICT DO NOTHING
 """
+_ORPHANS = """
+DELETE FROM access_claim WHERE key = ANY(%(keys)s::bytea[]) AND at < %(orphaned)s
+  AND NOT EXISTS (SELECT FROM access_record WHERE access_record.request_id = access_claim.request_id)
+"""
+"""Claims whose intent never became durable: their process ended between the two."""
 _HOLDERS = """
 SELECT wanted.request_id, access_claim.request_id
 FROM unnest(%(keys)s::bytea[], %(ids)s::text[]) AS wanted (key, request_id) JOIN access_claim USING (key)
@@ -192,6 +198,7 @@ class PostgresWriter:
             if self._db.execute(_CLAIM, values).rowcount == len(wanted):
                 return {}
             self._db.execute("DELETE FROM access_claim WHERE at < %s", (_microseconds(at - CLAIM_LIFE),))
+            self._db.execute(_ORPHANS, values | {"orphaned": _microseconds(at - SETTLE_AFTER)})
             self._db.execute(_CLAIM, values)
             return dict(self._db.execute(_HOLDERS, values).fetchall())
         except psycopg.Error as error:

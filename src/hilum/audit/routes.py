@@ -54,10 +54,10 @@ class RecordQuery(Strict):
 
 
 class AccessesQuery(RecordQuery):
-    """``outcome``: done or refused; ``reason``: why it was refused; ``after``: ``next`` of the page before."""
+    """``outcome``: done, refused, not_done or unknown; ``reason``: why it was refused; ``after``: ``next`` of the page before."""
 
     patient: Word = ""
-    outcome: Literal["", "done", "refused"] = ""
+    outcome: Literal["", "done", "refused", "not_done", "unknown"] = ""
     reason: Word = ""
     before: Moment | None = None
     after: Word = ""

@@ -139,7 +139,12 @@ def audit_events(tenant: str, action: str, *, json_: bool) -> None:
 @click.option("--tenant", default="", help="Of one hospital.")
 @click.option("--app", default="", help="Of one app.")
 @click.option("--patient", default="", help="To one patient's data.")
-@click.option("--outcome", default="", type=click.Choice(["", "done", "refused"]), help="Done or refused.")
+@click.option(
+    "--outcome",
+    default="",
+    type=click.Choice(["", "done", "refused", "not_done", "unknown"]),
+    help="How they ended.",
+)
 @click.option("--reason", default="", help="Refused for one reason, such as switch_engaged.")
 @json_option
 def audit_accesses(*, json_: bool, **query: str) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from datetime import datetime
 from itertools import islice
 from typing import Any
 
@@ -83,6 +84,11 @@ class FhirService:
         if self._store.find(resource_type, resource_id) is None:
             raise Refused(Problem.NOT_FOUND, policy.NO_SUCH)
         return self._store.list_versions(resource_type, resource_id, before=before or FIRST_PAGE, limit=limit)
+
+    def list_superseded(self, resource_type: str, text: str, since: datetime) -> list[bytes]:
+        """List the versions that are no longer current, were stored since a moment, and contain ``text``."""
+        moment = to_microseconds(since)
+        return [body for _, body in self._store.list_superseded(resource_type, text.encode(), moment)]
 
     def create(self, resource_type: str, body: bytes, *, unless: bytes | None = None) -> tuple[Version, bool]:
         """Store under a new id, or give the one match of ``unless``; the bool says whether it was created.

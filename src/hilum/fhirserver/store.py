@@ -184,6 +184,14 @@ class Store:
         )
         return [_version(resource_type, resource_id, row) for row in rows]
 
+    def list_superseded(self, resource_type: str, text: bytes, since: int) -> list[tuple[str, bytes]]:
+        """List id and body of versions that are no longer current, were stored since a moment, and contain ``text``."""
+        rows = self.connection().execute(
+            "SELECT id, body FROM history WHERE type = ? AND updated >= ? AND instr(body, ?)",
+            (resource_type, since, text),
+        )
+        return [(str(id_), bytes(body)) for id_, body in rows]
+
     def search(self, plan: SearchPlan) -> Page:
         """Answer a search from one state of the file. Raises Refused if it takes longer than its bound."""
         with self._transaction("BEGIN") as connection:

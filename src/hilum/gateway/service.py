@@ -123,7 +123,7 @@ class _Begun:
 
 _NOTHING = Answer(0)
 _UNRECORDED = Deny(
-    Reason.AUDIT_UNAVAILABLE, "The access could not be recorded, so nothing was done and nothing is given."
+    Reason.AUDIT_UNAVAILABLE, "The access could not be recorded, so the request was refused. Retry later."
 )
 _NO_STORE = Deny(Reason.SNAPSHOT_STALE, "The access token could not be looked up just now.")
 _OVER_QUOTA = Deny(Reason.QUOTA_EXCEEDED, "The app's quota at this organisation is used up just now.")

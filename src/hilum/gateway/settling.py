@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from itertools import zip_longest
 from typing import Any
 from urllib.parse import quote
 
@@ -19,6 +20,7 @@ from hilum.audit.models import SETTLE_AFTER, SETTLEMENT, Access, OpenIntent, Out
 from hilum.identity.models import TenantFacts, UpstreamKind
 from hilum.infra import logs
 from hilum.kernel.errors import Unavailable
+from hilum.kernel.ids import TenantId
 from hilum.standards.fhir.bundles import resources_of
 from hilum.standards.fhir.tags import REQUEST_TAG, request_of
 from hilum.standards.fhir.values import is_id
@@ -29,8 +31,12 @@ SETTLE_EVERY = timedelta(seconds=5)
 GIVE_UP_AFTER = timedelta(hours=24)
 """Age at which a write whose FHIR server cannot be asked is recorded as unknown for good."""
 SETTLED_AT_ONCE = 100
+"""Most writes of one tenant that are looked at in one turn."""
 SKEW = timedelta(minutes=5)
 """How far the clock of a FHIR server may be off."""
+Superseded = Callable[[TenantId, str, str, datetime], Iterable[bytes]]
+"""Lists the versions of an embedded server that are no longer current, by tenant, type, text that they contain, and the moment since
+when they were stored. Blocks; raises Unavailable."""
 _HEADERS = (("accept", "application/fhir+json"), ("prefer", "handling=strict"))
 _ABSENT = frozenset({404, 410})
 _log = logs.get("gateway")
@@ -57,6 +63,21 @@ def is_due(each: OpenIntent, now: datetime, upstream: UpstreamKind | None) -> bo
     return now - each.intent.at >= SETTLE_AFTER or (each.dead and upstream is UpstreamKind.EMBEDDED)
 
 
+def in_turn(due: Iterable[OpenIntent], turn: int) -> list[OpenIntent]:
+    """Order what is due so that tenants alternate, each with its own budget.
+
+    Each turn begins at another write of a tenant, so that one that cannot be settled does not keep back those after it.
+    """
+    tenants: dict[str, list[OpenIntent]] = {}
+    for each in due:
+        tenants.setdefault(each.intent.tenant, []).append(each)
+    rows = []
+    for waiting in tenants.values():
+        start = turn % len(waiting)
+        rows.append((waiting[start:] + waiting[:start])[:SETTLED_AT_ONCE])
+    return [each for column in zip_longest(*rows) for each in column if each is not None]
+
+
 class Settler:
     """Settles open intents. ``tenant_of`` returns a tenant's facts, None for one that is not there any more."""
 
@@ -67,19 +88,35 @@ class Settler:
         journal: Journal,
         tenant_of: Callable[[str], TenantFacts | None],
         now: Callable[[], datetime],
+        *,
+        superseded: Superseded,
     ) -> None:
         self._upstreams, self._intents, self._journal = upstreams, intents, journal
         self._tenant_of, self._now = tenant_of, now
+        self._superseded = superseded
 
-    async def settle(self, due: Iterable[OpenIntent]) -> int:
-        """Settle each, and return how many were. One whose server cannot be asked is left for later. Raises Unavailable."""
+    async def settle(self, due: Iterable[OpenIntent], may_go_on: Callable[[], bool] = lambda: True) -> int:
+        """Settle each, and return how many were. Raises Unavailable.
+
+        One whose server cannot be asked is left for later, with all others of its tenant: they would wait for the same server.
+        ``may_go_on`` is asked before each question and before each record; it may block.
+        """
         settled: list[str] = []
+        away: set[str] = set()
         for each in due:
+            if each.intent.tenant in away:
+                continue
+            if not await asyncio.to_thread(may_go_on):
+                break
             request_id = each.intent.request_id
-            known = await asyncio.to_thread(self._intents.find, request_id)
-            if not any(map(audit.closes, known)):
+            if not await self._is_closed(request_id):
                 finding = await self._find_out(each.intent)
                 if finding is None:
+                    away.add(each.intent.tenant)
+                    continue
+                if not await asyncio.to_thread(may_go_on):
+                    break
+                if await self._is_closed(request_id):
                     continue
                 await self._journal.record(_settlement(each.intent, finding, self._now()))
                 if finding.outcome is Outcome.NOT_DONE:
@@ -89,6 +126,9 @@ class Settler:
         if settled:
             await asyncio.to_thread(self._intents.forget, settled)
         return len(settled)
+
+    async def _is_closed(self, request_id: str) -> bool:
+        return any(map(audit.closes, await asyncio.to_thread(self._intents.find, request_id)))
 
     async def _find_out(self, intent: Access) -> Finding | None:
         tenant = self._tenant_of(intent.tenant)
@@ -106,7 +146,11 @@ class Settler:
             return Finding(Outcome.UNKNOWN, "The FHIR server could not be asked for a day.")
 
     async def _created(self, tenant: TenantFacts, intent: Access) -> Finding:
-        """Look for a resource with the request's own tag. That there is none proves something only where tags are kept and found."""
+        """Look for a resource with the request's own tag.
+
+        That there is none proves nothing: the next update replaces the tag, and a deletion hides it. Only the embedded server shows
+        every version that was ever stored.
+        """
         token = quote(f"{REQUEST_TAG}|{intent.request_id}", safe="")
         found = await self._search(tenant, f"{intent.resource_type}?_tag={token}&_count=2")
         for resource in found or ():
@@ -116,31 +160,34 @@ class Settler:
                 )
         if found is None or found:
             return Finding(Outcome.UNKNOWN, "The FHIR server does not search by tags.")
-        if tenant.upstream.kind is UpstreamKind.EMBEDDED:
+        if tenant.upstream.kind is not UpstreamKind.EMBEDDED:
             return Finding(
-                Outcome.NOT_DONE, "The embedded FHIR server has no resource with the request's tag."
+                Outcome.UNKNOWN,
+                "Nothing was found by the request's tag. What was updated or deleted since is not found by it, "
+                "and the FHIR server may not keep tags.",
             )
-        anything = quote(f"{REQUEST_TAG}|", safe="")
-        others = await self._search(tenant, f"{intent.resource_type}?_tag={anything}&_count=2")
-        if others and all(map(request_of, others)):
-            return Finding(
-                Outcome.NOT_DONE,
-                "The FHIR server finds resources of this type by such tags, and none by the request's.",
-            )
+        if version := await self._find_superseded(tenant, intent):
+            return _done(version, intent, "An earlier version of a resource carries the request's tag.")
         return Finding(
-            Outcome.UNKNOWN, "Nothing was found by the request's tag, and the FHIR server may not keep tags."
+            Outcome.NOT_DONE,
+            "No version of any resource at the embedded FHIR server carries the request's tag.",
         )
+
+    async def _find_superseded(self, tenant: TenantFacts, intent: Access) -> dict[str, Any] | None:
+        """Return the version that the request wrote, where the embedded server has replaced or deleted it. Raises Unavailable."""
+        versions = await asyncio.to_thread(
+            self._superseded, tenant.id, intent.resource_type, intent.request_id, intent.at - SKEW
+        )
+        found = (resource for body in versions if (resource := _parsed(body)) is not None)
+        return next((each for each in found if request_of(each) == intent.request_id), None)
 
     async def _updated(self, tenant: TenantFacts, intent: Access) -> Finding:
         current = await self._read(tenant, intent.resource)
         if request_of(current) == intent.request_id:
             return _done(current, intent, "The record carries the request's tag.")
         if tenant.upstream.kind is UpstreamKind.EMBEDDED:
-            history = await self._search(tenant, f"{intent.resource}/_history?_count=100")
-            if history is None:
-                return Finding(Outcome.UNKNOWN, "The history of the record cannot be read.")
-            if any(request_of(each) == intent.request_id for each in history):
-                return _done(current or {}, intent, "A version of the record carries the request's tag.")
+            if version := await self._find_superseded(tenant, intent):
+                return _done(version, intent, "A version of the record carries the request's tag.")
             return Finding(Outcome.NOT_DONE, "No version of the record carries the request's tag.")
         if _is_older(current, intent.at):
             return Finding(Outcome.NOT_DONE, "The record was last changed before the request.")

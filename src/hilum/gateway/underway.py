@@ -24,7 +24,7 @@ from hilum.tokens.models import AccessToken
 PAUSES_S = (0.02, 0.08, 0.2, 0.4, None)
 """Waits for another worker that has just answered an identical create; then the app is refused."""
 JUST_ANSWERED = timedelta(seconds=60)
-_CHANGED = Deny(Reason.SNAPSHOT_STALE, "What is allowed changed while this was under way; send it again.")
+_CHANGED = Deny(Reason.SNAPSHOT_STALE, "Permissions changed while the request was running. Send it again.")
 
 
 class Unrecorded(Exception):
@@ -103,7 +103,9 @@ class UnderWay:
                 break
             except Claimed as claimed:
                 known = await self._known(claimed.holder)
-                if pause is None or not self._was_just_answered(known):
+                if undone := audit.is_undone(known):
+                    self.journal.release(claimed.holder)
+                if pause is None or not (undone or self._was_just_answered(known)):
                     raise _repeated(claimed.holder, known) from None
                 await asyncio.sleep(pause)
             except Unavailable as error:
