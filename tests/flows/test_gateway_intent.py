@@ -319,6 +319,20 @@ def test_a_retry_after_503_finds_the_first_write_and_doubles_nothing(play: Play,
     play(story)
 
 
+def test_repeated_creates_look_up_the_first_in_threads_that_are_bounded(place: Place) -> None:
+    """C199: no look-up opens connections beside those of its lane."""
+    seen: list[str] = []
+
+    async def bounded(look: Callable[[], list[Access]]) -> list[Access]:
+        seen.append("bounded")
+        return look()
+
+    intents = journals.Intents(lambda: place.reader, bounded)
+
+    assert asyncio.run(intents.look_up("req_none")) == []
+    assert seen == ["bounded"]
+
+
 def test_only_the_same_write_of_the_same_asker_is_a_repetition(play: Play, place: Place) -> None:
     """C196: nobody is kept out by somebody else's lost answer, and nobody learns of it."""
 

@@ -124,7 +124,8 @@ def build(settings: Settings, clock: Clock, ids: Ids) -> Platform:
             clock,
             ids,
             journals.Intents(
-                lambda: journals.open_reader(settings.data_dir / "journal", settings.database_url)
+                lambda: journals.open_reader(settings.data_dir / "journal", settings.database_url),
+                lambda look: edge.reads(lambda _: look()),
             ),
             registers=settings.opens_private_fetches,
         )

@@ -350,10 +350,20 @@ class FileReader:
                     continue
                 for *row, dead in db.execute(_OPEN_INTENTS, (OPEN_INTENTS_BOUND,)):
                     found.append(OpenIntent(encoding.decode(*row), bool(dead)))
+            closed = self._closed([each.intent.request_id for each in found])
         found.sort(key=lambda each: each.intent.at)
-        return [each for each in found if not any(map(policy.closes, self.find(each.intent.request_id)))][
-            :OPEN_INTENTS_BOUND
-        ]
+        return [each for each in found if each.intent.request_id not in closed][:OPEN_INTENTS_BOUND]
+
+    def _closed(self, request_ids: Sequence[str]) -> set[str]:
+        """Return which of these requests have an outcome in any file. Each file is opened once."""
+        if not request_ids:
+            return set()
+        return {
+            request_id
+            for db in self._files()
+            for request_id in request_ids
+            if any(policy.closes(encoding.decode(*row)) for row in db.execute(_FIND, (request_id,)))
+        }
 
     def forget_intents(self, request_ids: Sequence[str]) -> None:
         with _readable():

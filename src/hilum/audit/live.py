@@ -10,7 +10,7 @@ once the journal works again; they are lost if the process ends before.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -408,9 +408,15 @@ def index_accesses(directory: Path, database_url: str, go_on: Callable[[], bool]
 
 @dataclass(frozen=True, slots=True)
 class Intents:
-    """The writes of the whole installation that have no outcome yet. All of it blocks, so it is for a thread."""
+    """The writes of the whole installation that have no outcome yet. All but ``look_up`` blocks, so it is for a thread."""
 
     open_reader: Callable[[], AccessReader]
+    in_thread: Callable[[Callable[[], list[Access]]], Awaitable[list[Access]]] = asyncio.to_thread
+    """Runs a look-up for an event loop; bounds how many run, and so connect, at once."""
+
+    async def look_up(self, request_id: str) -> list[Access]:
+        """Return what ``find`` does, off the event loop. Raises Unavailable."""
+        return await self.in_thread(lambda: self.find(request_id))
 
     def find(self, request_id: str) -> list[Access]:
         """Return every record of one request. Raises Unavailable."""

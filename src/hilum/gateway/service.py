@@ -263,7 +263,7 @@ class Enforcer:
         return UnderWay(
             on.snapshots,
             on.journal,
-            on.intents.find,
+            on.intents.look_up,
             on.clock,
             begun.ask,
             token,

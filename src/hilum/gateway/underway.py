@@ -1,7 +1,7 @@
 """A request between its decision and its answer: is it still permitted, and what of it may have reached the FHIR server."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from hashlib import sha256
@@ -45,7 +45,7 @@ class UnderWay:
 
     snapshots: SnapshotKeeper
     journal: Journal
-    find: Callable[[str], Sequence[Access]]
+    find: Callable[[str], Awaitable[Sequence[Access]]]
     clock: Clock
     ask: Ask
     token: AccessToken
@@ -117,7 +117,7 @@ class UnderWay:
 
     async def _known(self, holder: str) -> Sequence[Access]:
         try:
-            return await asyncio.to_thread(self.find, holder)
+            return await self.find(holder)
         except Unavailable:
             return ()
 
