@@ -1,6 +1,7 @@
 """Places for those who read the audit: so many for one reader and one tenant that others always find one too.
 
-Counted in this worker. Some places are kept for the platform's staff, so that no tenant, nor all together, can shut them out.
+Counted in this worker. Some places are kept for the platform's staff, who also read in a lane of their own (``Lane.STAFF_AUDIT``), so
+that no tenant, nor all together, can shut them out.
 """
 
 from collections import Counter
@@ -39,7 +40,7 @@ STREAMS = Shares(total=64, actor=4, tenant=12, tenants=48)
 def refusal(shares: Shares, taken: "Taken", actor: Actor) -> str:
     """Return why this reader may have no further place, in a sentence; empty when they may."""
     if taken.by_actor[str(actor)] >= shares.actor:
-        return f"You have {shares.actor} of these under way already. Wait until one has ended."
+        return f"You already have {shares.actor} audit reads running. Wait for one to finish."
     if actor.kind is ActorKind.PERSON:
         if taken.by_tenant[actor.tenant or ""] >= shares.tenant:
             return f"Your organisation has {shares.tenant} of these under way already. Try again shortly."

@@ -344,7 +344,7 @@ def _microseconds(moment: datetime) -> int:
 def _unread(error: psycopg.Error) -> Unavailable:
     if error.sqlstate in _TOO_LONG:
         return Unavailable(
-            "audit_read_slow", "This search of the audit took too long. Name more: a tenant, an app, a time."
+            "audit_read_slow", "The audit search took too long. Add a filter: tenant, app or time."
         )
     return Unavailable("audit_unavailable", "The audit journal cannot be read.")
 

@@ -31,7 +31,7 @@ from hilum.audit.tail import Place, Tail
 from hilum.infra import lanes
 from hilum.infra.context import Context
 from hilum.infra.lanes import Lane
-from hilum.kernel.actor import Actor
+from hilum.kernel.actor import Actor, ActorKind
 from hilum.kernel.errors import HilumError, NotFound, NotPermitted
 from hilum.web.api import Id, Moment, Strict, Word, audience, look
 from hilum.web.kit import Kit, trace_of
@@ -186,13 +186,12 @@ async def _given(
     and a tenant may have only so many reads under way; one too many is refused without being tried. Raises TooManyReads.
     """
     trace = trace_of(request)
-    with lanes.using(Lane.CONTROL):  # so that one too many is refused at once, and waits for no other reader
-        actor = await kit.authenticate(request)
+    actor = await kit.authenticate(request)
 
     async def put(event: Event) -> None:
         await kit.edge.write(partial(service.record, event=event), actor=actor, trace=trace)
 
-    with reads.held(actor):
+    with reads.held(actor), lanes.using(_lane_of(actor)):
         try:
             found, told = await kit.edge.read(verb, actor=actor, trace=trace)
         except (NotFound, NotPermitted) as refusal:
@@ -200,6 +199,10 @@ async def _given(
             raise
         await put(told)
     return found
+
+
+def _lane_of(actor: Actor) -> Lane:
+    return Lane.AUDIT if actor.kind is ActorKind.PERSON else Lane.STAFF_AUDIT
 
 
 def explained(found: Explanation) -> dict[str, Any]:

@@ -62,7 +62,9 @@ class Indexed:
             if len(places) < query.limit or len(found) >= query.limit:
                 return found
             wanted = replace(query, after=places[-1].write())
-        raise Unavailable("audit_read_slow", "This search of the audit took too long. Name more.")
+        raise Unavailable(
+            "audit_read_slow", "The audit search took too long. Add a filter: tenant, app or time."
+        )
 
     def _tail(self, reached: Positions, query: AccessQuery) -> Iterator[Placed]:
         """Read what the index does not have yet."""

@@ -58,7 +58,8 @@ def engage(ctx: Context, order: EngageOrder, *, person_tenant: str | None = None
         raise Invalid("switch_invalid", "The switch cannot be engaged as asked.", fields=faults)
     if order.target.kind not in WIDE and store.count_in_force(ctx.tx, ctx.now) >= SWITCHES_BOUND:
         raise Unavailable(
-            "too_many_switches", "Release switches that are no longer needed, or stop the platform."
+            "too_many_switches",
+            f"{SWITCHES_BOUND:,} kill switches are in force. Release those no longer needed, or engage one on the whole platform.",
         )
     switch = Switch(
         id=ctx.ids.new("sw"),

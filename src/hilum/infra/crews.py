@@ -124,7 +124,7 @@ class Crew:
 
 
 def _busy() -> Unavailable:
-    return Unavailable("database_busy", "Too many requests wait for the database.")
+    return Unavailable("database_busy", "The database is overloaded. Retry in a few seconds.")
 
 
 def _give_up(mine: _Waiting) -> None:

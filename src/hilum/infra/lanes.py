@@ -18,6 +18,8 @@ class Lane(StrEnum):
     """What the staff and administrators stop: switches, suspension, removals."""
     REVOKE = "revoke"
     """What apps, patients and EHRs end: revocation, withdrawal, launches. Apart, since anybody may knock there."""
+    CALLERS = "callers"
+    """Who holds an API token. Apart, since anybody may send one that looks well: only whoever it names enters the route's lane."""
     FACTS = "facts"
     """Misses of the data plane's tables."""
     WATCH = "watch"
@@ -30,6 +32,8 @@ class Lane(StrEnum):
     """The rest of the control plane."""
     AUDIT = "audit"
     """Reading of the audit."""
+    STAFF_AUDIT = "staff_audit"
+    """Reading of the audit by the platform's staff, whom no number of tenants may delay."""
     OWN = "own"
     """Jobs, host commands and start-up."""
     LONG = "long"
@@ -54,12 +58,14 @@ class Bounds:
 BOUNDS = {
     Lane.URGENT: Bounds(threads=2, connections=2, within_s=4.0, statement_s=3.0, waiting=500),
     Lane.REVOKE: Bounds(threads=2, connections=2, within_s=4.0, statement_s=3.0, waiting=500),
+    Lane.CALLERS: Bounds(threads=2, connections=2, within_s=4.0, statement_s=3.0, waiting=2_000),
     Lane.FACTS: Bounds(threads=2, connections=2, within_s=2.0, statement_s=1.5, waiting=2_000),
     Lane.WATCH: Bounds(threads=0, connections=1, within_s=None, statement_s=4.0),
     Lane.JOURNAL: Bounds(threads=0, connections=1, within_s=None, statement_s=2.0),
     Lane.TOKENS: Bounds(threads=6, connections=6, within_s=4.0, statement_s=3.0, waiting=2_000),
     Lane.CONTROL: Bounds(threads=2, connections=2, within_s=4.0, statement_s=3.0, waiting=500),
     Lane.AUDIT: Bounds(threads=3, connections=3, within_s=4.0, statement_s=3.0, waiting=100),
+    Lane.STAFF_AUDIT: Bounds(threads=2, connections=2, within_s=4.0, statement_s=3.0, waiting=50),
     Lane.OWN: Bounds(threads=0, connections=4, within_s=None, statement_s=20.0),
     Lane.LONG: Bounds(threads=0, connections=2, within_s=None, statement_s=None),
 }

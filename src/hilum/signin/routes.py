@@ -16,7 +16,9 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from hilum.identity import service as identity
+from hilum.infra import lanes
 from hilum.infra.edge import Edge
+from hilum.infra.lanes import Lane
 from hilum.kernel.actor import Actor
 from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import PersonId, TenantId
@@ -225,7 +227,8 @@ def authenticator(edge: Edge) -> Callable[[Request], Awaitable[Actor]]:
             raise NotAuthenticated("token_invalid", "The API token is missing, unknown, expired or revoked.")
         writing = request.method not in READING
         verb = partial(service.authenticate_api_token, bearer=token, writing=writing)
-        return await edge.read(verb, trace=trace_of(request))
+        with lanes.using(Lane.CALLERS):
+            return await edge.read(verb, trace=trace_of(request))
 
     return authenticate
 
