@@ -274,6 +274,64 @@ def test_declining_today_takes_it_out_of_what_was_agreed_before(front: Front) ->
     assert event.person == front.people["pat"].id
 
 
+@pytest.mark.parametrize(
+    ("scope", "unticked"),
+    [
+        pytest.param("launch/patient patient/Goal.rs", ("scope",), id="everything"),
+        pytest.param(
+            f"{CONTEXT} patient/Observation.rs patient/Encounter.rs", ("scope",), id="all but openid"
+        ),
+    ],
+)
+def test_allowing_nothing_takes_what_was_unticked_out_of_what_was_agreed_before(
+    front: Front, scope: str, unticked: tuple[str, ...]
+) -> None:
+    """C88, C91: an Allow that grants too little is refused, and what it unticked is withheld all the same."""
+    browser = front.browser("pat")
+    browser.authorize(scope=scope)
+    first = front.redeem(answer(browser.allow())["code"], "web").json()
+
+    browser.authorize(scope=scope)
+    browser.allow(without=unticked)
+
+    assert not front.is_alive(first["access_token"])
+    assert front.events("consent.authorization.withdraw") or front.events("consent.authorization.narrow")
+    if "refresh_token" in first:
+        again = front.refresh(first["refresh_token"], "web")
+        assert again.status_code == 400 or "patient/" not in again.json()["scope"].replace(
+            "launch/patient", ""
+        )
+
+
+def test_an_allow_that_grants_nothing_leaves_what_was_not_on_the_page(front: Front) -> None:
+    """What was not on the page was not declined, whatever became of the request."""
+    browser = front.browser("pat")
+    browser.authorize(scope=f"{CONTEXT} patient/Observation.rs")
+    first = front.redeem(answer(browser.allow())["code"], "web").json()
+
+    browser.authorize(scope="launch/patient patient/Goal.rs")
+    error(browser.allow(without=("scope",)), "access_denied")
+
+    assert front.is_alive(first["access_token"])
+    assert front.events("consent.authorization.narrow") == []
+    assert front.events("consent.authorization.withdraw") == []
+
+
+def test_denying_a_request_leaves_earlier_agreements_alone(front: Front) -> None:
+    """ADR 30: Deny refuses this request and unticks nothing; withdrawing is done on the page of connected apps."""
+    scope = f"{CONTEXT} patient/Observation.rs"
+    browser = front.browser("pat")
+    browser.authorize(scope=scope)
+    first = front.redeem(answer(browser.allow())["code"], "web").json()
+
+    browser.authorize(scope=scope)
+    error(browser.deny(), "access_denied")
+
+    assert front.is_alive(first["access_token"])
+    assert front.events("consent.authorization.narrow") == []
+    assert front.events("consent.authorization.withdraw") == []
+
+
 def test_agreeing_to_less_by_asking_less_leaves_earlier_agreements_alone(front: Front) -> None:
     """What was not on the page was not declined."""
     browser = front.browser("pat")

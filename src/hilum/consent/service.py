@@ -76,16 +76,25 @@ def record_authorization(
     return made
 
 
-def withhold(ctx: Context, made: Authorization, refused: Iterable[str], *, by: By) -> None:
+def withhold(
+    ctx: Context,
+    holder: tuple[TenantId, PersonId, ClientId],
+    refused: Iterable[str],
+    *,
+    patient: str,
+    by: By,
+    made: AuthorizationId | None,
+) -> None:
     """Take what the person just declined out of earlier agreements with the same client over the same record.
 
     Otherwise the app would go on with tokens of before, whatever the page of today said. What was not asked today stays.
+    ``made`` is the agreement of today, if there is one.
     """
     gone = tuple(refused)
     if not gone:
         return
-    for each in store.standing(ctx.tx, made.tenant, made.person, made.client, ctx.now):
-        if each.id == made.id or each.patient != made.patient:
+    for each in store.standing(ctx.tx, *holder, ctx.now):
+        if each.id == made or each.patient != patient:
             continue
         left = policy.without(each.scopes, gone, by=by)
         if set(left) == set(each.scopes):

@@ -274,18 +274,29 @@ def decide(ctx: Context, site: Site, request_id: str, cookie: str, answer: Answe
     patient, _ = policy.told_context(granted, progress.request.patient, progress.request.encounter)
     fault = "" if policy.says_something(granted) else "nothing was granted"
     if fault := fault or policy.context_refusal(granted, patient=patient):
+        if progress.step is Step.CONSENT:
+            _withhold(ctx, site, progress, answer.ticked)
         return flow.refuse(
             ctx, site, progress.request, AuthorizeError.ACCESS_DENIED, code="nothing_granted", detail=fault
         )
     issued = _issue(ctx, site, progress, granted, None)
-    if progress.step is Step.CONSENT and isinstance(issued, Issued):
-        _withhold(ctx, progress, issued.authorization, answer.ticked)
-    return issued.redirect if isinstance(issued, Issued) else issued
+    if not isinstance(issued, Issued):
+        return issued
+    if progress.step is Step.CONSENT:
+        _withhold(ctx, site, progress, answer.ticked, made=issued.authorization)
+    return issued.redirect
 
 
-def _withhold(ctx: Context, stage: Stage, made: Authorization, ticked: tuple[str, ...]) -> None:
-    texts, by = tuple(smart.render(scope) for scope in stage.offered), by_of(stage.person)
-    consent.withhold(ctx, made, consent_policy.declined(texts, ticked, by=by), by=by)
+def _withhold(
+    ctx: Context, site: Site, stage: Stage, ticked: tuple[str, ...], *, made: Authorization | None = None
+) -> None:
+    """Withhold what the page offered and the person left unticked, whether or not anything was granted."""
+    request, by = stage.request, by_of(stage.person)
+    patient, _ = policy.told_context(stage.offered, request.patient, request.encounter)
+    holder = (site.tenant, stage.person.id, stage.parties.facts.id)
+    texts = tuple(smart.render(scope) for scope in stage.offered)
+    refused = consent_policy.declined(texts, ticked, by=by)
+    consent.withhold(ctx, holder, refused, patient=patient, by=by, made=made.id if made else None)
 
 
 def consented(offered: tuple[Scope, ...], ticked: Iterable[str], person: Person) -> tuple[Scope, ...]:
