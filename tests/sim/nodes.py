@@ -372,7 +372,7 @@ def _apps(ctx: Context, secret_of: dict[str, str]) -> dict[str, Any]:
         registry.certify(ctx, CertifyOrder(version.id, Environment.PRODUCTION, metadata.scopes, until))
         for tenant in TENANTS:
             registry.install(ctx, InstallOrder(TenantId(tenant), app.id, roles))
-            controls.set_quota(ctx, app.id, tenant, Quota(rate_per_s=5_000.0, burst=5_000))
+            controls.set_quota(ctx, app.id, tenant, Quota(rate_per_s=10_000.0, burst=10_000))
     return wallet.private_jwks
 
 

@@ -1,7 +1,9 @@
 """Forgetting keeps up with what arrives, keeps what lives, and never touches what is held (fault 10)."""
 
+import sqlite3
 import threading
 from collections.abc import Callable, Iterable
+from contextlib import closing, suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -15,7 +17,7 @@ from sqlalchemy import Table, func, select
 from hilum.app import retention
 from hilum.app.schedule import Held
 from hilum.audit import service as audit
-from hilum.audit.models import Event
+from hilum.audit.models import PURGE_BATCH, Event
 from hilum.audit.store import audit_payload
 from hilum.frontchannel.store import authorization_code
 from hilum.infra.context import Context, Trace
@@ -27,6 +29,7 @@ from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted
 from hilum.launches.store import launch
 from hilum.signin.store import attempts, sessions
 from hilum.tokens.store import access_token, refresh_token, token_family
+from tests.flows.test_audit_journal import Place, access
 from tests.sim.world import FakeClock
 
 OLD, LIVING = 100_000, 5_000
@@ -280,6 +283,57 @@ def test_a_hold_wins_over_every_period_until_somebody_else_releases_it(
     assert payloads(edge) == 0
     with pytest.raises(Conflict, match="hold_released"):
         do(edge, partial(audit.release_hold, hold=hold.id), OTHER)
+
+
+class Interrupted(Held):
+    """Does something once, in the first transaction after the first batch went."""
+
+    went: Callable[[], bool]
+    then: Callable[[], object]
+    did = False
+
+    def write(self, verb: Callable[[Context], Any]) -> Any:
+        if not self.did and self.went():
+            self.did = True
+            self.then()
+        return super().write(verb)
+
+
+@pytest.mark.parametrize("what", ["a hold", "another holder", "a stop"])
+def test_a_purge_of_accesses_that_runs_ends_with_the_batch_when_a_hold_is_placed_or_the_lease_is_lost(
+    sqlite_edge: Edge, clock: FakeClock, tmp_path: Path, what: str
+) -> None:
+    """A purge may take hours; what it may remove is asked before each batch."""
+    edge, total = sqlite_edge, 2 * PURGE_BATCH + 100
+    place = Place(edge, edge.db.url, tmp_path / "journal")
+    for start in range(0, total, 700):
+        place.write(*(access(n + 1, at=clock.now()) for n in range(start, start + 700)))
+    clock.advance(100 * DAY)
+
+    def left() -> int:
+        with closing(sqlite3.connect(tmp_path / "journal" / "access-0.db")) as db:
+            return int(db.execute("SELECT count(*) FROM payload").fetchone()[0])
+
+    held = Interrupted(edge, "purge", "test/1", threading.Event())
+    held.went = lambda: left() < total
+
+    def lose() -> None:
+        held.lease = replace(held.lease, fence=99) if held.lease else None
+
+    since = clock.now() - 200 * DAY
+    held.then = {
+        "a hold": lambda: do(edge, partial(audit.place_hold, reason="case", since=since), SECURITY),
+        "another holder": lose,
+        "a stop": held.stop.set,
+    }[what]
+    with suppress(Conflict):
+        retention.retain(held, settings(edge, tmp_path, HILUM_KEEP_ACCESSES_DAYS="60"))
+
+    assert held.did
+    assert left() in (
+        {total - PURGE_BATCH, total - 2 * PURGE_BATCH} if what == "a stop" else {total - PURGE_BATCH}
+    )
+    assert place.verify().intact, "what is missing lies before the horizon on record"
 
 
 def test_who_may_not_hold_or_release_or_see(edge: Edge) -> None:

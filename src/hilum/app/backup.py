@@ -1,7 +1,9 @@
 """Backups of a whole installation while it serves: a folder of copies with a manifest that says what must be in each.
 
-Order: the embedded FHIR stores, the control plane, the journals. So no copy of a FHIR store holds a write of which the journal's
-copy has no intent, and no checkpoint covers a record that the journal's copy lacks; ``verify`` holds for every backup.
+Order: the control plane, the embedded FHIR stores, the journals, and each is listed only when its turn comes. So whatever the
+control plane's copy names is there, no copy of a FHIR store holds a write of which the journal's copy has no intent, and no
+checkpoint covers a record or a chain that the journals' copies lack; ``verify`` holds for every backup. The claims of creates come
+last: a create that the backup knows as done is not done again.
 The key-encryption key and the anchor are never in it.
 """
 
@@ -31,6 +33,7 @@ from hilum.sandbox.wallet import FILE_NAME
 FORMAT = 1
 MANIFEST, CONTROL, DUMP = "manifest.json", "hilum.db", "database.dump"
 JOURNALS, STORES = "journal", "fhir"
+CLAIMS = "claims.db"
 MANIFEST_BOUND = 8 * 1024 * 1024
 FILES_BOUND = 20_000
 PAGES = 2_048
@@ -123,10 +126,9 @@ def _manifest(ctx: Context, settings: Settings, files: tuple[Copied, ...]) -> Ma
 
 
 def _copies(settings: Settings, into: Path, progress: Progress) -> Iterator[Copied]:
-    sources = list(_sources(settings))
-    total = sum(size for _, _, size in sources) or 1
+    total = sum(size for _, _, size in _sources(settings)) or 1
     done = 0
-    for name, source, size in sources:
+    for name, source, size in _sources(settings):
         target = into / name
         target.parent.mkdir(mode=0o700, exist_ok=True)
 
@@ -145,17 +147,24 @@ def _copies(settings: Settings, into: Path, progress: Progress) -> Iterator[Copi
 
 
 def _sources(settings: Settings) -> Iterator[tuple[str, Path | None, int]]:
-    """List name, file and size of what is copied, in the order that it must be copied in. No file: the PostgreSQL database."""
+    """List name, file and size of what is copied, in the order that it must be copied in. No file: the PostgreSQL database.
+
+    A folder is read only once everything before it was copied: a worker that starts meanwhile opens a journal file of its own, and
+    the copy of the control plane may hold a checkpoint of it already.
+    """
     home = settings.data_dir
-    for store in sorted((home / STORES).glob("*.db")):
-        yield f"{STORES}/{store.name}", store, store.stat().st_size
-    if settings.database_url.startswith("sqlite"):
+    is_sqlite = settings.database_url.startswith("sqlite")
+    if is_sqlite:
         control = Path(settings.database_url.removeprefix("sqlite:///"))
         yield CONTROL, control, control.stat().st_size
-        for journal in sorted((home / JOURNALS).glob("access-*.db")):
-            yield f"{JOURNALS}/{journal.name}", journal, journal.stat().st_size
     else:
         yield DUMP, None, 0
+    for store in sorted((home / STORES).glob("*.db")):
+        yield f"{STORES}/{store.name}", store, store.stat().st_size
+    if is_sqlite:
+        for pattern in ("access-*.db", CLAIMS):
+            for journal in sorted((home / JOURNALS).glob(pattern)):
+                yield f"{JOURNALS}/{journal.name}", journal, journal.stat().st_size
     wallet = home / FILE_NAME
     if wallet.is_file():
         yield FILE_NAME, wallet, wallet.stat().st_size

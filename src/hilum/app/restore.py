@@ -30,7 +30,7 @@ from hilum.infra.postgres_tools import restore as restore_dump
 from hilum.infra.settings import Settings
 from hilum.infra.system import SystemClock, SystemIds
 from hilum.kernel.actor import Actor
-from hilum.kernel.errors import Conflict, NotPermitted
+from hilum.kernel.errors import Conflict, NotPermitted, Unavailable
 from hilum.keys import live as vaults
 from hilum.keys import service as keys
 from hilum.signin import service as signin
@@ -144,55 +144,91 @@ def _look(tx: Connection) -> tuple[bool, list[str]]:
 
 
 def _place(settings: Settings, folder: Path, manifest: Manifest, work: Path, actor: Actor) -> Restored:
-    """Put the files in their places; what makes a node serve comes last."""
+    """Put the files in their places; what makes a node serve comes last.
+
+    Everything is written beside its place first, so that a full disk is met while what was there before still stands.
+    Raises Unavailable, saying where what was there before lies.
+    """
     home = settings.data_dir
     is_sqlite = settings.database_url.startswith("sqlite")
-    control = Path(settings.database_url.removeprefix("sqlite:///"))
-    fresh = work / "control.db"
-    if is_sqlite:
-        shutil.copyfile(folder / CONTROL, fresh)
-        url = f"sqlite:///{fresh}"
-        database = Database(url)
-        try:
-            database.write(lambda tx: gate.write(tx, CLOSED))
-        finally:
-            database.dispose()
-    else:
-        restore_dump(settings.database_url, folder / DUMP, work / "database.sql", then=CLOSING)
-        url = settings.database_url
-    replaced = _set_aside(settings, control if is_sqlite else None)
+    control = Path(settings.database_url.removeprefix("sqlite:///")) if is_sqlite else None
+    fresh = control.with_name(f"restoring-{control.name}") if control else work / "none"
+    aside = ""
+    try:
+        staged = _stage(folder, manifest, work / "staged")
+        if control:
+            control.parent.mkdir(parents=True, exist_ok=True)
+            restored = _prepare(settings, folder / CONTROL, fresh, manifest, actor)
+        else:
+            restore_dump(settings.database_url, folder / DUMP, work / "database.sql", then=CLOSING)
+        old = _standing(settings, control)
+        aside = str(_free_place(home)) if old else ""
+        _set_aside(old, Path(aside), control)
+        for name, path in staged.items():
+            (home / name).parent.mkdir(mode=0o700, exist_ok=True)
+            path.replace(home / name)
+        if control:
+            fresh.replace(control)
+        else:
+            restored = _make_safe(settings, manifest, actor)
+    except (OSError, sqlite3.Error) as error:
+        where = f"What was there before lies in {aside}" if aside else "Nothing was moved away"
+        raise Unavailable("restore_failed", f"The restore cannot be written: {error}. {where}.") from error
+    finally:
+        for left in fresh.parent.glob(f"{fresh.name}*"):
+            left.unlink()
+    return replace(restored, replaced=aside)
+
+
+def _stage(folder: Path, manifest: Manifest, into: Path) -> dict[str, Path]:
+    """Copy every file but the control plane's to the disk that it will stand on."""
+    staged: dict[str, Path] = {}
     for each in manifest.files:
         if each.name not in {CONTROL, DUMP}:
-            target = home / each.name
-            target.parent.mkdir(mode=0o700, exist_ok=True)
+            target = staged[each.name] = into / each.name
+            target.parent.mkdir(parents=True, mode=0o700, exist_ok=True)
             shutil.copyfile(folder / each.name, target)
-            target.chmod(0o600)
+            backup.sync(target)
+    return staged
+
+
+def _prepare(settings: Settings, source: Path, fresh: Path, manifest: Manifest, actor: Actor) -> Restored:
+    """Copy the control plane beside its place, and end there all that was issued."""
+    for left in fresh.parent.glob(f"{fresh.name}*"):
+        left.unlink()
+    shutil.copyfile(source, fresh)
+    url = f"sqlite:///{fresh}"
+    database = Database(url)
+    try:
+        database.write(lambda tx: gate.write(tx, CLOSED))
+    finally:
+        database.dispose()
     restored = _make_safe(replace(settings, database_url=url), manifest, actor)
-    if is_sqlite:
-        control.parent.mkdir(parents=True, exist_ok=True)
-        with closing(sqlite3.connect(fresh)) as db:
-            db.execute("PRAGMA journal_mode=DELETE")
-        backup.sync(fresh)
-        fresh.replace(control)
-    return replace(restored, replaced=replaced)
+    with closing(sqlite3.connect(fresh)) as db:
+        db.execute("PRAGMA journal_mode=DELETE")
+    backup.sync(fresh)
+    return restored
 
 
-def _set_aside(settings: Settings, control: Path | None) -> str:
-    """Move what was there out of the way, and return where it lies."""
-    home = settings.data_dir
-    old = [path for each in (JOURNALS, STORES) for path in (home / each).glob("*.db*")]
-    if control is not None:
-        old += control.parent.glob(f"{control.name}*")
-    if not old:
-        return ""
+def _standing(settings: Settings, control: Path | None) -> list[Path]:
+    """List the files that a restore replaces."""
+    old = [path for each in (JOURNALS, STORES) for path in (settings.data_dir / each).glob("*.db*")]
+    return old + (sorted(control.parent.glob(f"{control.name}*")) if control else [])
+
+
+def _free_place(home: Path) -> Path:
     number = 1
     while (aside := home / ASIDE.format(number)).exists():
         number += 1
+    return aside
+
+
+def _set_aside(old: list[Path], aside: Path, control: Path | None) -> None:
+    """Move what was there out of the way."""
     for path in old:
         place = aside / (path.parent.name if path.parent != (control.parent if control else None) else "")
         place.mkdir(parents=True, exist_ok=True, mode=0o700)
         shutil.move(path, place / path.name)
-    return str(aside)
 
 
 def _make_safe(settings: Settings, manifest: Manifest, actor: Actor) -> Restored:

@@ -3,7 +3,7 @@
 import fcntl
 import os
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from datetime import datetime
 from itertools import islice
@@ -409,12 +409,12 @@ class FileReader:
     def close(self) -> None:
         """Nothing is kept open."""
 
-    def purge(self, before: datetime) -> int:
+    def purge(self, before: datetime, may_go_on: Callable[[], bool] = lambda: True) -> int:
         removed = 0
         for path in sorted(self._directory.glob("access-*.db")):
             with closing(_open_for_writing(path)) as db:
                 end = _first_at(db, before)
-                while count := db.execute(_PURGE, (end, PURGE_BATCH)).rowcount:
+                while may_go_on() and (count := db.execute(_PURGE, (end, PURGE_BATCH)).rowcount):
                     removed += count
         return removed
 

@@ -1,6 +1,6 @@
 """The access journal in PostgreSQL: one chain per worker and boot, a batch in one round trip."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -325,13 +325,13 @@ class PostgresReader:
             self._kept.close()
             self._kept = None
 
-    def purge(self, before: datetime) -> int:
+    def purge(self, before: datetime, may_go_on: Callable[[], bool] = lambda: True) -> int:
         removed = 0
         with self._connected() as db:
             for (writer,) in db.execute(_WRITERS).fetchall():
                 end = _first_at(db, writer, before)
                 values = {"writer": writer, "end": end, "most": PURGE_BATCH}
-                while count := db.execute(_PURGE, values).rowcount:
+                while may_go_on() and (count := db.execute(_PURGE, values).rowcount):
                     db.commit()
                     removed += count
         return removed

@@ -1,6 +1,6 @@
 """What the two kinds of journal share: a batch of records linked into a chain, and how stored records are read back."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -187,8 +187,11 @@ class JournalReader(Protocol):
         """Let go of what following keeps open."""
         ...
 
-    def purge(self, before: datetime) -> int:
-        """Remove the payloads of records older than ``before``; tells how many. The chain holds without them."""
+    def purge(self, before: datetime, may_go_on: Callable[[], bool] = lambda: True) -> int:
+        """Remove the payloads of records older than ``before``; return how many. The chain holds without them.
+
+        ``may_go_on`` is asked before each batch; the purge ends where it says no.
+        """
         ...
 
 

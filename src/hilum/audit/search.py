@@ -77,9 +77,9 @@ class Indexed:
                     if fits(placed, query):
                         yield placed
 
-    def purge(self, before: datetime) -> int:
-        removed = self._journals.purge(before)
-        if (index := self._index()) is not None:
+    def purge(self, before: datetime, may_go_on: Callable[[], bool] = lambda: True) -> int:
+        removed = self._journals.purge(before, may_go_on)
+        if may_go_on() and (index := self._index()) is not None:
             index.forget_patients(before)
         return removed
 

@@ -142,6 +142,13 @@ def purge_payloads(ctx: Context, kind: str, before: datetime) -> int:
     return removed
 
 
+def open_access_purge(ctx: Context, before: datetime) -> datetime:
+    """Record a purge of accesses and return its horizon: ``AccessReader.purge`` may remove what is older, and nothing newer."""
+    horizon = purgeable_before(ctx, before)
+    purge_payloads(ctx, Stream.ACCESS, horizon)
+    return horizon
+
+
 def place_hold(
     ctx: Context, reason: str, *, since: datetime | None = None, about: Mapping[str, str] = _NOBODY
 ) -> Hold:

@@ -17,7 +17,7 @@ from hilum.infra.context import Context, Trace
 from hilum.kernel.errors import HilumError
 
 SHOWN_AFTER_S = 2.0
-KEY_KEPT_APART = "HILUM_SECRET_KEY is not in it: keep the key apart from the backup, and both for as long."
+KEY_KEPT_APART = "The backup does not contain HILUM_SECRET_KEY. Store the key separately for as long as you keep the backup."
 
 
 @click.command()
@@ -103,7 +103,7 @@ def restore(source: Path, *, replaces: bool, json_: bool) -> None:
         f"Ended: every token, launch and code issued before now, {done.sessions} sessions, {done.api_tokens} API tokens, "
         f"{done.links} links. Everybody signs in again."
     )
-    click.echo("Back to life, and not to be found out from the backup:")
+    click.echo("The backup cannot show these. Check each before serving:")
     for each in done.cannot_be_known:
         click.echo(f"  - {each}")
     click.echo("Next: hilum doctor, hilum audit verify, then hilum serve.")

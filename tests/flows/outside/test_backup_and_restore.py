@@ -14,10 +14,18 @@ import psycopg
 import pytest
 from click.testing import CliRunner, Result
 
+from hilum.app import backup as backups
+from hilum.app import restore as restoring
+from hilum.audit import live as journals
+from hilum.audit import service as audit
 from hilum.cli.main import main
+from hilum.infra.db import Database
+from hilum.infra.edge import Edge
+from hilum.infra.settings import read as read_settings
 from tests.flows.outside.conftest import KEY, Starter, widen
 from tests.flows.outside.ground import Grant, Outside, outside_of, refused_grant, tell
 from tests.flows.outside.test_two_nodes import refreshed
+from tests.flows.test_audit_journal import TRACE, Place, access
 from tests.sim.nodes import Node, Nodes, Through
 from tests.sim.postgres import Cluster, free_port
 from tests.sim.running import Running, start
@@ -289,3 +297,74 @@ def test_a_copy_of_a_live_database_is_whole_whatever_is_written_meanwhile(tmp_pa
         assert copy.execute("SELECT count(*) FROM pair WHERE a <> b").fetchone() == (0,)
         assert copy.execute("SELECT count(*) FROM pair").fetchone() == (50_000,)
     assert copied
+
+
+def test_a_backup_holds_every_chain_that_its_checkpoints_name_whoever_begins_meanwhile(
+    sqlite_edge: Edge, tmp_path: Path
+) -> None:
+    """A worker that starts during a backup opens a journal file of its own, and a checkpoint may cover it at once."""
+    home = tmp_path / "home"
+    place = Place(sqlite_edge, sqlite_edge.db.url, home / "journal")
+    (home / "fhir").mkdir(parents=True)
+    with closing(sqlite3.connect(home / "fhir" / "general.db")) as store:
+        store.execute("CREATE TABLE resource (id INTEGER)")
+    begun: list[journals.Journal] = []
+
+    def another_begins(_share: float = 0.0) -> None:
+        journal = place.boot()
+        begun.append(journal)
+        asyncio.run(journal.record(access(len(begun))))
+        place.checkpoint()
+
+    another_begins()
+    given = {"HILUM_DATA_DIR": str(home), "HILUM_SECRET_KEY": "x" * 40, "HILUM_DATABASE_URL": place.url}
+    copy = tmp_path / "copy"
+
+    def read(verb: Callable[[Any], backups.Manifest]) -> backups.Manifest:
+        return sqlite_edge.read_now(verb, trace=TRACE)
+
+    try:
+        made = backups.make(read_settings(given), copy, read, another_begins)
+    finally:
+        for journal in begun:
+            journal.close()
+
+    assert len(begun) > 3
+    assert "journal/claims.db" in {each.name for each in made.files} or not list(
+        home.glob("journal/claims.db")
+    )
+    copied = Edge.create(
+        Database(f"sqlite:///{copy}/hilum.db"), sqlite_edge.clock, sqlite_edge.ids, "test-copy"
+    )
+    reader = journals.open_reader(copy / "journal", f"sqlite:///{copy}/hilum.db")
+    found = copied.read_now(lambda ctx: audit.verify(ctx, reader), trace=TRACE)
+    copied.close()
+    assert found.intact, found.faults
+
+
+def test_a_restore_that_the_disk_refuses_leaves_what_was_there(
+    serving: Running, copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is moved away before everything is written; the refusal says so."""
+    where = elsewhere(tmp_path)
+    done(serving, "restore", str(copy), **where)
+    home = Path(where["HILUM_DATA_DIR"])
+    before = {path: path.stat().st_ino for path in home.rglob("*.db")}
+    journal = next(path.name for path in copy.rglob("access-*.db"))
+    real = restoring.shutil.copyfile
+
+    def full(source: Path, target: Path) -> Any:
+        if source.name == journal:
+            raise OSError(28, "No space left on device")
+        return real(source, target)
+
+    monkeypatch.setattr(restoring.shutil, "copyfile", full)
+    refused = hilum(serving, "restore", str(copy), "--replace", **where)
+
+    assert refused.exit_code == 1
+    assert "restore_failed" in refused.stderr, refused.stderr
+    assert "No space left" in refused.stderr
+    assert "Nothing was moved away" in refused.stderr
+    assert {path: path.stat().st_ino for path in home.rglob("*.db")} == before, (
+        "the same files, in their places"
+    )

@@ -3,10 +3,13 @@
 import asyncio
 import re
 import shutil
+import socket
+import socketserver
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx2
@@ -21,9 +24,9 @@ MISSING = "nginx is needed by this test: run `tools/ensure nginx`"
 STARTS_WITHIN_S = 10
 
 
-@pytest.fixture
-def proxied(nodes: Nodes, tmp_path: Path) -> Iterator[str]:
-    """Run the guide's nginx; give its address."""
+@contextmanager
+def guides_proxy(a: str, b: str, home: Path) -> Iterator[str]:
+    """Run the guide's nginx in front of two addresses; give its own."""
     program = shutil.which("nginx") or "/usr/sbin/nginx"
     assert Path(program).exists(), MISSING
     found = re.search(r"```nginx\n(.*?)```", GUIDE.read_text(), re.DOTALL)
@@ -31,26 +34,69 @@ def proxied(nodes: Nodes, tmp_path: Path) -> Iterator[str]:
     port = free_port()
     site = found[1].replace("listen 443 ssl;", f"listen 127.0.0.1:{port};")
     site = re.sub(r" *ssl_certificate(_key)? .*\n", "", site)
-    site = site.replace("node-a:8000", nodes.a.listen).replace("node-b:8000", nodes.b.listen)
+    site = site.replace("node-a:8000", a).replace("node-b:8000", b)
     folders = "".join(
-        f"{name}_temp_path {tmp_path}/{name};\n"
-        for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        f"{name}_temp_path {home}/{name};\n" for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )
-    config = tmp_path / "nginx.conf"
+    config = home / "nginx.conf"
     config.write_text(
-        f"daemon off;\nworker_processes 1;\npid {tmp_path}/pid;\nerror_log {tmp_path}/error.log;\n"
+        f"daemon off;\nworker_processes 1;\npid {home}/pid;\nerror_log {home}/error.log;\n"
         f"events {{}}\nhttp {{\naccess_log off;\n{folders}{site}}}\n"
     )
-    started = subprocess.Popen([program, "-c", str(config), "-p", str(tmp_path)])
-    begun = time.monotonic()
-    while time.monotonic() - begun < STARTS_WITHIN_S:
-        assert started.poll() is None, (tmp_path / "error.log").read_text()
-        with suppress(httpx2.TransportError):
-            httpx2.get(f"http://127.0.0.1:{port}/", headers={"host": "none"})
-            break
-    yield f"127.0.0.1:{port}"
-    started.terminate()
-    started.wait(STARTS_WITHIN_S)
+    started = subprocess.Popen([program, "-c", str(config), "-p", str(home)])
+    try:
+        begun = time.monotonic()
+        while time.monotonic() - begun < STARTS_WITHIN_S:
+            assert started.poll() is None, (home / "error.log").read_text()
+            with suppress(OSError):
+                socket.create_connection(("127.0.0.1", port), timeout=1).close()
+                break
+        yield f"127.0.0.1:{port}"
+    finally:
+        started.terminate()
+        started.wait(STARTS_WITHIN_S)
+
+
+@pytest.fixture
+def proxied(nodes: Nodes, tmp_path: Path) -> Iterator[str]:
+    """The guide's nginx in front of both nodes."""
+    with guides_proxy(nodes.a.listen, nodes.b.listen, tmp_path) as address:
+        yield address
+
+
+@contextmanager
+def breaking(received: list[str]) -> Iterator[str]:
+    """Serve as a node that takes a whole request and breaks off without an answer."""
+
+    class Handler(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            method = self.rfile.readline().partition(b" ")[0].decode()
+            length = 0
+            while (line := self.rfile.readline().lower()) not in {b"\r\n", b""}:
+                if line.startswith(b"content-length:"):
+                    length = int(line.partition(b":")[2])
+            received.append(f"{method} {self.rfile.read(length).decode()}".strip())
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
+        server.daemon_threads = True
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
+        thread.start()
+        yield f"127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize("method", ["PUT", "DELETE", "POST", "PATCH", "OPTIONS", "GET"])
+def test_only_a_read_is_repeated_on_the_other_node_when_one_breaks_off(method: str, tmp_path: Path) -> None:
+    """Fault 5: an order that a node may have carried out is sent to nobody else."""
+    received: list[str] = []
+    body = "{}" if method in {"PUT", "POST", "PATCH"} else ""
+    with breaking(received) as a, breaking(received) as b, guides_proxy(a, b, tmp_path) as address:
+        url = f"http://{address}/t/general/fhir/Observation/o1"
+        answer = httpx2.request(method, url, content=body.encode(), headers={"host": "apps.hospital.example"})
+
+    assert answer.status_code == 502
+    assert received == [f"{method} {body}".strip()] * (2 if method == "GET" else 1)
 
 
 def test_the_guides_proxy_serves_two_nodes_and_goes_on_with_one(nodes: Nodes, proxied: str) -> None:
