@@ -8,6 +8,7 @@ import time
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx2
 import orjson
@@ -240,8 +241,10 @@ def verified(running: Running) -> dict[str, Any]:
 
 
 EDITS = {
-    "a payload is changed": "UPDATE payload SET body = CAST(replace(CAST(body AS TEXT), 'Patient', 'patient') AS BLOB) WHERE id = 5",
-    "a header is changed": "UPDATE record SET header = CAST(replace(CAST(header AS TEXT), 'general', 'Genera1') AS BLOB) WHERE id = 5",
+    "a payload is changed": """UPDATE payload SET body = CAST(replace(CAST(body AS TEXT), 'Patient', 'patient') AS BLOB)
+        WHERE id = (SELECT min(id) FROM payload WHERE instr(CAST(body AS TEXT), 'Patient') > 0)""",
+    "a header is changed": """UPDATE record SET header = CAST(replace(CAST(header AS TEXT), 'general', 'Genera1') AS BLOB)
+        WHERE id = (SELECT min(id) FROM record WHERE instr(CAST(header AS TEXT), 'general') > 0)""",
     "a request id is changed": "UPDATE record SET request_id = 'req_other' WHERE id = 5",
     "a record is removed": "DELETE FROM record WHERE id = 5",
     "two records change places": "UPDATE record SET id = CASE id WHEN 5 THEN -5 WHEN 6 THEN 5 END WHERE id IN (5, 6)",
@@ -279,22 +282,100 @@ def edited(running: Running, database: Path, edit: str, name: str) -> None:
     assert found["faults"], name
 
 
-@pytest.mark.parametrize("who", ["the supervisor", "the web workers' parent"])
-def test_what_a_killed_parent_started_ends_too_and_gives_its_place_to_the_next(
-    from_seed: Starter, who: str
+Process = tuple[int, str]
+"""A process id and when it began, so that another that got the same id is not taken for it."""
+
+
+def process(pid: int) -> Process:
+    """Return a process that lives now; its beginning is empty where it has gone, or waits to be collected."""
+    if words_of(pid):
+        with suppress(OSError):
+            return pid, (Path("/proc") / str(pid) / "stat").read_text().rpartition(")")[2].split()[19]
+    return pid, ""
+
+
+def living(family: list[Process]) -> list[str]:
+    return [words_of(pid) for pid, began in family if process(pid) == (pid, began)]
+
+
+def listeners(base: str, among: list[int]) -> set[int]:
+    """Find which processes hold the socket that a site listens on."""
+    port = f"{urlsplit(base).port:04X}"
+    lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    held = {f"socket:[{line[9]}]" for line in lines if line[3] == "0A" and line[1].endswith(f":{port}")}
+    found = set()
+    for pid in among:
+        with suppress(OSError):
+            for each in (Path("/proc") / str(pid) / "fd").iterdir():
+                with suppress(OSError):
+                    if os.readlink(each) in held:
+                        found.add(pid)
+    return found
+
+
+def whole_family(running: Running) -> list[Process]:
+    """List every process of a sandbox, and see that none is missing before one is ended."""
+    family = [process(pid) for pid in family_of(running.process.pid)]
+    words = [words_of(pid) for pid, _ in family]
+    for name, least in (("platform", 3), ("jobs", 1), ("sandbox", 1)):
+        assert sum(f"serve --part {name}" in each for each in words) >= least, (name, words)
+    assert all(began for _, began in family), words
+    return family
+
+
+def test_what_a_killed_parent_of_workers_started_ends_and_the_supervisor_starts_the_part_in_its_place(
+    from_seed: Starter,
 ) -> None:
-    """Contract, Commands: nothing serves old code beside what is started in its place."""
+    """C201; contract, Commands: the service stands, and nothing of before serves beside what is started in its place."""
     fresh = from_seed(workers=2)
-    whole = family_of(fresh.process.pid)
+    whole_family(fresh)
+    before = [process(pid) for pid in family_of(platform_of(fresh))]
+    old = {pid for pid, _ in before}
+    assert listeners(fresh.base, list(old))
+
+    kill([before[0][0]])
+
+    begun = time.monotonic()
+    while True:
+        left = living(before)
+        new = [pid for pid in family_of(fresh.process.pid) if "serve --part platform" in words_of(pid)]
+        new = [pid for pid in new if process(pid) not in before]
+        holders = listeners(fresh.base, [*old, *new])
+        assert not (holders & old and holders & set(new)), "two generations listen at the same time"
+        if not left and len(new) == 3 and holders and answered(fresh):
+            break
+        assert time.monotonic() - begun < HEALED_WITHIN_S, (left, new, holders)
+        time.sleep(0.1)
+    assert fresh.process.poll() is None
+    assert fresh.log.count('"event":"app.part.ended"') >= 1
+    tell(fresh, _read_once)
+    assert not living(before)
+    assert verified(fresh)["intact"]
+
+
+def answered(running: Running) -> bool:
+    with suppress(httpx2.HTTPError):
+        return httpx2.get(f"{running.base}/readyz", timeout=2).status_code == 200
+    return False
+
+
+def test_what_a_killed_supervisor_started_ends_too_and_gives_its_place_to_the_next(
+    from_seed: Starter,
+) -> None:
+    """Contract, Commands: nothing lives on that no supervisor watches, and its address is free."""
+    fresh = from_seed(workers=2)
+    whole = whole_family(fresh)
     refused = fresh.hilum("serve")
     assert (refused.returncode, "address_unavailable" in refused.stderr) == (1, True), refused.stderr
 
-    kill([fresh.process.pid if who == "the supervisor" else platform_of(fresh)])
+    kill([fresh.process.pid])
 
     fresh.process.wait(HEALED_WITHIN_S)
     begun = time.monotonic()
-    while left := [pid for pid in whole if words_of(pid)]:
-        assert time.monotonic() - begun < HEALED_WITHIN_S, [words_of(pid) for pid in left]
+    while left := living(whole):
+        assert time.monotonic() - begun < HEALED_WITHIN_S, left
         time.sleep(0.1)
-    again = fresh.hilum("audit", "verify")
-    assert again.returncode == 0, again.stdout
+    for site in (fresh.base, fresh.sandbox):
+        with pytest.raises(httpx2.ConnectError):
+            httpx2.get(f"{site}/healthz", timeout=2)
+    assert verified(fresh)["intact"]
