@@ -20,9 +20,9 @@ from hypothesis.stateful import (
 from hilum.backchannel.throttle import FAILURES_BOUND
 from hilum.frontchannel.models import CODE_LIFE
 from hilum.kernel.actor import SYSTEM
+from hilum.standards.strangers import WINDOW_S
 from hilum.tokens import service as tokens
 from hilum.tokens.models import USER_TOKEN_LIFE
-from hilum.web.refusals import WINDOW_S
 from tests.effort import effort
 from tests.flows import back_channel
 from tests.flows.back_channel import LAUNCH_SCOPES, TRACE, Platform

@@ -23,8 +23,6 @@ from hilum.audit.files import FileReader, JournalFile
 from hilum.audit.models import (
     JOURNAL_QUEUE_BOUND,
     SETTLE_AFTER,
-    SINGLE_REFUSALS_PER_SOURCE_MINUTE,
-    SOURCES_BOUND,
     Access,
     AccessQuery,
     Claimed,
@@ -36,6 +34,7 @@ from hilum.infra.context import Trace
 from hilum.infra.db import Database
 from hilum.infra.edge import Edge
 from hilum.kernel.errors import Unavailable
+from hilum.standards.strangers import FOLDS_BOUND, LOUD_BOUND, SOURCES_BOUND
 from tests.effort import effort
 from tests.sim.world import FakeClock, SeededIds
 
@@ -678,7 +677,7 @@ def test_strangers_are_recorded_singly_at_first_and_then_counted(files: Place) -
 
     records = files.reader.newest(AccessQuery())
     mine = [each for each in records if each.source == "198.51.100.1"]
-    assert len(mine) == SINGLE_REFUSALS_PER_SOURCE_MINUTE + 1
+    assert len(mine) == LOUD_BOUND + 1
     assert sum(each.count for each in mine) == 100
     folded = next(each for each in mine if each.count > 1)
     assert (folded.rule, folded.path, folded.query) == ("folded", "", "")
@@ -712,14 +711,53 @@ def test_closing_writes_the_counts(files: Place) -> None:
     assert sum(each.count for each in files.reader.newest(AccessQuery())) == 25
 
 
+def test_a_network_of_addresses_is_one_source(files: Place) -> None:
+    """Security decision 5: whoever holds an IPv6 /64 forces no more single records than whoever holds one address."""
+
+    async def work() -> None:
+        journal = files.boot()
+        for n in range(1, 101):
+            await journal.record_refusal_by_stranger(stranger(n, source=f"2001:db8:0:1::{n:x}"))
+        await journal.record_refusal_by_stranger(stranger(101, source="2001:db8:0:2::1"))
+        journal.close()
+
+    run(work)
+
+    records = files.reader.newest(AccessQuery())
+    assert len(records) == LOUD_BOUND + 2
+    (folded,) = [each for each in records if each.count > 1]
+    assert (folded.source, folded.count) == ("2001:db8:0:1::/64", 100 - LOUD_BOUND)
+
+
+def test_refusals_at_two_hospitals_are_counted_apart() -> None:
+    folding = live._Strangers()
+
+    for n in range(LOUD_BOUND + 10):
+        folding.is_single(replace(stranger(n), tenant=f"t{n % 2}"))
+
+    assert sorted((each.tenant, each.count) for each in folding.flush()) == [("t0", 5), ("t1", 5)]
+
+
 def test_sources_past_the_bound_share_one_count() -> None:
     folding = live._Strangers()
 
-    for n in range(SOURCES_BOUND + 100):
-        folding.is_single(stranger(1, source=f"s{n}"))
+    single = sum(
+        folding.is_single(stranger(1, source=f"s{n % (2 * SOURCES_BOUND)}")) for n in range(4 * SOURCES_BOUND)
+    )
 
-    assert len(folding._seen) <= SOURCES_BOUND + 1
-    assert [each.count for each in folding.flush()] == [100 - SINGLE_REFUSALS_PER_SOURCE_MINUTE]
+    assert len(folding._sources) <= SOURCES_BOUND + 1
+    assert single == 2 * SOURCES_BOUND + LOUD_BOUND
+    assert len(folding._folds) <= FOLDS_BOUND + 1
+    assert single + sum(each.count for each in folding.flush()) == 4 * SOURCES_BOUND
+
+
+def test_a_clock_that_is_set_back_does_not_keep_counts_for_ever() -> None:
+    folding = live._Strangers()
+    for n in range(LOUD_BOUND + 1):
+        folding.is_single(stranger(n, minute=600))
+
+    assert [each.count for each in folding.turn(stranger(1))] == [1]
+    assert folding.is_single(stranger(1))
 
 
 WRITER = """

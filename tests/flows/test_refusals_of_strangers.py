@@ -1,14 +1,21 @@
 """Refusals of strangers at authorize and at sign-in: singly at first, then as one record that tells how many."""
 
+import asyncio
+from collections.abc import Iterable
 from datetime import timedelta
+from threading import Event
 from typing import Any
 from urllib.parse import urlencode
 
 import pytest
 
-from hilum.web.refusals import LOUD_BOUND, WINDOW_S
+from hilum.infra.context import Context
+from hilum.kernel.errors import Unavailable
+from hilum.standards.strangers import LOUD_BOUND, WINDOW_S
+from hilum.web.refusals import FOLDS_AT_ONCE, Refusals
 from tests.flows.back_channel import MERCY
 from tests.flows.front_channel import Front, front
+from tests.sim.processes import until
 
 __all__ = ["front"]
 
@@ -51,6 +58,7 @@ def test_a_flood_of_refusals_is_recorded_singly_at_first_and_then_as_one_counted
 
     front.clock.advance(timedelta(seconds=WINDOW_S))
     flood(front)
+    until(lambda: any(each.reason == "folded" for each in front.events(action)))
 
     told = [each for each in front.events(action) if each.outcome == "refused"]
     (counted,) = [each for each in told if each.reason == "folded"]
@@ -67,3 +75,57 @@ def test_somebody_who_is_let_through_is_recorded_after_any_number_of_refusals(fr
     assert front.browser("pat").authorize().status_code == 200
 
     assert front.requests() == before + 1
+
+
+def test_no_request_waits_for_the_counted_record(front: Front) -> None:
+    """Security decision 5: whoever is refused when the record is due is answered before it is written."""
+    written, go_on = [], Event()
+
+    def record(_ctx: Context, folded: Iterable[tuple[str, str, int]]) -> None:
+        assert go_on.wait(10)
+        written.extend(folded)
+
+    async def work() -> None:
+        refusals = Refusals(front.edge, record)
+        refusals.fold(MERCY, "192.0.2.1", loud=False)
+        front.clock.advance(timedelta(seconds=WINDOW_S))
+        refusals.fold(MERCY, "192.0.2.2", loud=False)
+        assert not written
+        go_on.set()
+        await asyncio.wait(refusals._tasks)
+        assert written == [(MERCY, "192.0.2.1", 1)]
+        refusals.tell_soon()
+        await asyncio.wait(refusals._tasks)
+
+    asyncio.run(work())
+    assert written == [(MERCY, "192.0.2.1", 1), (MERCY, "192.0.2.2", 1)]
+
+
+@pytest.mark.parametrize("failure", [Unavailable("database_unavailable"), ValueError("a defect")])
+def test_what_could_not_be_recorded_is_counted_on_and_tried_again(front: Front, failure: Exception) -> None:
+    """Security decision 5: none is lost, whatever the failure; and what was recorded is not recorded twice."""
+    written: list[tuple[str, str, int]] = []
+    calls = 0
+    sources = FOLDS_AT_ONCE + 50
+
+    def record(_ctx: Context, folded: Iterable[tuple[str, str, int]]) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            raise failure
+        written.extend(folded)
+
+    async def work() -> None:
+        refusals = Refusals(front.edge, record)
+        for n in range(sources):
+            refusals.fold(MERCY, f"192.0.2.{n}", loud=False)
+        refusals.tell_soon()
+        done, _ = await asyncio.wait(refusals._tasks)
+        assert [each.exception() for each in done] == [failure if isinstance(failure, ValueError) else None]
+        assert len(written) == FOLDS_AT_ONCE
+        assert refusals._timer is not None
+        refusals.tell_soon()
+        await asyncio.wait(refusals._tasks)
+
+    asyncio.run(work())
+    assert sorted(written) == sorted((MERCY, f"192.0.2.{n}", 1) for n in range(sources))

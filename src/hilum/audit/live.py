@@ -22,15 +22,12 @@ from hilum.audit import policy
 from hilum.audit.files import FileReader, JournalFile
 from hilum.audit.index import open_index
 from hilum.audit.models import (
-    ANONYMOUS_SOURCE_WINDOW,
     JOURNAL_BATCH_BOUND,
     JOURNAL_CLOSE_WITHIN,
     JOURNAL_DEADLINE,
     JOURNAL_QUEUE_BOUND,
     NOTE_RETRY,
     NOTES_BOUND,
-    SINGLE_REFUSALS_PER_SOURCE_MINUTE,
-    SOURCES_BOUND,
     Access,
     Claimed,
     Head,
@@ -45,6 +42,7 @@ from hilum.audit.watching import Watch
 from hilum.infra import logs
 from hilum.kernel.errors import HilumError, Unavailable
 from hilum.kernel.ports import Clock, Ids
+from hilum.standards.strangers import WINDOW_S, Folds, Sources
 
 _log = logs.get("audit")
 
@@ -191,8 +189,7 @@ class Journal:
         if self._strangers.is_single(access):
             await self.record(access)
         elif self._timer is None:
-            seconds = ANONYMOUS_SOURCE_WINDOW.total_seconds()
-            self._timer = asyncio.get_running_loop().call_later(seconds, self.flush_strangers)
+            self._timer = asyncio.get_running_loop().call_later(WINDOW_S, self.flush_strangers)
 
     def flush_strangers(self) -> None:
         """Write the counted records that are due; runs a minute after the first of them, and at close."""
@@ -344,39 +341,31 @@ def _is_over(waiting: _Waiting) -> bool:
 
 
 class _Strangers:
-    """Counts unauthenticated refusals by source and minute."""
+    """Folds unauthenticated refusals by tenant and network. Each counted record looks like the last refusal that it counts."""
 
     def __init__(self) -> None:
-        self._minute = 0
-        self._seen: dict[str, int] = {}
-        self._folded: dict[str, tuple[int, Access]] = {}
+        self._sources, self._folds = Sources(), Folds()
+        self._last: dict[tuple[str, str], Access] = {}
 
     def turn(self, access: Access) -> list[Access]:
-        """Begin a new minute if the access lies in one; gives the counted records of the last."""
-        minute = int(access.at.timestamp() // ANONYMOUS_SOURCE_WINDOW.total_seconds())
-        if minute == self._minute:
-            return []
-        self._minute = minute
-        self._seen.clear()
-        return self.flush()
+        """Return the counted records that are due at the time of this access."""
+        return self.flush() if self._folds.are_due(access.at.timestamp()) else []
 
     def is_single(self, access: Access) -> bool:
-        """Count the access; True when it deserves a record of its own. Past the bound all further sources are one."""
-        known = access.source in self._seen or len(self._seen) < SOURCES_BOUND
-        source = access.source if known else ""
-        count = self._seen.get(source, 0) + 1
-        self._seen[source] = count
-        if count <= SINGLE_REFUSALS_PER_SOURCE_MINUTE:
-            return True
-        before = self._folded.get(source)
-        bare = replace(access, path="", query="", source=source, rule="folded")
-        self._folded[source] = ((before[0] if before else 0) + 1, bare)
-        return False
+        """Count the access; True when it deserves a record of its own."""
+        now = access.at.timestamp()
+        loud = self._sources.is_loud(access.source, now)
+        self._sources.refused(access.source, now)
+        if not loud:
+            tenant, network = self._folds.add(access.tenant, access.source, now)
+            bare = replace(access, path="", query="", tenant=tenant, source=network, rule="folded")
+            self._last[tenant, network] = bare
+        return loud
 
     def flush(self) -> list[Access]:
-        folded = [replace(access, count=count) for count, access in self._folded.values()]
-        self._folded.clear()
-        return folded
+        """Return the counted records, and begin again at nothing."""
+        last, self._last = self._last, {}
+        return [replace(last[tenant, network], count=count) for tenant, network, count in self._folds.take()]
 
 
 def open_journal(

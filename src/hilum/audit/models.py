@@ -26,10 +26,7 @@ SETTLEMENT = "settlement"
 """The rule of a record that says, later, what became of a write."""
 UNDELIVERED = "undelivered"
 """The rule of a record that corrects the one before it: what had been prepared was kept back."""
-SINGLE_REFUSALS_PER_SOURCE_MINUTE = 20
-SOURCES_BOUND = 4_096
 PAGE_BOUND = 200
-ANONYMOUS_SOURCE_WINDOW = timedelta(minutes=1)
 FAULTS_BOUND = 100
 FOLLOWERS_BOUND = 64
 FOLLOWED_BOUND = 8_192

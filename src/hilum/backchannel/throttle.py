@@ -8,11 +8,11 @@ from threading import Lock
 
 from hilum.kernel.ports import Clock
 from hilum.standards.networks import network_of
-from hilum.web.refusals import TABLE_BOUND, WINDOW_S, Sources, count_in_window
+from hilum.standards.strangers import WINDOW_S, Sources, is_over
 
 FAILURES_BOUND = 30
 """So many failures in a row within the window, and the pair waits until the window is over."""
-PAIRS_BOUND = TABLE_BOUND
+PAIRS_BOUND = 10_000
 
 
 class Failures:
@@ -24,7 +24,7 @@ class Failures:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._pairs: OrderedDict[tuple[str, str], tuple[float, int]] = OrderedDict()
-        self._sources = Sources(clock)
+        self._sources = Sources()
         self._lock = Lock()
 
     def wait_s(self, client: str, source: str) -> float:
@@ -38,12 +38,16 @@ class Failures:
         """Count a failure; a window begins with its first."""
         now, network = self._clock.monotonic(), network_of(source)
         with self._lock:
-            count_in_window(self._pairs, (client, network), now)
-        self._sources.refused(source)
+            began, count = self._pairs.pop((client, network), (now, 0))
+            self._pairs[client, network] = (now, 1) if is_over(began, now) else (began, count + 1)
+            while len(self._pairs) > PAIRS_BOUND:
+                self._pairs.popitem(last=False)
+            self._sources.refused(source, now)
 
     def is_loud(self, source: str) -> bool:
-        """Tell whether one more refusal of this address is worth a record of its own."""
-        return self._sources.is_loud(source)
+        """Check whether one more refusal of this address is worth a record of its own."""
+        with self._lock:
+            return self._sources.is_loud(source, self._clock.monotonic())
 
     def succeeded(self, client: str, source: str) -> None:
         """Begin anew."""

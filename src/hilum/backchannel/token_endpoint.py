@@ -193,7 +193,7 @@ class BackChannel:
 
     async def _fold(self, caller: Caller, tenant: TenantId, source: str) -> None:
         """Count a refusal that gets no record of its own; a minute after the first of them, their counts are recorded."""
-        await self._refusals.fold(tenant, source, loud=caller.loud)
+        self._refusals.fold(tenant, source, loud=caller.loud)
 
     def tell_folded_soon(self) -> None:
         """Record what was counted; also when the process is told to stop."""

@@ -92,7 +92,7 @@ class FrontChannel:
         begun = await self._kit.edge.write(begin, trace=visit.trace)
         if isinstance(begun, Stored):
             return _see_other(self._step_url(visit, begun.request.id))
-        await self._refusals.refused(visit.site.tenant, source, loud=loud)
+        self._refusals.refused(visit.site.tenant, source, loud=loud)
         return self._ended(request, begun)
 
     async def context(self, request: Request) -> Response:

@@ -125,7 +125,7 @@ class _Door:
             _, cookie = await self._kit.edge.write(complete, trace=trace)
         except (NotAuthenticated, SlowDown, Stopped) as refusal:
             if isinstance(refusal, NotAuthenticated):
-                await self.refusals.refused(place.tenant or "", trace.source, loud=loud)
+                self.refusals.refused(place.tenant or "", trace.source, loud=loud)
             return await self._signin_page(request, place, then=then, username=username, refusal=refusal)
         response = RedirectResponse(policy.safe_return(then, self._home(place)), 303)
         cookies.put(response, cookies.SESSION, cookie, secure=secure)
@@ -309,7 +309,7 @@ def api(kit: Kit, *, at_stop: AtStop = _ignored) -> APIRouter:
         try:
             token, secret = await kit.edge.write(complete, trace=trace)
         except NotAuthenticated:
-            await refusals.refused(tenant or "", trace.source, loud=loud)
+            refusals.refused(tenant or "", trace.source, loud=loud)
             raise
         return TokenMade(**TokenShown.of(token).model_dump(), token=secret)
 

@@ -25,7 +25,7 @@ from hilum.backchannel.throttle import (
 )
 from hilum.infra.fetch import Fetched
 from hilum.kernel.errors import Unavailable
-from hilum.web.refusals import FOLDS_BOUND, LOUD_BOUND, WINDOW_S, Folds
+from hilum.standards.strangers import FOLDS_BOUND, LOUD_BOUND, WINDOW_S, Folds
 from tests.sim.world import FakeClock
 
 
@@ -178,11 +178,11 @@ def test_failures_count_for_one_pair_and_a_success_begins_anew() -> None:
 
 def test_whoever_has_a_whole_network_of_addresses_is_one_address() -> None:
     """C57; security decision 5: one subscriber's /64 has more addresses than any count of failures or records."""
-    failures, folds = Failures(FakeClock()), Folds(FakeClock())
+    failures, folds = Failures(FakeClock()), Folds()
 
     for n in range(FAILURES_BOUND):
         failures.failed("app", f"2001:db8:0:1::{n:x}")
-        folds.add("mercy", f"2001:db8:0:1::{n:x}")
+        folds.add("mercy", f"2001:db8:0:1::{n:x}", 0)
 
     assert failures.wait_s("app", "2001:db8:0:1::ffff") > 0
     assert not failures.is_loud("2001:db8:0:1::ffff")
@@ -216,26 +216,24 @@ def test_an_address_is_loud_until_it_was_refused_often() -> None:
 
 def test_what_is_counted_is_counted_by_tenant_and_address_and_taken_once() -> None:
     """Security decision 5."""
-    clock = FakeClock()
-    folds = Folds(clock)
-    assert not folds.are_due
+    folds = Folds()
+    assert not folds.are_due(0)
     for tenant, source in (("a", "s1"), ("a", "s1"), ("b", "s1"), ("a", "s2")):
-        folds.add(tenant, source)
+        folds.add(tenant, source, 1.0)
 
-    assert not folds.are_due
-    clock.advance(timedelta(seconds=WINDOW_S))
-    assert folds.are_due
+    assert not folds.are_due(WINDOW_S)
+    assert folds.are_due(1.0 + WINDOW_S)
     assert sorted(folds.take()) == [("a", "s1", 2), ("a", "s2", 1), ("b", "s1", 1)]
     assert folds.take() == []
-    assert not folds.are_due
+    assert not folds.are_due(1.0 + WINDOW_S)
 
 
 def test_counting_is_bounded_and_loses_nothing() -> None:
-    folds = Folds(FakeClock())
+    folds = Folds()
 
     for n in range(FOLDS_BOUND + 500):
-        folds.add("a", f"s{n}")
-        folds.add(f"t{n}", "s")
+        folds.add("a", f"s{n}", 0)
+        folds.add(f"t{n}", "s", 0)
 
     taken = folds.take()
     assert len(taken) <= FOLDS_BOUND + 1
