@@ -28,29 +28,34 @@ from tests.sim.world import FakeClock
 
 
 def report(pid: int, part: str = "platform", **more: Any) -> dict[str, Any]:
-    return {"part": part, "pid": pid, "faults": {}, "notices": {}, "metrics": {}} | more
+    return {"part": part, "pid": pid, "began": 0.0, "faults": {}, "notices": {}, "metrics": {}} | more
+
+
+def hear(board: Board, report: dict[str, Any]) -> None:
+    """Let a process report over a connection of the same number."""
+    board.hear(report, report["pid"])
 
 
 def test_a_node_is_ready_when_a_worker_reports_and_all_that_report_can_answer() -> None:
     board = Board(FakeClock(), 2)
     assert set(board.state().reasons) == {"no_worker"}
 
-    board.hear(report(1))
+    hear(board, report(1))
     assert board.state().ready
     assert set(board.state().notices) == {"workers_missing", "jobs_silent"}
 
-    board.hear(report(2, faults={"snapshot_stale": "x"}))
-    board.hear(report(3, "jobs"))
+    hear(board, report(2, faults={"snapshot_stale": "x"}))
+    hear(board, report(3, "jobs"))
     assert set(board.state().reasons) == {"snapshot_stale"}
-    board.hear(report(2))
+    hear(board, report(2))
     assert (board.state().ready, board.state().notices) == (True, {})
 
 
 def test_who_is_silent_does_not_count_as_able() -> None:
     clock = FakeClock()
     board = Board(clock, 1)
-    board.hear(report(1))
-    board.hear(report(2, "jobs"))
+    hear(board, report(1))
+    hear(board, report(2, "jobs"))
     clock.advance(timedelta(seconds=4))
 
     assert set(board.state().reasons) == {"no_worker"}
@@ -59,7 +64,7 @@ def test_who_is_silent_does_not_count_as_able() -> None:
 
 def test_a_worker_whose_loop_stands_still_cannot_answer() -> None:
     board = Board(FakeClock(), 1)
-    board.hear(report(1, metrics={metrics.LOOP_LAG.name: [[[], 6.0]]}))
+    hear(board, report(1, metrics={metrics.LOOP_LAG.name: [[[], 6.0]]}))
 
     assert set(board.state().reasons) == {"worker_stalled"}
 
@@ -67,29 +72,67 @@ def test_a_worker_whose_loop_stands_still_cannot_answer() -> None:
 def test_faults_of_the_jobs_process_are_notices() -> None:
     """Answers do not depend on checkpoints; taking every node away would not bring them back."""
     board = Board(FakeClock(), 1)
-    board.hear(report(1))
-    board.hear(report(2, "jobs", notices={"checkpoints_standing": "x"}))
+    hear(board, report(1))
+    hear(board, report(2, "jobs", notices={"checkpoints_standing": "x"}))
 
     assert (board.state().ready, set(board.state().notices)) == (True, {"checkpoints_standing"})
 
 
-@given(st.lists(st.tuples(st.integers(1, 4), st.integers(0, 50), st.booleans()), max_size=40))
+Step = tuple[int, int, str]
+STEPS = st.tuples(
+    st.integers(1, 4), st.integers(0, 50), st.sampled_from(["", "dies", "hangs up", "hangs up late"])
+)
+
+
+@given(st.lists(STEPS, max_size=40))
 @settings(max_examples=effort(100, 2_000), deadline=None)
-def test_a_sum_over_processes_never_falls_when_one_of_them_dies(steps: list[tuple[int, int, bool]]) -> None:
-    board, counts, name = Board(FakeClock(), 4), dict.fromkeys(range(1, 5), 0), metrics.JOURNAL_RECORDS.name
+def test_a_sum_over_processes_counts_all_once_and_never_falls(steps: list[Step]) -> None:
+    """Processes die, hang up and connect again; sometimes the end of the old connection is seen after the new one began."""
+    alive, counts, began = set(range(1, 5)), dict.fromkeys(range(1, 5), 0), dict.fromkeys(range(1, 5), 0)
+    over = {pid: pid for pid in range(1, 5)}
+    board, name = Board(FakeClock(), 4, lives=alive.__contains__), metrics.JOURNAL_RECORDS.name
     last = total = 0.0
-    for pid, more, dies in steps:
+    heard: set[tuple[int, int]] = set()
+    for pid, more, then in steps:
+        alive.add(pid)
         counts[pid] += more
         total += more
-        board.hear(report(pid, metrics={name: [[[], counts[pid]]]}))
-        if dies:
-            board.lose(pid)
-            counts[pid] = 0
+        heard.add((pid, began[pid]))
+        board.hear(report(pid, began=began[pid], metrics={name: [[[], counts[pid]]]}), over[pid])
+        old, over[pid] = over[pid], over[pid] + (4 if then else 0)
+        if then == "dies":
+            alive.discard(pid)
+            counts[pid], began[pid] = 0, began[pid] + 1
+        if then == "hangs up late":
+            board.hear(report(pid, began=began[pid], metrics={name: [[[], counts[pid]]]}), over[pid])
+        if then:
+            board.lose(old)
         now = board.merged().get(name, {}).get((), 0.0)
         assert now >= last
         last = now
 
     assert last == total
+    assert sum(board.starts.values()) == len(heard)
+
+
+def test_a_process_that_hung_up_does_not_count_as_able_and_connects_again_as_itself() -> None:
+    board = Board(FakeClock(), 1, lives=lambda _pid: True)
+    board.hear(report(7, metrics={metrics.MEMORY.name: [[[], 10.0]]}), 1)
+    board.lose(1)
+    assert set(board.state().reasons) == {"no_worker"}
+    assert not board.merged().get(metrics.MEMORY.name)
+
+    board.hear(report(7), 2)
+    assert board.state().ready
+    assert board.starts == {"platform": 1}
+
+
+def test_what_an_earlier_connection_still_held_is_not_taken_for_news() -> None:
+    board, name = Board(FakeClock(), 1), metrics.JOURNAL_RECORDS.name
+    board.hear(report(7, metrics={name: [[[], 5]]}), 2)
+    board.hear(report(7, metrics={name: [[[], 3]]}), 1)
+
+    assert board.merged()[name][()] == 5
 
 
 def test_a_metric_keeps_a_bounded_number_of_labels() -> None:

@@ -24,7 +24,7 @@ HOPS_BOUND = 32
 """Addresses of ``X-Forwarded-For`` that are looked at, from the nearest."""
 _CORRELATION_CHARS = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.:")
 _CLOSE = (b"connection", b"close")
-_FRAMED_TWICE = Invalid("framing_ambiguous", "A request says in one way only where its body ends.")
+_FRAMED_TWICE = Invalid("framing_ambiguous", "Send exactly one of Content-Length or Transfer-Encoding.")
 _HOST_MISSING = Invalid("host_ambiguous", "A request carries exactly one Host header.")
 _MISDIRECTED = NotPermitted(
     "misdirected", "This host name is not one of this server's. Use the address that you were given."

@@ -5,6 +5,7 @@ takes no body: each connection is one request with few headers, answered within 
 """
 
 import asyncio
+import os
 import shutil
 import tempfile
 import threading
@@ -35,10 +36,25 @@ STALLED_AFTER_S = 5.0
 _log = logs.get("app")
 
 
+_Identity = tuple[int, float]
+"""A process by its id and when it began, because ids are used again."""
+
+
+def process_lives(pid: int) -> bool:
+    """Check whether a process of this id exists."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
 @dataclass(slots=True)
 class _Process:
     part: str
-    pid: int
+    connection: int
     heard_at: float
     faults: Faults
     notices: Faults
@@ -61,33 +77,48 @@ class State:
 class Board:
     """What all processes reported last. What a process counted outlives it, so that a sum never falls."""
 
-    def __init__(self, clock: Clock, workers: int, *, jobs: bool = True) -> None:
+    def __init__(
+        self, clock: Clock, workers: int, *, jobs: bool = True, lives: Callable[[int], bool] = process_lives
+    ) -> None:
         """``workers`` are expected to report, and a jobs process where it is a part of this service."""
-        self._clock, self._workers, self._jobs = clock, workers, jobs
-        self._processes: dict[int, _Process] = {}
+        self._clock, self._workers, self._jobs, self._lives = clock, workers, jobs, lives
+        self._processes: dict[_Identity, _Process] = {}
+        self._hung_up: dict[_Identity, _Process] = {}
         self._past: dict[str, dict[tuple[str, ...], Any]] = {}
         self.starts: dict[str, int] = {}
 
-    def hear(self, report: dict[str, Any]) -> int:
-        """Take a report in; returns the process it came from."""
-        pid = int(report["pid"])
-        if pid not in self._processes:
+    def hear(self, report: dict[str, Any], connection: int) -> None:
+        """Take in a report that came over a connection; later connections have greater numbers.
+
+        A process that connects again goes on with its counts. What an earlier connection still held is older, and is ignored.
+        """
+        identity = int(report["pid"]), float(report["began"])
+        self._bury()
+        before = self._processes.get(identity) or self._hung_up.pop(identity, None)
+        if before is None:
             self.starts[report["part"]] = self.starts.get(report["part"], 0) + 1
-        self._processes[pid] = _Process(
+        elif before.connection > connection:
+            return
+        self._processes[identity] = _Process(
             report["part"],
-            pid,
+            connection,
             self._clock.monotonic(),
             report["faults"],
             report["notices"],
             report["metrics"],
         )
-        return pid
 
-    def lose(self, pid: int) -> None:
-        """Forget a process that hung up, and keep what it had counted."""
-        gone = self._processes.pop(pid, None)
-        if gone is not None:
-            _merge(self._past, gone.metrics, lasting=True)
+    def lose(self, connection: int) -> None:
+        """Forget a process that hung up, and keep what it had counted: it may have gone, or it may connect again."""
+        for identity, each in list(self._processes.items()):
+            if each.connection == connection:
+                self._hung_up[identity] = self._processes.pop(identity)
+        self._bury()
+
+    def _bury(self) -> None:
+        """Add to the past what processes counted that hung up and have gone since: they cannot report again."""
+        for identity in [each for each in self._hung_up if not self._lives(each[0])]:
+            _merge(self._past, self._hung_up.pop(identity).metrics, lasting=True)
 
     def state(self) -> State:
         """Judge this node: ready when a worker reports, and every one that reports can answer."""
@@ -125,6 +156,8 @@ class Board:
         found: dict[str, dict[tuple[str, ...], Any]] = {}
         for name, values in self._past.items():
             found[name] = {labels: _copy(value) for labels, value in values.items()}
+        for each in list(self._hung_up.values()):
+            _merge(found, each.metrics, lasting=True)
         for each in list(self._processes.values()):
             _merge(found, each.metrics)
         return found
@@ -207,7 +240,7 @@ class Operations:
         self._thread = threading.Thread(target=self._run, name="operations", daemon=True)
         self._begun: threading.Event = threading.Event()
         self._failure: OSError | OverflowError | None = None
-        self._connections = 0
+        self._connections = self._reporters = 0
         self.address = ""
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(_Collector(board, self._own))
@@ -251,14 +284,15 @@ class Operations:
 
     async def _hear(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Take in the reports of one process until it hangs up."""
-        pid = 0
+        self._reporters += 1
+        connection = self._reporters
         try:
             while line := await reader.readline():
-                pid = self.board.hear(orjson.loads(line))
+                self.board.hear(orjson.loads(line), connection)
         except (OSError, ValueError, KeyError, asyncio.IncompleteReadError) as error:
             _log.warning("app.report.unreadable", error=type(error).__name__)
         finally:
-            self.board.lose(pid)
+            self.board.lose(connection)
             writer.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

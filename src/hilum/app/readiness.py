@@ -15,7 +15,7 @@ PROBE_BYTES = 256 * 1024
 """So much must still fit on the disk of the journal."""
 SNAPSHOT_STALE = (
     "snapshot_stale",
-    "What is allowed was not confirmed for two seconds: the database does not answer.",
+    "Current permissions could not be confirmed for two seconds: the database does not answer.",
 )
 RELEASE_CLOSED = "release_closed", "The database was brought to a release that this one does not work with."
 AUDIT_UNAVAILABLE = "audit_unavailable", "The access journal cannot be written, so nothing is answered."

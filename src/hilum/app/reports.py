@@ -43,6 +43,7 @@ class Reporter:
         self._thread: threading.Thread | None = None
         self._loop: AbstractEventLoop | None = None
         self._asked_at, self._turned, self._lag = 0.0, True, 0.0
+        self._began = clock.monotonic()
         metrics.MEMORY.follow(_resident)
         metrics.FILES.follow(_open_files)
 
@@ -79,6 +80,7 @@ class Reporter:
         report = {
             "part": self._part,
             "pid": os.getpid(),
+            "began": self._began,
             "faults": faults,
             "notices": notices,
             "metrics": metrics.read(),

@@ -148,7 +148,7 @@ def start_operations(settings: Settings, board: Board, restarts: Callable[[], di
             continue
         _log.info("app.operations.listening", address=operations.address)
         return operations
-    told = f"Operations cannot listen at {settings.ops_listen}."
+    told = f"Operations cannot listen at {asked[0]}."
     raise Unavailable(
         "address_unavailable", f"{told} Set HILUM_OPS_LISTEN to another address, or to `{OFF}`."
     )
