@@ -4,12 +4,13 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, TypeVar
 
 import pytest
 
+from hilum.app import platform
 from hilum.controls import service as controls
 from hilum.controls.models import QUOTAS, SWITCHES, EngageOrder, Mode, Switch, Target, TargetKind
 from hilum.gateway import snapshot as snapshots
@@ -17,10 +18,12 @@ from hilum.gateway.models import QUOTA_LAG, STALENESS_BOUND
 from hilum.gateway.snapshot import SnapshotKeeper
 from hilum.identity import service as identity
 from hilum.identity.models import IDENTITY, Tenant, UpstreamKind, UpstreamRef
+from hilum.infra import lanes
 from hilum.infra.context import Context, Trace
 from hilum.infra.edge import Edge
 from hilum.infra.epoch import Stamp, Stamps
 from hilum.infra.facts import Since
+from hilum.infra.lanes import Lane
 from hilum.infra.signals import Signal, SqliteSignal, signal_of
 from hilum.infra.system import SystemClock
 from hilum.kernel.actor import SYSTEM
@@ -471,3 +474,73 @@ def test_the_number_of_a_snapshot_never_comes_twice(edge: Edge, keeper: Snapshot
         numbers.append(found.epoch)
 
     assert numbers == sorted(set(numbers))
+
+
+@contextmanager
+def as_served(edge: Edge) -> Iterator[SnapshotKeeper]:
+    """The keeper as a web worker has it: the watch has one connection."""
+    keeper = platform._keeper(edge)
+    keeper.start()
+    try:
+        yield keeper
+    finally:
+        keeper.stop()
+
+
+@pytest.mark.parametrize("part", [QUOTAS, REGISTRY, TOKENS])
+def test_a_worker_obeys_a_switch_while_a_whole_part_is_read(
+    edge: Edge, part: Part, slow_part: Callable[[Part], Slow]
+) -> None:
+    """C141: the load holds a connection that the watch does not need."""
+    with as_served(edge) as keeper:
+        slow = slow_part(part)
+        anything(edge, part)
+        assert slow.begun.wait(5)
+
+        switch = run(edge, lambda ctx: controls.engage(ctx, ORDER))
+
+        assert wait_for(lambda: stops_of(keeper) == {switch.id})
+        assert not slow.free.is_set()
+        slow.free.set()
+        assert wait_for(lambda: keeper._parts[part].stamp.n == 1)
+
+
+def test_a_part_that_takes_longer_than_the_watch_may_still_loads(
+    edge: Edge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if edge.db.is_sqlite:
+        return
+    monkeypatch.setitem(lanes.BOUNDS, Lane.WATCH, replace(lanes.BOUNDS[Lane.WATCH], statement_s=0.3))
+    facts = snapshots._FACTS[TOKENS]
+
+    def long(ctx: Context, since: Since) -> Any:
+        ctx.tx.exec_driver_sql("SELECT pg_sleep(0.8)")
+        return facts(ctx, since)
+
+    monkeypatch.setattr(snapshots, "_FACTS", {**snapshots._FACTS, TOKENS: long})
+    with as_served(edge) as keeper:
+        assert keeper.current() is not None, "at start"
+        anything(edge, TOKENS)
+        assert wait_for(lambda: keeper._parts[TOKENS].stamp.n == 1), "and later"
+
+
+def test_a_load_that_fails_is_tried_again_with_growing_pauses(
+    edge: Edge, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    facts, tried = snapshots._FACTS[TOKENS], []
+
+    def fails(ctx: Context, since: Since) -> Any:
+        tried.append(clock.monotonic())
+        raise Unavailable("database_unavailable", "Away.")
+
+    with started(edge, clock) as keeper:
+        monkeypatch.setattr(snapshots, "_FACTS", {**snapshots._FACTS, TOKENS: fails})
+        anything(edge, TOKENS)
+        for n, pause in enumerate((0.1, 0.2, 0.4, 0.8), start=1):
+            assert wait_for(lambda n=n: len(tried) == n and not keeper._apart)
+            assert not any(keeper._is_behind() for _ in range(3)), "nothing is asked for during the pause"
+            clock.advance(timedelta(seconds=pause + 0.01))
+        monkeypatch.setattr(snapshots, "_FACTS", {**snapshots._FACTS, TOKENS: facts})
+        wait_for(lambda: not keeper._apart)
+        clock.advance(timedelta(seconds=5))
+        assert wait_for(lambda: keeper._parts[TOKENS].stamp.n == 1)

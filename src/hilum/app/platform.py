@@ -177,9 +177,12 @@ def _keeper(edge: Edge) -> SnapshotKeeper:
         with lanes.using(Lane.WATCH):
             return edge.read_now(verb, actor=SYSTEM, trace=Trace("snapshot", "worker"))
 
-    return SnapshotKeeper(
-        read, signal_of(edge.db, edge.clock), edge.clock, on_stop=note, on_other_copy=edge.db.dispose
-    )
+    def load(verb: Callable[[Context], T], /) -> T:
+        with lanes.using(Lane.LOAD):
+            return edge.read_now(verb, actor=SYSTEM, trace=Trace("snapshot", "worker"))
+
+    signal = signal_of(edge.db, edge.clock)
+    return SnapshotKeeper(read, signal, edge.clock, load=load, on_stop=note, on_other_copy=edge.db.dispose)
 
 
 def _own_origin(keeper: SnapshotKeeper, tenant: str) -> str:

@@ -70,6 +70,8 @@ _FACTS: dict[Part, Callable[[Context, Since], Delta[Any]]] = {
 _URGENT = frozenset({SWITCHES})
 """Published before anything else is read."""
 _MAY_LAG = {QUOTAS: QUOTA_LAG}
+LOAD_PAUSE_S, LOAD_PAUSE_BOUND_S = 0.1, 5.0
+"""The pause after a load that failed: the first, and the longest."""
 _log = logs.get("gateway")
 
 
@@ -97,12 +99,18 @@ class SnapshotKeeper:
         signal: Signal,
         clock: Clock,
         *,
+        load: Reader | None = None,
         on_stop: StopHeard | None = None,
         on_other_copy: Callable[[], None] = lambda: None,
     ) -> None:
-        """``on_other_copy`` is called when the database turned out to be another copy: to let go of connections to the old one."""
+        """``load`` reads whole parts, at start and in the loader's thread; without it ``read`` does.
+
+        ``on_other_copy`` is called when the database turned out to be another copy: to let go of connections to the old one.
+        """
         self._read, self._signal, self._clock, self._on_stop = read, signal, clock, on_stop
+        self._load = load or read
         self._on_other_copy = on_other_copy
+        self._failed: dict[Part, tuple[float, float]] = {}
         self._parts: dict[Part, _Held] = {}
         self._seen = Stamps()
         self._breaks = signal.breaks
@@ -197,7 +205,15 @@ class SnapshotKeeper:
             self._seen = Stamps()
 
     def _is_behind(self) -> bool:
-        return bool(self._unverified) or any(not self._is_present(part) for part in _FACTS)
+        return any(
+            (part in self._unverified or not self._is_present(part)) and not self._waits(part)
+            for part in _FACTS
+        )
+
+    def _waits(self, part: Part) -> bool:
+        """Return whether a part is being loaded, or paused after a failed load."""
+        _, due = self._failed.get(part, (0.0, float("-inf")))
+        return part in self._apart or self._clock.monotonic() < due
 
     def _is_present(self, part: Part) -> bool:
         held = self._parts.get(part)
@@ -234,7 +250,7 @@ class SnapshotKeeper:
             for part, facts in _FACTS.items():
                 if self._is_present(part) and part not in self._unverified:
                     continue
-                if part in self._apart:
+                if self._waits(part):
                     continue
                 since = self._since(ctx, part)
                 long = since is EVERYTHING or len(since.changes or ()) > FOLLOWED_AT_ONCE
@@ -247,7 +263,7 @@ class SnapshotKeeper:
                 if part in _URGENT:
                     self._publish()
 
-        self._read(verb)
+        (self._load if self._thread is None else self._read)(verb)
         self._publish()
         self._confirm(asked_at)
 
@@ -272,18 +288,26 @@ class SnapshotKeeper:
 
         try:
             asked_at, breaks = self._clock.monotonic(), self._breaks
-            stamp, delta = self._read(verb)
+            stamp, delta = self._load(verb)
             if breaks == self._breaks:
                 self._unverified.discard(part)
             self._take(part, stamp, delta, asked_at)
             self._publish()
-            gc.freeze()
+            self._failed.pop(part, None)
         except HilumError as error:
             _log.error("gateway.snapshot.failed", code=error.code, part=part)
+            self._pause(part)
         except Exception:  # noqa: BLE001 - the thread's edge, as above
             _log.exception("gateway.snapshot.broken", part=part)
+            self._pause(part)
         finally:
             self._apart.discard(part)
+
+    def _pause(self, part: Part) -> None:
+        """Let a part whose load failed wait, twice as long after each failure, before it is loaded again."""
+        before, _ = self._failed.get(part, (0.0, 0.0))
+        pause = min(max(LOAD_PAUSE_S, 2 * before), LOAD_PAUSE_BOUND_S)
+        self._failed[part] = pause, self._clock.monotonic() + pause
 
     def _take(
         self, part: Part, stamp: Stamp, delta: Delta[Any], asked_at: float, since: Since = EVERYTHING
@@ -295,7 +319,9 @@ class SnapshotKeeper:
             self._unpublished = True
         if part == SWITCHES and held is not None and self._on_stop is not None:
             targets = value.engaged if since is EVERYTHING else map(target_named, since.named())
-            self._unreported += _newly_engaged(held.value, value, targets)
+            engaged = _newly_engaged(held.value, value, targets)
+            with self._lock:
+                self._unreported += engaged
 
     def _publish(self) -> None:
         """Make the snapshot of the parts as they are. Its number is the count of all changes in it, and never one that was before."""

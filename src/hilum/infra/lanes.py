@@ -24,6 +24,8 @@ class Lane(StrEnum):
     """Misses of the data plane's tables."""
     WATCH = "watch"
     """The threads that keep the snapshot and the node's heartbeat."""
+    LOAD = "load"
+    """The thread that reads whole parts of the snapshot, as long as that takes; apart, so that the watch never waits for it."""
     JOURNAL = "journal"
     """The one writer of a worker's access journal."""
     TOKENS = "tokens"
@@ -61,6 +63,7 @@ BOUNDS = {
     Lane.CALLERS: Bounds(threads=2, connections=2, within_s=4.0, statement_s=3.0, waiting=2_000),
     Lane.FACTS: Bounds(threads=2, connections=2, within_s=2.0, statement_s=1.5, waiting=2_000),
     Lane.WATCH: Bounds(threads=0, connections=1, within_s=None, statement_s=4.0),
+    Lane.LOAD: Bounds(threads=0, connections=1, within_s=None, statement_s=None),
     Lane.JOURNAL: Bounds(threads=0, connections=1, within_s=None, statement_s=2.0),
     Lane.TOKENS: Bounds(threads=6, connections=6, within_s=4.0, statement_s=3.0, waiting=2_000),
     Lane.CONTROL: Bounds(threads=2, connections=2, within_s=4.0, statement_s=3.0, waiting=500),
