@@ -3,6 +3,7 @@
 The hospital's own references are the only way in: scope, consent, label and switch of the record that refers count for what is attached.
 """
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +132,58 @@ def test_a_label_on_the_document_withholds_what_is_attached(play: Play) -> None:
                 withheld = await made.get(f"Binary/{id_}", token)
                 assert (withheld.status, withheld.headers.keys()) == (404, absent.headers.keys())
                 assert anonymous(withheld) == anonymous(absent)
+
+    play(story)
+
+
+LATER = (
+    ("consent", "Communication"),
+    ("label", "Communication"),
+    ("label", "DocumentReference"),
+    ("switch", "QuestionnaireResponse"),
+    ("switch", "DocumentReference"),
+    ("narrower launch", "Communication"),
+)
+"""What withholds the hospital's referrer, and the type of the record that the app would keep the attachment by."""
+
+
+@pytest.mark.parametrize(("later", "type_"), LATER)
+def test_an_app_keeps_no_attachment_by_a_record_of_its_own(play: Play, later: str, type_: str) -> None:
+    """Security decision 22: what withholds the hospital's referrer later withholds the attachment, whatever the app wrote before."""
+    kept = document("own", "p1", "Binary/held") if type_ == "DocumentReference" else referrer(type_)
+    stopped = "Communication" if type_ == "DocumentReference" else "DocumentReference"
+    wide = ("patient/*.crus",)
+
+    async def story(made: Ground) -> None:
+        made.load(guarded("held", "Patient/p1"))
+        first = referrer(stopped) if stopped == "Communication" else document("d1", "p1", "Binary/held")
+        made.load(first)
+        _, token = made.authorized(*wide, person="patient" if later == "consent" else "doctor")
+        assert (await made.get("Binary/held", token)).status == 200
+        own = kept | {"id": "own"}
+        bare = json.loads(json.dumps(own).replace('"url": "Binary/held"', '"data": "bWluZQ=="'))
+
+        planted = await made.send("POST", type_, token, body=own)
+        inline = await made.send("POST", type_, token, body=bare)
+        where = inline.headers["location"].partition("/fhir/")[2].partition("/_history/")[0]
+        changed = await made.send("PUT", where, token, body=own | {"id": where.partition("/")[2]})
+
+        if later == "label":
+            made.load(first | {"meta": RESTRICTED})
+            token = made.token(*wide)
+        elif later == "switch":
+            target = Target(TargetKind.RESOURCE_TYPE, stopped)
+            made.run(lambda ctx: controls.engage(ctx, EngageOrder(target, Mode.FULL_STOP, "x")))
+        elif later == "consent":
+            _, token = made.authorized(f"patient/{type_}.rs", person="patient")
+        else:
+            token = made.token(f"patient/{type_}.rs")
+
+        may_not_update = later == "consent"  # A patient may add records, and changes none.
+        assert (planted.status, inline.status) == (400, 201)
+        assert changed.status == (403 if may_not_update else 400)
+        assert (await made.get(where, token)).status == 200
+        assert (await made.get("Binary/held", token)).status == 404
 
     play(story)
 

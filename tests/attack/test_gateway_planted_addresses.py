@@ -1,4 +1,4 @@
-"""No write points where its app could not read, and no answer carries an address of the FHIR server or its storage.
+"""No write points at a Binary or at an address of the FHIR server, and no answer carries an address of the FHIR server or its storage.
 
 Some servers sign links: they turn a url that names a Binary into a link that opens it for an hour, for whoever holds it.
 """
@@ -17,6 +17,7 @@ from tests.sim.world import FakeClock, SeededIds
 from tests.unit.gateway.facts import observation
 
 CANARY = "SECRET-OF-P2"
+INLINE = b"Send the content inline, as attachment.data"
 BASE = f"{PLATFORM}/t/general/fhir"
 
 
@@ -90,7 +91,7 @@ def test_no_write_points_at_what_its_app_may_not_read(play: Play, http: bool) ->
                 body = observation("o1", "p1", code={"text": "x"}, **more)
                 for method, target in (("POST", "Observation"), ("PUT", "Observation/o1")):
                     answer = await made.send(method, target, token, body=body)
-                    if answer.status != 400 or b"Binary/<id>" not in answer.body:
+                    if answer.status != 400 or INLINE not in answer.body:
                         through.append((n, spelling))
 
         assert through == []
@@ -99,29 +100,56 @@ def test_no_write_points_at_what_its_app_may_not_read(play: Play, http: bool) ->
     play(story, **({"embedded": lambda _: server} if http else {}))
 
 
-def test_an_app_points_at_what_it_may_read(play: Play) -> None:
-    """Security decision 22: the rule is about reach; a Binary of a record in reach may be named in another."""
+READABLE = ("Binary/mine", "Binary/mine/_history/1", f"{BASE}/Binary/mine")
+
+
+@pytest.mark.parametrize("http", [True, False])
+def test_no_write_points_at_what_its_app_may_read_either(play: Play, http: bool) -> None:
+    """Security decision 22: what is within reach now may be withheld later, and an app's own pointer would go on opening it."""
     server = signing()
     server.signs = False
 
     async def story(made: Ground) -> None:
-        token = made.token("patient/DocumentReference.crus", "patient/Observation.c")
-        named = {"extension": [{"url": "http://x.example/e", "valueUri": "Binary/mine"}]}
+        made.load(binary("mine", "mine"), document("d1", "p1", "Binary/mine"))
+        token = made.token("patient/DocumentReference.crus", "patient/Observation.crus")
+        assert (await made.get("Binary/mine", token)).body == b"mine"
+        stored = dict(server.resources)
+        for url in READABLE:
+            for place in PLACES:
+                body = observation(
+                    "o1", code={"text": "x"}, **json.loads(json.dumps(place).replace("@", url))
+                )
+                for method, target in (("POST", "Observation"), ("PUT", "Observation/o1")):
+                    answer = await made.send(method, target, token, body=body)
+                    assert (answer.status, INLINE in answer.body) == (400, True), (url, place, method)
+            twice = document("d1", "p1", "Binary/mine") | {"description": url}
+            for method, target, body in (
+                ("POST", "DocumentReference", document("x", "p1", url)),
+                ("PUT", "DocumentReference/d1", twice),
+            ):
+                answer = await made.send(method, target, token, body=body)
+                assert (answer.status, INLINE in answer.body) == (400, True), (url, method)
+        assert server.resources == stored
 
-        second = await made.send(
-            "POST", "DocumentReference", token, body=document("x", "p1", f"{BASE}/Binary/mine")
-        )
-        beside = await made.send(
-            "POST", "Observation", token, body=observation("x", code={"text": "x"}, **named)
-        )
-        short = await made.send(
-            "POST",
-            "Observation",
-            made.token("patient/Observation.c"),
-            body=observation("x", code={"text": "x"}, **named),
+    play(story, **({"embedded": lambda _: server} if http else {}))
+
+
+def test_a_record_is_written_back_as_it_was_read_and_content_goes_inline(play: Play) -> None:
+    """C79: an app may update a record that the hospital attached a Binary to, and add content of its own."""
+    server = signing()
+    server.signs = False
+
+    async def story(made: Ground) -> None:
+        token = made.token("patient/DocumentReference.crus")
+        read = (await made.get("DocumentReference/d1", token)).json
+        more = {"attachment": {"contentType": "text/plain", "data": "bWluZQ=="}}
+
+        answer = await made.send(
+            "PUT", "DocumentReference/d1", token, body=read | {"content": [*read["content"], more]}
         )
 
-        assert (second.status, beside.status, short.status) == (201, 201, 400)
+        assert answer.status == 200
+        assert (await made.get("Binary/mine", token)).body == b"mine"
 
     play(story, embedded=lambda _: server)
 

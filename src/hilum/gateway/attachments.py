@@ -1,8 +1,8 @@
 """What a resource may point at: the Binaries, hosts and attachments that its strings name. Pure.
 
-The rule for writes, on every string at any depth: what could be read as the address of a Binary must be written plainly and lead to one
-that the app may read now; what is an address on the FHIR server's own hosts is refused, unless it is the ``system`` of a code or an
-identifier, which is a name; and an attachment leads to a Binary of this server or to a host that the organisation allows.
+The rule for writes, on every string at any depth: what could be read as the address of a Binary is refused; so is what is an address on
+the FHIR server's own hosts, unless it is the ``system`` of a code or an identifier, which is a name; and an attachment holds its content
+or leads to a host that the organisation allows. What the stored version says in the same place may stay.
 Source: security decisions 12 and 22
 """
 
@@ -66,11 +66,10 @@ def _shared(host: str, bases: tuple[str, ...]) -> bytes:
 
 
 class Mention(NamedTuple):
-    """A string of a resource that has to be justified. ``binary`` is the id it leads to, where it is written plainly."""
+    """A string of a resource that no write may add, and the names of the elements that lead to it."""
 
     path: _Path
     text: str
-    binary: str
 
 
 def mentions(resource: dict[str, Any], grounds: Grounds) -> frozenset[Mention]:
@@ -80,13 +79,13 @@ def mentions(resource: dict[str, Any], grounds: Grounds) -> frozenset[Mention]:
         reference = parse_reference(text, grounds.bases)
         if reference is not None and reference.type in resource_types():
             if reference.type == "Binary":
-                found.add(Mention(path, text, reference.id))
+                found.add(Mention(path, text))
         elif (
             leads_to_a_binary(text)
             or is_internal(path, text, grounds)
             or is_foreign_attachment(path, text, grounds)
         ):
-            found.add(Mention(path, text, ""))
+            found.add(Mention(path, text))
     return frozenset(found)
 
 

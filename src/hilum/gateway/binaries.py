@@ -17,7 +17,7 @@ from hilum.gateway.judge import is_own
 from hilum.gateway.models import REFERRER_PAGE, REFERRERS_A_PAGE, REFERRERS_BOUND, REFERRERS_IN_ALL, Clause
 from hilum.gateway.narrowing import patients_within
 from hilum.gateway.reach import clauses
-from hilum.gateway.rendering import RENDERING, Answer
+from hilum.gateway.rendering import Answer
 from hilum.gateway.searching import Searcher, following
 from hilum.gateway.transport import Absent, Errand, Refusal, Stored, Transport
 from hilum.kernel.decision import Deny, Reason
@@ -57,7 +57,7 @@ class _Search:
 
 
 class Binaries:
-    """Reads attachments, and tells whether one may be read."""
+    """Reads attachments."""
 
     def __init__(self, transport: Transport, searcher: Searcher) -> None:
         self._transport, self._searcher = transport, searcher
@@ -73,18 +73,6 @@ class Binaries:
         if request.accept and accepts_json(request.accept) and request.accept != "*/*":
             return Answer(200, stored.body, patient=patient)
         return native(stored.resource, patient)
-
-    async def is_readable(self, errand: Errand, id_: str) -> bool:
-        """Check whether this grant could read a Binary now. Raises Refusal where the FHIR server does not answer."""
-        try:
-            await self._judged(errand, id_)
-        except Absent:
-            return False
-        except Refusal as refused:
-            if RENDERING[refused.deny.reason].retry:
-                raise
-            return False
-        return True
 
     async def _judged(self, errand: Errand, id_: str) -> tuple[Stored, dict[str, Any]]:
         """Find a referrer first: without one the Binary is not even fetched, so that its size and its absence take no time."""

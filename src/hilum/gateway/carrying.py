@@ -22,7 +22,7 @@ class Carrier:
         self._transport = Transport(upstreams)
         self._searcher = Searcher(self._transport, vault, ids)
         self._binaries = Binaries(self._transport, self._searcher)
-        self._writer = Writer(self._transport, self._binaries)
+        self._writer = Writer(self._transport)
 
     async def carry(self, errand: Errand) -> Answer:
         """Do what was permitted. Raises Refusal, Absent."""

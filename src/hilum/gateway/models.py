@@ -42,8 +42,6 @@ REFERRERS_BOUND = 500
 many as it holds, and at least as REFERRERS_A_PAGE."""
 REFERRERS_IN_ALL = 3_000
 REFERRERS_A_PAGE = 10
-BINARIES_NAMED_BOUND = 20
-"""Binaries that one write may newly point at; each is searched for."""
 RESOURCE_BOUND = 256 * 1024
 DOCUMENT_BOUND = BODY_BOUND
 """Bytes of a resource that an app may write: so that a page of them stays below what is taken of a FHIR server at once. Types that hold

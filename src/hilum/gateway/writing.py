@@ -6,10 +6,8 @@ from typing import Any
 import orjson
 
 from hilum.gateway.attachments import mentions
-from hilum.gateway.binaries import Binaries
 from hilum.gateway.filtering import UNJUDGEABLE, judge_change
 from hilum.gateway.judge import NO_EVIDENCE, judge_resource
-from hilum.gateway.models import BINARIES_NAMED_BOUND
 from hilum.gateway.rendering import Answer, version_headers
 from hilum.gateway.transport import (
     ABSENT,
@@ -43,21 +41,21 @@ _WITHHELD_WITHIN = Deny(
 )
 _POINTS_ELSEWHERE = Deny(
     Reason.REQUEST_UNSUPPORTED,
-    "A record may name only a Binary that this access token may read, as Binary/<id>, and no other address of the FHIR server or of an "
-    "attachment elsewhere. Send attachments with their data.",
+    "A write may not add the address of a Binary, of anything else on the FHIR server, or of an attachment elsewhere. Send the content "
+    "inline, as attachment.data; what the stored record names already may stay unchanged in its place.",
 )
 
 
 class Writer:
     """Does creates, updates and deletes."""
 
-    def __init__(self, transport: Transport, binaries: Binaries) -> None:
-        self._transport, self._binaries = transport, binaries
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
 
     async def create(self, errand: Errand) -> Answer:
         request = errand.obligations.request
         await self._judge_targets(errand)
-        await self._judge_mentions(errand, {})
+        _judge_mentions(errand, {})
         return await self._write(
             errand, UpstreamRequest("POST", request.type, _WRITE_HEADERS, outward(errand))
         )
@@ -74,13 +72,13 @@ class Writer:
                 raise Absent
             if request.if_match:
                 return _conflict(412, "There is no version to match.")
-            await self._judge_mentions(errand, {})
+            _judge_mentions(errand, {})
         else:
             if fault := await self._condition(errand, current):
                 return fault
             if current.withheld:
                 raise Refusal(_WITHHELD_WITHIN)
-            await self._judge_mentions(errand, current.resource)
+            _judge_mentions(errand, current.resource)
             headers += _unchanged(current)
         return await self._write(errand, UpstreamRequest("PUT", name, headers, outward(errand)))
 
@@ -128,21 +126,6 @@ class Writer:
         if reason is not None:
             raise Refusal(Deny(reason, "What the record is about is out of reach of this grant."))
 
-    async def _judge_mentions(self, errand: Errand, before: dict[str, Any]) -> None:
-        """Refuse what newly points at a Binary that the app could not read, or at an address that is not for apps.
-
-        By pointing at it an attachment would be reached, and a server that signs links would make one. What the record said before, in
-        the same place, it may go on saying.
-        """
-        grounds = errand.grounds
-        fresh = mentions(errand.obligations.request.body or {}, grounds) - mentions(before, grounds)
-        named = {each.binary for each in fresh}
-        if "" in named or len(named) > BINARIES_NAMED_BOUND:
-            raise Refusal(_POINTS_ELSEWHERE)
-        for id_ in sorted(named):
-            if not await self._binaries.is_readable(errand, id_):
-                raise Refusal(_POINTS_ELSEWHERE)
-
     async def _read_back(self, errand: Errand, where: str) -> dict[str, Any]:
         """Read what a server stored that sent nothing back; empty where that cannot be read. The write is done whatever comes of it."""
         try:
@@ -178,6 +161,17 @@ class Writer:
         elif resource and "return=minimal" not in asked.prefer and self._transport.reaches(errand, resource):
             body = dump(resource, asked.shape)
         return Answer(response.status, body, headers, patient=patient, resource=where)
+
+
+def _judge_mentions(errand: Errand, before: dict[str, Any]) -> None:
+    """Refuse what newly points at a Binary, whether or not the app may read it now, or at an address that is not for apps.
+
+    A record that an app pointed at a Binary would go on opening it when a label, a stop or a narrower grant withholds the hospital's own
+    referrer; and a server that signs links would make one. What the stored version says in the same place may stay.
+    """
+    grounds = errand.grounds
+    if mentions(errand.obligations.request.body or {}, grounds) - mentions(before, grounds):
+        raise Refusal(_POINTS_ELSEWHERE)
 
 
 def _versioned(where: str) -> str:
