@@ -1,6 +1,7 @@
 """Accesses are found by their index as they would be by reading every journal, however far the index has come (P15)."""
 
 import random
+import sqlite3
 from dataclasses import replace
 from datetime import timedelta
 from hashlib import sha256
@@ -8,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy.dialects import sqlite
 
 from hilum.audit import index, live, search
+from hilum.audit.index import _search, open_index
 from hilum.audit.models import Access, AccessQuery, Outcome
 from hilum.audit.rows import Place as Where
 from hilum.infra.edge import Edge
@@ -189,3 +192,19 @@ def test_where_too_much_is_missing_the_journals_are_read(
     monkeypatch.setattr(search, "TAIL_BOUND", 10)
 
     assert len(place.reader.newest(AccessQuery())) == 80
+
+
+def test_a_persons_newest_accesses_are_read_in_their_order_and_not_sorted(tmp_path: Path) -> None:
+    """One person may have millions, and a page costs a page."""
+    index = open_index("sqlite://", tmp_path, make=True)
+    assert index is not None
+    query = AccessQuery(person="per_1", limit=10)
+
+    with sqlite3.connect(tmp_path / "index.db") as db:
+        asked = str(
+            _search(query, 10).compile(dialect=sqlite.dialect(), compile_kwargs={"literal_binds": True})
+        )
+        plan = " ".join(row[3] for row in db.execute("EXPLAIN QUERY PLAN " + asked))
+
+    assert "ix_access_index_person" in plan
+    assert "TEMP B-TREE FOR ORDER BY" not in plan

@@ -70,7 +70,7 @@ access_indexed = Table(
 )
 """Up to which record of each journal the index reaches."""
 TABLES = (access_index, access_indexed)
-_SELECTIVE = ("launch", "authorization", "run", "patient", "person")
+_SELECTIVE = ("launch", "authorization", "run", "patient")
 """Words of which a record has one of very many: who asks by one gets few rows, which are then sorted."""
 
 
