@@ -68,7 +68,7 @@ class Shell:
         done = self.hilum(*words, **more)
         assert done.returncode == REFUSED, (done.stdout, done.stderr)
         assert saying in done.stderr, done.stderr
-        assert done.stderr.startswith("refused: "), done.stderr
+        assert "\nrefused: " in "\n" + done.stderr, done.stderr
         return done
 
 
