@@ -131,7 +131,7 @@ class Supervisor:
 
 
 def start_operations(settings: Settings, board: Board, restarts: Callable[[], dict[str, int]]) -> Operations:
-    """Serve operations from this process. Raises Unavailable when it cannot listen where it was told to.
+    """Serve operations from this process. Raises Unavailable when it cannot listen at the configured address.
 
     Where nobody chose an address and the usual one is taken, by a second platform on this machine say, a free one is used and logged.
     """

@@ -262,7 +262,7 @@ class PostgresReader:
             return [encoding.decode(*row) for row in db.execute(_FIND, (request_id,))]
 
     def open_intents(self) -> list[OpenIntent]:
-        """List them all as not known to be dead: which processes live on other machines cannot be told from here."""
+        """List all of them as possibly alive: processes on other machines cannot be observed from here."""
         with self._connected() as db:
             rows = db.execute(_OPEN_INTENTS, (OPEN_INTENTS_BOUND,)).fetchall()
         return [OpenIntent(encoding.decode(*row)) for row in rows]

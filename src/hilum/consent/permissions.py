@@ -104,7 +104,7 @@ def _refers(parts: Mapping[str, list[Part]]) -> bool:
 
 
 def _of_type(type_: str, parts: list[Part]) -> list[Permission]:
-    """Split a type into what can be told apart, and put letters together that the same scopes express."""
+    """Split a type into its distinct parts, and group the letters that the same scopes express."""
     found: dict[tuple[str, tuple[Part, ...]], int] = {}
     for bit in (1 << n for n in range(len(LETTERS))):
         within = [part for part in parts if part.scope.letters & bit]
