@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hilum.app.connections import HIGH, LOW, SILENT_MS, Connections, Peer, to_close
+from hilum.app.connections import FILES, HIGH, LOW, SILENT_MS, Connections, Peer, to_close
 from tests.effort import effort
 
 BOUND = 20
@@ -50,7 +50,7 @@ def test_connections_are_found_among_open_files_and_nothing_else_is_touched() ->
             made[at].settimeout(1)
         looked = Connections(4, listening.getsockname()[1])
 
-        found = [looked._peer(each) for each in range(3, 200)]
+        found = [looked._peer(int(each.name)) for each in FILES.iterdir()]
 
         assert [each.network for each in found if each is not None] == ["127.0.0.1"] * 5
         assert looked.look() == 0, "none has been silent for long"

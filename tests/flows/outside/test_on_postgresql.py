@@ -52,6 +52,9 @@ def test_the_whole_story_holds_over_postgresql(on_postgresql: Running) -> None:
         mine = {each["facts"]["worker"]: each["facts"]["ms"] for each in heard}
         assert len(mine) == 2, heard
         assert max(mine.values()) < 5_000
+        await until_all(
+            lambda: outside.open_launch("bench-symmetric"), lambda answer: answer.status_code == 201
+        )
         anew = await outside.grant()
         return await reads_until_cut(outside, anew, lambda: kill_all(running), after=ANSWERS)
 
