@@ -89,20 +89,21 @@ def targets() -> str:
 def actions() -> str:
     """List every audit action that the source names: a room, a thing and what happens to it, wherever no log is written."""
     found: dict[str, set[str]] = defaultdict(set)
-    known = {path.parent.name for path in (ROOT / "src" / "hilum").glob("*/__init__.py")} | {"authserver"}
-    for path in sorted((ROOT / "src" / "hilum").rglob("*.py")):
+    source = ROOT / "src"
+    rooms = {path.parent.name for path in source.glob("*/*/__init__.py")} | {"authserver"}
+    for path in sorted(source.rglob("*.py")):
         tree = ast.parse(path.read_text())
         logged = {id(node.args[0]) for node in ast.walk(tree) if _writes_a_log(node)}
         for node in ast.walk(tree):
             if not isinstance(node, ast.Constant) or not isinstance(node.value, str) or id(node) in logged:
                 continue
-            if ACTION.fullmatch(node.value) and node.value.partition(".")[0] in known:
-                found[node.value].add(path.relative_to(ROOT / "src" / "hilum").parts[0])
+            if ACTION.fullmatch(node.value) and node.value.partition(".")[0] in rooms:
+                found[node.value].add(path.relative_to(source).parts[1])
     lines = ["# Audit actions\n", "| action | recorded by |", "|---|---|"]
     for action, where in sorted(found.items()):
         # The room of the audit names others' actions to explain them; it records its own.
-        rooms = where if action.startswith("audit.") else where - {"audit"}
-        lines.append(f"| `{action}` | {', '.join(sorted(rooms))} |")
+        recorders = where if action.startswith("audit.") else where - {"audit"}
+        lines.append(f"| `{action}` | {', '.join(sorted(recorders))} |")
     return "\n".join(lines) + "\n"
 
 

@@ -16,8 +16,6 @@ from hilum.audit import live as journals
 from hilum.audit.models import Access, AccessQuery
 from hilum.backchannel import routes as backchannel
 from hilum.controls.live import Buckets
-from hilum.fhirserver.models import FhirServerSettings
-from hilum.fhirserver.routes import FhirServer
 from hilum.frontchannel import pages as frontchannel_pages
 from hilum.frontchannel.routes import FrontChannel
 from hilum.gateway.platform_reads import PlatformReads
@@ -44,6 +42,8 @@ from hilum.web.kit import Kit
 from hilum.web.pages import Pages, Shell
 from hilum.web.static import Assets
 from hilum.web.urls import Urls
+from hilum_ehr.fhirserver.models import FhirServerSettings
+from hilum_ehr.fhirserver.routes import FhirServer
 from tests.flows.back_channel import (
     BASE,
     MERCY,

@@ -14,8 +14,6 @@ from hilum.audit import live as journals
 from hilum.consent import service as consent
 from hilum.consent.models import Basis
 from hilum.controls.live import Buckets
-from hilum.fhirserver.models import FhirServerSettings
-from hilum.fhirserver.routes import FhirServer
 from hilum.gateway.routes import Gateway
 from hilum.gateway.service import Doorway, Enforcer
 from hilum.gateway.snapshot import SnapshotKeeper
@@ -46,6 +44,8 @@ from hilum.tokens.live import TokenTable
 from hilum.tokens.models import Grant
 from hilum.upstream.live import Embedded, Upstreams
 from hilum.web.urls import Urls
+from hilum_ehr.fhirserver.models import FhirServerSettings
+from hilum_ehr.fhirserver.routes import FhirServer
 from tests.sim.world import FakeClock, SeededIds
 from tests.unit.gateway.facts import RESTRICTED, category, observation
 

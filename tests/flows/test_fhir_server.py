@@ -11,8 +11,8 @@ from typing import Any
 import fhirkit
 import pytest
 
-from hilum.fhirserver.models import MAX_BODY_BYTES, FhirServerSettings, Problem, Refused
-from hilum.fhirserver.routes import FhirServer
+from hilum_ehr.fhirserver.models import MAX_BODY_BYTES, FhirServerSettings, Problem, Refused
+from hilum_ehr.fhirserver.routes import FhirServer
 from tests.sim.world import FakeClock, SeededIds
 from tests.unit.fhirserver.driver import BASE, Fhir
 
@@ -490,7 +490,7 @@ def test_concurrent_updates_with_one_version_have_one_winner(fhir: Fhir) -> None
     fhir.write("PUT", "/Patient/p1", PATIENT)
 
     async def race() -> list[int]:
-        from hilum.fhirserver.routes import Request
+        from hilum_ehr.fhirserver.routes import Request
 
         body = json.dumps(PATIENT).encode()
         headers = {b"content-type": b"application/fhir+json", b"if-match": b'W/"1"'}
@@ -510,7 +510,7 @@ def test_a_lifespan_is_answered() -> None:
     async def send(message: Any) -> None:
         sent.append(message["type"])
 
-    from hilum.fhirserver.routes import _live
+    from hilum_ehr.fhirserver.routes import _live
 
     asyncio.run(_live(receive, send))
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hilum.fhirserver.models import MAX_INCLUDED
 from hilum.standards.fhir.dates import element_range, parse_range, to_microseconds
 from hilum.standards.fhir.values import escape, fold
+from hilum_ehr.fhirserver.models import MAX_INCLUDED
 from tests.effort import effort
 from tests.sim.world import START, FakeClock
 from tests.unit.fhirserver.driver import BASE, Fhir

@@ -26,14 +26,14 @@ from hilum.audit.models import (
 )
 from hilum.controls import service as controls
 from hilum.controls.models import EngageOrder, Mode, Target, TargetKind
-from hilum.fhirserver.models import FhirServerSettings, Precondition
-from hilum.fhirserver.service import FhirService
 from hilum.gateway.settling import GIVE_UP_AFTER, SETTLED_AT_ONCE, Settler, in_turn, is_due
 from hilum.identity.models import MovedReads, TenantFacts, UpstreamKind, UpstreamRef
 from hilum.infra.edge import Edge
 from hilum.keys.live import vault
 from hilum.standards.fhir.tags import request_of, tagged
 from hilum.upstream.live import Embedded, Upstreams
+from hilum_ehr.fhirserver.models import FhirServerSettings, Precondition
+from hilum_ehr.fhirserver.service import FhirService
 from tests.flows.gateway_ground import GENERAL, TRACE, Answer, Ground, Play, patient, player
 from tests.sim.fhir_upstream import BASE, OtherServer
 from tests.sim.world import FakeClock, SeededIds

@@ -157,7 +157,7 @@ def test_an_update_cannot_take_or_give_away_a_record(play: Play) -> None:
 
 
 def _read(id_: str) -> Any:
-    from hilum.fhirserver.routes import Request
+    from hilum_ehr.fhirserver.routes import Request
 
     return Request("GET", f"/Observation/{id_}")
 

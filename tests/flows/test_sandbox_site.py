@@ -13,14 +13,14 @@ from typing import Any
 import httpx2
 import pytest
 
-from hilum.fhirserver.models import FhirServerSettings
-from hilum.fhirserver.routes import FhirServer
 from hilum.infra import settings
-from hilum.sandbox.app import Sandbox, build
-from hilum.sandbox.clients import plan
-from hilum.sandbox.wallet import FILE_NAME, Wallet
-from hilum.synthesis.hospital import describe, synthesize
-from hilum.synthesis.policy import hospitals
+from hilum_ehr.fhirserver.models import FhirServerSettings
+from hilum_ehr.fhirserver.routes import FhirServer
+from hilum_ehr.sandbox.app import Sandbox, build
+from hilum_ehr.sandbox.clients import plan
+from hilum_ehr.sandbox.wallet import FILE_NAME, Wallet
+from hilum_ehr.synthesis.hospital import describe, synthesize
+from hilum_ehr.synthesis.policy import hospitals
 from tests.sim.world import FakeClock, SeededIds
 
 ORIGIN = "http://localhost:8001"

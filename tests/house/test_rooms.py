@@ -8,7 +8,8 @@ from pathlib import Path
 import grimp
 import pytest
 
-SOURCE = Path(__file__).parents[2] / "src" / "hilum"
+SOURCE = Path(__file__).parents[2] / "src"
+PACKAGES = ("hilum", "hilum_ehr")
 FOUNDATION = {"kernel", "standards", "infra", "web"}
 FRONT_DOORS = {"models", "policy", "service", "live"}
 STORES = {"store", "index"}
@@ -19,7 +20,7 @@ MAX_FUNCTION_LINES, MAX_FILE_LINES, MAX_POSITIONAL = 70, 600, 5
 
 @cache
 def graph() -> grimp.ImportGraph:
-    return grimp.build_graph("hilum", cache_dir=None)
+    return grimp.build_graph(*PACKAGES, cache_dir=None)
 
 
 def imports() -> list[tuple[str, str]]:
@@ -28,7 +29,7 @@ def imports() -> list[tuple[str, str]]:
         (importer, imported)
         for importer in sorted(found.modules)
         for imported in sorted(found.find_modules_directly_imported_by(importer))
-        if imported.startswith("hilum.")
+        if imported.split(".")[0] in PACKAGES
     ]
 
 
@@ -111,8 +112,21 @@ def test_the_sandbox_is_an_ehr_and_reaches_the_platform_by_http() -> None:
     assert broken == []
 
 
+def test_the_platform_does_not_know_the_ehr_beside_it() -> None:
+    """House rule 6: only the composition root and the command line start what is not the platform."""
+    broken = [
+        f"{importer} -> {imported}"
+        for importer, imported in imports()
+        if imported.startswith("hilum_ehr.")
+        and importer.startswith("hilum.")
+        and room(importer) not in {"app", "cli"}
+    ]
+
+    assert broken == []
+
+
 READS_RECORDS = {"Upstreams", "Surfaces"}
-WIRES_THEM = {"app/platform.py", "app/settling.py"}
+WIRES_THEM = {"hilum/app/platform.py", "hilum/app/settling.py"}
 
 
 def test_records_are_read_through_the_decision_only() -> None:
@@ -121,7 +135,7 @@ def test_records_are_read_through_the_decision_only() -> None:
         f"{path.relative_to(SOURCE)}:{node.lineno}"
         for path in files()
         for node in ast.walk(ast.parse(path.read_text()))
-        if path.relative_to(SOURCE).parts[0] not in {"gateway", "upstream"}
+        if path.relative_to(SOURCE).parts[1] not in {"gateway", "upstream"}
         and path.relative_to(SOURCE).as_posix() not in WIRES_THEM
         and _reaches_a_server(node)
     ]
@@ -193,7 +207,12 @@ def test_files_and_functions_stay_short(path: Path) -> None:
     assert len(path.read_text().splitlines()) <= MAX_FILE_LINES
 
 
-@pytest.mark.parametrize("folder", sorted(p.name for p in SOURCE.iterdir() if (p / "__init__.py").exists()))
+def rooms() -> list[str]:
+    found = [path for package in PACKAGES for path in (SOURCE / package).iterdir()]
+    return sorted(path.relative_to(SOURCE).as_posix() for path in found if (path / "__init__.py").exists())
+
+
+@pytest.mark.parametrize("folder", rooms())
 def test_a_room_has_a_card_and_nothing_else_at_its_door(folder: str) -> None:
     tree = ast.parse((SOURCE / folder / "__init__.py").read_text())
 
@@ -237,7 +256,7 @@ def test_nothing_is_left_for_later_and_errors_are_caught_at_edges_only(path: Pat
 
 
 def test_no_lock_file_names_an_address() -> None:
-    root = SOURCE.parents[1]
+    root = SOURCE.parent
     locks = [*root.glob("*.lock"), *root.glob("tests/browser/package-lock.json")]
 
     assert len(locks) >= 2

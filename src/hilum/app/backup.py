@@ -28,7 +28,7 @@ from hilum.infra.postgres_tools import dump
 from hilum.infra.settings import Settings
 from hilum.kernel.errors import Conflict, Invalid, Unavailable
 from hilum.keys.live import vault
-from hilum.sandbox.wallet import FILE_NAME
+from hilum_ehr.sandbox.wallet import FILE_NAME
 
 FORMAT = 1
 MANIFEST, CONTROL, DUMP = "manifest.json", "hilum.db", "database.dump"

@@ -11,10 +11,10 @@ from hilum.app.upstreams import EmbeddedServers
 from hilum.infra.settings import Settings
 from hilum.kernel.ids import TenantId
 from hilum.kernel.ports import Clock, Ids
-from hilum.sandbox import app as sandbox
 from hilum.web.asgi import App
 from hilum.web.bounds import Admission, Limits
 from hilum.web.urls import Urls, host_of
+from hilum_ehr.sandbox import app as sandbox
 
 
 def build(settings: Settings, clock: Clock, ids: Ids) -> App:

@@ -36,14 +36,14 @@ from hilum.registry.models import (
     NewPeer,
     NewVendor,
 )
-from hilum.sandbox.clients import AppPlan, ClientPlan, Plan, plan
-from hilum.sandbox.wallet import FILE_NAME, Wallet
 from hilum.signin import live as passwords
 from hilum.signin import service as signin
-from hilum.synthesis.hospital import describe, synthesize
-from hilum.synthesis.models import HospitalPlan
-from hilum.synthesis.policy import hospitals
 from hilum.web.urls import Urls
+from hilum_ehr.sandbox.clients import AppPlan, ClientPlan, Plan, plan
+from hilum_ehr.sandbox.wallet import FILE_NAME, Wallet
+from hilum_ehr.synthesis.hospital import describe, synthesize
+from hilum_ehr.synthesis.models import HospitalPlan
+from hilum_ehr.synthesis.policy import hospitals
 
 SEED = 20260302
 CERTIFIED_FOR = timedelta(days=365)

@@ -4,8 +4,6 @@ import sqlite3
 from collections.abc import Callable
 from datetime import datetime
 
-from hilum.fhirserver.models import FhirServerSettings
-from hilum.fhirserver.routes import FhirServer
 from hilum.infra.settings import Settings
 from hilum.kernel.errors import Unavailable
 from hilum.kernel.ids import TenantId
@@ -14,6 +12,8 @@ from hilum.upstream.live import Embedded, response_of
 from hilum.upstream.models import UpstreamResponse
 from hilum.web.asgi import App, Receive, Scope, Send
 from hilum.web.urls import Urls
+from hilum_ehr.fhirserver.models import FhirServerSettings
+from hilum_ehr.fhirserver.routes import FhirServer
 
 _PROFILES = {
     "AllergyIntolerance": "us-core-allergyintolerance",

@@ -13,7 +13,7 @@ from hilum.identity import service as identity
 from hilum.infra.context import Context
 from hilum.infra.settings import SETTINGS, Settings
 from hilum.kernel.errors import HilumError, NotPermitted
-from hilum.sandbox.wallet import FILE_NAME, Wallet
+from hilum_ehr.sandbox.wallet import FILE_NAME, Wallet
 
 DATA_DIR = ".hilum"
 PORT = click.option(

@@ -15,9 +15,9 @@ import httpx2
 import pytest
 
 from hilum.infra.system import SystemClock
-from hilum.sandbox.ehr.feed import Feed, Pace
-from hilum.sandbox.ehr.platform import Platform
 from hilum.web.urls import Urls
+from hilum_ehr.sandbox.ehr.feed import Feed, Pace
+from hilum_ehr.sandbox.ehr.platform import Platform
 from tests.flows.outside.conftest import Starter
 from tests.flows.outside.ground import PATIENCE_S, SCOPE, Grant, Outside, tell
 from tests.flows.outside.test_stream_of_decisions import launch_of

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from hilum.fhirserver.models import FhirServerSettings
-from hilum.fhirserver.routes import FhirServer
+from hilum_ehr.fhirserver.models import FhirServerSettings
+from hilum_ehr.fhirserver.routes import FhirServer
 from tests.sim.world import FakeClock, SeededIds
 
 BASE = "http://ehr.example/fhir"

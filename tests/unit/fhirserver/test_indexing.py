@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from hilum.fhirserver.indexing import Indexer, index_keys
-from hilum.fhirserver.models import IndexRows
 from hilum.standards.fhir.dates import OPEN_HIGH
+from hilum_ehr.fhirserver.indexing import Indexer, index_keys
+from hilum_ehr.fhirserver.models import IndexRows
 from tests.unit.fhirserver.driver import BASE
 
 NUMBERS = {key: number for number, key in enumerate(index_keys(), 1)}

@@ -2,8 +2,8 @@
 
 import pytest
 
-from hilum.fhirserver.models import Precondition, Problem, Refused, Version
-from hilum.fhirserver.policy import check, is_unchanged, parse_precondition, present
+from hilum_ehr.fhirserver.models import Precondition, Problem, Refused, Version
+from hilum_ehr.fhirserver.policy import check, is_unchanged, parse_precondition, present
 
 LIVE = Version("Patient", "p", 3, 0, b"{}")
 GONE = Version("Patient", "p", 4, 0, b"", deleted=True)

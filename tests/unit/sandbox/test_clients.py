@@ -8,13 +8,13 @@ import pytest
 
 from hilum.registry.models import ClientType, Deployment
 from hilum.registry.policy import validate_redirect_uri
-from hilum.sandbox.card import card
-from hilum.sandbox.clients import TENANTS, Kind, plan, public_jwks
-from hilum.sandbox.wallet import Wallet
 from hilum.standards.smart.scopes import ScopeError, covers, parse_scope
-from hilum.synthesis.models import Role
-from hilum.synthesis.policy import hospitals
 from hilum.web.urls import Urls
+from hilum_ehr.sandbox.card import card
+from hilum_ehr.sandbox.clients import TENANTS, Kind, plan, public_jwks
+from hilum_ehr.sandbox.wallet import Wallet
+from hilum_ehr.synthesis.models import Role
+from hilum_ehr.synthesis.policy import hospitals
 
 SANDBOX = "http://localhost:8001"
 URLS = Urls("http://127.0.0.1:8000", SANDBOX)

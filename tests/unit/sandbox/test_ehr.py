@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hilum.kernel.errors import NotFound
-from hilum.sandbox.ehr.chart import banner, summary
-from hilum.sandbox.ehr.inspector import CALLS_SHOWN, inspect
-from hilum.sandbox.ehr.sessions import LAUNCHES_BOUND, SESSION_LIFE, SESSIONS_BOUND, Sessions
-from hilum.synthesis.hospital import synthesize
-from hilum.synthesis.policy import hospitals
+from hilum_ehr.sandbox.ehr.chart import banner, summary
+from hilum_ehr.sandbox.ehr.inspector import CALLS_SHOWN, inspect
+from hilum_ehr.sandbox.ehr.sessions import LAUNCHES_BOUND, SESSION_LIFE, SESSIONS_BOUND, Sessions
+from hilum_ehr.synthesis.hospital import synthesize
+from hilum_ehr.synthesis.policy import hospitals
 from tests.sim.world import FakeClock, SeededIds
 
 TODAY = date(2026, 3, 2)

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hilum.kernel.errors import Unavailable
-from hilum.sandbox.ehr.heard import LAUNCHES_KEPT, TEXT_BOUND, Heard
-from hilum.sandbox.ehr.inspector import CALLS_SHOWN, inspect
-from hilum.sandbox.ehr.sse import EVENT_BOUND, Message, Parser
+from hilum_ehr.sandbox.ehr.heard import LAUNCHES_KEPT, TEXT_BOUND, Heard
+from hilum_ehr.sandbox.ehr.inspector import CALLS_SHOWN, inspect
+from hilum_ehr.sandbox.ehr.sse import EVENT_BOUND, Message, Parser
 
 STREAM = (
     b": listening\nretry: 1000\nid: a\n\n"

@@ -6,9 +6,9 @@ from datetime import date, datetime
 from functools import cache
 from typing import Any
 
-from hilum.synthesis.hospital import synthesize
-from hilum.synthesis.models import HospitalPlan, Resource
-from hilum.synthesis.policy import hospitals
+from hilum_ehr.synthesis.hospital import synthesize
+from hilum_ehr.synthesis.models import HospitalPlan, Resource
+from hilum_ehr.synthesis.policy import hospitals
 
 TODAY = date(2026, 11, 25)
 SEED = 7

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hilum.synthesis import body
-from hilum.synthesis.models import Resource, Story
+from hilum_ehr.synthesis import body
+from hilum_ehr.synthesis.models import Resource, Story
 from tests.unit.synthesis.hospital import (
     TENANTS,
     TODAY,

@@ -8,7 +8,7 @@ from functools import cache
 import pytest
 
 from hilum.gateway.models import EVIDENCE_BOUND
-from hilum.synthesis.models import Resource
+from hilum_ehr.synthesis.models import Resource
 from tests.unit.synthesis.hospital import TENANTS, made, of, patient_of, plan_of, values
 
 US_CORE = "http://hl7.org/fhir/us/core/StructureDefinition/"

@@ -12,10 +12,10 @@ import fhirkit
 import orjson
 import pytest
 
-from hilum.synthesis import places
-from hilum.synthesis.hospital import describe, synthesize
-from hilum.synthesis.models import CastMember, HospitalPlan, Kind, PatientPlan, Role
-from hilum.synthesis.policy import hospitals
+from hilum_ehr.synthesis import places
+from hilum_ehr.synthesis.hospital import describe, synthesize
+from hilum_ehr.synthesis.models import CastMember, HospitalPlan, Kind, PatientPlan, Role
+from hilum_ehr.synthesis.policy import hospitals
 from tests.effort import effort
 from tests.unit.synthesis.hospital import (
     SEED,
@@ -33,8 +33,8 @@ FHIR_ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 DIGEST = """
 import hashlib, orjson
 from datetime import date
-from hilum.synthesis.policy import hospitals
-from hilum.synthesis.hospital import synthesize
+from hilum_ehr.synthesis.policy import hospitals
+from hilum_ehr.synthesis.hospital import synthesize
 for plan in hospitals():
     print(hashlib.sha256(orjson.dumps(synthesize(plan, seed={seed}, today=date.fromisoformat("{today}")))).hexdigest())
 """

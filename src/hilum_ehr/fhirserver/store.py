@@ -1,0 +1,295 @@
+"""Resources, their versions and their index, in one SQLite file. Statements take values as ``?`` only."""
+
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from hilum_ehr.fhirserver import search_store
+from hilum_ehr.fhirserver.indexing import index_keys
+from hilum_ehr.fhirserver.models import IndexRows, Page, Problem, Refused, SearchPlan, Version
+
+SCHEMA_VERSION = 1
+CACHE_KIB = 16_384
+MAPPED_BYTES = 2**31
+OPERATIONS_BETWEEN_LOOKS = 50_000
+_SCHEMA = """
+CREATE TABLE parameter (number INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE);
+CREATE TABLE resource (
+    rid INTEGER PRIMARY KEY, type TEXT NOT NULL, id TEXT NOT NULL, version INTEGER NOT NULL, updated INTEGER NOT NULL,
+    deleted INTEGER NOT NULL, body BLOB NOT NULL, UNIQUE (type, id)
+);
+CREATE INDEX resource_type ON resource (type) WHERE deleted = 0;
+CREATE INDEX resource_updated ON resource (type, updated) WHERE deleted = 0;
+CREATE TABLE history (
+    type TEXT NOT NULL, id TEXT NOT NULL, version INTEGER NOT NULL, updated INTEGER NOT NULL, deleted INTEGER NOT NULL,
+    body BLOB NOT NULL, UNIQUE (type, id, version)
+);
+CREATE TABLE ix_token (
+    rid INTEGER NOT NULL, param INTEGER NOT NULL, grp INTEGER NOT NULL, code TEXT NOT NULL, system TEXT NOT NULL,
+    PRIMARY KEY (rid, param, grp, code, system)
+) WITHOUT ROWID;
+CREATE INDEX ix_token_value ON ix_token (param, code, system);
+CREATE TABLE ix_string (
+    rid INTEGER NOT NULL, param INTEGER NOT NULL, grp INTEGER NOT NULL, norm TEXT NOT NULL, raw TEXT NOT NULL,
+    PRIMARY KEY (rid, param, grp, norm, raw)
+) WITHOUT ROWID;
+CREATE INDEX ix_string_value ON ix_string (param, norm);
+CREATE TABLE ix_reference (
+    rid INTEGER NOT NULL, param INTEGER NOT NULL, grp INTEGER NOT NULL, tid TEXT NOT NULL, ttype TEXT NOT NULL,
+    PRIMARY KEY (rid, param, grp, tid, ttype)
+) WITHOUT ROWID;
+CREATE INDEX ix_reference_value ON ix_reference (param, tid, ttype);
+CREATE TABLE ix_date (
+    rid INTEGER NOT NULL, param INTEGER NOT NULL, grp INTEGER NOT NULL, lo INTEGER NOT NULL, hi INTEGER NOT NULL,
+    PRIMARY KEY (rid, param, grp, lo, hi)
+) WITHOUT ROWID;
+CREATE INDEX ix_date_value ON ix_date (param, lo, hi);
+CREATE TABLE ix_quantity (
+    rid INTEGER NOT NULL, param INTEGER NOT NULL, grp INTEGER NOT NULL, lo REAL NOT NULL, hi REAL NOT NULL,
+    code TEXT NOT NULL, system TEXT NOT NULL, unit TEXT NOT NULL,
+    PRIMARY KEY (rid, param, grp, lo, hi, code, system, unit)
+) WITHOUT ROWID;
+CREATE INDEX ix_quantity_value ON ix_quantity (param, lo, hi);
+CREATE TABLE ix_uri (
+    rid INTEGER NOT NULL, param INTEGER NOT NULL, grp INTEGER NOT NULL, value TEXT NOT NULL,
+    PRIMARY KEY (rid, param, grp, value)
+) WITHOUT ROWID;
+CREATE INDEX ix_uri_value ON ix_uri (param, value);
+"""
+_INDEX = (
+    "INSERT INTO ix_token VALUES (?, ?, ?, ?, ?)",
+    "INSERT INTO ix_string VALUES (?, ?, ?, ?, ?)",
+    "INSERT INTO ix_reference VALUES (?, ?, ?, ?, ?)",
+    "INSERT INTO ix_date VALUES (?, ?, ?, ?, ?)",
+    "INSERT INTO ix_quantity VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+    "INSERT INTO ix_uri VALUES (?, ?, ?, ?)",
+)
+"""In the order of IndexRows."""
+_FORGET = (
+    "DELETE FROM ix_token WHERE rid = ?",
+    "DELETE FROM ix_string WHERE rid = ?",
+    "DELETE FROM ix_reference WHERE rid = ?",
+    "DELETE FROM ix_date WHERE rid = ?",
+    "DELETE FROM ix_quantity WHERE rid = ?",
+    "DELETE FROM ix_uri WHERE rid = ?",
+)
+
+
+class Tx:
+    """What can be done inside one write transaction."""
+
+    def __init__(self, connection: sqlite3.Connection, numbers: MappingProxyType[str, int]) -> None:
+        self._connection = connection
+        self._numbers = numbers
+        self._pending: dict[str, list[tuple[Any, ...]]] = {statement: [] for statement in _INDEX}
+
+    def find(self, resource_type: str, resource_id: str) -> Version | None:
+        return _find(self._connection, resource_type, resource_id)
+
+    def find_two(self, plan: SearchPlan) -> list[Version]:
+        """Find up to two matches: enough to tell none, one and many apart."""
+        return search_store.find_matches(self._connection, plan, self._numbers, limit=2)
+
+    def put(self, version: Version, rows: IndexRows) -> None:
+        """Make this the current version, moving the one before into history."""
+        connection = self._connection
+        head = (version.type, version.id)
+        old = connection.execute("SELECT rid FROM resource WHERE type = ? AND id = ?", head).fetchone()
+        state = (version.number, version.updated, int(version.deleted), version.body)
+        if old is None:
+            rid = connection.execute(
+                "INSERT INTO resource (type, id, version, updated, deleted, body) VALUES (?, ?, ?, ?, ?, ?)",
+                (*head, *state),
+            ).lastrowid
+        else:
+            rid = old[0]
+            connection.execute(
+                "INSERT INTO history (type, id, version, updated, deleted, body) "
+                "SELECT type, id, version, updated, deleted, body FROM resource WHERE rid = ?",
+                old,
+            )
+            connection.execute(
+                "UPDATE resource SET version = ?, updated = ?, deleted = ?, body = ? WHERE rid = ?",
+                (*state, rid),
+            )
+            self.flush()
+            for statement in _FORGET:
+                connection.execute(statement, old)
+        assert rid is not None
+        for table, kept in zip(self._pending.values(), rows, strict=True):
+            table.extend([(rid, *row) for row in kept])
+
+    def flush(self) -> None:
+        """Write the index rows that were put aside: one statement a table, however many resources."""
+        for statement, rows in self._pending.items():
+            if rows:
+                self._connection.executemany(statement, rows)
+                rows.clear()
+
+
+class Store:
+    """One file. Each thread has its own connection; readers never wait for the writer (WAL)."""
+
+    def __init__(
+        self, path: Path, *, busy_timeout_s: float, bound_s: float, monotonic: Callable[[], float]
+    ) -> None:
+        self._path = path
+        self._busy_timeout_s = busy_timeout_s
+        self._bound_s = bound_s
+        self._monotonic = monotonic
+        self._local = threading.local()
+        self._lock = threading.Lock()
+        self._connections: list[sqlite3.Connection] = []
+        self._prepare()
+        rows = self.connection().execute("SELECT key, number FROM parameter")
+        self.numbers: MappingProxyType[str, int] = MappingProxyType(dict(rows.fetchall()))
+
+    def connection(self) -> sqlite3.Connection:
+        """Give this thread's connection."""
+        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            connection = self._local.connection = self._open()
+        return connection
+
+    def find(self, resource_type: str, resource_id: str) -> Version | None:
+        return _find(self.connection(), resource_type, resource_id)
+
+    def find_version(self, resource_type: str, resource_id: str, number: int) -> Version | None:
+        current = self.find(resource_type, resource_id)
+        if current is None or current.number == number:
+            return current
+        row = (
+            self.connection()
+            .execute(
+                "SELECT version, updated, deleted, body FROM history WHERE type = ? AND id = ? AND version = ?",
+                (resource_type, resource_id, number),
+            )
+            .fetchone()
+        )
+        return row and _version(resource_type, resource_id, row)
+
+    def list_versions(
+        self, resource_type: str, resource_id: str, *, before: int, limit: int
+    ) -> list[Version]:
+        """List versions below ``before``, newest first."""
+        rows = self.connection().execute(
+            "SELECT version, updated, deleted, body FROM resource WHERE type = ? AND id = ? AND version < ? UNION ALL "
+            "SELECT version, updated, deleted, body FROM history WHERE type = ? AND id = ? AND version < ? "
+            "ORDER BY version DESC LIMIT ?",
+            (resource_type, resource_id, before, resource_type, resource_id, before, limit),
+        )
+        return [_version(resource_type, resource_id, row) for row in rows]
+
+    def list_superseded(self, resource_type: str, text: bytes, since: int) -> list[tuple[str, bytes]]:
+        """List id and body of versions that are no longer current, were stored since a moment, and contain ``text``."""
+        rows = self.connection().execute(
+            "SELECT id, body FROM history WHERE type = ? AND updated >= ? AND instr(body, ?)",
+            (resource_type, since, text),
+        )
+        return [(str(id_), bytes(body)) for id_, body in rows]
+
+    def search(self, plan: SearchPlan) -> Page:
+        """Answer a search from one state of the file. Raises Refused if it takes longer than its bound."""
+        with self._transaction("BEGIN") as connection:
+            return search_store.find_page(connection, plan, self.numbers)
+
+    @contextmanager
+    def write(self) -> Iterator[Tx]:
+        """Open the one write transaction; it commits unless something is raised."""
+        with self._transaction("BEGIN IMMEDIATE") as connection:
+            tx = Tx(connection, self.numbers)
+            yield tx
+            tx.flush()
+
+    @contextmanager
+    def _transaction(self, begin: str) -> Iterator[sqlite3.Connection]:
+        connection, deadline = self.connection(), self._monotonic() + self._bound_s
+        try:
+            connection.execute(begin)
+            connection.set_progress_handler(
+                lambda: int(self._monotonic() > deadline), OPERATIONS_BETWEEN_LOOKS
+            )
+            yield connection
+            connection.execute("COMMIT")
+        except sqlite3.OperationalError as error:
+            raise _refusal(error) from None
+        finally:
+            connection.set_progress_handler(None, 0)
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+
+    def close(self) -> None:
+        """Close every connection. Nothing may be running."""
+        with self._lock:
+            for connection in self._connections:
+                connection.close()
+            self._connections.clear()
+        self._local = threading.local()
+
+    def _open(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            self._path,
+            timeout=self._busy_timeout_s,
+            isolation_level=None,
+            check_same_thread=False,
+            cached_statements=512,
+        )
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA temp_store = MEMORY")
+        connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+        connection.execute(f"PRAGMA mmap_size = {MAPPED_BYTES}")
+        with self._lock:
+            self._connections.append(connection)
+        return connection
+
+    def _prepare(self) -> None:
+        """Make the tables, or recognise them; several processes may come at once."""
+        connection = self.connection()
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            (found,) = connection.execute("PRAGMA user_version").fetchone()
+            if found not in {0, SCHEMA_VERSION}:
+                raise Refused(
+                    Problem.INTERNAL, f"The file has the schema {found}, this program {SCHEMA_VERSION}."
+                )
+            if found == 0:
+                for statement in _SCHEMA.split(";\n"):
+                    connection.execute(statement)
+                connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            connection.executemany(
+                "INSERT OR IGNORE INTO parameter (key) VALUES (?)", [(key,) for key in index_keys()]
+            )
+            connection.execute("COMMIT")
+        finally:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+        connection.execute("PRAGMA journal_mode = WAL")
+
+
+def _find(connection: sqlite3.Connection, resource_type: str, resource_id: str) -> Version | None:
+    try:
+        row = connection.execute(
+            "SELECT version, updated, deleted, body FROM resource WHERE type = ? AND id = ?",
+            (resource_type, resource_id),
+        ).fetchone()
+    except sqlite3.OperationalError as error:
+        raise _refusal(error) from None
+    return row and _version(resource_type, resource_id, row)
+
+
+def _version(resource_type: str, resource_id: str, row: tuple[int, int, int, bytes]) -> Version:
+    return Version(resource_type, resource_id, row[0], row[1], row[3], bool(row[2]))
+
+
+def _refusal(error: sqlite3.OperationalError) -> Refused:
+    text = str(error)
+    if "interrupted" in text or "too many" in text or "too large" in text:
+        return Refused(
+            Problem.TOO_COSTLY,
+            "The search costs more than one search may; name a patient or a narrower time.",
+        )
+    return Refused(Problem.BUSY, "The store is busy; try again.")

@@ -1,0 +1,81 @@
+"""The sandbox site: one Starlette application, on another site than the platform, which it reaches by HTTP only."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from starlette.applications import Starlette
+
+from hilum.infra.settings import Settings
+from hilum.kernel.ports import Clock, Ids
+from hilum.web import errors
+from hilum.web.pages import Pages, Shell
+from hilum.web.static import Assets
+from hilum.web.urls import Urls
+from hilum_ehr.fhirserver.routes import FhirServer
+from hilum_ehr.sandbox import samples
+from hilum_ehr.sandbox.clients import plan
+from hilum_ehr.sandbox.ehr import routes as ehr
+from hilum_ehr.sandbox.ehr.feed import Feed
+from hilum_ehr.sandbox.ehr.platform import Platform
+from hilum_ehr.sandbox.ehr.records import Records
+from hilum_ehr.sandbox.ehr.sessions import Sessions
+from hilum_ehr.sandbox.site import Site
+from hilum_ehr.sandbox.wallet import FILE_NAME, Wallet
+from hilum_ehr.synthesis.policy import hospitals
+
+HERE = Path(__file__).parent
+INSPECTOR_ROLE = "auditor"
+
+
+@dataclass(frozen=True, slots=True)
+class Sandbox:
+    """The site, and how to let go of what it holds."""
+
+    app: Starlette
+    close: Callable[[], Awaitable[None]]
+
+
+def build(settings: Settings, clock: Clock, ids: Ids, server_of: Callable[[str], FhirServer]) -> Sandbox:
+    """Wire the site over a seeded sandbox. ``server_of`` opens a hospital's own FHIR store. Raises Unavailable when unseeded."""
+    wallet = Wallet.load(settings.data_dir / FILE_NAME)
+    urls = Urls(settings.base_url, settings.sandbox_url)
+    planned = plan(settings.sandbox_url)
+    assets = Assets(HERE / "static")
+    links = (
+        ("Hospitals", "/sandbox"),
+        ("Apps", "/apps"),
+        ("Accounts", "/sandbox/accounts"),
+        ("Platform", urls.home()),
+    )
+    shell = Shell(sandbox=True, home="/sandbox", site="Hilum sandbox", links=links)
+    pages = Pages(assets, shell, folders=[HERE / "templates"])
+    secrets = {
+        peer.tenant: (peer.client_id, wallet.client_secrets.get(peer.client_id, ""))
+        for peer in planned.ehr_clients
+    }
+    auditor = next(staff.username for staff in planned.staff if staff.role == INSPECTOR_ROLE)
+    platform = Platform(urls, clock, secrets, wallet.api_tokens.get(auditor, ""))
+    feed = Feed(platform)
+    site = Site(
+        urls=urls,
+        pages=pages,
+        plan=planned,
+        hospitals=hospitals(),
+        wallet=wallet,
+        records=Records(server_of),
+        platform=platform,
+        feed=feed,
+        sessions=Sessions(clock, ids),
+        clock=clock,
+        ids=ids,
+        public=settings.sandbox_public,
+    )
+    app = Starlette(routes=[*ehr.routes(site), *samples.routes(site), *assets.routes()])
+    errors.install(app, pages)
+
+    async def close() -> None:
+        await feed.close()
+        await platform.close()
+
+    return Sandbox(app, close)

@@ -1,0 +1,105 @@
+"""The sandbox's card: who is who and what opens what, for scripts and tests. Pure.
+
+Source: docs/reference/contract.md, GET /sandbox/card.json.
+"""
+
+from typing import Any
+
+from hilum.web.urls import Urls
+from hilum_ehr.sandbox.clients import ClientPlan, Kind, PeerPlan, Plan
+from hilum_ehr.sandbox.wallet import Wallet
+from hilum_ehr.synthesis.models import CastMember, HospitalPlan
+
+
+def card(
+    hospitals: tuple[HospitalPlan, ...], plan: Plan, wallet: Wallet, urls: Urls, *, withhold: bool
+) -> dict[str, Any]:
+    """Write the card. ``withhold``: a public sandbox shows no passwords, secrets, keys or tokens."""
+
+    def shown(secret: str) -> str:
+        return "" if withhold else secret
+
+    return {
+        "base_url": urls.base_url,
+        "sandbox_url": urls.sandbox_url,
+        "tenants": [
+            {
+                "id": hospital.tenant,
+                "name": hospital.name,
+                "fhir": urls.fhir_base(hospital.tenant),
+                "issuer": urls.issuer(hospital.tenant),
+                "launch_api": urls.launches(hospital.tenant),
+            }
+            for hospital in hospitals
+        ],
+        "people": [
+            {
+                "tenant": hospital.tenant,
+                "username": member.username,
+                "password": shown(wallet.password(hospital.tenant, member.username, member.password)),
+                "role": member.role.value,
+                "fhirUser": fhir_user(urls, hospital, member),
+                "name": member.name,
+            }
+            for hospital in hospitals
+            for member in hospital.cast
+        ],
+        "staff": [
+            {
+                "username": staff.username,
+                "password": shown(wallet.password("", staff.username, staff.password)),
+                "role": staff.role,
+                "totp_secret": "",
+                "api_token": shown(wallet.api_tokens.get(staff.username, "")),
+            }
+            for staff in plan.staff
+        ],
+        "patients": [
+            {
+                "tenant": hospital.tenant,
+                "id": chart["id"],
+                "name": chart["name"],
+                "notable": chart["notable"],
+                "encounters": chart["encounters"],
+            }
+            for hospital in hospitals
+            for chart in wallet.charts.get(hospital.tenant, ())
+        ],
+        "clients": [
+            _client(client, app.tenants, wallet, withhold=withhold) for app, client in plan.clients()
+        ],
+        "ehr_clients": [_peer(peer, wallet, withhold=withhold) for peer in plan.ehr_clients],
+        "resource_servers": [_peer(peer, wallet, withhold=withhold) for peer in plan.resource_servers],
+        "groups": [
+            {"tenant": tenant, "id": group} for tenant, groups in wallet.groups.items() for group in groups
+        ],
+        "apps_url": urls.sandbox_apps(),
+    }
+
+
+def fhir_user(urls: Urls, hospital: HospitalPlan, member: CastMember) -> str:
+    """Name somebody's resource as the id_token does: absolute, below the tenant's FHIR base."""
+    return f"{urls.fhir_base(hospital.tenant)}/{member.fhir_user}"
+
+
+def _client(
+    client: ClientPlan, tenants: tuple[str, ...], wallet: Wallet, *, withhold: bool
+) -> dict[str, Any]:
+    secret = wallet.client_secrets.get(client.client_id, "") if client.kind is Kind.SYMMETRIC else ""
+    keys = wallet.private_jwks.get(client.client_id, {}) if client.is_keyed else {}
+    return {
+        "client_id": client.client_id,
+        "tenants": list(tenants),
+        "type": client.kind.value,
+        "secret": "" if withhold else secret,
+        "private_jwks": {} if withhold else keys,
+        "redirect_uris": list(client.redirect_uris),
+        "launch_url": client.launch_url,
+        "origins": list(client.origins),
+        "scope": " ".join(client.scopes),
+    }
+
+
+def _peer(peer: PeerPlan, wallet: Wallet, *, withhold: bool) -> dict[str, str]:
+    secret = "" if withhold else wallet.client_secrets.get(peer.client_id, "")
+    return {"tenant": peer.tenant, "client_id": peer.client_id, "secret": secret}

@@ -1,0 +1,322 @@
+"""The pure plan of what is registered before the sandbox listens: vendors, apps, clients, installations, peers and staff.
+
+App carries it out through the platform's services; secrets and keys are made then and never stand here.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from hilum_ehr.synthesis.models import Role
+
+SUITE_HOSTS = ("http://localhost:4567", "http://127.0.0.1:4567", "http://localhost")
+"""Where the public conformance suites listen when they run on a developer's machine."""
+SUITE_PATHS = ("/custom/smart_stu2_2/redirect", "/custom/smart/redirect", "/custom/smart_stu2/redirect")
+CALLBACKS = ("http://127.0.0.1:9009/callback", "http://localhost:9009/callback")
+CLINICAL_ROLES = (Role.PHYSICIAN, Role.NURSE)
+EVERY_ROLE = tuple(Role)
+TENANTS = ("general", "children", "clinic")
+EVERYTHING = (
+    "launch", "launch/patient", "launch/encounter", "openid", "fhirUser", "online_access", "offline_access",
+    "patient/*.cruds", "user/*.cruds",
+)  # fmt: skip
+_PRIVATE_MEMBERS = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k", "key_ops"})
+"""What only the private half of a key holds; its ``key_ops`` are to sign, which the public half cannot."""
+
+
+class Kind(StrEnum):
+    """How a client authenticates; the words of the card."""
+
+    PUBLIC = "public"
+    SYMMETRIC = "confidential-symmetric"
+    ASYMMETRIC = "confidential-asymmetric"
+    BACKEND = "backend"
+
+
+class Deployment(StrEnum):
+    BROWSER = "browser"
+    SERVER = "server"
+
+
+@dataclass(frozen=True, slots=True)
+class BackendUse:
+    """Why a backend service runs: for what, over whom, when, and who answers for it."""
+
+    purpose: str
+    population: str
+    schedule: str
+    approver: str
+
+
+@dataclass(frozen=True, slots=True)
+class ClientPlan:
+    """One client. Keyed kinds get a key set of their own when the plan is carried out."""
+
+    client_id: str
+    name: str
+    kind: Kind
+    deployment: Deployment
+    scopes: tuple[str, ...]
+    redirect_uris: tuple[str, ...] = ()
+    launch_url: str = ""
+    origins: tuple[str, ...] = ()
+    backend_use: BackendUse | None = None
+
+    @property
+    def is_keyed(self) -> bool:
+        return self.kind in {Kind.ASYMMETRIC, Kind.BACKEND}
+
+
+@dataclass(frozen=True, slots=True)
+class AppPlan:
+    """One app with its version, clients, and where it is installed for whom. It is certified for all that its clients may ask."""
+
+    slug: str
+    vendor: str
+    name: str
+    description: str
+    purpose: str
+    version: str
+    clients: tuple[ClientPlan, ...]
+    tenants: tuple[str, ...] = TENANTS
+    roles: tuple[Role, ...] = CLINICAL_ROLES
+    in_chart: bool = False
+    """The simulator offers it in its list of apps."""
+
+    @property
+    def scopes(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(scope for client in self.clients for scope in client.scopes))
+
+
+@dataclass(frozen=True, slots=True)
+class VendorPlan:
+    slug: str
+    name: str
+    support_contact: str
+    security_contact: str
+    website: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PeerPlan:
+    """A hospital's EHR, or a resource server that may introspect its tokens. Both authenticate with a secret."""
+
+    tenant: str
+    client_id: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class StaffPlan:
+    """Somebody of the platform's own staff; ``role`` is one of the platform's words for staff."""
+
+    username: str
+    password: str
+    role: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    vendors: tuple[VendorPlan, ...]
+    apps: tuple[AppPlan, ...]
+    ehr_clients: tuple[PeerPlan, ...]
+    resource_servers: tuple[PeerPlan, ...]
+    staff: tuple[StaffPlan, ...] = field(default_factory=tuple)
+
+    def clients(self) -> Iterable[tuple[AppPlan, ClientPlan]]:
+        """Walk over every client with its app."""
+        return ((app, client) for app in self.apps for client in app.clients)
+
+
+def plan(sandbox_url: str) -> Plan:
+    """Plan everything that is registered. ``sandbox_url`` is the origin that serves the sample apps."""
+    return Plan(
+        vendors=_VENDORS,
+        apps=(_lumen(sandbox_url), _wellspring(sandbox_url), *_testbench(), _northgate()),
+        ehr_clients=tuple(PeerPlan(tenant, f"ehr-{tenant}", "Sandbox EHR") for tenant in TENANTS),
+        resource_servers=tuple(
+            PeerPlan(tenant, f"rs-{tenant}", "Sandbox data service") for tenant in TENANTS
+        ),
+        staff=_STAFF,
+    )
+
+
+def public_jwks(private_jwks: dict[str, Any]) -> dict[str, Any]:
+    """Give the public half of a key set."""
+    return {
+        "keys": [
+            {name: value for name, value in key.items() if name not in _PRIVATE_MEMBERS}
+            for key in private_jwks["keys"]
+        ]
+    }
+
+
+def _patient(*types: str) -> tuple[str, ...]:
+    return tuple(f"patient/{each}.rs" for each in types)
+
+
+def _lumen(sandbox_url: str) -> AppPlan:
+    scopes = ("launch", "launch/patient", "launch/encounter", "openid", "fhirUser", "online_access")
+    return AppPlan(
+        slug="lumen",
+        vendor="lumen",
+        name="Lumen Chart",
+        description="A patient's vital signs, problems, medications and allergies on one page, beside the chart.",
+        purpose="Lets a clinician see at a glance how a patient has been doing over the last visits.",
+        version="1.0",
+        clients=(
+            ClientPlan(
+                "lumen-chart",
+                "Lumen Chart",
+                Kind.PUBLIC,
+                Deployment.BROWSER,
+                (
+                    *scopes,
+                    *_patient(
+                        "Patient", "Observation", "Condition", "MedicationRequest", "Medication", "AllergyIntolerance", "Encounter"
+                    ),
+                ),
+                redirect_uris=(f"{sandbox_url}/apps/lumen/app",),
+                launch_url=f"{sandbox_url}/apps/lumen/launch",
+                origins=(sandbox_url,),
+            ),
+        ),
+        in_chart=True,
+    )  # fmt: skip
+
+
+def _wellspring(sandbox_url: str) -> AppPlan:
+    return AppPlan(
+        slug="wellspring",
+        vendor="wellspring",
+        name="Wellspring",
+        description="Your lab results, vaccines and medicines in plain words, wherever you were treated.",
+        purpose="Gives people their own record in words they understand.",
+        version="1.0",
+        clients=(
+            ClientPlan(
+                "wellspring",
+                "Wellspring",
+                Kind.PUBLIC,
+                Deployment.BROWSER,
+                (
+                    "launch", "launch/patient", "openid", "fhirUser", "offline_access",
+                    *_patient("Patient", "Observation", "Immunization", "MedicationRequest", "Medication"),
+                ),
+                redirect_uris=(f"{sandbox_url}/apps/wellspring/app",),
+                launch_url=f"{sandbox_url}/apps/wellspring/launch",
+                origins=(sandbox_url,),
+            ),
+        ),
+        roles=(Role.PATIENT,),
+        in_chart=True,
+    )  # fmt: skip
+
+
+def _testbench() -> tuple[AppPlan, AppPlan]:
+    """One client of each kind, wide enough for every conformance suite; redirects end on the tester's own machine."""
+    redirects = CALLBACKS + tuple(host + path for host in SUITE_HOSTS for path in SUITE_PATHS)
+    origins = ("http://127.0.0.1:9009", "http://localhost:9009", *SUITE_HOSTS)
+
+    def client(slug: str, kind: Kind) -> ClientPlan:
+        return ClientPlan(
+            f"bench-{slug}",
+            f"Testbench ({kind.value})",
+            kind,
+            Deployment.BROWSER if kind is Kind.PUBLIC else Deployment.SERVER,
+            EVERYTHING,
+            redirect_uris=redirects,
+            launch_url="http://127.0.0.1:9009/launch",
+            origins=origins,
+        )
+
+    delegated = AppPlan(
+        slug="bench",
+        vendor="bench",
+        name="Testbench",
+        description="A client for test suites and scripts: every scope, every role, redirects to this machine only.",
+        purpose="Lets anyone drive the whole platform from outside.",
+        version="1.0",
+        clients=(
+            client("public", Kind.PUBLIC),
+            client("symmetric", Kind.SYMMETRIC),
+            client("asymmetric", Kind.ASYMMETRIC),
+        ),
+        roles=EVERY_ROLE,
+    )
+    backend = AppPlan(
+        slug="bench-backend",
+        vendor="bench",
+        name="Testbench service",
+        description="The same without a person: a backend service with every system scope.",
+        purpose="Lets anyone drive backend services from outside.",
+        version="1.0",
+        clients=(
+            ClientPlan(
+                "bench-backend",
+                "Testbench (backend)",
+                Kind.BACKEND,
+                Deployment.SERVER,
+                ("system/*.cruds",),
+                backend_use=BackendUse("Conformance tests", "Synthetic patients", "On demand", "The sandbox"),
+            ),
+        ),
+        roles=(),
+    )
+    return delegated, backend
+
+
+def _northgate() -> AppPlan:
+    return AppPlan(
+        slug="northgate",
+        vendor="northgate",
+        name="Northgate Immunization Registry",
+        description="Collects vaccinations every night for the county's registry.",
+        purpose="Keeps the county's immunization registry complete.",
+        version="2.1",
+        clients=(
+            ClientPlan(
+                "northgate-registry",
+                "Northgate Immunization Registry",
+                Kind.BACKEND,
+                Deployment.SERVER,
+                ("system/Patient.rs", "system/Immunization.rs"),
+                backend_use=BackendUse(
+                    "Reports vaccinations to the county's registry",
+                    "Everyone vaccinated at the hospital",
+                    "Every night at 02:00",
+                    "Head of infection control",
+                ),
+            ),
+        ),
+        tenants=("general", "children"),
+        roles=(),
+    )
+
+
+_VENDORS = (
+    VendorPlan("lumen", "Lumen Clinical", "support@lumen.example", "security@lumen.example", "https://lumen.example"),
+    VendorPlan(
+        "wellspring", "Wellspring Health", "help@wellspring.example", "security@wellspring.example",
+        "https://wellspring.example",
+    ),
+    VendorPlan("bench", "Testbench Works", "support@bench.example", "security@bench.example"),
+    VendorPlan(
+        "northgate", "Northgate County Health", "registry@northgate.example", "security@northgate.example",
+        "https://northgate.example",
+    ),
+)  # fmt: skip
+
+_STAFF = tuple(
+    StaffPlan(username, f"sandbox-{username}", role, name)
+    for username, role, name in (
+        ("admin.ferro", "platform_admin", "Livia Ferro"),
+        ("admin.stone", "platform_admin", "Graham Stone"),
+        ("security.ito", "security", "Naoko Ito"),
+        ("security.bauer", "security", "Klaus Bauer"),
+        ("reviewer.mensah", "reviewer", "Abena Mensah"),
+        ("auditor.quispe", "auditor", "Rosa Quispe"),
+    )
+)

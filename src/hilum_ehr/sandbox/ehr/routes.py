@@ -1,0 +1,376 @@
+"""Pages of the EHR simulator. They work without script; the inspector's list refreshes itself where script runs."""
+
+import hashlib
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.routing import Route
+
+from hilum.kernel.errors import HilumError, Invalid, NotFound
+from hilum.web.errors import error_page
+from hilum.web.forms import Form, csrf_token, read_query
+from hilum.web.pages import Policy
+from hilum.web.problems import RETRY_AFTER_S
+from hilum.web.urls import origin_of, path_of, with_query
+from hilum_ehr.sandbox.card import card
+from hilum_ehr.sandbox.ehr import chart as charts
+from hilum_ehr.sandbox.ehr.faults import in_words
+from hilum_ehr.sandbox.ehr.inspector import Calls
+from hilum_ehr.sandbox.ehr.platform import Order
+from hilum_ehr.sandbox.ehr.sessions import EhrSession
+from hilum_ehr.sandbox.site import LOOPBACK_SOURCES, Site
+from hilum_ehr.synthesis.models import HospitalPlan, Role
+
+Handler = Callable[[Request], Awaitable[Response]]
+SEARCH_BOUND = 100
+QUERY_FIELDS = frozenset(
+    {"tenant", "client", "person", "patient", "encounter", "launch_uri", "session", "banner"}
+)
+BESIDE_CHART = "no"
+"""Of the parameter ``banner``: the chart's own banner stays in view."""
+
+
+def routes(site: Site) -> list[Route]:
+    """Give the simulator's routes."""
+    pages, posts = Pages(site), Posts(site)
+    return [
+        Route("/", pages.root),
+        Route("/sandbox", pages.home),
+        Route("/sandbox/card.json", pages.card),
+        Route("/sandbox/accounts", pages.accounts),
+        Route("/sandbox/launch", posts.launch),
+        Route("/sandbox/h/{tenant}", pages.hospital),
+        Route("/sandbox/h/{tenant}/own", pages.own_app),
+        Route("/sandbox/h/{tenant}/own", posts.register, methods=["POST"]),
+        Route("/sandbox/sessions", posts.begin, methods=["POST"]),
+        Route("/sandbox/sessions/{session}", pages.chart),
+        Route("/sandbox/sessions/{session}/apps/{client}", pages.app),
+        Route("/sandbox/sessions/{session}/apps/{client}/calls", pages.calls),
+        Route("/sandbox/sessions/{session}/apps/{client}/calls/list", pages.calls_list),
+        Route("/sandbox/sessions/{session}/move", posts.move, methods=["POST"]),
+        Route("/sandbox/sessions/{session}/person", posts.person, methods=["POST"]),
+        Route("/sandbox/sessions/{session}/end", posts.end, methods=["POST"]),
+    ]
+
+
+class Pages:
+    """What is looked at."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+
+    async def root(self, _request: Request) -> Response:
+        return _see(path_of(self._site.urls.sandbox()))
+
+    async def home(self, request: Request) -> Response:
+        """Choose a hospital."""
+        found = [(hospital, self._site.charts(hospital.tenant)) for hospital in self._site.hospitals]
+        return self._site.pages.render(request, "sandbox/home.html", hospitals=found, urls=self._site.urls)
+
+    async def card(self, _request: Request) -> Response:
+        """Answer once the platform is ready: whoever reads the card goes on to use what it lists."""
+        site = self._site
+        headers = {"cache-control": "no-store", "access-control-allow-origin": "*"}
+        if not await site.platform.is_ready():
+            headers["retry-after"] = str(RETRY_AFTER_S)
+            return JSONResponse({"error": "The platform is not ready yet."}, 503, headers)
+        content = card(site.hospitals, site.plan, site.wallet, site.urls, withhold=site.public)
+        return JSONResponse(content, headers=headers)
+
+    async def accounts(self, request: Request) -> Response:
+        """Who can sign in, and with what."""
+        site = self._site
+        facts: dict[str, Any] = {"hospitals": site.hospitals, "plan": site.plan, "public": site.public}
+        return site.pages.render(
+            request, "sandbox/accounts.html", urls=site.urls, password=site.wallet.password, **facts
+        )
+
+    async def hospital(self, request: Request) -> Response:
+        """Choose who one is, and a patient."""
+        site, query = self._site, read_query(request)
+        hospital = site.hospital(request.path_params["tenant"])
+        member = site.member(hospital.tenant, query.one("person") or hospital.cast[0].username)
+        text = query.one("q")[:SEARCH_BOUND]
+        words = text.casefold().split()
+        found = [
+            chart
+            for chart in site.charts(hospital.tenant, member)
+            if all(word in f"{chart.name} {chart.notable} {chart.id}".casefold() for word in words)
+        ]
+        facts: dict[str, Any] = {"hospital": hospital, "member": member, "charts": found, "text": text}
+        return self._with_forms(request, "sandbox/hospital.html", **facts)
+
+    async def own_app(self, request: Request) -> Response:
+        """Launch an app of one's own."""
+        site, query = self._site, read_query(request)
+        hospital = site.hospital(request.path_params["tenant"])
+        facts: dict[str, Any] = {"hospital": hospital, "charts": site.charts(hospital.tenant), "query": query}
+        return self._with_forms(
+            request,
+            "sandbox/own.html",
+            policy=launching(site),
+            urls=site.urls,
+            public=site.public,
+            made=None,
+            refused="",
+            faults={},
+            **facts,
+        )
+
+    async def chart(self, request: Request) -> Response:
+        """Show the chart, as the EHR does."""
+        session = self._session(request)
+        facts = await self._frame(session)
+        return self._with_forms(request, "sandbox/chart.html", tab="chart", **facts)
+
+    async def app(self, request: Request) -> Response:
+        """Show an app inside the chart, beside the inspector."""
+        session, client = self._session(request), request.path_params["client"]
+        facts = await self._frame(session)
+        name = next((plan.name for _, plan in self._site.plan.clients() if plan.client_id == client), client)
+        launch = path_of(self._site.urls.sandbox("/launch"))
+        alone = with_query(launch, session=session.id, client=client)
+        source = with_query(launch, session=session.id, client=client, banner=BESIDE_CHART)
+        found = await self._calls(session, client)
+        policy = Policy(
+            frame_src=("'self'", origin_of(self._site.urls.base_url), "https:", *LOOPBACK_SOURCES)
+        )
+        facts |= {"client": client, "name": name, "calls": found, "tab": client}
+        facts |= {"source": source, "alone": alone}
+        return self._with_forms(request, "sandbox/app.html", policy=policy, **facts)
+
+    async def calls(self, request: Request) -> Response:
+        """Show the inspector's list on a page of its own, to be reloaded by hand."""
+        session, client = self._session(request), request.path_params["client"]
+        found = await self._calls(session, client)
+        return self._site.pages.render(
+            request, "sandbox/calls_page.html", calls=found, session=session, client=client
+        )
+
+    async def calls_list(self, request: Request) -> Response:
+        """Give the inspector's list alone; unchanged, it is not sent again."""
+        session, client = self._session(request), request.path_params["client"]
+        text = self._site.pages.fragment("sandbox/calls.html", calls=await self._calls(session, client))
+        etag = f'"{hashlib.sha256(text.encode()).hexdigest()[:16]}"'
+        headers = {"etag": etag, "cache-control": "no-cache", "x-content-type-options": "nosniff"}
+        if request.headers.get("if-none-match") == etag:
+            return Response(status_code=304, headers=headers)
+        return Response(text, headers=headers, media_type="text/html")
+
+    def _session(self, request: Request) -> EhrSession:
+        return self._site.sessions.get(request.path_params["session"])
+
+    async def _frame(self, session: EhrSession) -> dict[str, Any]:
+        site = self._site
+        hospital = site.hospital(session.tenant)
+        member = site.member(session.tenant, session.person)
+        read = await site.records.chart(session.tenant, session.patient)
+        return {
+            "session": session,
+            "hospital": hospital,
+            "member": member,
+            "summary": charts.summary(read, today=site.clock.now().date()),
+            "apps": site.apps(session.tenant, member.role),
+            "others": site.charts(session.tenant, member),
+            "urls": site.urls,
+            "launch": path_of(site.urls.sandbox("/launch")),
+        }
+
+    async def _calls(self, session: EhrSession, client: str) -> Calls:
+        app = session.current(client)
+        return await self._site.feed.calls(session.tenant, app.launch if app else "")
+
+    def _with_forms(
+        self, request: Request, template: str, *, policy: Policy | None = None, **facts: Any
+    ) -> Response:
+        return rendered(self._site, request, template, policy=policy, **facts)
+
+
+class Posts:
+    """What is done."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+
+    async def launch(self, request: Request) -> Response:
+        """Open a launch and send the browser off with it; a refusal is shown where the app would be."""
+        try:
+            return _see(await self._launched(request))
+        except HilumError as error:
+            return error_page(self._site.pages, request, error, policy=Policy(frame_ancestors=("'self'",)))
+
+    async def _launched(self, request: Request) -> str:
+        """Open a launch by session, or by what the query names; person and encounter are as when a chart is opened, unless named."""
+        site, query = self._site, read_query(request)
+        if unknown := sorted(set(query.values) - QUERY_FIELDS):
+            raise Invalid("launch_parameter_unknown", f"A launch knows no parameter {unknown[0][:64]!r}.")
+        if query.one("session"):
+            session = site.sessions.get(query.one("session"))
+            tenant, order = (
+                session.tenant,
+                Order(
+                    query.one("client"),
+                    session.person,
+                    session.patient,
+                    session.encounter,
+                    banner=query.one("banner") != BESIDE_CHART,
+                ),
+            )
+            await site.feed.look()
+            opened = await site.platform.open_launch(tenant, order)
+            site.feed.expect(opened.id)
+            site.sessions.opened(session.id, opened.id, order.client)
+        else:
+            tenant = site.hospital(query.one("tenant")).tenant
+            if not query.one("client"):
+                raise Invalid("launch_client_missing", "Name the client to launch: client=<its client id>.")
+            person = query.one("person") or site.hospital(tenant).cast[0].username
+            encounter = query.one("encounter") or site.newest_encounter(tenant, query.one("patient"))
+            order = Order(
+                query.one("client"), person, query.one("patient"), encounter, query.one("launch_uri")
+            )
+            opened = await site.platform.open_launch(tenant, order)
+        return opened.open_url
+
+    async def begin(self, request: Request) -> Response:
+        """Open a chart."""
+        site, form = self._site, await self._site.posted(request)
+        member = site.member(form.one("tenant"), form.one("person"))
+        chosen = site.chart(form.one("tenant"), member, form.one("patient"))
+        encounter = site.newest_encounter(form.one("tenant"), chosen.id)
+        session = site.sessions.begin(form.one("tenant"), member.username, chosen.id, encounter)
+        return _see(f"/sandbox/sessions/{session.id}")
+
+    async def move(self, request: Request) -> Response:
+        """Turn to another patient or encounter, and tell the platform: what was launched under the other is stale."""
+        site, form = self._site, await self._site.posted(request)
+        session = site.sessions.get(request.path_params["session"])
+        member = site.member(session.tenant, session.person)
+        patient, encounter = form.one("patient") or session.patient, form.one("encounter")
+        chosen = site.chart(session.tenant, member, patient)
+        if patient != session.patient or not encounter:
+            encounter = site.newest_encounter(session.tenant, chosen.id)
+        elif encounter not in {visit.id for visit in await self._visits(session)}:
+            raise NotFound("encounter_not_found", "This patient has no such encounter.")
+        session = site.sessions.moved(session.id, patient, encounter)
+        for app in session.apps:
+            await site.platform.move_launch(session.tenant, app.launch, patient, encounter)
+        return _see(_back(form, session))
+
+    async def _visits(self, session: EhrSession) -> tuple[charts.Visit, ...]:
+        found = await self._site.records.search(
+            session.tenant, "Encounter", patient=session.patient, _sort="-date"
+        )
+        return charts.visits(found)
+
+    async def person(self, request: Request) -> Response:
+        """Log out as one and in as another, with the same chart if they may open it."""
+        site, form = self._site, await self._site.posted(request)
+        session = site.sessions.get(request.path_params["session"])
+        member = site.member(session.tenant, form.one("person"))
+        allowed = site.charts(session.tenant, member)
+        await self._end(session)
+        if not any(chart.id == session.patient for chart in allowed):
+            return _see(with_query(f"/sandbox/h/{session.tenant}", person=member.username))
+        fresh = site.sessions.begin(session.tenant, member.username, session.patient, session.encounter)
+        return _see(f"/sandbox/sessions/{fresh.id}")
+
+    async def end(self, request: Request) -> Response:
+        """End the session and every launch in it."""
+        await self._site.posted(request)
+        session = self._site.sessions.get(request.path_params["session"])
+        await self._end(session)
+        return _see(with_query(f"/sandbox/h/{session.tenant}", person=session.person))
+
+    async def _end(self, session: EhrSession) -> None:
+        self._site.sessions.end(session.id)
+        for app in session.apps:
+            self._site.feed.forget(app.launch)
+            await self._site.platform.end_launch(session.tenant, app.launch)
+
+    async def register(self, request: Request) -> Response:
+        """Register a sandbox client for a developer by the platform's open door."""
+        site, form = self._site, await self._site.posted(request)
+        hospital = site.hospital(request.path_params["tenant"])
+        confidential = form.one("kind") == "confidential"
+        metadata = {
+            "client_name": form.one("name"),
+            "redirect_uris": form.one("redirect_uris").split(),
+            "launch_url": form.one("launch_url"),
+            "token_endpoint_auth_method": "client_secret_basic" if confidential else "none",
+            "grant_types": ["authorization_code", "refresh_token"],
+            "scope": form.one("scope"),
+        }
+        try:
+            made = await site.platform.register(hospital.tenant, {k: v for k, v in metadata.items() if v})
+        except HilumError as error:
+            return self._own(request, hospital, query=form, trouble=error)
+        query = Form({"client": (made["client_id"],), "launch_uri": (form.one("launch_url"),)})
+        return self._own(request, hospital, query=query, made=made)
+
+    def _own(
+        self,
+        request: Request,
+        hospital: HospitalPlan,
+        *,
+        query: Form,
+        made: dict[str, Any] | None = None,
+        trouble: HilumError | None = None,
+    ) -> Response:
+        """Show the page with what came of it; a refused form keeps what was written."""
+        site = self._site
+        facts: dict[str, Any] = {"hospital": hospital, "charts": site.charts(hospital.tenant), "query": query}
+        faults = {name: in_words(said) for name, said in getattr(trouble, "fields", {}).items()}
+        page = rendered(
+            site,
+            request,
+            "sandbox/own.html",
+            policy=launching(site),
+            urls=site.urls,
+            public=site.public,
+            made=made,
+            refused=(trouble.detail or trouble.code) if trouble else "",
+            faults=faults,
+            **facts,
+        )
+        page.status_code = 400 if trouble else 200
+        return page
+
+
+def launching(site: Site) -> Policy:
+    """Let a form lead to the platform and on to whatever app it launches; the browser judges redirects too."""
+    return Policy(form_action=(origin_of(site.urls.base_url), "https:", *LOOPBACK_SOURCES))
+
+
+def rendered(
+    site: Site, request: Request, template: str, *, policy: Policy | None = None, **facts: Any
+) -> Response:
+    """Render a page with forms: they carry a token, and the browser keeps its secret."""
+    secret = site.form_secret(request)
+    page = site.pages.render(
+        request, template, policy=policy, csrf=csrf_token(secret), roles=ROLE_WORDS, **facts
+    )
+    return site.keep_form(page, secret)
+
+
+def _see(address: str) -> RedirectResponse:
+    return RedirectResponse(address, 303, {"cache-control": "no-store", "referrer-policy": "no-referrer"})
+
+
+def _back(form: Form, session: EhrSession) -> str:
+    """Go back to the app or the chart that the form stood on."""
+    client = form.one("tab")
+    known = client in {app.client for app in session.apps}
+    return f"/sandbox/sessions/{session.id}" + (f"/apps/{client}" if known else "")
+
+
+ROLE_WORDS = {
+    Role.PHYSICIAN: "physician",
+    Role.NURSE: "nurse",
+    Role.ANALYST: "analyst",
+    Role.ADMINISTRATOR: "administrator",
+    Role.FRONT_DESK: "front desk",
+    Role.PATIENT: "patient",
+}

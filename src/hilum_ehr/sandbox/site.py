@@ -1,0 +1,115 @@
+"""What the sandbox's pages share: the plan, the wallet, the hospitals' records, the way to the platform."""
+
+from dataclasses import dataclass
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from hilum.kernel.errors import NotFound
+from hilum.kernel.ports import Clock, Ids
+from hilum.web import cookies, forms
+from hilum.web.pages import Pages
+from hilum.web.urls import Urls, origin_of
+from hilum_ehr.sandbox.clients import AppPlan, ClientPlan, Plan
+from hilum_ehr.sandbox.ehr.feed import Feed
+from hilum_ehr.sandbox.ehr.platform import Platform
+from hilum_ehr.sandbox.ehr.records import Records
+from hilum_ehr.sandbox.ehr.sessions import Sessions
+from hilum_ehr.sandbox.wallet import Wallet
+from hilum_ehr.synthesis.models import CastMember, HospitalPlan, Role
+
+LOOPBACK_SOURCES = ("http://localhost:*", "http://127.0.0.1:*")
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """One line of a hospital's list of patients."""
+
+    id: str
+    name: str
+    notable: str
+    encounters: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """``public``: others than this machine's user may come; nothing secret is shown."""
+
+    urls: Urls
+    pages: Pages
+    plan: Plan
+    hospitals: tuple[HospitalPlan, ...]
+    wallet: Wallet
+    records: Records
+    platform: Platform
+    feed: Feed
+    sessions: Sessions
+    clock: Clock
+    ids: Ids
+    public: bool
+
+    @property
+    def is_secure(self) -> bool:
+        return self.urls.sandbox_url.startswith("https://")
+
+    def hospital(self, tenant: str) -> HospitalPlan:
+        """Give a hospital. Raises NotFound."""
+        for hospital in self.hospitals:
+            if hospital.tenant == tenant:
+                return hospital
+        raise NotFound("tenant_not_found", "There is no such hospital in this sandbox.")
+
+    def member(self, tenant: str, username: str) -> CastMember:
+        """Give somebody of a hospital. Raises NotFound."""
+        for member in self.hospital(tenant).cast:
+            if member.username == username:
+                return member
+        raise NotFound("person_not_found", "There is nobody of this name at this hospital.")
+
+    def charts(self, tenant: str, member: CastMember | None = None) -> tuple[Chart, ...]:
+        """List a hospital's charts; for a patient, their own and those they act for."""
+        lines = self.wallet.charts.get(tenant, ())
+        found = tuple(
+            Chart(line["id"], line["name"], line["notable"], tuple(line["encounters"])) for line in lines
+        )
+        if member is None or member.role is not Role.PATIENT:
+            return found
+        own = {member.patient, *member.proxies}
+        return tuple(chart for chart in found if chart.id in own)
+
+    def chart(self, tenant: str, member: CastMember, patient: str) -> Chart:
+        """Give one chart that somebody may open. Raises NotFound."""
+        for chart in self.charts(tenant, member):
+            if chart.id == patient:
+                return chart
+        raise NotFound("patient_not_found", "This person has no such chart.")
+
+    def newest_encounter(self, tenant: str, patient: str) -> str:
+        """Name the encounter in which a chart opens; nothing when there is none."""
+        found = (chart.encounters for chart in self.charts(tenant) if chart.id == patient)
+        return next((encounters[0] for encounters in found if encounters), "")
+
+    def apps(self, tenant: str, role: Role) -> tuple[tuple[AppPlan, ClientPlan], ...]:
+        """List the apps that a chart offers to somebody."""
+        return tuple(
+            (app, client)
+            for app, client in self.plan.clients()
+            if app.in_chart and tenant in app.tenants and role in app.roles
+        )
+
+    # Forms of this site: tied to a browser by a cookie, since nobody signs in here.
+
+    def form_secret(self, request: Request) -> str:
+        """Give the browser's form secret, a new one if it has none; ``keep_form`` lets the browser keep it."""
+        return cookies.read(request, cookies.FORM, secure=self.is_secure) or self.ids.secret()
+
+    def keep_form(self, response: Response, secret: str) -> Response:
+        cookies.put(response, cookies.FORM, secret, secure=self.is_secure)
+        return response
+
+    async def posted(self, request: Request) -> forms.Form:
+        """Read a form of this site. Raises Invalid, NotPermitted."""
+        form = await forms.read_form(request)
+        secret = cookies.read(request, cookies.FORM, secure=self.is_secure)
+        forms.check_post(request, form, secret, origin=origin_of(self.urls.sandbox_url))
+        return form

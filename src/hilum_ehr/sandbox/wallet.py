@@ -1,0 +1,74 @@
+"""The sandbox's wallet: the secrets of its clients, kept in one file for whoever plays EHR, app or script.
+
+Everything in it is published by the card anyway, unless the sandbox is public; the file is its owner's only.
+"""
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+from joserfc.jwk import ECKey, RSAKey
+
+from hilum.kernel.errors import Unavailable
+from hilum_ehr.sandbox.clients import public_jwks
+
+FILE_NAME = "sandbox-wallet.json"
+FILE_BOUND = 4 * 1024 * 1024
+RSA_BITS = 2_048
+
+
+@dataclass(slots=True)
+class Wallet:
+    """What the plan's execution yields. ``groups`` are (tenant, Group id); ``seeded_at`` is an ISO instant."""
+
+    client_secrets: dict[str, str] = field(default_factory=dict)
+    private_jwks: dict[str, dict[str, Any]] = field(default_factory=dict)
+    api_tokens: dict[str, str] = field(default_factory=dict)
+    """By the username of staff."""
+    charts: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    """By tenant: the lines of the card, in the words of ``models.ChartSummary``."""
+    groups: dict[str, list[str]] = field(default_factory=dict)
+    public: bool = False
+    """Seeded for strangers: every password is random and stands in ``passwords``."""
+    passwords: dict[str, str] = field(default_factory=dict)
+    """By ``tenant/username``, ``/username`` for staff."""
+
+    def password(self, tenant: str, username: str, published: str) -> str:
+        """Return somebody's password: the published one, unless this sandbox was seeded for strangers."""
+        return self.passwords.get(f"{tenant}/{username}", "") if self.public else published
+
+    def make_keys(self, client_id: str) -> dict[str, Any]:
+        """Give a client's public key set, made now unless it exists: one key for RS384, one for ES384.
+
+        The private keys say ``sign``: the public conformance suites take no key for signing that does not (RFC 7517 section 4.3).
+        """
+        if client_id not in self.private_jwks:
+            keys: list[RSAKey | ECKey] = [
+                RSAKey.generate_key(RSA_BITS, {"use": "sig", "alg": "RS384", "kid": f"{client_id}-rs384"}),
+                ECKey.generate_key("P-384", {"use": "sig", "alg": "ES384", "kid": f"{client_id}-es384"}),
+            ]
+            private = [key.as_dict(private=True) | {"key_ops": ["sign"]} for key in keys]
+            self.private_jwks[client_id] = {"keys": private}
+        return public_jwks(self.private_jwks[client_id])
+
+    def save(self, path: Path) -> None:
+        """Write the file whole or not at all."""
+        fresh = path.with_suffix(".new")
+        content = {name: getattr(self, name) for name in self.__slots__}
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(orjson.dumps(content, option=orjson.OPT_INDENT_2))
+        fresh.replace(path)
+
+    @staticmethod
+    def load(path: Path) -> "Wallet":
+        """Read the file. Raises Unavailable when it is not there or not one of ours."""
+        try:
+            assert path.stat().st_size <= FILE_BOUND
+            content = orjson.loads(path.read_bytes())
+            return Wallet(**content)
+        except (OSError, ValueError, TypeError) as error:
+            detail = "The sandbox has not been seeded; run `hilum sandbox seed`."
+            raise Unavailable("sandbox_not_seeded", detail) from error

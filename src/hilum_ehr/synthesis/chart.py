@@ -1,0 +1,152 @@
+"""The book one patient's resources are written into: ids, tags, references, and who wrote what down."""
+
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from random import Random
+from typing import Any
+
+from hilum_ehr.synthesis.codes import HL7, US_CORE_SYSTEM, coding, hl7
+from hilum_ehr.synthesis.lives import Course, Life
+from hilum_ehr.synthesis.models import Resource
+from hilum_ehr.synthesis.places import Clinician, Reference, Site, tagged
+
+Content = dict[str, Any]
+Labels = tuple[dict[str, Any], ...]
+
+PROVENANCE_TARGETS_BOUND = 20
+"""Few enough that whoever is given one Provenance can look at all that it is about."""
+SHORT = {
+    "AllergyIntolerance": "all", "Appointment": "apt", "Binary": "bin", "CarePlan": "plan", "CareTeam": "team", "Condition": "con", "Coverage": "cov",
+    "Device": "dev", "DiagnosticReport": "rep", "DocumentReference": "doc", "Encounter": "enc", "Goal": "goal", "Immunization": "imm",
+    "Medication": "drug", "MedicationDispense": "dis", "MedicationRequest": "med", "Observation": "obs", "Patient": "pat", "RelatedPerson": "rel", "Procedure": "proc", "Provenance": "prov",
+    "QuestionnaireResponse": "qr", "ServiceRequest": "sr", "Specimen": "spec",
+}  # fmt: skip
+WITHOUT_PROVENANCE = frozenset({"Appointment", "Binary", "Medication", "Provenance", "Specimen"})
+
+
+@dataclass(slots=True)
+class Visit:
+    """One encounter as the rest of the chart sees it."""
+
+    kind: str
+    start: datetime
+    end: datetime | None
+    by: Clinician
+    ref: Reference = field(default_factory=dict)
+    labels: Labels = ()
+    acute: str = ""
+    """Key of the short illness that brought the patient here."""
+
+    @property
+    def day(self) -> date:
+        return self.start.date()
+
+    @property
+    def inpatient(self) -> bool:
+        return self.kind == "inpatient"
+
+
+@dataclass(slots=True)
+class Chart:
+    site: Site
+    life: Life
+    resources: list[Resource] = field(default_factory=list)
+    visits: list[Visit] = field(default_factory=list)
+    problems: dict[str, Reference] = field(default_factory=dict)
+    """Problem-list conditions by story."""
+    numbers: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def rng(self) -> Random:
+        return self.life.rng
+
+    @property
+    def patient(self) -> Reference:
+        return {"reference": f"Patient/{self.site.plan.patient_id(self.life.slug)}"}
+
+    def named(self, name: str) -> str:
+        """Name something of this patient; unique in the hospital because the slug is."""
+        return self.site.id(f"{self.life.slug}-{name}")
+
+    def write(
+        self, kind: str, content: Content, *, profile: str = "", labels: Labels = (), known_as: str = ""
+    ) -> Reference:
+        """Put a resource into the chart and return a reference to it."""
+        self.numbers[kind] = self.numbers.get(kind, 0) + 1
+        resource_id = known_as or self.named(f"{SHORT[kind]}-{self.numbers[kind]}")
+        self.resources.append(tagged(kind, resource_id, content, profile, labels))
+        return {"reference": f"{kind}/{resource_id}"}
+
+    def observe(
+        self, code: Content, when: datetime, value: Content, *, category: str, profile: str = "", labels: Labels = (),
+        visit: Visit | None = None, more: Content | None = None,
+    ) -> Reference:  # fmt: skip
+        """Write an observation; ``more`` adds to it or replaces parts of it."""
+        content: Content = {
+            "status": "final",
+            "category": [hl7("observation-category", category)],
+            "code": code,
+            "subject": self.patient,
+        }
+        if visit is not None:
+            content["encounter"] = visit.ref
+        if "effectivePeriod" not in (more or {}):
+            content["effectiveDateTime"] = when.isoformat()
+        content["performer"] = [(visit.by if visit else self.site.primary).ref]
+        return self.write("Observation", content | value | (more or {}), profile=profile, labels=labels)
+
+    def reason(self, course: Course) -> list[Reference]:
+        return [self.problems[course.story]]
+
+    def close(self) -> list[Resource]:
+        """Say who wrote and who sent every resource, and hand the chart over.
+
+        One Provenance speaks for one kind of record under one set of labels: whoever may not see some of its targets
+        must not see it, so it never mixes what is shared differently. Records of one code stand together in it, as a search
+        for them brings it along.
+        """
+        groups: dict[tuple[str, ...], list[Resource]] = {}
+        for resource in self.resources:
+            if resource["resourceType"] not in WITHOUT_PROVENANCE:
+                groups.setdefault(_shared_as(resource), []).append(resource)
+        for group in groups.values():
+            labels = tuple(group[0]["meta"].get("security", []))
+            group.sort(key=_codes)
+            targets = [{"reference": f"{each['resourceType']}/{each['id']}"} for each in group]
+            for first in range(0, len(targets), PROVENANCE_TARGETS_BOUND):
+                self._vouch(targets[first : first + PROVENANCE_TARGETS_BOUND], labels)
+        return self.resources
+
+    def _vouch(self, targets: list[Reference], labels: Labels) -> None:
+        hospital = self.site.organization
+        author = hl7("provenance-participant-type", "author", "Author")
+        sender = {
+            "coding": [
+                coding(US_CORE_SYSTEM + "us-core-provenance-participant-type", "transmitter", "Transmitter")
+            ]
+        }
+        when = self.site.at(self.life.until, 1_380)
+        self.write("Provenance", {
+            "target": targets,
+            "recorded": when.isoformat(),
+            "activity": {"coding": [coding(HL7 + "v3-DataOperation", "CREATE", "create")]},
+            "agent": [
+                {"type": author, "who": self.site.primary.ref, "onBehalfOf": hospital},
+                {"type": sender, "who": hospital, "onBehalfOf": hospital},
+            ],
+        }, profile="us-core-provenance", labels=labels)  # fmt: skip
+
+
+def _shared_as(resource: Resource) -> tuple[str, ...]:
+    categories = (
+        resource.get("category", [])
+        if resource["resourceType"] in {"Observation", "Condition", "DiagnosticReport"}
+        else []
+    )
+    codes = [code["code"] for each in categories for code in each.get("coding", [])]
+    labels = [label["code"] for label in resource["meta"].get("security", [])]
+    return (resource["resourceType"], *sorted(codes), "|", *labels)
+
+
+def _codes(resource: Resource) -> list[str]:
+    return [code["code"] for code in resource.get("code", {}).get("coding", [])]

@@ -1,0 +1,230 @@
+"""What was prescribed and handed over, given against what, and what the patient cannot have."""
+
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Any
+
+from hilum_ehr.synthesis.chart import Chart, Labels, Visit
+from hilum_ehr.synthesis.codes import (
+    ACUTE,
+    CHILD_SCHEDULE,
+    CVX,
+    DATA_ABSENT,
+    DRUGS,
+    HL7,
+    RXNORM,
+    UCUM,
+    VACCINES,
+    Drug,
+    coding,
+    concept,
+    hl7,
+    snomed,
+)
+from hilum_ehr.synthesis.lives import Course
+from hilum_ehr.synthesis.models import Story
+from hilum_ehr.synthesis.places import Reference
+from hilum_ehr.synthesis.visits import labels_of
+
+RENEWED_DAYS = 330
+DISPENSES_BOUND = 4
+"""Hand-overs written for one prescription."""
+ALLERGIES = (
+    ("91936005", "Allergy to penicillin", "medication", "271807003", "Eruption of skin"),
+    ("91935009", "Allergy to peanut", "food", "39579001", "Anaphylaxis"),
+    ("1003755004", "Allergy to Hevea brasiliensis latex protein", "environment", "247472004", "Wheal"),
+    ("300913006", "Allergy to shellfish", "food", "247472004", "Wheal"),
+    ("418689008", "Allergy to grass pollen", "environment", "247472004", "Wheal"),
+)
+
+
+def write_medicines(chart: Chart) -> None:
+    """Prescribe for every illness from its treatment on, renew about yearly, and hand over."""
+    if Story.NO_DATA in chart.life.stories:
+        return
+    for course in chart.life.courses:
+        for number, key in enumerate(course.illness.drugs):
+            _treat(chart, course, key, number)
+    for visit in chart.visits:
+        if visit.acute:
+            _short_course(chart, visit)
+    _allergies(chart)
+    _immunizations(chart)
+
+
+def _treat(chart: Chart, course: Course, key: str, number: int) -> None:
+    life, labels = chart.life, labels_of(chart.life, course.story)
+    begin = course.treated + timedelta(days=120 * number)
+    end = min(course.ended or life.until, life.until)
+    if begin > end:
+        return
+    seen = [visit for visit in chart.visits if begin <= visit.day <= end and not visit.acute]
+    written: list[tuple[date, Visit | None]] = []
+    if not seen or (seen[0].day - begin).days > 60:
+        written.append((begin, None))
+    for visit in seen:
+        if not written or (visit.day - written[-1][0]).days >= RENEWED_DAYS:
+            written.append((visit.day, visit))
+    for i, (day, written_at) in enumerate(written):
+        last = i == len(written) - 1
+        status = "active" if last and life.died is None and course.ended is None else "completed"
+        _prescribe(
+            chart,
+            Order(key, day, written_at, status, {"reasonReference": chart.reason(course)}, labels),
+            last=last,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A prescription about to be written."""
+
+    key: str
+    """Of ``codes.DRUGS``."""
+    day: date
+    visit: Visit | None
+    """None for a renewal that needed no visit."""
+    status: str
+    reason: dict[str, Any]
+    labels: Labels = ()
+
+
+def _short_course(chart: Chart, visit: Visit) -> None:
+    illness, _lasts = ACUTE[visit.acute]
+    found = chart.problems[f"{visit.acute}@{visit.ref['reference']}"]
+    for key in illness.drugs:
+        status = "active" if visit.end is None else "completed"
+        _prescribe(chart, Order(key, visit.day, visit, status, {"reasonReference": [found]}), last=True)
+
+
+def _prescribe(chart: Chart, order: Order, *, last: bool) -> None:
+    drug, site = DRUGS[order.key], chart.site
+    when = order.visit.start + timedelta(minutes=18) if order.visit else site.at(order.day, 660)
+    stay = order.visit is not None and order.visit.inpatient
+    place = ("inpatient", "Inpatient") if stay else ("community", "Community")
+    content: dict[str, Any] = {
+        "status": order.status,
+        "intent": "order",
+        "category": [hl7("medicationrequest-category", *place)],
+        "reportedBoolean": False,
+        "medicationCodeableConcept": concept(RXNORM, drug.rxcui, drug.display),
+        "subject": chart.patient,
+        **({"encounter": order.visit.ref} if order.visit else {}),
+        "authoredOn": when.isoformat(),
+        "requester": (order.visit.by if order.visit else site.primary).ref,
+        **order.reason,
+        "dosageInstruction": [dosage(drug)],
+        "dispenseRequest": {
+            "numberOfRepeatsAllowed": 0 if drug.days <= 10 else 3,
+            "quantity": _amount(drug),
+            "expectedSupplyDuration": {"value": drug.days, "unit": "day", "system": UCUM, "code": "d"},
+        },
+    }
+    request = chart.write(
+        "MedicationRequest", content, profile="us-core-medicationrequest", labels=order.labels
+    )
+    if last and not stay:
+        for number in range(DISPENSES_BOUND):
+            handed = when + timedelta(days=drug.days * number, hours=3)
+            if handed.date() <= chart.life.until and (number == 0 or drug.days > 10):
+                hand_over(chart, drug, handed, request, first=number == 0, labels=order.labels)
+
+
+def dosage(drug: Drug) -> dict[str, Any]:
+    value, unit, code = drug.dose
+    return {
+        "text": drug.directions,
+        "timing": {"repeat": {"frequency": drug.times_a_day, "period": 1, "periodUnit": "d"}},
+        "asNeededBoolean": drug.as_needed,
+        "doseAndRate": [{
+            "type": {"coding": [coding(HL7 + "dose-rate-type", "ordered", "Ordered")]},
+            "doseQuantity": {"value": value, "unit": unit, "system": UCUM, "code": code},
+        }],
+    }  # fmt: skip
+
+
+def _amount(drug: Drug) -> dict[str, Any]:
+    value, code = drug.supply
+    return {"value": value, "unit": code.strip("{}"), "system": UCUM, "code": code}
+
+
+def hand_over(
+    chart: Chart, drug: Drug, when: datetime, request: Reference, *, first: bool, labels: Labels = (), medicine: dict[str, Any] | None = None
+) -> None:  # fmt: skip
+    chart.write("MedicationDispense", {
+        "status": "completed",
+        **(medicine or {"medicationCodeableConcept": concept(RXNORM, drug.rxcui, drug.display)}),
+        "subject": chart.patient,
+        "performer": [{"actor": chart.site.ref("Organization", "org-pharmacy")}],
+        "authorizingPrescription": [request],
+        "type": hl7("v3-ActCode", *(("FF", "First Fill") if first else ("RF", "Refill"))),
+        "quantity": _amount(drug),
+        "daysSupply": {"value": drug.days, "unit": "day", "system": UCUM, "code": "d"},
+        "whenHandedOver": when.isoformat(),
+        "dosageInstruction": [dosage(drug)],
+    }, profile="us-core-medicationdispense", labels=labels)  # fmt: skip
+
+
+def _allergies(chart: Chart) -> None:
+    life, rng = chart.life, chart.rng
+    if Story.UNNAMED in life.stories:
+        # Nobody could be asked: the coded form of "unknown".
+        chart.write("AllergyIntolerance", {
+            "clinicalStatus": hl7("allergyintolerance-clinical", "active", "Active"),
+            "verificationStatus": hl7("allergyintolerance-verification", "unconfirmed", "Unconfirmed"),
+            "code": hl7("data-absent-reason", "unknown", "Unknown"),
+            "patient": chart.patient,
+        }, profile="us-core-allergyintolerance")  # fmt: skip
+        return
+    has = rng.random() < 0.45 or Story.EVERY_PROFILE in life.stories
+    chosen = rng.choice(ALLERGIES) if life.years(life.until) > 1 else None
+    if not has or chosen is None:
+        chart.write("AllergyIntolerance", {
+            "clinicalStatus": hl7("allergyintolerance-clinical", "active", "Active"),
+            "verificationStatus": hl7("allergyintolerance-verification", "confirmed", "Confirmed"),
+            "code": snomed("716186003", "No known allergy"),
+            "patient": chart.patient,
+        }, profile="us-core-allergyintolerance")  # fmt: skip
+        return
+    code, words, category, sign, sign_words = chosen
+    noted = life.until - timedelta(days=min(rng.randint(200, 900), round(life.years(life.until) * 300)))
+    chart.write("AllergyIntolerance", {
+        "clinicalStatus": hl7("allergyintolerance-clinical", "active", "Active"),
+        "verificationStatus": hl7("allergyintolerance-verification", "confirmed", "Confirmed"),
+        "type": "allergy",
+        "category": [category],
+        "criticality": "high" if sign == "39579001" else "low",
+        "code": snomed(code, words),
+        "patient": chart.patient,
+        "recordedDate": noted.isoformat(),
+        "recorder": chart.site.primary.ref,
+        "reaction": [{"manifestation": [snomed(sign, sign_words)], "severity": "severe" if sign == "39579001" else "mild"}],
+    }, profile="us-core-allergyintolerance")  # fmt: skip
+
+
+def _immunizations(chart: Chart) -> None:
+    life, due = chart.life, []
+    if life.child(life.until):
+        due = [(life.born + timedelta(days=round(months * 30.44) + 1), key) for months, key in CHILD_SCHEDULE]
+    elif life.years(life.until) > 50:
+        due = [(life.until - timedelta(days=600), "zoster"), (life.until - timedelta(days=520), "ppsv")]
+    for year in range(life.until.year - 2, life.until.year + 1):
+        due.append((date(year, 10, 3 + chart.rng.randint(0, 24)), "flu"))
+    if Story.UNNAMED in life.stories:
+        due = []
+    for day, key in sorted(due):
+        if life.born < day <= life.until and (key != "flu" or life.months(day) > 6):
+            vaccinate(chart, key, day)
+
+
+def vaccinate(chart: Chart, key: str, day: date, *, refused: bool = False, undated: bool = False) -> None:
+    content: dict[str, Any] = {"status": "not-done" if refused else "completed"}
+    if refused:
+        content["statusReason"] = hl7("v3-ActReason", "PATOBJ", "Patient Objection")
+    content |= {"vaccineCode": concept(CVX, *VACCINES[key]), "patient": chart.patient}
+    if undated:
+        content["_occurrenceDateTime"] = {"extension": [{"url": DATA_ABSENT, "valueCode": "unknown"}]}
+    else:
+        content["occurrenceDateTime"] = chart.site.at(day, 640).isoformat()
+    content["primarySource"] = not undated
+    chart.write("Immunization", content, profile="us-core-immunization")

@@ -1,0 +1,196 @@
+"""Who the patient is: the Patient resource, those who act for them, who pays, who looks after them."""
+
+from datetime import timedelta
+from typing import Any
+
+from hilum_ehr.synthesis.chart import Chart
+from hilum_ehr.synthesis.codes import HL7, RACE, US_CORE, coding, concept, hl7, snomed, unknown
+from hilum_ehr.synthesis.models import Story
+from hilum_ehr.synthesis.places import address, phone
+
+RACES = (
+    ("2106-3", "White"),
+    ("2054-5", "Black or African American"),
+    ("2028-9", "Asian"),
+    ("2106-3", "White"),
+    ("2131-1", "Other Race"),
+)
+SEX = {True: ("248152002", "F"), False: ("248153007", "M")}
+RELATIONS = {"MTH": "mother", "FTH": "father", "SPS": "spouse"}
+LANGUAGES = (
+    ("en", "English"),
+    ("en", "English"),
+    ("en", "English"),
+    ("es", "Spanish"),
+    ("pt", "Portuguese"),
+    ("fr", "French"),
+)
+
+
+def write_person(chart: Chart) -> None:
+    _patient(chart)
+    _kin(chart)
+    if Story.NO_DATA not in chart.life.stories:
+        _coverage(chart)
+        _team(chart)
+
+
+def _patient(chart: Chart) -> None:
+    life, rng, site = chart.life, chart.rng, chart.site
+    unnamed = Story.UNNAMED in life.stories
+    record = f"{rng.randint(0, 9_999_999):07d}"
+    content: dict[str, Any] = {
+        "extension": _extensions(chart),
+        "identifier": [{
+            "use": "usual",
+            "type": hl7("v2-0203", "MR", "Medical record number"),
+            "system": f"https://{site.plan.tenant}.example/mrn",
+            "value": record,
+            "assigner": site.organization,
+        }],
+        "active": life.died is None,
+        "name": [unknown()] if unnamed else _names(chart),
+        "telecom": [phone(rng, "mobile"), {"system": "email", "value": f"{life.slug}@people.example", "use": "home"}],
+        "gender": "female" if life.female else "male",
+        "birthDate": life.born.isoformat(),
+        "address": _addresses(chart),
+        "communication": [_language(chart)],
+        "generalPractitioner": [site.primary.ref],
+        "managingOrganization": site.organization,
+    }  # fmt: skip
+    if unnamed:
+        del content["birthDate"], content["telecom"], content["address"], content["communication"]
+        content["_birthDate"] = unknown()
+    if life.died:
+        content["deceasedDateTime"] = site.at(life.died, 250).isoformat()
+    if not life.child(life.until) and not unnamed:
+        content["maritalStatus"] = hl7(
+            "v3-MaritalStatus", *rng.choice((("M", "Married"), ("S", "Never Married"), ("D", "Divorced")))
+        )
+    order = ("extension", "identifier", "active", "name", "telecom", "gender", "birthDate", "_birthDate", "deceasedDateTime", "address",
+             "maritalStatus", "communication", "generalPractitioner", "managingOrganization")  # fmt: skip
+    chart.write("Patient", {key: content[key] for key in order if key in content}, profile="us-core-patient",
+                known_as=site.plan.patient_id(life.slug))  # fmt: skip
+
+
+def _language(chart: Chart) -> dict[str, Any]:
+    code, words = chart.rng.choice(LANGUAGES)
+    return {"language": concept("urn:ietf:bcp:47", code, words), "preferred": True}
+
+
+def _names(chart: Chart) -> list[dict[str, Any]]:
+    life = chart.life
+    name: dict[str, Any] = {"use": "official", "family": life.family, "given": list(life.given)}
+    if life.suffix:
+        name["suffix"] = [life.suffix]
+    if Story.OLD_NAME not in life.stories:
+        return [name]
+    changed = life.until - timedelta(days=700)
+    former = {
+        "use": "old",
+        "family": "Fairweather",
+        "given": list(life.given),
+        "period": {"end": changed.isoformat()},
+    }
+    return [{**name, "period": {"start": changed.isoformat()}}, former]
+
+
+def _addresses(chart: Chart) -> list[dict[str, Any]]:
+    now = {"use": "home", **address(chart.site.plan, chart.rng)}
+    if Story.OLD_NAME not in chart.life.stories:
+        return [now]
+    moved = (chart.life.until - timedelta(days=690)).isoformat()
+    old = {"use": "old", **address(chart.site.plan, chart.rng), "period": {"end": moved}}
+    return [{**now, "period": {"start": moved}}, old]
+
+
+def _extensions(chart: Chart) -> list[dict[str, Any]]:
+    life, rng = chart.life, chart.rng
+    tribal = Story.TRIBAL in life.stories
+    race = ("1002-5", "American Indian or Alaska Native") if tribal else rng.choice(RACES)
+    hispanic = rng.random() < 0.25
+    ethnicity = ("2135-2", "Hispanic or Latino") if hispanic else ("2186-5", "Not Hispanic or Latino")
+    sex, birth_sex = SEX[life.female]
+    found: list[dict[str, Any]] = [
+        {"url": US_CORE + name, "extension": [
+            {"url": "ombCategory", "valueCoding": coding(RACE, *value)},
+            {"url": "text", "valueString": value[1]},
+        ]}
+        for name, value in (("us-core-race", race), ("us-core-ethnicity", ethnicity))
+    ]  # fmt: skip
+    if Story.UNNAMED not in life.stories:
+        found.append({"url": US_CORE + "us-core-birthsex", "valueCode": birth_sex})
+        found.append({"url": US_CORE + "us-core-sex", "valueCode": sex})
+    if tribal:
+        found.append({"url": US_CORE + "us-core-tribal-affiliation", "extension": [
+            {"url": "tribalAffiliation", "valueCodeableConcept": concept(HL7 + "v3-TribalEntityUS", "187", "Paiute-Shoshone Tribe of the Fallon Reservation and Colony, Nevada")},
+            {"url": "isEnrolled", "valueBoolean": True},
+        ]})  # fmt: skip
+    return found
+
+
+def _kin(chart: Chart) -> None:
+    for kin in chart.life.kin:
+        chart.write("RelatedPerson", {
+            "active": True,
+            "patient": chart.patient,
+            "relationship": [hl7("v3-RoleCode", kin.relation, RELATIONS[kin.relation])],
+            "name": [{"use": "official", "family": kin.family, "given": [kin.given]}],
+            "telecom": [phone(chart.rng, "mobile")],
+            "gender": "male" if kin.relation == "FTH" else "female" if kin.relation == "MTH" else "unknown",
+            "address": [address(chart.site.plan, chart.rng)],
+        }, profile="us-core-relatedperson", known_as=chart.site.id(f"rel-{chart.life.slug}-{kin.slug}"))  # fmt: skip
+
+
+def _coverage(chart: Chart) -> None:
+    life, rng = chart.life, chart.rng
+    member = f"NM{rng.randint(0, 99_999_999):08d}"
+    public = life.years(life.until) >= 65
+    plan = ("Silver 3000", "NM-S3000") if not public else ("Medicare Advantage", "NM-MA1")
+    own = not life.child(life.until)
+    chart.write("Coverage", {
+        "identifier": [{"type": hl7("v2-0203", "MB", "Member Number"), "system": "https://northern-mutual.example/members", "value": member}],
+        "status": "cancelled" if life.died else "active",
+        "type": concept("https://nahdo.org/sopt", *(("1", "MEDICARE") if public else ("5", "PRIVATE HEALTH INSURANCE"))),
+        "subscriberId": member[:8],
+        "beneficiary": chart.patient,
+        "relationship": hl7("subscriber-relationship", *(("self", "Self") if own else ("child", "Child"))),
+        "period": {"start": max(life.begins, life.born).isoformat(), **({"end": life.died.isoformat()} if life.died else {})},
+        "payor": [{**chart.site.ref("Organization", "org-payer"), "display": "Northern Mutual Health Plan"}],
+        "class": [
+            {"type": hl7("coverage-class", "group"), "value": f"G{rng.randint(100, 999)}", "name": "Valley Employers"},
+            {"type": hl7("coverage-class", "plan"), "value": plan[1], "name": plan[0]},
+        ],
+    }, profile="us-core-coverage")  # fmt: skip
+
+
+def _team(chart: Chart) -> None:
+    life, site = chart.life, chart.site
+    members = [
+        {"role": [site.primary.role], "member": site.primary.ref, "onBehalfOf": site.organization},
+        {"role": [site.clinician("nurse").role], "member": site.clinician("nurse").ref},
+    ]
+    if life.course(Story.HEART_FAILURE) or life.course(Story.ATRIAL_FIBRILLATION):
+        role_id = site.clinician("cardiology").id.replace("-prac-", "-role-")
+        members.append(
+            {
+                "role": [site.clinician("cardiology").role],
+                "member": {"reference": f"PractitionerRole/{role_id}"},
+            }
+        )
+    members += [
+        {"role": [snomed("133932002", "Caregiver")], "member": {"reference": f"RelatedPerson/{site.id(f'rel-{life.slug}-{kin.slug}')}"}}
+        for kin in life.kin
+    ]  # fmt: skip
+    chart.write("CareTeam", {
+        "status": "inactive" if life.died else "active",
+        "name": "Care team",
+        "subject": chart.patient,
+        "period": {"start": max(life.begins, life.born).isoformat()},
+        "participant": members,
+        "managingOrganization": [site.organization],
+    }, profile="us-core-careteam")  # fmt: skip
+
+
+def full_name(given: tuple[str, ...], family: str) -> str:
+    return " ".join((*given, family)) or "Name unknown"

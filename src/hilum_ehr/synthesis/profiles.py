@@ -1,0 +1,170 @@
+"""What ordinary charts rarely hold and a conformance suite looks for, for the charts planned to carry every profile.
+
+Source: US Core 6.1.0, the must-support elements of each profile.
+"""
+
+from datetime import timedelta
+
+from hilum_ehr.synthesis import papers
+from hilum_ehr.synthesis.chart import Chart, Visit
+from hilum_ehr.synthesis.codes import (
+    DRUGS,
+    ICD10,
+    RXNORM,
+    SNOMED,
+    coding,
+    concept,
+    hl7,
+    loinc,
+    quantity,
+    snomed,
+)
+from hilum_ehr.synthesis.measures import SATURATION, blood, blood_pressure
+from hilum_ehr.synthesis.medicines import dosage, hand_over, vaccinate
+from hilum_ehr.synthesis.models import Story
+from hilum_ehr.synthesis.places import Reference
+from hilum_ehr.synthesis.plans import (
+    COUNSELING,
+    EVALUATION,
+    write_care_plan,
+    write_implant,
+    write_order,
+    write_procedure,
+)
+from hilum_ehr.synthesis.visits import write_food_insecurity
+
+LAB = "us-core-observation-lab"
+
+
+def write_extras(chart: Chart) -> None:
+    life = chart.life
+    if Story.FOOD_INSECURITY in life.stories or Story.EVERY_PROFILE in life.stories:
+        write_food_insecurity(chart)
+    if Story.EVERY_PROFILE not in life.stories:
+        return
+    visit = next(
+        seen
+        for seen in reversed(chart.visits)
+        if seen.kind in {"checkup", "followup", "wellchild", "prenatal"}
+    )
+    problem = _passed_problem(chart, visit)
+    _half_pressures(chart, visit)
+    _oxygen(chart, visit)
+    results = _results(chart, visit)
+    _medicines(chart, visit, problem)
+    _studies_and_notes(chart, visit, results)
+    vaccinate(chart, "flu", visit.day, refused=True)
+    vaccinate(chart, "mmr", visit.day, undated=True)
+    write_procedure(chart, visit, ("398171003", "Hearing examination"), EVALUATION, about=problem)
+    write_order(
+        chart,
+        visit,
+        snomed("409063005", "Counseling"),
+        snomed(*COUNSELING),
+        {"reasonCode": [snomed("733423003", "Food insecurity")]},
+    )
+    if life.child(life.until):
+        write_implant(chart, ("43252007", "Cochlear prosthesis, device"), visit.day)
+    else:
+        write_implant(chart, ("304120007", "Total hip replacement prosthesis"), visit.day)
+    if not life.courses:
+        write_care_plan(chart, [], [problem], [])
+
+
+def _passed_problem(chart: Chart, visit: Visit) -> Reference:
+    began = max(chart.life.born, visit.day - timedelta(days=200))
+    return chart.write("Condition", {
+        "clinicalStatus": hl7("condition-clinical", "resolved"),
+        "verificationStatus": hl7("condition-ver-status", "confirmed"),
+        "category": [hl7("condition-category", "problem-list-item", "Problem List Item")],
+        "code": {"coding": [coding(SNOMED, "87522002", "Iron deficiency anemia"), coding(ICD10, "D50.9", "Iron deficiency anemia, unspecified")], "text": "Iron deficiency anemia"},
+        "subject": chart.patient,
+        "onsetDateTime": began.isoformat(),
+        "abatementDateTime": (visit.day - timedelta(days=20)).isoformat(),
+        "recordedDate": began.isoformat(),
+    }, profile="us-core-condition-problems-health-concerns")  # fmt: skip
+
+
+def _half_pressures(chart: Chart, visit: Visit) -> None:
+    """Write two readings of which one half could not be heard each."""
+    top, bottom = chart.life.pressure(visit.day)
+    blood_pressure(chart, visit.start + timedelta(minutes=9), top, None, visit)
+    blood_pressure(chart, visit.start + timedelta(minutes=11), None, bottom, visit)
+
+
+def _oxygen(chart: Chart, visit: Visit) -> None:
+    parts = [
+        {"code": loinc("3151-8", "Inhaled oxygen flow rate"), "valueQuantity": quantity(2, "L/min", "L/min")},
+        {"code": loinc("3150-0", "Inhaled oxygen concentration"), "valueQuantity": quantity(28, "%", "%")},
+    ]
+    chart.observe(SATURATION, visit.start + timedelta(minutes=13), {"valueQuantity": quantity(97, "%", "%")},
+                  category="vital-signs", profile="us-core-pulse-oximetry", visit=visit, more={"component": parts})  # fmt: skip
+
+
+def _results(chart: Chart, visit: Visit) -> list[Reference]:
+    """Write laboratory results of each kind of value, and one that could not be made."""
+    specimen, when = blood(chart, visit), visit.start + timedelta(minutes=12)
+    more = {"specimen": specimen, "issued": (when + timedelta(hours=4)).isoformat()}
+    made = [
+        chart.observe(loinc("718-7", "Hemoglobin [Mass/volume] in Blood"), when, {"valueQuantity": quantity(13.1, "g/dL", "g/dL")},
+                      category="laboratory", profile=LAB, visit=visit, more=more),
+        chart.observe(loinc("5767-9", "Appearance of Urine"), when, {"valueString": "Clear"}, category="laboratory", profile=LAB, visit=visit, more=more),
+        chart.observe(loinc("5802-4", "Nitrite [Presence] in Urine by Test strip"), when, {"valueCodeableConcept": snomed("260385009", "Negative")},
+                      category="laboratory", profile=LAB, visit=visit, more=more),
+    ]  # fmt: skip
+    chart.observe(loinc("2823-3", "Potassium [Moles/volume] in Serum or Plasma"), when, {"dataAbsentReason": hl7("data-absent-reason", "unknown", "Unknown")},
+                  category="laboratory", profile=LAB, visit=visit, more=more)  # fmt: skip
+    chart.write("DiagnosticReport", {
+        "status": "final",
+        "category": [hl7("v2-0074", "LAB", "Laboratory")],
+        "code": loinc("24356-8", "Urinalysis complete panel - Urine"),
+        "subject": chart.patient,
+        "encounter": visit.ref,
+        "effectiveDateTime": when.isoformat(),
+        "issued": (when + timedelta(hours=4)).isoformat(),
+        "performer": [chart.site.clinician("pathology").ref],
+        "specimen": [specimen],
+        "result": made,
+    }, profile="us-core-diagnosticreport-lab")  # fmt: skip
+    return made
+
+
+def _medicines(chart: Chart, visit: Visit, problem: Reference) -> None:
+    """Write a medicine that is a resource of its own, one the patient told of, and one only proposed."""
+    drug = DRUGS["iron"]
+    medicine = {"medicationReference": chart.write("Medication", {
+        "code": concept(RXNORM, drug.rxcui, drug.display), "status": "active", "form": snomed("385055001", "Tablet"),
+    }, profile="us-core-medication")}  # fmt: skip
+    when = visit.start + timedelta(minutes=18)
+    for intent, status, reported in (
+        ("order", "completed", False),
+        ("plan", "active", True),
+        ("proposal", "draft", False),
+    ):
+        request = chart.write("MedicationRequest", {
+            "status": status,
+            "intent": intent,
+            "category": [hl7("medicationrequest-category", "community", "Community")],
+            "reportedBoolean": reported,
+            **medicine,
+            "subject": chart.patient,
+            "encounter": visit.ref,
+            "authoredOn": when.isoformat(),
+            "requester": visit.by.ref,
+            "reasonReference": [problem],
+            "dosageInstruction": [dosage(drug)],
+            "dispenseRequest": {"numberOfRepeatsAllowed": 1, "quantity": quantity(90, "tablet", "{tbl}")},
+        }, profile="us-core-medicationrequest")  # fmt: skip
+        if intent == "order":
+            hand_over(chart, drug, when + timedelta(hours=3), request, first=True, medicine=medicine)
+
+
+def _studies_and_notes(chart: Chart, visit: Visit, results: list[Reference]) -> None:
+    """Write a report of each kind, over results of both kinds, and the notes that no visit brought."""
+    picture = chart.observe(loinc("19005-8", "Radiology Imaging study [Impression] (narrative)"), visit.start + timedelta(minutes=14),
+                            {"valueString": "No acute finding"}, category="imaging", profile=papers.CLINICAL_RESULT, visit=visit)  # fmt: skip
+    papers.write_study(chart, visit, papers.CLEAR_CHEST, [picture, results[0]])
+    papers.write_study(chart, visit, papers.ELECTROCARDIOGRAM, papers.electrocardiogram(chart, visit))
+    papers.write_study(chart, visit, papers.TISSUE, [results[0]])
+    for key in ("consult", "history", "discharge", "progress", "procedure", "laboratory"):
+        papers.write_note(chart, visit, key, visit.start + timedelta(minutes=15))

@@ -1,0 +1,253 @@
+"""How somebody lives: tobacco, work, orientation, pregnancy, and what screening questions brought up."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from hilum_ehr.synthesis import names
+from hilum_ehr.synthesis.chart import Chart, Visit
+from hilum_ehr.synthesis.codes import (
+    HL7,
+    LOINC,
+    US_CORE,
+    US_CORE_SYSTEM,
+    coding,
+    concept,
+    hl7,
+    loinc,
+    quantity,
+    snomed,
+)
+from hilum_ehr.synthesis.lives import ADULT_YEARS
+from hilum_ehr.synthesis.models import Story
+from hilum_ehr.synthesis.places import Reference
+
+SCREENING = "us-core-observation-screening-assessment"
+QUESTIONNAIRE = "https://questionnaires.hilum.example/food-at-home"
+SMOKING = (
+    ("266919005", "Never smoked tobacco"),
+    ("266919005", "Never smoked tobacco"),
+    ("8517006", "Ex-smoker"),
+    ("449868002", "Smokes tobacco daily"),
+)
+ORIENTATIONS = (
+    ("20430005", "Heterosexual"),
+    ("20430005", "Heterosexual"),
+    ("20430005", "Heterosexual"),
+    ("38628009", "Homosexual"),
+    ("42035005", "Bisexual"),
+)
+OFTEN, SOMETIMES, NEVER = (
+    ("LA28397-0", "Often true"),
+    ("LA6729-3", "Sometimes true"),
+    ("LA28398-8", "Never true"),
+)
+FOOD_QUESTIONS = (
+    ("88122-7", "Within the past 12 months we worried whether our food would run out before we got money to buy more"),
+    ("88123-5", "Within the past 12 months the food we bought just didn't last and we didn't have money to get more"),
+)  # fmt: skip
+CONCENTRATING = (
+    "69858-9", "Because of a physical, mental, or emotional condition, do you have serious difficulty concentrating, remembering, or making decisions",
+)  # fmt: skip
+
+
+def write_social(chart: Chart) -> None:
+    """Ask at the first and the last check-up, and write down the answers."""
+    asked = [
+        visit
+        for visit in chart.visits
+        if visit.kind in {"checkup", "wellchild"} and chart.life.years(visit.day) >= 12
+    ]
+    asked = asked or [visit for visit in chart.visits[-1:] if Story.EVERY_PROFILE in chart.life.stories]
+    habit, orientation = chart.rng.choice(SMOKING), chart.rng.choice(ORIENTATIONS)
+    work = chart.rng.choice(names.OCCUPATIONS)
+    for visit in asked[:1] + asked[1:][-1:]:
+        when = visit.start + timedelta(minutes=8)
+        grown = chart.life.years(visit.day) >= 16
+        if chart.life.years(visit.day) >= 12:
+            _fact(
+                chart, visit, ("72166-2", "Tobacco smoking status"), snomed(*habit), "us-core-smokingstatus"
+            )
+            _mood(chart, visit, when)
+        if chart.life.female and 15 <= chart.life.years(visit.day) < 50:
+            _childbearing(chart, visit)
+        if grown and visit is asked[-1]:
+            _fact(
+                chart,
+                visit,
+                ("76690-7", "Sexual orientation"),
+                snomed(*orientation),
+                "us-core-observation-sexual-orientation",
+            )
+            _work(chart, visit, work)
+        if visit is asked[-1]:
+            write_food_screen(chart, visit, when)
+            if chart.life.years(visit.day) >= 65 or Story.EVERY_PROFILE in chart.life.stories:
+                write_functions(chart, visit, when)
+
+
+def _fact(
+    chart: Chart,
+    visit: Visit,
+    code: tuple[str, str],
+    value: dict[str, Any],
+    profile: str,
+    *,
+    more: dict[str, Any] | None = None,
+) -> None:
+    chart.observe(loinc(*code), visit.start + timedelta(minutes=8), {"valueCodeableConcept": value},
+                  category="social-history", profile=profile, visit=visit, more=more)  # fmt: skip
+
+
+def _work(chart: Chart, visit: Visit, work: tuple[str, str, str, str]) -> None:
+    """Source: US Core 6.1.0 us-core-observation-occupation: an effective period, not a moment."""
+    code, title, industry, industry_title = work
+    began = visit.day - timedelta(days=chart.rng.randint(90, 300))
+    _fact(
+        chart, visit, ("11341-5", "History of Occupation"), concept(HL7 + "PHOccupationCDCCensus2010", code, title), "us-core-observation-occupation",
+        more={
+            "effectivePeriod": {"start": began.isoformat()},
+            "component": [{
+                "code": loinc("86188-0", "History of Occupation industry"),
+                "valueCodeableConcept": concept(HL7 + "PHIndustryCDCCensus2010", industry, industry_title),
+            }],
+        },
+    )  # fmt: skip
+
+
+def _childbearing(chart: Chart, visit: Visit) -> None:
+    pregnancy = chart.life.course(Story.PREGNANCY, visit.day)
+    pregnant = pregnancy is not None and (pregnancy.ended is None or visit.day < pregnancy.ended)
+    status = ("77386006", "Pregnant") if pregnant else ("60001007", "Not pregnant")
+    _fact(
+        chart, visit, ("82810-3", "Pregnancy status"), snomed(*status), "us-core-observation-pregnancystatus"
+    )
+    intent = snomed("454381000124105", "Not sure of desire to become pregnant")
+    _fact(
+        chart,
+        visit,
+        ("86645-9", "Pregnancy intention in the next year - Reported"),
+        intent,
+        "us-core-observation-pregnancyintent",
+    )
+
+
+def screen(
+    chart: Chart, visit: Visit, when: datetime, code: tuple[str, str], value: dict[str, Any], *, kind: str = "", more: dict[str, Any] | None = None
+) -> Reference:  # fmt: skip
+    """Write the answer to a screening question; ``kind`` is sdoh, functional-status, disability-status or cognitive-status."""
+    categories = [hl7("observation-category", "survey", "Survey")]
+    if kind:
+        categories.append({"coding": [coding(US_CORE_SYSTEM + "us-core-category", kind)]})
+    return chart.observe(loinc(*code), when, value, category="survey", profile=SCREENING, visit=visit,
+                         more={"category": categories, **(more or {})})  # fmt: skip
+
+
+def _mood(chart: Chart, visit: Visit, when: datetime) -> None:
+    """Write the two-item mood questionnaire: high while a depression is untreated, low otherwise."""
+    life = chart.life
+    burden = (
+        5 - 4 * life.effect(Story.DEPRESSION, visit.day, 2)
+        if life.course(Story.DEPRESSION, visit.day)
+        else 0.6
+    )
+    score = min(6, max(0, round(burden + chart.rng.uniform(-0.6, 0.6))))
+    screen(chart, visit, when, ("55758-7", "Patient Health Questionnaire 2 item (PHQ-2) total score [Reported]"),
+           {"valueQuantity": quantity(score, "score", "{score}")})  # fmt: skip
+
+
+def write_food_screen(chart: Chart, visit: Visit, when: datetime) -> None:
+    """Write the questionnaire about food at home, its answers, and the conclusion drawn from them."""
+    short = bool({Story.FOOD_INSECURITY, Story.EVERY_PROFILE} & chart.life.stories)
+    answers = (SOMETIMES, OFTEN) if short else (NEVER, NEVER)
+    asked = chart.write("QuestionnaireResponse", {
+        "questionnaire": QUESTIONNAIRE,
+        "_questionnaire": {"extension": [{"url": US_CORE + "us-core-extension-questionnaire-uri", "valueUri": QUESTIONNAIRE + ".pdf"}]},
+        "status": "completed",
+        "subject": chart.patient,
+        "encounter": visit.ref,
+        "authored": when.isoformat(),
+        "author": chart.site.clinician("nurse").ref,
+        "item": [
+            {"linkId": code, "text": text, "answer": [{"valueCoding": coding(LOINC, *answer)}]}
+            for (code, text), answer in zip(FOOD_QUESTIONS, answers, strict=True)
+        ],
+    }, profile="us-core-questionnaireresponse")  # fmt: skip
+    said = [
+        screen(chart, visit, when, question, {"valueCodeableConcept": concept(LOINC, *answer)}, kind="sdoh", more={"derivedFrom": [asked]})
+        for question, answer in zip(FOOD_QUESTIONS, answers, strict=True)
+    ]  # fmt: skip
+    risk = ("LA19952-3", "At risk") if short else ("LA19983-8", "No risk")
+    concluded = screen(chart, visit, when, ("88124-3", "Food insecurity risk [HVS]"), {"valueCodeableConcept": concept(LOINC, *risk)},
+                       kind="sdoh", more={"derivedFrom": said})  # fmt: skip
+    screen(
+        chart,
+        visit,
+        when,
+        ("88121-9", "Hunger Vital Sign [HVS]"),
+        {},
+        kind="sdoh",
+        more={"hasMember": [*said, concluded], "derivedFrom": [asked]},
+    )
+
+
+def write_functions(chart: Chart, visit: Visit, when: datetime) -> None:
+    """Write how well somebody gets about, thinks, hears, and in which words they want to be spoken to.
+
+    The scores are for adults; of a child the parents are asked.
+    """
+    no = {"valueCodeableConcept": concept(LOINC, "LA32-8", "No")}
+    if chart.life.years(visit.day) < ADULT_YEARS:
+        screen(
+            chart,
+            visit,
+            when,
+            ("69859-7", "Do you have serious difficulty walking or climbing stairs"),
+            no,
+            kind="functional-status",
+        )
+        screen(chart, visit, when, CONCENTRATING, no, kind="cognitive-status")
+    else:
+        failing = chart.life.course(Story.DEMENTIA, visit.day) is not None
+        barthel, mmse = (70, 19) if failing else (100, 29)
+        screen(
+            chart,
+            visit,
+            when,
+            ("96761-2", "Total score Barthel Index"),
+            {"valueQuantity": quantity(barthel, "score", "{score}")},
+            kind="functional-status",
+        )
+        screen(
+            chart,
+            visit,
+            when,
+            ("72106-8", "Total score [MMSE]"),
+            {"valueQuantity": quantity(mmse, "score", "{score}")},
+            kind="cognitive-status",
+        )
+    screen(
+        chart,
+        visit,
+        when,
+        ("69856-3", "Are you deaf, or do you have serious difficulty hearing"),
+        no,
+        kind="disability-status",
+    )
+    screen(chart, visit, when, ("54899-0", "Preferred language"), {"valueString": "English"}, kind="sdoh")
+
+
+def questionnaire() -> dict[str, Any]:
+    """Give the questionnaire that the responses answer."""
+    return {
+        "url": QUESTIONNAIRE,
+        "version": "1",
+        "name": "FoodAtHome",
+        "title": "Food at home",
+        "status": "active",
+        "subjectType": ["Patient"],
+        "item": [
+            {"linkId": code, "code": [coding(LOINC, code)], "text": text, "type": "choice",
+             "answerOption": [{"valueCoding": coding(LOINC, *answer)} for answer in (OFTEN, SOMETIMES, NEVER)]}
+            for code, text in FOOD_QUESTIONS
+        ],
+    }  # fmt: skip

@@ -1,0 +1,326 @@
+"""When somebody was seen, why, and what was found to be wrong with them."""
+
+from datetime import date, datetime, timedelta
+from typing import Any
+
+from hilum_ehr.synthesis.chart import Chart, Labels, Visit
+from hilum_ehr.synthesis.codes import (
+    ABOUT_PSYCHIATRY,
+    ACUTE,
+    HL7,
+    ICD10,
+    LABELS,
+    RESTRICTED,
+    SNOMED,
+    US_CORE_SYSTEM,
+    Illness,
+    coding,
+    hl7,
+    snomed,
+)
+from hilum_ehr.synthesis.lives import Life
+from hilum_ehr.synthesis.models import Kind, Story
+
+WELL_CHILD_MONTHS = (
+    0.5,
+    1,
+    2,
+    4,
+    6,
+    9,
+    12,
+    15,
+    18,
+    24,
+    30,
+    36,
+    48,
+    60,
+    72,
+    84,
+    96,
+    108,
+    120,
+    132,
+    144,
+    156,
+    168,
+    180,
+    192,
+    204,
+)
+KINDS: dict[str, tuple[str, str, tuple[str, str], str]] = {
+    "checkup": ("AMB", "ambulatory", ("185349003", "Encounter for check up"), "loc-outpatient"),
+    "wellchild": ("AMB", "ambulatory", ("410620009", "Well child visit"), "loc-outpatient"),
+    "followup": ("AMB", "ambulatory", ("390906007", "Follow-up encounter"), "loc-outpatient"),
+    "prenatal": ("AMB", "ambulatory", ("424619006", "Prenatal visit"), "loc-outpatient"),
+    "sick": ("AMB", "ambulatory", ("185345009", "Encounter for symptom"), "loc-outpatient"),
+    "video": ("VR", "virtual", ("448337001", "Telemedicine consultation with patient"), "loc-outpatient"),
+    "emergency": ("EMER", "emergency", ("50849002", "Emergency room admission"), "loc-emergency"),
+    "inpatient": ("IMP", "inpatient encounter", ("32485007", "Hospital admission"), "loc-ward"),
+}  # fmt: skip
+
+
+def labels_of(life: Life, story: str) -> Labels:
+    """Give the security labels of what is written about an illness."""
+    if story in LABELS:
+        return LABELS[Story(story)]
+    if story == Story.DEPRESSION and Story.OPIOID_USE in life.stories:
+        return (RESTRICTED, ABOUT_PSYCHIATRY)
+    return ()
+
+
+def write_visits(chart: Chart) -> None:
+    """Plan every visit of a life, then write the encounters and the conditions they are about."""
+    if Story.NO_DATA in chart.life.stories:
+        return
+    chart.visits = _planned(chart)
+    for number, visit in enumerate(chart.visits, start=1):
+        visit.ref = {"reference": f"Encounter/{chart.named(f'enc-{number}')}"}
+    _problems(chart)
+    for visit in chart.visits:
+        _encounter(chart, visit, _diagnosis(chart, visit))
+
+
+def _planned(chart: Chart) -> list[Visit]:
+    life = chart.life
+    found: dict[date, Visit] = {}
+    days = [] if Story.UNNAMED in life.stories else _routine_days(chart)
+    for day, kind in days:
+        found.setdefault(day, _visit(chart, day, kind))
+    if Story.UNNAMED in life.stories and Story.INPATIENT not in life.stories:
+        found[life.until] = _visit(chart, life.until, "sick")
+    if life.written or chart.rng.random() < 0.5:
+        found |= _short_illnesses(chart, found)
+    stay = _stay(chart)
+    if stay is not None:
+        # Nobody is seen in the outpatient department while in a bed, or after death.
+        last = stay.end.date() if stay.end else chart.site.today
+        found = {day: visit for day, visit in found.items() if not stay.day <= day <= last}
+        found[stay.day] = stay
+    return [found[day] for day in sorted(found)]
+
+
+def _routine_days(chart: Chart) -> list[tuple[date, str]]:
+    life, rng = chart.life, chart.rng
+    if life.child(life.until):
+        days = [
+            (life.born + timedelta(days=round(months * 30.44)), "wellchild") for months in WELL_CHILD_MONTHS
+        ]
+        step = 110 if life.courses else 0
+    else:
+        days = []
+        step = 91 if life.written else rng.randint(140, 210) if life.courses else rng.randint(300, 360)
+    if step:
+        first = max(life.begins, life.until - timedelta(days=1_060)) + timedelta(days=rng.randint(2, 20))
+        for number in range((life.until - first).days // step + 1):
+            kind = "checkup" if number % 4 == 0 else "video" if number % 7 == 5 else "followup"
+            days.append((first + timedelta(days=number * step), kind))
+    pregnancy = life.course(Story.PREGNANCY)
+    if pregnancy:
+        days += [(pregnancy.onset + timedelta(days=70 + 28 * number), "prenatal") for number in range(7)]
+    last = pregnancy.ended if pregnancy and pregnancy.ended else life.until
+    return [
+        (day, kind)
+        for day, kind in days
+        if life.begins < day <= life.until and (kind != "prenatal" or day < last)
+    ]
+
+
+def _visit(chart: Chart, day: date, kind: str) -> Visit:
+    start = chart.site.at(day, 480 + 15 * chart.rng.randint(0, 32))
+    by = chart.site.clinician("obstetrics") if kind == "prenatal" else chart.site.primary
+    visit = Visit(kind, start, start + timedelta(minutes=chart.rng.choice((20, 30, 40))), by)
+    for story in (Story.OPIOID_USE, Story.HIV):
+        if kind == "followup" and chart.life.course(story, day) and day.month % 2 == (story is Story.HIV):
+            visit.labels = labels_of(chart.life, story)
+    return visit
+
+
+def _short_illnesses(chart: Chart, taken: dict[date, Visit]) -> dict[date, Visit]:
+    life, rng, found = chart.life, chart.rng, {}
+    choices = ["pharyngitis", "otitis"] if life.child(life.until) else ["pharyngitis", "sinusitis", "sprain"]
+    if life.female and not life.child(life.until):
+        choices.append("cystitis")
+    reach = (life.until - life.begins).days
+    for _ in range(rng.randint(1, 3)):
+        day = life.until - timedelta(days=rng.randint(30, 700))
+        acute = rng.choice(choices)
+        if reach > 760 and day not in taken and life.years(day) > 2:
+            # The general and the children's hospital also have an emergency department.
+            hurried = chart.site.plan.kind is not Kind.CLINIC and rng.random() < 0.3
+            found[day] = _visit(chart, day, "emergency" if hurried else "sick")
+            found[day].acute = acute
+            if hurried:
+                found[day].by = chart.site.clinician("emergency")
+    return found
+
+
+def _stay(chart: Chart) -> Visit | None:
+    """Give the hospital stay of a life, if it has one: now, at its end, at birth, for a birth, or for pneumonia."""
+    life, site, rng = chart.life, chart.site, chart.rng
+    if site.plan.kind is Kind.CLINIC:
+        return None
+    pregnancy = life.course(Story.PREGNANCY)
+    if Story.INPATIENT in life.stories:
+        start, end, acute = site.at(site.today - timedelta(days=3), 1_290), None, "pneumonia"
+    elif life.died:
+        start, end, acute = site.at(life.died - timedelta(days=4), 800), site.at(life.died, 250), ""
+    elif pregnancy and pregnancy.ended:
+        start, end, acute = (
+            site.at(pregnancy.ended - timedelta(days=1), 1_130),
+            site.at(pregnancy.ended + timedelta(days=3), 660),
+            "",
+        )
+    elif life.months(life.until) < 3:
+        start, end, acute = (
+            site.at(life.born, 600),
+            site.at(min(life.born + timedelta(days=3), life.until), 660),
+            "",
+        )
+    elif not life.child(life.until) and rng.random() < (0.9 if Story.EVERY_PROFILE in life.stories else 0.2):
+        day = life.until - timedelta(days=rng.randint(60, 800))
+        start, end, acute = (
+            site.at(day, 1_100),
+            site.at(day + timedelta(days=rng.randint(3, 6)), 690),
+            "pneumonia",
+        )
+    else:
+        return None
+    by = site.clinician("obstetrics") if pregnancy and pregnancy.ended else site.primary
+    return Visit("inpatient", start, end, by, acute=acute)
+
+
+def _problems(chart: Chart) -> None:
+    for course in chart.life.courses:
+        near = [visit for visit in chart.visits if visit.day >= course.onset]
+        ended = course.ended is not None
+        more: dict[str, Any] = {"abatementDateTime": course.ended.isoformat()} if course.ended else {}
+        if near and (near[0].day - course.onset).days < 45:
+            more["encounter"] = near[0].ref
+        chart.problems[course.story] = chart.write("Condition", {
+            **condition_head(chart, course.illness, active=not ended),
+            "category": [hl7("condition-category", "problem-list-item", "Problem List Item")],
+            "onsetDateTime": course.onset.isoformat(),
+            "recordedDate": course.onset.isoformat(),
+            "recorder": chart.site.primary.ref,
+            **more,
+        }, profile="us-core-condition-problems-health-concerns", labels=labels_of(chart.life, course.story))  # fmt: skip
+
+
+def condition_head(chart: Chart, illness: Illness, *, active: bool) -> dict[str, Any]:
+    return {
+        "clinicalStatus": hl7("condition-clinical", "active" if active else "resolved"),
+        "verificationStatus": hl7("condition-ver-status", "confirmed"),
+        "code": {
+            "coding": [coding(SNOMED, *illness.snomed), coding(ICD10, *illness.icd10)],
+            "text": illness.snomed[1],
+        },
+        "subject": chart.patient,
+    }
+
+
+def asserted(day: date) -> dict[str, str]:
+    """Say when a condition was first spoken of."""
+    return {
+        "url": "http://hl7.org/fhir/StructureDefinition/condition-assertedDate",
+        "valueDateTime": day.isoformat(),
+    }
+
+
+def _diagnosis(chart: Chart, visit: Visit) -> dict[str, Any]:
+    """Write what the visit was for, and give the encounter's words for it."""
+    if visit.acute:
+        illness, lasts = ACUTE[visit.acute]
+        over = visit.day + timedelta(days=lasts)
+        passed = visit.end is not None and over <= chart.life.until
+        diagnosed = chart.write("Condition", {
+            **condition_head(chart, illness, active=not passed),
+            "category": [hl7("condition-category", "encounter-diagnosis", "Encounter Diagnosis")],
+            "extension": [asserted(visit.day)],
+            "encounter": visit.ref,
+            "onsetDateTime": (visit.day - timedelta(days=2)).isoformat(),
+            **({"abatementDateTime": over.isoformat()} if passed else {}),
+            "recordedDate": visit.day.isoformat(),
+        }, profile="us-core-condition-encounter-diagnosis")  # fmt: skip
+        chart.problems[f"{visit.acute}@{visit.ref['reference']}"] = diagnosed
+        return {"reasonReference": [diagnosed]}
+    standing = [
+        course
+        for course in chart.life.courses
+        if course.onset <= visit.day and (course.ended is None or visit.day <= course.ended)
+    ]
+    shared = [course for course in standing if labels_of(chart.life, course.story) == visit.labels]
+    if shared and visit.kind not in {"checkup", "wellchild"}:
+        return {"reasonReference": [chart.problems[shared[0].story]]}
+    if visit.kind in {"checkup", "wellchild"}:
+        return {
+            "reasonCode": [snomed("86013001", "Periodic reevaluation and management of healthy individual")]
+        }
+    return {}
+
+
+def _encounter(chart: Chart, visit: Visit, reason: dict[str, Any]) -> None:
+    life, site = chart.life, chart.site
+    code, words, kind, place = KINDS[visit.kind]
+    period = _period(visit.start, visit.end)
+    number = visit.ref["reference"].rpartition("-")[2]
+    content: dict[str, Any] = {
+        "identifier": [{"system": f"https://{site.plan.tenant}.example/encounters", "value": f"{life.slug}-{number}"}],
+        "status": "finished" if visit.end else "in-progress",
+        "class": coding(HL7 + "v3-ActCode", code, words),
+        "type": [snomed(*kind)],
+        "subject": chart.patient,
+        "participant": [{
+            "type": [hl7("v3-ParticipationType", "ATND" if visit.inpatient else "PPRF", "attender" if visit.inpatient else "primary performer")],
+            "period": period,
+            "individual": visit.by.ref,
+        }],
+        "period": period,
+        **reason,
+    }  # fmt: skip
+    if visit.end and (
+        visit.inpatient or visit.kind == "emergency" or (visit.acute and Story.EVERY_PROFILE in life.stories)
+    ):
+        died = life.died == visit.end.date()
+        content["hospitalization"] = {
+            **(
+                {"admitSource": hl7("admit-source", "emd", "From accident/emergency department")}
+                if visit.inpatient
+                else {}
+            ),
+            "dischargeDisposition": hl7(
+                "discharge-disposition", "exp" if died else "home", "Expired" if died else "Home"
+            ),
+        }
+    content["location"] = [
+        {"location": site.ref("Location", place), "status": "completed" if visit.end else "active"}
+    ]
+    content["serviceProvider"] = site.organization
+    chart.write(
+        "Encounter",
+        content,
+        profile="us-core-encounter",
+        labels=visit.labels,
+        known_as=visit.ref["reference"].partition("/")[2],
+    )
+
+
+def _period(start: datetime, end: datetime | None) -> dict[str, str]:
+    return {"start": start.isoformat()} | ({"end": end.isoformat()} if end else {})
+
+
+def write_food_insecurity(chart: Chart) -> None:
+    """Write the health concern that a social screening brings up."""
+    seen = chart.visits[-1]
+    chart.write("Condition", {
+        **condition_head(chart, Illness("food insecurity", ("733423003", "Food insecurity"), ("Z59.41", "Food insecurity")), active=True),
+        "category": [
+            {"coding": [coding(US_CORE_SYSTEM + "condition-category", "health-concern", "Health Concern")]},
+            {"coding": [coding(US_CORE_SYSTEM + "us-core-category", "sdoh", "SDOH")]},
+        ],
+        "extension": [asserted(seen.day)],
+        "onsetDateTime": (seen.day - timedelta(days=20)).isoformat(),
+        "recordedDate": seen.day.isoformat(),
+        "encounter": seen.ref,
+    }, profile="us-core-condition-problems-health-concerns")  # fmt: skip
