@@ -16,17 +16,17 @@ from typing import Any
 
 import pytest
 
-from hilum.gateway import filtering, judge, narrowing, policy, reach
+from hilum.gateway import access_scope, policy, query_rewrite, resource_access, response_filter
 from hilum.standards.fhir import labels, matching, queries, visibility
-from tests.unit.gateway import test_decision, test_filtering, test_narrowing
+from tests.unit.gateway import test_decision, test_query_rewrite, test_response_filter
 from tests.unit.standards_fhir_requests import test_matching, test_visibility
 
 MUTATED: tuple[ModuleType, ...] = (
     policy,
-    judge,
-    filtering,
-    reach,
-    narrowing,
+    resource_access,
+    response_filter,
+    access_scope,
+    query_rewrite,
     queries,
     matching,
     labels,
@@ -34,8 +34,8 @@ MUTATED: tuple[ModuleType, ...] = (
 )
 TABLES: tuple[ModuleType, ...] = (
     test_decision,
-    test_filtering,
-    test_narrowing,
+    test_response_filter,
+    test_query_rewrite,
     test_visibility,
     test_matching,
 )
@@ -44,7 +44,7 @@ EQUIVALENT = {
     ("policy", "_switch_fault", "not index.kinds"),
     ("policy", "_stops", "index.kinds.isdisjoint({TargetKind.SCOPE, TargetKind.RESOURCE_TYPE})"),
     ("policy", "is_same_grant", "a.stopped is None and b.stopped is None"),
-    ("filtering", "without_orphans", "not plan.included"),
+    ("response_filter", "without_orphans", "not plan.included"),
     ("queries", "_filter_fault", "code in _REACHING_OUT"),
     ("visibility", "subjects_of", "type(text) is str and text.startswith('Patient/') and is_id(text[8:])"),
 }

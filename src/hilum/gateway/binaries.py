@@ -12,13 +12,13 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from hilum.gateway.filtering import UNJUDGEABLE
-from hilum.gateway.judge import is_own
+from hilum.gateway.access_scope import clauses
 from hilum.gateway.models import REFERRER_PAGE, REFERRERS_A_PAGE, REFERRERS_BOUND, REFERRERS_IN_ALL, Clause
-from hilum.gateway.narrowing import patients_within
-from hilum.gateway.reach import clauses
+from hilum.gateway.query_rewrite import patients_within
 from hilum.gateway.rendering import Answer
-from hilum.gateway.searching import Searcher, following
+from hilum.gateway.resource_access import is_own
+from hilum.gateway.response_filter import UNJUDGEABLE
+from hilum.gateway.search import Searcher, following
 from hilum.gateway.transport import Absent, Errand, Refusal, Stored, Transport
 from hilum.kernel.decision import Deny, Reason
 from hilum.standards.fhir.attachments import binaries_of, referrer_types

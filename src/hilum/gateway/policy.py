@@ -10,7 +10,7 @@ from datetime import datetime
 
 from hilum.controls import policy as controls
 from hilum.controls.models import Subject, SwitchIndex, TargetKind
-from hilum.gateway.judge import judge_resource
+from hilum.gateway.access_scope import LETTERS, clauses, effective_scopes, reach_of
 from hilum.gateway.models import (
     DOCUMENT_BOUND,
     RESOURCE_BOUND,
@@ -21,8 +21,8 @@ from hilum.gateway.models import (
     Reach,
     Snapshot,
 )
-from hilum.gateway.narrowing import context_fault, cost_fault, includes_fault, plan_search
-from hilum.gateway.reach import LETTERS, clauses, effective_scopes, reach_of
+from hilum.gateway.query_rewrite import context_fault, cost_fault, includes_fault, plan_search
+from hilum.gateway.resource_access import judge_resource
 from hilum.identity.models import MovedReads, TenantFacts
 from hilum.identity.policy import holds_lost_chart
 from hilum.kernel.decision import Deny, Permit, Reason

@@ -11,12 +11,12 @@ from hilum.audit.models import UNDELIVERED, Access, Outcome
 from hilum.controls.live import Buckets
 from hilum.controls.models import QuotaFacts, Spend
 from hilum.gateway import pagelinks, policy
-from hilum.gateway.carrying import Carrier
+from hilum.gateway.capability_statement import public_statement
+from hilum.gateway.executor import Carrier
 from hilum.gateway.models import PERSON_QUOTA, Ask, Obligations, Snapshot
 from hilum.gateway.pagelinks import Page
 from hilum.gateway.rendering import Answer, Headers, not_found, rate_headers, refusal
 from hilum.gateway.snapshot import SnapshotKeeper
-from hilum.gateway.surface import public_statement
 from hilum.gateway.transport import Absent, Effect, Errand, Refusal, refused_by
 from hilum.gateway.underway import Repeated, UnderWay, Unrecorded
 from hilum.identity.models import TenantFacts

@@ -10,12 +10,12 @@ from typing import Any, Protocol
 import orjson
 
 from hilum.audit.models import Recorded
+from hilum.gateway.access_scope import clauses
 from hilum.gateway.attachments import Grounds, grounds_of
-from hilum.gateway.filtering import UNJUDGEABLE, judge_read, wanted_evidence
-from hilum.gateway.judge import NO_EVIDENCE, Evidence, judge_resource
 from hilum.gateway.models import EVIDENCE_AT_ONCE, EVIDENCE_BOUND, Obligations
 from hilum.gateway.pagelinks import Page
-from hilum.gateway.reach import clauses
+from hilum.gateway.resource_access import NO_EVIDENCE, Evidence, judge_resource
+from hilum.gateway.response_filter import UNJUDGEABLE, judge_read, wanted_evidence
 from hilum.gateway.withholding import is_suspect, withhold
 from hilum.identity.models import TenantFacts
 from hilum.kernel.decision import Deny, Reason

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from hilum.consent import policy
 from hilum.consent.policy import By
 from hilum.frontchannel.policy import grantable
-from hilum.gateway.filtering import judge_read
-from hilum.gateway.judge import judge_resource
-from hilum.gateway.reach import clauses, effective_scopes, reach_of
+from hilum.gateway.access_scope import clauses, effective_scopes, reach_of
+from hilum.gateway.resource_access import judge_resource
+from hilum.gateway.response_filter import judge_read
 from hilum.identity.policy import rights_of
 from hilum.kernel.decision import Permit
 from hilum.standards.fhir.matching import compile_all

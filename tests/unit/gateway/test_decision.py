@@ -10,8 +10,8 @@ import pytest
 from hilum.consent.models import ConsentFacts
 from hilum.controls.models import Mode, Target, TargetKind
 from hilum.gateway import policy
+from hilum.gateway.access_scope import clauses
 from hilum.gateway.models import STALENESS_BOUND, Ask, Snapshot
-from hilum.gateway.reach import clauses
 from hilum.identity.models import MovedReads
 from hilum.kernel.decision import Deny, Permit, Reason
 from hilum.kernel.ids import LaunchId

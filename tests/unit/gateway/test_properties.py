@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from hilum.consent.models import ConsentFacts
 from hilum.controls import policy as controls
 from hilum.controls.models import ControlFacts, Mode, Switch, Target, TargetKind
-from hilum.gateway.filtering import filter_response
 from hilum.gateway.models import Ask, Obligations, Snapshot
+from hilum.gateway.response_filter import filter_response
 from hilum.kernel.decision import Deny, Permit, Reason
 from hilum.launches.models import LaunchFacts
 from hilum.tokens.models import AccessToken, TokenFacts

@@ -6,9 +6,9 @@ from typing import Any
 import orjson
 
 from hilum.gateway.attachments import mentions
-from hilum.gateway.filtering import UNJUDGEABLE, judge_change
-from hilum.gateway.judge import NO_EVIDENCE, judge_resource
 from hilum.gateway.rendering import Answer, version_headers
+from hilum.gateway.resource_access import NO_EVIDENCE, judge_resource
+from hilum.gateway.response_filter import UNJUDGEABLE, judge_change
 from hilum.gateway.transport import (
     ABSENT,
     ACCEPT,

@@ -3,6 +3,7 @@
 Source: SMART App Launch 2.2, scopes-and-launch-context; security decision 12
 """
 
+from hilum.gateway.access_scope import clauses
 from hilum.gateway.models import (
     ALTERNATIVES_BOUND,
     INCLUDES_BOUND,
@@ -11,7 +12,6 @@ from hilum.gateway.models import (
     Reach,
     SearchPlan,
 )
-from hilum.gateway.reach import clauses
 from hilum.kernel.decision import Deny, Reason
 from hilum.standards.fhir.queries import Include, SearchQuery, is_about
 from hilum.standards.fhir.visibility import Belonging, hangs_on_targets, rule_of

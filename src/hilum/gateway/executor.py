@@ -1,11 +1,11 @@
 """Carrying a permitted request out, interaction by interaction."""
 
 from hilum.gateway.binaries import Binaries
-from hilum.gateway.filtering import UNJUDGEABLE
 from hilum.gateway.rendering import Answer, version_headers
-from hilum.gateway.searching import Searcher
+from hilum.gateway.response_filter import UNJUDGEABLE
+from hilum.gateway.search import Searcher
 from hilum.gateway.transport import Errand, Refusal, Stored, Transport, loads
-from hilum.gateway.writing import Writer
+from hilum.gateway.write import Writer
 from hilum.kernel.decision import Deny, Reason
 from hilum.kernel.ports import Ids
 from hilum.keys.live import Vault

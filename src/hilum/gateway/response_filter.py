@@ -6,9 +6,9 @@ INVARIANT: filtering only removes, and filtering twice changes nothing.
 from collections.abc import Iterable
 from typing import Any
 
-from hilum.gateway.judge import NO_EVIDENCE, Evidence, judge_resource
+from hilum.gateway.access_scope import clauses
 from hilum.gateway.models import Clause, Obligations, SearchPlan
-from hilum.gateway.reach import clauses
+from hilum.gateway.resource_access import NO_EVIDENCE, Evidence, judge_resource
 from hilum.kernel.decision import Deny, Reason
 from hilum.standards.fhir.bundles import references_in, resources_of
 from hilum.standards.fhir.labels import is_restricted

@@ -5,16 +5,16 @@ from typing import Any
 import orjson
 import pytest
 
-from hilum.gateway.filtering import (
+from hilum.gateway.access_scope import clauses
+from hilum.gateway.models import Obligations
+from hilum.gateway.resource_access import judge_resource
+from hilum.gateway.response_filter import (
     evidence_within,
     filter_response,
     judge_change,
     judge_read,
     wanted_evidence,
 )
-from hilum.gateway.judge import judge_resource
-from hilum.gateway.models import Obligations
-from hilum.gateway.reach import clauses
 from hilum.kernel.decision import Deny, Reason
 from hilum.standards.smart.scopes import READ, SEARCH
 from hilum.tokens.models import AccessToken

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from hilum.gateway.access_scope import clauses
 from hilum.gateway.models import Clause, Reach
-from hilum.gateway.reach import clauses
 from hilum.kernel.decision import Reason
 from hilum.standards.fhir.labels import is_restricted
 from hilum.standards.fhir.visibility import Belonging, rule_of, subjects_of, targets_of

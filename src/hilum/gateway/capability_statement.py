@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from hilum.gateway.reach import LETTERS
+from hilum.gateway.access_scope import LETTERS
 from hilum.kernel.ids import TenantId
 from hilum.standards.fhir.statements import Surface, cut_statement
 from hilum.standards.fhir.visibility import Belonging, rule_of

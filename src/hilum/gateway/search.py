@@ -4,17 +4,17 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from hilum.gateway import pagelinks
-from hilum.gateway.filtering import (
+from hilum.gateway.models import DEFAULT_PAGE, OVERSIZED_BOUND, PAGE_OF_TARGETS, REFILL_BOUND, SearchPlan
+from hilum.gateway.pagelinks import Nonces, Page
+from hilum.gateway.rendering import Answer
+from hilum.gateway.resource_access import NO_EVIDENCE, judge_resource
+from hilum.gateway.response_filter import (
     UNJUDGEABLE,
     evidence_within,
     filter_response,
     is_match,
     without_orphans,
 )
-from hilum.gateway.judge import NO_EVIDENCE, judge_resource
-from hilum.gateway.models import DEFAULT_PAGE, OVERSIZED_BOUND, PAGE_OF_TARGETS, REFILL_BOUND, SearchPlan
-from hilum.gateway.pagelinks import Nonces, Page
-from hilum.gateway.rendering import Answer
 from hilum.gateway.transport import ACCEPT, Errand, Refusal, TooLarge, Transport, opened
 from hilum.kernel.decision import Deny, Reason
 from hilum.kernel.ports import Ids
