@@ -16,7 +16,7 @@ from hilum.audit import service as audit
 from hilum.audit.models import Access, Outcome
 from hilum.audit.rows import link_batch
 from hilum.gateway import policy
-from hilum.gateway.models import Ask, Snapshot
+from hilum.gateway.models import DecisionInput, Snapshot
 from hilum.infra.context import Context
 from hilum.kernel.actor import SYSTEM
 from hilum.kernel.decision import Permit
@@ -71,7 +71,7 @@ def _snapshot(apps: int, tenants: int) -> Snapshot:
 
 def _decisions(snapshot: Snapshot, apps: int) -> float:
     request = parse("GET", b"/Observation/o1", b"", {}, b"")
-    ask = Ask(facts.TENANT, request, facts.BASES)
+    ask = DecisionInput(facts.TENANT, request, facts.BASES)
     chance = random.Random(7)
     tokens = [
         replace(facts.TOKEN, client=ClientId(f"cli_{n}"), app=AppId(f"app_{n}"))

@@ -19,7 +19,7 @@ from hilum.controls.live import Buckets
 from hilum.frontchannel import pages as frontchannel_pages
 from hilum.frontchannel.routes import FrontChannel
 from hilum.gateway.platform_reads import PlatformReads
-from hilum.gateway.service import Doorway, Enforcer
+from hilum.gateway.service import Enforcer, GatewayDeps
 from hilum.gateway.snapshot import SnapshotKeeper
 from hilum.infra.context import Context
 from hilum.infra.edge import Edge
@@ -285,8 +285,8 @@ def standing(edge: Edge, clock: FakeClock, folder: Path) -> Iterator[Front]:
     journal = journals.open_journal(edge.db.url, folder / "journal", edge.writer, edge.ids)
     table, buckets = TokenTable(edge.reads), Buckets(clock)
     intents = journals.Intents(lambda: journals.open_reader(folder / "journal", edge.db.url))
-    doorway = Doorway(keeper, table, buckets, upstreams, journal, urls, vault(), clock, edge.ids, intents)
-    enforcer = Enforcer(doorway)
+    deps = GatewayDeps(keeper, table, buckets, upstreams, journal, urls, vault(), clock, edge.ids, intents)
+    enforcer = Enforcer(deps)
     front = FrontChannel(kit, Watched(PlatformReads(enforcer, journal, clock), keeper))
     app = Starlette(
         routes=[

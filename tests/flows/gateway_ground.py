@@ -15,7 +15,7 @@ from hilum.consent import service as consent
 from hilum.consent.models import Basis
 from hilum.controls.live import Buckets
 from hilum.gateway.routes import Gateway
-from hilum.gateway.service import Doorway, Enforcer
+from hilum.gateway.service import Enforcer, GatewayDeps
 from hilum.gateway.snapshot import SnapshotKeeper
 from hilum.identity import service as identity
 from hilum.identity.models import NewPerson, Person, Tenant, UpstreamKind, UpstreamRef
@@ -251,7 +251,7 @@ async def ground(
     keeper = SnapshotKeeper(read, signal_of(edge.db), clock)
     journal = journals.open_journal(edge.db.url, folder / "journal", edge.writer, ids)
     upstreams = Upstreams(vault(), find)
-    doorway = Doorway(
+    deps = GatewayDeps(
         keeper,
         TokenTable(edge.reads),
         Buckets(clock),
@@ -263,7 +263,7 @@ async def ground(
         ids,
         journals.Intents(lambda: journals.open_reader(folder / "journal", edge.db.url)),
     )
-    made = Ground(edge, clock, ids, Gateway(Enforcer(doorway)), keeper, journal, servers)
+    made = Ground(edge, clock, ids, Gateway(Enforcer(deps)), keeper, journal, servers)
     furnish(made, http_upstream)
     try:
         yield made

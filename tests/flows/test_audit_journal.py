@@ -730,7 +730,7 @@ def test_a_network_of_addresses_is_one_source(files: Place) -> None:
 
 
 def test_refusals_at_two_hospitals_are_counted_apart() -> None:
-    folding = live._Strangers()
+    folding = live.UnauthenticatedRefusals()
 
     for n in range(LOUD_BOUND + 10):
         folding.is_single(replace(stranger(n), tenant=f"t{n % 2}"))
@@ -739,7 +739,7 @@ def test_refusals_at_two_hospitals_are_counted_apart() -> None:
 
 
 def test_sources_past_the_bound_share_one_count() -> None:
-    folding = live._Strangers()
+    folding = live.UnauthenticatedRefusals()
 
     single = sum(
         folding.is_single(stranger(1, source=f"s{n % (2 * SOURCES_BOUND)}")) for n in range(4 * SOURCES_BOUND)
@@ -747,12 +747,12 @@ def test_sources_past_the_bound_share_one_count() -> None:
 
     assert len(folding._sources) <= SOURCES_BOUND + 1
     assert single == 2 * SOURCES_BOUND + LOUD_BOUND
-    assert len(folding._folds) <= FOLDS_BOUND + 1
+    assert len(folding._aggregated) <= FOLDS_BOUND + 1
     assert single + sum(each.count for each in folding.flush()) == 4 * SOURCES_BOUND
 
 
 def test_a_clock_that_is_set_back_does_not_keep_counts_for_ever() -> None:
-    folding = live._Strangers()
+    folding = live.UnauthenticatedRefusals()
     for n in range(LOUD_BOUND + 1):
         folding.is_single(stranger(n, minute=600))
 

@@ -42,7 +42,7 @@ from hilum.controls.live import Buckets
 from hilum.controls.models import Subject, Switch
 from hilum.gateway.platform_reads import PlatformReads
 from hilum.gateway.routes import Gateway
-from hilum.gateway.service import Doorway, Enforcer
+from hilum.gateway.service import Enforcer, GatewayDeps
 from hilum.gateway.snapshot import SnapshotKeeper
 from hilum.identity import service as identity
 from hilum.infra import lanes, metrics
@@ -113,7 +113,7 @@ def build(settings: Settings, clock: Clock, ids: Ids) -> Platform:
         authenticate=rooms.authenticator(edge),
     )
     enforcer = Enforcer(
-        Doorway(
+        GatewayDeps(
             keeper,
             TokenTable(edge.reads),
             Buckets(clock, workers=lambda: heartbeat.known().workers),

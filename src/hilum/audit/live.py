@@ -42,7 +42,7 @@ from hilum.audit.watching import Watch
 from hilum.infra import logs
 from hilum.kernel.errors import HilumError, Unavailable
 from hilum.kernel.ports import Clock, Ids
-from hilum.standards.strangers import WINDOW_S, Folds, Sources
+from hilum.standards.strangers import WINDOW_S, AggregatedRefusals, Sources
 
 _log = logs.get("audit")
 
@@ -78,7 +78,7 @@ class Journal:
         self._expiry: asyncio.TimerHandle | None = None
         self._note_timer: asyncio.TimerHandle | None = None
         self._failing = False
-        self._strangers = _Strangers()
+        self._strangers = UnauthenticatedRefusals()
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
         self._thread: Thread | None = None
@@ -340,16 +340,16 @@ def _is_over(waiting: _Waiting) -> bool:
     return waiting.future is None or waiting.future.done()
 
 
-class _Strangers:
+class UnauthenticatedRefusals:
     """Folds unauthenticated refusals by tenant and network. Each counted record looks like the last refusal that it counts."""
 
     def __init__(self) -> None:
-        self._sources, self._folds = Sources(), Folds()
+        self._sources, self._aggregated = Sources(), AggregatedRefusals()
         self._last: dict[tuple[str, str], Access] = {}
 
     def turn(self, access: Access) -> list[Access]:
         """Return the counted records that are due at the time of this access."""
-        return self.flush() if self._folds.are_due(access.at.timestamp()) else []
+        return self.flush() if self._aggregated.are_due(access.at.timestamp()) else []
 
     def is_single(self, access: Access) -> bool:
         """Count the access; True when it deserves a record of its own."""
@@ -357,7 +357,7 @@ class _Strangers:
         loud = self._sources.is_loud(access.source, now)
         self._sources.refused(access.source, now)
         if not loud:
-            tenant, network = self._folds.add(access.tenant, access.source, now)
+            tenant, network = self._aggregated.add(access.tenant, access.source, now)
             bare = replace(access, path="", query="", tenant=tenant, source=network, rule="folded")
             self._last[tenant, network] = bare
         return loud
@@ -365,7 +365,9 @@ class _Strangers:
     def flush(self) -> list[Access]:
         """Return the counted records, and begin again at nothing."""
         last, self._last = self._last, {}
-        return [replace(last[tenant, network], count=count) for tenant, network, count in self._folds.take()]
+        return [
+            replace(last[tenant, network], count=count) for tenant, network, count in self._aggregated.take()
+        ]
 
 
 def open_journal(

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
-from hilum.controls.models import BUCKETS_BOUND, Quota, Spend
+from hilum.controls.models import BUCKETS_BOUND, Quota, QuotaResult
 from hilum.kernel.ports import Clock
 
 
@@ -35,7 +35,7 @@ class Buckets:
         self._clock, self._bound, self._workers = clock, bound, workers
         self._buckets: OrderedDict[tuple[str, str], _Bucket] = OrderedDict()
 
-    def spend(self, key: tuple[str, str], quota: Quota, cost: int = 1) -> Spend:
+    def spend(self, key: tuple[str, str], quota: Quota, cost: int = 1) -> QuotaResult:
         """Take ``cost`` tokens from the bucket of (app, tenant), or nothing and the time after which it would do."""
         now = self._clock.monotonic()
         workers = self._workers()
@@ -45,7 +45,7 @@ class Buckets:
         if bucket is None:
             wait = self._make_room(now)
             if wait > 0:
-                return Spend(allowed=False, limit=quota.burst, remaining=0, retry_after_s=wait)
+                return QuotaResult(allowed=False, limit=quota.burst, remaining=0, retry_after_s=wait)
             bucket = self._buckets[key] = _Bucket(float(quota.burst), now, quota)
         else:
             self._buckets.move_to_end(key)
@@ -55,9 +55,11 @@ class Buckets:
                 bucket.tokens = min(bucket.tokens, float(quota.burst))
         if bucket.tokens < cost:
             wait = (cost - bucket.tokens) / quota.rate_per_s
-            return Spend(allowed=False, limit=quota.burst, remaining=int(bucket.tokens), retry_after_s=wait)
+            return QuotaResult(
+                allowed=False, limit=quota.burst, remaining=int(bucket.tokens), retry_after_s=wait
+            )
         bucket.tokens -= cost
-        return Spend(allowed=True, limit=quota.burst, remaining=int(bucket.tokens), retry_after_s=0.0)
+        return QuotaResult(allowed=True, limit=quota.burst, remaining=int(bucket.tokens), retry_after_s=0.0)
 
     def __len__(self) -> int:
         return len(self._buckets)

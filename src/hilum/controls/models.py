@@ -200,7 +200,7 @@ class ControlFacts:
 
 
 @dataclass(slots=True)
-class Spend:
+class QuotaResult:
     """What a bucket answered. ``retry_after_s`` is 0 when allowed."""
 
     allowed: bool

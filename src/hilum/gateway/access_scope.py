@@ -1,11 +1,11 @@
-"""How far a grant reaches: scopes, the person's rights, the launch context and switches, joined type by type. Pure."""
+"""How far a scope reaches: scopes, the person's rights, the launch context and switches, joined type by type. Pure."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cache, lru_cache
 from types import MappingProxyType
 
-from hilum.gateway.models import Clause, Reach
+from hilum.gateway.models import EffectiveAccess, GrantRule
 from hilum.identity.policy import rights_of
 from hilum.standards.fhir.matching import compile_all
 from hilum.standards.fhir.requests import Interaction
@@ -58,24 +58,24 @@ def rights_masks(role: str) -> Mapping[str, int]:
     return MappingProxyType({type_: mask_of(letters) or 0 for type_, letters in rights_of(role).items()})
 
 
-def reach_of(
+def effective_access(
     token: AccessToken, scopes: CompiledScopes, stopped: Callable[[str, str], bool] | None = None
-) -> Reach:
+) -> EffectiveAccess:
     """Join a token's facts with the scopes that are in effect for it, and with what switches took out of them."""
     role = token.role if token.person else None
-    reach = _reach_of(scopes, role, token.patient, token.person_patients, token.fhir_user)
-    return reach if stopped is None else replace(reach, stopped=stopped)
+    access = _effective_access(scopes, role, token.patient, token.person_patients, token.fhir_user)
+    return access if stopped is None else replace(access, stopped=stopped)
 
 
 @lru_cache(maxsize=REACHES_BOUND)
-def _reach_of(
+def _effective_access(
     scopes: CompiledScopes,
     role: str | None,
     patient: str,
     people: tuple[str, ...] | None,
     fhir_user: str,
-) -> Reach:
-    return Reach(
+) -> EffectiveAccess:
+    return EffectiveAccess(
         scopes,
         patient=patient,
         people=None if people is None else frozenset(people),
@@ -84,62 +84,64 @@ def _reach_of(
     )
 
 
-def clauses(reach: Reach, type_: str, letters: int) -> tuple[Clause, ...]:
+def grant_rules(access: EffectiveAccess, type_: str, letters: int) -> tuple[GrantRule, ...]:
     """Name every way in which any of ``letters`` is permitted on a type. Empty: no way."""
-    known = reach.found.get((type_, letters))
+    known = access.found.get((type_, letters))
     if known is None:
-        known = _clauses(reach, type_, letters)
+        known = _grant_rules(access, type_, letters)
         if rule_of(type_) is not None:
-            reach.found[type_, letters] = known
+            access.found[type_, letters] = known
     return known
 
 
-def _clauses(reach: Reach, type_: str, letters: int) -> tuple[Clause, ...]:
-    rule = rule_of(type_)
-    if rule is None:
+def _grant_rules(access: EffectiveAccess, type_: str, letters: int) -> tuple[GrantRule, ...]:
+    visibility = rule_of(type_)
+    if visibility is None:
         return ()
-    found: list[Clause] = []
-    for grant in reach.scopes.grants(type_):
-        mask = grant.mask & letters
-        if grant.prefix is not Prefix.SYSTEM and reach.rights is not None:
-            mask &= reach.rights.get(type_, 0)
+    found: list[GrantRule] = []
+    for scope in access.scopes.grants(type_):
+        mask = scope.mask & letters
+        if scope.prefix is not Prefix.SYSTEM and access.rights is not None:
+            mask &= access.rights.get(type_, 0)
         if not mask:
             continue
-        if reach.stopped is not None and reach.stopped(grant.text, type_):
+        if access.stopped is not None and access.stopped(scope.text, type_):
             continue
-        clause = _clause(reach, grant, type_, rule.belonging)
-        if clause is not None:
-            found.append(clause)
+        rule = _grant_rule(access, scope, type_, visibility.belonging)
+        if rule is not None:
+            found.append(rule)
     return tuple(found)
 
 
-def _clause(reach: Reach, grant: CompiledScope, type_: str, belonging: Belonging) -> Clause | None:
-    matchers = compile_all(type_, grant.constraints) if grant.constraints else ()
+def _grant_rule(
+    access: EffectiveAccess, scope: CompiledScope, type_: str, belonging: Belonging
+) -> GrantRule | None:
+    matchers = compile_all(type_, scope.constraints) if scope.constraints else ()
     if matchers is None:
         return None
     patients: frozenset[str] | None
-    if grant.prefix is Prefix.SYSTEM:
-        if reach.rights is not None:
+    if scope.prefix is Prefix.SYSTEM:
+        if access.rights is not None:
             return None
         patients = None
-    elif reach.rights is None:
+    elif access.rights is None:
         return None
-    elif grant.prefix is Prefix.USER:
-        if belonging is Belonging.POPULATION and reach.people is not None:
+    elif scope.prefix is Prefix.USER:
+        if belonging is Belonging.POPULATION and access.people is not None:
             return None
-        patients = None if belonging is Belonging.SHARED else reach.people
+        patients = None if belonging is Belonging.SHARED else access.people
     else:
-        if belonging is Belonging.POPULATION or not _in_context(reach):
+        if belonging is Belonging.POPULATION or not _has_patient(access):
             return None
         if belonging is Belonging.SHARED:
-            if grant.text.startswith("patient/*"):
+            if scope.text.startswith("patient/*"):
                 return None
             patients = None
         else:
-            patients = frozenset((reach.patient,))
-    return Clause(grant.text, grant.prefix, patients, grant.constraints, matchers)
+            patients = frozenset((access.patient,))
+    return GrantRule(scope.text, scope.prefix, patients, scope.constraints, matchers)
 
 
-def _in_context(reach: Reach) -> bool:
+def _has_patient(access: EffectiveAccess) -> bool:
     """There is a patient in context, and it is one whose chart this person may open."""
-    return bool(reach.patient) and (reach.people is None or reach.patient in reach.people)
+    return bool(access.patient) and (access.people is None or access.patient in access.people)

@@ -12,14 +12,14 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from hilum.gateway.access_scope import clauses
-from hilum.gateway.models import REFERRER_PAGE, REFERRERS_A_PAGE, REFERRERS_BOUND, REFERRERS_IN_ALL, Clause
+from hilum.gateway.access_scope import grant_rules
+from hilum.gateway.models import REFERRER_PAGE, REFERRERS_A_PAGE, REFERRERS_BOUND, REFERRERS_IN_ALL, GrantRule
 from hilum.gateway.query_rewrite import patients_within
 from hilum.gateway.rendering import Answer
 from hilum.gateway.resource_access import is_own
 from hilum.gateway.response_filter import UNJUDGEABLE
 from hilum.gateway.search import Searcher, following
-from hilum.gateway.transport import Absent, Errand, Refusal, Stored, Transport
+from hilum.gateway.transport import Absent, Refusal, Stored, Transport, UpstreamTask
 from hilum.kernel.decision import Deny, Reason
 from hilum.standards.fhir.attachments import binaries_of, referrer_types
 from hilum.standards.fhir.bundles import resources_of
@@ -62,43 +62,43 @@ class Binaries:
     def __init__(self, transport: Transport, searcher: Searcher) -> None:
         self._transport, self._searcher = transport, searcher
 
-    async def read(self, errand: Errand) -> Answer:
+    async def read(self, task: UpstreamTask) -> Answer:
         """Return a Binary: its own content, or its JSON where that is asked for. Raises Absent, Refusal.
 
         Source: FHIR R4 binary.html#rest
         """
-        request = errand.obligations.request
-        stored, referrer = await self._judged(errand, request.id)
-        patient = errand.patient_of((referrer,))
+        request = task.obligations.request
+        stored, referrer = await self._judged(task, request.id)
+        patient = task.patient_of((referrer,))
         if request.accept and accepts_json(request.accept) and request.accept != "*/*":
             return Answer(200, stored.body, patient=patient)
         return native(stored.resource, patient)
 
-    async def _judged(self, errand: Errand, id_: str) -> tuple[Stored, dict[str, Any]]:
+    async def _judged(self, task: UpstreamTask, id_: str) -> tuple[Stored, dict[str, Any]]:
         """Find a referrer first: without one the Binary is not even fetched, so that its size and its absence take no time."""
-        reach, bases = errand.obligations.reach, errand.obligations.bases
-        referrer = await self._referrer(errand, id_)
+        access, bases = task.obligations.access, task.obligations.bases
+        referrer = await self._referrer(task, id_)
         if referrer is None:
             raise Refusal(_UNREFERRED)
-        stored = await self._transport.fetch(errand, f"Binary/{id_}")
+        stored = await self._transport.fetch(task, f"Binary/{id_}")
         binary = {} if stored is None else stored.resource
         if stored and (binary.get("resourceType") != "Binary" or binary.get("id") != id_):
             raise Refusal(UNJUDGEABLE)
         named = local_reference(binary.get("securityContext"), bases)
-        context = await self._context(errand, named or Reference("Patient", id_))
+        context = await self._context(task, named or Reference("Patient", id_))
         if stored is None:
             raise Absent
-        if "securityContext" in binary and (named is None or not self._is_within(errand, context, referrer)):
+        if "securityContext" in binary and (named is None or not self._is_within(task, context, referrer)):
             raise Refusal(_OUTSIDE_CONTEXT)
-        if is_restricted(binary) and not is_own(reach, referrer, bases):
+        if is_restricted(binary) and not is_own(access, referrer, bases):
             raise Refusal(_WITHHELD)
         return stored, referrer
 
-    async def _context(self, errand: Errand, named: Reference) -> dict[str, Any] | None:
+    async def _context(self, task: UpstreamTask, named: Reference) -> dict[str, Any] | None:
         """Fetch what a security context names; a Binary that is absent or names none costs the same."""
         name = str(named) if rule_of(named.type) is not None else f"Patient/{named.id}"
         try:
-            stored = await self._transport.fetch(errand, name)
+            stored = await self._transport.fetch(task, name)
         except Refusal as refused:
             if refused.deny.reason not in _NOT_THIS_WAY:
                 raise
@@ -106,68 +106,70 @@ class Binaries:
         found = None if stored is None else stored.resource
         return found if found and found.get("resourceType") == named.type == name.split("/")[0] else None
 
-    def _is_within(self, errand: Errand, context: dict[str, Any] | None, referrer: dict[str, Any]) -> bool:
+    def _is_within(
+        self, task: UpstreamTask, context: dict[str, Any] | None, referrer: dict[str, Any]
+    ) -> bool:
         """Check the security context: a patient of the grant that opens the referrer, or any other record that it may see.
 
         It stands for who may know of the Binary: whoever may read a patient's documents needs no scope on Patient for it.
         """
         if context is None or hangs_on_targets(str(context.get("resourceType"))):
             return False
-        reach, bases = errand.obligations.reach, errand.obligations.bases
+        access, bases = task.obligations.access, task.obligations.bases
         if context.get("resourceType") != "Patient":
-            return self._transport.reaches(errand, context)
-        if is_restricted(context) and not is_own(reach, context, bases):
+            return self._transport.reaches(task, context)
+        if is_restricted(context) and not is_own(access, context, bases):
             return False
         subjects = subjects_of(context, bases) or frozenset()
-        ways = clauses(reach, str(referrer.get("resourceType")), READ)
+        grants = grant_rules(access, str(referrer.get("resourceType")), READ)
         return any(
-            (way.patients is None or bool(subjects and subjects <= way.patients))
-            and not (reach.stopped is not None and reach.stopped(way.text, "Patient"))
-            for way in ways
+            (grant.patients is None or bool(subjects and subjects <= grant.patients))
+            and not (access.stopped is not None and access.stopped(grant.text, "Patient"))
+            for grant in grants
         )
 
-    async def _referrer(self, errand: Errand, id_: str) -> dict[str, Any] | None:
+    async def _referrer(self, task: UpstreamTask, id_: str) -> dict[str, Any] | None:
         """Find a record within reach whose attachment is this Binary: by address where the server can, else by looking at all.
 
         Where the grant reaches everybody's records, those of the patient in context are looked at first, and those of the patient whom
         the Binary names last; where it names none, somebody whose records came by stands in, so that this costs the same.
         """
         search = _Search(id_)
-        within = {type_: _within(errand, type_) for type_ in referrer_types() if _offers(errand, type_)}
-        if _offers(errand, "DocumentReference", "location"):
-            bases = dict.fromkeys((errand.base, *errand.upstream_bases))
+        within = {type_: _within(task, type_) for type_ in referrer_types() if _offers(task, type_)}
+        if _offers(task, "DocumentReference", "location"):
+            bases = dict.fromkeys((task.base, *task.upstream_bases))
             addresses = (f"Binary/{id_}", *(f"{base}/Binary/{id_}" for base in bases))
             by_address = ("location", ",".join(addresses))
-            await self._look(errand, search, "DocumentReference", within["DocumentReference"], by_address)
+            await self._look(task, search, "DocumentReference", within["DocumentReference"], by_address)
         open_ = [type_ for type_, patients in within.items() if patients is None]
         limited = [(type_, patients) for type_, patients in within.items() if patients]
-        patient = errand.obligations.reach.patient
+        patient = task.obligations.access.patient
         if patient:
             limited += [(type_, frozenset((patient,))) for type_ in open_ if _narrows(type_)]
         for type_, patients in (*limited, *((type_, None) for type_ in open_)):
-            await self._look(errand, search, type_, patients)
+            await self._look(task, search, type_, patients)
         if search.found is None and open_ and not patient:
-            about = await self._about(errand, id_) or search.seen
+            about = await self._about(task, id_) or search.seen
             for type_ in open_:
                 if about and _narrows(type_):
-                    await self._look(errand, search, type_, frozenset((about,)))
+                    await self._look(task, search, type_, frozenset((about,)))
         return search.found
 
-    async def _about(self, errand: Errand, id_: str) -> str:
+    async def _about(self, task: UpstreamTask, id_: str) -> str:
         """Return the patient whom a Binary's security context names; it is asked without its content."""
         try:
-            stored = await self._transport.fetch(errand, f"Binary/{id_}?_elements=securityContext")
+            stored = await self._transport.fetch(task, f"Binary/{id_}?_elements=securityContext")
         except Refusal as refused:
             if refused.deny.reason not in _NOT_THIS_WAY:
                 raise
             return ""
         told = None if stored is None else stored.resource.get("securityContext")
-        named = local_reference(told, errand.obligations.bases)
+        named = local_reference(told, task.obligations.bases)
         return named.id if named is not None and named.type == "Patient" else ""
 
     async def _look(
         self,
-        errand: Errand,
+        task: UpstreamTask,
         search: _Search,
         type_: str,
         patients: frozenset[str] | None,
@@ -178,39 +180,39 @@ class Binaries:
             return
         query = (*filters, *_narrowed(type_, patients), ("_count", str(REFERRER_PAGE)))
         target: str | None = f"{type_}?{render_query(query)}"
-        bases = errand.obligations.bases
+        bases = task.obligations.bases
         end = search.left - REFERRERS_BOUND
         while target is not None and search.left > max(0, end):
-            resources, target = await self._page(errand, target)
+            resources, target = await self._page(task, target)
             search.left -= max(len(resources), REFERRERS_A_PAGE)
             for resource in resources:
-                search.seen = search.seen or errand.patient_of((resource,))
+                search.seen = search.seen or task.patient_of((resource,))
                 if resource.get("resourceType") != type_ or search.binary not in binaries_of(resource, bases):
                     continue
-                if search.found is None and self._transport.reaches(errand, resource):
+                if search.found is None and self._transport.reaches(task, resource):
                     search.found = resource
             if search.found is not None:
                 return
 
-    async def _page(self, errand: Errand, target: str) -> tuple[list[dict[str, Any]], str | None]:
+    async def _page(self, task: UpstreamTask, target: str) -> tuple[list[dict[str, Any]], str | None]:
         """Fetch a page. Return its records and where the search goes on; what the server does not give is nothing."""
         resources: list[dict[str, Any]] = []
         try:
-            bundle = (await self._searcher.page(errand, target)).bundle
+            bundle = (await self._searcher.page(task, target)).bundle
             if not isinstance(bundle, dict):
                 return resources, None
             resources = list(resources_of(bundle))
-            return resources, following(errand, bundle)
+            return resources, following(task, bundle)
         except Refusal as refused:
             if refused.deny.reason not in _NOT_THIS_WAY:
                 raise
             return resources, None
 
 
-def _within(errand: Errand, type_: str) -> frozenset[str] | None:
+def _within(task: UpstreamTask, type_: str) -> frozenset[str] | None:
     """Return the patients whose records of a type the grant reads; None for everybody's, empty for nobody's."""
-    ways: tuple[Clause, ...] = clauses(errand.obligations.reach, type_, READ)
-    return patients_within(ways)
+    grants: tuple[GrantRule, ...] = grant_rules(task.obligations.access, type_, READ)
+    return patients_within(grants)
 
 
 def _narrows(type_: str) -> bool:
@@ -226,9 +228,9 @@ def _narrowed(type_: str, patients: frozenset[str] | None) -> tuple[tuple[str, s
     return ((rule.narrow, ",".join(form.format(patient) for patient in sorted(patients))),)
 
 
-def _offers(errand: Errand, type_: str, parameter: str = "_id") -> bool:
+def _offers(task: UpstreamTask, type_: str, parameter: str = "_id") -> bool:
     """Check whether the FHIR server says that it knows a type and acts on a search parameter of it."""
-    return errand.surface is None or parameter in errand.surface.filters.get(type_, frozenset())
+    return task.surface is None or parameter in task.surface.filters.get(type_, frozenset())
 
 
 def native(resource: dict[str, Any], patient: str) -> Answer:

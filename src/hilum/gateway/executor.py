@@ -4,7 +4,7 @@ from hilum.gateway.binaries import Binaries
 from hilum.gateway.rendering import Answer, version_headers
 from hilum.gateway.response_filter import UNJUDGEABLE
 from hilum.gateway.search import Searcher
-from hilum.gateway.transport import Errand, Refusal, Stored, Transport, loads
+from hilum.gateway.transport import Refusal, Stored, Transport, UpstreamTask, loads
 from hilum.gateway.write import Writer
 from hilum.kernel.decision import Deny, Reason
 from hilum.kernel.ports import Ids
@@ -15,7 +15,7 @@ from hilum.standards.fhir.shaping import dump, says_names_once
 from hilum.upstream.live import Upstreams
 
 
-class Carrier:
+class Executor:
     """Knows how each interaction is done at a FHIR server."""
 
     def __init__(self, upstreams: Upstreams, vault: Vault, ids: Ids) -> None:
@@ -24,44 +24,42 @@ class Carrier:
         self._binaries = Binaries(self._transport, self._searcher)
         self._writer = Writer(self._transport)
 
-    async def carry(self, errand: Errand) -> Answer:
+    async def execute(self, task: UpstreamTask) -> Answer:
         """Do what was permitted. Raises Refusal, Absent."""
-        request = errand.obligations.request
+        request = task.obligations.request
         match request.interaction:
             case Interaction.READ if request.type != "Binary":
-                return _shown(errand, await self._transport.judged(errand, f"{request.type}/{request.id}"))
+                return _shown(task, await self._transport.judged(task, f"{request.type}/{request.id}"))
             case Interaction.READ:
-                return await self._binaries.read(errand)
+                return await self._binaries.read(task)
             case Interaction.VREAD:
-                return await self._vread(errand)
+                return await self._vread(task)
             case Interaction.SEARCH_TYPE:
-                return await self._searcher.search(errand)
+                return await self._searcher.search(task)
             case Interaction.CREATE:
-                return await self._writer.create(errand)
+                return await self._writer.create(task)
             case Interaction.UPDATE:
-                return await self._writer.update(errand)
+                return await self._writer.update(task)
             case Interaction.DELETE:
-                return await self._writer.delete(errand)
+                return await self._writer.delete(task)
         raise Refusal(Deny(Reason.REQUEST_UNSUPPORTED, "This interaction is not done here."))
 
-    async def _vread(self, errand: Errand) -> Answer:
+    async def _vread(self, task: UpstreamTask) -> Answer:
         """Give a version, if both it and the record as it stands now are within reach."""
-        request = errand.obligations.request
-        stored = await self._transport.judged(
-            errand, f"{request.type}/{request.id}/_history/{request.version}"
-        )
-        await self._transport.judged(errand, f"{request.type}/{request.id}")
-        return _shown(errand, stored)
+        request = task.obligations.request
+        stored = await self._transport.judged(task, f"{request.type}/{request.id}/_history/{request.version}")
+        await self._transport.judged(task, f"{request.type}/{request.id}")
+        return _shown(task, stored)
 
 
-def _shown(errand: Errand, stored: Stored) -> Answer:
+def _shown(task: UpstreamTask, stored: Stored) -> Answer:
     """Show one record; after it was judged, and only then, look at If-None-Match."""
-    request = errand.obligations.request
+    request = task.obligations.request
     headers = version_headers(stored.etag, stored.modified)
-    patient = errand.patient_of((stored.resource,))
+    patient = task.patient_of((stored.resource,))
     if request.if_none_match and is_known(request.if_none_match, stored.etag):
         return Answer(304, b"", headers, patient=patient)
-    if not errand.in_process and not says_names_once(stored.body, stored.resource):
+    if not task.in_process and not says_names_once(stored.body, stored.resource):
         raise Refusal(UNJUDGEABLE)
     body = stored.body if request.shape is PLAIN else dump(loads(stored.body), request.shape)
     return Answer(200, body, headers, patient=patient)

@@ -1,4 +1,4 @@
-"""What the gateway decides with: the snapshot of facts, the reach of a grant, the plan of a search, obligations."""
+"""What the gateway decides with: the snapshot of facts, the effective access of a grant, the plan of a search, obligations."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -68,7 +68,7 @@ class Snapshot:
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class DecisionInput:
     """One request at one tenant's FHIR base. ``bases`` are the addresses, each ending in a slash, that mean this base."""
 
     tenant: TenantId
@@ -81,7 +81,7 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True)
-class Clause:
+class GrantRule:
     """One way in which a grant reaches a type: whose resources (None: everybody's), of which kind.
 
     ``text`` is the scope it stands on; ``constraints`` are kept for narrowing, ``matchers`` judge the same on a resource.
@@ -95,7 +95,7 @@ class Clause:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Reach:
+class EffectiveAccess:
     """What scopes, role and launch context together reach, before a type is named.
 
     ``patient`` is the launch context. ``people`` are the charts a person may open, None for all of the tenant; ``rights`` is the
@@ -109,8 +109,8 @@ class Reach:
     rights: Mapping[str, int] | None = None
     own: str = ""
     stopped: Callable[[str, str], bool] | None = None
-    found: dict[tuple[str, int], tuple[Clause, ...]] = field(init=False, default_factory=dict, repr=False)
-    """What ``clauses`` found for a type and letters: worked out once, since nothing here ever changes. Another Reach begins anew."""
+    found: dict[tuple[str, int], tuple[GrantRule, ...]] = field(init=False, default_factory=dict, repr=False)
+    """What ``grant_rules`` found for a type and letters: worked out once, since nothing here ever changes. Another value starts empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,14 +131,14 @@ class SearchPlan:
 
 @dataclass(frozen=True, slots=True)
 class Obligations:
-    """What a permit asks of the gateway. ``ways`` are the clauses of its letter on the asked type, ``rule`` names their scopes.
+    """What a permit asks of the gateway. ``grants`` are the rules of its letter on the asked type, ``rule`` names their scopes.
 
     ``only``: nothing but this one resource, whatever the scopes (``fhirUser``). ``patient`` is for the audit record.
     """
 
     request: FhirRequest
-    reach: Reach
-    ways: tuple[Clause, ...]
+    access: EffectiveAccess
+    grants: tuple[GrantRule, ...]
     rule: str
     bases: tuple[str, ...] = ()
     only: str = ""

@@ -15,7 +15,7 @@ import orjson
 
 from hilum.audit.live import Journal
 from hilum.audit.models import Access, Outcome
-from hilum.gateway.service import Call, Enforcer, OwnRead
+from hilum.gateway.service import Enforcer, GatewayRequest, OwnRead
 from hilum.infra.context import Trace
 from hilum.kernel.decision import Deny, ReadPurpose, Reason
 from hilum.kernel.errors import Unavailable
@@ -46,7 +46,7 @@ class PlatformReads:
         """
         path, _, query = target.partition("?")
         decision = f"{trace.request_id}.{next(self._count)}"
-        call = Call(
+        incoming = GatewayRequest(
             request_id=trace.request_id,
             tenant=reader.tenant,
             request=parse("GET", b"/" + path.encode(), query.encode(), _ACCEPT),
@@ -57,11 +57,11 @@ class PlatformReads:
             correlation_id=trace.correlation_id,
             own=OwnRead(purpose, self._token(reader, since, binding), decision),
         )
-        reply = await self._enforcer.answer(call)
+        reply = await self._enforcer.answer(incoming)
         if reply.deny is not None:
             return reply.deny
         bundle: dict[str, Any] = orjson.loads(reply.answer.body)
-        if not reply.answer.patient and (denied := await self._record_each(call, bundle)):
+        if not reply.answer.patient and (denied := await self._record_each(incoming, bundle)):
             return denied
         return bundle
 
@@ -85,26 +85,26 @@ class PlatformReads:
             session=reader.session,
         )
 
-    async def _record_each(self, call: Call, bundle: dict[str, Any]) -> Deny | None:
+    async def _record_each(self, incoming: GatewayRequest, bundle: dict[str, Any]) -> Deny | None:
         """Record each patient of a list by name: who asks later who looked at a record finds the list, too."""
         patients = dict.fromkeys(
             resource["id"] for resource in resources_of(bundle) if resource["resourceType"] == "Patient"
         )
         try:
-            await asyncio.gather(*(self._journal.record(each) for each in self._listed(call, patients)))
+            await asyncio.gather(*(self._journal.record(each) for each in self._listed(incoming, patients)))
         except Unavailable:
             return Deny(Reason.AUDIT_UNAVAILABLE, "The access could not be recorded, so nothing is shown.")
         return None
 
-    def _listed(self, call: Call, patients: Iterable[str]) -> Iterable[Access]:
-        assert call.own is not None, "made above"
-        now, own = self._clock.now(), call.own
+    def _listed(self, incoming: GatewayRequest, patients: Iterable[str]) -> Iterable[Access]:
+        assert incoming.own is not None, "made above"
+        now, own = self._clock.now(), incoming.own
         for number, patient in enumerate(patients, 1):
             yield Access(
-                request_id=call.request_id,
+                request_id=incoming.request_id,
                 decision=f"{own.decision}.{number}",
                 at=now,
-                tenant=call.tenant,
+                tenant=incoming.tenant,
                 interaction=own.purpose.value,
                 resource_type="Patient",
                 status=200,
@@ -116,8 +116,8 @@ class PlatformReads:
                 client=own.token.client,
                 person=own.token.person,
                 role=own.token.role,
-                correlation_id=call.correlation_id,
-                source=call.source,
+                correlation_id=incoming.correlation_id,
+                source=incoming.source,
                 method="GET",
                 path=f"/Patient/{patient}",
                 patient=patient,

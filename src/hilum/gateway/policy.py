@@ -10,15 +10,15 @@ from datetime import datetime
 
 from hilum.controls import policy as controls
 from hilum.controls.models import Subject, SwitchIndex, TargetKind
-from hilum.gateway.access_scope import LETTERS, clauses, effective_scopes, reach_of
+from hilum.gateway.access_scope import LETTERS, effective_access, effective_scopes, grant_rules
 from hilum.gateway.models import (
     DOCUMENT_BOUND,
     RESOURCE_BOUND,
     STALENESS_BOUND,
-    Ask,
-    Clause,
+    DecisionInput,
+    EffectiveAccess,
+    GrantRule,
     Obligations,
-    Reach,
     Snapshot,
 )
 from hilum.gateway.query_rewrite import context_fault, cost_fault, includes_fault, plan_search
@@ -66,7 +66,7 @@ _ELSEWHERE = Deny(Reason.TENANT_MISMATCH, "The access token is not for this FHIR
 
 
 def decide(
-    ask: Ask, token: AccessToken | Deny | None, snapshot: Snapshot | None, now: datetime
+    asked: DecisionInput, token: AccessToken | Deny | None, snapshot: Snapshot | None, now: datetime
 ) -> Permit[Obligations] | Deny:
     """Judge one request. ``token``: None if none was sent, Deny if it is not one of ours; ``snapshot``: None if it is stale.
 
@@ -74,34 +74,34 @@ def decide(
     """
     if token is None:
         return _NO_TOKEN
-    if isinstance(ask.request, Unsupported):
-        return Deny(Reason.REQUEST_UNSUPPORTED, ask.request.detail)
-    if ask.purpose and ask.request.is_write:
+    if isinstance(asked.request, Unsupported):
+        return Deny(Reason.REQUEST_UNSUPPORTED, asked.request.detail)
+    if asked.purpose and asked.request.is_write:
         return Deny(Reason.REQUEST_UNSUPPORTED, "The platform writes nothing by itself.")
-    request, query = ask.request, understand(ask.request, ask.bases)
+    request, query = asked.request, understand(asked.request, asked.bases)
     if isinstance(query, Deny):
         return query
     if snapshot is None:
         return _STALE
     if isinstance(token, Deny):
         return token
-    if fault := _token_fault(token, ask, snapshot, now):
+    if fault := _token_fault(token, asked, snapshot, now):
         return fault
     if fault := _switch_fault(token, request, snapshot.controls.switches, now):
         return fault
-    tenant = snapshot.identity.tenants.get(ask.tenant)
-    if tenant is None or not tenant.active or token.tenant != ask.tenant:
+    tenant = snapshot.identity.tenants.get(asked.tenant)
+    if tenant is None or not tenant.active or token.tenant != asked.tenant:
         return _ELSEWHERE
-    scopes = _standing_scopes(ask, token, snapshot.registry, now)
+    scopes = _standing_scopes(asked, token, snapshot.registry, now)
     if isinstance(scopes, Deny):
         return scopes
     stops = _stops(token, snapshot.controls.switches, now, writes=request.is_write)
-    case = _case(ask, token, request, query, reach_of(token, scopes, stops))
+    case = _case(asked, token, request, query, effective_access(token, scopes, stops))
     if fault := _grant_fault(case):
         return fault
     if fault := _context_fault(case, tenant, snapshot, now):
         return fault
-    if query is not None and (fault := cost_fault(query, case.ways)):
+    if query is not None and (fault := cost_fault(query, case.grants)):
         return fault
     if fault := size_fault(request):
         return fault
@@ -109,11 +109,11 @@ def decide(
 
 
 def unread_fault(
-    ask: Ask, token: AccessToken | Deny | None, snapshot: Snapshot | None, now: datetime
+    asked: DecisionInput, token: AccessToken | Deny | None, snapshot: Snapshot | None, now: datetime
 ) -> Deny | None:
     """Return why a request is refused whatever its body holds, so that nobody reads it; None where the body must be read.
 
-    ``ask.request`` is not looked at. Source: security decision 26
+    ``asked.request`` is not looked at. Source: security decision 26
     """
     if token is None:
         return _NO_TOKEN
@@ -121,9 +121,9 @@ def unread_fault(
         return _STALE
     if isinstance(token, Deny):
         return token
-    if fault := _token_fault(token, ask, snapshot, now):
+    if fault := _token_fault(token, asked, snapshot, now):
         return fault
-    return _ELSEWHERE if token.tenant != ask.tenant else None
+    return _ELSEWHERE if token.tenant != asked.tenant else None
 
 
 def statement_fault(tenant: TenantId, snapshot: Snapshot, now: datetime) -> Deny | None:
@@ -134,13 +134,13 @@ def statement_fault(tenant: TenantId, snapshot: Snapshot, now: datetime) -> Deny
 
 
 def _standing_scopes(
-    ask: Ask, token: AccessToken, facts: RegistryFacts, now: datetime
+    asked: DecisionInput, token: AccessToken, facts: RegistryFacts, now: datetime
 ) -> CompiledScopes | Deny:
     """Judge whether the app may act here at all, and return the scopes in effect.
 
     A read of the platform's own has the scopes of its purpose. It needs the standing of the app that asked for it, where one did.
     """
-    if ask.purpose and not token.client:
+    if asked.purpose and not token.client:
         return compile_scopes(token.scopes)
     client = facts.clients.get(token.client)
     if client is None or client.app != token.app:
@@ -149,25 +149,25 @@ def _standing_scopes(
     reason = registry.launchable(client, installation, token.role, now, issued_at=token.issued_at)
     if reason is not None or installation is None:
         return Deny(reason or Reason.APP_NOT_INSTALLED, _STANDING[reason or Reason.APP_NOT_INSTALLED])
-    if ask.purpose:
+    if asked.purpose:
         return compile_scopes(token.scopes)
     return effective_scopes(token.scopes, client.scopes, client.certified_scopes, installation.scopes)
 
 
 def is_same_grant(before: Obligations, now: Obligations) -> bool:
     """Return whether a permit reaches all that an earlier one of the same request did, as far as that was looked at."""
-    a, b = before.reach, now.reach
+    a, b = before.access, now.access
     if before.may_create != now.may_create or a.scopes != b.scopes:
         return False
     if (a.patient, a.people, a.rights, a.own) != (b.patient, b.people, b.rights, b.own):
         return False
     if a.stopped is None and b.stopped is None:
         return True
-    return all(_texts(found) == _texts(clauses(b, *asked)) for asked, found in list(a.found.items()))
+    return all(_texts(found) == _texts(grant_rules(b, *asked)) for asked, found in list(a.found.items()))
 
 
-def _texts(found: tuple[Clause, ...]) -> list[str]:
-    return [clause.text for clause in found]
+def _texts(found: tuple[GrantRule, ...]) -> list[str]:
+    return [rule.text for rule in found]
 
 
 def size_fault(request: FhirRequest) -> Deny | None:
@@ -197,31 +197,35 @@ class _Case:
     token: AccessToken
     request: FhirRequest
     query: SearchQuery | None
-    reach: Reach
+    access: EffectiveAccess
     letter: int
-    ways: tuple[Clause, ...]
+    grants: tuple[GrantRule, ...]
     exempt: bool
     bases: tuple[str, ...]
     purpose: str
 
 
 def _case(
-    ask: Ask, token: AccessToken, request: FhirRequest, query: SearchQuery | None, reach: Reach
+    asked: DecisionInput,
+    token: AccessToken,
+    request: FhirRequest,
+    query: SearchQuery | None,
+    access: EffectiveAccess,
 ) -> _Case:
     letter = LETTERS[request.interaction]
-    ways = clauses(reach, request.type, letter)
+    grants = grant_rules(access, request.type, letter)
     exempt = (
         request.interaction is Interaction.READ
         and token.fhir_user == f"{request.type}/{request.id}"
-        and _holds(reach, request.type, "openid", "fhirUser")
+        and _holds(access, request.type, "openid", "fhirUser")
     )
-    return _Case(token, request, query, reach, letter, ways, exempt, ask.bases, ask.purpose)
+    return _Case(token, request, query, access, letter, grants, exempt, asked.bases, asked.purpose)
 
 
-def _holds(reach: Reach, type_: str, *special: str) -> bool:
+def _holds(access: EffectiveAccess, type_: str, *special: str) -> bool:
     """Tell whether the grant has all these scopes, which are for no type, and no switch took one out."""
-    stopped = reach.stopped
-    return reach.scopes.special >= {*special} and not (stopped and any(stopped(s, type_) for s in special))
+    stopped = access.stopped
+    return access.scopes.special >= {*special} and not (stopped and any(stopped(s, type_) for s in special))
 
 
 def understand(request: FhirRequest, bases: tuple[str, ...]) -> SearchQuery | Deny | None:
@@ -251,11 +255,11 @@ def understand(request: FhirRequest, bases: tuple[str, ...]) -> SearchQuery | De
     return query if isinstance(query, SearchQuery) else Deny(Reason.REQUEST_UNSUPPORTED, query.detail)
 
 
-def _token_fault(token: AccessToken, ask: Ask, snapshot: Snapshot, now: datetime) -> Deny | None:
+def _token_fault(token: AccessToken, asked: DecisionInput, snapshot: Snapshot, now: datetime) -> Deny | None:
     reason = tokens.judge(token, snapshot.tokens, now)
     if reason is Reason.TOKEN_INVALID:
         return Deny(reason, "The access token has expired.")
-    proof = tokens.require_proof(token, ask.proof)
+    proof = tokens.require_proof(token, asked.proof)
     if proof is not None:
         return Deny(proof, "The access token came without the proof that it is bound to.")
     if reason is not None:
@@ -304,31 +308,31 @@ def _stops(token: AccessToken, index: SwitchIndex, now: datetime, *, writes: boo
 
 def _grant_fault(case: _Case) -> Deny | None:
     """Role, then scope. A grant that only lacks its context is not refused here."""
-    request, reach = case.request, case.reach
+    request, access = case.request, case.access
     if case.exempt:
         return None
-    rights = reach.rights
+    rights = access.rights
     if rights is not None and not rights.get(request.type, 0) & case.letter:
         return Deny(Reason.ROLE_NOT_ALLOWED, f"The person's role does not permit this on {request.type}.")
     if request.type == "Binary":
-        if not any(clauses(reach, type_, READ) for type_ in referrer_types()):
+        if not any(grant_rules(access, type_, READ) for type_ in referrer_types()):
             return Deny(Reason.SCOPE_INSUFFICIENT, "No scope covers a type that could refer to this.")
         return None
-    if not case.ways and not clauses(_in_some_context(reach), request.type, case.letter):
+    if not case.grants and not grant_rules(_in_some_context(access), request.type, case.letter):
         return Deny(Reason.SCOPE_INSUFFICIENT, f"No scope covers this on {request.type}.")
     if case.query is not None:
-        return includes_fault(case.query, reach)
+        return includes_fault(case.query, access)
     return None
 
 
-def _in_some_context(reach: Reach) -> Reach:
-    return replace(reach, patient=reach.patient or "-", people=None)
+def _in_some_context(access: EffectiveAccess) -> EffectiveAccess:
+    return replace(access, patient=access.patient or "-", people=None)
 
 
 def _context_fault(case: _Case, tenant: TenantFacts, snapshot: Snapshot, now: datetime) -> Deny | None:
     """Launch, context, authorization, labels."""
     token, request = case.token, case.request
-    offline = _holds(case.reach, request.type, "offline_access")
+    offline = _holds(case.access, request.type, "offline_access")
     if token.launch and token.launch in snapshot.launches.ended and not offline:
         return Deny(Reason.LAUNCH_ENDED, "The session that opened the app has ended.")
     moved = token.launch_moved or (bool(token.launch) and token.launch in snapshot.launches.moved)
@@ -350,55 +354,55 @@ def _is_outside(case: _Case) -> bool:
     request = case.request
     if request.type == "Binary":
         return False
-    if not case.ways:
+    if not case.grants:
         return True
     if case.query is not None:
-        return context_fault(case.query, case.ways) is not None
+        return context_fault(case.query, case.grants) is not None
     rule = rule_of(request.type)
     if rule is not None and rule.belonging is Belonging.SELF and request.id:
-        return not any(way.patients is None or request.id in way.patients for way in case.ways)
+        return not any(grant.patients is None or request.id in grant.patients for grant in case.grants)
     return False
 
 
 def _body_fault(case: _Case) -> Reason | None:
     """Judge what would be written, as far as it tells by itself; what hangs on its targets is judged once they are seen."""
     body = case.request.body
-    if body is None or not case.ways or hangs_on_targets(case.request.type):
+    if body is None or not case.grants or hangs_on_targets(case.request.type):
         return None
     if case.request.interaction is Interaction.CREATE:
         body = body | {"id": None}  # whoever creates a chart names nobody by its id: the server gives another
-    return judge_resource(case.reach, body, case.ways, bases=case.bases)
+    return judge_resource(case.access, body, case.grants, bases=case.bases)
 
 
 def _patient(case: _Case) -> str:
     """Name the patient whom the request is about, where that is known before anything is seen."""
     if case.request.type == "Patient" and case.request.id:
         return case.request.id
-    only = frozenset((case.reach.patient,))
-    if case.ways and all(way.patients == only for way in case.ways):
-        return case.reach.patient
+    only = frozenset((case.access.patient,))
+    if case.grants and all(grant.patients == only for grant in case.grants):
+        return case.access.patient
     named = case.query.named if case.query is not None else None
     return next(iter(named)) if named is not None and len(named) == 1 else ""
 
 
 def _obligations(case: _Case) -> Obligations:
-    request, reach = case.request, case.reach
+    request, access = case.request, case.access
     plan = None
     if case.query is not None:
-        own = all(way.patients == frozenset((reach.own,)) for way in case.ways) and bool(reach.own)
-        plan = plan_search(case.query, reach, case.ways, labels=not own)
+        own = all(grant.patients == frozenset((access.own,)) for grant in case.grants) and bool(access.own)
+        plan = plan_search(case.query, access, case.grants, labels=not own)
     creates = request.interaction is Interaction.UPDATE and any(
-        way.prefix is Prefix.SYSTEM for way in clauses(reach, request.type, CREATE)
+        grant.prefix is Prefix.SYSTEM for grant in grant_rules(access, request.type, CREATE)
     )
     name = f"{request.type}/{request.id}"
     return Obligations(
         request,
-        reach,
-        case.ways,
-        rule=case.purpose or ("fhirUser" if case.exempt else ", ".join(way.text for way in case.ways)),
+        access,
+        case.grants,
+        rule=case.purpose or ("fhirUser" if case.exempt else ", ".join(grant.text for grant in case.grants)),
         bases=case.bases,
         only=name if case.exempt else "",
         plan=plan,
         patient=_patient(case),
-        may_create=creates and all(way.prefix is Prefix.SYSTEM for way in case.ways),
+        may_create=creates and all(grant.prefix is Prefix.SYSTEM for grant in case.grants),
     )

@@ -3,13 +3,13 @@
 Source: SMART App Launch 2.2, scopes-and-launch-context; security decision 12
 """
 
-from hilum.gateway.access_scope import clauses
+from hilum.gateway.access_scope import grant_rules
 from hilum.gateway.models import (
     ALTERNATIVES_BOUND,
     INCLUDES_BOUND,
     SORT_KEYS_BOUND,
-    Clause,
-    Reach,
+    EffectiveAccess,
+    GrantRule,
     SearchPlan,
 )
 from hilum.kernel.decision import Deny, Reason
@@ -21,10 +21,10 @@ _MANY_SUBJECTS = frozenset({"Account", "Appointment", "Provenance"})
 """Types whose resources may belong to several patients: a search finds by any of them, visibility asks for all."""
 
 
-def cost_fault(query: SearchQuery, ways: tuple[Clause, ...]) -> Deny | None:
+def cost_fault(query: SearchQuery, grants: tuple[GrantRule, ...]) -> Deny | None:
     """Say what makes a search too dear, and the cheaper form."""
     unnamed = not any(name == "_id" or is_about(name) for name, _ in query.filters)
-    if hangs_on_targets(query.type) and unnamed and patients_within(ways) is not None:
+    if hangs_on_targets(query.type) and unnamed and patients_within(grants) is not None:
         sentence = f"Search {query.type} with target=, or bring it along with _revinclude."
         return Deny(Reason.TOO_COSTLY, sentence)
     if len(query.includes) > INCLUDES_BOUND:
@@ -41,10 +41,10 @@ def cost_fault(query: SearchQuery, ways: tuple[Clause, ...]) -> Deny | None:
     return None
 
 
-def includes_fault(query: SearchQuery, reach: Reach) -> Deny | None:
+def includes_fault(query: SearchQuery, access: EffectiveAccess) -> Deny | None:
     """Say which include leads to types that the grant does not cover."""
     for include in query.includes:
-        if not _included(include, reach):
+        if not _included(include, access):
             return Deny(
                 Reason.SCOPE_INSUFFICIENT,
                 f"No scope covers what {'_revinclude' if include.reverse else '_include'} would bring along.",
@@ -52,28 +52,30 @@ def includes_fault(query: SearchQuery, reach: Reach) -> Deny | None:
     return None
 
 
-def _included(include: Include, reach: Reach) -> dict[str, int]:
+def _included(include: Include, access: EffectiveAccess) -> dict[str, int]:
     """Tell which types an include may bring, with the letter that must cover each: to be searched, or only read."""
     if include.reverse:
-        return {include.source: SEARCH} if clauses(reach, include.source, SEARCH) else {}
+        return {include.source: SEARCH} if grant_rules(access, include.source, SEARCH) else {}
     wanted = (include.target,) if include.target else include.targets
-    return {type_: READ for type_ in wanted if clauses(reach, type_, READ)}
+    return {type_: READ for type_ in wanted if grant_rules(access, type_, READ)}
 
 
-def context_fault(query: SearchQuery, ways: tuple[Clause, ...]) -> Deny | None:
+def context_fault(query: SearchQuery, grants: tuple[GrantRule, ...]) -> Deny | None:
     """Say that no patient is left to search: the grant reaches none, or none of those whom the search names."""
-    within = patients_within(ways)
+    within = patients_within(grants)
     if within is None or (within if query.named is None else within & query.named):
         return None
     return Deny(Reason.OUTSIDE_LAUNCH_CONTEXT, "The search is about no patient whom this grant reaches.")
 
 
-def plan_search(query: SearchQuery, reach: Reach, ways: tuple[Clause, ...], *, labels: bool) -> SearchPlan:
+def plan_search(
+    query: SearchQuery, access: EffectiveAccess, grants: tuple[GrantRule, ...], *, labels: bool
+) -> SearchPlan:
     """Write the search that is sent: the asked one, narrowed to what the grant reaches.
 
     ``labels``: restricted resources may be among the matches, so that their number may not be told.
     """
-    within = patients_within(ways)
+    within = patients_within(grants)
     filters = list(query.filters)
     exact = not labels
     if within is not None:
@@ -85,15 +87,17 @@ def plan_search(query: SearchQuery, reach: Reach, ways: tuple[Clause, ...], *, l
             filters.append((rule.narrow, ",".join(form.format(patient) for patient in sorted(patients))))
         else:
             exact = False
-        exact = exact and all(way.patients == within for way in ways) and query.type not in _MANY_SUBJECTS
-    added = _constraint_filters(ways)
+        exact = (
+            exact and all(grant.patients == within for grant in grants) and query.type not in _MANY_SUBJECTS
+        )
+    added = _constraint_filters(grants)
     if added is None:
         exact = False
     else:
         filters.extend(pair for pair in added if pair not in filters)
     included: dict[str, int] = {}
     for include in query.includes:
-        for type_, letter in _included(include, reach).items():
+        for type_, letter in _included(include, access).items():
             included[type_] = included.get(type_, 0) | letter
     params = filters + [_pair(include.text) for include in query.includes]
     if query.sort:
@@ -104,33 +108,33 @@ def plan_search(query: SearchQuery, reach: Reach, ways: tuple[Clause, ...], *, l
     return SearchPlan(query.type, tuple(params), asked, exact, query.counting, query.count, included)
 
 
-def patients_within(ways: tuple[Clause, ...]) -> frozenset[str] | None:
+def patients_within(grants: tuple[GrantRule, ...]) -> frozenset[str] | None:
     """Name all patients whom any of the ways reaches; None for everybody."""
     found: set[str] = set()
-    for way in ways:
-        if way.patients is None:
+    for grant in grants:
+        if grant.patients is None:
             return None
-        found |= way.patients
+        found |= grant.patients
     return frozenset(found)
 
 
-def _constraint_filters(ways: tuple[Clause, ...]) -> tuple[tuple[str, str], ...] | None:
+def _constraint_filters(grants: tuple[GrantRule, ...]) -> tuple[tuple[str, str], ...] | None:
     """Write the scopes' constraints as filters: none needed, or all of them; None where a search cannot say it."""
-    if any(not way.constraints for way in ways):
-        return () if all(not way.constraints for way in ways) or _one_open(ways) else None
-    if len(ways) == 1:
-        return ways[0].constraints
-    names = {name for way in ways for name, _ in way.constraints}
-    if len(names) != 1 or any(len(way.constraints) != 1 for way in ways):
+    if any(not grant.constraints for grant in grants):
+        return () if all(not grant.constraints for grant in grants) or _one_open(grants) else None
+    if len(grants) == 1:
+        return grants[0].constraints
+    names = {name for grant in grants for name, _ in grant.constraints}
+    if len(names) != 1 or any(len(grant.constraints) != 1 for grant in grants):
         return None
-    values = dict.fromkeys(way.constraints[0][1] for way in ways)
+    values = dict.fromkeys(grant.constraints[0][1] for grant in grants)
     return ((next(iter(names)), ",".join(values)),)
 
 
-def _one_open(ways: tuple[Clause, ...]) -> bool:
+def _one_open(grants: tuple[GrantRule, ...]) -> bool:
     """Tell whether an unconstrained way reaches at least as far as every other, so that the constraints add nothing."""
-    within = patients_within(ways)
-    return any(not way.constraints and way.patients == within for way in ways)
+    within = patients_within(grants)
+    return any(not grant.constraints and grant.patients == within for grant in grants)
 
 
 def _pair(text: str) -> tuple[str, str]:

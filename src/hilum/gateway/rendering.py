@@ -10,7 +10,7 @@ from types import MappingProxyType
 
 import orjson
 
-from hilum.controls.models import Spend
+from hilum.controls.models import QuotaResult
 from hilum.kernel.decision import Deny, Reason
 from hilum.standards.fhir.outcomes import IssueCode, outcome
 
@@ -107,7 +107,7 @@ def version_headers(etag: str, modified: str, location: str = "") -> Headers:
     return tuple((name, v.encode()) for name, v in told if v and v.isascii() and v.isprintable())
 
 
-def rate_headers(spend: Spend) -> Headers:
+def rate_headers(spend: QuotaResult) -> Headers:
     """Tell an app what is left of its quota."""
     return (
         (b"ratelimit-limit", str(spend.limit).encode()),

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from hilum.gateway.access_scope import clauses
-from hilum.gateway.models import Clause, Reach
+from hilum.gateway.access_scope import grant_rules
+from hilum.gateway.models import EffectiveAccess, GrantRule
 from hilum.kernel.decision import Reason
 from hilum.standards.fhir.labels import is_restricted
 from hilum.standards.fhir.visibility import Belonging, rule_of, subjects_of, targets_of
@@ -16,14 +16,14 @@ NO_EVIDENCE: Evidence = {}
 
 
 def judge_resource(
-    reach: Reach,
+    access: EffectiveAccess,
     resource: dict[str, Any],
-    ways: tuple[Clause, ...],
+    grants: tuple[GrantRule, ...],
     *,
     bases: tuple[str, ...] = (),
     evidence: Evidence = NO_EVIDENCE,
 ) -> Reason | None:
-    """Say why the grant does not reach a resource by any of ``ways``; None if it does.
+    """Say why the grant does not reach a resource by any of ``grants``; None if it does.
 
     Out of reach and withheld are told apart for the record only: outside they look the same. A restricted label withholds under
     every scope: neither tier nor consent can permit it yet. The person whose own record it is may read it.
@@ -33,41 +33,41 @@ def judge_resource(
     if rule is None:
         return Reason.OUTSIDE_LAUNCH_CONTEXT
     if rule.belonging is Belonging.TARGETS:
-        return _judge_targets(reach, resource, ways, bases, evidence)
+        return _judge_targets(access, resource, grants, bases, evidence)
     if rule.belonging is Belonging.REFERRER:
         return Reason.OUTSIDE_LAUNCH_CONTEXT
-    if not _is_reached(resource, ways, bases):
+    if not _is_reached(resource, grants, bases):
         return Reason.OUTSIDE_LAUNCH_CONTEXT
-    if is_restricted(resource) and not is_own(reach, resource, bases):
+    if is_restricted(resource) and not is_own(access, resource, bases):
         return Reason.LABEL_WITHHELD
     if "contained" in resource:
-        return _judge_contained(reach, resource["contained"], bases)
+        return _judge_contained(access, resource["contained"], bases)
     return None
 
 
-def _is_reached(resource: dict[str, Any], ways: tuple[Clause, ...], bases: tuple[str, ...]) -> bool:
+def _is_reached(resource: dict[str, Any], grants: tuple[GrantRule, ...], bases: tuple[str, ...]) -> bool:
     subjects: frozenset[str] | None = None
     known = False
-    for way in ways:
-        if way.patients is not None:
+    for grant in grants:
+        if grant.patients is not None:
             if not known:
                 subjects, known = subjects_of(resource, bases), True
-            if not subjects or not subjects <= way.patients:
+            if not subjects or not subjects <= grant.patients:
                 continue
-        if all(matches(resource) for matches in way.matchers):
+        if all(matches(resource) for matches in grant.matchers):
             return True
     return False
 
 
-def is_own(reach: Reach, resource: dict[str, Any], bases: tuple[str, ...]) -> bool:
+def is_own(access: EffectiveAccess, resource: dict[str, Any], bases: tuple[str, ...]) -> bool:
     """Tell whether a record is that of the person behind the grant, and of nobody else."""
-    return bool(reach.own) and subjects_of(resource, bases) == frozenset((reach.own,))
+    return bool(access.own) and subjects_of(resource, bases) == frozenset((access.own,))
 
 
 def _judge_targets(
-    reach: Reach,
+    access: EffectiveAccess,
     resource: dict[str, Any],
-    ways: tuple[Clause, ...],
+    grants: tuple[GrantRule, ...],
     bases: tuple[str, ...],
     evidence: Evidence,
 ) -> Reason | None:
@@ -75,7 +75,7 @@ def _judge_targets(
 
     Source: security decision 10
     """
-    if not any(all(matches(resource) for matches in way.matchers) for way in ways):
+    if not any(all(matches(resource) for matches in grant.matchers) for grant in grants):
         return Reason.OUTSIDE_LAUNCH_CONTEXT
     targets = targets_of(resource, bases)
     if targets is None:
@@ -86,15 +86,15 @@ def _judge_targets(
         found = evidence.get(str(target))
         if found is None or found.get("resourceType") != target.type or target.type == "Provenance":
             return Reason.OUTSIDE_LAUNCH_CONTEXT
-        reason = judge_resource(reach, found, clauses(reach, target.type, READ | SEARCH), bases=bases)
+        reason = judge_resource(access, found, grant_rules(access, target.type, READ | SEARCH), bases=bases)
         if reason is not None:
             return reason
     if "contained" in resource:
-        return _judge_contained(reach, resource["contained"], bases)
+        return _judge_contained(access, resource["contained"], bases)
     return None
 
 
-def _judge_contained(reach: Reach, contained: object, bases: tuple[str, ...]) -> Reason | None:
+def _judge_contained(access: EffectiveAccess, contained: object, bases: tuple[str, ...]) -> Reason | None:
     """Judge what a resource carries inside. One part that may not be seen withholds the whole: cutting it out would bend the record.
 
     A contained resource of a directory goes with its container; one of a person's record needs a scope for its own type, and
@@ -114,17 +114,18 @@ def _judge_contained(reach: Reach, contained: object, bases: tuple[str, ...]) ->
         if rule.belonging not in {Belonging.SUBJECT, Belonging.SELF}:
             return Reason.OUTSIDE_LAUNCH_CONTEXT
         if not any(
-            _contains(way, part, rule.belonging, bases) for way in clauses(reach, str(type_), READ | SEARCH)
+            _contains(grant, part, rule.belonging, bases)
+            for grant in grant_rules(access, str(type_), READ | SEARCH)
         ):
             return Reason.OUTSIDE_LAUNCH_CONTEXT
     return None
 
 
-def _contains(way: Clause, part: dict[str, Any], belonging: Belonging, bases: tuple[str, ...]) -> bool:
-    if way.patients is not None:
+def _contains(grant: GrantRule, part: dict[str, Any], belonging: Belonging, bases: tuple[str, ...]) -> bool:
+    if grant.patients is not None:
         if belonging is Belonging.SELF:
             return False
         subjects = subjects_of(part, bases)
-        if subjects is None or not subjects <= way.patients:
+        if subjects is None or not subjects <= grant.patients:
             return False
-    return all(matches(part) for matches in way.matchers)
+    return all(matches(part) for matches in grant.matchers)

@@ -6,8 +6,8 @@ INVARIANT: filtering only removes, and filtering twice changes nothing.
 from collections.abc import Iterable
 from typing import Any
 
-from hilum.gateway.access_scope import clauses
-from hilum.gateway.models import Clause, Obligations, SearchPlan
+from hilum.gateway.access_scope import grant_rules
+from hilum.gateway.models import GrantRule, Obligations, SearchPlan
 from hilum.gateway.resource_access import NO_EVIDENCE, Evidence, judge_resource
 from hilum.kernel.decision import Deny, Reason
 from hilum.standards.fhir.bundles import references_in, resources_of
@@ -28,7 +28,7 @@ def judge_read(obligations: Obligations, resource: object, evidence: Evidence = 
     if obligations.only == f"{request.type}/{request.id}":
         return None
     reason = judge_resource(
-        obligations.reach, resource, obligations.ways, bases=obligations.bases, evidence=evidence
+        obligations.access, resource, obligations.grants, bases=obligations.bases, evidence=evidence
     )
     return None if reason is None else Deny(reason, "The record is out of reach of this grant.")
 
@@ -83,11 +83,11 @@ def filter_response(
         return UNJUDGEABLE
     if bundle.get("type") != "searchset" or not isinstance(bundle.get("entry", []), list):
         return UNJUDGEABLE
-    ways = obligations.ways
+    grants = obligations.grants
     kept: list[dict[str, Any]] = []
     removed = unseen = 0
     for entry in bundle.get("entry", []):
-        verdict = _judge_entry(obligations, plan, entry, ways, evidence)
+        verdict = _judge_entry(obligations, plan, entry, grants, evidence)
         if verdict is None:
             return UNJUDGEABLE
         if verdict:
@@ -109,7 +109,7 @@ def _judge_entry(
     obligations: Obligations,
     plan: SearchPlan,
     entry: object,
-    ways: tuple[Clause, ...],
+    grants: tuple[GrantRule, ...],
     evidence: Evidence,
 ) -> bool | None:
     """Tell whether an entry stays; None if it makes the whole answer one that cannot be judged."""
@@ -124,11 +124,11 @@ def _judge_entry(
         if type_ != plan.type:
             return None
     elif mode == "include" and type_ in plan.included:
-        ways = clauses(obligations.reach, type_, plan.included[type_])
+        grants = grant_rules(obligations.access, type_, plan.included[type_])
     else:
         return False
-    reach, bases = obligations.reach, obligations.bases
-    return judge_resource(reach, resource, ways, bases=bases, evidence=evidence) is None
+    access, bases = obligations.access, obligations.bases
+    return judge_resource(access, resource, grants, bases=bases, evidence=evidence) is None
 
 
 def _mode(entry: dict[str, Any], plan: SearchPlan, type_: str) -> str:

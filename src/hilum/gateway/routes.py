@@ -12,7 +12,7 @@ import orjson
 
 from hilum.gateway.models import BEARER_BOUND
 from hilum.gateway.rendering import Answer, not_found, refusal
-from hilum.gateway.service import Call, Enforcer, Reply
+from hilum.gateway.service import Enforcer, GatewayRequest, Reply
 from hilum.infra import logs, metrics
 from hilum.kernel.decision import Deny, Reason
 from hilum.kernel.errors import HilumError, Invalid, Unavailable
@@ -108,7 +108,7 @@ class Gateway:
         request_id = str(state.get("request_id", ""))
         if path == b"/metadata" and method in {"GET", "HEAD"}:
             return await self._public(tenant, parse(method, path, query, headers, b""), request_id), origin
-        call = Call(
+        incoming = GatewayRequest(
             request_id=request_id,
             tenant=tenant,
             request=_DOUBLED,
@@ -121,34 +121,34 @@ class Gateway:
             proof=proof,
         )
         if bearer is None or doubled:
-            return await self._enforcer.answer(call), origin
+            return await self._enforcer.answer(incoming), origin
         if method not in _WITH_BODY:
-            call.request = parse(method, path, query, headers, b"")
-            return await self._enforcer.answer(call), origin
-        return await self._with_body(call, receive, (path, query, headers)), origin
+            incoming.request = parse(method, path, query, headers, b"")
+            return await self._enforcer.answer(incoming), origin
+        return await self._with_body(incoming, receive, (path, query, headers)), origin
 
     async def _with_body(
-        self, call: Call, receive: Receive, asked: tuple[bytes, bytes, dict[str, str]]
+        self, incoming: GatewayRequest, receive: Receive, asked: tuple[bytes, bytes, dict[str, str]]
     ) -> Reply:
         """Judge the token, then read the body, then parse it: a stranger's body costs nothing (security decision 26)."""
-        call.request = _UNREAD
-        if deny := await self._enforcer.fault_before_body(call):
-            return await self._enforcer.refuse(call, deny)
+        incoming.request = _UNREAD
+        if deny := await self._enforcer.fault_before_body(incoming):
+            return await self._enforcer.refuse(incoming, deny)
         try:
             body = await _body(receive)
         except HilumError as fault:
             busy = isinstance(fault, Unavailable)
             deny = Deny(Reason.CONCURRENCY_EXCEEDED if busy else Reason.REQUEST_UNSUPPORTED, fault.detail)
-            return await self._enforcer.refuse(call, deny, status_of(fault))
+            return await self._enforcer.refuse(incoming, deny, status_of(fault))
         path, query, headers = asked
         if path.endswith(b"/_search"):
-            call.query = _recorded(query, body)
-        read = partial(parse, call.method, path, query, headers, body)
+            incoming.query = _recorded(query, body)
+        read = partial(parse, incoming.method, path, query, headers, body)
         if len(body) > PARSE_INLINE_BOUND:
-            call.request = await asyncio.get_running_loop().run_in_executor(self._parser, read)
+            incoming.request = await asyncio.get_running_loop().run_in_executor(self._parser, read)
         else:
-            call.request = read()
-        return await self._enforcer.answer(call)
+            incoming.request = read()
+        return await self._enforcer.answer(incoming)
 
     async def _public(self, tenant: TenantId, request: FhirRequest | Unsupported, request_id: str) -> Reply:
         everyone = frozenset({"*"})

@@ -15,7 +15,7 @@ from hilum.gateway.response_filter import (
     is_match,
     without_orphans,
 )
-from hilum.gateway.transport import ACCEPT, Errand, Refusal, TooLarge, Transport, opened
+from hilum.gateway.transport import ACCEPT, Refusal, TooLarge, Transport, UpstreamTask, opened
 from hilum.kernel.decision import Deny, Reason
 from hilum.kernel.ports import Ids
 from hilum.keys.live import Vault
@@ -74,110 +74,110 @@ class Searcher:
     def __init__(self, transport: Transport, vault: Vault, ids: Ids) -> None:
         self._transport, self._vault, self._nonces = transport, vault, Nonces(ids)
 
-    async def search(self, errand: Errand) -> Answer:
-        plan = errand.obligations.plan
+    async def search(self, task: UpstreamTask) -> Answer:
+        plan = task.obligations.plan
         assert plan is not None, "a permitted search has a plan"
-        if errand.surface is not None and (name := unknown_filter(errand.surface, plan.type, plan.asked)):
+        if task.surface is not None and (name := unknown_filter(task.surface, plan.type, plan.asked)):
             sentence = f"The FHIR server does not know the search parameter {name} for {plan.type}."
             raise Refusal(Deny(Reason.REQUEST_UNSUPPORTED, sentence))
         if plan.counting:
-            return await self._counted(errand, plan)
-        narrowed = await self._about(errand, plan) if hangs_on_targets(plan.type) else plan
-        gathered = _NOTHING if narrowed is None else await self._gather(errand, narrowed)
+            return await self._counted(task, plan)
+        narrowed = await self._about(task, plan) if hangs_on_targets(plan.type) else plan
+        gathered = _NOTHING if narrowed is None else await self._gather(task, narrowed)
         bundle: dict[str, Any] = {"resourceType": "Bundle", "type": "searchset"}
         if gathered.total is not None:
             bundle["total"] = gathered.total
-        bundle["link"] = self._links(errand, plan, gathered.after)
+        bundle["link"] = self._links(task, plan, gathered.after)
         if gathered.entries:
-            bundle["entry"] = [rebased(entry, errand.base) for entry in gathered.entries]
-        patient = errand.patient_of(resources_of(bundle))
-        shape = errand.obligations.request.shape
+            bundle["entry"] = [rebased(entry, task.base) for entry in gathered.entries]
+        patient = task.patient_of(resources_of(bundle))
+        shape = task.obligations.request.shape
         return Answer(200, dump(bundle, shape), patient=patient, removed=gathered.removed)
 
-    async def _counted(self, errand: Errand, plan: SearchPlan) -> Answer:
+    async def _counted(self, task: UpstreamTask, plan: SearchPlan) -> Answer:
         """Count what may be seen: by the server where its number says nothing beyond the grant, else by looking at all of a few."""
         bundle: dict[str, Any] = {"resourceType": "Bundle", "type": "searchset"}
-        if plan.exact and errand.in_process:
+        if plan.exact and task.in_process:
             counted = render_query((*plan.params, ("_summary", "count")))
-            found = (await self.page(errand, f"{plan.type}?{counted}")).bundle
+            found = (await self.page(task, f"{plan.type}?{counted}")).bundle
             total = found.get("total") if isinstance(found, dict) else None
             if isinstance(total, int) and not isinstance(total, bool):
                 bundle["total"] = total
         else:
-            narrowed = await self._about(errand, plan) if hangs_on_targets(plan.type) else plan
+            narrowed = await self._about(task, plan) if hangs_on_targets(plan.type) else plan
             page = None if narrowed is None else replace(narrowed, count=PAGE_SIZE_BOUND)
-            gathered = _NOTHING if page is None else await self._gather(errand, page, 1)
+            gathered = _NOTHING if page is None else await self._gather(task, page, 1)
             if gathered.total is not None and gathered.after is None:
                 bundle["total"] = gathered.total
-        bundle["link"] = self._links(errand, plan, None)
-        return Answer(200, dump(bundle, errand.obligations.request.shape), patient=errand.obligations.patient)
+        bundle["link"] = self._links(task, plan, None)
+        return Answer(200, dump(bundle, task.obligations.request.shape), patient=task.obligations.patient)
 
-    async def _about(self, errand: Errand, plan: SearchPlan) -> SearchPlan | None:
+    async def _about(self, task: UpstreamTask, plan: SearchPlan) -> SearchPlan | None:
         """Leave in a search by targets those within reach, for the number of its pages would tell of others; None if none is left."""
         named = {
             name: {"resourceType": plan.type, "target": [{"reference": name}]}
             for name in targets_named(plan.params)
         }
-        evidence = await self._transport.evidence(errand, named.values())
-        ways = tuple(replace(way, matchers=()) for way in errand.obligations.ways)
-        reach = errand.obligations.reach
+        evidence = await self._transport.evidence(task, named.values())
+        grants = tuple(replace(grant, matchers=()) for grant in task.obligations.grants)
+        access = task.obligations.access
         kept = {
             name
             for name, only in named.items()
-            if judge_resource(reach, only, ways, evidence=evidence) is None
+            if judge_resource(access, only, grants, evidence=evidence) is None
         }
         params = only_targets(plan.params, kept)
         return None if params is None else replace(plan, params=params)
 
-    async def page(self, errand: Errand, target: str) -> Fetched:
+    async def page(self, task: UpstreamTask, target: str) -> Fetched:
         """Fetch one of the server's pages, in smaller ones where it is too large. Raises TooLarge where it cannot be made smaller."""
         while True:
             try:
-                return await self._bundle(errand, target)
+                return await self._bundle(task, target)
             except TooLarge:
                 smaller = with_half_the_count(target)
                 if smaller is None:
                     raise
                 target = smaller
 
-    async def _bundle(self, errand: Errand, target: str) -> Fetched:
+    async def _bundle(self, task: UpstreamTask, target: str) -> Fetched:
         path, _, query = target.partition("?")
         request = UpstreamRequest("GET", target, _SEARCH_HEADERS)
         if len(query) > _QUERY_INLINE and path:
             headers = (*_SEARCH_HEADERS, ("content-type", "application/x-www-form-urlencoded"))
             request = UpstreamRequest("POST", f"{path}/_search", headers, query.encode())
-        response = await self._transport.send(errand, request)
+        response = await self._transport.send(task, request)
         if response.status in {400, 422}:
             code, _ = complaint_of(response.body)
             sentence = f"The FHIR server refuses this search ({code}); check its parameters and their values."
             raise Refusal(Deny(Reason.REQUEST_UNSUPPORTED, sentence))
         if response.status != 200:
             raise Refusal(UNJUDGEABLE)
-        return Fetched(opened(errand, response.body), target, len(response.body))
+        return Fetched(opened(task, response.body), target, len(response.body))
 
-    async def _page_without_the_largest(self, errand: Errand, plan: SearchPlan, target: str) -> Fetched:
+    async def _page_without_the_largest(self, task: UpstreamTask, plan: SearchPlan, target: str) -> Fetched:
         """Fetch a page; of a record that is too large by itself only its summary, to judge it and to go on behind it.
 
         What may be seen of the rest stays readable. A record that may be seen itself is said to be left out.
         """
         try:
-            return await self.page(errand, target)
+            return await self.page(task, target)
         except TooLarge:
             alone = with_count(target, 1)
             if alone is None:
                 raise
-            fetched = await self._bundle(errand, f"{alone}&_summary=true")
-        filtered, _ = await self._filtered(errand, plan, fetched.bundle)
+            fetched = await self._bundle(task, f"{alone}&_summary=true")
+        filtered, _ = await self._filtered(task, plan, fetched.bundle)
         seen = any(is_match(entry, plan) for entry in filtered.get("entry", []))
-        goes_on = following(errand, fetched.bundle)
+        goes_on = following(task, fetched.bundle)
         whole = None if goes_on is None else without_summary(goes_on)
         if goes_on is not None and whole is None:
             raise Refusal(UNJUDGEABLE)  # behind it the server would go on with summaries
-        link = [] if whole is None else [{"relation": "next", "url": f"{errand.upstream_base}/{whole}"}]
+        link = [] if whole is None else [{"relation": "next", "url": f"{task.upstream_base}/{whole}"}]
         bundle = fetched.bundle | {"entry": [], "link": link}
         return Fetched(bundle, alone, RESPONSE_BOUND // OVERSIZED_BOUND, left_out=seen)
 
-    async def _gather(self, errand: Errand, plan: SearchPlan, rounds: int = 0) -> _Gathered:
+    async def _gather(self, task: UpstreamTask, plan: SearchPlan, rounds: int = 0) -> _Gathered:
         """Fill one page with what may be seen, from as many of the server's pages as it takes, and look whether more follows.
 
         ``rounds``: of so many pages at most. A page that were shorter by what was removed would tell that something was there, and so would a link to an empty one.
@@ -185,7 +185,7 @@ class Searcher:
         limit = plan.count or DEFAULT_PAGE
         if hangs_on_targets(plan.type):
             limit = min(limit, PAGE_OF_TARGETS)
-        page, skip = errand.page, errand.page.skip if errand.page else 0
+        page, skip = task.page, task.page.skip if task.page else 0
         asked = render_query((*plan.params, ("_count", str(limit + 1))))
         target = page.target if page else f"{plan.type}?{asked}"
         matches: list[dict[str, Any]] = []
@@ -194,14 +194,14 @@ class Searcher:
         told: list[int | None] = []
         left, left_out = rounds or max(REFILL_BOUND, PAGE_SIZE_BOUND // limit), False
         while left > 0:
-            fetched = await self._page_without_the_largest(errand, plan, target)
+            fetched = await self._page_without_the_largest(task, plan, target)
             if fetched.target != target:
                 left = min(left + limit, PAGE_SIZE_BOUND)  # smaller pages: more of them
             left -= 1
             left_out |= fetched.left_out
             size += fetched.size
             target = fetched.target
-            filtered, gone = await self._filtered(errand, plan, fetched.bundle)
+            filtered, gone = await self._filtered(task, plan, fetched.bundle)
             removed += gone
             told.append(filtered.get("total"))
             entries = filtered.get("entry", [])
@@ -210,7 +210,7 @@ class Searcher:
             others += [entry for entry in entries if not is_match(entry, plan)]
             room = limit - len(matches)
             matches += fresh[:room]
-            goes_on = following(errand, fetched.bundle)
+            goes_on = following(task, fetched.bundle)
             after = None if goes_on is None else (goes_on, skip)
             if len(fresh) > room:
                 after = (target, len(found) - len(fresh) + room)
@@ -218,33 +218,37 @@ class Searcher:
             if goes_on is None or size > RESPONSE_BOUND:
                 break
             target = goes_on
-        entries, _ = without_orphans(once(matches + others), plan, errand.obligations.bases)
+        entries, _ = without_orphans(once(matches + others), plan, task.obligations.bases)
         entries += [_TOO_LARGE] if left_out else []
         whole = page is None and after is None and not left_out
-        passed_on = errand.in_process and None not in told
+        passed_on = task.in_process and None not in told
         total = len(matches) if whole else told[0] if passed_on else None
         return _Gathered(entries, removed, after, total)
 
-    async def _filtered(self, errand: Errand, plan: SearchPlan, bundle: Any) -> tuple[dict[str, Any], int]:
+    async def _filtered(
+        self, task: UpstreamTask, plan: SearchPlan, bundle: Any
+    ) -> tuple[dict[str, Any], int]:
         evidence = NO_EVIDENCE
         if isinstance(bundle, dict) and any(map(hangs_on_targets, (plan.type, *plan.included))):
             evidence = await self._transport.evidence(
-                errand, list(resources_of(bundle)), evidence_within(bundle)
+                task, list(resources_of(bundle)), evidence_within(bundle)
             )
-        filtered = filter_response(errand.obligations, bundle, evidence)
+        filtered = filter_response(task.obligations, bundle, evidence)
         if isinstance(filtered, Deny):
             raise Refusal(filtered)
         return filtered
 
-    def _links(self, errand: Errand, plan: SearchPlan, after: tuple[str, int] | None) -> list[dict[str, str]]:
-        request = errand.obligations.request
-        address = f"{errand.base}/{plan.type}"
+    def _links(
+        self, task: UpstreamTask, plan: SearchPlan, after: tuple[str, int] | None
+    ) -> list[dict[str, str]]:
+        request = task.obligations.request
+        address = f"{task.base}/{plan.type}"
         asked = render_query((*plan.params, *_result_params(request.params), *shape_params(request.shape)))
         links = [{"relation": "self", "url": f"{address}?{asked}" if asked else address}]
         if after is not None:
             target, skip = after
             page = Page(plan.type, request.params, target, skip)
-            sealed = pagelinks.seal(self._vault, self._nonces, page, errand.token, errand.now)
+            sealed = pagelinks.seal(self._vault, self._nonces, page, task.token, task.now)
             if sealed is None:
                 raise Refusal(
                     Deny(Reason.TOO_COSTLY, "The search is too long to be paged; ask for fewer values.")
@@ -254,17 +258,17 @@ class Searcher:
         return links
 
 
-def following(errand: Errand, bundle: dict[str, Any]) -> str | None:
+def following(task: UpstreamTask, bundle: dict[str, Any]) -> str | None:
     """Find where the server goes on; an address outside its base cannot be followed."""
     links = bundle.get("link")
     for link in links if isinstance(links, list) else ():
         if isinstance(link, dict) and link.get("relation") == "next":
             url = link.get("url")
-            bases = (errand.base, *errand.upstream_bases)
+            bases = (task.base, *task.upstream_bases)
             target = page_target(bases, url) if isinstance(url, str) else None
             if target is None:
                 raise Refusal(UNJUDGEABLE)
-            return target.replace(errand.base + "/", errand.upstream_bases[0] + "/")
+            return target.replace(task.base + "/", task.upstream_bases[0] + "/")
     return None
 
 

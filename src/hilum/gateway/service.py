@@ -9,15 +9,15 @@ import orjson
 from hilum.audit.live import Intents, Journal
 from hilum.audit.models import UNDELIVERED, Access, Outcome
 from hilum.controls.live import Buckets
-from hilum.controls.models import QuotaFacts, Spend
+from hilum.controls.models import QuotaFacts, QuotaResult
 from hilum.gateway import pagelinks, policy
 from hilum.gateway.capability_statement import public_statement
-from hilum.gateway.executor import Carrier
-from hilum.gateway.models import PERSON_QUOTA, Ask, Obligations, Snapshot
+from hilum.gateway.executor import Executor
+from hilum.gateway.models import PERSON_QUOTA, DecisionInput, Obligations, Snapshot
 from hilum.gateway.pagelinks import Page
 from hilum.gateway.rendering import Answer, Headers, not_found, rate_headers, refusal
 from hilum.gateway.snapshot import SnapshotKeeper
-from hilum.gateway.transport import Absent, Effect, Errand, Refusal, refused_by
+from hilum.gateway.transport import Absent, Effect, Refusal, UpstreamTask, refused_by
 from hilum.gateway.underway import Repeated, UnderWay, Unrecorded
 from hilum.identity.models import TenantFacts
 from hilum.kernel.decision import Deny, Permit, ReadPurpose, Reason
@@ -34,7 +34,7 @@ from hilum.web.urls import Urls
 
 
 @dataclass(slots=True)
-class Call:
+class GatewayRequest:
     """One request as it arrived. ``bearer`` is None without a token; ``path`` and ``query`` are for the audit record only."""
 
     request_id: str
@@ -73,7 +73,7 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True)
-class Doorway:
+class GatewayDeps:
     """What the enforcement point stands on; made by app."""
 
     snapshots: SnapshotKeeper
@@ -109,8 +109,8 @@ class _Done:
 class _Begun:
     """One request with its decision. ``at``: when it came, by both clocks, and the page that it asks for where it follows a link."""
 
-    call: Call
-    ask: Ask
+    incoming: GatewayRequest
+    asked: DecisionInput
     token: AccessToken | Deny | None
     snapshot: Snapshot | None
     decision: Permit[Obligations] | Deny
@@ -118,7 +118,7 @@ class _Begun:
 
     @property
     def ask_is_write(self) -> bool:
-        return isinstance(self.ask.request, FhirRequest) and self.ask.request.is_write
+        return isinstance(self.asked.request, FhirRequest) and self.asked.request.is_write
 
 
 _NOTHING = Answer(0)
@@ -134,27 +134,29 @@ _STRANGE_PAGE = Unsupported("page_link", "This page link was not made for this a
 class Enforcer:
     """The enforcement point of one process; used from its event loop."""
 
-    def __init__(self, doorway: Doorway) -> None:
-        self._on = doorway
-        self._surfaces = Surfaces(doorway.upstreams, doorway.clock)
-        self._carrier = Carrier(doorway.upstreams, doorway.vault, doorway.ids)
+    def __init__(self, deps: GatewayDeps) -> None:
+        self._on = deps
+        self._surfaces = Surfaces(deps.upstreams, deps.clock)
+        self._executor = Executor(deps.upstreams, deps.vault, deps.ids)
         self._statements: dict[TenantId, tuple[Surface, bytes]] = {}
         self._named: tuple[object, dict[TenantId, tuple[str, ...]]] = (None, {})
         self._writing: set[asyncio.Future[Reply]] = set()
 
-    async def answer(self, call: Call) -> Reply:
+    async def answer(self, incoming: GatewayRequest) -> Reply:
         """Judge, carry out and record one request. What it returns is durable in the journal."""
         on = self._on
         started, now, snapshot = on.clock.monotonic(), on.clock.now(), on.snapshots.current()
-        token = await self._token_of(call)
-        request, page = self._opened(call.request, token, now)
-        purpose = call.own.purpose if call.own is not None else ""
-        ask = Ask(call.tenant, request, self._bases(call.tenant, snapshot), call.proof, purpose)
-        decision = policy.decide(ask, token, snapshot, now)
+        token = await self._token_of(incoming)
+        request, page = self._opened(incoming.request, token, now)
+        purpose = incoming.own.purpose if incoming.own is not None else ""
+        asked = DecisionInput(
+            incoming.tenant, request, self._bases(incoming.tenant, snapshot), incoming.proof, purpose
+        )
+        decision = policy.decide(asked, token, snapshot, now)
         if isinstance(decision, Deny) and policy.may_be_news(decision, token, now):
             snapshot = await on.snapshots.newer(started)
-            decision = policy.decide(ask, token, snapshot, now)
-        begun = _Begun(call, ask, token, snapshot, decision, (started, now, page))
+            decision = policy.decide(asked, token, snapshot, now)
+        begun = _Begun(incoming, asked, token, snapshot, decision, (started, now, page))
         if isinstance(decision, Permit) and decision.obligations.request.is_write:
             # Nobody's hanging up may part a write from the record of its outcome.
             writing = asyncio.ensure_future(self._finish(begun))
@@ -165,16 +167,16 @@ class Enforcer:
 
     async def _finish(self, begun: "_Begun") -> Reply:
         """Carry out what was decided, record how it ended, and see that it may still be told."""
-        call, token, snapshot, decision = begun.call, begun.token, begun.snapshot, begun.decision
+        incoming, token, snapshot, decision = begun.incoming, begun.token, begun.snapshot, begun.decision
         if not isinstance(token, AccessToken) or snapshot is None:
             deny = decision if isinstance(decision, Deny) else _NO_STORE
-            done, still, record = _Done(refusal(deny, call.request_id), deny), None, True
+            done, still, record = _Done(refusal(deny, incoming.request_id), deny), None, True
         else:
             still = self._under_way(begun, token, snapshot)
             try:
                 done, record = await self._known(begun, token, snapshot, still), True
             except Unrecorded:
-                done, record = _Done(refusal(_UNRECORDED, call.request_id), _UNRECORDED), False
+                done, record = _Done(refusal(_UNRECORDED, incoming.request_id), _UNRECORDED), False
         access = self._access(begun, done, still)
         known = still is not None
         done = (
@@ -185,10 +187,10 @@ class Enforcer:
         settled = still is not None and still.intended and done.is_definite
         return Reply(
             done.answer,
-            self._origins(call.tenant, token, snapshot),
+            self._origins(incoming.tenant, token, snapshot),
             done.rates,
             done.deny,
-            call.request_id if settled else "",
+            incoming.request_id if settled else "",
         )
 
     def answered(self, request_id: str) -> None:
@@ -265,7 +267,7 @@ class Enforcer:
             on.journal,
             on.intents.look_up,
             on.clock,
-            begun.ask,
+            begun.asked,
             token,
             snapshot,
             decision.obligations if isinstance(decision, Permit) else None,
@@ -275,7 +277,7 @@ class Enforcer:
     def _access(self, begun: "_Begun", done: "_Done", still: UnderWay | None) -> Access:
         started, now, _ = begun.at
         latency_us = int((self._on.clock.monotonic() - started) * 1_000_000)
-        access = _access(begun.call, begun.token, begun.snapshot, done, (now, latency_us))
+        access = _access(begun.incoming, begun.token, begun.snapshot, done, (now, latency_us))
         if still is None or not isinstance(begun.decision, Permit) or not begun.ask_is_write:
             return access
         access.outcome = _outcome_of(done, still.effect)
@@ -283,27 +285,27 @@ class Enforcer:
             access.resource = done.answer.resource or still.resource
         return access
 
-    async def fault_before_body(self, call: Call) -> Deny | None:
+    async def fault_before_body(self, incoming: GatewayRequest) -> Deny | None:
         """Return why the token of a request does not count, before its body is read; None where it counts."""
         on = self._on
-        token = await self._looked_up(call.bearer) if call.bearer is not None else None
-        ask = Ask(call.tenant, call.request, (), call.proof)
-        return policy.unread_fault(ask, token, on.snapshots.current(), on.clock.now())
+        token = await self._looked_up(incoming.bearer) if incoming.bearer is not None else None
+        asked = DecisionInput(incoming.tenant, incoming.request, (), incoming.proof)
+        return policy.unread_fault(asked, token, on.snapshots.current(), on.clock.now())
 
-    async def refuse(self, call: Call, deny: Deny, status: int = 0) -> Reply:
+    async def refuse(self, incoming: GatewayRequest, deny: Deny, status: int = 0) -> Reply:
         """Refuse and record a request whose body was not read, or not whole. ``status`` where the reason's own says too little."""
         on = self._on
         started, now, snapshot = on.clock.monotonic(), on.clock.now(), on.snapshots.current()
-        token = await self._looked_up(call.bearer) if call.bearer is not None else None
+        token = await self._looked_up(incoming.bearer) if incoming.bearer is not None else None
         if isinstance(token, AccessToken) and snapshot is not None:
-            self._spend(call, token, snapshot.controls.quotas)
-        answer = refusal(deny, call.request_id)
+            self._spend(incoming, token, snapshot.controls.quotas)
+        answer = refusal(deny, incoming.request_id)
         answer.status = status or answer.status
         latency_us = int((on.clock.monotonic() - started) * 1_000_000)
         done = _Done(answer, deny)
-        access = _access(call, token, snapshot, done, (now, latency_us))
+        access = _access(incoming, token, snapshot, done, (now, latency_us))
         done = await self._recorded(access, done, known=isinstance(token, AccessToken))
-        return Reply(done.answer, self._origins(call.tenant, token, snapshot), deny=done.deny)
+        return Reply(done.answer, self._origins(incoming.tenant, token, snapshot), deny=done.deny)
 
     async def metadata(self, tenant_id: TenantId, request_id: str) -> Answer:
         """Tell what apps can do at a tenant. Public."""
@@ -332,12 +334,12 @@ class Enforcer:
         snapshot = self._on.snapshots.current()
         return frozenset() if snapshot is None else snapshot.registry.origins.get(tenant, frozenset())
 
-    async def _token_of(self, call: Call) -> AccessToken | Deny | None:
-        if call.own is not None:
-            return call.own.token
-        if call.bearer is None:
+    async def _token_of(self, incoming: GatewayRequest) -> AccessToken | Deny | None:
+        if incoming.own is not None:
+            return incoming.own.token
+        if incoming.bearer is None:
             return None
-        return self._on.tokens.peek(call.bearer) or await self._looked_up(call.bearer)
+        return self._on.tokens.peek(incoming.bearer) or await self._looked_up(incoming.bearer)
 
     async def _looked_up(self, bearer: str) -> AccessToken | Deny:
         try:
@@ -369,8 +371,8 @@ class Enforcer:
         still: UnderWay,
     ) -> _Done:
         """End the request of a known token. Refused ones cost as much as others: probing is not free. Raises Unrecorded."""
-        call, decision, (_, now, page) = begun.call, begun.decision, begun.at
-        spent, over = self._spend(call, token, snapshot.controls.quotas)
+        incoming, decision, (_, now, page) = begun.incoming, begun.decision, begun.at
+        spent, over = self._spend(incoming, token, snapshot.controls.quotas)
         rates = rate_headers(spent)
         obligations = decision.obligations if isinstance(decision, Permit) else None
         try:
@@ -382,22 +384,24 @@ class Enforcer:
             tenant = snapshot.identity.tenants[token.tenant]
             surface = await self._surface(tenant) if obligations.asks_surface else None
             bases = obligations.bases[0][:-1], self._on.upstreams.base_of(tenant)
-            errand = Errand(token, tenant, obligations, now, *bases, still, page, surface)
-            return _Done(await self._carrier.carry(errand), None, obligations, rates)
+            task = UpstreamTask(token, tenant, obligations, now, *bases, still, page, surface)
+            return _Done(await self._executor.execute(task), None, obligations, rates)
         except Absent:
-            return _Done(not_found(call.request_id), None, obligations, rates)
+            return _Done(not_found(incoming.request_id), None, obligations, rates)
         except Refusal as refused:
             if still.effect is Effect.DONE:
-                refused.deny = _though_done(refused.deny, call.request_id)
-            answer = refusal(refused.deny, call.request_id, retry_after_s=refused.retry_after_s)
+                refused.deny = _though_done(refused.deny, incoming.request_id)
+            answer = refusal(refused.deny, incoming.request_id, retry_after_s=refused.retry_after_s)
             if isinstance(refused, Repeated) and refused.resource:
-                location = f"{self._on.urls.fhir_base(call.tenant)}/{refused.resource}"
+                location = f"{self._on.urls.fhir_base(incoming.tenant)}/{refused.resource}"
                 answer.headers += ((b"location", location.encode()),)
             return _Done(answer, refused.deny, obligations, rates)
 
-    def _spend(self, call: Call, token: AccessToken, quotas: QuotaFacts) -> tuple[Spend, Deny]:
+    def _spend(
+        self, incoming: GatewayRequest, token: AccessToken, quotas: QuotaFacts
+    ) -> tuple[QuotaResult, Deny]:
         """Spend on the app's quota; for a read of the platform's own on that of the person, too."""
-        if call.own is not None:
+        if incoming.own is not None:
             holder = f"person/{token.person}", token.tenant
             spent = self._on.buckets.spend(holder, PERSON_QUOTA)
             if not spent.allowed or not token.app:
@@ -458,21 +462,21 @@ def _unknown(request_id: str) -> Deny:
 
 
 def _access(
-    call: Call,
+    incoming: GatewayRequest,
     token: AccessToken | Deny | None,
     snapshot: Snapshot | None,
     done: _Done,
     took: tuple[datetime, int],
 ) -> Access:
-    request = call.request if isinstance(call.request, FhirRequest) else None
+    request = incoming.request if isinstance(incoming.request, FhirRequest) else None
     obligations, deny, answer = done.obligations, done.deny, done.answer
     held = token if isinstance(token, AccessToken) else None
     return Access(
-        request_id=call.request_id,
-        decision=call.own.decision if call.own is not None else call.request_id,
+        request_id=incoming.request_id,
+        decision=incoming.own.decision if incoming.own is not None else incoming.request_id,
         at=took[0],
-        tenant=call.tenant,
-        interaction=_interaction(call, request),
+        tenant=incoming.tenant,
+        interaction=_interaction(incoming, request),
         resource_type=request.type if request else "",
         status=answer.status,
         outcome=Outcome.DONE if deny is None else Outcome.REFUSED,
@@ -489,24 +493,24 @@ def _access(
         authorization=held.authorization if held else "",
         run=held.run if held else "",
         snapshot=snapshot.epoch if snapshot is not None else 0,
-        correlation_id=call.correlation_id,
-        source=call.source,
+        correlation_id=incoming.correlation_id,
+        source=incoming.source,
         removed=answer.removed,
         cost=1 if request else 0,
         latency_us=took[1],
-        method=call.method,
-        path=call.path,
-        query=call.query,
+        method=incoming.method,
+        path=incoming.path,
+        query=incoming.query,
         patient=answer.patient
         or ("" if obligations is None else obligations.patient)
         or _named(held, request),
     )
 
 
-def _interaction(call: Call, request: FhirRequest | None) -> str:
+def _interaction(incoming: GatewayRequest, request: FhirRequest | None) -> str:
     """Return the word for the record. Reads of the platform's own stand apart, so that they count as no use by the app."""
-    if call.own is not None:
-        return call.own.purpose.value
+    if incoming.own is not None:
+        return incoming.own.purpose.value
     return request.interaction.value if request else "unsupported"
 
 

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import orjson
 
 from hilum.audit.models import Recorded
-from hilum.gateway.access_scope import clauses
+from hilum.gateway.access_scope import grant_rules
 from hilum.gateway.attachments import Grounds, grounds_of
 from hilum.gateway.models import EVIDENCE_AT_ONCE, EVIDENCE_BOUND, Obligations
 from hilum.gateway.pagelinks import Page
@@ -88,7 +88,7 @@ class Still(Protocol):
 
 
 @dataclass(slots=True)
-class Errand:
+class UpstreamTask:
     """One permitted request on its way. ``base`` is the gateway's own, ``upstream_base`` the server's, neither with a slash at its end."""
 
     token: AccessToken
@@ -147,27 +147,27 @@ class Transport:
     def __init__(self, upstreams: Upstreams) -> None:
         self._upstreams = upstreams
 
-    async def send(self, errand: Errand, request: UpstreamRequest) -> UpstreamResponse:
+    async def send(self, task: UpstreamTask, request: UpstreamRequest) -> UpstreamResponse:
         """Send a read or search, if the request that needs it is still permitted. Raises Refusal."""
-        _confirm(errand)
+        _confirm(task)
         try:
-            response = await self._upstreams.send(errand.tenant, request)
+            response = await self._upstreams.send(task.tenant, request)
         except Unavailable as error:
             raise refused_by(error) from error
         return _usable(response)
 
-    async def write(self, errand: Errand, request: UpstreamRequest) -> UpstreamResponse:
+    async def write(self, task: UpstreamTask, request: UpstreamRequest) -> UpstreamResponse:
         """Send what changes data: the one way in which a write leaves. Raises Refusal.
 
         Its intent is on record before it leaves, and it is still permitted then. Whatever keeps its outcome from being known is
         reported as such, never as "not done".
         Source: security decisions 20, 23
         """
-        still = errand.still
+        still = task.still
         intent = await still.intend()
         sent = replace(request, body=tagged(request.body, intent.request_id)) if request.body else request
         try:
-            response = await self._upstreams.write(errand.tenant, sent, intent)
+            response = await self._upstreams.write(task.tenant, sent, intent)
         except Unavailable as error:
             if error.code in _ANSWER_LOST:
                 raise Refusal(_outcome_unknown(error.detail, intent.request_id)) from error
@@ -179,20 +179,20 @@ class Transport:
         still.effect = Effect.DONE if response.status < 300 else Effect.NOT_DONE
         return _usable(response)
 
-    async def fetch(self, errand: Errand, name: str) -> Stored | None:
-        _confirm(errand)
-        response = self._upstreams.peek(errand.tenant, name)
+    async def fetch(self, task: UpstreamTask, name: str) -> Stored | None:
+        _confirm(task)
+        response = self._upstreams.peek(task.tenant, name)
         if response is None:
-            response = await self.send(errand, UpstreamRequest("GET", name, ACCEPT))
+            response = await self.send(task, UpstreamRequest("GET", name, ACCEPT))
         if response.status != 200:
             if _usable(response).status in ABSENT:
                 return None
             raise Refusal(UNJUDGEABLE)
-        body = localised(errand, response.body)
+        body = localised(task, response.body)
         withheld = False
-        if is_suspect(body, errand.grounds, name.partition("/")[0]):
+        if is_suspect(body, task.grounds, name.partition("/")[0]):
             tree = loads(body)
-            withheld = withhold(tree, errand.grounds)
+            withheld = withhold(tree, task.grounds)
             body = orjson.dumps(tree)
         resource = loads(body, orjson.loads)
         if not isinstance(resource, dict):
@@ -201,55 +201,55 @@ class Transport:
         return Stored(resource, body, etag, response.headers.get("last-modified", ""), withheld)
 
     async def evidence(
-        self, errand: Errand, resources: Iterable[dict[str, Any]], known: Evidence = NO_EVIDENCE
+        self, task: UpstreamTask, resources: Iterable[dict[str, Any]], known: Evidence = NO_EVIDENCE
     ) -> Evidence:
-        wanted = wanted_evidence(resources, errand.obligations.bases)
+        wanted = wanted_evidence(resources, task.obligations.bases)
         missing = [name for name in wanted if name not in known]
         if len(missing) > EVIDENCE_BOUND:
             raise Refusal(_TOO_MUCH_EVIDENCE)
         found = dict(known)
         for first in range(0, len(missing), EVIDENCE_AT_ONCE):
             names = missing[first : first + EVIDENCE_AT_ONCE]
-            fetched = await asyncio.gather(*(self.fetch(errand, name) for name in names))
+            fetched = await asyncio.gather(*(self.fetch(task, name) for name in names))
             found |= {
                 name: None if each is None else each.resource
                 for name, each in zip(names, fetched, strict=True)
             }
         return found
 
-    async def judged(self, errand: Errand, name: str) -> Stored:
+    async def judged(self, task: UpstreamTask, name: str) -> Stored:
         """Fetch a record and judge it as what was asked for. Raises Absent, Refusal."""
-        stored = await self.fetch(errand, name)
+        stored = await self.fetch(task, name)
         evidence = NO_EVIDENCE
-        if hangs_on_targets(errand.obligations.request.type):
-            evidence = await self._about(errand, stored.resource if stored else _ABOUT_NOBODY)
+        if hangs_on_targets(task.obligations.request.type):
+            evidence = await self._about(task, stored.resource if stored else _ABOUT_NOBODY)
         if stored is None:
-            pretend(errand)
+            pretend(task)
             raise Absent
-        if fault := judge_read(errand.obligations, stored.resource, evidence):
+        if fault := judge_read(task.obligations, stored.resource, evidence):
             raise Refusal(fault)
         return stored
 
-    async def _about(self, errand: Errand, resource: dict[str, Any]) -> Evidence:
+    async def _about(self, task: UpstreamTask, resource: dict[str, Any]) -> Evidence:
         """Look at the first of what a record is about, and at the rest only if that may be seen: else it takes as long as an absent one."""
         targets = resource.get("target")
         if not isinstance(targets, list):
             return NO_EVIDENCE
-        first = await self.evidence(errand, ({**resource, "target": targets[:1]},))
-        if any(seen is None or not self.reaches(errand, seen, READ | SEARCH) for seen in first.values()):
+        first = await self.evidence(task, ({**resource, "target": targets[:1]},))
+        if any(seen is None or not self.reaches(task, seen, READ | SEARCH) for seen in first.values()):
             return first
-        return await self.evidence(errand, (resource,), first)
+        return await self.evidence(task, (resource,), first)
 
-    def reaches(self, errand: Errand, resource: dict[str, Any], letters: int = READ) -> bool:
-        reach = errand.obligations.reach
-        ways = clauses(reach, str(resource.get("resourceType")), letters)
-        return judge_resource(reach, resource, ways, bases=errand.obligations.bases) is None
+    def reaches(self, task: UpstreamTask, resource: dict[str, Any], letters: int = READ) -> bool:
+        access = task.obligations.access
+        grants = grant_rules(access, str(resource.get("resourceType")), letters)
+        return judge_resource(access, resource, grants, bases=task.obligations.bases) is None
 
 
-def _confirm(errand: Errand) -> None:
-    errand.still.confirm()
-    if errand.still.obligations is not None:
-        errand.obligations = errand.still.obligations
+def _confirm(task: UpstreamTask) -> None:
+    task.still.confirm()
+    if task.still.obligations is not None:
+        task.obligations = task.still.obligations
 
 
 def _outcome_unknown(detail: str, request_id: str) -> Deny:
@@ -288,44 +288,44 @@ _NOBODYS = orjson.dumps(
 )
 
 
-def pretend(errand: Errand) -> None:
+def pretend(task: UpstreamTask) -> None:
     """Take the time that judging a record takes, so that one that is absent takes as long as one out of reach.
 
     Source: security decision 12
     """
-    request = errand.obligations.request
-    resource = loads(localised(errand, _NOBODYS), orjson.loads)
+    request = task.obligations.request
+    resource = loads(localised(task, _NOBODYS), orjson.loads)
     resource |= {"resourceType": request.type, "id": request.id}
     etag_of("", resource)
-    judge_read(errand.obligations, resource)
+    judge_read(task.obligations, resource)
 
 
-def localised(errand: Errand, body: bytes) -> bytes:
+def localised(task: UpstreamTask, body: bytes) -> bytes:
     """Write the gateway's base wherever the FHIR server wrote its own."""
     try:
-        for base in errand.upstream_bases:
-            body = relocated(body, base, errand.base)
+        for base in task.upstream_bases:
+            body = relocated(body, base, task.base)
         return body
     except ValueError:
         raise Refusal(UNJUDGEABLE) from None
 
 
-def opened(errand: Errand, body: bytes) -> Any:
+def opened(task: UpstreamTask, body: bytes) -> Any:
     """Read an answer's JSON for being shown: with the gateway's addresses, and without those that are withheld."""
-    body = localised(errand, body)
+    body = localised(task, body)
     tree = loads(body)
-    if is_suspect(body, errand.grounds, *errand.shown_types):
+    if is_suspect(body, task.grounds, *task.shown_types):
         for each in resources_of(tree) if is_bundle(tree) else (tree,):
-            withhold(each, errand.grounds)
+            withhold(each, task.grounds)
     return tree
 
 
-def outward(errand: Errand) -> bytes:
+def outward(task: UpstreamTask) -> bytes:
     """Write the FHIR server's base wherever an app wrote the gateway's."""
     raw, base, foreign = (
-        errand.obligations.request.raw,
-        errand.base.encode(),
-        errand.upstream_bases[0].encode(),
+        task.obligations.request.raw,
+        task.base.encode(),
+        task.upstream_bases[0].encode(),
     )
     return raw if foreign == base or not foreign else raw.replace(base + b"/", foreign + b"/")
 

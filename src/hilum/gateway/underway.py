@@ -12,7 +12,7 @@ from hilum.audit import policy as audit
 from hilum.audit.live import Journal
 from hilum.audit.models import Access, Claimed, Outcome, Recorded
 from hilum.gateway import policy
-from hilum.gateway.models import Ask, Obligations, Snapshot
+from hilum.gateway.models import DecisionInput, Obligations, Snapshot
 from hilum.gateway.snapshot import SnapshotKeeper
 from hilum.gateway.transport import Effect, Refusal
 from hilum.kernel.decision import Deny, Reason
@@ -47,7 +47,7 @@ class UnderWay:
     journal: Journal
     find: Callable[[str], Awaitable[Sequence[Access]]]
     clock: Clock
-    ask: Ask
+    asked: DecisionInput
     token: AccessToken
     snapshot: Snapshot
     obligations: Obligations | None
@@ -69,7 +69,7 @@ class UnderWay:
         if current is self.snapshot:
             return
         assert self.obligations is not None, "only what was permitted is under way"
-        decision = policy.decide(self.ask, self.token, current, self.clock.now())
+        decision = policy.decide(self.asked, self.token, current, self.clock.now())
         if isinstance(decision, Deny):
             raise Refusal(decision)
         if current is None or not policy.is_same_grant(self.obligations, decision.obligations):

@@ -13,10 +13,10 @@ from hilum.gateway.transport import (
     ABSENT,
     ACCEPT,
     Absent,
-    Errand,
     Refusal,
     Stored,
     Transport,
+    UpstreamTask,
     loads,
     opened,
     outward,
@@ -52,125 +52,123 @@ class Writer:
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
 
-    async def create(self, errand: Errand) -> Answer:
-        request = errand.obligations.request
-        await self._judge_targets(errand)
-        _judge_mentions(errand, {})
-        return await self._write(
-            errand, UpstreamRequest("POST", request.type, _WRITE_HEADERS, outward(errand))
-        )
+    async def create(self, task: UpstreamTask) -> Answer:
+        request = task.obligations.request
+        await self._judge_targets(task)
+        _judge_mentions(task, {})
+        return await self._write(task, UpstreamRequest("POST", request.type, _WRITE_HEADERS, outward(task)))
 
-    async def update(self, errand: Errand) -> Answer:
-        request = errand.obligations.request
+    async def update(self, task: UpstreamTask) -> Answer:
+        request = task.obligations.request
         name = f"{request.type}/{request.id}"
-        await self._judge_targets(errand)
-        current = await self._transport.fetch(errand, name)
+        await self._judge_targets(task)
+        current = await self._transport.fetch(task, name)
         headers: tuple[tuple[str, str], ...] = _WRITE_HEADERS
         if current is None:
-            if not errand.obligations.may_create:
-                pretend(errand)
+            if not task.obligations.may_create:
+                pretend(task)
                 raise Absent
             if request.if_match:
                 return _conflict(412, "There is no version to match.")
-            _judge_mentions(errand, {})
+            _judge_mentions(task, {})
         else:
-            if fault := await self._condition(errand, current):
+            if fault := await self._condition(task, current):
                 return fault
             if current.withheld:
                 raise Refusal(_WITHHELD_WITHIN)
-            _judge_mentions(errand, current.resource)
+            _judge_mentions(task, current.resource)
             headers += _unchanged(current)
-        return await self._write(errand, UpstreamRequest("PUT", name, headers, outward(errand)))
+        return await self._write(task, UpstreamRequest("PUT", name, headers, outward(task)))
 
-    async def delete(self, errand: Errand) -> Answer:
-        request = errand.obligations.request
+    async def delete(self, task: UpstreamTask) -> Answer:
+        request = task.obligations.request
         name = f"{request.type}/{request.id}"
-        current = await self._transport.fetch(errand, name)
+        current = await self._transport.fetch(task, name)
         if current is None:
-            pretend(errand)
+            pretend(task)
             raise Absent
-        if fault := await self._condition(errand, current):
+        if fault := await self._condition(task, current):
             return fault
         response = await self._transport.write(
-            errand, UpstreamRequest("DELETE", name, (*ACCEPT, *_unchanged(current)))
+            task, UpstreamRequest("DELETE", name, (*ACCEPT, *_unchanged(current)))
         )
         if response.status in {200, 202, 204}:
-            return Answer(204, patient=errand.patient_of((current.resource,)))
+            return Answer(204, patient=task.patient_of((current.resource,)))
         return _not_written(response)
 
-    async def _condition(self, errand: Errand, current: Stored) -> Answer | None:
+    async def _condition(self, task: UpstreamTask, current: Stored) -> Answer | None:
         """Judge what is stored before any precondition is looked at. Raises Refusal.
 
         Source: security decision 12
         """
         evidence = NO_EVIDENCE
-        if hangs_on_targets(errand.obligations.request.type):
-            evidence = await self._transport.evidence(errand, (current.resource,))
-        if fault := judge_change(errand.obligations, current.resource, evidence):
+        if hangs_on_targets(task.obligations.request.type):
+            evidence = await self._transport.evidence(task, (current.resource,))
+        if fault := judge_change(task.obligations, current.resource, evidence):
             raise Refusal(fault)
-        asked = errand.obligations.request.if_match
+        asked = task.obligations.request.if_match
         if asked and tag_of(asked) != tag_of(current.etag):
             return _conflict(412, "The record has another version than the one to match.")
         return None
 
-    async def _judge_targets(self, errand: Errand) -> None:
-        obligations = errand.obligations
+    async def _judge_targets(self, task: UpstreamTask) -> None:
+        obligations = task.obligations
         request = obligations.request
         if request.body is None or not hangs_on_targets(request.type):
             return
-        evidence = await self._transport.evidence(errand, (request.body,))
-        ways = obligations.ways
+        evidence = await self._transport.evidence(task, (request.body,))
+        grants = obligations.grants
         reason = judge_resource(
-            obligations.reach, request.body, ways, bases=obligations.bases, evidence=evidence
+            obligations.access, request.body, grants, bases=obligations.bases, evidence=evidence
         )
         if reason is not None:
             raise Refusal(Deny(reason, "What the record is about is out of reach of this grant."))
 
-    async def _read_back(self, errand: Errand, where: str) -> dict[str, Any]:
+    async def _read_back(self, task: UpstreamTask, where: str) -> dict[str, Any]:
         """Read what a server stored that sent nothing back; empty where that cannot be read. The write is done whatever comes of it."""
         try:
-            stored = await self._transport.fetch(errand, where.partition("/_history/")[0])
+            stored = await self._transport.fetch(task, where.partition("/_history/")[0])
             resource = None if stored is None else loads(stored.body)
         except Refusal:
             return {}
-        asked = errand.obligations.request.type
+        asked = task.obligations.request.type
         return resource if isinstance(resource, dict) and resource.get("resourceType") == asked else {}
 
-    async def _write(self, errand: Errand, request: UpstreamRequest) -> Answer:
-        response = await self._transport.write(errand, request)
+    async def _write(self, task: UpstreamTask, request: UpstreamRequest) -> Answer:
+        response = await self._transport.write(task, request)
         if response.status not in {200, 201}:
             return _not_written(response)
-        asked = errand.obligations.request
-        resource = opened(errand, response.body) if response.body else None
+        asked = task.obligations.request
+        resource = opened(task, response.body) if response.body else None
         if not isinstance(resource, dict) or resource.get("resourceType") != asked.type:
             resource = {}
-        where = _located(errand, response, resource)
+        where = _located(task, response, resource)
         if (
             not resource
             and where
             and not {"return=minimal", "return=OperationOutcome"} & {*asked.prefer.split()}
         ):
-            resource = await self._read_back(errand, where)
+            resource = await self._read_back(task, where)
         etag = etag_of(response.headers.get("etag", ""), resource) or _versioned(where)
         modified = response.headers.get("last-modified", "")
-        headers = version_headers(etag, modified, f"{errand.base}/{where}" if where else "")
-        patient = errand.patient_of((asked.body or {},))
+        headers = version_headers(etag, modified, f"{task.base}/{where}" if where else "")
+        patient = task.patient_of((asked.body or {},))
         body = b""
         if "return=OperationOutcome" in asked.prefer:
             body = orjson.dumps(outcome(IssueCode.INFORMATIONAL, "Stored.", severity="information"))
-        elif resource and "return=minimal" not in asked.prefer and self._transport.reaches(errand, resource):
+        elif resource and "return=minimal" not in asked.prefer and self._transport.reaches(task, resource):
             body = dump(resource, asked.shape)
         return Answer(response.status, body, headers, patient=patient, resource=where)
 
 
-def _judge_mentions(errand: Errand, before: dict[str, Any]) -> None:
+def _judge_mentions(task: UpstreamTask, before: dict[str, Any]) -> None:
     """Refuse what newly points at a Binary, whether or not the app may read it now, or at an address that is not for apps.
 
     A record that an app pointed at a Binary would go on opening it when a label, a stop or a narrower grant withholds the hospital's own
     referrer; and a server that signs links would make one. What the stored version says in the same place may stay.
     """
-    grounds = errand.grounds
-    if mentions(errand.obligations.request.body or {}, grounds) - mentions(before, grounds):
+    grounds = task.grounds
+    if mentions(task.obligations.request.body or {}, grounds) - mentions(before, grounds):
         raise Refusal(_POINTS_ELSEWHERE)
 
 
@@ -203,12 +201,12 @@ def _not_written(response: UpstreamResponse) -> Answer:
     return Answer(response.status, orjson.dumps(refused))
 
 
-def _located(errand: Errand, response: UpstreamResponse, resource: dict[str, Any]) -> str:
+def _located(task: UpstreamTask, response: UpstreamResponse, resource: dict[str, Any]) -> str:
     """Say where the record is, relative to the base, from the server's Location or from the record itself."""
     told = response.headers.get("location", "")
-    type_ = errand.obligations.request.type
+    type_ = task.obligations.request.type
     where = _PLACE.search(told)
     if where and where[1].startswith(f"{type_}/"):
         return where[1]
-    id_ = resource.get("id", errand.obligations.request.id)
+    id_ = resource.get("id", task.obligations.request.id)
     return f"{type_}/{id_}" if isinstance(id_, str) and is_id(id_) else ""

@@ -54,7 +54,7 @@ class Sources:
         return network if len(self._counts) < SOURCES_BOUND else ""
 
 
-class Folds:
+class AggregatedRefusals:
     """Counts refusals that are not recorded one by one, by tenant and network, until they are taken to be recorded together."""
 
     def __init__(self) -> None:

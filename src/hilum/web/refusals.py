@@ -11,7 +11,7 @@ from typing import Protocol
 from hilum.infra.context import Context, Trace
 from hilum.infra.edge import Edge
 from hilum.kernel.errors import Conflict, Unavailable
-from hilum.standards.strangers import WINDOW_S, Fold, Folds, Sources
+from hilum.standards.strangers import WINDOW_S, AggregatedRefusals, Fold, Sources
 
 FOLDS_AT_ONCE = 100
 
@@ -31,7 +31,7 @@ class Refusals:
 
     def __init__(self, edge: Edge, record: Recorder) -> None:
         self._edge, self._record, self._clock = edge, record, edge.clock
-        self._sources, self._folds = Sources(), Folds()
+        self._sources, self._aggregated = Sources(), AggregatedRefusals()
         self._timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -46,7 +46,7 @@ class Refusals:
 
     def fold(self, tenant: str, source: str, *, loud: bool) -> None:
         """Count what has no record of its own; what was counted is recorded by a task once that is due."""
-        if self._folds.are_due(self._clock.monotonic()):
+        if self._aggregated.are_due(self._clock.monotonic()):
             self.tell_soon()
         if not loud:
             self._add(tenant, source, 1)
@@ -56,13 +56,13 @@ class Refusals:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if taken := self._folds.take():
+        if taken := self._aggregated.take():
             task = asyncio.ensure_future(self._tell(taken))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
     def _add(self, tenant: str, source: str, count: int) -> None:
-        self._folds.add(tenant, source, self._clock.monotonic(), count)
+        self._aggregated.add(tenant, source, self._clock.monotonic(), count)
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(WINDOW_S, self.tell_soon)
 

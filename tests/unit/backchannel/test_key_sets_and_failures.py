@@ -25,7 +25,7 @@ from hilum.backchannel.throttle import (
 )
 from hilum.infra.fetch import Fetched
 from hilum.kernel.errors import Unavailable
-from hilum.standards.strangers import FOLDS_BOUND, LOUD_BOUND, WINDOW_S, Folds
+from hilum.standards.strangers import FOLDS_BOUND, LOUD_BOUND, WINDOW_S, AggregatedRefusals
 from tests.sim.world import FakeClock
 
 
@@ -178,7 +178,7 @@ def test_failures_count_for_one_pair_and_a_success_begins_anew() -> None:
 
 def test_whoever_has_a_whole_network_of_addresses_is_one_address() -> None:
     """C57; security decision 5: one subscriber's /64 has more addresses than any count of failures or records."""
-    failures, folds = Failures(FakeClock()), Folds()
+    failures, folds = Failures(FakeClock()), AggregatedRefusals()
 
     for n in range(FAILURES_BOUND):
         failures.failed("app", f"2001:db8:0:1::{n:x}")
@@ -216,7 +216,7 @@ def test_an_address_is_loud_until_it_was_refused_often() -> None:
 
 def test_what_is_counted_is_counted_by_tenant_and_address_and_taken_once() -> None:
     """Security decision 5."""
-    folds = Folds()
+    folds = AggregatedRefusals()
     assert not folds.are_due(0)
     for tenant, source in (("a", "s1"), ("a", "s1"), ("b", "s1"), ("a", "s2")):
         folds.add(tenant, source, 1.0)
@@ -229,7 +229,7 @@ def test_what_is_counted_is_counted_by_tenant_and_address_and_taken_once() -> No
 
 
 def test_counting_is_bounded_and_loses_nothing() -> None:
-    folds = Folds()
+    folds = AggregatedRefusals()
 
     for n in range(FOLDS_BOUND + 500):
         folds.add("a", f"s{n}", 0)

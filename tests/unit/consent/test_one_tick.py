@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hilum.consent import policy
 from hilum.consent.policy import By
 from hilum.frontchannel.policy import grantable
-from hilum.gateway.access_scope import clauses, effective_scopes, reach_of
+from hilum.gateway.access_scope import effective_access, effective_scopes, grant_rules
 from hilum.gateway.resource_access import judge_resource
 from hilum.gateway.response_filter import judge_read
 from hilum.identity.policy import rights_of
@@ -121,9 +121,9 @@ def is_open(scopes: tuple[str, ...], type_: str, letter: int, category: str) -> 
         next(iter(SNAPSHOT.registry.installations.values())),
     )
     granted = effective_scopes(scopes, client.scopes, client.certified_scopes, installed.scopes)
-    reach = reach_of(token, granted)
-    ways = clauses(reach, type_, letter)
-    return bool(ways) and judge_resource(reach, resource, ways, bases=BASES) is None
+    reach = effective_access(token, granted)
+    grants = grant_rules(reach, type_, letter)
+    return bool(grants) and judge_resource(reach, resource, grants, bases=BASES) is None
 
 
 def covers(value: str, type_: str, letter: int, category: str) -> bool:

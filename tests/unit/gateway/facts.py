@@ -8,7 +8,7 @@ from hilum.consent.models import ConsentFacts
 from hilum.controls import policy as controls
 from hilum.controls.models import ControlFacts, Mode, Switch, Target, TargetKind
 from hilum.gateway import policy
-from hilum.gateway.models import Ask, Obligations, Snapshot
+from hilum.gateway.models import DecisionInput, Obligations, Snapshot
 from hilum.identity.models import IdentityFacts, MovedReads, TenantFacts, UpstreamKind, UpstreamRef
 from hilum.kernel.decision import Deny, Permit, Reason
 from hilum.kernel.ids import (
@@ -121,15 +121,15 @@ def ask(
     body: bytes = b"",
     tenant: TenantId = TENANT,
     headers: dict[str, str] | None = None,
-) -> Ask:
+) -> DecisionInput:
     path, _, query = target.partition("?")
     given = {"content-type": "application/fhir+json"} if body else {}
     request = parse(method, path.encode(), query.encode(), {**given, **(headers or {})}, body)
-    return Ask(tenant, request, BASES)
+    return DecisionInput(tenant, request, BASES)
 
 
 def decide(
-    asked: Ask | None = None,
+    asked: DecisionInput | None = None,
     token: AccessToken | Deny | None = TOKEN,
     snapshot: Snapshot | None = SNAPSHOT,
     now: datetime = NOW,
@@ -138,7 +138,7 @@ def decide(
 
 
 def reason(
-    asked: Ask | None = None,
+    asked: DecisionInput | None = None,
     token: AccessToken | Deny | None = TOKEN,
     snapshot: Snapshot | None = SNAPSHOT,
     now: datetime = NOW,
@@ -149,7 +149,7 @@ def reason(
 
 
 def permit(
-    asked: Ask | None = None, token: AccessToken = TOKEN, snapshot: Snapshot = SNAPSHOT
+    asked: DecisionInput | None = None, token: AccessToken = TOKEN, snapshot: Snapshot = SNAPSHOT
 ) -> Obligations:
     decision = decide(asked, token, snapshot)
     assert isinstance(decision, Permit), decision

@@ -10,8 +10,8 @@ import pytest
 from hilum.consent.models import ConsentFacts
 from hilum.controls.models import Mode, Target, TargetKind
 from hilum.gateway import policy
-from hilum.gateway.access_scope import clauses
-from hilum.gateway.models import STALENESS_BOUND, Ask, Snapshot
+from hilum.gateway.access_scope import grant_rules
+from hilum.gateway.models import STALENESS_BOUND, DecisionInput, Snapshot
 from hilum.identity.models import MovedReads
 from hilum.kernel.decision import Deny, Permit, Reason
 from hilum.kernel.ids import LaunchId
@@ -74,7 +74,7 @@ STAIRS: list[tuple[Reason, dict[str, Any]]] = [
 ]
 
 
-def broken(faults: list[dict[str, Any]]) -> tuple[Ask, AccessToken | None, Snapshot | None, Any]:
+def broken(faults: list[dict[str, Any]]) -> tuple[DecisionInput, AccessToken | None, Snapshot | None, Any]:
     """Put every fault into one request."""
     asked, held, snapshot, now = ask("Patient/p1"), TOKEN, SNAPSHOT, NOW
     launches = LaunchFacts()
@@ -457,13 +457,13 @@ REFUSED: list[tuple[str, Reason, Any, AccessToken | Deny, Snapshot]] = [
     ("case", "expected", "asked", "held", "snapshot"), REFUSED, ids=[r[0] for r in REFUSED]
 )
 def test_each_further_check_refuses_with_its_own_reason(
-    case: str, expected: Reason, asked: Ask, held: AccessToken | Deny, snapshot: Snapshot
+    case: str, expected: Reason, asked: DecisionInput, held: AccessToken | Deny, snapshot: Snapshot
 ) -> None:
     """C71: deleting any one check makes a row of this table fail (see the mutation test)."""
     assert reason(asked, held, snapshot) is expected, case
 
 
-PERMITTED: list[tuple[str, Ask, AccessToken, Snapshot]] = [
+PERMITTED: list[tuple[str, DecisionInput, AccessToken, Snapshot]] = [
     (
         "a read under a read-only switch",
         ask(),
@@ -532,7 +532,9 @@ PERMITTED: list[tuple[str, Ask, AccessToken, Snapshot]] = [
 
 
 @pytest.mark.parametrize(("case", "asked", "held", "snapshot"), PERMITTED, ids=[r[0] for r in PERMITTED])
-def test_what_is_not_forbidden_passes(case: str, asked: Ask, held: AccessToken, snapshot: Snapshot) -> None:
+def test_what_is_not_forbidden_passes(
+    case: str, asked: DecisionInput, held: AccessToken, snapshot: Snapshot
+) -> None:
     assert isinstance(decide(asked, held, snapshot), Permit), case
 
 
@@ -602,7 +604,7 @@ def test_a_switch_on_any_target_stops_the_gateway(target: Target) -> None:
     assert reason(snapshot=with_switch(target)) is Reason.SWITCH_ENGAGED
 
 
-SAME_GRANT: list[tuple[str, Ask, dict[str, Any], Snapshot, bool]] = [
+SAME_GRANT: list[tuple[str, DecisionInput, dict[str, Any], Snapshot, bool]] = [
     ("nothing changed", ask(), {}, SNAPSHOT, True),
     ("another app was stopped", ask(), {}, with_switch(Target(TargetKind.APP, "app_2")), True),
     (
@@ -640,7 +642,7 @@ SAME_GRANT: list[tuple[str, Ask, dict[str, Any], Snapshot, bool]] = [
     ("asked", "change", "now", "same"), [row[1:] for row in SAME_GRANT], ids=[row[0] for row in SAME_GRANT]
 )
 def test_what_was_gathered_under_another_grant_is_told_from_the_same(
-    asked: Ask, change: dict[str, Any], now: Snapshot, *, same: bool
+    asked: DecisionInput, change: dict[str, Any], now: Snapshot, *, same: bool
 ) -> None:
     """C198; security decision 23: while a request is under way its grant may shrink without being refused."""
     held = replace(TOKEN, **change)
@@ -650,7 +652,7 @@ def test_what_was_gathered_under_another_grant_is_told_from_the_same(
         assert not same
         return
 
-    clauses(before.obligations.reach, "Provenance", READ) if "Provenance" in str(asked.request) else None
+    grant_rules(before.obligations.access, "Provenance", READ) if "Provenance" in str(asked.request) else None
 
     assert policy.is_same_grant(before.obligations, after.obligations) is same
 
@@ -746,7 +748,7 @@ def test_every_reason_is_either_decided_here_or_known_to_be_found_on_the_way() -
     ],
 )
 def test_the_record_names_the_patient_only_where_it_is_certain(
-    asked: Ask, held: AccessToken, expected: str
+    asked: DecisionInput, held: AccessToken, expected: str
 ) -> None:
     """C150: who is launched is not always who is read."""
     assert permit(asked, held).patient == expected

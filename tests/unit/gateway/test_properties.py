@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hilum.consent.models import ConsentFacts
 from hilum.controls import policy as controls
 from hilum.controls.models import ControlFacts, Mode, Switch, Target, TargetKind
-from hilum.gateway.models import Ask, Obligations, Snapshot
+from hilum.gateway.models import DecisionInput, Obligations, Snapshot
 from hilum.gateway.response_filter import filter_response
 from hilum.kernel.decision import Deny, Permit, Reason
 from hilum.launches.models import LaunchFacts
@@ -122,7 +122,7 @@ def reaches(decision: Permit[Obligations] | Deny) -> bool:
 )
 @settings(max_examples=effort(600, 5_000), deadline=None)
 def test_engaging_a_switch_never_turns_deny_into_permit(
-    asked: Ask, scopes: tuple[str, ...], who: dict[str, Any], before: Any, more: Any
+    asked: DecisionInput, scopes: tuple[str, ...], who: dict[str, Any], before: Any, more: Any
 ) -> None:
     """House section 8."""
     held = replace(TOKEN, scopes=scopes, **who)
@@ -136,7 +136,7 @@ def test_engaging_a_switch_never_turns_deny_into_permit(
 @given(asked=ASKS, scopes=SCOPES, who=WHO, data=st.data())
 @settings(max_examples=effort(600, 5_000), deadline=None)
 def test_taking_a_scope_away_anywhere_never_turns_deny_into_permit(
-    asked: Ask, scopes: tuple[str, ...], who: dict[str, Any], data: st.DataObject
+    asked: DecisionInput, scopes: tuple[str, ...], who: dict[str, Any], data: st.DataObject
 ) -> None:
     """House section 8; C68: granted = asked AND certified AND installed."""
     held = replace(TOKEN, scopes=scopes, **who)
@@ -164,7 +164,7 @@ def test_taking_a_scope_away_anywhere_never_turns_deny_into_permit(
 @given(asked=ASKS, scopes=SCOPES, who=WHO, engaged=SWITCHES)
 @settings(max_examples=effort(300, 10_000), deadline=None)
 def test_another_tenants_token_is_always_denied(
-    asked: Ask, scopes: tuple[str, ...], who: dict[str, Any], engaged: Any
+    asked: DecisionInput, scopes: tuple[str, ...], who: dict[str, Any], engaged: Any
 ) -> None:
     """House section 8; C145."""
     held = replace(TOKEN, scopes=scopes, **who)
@@ -176,7 +176,7 @@ def test_another_tenants_token_is_always_denied(
 @given(asked=ASKS, scopes=SCOPES, who=WHO, which=st.integers(0, 5))
 @settings(max_examples=effort(300, 10_000), deadline=None)
 def test_revoking_anything_never_turns_deny_into_permit(
-    asked: Ask, scopes: tuple[str, ...], who: dict[str, Any], which: int
+    asked: DecisionInput, scopes: tuple[str, ...], who: dict[str, Any], which: int
 ) -> None:
     held = replace(TOKEN, scopes=scopes, **who)
     revoked = [
@@ -194,7 +194,7 @@ def test_revoking_anything_never_turns_deny_into_permit(
 @given(asked=ASKS, scopes=SCOPES, who=WHO)
 @settings(max_examples=effort(300, 10_000), deadline=None)
 def test_a_refusal_has_a_reason_and_a_sentence(
-    asked: Ask, scopes: tuple[str, ...], who: dict[str, Any]
+    asked: DecisionInput, scopes: tuple[str, ...], who: dict[str, Any]
 ) -> None:
     found = decide(asked, replace(TOKEN, scopes=scopes, **who))
 

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
-from hilum.controls.models import Spend
+from hilum.controls.models import QuotaResult
 from hilum.gateway import pagelinks
 from hilum.gateway.models import PAGE_LINK_BOUND, PAGE_LINK_LIFE
 from hilum.gateway.pagelinks import Nonces, Page
@@ -81,7 +81,7 @@ def test_waiting_is_told_in_whole_seconds_never_less_than_one() -> None:
             dict(refusal(Deny(Reason.QUOTA_EXCEEDED), "r", retry_after_s=wait).headers)[b"retry-after"]
             == told
         )
-    assert dict(rate_headers(Spend(allowed=True, limit=9, remaining=3, retry_after_s=0.0))) == {
+    assert dict(rate_headers(QuotaResult(allowed=True, limit=9, remaining=3, retry_after_s=0.0))) == {
         b"ratelimit-limit": b"9",
         b"ratelimit-remaining": b"3",
         b"ratelimit-reset": b"0",

@@ -5,7 +5,7 @@ from typing import Any
 import orjson
 import pytest
 
-from hilum.gateway.access_scope import clauses
+from hilum.gateway.access_scope import grant_rules
 from hilum.gateway.models import Obligations
 from hilum.gateway.resource_access import judge_resource
 from hilum.gateway.response_filter import (
@@ -56,9 +56,9 @@ def containing(*parts: Any, **more: Any) -> dict[str, Any]:
 
 
 def judged(held: AccessToken, resource: dict[str, Any], evidence: Any = SEEN) -> Reason | None:
-    reach = permit(ask("Observation"), held).reach
-    ways = clauses(reach, str(resource.get("resourceType")), READ | SEARCH)
-    return judge_resource(reach, resource, ways, bases=BASES, evidence=evidence)
+    access = permit(ask("Observation"), held).access
+    grants = grant_rules(access, str(resource.get("resourceType")), READ | SEARCH)
+    return judge_resource(access, resource, grants, bases=BASES, evidence=evidence)
 
 
 @pytest.mark.parametrize(
@@ -154,9 +154,9 @@ def test_a_resource_is_seen_only_by_whom_it_reaches(
 ) -> None:
     """C73, C74, C82; security decision 10."""
     if held.scopes == ("patient/Provenance.rs", "patient/Patient.rs"):
-        reach = permit(ask("Patient/p1"), held).reach
-        ways = clauses(reach, "Provenance", READ)
-        assert judge_resource(reach, resource, ways, bases=BASES, evidence=SEEN) is expected
+        access = permit(ask("Patient/p1"), held).access
+        grants = grant_rules(access, "Provenance", READ)
+        assert judge_resource(access, resource, grants, bases=BASES, evidence=SEEN) is expected
     else:
         assert judged(held, resource) is expected
 
