@@ -112,8 +112,8 @@ def test_of_two_who_are_made_one_fhir_user_at_once_one_is(ground: Ground) -> Non
     assert sum(isinstance(each, Conflict) for each in ended) == AT_ONCE - 1
 
 
-def test_administrators_who_deactivate_each_other_at_once_leave_one(ground: Ground) -> None:
-    """The last one stays, whoever comes first."""
+def test_administrators_who_deactivate_each_other_at_once_leave_two(ground: Ground) -> None:
+    """Review finding F4: two who can agree stay, whoever comes first."""
     ring = zip((ground.ada, ground.bea, ground.cal), ground.people[1:] + ground.people[:1], strict=True)
 
     ended = ground.at_once(
@@ -121,8 +121,8 @@ def test_administrators_who_deactivate_each_other_at_once_leave_one(ground: Grou
     )
 
     left = [each for each in ground.do(SYSTEM, identity.list_people, None) if each.active]
-    assert len(left) == 1
-    assert sum(isinstance(each, Conflict) for each in ended) == 1
+    assert len(left) == 2
+    assert sorted(each.code for each in ended if isinstance(each, HilumError)) == ["too_few_left"] * 2
 
 
 def test_of_links_issued_one_after_the_other_only_the_last_opens(ground: Ground, clock: FakeClock) -> None:

@@ -71,14 +71,26 @@ def person_add(
 
 @person.command("deactivate")
 @click.argument("person_id")
+@click.option(
+    "--local", is_flag=True, help="On this host, without the network, as host:<user>; whoever is left."
+)
 @json_option
-def person_deactivate(person_id: str, *, json_: bool) -> None:
+def person_deactivate(person_id: str, *, local: bool, json_: bool) -> None:
     r"""End somebody's access for good: sessions, launches and tokens.
 
+    Two of the staff who can agree to what takes two are always left; on the host alone with --local, and then `hilum init`.
+
     \b
-    Example:
+    Examples:
       hilum person deactivate per_01h...
+      hilum person deactivate per_01h... --local
     """
+    if local:
+        from hilum.identity import service as identity
+
+        gone = host.write(lambda ctx: identity.deactivate_person(ctx, PersonId(person_id)))
+        show_one({"id": gone.id, "username": gone.username, "active": gone.active}, json_=json_)
+        return
     show_one(api.call("DELETE", f"/people/{api.segment(person_id)}"), json_=json_)
 
 

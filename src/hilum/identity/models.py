@@ -22,6 +22,8 @@ URL_BOUND = 500
 CREDENTIALS_BOUND = 4_000
 SECOND_PERSON_AGE = timedelta(days=7)
 """How old an account must be to be one of the two people that some acts take (security decision 25)."""
+SECOND_PEOPLE_MIN = 2
+"""So many of the staff who may be the second person are always left."""
 FIRST_ADMINISTRATORS = 2
 """So many platform administrators the host may set up, so that there are two people from the first day."""
 CHART_RACE = timedelta(minutes=1)

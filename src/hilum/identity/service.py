@@ -2,16 +2,19 @@
 
 from dataclasses import replace
 from datetime import datetime
+from itertools import islice
 
 from hilum.audit import service as audit
 from hilum.audit.models import Event, Outcome
 from hilum.controls import service as controls
 from hilum.controls.models import Switch, Target, TargetKind
+from hilum.controls.policy import MAY_STOP_ANYTHING
 from hilum.identity import policy, store
 from hilum.identity.models import (
     IDENTITY,
     NEGATIVE_WINDOW,
     PEOPLE_PAGE_BOUND,
+    SECOND_PEOPLE_MIN,
     TENANTS_BOUND,
     Bar,
     Chart,
@@ -236,25 +239,41 @@ def list_shared_fhir_users(ctx: Context, *, limit: int = PEOPLE_PAGE_BOUND) -> l
 def deactivate_person(ctx: Context, person_id: PersonId) -> Person:
     """Deactivate somebody for good: sign-in, launches, tokens and refreshes end.
 
-    Raises NotFound, NotPermitted, Conflict (inactive already, or the last platform administrator).
+    Raises NotFound, NotPermitted (also where fewer than two were left who may be the second person), Conflict (inactive already, or
+    the last platform administrator). The host may leave fewer: it is how a platform recovers.
     """
     person = store.get_person(ctx.tx, person_id)
     if not policy.may_administer(ctx.actor, person.tenant):
         if ctx.actor.tenant is not None:
             raise NotFound("person_not_found", "There is no such person.")
         raise _refused(ctx, "identity.person.deactivate", person.tenant or "")
-    if person.tenant is None and person.role == StaffRole.PLATFORM_ADMIN:
-        others = store.lock_active(ctx.tx, None, StaffRole.PLATFORM_ADMIN)
-        if others == [person_id]:
-            raise Conflict(
-                "last_administrator",
-                "This is the last active platform administrator. Add another before deactivating this one.",
-            )
+    if person.tenant is None and person.role in MAY_STOP_ANYTHING and not ctx.actor.acts_alone:
+        _require_enough_left(ctx, person_id)
     if not store.save_deactivated(ctx.tx, person_id, ctx.now):
         raise Conflict("person_inactive", "This person is inactive already.")
     ctx.advance_epoch(IDENTITY, f"person/{person_id}")
     audit.record(ctx, Event("identity.person.deactivate", tenant=person.tenant or "", person=person_id))
     return replace(person, active=False, deactivated_at=ctx.now)
+
+
+def _require_enough_left(ctx: Context, leaving: PersonId) -> None:
+    """Refuse to leave nobody who makes colleagues, or too few who may be the second person. Deactivations at once take turns here."""
+    left = [each for each in store.lock_active_staff(ctx.tx, MAY_STOP_ANYTHING) if each[0] != leaving]
+    if all(role != StaffRole.PLATFORM_ADMIN for _, role in left):
+        raise Conflict(
+            "last_administrator",
+            "This is the last active platform administrator. Add another before deactivating this one.",
+        )
+    counting = (person for person, _ in left if counts_as_one_of_two(ctx, person))
+    if len(list(islice(counting, SECOND_PEOPLE_MIN))) < SECOND_PEOPLE_MIN:
+        raise _refused(
+            ctx,
+            "identity.person.deactivate",
+            "",
+            "too_few_left",
+            "Fewer than two of the staff would be left who can agree to what takes two people. Add a colleague and wait until the"
+            " account is of age, or stop this person by a kill switch; on the host, `hilum person deactivate --local`.",
+        )
 
 
 def bar_on(
@@ -314,6 +333,12 @@ def _with_charts(ctx: Context, person: Person | None) -> Person | None:
     return None if person is None else policy.charts_at(person, ctx.now)
 
 
-def _refused(ctx: Context, action: str, tenant: str) -> NotPermitted:
-    audit.record(ctx, Event(action, Outcome.REFUSED, tenant=tenant, reason="not_permitted"))
-    return NotPermitted("not_permitted", "You may not do this.")
+def _refused(
+    ctx: Context,
+    action: str,
+    tenant: str,
+    reason: str = "not_permitted",
+    detail: str = "You may not do this.",
+) -> NotPermitted:
+    audit.record(ctx, Event(action, Outcome.REFUSED, tenant=tenant, reason=reason))
+    return NotPermitted(reason, detail)

@@ -312,13 +312,13 @@ def read_chart_losses(
     return found
 
 
-def lock_active(tx: Connection, tenant: TenantId | None, role: str) -> list[PersonId]:
-    """List the active people of a role at a tenant (None: staff); nobody else changes them until the transaction ends."""
-    query = select(people.c.id).where(
-        people.c.tenant == (tenant or ""), people.c.role == role, people.c.active.is_(True)
+def lock_active_staff(tx: Connection, roles: Collection[str]) -> list[tuple[PersonId, str]]:
+    """List the active staff of some roles, each with the role; nobody else changes them until the transaction ends."""
+    query = select(people.c.id, people.c.role).where(
+        people.c.tenant == "", people.c.role.in_(roles), people.c.active.is_(True)
     )
     rows = tx.execute(query.order_by(people.c.id).limit(PEOPLE_PAGE_BOUND).with_for_update())
-    return [PersonId(row.id) for row in rows]
+    return [(PersonId(row.id), row.role) for row in rows]
 
 
 def read_deactivated(

@@ -37,6 +37,11 @@ class Actor:
         """Staff, host or system: acts over tenants. What exactly it may do, its roles say."""
         return self.kind in {ActorKind.STAFF, ActorKind.HOST, ActorKind.SYSTEM}
 
+    @property
+    def acts_alone(self) -> bool:
+        """Host or system: at set-up and in recovery no second person is asked for. Neither is ever one of two people."""
+        return self.kind in {ActorKind.HOST, ActorKind.SYSTEM}
+
 
 ANONYMOUS = Actor(ActorKind.ANONYMOUS, "anonymous")
 SYSTEM = Actor(ActorKind.SYSTEM, "system", roles=frozenset({"platform_admin"}))

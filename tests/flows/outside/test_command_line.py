@@ -381,6 +381,8 @@ def test_a_colleague_comes_in_by_two_people_and_the_host_lets_somebody_back_in(
         hospital.base
     )
     on_host.refuses("person", "reset", "per_nobody", "--local", saying="person_not_found")
+    assert on_host.json("person", "deactivate", opened["id"], "--local")["active"] is False
+    on_host.refuses("person", "deactivate", opened["id"], "--local", saying="person_inactive")
     order = ("switch", "engage", "--target", "person", "--key", opened["id"], "--reason", "a drill")
     narrow = first.json(*order)["id"]
     assert on_host.json("switch", "release", narrow, "--local")["released_by"].startswith("host:")
