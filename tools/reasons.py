@@ -94,4 +94,8 @@ MEANINGS: dict[Reason, tuple[str, str]] = {
         "A write was sent, and its answer was lost or its outcome could not be recorded. It may have been carried out.",
         "Read what is stored, or ask `hilum explain`. An identical create is refused until this one is settled.",
     ),
+    Reason.WRITE_DONE_ANSWER_WITHHELD: (
+        "A write was carried out, and the grant ended before its answer left, or that cannot be judged. Nothing of it is given.",
+        "Do not send it again. An identical create of an app that is permitted again is `write_repeated` with `Location`, for 24 hours.",
+    ),
 }

@@ -1,6 +1,7 @@
 """What takes a grant away reaches requests that are already under way: nothing leaves after it."""
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
@@ -24,6 +25,7 @@ from tests.unit.gateway.facts import observation
 
 SCOPES = ("openid", "patient/Observation.cruds", "patient/Provenance.rs")
 SECRET = b"Familyp1"
+FRESH = {name: value for name, value in observation("", code={"text": "Familyp1"}).items() if name != "id"}
 Take = Callable[[Ground, Any], Any]
 
 
@@ -232,26 +234,88 @@ def test_a_write_does_not_leave_once_the_record_it_changes_was_looked_at(
 def test_a_write_that_had_left_is_never_called_undone(
     play: Play, gate: Gate, recorded: Callable[[str], list[Access]], case: str
 ) -> None:
-    """C196, C198: refused without its data, and with the truth about what was done."""
-    take, status, reason = TAKEN[case]
+    """C196, C198: one code for "done, answer kept back", whatever took the grant away; nothing that the server said; no header that makes
+    clients send it again."""
+    take, _, _ = TAKEN[case]
 
     async def story(made: Ground) -> None:
         given, bearer = made.authorized(*SCOPES)
-        body = observation("", code={"text": "Familyp1"})
-        del body["id"]
-        task = await held(made, gate, made.send("POST", "Observation", bearer, body=body))
+        task = await held(made, gate, made.send("POST", "Observation", bearer, body=FRESH))
 
         take(made, given)
         gate.go.set()
         answer = await task
 
         request_id = answer.headers["x-request-id"]
-        assert (answer.status, code_of(answer)) == (status, reason)
+        assert (answer.status, code_of(answer)) == (403, "write_done_answer_withheld")
+        assert answer.json["issue"][0]["code"] == "suppressed"
+        assert not {"location", "etag", "retry-after", "www-authenticate"} & set(answer.headers)
         assert SECRET not in answer.body
+        assert b"made" not in answer.body
         told = answer.json["issue"][0]["details"]["text"]
-        assert f"The write itself was carried out, under request {request_id}." in told
+        assert f"The write was carried out, under request {request_id}." in told
         outcomes = [each.outcome for each in recorded(request_id)]
         assert outcomes == [Outcome.INTENDED, Outcome.DONE, Outcome.REFUSED]
+
+    play(story)
+
+
+def test_a_create_whose_answer_was_kept_back_is_found_again_and_not_doubled(play: Play, gate: Gate) -> None:
+    """C196: what the stop kept back, the place, is given once the app is permitted again."""
+
+    async def story(made: Ground) -> None:
+        given, bearer = made.authorized(*SCOPES)
+        task = await held(made, gate, made.send("POST", "Observation", bearer, body=FRESH))
+        made.run(lambda ctx: tokens.revoke_authorization(ctx, given.id))
+        gate.go.set()
+        first = await task
+        _, bearer = made.authorized(*SCOPES)
+        again = await made.send("POST", "Observation", bearer, body=FRESH)
+
+        assert (again.status, code_of(again)) == (409, "write_repeated")
+        assert first.headers["x-request-id"] in again.json["issue"][0]["details"]["text"]
+        assert re.search("/Observation/made[^/]*(/_history/1)?$", again.headers["location"])
+        assert sum(each.startswith("POST") for each in gate.asked) == 1
+
+    play(story)
+
+
+@pytest.mark.parametrize("kind", ["GET", "POST"])
+def test_explain_says_of_what_was_kept_back_what_was_done_and_what_was_answered(
+    play: Play, gate: Gate, kind: str
+) -> None:
+    """C198: one story, without "answered with 201" beside "refused with 403"."""
+
+    async def story(made: Ground) -> None:
+        _, bearer = made.authorized(*SCOPES)
+        sent = (
+            made.send("POST", "Observation", bearer, body=FRESH)
+            if kind == "POST"
+            else made.get("Observation/o1", bearer)
+        )
+        task = await held(made, gate, sent)
+        stop(TargetKind.TENANT, GENERAL)(made, None)
+        gate.go.set()
+        answer = await task
+        request_id = answer.headers["x-request-id"]
+        reader = journals.open_reader(Path(made.journal._writer._directory), made.edge.db.url)  # type: ignore[attr-defined]
+        found = made.edge.read_now(lambda ctx: audit.explain(ctx, request_id, reader), trace=TRACE)
+        story = " ".join(found.sentences)
+
+        assert "was answered with 20" not in story
+        assert "a kill switch was engaged" in story
+        if kind == "POST":
+            assert (
+                "the creation of Observation at general was carried out; an answer with 201 was prepared"
+                in story
+            )
+            assert "refused with 403, reason write_done_answer_withheld" in story
+            assert "The write itself stands." in story
+            assert "It is stored as Observation/made" in story
+        else:
+            assert "a read of Observation at general was permitted; an answer with 200 was prepared" in story
+            assert "reason switch_engaged" in story
+            assert "stands" not in story
 
     play(story)
 

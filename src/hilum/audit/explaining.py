@@ -12,6 +12,7 @@ from hilum.audit.models import (
     Outcome,
     RecordedEvent,
 )
+from hilum.audit.policy import WRITES
 from hilum.kernel.decision import Reason
 
 MEANING = {
@@ -43,6 +44,7 @@ MEANING = {
     Reason.RESPONSE_UNJUDGEABLE: "The hospital's FHIR server answered something that cannot be judged.",
     Reason.AUDIT_UNAVAILABLE: "The access could not be recorded, so nothing was let through.",
     Reason.OUTCOME_UNKNOWN: "The write was sent, and it was not known at that time whether it was carried out.",
+    Reason.WRITE_DONE_ANSWER_WITHHELD: "The write was carried out; what the FHIR server answered was kept back.",
 }
 _BY_REASON = {
     Reason.SWITCH_ENGAGED: "controls.switch",
@@ -50,6 +52,8 @@ _BY_REASON = {
     Reason.APP_NOT_INSTALLED: "registry.installation",
     Reason.ROLE_NOT_ALLOWED: "registry.installation",
     Reason.TOKEN_REVOKED: "tokens",
+    # What ended a token or an installation is looked up in any case.
+    Reason.WRITE_DONE_ANSWER_WITHHELD: "controls.switch",
 }
 
 
@@ -92,7 +96,12 @@ def explain(request_id: str, accesses: Sequence[Access], events: Iterable[Record
     ordered = sorted(unique.values(), key=lambda event: (event.at, event.writer, event.seq))
     concerned = [event for event in ordered if event.request_id == request_id or _concerns(event, accesses)]
     kept = tuple(concerned[-EXPLAIN_EVENTS_BOUND:])
-    sentences = [sentence for access in accesses for sentence in _of_access(access)]
+    kept_back = {access.decision for access in accesses if access.rule == UNDELIVERED}
+    sentences = [
+        sentence
+        for access in accesses
+        for sentence in _of_access(access, delivered=access.decision not in kept_back)
+    ]
     decided_at = accesses[0].at if accesses else None
     for event in kept:
         later = decided_at is not None and event.at > decided_at
@@ -162,16 +171,19 @@ _DOING = {
 }
 
 
-def _of_access(access: Access) -> list[str]:
+def _of_access(access: Access, *, delivered: bool) -> list[str]:
     if access.outcome is Outcome.INTENDED or access.rule in {SETTLEMENT, UNDELIVERED}:
         return [_of_step(access)]
     what = _DOING.get(access.interaction, "").format(access.resource_type)
     what = what or f"{access.interaction} {access.resource_type}".strip() or "a request"
     many = f" ({access.count} times)" if access.count > 1 else ""
     named = f"Decision {access.decision}: " if access.decision != access.request_id else ""
-    told = _ENDED.get(access.outcome, "refused")
+    ended = f"{_ENDED.get(access.outcome, 'refused')} with {access.status}"
+    if not delivered:
+        done = "carried out" if access.interaction in WRITES else "permitted"
+        ended = f"{_PREPARED.get(access.outcome, done)}; an answer with {access.status} was prepared"
     sentences = [
-        f"{named}On {access.at:%Y-%m-%d at %H:%M:%S} UTC, {what} at {access.tenant} was {told} with {access.status}{many}."
+        f"{named}On {access.at:%Y-%m-%d at %H:%M:%S} UTC, {what} at {access.tenant} was {ended}{many}."
     ]
     if access.reason:
         meaning = MEANING[Reason(access.reason)] if access.reason in _REASONS else ""
@@ -205,9 +217,11 @@ def _of_step(access: Access) -> str:
     if access.outcome is Outcome.INTENDED:
         return f"{when}, {what} at {access.tenant} was about to be sent to the FHIR server; this was put on record before it was."
     if access.rule == UNDELIVERED:
+        stands = "The write itself stands. " if access.reason == Reason.WRITE_DONE_ANSWER_WITHHELD else ""
+        where = f"It is stored as {access.resource}. " if stands and access.resource else ""
         return (
             f"{when}, before the answer left, it was decided again: refused with {access.status}, reason {access.reason}. "
-            f"What had been prepared was not delivered. The app was told: {access.detail}"
+            f"What had been prepared was not delivered. {stands}{where}The app was told: {access.detail}"
         )
     where = (
         f" It is stored as {access.resource}." if access.outcome is Outcome.DONE and access.resource else ""
@@ -220,6 +234,7 @@ _ENDED = {
     Outcome.NOT_DONE: "not carried out, and answered",
     Outcome.UNKNOWN: "sent without knowing what became of it, and answered",
 }
+_PREPARED = {Outcome.NOT_DONE: "not carried out", Outcome.UNKNOWN: "sent without knowing what became of it"}
 _SETTLED = {
     Outcome.DONE: "carried out",
     Outcome.NOT_DONE: "not carried out",

@@ -78,6 +78,8 @@ RENDERING: Mapping[Reason, _Row] = MappingProxyType(
         Reason.RESPONSE_UNJUDGEABLE: _Row(502, IssueCode.EXCEPTION),
         Reason.AUDIT_UNAVAILABLE: _LATER,
         Reason.OUTCOME_UNKNOWN: _LATER,
+        # Neither 401 nor 503, whatever took the grant away: clients send the same again after those.
+        Reason.WRITE_DONE_ANSWER_WITHHELD: _Row(403, IssueCode.SUPPRESSED),
     }
 )
 

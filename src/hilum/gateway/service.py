@@ -101,8 +101,8 @@ class _Done:
 
     @property
     def is_definite(self) -> bool:
-        """Whether the answer says what became of a write."""
-        return self.deny is None or self.deny.reason is not Reason.OUTCOME_UNKNOWN
+        """Whether the answer says all there is to say about a write: what became of it, and where it is stored."""
+        return self.deny is None or self.deny.reason not in _LEAVES_OPEN
 
 
 @dataclass(slots=True)
@@ -122,6 +122,8 @@ class _Begun:
 
 
 _NOTHING = Answer(0)
+_LEAVES_OPEN = frozenset({Reason.OUTCOME_UNKNOWN, Reason.WRITE_DONE_ANSWER_WITHHELD})
+"""After these an identical create is a repetition: the app is sent to the first one, as soon as it is permitted to know its place."""
 _UNRECORDED = Deny(
     Reason.AUDIT_UNAVAILABLE, "The access could not be recorded, so the request was refused. Retry later."
 )
@@ -447,10 +449,9 @@ def _outcome_of(done: _Done, effect: Effect) -> Outcome:
 
 
 def _though_done(deny: Deny, request_id: str) -> Deny:
-    """Return a refusal that says that the write itself was carried out."""
-    return replace(
-        deny, detail=f"{deny.detail} The write itself was carried out, under request {request_id}."
-    )
+    """Return the refusal of an answer whose write was carried out. Nothing that the FHIR server said of it leaves, its place neither."""
+    sentence = f"The write was carried out, under request {request_id}. Do not send it again. Its answer is kept back: {deny.detail}"
+    return Deny(Reason.WRITE_DONE_ANSWER_WITHHELD, sentence)
 
 
 def _unknown(request_id: str) -> Deny:

@@ -36,6 +36,7 @@ class Reason(StrEnum):
     RESPONSE_UNJUDGEABLE = "response_unjudgeable"
     AUDIT_UNAVAILABLE = "audit_unavailable"
     OUTCOME_UNKNOWN = "outcome_unknown"
+    WRITE_DONE_ANSWER_WITHHELD = "write_done_answer_withheld"
 
 
 class ReadPurpose(StrEnum):

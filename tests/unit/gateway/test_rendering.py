@@ -37,6 +37,7 @@ STATUS = {
         "scope_insufficient",
         "context_moved",
         "too_costly",
+        "write_done_answer_withheld",
     },
     404: {"outside_launch_context", "label_withheld"},
     400: {"request_unsupported"},

@@ -26,6 +26,7 @@ class IssueCode(StrEnum):
     NOT_SUPPORTED = "not-supported"
     LOGIN = "login"
     FORBIDDEN = "forbidden"
+    SUPPRESSED = "suppressed"
     NOT_FOUND = "not-found"
     CONFLICT = "conflict"
     DUPLICATE = "duplicate"
