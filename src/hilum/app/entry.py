@@ -4,7 +4,7 @@ import os
 
 from hilum.app import platform as composition
 from hilum.app import sandbox_site
-from hilum.app.parent import end_with
+from hilum.app.parent import end_with, started_by
 from hilum.infra import logs, settings
 from hilum.infra.clocks import steady
 from hilum.infra.system import SystemClock, SystemIds
@@ -26,4 +26,4 @@ def sandbox() -> App:
 
 def _begin() -> None:
     logs.configure()
-    end_with(os.getppid())
+    end_with(started_by())

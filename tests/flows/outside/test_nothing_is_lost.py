@@ -23,7 +23,8 @@ from tests.sim.running import Running, start
 
 READERS = 12
 ANSWERS = effort(200, 5_000)
-HEALED_WITHIN_S = 30
+HEALED_WITHIN_S = 90
+"""What holds it up is bounded by some 30 seconds; a busy machine takes as long again to start a worker."""
 
 
 def family_of(pid: int) -> list[int]:
@@ -326,14 +327,23 @@ def whole_family(running: Running) -> list[Process]:
 def test_what_a_killed_parent_of_workers_started_ends_and_the_supervisor_starts_the_part_in_its_place(
     from_seed: Starter,
 ) -> None:
-    """C201; contract, Commands: the service stands, and nothing of before serves beside what is started in its place."""
+    """C201; contract, Commands: the service stands, and nothing of before serves beside what is started in its place.
+
+    One worker serves, and the other has only begun to start, when their parent is killed.
+    """
     fresh = from_seed(workers=2)
     whole_family(fresh)
-    before = [process(pid) for pid in family_of(platform_of(fresh))]
+    parent, *workers = family_of(platform_of(fresh))
+    kill(workers[:1])
+    begun = time.monotonic()
+    while not (starting := set(family_of(parent)) - {parent, *workers}):
+        assert time.monotonic() - begun < HEALED_WITHIN_S, "no worker came in the place of the killed one"
+        time.sleep(0.01)
+    before = [process(pid) for pid in (parent, workers[1], *starting)]
     old = {pid for pid, _ in before}
     assert listeners(fresh.base, list(old))
 
-    kill([before[0][0]])
+    kill([parent])
 
     begun = time.monotonic()
     while True:

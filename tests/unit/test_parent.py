@@ -1,0 +1,101 @@
+"""Processes that end with the one that started them, whatever state they are in when it dies."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+import pytest
+
+from hilum.app import parent
+
+ENDS_WITHIN_S = parent.LOOK_EVERY_S + parent.GRACE_S + 15
+BEGIN = """
+import multiprocessing, os, signal, sys, threading, time
+from hilum.app import parent
+"""
+KILLED_WHILE_IT_STARTS = """
+def work():
+    mine = os.getppid()
+    os.kill(mine, signal.SIGKILL)
+    while os.getppid() == mine:
+        time.sleep(0.01)
+    print("watches", flush=True)
+    parent.end_with(parent.started_by())
+    time.sleep(600)
+multiprocessing.get_context("fork").Process(target=work).start()
+time.sleep(600)
+"""
+KILLED_WHILE_SIGTERM_IS_IGNORED = """
+signal.signal(signal.SIGTERM, lambda *_: None)
+def work():
+    parent.end_with(parent.started_by())
+    print("watches", flush=True)
+    os.kill(os.getppid(), signal.SIGKILL)
+    while True:
+        time.sleep(1)
+multiprocessing.get_context("fork").Process(target=work).start()
+time.sleep(600)
+"""
+KILLED_WHILE_IT_STOPS_AND_HANGS = """
+def work():
+    parent.end_with(parent.started_by())
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    threading.Thread(target=lambda: time.sleep(600)).start()
+    print("watches", flush=True)
+    os.kill(os.getppid(), signal.SIGKILL)
+    time.sleep(600)
+multiprocessing.get_context("fork").Process(target=work).start()
+time.sleep(600)
+"""
+STANDS = """
+def work():
+    parent.end_with(parent.started_by())
+    time.sleep(3 * parent.LOOK_EVERY_S)
+    print("stands", flush=True)
+worker = multiprocessing.get_context("fork").Process(target=work)
+worker.start()
+worker.join()
+print(worker.exitcode, flush=True)
+"""
+
+
+@contextmanager
+def _family(story: str) -> Iterator["subprocess.Popen[str]"]:
+    """Run a parent and its worker in a group of their own; nothing of it is left afterwards. Its output ends with its last process."""
+    with subprocess.Popen(
+        [sys.executable, "-c", BEGIN + story], stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as started:
+        try:
+            yield started
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(started.pid, signal.SIGKILL)
+
+
+@pytest.mark.parametrize(
+    "story",
+    [
+        pytest.param(KILLED_WHILE_IT_STARTS, id="before it looked"),
+        pytest.param(KILLED_WHILE_SIGTERM_IS_IGNORED, id="while SIGTERM does nothing"),
+        pytest.param(KILLED_WHILE_IT_STOPS_AND_HANGS, id="and its own stop hangs"),
+    ],
+)
+def test_a_worker_ends_within_a_bound_after_its_parent_was_killed(story: str) -> None:
+    """Contract, Commands: nothing lives on that no supervisor watches, in whatever state it was."""
+    with _family(story) as started:
+        begun = time.monotonic()
+        told, _ = started.communicate(timeout=ENDS_WITHIN_S)
+
+    assert told == "watches\n"
+    assert time.monotonic() - begun < ENDS_WITHIN_S
+
+
+def test_a_worker_whose_parent_lives_is_left_alone() -> None:
+    with _family(STANDS) as started:
+        told, _ = started.communicate(timeout=ENDS_WITHIN_S)
+
+    assert told == "stands\n0\n"
