@@ -3,18 +3,17 @@
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache, partial
+from pathlib import Path
 from typing import Any
 
 import httpx2
-from fastapi import FastAPI
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 from starlette.types import Receive, Scope, Send
 
-from hilum.controls import routes as controls_routes
+from hilum.app import rooms
+from hilum.audit import live as journals
 from hilum.enrolment import pages as enrolment_pages
-from hilum.enrolment import routes as enrolment_routes
-from hilum.identity import routes as identity_routes
 from hilum.identity import service as identity
 from hilum.identity.models import NewPerson, Person, Tenant, UpstreamKind, UpstreamRef
 from hilum.infra.context import Trace
@@ -22,12 +21,10 @@ from hilum.infra.edge import Edge
 from hilum.infra.settings import Mode
 from hilum.kernel.actor import SYSTEM
 from hilum.kernel.ids import TenantId
-from hilum.registry import routes as registry_routes
-from hilum.registry import service as registry
 from hilum.signin import live
 from hilum.signin import routes as signin_routes
 from hilum.signin import service as signin
-from hilum.web import errors, problems
+from hilum.web import errors
 from hilum.web.kit import Kit
 from hilum.web.pages import Pages, Shell
 from hilum.web.static import Assets
@@ -94,14 +91,11 @@ def build(edge: Edge, clock: FakeClock) -> ControlSite:
         ),
         authenticate=signin_routes.authenticator(edge),
     )
-    api = FastAPI()
-    problems.install(api)
-    api.include_router(signin_routes.api(kit))
-    api.include_router(identity_routes.api(kit, lambda text, url: f"sealed-{len(text)}-{len(url)}"))
-    api.include_router(enrolment_routes.api(kit))
-    api.include_router(registry_routes.api(kit))
-    api.include_router(
-        controls_routes.api(kit, registry.engage_switch, identity.release_switch, registry.set_quota)
+    folder = Path(edge.db.url.removeprefix("sqlite:///")).parent / "journal"
+    api = rooms.control_plane(
+        kit,
+        lambda text, url: f"sealed-{len(text)}-{len(url)}",
+        lambda: journals.open_reader(folder, edge.db.url),
     )
     pages = Starlette(routes=[*signin_routes.pages(kit), *enrolment_pages.pages(kit)])
     errors.install(pages, kit.pages)

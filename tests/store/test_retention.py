@@ -338,7 +338,7 @@ def test_a_purge_of_accesses_that_runs_ends_with_the_batch_when_a_hold_is_placed
 
 def test_who_may_not_hold_or_release_or_see(edge: Edge) -> None:
     hold = do(edge, partial(audit.place_hold, reason="case"), SECURITY)
-    administrator = Actor(ActorKind.PERSON, "per_9", tenant="general", roles=frozenset({"tenant_admin"}))  # type: ignore[arg-type]
+    administrator = Actor(ActorKind.PERSON, "per_9", tenant="general", roles=frozenset({"administrator"}))  # type: ignore[arg-type]
     for actor in (AUDITOR, administrator):
         with pytest.raises(NotPermitted):
             do(edge, partial(audit.place_hold, reason="case"), actor)

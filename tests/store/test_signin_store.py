@@ -22,6 +22,7 @@ from hilum.signin.models import (
     ATTEMPTS_FREE,
     SESSIONS,
     SESSIONS_PER_PERSON,
+    Barred,
     Method,
     NotAuthenticated,
     SlowDown,
@@ -401,13 +402,14 @@ def test_a_bearer_that_is_no_token_of_ours_is_nobody(ground: Ground, bearer: str
 def test_an_api_token_dies_with_its_person_or_tenant(ground: Ground) -> None:
     _, secret = ground.do(service.create_api_token, ground.gina.id)
     ground.do(identity.update_tenant, GENERAL, TenantChange(active=False))
-    with pytest.raises(NotAuthenticated):
-        ground.do(service.authenticate_api_token, secret)
+    shut = ground.do(service.authenticate_api_token, secret)
     ground.do(identity.update_tenant, GENERAL, TenantChange(active=True))
     ground.do(identity.deactivate_person, ground.gina.id)
+    gone = ground.do(service.authenticate_api_token, secret)
 
-    with pytest.raises(NotAuthenticated):
-        ground.do(service.authenticate_api_token, secret)
+    for barred in (shut, gone):
+        assert isinstance(barred, Barred)
+        assert (barred.refusal.code, barred.reason) == ("token_invalid", "inactive")
 
 
 def test_tokens_are_bounded_in_number_life_and_roles(ground: Ground) -> None:

@@ -103,6 +103,7 @@ def build(settings: Settings, clock: Clock, ids: Ids) -> Platform:
     )
     assets = Assets(*rooms.static_folders())
     pages = _shell(settings, urls, assets)
+    at_stop: list[Callable[[], None]] = []
     kit = Kit(
         edge=edge,
         clock=clock,
@@ -110,7 +111,7 @@ def build(settings: Settings, clock: Clock, ids: Ids) -> Platform:
         urls=urls,
         mode=settings.mode,
         pages=pages,
-        authenticate=rooms.authenticator(edge),
+        authenticate=rooms.authenticator(edge, at_stop),
     )
     enforcer = Enforcer(
         GatewayDeps(
@@ -137,7 +138,7 @@ def build(settings: Settings, clock: Clock, ids: Ids) -> Platform:
     reporter = Reporter(WORKERS, clock, faults=readiness.look, notices=lambda: _notices(keeper, clock))
     connections = Connections(connections_of(settings), address_of(settings.listen)[1])
     _measure(keeper, journal, admission)
-    site = rooms.Site(kit=kit, fetcher=fetcher, directory=directory, settings=settings, at_stop=[])
+    site = rooms.Site(kit=kit, fetcher=fetcher, directory=directory, settings=settings, at_stop=at_stop)
     door = Door(
         in_lanes(_split(_pages(site, keeper, assets, readiness), rooms.api(site))),
         gateway=Gateway(enforcer, patience),

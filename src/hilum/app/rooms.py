@@ -1,11 +1,10 @@
 """What each room with pages, protocol or API contributes, and in which order."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from fastapi import FastAPI
-from starlette.requests import Request
 from starlette.routing import BaseRoute
 
 from hilum.audit import hold_routes
@@ -24,7 +23,6 @@ from hilum.identity.service import release_switch
 from hilum.infra.edge import Edge
 from hilum.infra.fetch import SafeFetcher
 from hilum.infra.settings import Settings
-from hilum.kernel.actor import Actor
 from hilum.keys.live import vault
 from hilum.launches import routes as launches
 from hilum.registry import routes as registry
@@ -32,9 +30,8 @@ from hilum.registry.service import engage_switch, set_quota
 from hilum.signin import routes as signin
 from hilum.upstream import live as upstream
 from hilum.web import problems
-from hilum.web.api import TokenFirst
 from hilum.web.asgi import App
-from hilum.web.kit import Kit
+from hilum.web.kit import Authenticate, Kit
 
 API_TITLE = "Hilum control plane"
 
@@ -61,9 +58,9 @@ def static_folders() -> list[Path]:
     return []
 
 
-def authenticator(edge: Edge) -> Callable[[Request], Awaitable[Actor]]:
-    """Give what names the actor behind an API token."""
-    return signin.authenticator(edge)
+def authenticator(edge: Edge, at_stop: list[Callable[[], None]]) -> Authenticate:
+    """Return what finds the actor behind an API token."""
+    return signin.authenticator(edge, at_stop=at_stop.append)
 
 
 def pages(site: Site) -> list[BaseRoute]:
@@ -85,7 +82,24 @@ def pages(site: Site) -> list[BaseRoute]:
 
 
 def api(site: Site) -> App:
-    """Build the control plane's API, which judges a token before it reads a body."""
+    """Build the control plane's API of a worker."""
+
+    def seal(authorization: str, url: str) -> str:
+        return upstream.seal_credentials(vault(), authorization, url=url, ids=site.kit.ids)
+
+    def reader() -> AccessReader:
+        return journals.open_reader(site.settings.data_dir / "journal", site.settings.database_url)
+
+    return control_plane(site.kit, seal, reader, site.at_stop.append)
+
+
+def control_plane(
+    kit: Kit,
+    seal: identity.Seal,
+    reader: Callable[[], AccessReader],
+    at_stop: Callable[[Callable[[], None]], None] = lambda _: None,
+) -> FastAPI:
+    """Join every room's API routes into one application. The parameters are the rooms' own."""
     app = FastAPI(
         title=API_TITLE,
         version="1",
@@ -95,23 +109,14 @@ def api(site: Site) -> App:
         responses=problems.DESCRIBED,
     )
     problems.install(app)
-    kit = site.kit
-
-    def seal(authorization: str, url: str) -> str:
-        return upstream.seal_credentials(vault(), authorization, url=url, ids=kit.ids)
-
-    def reader() -> AccessReader:
-        return journals.open_reader(site.settings.data_dir / "journal", site.settings.database_url)
-
-    routers = (
+    for router in (
         identity.api(kit, seal),
         registry.api(kit),
         controls.api(kit, engage_switch, release_switch, set_quota),
-        signin.api(kit, at_stop=site.at_stop.append),
+        signin.api(kit, at_stop=at_stop),
         enrolment.api(kit),
-        audit.api(kit, reader, at_stop=site.at_stop.append),
+        audit.api(kit, reader, at_stop=at_stop),
         hold_routes.api(kit),
-    )
-    for router in routers:
+    ):
         app.include_router(router)
-    return TokenFirst(app, [route for router in routers for route in router.routes], kit.authenticate)
+    return app

@@ -11,7 +11,7 @@ from starlette.requests import Request
 
 from hilum.audit import service
 from hilum.audit.models import HOLD_REASON_BOUND, Hold
-from hilum.web.api import Id, Moment, Strict, Word, audience, change, look
+from hilum.web.api import Id, Moment, Strict, Word, api_router, audience, change, look
 from hilum.web.kit import Kit
 
 KEEPERS = ("platform_admin", "security")
@@ -47,7 +47,7 @@ class HoldsShown(Strict):
 
 def api(kit: Kit) -> APIRouter:
     """Return the API routes of evidence holds."""
-    router = APIRouter(prefix="/api/v1", tags=["audit"])
+    router = api_router(kit, "audit")
 
     @router.get("/holds", openapi_extra=audience(*READERS))
     async def list_holds(request: Request) -> HoldsShown:

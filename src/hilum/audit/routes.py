@@ -33,12 +33,12 @@ from hilum.infra.context import Context
 from hilum.infra.lanes import Lane
 from hilum.kernel.actor import Actor, ActorKind
 from hilum.kernel.errors import HilumError, NotFound, NotPermitted
-from hilum.web.api import Id, Moment, Strict, Word, audience, look
+from hilum.web.api import Id, Moment, Strict, Word, api_router, audience, caller, look
 from hilum.web.kit import Kit, trace_of
 
 T = TypeVar("T")
 
-READERS = ("platform_admin", "security", "auditor", "tenant_admin")
+READERS = ("platform_admin", "security", "auditor", "administrator")
 
 
 class RecordQuery(Strict):
@@ -78,7 +78,7 @@ def api(
 
     ``at_stop`` takes what lets go of the streams, which nothing else would end when the process is to stop.
     """
-    router = APIRouter(prefix="/api/v1", tags=["audit"])
+    router = api_router(kit, "audit")
     tail = Tail(reader, kit.clock, pace.look_s)
     reads = Places(READS)
     at_stop(lambda: tail.end("server_stops"))
@@ -186,7 +186,7 @@ async def _given(
     and a tenant may have only so many reads under way; one too many is refused without being tried. Raises TooManyReads.
     """
     trace = trace_of(request)
-    actor = await kit.authenticate(request)
+    actor = await caller(kit, request)
 
     async def put(event: Event) -> None:
         await kit.edge.write(partial(service.record, event=event), actor=actor, trace=trace)

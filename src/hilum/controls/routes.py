@@ -25,7 +25,20 @@ from hilum.controls.models import (
     Target,
     TargetKind,
 )
-from hilum.web.api import Id, Moment, Page, Paging, Prose, Shown, Strict, audience, change, look, page_of
+from hilum.web.api import (
+    Id,
+    Moment,
+    Page,
+    Paging,
+    Prose,
+    Shown,
+    Strict,
+    api_router,
+    audience,
+    change,
+    look,
+    page_of,
+)
 from hilum.web.kit import Kit
 
 
@@ -94,7 +107,7 @@ SetQuota = Callable[..., None]
 
 def api(kit: Kit, engage: Engage, release: Release, set_quota: SetQuota) -> APIRouter:
     """Build the API routes of switches and quotas. The verbs come from the rooms that know what the named things and people are."""
-    router = APIRouter(prefix="/api/v1", tags=["controls"])
+    router = api_router(kit, "controls")
     _switches(router, kit, engage, release)
     _quotas(router, kit, set_quota)
     return router
@@ -106,7 +119,7 @@ def _switches(router: APIRouter, kit: Kit, engage: Engage, release: Release) -> 
         return _show(found, kit.clock.now())
 
     @router.post(
-        "/switches", status_code=201, openapi_extra=audience("platform_admin", "security", "tenant_admin")
+        "/switches", status_code=201, openapi_extra=audience("platform_admin", "security", "administrator")
     )
     async def engage_switch(request: Request, body: SwitchAsked) -> SwitchShown:
         """Put a kill switch in force, single-handed."""
@@ -114,7 +127,7 @@ def _switches(router: APIRouter, kit: Kit, engage: Engage, release: Release) -> 
         return switch(await change(kit, request, partial(engage, order=order)))
 
     @router.get(
-        "/switches", response_model=Page[SwitchShown], openapi_extra=audience("staff", "tenant_admin")
+        "/switches", response_model=Page[SwitchShown], openapi_extra=audience("staff", "administrator")
     )
     async def list_switches(request: Request, query: Annotated[ListQuery, Query()]) -> object:
         """List switches, newest first, released ones too."""
@@ -123,13 +136,13 @@ def _switches(router: APIRouter, kit: Kit, engage: Engage, release: Release) -> 
         )
         return page_of(found, switch, bound=PAGE_BOUND, key=lambda each: each.id)
 
-    @router.get("/switches/{switch_id}", openapi_extra=audience("staff", "tenant_admin"))
+    @router.get("/switches/{switch_id}", openapi_extra=audience("staff", "administrator"))
     async def get_switch(request: Request, switch_id: Id) -> SwitchShown:
         """Show a switch."""
         return switch(await look(kit, request, partial(service.get_switch, switch_id=switch_id)))
 
     @router.post(
-        "/switches/{switch_id}/release", openapi_extra=audience("platform_admin", "security", "tenant_admin")
+        "/switches/{switch_id}/release", openapi_extra=audience("platform_admin", "security", "administrator")
     )
     async def release_switch(request: Request, switch_id: Id) -> SwitchShown:
         """Release a switch, never one on oneself; a wide one is released when a second person of the staff says so too."""
@@ -137,7 +150,7 @@ def _switches(router: APIRouter, kit: Kit, engage: Engage, release: Release) -> 
 
 
 def _quotas(router: APIRouter, kit: Kit, set_: SetQuota) -> None:
-    @router.get("/quotas", openapi_extra=audience("staff", "tenant_admin"))
+    @router.get("/quotas", openapi_extra=audience("staff", "administrator"))
     async def list_quotas(request: Request, query: Annotated[QuotaQuery, Query()]) -> list[QuotaShown]:
         """List quotas that were set."""
         found = await look(kit, request, partial(service.list_quotas, tenant=query.tenant))
@@ -146,7 +159,7 @@ def _quotas(router: APIRouter, kit: Kit, set_: SetQuota) -> None:
     @router.put(
         "/quotas/{app}/{tenant}",
         status_code=204,
-        openapi_extra=audience("platform_admin", "security", "tenant_admin"),
+        openapi_extra=audience("platform_admin", "security", "administrator"),
     )
     async def set_quota(request: Request, app: Id, tenant: Id, body: QuotaAsked) -> None:
         """Set a quota; a tenant's own only narrows."""
@@ -156,7 +169,7 @@ def _quotas(router: APIRouter, kit: Kit, set_: SetQuota) -> None:
     @router.delete(
         "/quotas/{app}/{tenant}",
         status_code=204,
-        openapi_extra=audience("platform_admin", "security", "tenant_admin"),
+        openapi_extra=audience("platform_admin", "security", "administrator"),
     )
     async def remove_quota(request: Request, app: Id, tenant: Id) -> None:
         """Remove the caller's side of a quota."""

@@ -13,11 +13,25 @@ from hilum.enrolment.models import APPROVALS_PAGE_BOUND, Approval, ApprovalKind,
 from hilum.identity import service as identity
 from hilum.identity.models import PEOPLE_PAGE_BOUND, PROXIES_BOUND, Chart, NewPerson, Person
 from hilum.kernel.ids import PersonId, TenantId
-from hilum.web.api import Id, Line, Moment, Page, Paging, Strict, Word, audience, change, look, page_of
+from hilum.web.api import (
+    ONESELF,
+    Id,
+    Line,
+    Moment,
+    Page,
+    Paging,
+    Strict,
+    Word,
+    api_router,
+    audience,
+    change,
+    look,
+    page_of,
+)
 from hilum.web.kit import Kit
 
-ADMINISTRATORS = ("platform_admin", "tenant_admin")
-SECONDS = ("platform_admin", "security", "tenant_admin")
+ADMINISTRATORS = ("platform_admin", "administrator")
+SECONDS = ("platform_admin", "security", "administrator")
 
 
 class NewPersonAsked(Strict):
@@ -151,7 +165,7 @@ _WAITS: dict[int | str, dict[str, Any]] = {
 
 def api(kit: Kit) -> APIRouter:
     """Build the API routes of people and approvals."""
-    router = APIRouter(prefix="/api/v1")
+    router = api_router(kit)
     _people(router, kit)
     _ways_in(router, kit)
     _approvals(router, kit)
@@ -171,7 +185,7 @@ def _people(router: APIRouter, kit: Kit) -> None:
         found = await look(kit, request, verb)
         return page_of(found, PersonShown.of, bound=PEOPLE_PAGE_BOUND, key=lambda each: each.username)
 
-    @router.get("/people/{person}", tags=["identity"], openapi_extra=audience("oneself", *ADMINISTRATORS))
+    @router.get("/people/{person}", tags=["identity"], openapi_extra=audience(ONESELF, *ADMINISTRATORS))
     async def get_person(request: Request, person: Id) -> PersonShown:
         """Show somebody."""
         verb = partial(identity.view_person, person_id=PersonId(person))

@@ -23,7 +23,7 @@ from hilum.identity.models import (
 )
 from hilum.kernel.errors import Invalid
 from hilum.kernel.ids import TenantId
-from hilum.web.api import Id, Line, Page, Paging, Strict, Word, audience, change, look, page_of
+from hilum.web.api import Id, Line, Page, Paging, Strict, Word, api_router, audience, change, look, page_of
 from hilum.web.kit import Kit
 
 Seal = Callable[[str, str], str]
@@ -76,7 +76,7 @@ class TenantShown(BaseModel):
 
 def api(kit: Kit, seal: Seal) -> APIRouter:
     """Build the API routes of tenants; people are the enrolment room's. ``seal`` is the upstream room's."""
-    router = APIRouter(prefix="/api/v1", tags=["identity"])
+    router = api_router(kit, "identity")
     _tenants(router, kit, seal)
     return router
 
@@ -99,19 +99,21 @@ def _tenants(router: APIRouter, kit: Kit, seal: Seal) -> None:
         )
         return _tenant(await change(kit, request, partial(service.add_tenant, tenant=tenant)))
 
-    @router.get("/tenants", response_model=Page[TenantShown], openapi_extra=audience("staff", "tenant_admin"))
+    @router.get(
+        "/tenants", response_model=Page[TenantShown], openapi_extra=audience("staff", "administrator")
+    )
     async def list_tenants(request: Request, query: Annotated[Paging, Query()]) -> object:
         """List the tenants that the caller may see."""
         verb = partial(service.view_tenants, after=query.after, limit=TENANTS_PAGE_BOUND)
         found = await look(kit, request, verb)
         return page_of(found, _tenant, bound=TENANTS_PAGE_BOUND, key=lambda each: each.id)
 
-    @router.get("/tenants/{tenant}", openapi_extra=audience("staff", "tenant_admin"))
+    @router.get("/tenants/{tenant}", openapi_extra=audience("staff", "administrator"))
     async def get_tenant(request: Request, tenant: Id) -> TenantShown:
         """Show a tenant."""
         return _tenant(await look(kit, request, partial(service.view_tenant, tenant=TenantId(tenant))))
 
-    @router.patch("/tenants/{tenant}", openapi_extra=audience("platform_admin", "tenant_admin"))
+    @router.patch("/tenants/{tenant}", openapi_extra=audience("platform_admin", "administrator"))
     async def update_tenant(request: Request, tenant: Id, body: TenantChangeAsked) -> TenantShown:
         """Change a tenant: its administrator its name and habits, the platform all but id and kind."""
         asked = TenantChange(

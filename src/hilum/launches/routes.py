@@ -6,7 +6,7 @@ Source: docs/reference/contract.md, The EHR's launch API.
 import re
 from collections.abc import Callable
 from datetime import date
-from functools import wraps
+from functools import partial, wraps
 from typing import Any, TypeVar
 
 import orjson
@@ -134,7 +134,7 @@ class _Door:
 
     async def open(self, request: Request) -> Response:
         tenant = _tenant(request)
-        body = await _read(request, LaunchBody)
+        body = await self._read(request, LaunchBody)
         opened = await self._as_ehr(request, lambda ctx: service.open_launch(ctx, body.order()))
         urls = self._kit.urls
         iss = urls.fhir_base(tenant)
@@ -149,7 +149,7 @@ class _Door:
         return JSONResponse(answer, 201, {"location": location, "cache-control": "no-store"})
 
     async def move(self, request: Request) -> Response:
-        body = await _read(request, MoveBody)
+        body = await self._read(request, MoveBody)
         launch = _launch(request)
         patient, encounter = body.now("patient"), body.now("encounter")
         moved = await self._as_ehr(request, lambda ctx: service.move(ctx, launch, patient, encounter))
@@ -167,7 +167,7 @@ class _Door:
         return Response(status_code=204)
 
     async def report(self, request: Request) -> Response:
-        body = await _read(request, ActivityBody)
+        body = await self._read(request, ActivityBody)
         rows = body.rows()
         count = await self._as_ehr(request, lambda ctx: service.record_activity(ctx, rows))
         return JSONResponse({"recorded": count})
@@ -188,6 +188,13 @@ class _Door:
         for cookie in (cookies.SESSION, cookies.FRAME_SESSION):
             cookies.put(response, cookie, begun.cookie, secure=secure)
         return response
+
+    async def _read(self, request: Request, kind: type[Body]) -> Body:
+        """Read a body, once its sender is found to be an EHR; the verb judges that again, for it may change while a body arrives."""
+        tenant, bearer = _tenant(request), _bearer(request)
+        authenticate = partial(service.authenticate_ehr, tenant=tenant, bearer=bearer)
+        await self._kit.edge.read(authenticate, trace=trace_of(request))
+        return _parse(await read_body(request, BODY_BOUND), kind)
 
     async def _as_ehr(self, request: Request, verb: Callable[[Context], T]) -> T:
         tenant, bearer = _tenant(request), _bearer(request)
@@ -220,9 +227,7 @@ def _bearer(request: Request) -> str:
     return bearer.strip()
 
 
-async def _read(request: Request, kind: type[Body]) -> Body:
-    _bearer(request)
-    raw = await read_body(request, BODY_BOUND)
+def _parse(raw: bytes, kind: type[Body]) -> Body:
     try:
         value = orjson.loads(raw)
     except orjson.JSONDecodeError as error:

@@ -45,6 +45,7 @@ from hilum.web.api import (
     Shown,
     Strict,
     Word,
+    api_router,
     audience,
     change,
     look,
@@ -231,15 +232,15 @@ class InstallationsQuery(Paging):
     tenant: Id | None = None
 
 
-PEER_KEEPERS = audience("platform_admin", "tenant_admin")
+PEER_KEEPERS = audience("platform_admin", "administrator")
 REGISTRARS = audience("platform_admin")
-READERS = audience("staff", "tenant_admin")
-TAKERS = audience("tenant_admin", "platform_admin", "security")
+READERS = audience("staff", "administrator")
+TAKERS = audience("administrator", "platform_admin", "security")
 
 
 def api(kit: Kit) -> APIRouter:
     """Give the API routes of the registry."""
-    router = APIRouter(prefix="/api/v1", tags=["registry"])
+    router = api_router(kit, "registry")
     for part in (_vendors_and_apps, _clients, _certifications, _installations):
         part(router, kit)
     return router
@@ -377,7 +378,7 @@ def _installations(router: APIRouter, kit: Kit) -> None:
         "/installations",
         status_code=201,
         response_model=InstallationShown,
-        openapi_extra=audience("tenant_admin"),
+        openapi_extra=audience("administrator"),
     )
     async def install(request: Request, body: InstallationAsked) -> object:
         """Approve an app at a tenant."""

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from hilum.kernel.actor import Actor
 from hilum.kernel.errors import NotPermitted
 from hilum.kernel.ids import Part, PersonId, SessionId, TenantId
 
@@ -89,6 +90,15 @@ class ApiToken:
     revoked_at: datetime | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Barred:
+    """Somebody with an API token in force who may not make this call: the refusal, and its reason for the record."""
+
+    actor: Actor
+    refusal: NotPermitted
+    reason: str
+
+
 class SlowDown(NotPermitted):
     """Too many failures of this name from this address; ``retry_after_s`` says when to come again."""
 
@@ -108,3 +118,13 @@ class Stopped(NotPermitted):
 
 class NotAuthenticated(NotPermitted):
     """Nobody is known behind the request: no credential, or none that counts."""
+
+
+class TokenInvalid(NotAuthenticated):
+    """An API token that does not count; the same whether it is missing, unknown, expired or revoked."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "token_invalid",
+            "The API token is missing, unknown, expired or revoked. Send one in force as `Authorization: Bearer`.",
+        )

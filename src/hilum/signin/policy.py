@@ -3,13 +3,13 @@
 import hashlib
 import hmac
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
-from hilum.identity.models import Person
+from hilum.identity.models import Bar, Person
 from hilum.identity.policy import may_administer
 from hilum.kernel.actor import Actor, ActorKind
-from hilum.kernel.errors import Invalid
+from hilum.kernel.errors import Invalid, NotPermitted
 from hilum.signin.models import (
     API_TOKEN_LIFE_MAX,
     API_TOKEN_NAME_BOUND,
@@ -23,7 +23,10 @@ from hilum.signin.models import (
     SESSION_IDLE,
     TOUCH_EVERY,
     ApiToken,
+    Barred,
     Session,
+    Stopped,
+    TokenInvalid,
 )
 from hilum.standards.networks import network_of
 
@@ -136,6 +139,28 @@ def actor_of_session(session: Session) -> Actor:
 def token_counts(token: ApiToken, now: datetime) -> bool:
     """Tell whether an API token is in force."""
     return token.revoked_at is None and now < token.expires_at
+
+
+def barred(person: Person, bar: Bar) -> Barred:
+    """Return what a call of somebody is refused with. Only to those whom a switch stops is their token acknowledged."""
+    refusal: NotPermitted
+    match bar:
+        case Bar.STOPPED:
+            refusal = Stopped()
+        case Bar.READ_ONLY:
+            refusal = NotPermitted(
+                "switch_engaged", "A kill switch lets this account read but change nothing."
+            )
+        case _:
+            return Barred(actor_of(person), TokenInvalid(), bar.value)
+    return Barred(actor_of(person), refusal, refusal.code)
+
+
+def not_admitted(actor: Actor, audience: Sequence[str]) -> Barred:
+    """Return the refusal of a call that is for others."""
+    held = ", ".join(sorted(actor.roles)) or "none"
+    detail = f"This call is for {', '.join(audience)}. Your role: {held}. Ask somebody who has one of those."
+    return Barred(actor, NotPermitted("not_permitted", detail), "not_permitted")
 
 
 def safe_return(target: str, default: str) -> str:

@@ -1,7 +1,7 @@
 """Pages of signing in and out, and the API's own tokens."""
 
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -20,7 +20,7 @@ from hilum.infra import lanes
 from hilum.infra.edge import Edge
 from hilum.infra.lanes import Lane
 from hilum.kernel.actor import Actor
-from hilum.kernel.errors import NotFound
+from hilum.kernel.errors import NotFound, NotPermitted
 from hilum.kernel.ids import PersonId, TenantId
 from hilum.signin import live, policy, service
 from hilum.signin.models import (
@@ -29,13 +29,16 @@ from hilum.signin.models import (
     API_TOKEN_NAME_BOUND,
     PASSWORD_MAX,
     ApiToken,
+    Barred,
     NotAuthenticated,
     Session,
     SlowDown,
     Stopped,
+    TokenInvalid,
 )
 from hilum.web import cookies, forms
-from hilum.web.kit import Kit, trace_of
+from hilum.web.api import ANYONE, ONESELF, admits, api_router, audience, caller
+from hilum.web.kit import Authenticate, Kit, trace_of
 from hilum.web.refusals import Refusals
 from hilum.web.urls import path_of
 
@@ -217,18 +220,38 @@ def _said(refusal: NotAuthenticated | SlowDown | Stopped) -> str:
     return f"Too many attempts. Wait {math.ceil(refusal.retry_after_s / MINUTE_S)} minutes, then try again. Nothing else was changed."
 
 
-def authenticator(edge: Edge) -> Callable[[Request], Awaitable[Actor]]:
-    """Give what names the actor behind an API request's bearer token; app puts it into the kit."""
+def authenticator(edge: Edge, *, at_stop: AtStop = _ignored) -> Authenticate:
+    """Return what finds the actor behind an API request's bearer token; app puts it into the kit. ``at_stop`` as for ``pages``.
 
-    async def authenticate(request: Request) -> Actor:
+    Persons who are stopped, or outside the audience, are on record: the first of a network and minute singly, the rest counted.
+    """
+    refusals = Refusals(edge, partial(service.record_folded, action=service.USE_OF_TOKEN))
+    at_stop(refusals.tell_soon)
+
+    async def refuse(request: Request, barred: Barred) -> NotPermitted:
+        trace = trace_of(request)
+        loud = refusals.is_loud(trace.source)
+        if loud:
+            call = f"{request.method} {getattr(request.scope.get('route'), 'path', '')}".strip()
+            record = partial(service.record_refused_call, reason=barred.reason, call=call)
+            await edge.write(record, actor=barred.actor, trace=trace)
+        refusals.refused(barred.actor.tenant or "", trace.source, loud=loud)
+        return barred.refusal
+
+    async def authenticate(request: Request, audience: Sequence[str] | None = None, /) -> Actor:
         scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
         token = bearer.strip() if scheme.lower() == "bearer" else ""
         if not policy.looks_like_api_token(token):  # costs no thread and no look into the database
-            raise NotAuthenticated("token_invalid", "The API token is missing, unknown, expired or revoked.")
+            raise TokenInvalid
         writing = request.method not in READING
         verb = partial(service.authenticate_api_token, bearer=token, writing=writing)
         with lanes.using(Lane.CALLERS):
-            return await edge.read(verb, trace=trace_of(request))
+            found = await edge.read(verb, trace=trace_of(request))
+        if isinstance(found, Actor) and audience is not None and not admits(audience, found):
+            found = policy.not_admitted(found, audience)
+        if isinstance(found, Barred):
+            raise await refuse(request, found)
+        return found
 
     return authenticate
 
@@ -286,11 +309,9 @@ def api(kit: Kit, *, at_stop: AtStop = _ignored) -> APIRouter:
     """Return the API routes of tokens, passwords and sessions. ``at_stop`` as for ``pages``."""
     refusals = Refusals(kit.edge, service.record_folded)
     at_stop(refusals.tell_soon)
-    router = APIRouter(prefix="/api/v1", tags=["signin"])
+    router = api_router(kit, "signin")
 
-    @router.post(
-        "/tokens", status_code=status.HTTP_201_CREATED, openapi_extra={"x-audience": "anyone with a password"}
-    )
+    @router.post("/tokens", status_code=status.HTTP_201_CREATED, openapi_extra=audience(ANYONE))
     async def create_token(request: Request, body: NewToken) -> TokenMade:
         """Make an API token with one's password."""
         trace = trace_of(request)
@@ -313,25 +334,27 @@ def api(kit: Kit, *, at_stop: AtStop = _ignored) -> APIRouter:
             raise
         return TokenMade(**TokenShown.of(token).model_dump(), token=secret)
 
-    @router.get("/tokens", openapi_extra={"x-audience": "oneself"})
+    @router.get("/tokens", openapi_extra=audience(ONESELF))
     async def list_tokens(request: Request) -> list[TokenShown]:
         """List one's own tokens in force."""
-        actor = await kit.authenticate(request)
+        actor = await caller(kit, request)
         verb = partial(service.list_api_tokens, person_id=PersonId(actor.id))
         found = await kit.edge.read(verb, actor=actor, trace=trace_of(request))
         return [TokenShown.of(token) for token in found]
 
-    @router.delete("/tokens/{token}", status_code=204, openapi_extra={"x-audience": "oneself, administrator"})
+    @router.delete(
+        "/tokens/{token}", status_code=204, openapi_extra=audience(ONESELF, "administrator", "platform_admin")
+    )
     async def revoke_token(request: Request, token: Id) -> None:
         """Revoke a token of one's own, or of somebody one administers."""
-        actor = await kit.authenticate(request)
+        actor = await caller(kit, request)
         verb = partial(service.revoke_api_token, token_id=token)
         await kit.edge.write(verb, actor=actor, trace=trace_of(request))
 
-    @router.put("/people/{person}/password", status_code=204, openapi_extra={"x-audience": "oneself"})
+    @router.put("/people/{person}/password", status_code=204, openapi_extra=audience(ONESELF))
     async def change_password(request: Request, person: Id, body: NewPassword) -> None:
         """Change one's own password by the present one; sessions and API tokens end. Nobody sets another's: see ``/reset``."""
-        actor = await kit.authenticate(request)
+        actor = await caller(kit, request)
         trace = trace_of(request)
         policy.require_password(body.password)
         begin = partial(service.begin_change, person_id=PersonId(person))
@@ -341,10 +364,12 @@ def api(kit: Kit, *, at_stop: AtStop = _ignored) -> APIRouter:
         change = partial(service.change_password, attempt=attempt, digest=digest, matched=matched)
         await kit.edge.write(change, actor=actor, trace=trace)
 
-    @router.delete("/people/{person}/sessions", openapi_extra={"x-audience": "oneself, administrator"})
+    @router.delete(
+        "/people/{person}/sessions", openapi_extra=audience(ONESELF, "administrator", "platform_admin")
+    )
     async def end_sessions(request: Request, person: Id) -> dict[str, int]:
         """End every session of somebody."""
-        actor = await kit.authenticate(request)
+        actor = await caller(kit, request)
         verb = partial(service.end_sessions_of, person_id=PersonId(person))
         return {"ended": await kit.edge.write(verb, actor=actor, trace=trace_of(request))}
 

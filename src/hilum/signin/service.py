@@ -29,12 +29,16 @@ from hilum.signin.models import (
     SESSIONS_PER_PERSON,
     ApiToken,
     Attempt,
+    Barred,
     Method,
     NotAuthenticated,
     Session,
     SlowDown,
     Stopped,
+    TokenInvalid,
 )
+
+USE_OF_TOKEN = "signin.token.use"
 
 
 def set_password(ctx: Context, person_id: PersonId, digest: str) -> None:
@@ -286,26 +290,27 @@ def create_api_token(
     return token, secret
 
 
-def authenticate_api_token(ctx: Context, bearer: str, *, writing: bool = False) -> Actor:
-    """Return the actor behind an API token; ``writing``: to change something. Raises NotAuthenticated, NotPermitted (a switch)."""
-    refusal = NotAuthenticated("token_invalid", "The API token is missing, unknown, expired or revoked.")
+def authenticate_api_token(ctx: Context, bearer: str, *, writing: bool = False) -> Actor | Barred:
+    """Return the actor behind an API token, or who may not use it now; ``writing``: to change something. Raises NotAuthenticated."""
     if not policy.looks_like_api_token(bearer):
-        raise refusal
+        raise TokenInvalid
     token = store.find_api_token_by_digest(ctx.tx, policy.digest(bearer))
     if token is None or not policy.token_counts(token, ctx.now):
-        raise refusal
+        raise TokenInvalid
     person = identity.find_person(ctx, token.person)
     if person is None:
-        raise refusal
-    match identity.bar_on(ctx, person, issued_at=token.created_at, writing=writing):
-        case None:
-            return policy.actor_of(person, token.roles)
-        case Bar.STOPPED:
-            raise Stopped
-        case Bar.READ_ONLY:
-            raise NotPermitted("switch_engaged", "A kill switch lets this account read but change nothing.")
-        case _:
-            raise refusal
+        raise TokenInvalid
+    bar = identity.bar_on(ctx, person, issued_at=token.created_at, writing=writing)
+    return policy.actor_of(person, token.roles) if bar is None else policy.barred(person, bar)
+
+
+def record_refused_call(ctx: Context, reason: str, call: str) -> None:
+    """Record that the actor called the API and may not; ``call`` is the method and the route."""
+    who = PersonId(ctx.actor.id)
+    tenant, facts = ctx.actor.tenant or "", {"call": call}
+    audit.record(
+        ctx, Event(USE_OF_TOKEN, Outcome.REFUSED, tenant=tenant, person=who, reason=reason, facts=facts)
+    )
 
 
 def revoke_api_token(ctx: Context, token_id: str) -> None:
@@ -348,12 +353,12 @@ def _settle(ctx: Context, attempt: Attempt, *, matched: bool) -> Person:
     return person
 
 
-def record_folded(ctx: Context, folded: Iterable[tuple[str, str, int]]) -> None:
-    """Record failed sign-ins beyond those that were recorded one by one: tenant, address and how many."""
+def record_folded(
+    ctx: Context, folded: Iterable[tuple[str, str, int]], action: str = "signin.session.begin"
+) -> None:
+    """Record failed sign-ins, or other refusals, beyond those that were recorded one by one: tenant, address and how many."""
     for tenant, source, count in folded:
-        event = Event(
-            "signin.session.begin", Outcome.REFUSED, tenant=tenant, reason="folded", facts={"count": count}
-        )
+        event = Event(action, Outcome.REFUSED, tenant=tenant, reason="folded", facts={"count": count})
         audit.record(replace(ctx, trace=replace(ctx.trace, source=source)), event)
 
 

@@ -1,24 +1,23 @@
 """What every API route shares: strict bodies, bounded words, pages of a list, and the way from a request to one verb."""
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, Generic, TypeVar
 
+from fastapi import APIRouter
+from fastapi.routing import APIRoute
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, StringConstraints
 from starlette.requests import Request
-from starlette.routing import BaseRoute, Match, Route
+from starlette.responses import Response
 
 from hilum.infra.context import Context
 from hilum.kernel.actor import Actor
-from hilum.kernel.errors import HilumError
-from hilum.web.asgi import App, Receive, Scope, Send
 from hilum.web.kit import Kit, trace_of
-from hilum.web.problems import problem_response
 
 T = TypeVar("T")
-ANYONE = "anyone"
-"""How the audience of a route begins that is open without a token."""
-_BODIES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+ANYONE, ONESELF, STAFF = "anyone", "oneself", "staff"
+"""Audiences beside the roles: no token needed; every holder of a token, about themselves; every role of the platform's staff."""
+_AUDIENCE, _CALLER = "x-audience", "hilum.caller"
 
 Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")]
 """An id as we make them; also what keeps control characters from the database."""
@@ -74,52 +73,58 @@ def page_of(
     return {"items": [shown(each) for each in found], "next": key(found[-1]) if full else ""}
 
 
-def audience(*roles: str) -> dict[str, Any]:
-    """Declare for whom a route is; its verb judges, this tells."""
-    assert roles
-    return {"x-audience": list(roles)}
+def audience(*who: str) -> dict[str, Any]:
+    """Declare whom a route admits: roles, or one of the words above. Its verb judges further, by what is named in the request."""
+    assert who
+    return {_AUDIENCE: list(who)}
 
 
-class TokenFirst:
-    """Judges the API token of a request that may have a body before anything of the body is read.
+def admits(audience: Iterable[str], actor: Actor) -> bool:
+    """Check whether an actor belongs to an audience; a word that nobody defined admits nobody."""
+    who = set(audience)
+    if who & {ANYONE, ONESELF}:
+        return True
+    return bool(who & actor.roles) or (STAFF in who and actor.is_platform)
 
-    A framework parses bodies first; nobody without a token may make us do that. The verb judges the token again, in case it was
-    revoked while the body arrived. ``routes`` are the API's; those whose audience is anyone are let through.
+
+def api_router(kit: Kit, *tags: str) -> APIRouter:
+    """Build a router below ``/api/v1`` whose routes judge the caller before they read or validate anything else of a request.
+
+    A framework parses bodies and validates parameters first, and nobody may make us do that who may not call the route at all.
     """
 
-    def __init__(
-        self, app: App, routes: Iterable[BaseRoute], authenticate: Callable[[Request], Awaitable[Actor]]
-    ) -> None:
-        self._app = app
-        self._open = [route for route in routes if isinstance(route, Route) and _is_open(route)]
-        self._authenticate = authenticate
+    class CallerFirst(APIRoute):
+        def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+            handle = super().get_route_handler()
+            who = (self.openapi_extra or {}).get(_AUDIENCE, ())
+            assert who, f"{self.path} declares no audience"
+            if ANYONE in who:
+                return handle
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["method"] in _BODIES and not self._is_open(scope):
-            request = Request(scope)
-            try:
-                await self._authenticate(request)
-            except HilumError as error:
-                await problem_response(error, trace_of(request).request_id)(scope, receive, send)
-                return
-        await self._app(scope, receive, send)
+            async def judged(request: Request) -> Response:
+                actor = await kit.authenticate(request, who)
+                if self.body_field is None:  # while a body arrives a token may be revoked
+                    request.scope[_CALLER] = actor
+                return await handle(request)
 
-    def _is_open(self, scope: Scope) -> bool:
-        return any(route.matches(scope)[0] is Match.FULL for route in self._open)
+            return judged
+
+    return APIRouter(prefix="/api/v1", tags=list(tags), route_class=CallerFirst)
 
 
-def _is_open(route: Route) -> bool:
-    audience = (getattr(route, "openapi_extra", None) or {}).get("x-audience", "")
-    return any(each.startswith(ANYONE) for each in ([audience] if isinstance(audience, str) else audience))
+async def caller(kit: Kit, request: Request) -> Actor:
+    """Return who calls. What was found before the route's handler counts once, and only where no body had to arrive since."""
+    found: Actor | None = request.scope.pop(_CALLER, None)
+    return found or await kit.authenticate(request)
 
 
 async def change(kit: Kit, request: Request, verb: Callable[[Context], T]) -> T:
     """Run a verb on behalf of whoever holds the request's API token, in a writing transaction."""
-    actor = await kit.authenticate(request)
+    actor = await caller(kit, request)
     return await kit.edge.write(verb, actor=actor, trace=trace_of(request))
 
 
 async def look(kit: Kit, request: Request, verb: Callable[[Context], T]) -> T:
     """Run a reading verb on behalf of whoever holds the request's API token."""
-    actor = await kit.authenticate(request)
+    actor = await caller(kit, request)
     return await kit.edge.read(verb, actor=actor, trace=trace_of(request))

@@ -1,7 +1,8 @@
 """What app hands to every room that has routes."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from starlette.requests import Request
 
@@ -14,12 +15,18 @@ from hilum.web.pages import Pages
 from hilum.web.urls import Urls
 
 
+class Authenticate(Protocol):
+    """Returns the actor behind an API request's bearer token.
+
+    Raises NotAuthenticated without a token that counts, NotPermitted where a switch stops its person or ``audience`` is not theirs.
+    """
+
+    async def __call__(self, request: Request, audience: Sequence[str] | None = None, /) -> Actor: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Kit:
-    """The edge, the world's ports, addresses, pages, and who asks.
-
-    ``authenticate`` names the actor behind an API request's bearer token; it raises NotAuthenticated when there is none that counts.
-    """
+    """The edge, the world's ports, addresses, pages, and who asks."""
 
     edge: Edge
     clock: Clock
@@ -27,7 +34,7 @@ class Kit:
     urls: Urls
     mode: Mode
     pages: Pages
-    authenticate: Callable[[Request], Awaitable[Actor]]
+    authenticate: Authenticate
 
     @property
     def is_sandbox(self) -> bool:

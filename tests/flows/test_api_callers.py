@@ -1,0 +1,154 @@
+"""Who calls is judged before anything of the request is read: on every route of the API's own document (C183, security decision 26)."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from hilum.audit import service as audit
+from hilum.audit.models import EventQuery, RecordedEvent
+from hilum.controls.models import EngageOrder, Mode, Target, TargetKind
+from hilum.infra.edge import Edge
+from hilum.registry import service as registry
+from hilum.standards.strangers import LOUD_BOUND
+from tests.flows.control_site import TRACE, ControlSite, build, problem
+from tests.sim.world import FakeClock
+
+USE = "signin.token.use"
+BAD_BODIES = (b"{", b"[1]", b'{"surprise": 1}', b"\xff", b"x" * 2_000_000)
+BEARERS = {
+    "none": "",
+    "another scheme": "Basic b3R0bzpvdHRv",
+    "garbage": "Bearer x",
+    "an app's token": "Bearer hil_at_" + "a" * 43 + "_" + "b" * 8,
+    "a guess": "Bearer hil_pat_" + "a" * 43,
+}
+
+
+@pytest.fixture
+def site(sqlite_edge: Edge, clock: FakeClock) -> ControlSite:
+    return build(sqlite_edge, clock)
+
+
+def operations(site: ControlSite) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Read method, path and description of every operation of the document."""
+    client = TestClient(site.app, base_url="http://127.0.0.1:8000")
+    for path, methods in client.get("/api/openapi.json").json()["paths"].items():
+        for method, operation in methods.items():
+            yield method.upper(), path, operation
+
+
+def guarded(site: ControlSite) -> list[tuple[str, str, list[str]]]:
+    found = [
+        (method, path, operation["x-audience"])
+        for method, path, operation in operations(site)
+        if operation["x-audience"] != ["anyone"]
+    ]
+    assert len(found) > 45
+    return found
+
+
+def address(path: str) -> str:
+    """Fill a path with ids that cannot be, and add a query that no route takes."""
+    while "{" in path:
+        before, _, rest = path.partition("{")
+        path = before + "%00" + rest.partition("}")[2]
+    return path + "?surprise=1&limit=none"
+
+
+def recorded(site: ControlSite) -> list[RecordedEvent]:
+    read = partial(audit.list_events, query=EventQuery(action=USE, limit=200))
+    return list(site.edge.read_now(read, trace=TRACE).events)
+
+
+def test_every_route_declares_for_whom_it_is_and_what_it_does(site: ControlSite) -> None:
+    """House section 9."""
+    found = list(operations(site))
+
+    assert len(found) >= 46
+    assert [path for _, path, operation in found if not operation.get("x-audience")] == []
+    assert [path for _, path, operation in found if not operation.get("description")] == []
+
+
+@pytest.mark.parametrize("who", BEARERS)
+def test_no_route_reads_a_body_or_a_parameter_for_a_stranger(site: ControlSite, who: str) -> None:
+    """401 comes before 422, 400 and 413, whatever is wrong with the rest."""
+    client = TestClient(site.app, base_url="http://127.0.0.1:8000")
+    headers = {"content-type": "application/json"} | ({"authorization": BEARERS[who]} if BEARERS[who] else {})
+    for method, path, _ in guarded(site):
+        for body in BAD_BODIES:
+            answer = client.request(method, address(path), content=body, headers=headers)
+            assert problem(answer, 401, "token_invalid"), (method, path)
+            assert answer.headers["www-authenticate"] == "Bearer"
+    assert recorded(site) == [], "a stranger is counted by the site, not by the API"
+
+
+@pytest.mark.parametrize("who", ["ann", "otto", "rita", "gina", "sam"])
+def test_no_route_reads_a_body_or_a_parameter_for_somebody_whom_it_is_not_for(
+    site: ControlSite, who: str
+) -> None:
+    """403 says for whom the call is, before anything of it is validated."""
+    role, client = site.people[who].role, site.api(who)
+    refused = 0
+    for method, path, roles in guarded(site):
+        if {"oneself", role} & set(roles) or ("staff" in roles and who in {"otto", "rita", "sam"}):
+            continue
+        for body in BAD_BODIES:
+            answer = client.request(method, address(path).removeprefix("/api/v1"), content=body)
+            said = problem(answer, 403, "not_permitted")["detail"]
+            assert role in said
+            assert all(each in said for each in roles)
+            refused += 1
+
+    assert refused >= len(BAD_BODIES)
+    told = recorded(site)
+    assert len(told) == min(refused, LOUD_BOUND)
+    assert {each.event.person for each in told} == {site.people[who].id}
+    assert all(each.event.facts["call"].partition(" ")[2].startswith("/api/v1/") for each in told)
+
+
+def test_somebody_whom_it_is_for_is_told_what_is_wrong_with_the_request(site: ControlSite) -> None:
+    """The order is no way to lose a refusal: with the right role the same request is 422."""
+    problem(site.api("root").get("/apps?surprise=1"), 422, "fields_invalid")
+    problem(site.api("root").post("/vendors", json={"surprise": 1}), 422, "fields_invalid")
+
+
+@pytest.mark.parametrize("mode", [Mode.FULL_STOP, Mode.READ_ONLY])
+def test_a_stopped_persons_call_is_on_record_and_reads_nothing_of_it(site: ControlSite, mode: Mode) -> None:
+    """C80; security decision 24: the refusal names the switch, and leaves an event, the first of them singly."""
+    client, person = site.api("root"), site.people["root"].id
+    order = EngageOrder(Target(TargetKind.PERSON, person), mode, "left open")
+    site.system(registry.engage_switch, order=order)
+
+    for _ in range(LOUD_BOUND + 3):
+        problem(client.post("/vendors", content=b"{"), 403, "switch_engaged")
+
+    told = recorded(site)
+    assert len(told) == LOUD_BOUND
+    assert {(each.event.person, each.event.reason, each.actor) for each in told} == {
+        (person, "switch_engaged", f"staff:{person}")
+    }
+    assert told[0].event.facts == {"call": "POST /api/v1/vendors"}
+    if mode is Mode.FULL_STOP:
+        problem(client.get("/vendors?surprise=1"), 403, "switch_engaged")
+    else:
+        assert client.get("/vendors").status_code == 200
+
+
+def test_a_switch_that_ended_leaves_the_old_token_dead_and_that_on_record(
+    site: ControlSite, clock: FakeClock
+) -> None:
+    """Security decision 8: the caller learns no more than of a token that never was."""
+    client, person = site.api("ann"), site.people["ann"].id
+    order = EngageOrder(
+        Target(TargetKind.PERSON, person), Mode.FULL_STOP, "lost", clock.now() + timedelta(hours=1)
+    )
+    site.system(registry.engage_switch, order=order)
+    clock.advance(timedelta(hours=2))
+
+    problem(client.get("/tokens"), 401, "token_invalid")
+
+    assert [each.event.reason for each in recorded(site)] == ["issued_before"]
