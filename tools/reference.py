@@ -18,8 +18,8 @@ from hilum.gateway.rendering import RENDERING
 from hilum.infra import metrics as measured
 from hilum.infra.settings import SETTINGS
 from hilum.kernel.decision import Reason
+from hilum.standards.refusals import CATALOGUE
 from tools.capabilities import PROMISES
-from tools.reasons import MEANINGS
 
 ROOT = Path(__file__).parents[1]
 REFERENCE = ROOT / "docs" / "reference"
@@ -59,9 +59,9 @@ def reasons() -> str:
     lines = ["# Reasons of a refusal\n", "In the order in which they are looked for.\n"]
     for reason in Reason:
         row = RENDERING[reason]
-        meaning, then = MEANINGS[reason]
+        refusal = CATALOGUE[reason]
         lines.append(
-            f"## {reason}\n\n{row.status}, issue code `{row.code.value}`. {meaning}\n\n**Next:** {then}\n"
+            f"## {reason}\n\n{row.status}, issue code `{row.code.value}`. {refusal.meaning}\n\n**Next:** {refusal.next_step}\n"
         )
     return "\n".join(lines)
 

@@ -37,7 +37,7 @@ from hilum.kernel.ids import FamilyId, LaunchId, TenantId, VendorId
 from hilum.keys import service as keys
 from hilum.keys.models import Purpose
 from hilum.launches import service as launches
-from hilum.launches.models import LaunchOrder
+from hilum.launches.models import Launch, LaunchOrder
 from hilum.registry import service as registry
 from hilum.registry.models import (
     BackendUse,
@@ -56,6 +56,7 @@ from hilum.registry.models import (
 from hilum.signin import service as signin
 from hilum.standards.oauth import s256
 from hilum.standards.smart import scopes as smart
+from hilum.standing import service as standings
 from hilum.tokens.models import Grant
 from hilum.web.kit import Kit
 from hilum.web.urls import Site, Urls
@@ -256,8 +257,14 @@ class Platform:
         """Open a launch as the hospital's EHR does, and take it as the front channel does."""
         order = LaunchOrder(self.clients[client].id, person, "p1", "e1", intent="reconcile")
         handle = self.as_ehr(lambda ctx: launches.open_launch(ctx, order)).handle
-        who, by = self.clients[client].id, self.people[person].id
-        return self.run(lambda ctx: launches.take(ctx, handle, client=who, tenant=MERCY, person=by)).id
+        return self.take(handle, client, person).id
+
+    def take(
+        self, handle: str, client: str = "public", person: str = "dora", tenant: TenantId = MERCY
+    ) -> Launch:
+        """Take a launch as an authorization request does that found its standing good."""
+        who, by = self.clients[client].id, self.people[person]
+        return self.run(lambda ctx: launches.take(ctx, handle, standings.read(ctx, tenant, who, by)))
 
     def as_ehr(self, verb: Callable[[Context], T]) -> T:
         actor = Actor(ActorKind.CLIENT, self.clients["ehr"].id, MERCY, frozenset({"ehr", "hilum/launch"}))

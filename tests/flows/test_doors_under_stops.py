@@ -108,10 +108,8 @@ def an_open_url(front: Front) -> Try:
 
 
 def taking(front: Front) -> Try:
-    handle, web, dora = front.open_launch().handle, front.clients["web"].id, front.people["dora"].id
-    return lambda: passes(
-        lambda: front.run(lambda ctx: launches.take(ctx, handle, client=web, tenant=MERCY, person=dora))
-    )
+    handle = front.open_launch().handle
+    return lambda: passes(lambda: front.take(handle, "web"))
 
 
 def registering(front: Front) -> Try:

@@ -67,7 +67,7 @@ TAKEN: dict[str, tuple[Callable[[Ground, Any], Any], int, str]] = {
     "the person leaves": (
         lambda made, _: made.run(lambda ctx: identity.deactivate_person(ctx, made.people["doctor"].id)),
         401,
-        "token_revoked",
+        "person_inactive",
     ),
     "the app is suspended": (
         lambda made, _: made.run(lambda ctx: registry.suspend_app(ctx, made.clients["app"].app, "because")),

@@ -183,15 +183,7 @@ def test_the_chart_moves_and_the_session_ends(ehr: Ehr) -> None:
     """C35, C36."""
     opened = ehr.open()
     where = f"{DOOR}/{opened['id']}"
-    ehr.platform.run(
-        lambda ctx: service.take(
-            ctx,
-            opened["launch"],
-            client=ehr.platform.clients["public"].id,
-            tenant=MERCY,
-            person=ehr.platform.people["dora"].id,
-        )
-    )
+    ehr.platform.take(opened["launch"])
 
     moved = ehr.send("PATCH", where, {"patient": "p2", "encounter": "e2"})
     stayed = ehr.send("PATCH", where, {})

@@ -156,8 +156,7 @@ def test_tokens_codes_and_launches_of_before_stay_dead_and_new_ones_live(
 
 
 def taken(platform: Platform, handle: str) -> Any:
-    who, by = platform.clients["public"].id, platform.people["dora"].id
-    return platform.run(lambda ctx: launches.take(ctx, handle, client=who, tenant=MERCY, person=by))
+    return platform.take(handle)
 
 
 @pytest.mark.parametrize("case", UNBROKEN)

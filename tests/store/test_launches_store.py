@@ -62,8 +62,7 @@ def open_one(ground: Platform, **change: Any) -> OpenedLaunch:
 def take(
     ground: Platform, handle: str, client: str = "public", person: str = "dora", tenant: Any = MERCY
 ) -> Launch:
-    who, what = ground.people[person].id, ground.clients[client].id
-    return ground.run(lambda ctx: service.take(ctx, handle, client=what, tenant=tenant, person=who))
+    return ground.take(handle, client, person, tenant)
 
 
 def find(ground: Platform, opened: OpenedLaunch) -> Launch:

@@ -3,7 +3,7 @@
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -12,7 +12,7 @@ from sqlalchemy import event
 
 from hilum.audit import service as audit
 from hilum.audit.models import EventQuery
-from hilum.controls.models import EngageOrder, Mode, Target, TargetKind
+from hilum.controls.models import EngageOrder, Mode, SwitchIndex, Target, TargetKind
 from hilum.identity import service as identity
 from hilum.identity.models import NewPerson, Tenant, UpstreamKind, UpstreamRef
 from hilum.infra.context import Trace
@@ -20,17 +20,19 @@ from hilum.infra.edge import Edge
 from hilum.kernel.actor import SYSTEM, Actor, ActorKind
 from hilum.kernel.decision import Reason
 from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted
-from hilum.kernel.ids import ClientId, TenantId
+from hilum.kernel.ids import ClientId, PersonId, TenantId
 from hilum.registry import policy, service, store
 from hilum.registry.models import (
     REGISTRY,
     AppState,
     BackendUse,
     CertifyOrder,
+    ClientFacts,
     ClientMetadata,
     ClientType,
     Deployment,
     Environment,
+    InstallationFacts,
     InstallOrder,
     NarrowOrder,
     NewApp,
@@ -38,6 +40,8 @@ from hilum.registry.models import (
     NewPeer,
     NewVendor,
 )
+from hilum.standing.models import Party, Standing
+from hilum.standing.policy import standing_fault
 from tests.sim.facts import counted, whole
 from tests.sim.world import FakeClock
 
@@ -61,6 +65,15 @@ ROOT, RITA, SAM, GINA, MARY = (
     admin(GENERAL),
     admin(MERCY),
 )
+
+
+def fault(
+    client: ClientFacts, installation: InstallationFacts | None, role: str, now: datetime
+) -> Reason | None:
+    """Judge the standing of a client in a role, with everything else in order."""
+    party = Party(GENERAL, client.id, client.app, client.version, client.vendor, PersonId("per_1"), role)
+    tenant = Tenant(GENERAL, "General", UpstreamRef(UpstreamKind.EMBEDDED))
+    return standing_fault(Standing(party, tenant, client, installation, SwitchIndex()), now)
 
 
 @dataclass
@@ -212,7 +225,7 @@ def test_an_app_works_only_once_certified_and_installed_and_stops_when_either_en
             ground.do(SYSTEM, service.installation, GENERAL, ground.app.id),
         )
         joined = (facts.clients[client.id], facts.installations.get((GENERAL, ground.app.id)))
-        return (policy.launchable(*single, "physician", now), policy.launchable(*joined, "physician", now))
+        return (fault(*single, "physician", now), fault(*joined, "physician", now))
 
     assert verdict() == (Reason.APP_NOT_CERTIFIED,) * 2
     certification = ground.certify()
@@ -268,11 +281,8 @@ def test_a_sandbox_app_is_installed_at_no_production_tenant(ground: Ground) -> N
 
     facts, now = ground.facts(), ground.edge.clock.now()
     at_mercy = facts.installations[MERCY, ground.app.id]
-    assert (
-        policy.launchable(facts.clients[sandbox_client.id], at_mercy, "physician", now)
-        is Reason.APP_NOT_INSTALLED
-    )
-    assert policy.launchable(facts.clients[production_client.id], at_mercy, "physician", now) is None
+    assert fault(facts.clients[sandbox_client.id], at_mercy, "physician", now) is Reason.APP_NOT_INSTALLED
+    assert fault(facts.clients[production_client.id], at_mercy, "physician", now) is None
 
 
 def test_an_app_stands_installed_once_at_a_tenant_and_again_after_it_ended(
@@ -444,17 +454,14 @@ def test_a_dynamic_registration_makes_an_app_that_works_at_this_sandbox_only_for
 
     facts = ground.facts()
     installed = facts.installations[GENERAL, client.app]
-    assert policy.launchable(facts.clients[client.id], installed, "patient", clock.now()) is None
+    assert fault(facts.clients[client.id], installed, "patient", clock.now()) is None
     assert facts.clients[client.id].tenant == GENERAL
     assert set(policy.allowed_scopes(facts.clients[client.id], installed)) == set(client.scopes)
     assert policy.secret_matches(client, sha(secret), clock.now())
     with pytest.raises(NotFound):
         ground.do(MARY, service.install, InstallOrder(MERCY, client.app, frozenset({"physician"})))
     clock.advance(timedelta(hours=24))
-    assert (
-        policy.launchable(facts.clients[client.id], installed, "patient", clock.now())
-        is Reason.APP_NOT_CERTIFIED
-    )
+    assert fault(facts.clients[client.id], installed, "patient", clock.now()) is Reason.APP_NOT_CERTIFIED
     assert not policy.secret_matches(client, sha(secret), clock.now())
 
 
@@ -467,9 +474,7 @@ def test_a_dynamic_backend_service_is_installed_without_roles(ground: Ground) ->
     facts = ground.facts()
     assert (client.type, secret) == (ClientType.BACKEND, "")
     assert (
-        policy.launchable(
-            facts.clients[client.id], facts.installations[GENERAL, client.app], "", ground.edge.clock.now()
-        )
+        fault(facts.clients[client.id], facts.installations[GENERAL, client.app], "", ground.edge.clock.now())
         is None
     )
 

@@ -14,38 +14,8 @@ from hilum.audit.models import (
 )
 from hilum.audit.policy import WRITES
 from hilum.kernel.decision import Reason
+from hilum.standards.refusals import meaning_of
 
-MEANING = {
-    Reason.TOKEN_MISSING: "No access token was sent.",
-    Reason.REQUEST_UNSUPPORTED: "The request is malformed, or of a kind that is not offered here.",
-    Reason.SNAPSHOT_STALE: "The worker could not confirm its rules in time, so it let nothing through.",
-    Reason.TOKEN_INVALID: "The access token was not issued here, or it has expired.",
-    Reason.PROOF_INVALID: "The access token is bound to a key, and the request did not prove that key.",
-    Reason.TOKEN_REVOKED: "The access token was revoked, or the agreement behind it withdrawn.",
-    Reason.SWITCH_ENGAGED: "A kill switch stopped this.",
-    Reason.TENANT_MISMATCH: "The access token belongs to another hospital.",
-    Reason.APP_NOT_CERTIFIED: "The app's version is not certified now. The platform's reviewers decide on that.",
-    Reason.APP_NOT_INSTALLED: "The app is not installed at this hospital. Its administrator decides on that.",
-    Reason.ROLE_NOT_ALLOWED: "The app is not installed for this role. The hospital's administrator decides on that.",
-    Reason.WORKFLOW_NOT_APPROVED: "The workflow behind the scopes is not approved here.",
-    Reason.SCOPE_RETIRED: "The scope has been retired.",
-    Reason.SCOPE_INSUFFICIENT: "No scope that was granted permits this, or the person's own rights do not.",
-    Reason.LAUNCH_ENDED: "The EHR session that opened the app has ended.",
-    Reason.CONTEXT_MOVED: "The chart has moved to another patient since the app was opened.",
-    Reason.OUTSIDE_LAUNCH_CONTEXT: "It is not in the chart of the patient in context: another patient's, or not there at all.",
-    Reason.AUTHORIZATION_EXPIRED: "The agreement behind the token has expired.",
-    Reason.LABEL_WITHHELD: "A label on the record withholds it.",
-    Reason.TOO_COSTLY: "The request would cost too much; a cheaper form is named in the answer.",
-    Reason.RESOURCE_TOO_LARGE: "The resource to be written is larger than an app may store of its type.",
-    Reason.QUOTA_EXCEEDED: "The app has used up its quota at this hospital for now, and was told when to try again.",
-    Reason.CONCURRENCY_EXCEEDED: "The app has too many requests open at this hospital.",
-    Reason.WRITE_REPEATED: "An identical create was not settled, or its answer may have been lost; the app was sent to the first one.",
-    Reason.UPSTREAM_UNAVAILABLE: "The hospital's FHIR server did not answer.",
-    Reason.RESPONSE_UNJUDGEABLE: "The hospital's FHIR server answered something that cannot be judged.",
-    Reason.AUDIT_UNAVAILABLE: "The access could not be recorded, so nothing was let through.",
-    Reason.OUTCOME_UNKNOWN: "The write was sent, and it was not known at that time whether it was carried out.",
-    Reason.WRITE_DONE_ANSWER_WITHHELD: "The write was carried out; what the FHIR server answered was kept back.",
-}
 _BY_REASON = {
     Reason.SWITCH_ENGAGED: "controls.switch",
     Reason.APP_NOT_CERTIFIED: "registry",
@@ -78,6 +48,8 @@ def queries(accesses: Sequence[Access]) -> list[EventQuery]:
     prefix = _BY_REASON.get(Reason(reason)) if reason in _REASONS else None
     if prefix == "controls.switch":
         found += [EventQuery(action=prefix, limit=most)]
+    elif reason == Reason.PERSON_INACTIVE and first.person:
+        found += [EventQuery(person=first.person, action="identity.person", limit=most)]
     elif prefix is not None and first.app:
         found += [EventQuery(app=first.app, action=prefix, limit=most)]
     return found
@@ -186,7 +158,7 @@ def _of_access(access: Access, *, delivered: bool) -> list[str]:
         f"{named}On {access.at:%Y-%m-%d at %H:%M:%S} UTC, {what} at {access.tenant} was {ended}{many}."
     ]
     if access.reason:
-        meaning = MEANING[Reason(access.reason)] if access.reason in _REASONS else ""
+        meaning = meaning_of(Reason(access.reason)) if access.reason in _REASONS else ""
         sentences.append(f"Reason: {access.reason}. {meaning}".strip())
     if access.reason and access.status == _NOT_FOUND:
         sentences.append("To the app it looked as if it did not exist.")

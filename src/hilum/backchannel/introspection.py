@@ -47,8 +47,8 @@ def _of_access(ctx: Context, site: Site, client: Client, token: AccessToken) -> 
     if tokens_policy.require_proof(token, "") is not None:
         return INACTIVE
     online = "offline_access" not in token.scopes
-    standing = service.load_standing(ctx, site, token, issued_at=token.issued_at, online=online)
-    if policy.standing_fault(standing, token, issued_at=token.issued_at, now=ctx.now) is not None:
+    state = service.load_state(ctx, site, token, issued_at=token.issued_at, online=online)
+    if policy.grant_fault(state, token, now=ctx.now) is not None:
         return INACTIVE
     scopes = service.unstopped(ctx, token.scopes, token.issued_at)
     if not scopes:
@@ -71,9 +71,8 @@ def _of_refresh(ctx: Context, site: Site, client: Client, token: RefreshToken) -
         return INACTIVE
     scopes = service.unstopped(ctx, grant.scopes, token.issued_at)
     offline = offline_of(smart.known(scopes))
-    standing = service.load_standing(ctx, site, grant, issued_at=token.issued_at, online=not offline)
-    fault = policy.standing_fault(standing, grant, issued_at=token.issued_at, now=ctx.now)
-    if offline is None or fault is not None:
+    state = service.load_state(ctx, site, grant, issued_at=token.issued_at, online=not offline)
+    if offline is None or policy.grant_fault(state, grant, now=ctx.now) is not None:
         return INACTIVE
     return {
         "active": True,

@@ -13,20 +13,22 @@ from typing import Any
 
 from hilum.consent.models import Authorization
 from hilum.consent.policy import types_of
-from hilum.controls.models import Stop, Subject, SwitchIndex
+from hilum.controls.models import Subject, SwitchIndex
 from hilum.controls.policy import stopped_by
 from hilum.frontchannel.policy import grantable, says_something, told_context
-from hilum.identity.models import Person, Tenant
+from hilum.identity.models import Person
 from hilum.identity.policy import patients_openable, rights_of
 from hilum.kernel.decision import Reason
 from hilum.kernel.errors import Invalid, NotPermitted
 from hilum.registry.models import PLATFORM_PEERS, Client, ClientFacts, ClientType, InstallationFacts
-from hilum.registry.policy import allowed_scopes, is_certified, launchable
+from hilum.registry.policy import allowed_scopes
 from hilum.standards.fhir.matching import is_testable
 from hilum.standards.oauth import Parameters, TokenError
 from hilum.standards.smart import scopes as smart
 from hilum.standards.smart.launch import SENT_CONTEXT, readable_context
 from hilum.standards.smart.scopes import SCOPE_FAULTS, ClinicalScope, Prefix, Scope, ScopeError, SpecialScope
+from hilum.standing.models import Standing
+from hilum.standing.policy import standing_fault
 from hilum.tokens.models import BACKEND_TOKEN_LIFE, USER_TOKEN_LIFE, AccessToken, Grant
 
 ID_TOKEN_LIFE = timedelta(hours=1)
@@ -174,73 +176,45 @@ def backend_scopes(asked: str, client: Client, allowed: tuple[str, ...]) -> tupl
     return tuple(smart.render(scope) for scope in granted)
 
 
-# --- standing ------------------------------------------------------------------------------------------------------------------
+# --- what a grant rests on -------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """Everything that can have changed since a grant was made, read anew.
+class GrantState:
+    """Everything that can have changed since a grant was made, as it is now.
 
     ``authorization`` is None for a grant that rests on none (a backend service). ``session_over``: the EHR or browser session that the
     grant may depend on has ended.
     """
 
-    tenant: Tenant
-    facts: ClientFacts | None
-    installation: InstallationFacts | None
+    standing: Standing
     person: Person | None
     authorization: Authorization | None
     session_over: bool
-    stop: Stop | None
 
 
-def standing_fault(
-    standing: Standing, grant: Grant | AccessToken, *, issued_at: datetime, now: datetime
-) -> Reason | None:
-    """Tell what has ended a grant, in the order of the gateway's reasons; None: it stands. ``issued_at``: of the code or token."""
-    facts = standing.facts
-    if standing.stop is not None:
-        return Reason.SWITCH_ENGAGED
-    if not standing.tenant.active or standing.tenant.id != grant.tenant:
-        return Reason.TENANT_MISMATCH
-    if facts is None or facts.id != grant.client:
-        return Reason.APP_NOT_CERTIFIED
-    person = standing.person
-    if grant.person and (person is None or not person.active or person.tenant != grant.tenant):
-        return Reason.TOKEN_REVOKED
+def grant_fault(state: GrantState, grant: Grant | AccessToken, *, now: datetime) -> Reason | None:
+    """Return what has ended a grant, standing first; None: it is good."""
+    if reason := standing_fault(state.standing, now):
+        return reason
+    person = state.person
     if person is not None and person.role != grant.role:
         return Reason.ROLE_NOT_ALLOWED
     if isinstance(grant, AccessToken) and charts_kept(grant, person) != grant.person_patients:
         return Reason.TOKEN_REVOKED
-    if reason := client_fault(standing, role=grant.role, issued_at=issued_at, now=now):
-        return reason
-    return _authorization_fault(standing, grant, now)
+    return _authorization_fault(state, grant, now)
 
 
-def client_fault(
-    standing: Standing, *, role: str = "", issued_at: datetime | None = None, now: datetime
-) -> Reason | None:
-    """Tell why a client may not work at the tenant. A peer of the tenant needs no certification: the tenant made it."""
-    facts = standing.facts
-    if facts is None:
-        return Reason.APP_NOT_CERTIFIED
-    if facts.tenant is not None and facts.tenant != standing.tenant.id:
-        return Reason.TENANT_MISMATCH
-    if facts.type in PLATFORM_PEERS:
-        return None if is_certified(facts, now, issued_at=issued_at) else Reason.APP_NOT_CERTIFIED
-    return launchable(facts, standing.installation, role, now, issued_at=issued_at)
-
-
-def _authorization_fault(standing: Standing, grant: Grant | AccessToken, now: datetime) -> Reason | None:
+def _authorization_fault(state: GrantState, grant: Grant | AccessToken, now: datetime) -> Reason | None:
     if grant.authorization_expires_at is not None and now >= grant.authorization_expires_at:
         return Reason.AUTHORIZATION_EXPIRED
     if grant.authorization:
-        authorization = standing.authorization
+        authorization = state.authorization
         if authorization is None or authorization.revoked_at is not None:
             return Reason.TOKEN_REVOKED
         if now >= authorization.expires_at:
             return Reason.AUTHORIZATION_EXPIRED
-    return Reason.LAUNCH_ENDED if standing.session_over else None
+    return Reason.LAUNCH_ENDED if state.session_over else None
 
 
 def charts_kept(grant: Grant | AccessToken, person: Person | None) -> tuple[str, ...] | None:
@@ -258,16 +232,16 @@ def charts_end(charts: tuple[str, ...] | None, person: Person | None) -> datetim
     return min((until for patient, until in person.chart_ends if patient in charts), default=None)
 
 
-def scopes_now(scopes: tuple[str, ...], standing: Standing, role: str) -> tuple[str, ...]:
+def scopes_now(scopes: tuple[str, ...], state: GrantState, role: str) -> tuple[str, ...]:
     """Narrow granted scopes to what may still be granted: registration, certification, installation, rights and agreement may have shrunk.
 
     Raises Invalid(invalid_scope) when nothing is left.
     """
-    facts, installation = standing.facts, standing.installation
-    assert facts is not None, "standing was judged before"
+    client, installation = state.standing.client, state.standing.installation
+    assert client is not None, "standing was judged before"
     assert installation is not None, "standing was judged before"
-    agreed = None if standing.authorization is None else standing.authorization.scopes
-    left = _left(scopes, most(facts, installation), role, agreed)
+    agreed = None if state.authorization is None else state.authorization.scopes
+    left = _left(scopes, most(client, installation), role, agreed)
     if not left:
         raise Invalid(TokenError.INVALID_SCOPE, "Nothing of what was granted may be granted any more.")
     return left

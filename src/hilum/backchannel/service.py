@@ -16,17 +16,14 @@ from hilum.audit import service as audit
 from hilum.audit.models import Event, Outcome
 from hilum.backchannel import client_auth, known, policy
 from hilum.backchannel.client_auth import Assertion, Method, Presented
-from hilum.backchannel.policy import GrantType, Standing, TokenRequest, refuse_grant
+from hilum.backchannel.policy import GrantState, GrantType, TokenRequest, refuse_grant
 from hilum.consent import service as consent
-from hilum.controls import policy as controls_policy
-from hilum.controls.models import Subject
 from hilum.frontchannel import service as frontchannel
 from hilum.frontchannel.models import Code
 from hilum.frontchannel.policy import offline_of
 from hilum.identity.models import Tenant
 from hilum.infra.context import Context
 from hilum.kernel.actor import Actor, ActorKind
-from hilum.kernel.decision import Reason
 from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted
 from hilum.kernel.ids import ClientId, TenantId
 from hilum.keys import service as keys
@@ -36,7 +33,10 @@ from hilum.registry import policy as registry_policy
 from hilum.registry.models import PLATFORM_PEERS, Client, ClientType
 from hilum.signin import service as signin
 from hilum.standards.oauth import TokenError
+from hilum.standards.refusals import meaning_of
 from hilum.standards.smart import scopes as smart
+from hilum.standing.models import Party, Standing
+from hilum.standing.policy import standing_fault
 from hilum.tokens import policy as tokens_policy
 from hilum.tokens import service as tokens
 from hilum.tokens.models import AccessToken, Grant, Minted
@@ -164,13 +164,11 @@ def _by_code(ctx: Context, site: Site, client: Client, request: TokenRequest) ->
         verifier=request.verifier,
     )
     offline = code.offline is True
-    standing = load_standing(
-        ctx, site, code.grant, issued_at=code.issued_at, online=not offline, issuing=True
-    )
-    _judge(standing, code.grant, code.issued_at, ctx.now)
+    state = load_state(ctx, site, code.grant, issued_at=code.issued_at, online=not offline, issuing=True)
+    _judge(state, code.grant, ctx.now)
     kept = unstopped(ctx, code.grant.scopes, code.issued_at)
-    scopes = policy.scopes_now(kept, standing, code.grant.role)
-    charts = _charts_now(code.grant, standing)
+    scopes = policy.scopes_now(kept, state, code.grant.role)
+    charts = _charts_now(code.grant, state)
     grant = replace(
         code.grant, scopes=scopes, person_patients=charts, launch_moved=_has_moved(ctx, code.grant)
     )
@@ -179,7 +177,7 @@ def _by_code(ctx: Context, site: Site, client: Client, request: TokenRequest) ->
         grant,
         offline=offline_of(smart.known(scopes)),
         code_family=code.family,
-        life=_life(ctx, client, grant, standing),
+        life=_life(ctx, client, grant, state),
     )
     body = _body(minted) | policy.context_members(grant, scopes)
     if "openid" in scopes:
@@ -195,17 +193,17 @@ def _by_refresh(ctx: Context, site: Site, client: Client, request: TokenRequest)
         tokens.redeem_refresh(ctx, presented, client=client.id, tenant=site.tenant)
         raise refuse_grant("The refresh token is not valid.")
     online = not held.offline
-    standing = load_standing(ctx, site, held.grant, issued_at=held.issued_at, online=online, issuing=True)
-    if standing.session_over:
+    state = load_state(ctx, site, held.grant, issued_at=held.issued_at, online=online, issuing=True)
+    if state.session_over:
         tokens.redeem_refresh(ctx, presented, client=client.id, tenant=site.tenant, online_ended=True)
-    _judge(standing, held.grant, held.issued_at, ctx.now)
+    _judge(state, held.grant, ctx.now)
     kept = unstopped(ctx, held.grant.scopes, held.issued_at)
-    offline = offline_of(smart.known(policy.scopes_now(kept, standing, held.grant.role)))
+    offline = offline_of(smart.known(policy.scopes_now(kept, state, held.grant.role)))
     if offline is None or (held.offline and not offline and _is_session_over(ctx, held.grant)):
         raise refuse_grant("The access that refreshing rests on was taken back.")
     asked = policy.fewer_scopes(request.scope, held.grant.scopes)
-    scopes = policy.scopes_now(smart.narrow(asked, kept), standing, held.grant.role)
-    charts = _charts_now(held.grant, standing)
+    scopes = policy.scopes_now(smart.narrow(asked, kept), state, held.grant.role)
+    charts = _charts_now(held.grant, state)
     used = tokens.redeem_refresh(ctx, presented, client=client.id, tenant=site.tenant)
     if used.grant != held.grant:
         raise Conflict("grant_changed", "The agreement was narrowed at this moment.")
@@ -215,7 +213,7 @@ def _by_refresh(ctx: Context, site: Site, client: Client, request: TokenRequest)
         grant,
         offline=offline,
         code_family=used.family,
-        life=_life(ctx, client, grant, standing),
+        life=_life(ctx, client, grant, state),
         access_scopes=scopes,
     )
     return _body(minted) | policy.context_members(grant, scopes)
@@ -226,12 +224,11 @@ def _by_credentials(ctx: Context, site: Site, client: Client, request: TokenRequ
     facts = known.client_facts(ctx, client.id)
     assert facts is not None, "the client was just authenticated"
     installation = known.installation(ctx, site.tenant, client.app)
-    subject = Subject(tenant=site.tenant, vendor=facts.vendor, app=facts.app, version=facts.version)
-    stop = controls_policy.stopped_by(known.switches(ctx), subject, now=ctx.now, issued_at=None)
-    standing = Standing(tenant, facts, installation, None, None, session_over=False, stop=stop)
-    reason = Reason.SWITCH_ENGAGED if standing.stop else policy.client_fault(standing, now=ctx.now)
-    if reason is not None:
-        raise NotPermitted(TokenError.UNAUTHORIZED_CLIENT, f"The client may not work here now: {reason}.")
+    acting = Party(site.tenant, client.id, facts.app, facts.version, facts.vendor)
+    standing = Standing(acting, tenant, facts, installation, known.switches(ctx))
+    if reason := standing_fault(standing, ctx.now):
+        detail = f"The client may not work here now: {reason}. {meaning_of(reason)}"
+        raise NotPermitted(TokenError.UNAUTHORIZED_CLIENT, detail)
     allowed = policy.most(facts, installation) if installation else ()
     scopes = unstopped(ctx, policy.backend_scopes(request.scope, client, allowed), None)
     if not scopes:
@@ -259,7 +256,7 @@ _GRANTS: Mapping[GrantType, Callable[[Context, Site, Client, TokenRequest], dict
 # --- what has changed since ----------------------------------------------------------------------------------------------------
 
 
-def load_standing(
+def load_state(
     ctx: Context,
     site: Site,
     grant: Grant | AccessToken,
@@ -267,24 +264,26 @@ def load_standing(
     issued_at: datetime,
     online: bool,
     issuing: bool = False,
-) -> Standing:
+) -> GrantState:
     """Read everything that a grant rests on. ``online``: it ends with the session of its person.
 
-    ``issuing``: tokens follow in this transaction, so the agreement is held as it is until they are stored.
+    ``issued_at``: of the code or token. ``issuing``: tokens follow in this transaction, so the agreement is held as it is until they
+    are stored.
     """
     read = consent.hold_authorization if issuing else consent.find_authorization
-    subject = Subject(
-        tenant=grant.tenant, vendor=grant.vendor, app=grant.app, version=grant.version, person=grant.person
+    person = known.find_person(ctx, grant.person) if grant.person else None
+    active = person is not None and person.active and person.tenant == grant.tenant
+    standing = Standing(
+        grant,
+        _tenant(ctx, site),
+        known.client_facts(ctx, grant.client),
+        known.installation(ctx, grant.tenant, grant.app),
+        known.switches(ctx),
+        person_active=active or not grant.person,
+        issued_at=issued_at,
     )
-    return Standing(
-        tenant=_tenant(ctx, site),
-        facts=known.client_facts(ctx, grant.client),
-        installation=known.installation(ctx, grant.tenant, grant.app),
-        person=known.find_person(ctx, grant.person) if grant.person else None,
-        authorization=read(ctx, grant.authorization) if grant.authorization else None,
-        session_over=online and _is_session_over(ctx, grant),
-        stop=controls_policy.stopped_by(known.switches(ctx), subject, now=ctx.now, issued_at=issued_at),
-    )
+    authorization = read(ctx, grant.authorization) if grant.authorization else None
+    return GrantState(standing, person, authorization, session_over=online and _is_session_over(ctx, grant))
 
 
 def find_launch(ctx: Context, grant: Grant | AccessToken) -> Launch | None:
@@ -312,23 +311,22 @@ def unstopped(ctx: Context, scopes: tuple[str, ...], issued_at: datetime | None)
     return policy.unstopped(scopes, known.part_switches(ctx), now=ctx.now, issued_at=issued_at)
 
 
-def _charts_now(grant: Grant, standing: Standing) -> tuple[str, ...] | None:
+def _charts_now(grant: Grant, state: GrantState) -> tuple[str, ...] | None:
     """Narrow a grant to the charts that are still the person's. Raises NotPermitted when that of its context is not."""
-    charts = policy.charts_kept(grant, standing.person)
+    charts = policy.charts_kept(grant, state.person)
     if grant.patient and charts is not None and grant.patient not in charts:
         raise refuse_grant("The chart of this launch is no longer one that the person may open.")
     return charts
 
 
-def _life(ctx: Context, client: Client, grant: Grant, standing: Standing) -> timedelta:
-    charts_end = policy.charts_end(grant.person_patients, standing.person)
+def _life(ctx: Context, client: Client, grant: Grant, state: GrantState) -> timedelta:
+    charts_end = policy.charts_end(grant.person_patients, state.person)
     return policy.token_life(client, grant.authorization_expires_at, charts_end, now=ctx.now)
 
 
-def _judge(standing: Standing, grant: Grant, issued_at: datetime, now: datetime) -> None:
-    reason = policy.standing_fault(standing, grant, issued_at=issued_at, now=now)
-    if reason is not None:
-        raise refuse_grant(f"The grant does not stand any more: {reason}.")
+def _judge(state: GrantState, grant: Grant, now: datetime) -> None:
+    if reason := policy.grant_fault(state, grant, now=now):
+        raise refuse_grant(f"The grant does not stand any more: {reason}. {meaning_of(reason)}")
 
 
 # --- answers -------------------------------------------------------------------------------------------------------------------

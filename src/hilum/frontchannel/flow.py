@@ -35,9 +35,13 @@ from hilum.signin import service as signin
 from hilum.signin.models import Session
 from hilum.standards import oauth
 from hilum.standards.oauth import AuthorizeError
+from hilum.standards.refusals import page_text
 from hilum.standards.smart import launch as smart_launch
 from hilum.standards.smart import scopes as smart
 from hilum.standards.smart.scopes import Scope
+from hilum.standing import service as standing
+from hilum.standing.models import Standing
+from hilum.standing.policy import standing_fault
 from hilum.web.urls import Site
 
 LAUNCH_PURPOSE = "authserver.launch"
@@ -102,23 +106,13 @@ def load_parties(ctx: Context, site: Site, client: Client) -> Parties | None:
     return Parties(tenant, client, facts, app, vendor.name, installation)
 
 
-def refusal_of(
+def standing_of(
     ctx: Context, parties: Parties, person: Person | None, *, issued_at: datetime | None = None
-) -> Reason | None:
-    """Tell why this app may not be launched here by this person (None: nobody is known yet), in the order of reasons."""
-    facts = parties.facts
-    subject = Subject(
-        tenant=parties.tenant.id,
-        vendor=facts.vendor,
-        app=facts.app,
-        version=facts.version,
-        person=person.id if person else "",
+) -> Standing:
+    """Read the standing of this app here, for this person; None: nobody is known yet."""
+    return standing.of_launch(
+        ctx, parties.tenant, parties.facts, parties.installation, person, issued_at=issued_at
     )
-    if controls.judge(ctx, subject, issued_at=issued_at, launching=True) is not None:
-        return Reason.SWITCH_ENGAGED
-    role = person.role if person else ""
-    reason = registry_policy.launchable(facts, parties.installation, role, ctx.now, issued_at=issued_at)
-    return None if person is None and reason is Reason.ROLE_NOT_ALLOWED else reason
 
 
 def refuse(
@@ -166,13 +160,9 @@ def advance(ctx: Context, site: Site, request_id: str, cookie: str) -> Progress:
     parties = load_parties(ctx, site, client) if client is not None else None
     if parties is None:
         return DisplayedError("client_unknown", "The app that sent you here is not registered with us.")
-    if reason := refusal_of(ctx, parties, None, issued_at=request.created_at):
-        return _refuse_launch(ctx, site, request, parties, reason)
     found = _who(ctx, request, cookie)
-    if found is None and signin.is_stopped(ctx, cookie, request.tenant):
-        return _refuse_launch(ctx, site, request, parties, Reason.SWITCH_ENGAGED)
     if found is None:
-        return _page_or_error(ctx, site, request, Step.LOGIN) or NeedsLogin(request, parties.tenant)
+        return _without_session(ctx, site, request, parties, cookie)
     session, person = found
     if not store.bind_request(ctx.tx, request.id, session.id, person.id):
         return DisplayedError("request_of_another", "Somebody else began this authorization request.")
@@ -180,12 +170,25 @@ def advance(ctx: Context, site: Site, request_id: str, cookie: str) -> Progress:
     request = store.find_request(ctx.tx, site.tenant, request_id) or request
     ctx = ctx.as_actor(signin_policy.actor_of(person))
     signin.touch(ctx, session)
-    if reason := refusal_of(ctx, parties, person, issued_at=request.created_at):
+    judged = standing_of(ctx, parties, person, issued_at=request.created_at)
+    if reason := standing_fault(judged, ctx.now):
         return _refuse_launch(ctx, site, request, parties, reason)
-    launched = _with_launch(ctx, site, request)
+    launched = _with_launch(ctx, site, request, judged)
     if isinstance(launched, Redirect):
         return launched
     return _stage(ctx, site, Stage(launched[0], parties, session, person, launched[1], (), None, Step.ISSUE))
+
+
+def _without_session(
+    ctx: Context, site: Site, request: AuthorizationRequest, parties: Parties, cookie: str
+) -> Progress:
+    """Refuse what nobody may do here, or whom a switch stops; everybody else signs in."""
+    reason = standing_fault(standing_of(ctx, parties, None, issued_at=request.created_at), ctx.now)
+    if reason is None and signin.is_stopped(ctx, cookie, request.tenant):
+        reason = Reason.SWITCH_ENGAGED
+    if reason is not None:
+        return _refuse_launch(ctx, site, request, parties, reason)
+    return _page_or_error(ctx, site, request, Step.LOGIN) or NeedsLogin(request, parties.tenant)
 
 
 def _who(ctx: Context, request: AuthorizationRequest, cookie: str) -> tuple[Session, Person] | None:
@@ -207,7 +210,7 @@ def _who(ctx: Context, request: AuthorizationRequest, cookie: str) -> tuple[Sess
 
 
 def _with_launch(
-    ctx: Context, site: Site, request: AuthorizationRequest
+    ctx: Context, site: Site, request: AuthorizationRequest, judged: Standing
 ) -> tuple[AuthorizationRequest, Launch | None] | Redirect:
     if request.launch:
         launch = launches.get_launch(ctx, request.launch)
@@ -221,9 +224,7 @@ def _with_launch(
         return request, None
     handle = vault().open(LAUNCH_PURPOSE, request.launch_sealed, request.id).decode()
     try:
-        launch = launches.take(
-            ctx, handle, client=request.client, tenant=request.tenant, person=request.person
-        )
+        launch = launches.take(ctx, handle, judged)
     except DECIDED as refused:
         mine = isinstance(refused, NotPermitted)
         error = AuthorizeError.ACCESS_DENIED if mine else AuthorizeError.INVALID_REQUEST
@@ -244,7 +245,7 @@ def _with_launch(
 
 def _stage(ctx: Context, site: Site, stage: Stage) -> Progress:
     request, parties, person = stage.request, stage.parties, stage.person
-    assert parties.installation is not None, "launchable refuses what is not installed"
+    assert parties.installation is not None, "standing refuses what is not installed"
     allowed = registry_policy.allowed_scopes(parties.facts, parties.installation)
     rights = identity_policy.rights_of(person.role)
     offered = policy.grantable(smart.known(request.scopes), allowed, rights)
@@ -345,5 +346,5 @@ def _page_or_error(ctx: Context, site: Site, request: AuthorizationRequest, step
 def _refuse_launch(
     ctx: Context, site: Site, request: AuthorizationRequest, parties: Parties, reason: Reason
 ) -> Redirect:
-    detail = policy.refusal_text(reason, parties.tenant.name)
+    detail = page_text(reason, parties.tenant.name)
     return refuse(ctx, site, request, AuthorizeError.ACCESS_DENIED, code=reason.value, detail=detail)

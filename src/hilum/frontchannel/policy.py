@@ -10,7 +10,6 @@ from datetime import datetime, timedelta
 
 from hilum.frontchannel.models import LAUNCH_BOUND, NONCE_BOUND, REDIRECT_URI_BOUND, STATE_BOUND, Code, Step
 from hilum.identity.models import Role
-from hilum.kernel.decision import Reason
 from hilum.registry import policy as registry_policy
 from hilum.registry.models import Client, ClientType
 from hilum.standards import oauth
@@ -316,22 +315,7 @@ PROMPT_NONE = {
 """What ``prompt=none`` answers where a page would be needed. Source: OpenID Connect Core 1.0 section 3.1.2.6."""
 
 
-# --- refusals in words ---------------------------------------------------------------------------------------------------------
-
-_ASK_TENANT = "Ask the administrator of {tenant}."
-_ASK_VENDOR = "Ask the vendor of the app."
-LAUNCH_REFUSALS = {
-    Reason.SWITCH_ENGAGED: "This app, or what it needs, is stopped at the moment. " + _ASK_TENANT,
-    Reason.APP_NOT_CERTIFIED: "This app is not certified for use here. " + _ASK_VENDOR,
-    Reason.APP_NOT_INSTALLED: "This app is not installed at {tenant}. " + _ASK_TENANT,
-    Reason.ROLE_NOT_ALLOWED: "Your role may not use this app at {tenant}. " + _ASK_TENANT,
-}
-
-
-def refusal_text(reason: Reason, tenant_name: str) -> str:
-    """Name which condition of a launch failed and whom to ask (C38)."""
-    sentence = LAUNCH_REFUSALS.get(reason, "This app cannot be launched. " + _ASK_TENANT)
-    return f"{reason}: {sentence.format(tenant=tenant_name)}"
+# --- context ---------------------------------------------------------------------------------------------------------------------
 
 
 def context_refusal(scopes: Iterable[Scope], *, patient: str) -> str:

@@ -34,9 +34,11 @@ from hilum.registry.models import App, Client
 from hilum.signin import policy as signin_policy
 from hilum.signin import service as signin
 from hilum.standards.oauth import AuthorizeError, Parameters, TokenError
+from hilum.standards.refusals import page_text
 from hilum.standards.smart import launch as smart_launch
 from hilum.standards.smart import scopes as smart
 from hilum.standards.smart.scopes import Scope, SpecialScope
+from hilum.standing.policy import standing_fault
 from hilum.tokens import service as tokens
 from hilum.tokens.models import Grant
 from hilum.web.urls import Site
@@ -102,9 +104,9 @@ def begin(
             _record_refusal(ctx, site, client.id, judged.error, loud=loud)
             return flow.error_redirect(site, judged.redirect_uri, judged.state, judged.error, judged.detail)
     assert parties is not None, "an unknown client is a displayed error"
-    if reason := flow.refusal_of(ctx, parties, None):
+    if reason := standing_fault(flow.standing_of(ctx, parties, None), ctx.now):
         _record_refusal(ctx, site, parties.client.id, reason, loud=loud)
-        detail = policy.refusal_text(reason, parties.tenant.name)
+        detail = page_text(reason, parties.tenant.name)
         return flow.error_redirect(
             site, judged.redirect_uri, judged.state, AuthorizeError.ACCESS_DENIED, detail
         )

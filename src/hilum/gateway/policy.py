@@ -27,13 +27,14 @@ from hilum.identity.models import MovedReads, TenantFacts
 from hilum.identity.policy import holds_lost_chart
 from hilum.kernel.decision import Deny, Permit, Reason
 from hilum.kernel.ids import TenantId
-from hilum.registry import policy as registry
-from hilum.registry.models import RegistryFacts
 from hilum.standards.fhir.attachments import referrer_types
 from hilum.standards.fhir.queries import SearchQuery, read_search
 from hilum.standards.fhir.requests import FhirRequest, Interaction, Unsupported
 from hilum.standards.fhir.visibility import Belonging, hangs_on_targets, rule_of
+from hilum.standards.refusals import meaning_of
 from hilum.standards.smart.scopes import CREATE, READ, CompiledScopes, Prefix, compile_scopes
+from hilum.standing.models import STANDING_REASONS, Standing
+from hilum.standing.policy import fault_without_app, standing_fault
 from hilum.tokens import policy as tokens
 from hilum.tokens.models import AccessToken
 
@@ -51,18 +52,13 @@ _NOT_YET = {
 _CONDITIONAL = (
     "Conditional creates, updates, patches and deletes are refused; search first, then write by id."
 )
-_STANDING = {
-    Reason.APP_NOT_CERTIFIED: "The app's certification is missing, expired or withdrawn.",
-    Reason.APP_NOT_INSTALLED: "The app is not approved at this organisation.",
-    Reason.ROLE_NOT_ALLOWED: "The app is not approved for this role at this organisation.",
-}
 Stops = Callable[[str, str], bool]
 """Tells of a scope and a type whether a switch took them out of the grant."""
 
 
 _NO_TOKEN = Deny(Reason.TOKEN_MISSING, "Send an access token: Authorization: Bearer.")
 _STALE = Deny(Reason.SNAPSHOT_STALE, "What is allowed could not be confirmed just now.")
-_ELSEWHERE = Deny(Reason.TENANT_MISMATCH, "The access token is not for this FHIR base.")
+_STANDING = {reason: Deny(reason, meaning_of(reason)) for reason in STANDING_REASONS}
 
 
 def decide(
@@ -87,14 +83,14 @@ def decide(
         return token
     if fault := _token_fault(token, asked, snapshot, now):
         return fault
-    if fault := _switch_fault(token, request, snapshot.controls.switches, now):
+    standing, tenant = _standing(asked, token, snapshot), snapshot.identity.tenants.get(asked.tenant)
+    fault = _standing_fault(asked, standing, now)
+    if fault is None or fault.reason is not Reason.SWITCH_ENGAGED:
+        fault = _switch_fault(token, request, snapshot.controls.switches, now) or fault
+    if fault is not None:
         return fault
-    tenant = snapshot.identity.tenants.get(asked.tenant)
-    if tenant is None or not tenant.active or token.tenant != asked.tenant:
-        return _ELSEWHERE
-    scopes = _standing_scopes(asked, token, snapshot.registry, now)
-    if isinstance(scopes, Deny):
-        return scopes
+    assert tenant is not None, "standing refuses what is at no tenant"
+    scopes = _scopes(asked, token, standing)
     stops = _stops(token, snapshot.controls.switches, now, writes=request.is_write)
     case = _case(asked, token, request, query, effective_access(token, scopes, stops))
     if fault := _grant_fault(case):
@@ -121,9 +117,8 @@ def unread_fault(
         return _STALE
     if isinstance(token, Deny):
         return token
-    if fault := _token_fault(token, asked, snapshot, now):
-        return fault
-    return _ELSEWHERE if token.tenant != asked.tenant else None
+    fault = _token_fault(token, asked, snapshot, now)
+    return fault or _standing_fault(asked, _standing(asked, token, snapshot), now)
 
 
 def statement_fault(tenant: TenantId, snapshot: Snapshot, now: datetime) -> Deny | None:
@@ -133,24 +128,34 @@ def statement_fault(tenant: TenantId, snapshot: Snapshot, now: datetime) -> Deny
     return None if stop is None else Deny(Reason.SWITCH_ENGAGED, "A kill switch stops this FHIR server.")
 
 
-def _standing_scopes(
-    asked: DecisionInput, token: AccessToken, facts: RegistryFacts, now: datetime
-) -> CompiledScopes | Deny:
-    """Judge whether the app may act here at all, and return the scopes in effect.
+def _standing(asked: DecisionInput, token: AccessToken, snapshot: Snapshot) -> Standing:
+    return Standing(
+        token,
+        snapshot.identity.tenants.get(asked.tenant),
+        snapshot.registry.clients.get(token.client),
+        snapshot.registry.installations.get((token.tenant, token.app)),
+        snapshot.controls.switches,
+        person_active=not token.person or token.person not in snapshot.identity.inactive_people,
+        issued_at=token.issued_at,
+    )
 
-    A read of the platform's own has the scopes of its purpose. It needs the standing of the app that asked for it, where one did.
-    """
-    if asked.purpose and not token.client:
-        return compile_scopes(token.scopes)
-    client = facts.clients.get(token.client)
-    if client is None or client.app != token.app:
-        return Deny(Reason.APP_NOT_CERTIFIED, "The app is not known any more.")
-    installation = facts.installations.get((token.tenant, token.app))
-    reason = registry.launchable(client, installation, token.role, now, issued_at=token.issued_at)
-    if reason is not None or installation is None:
-        return Deny(reason or Reason.APP_NOT_INSTALLED, _STANDING[reason or Reason.APP_NOT_INSTALLED])
+
+def _standing_fault(asked: DecisionInput, standing: Standing, now: datetime) -> Deny | None:
+    """Judge whether the app may act here at all. A read that the platform makes for no app needs the person and the tenant only."""
+    alone = asked.purpose and not standing.acting.client
+    reason = fault_without_app(standing, now) if alone else standing_fault(standing, now)
+    if reason is None and standing.installation is None and not alone:
+        reason = Reason.APP_NOT_INSTALLED  # an EHR or a resource server has no records to reach
+    return None if reason is None else _STANDING[reason]
+
+
+def _scopes(asked: DecisionInput, token: AccessToken, standing: Standing) -> CompiledScopes:
+    """Return the scopes in effect; a read of the platform's own has the scopes of its purpose."""
+    client, installation = standing.client, standing.installation
     if asked.purpose:
         return compile_scopes(token.scopes)
+    assert client is not None, "standing refuses a client that is not there"
+    assert installation is not None, "standing refuses what is not installed"
     return effective_scopes(token.scopes, client.scopes, client.certified_scopes, installation.scopes)
 
 
@@ -181,7 +186,7 @@ def size_fault(request: FhirRequest) -> Deny | None:
     )
 
 
-_NEWS = frozenset({Reason.TENANT_MISMATCH, *_STANDING})
+_NEWS = frozenset(STANDING_REASONS) - {Reason.SWITCH_ENGAGED, Reason.PERSON_INACTIVE}
 
 
 def may_be_news(deny: Deny, token: AccessToken | Deny | None, now: datetime) -> bool:
@@ -266,8 +271,6 @@ def _token_fault(token: AccessToken, asked: DecisionInput, snapshot: Snapshot, n
         return Deny(reason, "The access token was revoked.")
     if token.authorization and token.authorization in snapshot.consent.revoked:
         return Deny(Reason.TOKEN_REVOKED, "The authorization behind the access token was withdrawn.")
-    if token.person and token.person in snapshot.identity.inactive_people:
-        return Deny(Reason.TOKEN_REVOKED, "The person behind the access token is no longer active.")
     if token.person_patients and holds_lost_chart(
         snapshot.identity, token.person, token.person_patients, issued_at=token.issued_at, now=now
     ):
@@ -276,12 +279,12 @@ def _token_fault(token: AccessToken, asked: DecisionInput, snapshot: Snapshot, n
 
 
 def _switch_fault(token: AccessToken, request: FhirRequest, index: SwitchIndex, now: datetime) -> Deny | None:
+    """Judge the switches that standing does not look at: on the type, on writing, and on every scope that would permit this."""
     if not index.kinds:
         return None
     subject = Subject(token.tenant, token.vendor, token.app, token.version, token.person, request.type)
-    stop = controls.stopped_by(index, subject, now=now, issued_at=token.issued_at)
-    if stop is not None:
-        return Deny(Reason.SWITCH_ENGAGED, "A kill switch stops this.")
+    if controls.stopped_by(index, subject, now=now, issued_at=token.issued_at) is not None:
+        return _STANDING[Reason.SWITCH_ENGAGED]
     if request.is_write and controls.read_only(index, subject, now) is not None:
         return Deny(Reason.SWITCH_ENGAGED, "A kill switch stops every write.")
     stopped = _stops(token, index, now, writes=request.is_write)

@@ -7,16 +7,13 @@ from hashlib import sha256
 
 from hilum.audit import service as audit
 from hilum.audit.models import Event, Outcome
-from hilum.controls import service as controls
-from hilum.controls.models import Subject
 from hilum.identity import service as identity
 from hilum.identity.models import Person
 from hilum.infra.context import Context
 from hilum.infra.facts import Delta, Since
 from hilum.kernel.actor import Actor, ActorKind
-from hilum.kernel.decision import Reason
 from hilum.kernel.errors import Invalid, NotFound, NotPermitted
-from hilum.kernel.ids import ClientId, LaunchId, PersonId, TenantId
+from hilum.kernel.ids import LaunchId, TenantId
 from hilum.kernel.persistent import RecentSet
 from hilum.keys.live import vault
 from hilum.launches import policy, store
@@ -35,20 +32,16 @@ from hilum.launches.models import (
     LaunchOrder,
     OpenedLaunch,
 )
-from hilum.registry import policy as registry_policy
 from hilum.registry import service as registry
 from hilum.registry.models import PLATFORM_PEERS, Client, ClientType
 from hilum.signin import service as signin
 from hilum.signin.models import Method
+from hilum.standards.refusals import CATALOGUE, meaning_of
+from hilum.standing import service as standing
+from hilum.standing.models import Acting, Standing
+from hilum.standing.policy import standing_fault
 from hilum.tokens import policy as tokens_policy
 from hilum.tokens import service as tokens
-
-_TELL = {
-    Reason.APP_NOT_CERTIFIED: "The app is not certified now; ask the platform's reviewers.",
-    Reason.APP_NOT_INSTALLED: "The app is not installed here; ask the hospital's administrator.",
-    Reason.ROLE_NOT_ALLOWED: "The app is not installed for this person's role; ask the hospital's administrator.",
-    Reason.SWITCH_ENGAGED: "A kill switch stops new launches of this app here; ask the platform's operations.",
-}
 
 
 def open_launch(ctx: Context, order: LaunchOrder) -> OpenedLaunch:
@@ -64,9 +57,9 @@ def open_launch(ctx: Context, order: LaunchOrder) -> OpenedLaunch:
     if faults or client is None or person is None:
         _refused(ctx, order, tenant, person, reason="launch_invalid", faults=faults)
         raise Invalid("launch_invalid", "The launch cannot be opened as it was asked.", fields=faults)
-    if reason := _launch_fault(ctx, tenant, client, person):
+    if reason := standing_fault(standing.read(ctx, tenant, client.id, person), ctx.now):
         _refused(ctx, order, tenant, person, reason=reason, faults={})
-        raise NotPermitted(reason, _TELL[reason])
+        raise NotPermitted(reason, CATALOGUE[reason].ehr)
     open_token = ctx.ids.secret()
     handle = _handle_of(open_token)
     made = Launch(
@@ -110,22 +103,6 @@ def _named_faults(order: LaunchOrder, client: Client | None, person: Person | No
     return faults
 
 
-def _launch_fault(
-    ctx: Context, tenant: TenantId, client: Client, person: Person, *, issued_at: datetime | None = None
-) -> Reason | None:
-    """``issued_at``: when the launch at hand was opened, which the end of a later full stop left dead."""
-    facts = registry.client_facts(ctx, client.id)
-    if facts is None or facts.tenant not in {None, tenant}:
-        return Reason.APP_NOT_INSTALLED
-    subject = Subject(
-        tenant=tenant, vendor=facts.vendor, app=facts.app, version=facts.version, person=person.id
-    )
-    if controls.judge(ctx, subject, issued_at=issued_at, launching=True) is not None:
-        return Reason.SWITCH_ENGAGED
-    installation = registry.installation(ctx, tenant, facts.app)
-    return registry_policy.launchable(facts, installation, person.role, ctx.now, issued_at=issued_at)
-
-
 def use_open_token(ctx: Context, tenant: TenantId, open_token: str) -> BegunLaunch:
     """Use ``open_url`` once: begins the session of the person the EHR vouches for.
 
@@ -139,14 +116,13 @@ def use_open_token(ctx: Context, tenant: TenantId, open_token: str) -> BegunLaun
         raise NotFound(
             "launch_unknown", "This launch has been used or has expired. Open the app from the EHR again."
         )
-    client, person = registry.find_client(ctx, found.client), identity.find_person(ctx, found.person)
-    reason: Reason | None = Reason.APP_NOT_INSTALLED
-    if client is not None and person is not None:
-        reason = _launch_fault(ctx, tenant, client, person, issued_at=found.created_at)
-    if reason is not None or client is None or person is None:
-        refused = _event(found, "launches.launch.begin")
-        audit.record(ctx, replace(refused, outcome=Outcome.REFUSED, reason=str(reason)))
-        raise NotPermitted(str(reason), _TELL[reason or Reason.APP_NOT_INSTALLED])
+    person = identity.get_person(ctx, found.person)
+    _require_standing(
+        ctx,
+        found,
+        standing.read(ctx, tenant, found.client, person, issued_at=found.created_at),
+        "launches.launch.begin",
+    )
     session, cookie = signin.begin_session(ctx, person, Method.EHR)
     store.set_session(ctx.tx, found.id, session.id)
     audit.record(ctx, _event(found, "launches.launch.begin", session=session.id))
@@ -164,50 +140,52 @@ def _note_reopening(ctx: Context, tenant: TenantId, digest: bytes) -> None:
     audit.record(ctx, replace(refused, outcome=Outcome.REFUSED, reason=reason))
 
 
-def take(ctx: Context, handle: str, *, client: ClientId, tenant: TenantId, person: PersonId) -> Launch:
+def take(ctx: Context, handle: str, judged: Standing) -> Launch:
     """Take a launch for an authorize request: once, by the client and the person it was opened for (C27).
 
-    Anybody else's try is a security event and ends the launch. Raises NotPermitted (another person, client or tenant; or what
-    stops it, or stopped it since it was opened), NotFound (unknown, used, expired, ended).
+    ``judged``: the standing that the request was found in; its tenant, client and person are those who take. Anybody else's try is a
+    security event and ends the launch. Raises NotPermitted (another person, client or tenant; or what stops it, or stopped it since it
+    was opened), NotFound (unknown, used, expired, ended).
     """
+    by = judged.acting
     digest = _digest(handle) if policy.looks_like_secret(handle) else b""
     if digest:
-        found = store.take(ctx.tx, digest, client=client, tenant=tenant, person=person, now=ctx.now)
+        found = store.take(ctx.tx, digest, client=by.client, tenant=by.tenant, person=by.person, now=ctx.now)
         if found is not None:
-            return _taken(ctx, found)
+            _require_standing(ctx, found, replace(judged, issued_at=found.created_at), "launches.launch.take")
+            audit.record(ctx, _event(found, "launches.launch.take"))
+            return found
     known = store.find_by_handle(ctx.tx, digest) if digest else None
     if known is None:
         raise NotFound("launch_unknown", "This launch is not known here.")
-    reason = _take_fault(ctx, known, client=client, tenant=tenant, person=person)
+    reason = _take_fault(ctx, known, by)
     foreign = reason.startswith("foreign_")
     if foreign:
         _end(ctx, known)
-    refused = _event(known, "launches.launch.take", by_client=client, at_tenant=tenant, by_person=person)
+    refused = _event(
+        known, "launches.launch.take", by_client=by.client, at_tenant=by.tenant, by_person=by.person
+    )
     audit.record(ctx, replace(refused, outcome=Outcome.REFUSED, reason=reason))
     if foreign:
         raise NotPermitted("launch_not_yours", "This launch was opened for somebody or something else.")
     raise NotFound("launch_unknown", "This launch has been used or has expired.")
 
 
-def _taken(ctx: Context, found: Launch) -> Launch:
-    client, person = registry.find_client(ctx, found.client), identity.find_person(ctx, found.person)
-    reason: Reason | None = Reason.APP_NOT_INSTALLED
-    if client is not None and person is not None:
-        reason = _launch_fault(ctx, found.tenant, client, person, issued_at=found.created_at)
-    if reason is not None:
-        refused = _event(found, "launches.launch.take")
-        audit.record(ctx, replace(refused, outcome=Outcome.REFUSED, reason=reason))
-        raise NotPermitted(reason, _TELL[reason])
-    audit.record(ctx, _event(found, "launches.launch.take"))
-    return found
+def _require_standing(ctx: Context, found: Launch, judged: Standing, action: str) -> None:
+    """Refuse, with a record, a launch whose app or person may not act here now. Raises NotPermitted."""
+    reason = standing_fault(judged, ctx.now)
+    if reason is None:
+        return
+    audit.record(ctx, replace(_event(found, action), outcome=Outcome.REFUSED, reason=reason))
+    raise NotPermitted(reason, CATALOGUE[reason].ehr)
 
 
-def _take_fault(ctx: Context, known: Launch, *, client: ClientId, tenant: TenantId, person: PersonId) -> str:
-    if known.tenant != tenant:
+def _take_fault(ctx: Context, known: Launch, by: Acting) -> str:
+    if known.tenant != by.tenant:
         return "foreign_tenant"
-    if known.client != client:
+    if known.client != by.client:
         return "foreign_client"
-    if known.person != person:
+    if known.person != by.person:
         return "foreign_person"
     if known.ended_at is not None:
         return "launch_ended"
@@ -386,14 +364,12 @@ def authenticate_ehr(ctx: Context, tenant: TenantId, bearer: str) -> Actor:
     token = tokens.find_access(ctx, bearer)
     if token is None or token.tenant != tenant or tokens_policy.require_proof(token, "") is not None:
         raise NotPermitted("not_authenticated", "Send an access token of this hospital's EHR client.")
-    facts = registry.client_facts(ctx, token.client)
-    subject = Subject(tenant=tenant, vendor=token.vendor, app=token.app, version=token.version)
-    if facts is None or not registry_policy.is_certified(facts, ctx.now, issued_at=token.issued_at):
-        raise NotPermitted(Reason.APP_NOT_CERTIFIED, "This EHR client is not in good standing.")
-    if controls.judge(ctx, subject, issued_at=token.issued_at) is not None:
-        raise NotPermitted(Reason.SWITCH_ENGAGED, "A kill switch stops this EHR client.")
-    if facts.type is not ClientType.EHR or facts.tenant != tenant or LAUNCH_SCOPE not in token.scopes:
+    judged = standing.of_token(ctx, token, issued_at=token.issued_at)
+    client = judged.client
+    if client is not None and (client.type is not ClientType.EHR or LAUNCH_SCOPE not in token.scopes):
         raise NotPermitted("not_an_ehr", "Only an EHR client with the scope hilum/launch may do this.")
+    if reason := standing_fault(judged, ctx.now):
+        raise NotPermitted(reason, f"This EHR client may not act here. {meaning_of(reason)}")
     return Actor(ActorKind.CLIENT, token.client, tenant, frozenset({EHR_ROLE}))
 
 

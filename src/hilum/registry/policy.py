@@ -1,6 +1,6 @@
-"""Who may do what to apps, and whether an app may launch. Pure.
+"""Who may do what to apps, what may be certified and installed, and what enforcement must know of a client. Pure.
 
-The rules of redirect URIs stand in ``standards.redirects``, those of client metadata in ``metadata``; other rooms find both here.
+The rules of redirect URIs stand in ``standards.redirects``, those of client metadata in ``clients.policy``.
 """
 
 import hmac
@@ -9,12 +9,11 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from hilum.clients.models import PLATFORM_PEERS, SCOPES_BOUND, TEXT_BOUND, ClientType, Deployment, Environment
+from hilum.clients.models import SCOPES_BOUND, TEXT_BOUND, ClientType, Deployment, Environment
 from hilum.controls.policy import administers
 from hilum.identity.models import Role, StaffRole
 from hilum.identity.policy import ROLES, name_fault
 from hilum.kernel.actor import Actor, ActorKind
-from hilum.kernel.decision import Reason
 from hilum.kernel.ids import TenantId
 from hilum.registry.models import (
     CERTIFICATION_LIFE_MAX,
@@ -267,46 +266,6 @@ def certification_of(
     if client.adopted_at is not None and client.certified_before is not None and since <= client.adopted_at:
         since = client.certified_before
     return last, since
-
-
-def launchable(
-    facts: ClientFacts,
-    installation: InstallationFacts | None,
-    role: str,
-    now: datetime,
-    *,
-    issued_at: datetime | None = None,
-) -> Reason | None:
-    """Tell why a client may not work at the tenant of this installation in this role; None: it may.
-
-    A backend service has no role. ``issued_at``: of the token, code or launch at hand; what is older than the app's standing or
-    the installation belongs to one that was taken away, and giving it back revives nothing. Source: C4, C38, C146.
-    """
-    if not is_certified(facts, now, issued_at=issued_at):
-        return Reason.APP_NOT_CERTIFIED
-    if installation is None or (installation.expires_at is not None and installation.expires_at <= now):
-        return Reason.APP_NOT_INSTALLED
-    if facts.environment is Environment.SANDBOX and installation.environment is not Environment.SANDBOX:
-        return Reason.APP_NOT_INSTALLED
-    if issued_at is not None and installation.since is not None and issued_at < installation.since:
-        return Reason.APP_NOT_INSTALLED
-    if facts.type is not ClientType.BACKEND and role not in installation.roles:
-        return Reason.ROLE_NOT_ALLOWED
-    return None
-
-
-def is_certified(facts: ClientFacts, now: datetime, *, issued_at: datetime | None = None) -> bool:
-    """Tell whether a client is in good standing, and was when something was issued: not suspended, purpose not ended, certified.
-
-    A tenant's own EHR or resource server is no app: its administrator's registration is all it needs, and nothing installs it.
-    """
-    if not facts.active or (facts.expires_at is not None and facts.expires_at <= now):
-        return False
-    if issued_at is not None and facts.since is not None and issued_at < facts.since:
-        return False
-    if facts.type in PLATFORM_PEERS:
-        return True
-    return facts.certified_until is not None and now < facts.certified_until
 
 
 def allowed_scopes(facts: ClientFacts, installation: InstallationFacts) -> tuple[str, ...]:

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hilum.backchannel import policy
-from hilum.backchannel.policy import GRANTS_OF, GrantType, Standing
+from hilum.backchannel.policy import GRANTS_OF, GrantState, GrantType
 from hilum.consent.models import Authorization, Basis
-from hilum.controls.models import Mode, Target, TargetKind
+from hilum.controls.models import Mode, Switch, SwitchIndex, Target, TargetKind
 from hilum.identity.models import Person, Tenant, UpstreamKind, UpstreamRef
 from hilum.kernel.decision import Reason
 from hilum.kernel.errors import Invalid, NotPermitted
@@ -26,6 +26,7 @@ from hilum.kernel.ids import (
 from hilum.registry.models import Client, ClientFacts, ClientType, Deployment, Environment, InstallationFacts
 from hilum.standards.oauth import read_parameters
 from hilum.standards.smart import scopes as smart
+from hilum.standing.models import Standing
 from hilum.tokens.models import Grant
 from tests.sim.world import START
 
@@ -53,24 +54,29 @@ GRANT = Grant(
     "physician",
     authorization=AuthorizationId("au"),
 )
-GOOD = Standing(
-    tenant=Tenant(MERCY, "Mercy", UpstreamRef(UpstreamKind.EMBEDDED)),
-    facts=ClientFacts(
-        CLIENT.id,
-        CLIENT.app,
-        CLIENT.version,
-        VendorId("ven"),
-        ClientType.PUBLIC,
-        Environment.SANDBOX,
-        active=True,
-        expires_at=None,
-        certified_scopes=SCOPES,
-        certified_until=NOW + timedelta(days=1),
-        origins=(),
-        scopes=SCOPES,
-    ),
-    installation=InstallationFacts(
-        SCOPES, frozenset({"physician"}), None, NOW - timedelta(days=1), Environment.SANDBOX
+GOOD = GrantState(
+    standing=Standing(
+        GRANT,
+        Tenant(MERCY, "Mercy", UpstreamRef(UpstreamKind.EMBEDDED)),
+        ClientFacts(
+            CLIENT.id,
+            CLIENT.app,
+            CLIENT.version,
+            VendorId("ven"),
+            ClientType.PUBLIC,
+            Environment.SANDBOX,
+            active=True,
+            expires_at=None,
+            certified_scopes=SCOPES,
+            certified_until=NOW + timedelta(days=1),
+            origins=(),
+            scopes=SCOPES,
+        ),
+        InstallationFacts(
+            SCOPES, frozenset({"physician"}), None, NOW - timedelta(days=1), Environment.SANDBOX
+        ),
+        SwitchIndex(),
+        issued_at=NOW,
     ),
     person=Person(PersonId("p"), MERCY, "dora", "Dora", "physician"),
     authorization=Authorization(
@@ -86,51 +92,30 @@ GOOD = Standing(
         NOW + timedelta(days=9),
     ),
     session_over=False,
-    stop=None,
 )
 
 
-def fault(standing: Standing, grant: Grant = GRANT) -> Reason | None:
-    return policy.standing_fault(standing, grant, issued_at=NOW, now=NOW)
+def fault(state: GrantState, grant: Grant = GRANT) -> Reason | None:
+    return policy.grant_fault(state, grant, now=NOW)
 
 
 def test_a_grant_whose_ground_stands_has_no_fault() -> None:
     assert fault(GOOD) is None
 
 
-def spoiled() -> list[tuple[Standing, Reason]]:
-    facts, installation, person = GOOD.facts, GOOD.installation, GOOD.person
-    authorization = GOOD.authorization
-    assert facts
-    assert installation
+def spoiled() -> list[tuple[GrantState, Reason]]:
+    standing, person, authorization = GOOD.standing, GOOD.person, GOOD.authorization
     assert person
     assert authorization
-    from hilum.controls.models import Switch
-
     switch = Switch("sw", Target(TargetKind.APP, "a"), Mode.FULL_STOP, "x", "host:x", NOW)
-    earlier, later = NOW - timedelta(seconds=1), NOW + timedelta(seconds=1)
+    stopped = SwitchIndex({switch.target: (switch,)})
+    earlier = NOW - timedelta(seconds=1)
     return [
-        (replace(GOOD, stop=switch), Reason.SWITCH_ENGAGED),
-        (replace(GOOD, tenant=replace(GOOD.tenant, active=False)), Reason.TENANT_MISMATCH),
-        (replace(GOOD, tenant=replace(GOOD.tenant, id=TenantId("other"))), Reason.TENANT_MISMATCH),
-        (replace(GOOD, facts=None), Reason.APP_NOT_CERTIFIED),
-        (replace(GOOD, facts=replace(facts, id=ClientId("other"))), Reason.APP_NOT_CERTIFIED),
-        (replace(GOOD, facts=replace(facts, active=False)), Reason.APP_NOT_CERTIFIED),
-        (replace(GOOD, facts=replace(facts, expires_at=NOW)), Reason.APP_NOT_CERTIFIED),
-        (replace(GOOD, facts=replace(facts, certified_until=NOW)), Reason.APP_NOT_CERTIFIED),
-        (replace(GOOD, facts=replace(facts, certified_until=None)), Reason.APP_NOT_CERTIFIED),
-        (replace(GOOD, facts=replace(facts, tenant=TenantId("other"))), Reason.TENANT_MISMATCH),
-        (replace(GOOD, installation=None), Reason.APP_NOT_INSTALLED),
-        (replace(GOOD, installation=replace(installation, expires_at=NOW)), Reason.APP_NOT_INSTALLED),
-        (replace(GOOD, installation=replace(installation, since=later)), Reason.APP_NOT_INSTALLED),
-        (
-            replace(GOOD, installation=replace(installation, environment=Environment.PRODUCTION)),
-            Reason.APP_NOT_INSTALLED,
-        ),
-        (replace(GOOD, installation=replace(installation, roles=frozenset())), Reason.ROLE_NOT_ALLOWED),
-        (replace(GOOD, person=None), Reason.TOKEN_REVOKED),
-        (replace(GOOD, person=replace(person, active=False)), Reason.TOKEN_REVOKED),
-        (replace(GOOD, person=replace(person, tenant=TenantId("other"))), Reason.TOKEN_REVOKED),
+        (replace(GOOD, standing=replace(standing, switches=stopped)), Reason.SWITCH_ENGAGED),
+        (replace(GOOD, standing=replace(standing, tenant=None)), Reason.TENANT_MISMATCH),
+        (replace(GOOD, standing=replace(standing, client=None)), Reason.APP_NOT_CERTIFIED),
+        (replace(GOOD, standing=replace(standing, installation=None)), Reason.APP_NOT_INSTALLED),
+        (replace(GOOD, standing=replace(standing, person_active=False)), Reason.PERSON_INACTIVE),
         (replace(GOOD, person=replace(person, role="nurse")), Reason.ROLE_NOT_ALLOWED),
         (replace(GOOD, authorization=None), Reason.TOKEN_REVOKED),
         (replace(GOOD, authorization=replace(authorization, revoked_at=earlier)), Reason.TOKEN_REVOKED),
@@ -139,35 +124,25 @@ def spoiled() -> list[tuple[Standing, Reason]]:
     ]
 
 
-@pytest.mark.parametrize(("standing", "reason"), spoiled())
-def test_each_ground_that_is_gone_ends_the_grant_by_its_own_name(standing: Standing, reason: Reason) -> None:
-    assert fault(standing) is reason
-
-
-def test_a_token_of_an_ehr_that_was_suspended_does_not_revive_with_it() -> None:
-    """Security decision 8: nothing certifies or installs a tenant's own EHR, yet giving it back revives nothing."""
-    assert GOOD.facts
-    ehr = replace(GOOD.facts, type=ClientType.EHR, tenant=MERCY, certified_until=None, since=NOW)
-    standing, just_before = replace(GOOD, facts=ehr, installation=None), NOW - timedelta(microseconds=1)
-
-    assert policy.client_fault(standing, issued_at=just_before, now=NOW) is Reason.APP_NOT_CERTIFIED
-    assert policy.client_fault(standing, issued_at=NOW, now=NOW) is None
+@pytest.mark.parametrize(("state", "reason"), spoiled())
+def test_each_ground_that_is_gone_ends_the_grant_by_its_own_name(state: GrantState, reason: Reason) -> None:
+    assert fault(state) is reason
 
 
 @given(st.lists(st.sampled_from(range(len(spoiled()))), min_size=1, max_size=4))
 def test_no_further_fault_revives_a_grant(which: list[int]) -> None:
     """Engaging a switch or taking something away never turns no into yes."""
-    standing = GOOD
+    state = GOOD
     for n in which:
         other = spoiled()[n][0]
         changed = {
             name: getattr(other, name)
-            for name in ("tenant", "facts", "installation", "person", "authorization", "session_over", "stop")
+            for name in ("standing", "person", "authorization", "session_over")
             if getattr(other, name) != getattr(GOOD, name)
         }
-        standing = replace(standing, **changed)
+        state = replace(state, **changed)
 
-    assert fault(standing) is not None
+    assert fault(state) is not None
 
 
 def test_context_among_the_parameters_is_noted_and_not_read() -> None:
@@ -243,17 +218,21 @@ def test_what_is_granted_again_is_within_everything_that_limits_it(
     held: list[str], registered: list[str], installed: list[str], agreed: list[str], role: str
 ) -> None:
     """C68: no path yields more."""
-    assert GOOD.facts
-    assert GOOD.installation
+    standing = GOOD.standing
+    assert standing.client
+    assert standing.installation
     assert GOOD.authorization
-    standing = replace(
+    state = replace(
         GOOD,
-        facts=replace(GOOD.facts, scopes=tuple(registered), certified_scopes=tuple(registered)),
-        installation=replace(GOOD.installation, scopes=tuple(installed)),
+        standing=replace(
+            standing,
+            client=replace(standing.client, scopes=tuple(registered), certified_scopes=tuple(registered)),
+            installation=replace(standing.installation, scopes=tuple(installed)),
+        ),
         authorization=replace(GOOD.authorization, scopes=tuple(agreed)),
     )
     try:
-        left = policy.scopes_now(smart.narrow(held, held), standing, role)
+        left = policy.scopes_now(smart.narrow(held, held), state, role)
     except Invalid:
         return
 

@@ -13,7 +13,6 @@ from hilum.frontchannel.models import Code, Step
 from hilum.frontchannel.policy import DisplayedError, RedirectedError, StepFacts, ValidRequest
 from hilum.identity.models import Role
 from hilum.identity.policy import rights_of
-from hilum.kernel.decision import Reason
 from hilum.kernel.ids import AppId, ClientId, FamilyId, TenantId, VendorId, VersionId
 from hilum.registry.models import Client, ClientType, Deployment, Environment
 from hilum.standards.oauth import AuthorizeError, read_parameters, s256
@@ -427,18 +426,6 @@ def test_a_sign_in_is_stale_when_the_client_wants_a_newer_one(
         )
         is stale
     )
-
-
-@pytest.mark.parametrize(
-    "reason",
-    [Reason.SWITCH_ENGAGED, Reason.APP_NOT_CERTIFIED, Reason.APP_NOT_INSTALLED, Reason.ROLE_NOT_ALLOWED],
-)
-def test_a_refusal_names_what_failed_and_whom_to_ask(reason: Reason) -> None:
-    """C38."""
-    text = policy.refusal_text(reason, "General")
-
-    assert text.startswith(f"{reason}: ")
-    assert "Ask " in text
 
 
 @pytest.mark.parametrize(

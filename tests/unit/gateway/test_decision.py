@@ -65,6 +65,7 @@ STAIRS: list[tuple[Reason, dict[str, Any]]] = [
     (Reason.TENANT_MISMATCH, {"tenant": OTHER}),
     (Reason.APP_NOT_CERTIFIED, {"client": {"certified_until": NOW}}),
     (Reason.APP_NOT_INSTALLED, {"installation": {"expires_at": NOW}}),
+    (Reason.PERSON_INACTIVE, {"left": True}),
     (Reason.ROLE_NOT_ALLOWED, {"installation": {"roles": frozenset({"nurse"})}}),
     (Reason.SCOPE_INSUFFICIENT, {"change": {"scopes": ("patient/Observation.rs",)}}),
     (Reason.LAUNCH_ENDED, {"ended": True}),
@@ -90,6 +91,9 @@ def broken(faults: list[dict[str, Any]]) -> tuple[DecisionInput, AccessToken | N
         installation.update(fault.get("installation", {}))
         if fault.get("ended"):
             launches = replace(launches, ended=frozenset({TOKEN.launch}))
+        if fault.get("left"):
+            identity = replace(snapshot.identity, inactive_people=frozenset({TOKEN.person}))
+            snapshot = replace(snapshot, identity=identity)
         if fault.get("moved"):
             launches = replace(launches, moved=frozenset({TOKEN.launch}))
         now = fault.get("now", now)
@@ -199,7 +203,7 @@ REFUSED: list[tuple[str, Reason, Any, AccessToken | Deny, Snapshot]] = [
     ),
     (
         "a person who left",
-        Reason.TOKEN_REVOKED,
+        Reason.PERSON_INACTIVE,
         ask(),
         TOKEN,
         replace(SNAPSHOT, identity=replace(SNAPSHOT.identity, inactive_people=frozenset({TOKEN.person}))),

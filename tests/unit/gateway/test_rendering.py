@@ -23,6 +23,7 @@ STATUS = {
         "token_invalid",
         "proof_invalid",
         "token_revoked",
+        "person_inactive",
         "tenant_mismatch",
         "launch_ended",
         "authorization_expired",

@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hilum.kernel.actor import ANONYMOUS, SYSTEM, Actor, ActorKind
-from hilum.kernel.decision import Reason
 from hilum.kernel.ids import AppId, ClientId, TenantId, VendorId, VersionId
 from hilum.registry import policy
 from hilum.registry.models import (
@@ -27,6 +26,7 @@ from hilum.registry.models import (
     InstallOrder,
     NarrowOrder,
 )
+from hilum.standing.policy import is_certified, is_installed
 from tests.effort import effort
 from tests.sim.world import START
 
@@ -44,51 +44,6 @@ CERT = Certification(
 )
 FACTS = policy.join(CLIENT, APP, [CERT])
 INSTALLED = InstallationFacts(SCOPES, frozenset({"physician"}), None, PAST, Environment.PRODUCTION)
-
-
-def test_a_certified_and_installed_app_launches_for_its_roles() -> None:
-    assert policy.launchable(FACTS, INSTALLED, "physician", NOW) is None
-    assert policy.launchable(FACTS, INSTALLED, "physician", NOW, issued_at=NOW) is None
-
-
-@pytest.mark.parametrize(
-    ("facts", "installation", "role", "reason"),
-    [
-        (replace(FACTS, active=False), INSTALLED, "physician", Reason.APP_NOT_CERTIFIED),
-        (replace(FACTS, certified_until=None), INSTALLED, "physician", Reason.APP_NOT_CERTIFIED),
-        (replace(FACTS, certified_until=NOW), INSTALLED, "physician", Reason.APP_NOT_CERTIFIED),
-        (replace(FACTS, expires_at=NOW), INSTALLED, "physician", Reason.APP_NOT_CERTIFIED),
-        (replace(FACTS, active=False), None, "nobody", Reason.APP_NOT_CERTIFIED),
-        (FACTS, None, "physician", Reason.APP_NOT_INSTALLED),
-        (FACTS, None, "nobody", Reason.APP_NOT_INSTALLED),
-        (FACTS, replace(INSTALLED, expires_at=NOW), "physician", Reason.APP_NOT_INSTALLED),
-        (replace(FACTS, environment=Environment.SANDBOX), INSTALLED, "physician", Reason.APP_NOT_INSTALLED),
-        (FACTS, INSTALLED, "nurse", Reason.ROLE_NOT_ALLOWED),
-        (FACTS, INSTALLED, "", Reason.ROLE_NOT_ALLOWED),
-        (FACTS, replace(INSTALLED, roles=frozenset()), "physician", Reason.ROLE_NOT_ALLOWED),
-    ],
-)
-def test_the_first_missing_word_is_the_reason(
-    facts: policy.ClientFacts, installation: InstallationFacts | None, role: str, reason: Reason
-) -> None:
-    """C4, C38, C146."""
-    assert policy.launchable(facts, installation, role, NOW) is reason
-
-
-def test_a_sandbox_client_works_at_sandbox_tenants_only() -> None:
-    """C4."""
-    facts = replace(FACTS, environment=Environment.SANDBOX)
-
-    assert policy.launchable(facts, INSTALLED, "physician", NOW) is Reason.APP_NOT_INSTALLED
-    at_sandbox = replace(INSTALLED, environment=Environment.SANDBOX)
-    assert policy.launchable(facts, at_sandbox, "physician", NOW) is None
-
-
-def test_what_was_issued_under_a_removed_installation_does_not_revive_with_the_next() -> None:
-    later = replace(INSTALLED, since=NOW)
-
-    assert policy.launchable(FACTS, later, "physician", NOW, issued_at=PAST) is Reason.APP_NOT_INSTALLED
-    assert policy.launchable(FACTS, later, "physician", NOW, issued_at=NOW) is None
 
 
 @pytest.mark.parametrize(
@@ -110,19 +65,22 @@ def test_what_was_issued_before_a_standing_was_given_does_not_work_under_it(
     facts: policy.ClientFacts, installed: InstallationFacts
 ) -> None:
     """Security decision 8: giving back revives nothing, whether app, certification, version or installation was away."""
-    just_before = NOW - timedelta(microseconds=1)
 
-    assert policy.launchable(facts, installed, "physician", NOW, issued_at=just_before) is not None
-    assert policy.launchable(facts, installed, "physician", NOW, issued_at=PAST) is not None
-    assert policy.launchable(facts, installed, "physician", NOW, issued_at=NOW) is None
-    assert policy.launchable(facts, installed, "physician", NOW) is None
+    def stands(issued_at: datetime | None) -> bool:
+        certified = is_certified(facts, NOW, issued_at=issued_at)
+        return certified and is_installed(facts, installed, NOW, issued_at=issued_at)
+
+    assert not stands(NOW - timedelta(microseconds=1))
+    assert not stands(PAST)
+    assert stands(NOW)
+    assert stands(None)
 
 
 def test_an_ehr_is_judged_by_its_own_suspension() -> None:
     peer = policy.join(replace(CLIENT, type=ClientType.EHR), replace(APP, active_since=NOW), [])
 
-    assert not policy.is_certified(peer, NOW, issued_at=PAST)
-    assert policy.is_certified(peer, NOW, issued_at=NOW)
+    assert not is_certified(peer, NOW, issued_at=PAST)
+    assert is_certified(peer, NOW, issued_at=NOW)
 
 
 def test_an_unbroken_standing_reaches_back_to_its_first_certification() -> None:
@@ -178,22 +136,12 @@ def test_something_lives_only_if_the_app_was_certified_at_every_moment_since(
 
     facts = policy.join(CLIENT, APP, found)
     whole = issued <= now and all(certified(moment) for moment in range(issued, now + 1))
-    lives = policy.is_certified(facts, at(now), issued_at=at(issued))
+    lives = is_certified(facts, at(now), issued_at=at(issued))
 
     assert lives <= whole or issued > now
     handed_over = any(each.withdrawn_at == other.certified_at for each in found for other in found)
     if whole and not handed_over:
         assert lives
-
-
-def test_a_backend_service_needs_an_installation_and_no_role() -> None:
-    """C17: on its end date its tokens stop."""
-    facts = replace(FACTS, type=ClientType.BACKEND, expires_at=FUTURE)
-    nobody = replace(INSTALLED, roles=frozenset())
-
-    assert policy.launchable(facts, nobody, "", NOW) is None
-    assert policy.launchable(facts, None, "", NOW) is Reason.APP_NOT_INSTALLED
-    assert policy.launchable(facts, nobody, "", FUTURE) is Reason.APP_NOT_CERTIFIED
 
 
 @pytest.mark.parametrize(

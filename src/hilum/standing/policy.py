@@ -1,0 +1,110 @@
+"""The one judgement of whether an app may act at a tenant. Pure.
+
+A new condition of standing is added here, once, with its reason in ``STANDING_REASONS`` and its sentences in ``standards.refusals``.
+"""
+
+from datetime import datetime
+
+from hilum.clients.models import PLATFORM_PEERS, ClientType, Environment
+from hilum.controls.models import Subject
+from hilum.controls.policy import launches_stopped, stopped_by
+from hilum.kernel.decision import Reason
+from hilum.registry.models import ClientFacts, InstallationFacts
+from hilum.standing.models import Standing
+
+ACTS_ALONE = PLATFORM_PEERS | {ClientType.BACKEND}
+"""Clients without a person, and so without a role."""
+
+
+def standing_fault(standing: Standing, now: datetime) -> Reason | None:
+    """Return the first reason, in the order of ``Reason``, why an app may not act at a tenant; None: it may.
+
+    INVARIANT: engaging a switch, or taking away anything that standing rests on, never turns a reason into None.
+    Source: C4, C38, C140, C146
+    """
+    return _place_fault(standing, now) or _app_fault(standing, now) or _person_fault(standing)
+
+
+def fault_without_app(standing: Standing, now: datetime) -> Reason | None:
+    """Judge a read that the platform makes for a person without any app: switches, the tenant, and the person."""
+    if not standing.person_active:
+        return _place_fault(standing, now) or Reason.PERSON_INACTIVE
+    return _place_fault(standing, now)
+
+
+def _place_fault(standing: Standing, now: datetime) -> Reason | None:
+    tenant = standing.tenant
+    if standing.switches.kinds and _is_stopped(standing, now):
+        return Reason.SWITCH_ENGAGED
+    if tenant is None or not tenant.active or tenant.id != standing.acting.tenant:
+        return Reason.TENANT_MISMATCH
+    return None
+
+
+def _is_stopped(standing: Standing, now: datetime) -> bool:
+    """Check the switches on the version a token was issued for, and on the one that its client has moved on to."""
+    acting, client = standing.acting, standing.client
+    versions = {acting.version, acting.version if client is None else client.version}
+    for version in versions:
+        subject = Subject(acting.tenant, acting.vendor, acting.app, version, acting.person)
+        if stopped_by(standing.switches, subject, now=now, issued_at=standing.issued_at) is not None:
+            return True
+        if standing.launching and launches_stopped(standing.switches, subject, now) is not None:
+            return True
+    return False
+
+
+def _app_fault(standing: Standing, now: datetime) -> Reason | None:
+    acting, client = standing.acting, standing.client
+    if client is None or client.id != acting.client or client.app != acting.app:
+        return Reason.APP_NOT_CERTIFIED
+    if not is_certified(client, now, issued_at=standing.issued_at):
+        return Reason.APP_NOT_CERTIFIED
+    if client.tenant is not None and client.tenant != acting.tenant:
+        return Reason.APP_NOT_INSTALLED  # what lives at one tenant cannot be installed at another
+    if client.type in PLATFORM_PEERS:
+        return None
+    if not is_installed(client, standing.installation, now, issued_at=standing.issued_at):
+        return Reason.APP_NOT_INSTALLED
+    return None
+
+
+def _person_fault(standing: Standing) -> Reason | None:
+    client, installation, role = standing.client, standing.installation, standing.acting.role
+    if not standing.person_active:
+        return Reason.PERSON_INACTIVE
+    if role is None or (client is not None and client.type in ACTS_ALONE):
+        return None
+    if installation is None or role not in installation.roles:
+        return Reason.ROLE_NOT_ALLOWED
+    return None
+
+
+def is_certified(client: ClientFacts, now: datetime, *, issued_at: datetime | None = None) -> bool:
+    """Check that a client is in good standing, and was when something was issued: not suspended, purpose not ended, certified.
+
+    A tenant's own EHR or resource server is no app: its administrator's registration is all it needs, and nothing installs it.
+    What was issued before the present standing belongs to one that was taken away: giving it back revives nothing.
+    """
+    if not client.active or (client.expires_at is not None and client.expires_at <= now):
+        return False
+    if issued_at is not None and client.since is not None and issued_at < client.since:
+        return False
+    if client.type in PLATFORM_PEERS:
+        return True
+    return client.certified_until is not None and now < client.certified_until
+
+
+def is_installed(
+    client: ClientFacts,
+    installation: InstallationFacts | None,
+    now: datetime,
+    *,
+    issued_at: datetime | None = None,
+) -> bool:
+    """Check that an installation is in force for a client's environment, and was when something was issued (C4)."""
+    if installation is None or (installation.expires_at is not None and installation.expires_at <= now):
+        return False
+    if client.environment is Environment.SANDBOX and installation.environment is not Environment.SANDBOX:
+        return False
+    return issued_at is None or installation.since is None or issued_at >= installation.since

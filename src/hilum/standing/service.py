@@ -1,0 +1,89 @@
+"""The standing of an app, read from the rows themselves: for doors that write in the same transaction anyway."""
+
+from dataclasses import replace
+from datetime import datetime
+
+from hilum.controls import service as controls
+from hilum.controls.models import Subject, SwitchIndex
+from hilum.controls.policy import targets_of
+from hilum.identity import service as identity
+from hilum.identity.models import Person, Tenant
+from hilum.infra.context import Context
+from hilum.kernel.ids import AppId, ClientId, TenantId, VendorId, VersionId
+from hilum.registry import service as registry
+from hilum.registry.models import ClientFacts, InstallationFacts
+from hilum.standing.models import Acting, Party, Standing
+
+
+def read(
+    ctx: Context,
+    tenant: TenantId,
+    client: ClientId,
+    person: Person | None,
+    *,
+    issued_at: datetime | None = None,
+) -> Standing:
+    """Read the standing of a launch at a tenant, of a client, by a person."""
+    facts = registry.client_facts(ctx, client)
+    installation = None if facts is None else registry.installation(ctx, tenant, facts.app)
+    found = identity.find_tenant(ctx, tenant)
+    return of_launch(ctx, found, facts, installation, person, issued_at=issued_at)
+
+
+def of_launch(
+    ctx: Context,
+    tenant: Tenant | None,
+    client: ClientFacts | None,
+    installation: InstallationFacts | None,
+    person: Person | None,
+    *,
+    issued_at: datetime | None = None,
+) -> Standing:
+    """Join what was read into the standing of a launch; ``person`` is None where nobody has signed in yet.
+
+    ``issued_at``: when the launch or authorization request at hand was made.
+    """
+    acting = Party(
+        tenant=TenantId("") if tenant is None else tenant.id,
+        client=ClientId("") if client is None else client.id,
+        app=AppId("") if client is None else client.app,
+        version=VersionId("") if client is None else client.version,
+        vendor=VendorId("") if client is None else client.vendor,
+    )
+    acting = (
+        replace(acting, role=None) if person is None else replace(acting, person=person.id, role=person.role)
+    )
+    return Standing(
+        acting,
+        tenant,
+        client,
+        installation,
+        _switches(ctx, acting, client),
+        person_active=person is None or (person.active and tenant is not None and person.tenant == tenant.id),
+        issued_at=issued_at,
+        launching=True,
+    )
+
+
+def of_token(ctx: Context, token: Acting, *, issued_at: datetime) -> Standing:
+    """Read the standing of a client that acts by itself with a token."""
+    client = registry.client_facts(ctx, token.client)
+    return Standing(
+        token,
+        identity.find_tenant(ctx, token.tenant),
+        client,
+        registry.installation(ctx, token.tenant, token.app),
+        _switches(ctx, token, client),
+        issued_at=issued_at,
+    )
+
+
+def _switches(ctx: Context, acting: Acting, client: ClientFacts | None) -> SwitchIndex:
+    """Read the switches on everything that the judgement looks at: both versions, where a client has moved on since a token."""
+    versions = {acting.version, acting.version if client is None else client.version}
+    targets = dict.fromkeys(
+        target
+        for version in sorted(versions)
+        for target in targets_of(Subject(acting.tenant, acting.vendor, acting.app, version, acting.person))
+    )
+    return controls.stops_on(ctx, tuple(targets))

@@ -1,0 +1,347 @@
+"""The one judgement of whether an app may act at a tenant (C4, C38, C140, C146)."""
+
+from dataclasses import replace
+from datetime import timedelta
+from itertools import product
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hilum.controls import policy as controls
+from hilum.controls.models import Mode, Switch, SwitchIndex, Target, TargetKind
+from hilum.identity.models import MovedReads, TenantFacts, UpstreamKind, UpstreamRef
+from hilum.kernel.decision import Reason
+from hilum.kernel.ids import AppId, ClientId, PersonId, TenantId, VendorId, VersionId
+from hilum.registry.models import ClientFacts, ClientType, Environment, InstallationFacts
+from hilum.standards.refusals import CATALOGUE, page_text
+from hilum.standing.models import STANDING_REASONS, Party, Standing
+from hilum.standing.policy import fault_without_app, standing_fault
+from tests.effort import effort
+from tests.sim.world import START
+
+NOW = START
+MOMENT = timedelta(microseconds=1)
+DAY = timedelta(days=1)
+GENERAL, OTHER = TenantId("general"), TenantId("other")
+SCOPES = ("launch", "openid", "patient/*.rs")
+CLIENT = ClientFacts(
+    ClientId("cli_1"),
+    AppId("app_1"),
+    VersionId("ver_1"),
+    VendorId("ven_1"),
+    ClientType.PUBLIC,
+    Environment.PRODUCTION,
+    active=True,
+    expires_at=None,
+    certified_scopes=SCOPES,
+    certified_until=NOW + DAY,
+    origins=(),
+    scopes=SCOPES,
+    since=NOW - DAY,
+)
+PARTY = Party(GENERAL, CLIENT.id, CLIENT.app, CLIENT.version, CLIENT.vendor, PersonId("per_1"), "physician")
+INSTALLED = InstallationFacts(SCOPES, frozenset({"physician"}), None, NOW - DAY, Environment.PRODUCTION)
+TENANT = TenantFacts(GENERAL, UpstreamRef(UpstreamKind.EMBEDDED), MovedReads.REFUSE, active=True)
+GOOD = Standing(PARTY, TENANT, CLIENT, INSTALLED, SwitchIndex(), issued_at=NOW)
+
+
+def switch(kind: TargetKind, key: str = "", mode: Mode = Mode.FULL_STOP, **change: Any) -> Switch:
+    made = Switch("sw", Target(kind, key), mode, "x", "host:x", NOW - timedelta(hours=1))
+    return replace(made, **change)
+
+
+def stopped(*switches: Switch) -> SwitchIndex:
+    return controls.index(switches, [])
+
+
+def ended(kind: TargetKind, key: str = "") -> SwitchIndex:
+    return controls.index([], [(Target(kind, key), NOW)])
+
+
+Change = dict[str, Any]
+"""Members of Standing, of its client (``client.``), of its installation (``installation.``), or of who acts (``acting.``)."""
+
+
+def changed(standing: Standing, change: Change) -> Standing:
+    own = {name: value for name, value in change.items() if "." not in name}
+    for part in ("client", "installation", "acting"):
+        held: Any = getattr(standing, part)
+        inner = {
+            name.partition(".")[2]: value for name, value in change.items() if name.startswith(f"{part}.")
+        }
+        if inner and held is not None:
+            own.setdefault(part, replace(held, **inner))
+    return replace(standing, **own)
+
+
+STOPS: list[Change] = [
+    {"switches": stopped(switch(TargetKind.PLATFORM))},
+    {"switches": stopped(switch(TargetKind.TENANT, "general"))},
+    {"switches": stopped(switch(TargetKind.VENDOR, "ven_1"))},
+    {"switches": stopped(switch(TargetKind.APP, "app_1"))},
+    {"switches": stopped(switch(TargetKind.VERSION, "ver_1"))},
+    {"switches": stopped(switch(TargetKind.PERSON, "per_1"))},
+    {"switches": stopped(switch(TargetKind.APP_TENANT, "app_1/general"))},
+    {"switches": stopped(switch(TargetKind.APP_PERSON, "app_1/per_1"))},
+    {"switches": stopped(switch(TargetKind.APP, "app_1", expires_at=NOW))},
+    {"switches": ended(TargetKind.PLATFORM)},
+    {"switches": ended(TargetKind.APP, "app_1")},
+    {"switches": ended(TargetKind.PERSON, "per_1")},
+    {"switches": stopped(switch(TargetKind.PLATFORM, mode=Mode.NO_NEW_LAUNCHES)), "launching": True},
+]
+FAULTS: dict[Reason, list[Change]] = {
+    Reason.SWITCH_ENGAGED: STOPS,
+    Reason.TENANT_MISMATCH: [
+        {"tenant": None},
+        {"tenant": replace(TENANT, active=False)},
+        {"tenant": replace(TENANT, id=OTHER)},
+    ],
+    Reason.APP_NOT_CERTIFIED: [
+        {"client": None},
+        {"client.id": ClientId("cli_2")},
+        {"client.app": AppId("app_2")},
+        {"client.active": False},
+        {"client.expires_at": NOW},
+        {"client.certified_until": NOW},
+        {"client.certified_until": None},
+        {"client.since": NOW + MOMENT},
+    ],
+    Reason.APP_NOT_INSTALLED: [
+        {"installation": None},
+        {"installation.expires_at": NOW},
+        {"installation.since": NOW + MOMENT},
+        {"client.environment": Environment.SANDBOX},
+        {"client.tenant": OTHER},
+    ],
+    Reason.PERSON_INACTIVE: [{"person_active": False}],
+    Reason.ROLE_NOT_ALLOWED: [
+        {"acting.role": "nurse"},
+        {"acting.role": ""},
+        {"installation.roles": frozenset()},
+        {"installation.roles": frozenset({"nurse"})},
+    ],
+}
+HARMLESS: list[Change] = [
+    {"switches": stopped(switch(TargetKind.TENANT, "other"))},
+    {"switches": stopped(switch(TargetKind.APP, "app_2"))},
+    {"switches": stopped(switch(TargetKind.PERSON, "per_2"))},
+    {"switches": stopped(switch(TargetKind.PLATFORM, mode=Mode.OBSERVE)), "launching": True},
+    {"switches": stopped(switch(TargetKind.PLATFORM, mode=Mode.READ_ONLY)), "launching": True},
+    {"switches": stopped(switch(TargetKind.PLATFORM, mode=Mode.NO_NEW_LAUNCHES))},
+    {"switches": stopped(switch(TargetKind.APP, "app_1", expires_at=NOW)), "issued_at": None},
+    {"switches": ended(TargetKind.APP, "app_1"), "issued_at": None},
+    {"switches": ended(TargetKind.APP, "app_1"), "issued_at": NOW + MOMENT},
+    {"client.since": NOW},
+    {"client.since": NOW + DAY, "issued_at": None},
+    {"client.tenant": GENERAL},
+    {"client.environment": Environment.SANDBOX, "installation.environment": Environment.SANDBOX},
+    {"installation.environment": Environment.SANDBOX},
+    {"installation.since": NOW},
+    {"installation.expires_at": NOW + MOMENT},
+    {"acting.role": None},
+]
+
+
+def test_an_app_in_good_standing_may_act() -> None:
+    assert standing_fault(GOOD, NOW) is None
+
+
+@pytest.mark.parametrize("change", HARMLESS)
+def test_what_is_no_fault_refuses_nothing(change: Change) -> None:
+    assert standing_fault(changed(GOOD, change), NOW) is None
+
+
+@pytest.mark.parametrize(
+    ("reason", "change"), [(reason, change) for reason, changes in FAULTS.items() for change in changes]
+)
+def test_each_fault_alone_refuses_by_its_own_reason(reason: Reason, change: Change) -> None:
+    """C4, C38, C140, C146; security decision 8: what is given back revives nothing that was issued before."""
+    assert standing_fault(changed(GOOD, change), NOW) is reason
+
+
+def test_of_every_combination_of_faults_the_first_in_order_is_the_reason() -> None:
+    """C38: the whole table, about thirty thousand combinations."""
+    order, wrong = list(FAULTS), []
+    for chosen in product(*([None, *changes] for changes in FAULTS.values())):
+        change: Change = {}
+        for one in filter(None, chosen):
+            change |= one
+        expected = next((reason for reason, one in zip(order, chosen, strict=True) if one is not None), None)
+        if "client" in change:  # a client that is not there has no environment that could not fit
+            change = {name: value for name, value in change.items() if not name.startswith("client.")}
+        if "installation" in change:
+            change = {name: value for name, value in change.items() if not name.startswith("installation.")}
+        if standing_fault(changed(GOOD, change), NOW) is not expected:
+            wrong.append((chosen, expected))
+
+    assert wrong == []
+
+
+def test_the_reasons_stand_in_the_order_of_the_enum_and_are_all_reached() -> None:
+    order = list(Reason)
+
+    assert list(FAULTS) == list(STANDING_REASONS)
+    assert sorted(STANDING_REASONS, key=order.index) == list(STANDING_REASONS)
+
+
+@pytest.mark.parametrize("kind", [ClientType.EHR, ClientType.RESOURCE_SERVER])
+def test_a_tenants_own_peer_needs_no_certification_and_no_installation(kind: ClientType) -> None:
+    """Its administrator's registration is all it needs; its suspension counts, and giving it back revives nothing."""
+    peer = {"client.type": kind, "client.tenant": GENERAL, "client.certified_until": None}
+    alone = changed(GOOD, peer | {"installation": None, "acting.person": PersonId(""), "acting.role": ""})
+
+    assert standing_fault(alone, NOW) is None
+    assert standing_fault(changed(alone, {"client.since": NOW + MOMENT}), NOW) is Reason.APP_NOT_CERTIFIED
+    assert standing_fault(changed(alone, {"client.active": False}), NOW) is Reason.APP_NOT_CERTIFIED
+    assert standing_fault(changed(alone, {"client.tenant": OTHER}), NOW) is Reason.APP_NOT_INSTALLED
+    assert standing_fault(changed(alone, STOPS[1]), NOW) is Reason.SWITCH_ENGAGED
+
+
+def test_a_backend_service_needs_an_installation_and_no_role() -> None:
+    """C17: on its end date its tokens stop."""
+    backend = {"client.type": ClientType.BACKEND, "acting.person": PersonId(""), "acting.role": ""}
+    alone = changed(GOOD, backend | {"client.expires_at": NOW + DAY, "installation.roles": frozenset()})
+
+    assert standing_fault(alone, NOW) is None
+    assert standing_fault(changed(alone, {"installation": None}), NOW) is Reason.APP_NOT_INSTALLED
+    assert standing_fault(alone, NOW + DAY) is Reason.APP_NOT_CERTIFIED
+
+
+def test_no_role_is_judged_before_somebody_signed_in_and_all_else_is() -> None:
+    """C38."""
+    unknown = changed(GOOD, {"acting.role": None, "acting.person": PersonId("")})
+
+    assert standing_fault(unknown, NOW) is None
+    for reason in STANDING_REASONS[:4]:
+        for change in FAULTS[reason]:
+            if not any(kind in str(change) for kind in ("PERSON", "per_1")):
+                assert standing_fault(changed(unknown, change), NOW) is reason
+
+
+@pytest.mark.parametrize("version", ["ver_1", "ver_2"])
+def test_a_switch_on_a_version_stops_tokens_of_it_and_of_the_one_before_it(version: str) -> None:
+    """C140: a client that moved on runs the new version, whatever its tokens were issued for."""
+    moved_on = changed(GOOD, {"client.version": VersionId("ver_2")})
+
+    judged = replace(moved_on, switches=stopped(switch(TargetKind.VERSION, version)))
+
+    assert standing_fault(judged, NOW) is Reason.SWITCH_ENGAGED
+    elsewhere = replace(moved_on, switches=stopped(switch(TargetKind.VERSION, "ver_3")))
+    assert standing_fault(elsewhere, NOW) is None
+
+
+def test_a_read_of_the_platform_without_an_app_needs_person_tenant_and_no_stop() -> None:
+    """Security decision 21."""
+    nobodys = replace(
+        GOOD,
+        acting=replace(PARTY, client=ClientId(""), app=AppId(""), version=VersionId(""), vendor=VendorId("")),
+        client=None,
+        installation=None,
+    )
+
+    assert fault_without_app(nobodys, NOW) is None
+    assert standing_fault(nobodys, NOW) is Reason.APP_NOT_CERTIFIED
+    assert fault_without_app(changed(nobodys, {"person_active": False}), NOW) is Reason.PERSON_INACTIVE
+    for change in FAULTS[Reason.TENANT_MISMATCH]:
+        assert fault_without_app(changed(nobodys, change), NOW) is Reason.TENANT_MISMATCH
+    for target in (Target(TargetKind.PLATFORM), Target(TargetKind.PERSON, "per_1")):
+        judged = replace(nobodys, switches=stopped(switch(target.kind, target.key)), person_active=False)
+        assert fault_without_app(judged, NOW) is Reason.SWITCH_ENGAGED
+
+
+ANY_TARGET = st.sampled_from(
+    [
+        Target(TargetKind.PLATFORM),
+        *(Target(TargetKind.TENANT, key) for key in ("general", "other")),
+        *(Target(TargetKind.APP, key) for key in ("app_1", "app_2")),
+        *(Target(TargetKind.VERSION, key) for key in ("ver_1", "ver_2")),
+        *(Target(TargetKind.PERSON, key) for key in ("per_1", "per_2")),
+        Target(TargetKind.APP_TENANT, "app_1/general"),
+        Target(TargetKind.APP_PERSON, "app_1/per_1"),
+        Target(TargetKind.SCOPE, "patient/*.rs"),
+        Target(TargetKind.RESOURCE_TYPE, "Patient"),
+    ]
+)
+MOMENTS = st.integers(-3, 3).map(lambda n: NOW + timedelta(minutes=n))
+SWITCHES = st.builds(
+    lambda target, mode, at, end: Switch("sw", target, mode, "x", "host:x", at, end),
+    ANY_TARGET,
+    st.sampled_from(list(Mode)),
+    MOMENTS,
+    st.none() | MOMENTS,
+)
+ANY_CHANGE = st.sampled_from([change for changes in FAULTS.values() for change in changes] + HARMLESS)
+
+
+@st.composite
+def standings(draw: st.DrawFn) -> Standing:
+    made = GOOD
+    for change in draw(st.lists(ANY_CHANGE, max_size=3)):
+        made = changed(made, change)
+    return replace(
+        made,
+        switches=controls.index(
+            draw(st.lists(SWITCHES, max_size=2)), draw(st.lists(st.tuples(ANY_TARGET, MOMENTS), max_size=2))
+        ),
+        issued_at=draw(st.none() | MOMENTS),
+        launching=draw(st.booleans()),
+    )
+
+
+@settings(max_examples=effort(300, 3_000), deadline=None)
+@given(standings(), SWITCHES)
+def test_engaging_a_switch_never_turns_a_refusal_into_a_permit(standing: Standing, engaged: Switch) -> None:
+    """C140; security decision 8."""
+    held = [each for found in standing.switches.engaged.values() for each in found]
+    more = controls.index([*held, engaged], list(standing.switches.not_issued_before.items()))
+
+    before, after = standing_fault(standing, NOW), standing_fault(replace(standing, switches=more), NOW)
+
+    assert after in ({before, Reason.SWITCH_ENGAGED} if before is not None else {None, Reason.SWITCH_ENGAGED})
+
+
+TAKEN: list[Change] = [
+    {"installation": None},
+    {"client": None},
+    {"tenant": None},
+    {"person_active": False},
+    {"client.active": False},
+    {"client.certified_until": None},
+    {"installation.roles": frozenset()},
+    {"installation.expires_at": NOW},
+    {"installation.since": NOW + DAY},
+    {"client.since": NOW + DAY},
+]
+
+
+@settings(max_examples=effort(300, 3_000), deadline=None)
+@given(standings(), st.lists(st.sampled_from(TAKEN), min_size=1, max_size=3))
+def test_taking_anything_away_never_turns_a_refusal_into_a_permit(
+    standing: Standing, taken: list[Change]
+) -> None:
+    """C146: an installation that is removed, a certification that is withdrawn, an account that is closed."""
+    less = standing
+    for change in taken:
+        less = changed(less, change)
+
+    if standing_fault(standing, NOW) is not None:
+        assert standing_fault(less, NOW) is not None
+
+
+@pytest.mark.parametrize("reason", STANDING_REASONS)
+def test_a_refusal_names_what_failed_and_whom_to_ask(reason: Reason) -> None:
+    """C38: for the person at the page and for the EHR."""
+    text = page_text(reason, "General")
+
+    assert text.startswith(f"{reason}: ")
+    assert "Ask " in text
+    assert "{" not in text
+    assert "; ask " in CATALOGUE[reason].ehr
+
+
+def test_every_reason_has_its_sentences() -> None:
+    assert list(CATALOGUE) == list(Reason)
+    assert all(each.meaning.endswith(".") and each.next_step.endswith(".") for each in CATALOGUE.values())
+    assert len({each.meaning for each in CATALOGUE.values()}) == len(Reason)
