@@ -6,13 +6,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from argon2 import PasswordHasher
 from hypothesis import settings
 
-from hilum.infra.db import Database, metadata
+from hilum.infra.db import Database
 from hilum.infra.edge import Edge
 from hilum.infra.migrations.run import migrate
 from hilum.keys import live as keys
 from hilum.keys import service as keys_service
+from hilum.signin import live as passwords
+from tests.sim import scratch
 from tests.sim.nodes import Nodes, two_nodes
 from tests.sim.postgres import Cluster
 from tests.sim.running import Running, start
@@ -21,6 +24,10 @@ from tests.sim.world import FakeClock, SeededIds
 # How long an example takes tells of the machine and what else it does, not of the code.
 settings.register_profile("hilum", deadline=None)
 settings.load_profile("hilum")
+scratch.use_memory()
+# A password costs as much as it must only where passwords are tested; elsewhere it is hashed as cheaply as argon2 allows.
+COSTLY = passwords._HASHER
+passwords._HASHER = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 SECRET_KEY = "test-key-encryption-key-0123456789abcdef"
 
 
@@ -77,10 +84,7 @@ def postgres_cluster() -> Iterator[Cluster]:
 
 @pytest.fixture
 def postgres_url(postgres_cluster: Cluster) -> str:
-    database = Database(postgres_cluster.url)
-    # Deleting from tables that are nearly empty is much quicker than truncating each.
-    database.write(lambda tx: [tx.execute(table.delete()) for table in reversed(metadata.sorted_tables)])
-    database.dispose()
+    postgres_cluster.clear()
     return postgres_cluster.url
 
 

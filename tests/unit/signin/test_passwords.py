@@ -7,7 +7,19 @@ import pytest
 from hilum.kernel.errors import Unavailable
 from hilum.signin import live
 from hilum.signin.models import HASHING_QUEUE_BOUND
+from tests.conftest import COSTLY
 from tests.sim.world import SeededIds
+
+
+@pytest.fixture(autouse=True)
+def costly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hash as the platform does, not as cheaply as the other tests do."""
+    monkeypatch.setattr(live, "_HASHER", COSTLY)
+
+
+def test_a_hash_costs_what_owasp_asks_for() -> None:
+    """OWASP Password Storage Cheat Sheet: argon2id with 19 MiB, two passes, one lane."""
+    assert live.hash_password_now("correct horse", SeededIds()).startswith("$argon2id$v=19$m=19456,t=2,p=1$")
 
 
 def test_a_password_is_known_by_its_argon2id_hash_only() -> None:
