@@ -285,8 +285,21 @@ def test_a_stranger_is_told_by_the_address_and_a_count_as_a_count(place: Place) 
 
     assert "was refused with 401 (25 times)." in sentences[0]
     assert any("counted together" in each for each in sentences)
-    assert sentences[-1] == "Who asked from 192.0.2.7 is not known."
+    assert sentences[-1] == "The request came from 192.0.2.7; who sent it is not known."
     assert not any("None" in each or "permitted" in each for each in sentences)
+
+
+@pytest.mark.parametrize("interaction", ["unsupported", "read", ""])
+def test_a_request_without_a_token_is_explained_as_that(place: Place, interaction: str) -> None:
+    """C153: without a token nothing is parsed, so that nothing can be said about what was asked."""
+    who = {"app": "", "client": "", "person": "", "launch": "", "authorization": "", "source": "192.0.2.7"}
+    made = refused(Reason.TOKEN_MISSING, access(1).at, status=401, interaction=interaction, **who)
+    place.write(made)
+
+    sentences = explain(place, made.request_id).sentences
+
+    assert "a request without an access token at general was refused with 401." in sentences[0]
+    assert "not offered" not in " ".join(sentences)
 
 
 def test_a_refusal_at_the_token_endpoint_says_why_in_its_own_words(place: Place) -> None:

@@ -91,6 +91,37 @@ def test_an_app_goes_from_registration_to_installation_by_three_peoples_words(si
     assert len(made(gina.get(f"/apps/{app['id']}/certifications"), 200)) == 1
 
 
+def test_scopes_that_cannot_be_installed_are_listed_with_those_that_can(site: ControlSite) -> None:
+    """C147: whoever installs an app learns which of the scopes are not certified, and which are."""
+    root, rita, gina = site.api("root"), site.api("rita"), site.api("gina")
+    app, version = register(root)
+    certificate = {"version": version["id"], "environment": "sandbox", "expires_at": FUTURE}
+    wish = {"tenant": "general", "app": app["id"], "roles": ["physician"]}
+    none = problem(gina.post("/installations", json=wish), 422, "installation_invalid")
+    made(rita.post("/certifications", json=certificate | {"scopes": ["openid", "patient/Observation.rs"]}))
+    asked = {"scopes": ["openid", "patient/Observation.rs", "patient/Observation.c", "user/Patient.rs"]}
+
+    beyond = problem(gina.post("/installations", json=wish | asked), 422, "installation_invalid")
+    faulty = problem(
+        gina.post("/installations", json=wish | {"roles": ["wizard"]}), 422, "installation_invalid"
+    )
+    seen = made(gina.get(f"/apps/{app['id']}/certifications"), 200)
+    installed = made(gina.post("/installations", json=wish | {"scopes": ["openid"]}))
+    wider = gina.patch(
+        f"/installations/{installed['id']}", json={"scopes": ["openid", "patient/Observation.rs"]}
+    )
+
+    assert "No version of the app is certified" in none["detail"]
+    sentence = (
+        "Not certified: patient/Observation.c, user/Patient.rs. Certified: openid, patient/Observation.rs."
+    )
+    assert sentence in beyond["detail"]
+    assert "ertified" not in faulty["detail"], "nothing is wrong with its scopes"
+    assert [each["scopes"] for each in seen] == [["openid", "patient/Observation.rs"]]
+    narrowed = problem(wider, 422, "installation_invalid")["detail"]
+    assert "Not installed: patient/Observation.rs. Installed: openid." in narrowed
+
+
 @pytest.mark.parametrize(
     ("change", "fields"),
     [

@@ -336,6 +336,17 @@ def test_a_purge_of_accesses_that_runs_ends_with_the_batch_when_a_hold_is_placed
     assert place.verify().intact, "what is missing lies before the horizon on record"
 
 
+def test_a_hold_about_an_unknown_tenant_is_refused_to_those_who_may_place_one(edge: Edge) -> None:
+    about = {"tenant": "nowhere"}
+
+    with pytest.raises(NotFound, match="tenant_not_found"):
+        do(edge, partial(audit.place_hold, reason="case", about=about), SECURITY)
+    with pytest.raises(NotPermitted, match="not_permitted"):
+        do(edge, partial(audit.place_hold, reason="case", about=about), AUDITOR)
+
+    assert do(edge, audit.list_holds, SECURITY) == []
+
+
 def test_who_may_not_hold_or_release_or_see(edge: Edge) -> None:
     hold = do(edge, partial(audit.place_hold, reason="case"), SECURITY)
     administrator = Actor(ActorKind.PERSON, "per_9", tenant="general", roles=frozenset({"administrator"}))  # type: ignore[arg-type]

@@ -19,7 +19,7 @@ from hilum.frontchannel import pages as frontchannel_pages
 from hilum.frontchannel import routes as frontchannel
 from hilum.gateway.platform_reads import PlatformReads
 from hilum.identity import routes as identity
-from hilum.identity.service import release_switch
+from hilum.identity.service import find_tenant, release_switch
 from hilum.infra.edge import Edge
 from hilum.infra.fetch import SafeFetcher
 from hilum.infra.settings import Settings
@@ -116,7 +116,7 @@ def control_plane(
         signin.api(kit, at_stop=at_stop),
         enrolment.api(kit),
         audit.api(kit, reader, at_stop=at_stop),
-        hold_routes.api(kit),
+        hold_routes.api(kit, lambda ctx, tenant: find_tenant(ctx, tenant) is not None),
     ):
         app.include_router(router)
     return app

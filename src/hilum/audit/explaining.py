@@ -148,6 +148,8 @@ def _of_access(access: Access, *, delivered: bool) -> list[str]:
         return [_of_step(access)]
     what = _DOING.get(access.interaction, "").format(access.resource_type)
     what = what or f"{access.interaction} {access.resource_type}".strip() or "a request"
+    if access.reason == Reason.TOKEN_MISSING:
+        what = "a request without an access token"
     many = f" ({access.count} times)" if access.count > 1 else ""
     named = f"Decision {access.decision}: " if access.decision != access.request_id else ""
     ended = f"{_ENDED.get(access.outcome, 'refused')} with {access.status}"
@@ -218,7 +220,9 @@ _NOT_FOUND = 404
 def _who(access: Access) -> str:
     origin = f" from {access.source}" if access.source else ""
     if not access.client:
-        return f"Who asked{origin} is not known."
+        return (
+            f"The request came{origin or ' from an address that is not on record'}; who sent it is not known."
+        )
     parts = [f"It was asked{origin} by app {access.app}, client {access.client}"]
     if access.person:
         role = f" ({access.role})" if access.role else ""

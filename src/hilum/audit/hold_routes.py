@@ -1,5 +1,6 @@
 """The API of evidence holds: what no retention period may purge."""
 
+from collections.abc import Callable
 from dataclasses import asdict
 from datetime import datetime
 from functools import partial
@@ -11,9 +12,12 @@ from starlette.requests import Request
 
 from hilum.audit import service
 from hilum.audit.models import HOLD_REASON_BOUND, Hold
+from hilum.infra.context import Context
+from hilum.kernel.ids import TenantId
 from hilum.web.api import Id, Moment, Strict, Word, api_router, audience, change, look
 from hilum.web.kit import Kit
 
+HasTenant = Callable[[Context, TenantId], bool]
 KEEPERS = ("platform_admin", "security")
 READERS = (*KEEPERS, "auditor")
 
@@ -45,8 +49,8 @@ class HoldsShown(Strict):
     items: list[HoldShown]
 
 
-def api(kit: Kit) -> APIRouter:
-    """Return the API routes of evidence holds."""
+def api(kit: Kit, has_tenant: HasTenant) -> APIRouter:
+    """Build the API routes of evidence holds. ``has_tenant`` is the identity room's."""
     router = api_router(kit, "audit")
 
     @router.get("/holds", openapi_extra=audience(*READERS))
@@ -58,8 +62,12 @@ def api(kit: Kit) -> APIRouter:
     async def place_hold(request: Request, body: HoldOrder) -> HoldShown:
         """Place a hold: nothing from its moment on is purged while it stands."""
         about = {"tenant": body.tenant, "app": body.app, "patient": body.patient}
-        verb = partial(service.place_hold, reason=body.reason, since=body.since, about=about)
-        return _shown(await change(kit, request, verb))
+
+        def place(ctx: Context) -> Hold:
+            known = not body.tenant or has_tenant(ctx, TenantId(body.tenant))
+            return service.place_hold(ctx, body.reason, since=body.since, about=about, tenant_known=known)
+
+        return _shown(await change(kit, request, place))
 
     @router.post("/holds/{hold}/release", openapi_extra=audience(*KEEPERS))
     async def release_hold(request: Request, hold: Id) -> HoldShown:

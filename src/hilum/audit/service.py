@@ -150,14 +150,21 @@ def open_access_purge(ctx: Context, before: datetime) -> datetime:
 
 
 def place_hold(
-    ctx: Context, reason: str, *, since: datetime | None = None, about: Mapping[str, str] = _NOBODY
+    ctx: Context,
+    reason: str,
+    *,
+    since: datetime | None = None,
+    about: Mapping[str, str] = _NOBODY,
+    tenant_known: bool = False,
 ) -> Hold:
     """Hold evidence: nothing from ``since`` on is purged while it stands. ``about``: tenant, app and patient that it concerns.
 
-    Raises NotPermitted, Invalid, Unavailable (there are too many).
+    Raises NotPermitted, NotFound (a tenant that is not ``tenant_known``), Invalid, Unavailable (there are too many).
     """
     if not policy.may_hold(ctx.actor):
         raise _hold_refused(ctx, "audit.hold.place", "not_permitted")
+    if about.get("tenant") and not tenant_known:
+        raise NotFound("tenant_not_found", "There is no such tenant. `hilum tenant list` lists them.")
     if not reason.strip() or len(reason) > HOLD_REASON_BOUND:
         fault = f"is empty or longer than {HOLD_REASON_BOUND} characters"
         raise Invalid("hold_invalid", f"The reason {fault}.", fields={"reason": fault})

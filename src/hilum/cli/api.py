@@ -4,6 +4,7 @@ import os
 import urllib.error
 import urllib.request
 from contextlib import suppress
+from http import HTTPStatus
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any, NoReturn
@@ -13,6 +14,7 @@ import click
 import orjson
 
 from hilum.cli.output import REFUSED
+from hilum.identity.models import StaffRole
 from hilum.infra.settings import SETTINGS
 
 TIMEOUT_S = 30
@@ -64,20 +66,54 @@ def call(
     Members of ``body`` that are None are not sent.
     """
     given = {name: value for name, value in (query or {}).items() if value}
-    url = f"{base_url()}/api/v1{path}" + (f"?{urlencode(given)}" if given else "")
+    target = path + (f"?{urlencode(given)}" if given else "")
+    try:
+        return _ask(method, target, body, bearer="" if open_ else token())
+    except urllib.error.HTTPError as error:
+        _refused(error)
+
+
+def readable(path: str) -> Any:
+    """Return what the API answers to a read, or None where the caller may not see it."""
+    try:
+        return _ask("GET", path, None, bearer=token())
+    except urllib.error.HTTPError as error:
+        if error.code == HTTPStatus.FORBIDDEN:
+            return None
+        _refused(error)
+
+
+def own_tenant() -> str:
+    """Return the hospital that the caller belongs to; empty for the platform's staff, who name one."""
+    roles = {role for each in call("GET", "/tokens") for role in each["roles"]}
+    seen = None if roles & set(StaffRole) else readable("/tenants")
+    return str(seen["items"][0]["id"]) if seen and seen["items"] else ""
+
+
+def require_tenant(named: str) -> str:
+    """Return the hospital that was named, else the caller's own; exit as misused where there is neither."""
+    if found := named or own_tenant():
+        return found
+    raise click.UsageError("Name the hospital with --tenant: you do not belong to one.")
+
+
+def _ask(method: str, target: str, body: dict[str, Any] | None, *, bearer: str) -> Any:
+    """Send one request. Raises HTTPError for a refusal; exits 1 where no API answers."""
     headers = {"accept": "application/json"}
-    if not open_:
-        headers["authorization"] = f"Bearer {token()}"
+    if bearer:
+        headers["authorization"] = f"Bearer {bearer}"
     data = None
     if body is not None:
         headers["content-type"] = "application/json"
         data = orjson.dumps({name: value for name, value in body.items() if value is not None})
     try:
-        request = urllib.request.Request(url, data=data, headers=headers, method=method)  # noqa: S310 - the operator's own address
+        request = urllib.request.Request(  # noqa: S310 - the operator's own address
+            f"{base_url()}/api/v1{target}", data=data, headers=headers, method=method
+        )
         with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:  # noqa: S310
             raw = answer.read()
-    except urllib.error.HTTPError as error:
-        _refused(error)
+    except urllib.error.HTTPError:
+        raise
     except (OSError, HTTPException, ValueError) as error:
         _unreachable(type(error).__name__)
     try:

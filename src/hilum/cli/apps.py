@@ -1,14 +1,16 @@
 """Commands that speak the API: who makes apps, what is registered, certified and installed."""
 
 import sys
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import click
 import orjson
 
 from hilum.cli import api
-from hilum.cli.nouns import json_option, show, show_one
-from hilum.cli.output import MISUSED, REFUSED
+from hilum.cli.nouns import MOMENT, json_option, show, show_one, tenant_option
+from hilum.cli.output import MISUSED, REFUSED, as_json
 
 ENVIRONMENTS = click.Choice(["sandbox", "production"])
 
@@ -77,14 +79,16 @@ def app_list(*, json_: bool) -> None:
     Example:
       hilum app list --json
     """
-    show(api.every("/apps"), ("id", "name", "vendor", "state"), json_=json_)
+    show(api.every("/apps"), ("id", "name", "vendor", "state"), json_=json_, named={"vendor": "/vendors"})
 
 
 @app.command("show")
 @click.argument("app_id")
 @json_option
 def app_show(app_id: str, *, json_: bool) -> None:
-    r"""Show an app with its versions, clients and certifications.
+    r"""Show an app with its versions and certifications: which scopes it may have, where and until when.
+
+    Its clients are shown to the platform's staff only, and to the hospital that the app belongs to.
 
     \b
     Example:
@@ -92,9 +96,28 @@ def app_show(app_id: str, *, json_: bool) -> None:
     """
     path = f"/apps/{api.segment(app_id)}"
     found = api.call("GET", path)
-    for part in ("versions", "clients", "certifications"):
+    for part in ("versions", "certifications"):
         found[part] = api.call("GET", f"{path}/{part}")
-    show_one(found, json_=json_)
+    clients = api.readable(f"{path}/clients")
+    if clients is not None:
+        found["clients"] = clients
+    if json_:
+        as_json(found)
+        return
+    versions = {each["id"]: each["label"] for each in found.pop("versions")}
+    certifications = found.pop("certifications")
+    show_one(found | {"versions": [f"{label} ({id_})" for id_, label in versions.items()]}, json_=False)
+    for each in certifications:
+        click.echo(_certification(each, versions.get(each["version"], each["version"])))
+
+
+def _certification(found: dict[str, Any], version: str) -> str:
+    """Write for a person what was certified, each scope on a line of its own."""
+    ends = (
+        f"withdrawn at {found['withdrawn_at']}" if found["withdrawn_at"] else f"until {found['expires_at']}"
+    )
+    head = f"\ncertification {found['id']} of version {version}, {found['environment']}, {ends}:"
+    return "\n  ".join((head, *found["scopes"]))
 
 
 @app.command("add")
@@ -171,23 +194,23 @@ def app_secret(client_id: str, overlap_s: int | None, *, json_: bool) -> None:
 @click.option("--environment", type=ENVIRONMENTS, required=True, help="Where it may work.")
 @click.option("--scope", multiple=True, required=True, help="A scope it may ask for; may be repeated.")
 @click.option(
-    "--expires-at", required=True, help="When the certification ends, such as 2027-06-30T00:00:00Z."
+    "--expires-at", type=MOMENT, required=True, help="When the certification ends, such as 2027-06-30."
 )
 @json_option
 def app_certify(
-    version_id: str, environment: str, scope: tuple[str, ...], expires_at: str, *, json_: bool
+    version_id: str, environment: str, scope: tuple[str, ...], expires_at: datetime, *, json_: bool
 ) -> None:
     r"""Certify a version (reviewers).
 
     \b
     Example:
-      hilum app certify ver_01h... --environment production --scope launch --scope patient/Patient.rs --expires-at 2027-06-30T00:00:00Z
+      hilum app certify ver_01h... --environment production --scope launch --scope patient/Patient.rs --expires-at 2027-06-30
     """
     body = {
         "version": version_id,
         "environment": environment,
         "scopes": list(scope),
-        "expires_at": expires_at,
+        "expires_at": expires_at.isoformat(),
     }
     show_one(api.call("POST", "/certifications", body), json_=json_)
 
@@ -206,7 +229,7 @@ def app_withdraw(certification_id: str, *, json_: bool) -> None:
 
 
 @app.command("installations")
-@click.option("--tenant", default="", help="At which hospital; leave out for all.")
+@click.option("--tenant", default="", help="At which hospital; leave out for all that you may see.")
 @json_option
 def app_installations(tenant: str, *, json_: bool) -> None:
     r"""List installations that stand.
@@ -216,20 +239,21 @@ def app_installations(tenant: str, *, json_: bool) -> None:
       hilum app installations --tenant general
     """
     columns = ("id", "tenant", "app", "roles", "scopes", "expires_at")
-    show(api.every("/installations", tenant=tenant), columns, json_=json_)
+    found = api.every("/installations", tenant=tenant)
+    show(found, columns, json_=json_, named={"app": "/apps"})
 
 
 @app.command("narrow")
 @click.argument("installation_id")
 @click.option("--role", multiple=True, help="A role that stays; leave out to keep all.")
 @click.option("--scope", multiple=True, help="A scope that stays; leave out to keep all.")
-@click.option("--expires-at", default=None, help="When it ends, such as 2027-06-30T00:00:00Z.")
+@click.option("--expires-at", type=MOMENT, default=None, help="When it ends, such as 2027-06-30.")
 @json_option
 def app_narrow(
     installation_id: str,
     role: tuple[str, ...],
     scope: tuple[str, ...],
-    expires_at: str | None,
+    expires_at: datetime | None,
     *,
     json_: bool,
 ) -> None:
@@ -239,13 +263,14 @@ def app_narrow(
     Example:
       hilum app narrow ins_01h... --scope user/Observation.rs
     """
-    body = {"roles": list(role) or None, "scopes": list(scope) or None, "expires_at": expires_at}
+    ends = expires_at.isoformat() if expires_at else None
+    body = {"roles": list(role) or None, "scopes": list(scope) or None, "expires_at": ends}
     show_one(api.call("PATCH", f"/installations/{api.segment(installation_id)}", body), json_=json_)
 
 
 @app.command("quota")
 @click.argument("app_id")
-@click.option("--tenant", required=True, help="At which hospital.")
+@tenant_option
 @click.option("--rate", type=float, default=None, help="Requests a second, sustained.")
 @click.option("--burst", type=int, default=None, help="Requests at once.")
 @click.option("--remove", is_flag=True, help="Go back to the default.")
@@ -262,14 +287,14 @@ def app_quota(
     """
     if remove == (rate is not None or burst is not None) or (rate is None) != (burst is None):
         raise click.UsageError("Give --rate and --burst, or --remove.")
-    path = f"/quotas/{api.segment(app_id)}/{api.segment(tenant)}"
+    path = f"/quotas/{api.segment(app_id)}/{api.segment(api.require_tenant(tenant))}"
     body = None if remove else {"rate_per_s": rate, "burst": burst}
     show_one(api.call("DELETE" if remove else "PUT", path, body), json_=json_)
 
 
 @app.command("install")
 @click.argument("app_id")
-@click.option("--tenant", required=True, help="At which hospital.")
+@tenant_option
 @click.option("--role", multiple=True, help="A role that may launch it; may be repeated.")
 @click.option("--scope", multiple=True, help="A scope it may have; leave out for all that is certified.")
 @json_option
@@ -278,17 +303,21 @@ def app_install(
 ) -> None:
     r"""Install an app at a hospital (its administrator).
 
+    With --scope it gets these scopes and no others; `hilum app show` lists those that are certified.
+
     \b
-    Example:
-      hilum app install app_01h... --tenant general --role physician --scope user/Observation.rs
+    Examples:
+      hilum app install app_01h... --role physician --role nurse --scope launch --scope patient/Observation.rs
+      hilum app install app_01h... --tenant general --role patient
     """
+    tenant = api.require_tenant(tenant)
     body = {"tenant": tenant, "app": app_id, "roles": list(role), "scopes": list(scope) or None}
     show_one(api.call("POST", "/installations", body), json_=json_)
 
 
 @app.command("uninstall")
 @click.argument("app_id")
-@click.option("--tenant", required=True, help="At which hospital.")
+@tenant_option
 @json_option
 def app_uninstall(app_id: str, tenant: str, *, json_: bool) -> None:
     r"""Remove an app from a hospital; its tokens there stop at once.
@@ -297,6 +326,7 @@ def app_uninstall(app_id: str, tenant: str, *, json_: bool) -> None:
     Example:
       hilum app uninstall app_01h... --tenant general
     """
+    tenant = api.require_tenant(tenant)
     found = [
         each
         for each in api.every("/installations", tenant=tenant)

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from hilum.cli import api
-from hilum.cli.nouns import json_option, show, show_one
+from hilum.cli.nouns import MOMENT, json_option, show, show_one
 
 COLUMNS = ("id", "since", "tenant", "app", "reason", "placed_by", "placed_at")
 
@@ -18,7 +18,7 @@ def hold() -> None:
     \b
     Examples:
       hilum hold list
-      hilum hold place --since 2026-01-01T00:00:00+00:00 --tenant general --reason "case 4711"
+      hilum hold place --since 2026-01-01 --tenant general --reason "case 4711"
     """
 
 
@@ -26,9 +26,9 @@ def hold() -> None:
 @click.option("--reason", required=True, help="Why; it is recorded.")
 @click.option(
     "--since",
-    type=click.DateTime(["%Y-%m-%dT%H:%M:%S%z"]),
+    type=MOMENT,
     default=None,
-    help="Hold records from this moment on; all of them without it.",
+    help="Hold records from this day (UTC) or moment on; all of them without it.",
 )
 @click.option("--tenant", default="", help="Which hospital it concerns.")
 @click.option("--app", default="", help="Which app it concerns.")
@@ -55,7 +55,7 @@ def list_(*, json_: bool) -> None:
     Example:
       hilum hold list --json
     """
-    show(api.call("GET", "/holds")["items"], COLUMNS, json_=json_)
+    show(api.call("GET", "/holds")["items"], COLUMNS, json_=json_, named={"app": "/apps"})
 
 
 @hold.command("release")

@@ -4,7 +4,11 @@ import getpass
 import os
 from collections.abc import Callable
 from datetime import datetime
+from pathlib import Path
 from typing import TypeVar
+
+from sqlalchemy import inspect
+from sqlalchemy.exc import SQLAlchemyError
 
 from hilum.audit import policy
 from hilum.audit import service as audit
@@ -15,12 +19,16 @@ from hilum.infra.clocks import steady
 from hilum.infra.context import Context, Trace
 from hilum.infra.db import Database
 from hilum.infra.edge import Edge
+from hilum.infra.gate import ALEMBIC_TABLE
 from hilum.infra.system import SystemClock, SystemIds
 from hilum.kernel.actor import Actor, ActorKind
-from hilum.kernel.errors import HilumError, Invalid, NotFound
+from hilum.kernel.errors import HilumError, Invalid, NotFound, NotPermitted
 from hilum.keys import live as keys
 
 T = TypeVar("T")
+SQLITE = "sqlite:///"
+KEY_FILE = "secret-key"
+"""Where a sandbox keeps the key that it made, in its data directory."""
 
 
 def read_settings() -> settings.Settings:
@@ -28,7 +36,46 @@ def read_settings() -> settings.Settings:
     try:
         return settings.read(os.environ)
     except Invalid as error:
+        if "HILUM_SECRET_KEY" in error.fields:
+            refuse_new_key()
         refuse(error)
+
+
+def refuse_new_key() -> None:
+    """Refuse where the settings lead to data: it opens only with the key that it was sealed with, and a new key would orphan it."""
+    values = {each.name: os.environ.get(each.name, "") or each.default for each in settings.SETTINGS}
+    url, kept = values["HILUM_DATABASE_URL"], Path(values["HILUM_DATA_DIR"]) / KEY_FILE
+    if not _holds_tables(url):
+        return
+    where = url.removeprefix(SQLITE) if url.startswith(SQLITE) else "the database of HILUM_DATABASE_URL"
+    advice = (
+        f'This sandbox keeps it in {kept}: export HILUM_SECRET_KEY="$(cat {kept})"'
+        if kept.is_file()
+        else "Restore it from where you keep it: your secret store, or the settings of another node. A backup does not contain it"
+    )
+    refuse(
+        NotPermitted(
+            "secret_key_missing",
+            f"HILUM_SECRET_KEY is missing or shorter than {settings.SECRET_KEY_MIN} characters, and {where} holds data already. "
+            f"It opens with the key that it was made with and with no other, so do not make a new one. {advice}.",
+        )
+    )
+
+
+def _holds_tables(url: str) -> bool:
+    """Check whether there is a database with tables, without making one. One that does not answer counts as none."""
+    if url.startswith(SQLITE) and not Path(url.removeprefix(SQLITE)).is_file():
+        return False
+    try:
+        database = Database(url)
+    except SQLAlchemyError:
+        return False
+    try:
+        return database.read(lambda tx: inspect(tx).has_table(ALEMBIC_TABLE))
+    except HilumError:
+        return False
+    finally:
+        database.dispose()
 
 
 def actor() -> Actor:

@@ -20,8 +20,9 @@ SERVING = frozenset({"serve", "sandbox"})
 def main(context: click.Context) -> None:
     r"""Govern SMART on FHIR apps at the door of an EHR.
 
-    On this machine's data work init, serve, migrate, doctor, backup, restore, sandbox, and with --local switch engage and explain.
-    The others speak the API of a running platform: HILUM_API_URL says where, `hilum login` says who you are.
+    Host commands work on this machine's data and need its settings (HILUM_SECRET_KEY, HILUM_DATABASE_URL, HILUM_DATA_DIR): init, serve,
+    migrate, doctor, backup, restore, audit verify, sandbox; and with --local: switch engage, switch release, person reset, explain.
+    All others use the API of a running platform: HILUM_API_URL is its address, and `hilum login` keeps a token of yours.
 
     \b
     Examples:

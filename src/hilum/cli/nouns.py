@@ -1,5 +1,8 @@
 """Commands that speak the API: who is here, what is registered, what is installed."""
 
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any
 
 import click
@@ -8,14 +11,49 @@ from hilum.cli import api
 from hilum.cli.output import as_json, table
 
 json_option = click.option("--json", "json_", is_flag=True, help="Print JSON.")
+tenant_option = click.option("--tenant", default="", help="At which hospital; leave out for your own.")
+_NO_NAMES: Mapping[str, str] = {}
 
 
-def show(found: list[dict[str, Any]], columns: tuple[str, ...], *, json_: bool) -> None:
-    """Print a list as asked."""
+class Moment(click.ParamType[datetime]):
+    """A moment with its zone, or a day, which stands for its beginning in UTC."""
+
+    name = "moment"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        """Parse what was typed."""
+        for form in ("%Y-%m-%d", "%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%dT%H:%M:%S.%f%z"):
+            with suppress(ValueError):
+                found = datetime.strptime(value, form)  # noqa: DTZ007 - a day has no zone and begins in UTC
+                return found if found.tzinfo else found.replace(tzinfo=UTC)
+        fault = "is neither a day such as 2027-06-30 nor a moment such as 2027-06-30T08:00:00Z"
+        raise click.BadParameter(f"{value!r} {fault}", ctx, param)
+
+
+MOMENT = Moment()
+
+
+def show(
+    found: list[dict[str, Any]],
+    columns: tuple[str, ...],
+    *,
+    json_: bool,
+    named: Mapping[str, str] = _NO_NAMES,
+) -> None:
+    """Print a list as asked. ``named``: for each column of ids the list that names them, to show people the names."""
     if json_:
         as_json(found)
-    else:
-        table(found, columns)
+        return
+    for column, path in named.items():
+        names = names_in(path) if found else {}
+        found = [each | {column: names.get(each[column], each[column])} for each in found]
+    table(found, columns)
+
+
+def names_in(path: str) -> dict[str, str]:
+    """Return the names in one of the API's lists by id; none where the caller may not see it."""
+    readable = api.readable(path) is not None
+    return {each["id"]: each["name"] for each in api.every(path)} if readable else {}
 
 
 def show_one(found: dict[str, Any], *, json_: bool) -> None:

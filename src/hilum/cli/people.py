@@ -24,22 +24,31 @@ def person() -> None:
 
 
 @person.command("list")
-@click.option("--tenant", default="", help="At which hospital; leave out for the platform's staff.")
+@click.option(
+    "--tenant",
+    default="",
+    help="At which hospital; leave out for your own, or as staff for the platform's staff.",
+)
 @json_option
 def person_list(tenant: str, *, json_: bool) -> None:
     r"""List people.
 
     \b
     Examples:
-      hilum person list --tenant general
-      hilum person list --json
+      hilum person list
+      hilum person list --tenant general --json
     """
+    tenant = tenant or api.own_tenant()
     show(api.every("/people", tenant=tenant), ("id", "username", "name", "role", "active"), json_=json_)
 
 
 @person.command("add")
 @click.argument("username")
-@click.option("--tenant", default="", help="At which hospital; leave out for the platform's staff.")
+@click.option(
+    "--tenant",
+    default="",
+    help="At which hospital; leave out for your own, or as staff for the platform's staff.",
+)
 @click.option("--name", required=True, help="Full name.")
 @click.option(
     "--role",
@@ -61,10 +70,10 @@ def person_add(
 
     \b
     Examples:
-      hilum person add n.okafor --tenant general --name "Ngozi Okafor" --role nurse --fhir-user Practitioner/77
+      hilum person add n.okafor --name "Ngozi Okafor" --role nurse --fhir-user Practitioner/77
       hilum person add r.silva --name "Rui Silva" --role reviewer
     """
-    body = {"tenant": tenant or None, "username": username, "name": name, "role": role}
+    body = {"tenant": tenant or api.own_tenant() or None, "username": username, "name": name, "role": role}
     body |= {"fhir_user": fhir_user or None, "patients": list(patient) or None}  # type: ignore[dict-item]
     _show_way_in(api.call("POST", "/people", body), json_=json_)
 

@@ -121,7 +121,7 @@ def _told_of_anchor(verdict: Verdict, found: Settings) -> str:
 
 
 @audit.command("events")
-@click.option("--tenant", default="", help="Of one hospital.")
+@click.option("--tenant", default="", help="Of one hospital; leave out for your own, or as staff for all.")
 @click.option("--action", default="", help="Of one kind, such as controls.switch.engage.")
 @json_option
 def audit_events(tenant: str, action: str, *, json_: bool) -> None:
@@ -131,12 +131,13 @@ def audit_events(tenant: str, action: str, *, json_: bool) -> None:
     Example:
       hilum audit events --action controls.switch.engage
     """
-    found = api.call("GET", "/audit/events", query={"tenant": tenant, "action": action})["items"]
+    query = {"tenant": tenant or api.own_tenant(), "action": action}
+    found = api.call("GET", "/audit/events", query=query)["items"]
     show(found, ("at", "action", "outcome", "tenant", "reason", "request_id"), json_=json_)
 
 
 @audit.command("accesses")
-@click.option("--tenant", default="", help="Of one hospital.")
+@click.option("--tenant", default="", help="Of one hospital; leave out for your own, or as staff for all.")
 @click.option("--app", default="", help="Of one app.")
 @click.option("--patient", default="", help="To one patient's data.")
 @click.option(
@@ -155,9 +156,11 @@ def audit_accesses(*, json_: bool, **query: str) -> None:
       hilum audit accesses --tenant general --app app_01h...
       hilum audit accesses --tenant general --reason switch_engaged
     """
+    query["tenant"] = query["tenant"] or api.own_tenant()
     found = api.call("GET", "/accesses", query=query)["items"]
     show(
         found,
         ("at", "tenant", "app", "interaction", "resource_type", "status", "reason", "request_id"),
         json_=json_,
+        named={"app": "/apps"},
     )

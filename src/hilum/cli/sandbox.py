@@ -59,7 +59,7 @@ def run(port: int, sandbox_port: int) -> None:
     from hilum.app.supervisor import Supervisor
 
     try:
-        raise SystemExit(Supervisor(found).run(lambda: _welcome(found)))
+        raise SystemExit(Supervisor(found).run(lambda: welcome(found)))
     except HilumError as error:
         refuse(error)
 
@@ -78,7 +78,8 @@ def seed(port: int, sandbox_port: int) -> None:
     prepare(host.read_settings())
 
 
-def _welcome(found: Settings) -> None:
+def welcome(found: Settings) -> None:
+    """Print where to click, and what the command line needs."""
     click.echo()
     click.secho("Hilum is running. Everyone in it is synthetic.", bold=True)
     click.echo(f"  Launch an app from a chart   {found.sandbox_url}/sandbox")
@@ -86,7 +87,13 @@ def _welcome(found: Settings) -> None:
     accounts = "Accounts" if found.sandbox_public else "Accounts and passwords"
     click.echo(f"  {accounts:28} {found.sandbox_url}/sandbox/accounts")
     click.echo(f"  The same for scripts         {found.sandbox_url}/sandbox/card.json")
-    click.echo(f"  On the command line          {_command(found)} login --username admin.ferro")
+    command = f"{_program()} login --username admin.ferro"
+    default = next(each.default for each in SETTINGS if each.name == "HILUM_BASE_URL")
+    if found.base_url == default:
+        click.echo(f"  On the command line          {command}")
+    else:
+        click.echo(f"  On the command line          export HILUM_API_URL={found.base_url}")
+        click.echo(f"                               {command}")
     password = (
         f"every password is in {found.data_dir / FILE_NAME}"
         if found.sandbox_public
@@ -99,14 +106,11 @@ def _welcome(found: Settings) -> None:
     sys.stdout.flush()
 
 
-def _command(found: Settings) -> str:
-    """Write how this program is called from another terminal in this folder."""
+def _program() -> str:
+    """Return how this program is called from another terminal in this folder."""
     program = Path(sys.argv[0])
-    called = (
-        os.path.relpath(program) if program.is_absolute() and program.is_relative_to(Path.cwd()) else program
-    )
-    default = next(each.default for each in SETTINGS if each.name == "HILUM_BASE_URL")
-    return f"{called}" if found.base_url == default else f"HILUM_API_URL={found.base_url} {called}"
+    inside = program.is_absolute() and program.is_relative_to(Path.cwd())
+    return os.path.relpath(program) if inside else str(program)
 
 
 def prepare(found: Settings) -> None:
@@ -193,7 +197,9 @@ def _defaults(port: int, sandbox_port: int) -> None:
 
 
 def _secret_key(data: Path) -> str:
-    path = data / "secret-key"
+    path = data / host.KEY_FILE
+    if not path.exists():
+        host.refuse_new_key()
     data.mkdir(parents=True, exist_ok=True)
     if not path.exists():
         path.touch(mode=0o600)

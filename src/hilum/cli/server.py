@@ -31,8 +31,9 @@ if TYPE_CHECKING:
 def init(*, username: str, name: str, password: str, json_: bool) -> None:
     r"""Make the key-encryption key; with it set, make the first two administrators, one a run.
 
-    Without HILUM_SECRET_KEY a key is made and shown once; it is stored nowhere. With it, the database is migrated and an
-    administrator is added; that works while there are fewer than two, so that there are two people for what takes two.
+    Without HILUM_SECRET_KEY a key is made and shown once; it is stored nowhere. Where there is data already none is made, since a new
+    key would not open it. With the key set, the database is migrated and an administrator is added; that works while there are fewer
+    than two, so that there are two people for what takes two.
 
     \b
     Examples:
@@ -40,6 +41,7 @@ def init(*, username: str, name: str, password: str, json_: bool) -> None:
       hilum init --username admin --name "Ada Admin"
     """
     if not os.environ.get("HILUM_SECRET_KEY"):
+        host.refuse_new_key()
         _show_new_key(json_=json_)
         return
     from hilum.signin.live import hash_password_now

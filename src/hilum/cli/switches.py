@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from hilum.cli import api, host
-from hilum.cli.nouns import json_option, show, show_one
+from hilum.cli.nouns import MOMENT, json_option, names_in, show, show_one
 from hilum.cli.output import as_json
 from hilum.controls.models import EngageOrder, Mode, Target, TargetKind
 from hilum.infra.context import Context
@@ -46,7 +46,10 @@ def switch() -> None:
 )
 @click.option("--reason", required=True, help="Why; it is recorded.")
 @click.option(
-    "--expires-at", type=click.DateTime(["%Y-%m-%dT%H:%M:%S%z"]), default=None, help="When it ends by itself."
+    "--expires-at",
+    type=MOMENT,
+    default=None,
+    help="When it ends by itself: a day, which begins in UTC, or a moment.",
 )
 @click.option("--local", is_flag=True, help="On this host, without the network, as host:<user>.")
 @json_option
@@ -82,7 +85,16 @@ def list_(tenant: str, *, json_: bool) -> None:
     Example:
       hilum switch list --tenant general
     """
-    show(api.every("/switches", tenant=tenant), COLUMNS, json_=json_)
+    found = api.every("/switches", tenant=tenant)
+    if not json_:
+        names = (
+            {name: text for path in ("/apps", "/vendors") for name, text in names_in(path).items()}
+            if found
+            else {}
+        )
+        for each in found:
+            each["key"] = "/".join(names.get(part, part) for part in each["key"].split("/"))
+    show(found, COLUMNS, json_=json_)
 
 
 @switch.command("show")

@@ -71,7 +71,8 @@ SETTINGS = (
     Setting(
         "HILUM_SECRET_KEY",
         "",
-        "The key-encryption key: 32 or more characters of randomness. `hilum init` makes one.",
+        "The key-encryption key: 32 or more characters of randomness. `hilum init` makes one for a platform without data; "
+        "data opens only with the key that it was sealed with.",
     ),
     Setting("HILUM_LISTEN", "", "`host:port` to bind; the base URL's own where empty."),
     Setting(
@@ -200,7 +201,8 @@ def read(environment: Mapping[str, str]) -> Settings:
             faults[name] = f"is not a number from {least} to {most}"
     if len(values["HILUM_SECRET_KEY"]) < SECRET_KEY_MIN:
         faults["HILUM_SECRET_KEY"] = (
-            f"is missing or shorter than {SECRET_KEY_MIN} characters; `hilum init` makes one"
+            f"is missing or shorter than {SECRET_KEY_MIN} characters: set the key of this platform's data, from where you keep it; "
+            "only a platform without data takes a new key, which `hilum init` makes"
         )
     if faults:
         raise _invalid(faults)

@@ -25,6 +25,8 @@ DYNAMIC_CLIENT_LIFE = timedelta(hours=24)
 PAGE_BOUND = 200
 NAME_BOUND = 200
 LABEL_BOUND = 100
+LISTED_BOUND = 40
+"""How many scopes a refusal lists."""
 SECRET_PREFIX = "hil_cs_"
 SECRET_OVERLAP = timedelta(hours=24)
 SECRET_OVERLAP_MAX = timedelta(days=30)

@@ -4,7 +4,7 @@ The rules of redirect URIs stand in ``standards.redirects``, those of client met
 """
 
 import hmac
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -18,6 +18,7 @@ from hilum.kernel.ids import TenantId
 from hilum.registry.models import (
     CERTIFICATION_LIFE_MAX,
     LABEL_BOUND,
+    LISTED_BOUND,
     App,
     AppState,
     Certification,
@@ -210,6 +211,23 @@ def narrow_faults(order: NarrowOrder, before: Installation, *, now: datetime) ->
         elif before.expires_at is not None and order.expires_at > before.expires_at:
             faults["expires_at"] = "widens"
     return faults
+
+
+def beyond(asked: Iterable[str] | None, allowed: Iterable[str], *, allowed_as: str) -> str:
+    """Return a sentence that lists the asked scopes that are not within the allowed ones, and the allowed ones; empty: all are.
+
+    ``allowed_as``: what the allowed ones are, such as "certified".
+    """
+    within = tuple(dict.fromkeys(allowed))
+    outside = [text for text in asked or () if not all_covered((text,), within)]
+    if not outside:
+        return ""
+    return f"Not {allowed_as}: {_listed(outside)}. {allowed_as.capitalize()}: {_listed(within)}."
+
+
+def _listed(scopes: Sequence[str]) -> str:
+    more = f" and {len(scopes) - LISTED_BOUND} more" if len(scopes) > LISTED_BOUND else ""
+    return f"{', '.join(scopes[:LISTED_BOUND])}{more}"
 
 
 def narrowed(order: NarrowOrder, before: Installation) -> Installation:

@@ -255,11 +255,15 @@ def install(ctx: Context, order: InstallOrder) -> Installation:
     ]
     if not certified:
         fields = {"app": "app_not_certified"}
-        raise Invalid("installation_invalid", "The app is not certified for this tenant.", fields=fields)
+        detail = (
+            "No version of the app is certified for this hospital now. The platform's reviewers certify apps."
+        )
+        raise Invalid("installation_invalid", detail, fields=fields)
     clients = store.list_clients(ctx.tx, app.id)
     only_backend = bool(clients) and all(each.type is ClientType.BACKEND for each in clients)
     if faults := policy.install_faults(order, certified, only_backend=only_backend, now=ctx.now):
-        raise Invalid("installation_invalid", "The app cannot be installed so.", fields=faults)
+        detail = f"The app cannot be installed as asked. {policy.beyond(order.scopes, certified, allowed_as='certified')}"
+        raise Invalid("installation_invalid", detail.strip(), fields=faults)
     before = store.find_standing_installation(ctx.tx, order.tenant, app.id)
     if before is not None and before.expires_at is not None and before.expires_at <= ctx.now:
         store.save_removed(ctx.tx, before.id, by="system:expiry", at=before.expires_at)
@@ -272,7 +276,8 @@ def narrow_installation(ctx: Context, installation_id: str, order: NarrowOrder) 
     """Take scopes, roles or time away from an installation. Raises NotFound, NotPermitted, Invalid, Conflict."""
     before = _installation_for(ctx, installation_id, "registry.installation.narrow")
     if faults := policy.narrow_faults(order, before, now=ctx.now):
-        raise Invalid("installation_invalid", "An installation can only be narrowed.", fields=faults)
+        detail = f"An installation can only be narrowed. {policy.beyond(order.scopes, before.scopes, allowed_as='installed')}"
+        raise Invalid("installation_invalid", detail.strip(), fields=faults)
     after = policy.narrowed(order, before)
     if not store.save_installation(ctx.tx, after):
         raise Conflict("installation_removed", "This installation was removed already.")

@@ -17,6 +17,8 @@ import pytest
 from click.testing import CliRunner
 
 from hilum.cli.main import main
+from hilum.cli.sandbox import welcome
+from hilum.infra import settings
 from tests.flows.outside.conftest import KEY
 from tests.flows.outside.ground import Outside, tell, until_all
 from tests.sim.postgres import free_port
@@ -128,6 +130,12 @@ def test_help_lists_every_command_and_keeps_its_examples() -> None:
         assert "Example" in page.stdout, leaf
         for line in page.stdout.partition("Example")[2].splitlines():
             assert line.count("hilum ") <= 1 or "Options" in page.stdout, line
+    first = anywhere.hilum("--help").stdout
+    for leaf in found:
+        local = "--local" in anywhere.hilum(*leaf, "--help").stdout
+        assert not local or " ".join(leaf) in " ".join(first.split()), f"{leaf} works on the host"
+    for name in ("init", "serve", "migrate", "doctor", "backup", "restore", "audit verify", "sandbox"):
+        assert name in first.partition("Examples")[0], name
     for wrong in (("nothing",), ("switch", "engage"), ("switch", "list", "--nope"), ("audit", "nothing")):
         assert anywhere.hilum(*wrong).returncode == MISUSED, wrong
     assert anywhere.hilum("--version").returncode == DONE
@@ -135,7 +143,7 @@ def test_help_lists_every_command_and_keeps_its_examples() -> None:
 
 def test_the_first_two_administrators_are_made_once_and_signs_in_to_what_is_served(bare: Shell) -> None:
     """Contract, Modes: init makes the key, then the first administrator; doctor says what is missing until it is there."""
-    made = Shell({"HOME": bare.variables["HOME"]}).json("init")
+    made = without_key(bare).json("init")
     assert len(made["secret_key"]) >= 43
     before = bare.hilum("doctor", "--json")
     assert before.returncode == REFUSED
@@ -179,6 +187,62 @@ def test_the_first_two_administrators_are_made_once_and_signs_in_to_what_is_serv
         )
         assert "sandbox_in_production" in synthetic.stderr
     afar.refuses("tenant", "list", saying="no Hilum answers")
+
+
+def without_key(shell: Shell) -> Shell:
+    """The same host, on which the key was lost."""
+    return Shell({name: value for name, value in shell.variables.items() if name != "HILUM_SECRET_KEY"})
+
+
+def test_where_there_is_data_no_new_key_is_made(bare: Shell, hospital: Running, tmp_path: Path) -> None:
+    """Decision 20: data opens with the key that it was sealed with; a new one would orphan it."""
+    assert "hilum init" in without_key(bare).refuses("doctor", saying="settings_invalid").stderr
+    bare.json("init", "--username", "ada", "--name", "Ada Admin", "--password", PASSWORD)
+    lost = without_key(bare)
+
+    for command in (
+        ("init",),
+        ("init", "--json"),
+        ("doctor",),
+        ("serve",),
+        ("migrate",),
+        ("audit", "verify"),
+    ):
+        refused = lost.refuses(*command, saying="secret_key_missing")
+        assert "holds data already" in refused.stderr
+        assert "Restore it from where you keep it" in refused.stderr
+        assert refused.stdout == "", "no key is shown"
+    lost.refuses("sandbox", "run", saying="secret_key_missing", HILUM_MODE="sandbox")
+    assert not (Path(bare.variables["HILUM_DATA_DIR"]) / "secret-key").exists()
+    short = lost.refuses("doctor", saying="secret_key_missing", HILUM_SECRET_KEY="short")
+    assert "shorter than 32" in short.stderr
+
+    sandbox = without_key(host(hospital))
+    kept = tmp_path / "data"
+    kept.mkdir()
+    (kept / "secret-key").write_text("kept")
+    at = {"HILUM_DATA_DIR": str(kept)}
+    assert f"$(cat {kept}/secret-key)" in sandbox.refuses("doctor", saying="secret_key_missing", **at).stderr
+
+
+@pytest.mark.parametrize(
+    ("base", "exported"), [("http://127.0.0.1:8000", False), ("http://127.0.0.1:9000", True)]
+)
+def test_the_welcome_says_how_the_command_line_reaches_another_port(
+    base: str,
+    exported: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("HILUM_DATA_DIR", str(tmp_path))
+    welcome(
+        settings.read(
+            KEY | {"HILUM_MODE": "sandbox", "HILUM_BASE_URL": base, "HILUM_DATA_DIR": str(tmp_path)}
+        )
+    )
+
+    assert (f"export HILUM_API_URL={base}\n" in capsys.readouterr().out) is exported
 
 
 class served:  # noqa: N801 - reads as a word
@@ -294,7 +358,8 @@ def test_an_app_goes_from_vendor_to_uninstalled_by_commands_alone(hospital: Runn
     assert any(each["id"] == installed["id"] for each in listed)
     narrowed = installer.json("app", "narrow", installed["id"], "--scope", "patient/Patient.rs")
     assert narrowed["scopes"] == ["patient/Patient.rs"]
-    quota = ("app", "quota", app, "--tenant", "general")
+    quota = ("app", "quota", app)
+    assert admin.hilum(*quota, "--remove").returncode == MISUSED, "staff say at which hospital"
     assert installer.hilum(*quota, "--rate", "5", "--burst", "10").returncode == DONE
     assert installer.hilum(*quota, "--remove").returncode == DONE
     assert installer.hilum(*quota).returncode == MISUSED
@@ -303,7 +368,7 @@ def test_an_app_goes_from_vendor_to_uninstalled_by_commands_alone(hospital: Runn
     assert "client_secret" not in str(shown)
     assert admin.json("app", "suspend", app, "--reason", "a test")["state"] == "suspended"
     assert admin.json("app", "resume", app, "--reason", "a test")["state"] == "active"
-    assert installer.json("app", "uninstall", app, "--tenant", "general")["removed_at"]
+    assert installer.json("app", "uninstall", app)["removed_at"]
     installer.refuses("app", "uninstall", app, "--tenant", "general", saying="not installed")
     assert reviewer.json("app", "withdraw", certified["id"])["withdrawn_at"]
     reviewer.refuses("app", "show", "app_nobody", saying="not_found")
@@ -359,6 +424,63 @@ def test_people_and_hospitals_are_looked_after_by_commands(hospital: Running, tm
     away.refuses("person", "list", saying="no Hilum answers")
     wrong_door = Shell(admin.variables | {"HILUM_API_URL": hospital.sandbox})
     wrong_door.refuses("person", "list", saying="no Hilum answers")
+
+
+def test_a_hospitals_administrator_sees_which_scopes_may_be_installed(
+    hospital: Running, tmp_path: Path
+) -> None:
+    """C147: certified scopes are listed for whoever installs, without the app's clients, and in the refusal of others."""
+    miriam, admin = administrator(hospital, tmp_path), by(hospital, "admin.ferro", tmp_path)
+    app = next(each["id"] for each in miriam.json("app", "list") if each["name"] == "Lumen Chart")
+
+    shown = miriam.hilum("app", "show", app)
+    wider = ("app", "install", app, "--role", "nurse", "--scope", "patient/Patient.cruds")
+    refused = miriam.refuses(*wider, saying="Not certified: patient/Patient.cruds. Certified: launch")
+
+    assert shown.returncode == DONE, shown.stderr
+    assert "\n  patient/Patient.rs\n  patient/Observation.rs" in shown.stdout
+    assert "clients" not in miriam.json("app", "show", app)
+    assert admin.json("app", "show", app)["clients"]
+    assert "scopes_not_certified" in refused.stderr
+    assert "Lumen Chart" in miriam.hilum("app", "installations").stdout, "people read names"
+    assert admin.hilum("app", "install", app, "--role", "nurse").returncode == MISUSED, (
+        "staff have no hospital"
+    )
+
+
+def test_a_hospitals_administrator_need_not_say_which_hospital(hospital: Running, tmp_path: Path) -> None:
+    """C183: what is left out is one's own hospital; another's stays closed."""
+    miriam, admin = administrator(hospital, tmp_path), by(hospital, "admin.ferro", tmp_path)
+
+    assert miriam.json("person", "list") == admin.json("person", "list", "--tenant", "general")
+    nurse = miriam.json(
+        "person", "add", "o.own", "--name", "Olga Own", "--role", "nurse", "--fhir-user", "Practitioner/o-own"
+    )
+    assert nurse["tenant"] == "general"
+    assert {each["tenant"] for each in miriam.json("audit", "events")} == {"general"}
+    assert {each["tenant"] for each in miriam.json("audit", "accesses")} <= {"general"}
+    assert {each["role"] for each in admin.json("person", "list")} >= {"platform_admin"}, "the staff's own"
+    for noun in (("person", "list"), ("audit", "events"), ("audit", "accesses")):
+        miriam.refuses(*noun, "--tenant", "children", saying="not")
+
+
+def test_evidence_is_held_from_a_day_on_and_for_hospitals_that_are_there(
+    hospital: Running, tmp_path: Path
+) -> None:
+    placer, second = by(hospital, "security.ito", tmp_path), by(hospital, "security.bauer", tmp_path)
+    place = ("hold", "place", "--reason", "case 4711")
+
+    placer.refuses(*place, "--tenant", "nowhere", saying="There is no such tenant")
+    for wrong in ("yesterday", "2026-13-01", "2026-01-01T08:00:00", "20260101"):
+        assert placer.hilum(*place, "--since", wrong).returncode == MISUSED, wrong
+    assert placer.json("hold", "list") == []
+    held = placer.json(*place, "--since", "2026-01-01", "--tenant", "general")
+    assert (held["since"], held["tenant"]) == ("2026-01-01T00:00:00Z", "general")
+    moment = placer.json(*place, "--since", "2026-01-01T08:00:00+02:00")
+    assert moment["since"] == "2026-01-01T06:00:00Z"
+    placer.refuses("hold", "release", held["id"], saying="second_person_needed")
+    for each in (held, moment):
+        assert second.json("hold", "release", each["id"])["released_by"]
 
 
 def test_a_colleague_comes_in_by_two_people_and_the_host_lets_somebody_back_in(
