@@ -17,7 +17,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from hilum.backchannel.throttle import FAILURES_BOUND
+from hilum.backchannel.failure_limiter import FAILURES_BOUND
 from hilum.frontchannel.models import CODE_LIFE
 from hilum.kernel.actor import SYSTEM
 from hilum.standards.strangers import WINDOW_S

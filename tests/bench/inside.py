@@ -13,8 +13,8 @@ import httpx2
 
 from hilum.audit import live as journals
 from hilum.audit import service as audit
+from hilum.audit.journal_records import link_batch
 from hilum.audit.models import Access, Outcome
-from hilum.audit.rows import link_batch
 from hilum.gateway import policy
 from hilum.gateway.models import DecisionInput, Snapshot
 from hilum.infra.context import Context

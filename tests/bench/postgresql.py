@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psycopg
 
-from hilum.audit import index
+from hilum.audit import access_index
 from hilum.audit import live as journals
 from hilum.audit.models import Access, AccessQuery, Outcome
 from hilum.audit.postgres import _short
@@ -169,10 +169,10 @@ def _search(cluster: Cluster) -> Figure:
         "journal": _short(WRITER),
         "count": ACCESSES,
         "start": int(AT.timestamp() * 1_000_000),
-        "tenants": [index.digest("tenant", f"t{n}") for n in range(20)],
-        "apps": [index.digest("app", f"app_{n}") for n in range(10)],
-        "people": [index.digest("person", f"per_{n}") for n in range(5_000)],
-        "patients": [index.digest("patient", f"pat-{n}") for n in range(20_000)],
+        "tenants": [access_index.digest("tenant", f"t{n}") for n in range(20)],
+        "apps": [access_index.digest("app", f"app_{n}") for n in range(10)],
+        "people": [access_index.digest("person", f"per_{n}") for n in range(5_000)],
+        "patients": [access_index.digest("patient", f"pat-{n}") for n in range(20_000)],
     }
     with psycopg.connect(cluster.url, autocommit=True) as db:
         for table in ("access_record", "access_payload", "access_chain", "access_indexed"):

@@ -11,7 +11,7 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 from starlette.types import Receive, Scope, Send
 
-from hilum.app import rooms
+from hilum.app import mounts
 from hilum.audit import live as journals
 from hilum.enrolment import pages as enrolment_pages
 from hilum.identity import service as identity
@@ -92,7 +92,7 @@ def build(edge: Edge, clock: FakeClock) -> ControlSite:
         authenticate=signin_routes.authenticator(edge),
     )
     folder = Path(edge.db.url.removeprefix("sqlite:///")).parent / "journal"
-    api = rooms.control_plane(
+    api = mounts.control_plane(
         kit,
         lambda text, url: f"sealed-{len(text)}-{len(url)}",
         lambda: journals.open_reader(folder, edge.db.url),

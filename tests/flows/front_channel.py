@@ -21,11 +21,11 @@ from hilum.frontchannel.routes import FrontChannel
 from hilum.gateway.platform_reads import PlatformReads
 from hilum.gateway.service import Enforcer, GatewayDeps
 from hilum.gateway.snapshot import SnapshotKeeper
+from hilum.infra.change_feed import signal_of
 from hilum.infra.context import Context
 from hilum.infra.edge import Edge
 from hilum.infra.fetch import SafeFetcher
 from hilum.infra.settings import Mode
-from hilum.infra.signals import signal_of
 from hilum.kernel.actor import SYSTEM, Actor, ActorKind
 from hilum.keys.live import vault
 from hilum.launches import service as launches

@@ -19,9 +19,9 @@ from hilum.gateway.service import Enforcer, GatewayDeps
 from hilum.gateway.snapshot import SnapshotKeeper
 from hilum.identity import service as identity
 from hilum.identity.models import NewPerson, Person, Tenant, UpstreamKind, UpstreamRef
+from hilum.infra.change_feed import signal_of
 from hilum.infra.context import Context, Trace
 from hilum.infra.edge import Edge
-from hilum.infra.signals import signal_of
 from hilum.kernel.actor import SYSTEM
 from hilum.kernel.ids import TenantId
 from hilum.keys.live import vault

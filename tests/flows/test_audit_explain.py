@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from hilum.audit import explaining, live, service
+from hilum.audit import explanation, live, service
 from hilum.audit.models import Access, Event, Explanation, Outcome
 from hilum.infra.context import Context, Trace
 from hilum.infra.edge import Edge
@@ -336,6 +336,6 @@ def test_whoever_acted_is_told_in_words(place: Place, actor: Actor, told: str) -
 
 def test_every_phrase_names_an_action_that_there_is() -> None:
     """A renamed action must not leave its phrase behind."""
-    source = "".join(path.read_text() for path in Path(explaining.__file__).parents[1].rglob("*.py"))
+    source = "".join(path.read_text() for path in Path(explanation.__file__).parents[1].rglob("*.py"))
 
-    assert [action for action in explaining._HAPPENED if source.count(f'"{action}"') < 2] == []
+    assert [action for action in explanation._HAPPENED if source.count(f'"{action}"') < 2] == []

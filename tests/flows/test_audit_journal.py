@@ -20,6 +20,7 @@ import pytest
 
 from hilum.audit import live, service
 from hilum.audit.files import FileReader, JournalFile
+from hilum.audit.journal_records import Batch
 from hilum.audit.models import (
     JOURNAL_QUEUE_BOUND,
     SETTLE_AFTER,
@@ -29,7 +30,6 @@ from hilum.audit.models import (
     Outcome,
     Verdict,
 )
-from hilum.audit.rows import Batch
 from hilum.infra.context import Trace
 from hilum.infra.db import Database
 from hilum.infra.edge import Edge

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from sqlalchemy.dialects import sqlite
 
-from hilum.audit import index, live, search
-from hilum.audit.index import _search, open_index
+from hilum.audit import access_index, live, search
+from hilum.audit.access_index import _search, open_index
+from hilum.audit.journal_records import Place as Where
 from hilum.audit.models import Access, AccessQuery, Outcome
-from hilum.audit.rows import Place as Where
 from hilum.infra.edge import Edge
 from hilum.kernel.errors import Invalid
 from tests.effort import effort
@@ -134,7 +134,7 @@ def test_a_cursor_comes_back_as_it_was() -> None:
 
 def test_words_whose_digests_meet_are_told_apart(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """64 bits may meet: what is found is looked at again, and looked for further."""
-    monkeypatch.setattr(index, "digest", lambda word, value: 1 if value else 0)
+    monkeypatch.setattr(access_index, "digest", lambda word, value: 1 if value else 0)
     filled(place, 80)
     index_now(place)
     for word in ("app", "person", "patient"):
@@ -149,7 +149,7 @@ def test_the_index_alone_says_nothing_of_a_patient_and_forgets_them_with_the_pay
     """Security decision 5: who has the database but not the key cannot try patients' ids against it."""
     filled(place, 40)
     index_now(place)
-    opened = index.open_index(place.url, place.directory)
+    opened = access_index.open_index(place.url, place.directory)
     assert opened is not None
 
     def patients() -> set[int]:
@@ -157,7 +157,7 @@ def test_the_index_alone_says_nothing_of_a_patient_and_forgets_them_with_the_pay
 
     kept = patients()
     assert len(kept) == 3
-    assert kept == {index.digest("patient", each) for each in ("p1", "p2", "p3")}
+    assert kept == {access_index.digest("patient", each) for each in ("p1", "p2", "p3")}
     plain = {
         int.from_bytes(sha256(f"patient\n{each}".encode()).digest()[:8], "big", signed=True)
         for each in ("p1", "p2", "p3")
@@ -177,7 +177,7 @@ def test_indexing_that_broke_off_goes_on_where_it_was(place: Place) -> None:
     rest = index_now(place)
 
     assert first + rest == 80
-    opened = index.open_index(place.url, place.directory)
+    opened = access_index.open_index(place.url, place.directory)
     assert opened is not None
     assert len(opened.rows()) == 80
 
@@ -196,8 +196,8 @@ def test_where_too_much_is_missing_the_journals_are_read(
 
 def test_a_persons_newest_accesses_are_read_in_their_order_and_not_sorted(tmp_path: Path) -> None:
     """One person may have millions, and a page costs a page."""
-    index = open_index("sqlite://", tmp_path, make=True)
-    assert index is not None
+    opened = open_index("sqlite://", tmp_path, make=True)
+    assert opened is not None
     query = AccessQuery(person="per_1", limit=10)
 
     with sqlite3.connect(tmp_path / "index.db") as db:

@@ -14,6 +14,7 @@ import pytest
 from fastapi import FastAPI
 
 from hilum.audit import routes, service
+from hilum.audit.follow import Follower, Place, Seen, Tail
 from hilum.audit.models import (
     FOLLOWED_BOUND,
     FOLLOWERS_BOUND,
@@ -22,9 +23,8 @@ from hilum.audit.models import (
     Access,
     EventQuery,
 )
-from hilum.audit.places import Shares
+from hilum.audit.reader_slots import Shares
 from hilum.audit.stream import Pace
-from hilum.audit.tail import Follower, Place, Seen, Tail
 from hilum.controls import service as controls
 from hilum.controls.models import EngageOrder, Mode, Target, TargetKind
 from hilum.identity import service as identity
@@ -317,8 +317,8 @@ def test_what_lies_too_far_back_is_not_given_and_that_is_told(one: Air) -> None:
 
 def test_going_on_is_bounded_in_number_too(one: Air, monkeypatch: pytest.MonkeyPatch) -> None:
     assert RESUME_BOUND <= 10_000
-    monkeypatch.setattr("hilum.audit.tail.RESUME_BOUND", 4)
-    monkeypatch.setattr("hilum.audit.tail.LOOK_BOUND", 2)
+    monkeypatch.setattr("hilum.audit.follow.RESUME_BOUND", 4)
+    monkeypatch.setattr("hilum.audit.follow.LOOK_BOUND", 2)
 
     async def story() -> None:
         (worker,) = one.workers(1)
@@ -528,7 +528,7 @@ def test_a_slow_reader_loses_the_oldest_is_told_how_many_and_blocks_nobody(
     one: Air, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert FOLLOWED_BOUND <= 10_000
-    monkeypatch.setattr("hilum.audit.tail.FOLLOWED_BOUND", 5)
+    monkeypatch.setattr("hilum.audit.follow.FOLLOWED_BOUND", 5)
 
     async def story() -> None:
         (worker,) = one.workers(1)
@@ -567,7 +567,7 @@ def test_readers_are_bounded_and_a_place_becomes_free_again(
     one: Air, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert FOLLOWERS_BOUND <= 100
-    monkeypatch.setattr("hilum.audit.tail.FOLLOWERS_BOUND", 2)
+    monkeypatch.setattr("hilum.audit.follow.FOLLOWERS_BOUND", 2)
 
     async def story() -> None:
         first, second = await one.listen().begun(), await one.listen().begun()

@@ -469,7 +469,7 @@ def test_an_assertion_for_one_tenant_is_worth_nothing_at_another(platform: Platf
 
 def test_repeated_failures_slow_one_client_at_one_address_and_nobody_else(platform: Platform) -> None:
     """C57."""
-    from hilum.backchannel.throttle import FAILURES_BOUND
+    from hilum.backchannel.failure_limiter import FAILURES_BOUND
     from hilum.standards.strangers import WINDOW_S
 
     good, platform.secrets["symmetric"] = platform.secrets["symmetric"], "wrong"
@@ -491,7 +491,7 @@ def test_repeated_failures_slow_one_client_at_one_address_and_nobody_else(platfo
 
 def test_a_flood_of_refusals_is_recorded_singly_at_first_and_then_as_one_counted(platform: Platform) -> None:
     """Security decision 5: the first 20 of an address and minute singly, the rest as one record that tells how many; none is lost."""
-    from hilum.backchannel.throttle import FAILURES_BOUND
+    from hilum.backchannel.failure_limiter import FAILURES_BOUND
     from hilum.standards.strangers import LOUD_BOUND, WINDOW_S
 
     more = FAILURES_BOUND + 10

@@ -16,11 +16,11 @@ from hilum.controls import service as controls
 from hilum.controls.models import EngageOrder, Mode, Switch, Target, TargetKind
 from hilum.gateway.models import Snapshot
 from hilum.gateway.snapshot import SnapshotKeeper
+from hilum.infra.change_feed import signal_of
 from hilum.infra.context import Context, Trace
 from hilum.infra.db import Database
 from hilum.infra.edge import Edge
 from hilum.infra.migrations.run import migrate
-from hilum.infra.signals import signal_of
 from hilum.infra.system import SystemClock, SystemIds
 from hilum.kernel.actor import Actor, ActorKind
 from tests.sim.postgres import Cluster
@@ -145,12 +145,12 @@ def test_the_switches_of_the_surviving_copy_are_obeyed_though_the_counts_agree(
 
 def test_what_was_remembered_of_the_lost_copy_is_read_again(parted: Pair) -> None:
     """What a token rests on is remembered under count and mark."""
-    from hilum.backchannel import known
+    from hilum.backchannel import cached_facts
 
     with edge_on(parted.url) as edge:
 
         def seen() -> Any:
-            return edge.read_now(lambda ctx: set(known.switches(ctx).engaged), actor=SAM, trace=TRACE)
+            return edge.read_now(lambda ctx: set(cached_facts.switches(ctx).engaged), actor=SAM, trace=TRACE)
 
         assert seen() == set()
         parted.address.lead_to(parted.second_port)

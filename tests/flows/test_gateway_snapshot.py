@@ -19,12 +19,12 @@ from hilum.gateway.snapshot import SnapshotKeeper
 from hilum.identity import service as identity
 from hilum.identity.models import IDENTITY, Tenant, UpstreamKind, UpstreamRef
 from hilum.infra import lanes
+from hilum.infra.change_feed import Signal, SqliteSignal, signal_of
 from hilum.infra.context import Context, Trace
 from hilum.infra.edge import Edge
 from hilum.infra.epoch import Stamp, Stamps
 from hilum.infra.facts import Since
 from hilum.infra.lanes import Lane
-from hilum.infra.signals import Signal, SqliteSignal, signal_of
 from hilum.infra.system import SystemClock
 from hilum.kernel.actor import SYSTEM
 from hilum.kernel.errors import Unavailable

@@ -18,7 +18,7 @@ from starlette.routing import BaseRoute, Route
 
 from hilum.app.lanes import in_lanes, lane_of
 from hilum.audit import routes
-from hilum.audit.places import READS, STREAMS, Places, TooManyReads
+from hilum.audit.reader_slots import READS, STREAMS, Places, TooManyReads
 from hilum.identity import service as identity
 from hilum.identity.models import NewPerson
 from hilum.infra import lanes

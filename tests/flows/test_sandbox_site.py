@@ -18,7 +18,7 @@ from hilum_ehr.fhirserver.models import FhirServerSettings
 from hilum_ehr.fhirserver.routes import FhirServer
 from hilum_ehr.sandbox.app import Sandbox, build
 from hilum_ehr.sandbox.clients import plan
-from hilum_ehr.sandbox.wallet import FILE_NAME, Wallet
+from hilum_ehr.sandbox.credentials import FILE_NAME, Wallet
 from hilum_ehr.synthesis.hospital import describe, synthesize
 from hilum_ehr.synthesis.policy import hospitals
 from tests.sim.world import FakeClock, SeededIds

@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 from sqlalchemy import update
 
 from hilum.app import jobs
-from hilum.cli import fitness
+from hilum.cli import preflight
 from hilum.cli.main import main
 from hilum.identity import service as identity
 from hilum.identity.models import Tenant, TenantChange, UpstreamKind, UpstreamRef
@@ -129,7 +129,7 @@ def test_a_second_node_does_not_start_where_a_tenant_lives_in_the_first_ones_dir
         real(0.01)
         report(edge, "first")
 
-    monkeypatch.setattr(fitness.time, "sleep", meanwhile)
+    monkeypatch.setattr(preflight.time, "sleep", meanwhile)
 
     refused = serve()
 

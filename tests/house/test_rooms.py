@@ -12,7 +12,7 @@ SOURCE = Path(__file__).parents[2] / "src"
 PACKAGES = ("hilum", "hilum_ehr")
 FOUNDATION = {"kernel", "standards", "infra", "web"}
 FRONT_DOORS = {"models", "policy", "service", "live"}
-STORES = {"store", "index"}
+STORES = {"store", "access_index"}
 """What holds SQL in a room; the audit's index of accesses is a store in a file of its own."""
 MAY_OPEN_THE_DATABASE = {"infra", "app", "cli"}
 MAX_FUNCTION_LINES, MAX_FILE_LINES, MAX_POSITIONAL = 70, 600, 5

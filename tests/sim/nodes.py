@@ -337,7 +337,7 @@ def _staff(ctx: Context, username: str, role: str, name: str, digest: str) -> st
 
 
 def _apps(ctx: Context, secret_of: dict[str, str]) -> dict[str, Any]:
-    from hilum_ehr.sandbox.wallet import Wallet
+    from hilum_ehr.sandbox.credentials import Wallet
 
     wallet = Wallet()
     vendor = registry.add_vendor(ctx, NewVendor("Bench", "help@bench.example", "security@bench.example"))

@@ -13,14 +13,14 @@ from hilum.controls import service as controls
 from hilum.controls.models import EngageOrder, Mode, Subject, Switch, Target, TargetKind
 from hilum.identity import service as identity
 from hilum.identity.models import NewPerson, Role, Tenant, UpstreamKind, UpstreamRef
-from hilum.infra.clocks import SteadyClock, measure_skew, steady
+from hilum.infra.change_feed import signal_of
 from hilum.infra.context import Context, Trace
+from hilum.infra.database_clock import SteadyClock, measure_skew, steady
 from hilum.infra.db import Database
 from hilum.infra.edge import Edge
 from hilum.infra.heartbeat import Heartbeat
 from hilum.infra.migrations.run import release
 from hilum.infra.nodes import Node
-from hilum.infra.signals import signal_of
 from hilum.infra.system import SystemClock, SystemIds
 from hilum.kernel.actor import SYSTEM, Actor, ActorKind
 from hilum.kernel.errors import Unavailable

@@ -31,7 +31,7 @@ WITHIN_S = ANSWER_WITHIN_S * BRISK
 
 @pytest.fixture(autouse=True)
 def brisk(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hilum.infra.crews.ANSWER_WITHIN_S", WITHIN_S)
+    monkeypatch.setattr("hilum.infra.worker_pools.ANSWER_WITHIN_S", WITHIN_S)
     for lane, bounds in BOUNDS.items():
         if bounds.within_s and bounds.statement_s:
             shorter = replace(

@@ -30,7 +30,7 @@ from hilum.infra.context import Context, Trace
 from hilum.infra.db import Instant, metadata
 from hilum.infra.edge import Edge
 from hilum.infra.epoch import Memory, Stamp
-from hilum.infra.prepared import Prepared, adds, adds_or_ignores
+from hilum.infra.prepared_statements import Prepared, adds, adds_or_ignores
 from hilum.kernel.actor import SYSTEM
 from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted, Unavailable
 from hilum.kernel.ids import Part

@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 from sqlalchemy import update
 
 from hilum.app.schedule import Held, Job, Schedule
-from hilum.infra import gate, nodes
+from hilum.infra import nodes, schema_gate
 from hilum.infra.context import Context, Trace
 from hilum.infra.db import EPOCH
 from hilum.infra.edge import Edge
-from hilum.infra.gate import Standing
 from hilum.infra.heartbeat import Heartbeat
 from hilum.infra.migrations.run import release
 from hilum.infra.nodes import LIVE_FOR, Node
+from hilum.infra.schema_gate import Standing
 from hilum.infra.system import SystemClock
 from hilum.kernel.actor import SYSTEM
 from hilum.kernel.errors import Conflict
@@ -263,7 +263,7 @@ def test_a_release_serves_only_a_database_that_is_its_own_or_says_that_it_works_
     code: str, revision: str, compatible_from: str
 ) -> None:
     """Unknown is no: a newer database that says nothing is closed, an older or empty one always."""
-    found = gate.judge(code, revision, compatible_from)
+    found = schema_gate.judge(code, revision, compatible_from)
 
     if not revision or revision < code or compatible_from > code or (revision > code and not compatible_from):
         assert not found.opens
@@ -288,7 +288,7 @@ def test_a_release_serves_only_a_database_that_is_its_own_or_says_that_it_works_
 def test_what_a_release_0005_says_of_a_database(
     revision: str, compatible_from: str, standing: Standing, told: str
 ) -> None:
-    found = gate.judge("0005", revision, compatible_from)
+    found = schema_gate.judge("0005", revision, compatible_from)
 
     assert found.standing is standing
     assert told in found.fault
@@ -297,21 +297,21 @@ def test_what_a_release_0005_says_of_a_database(
 def test_what_works_with_a_database_is_what_the_most_demanding_of_its_migrations_says() -> None:
     declared = {"0001": "0001", "0002": "0002", "0003": "0002", "0004": "0004"}
 
-    assert gate.oldest_compatible(declared, "0003") == "0002"
-    assert gate.oldest_compatible(declared, "0004") == "0004"
-    assert gate.oldest_compatible(declared, "") == ""
+    assert schema_gate.oldest_compatible(declared, "0003") == "0002"
+    assert schema_gate.oldest_compatible(declared, "0004") == "0004"
+    assert schema_gate.oldest_compatible(declared, "") == ""
 
 
 def test_a_node_that_meets_a_closed_gate_reports_it_and_opens_again_with_it(edge: Edge) -> None:
     """Fault 7: an old node stops serving when the database is about to leave it behind."""
     beating = Heartbeat(edge.db, SystemClock(), Node("a", 1, release(), "boot"))
     beating.beat()
-    edge.db.write(lambda tx: gate.write(tx, "9999"))
+    edge.db.write(lambda tx: schema_gate.write(tx, "9999"))
 
     closed = beating.beat()
 
     assert not closed.gate.opens
     assert edge.db.read(nodes.list_nodes)[0].closed == "closed"
-    edge.write_now(lambda ctx: gate.write(ctx.tx, "0001"), actor=SYSTEM, trace=TRACE)
+    edge.write_now(lambda ctx: schema_gate.write(ctx.tx, "0001"), actor=SYSTEM, trace=TRACE)
     assert beating.beat().gate.opens
     assert edge.db.read(nodes.list_nodes)[0].closed == ""

@@ -14,13 +14,13 @@ from click.testing import CliRunner, Result
 from sqlalchemy import inspect, text
 
 from hilum.cli.main import main
-from hilum.infra import gate, nodes
+from hilum.infra import nodes, schema_gate
 from hilum.infra.db import Database
-from hilum.infra.gate import Standing
 from hilum.infra.heartbeat import Heartbeat
 from hilum.infra.migrations import run
 from hilum.infra.migrations.run import configuration, downgrade, migrate, plan_of, release
 from hilum.infra.nodes import Node
+from hilum.infra.schema_gate import Standing
 from hilum.infra.system import SystemClock
 from hilum.kernel.errors import NotPermitted
 from tests.conftest import SECRET_KEY
@@ -92,7 +92,7 @@ def patient(quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def standing(database: Database, of: str = "") -> Standing:
-    return database.read(lambda tx: gate.read(tx, of or release())).standing
+    return database.read(lambda tx: schema_gate.read(tx, of or release())).standing
 
 
 def hilum(url: str, tmp_path: Path, *words: str) -> Result:

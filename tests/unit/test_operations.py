@@ -20,7 +20,7 @@ from hilum.app import readiness as readiness_module
 from hilum.app.operations import Board
 from hilum.app.readiness import DISK_FULL, NOT_WRITABLE, Directory, Readiness
 from hilum.app.supervisor import GIVE_UP_AFTER_S, PAUSE_BOUND_S, STANDS_AFTER_S, Part, pause_after
-from hilum.audit.watching import FAILS_FOR_S, TRY_EVERY_S, Watch
+from hilum.audit.journal_health import FAILS_FOR_S, TRY_EVERY_S, Watch
 from hilum.infra import logs, metrics
 from hilum.kernel.errors import Unavailable
 from tests.effort import effort

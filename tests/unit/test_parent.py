@@ -10,9 +10,9 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
-from hilum.app import parent
+from hilum.app import parent_watch
 
-ENDS_WITHIN_S = parent.LOOK_EVERY_S + parent.GRACE_S + 15
+ENDS_WITHIN_S = parent_watch.LOOK_EVERY_S + parent_watch.GRACE_S + 15
 BEGIN = """
 import multiprocessing, os, signal, sys, threading, time
 from hilum.app import parent

@@ -21,14 +21,14 @@ from pathlib import Path
 import orjson
 
 from hilum.audit import service as audit
-from hilum.infra import gate
+from hilum.infra import schema_gate
 from hilum.infra.context import Context
 from hilum.infra.migrations.run import release
 from hilum.infra.postgres_tools import dump
 from hilum.infra.settings import Settings
 from hilum.kernel.errors import Conflict, Invalid, Unavailable
 from hilum.keys.live import vault
-from hilum_ehr.sandbox.wallet import FILE_NAME
+from hilum_ehr.sandbox.credentials import FILE_NAME
 
 FORMAT = 1
 MANIFEST, CONTROL, DUMP = "manifest.json", "hilum.db", "database.dump"
@@ -110,7 +110,7 @@ def make(
 
 def _manifest(ctx: Context, settings: Settings, files: tuple[Copied, ...]) -> Manifest:
     """Describe what was copied. The newest checkpoint is read after the copies, so it may be newer than theirs by a moment."""
-    found = gate.read(ctx.tx, release())
+    found = schema_gate.read(ctx.tx, release())
     newest = audit.newest_checkpoint(ctx)
     return Manifest(
         format=FORMAT,

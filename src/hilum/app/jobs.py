@@ -4,7 +4,7 @@ import signal
 import threading
 from datetime import timedelta
 
-from hilum.app.ground import node_of, open_edge
+from hilum.app.bootstrap import node_of, open_edge
 from hilum.app.operations import JOBS
 from hilum.app.reports import Faults, Reporter
 from hilum.app.retention import PURGE_EVERY, RETAIN_EVERY, purge, retain
@@ -15,8 +15,8 @@ from hilum.audit import live as journals
 from hilum.audit import service as audit
 from hilum.audit.models import CHECKPOINT_EVERY, INDEX_EVERY
 from hilum.gateway.settling import SETTLE_EVERY
-from hilum.infra.clocks import steady
 from hilum.infra.context import Trace
+from hilum.infra.database_clock import steady
 from hilum.infra.edge import Edge
 from hilum.infra.heartbeat import Heartbeat
 from hilum.infra.settings import Settings

@@ -16,10 +16,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from hilum.app import rooms
+from hilum.app import mounts
 from hilum.app.asgi import Door
+from hilum.app.bootstrap import node_of, open_edge
 from hilum.app.connections import Connections
-from hilum.app.ground import node_of, open_edge
+from hilum.app.embedded_servers import EmbeddedServers
 from hilum.app.lanes import in_lanes
 from hilum.app.operations import WORKERS
 from hilum.app.readiness import (
@@ -33,7 +34,6 @@ from hilum.app.readiness import (
 from hilum.app.refusals import refuser
 from hilum.app.reports import Faults, Reporter
 from hilum.app.serve import address_of, connections_of
-from hilum.app.upstreams import EmbeddedServers
 from hilum.audit import live as journals
 from hilum.audit import service as audit
 from hilum.audit.models import Event
@@ -46,13 +46,13 @@ from hilum.gateway.service import Enforcer, GatewayDeps
 from hilum.gateway.snapshot import SnapshotKeeper
 from hilum.identity import service as identity
 from hilum.infra import lanes, metrics
+from hilum.infra.change_feed import signal_of
 from hilum.infra.context import Context, Trace
 from hilum.infra.edge import Edge
 from hilum.infra.fetch import SafeFetcher
 from hilum.infra.heartbeat import Heartbeat
 from hilum.infra.lanes import Lane
 from hilum.infra.settings import Settings
-from hilum.infra.signals import signal_of
 from hilum.kernel.actor import SYSTEM
 from hilum.kernel.errors import Unavailable
 from hilum.kernel.ids import TenantId
@@ -101,7 +101,7 @@ def build(settings: Settings, clock: Clock, ids: Ids) -> Platform:
     journal = journals.open_journal(
         settings.database_url, settings.data_dir / "journal", edge.writer, ids, clock=clock
     )
-    assets = Assets(*rooms.static_folders())
+    assets = Assets(*mounts.static_folders())
     pages = _shell(settings, urls, assets)
     at_stop: list[Callable[[], None]] = []
     kit = Kit(
@@ -111,7 +111,7 @@ def build(settings: Settings, clock: Clock, ids: Ids) -> Platform:
         urls=urls,
         mode=settings.mode,
         pages=pages,
-        authenticate=rooms.authenticator(edge, at_stop),
+        authenticate=mounts.authenticator(edge, at_stop),
     )
     enforcer = Enforcer(
         GatewayDeps(
@@ -138,9 +138,9 @@ def build(settings: Settings, clock: Clock, ids: Ids) -> Platform:
     reporter = Reporter(WORKERS, clock, faults=readiness.look, notices=lambda: _notices(keeper, clock))
     connections = Connections(connections_of(settings), address_of(settings.listen)[1])
     _measure(keeper, journal, admission)
-    site = rooms.Site(kit=kit, fetcher=fetcher, directory=directory, settings=settings, at_stop=at_stop)
+    site = mounts.Site(kit=kit, fetcher=fetcher, directory=directory, settings=settings, at_stop=at_stop)
     door = Door(
-        in_lanes(_split(_pages(site, keeper, assets, readiness), rooms.api(site))),
+        in_lanes(_split(_pages(site, keeper, assets, readiness), mounts.api(site))),
         gateway=Gateway(enforcer, patience),
         patience=patience,
         hosts=_hosts(settings, keeper),
@@ -162,7 +162,7 @@ def build(settings: Settings, clock: Clock, ids: Ids) -> Platform:
 def _shell(settings: Settings, urls: Urls, assets: Assets) -> Pages:
     links = (("Sandbox", urls.sandbox()), ("Accounts", urls.sandbox("/accounts")))
     shell = Shell(sandbox=settings.is_sandbox, links=links if settings.is_sandbox else ())
-    return Pages(assets, shell, folders=[*rooms.template_folders(), HERE / "templates"])
+    return Pages(assets, shell, folders=[*mounts.template_folders(), HERE / "templates"])
 
 
 def _keeper(edge: Edge) -> SnapshotKeeper:
@@ -245,7 +245,7 @@ def _measure(keeper: SnapshotKeeper, journal: journals.Journal, admission: Admis
     metrics.BODY_BYTES.follow(lambda: admission.body_bytes)
 
 
-def _pages(site: rooms.Site, keeper: SnapshotKeeper, assets: Assets, readiness: Readiness) -> Starlette:
+def _pages(site: mounts.Site, keeper: SnapshotKeeper, assets: Assets, readiness: Readiness) -> Starlette:
     async def alive(_request: Request) -> Response:
         return JSONResponse({"status": "alive"})
 
@@ -286,7 +286,7 @@ def _pages(site: rooms.Site, keeper: SnapshotKeeper, assets: Assets, readiness: 
         Route("/readyz", ready),
         *assets.routes(),
     ]
-    app = Starlette(routes=[*own, *rooms.pages(site)])
+    app = Starlette(routes=[*own, *mounts.pages(site)])
     errors.install(app, site.kit.pages)
     return app
 

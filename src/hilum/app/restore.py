@@ -14,19 +14,19 @@ from sqlalchemy import Connection, inspect
 
 from hilum.app import backup
 from hilum.app.backup import CONTROL, DUMP, JOURNALS, STORES, Manifest, Progress
-from hilum.app.ground import open_edge
+from hilum.app.bootstrap import open_edge
 from hilum.audit import service as audit
 from hilum.audit.models import Event
 from hilum.controls import service as controls
 from hilum.controls.models import Target, TargetKind
 from hilum.enrolment import service as enrolment
-from hilum.infra import epoch, gate, lanes, nodes
+from hilum.infra import epoch, lanes, nodes, schema_gate
 from hilum.infra.context import Context, Trace
 from hilum.infra.db import Database
-from hilum.infra.gate import Standing
 from hilum.infra.lanes import Lane
 from hilum.infra.migrations import run as migrations
 from hilum.infra.postgres_tools import restore as restore_dump
+from hilum.infra.schema_gate import Standing
 from hilum.infra.settings import Settings
 from hilum.infra.system import SystemClock, SystemIds
 from hilum.kernel.actor import Actor
@@ -102,7 +102,7 @@ def _require_fit(settings: Settings, manifest: Manifest) -> None:
             "backup_of_another_kind",
             f"This is a backup of a {manifest.database} database, and HILUM_DATABASE_URL is one of {kind}.",
         )
-    found = gate.judge(migrations.release(), manifest.revision, manifest.compatible_from)
+    found = schema_gate.judge(migrations.release(), manifest.revision, manifest.compatible_from)
     if found.standing not in {Standing.CURRENT, Standing.OLDER}:
         raise NotPermitted(
             "backup_newer",
@@ -200,7 +200,7 @@ def _prepare(settings: Settings, source: Path, fresh: Path, manifest: Manifest, 
     url = f"sqlite:///{fresh}"
     database = Database(url)
     try:
-        database.write(lambda tx: gate.write(tx, CLOSED))
+        database.write(lambda tx: schema_gate.write(tx, CLOSED))
     finally:
         database.dispose()
     restored = _make_safe(replace(settings, database_url=url), manifest, actor)

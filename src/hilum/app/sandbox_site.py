@@ -5,9 +5,9 @@ from contextlib import asynccontextmanager
 
 from hilum.app.asgi import Door
 from hilum.app.connections import Connections
+from hilum.app.embedded_servers import EmbeddedServers
 from hilum.app.refusals import refuse_plainly
 from hilum.app.serve import address_of, connections_of
-from hilum.app.upstreams import EmbeddedServers
 from hilum.infra.settings import Settings
 from hilum.kernel.ids import TenantId
 from hilum.kernel.ports import Clock, Ids

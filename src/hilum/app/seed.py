@@ -3,14 +3,14 @@
 from collections.abc import Callable
 from datetime import timedelta
 
-from hilum.app.ground import open_edge
-from hilum.app.upstreams import EmbeddedServers
+from hilum.app.bootstrap import open_edge
+from hilum.app.embedded_servers import EmbeddedServers
 from hilum.controls import service as controls
 from hilum.controls.models import Quota
 from hilum.identity import service as identity
 from hilum.identity.models import NewPerson, Tenant, UpstreamKind, UpstreamRef
-from hilum.infra.clocks import steady
 from hilum.infra.context import Context, Trace
+from hilum.infra.database_clock import steady
 from hilum.infra.edge import Edge
 from hilum.infra.settings import Settings
 from hilum.infra.system import SystemClock, SystemIds
@@ -40,7 +40,7 @@ from hilum.signin import live as passwords
 from hilum.signin import service as signin
 from hilum.web.urls import Urls
 from hilum_ehr.sandbox.clients import AppPlan, ClientPlan, Plan, plan
-from hilum_ehr.sandbox.wallet import FILE_NAME, Wallet
+from hilum_ehr.sandbox.credentials import FILE_NAME, Wallet
 from hilum_ehr.synthesis.hospital import describe, synthesize
 from hilum_ehr.synthesis.models import HospitalPlan
 from hilum_ehr.synthesis.policy import hospitals

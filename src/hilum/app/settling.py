@@ -3,8 +3,8 @@
 import asyncio
 from pathlib import Path
 
+from hilum.app.embedded_servers import EmbeddedServers
 from hilum.app.schedule import Held
-from hilum.app.upstreams import EmbeddedServers
 from hilum.audit import live as journals
 from hilum.audit.live import Intents, Journal
 from hilum.audit.models import OpenIntent

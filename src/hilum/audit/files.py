@@ -10,6 +10,17 @@ from itertools import islice
 from pathlib import Path
 
 from hilum.audit import encoding, policy
+from hilum.audit.journal_records import (
+    Batch,
+    ChainRows,
+    Followed,
+    Place,
+    Placed,
+    Positions,
+    chosen,
+    limit_of,
+    newest_of,
+)
 from hilum.audit.models import (
     CLAIM_LIFE,
     OPEN_INTENTS_BOUND,
@@ -22,7 +33,6 @@ from hilum.audit.models import (
     OpenIntent,
     Stream,
 )
-from hilum.audit.rows import Batch, ChainRows, Followed, Place, Placed, Positions, chosen, limit_of, newest_of
 from hilum.kernel.errors import Unavailable
 
 _SCHEMA = (

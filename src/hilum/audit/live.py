@@ -19,8 +19,10 @@ from queue import Empty, SimpleQueue
 from threading import Thread
 
 from hilum.audit import policy
+from hilum.audit.access_index import open_index
 from hilum.audit.files import FileReader, JournalFile
-from hilum.audit.index import open_index
+from hilum.audit.journal_health import Watch
+from hilum.audit.journal_records import AccessReader, ChainMoved, Writer, link_batch
 from hilum.audit.models import (
     JOURNAL_BATCH_BOUND,
     JOURNAL_CLOSE_WITHIN,
@@ -36,9 +38,7 @@ from hilum.audit.models import (
     Recorded,
 )
 from hilum.audit.postgres import PostgresReader, PostgresWriter
-from hilum.audit.rows import AccessReader, ChainMoved, Writer, link_batch
 from hilum.audit.search import Indexed, index_what_came
-from hilum.audit.watching import Watch
 from hilum.infra import logs
 from hilum.kernel.errors import HilumError, Unavailable
 from hilum.kernel.ports import Clock, Ids

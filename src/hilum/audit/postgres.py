@@ -10,18 +10,7 @@ from typing import Any
 import psycopg
 
 from hilum.audit import encoding, policy
-from hilum.audit.models import (
-    CLAIM_LIFE,
-    OPEN_INTENTS_BOUND,
-    PURGE_BATCH,
-    SETTLE_AFTER,
-    Access,
-    AccessQuery,
-    Head,
-    OpenIntent,
-    Stream,
-)
-from hilum.audit.rows import (
+from hilum.audit.journal_records import (
     Batch,
     ChainMoved,
     ChainRows,
@@ -32,6 +21,17 @@ from hilum.audit.rows import (
     chosen,
     limit_of,
     newest_of,
+)
+from hilum.audit.models import (
+    CLAIM_LIFE,
+    OPEN_INTENTS_BOUND,
+    PURGE_BATCH,
+    SETTLE_AFTER,
+    Access,
+    AccessQuery,
+    Head,
+    OpenIntent,
+    Stream,
 )
 from hilum.infra import lanes, postgres
 from hilum.infra.lanes import Lane

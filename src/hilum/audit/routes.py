@@ -13,6 +13,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from hilum.audit import policy, service
+from hilum.audit.follow import Place, Tail
+from hilum.audit.journal_records import AccessReader
 from hilum.audit.models import (
     PAGE_BOUND,
     AccessPage,
@@ -23,11 +25,9 @@ from hilum.audit.models import (
     Explanation,
     RecordedEvent,
 )
-from hilum.audit.places import READS, STREAMS, Places
 from hilum.audit.policy import may_read
-from hilum.audit.rows import AccessReader
+from hilum.audit.reader_slots import READS, STREAMS, Places
 from hilum.audit.stream import Pace, Stream, Streamed, fits, read_place
-from hilum.audit.tail import Place, Tail
 from hilum.infra import lanes
 from hilum.infra.context import Context
 from hilum.infra.lanes import Lane

@@ -5,9 +5,8 @@ from contextlib import closing
 from dataclasses import replace
 from datetime import datetime
 
-from hilum.audit.index import AccessIndex
-from hilum.audit.models import INDEX_BATCH, TAIL_BOUND, Access, AccessPage, AccessQuery, Head, OpenIntent
-from hilum.audit.rows import (
+from hilum.audit.access_index import AccessIndex
+from hilum.audit.journal_records import (
     ChainRows,
     Followed,
     JournalReader,
@@ -18,6 +17,7 @@ from hilum.audit.rows import (
     limit_of,
     newest_of,
 )
+from hilum.audit.models import INDEX_BATCH, TAIL_BOUND, Access, AccessPage, AccessQuery, Head, OpenIntent
 from hilum.infra import lanes
 from hilum.infra.lanes import Lane
 from hilum.kernel.errors import Unavailable

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from hilum.audit import explaining, policy, store, verification
+from hilum.audit import explanation, policy, store, verification
+from hilum.audit.journal_records import AccessReader
 from hilum.audit.models import (
     HOLD_REASON_BOUND,
     HOLDS_BOUND,
@@ -23,7 +24,6 @@ from hilum.audit.models import (
     Stream,
     Verdict,
 )
-from hilum.audit.rows import AccessReader
 from hilum.infra.context import Context
 from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted, Unavailable
 from hilum.keys import service as keys
@@ -114,9 +114,9 @@ def explain(ctx: Context, request_id: str, reader: AccessReader) -> Explanation:
     if not accesses and not own:
         raise NotFound("request_unknown", "Nothing was recorded under this request id.")
     events = list(own)
-    for query in explaining.queries(accesses):
+    for query in explanation.queries(accesses):
         events += store.list_events(ctx.tx, query).events
-    return explaining.explain(request_id, accesses, events)
+    return explanation.explain(request_id, accesses, events)
 
 
 def purgeable_before(ctx: Context, before: datetime) -> datetime:

@@ -33,7 +33,7 @@ from sqlalchemy import (
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.exc import DBAPIError
 
-from hilum.audit import index, policy
+from hilum.audit import access_index, policy
 from hilum.audit.models import (
     HOLDS_BOUND,
     PAGE_BOUND,
@@ -51,7 +51,7 @@ from hilum.audit.models import (
 )
 from hilum.infra.db import ASKED_AT_ONCE, EPOCH, OWN_CHAIN, TIPS, Instant, insert_or_ignore, is_away, metadata
 from hilum.infra.postgres import QUEUED
-from hilum.infra.prepared import Prepared, adds, adds_or_ignores
+from hilum.infra.prepared_statements import Prepared, adds, adds_or_ignores
 from hilum.kernel.errors import Invalid
 
 STREAM_BATCH = 1_000
@@ -196,7 +196,7 @@ access_claim = Table(
 )
 """The creates of which nobody knows yet that their app received the answer, by what no two of them may share."""
 
-INDEX_TABLES = index.TABLES
+INDEX_TABLES = access_index.TABLES
 """The tables of the index of accesses, which has a module of its own."""
 _MICROSECOND = timedelta(microseconds=1)
 _NEXT = Prepared(

@@ -13,8 +13,8 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 
+from hilum.audit.follow import Follower, Missed, Place, Seen, Tail
 from hilum.audit.models import Access, Outcome
-from hilum.audit.tail import Follower, Missed, Place, Seen, Tail
 from hilum.kernel.actor import Actor
 from hilum.kernel.errors import HilumError, Invalid
 from hilum.kernel.ports import Clock, Ids

@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from hilum.audit import encoding, policy, store
+from hilum.audit.journal_records import AccessReader, ChainRows
 from hilum.audit.models import (
     OPEN_INTENTS_BOUND,
     SETTLEMENT,
@@ -17,7 +18,6 @@ from hilum.audit.models import (
     Unsettled,
     Verdict,
 )
-from hilum.audit.rows import AccessReader, ChainRows
 from hilum.infra.context import Context
 from hilum.keys import service as keys
 from hilum.keys.models import Purpose

@@ -14,7 +14,7 @@ import orjson
 
 from hilum.audit import service as audit
 from hilum.audit.models import Event, Outcome
-from hilum.backchannel import client_auth, known, policy
+from hilum.backchannel import cached_facts, client_auth, policy
 from hilum.backchannel.client_auth import Assertion, Method, Presented
 from hilum.backchannel.policy import GrantState, GrantType, TokenRequest, refuse_grant
 from hilum.consent import service as consent
@@ -67,7 +67,7 @@ def key_source(client: Client) -> str:
 def find_client(ctx: Context, site: Site, caller: Presented) -> Client | None:
     """Find the client that somebody claims to be, for the edge to fetch its keys; not yet authenticated. Raises NotFound (tenant)."""
     _tenant(ctx, site)
-    return known.find_client(ctx, caller.client)
+    return cached_facts.find_client(ctx, caller.client)
 
 
 def public_holder(ctx: Context, site: Site, refresh_token: str) -> ClientId | None:
@@ -76,7 +76,7 @@ def public_holder(ctx: Context, site: Site, refresh_token: str) -> ClientId | No
     held = tokens.find_refresh(ctx, refresh_token)
     if held is None or held.grant.tenant != site.tenant:
         return None
-    client = known.find_client(ctx, held.grant.client)
+    client = cached_facts.find_client(ctx, held.grant.client)
     return client.id if client is not None and client.type is ClientType.PUBLIC else None
 
 
@@ -98,7 +98,7 @@ def authenticate(ctx: Context, site: Site, caller: Caller) -> Client:
 
 def _authenticate(ctx: Context, site: Site, caller: Caller) -> Client:
     presented = caller.presented
-    client = known.find_client(ctx, presented.client)
+    client = cached_facts.find_client(ctx, presented.client)
     if client is None or (client.expires_at is not None and ctx.now >= client.expires_at):
         client_auth.refuse_client("The client is not known here.")
     client_auth.judge_method(client, presented)
@@ -108,7 +108,7 @@ def _authenticate(ctx: Context, site: Site, caller: Caller) -> Client:
         client_auth.refuse_client("The secret is not the client's.")
     if presented.method is Method.ASSERTION:
         _use_assertion(ctx, client, caller)
-    facts = known.client_facts(ctx, client.id)
+    facts = cached_facts.client_facts(ctx, client.id)
     if facts is None or facts.tenant not in {None, site.tenant}:
         client_auth.refuse_client("The client is not known here.")
     return client
@@ -221,11 +221,11 @@ def _by_refresh(ctx: Context, site: Site, client: Client, request: TokenRequest)
 
 def _by_credentials(ctx: Context, site: Site, client: Client, request: TokenRequest) -> dict[str, Any]:
     tenant = _tenant(ctx, site)
-    facts = known.client_facts(ctx, client.id)
+    facts = cached_facts.client_facts(ctx, client.id)
     assert facts is not None, "the client was just authenticated"
-    installation = known.installation(ctx, site.tenant, client.app)
+    installation = cached_facts.installation(ctx, site.tenant, client.app)
     acting = Party(site.tenant, client.id, facts.app, facts.version, facts.vendor)
-    standing = Standing(acting, tenant, facts, installation, known.switches(ctx))
+    standing = Standing(acting, tenant, facts, installation, cached_facts.switches(ctx))
     if reason := standing_fault(standing, ctx.now):
         detail = f"The client may not work here now: {reason}. {meaning_of(reason)}"
         raise NotPermitted(TokenError.UNAUTHORIZED_CLIENT, detail)
@@ -271,14 +271,14 @@ def load_state(
     are stored.
     """
     read = consent.hold_authorization if issuing else consent.find_authorization
-    person = known.find_person(ctx, grant.person) if grant.person else None
+    person = cached_facts.find_person(ctx, grant.person) if grant.person else None
     active = person is not None and person.active and person.tenant == grant.tenant
     standing = Standing(
         grant,
         _tenant(ctx, site),
-        known.client_facts(ctx, grant.client),
-        known.installation(ctx, grant.tenant, grant.app),
-        known.switches(ctx),
+        cached_facts.client_facts(ctx, grant.client),
+        cached_facts.installation(ctx, grant.tenant, grant.app),
+        cached_facts.switches(ctx),
         person_active=active or not grant.person,
         issued_at=issued_at,
     )
@@ -308,7 +308,7 @@ def _has_moved(ctx: Context, grant: Grant) -> bool:
 
 def unstopped(ctx: Context, scopes: tuple[str, ...], issued_at: datetime | None) -> tuple[str, ...]:
     """Leave out what a switch on a scope or a type stops, or what was granted before the end of such a stop: it never comes back."""
-    return policy.unstopped(scopes, known.part_switches(ctx), now=ctx.now, issued_at=issued_at)
+    return policy.unstopped(scopes, cached_facts.part_switches(ctx), now=ctx.now, issued_at=issued_at)
 
 
 def _charts_now(grant: Grant, state: GrantState) -> tuple[str, ...] | None:
@@ -357,7 +357,7 @@ def _id_token(ctx: Context, site: Site, grant: Grant, scopes: tuple[str, ...], c
 
 
 def _tenant(ctx: Context, site: Site) -> Tenant:
-    tenant = known.find_tenant(ctx, site.tenant)
+    tenant = cached_facts.find_tenant(ctx, site.tenant)
     if tenant is None or not tenant.active:
         raise NotFound("tenant_not_found", "There is no such tenant.")
     return tenant
@@ -373,7 +373,7 @@ def record_refusal(ctx: Context, site: Site, caller: Caller, refusal: NotPermitt
     """Record a refusal of the back channel; ``facts`` hold its sentence, which names no secret."""
     if not caller.loud:
         return
-    client = known.find_client(ctx, caller.presented.client)
+    client = cached_facts.find_client(ctx, caller.presented.client)
     event = Event(
         "authserver.token.refuse",
         Outcome.REFUSED,
@@ -391,7 +391,7 @@ def record_folded(ctx: Context, folded: Iterable[tuple[str, str, int]]) -> None:
     there: dict[str, bool] = {"": True}
     for tenant, source, count in folded:
         if tenant not in there:
-            there[tenant] = known.find_tenant(ctx, TenantId(tenant)) is not None
+            there[tenant] = cached_facts.find_tenant(ctx, TenantId(tenant)) is not None
         if there[tenant]:
             event = Event(
                 "authserver.token.refuse",

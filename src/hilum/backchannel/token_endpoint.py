@@ -15,12 +15,20 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
-from hilum.backchannel import client_auth, introspection, known, policy, registration, revocation, service
+from hilum.backchannel import (
+    cached_facts,
+    client_auth,
+    introspection,
+    policy,
+    registration,
+    revocation,
+    service,
+)
 from hilum.backchannel.client_auth import Method, Presented
+from hilum.backchannel.failure_limiter import Failures
 from hilum.backchannel.keysets import KeySets
 from hilum.backchannel.policy import TokenRequest
 from hilum.backchannel.service import Caller
-from hilum.backchannel.throttle import Failures
 from hilum.infra.context import Context, Trace
 from hilum.kernel.decision import Reason
 from hilum.kernel.errors import Conflict, HilumError, Invalid, NotFound, NotPermitted, Unavailable
@@ -283,7 +291,7 @@ class BackChannel:
     async def _origins_at(self, tenant: TenantId) -> frozenset[str]:
         """Give the origins of clients that may be installed at a tenant; none when nobody can tell."""
         try:
-            return await self._kit.edge.reads(partial(known.origins, tenant=tenant))
+            return await self._kit.edge.reads(partial(cached_facts.origins, tenant=tenant))
         except Unavailable:
             return frozenset()
 

@@ -9,8 +9,8 @@ import click
 import orjson
 
 from hilum.cli import api
-from hilum.cli.nouns import MOMENT, json_option, show, show_one, tenant_option
 from hilum.cli.output import MISUSED, REFUSED, as_json
+from hilum.cli.resources import MOMENT, json_option, show, show_one, tenant_option
 
 ENVIRONMENTS = click.Choice(["sandbox", "production"])
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import click
 
-from hilum.cli import fitness, host
-from hilum.cli.nouns import json_option
+from hilum.cli import host, preflight
 from hilum.cli.output import as_json, refuse
+from hilum.cli.resources import json_option
 from hilum.infra.context import Context, Trace
 from hilum.kernel.errors import HilumError
 
@@ -45,7 +45,7 @@ def backup(target: Path, *, json_: bool) -> None:
         return edge.read_now(verb, actor=host.actor(), trace=trace)
 
     try:
-        edge.read_now(fitness.require_readable, actor=host.actor(), trace=trace)
+        edge.read_now(preflight.require_readable, actor=host.actor(), trace=trace)
         with _progress("copying") as progress:
             made = backups.make(found, target, read, progress)
     except HilumError as error:

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import click
 
-from hilum.cli import fitness, host
+from hilum.cli import host, preflight
 from hilum.cli.findings import Finding, machine_findings, platform_findings
 from hilum.cli.output import REFUSED, as_json
 from hilum.identity import service as identity
-from hilum.infra import gate
+from hilum.infra import schema_gate
 from hilum.infra.context import Context, Trace
 from hilum.infra.database_faults import DatabaseAway
 from hilum.infra.settings import Settings
@@ -56,7 +56,9 @@ def _database_findings(found: Settings) -> Iterator[Finding]:
     edge = host.open_edge(found)
     trace = Trace(edge.ids.new("req"), source="host")
     try:
-        schema = edge.read_now(lambda ctx: gate.read(ctx.tx, release()), actor=host.actor(), trace=trace)
+        schema = edge.read_now(
+            lambda ctx: schema_gate.read(ctx.tx, release()), actor=host.actor(), trace=trace
+        )
         current = schema.opens
         yield Finding("database", ok=True)
         yield Finding("migrations", ok=current, next=schema.fault)
@@ -68,7 +70,7 @@ def _database_findings(found: Settings) -> Iterator[Finding]:
                 lambda ctx: platform_findings(ctx, found), actor=host.actor(), trace=trace
             )
         if current and not found.is_sandbox:
-            synthetic = edge.read_now(fitness.sandbox_tenants, actor=host.actor(), trace=trace)
+            synthetic = edge.read_now(preflight.sandbox_tenants, actor=host.actor(), trace=trace)
             told = f"production does not serve them: {', '.join(synthetic)}" if synthetic else ""
             yield Finding("no synthetic hospitals", ok=not synthetic, next=told)
     except DatabaseAway as error:
@@ -107,14 +109,14 @@ def _writes_finding(found: Settings) -> Finding:
 
 def _secret_key_finding(ctx: Context) -> Finding:
     """Try the key on everything that is sealed in the database."""
-    fault = fitness.key_fault(ctx)
+    fault = preflight.key_fault(ctx)
     return Finding("secret key", ok=not fault, next=fault)
 
 
 def _directory_findings(found: Settings) -> Iterator[Finding]:
     """Try the data directory and the access journal by writing, as a worker does: permissions alone say little."""
     from hilum.app.readiness import DISK_FULL, Directory
-    from hilum.audit.watching import takes_writes
+    from hilum.audit.journal_health import takes_writes
     from hilum.infra.system import SystemClock
 
     where = found.data_dir

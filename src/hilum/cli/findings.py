@@ -7,12 +7,12 @@ from datetime import timedelta
 
 from hilum.audit import live as journals
 from hilum.audit import service as audit
+from hilum.audit.journal_records import AccessReader
 from hilum.audit.models import AccessQuery
-from hilum.audit.rows import AccessReader
-from hilum.cli import fitness
+from hilum.cli import preflight
 from hilum.infra import nodes
-from hilum.infra.clocks import measure_skew
 from hilum.infra.context import Context
+from hilum.infra.database_clock import measure_skew
 from hilum.infra.nodes import Node
 from hilum.infra.settings import Settings
 from hilum.infra.system import SystemClock
@@ -98,7 +98,7 @@ def _leases(ctx: Context, live: list[Node]) -> Finding:
 
 
 def _embedded(ctx: Context, live: list[Node]) -> Finding:
-    embedded = fitness.embedded_tenants(ctx)
+    embedded = preflight.embedded_tenants(ctx)
     if len(live) < 2 or not embedded:
         return Finding("embedded FHIR servers", ok=True)
     advice = (

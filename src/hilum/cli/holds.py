@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from hilum.cli import api
-from hilum.cli.nouns import MOMENT, json_option, show, show_one
+from hilum.cli.resources import MOMENT, json_option, show, show_one
 
 COLUMNS = ("id", "since", "tenant", "app", "reason", "placed_by", "placed_at")
 

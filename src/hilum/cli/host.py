@@ -15,11 +15,11 @@ from hilum.audit import service as audit
 from hilum.audit.models import Event
 from hilum.cli.output import refuse
 from hilum.infra import settings
-from hilum.infra.clocks import steady
 from hilum.infra.context import Context, Trace
+from hilum.infra.database_clock import steady
 from hilum.infra.db import Database
 from hilum.infra.edge import Edge
-from hilum.infra.gate import ALEMBIC_TABLE
+from hilum.infra.schema_gate import ALEMBIC_TABLE
 from hilum.infra.system import SystemClock, SystemIds
 from hilum.kernel.actor import Actor, ActorKind
 from hilum.kernel.errors import HilumError, Invalid, NotFound, NotPermitted

@@ -5,7 +5,7 @@ from functools import partial
 
 import click
 
-from hilum.cli import apps, backups, doctor, holds, nouns, people, records, sandbox, server, switches
+from hilum.cli import apps, backups, doctor, holds, people, records, resources, sandbox, server, switches
 from hilum.infra import logs
 
 PRIVATE = 0o077
@@ -47,8 +47,8 @@ COMMANDS = (
     records.audit,
     holds.hold,
     sandbox.sandbox,
-    nouns.login,
-    nouns.tenant,
+    resources.login,
+    resources.tenant,
     people.person,
     people.approval,
     apps.vendor,

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from hilum.cli import api, host
-from hilum.cli.nouns import json_option, show, show_one
+from hilum.cli.resources import json_option, show, show_one
 from hilum.kernel.ids import PersonId
 
 APPROVAL_COLUMNS = ("id", "kind", "tenant", "username", "role", "asked_by", "asked_at", "expires_at")

@@ -11,8 +11,8 @@ import click
 from hilum.audit import anchor
 from hilum.audit.models import SETTLE_AFTER, Anchored, Event, Unsettled, Verdict
 from hilum.cli import api, host
-from hilum.cli.nouns import json_option, show
 from hilum.cli.output import REFUSED, as_json, refuse
+from hilum.cli.resources import json_option, show
 from hilum.infra import lanes
 from hilum.infra.context import Context
 from hilum.infra.lanes import Lane

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import click
 
-from hilum.cli import fitness, host
+from hilum.cli import host, preflight
 from hilum.cli.output import refuse
 from hilum.identity import service as identity
 from hilum.infra.context import Context
 from hilum.infra.settings import SETTINGS, Settings
 from hilum.kernel.errors import HilumError, NotPermitted
-from hilum_ehr.sandbox.wallet import FILE_NAME, Wallet
+from hilum_ehr.sandbox.credentials import FILE_NAME, Wallet
 
 DATA_DIR = ".hilum"
 PORT = click.option(
@@ -55,7 +55,7 @@ def run(port: int, sandbox_port: int) -> None:
     _defaults(port, sandbox_port)
     found = host.read_settings()
     prepare(found)
-    fitness.require_fit(found)
+    preflight.require_fit(found)
     from hilum.app.supervisor import Supervisor
 
     try:
@@ -141,7 +141,7 @@ def prepare(found: Settings) -> None:
     require_wallet(found)
     edge = host.open_edge(found)
     try:
-        fitness.require_unpublished(edge, found)
+        preflight.require_unpublished(edge, found)
     except HilumError as error:
         refuse(error)
     finally:

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hilum.cli import fitness, host
+from hilum.cli import host, preflight
 from hilum.cli.output import as_json, refuse
 from hilum.cli.sandbox import require_wallet
 from hilum.identity import service as identity
 from hilum.identity.models import FIRST_ADMINISTRATORS, NewPerson, Person, StaffRole
 from hilum.infra.context import Context
-from hilum.infra.gate import Standing
+from hilum.infra.schema_gate import Standing
 from hilum.infra.system import SystemIds
 from hilum.kernel.errors import HilumError, Invalid, NotPermitted, Unavailable
 from hilum.signin import policy as signin_policy
@@ -111,11 +111,11 @@ def serve(part: str, under: int) -> None:
     """
     from hilum.app import jobs, supervisor
     from hilum.app import serve as serving
-    from hilum.app.parent import end_with
+    from hilum.app.parent_watch import end_with
 
     found = host.read_settings()
     if part != "sandbox":
-        fitness.require_fit(found)
+        preflight.require_fit(found)
     if found.is_sandbox and part in {"all", "sandbox"}:
         require_wallet(found)
     if under:
@@ -126,9 +126,9 @@ def serve(part: str, under: int) -> None:
         if part == "platform" and not under:
             raise SystemExit(supervisor.Supervisor(found, names=("platform",)).run())
         if part == "platform":
-            serving.run_web(found, "hilum.app.entry:platform", found.listen)
+            serving.run_web(found, "hilum.app.factories:platform", found.listen)
         elif part == "sandbox":
-            serving.run_web(found, "hilum.app.entry:sandbox", found.sandbox_listen, workers=1)
+            serving.run_web(found, "hilum.app.factories:sandbox", found.sandbox_listen, workers=1)
         else:
             jobs.run(found)
     except Unavailable as error:
@@ -207,7 +207,7 @@ def _migrate() -> None:
         run(found.database_url)
     except (HilumError, OSError) as error:
         refuse(error if isinstance(error, HilumError) else _unwritable(error))
-    host.write(fitness.note_key)
+    host.write(preflight.note_key)
 
 
 def _unwritable(error: OSError) -> Unavailable:

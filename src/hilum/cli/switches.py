@@ -7,8 +7,8 @@ from typing import Any
 import click
 
 from hilum.cli import api, host
-from hilum.cli.nouns import MOMENT, json_option, names_in, show, show_one
 from hilum.cli.output import as_json
+from hilum.cli.resources import MOMENT, json_option, names_in, show, show_one
 from hilum.controls.models import EngageOrder, Mode, Target, TargetKind
 from hilum.infra.context import Context
 

@@ -21,7 +21,7 @@ from sqlalchemy import (
 
 from hilum.consent.models import PAGE_BOUND, Authorization, Basis
 from hilum.infra.db import Instant, metadata
-from hilum.infra.prepared import Prepared
+from hilum.infra.prepared_statements import Prepared
 from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import AppId, AuthorizationId, ClientId, LaunchId, PersonId, TenantId, VersionId
 

@@ -22,7 +22,7 @@ from sqlalchemy.engine import RowMapping
 
 from hilum.frontchannel.models import AuthorizationRequest, Code
 from hilum.infra.db import EPOCH, Instant, metadata
-from hilum.infra.prepared import Prepared
+from hilum.infra.prepared_statements import Prepared
 from hilum.kernel.ids import ClientId, FamilyId, LaunchId, PersonId, SessionId, TenantId
 from hilum.tokens.models import Grant
 

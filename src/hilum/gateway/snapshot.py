@@ -35,11 +35,11 @@ from hilum.gateway.models import (
 from hilum.identity import service as identity
 from hilum.identity.models import IDENTITY
 from hilum.infra import epoch, logs
-from hilum.infra.clocks import SteadyClock
+from hilum.infra.change_feed import Signal
 from hilum.infra.context import Context
+from hilum.infra.database_clock import SteadyClock
 from hilum.infra.epoch import Stamp, Stamps
 from hilum.infra.facts import EVERYTHING, Delta, Since
-from hilum.infra.signals import Signal
 from hilum.kernel.errors import HilumError, Unavailable
 from hilum.kernel.ids import Part
 from hilum.kernel.ports import Clock

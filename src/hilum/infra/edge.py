@@ -8,12 +8,12 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection
 
-from hilum.infra import clocks, epoch, lanes
+from hilum.infra import database_clock, epoch, lanes
 from hilum.infra.context import Context, Trace
-from hilum.infra.crews import GROUP_BOUND, Crew
 from hilum.infra.db import EPOCH, OWN_CHAIN, Database, Outcome
 from hilum.infra.epoch import Memory, Pending, View
 from hilum.infra.lanes import BOUNDS, Lane
+from hilum.infra.worker_pools import GROUP_BOUND, Crew
 from hilum.kernel.actor import ANONYMOUS, SYSTEM, Actor
 from hilum.kernel.errors import DECIDED
 from hilum.kernel.ports import Clock, Ids
@@ -44,8 +44,8 @@ class Edge:
 
     def context(self, tx: Connection, actor: Actor, trace: Trace) -> Context:
         """Make the context of one verb."""
-        clocks.set_within(tx, self.clock)
-        view, margin = View(self.memory), clocks.margin_of(self.clock)
+        database_clock.set_within(tx, self.clock)
+        view, margin = View(self.memory), database_clock.margin_of(self.clock)
         writer = self._writer_at(tx)
         return Context(tx, self.clock.now(), self.ids, actor, trace, writer, view, margin=margin)
 
@@ -64,8 +64,8 @@ class Edge:
 
     def _written(self, tx: Connection, verb: Callable[[Context], T], actor: Actor, trace: Trace) -> T:
         """Run ``verb`` and count the changes of facts that it announced, last of all in its part of the transaction."""
-        if isinstance(self.clock, clocks.SteadyClock) and not self.clock.is_placed:
-            clocks.set_within(tx, self.clock)
+        if isinstance(self.clock, database_clock.SteadyClock) and not self.clock.is_placed:
+            database_clock.set_within(tx, self.clock)
             self.clock.not_before(epoch.read(tx).newest or EPOCH)
             self.clock.is_placed = True
         pending = Pending()

@@ -35,7 +35,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.dml import Insert
 
 from hilum.infra.db import Instant, metadata
-from hilum.infra.prepared import Prepared, adds
+from hilum.infra.prepared_statements import Prepared, adds
 from hilum.kernel.ids import Part
 
 T = TypeVar("T")

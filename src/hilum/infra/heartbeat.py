@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
 
-from hilum.infra import clocks, gate, lanes, logs, nodes
-from hilum.infra.clocks import SteadyClock
+from hilum.infra import database_clock, lanes, logs, nodes, schema_gate
+from hilum.infra.database_clock import SteadyClock
 from hilum.infra.db import Database
-from hilum.infra.gate import Gate, Standing
 from hilum.infra.lanes import Lane
 from hilum.infra.nodes import BEAT, Node
+from hilum.infra.schema_gate import Gate, Standing
 from hilum.kernel.errors import HilumError
 from hilum.kernel.ports import Clock
 
@@ -43,7 +43,7 @@ class Heartbeat:
     def __init__(self, database: Database, clock: Clock, me: Node, *, leads: bool = False) -> None:
         """``leads``: this process reports its node at every beat; the others only when none did for a while."""
         self._database, self._clock, self._me, self._leads = database, clock, me, leads
-        unknown = gate.Gate(Standing.CURRENT, me.release, me.release, "")
+        unknown = schema_gate.Gate(Standing.CURRENT, me.release, me.release, "")
         self._known = Surroundings(1, max(1, me.workers), unknown, clock.monotonic())
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
@@ -94,12 +94,12 @@ class Heartbeat:
 
     def _look(self, tx: Connection) -> tuple[Surroundings, bool]:
         """Read the gate and the nodes; also whether this node must be reported."""
-        found = gate.read(tx, self._me.release)
+        found = schema_gate.read(tx, self._me.release)
         if found.standing in {Standing.EMPTY, Standing.OLDER}:
             return replace(self._known, gate=found), False
-        before, sent = clocks.machine_time(self._clock), self._clock.monotonic()
+        before, sent = database_clock.machine_time(self._clock), self._clock.monotonic()
         database = nodes.database_now(tx)
-        skew = before + (clocks.machine_time(self._clock) - before) / 2 - database
+        skew = before + (database_clock.machine_time(self._clock) - before) / 2 - database
         if isinstance(self._clock, SteadyClock):
             self._clock.observe(database, sent, self._clock.monotonic())
         self._me = replace(self._me, skew=skew, closed="" if found.opens else found.standing.value)

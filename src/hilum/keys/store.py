@@ -20,7 +20,7 @@ from sqlalchemy import (
 )
 
 from hilum.infra.db import Instant, insert_or_ignore, metadata
-from hilum.infra.prepared import Prepared
+from hilum.infra.prepared_statements import Prepared
 from hilum.keys.models import KeyState, Purpose, SigningKey
 
 signing_key = Table(

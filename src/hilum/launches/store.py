@@ -25,7 +25,7 @@ from sqlalchemy import (
 )
 
 from hilum.infra.db import Instant, insert_or_ignore, metadata
-from hilum.infra.prepared import Prepared
+from hilum.infra.prepared_statements import Prepared
 from hilum.kernel.ids import ClientId, LaunchId, PersonId, SessionId, TenantId
 from hilum.launches.models import PURGE_BATCH, Activity, Launch
 

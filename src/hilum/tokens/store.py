@@ -25,7 +25,7 @@ from sqlalchemy import (
 )
 
 from hilum.infra.db import EPOCH, Instant, in_parts, insert_or_ignore, metadata
-from hilum.infra.prepared import Prepared, adds, adds_or_ignores
+from hilum.infra.prepared_statements import Prepared, adds, adds_or_ignores
 from hilum.kernel.ids import AuthorizationId, ClientId, FamilyId, LaunchId, TenantId
 from hilum.tokens.models import PURGE_BATCH, AccessToken, Grant, RefreshToken
 

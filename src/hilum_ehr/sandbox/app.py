@@ -15,13 +15,13 @@ from hilum.web.urls import Urls
 from hilum_ehr.fhirserver.routes import FhirServer
 from hilum_ehr.sandbox import samples
 from hilum_ehr.sandbox.clients import plan
+from hilum_ehr.sandbox.credentials import FILE_NAME, Wallet
 from hilum_ehr.sandbox.ehr import routes as ehr
 from hilum_ehr.sandbox.ehr.feed import Feed
 from hilum_ehr.sandbox.ehr.platform import Platform
 from hilum_ehr.sandbox.ehr.records import Records
 from hilum_ehr.sandbox.ehr.sessions import Sessions
 from hilum_ehr.sandbox.site import Site
-from hilum_ehr.sandbox.wallet import FILE_NAME, Wallet
 from hilum_ehr.synthesis.policy import hospitals
 
 HERE = Path(__file__).parent

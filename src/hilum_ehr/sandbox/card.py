@@ -7,7 +7,7 @@ from typing import Any
 
 from hilum.web.urls import Urls
 from hilum_ehr.sandbox.clients import ClientPlan, Kind, PeerPlan, Plan
-from hilum_ehr.sandbox.wallet import Wallet
+from hilum_ehr.sandbox.credentials import Wallet
 from hilum_ehr.synthesis.models import CastMember, HospitalPlan
 
 

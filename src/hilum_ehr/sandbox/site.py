@@ -11,11 +11,11 @@ from hilum.web import cookies, forms
 from hilum.web.pages import Pages
 from hilum.web.urls import Urls, origin_of
 from hilum_ehr.sandbox.clients import AppPlan, ClientPlan, Plan
+from hilum_ehr.sandbox.credentials import Wallet
 from hilum_ehr.sandbox.ehr.feed import Feed
 from hilum_ehr.sandbox.ehr.platform import Platform
 from hilum_ehr.sandbox.ehr.records import Records
 from hilum_ehr.sandbox.ehr.sessions import Sessions
-from hilum_ehr.sandbox.wallet import Wallet
 from hilum_ehr.synthesis.models import CastMember, HospitalPlan, Role
 
 LOOPBACK_SOURCES = ("http://localhost:*", "http://127.0.0.1:*")

@@ -6,8 +6,8 @@ from random import Random
 from typing import Any
 
 from hilum_ehr.synthesis.codes import HL7, US_CORE_SYSTEM, coding, hl7
-from hilum_ehr.synthesis.lives import Course, Life
 from hilum_ehr.synthesis.models import Resource
+from hilum_ehr.synthesis.patients import Course, Life
 from hilum_ehr.synthesis.places import Clinician, Reference, Site, tagged
 
 Content = dict[str, Any]

@@ -4,16 +4,16 @@ from datetime import date
 
 import orjson
 
+from hilum_ehr.synthesis.care_plans import write_plans
 from hilum_ehr.synthesis.chart import Chart
 from hilum_ehr.synthesis.codes import ILLNESSES
-from hilum_ehr.synthesis.lives import Life, lives
+from hilum_ehr.synthesis.documents import write_papers
 from hilum_ehr.synthesis.measures import write_measures
 from hilum_ehr.synthesis.medicines import write_medicines
 from hilum_ehr.synthesis.models import NOTABLE_ENCOUNTERS_BOUND, ChartSummary, HospitalPlan, Resource, Story
-from hilum_ehr.synthesis.papers import write_papers
+from hilum_ehr.synthesis.patients import Life, lives
 from hilum_ehr.synthesis.people import full_name, write_person
 from hilum_ehr.synthesis.places import Site, build_site
-from hilum_ehr.synthesis.plans import write_plans
 from hilum_ehr.synthesis.profiles import write_extras
 from hilum_ehr.synthesis.social import questionnaire, write_social
 from hilum_ehr.synthesis.visits import write_visits

@@ -21,8 +21,8 @@ from hilum_ehr.synthesis.codes import (
     hl7,
     snomed,
 )
-from hilum_ehr.synthesis.lives import Course
 from hilum_ehr.synthesis.models import Story
+from hilum_ehr.synthesis.patients import Course
 from hilum_ehr.synthesis.places import Reference
 from hilum_ehr.synthesis.visits import labels_of
 

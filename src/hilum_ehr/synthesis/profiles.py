@@ -5,7 +5,15 @@ Source: US Core 6.1.0, the must-support elements of each profile.
 
 from datetime import timedelta
 
-from hilum_ehr.synthesis import papers
+from hilum_ehr.synthesis import documents
+from hilum_ehr.synthesis.care_plans import (
+    COUNSELING,
+    EVALUATION,
+    write_care_plan,
+    write_implant,
+    write_order,
+    write_procedure,
+)
 from hilum_ehr.synthesis.chart import Chart, Visit
 from hilum_ehr.synthesis.codes import (
     DRUGS,
@@ -23,14 +31,6 @@ from hilum_ehr.synthesis.measures import SATURATION, blood, blood_pressure
 from hilum_ehr.synthesis.medicines import dosage, hand_over, vaccinate
 from hilum_ehr.synthesis.models import Story
 from hilum_ehr.synthesis.places import Reference
-from hilum_ehr.synthesis.plans import (
-    COUNSELING,
-    EVALUATION,
-    write_care_plan,
-    write_implant,
-    write_order,
-    write_procedure,
-)
 from hilum_ehr.synthesis.visits import write_food_insecurity
 
 LAB = "us-core-observation-lab"
@@ -162,9 +162,11 @@ def _medicines(chart: Chart, visit: Visit, problem: Reference) -> None:
 def _studies_and_notes(chart: Chart, visit: Visit, results: list[Reference]) -> None:
     """Write a report of each kind, over results of both kinds, and the notes that no visit brought."""
     picture = chart.observe(loinc("19005-8", "Radiology Imaging study [Impression] (narrative)"), visit.start + timedelta(minutes=14),
-                            {"valueString": "No acute finding"}, category="imaging", profile=papers.CLINICAL_RESULT, visit=visit)  # fmt: skip
-    papers.write_study(chart, visit, papers.CLEAR_CHEST, [picture, results[0]])
-    papers.write_study(chart, visit, papers.ELECTROCARDIOGRAM, papers.electrocardiogram(chart, visit))
-    papers.write_study(chart, visit, papers.TISSUE, [results[0]])
+                            {"valueString": "No acute finding"}, category="imaging", profile=documents.CLINICAL_RESULT, visit=visit)  # fmt: skip
+    documents.write_study(chart, visit, documents.CLEAR_CHEST, [picture, results[0]])
+    documents.write_study(
+        chart, visit, documents.ELECTROCARDIOGRAM, documents.electrocardiogram(chart, visit)
+    )
+    documents.write_study(chart, visit, documents.TISSUE, [results[0]])
     for key in ("consult", "history", "discharge", "progress", "procedure", "laboratory"):
-        papers.write_note(chart, visit, key, visit.start + timedelta(minutes=15))
+        documents.write_note(chart, visit, key, visit.start + timedelta(minutes=15))

@@ -17,8 +17,8 @@ from hilum_ehr.synthesis.codes import (
     quantity,
     snomed,
 )
-from hilum_ehr.synthesis.lives import ADULT_YEARS
 from hilum_ehr.synthesis.models import Story
+from hilum_ehr.synthesis.patients import ADULT_YEARS
 from hilum_ehr.synthesis.places import Reference
 
 SCREENING = "us-core-observation-screening-assessment"

@@ -18,8 +18,8 @@ from hilum_ehr.synthesis.codes import (
     hl7,
     snomed,
 )
-from hilum_ehr.synthesis.lives import Life
 from hilum_ehr.synthesis.models import Kind, Story
+from hilum_ehr.synthesis.patients import Life
 
 WELL_CHILD_MONTHS = (
     0.5,

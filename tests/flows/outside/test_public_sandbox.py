@@ -11,7 +11,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from hilum_ehr.sandbox.wallet import FILE_NAME
+from hilum_ehr.sandbox.credentials import FILE_NAME
 from tests.sim.postgres import free_port
 from tests.sim.running import Running, start
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hilum.audit import encoding, policy
+from hilum.audit.journal_records import link_batch
 from hilum.audit.models import Access, Checkpoint, Outcome
-from hilum.audit.rows import link_batch
 from tests.sim.world import SeededIds
 
 FIRST = policy.genesis("access", "node")

@@ -8,6 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hilum.backchannel.failure_limiter import (
+    FAILURES_BOUND,
+    PAIRS_BOUND,
+    Failures,
+)
 from hilum.backchannel.keysets import (
     FETCHES_PER_WINDOW,
     KID_BOUND,
@@ -17,11 +22,6 @@ from hilum.backchannel.keysets import (
     KeySets,
     life_of,
     read_set,
-)
-from hilum.backchannel.throttle import (
-    FAILURES_BOUND,
-    PAIRS_BOUND,
-    Failures,
 )
 from hilum.infra.fetch import Fetched
 from hilum.kernel.errors import Unavailable

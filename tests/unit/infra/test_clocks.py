@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hilum.infra.clocks import AHEAD_BOUND, UNCERTAINTY_BOUND, SteadyClock, machine_time, margin_of
+from hilum.infra.database_clock import AHEAD_BOUND, UNCERTAINTY_BOUND, SteadyClock, machine_time, margin_of
 from hilum.kernel.errors import Unavailable
 from tests.sim.world import START, FakeClock
 

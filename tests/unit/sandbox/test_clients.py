@@ -12,7 +12,7 @@ from hilum.standards.smart.scopes import ScopeError, covers, parse_scope
 from hilum.web.urls import Urls
 from hilum_ehr.sandbox.card import card
 from hilum_ehr.sandbox.clients import TENANTS, Kind, plan, public_jwks
-from hilum_ehr.sandbox.wallet import Wallet
+from hilum_ehr.sandbox.credentials import Wallet
 from hilum_ehr.synthesis.models import Role
 from hilum_ehr.synthesis.policy import hospitals
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hilum.kernel.errors import Unavailable
-from hilum_ehr.sandbox.ehr.heard import LAUNCHES_KEPT, TEXT_BOUND, Heard
+from hilum_ehr.sandbox.ehr.decision_cache import LAUNCHES_KEPT, TEXT_BOUND, Heard
 from hilum_ehr.sandbox.ehr.inspector import CALLS_SHOWN, inspect
 from hilum_ehr.sandbox.ehr.sse import EVENT_BOUND, Message, Parser
 

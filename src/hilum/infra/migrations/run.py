@@ -14,11 +14,11 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect
 
-from hilum.infra import gate, lanes, nodes
+from hilum.infra import lanes, nodes, schema_gate
 from hilum.infra.db import Database
-from hilum.infra.gate import Gate, Standing
 from hilum.infra.lanes import Lane
 from hilum.infra.nodes import BEAT, Node
+from hilum.infra.schema_gate import Gate, Standing
 from hilum.kernel.errors import NotPermitted, Unavailable
 
 HERE = Path(__file__).parent
@@ -87,7 +87,7 @@ def declared(config: Config) -> dict[str, str]:
 
 def plan(tx: Connection, config: Config) -> Plan:
     """Work out what ``migrate`` would do to this database."""
-    found = gate.read(tx, newest(config))
+    found = schema_gate.read(tx, newest(config))
     if found.standing not in {Standing.EMPTY, Standing.OLDER}:
         return Plan(found, (), ())
     scripts = ScriptDirectory.from_config(config)
@@ -131,7 +131,10 @@ def migrate(url: str, revision: str = "head", *, config: Config | None = None) -
             _close(database, before)
 
         def upgrade(tx: Connection) -> None:
-            if revision != "head" or gate.read(tx, newest(made)).standing in {Standing.EMPTY, Standing.OLDER}:
+            if revision != "head" or schema_gate.read(tx, newest(made)).standing in {
+                Standing.EMPTY,
+                Standing.OLDER,
+            }:
                 command.upgrade(_with(made, tx), revision)
             _note(tx, made)
 
@@ -141,7 +144,7 @@ def migrate(url: str, revision: str = "head", *, config: Config | None = None) -
             done = True
         finally:
             if closes and not done:
-                database.write(lambda tx: gate.write(tx, before.gate.compatible_from))
+                database.write(lambda tx: schema_gate.write(tx, before.gate.compatible_from))
     finally:
         database.dispose()
 
@@ -178,7 +181,7 @@ def downgrade(url: str, revision: str = "base") -> None:
 
 def is_current(tx: Connection) -> bool:
     """Return whether the database stands at the newest migration."""
-    return gate.read(tx, release()).standing is Standing.CURRENT
+    return schema_gate.read(tx, release()).standing is Standing.CURRENT
 
 
 def _with(config: Config, tx: Connection) -> Config:
@@ -188,15 +191,15 @@ def _with(config: Config, tx: Connection) -> Config:
 
 def _note(tx: Connection, config: Config) -> None:
     """Write down which releases work on the database now."""
-    if inspect(tx).has_table(gate.schema_gate.name):
+    if inspect(tx).has_table(schema_gate.schema_gate.name):
         revision = MigrationContext.configure(tx).get_current_revision() or ""
-        gate.write(tx, gate.oldest_compatible(declared(config), revision))
+        schema_gate.write(tx, schema_gate.oldest_compatible(declared(config), revision))
 
 
 def _close(database: Database, before: Plan) -> None:
     """Let nodes that will not work stop serving before anything changes below them."""
     begun = time.monotonic()
-    database.write(lambda tx: gate.write(tx, before.compatible_from))
+    database.write(lambda tx: schema_gate.write(tx, before.compatible_from))
     while True:
         left = [
             each for each in database.read(_live) if each.release < before.compatible_from and not each.closed
@@ -205,7 +208,7 @@ def _close(database: Database, before: Plan) -> None:
         if not left and waited > SETTLES_S:
             return
         if waited > CLOSES_WITHIN_S:
-            database.write(lambda tx: gate.write(tx, before.gate.compatible_from))
+            database.write(lambda tx: schema_gate.write(tx, before.gate.compatible_from))
             names = ", ".join(each.name for each in left)
             raise NotPermitted(
                 "older_nodes_serve",

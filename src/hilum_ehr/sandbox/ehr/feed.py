@@ -12,7 +12,7 @@ import orjson
 
 from hilum.infra import logs
 from hilum.kernel.errors import HilumError, Invalid, NotPermitted, Unavailable
-from hilum_ehr.sandbox.ehr.heard import Heard, Launch
+from hilum_ehr.sandbox.ehr.decision_cache import Heard, Launch
 from hilum_ehr.sandbox.ehr.inspector import CALLS_SHOWN, Calls, inspect
 from hilum_ehr.sandbox.ehr.platform import Platform
 from hilum_ehr.sandbox.ehr.sse import Message

@@ -10,7 +10,7 @@ from starlette.routing import BaseRoute
 from hilum.audit import hold_routes
 from hilum.audit import live as journals
 from hilum.audit import routes as audit
-from hilum.audit.rows import AccessReader
+from hilum.audit.journal_records import AccessReader
 from hilum.backchannel import routes as backchannel
 from hilum.controls import routes as controls
 from hilum.enrolment import pages as enrolment_pages

@@ -10,6 +10,7 @@ from heapq import merge
 
 import orjson
 
+from hilum.audit.journal_records import AccessReader, Followed, Positions
 from hilum.audit.models import (
     FOLLOWED_BOUND,
     FOLLOWERS_BOUND,
@@ -18,7 +19,6 @@ from hilum.audit.models import (
     RESUME_WITHIN,
     Access,
 )
-from hilum.audit.rows import AccessReader, Followed, Positions
 from hilum.kernel.errors import Unavailable
 from hilum.kernel.ports import Clock
 

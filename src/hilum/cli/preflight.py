@@ -5,17 +5,17 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from hilum.app.ground import node_of
+from hilum.app.bootstrap import node_of
 from hilum.cli import host
 from hilum.cli.output import refuse
 from hilum.identity import service as identity
 from hilum.identity.models import Tenant, UpstreamKind
-from hilum.infra import gate, nodes
+from hilum.infra import nodes, schema_gate
 from hilum.infra.context import Context, Trace
 from hilum.infra.db import Database
 from hilum.infra.edge import Edge
-from hilum.infra.gate import Gate, Standing
 from hilum.infra.nodes import LIVE_FOR, Node
+from hilum.infra.schema_gate import Gate, Standing
 from hilum.infra.settings import Settings
 from hilum.kernel.errors import HilumError, Invalid, NotPermitted
 from hilum.keys import service as keys
@@ -71,7 +71,7 @@ def require_readable(ctx: Context) -> None:
     """Raise NotPermitted when this release does not understand the database, or the key is not the one that it was set up with."""
     from hilum.infra.migrations.run import release
 
-    require_schema(gate.read(ctx.tx, release()))
+    require_schema(schema_gate.read(ctx.tx, release()))
     if fault := key_fault(ctx):
         raise NotPermitted("secret_key_wrong", f"{fault}.")
 
@@ -129,7 +129,7 @@ def _require_key(ctx: Context) -> None:
 def _require_data(ctx: Context, found: Settings) -> None:
     from hilum.infra.migrations.run import release
 
-    require_schema(gate.read(ctx.tx, release()))
+    require_schema(schema_gate.read(ctx.tx, release()))
     if not found.is_sandbox and (synthetic := sandbox_tenants(ctx)):
         raise NotPermitted(
             "sandbox_tenants", f"Production does not serve synthetic hospitals: {', '.join(synthetic)}."

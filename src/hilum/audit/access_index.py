@@ -31,8 +31,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql.elements import ColumnElement
 
+from hilum.audit.journal_records import Followed, Place, Positions
 from hilum.audit.models import PURGE_BATCH, Access, AccessQuery, Outcome
-from hilum.audit.rows import Followed, Place, Positions
 from hilum.infra.db import Database, Instant, metadata
 from hilum.keys.live import vault
 

@@ -13,7 +13,7 @@ from typing import Protocol
 import psycopg
 
 from hilum.infra import postgres
-from hilum.infra.clocks import SteadyClock
+from hilum.infra.database_clock import SteadyClock
 from hilum.infra.db import Database
 from hilum.infra.epoch import CHANNEL, Stamp, Stamps
 from hilum.infra.lanes import Lane

@@ -4,9 +4,9 @@ import os
 
 from hilum.app import platform as composition
 from hilum.app import sandbox_site
-from hilum.app.parent import end_with, started_by
+from hilum.app.parent_watch import end_with, started_by
 from hilum.infra import logs, settings
-from hilum.infra.clocks import steady
+from hilum.infra.database_clock import steady
 from hilum.infra.system import SystemClock, SystemIds
 from hilum.web.asgi import App
 
