@@ -86,7 +86,7 @@ _FORBIDDEN = Fault(
     "The database's user may not use Hilum's tables.",
     "Make this user the owner of the database, or connect as its owner.",
 )
-_LOCKED = Fault(
+LOCKED = Fault(
     "database_locked",
     "Another transaction held what this one needed for too long.",
     "If it lasts, look for a session that is idle in a transaction, or another program on the same file.",
@@ -120,7 +120,7 @@ ALL = (
     _STARTING,
     _READ_ONLY,
     _FORBIDDEN,
-    _LOCKED,
+    LOCKED,
     _DISK,
     _CORRUPT,
     _UNWRITABLE,
@@ -133,7 +133,7 @@ _BY_SQLSTATE = {
     "42501": _FORBIDDEN,
     "53100": _DISK,
     "53300": _FULL_HOUSE,
-    "55P03": _LOCKED,
+    "55P03": LOCKED,
     "57014": SILENT,
     "57P01": _STARTING,
     "57P02": _STARTING,
@@ -168,8 +168,8 @@ _BY_WORDS = (
 )
 """What a failed connection says, in lower case, the more telling first: libpq hands on no code for it."""
 _BY_SQLITE = {
-    sqlite3.SQLITE_BUSY: _LOCKED,
-    sqlite3.SQLITE_LOCKED: _LOCKED,
+    sqlite3.SQLITE_BUSY: LOCKED,
+    sqlite3.SQLITE_LOCKED: LOCKED,
     sqlite3.SQLITE_FULL: _DISK,
     sqlite3.SQLITE_CANTOPEN: _UNWRITABLE,
     sqlite3.SQLITE_READONLY: _UNWRITABLE,

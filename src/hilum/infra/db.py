@@ -54,6 +54,8 @@ metadata = MetaData(
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 ASKED_AT_ONCE = 500
 BUSY_TIMEOUT_MS = 2_500
+LOOK_FOR_MS = 8
+"""SQLite looks at a lock after 1, 2 and 5 ms more; then a writer begins to wait from the start."""
 WRITER_TIMEOUT_S = 10.0
 """How long a writer outside any request waits for its turn."""
 CHECKOUT_TIMEOUT_S = 3.0
@@ -130,6 +132,8 @@ class Database:
         self._numbers: set[int] = set()
         # SQLite's writer keeps one connection for itself: a connection's cache is worth nothing after another one has written.
         self.writing = self._open(Lane.OWN, 1) if self.is_sqlite else self.engine
+        if self.is_sqlite:
+            event.listen(self.writing, "connect", _look_often)
         self._gate, self._writer = Lock(), Lock()
 
     @property
@@ -187,7 +191,7 @@ class Database:
             return self._write(work, until)
 
     def _write(self, work: Callable[[Connection], T], until: float | None) -> T:
-        with self._turn(until), self._transaction(None, "BEGIN IMMEDIATE", until) as tx:
+        with self._turn(until) as ends, self._transaction(None, ends) as tx:
             try:
                 result = work(tx)
             except DECIDED:
@@ -209,9 +213,9 @@ class Database:
         ``on_loss`` is called before anybody else may write.
         """
         ended: list[Outcome] = []
-        with self._turn(until):
+        with self._turn(until) as ends:
             try:
-                with self._transaction(None, "BEGIN IMMEDIATE", until) as tx:
+                with self._transaction(None, ends) as tx:
                     for work in works:
                         ended.append(self._within(tx, work))
                     _commit(tx)
@@ -235,13 +239,14 @@ class Database:
         return outcome
 
     @contextmanager
-    def _turn(self, until: float | None) -> Iterator[None]:
-        """Let this process's writers on SQLite take turns: its own waiting is not fair, so that under load one of many starves.
+    def _turn(self, until: float | None) -> Iterator[float | None]:
+        """Let this process's writers on SQLite take turns, and return by when the transaction must have ended.
 
-        Whoever is next holds the gate, so that the one before cannot take that turn too.
+        Its own waiting is not fair, so that under load one of many starves. Whoever is next holds the gate, so that the one before
+        cannot take that turn too.
         """
         if not self.is_sqlite:
-            yield
+            yield until
             return
         ends = monotonic() + WRITER_TIMEOUT_S if until is None else until
         if not self._gate.acquire(timeout=max(0.0, ends - monotonic())):
@@ -253,7 +258,7 @@ class Database:
         if not mine:
             raise DatabaseAway(faults.SILENT)
         try:
-            yield
+            yield ends
         finally:
             self._writer.release()
             if self._gate.locked():
@@ -261,16 +266,19 @@ class Database:
 
     def read(self, work: Callable[[Connection], T], *, until: float | None = None) -> T:
         """Run ``work`` in one read-only view of the data."""
-        with self._transaction(lanes.current(Lane.OWN), "BEGIN", until) as tx:
+        with self._transaction(lanes.current(Lane.OWN), until) as tx:
             return work(tx)
 
     @contextmanager
-    def _transaction(self, lane: Lane | None, begin: str, until: float | None) -> Iterator[Connection]:
+    def _transaction(self, lane: Lane | None, until: float | None) -> Iterator[Connection]:
         """Open a transaction in a lane. ``lane`` is None for a writer, who on SQLite has one connection whatever the lane."""
         if self.is_sqlite:
             engine = self.writing if lane is None else self._engine(lane)
             with _in_our_words(), engine.connect() as tx:
-                tx.exec_driver_sql(begin)
+                if lane is None:
+                    _begin_writing(tx, until)
+                else:
+                    tx.exec_driver_sql("BEGIN")
                 yield tx
             return
         lane = lane or lanes.current(Lane.OWN)
@@ -294,6 +302,22 @@ class Database:
         """Close every idle connection."""
         for engine in [*self._engines.values(), self.writing]:
             engine.dispose()
+
+
+def _begin_writing(tx: Connection, until: float | None) -> None:
+    """Begin once no other process writes, looking every few milliseconds until the deadline.
+
+    SQLite's own waiting looks ever more seldom, at last ten times a second: who has waited long then loses to whoever has just come,
+    and of several busy processes one waited for hundreds of turns of the others.
+    """
+    while True:
+        try:
+            tx.exec_driver_sql("BEGIN IMMEDIATE")
+        except DBAPIError as error:
+            if faults.fault_of(error.orig) is not faults.LOCKED or until is None or monotonic() >= until:
+                raise
+        else:
+            return
 
 
 def _link_of(tx: Connection) -> Link:
@@ -419,3 +443,7 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
         f"wal_autocheckpoint={WAL_PAGES}",
     ):
         connection.execute(f"PRAGMA {pragma}")
+
+
+def _look_often(connection: Any, _record: object) -> None:
+    connection.execute(f"PRAGMA busy_timeout={LOOK_FOR_MS}")
