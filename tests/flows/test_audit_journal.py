@@ -8,8 +8,8 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -425,8 +425,9 @@ class StuckWriter:
         if self.fails:
             raise Unavailable("audit_unavailable", "The disk is full.")
 
-    def claim(self, wanted: Mapping[str, bytes], at: datetime) -> dict[str, str]:
-        return {}
+    @contextmanager
+    def claiming(self, wanted: Mapping[str, bytes], at: datetime) -> Iterator[dict[str, str]]:
+        yield {}
 
     def release(self, request_ids: Sequence[str]) -> None: ...
 
@@ -917,19 +918,98 @@ def test_a_release_that_breaks_does_not_end_the_journal() -> None:
     run(story)
 
 
-def test_only_an_old_claim_without_a_record_is_taken_over(place: Place) -> None:
-    """C196: its process ended between the claim and the intent. One of a moment ago may be about to be recorded."""
-    writer: Any = place.boot()._writer
-    writer.open()
-    now = access(1).at
+def create(n: int, *, later: timedelta = timedelta()) -> Access:
+    """Return the intent of a create; all of them are of the same."""
+    return access(n, interaction="create", outcome=Outcome.INTENDED, at=AT + later)
 
-    assert writer.claim({"req_dead": b"key"}, now) == {}
-    assert writer.claim({"req_soon": b"key"}, now + SETTLE_AFTER) == {"req_soon": "req_dead"}
-    assert writer.claim({"req_next": b"key"}, now + SETTLE_AFTER + timedelta(seconds=1)) == {}
-    assert writer.claim({"req_last": b"key"}, now + SETTLE_AFTER + timedelta(seconds=2)) == {
-        "req_last": "req_next"
-    }
-    writer.close()
+
+def test_whoever_is_frozen_before_its_intent_is_durable_writes_beside_no_successor(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """C196: claim and intent are one commit; a process that slept for a minute between them still holds its claim."""
+    frozen, wake = threading.Event(), threading.Event()
+
+    async def story() -> None:
+        first, second = place.boot(), place.boot()
+        append = first._writer.append
+
+        def sleeping(batch: Batch) -> None:
+            frozen.set()
+            wake.wait(30)
+            append(batch)
+
+        await first.record(access(1))
+        monkeypatch.setattr(first._writer, "append", sleeping)
+        sent = asyncio.create_task(first.intend(create(2)))
+        await asyncio.to_thread(frozen.wait, 10)
+
+        with pytest.raises(Unavailable):
+            await second.intend(create(3, later=SETTLE_AFTER * 2))
+        wake.set()
+        assert (await sent).request_id == create(2).request_id
+        with pytest.raises(Claimed) as claimed:
+            await second.intend(create(4, later=SETTLE_AFTER * 2))
+        assert claimed.value.holder == create(2).request_id
+        first.close()
+        second.close()
+
+    run(story)
+    assert place.verify().intact
+
+
+def test_a_claim_whose_intent_fails_does_not_stand(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """C196: the app was refused and nothing was sent, so its next try is no repetition."""
+
+    def full(batch: Batch) -> None:
+        raise Unavailable("audit_unavailable", "The disk is full.")
+
+    async def story() -> None:
+        journal = place.boot()
+        await journal.record(access(1))
+        with monkeypatch.context() as failing:
+            failing.setattr(journal._writer, "append", full)
+            with pytest.raises(Unavailable):
+                await journal.intend(create(2))
+        assert (await journal.intend(create(3))).request_id == create(3).request_id
+        journal.close()
+
+    run(story)
+    assert place.verify().intact
+
+
+def test_creates_that_wait_for_another_process_keep_no_other_record_waiting(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """C154, C196: of one batch the create is refused, and the read beside it is recorded."""
+    frozen, wake = threading.Event(), threading.Event()
+
+    async def story() -> None:
+        first, second = place.boot(), place.boot()
+        append = first._writer.append
+
+        def sleeping(batch: Batch) -> None:
+            frozen.set()
+            wake.wait(30)
+            append(batch)
+
+        await first.record(access(1))
+        await second.record(access(2))
+        monkeypatch.setattr(first._writer, "append", sleeping)
+        sent = asyncio.create_task(first.intend(create(3)))
+        await asyncio.to_thread(frozen.wait, 10)
+        write, read = await asyncio.gather(
+            second.intend(create(4)), second.record(access(5)), return_exceptions=True
+        )
+        wake.set()
+        await sent
+
+        assert isinstance(write, Unavailable)
+        assert read is None
+        first.close()
+        second.close()
+
+    run(story)
+    assert [each.outcome for each in place.reader.find(access(5).request_id)] == [Outcome.DONE]
 
 
 def test_a_claim_whose_intent_is_on_record_is_kept(place: Place) -> None:

@@ -628,6 +628,38 @@ def test_a_claim_whose_holder_was_refused_is_taken_over(play: Play, place: Place
     play(story)
 
 
+def test_whoever_is_frozen_after_its_intent_writes_beside_no_successor(
+    play: Play, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """C196: by the time it wakes, its write was settled as not done, and an identical one carried out."""
+
+    async def story(made: Ground) -> None:
+        token, real, first = made.token(*SCOPES), made.journal.intend, True
+
+        async def freeze(intent: Access) -> Any:
+            nonlocal first
+            recorded = await real(intent)
+            if not first:
+                return recorded
+            first = False
+            made.clock.advance(SETTLE_AFTER)
+            made.journal.release(intent.request_id)  # what settling does with a write that is not there
+            made.keeper.step(0)
+            successor = await made.send("POST", "Observation", token, body=fresh())
+            assert successor.status == 201
+            return recorded
+
+        monkeypatch.setattr(made.journal, "intend", freeze)
+        woken = await made.send("POST", "Observation", token, body=fresh())
+
+        assert (woken.status, code_of(woken)) == (429, "concurrency_exceeded")
+        assert "was not sent" in sentence_of(woken)
+        assert len(place.stored()) == 1
+        assert place.outcomes(woken.headers["x-request-id"]) == [Outcome.INTENDED, Outcome.REFUSED]
+
+    play(story)
+
+
 def test_no_tenant_whose_server_is_away_keeps_others_waiting(clock: FakeClock) -> None:
     """C196: tenants alternate, and each turn begins at another write."""
 

@@ -25,7 +25,6 @@ from hilum.audit.models import (
     CLAIM_LIFE,
     OPEN_INTENTS_BOUND,
     PURGE_BATCH,
-    SETTLE_AFTER,
     SLOTS_BOUND,
     Access,
     AccessQuery,
@@ -48,6 +47,8 @@ _SCHEMA = (
 _CLAIMS = "CREATE TABLE IF NOT EXISTS claim (key BLOB PRIMARY KEY, request_id TEXT NOT NULL, at INTEGER NOT NULL) WITHOUT ROWID"
 """One file for all workers of the machine."""
 BUSY_MS = 2_500
+CLAIMS_BUSY_MS = 1_000
+"""Wait for another worker's commit of a create; less than a record waits, since others of the batch wait too."""
 WAL_PAGES = 4_000
 _CHUNKS = (64, 16, 4, 1)
 """One statement per chunk: the interpreter's lock is let go once a statement, and taking it back may wait for the event loop."""
@@ -198,11 +199,13 @@ class JournalFile:
         rows = self._db.execute(_OPEN_INTENTS, (OPEN_INTENTS_BOUND,)).fetchall()
         for intent in (encoding.decode(*row) for *row, _ in rows):
             if key := policy.claim_of(intent):
-                self.claim({intent.request_id: key}, intent.at)
+                with self.claiming({intent.request_id: key}, intent.at):
+                    pass
 
-    def claim(self, wanted: Mapping[str, bytes], at: datetime) -> dict[str, str]:
+    @contextmanager
+    def claiming(self, wanted: Mapping[str, bytes], at: datetime) -> Iterator[dict[str, str]]:
         held: dict[str, str] = {}
-        with self._claiming() as claims:
+        with self._claims_held() as claims:
             claims.execute("DELETE FROM claim WHERE at < ?", (_seconds(at - CLAIM_LIFE),))
             for request_id, key in wanted.items():
                 if claims.execute(_CLAIM, (key, request_id, _seconds(at))).rowcount != 1:
@@ -211,44 +214,32 @@ class JournalFile:
                     ).fetchone()
                     if holder != request_id:
                         held[request_id] = holder
-            self._take_orphans(claims, wanted, held, at)
-        return held
-
-    def _take_orphans(
-        self,
-        claims: sqlite3.Connection,
-        wanted: Mapping[str, bytes],
-        held: dict[str, str],
-        at: datetime,
-    ) -> None:
-        """Take over claims whose intent never became durable: their process ended between the two."""
-        for request_id, holder in list(held.items()):
-            taken = claims.execute(
-                "SELECT 1 FROM claim WHERE request_id = ? AND at < ?", (holder, _seconds(at - SETTLE_AFTER))
-            ).fetchone()
-            if taken and not FileReader(self._directory).find(holder):
-                claims.execute("DELETE FROM claim WHERE request_id = ?", (holder,))
-                claims.execute(_CLAIM, (wanted[request_id], request_id, _seconds(at)))
-                del held[request_id]
+            # Two files are no one commit. Nobody sees the claims before the intents are durable, and an open intent is claimed again at
+            # the next start.
+            yield held
 
     def release(self, request_ids: Sequence[str]) -> None:
-        with self._claiming() as claims:
+        with self._claims_held() as claims:
             for request_id in request_ids:
                 claims.execute("DELETE FROM claim WHERE request_id = ?", (request_id,))
 
     @contextmanager
-    def _claiming(self) -> Iterator[sqlite3.Connection]:
+    def _claims_held(self) -> Iterator[sqlite3.Connection]:
+        committed = False
         try:
             if self._claims is None:
                 self._claims = _open_claims(self._directory)
             self._claims.execute("BEGIN IMMEDIATE")
             yield self._claims
             self._claims.execute("COMMIT")
+            committed = True
         except sqlite3.Error as error:
-            self._close_claims()
             raise Unavailable(
                 "audit_unavailable", "The claims of the audit journal cannot be written."
             ) from error
+        finally:
+            if not committed:
+                self._close_claims()
 
     def _close_claims(self) -> None:
         if self._claims is not None:
@@ -294,7 +285,7 @@ def _open_for_writing(path: Path) -> sqlite3.Connection:
 def _open_claims(directory: Path) -> sqlite3.Connection:
     """Open the claims. They outlive a killed process, not a power cut: open intents, which do, are claimed again at the next start."""
     db = sqlite3.connect(directory / "claims.db", isolation_level=None, check_same_thread=False)
-    for pragma in (f"busy_timeout={BUSY_MS}", "journal_mode=WAL", "synchronous=NORMAL"):
+    for pragma in (f"busy_timeout={CLAIMS_BUSY_MS}", "journal_mode=WAL", "synchronous=NORMAL"):
         db.execute(f"PRAGMA {pragma}")
     db.execute(_CLAIMS)
     db.execute("CREATE INDEX IF NOT EXISTS claim_request ON claim (request_id)")

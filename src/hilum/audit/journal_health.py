@@ -24,17 +24,17 @@ class Watch:
         self._failed_at = float("-inf")
         self._tried_at = float("-inf")
 
-    def commit(self, write: Callable[[], None], records: int) -> None:
-        """Write one batch, timed and counted. Raises what writing raises."""
+    def commit(self, write: Callable[[], int], records: int) -> None:
+        """Write one batch of at most so many records, timed and counted; ``write`` returns how many there were. Raises what writing raises."""
         begun = self._clock.monotonic()
         try:
-            write()
+            written = write()
         except HilumError:
             metrics.JOURNAL_FAILURES.add(by=records)
             self.failed()
             raise
         self._failed_at = float("-inf")
-        metrics.JOURNAL_RECORDS.add(by=records)
+        metrics.JOURNAL_RECORDS.add(by=written)
         metrics.JOURNAL_SECONDS.observe(self._clock.monotonic() - begun)
 
     def failed(self) -> None:

@@ -1,6 +1,7 @@
 """What the two kinds of journal share: a batch of records linked into a chain, and how stored records are read back."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -115,10 +116,11 @@ class Writer(Protocol):
         """Make a batch durable, or raise Unavailable and be ready for the next. Raises ChainMoved when it must be linked again."""
         ...
 
-    def claim(self, wanted: Mapping[str, bytes], at: datetime) -> dict[str, str]:
-        """Claim a key for each request id, among all workers; return for those that another request holds, that request's id.
+    def claiming(self, wanted: Mapping[str, bytes], at: datetime) -> AbstractContextManager[dict[str, str]]:
+        """Claim a key for each request id, among all workers, in one commit with what is appended within: none stands without its intent.
 
-        A claim lasts ``CLAIM_LIFE`` at most.
+        Yields, for those that another request holds, that request's id. A claim lasts ``CLAIM_LIFE`` at most. Raises Unavailable, also at
+        the end; then nothing was claimed or appended.
         """
         ...
 

@@ -10,8 +10,8 @@ once the journal works again; they are lost if the process ends before.
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -254,45 +254,49 @@ class Journal:
                 if not isinstance(error, HilumError):
                     _log.error("audit.release.failed", writer=self.writer, error=type(error).__name__)
 
-    def _claimed(self, batch: list[_Waiting]) -> list[_Waiting]:
-        """Claim what the creates of a batch need; return the batch without those that another request holds, whose callers are refused."""
+    def _write(self, batch: list[_Waiting]) -> int:
+        """Append a batch, with the claims that its creates need in the same commit; return how many records. What is held is refused."""
         wanted: dict[str, bytes] = {}
         for each in batch:
             if each.access.outcome is Outcome.INTENDED and (key := policy.claim_of(each.access)):
                 wanted[each.access.request_id] = key
-        if not wanted:
-            return batch
-        refused: dict[str, HilumError] = {}
-        try:
-            held = self._writer.claim(wanted, max(each.access.at for each in batch))
-        except HilumError as error:  # nobody's business but theirs
-            refused = dict.fromkeys(wanted, error)
-        else:
-            refused = {request_id: Claimed(holder) for request_id, holder in held.items()}
+        with ExitStack() as claims:
+            if wanted:
+                at = max(each.access.at for each in batch)
+                try:
+                    held = claims.enter_context(self._writer.claiming(wanted, at))
+                except HilumError as error:  # nobody's business but theirs
+                    batch = self._without(batch, dict.fromkeys(wanted, error))
+                else:
+                    batch = self._without(batch, {each: Claimed(holder) for each, holder in held.items()})
+            if batch:
+                accesses = (each.access for each in batch)
+                self._writer.append(link_batch(accesses, self._writer.tip(), self._ids))
+        return len(batch)
+
+    def _without(self, batch: list[_Waiting], refused: Mapping[str, HilumError]) -> list[_Waiting]:
+        """Return a batch without the intents that are refused, whose callers are told."""
         for each in batch:
             if each.access.request_id in refused and each.access.outcome is Outcome.INTENDED:
                 self._wake_soon([each], refused[each.access.request_id])
                 each.given_up = True
         return [each for each in batch if not each.given_up] if refused else batch
 
-    def _append(self, batch: list[_Waiting]) -> None:
+    def _append(self, batch: list[_Waiting]) -> int:
         for again in (True, False):
-            linked = link_batch((each.access for each in batch), self._writer.tip(), self._ids)
             try:
-                self._writer.append(linked)
+                return self._write([each for each in batch if not each.given_up])
             except ChainMoved:
                 if not again:
                     raise
-            else:
-                return
+        raise AssertionError("the second try returns or raises")
 
     def _commit(self, batch: list[_Waiting]) -> None:
         failure: HilumError | None = None
         try:
-            batch = self._claimed(batch)
-            if batch and self._watch is not None:
+            if self._watch is not None:
                 self._watch.commit(partial(self._append, batch), len(batch))
-            elif batch:
+            else:
                 self._append(batch)
         except HilumError as error:
             failure = error

@@ -1,5 +1,6 @@
 """What is recorded: events of the control plane and accesses at the gateway."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -21,6 +22,8 @@ CLAIM_LIFE = timedelta(hours=24)
 """How long a create whose answer may be lost keeps an identical one from being carried out."""
 SETTLE_AFTER = timedelta(seconds=30)
 """Age at which no request of ours can still be under way at a FHIR server; before it, a write that is not there may yet come."""
+LEAVE_WITHIN = timedelta(seconds=8)
+"""Age of an intent up to which its write may leave: with the deadline of a FHIR server it ends before ``SETTLE_AFTER``."""
 OPEN_INTENTS_BOUND = 1_000
 SETTLEMENT = "settlement"
 """The rule of a record that says, later, what became of a write."""
@@ -74,15 +77,20 @@ class Outcome(StrEnum):
 
 @dataclass(slots=True)
 class Recorded:
-    """Proof that the intent of one write is durable; no write leaves without one. ``use`` it once."""
+    """Proof that the intent of one write is durable; no write leaves without one. ``use`` it once.
+
+    ``is_late`` says that others may already have settled the write as not done, so that it must not leave any more.
+    """
 
     request_id: str
+    is_late: Callable[[], bool] = lambda: False
     used: bool = False
 
-    def use(self) -> None:
-        """Spend it on a write. A second use is a bug."""
+    def use(self) -> bool:
+        """Spend it on a write that is about to leave; False: it is too late for that. A second use is a bug."""
         assert not self.used, "one intent, one write"
         self.used = True
+        return not self.is_late()
 
 
 class Claimed(Conflict):

@@ -26,7 +26,6 @@ from hilum.audit.models import (
     CLAIM_LIFE,
     OPEN_INTENTS_BOUND,
     PURGE_BATCH,
-    SETTLE_AFTER,
     Access,
     AccessQuery,
     Head,
@@ -65,11 +64,11 @@ INSERT INTO access_claim (key, request_id, at)
 SELECT key, request_id, %(at)s FROM unnest(%(keys)s::bytea[], %(ids)s::text[]) AS c (key, request_id)
 ON CONFLICT DO NOTHING
 """
-_ORPHANS = """
-DELETE FROM access_claim WHERE key = ANY(%(keys)s::bytea[]) AND at < %(orphaned)s
-  AND NOT EXISTS (SELECT FROM access_record WHERE access_record.request_id = access_claim.request_id)
+_CLAIM_WAIT_MS = 250
+"""Wait for an identical create that another worker is about to commit; others of the batch wait too."""
+_EXPIRED = """
+DELETE FROM access_claim WHERE key IN (SELECT key FROM access_claim WHERE at < %s FOR UPDATE SKIP LOCKED)
 """
-"""Claims whose intent never became durable: their process ended between the two."""
 _HOLDERS = """
 SELECT wanted.request_id, access_claim.request_id
 FROM unnest(%(keys)s::bytea[], %(ids)s::text[]) AS wanted (key, request_id) JOIN access_claim USING (key)
@@ -190,19 +189,20 @@ class PostgresWriter:
         self._last += size
         self._previous = batch.hashes[-1]
 
-    def claim(self, wanted: Mapping[str, bytes], at: datetime) -> dict[str, str]:
+    @contextmanager
+    def claiming(self, wanted: Mapping[str, bytes], at: datetime) -> Iterator[dict[str, str]]:
         self.tip()
         assert self._db is not None, "tip has connected"
-        values = {"keys": list(wanted.values()), "ids": list(wanted), "at": _microseconds(at)}
+        committed = False
         try:
-            if self._db.execute(_CLAIM, values).rowcount == len(wanted):
-                return {}
-            self._db.execute("DELETE FROM access_claim WHERE at < %s", (_microseconds(at - CLAIM_LIFE),))
-            self._db.execute(_ORPHANS, values | {"orphaned": _microseconds(at - SETTLE_AFTER)})
-            self._db.execute(_CLAIM, values)
-            return dict(self._db.execute(_HOLDERS, values).fetchall())
+            yield _claim(self._db, wanted, at)
+            self._db.execute("COMMIT")
+            committed = True
         except psycopg.Error as error:
             raise self._failed() from error
+        finally:
+            if not committed:
+                self.close()
 
     def release(self, request_ids: Sequence[str]) -> None:
         self.tip()
@@ -335,6 +335,25 @@ class PostgresReader:
                     db.commit()
                     removed += count
         return removed
+
+
+def _claim(db: psycopg.Connection[Any], wanted: Mapping[str, bytes], at: datetime) -> dict[str, str]:
+    """Begin a transaction and claim in it. In the order of the keys, so that no two wait for each other."""
+    ordered = sorted(wanted.items(), key=lambda item: item[1])
+    values = {
+        "keys": [key for _, key in ordered],
+        "ids": [request_id for request_id, _ in ordered],
+        "at": _microseconds(at),
+    }
+    with db.pipeline():  # one round trip
+        db.execute("BEGIN")
+        db.execute(f"SET LOCAL lock_timeout = {_CLAIM_WAIT_MS}")
+        claimed = db.execute(_CLAIM, values)
+    if claimed.rowcount == len(wanted):
+        return {}
+    db.execute(_EXPIRED, (_microseconds(at - CLAIM_LIFE),))
+    db.execute(_CLAIM, values)
+    return dict(db.execute(_HOLDERS, values).fetchall())
 
 
 def _microseconds(moment: datetime) -> int:

@@ -10,7 +10,7 @@ import orjson
 
 from hilum.audit import policy as audit
 from hilum.audit.live import Journal
-from hilum.audit.models import Access, Claimed, Outcome, Recorded
+from hilum.audit.models import LEAVE_WITHIN, Access, Claimed, Outcome, Recorded
 from hilum.gateway import policy
 from hilum.gateway.models import DecisionInput, Obligations, Snapshot
 from hilum.gateway.snapshot import SnapshotKeeper
@@ -111,6 +111,7 @@ class UnderWay:
             except Unavailable as error:
                 raise Unrecorded from error
         assert self.recorded is not None, "the loop ends with a record or an error"
+        self.recorded.is_late = lambda: self.clock.now() - intent.at >= LEAVE_WITHIN
         self.confirm()
         self.effect = Effect.UNKNOWN
         return self.recorded

@@ -154,19 +154,22 @@ class Upstreams:
     async def write(
         self, tenant: TenantFacts, request: UpstreamRequest, intent: Recorded
     ) -> UpstreamResponse:
-        """Send what changes data. Each write needs the record of an intent of its own.
+        """Send what changes data. Each write needs the record of an intent of its own, and leaves soon after it or not at all.
 
         Source: security decision 20
         """
-        intent.use()
-        return await self._send(tenant, request)
+        return await self._send(tenant, request, intent)
 
-    async def _send(self, tenant: TenantFacts, request: UpstreamRequest) -> UpstreamResponse:
+    async def _send(
+        self, tenant: TenantFacts, request: UpstreamRequest, intent: Recorded | None = None
+    ) -> UpstreamResponse:
         bulkhead = self._bulkheads.get(tenant.id)
         if bulkhead is None:
             bulkhead = self._bulkheads[tenant.id] = _Bulkhead()
         await bulkhead.enter()
         try:
+            if intent is not None and not intent.use():
+                raise Unavailable(BUSY, "The write was not sent: its turn came too late. Send it again.")
             return await self._exchange(tenant, request)
         finally:
             bulkhead.leave()

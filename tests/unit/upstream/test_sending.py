@@ -131,6 +131,36 @@ def test_nothing_that_changes_data_leaves_without_its_own_intent(request_: Upstr
     assert reached == [request_.method]
 
 
+def test_a_write_that_waited_too_long_for_its_turn_does_not_leave() -> None:
+    """C196: by then it may be settled as not done, and an identical one carried out. Judged last, after the wait for a place."""
+    reached: list[str] = []
+    go = asyncio.Event()
+    late = False
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        reached.append(scope["method"])
+        await go.wait()
+        await answering(200, b"{}")(scope, receive, send)
+
+    async def main() -> None:
+        nonlocal late
+        sender = upstreams(app)
+        reads = [asyncio.create_task(sender.send(facts(), READ)) for _ in range(CONNECTIONS_PER_TENANT)]
+        await asyncio.sleep(0)
+        intent = Recorded("req_1", lambda: late)
+        write = asyncio.create_task(sender.write(facts(), UpstreamRequest("DELETE", "Patient/1"), intent))
+        await asyncio.sleep(0)
+        late = True
+        go.set()
+        await asyncio.gather(*reads)
+
+        with pytest.raises(Unavailable, match="not sent"):
+            await write
+
+    asyncio.run(main())
+    assert "DELETE" not in reached
+
+
 def test_a_search_by_form_is_no_write() -> None:
     async def main() -> None:
         search = UpstreamRequest("POST", "Observation/_search", (), b"code=x")
