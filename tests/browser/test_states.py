@@ -265,7 +265,11 @@ def test_a_stopped_app_says_so_where_it_would_open(stage: Stage, stopped: str) -
 
     frame = page.frame_locator("iframe")
     expect(frame.get_by_role("heading", level=1)).to_have_text("This app is stopped at the moment")
-    expect(frame.locator("main")).to_contain_text("Ask your hospital's administrator")
+    expect(frame.locator("main")).to_contain_text(
+        "A kill switch stops this app here; ask the hospital's administrator."
+    )
+    assert frame.locator("main").inner_text().lower().count("ask ") == 1, "one contact"
+    assert "new launches" not in frame.locator("main").inner_text(), "it is a full stop"
     inside = page.locator("iframe").element_handle().content_frame()
     assert inside is not None
     judge(page, inside)

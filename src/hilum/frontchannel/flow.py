@@ -35,13 +35,13 @@ from hilum.signin import service as signin
 from hilum.signin.models import Session
 from hilum.standards import oauth
 from hilum.standards.oauth import AuthorizeError
-from hilum.standards.refusals import page_text
+from hilum.standards.refusals import ENDED, FULL_STOP, page_text
 from hilum.standards.smart import launch as smart_launch
 from hilum.standards.smart import scopes as smart
 from hilum.standards.smart.scopes import Scope
 from hilum.standing import service as standing
 from hilum.standing.models import Standing
-from hilum.standing.policy import standing_fault
+from hilum.standing.policy import standing_fault, stop_of
 from hilum.web.urls import Site
 
 LAUNCH_PURPOSE = "authserver.launch"
@@ -172,7 +172,7 @@ def advance(ctx: Context, site: Site, request_id: str, cookie: str) -> Progress:
     signin.touch(ctx, session)
     judged = standing_of(ctx, parties, person, issued_at=request.created_at)
     if reason := standing_fault(judged, ctx.now):
-        return _refuse_launch(ctx, site, request, parties, reason)
+        return _refuse_launch(ctx, site, request, parties, reason, stop=stop_of(judged, ctx.now) or ENDED)
     launched = _with_launch(ctx, site, request, judged)
     if isinstance(launched, Redirect):
         return launched
@@ -183,11 +183,12 @@ def _without_session(
     ctx: Context, site: Site, request: AuthorizationRequest, parties: Parties, cookie: str
 ) -> Progress:
     """Refuse what nobody may do here, or whom a switch stops; everybody else signs in."""
-    reason = standing_fault(standing_of(ctx, parties, None, issued_at=request.created_at), ctx.now)
+    judged = standing_of(ctx, parties, None, issued_at=request.created_at)
+    reason, stop = standing_fault(judged, ctx.now), stop_of(judged, ctx.now) or ENDED
     if reason is None and signin.is_stopped(ctx, cookie, request.tenant):
-        reason = Reason.SWITCH_ENGAGED
+        reason, stop = Reason.SWITCH_ENGAGED, FULL_STOP
     if reason is not None:
-        return _refuse_launch(ctx, site, request, parties, reason)
+        return _refuse_launch(ctx, site, request, parties, reason, stop=stop)
     return _page_or_error(ctx, site, request, Step.LOGIN) or NeedsLogin(request, parties.tenant)
 
 
@@ -344,7 +345,7 @@ def _page_or_error(ctx: Context, site: Site, request: AuthorizationRequest, step
 
 
 def _refuse_launch(
-    ctx: Context, site: Site, request: AuthorizationRequest, parties: Parties, reason: Reason
+    ctx: Context, site: Site, request: AuthorizationRequest, parties: Parties, reason: Reason, *, stop: str
 ) -> Redirect:
-    detail = page_text(reason, parties.tenant.name)
+    detail = page_text(reason, parties.tenant.name, stop=stop)
     return refuse(ctx, site, request, AuthorizeError.ACCESS_DENIED, code=reason.value, detail=detail)

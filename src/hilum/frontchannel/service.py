@@ -34,11 +34,11 @@ from hilum.registry.models import App, Client
 from hilum.signin import policy as signin_policy
 from hilum.signin import service as signin
 from hilum.standards.oauth import AuthorizeError, Parameters, TokenError
-from hilum.standards.refusals import page_text
+from hilum.standards.refusals import ENDED, page_text
 from hilum.standards.smart import launch as smart_launch
 from hilum.standards.smart import scopes as smart
 from hilum.standards.smart.scopes import Scope, SpecialScope
-from hilum.standing.policy import standing_fault
+from hilum.standing.policy import standing_fault, stop_of
 from hilum.tokens import service as tokens
 from hilum.tokens.models import Grant
 from hilum.web.urls import Site
@@ -104,9 +104,10 @@ def begin(
             _record_refusal(ctx, site, client.id, judged.error, loud=loud)
             return flow.error_redirect(site, judged.redirect_uri, judged.state, judged.error, judged.detail)
     assert parties is not None, "an unknown client is a displayed error"
-    if reason := standing_fault(flow.standing_of(ctx, parties, None), ctx.now):
+    standing = flow.standing_of(ctx, parties, None)
+    if reason := standing_fault(standing, ctx.now):
         _record_refusal(ctx, site, parties.client.id, reason, loud=loud)
-        detail = page_text(reason, parties.tenant.name)
+        detail = page_text(reason, parties.tenant.name, stop=stop_of(standing, ctx.now) or ENDED)
         return flow.error_redirect(
             site, judged.redirect_uri, judged.state, AuthorizeError.ACCESS_DENIED, detail
         )

@@ -36,10 +36,10 @@ from hilum.registry import service as registry
 from hilum.registry.models import PLATFORM_PEERS, Client, ClientType
 from hilum.signin import service as signin
 from hilum.signin.models import Method
-from hilum.standards.refusals import CATALOGUE, meaning_of
+from hilum.standards.refusals import ENDED, ehr_text, meaning_of
 from hilum.standing import service as standing
 from hilum.standing.models import Acting, Standing
-from hilum.standing.policy import standing_fault
+from hilum.standing.policy import standing_fault, stop_of
 from hilum.tokens import policy as tokens_policy
 from hilum.tokens import service as tokens
 
@@ -57,9 +57,10 @@ def open_launch(ctx: Context, order: LaunchOrder) -> OpenedLaunch:
     if faults or client is None or person is None:
         _refused(ctx, order, tenant, person, reason="launch_invalid", faults=faults)
         raise Invalid("launch_invalid", "The launch cannot be opened as it was asked.", fields=faults)
-    if reason := standing_fault(standing.read(ctx, tenant, client.id, person), ctx.now):
+    judged = standing.read(ctx, tenant, client.id, person)
+    if reason := standing_fault(judged, ctx.now):
         _refused(ctx, order, tenant, person, reason=reason, faults={})
-        raise NotPermitted(reason, CATALOGUE[reason].ehr)
+        raise NotPermitted(reason, ehr_text(reason, stop=stop_of(judged, ctx.now) or ENDED))
     open_token = ctx.ids.secret()
     handle = _handle_of(open_token)
     made = Launch(
@@ -177,7 +178,7 @@ def _require_standing(ctx: Context, found: Launch, judged: Standing, action: str
     if reason is None:
         return
     audit.record(ctx, replace(_event(found, action), outcome=Outcome.REFUSED, reason=reason))
-    raise NotPermitted(reason, CATALOGUE[reason].ehr)
+    raise NotPermitted(reason, ehr_text(reason, stop=stop_of(judged, ctx.now) or ENDED))
 
 
 def _take_fault(ctx: Context, known: Launch, by: Acting) -> str:

@@ -51,19 +51,19 @@ CATALOGUE: Mapping[Reason, Refusal] = MappingProxyType(
             "A kill switch stops this, or did after the token was issued.",
             "Ask who operates the platform; `hilum switch list`. After release, launch again.",
             person="This app, or what it needs, is stopped at the moment. " + _ASK_TENANT,
-            ehr="A kill switch stops new launches of this app here; ask the platform's operations.",
+            ehr="A kill switch stops this app here; ask the hospital's administrator.",
         ),
         Reason.TENANT_MISMATCH: Refusal(
             "The access token is not for this FHIR base, or the hospital is not active here.",
             "Use it at the FHIR base it was issued for.",
             person="{tenant} is not active on this platform. " + _ASK_TENANT,
-            ehr="This hospital is not active here; ask the platform's operations.",
+            ehr="This hospital is not active here; ask the hospital's administrator.",
         ),
         Reason.APP_NOT_CERTIFIED: Refusal(
             "The app's version has no certification in force, or the app is suspended.",
             "The vendor asks the platform's reviewers.",
             person="This app is not certified for use here. " + _ASK_VENDOR,
-            ehr="The app is not certified now; ask the platform's reviewers.",
+            ehr="The app is not certified now; ask the vendor of the app.",
         ),
         Reason.APP_NOT_INSTALLED: Refusal(
             "The app is not installed at this hospital, or was removed after the token was issued.",
@@ -157,6 +157,38 @@ def meaning_of(reason: Reason) -> str:
     return CATALOGUE[reason].meaning
 
 
-def page_text(reason: Reason, tenant_name: str) -> str:
-    """Return the reason with the sentence for the person at the browser, which says whom to ask (C38)."""
-    return f"{reason}: {CATALOGUE[reason].person.format(tenant=tenant_name)}"
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """What a kill switch stops, for those who are refused a launch."""
+
+    person: str
+    ehr: str
+
+
+FULL_STOP, NO_NEW_LAUNCHES, ENDED = "full_stop", "no_new_launches", ""
+STOPPED: Mapping[str, Stopped] = MappingProxyType(
+    {
+        FULL_STOP: Stopped(CATALOGUE[Reason.SWITCH_ENGAGED].person, CATALOGUE[Reason.SWITCH_ENGAGED].ehr),
+        NO_NEW_LAUNCHES: Stopped(
+            "This app cannot be opened at the moment; where it is open already, it goes on working. "
+            + _ASK_TENANT,
+            "A kill switch stops new launches of this app here, and what is open goes on; ask the hospital's administrator.",
+        ),
+        ENDED: Stopped(
+            "This app was stopped after you began. Go back to it and start again.",
+            "A kill switch ended this launch; open the app again from the chart.",
+        ),
+    }
+)
+"""By the mode of the switch in force; ``ENDED`` where none is any more and what was begun before it stays dead."""
+
+
+def page_text(reason: Reason, tenant_name: str, *, stop: str = FULL_STOP) -> str:
+    """Return the reason with the sentence for the person at the browser, which says whom to ask (C38). ``stop``: see ``STOPPED``."""
+    sentence = STOPPED[stop].person if reason is Reason.SWITCH_ENGAGED else CATALOGUE[reason].person
+    return f"{reason}: {sentence.format(tenant=tenant_name)}"
+
+
+def ehr_text(reason: Reason, *, stop: str = FULL_STOP) -> str:
+    """Return the sentence for the EHR that is refused a launch, and for whoever it opens it for. ``stop``: see ``STOPPED``."""
+    return STOPPED[stop].ehr if reason is Reason.SWITCH_ENGAGED else CATALOGUE[reason].ehr

@@ -6,7 +6,7 @@ A new condition of standing is added here, once, with its reason in ``STANDING_R
 from datetime import datetime
 
 from hilum.clients.models import PLATFORM_PEERS, ClientType, Environment
-from hilum.controls.models import Subject
+from hilum.controls.models import Mode, Subject
 from hilum.controls.policy import launches_stopped, stopped_by
 from hilum.kernel.decision import Reason
 from hilum.registry.models import ClientFacts, InstallationFacts
@@ -52,6 +52,19 @@ def _is_stopped(standing: Standing, now: datetime) -> bool:
         if standing.launching and launches_stopped(standing.switches, subject, now) is not None:
             return True
     return False
+
+
+def stop_of(standing: Standing, now: datetime) -> Mode | None:
+    """Return the mode of the switch that stops a launch now, a full stop first; None: none is in force, though one may have ended it."""
+    acting, client = standing.acting, standing.client
+    modes: set[Mode] = set()
+    for version in {acting.version, acting.version if client is None else client.version}:
+        subject = Subject(acting.tenant, acting.vendor, acting.app, version, acting.person)
+        if stopped_by(standing.switches, subject, now=now, issued_at=None) is not None:
+            modes.add(Mode.FULL_STOP)
+        elif found := launches_stopped(standing.switches, subject, now):
+            modes.add(found.mode)
+    return max(modes, key=lambda mode: mode is Mode.FULL_STOP, default=None)
 
 
 def _app_fault(standing: Standing, now: datetime) -> Reason | None:

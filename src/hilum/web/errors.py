@@ -59,19 +59,19 @@ _TITLE_AND_NEXT = {
     ),
     "switch_engaged": (
         "This app is stopped at the moment",
-        "It was stopped on purpose, and nothing is wrong with your account. Ask your hospital's administrator when it will work again.",
+        "It was stopped on purpose; nothing is wrong with your account. Once it is released, open it again.",
     ),
     "app_not_certified": (
         "This app is not certified for use here",
-        "Ask the makers of the app; until it is certified nobody can open it.",
+        "Until it is certified nobody can open it.",
     ),
     "app_not_installed": (
         "This app is not installed here",
-        "If you need it for your work, ask your hospital's administrator to install it.",
+        "Once it is installed, open it again from the chart.",
     ),
     "role_not_allowed": (
         "This app is not for your role",
-        "If you need it for your work, ask your hospital's administrator.",
+        "Once your role may use it, open it again from the chart.",
     ),
     "authorization_not_found": (
         "This app is not connected",

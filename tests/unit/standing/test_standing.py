@@ -15,9 +15,9 @@ from hilum.identity.models import MovedReads, TenantFacts, UpstreamKind, Upstrea
 from hilum.kernel.decision import Reason
 from hilum.kernel.ids import AppId, ClientId, PersonId, TenantId, VendorId, VersionId
 from hilum.registry.models import ClientFacts, ClientType, Environment, InstallationFacts
-from hilum.standards.refusals import CATALOGUE, page_text
+from hilum.standards.refusals import CATALOGUE, ENDED, STOPPED, ehr_text, page_text
 from hilum.standing.models import STANDING_REASONS, Party, Standing
-from hilum.standing.policy import fault_without_app, standing_fault
+from hilum.standing.policy import fault_without_app, standing_fault, stop_of
 from tests.effort import effort
 from tests.sim.world import START
 
@@ -339,6 +339,51 @@ def test_a_refusal_names_what_failed_and_whom_to_ask(reason: Reason) -> None:
     assert "Ask " in text
     assert "{" not in text
     assert "; ask " in CATALOGUE[reason].ehr
+
+
+FULL, LAUNCHES = Mode.FULL_STOP, Mode.NO_NEW_LAUNCHES
+
+
+@pytest.mark.parametrize(
+    ("modes", "stop"),
+    [
+        ((), None),
+        ((FULL,), FULL),
+        ((LAUNCHES,), LAUNCHES),
+        ((FULL, LAUNCHES), FULL),
+        ((LAUNCHES, FULL), FULL),
+        ((Mode.OBSERVE,), None),
+        ((Mode.READ_ONLY,), None),
+    ],
+)
+def test_of_several_stops_the_hardest_is_named(modes: tuple[Mode, ...], stop: Mode | None) -> None:
+    """C38: a launch refused by a full stop is not said to be refused by a stop of new launches."""
+    kinds = ((TargetKind.PLATFORM, ""), (TargetKind.APP, "app_1"))
+    index = stopped(*(switch(*kind, mode=mode) for kind, mode in zip(kinds, modes, strict=False)))
+    launch = replace(changed(GOOD, {"switches": index}), launching=True)
+
+    assert stop_of(launch, NOW) == stop
+    assert (standing_fault(launch, NOW) is Reason.SWITCH_ENGAGED) is (stop is not None)
+
+
+def test_a_stop_that_ended_since_is_none_that_stands() -> None:
+    since = replace(changed(GOOD, {"switches": ended(TargetKind.APP, "app_1")}), launching=True)
+
+    assert standing_fault(replace(since, issued_at=NOW - DAY), NOW) is Reason.SWITCH_ENGAGED
+    assert stop_of(replace(since, issued_at=NOW - DAY), NOW) is None
+
+
+def test_each_way_of_being_stopped_has_one_sentence_with_one_thing_to_do() -> None:
+    assert set(STOPPED) == {str(FULL), str(LAUNCHES), ENDED}
+    for stop in STOPPED:
+        said = (
+            page_text(Reason.SWITCH_ENGAGED, "General", stop=stop),
+            ehr_text(Reason.SWITCH_ENGAGED, stop=stop),
+        )
+        for text in said:
+            assert text.lower().count("ask ") == (stop != ENDED), text
+            assert "{" not in text
+        assert ("new launches" in said[1]) is (stop == LAUNCHES)
 
 
 def test_every_reason_has_its_sentences() -> None:

@@ -23,7 +23,7 @@ function trouble(error) {
   const said = explain(error);
   show(main, stop("bad", said.title, said.message, said.next,
     h("p", {}, h("a", { href: "/apps/lumen" }, "About Lumen Chart")),
-    said.requestId && h("p", { class: "small" }, "If you ask for help, tell this number: ", h("code", {}, said.requestId))));
+    said.requestId && h("p", { class: "small" }, "If you need help, quote this number: ", h("code", {}, said.requestId))));
 }
 
 function vital({ name, unit, usual, ofAdults }, series, since) {

@@ -51,7 +51,7 @@ function trouble(error) {
   const said = explain(error, PLAIN);
   show(main, stop(said.kind === "declined" ? "info" : "bad", said.title, said.kind === "expired" ? "" : said.message, said.next,
     h("p", { class: "actions" }, h("a", { class: "button button-primary", href: "/apps/wellspring" }, "Start again")),
-    said.requestId && h("p", { class: "small" }, "If you ask for help, tell this number: ", h("code", {}, said.requestId))));
+    said.requestId && h("p", { class: "small" }, "If you need help, quote this number: ", h("code", {}, said.requestId))));
 }
 
 function stateOf(observation) {
