@@ -103,7 +103,7 @@ def exchange(
     platform: Platform, request: TokenRequest, client: str = "public"
 ) -> Callable[[Context], dict[str, Any]]:
     who, site = caller(platform, client), platform.site()
-    return lambda ctx: service.exchange(ctx, site, who, request)[0]
+    return lambda ctx: service.exchange(ctx, site, who, request)
 
 
 def is_alive(platform: Platform, token: str) -> bool:
@@ -180,7 +180,7 @@ def test_one_assertion_at_one_instant_is_taken_once(both: Platform, workers: Wor
         proved = Assertion(client.id, f"race-{n}", both.clock.now() + timedelta(minutes=5))
         who = Caller(Presented(Method.ASSERTION, client.id), proved, service.key_source(client))
 
-        answers = workers.at_once([lambda ctx, who=who: service.exchange(ctx, site, who, request)[0]] * 3)
+        answers = workers.at_once([lambda ctx, who=who: service.exchange(ctx, site, who, request)] * 3)
 
         assert sum(isinstance(answer, dict) for answer in answers) == 1
         assert {answer.code for answer in answers if isinstance(answer, NotPermitted)} == {"invalid_client"}
@@ -198,7 +198,7 @@ def test_keys_that_changed_between_the_edge_and_the_transaction_are_not_believed
 
     def ask(source: str, assertion: Assertion | None = proved) -> Any:
         who = Caller(Presented(Method.ASSERTION, client.id), assertion, source)
-        return workers.at_once([lambda ctx: service.exchange(ctx, site, who, request)[0]])[0]
+        return workers.at_once([lambda ctx: service.exchange(ctx, site, who, request)])[0]
 
     assert isinstance(ask(before), NotPermitted)
     assert isinstance(ask(now, None), NotPermitted)

@@ -263,8 +263,13 @@ class Platform:
         self, handle: str, client: str = "public", person: str = "dora", tenant: TenantId = MERCY
     ) -> Launch:
         """Take a launch as an authorization request does that found its standing good."""
-        who, by = self.clients[client].id, self.people[person]
-        return self.run(lambda ctx: launches.take(ctx, handle, standings.read(ctx, tenant, who, by)))
+        who, by = self.clients[client].id, self.people[person].id
+
+        def verb(ctx: Context) -> Launch:
+            found = identity.get_person(ctx, by)
+            return launches.take(ctx, handle, standings.read(ctx, tenant, who, found))
+
+        return self.run(verb)
 
     def as_ehr(self, verb: Callable[[Context], T]) -> T:
         actor = Actor(ActorKind.CLIENT, self.clients["ehr"].id, MERCY, frozenset({"ehr", "hilum/launch"}))

@@ -19,6 +19,7 @@ from hilum.controls.live import Buckets
 from hilum.frontchannel import pages as frontchannel_pages
 from hilum.frontchannel.routes import FrontChannel
 from hilum.gateway.platform_reads import PlatformReads
+from hilum.gateway.routes import Gateway
 from hilum.gateway.service import Enforcer, GatewayDeps
 from hilum.gateway.snapshot import SnapshotKeeper
 from hilum.infra.change_feed import signal_of
@@ -53,6 +54,7 @@ from tests.flows.back_channel import (
     Platform,
     _furnish,
 )
+from tests.flows.gateway_ground import Answer, call
 from tests.sim.browser import Form, form_with
 from tests.sim.world import FakeClock, SeededIds
 
@@ -105,6 +107,23 @@ class Front(Platform):
     journal: journals.Journal | None = None
     folder: Path = Path()
     upstreams: Any = None
+    keeper: Any = None
+    gateway: Any = None
+
+    def read(self, target: str, token: str, tenant: str = MERCY) -> Answer:
+        """Read below a tenant's FHIR base, through the gateway and a snapshot that has just been confirmed."""
+        self.keeper.step(0)
+        scope = {
+            "type": "http",
+            "method": "GET",
+            "path": f"/t/{tenant}/fhir/{target}",
+            "raw_path": f"/t/{tenant}/fhir/{target}".encode(),
+            "query_string": b"",
+            "headers": [(b"authorization", f"Bearer {token}".encode())],
+            "state": {"request_id": self.edge.ids.new("req"), "correlation_id": "", "source": "192.0.2.9"},
+        }
+        assert self.http.portal is not None
+        return self.http.portal.call(call, self.gateway, scope)
 
     def browser(self, person: str = "", **headers: str) -> "Browser":
         http = TestClient(self.app, base_url=BASE, follow_redirects=False, headers=headers)
@@ -310,6 +329,8 @@ def standing(edge: Edge, clock: FakeClock, folder: Path) -> Iterator[Front]:
             journal=journal,
             folder=folder / "journal",
             upstreams=upstreams,
+            keeper=keeper,
+            gateway=Gateway(enforcer),
         )
         _furnish(made)
         made.add_person("gus", "patient", "RelatedPerson/r1", "p1", "p2")

@@ -50,14 +50,14 @@ def redeeming(platform: Platform, code: str) -> Callable[[Context], Any]:
     client = platform.clients["public"].id
     caller = Caller(Presented(Method.NONE, client))
     request = TokenRequest(GrantType.CODE, code=code, redirect_uri=REDIRECT, verifier=VERIFIER)
-    return lambda ctx: backchannel.exchange(ctx, platform.site(), caller, request)[0]
+    return lambda ctx: backchannel.exchange(ctx, platform.site(), caller, request)
 
 
 def refreshing(platform: Platform, token: str) -> Callable[[Context], Any]:
     client = platform.clients["public"].id
     caller = Caller(Presented(Method.NONE, client))
     request = TokenRequest(GrantType.REFRESH, refresh_token=token)
-    return lambda ctx: backchannel.exchange(ctx, platform.site(), caller, request)[0]
+    return lambda ctx: backchannel.exchange(ctx, platform.site(), caller, request)
 
 
 def narrowing(platform: Platform) -> Callable[[Context], Any]:

@@ -122,10 +122,8 @@ def _use_assertion(ctx: Context, client: Client, caller: Caller) -> None:
         client_auth.refuse_client("The client assertion was used before (jti).")
 
 
-def exchange(
-    ctx: Context, site: Site, caller: Caller, request: TokenRequest
-) -> tuple[dict[str, Any], Client]:
-    """Earn tokens: the body of a token response and the client it is for.
+def exchange(ctx: Context, site: Site, caller: Caller, request: TokenRequest) -> dict[str, Any]:
+    """Issue tokens, and return the body of the token response.
 
     Raises NotPermitted and Invalid with a code of RFC 6749 section 5.2, NotFound (no such tenant), Unavailable.
     """
@@ -148,7 +146,7 @@ def exchange(
             facts={"parameters": list(request.ignored)},
         )
         audit.record(ctx, event)
-    return body, client
+    return body
 
 
 # --- grants --------------------------------------------------------------------------------------------------------------------

@@ -95,8 +95,7 @@ class BackChannel:
         urls = self._kit.urls
         form = await self._named(request, site, form, asked)
         caller = await self._caller(request, site, form, {urls.token(site.tenant)})
-        body, _ = await self._run(request, caller, lambda ctx: service.exchange(ctx, site, caller, asked))
-        return 200, body
+        return 200, await self._run(request, caller, lambda ctx: service.exchange(ctx, site, caller, asked))
 
     async def _named(self, request: Request, site: Site, form: Parameters, asked: TokenRequest) -> Parameters:
         """Let a refresh token name its public client where nothing else does: only a code has to come with ``client_id``.

@@ -1,0 +1,205 @@
+"""Every door refuses for the same facts: what each asks is one judgement of standing (C4, C38, C140, C146)."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from typing import Any
+from urllib.parse import unquote_plus
+
+import pytest
+
+from hilum.controls.models import TargetKind
+from hilum.identity import service as identity
+from hilum.identity.models import TenantChange
+from hilum.kernel.decision import Reason
+from hilum.kernel.errors import HilumError
+from hilum.launches import service as launches
+from hilum.registry import service as registry
+from hilum.registry.models import NarrowOrder
+from hilum.tokens import service as tokens
+from hilum.tokens.models import Grant
+from tests.flows.back_channel import MERCY
+from tests.flows.front_channel import Front, front
+
+__all__ = ["front"]
+
+SCOPES = ("launch", "openid", "fhirUser", "offline_access", "patient/*.rs")
+Try = Callable[[], str]
+"""Goes through a door: empty when it let one pass, else what was refused, in words."""
+
+
+def refusal(verb: Callable[[], Any]) -> str:
+    try:
+        verb()
+    except HilumError as error:
+        return f"{error.code}: {error.detail}"
+    return ""
+
+
+def gateway(front: Front) -> Try:
+    held = front.earn("web", scopes=SCOPES)["access_token"]
+
+    def go() -> str:
+        answer = front.read("Patient/p1", held)
+        return "" if answer.status == 200 else str(answer.json["issue"][0]["details"]["coding"][0]["code"])
+
+    return go
+
+
+def authorize(front: Front) -> Try:
+    """A page of a request that somebody has begun."""
+    browser = front.browser("dora")
+    browser.authorize(launch=front.open_launch().handle)
+    form = browser.form("decision")
+
+    def go() -> str:
+        answer = browser.press(form, ("decision", "allow"))
+        location = answer.headers.get("location", "")
+        return "" if "code=" in location else unquote_plus(location) or f"page: {answer.status_code}"
+
+    return go
+
+
+def token(front: Front) -> Try:
+    code = front.code("web", scopes=SCOPES)
+
+    def go() -> str:
+        answer = front.redeem(code, "web")
+        return "" if answer.status_code == 200 else str(answer.json()["error_description"])
+
+    return go
+
+
+def refresh(front: Front) -> Try:
+    held = front.earn("web", scopes=SCOPES)["refresh_token"]
+
+    def go() -> str:
+        answer = front.refresh(held, "web")
+        return "" if answer.status_code == 200 else str(answer.json()["error_description"])
+
+    return go
+
+
+def introspection(front: Front) -> Try:
+    held = front.earn("web", scopes=SCOPES)["access_token"]
+
+    def go() -> str:
+        answer = front.post("introspect", "resource", {"token": held})
+        return "" if answer.json().get("active") is True else f"not active: {answer.status_code}"
+
+    return go
+
+
+def open_launch(front: Front) -> Try:
+    return lambda: refusal(front.open_launch)
+
+
+def open_url(front: Front) -> Try:
+    opened = front.open_launch()
+    return lambda: refusal(
+        lambda: front.run(lambda ctx: launches.use_open_token(ctx, MERCY, opened.open_token))
+    )
+
+
+def take_launch(front: Front) -> Try:
+    handle = front.open_launch().handle
+    return lambda: refusal(lambda: front.take(handle, "web"))
+
+
+def ehr(front: Front) -> Try:
+    client = front.clients["ehr"]
+    grant = Grant(MERCY, client.id, client.app, client.version, front.vendor, ("hilum/launch",))
+    life = timedelta(minutes=5)
+    held = front.run(partial(tokens.mint, grant=grant, offline=None, code_family=None, life=life))
+    return lambda: refusal(
+        lambda: front.run(lambda ctx: launches.authenticate_ehr(ctx, MERCY, held.access_token))
+    )
+
+
+OF_APPS = (gateway, authorize, token, refresh, introspection, open_launch, open_url, take_launch)
+SAY_NO_REASON = {introspection}
+
+
+@dataclass(frozen=True)
+class Fact:
+    """What is taken away: from the app with its person, or from the EHR client itself."""
+
+    take: Callable[[Front, str], Any]
+    reason: Reason
+    of_peers: bool = True
+
+
+def suspend(front: Front, name: str) -> None:
+    front.run(lambda ctx: registry.suspend_app(ctx, front.clients[name].app, "A test"))
+
+
+def stop_app(front: Front, name: str) -> None:
+    front.engage(TargetKind.APP, front.clients[name].app)
+
+
+def close_tenant(front: Front, _: str) -> None:
+    front.run(lambda ctx: identity.update_tenant(ctx, MERCY, TenantChange(active=False)))
+
+
+def _installation(front: Front, name: str) -> str:
+    found = front.run(lambda ctx: registry.list_installations(ctx, MERCY))
+    return next(each.id for each in found if each.app == front.clients[name].app)
+
+
+def withdraw(front: Front, name: str) -> None:
+    app = front.clients[name].app
+    for each in front.run(lambda ctx: registry.list_certifications(ctx, app)):
+        front.run(lambda ctx, each=each: registry.withdraw_certification(ctx, each.id))
+
+
+def uninstall(front: Front, name: str) -> None:
+    installation = _installation(front, name)
+    front.run(lambda ctx: registry.uninstall(ctx, installation))
+
+
+def narrow_roles(front: Front, name: str) -> None:
+    installation, order = _installation(front, name), NarrowOrder(roles=frozenset({"patient"}))
+    front.run(lambda ctx: registry.narrow_installation(ctx, installation, order))
+
+
+def deactivate(front: Front, _: str) -> None:
+    front.run(lambda ctx: identity.deactivate_person(ctx, front.people["dora"].id))
+
+
+FACTS = [
+    Fact(stop_app, Reason.SWITCH_ENGAGED),
+    Fact(close_tenant, Reason.TENANT_MISMATCH),
+    Fact(suspend, Reason.APP_NOT_CERTIFIED),
+    Fact(withdraw, Reason.APP_NOT_CERTIFIED, of_peers=False),
+    Fact(uninstall, Reason.APP_NOT_INSTALLED, of_peers=False),
+    Fact(narrow_roles, Reason.ROLE_NOT_ALLOWED, of_peers=False),
+    Fact(deactivate, Reason.PERSON_INACTIVE, of_peers=False),
+]
+EARLIER = {
+    (close_tenant, authorize): "page: 400",  # there is no such hospital to name an app's error at
+    (close_tenant, token): "There is no such tenant.",
+    (close_tenant, refresh): "There is no such tenant.",
+    (deactivate, authorize): "page:",  # the session of somebody who left is over: the sign-in page
+    (deactivate, open_launch): "launch_invalid",  # the order names somebody who is nobody active here
+}
+"""Where a door refuses before it comes to standing, and with what."""
+PAIRS = [(fact, door) for fact in FACTS for door in (*OF_APPS, *((ehr,) if fact.of_peers else ()))]
+
+
+@pytest.mark.parametrize(
+    ("fact", "door"), PAIRS, ids=[f"{fact.take.__name__}-{door.__name__}" for fact, door in PAIRS]
+)
+def test_every_door_refuses_for_the_same_fact_and_says_the_same_reason(
+    front: Front, fact: Fact, door: Callable[[Front], Try]
+) -> None:
+    """C38, C140, C146."""
+    passes, refused = door(front), door(front)
+    assert passes() == ""
+
+    fact.take(front, "ehr" if door is ehr else "web")
+
+    said = refused()
+    expected = EARLIER.get((fact.take, door), str(fact.reason))
+    assert said
+    assert door in SAY_NO_REASON or expected in said
