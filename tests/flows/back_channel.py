@@ -60,6 +60,7 @@ from hilum.standing import service as standings
 from hilum.tokens.models import Grant
 from hilum.web.kit import Kit
 from hilum.web.urls import Site, Urls
+from tests.sim.furnished import furnish
 from tests.sim.world import FakeClock
 
 T = TypeVar("T")
@@ -407,11 +408,14 @@ def standing(edge: Edge, clock: FakeClock, *, registers: bool = True) -> Iterato
     app = Starlette(routes=backchannel.routes(kit, fetcher, registers=registers))
     with TestClient(app, base_url=BASE) as http:
         platform = Platform(edge, clock, urls, http, fetcher)
-        _furnish(platform)
+        furnish("back channel", edge, platform, REMEMBERED, lambda: furnish_platform(platform))
         yield platform
 
 
-def _furnish(platform: Platform) -> None:
+REMEMBERED = ("vendor", "clients", "secrets", "people", "jtis")
+
+
+def furnish_platform(platform: Platform) -> None:
     def tenants(ctx: Context) -> VendorId:
         for tenant in (MERCY, OTHER):
             identity.add_tenant(

@@ -29,6 +29,7 @@ from hilum.web.kit import Kit
 from hilum.web.pages import Pages, Shell
 from hilum.web.static import Assets
 from hilum.web.urls import Urls
+from tests.sim.furnished import furnish
 from tests.sim.world import FakeClock, SeededIds
 
 ORIGIN = "http://127.0.0.1:8000"
@@ -104,6 +105,11 @@ def build(edge: Edge, clock: FakeClock) -> ControlSite:
         await (api if scope["path"].startswith("/api/") else pages)(scope, receive, send)
 
     made = ControlSite(edge, clock, site, kit, {})
+    furnish("control site", edge, made, ("people",), lambda: furnish_site(made))
+    return made
+
+
+def furnish_site(made: ControlSite) -> None:
     for tenant, sandbox in (("general", True), ("children", True), ("mercy", False)):
         upstream = UpstreamRef(UpstreamKind.EMBEDDED)
         made.system(
@@ -114,7 +120,6 @@ def build(edge: Edge, clock: FakeClock) -> ControlSite:
         person = made.system(identity.add_person, order=NewPerson(where, username, username.title(), role))
         made.people[username] = person
         made.system(signin.set_password, person_id=person.id, digest=everybodys_digest())
-    return made
 
 
 PEOPLE = (

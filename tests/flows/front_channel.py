@@ -49,13 +49,15 @@ from tests.flows.back_channel import (
     BASE,
     MERCY,
     REDIRECT,
+    REMEMBERED,
     TRACE,
     VERIFIER,
     Platform,
-    _furnish,
+    furnish_platform,
 )
 from tests.flows.gateway_ground import Answer, call
 from tests.sim.browser import Form, form_with
+from tests.sim.furnished import furnish
 from tests.sim.world import FakeClock, SeededIds
 
 T = TypeVar("T")
@@ -332,18 +334,22 @@ def standing(edge: Edge, clock: FakeClock, folder: Path) -> Iterator[Front]:
             keeper=keeper,
             gateway=Gateway(enforcer),
         )
-        _furnish(made)
-        made.add_person("gus", "patient", "RelatedPerson/r1", "p1", "p2")
-        made.add_person("nora", "nurse", "Practitioner/pr2")
-        made.add_person("adam", "administrator", "Practitioner/pr3")
-        for name in ("dora", "pat", "gus", "nora", "adam"):
-            made.give_password(name)
-        for name in ("web", "second"):
-            made.add_app(name, ClientType.PUBLIC, launch_uri="https://app.example/launch")
+        furnish("front channel", edge, made, REMEMBERED, lambda: furnish_front(made))
         yield made
     keeper.stop()
     journal.close()
     records.close()
+
+
+def furnish_front(front: Front) -> None:
+    furnish_platform(front)
+    front.add_person("gus", "patient", "RelatedPerson/r1", "p1", "p2")
+    front.add_person("nora", "nurse", "Practitioner/pr2")
+    front.add_person("adam", "administrator", "Practitioner/pr3")
+    for name in ("dora", "pat", "gus", "nora", "adam"):
+        front.give_password(name)
+    for name in ("web", "second"):
+        front.add_app(name, ClientType.PUBLIC, launch_uri="https://app.example/launch")
 
 
 @pytest.fixture

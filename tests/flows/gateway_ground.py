@@ -46,6 +46,7 @@ from hilum.upstream.live import Embedded, Upstreams
 from hilum.web.urls import Urls
 from hilum_ehr.fhirserver.models import FhirServerSettings
 from hilum_ehr.fhirserver.routes import FhirServer
+from tests.sim.furnished import furnish
 from tests.sim.world import FakeClock, SeededIds
 from tests.unit.gateway.facts import RESTRICTED, category, observation
 
@@ -264,7 +265,14 @@ async def ground(
         journals.Intents(lambda: journals.open_reader(folder / "journal", edge.db.url)),
     )
     made = Ground(edge, clock, ids, Gateway(Enforcer(deps)), keeper, journal, servers)
-    furnish(made, http_upstream)
+    furnish(
+        f"gateway {http_upstream}",
+        edge,
+        made,
+        ("clients", "people", "vendor"),
+        lambda: furnish_ground(made, http_upstream),
+    )
+    keeper.step(0)
     try:
         yield made
     finally:
@@ -275,7 +283,7 @@ async def ground(
             server.close()
 
 
-def furnish(made: Ground, http_upstream: str) -> None:
+def furnish_ground(made: Ground, http_upstream: str) -> None:
     """Put tenants, people, an app and a backend service into the rooms."""
     there = (
         UpstreamRef(UpstreamKind.HTTP, http_upstream) if http_upstream else UpstreamRef(UpstreamKind.EMBEDDED)

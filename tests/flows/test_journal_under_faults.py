@@ -157,7 +157,7 @@ async def main(url, folder, token, first, unanswered):
     keys.install(keys.Vault(SECRET_KEY))
     clock, ids = SystemClock(), SystemIds()
     edge = Edge.create(Database(url), clock, ids, "killed-" + ids.new("b"))
-    ground.furnish = lambda made, _: None
+    ground.furnish = lambda *_: None
     async with ground.ground(edge, clock, ids, Path(folder)) as made:
         made.keeper.start()
         made.count = int(first)

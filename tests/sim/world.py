@@ -32,16 +32,16 @@ class SeededIds:
     """Ids and secrets that are the same in every run of a test."""
 
     def __init__(self, seed: str = "hilum") -> None:
-        self._seed, self._count, self._lock = seed, 0, Lock()
+        self.seed, self.count, self._lock = seed, 0, Lock()
 
     def _next(self) -> bytes:
         with self._lock:
-            self._count += 1
-            return hashlib.sha512(f"{self._seed}:{self._count}".encode()).digest()
+            self.count += 1
+            return hashlib.sha512(f"{self.seed}:{self.count}".encode()).digest()
 
     def new(self, prefix: str) -> str:
         value = int.from_bytes(self._next()[:10], "big")
-        value |= self._count << 80
+        value |= self.count << 80
         return prefix + "_" + "".join(_CROCKFORD[(value >> shift) & 31] for shift in range(125, -1, -5))
 
     def secret(self, size: int = 32) -> str:
