@@ -24,7 +24,7 @@ from hilum.infra.change_feed import Signal, SqliteSignal, signal_of
 from hilum.infra.context import Context, Trace
 from hilum.infra.edge import Edge
 from hilum.infra.epoch import Stamp, Stamps
-from hilum.infra.facts import Since
+from hilum.infra.facts import Facts, Since
 from hilum.infra.lanes import Lane
 from hilum.infra.system import SystemClock
 from hilum.kernel.actor import SYSTEM
@@ -114,8 +114,8 @@ def test_only_parts_that_moved_are_read_again(
     keeper.step(0)
     read: list[Part] = []
 
-    def counted(part: Part, facts: Callable[[Context, Since], Any]) -> Callable[[Context, Since], Any]:
-        return lambda ctx, since: (read.append(part), facts(ctx, since))[1]
+    def counted(part: Part, facts: Facts[Any]) -> Facts[Any]:
+        return replace(facts, read=lambda ctx, since: (read.append(part), facts(ctx, since))[1])
 
     monkeypatch.setattr(
         snapshots, "_FACTS", {part: counted(part, facts) for part, facts in snapshots._FACTS.items()}
@@ -263,7 +263,7 @@ def test_a_load_that_breaks_ages_the_snapshot_and_does_not_end_the_watch(
             raise KeyError("a bug")
 
         whole = dict(snapshots._FACTS)
-        monkeypatch.setattr(snapshots, "_FACTS", {**whole, SWITCHES: broken})
+        monkeypatch.setattr(snapshots, "_FACTS", {**whole, SWITCHES: replace(whole[SWITCHES], read=broken)})
         run(edge, lambda ctx: controls.engage(ctx, ORDER))
         assert wait_for(lambda: keeper.current() is None)
         monkeypatch.setattr(snapshots, "_FACTS", whole)
@@ -301,7 +301,7 @@ def slow_part(
             made.free.wait(20)
             return facts(ctx, since)
 
-        monkeypatch.setattr(snapshots, "_FACTS", {**snapshots._FACTS, part: wait})
+        monkeypatch.setattr(snapshots, "_FACTS", {**snapshots._FACTS, part: replace(facts, read=wait)})
         return made
 
     yield of
@@ -392,7 +392,10 @@ def test_a_change_that_was_named_is_taken_in_at_once_and_not_read_whole(
     monkeypatch.setattr(
         snapshots,
         "_FACTS",
-        {**snapshots._FACTS, SWITCHES: lambda ctx, since: (asked.append(since), facts(ctx, since))[1]},
+        {
+            **snapshots._FACTS,
+            SWITCHES: replace(facts, read=lambda ctx, since: (asked.append(since), facts(ctx, since))[1]),
+        },
     )
     for n in range(3):
         run(
@@ -514,7 +517,7 @@ def test_a_part_that_takes_longer_than_the_watch_may_still_loads(
         ctx.tx.exec_driver_sql("SELECT pg_sleep(0.8)")
         return facts(ctx, since)
 
-    monkeypatch.setattr(snapshots, "_FACTS", {**snapshots._FACTS, TOKENS: long})
+    monkeypatch.setattr(snapshots, "_FACTS", {**snapshots._FACTS, TOKENS: replace(facts, read=long)})
     with as_served(edge) as keeper:
         assert keeper.current() is not None, "at start"
         anything(edge, TOKENS)
@@ -531,7 +534,7 @@ def test_a_load_that_fails_is_tried_again_with_growing_pauses(
         raise Unavailable("database_unavailable", "Away.")
 
     with started(edge, clock) as keeper:
-        monkeypatch.setattr(snapshots, "_FACTS", {**snapshots._FACTS, TOKENS: fails})
+        monkeypatch.setattr(snapshots, "_FACTS", {**snapshots._FACTS, TOKENS: replace(facts, read=fails)})
         anything(edge, TOKENS)
         for n, pause in enumerate((0.1, 0.2, 0.4, 0.8), start=1):
             assert wait_for(lambda n=n: len(tried) == n and not keeper._apart)

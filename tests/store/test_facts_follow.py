@@ -1,7 +1,8 @@
 """The facts of every part that follow each change forbid exactly what a fresh reading forbids (security decisions 7 and 27)."""
 
 import random
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -34,8 +35,8 @@ from hilum.identity.models import (
 from hilum.infra import epoch
 from hilum.infra.context import Context, Trace
 from hilum.infra.edge import Edge
-from hilum.infra.epoch import Stamp
-from hilum.infra.facts import Since, followed
+from hilum.infra.epoch import Change, Stamp, fact_change
+from hilum.infra.facts import EVERYTHING, Since, followed
 from hilum.kernel.actor import SYSTEM, Actor, ActorKind
 from hilum.kernel.errors import HilumError
 from hilum.kernel.ids import (
@@ -52,6 +53,7 @@ from hilum.kernel.ids import (
 from hilum.launches import service as launches
 from hilum.launches import store as launches_store
 from hilum.launches.models import EHR_ROLE, LAUNCHES, Launch
+from hilum.registry.models import REGISTRY
 from hilum.signin import service as signin
 from hilum.signin.models import SESSIONS, Method
 from hilum.tokens import service as tokens
@@ -315,7 +317,7 @@ def test_a_negative_list_is_followed_without_reading_a_single_row_of_it(edge: Ed
         assert since.changes is not None
         return whole(_Blind(ctx), since)
 
-    _FACTS[LAUNCHES] = refuse
+    _FACTS[LAUNCHES] = replace(whole, read=refuse)
     try:
         follower.follow()
     finally:
@@ -343,13 +345,15 @@ def test_what_a_verb_sees_of_the_switches_is_exact_and_follows_what_changed(
         asked.append(since)
         return controls.switch_facts(ctx, since)
 
+    facts = replace(controls.switch_facts, read=noted)
+
     def seen() -> set[Target]:
-        return edge.read_now(lambda ctx: set(followed(ctx, SWITCHES, noted).engaged), trace=TRACE)
+        return edge.read_now(lambda ctx: set(followed(ctx, SWITCHES, facts).engaged), trace=TRACE)
 
     def engage(ctx: Context) -> tuple[set[Target], set[Target]]:
-        before = set(followed(ctx, SWITCHES, noted).engaged)
+        before = set(followed(ctx, SWITCHES, facts).engaged)
         controls.engage(ctx, EngageOrder(TARGETS[2], Mode.FULL_STOP, "x"), person_tenant="general")
-        return before, set(followed(ctx, SWITCHES, noted).engaged)
+        return before, set(followed(ctx, SWITCHES, facts).engaged)
 
     assert seen() == set()
     switch = life.do(controls.engage, EngageOrder(TARGETS[1], Mode.FULL_STOP, "x"), actor=SAM)
@@ -365,3 +369,74 @@ def test_what_a_verb_sees_of_the_switches_is_exact_and_follows_what_changed(
         None,
         ["app_tenant:app_1/general", "app:app_1"],
     ]
+
+
+# --- a rolling upgrade: a newer release names what this one does not know ----------------------------------------------------------
+
+NAMED = {
+    SWITCHES: ("platform", "app:app_1", "app_tenant:app_1/general", "scope:patient/*.rs?category=http://x|y"),
+    QUOTAS: ("app_1/general",),
+    IDENTITY: ("tenant/general", "person/per_1"),
+    TOKENS: ("token/00ff", "family/fam_1"),
+    SESSIONS: ("ses_1",),
+    LAUNCHES: ("moved/lch_1", "ended/lch_1"),
+    CONSENT: ("withdrawn/aut_1", "narrowed/aut_1"),
+    REGISTRY: ("app/app_1", "at/general/app_1"),
+}
+UNKNOWN = (
+    "newer/thing",
+    "newer:thing",
+    "newer/thing/else",
+    "thing",
+    "/",
+    ":",
+    "token/xyz",
+    "token/0",
+    "person/",
+    "at/general",
+)
+HAPPENED = {
+    SWITCHES: ("engage",),
+    IDENTITY: ("add_person", "deactivate"),
+    TOKENS: ("mint", "revoke_token"),
+    SESSIONS: ("begin_session", "end_session"),
+    LAUNCHES: ("open_launch", "end_launch"),
+    CONSENT: ("agree", "withdraw"),
+}
+
+
+def _changed(*keys: str) -> Since:
+    return Since(tuple(Change(n, key, datetime.now(UTC)) for n, key in enumerate(keys, 1)))
+
+
+@pytest.mark.parametrize("part", _FACTS)
+def test_a_part_is_read_whole_where_any_of_its_changes_is_unknown(part: Part) -> None:
+    """ADR 31; security decision 7: what a change of a newer release forbids is found out, not left out and not stumbled over."""
+    facts = _FACTS[part]
+    known = _changed(*NAMED[part])
+
+    assert facts.understood(known) is known
+    assert facts.understood(EVERYTHING) is EVERYTHING
+    for key in UNKNOWN:
+        assert facts.understood(_changed(*NAMED[part], key)) is EVERYTHING, key
+
+
+@pytest.mark.parametrize("part", HAPPENED)
+def test_what_a_newer_release_changed_is_forbidden_by_who_does_not_know_its_words(
+    edge: Edge, clock: FakeClock, part: Part
+) -> None:
+    life = Life(edge, clock, random.Random(1))
+    follower = Follower(edge)
+    for each in HAPPENED[part]:
+        getattr(life, each)()
+    renamed = fact_change.update().where(fact_change.c.part == part).values(key="newer/thing")
+    assert edge.db.write(lambda tx: tx.execute(renamed).rowcount)
+
+    follower.follow()
+
+    mine, true = follower.held[part][1], Follower(edge).held[part][1]
+    if part == SWITCHES:
+        assert forbidden(mine, clock.now()) == forbidden(true, clock.now()) != {}
+    else:
+        assert sets_of(part, mine) == sets_of(part, true)
+        assert any(sets_of(part, mine))

@@ -17,7 +17,7 @@ from hilum.consent.models import (
 from hilum.consent.policy import By
 from hilum.identity.policy import may_administer
 from hilum.infra.context import Context
-from hilum.infra.facts import Delta, Since
+from hilum.infra.facts import Delta, Since, keyed
 from hilum.kernel.actor import ActorKind
 from hilum.kernel.errors import Invalid, NotPermitted
 from hilum.kernel.ids import AuthorizationId, ClientId, LaunchId, PersonId, TenantId
@@ -223,6 +223,7 @@ def narrow(ctx: Context, authorization: AuthorizationId, scopes: Iterable[str]) 
     return replace(found, scopes=texts, offline=offline)
 
 
+@keyed(r"(withdrawn|narrowed)/[^/]+")
 def facts(ctx: Context, since: Since) -> Delta[ConsentFacts]:
     """Return the authorizations that were withdrawn within the life of an access token: all of them, or what was added since."""
     forget_before = ctx.now - NEGATIVE_WINDOW

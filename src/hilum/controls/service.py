@@ -28,7 +28,7 @@ from hilum.controls.models import (
     TargetKind,
 )
 from hilum.infra.context import Context
-from hilum.infra.facts import Delta, Since
+from hilum.infra.facts import Delta, Since, keyed
 from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted, Unavailable
 from hilum.kernel.persistent import PersistentMap
 
@@ -200,6 +200,7 @@ def switch_index(ctx: Context) -> SwitchIndex:
     return policy.index(*store.list_stops(ctx.tx, ctx.now, ended_since=ctx.now - REMEMBERED))
 
 
+@keyed(rf"({'|'.join(TargetKind)})(:.+)?")
 def switch_facts(ctx: Context, since: Since) -> Delta[SwitchIndex]:
     """Return the switches and the ends of full stops, or what became of the targets that changed."""
     if since.changes is None:
@@ -209,6 +210,7 @@ def switch_facts(ctx: Context, since: Since) -> Delta[SwitchIndex]:
     return Delta(change=lambda before: policy.changed_index(before, targets, switches, ended))
 
 
+@keyed(r"app_[^/]+/[^/]+")
 def quota_facts(ctx: Context, since: Since) -> Delta[QuotaFacts]:
     """Return the quotas in effect, or those of the pairs of app and tenant that changed."""
     if since.changes is None:

@@ -39,7 +39,7 @@ from hilum.infra.change_feed import Signal
 from hilum.infra.context import Context
 from hilum.infra.database_clock import SteadyClock
 from hilum.infra.epoch import Stamp, Stamps
-from hilum.infra.facts import EVERYTHING, Delta, Since
+from hilum.infra.facts import EVERYTHING, Delta, Facts, Since
 from hilum.kernel.errors import HilumError, Unavailable
 from hilum.kernel.ids import Part
 from hilum.kernel.ports import Clock
@@ -56,7 +56,7 @@ T = TypeVar("T")
 StopHeard = Callable[[Switch, timedelta], None]
 """Called, in a thread of its own, with each newly engaged switch and the time since it was engaged. It may write and wait."""
 
-_FACTS: dict[Part, Callable[[Context, Since], Delta[Any]]] = {
+_FACTS: dict[Part, Facts[Any]] = {
     SWITCHES: controls.switch_facts,
     TOKENS: tokens.facts,
     SESSIONS: signin.facts,
@@ -277,7 +277,7 @@ class SnapshotKeeper:
         if held is None or part in self._unverified:
             return EVERYTHING
         changes = epoch.changes(ctx.tx, part, held.stamp, self._seen[part])
-        return EVERYTHING if changes is None else Since(changes)
+        return EVERYTHING if changes is None else _FACTS[part].understood(Since(changes))
 
     def _load_apart(self, part: Part) -> None:
         """Read a part whole in the loader's thread. Until it is there the part ages, if its stamp moved."""

@@ -29,7 +29,7 @@ from hilum.identity.models import (
 )
 from hilum.infra import nodes
 from hilum.infra.context import Context
-from hilum.infra.facts import Delta, Since
+from hilum.infra.facts import Delta, Since, keyed
 from hilum.kernel.actor import ActorKind
 from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted, Unavailable
 from hilum.kernel.ids import PersonId, TenantId
@@ -301,6 +301,7 @@ def release_switch(ctx: Context, switch_id: str) -> Switch:
     return controls.release(ctx, switch_id, counts=counts)
 
 
+@keyed(r"(tenant|person)/[^/]+")
 def facts(ctx: Context, since: Since) -> Delta[IdentityFacts]:
     """Return every tenant, and who was deactivated or lost a chart within the life of an access token; or what became of those changed."""
     forget_before = ctx.now - NEGATIVE_WINDOW

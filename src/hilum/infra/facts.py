@@ -5,9 +5,10 @@ and returns a delta that the snapshot applies to the value that it holds. What a
 what it changed (``Context.advance_epoch``).
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 from hilum.infra import epoch
 from hilum.infra.context import Context
@@ -47,10 +48,35 @@ class Delta(Generic[V]):
         return self.change(before)
 
 
-class Facts(Protocol[V]):
-    """One part's facts. What is read hangs on nothing but the rows, and on the time only as far as old entries may be left out."""
+@dataclass(frozen=True, slots=True)
+class Facts(Generic[V]):
+    """One part's facts: how they are read, and which keys of changes this release knows.
 
-    def __call__(self, ctx: Context, since: Since, /) -> Delta[V]: ...
+    What is read hangs on nothing but the rows, and on the time only as far as old entries may be left out.
+    """
+
+    read: Callable[[Context, Since], Delta[V]]
+    keys: re.Pattern[str]
+
+    def __call__(self, ctx: Context, since: Since, /) -> Delta[V]:
+        """Return what became of the facts; all of them where a change names what this release does not know."""
+        return self.read(ctx, self.understood(since))
+
+    def understood(self, since: Since) -> Since:
+        """Return ``since``, or EVERYTHING where it names a key unknown here: in a rolling upgrade a newer release may write one.
+
+        What it changed is not known then, so leaving it out could permit what it forbids.
+        """
+        known = all(self.keys.fullmatch(change.key) for change in since.changes or ())
+        return since if known else EVERYTHING
+
+
+def keyed(keys: str) -> Callable[[Callable[[Context, Since], Delta[V]]], Facts[V]]:
+    """Make a room's function the facts of a part whose changes are named by keys that match ``keys`` as a whole.
+
+    A new kind of key must not match the pattern of a release before it.
+    """
+    return lambda read: Facts(read, re.compile(keys, re.DOTALL))
 
 
 def followed(ctx: Context, part: Part, facts: Facts[V]) -> V:

@@ -10,7 +10,7 @@ from hilum.audit.models import Event, Outcome
 from hilum.identity import service as identity
 from hilum.identity.models import Person
 from hilum.infra.context import Context
-from hilum.infra.facts import Delta, Since
+from hilum.infra.facts import Delta, Since, keyed
 from hilum.kernel.actor import Actor, ActorKind
 from hilum.kernel.errors import Invalid, NotFound, NotPermitted
 from hilum.kernel.ids import LaunchId, TenantId
@@ -269,6 +269,7 @@ def list_activity(ctx: Context, tenant: TenantId, *, since: date, until: date) -
     return store.list_activity(ctx.tx, tenant, since=since, until=until)
 
 
+@keyed(r"(moved|ended)/[^/]+")
 def facts(ctx: Context, since: Since) -> Delta[LaunchFacts]:
     """Return the launches that moved or ended within the life of an access token: all of them, or what was added since."""
     forget_before = ctx.now - NEGATIVE_WINDOW

@@ -11,7 +11,7 @@ from itertools import islice
 from typing import TypeVar
 
 from hilum.infra.context import Context
-from hilum.infra.facts import Delta, Since
+from hilum.infra.facts import Delta, Since, keyed
 from hilum.kernel.ids import AppId, TenantId
 from hilum.kernel.persistent import PersistentMap
 from hilum.registry import policy, store
@@ -41,6 +41,7 @@ def _uncollected() -> Iterator[None]:
             gc.enable()
 
 
+@keyed(r"app/[^/]+|at/[^/]+/[^/]+")
 def facts(ctx: Context, since: Since) -> Delta[RegistryFacts]:
     """Return every client joined with app and certification, every standing installation, and origins by tenant.
 

@@ -10,7 +10,7 @@ from hilum.audit.models import Event, Outcome
 from hilum.identity import service as identity
 from hilum.identity.models import Bar, Person
 from hilum.infra.context import Context
-from hilum.infra.facts import Delta, Since
+from hilum.infra.facts import Delta, Since, keyed
 from hilum.kernel.actor import Actor
 from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted
 from hilum.kernel.ids import PersonId, SessionId, TenantId
@@ -240,6 +240,7 @@ def end_sessions_of(ctx: Context, person_id: PersonId) -> int:
     return ended
 
 
+@keyed(r"ses_[^/]+")
 def facts(ctx: Context, since: Since) -> Delta[RecentSet[SessionId]]:
     """Return the sessions that were ended within the life of an access token: what is held online under them has ended too (C36)."""
     forget_before = ctx.now - NEGATIVE_WINDOW

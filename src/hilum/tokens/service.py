@@ -9,7 +9,7 @@ from typing import Any
 from hilum.audit import service as audit
 from hilum.audit.models import Event, Outcome
 from hilum.infra.context import Context
-from hilum.infra.facts import Delta, Since
+from hilum.infra.facts import Delta, Since, keyed
 from hilum.kernel.errors import NotPermitted
 from hilum.kernel.ids import AppId, AuthorizationId, ClientId, FamilyId, LaunchId, PersonId, TenantId
 from hilum.kernel.persistent import RecentSet
@@ -245,6 +245,7 @@ def remember_jti(ctx: Context, issuer: str, jti: str, until: datetime) -> bool:
     return store.remember(ctx.tx, fingerprint, until)
 
 
+@keyed(r"token/([0-9a-f]{2})+|family/[^/]+")
 def facts(ctx: Context, since: Since) -> Delta[TokenFacts]:
     """Return what was revoked within the life of an access token: all of it, or what was added since."""
     forget_before = ctx.now - NEGATIVE_WINDOW
