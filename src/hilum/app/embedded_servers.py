@@ -93,7 +93,7 @@ class EmbeddedServers:
             raise Unavailable("upstream_unavailable", "The embedded FHIR server cannot be read.") from error
 
     def server(self, tenant: TenantId) -> FhirServer:
-        """Give the server itself, for seeding."""
+        """Return the server itself, for seeding."""
         return self._entry(tenant)[0]
 
     def _entry(self, tenant: TenantId) -> tuple[FhirServer, Embedded]:

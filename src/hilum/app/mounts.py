@@ -49,12 +49,12 @@ class Site:
 
 
 def template_folders() -> list[Path]:
-    """Name the template folders of rooms with pages."""
+    """Return the template folders of rooms with pages."""
     return [signin.TEMPLATES, enrolment_pages.TEMPLATES, frontchannel_pages.TEMPLATES]
 
 
 def static_folders() -> list[Path]:
-    """Name the folders of rooms' static files on the platform's site."""
+    """Return the folders of rooms' static files on the platform's site."""
     return []
 
 
@@ -64,7 +64,7 @@ def authenticator(edge: Edge, at_stop: list[Callable[[], None]]) -> Authenticate
 
 
 def pages(site: Site) -> list[BaseRoute]:
-    """Give the routes of pages and protocol endpoints."""
+    """Return the routes of pages and protocol endpoints."""
     channel = frontchannel.FrontChannel(site.kit, site.directory)
     site.at_stop.append(channel.tell_folded_soon)
     return [

@@ -79,5 +79,5 @@ class Buckets:
 
 @lru_cache(maxsize=1_000)
 def share(quota: Quota, workers: int) -> Quota:
-    """Give one worker's part of a quota; at least one request at once, or nothing would ever pass."""
+    """Return one worker's part of a quota; at least one request at once, or nothing would ever pass."""
     return Quota(quota.rate_per_s / workers, max(1, quota.burst // workers))

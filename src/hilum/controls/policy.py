@@ -42,7 +42,7 @@ _TYPE = re.compile(r"[A-Z][A-Za-z]{1,63}")
 
 
 def target_fault(target: Target) -> str:
-    """Name what is wrong with a target's key; empty when it can be taken."""
+    """Return what is wrong with a target's key; empty when it can be taken."""
     key = target.key
     match target.kind:
         case TargetKind.PLATFORM:
@@ -69,7 +69,7 @@ def _type_fault(name: str) -> str:
 
 
 def order_faults(order: EngageOrder, *, now: datetime) -> dict[str, str]:
-    """Name what is wrong with an order, field by field."""
+    """Return what is wrong with an order, field by field."""
     faults: dict[str, str] = {}
     if len(order.target.key) > KEY_BOUND:
         faults["key"] = "key_too_long"
@@ -85,7 +85,7 @@ def order_faults(order: EngageOrder, *, now: datetime) -> dict[str, str]:
 
 
 def tenant_of(target: Target, person_tenant: str | None) -> str:
-    """Tell within which tenant a target lies; empty when it reaches over tenants or lies in none."""
+    """Return within which tenant a target lies; empty when it reaches over tenants or lies in none."""
     match target.kind:
         case TargetKind.TENANT:
             return target.key
@@ -98,14 +98,14 @@ def tenant_of(target: Target, person_tenant: str | None) -> str:
 
 
 def rules_the_platform(actor: Actor) -> bool:
-    """Tell whether an actor may stop anything: security, platform administrators, the host, the platform itself."""
+    """Return whether an actor may stop anything: security, platform administrators, the host, the platform itself."""
     if actor.kind in {ActorKind.HOST, ActorKind.SYSTEM}:
         return True
     return actor.kind is ActorKind.STAFF and not MAY_STOP_ANYTHING.isdisjoint(actor.roles)
 
 
 def administers(actor: Actor, tenant: str) -> bool:
-    """Tell whether an actor is an administrator of just this tenant."""
+    """Return whether an actor is an administrator of just this tenant."""
     return (
         actor.kind is ActorKind.PERSON
         and TENANT_ADMINISTRATOR in actor.roles
@@ -115,7 +115,7 @@ def administers(actor: Actor, tenant: str) -> bool:
 
 
 def may_engage(actor: Actor, target: Target, *, person_tenant: str | None = None) -> bool:
-    """Tell whether an actor may engage a switch, alone.
+    """Return whether an actor may engage a switch, alone.
 
     ``person_tenant`` is the tenant of the person in a person's target; None when unknown, which a tenant's administrator may not reach.
     """
@@ -136,7 +136,7 @@ def is_about(target: Target, person: str) -> bool:
 
 
 def may_release(actor: Actor, switch: Switch) -> bool:
-    """Tell whether an actor may take part in releasing a switch.
+    """Return whether an actor may take part in releasing a switch.
 
     Nobody does on a switch on themselves. A wide one takes two people of the staff, so neither the host nor the platform itself
     counts. A tenant's administrator releases only what was engaged from within the tenant, never a switch on the tenant.
@@ -167,12 +167,12 @@ def completes_release(actor: Actor, switch: Switch, *, asker_counts: bool, now: 
 
 
 def may_see(actor: Actor, tenant: str) -> bool:
-    """Tell whether an actor may read switches and quotas of a tenant."""
+    """Return whether an actor may read switches and quotas of a tenant."""
     return actor.is_platform or administers(actor, tenant)
 
 
 def quota_level(actor: Actor, tenant: str) -> QuotaLevel | None:
-    """Tell at which level an actor may set a quota at a tenant; None means no."""
+    """Return at which level an actor may set a quota at a tenant; None means no."""
     if rules_the_platform(actor):
         return QuotaLevel.PLATFORM
     return QuotaLevel.TENANT if administers(actor, tenant) else None
@@ -197,7 +197,7 @@ def effective_quotas(
 
 
 def index(switches: Iterable[Switch], ended: Iterable[tuple[Target, datetime]]) -> SwitchIndex:
-    """Make the index of switches that were not released, and of the ends of full stops."""
+    """Build the index of switches that were not released, and of the ends of full stops."""
     return SwitchIndex(PersistentMap(_by_target(switches)), PersistentMap(_latest(ended)))
 
 
@@ -246,7 +246,7 @@ def target_named(text: str) -> Target:
 
 
 def targets_of(subject: Subject, kinds: frozenset[TargetKind] = ALL_KINDS) -> Iterator[Target]:
-    """Name the targets of the given kinds that a subject falls under by id; scopes are compared, not looked up."""
+    """Return the targets of the given kinds that a subject falls under by id; scopes are compared, not looked up."""
     if TargetKind.PLATFORM in kinds:
         yield Target(TargetKind.PLATFORM)
     singles = (
@@ -269,7 +269,7 @@ def targets_of(subject: Subject, kinds: frozenset[TargetKind] = ALL_KINDS) -> It
 def stopped_by(
     index: SwitchIndex, subject: Subject, *, now: datetime, issued_at: datetime | None
 ) -> Stop | None:
-    """Tell which full stop, in force or ended since ``issued_at``, stops a subject. None: nothing does.
+    """Return which full stop, in force or ended since ``issued_at``, stops a subject. None: nothing does.
 
     INVARIANT: adding a switch to the index never turns an answer into None.
     """
@@ -295,14 +295,14 @@ def stop_among(
 
 
 def launches_stopped(index: SwitchIndex, subject: Subject, now: datetime) -> Switch | None:
-    """Tell which switch keeps a subject from launching anew."""
+    """Return which switch keeps a subject from launching anew."""
     return switch_among(
         index, _touched(index, subject), now, frozenset({Mode.FULL_STOP, Mode.NO_NEW_LAUNCHES})
     )
 
 
 def read_only(index: SwitchIndex, subject: Subject, now: datetime) -> Switch | None:
-    """Tell which switch keeps a subject from writing."""
+    """Return which switch keeps a subject from writing."""
     return switch_among(index, _touched(index, subject), now, WRITES_STOPPED)
 
 
@@ -325,7 +325,7 @@ def _touched(index: SwitchIndex, subject: Subject) -> Iterator[Target]:
 
 
 def _touches_scope(switched: str, subject: Subject) -> bool:
-    """Tell whether a stopped scope is, covers, or is used through, a scope that the subject relies on."""
+    """Return whether a stopped scope is, covers, or is used through, a scope that the subject relies on."""
     if switched in subject.scopes:
         return True
     stopped = _parsed(switched)

@@ -174,7 +174,7 @@ def list_quotas(ctx: Context, *, tenant: str | None = None) -> list[QuotaOverrid
 def judge(
     ctx: Context, subject: Subject, *, issued_at: datetime | None = None, launching: bool = False
 ) -> Stop | None:
-    """Tell what stops a subject, from the rows themselves: for those who write anyway (authorize, token, launches).
+    """Return what stops a subject, from the rows themselves: for those who write anyway (authorize, token, launches).
 
     ``issued_at``: when the code, token or launch at hand was issued. ``launching``: also heed "no new launches".
     """
@@ -190,7 +190,7 @@ def stops_on(ctx: Context, targets: tuple[Target, ...]) -> SwitchIndex:
 
 
 def part_stops(ctx: Context, resource_types: tuple[str, ...]) -> SwitchIndex:
-    """Give the switches and ends of full stops on scopes and on these types: what takes a part out of a grant."""
+    """Return the switches and ends of full stops on scopes and on these types: what takes a part out of a grant."""
     targets = (Target(TargetKind.RESOURCE_TYPE, each) for each in resource_types)
     return policy.index(*store.list_stops_on(ctx.tx, targets, ctx.now, and_scopes=True))
 

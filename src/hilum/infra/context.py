@@ -57,7 +57,7 @@ class Context:
             self.pending.add(part, keys, urgent=urgent)
 
     def recall(self, part: Part, key: Hashable, read: Callable[["Context"], T | None]) -> T | None:
-        """Give what ``read`` gives, from this process's memory while nothing of ``part`` has changed since.
+        """Return what ``read`` gives, from this process's memory while nothing of ``part`` has changed since.
 
         It is as good as a read: the count that it is compared with is read in this very transaction. ``read`` must give an immutable
         value that depends on nothing but ``key`` and facts of the part, of which every change advances the epoch: not on the time.

@@ -56,7 +56,7 @@ class Fetched:
 
 
 def embedded(address: Address) -> Address:
-    """Give the IPv4 address that an IPv6 one stands for (mapped, compatible, NAT64, 6to4, Teredo), or the address itself."""
+    """Return the IPv4 address that an IPv6 one stands for (mapped, compatible, NAT64, 6to4, Teredo), or the address itself."""
     if isinstance(address, ipaddress.IPv4Address):
         return address
     if address.ipv4_mapped is not None:
@@ -71,7 +71,7 @@ def embedded(address: Address) -> Address:
 
 
 def may_connect(text: str, *, allow_private: bool) -> bool:
-    """Tell whether a resolved address may be connected to. ``allow_private`` opens loopback, and nothing else.
+    """Return whether a resolved address may be connected to. ``allow_private`` opens loopback, and nothing else.
 
     Source: RFC 6890, special-purpose address registries.
     """

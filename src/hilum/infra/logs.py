@@ -29,7 +29,7 @@ def tell_exception(_logger: Any, _method: str, event: MutableMapping[str, Any]) 
 
 
 def place_of(error: Exception) -> str:
-    """Name the function and line where an error arose: all of it that may be told whatever the logger was told to do."""
+    """Return the function and line where an error arose: all of it that may be told whatever the logger was told to do."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next

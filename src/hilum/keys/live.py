@@ -91,7 +91,7 @@ def install(made: Vault) -> None:
 
 
 def vault() -> Vault:
-    """Give the process's vault."""
+    """Return the process's vault."""
     assert _installed is not None, "app installs the vault before it serves"
     return _installed
 

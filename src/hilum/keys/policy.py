@@ -22,12 +22,12 @@ def published(keys: Iterable[SigningKey], now: datetime) -> tuple[SigningKey, ..
 
 
 def outlived(key: SigningKey, now: datetime) -> bool:
-    """Tell whether nothing that still counts can have been signed by the key. Checkpoints count for ever."""
+    """Return whether nothing that still counts can have been signed by the key. Checkpoints count for ever."""
     if key.state is KeyState.ACTIVE or key.purpose is Purpose.CHECKPOINT:
         return False
     return key.retired_at is not None and now >= key.retired_at + KEY_OVERLAP
 
 
 def ring_bound(purpose: Purpose) -> int:
-    """Tell how many keys a ring may hold."""
+    """Return how many keys a ring may hold."""
     return MAX_CHECKPOINT_KEYS if purpose is Purpose.CHECKPOINT else MAX_KEYS_PER_RING

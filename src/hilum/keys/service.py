@@ -25,7 +25,7 @@ _PUBLIC_MEMBERS = frozenset({"kty", "n", "e", "crv", "x"})
 
 
 def ensure(ctx: Context, purpose: Purpose, ring: str) -> SigningKey:
-    """Give the ring's signing key, making the first one if there is none. Needs a writing transaction only then."""
+    """Return the ring's signing key, making the first one if there is none. Needs a writing transaction only then."""
     for _ in range(2):
         found = store.active(ctx.tx, purpose, ring)
         if found is not None:
@@ -68,7 +68,7 @@ def note_key(ctx: Context) -> None:
 
 
 def opens(ctx: Context, purpose: Purpose, ring: str) -> bool:
-    """Tell whether this process's vault opens the ring's signing key; a ring without one has nothing to open."""
+    """Return whether this process's vault opens the ring's signing key; a ring without one has nothing to open."""
     found = store.active(ctx.tx, purpose, ring)
     try:
         return found is None or bool(_open(found))
@@ -91,7 +91,7 @@ def sign_jwt(
 
 
 def public_jwks(ctx: Context, purpose: Purpose, ring: str) -> dict[str, list[dict[str, str]]]:
-    """Give the JWK set that verifies everything the ring signed and that still counts. Empty before its first key."""
+    """Return the JWK set that verifies everything the ring signed and that still counts. Empty before its first key."""
     keys = policy.published(store.ring_keys(ctx.tx, purpose, ring), ctx.now)
     return {"keys": [key.public | {"kid": key.kid, "use": "sig", "alg": key.algorithm} for key in keys]}
 
@@ -107,7 +107,7 @@ def sign_bytes(ctx: Context, purpose: Purpose, data: bytes) -> tuple[str, str]:
 
 
 def verify_bytes(ctx: Context, purpose: Purpose, kid: str, data: bytes, signature: str) -> bool:
-    """Tell whether the purpose's key ``kid`` signed ``data``. An unknown key verifies nothing."""
+    """Return whether the purpose's key ``kid`` signed ``data``. An unknown key verifies nothing."""
     key = store.find(ctx.tx, purpose, kid)
     if key is None or key.public.get("crv") != "Ed25519":
         return False

@@ -35,17 +35,17 @@ _API_TOKEN = re.compile(re.escape(API_TOKEN_PREFIX) + r"[A-Za-z0-9_-]{43}")
 
 
 def digest(secret: str) -> str:
-    """Give the form in which a secret is stored and looked up."""
+    """Return the form in which a secret is stored and looked up."""
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
 def looks_like_cookie(text: str) -> bool:
-    """Tell whether a text can be a session's cookie at all."""
+    """Return whether a text can be a session's cookie at all."""
     return _COOKIE.fullmatch(text) is not None
 
 
 def looks_like_api_token(text: str) -> bool:
-    """Tell whether a text can be an API token at all."""
+    """Return whether a text can be an API token at all."""
     return _API_TOKEN.fullmatch(text) is not None
 
 
@@ -55,28 +55,28 @@ def csrf_secret(cookie: str) -> str:
 
 
 def is_alive(session: Session, now: datetime) -> bool:
-    """Tell whether a session was neither ended nor outlived its limit."""
+    """Return whether a session was neither ended nor outlived its limit."""
     return session.ended_at is None and now < session.expires_at
 
 
 def is_usable(session: Session, now: datetime) -> bool:
-    """Tell whether a browser may use a session: alive and not left idle."""
+    """Return whether a browser may use a session: alive and not left idle."""
     return is_alive(session, now) and now < session.last_seen_at + SESSION_IDLE
 
 
 def wants_touch(session: Session, now: datetime) -> bool:
-    """Tell whether a use of the session is worth writing down."""
+    """Return whether a use of the session is worth writing down."""
     return now >= session.last_seen_at + TOUCH_EVERY
 
 
 def attempt_key(realm: str, name: str, source: str) -> str:
-    """Name the pair of a name and an address without telling either. An IPv6 address counts by its /64."""
+    """Return a digest of a name and an address that reveals neither. An IPv6 address counts by its /64."""
     parts = (realm, name.strip().lower()[:200], network_of(source))
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
 def delay_after(failures: int) -> timedelta:
-    """Tell how long to wait after so many failures in a row: none at first, then doubling up to a bound."""
+    """Return how long to wait after so many failures in a row: none at first, then doubling up to a bound."""
     beyond = failures - ATTEMPTS_FREE
     if beyond < 0:
         return timedelta(0)
@@ -84,7 +84,7 @@ def delay_after(failures: int) -> timedelta:
 
 
 def password_fault(password: str) -> str:
-    """Name what is wrong with a password to be set."""
+    """Return what is wrong with a password to be set."""
     if len(password) < PASSWORD_MIN:
         return "password_too_short"
     return "password_too_long" if len(password) > PASSWORD_MAX else ""
@@ -102,17 +102,17 @@ def may_set_password(actor: Actor) -> bool:
 
 
 def may_hold_token(actor: Actor, person: Person) -> bool:
-    """Tell whether an actor may make, list and see API tokens of a person: one's own; the platform itself at start-up."""
+    """Return whether an actor may make, list and see API tokens of a person: one's own; the platform itself at start-up."""
     return actor.id == person.id or actor.kind in {ActorKind.SYSTEM, ActorKind.HOST}
 
 
 def may_revoke_token(actor: Actor, person: Person) -> bool:
-    """Tell whether an actor may revoke somebody's API token or sessions."""
+    """Return whether an actor may revoke somebody's API token or sessions."""
     return may_hold_token(actor, person) or may_administer(actor, person.tenant)
 
 
 def token_faults(person: Person, *, name: str, life: timedelta, roles: Iterable[str]) -> dict[str, str]:
-    """Name what is wrong with an API token that is asked for."""
+    """Return what is wrong with an API token that is asked for."""
     faults: dict[str, str] = {}
     if not name.isprintable() or len(name) > API_TOKEN_NAME_BOUND:
         faults["name"] = "name_malformed"
@@ -124,20 +124,20 @@ def token_faults(person: Person, *, name: str, life: timedelta, roles: Iterable[
 
 
 def actor_of(person: Person, roles: Iterable[str] | None = None) -> Actor:
-    """Give the actor that a person is; ``roles`` narrows to those of a token, never beyond the person's own."""
+    """Return the actor that a person is; ``roles`` narrows to those of a token, never beyond the person's own."""
     held = {person.role} if roles is None else {person.role} & set(roles)
     kind = ActorKind.STAFF if person.tenant is None else ActorKind.PERSON
     return Actor(kind, person.id, person.tenant, frozenset(held))
 
 
 def actor_of_session(session: Session) -> Actor:
-    """Give the actor that sits behind a session."""
+    """Return the actor that sits behind a session."""
     kind = ActorKind.STAFF if session.tenant is None else ActorKind.PERSON
     return Actor(kind, session.person, session.tenant, frozenset({session.role}))
 
 
 def token_counts(token: ApiToken, now: datetime) -> bool:
-    """Tell whether an API token is in force."""
+    """Return whether an API token is in force."""
     return token.revoked_at is None and now < token.expires_at
 
 
@@ -164,7 +164,7 @@ def not_admitted(actor: Actor, audience: Sequence[str]) -> Barred:
 
 
 def safe_return(target: str, default: str) -> str:
-    """Give where to go after sign-in: a path of this origin, or the default; never another host.
+    """Return where to go after sign-in: a path of this origin, or the default; never another host.
 
     Browsers read backslashes as slashes and drop tabs and line ends, so neither may occur.
     """

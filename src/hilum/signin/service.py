@@ -196,7 +196,7 @@ def touch(ctx: Context, used: Session) -> None:
 
 
 def rotate(ctx: Context, cookie: str) -> tuple[Session, str]:
-    """Give a session a new secret; the cookie before no longer counts. Raises NotAuthenticated, Conflict."""
+    """Replace the secret of a session; the cookie before no longer counts. Raises NotAuthenticated, Conflict."""
     found = session(ctx, cookie)
     if found is None:
         raise NotAuthenticated("session_over", "Sign in again.")

@@ -124,7 +124,7 @@ def save_session_seen(tx: Connection, session: SessionId, at: datetime) -> None:
 
 
 def save_session_digest(tx: Connection, session: SessionId, *, old: str, new: str) -> bool:
-    """Give a session another secret in one statement; False if it was ended or rotated meanwhile."""
+    """Return a session another secret in one statement; False if it was ended or rotated meanwhile."""
     query = sessions.update().where(
         sessions.c.id == session, sessions.c.digest == old, sessions.c.ended_at.is_(None)
     )

@@ -14,7 +14,7 @@ _PRIVATE_MEMBERS = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
 
 
 def jwks_fault(jwks: Mapping[str, Any]) -> str:
-    """Name what is wrong with a set of public keys; at least one must do for RS384 or ES384.
+    """Return what is wrong with a set of public keys; at least one must do for RS384 or ES384.
 
     Source: RFC 7517 section 5; SMART App Launch 2.2, client-confidential-asymmetric#registering-a-client
     """

@@ -62,7 +62,7 @@ class Parameters:
     repeated: frozenset[str]
 
     def get(self, name: str) -> str:
-        """Give the value, or nothing when it is absent, empty or repeated."""
+        """Return the value, or nothing when it is absent, empty or repeated."""
         return self.values.get(name, "")
 
 
@@ -83,7 +83,7 @@ def decode_form(text: str) -> list[tuple[str, str]] | None:
 
 
 def printable(text: str) -> bool:
-    """Tell whether text keeps to the characters that RFC 6749 appendix A allows in ``state`` and its like."""
+    """Return whether text keeps to the characters that RFC 6749 appendix A allows in ``state`` and its like."""
     return _PRINTABLE.fullmatch(text) is not None
 
 
@@ -93,7 +93,7 @@ def description(text: str) -> str:
 
 
 def challenge_well_formed(challenge: str) -> bool:
-    """Tell whether a text can be an S256 challenge: 32 bytes in base64url. Source: RFC 7636 section 4.2."""
+    """Return whether a text can be an S256 challenge: 32 bytes in base64url. Source: RFC 7636 section 4.2."""
     if not _CHALLENGE.fullmatch(challenge):
         return False
     raw = base64.urlsafe_b64decode(challenge + "=")
@@ -101,17 +101,17 @@ def challenge_well_formed(challenge: str) -> bool:
 
 
 def verifier_well_formed(verifier: str) -> bool:
-    """Tell whether a text can be a code verifier. Source: RFC 7636 section 4.1."""
+    """Return whether a text can be a code verifier. Source: RFC 7636 section 4.1."""
     return _VERIFIER.fullmatch(verifier) is not None
 
 
 def s256(verifier: str) -> str:
-    """Make the challenge of a verifier. Source: RFC 7636 section 4.2."""
+    """Build the challenge of a verifier. Source: RFC 7636 section 4.2."""
     return base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
 
 
 def verifier_matches(verifier: str, challenge: str) -> bool:
-    """Tell whether a presented verifier is the one behind the challenge. Source: RFC 7636 section 4.6."""
+    """Return whether a presented verifier is the one behind the challenge. Source: RFC 7636 section 4.6."""
     return verifier_well_formed(verifier) and hmac.compare_digest(s256(verifier), challenge)
 
 
@@ -122,7 +122,7 @@ def with_parameters(uri: str, parameters: Iterable[tuple[str, str]]) -> str:
 
 
 def form_action_source(uri: str) -> str:
-    """Name the CSP source that lets a form's answer go to this redirect URI: its origin, or its private-use scheme.
+    """Return the CSP source that lets a form's answer go to this redirect URI: its origin, or its private-use scheme.
 
     What follows a private-use scheme is the app's own and no host: nobody judged it to be one.
     """
@@ -131,7 +131,7 @@ def form_action_source(uri: str) -> str:
 
 
 def proves_client(uri: str) -> bool:
-    """Tell whether only its owner can receive at the redirect URI: https on a host that is not this machine.
+    """Return whether only its owner can receive at the redirect URI: https on a host that is not this machine.
 
     Source: RFC 8252 sections 8.6 and 8.1; RFC 9700 section 4.14: others can impersonate a client at loopback and private-scheme addresses.
     """

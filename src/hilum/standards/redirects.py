@@ -24,7 +24,7 @@ LOOPBACK_HOSTS = frozenset({"127.0.0.1", "[::1]", "localhost"})
 
 
 def validate_redirect_uri(uri: str, *, native: bool, public: bool, sandbox: bool) -> str | None:
-    """Name the first rule that a redirect URI breaks, or None.
+    """Return the first rule that a redirect URI breaks, or None.
 
     ``native``: the client runs on its user's device, where loopback is its own. ``public`` native clients may also use a private-use
     scheme. ``sandbox``: the client works with synthetic data only, so loopback is allowed wherever it runs.
@@ -52,7 +52,7 @@ def validate_redirect_uri(uri: str, *, native: bool, public: bool, sandbox: bool
 
 
 def validate_web_uri(uri: str, *, loopback: bool) -> str | None:
-    """Name the first rule that a launch or key-set URI breaks: https, or http to this machine where ``loopback`` says so."""
+    """Return the first rule that a launch or key-set URI breaks: https, or http to this machine where ``loopback`` says so."""
     if fault := _common_fault(uri):
         return fault
     match = _SCHEME.fullmatch(uri)
@@ -119,7 +119,7 @@ def _is_address(host: str) -> bool:
 
 
 def redirect_matches(registered: Iterable[str], presented: str, *, native: bool) -> bool:
-    """Tell whether a presented redirect URI is one of the registered, as exact strings.
+    """Return whether a presented redirect URI is one of the registered, as exact strings.
 
     Only a native client's http loopback URI may differ, and only in its port.
     Source: RFC 9700 section 2.1; RFC 8252 section 7.3.
@@ -140,7 +140,7 @@ def redirect_matches(registered: Iterable[str], presented: str, *, native: bool)
 
 
 def origin_of(uri: str) -> str:
-    """Name the web origin of an http or https URI as a browser writes it; empty for other schemes."""
+    """Return the web origin of an http or https URI as a browser writes it; empty for other schemes."""
     match = re.match(r"(https?)://([^/?]+)", uri)
     if match is None:
         return ""

@@ -27,7 +27,7 @@ Step = Callable[[dict[str, Any], Rows], None]
 
 
 def index_keys() -> Iterator[str]:
-    """Name everything that the index can hold, in a fixed order."""
+    """Return everything that the index can hold, in a fixed order."""
     for resource_type in sorted(resource_types()):
         for parameter in parameters_of(resource_type).values():
             key = index_key(resource_type, parameter.code)

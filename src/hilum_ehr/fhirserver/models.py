@@ -303,5 +303,5 @@ class IndexRows(NamedTuple):
 
 
 def index_key(resource_type: str, code: str) -> str:
-    """Name a search parameter of a type, as the index knows it."""
+    """Return a search parameter of a type, as the index knows it."""
     return f"{resource_type}.{code}"

@@ -9,7 +9,7 @@ _TAG = re.compile(r'(?:W/)?"([\x21\x23-\x7e]*)"')
 
 
 def present(version: Version | None) -> Version:
-    """Give what can be shown. Raises Refused: never there, or deleted."""
+    """Return what can be shown. Raises Refused: never there, or deleted."""
     if version is None:
         raise Refused(Problem.NOT_FOUND, NO_SUCH)
     if version.deleted:
@@ -48,7 +48,7 @@ def check(precondition: Precondition, current: Version | None) -> None:
 
 
 def is_unchanged(if_none_match: str, version: Version) -> bool:
-    """Tell whether a client that holds these entity tags holds this version. Source: RFC 9110 section 13.1.2."""
+    """Return whether a client that holds these entity tags holds this version. Source: RFC 9110 section 13.1.2."""
     if if_none_match.strip() == "*":
         return True
     return str(version.number) in _TAG.findall(if_none_match)

@@ -365,7 +365,7 @@ def _cost(condition: Condition) -> int:
 
 
 def _reads_the_row(condition: Condition) -> bool:
-    """Tell whether the probe of a condition needs the resource's own columns, not only its number."""
+    """Return whether the probe of a condition needs the resource's own columns, not only its number."""
     match condition:
         case IdIs() | Updated() | Behind():
             return True

@@ -61,12 +61,12 @@ class FhirService:
         self._store.close()
 
     def read(self, resource_type: str, resource_id: str) -> Version:
-        """Give the current version. Raises Refused: not found, or deleted. Source: FHIR R4 http.html#read."""
+        """Return the current version. Raises Refused: not found, or deleted. Source: FHIR R4 http.html#read."""
         self._check_type(resource_type)
         return policy.present(self._store.find(resource_type, resource_id))
 
     def read_version(self, resource_type: str, resource_id: str, number: int) -> Version:
-        """Give one version. Source: FHIR R4 http.html#vread."""
+        """Return one version. Source: FHIR R4 http.html#vread."""
         self._check_type(resource_type)
         return policy.present(self._store.find_version(resource_type, resource_id, number))
 

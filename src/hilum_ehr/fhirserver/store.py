@@ -149,7 +149,7 @@ class Store:
         self.numbers: MappingProxyType[str, int] = MappingProxyType(dict(rows.fetchall()))
 
     def connection(self) -> sqlite3.Connection:
-        """Give this thread's connection."""
+        """Return this thread's connection."""
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
         if connection is None:
             connection = self._local.connection = self._open()

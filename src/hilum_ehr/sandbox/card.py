@@ -78,7 +78,7 @@ def card(
 
 
 def fhir_user(urls: Urls, hospital: HospitalPlan, member: CastMember) -> str:
-    """Name somebody's resource as the id_token does: absolute, below the tenant's FHIR base."""
+    """Return somebody's resource as the id_token does: absolute, below the tenant's FHIR base."""
     return f"{urls.fhir_base(hospital.tenant)}/{member.fhir_user}"
 
 

@@ -144,7 +144,7 @@ def plan(sandbox_url: str) -> Plan:
 
 
 def public_jwks(private_jwks: dict[str, Any]) -> dict[str, Any]:
-    """Give the public half of a key set."""
+    """Return the public half of a key set."""
     return {
         "keys": [
             {name: value for name, value in key.items() if name not in _PRIVATE_MEMBERS}

@@ -40,7 +40,7 @@ class Wallet:
         return self.passwords.get(f"{tenant}/{username}", "") if self.public else published
 
     def make_keys(self, client_id: str) -> dict[str, Any]:
-        """Give a client's public key set, made now unless it exists: one key for RS384, one for ES384.
+        """Return a client's public key set, made now unless it exists: one key for RS384, one for ES384.
 
         The private keys say ``sign``: the public conformance suites take no key for signing that does not (RFC 7517 section 4.3).
         """

@@ -14,7 +14,7 @@ APPS = ("lumen", "wellspring")
 
 
 def routes(site: Site) -> list[Route]:
-    """Give the sample apps' routes: each has a start page, a launch address and a redirect address."""
+    """Return the sample apps' routes: each has a start page, a launch address and a redirect address."""
     samples = Samples(site)
     found = [Route("/apps", samples.index)]
     for name in APPS:
@@ -43,7 +43,7 @@ class Samples:
         return self._site.pages.render(request, "sandbox/apps.html", apps=apps, urls=self._site.urls)
 
     def page(self, name: str, part: str) -> Handler:
-        """Give the handler of one page of one app."""
+        """Return the handler of one page of one app."""
 
         async def show(request: Request) -> Response:
             return self._site.pages.render(

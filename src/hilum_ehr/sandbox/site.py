@@ -53,14 +53,14 @@ class Site:
         return self.urls.sandbox_url.startswith("https://")
 
     def hospital(self, tenant: str) -> HospitalPlan:
-        """Give a hospital. Raises NotFound."""
+        """Return a hospital. Raises NotFound."""
         for hospital in self.hospitals:
             if hospital.tenant == tenant:
                 return hospital
         raise NotFound("tenant_not_found", "There is no such hospital in this sandbox.")
 
     def member(self, tenant: str, username: str) -> CastMember:
-        """Give somebody of a hospital. Raises NotFound."""
+        """Return somebody of a hospital. Raises NotFound."""
         for member in self.hospital(tenant).cast:
             if member.username == username:
                 return member
@@ -78,14 +78,14 @@ class Site:
         return tuple(chart for chart in found if chart.id in own)
 
     def chart(self, tenant: str, member: CastMember, patient: str) -> Chart:
-        """Give one chart that somebody may open. Raises NotFound."""
+        """Return one chart that somebody may open. Raises NotFound."""
         for chart in self.charts(tenant, member):
             if chart.id == patient:
                 return chart
         raise NotFound("patient_not_found", "This person has no such chart.")
 
     def newest_encounter(self, tenant: str, patient: str) -> str:
-        """Name the encounter in which a chart opens; nothing when there is none."""
+        """Return the encounter in which a chart opens; nothing when there is none."""
         found = (chart.encounters for chart in self.charts(tenant) if chart.id == patient)
         return next((encounters[0] for encounters in found if encounters), "")
 
@@ -100,7 +100,7 @@ class Site:
     # Forms of this site: tied to a browser by a cookie, since nobody signs in here.
 
     def form_secret(self, request: Request) -> str:
-        """Give the browser's form secret, a new one if it has none; ``keep_form`` lets the browser keep it."""
+        """Return the browser's form secret, a new one if it has none; ``keep_form`` lets the browser keep it."""
         return cookies.read(request, cookies.FORM, secure=self.is_secure) or self.ids.secret()
 
     def keep_form(self, response: Response, secret: str) -> Response:

@@ -102,7 +102,7 @@ def creatinine_for(rate: float, age_years: float, *, female: bool) -> float:
 
 
 def child_creatinine(height_cm: float) -> float:
-    """Give the creatinine of a child with healthy kidneys.
+    """Return the creatinine of a child with healthy kidneys.
 
     Source: bedside Schwartz 2009, eGFR = 0.413 x height / creatinine, solved for 115 mL/min/1.73 m2.
     """

@@ -65,7 +65,7 @@ class Chart:
         return {"reference": f"Patient/{self.site.plan.patient_id(self.life.slug)}"}
 
     def named(self, name: str) -> str:
-        """Name something of this patient; unique in the hospital because the slug is."""
+        """Return something of this patient; unique in the hospital because the slug is."""
         return self.site.id(f"{self.life.slug}-{name}")
 
     def write(

@@ -148,7 +148,7 @@ class HospitalPlan:
         assert len({member.username for member in self.cast}) == len(self.cast), "a username names one person"
 
     def patient_id(self, slug: str) -> str:
-        """Name the Patient resource of a chart."""
+        """Return the Patient resource of a chart."""
         return f"{self.prefix}-pat-{slug}"
 
 

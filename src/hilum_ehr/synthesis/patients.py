@@ -112,7 +112,7 @@ class Life:
         return max(12.0, self.filtration - lost * (day - self.begins).days / YEAR_DAYS)
 
     def pressure(self, day: date) -> tuple[int, int]:
-        """Give systolic and diastolic pressure: age, illness, what the drugs have done by then, and scatter."""
+        """Return systolic and diastolic pressure: age, illness, what the drugs have done by then, and scatter."""
         if self.child(day):
             top = 78 + 2.2 * min(self.years(day), 15) + self.rng.gauss(0, 3)
             return round(top), round(top * 0.62)
@@ -123,7 +123,7 @@ class Life:
         return round(top), round(top * 0.45 + 20 + self.rng.gauss(0, 2))
 
     def a1c(self, day: date) -> float:
-        """Give HbA1c (%): high at the diagnosis of diabetes, eased by treatment over about a year."""
+        """Return HbA1c (%): high at the diagnosis of diabetes, eased by treatment over about a year."""
         if self.course(Story.TYPE1_DIABETES, day):
             return round(10.8 - 3.0 * self.effect(Story.TYPE1_DIABETES, day, 4) + self.rng.gauss(0, 0.2), 1)
         if self.course(Story.DIABETES, day):

@@ -79,7 +79,7 @@ class Site:
         return self.clinicians.get(specialty, self.primary)
 
     def at(self, day: date, minutes: int) -> datetime:
-        """Give the moment ``minutes`` after local midnight."""
+        """Return the moment ``minutes`` after local midnight."""
         return datetime.combine(day, time(), self.zone) + timedelta(minutes=minutes)
 
     def add(self, kind: str, name: str, content: dict[str, Any], profile: str = "") -> Reference:

@@ -237,7 +237,7 @@ def write_functions(chart: Chart, visit: Visit, when: datetime) -> None:
 
 
 def questionnaire() -> dict[str, Any]:
-    """Give the questionnaire that the responses answer."""
+    """Return the questionnaire that the responses answer."""
     return {
         "url": QUESTIONNAIRE,
         "version": "1",

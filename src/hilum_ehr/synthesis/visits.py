@@ -62,7 +62,7 @@ KINDS: dict[str, tuple[str, str, tuple[str, str], str]] = {
 
 
 def labels_of(life: Life, story: str) -> Labels:
-    """Give the security labels of what is written about an illness."""
+    """Return the security labels of what is written about an illness."""
     if story in LABELS:
         return LABELS[Story(story)]
     if story == Story.DEPRESSION and Story.OPIOID_USE in life.stories:
@@ -157,7 +157,7 @@ def _short_illnesses(chart: Chart, taken: dict[date, Visit]) -> dict[date, Visit
 
 
 def _stay(chart: Chart) -> Visit | None:
-    """Give the hospital stay of a life, if it has one: now, at its end, at birth, for a birth, or for pneumonia."""
+    """Return the hospital stay of a life, if it has one: now, at its end, at birth, for a birth, or for pneumonia."""
     life, site, rng = chart.life, chart.site, chart.rng
     if site.plan.kind is Kind.CLINIC:
         return None
@@ -221,7 +221,7 @@ def condition_head(chart: Chart, illness: Illness, *, active: bool) -> dict[str,
 
 
 def asserted(day: date) -> dict[str, str]:
-    """Say when a condition was first spoken of."""
+    """Return when a condition was first spoken of."""
     return {
         "url": "http://hl7.org/fhir/StructureDefinition/condition-assertedDate",
         "valueDateTime": day.isoformat(),

@@ -29,7 +29,7 @@ def entries_of(bundle: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def references_in(value: object, bases: tuple[str, ...]) -> set[str]:
-    """Name every resource of this server that a resource refers to, as ``Type/id``."""
+    """Return every resource of this server that a resource refers to, as ``Type/id``."""
     found: set[str] = set()
     left: list[object] = [value]
     while left:

@@ -44,13 +44,13 @@ def table(name: str) -> Any:
 
 @cache
 def resource_types() -> frozenset[str]:
-    """Name the R4 resource types that a server can store (all concrete ones but Parameters)."""
+    """Return the R4 resource types that a server can store (all concrete ones but Parameters)."""
     return frozenset(table("resource_types"))
 
 
 @cache
 def patient_compartment() -> Mapping[str, tuple[str, ...]]:
-    """Tell by which search parameters a type belongs to a patient's compartment.
+    """Return by which search parameters a type belongs to a patient's compartment.
 
     Source: FHIR R4 compartmentdefinition-patient.html
     """

@@ -10,7 +10,7 @@ _ETAG = re.compile(r'(?:W/)?"([\x21\x23-\x7e]{1,100})"')
 
 
 def etag_of(told: str, resource: Any) -> str:
-    """Give the ETag that a server told, else the one that the resource's version makes; empty where there is neither."""
+    """Return the ETag that a server told, else the one that the resource's version makes; empty where there is neither."""
     if _ETAG.fullmatch(told):
         return told
     meta = resource.get("meta") if isinstance(resource, dict) else None
@@ -26,7 +26,7 @@ def tag_of(etag: str) -> str:
 
 
 def is_known(condition: str, etag: str) -> bool:
-    """Tell whether an If-None-Match names this ETag."""
+    """Return whether an If-None-Match names this ETag."""
     tag = tag_of(etag)
     return bool(tag) and (
         condition == "*" or any(tag_of(each.strip()) == tag for each in condition.split(","))

@@ -58,7 +58,7 @@ _FOLDED = {
 
 
 def is_restricted(resource: dict[str, Any]) -> bool:
-    """Tell whether a label withholds this resource, or the document that it is or leads to. One that cannot be read withholds it.
+    """Return whether a label withholds this resource, or the document that it is or leads to. One that cannot be read withholds it.
 
     Source: FHIR R4 documentreference-definitions.html#DocumentReference.securityLabel, composition-definitions.html#Composition.confidentiality
     """

@@ -22,7 +22,7 @@ Token = tuple[str | None, str]
 
 @lru_cache(maxsize=MATCHERS_BOUND)
 def compile_constraint(type_: str, name: str, value: str) -> Matcher | None:
-    """Make the test that a resource of the type passes when the parameter has the value; None if it cannot be judged."""
+    """Build the test that a resource of the type passes when the parameter has the value; None if it cannot be judged."""
     parameter = parameters_of(type_).get(name)
     if parameter is None or parameter.kind is not Kind.TOKEN or name.startswith("_"):
         return None
@@ -50,7 +50,7 @@ def compile_constraint(type_: str, name: str, value: str) -> Matcher | None:
 
 
 def compile_all(type_: str, constraints: tuple[tuple[str, str], ...]) -> tuple[Matcher, ...] | None:
-    """Make the tests of all constraints of a scope; None if one of them cannot be judged."""
+    """Build the tests of all constraints of a scope; None if one of them cannot be judged."""
     made: list[Matcher] = []
     for name, value in constraints:
         matcher = compile_constraint(type_, name, value)
@@ -61,7 +61,7 @@ def compile_all(type_: str, constraints: tuple[tuple[str, str], ...]) -> tuple[M
 
 
 def is_testable(type_: str, constraints: tuple[tuple[str, str], ...]) -> bool:
-    """Tell whether resources can be held against all constraints of a scope; any other scope would open nothing."""
+    """Return whether resources can be held against all constraints of a scope; any other scope would open nothing."""
     return compile_all(type_, constraints) is not None
 
 

@@ -61,7 +61,7 @@ class _Reader:
 
 
 def narrative_fault(div: object) -> str:
-    """Tell what is wrong with the div of a narrative; empty where nothing is."""
+    """Return what is wrong with the div of a narrative; empty where nothing is."""
     if not isinstance(div, str):
         return ""
     reader = _Reader()

@@ -46,7 +46,7 @@ def outcome(
     details: tuple[str, str] | None = None,
     decision: str = "",
 ) -> dict[str, Any]:
-    """Make an OperationOutcome with one issue: a sentence for people, ``details`` (system, code) for programs.
+    """Build an OperationOutcome with one issue: a sentence for people, ``details`` (system, code) for programs.
 
     ``decision`` is the id under which the answer can be explained.
     """

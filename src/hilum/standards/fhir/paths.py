@@ -77,7 +77,7 @@ class Selector:
 
 @lru_cache(maxsize=8192)
 def compile_expression(expression: str, type_name: str) -> Selector:
-    """Make the function that selects from a value of ``type_name`` what ``expression`` names.
+    """Build the function that selects from a value of ``type_name`` what ``expression`` names.
 
     Parts of a union that speak of other resource types select nothing. Raises UnsupportedExpression.
     """

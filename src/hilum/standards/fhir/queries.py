@@ -79,7 +79,7 @@ def _unknown(name: str, type_: str) -> Unsupported:
 
 @cache
 def subject_parameters(type_: str) -> frozenset[str]:
-    """Name the search parameters that look at exactly the elements which decide whose a resource is."""
+    """Return the search parameters that look at exactly the elements which decide whose a resource is."""
     rule = rule_of(type_)
     if rule is None or not rule.narrow:
         return frozenset()
@@ -223,7 +223,7 @@ def only_targets(
 
 
 def is_about(name: str) -> bool:
-    """Tell whether a filter names targets, and does not only describe them."""
+    """Return whether a filter names targets, and does not only describe them."""
     code, _, modifier = name.partition(":")
     return code in {"target", "patient"} and modifier not in _MODIFIERS[Kind.REFERENCE]
 

@@ -213,7 +213,7 @@ def _segments(path: bytes) -> list[str] | Unsupported:
 
 
 def _locate(method: str, segments: list[str], headers: Mapping[str, str]) -> FhirRequest | Unsupported:
-    """Name the interaction. Source: FHIR R4 http.html#summary."""
+    """Return the interaction. Source: FHIR R4 http.html#summary."""
     if method not in {"GET", "POST", "PUT", "PATCH", "DELETE"}:
         return Unsupported("method_unknown", "The method is none of GET, HEAD, POST, PUT, PATCH, DELETE.")
     if not segments:
@@ -359,7 +359,7 @@ def _full(
 
 
 def accepts_json(accept: str) -> bool:
-    """Tell whether an Accept header leaves room for JSON."""
+    """Return whether an Accept header leaves room for JSON."""
     if accept in _ANY_ACCEPT:
         return True
     for part in accept.split(","):

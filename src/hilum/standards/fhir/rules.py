@@ -119,7 +119,7 @@ def _judge(value: Any, node: _Node, path: _Path, found: _Findings) -> None:
 
 
 def _own_fault(value: dict[str, Any], kind: str, key: str) -> str:
-    """Tell what is wrong with an object by itself; empty where nothing is."""
+    """Return what is wrong with an object by itself; empty where nothing is."""
     if not value:
         return "An object is never empty; leave the element out."
     match kind:
@@ -161,5 +161,5 @@ def _may_target(reference: dict[str, Any], targets: frozenset[str]) -> bool:
 
 
 def _is_held(literal: object, contained: frozenset[str]) -> bool:
-    """Tell whether a reference into the resource leads anywhere; ``#`` is the resource itself."""
+    """Return whether a reference into the resource leads anywhere; ``#`` is the resource itself."""
     return not isinstance(literal, str) or literal[:1] != "#" or literal == "#" or literal[1:] in contained

@@ -69,7 +69,7 @@ def parameters_in(holder: dict[str, Any]) -> Iterator[str]:
 
 
 def unknown_filter(surface: Surface, type_: str, params: tuple[tuple[str, str], ...]) -> str:
-    """Name the first asked search parameter that the FHIR server would not act on; empty if there is none."""
+    """Return the first asked search parameter that the FHIR server would not act on; empty if there is none."""
     known = surface.filters.get(type_, frozenset())
     for name, _ in params:
         code = name.partition(":")[0]

@@ -20,7 +20,7 @@ _UNDIVIDED = str.maketrans(
 
 
 def is_id(text: str) -> bool:
-    """Tell whether the text can be the id of a resource.
+    """Return whether the text can be the id of a resource.
 
     Source: FHIR R4 datatypes.html#id
     """

@@ -128,7 +128,7 @@ VISIBILITY: MappingProxyType[str, Rule] = MappingProxyType(
 
 
 def rule_of(type_: str) -> Rule | None:
-    """Say how a type is judged; None for one that is not, which is refused."""
+    """Return how a type is judged; None for one that is not, which is refused."""
     return VISIBILITY.get(type_)
 
 
@@ -182,7 +182,7 @@ def at_path(value: Any, path: tuple[str, ...]) -> Iterator[Any]:
 
 
 def subjects_of(resource: dict[str, Any], bases: tuple[str, ...] = ()) -> frozenset[str] | None:
-    """Name the patients whose resource this is, by id; empty where it is nobody's; None where that cannot be told.
+    """Return the patients whose resource this is, by id; empty where it is nobody's; None where that cannot be told.
 
     For SUBJECT and SELF types only: any other has no patients of its own. A deciding reference that is not a literal one to a
     resource of this server makes the whole untellable; one to another type than Patient names nobody.
@@ -213,7 +213,7 @@ def subjects_of(resource: dict[str, Any], bases: tuple[str, ...] = ()) -> frozen
 
 
 def targets_of(resource: dict[str, Any], bases: tuple[str, ...] = ()) -> tuple[Reference, ...] | None:
-    """Name what a Provenance is about; None if it is about nothing, too much, or something that is not here."""
+    """Return what a Provenance is about; None if it is about nothing, too much, or something that is not here."""
     found: list[Reference] = []
     for value in at_path(resource.get("target"), ()):
         reference = local_reference(value, bases)
@@ -224,13 +224,13 @@ def targets_of(resource: dict[str, Any], bases: tuple[str, ...] = ()) -> tuple[R
 
 
 def hangs_on_targets(type_: str) -> bool:
-    """Tell whether a type's resources are judged by what they are about."""
+    """Return whether a type's resources are judged by what they are about."""
     rule = VISIBILITY.get(type_)
     return rule is not None and rule.belonging is Belonging.TARGETS
 
 
 def one_patient(resources: Iterable[dict[str, Any]], bases: tuple[str, ...] = ()) -> str:
-    """Name the one patient whose records these are; empty where there are several, or none."""
+    """Return the one patient whose records these are; empty where there are several, or none."""
     found: set[str] = set()
     for resource in resources:
         found |= subjects_of(resource, bases) or frozenset()

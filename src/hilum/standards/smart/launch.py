@@ -23,7 +23,7 @@ _MEMBERS = frozenset({"reference", "canonical", "identifier", "type", "role"})
 
 
 def fhir_context_fault(entry: Mapping[str, Any]) -> str:
-    """Say what is wrong with one ``fhirContext`` entry; empty when nothing is.
+    """Return what is wrong with one ``fhirContext`` entry; empty when nothing is.
 
     Source: SMART App Launch 2.2, scopes-and-launch-context#fhircontext-exp: at least one of reference, canonical and identifier;
     no Patient or Encounter unless in a role other than ``launch``; a role is never empty.
@@ -79,7 +79,7 @@ def _readable(entry: Mapping[str, Any], scopes: list[ClinicalScope]) -> bool:
 
 
 def context_asked(scopes: Iterable[Scope]) -> tuple[bool, bool]:
-    """Tell whether a patient and whether an encounter is asked for by a standalone launch.
+    """Return whether a patient and whether an encounter is asked for by a standalone launch.
 
     Source: SMART App Launch 2.2, scopes-and-launch-context#requesting-context-with-scopes.
     """
@@ -88,7 +88,7 @@ def context_asked(scopes: Iterable[Scope]) -> tuple[bool, bool]:
 
 
 def needs_patient(scopes: Iterable[Scope]) -> bool:
-    """Tell whether a scope is about one patient, so that it means nothing without one (C34)."""
+    """Return whether a scope is about one patient, so that it means nothing without one (C34)."""
     return any(isinstance(scope, ClinicalScope) and scope.prefix == "patient" for scope in scopes)
 
 

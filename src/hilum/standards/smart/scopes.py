@@ -226,7 +226,7 @@ def known(texts: Iterable[str]) -> tuple[Scope, ...]:
 
 
 def covers(wider: Scope, narrower: Scope) -> bool:
-    """Tell whether everything that ``narrower`` permits, ``wider`` permits too."""
+    """Return whether everything that ``narrower`` permits, ``wider`` permits too."""
     if isinstance(wider, SpecialScope) or isinstance(narrower, SpecialScope):
         return wider == narrower
     return (
@@ -268,7 +268,7 @@ def _narrow_one(asked: ClinicalScope, allowed: Iterable[ClinicalScope]) -> Itera
 
 
 def intersect(asked: Iterable[Scope], allowed: Iterable[Scope]) -> tuple[Scope, ...]:
-    """Give what both sides permit, in the words and order of ``asked`` where it is allowed whole.
+    """Return what both sides permit, in the words and order of ``asked`` where it is allowed whole.
 
     INVARIANT: each scope of the answer is covered by one asked scope and, letter by letter, by allowed ones.
     """
@@ -292,7 +292,7 @@ def narrow(asked: Iterable[str], allowed: Iterable[str]) -> tuple[str, ...]:
 
 
 def all_covered(asked: Iterable[str], allowed: Iterable[str]) -> bool:
-    """Tell whether every asked scope text is within the allowed ones, letter by letter (a refresh may never widen)."""
+    """Return whether every asked scope text is within the allowed ones, letter by letter (a refresh may never widen)."""
     within = known(allowed)
     for text in asked:
         scope = parse_scope(text)
@@ -339,7 +339,7 @@ class CompiledScopes:
 
 @lru_cache(maxsize=COMPILED_BOUND)
 def compile_scopes(texts: tuple[str, ...]) -> CompiledScopes:
-    """Make the decision-time form; texts that do not parse permit nothing."""
+    """Build the decision-time form; texts that do not parse permit nothing."""
     scopes = known(texts)
     clinical = [scope for scope in scopes if isinstance(scope, ClinicalScope)]
     special = frozenset(scope.name for scope in scopes if isinstance(scope, SpecialScope))

@@ -115,7 +115,7 @@ class Summary:
 
     @property
     def allergic_to(self) -> tuple[str, ...]:
-        """Name the allergies; a statement that none is known is not one."""
+        """Return the allergies; a statement that none is known is not one."""
         return tuple(item.title for item in self.allergies if not item.title.lower().startswith("no known"))
 
 
@@ -150,7 +150,7 @@ def banner(patient: Resource, *, today: date) -> Banner:
 
 
 def name_of(patient: Resource) -> str:
-    """Give a patient's name as it is used today."""
+    """Return a patient's name as it is used today."""
     names = [name for name in patient.get("name", ()) if name.get("use") not in {"old", "maiden"}]
     first = names[0] if names else {}
     if first.get("text"):

@@ -37,7 +37,7 @@ class Heard:
         self._launches: OrderedDict[str, Launch] = OrderedDict()
 
     def expect(self, launch: str, *, whole: bool) -> Launch:
-        """Give what is known of a launch, which is of interest to somebody; unknown, it is kept from now on."""
+        """Return what was recorded about a launch, and record it from now on."""
         found = self._launches.setdefault(launch, Launch(whole))
         self._launches.move_to_end(launch)
         if len(self._launches) > LAUNCHES_KEPT:

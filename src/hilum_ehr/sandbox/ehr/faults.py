@@ -18,5 +18,5 @@ _WORDS = {
 
 
 def in_words(code: str) -> str:
-    """Say what is wrong with a field; a code without words, as it is."""
+    """Return what is wrong with a field; a code without words, as it is."""
     return _WORDS.get(code, code.replace("_", " "))

@@ -82,7 +82,7 @@ class Feed:
         self._heard.forget(launch)
 
     async def calls(self, tenant: str, launch: str) -> Calls:
-        """Give the newest calls under a launch to somebody who looks, and say it when some may be missing."""
+        """Return the newest calls under a launch, and whether some may be missing."""
         await self.look()
         trouble = (
             f"Since {self._since}: {self._away} The sandbox tries again by itself." if self._away else ""

@@ -33,7 +33,7 @@ BESIDE_CHART = "no"
 
 
 def routes(site: Site) -> list[Route]:
-    """Give the simulator's routes."""
+    """Return the simulator's routes."""
     pages, posts = Pages(site), Posts(site)
     return [
         Route("/", pages.root),
@@ -150,7 +150,7 @@ class Pages:
         )
 
     async def calls_list(self, request: Request) -> Response:
-        """Give the inspector's list alone; unchanged, it is not sent again."""
+        """Return the inspector's list alone; unchanged, it is not sent again."""
         session, client = self._session(request), request.path_params["client"]
         text = self._site.pages.fragment("sandbox/calls.html", calls=await self._calls(session, client))
         etag = f'"{hashlib.sha256(text.encode()).hexdigest()[:16]}"'

@@ -35,7 +35,7 @@ class EhrSession:
     apps: tuple[OpenApp, ...] = field(default_factory=tuple)
 
     def current(self, client: str) -> OpenApp | None:
-        """Give the newest launch of a client."""
+        """Return the newest launch of a client."""
         return next((each for each in reversed(self.apps) if each.client == client), None)
 
 
@@ -55,7 +55,7 @@ class Sessions:
         return session
 
     def get(self, session_id: str) -> EhrSession:
-        """Give a session. Raises NotFound when it ended or was forgotten."""
+        """Return a session. Raises NotFound when it ended or was forgotten."""
         found = self._kept.get(session_id)
         if found is None or self._clock.now() >= found.begun_at + SESSION_LIFE:
             raise NotFound("ehr_session_over", "This EHR session has ended. Open the chart again.")

@@ -33,7 +33,7 @@ class Parser:
     _size: int = 0
 
     def take(self, chunk: bytes) -> list[Message]:
-        """Give the messages that a chunk completes. Raises Unavailable for one that is too long."""
+        """Return the messages that a chunk completes. Raises Unavailable for one that is too long."""
         if self._after_cr and chunk.startswith(b"\n"):
             chunk = chunk[1:]
         self._after_cr = chunk.endswith(b"\r")
