@@ -1,20 +1,22 @@
 """What the server says of itself (C24, C25, C26; conformance 1.1, 3.1, 3.3)."""
 
 import ast
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from hilum.backchannel import discovery
+from hilum.backchannel.client_auth import METHOD_OF
+from hilum.backchannel.policy import GRANTS_OF
 from hilum.identity import service as identity
 from hilum.identity.models import TenantChange
 from hilum.registry.models import ClientType
+from hilum.standards.smart.scopes import ScopeError, parse_scope
 from hilum.web.style import STYLE_DIGEST
 from tests.flows import back_channel
 from tests.flows.back_channel import BASE, MERCY, Platform
+from tests.flows.claims import SHOWN_BY
 
 platform = back_channel.platform
 TESTS = Path(__file__).parents[1]
@@ -201,41 +203,33 @@ def names_in(file: str) -> frozenset[str]:
     )
 
 
-def test_every_advertised_value_names_a_test_that_is_there() -> None:
+def test_every_advertised_value_has_a_test_that_is_there(platform: Platform) -> None:
     """C25: each advertised capability, grant, algorithm and scope is tied to a test that exercises it."""
+    for path in (SMART, OPENID):
+        document = platform.http.get(path).json()
+        lists = {name: value for name, value in document.items() if isinstance(value, list)}
+
+        assert lists == {name: list(SHOWN_BY[name]) for name in lists}
     missing = [
-        f"{claim.member} {claim.value}: {claim.test}"
-        for claim in discovery.CLAIMS
-        if not (TESTS / claim.test.split("::")[0]).exists()
-        or claim.test.split("::")[1] not in names_in(claim.test.split("::")[0])
+        f"{member} {value}: {test}"
+        for member, values in SHOWN_BY.items()
+        for value, test in values.items()
+        if not (TESTS / test.split("::")[0]).exists()
+        or test.split("::")[1] not in names_in(test.split("::")[0])
     ]
 
     assert missing == []
 
 
-def test_every_list_of_the_documents_comes_from_the_table_of_claims(platform: Platform) -> None:
-    for path in (SMART, OPENID):
-        document = platform.http.get(path).json()
-        lists = {name: value for name, value in document.items() if isinstance(value, list)}
-        table: dict[str, list[str]] = {}
-        for claim in discovery.CLAIMS:
-            table.setdefault(claim.member, []).append(claim.value)
+@pytest.mark.parametrize("kind", list(ClientType))
+def test_no_client_has_a_grant_or_a_method_that_is_not_advertised(kind: ClientType) -> None:
+    """C25, C50."""
+    shown = discovery.advertised()
 
-        assert lists == {name: table[name] for name in lists}
+    assert {each.value for each in GRANTS_OF[kind]} <= set(shown["grant_types_supported"])
+    assert METHOD_OF[kind].value in shown["token_endpoint_auth_methods_supported"]
 
 
-def test_a_claim_that_nothing_enforces_stops_the_start_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_advertised_scope_can_be_parsed() -> None:
     """C25."""
-    hollow: tuple[Any, ...] = (
-        replace(discovery.CLAIMS[0], value="password", enforced=lambda: False),
-        replace(discovery.CLAIMS[0], value="implicit", test=""),
-    )
-
-    assert discovery.unenforced(discovery.CLAIMS) == []
-    assert discovery.unenforced(hollow) == [
-        "grant_types_supported: password",
-        "grant_types_supported: implicit",
-    ]
-    monkeypatch.setattr(discovery, "CLAIMS", hollow)
-    with pytest.raises(AssertionError, match="password"):
-        discovery.check()
+    assert [text for text in discovery.SCOPES if isinstance(parse_scope(text), ScopeError)] == []
