@@ -338,7 +338,7 @@ def test_no_patient_no_token_and_no_query_reaches_the_logs(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """C153, house section 9: canaries in every part of a request, even one that fails inside."""
+    """C153, house rule 14: canaries in every part of a request, even one that fails inside."""
 
     async def explode(scope: Any, receive: Any, send: Any) -> None:
         raise KeyError("CANARY-INSIDE")

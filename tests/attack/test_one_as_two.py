@@ -44,7 +44,6 @@ def add_staff(site: ControlSite, username: str, role: str, *, by: Actor = HOST) 
 
 
 def test_nobody_deactivates_all_who_could_be_the_second_person(site: ControlSite) -> None:
-    """Review finding F4."""
     made(deactivate(site, "root", "sam"), 200)
 
     problem(deactivate(site, "root", "sue"), 403, "too_few_left")

@@ -210,7 +210,7 @@ def test_a_patient_launches_an_app_from_their_own_chart_and_is_asked_in_the_fram
 
 
 def test_a_developer_registers_an_app_and_launches_it(stage: Stage) -> None:
-    """contract, Sandbox site: launch any app, foreign ones too."""
+    """contract, Addresses of the platform: launch any app, foreign ones too."""
     page = stage.person()
     page.goto(f"{stage.running.sandbox}/sandbox/h/clinic/own")
     register = page.locator("#register")

@@ -72,7 +72,7 @@ def test_the_pages_of_a_patient_are_accessible_and_fit(stage: Stage) -> None:
 
 
 def test_a_chart_is_opened_and_its_app_launched_without_script(stage: Stage) -> None:
-    """house 9, Pages: works without JavaScript; what the app itself needs is the app's affair."""
+    """house rule 13: works without JavaScript; what the app itself needs is the app's affair."""
     page = stage.person(script=False)
     page.goto(f"{stage.running.sandbox}/sandbox/h/general")
     page.get_by_role("button", name=SAMPLE_PATIENT).click()
@@ -184,7 +184,7 @@ def invited(stage: Stage, username: str, **more: str) -> str:
 
 
 def test_the_page_of_a_link_is_accessible_and_fits(stage: Stage) -> None:
-    """C200; house 9, Pages."""
+    """C200; house rule 13."""
     page = stage.person()
     page.goto(invited(stage, "nia.pages"))
     judge(page)
@@ -198,7 +198,7 @@ def test_the_page_of_a_link_is_accessible_and_fits(stage: Stage) -> None:
 
 
 def test_a_new_colleague_sets_the_password_and_signs_in_without_script(stage: Stage) -> None:
-    """C200; house 9: works without JavaScript; the page after it is the way in."""
+    """C200; house rule 13: works without JavaScript; the page after it is the way in."""
     page, url = stage.person(script=False), invited(stage, "nia.script")
     page.goto(url)
     page.get_by_label("New password").fill("my own long words")

@@ -227,7 +227,7 @@ def test_a_refused_registration_is_marked_field_by_field_and_keeps_what_was_writ
 
 
 def test_a_way_into_an_app_works_once(stage: Stage) -> None:
-    """contract, launch API: open_url is for a single use."""
+    """contract, the EHR's launch API: open_url is for a single use."""
     page = stage.person()
     address = httpx2.get(
         f"{stage.running.sandbox}/sandbox/launch",

@@ -65,7 +65,7 @@ def recorded(site: ControlSite) -> list[RecordedEvent]:
 
 
 def test_every_route_declares_for_whom_it_is_and_what_it_does(site: ControlSite) -> None:
-    """House section 9."""
+    """House rule 15."""
     found = list(operations(site))
 
     assert len(found) >= 46

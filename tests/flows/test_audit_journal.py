@@ -104,7 +104,7 @@ class Place:
 def test_a_checkpoint_looks_at_no_chain_that_is_covered(
     postgres_url: str, clock: FakeClock, tmp_path: Path
 ) -> None:
-    """C152, fault 8: each second costs one look into an index for a chain, not a reading of all records on every node."""
+    """C152: each second costs one look into an index for a chain, not a reading of all records on every node."""
     edge = Edge.create(Database(postgres_url), clock, SeededIds(), "test-writer")
     place = Place(edge, postgres_url, tmp_path / "journal")
     place.write(access(1), access(2))
@@ -484,7 +484,7 @@ def test_a_full_queue_refuses_instead_of_growing() -> None:
 
 
 def test_nobody_waits_for_a_disk_that_stands_still(monkeypatch: pytest.MonkeyPatch) -> None:
-    """C154, fault 1: refused at the deadline; what was given up is not written later as if it had been answered."""
+    """C154: refused at the deadline; what was given up is not written later as if it had been answered."""
     disk = StuckWriter()
     monkeypatch.setattr(live, "_DEADLINE_S", 0.05)
 
@@ -508,7 +508,7 @@ def test_nobody_waits_for_a_disk_that_stands_still(monkeypatch: pytest.MonkeyPat
 
 
 def test_ending_does_not_wait_for_a_disk_that_stands_still(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fault 1: a node can be stopped whatever its database does."""
+    """A node can be stopped whatever its database does."""
     disk = StuckWriter()
     monkeypatch.setattr(live, "_DEADLINE_S", 0.05)
     monkeypatch.setattr(live, "JOURNAL_CLOSE_WITHIN", timedelta(milliseconds=50))
@@ -524,7 +524,7 @@ def test_ending_does_not_wait_for_a_disk_that_stands_still(monkeypatch: pytest.M
 
 
 def test_notes_are_recorded_once_the_disk_works_and_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fault 20: a request that was refused unrecorded can be explained later, as far as memory goes."""
+    """A request that was refused unrecorded can be explained later, as far as memory goes."""
     disk = StuckWriter(fails=True)
     disk.let.set()
     monkeypatch.setattr(live, "NOTES_BOUND", 3)

@@ -21,7 +21,7 @@ __all__ = ["front"]
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_an_ehr_launch_leads_from_the_open_session_over_a_notice_to_a_code(front: Front, method: str) -> None:
-    """C29, C32; SMART 2.2 app-launch; house walk (b)."""
+    """C29, C32; SMART 2.2 app-launch; docs/architecture.md, An EHR launch."""
     opened = front.open_launch()
     browser = front.browser("dora")
 
@@ -142,7 +142,7 @@ def test_a_standalone_launch_lets_a_physician_search_and_choose(front: Front) ->
 
 
 def test_a_long_list_of_patients_has_more_pages_that_cannot_be_forged(front: Front) -> None:
-    """House 9: every page is bounded; works without script."""
+    """House rule 13: every page is bounded; works without script."""
     front.records.load([a_patient(n, f"Family{n:03}", "X") for n in range(10, 260)])
     browser = front.browser("dora")
     browser.authorize()

@@ -241,7 +241,7 @@ def report(edge: Edge, name: str, **more: Any) -> None:
 def test_nodes_and_what_each_workers_share_is_are_listed(
     doctor: Callable[[str], Answer], sqlite_edge: Edge
 ) -> None:
-    """Fault 14: quotas are divided by the workers of all nodes, and it is said."""
+    """Quotas are divided by the workers of all nodes, and it is said."""
     spoil(
         sqlite_edge, lambda ctx: identity.update_tenant(ctx, TenantId("clinic"), TenantChange(active=False))
     )
@@ -277,7 +277,6 @@ def test_a_node_that_is_not_well_is_named_with_what_to_do(
 def test_an_embedded_tenant_on_several_nodes_is_a_fault(
     doctor: Callable[[str], Answer], sqlite_edge: Edge
 ) -> None:
-    """Fault 4."""
     report(sqlite_edge, "a")
     assert doctor(SECRET_KEY)[1]["embedded FHIR servers"]["ok"]
     report(sqlite_edge, "b")
@@ -291,7 +290,7 @@ def test_an_embedded_tenant_on_several_nodes_is_a_fault(
 def test_a_job_that_no_node_runs_is_a_fault_while_nodes_serve(
     doctor: Callable[[str], Answer], sqlite_edge: Edge
 ) -> None:
-    """Fault 13: checkpoints stood still, and the doctor said well."""
+    """Checkpoints stood still, and the doctor said well."""
     hour = timedelta(hours=1)
     spoil(sqlite_edge, lambda ctx: nodes.acquire(ctx.tx, "purge", "a/boot", hour))
     spoil(sqlite_edge, lambda ctx: nodes.acquire(ctx.tx, "checkpoint", "a/boot", -hour))
@@ -317,7 +316,6 @@ def test_a_full_disk_is_a_fault(doctor: Callable[[str], Answer], monkeypatch: py
 def test_records_that_no_checkpoint_follows_are_a_fault(
     doctor: Callable[[str], Answer], sqlite_edge: Edge, sqlite_url: str, tmp_path: Path
 ) -> None:
-    """Fault 13."""
     report(sqlite_edge, "a")
     place = Place(sqlite_edge, sqlite_url, tmp_path / "journal")
     place.write(access(1))

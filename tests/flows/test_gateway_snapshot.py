@@ -414,7 +414,7 @@ def test_a_change_that_was_named_is_taken_in_at_once_and_not_read_whole(
 def test_after_the_connection_was_lost_everything_is_read_again(
     edge: Edge, keeper: SnapshotKeeper, ear: Ear, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Fault 2: whatever answers then may be another copy."""
+    """Whatever answers then may be another copy."""
     keeper.step(0)
     read: list[tuple[Part, bool]] = []
 

@@ -153,7 +153,7 @@ def test_a_read_that_waits_for_its_record_gets_nothing(
     monkeypatch: pytest.MonkeyPatch,
     case: str,
 ) -> None:
-    """C198; fault 1: reads held while they were recorded were answered 12 seconds after the stop."""
+    """C198: reads held while they were recorded were answered 12 seconds after the stop."""
     take, status, reason = TAKEN[case]
 
     async def story(made: Ground) -> None:

@@ -69,7 +69,7 @@ def path(postgres_url: str, clock: FakeClock, ids: SeededIds, tmp_path: Path) ->
 
 
 def test_a_frozen_database_costs_a_refusal_in_time_and_never_hangs_the_end(path: Reached) -> None:
-    """C154; fault 1: reads held in the journal, and shutting down, went on for as long as the path stood still."""
+    """C154: reads held in the journal, and shutting down, went on for as long as the path stood still."""
 
     async def work() -> None:
         journal = path.journal()

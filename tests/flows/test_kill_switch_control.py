@@ -1,4 +1,4 @@
-"""A kill switch by the API, from engaging to releasing (C138, C142, C143, C144; house 4(d), control-plane part)."""
+"""A kill switch by the API, from engaging to releasing (C138, C142, C143, C144; security decision 8)."""
 
 from datetime import timedelta
 from typing import Any
@@ -45,7 +45,7 @@ def controls_epoch(site: ControlSite) -> int:
 
 
 def test_security_stops_an_app_alone_and_two_people_let_it_go(site: ControlSite, app: str) -> None:
-    """House 4(d) 3: engaging is single-handed, releasing a wide one is not."""
+    """Security decision 8: engaging is single-handed, releasing a wide one is not."""
     sam, sue = site.api("sam"), site.api("sue")
     subject, before = Subject(tenant="general", app=app), site.clock.now()
 

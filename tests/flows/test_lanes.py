@@ -88,7 +88,7 @@ def more_administrators(site: ControlSite, count: int) -> list[str]:
 
 
 def test_many_readers_of_the_audit_delay_neither_a_switch_nor_a_token(site: ControlSite) -> None:
-    """Fault 5 of the review: 14 of them delayed a switch by 66 s, and with 16 no token was issued at all."""
+    """Fourteen of them delayed a switch by 66 s, and with 16 no token was issued at all."""
     security = site.api("sam")
     order = {"kind": "tenant", "key": "mercy", "reason": "Under attack", "mode": "full_stop"}
     with ThreadPoolExecutor(READERS) as pool, nothing_can_be_read(site.edge.db.url):
@@ -103,7 +103,7 @@ def test_many_readers_of_the_audit_delay_neither_a_switch_nor_a_token(site: Cont
 
 
 def test_a_reading_that_takes_too_long_is_ended_and_says_so(site: ControlSite) -> None:
-    """Fault 5: nobody's reading holds a place for longer than the bound."""
+    """Nobody's reading holds a place for longer than the bound."""
     with ThreadPoolExecutor(1) as pool, nothing_can_be_read(site.edge.db.url):
         (held,) = start_reading(site, pool, ["otto"])
         answer = held.result(timeout=60)
@@ -115,7 +115,7 @@ def test_a_reading_that_takes_too_long_is_ended_and_says_so(site: ControlSite) -
 
 
 def test_one_reader_and_one_tenant_have_only_so_many_readings_under_way(site: ControlSite) -> None:
-    """Fault 5: one too many is refused at once, with a hint; others are still read for."""
+    """One too many is refused at once, with a hint; others are still read for."""
     names = more_administrators(site, 4)
     with ThreadPoolExecutor(READERS) as pool, nothing_can_be_read(site.edge.db.url):
         held = start_reading(site, pool, ["otto"] * READS.actor + [names[1]] + ["gina"] * (READS.tenant - 1))

@@ -74,7 +74,7 @@ STOPS = [
 def test_a_stop_on_a_person_closes_every_door_at_once(
     site: ControlSite, kind: str, name: str, key: str
 ) -> None:
-    """Security decision 24; review finding M1."""
+    """Security decision 24."""
     person = site.people[name]
     api, cookie = site.api(name), cookie_of(site, name)
     assert api.get("/tokens").status_code == 200

@@ -278,7 +278,7 @@ def test_the_card_is_for_any_script(ground: Ground) -> None:
 
 
 def test_the_card_waits_for_the_platform(ground: Ground) -> None:
-    """contract, card.json: whoever reads the card goes on to use what it lists."""
+    """contract, Sandbox card: whoever reads the card goes on to use what it lists."""
     (away,) = visit(ground.site(), "/sandbox/card.json")
     with platform_saying(503) as base:
         (starting,) = visit(ground.site(HILUM_BASE_URL=base), "/sandbox/card.json")

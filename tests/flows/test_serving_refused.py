@@ -60,7 +60,7 @@ def report(edge: Edge, name: str) -> None:
 
 
 def test_a_fresh_platform_keeps_the_key_that_it_was_first_started_with(serve: Serve) -> None:
-    """Fault 11, also where nothing else is sealed yet."""
+    """Also where nothing else is sealed yet."""
     assert serve().exit_code == 0
 
     refused = serve(key=OTHER_KEY)
@@ -85,7 +85,7 @@ def test_migrating_notes_the_key_too_and_so_does_a_second_time_not(serve: Serve)
 def test_a_platform_of_before_is_started_only_with_the_key_that_opens_what_it_sealed(
     serve: Serve, edge: Edge
 ) -> None:
-    """Fault 11: valid tokens answered 401, refresh tokens invalid_grant, and it was ready. Nothing was noted then."""
+    """Valid tokens answered 401, refresh tokens invalid_grant, and it was ready. Nothing was noted then."""
     do(edge, lambda ctx: keys.ensure(ctx, Purpose.CHECKPOINT, ""))
 
     refused = serve(key=OTHER_KEY)
@@ -120,7 +120,7 @@ def test_a_noted_key_that_somebody_changed_is_not_believed(serve: Serve, edge: E
 def test_a_second_node_does_not_start_where_a_tenant_lives_in_the_first_ones_directory(
     serve: Serve, edge: Edge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Fault 4: the second node answered 404 for a real patient, and ``total: 0``."""
+    """The second node answered 404 for a real patient, and ``total: 0``."""
     do(edge, lambda ctx: identity.add_tenant(ctx, EMBEDDED))
     report(edge, "first")
     real = time.sleep
@@ -170,7 +170,7 @@ def test_nodes_without_embedded_tenants_are_as_many_as_one_likes(serve: Serve, e
 
 
 def test_no_embedded_tenant_is_made_or_woken_where_several_nodes_serve(edge: Edge) -> None:
-    """Fault 4, from the other side."""
+    """From the other side."""
     asleep = Tenant(TenantId("asleep"), "Asleep", UpstreamRef(UpstreamKind.EMBEDDED), active=False)
     far = Tenant(TenantId("far"), "Far", UpstreamRef(UpstreamKind.HTTP, "https://fhir.far.example/r4"))
     for tenant in (asleep, far):

@@ -84,7 +84,7 @@ def events(site: ControlSite, action: str) -> list[tuple[Outcome, str, str]]:
 @pytest.mark.parametrize("name", ["ann", "gina", "rita", "sam", "otto", "carl"])
 @pytest.mark.parametrize("by", ["root", "gina"])
 def test_nobody_sets_another_persons_password(site: ControlSite, by: str, name: str) -> None:
-    """Review finding M2: an administrator set a reviewer's password and certified, a physician's and signed in as them."""
+    """An administrator set a reviewer's password and certified, a physician's and signed in as them."""
     if by == name:
         return
     person = site.people[name]

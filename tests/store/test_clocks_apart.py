@@ -1,6 +1,6 @@
 """Two nodes whose clocks are five minutes apart, on one PostgreSQL: time is one, and a full stop revives nothing on either.
 
-Fault 6: a full stop that the slow node released revived tokens of the fast one, and launches failed from one to the other.
+A full stop that the slow node released revived tokens of the fast one, and launches failed from one to the other.
 """
 
 from collections.abc import Iterator

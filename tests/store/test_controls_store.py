@@ -240,7 +240,7 @@ def test_a_tenants_administrator_stops_and_frees_within_the_tenant_only(edge: Ed
 
 
 def test_a_refusal_to_engage_is_recorded_and_changes_nothing(edge: Edge) -> None:
-    """House 6: a decided refusal commits its record."""
+    """Security decision 3: a decided refusal commits its record."""
     with pytest.raises(NotPermitted):
         engage(edge, GINA, APP)
     with pytest.raises(Invalid):

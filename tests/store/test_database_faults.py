@@ -1,4 +1,4 @@
-"""What is wrong with a database is named, with what to do about it, and without repeating what the server said (fault 17)."""
+"""What is wrong with a database is named, with what to do about it, and without repeating what the server said."""
 
 import socket
 import sqlite3

@@ -1,4 +1,4 @@
-"""A database that stands still holds nobody up: every wait has an end, and afterwards everything works again (fault 9)."""
+"""A database that stands still holds nobody up: every wait has an end, and afterwards everything works again."""
 
 import asyncio
 import time

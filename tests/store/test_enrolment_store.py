@@ -113,7 +113,7 @@ def test_of_two_who_are_made_one_fhir_user_at_once_one_is(ground: Ground) -> Non
 
 
 def test_administrators_who_deactivate_each_other_at_once_leave_two(ground: Ground) -> None:
-    """Review finding F4: two who can agree stay, whoever comes first."""
+    """Two who can agree stay, whoever comes first."""
     ring = zip((ground.ada, ground.bea, ground.cal), ground.people[1:] + ground.people[:1], strict=True)
 
     ended = ground.at_once(

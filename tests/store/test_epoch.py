@@ -89,7 +89,7 @@ def test_a_verb_that_names_one_change_and_not_the_next_named_nothing(edge: Edge)
 
 
 def test_who_holds_a_stamp_of_another_copy_is_told_nothing(edge: Edge) -> None:
-    """Fault 2: the counts agree, the marks do not."""
+    """The counts agree, the marks do not."""
     change(edge, "a")
     mine = stamp(edge)
     change(edge, "b")

@@ -83,7 +83,7 @@ def test_nodes_long_gone_are_listed_no_more(edge: Edge) -> None:
 def test_a_process_learns_of_every_worker_and_keeps_what_it_knew_while_the_database_is_away(
     edge: Edge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Fault 14: quotas are divided by the workers that are there; not knowing never makes the share larger."""
+    """Quotas are divided by the workers that are there; not knowing never makes the share larger."""
     mine = Heartbeat(edge.db, SystemClock(), Node("a", 2, release(), "boot"), leads=True)
     assert (mine.known().nodes, mine.known().workers) == (1, 2)
     report(edge, "b", workers=4)
@@ -303,7 +303,7 @@ def test_what_works_with_a_database_is_what_the_most_demanding_of_its_migrations
 
 
 def test_a_node_that_meets_a_closed_gate_reports_it_and_opens_again_with_it(edge: Edge) -> None:
-    """Fault 7: an old node stops serving when the database is about to leave it behind."""
+    """An old node stops serving when the database is about to leave it behind."""
     beating = Heartbeat(edge.db, SystemClock(), Node("a", 1, release(), "boot"))
     beating.beat()
     edge.db.write(lambda tx: schema_gate.write(tx, "9999"))

@@ -214,7 +214,7 @@ def test_a_version_belongs_to_its_app_and_has_its_label_once(ground: Ground) -> 
 
 
 def test_an_app_works_only_once_certified_and_installed_and_stops_when_either_ends(ground: Ground) -> None:
-    """C146; house: without an installation there is no launch and no token."""
+    """C146: without an installation there is no launch and no token."""
     client, _ = ground.client()
 
     def verdict() -> tuple[Reason | None, Reason | None]:
@@ -449,7 +449,7 @@ def register(ground: Ground, **change: Any) -> Any:
 def test_a_dynamic_registration_makes_an_app_that_works_at_this_sandbox_only_for_a_day(
     ground: Ground, clock: FakeClock
 ) -> None:
-    """Contract, dynamic registration; RFC 7591."""
+    """Contract, Dynamic registration; RFC 7591."""
     client, secret = register(ground)
 
     facts = ground.facts()

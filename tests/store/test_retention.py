@@ -1,4 +1,4 @@
-"""Forgetting keeps up with what arrives, keeps what lives, and never touches what is held (fault 10)."""
+"""Forgetting keeps up with what arrives, keeps what lives, and never touches what is held."""
 
 import sqlite3
 import threading
@@ -103,7 +103,7 @@ def a_busy_month(edge: Edge, now: datetime) -> None:
 def test_a_hundred_thousand_rows_that_are_over_go_in_one_run_and_nothing_that_lives_goes_with_them(
     edge: Edge, held: Held, clock: FakeClock, tmp_path: Path
 ) -> None:
-    """Fault 10: a thousand a minute were removed while 7,500 arrived; used refresh tokens stayed for 180 days."""
+    """A thousand a minute were removed while 7,500 arrived; used refresh tokens stayed for 180 days."""
     a_busy_month(edge, clock.now())
     longest, batches = 0.0, 0
     write = edge.db.write

@@ -107,7 +107,7 @@ def hilum(url: str, tmp_path: Path, *words: str) -> Result:
 def test_an_expanding_migration_leaves_nodes_of_this_release_serving(
     url: str, database: Database, tmp_path: Path
 ) -> None:
-    """Fault 7, the order of a rolling upgrade: migrate with the new release, then restart node after node."""
+    """The order of a rolling upgrade: migrate with the new release, then restart node after node."""
     old = Heartbeat(database, SystemClock(), Node("a", 1, release(), "boot"), leads=True)
     old.beat()
     made = next_release(tmp_path, release())
@@ -127,7 +127,7 @@ def test_an_expanding_migration_leaves_nodes_of_this_release_serving(
 def test_a_contracting_migration_waits_until_nodes_of_this_release_have_stopped_serving(
     url: str, database: Database, tmp_path: Path, patient: None
 ) -> None:
-    """Fault 7: no node works on a database that it does not understand, not even for a moment."""
+    """No node works on a database that it does not understand, not even for a moment."""
     old = Heartbeat(database, SystemClock(), Node("a", 1, release(), "boot"), leads=True)
     old.beat()
     made = next_release(tmp_path, NEXT)

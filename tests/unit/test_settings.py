@@ -1,4 +1,4 @@
-"""Settings are judged name by name before anything is opened (contract, Settings and Modes)."""
+"""Settings are judged name by name before anything is opened (contract, Modes)."""
 
 import pytest
 

@@ -1,6 +1,6 @@
 """Who may stop what, and what stops whom. Pure.
 
-Source: docs/adr on kill switches; house rules for releasing wide ones.
+Source: docs/adr on kill switches; security decision 8.
 """
 
 import re

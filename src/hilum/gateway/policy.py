@@ -1,7 +1,7 @@
 """The decision: may this request pass, and under which obligations. Pure.
 
 One straight line of early returns, in the order of ``Reason``: whoever reads it from the top knows what is asked first.
-Source: house section 5; SMART App Launch 2.2; FHIR R4 http.html.
+Source: house rule 11; SMART App Launch 2.2; FHIR R4 http.html.
 """
 
 from collections.abc import Callable

@@ -88,7 +88,7 @@ def breaking(received: list[str]) -> Iterator[str]:
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "POST", "PATCH", "OPTIONS", "GET"])
 def test_only_a_read_is_repeated_on_the_other_node_when_one_breaks_off(method: str, tmp_path: Path) -> None:
-    """Fault 5: an order that a node may have carried out is sent to nobody else."""
+    """An order that a node may have carried out is sent to nobody else."""
     received: list[str] = []
     body = "{}" if method in {"PUT", "POST", "PATCH"} else ""
     with breaking(received) as a, breaking(received) as b, guides_proxy(a, b, tmp_path) as address:

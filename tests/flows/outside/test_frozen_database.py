@@ -64,7 +64,7 @@ async def timed(ask: Ask) -> tuple[int, float]:
 def test_every_door_answers_within_the_bound_and_is_well_right_after(
     nodes: Nodes, postgres_cluster: Cluster, fault: Callable[[Nodes, Cluster], object]
 ) -> None:
-    """Fault 9: reads, tokens, discovery and keys hung for as long as the path was frozen. No place is lost either."""
+    """Reads, tokens, discovery and keys hung for as long as the path was frozen. No place is lost either."""
 
     async def story(a: Outside, _b: Outside, _either: Outside) -> None:
         fresh = await a.grant()

@@ -57,7 +57,7 @@ def refused(sandbox: Running, *words: str, **settings: str) -> str:
 
 
 def test_no_published_password_opens_a_public_sandbox(public: Running) -> None:
-    """Review finding H7: ``sandbox-admin.ferro`` made a platform administrator's token."""
+    """``sandbox-admin.ferro`` made a platform administrator's token."""
     tried = [(tenant, username) for tenant, username in accounts(public) if tenant in {None, "clinic"}]
     assert len(tried) >= 12
 

@@ -1,4 +1,4 @@
-"""A sandbox is served from the node that holds its files; whoever tries from another one is told so (fault 19)."""
+"""A sandbox is served from the node that holds its files; whoever tries from another one is told so."""
 
 import os
 import shutil

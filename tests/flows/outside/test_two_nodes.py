@@ -212,7 +212,7 @@ def changed(nodes: Nodes, change: str, back: str) -> Iterator[None]:
 def test_a_database_that_leaves_this_release_behind_closes_every_node_until_it_works_again(
     nodes: Nodes,
 ) -> None:
-    """Fault 7: an old node stops being ready and refuses with a reason; it never answers 500."""
+    """An old node stops being ready and refuses with a reason; it never answers 500."""
 
     async def story(a: Outside, b: Outside, either: Outside) -> None:
         held = await either.grant()
@@ -251,7 +251,7 @@ async def until(ask: Callable[[], Awaitable[httpx2.Response]], status: int) -> N
 
 
 def test_an_embedded_tenant_that_came_about_on_two_nodes_is_refused_with_a_reason(nodes: Nodes) -> None:
-    """Fault 4: one node answered 404 for a real patient, and ``total: 0``; now both say that they cannot tell."""
+    """One node answered 404 for a real patient, and ``total: 0``; now both say that they cannot tell."""
 
     async def story(a: Outside, b: Outside, either: Outside) -> None:
         held = await either.grant(tenant="children")
@@ -277,7 +277,7 @@ def test_an_embedded_tenant_that_came_about_on_two_nodes_is_refused_with_a_reaso
 
 
 def test_an_apps_quota_is_divided_by_the_workers_of_all_nodes(nodes: Nodes) -> None:
-    """Fault 14: with two nodes an app got twice what it was allowed."""
+    """With two nodes an app got twice what it was allowed."""
 
     async def story(a: Outside, b: Outside, either: Outside) -> None:
         held = await either.grant()

@@ -112,7 +112,7 @@ def test_an_untouched_chain_has_no_fault(made: list[Access]) -> None:
 
 @given(st.lists(accesses, min_size=1, max_size=5), st.data())
 def test_any_edit_of_any_byte_is_detected(made: list[Access], data: st.DataObject) -> None:
-    """House property: any edit to the audit chain is detected (C152)."""
+    """House rule 12: any edit to the audit chain is detected (C152)."""
     rows = chain(made)
     at = data.draw(st.integers(0, len(rows) - 1))
     part = data.draw(st.sampled_from([1, 2, 3, 4, 5]))

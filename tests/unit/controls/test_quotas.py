@@ -92,7 +92,7 @@ steps = st.lists(
 def test_no_key_ever_spends_more_than_burst_and_rate_times_time(
     taken: list[tuple[str, int, float]], burst: int, rate: float, bound: int
 ) -> None:
-    """House section 8: quota never exceeds burst + rate x time, over any window, whatever is evicted."""
+    """House rule 12: quota never exceeds burst + rate x time, over any window, whatever is evicted."""
     clock, quota = FakeClock(), Quota(rate, burst)
     buckets = Buckets(clock, bound=bound)
     spent: dict[str, list[tuple[float, int]]] = {}

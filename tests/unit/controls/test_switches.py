@@ -192,7 +192,7 @@ ends = st.lists(st.tuples(targets, moments), max_size=4)
 def test_engaging_one_more_switch_never_frees_what_was_stopped(
     before: list[Switch], one_more: Switch, ended: list[object], now: object, issued: object
 ) -> None:
-    """House section 8: engaging a switch never turns Deny into Permit."""
+    """House rule 12: engaging a switch never turns Deny into Permit."""
     old, new = policy.index(before, ended), policy.index([*before, one_more], ended)
 
     for judge in (
@@ -220,7 +220,7 @@ def test_time_never_frees_a_token_that_a_full_stop_stopped(
 @pytest.mark.parametrize("kind", TargetKind)
 @pytest.mark.parametrize("actor", [SECURITY, ADMIN, HOST, SYSTEM], ids=str)
 def test_security_administrators_and_the_host_engage_anything_alone(actor: Actor, kind: TargetKind) -> None:
-    """House 4(d) 3."""
+    """Security decision 8."""
     assert policy.may_engage(actor, Target(kind, HIT[kind]))
 
 

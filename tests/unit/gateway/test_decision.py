@@ -110,7 +110,7 @@ def broken(faults: list[dict[str, Any]]) -> tuple[DecisionInput, AccessToken | N
 def test_of_all_that_is_wrong_the_first_in_order_is_the_reason_and_repairing_it_shows_the_next(
     step: int,
 ) -> None:
-    """C71, house section 5: one precedence, each reason reached, each followed by the next."""
+    """C71, house rule 11: one precedence, each reason reached, each followed by the next."""
     expected = STAIRS[step][0]
 
     found = reason(*broken([fault for _, fault in STAIRS[step:]]))
@@ -722,7 +722,7 @@ def test_the_rule_names_the_scopes_that_permitted() -> None:
 
 
 def test_every_reason_is_either_decided_here_or_known_to_be_found_on_the_way() -> None:
-    """House section 5: each reason is reached by a test; those of later issues are named, so that none is forgotten."""
+    """House rule 11: each reason is reached by a test; those of later issues are named, so that none is forgotten."""
     decided = {row[0] for row in STAIRS} | {row[1] for row in REFUSED}
     on_the_way = {
         Reason.WRITE_REPEATED,

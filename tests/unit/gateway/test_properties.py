@@ -124,7 +124,7 @@ def reaches(decision: Permit[Obligations] | Deny) -> bool:
 def test_engaging_a_switch_never_turns_deny_into_permit(
     asked: DecisionInput, scopes: tuple[str, ...], who: dict[str, Any], before: Any, more: Any
 ) -> None:
-    """House section 8."""
+    """House rule 12."""
     held = replace(TOKEN, scopes=scopes, **who)
 
     now = decide(asked, held, switched(SNAPSHOT, before))
@@ -138,7 +138,7 @@ def test_engaging_a_switch_never_turns_deny_into_permit(
 def test_taking_a_scope_away_anywhere_never_turns_deny_into_permit(
     asked: DecisionInput, scopes: tuple[str, ...], who: dict[str, Any], data: st.DataObject
 ) -> None:
-    """House section 8; C68: granted = asked AND certified AND installed."""
+    """House rule 12; C68: granted = asked AND certified AND installed."""
     held = replace(TOKEN, scopes=scopes, **who)
     certified, installed = data.draw(SCOPES), data.draw(SCOPES)
     snapshot = with_installation(with_client(certified_scopes=certified), scopes=installed)
@@ -166,7 +166,7 @@ def test_taking_a_scope_away_anywhere_never_turns_deny_into_permit(
 def test_another_tenants_token_is_always_denied(
     asked: DecisionInput, scopes: tuple[str, ...], who: dict[str, Any], engaged: Any
 ) -> None:
-    """House section 8; C145."""
+    """House rule 12; C145."""
     held = replace(TOKEN, scopes=scopes, **who)
 
     assert not reaches(decide(replace(asked, tenant=OTHER), held, switched(SNAPSHOT, engaged)))
@@ -277,7 +277,7 @@ SEARCHES = st.sampled_from(
 def test_filtering_only_removes_and_is_idempotent(
     bundle: Any, search: str, scopes: tuple[str, ...], who: dict[str, Any]
 ) -> None:
-    """House section 8, C74."""
+    """House rule 12, C74."""
     held: AccessToken = replace(
         TOKEN, scopes=(*scopes, "patient/Observation.rs", "patient/Patient.rs"), **who
     )

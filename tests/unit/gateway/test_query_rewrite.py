@@ -154,7 +154,7 @@ def test_what_a_search_may_not_ask_is_refused_by_name(query: str, named: str | N
 def test_a_search_leaves_as_narrow_as_the_grant(
     query: str, held: AccessToken, expected: list[tuple[str, str]]
 ) -> None:
-    """House 4(a), issue S4: narrowed before it leaves."""
+    """C74: narrowed before it leaves."""
     assert list(plan(query, held).params) == expected
 
 

@@ -345,7 +345,7 @@ NAMES = st.from_regex(r"[A-Za-z0-9_.:-]{1,20}", fullmatch=True).filter(lambda na
 @given(st.lists(st.tuples(NAMES, TEXT), max_size=10))
 @settings(max_examples=effort(200, 5_000), deadline=None)
 def test_what_is_rendered_reads_back_the_same(params: list[tuple[str, str]]) -> None:
-    """Parse and render round-trip (house section 8)."""
+    """Parse and render round-trip (house rule 12)."""
     assert parse_query(render_query(tuple(params)).encode()) == tuple(params)
 
 
