@@ -7,7 +7,6 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections import deque
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -30,6 +29,7 @@ from hilum.audit.models import (
     Outcome,
     Verdict,
 )
+from hilum.infra import metrics
 from hilum.infra.context import Trace
 from hilum.infra.db import Database
 from hilum.infra.edge import Edge
@@ -531,7 +531,6 @@ def test_notes_are_recorded_once_the_disk_works_and_are_bounded(monkeypatch: pyt
 
     async def work() -> None:
         journal = live.Journal(disk, SeededIds())
-        journal._notes = deque(maxlen=3)
         for n in range(1, 6):
             with pytest.raises(Unavailable):
                 await journal.record(access(n))
@@ -539,14 +538,72 @@ def test_notes_are_recorded_once_the_disk_works_and_are_bounded(monkeypatch: pyt
         disk.batches.clear()
         disk.fails = False
         await journal.record(access(9))
-        while sum(disk.batches) < 4:
+        while sum(disk.batches) < 5:
             await asyncio.sleep(0)
-        assert journal._lost_notes in {0, 2}
         journal.close()
 
     run(work)
 
-    assert sum(disk.batches) == 4
+    assert sum(disk.batches) == 5, (
+        "three notes, one record that counts the other two, and the request that came after"
+    )
+
+
+def test_counted_refusals_wait_for_room_in_a_full_queue_and_none_is_lost(
+    files: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """C154: what is counted instead of recorded singly is on record all the same."""
+
+    async def work() -> None:
+        journal = files.boot()
+        for n in range(1, 101):
+            await journal.record_refusal_by_stranger(stranger(n))
+        with monkeypatch.context() as full:
+            full.setattr(live, "JOURNAL_QUEUE_BOUND", 0)
+            journal.flush_strangers()
+            assert journal.waiting == 0
+        await journal.record(access(200))
+        journal.close()
+
+    run(work)
+
+    records = files.reader.newest(AccessQuery(reason="token_missing"))
+    assert (len(records), sum(each.count for each in records)) == (LOUD_BOUND + 1, 100)
+
+
+def test_what_is_beyond_the_notes_is_counted_on_record_and_in_a_metric(
+    files: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """C154: by outcome and reason, and as nobody's in particular."""
+    monkeypatch.setattr(live, "NOTES_BOUND", 3)
+    before = sum(value for _, value in metrics.JOURNAL_FOLDED.read())
+
+    async def work() -> None:
+        journal = files.boot()
+        journal.start()
+        with monkeypatch.context() as full:
+            full.setattr(live, "JOURNAL_QUEUE_BOUND", 0)
+            for n in range(1, 11):
+                reason = "audit_unavailable" if n % 2 else "outcome_unknown"
+                journal.note(access(n, status=503, outcome=Outcome.REFUSED, reason=reason))
+        journal.close()
+
+    run(work)
+
+    records = files.reader.newest(AccessQuery())
+    assert sorted((each.reason, each.count) for each in records) == [
+        ("audit_unavailable", 1),
+        ("audit_unavailable", 4),
+        ("outcome_unknown", 1),
+        ("outcome_unknown", 1),
+        ("outcome_unknown", 3),
+    ]
+    for each in records:
+        if each.count > 1:
+            assert each.rule == live.FOLDED_NOTES
+            assert not any((each.tenant, each.app, each.person, each.patient, each.path, each.query))
+    assert sum(value for _, value in metrics.JOURNAL_FOLDED.read()) - before == 7
+    assert files.verify().intact
 
 
 def test_a_failing_disk_is_told_to_everybody_who_waits() -> None:

@@ -5,7 +5,8 @@ those who wait, while the next batch gathers. No timer: a lone record waits for 
 and pay for a commit, at every second or third request.
 
 Nobody waits longer than ``JOURNAL_DEADLINE``. What was refused because it could not be recorded is noted, and the notes are recorded
-once the journal works again; they are lost if the process ends before.
+once the journal works again; they are lost if the process ends before. Of more notes than are kept, the oldest are counted, and
+recorded as one for each reason.
 """
 
 import asyncio
@@ -39,7 +40,7 @@ from hilum.audit.models import (
 )
 from hilum.audit.postgres import PostgresReader, PostgresWriter
 from hilum.audit.search import Indexed, index_what_came
-from hilum.infra import logs
+from hilum.infra import logs, metrics
 from hilum.kernel.errors import HilumError, Unavailable
 from hilum.kernel.ports import Clock, Ids
 from hilum.standards.strangers import WINDOW_S, AggregatedRefusals, Sources
@@ -59,6 +60,8 @@ class _Waiting:
 
 
 _DEADLINE_S = JOURNAL_DEADLINE.total_seconds()
+FOLDED_NOTES = "folded_notes"
+"""The rule of a record that counts notes for which there was no room. Its id, time, status and reason are those of the last that it counts."""
 
 
 class Journal:
@@ -71,8 +74,8 @@ class Journal:
         self._gathered: deque[_Waiting] = deque()
         self._awaited: deque[_Waiting] = deque()
         self._releases: deque[str] = deque()
-        self._notes: deque[Access] = deque(maxlen=NOTES_BOUND)
-        self._lost_notes = 0
+        self._notes: deque[Access] = deque()
+        self._folded_notes: dict[tuple[Outcome, str], Access] = {}
         self._bell: SimpleQueue[bool] = SimpleQueue()
         self._to_ring = False
         self._expiry: asyncio.TimerHandle | None = None
@@ -156,26 +159,44 @@ class Journal:
 
     def note(self, access: Access) -> None:
         """Record this once the journal works again: a request that was refused because it could not be recorded."""
-        if len(self._notes) == NOTES_BOUND:
-            self._lost_notes += 1
+        if len(self._notes) >= NOTES_BOUND:
+            self._fold(self._notes.popleft())
         self._notes.append(access)
         if self._note_timer is None and not self._closed:
             seconds = NOTE_RETRY.total_seconds()
             self._note_timer = asyncio.get_running_loop().call_later(seconds, self._try_notes)
+
+    def _fold(self, oldest: Access) -> None:
+        """Count a note for which there is no room in the one record that is made of its like."""
+        if oldest.rule != FOLDED_NOTES:
+            metrics.JOURNAL_FOLDED.add(by=oldest.count)
+        key = oldest.outcome, oldest.reason
+        before = self._folded_notes.get(key)
+        self._folded_notes[key] = Access(
+            request_id=oldest.request_id,
+            decision=oldest.decision,
+            at=oldest.at,
+            tenant="",
+            interaction=oldest.interaction,
+            resource_type="",
+            status=oldest.status,
+            outcome=oldest.outcome,
+            reason=oldest.reason,
+            rule=FOLDED_NOTES,
+            count=oldest.count + (before.count if before is not None else 0),
+        )
 
     def _try_notes(self) -> None:
         self._note_timer = None
         self._queue_notes()
 
     def _queue_notes(self) -> None:
-        """Queue the notes. Those that fail come back, to be tried again later."""
-        if not self._notes:
-            return
-        if self._lost_notes:
-            _log.error("audit.notes.lost", count=self._lost_notes)
-            self._lost_notes = 0
-        while self._notes and len(self._gathered) < JOURNAL_QUEUE_BOUND:
-            self._gathered.append(_Waiting(self._notes.popleft(), is_note=True))
+        """Queue the notes as far as there is room. Those that fail come back, to be tried again later."""
+        room = JOURNAL_QUEUE_BOUND - len(self._gathered)
+        while room > 0 and (self._folded_notes or self._notes):
+            note = self._folded_notes.popitem()[1] if self._folded_notes else self._notes.popleft()
+            self._gathered.append(_Waiting(note, is_note=True))
+            room -= 1
         self._bell.put(True)
 
     def _ring(self) -> None:
@@ -185,40 +206,42 @@ class Journal:
     async def record_refusal_by_stranger(self, access: Access) -> None:
         """Record a refusal of somebody unauthenticated: the first of a source and minute singly, the rest as one counted record."""
         for folded in self._strangers.turn(access):
-            self._put(folded)
+            self.note(folded)
         if self._strangers.is_single(access):
             await self.record(access)
         elif self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(WINDOW_S, self.flush_strangers)
 
     def flush_strangers(self) -> None:
-        """Write the counted records that are due; runs a minute after the first of them, and at close."""
+        """Write the counted records that are due; runs a minute after the first of them, and at close. They wait for room as notes do."""
         self._timer = None
         for folded in self._strangers.flush():
-            self._put(folded)
-
-    def _put(self, access: Access) -> None:
-        if len(self._gathered) < JOURNAL_QUEUE_BOUND:
-            self._gathered.append(_Waiting(access))
-            self._bell.put(True)
+            self.note(folded)
+        self._queue_notes()
 
     def close(self) -> None:
         """Make durable what is queued, then stop. Later records are refused."""
         if self._closed:
             return
+        self._closed = True
         for timer in (self._timer, self._note_timer):
             if timer is not None:
                 timer.cancel()
         self.flush_strangers()
-        self._queue_notes()
-        self._closed = True
         if self._thread is not None:
             self._bell.put(False)
             self._thread.join(JOURNAL_CLOSE_WITHIN.total_seconds())
             if self._thread.is_alive():
-                _log.error("audit.journal.stuck", writer=self.writer)
+                _log.error("audit.journal.stuck", writer=self.writer, lost=self._unwritten())
                 return
         self._writer.close()
+        if lost := self._unwritten():
+            _log.error("audit.notes.lost", writer=self.writer, count=lost)
+
+    def _unwritten(self) -> int:
+        """Return how many requests the notes stand for that were not made durable."""
+        queued = (each.access for each in self._gathered.copy() if each.future is None)
+        return sum(each.count for each in (*self._notes, *self._folded_notes.values(), *queued))
 
     def _run(self) -> None:
         open_ = True

@@ -16,7 +16,7 @@ JOURNAL_DEADLINE = timedelta(seconds=2.5)
 """How long a record may take to become durable; past it the request is refused with audit_unavailable."""
 JOURNAL_CLOSE_WITHIN = timedelta(seconds=8)
 NOTES_BOUND = 2_000
-"""Unrecorded refusals that are kept in memory until the journal works again; past it they are only counted."""
+"""Unrecorded refusals that are kept in memory until the journal works again; past it the oldest are counted in one record for each reason."""
 NOTE_RETRY = timedelta(seconds=1)
 CLAIM_LIFE = timedelta(hours=24)
 """How long a create whose answer may be lost keeps an identical one from being carried out."""

@@ -108,6 +108,10 @@ REQUESTS_UNDER_WAY = Gauge("hilum_requests_under_way", "Requests that are being 
 BODY_BYTES = Gauge("hilum_body_bytes", "Bytes of request bodies that are held.")
 JOURNAL_RECORDS = Counter("hilum_journal_records", "Access records made durable.")
 JOURNAL_FAILURES = Counter("hilum_journal_failures", "Access records that could not be made durable.")
+JOURNAL_FOLDED = Counter(
+    "hilum_journal_folded",
+    "Refusals that could not be recorded in time and were then only counted on record.",
+)
 JOURNAL_SECONDS = Histogram("hilum_journal_commit_seconds", "Time of one commit of the access journal.")
 JOURNAL_QUEUE = Gauge("hilum_journal_queue", "Access records that wait to be made durable.", merged="max")
 SNAPSHOT_AGE = Gauge(
@@ -148,6 +152,7 @@ METRICS: tuple[Metric, ...] = (
     BODY_BYTES,
     JOURNAL_RECORDS,
     JOURNAL_FAILURES,
+    JOURNAL_FOLDED,
     JOURNAL_SECONDS,
     JOURNAL_QUEUE,
     SNAPSHOT_AGE,
