@@ -3,8 +3,9 @@
 As at sign-in, an IPv6 address counts by its /64: one subscriber holds all of it.
 """
 
-from collections import OrderedDict
 from threading import Lock
+
+from cachetools import LRUCache
 
 from hilum.kernel.ports import Clock
 from hilum.standards.networks import network_of
@@ -23,7 +24,7 @@ class Failures:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._pairs: OrderedDict[tuple[str, str], tuple[float, int]] = OrderedDict()
+        self._pairs: LRUCache[tuple[str, str], tuple[float, int]] = LRUCache(PAIRS_BOUND)
         self._sources = Sources()
         self._lock = Lock()
 
@@ -38,10 +39,8 @@ class Failures:
         """Count a failure; a window begins with its first."""
         now, network = self._clock.monotonic(), network_of(source)
         with self._lock:
-            began, count = self._pairs.pop((client, network), (now, 0))
+            began, count = self._pairs.get((client, network), (now, 0))
             self._pairs[client, network] = (now, 1) if is_over(began, now) else (began, count + 1)
-            while len(self._pairs) > PAIRS_BOUND:
-                self._pairs.popitem(last=False)
             self._sources.refused(source, now)
 
     def is_loud(self, source: str) -> bool:

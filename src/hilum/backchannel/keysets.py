@@ -5,12 +5,12 @@ Lives in the process; each worker has its own. A failed fetch opens nothing: wit
 
 import asyncio
 import re
-from collections import OrderedDict
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Protocol
 
 import orjson
+from cachetools import LRUCache
 
 from hilum.backchannel.client_auth import thumbprint
 from hilum.infra.fetch import Fetched
@@ -86,14 +86,11 @@ class KeySets:
 
     def __init__(self, fetcher: Fetcher, clock: Clock) -> None:
         self._fetcher, self._clock = fetcher, clock
-        self._entries: OrderedDict[str, _Entry] = OrderedDict()
+        self._entries: LRUCache[str, _Entry] = LRUCache(SETS_BOUND)
 
     async def get(self, url: str, kid: str) -> KeySet:
         """Give the set at ``url``; look once more when a fresh one lacks the ``kid``. Raises Unavailable."""
         entry = self._entries.setdefault(url, _Entry())
-        self._entries.move_to_end(url)
-        while len(self._entries) > SETS_BOUND:
-            self._entries.popitem(last=False)
         async with entry.turn:
             now = self._clock.monotonic()
             if now - entry.window_began >= WINDOW.total_seconds():

@@ -5,13 +5,13 @@ Source: RFC 6749 sections 3.2, 5.1 and 5.2; RFC 7009 section 2; RFC 7662 section
 
 import math
 import re
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 
 import orjson
+from cachetools import TTLCache
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -72,7 +72,9 @@ class BackChannel:
     def __init__(self, kit: Kit, keysets: KeySets, *, registers: bool) -> None:
         self._kit, self._keysets, self._registers = kit, keysets, registers
         self._failures, self._refusals = Failures(kit.clock), Refusals(kit.edge, service.record_folded)
-        self._clients: OrderedDict[tuple[TenantId, ClientId], tuple[float, Client]] = OrderedDict()
+        self._clients: TTLCache[tuple[TenantId, ClientId], Client] = TTLCache(
+            CLIENTS_BOUND, CLIENTS_KEPT_S, kit.clock.monotonic
+        )
 
     async def token(self, request: Request) -> Response:
         """POST /t/{tenant}/oauth/token."""
@@ -170,16 +172,13 @@ class BackChannel:
 
     async def _client(self, site: Site, presented: Presented, trace: Trace) -> Client | None:
         """Find whose keys to judge by, as it was moments ago: the verb compares where the keys come from, and all else, with now."""
-        now = self._kit.clock.monotonic()
-        until, client = self._clients.get((site.tenant, presented.client), (now, None))
-        if client is not None and now < until:
+        client = self._clients.get((site.tenant, ClientId(presented.client)))
+        if client is not None:
             return client
         find = partial(service.find_client, site=site, caller=presented)
         client = await self._kit.edge.read(find, trace=trace)
         if client is not None:
-            self._clients[site.tenant, client.id] = now + CLIENTS_KEPT_S, client
-            if len(self._clients) > CLIENTS_BOUND:
-                self._clients.popitem(last=False)
+            self._clients[site.tenant, client.id] = client
         return client
 
     async def _keys(self, client: Client, kid: str) -> tuple[dict[str, Any], tuple[str, ...]]:

@@ -9,13 +9,13 @@ Beside the count, each advance leaves rows that name what it changed. Who holds 
 everything again where they do not lead from that stamp to the present one without a gap.
 """
 
-from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from threading import Lock
 from typing import Any, TypeVar
 
+from cachetools import LRUCache
 from sqlalchemy import (
     BigInteger,
     Column,
@@ -253,18 +253,14 @@ class Memory:
     """Values that a process read of the parts, each with the stamp it was read at. Thread-safe; the least recently used goes first."""
 
     def __init__(self, bound: int = KEPT_BOUND) -> None:
-        self._bound = bound
-        self._kept: OrderedDict[tuple[Part, Hashable], tuple[Stamp, Any]] = OrderedDict()
+        self._kept: LRUCache[tuple[Part, Hashable], tuple[Stamp, Any]] = LRUCache(bound)
         self._lock = Lock()
 
     def find(self, part: Part, key: Hashable, stamp: Stamp) -> Any:
         """Return the value that was read at this stamp, or None."""
         with self._lock:
             found = self._kept.get((part, key))
-            if found is None or found[0] != stamp:
-                return None
-            self._kept.move_to_end((part, key))
-            return found[1]
+            return found[1] if found is not None and found[0] == stamp else None
 
     def latest(self, part: Part, key: Hashable) -> tuple[Stamp, Any] | None:
         """Return the value that was kept last with its stamp, or None."""
@@ -275,8 +271,6 @@ class Memory:
         """Keep a value in place of an older one."""
         with self._lock:
             self._kept[part, key] = stamp, value
-            if len(self._kept) > self._bound:
-                self._kept.popitem(last=False)
 
     def forget(self) -> None:
         """Forget all: a transaction was lost that may have read what it, or one beside it, had written."""

@@ -3,10 +3,10 @@
 import base64
 import binascii
 import hmac
-from collections import OrderedDict
 from threading import Lock
 from typing import Any
 
+from cachetools import LRUCache
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -31,7 +31,7 @@ class Vault:
             raise Invalid("secret_key_short", f"The key-encryption key needs {SECRET_KEY_MIN} characters.")
         self._root = secret_key.encode()
         self._derived: dict[tuple[str, str], bytes] = {}
-        self._opened: OrderedDict[str, Any] = OrderedDict()
+        self._opened: LRUCache[str, Any] = LRUCache(OPENED_KEYS_BOUND)
         self._lock = Lock()
 
     def _key(self, use: str, purpose: str) -> bytes:
@@ -68,17 +68,12 @@ class Vault:
     def opened(self, kid: str) -> Any:
         """Find a private key that was opened before, or None."""
         with self._lock:
-            found = self._opened.get(kid)
-            if found is not None:
-                self._opened.move_to_end(kid)
-            return found
+            return self._opened.get(kid)
 
     def keep_opened(self, kid: str, key: Any) -> None:
         """Keep an opened private key in memory; the least recently used goes first."""
         with self._lock:
             self._opened[kid] = key
-            if len(self._opened) > OPENED_KEYS_BOUND:
-                self._opened.popitem(last=False)
 
 
 _installed: Vault | None = None

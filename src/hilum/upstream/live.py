@@ -1,7 +1,6 @@
 """Sending requests to FHIR servers: in this process by ASGI, or over pooled HTTP."""
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -9,6 +8,7 @@ from functools import lru_cache, partial
 from typing import Any, TypeVar
 
 import orjson
+from cachetools import LRUCache
 from pyreqwest.client import Client, ClientBuilder
 from pyreqwest.exceptions import BuilderError, DetailedPyreqwestError, PyreqwestError, RequestTimeoutError
 
@@ -126,7 +126,7 @@ class Upstreams:
         self._embedded = embedded
         self._client: Client | None = None
         self._bulkheads: dict[TenantId, _Bulkhead] = {}
-        self._credentials: OrderedDict[tuple[str, str], str] = OrderedDict()
+        self._credentials: LRUCache[tuple[str, str], str] = LRUCache(CREDENTIALS_KEPT)
 
     def base_of(self, tenant: TenantFacts) -> str:
         """Name the base that the tenant's FHIR server writes in its addresses, without trailing slash."""
@@ -251,8 +251,6 @@ class Upstreams:
             except Invalid as error:
                 raise Unavailable(AWAY, "The FHIR server's credentials cannot be opened.") from error
             self._credentials[key] = found
-            if len(self._credentials) > CREDENTIALS_KEPT:
-                self._credentials.popitem(last=False)
         return found
 
     async def close(self) -> None:

@@ -4,8 +4,9 @@ Source: security decision 26
 """
 
 import asyncio
-from collections import OrderedDict
 from dataclasses import dataclass
+
+from cachetools import LRUCache
 
 from hilum.kernel.errors import HilumError, Invalid, Unavailable
 from hilum.web.asgi import Message, Receive
@@ -114,16 +115,14 @@ class Patience:
 
     def __init__(self, *, burst: float = REFUSALS_BURST, rate: float = REFUSALS_RATE) -> None:
         self._burst, self._rate = burst, rate
-        self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        self._left: LRUCache[str, tuple[float, float]] = LRUCache(SOURCES_BOUND)
 
     def delay_s(self, source: str, now: float) -> float:
         """Count a refusal and return how long it waits. ``now`` is monotonic."""
-        left, at = self._left.pop(source, (self._burst, now))
+        left, at = self._left.get(source, (self._burst, now))
         left = min(self._burst, left + (now - at) * self._rate)
         is_free = left >= 1.0
         self._left[source] = (left - 1.0 if is_free else left, now)
-        if len(self._left) > SOURCES_BOUND:
-            self._left.popitem(last=False)
         return 0.0 if is_free else REFUSAL_DELAY_S
 
     async def hold(self, source: str) -> None:

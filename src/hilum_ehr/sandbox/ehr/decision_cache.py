@@ -1,9 +1,10 @@
 """What was heard of the launches of this site: a bounded memory. Pure."""
 
-from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
+
+from cachetools import LRUCache
 
 from hilum_ehr.sandbox.ehr.inspector import CALLS_SHOWN
 
@@ -34,15 +35,11 @@ class Heard:
     """Keeps decisions of the launches it was told to expect, and of no other."""
 
     def __init__(self) -> None:
-        self._launches: OrderedDict[str, Launch] = OrderedDict()
+        self._launches: LRUCache[str, Launch] = LRUCache(LAUNCHES_KEPT)
 
     def expect(self, launch: str, *, whole: bool) -> Launch:
         """Return what was recorded about a launch, and record it from now on."""
-        found = self._launches.setdefault(launch, Launch(whole))
-        self._launches.move_to_end(launch)
-        if len(self._launches) > LAUNCHES_KEPT:
-            self._launches.popitem(last=False)
-        return found
+        return self._launches.setdefault(launch, Launch(whole))
 
     def keep(self, records: Iterable[Record]) -> None:
         """Keep decisions, each once; past what is shown of a launch the oldest goes."""

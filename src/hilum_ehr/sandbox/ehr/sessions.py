@@ -1,9 +1,10 @@
 """EHR sessions: somebody at the hospital's software with a chart open. In memory, bounded, forgotten when old."""
 
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+
+from cachetools import LRUCache
 
 from hilum.kernel.errors import NotFound
 from hilum.kernel.ports import Clock, Ids
@@ -44,14 +45,12 @@ class Sessions:
 
     def __init__(self, clock: Clock, ids: Ids) -> None:
         self._clock, self._ids = clock, ids
-        self._kept: OrderedDict[str, EhrSession] = OrderedDict()
+        self._kept: LRUCache[str, EhrSession] = LRUCache(SESSIONS_BOUND)
 
     def begin(self, tenant: str, person: str, patient: str, encounter: str) -> EhrSession:
-        """Begin a session with a chart open; the oldest is forgotten past the bound."""
+        """Begin a session with a chart open; past the bound the least recently used is dropped."""
         session = EhrSession(self._ids.secret(18), tenant, person, patient, encounter, self._clock.now())
         self._kept[session.id] = session
-        while len(self._kept) > SESSIONS_BOUND:
-            self._kept.popitem(last=False)
         return session
 
     def get(self, session_id: str) -> EhrSession:
