@@ -126,8 +126,10 @@ class Platform:
         *,
         scopes: tuple[str, ...] = APP_SCOPES,
         tenants: tuple[TenantId, ...] = (MERCY,),
+        beside: str = "",
         **more: Any,
     ) -> Client:
+        """Add an app with one client, or one more client to the app of the client ``beside``."""
         server = kind is not ClientType.PUBLIC
         backend = kind is ClientType.BACKEND
         metadata = ClientMetadata(
@@ -150,6 +152,9 @@ class Platform:
         metadata = replace(metadata, **more)
 
         def make(ctx: Context) -> tuple[Client, str]:
+            if beside:
+                known = self.clients[beside]
+                return registry.add_client(ctx, NewClient(known.app, known.version, metadata))
             app = registry.add_app(ctx, NewApp(self.vendor, name, "An app of the tests", "To be tested"))
             version = registry.add_version(ctx, app.id, "1.0")
             client, secret = registry.add_client(ctx, NewClient(app.id, version.id, metadata))

@@ -332,6 +332,28 @@ def test_denying_a_request_leaves_earlier_agreements_alone(front: Front) -> None
     assert front.events("consent.authorization.withdraw") == []
 
 
+def test_what_is_declined_beside_one_chart_is_withheld_in_an_agreement_about_another(front: Front) -> None:
+    """S1.12, C88: user/ reaches every chart; the review read on through an agreement about another chart and another client of the app."""
+    front.add_app("phone", front.clients["web"].type, beside="web")
+    scope = f"{CONTEXT} patient/Encounter.rs user/Encounter.rs user/Goal.rs"
+    browser = front.browser("gus")
+    earlier = {}
+    for client in ("web", "phone"):
+        browser.authorize(client=client, scope=scope)
+        browser.pick("p1")
+        earlier[client] = front.redeem(answer(browser.allow())["code"], client).json()
+
+    browser.authorize(scope=scope)
+    browser.pick("p2")
+    answer(browser.allow(without=("patient/Encounter.rs",)))
+
+    for client, before in earlier.items():
+        assert not front.is_alive(before["access_token"])
+        left = front.refresh(before["refresh_token"], client).json()["scope"].split(" ")
+        assert "user/Encounter.rs" not in left
+        assert {"patient/Encounter.rs", "user/Goal.rs"} <= {*left}
+
+
 def test_agreeing_to_less_by_asking_less_leaves_earlier_agreements_alone(front: Front) -> None:
     """What was not on the page was not declined."""
     browser = front.browser("pat")

@@ -24,6 +24,7 @@ from hilum.kernel.actor import ANONYMOUS, Actor, ActorKind
 from hilum.kernel.errors import Invalid, NotFound, NotPermitted
 from hilum.kernel.ids import AuthorizationId
 from hilum.registry import service as registry
+from hilum.registry.models import ClientFacts
 from hilum.tokens import service as tokens
 from hilum.tokens.models import TOKENS, Grant, Minted
 from tests.flows.back_channel import MERCY, OTHER, TRACE, Platform, standing
@@ -38,13 +39,25 @@ FEWER = ("patient/Patient.rs",)
 def ground(edge: Edge, clock: FakeClock) -> Iterator[Platform]:
     with standing(edge, clock) as made:
         made.add_app("second", made.clients["public"].type)
+        made.add_app("other door", made.clients["symmetric"].type, beside="public")
         yield made
+
+
+def client_facts(ctx: Context, ground: Platform, client: str) -> ClientFacts:
+    facts = registry.client_facts(ctx, ground.clients[client].id)
+    assert facts is not None
+    return facts
+
+
+def scopes_of(ground: Platform, made: Authorization) -> tuple[str, ...]:
+    """Return what still stands of an agreement."""
+    found = ground.run(lambda ctx: service.find_authorization(ctx, made.id))
+    return found.scopes if found is not None and found.revoked_at is None else ()
 
 
 def agree(ground: Platform, client: str = "public", person: str = "pat", **more: Any) -> Authorization:
     def verb(ctx: Context) -> Authorization:
-        facts = registry.client_facts(ctx, ground.clients[client].id)
-        assert facts is not None
+        facts = client_facts(ctx, ground, client)
         options = {"basis": Basis.PERSON, "scopes": SCOPES, "patient": "p1", "offline": True} | more
         return service.record_authorization(
             ctx, tenant=MERCY, person=ground.people[person].id, facts=facts, **options
@@ -87,7 +100,7 @@ def standing_of(
 ) -> Authorization | None:
     return ground.run(
         lambda ctx: service.find_standing(
-            ctx, MERCY, ground.people[person].id, ground.clients[client].id, **more
+            ctx, MERCY, ground.people[person].id, client_facts(ctx, ground, client), **more
         )
     )
 
@@ -145,7 +158,7 @@ def test_agreeing_to_something_else_is_an_agreement_of_its_own(ground: Platform,
 
     assert other.id != made.id
     assert lives(ground, minted)
-    assert ground.run(lambda ctx: service.get_authorization(ctx, made.id)).scopes == SCOPES
+    assert scopes_of(ground, made) == SCOPES
 
 
 def test_a_standing_agreement_that_covers_the_request_is_renewed(ground: Platform, clock: FakeClock) -> None:
@@ -236,10 +249,10 @@ def test_withdrawing_ends_access_and_refresh_tokens_in_the_same_transaction(grou
     assert ground.events("consent.authorization.withdraw")
 
 
-def test_withdrawing_one_entry_ends_all_that_was_agreed_with_the_client_and_nothing_else(
+def test_withdrawing_one_entry_ends_all_that_was_agreed_with_the_app_and_nothing_else(
     ground: Platform,
 ) -> None:
-    """The page shows one entry per client; removing it removes the client."""
+    """The page shows one entry per app; removing it removes the app."""
     first, second = agree(ground), agree(ground, scopes=FEWER)
     elsewhere, others = agree(ground, "second"), agree(ground, person="dora", basis=Basis.TENANT)
     minted = [earn(ground, each) for each in (first, second, elsewhere, others)]
@@ -248,6 +261,74 @@ def test_withdrawing_one_entry_ends_all_that_was_agreed_with_the_client_and_noth
 
     assert [lives(ground, each) for each in minted] == [False, False, True, True]
     assert [each.client for each in connected(ground)] == [elsewhere.client]
+
+
+def test_removing_an_app_ends_what_was_agreed_through_each_of_its_clients(ground: Platform) -> None:
+    """C91: a person consents to an app as they see it; its other client goes on no more, and shows as no entry of its own."""
+    first, other = agree(ground), agree(ground, "other door", scopes=FEWER, patient="p2")
+    minted = [earn(ground, each) for each in (first, other)]
+    (entry,) = connected(ground)
+    assert set(entry.scopes) == {*SCOPES, *FEWER}
+
+    as_person(ground, lambda ctx: service.withdraw(ctx, entry.id))
+
+    assert [lives(ground, each) for each in minted] == [False, False]
+    for each, token in zip((first, other), minted, strict=True):
+        with pytest.raises(NotPermitted, match="invalid_grant"):
+            ground.run(
+                lambda ctx, each=each, token=token: tokens.redeem_refresh(
+                    ctx, token.refresh_token, client=each.client, tenant=MERCY
+                )
+            )
+    assert connected(ground) == ()
+
+
+def test_agreeing_through_one_client_agrees_to_nothing_for_another(ground: Platform) -> None:
+    """C97: no silent grant."""
+    made = agree(ground)
+
+    assert standing_of(ground, "other door") is None
+    assert agree(ground, "other door").id != made.id
+
+
+WIDE = ("offline_access", "patient/Observation.rs", "user/Observation.rs", "user/Encounter.rs")
+
+
+@pytest.mark.parametrize("client", ["public", "other door"])
+@pytest.mark.parametrize("chart", ["p1", "p2", ""])
+@pytest.mark.parametrize("refused", ["patient/Observation.rs", "user/Observation.rs"])
+def test_what_is_declined_is_withheld_wherever_it_reaches_the_chart(
+    ground: Platform, client: str, chart: str, refused: str
+) -> None:
+    """S1.12, C88: user/ reaches every chart, so it goes from agreements about any, made through any client; patient/ about another stays."""
+    scopes = WIDE if chart else tuple(text for text in WIDE if not text.startswith("patient/"))
+    before = agree(ground, client, scopes=scopes, patient=chart)
+    apart = agree(ground, "second", scopes=WIDE, patient="p1")
+    minted = earn(ground, before)
+
+    holder = (MERCY, ground.people["pat"].id, before.app)
+    as_person(
+        ground,
+        lambda ctx: service.withhold(ctx, holder, [refused], patient="p1", by=policy.NOBODY, made=None),
+    )
+
+    left = {text for text in scopes if text not in {"patient/Observation.rs", "user/Observation.rs"}}
+    assert set(scopes_of(ground, before)) == left | ({"patient/Observation.rs"} if chart == "p2" else set())
+    assert not lives(ground, minted)
+    assert scopes_of(ground, apart) == WIDE
+
+
+def test_taking_back_reaches_every_agreement_with_the_app(ground: Platform) -> None:
+    """C91: two agreements to the same, about two charts and through two clients, show as one entry and are narrowed as one."""
+    first, other = agree(ground), agree(ground, "other door", patient="p2")
+    apart = agree(ground, "second")
+    entry = next(each for each in connected(ground) if each.app == first.app)
+
+    as_person(ground, lambda ctx: service.take_back(ctx, entry, ["patient/Observation.rs"], by=policy.NOBODY))
+
+    for each in (first, other):
+        assert set(scopes_of(ground, each)) == {*SCOPES} - {"patient/Observation.rs"}
+    assert scopes_of(ground, apart) == SCOPES
 
 
 def test_withdrawing_twice_is_no_error(ground: Platform) -> None:
@@ -359,7 +440,7 @@ def test_what_has_ended_is_not_narrowed(ground: Platform) -> None:
         as_person(ground, lambda ctx: service.narrow(ctx, made.id, FEWER))
 
 
-def test_the_list_shows_one_entry_a_client_with_everything_agreed_and_its_last_use(
+def test_the_list_shows_one_entry_an_app_with_everything_agreed_and_its_last_use(
     ground: Platform, clock: FakeClock
 ) -> None:
     """C93: what was granted and last use."""
@@ -394,6 +475,6 @@ def test_an_unknown_authorization_is_not_found(ground: Platform) -> None:
     unknown = AuthorizationId("aut_none")
 
     assert ground.run(lambda ctx: service.find_authorization(ctx, unknown)) is None
-    for verb in (service.get_authorization, service.withdraw):
+    for verb in (service.withdraw,):
         with pytest.raises(NotFound):
             as_person(ground, lambda ctx, verb=verb: verb(ctx, unknown))

@@ -161,6 +161,23 @@ def _code_of(token: str) -> str:
     return token.rpartition("|")[2]
 
 
+def may_overlap(one: Permission, other: Permission) -> bool:
+    """Check whether a record may fall under both. Two kinds of constraint, or lists of categories, are not split into cells."""
+    if one.type != other.type or not one.letters & other.letters:
+        return False
+    codes, others = _codes(one.cell), _codes(other.cell)
+    return codes is None or others is None or not codes.isdisjoint(others)
+
+
+def _codes(cell: str) -> frozenset[str] | None:
+    """Return the codes of the categories that a cell is limited to; None where it is limited to none."""
+    if not cell.startswith(_ODD):
+        return frozenset({_code_of(cell)}) if cell else None
+    pairs = (each.partition("=") for each in cell[1:].split(_AND))
+    values = [value for name, _, value in pairs if name == CATEGORY]
+    return frozenset(_code_of(each) for each in split(values[0], ",")) if values else None
+
+
 def _permission(type_: str, letters: int, cell: str, about: tuple[Part, ...]) -> Permission:
     """Return as a permission's name the widest of its scopes, one of patient/ before one of user/."""
     named = min(

@@ -11,6 +11,7 @@ from hilum.consent.permissions import (
     Permission,
     Rights,
     kept_of,
+    may_overlap,
     parts_of,
     permissions_of,
     types_of,
@@ -214,8 +215,32 @@ def without(agreed: Iterable[str], refused: Iterable[str], *, by: By = NOBODY) -
     texts, gone = tuple(dict.fromkeys(agreed)), tuple(refused)
     parts = parts_of((*texts, *gone), by.rights)
     permissions = permissions_of(parts)
-    kept = {each.value for each in permissions if all(part.n < len(texts) for part in each.parts)}
+    refusals = [each for each in permissions if any(part.n >= len(texts) for part in each.parts)]
+    kept = {
+        each.value for each in permissions if not any(each is no or may_overlap(each, no) for no in refusals)
+    }
     return _granted(texts, (parts, permissions), frozenset(kept) | DECLINABLE - frozenset(gone), by)
+
+
+def left_of(
+    agreement: Authorization, refused: Iterable[str], *, patient: str, by: By = NOBODY
+) -> tuple[str, ...]:
+    """Return what is left of an earlier agreement when ``refused`` was declined on a page about ``patient``.
+
+    A scope of ``patient/`` is about the chart of its agreement, so it stays where that is another one. All others are about every chart,
+    the one of the page among them, and go wherever they were agreed.
+    """
+    if agreement.patient == patient:
+        return without(agreement.scopes, refused, by=by)
+    of_one_chart = [text for text in agreement.scopes if _is_of_one_chart(text)]
+    others = (text for text in agreement.scopes if text not in of_one_chart)
+    kept = without(others, refused, by=by)
+    return (*of_one_chart, *kept)
+
+
+def _is_of_one_chart(text: str) -> bool:
+    scope = parse_scope(text)
+    return isinstance(scope, ClinicalScope) and scope.prefix is Prefix.PATIENT
 
 
 def _granted(

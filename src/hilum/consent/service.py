@@ -20,7 +20,7 @@ from hilum.infra.context import Context
 from hilum.infra.facts import Delta, Since, keyed
 from hilum.kernel.actor import ActorKind
 from hilum.kernel.errors import Invalid, NotPermitted
-from hilum.kernel.ids import AuthorizationId, ClientId, LaunchId, PersonId, TenantId
+from hilum.kernel.ids import AppId, AuthorizationId, ClientId, LaunchId, PersonId, TenantId
 from hilum.kernel.persistent import RecentSet
 from hilum.registry.models import ClientFacts
 from hilum.standards.smart.scopes import all_covered
@@ -48,10 +48,11 @@ def record_authorization(
     texts = tuple(scopes)
     covering = _covering(ctx, standing, holder=(tenant, person, facts.id), scopes=texts)
     if covering is None:
-        same = (found for found in store.standing(ctx.tx, tenant, person, facts.id, ctx.now))
-        agreed = (facts.version, basis, patient, frozenset(texts))
+        same = store.standing(ctx.tx, tenant, person, ctx.now, app=facts.app)
+        agreed = (facts.id, facts.version, basis, patient, frozenset(texts))
         covering = next(
-            (f for f in same if (f.version, f.basis, f.patient, frozenset(f.scopes)) == agreed), None
+            (f for f in same if (f.client, f.version, f.basis, f.patient, frozenset(f.scopes)) == agreed),
+            None,
         )
     if covering is not None:
         return _renew(ctx, covering, offline=offline)
@@ -78,31 +79,40 @@ def record_authorization(
 
 def withhold(
     ctx: Context,
-    holder: tuple[TenantId, PersonId, ClientId],
+    holder: tuple[TenantId, PersonId, AppId],
     refused: Iterable[str],
     *,
     patient: str,
     by: By,
     made: AuthorizationId | None,
 ) -> None:
-    """Take what the person just declined out of earlier agreements with the same client over the same record.
+    """Take what the person just declined out of earlier agreements with the same app, through whichever of its clients they were made.
 
     Otherwise the app would go on with tokens of before, whatever the page of today said. What was not asked today stays.
     ``made`` is the agreement of today, if there is one.
     """
+    tenant, person, app = holder
     gone = tuple(refused)
-    if not gone:
+    for each in store.standing(ctx.tx, tenant, person, ctx.now, app=app):
+        if each.id != made:
+            _cut(ctx, each, policy.left_of(each, gone, patient=patient, by=by))
+
+
+def take_back(ctx: Context, entry: Authorization, refused: Iterable[str], *, by: By) -> None:
+    """Take scopes out of all that the person agreed with an app. ``entry`` is one of ``list_for_person``."""
+    gone = tuple(refused)
+    for each in store.standing(ctx.tx, entry.tenant, entry.person, ctx.now, app=entry.app):
+        _cut(ctx, each, policy.without(each.scopes, gone, by=by))
+
+
+def _cut(ctx: Context, found: Authorization, left: tuple[str, ...]) -> None:
+    """Narrow an agreement to what is left of it; end it where nothing is."""
+    if set(left) == set(found.scopes):
         return
-    for each in store.standing(ctx.tx, *holder, ctx.now):
-        if each.id == made or each.patient != patient:
-            continue
-        left = policy.without(each.scopes, gone, by=by)
-        if set(left) == set(each.scopes):
-            continue
-        if left and all_covered(left, each.scopes):
-            narrow(ctx, each.id, left)
-        else:
-            _end(ctx, each)
+    if left and all_covered(left, found.scopes):
+        narrow(ctx, found.id, left)
+    else:
+        _end(ctx, found)
 
 
 def _end(ctx: Context, found: Authorization) -> None:
@@ -141,11 +151,20 @@ def _renew(ctx: Context, found: Authorization, *, offline: bool) -> Authorizatio
 
 
 def find_standing(
-    ctx: Context, tenant: TenantId, person: PersonId, client: ClientId, *, patient: str | None = None
+    ctx: Context,
+    tenant: TenantId,
+    person: PersonId,
+    facts: ClientFacts,
+    *,
+    patient: str | None = None,
 ) -> Authorization | None:
     """Find the newest agreement of the person with the client that counts; with ``patient``, one about that chart only."""
-    found = store.standing(ctx.tx, tenant, person, client, ctx.now)
-    return next((each for each in found if patient is None or each.patient == patient), None)
+    mine = (
+        each
+        for each in store.standing(ctx.tx, tenant, person, ctx.now, app=facts.app)
+        if each.client == facts.id
+    )
+    return next((each for each in mine if patient is None or each.patient == patient), None)
 
 
 def find_authorization(ctx: Context, authorization: AuthorizationId) -> Authorization | None:
@@ -161,23 +180,18 @@ def hold_authorization(ctx: Context, authorization: AuthorizationId) -> Authoriz
     return store.hold(ctx.tx, authorization)
 
 
-def get_authorization(ctx: Context, authorization: AuthorizationId) -> Authorization:
-    """Read an authorization in whatever state; NotFound if there is none."""
-    return store.get(ctx.tx, authorization)
-
-
 def list_for_person(ctx: Context, tenant: TenantId, person: PersonId) -> tuple[Authorization, ...]:
-    """List a person's connected clients, one entry each: the newest agreement, with every scope still agreed and its last use.
+    """List a person's connected apps, one entry each: the newest agreement, with every scope still agreed and its last use.
 
     Withdrawing the entry withdraws all of them.
     """
-    standing = store.standing(ctx.tx, tenant, person, None, ctx.now)
+    standing = store.standing(ctx.tx, tenant, person, ctx.now)
     used = tokens.last_minted(ctx, [each.id for each in standing])
-    entries: dict[ClientId, Authorization] = {}
+    entries: dict[AppId, Authorization] = {}
     for each in standing:
-        newest = entries.get(each.client, each)
+        newest = entries.get(each.app, each)
         uses = [moment for moment in (newest.last_used_at, used.get(each.id)) if moment is not None]
-        entries[each.client] = replace(
+        entries[each.app] = replace(
             newest,
             scopes=tuple(dict.fromkeys((*newest.scopes, *each.scopes))),
             offline=newest.offline or each.offline,
@@ -188,13 +202,13 @@ def list_for_person(ctx: Context, tenant: TenantId, person: PersonId) -> tuple[A
 
 
 def withdraw(ctx: Context, authorization: AuthorizationId) -> Authorization:
-    """End all that the person agreed with this client; access and refresh tokens die in the same transaction (C91).
+    """End all that the person agreed with this app, through any of its clients; access and refresh tokens die in the same transaction (C91).
 
     For the person, the tenant's administrator and the platform; NotPermitted for anybody else.
     """
     found = store.get(ctx.tx, authorization)
     _judge_actor(ctx, found, "consent.authorization.withdraw")
-    standing = store.standing(ctx.tx, found.tenant, found.person, found.client, ctx.now)
+    standing = store.standing(ctx.tx, found.tenant, found.person, ctx.now, app=found.app)
     for each in {found.id: found} | {each.id: each for each in standing}:
         if store.revoke(ctx.tx, each, str(ctx.actor), ctx.now):
             tokens.revoke_authorization(ctx, each)

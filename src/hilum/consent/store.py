@@ -83,9 +83,9 @@ def get(tx: Connection, authorization_id: AuthorizationId) -> Authorization:
 
 
 def standing(
-    tx: Connection, tenant: TenantId, person: PersonId, client: ClientId | None, now: datetime
+    tx: Connection, tenant: TenantId, person: PersonId, now: datetime, *, app: AppId | None = None
 ) -> list[Authorization]:
-    """Read a person's agreements that count, newest first; all of those with one client, since what is withdrawn is found here."""
+    """Read a person's agreements that count, newest first; all of those with one app, since what is withdrawn is found here."""
     table = authorization
     wanted = [
         table.c.tenant == tenant,
@@ -94,7 +94,7 @@ def standing(
         table.c.expires_at > now,
     ]
     query = select(table).where(*wanted).order_by(desc(table.c.created_at), desc(table.c.id))
-    query = query.limit(PAGE_BOUND) if client is None else query.where(table.c.client == client)
+    query = query.limit(PAGE_BOUND) if app is None else query.where(table.c.app == app)
     found = tx.execute(query)
     return [_authorization(row) for row in found.mappings()]
 

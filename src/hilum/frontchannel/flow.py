@@ -262,7 +262,7 @@ def _stage(ctx: Context, site: Site, stage: Stage) -> Progress:
         code = Reason.OUTSIDE_LAUNCH_CONTEXT.value
         detail = f"{code}: the chart that this was opened for is no longer one that the person may open"
         return refuse(ctx, site, request, AuthorizeError.ACCESS_DENIED, code=code, detail=detail)
-    standing = consent.find_standing(ctx, parties.tenant.id, person.id, request.client)
+    standing = consent.find_standing(ctx, parties.tenant.id, person.id, parties.facts)
     if standing is not None and standing.version != parties.facts.version:
         standing = None
     facts = policy.StepFacts(

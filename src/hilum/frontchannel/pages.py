@@ -323,7 +323,7 @@ def _entry(connected: ConnectedApp, person: Person, names: dict[str, str]) -> di
         "last_used": agreed.last_used_at,
         "offline": agreed.offline,
         "words": consent_policy.told(agreed.scopes),
-        "groups": groups(choices) if connected.narrowable else (),
+        "groups": groups(choices),
     }
 
 

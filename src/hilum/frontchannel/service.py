@@ -296,7 +296,7 @@ def _withhold(
     """Withhold what the page offered and the person left unticked, whether or not anything was granted."""
     request, by = stage.request, by_of(stage.person)
     patient, _ = policy.told_context(stage.offered, request.patient, request.encounter)
-    holder = (site.tenant, stage.person.id, stage.parties.facts.id)
+    holder = (site.tenant, stage.person.id, stage.parties.facts.app)
     texts = tuple(smart.render(scope) for scope in stage.offered)
     refused = consent_policy.declined(texts, ticked, by=by)
     consent.withhold(ctx, holder, refused, patient=patient, by=by, made=made.id if made else None)
@@ -450,12 +450,11 @@ def _why_not_redeemed(ctx: Context, fingerprint: bytes, client: Client, tenant: 
 
 @dataclass(frozen=True, slots=True)
 class ConnectedApp:
-    """One entry of the connected-apps page. ``narrowable``: it stands for one agreement, so that single ticks can be taken out."""
+    """One entry of the connected-apps page: all that was agreed with an app, through any of its clients."""
 
     authorization: Authorization
     app: App
     vendor_name: str
-    narrowable: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -477,9 +476,7 @@ def connected_apps(ctx: Context, site: Site, cookie: str) -> ConnectedApps | Non
 
 def _connected(ctx: Context, entry: Authorization) -> ConnectedApp:
     app = registry.get_app(ctx, entry.app)
-    single = consent.get_authorization(ctx, entry.id)
-    narrowable = set(single.scopes) == set(entry.scopes)
-    return ConnectedApp(entry, app, registry.get_vendor(ctx, app.vendor).name, narrowable)
+    return ConnectedApp(entry, app, registry.get_vendor(ctx, app.vendor).name)
 
 
 def disconnect(ctx: Context, site: Site, cookie: str, authorization: str) -> bool:
@@ -493,16 +490,17 @@ def disconnect(ctx: Context, site: Site, cookie: str, authorization: str) -> boo
 
 
 def narrow_app(ctx: Context, site: Site, cookie: str, authorization: str, ticked: Iterable[str]) -> bool:
-    """Take what is no longer ticked out of an agreement. Raises Invalid when nothing is left. False: nobody is signed in."""
+    """Take what is no longer ticked out of all that was agreed with an app. Raises Invalid when nothing is left. False: nobody is signed in."""
     found = _signed_in(ctx, site, cookie)
     if found is None:
         return False
     own = _own_authorization(ctx, site, found[1], authorization)
-    kept = consent_policy.apply_ticks(own.scopes, tuple(ticked), by=by_of(found[1]))
+    ticks, by = tuple(ticked), by_of(found[1])
+    kept = consent_policy.apply_ticks(own.scopes, ticks, by=by)
     if not policy.says_something(smart.known(kept)):
         raise Invalid("nothing_left", "Nothing would be left to share. Remove the app instead.")
-    if set(kept) != set(own.scopes):
-        consent.narrow(ctx.as_actor(signin_policy.actor_of(found[1])), own.id, kept)
+    refused = consent_policy.declined(own.scopes, ticks, by=by)
+    consent.take_back(ctx.as_actor(signin_policy.actor_of(found[1])), own, refused, by=by)
     return True
 
 
@@ -517,9 +515,10 @@ def _signed_in(ctx: Context, site: Site, cookie: str) -> tuple[Tenant, Person] |
 
 def _own_authorization(ctx: Context, site: Site, person: Person, authorization: str) -> Authorization:
     listed = consent.list_for_person(ctx, site.tenant, person.id)
-    if all(each.id != authorization for each in listed):
+    own = next((each for each in listed if each.id == authorization), None)
+    if own is None:
         raise NotFound("authorization_not_found", "This app is not connected.")
-    return consent.get_authorization(ctx, AuthorizationId(authorization))
+    return own
 
 
 def purge(ctx: Context) -> int:

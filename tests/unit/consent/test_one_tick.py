@@ -11,6 +11,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from hilum.consent import policy
+from hilum.consent.models import Authorization, Basis
 from hilum.consent.policy import By
 from hilum.frontchannel.policy import grantable
 from hilum.gateway.access_scope import effective_access, effective_scopes, grant_rules
@@ -18,6 +19,7 @@ from hilum.gateway.resource_access import judge_resource
 from hilum.gateway.response_filter import judge_read
 from hilum.identity.policy import rights_of
 from hilum.kernel.decision import Permit
+from hilum.kernel.ids import AuthorizationId
 from hilum.standards.fhir.matching import compile_all
 from hilum.standards.smart.scopes import READ, ClinicalScope, all_covered, known, parse_scope, render
 from tests.effort import effort
@@ -109,9 +111,11 @@ def sample(type_: str, category: str) -> dict[str, Any]:
     return made
 
 
-def is_open(scopes: tuple[str, ...], type_: str, letter: int, category: str) -> bool:
+def is_open(scopes: tuple[str, ...], type_: str, letter: int, category: str, *, chart: str = "p1") -> bool:
     """What the gateway says: the decision and the judging of the record for a read, the same reach for all else."""
-    token = replace(TOKEN, scopes=scopes, **PATIENT_USER)
+    token = replace(
+        TOKEN, scopes=scopes, **PATIENT_USER | {"patient": chart, "person_patients": ("p1", "p2")}
+    )
     resource = sample(type_, category)
     if letter == READ:
         decision = decide(ask(f"{type_}/{resource['id']}"), token)
@@ -161,6 +165,56 @@ def test_nothing_unticked_is_readable_and_nothing_ticked_is_lost(
             assert not is_open(granted, *probe), probe
         elif shown - unticked and is_open(offered, *probe):
             assert is_open(granted, *probe), probe
+
+
+@settings(max_examples=effort(100, 3_000), deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(["p1", "p2"]), ASKED), min_size=2, max_size=4), st.data())
+def test_after_any_agreements_nothing_unticked_is_readable_through_any_of_them(
+    steps: list[tuple[str, list[str]]], data: st.DataObject
+) -> None:
+    """S1.12: over random sequences of pages about two charts; what is about the other chart alone stays."""
+    standing: list[Authorization] = []
+    for chart, asked in steps:
+        offered = offered_of(asked)
+        values = [choice.value for choice in policy.choices(offered, by=PATIENT)]
+        unticked = set(
+            data.draw(st.lists(st.sampled_from(values), unique=True, max_size=4)) if values else ()
+        )
+        ticked = [value for value in values if value not in unticked]
+        refused = policy.declined(offered, ticked, by=PATIENT)
+
+        for n, each in enumerate(standing):
+            left = policy.left_of(each, refused, patient=chart, by=PATIENT)
+            assert all_covered(left, each.scopes)
+            if each.patient != chart:
+                assert [text for text in left if text.startswith("patient/")] == [
+                    text for text in each.scopes if text.startswith("patient/")
+                ]
+            standing[n] = replace(each, scopes=left)
+        standing.append(agreement(chart, policy.apply_ticks(offered, ticked, by=PATIENT)))
+
+        for probe in PROBES if chart == "p1" else ():
+            shown = {value for value in values if covers(value, *probe)}
+            overlapping = any("status=" in value or "," in value for value in shown)
+            if shown & unticked and (shown <= unticked or not overlapping):
+                assert not any(is_open(each.scopes, *probe, chart=each.patient) for each in standing), probe
+
+
+def agreement(chart: str, scopes: tuple[str, ...]) -> Authorization:
+    at = TOKEN.issued_at
+    return Authorization(
+        AuthorizationId(f"aut_{chart}"),
+        TOKEN.tenant,
+        TOKEN.person,
+        TOKEN.app,
+        TOKEN.version,
+        TOKEN.client,
+        Basis.PERSON,
+        scopes,
+        at,
+        at,
+        patient=chart,
+    )
 
 
 @settings(max_examples=effort(60, 1_000), deadline=None)
