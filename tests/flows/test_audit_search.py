@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy.dialects import sqlite
+from sqlalchemy import select, text
+from sqlalchemy.dialects import postgresql, sqlite
 
 from hilum.audit import access_index, live, search
-from hilum.audit.access_index import _search, open_index
+from hilum.audit.access_index import AccessIndex, _search, _to_forget, open_index
 from hilum.audit.journal_records import Place as Where
 from hilum.audit.models import Access, AccessQuery, Outcome
 from hilum.infra.edge import Edge
@@ -50,6 +51,11 @@ def made(n: int, chance: random.Random) -> Access:
         outcome=Outcome.REFUSED if refused else Outcome.DONE,
         reason=chance.choice(["quota_exceeded", "switch_engaged"]) if refused else "",
     )
+
+
+def rows(opened: AccessIndex) -> list[Any]:
+    """Read all of an index."""
+    return list(opened._database.read(lambda tx: tx.execute(select(access_index.access_index)).all()))
 
 
 def asked(chance: random.Random) -> AccessQuery:
@@ -153,7 +159,7 @@ def test_the_index_alone_says_nothing_of_a_patient_and_forgets_them_with_the_pay
     assert opened is not None
 
     def patients() -> set[int]:
-        return {row.patient for row in opened.rows() if row.patient is not None}
+        return {row.patient for row in rows(opened) if row.patient is not None}
 
     kept = patients()
     assert len(kept) == 3
@@ -179,7 +185,7 @@ def test_indexing_that_broke_off_goes_on_where_it_was(place: Place) -> None:
     assert first + rest == 80
     opened = access_index.open_index(place.url, place.directory)
     assert opened is not None
-    assert len(opened.rows()) == 80
+    assert len(rows(opened)) == 80
 
 
 def test_where_too_much_is_missing_the_journals_are_read(
@@ -208,3 +214,42 @@ def test_a_persons_newest_accesses_are_read_in_their_order_and_not_sorted(tmp_pa
 
     assert "ix_access_index_person" in plan
     assert "TEMP B-TREE FOR ORDER BY" not in plan
+
+
+def test_the_purge_looks_at_nothing_but_what_it_forgets(place: Place) -> None:
+    """Records without a patient, however many and however old, are not read again each time; nor is what was forgotten before."""
+    place.write(*(replace(made(n, random.Random(n)), patient="") for n in range(300)))
+    place.write(*(replace(made(n, random.Random(n)), patient="p1") for n in range(300, 320)))
+    index_now(place)
+    opened = access_index.open_index(place.url, place.directory)
+    assert opened is not None
+    database = opened._database
+    dialect = sqlite.dialect() if database.is_sqlite else postgresql.dialect()
+    asked = str(
+        _to_forget(AT + timedelta(days=1)).compile(dialect=dialect, compile_kwargs={"literal_binds": True})
+    )
+    explain = "EXPLAIN QUERY PLAN " if database.is_sqlite else "EXPLAIN (ANALYZE, TIMING OFF) "
+    if not database.is_sqlite:
+        database.write(lambda tx: tx.exec_driver_sql("ANALYZE access_index"))
+
+    plan = " ".join(str(row) for row in database.read(lambda tx: tx.exec_driver_sql(explain + asked).all()))
+
+    assert "ix_access_index_purge" in plan, plan
+    assert "Rows Removed by Filter" not in plan
+    assert "TEMP B-TREE" not in plan
+    opened.forget_patients(AT + timedelta(days=1))
+    assert {row.patient for row in rows(opened)} == {None}
+    again = " ".join(str(row) for row in database.read(lambda tx: tx.exec_driver_sql(explain + asked).all()))
+    assert "Rows Removed by Filter" not in again
+
+
+def test_the_file_of_an_older_release_gets_what_the_purge_is_read_by(tmp_path: Path) -> None:
+    opened = open_index("sqlite://", tmp_path, make=True)
+    assert opened is not None
+    opened._database.write(lambda tx: tx.execute(text("DROP INDEX ix_access_index_purge")))
+
+    open_index("sqlite://", tmp_path, make=True)
+
+    with sqlite3.connect(tmp_path / "index.db") as db:
+        names = {row[0] for row in db.execute("SELECT name FROM sqlite_master WHERE type = 'index'")}
+    assert "ix_access_index_purge" in names

@@ -17,7 +17,7 @@ from hilum.kernel.ids import TenantId
 
 
 def declared() -> None:
-    for own in ("epoch", "gate", "nodes"):
+    for own in ("epoch", "schema_gate", "nodes"):
         importlib.import_module(f"hilum.infra.{own}")
     for room in pkgutil.iter_modules(hilum.__path__):
         if importlib.util.find_spec(f"hilum.{room.name}.store"):

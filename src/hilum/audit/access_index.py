@@ -26,6 +26,7 @@ from sqlalchemy import (
     func,
     literal,
     select,
+    text,
     tuple_,
     update,
 )
@@ -60,6 +61,12 @@ access_index = Table(
     Index("ix_access_index_authorization", "authorization"),
     Index("ix_access_index_run", "run"),
     Index("ix_access_index_reason", "reason", "at"),
+    Index(
+        "ix_access_index_purge",
+        "at",
+        sqlite_where=text("patient IS NOT NULL"),
+        postgresql_where=text("patient IS NOT NULL"),
+    ),
 )
 
 access_indexed = Table(
@@ -156,14 +163,22 @@ def _bound(place: Place) -> Iterator[Any]:
 
 
 def purge(tx: Connection, before: datetime) -> int:
-    """Forget the patients of up to PURGE_BATCH old records; return of how many. Call again while it is not 0."""
+    """Forget the patients of up to PURGE_BATCH old records; return of how many. Call again while it is not 0.
+
+    A record whose patient is forgotten leaves the index that this is read by, so nothing is looked at twice.
+    """
     table = access_index
-    old = select(table.c.journal, table.c.number).where(table.c.at < before, table.c.patient.is_not(None))
-    found = tx.execute(old.limit(PURGE_BATCH)).all()
+    found = tx.execute(_to_forget(before)).all()
     if found:
         chosen = tuple_(table.c.journal, table.c.number).in_([tuple(row) for row in found])
         tx.execute(update(table).where(chosen).values(patient=None))
     return len(found)
+
+
+def _to_forget(before: datetime) -> Select[Any]:
+    table = access_index
+    old = select(table.c.journal, table.c.number).where(table.c.at < before, table.c.patient.is_not(None))
+    return old.order_by(table.c.at).limit(PURGE_BATCH)
 
 
 class AccessIndex:
@@ -189,10 +204,6 @@ class AccessIndex:
         while self._database.write(partial(purge, before=before)):
             pass
 
-    def rows(self) -> list[Any]:
-        """Return everything in it, for tests and tools."""
-        return list(self._database.read(lambda tx: tx.execute(select(access_index)).all()))
-
 
 def open_index(database_url: str, directory: Path, *, make: bool = False) -> AccessIndex | None:
     """Open the index: in the PostgreSQL that the control plane uses, else in a file beside the journals, once ``make`` made it."""
@@ -201,8 +212,15 @@ def open_index(database_url: str, directory: Path, *, make: bool = False) -> Acc
     path = directory / "index.db"
     if make:
         directory.mkdir(parents=True, exist_ok=True)
-        _opened(f"sqlite:///{path}").write(lambda tx: metadata.create_all(tx, tables=list(TABLES)))
+        _opened(f"sqlite:///{path}").write(_make)
     return AccessIndex(_opened(f"sqlite:///{path}")) if path.exists() else None
+
+
+def _make(tx: Connection) -> None:
+    """Make what is missing of the tables and, in a file of an older release, of their indexes."""
+    metadata.create_all(tx, tables=list(TABLES))
+    for each in access_index.indexes:
+        each.create(tx, checkfirst=True)
 
 
 @cache
