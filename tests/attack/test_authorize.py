@@ -405,7 +405,7 @@ def test_a_request_that_somebody_began_cannot_be_finished_by_another(front: Fron
     gus.last, where = pats.last, pats.trail[-1]
 
     opened = gus.follow(gus.http.get(where))
-    shown(opened, "begun by somebody else")
+    shown(opened, "started by somebody else")
     gus.last = pats.last
     assert gus.press(pats.form("decision"), ("decision", "allow")).status_code == 403
     assert "code" in answer(pats.allow())

@@ -190,10 +190,10 @@ def test_the_page_of_a_link_is_accessible_and_fits(stage: Stage) -> None:
     judge(page)
 
     page.get_by_label("New password").fill("first words")
-    page.get_by_label("The same once more").fill("other words")
+    page.get_by_label("Repeat the password").fill("other words")
     page.get_by_role("button", name="Set password").click()
 
-    expect(page.get_by_text("This is not the same password.")).to_be_visible()
+    expect(page.get_by_text("The two passwords do not match.")).to_be_visible()
     judge(page)
 
 
@@ -202,7 +202,7 @@ def test_a_new_colleague_sets_the_password_and_signs_in_without_script(stage: St
     page, url = stage.person(script=False), invited(stage, "nia.script")
     page.goto(url)
     page.get_by_label("New password").fill("my own long words")
-    page.get_by_label("The same once more").fill("my own long words")
+    page.get_by_label("Repeat the password").fill("my own long words")
     page.get_by_role("button", name="Set password").click()
     expect(page.get_by_text("Your password is set")).to_be_visible()
 

@@ -156,7 +156,7 @@ def test_connected_apps_when_there_is_none_one_and_none_again(stage: Stage) -> N
     expect(page.get_by_role("heading", name="Wellspring")).to_be_visible()
     page.get_by_role("button", name="Remove Wellspring").click()
 
-    expect(page.get_by_role("alert")).to_contain_text("The app can no longer use your access")
+    expect(page.get_by_role("alert")).to_contain_text("The app no longer has access")
     expect(page.locator("main")).to_contain_text("No connected apps")
     app.reload()
     expect(app.get_by_role("alert")).to_contain_text("Wellspring is not connected now")
@@ -195,7 +195,7 @@ def test_a_parent_sees_whose_record_an_app_is_connected_to(stage: Stage) -> None
         ("{base}/t/general/oauth/authorize?request=stale", "This page cannot be continued"),
         ("{sandbox}/sandbox/sessions/over", "This session has ended"),
         ("{sandbox}/sandbox/h/nowhere", "There is no such hospital here"),
-        ("{sandbox}/sandbox/h/general?person=nobody", "There is nobody of this name"),
+        ("{sandbox}/sandbox/h/general?person=nobody", "There is no such person"),
     ],
 )
 def test_an_error_says_what_to_do_next(stage: Stage, address: str, title: str) -> None:
@@ -239,7 +239,7 @@ def test_a_way_into_an_app_works_once(stage: Stage) -> None:
 
     page.goto(address)
 
-    expect(page.get_by_role("heading", level=1)).to_have_text("This way into the app is used up")
+    expect(page.get_by_role("heading", level=1)).to_have_text("This launch was already used")
     judge(page)
 
 

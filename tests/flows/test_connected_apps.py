@@ -59,7 +59,7 @@ def test_removing_an_app_kills_its_access_and_refresh_tokens_at_once(front: Fron
     form = next(form for form in forms_of(section) if ("action", "remove") in form.submits)
     done = browser.press(form, ("action", "remove"))
 
-    assert "can no longer use your access" in done.text
+    assert "no longer has access" in done.text
     assert not front.is_alive(token["access_token"])
     assert front.refresh(token["refresh_token"], "web").status_code == 400
     assert front.is_alive(kept["access_token"])

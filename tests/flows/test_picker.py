@@ -239,6 +239,35 @@ def test_nobody_is_chosen_at_first_and_two_of_one_name_can_be_told_apart(front: 
     assert "That choice does not fit" in browser.press(browser.form("patient")).text
 
 
+def test_patients_stand_in_the_order_of_the_names_they_have_now(front: Front) -> None:
+    """A former name neither stands on the page nor decides where a patient stands. Source: FHIR R4 valueset-name-use.html."""
+    names = {
+        "Amber": [
+            {"use": "maiden", "family": "Aaronson"},
+            {"use": "usual", "family": "Zwick", "given": ["Amber"]},
+        ],
+        "Bruno": [
+            {"use": "old", "family": "Zzz"},
+            {"use": "official", "family": "Adler", "given": ["Bruno"]},
+        ],
+        "Cyril": [{"family": "Mann", "given": ["Cyril"]}, {"use": "nickname", "family": "Abc"}],
+    }
+    front.records.load(
+        [a_patient(50 + at, "X", given) | {"name": name} for at, (given, name) in enumerate(names.items())]
+    )
+    browser = front.browser("dora")
+
+    page = browser.authorize().text
+
+    where = [
+        page.index(f"{given} {family}")
+        for given, family in (("Bruno", "Adler"), ("Cyril", "Mann"), ("Amber", "Zwick"))
+    ]
+    assert where == sorted(where)
+    assert "Aaronson" not in page
+    assert "Zzz" not in page
+
+
 def test_a_role_without_patients_sees_none_and_is_told(front: Front) -> None:
     """The person's role decides, not the app's scopes."""
     app = front.clients["web"].app

@@ -1,6 +1,7 @@
 """Signing in and out at a browser, and by the API (S3; security decision 13; contract, Forms a script can press)."""
 
 import json
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -172,6 +173,14 @@ def test_the_page_is_never_framed_stored_or_scripted(browser: TestClient) -> Non
     assert answer.headers["cache-control"] == "no-store"
     assert answer.headers["referrer-policy"] == "no-referrer"
     assert "<script" not in answer.text
+
+
+def test_the_connected_apps_are_a_link_away_from_a_hospitals_sign_in_page(browser: TestClient) -> None:
+    """C32: a patient who looks for what they allowed finds it without knowing the address; the staff have none."""
+    page = browser.get(PAGE).text
+
+    assert re.search(r'<a href="[^"]*/t/general/oauth/manage">Your connected apps</a>', page)
+    assert "connected apps" not in browser.get("/signin").text
 
 
 def test_every_login_begins_another_session_and_ends_the_one_before(browser: TestClient) -> None:

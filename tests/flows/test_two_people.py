@@ -397,7 +397,7 @@ def test_what_is_no_link_of_ours_opens_nothing(site: ControlSite, link: str) -> 
     [
         ({"password": "short", "again": "short"}, "Use at least 8 characters"),
         ({"password": "x" * 257, "again": "x" * 257}, "Use at most 256 characters"),
-        ({"again": "something else"}, "This is not the same password"),
+        ({"again": "something else"}, "The two passwords do not match"),
         ({"password": "", "again": ""}, "Use at least 8 characters"),
     ],
 )

@@ -56,7 +56,7 @@ class _LinkPage:
         password = form.one("password")
         faults = {"password": _FAULTS.get(password_fault(password), "")}
         if not faults["password"] and form.one("again", password) != password:
-            faults["again"] = "This is not the same password."
+            faults["again"] = "The two passwords do not match."
         if any(faults.values()):
             return await self._page(request, visitor, faults=faults)
         digest = await live.hash_password(password, self._kit.ids)
@@ -94,9 +94,9 @@ class _LinkPage:
             "enrolment/link.html",
             status=422 if faults else 200,
             title="Set your password" if new else "Choose a new password",
-            lead="This finishes your account. Nobody else will ever know this password."
+            lead="This completes your account. Only you will know this password."
             if new
-            else "Your old password, your sessions and your API tokens end when you set a new one.",
+            else "When you set a new password, the old one stops working and you are signed out everywhere. Your API tokens end too.",
             place=visitor.place,
             name=visitor.person.name,
             username=visitor.person.username,
@@ -106,7 +106,7 @@ class _LinkPage:
             action=path_of(self._kit.urls.enrol(tenant or "", link)),
             csrf=forms.csrf_token(secret, self._purpose(link)),
             faults=_NO_FAULTS | dict(faults or {}),
-            fault="Look at what is marked below; nothing was changed." if faults else "",
+            fault="Correct the marked fields. Your password was not changed." if faults else "",
         )
         cookies.put(response, cookies.FORM, secret, secure=secure)
         return response

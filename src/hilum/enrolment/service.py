@@ -35,11 +35,11 @@ from hilum.signin import service as signin
 LINKS_KEPT = timedelta(days=30)
 STAFF_PLACE = "Platform staff"
 _TELL = {
-    "approval_over": "This was decided already, or nobody agreed in time.",
-    "asked_by_you": "You asked for this; somebody else must agree.",
-    "about_you": "This is about your own account; somebody else must agree.",
-    "account_too_new": "Your account is too new to be one of the two people whom this takes. Ask a colleague.",
-    "asker_no_longer_counts": "Who asked for this is inactive, stopped or too new. Refuse it, and ask for it again yourself.",
+    "approval_over": "This was already decided, or it expired. Ask for it again if it is still needed.",
+    "asked_by_you": "You requested this, so somebody else must approve it.",
+    "about_you": "This is about your own account, so somebody else must approve it.",
+    "account_too_new": "This takes two people whose accounts are at least a week old, and yours is not. Ask a colleague.",
+    "asker_no_longer_counts": "The person who requested this is inactive or stopped, or their account is less than a week old. Refuse it, then request it yourself.",
 }
 
 
@@ -62,7 +62,7 @@ def reset(ctx: Context, person_id: PersonId) -> Opened | Asked:
     """
     person = identity.view_person(ctx, person_id)
     if person.id == ctx.actor.id:
-        detail = "Change your own password by the present one; a forgotten one is reset by a colleague."
+        detail = "To change your own password, use `hilum person password`. If you have forgotten it, ask a colleague to reset it."
         raise _refused(ctx, "enrolment.approval.ask", "about_you", detail, person=person.id)
     if not person.active:
         raise Conflict("person_inactive", "This person is inactive; they need a new account.")
@@ -82,7 +82,8 @@ def _ask(ctx: Context, kind: ApprovalKind, order: NewPerson, person: PersonId) -
         )
     if store.count_pending(ctx.tx, order.tenant, ctx.now) >= APPROVALS_PENDING_BOUND:
         raise Unavailable(
-            "too_many_approvals", "Too much waits for a second person. Decide some of it first."
+            "too_many_approvals",
+            "Too many requests wait for a second person. Approve or refuse some of them first.",
         )
     approval_id, code = ctx.ids.new("apr"), policy.code_from(ctx.ids.secret())
     approval = Approval(
@@ -146,7 +147,7 @@ def list_approvals(ctx: Context, *, tenant: TenantId | None = None, after: str =
     """List what waits for a second person, oldest first; an administrator of a tenant sees the tenant's. Raises NotPermitted."""
     asked = tenant if ctx.actor.tenant is None else tenant or ctx.actor.tenant
     if not policy.may_decide(ctx.actor, asked):
-        raise NotPermitted("not_permitted", "You may not see what waits here.")
+        raise NotPermitted("not_permitted", "You may not see the requests of this hospital or of the staff.")
     return store.list_pending(ctx.tx, ctx.now, tenant=asked, after=after)
 
 
@@ -234,7 +235,10 @@ def use_link(ctx: Context, secret: str, tenant: TenantId | None, *, code: str, d
         audit.record(ctx, replace(event, outcome=Outcome.REFUSED, reason="not_permitted"))
         raise _unusable()
     if not store.save_link_used(ctx.tx, found.digest, ctx.now):
-        raise Conflict("concurrent_change", "The link was used at the same moment.")
+        raise Conflict(
+            "concurrent_change",
+            "This link has just been used. If it was not you, ask for a new link and inform your administrator.",
+        )
     signin.enrol(ctx, person, digest)
     if not found.issued_by.startswith(f"{ActorKind.HOST}:"):
         identity.restart_age(ctx, person.id, ctx.now)

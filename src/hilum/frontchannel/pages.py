@@ -32,33 +32,33 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 _NEXT = "Go back to the app and start again."
 _HAPPENED = {
-    "request_finished": "You have said yes or no here before; that counts. This page cannot be used twice.",
-    "request_expired": "Nobody answered for some minutes, so this was stopped for your safety. Nothing was shared.",
-    "request_of_another": "Somebody else was signed in when this was begun.",
+    "request_finished": "You have already answered here, and that answer counts. This page works only once.",
+    "request_expired": "There was no answer for some minutes, so this was stopped for your safety. Nothing was shared.",
+    "request_of_another": "Somebody else was signed in when this page was opened.",
 }
 """Of these, the flow's own sentence is for its records."""
 _TROUBLE = {
     "client_unknown": (
-        "This app is not known here",
-        "Tell whoever gave you the app; nothing was shared with it.",
+        "This app is not registered here",
+        "Nothing was shared with it. Tell whoever gave you the app.",
     ),
-    "redirect_uri_missing": ("This app made a mistake", "Tell the app's makers; nothing was shared with it."),
+    "redirect_uri_missing": ("This app made a mistake", "Nothing was shared with it. Tell the app's makers."),
     "redirect_uri_unknown": (
         "This app may not be what it seems",
         "You were not sent on, and nothing was shared. Tell the app's makers, or your hospital.",
     ),
-    "request_malformed": ("This app made a mistake", "Tell the app's makers; nothing was shared with it."),
-    "request_finished": ("This was answered already", _NEXT),
+    "request_malformed": ("This app made a mistake", "Nothing was shared with it. Tell the app's makers."),
+    "request_finished": ("This was already answered", _NEXT),
     "request_expired": ("This took too long", _NEXT),
     "request_of_another": (
-        "This was begun by somebody else",
+        "This was started by somebody else",
         "Nothing was shared. Start again from the app, signed in as yourself.",
     ),
 }
 _DURATION = {
-    True: "Until you remove it, also while you are away. It ends by itself after "
-    f"{AUTHORIZATION_LIFE.days} days, unless you agree anew before.",
-    False: "Until you sign out, and twelve hours at most.",
+    True: "Until you remove it, even when you are not using it. It ends after "
+    f"{AUTHORIZATION_LIFE.days} days unless you agree again.",
+    False: "Until you sign out, at most twelve hours.",
     None: "For about an hour. After that the app has to ask again.",
 }
 

@@ -81,6 +81,10 @@ class EncounterChoice:
     label: str
 
 
+FORMER_NAMES = frozenset({"old", "maiden"})
+"""Source: FHIR R4 valueset-name-use.html."""
+
+
 @dataclass(frozen=True, slots=True)
 class PatientPage:
     """One page of patients. ``after`` is the sealed way to the next, empty on the last."""
@@ -116,7 +120,9 @@ async def search(look: Look, *, text: str, after: str) -> PatientPage:
 
 
 def _page_of(found: dict[str, Any]) -> PatientPage:
-    return PatientPage(tuple(_patients(found)), _way_on(found))
+    """Build a page in the order of the names it shows: a FHIR server may have sorted a patient by a former name."""
+    resources = sorted(_resources(found, "Patient"), key=_family_first)
+    return PatientPage(tuple(_patient(each) for each in resources), _way_on(found))
 
 
 async def find_patient(look: Look, patient: str) -> PatientChoice | None:
@@ -157,16 +163,19 @@ def _resources(bundle: dict[str, Any], wanted: str) -> Iterable[dict[str, Any]]:
 
 
 def _patients(bundle: dict[str, Any]) -> Iterable[PatientChoice]:
-    for resource in _resources(bundle, "Patient"):
-        birth, gender = resource.get("birthDate"), resource.get("gender")
-        yield PatientChoice(
-            id=resource["id"],
-            name=_name_of(resource) or "(no name)",
-            birth_date=birth if isinstance(birth, str) and _DATE.fullmatch(birth) else "",
-            gender=gender if gender in {"male", "female", "other", "unknown"} else "",
-            number=_record_number(resource),
-            facility=_facility(resource),
-        )
+    return (_patient(resource) for resource in _resources(bundle, "Patient"))
+
+
+def _patient(resource: dict[str, Any]) -> PatientChoice:
+    birth, gender = resource.get("birthDate"), resource.get("gender")
+    return PatientChoice(
+        id=resource["id"],
+        name=_name_of(resource) or "(no name)",
+        birth_date=birth if isinstance(birth, str) and _DATE.fullmatch(birth) else "",
+        gender=gender if gender in {"male", "female", "other", "unknown"} else "",
+        number=_record_number(resource),
+        facility=_facility(resource),
+    )
 
 
 def _record_number(resource: dict[str, Any]) -> str:
@@ -189,11 +198,22 @@ def _facility(resource: dict[str, Any]) -> str:
     return shown[:80] if isinstance(shown, str) else ""
 
 
-def _name_of(resource: dict[str, Any]) -> str:
+def _current_name(resource: dict[str, Any]) -> dict[str, Any]:
+    """Return the name that a patient goes by now: the official one, else the first that is not a former one."""
     names = resource.get("name")
     names = [name for name in names if isinstance(name, dict)] if isinstance(names, list) else []
-    current = [name for name in names if name.get("use") not in {"old", "maiden"}] or names
-    best = next((name for name in current if name.get("use") == "official"), current[0] if current else {})
+    current = [name for name in names if name.get("use") not in FORMER_NAMES] or names
+    return next((name for name in current if name.get("use") == "official"), current[0] if current else {})
+
+
+def _family_first(resource: dict[str, Any]) -> tuple[str, str]:
+    """Return what a patient is sorted by: the family name of the name that is shown, then all of it."""
+    family, shown = _current_name(resource).get("family"), _name_of(resource).casefold()
+    return (family.casefold() if isinstance(family, str) else shown, shown)
+
+
+def _name_of(resource: dict[str, Any]) -> str:
+    best = _current_name(resource)
     if isinstance(best.get("text"), str):
         return str(best["text"])[:200]
     given = best.get("given")

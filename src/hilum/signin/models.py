@@ -112,7 +112,8 @@ class Stopped(NotPermitted):
 
     def __init__(self) -> None:
         super().__init__(
-            "switch_engaged", "A kill switch has stopped this account. Ask your administrator when it ends."
+            "switch_engaged",
+            "This account is stopped by a kill switch. Ask your administrator when it will work again.",
         )
 
 

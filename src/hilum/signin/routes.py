@@ -200,6 +200,7 @@ class _Door:
             form_action=await self._origins_of(request, place.key, then) if then else (),
             place=place.name,
             lead="With the account you use at this hospital." if place.tenant else "With your staff account.",
+            manage=path_of(self._kit.urls.manage(place.key)) if place.tenant else "",
             action=path_of(self._kit.urls.signin(place.key)),
             csrf=forms.csrf_token(secret, place.purpose),
             then=then,

@@ -32,7 +32,7 @@ _BY_CODE = {
     ),
     "form_expired": Trouble(
         "This page has been open too long",
-        "The form belongs to a session that has ended or to another browser window, so nothing was done.",
+        "The form belongs to a session that has ended, or to another browser window. Nothing was done.",
         "Go back, reload the page, and send the form again.",
     ),
     "form_repeated": Trouble(
@@ -42,8 +42,8 @@ _BY_CODE = {
 _TITLE_AND_NEXT = {
     "ehr_session_over": ("This session has ended", "Open the chart again from the list of patients."),
     "launch_unknown": (
-        "This way into the app is used up",
-        "Go back to the chart and open the app again: each opening works once, and for a short time only.",
+        "This launch was already used",
+        "Go back to the chart and open the app again. Each launch works once, for a short time.",
     ),
     "link_unusable": (
         "This link cannot be used any more",
@@ -79,7 +79,7 @@ _TITLE_AND_NEXT = {
     ),
     "patient_not_found": ("There is no such patient", "Go back and choose from the list of patients."),
     "encounter_not_found": ("There is no such visit", "Go back and choose from the list of visits."),
-    "person_not_found": ("There is nobody of this name", "Go back and choose from the list of people."),
+    "person_not_found": ("There is no such person", "Go back and choose from the list of people."),
 }
 """Around errors whose own sentence says what happened."""
 _BY_STATUS = {
@@ -92,47 +92,55 @@ _BY_STATUS = {
     403: Trouble(
         "Not allowed",
         "A rule does not permit this.",
-        "If you think you should be able to, ask your hospital's administrator, and tell them the number below.",
+        "If you think you should be able to, ask your hospital's administrator, and quote the number below.",
     ),
     404: Trouble(
         "There is nothing here",
-        "The address is mistyped, or what stood here is gone.",
-        "Check the address, or begin at the front page.",
+        "The address is mistyped, or the page is gone.",
+        "Check the address, or start at the front page.",
     ),
     405: Trouble(
         "That does not work here",
         "This address does not take that kind of request.",
-        "Nothing was done. Go back, or begin at the front page.",
+        "Nothing was done. Go back, or start at the front page.",
     ),
     408: Trouble(
         "That took too long", "The form did not arrive in time.", "Check your connection and send it again."
     ),
     409: Trouble(
-        "Somebody was faster", "This has changed in the meantime.", "Reload the page and look again."
+        "This has changed",
+        "Somebody else changed this at the same moment. Nothing was done.",
+        "Reload the page and try again.",
     ),
-    413: Trouble("That is too large", "The form holds more than can be taken.", "Send less."),
+    413: Trouble(
+        "That is too large",
+        "The form is larger than allowed. Nothing was done.",
+        "Shorten it and send it again.",
+    ),
     415: Trouble(
-        "That kind of form is not read here", "It has an unexpected type.", "Go back and try again."
+        "This form cannot be read",
+        "It was sent in a format that this page does not accept.",
+        "Go back and try again.",
     ),
     421: Trouble(
         "This is not the right address", "This server does not answer to that name.", "Check the address."
     ),
     422: Trouble(
         "Something in the form is not right",
-        "Some of it cannot be taken.",
-        "Go back, correct it and send it again.",
+        "A value in the form was not accepted.",
+        "Go back, correct the value and send the form again.",
     ),
     429: Trouble(
         "Too many attempts", "You have tried several times in a row.", "Wait a little, then try again."
     ),
     503: Trouble(
-        "Not available right now", "Something that is needed does not answer.", "Try again in a moment."
+        "Not available right now", "Part of the platform does not answer.", "Try again in a moment."
     ),
 }
 _FAILED = Trouble(
     "Something failed on our side",
-    "It was not done, and it is not your fault.",
-    "Try again; if it happens again, tell whoever runs this platform the number below.",
+    "What you asked for was not done. It is not your fault.",
+    "Try again. If it happens again, send the number below to whoever runs this platform.",
 )
 
 
