@@ -324,3 +324,25 @@ def test_records_that_no_checkpoint_follows_are_a_fault(
 
     assert code == 1
     assert "no checkpoint was made yet" in found["checkpoints"]["next"]
+
+
+def test_a_database_that_lies_elsewhere_is_found_beside_the_data(tmp_path: Path) -> None:
+    """Settings that name one place for the control plane and another for everything else are said to be apart."""
+    kept = tmp_path / "data"
+    kept.mkdir()
+    missing = tmp_path / "elsewhere" / "hilum.db"
+    environment = {
+        "HILUM_SECRET_KEY": SECRET_KEY,
+        "HILUM_DATA_DIR": str(kept),
+        "HILUM_DATABASE_URL": f"sqlite:///{missing}",
+    }
+
+    without = CliRunner().invoke(main, ["doctor"], env=environment)
+    (kept / "hilum.db").touch()
+    beside = CliRunner().invoke(main, ["doctor"], env=environment)
+
+    assert (without.exit_code, beside.exit_code) == (1, 1)
+    assert f"{missing} is not there yet: run `hilum migrate`" in without.stdout
+    assert "HILUM_DATABASE_URL=" not in without.stdout
+    assert f"or set HILUM_DATABASE_URL=sqlite:///{kept}/hilum.db, where there is one" in beside.stdout
+    assert not missing.parent.exists(), "looking changes nothing"

@@ -97,6 +97,10 @@ def restore(source: Path, *, replaces: bool, json_: bool) -> None:
         as_json(asdict(done) | {"seconds": round(took, 2)})
         return
     click.echo(f"Restored as of {done.manifest.made_at}, in {took:.1f} s.")
+    click.echo(f"Everything but the control plane is in {found.data_dir} (HILUM_DATA_DIR).")
+    if found.database_url.startswith(host.SQLITE):
+        control = found.database_url.removeprefix(host.SQLITE)
+        click.echo(f"The control plane is in {control} (HILUM_DATABASE_URL).")
     if done.replaced:
         click.echo(f"What was there before lies in {done.replaced}.")
     click.echo(

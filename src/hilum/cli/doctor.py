@@ -51,7 +51,11 @@ def _database_findings(found: Settings) -> Iterator[Finding]:
 
     file = Path(found.database_url.removeprefix("sqlite:///"))
     if found.database_url.startswith("sqlite") and not file.is_file():
-        yield Finding("database", ok=False, next=f"{file} is not there yet: run `hilum migrate`")
+        inside = found.data_dir / "hilum.db"
+        other = (
+            f", or set HILUM_DATABASE_URL=sqlite:///{inside}, where there is one" if inside.is_file() else ""
+        )
+        yield Finding("database", ok=False, next=f"{file} is not there yet: run `hilum migrate`{other}")
         return
     edge = host.open_edge(found)
     trace = Trace(edge.ids.new("req"), source="host")
