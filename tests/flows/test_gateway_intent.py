@@ -553,6 +553,12 @@ def test_a_create_that_is_not_found_at_another_server_is_unknown_even_where_tags
         last = await settle(made, place)
 
         assert (last.request_id, last.outcome) == (lost.headers["x-request-id"], Outcome.UNKNOWN)
+        again = await made.send("POST", "Observation", token, body=fresh())
+        assert (again.status, code_of(again)) == (409, "write_repeated")
+        assert "it cannot be found out whether it was carried out" in sentence_of(again)
+        assert f"_tag=urn:hilum:request|{last.request_id}" in sentence_of(again)
+        own = fresh() | {"identifier": [{"system": "urn:app", "value": "1"}]}
+        assert (await made.send("POST", "Observation", token, body=own)).status == 201
 
     play(story)
 

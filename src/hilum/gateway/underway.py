@@ -10,7 +10,7 @@ import orjson
 
 from hilum.audit import policy as audit
 from hilum.audit.live import Journal
-from hilum.audit.models import LEAVE_WITHIN, Access, Claimed, Outcome, Recorded
+from hilum.audit.models import LEAVE_WITHIN, SETTLEMENT, Access, Claimed, Outcome, Recorded
 from hilum.gateway import policy
 from hilum.gateway.models import DecisionInput, Obligations, Snapshot
 from hilum.gateway.snapshot import SnapshotKeeper
@@ -18,6 +18,7 @@ from hilum.gateway.transport import Effect, Refusal
 from hilum.kernel.decision import Deny, Reason
 from hilum.kernel.errors import Unavailable
 from hilum.kernel.ports import Clock
+from hilum.standards.fhir.tags import REQUEST_TAG
 from hilum.standards.fhir.visibility import one_patient
 from hilum.tokens.models import AccessToken
 
@@ -129,6 +130,13 @@ class UnderWay:
 
 def _repeated(holder: str, known: Sequence[Access]) -> Repeated:
     done = next((each for each in known if each.outcome is Outcome.DONE), None)
+    if done is None and any(each.rule == SETTLEMENT for each in known):
+        sentence = (
+            f"An identical create was sent before, under request {holder}, and it cannot be found out whether it was carried out. Nothing was "
+            f"done now. Look for it by its content or by _tag={REQUEST_TAG}|{holder}. If it is not stored, send yours with an identifier of "
+            "its own: what differs is a new create. The same is refused until 24 hours after the first."
+        )
+        return Repeated(Deny(Reason.WRITE_REPEATED, sentence))
     if done is None:
         sentence = (
             f"An identical create is under way or not settled yet, under request {holder}. "
