@@ -1,5 +1,7 @@
 # Hilum. `make help` lists the targets.
 SHELL := /bin/bash
+# Compiled modules are kept: without them each of the many processes of a run compiles everything again.
+unexport PYTHONDONTWRITEBYTECODE
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin

@@ -19,12 +19,15 @@ from tests.sim import scratch
 from tests.sim.nodes import Nodes, two_nodes
 from tests.sim.postgres import Cluster
 from tests.sim.running import Running, start
+from tests.sim.seeded import KEY, seeded_home
 from tests.sim.world import FakeClock, SeededIds
 
+pytest_plugins = ["tests.pace"]
 # How long an example takes tells of the machine and what else it does, not of the code.
 settings.register_profile("hilum", deadline=None)
 settings.load_profile("hilum")
 scratch.use_memory()
+scratch.keep_compiled()
 # A password costs as much as it must only where passwords are tested; elsewhere it is hashed as cheaply as argon2 allows.
 COSTLY = passwords._HASHER
 passwords._HASHER = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
@@ -106,9 +109,17 @@ def sqlite_edge(sqlite_url: str, clock: FakeClock, ids: SeededIds) -> Iterator[E
 
 
 @pytest.fixture(scope="session")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+def seeded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The home of three hospitals that nobody serves, made once a run."""
+    return seeded_home(tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def running(seeded: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """One sandbox for every story told from outside. Stories use their own launches and leave switches released."""
-    started = start(tmp_path_factory.mktemp("running"))
+    home = tmp_path_factory.mktemp("running") / "home"
+    shutil.copytree(seeded, home)
+    started = start(home, **KEY)
     yield started
     started.stop()
 

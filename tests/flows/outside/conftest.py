@@ -1,9 +1,6 @@
-"""Sandboxes that really run. Seeding takes longest, so it is done once and every sandbox begins as a copy."""
+"""Sandboxes that really run, each on a copy of one seeded home."""
 
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,44 +8,45 @@ import pytest
 
 from tests.flows.outside.ground import WORKERS, Outside, tell
 from tests.sim.running import Running, start
+from tests.sim.seeded import KEY
 
-KEY = {"HILUM_SECRET_KEY": "outside-key-encryption-key-0123456789abcdef"}
 Starter = Callable[..., Running]
 
 
-@pytest.fixture(scope="session")
-def seeded(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home of three hospitals that nobody serves."""
-    home = tmp_path_factory.mktemp("seeded")
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("HILUM_")}
-    environment |= KEY | {"HILUM_DATA_DIR": str(home), "HILUM_DATABASE_URL": f"sqlite:///{home}/hilum.db"}
-    command = [sys.executable, "-m", "hilum.cli.main", "sandbox", "seed"]
-    subprocess.run(command, env=environment, check=True, capture_output=True, timeout=300)
-    return home
+class Sandboxes:
+    """Sandboxes that begin as copies of the seeded home, and end together."""
+
+    def __init__(self, seeded: Path, factory: pytest.TempPathFactory) -> None:
+        self._seeded, self._factory = seeded, factory
+        self._started: list[Running] = []
+
+    def begin(self, *, workers: int = 1, **settings: str) -> Running:
+        home = self._factory.mktemp("outside") / "home"
+        shutil.copytree(self._seeded, home)
+        self._started.append(start(home, workers=workers, **KEY, **settings))
+        return self._started[-1]
+
+    def end(self) -> None:
+        for each in self._started:
+            each.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def from_seed(seeded: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Starter]:
-    """Start a sandbox on a copy of the seeded home; all are stopped in the end."""
-    started: list[Running] = []
-
-    def begin(*, workers: int = 1, **settings: str) -> Running:
-        home = tmp_path_factory.mktemp("outside") / "home"
-        shutil.copytree(seeded, home)
-        started.append(start(home, workers=workers, **KEY, **settings))
-        return started[-1]
-
-    yield begin
-    for each in started:
-        each.stop()
+    """Start a sandbox on a copy of the seeded home; all are stopped when the module ends."""
+    made = Sandboxes(seeded, tmp_path_factory)
+    yield made.begin
+    made.end()
 
 
-@pytest.fixture(scope="session")
-def hospital(from_seed: Starter) -> Running:
+@pytest.fixture(scope="package")
+def hospital(seeded: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """Four workers over SQLite, shared by every story that leaves it as it was. Its quotas leave room for asking every worker."""
-    running = from_seed(workers=WORKERS)
+    made = Sandboxes(seeded, tmp_path_factory)
+    running = made.begin(workers=WORKERS)
     tell(running, widen)
-    return running
+    yield running
+    made.end()
 
 
 async def widen(outside: Outside) -> None:

@@ -22,13 +22,14 @@ from hilum.cli.main import main
 from hilum.infra.db import Database
 from hilum.infra.edge import Edge
 from hilum.infra.settings import read as read_settings
-from tests.flows.outside.conftest import KEY, Starter, widen
+from tests.flows.outside.conftest import Starter, widen
 from tests.flows.outside.ground import Grant, Outside, outside_of, refused_grant, tell
 from tests.flows.outside.test_two_nodes import refreshed
 from tests.flows.test_audit_journal import TRACE, Place, access
 from tests.sim.nodes import Node, Nodes, Through
 from tests.sim.postgres import Cluster, free_port
 from tests.sim.running import Running, start
+from tests.sim.seeded import KEY
 
 READERS = 4
 

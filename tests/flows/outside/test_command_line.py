@@ -19,10 +19,10 @@ from click.testing import CliRunner
 from hilum.cli.main import main
 from hilum.cli.sandbox import welcome
 from hilum.infra import settings
-from tests.flows.outside.conftest import KEY
 from tests.flows.outside.ground import Outside, tell, until_all
 from tests.sim.postgres import free_port
 from tests.sim.running import Running
+from tests.sim.seeded import KEY
 
 DONE, REFUSED, MISUSED = 0, 1, 2
 PASSWORD = "correct horse battery"

@@ -16,10 +16,11 @@ import pytest
 
 from hilum.audit import live as journals
 from tests.effort import effort
-from tests.flows.outside.conftest import KEY, Starter, widen
+from tests.flows.outside.conftest import Starter, widen
 from tests.flows.outside.ground import Grant, Outside, refused_grant, tell, until_all
 from tests.sim.browser import Client
 from tests.sim.running import Running, start
+from tests.sim.seeded import KEY
 
 READERS = 12
 ANSWERS = effort(200, 5_000)

@@ -10,11 +10,12 @@ import psycopg
 import pytest
 
 from hilum.audit import live as journals
-from tests.flows.outside.conftest import KEY, widen
+from tests.flows.outside.conftest import widen
 from tests.flows.outside.ground import Outside, refused_grant, tell, until_all
 from tests.flows.outside.test_nothing_is_lost import kill_all, reads_until_cut
 from tests.sim.postgres import Cluster
 from tests.sim.running import Running, start
+from tests.sim.seeded import KEY
 
 ANSWERS = 100
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.flows.outside.conftest import KEY
 from tests.sim.postgres import free_port
 from tests.sim.running import start
+from tests.sim.seeded import KEY
 
 
 @pytest.mark.parametrize("words", [("sandbox", "run"), ("sandbox", "seed"), ("serve",)])

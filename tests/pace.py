@@ -1,0 +1,147 @@
+"""How long the suite takes: each folder's time against its budget at the end of a run, and the order in which workers take its files.
+
+Seconds are those of all workers together. A slow or busy machine fails nothing: a budget that is passed fails the run only with
+``--within-budget``.
+"""
+
+import json
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+BUDGETS_S = {
+    "tests/attack": 90,
+    "tests/browser": 90,
+    "tests/conformance": 90,
+    "tests/flows": 210,
+    "tests/flows/outside": 270,
+    "tests/house": 30,
+    "tests/store": 120,
+    "tests/unit": 60,
+}
+"""Together eight minutes on two cores, with two workers."""
+DURATIONS = Path(__file__).with_name("durations.json")
+"""How long each file took in the last run with ``--store-durations``, in seconds."""
+UNKNOWN_S = 5.0
+GROUNDS = (
+    ("tests/flows/outside/", "copies of a seeded sandbox"),
+    ("tests/conformance/", "the sandbox that everybody shares"),
+    ("tests/browser/", "the sandbox that everybody shares"),
+    ("tests/attack/test_bounds.py", "the sandbox that everybody shares"),
+    ("tests/flows/test_processes.py", "the sandbox that everybody shares"),
+)
+"""Which files start the same long-lived processes: one worker runs them, so that those are started once."""
+
+
+@dataclass
+class Spent:
+    tests: int = 0
+    setup: float = 0.0
+    call: float = 0.0
+    teardown: float = 0.0
+
+    @property
+    def total(self) -> float:
+        return self.setup + self.call + self.teardown
+
+
+class Pace:
+    """Adds up what every file took."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, Spent] = defaultdict(Spent)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        spent = self.files[report.nodeid.partition("::")[0]]
+        spent.tests += report.when == "call"
+        setattr(spent, report.when, getattr(spent, report.when) + report.duration)
+
+    def folders(self) -> dict[str, Spent]:
+        found: dict[str, Spent] = defaultdict(Spent)
+        for file, spent in self.files.items():
+            folder = max(
+                (each for each in BUDGETS_S if file.startswith(each + "/")), key=len, default="others"
+            )
+            for name in ("tests", "setup", "call", "teardown"):
+                setattr(found[folder], name, getattr(found[folder], name) + getattr(spent, name))
+        return found
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        write = terminalreporter.write_line
+        terminalreporter.section("seconds of all workers, by folder")
+        write(f"{'':22}{'tests':>7}{'setup':>9}{'call':>9}{'teardown':>10}{'total':>9}{'budget':>9}")
+        for folder, spent in sorted(self.folders().items()):
+            columns = (
+                f"{spent.tests:7}{spent.setup:9.1f}{spent.call:9.1f}{spent.teardown:10.1f}{spent.total:9.1f}"
+            )
+            budget = BUDGETS_S.get(folder, 0)
+            write(f"{folder:22}{columns}{budget:9}" + ("  over its budget" if spent.total > budget else ""))
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        over = [folder for folder, spent in self.folders().items() if spent.total > BUDGETS_S.get(folder, 0)]
+        if session.config.getoption("--within-budget") and over and session.exitstatus == 0:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        if session.config.getoption("--store-durations"):
+            took = durations() | {file: round(spent.total, 1) for file, spent in self.files.items()}
+            there = {file: took[file] for file in sorted(took) if (session.config.rootpath / file).exists()}
+            DURATIONS.write_text(json.dumps(there, indent=1) + "\n")
+
+
+def durations() -> dict[str, float]:
+    return dict(json.loads(DURATIONS.read_text())) if DURATIONS.exists() else {}
+
+
+def ground_of(file: str) -> str:
+    return next((ground for prefix, ground in GROUNDS if file.startswith(prefix)), "")
+
+
+def next_file(waiting: list[str], mine: set[str], taken: set[str], took: dict[str, float]) -> str:
+    """Choose the file that a worker takes next: one on the ground where it stands, else on a ground where nobody stands, else any.
+
+    Of those it is the longest, so that no worker is left with a long file in the end.
+    """
+
+    def rank(file: str) -> tuple[int, float]:
+        ground = ground_of(file)
+        place = 0 if ground and ground in mine else 3 if ground in taken else 1 if ground else 2
+        return place, -took.get(file, UNKNOWN_S)
+
+    return min(waiting, key=rank)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("pace")
+    group.addoption(
+        "--within-budget", action="store_true", help="fail when a folder takes longer than its budget"
+    )
+    group.addoption(
+        "--store-durations", action="store_true", help=f"write {DURATIONS.name}, which orders later runs"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Pace(), "hilum-pace")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Order the files of ``--dist loadfile``."""
+    if config.getoption("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    took = durations()
+
+    class Paced(LoadFileScheduling):
+        def _assign_work_unit(self, node: Any) -> None:
+            stood = {one: {ground_of(file) for file in files} for one, files in self.assigned_work.items()}
+            mine = stood.get(node, set()) - {""}
+            taken = set().union(*stood.values()) - {""} - mine
+            self.workqueue.move_to_end(next_file(list(self.workqueue), mine, taken, took), last=False)
+            super()._assign_work_unit(node)
+
+    return Paced(config, log)
