@@ -12,8 +12,8 @@ from hilum.audit import service as audit
 from hilum.audit.models import EventQuery, RecordedEvent
 from hilum.controls.models import EngageOrder, Mode, Target, TargetKind
 from hilum.infra.edge import Edge
-from hilum.registry import service as registry
 from hilum.standards.strangers import LOUD_BOUND
+from hilum.switchboard import service as switchboard
 from tests.flows.control_site import TRACE, ControlSite, build, problem
 from tests.sim.world import FakeClock
 
@@ -121,7 +121,7 @@ def test_a_stopped_persons_call_is_on_record_and_reads_nothing_of_it(site: Contr
     """C80; security decision 24: the refusal names the switch, and leaves an event, the first of them singly."""
     client, person = site.api("root"), site.people["root"].id
     order = EngageOrder(Target(TargetKind.PERSON, person), mode, "left open")
-    site.system(registry.engage_switch, order=order)
+    site.system(switchboard.engage, order=order)
 
     for _ in range(LOUD_BOUND + 3):
         problem(client.post("/vendors", content=b"{"), 403, "switch_engaged")
@@ -146,7 +146,7 @@ def test_a_switch_that_ended_leaves_the_old_token_dead_and_that_on_record(
     order = EngageOrder(
         Target(TargetKind.PERSON, person), Mode.FULL_STOP, "lost", clock.now() + timedelta(hours=1)
     )
-    site.system(registry.engage_switch, order=order)
+    site.system(switchboard.engage, order=order)
     clock.advance(timedelta(hours=2))
 
     problem(client.get("/tokens"), 401, "token_invalid")

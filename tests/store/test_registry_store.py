@@ -42,6 +42,7 @@ from hilum.registry.models import (
 )
 from hilum.standing.models import Party, Standing
 from hilum.standing.policy import standing_fault
+from hilum.switchboard import service as switchboard
 from tests.sim.facts import counted, whole
 from tests.sim.world import FakeClock
 
@@ -605,7 +606,7 @@ def test_a_switch_on_what_does_not_exist_is_refused_rather_than_comforting(
 ) -> None:
     """C138."""
     with pytest.raises(NotFound):
-        ground.do(SAM, service.engage_switch, EngageOrder(Target(kind, key), Mode.FULL_STOP, "why"))
+        ground.do(SAM, switchboard.engage, EngageOrder(Target(kind, key), Mode.FULL_STOP, "why"))
 
 
 def test_a_tenants_administrator_engages_on_the_own_people_and_pairs(ground: Ground) -> None:
@@ -614,7 +615,7 @@ def test_a_tenants_administrator_engages_on_the_own_people_and_pairs(ground: Gro
     mo = ground.do(SYSTEM, identity.add_person, NewPerson(MERCY, "mo", "Mo", "physician"))
 
     def engage(actor: Actor, kind: TargetKind, key: str) -> Any:
-        return ground.do(actor, service.engage_switch, EngageOrder(Target(kind, key), Mode.FULL_STOP, "why"))
+        return ground.do(actor, switchboard.engage, EngageOrder(Target(kind, key), Mode.FULL_STOP, "why"))
 
     assert engage(GINA, TargetKind.PERSON, ann.id).tenant == GENERAL
     assert engage(GINA, TargetKind.APP_PERSON, f"{ground.app.id}/{ann.id}").tenant == GENERAL

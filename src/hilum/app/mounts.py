@@ -12,22 +12,21 @@ from hilum.audit import live as journals
 from hilum.audit import routes as audit
 from hilum.audit.journal_records import AccessReader
 from hilum.backchannel import routes as backchannel
-from hilum.controls import routes as controls
 from hilum.enrolment import pages as enrolment_pages
 from hilum.enrolment import routes as enrolment
 from hilum.frontchannel import pages as frontchannel_pages
 from hilum.frontchannel import routes as frontchannel
 from hilum.gateway.platform_reads import PlatformReads
 from hilum.identity import routes as identity
-from hilum.identity.service import find_tenant, release_switch
+from hilum.identity.service import find_tenant
 from hilum.infra.edge import Edge
 from hilum.infra.fetch import SafeFetcher
 from hilum.infra.settings import Settings
 from hilum.keys.live import vault
 from hilum.launches import routes as launches
 from hilum.registry import routes as registry
-from hilum.registry.service import engage_switch, set_quota
 from hilum.signin import routes as signin
+from hilum.switchboard import routes as switchboard
 from hilum.upstream import live as upstream
 from hilum.web import problems
 from hilum.web.asgi import App
@@ -112,7 +111,7 @@ def control_plane(
     for router in (
         identity.api(kit, seal),
         registry.api(kit),
-        controls.api(kit, engage_switch, release_switch, set_quota),
+        switchboard.api(kit),
         signin.api(kit, at_stop=at_stop),
         enrolment.api(kit),
         audit.api(kit, reader, at_stop=at_stop),

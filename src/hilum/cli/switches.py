@@ -64,10 +64,10 @@ def engage(
       hilum switch engage --target platform --reason "keys leaked" --local
     """
     if local:
-        from hilum.registry import service as registry
+        from hilum.switchboard import service as switchboard
 
         order = EngageOrder(Target(TargetKind(kind), key), Mode(mode), reason, expires_at)
-        made = host.write(lambda ctx: registry.engage_switch(ctx, order))
+        made = host.write(lambda ctx: switchboard.engage(ctx, order))
         show_one(_flat(asdict(made)), json_=json_)
         return
     body: dict[str, Any] = {"kind": kind, "key": key, "mode": mode, "reason": reason}
@@ -127,9 +127,9 @@ def release(switch_id: str, *, local: bool, json_: bool) -> None:
       hilum switch release sw_01h... --local
     """
     if local:
-        from hilum.identity import service as identity
+        from hilum.switchboard import service as switchboard
 
-        made = host.write(lambda ctx: identity.release_switch(ctx, switch_id))
+        made = host.write(lambda ctx: switchboard.release(ctx, switch_id))
         show_one(_flat(asdict(made)), json_=json_)
         return
     found = api.call("POST", f"/switches/{api.segment(switch_id)}/release")

@@ -7,7 +7,7 @@ from itertools import islice
 from hilum.audit import service as audit
 from hilum.audit.models import Event, Outcome
 from hilum.controls import service as controls
-from hilum.controls.models import Switch, Target, TargetKind
+from hilum.controls.models import Target, TargetKind
 from hilum.controls.policy import MAY_STOP_ANYTHING
 from hilum.identity import policy, store
 from hilum.identity.models import (
@@ -30,7 +30,6 @@ from hilum.identity.models import (
 from hilum.infra import nodes
 from hilum.infra.context import Context
 from hilum.infra.facts import Delta, Since, keyed
-from hilum.kernel.actor import ActorKind
 from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted, Unavailable
 from hilum.kernel.ids import PersonId, TenantId
 from hilum.kernel.persistent import PersistentMap, RecentSet
@@ -289,16 +288,6 @@ def counts_as_one_of_two(ctx: Context, person_id: PersonId) -> bool:
     """Check whether somebody counts as one of the two people that an act takes: active, not stopped, of age."""
     person = store.find_person(ctx.tx, person_id)
     return person is not None and policy.is_of_age(person, ctx.now) and bar_on(ctx, person) is None
-
-
-def release_switch(ctx: Context, switch_id: str) -> Switch:
-    """Release a kill switch; a wide one takes two people of the staff, both of age. Raises NotFound, NotPermitted, Conflict."""
-
-    def counts(who: str) -> bool:
-        kind, _, found = who.partition(":")
-        return kind == ActorKind.STAFF and counts_as_one_of_two(ctx, PersonId(found))
-
-    return controls.release(ctx, switch_id, counts=counts)
 
 
 @keyed(r"(tenant|person)/[^/]+")

@@ -10,14 +10,13 @@ from hilum.audit.models import Event, Outcome
 from hilum.clients import policy as rules
 from hilum.clients.models import ClientMetadata, ClientType, Deployment, Environment
 from hilum.controls import service as controls
-from hilum.controls.models import EngageOrder, Quota, Subject, Switch, TargetKind
-from hilum.controls.policy import quota_level, target_fault
+from hilum.controls.models import Subject
 from hilum.identity import service as identity
 from hilum.identity.policy import ROLES
 from hilum.infra.context import Context
 from hilum.kernel.decision import Reason
 from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted
-from hilum.kernel.ids import AppId, ClientId, PersonId, TenantId, VendorId, VersionId
+from hilum.kernel.ids import AppId, ClientId, TenantId, VendorId, VersionId
 from hilum.registry import making, policy, store
 from hilum.registry.loading import facts
 from hilum.registry.models import (
@@ -361,40 +360,6 @@ def resume_app(ctx: Context, app_id: AppId, reason: str) -> App:
     return _set_state(ctx, app_id, AppState.ACTIVE, event)
 
 
-def engage_switch(ctx: Context, order: EngageOrder) -> Switch:
-    """Engage a kill switch on a target that exists; a mistyped one would stop nothing and comfort everybody.
-
-    Raises NotFound, NotPermitted, Invalid.
-    """
-    kind, (first, _, second) = order.target.kind, order.target.key.partition("/")
-    person_tenant: str | None = None
-    if not target_fault(order.target):
-        match kind:
-            case TargetKind.TENANT:
-                identity.get_tenant(ctx, TenantId(first))
-            case TargetKind.VENDOR:
-                store.get_vendor(ctx.tx, VendorId(first))
-            case TargetKind.VERSION:
-                store.get_version(ctx.tx, VersionId(first))
-            case TargetKind.APP | TargetKind.APP_TENANT | TargetKind.APP_PERSON:
-                store.get_app(ctx.tx, AppId(first))
-        if kind is TargetKind.APP_TENANT:
-            identity.get_tenant(ctx, TenantId(second))
-        if kind in {TargetKind.PERSON, TargetKind.APP_PERSON}:
-            found = identity.get_person(ctx, PersonId(second or first))
-            person_tenant = found.tenant
-    return controls.engage(ctx, order, person_tenant=person_tenant)
-
-
-def set_quota(ctx: Context, app: str, tenant: str, quota: Quota | None) -> None:
-    """Set the quota of an app that may be at a tenant, or with None remove one. Raises NotFound, NotPermitted, Invalid."""
-    if quota is not None and quota_level(ctx.actor, tenant) is not None:
-        identity.get_tenant(ctx, TenantId(tenant))
-        if store.get_app(ctx.tx, AppId(app)).tenant not in {None, tenant}:
-            raise NotFound("app_not_found", "There is no such app.")
-    controls.set_quota(ctx, app, tenant, quota)
-
-
 def get_client(ctx: Context, client_id: ClientId) -> Client:
     """Get a client with the digests of its secrets. Raises NotFound."""
     found = find_client(ctx, client_id)
@@ -411,6 +376,11 @@ def find_client(ctx: Context, client_id: ClientId) -> Client | None:
 def get_app(ctx: Context, app_id: AppId) -> App:
     """Get an app. Raises NotFound."""
     return store.get_app(ctx.tx, app_id)
+
+
+def get_version(ctx: Context, version_id: VersionId) -> AppVersion:
+    """Get a version of an app. Raises NotFound."""
+    return store.get_version(ctx.tx, version_id)
 
 
 def get_vendor(ctx: Context, vendor_id: VendorId) -> Vendor:

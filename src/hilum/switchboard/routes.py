@@ -1,6 +1,5 @@
 """The API's kill switches and quotas."""
 
-from collections.abc import Callable
 from datetime import datetime
 from functools import partial
 from typing import Annotated
@@ -9,7 +8,7 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 from starlette.requests import Request
 
-from hilum.controls import service
+from hilum.controls import service as controls
 from hilum.controls.models import (
     BURST_BOUND,
     KEY_BOUND,
@@ -25,6 +24,7 @@ from hilum.controls.models import (
     Target,
     TargetKind,
 )
+from hilum.switchboard import service
 from hilum.web.api import (
     Id,
     Moment,
@@ -97,23 +97,15 @@ class QuotaQuery(Strict):
     tenant: Id | None = None
 
 
-Engage = Callable[..., Switch]
-"""``registry.service.engage_switch``: (ctx, order) -> the switch."""
-Release = Callable[..., Switch]
-"""``identity.service.release_switch``: (ctx, switch_id) -> the switch."""
-SetQuota = Callable[..., None]
-"""``registry.service.set_quota``: (ctx, app, tenant, quota)."""
-
-
-def api(kit: Kit, engage: Engage, release: Release, set_quota: SetQuota) -> APIRouter:
-    """Build the API routes of switches and quotas. The verbs come from the rooms that know what the named things and people are."""
+def api(kit: Kit) -> APIRouter:
+    """Build the API routes of switches and quotas."""
     router = api_router(kit, "controls")
-    _switches(router, kit, engage, release)
-    _quotas(router, kit, set_quota)
+    _switches(router, kit)
+    _quotas(router, kit)
     return router
 
 
-def _switches(router: APIRouter, kit: Kit, engage: Engage, release: Release) -> None:
+def _switches(router: APIRouter, kit: Kit) -> None:
 
     def switch(found: Switch) -> SwitchShown:
         return _show(found, kit.clock.now())
@@ -124,7 +116,7 @@ def _switches(router: APIRouter, kit: Kit, engage: Engage, release: Release) -> 
     async def engage_switch(request: Request, body: SwitchAsked) -> SwitchShown:
         """Put a kill switch in force, single-handed."""
         order = EngageOrder(Target(body.kind, body.key), body.mode, body.reason, body.expires_at)
-        return switch(await change(kit, request, partial(engage, order=order)))
+        return switch(await change(kit, request, partial(service.engage, order=order)))
 
     @router.get(
         "/switches", response_model=Page[SwitchShown], openapi_extra=audience("staff", "administrator")
@@ -132,28 +124,28 @@ def _switches(router: APIRouter, kit: Kit, engage: Engage, release: Release) -> 
     async def list_switches(request: Request, query: Annotated[ListQuery, Query()]) -> object:
         """List switches, newest first, released ones too."""
         found = await look(
-            kit, request, partial(service.list_switches, tenant=query.tenant, after=query.after)
+            kit, request, partial(controls.list_switches, tenant=query.tenant, after=query.after)
         )
         return page_of(found, switch, bound=PAGE_BOUND, key=lambda each: each.id)
 
     @router.get("/switches/{switch_id}", openapi_extra=audience("staff", "administrator"))
     async def get_switch(request: Request, switch_id: Id) -> SwitchShown:
         """Show a switch."""
-        return switch(await look(kit, request, partial(service.get_switch, switch_id=switch_id)))
+        return switch(await look(kit, request, partial(controls.get_switch, switch_id=switch_id)))
 
     @router.post(
         "/switches/{switch_id}/release", openapi_extra=audience("platform_admin", "security", "administrator")
     )
     async def release_switch(request: Request, switch_id: Id) -> SwitchShown:
         """Release a switch, never one on oneself; a wide one is released when a second person of the staff says so too."""
-        return switch(await change(kit, request, partial(release, switch_id=switch_id)))
+        return switch(await change(kit, request, partial(service.release, switch_id=switch_id)))
 
 
-def _quotas(router: APIRouter, kit: Kit, set_: SetQuota) -> None:
+def _quotas(router: APIRouter, kit: Kit) -> None:
     @router.get("/quotas", openapi_extra=audience("staff", "administrator"))
     async def list_quotas(request: Request, query: Annotated[QuotaQuery, Query()]) -> list[QuotaShown]:
         """List quotas that were set."""
-        found = await look(kit, request, partial(service.list_quotas, tenant=query.tenant))
+        found = await look(kit, request, partial(controls.list_quotas, tenant=query.tenant))
         return [QuotaShown.model_validate(each) for each in found]
 
     @router.put(
@@ -164,7 +156,7 @@ def _quotas(router: APIRouter, kit: Kit, set_: SetQuota) -> None:
     async def set_quota(request: Request, app: Id, tenant: Id, body: QuotaAsked) -> None:
         """Set a quota; a tenant's own only narrows."""
         quota = Quota(body.rate_per_s, body.burst)
-        await change(kit, request, partial(set_, app=app, tenant=tenant, quota=quota))
+        await change(kit, request, partial(service.set_quota, app=app, tenant=tenant, quota=quota))
 
     @router.delete(
         "/quotas/{app}/{tenant}",
@@ -173,7 +165,7 @@ def _quotas(router: APIRouter, kit: Kit, set_: SetQuota) -> None:
     )
     async def remove_quota(request: Request, app: Id, tenant: Id) -> None:
         """Remove the caller's side of a quota."""
-        await change(kit, request, partial(set_, app=app, tenant=tenant, quota=None))
+        await change(kit, request, partial(service.set_quota, app=app, tenant=tenant, quota=None))
 
 
 def _show(switch: Switch, now: datetime) -> SwitchShown:

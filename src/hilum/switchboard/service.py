@@ -1,0 +1,52 @@
+"""Engage and release switches and set quotas, after looking up what they name."""
+
+from hilum.controls import service as controls
+from hilum.controls.models import EngageOrder, Quota, Switch, TargetKind
+from hilum.controls.policy import quota_level, target_fault
+from hilum.identity import service as identity
+from hilum.infra.context import Context
+from hilum.kernel.actor import ActorKind
+from hilum.kernel.errors import NotFound
+from hilum.kernel.ids import AppId, PersonId, TenantId, VendorId, VersionId
+from hilum.registry import service as registry
+
+
+def engage(ctx: Context, order: EngageOrder) -> Switch:
+    """Engage a kill switch on a target that exists. Raises NotFound, NotPermitted, Invalid."""
+    kind, (first, _, second) = order.target.kind, order.target.key.partition("/")
+    person_tenant: str | None = None
+    if not target_fault(order.target):
+        match kind:
+            case TargetKind.TENANT:
+                identity.get_tenant(ctx, TenantId(first))
+            case TargetKind.VENDOR:
+                registry.get_vendor(ctx, VendorId(first))
+            case TargetKind.VERSION:
+                registry.get_version(ctx, VersionId(first))
+            case TargetKind.APP | TargetKind.APP_TENANT | TargetKind.APP_PERSON:
+                registry.get_app(ctx, AppId(first))
+        if kind is TargetKind.APP_TENANT:
+            identity.get_tenant(ctx, TenantId(second))
+        if kind in {TargetKind.PERSON, TargetKind.APP_PERSON}:
+            found = identity.get_person(ctx, PersonId(second or first))
+            person_tenant = found.tenant
+    return controls.engage(ctx, order, person_tenant=person_tenant)
+
+
+def release(ctx: Context, switch_id: str) -> Switch:
+    """Release a kill switch; a wide one takes two people of the staff, both of age. Raises NotFound, NotPermitted, Conflict."""
+
+    def counts(who: str) -> bool:
+        kind, _, found = who.partition(":")
+        return kind == ActorKind.STAFF and identity.counts_as_one_of_two(ctx, PersonId(found))
+
+    return controls.release(ctx, switch_id, counts=counts)
+
+
+def set_quota(ctx: Context, app: str, tenant: str, quota: Quota | None) -> None:
+    """Set the quota of an app that may be at a tenant, or with None remove one. Raises NotFound, NotPermitted, Invalid."""
+    if quota is not None and quota_level(ctx.actor, tenant) is not None:
+        identity.get_tenant(ctx, TenantId(tenant))
+        if registry.get_app(ctx, AppId(app)).tenant not in {None, tenant}:
+            raise NotFound("app_not_found", "There is no such app.")
+    controls.set_quota(ctx, app, tenant, quota)
