@@ -8,7 +8,7 @@ import ast
 from pathlib import Path
 
 SOURCE = Path(__file__).parents[2] / "src" / "hilum"
-JUDGES = {"controls": {"judge", "part_stops", "stops_on", "switch_index", "switch_facts", "quota_facts"}}
+JUDGES = {"controls": {"judge", "stops_on", "switch_index", "switch_facts", "quota_facts"}}
 """What else decides whether something is forbidden, by room."""
 
 

@@ -38,7 +38,6 @@ MANIFEST_BOUND = 8 * 1024 * 1024
 FILES_BOUND = 20_000
 PAGES = 2_048
 """So many pages are copied at once."""
-CHUNK = 1024 * 1024
 MAC, MAC_SIZE = "backup-manifest", 30
 Progress = Callable[[float], None]
 

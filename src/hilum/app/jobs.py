@@ -62,7 +62,7 @@ def jobs_of(edge: Edge, settings: Settings) -> tuple[Job, ...]:
         Job("audit_index", INDEX_EVERY, lambda held: index_accesses(held, settings)),
         Job("purge", PURGE_EVERY, lambda held: purge(held, settings)),
         Job("retention", RETAIN_EVERY, lambda held: retain(held, settings)),
-        Job("settle", SETTLE_EVERY, lambda held: _settled(held, settings)),
+        Job("settle", SETTLE_EVERY, lambda held: settle(held, settings)),
     )
 
 
@@ -71,10 +71,6 @@ def _standing(schedule: Schedule) -> Faults:
     standing = schedule.age_s(CHECKPOINT) > STANDS_AFTER.total_seconds()
     told = "No checkpoint of the audit could be taken for some time: newer records are chained, but not yet signed for."
     return {"checkpoints_standing": told} if standing else {}
-
-
-def _settled(held: Held, settings: Settings) -> None:
-    settle(held, settings)
 
 
 def checkpoint(held: Held, settings: Settings) -> None:

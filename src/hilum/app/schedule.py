@@ -86,7 +86,7 @@ class Job:
 
     name: str
     every: timedelta
-    run: Callable[[Held], None]
+    run: Callable[[Held], object]
     aside: Callable[[], None] = lambda: None
 
 

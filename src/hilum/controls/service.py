@@ -189,12 +189,6 @@ def stops_on(ctx: Context, targets: tuple[Target, ...]) -> SwitchIndex:
     return policy.index(*store.list_stops_on(ctx.tx, targets, ctx.now))
 
 
-def part_stops(ctx: Context, resource_types: tuple[str, ...]) -> SwitchIndex:
-    """Return the switches and ends of full stops on scopes and on these types: what takes a part out of a grant."""
-    targets = (Target(TargetKind.RESOURCE_TYPE, each) for each in resource_types)
-    return policy.index(*store.list_stops_on(ctx.tx, targets, ctx.now, and_scopes=True))
-
-
 def switch_index(ctx: Context) -> SwitchIndex:
     """Return every switch in force and every remembered end of a full stop."""
     return policy.index(*store.list_stops(ctx.tx, ctx.now, ended_since=ctx.now - REMEMBERED))

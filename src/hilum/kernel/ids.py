@@ -14,7 +14,5 @@ AuthorizationId = NewType("AuthorizationId", str)
 FamilyId = NewType("FamilyId", str)
 """One line of refresh tokens, from the authorization code that began it."""
 SessionId = NewType("SessionId", str)
-SwitchId = NewType("SwitchId", str)
-RequestId = NewType("RequestId", str)
 Part = NewType("Part", str)
 """A part of the facts that enforcement stands on, of which one room writes the changes; 1 to 40 of ``[a-z_]``."""

@@ -110,9 +110,6 @@ class Urls:
         """Name where an EHR sends the browser to begin a launch."""
         return f"{self.issuer(tenant)}/ehr/open/{segment(open_token)}"
 
-    def activity(self, tenant: str) -> str:
-        return f"{self.issuer(tenant)}/ehr/activity"
-
     # People at a browser.
 
     def signin(self, tenant: str = "", *, then: str = "") -> str:
@@ -142,26 +139,13 @@ class Urls:
         """Name an address of the control plane's API; ``path`` starts with a slash."""
         return f"{self.base_url}/api/v1{path}"
 
-    def brands(self) -> str:
-        return f"{self.base_url}/brands.json"
-
     # The sandbox site.
 
     def sandbox(self, path: str = "") -> str:
         return f"{self.sandbox_url}/sandbox{path}"
 
-    def sandbox_card(self) -> str:
-        return self.sandbox("/card.json")
-
-    def sandbox_launch(self, **parameters: str) -> str:
-        return with_query(self.sandbox("/launch"), **parameters)
-
     def sandbox_apps(self) -> str:
         return f"{self.sandbox_url}/apps"
-
-    def sandbox_app(self, name: str, path: str = "") -> str:
-        """Name an address of a sample app."""
-        return f"{self.sandbox_apps()}/{segment(name)}{path}"
 
 
 def tenant_path(tenant: str) -> str:
