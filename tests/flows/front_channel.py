@@ -18,9 +18,10 @@ from hilum.backchannel import routes as backchannel
 from hilum.controls.live import Buckets
 from hilum.frontchannel import pages as frontchannel_pages
 from hilum.frontchannel.routes import FrontChannel
+from hilum.gateway.deps import GatewayDeps
 from hilum.gateway.platform_reads import PlatformReads
 from hilum.gateway.routes import Gateway
-from hilum.gateway.service import Enforcer, GatewayDeps
+from hilum.gateway.service import Enforcer
 from hilum.gateway.snapshot import SnapshotKeeper
 from hilum.infra.change_feed import signal_of
 from hilum.infra.context import Context

@@ -10,12 +10,14 @@ from typing import Any, TypeVar
 
 import orjson
 
+from hilum.app.embedded_servers import peek_of
 from hilum.audit import live as journals
 from hilum.consent import service as consent
 from hilum.consent.models import Basis
 from hilum.controls.live import Buckets
+from hilum.gateway.deps import GatewayDeps
 from hilum.gateway.routes import Gateway
-from hilum.gateway.service import Enforcer, GatewayDeps
+from hilum.gateway.service import Enforcer
 from hilum.gateway.snapshot import SnapshotKeeper
 from hilum.identity import service as identity
 from hilum.identity.models import NewPerson, Person, Tenant, UpstreamKind, UpstreamRef
@@ -244,7 +246,8 @@ async def ground(
     def find(id_: TenantId) -> Embedded | None:
         if embedded is not None and id_ == GENERAL:
             return Embedded(embedded(id_), "http://upstream.internal/fhir")
-        return Embedded(servers[id_], urls.fhir_base(id_)) if id_ in servers else None
+        server = servers.get(id_)
+        return server and Embedded(server, urls.fhir_base(id_), peek_of(server))
 
     def read(verb: Callable[[Context], T]) -> T:
         return edge.read_now(verb, actor=SYSTEM, trace=TRACE)

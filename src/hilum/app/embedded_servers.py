@@ -108,7 +108,7 @@ class EmbeddedServers:
                 instantiates=(US_CORE_SERVER,),
             )
             server = FhirServer(settings, self._clock, self._ids)
-            found = self._open[tenant] = (server, Embedded(_guarded(server), base, _peek(server)))
+            found = self._open[tenant] = (server, Embedded(_guarded(server), base, peek_of(server)))
         return found
 
     async def close(self) -> None:
@@ -118,7 +118,7 @@ class EmbeddedServers:
         self._open.clear()
 
 
-def _peek(server: FhirServer) -> Callable[[str], UpstreamResponse | None]:
+def peek_of(server: FhirServer) -> Callable[[str], UpstreamResponse | None]:
     def peek(target: str) -> UpstreamResponse | None:
         try:
             response = server.peek(target)

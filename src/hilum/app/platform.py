@@ -40,9 +40,10 @@ from hilum.audit.models import Event
 from hilum.controls import policy as controls
 from hilum.controls.live import Buckets
 from hilum.controls.models import Subject, Switch
+from hilum.gateway.deps import GatewayDeps
 from hilum.gateway.platform_reads import PlatformReads
 from hilum.gateway.routes import Gateway
-from hilum.gateway.service import Enforcer, GatewayDeps
+from hilum.gateway.service import Enforcer
 from hilum.gateway.snapshot import SnapshotKeeper
 from hilum.identity import service as identity
 from hilum.infra import lanes, metrics

@@ -15,11 +15,12 @@ from typing import Any
 from hilum.gateway.access_scope import grant_rules
 from hilum.gateway.models import REFERRER_PAGE, REFERRERS_A_PAGE, REFERRERS_BOUND, REFERRERS_IN_ALL, GrantRule
 from hilum.gateway.query_rewrite import patients_within
-from hilum.gateway.rendering import Answer
+from hilum.gateway.rendering import Answer, not_found
 from hilum.gateway.resource_access import is_own
 from hilum.gateway.response_filter import UNJUDGEABLE
 from hilum.gateway.search import Searcher, following
-from hilum.gateway.transport import Absent, Refusal, Stored, Transport, UpstreamTask
+from hilum.gateway.transport import FetchedResource, Transport
+from hilum.gateway.upstream_task import Refusal, UpstreamTask
 from hilum.kernel.decision import Deny, Reason
 from hilum.standards.fhir.attachments import binaries_of, referrer_types
 from hilum.standards.fhir.bundles import resources_of
@@ -63,23 +64,25 @@ class Binaries:
         self._transport, self._searcher = transport, searcher
 
     async def read(self, task: UpstreamTask) -> Answer:
-        """Return a Binary: its own content, or its JSON where that is asked for. Raises Absent, Refusal.
+        """Return a Binary: its own content, or its JSON where that is asked for. Raises Refusal.
 
         Source: FHIR R4 binary.html#rest
         """
         request = task.obligations.request
-        stored, referrer = await self._judged(task, request.id)
+        referrer = await self._referrer(task, request.id)
+        if referrer is None:
+            raise Refusal(_UNREFERRED)
+        stored = await self._judged(task, request.id, referrer)
+        if stored is None:
+            return not_found(task.incoming.request_id)
         patient = task.patient_of((referrer,))
         if request.accept and accepts_json(request.accept) and request.accept != "*/*":
             return Answer(200, stored.body, patient=patient)
         return native(stored.resource, patient)
 
-    async def _judged(self, task: UpstreamTask, id_: str) -> tuple[Stored, dict[str, Any]]:
-        """Find a referrer first: without one the Binary is not even fetched, so that its size and its absence take no time."""
+    async def _judged(self, task: UpstreamTask, id_: str, referrer: dict[str, Any]) -> FetchedResource | None:
+        """Fetch a Binary and judge it. Only after its referrer was found, so that its size and its absence take no time."""
         access, bases = task.obligations.access, task.obligations.bases
-        referrer = await self._referrer(task, id_)
-        if referrer is None:
-            raise Refusal(_UNREFERRED)
         stored = await self._transport.fetch(task, f"Binary/{id_}")
         binary = {} if stored is None else stored.resource
         if stored and (binary.get("resourceType") != "Binary" or binary.get("id") != id_):
@@ -87,12 +90,12 @@ class Binaries:
         named = local_reference(binary.get("securityContext"), bases)
         context = await self._context(task, named or Reference("Patient", id_))
         if stored is None:
-            raise Absent
+            return None
         if "securityContext" in binary and (named is None or not self._is_within(task, context, referrer)):
             raise Refusal(_OUTSIDE_CONTEXT)
         if is_restricted(binary) and not is_own(access, referrer, bases):
             raise Refusal(_WITHHELD)
-        return stored, referrer
+        return stored
 
     async def _context(self, task: UpstreamTask, named: Reference) -> dict[str, Any] | None:
         """Fetch what a security context names; a Binary that is absent or names none costs the same."""

@@ -1,10 +1,11 @@
 """Carrying a permitted request out, interaction by interaction."""
 
 from hilum.gateway.binaries import Binaries
-from hilum.gateway.rendering import Answer, version_headers
+from hilum.gateway.rendering import Answer, not_found, version_headers
 from hilum.gateway.response_filter import UNJUDGEABLE
 from hilum.gateway.search import Searcher
-from hilum.gateway.transport import Refusal, Stored, Transport, UpstreamTask, loads
+from hilum.gateway.transport import FetchedResource, Transport, loads
+from hilum.gateway.upstream_task import Refusal, UpstreamTask
 from hilum.gateway.write import Writer
 from hilum.kernel.decision import Deny, Reason
 from hilum.kernel.ports import Ids
@@ -16,7 +17,7 @@ from hilum.upstream.live import Upstreams
 
 
 class Executor:
-    """Knows how each interaction is done at a FHIR server."""
+    """Carries out each interaction at a FHIR server."""
 
     def __init__(self, upstreams: Upstreams, vault: Vault, ids: Ids) -> None:
         self._transport = Transport(upstreams)
@@ -25,11 +26,12 @@ class Executor:
         self._writer = Writer(self._transport)
 
     async def execute(self, task: UpstreamTask) -> Answer:
-        """Do what was permitted. Raises Refusal, Absent."""
+        """Do what was permitted. Raises Refusal."""
         request = task.obligations.request
         match request.interaction:
             case Interaction.READ if request.type != "Binary":
-                return _shown(task, await self._transport.judged(task, f"{request.type}/{request.id}"))
+                stored = await self._transport.judged(task, f"{request.type}/{request.id}")
+                return _shown(task, stored)
             case Interaction.READ:
                 return await self._binaries.read(task)
             case Interaction.VREAD:
@@ -45,15 +47,18 @@ class Executor:
         raise Refusal(Deny(Reason.REQUEST_UNSUPPORTED, "This interaction is not done here."))
 
     async def _vread(self, task: UpstreamTask) -> Answer:
-        """Give a version, if both it and the record as it stands now are within reach."""
+        """Return a version, if both it and the record as it stands now are within reach."""
         request = task.obligations.request
         stored = await self._transport.judged(task, f"{request.type}/{request.id}/_history/{request.version}")
-        await self._transport.judged(task, f"{request.type}/{request.id}")
+        if stored is None or await self._transport.judged(task, f"{request.type}/{request.id}") is None:
+            return not_found(task.incoming.request_id)
         return _shown(task, stored)
 
 
-def _shown(task: UpstreamTask, stored: Stored) -> Answer:
-    """Show one record; after it was judged, and only then, look at If-None-Match."""
+def _shown(task: UpstreamTask, stored: FetchedResource | None) -> Answer:
+    """Show one record, or that there is none; after it was judged, and only then, look at If-None-Match."""
+    if stored is None:
+        return not_found(task.incoming.request_id)
     request = task.obligations.request
     headers = version_headers(stored.etag, stored.modified)
     patient = task.patient_of((stored.resource,))

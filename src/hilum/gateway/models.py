@@ -2,18 +2,19 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from hilum.consent.models import ConsentFacts
 from hilum.controls.models import ControlFacts, Quota
 from hilum.identity.models import IdentityFacts
+from hilum.kernel.decision import ReadPurpose
 from hilum.kernel.ids import TenantId
 from hilum.launches.models import LaunchFacts
 from hilum.registry.models import RegistryFacts
 from hilum.standards.fhir.matching import Matcher
 from hilum.standards.fhir.requests import BODY_BOUND, FhirRequest, Unsupported
 from hilum.standards.smart.scopes import CompiledScopes, Prefix
-from hilum.tokens.models import TokenFacts
+from hilum.tokens.models import AccessToken, TokenFacts
 
 STALENESS_BOUND = timedelta(seconds=2)
 SNAPSHOT_POLL = timedelta(milliseconds=20)
@@ -54,6 +55,9 @@ PERSON_QUOTA = Quota(rate_per_s=2.0, burst=60)
 """Reads that the platform makes for one person at one tenant (picker, names), beside the quota of the app that asked."""
 
 
+_NEVER = datetime.min.replace(tzinfo=UTC)
+
+
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """Everything that enforcement must know beside the token, as of one epoch. One immutable value per process."""
@@ -65,6 +69,38 @@ class Snapshot:
     tokens: TokenFacts = field(default_factory=TokenFacts)
     consent: ConsentFacts = field(default_factory=ConsentFacts)
     launches: LaunchFacts = field(default_factory=LaunchFacts)
+
+
+@dataclass(frozen=True, slots=True)
+class OwnRead:
+    """A read that the platform makes itself: why, and as whom. ``token`` was issued to nobody and is worth nothing elsewhere."""
+
+    purpose: ReadPurpose
+    token: AccessToken
+    decision: str
+
+
+@dataclass(slots=True)
+class GatewayRequest:
+    """One request as it arrived. ``bearer`` is None without a token; ``path`` and ``query`` are for the audit record only.
+
+    ``at`` and ``began`` are the wall clock and the monotonic clock at its arrival; the enforcer sets them.
+    """
+
+    request_id: str
+    tenant: TenantId
+    request: FhirRequest | Unsupported
+    bearer: str | None
+    method: str = "GET"
+    path: str = ""
+    query: str = ""
+    source: str = ""
+    correlation_id: str = ""
+    proof: str = ""
+    own: OwnRead | None = None
+    """Set for a read that the platform makes itself."""
+    at: datetime = _NEVER
+    began: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

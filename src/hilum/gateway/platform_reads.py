@@ -15,7 +15,8 @@ import orjson
 
 from hilum.audit.live import Journal
 from hilum.audit.models import Access, Outcome
-from hilum.gateway.service import Enforcer, GatewayRequest, OwnRead
+from hilum.gateway.models import GatewayRequest, OwnRead
+from hilum.gateway.service import Enforcer
 from hilum.infra.context import Trace
 from hilum.kernel.decision import Deny, ReadPurpose, Reason
 from hilum.kernel.errors import Unavailable
@@ -57,11 +58,11 @@ class PlatformReads:
             correlation_id=trace.correlation_id,
             own=OwnRead(purpose, self._token(reader, since, binding), decision),
         )
-        reply = await self._enforcer.answer(incoming)
-        if reply.deny is not None:
-            return reply.deny
-        bundle: dict[str, Any] = orjson.loads(reply.answer.body)
-        if not reply.answer.patient and (denied := await self._record_each(incoming, bundle)):
+        answer = await self._enforcer.answer(incoming)
+        if answer.deny is not None:
+            return answer.deny
+        bundle: dict[str, Any] = orjson.loads(answer.body)
+        if not answer.patient and (denied := await self._record_each(incoming, bundle)):
             return denied
         return bundle
 

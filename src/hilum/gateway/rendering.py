@@ -22,7 +22,13 @@ Headers = tuple[tuple[bytes, bytes], ...]
 
 @dataclass(slots=True)
 class Answer:
-    """An answer, whole. ``removed`` counts what was filtered out of it, ``patient`` is whose record it holds; both for the audit."""
+    """The answer to one request, from the executor to the wire.
+
+    For the audit: ``removed`` counts what was filtered out, ``patient`` is whose record it holds, ``resource`` is where a write stored
+    what it was sent, relative to the base, and ``deny`` is why it is a refusal. ``rates`` and ``origins``: what is left of the app's
+    quota, and the web origins whose scripts may read the answer. ``settles``: the request id of a write whose outcome this answer says;
+    ``Enforcer.answered`` is called with it once the answer was sent.
+    """
 
     status: int
     body: bytes = b""
@@ -31,7 +37,19 @@ class Answer:
     patient: str = ""
     removed: int = 0
     resource: str = ""
-    """Where a write stored what it was sent, relative to the base; for the audit."""
+    deny: Deny | None = None
+    rates: Headers = ()
+    origins: frozenset[str] = frozenset()
+    settles: str = ""
+
+    @property
+    def is_definite(self) -> bool:
+        """Whether the answer says all there is to say about a write: what became of it, and where it is stored."""
+        return self.deny is None or self.deny.reason not in _LEAVES_OPEN
+
+
+_LEAVES_OPEN = frozenset({Reason.OUTCOME_UNKNOWN, Reason.WRITE_DONE_ANSWER_WITHHELD})
+"""After these an identical create is a repetition: the app is sent to the first one, as soon as it is permitted to know its place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,14 +107,16 @@ def refusal(deny: Deny, decision: str, *, retry_after_s: float = 1.0) -> Answer:
     """Render a refusal. What is absent, out of reach and withheld looks the same, but for the decision's id."""
     row = RENDERING[deny.reason]
     if row is _ABSENT:
-        return not_found(decision)
+        answer = not_found(decision)
+        answer.deny = deny
+        return answer
     body = outcome(row.code, deny.detail, details=(REASONS, str(deny.reason)), decision=decision)
     headers: list[tuple[bytes, bytes]] = []
     if row.challenge:
         headers.append((b"www-authenticate", row.challenge.encode()))
     if row.retry:
         headers.append((b"retry-after", str(max(1, math.ceil(retry_after_s))).encode()))
-    return Answer(row.status, orjson.dumps(body), tuple(headers))
+    return Answer(row.status, orjson.dumps(body), tuple(headers), deny=deny)
 
 
 def not_found(decision: str) -> Answer:

@@ -1,18 +1,19 @@
-"""The gateway's own ASGI callable, in front of every router: bytes to a call, a reply to bytes."""
+"""The gateway's own ASGI callable, in front of every router: bytes to a request, an answer to bytes."""
 
 import asyncio
 import re
 from collections.abc import MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import orjson
 
-from hilum.gateway.models import BEARER_BOUND
+from hilum.gateway.models import BEARER_BOUND, GatewayRequest
 from hilum.gateway.rendering import Answer, not_found, refusal
-from hilum.gateway.service import Enforcer, GatewayRequest, Reply
+from hilum.gateway.service import Enforcer
 from hilum.infra import logs, metrics
 from hilum.kernel.decision import Deny, Reason
 from hilum.kernel.errors import HilumError, Invalid, Unavailable
@@ -74,35 +75,35 @@ class Gateway:
         clock = asyncio.get_running_loop().time
         begun = clock()
         try:
-            reply, origin = await self._reply(scope, receive, state)
+            answer, origin = await self._answer(scope, receive, state)
         except Exception as error:  # the edge: what is unmapped says nothing
             name, where = type(error).__name__, logs.place_of(error)
             _log.error("gateway.request.failed", request=request_id, error=name, where=where)
             body = outcome(IssueCode.EXCEPTION, "Something failed on our side.", decision=request_id)
-            reply, origin = Reply(Answer(500, orjson.dumps(body))), b""
-        status = str(reply.answer.status)
-        metrics.GATEWAY_REQUESTS.add(status, "" if reply.deny is None else reply.deny.reason.value)
+            answer, origin = Answer(500, orjson.dumps(body)), b""
+        status = str(answer.status)
+        metrics.GATEWAY_REQUESTS.add(status, "" if answer.deny is None else answer.deny.reason.value)
         metrics.GATEWAY_SECONDS.observe(clock() - begun, status)
-        if reply.answer.status == 401:
+        if answer.status == 401:
             await self._patience.hold(str(state.get("network", "")))
         correlation = str(state.get("correlation_id", ""))
         with suppress(OSError):  # whoever asked has gone; the record of it stands
             await _send(
-                send, reply, cors.answer(origin, reply.origins), scope["method"], (request_id, correlation)
+                send, answer, cors.answer(origin, answer.origins), scope["method"], (request_id, correlation)
             )
-            if reply.settles:
-                self._enforcer.answered(reply.settles)
+            if answer.settles:
+                self._enforcer.answered(answer.settles)
 
-    async def _reply(
+    async def _answer(
         self, scope: Scope, receive: Receive, state: MutableMapping[str, Any]
-    ) -> tuple[Reply, bytes]:
+    ) -> tuple[Answer, bytes]:
         method: str = scope["method"]
         raw: bytes = scope.get("raw_path") or scope["path"].encode()
         located = _PATH.match(raw)
         tenant = TenantId(located[1].decode()) if located else _NOWHERE
         headers, doubled, authorization, origin, proof = _headers(scope["headers"])
         if method == "OPTIONS":
-            return Reply(_PREFLIGHT, self._enforcer.preflight_origins(tenant)), origin
+            return replace(_PREFLIGHT, origins=self._enforcer.preflight_origins(tenant)), origin
         bearer = _bearer(authorization)
         path, query = raw[located.end() :] if located else b"/-", scope.get("query_string", b"")
         request_id = str(state.get("request_id", ""))
@@ -129,7 +130,7 @@ class Gateway:
 
     async def _with_body(
         self, incoming: GatewayRequest, receive: Receive, asked: tuple[bytes, bytes, dict[str, str]]
-    ) -> Reply:
+    ) -> Answer:
         """Judge the token, then read the body, then parse it: a stranger's body costs nothing (security decision 26)."""
         incoming.request = _UNREAD
         if deny := await self._enforcer.fault_before_body(incoming):
@@ -150,13 +151,15 @@ class Gateway:
             incoming.request = read()
         return await self._enforcer.answer(incoming)
 
-    async def _public(self, tenant: TenantId, request: FhirRequest | Unsupported, request_id: str) -> Reply:
-        everyone = frozenset({"*"})
+    async def _public(self, tenant: TenantId, request: FhirRequest | Unsupported, request_id: str) -> Answer:
         if isinstance(request, Unsupported):
-            return Reply(refusal(Deny(Reason.REQUEST_UNSUPPORTED, request.detail), request_id), everyone)
-        if request.interaction is not Interaction.CAPABILITIES:
-            return Reply(not_found(request_id), everyone)
-        return Reply(await self._enforcer.metadata(tenant, request_id), everyone)
+            answer = refusal(Deny(Reason.REQUEST_UNSUPPORTED, request.detail), request_id)
+        elif request.interaction is not Interaction.CAPABILITIES:
+            answer = not_found(request_id)
+        else:
+            answer = await self._enforcer.metadata(tenant, request_id)
+        answer.origins = frozenset({"*"})
+        return answer
 
 
 def _headers(
@@ -212,9 +215,10 @@ async def _body(receive: Receive) -> bytes:
             return b"".join(chunks)
 
 
-async def _send(send: Send, reply: Reply, readable: cors.Headers, method: str, ids: tuple[str, str]) -> None:
-    answer = reply.answer
-    headers: list[tuple[bytes, bytes]] = [*_ALWAYS, *readable, *answer.headers, *reply.rates]
+async def _send(
+    send: Send, answer: Answer, readable: cors.Headers, method: str, ids: tuple[str, str]
+) -> None:
+    headers: list[tuple[bytes, bytes]] = [*_ALWAYS, *readable, *answer.headers, *answer.rates]
     if answer.body:
         headers.append((b"content-type", answer.media))
     if answer.status not in {204, 304}:

@@ -15,7 +15,8 @@ from hilum.gateway.response_filter import (
     is_match,
     without_orphans,
 )
-from hilum.gateway.transport import ACCEPT, Refusal, TooLarge, Transport, UpstreamTask, opened
+from hilum.gateway.transport import ACCEPT, Transport, opened
+from hilum.gateway.upstream_task import Refusal, TooLarge, UpstreamTask
 from hilum.kernel.decision import Deny, Reason
 from hilum.kernel.ports import Ids
 from hilum.keys.live import Vault
@@ -248,7 +249,7 @@ class Searcher:
         if after is not None:
             target, skip = after
             page = Page(plan.type, request.params, target, skip)
-            sealed = pagelinks.seal(self._vault, self._nonces, page, task.token, task.now)
+            sealed = pagelinks.seal(self._vault, self._nonces, page, task.token, task.incoming.at)
             if sealed is None:
                 raise Refusal(
                     Deny(Reason.TOO_COSTLY, "The search is too long to be paged; ask for fewer values.")

@@ -3,31 +3,24 @@
 import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from datetime import datetime
-from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any
 
 import orjson
 
-from hilum.audit.models import Recorded
 from hilum.gateway.access_scope import grant_rules
-from hilum.gateway.attachments import Grounds, grounds_of
-from hilum.gateway.models import EVIDENCE_AT_ONCE, EVIDENCE_BOUND, Obligations
-from hilum.gateway.pagelinks import Page
+from hilum.gateway.models import EVIDENCE_AT_ONCE, EVIDENCE_BOUND
 from hilum.gateway.resource_access import NO_EVIDENCE, Evidence, judge_resource
 from hilum.gateway.response_filter import UNJUDGEABLE, judge_read, wanted_evidence
+from hilum.gateway.upstream_task import Effect, Refusal, TooLarge, UpstreamTask
 from hilum.gateway.withholding import is_suspect, withhold
-from hilum.identity.models import TenantFacts
 from hilum.kernel.decision import Deny, Reason
 from hilum.kernel.errors import Unavailable
 from hilum.standards.fhir.bundles import is_bundle, resources_of
 from hilum.standards.fhir.etags import etag_of
 from hilum.standards.fhir.shaping import load
-from hilum.standards.fhir.statements import Surface
 from hilum.standards.fhir.tags import tagged
-from hilum.standards.fhir.visibility import hangs_on_targets, one_patient
+from hilum.standards.fhir.visibility import hangs_on_targets
 from hilum.standards.smart.scopes import READ, SEARCH
-from hilum.tokens.models import AccessToken
 from hilum.upstream import live as upstream
 from hilum.upstream.live import Upstreams
 from hilum.upstream.models import UpstreamRequest, UpstreamResponse
@@ -46,91 +39,8 @@ _OF_CODE = {
 }
 
 
-class Refusal(Exception):
-    """The request is refused after all."""
-
-    def __init__(self, deny: Deny, retry_after_s: float = 1.0) -> None:
-        super().__init__(deny.reason)
-        self.deny, self.retry_after_s = deny, retry_after_s
-
-
-class TooLarge(Refusal):
-    """The FHIR server's answer is larger than what is taken; a smaller page may do."""
-
-
-class Absent(Exception):
-    """There is no such record."""
-
-
-class Effect(StrEnum):
-    """What a write did at the FHIR server."""
-
-    NONE = "none"
-    """Nothing has left."""
-    DONE = "done"
-    NOT_DONE = "not_done"
-    UNKNOWN = "unknown"
-
-
-class Still(Protocol):
-    """What a request that is under way must ask before each step."""
-
-    effect: Effect
-    obligations: Obligations | None
-
-    def confirm(self) -> None:
-        """Raise Refusal if the request is no longer permitted, else bring the obligations up to date."""
-        ...
-
-    async def intend(self) -> Recorded:
-        """Put the intent of a write on record, then confirm. Raises what ends the request."""
-        ...
-
-
 @dataclass(slots=True)
-class UpstreamTask:
-    """One permitted request on its way. ``base`` is the gateway's own, ``upstream_base`` the server's, neither with a slash at its end."""
-
-    token: AccessToken
-    tenant: TenantFacts
-    obligations: Obligations
-    now: datetime
-    base: str
-    upstream_base: str
-    still: Still
-    page: Page | None = None
-    surface: Surface | None = None
-
-    @property
-    def in_process(self) -> bool:
-        """Whether the FHIR server is the platform's own, which writes no address but the gateway's and counts what it finds."""
-        return self.upstream_base == self.base
-
-    @property
-    def grounds(self) -> Grounds:
-        """What addresses mean here."""
-        hosts = self.tenant.upstream.attachment_hosts
-        return grounds_of(self.obligations.bases, self.upstream_bases, hosts)
-
-    @property
-    def shown_types(self) -> tuple[str, ...]:
-        """The types of which anything is shown."""
-        plan = self.obligations.plan
-        return (self.obligations.request.type,) if plan is None else (plan.type, *plan.included)
-
-    @property
-    def upstream_bases(self) -> tuple[str, ...]:
-        """The bases that the server may write, the one first that it is told."""
-        public = self.tenant.upstream.public_url.rstrip("/")
-        return (public, self.upstream_base) if public else (self.upstream_base,)
-
-    def patient_of(self, resources: Iterable[dict[str, Any]]) -> str:
-        """Name for the record whose these are."""
-        return self.obligations.patient or one_patient(resources, self.obligations.bases)
-
-
-@dataclass(slots=True)
-class Stored:
+class FetchedResource:
     """A record as it is told, and as it is judged: its numbers may have lost digits there, so what is shown is made of ``body``."""
 
     resource: dict[str, Any]
@@ -142,14 +52,14 @@ class Stored:
 
 
 class Transport:
-    """Sends for the gateway. What it raises is how a request ends: Refusal, Absent."""
+    """Sends for the gateway. Raises Refusal where that ends the request."""
 
     def __init__(self, upstreams: Upstreams) -> None:
         self._upstreams = upstreams
 
     async def send(self, task: UpstreamTask, request: UpstreamRequest) -> UpstreamResponse:
         """Send a read or search, if the request that needs it is still permitted. Raises Refusal."""
-        _confirm(task)
+        task.confirm()
         try:
             response = await self._upstreams.send(task.tenant, request)
         except Unavailable as error:
@@ -163,24 +73,23 @@ class Transport:
         reported as such, never as "not done".
         Source: security decisions 20, 23
         """
-        still = task.still
-        intent = await still.intend()
+        intent = await task.intend()
         sent = replace(request, body=tagged(request.body, intent.request_id)) if request.body else request
         try:
             response = await self._upstreams.write(task.tenant, sent, intent)
         except Unavailable as error:
             if error.code in _ANSWER_LOST:
                 raise Refusal(_outcome_unknown(error.detail, intent.request_id)) from error
-            still.effect = Effect.NOT_DONE
+            task.effect = Effect.NOT_DONE
             raise refused_by(error) from error
         if response.status >= 500 or response.status < 200:
             detail = "The FHIR server failed while it carried out the write."
             raise Refusal(_outcome_unknown(detail, intent.request_id))
-        still.effect = Effect.DONE if response.status < 300 else Effect.NOT_DONE
+        task.effect = Effect.DONE if response.status < 300 else Effect.NOT_DONE
         return _usable(response)
 
-    async def fetch(self, task: UpstreamTask, name: str) -> Stored | None:
-        _confirm(task)
+    async def fetch(self, task: UpstreamTask, name: str) -> FetchedResource | None:
+        task.confirm()
         response = self._upstreams.peek(task.tenant, name)
         if response is None:
             response = await self.send(task, UpstreamRequest("GET", name, ACCEPT))
@@ -198,7 +107,7 @@ class Transport:
         if not isinstance(resource, dict):
             raise Refusal(UNJUDGEABLE)
         etag = etag_of(response.headers.get("etag", ""), resource)
-        return Stored(resource, body, etag, response.headers.get("last-modified", ""), withheld)
+        return FetchedResource(resource, body, etag, response.headers.get("last-modified", ""), withheld)
 
     async def evidence(
         self, task: UpstreamTask, resources: Iterable[dict[str, Any]], known: Evidence = NO_EVIDENCE
@@ -217,15 +126,15 @@ class Transport:
             }
         return found
 
-    async def judged(self, task: UpstreamTask, name: str) -> Stored:
-        """Fetch a record and judge it as what was asked for. Raises Absent, Refusal."""
+    async def judged(self, task: UpstreamTask, name: str) -> FetchedResource | None:
+        """Fetch a record and judge it as what was asked for; None if there is none. Raises Refusal."""
         stored = await self.fetch(task, name)
         evidence = NO_EVIDENCE
         if hangs_on_targets(task.obligations.request.type):
             evidence = await self._about(task, stored.resource if stored else _ABOUT_NOBODY)
         if stored is None:
             pretend(task)
-            raise Absent
+            return None
         if fault := judge_read(task.obligations, stored.resource, evidence):
             raise Refusal(fault)
         return stored
@@ -244,12 +153,6 @@ class Transport:
         access = task.obligations.access
         grants = grant_rules(access, str(resource.get("resourceType")), letters)
         return judge_resource(access, resource, grants, bases=task.obligations.bases) is None
-
-
-def _confirm(task: UpstreamTask) -> None:
-    task.still.confirm()
-    if task.still.obligations is not None:
-        task.obligations = task.still.obligations
 
 
 def _outcome_unknown(detail: str, request_id: str) -> Deny:

@@ -6,22 +6,20 @@ from typing import Any
 import orjson
 
 from hilum.gateway.attachments import mentions
-from hilum.gateway.rendering import Answer, version_headers
+from hilum.gateway.rendering import Answer, not_found, version_headers
 from hilum.gateway.resource_access import NO_EVIDENCE, judge_resource
 from hilum.gateway.response_filter import UNJUDGEABLE, judge_change
 from hilum.gateway.transport import (
     ABSENT,
     ACCEPT,
-    Absent,
-    Refusal,
-    Stored,
+    FetchedResource,
     Transport,
-    UpstreamTask,
     loads,
     opened,
     outward,
     pretend,
 )
+from hilum.gateway.upstream_task import Refusal, UpstreamTask
 from hilum.kernel.decision import Deny, Reason
 from hilum.standards.fhir.etags import etag_of, tag_of
 from hilum.standards.fhir.outcomes import IssueCode, complaint_of, outcome
@@ -67,7 +65,7 @@ class Writer:
         if current is None:
             if not task.obligations.may_create:
                 pretend(task)
-                raise Absent
+                return not_found(task.incoming.request_id)
             if request.if_match:
                 return _conflict(412, "There is no version to match.")
             _judge_mentions(task, {})
@@ -86,7 +84,7 @@ class Writer:
         current = await self._transport.fetch(task, name)
         if current is None:
             pretend(task)
-            raise Absent
+            return not_found(task.incoming.request_id)
         if fault := await self._condition(task, current):
             return fault
         response = await self._transport.write(
@@ -94,9 +92,9 @@ class Writer:
         )
         if response.status in {200, 202, 204}:
             return Answer(204, patient=task.patient_of((current.resource,)))
-        return _not_written(response)
+        return _not_written(task, response)
 
-    async def _condition(self, task: UpstreamTask, current: Stored) -> Answer | None:
+    async def _condition(self, task: UpstreamTask, current: FetchedResource) -> Answer | None:
         """Judge what is stored before any precondition is looked at. Raises Refusal.
 
         Source: security decision 12
@@ -137,7 +135,7 @@ class Writer:
     async def _write(self, task: UpstreamTask, request: UpstreamRequest) -> Answer:
         response = await self._transport.write(task, request)
         if response.status not in {200, 201}:
-            return _not_written(response)
+            return _not_written(task, response)
         asked = task.obligations.request
         resource = opened(task, response.body) if response.body else None
         if not isinstance(resource, dict) or resource.get("resourceType") != asked.type:
@@ -178,7 +176,7 @@ def _versioned(where: str) -> str:
     return f'W/"{version}"' if history else ""
 
 
-def _unchanged(current: Stored) -> tuple[tuple[str, str], ...]:
+def _unchanged(current: FetchedResource) -> tuple[tuple[str, str], ...]:
     """Make the server refuse if the record is no longer the one that was judged."""
     return (("if-match", current.etag),) if current.etag else ()
 
@@ -187,10 +185,10 @@ def _conflict(status: int, sentence: str) -> Answer:
     return Answer(status, orjson.dumps(outcome(IssueCode.CONFLICT, sentence)))
 
 
-def _not_written(response: UpstreamResponse) -> Answer:
-    """Tell why the FHIR server did not take a write that was permitted."""
+def _not_written(task: UpstreamTask, response: UpstreamResponse) -> Answer:
+    """Return why the FHIR server did not accept a write that was permitted."""
     if response.status in ABSENT:
-        raise Absent
+        return not_found(task.incoming.request_id)
     if response.status in {409, 412}:
         return _conflict(response.status, "The record was changed meanwhile; read it again.")
     if response.status not in {400, 422}:

@@ -1,0 +1,70 @@
+"""The audit record of one request at the gateway. Pure."""
+
+from hilum.audit.models import Access, Outcome
+from hilum.gateway.models import GatewayRequest, Obligations, Snapshot
+from hilum.gateway.rendering import Answer
+from hilum.kernel.decision import Deny
+from hilum.standards.fhir.requests import FhirRequest
+from hilum.tokens.models import AccessToken
+
+
+def record_of(
+    incoming: GatewayRequest,
+    token: AccessToken | Deny | None,
+    snapshot: Snapshot | None,
+    answer: Answer,
+    obligations: Obligations | None = None,
+    *,
+    monotonic: float,
+) -> Access:
+    """Return the record of a request and its answer. ``monotonic`` is the present, for the latency."""
+    request = incoming.request if isinstance(incoming.request, FhirRequest) else None
+    deny, own = answer.deny, incoming.own
+    record = Access(
+        request_id=incoming.request_id,
+        decision=incoming.request_id if own is None else own.decision,
+        at=incoming.at,
+        tenant=incoming.tenant,
+        interaction=_interaction(incoming, request),
+        resource_type="" if request is None else request.type,
+        status=answer.status,
+        outcome=Outcome.DONE if deny is None else Outcome.REFUSED,
+        rule="" if obligations is None else obligations.rule,
+        snapshot=0 if snapshot is None else snapshot.epoch,
+        correlation_id=incoming.correlation_id,
+        source=incoming.source,
+        removed=answer.removed,
+        cost=0 if request is None else 1,
+        latency_us=int((monotonic - incoming.began) * 1_000_000),
+        method=incoming.method,
+        path=incoming.path,
+        query=incoming.query,
+        patient=answer.patient or ("" if obligations is None else obligations.patient),
+    )
+    if deny is not None:
+        record.reason, record.detail = deny.reason.value, deny.detail
+    if isinstance(token, AccessToken):
+        _name_holder(record, token)
+        if not record.patient and request is not None and request.type == "Patient":
+            # A refused try is found among what was tried on the patient whose record was asked for by id.
+            record.patient = request.id
+    return record
+
+
+def _name_holder(record: Access, token: AccessToken) -> None:
+    record.app = token.app
+    record.version = token.version
+    record.vendor = token.vendor
+    record.client = token.client
+    record.person = token.person
+    record.role = token.role
+    record.launch = token.launch
+    record.authorization = token.authorization
+    record.run = token.run
+
+
+def _interaction(incoming: GatewayRequest, request: FhirRequest | None) -> str:
+    """Return the word for the record. Reads of the platform's own stand apart, so that they count as no use by the app."""
+    if incoming.own is not None:
+        return incoming.own.purpose.value
+    return "unsupported" if request is None else request.interaction.value

@@ -1,0 +1,218 @@
+"""One permitted request while it is carried out: is it still permitted, and what of it may have reached the FHIR server."""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from enum import StrEnum
+from hashlib import sha256
+from typing import Any
+
+import orjson
+
+from hilum.audit import policy as audit
+from hilum.audit.models import LEAVE_WITHIN, SETTLEMENT, Access, Claimed, Outcome, Recorded
+from hilum.gateway import policy
+from hilum.gateway.attachments import Grounds, grounds_of
+from hilum.gateway.deps import GatewayDeps
+from hilum.gateway.models import DecisionInput, GatewayRequest, Obligations, Snapshot
+from hilum.gateway.pagelinks import Page
+from hilum.gateway.records import record_of
+from hilum.gateway.rendering import Answer
+from hilum.identity.models import TenantFacts
+from hilum.kernel.decision import Deny, Reason
+from hilum.kernel.errors import Unavailable
+from hilum.standards.fhir.statements import Surface
+from hilum.standards.fhir.tags import REQUEST_TAG
+from hilum.standards.fhir.visibility import one_patient
+from hilum.tokens.models import AccessToken
+
+PAUSES_S = (0.02, 0.08, 0.2, 0.4, None)
+"""Waits for another worker that has just answered an identical create; then the app is refused."""
+JUST_ANSWERED = timedelta(seconds=60)
+UNRECORDED = Deny(
+    Reason.AUDIT_UNAVAILABLE, "The access could not be recorded, so the request was refused. Retry later."
+)
+_NO_ANSWER = Answer(0)
+_CHANGED = Deny(Reason.SNAPSHOT_STALE, "Permissions changed while the request was running. Send it again.")
+
+
+class Refusal(Exception):
+    """Ends a permitted request with a refusal. ``resource``: where an identical create was stored, if that is known."""
+
+    def __init__(self, deny: Deny, retry_after_s: float = 1.0, *, resource: str = "") -> None:
+        super().__init__(deny.reason)
+        self.deny, self.retry_after_s, self.resource = deny, retry_after_s, resource
+
+
+class TooLarge(Refusal):
+    """The FHIR server's answer is larger than what is taken; a smaller page may do."""
+
+
+class Effect(StrEnum):
+    """What a write did at the FHIR server."""
+
+    NONE = "none"
+    """Nothing has left."""
+    DONE = "done"
+    NOT_DONE = "not_done"
+    UNKNOWN = "unknown"
+
+
+@dataclass(slots=True)
+class UpstreamTask:
+    """One permitted request from its decision to its answer.
+
+    ``snapshot`` is the one by which it was last found to be permitted. ``base`` is the gateway's own, ``upstream_base`` the server's,
+    neither with a slash at its end. ``page`` and ``surface``: the page link that it follows, and what the server says it can do, where
+    that matters. ``effect``, ``resource``, ``recorded`` and ``intended`` say what became of a write: ``intended`` is True once an intent
+    was to be put on record, whatever came of that.
+    """
+
+    deps: GatewayDeps
+    incoming: GatewayRequest
+    asked: DecisionInput
+    token: AccessToken
+    snapshot: Snapshot
+    obligations: Obligations
+    tenant: TenantFacts
+    base: str
+    upstream_base: str
+    page: Page | None = None
+    surface: Surface | None = None
+    effect: Effect = Effect.NONE
+    resource: str = ""
+    recorded: Recorded | None = None
+    intended: bool = False
+
+    @property
+    def in_process(self) -> bool:
+        """Whether the FHIR server is the platform's own, which writes no address but the gateway's and counts what it finds."""
+        return self.upstream_base == self.base
+
+    @property
+    def grounds(self) -> Grounds:
+        """What addresses mean here."""
+        hosts = self.tenant.upstream.attachment_hosts
+        return grounds_of(self.obligations.bases, self.upstream_bases, hosts)
+
+    @property
+    def shown_types(self) -> tuple[str, ...]:
+        """The types of which anything is shown."""
+        plan = self.obligations.plan
+        return (self.obligations.request.type,) if plan is None else (plan.type, *plan.included)
+
+    @property
+    def upstream_bases(self) -> tuple[str, ...]:
+        """The bases that the server may write; the first is the one that it is sent."""
+        public = self.tenant.upstream.public_url.rstrip("/")
+        return (public, self.upstream_base) if public else (self.upstream_base,)
+
+    def patient_of(self, resources: Iterable[dict[str, Any]]) -> str:
+        """Return the patient whose records these are, for the audit record."""
+        return self.obligations.patient or one_patient(resources, self.obligations.bases)
+
+    def record(self, answer: Answer) -> Access:
+        """Return the audit record of this request with this answer."""
+        monotonic = self.deps.clock.monotonic()
+        record = record_of(
+            self.incoming, self.token, self.snapshot, answer, self.obligations, monotonic=monotonic
+        )
+        if self.obligations.request.is_write:
+            record.outcome = self._outcome(answer)
+            if self.effect is not Effect.NONE:
+                record.resource = answer.resource or self.resource
+        return record
+
+    def _outcome(self, answer: Answer) -> Outcome:
+        """Return how a permitted write ended, which is not always how it was answered."""
+        if self.effect is Effect.DONE:
+            return Outcome.DONE
+        if self.effect is Effect.UNKNOWN:
+            return Outcome.UNKNOWN
+        return Outcome.NOT_DONE if answer.deny is None else Outcome.REFUSED
+
+    def confirm(self) -> None:
+        """Decide again if anything that decides has changed since, or could not be confirmed in time. Raises Refusal.
+
+        What was gathered under another grant than the present one is not used either, so such a request is refused too.
+        Source: security decision 23
+        """
+        current = self.deps.snapshots.current()
+        if current is self.snapshot:
+            return
+        decision = policy.decide(self.asked, self.token, current, self.deps.clock.now())
+        if isinstance(decision, Deny):
+            raise Refusal(decision)
+        if current is None or not policy.is_same_grant(self.obligations, decision.obligations):
+            raise Refusal(_CHANGED)
+        self.snapshot, self.obligations = current, decision.obligations
+
+    async def intend(self) -> Recorded:
+        """Put on record that a write is about to leave, and see that it is still permitted. Raises Refusal.
+
+        Source: security decision 20
+        """
+        assert self.recorded is None, "one intent, one write"
+        request = self.obligations.request
+        body = orjson.dumps(request.body, option=orjson.OPT_SORT_KEYS) if request.body is not None else b""
+        self.resource = f"{request.type}/{request.id}" if request.id else ""
+        intent = replace(
+            self.record(_NO_ANSWER),
+            at=self.deps.clock.now(),
+            outcome=Outcome.INTENDED,
+            digest=sha256(body).hexdigest() if body else "",
+            resource=self.resource,
+            patient=self.obligations.patient or one_patient((request.body or {},), self.obligations.bases),
+        )
+        self.intended = True
+        for pause in PAUSES_S:
+            try:
+                self.recorded = await self.deps.journal.intend(intent)
+                break
+            except Claimed as claimed:
+                before = await self._records_of(claimed.holder)
+                if undone := audit.is_undone(before):
+                    self.deps.journal.release(claimed.holder)
+                if pause is None or not (undone or self._was_just_answered(before)):
+                    raise _repeated(claimed.holder, before) from None
+                await asyncio.sleep(pause)
+            except Unavailable as error:
+                raise Refusal(UNRECORDED) from error
+        assert self.recorded is not None, "the loop ends with a record or an error"
+        self.recorded.is_late = lambda: self.deps.clock.now() - intent.at >= LEAVE_WITHIN
+        self.confirm()
+        self.effect = Effect.UNKNOWN
+        return self.recorded
+
+    async def _records_of(self, holder: str) -> Sequence[Access]:
+        try:
+            return await self.deps.intents.look_up(holder)
+        except Unavailable:
+            return ()
+
+    def _was_just_answered(self, before: Sequence[Access]) -> bool:
+        """Return whether the other request has its outcome on record, so that it is about to let this one pass."""
+        return any(audit.closes(each) and self.deps.clock.now() - each.at < JUST_ANSWERED for each in before)
+
+
+def _repeated(holder: str, before: Sequence[Access]) -> Refusal:
+    done = next((each for each in before if each.outcome is Outcome.DONE), None)
+    if done is None and any(each.rule == SETTLEMENT for each in before):
+        sentence = (
+            f"An identical create was sent before, under request {holder}, and it cannot be found out whether it was carried out. Nothing was "
+            f"done now. Look for it by its content or by _tag={REQUEST_TAG}|{holder}. If it is not stored, send yours with an identifier of "
+            "its own: what differs is a new create. The same is refused until 24 hours after the first."
+        )
+        return Refusal(Deny(Reason.WRITE_REPEATED, sentence))
+    if done is None:
+        sentence = (
+            f"An identical create is under way or not settled yet, under request {holder}. "
+            "Nothing was done now; send it again once that one is settled."
+        )
+        return Refusal(Deny(Reason.WRITE_REPEATED, sentence))
+    sentence = (
+        f"This was carried out already, under request {holder}, whose answer may have been lost. "
+        "Nothing was done now; read what is stored."
+    )
+    return Refusal(Deny(Reason.WRITE_REPEATED, sentence), resource=done.resource)

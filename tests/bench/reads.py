@@ -1,0 +1,141 @@
+"""What one enforced read costs in CPU time: ``python -m tests.bench.reads``.
+
+Drives the gateway's ASGI callable in this process, 64 requests at a time, over the embedded server and over an HTTP server in another
+process, with the real journal. Prints the median of several rounds in microseconds of CPU per request, of all threads.
+"""
+
+import asyncio
+import gc
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import uvloop
+
+from hilum.controls import service as controls
+from hilum.controls.models import BURST_BOUND, RATE_BOUND_PER_S, Quota
+from hilum.infra.db import Database
+from hilum.infra.edge import Edge
+from hilum.infra.migrations.run import migrate
+from hilum.infra.system import SystemIds
+from hilum.keys import live as keys
+from tests.bench.rig import LOAD_CORE, nginx
+from tests.flows.gateway_ground import GENERAL, Ground, ground, patient
+from tests.sim.postgres import free_port
+from tests.sim.world import FakeClock
+from tests.unit.gateway.facts import category, observation
+
+AT_ONCE = 64
+ROUNDS = 9
+READS, SEARCHES = 4_000, 640
+TEXT = {"status": "generated", "div": '<div xmlns="http://www.w3.org/1999/xhtml">' + "x" * 1600 + "</div>"}
+
+
+def scope_of(target: str, token: str) -> dict[str, Any]:
+    path, _, query = target.partition("?")
+    raw = f"/t/{GENERAL}/fhir/{path}"
+    return {
+        "type": "http",
+        "method": "GET",
+        "path": raw,
+        "raw_path": raw.encode(),
+        "query_string": query.encode(),
+        "headers": [
+            (b"host", b"127.0.0.1:8000"),
+            (b"authorization", f"Bearer {token}".encode()),
+            (b"accept", b"*/*"),
+        ],
+        "state": {"request_id": "", "correlation_id": "", "source": "192.0.2.9"},
+    }
+
+
+async def _receive() -> dict[str, Any]:
+    return {"type": "http.request", "body": b"", "more_body": False}
+
+
+async def _send(message: Any) -> None:
+    if message["type"] == "http.response.start":
+        assert message["status"] == 200, message
+
+
+async def measure(made: Ground, target: str, token: str, count: int) -> float:
+    """Return the median CPU time of a request, in microseconds."""
+    ids = SystemIds()
+
+    async def reader(left: int) -> None:
+        for _ in range(left):
+            scope = scope_of(target, token)
+            scope["state"]["request_id"] = ids.new("req")
+            await made.gateway(scope, _receive, _send)
+
+    rounds: list[float] = []
+    for _ in range(ROUNDS + 1):
+        began = time.process_time()
+        await asyncio.gather(*(reader(count // AT_ONCE) for _ in range(AT_ONCE)))
+        rounds.append((time.process_time() - began) * 1e6 / (count // AT_ONCE * AT_ONCE))
+    return statistics.median(rounds[1:])
+
+
+def lift(made: Ground) -> None:
+    quota = Quota(float(RATE_BOUND_PER_S), BURST_BOUND)
+    made.run(lambda ctx: controls.set_quota(ctx, made.clients["app"].app, GENERAL, quota))
+
+
+async def embedded(made: Ground) -> dict[str, float]:
+    lift(made)
+    made.load(
+        {**patient("p9"), "text": TEXT},
+        *(
+            observation(f"ob{n}", "p9", category=category("laboratory"), code={"text": "Sodium"}, text=TEXT)
+            for n in range(40)
+        ),
+    )
+    token = made.token("openid", "fhirUser", "patient/*.rs", patient="p9")
+    gc.freeze()
+    return {
+        "read": await measure(made, "Patient/p9", token, READS),
+        "search": await measure(made, "Observation?patient=p9&_count=20", token, SEARCHES),
+    }
+
+
+async def over_http(made: Ground) -> dict[str, float]:
+    lift(made)
+    token = made.token("patient/*.rs", patient="p9")
+    return {"http read": await measure(made, "Patient/p9", token, READS // 2)}
+
+
+def played(story: Callable[[Ground], Awaitable[dict[str, float]]], upstream: str = "") -> dict[str, float]:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        url = f"sqlite:///{folder / 'hilum.db'}"
+        migrate(url)
+        clock, ids = FakeClock(), SystemIds()
+        edge = Edge.create(Database(url), clock, ids, "bench")
+
+        async def run() -> dict[str, float]:
+            async with ground(edge, clock, ids, folder, http_upstream=upstream) as made:  # type: ignore[arg-type]
+                return dict(await story(made))
+
+        found = uvloop.run(run())
+        edge.close()
+        return found
+
+
+def main() -> None:
+    keys.install(keys.Vault("bench-key-encryption-key-0123456789abcdef"))
+    found = played(embedded)
+    port = free_port()
+    body = json.dumps({**patient("p9"), "text": {**TEXT, "div": "<div>" + "x" * 1600 + "</div>"}})
+    server = f"server {{ listen 127.0.0.1:{port}; keepalive_requests 1000000; location / {{ add_header ETag 'W/\"1\"'; return 200 '{body}'; }} }}"
+    with nginx(server, core=LOAD_CORE):
+        found |= played(over_http, f"http://127.0.0.1:{port}/fhir")
+    for name, cost in found.items():
+        print(f"{name}: {cost:.1f} us")
+
+
+if __name__ == "__main__":
+    main()
