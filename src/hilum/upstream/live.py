@@ -9,8 +9,6 @@ from typing import Any, TypeVar
 
 import orjson
 from cachetools import LRUCache
-from pyreqwest.client import Client, ClientBuilder
-from pyreqwest.exceptions import BuilderError, DetailedPyreqwestError, PyreqwestError, RequestTimeoutError
 
 from hilum.audit.models import Recorded
 from hilum.identity.models import TenantFacts, UpstreamKind, UpstreamRef
@@ -21,13 +19,13 @@ from hilum.kernel.ports import Clock, Ids
 from hilum.keys.live import Vault
 from hilum.standards.fhir.statements import Surface, read_statement
 from hilum.upstream import policy
+from hilum.upstream.http1 import TooLarge
+from hilum.upstream.http_client import HttpClient, Lost, NotSent
 from hilum.upstream.models import (
-    CONNECT_DEADLINE,
     CONNECTIONS_PER_TENANT,
     CREDENTIALS_KEPT,
     DEADLINE,
     HEADERS_KEPT,
-    IDLE_LIFE,
     RESPONSE_BOUND,
     SENT_HEADERS,
     SURFACE_LIFE,
@@ -52,7 +50,6 @@ LOST = "upstream_answer_lost"
 """The request may have been carried out; only the answer is missing."""
 TOO_LARGE = "upstream_answer_too_large"
 UNREADABLE = "upstream_unreadable"
-_CONNECTING = "client error (Connect)"
 _ASKED = (("accept", "application/fhir+json"),)
 _ASGI = {"version": "3.0", "spec_version": "2.4"}
 _TAKEN = {name.encode(): name for name in TAKEN_HEADERS}
@@ -122,9 +119,8 @@ class Upstreams:
         deadline: timedelta = DEADLINE,
     ) -> None:
         self._vault = vault
-        self._deadline = deadline
+        self._http = HttpClient(deadline)
         self._embedded = embedded
-        self._client: Client | None = None
         self._bulkheads: dict[TenantId, _Bulkhead] = {}
         self._credentials: LRUCache[tuple[str, str], str] = LRUCache(CREDENTIALS_KEPT)
 
@@ -197,50 +193,21 @@ class Upstreams:
 
     async def _over_http(self, tenant: TenantFacts, request: UpstreamRequest) -> UpstreamResponse:
         base = tenant.upstream.url.rstrip("/")
-        url = policy.address(base, request.target)
-        if url is None:
+        if policy.address(base, request.target) is None:
             raise Unavailable(AWAY, "The request would leave the FHIR server's base.")
-        headers = list(_sent(request.headers))
+        headers = _sent(request.headers)
         if tenant.upstream.credentials_sealed:
-            headers.append(("authorization", self._authorization(tenant.upstream.credentials_sealed, base)))
-        builder = self._http().request(request.method, url).headers(headers)
-        if request.body:
-            builder = builder.body_bytes(request.body)
-        begun = False
+            authorization = self._authorization(tenant.upstream.credentials_sealed, base)
+            headers = (*headers, ("authorization", authorization))
         try:
-            async with builder.build_streamed() as response:
-                begun = True
-                body = bytearray()
-                while (chunk := await response.body_reader.read_chunk()) is not None:
-                    body += chunk
-                    if len(body) > RESPONSE_BOUND:
-                        raise Unavailable(TOO_LARGE, "The FHIR server's answer is too large.")
-                found = {
-                    name: value for name in TAKEN_HEADERS if (value := response.get_header(name)) is not None
-                }
-                return UpstreamResponse(response.status, found, bytes(body))
-        except PyreqwestError as error:
-            if _never_left(error):
-                raise Unavailable(AWAY, "The FHIR server cannot be reached.") from error
-            kind = Unavailable if begun or isinstance(error, RequestTimeoutError) else Dropped
+            return await self._http.send(base, request, headers)
+        except NotSent as error:
+            raise Unavailable(AWAY, "The FHIR server cannot be reached.") from error
+        except TooLarge as error:
+            raise Unavailable(TOO_LARGE, "The FHIR server's answer is too large.") from error
+        except Lost as error:
+            kind = Dropped if error.is_stale else Unavailable
             raise kind(LOST, "The FHIR server did not answer.") from error
-
-    def _http(self) -> Client:
-        if self._client is None:
-            self._client = (
-                ClientBuilder()
-                .timeout(self._deadline)
-                .connect_timeout(CONNECT_DEADLINE)
-                .pool_idle_timeout(IDLE_LIFE)
-                .pool_max_idle_per_host(CONNECTIONS_PER_TENANT)
-                .http1_only()
-                .follow_redirects(enable=False)
-                .referer(enable=False)
-                .no_proxy()
-                .user_agent("hilum-gateway")
-                .build()
-            )
-        return self._client
 
     def _authorization(self, sealed: str, base: str) -> str:
         key = (sealed, base)
@@ -255,23 +222,7 @@ class Upstreams:
 
     async def close(self) -> None:
         """Close every connection."""
-        if self._client is not None:
-            await self._client.close()
-            self._client = None
-
-
-def _never_left(error: PyreqwestError) -> bool:
-    """Return whether a request failed before any of it was sent.
-
-    The class of the error does not tell: a connection that breaks, or a deadline that passes, after everything was sent is a
-    ``ConnectError`` or ``ConnectTimeoutError`` too. Only its causes name the step that failed.
-    """
-    if isinstance(error, BuilderError):
-        return True
-    causes = (
-        error.details.get("causes") if isinstance(error, DetailedPyreqwestError) and error.details else None
-    )
-    return any(cause.get("message") == _CONNECTING for cause in causes or ())
+        self._http.close()
 
 
 def _is_search(target: str) -> bool:

@@ -336,15 +336,17 @@ def test_a_server_that_took_a_write_and_lost_its_answer_is_never_called_away(how
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         took.append(await reader.readuntil(b"{}"))
-        if how == "answers in part":
-            writer.write(b"HTTP/1.1 201 Created\r\ncontent-length: 99\r\n\r\n{")
-        if how == "never answers":
-            await reader.read()
-        if how == "resets":
-            writer.get_extra_info("socket").setsockopt(
-                socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
-            )
-        writer.close()
+        try:
+            if how == "answers in part":
+                writer.write(b"HTTP/1.1 201 Created\r\ncontent-length: 99\r\n\r\n{")
+            if how == "never answers":
+                await reader.read()
+            if how == "resets":
+                writer.get_extra_info("socket").setsockopt(
+                    socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+                )
+        finally:
+            writer.close()
 
     async def main() -> None:
         server = await asyncio.start_server(serve, "127.0.0.1", 0)

@@ -1,0 +1,206 @@
+"""An HTTP/1.1 answer, read from the pieces in which it arrives. Pure.
+
+Strict where servers and proxies are known to disagree: an answer whose end could be seen in two places is refused, not guessed at.
+Source: RFC 9112 sections 4, 6 and 7; RFC 9110 section 15.2
+"""
+
+import re
+from collections.abc import Callable, Collection
+
+HEAD_BOUND = 64 * 1024
+LINE_BOUND = 1024
+"""Bytes of the line before a chunk."""
+INTERIM_BOUND = 8
+"""Answers of the 100s that may come before the answer."""
+_STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9]{2})(?: [^\r\n\0]*)?")
+_FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\r\n\0]*?)[ \t]*")
+_LENGTH = re.compile(r"[0-9]{1,18}")
+_CHUNK = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\r\n\0]*)?")
+_FRAMING = frozenset({"connection", "content-encoding", "content-length", "transfer-encoding"})
+_EMPTY = frozenset({204, 304})
+Step = Callable[[], bool]
+"""Reads on; returns whether the next step may go on at once."""
+
+
+class Malformed(Exception):
+    """What arrived is not one answer of HTTP/1.1."""
+
+
+class TooLarge(Exception):
+    """The body is larger than its bound."""
+
+
+class AnswerReader:
+    """Reads one answer. ``feed`` and ``end`` return whether it is whole; then ``status``, ``headers`` and ``body`` hold.
+
+    ``keep`` names the headers that are kept, in lower case; of a doubled one the first counts. ``bound`` is that of the body.
+    """
+
+    __slots__ = ("_bound", "_buffer", "_interim", "_keep", "_left", "_parts", "_size", "_step", "headers", "keep_alive", "status")  # fmt: skip
+
+    def __init__(self, keep: Collection[str], bound: int) -> None:
+        self._keep, self._bound = keep, bound
+        self._buffer = b""
+        self._parts: list[bytes] = []
+        self._size = self._left = self._interim = 0
+        self._step: Step = self._read_head
+        self.status = 0
+        self.headers: dict[str, str] = {}
+        self.keep_alive = False
+
+    @property
+    def body(self) -> bytes:
+        parts = self._parts
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def feed(self, data: bytes) -> bool:
+        """Read what arrived. Raises Malformed, TooLarge."""
+        self._buffer = self._buffer + data if self._buffer else data
+        while self._step():
+            pass
+        return self._is_whole()
+
+    def end(self) -> bool:
+        """Note that the connection ended, which is the end of a body without a length."""
+        if self._step == self._read_to_the_end:
+            self._step = self._stop
+        return self._is_whole()
+
+    def _is_whole(self) -> bool:
+        return self._step == self._stop
+
+    def _stop(self) -> bool:
+        if self._buffer:
+            self.keep_alive = False  # whatever follows belongs to no request
+        return False
+
+    def _read_head(self) -> bool:
+        end = self._buffer.find(b"\r\n\r\n")
+        if end < 0 or end > HEAD_BOUND:
+            if len(self._buffer) > HEAD_BOUND:
+                raise Malformed("the head is too long")
+            return False
+        head, self._buffer = self._buffer[:end], self._buffer[end + 4 :]
+        first, *lines = head.split(b"\r\n")
+        found = _STATUS_LINE.fullmatch(first)
+        if found is None:
+            raise Malformed("the status line")
+        status = int(found[2])
+        fields = self._fields(lines)
+        if status < 200:
+            self._interim += 1
+            if status == 101 or self._interim > INTERIM_BOUND:
+                raise Malformed("an interim answer that was not asked for")
+            return True
+        self.status = status
+        options = {option.strip() for option in fields.get("connection", "").lower().split(",")}
+        self.keep_alive = "close" not in options and (found[1] == b"1" or "keep-alive" in options)
+        self._step = self._framed(fields, is_old=found[1] == b"0")
+        return True
+
+    def _fields(self, lines: list[bytes]) -> dict[str, str]:
+        """Read the header lines; keep those that are wanted, and return those that frame the answer."""
+        framing: dict[str, str] = {}
+        for line in lines:
+            found = _FIELD.fullmatch(line)
+            if found is None:
+                raise Malformed("a header line")
+            name = found[1].decode().lower()
+            if name in _FRAMING:
+                value = found[2].decode("latin-1")
+                framing[name] = f"{framing[name]},{value}" if name in framing else value
+            elif name in self._keep:
+                self.headers.setdefault(name, found[2].decode("latin-1"))
+        return framing
+
+    def _framed(self, fields: dict[str, str], *, is_old: bool) -> Step:
+        """Return how the body is read."""
+        if fields.get("content-encoding", "identity").lower() != "identity":
+            raise Malformed("a content coding that was not asked for")
+        coding, length = fields.get("transfer-encoding"), fields.get("content-length")
+        if coding is not None and (coding.lower() != "chunked" or length is not None or is_old):
+            raise Malformed("the framing")
+        if length is not None:
+            length, *others = (part.strip() for part in length.split(","))
+            if not _LENGTH.fullmatch(length) or any(other != length for other in others):
+                raise Malformed("the length")
+        if self.status in _EMPTY:
+            return self._stop
+        if coding is not None:
+            return self._read_chunk_line
+        if length is None:
+            self.keep_alive = False
+            return self._read_to_the_end
+        self._left = int(length)
+        self._take_in(self._left)
+        return self._read_sized if self._left else self._stop
+
+    def _take_in(self, size: int) -> None:
+        self._size += size
+        if self._size > self._bound:
+            raise TooLarge
+
+    def _move(self) -> None:
+        """Move to the body what the buffer holds of it."""
+        if len(self._buffer) <= self._left:
+            part, self._buffer = self._buffer, b""
+        else:
+            part, self._buffer = self._buffer[: self._left], self._buffer[self._left :]
+        if part:
+            self._parts.append(part)
+            self._left -= len(part)
+
+    def _read_sized(self) -> bool:
+        self._move()
+        if self._left:
+            return False
+        self._step = self._stop
+        return True
+
+    def _read_to_the_end(self) -> bool:
+        self._left = len(self._buffer)
+        self._take_in(self._left)
+        self._move()
+        return False
+
+    def _line(self) -> bytes | None:
+        end = self._buffer.find(b"\r\n")
+        if end < 0 or end > LINE_BOUND:
+            if len(self._buffer) > LINE_BOUND:
+                raise Malformed("a line between chunks")
+            return None
+        line, self._buffer = self._buffer[:end], self._buffer[end + 2 :]
+        return line
+
+    def _read_chunk_line(self) -> bool:
+        line = self._line()
+        if line is None:
+            return False
+        found = _CHUNK.fullmatch(line)
+        if found is None:
+            raise Malformed("a chunk")
+        self._left = int(found[1], 16)
+        self._take_in(self._left)
+        self._step = self._read_chunk if self._left else self._read_trailer
+        return True
+
+    def _read_chunk(self) -> bool:
+        self._move()
+        if self._left or len(self._buffer) < 2:
+            return False
+        if self._buffer[:2] != b"\r\n":
+            raise Malformed("the end of a chunk")
+        self._buffer = self._buffer[2:]
+        self._step = self._read_chunk_line
+        return True
+
+    def _read_trailer(self) -> bool:
+        line = self._line()
+        if line is None:
+            return False
+        self._size += len(line)
+        if self._size > self._bound + HEAD_BOUND or (line and not _FIELD.fullmatch(line)):
+            raise Malformed("a trailer")
+        if not line:
+            self._step = self._stop
+        return True

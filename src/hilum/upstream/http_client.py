@@ -1,0 +1,237 @@
+"""A keep-alive HTTP/1.1 client for FHIR servers: one request at a time on a connection, idle connections pooled by origin.
+
+What a general client does beside is not needed here: redirects, proxies, cookies, content codings, HTTP/2. Why it is our own:
+ADR 36. Belongs to one event loop.
+"""
+
+import asyncio
+import re
+import ssl
+from collections import defaultdict
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import lru_cache
+from typing import NamedTuple, cast
+from urllib.parse import urlsplit
+
+from hilum.upstream.http1 import AnswerReader, Malformed, TooLarge
+from hilum.upstream.models import (
+    CONNECT_DEADLINE,
+    CONNECTIONS_PER_TENANT,
+    IDLE_LIFE,
+    RESPONSE_BOUND,
+    TAKEN_HEADERS,
+    UpstreamRequest,
+    UpstreamResponse,
+)
+
+ORIGINS_KEPT = 10_000
+_VALUE = re.compile(r"[\x20-\x7e\x80-\xff]*")
+_AGENT = "user-agent: hilum-gateway\r\naccept-encoding: identity\r\n"
+
+
+class NotSent(Exception):
+    """Nothing of the request has left."""
+
+
+class Lost(Exception):
+    """The request may have arrived, and its answer did not. ``is_stale``: the connection ended before anything came or time was up."""
+
+    def __init__(self, reason: str, *, is_stale: bool = False) -> None:
+        super().__init__(reason)
+        self.is_stale = is_stale
+
+
+class Origin(NamedTuple):
+    """Where connections of one pool lead."""
+
+    host: str
+    port: int
+    secure: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """A FHIR base as requests need it: ``prefix`` stands before each target, ``field`` is the Host header."""
+
+    origin: Origin
+    prefix: str
+    field: str
+
+
+@lru_cache(maxsize=ORIGINS_KEPT)
+def base_of(url: str) -> Base:
+    """Read a base's URL. Raises ValueError."""
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError(url)
+    host = parts.hostname.encode("idna").decode() if not parts.hostname.isascii() else parts.hostname
+    secure = parts.scheme == "https"
+    written = f"[{host}]" if ":" in host else host
+    port = parts.port or (443 if secure else 80)
+    field = written if port == (443 if secure else 80) else f"{written}:{port}"
+    return Base(Origin(host, port, secure), parts.path.rstrip("/"), field)
+
+
+class _Connection(asyncio.Protocol):
+    """One connection. ``waiter`` is set while an answer is awaited."""
+
+    def __init__(self) -> None:
+        self.transport: asyncio.Transport | None = None
+        self.reader: AnswerReader | None = None
+        self.waiter: asyncio.Future[None] | None = None
+        self.idle_since = 0.0
+        self.begun = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.Transport", transport)  # those of uvloop do not inherit from it
+
+    @property
+    def is_open(self) -> bool:
+        return self.transport is not None and not self.transport.is_closing()
+
+    def data_received(self, data: bytes) -> None:
+        if self.reader is None or self.waiter is None or self.waiter.done():
+            self.abort()  # nobody asked for anything
+            return
+        self.begun = True
+        try:
+            if self.reader.feed(data):
+                self.waiter.set_result(None)
+        except (Malformed, TooLarge) as error:
+            self.waiter.set_exception(error)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.transport = None
+        if self.waiter is None or self.waiter.done() or self.reader is None:
+            return
+        if exc is None and self.reader.end():
+            self.waiter.set_result(None)
+        else:
+            self.waiter.set_exception(Lost("the connection ended", is_stale=not self.begun))
+
+    def expire(self) -> None:
+        if self.waiter is not None and not self.waiter.done():
+            self.waiter.set_exception(Lost("the deadline has passed"))
+
+    def abort(self) -> None:
+        if self.transport is not None:
+            self.transport.abort()
+
+    async def exchange(self, sent: bytes, until: float) -> UpstreamResponse:
+        """Send a request and return its answer, until the loop's time is up. Raises Lost, TooLarge; then the connection is closed."""
+        loop = asyncio.get_running_loop()
+        reader = self.reader = AnswerReader(TAKEN_HEADERS, RESPONSE_BOUND)
+        self.begun, self.waiter = False, loop.create_future()
+        timer = loop.call_at(until, self.expire)
+        try:
+            if self.transport is None:
+                raise Lost("the connection ended", is_stale=True)
+            self.transport.write(sent)
+            await self.waiter
+        except Malformed as error:
+            self.abort()
+            raise Lost(str(error)) from error
+        except BaseException:
+            self.abort()
+            raise
+        finally:
+            timer.cancel()
+            self.reader = self.waiter = None
+        if not reader.keep_alive:
+            self.abort()
+        return UpstreamResponse(reader.status, reader.headers, reader.body)
+
+
+class HttpClient:
+    """Sends requests to FHIR servers over pooled connections. Raises NotSent, Lost, TooLarge."""
+
+    def __init__(self, deadline: timedelta) -> None:
+        self._deadline_s = deadline.total_seconds()
+        self._idle: defaultdict[Origin, list[_Connection]] = defaultdict(list)
+        self._all: set[_Connection] = set()
+        self._tls: ssl.SSLContext | None = None
+
+    async def send(
+        self, url: str, request: UpstreamRequest, fields: tuple[tuple[str, str], ...]
+    ) -> UpstreamResponse:
+        """Send a request below the base ``url`` with these headers, and return the whole answer, within the deadline."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + self._deadline_s
+        try:
+            base = base_of(url)
+            sent = _written(base, request, fields)
+        except ValueError as error:
+            raise NotSent("the request cannot be written") from error
+        connection = self._idle_one(base.origin, loop.time()) or await self._connect(base.origin)
+        try:
+            response = await connection.exchange(sent, until)
+        finally:
+            if connection.is_open:
+                connection.idle_since = loop.time()
+                self._keep(base.origin, connection)
+            else:
+                self._all.discard(connection)
+        return response
+
+    def close(self) -> None:
+        """Close every connection."""
+        for connection in self._all:
+            connection.abort()
+        self._all.clear()
+        self._idle.clear()
+
+    def _idle_one(self, origin: Origin, now: float) -> _Connection | None:
+        """Return the connection that was used last, if it is still good; the others have waited longer than it."""
+        idle = self._idle[origin]
+        while idle:
+            connection = idle.pop()
+            if connection.is_open and now - connection.idle_since < IDLE_LIFE.total_seconds():
+                return connection
+            connection.abort()
+            self._all.discard(connection)
+        return None
+
+    def _keep(self, origin: Origin, connection: _Connection) -> None:
+        idle = self._idle[origin]
+        idle.append(connection)
+        if len(idle) > CONNECTIONS_PER_TENANT:
+            oldest = idle.pop(0)
+            oldest.abort()
+            self._all.discard(oldest)
+
+    async def _connect(self, origin: Origin) -> _Connection:
+        loop = asyncio.get_running_loop()
+        deadline_s = min(CONNECT_DEADLINE.total_seconds(), self._deadline_s)
+        tls = self._trust() if origin.secure else None
+        try:
+            async with asyncio.timeout(deadline_s):
+                _, connection = await loop.create_connection(_Connection, origin.host, origin.port, ssl=tls)
+        except (OSError, UnicodeError) as error:  # TimeoutError and those of TLS are OSErrors
+            raise NotSent("the connection could not be opened") from error
+        self._all.add(connection)
+        return connection
+
+    def _trust(self) -> ssl.SSLContext:
+        if self._tls is None:
+            self._tls = ssl.create_default_context()
+            self._tls.set_alpn_protocols(["http/1.1"])
+        return self._tls
+
+
+def _written(base: Base, request: UpstreamRequest, fields: tuple[tuple[str, str], ...]) -> bytes:
+    """Write a request. Raises ValueError for what would break its head."""
+    target = (
+        f"{base.prefix}/{request.target}"
+        if request.target[:1] not in {"", "?"}
+        else base.prefix + request.target
+    )
+    lines = [f"{request.method} {target or '/'} HTTP/1.1\r\nhost: {base.field}\r\n{_AGENT}"]
+    for name, value in fields:
+        if not _VALUE.fullmatch(value):
+            raise ValueError(name)
+        lines.append(f"{name}: {value}\r\n")
+    if request.body or request.method in {"POST", "PUT", "PATCH"}:
+        lines.append(f"content-length: {len(request.body)}\r\n")
+    lines.append("\r\n")
+    return "".join(lines).encode("latin-1") + request.body
