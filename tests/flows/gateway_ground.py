@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -243,11 +244,12 @@ async def ground(
         for id_ in (GENERAL, CLINIC)
     }
 
+    served = {id_: Embedded(server, urls.fhir_base(id_), peek_of(server)) for id_, server in servers.items()}
+
     def find(id_: TenantId) -> Embedded | None:
         if embedded is not None and id_ == GENERAL:
             return Embedded(embedded(id_), "http://upstream.internal/fhir")
-        server = servers.get(id_)
-        return server and Embedded(server, urls.fhir_base(id_), peek_of(server))
+        return served.get(id_)
 
     def read(verb: Callable[[Context], T]) -> T:
         return edge.read_now(verb, actor=SYSTEM, trace=TRACE)
@@ -302,7 +304,7 @@ def furnish_ground(made: Ground, http_upstream: str) -> None:
         "parent": NewPerson(GENERAL, "parent", "Pam", "patient", "RelatedPerson/r1", ("p1", "p3")),
     }
     for name, order in people.items():
-        made.people[name] = made.run(lambda ctx, order=order: identity.add_person(ctx, order))
+        made.people[name] = made.run(partial(identity.add_person, order=order))
     made.vendor = made.run(
         lambda ctx: registry.add_vendor(
             ctx, NewVendor("Vendor", "help@vendor.example", "security@vendor.example")

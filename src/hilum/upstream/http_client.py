@@ -1,7 +1,7 @@
 """A keep-alive HTTP/1.1 client for FHIR servers: one request at a time on a connection, idle connections pooled by origin.
 
 What a general client does beside is not needed here: redirects, proxies, cookies, content codings, HTTP/2. Why it is our own:
-ADR 36. Belongs to one event loop.
+ADR 37. Belongs to one event loop.
 """
 
 import asyncio
@@ -124,22 +124,20 @@ class _Connection(asyncio.Protocol):
         reader = self.reader = AnswerReader(TAKEN_HEADERS, RESPONSE_BOUND)
         self.begun, self.waiter = False, loop.create_future()
         timer = loop.call_at(until, self.expire)
+        may_stay = False
         try:
             if self.transport is None:
                 raise Lost("the connection ended", is_stale=True)
             self.transport.write(sent)
             await self.waiter
+            may_stay = reader.keep_alive
         except Malformed as error:
-            self.abort()
             raise Lost(str(error)) from error
-        except BaseException:
-            self.abort()
-            raise
         finally:
             timer.cancel()
             self.reader = self.waiter = None
-        if not reader.keep_alive:
-            self.abort()
+            if not may_stay:
+                self.abort()
         return UpstreamResponse(reader.status, reader.headers, reader.body)
 
 
