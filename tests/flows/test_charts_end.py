@@ -9,6 +9,7 @@ import pytest
 from hilum.identity import service as identity
 from hilum.identity.models import NEGATIVE_WINDOW, Chart
 from hilum.infra.edge import Edge
+from hilum.kernel.persistent import BUCKET_S
 from tests.flows import back_channel, front_channel
 from tests.flows.back_channel import LAUNCH_SCOPES, Platform, refused
 from tests.flows.control_site import ControlSite, build, problem
@@ -109,7 +110,7 @@ def test_what_was_lost_is_kept_as_long_as_a_token_may_hold_it(play: Play) -> Non
         assert made.keeper.current().identity.lost_charts[made.people["parent"].id] == {
             "p3": made.clock.now()
         }  # type: ignore[union-attr]
-        made.clock.advance(NEGATIVE_WINDOW + JUST)
+        made.clock.advance(NEGATIVE_WINDOW + timedelta(seconds=BUCKET_S))
         give(made, "patient", "p1", "p2")
 
         assert dict(made.keeper.current().identity.lost_charts) == {}  # type: ignore[union-attr]

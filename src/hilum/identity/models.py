@@ -178,9 +178,11 @@ class TenantFacts:
 class IdentityFacts:
     """``inactive_people``: those deactivated within the life of an access token; who refreshes or signs in is judged by the row.
 
-    ``lost_charts``: by person, the charts taken from them within that life or to be taken soon, and when.
+    ``lost_charts``: by person, the charts taken from them within that life or to be taken soon, and when. ``recent_losses``: the same
+    people, by their latest loss, so that entries expire at the cost of what expires.
     """
 
     tenants: Mapping[TenantId, TenantFacts] = field(default_factory=dict)
     inactive_people: AbstractSet[PersonId] = frozenset()
     lost_charts: Mapping[PersonId, Mapping[str, datetime]] = field(default_factory=dict)
+    recent_losses: AbstractSet[PersonId] = frozenset()

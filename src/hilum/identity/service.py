@@ -1,5 +1,6 @@
 """Adding, changing and finding tenants and people."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 from itertools import islice
@@ -297,8 +298,9 @@ def facts(ctx: Context, since: Since) -> Delta[IdentityFacts]:
     if since.changes is None:
         tenants = {each.id: policy.facts_of(each) for each in store.read_tenants(ctx.tx)}
         inactive = RecentSet(store.read_deactivated(ctx.tx, since=forget_before))
-        ends = PersistentMap(store.read_chart_losses(ctx.tx, since=forget_before))
-        return Delta(IdentityFacts(PersistentMap(tenants), inactive, ends))
+        lost = store.read_chart_losses(ctx.tx, since=forget_before)
+        losses = RecentSet(_latest(lost))
+        return Delta(IdentityFacts(PersistentMap(tenants), inactive, PersistentMap(lost), losses))
     named: dict[str, list[str]] = {"tenant": [], "person": []}
     for kind, _, id_ in (key.partition("/") for key in since.named()):
         named[kind].append(id_)
@@ -309,14 +311,19 @@ def facts(ctx: Context, since: Since) -> Delta[IdentityFacts]:
     lost = store.read_chart_losses(ctx.tx, whom, since=forget_before)
 
     def change(before: IdentityFacts) -> IdentityFacts:
-        over = (each for each, charts in before.lost_charts.items() if max(charts.values()) <= forget_before)
+        losses = RecentSet.of(before.recent_losses)
         return IdentityFacts(
             PersistentMap.of(before.tenants).changed(found, [each for each in some if each not in found]),
             RecentSet.of(before.inactive_people).changed(people, forget_before=forget_before),
-            PersistentMap.of(before.lost_charts).changed(lost, list(over) if whom else ()),
+            PersistentMap.of(before.lost_charts).changed(lost, losses.expired(forget_before)),
+            losses.changed(_latest(lost), forget_before=forget_before),
         )
 
     return Delta(change=change)
+
+
+def _latest(lost: Mapping[PersonId, Mapping[str, datetime]]) -> list[tuple[PersonId, datetime]]:
+    return [(person, max(charts.values())) for person, charts in lost.items()]
 
 
 def _with_charts(ctx: Context, person: Person | None) -> Person | None:

@@ -132,18 +132,28 @@ class RecentSet(AbstractSet[K]):
         buckets = dict(self._buckets)
         for minute, keys in by_minute.items():
             buckets[minute] = (tuple(keys), buckets.get(minute, ()))
-        past = [minute for minute in buckets if oldest is not None and minute < oldest]
-        gone = [
-            key
-            for minute in past
-            for key in _chained(buckets.pop(minute))  # a chain of (keys, rest)
-            if puts.get(key, self._map.get(key)) == minute
-        ]
+        past = [] if forget_before is None else self._past(forget_before)
+        gone = [key for key in self.expired(forget_before) if key not in puts] if forget_before else []
         if not puts and not past:
             return self
+        for minute in past:
+            del buckets[minute]
         made: RecentSet[K] = object.__new__(RecentSet)
         made._set(self._map.changed(puts, gone), buckets)
         return made
+
+    def expired(self, forget_before: datetime) -> list[K]:
+        """List the members whose minute ended before ``forget_before``; costs what it lists."""
+        return [
+            key
+            for minute in self._past(forget_before)
+            for key in _chained(self._buckets[minute])
+            if self._map.get(key) == minute  # a later moment stands in a bucket of its own
+        ]
+
+    def _past(self, forget_before: datetime) -> list[int]:
+        oldest = _minute(forget_before)
+        return [minute for minute in self._buckets if minute < oldest]
 
     def _set(self, members: PersistentMap[K, int], buckets: dict[int, tuple[Any, ...]]) -> None:
         # The map's own pages, for one call less where a request is judged.
