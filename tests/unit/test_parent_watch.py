@@ -15,7 +15,7 @@ from hilum.app import parent_watch
 ENDS_WITHIN_S = parent_watch.LOOK_EVERY_S + parent_watch.GRACE_S + 15
 BEGIN = """
 import multiprocessing, os, signal, sys, threading, time
-from hilum.app import parent
+from hilum.app import parent_watch
 """
 KILLED_WHILE_IT_STARTS = """
 def work():
@@ -24,7 +24,7 @@ def work():
     while os.getppid() == mine:
         time.sleep(0.01)
     print("watches", flush=True)
-    parent.end_with(parent.started_by())
+    parent_watch.end_with(parent_watch.started_by())
     time.sleep(600)
 multiprocessing.get_context("fork").Process(target=work).start()
 time.sleep(600)
@@ -32,7 +32,7 @@ time.sleep(600)
 KILLED_WHILE_SIGTERM_IS_IGNORED = """
 signal.signal(signal.SIGTERM, lambda *_: None)
 def work():
-    parent.end_with(parent.started_by())
+    parent_watch.end_with(parent_watch.started_by())
     print("watches", flush=True)
     os.kill(os.getppid(), signal.SIGKILL)
     while True:
@@ -42,7 +42,7 @@ time.sleep(600)
 """
 KILLED_WHILE_IT_STOPS_AND_HANGS = """
 def work():
-    parent.end_with(parent.started_by())
+    parent_watch.end_with(parent_watch.started_by())
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     threading.Thread(target=lambda: time.sleep(600)).start()
     print("watches", flush=True)
@@ -53,8 +53,8 @@ time.sleep(600)
 """
 STANDS = """
 def work():
-    parent.end_with(parent.started_by())
-    time.sleep(3 * parent.LOOK_EVERY_S)
+    parent_watch.end_with(parent_watch.started_by())
+    time.sleep(3 * parent_watch.LOOK_EVERY_S)
     print("stands", flush=True)
 worker = multiprocessing.get_context("fork").Process(target=work)
 worker.start()
