@@ -19,6 +19,7 @@ from hilum.infra import metrics as measured
 from hilum.infra.settings import SETTINGS
 from hilum.kernel.decision import Reason
 from hilum.standards.refusals import CATALOGUE
+from hilum.web.faults import SENTENCES
 from tools.capabilities import PROMISES
 
 ROOT = Path(__file__).parents[1]
@@ -64,6 +65,18 @@ def reasons() -> str:
             f"## {reason}\n\n{row.status}, issue code `{row.code.value}`. {refusal.meaning}\n\n**Next:** {refusal.next_step}\n"
         )
     return "\n".join(lines)
+
+
+def field_codes() -> str:
+    lines = [
+        "# What can be wrong with a field\n",
+        'In `fields`, a problem maps the name of each field at fault to `{"code": ..., "detail": ...}`. Codes are stable. A sentence may be worded',
+        "anew, and says the bound where the check knows one. Names of nested fields are joined by dots.\n",
+        "| code | sentence |",
+        "|---|---|",
+        *(f"| `{code}` | {SENTENCES[code]} |" for code in sorted(SENTENCES)),
+    ]
+    return "\n".join(lines) + "\n"
 
 
 def targets() -> str:
@@ -176,6 +189,7 @@ PAGES = {
     "settings.md": settings,
     "commands.md": commands,
     "reasons.md": reasons,
+    "field-codes.md": field_codes,
     "switch-targets.md": targets,
     "audit-actions.md": actions,
     "capabilities.md": capabilities,

@@ -135,6 +135,13 @@ PEOPLE = (
 )
 
 
+def codes(found: dict[str, Any]) -> dict[str, str]:
+    """Return the code of each field of a problem; each stands beside its sentence."""
+    fields = found["fields"]
+    assert all(each["detail"].endswith(".") and set(each) == {"code", "detail"} for each in fields.values())
+    return {name: each["code"] for name, each in fields.items()}
+
+
 def problem(answer: httpx2.Response, status: int, code: str) -> dict[str, Any]:
     """Check that an answer is a problem of this status and code, and give it."""
     assert answer.status_code == status, answer.text

@@ -122,10 +122,10 @@ def test_reading_events_is_recorded_and_does_not_loop(anywhere: Room) -> None:
 def test_every_page_of_a_walk_is_recorded_with_its_cursor(room: Room) -> None:
     auditor = room.by("otto")
     first = auditor.get("/audit/events?limit=2").json()
-    auditor.get("/audit/events", params={"limit": 2, "before": first["next"]})
+    auditor.get("/audit/events", params={"limit": 2, "after": first["next"]})
 
     newest, oldest = room.readings()
-    assert newest.event.facts == {"filters": {"before": first["next"]}, "given": 2}
+    assert newest.event.facts == {"filters": {"after": first["next"]}, "given": 2}
     assert oldest.event.facts == {"filters": {}, "given": 2}
     assert oldest.event.reason == ""
 

@@ -162,9 +162,9 @@ def test_quotas_are_set_by_the_platform_and_narrowed_by_the_tenant(site: Control
 
     facts = site.system(control_facts).quotas.overrides[app, "general"]
     assert (facts.rate_per_s, facts.burst) == (5, 300)
-    assert [each["level"] for each in gina.get("/quotas").json()] == ["platform", "tenant"]
+    assert [each["level"] for each in gina.get("/quotas").json()["items"]] == ["platform", "tenant"]
     problem(site.api("carl").put(path, json={"rate_per_s": 1, "burst": 1}), 403, "not_permitted")
-    assert site.api("carl").get("/quotas").json() == []
+    assert site.api("carl").get("/quotas").json()["items"] == []
     assert [each.delete(path).status_code for each in (root, gina)] == [204, 204]
     assert site.system(control_facts).quotas.overrides == {}
 
@@ -204,6 +204,6 @@ def test_a_quota_is_set_for_an_app_that_may_be_at_the_tenant_only(site: ControlS
     problem(site.api("ann").put("/quotas/app_none/general", json=few), 403, "not_permitted")
     problem(gina.put(f"/quotas/{app}/general", json=few | {"rate_per_s": 1e-320}), 422, "fields_invalid")
 
-    assert root.get("/quotas").json() == []
+    assert root.get("/quotas").json()["items"] == []
     assert gina.put(f"/quotas/{app}/general", json=few).status_code == 204
     assert gina.delete("/quotas/app_none/general").status_code == 204

@@ -146,6 +146,7 @@ def test_a_faulty_registration_is_refused_field_by_field(
 
     refused(answer, code)
     assert field in answer.json()["fields"]
+    assert all(each["detail"].endswith(".") for each in answer.json()["fields"].values())
 
 
 @pytest.mark.parametrize(

@@ -249,7 +249,7 @@ def test_a_password_makes_an_expiring_token_that_opens_the_api(site: ControlSite
     assert made.status_code == 201
     assert made.json()["roles"] == ["administrator"]
     api.headers["authorization"] = f"Bearer {made.json()['token']}"
-    listed = api.get("/tokens").json()
+    listed = api.get("/tokens").json()["items"]
     assert [each["name"] for each in listed] == ["script"]
     assert "token" not in listed[0]
     assert api.get("/tenants/general").status_code == 200

@@ -15,7 +15,7 @@ from hilum.identity.models import SECOND_PERSON_AGE, NewPerson
 from hilum.infra.edge import Edge
 from hilum.kernel.actor import Actor, ActorKind
 from hilum.kernel.ids import PersonId
-from tests.flows.control_site import ORIGIN, PASSWORD, TRACE, ControlSite, build, problem
+from tests.flows.control_site import ORIGIN, PASSWORD, TRACE, ControlSite, build, codes, problem
 from tests.sim.browser import form_with
 from tests.sim.world import FakeClock
 
@@ -508,9 +508,7 @@ def test_a_fhir_user_fits_the_role(site: ControlSite, role: str) -> None:
         if kind in FITS[role]:
             assert answer.status_code in {201, 202}, (kind, answer.text)
         else:
-            assert problem(answer, 422, "person_invalid")["fields"] == {
-                "fhir_user": "fhir_user_unfit_for_role"
-            }
+            assert codes(problem(answer, 422, "person_invalid")) == {"fhir_user": "fhir_user_unfit_for_role"}
 
 
 # --- the host ------------------------------------------------------------------------------------------------------------------

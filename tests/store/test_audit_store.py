@@ -12,7 +12,6 @@ from sqlalchemy import Connection, delete, literal_column, select, update
 
 from hilum.audit import service, store
 from hilum.audit.models import (
-    PAGE_BOUND,
     PURGE_ACTION,
     Access,
     AccessQuery,
@@ -26,6 +25,7 @@ from hilum.infra.db import Database
 from hilum.infra.edge import Edge
 from hilum.kernel.actor import Actor, ActorKind
 from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted
+from hilum.kernel.pages import PAGE_BOUND
 from hilum.keys import service as keys
 from hilum.keys.models import Purpose
 from tests.effort import effort
@@ -505,8 +505,8 @@ def test_pages_go_on_where_they_ended_whatever_comes_in_between(edge: Edge, cloc
     first = page(edge, limit=3)
     record(edge, Event("room.thing.late"))
 
-    second = page(edge, limit=3, before=first.next)
-    third = page(edge, limit=3, before=second.next)
+    second = page(edge, limit=3, after=first.next)
+    third = page(edge, limit=3, after=second.next)
 
     apps = [found.event.app for each in (first, second, third) for found in each.events]
     assert apps == [f"app_{n}" for n in reversed(range(7))]
@@ -519,7 +519,7 @@ def test_a_page_is_bounded_and_a_foreign_cursor_is_refused(edge: Edge) -> None:
     assert len(page(edge, limit=10_000).events) == PAGE_BOUND
     for cursor in ("x", "1", "1.x.w", "-1.2.w", "1." * 200, "٣.1.w"):
         with pytest.raises(Invalid, match="cursor_invalid"):
-            page(edge, before=cursor)
+            page(edge, after=cursor)
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from hilum.infra.edge import Edge
 from hilum.kernel.actor import SYSTEM, Actor, ActorKind
 from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted, Unavailable
 from hilum.kernel.ids import TenantId
+from hilum.kernel.pages import PageQuery
 from tests.sim.facts import control_facts, counted
 from tests.sim.world import FakeClock
 
@@ -271,7 +272,7 @@ def test_switches_come_in_pages_newest_first(edge: Edge) -> None:
     made = [engage(edge, target=PAIR, mode=Mode.OBSERVE) for _ in range(3)]
 
     first = do(edge, SAM, service.list_switches)
-    rest = do(edge, SAM, partial(service.list_switches, after=first[0].id))
+    rest = do(edge, SAM, partial(service.list_switches, page=PageQuery(first[0].id)))
 
     assert [each.id for each in first] == [each.id for each in reversed(made)]
     assert [each.id for each in rest] == [each.id for each in reversed(made)][1:]

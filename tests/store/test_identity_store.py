@@ -22,6 +22,7 @@ from hilum.infra.edge import Edge
 from hilum.kernel.actor import SYSTEM, Actor, ActorKind
 from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted
 from hilum.kernel.ids import PersonId, TenantId
+from hilum.kernel.pages import PageQuery
 from tests.sim.facts import whole
 from tests.sim.world import FakeClock
 
@@ -190,14 +191,14 @@ def test_people_come_in_pages_by_username(two: Edge) -> None:
         do(two, SYSTEM, service.add_person, replace(ANN, username=name, fhir_user=f"Practitioner/{name}"))
 
     assert [
-        each.username for each in do(two, SYSTEM, service.list_people, TenantId("general"), after="a")
+        each.username for each in do(two, SYSTEM, service.list_people, TenantId("general"), PageQuery("a"))
     ] == ["b", "c"]
 
 
 def test_tenants_are_seen_by_the_staff_and_by_their_own_administrator(two: Edge) -> None:
     auditor = Actor(ActorKind.STAFF, "o", roles=frozenset({"auditor"}))
 
-    assert do(two, auditor, service.view_tenants, after="children") == [GENERAL]
+    assert do(two, auditor, service.view_tenants, PageQuery("children")) == [GENERAL]
     assert do(two, admin("children"), service.view_tenants) == [CHILDREN]
     with pytest.raises(NotFound):
         do(two, admin("children"), service.view_tenant, GENERAL.id)

@@ -181,7 +181,7 @@ def test_an_app_without_a_launch_url_is_not_launched(ground: Platform) -> None:
     with pytest.raises(Invalid) as refused:
         open_one(ground, client=client.id)
 
-    assert refused.value.fields == {"launch_uri": "is needed: the client has registered no launch URL"}
+    assert refused.value.fields == {"launch_uri": "launch_url_needed"}
 
 
 @pytest.mark.parametrize("uri", ["https://app.example/elsewhere?x=1", "https://APP.example/launch"])

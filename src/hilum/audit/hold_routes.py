@@ -6,7 +6,7 @@ from datetime import datetime
 from functools import partial
 from typing import Annotated
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from pydantic import Field
 from starlette.requests import Request
 
@@ -14,7 +14,7 @@ from hilum.audit import service
 from hilum.audit.models import HOLD_REASON_BOUND, Hold
 from hilum.infra.context import Context
 from hilum.kernel.ids import TenantId
-from hilum.web.api import Id, Moment, Strict, Word, api_router, audience, change, look
+from hilum.web.api import Id, Moment, Page, Paging, Strict, Word, api_router, audience, change, look, page_of
 from hilum.web.kit import Kit
 
 HasTenant = Callable[[Context, TenantId], bool]
@@ -45,18 +45,15 @@ class HoldShown(Strict):
     released_at: datetime | None
 
 
-class HoldsShown(Strict):
-    items: list[HoldShown]
-
-
 def api(kit: Kit, has_tenant: HasTenant) -> APIRouter:
     """Build the API routes of evidence holds. ``has_tenant`` is the identity room's."""
     router = api_router(kit, "audit")
 
-    @router.get("/holds", openapi_extra=audience(*READERS))
-    async def list_holds(request: Request) -> HoldsShown:
-        """List the holds in force."""
-        return HoldsShown(items=[_shown(each) for each in await look(kit, request, service.list_holds)])
+    @router.get("/holds", response_model=Page[HoldShown], openapi_extra=audience(*READERS))
+    async def list_holds(request: Request, query: Annotated[Paging, Query()]) -> object:
+        """List the holds in force, oldest first."""
+        found = await look(kit, request, partial(service.list_holds, page=query.page))
+        return page_of(found, _shown, query)
 
     @router.post("/holds", status_code=201, openapi_extra=audience(*KEEPERS))
     async def place_hold(request: Request, body: HoldOrder) -> HoldShown:

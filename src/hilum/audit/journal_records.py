@@ -8,8 +8,9 @@ from hashlib import sha256
 from typing import Protocol
 
 from hilum.audit import encoding, policy
-from hilum.audit.models import PAGE_BOUND, Access, AccessPage, AccessQuery, Head, OpenIntent, Outcome
+from hilum.audit.models import Access, AccessPage, AccessQuery, Head, OpenIntent, Outcome
 from hilum.kernel.errors import Invalid, Unavailable
+from hilum.kernel.pages import PAGE_BOUND
 from hilum.kernel.ports import Ids
 
 _SALT_BYTES = 16
@@ -37,7 +38,7 @@ class Place:
         if not journal or not all(
             part.isascii() and part.isdigit() and len(part) < 18 for part in (at, number)
         ):
-            raise Invalid("cursor_invalid", "This page cannot be found.", fields={"after": "is not a cursor"})
+            raise Invalid("cursor_invalid", "This page cannot be found.", fields={"after": "cursor_unknown"})
         return Place(_EPOCH + timedelta(microseconds=int(at)), journal[:10], int(number))
 
 

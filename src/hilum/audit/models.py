@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from hilum.kernel.errors import Conflict
+from hilum.kernel.pages import PAGE_BOUND
 
 CHECKPOINT_EVERY = timedelta(seconds=1)
 JOURNAL_QUEUE_BOUND = 8_192
@@ -29,7 +30,6 @@ SETTLEMENT = "settlement"
 """The rule of a record that says, later, what became of a write."""
 UNDELIVERED = "undelivered"
 """The rule of a record that corrects the one before it: what had been prepared was kept back."""
-PAGE_BOUND = 200
 FAULTS_BOUND = 100
 FOLLOWERS_BOUND = 64
 FOLLOWED_BOUND = 8_192
@@ -245,7 +245,7 @@ class RecordedEvent:
 class EventQuery:
     """Which events: every member that is set must fit. ``action`` is a whole action or its beginning up to a dot.
 
-    ``before`` is the cursor of a page before.
+    ``after`` is ``next`` of the page before.
     """
 
     tenant: str = ""
@@ -256,7 +256,7 @@ class EventQuery:
     authorization: str = ""
     request_id: str = ""
     action: str = ""
-    before: str = ""
+    after: str = ""
     limit: int = PAGE_BOUND
 
 

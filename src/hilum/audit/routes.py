@@ -16,7 +16,6 @@ from hilum.audit import policy, service
 from hilum.audit.follow import Place, Tail
 from hilum.audit.journal_records import AccessReader
 from hilum.audit.models import (
-    PAGE_BOUND,
     AccessPage,
     AccessQuery,
     Event,
@@ -33,6 +32,7 @@ from hilum.infra.context import Context
 from hilum.infra.lanes import Lane
 from hilum.kernel.actor import Actor, ActorKind
 from hilum.kernel.errors import HilumError, NotFound, NotPermitted
+from hilum.kernel.pages import PAGE_BOUND
 from hilum.web.api import Id, Moment, Strict, Word, api_router, audience, caller, look
 from hilum.web.kit import Kit, trace_of
 
@@ -64,8 +64,10 @@ class AccessesQuery(RecordQuery):
 
 
 class EventsQuery(RecordQuery):
+    """``after``: ``next`` of the page before."""
+
     action: Word = ""
-    before: Word = ""
+    after: Word = ""
 
 
 def api(
@@ -98,7 +100,7 @@ def api(
 
     @router.get("/audit/events", openapi_extra=audience(*READERS))
     async def list_audit_events(request: Request, query: Annotated[EventsQuery, Query()]) -> Response:
-        """List events of the control plane, newest first; ``next`` is the ``before`` of the next page. That they were read is recorded."""
+        """List events of the control plane, newest first; ``next`` is the ``after`` of the next page. That they were read is recorded."""
         looked = policy.reading(Event("audit.event.list"), _filters(query))
 
         def verb(ctx: Context) -> tuple[EventPage, Event]:

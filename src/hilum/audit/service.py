@@ -26,6 +26,7 @@ from hilum.audit.models import (
 )
 from hilum.infra.context import Context
 from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted, Unavailable
+from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.keys import service as keys
 from hilum.keys.models import Purpose
 
@@ -133,7 +134,7 @@ def purge_payloads(ctx: Context, kind: str, before: datetime) -> int:
     """
     if before > ctx.now - PURGE_AFTER_MIN:
         fault = f"is less than {PURGE_AFTER_MIN.days} days ago"
-        raise Invalid("purge_too_early", f"The moment {fault}.", fields={"before": fault})
+        raise Invalid("purge_too_early", f"The moment {fault}.", fields={"before": "purge_too_early"})
     before = purgeable_before(ctx, before)
     removed = 0 if kind == Stream.ACCESS else store.purge_control(ctx.tx, kind, before)
     done = store.purges(ctx.tx).get(kind) if removed or kind == Stream.ACCESS else before
@@ -167,7 +168,7 @@ def place_hold(
         raise NotFound("tenant_not_found", "There is no such tenant. `hilum tenant list` lists them.")
     if not reason.strip() or len(reason) > HOLD_REASON_BOUND:
         fault = f"is empty or longer than {HOLD_REASON_BOUND} characters"
-        raise Invalid("hold_invalid", f"The reason {fault}.", fields={"reason": fault})
+        raise Invalid("hold_invalid", f"The reason {fault}.", fields={"reason": "reason_malformed"})
     if store.count_holds(ctx.tx) >= HOLDS_BOUND:
         raise Unavailable(
             "too_many_holds", "There are too many holds; release those that are no longer needed."
@@ -203,11 +204,11 @@ def release_hold(ctx: Context, hold: str) -> Hold:
     return replace(found, released_by=str(ctx.actor), released_at=ctx.now)
 
 
-def list_holds(ctx: Context) -> list[Hold]:
+def list_holds(ctx: Context, page: PageQuery = FIRST_PAGE) -> list[Hold]:
     """List the holds in force. Raises NotPermitted."""
     if not policy.may_see_holds(ctx.actor):
         raise NotPermitted("not_permitted", "You may not see what is held.")
-    return store.list_holds(ctx.tx)
+    return store.list_holds(ctx.tx, page)
 
 
 def _hold_refused(ctx: Context, action: str, reason: str) -> NotPermitted:

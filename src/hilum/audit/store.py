@@ -35,8 +35,6 @@ from sqlalchemy.exc import DBAPIError
 
 from hilum.audit import access_index, policy
 from hilum.audit.models import (
-    HOLDS_BOUND,
-    PAGE_BOUND,
     PURGE_ACTION,
     PURGE_BATCH,
     Checkpoint,
@@ -53,6 +51,7 @@ from hilum.infra.db import ASKED_AT_ONCE, EPOCH, OWN_CHAIN, TIPS, Instant, inser
 from hilum.infra.postgres import QUEUED
 from hilum.infra.prepared_statements import Prepared, adds, adds_or_ignores
 from hilum.kernel.errors import Invalid
+from hilum.kernel.pages import FIRST_PAGE, PAGE_BOUND, PageQuery
 
 STREAM_BATCH = 1_000
 
@@ -335,8 +334,8 @@ def list_events(tx: Connection, query: EventQuery) -> EventPage:
     if query.action:
         # As a list of what there is, not as a beginning: that finds it through an index, whatever the database's collation.
         wanted.append(table.c.action.in_(_actions(tx, query.action)))
-    if query.before:
-        at, seq, writer = _read_cursor(query.before)
+    if query.after:
+        at, seq, writer = _read_cursor(query.after)
         wanted.append(
             or_(
                 table.c.at < at,
@@ -376,7 +375,7 @@ def _read_cursor(cursor: str) -> tuple[datetime, int, str]:
     at, _, rest = cursor.partition(".")
     seq, _, writer = rest.partition(".")
     if not (at.isascii() and at.isdigit() and seq.isascii() and seq.isdigit()) or len(cursor) > 200:
-        raise Invalid("cursor_invalid", "This page cannot be found.", fields={"before": "is not a cursor"})
+        raise Invalid("cursor_invalid", "This page cannot be found.", fields={"after": "cursor_unknown"})
     return EPOCH + timedelta(microseconds=int(at[:17])), int(seq[:17]), writer
 
 
@@ -529,10 +528,11 @@ def add_hold(tx: Connection, hold: Hold) -> None:
     tx.execute(audit_hold.insert().values(asdict(hold)))
 
 
-def list_holds(tx: Connection) -> list[Hold]:
+def list_holds(tx: Connection, page: PageQuery = FIRST_PAGE) -> list[Hold]:
     """List the holds in force, oldest first."""
-    standing = select(audit_hold).where(audit_hold.c.released_at.is_(None)).order_by(audit_hold.c.id)
-    return [Hold(**row) for row in tx.execute(standing.limit(HOLDS_BOUND)).mappings()]
+    standing = select(audit_hold).where(audit_hold.c.released_at.is_(None), audit_hold.c.id > page.after)
+    found = tx.execute(standing.order_by(audit_hold.c.id).limit(page.limit))
+    return [Hold(**row) for row in found.mappings()]
 
 
 def count_holds(tx: Connection) -> int:

@@ -37,6 +37,7 @@ from hilum.registry.models import Client
 from hilum.standards import oauth
 from hilum.standards.oauth import Parameters, TokenError
 from hilum.web import cors, forms
+from hilum.web.faults import explained
 from hilum.web.kit import Kit, trace_of
 from hilum.web.refusals import Refusals
 from hilum.web.urls import Site
@@ -336,5 +337,5 @@ def _render(error: HilumError, *, basic: bool) -> tuple[int, dict[str, Any], dic
         code = error.code if error.code in _KNOWN else TokenError.INVALID_REQUEST
     body: dict[str, Any] = {"error": code, "error_description": oauth.description(error.detail or error.code)}
     if isinstance(error, Invalid) and error.fields:
-        body["fields"] = error.fields
+        body["fields"] = explained(error.fields)
     return status, body, headers

@@ -16,10 +16,12 @@ import orjson
 from hilum.cli.output import REFUSED
 from hilum.identity.models import StaffRole
 from hilum.infra.settings import SETTINGS
+from hilum.kernel.pages import PAGE_BOUND
 
 TIMEOUT_S = 30
 TOKEN_FILE = Path("~/.config/hilum/token")
-PAGES_BOUND = 500
+ROWS_BOUND = 100_000
+"""Records of one list that a command reads at most."""
 
 
 def base_url() -> str:
@@ -85,7 +87,7 @@ def readable(path: str) -> Any:
 
 def own_tenant() -> str:
     """Return the hospital that the caller belongs to; empty for the platform's staff, who name one."""
-    roles = {role for each in call("GET", "/tokens") for role in each["roles"]}
+    roles = {role for each in every("/tokens") for role in each["roles"]}
     seen = None if roles & set(StaffRole) else readable("/tenants")
     return str(seen["items"][0]["id"]) if seen and seen["items"] else ""
 
@@ -123,16 +125,27 @@ def _ask(method: str, target: str, body: dict[str, Any] | None, *, bearer: str) 
 
 
 def every(path: str, **query: str) -> list[dict[str, Any]]:
-    """Read every page of a list."""
+    """Read a list whole, page by page. Exits 1 rather than leave out what is past the bound."""
+    found, more = some(path, ROWS_BOUND, **query)
+    if more:
+        said = f"refused: {path} lists more than {ROWS_BOUND} records. Ask for fewer, such as those of one hospital."
+        click.secho(said, fg="red", err=True)
+        raise SystemExit(REFUSED)
+    return found
+
+
+def some(path: str, limit: int, **query: str) -> tuple[list[dict[str, Any]], bool]:
+    """Read the first ``limit`` records of a list, page by page, and whether there are more."""
     found: list[dict[str, Any]] = []
     after = ""
-    for _ in range(PAGES_BOUND):
-        page = call("GET", path, query=query | {"after": after})
+    while len(found) < limit:
+        size = min(PAGE_BOUND, limit - len(found))
+        page = call("GET", path, query=query | {"after": after, "limit": str(size)})
         found += page["items"]
-        after = page.get("next", "")
+        after = page["next"]
         if not after:
-            break
-    return found
+            return found, False
+    return found, bool(call("GET", path, query=query | {"after": after, "limit": "1"})["items"])
 
 
 def segment(text: str) -> str:
@@ -157,7 +170,7 @@ def _refused(error: urllib.error.HTTPError) -> NoReturn:
     said = problem.get("detail") or problem.get("title") or f"status {error.code}"
     click.secho(f"refused: {said} ({problem.get('code', error.code)})", fg="red", err=True)
     for name, fault in sorted((problem.get("fields") or {}).items()):
-        click.echo(f"  {name}: {fault}", err=True)
+        click.echo(f"  {name}: {fault['detail']} ({fault['code']})", err=True)
     if problem.get("code") == "token_invalid":
         click.echo("Next: `hilum login`, or set HILUM_API_TOKEN to a token that has not expired.", err=True)
     raise SystemExit(REFUSED)

@@ -97,10 +97,9 @@ def app_show(app_id: str, *, json_: bool) -> None:
     path = f"/apps/{api.segment(app_id)}"
     found = api.call("GET", path)
     for part in ("versions", "certifications"):
-        found[part] = api.call("GET", f"{path}/{part}")
-    clients = api.readable(f"{path}/clients")
-    if clients is not None:
-        found["clients"] = clients
+        found[part] = api.every(f"{path}/{part}")
+    if api.readable(f"{path}/clients") is not None:
+        found["clients"] = api.every(f"{path}/clients")
     if json_:
         as_json(found)
         return

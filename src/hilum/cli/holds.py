@@ -55,7 +55,7 @@ def list_(*, json_: bool) -> None:
     Example:
       hilum hold list --json
     """
-    show(api.call("GET", "/holds")["items"], COLUMNS, json_=json_, named={"app": "/apps"})
+    show(api.every("/holds"), COLUMNS, json_=json_, named={"app": "/apps"})
 
 
 @hold.command("release")

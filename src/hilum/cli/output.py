@@ -9,6 +9,7 @@ import orjson
 
 from hilum.infra.database_faults import DatabaseAway
 from hilum.kernel.errors import HilumError, Invalid
+from hilum.web.faults import SENTENCES
 
 REFUSED, MISUSED = 1, 2
 COLUMN_BOUND = 60
@@ -54,6 +55,7 @@ def refuse(error: HilumError) -> NoReturn:
     click.secho(f"refused: {error.detail or error.code} ({error.code})", fg="red", err=True)
     if isinstance(error, Invalid):
         for name, fault in sorted(error.fields.items()):
-            if fault not in error.detail:
-                click.echo(f"  {name}: {fault}", err=True)
+            said = SENTENCES.get(fault, fault)
+            if said not in error.detail:
+                click.echo(f"  {name}: {said}", err=True)
     raise SystemExit(REFUSED)

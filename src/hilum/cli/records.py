@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -18,7 +19,12 @@ from hilum.infra.context import Context
 from hilum.infra.lanes import Lane
 from hilum.infra.settings import Settings
 from hilum.kernel.errors import HilumError
+from hilum.kernel.pages import PAGE_BOUND
 
+limit_option = click.option(
+    "--limit", type=click.IntRange(1, api.ROWS_BOUND), default=PAGE_BOUND, show_default=True, help="How many."
+)
+all_option = click.option("--all", "all_", is_flag=True, help="All of them, however many pages they fill.")
 NAMED_BOUND = 20
 """How many writes without an outcome are named."""
 
@@ -123,16 +129,20 @@ def _told_of_anchor(verdict: Verdict, found: Settings) -> str:
 @audit.command("events")
 @click.option("--tenant", default="", help="Of one hospital; leave out for your own, or as staff for all.")
 @click.option("--action", default="", help="Of one kind, such as controls.switch.engage.")
+@limit_option
+@all_option
 @json_option
-def audit_events(tenant: str, action: str, *, json_: bool) -> None:
+def audit_events(tenant: str, action: str, limit: int, *, all_: bool, json_: bool) -> None:
     r"""List the newest events of the control plane.
 
     \b
-    Example:
+    Examples:
       hilum audit events --action controls.switch.engage
+      hilum audit events --tenant general --limit 1000 --json
     """
-    query = {"tenant": tenant or api.own_tenant(), "action": action}
-    found = api.call("GET", "/audit/events", query=query)["items"]
+    found = _newest(
+        "/audit/events", None if all_ else limit, tenant=tenant or api.own_tenant(), action=action
+    )
     show(found, ("at", "action", "outcome", "tenant", "reason", "request_id"), json_=json_)
 
 
@@ -147,20 +157,32 @@ def audit_events(tenant: str, action: str, *, json_: bool) -> None:
     help="How they ended.",
 )
 @click.option("--reason", default="", help="Refused for one reason, such as switch_engaged.")
+@limit_option
+@all_option
 @json_option
-def audit_accesses(*, json_: bool, **query: str) -> None:
+def audit_accesses(limit: int, *, all_: bool, json_: bool, **query: str) -> None:
     r"""List the newest FHIR requests with their decisions.
 
     \b
-    Example:
+    Examples:
       hilum audit accesses --tenant general --app app_01h...
-      hilum audit accesses --tenant general --reason switch_engaged
+      hilum audit accesses --tenant general --reason switch_engaged --all
     """
     query["tenant"] = query["tenant"] or api.own_tenant()
-    found = api.call("GET", "/accesses", query=query)["items"]
+    found = _newest("/accesses", None if all_ else limit, **query)
     show(
         found,
         ("at", "tenant", "app", "interaction", "resource_type", "status", "reason", "request_id"),
         json_=json_,
         named={"app": "/apps"},
     )
+
+
+def _newest(path: str, limit: int | None, **query: str) -> list[dict[str, Any]]:
+    """Read the newest records, all without a limit; say on standard error when there are more."""
+    if limit is None:
+        return api.every(path, **query)
+    found, more = api.some(path, limit, **query)
+    if more:
+        click.secho(f"there are more than these {limit}: use --limit or --all", fg="yellow", err=True)
+    return found

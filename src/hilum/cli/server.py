@@ -16,6 +16,7 @@ from hilum.infra.context import Context
 from hilum.infra.schema_gate import Standing
 from hilum.infra.system import SystemIds
 from hilum.kernel.errors import HilumError, Invalid, NotPermitted, Unavailable
+from hilum.kernel.pages import walk
 from hilum.signin import policy as signin_policy
 from hilum.signin import service as signin
 
@@ -76,7 +77,7 @@ def _show_new_key(*, json_: bool) -> None:
 def _add_first_administrator(ctx: Context, username: str, name: str, password: str, digest: str) -> Person:
     administrators = [
         each
-        for each in identity.list_people(ctx, None)
+        for each in walk(lambda page: identity.list_people(ctx, None, page), lambda each: each.username)
         if each.role == StaffRole.PLATFORM_ADMIN and each.active
     ]
     if username.strip().lower() in {each.username for each in administrators}:

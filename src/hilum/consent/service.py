@@ -228,7 +228,11 @@ def narrow(ctx: Context, authorization: AuthorizationId, scopes: Iterable[str]) 
         raise Invalid("authorization_ended", "This authorization has ended.")
     if not texts or not all_covered(texts, found.scopes):
         fault = "holds more than was agreed" if texts else "is empty; withdraw instead"
-        raise Invalid("scopes_invalid", f"The list {fault}.", fields={"scopes": fault})
+        raise Invalid(
+            "scopes_invalid",
+            f"The list {fault}.",
+            fields={"scopes": "scopes_widen" if texts else "scopes_empty"},
+        )
     offline = found.offline and "offline_access" in texts
     store.set_scopes(ctx.tx, found.id, texts, offline=offline)
     tokens.narrow_authorization(ctx, found.id, texts)

@@ -17,8 +17,6 @@ REASON_BOUND = 500
 KEY_BOUND = 600
 """A whole scope string is the longest key."""
 BUCKETS_BOUND = 100_000
-PAGE_BOUND = 200
-QUOTA_PAGE_BOUND = 1_000
 SETTLE_BATCH = 1_000
 """Switches that ran out, settled in one transaction."""
 RATE_BOUND_PER_S = 100_000.0
@@ -184,6 +182,11 @@ class QuotaOverride:
     quota: Quota
     set_by: str
     set_at: datetime
+
+    @property
+    def key(self) -> str:
+        """Where it stands in a list."""
+        return f"{self.app}~{self.tenant}~{self.level}"
 
 
 @dataclass(frozen=True, slots=True)

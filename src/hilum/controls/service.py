@@ -9,7 +9,6 @@ from hilum.audit.models import Event, Outcome
 from hilum.controls import policy, store
 from hilum.controls.models import (
     DEFAULT_QUOTA,
-    QUOTA_PAGE_BOUND,
     QUOTAS,
     REMEMBERED,
     SWITCHES,
@@ -30,6 +29,7 @@ from hilum.controls.models import (
 from hilum.infra.context import Context
 from hilum.infra.facts import Delta, Since, keyed
 from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted, Unavailable
+from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.kernel.persistent import PersistentMap
 
 REFUSED = Outcome.REFUSED
@@ -140,9 +140,9 @@ def get_switch(ctx: Context, switch_id: str) -> Switch:
     return switch
 
 
-def list_switches(ctx: Context, *, tenant: str | None = None, after: str = "") -> list[Switch]:
+def list_switches(ctx: Context, *, tenant: str | None = None, page: PageQuery = FIRST_PAGE) -> list[Switch]:
     """List switches newest first, released ones too; a tenant's administrator sees those within the tenant. Raises NotPermitted."""
-    return store.list_switches(ctx.tx, tenant=_visible_tenant(ctx, tenant), after=after)
+    return store.list_switches(ctx.tx, tenant=_visible_tenant(ctx, tenant), page=page)
 
 
 def set_quota(ctx: Context, app: str, tenant: str, quota: Quota | None) -> None:
@@ -166,9 +166,11 @@ def set_quota(ctx: Context, app: str, tenant: str, quota: Quota | None) -> None:
     audit.record(ctx, Event("controls.quota.set", tenant=tenant, app=app, facts=facts))
 
 
-def list_quotas(ctx: Context, *, tenant: str | None = None) -> list[QuotaOverride]:
+def list_quotas(
+    ctx: Context, *, tenant: str | None = None, page: PageQuery = FIRST_PAGE
+) -> list[QuotaOverride]:
     """List overrides; a tenant's administrator sees the tenant's. Raises NotPermitted."""
-    return store.list_quotas(ctx.tx, tenant=_visible_tenant(ctx, tenant), limit=QUOTA_PAGE_BOUND)
+    return store.list_quotas(ctx.tx, tenant=_visible_tenant(ctx, tenant), page=page)
 
 
 def judge(

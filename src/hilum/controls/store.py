@@ -18,6 +18,7 @@ from sqlalchemy import (
     Text,
     and_,
     func,
+    literal,
     or_,
     select,
     text,
@@ -26,7 +27,6 @@ from sqlalchemy import (
 from sqlalchemy import tuple_ as pair
 
 from hilum.controls.models import (
-    PAGE_BOUND,
     SETTLE_BATCH,
     Mode,
     Quota,
@@ -38,6 +38,7 @@ from hilum.controls.models import (
 )
 from hilum.infra.db import Instant, in_parts, insert_or_ignore, metadata
 from hilum.kernel.errors import NotFound
+from hilum.kernel.pages import FIRST_PAGE, PageQuery
 
 ROWS_AT_ONCE = 2_000
 
@@ -58,7 +59,7 @@ switches = Table(
     Column("release_asked_by", String(120), nullable=False),
     Column("release_asked_at", Instant),
     Column("over_at", Instant),
-    Index(None, "tenant"),
+    Index(None, "tenant", "id"),
     Index(
         "ix_control_switch_standing",
         "kind",
@@ -93,7 +94,7 @@ quotas = Table(
     Column("burst", Integer, nullable=False),
     Column("set_by", String(120), nullable=False),
     Column("set_at", Instant, nullable=False),
-    Index(None, "tenant"),
+    Index(None, "tenant", "app", "level"),
 )
 
 
@@ -142,15 +143,13 @@ def get_switch(tx: Connection, switch_id: str) -> Switch:
     return _switch(row)
 
 
-def list_switches(
-    tx: Connection, *, tenant: str | None = None, after: str = "", limit: int = PAGE_BOUND
-) -> list[Switch]:
-    """List switches, newest first; within one tenant if one is given. ``after`` is the id of the last one seen."""
-    query = select(switches).order_by(switches.c.id.desc()).limit(min(limit, PAGE_BOUND))
+def list_switches(tx: Connection, *, tenant: str | None = None, page: PageQuery = FIRST_PAGE) -> list[Switch]:
+    """List switches, newest first; within one tenant if one is given."""
+    query = select(switches).order_by(switches.c.id.desc()).limit(page.limit)
     if tenant is not None:
         query = query.where(switches.c.tenant == tenant)
-    if after:
-        query = query.where(switches.c.id < after)
+    if page.after:
+        query = query.where(switches.c.id < page.after)
     return [_switch(row) for row in tx.execute(query)]
 
 
@@ -284,10 +283,19 @@ def delete_quota(tx: Connection, app: str, tenant: str, level: QuotaLevel) -> bo
     return tx.execute(quotas.delete().where(same)).rowcount == 1
 
 
-def list_quotas(tx: Connection, *, tenant: str | None = None, limit: int) -> list[QuotaOverride]:
-    query = select(quotas).order_by(quotas.c.app, quotas.c.tenant, quotas.c.level).limit(limit)
+def list_quotas(
+    tx: Connection, *, tenant: str | None = None, page: PageQuery = FIRST_PAGE
+) -> list[QuotaOverride]:
+    """List quotas by app, tenant and level; of one tenant if one is given. A page goes on after ``QuotaOverride.key``."""
+    key = {"app": quotas.c.app, "tenant": quotas.c.tenant, "level": quotas.c.level}
+    query = select(quotas).limit(page.limit)
     if tenant is not None:
         query = query.where(quotas.c.tenant == tenant)
+        del key["tenant"]  # the same in every row, and the index by tenant goes on with the rest
+    if page.after:
+        last = dict(zip(("app", "tenant", "level"), (*page.after.split("~"), "", ""), strict=False))
+        query = query.where(pair(*key.values()) > pair(*(literal(last[name]) for name in key)))
+    query = query.order_by(*key.values())
     return [
         QuotaOverride(
             row.app,

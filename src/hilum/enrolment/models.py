@@ -19,7 +19,6 @@ CODE_GROUPS, CODE_GROUP = 3, 4
 APPROVAL_LIFE = timedelta(days=7)
 APPROVALS_PENDING_BOUND = 200
 """Of one tenant, or of the staff; past it, decide some first."""
-APPROVALS_PAGE_BOUND = 200
 
 
 class Purpose(StrEnum):

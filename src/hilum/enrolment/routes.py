@@ -9,9 +9,9 @@ from pydantic import BaseModel, Field
 from starlette.requests import Request
 
 from hilum.enrolment import service
-from hilum.enrolment.models import APPROVALS_PAGE_BOUND, Approval, ApprovalKind, ApprovalState, Asked, Opened
+from hilum.enrolment.models import Approval, ApprovalKind, ApprovalState, Asked, Opened
 from hilum.identity import service as identity
-from hilum.identity.models import PEOPLE_PAGE_BOUND, PROXIES_BOUND, Chart, NewPerson, Person
+from hilum.identity.models import PROXIES_BOUND, Chart, NewPerson, Person
 from hilum.kernel.ids import PersonId, TenantId
 from hilum.web.api import (
     ONESELF,
@@ -181,9 +181,9 @@ def _people(router: APIRouter, kit: Kit) -> None:
     )
     async def list_people(request: Request, query: Annotated[TenantQuery, Query()]) -> object:
         """List people of a tenant by username; without one, the staff."""
-        verb = partial(identity.list_people, tenant=_tenant(query.tenant), after=query.after)
+        verb = partial(identity.list_people, tenant=_tenant(query.tenant), page=query.page)
         found = await look(kit, request, verb)
-        return page_of(found, PersonShown.of, bound=PEOPLE_PAGE_BOUND, key=lambda each: each.username)
+        return page_of(found, PersonShown.of, query, key=lambda each: each.username)
 
     @router.get("/people/{person}", tags=["identity"], openapi_extra=audience(ONESELF, *ADMINISTRATORS))
     async def get_person(request: Request, person: Id) -> PersonShown:
@@ -262,9 +262,9 @@ def _approvals(router: APIRouter, kit: Kit) -> None:
     )
     async def list_approvals(request: Request, query: Annotated[TenantQuery, Query()]) -> object:
         """List what waits for a second person, oldest first."""
-        verb = partial(service.list_approvals, tenant=_tenant(query.tenant), after=query.after)
+        verb = partial(service.list_approvals, tenant=_tenant(query.tenant), page=query.page)
         found = await look(kit, request, verb)
-        return page_of(found, ApprovalShown.of, bound=APPROVALS_PAGE_BOUND, key=lambda each: each.id)
+        return page_of(found, ApprovalShown.of, query)
 
     @router.post(
         "/approvals/{approval}/approve",

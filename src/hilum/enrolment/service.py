@@ -29,6 +29,7 @@ from hilum.infra.context import Context
 from hilum.kernel.actor import Actor, ActorKind
 from hilum.kernel.errors import Conflict, NotFound, NotPermitted, Unavailable
 from hilum.kernel.ids import PersonId, TenantId
+from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.signin import policy as signin_policy
 from hilum.signin import service as signin
 
@@ -143,12 +144,14 @@ def refuse(ctx: Context, approval_id: str) -> Approval:
     return replace(approval, state=ApprovalState.REFUSED, decided_by=by, decided_at=ctx.now)
 
 
-def list_approvals(ctx: Context, *, tenant: TenantId | None = None, after: str = "") -> list[Approval]:
+def list_approvals(
+    ctx: Context, *, tenant: TenantId | None = None, page: PageQuery = FIRST_PAGE
+) -> list[Approval]:
     """List what waits for a second person, oldest first; an administrator of a tenant sees the tenant's. Raises NotPermitted."""
     asked = tenant if ctx.actor.tenant is None else tenant or ctx.actor.tenant
     if not policy.may_decide(ctx.actor, asked):
         raise NotPermitted("not_permitted", "You may not see the requests of this hospital or of the staff.")
-    return store.list_pending(ctx.tx, ctx.now, tenant=asked, after=after)
+    return store.list_pending(ctx.tx, ctx.now, tenant=asked, page=page)
 
 
 def _visible(ctx: Context, approval_id: str) -> Approval:

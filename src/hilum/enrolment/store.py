@@ -7,7 +7,6 @@ from typing import Any
 from sqlalchemy import JSON, Column, Connection, Index, Integer, Row, String, Table, func, select
 
 from hilum.enrolment.models import (
-    APPROVALS_PAGE_BOUND,
     CODE_TRIES,
     Approval,
     ApprovalKind,
@@ -19,6 +18,7 @@ from hilum.identity.models import NewPerson
 from hilum.infra.db import Instant, metadata
 from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import PersonId, TenantId
+from hilum.kernel.pages import FIRST_PAGE, PageQuery
 
 links = Table(
     "enrolment_link",
@@ -167,15 +167,17 @@ def get_approval(tx: Connection, approval: str) -> Approval:
 
 
 def list_pending(
-    tx: Connection, now: datetime, *, tenant: TenantId | None = None, after: str = ""
+    tx: Connection, now: datetime, *, tenant: TenantId | None = None, page: PageQuery = FIRST_PAGE
 ) -> list[Approval]:
     """List what waits for a second person, oldest first; of one tenant if one is given."""
     query = select(approvals).where(
-        approvals.c.state == ApprovalState.PENDING.value, approvals.c.expires_at > now, approvals.c.id > after
+        approvals.c.state == ApprovalState.PENDING.value,
+        approvals.c.expires_at > now,
+        approvals.c.id > page.after,
     )
     if tenant is not None:
         query = query.where(approvals.c.tenant == tenant)
-    return [_approval(row) for row in tx.execute(query.order_by(approvals.c.id).limit(APPROVALS_PAGE_BOUND))]
+    return [_approval(row) for row in tx.execute(query.order_by(approvals.c.id).limit(page.limit))]
 
 
 def count_pending(tx: Connection, tenant: TenantId | None, now: datetime) -> int:

@@ -11,8 +11,6 @@ from hilum.kernel.ids import Part, PersonId, TenantId
 IDENTITY = Part("identity")
 """The part of the facts that holds tenants and who is inactive; its keys are ``tenant/<id>`` and ``person/<id>``."""
 TENANTS_BOUND = 10_000
-PEOPLE_PAGE_BOUND = 200
-TENANTS_PAGE_BOUND = 200
 PROXIES_BOUND = 50
 EHR_ORIGINS_BOUND = 20
 ATTACHMENT_HOSTS_BOUND = 20

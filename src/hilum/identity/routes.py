@@ -14,7 +14,6 @@ from hilum.identity.models import (
     ATTACHMENT_HOSTS_BOUND,
     CREDENTIALS_BOUND,
     EHR_ORIGINS_BOUND,
-    TENANTS_PAGE_BOUND,
     MovedReads,
     Tenant,
     TenantChange,
@@ -104,9 +103,8 @@ def _tenants(router: APIRouter, kit: Kit, seal: Seal) -> None:
     )
     async def list_tenants(request: Request, query: Annotated[Paging, Query()]) -> object:
         """List the tenants that the caller may see."""
-        verb = partial(service.view_tenants, after=query.after, limit=TENANTS_PAGE_BOUND)
-        found = await look(kit, request, verb)
-        return page_of(found, _tenant, bound=TENANTS_PAGE_BOUND, key=lambda each: each.id)
+        found = await look(kit, request, partial(service.view_tenants, page=query.page))
+        return page_of(found, _tenant, query)
 
     @router.get("/tenants/{tenant}", openapi_extra=audience("staff", "administrator"))
     async def get_tenant(request: Request, tenant: Id) -> TenantShown:

@@ -14,7 +14,6 @@ from hilum.identity import policy, store
 from hilum.identity.models import (
     IDENTITY,
     NEGATIVE_WINDOW,
-    PEOPLE_PAGE_BOUND,
     SECOND_PEOPLE_MIN,
     TENANTS_BOUND,
     Bar,
@@ -33,6 +32,7 @@ from hilum.infra.context import Context
 from hilum.infra.facts import Delta, Since, keyed
 from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted, Unavailable
 from hilum.kernel.ids import PersonId, TenantId
+from hilum.kernel.pages import FIRST_PAGE, PAGE_BOUND, PageQuery
 from hilum.kernel.persistent import PersistentMap, RecentSet
 
 
@@ -87,7 +87,9 @@ def _require_one_node(ctx: Context, upstream: UpstreamRef) -> None:
     if upstream.kind is UpstreamKind.EMBEDDED and nodes.count_live(ctx.tx) > 1:
         fault = "is embedded, whose data lies on one node, and several nodes serve this platform: give the address of a FHIR server"
         raise Invalid(
-            "embedded_needs_one_node", f"The tenant's upstream {fault}.", fields={"upstream": fault}
+            "embedded_needs_one_node",
+            f"The tenant's upstream {fault}.",
+            fields={"upstream": "upstream_needs_one_node"},
         )
 
 
@@ -111,14 +113,14 @@ def list_tenants(ctx: Context) -> list[Tenant]:
     return store.list_tenants(ctx.tx)
 
 
-def view_tenants(ctx: Context, *, after: str = "", limit: int = TENANTS_BOUND) -> list[Tenant]:
+def view_tenants(ctx: Context, page: PageQuery = FIRST_PAGE) -> list[Tenant]:
     """List the tenants that the actor may see."""
     if ctx.actor.is_platform:
-        return store.list_tenants(ctx.tx, after=after, limit=limit)
+        return store.list_tenants(ctx.tx, after=page.after, limit=page.limit)
     own = ctx.actor.tenant
     if own is None or not policy.may_see_tenant(ctx.actor, own):
         raise NotPermitted("not_permitted", "You may not see tenants.")
-    return [store.get_tenant(ctx.tx, own)]
+    return [store.get_tenant(ctx.tx, own)] if own > page.after else []
 
 
 def view_tenant(ctx: Context, tenant: TenantId) -> Tenant:
@@ -193,11 +195,11 @@ def view_person(ctx: Context, person_id: PersonId) -> Person:
     return person
 
 
-def list_people(ctx: Context, tenant: TenantId | None, *, after: str = "") -> list[Person]:
+def list_people(ctx: Context, tenant: TenantId | None, page: PageQuery = FIRST_PAGE) -> list[Person]:
     """List people of a tenant (None: the staff) by username. Raises NotPermitted."""
     if not policy.may_administer(ctx.actor, tenant):
         raise NotPermitted("not_permitted", "You may not see the people here.")
-    return [policy.charts_at(each, ctx.now) for each in store.list_people(ctx.tx, tenant, after=after)]
+    return [policy.charts_at(each, ctx.now) for each in store.list_people(ctx.tx, tenant, page)]
 
 
 def set_charts(ctx: Context, person_id: PersonId, charts: tuple[Chart, ...]) -> Person:
@@ -231,7 +233,7 @@ def restart_age(ctx: Context, person_id: PersonId, since: datetime) -> None:
     store.save_age(ctx.tx, person_id, since)
 
 
-def list_shared_fhir_users(ctx: Context, *, limit: int = PEOPLE_PAGE_BOUND) -> list[tuple[TenantId, str]]:
+def list_shared_fhir_users(ctx: Context, *, limit: int = PAGE_BOUND) -> list[tuple[TenantId, str]]:
     """List each ``fhirUser`` that several active people of a tenant have, from before that was refused."""
     return store.list_shared_fhir_users(ctx.tx, limit=limit)
 

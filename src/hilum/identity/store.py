@@ -19,7 +19,6 @@ from sqlalchemy import (
 )
 
 from hilum.identity.models import (
-    PEOPLE_PAGE_BOUND,
     TENANTS_BOUND,
     Chart,
     MovedReads,
@@ -31,6 +30,7 @@ from hilum.identity.models import (
 from hilum.infra.db import EPOCH, Instant, in_parts, insert_or_ignore, metadata
 from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import PersonId, TenantId
+from hilum.kernel.pages import FIRST_PAGE, PAGE_BOUND, PageQuery
 
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -223,15 +223,13 @@ def find_person_by_username(tx: Connection, tenant: TenantId | None, username: s
     return None if row is None else _person(row)
 
 
-def list_people(
-    tx: Connection, tenant: TenantId | None, *, after: str = "", limit: int = PEOPLE_PAGE_BOUND
-) -> list[Person]:
-    """List people of a tenant (None: staff) by username. ``after`` is the last username seen."""
+def list_people(tx: Connection, tenant: TenantId | None, page: PageQuery = FIRST_PAGE) -> list[Person]:
+    """List people of a tenant (None: staff) by username."""
     query = (
         select(people)
-        .where(people.c.tenant == (tenant or ""), people.c.username > after)
+        .where(people.c.tenant == (tenant or ""), people.c.username > page.after)
         .order_by(people.c.username)
-        .limit(min(limit, PEOPLE_PAGE_BOUND))
+        .limit(page.limit)
     )
     return [_person(row) for row in tx.execute(query)]
 
@@ -317,7 +315,7 @@ def lock_active_staff(tx: Connection, roles: Collection[str]) -> list[tuple[Pers
     query = select(people.c.id, people.c.role).where(
         people.c.tenant == "", people.c.role.in_(roles), people.c.active.is_(True)
     )
-    rows = tx.execute(query.order_by(people.c.id).limit(PEOPLE_PAGE_BOUND).with_for_update())
+    rows = tx.execute(query.order_by(people.c.id).limit(PAGE_BOUND).with_for_update())
     return [(PersonId(row.id), row.role) for row in rows]
 
 

@@ -45,7 +45,7 @@ def order_faults(order: LaunchOrder) -> dict[str, str]:
     faults = {
         name: fault
         for name, fault in (
-            ("client_id", _word_fault(order.client, CLIENT_BOUND) if order.client else "is missing"),
+            ("client_id", _word_fault(order.client, CLIENT_BOUND) if order.client else "missing"),
             ("person", _username_fault(order.person)),
             ("patient", id_fault(order.patient)),
             ("encounter", id_fault(order.encounter)),
@@ -57,9 +57,9 @@ def order_faults(order: LaunchOrder) -> dict[str, str]:
         if fault
     }
     if order.encounter and not order.patient:
-        faults["encounter"] = "needs a patient"
+        faults["encounter"] = "patient_needed"
     if len(order.fhir_context) > FHIR_CONTEXT_BOUND:
-        faults["fhirContext"] = f"has more than {FHIR_CONTEXT_BOUND} entries"
+        faults["fhirContext"] = "too_many"
         return faults
     for n, entry in enumerate(order.fhir_context):
         if fault := fhir_context_fault(entry):
@@ -72,7 +72,7 @@ def chart_fault(person: Person, patient: str) -> str:
     openable = patients_openable(person)
     if not patient or openable is None or patient in openable:
         return ""
-    return "is not a chart that this person may open"
+    return "chart_not_openable"
 
 
 def move_faults(person: Person | None, patient: str, encounter: str) -> dict[str, str]:
@@ -83,7 +83,7 @@ def move_faults(person: Person | None, patient: str, encounter: str) -> dict[str
         if fault
     }
     if encounter and not patient:
-        faults["encounter"] = "needs a patient"
+        faults["encounter"] = "patient_needed"
     if person is not None and (fault := chart_fault(person, patient)):
         faults["patient"] = fault
     return faults
@@ -94,37 +94,37 @@ def id_fault(text: str) -> str:
 
     Source: FHIR R4 datatypes.html#id
     """
-    return "" if not text or _FHIR_ID.fullmatch(text) else "is not a FHIR id"
+    return "" if not text or _FHIR_ID.fullmatch(text) else "id_malformed"
 
 
 def _username_fault(text: str) -> str:
     if not text:
-        return "is missing"
-    return "" if len(text) <= USERNAME_BOUND and text.isprintable() else "is not a username"
+        return "missing"
+    return "" if len(text) <= USERNAME_BOUND and text.isprintable() else "username_malformed"
 
 
 def _text_fault(text: str, bound: int) -> str:
     if len(text) > bound:
-        return f"is longer than {bound} characters"
-    return "" if text.isprintable() else "holds characters that cannot be shown"
+        return "too_long"
+    return "" if text.isprintable() else "characters"
 
 
 def _word_fault(text: str, bound: int) -> str:
     if not text:
         return ""
-    return _text_fault(text, bound) or ("" if _WORD.fullmatch(text) else "is not one word")
+    return _text_fault(text, bound) or ("" if _WORD.fullmatch(text) else "word_malformed")
 
 
 def launch_uri_fault(asked: str, client: Client) -> str:
     """Say why a client cannot be opened at an address: it must lie on an origin that the client registered."""
     if not asked:
-        return "" if client.launch_uri else "is needed: the client has registered no launch URL"
+        return "" if client.launch_uri else "launch_url_needed"
     if asked == client.launch_uri:
         return ""
     known = {_origin(uri) for uri in (*client.redirect_uris, client.launch_uri)}
     origin = _origin(asked)
     if not origin or "#" in asked or "@" in asked or origin not in known:
-        return "is on no origin of the client's redirect URIs or launch URL"
+        return "launch_url_foreign"
     return ""
 
 
@@ -154,18 +154,18 @@ def activity_faults(rows: Iterable[Activity], *, today: date) -> dict[str, str]:
     faults: dict[str, str] = {}
     listed = list(rows)
     if not listed:
-        return {"counts": "is empty"}
+        return {"counts": "empty"}
     if len(listed) > ACTIVITY_ROWS_BOUND:
-        return {"counts": f"has more than {ACTIVITY_ROWS_BOUND} rows"}
+        return {"counts": "too_many"}
     if len({(row.day, row.role, row.facility) for row in listed}) != len(listed):
-        faults["counts"] = "names a role and facility twice"
+        faults["counts"] = "named_twice"
     for n, row in enumerate(listed):
         if not _WORD.fullmatch(row.role) or len(row.role) > FACILITY_BOUND:
-            faults[f"counts.{n}.role"] = "is not one word"
+            faults[f"counts.{n}.role"] = "word_malformed"
         if row.facility and (not row.facility.isprintable() or len(row.facility) > FACILITY_BOUND):
-            faults[f"counts.{n}.facility"] = f"is longer than {FACILITY_BOUND} characters"
+            faults[f"counts.{n}.facility"] = "too_long"
         if not 0 <= row.count <= ACTIVITY_COUNT_BOUND:
-            faults[f"counts.{n}.count"] = "is not a count"
+            faults[f"counts.{n}.count"] = "count_malformed"
         if row.day > today + timedelta(days=1):
-            faults["date"] = "lies in the future"
+            faults["date"] = "in_the_future"
     return faults

@@ -21,6 +21,7 @@ from hilum.kernel.ids import ClientId, LaunchId, TenantId
 from hilum.launches import policy, service
 from hilum.launches.models import BODY_BOUND, Activity, LaunchOrder
 from hilum.web import cookies
+from hilum.web.faults import field_of, of_validation
 from hilum.web.forms import read_body
 from hilum.web.kit import Kit, trace_of
 from hilum.web.problems import method_refused, problem_response
@@ -95,7 +96,7 @@ class ActivityBody(BaseModel):
         try:
             day = date.fromisoformat(self.date)
         except ValueError as error:
-            fields = {"date": "is not a date such as 2026-03-02"}
+            fields = {"date": "date_malformed"}
             raise Invalid("activity_invalid", "The counts cannot be taken.", fields=fields) from error
         return [Activity(day, each.role, each.facility, each.count) for each in self.counts]
 
@@ -235,14 +236,6 @@ def _parse(raw: bytes, kind: type[Body]) -> Body:
     try:
         return kind.model_validate(value)
     except ValidationError as error:
-        fields = {
-            ".".join(str(part)[:64] for part in fault["loc"][:8]) or "body": _fault(
-                fault["type"], fault["msg"]
-            )
-            for fault in error.errors(include_input=False, include_url=False)[:FAULTS_BOUND]
-        }
-        raise Invalid("fields_invalid", "Some fields cannot be taken.", fields=fields) from error
-
-
-def _fault(kind: str, message: str) -> str:
-    return {"missing": "is missing", "extra_forbidden": "is not a field here"}.get(kind, message[:200])
+        found = error.errors(include_input=False, include_url=False)[:FAULTS_BOUND]
+        fields = {field_of(fault["loc"]): of_validation(fault)["code"] for fault in found}
+        raise Invalid("fields_invalid", "Some fields cannot be accepted.", fields=fields) from error

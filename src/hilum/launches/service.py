@@ -94,11 +94,11 @@ def open_launch(ctx: Context, order: LaunchOrder) -> OpenedLaunch:
 def _named_faults(order: LaunchOrder, client: Client | None, person: Person | None) -> dict[str, str]:
     faults: dict[str, str] = {}
     if order.client and (client is None or client.type in PLATFORM_PEERS | {ClientType.BACKEND}):
-        faults["client_id"] = "is not a client that can be launched"
+        faults["client_id"] = "client_not_launchable"
     elif client is not None and (fault := policy.launch_uri_fault(order.launch_uri, client)):
         faults["launch_uri"] = fault
     if order.person and (person is None or not person.active):
-        faults["person"] = "is nobody active here"
+        faults["person"] = "person_not_active"
     elif person is not None and (fault := policy.chart_fault(person, order.patient)):
         faults["patient"] = fault
     return faults

@@ -22,7 +22,8 @@ REGISTRY = Part("registry")
 """The part of the facts that holds clients and installations; its keys are ``app/<id>`` and ``at/<tenant>/<app>``."""
 DYNAMIC_CLIENTS_BOUND = 100
 DYNAMIC_CLIENT_LIFE = timedelta(hours=24)
-PAGE_BOUND = 200
+ENDED_BATCH = 200
+"""Dynamic clients whose life is over that are ended in one transaction."""
 NAME_BOUND = 200
 LABEL_BOUND = 100
 LISTED_BOUND = 40

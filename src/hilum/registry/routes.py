@@ -1,6 +1,5 @@
 """The API's vendors, apps, clients, certifications and installations."""
 
-from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Annotated, Any
@@ -22,7 +21,6 @@ from hilum.clients.models import (
 from hilum.kernel.ids import AppId, ClientId, TenantId, VendorId, VersionId
 from hilum.registry import service
 from hilum.registry.models import (
-    PAGE_BOUND,
     SECRET_OVERLAP,
     SECRET_OVERLAP_MAX,
     AppState,
@@ -246,10 +244,6 @@ def api(kit: Kit) -> APIRouter:
     return router
 
 
-def _page(found: list[Any], shown: Callable[[Any], Any]) -> object:
-    return page_of(found, shown, bound=PAGE_BOUND, key=lambda each: each.id)
-
-
 def _vendors_and_apps(router: APIRouter, kit: Kit) -> None:
     @router.post("/vendors", status_code=201, response_model=VendorShown, openapi_extra=REGISTRARS)
     async def add_vendor(request: Request, body: VendorAsked) -> object:
@@ -259,8 +253,8 @@ def _vendors_and_apps(router: APIRouter, kit: Kit) -> None:
     @router.get("/vendors", response_model=Page[VendorShown], openapi_extra=READERS)
     async def list_vendors(request: Request, query: Annotated[Paging, Query()]) -> object:
         """List vendors."""
-        found = await look(kit, request, partial(service.list_vendors, after=query.after))
-        return _page(found, VendorShown.model_validate)
+        found = await look(kit, request, partial(service.list_vendors, page=query.page))
+        return page_of(found, VendorShown.model_validate, query)
 
     @router.post("/apps", status_code=201, response_model=AppShown, openapi_extra=REGISTRARS)
     async def add_app(request: Request, body: AppAsked) -> object:
@@ -271,8 +265,8 @@ def _vendors_and_apps(router: APIRouter, kit: Kit) -> None:
     @router.get("/apps", response_model=Page[AppShown], openapi_extra=READERS)
     async def list_apps(request: Request, query: Annotated[Paging, Query()]) -> object:
         """List apps."""
-        found = await look(kit, request, partial(service.list_apps, after=query.after))
-        return _page(found, AppShown.model_validate)
+        found = await look(kit, request, partial(service.list_apps, page=query.page))
+        return page_of(found, AppShown.model_validate, query)
 
     @router.get("/apps/{app}", response_model=AppShown, openapi_extra=READERS)
     async def get_app(request: Request, app: Id) -> object:
@@ -298,10 +292,11 @@ def _vendors_and_apps(router: APIRouter, kit: Kit) -> None:
         """Add a version of an app."""
         return await change(kit, request, partial(service.add_version, app_id=AppId(app), label=body.label))
 
-    @router.get("/apps/{app}/versions", response_model=list[VersionShown], openapi_extra=READERS)
-    async def list_versions(request: Request, app: Id) -> object:
+    @router.get("/apps/{app}/versions", response_model=Page[VersionShown], openapi_extra=READERS)
+    async def list_versions(request: Request, app: Id, query: Annotated[Paging, Query()]) -> object:
         """List an app's versions, newest first."""
-        return await look(kit, request, partial(service.list_versions, app_id=AppId(app)))
+        verb = partial(service.list_versions, app_id=AppId(app), page=query.page)
+        return page_of(await look(kit, request, verb), VersionShown.model_validate, query)
 
 
 def _clients(router: APIRouter, kit: Kit) -> None:
@@ -319,12 +314,13 @@ def _clients(router: APIRouter, kit: Kit) -> None:
 
     @router.get(
         "/apps/{app}/clients",
-        response_model=list[ClientShown],
+        response_model=Page[ClientShown],
         openapi_extra=READERS,
     )
-    async def list_clients(request: Request, app: Id) -> object:
+    async def list_clients(request: Request, app: Id, query: Annotated[Paging, Query()]) -> object:
         """List an app's clients; a tenant's administrator those of its own peers."""
-        return await look(kit, request, partial(service.list_clients, app_id=AppId(app)))
+        verb = partial(service.list_clients, app_id=AppId(app), page=query.page)
+        return page_of(await look(kit, request, verb), ClientShown.model_validate, query)
 
     @router.get("/clients/{client}", response_model=ClientShown, openapi_extra=READERS)
     async def get_client(request: Request, client: Id) -> object:
@@ -357,10 +353,11 @@ def _certifications(router: APIRouter, kit: Kit) -> None:
         order = CertifyOrder(VersionId(body.version), body.environment, body.scopes, body.expires_at)
         return await change(kit, request, partial(service.certify, order=order))
 
-    @router.get("/apps/{app}/certifications", response_model=list[CertificationShown], openapi_extra=READERS)
-    async def list_certifications(request: Request, app: Id) -> object:
+    @router.get("/apps/{app}/certifications", response_model=Page[CertificationShown], openapi_extra=READERS)
+    async def list_certifications(request: Request, app: Id, query: Annotated[Paging, Query()]) -> object:
         """List an app's certifications, newest first."""
-        return await look(kit, request, partial(service.list_certifications, app_id=AppId(app)))
+        verb = partial(service.list_certifications, app_id=AppId(app), page=query.page)
+        return page_of(await look(kit, request, verb), CertificationShown.model_validate, query)
 
     @router.delete(
         "/certifications/{certification}",
@@ -389,10 +386,8 @@ def _installations(router: APIRouter, kit: Kit) -> None:
     async def list_installations(request: Request, query: Annotated[InstallationsQuery, Query()]) -> object:
         """List standing installations."""
         tenant = None if query.tenant is None else TenantId(query.tenant)
-        found = await look(
-            kit, request, partial(service.list_installations, tenant=tenant, after=query.after)
-        )
-        return _page(found, InstallationShown.model_validate)
+        found = await look(kit, request, partial(service.list_installations, tenant=tenant, page=query.page))
+        return page_of(found, InstallationShown.model_validate, query)
 
     @router.patch("/installations/{installation}", response_model=InstallationShown, openapi_extra=TAKERS)
     async def narrow_installation(request: Request, installation: Id, body: NarrowAsked) -> object:

@@ -193,7 +193,7 @@ def adopt_version(ctx: Context, client_id: ClientId, version_id: VersionId) -> C
     version = store.get_version(ctx.tx, version_id)
     if version.app != client.app:
         raise NotFound("version_not_found", "The app has no such version.")
-    standing = store.list_certifications(ctx.tx, client.app)
+    standing = list(store.read_certifications(ctx.tx, [client.app]))
     if not any(
         each.version == version.id and policy.stands(each, client.environment, ctx.now) for each in standing
     ):
@@ -248,7 +248,9 @@ def install(ctx: Context, order: InstallOrder) -> Installation:
     environment = Environment.SANDBOX if tenant.sandbox else Environment.PRODUCTION
     certified = [
         scope
-        for each in store.list_certifications(ctx.tx, app.id)
+        for each in sorted(
+            store.read_certifications(ctx.tx, [app.id]), key=lambda each: each.id, reverse=True
+        )
         if policy.stands(each, environment, ctx.now)
         for scope in each.scopes
     ]
@@ -258,8 +260,7 @@ def install(ctx: Context, order: InstallOrder) -> Installation:
             "No version of the app is certified for this hospital now. The platform's reviewers certify apps."
         )
         raise Invalid("installation_invalid", detail, fields=fields)
-    clients = store.list_clients(ctx.tx, app.id)
-    only_backend = bool(clients) and all(each.type is ClientType.BACKEND for each in clients)
+    only_backend = store.serves_backends_only(ctx.tx, app.id)
     if faults := policy.install_faults(order, certified, only_backend=only_backend, now=ctx.now):
         detail = f"The app cannot be installed as asked. {policy.beyond(order.scopes, certified, allowed_as='certified')}"
         raise Invalid("installation_invalid", detail.strip(), fields=faults)
@@ -394,7 +395,7 @@ def client_facts(ctx: Context, client_id: ClientId) -> ClientFacts | None:
     if client is None:
         return None
     app = store.get_app(ctx.tx, client.app)
-    return policy.join(client, app, store.list_certifications(ctx.tx, app.id))
+    return policy.join(client, app, store.read_certifications(ctx.tx, [app.id]))
 
 
 def installation(ctx: Context, tenant: TenantId, app: AppId) -> InstallationFacts | None:

@@ -12,9 +12,11 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    CompoundSelect,
     Connection,
     Index,
     Row,
+    Select,
     String,
     Table,
     Text,
@@ -31,8 +33,9 @@ from hilum.clients.models import BackendUse, ClientType, Deployment, Environment
 from hilum.infra.db import EPOCH, Instant, insert_or_ignore, metadata
 from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import AppId, ClientId, TenantId, VendorId, VersionId
+from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.registry.models import (
-    PAGE_BOUND,
+    ENDED_BATCH,
     App,
     AppState,
     AppVersion,
@@ -70,7 +73,7 @@ apps = Table(
     Column("created_at", Instant, nullable=False),
     Column("active_since", Instant, nullable=False),
     Index(None, "vendor"),
-    Index(None, "tenant"),
+    Index(None, "tenant", "id"),
 )
 
 versions = Table(
@@ -81,6 +84,7 @@ versions = Table(
     Column("label", String(100), nullable=False),
     Column("created_at", Instant, nullable=False),
     UniqueConstraint("app", "label"),
+    Index(None, "app", "id"),
 )
 
 clients = Table(
@@ -106,7 +110,7 @@ clients = Table(
     Column("created_at", Instant, nullable=False),
     Column("adopted_at", Instant),
     Column("certified_before", Instant),
-    Index(None, "app"),
+    Index(None, "app", "id"),
     Index(None, "dynamic", "expires_at"),
 )
 
@@ -130,7 +134,7 @@ certifications = Table(
     Column("certified_at", Instant, nullable=False),
     Column("expires_at", Instant, nullable=False),
     Column("withdrawn_at", Instant),
-    Index(None, "app"),
+    Index(None, "app", "id"),
 )
 
 installations = Table(
@@ -152,6 +156,13 @@ installations = Table(
         "tenant",
         "app",
         unique=True,
+        sqlite_where=text("removed_at IS NULL"),
+        postgresql_where=text("removed_at IS NULL"),
+    ),
+    Index(
+        "ix_registry_installation_listed",
+        "tenant",
+        "id",
         sqlite_where=text("removed_at IS NULL"),
         postgresql_where=text("removed_at IS NULL"),
     ),
@@ -191,10 +202,10 @@ def get_vendor(tx: Connection, vendor: VendorId) -> Vendor:
 
 
 def list_vendors(
-    tx: Connection, *, seen_from: TenantId | None = None, after: str = "", limit: int = PAGE_BOUND
+    tx: Connection, *, seen_from: TenantId | None = None, page: PageQuery = FIRST_PAGE
 ) -> list[Vendor]:
     """List vendors by id; ``seen_from`` a tenant leaves out those whose app lives at another."""
-    query = select(vendors).where(vendors.c.id > after).order_by(vendors.c.id).limit(min(limit, PAGE_BOUND))
+    query = select(vendors).where(vendors.c.id > page.after).order_by(vendors.c.id).limit(page.limit)
     if seen_from is not None:
         elsewhere = select(apps.c.vendor).where(apps.c.tenant != seen_from)
         query = query.where(vendors.c.id.not_in(elsewhere))
@@ -236,13 +247,16 @@ def get_app(tx: Connection, app: AppId) -> App:
 
 
 def list_apps(
-    tx: Connection, *, seen_from: TenantId | None = None, after: str = "", limit: int = PAGE_BOUND
+    tx: Connection, *, seen_from: TenantId | None = None, page: PageQuery = FIRST_PAGE
 ) -> list[App]:
     """List apps by id; ``seen_from`` a tenant leaves out those that live at another."""
-    query = select(apps).where(apps.c.id > after).order_by(apps.c.id).limit(min(limit, PAGE_BOUND))
-    if seen_from is not None:
-        query = query.where(or_(apps.c.tenant.is_(None), apps.c.tenant == seen_from))
-    return [_app(row) for row in tx.execute(query)]
+    query = select(apps).where(apps.c.id > page.after)
+    if seen_from is None:
+        found: Select[Any] | CompoundSelect[Any] = query.order_by(apps.c.id)
+    else:  # two parts of one index, merged: no index has the order of both together
+        everywhere, here = query.where(apps.c.tenant.is_(None)), query.where(apps.c.tenant == seen_from)
+        found = everywhere.union_all(here).order_by("id")
+    return [_app(row) for row in tx.execute(found.limit(page.limit))]
 
 
 def save_app_state(tx: Connection, app: App) -> bool:
@@ -264,9 +278,14 @@ def get_version(tx: Connection, version: VersionId) -> AppVersion:
     return _version(_get(tx, versions, version, "version"))
 
 
-def list_versions(tx: Connection, app: AppId, *, limit: int = PAGE_BOUND) -> list[AppVersion]:
-    query = select(versions).where(versions.c.app == app).order_by(versions.c.id.desc()).limit(limit)
-    return [_version(row) for row in tx.execute(query)]
+def list_versions(tx: Connection, app: AppId, page: PageQuery = FIRST_PAGE) -> list[AppVersion]:
+    """List an app's versions, newest first."""
+    return [_version(row) for row in tx.execute(_newest_first(versions, app, page))]
+
+
+def _newest_first(table: Table, app: AppId, page: PageQuery) -> Select[Any]:
+    query = select(table).where(table.c.app == app).order_by(table.c.id.desc()).limit(page.limit)
+    return query.where(table.c.id < page.after) if page.after else query
 
 
 def add_client(tx: Connection, client: Client, at: datetime) -> bool:
@@ -354,10 +373,16 @@ def get_client(tx: Connection, client: ClientId, *, lock: bool = False) -> Clien
     return found
 
 
-def list_clients(tx: Connection, app: AppId, *, limit: int = PAGE_BOUND) -> list[Client]:
-    """List an app's clients, without secrets."""
-    query = select(clients).where(clients.c.app == app).order_by(clients.c.id).limit(limit)
-    return [_client(row) for row in tx.execute(query)]
+def list_clients(tx: Connection, app: AppId, page: PageQuery = FIRST_PAGE) -> list[Client]:
+    """List an app's clients by id, without secrets."""
+    query = select(clients).where(clients.c.app == app, clients.c.id > page.after)
+    return [_client(row) for row in tx.execute(query.order_by(clients.c.id).limit(page.limit))]
+
+
+def serves_backends_only(tx: Connection, app: AppId) -> bool:
+    """Check whether an app has clients, and all of them are backend services."""
+    kinds = select(clients.c.type).where(clients.c.app == app).distinct()
+    return set(tx.execute(kinds).scalars()) == {ClientType.BACKEND.value}
 
 
 def save_adoption(tx: Connection, client: Client) -> None:
@@ -410,11 +435,9 @@ def get_certification(tx: Connection, certification: str) -> Certification:
     return _certification(_get(tx, certifications, certification, "certification"))
 
 
-def list_certifications(tx: Connection, app: AppId, *, limit: int = PAGE_BOUND) -> list[Certification]:
-    query = select(certifications).where(certifications.c.app == app)
-    return [
-        _certification(row) for row in tx.execute(query.order_by(certifications.c.id.desc()).limit(limit))
-    ]
+def list_certifications(tx: Connection, app: AppId, page: PageQuery = FIRST_PAGE) -> list[Certification]:
+    """List an app's certifications, newest first, withdrawn ones too."""
+    return [_certification(row) for row in tx.execute(_newest_first(certifications, app, page))]
 
 
 def read_certifications(tx: Connection, of: Collection[AppId] | None) -> Iterator[Certification]:
@@ -476,13 +499,13 @@ def find_standing_installation(tx: Connection, tenant: TenantId, app: AppId) -> 
 
 
 def list_installations(
-    tx: Connection, tenant: TenantId | None, *, after: str = "", limit: int = PAGE_BOUND
+    tx: Connection, tenant: TenantId | None, page: PageQuery = FIRST_PAGE
 ) -> list[Installation]:
     """List standing installations by id, of one tenant or of all."""
-    query = select(installations).where(installations.c.removed_at.is_(None), installations.c.id > after)
+    query = select(installations).where(installations.c.removed_at.is_(None), installations.c.id > page.after)
     if tenant is not None:
         query = query.where(installations.c.tenant == tenant)
-    return [_installation(row) for row in tx.execute(query.order_by(installations.c.id).limit(limit))]
+    return [_installation(row) for row in tx.execute(query.order_by(installations.c.id).limit(page.limit))]
 
 
 def read_installation_facts(
@@ -554,7 +577,7 @@ def count_dynamic(tx: Connection, tenant: TenantId, now: datetime) -> int:
 
 
 def delete_ended_dynamic(
-    tx: Connection, now: datetime, *, limit: int = PAGE_BOUND
+    tx: Connection, now: datetime, *, limit: int = ENDED_BATCH
 ) -> list[tuple[AppId, TenantId]]:
     """Forget dynamic clients whose life ended, with the app, version, certification and installation made for each; return which."""
     both = clients.join(apps, apps.c.id == clients.c.app)

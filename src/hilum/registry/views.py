@@ -3,24 +3,25 @@
 from hilum.infra.context import Context
 from hilum.kernel.errors import NotFound, NotPermitted
 from hilum.kernel.ids import AppId, ClientId, TenantId
+from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.registry import policy, store
 from hilum.registry.models import App, AppVersion, Certification, Client, Installation, Vendor
 
 
-def list_vendors(ctx: Context, *, after: str = "") -> list[Vendor]:
+def list_vendors(ctx: Context, page: PageQuery = FIRST_PAGE) -> list[Vendor]:
     """List vendors by id; a tenant's administrator sees no vendor of what lives at another tenant. Raises NotPermitted."""
     if not policy.may_read_catalogue(ctx.actor):
         raise _refused()
     seen_from = None if ctx.actor.is_platform else ctx.actor.tenant
-    return store.list_vendors(ctx.tx, seen_from=seen_from, after=after)
+    return store.list_vendors(ctx.tx, seen_from=seen_from, page=page)
 
 
-def list_apps(ctx: Context, *, after: str = "") -> list[App]:
+def list_apps(ctx: Context, page: PageQuery = FIRST_PAGE) -> list[App]:
     """List apps by id; a tenant's administrator sees no app that lives at another tenant. Raises NotPermitted."""
     if not policy.may_read_catalogue(ctx.actor):
         raise _refused()
     seen_from = None if ctx.actor.is_platform else ctx.actor.tenant
-    return store.list_apps(ctx.tx, seen_from=seen_from, after=after)
+    return store.list_apps(ctx.tx, seen_from=seen_from, page=page)
 
 
 def view_app(ctx: Context, app_id: AppId) -> App:
@@ -31,22 +32,22 @@ def view_app(ctx: Context, app_id: AppId) -> App:
     return app
 
 
-def list_versions(ctx: Context, app_id: AppId) -> list[AppVersion]:
+def list_versions(ctx: Context, app_id: AppId, page: PageQuery = FIRST_PAGE) -> list[AppVersion]:
     """List an app's versions, newest first. Raises NotFound."""
-    return store.list_versions(ctx.tx, view_app(ctx, app_id).id)
+    return store.list_versions(ctx.tx, view_app(ctx, app_id).id, page)
 
 
-def list_certifications(ctx: Context, app_id: AppId) -> list[Certification]:
+def list_certifications(ctx: Context, app_id: AppId, page: PageQuery = FIRST_PAGE) -> list[Certification]:
     """List an app's certifications, newest first, withdrawn ones too. Raises NotFound."""
-    return store.list_certifications(ctx.tx, view_app(ctx, app_id).id)
+    return store.list_certifications(ctx.tx, view_app(ctx, app_id).id, page)
 
 
-def list_clients(ctx: Context, app_id: AppId) -> list[Client]:
+def list_clients(ctx: Context, app_id: AppId, page: PageQuery = FIRST_PAGE) -> list[Client]:
     """List an app's clients, without secrets. Raises NotFound, NotPermitted."""
     app = view_app(ctx, app_id)
     if not policy.may_see_clients(ctx.actor, app):
         raise _refused()
-    return store.list_clients(ctx.tx, app.id)
+    return store.list_clients(ctx.tx, app.id, page)
 
 
 def view_client(ctx: Context, client_id: ClientId) -> Client:
@@ -58,13 +59,13 @@ def view_client(ctx: Context, client_id: ClientId) -> Client:
 
 
 def list_installations(
-    ctx: Context, tenant: TenantId | None = None, *, after: str = ""
+    ctx: Context, tenant: TenantId | None = None, page: PageQuery = FIRST_PAGE
 ) -> list[Installation]:
     """List standing installations; a tenant's administrator sees the tenant's. Raises NotPermitted."""
     asked = tenant if ctx.actor.is_platform else tenant or ctx.actor.tenant
     if not policy.may_see_installations(ctx.actor, asked):
         raise _refused()
-    return store.list_installations(ctx.tx, asked, after=after)
+    return store.list_installations(ctx.tx, asked, page)
 
 
 def _refused() -> NotPermitted:

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated
 
-from fastapi import APIRouter, status
+from fastapi import APIRouter, Query, status
 from fastapi import Path as PathParameter
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
@@ -37,7 +37,7 @@ from hilum.signin.models import (
     TokenInvalid,
 )
 from hilum.web import cookies, forms
-from hilum.web.api import ANYONE, ONESELF, admits, api_router, audience, caller
+from hilum.web.api import ANYONE, ONESELF, Page, Paging, admits, api_router, audience, caller, page_of
 from hilum.web.kit import Authenticate, Kit, trace_of
 from hilum.web.refusals import Refusals
 from hilum.web.urls import path_of
@@ -335,13 +335,13 @@ def api(kit: Kit, *, at_stop: AtStop = _ignored) -> APIRouter:
             raise
         return TokenMade(**TokenShown.of(token).model_dump(), token=secret)
 
-    @router.get("/tokens", openapi_extra=audience(ONESELF))
-    async def list_tokens(request: Request) -> list[TokenShown]:
+    @router.get("/tokens", response_model=Page[TokenShown], openapi_extra=audience(ONESELF))
+    async def list_tokens(request: Request, query: Annotated[Paging, Query()]) -> object:
         """List one's own tokens in force."""
         actor = await caller(kit, request)
-        verb = partial(service.list_api_tokens, person_id=PersonId(actor.id))
+        verb = partial(service.list_api_tokens, person_id=PersonId(actor.id), page=query.page)
         found = await kit.edge.read(verb, actor=actor, trace=trace_of(request))
-        return [TokenShown.of(token) for token in found]
+        return page_of(found, TokenShown.of, query)
 
     @router.delete(
         "/tokens/{token}", status_code=204, openapi_extra=audience(ONESELF, "administrator", "platform_admin")

@@ -14,6 +14,7 @@ from hilum.infra.facts import Delta, Since, keyed
 from hilum.kernel.actor import Actor
 from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted
 from hilum.kernel.ids import PersonId, SessionId, TenantId
+from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.kernel.persistent import RecentSet
 from hilum.signin import policy, store
 from hilum.signin.models import (
@@ -326,12 +327,12 @@ def revoke_api_token(ctx: Context, token_id: str) -> None:
     audit.record(ctx, Event("signin.token.revoke", tenant=person.tenant or "", person=person.id, facts=facts))
 
 
-def list_api_tokens(ctx: Context, person_id: PersonId) -> list[ApiToken]:
+def list_api_tokens(ctx: Context, person_id: PersonId, page: PageQuery = FIRST_PAGE) -> list[ApiToken]:
     """List somebody's API tokens in force, newest first; one's own, or of somebody one administers. Raises NotFound."""
     person = identity.get_person(ctx, person_id)
     if not policy.may_revoke_token(ctx.actor, person):
         raise NotFound("person_not_found", "There is no such person.")
-    return store.list_api_tokens(ctx.tx, person.id, ctx.now)
+    return store.list_api_tokens(ctx.tx, person.id, ctx.now, page)
 
 
 def _settle(ctx: Context, attempt: Attempt, *, matched: bool) -> Person:

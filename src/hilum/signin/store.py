@@ -9,8 +9,8 @@ from sqlalchemy import JSON, Column, Connection, Index, Integer, Row, String, Ta
 from hilum.infra.db import Instant, in_parts, insert_or_ignore, metadata
 from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import PersonId, SessionId, TenantId
+from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.signin.models import (
-    API_TOKENS_PER_PERSON,
     ATTEMPTS_FORGOTTEN,
     PURGE_BATCH,
     ApiToken,
@@ -64,7 +64,7 @@ api_tokens = Table(
     Column("created_at", Instant, nullable=False),
     Column("expires_at", Instant, nullable=False),
     Column("revoked_at", Instant),
-    Index(None, "person"),
+    Index(None, "person", "id"),
 )
 
 
@@ -241,11 +241,15 @@ def count_api_tokens(tx: Connection, person: PersonId, now: datetime) -> int:
     return int(tx.execute(in_force).scalar_one())
 
 
-def list_api_tokens(tx: Connection, person: PersonId, now: datetime) -> list[ApiToken]:
+def list_api_tokens(
+    tx: Connection, person: PersonId, now: datetime, page: PageQuery = FIRST_PAGE
+) -> list[ApiToken]:
     """List a person's tokens in force, newest first."""
     query = select(api_tokens).where(api_tokens.c.person == person, api_tokens.c.revoked_at.is_(None))
     in_force = query.where(api_tokens.c.expires_at > now).order_by(api_tokens.c.id.desc())
-    return [_api_token(row) for row in tx.execute(in_force.limit(API_TOKENS_PER_PERSON))]
+    if page.after:
+        in_force = in_force.where(api_tokens.c.id < page.after)
+    return [_api_token(row) for row in tx.execute(in_force.limit(page.limit))]
 
 
 def save_api_token_revoked(tx: Connection, token: str, at: datetime) -> bool:

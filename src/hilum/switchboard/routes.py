@@ -12,7 +12,6 @@ from hilum.controls import service as controls
 from hilum.controls.models import (
     BURST_BOUND,
     KEY_BOUND,
-    PAGE_BOUND,
     RATE_BOUND_PER_S,
     RATE_LEAST_PER_S,
     REASON_BOUND,
@@ -93,10 +92,6 @@ class ListQuery(Paging):
     tenant: Id | None = None
 
 
-class QuotaQuery(Strict):
-    tenant: Id | None = None
-
-
 def api(kit: Kit) -> APIRouter:
     """Build the API routes of switches and quotas."""
     router = api_router(kit, "controls")
@@ -124,9 +119,9 @@ def _switches(router: APIRouter, kit: Kit) -> None:
     async def list_switches(request: Request, query: Annotated[ListQuery, Query()]) -> object:
         """List switches, newest first, released ones too."""
         found = await look(
-            kit, request, partial(controls.list_switches, tenant=query.tenant, after=query.after)
+            kit, request, partial(controls.list_switches, tenant=query.tenant, page=query.page)
         )
-        return page_of(found, switch, bound=PAGE_BOUND, key=lambda each: each.id)
+        return page_of(found, switch, query)
 
     @router.get("/switches/{switch_id}", openapi_extra=audience("staff", "administrator"))
     async def get_switch(request: Request, switch_id: Id) -> SwitchShown:
@@ -142,11 +137,12 @@ def _switches(router: APIRouter, kit: Kit) -> None:
 
 
 def _quotas(router: APIRouter, kit: Kit) -> None:
-    @router.get("/quotas", openapi_extra=audience("staff", "administrator"))
-    async def list_quotas(request: Request, query: Annotated[QuotaQuery, Query()]) -> list[QuotaShown]:
-        """List quotas that were set."""
-        found = await look(kit, request, partial(controls.list_quotas, tenant=query.tenant))
-        return [QuotaShown.model_validate(each) for each in found]
+    @router.get("/quotas", response_model=Page[QuotaShown], openapi_extra=audience("staff", "administrator"))
+    async def list_quotas(request: Request, query: Annotated[ListQuery, Query()]) -> object:
+        """List quotas that were set, by app, tenant and level."""
+        verb = partial(controls.list_quotas, tenant=query.tenant, page=query.page)
+        found = await look(kit, request, verb)
+        return page_of(found, QuotaShown.model_validate, query, key=lambda each: each.key)
 
     @router.put(
         "/quotas/{app}/{tenant}",

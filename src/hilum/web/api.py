@@ -6,12 +6,13 @@ from typing import Annotated, Any, Generic, TypeVar
 
 from fastapi import APIRouter
 from fastapi.routing import APIRoute
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, StringConstraints
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
 from starlette.requests import Request
 from starlette.responses import Response
 
 from hilum.infra.context import Context
 from hilum.kernel.actor import Actor
+from hilum.kernel.pages import PAGE_BOUND, PageQuery
 from hilum.web.kit import Kit, trace_of
 
 T = TypeVar("T")
@@ -21,7 +22,8 @@ _AUDIENCE, _CALLER = "x-audience", "hilum.caller"
 
 Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")]
 """An id as we make them; also what keeps control characters from the database."""
-Cursor = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.@+-]{0,100}$")]
+Cursor = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.@+~-]{0,250}$")]
+"""The key of a row, or several joined by ``~``."""
 Line = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]*$", max_length=200)]
 """One line of text."""
 Prose = Annotated[str, StringConstraints(pattern=r"^[^\x00]*$", max_length=2_000)]
@@ -53,9 +55,14 @@ class Shown(BaseModel):
 
 
 class Paging(Strict):
-    """``after`` is ``next`` of the page before."""
+    """``after`` is ``next`` of the page before; ``limit``: rows of a page at most."""
 
     after: Cursor = ""
+    limit: Annotated[int, Field(ge=1, le=PAGE_BOUND)] = PAGE_BOUND
+
+    @property
+    def page(self) -> PageQuery:
+        return PageQuery(self.after, self.limit)
 
 
 class Page(BaseModel, Generic[T]):
@@ -66,10 +73,14 @@ class Page(BaseModel, Generic[T]):
 
 
 def page_of(
-    found: Sequence[T], shown: Callable[[T], Any], *, bound: int, key: Callable[[T], str]
+    found: Sequence[T],
+    shown: Callable[[T], Any],
+    query: Paging,
+    *,
+    key: Callable[[T], str] = lambda each: str(getattr(each, "id")),  # noqa: B009 - most records have one
 ) -> dict[str, Any]:
-    """Give a page; where it is full, the next begins after its last."""
-    full = len(found) >= bound
+    """Return a page; where it is full, the next begins after its last."""
+    full = len(found) >= query.limit
     return {"items": [shown(each) for each in found], "next": key(found[-1]) if full else ""}
 
 

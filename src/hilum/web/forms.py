@@ -51,7 +51,7 @@ def parse_form(text: str, *, multi: Iterable[str] = (), fields: int = FIELDS_BOU
         raise Invalid("form_malformed", "The form could not be read.") from error
     for name, value in pairs:
         if name in values and name not in allowed:
-            raise Invalid("form_repeated", "A field was sent twice.", fields={name[:64]: "was sent twice"})
+            raise Invalid("form_repeated", "A field was sent twice.", fields={name[:64]: "sent_twice"})
         values[name] = (*values.get(name, ()), value)
     return Form(values)
 

@@ -16,6 +16,7 @@ from starlette.responses import Response
 
 from hilum.infra import logs
 from hilum.kernel.errors import Conflict, HilumError, Invalid, NotFound, NotPermitted, Unavailable
+from hilum.web.faults import explained, field_of, of_validation
 
 FIELDS_BOUND = 50
 RETRY_AFTER_S = 1
@@ -42,7 +43,6 @@ _BY_FAMILY: tuple[tuple[type[HilumError], int], ...] = (
     (Conflict, 409),
     (Unavailable, 503),
 )
-_FIELD_FAULTS = {"missing": "is missing", "extra_forbidden": "is not a field here"}
 _log = logs.get("web")
 _TEXT = {"type": "string"}
 _SCHEMA = {
@@ -55,12 +55,22 @@ _SCHEMA = {
         "code": _TEXT,
         "request_id": _TEXT,
         "detail": _TEXT,
-        "fields": {"type": "object", "additionalProperties": _TEXT},
+        "fields": {
+            "type": "object",
+            "additionalProperties": {
+                "type": "object",
+                "required": ["code", "detail"],
+                "properties": {"code": _TEXT, "detail": _TEXT},
+            },
+        },
     },
 }
 _CONTENT = {_MEDIA_TYPE: {"schema": _SCHEMA}}
 DESCRIBED: dict[int | str, dict[str, Any]] = {
-    "4XX": {"description": "Refused; `code` says why, `fields` says it field by field.", "content": _CONTENT},
+    "4XX": {
+        "description": "Refused; `code` says why, `fields` says it field by field, by a code and a sentence (docs/reference/field-codes.md).",
+        "content": _CONTENT,
+    },
     503: {"description": "Not now; try again after `Retry-After`.", "content": _CONTENT},
 }
 """How the API's document tells of refusals: every route may answer one of these."""
@@ -85,7 +95,7 @@ def retry_after_of(error: HilumError) -> int:
 def problem_response(error: HilumError, request_id: str) -> Response:
     """Render an error."""
     status = status_of(error)
-    fields = error.fields if isinstance(error, Invalid) else {}
+    fields = explained(error.fields) if isinstance(error, Invalid) else {}
     headers = {}
     if retry_after_s := retry_after_of(error):
         headers["retry-after"] = str(retry_after_s)
@@ -118,22 +128,9 @@ async def _on_validation(request: Request, error: Exception) -> Response:
     faults = error.errors()[:FIELDS_BOUND]
     if any(fault.get("type") == "json_invalid" for fault in faults):
         return _problem(400, "json_malformed", "The body is not JSON.", request_id=_request_id(request))
-    fields = {_field_name(fault): _field_fault(fault) for fault in faults}
-    detail = "Some fields cannot be taken."
+    fields = {field_of(fault.get("loc", ())): of_validation(fault) for fault in faults}
+    detail = "Some fields cannot be accepted; `fields` says which, and why."
     return _problem(422, "fields_invalid", detail, request_id=_request_id(request), fields=fields)
-
-
-def _field_name(fault: Mapping[str, Any]) -> str:
-    parts = [str(part)[:64] for part in fault.get("loc", ())]
-    if len(parts) > 1 and parts[0] in {"body", "query", "path", "header", "cookie"}:
-        parts = parts[1:]
-    return ".".join(parts[:8]) or "body"
-
-
-def _field_fault(fault: Mapping[str, Any]) -> str:
-    """Say what is wrong without repeating what was sent: it may be a secret."""
-    kind = str(fault.get("type", ""))
-    return _FIELD_FAULTS.get(kind) or str(fault.get("msg", "cannot be taken"))[:200]
 
 
 async def _on_http(request: Request, error: Exception) -> Response:
@@ -165,7 +162,7 @@ def _problem(
     detail: str,
     *,
     request_id: str,
-    fields: Mapping[str, str] | None = None,
+    fields: Mapping[str, Mapping[str, str]] | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Response:
     problem: dict[str, Any] = {

@@ -638,7 +638,7 @@ def test_the_record_is_read_and_verified_by_commands(hospital: Running, tmp_path
     assert any(each["actor"].startswith("host:") for each in told)
     assert auditor.json("audit", "events", "--action", "signin.password.set")
     assert isinstance(auditor.json("audit", "accesses", "--tenant", "general"), list)
-    by(hospital, "reviewer.mensah", tmp_path).refuses("audit", "accesses", saying="audit_not_yours")
+    by(hospital, "reviewer.mensah", tmp_path).refuses("audit", "accesses", saying="not_permitted")
     Shell(on_host.variables | {"HILUM_DATABASE_URL": "postgresql://hilum@127.0.0.1:1/x"}).refuses(
         "audit", "verify", saying="database_port_closed"
     )

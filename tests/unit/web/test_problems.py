@@ -41,7 +41,7 @@ def test_an_error_is_a_problem_with_its_code(error: HilumError, status: int) -> 
 
 def test_the_fields_at_fault_are_named() -> None:
     assert send(Invalid("fields", "Odd.", fields={"name": "too_long"})).json()["fields"] == {
-        "name": "too_long"
+        "name": {"code": "too_long", "detail": "This text is too long."}
     }
 
 

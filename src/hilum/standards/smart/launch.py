@@ -28,32 +28,32 @@ def fhir_context_fault(entry: Mapping[str, Any]) -> str:
     Source: SMART App Launch 2.2, scopes-and-launch-context#fhircontext-exp: at least one of reference, canonical and identifier;
     no Patient or Encounter unless in a role other than ``launch``; a role is never empty.
     """
-    if unknown := sorted(set(entry) - _MEMBERS):
-        return f"unknown member {unknown[0]}"
+    if set(entry) - _MEMBERS:
+        return "fhir_context_member_unknown"
     if not any(name in entry for name in ("reference", "canonical", "identifier")):
-        return "one of reference, canonical and identifier is needed"
+        return "fhir_context_nothing_named"
     resource_type = entry.get("type")
     if resource_type is not None and not (isinstance(resource_type, str) and _TYPE.fullmatch(resource_type)):
-        return "type is not a resource type"
+        return "fhir_context_type"
     role = entry.get("role")
     if role is not None and not (isinstance(role, str) and role):
-        return "role is empty"
+        return "fhir_context_role"
     reference, found = entry.get("reference"), None
     if reference is not None:
         found = _REFERENCE.fullmatch(reference) if isinstance(reference, str) else None
         if found is None:
-            return "reference is not relative"
+            return "fhir_context_reference"
         if resource_type not in {None, found[1]}:
-            return "type contradicts reference"
+            return "fhir_context_contradiction"
     canonical = entry.get("canonical")
     if canonical is not None and not (isinstance(canonical, str) and _CANONICAL.fullmatch(canonical)):
-        return "canonical is not a URL"
+        return "fhir_context_canonical"
     identifier = entry.get("identifier")
     if identifier is not None and not (isinstance(identifier, Mapping) and identifier):
-        return "identifier is not an Identifier"
+        return "fhir_context_identifier"
     named = found[1] if found else resource_type
     if named in {"Patient", "Encounter"} and role in {None, ROLE_LAUNCH}:
-        return f"{named} needs a role other than launch"
+        return "fhir_context_launch_role"
     return ""
 
 

@@ -215,8 +215,9 @@ def _judged(status: int, raw: bytes) -> dict[str, Any]:
     detail = str(answer.get("detail") or answer.get("error_description") or "The platform refused.")
     fields = answer.get("fields")
     if isinstance(fields, dict) and fields:
-        said = "; ".join(f"{name} {fault}" for name, fault in sorted(fields.items()))
-        raise Invalid(code, f"{detail} ({said})", fields={str(k): str(v) for k, v in fields.items()})
+        faults = {str(name): str(fault["detail"]) for name, fault in sorted(fields.items())}
+        said = " ".join(f"{name}: {fault}" for name, fault in faults.items())
+        raise Invalid(code, f"{detail} ({said})", fields=faults)
     if status >= 500 or status == 429:
         raise Unavailable(code, detail)
     raise _FAMILIES.get(status, Invalid)(code, detail)

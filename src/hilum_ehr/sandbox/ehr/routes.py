@@ -16,7 +16,6 @@ from hilum.web.problems import RETRY_AFTER_S
 from hilum.web.urls import origin_of, path_of, with_query
 from hilum_ehr.sandbox.card import card
 from hilum_ehr.sandbox.ehr import chart as charts
-from hilum_ehr.sandbox.ehr.faults import in_words
 from hilum_ehr.sandbox.ehr.inspector import Calls
 from hilum_ehr.sandbox.ehr.platform import Order
 from hilum_ehr.sandbox.ehr.sessions import EhrSession
@@ -322,7 +321,7 @@ class Posts:
         """Show the page with what came of it; a refused form keeps what was written."""
         site = self._site
         facts: dict[str, Any] = {"hospital": hospital, "charts": site.charts(hospital.tenant), "query": query}
-        faults = {name: in_words(said) for name, said in getattr(trouble, "fields", {}).items()}
+        faults = getattr(trouble, "fields", {})
         page = rendered(
             site,
             request,

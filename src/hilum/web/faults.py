@@ -1,0 +1,203 @@
+"""What can be wrong with a field: a stable code, and its sentence. The codes are the rooms'; the sentences stand here once.
+
+Source: RFC 9457 section 3.2, extension members: ``fields`` maps a field's name to a code and a sentence.
+"""
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+INVALID = "invalid"
+SENTENCES: Mapping[str, str] = MappingProxyType(
+    {
+        INVALID: "This value cannot be accepted.",
+        "missing": "This field is required.",
+        "field_unknown": "There is no such field here. Check its spelling.",
+        "wrong_type": "This value has another type than the field.",
+        "malformed": "This value does not have the form of the field.",
+        "not_an_option": "This value is none of those that the field takes.",
+        "out_of_range": "This number or period is too small or too large.",
+        "too_long": "This text is too long.",
+        "too_short": "This text is too short.",
+        "too_many": "This list has too many entries.",
+        "empty": "This list is empty.",
+        "sent_twice": "This field was sent twice. Send it once.",
+        "named_twice": "An entry stands in this list twice.",
+        "not_a_text": "This is not a text, or it is too long.",
+        "not_a_list_of_texts": "This is not a list of texts, or it has too many entries.",
+        "not_in_the_future": "This moment has passed. Choose a later one.",
+        "too_far_away": "This moment is too far away. Choose an earlier one.",
+        "in_the_future": "This day has not come yet.",
+        "date_malformed": "This is not a date. Write it as 2026-03-02.",
+        "characters": "This text holds characters that cannot be shown.",
+        "word_malformed": "This is not one word without spaces.",
+        "cursor_unknown": "This is no cursor of this list. Use `next` of the page before.",
+        "purge_too_early": "This moment is too recent for a purge.",
+        # people, tenants and their servers
+        "name_missing": "Give a name.",
+        "name_too_long": "This name is too long.",
+        "name_characters": "This name holds characters that cannot be shown.",
+        "name_malformed": "This name is too long or holds characters that cannot be shown.",
+        "username_malformed": "A username has up to 64 letters, digits, dots, dashes, underscores, + and @, and begins with a letter or digit.",
+        "role_unknown": "There is no such role.",
+        "roles_missing": "Name at least one role.",
+        "role_has_no_charts": "Only patients and their proxies have charts of their own.",
+        "beyond_your_own": "A token cannot have roles that its person does not have.",
+        "staff_have_no_chart": "The platform's staff have no `fhirUser` and no charts.",
+        "patient_id_malformed": "This is not the id of a FHIR Patient.",
+        "own_chart_stays": "A patient's own chart stays in the list, without an end.",
+        "fhir_user_malformed": "Write `fhirUser` as a type and an id, such as Practitioner/12.",
+        "fhir_user_unfit_for_role": "This type of FHIR resource does not fit the role.",
+        "password_too_short": "Choose a longer password.",
+        "password_too_long": "Choose a shorter password.",
+        "tenant_id_malformed": "A tenant's id has up to 32 lower-case letters, digits and dashes, and begins with a letter.",
+        "sandbox_in_production": "A synthetic tenant lives on a sandbox platform only.",
+        "attachment_hosts_malformed": "List host names without scheme and port, none of them the FHIR server's own.",
+        "upstream_url_malformed": "Give the FHIR server's base as an http or https address without query, fragment and user name.",
+        "upstream_public_url_malformed": "Give the base as an http or https address without query, fragment and user name.",
+        "upstream_url_unexpected": "The embedded FHIR server has no address and no credentials.",
+        "upstream_not_https": "Use https; plain http is for servers on this machine only.",
+        "upstream_needs_one_node": "An embedded FHIR server lies on one node, and several serve this platform. Give the address of a FHIR server.",
+        "credentials_unexpected": "The embedded FHIR server takes no credentials.",
+        "origin_malformed": "Write an origin as scheme, host and port, such as https://ehr.example.",
+        "origin_too_long": "This origin is too long.",
+        "origin_not_https": "Use https; plain http is for this machine only.",
+        # switches and quotas
+        "key_too_long": "This key is too long.",
+        "key_malformed": "This key does not fit its kind of target.",
+        "key_unexpected": "This kind of target has no key.",
+        "resource_type_unknown": "FHIR R4 has no such resource type.",
+        "reason_missing": "Say why.",
+        "reason_too_long": "This reason is too long.",
+        "reason_malformed": "Give a reason of up to 500 characters.",
+        # apps, clients, certifications and installations
+        "website_not_https": "Give an address that begins with https://.",
+        "description_missing": "Say what the app is.",
+        "purpose_missing": "Say what the app is for.",
+        "peers_belong_to_a_tenant": "An EHR or a resource server is added at its tenant.",
+        "not_a_peer": "A peer is an EHR or a resource server.",
+        "not_certified": "This version is not certified. Choose one that is.",
+        "app_not_certified": "The app is not certified for this tenant.",
+        "scopes_missing": "Name at least one scope.",
+        "scopes_not_certified": "A scope reaches further than what is certified.",
+        "scopes_widen": "The list holds more than was agreed.",
+        "scopes_empty": "The list is empty. Withdraw the agreement instead.",
+        "widens": "This would widen the installation, which can only be narrowed.",
+        "scope_characters": "A scope holds characters that no scope may hold.",
+        "scope_too_long": "A scope is too long.",
+        "scope_too_many": "These are too many scopes.",
+        "scope_unknown": "A scope is none of those that are known here.",
+        "scope_malformed": "A scope is malformed. Write it as patient/Observation.rs.",
+        "scope_letters": "The letters of a scope are unknown, doubled or out of the order c r u d s.",
+        "scope_constraint": "The ?parameter=value of a scope cannot be accepted.",
+        "scope_mixed": "Scopes of people and system scopes cannot be mixed.",
+        "scope_reserved": "A scope is reserved for other kinds of clients.",
+        "scope_delegated_in_backend": "A backend service acts without a person and takes system scopes only.",
+        "scope_system_in_delegated": "System scopes are for backend services.",
+        "confidential_on_device": "An app on a device or in a browser cannot keep a secret. Register it as public.",
+        "server_must_authenticate": "An app on a server authenticates. Register it as confidential.",
+        "method_unsupported": "This way of client authentication is not supported.",
+        "response_type_unsupported": "The only response type is code.",
+        "application_type_unsupported": "The application type is web or native.",
+        "grant_type_unsupported": "A grant type is not supported.",
+        "backend_and_delegated": "A client is either a backend service or acts for people, never both.",
+        "authorization_code_missing": "A client that acts for people uses the grant type authorization_code.",
+        "redirect_missing": "Register at least one redirect URI.",
+        "redirect_repeated": "A redirect URI stands in the list twice.",
+        "redirect_unexpected": "A client of this kind has no redirect URI.",
+        "redirect_relative": "A redirect URI is absolute, with scheme and host.",
+        "redirect_scheme": "This scheme is not allowed in a redirect URI.",
+        "redirect_private_scheme_not_native": "A scheme of its own is for native apps only.",
+        "redirect_empty": "A redirect URI is empty.",
+        "redirect_too_long": "A redirect URI is too long.",
+        "redirect_characters": "A redirect URI holds characters that no address may hold.",
+        "redirect_fragment": "A redirect URI has no fragment.",
+        "redirect_wildcard": "A redirect URI holds no wildcard; it is compared as an exact string.",
+        "redirect_host_missing": "A redirect URI names a host.",
+        "redirect_userinfo": "A redirect URI holds no user name.",
+        "redirect_port": "The port of a redirect URI is not a port.",
+        "redirect_ip_host": "A redirect URI names a host, not an IP address.",
+        "redirect_host": "The host of a redirect URI is not a host name.",
+        "redirect_not_https": "A redirect URI must begin with https://, or be on this machine in a sandbox.",
+        "redirect_loopback": "A redirect URI on this machine is for native apps and for sandbox clients.",
+        "redirect_dot_segment": "A redirect URI holds no . and .. segments.",
+        "launch_url_unexpected": "A client of this kind has no launch URL.",
+        "launch_url_needed": "The client has registered no launch URL. Send launch_uri.",
+        "launch_url_foreign": "This is on no origin of the client's redirect URIs or launch URL.",
+        "keys_missing": "Give `jwks` or `jwks_uri`.",
+        "keys_unexpected": "A client of this type has no keys.",
+        "jwks_and_uri": "Give either `jwks` or `jwks_uri`, not both.",
+        "jwks_malformed": "This is not a JSON Web Key Set.",
+        "jwks_empty": "This key set has no keys.",
+        "jwks_too_many": "This key set has too many keys.",
+        "jwks_private_material": "This key set holds a private key. Send public keys only, and replace this one.",
+        "jwks_kid_missing": "A key has no kid.",
+        "jwks_kid_repeated": "Two keys have the same kid.",
+        "jwks_no_usable_key": "No key is an RSA key of 2048 bits for RS384 or a P-384 key for ES384.",
+        "backend_use_missing": "A backend service states purpose, population, schedule and approver.",
+        "backend_use_unexpected": "Only a backend service states its use.",
+        "end_date_missing": "A backend service has an end date.",
+        # launches
+        "client_not_launchable": "This is not a client that can be launched.",
+        "person_not_active": "Nobody active has this username here.",
+        "chart_not_openable": "This person may not open this chart.",
+        "patient_needed": "An encounter needs its patient.",
+        "id_malformed": "This is not a FHIR id.",
+        "count_malformed": "This is not a count of people.",
+        "fhir_context_member_unknown": "An entry has a member that fhirContext does not define.",
+        "fhir_context_nothing_named": "An entry needs one of reference, canonical and identifier.",
+        "fhir_context_type": "The type of an entry is not a resource type.",
+        "fhir_context_role": "The role of an entry is empty.",
+        "fhir_context_reference": "The reference of an entry is not relative, such as ImagingStudy/123.",
+        "fhir_context_contradiction": "The type of an entry contradicts its reference.",
+        "fhir_context_canonical": "The canonical of an entry is not a URL.",
+        "fhir_context_identifier": "The identifier of an entry is not an Identifier.",
+        "fhir_context_launch_role": "A Patient or an Encounter needs a role other than launch.",
+    }
+)
+_OF_FRAMEWORK = {
+    "missing": "missing",
+    "extra_forbidden": "field_unknown",
+    "literal_error": "not_an_option",
+    "enum": "not_an_option",
+    "string_too_long": "too_long",
+    "too_long": "too_many",
+    "string_too_short": "too_short",
+    "too_short": "too_short",
+    "string_pattern_mismatch": "malformed",
+    "value_error": "malformed",
+    "finite_number": "out_of_range",
+}
+
+
+def explained(faults: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """Return the code and the sentence of each field."""
+    return {name: sentence_of(code) for name, code in faults.items()}
+
+
+def sentence_of(code: str) -> dict[str, str]:
+    """Return a code beside its sentence; what is no code of ours says no more than that the value cannot be accepted."""
+    known = code if code in SENTENCES else INVALID
+    return {"code": known, "detail": SENTENCES[known]}
+
+
+def of_validation(fault: Mapping[str, Any]) -> dict[str, str]:
+    """Return what a framework's check found: our code, and its own sentence, which says the bound. What was sent is not repeated."""
+    kind = str(fault.get("type", ""))
+    code = _OF_FRAMEWORK.get(kind, "")
+    if not code:
+        bounds = ("greater_than", "less_than", "multiple_of")
+        ours = "out_of_range" if kind.startswith(bounds) else "wrong_type"
+        code = ours if kind.endswith(("_type", "_parsing")) or ours == "out_of_range" else "malformed"
+    if code in {"missing", "field_unknown"}:
+        return sentence_of(code)
+    said = str(fault.get("msg", "")).removeprefix("Value error, ")[:200]
+    return {"code": code, "detail": f"{said[:1].upper()}{said[1:]}." if said else SENTENCES[code]}
+
+
+def field_of(loc: Sequence[Any]) -> str:
+    """Write where a check failed as one name."""
+    parts = [str(part)[:64] for part in loc]
+    if len(parts) > 1 and parts[0] in {"body", "query", "path", "header", "cookie"}:
+        parts = parts[1:]
+    return ".".join(parts[:8]) or "body"

@@ -1,0 +1,255 @@
+"""Every list of the API comes in pages, whole and in order, by an index (contract, Lists)."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, event
+from starlette.testclient import TestClient
+
+from hilum.clients.models import ClientMetadata, ClientType, Deployment, Environment
+from hilum.controls.models import EngageOrder, Mode, Quota, Target, TargetKind
+from hilum.identity import service as identity
+from hilum.identity.models import NewPerson, Tenant, UpstreamKind, UpstreamRef
+from hilum.infra.edge import Edge
+from hilum.kernel.ids import TenantId
+from hilum.kernel.pages import PAGE_BOUND
+from hilum.registry import service as registry
+from hilum.registry.models import CertifyOrder, InstallOrder, NewApp, NewClient, NewVendor
+from hilum.switchboard import service as switchboard
+from tests.flows.control_site import ORIGIN, ControlSite, build, problem
+from tests.flows.test_audit_journal import Place, access
+from tests.sim.world import FakeClock
+
+MORE = 5
+MONTH = timedelta(days=30)
+GENERAL = TenantId("general")
+SCOPES = ("openid", "patient/*.rs")
+NO_LISTS = {"/api/v1/events": "a stream"}
+LISTS = {
+    "/api/v1/tenants": "root",
+    "/api/v1/people": "root",
+    "/api/v1/approvals": "root",
+    "/api/v1/vendors": "root",
+    "/api/v1/apps": "root",
+    "/api/v1/apps/{app}/versions": "root",
+    "/api/v1/apps/{app}/clients": "root",
+    "/api/v1/apps/{app}/certifications": "root",
+    "/api/v1/installations": "root",
+    "/api/v1/switches": "root",
+    "/api/v1/quotas": "root",
+    "/api/v1/tokens": "root",
+    "/api/v1/holds": "root",
+    "/api/v1/accesses": "otto",
+    "/api/v1/audit/events": "otto",
+}
+AT_A_TENANT = ("people", "approvals", "vendors", "apps", "installations", "switches", "quotas")
+
+
+class Full:
+    """A site with more than a page of everything, where a page holds two."""
+
+    def __init__(self, site: ControlSite) -> None:
+        self.site = site
+        folder = Path(site.edge.db.url.removeprefix("sqlite:///")).parent / "journal"
+        Place(site.edge, site.edge.db.url, folder).write(*(access(n) for n in range(1, MORE + 1)))
+        self.apps = [self._app(n) for n in range(MORE)]
+        self.app = self.apps[0]
+        for n in range(MORE):
+            self._more_of_one_app(n)
+            self._more_people(n)
+            self._more_controls(n)
+
+    def _app(self, n: int) -> str:
+        do = self.site.system
+        contacts = ("help@v.example", "sec@v.example")
+        vendor = do(registry.add_vendor, order=NewVendor(f"Vendor {n}", *contacts))
+        app = do(registry.add_app, order=NewApp(vendor.id, f"App {n}", "Shows", "Review"))
+        version = do(registry.add_version, app_id=app.id, label="first")
+        order = CertifyOrder(version.id, Environment.SANDBOX, SCOPES, self.site.clock.now() + MONTH)
+        do(registry.certify, order=order)
+        do(registry.install, order=InstallOrder(GENERAL, app.id, frozenset({"physician"})))
+        return str(app.id)
+
+    def _more_of_one_app(self, n: int) -> None:
+        do = self.site.system
+        version = do(registry.add_version, app_id=self.app, label=f"{n}")
+        ends = self.site.clock.now() + MONTH
+        do(registry.certify, order=CertifyOrder(version.id, Environment.SANDBOX, SCOPES, ends))
+        metadata = ClientMetadata(
+            name=f"Client {n}",
+            type=ClientType.PUBLIC,
+            deployment=Deployment.BROWSER,
+            environment=Environment.SANDBOX,
+            redirect_uris=("https://app.example/cb",),
+            launch_uri="https://app.example/launch",
+            scopes=SCOPES,
+        )
+        do(registry.add_client, order=NewClient(self.app, version.id, metadata))  # type: ignore[arg-type]
+
+    def _more_people(self, n: int) -> None:
+        do = self.site.system
+        upstream = UpstreamRef(UpstreamKind.EMBEDDED)
+        do(identity.add_tenant, tenant=Tenant(TenantId(f"more-{n}"), f"More {n}", upstream, sandbox=True))
+        do(identity.add_person, order=NewPerson(None, f"staff{n}", "Staff", "auditor"))
+        do(identity.add_person, order=NewPerson(GENERAL, f"nurse{n}", "Nurse", "nurse"))
+        asked = {"tenant": "general", "username": f"boss{n}", "name": "Boss", "role": "administrator"}
+        assert self.site.api("gina").post("/people", json=asked).status_code == 202
+        self.site.api("root")
+
+    def _more_controls(self, n: int) -> None:
+        do = self.site.system
+        target = Target(TargetKind.APP_TENANT, f"{self.apps[n]}/general")
+        do(switchboard.engage, order=EngageOrder(target, Mode.OBSERVE, "watched"))
+        do(switchboard.set_quota, app=self.apps[n], tenant="general", quota=Quota(5.0, 10))
+        placed = self.site.api("sam").post("/holds", json={"reason": f"case {n}"})
+        assert placed.status_code == 201
+
+    def where(self, path: str) -> str:
+        return path.removeprefix("/api/v1").replace("{app}", self.app)
+
+    def walk(self, client: TestClient, path: str, **query: Any) -> list[Any]:
+        """Follow the pages of a list, two rows at a time."""
+        found: list[Any] = []
+        after = ""
+        for _ in range(500):
+            answer = client.get(path, params={"limit": 2} | query | {"after": after})
+            assert answer.status_code == 200, answer.text
+            page = answer.json()
+            assert len(page["items"]) <= 2
+            found += page["items"]
+            after = page["next"]
+            if not after:
+                return found
+        raise AssertionError(f"{path} has no end")
+
+
+@pytest.fixture
+def full(sqlite_edge: Edge, clock: FakeClock) -> Full:
+    return Full(build(sqlite_edge, clock))
+
+
+def test_every_list_of_the_document_takes_a_cursor_and_a_limit_and_none_is_bare(full: Full) -> None:
+    paths = TestClient(full.site.app, base_url=ORIGIN).get("/api/openapi.json").json()["paths"]
+    many = {
+        path: operations["get"]
+        for path, operations in paths.items()
+        if "get" in operations and not path.endswith("}") and path not in NO_LISTS
+    }
+
+    assert set(many) == set(LISTS), "a new list is walked below"
+    for path, operation in many.items():
+        taken = {each["name"] for each in operation["parameters"] if each["in"] == "query"}
+        assert {"after", "limit"} <= taken, path
+
+
+def unlike_a_reading(rows: list[Any]) -> list[Any]:
+    """Leave out the events of the readings themselves, which come in between."""
+    return [each for each in rows if not str(each.get("action", "")).startswith("audit.")]
+
+
+def test_the_pages_of_a_list_hold_every_row_once_and_in_order(full: Full) -> None:
+    """No bound drops a row."""
+    for path, who in LISTS.items():
+        client, where = full.site.api(who), full.where(path)
+
+        whole = unlike_a_reading(client.get(where).json()["items"])
+        found = unlike_a_reading(full.walk(client, where))
+
+        assert found[: len(whole)] == whole, path
+        assert len(whole) >= MORE, path
+
+
+def test_a_tenants_administrator_walks_the_same_pages(full: Full) -> None:
+    client = full.site.api("gina")
+    for name in AT_A_TENANT:
+        query = {} if name in {"vendors", "apps"} else {"tenant": "general"}
+
+        whole = client.get(f"/{name}", params=query).json()
+
+        assert full.walk(client, f"/{name}", **query) == whole["items"], name
+        assert len(whole["items"]) >= MORE, name
+    assert len(full.walk(client, "/tenants", limit=1)) == 1
+
+
+@pytest.mark.parametrize("limit", ["0", "-1", "201", "x", ""])
+def test_a_limit_outside_its_bounds_is_refused(full: Full, limit: str) -> None:
+    for path, who in LISTS.items():
+        where = full.where(path)
+        problem(full.site.api(who).get(where, params={"limit": limit}), 422, "fields_invalid")
+
+
+@pytest.mark.parametrize("after", ["~", "~~~~", "a~b", "zzz", "..", "-", "a" * 250])
+def test_a_cursor_that_no_page_gave_is_refused_or_a_place_in_the_order(full: Full, after: str) -> None:
+    """Contract, Errors: never a 500 for bad input."""
+    for path, who in LISTS.items():
+        where = full.where(path)
+        assert full.site.api(who).get(where, params={"after": after}).status_code in {200, 400, 422}, path
+
+
+def test_a_list_longer_than_a_page_goes_on(full: Full) -> None:
+    """It was cut at 200 before."""
+    for n in range(PAGE_BOUND):
+        full.site.system(registry.add_version, app_id=full.app, label=f"more {n}")
+    client = full.site.api("root")
+
+    first = client.get(f"/apps/{full.app}/versions").json()
+    second = client.get(f"/apps/{full.app}/versions", params={"after": first["next"]}).json()
+
+    assert (len(first["items"]), len(second["items"]), second["next"]) == (PAGE_BOUND, MORE + 1, "")
+    ids = [each["id"] for each in first["items"] + second["items"]]
+    assert ids == sorted(set(ids), reverse=True)
+
+
+def test_an_old_certification_counts_however_many_came_after_it(full: Full) -> None:
+    """C5: what enforcement reads of a client is never a page of a list."""
+    version = full.site.system(registry.add_version, app_id=full.app, label="much reviewed")
+    (client, *_) = full.site.system(registry.list_clients, app_id=full.app)
+    ends = full.site.clock.now() + MONTH
+    for _ in range(PAGE_BOUND + 1):
+        order = CertifyOrder(version.id, Environment.SANDBOX, SCOPES, ends)
+        full.site.system(registry.certify, order=order)
+
+    facts = full.site.system(registry.client_facts, client_id=client.id)
+
+    assert facts.certified_until == ends
+
+
+@contextmanager
+def listing() -> Iterator[list[tuple[str, Any]]]:
+    """Note the statements that read a page."""
+    asked: list[tuple[str, Any]] = []
+
+    def note(_c: Any, _cursor: Any, statement: str, values: Any, _ctx: Any, _many: Any) -> None:
+        if "ORDER BY" in statement and "LIMIT" in statement:
+            asked.append((statement, values))
+
+    event.listen(Engine, "before_cursor_execute", note)
+    yield asked
+    event.remove(Engine, "before_cursor_execute", note)
+
+
+@pytest.mark.parametrize("who", ["root", "gina"])
+def test_a_page_is_read_by_an_index_in_its_order_however_far_along_the_list(full: Full, who: str) -> None:
+    """Neither sorted nor skipped to: a page costs what it holds."""
+    client = full.site.api(who)
+    with listing() as asked:
+        for path in set(LISTS) - {"/api/v1/accesses", "/api/v1/audit/events"}:
+            where = full.where(path)
+            for query in ({}, {"tenant": "general"}):
+                if client.get(where, params=query).status_code == 200:
+                    full.walk(client, where, **query)
+
+    assert len(asked) > 30
+    with full.site.edge.db.engine.connect() as db:
+        for statement, values in asked:
+            plan = [row[3] for row in db.exec_driver_sql("EXPLAIN QUERY PLAN " + statement, values)]
+            assert not any("TEMP B-TREE" in step for step in plan), (statement, plan)
+            assert "OFFSET" not in statement or statement.endswith("OFFSET ?"), statement
+            assert any("USING INDEX" in step or "USING PRIMARY KEY" in step for step in plan), (
+                statement,
+                plan,
+            )
