@@ -247,7 +247,7 @@ def test_an_administrator_changes_and_ends_charts(site: ControlSite, mother: str
     assert site.api("root").get(f"/people/{mother}").json()["patients"] == ["mia", "kid"]
 
 
-@pytest.mark.parametrize(("by", "status", "code"), [("carl", 404, "person_not_found"), ("ann", 404, "person_not_found"),
+@pytest.mark.parametrize(("by", "status", "code"), [("carl", 404, "person_not_found"), ("ann", 403, "not_permitted"),
                                                     ("sam", 403, "not_permitted"), ("otto", 403, "not_permitted")])  # fmt: skip
 def test_others_change_nothing(site: ControlSite, mother: str, by: str, status: int, code: str) -> None:
     body = {"charts": [{"patient": "mia"}]}
