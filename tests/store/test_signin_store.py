@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import Connection
 
 from hilum.audit import service as audit
 from hilum.audit.models import EventQuery, Outcome
@@ -22,13 +23,14 @@ from hilum.signin.models import (
     ATTEMPTS_FREE,
     SESSIONS,
     SESSIONS_PER_PERSON,
+    ApiToken,
     Barred,
     Method,
     NotAuthenticated,
     SlowDown,
 )
 from tests.sim.facts import counted
-from tests.sim.world import FakeClock
+from tests.sim.world import START, FakeClock
 
 GENERAL = TenantId("general")
 PASSWORD = "correct horse"
@@ -435,3 +437,38 @@ def test_a_database_dump_holds_no_usable_credential(ground: Ground) -> None:
     dumped = ground.edge.read_now(dump, trace=Trace("x"))
 
     assert not [word for word in (cookie, secret, PASSWORD, policy.csrf_secret(cookie)) if word in dumped]
+
+
+def test_an_api_token_carries_a_mac_that_tells_a_guess_without_a_look_up(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Security decision 6, as for access tokens. A token of a release without MACs counts until it expires."""
+    _, secret = ground.do(service.create_api_token, ground.ann.id)
+    body, _, mac = secret.rpartition("_")
+    guesses = [
+        f"{body}_{'A' * 8}",
+        f"{body[:-1]}{'a' if body[-1] != 'a' else 'b'}_{mac}",
+        f"{secret}A",
+        secret[:-1],
+    ]
+    looked: list[str] = []
+    find = store.find_api_token_by_digest
+
+    def noted(tx: Connection, digest: str) -> ApiToken | None:
+        looked.append(digest)
+        return find(tx, digest)
+
+    monkeypatch.setattr(store, "find_api_token_by_digest", noted)
+
+    for guess in guesses:
+        with pytest.raises(NotAuthenticated):
+            ground.do(service.authenticate_api_token, guess)
+    assert looked == []
+    assert ground.do(service.authenticate_api_token, secret) == policy.actor_of(ground.ann)
+
+    older = "hil_pat_" + "o" * 43
+    token = ApiToken(
+        "pat_older", ground.ann.id, "older", (ground.ann.role,), START, START + timedelta(days=9)
+    )
+    ground.do(lambda ctx: store.add_api_token(ctx.tx, token, policy.digest(older)))
+    assert ground.do(service.authenticate_api_token, older) == policy.actor_of(ground.ann)

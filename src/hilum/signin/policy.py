@@ -31,7 +31,9 @@ from hilum.signin.models import (
 from hilum.standards.networks import network_of
 
 _COOKIE = re.compile(re.escape(COOKIE_PREFIX) + r"[A-Za-z0-9_-]{43}")
-_API_TOKEN = re.compile(re.escape(API_TOKEN_PREFIX) + r"[A-Za-z0-9_-]{43}")
+_API_TOKEN = re.compile(rf"({re.escape(API_TOKEN_PREFIX)}[A-Za-z0-9_-]{{43}})(?:_([A-Za-z0-9_-]{{8}}))?")
+API_TOKEN_MAC = "api-token"
+"""The purpose of the key under which the last eight characters are the MAC of those before the underscore."""
 
 
 def digest(secret: str) -> str:
@@ -44,9 +46,13 @@ def looks_like_cookie(text: str) -> bool:
     return _COOKIE.fullmatch(text) is not None
 
 
-def looks_like_api_token(text: str) -> bool:
-    """Return whether a text can be an API token at all."""
-    return _API_TOKEN.fullmatch(text) is not None
+def api_token_parts(text: str) -> tuple[str, str] | None:
+    """Split an API token into what its MAC covers and the MAC, None for what is none.
+
+    The MAC is empty for a token of a release before there was one; those are in force until they expire.
+    """
+    found = _API_TOKEN.fullmatch(text)
+    return None if found is None else (found[1], found[2] or "")
 
 
 def csrf_secret(cookie: str) -> str:

@@ -61,7 +61,7 @@ def test_a_session_is_usable_until_idle_ended_or_outlived() -> None:
 )
 def test_what_cannot_be_a_cookie_never_reaches_the_database(text: str) -> None:
     assert not policy.looks_like_cookie(text)
-    assert not policy.looks_like_api_token(
+    assert not policy.api_token_parts(
         text.replace("hil_ss_", "hil_pat_", 1) if text != "hil_pat_" + "a" * 43 else "x"
     )
 
