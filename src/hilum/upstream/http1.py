@@ -36,11 +36,14 @@ class AnswerReader:
     ``keep`` names the headers that are kept, in lower case; of a doubled one the first counts. ``bound`` is that of the body.
     """
 
-    __slots__ = ("_bound", "_buffer", "_interim", "_keep", "_left", "_parts", "_size", "_step", "headers", "keep_alive", "status")  # fmt: skip
+    __slots__ = ("_at", "_bound", "_buffer", "_interim", "_keep", "_left", "_parts", "_size", "_step", "headers", "keep_alive", "status")  # fmt: skip
 
     def __init__(self, keep: Collection[str], bound: int) -> None:
         self._keep, self._bound = keep, bound
-        self._buffer = b""
+        self._buffer, self._at = (
+            b"",
+            0,
+        )  # what is unread begins at ``_at``: cutting it off chunk by chunk would copy the rest each time
         self._parts: list[bytes] = []
         self._size = self._left = self._interim = 0
         self._step: Step = self._read_head
@@ -58,6 +61,7 @@ class AnswerReader:
         self._buffer = self._buffer + data if self._buffer else data
         while self._step():
             pass
+        self._buffer, self._at = self._buffer[self._at :], 0
         return self._is_whole()
 
     def end(self) -> bool:
@@ -70,17 +74,14 @@ class AnswerReader:
         return self._step == self._stop
 
     def _stop(self) -> bool:
-        if self._buffer:
+        if self._at < len(self._buffer):
             self.keep_alive = False  # whatever follows belongs to no request
         return False
 
     def _read_head(self) -> bool:
-        end = self._buffer.find(b"\r\n\r\n")
-        if end < 0 or end > HEAD_BOUND:
-            if len(self._buffer) > HEAD_BOUND:
-                raise Malformed("the head is too long")
+        head = self._until(b"\r\n\r\n", HEAD_BOUND)
+        if head is None:
             return False
-        head, self._buffer = self._buffer[:end], self._buffer[end + 4 :]
         first, *lines = head.split(b"\r\n")
         found = _STATUS_LINE.fullmatch(first)
         if found is None:
@@ -142,12 +143,10 @@ class AnswerReader:
 
     def _move(self) -> None:
         """Move to the body what the buffer holds of it."""
-        if len(self._buffer) <= self._left:
-            part, self._buffer = self._buffer, b""
-        else:
-            part, self._buffer = self._buffer[: self._left], self._buffer[self._left :]
+        part = self._buffer[self._at : self._at + self._left]
         if part:
             self._parts.append(part)
+            self._at += len(part)
             self._left -= len(part)
 
     def _read_sized(self) -> bool:
@@ -158,22 +157,23 @@ class AnswerReader:
         return True
 
     def _read_to_the_end(self) -> bool:
-        self._left = len(self._buffer)
+        self._left = len(self._buffer) - self._at
         self._take_in(self._left)
         self._move()
         return False
 
-    def _line(self) -> bytes | None:
-        end = self._buffer.find(b"\r\n")
-        if end < 0 or end > LINE_BOUND:
-            if len(self._buffer) > LINE_BOUND:
-                raise Malformed("a line between chunks")
+    def _until(self, mark: bytes, bound: int) -> bytes | None:
+        """Read up to a mark and past it; None where it is still to come."""
+        end = self._buffer.find(mark, self._at, self._at + bound + len(mark))
+        if end < 0:
+            if len(self._buffer) - self._at >= bound + len(mark):
+                raise Malformed("the head or the line before a chunk is too long")
             return None
-        line, self._buffer = self._buffer[:end], self._buffer[end + 2 :]
-        return line
+        found, self._at = self._buffer[self._at : end], end + len(mark)
+        return found
 
     def _read_chunk_line(self) -> bool:
-        line = self._line()
+        line = self._until(b"\r\n", LINE_BOUND)
         if line is None:
             return False
         found = _CHUNK.fullmatch(line)
@@ -186,16 +186,16 @@ class AnswerReader:
 
     def _read_chunk(self) -> bool:
         self._move()
-        if self._left or len(self._buffer) < 2:
+        if self._left or len(self._buffer) < self._at + 2:
             return False
-        if self._buffer[:2] != b"\r\n":
+        if self._buffer[self._at : self._at + 2] != b"\r\n":
             raise Malformed("the end of a chunk")
-        self._buffer = self._buffer[2:]
+        self._at += 2
         self._step = self._read_chunk_line
         return True
 
     def _read_trailer(self) -> bool:
-        line = self._line()
+        line = self._until(b"\r\n", LINE_BOUND)
         if line is None:
             return False
         self._size += len(line)

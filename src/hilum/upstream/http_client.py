@@ -26,6 +26,7 @@ from hilum.upstream.models import (
 )
 
 ORIGINS_KEPT = 10_000
+_TARGET = re.compile(r"[\x21-\x7e]*")
 _VALUE = re.compile(r"[\x20-\x7e\x80-\xff]*")
 _AGENT = "user-agent: hilum-gateway\r\naccept-encoding: identity\r\n"
 
@@ -224,6 +225,8 @@ def _written(base: Base, request: UpstreamRequest, fields: tuple[tuple[str, str]
         if request.target[:1] not in {"", "?"}
         else base.prefix + request.target
     )
+    if not _TARGET.fullmatch(target):
+        raise ValueError("target")
     lines = [f"{request.method} {target or '/'} HTTP/1.1\r\nhost: {base.field}\r\n{_AGENT}"]
     for name, value in fields:
         if not _VALUE.fullmatch(value):

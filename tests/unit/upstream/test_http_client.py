@@ -194,6 +194,23 @@ def test_a_request_that_is_cancelled_takes_its_connection_along(run: Run) -> Non
 
 
 @pytest.mark.parametrize(
+    "target", ["Patient/1 HTTP/1.1\r\nx: y", "Patient/a b", "Patient/\0", "Patient/\u00e9"]
+)
+def test_a_target_that_would_end_the_request_line_is_not_sent(target: str, run: Run) -> None:
+    """The rooms above encode what they send; the writer does not rely on it."""
+
+    async def main() -> None:
+        server, client = Server(ok), HttpClient(DEADLINE)
+        async with server as there:
+            with pytest.raises(NotSent):
+                await client.send(there, UpstreamRequest("GET", target), ())
+            client.close()
+        assert not server.heads
+
+    run(main())
+
+
+@pytest.mark.parametrize(
     ("url", "fields"),
     [
         ("http://127.0.0.1:{port}/fhir", (("if-match", 'W/"1"\r\nx: y'),)),
