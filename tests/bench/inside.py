@@ -18,10 +18,10 @@ from hilum.audit.models import Access, Outcome
 from hilum.gateway import policy
 from hilum.gateway.models import DecisionInput, Snapshot
 from hilum.infra.context import Context
+from hilum.installations.models import RegistryFacts
 from hilum.kernel.actor import SYSTEM
 from hilum.kernel.decision import Permit
 from hilum.kernel.ids import AppId, ClientId, TenantId
-from hilum.registry.models import RegistryFacts
 from hilum.standards.fhir.requests import parse
 from tests.bench.figures import Figure
 from tests.bench.rig import Rig, rig

@@ -10,11 +10,12 @@ from hilum.infra.context import Context, Trace
 from hilum.infra.db import Database
 from hilum.infra.edge import Edge
 from hilum.infra.system import SystemClock, SystemIds
+from hilum.installations import service as installations
+from hilum.installations.models import InstallOrder
 from hilum.kernel.actor import SYSTEM
 from hilum.kernel.ids import AppId, ClientId, TenantId
 from hilum.keys import live as keys
 from hilum.registry import service as registry
-from hilum.registry.models import InstallOrder
 from hilum.tokens import service as tokens
 from hilum.tokens.models import Grant
 from tests.bench.rig import Rig
@@ -62,7 +63,7 @@ def http_tenant(made: Rig, upstream: str) -> dict[str, str]:
             ctx, Tenant(tenant, "Proxied", UpstreamRef(UpstreamKind.HTTP, upstream), sandbox=True)
         )
         grant = grant_of(ctx, tenant)
-        registry.install(ctx, InstallOrder(tenant, AppId(grant.app), frozenset()))
+        installations.install(ctx, InstallOrder(tenant, AppId(grant.app), frozenset()))
         return tokens.mint(
             ctx, grant, offline=None, code_family=None, life=timedelta(minutes=50)
         ).access_token

@@ -32,6 +32,8 @@ from hilum.infra import settings
 from hilum.infra.context import Context, Trace
 from hilum.infra.edge import Edge
 from hilum.infra.fetch import SafeFetcher
+from hilum.installations import service as installations
+from hilum.installations.models import InstallOrder
 from hilum.kernel.actor import SYSTEM, Actor, ActorKind
 from hilum.kernel.ids import FamilyId, LaunchId, TenantId, VendorId
 from hilum.keys import service as keys
@@ -47,7 +49,6 @@ from hilum.registry.models import (
     ClientType,
     Deployment,
     Environment,
-    InstallOrder,
     NewApp,
     NewClient,
     NewPeer,
@@ -162,7 +163,7 @@ class Platform:
             registry.certify(ctx, CertifyOrder(version.id, Environment.SANDBOX, client.scopes, end))
             for tenant in tenants:
                 roles = frozenset() if backend else frozenset({"physician", "nurse", "patient"})
-                registry.install(ctx, InstallOrder(tenant, app.id, roles))
+                installations.install(ctx, InstallOrder(tenant, app.id, roles))
             return client, secret
 
         self.clients[name], self.secrets[name] = self.run(make)

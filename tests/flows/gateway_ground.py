@@ -25,6 +25,8 @@ from hilum.identity.models import NewPerson, Person, Tenant, UpstreamKind, Upstr
 from hilum.infra.change_feed import signal_of
 from hilum.infra.context import Context, Trace
 from hilum.infra.edge import Edge
+from hilum.installations import service as installations
+from hilum.installations.models import InstallOrder
 from hilum.kernel.actor import SYSTEM
 from hilum.kernel.ids import TenantId
 from hilum.keys.live import vault
@@ -37,7 +39,6 @@ from hilum.registry.models import (
     ClientType,
     Deployment,
     Environment,
-    InstallOrder,
     NewApp,
     NewClient,
     NewVendor,
@@ -344,7 +345,7 @@ def add_app(
     made.run(
         lambda ctx: registry.certify(ctx, CertifyOrder(version.id, Environment.PRODUCTION, scopes, until))
     )
-    made.run(lambda ctx: registry.install(ctx, InstallOrder(GENERAL, app.id, ROLES)))
+    made.run(lambda ctx: installations.install(ctx, InstallOrder(GENERAL, app.id, ROLES)))
 
 
 def patient(id_: str, **more: Any) -> dict[str, Any]:

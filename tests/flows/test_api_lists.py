@@ -15,10 +15,12 @@ from hilum.controls.models import EngageOrder, Mode, Quota, Target, TargetKind
 from hilum.identity import service as identity
 from hilum.identity.models import NewPerson, Tenant, UpstreamKind, UpstreamRef
 from hilum.infra.edge import Edge
+from hilum.installations import service as installations
+from hilum.installations.models import InstallOrder
 from hilum.kernel.ids import TenantId
 from hilum.kernel.pages import PAGE_BOUND
 from hilum.registry import service as registry
-from hilum.registry.models import CertifyOrder, InstallOrder, NewApp, NewClient, NewVendor
+from hilum.registry.models import CertifyOrder, NewApp, NewClient, NewVendor
 from hilum.switchboard import service as switchboard
 from tests.flows.control_site import ORIGIN, ControlSite, build, problem
 from tests.flows.test_audit_journal import Place, access
@@ -71,7 +73,7 @@ class Full:
         version = do(registry.add_version, app_id=app.id, label="first")
         order = CertifyOrder(version.id, Environment.SANDBOX, SCOPES, self.site.clock.now() + MONTH)
         do(registry.certify, order=order)
-        do(registry.install, order=InstallOrder(GENERAL, app.id, frozenset({"physician"})))
+        do(installations.install, order=InstallOrder(GENERAL, app.id, frozenset({"physician"})))
         return str(app.id)
 
     def _more_of_one_app(self, n: int) -> None:

@@ -7,10 +7,12 @@ import pytest
 from hilum.controls import service as controls
 from hilum.controls.models import EngageOrder, Mode, Target, TargetKind
 from hilum.identity import service as identity
+from hilum.installations import service as installations
+from hilum.installations.models import InstallOrder
 from hilum.kernel.ids import LaunchId
 from hilum.launches import service as launches
 from hilum.registry import service as registry
-from hilum.registry.models import CertifyOrder, ClientType, Deployment, Environment, InstallOrder
+from hilum.registry.models import CertifyOrder, ClientType, Deployment, Environment
 from hilum.signin import service as signin
 from tests.flows.back_channel import BASE, MERCY, OTHER, REDIRECT
 from tests.flows.front_channel import SCOPE, STANDALONE, STATE, Front, answer, error, front, shown
@@ -395,16 +397,16 @@ def test_a_client_may_ask_for_a_fresh_sign_in(front: Front, changes: dict[str, s
 
 
 def _uninstall(front: Front) -> None:
-    found = front.run(lambda ctx: registry.list_installations(ctx, MERCY))
+    found = front.run(lambda ctx: installations.list_installations(ctx, MERCY))
     for each in found:
         if each.app == front.clients["web"].app:
-            front.run(lambda ctx, each=each: registry.uninstall(ctx, each.id))
+            front.run(lambda ctx, each=each: installations.uninstall(ctx, each.id))
 
 
 def _restrict(front: Front) -> None:
     _uninstall(front)
     app = front.clients["web"].app
-    front.run(lambda ctx: registry.install(ctx, InstallOrder(MERCY, app, frozenset({"patient"}))))
+    front.run(lambda ctx: installations.install(ctx, InstallOrder(MERCY, app, frozenset({"patient"}))))
 
 
 def _suspend(front: Front) -> None:

@@ -9,8 +9,9 @@ from joserfc.jwk import ECKey
 
 from hilum.backchannel.client_auth import ASSERTION_TYPE
 from hilum.controls.models import TargetKind
-from hilum.registry import service as registry
-from hilum.registry.models import ClientType, InstallOrder, NarrowOrder
+from hilum.installations import service as installations
+from hilum.installations.models import InstallOrder, NarrowOrder
+from hilum.registry.models import ClientType
 from tests.flows import back_channel
 from tests.flows.back_channel import EC, JWKS, MERCY, OTHER, RSA, Platform, refused
 from tests.sim.jwks_host import JwksHost, Page, running
@@ -134,11 +135,13 @@ def test_a_tenant_that_narrowed_the_installation_narrows_the_next_token(platform
     """C147."""
     app = platform.clients["backend"].app
     own = next(
-        each for each in platform.run(lambda ctx: registry.list_installations(ctx, MERCY)) if each.app == app
+        each
+        for each in platform.run(lambda ctx: installations.list_installations(ctx, MERCY))
+        if each.app == app
     )
 
     platform.run(
-        lambda ctx: registry.narrow_installation(ctx, own.id, NarrowOrder(scopes=("system/Patient.rs",)))
+        lambda ctx: installations.narrow_installation(ctx, own.id, NarrowOrder(scopes=("system/Patient.rs",)))
     )
 
     assert platform.backend("system/*.cruds").json()["scope"] == "system/Patient.rs"
@@ -163,7 +166,9 @@ def test_without_an_installation_at_the_tenant_there_is_no_token(platform: Platf
 
     assert "app_not_installed" in refused(answer, "unauthorized_client")
     platform.run(
-        lambda ctx: registry.install(ctx, InstallOrder(OTHER, platform.clients["backend"].app, frozenset()))
+        lambda ctx: installations.install(
+            ctx, InstallOrder(OTHER, platform.clients["backend"].app, frozenset())
+        )
     )
     form["client_assertion"] = platform.assertion("backend", tenant=OTHER)
     assert platform.post("token", "backend", form, OTHER).status_code == 200
@@ -456,7 +461,9 @@ def test_an_assertion_beside_another_clients_id_is_refused(platform: Platform) -
 def test_an_assertion_for_one_tenant_is_worth_nothing_at_another(platform: Platform) -> None:
     """C37, C51."""
     platform.run(
-        lambda ctx: registry.install(ctx, InstallOrder(OTHER, platform.clients["backend"].app, frozenset()))
+        lambda ctx: installations.install(
+            ctx, InstallOrder(OTHER, platform.clients["backend"].app, frozenset())
+        )
     )
     form = {"grant_type": "client_credentials", "scope": "system/*.rs"}
     form["client_assertion"] = platform.assertion("backend", tenant=MERCY)

@@ -12,11 +12,12 @@ import pytest
 from hilum.controls.models import TargetKind
 from hilum.identity import service as identity
 from hilum.identity.models import TenantChange
+from hilum.installations import service as installations
+from hilum.installations.models import NarrowOrder
 from hilum.kernel.decision import Reason
 from hilum.kernel.errors import HilumError
 from hilum.launches import service as launches
 from hilum.registry import service as registry
-from hilum.registry.models import NarrowOrder
 from hilum.tokens import service as tokens
 from hilum.tokens.models import Grant
 from tests.flows.back_channel import MERCY
@@ -143,7 +144,7 @@ def close_tenant(front: Front, _: str) -> None:
 
 
 def _installation(front: Front, name: str) -> str:
-    found = front.run(lambda ctx: registry.list_installations(ctx, MERCY))
+    found = front.run(lambda ctx: installations.list_installations(ctx, MERCY))
     return next(each.id for each in found if each.app == front.clients[name].app)
 
 
@@ -155,12 +156,12 @@ def withdraw(front: Front, name: str) -> None:
 
 def uninstall(front: Front, name: str) -> None:
     installation = _installation(front, name)
-    front.run(lambda ctx: registry.uninstall(ctx, installation))
+    front.run(lambda ctx: installations.uninstall(ctx, installation))
 
 
 def narrow_roles(front: Front, name: str) -> None:
     installation, order = _installation(front, name), NarrowOrder(roles=frozenset({"patient"}))
-    front.run(lambda ctx: registry.narrow_installation(ctx, installation, order))
+    front.run(lambda ctx: installations.narrow_installation(ctx, installation, order))
 
 
 def deactivate(front: Front, _: str) -> None:

@@ -14,8 +14,9 @@ from hilum.controls import service as controls
 from hilum.controls.models import EngageOrder, Mode, Quota, Target, TargetKind
 from hilum.identity import service as identity
 from hilum.infra.edge import Edge
+from hilum.installations import service as installations
+from hilum.installations.models import NarrowOrder
 from hilum.registry import service as registry
-from hilum.registry.models import NarrowOrder
 from hilum.tokens import service as tokens
 from tests.flows.gateway_ground import CLINIC, GENERAL, Ground, Play, player
 from tests.sim.fhir_upstream import OtherServer
@@ -31,7 +32,7 @@ def play(sqlite_edge: Edge, clock: FakeClock, ids: SeededIds, tmp_path: Path) ->
 
 def installation_of(made: Ground) -> str:
     app = made.clients["app"].app
-    found = made.run(lambda ctx: registry.list_installations(ctx, GENERAL))
+    found = made.run(lambda ctx: installations.list_installations(ctx, GENERAL))
     return next(each.id for each in found if each.app == app)
 
 
@@ -43,14 +44,14 @@ def engage(target: Target) -> Callable[[Ground, Any], None]:
 def narrow(**change: Any) -> Callable[[Ground, Any], None]:
     def take(made: Ground, _: Any) -> None:
         id_ = installation_of(made)
-        made.run(lambda ctx: registry.narrow_installation(ctx, id_, NarrowOrder(**change)))
+        made.run(lambda ctx: installations.narrow_installation(ctx, id_, NarrowOrder(**change)))
 
     return take
 
 
 def uninstall(made: Ground, _: Any) -> None:
     id_ = installation_of(made)
-    made.run(lambda ctx: registry.uninstall(ctx, id_))
+    made.run(lambda ctx: installations.uninstall(ctx, id_))
 
 
 TAKEN: dict[str, tuple[Callable[[Ground, Any], Any], int, str]] = {
@@ -122,7 +123,7 @@ def test_stopping_one_tenant_changes_nothing_at_another(play: Play) -> None:
 
     async def story(made: Ground) -> None:
         app = made.clients["app"].app
-        made.run(lambda ctx: registry.install(ctx, _install(app)))
+        made.run(lambda ctx: installations.install(ctx, _install(app)))
         made.load({"resourceType": "Patient", "id": "p1"}, tenant=CLINIC)
         there = made.token("patient/Patient.r", tenant=CLINIC, person="nobody", client="app")
         engage(Target(TargetKind.TENANT, GENERAL))(made, None)
@@ -138,7 +139,7 @@ def test_stopping_one_tenant_changes_nothing_at_another(play: Play) -> None:
 
 
 def _install(app: Any) -> Any:
-    from hilum.registry.models import InstallOrder
+    from hilum.installations.models import InstallOrder
 
     return InstallOrder(CLINIC, app, frozenset({"physician"}))
 

@@ -10,8 +10,8 @@ from hilum.controls import service as controls
 from hilum.controls.models import SWITCHES, Subject
 from hilum.identity import service as identity
 from hilum.infra.edge import Edge
+from hilum.installations import service as installations
 from hilum.kernel.ids import TenantId
-from hilum.registry import service as registry
 from tests.flows.control_site import ControlSite, build, problem
 from tests.sim.facts import control_facts, counted
 from tests.sim.world import FakeClock
@@ -25,7 +25,7 @@ def site(sqlite_edge: Edge, clock: FakeClock) -> ControlSite:
 @pytest.fixture
 def app(site: ControlSite) -> str:
     body = {"redirect_uris": ["http://localhost:8001/cb"], "token_endpoint_auth_method": "none"}
-    client, _ = site.system(registry.register_dynamically, tenant_id=TenantId("general"), body=body)
+    client, _ = site.system(installations.register_dynamically, tenant_id=TenantId("general"), body=body)
     return str(client.app)
 
 

@@ -9,9 +9,10 @@ import pytest
 from hilum.controls import service as controls
 from hilum.controls.models import EngageOrder, Mode, Quota, Target, TargetKind
 from hilum.identity import service as identity
+from hilum.installations import service as installations
+from hilum.installations.models import InstallOrder
 from hilum.kernel.errors import Unavailable
 from hilum.registry import service as registry
-from hilum.registry.models import InstallOrder
 from tests.flows.back_channel import MERCY
 from tests.flows.front_channel import Browser, Front, answer, front
 from tests.flows.front_channel import encounter as an_encounter
@@ -271,10 +272,10 @@ def test_patients_stand_in_the_order_of_the_names_they_have_now(front: Front) ->
 def test_a_role_without_patients_sees_none_and_is_told(front: Front) -> None:
     """The person's role decides, not the app's scopes."""
     app = front.clients["web"].app
-    for each in front.run(lambda ctx: registry.list_installations(ctx, MERCY)):
+    for each in front.run(lambda ctx: installations.list_installations(ctx, MERCY)):
         if each.app == app:
-            front.run(lambda ctx, id_=each.id: registry.uninstall(ctx, id_))
-    front.run(lambda ctx: registry.install(ctx, InstallOrder(MERCY, app, frozenset({"administrator"}))))
+            front.run(lambda ctx, id_=each.id: installations.uninstall(ctx, id_))
+    front.run(lambda ctx: installations.install(ctx, InstallOrder(MERCY, app, frozenset({"administrator"}))))
     browser = front.browser("adam")
 
     page = browser.authorize(scope="launch/patient openid")

@@ -9,10 +9,11 @@ import pytest
 from hilum.consent import service as consent
 from hilum.controls.models import Mode, TargetKind
 from hilum.identity import service as identity
+from hilum.installations import service as installations
+from hilum.installations.models import InstallOrder, NarrowOrder
 from hilum.kernel.ids import SessionId
 from hilum.launches import service as launches
 from hilum.registry import service as registry
-from hilum.registry.models import InstallOrder, NarrowOrder
 from hilum.signin import service as signin
 from hilum.tokens import service as tokens
 from hilum.tokens.models import REFRESH_LIFE
@@ -334,13 +335,13 @@ def test_an_uninstalled_app_refreshes_no_more_and_a_new_installation_revives_not
     """C146: the old tokens belong to the installation that was removed."""
     body, waiting = platform.earn(), platform.code()
     app = platform.clients["public"].app
-    installed = platform.run(lambda ctx: registry.list_installations(ctx, MERCY))
+    installed = platform.run(lambda ctx: installations.list_installations(ctx, MERCY))
     own = next(each for each in installed if each.app == app)
 
-    platform.run(lambda ctx: registry.uninstall(ctx, own.id))
+    platform.run(lambda ctx: installations.uninstall(ctx, own.id))
     assert is_dead(platform, body)
     platform.clock.advance(timedelta(seconds=1))
-    platform.run(lambda ctx: registry.install(ctx, InstallOrder(MERCY, app, frozenset({"physician"}))))
+    platform.run(lambda ctx: installations.install(ctx, InstallOrder(MERCY, app, frozenset({"physician"}))))
 
     assert is_dead(platform, body)
     refused(platform.redeem(waiting), "invalid_grant")
@@ -352,15 +353,17 @@ def test_a_narrowed_installation_narrows_the_refresh_and_a_role_taken_out_ends_i
     body = platform.earn()
     app = platform.clients["public"].app
     own = next(
-        each for each in platform.run(lambda ctx: registry.list_installations(ctx, MERCY)) if each.app == app
+        each
+        for each in platform.run(lambda ctx: installations.list_installations(ctx, MERCY))
+        if each.app == app
     )
     clinical = ("patient/", "user/")
     kept = (*(text for text in own.scopes if not text.startswith(clinical)), "patient/Patient.rs")
 
-    platform.run(lambda ctx: registry.narrow_installation(ctx, own.id, NarrowOrder(scopes=kept)))
+    platform.run(lambda ctx: installations.narrow_installation(ctx, own.id, NarrowOrder(scopes=kept)))
     fresh = platform.refresh(body["refresh_token"]).json()
     platform.run(
-        lambda ctx: registry.narrow_installation(ctx, own.id, NarrowOrder(roles=frozenset({"nurse"})))
+        lambda ctx: installations.narrow_installation(ctx, own.id, NarrowOrder(roles=frozenset({"nurse"})))
     )
 
     assert "patient/Observation.rs" not in fresh["scope"]
@@ -509,10 +512,10 @@ def test_a_hospital_that_takes_back_offline_access_ends_refreshing(platform: Pla
     """C36: an installation may be narrowed to less than what was certified."""
     body = platform.earn()
     app = platform.clients["public"].app
-    listed = platform.run(partial(registry.list_installations, tenant=MERCY))
+    listed = platform.run(partial(installations.list_installations, tenant=MERCY))
     own = next(each for each in listed if each.app == app)
     less = tuple(scope for scope in own.scopes if scope not in {"offline_access", "online_access"})
 
-    platform.run(lambda ctx: registry.narrow_installation(ctx, own.id, NarrowOrder(scopes=less)))
+    platform.run(lambda ctx: installations.narrow_installation(ctx, own.id, NarrowOrder(scopes=less)))
 
     refused(platform.refresh(body["refresh_token"]), "invalid_grant")

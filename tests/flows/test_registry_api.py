@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 
 from hilum.infra.edge import Edge
+from hilum.installations import service as installations
 from hilum.kernel.actor import SYSTEM
 from hilum.kernel.errors import Invalid
 from hilum.kernel.ids import TenantId
-from hilum.registry import service as registry
 from hilum.web.faults import SENTENCES
 from tests.flows.control_site import TRACE, ControlSite, build, codes, problem
 from tests.sim.world import FakeClock
@@ -162,7 +162,7 @@ def test_bad_metadata_is_refused_with_the_field_codes_of_dynamic_registration(
     } | change
 
     def dynamic(ctx: Any) -> Any:
-        return registry.register_dynamically(ctx, TenantId("general"), body)
+        return installations.register_dynamically(ctx, TenantId("general"), body)
 
     with pytest.raises(Invalid) as same:
         site.edge.write_now(dynamic, actor=SYSTEM, trace=TRACE)

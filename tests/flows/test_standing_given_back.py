@@ -15,6 +15,8 @@ from hilum.identity.models import TenantChange
 from hilum.infra.context import Context
 from hilum.infra.edge import Edge
 from hilum.infra.settings import Mode
+from hilum.installations import service as installations
+from hilum.installations.models import InstallOrder, NarrowOrder
 from hilum.kernel.decision import Reason
 from hilum.kernel.errors import NotPermitted
 from hilum.kernel.ids import AppId, TenantId
@@ -22,13 +24,7 @@ from hilum.launches import routes as launch_routes
 from hilum.launches import service as launches
 from hilum.launches.models import LaunchOrder
 from hilum.registry import service as registry
-from hilum.registry.models import (
-    CertifyOrder,
-    Client,
-    Environment,
-    InstallOrder,
-    NarrowOrder,
-)
+from hilum.registry.models import CertifyOrder, Client, Environment
 from hilum.web.kit import Kit
 from tests.flows import back_channel
 from tests.flows.back_channel import BASE, MERCY, Platform, refused
@@ -62,13 +58,13 @@ def certify(ctx: Context, client: Client, _: TenantId) -> None:
 
 
 def uninstall(ctx: Context, client: Client, tenant: TenantId) -> None:
-    for each in registry.list_installations(ctx, tenant):
+    for each in installations.list_installations(ctx, tenant):
         if each.app == client.app:
-            registry.uninstall(ctx, each.id)
+            installations.uninstall(ctx, each.id)
 
 
 def install(ctx: Context, client: Client, tenant: TenantId) -> None:
-    registry.install(ctx, InstallOrder(tenant, client.app, ROLES))
+    installations.install(ctx, InstallOrder(tenant, client.app, ROLES))
 
 
 def close(ctx: Context, _: Client, tenant: TenantId) -> None:
@@ -95,8 +91,8 @@ def adopt(ctx: Context, client: Client, _: TenantId) -> None:
 
 
 def narrow(ctx: Context, client: Client, tenant: TenantId) -> None:
-    found = next(each for each in registry.list_installations(ctx, tenant) if each.app == client.app)
-    registry.narrow_installation(ctx, found.id, NarrowOrder(roles=frozenset({"physician"})))
+    found = next(each for each in installations.list_installations(ctx, tenant) if each.app == client.app)
+    installations.narrow_installation(ctx, found.id, NarrowOrder(roles=frozenset({"physician"})))
 
 
 def renew(ctx: Context, client: Client, tenant: TenantId) -> None:
@@ -106,7 +102,7 @@ def renew(ctx: Context, client: Client, tenant: TenantId) -> None:
 
 
 def suspend_another(ctx: Context, client: Client, tenant: TenantId) -> None:
-    other = next(each.app for each in registry.list_installations(ctx, tenant) if each.app != client.app)
+    other = next(each.app for each in installations.list_installations(ctx, tenant) if each.app != client.app)
     registry.suspend_app(ctx, AppId(other), "another app")
     registry.resume_app(ctx, AppId(other), "another app")
 

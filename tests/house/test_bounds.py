@@ -8,7 +8,10 @@ import ast
 from pathlib import Path
 
 SOURCE = Path(__file__).parents[2] / "src" / "hilum"
-JUDGES = {"controls": {"judge", "stops_on", "switch_index", "switch_facts", "quota_facts"}}
+JUDGES = {
+    "controls": {"judge", "stops_on", "switch_index", "switch_facts", "quota_facts"},
+    "registry": {"facts_of_apps"},
+}
 """What else decides whether something is forbidden, by room."""
 
 
@@ -68,7 +71,16 @@ def readers() -> dict[str, set[str]]:
 def test_every_room_with_facts_is_looked_at() -> None:
     found = readers()
 
-    assert found.keys() >= {"controls", "identity", "signin", "tokens", "consent", "launches", "registry"}
+    assert found.keys() >= {
+        "controls",
+        "identity",
+        "signin",
+        "tokens",
+        "consent",
+        "launches",
+        "registry",
+        "installations",
+    }
     assert {"list_stops", "list_stops_on", "_stops", "read_quotas"} <= found["controls"]
     assert all(found.values())
 

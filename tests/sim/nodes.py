@@ -33,6 +33,8 @@ from hilum.infra.db import Database
 from hilum.infra.edge import Edge
 from hilum.infra.migrations.run import migrate
 from hilum.infra.system import SystemClock, SystemIds
+from hilum.installations import service as installations
+from hilum.installations.models import InstallOrder
 from hilum.kernel.actor import SYSTEM
 from hilum.kernel.ids import TenantId
 from hilum.keys import live as keyring
@@ -46,7 +48,6 @@ from hilum.registry.models import (
     ClientType,
     Deployment,
     Environment,
-    InstallOrder,
     NewApp,
     NewClient,
     NewPeer,
@@ -371,7 +372,7 @@ def _apps(ctx: Context, secret_of: dict[str, str]) -> dict[str, Any]:
         until = ctx.now + timedelta(days=365)
         registry.certify(ctx, CertifyOrder(version.id, Environment.PRODUCTION, metadata.scopes, until))
         for tenant in TENANTS:
-            registry.install(ctx, InstallOrder(TenantId(tenant), app.id, roles))
+            installations.install(ctx, InstallOrder(TenantId(tenant), app.id, roles))
             controls.set_quota(ctx, app.id, tenant, Quota(rate_per_s=10_000.0, burst=10_000))
     return wallet.private_jwks
 

@@ -23,6 +23,8 @@ from hilum.infra.db import Database
 from hilum.infra.edge import Edge
 from hilum.infra.epoch import Stamp
 from hilum.infra.facts import Since
+from hilum.installations import service as installations
+from hilum.installations.models import InstallOrder, NarrowOrder, RegistryFacts
 from hilum.kernel.actor import SYSTEM
 from hilum.kernel.errors import HilumError
 from hilum.kernel.ids import TenantId
@@ -34,13 +36,10 @@ from hilum.registry.models import (
     ClientType,
     Deployment,
     Environment,
-    InstallOrder,
-    NarrowOrder,
     NewApp,
     NewClient,
     NewPeer,
     NewVendor,
-    RegistryFacts,
 )
 from tests.effort import effort
 from tests.sim.world import FakeClock, SeededIds
@@ -95,7 +94,7 @@ class Life:
             if before is not None and before.stamp == stamp:
                 return before
             changes = None if before is None else epoch.changes(ctx.tx, REGISTRY, before.stamp, stamp)
-            delta = service.facts(ctx, Since(changes))
+            delta = installations.facts(ctx, Since(changes))
             return Held(stamp, delta.applied(None if before is None else before.value))
 
         return self.edge.read_now(verb, actor=SYSTEM, trace=TRACE)
@@ -152,14 +151,14 @@ class Life:
 
     def install(self, pick: Pick) -> None:
         order = InstallOrder(pick(list(TENANTS)), pick(self.apps), frozenset({pick(["nurse", "physician"])}))
-        self.do(service.install, replace(order, expires_at=pick([None, self.later(days=2)])))
+        self.do(installations.install, replace(order, expires_at=pick([None, self.later(days=2)])))
 
     def narrow(self, pick: Pick) -> None:
-        found = pick(self.do(service.list_installations))
-        self.do(service.narrow_installation, found.id, NarrowOrder(scopes=found.scopes[:1]))
+        found = pick(self.do(installations.list_installations))
+        self.do(installations.narrow_installation, found.id, NarrowOrder(scopes=found.scopes[:1]))
 
     def uninstall(self, pick: Pick) -> None:
-        self.do(service.uninstall, pick(self.do(service.list_installations)).id)
+        self.do(installations.uninstall, pick(self.do(installations.list_installations)).id)
 
     def suspend(self, pick: Pick) -> None:
         self.do(service.suspend_app, pick(self.apps), "why")
@@ -172,7 +171,7 @@ class Life:
         self.do(service.add_peer, NewPeer(pick(list(TENANTS)), kind, "Peer"))
 
     def register(self, pick: Pick) -> None:
-        self.do(service.register_dynamically, pick(list(TENANTS)), BODY)
+        self.do(installations.register_dynamically, pick(list(TENANTS)), BODY)
 
     def rotate(self, pick: Pick) -> None:
         self.do(service.rotate_secret, pick(self.do(service.list_clients, pick(self.apps))).id)
@@ -252,7 +251,7 @@ def life(edge: Edge, clock: FakeClock) -> Life:
     made = Life(edge, clock)
     for app in made.apps:
         for tenant in TENANTS:
-            made.do(service.install, InstallOrder(tenant, app, frozenset({"physician"})))
+            made.do(installations.install, InstallOrder(tenant, app, frozenset({"physician"})))
     version = made.do(service.add_version, made.apps[0], "2")
     order = CertifyOrder(version.id, Environment.PRODUCTION, SCOPES[:1], made.later(days=9))
     made.do(service.certify, order)
@@ -262,8 +261,8 @@ def life(edge: Edge, clock: FakeClock) -> Life:
 def test_a_change_reads_and_copies_only_what_it_touched(life: Life) -> None:
     """A registry of a million installations is not read again because of one of them."""
     before = life.facts()
-    found = next(each for each in life.do(service.list_installations) if each.tenant == TENANTS[0])
-    life.do(service.uninstall, found.id)
+    found = next(each for each in life.do(installations.list_installations) if each.tenant == TENANTS[0])
+    life.do(installations.uninstall, found.id)
     read: list[int] = []
 
     def count(_c: Any, cursor: Any, *_: Any) -> None:
@@ -318,7 +317,7 @@ def test_one_tenants_origins_are_those_among_the_facts(life: Life) -> None:
     facts = life.facts()
 
     for tenant in (*TENANTS, TenantId("nowhere")):
-        assert life.do(service.origins_at, tenant) == facts.origins.get(tenant, frozenset())
+        assert life.do(installations.origins_at, tenant) == facts.origins.get(tenant, frozenset())
     assert facts.origins[TENANTS[0]] != facts.origins[TENANTS[1]]
 
 
@@ -329,11 +328,11 @@ def test_facts_without_a_change_are_the_same(life: Life) -> None:
 
 
 def test_an_app_deleted_with_its_day_is_gone_from_the_facts_that_follow(life: Life, clock: FakeClock) -> None:
-    client, _ = life.do(service.register_dynamically, TENANTS[0], BODY)
+    client, _ = life.do(installations.register_dynamically, TENANTS[0], BODY)
     before = life.facts()
     assert client.id in before.clients
     clock.advance(timedelta(hours=25))
-    life.do(service.register_dynamically, TENANTS[2], BODY)
+    life.do(installations.register_dynamically, TENANTS[2], BODY)
 
     after = life.facts(before)
 
@@ -351,9 +350,9 @@ def test_a_refused_verb_changes_no_fact(life: Life) -> None:
     version = life.do(service.list_versions, life.apps[0])[0]
     for verb, args in (
         (service.add_client, (NewClient(life.apps[0], version.id, bad),)),
-        (service.install, (InstallOrder(TENANTS[0], life.apps[0], frozenset({"physician"})),)),
+        (installations.install, (InstallOrder(TENANTS[0], life.apps[0], frozenset({"physician"})),)),
         (service.resume_app, (life.apps[0], "why")),
-        (service.register_dynamically, (TENANTS[1], BODY)),
+        (installations.register_dynamically, (TENANTS[1], BODY)),
     ):
         with pytest.raises(HilumError):
             life.do(verb, *args)

@@ -17,6 +17,9 @@ from hilum.identity import service as identity
 from hilum.identity.models import NewPerson, Tenant, UpstreamKind, UpstreamRef
 from hilum.infra.context import Trace
 from hilum.infra.edge import Edge
+from hilum.installations import policy as installations_policy
+from hilum.installations import service as installations
+from hilum.installations.models import InstallationFacts, InstallOrder, NarrowOrder
 from hilum.kernel.actor import SYSTEM, Actor, ActorKind
 from hilum.kernel.decision import Reason
 from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted
@@ -32,9 +35,6 @@ from hilum.registry.models import (
     ClientType,
     Deployment,
     Environment,
-    InstallationFacts,
-    InstallOrder,
-    NarrowOrder,
     NewApp,
     NewClient,
     NewPeer,
@@ -100,12 +100,12 @@ class Ground:
     def install(self, actor: Actor = GINA, tenant: TenantId = GENERAL, **change: Any) -> Any:
         return self.do(
             actor,
-            service.install,
+            installations.install,
             replace(InstallOrder(tenant, self.app.id, frozenset({"physician"})), **change),
         )
 
     def facts(self) -> Any:
-        return self.do(SYSTEM, whole(service.facts))
+        return self.do(SYSTEM, whole(installations.facts))
 
     def epoch(self) -> int:
         return int(counted(self.edge, REGISTRY))
@@ -223,7 +223,7 @@ def test_an_app_works_only_once_certified_and_installed_and_stops_when_either_en
         facts = ground.facts()
         single = (
             ground.do(SYSTEM, service.client_facts, client.id),
-            ground.do(SYSTEM, service.installation, GENERAL, ground.app.id),
+            ground.do(SYSTEM, installations.installation, GENERAL, ground.app.id),
         )
         joined = (facts.clients[client.id], facts.installations.get((GENERAL, ground.app.id)))
         return (fault(*single, "physician", now), fault(*joined, "physician", now))
@@ -237,7 +237,7 @@ def test_an_app_works_only_once_certified_and_installed_and_stops_when_either_en
     assert verdict() == (Reason.APP_NOT_CERTIFIED,) * 2
     ground.do(ROOT, service.resume_app, ground.app.id, "cleared")
     assert verdict() == (None, None)
-    ground.do(GINA, service.uninstall, installation.id)
+    ground.do(GINA, installations.uninstall, installation.id)
     assert verdict() == (Reason.APP_NOT_INSTALLED,) * 2
     ground.install()
     ground.do(RITA, service.withdraw_certification, certification.id)
@@ -253,11 +253,11 @@ def test_every_change_of_what_is_enforced_advances_the_epoch_once(ground: Ground
     steps.append(ground.epoch())
     installation = ground.install()
     steps.append(ground.epoch())
-    ground.do(GINA, service.narrow_installation, installation.id, NarrowOrder(scopes=("openid",)))
+    ground.do(GINA, installations.narrow_installation, installation.id, NarrowOrder(scopes=("openid",)))
     steps.append(ground.epoch())
     ground.do(SAM, service.suspend_app, ground.app.id, "why")
     steps.append(ground.epoch())
-    ground.do(GINA, service.uninstall, installation.id)
+    ground.do(GINA, installations.uninstall, installation.id)
     steps.append(ground.epoch())
     ground.do(RITA, service.withdraw_certification, certification.id)
     steps.append(ground.epoch())
@@ -301,11 +301,11 @@ def test_an_app_stands_installed_once_at_a_tenant_and_again_after_it_ended(
 
     second = ground.install()
 
-    assert ground.do(GINA, service.list_installations) == [second]
+    assert ground.do(GINA, installations.list_installations) == [second]
     assert second.id != first.id
-    assert ground.do(SYSTEM, service.installation, GENERAL, ground.app.id).since == clock.now()
+    assert ground.do(SYSTEM, installations.installation, GENERAL, ground.app.id).since == clock.now()
     with pytest.raises(Conflict):
-        ground.do(GINA, service.uninstall, first.id)
+        ground.do(GINA, installations.uninstall, first.id)
 
 
 def test_a_tenant_installs_for_itself_and_never_more_than_is_certified(ground: Ground) -> None:
@@ -322,12 +322,14 @@ def test_a_tenant_installs_for_itself_and_never_more_than_is_certified(ground: G
 
     assert made.scopes == ("openid", "patient/Observation.r")
     with pytest.raises(Invalid):
-        ground.do(GINA, service.narrow_installation, made.id, NarrowOrder(scopes=("patient/Observation.rs",)))
+        ground.do(
+            GINA, installations.narrow_installation, made.id, NarrowOrder(scopes=("patient/Observation.rs",))
+        )
     with pytest.raises(NotFound):
-        ground.do(MARY, service.uninstall, made.id)
+        ground.do(MARY, installations.uninstall, made.id)
     with pytest.raises(NotPermitted):
-        ground.do(RITA, service.uninstall, made.id)
-    assert ground.do(SAM, service.uninstall, made.id).removed_by == str(SAM)
+        ground.do(RITA, installations.uninstall, made.id)
+    assert ground.do(SAM, installations.uninstall, made.id).removed_by == str(SAM)
 
 
 def test_narrowing_counts_at_once(ground: Ground) -> None:
@@ -336,7 +338,7 @@ def test_narrowing_counts_at_once(ground: Ground) -> None:
     made = ground.install(roles=frozenset({"physician", "nurse"}))
 
     narrowed = ground.do(
-        GINA, service.narrow_installation, made.id, NarrowOrder(("openid",), frozenset({"nurse"}))
+        GINA, installations.narrow_installation, made.id, NarrowOrder(("openid",), frozenset({"nurse"}))
     )
 
     facts = ground.facts().installations[GENERAL, ground.app.id]
@@ -444,7 +446,9 @@ BODY = {
 
 
 def register(ground: Ground, **change: Any) -> Any:
-    return ground.do(Actor(ActorKind.ANONYMOUS, "a"), service.register_dynamically, GENERAL, BODY | change)
+    return ground.do(
+        Actor(ActorKind.ANONYMOUS, "a"), installations.register_dynamically, GENERAL, BODY | change
+    )
 
 
 def test_a_dynamic_registration_makes_an_app_that_works_at_this_sandbox_only_for_a_day(
@@ -457,10 +461,10 @@ def test_a_dynamic_registration_makes_an_app_that_works_at_this_sandbox_only_for
     installed = facts.installations[GENERAL, client.app]
     assert fault(facts.clients[client.id], installed, "patient", clock.now()) is None
     assert facts.clients[client.id].tenant == GENERAL
-    assert set(policy.allowed_scopes(facts.clients[client.id], installed)) == set(client.scopes)
+    assert set(installations_policy.allowed_scopes(facts.clients[client.id], installed)) == set(client.scopes)
     assert policy.secret_matches(client, sha(secret), clock.now())
     with pytest.raises(NotFound):
-        ground.do(MARY, service.install, InstallOrder(MERCY, client.app, frozenset({"physician"})))
+        ground.do(MARY, installations.install, InstallOrder(MERCY, client.app, frozenset({"physician"})))
     clock.advance(timedelta(hours=24))
     assert fault(facts.clients[client.id], installed, "patient", clock.now()) is Reason.APP_NOT_CERTIFIED
     assert not policy.secret_matches(client, sha(secret), clock.now())
@@ -483,9 +487,9 @@ def test_a_dynamic_backend_service_is_installed_without_roles(ground: Ground) ->
 def test_dynamic_registration_is_refused_at_production_tenants_and_for_bad_metadata(ground: Ground) -> None:
     """C4, C1."""
     with pytest.raises(NotPermitted):
-        ground.do(SYSTEM, service.register_dynamically, MERCY, BODY)
+        ground.do(SYSTEM, installations.register_dynamically, MERCY, BODY)
     with pytest.raises(NotFound):
-        ground.do(SYSTEM, service.register_dynamically, TenantId("nowhere"), BODY)
+        ground.do(SYSTEM, installations.register_dynamically, TenantId("nowhere"), BODY)
     with pytest.raises(Invalid) as refused:
         register(ground, redirect_uris=["http://app.example/cb"])
     assert refused.value.fields == {"redirect_uris": "redirect_not_https"}
@@ -566,7 +570,7 @@ def test_origins_of_a_tenant_are_those_of_the_clients_installed_there(ground: Gr
     installation = ground.install()
     assert ground.facts().origins == {GENERAL: {"https://app.example", "https://other.example"}}
 
-    ground.do(GINA, service.uninstall, installation.id)
+    ground.do(GINA, installations.uninstall, installation.id)
     assert ground.facts().origins == {}
 
 
@@ -581,7 +585,7 @@ def test_facts_of_many_apps_at_many_tenants_take_a_handful_of_queries(ground: Gr
 
     event.listen(ground.edge.db.engine, "before_cursor_execute", count)
     try:
-        facts = ground.edge.read_now(whole(service.facts), actor=SYSTEM, trace=TRACE)
+        facts = ground.edge.read_now(whole(installations.facts), actor=SYSTEM, trace=TRACE)
     finally:
         event.remove(ground.edge.db.engine, "before_cursor_execute", count)
 
@@ -649,7 +653,7 @@ def test_what_happens_to_an_app_is_recorded(ground: Ground) -> None:
     ground.client()
     ground.certify()
     installation = ground.install()
-    ground.do(GINA, service.uninstall, installation.id)
+    ground.do(GINA, installations.uninstall, installation.id)
 
     found = ground.do(SYSTEM, audit.list_events, EventQuery(app=ground.app.id)).events
 
@@ -680,11 +684,11 @@ def test_narrowings_at_once_give_nothing_back(ground: Ground) -> None:
     orders = [NarrowOrder(scopes=("openid",)), NarrowOrder(roles=frozenset({"nurse"}))]
     for _ in range(8):
         installed = ground.install(roles=frozenset({"physician", "nurse"})).id
-        narrow = partial(ground.do, SYSTEM, service.narrow_installation, installed)
+        narrow = partial(ground.do, SYSTEM, installations.narrow_installation, installed)
         with ThreadPoolExecutor(2) as pool:
             list(pool.map(narrow, orders))
 
-        found = ground.do(SYSTEM, service.uninstall, installed)
+        found = ground.do(SYSTEM, installations.uninstall, installed)
         assert (found.scopes, found.roles) == (("openid",), frozenset({"nurse"}))
 
 

@@ -22,6 +22,7 @@ from hilum.identity.service import find_tenant
 from hilum.infra.edge import Edge
 from hilum.infra.fetch import SafeFetcher
 from hilum.infra.settings import Settings
+from hilum.installations import routes as installations
 from hilum.keys.live import vault
 from hilum.launches import routes as launches
 from hilum.registry import routes as registry
@@ -111,6 +112,7 @@ def control_plane(
     for router in (
         identity.api(kit, seal),
         registry.api(kit),
+        installations.api(kit),
         switchboard.api(kit),
         signin.api(kit, at_stop=at_stop),
         enrolment.api(kit),

@@ -14,6 +14,8 @@ from hilum.infra.database_clock import steady
 from hilum.infra.edge import Edge
 from hilum.infra.settings import Settings
 from hilum.infra.system import SystemClock, SystemIds
+from hilum.installations import service as installations
+from hilum.installations.models import InstallOrder
 from hilum.kernel.actor import SYSTEM
 from hilum.kernel.errors import NotPermitted
 from hilum.kernel.ids import PersonId, TenantId
@@ -30,7 +32,6 @@ from hilum.registry.models import (
     ClientType,
     Deployment,
     Environment,
-    InstallOrder,
     NewApp,
     NewClient,
     NewPeer,
@@ -246,7 +247,7 @@ def _certify_and_install(ctx: Context, app: App, version: AppVersion, planned: A
     _widen_quotas(ctx, app, planned)
     roles = frozenset(role.value for role in planned.roles)
     for tenant in planned.tenants:
-        registry.install(ctx, InstallOrder(TenantId(tenant), app.id, roles))
+        installations.install(ctx, InstallOrder(TenantId(tenant), app.id, roles))
 
 
 def _widen_quotas(ctx: Context, app: App, planned: AppPlan) -> None:

@@ -11,9 +11,11 @@ from hilum.identity.models import IDENTITY, Person, Tenant
 from hilum.identity.policy import charts_at
 from hilum.infra.context import Context
 from hilum.infra.facts import followed
+from hilum.installations import service as installations
+from hilum.installations.models import InstallationFacts
 from hilum.kernel.ids import AppId, ClientId, PersonId, TenantId
 from hilum.registry import service as registry
-from hilum.registry.models import REGISTRY, Client, ClientFacts, InstallationFacts
+from hilum.registry.models import REGISTRY, Client, ClientFacts
 
 _PARTS = frozenset({TargetKind.SCOPE, TargetKind.RESOURCE_TYPE})
 
@@ -42,7 +44,7 @@ def client_facts(ctx: Context, client: ClientId) -> ClientFacts | None:
 def installation(ctx: Context, tenant: TenantId, app: AppId) -> InstallationFacts | None:
     """Give what enforcement must know of an app's standing installation at a tenant."""
     key = ("installation", tenant, app)
-    return ctx.recall(REGISTRY, key, lambda ctx: registry.installation(ctx, tenant, app))
+    return ctx.recall(REGISTRY, key, lambda ctx: installations.installation(ctx, tenant, app))
 
 
 def origins(ctx: Context, tenant: TenantId) -> frozenset[str]:
@@ -50,7 +52,8 @@ def origins(ctx: Context, tenant: TenantId) -> frozenset[str]:
     if find_tenant(ctx, tenant) is None:
         return frozenset()
     return (
-        ctx.recall(REGISTRY, ("origins", tenant), lambda ctx: registry.origins_at(ctx, tenant)) or frozenset()
+        ctx.recall(REGISTRY, ("origins", tenant), lambda ctx: installations.origins_at(ctx, tenant))
+        or frozenset()
     )
 
 

@@ -18,10 +18,11 @@ from hilum.controls.policy import stopped_by
 from hilum.frontchannel.policy import grantable, says_something, told_context
 from hilum.identity.models import Person
 from hilum.identity.policy import patients_openable, rights_of
+from hilum.installations.models import InstallationFacts
+from hilum.installations.policy import allowed_scopes
 from hilum.kernel.decision import Reason
 from hilum.kernel.errors import Invalid, NotPermitted
-from hilum.registry.models import PLATFORM_PEERS, Client, ClientFacts, ClientType, InstallationFacts
-from hilum.registry.policy import allowed_scopes
+from hilum.registry.models import PLATFORM_PEERS, Client, ClientFacts, ClientType
 from hilum.standards.fhir.matching import is_testable
 from hilum.standards.oauth import Parameters, TokenError
 from hilum.standards.smart import scopes as smart

@@ -5,9 +5,9 @@ from typing import Any
 import orjson
 
 from hilum.infra.context import Context
+from hilum.installations import service as installations
 from hilum.kernel.errors import Invalid
 from hilum.registry import policy as registry_policy
-from hilum.registry import service as registry
 from hilum.web.urls import Site
 
 INVALID_REDIRECT = "invalid_redirect_uri"
@@ -31,7 +31,7 @@ def register(ctx: Context, site: Site, body: dict[str, Any]) -> dict[str, Any]:
     Raises Invalid with a code of RFC 7591 section 3.2.2 and the same field errors as every other door (C1); NotFound, NotPermitted.
     """
     try:
-        client, secret = registry.register_dynamically(ctx, site.tenant, body)
+        client, secret = installations.register_dynamically(ctx, site.tenant, body)
     except Invalid as fault:
         raise Invalid(_code(fault), _sentence(fault), fields=fault.fields) from fault
     return registry_policy.registration_answer(client, secret)

@@ -21,15 +21,17 @@ from hilum.identity import policy as identity_policy
 from hilum.identity import service as identity
 from hilum.identity.models import Person, Tenant
 from hilum.infra.context import Context
+from hilum.installations import policy as installations_policy
+from hilum.installations import service as installations
+from hilum.installations.models import InstallationFacts
 from hilum.kernel.actor import Actor
 from hilum.kernel.decision import Reason
 from hilum.kernel.errors import DECIDED, NotPermitted
 from hilum.keys.live import vault
 from hilum.launches import service as launches
 from hilum.launches.models import Launch
-from hilum.registry import policy as registry_policy
 from hilum.registry import service as registry
-from hilum.registry.models import App, Client, ClientFacts, InstallationFacts
+from hilum.registry.models import App, Client, ClientFacts
 from hilum.signin import policy as signin_policy
 from hilum.signin import service as signin
 from hilum.signin.models import Session
@@ -102,7 +104,7 @@ def load_parties(ctx: Context, site: Site, client: Client) -> Parties | None:
         return None
     app = registry.get_app(ctx, client.app)
     vendor = registry.get_vendor(ctx, facts.vendor)
-    installation = registry.installation(ctx, tenant.id, client.app)
+    installation = installations.installation(ctx, tenant.id, client.app)
     return Parties(tenant, client, facts, app, vendor.name, installation)
 
 
@@ -247,7 +249,7 @@ def _with_launch(
 def _stage(ctx: Context, site: Site, stage: Stage) -> Progress:
     request, parties, person = stage.request, stage.parties, stage.person
     assert parties.installation is not None, "standing refuses what is not installed"
-    allowed = registry_policy.allowed_scopes(parties.facts, parties.installation)
+    allowed = installations_policy.allowed_scopes(parties.facts, parties.installation)
     rights = identity_policy.rights_of(person.role)
     offered = policy.grantable(smart.known(request.scopes), allowed, rights)
     offered = without_stopped(ctx, parties, person, offered)

@@ -7,10 +7,10 @@ from datetime import UTC, datetime, timedelta
 from hilum.consent.models import ConsentFacts
 from hilum.controls.models import ControlFacts, Quota
 from hilum.identity.models import IdentityFacts
+from hilum.installations.models import RegistryFacts
 from hilum.kernel.decision import ReadPurpose
 from hilum.kernel.ids import TenantId
 from hilum.launches.models import LaunchFacts
-from hilum.registry.models import RegistryFacts
 from hilum.standards.fhir.matching import Matcher
 from hilum.standards.fhir.requests import BODY_BOUND, FhirRequest, Unsupported
 from hilum.standards.smart.scopes import CompiledScopes, Prefix

@@ -40,12 +40,12 @@ from hilum.infra.context import Context
 from hilum.infra.database_clock import SteadyClock
 from hilum.infra.epoch import Stamp, Stamps
 from hilum.infra.facts import EVERYTHING, Delta, Facts, Since
+from hilum.installations import service as installations
 from hilum.kernel.errors import HilumError, Unavailable
 from hilum.kernel.ids import Part
 from hilum.kernel.ports import Clock
 from hilum.launches import service as launches
 from hilum.launches.models import LAUNCHES
-from hilum.registry import service as registry
 from hilum.registry.models import REGISTRY
 from hilum.signin import service as signin
 from hilum.signin.models import SESSIONS
@@ -63,7 +63,7 @@ _FACTS: dict[Part, Facts[Any]] = {
     LAUNCHES: launches.facts,
     CONSENT: consent.facts,
     IDENTITY: identity.facts,
-    REGISTRY: registry.facts,
+    REGISTRY: installations.facts,
     QUOTAS: controls.quota_facts,
 }
 """Every part, the most urgent first."""

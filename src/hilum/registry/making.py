@@ -7,7 +7,7 @@ from typing import Any
 from hilum.audit import service as audit
 from hilum.audit.models import Event, Outcome
 from hilum.clients import policy as rules
-from hilum.clients.models import ClientMetadata, Environment
+from hilum.clients.models import ClientMetadata
 from hilum.infra.context import Context
 from hilum.kernel.actor import ActorKind
 from hilum.kernel.errors import Conflict, Invalid, NotPermitted
@@ -22,16 +22,14 @@ from hilum.registry.models import (
     CertifyOrder,
     Client,
     ClientSecret,
-    Installation,
-    InstallOrder,
     NewApp,
     Vendor,
 )
 
 
-def change(ctx: Context, app: AppId, tenant: str = "") -> None:
-    """Tell every process that an app's facts changed, or with a tenant those of its installation there."""
-    ctx.advance_epoch(REGISTRY, f"at/{tenant}/{app}" if tenant else f"app/{app}")
+def change(ctx: Context, app: AppId) -> None:
+    """Announce to every process that an app's facts changed."""
+    ctx.advance_epoch(REGISTRY, f"app/{app}")
 
 
 def digest(secret: str) -> str:
@@ -154,25 +152,3 @@ def add_certification(ctx: Context, app: AppId, order: CertifyOrder) -> Certific
     }
     audit.record(ctx, Event("registry.certification.add", app=app, facts=facts))
     return certification
-
-
-def add_installation(
-    ctx: Context, order: InstallOrder, scopes: tuple[str, ...], environment: Environment
-) -> Installation:
-    """Add an installation that was judged. Raises Conflict when the app stands installed at the tenant."""
-    installation = Installation(
-        id=ctx.ids.new("ins"),
-        tenant=order.tenant,
-        app=order.app,
-        scopes=scopes,
-        roles=order.roles,
-        approved_by=str(ctx.actor),
-        approved_at=ctx.now,
-        expires_at=order.expires_at,
-        environment=environment,
-    )
-    if not store.add_installation(ctx.tx, installation):
-        raise Conflict("already_installed", "The app is installed at this tenant already.")
-    facts = {"installation": installation.id, "scopes": list(scopes), "roles": sorted(order.roles)}
-    audit.record(ctx, Event("registry.installation.add", tenant=order.tenant, app=order.app, facts=facts))
-    return installation

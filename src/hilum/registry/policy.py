@@ -5,14 +5,13 @@ The rules of redirect URIs stand in ``standards.redirects``, those of client met
 
 import hmac
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from hilum.clients.models import SCOPES_BOUND, TEXT_BOUND, ClientType, Deployment, Environment
 from hilum.controls.policy import administers
 from hilum.identity.models import Role, StaffRole
-from hilum.identity.policy import ROLES, name_fault
+from hilum.identity.policy import name_fault
 from hilum.kernel.actor import Actor, ActorKind
 from hilum.kernel.ids import TenantId
 from hilum.registry.models import (
@@ -25,15 +24,11 @@ from hilum.registry.models import (
     CertifyOrder,
     Client,
     ClientFacts,
-    Installation,
-    InstallationFacts,
-    InstallOrder,
-    NarrowOrder,
     NewApp,
     NewVendor,
 )
 from hilum.standards import redirects
-from hilum.standards.smart.scopes import ScopeError, all_covered, narrow, parse_scope
+from hilum.standards.smart.scopes import ScopeError, all_covered, parse_scope
 
 
 def validate_redirect_uri(
@@ -72,16 +67,6 @@ def may_suspend(actor: Actor) -> bool:
     return _is_platform_itself(actor) or _is_staff(actor, StaffRole.PLATFORM_ADMIN, StaffRole.SECURITY)
 
 
-def may_install(actor: Actor, tenant: TenantId) -> bool:
-    """Tell whether an actor may install apps at a tenant: that is the tenant's own word, not the platform staff's."""
-    return _is_platform_itself(actor) or administers(actor, tenant)
-
-
-def may_uninstall(actor: Actor, tenant: TenantId) -> bool:
-    """Tell whether an actor may remove or narrow an installation; taking away is also for those who suspend."""
-    return may_install(actor, tenant) or may_suspend(actor)
-
-
 def may_keep_peers(actor: Actor, tenant: TenantId) -> bool:
     """Tell whether an actor may add a tenant's EHR and resource servers and rotate their secrets."""
     return may_register(actor) or administers(actor, tenant)
@@ -107,11 +92,6 @@ def may_rotate(actor: Actor, app: App) -> bool:
 def may_see_clients(actor: Actor, app: App) -> bool:
     """Tell whether an actor may read an app's client metadata."""
     return actor.is_platform or administers(actor, app.tenant or "")
-
-
-def may_see_installations(actor: Actor, tenant: TenantId | None) -> bool:
-    """Tell whether an actor may list installations of a tenant (None: of all)."""
-    return actor.is_platform or administers(actor, tenant or "")
 
 
 def vendor_faults(order: NewVendor) -> dict[str, str]:
@@ -180,39 +160,6 @@ def stands(certification: Certification, environment: Environment, now: datetime
     return fits and certification.withdrawn_at is None and now < certification.expires_at
 
 
-def install_faults(
-    order: InstallOrder, certified: Iterable[str], *, only_backend: bool, now: datetime
-) -> dict[str, str]:
-    """Name what is wrong with an installation: never more than was certified, for roles that exist (C147)."""
-    faults: dict[str, str] = {}
-    if order.scopes is not None:
-        faults |= scope_faults(order.scopes)
-        if not faults and not all_covered(order.scopes, certified):
-            faults["scopes"] = "scopes_not_certified"
-    if not order.roles and not only_backend:
-        faults["roles"] = "roles_missing"
-    elif not order.roles <= ROLES:
-        faults["roles"] = "role_unknown"
-    if order.expires_at is not None and order.expires_at <= now:
-        faults["expires_at"] = "not_in_the_future"
-    return faults
-
-
-def narrow_faults(order: NarrowOrder, before: Installation, *, now: datetime) -> dict[str, str]:
-    """Name how a narrowing would widen."""
-    faults: dict[str, str] = {}
-    if order.scopes is not None and not all_covered(order.scopes, before.scopes):
-        faults["scopes"] = "widens"
-    if order.roles is not None and not order.roles <= before.roles:
-        faults["roles"] = "widens"
-    if order.expires_at is not None:
-        if order.expires_at <= now:
-            faults["expires_at"] = "not_in_the_future"
-        elif before.expires_at is not None and order.expires_at > before.expires_at:
-            faults["expires_at"] = "widens"
-    return faults
-
-
 def beyond(asked: Iterable[str] | None, allowed: Iterable[str], *, allowed_as: str) -> str:
     """Return a sentence that lists the asked scopes that are not within the allowed ones, and the allowed ones; empty: all are.
 
@@ -228,16 +175,6 @@ def beyond(asked: Iterable[str] | None, allowed: Iterable[str], *, allowed_as: s
 def _listed(scopes: Sequence[str]) -> str:
     more = f" and {len(scopes) - LISTED_BOUND} more" if len(scopes) > LISTED_BOUND else ""
     return f"{', '.join(scopes[:LISTED_BOUND])}{more}"
-
-
-def narrowed(order: NarrowOrder, before: Installation) -> Installation:
-    """Give the installation as it is after a narrowing."""
-    return replace(
-        before,
-        scopes=before.scopes if order.scopes is None else order.scopes,
-        roles=before.roles if order.roles is None else order.roles,
-        expires_at=before.expires_at if order.expires_at is None else order.expires_at,
-    )
 
 
 def join(client: Client, app: App, certifications: Iterable[Certification]) -> ClientFacts:
@@ -284,11 +221,6 @@ def certification_of(
     if client.adopted_at is not None and client.certified_before is not None and since <= client.adopted_at:
         since = client.certified_before
     return last, since
-
-
-def allowed_scopes(facts: ClientFacts, installation: InstallationFacts) -> tuple[str, ...]:
-    """Give the most that this client may be granted at this tenant: registered AND certified AND installed (C68)."""
-    return narrow(narrow(facts.scopes, facts.certified_scopes), installation.scopes)
 
 
 def secret_matches(client: Client, presented_digest: str, now: datetime) -> bool:

@@ -1,4 +1,4 @@
-"""The API's vendors, apps, clients, certifications and installations."""
+"""The API's vendors, apps, clients and certifications."""
 
 from datetime import datetime, timedelta
 from functools import partial
@@ -26,8 +26,6 @@ from hilum.registry.models import (
     AppState,
     CertifyOrder,
     Client,
-    InstallOrder,
-    NarrowOrder,
     NewApp,
     NewClient,
     NewPeer,
@@ -52,7 +50,6 @@ from hilum.web.api import (
 from hilum.web.kit import Kit
 
 Scopes = Annotated[tuple[Word, ...], Field(max_length=SCOPES_BOUND)]
-Roles = Annotated[frozenset[Line], Field(max_length=20)]
 
 
 class VendorAsked(Strict):
@@ -197,49 +194,15 @@ class CertificationShown(Shown):
     withdrawn_at: datetime | None
 
 
-class InstallationAsked(Strict):
-    """``scopes`` left out: all that is certified."""
-
-    tenant: Id
-    app: Id
-    roles: Roles = frozenset()
-    scopes: Scopes | None = None
-    expires_at: Moment | None = None
-
-
-class NarrowAsked(Strict):
-    roles: Roles | None = None
-    scopes: Scopes | None = None
-    expires_at: Moment | None = None
-
-
-class InstallationShown(Shown):
-    id: str
-    tenant: str
-    app: str
-    scopes: tuple[str, ...]
-    roles: frozenset[str]
-    approved_by: str
-    approved_at: datetime
-    expires_at: datetime | None
-    removed_at: datetime | None
-    environment: Environment
-
-
-class InstallationsQuery(Paging):
-    tenant: Id | None = None
-
-
 PEER_KEEPERS = audience("platform_admin", "administrator")
 REGISTRARS = audience("platform_admin")
 READERS = audience("staff", "administrator")
-TAKERS = audience("administrator", "platform_admin", "security")
 
 
 def api(kit: Kit) -> APIRouter:
     """Give the API routes of the registry."""
     router = api_router(kit, "registry")
-    for part in (_vendors_and_apps, _clients, _certifications, _installations):
+    for part in (_vendors_and_apps, _clients, _certifications):
         part(router, kit)
     return router
 
@@ -368,38 +331,6 @@ def _certifications(router: APIRouter, kit: Kit) -> None:
         """Withdraw a certification."""
         verb = partial(service.withdraw_certification, certification_id=certification)
         return await change(kit, request, verb)
-
-
-def _installations(router: APIRouter, kit: Kit) -> None:
-    @router.post(
-        "/installations",
-        status_code=201,
-        response_model=InstallationShown,
-        openapi_extra=audience("administrator"),
-    )
-    async def install(request: Request, body: InstallationAsked) -> object:
-        """Approve an app at a tenant."""
-        order = InstallOrder(TenantId(body.tenant), AppId(body.app), body.roles, body.scopes, body.expires_at)
-        return await change(kit, request, partial(service.install, order=order))
-
-    @router.get("/installations", response_model=Page[InstallationShown], openapi_extra=READERS)
-    async def list_installations(request: Request, query: Annotated[InstallationsQuery, Query()]) -> object:
-        """List standing installations."""
-        tenant = None if query.tenant is None else TenantId(query.tenant)
-        found = await look(kit, request, partial(service.list_installations, tenant=tenant, page=query.page))
-        return page_of(found, InstallationShown.model_validate, query)
-
-    @router.patch("/installations/{installation}", response_model=InstallationShown, openapi_extra=TAKERS)
-    async def narrow_installation(request: Request, installation: Id, body: NarrowAsked) -> object:
-        """Take scopes, roles or time away from an installation."""
-        order = NarrowOrder(body.scopes, body.roles, body.expires_at)
-        verb = partial(service.narrow_installation, installation_id=installation, order=order)
-        return await change(kit, request, verb)
-
-    @router.delete("/installations/{installation}", response_model=InstallationShown, openapi_extra=TAKERS)
-    async def uninstall(request: Request, installation: Id) -> object:
-        """Remove an app from a tenant."""
-        return await change(kit, request, partial(service.uninstall, installation_id=installation))
 
 
 def _metadata(body: ClientAsked) -> ClientMetadata:

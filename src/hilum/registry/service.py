@@ -1,27 +1,19 @@
 """Registering, certifying and installing apps, and the facts that enforcement reads."""
 
-from collections.abc import Mapping
+from collections.abc import Collection
 from dataclasses import replace
-from datetime import timedelta
-from typing import Any
+from datetime import datetime, timedelta
 
 from hilum.audit import service as audit
-from hilum.audit.models import Event, Outcome
+from hilum.audit.models import Event
 from hilum.clients import policy as rules
 from hilum.clients.models import ClientMetadata, ClientType, Deployment, Environment
-from hilum.controls import service as controls
-from hilum.controls.models import Subject
 from hilum.identity import service as identity
-from hilum.identity.policy import ROLES
 from hilum.infra.context import Context
-from hilum.kernel.decision import Reason
-from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted
+from hilum.kernel.errors import Conflict, Invalid, NotFound
 from hilum.kernel.ids import AppId, ClientId, TenantId, VendorId, VersionId
 from hilum.registry import making, policy, store
-from hilum.registry.loading import facts
 from hilum.registry.models import (
-    DYNAMIC_CLIENT_LIFE,
-    DYNAMIC_CLIENTS_BOUND,
     SECRET_OVERLAP,
     SECRET_OVERLAP_MAX,
     SECRET_PREFIX,
@@ -33,10 +25,6 @@ from hilum.registry.models import (
     Client,
     ClientFacts,
     ClientSecret,
-    Installation,
-    InstallationFacts,
-    InstallOrder,
-    NarrowOrder,
     NewApp,
     NewClient,
     NewPeer,
@@ -47,7 +35,6 @@ from hilum.registry.views import (
     list_apps,
     list_certifications,
     list_clients,
-    list_installations,
     list_vendors,
     list_versions,
     view_app,
@@ -55,11 +42,9 @@ from hilum.registry.views import (
 )
 
 __all__ = [
-    "facts",
     "list_apps",
     "list_certifications",
     "list_clients",
-    "list_installations",
     "list_vendors",
     "list_versions",
     "view_app",
@@ -234,121 +219,6 @@ def withdraw_certification(ctx: Context, certification_id: str) -> Certification
     return replace(found, withdrawn_at=ctx.now)
 
 
-def install(ctx: Context, order: InstallOrder) -> Installation:
-    """Approve an app at a tenant for roles, with scopes within the certified, until a day.
-
-    Raises NotPermitted, NotFound, Invalid, Conflict (it stands installed).
-    """
-    if not policy.may_install(ctx.actor, order.tenant):
-        raise making.refused(ctx, "registry.installation.add", tenant=order.tenant, app=order.app)
-    tenant = identity.get_tenant(ctx, order.tenant)
-    app = store.get_app(ctx.tx, order.app)
-    if app.tenant not in {None, order.tenant}:
-        raise NotFound("app_not_found", "There is no such app.")
-    environment = Environment.SANDBOX if tenant.sandbox else Environment.PRODUCTION
-    certified = [
-        scope
-        for each in sorted(
-            store.read_certifications(ctx.tx, [app.id]), key=lambda each: each.id, reverse=True
-        )
-        if policy.stands(each, environment, ctx.now)
-        for scope in each.scopes
-    ]
-    if not certified:
-        fields = {"app": "app_not_certified"}
-        detail = (
-            "No version of the app is certified for this hospital now. The platform's reviewers certify apps."
-        )
-        raise Invalid("installation_invalid", detail, fields=fields)
-    only_backend = store.serves_backends_only(ctx.tx, app.id)
-    if faults := policy.install_faults(order, certified, only_backend=only_backend, now=ctx.now):
-        detail = f"The app cannot be installed as asked. {policy.beyond(order.scopes, certified, allowed_as='certified')}"
-        raise Invalid("installation_invalid", detail.strip(), fields=faults)
-    before = store.find_standing_installation(ctx.tx, order.tenant, app.id)
-    if before is not None and before.expires_at is not None and before.expires_at <= ctx.now:
-        store.save_removed(ctx.tx, before.id, by="system:expiry", at=before.expires_at)
-    scopes = tuple(dict.fromkeys(certified)) if order.scopes is None else order.scopes
-    making.change(ctx, app.id, order.tenant)
-    return making.add_installation(ctx, order, scopes, environment)
-
-
-def narrow_installation(ctx: Context, installation_id: str, order: NarrowOrder) -> Installation:
-    """Take scopes, roles or time away from an installation. Raises NotFound, NotPermitted, Invalid, Conflict."""
-    before = _installation_for(ctx, installation_id, "registry.installation.narrow")
-    if faults := policy.narrow_faults(order, before, now=ctx.now):
-        detail = f"An installation can only be narrowed. {policy.beyond(order.scopes, before.scopes, allowed_as='installed')}"
-        raise Invalid("installation_invalid", detail.strip(), fields=faults)
-    after = policy.narrowed(order, before)
-    if not store.save_installation(ctx.tx, after):
-        raise Conflict("installation_removed", "This installation was removed already.")
-    facts = {"installation": after.id, "scopes": list(after.scopes), "roles": sorted(after.roles)}
-    making.change(ctx, after.app, after.tenant)
-    audit.record(ctx, Event("registry.installation.narrow", tenant=after.tenant, app=after.app, facts=facts))
-    return after
-
-
-def uninstall(ctx: Context, installation_id: str) -> Installation:
-    """Remove an app from a tenant; its tokens there stop with the next snapshot. Raises NotFound, NotPermitted, Conflict."""
-    before = _installation_for(ctx, installation_id, "registry.installation.remove")
-    if not store.save_removed(ctx.tx, before.id, by=str(ctx.actor), at=ctx.now):
-        raise Conflict("installation_removed", "This installation was removed already.")
-    facts = {"installation": before.id}
-    making.change(ctx, before.app, before.tenant)
-    audit.record(
-        ctx, Event("registry.installation.remove", tenant=before.tenant, app=before.app, facts=facts)
-    )
-    return replace(before, removed_at=ctx.now, removed_by=str(ctx.actor))
-
-
-def register_dynamically(ctx: Context, tenant_id: TenantId, body: Mapping[str, Any]) -> tuple[Client, str]:
-    """Register a sandbox app by RFC 7591: vendor, app, version, certification and installation at this tenant, or nothing.
-
-    Whether the door is open in this mode, the edge knows. Raises NotFound, NotPermitted (not a sandbox tenant, too many clients, stopped:
-    an app that registers now would be one more launch that a switch keeps out), Invalid.
-    """
-    tenant = identity.get_tenant(
-        ctx, tenant_id, lock=True
-    )  # registrations at a tenant take turns over their count
-    if not (tenant.sandbox and tenant.active):
-        raise making.refused(ctx, "registry.client.register", tenant=tenant_id)
-    if controls.judge(ctx, Subject(tenant=tenant_id), issued_at=None, launching=True) is not None:
-        _record_refusal(ctx, tenant_id, Reason.SWITCH_ENGAGED)
-        raise NotPermitted(
-            Reason.SWITCH_ENGAGED, "Registration is stopped here at the moment; try again later."
-        )
-    ends = ctx.now + DYNAMIC_CLIENT_LIFE
-    asked = rules.from_registration(body, expires_at=ends)
-    faults = (
-        asked
-        if isinstance(asked, dict)
-        else rules.validate_client_metadata(rules.normalized(asked), now=ctx.now)
-    )
-    if isinstance(asked, dict) or faults:
-        _record_refusal(ctx, tenant_id, "client_invalid", faults)
-        raise Invalid("client_invalid", "The client cannot be registered as described.", fields=faults)
-    for gone, there in store.delete_ended_dynamic(ctx.tx, ctx.now):
-        making.change(ctx, gone)
-        making.change(ctx, gone, there)
-    if store.count_dynamic(ctx.tx, tenant_id, ctx.now) >= DYNAMIC_CLIENTS_BOUND:
-        _record_refusal(ctx, tenant_id, "too_many_clients")
-        raise NotPermitted(
-            "too_many_clients", "This tenant holds as many dynamic clients as it may; they end after a day."
-        )
-    app, version = making.add_single_tenant_app(
-        ctx, tenant_id, asked.name, "Registered dynamically in a sandbox"
-    )
-    making.change(ctx, app.id)
-    making.change(ctx, app.id, tenant_id)
-    client, secret = making.add_client(ctx, app, version, asked, dynamic=True)
-    order = CertifyOrder(version, Environment.SANDBOX, client.scopes, ends)
-    making.add_certification(ctx, app.id, order)
-    roles = frozenset() if client.type is ClientType.BACKEND else ROLES
-    making.add_installation(
-        ctx, InstallOrder(tenant_id, app.id, roles, expires_at=ends), client.scopes, Environment.SANDBOX
-    )
-    return client, secret
-
-
 def suspend_app(ctx: Context, app_id: AppId, reason: str) -> App:
     """Suspend an app everywhere, with a reason. Raises NotFound, NotPermitted, Invalid, Conflict."""
     event = Event("registry.app.suspend", app=app_id, facts={"reason": reason})
@@ -359,6 +229,59 @@ def resume_app(ctx: Context, app_id: AppId, reason: str) -> App:
     """End an app's suspension, with a reason. Raises NotFound, NotPermitted, Invalid, Conflict."""
     event = Event("registry.app.resume", app=app_id, facts={"reason": reason})
     return _set_state(ctx, app_id, AppState.ACTIVE, event)
+
+
+def certifications_of(ctx: Context, app: AppId) -> list[Certification]:
+    """List an app's certifications, newest first, for the rooms that judge by them. Without a bound."""
+    return sorted(store.read_certifications(ctx.tx, [app]), key=lambda each: each.id, reverse=True)
+
+
+def serves_backends_only(ctx: Context, app: AppId) -> bool:
+    """Check whether an app has clients, and all of them are backend services."""
+    return store.serves_backends_only(ctx.tx, app)
+
+
+def origins_of(ctx: Context, apps: Collection[AppId]) -> frozenset[str]:
+    """Return the origins of all clients of some apps."""
+    return frozenset(origin for origins in store.read_origins(ctx.tx, apps) for origin in origins)
+
+
+def facts_of_apps(ctx: Context, of: Collection[AppId] | None) -> dict[AppId, tuple[ClientFacts, ...]]:
+    """Read what enforcement must know of the clients of some apps (None: of all), by app."""
+    certifications: dict[AppId, list[Certification]] = {}
+    for certification in store.read_certifications(ctx.tx, of):
+        certifications.setdefault(certification.app, []).append(certification)
+    found: dict[AppId, list[ClientFacts]] = {}
+    for client, app in store.read_clients(ctx.tx, of):
+        found.setdefault(app.id, []).append(policy.join(client, app, certifications.get(app.id, ())))
+    return {app: tuple(facts) for app, facts in found.items()}
+
+
+def add_dynamic(
+    ctx: Context, tenant: TenantId, asked: ClientMetadata, *, ends: datetime
+) -> tuple[Client, str]:
+    """Add vendor, app, version, client and certification of a sandbox app that its developer registers; permission was asked before."""
+    app, version = making.add_single_tenant_app(
+        ctx, tenant, asked.name, "Registered dynamically in a sandbox"
+    )
+    making.change(ctx, app.id)
+    client, secret = making.add_client(ctx, app, version, asked, dynamic=True)
+    order = CertifyOrder(version, Environment.SANDBOX, client.scopes, ends)
+    making.add_certification(ctx, app.id, order)
+    return client, secret
+
+
+def count_dynamic(ctx: Context, tenant: TenantId) -> int:
+    """Count the dynamic clients of a tenant whose life has not ended."""
+    return store.count_dynamic(ctx.tx, tenant, ctx.now)
+
+
+def forget_ended_dynamic(ctx: Context) -> list[tuple[AppId, TenantId]]:
+    """Forget dynamic clients whose life ended, with all of their apps but the installations; return which apps, and where."""
+    gone = store.delete_ended_dynamic(ctx.tx, ctx.now)
+    for app, _ in gone:
+        making.change(ctx, app)
+    return gone
 
 
 def get_client(ctx: Context, client_id: ClientId) -> Client:
@@ -398,30 +321,6 @@ def client_facts(ctx: Context, client_id: ClientId) -> ClientFacts | None:
     return policy.join(client, app, store.read_certifications(ctx.tx, [app.id]))
 
 
-def installation(ctx: Context, tenant: TenantId, app: AppId) -> InstallationFacts | None:
-    """Give what enforcement must know of an app's standing installation at a tenant, or None if there is none."""
-    found = store.find_standing_installation(ctx.tx, tenant, app)
-    if found is None:
-        return None
-    return InstallationFacts(
-        found.scopes, found.roles, found.expires_at, found.approved_at, found.environment
-    )
-
-
-def origins_at(ctx: Context, tenant: TenantId) -> frozenset[str]:
-    """Return the origins of all clients installed at one tenant, as ``facts`` has them for every tenant."""
-    return store.list_origins(ctx.tx, tenant)
-
-
-def _installation_for(ctx: Context, installation_id: str, action: str) -> Installation:
-    found = store.get_installation(ctx.tx, installation_id, lock=True)
-    if policy.may_uninstall(ctx.actor, found.tenant):
-        return found
-    if not policy.may_see_installations(ctx.actor, found.tenant):
-        raise NotFound("installation_not_found", "There is no such installation.")
-    raise making.refused(ctx, action, tenant=found.tenant, app=found.app)
-
-
 def _set_state(ctx: Context, app_id: AppId, state: AppState, event: Event) -> App:
     app = store.get_app(ctx.tx, app_id)
     if not policy.may_suspend(ctx.actor):
@@ -435,12 +334,3 @@ def _set_state(ctx: Context, app_id: AppId, state: AppState, event: Event) -> Ap
     making.change(ctx, app.id)
     audit.record(ctx, event)
     return after
-
-
-def _record_refusal(
-    ctx: Context, tenant: TenantId, reason: str, faults: Mapping[str, str] | None = None
-) -> None:
-    event = Event(
-        "registry.client.register", Outcome.REFUSED, tenant=tenant, reason=reason, facts=dict(faults or {})
-    )
-    audit.record(ctx, event)

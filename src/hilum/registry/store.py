@@ -1,15 +1,13 @@
-"""Vendors, apps, versions, clients, certifications and installations as rows. Scopes are one text, space-separated."""
+"""Vendors, apps, versions, clients and certifications as rows. Scopes are one text, space-separated."""
 
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import asdict
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import lru_cache
-from itertools import chain
 from typing import Any
 
 from sqlalchemy import (
     JSON,
-    BigInteger,
     Boolean,
     Column,
     CompoundSelect,
@@ -24,13 +22,10 @@ from sqlalchemy import (
     func,
     or_,
     select,
-    text,
-    tuple_,
-    type_coerce,
 )
 
 from hilum.clients.models import BackendUse, ClientType, Deployment, Environment
-from hilum.infra.db import EPOCH, Instant, insert_or_ignore, metadata
+from hilum.infra.db import Instant, insert_or_ignore, metadata
 from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import AppId, ClientId, TenantId, VendorId, VersionId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
@@ -42,13 +37,10 @@ from hilum.registry.models import (
     Certification,
     Client,
     ClientSecret,
-    Installation,
-    InstallationFacts,
     Vendor,
 )
 
 PARSED_BOUND = 50_000
-ROWS_AT_ONCE = 2_000
 
 vendors = Table(
     "registry_vendor",
@@ -137,47 +129,10 @@ certifications = Table(
     Index(None, "app", "id"),
 )
 
-installations = Table(
-    "registry_installation",
-    metadata,
-    Column("id", String(64), primary_key=True),
-    Column("tenant", String(32), nullable=False),
-    Column("app", String(64), nullable=False),
-    Column("scopes", Text, nullable=False),
-    Column("roles", String(200), nullable=False),
-    Column("approved_by", String(120), nullable=False),
-    Column("approved_at", Instant, nullable=False),
-    Column("expires_at", Instant),
-    Column("removed_at", Instant),
-    Column("removed_by", String(120), nullable=False),
-    Column("environment", String(20), nullable=False),
-    Index(
-        "uq_registry_installation_standing",
-        "tenant",
-        "app",
-        unique=True,
-        sqlite_where=text("removed_at IS NULL"),
-        postgresql_where=text("removed_at IS NULL"),
-    ),
-    Index(
-        "ix_registry_installation_listed",
-        "tenant",
-        "id",
-        sqlite_where=text("removed_at IS NULL"),
-        postgresql_where=text("removed_at IS NULL"),
-    ),
-    Index(None, "app"),
-)
-
 
 @lru_cache(maxsize=PARSED_BOUND)
 def _words(joined: str) -> tuple[str, ...]:
     return tuple(joined.split())
-
-
-@lru_cache(maxsize=1_000)
-def _word_set(joined: str) -> frozenset[str]:
-    return frozenset(joined.split())
 
 
 def _get(tx: Connection, table: Table, id_: str, kind: str, *, lock: bool = False) -> Row[Any]:
@@ -454,117 +409,10 @@ def save_withdrawn(tx: Connection, certification: str, at: datetime) -> bool:
     return tx.execute(query.values(withdrawn_at=at)).rowcount == 1
 
 
-def add_installation(tx: Connection, installation: Installation) -> bool:
-    """Add an installation; False if the app stands installed at the tenant."""
-    row = {
-        "id": installation.id,
-        "tenant": installation.tenant,
-        "app": installation.app,
-        "scopes": " ".join(installation.scopes),
-        "roles": " ".join(sorted(installation.roles)),
-        "approved_by": installation.approved_by,
-        "approved_at": installation.approved_at,
-        "expires_at": installation.expires_at,
-        "removed_at": None,
-        "removed_by": "",
-        "environment": installation.environment.value,
-    }
-    return tx.execute(insert_or_ignore(tx, installations).values(row)).rowcount == 1
-
-
-def _installation(row: Row[Any]) -> Installation:
-    return Installation(
-        id=row.id,
-        tenant=TenantId(row.tenant),
-        app=AppId(row.app),
-        scopes=_words(row.scopes),
-        roles=_word_set(row.roles),
-        approved_by=row.approved_by,
-        approved_at=row.approved_at,
-        expires_at=row.expires_at,
-        removed_at=row.removed_at,
-        removed_by=row.removed_by,
-        environment=Environment(row.environment),
-    )
-
-
-def get_installation(tx: Connection, installation: str, *, lock: bool = False) -> Installation:
-    return _installation(_get(tx, installations, installation, "installation", lock=lock))
-
-
-def find_standing_installation(tx: Connection, tenant: TenantId, app: AppId) -> Installation | None:
-    query = select(installations).where(installations.c.tenant == tenant, installations.c.app == app)
-    row = tx.execute(query.where(installations.c.removed_at.is_(None))).first()
-    return None if row is None else _installation(row)
-
-
-def list_installations(
-    tx: Connection, tenant: TenantId | None, page: PageQuery = FIRST_PAGE
-) -> list[Installation]:
-    """List standing installations by id, of one tenant or of all."""
-    query = select(installations).where(installations.c.removed_at.is_(None), installations.c.id > page.after)
-    if tenant is not None:
-        query = query.where(installations.c.tenant == tenant)
-    return [_installation(row) for row in tx.execute(query.order_by(installations.c.id).limit(page.limit))]
-
-
-def read_installation_facts(
-    tx: Connection, of: Collection[tuple[TenantId, AppId]] | None
-) -> Iterator[tuple[TenantId, AppId, InstallationFacts]]:
-    """Read the standing installations at some places (None: at all), row by row; texts that recur are parsed once and shared."""
-    names = ("tenant", "app", "scopes", "roles", "expires_at", "approved_at", "environment")
-    plain = (
-        type_coerce(column, BigInteger) if isinstance(column.type, Instant) else column
-        for column in (installations.c[name] for name in names)
-    )
-    query = select(*plain).where(installations.c.removed_at.is_(None))
-    if of is not None:
-        query = query.where(tuple_(installations.c.tenant, installations.c.app).in_(of))
-    environments = {each.value: each for each in Environment}
-    rows = tx.execute(query, execution_options={"yield_per": ROWS_AT_ONCE})
-    for tenant, app, scopes, roles, end, since, environment in chain.from_iterable(rows.partitions()):
-        yield (
-            tenant,
-            app,
-            InstallationFacts(
-                _words(scopes),
-                _word_set(roles),
-                None if end is None else EPOCH + timedelta(microseconds=end),
-                EPOCH + timedelta(microseconds=since),
-                environments[environment],
-            ),
-        )
-
-
-def list_origins(tx: Connection, tenant: TenantId) -> frozenset[str]:
-    """List the origins of the clients of every app that is installed at a tenant."""
-    here = select(installations.c.app).where(
-        installations.c.tenant == tenant, installations.c.removed_at.is_(None)
-    )
-    rows = tx.execute(select(clients.c.origins).where(clients.c.app.in_(here)))
-    return frozenset(origin for (origins,) in rows for origin in origins)
-
-
-def save_installation(tx: Connection, installation: Installation) -> bool:
-    """Save a narrowed installation; False if it was removed meanwhile."""
-    query = installations.update().where(
-        installations.c.id == installation.id, installations.c.removed_at.is_(None)
-    )
-    done = tx.execute(
-        query.values(
-            scopes=" ".join(installation.scopes),
-            roles=" ".join(sorted(installation.roles)),
-            expires_at=installation.expires_at,
-        )
-    )
-    return done.rowcount == 1
-
-
-def save_removed(tx: Connection, installation: str, *, by: str, at: datetime) -> bool:
-    query = installations.update().where(
-        installations.c.id == installation, installations.c.removed_at.is_(None)
-    )
-    return tx.execute(query.values(removed_at=at, removed_by=by)).rowcount == 1
+def read_origins(tx: Connection, of: Collection[AppId]) -> Iterator[tuple[str, ...]]:
+    """Read the origins of the clients of some apps, client by client."""
+    rows = tx.execute(select(clients.c.origins).where(clients.c.app.in_(of)))
+    return (tuple(origins) for (origins,) in rows)
 
 
 def count_dynamic(tx: Connection, tenant: TenantId, now: datetime) -> int:
@@ -579,7 +427,7 @@ def count_dynamic(tx: Connection, tenant: TenantId, now: datetime) -> int:
 def delete_ended_dynamic(
     tx: Connection, now: datetime, *, limit: int = ENDED_BATCH
 ) -> list[tuple[AppId, TenantId]]:
-    """Forget dynamic clients whose life ended, with the app, version, certification and installation made for each; return which."""
+    """Forget dynamic clients whose life ended, with the app, version and certification made for each; return which."""
     both = clients.join(apps, apps.c.id == clients.c.app)
     ended = select(clients.c.id, clients.c.app, apps.c.tenant).select_from(both)
     rows = tx.execute(
@@ -591,7 +439,7 @@ def delete_ended_dynamic(
     of_vendors = select(apps.c.vendor).where(apps.c.id.in_(of_apps))
     tx.execute(secrets.delete().where(secrets.c.client.in_(gone)))
     tx.execute(clients.delete().where(clients.c.id.in_(gone)))
-    for table in (versions, certifications, installations):
+    for table in (versions, certifications):
         tx.execute(table.delete().where(table.c.app.in_(of_apps)))
     tx.execute(vendors.delete().where(vendors.c.id.in_(of_vendors)))
     tx.execute(apps.delete().where(apps.c.id.in_(of_apps)))

@@ -2,10 +2,10 @@
 
 from hilum.infra.context import Context
 from hilum.kernel.errors import NotFound, NotPermitted
-from hilum.kernel.ids import AppId, ClientId, TenantId
+from hilum.kernel.ids import AppId, ClientId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.registry import policy, store
-from hilum.registry.models import App, AppVersion, Certification, Client, Installation, Vendor
+from hilum.registry.models import App, AppVersion, Certification, Client, Vendor
 
 
 def list_vendors(ctx: Context, page: PageQuery = FIRST_PAGE) -> list[Vendor]:
@@ -56,16 +56,6 @@ def view_client(ctx: Context, client_id: ClientId) -> Client:
     if not policy.may_see_clients(ctx.actor, store.get_app(ctx.tx, client.app)):
         raise NotFound("client_not_found", "There is no such client.")
     return client
-
-
-def list_installations(
-    ctx: Context, tenant: TenantId | None = None, page: PageQuery = FIRST_PAGE
-) -> list[Installation]:
-    """List standing installations; a tenant's administrator sees the tenant's. Raises NotPermitted."""
-    asked = tenant if ctx.actor.is_platform else tenant or ctx.actor.tenant
-    if not policy.may_see_installations(ctx.actor, asked):
-        raise _refused()
-    return store.list_installations(ctx.tx, asked, page)
 
 
 def _refused() -> NotPermitted:

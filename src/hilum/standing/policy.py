@@ -8,8 +8,9 @@ from datetime import datetime
 from hilum.clients.models import PLATFORM_PEERS, ClientType, Environment
 from hilum.controls.models import Mode, Subject
 from hilum.controls.policy import launches_stopped, stopped_by
+from hilum.installations.models import InstallationFacts
 from hilum.kernel.decision import Reason
-from hilum.registry.models import ClientFacts, InstallationFacts
+from hilum.registry.models import ClientFacts
 from hilum.standing.models import Standing
 
 ACTS_ALONE = PLATFORM_PEERS | {ClientType.BACKEND}

@@ -9,9 +9,11 @@ from hilum.controls.policy import targets_of
 from hilum.identity import service as identity
 from hilum.identity.models import Person, Tenant
 from hilum.infra.context import Context
+from hilum.installations import service as installations
+from hilum.installations.models import InstallationFacts
 from hilum.kernel.ids import AppId, ClientId, TenantId, VendorId, VersionId
 from hilum.registry import service as registry
-from hilum.registry.models import ClientFacts, InstallationFacts
+from hilum.registry.models import ClientFacts
 from hilum.standing.models import Acting, Party, Standing
 
 
@@ -25,7 +27,7 @@ def read(
 ) -> Standing:
     """Read the standing of a launch at a tenant, of a client, by a person."""
     facts = registry.client_facts(ctx, client)
-    installation = None if facts is None else registry.installation(ctx, tenant, facts.app)
+    installation = None if facts is None else installations.installation(ctx, tenant, facts.app)
     found = identity.find_tenant(ctx, tenant)
     return of_launch(ctx, found, facts, installation, person, issued_at=issued_at)
 
@@ -72,7 +74,7 @@ def of_token(ctx: Context, token: Acting, *, issued_at: datetime) -> Standing:
         token,
         identity.find_tenant(ctx, token.tenant),
         client,
-        registry.installation(ctx, token.tenant, token.app),
+        installations.installation(ctx, token.tenant, token.app),
         _switches(ctx, token, client),
         issued_at=issued_at,
     )

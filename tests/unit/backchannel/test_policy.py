@@ -12,6 +12,7 @@ from hilum.backchannel.policy import GRANTS_OF, GrantState, GrantType
 from hilum.consent.models import Authorization, Basis
 from hilum.controls.models import Mode, Switch, SwitchIndex, Target, TargetKind
 from hilum.identity.models import Person, Tenant, UpstreamKind, UpstreamRef
+from hilum.installations.models import InstallationFacts
 from hilum.kernel.decision import Reason
 from hilum.kernel.errors import Invalid, NotPermitted
 from hilum.kernel.ids import (
@@ -23,7 +24,7 @@ from hilum.kernel.ids import (
     VendorId,
     VersionId,
 )
-from hilum.registry.models import Client, ClientFacts, ClientType, Deployment, Environment, InstallationFacts
+from hilum.registry.models import Client, ClientFacts, ClientType, Deployment, Environment
 from hilum.standards.oauth import read_parameters
 from hilum.standards.smart import scopes as smart
 from hilum.standing.models import Standing

@@ -10,6 +10,7 @@ from hilum.controls.models import ControlFacts, Mode, Switch, Target, TargetKind
 from hilum.gateway import policy
 from hilum.gateway.models import DecisionInput, Obligations, Snapshot
 from hilum.identity.models import IdentityFacts, MovedReads, TenantFacts, UpstreamKind, UpstreamRef
+from hilum.installations.models import InstallationFacts, RegistryFacts
 from hilum.kernel.decision import Deny, Permit, Reason
 from hilum.kernel.ids import (
     AppId,
@@ -23,7 +24,7 @@ from hilum.kernel.ids import (
     VersionId,
 )
 from hilum.launches.models import LaunchFacts
-from hilum.registry.models import ClientFacts, ClientType, Environment, InstallationFacts, RegistryFacts
+from hilum.registry.models import ClientFacts, ClientType, Environment
 from hilum.standards.fhir.requests import FhirRequest, Unsupported, parse
 from hilum.tokens.models import AccessToken, TokenFacts
 from tests.sim.world import START

@@ -8,6 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hilum.installations import policy as installations_policy
+from hilum.installations.models import Installation, InstallationFacts, InstallOrder, NarrowOrder
 from hilum.kernel.actor import ANONYMOUS, SYSTEM, Actor, ActorKind
 from hilum.kernel.ids import AppId, ClientId, TenantId, VendorId, VersionId
 from hilum.registry import policy
@@ -21,10 +23,6 @@ from hilum.registry.models import (
     ClientType,
     Deployment,
     Environment,
-    Installation,
-    InstallationFacts,
-    InstallOrder,
-    NarrowOrder,
 )
 from hilum.standing.policy import is_certified, is_installed
 from tests.effort import effort
@@ -168,13 +166,13 @@ def test_the_longest_standing_certification_counts_and_production_counts_in_a_sa
 
 def test_scopes_are_what_client_review_and_tenant_all_allow() -> None:
     """C68: registered AND certified AND installed."""
-    allowed = policy.allowed_scopes(
+    allowed = installations_policy.allowed_scopes(
         FACTS, replace(INSTALLED, scopes=("openid", "patient/Patient.r", "patient/Observation.rs"))
     )
 
     assert allowed == ("openid", "patient/Observation.rs", "patient/Patient.r")
-    assert policy.allowed_scopes(FACTS, replace(INSTALLED, scopes=())) == ()
-    assert policy.allowed_scopes(replace(FACTS, certified_scopes=()), INSTALLED) == ()
+    assert installations_policy.allowed_scopes(FACTS, replace(INSTALLED, scopes=())) == ()
+    assert installations_policy.allowed_scopes(replace(FACTS, certified_scopes=()), INSTALLED) == ()
 
 
 ORDER = InstallOrder(GENERAL, APP.id, frozenset({"physician"}), ("openid", "patient/Observation.r"))
@@ -203,7 +201,7 @@ def test_a_tenant_never_installs_more_than_was_certified(
     """C147."""
     order = replace(ORDER, **change)  # type: ignore[arg-type]
 
-    assert policy.install_faults(order, SCOPES, only_backend=False, now=NOW) == faults
+    assert installations_policy.install_faults(order, SCOPES, only_backend=False, now=NOW) == faults
 
 
 INSTALLATION = Installation(
@@ -225,7 +223,7 @@ INSTALLATION = Installation(
 )
 def test_narrowing_never_widens(order: NarrowOrder, faults: dict[str, str]) -> None:
     """C147."""
-    assert policy.narrow_faults(order, INSTALLATION, now=NOW) == faults
+    assert installations_policy.narrow_faults(order, INSTALLATION, now=NOW) == faults
 
 
 @pytest.mark.parametrize(
@@ -304,8 +302,11 @@ def test_each_verb_is_for_those_whose_task_it_is_and_for_nobody_else(name: str) 
         "register": (policy.may_register(actor), ITSELF | {"admin"}),
         "certify": (policy.may_certify(actor), ITSELF | {"reviewer"}),
         "suspend": (policy.may_suspend(actor), ITSELF | {"admin", "security"}),
-        "install": (policy.may_install(actor, GENERAL), ITSELF | {"tenant_admin"}),
-        "uninstall": (policy.may_uninstall(actor, GENERAL), ITSELF | {"tenant_admin", "admin", "security"}),
+        "install": (installations_policy.may_install(actor, GENERAL), ITSELF | {"tenant_admin"}),
+        "uninstall": (
+            installations_policy.may_uninstall(actor, GENERAL),
+            ITSELF | {"tenant_admin", "admin", "security"},
+        ),
         "peers": (policy.may_keep_peers(actor, GENERAL), ITSELF | {"tenant_admin", "admin"}),
         "catalogue": (policy.may_read_catalogue(actor), PLATFORM | {"tenant_admin", "other_admin"}),
         "see app": (policy.may_see_app(actor, APP), PLATFORM | {"tenant_admin", "other_admin"}),
@@ -313,8 +314,11 @@ def test_each_verb_is_for_those_whose_task_it_is_and_for_nobody_else(name: str) 
         "rotate": (policy.may_rotate(actor, APP), ITSELF | {"admin"}),
         "rotate peer": (policy.may_rotate(actor, PEER), ITSELF | {"admin", "tenant_admin"}),
         "clients": (policy.may_see_clients(actor, APP), PLATFORM),
-        "installations": (policy.may_see_installations(actor, GENERAL), PLATFORM | {"tenant_admin"}),
-        "all installations": (policy.may_see_installations(actor, None), PLATFORM),
+        "installations": (
+            installations_policy.may_see_installations(actor, GENERAL),
+            PLATFORM | {"tenant_admin"},
+        ),
+        "all installations": (installations_policy.may_see_installations(actor, None), PLATFORM),
     }
 
     assert {verb: allowed for verb, (allowed, _) in asked.items()} == {

@@ -12,16 +12,12 @@ from typing import TypeVar
 
 from hilum.infra.context import Context
 from hilum.infra.facts import Delta, Since, keyed
+from hilum.installations import store
+from hilum.installations.models import InstallationFacts, Installations, RegistryFacts
 from hilum.kernel.ids import AppId, TenantId
 from hilum.kernel.persistent import PersistentMap
-from hilum.registry import policy, store
-from hilum.registry.models import (
-    Certification,
-    ClientFacts,
-    InstallationFacts,
-    Installations,
-    RegistryFacts,
-)
+from hilum.registry import service as registry
+from hilum.registry.models import ClientFacts
 
 T = TypeVar("T")
 ASKED_AT_ONCE = 500
@@ -58,7 +54,7 @@ def facts(ctx: Context, since: Since) -> Delta[RegistryFacts]:
             places[TenantId(name[0]), AppId(name[1])] = None
     apps: dict[AppId, tuple[ClientFacts, ...]] = {}
     for few in _parts(some):
-        apps |= dict.fromkeys(few, ()) | _read_apps(ctx, few)
+        apps |= dict.fromkeys(few, ()) | registry.facts_of_apps(ctx, few)
     for here in _parts(places):
         places |= {(tenant, app): found for tenant, app, found in store.read_installation_facts(ctx.tx, here)}
     return Delta(change=lambda before: _merged(before, apps, places))
@@ -66,7 +62,7 @@ def facts(ctx: Context, since: Since) -> Delta[RegistryFacts]:
 
 @_uncollected()
 def _whole(ctx: Context) -> RegistryFacts:
-    apps = _read_apps(ctx, None)
+    apps = registry.facts_of_apps(ctx, None)
     one = {app: app for app in apps}  # the one text of an id, which all pages share
     pages: dict[TenantId, dict[AppId, InstallationFacts]] = {}
     for tenant, app, facts in store.read_installation_facts(ctx.tx, None):
@@ -110,17 +106,6 @@ def _merged(
         {tenant: union for tenant, union in unions.items() if union}, unions
     )
     return RegistryFacts(clients, Installations(pages), origins, apps)
-
-
-def _read_apps(ctx: Context, of: Collection[AppId] | None) -> dict[AppId, tuple[ClientFacts, ...]]:
-    certifications: dict[AppId, list[Certification]] = {}
-    for certification in store.read_certifications(ctx.tx, of):
-        certifications.setdefault(certification.app, []).append(certification)
-    found: dict[AppId, list[ClientFacts]] = {}
-    for client, app in store.read_clients(ctx.tx, of):
-        facts = policy.join(client, app, certifications.get(app.id, ()))
-        found.setdefault(app.id, []).append(facts)
-    return {app: tuple(facts) for app, facts in found.items()}
 
 
 def _origins(apps: Apps, installed: Iterable[AppId]) -> frozenset[str]:

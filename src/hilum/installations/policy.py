@@ -1,0 +1,77 @@
+"""Who may install what, and what an installation may hold. Pure."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import datetime
+
+from hilum.controls.policy import administers
+from hilum.identity.policy import ROLES
+from hilum.installations.models import Installation, InstallationFacts, InstallOrder, NarrowOrder
+from hilum.kernel.actor import Actor, ActorKind
+from hilum.kernel.ids import TenantId
+from hilum.registry.models import ClientFacts
+from hilum.registry.policy import may_suspend, scope_faults
+from hilum.standards.smart.scopes import all_covered, narrow
+
+
+def may_install(actor: Actor, tenant: TenantId) -> bool:
+    """Tell whether an actor may install apps at a tenant: that is the tenant's own word, not the platform staff's."""
+    return actor.kind in {ActorKind.HOST, ActorKind.SYSTEM} or administers(actor, tenant)
+
+
+def may_uninstall(actor: Actor, tenant: TenantId) -> bool:
+    """Tell whether an actor may remove or narrow an installation; taking away is also for those who suspend."""
+    return may_install(actor, tenant) or may_suspend(actor)
+
+
+def may_see_installations(actor: Actor, tenant: TenantId | None) -> bool:
+    """Tell whether an actor may list installations of a tenant (None: of all)."""
+    return actor.is_platform or administers(actor, tenant or "")
+
+
+def install_faults(
+    order: InstallOrder, certified: Iterable[str], *, only_backend: bool, now: datetime
+) -> dict[str, str]:
+    """Name what is wrong with an installation: never more than was certified, for roles that exist (C147)."""
+    faults: dict[str, str] = {}
+    if order.scopes is not None:
+        faults |= scope_faults(order.scopes)
+        if not faults and not all_covered(order.scopes, certified):
+            faults["scopes"] = "scopes_not_certified"
+    if not order.roles and not only_backend:
+        faults["roles"] = "roles_missing"
+    elif not order.roles <= ROLES:
+        faults["roles"] = "role_unknown"
+    if order.expires_at is not None and order.expires_at <= now:
+        faults["expires_at"] = "not_in_the_future"
+    return faults
+
+
+def narrow_faults(order: NarrowOrder, before: Installation, *, now: datetime) -> dict[str, str]:
+    """Name how a narrowing would widen."""
+    faults: dict[str, str] = {}
+    if order.scopes is not None and not all_covered(order.scopes, before.scopes):
+        faults["scopes"] = "widens"
+    if order.roles is not None and not order.roles <= before.roles:
+        faults["roles"] = "widens"
+    if order.expires_at is not None:
+        if order.expires_at <= now:
+            faults["expires_at"] = "not_in_the_future"
+        elif before.expires_at is not None and order.expires_at > before.expires_at:
+            faults["expires_at"] = "widens"
+    return faults
+
+
+def narrowed(order: NarrowOrder, before: Installation) -> Installation:
+    """Give the installation as it is after a narrowing."""
+    return replace(
+        before,
+        scopes=before.scopes if order.scopes is None else order.scopes,
+        roles=before.roles if order.roles is None else order.roles,
+        expires_at=before.expires_at if order.expires_at is None else order.expires_at,
+    )
+
+
+def allowed_scopes(facts: ClientFacts, installation: InstallationFacts) -> tuple[str, ...]:
+    """Give the most that this client may be granted at this tenant: registered AND certified AND installed (C68)."""
+    return narrow(narrow(facts.scopes, facts.certified_scopes), installation.scopes)

@@ -1,0 +1,109 @@
+"""The API's installations."""
+
+from datetime import datetime
+from functools import partial
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from pydantic import Field
+from starlette.requests import Request
+
+from hilum.clients.models import SCOPES_BOUND, Environment
+from hilum.installations import service
+from hilum.installations.models import InstallOrder, NarrowOrder
+from hilum.kernel.ids import AppId, TenantId
+from hilum.web.api import (
+    Id,
+    Line,
+    Moment,
+    Page,
+    Paging,
+    Shown,
+    Strict,
+    Word,
+    api_router,
+    audience,
+    change,
+    look,
+    page_of,
+)
+from hilum.web.kit import Kit
+
+Scopes = Annotated[tuple[Word, ...], Field(max_length=SCOPES_BOUND)]
+Roles = Annotated[frozenset[Line], Field(max_length=20)]
+
+
+class InstallationAsked(Strict):
+    """``scopes`` left out: all that is certified."""
+
+    tenant: Id
+    app: Id
+    roles: Roles = frozenset()
+    scopes: Scopes | None = None
+    expires_at: Moment | None = None
+
+
+class NarrowAsked(Strict):
+    roles: Roles | None = None
+    scopes: Scopes | None = None
+    expires_at: Moment | None = None
+
+
+class InstallationShown(Shown):
+    id: str
+    tenant: str
+    app: str
+    scopes: tuple[str, ...]
+    roles: frozenset[str]
+    approved_by: str
+    approved_at: datetime
+    expires_at: datetime | None
+    removed_at: datetime | None
+    environment: Environment
+
+
+class InstallationsQuery(Paging):
+    tenant: Id | None = None
+
+
+READERS = audience("staff", "administrator")
+TAKERS = audience("administrator", "platform_admin", "security")
+
+
+def api(kit: Kit) -> APIRouter:
+    """Build the API routes of installations."""
+    router = api_router(kit, "registry")
+    _installations(router, kit)
+    return router
+
+
+def _installations(router: APIRouter, kit: Kit) -> None:
+    @router.post(
+        "/installations",
+        status_code=201,
+        response_model=InstallationShown,
+        openapi_extra=audience("administrator"),
+    )
+    async def install(request: Request, body: InstallationAsked) -> object:
+        """Approve an app at a tenant."""
+        order = InstallOrder(TenantId(body.tenant), AppId(body.app), body.roles, body.scopes, body.expires_at)
+        return await change(kit, request, partial(service.install, order=order))
+
+    @router.get("/installations", response_model=Page[InstallationShown], openapi_extra=READERS)
+    async def list_installations(request: Request, query: Annotated[InstallationsQuery, Query()]) -> object:
+        """List standing installations."""
+        tenant = None if query.tenant is None else TenantId(query.tenant)
+        found = await look(kit, request, partial(service.list_installations, tenant=tenant, page=query.page))
+        return page_of(found, InstallationShown.model_validate, query)
+
+    @router.patch("/installations/{installation}", response_model=InstallationShown, openapi_extra=TAKERS)
+    async def narrow_installation(request: Request, installation: Id, body: NarrowAsked) -> object:
+        """Take scopes, roles or time away from an installation."""
+        order = NarrowOrder(body.scopes, body.roles, body.expires_at)
+        verb = partial(service.narrow_installation, installation_id=installation, order=order)
+        return await change(kit, request, verb)
+
+    @router.delete("/installations/{installation}", response_model=InstallationShown, openapi_extra=TAKERS)
+    async def uninstall(request: Request, installation: Id) -> object:
+        """Remove an app from a tenant."""
+        return await change(kit, request, partial(service.uninstall, installation_id=installation))

@@ -1,0 +1,212 @@
+"""Installing apps at tenants, registering sandbox apps dynamically, and the facts that enforcement reads."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from hilum.audit import service as audit
+from hilum.audit.models import Event, Outcome
+from hilum.clients import policy as rules
+from hilum.clients.models import ClientType, Environment
+from hilum.controls import service as controls
+from hilum.controls.models import Subject
+from hilum.identity import service as identity
+from hilum.identity.policy import ROLES
+from hilum.infra.context import Context
+from hilum.installations import policy, store
+from hilum.installations.loading import facts
+from hilum.installations.models import Installation, InstallationFacts, InstallOrder, NarrowOrder
+from hilum.kernel.decision import Reason
+from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted
+from hilum.kernel.ids import AppId, TenantId
+from hilum.kernel.pages import FIRST_PAGE, PageQuery
+from hilum.registry import service as registry
+from hilum.registry.models import DYNAMIC_CLIENT_LIFE, DYNAMIC_CLIENTS_BOUND, REGISTRY, Client
+from hilum.registry.policy import beyond, stands
+
+__all__ = ["facts"]
+
+
+def install(ctx: Context, order: InstallOrder) -> Installation:
+    """Approve an app at a tenant for roles, with scopes within the certified, until a day.
+
+    Raises NotPermitted, NotFound, Invalid, Conflict (it stands installed).
+    """
+    if not policy.may_install(ctx.actor, order.tenant):
+        raise _refused(ctx, "registry.installation.add", tenant=order.tenant, app=order.app)
+    tenant = identity.get_tenant(ctx, order.tenant)
+    app = registry.get_app(ctx, order.app)
+    if app.tenant not in {None, order.tenant}:
+        raise NotFound("app_not_found", "There is no such app.")
+    environment = Environment.SANDBOX if tenant.sandbox else Environment.PRODUCTION
+    certified = [
+        scope
+        for each in registry.certifications_of(ctx, app.id)
+        if stands(each, environment, ctx.now)
+        for scope in each.scopes
+    ]
+    if not certified:
+        fields = {"app": "app_not_certified"}
+        detail = (
+            "No version of the app is certified for this hospital now. The platform's reviewers certify apps."
+        )
+        raise Invalid("installation_invalid", detail, fields=fields)
+    only_backend = registry.serves_backends_only(ctx, app.id)
+    if faults := policy.install_faults(order, certified, only_backend=only_backend, now=ctx.now):
+        detail = (
+            f"The app cannot be installed as asked. {beyond(order.scopes, certified, allowed_as='certified')}"
+        )
+        raise Invalid("installation_invalid", detail.strip(), fields=faults)
+    before = store.find_standing_installation(ctx.tx, order.tenant, app.id)
+    if before is not None and before.expires_at is not None and before.expires_at <= ctx.now:
+        store.save_removed(ctx.tx, before.id, by="system:expiry", at=before.expires_at)
+    scopes = tuple(dict.fromkeys(certified)) if order.scopes is None else order.scopes
+    _change(ctx, app.id, order.tenant)
+    return _add(ctx, order, scopes, environment)
+
+
+def narrow_installation(ctx: Context, installation_id: str, order: NarrowOrder) -> Installation:
+    """Take scopes, roles or time away from an installation. Raises NotFound, NotPermitted, Invalid, Conflict."""
+    before = _installation_for(ctx, installation_id, "registry.installation.narrow")
+    if faults := policy.narrow_faults(order, before, now=ctx.now):
+        detail = f"An installation can only be narrowed. {beyond(order.scopes, before.scopes, allowed_as='installed')}"
+        raise Invalid("installation_invalid", detail.strip(), fields=faults)
+    after = policy.narrowed(order, before)
+    if not store.save_installation(ctx.tx, after):
+        raise Conflict("installation_removed", "This installation was removed already.")
+    facts = {"installation": after.id, "scopes": list(after.scopes), "roles": sorted(after.roles)}
+    _change(ctx, after.app, after.tenant)
+    audit.record(ctx, Event("registry.installation.narrow", tenant=after.tenant, app=after.app, facts=facts))
+    return after
+
+
+def uninstall(ctx: Context, installation_id: str) -> Installation:
+    """Remove an app from a tenant; its tokens there stop with the next snapshot. Raises NotFound, NotPermitted, Conflict."""
+    before = _installation_for(ctx, installation_id, "registry.installation.remove")
+    if not store.save_removed(ctx.tx, before.id, by=str(ctx.actor), at=ctx.now):
+        raise Conflict("installation_removed", "This installation was removed already.")
+    facts = {"installation": before.id}
+    _change(ctx, before.app, before.tenant)
+    audit.record(
+        ctx, Event("registry.installation.remove", tenant=before.tenant, app=before.app, facts=facts)
+    )
+    return replace(before, removed_at=ctx.now, removed_by=str(ctx.actor))
+
+
+def register_dynamically(ctx: Context, tenant_id: TenantId, body: Mapping[str, Any]) -> tuple[Client, str]:
+    """Register a sandbox app by RFC 7591: vendor, app, version, certification and installation at this tenant, or nothing.
+
+    Whether the door is open in this mode, the edge knows. Raises NotFound, NotPermitted (not a sandbox tenant, too many clients, stopped:
+    an app that registers now would be one more launch that a switch keeps out), Invalid.
+    """
+    tenant = identity.get_tenant(
+        ctx, tenant_id, lock=True
+    )  # registrations at a tenant take turns over their count
+    if not (tenant.sandbox and tenant.active):
+        raise _refused(ctx, "registry.client.register", tenant=tenant_id)
+    if controls.judge(ctx, Subject(tenant=tenant_id), issued_at=None, launching=True) is not None:
+        _record_refusal(ctx, tenant_id, Reason.SWITCH_ENGAGED)
+        raise NotPermitted(
+            Reason.SWITCH_ENGAGED, "Registration is stopped here at the moment; try again later."
+        )
+    ends = ctx.now + DYNAMIC_CLIENT_LIFE
+    asked = rules.from_registration(body, expires_at=ends)
+    faults = (
+        asked
+        if isinstance(asked, dict)
+        else rules.validate_client_metadata(rules.normalized(asked), now=ctx.now)
+    )
+    if isinstance(asked, dict) or faults:
+        _record_refusal(ctx, tenant_id, "client_invalid", faults)
+        raise Invalid("client_invalid", "The client cannot be registered as described.", fields=faults)
+    gone = registry.forget_ended_dynamic(ctx)
+    store.delete_of_apps(ctx.tx, [app for app, _ in gone])
+    for app, there in gone:
+        _change(ctx, app, there)
+    if registry.count_dynamic(ctx, tenant_id) >= DYNAMIC_CLIENTS_BOUND:
+        _record_refusal(ctx, tenant_id, "too_many_clients")
+        raise NotPermitted(
+            "too_many_clients", "This tenant holds as many dynamic clients as it may; they end after a day."
+        )
+    client, secret = registry.add_dynamic(ctx, tenant_id, asked, ends=ends)
+    roles = frozenset() if client.type is ClientType.BACKEND else ROLES
+    order = InstallOrder(tenant_id, client.app, roles, expires_at=ends)
+    _change(ctx, client.app, tenant_id)
+    _add(ctx, order, client.scopes, Environment.SANDBOX)
+    return client, secret
+
+
+def installation(ctx: Context, tenant: TenantId, app: AppId) -> InstallationFacts | None:
+    """Give what enforcement must know of an app's standing installation at a tenant, or None if there is none."""
+    found = store.find_standing_installation(ctx.tx, tenant, app)
+    if found is None:
+        return None
+    return InstallationFacts(
+        found.scopes, found.roles, found.expires_at, found.approved_at, found.environment
+    )
+
+
+def origins_at(ctx: Context, tenant: TenantId) -> frozenset[str]:
+    """Return the origins of all clients installed at one tenant, as ``facts`` has them for every tenant."""
+    return registry.origins_of(ctx, store.list_apps_at(ctx.tx, tenant))
+
+
+def _installation_for(ctx: Context, installation_id: str, action: str) -> Installation:
+    found = store.get_installation(ctx.tx, installation_id, lock=True)
+    if policy.may_uninstall(ctx.actor, found.tenant):
+        return found
+    if not policy.may_see_installations(ctx.actor, found.tenant):
+        raise NotFound("installation_not_found", "There is no such installation.")
+    raise _refused(ctx, action, tenant=found.tenant, app=found.app)
+
+
+def _record_refusal(
+    ctx: Context, tenant: TenantId, reason: str, faults: Mapping[str, str] | None = None
+) -> None:
+    event = Event(
+        "registry.client.register", Outcome.REFUSED, tenant=tenant, reason=reason, facts=dict(faults or {})
+    )
+    audit.record(ctx, event)
+
+
+def list_installations(
+    ctx: Context, tenant: TenantId | None = None, page: PageQuery = FIRST_PAGE
+) -> list[Installation]:
+    """List standing installations; a tenant's administrator sees the tenant's. Raises NotPermitted."""
+    asked = tenant if ctx.actor.is_platform else tenant or ctx.actor.tenant
+    if not policy.may_see_installations(ctx.actor, asked):
+        raise NotPermitted("not_permitted", "You may not see this.")
+    return store.list_installations(ctx.tx, asked, page)
+
+
+def _add(
+    ctx: Context, order: InstallOrder, scopes: tuple[str, ...], environment: Environment
+) -> Installation:
+    """Add an installation that was judged. Raises Conflict when the app stands installed at the tenant."""
+    installation = Installation(
+        id=ctx.ids.new("ins"),
+        tenant=order.tenant,
+        app=order.app,
+        scopes=scopes,
+        roles=order.roles,
+        approved_by=str(ctx.actor),
+        approved_at=ctx.now,
+        expires_at=order.expires_at,
+        environment=environment,
+    )
+    if not store.add_installation(ctx.tx, installation):
+        raise Conflict("already_installed", "The app is installed at this tenant already.")
+    facts = {"installation": installation.id, "scopes": list(scopes), "roles": sorted(order.roles)}
+    audit.record(ctx, Event("registry.installation.add", tenant=order.tenant, app=order.app, facts=facts))
+    return installation
+
+
+def _change(ctx: Context, app: AppId, tenant: TenantId) -> None:
+    """Announce to every process that the facts of an app's installation at a tenant changed."""
+    ctx.advance_epoch(REGISTRY, f"at/{tenant}/{app}")
+
+
+def _refused(ctx: Context, action: str, *, tenant: str, app: str = "") -> NotPermitted:
+    """Record that an actor may not do this, and return the refusal to raise."""
+    audit.record(ctx, Event(action, Outcome.REFUSED, tenant=tenant, app=app, reason="not_permitted"))
+    return NotPermitted("not_permitted", "You may not do this.")

@@ -1,0 +1,199 @@
+"""Installations as rows. Scopes and roles are one text each, space-separated."""
+
+from collections.abc import Collection, Iterator
+from datetime import datetime, timedelta
+from functools import lru_cache
+from itertools import chain
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    Index,
+    Row,
+    String,
+    Table,
+    Text,
+    select,
+    text,
+    tuple_,
+    type_coerce,
+)
+
+from hilum.clients.models import Environment
+from hilum.infra.db import EPOCH, Instant, insert_or_ignore, metadata
+from hilum.installations.models import Installation, InstallationFacts
+from hilum.kernel.errors import NotFound
+from hilum.kernel.ids import AppId, TenantId
+from hilum.kernel.pages import FIRST_PAGE, PageQuery
+
+PARSED_BOUND = 50_000
+ROWS_AT_ONCE = 2_000
+
+installations = Table(
+    "registry_installation",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("tenant", String(32), nullable=False),
+    Column("app", String(64), nullable=False),
+    Column("scopes", Text, nullable=False),
+    Column("roles", String(200), nullable=False),
+    Column("approved_by", String(120), nullable=False),
+    Column("approved_at", Instant, nullable=False),
+    Column("expires_at", Instant),
+    Column("removed_at", Instant),
+    Column("removed_by", String(120), nullable=False),
+    Column("environment", String(20), nullable=False),
+    Index(
+        "uq_registry_installation_standing",
+        "tenant",
+        "app",
+        unique=True,
+        sqlite_where=text("removed_at IS NULL"),
+        postgresql_where=text("removed_at IS NULL"),
+    ),
+    Index(
+        "ix_registry_installation_listed",
+        "tenant",
+        "id",
+        sqlite_where=text("removed_at IS NULL"),
+        postgresql_where=text("removed_at IS NULL"),
+    ),
+    Index(None, "app"),
+)
+
+
+@lru_cache(maxsize=PARSED_BOUND)
+def _words(joined: str) -> tuple[str, ...]:
+    return tuple(joined.split())
+
+
+@lru_cache(maxsize=1_000)
+def _word_set(joined: str) -> frozenset[str]:
+    return frozenset(joined.split())
+
+
+def _get(tx: Connection, installation: str, *, lock: bool) -> Row[Any]:
+    """Get a row; with ``lock`` nobody else changes it until the transaction ends."""
+    query = select(installations).where(installations.c.id == installation)
+    row = tx.execute(query.with_for_update() if lock else query).first()
+    if row is None:
+        raise NotFound("installation_not_found", "There is no such installation.")
+    return row
+
+
+def add_installation(tx: Connection, installation: Installation) -> bool:
+    """Add an installation; False if the app stands installed at the tenant."""
+    row = {
+        "id": installation.id,
+        "tenant": installation.tenant,
+        "app": installation.app,
+        "scopes": " ".join(installation.scopes),
+        "roles": " ".join(sorted(installation.roles)),
+        "approved_by": installation.approved_by,
+        "approved_at": installation.approved_at,
+        "expires_at": installation.expires_at,
+        "removed_at": None,
+        "removed_by": "",
+        "environment": installation.environment.value,
+    }
+    return tx.execute(insert_or_ignore(tx, installations).values(row)).rowcount == 1
+
+
+def _installation(row: Row[Any]) -> Installation:
+    return Installation(
+        id=row.id,
+        tenant=TenantId(row.tenant),
+        app=AppId(row.app),
+        scopes=_words(row.scopes),
+        roles=_word_set(row.roles),
+        approved_by=row.approved_by,
+        approved_at=row.approved_at,
+        expires_at=row.expires_at,
+        removed_at=row.removed_at,
+        removed_by=row.removed_by,
+        environment=Environment(row.environment),
+    )
+
+
+def get_installation(tx: Connection, installation: str, *, lock: bool = False) -> Installation:
+    return _installation(_get(tx, installation, lock=lock))
+
+
+def find_standing_installation(tx: Connection, tenant: TenantId, app: AppId) -> Installation | None:
+    query = select(installations).where(installations.c.tenant == tenant, installations.c.app == app)
+    row = tx.execute(query.where(installations.c.removed_at.is_(None))).first()
+    return None if row is None else _installation(row)
+
+
+def list_installations(
+    tx: Connection, tenant: TenantId | None, page: PageQuery = FIRST_PAGE
+) -> list[Installation]:
+    """List standing installations by id, of one tenant or of all."""
+    query = select(installations).where(installations.c.removed_at.is_(None), installations.c.id > page.after)
+    if tenant is not None:
+        query = query.where(installations.c.tenant == tenant)
+    return [_installation(row) for row in tx.execute(query.order_by(installations.c.id).limit(page.limit))]
+
+
+def read_installation_facts(
+    tx: Connection, of: Collection[tuple[TenantId, AppId]] | None
+) -> Iterator[tuple[TenantId, AppId, InstallationFacts]]:
+    """Read the standing installations at some places (None: at all), row by row; texts that recur are parsed once and shared."""
+    names = ("tenant", "app", "scopes", "roles", "expires_at", "approved_at", "environment")
+    plain = (
+        type_coerce(column, BigInteger) if isinstance(column.type, Instant) else column
+        for column in (installations.c[name] for name in names)
+    )
+    query = select(*plain).where(installations.c.removed_at.is_(None))
+    if of is not None:
+        query = query.where(tuple_(installations.c.tenant, installations.c.app).in_(of))
+    environments = {each.value: each for each in Environment}
+    rows = tx.execute(query, execution_options={"yield_per": ROWS_AT_ONCE})
+    for tenant, app, scopes, roles, end, since, environment in chain.from_iterable(rows.partitions()):
+        yield (
+            tenant,
+            app,
+            InstallationFacts(
+                _words(scopes),
+                _word_set(roles),
+                None if end is None else EPOCH + timedelta(microseconds=end),
+                EPOCH + timedelta(microseconds=since),
+                environments[environment],
+            ),
+        )
+
+
+def save_installation(tx: Connection, installation: Installation) -> bool:
+    """Save a narrowed installation; False if it was removed meanwhile."""
+    query = installations.update().where(
+        installations.c.id == installation.id, installations.c.removed_at.is_(None)
+    )
+    done = tx.execute(
+        query.values(
+            scopes=" ".join(installation.scopes),
+            roles=" ".join(sorted(installation.roles)),
+            expires_at=installation.expires_at,
+        )
+    )
+    return done.rowcount == 1
+
+
+def save_removed(tx: Connection, installation: str, *, by: str, at: datetime) -> bool:
+    query = installations.update().where(
+        installations.c.id == installation, installations.c.removed_at.is_(None)
+    )
+    return tx.execute(query.values(removed_at=at, removed_by=by)).rowcount == 1
+
+
+def list_apps_at(tx: Connection, tenant: TenantId) -> list[AppId]:
+    """List the apps that stand installed at a tenant. Without a bound."""
+    query = select(installations.c.app).where(
+        installations.c.tenant == tenant, installations.c.removed_at.is_(None)
+    )
+    return [AppId(app) for app in tx.execute(query).scalars()]
+
+
+def delete_of_apps(tx: Connection, of: Collection[AppId]) -> None:
+    tx.execute(installations.delete().where(installations.c.app.in_(of)))
