@@ -78,18 +78,22 @@ def everybodys_digest() -> str:
     return live.hash_password_now(PASSWORD, SeededIds())
 
 
+@cache
+def shared_pages() -> Pages:
+    """Return the pages of every site: templates are compiled once."""
+    folders = [signin_routes.TEMPLATES, enrolment_pages.TEMPLATES]
+    return Pages(Assets(), Shell(sandbox=True), folders=folders)
+
+
 def build(edge: Edge, clock: FakeClock) -> ControlSite:
     """Two hospitals and their people, the staff, and one site."""
-    assets = Assets()
     kit = Kit(
         edge=edge,
         clock=clock,
         ids=edge.ids,
         urls=Urls(ORIGIN),
         mode=Mode.SANDBOX,
-        pages=Pages(
-            assets, Shell(sandbox=True), folders=[signin_routes.TEMPLATES, enrolment_pages.TEMPLATES]
-        ),
+        pages=shared_pages(),
         authenticate=signin_routes.authenticator(edge),
     )
     folder = Path(edge.db.url.removeprefix("sqlite:///")).parent / "journal"

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import parse_qs, urlencode, urlsplit
@@ -281,6 +282,13 @@ def shown(response: Any, words: str) -> None:
     assert words in response.text, response.text
 
 
+@cache
+def shared_pages() -> Pages:
+    """Return the pages of every platform: templates are compiled once."""
+    folders = [frontchannel_pages.TEMPLATES, signin_routes.TEMPLATES]
+    return Pages(Assets(), Shell(sandbox=True), folders=folders)
+
+
 @contextmanager
 def standing(edge: Edge, clock: FakeClock, folder: Path) -> Iterator[Front]:
     urls = Urls(BASE, "http://localhost:8001")
@@ -294,10 +302,7 @@ def standing(edge: Edge, clock: FakeClock, folder: Path) -> Iterator[Front]:
     async def nobody(_: object) -> Any:
         raise AssertionError("nobody asks for an API token here")
 
-    assets = Assets()
-    pages = Pages(
-        assets, Shell(sandbox=True), folders=[frontchannel_pages.TEMPLATES, signin_routes.TEMPLATES]
-    )
+    pages = shared_pages()
     kit = Kit(edge, clock, edge.ids, urls, Mode.SANDBOX, pages, nobody)
 
     def read(verb: Callable[[Context], T]) -> T:
@@ -315,7 +320,7 @@ def standing(edge: Edge, clock: FakeClock, folder: Path) -> Iterator[Front]:
             *front.routes(),
             *signin_routes.pages(kit, front.origins_of),
             *backchannel.routes(kit, fetcher, registers=True),
-            *assets.routes(),
+            *pages.assets.routes(),
         ]
     )
     errors.install(app, pages)
