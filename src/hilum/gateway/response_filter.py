@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from hilum.gateway.access_scope import grant_rules
-from hilum.gateway.models import GrantRule, Obligations, SearchPlan
+from hilum.gateway.models import Obligations, SearchPlan
 from hilum.gateway.resource_access import NO_EVIDENCE, Evidence, judge_resource
 from hilum.kernel.decision import Deny, Reason
 from hilum.standards.fhir.bundles import references_in, resources_of
@@ -83,18 +83,18 @@ def filter_response(
         return UNJUDGEABLE
     if bundle.get("type") != "searchset" or not isinstance(bundle.get("entry", []), list):
         return UNJUDGEABLE
-    grants = obligations.grants
     kept: list[dict[str, Any]] = []
     removed = unseen = 0
     for entry in bundle.get("entry", []):
-        verdict = _judge_entry(obligations, plan, entry, grants, evidence)
-        if verdict is None:
+        mode = _mode_of(entry, plan)
+        if mode is None:
             return UNJUDGEABLE
-        if verdict:
-            kept.append(_entry(entry, plan))
+        resource = entry["resource"]
+        if _is_visible(obligations, plan, resource, mode, evidence):
+            kept.append({"resource": resource, "search": {"mode": mode}})
         else:
             removed += 1
-            unseen += is_match(entry, plan)
+            unseen += mode == "match"
     kept, orphans = without_orphans(kept, plan, obligations.bases)
     removed += orphans
     filtered = {key: bundle[key] for key in _KEPT if key in bundle}
@@ -105,43 +105,33 @@ def filter_response(
     return filtered, removed
 
 
-def _judge_entry(
-    obligations: Obligations,
-    plan: SearchPlan,
-    entry: object,
-    grants: tuple[GrantRule, ...],
-    evidence: Evidence,
-) -> bool | None:
-    """Tell whether an entry stays; None if it makes the whole answer one that cannot be judged."""
+def _mode_of(entry: object, plan: SearchPlan) -> str | None:
+    """Return why an entry is there: ``match``, ``include`` or another word; None if it makes the whole answer one that cannot be judged."""
     resource = entry.get("resource") if isinstance(entry, dict) else None
     if not isinstance(entry, dict) or not isinstance(resource, dict):
         return None
     type_ = resource.get("resourceType")
     if not isinstance(type_, str) or not isinstance(resource.get("id"), str | None):
         return None
-    mode = _mode(entry, plan, type_)
+    search = entry.get("search")
+    mode = search.get("mode") if isinstance(search, dict) else None
+    if not isinstance(mode, str):
+        return "match" if type_ == plan.type else "include"
+    return None if mode == "match" and type_ != plan.type else mode
+
+
+def _is_visible(
+    obligations: Obligations, plan: SearchPlan, resource: dict[str, Any], mode: str, evidence: Evidence
+) -> bool:
     if mode == "match":
-        if type_ != plan.type:
-            return None
-    elif mode == "include" and type_ in plan.included:
+        grants = obligations.grants
+    elif mode == "include" and resource["resourceType"] in plan.included:
+        type_ = resource["resourceType"]
         grants = grant_rules(obligations.access, type_, plan.included[type_])
     else:
         return False
     access, bases = obligations.access, obligations.bases
     return judge_resource(access, resource, grants, bases=bases, evidence=evidence) is None
-
-
-def _mode(entry: dict[str, Any], plan: SearchPlan, type_: str) -> str:
-    search = entry.get("search")
-    mode = search.get("mode") if isinstance(search, dict) else None
-    if isinstance(mode, str):
-        return mode
-    return "match" if type_ == plan.type else "include"
-
-
-def _entry(entry: dict[str, Any], plan: SearchPlan) -> dict[str, Any]:
-    resource = entry["resource"]
-    return {"resource": resource, "search": {"mode": _mode(entry, plan, str(resource["resourceType"]))}}
 
 
 def without_orphans(
@@ -150,21 +140,22 @@ def without_orphans(
     """Drop what came along for a match that is no longer there: a drug tells of the prescription that was withheld."""
     if not plan.included:
         return kept, 0
-    matches = [entry for entry in kept if is_match(entry, plan)]
+    matches = [entry for entry in kept if is_match(entry)]
     present = {_name(entry["resource"]) for entry in matches}
     referenced = {name for entry in matches for name in references_in(entry["resource"], bases)}
     left = [
         entry
         for entry in kept
-        if is_match(entry, plan)
+        if is_match(entry)
         or _name(entry["resource"]) in referenced
         or not present.isdisjoint(references_in(entry["resource"], bases))
     ]
     return left, len(kept) - len(left)
 
 
-def is_match(entry: dict[str, Any], plan: SearchPlan) -> bool:
-    return _mode(entry, plan, str(entry["resource"].get("resourceType"))) == "match"
+def is_match(entry: dict[str, Any]) -> bool:
+    """Return whether an entry that was kept is there because it matches."""
+    return bool(entry["search"]["mode"] == "match")
 
 
 def _name(resource: dict[str, Any]) -> str:

@@ -169,7 +169,7 @@ class Searcher:
                 raise
             fetched = await self._bundle(task, f"{alone}&_summary=true")
         filtered, _ = await self._filtered(task, plan, fetched.bundle)
-        seen = any(is_match(entry, plan) for entry in filtered.get("entry", []))
+        seen = any(is_match(entry) for entry in filtered.get("entry", []))
         goes_on = following(task, fetched.bundle)
         whole = None if goes_on is None else without_summary(goes_on)
         if goes_on is not None and whole is None:
@@ -206,9 +206,9 @@ class Searcher:
             removed += gone
             told.append(filtered.get("total"))
             entries = filtered.get("entry", [])
-            found = [entry for entry in entries if is_match(entry, plan)]
+            found = [entry for entry in entries if is_match(entry)]
             fresh, skip = found[skip:], max(0, skip - len(found))
-            others += [entry for entry in entries if not is_match(entry, plan)]
+            others += [entry for entry in entries if not is_match(entry)]
             room = limit - len(matches)
             matches += fresh[:room]
             goes_on = following(task, fetched.bundle)

@@ -679,6 +679,15 @@ def test_a_permit_that_may_create_no_more_is_another_grant() -> None:
     assert not policy.is_same_grant(replace(before.obligations, may_create=True), before.obligations)
 
 
+def test_a_switch_on_a_type_is_the_reason_even_where_no_scope_covers_it() -> None:
+    """C60: the reasons keep their order."""
+    held = token("patient/Observation.rs")
+    stopped = with_switch(Target(TargetKind.RESOURCE_TYPE, "Condition"))
+
+    assert reason(ask("Condition/c1"), held) is Reason.SCOPE_INSUFFICIENT
+    assert reason(ask("Condition/c1"), held, stopped) is Reason.SWITCH_ENGAGED
+
+
 def test_a_switch_on_a_type_keeps_it_out_of_includes_too() -> None:
     """C60, C140."""
     asked = ask("Observation?_revinclude=Provenance:target")

@@ -2,6 +2,7 @@
 
 import json
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given, settings
@@ -347,6 +348,15 @@ NAMES = st.from_regex(r"[A-Za-z0-9_.:-]{1,20}", fullmatch=True).filter(lambda na
 def test_what_is_rendered_reads_back_the_same(params: list[tuple[str, str]]) -> None:
     """Parse and render round-trip (house rule 12)."""
     assert parse_query(render_query(tuple(params)).encode()) == tuple(params)
+
+
+@given(st.lists(st.tuples(NAMES, TEXT), max_size=10))
+@settings(max_examples=effort(200, 5_000), deadline=None)
+def test_what_needs_no_quoting_is_written_as_if_it_were_quoted(params: list[tuple[str, str]]) -> None:
+    """One spelling, however it is reached."""
+    quoted = [f"{quote(name, safe=':')}={quote(value, safe=',:/')}" for name, value in params]
+
+    assert render_query(tuple(params)) == "&".join(quoted)
 
 
 @given(

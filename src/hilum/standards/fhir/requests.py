@@ -156,6 +156,9 @@ _ELEMENTS = re.compile(r"(?:[A-Z][A-Za-z]*\.)?[a-z][A-Za-z0-9]*")
 _BAD_PERCENT = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ufeff\ufffe\uffff]")
 _ETAG = re.compile(r'(?:W/)?"[\x21\x23-\x7e]{0,100}"')
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9_.~:-]*").fullmatch
+_PLAIN_VALUE = re.compile(r"[A-Za-z0-9_.~,:/-]*").fullmatch
+"""What needs no percent-encoding, which is most: quoting costs ten times as much."""
 _OPERATION = re.compile(r"\$[A-Za-z][A-Za-z0-9-]{0,63}")
 
 
@@ -531,4 +534,9 @@ def _bundle_kind(body: dict[str, Any]) -> Interaction:
 
 def render_query(params: tuple[tuple[str, str], ...]) -> str:
     """Write parameters in the one spelling that every server reads alike."""
-    return "&".join(f"{quote(name, safe=':')}={quote(value, safe=',:/')}" for name, value in params)
+    return "&".join(
+        [
+            f"{name if _PLAIN_NAME(name) else quote(name, safe=':')}={value if _PLAIN_VALUE(value) else quote(value, safe=',:/')}"
+            for name, value in params
+        ]
+    )
