@@ -73,7 +73,7 @@ def loopback(**more: timedelta) -> SafeFetcher:
 
 @pytest.mark.parametrize("address", PRIVATE)
 def test_a_name_that_resolves_to_a_private_address_is_not_connected_to(address: str) -> None:
-    with pytest.raises(FetchRefused, match="not a public one"):
+    with pytest.raises(FetchRefused, match=r"not (a )?public"):
         fetch(leading_to(address), "https://keys.example/jwks.json")
 
 
@@ -183,7 +183,7 @@ def test_a_redirect_to_another_host_is_not_followed(host: JwksHost, status: int)
         inner.serve({"keys": []})
         host.pages["/jwks.json"] = Page(status, {"Location": inner.jwks_uri})
 
-        with pytest.raises(FetchRefused, match="another host"):
+        with pytest.raises(FetchRefused, match="another origin"):
             fetch(loopback(), host.jwks_uri)
 
         assert inner.asked == []
@@ -234,7 +234,7 @@ def test_a_slow_answer_is_given_up(host: JwksHost) -> None:
 def test_a_huge_answer_is_given_up(host: JwksHost) -> None:
     host.pages["/jwks.json"] = Page(body=b" " * (BODY_BOUND + 1))
 
-    with pytest.raises(Unavailable, match="more than is read"):
+    with pytest.raises(Unavailable, match="larger than"):
         fetch(loopback(), host.jwks_uri)
 
 

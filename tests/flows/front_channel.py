@@ -24,7 +24,7 @@ from hilum.gateway.platform_reads import PlatformReads
 from hilum.gateway.routes import Gateway
 from hilum.gateway.service import Enforcer
 from hilum.gateway.snapshot import SnapshotKeeper
-from hilum.infra.change_feed import signal_of
+from hilum.infra.change_feed import open_change_feed
 from hilum.infra.context import Context
 from hilum.infra.edge import Edge
 from hilum.infra.fetch import SafeFetcher
@@ -308,7 +308,7 @@ def standing(edge: Edge, clock: FakeClock, folder: Path) -> Iterator[Front]:
     def read(verb: Callable[[Context], T]) -> T:
         return edge.read_now(verb, actor=SYSTEM, trace=TRACE)
 
-    keeper = SnapshotKeeper(read, signal_of(edge.db), clock)
+    keeper = SnapshotKeeper(read, open_change_feed(edge.db), clock)
     journal = journals.open_journal(edge.db.url, folder / "journal", edge.writer, edge.ids)
     table, buckets = TokenTable(edge.reads), Buckets(clock)
     intents = journals.Intents(lambda: journals.open_reader(folder / "journal", edge.db.url))

@@ -22,7 +22,7 @@ from hilum.gateway.service import Enforcer
 from hilum.gateway.snapshot import SnapshotKeeper
 from hilum.identity import service as identity
 from hilum.identity.models import NewPerson, Person, Tenant, UpstreamKind, UpstreamRef
-from hilum.infra.change_feed import signal_of
+from hilum.infra.change_feed import open_change_feed
 from hilum.infra.context import Context, Trace
 from hilum.infra.edge import Edge
 from hilum.installations import service as installations
@@ -255,7 +255,7 @@ async def ground(
     def read(verb: Callable[[Context], T]) -> T:
         return edge.read_now(verb, actor=SYSTEM, trace=TRACE)
 
-    keeper = SnapshotKeeper(read, signal_of(edge.db), clock)
+    keeper = SnapshotKeeper(read, open_change_feed(edge.db), clock)
     journal = journals.open_journal(edge.db.url, folder / "journal", edge.writer, ids)
     upstreams = Upstreams(vault(), find)
     deps = GatewayDeps(

@@ -16,7 +16,7 @@ from hilum.controls import service as controls
 from hilum.controls.models import EngageOrder, Mode, Switch, Target, TargetKind
 from hilum.gateway.models import Snapshot
 from hilum.gateway.snapshot import SnapshotKeeper
-from hilum.infra.change_feed import signal_of
+from hilum.infra.change_feed import open_change_feed
 from hilum.infra.context import Context, Trace
 from hilum.infra.db import Database
 from hilum.infra.edge import Edge
@@ -108,7 +108,7 @@ def watching(pair: Pair) -> Iterator[tuple[SnapshotKeeper, Edge]]:
     with edge_on(pair.url) as edge:
         keeper = SnapshotKeeper(
             lambda verb: edge.read_now(verb, actor=SAM, trace=TRACE),
-            signal_of(edge.db),
+            open_change_feed(edge.db),
             SystemClock(),
             on_other_copy=edge.db.dispose,
         )

@@ -20,7 +20,7 @@ from hilum.gateway.snapshot import SnapshotKeeper
 from hilum.identity import service as identity
 from hilum.identity.models import IDENTITY, Tenant, UpstreamKind, UpstreamRef
 from hilum.infra import lanes
-from hilum.infra.change_feed import Signal, SqliteSignal, signal_of
+from hilum.infra.change_feed import ChangeFeed, SqliteChangeFeed, open_change_feed
 from hilum.infra.context import Context, Trace
 from hilum.infra.edge import Edge
 from hilum.infra.epoch import Stamp, Stamps
@@ -182,7 +182,7 @@ def test_each_process_hears_a_switch_and_tells_how_long_it_took(edge: Edge) -> N
         told.append((switch.id, took))
 
     keepers = [
-        SnapshotKeeper(reader(edge), signal_of(edge.db), SystemClock(), on_stop=note) for _ in range(2)
+        SnapshotKeeper(reader(edge), open_change_feed(edge.db), SystemClock(), on_stop=note) for _ in range(2)
     ]
     for each in keepers:
         each.start()
@@ -202,7 +202,7 @@ def test_each_process_hears_a_switch_and_tells_how_long_it_took(edge: Edge) -> N
 
 def test_what_was_committed_a_moment_ago_can_be_waited_for(edge: Edge) -> None:
     """An app that was just registered is not refused because a worker has yet to hear of it."""
-    keeper = SnapshotKeeper(reader(edge), signal_of(edge.db), SystemClock())
+    keeper = SnapshotKeeper(reader(edge), open_change_feed(edge.db), SystemClock())
     keeper.start()
     try:
         for n in range(5):
@@ -232,7 +232,7 @@ def test_nobody_waits_for_a_watch_that_was_never_begun(keeper: SnapshotKeeper, c
 
 
 def test_the_real_ear_hears_commits_of_others_and_nothing_else(edge: Edge) -> None:
-    ear: Signal = signal_of(edge.db)
+    ear: ChangeFeed = open_change_feed(edge.db)
     try:
         assert ear.changed(0)
         assert not ear.changed(0.01)
@@ -244,7 +244,7 @@ def test_the_real_ear_hears_commits_of_others_and_nothing_else(edge: Edge) -> No
 
 
 def test_an_ear_on_a_database_that_is_not_there_says_so(tmp_path: Any) -> None:
-    ear = SqliteSignal(str(tmp_path / "no" / "such" / "file.db"))
+    ear = SqliteChangeFeed(str(tmp_path / "no" / "such" / "file.db"))
 
     with pytest.raises(Unavailable):
         ear.changed(0)
@@ -255,7 +255,7 @@ def test_a_load_that_breaks_ages_the_snapshot_and_does_not_end_the_watch(
     edge: Edge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A bug in one room's facts must refuse, not serve what is old."""
-    keeper = SnapshotKeeper(reader(edge), signal_of(edge.db), SystemClock())
+    keeper = SnapshotKeeper(reader(edge), open_change_feed(edge.db), SystemClock())
     keeper.start()
     try:
 
@@ -310,7 +310,7 @@ def slow_part(
 
 @contextmanager
 def started(edge: Edge, clock: Clock | None = None) -> Iterator[SnapshotKeeper]:
-    keeper = SnapshotKeeper(reader(edge), signal_of(edge.db), clock or SystemClock())
+    keeper = SnapshotKeeper(reader(edge), open_change_feed(edge.db), clock or SystemClock())
     keeper.start()
     try:
         yield keeper

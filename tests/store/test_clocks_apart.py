@@ -13,7 +13,7 @@ from hilum.controls import service as controls
 from hilum.controls.models import EngageOrder, Mode, Subject, Switch, Target, TargetKind
 from hilum.identity import service as identity
 from hilum.identity.models import NewPerson, Role, Tenant, UpstreamKind, UpstreamRef
-from hilum.infra.change_feed import signal_of
+from hilum.infra.change_feed import open_change_feed
 from hilum.infra.context import Context, Trace
 from hilum.infra.database_clock import SteadyClock, measure_skew, steady
 from hilum.infra.db import Database
@@ -153,7 +153,7 @@ def test_a_session_begun_on_one_node_counts_on_the_other(fast: Edge, slow: Edge)
 def test_the_watch_keeps_the_clock_of_a_process_that_began_without_its_database(postgres_url: str) -> None:
     clock = SteadyClock(Machine(APART), follows_server=True)
     assert not clock.is_set
-    watch = signal_of(Database(postgres_url), clock)
+    watch = open_change_feed(Database(postgres_url), clock)
     try:
         watch.changed(0)
     finally:

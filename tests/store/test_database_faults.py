@@ -7,7 +7,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from hilum.infra.database_faults import ALL, DatabaseAway, fault_of, fault_of_words
+from hilum.infra.database_faults import ALL, DatabaseUnavailable, fault_of, fault_of_message
 from hilum.infra.db import Database
 from tests.sim.postgres import Cluster, free_port
 
@@ -18,7 +18,7 @@ def fault(url: str) -> str:
     """Try to change something, and return the class of the fault."""
     database = Database(url)
     try:
-        with pytest.raises(DatabaseAway) as caught:
+        with pytest.raises(DatabaseUnavailable) as caught:
             database.write(lambda tx: tx.exec_driver_sql("CREATE TABLE never (id integer)"))
     finally:
         database.dispose()
@@ -89,7 +89,7 @@ def test_a_server_without_a_free_connection_and_a_user_without_rights_are_named(
     ],
 )
 def test_what_the_client_library_says_is_read_as_a_class(words: str, code: str) -> None:
-    assert fault_of_words(words).code == code
+    assert fault_of_message(words).code == code
 
 
 def test_each_way_to_miss_a_sqlite_file_has_its_name(tmp_path: Path) -> None:

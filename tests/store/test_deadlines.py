@@ -12,7 +12,7 @@ from sqlalchemy import Connection, text
 
 from hilum.infra import epoch, lanes, postgres
 from hilum.infra.context import Trace
-from hilum.infra.database_faults import DatabaseAway
+from hilum.infra.database_faults import DatabaseUnavailable
 from hilum.infra.db import Database
 from hilum.infra.edge import Edge
 from hilum.infra.lanes import ANSWER_WITHIN_S, BOUNDS, Lane
@@ -121,7 +121,7 @@ def test_whichever_way_freezes_a_transaction_ends_in_time(
     found = asyncio.run(in_lane(Lane.TOKENS, far, 1))
 
     assert time.monotonic() - begun < WITHIN_S
-    assert all(isinstance(each, DatabaseAway) for each in found)
+    assert all(isinstance(each, DatabaseUnavailable) for each in found)
 
 
 def test_a_commit_without_an_answer_is_not_called_undone(far: Edge, path: TcpProxy) -> None:
@@ -131,7 +131,7 @@ def test_a_commit_without_an_answer_is_not_called_undone(far: Edge, path: TcpPro
         epoch.advance(tx, TOKENS, now=START)
         path.freeze(requests=False)
 
-    with pytest.raises(DatabaseAway) as caught:
+    with pytest.raises(DatabaseUnavailable) as caught:
         far.db.write(freeze_before_the_commit, until=time.monotonic() + 1)
 
     assert caught.value.in_doubt
@@ -146,7 +146,7 @@ def test_what_failed_before_its_commit_is_called_undone_and_is(far: Edge, path: 
         path.freeze()
         epoch.advance(tx, TOKENS, now=START)
 
-    with pytest.raises(DatabaseAway) as caught:
+    with pytest.raises(DatabaseUnavailable) as caught:
         far.db.write(freeze_first, until=time.monotonic() + 1)
 
     assert not caught.value.in_doubt
@@ -165,7 +165,7 @@ def test_a_statement_that_is_slow_on_the_server_is_ended_there_and_its_connectio
     with lanes.using(Lane.URGENT):
         before = far.db.read(name_of_backend)
         begun = time.monotonic()
-        with pytest.raises(DatabaseAway):
+        with pytest.raises(DatabaseUnavailable):
             far.db.read(dawdle, until=begun + 1.4)
         assert time.monotonic() - begun < BOUNDS[Lane.URGENT].statement_s + 0.4  # type: ignore[operator]
         assert far.db.read(name_of_backend) == before
@@ -178,7 +178,7 @@ def test_a_lock_that_somebody_holds_is_not_waited_for_without_end(
     with psycopg.connect(postgres_url) as holding:
         holding.execute("LOCK TABLE fact_epoch IN ACCESS EXCLUSIVE MODE")
         begun = time.monotonic()
-        with pytest.raises(DatabaseAway) as caught, lanes.using(Lane.TOKENS):
+        with pytest.raises(DatabaseUnavailable) as caught, lanes.using(Lane.TOKENS):
             far.db.write(lambda tx: epoch.advance(tx, TOKENS, now=START))
         assert time.monotonic() - begun < postgres.LOCK_S + 1
     assert caught.value.fault.code == "database_locked"

@@ -32,7 +32,7 @@ def stamp(edge: Edge, part: Part = ONE) -> Stamp:
 
 def since(edge: Edge, before: Stamp, part: Part = ONE) -> list[str] | None:
     def verb(ctx: Context) -> list[str] | None:
-        epoch.one_view(ctx.tx)
+        epoch.use_repeatable_read(ctx.tx)
         found = epoch.changes(ctx.tx, part, before, epoch.read(ctx.tx)[part])
         return None if found is None else [each.key for each in found]
 
@@ -170,7 +170,7 @@ def test_a_reader_that_follows_while_many_write_misses_nothing(edge: Edge, seed:
             last = done.is_set()
 
             def verb(ctx: Context, held: Stamp = held) -> tuple[Stamp, Any]:
-                epoch.one_view(ctx.tx)
+                epoch.use_repeatable_read(ctx.tx)
                 now = epoch.read(ctx.tx)[ONE]
                 return now, epoch.changes(ctx.tx, ONE, held, now) if now != held else ()
 

@@ -36,7 +36,7 @@ from hilum.infra import epoch
 from hilum.infra.context import Context, Trace
 from hilum.infra.edge import Edge
 from hilum.infra.epoch import Change, Stamp, fact_change
-from hilum.infra.facts import EVERYTHING, Since, followed
+from hilum.infra.facts import EVERYTHING, Since, current_facts
 from hilum.kernel.actor import SYSTEM, Actor, ActorKind
 from hilum.kernel.errors import HilumError
 from hilum.kernel.ids import (
@@ -227,7 +227,7 @@ class Follower:
 
     def follow(self) -> None:
         def verb(ctx: Context) -> None:
-            epoch.one_view(ctx.tx)
+            epoch.use_repeatable_read(ctx.tx)
             stamps = epoch.read(ctx.tx)
             for part in PARTS:
                 stamp, value = self.held.get(part, (None, None))
@@ -301,7 +301,7 @@ def test_whatever_happens_what_followed_forbids_what_a_fresh_reading_forbids(
     assert any(sets for part in PARTS for sets in sets_of(part, follower.held[part][1])), (
         "the life was not empty"
     )
-    assert follower.read_whole < 30, "what changed was followed, not read again"
+    assert follower.read_whole < 30, "what changed was current_facts, not read again"
 
 
 def test_a_negative_list_is_followed_without_reading_a_single_row_of_it(edge: Edge, clock: FakeClock) -> None:
@@ -348,12 +348,12 @@ def test_what_a_verb_sees_of_the_switches_is_exact_and_follows_what_changed(
     facts = replace(controls.switch_facts, read=noted)
 
     def seen() -> set[Target]:
-        return edge.read_now(lambda ctx: set(followed(ctx, SWITCHES, facts).engaged), trace=TRACE)
+        return edge.read_now(lambda ctx: set(current_facts(ctx, SWITCHES, facts).engaged), trace=TRACE)
 
     def engage(ctx: Context) -> tuple[set[Target], set[Target]]:
-        before = set(followed(ctx, SWITCHES, facts).engaged)
+        before = set(current_facts(ctx, SWITCHES, facts).engaged)
         controls.engage(ctx, EngageOrder(TARGETS[2], Mode.FULL_STOP, "x"), person_tenant="general")
-        return before, set(followed(ctx, SWITCHES, facts).engaged)
+        return before, set(current_facts(ctx, SWITCHES, facts).engaged)
 
     assert seen() == set()
     switch = life.do(controls.engage, EngageOrder(TARGETS[1], Mode.FULL_STOP, "x"), actor=SAM)

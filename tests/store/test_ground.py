@@ -29,8 +29,8 @@ from hilum.infra import epoch
 from hilum.infra.context import Context, Trace
 from hilum.infra.db import Instant, metadata
 from hilum.infra.edge import Edge
-from hilum.infra.epoch import Memory, Stamp
-from hilum.infra.prepared_statements import Prepared, adds, adds_or_ignores
+from hilum.infra.epoch import FactCache, Stamp
+from hilum.infra.prepared_statements import PreparedStatement, prepare_insert, prepare_insert_or_ignore
 from hilum.kernel.actor import SYSTEM
 from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted, Unavailable
 from hilum.kernel.ids import Part
@@ -190,7 +190,7 @@ def test_if_the_commit_fails_nobody_is_told_of_success_and_nothing_is_remembered
         epoch.advance(tx, TOKENS, now=edge.clock.now())
         return "done"
 
-    ended = edge.db.write_together([work, lose_the_transaction, work], lambda: forgotten.append(True))
+    ended = edge.db.write_group([work, lose_the_transaction, work], lambda: forgotten.append(True))
 
     assert all(each.error is not None and each.value is None for each in ended)
     assert forgotten == [True]
@@ -208,14 +208,14 @@ def test_a_verb_that_nobody_waits_for_any_more_disturbs_nobody(edge: Edge) -> No
     assert asyncio.run(leave_early()) == CONSENT
 
 
-# --- the memory -----------------------------------------------------------------------------------------------------------------
+# --- the cache ------------------------------------------------------------------------------------------------------------------
 
 
 def asked(edge: Edge, part: Part, answers: list[str | None]) -> list[str | None]:
     """Recall one value in one verb after another, each finding the next of ``answers`` if it reads at all."""
     left = iter(answers)
     return [
-        edge.read_now(lambda ctx: ctx.recall(part, "key", lambda _: next(left)), trace=TRACE) for _ in answers
+        edge.read_now(lambda ctx: ctx.cached(part, "key", lambda _: next(left)), trace=TRACE) for _ in answers
     ]
 
 
@@ -249,9 +249,9 @@ def test_what_a_verb_sees_of_its_own_change_is_kept_for_nobody(edge: Edge, failu
     """It may yet be rolled back, and the next change would bear the same count."""
 
     def verb(ctx: Context) -> str | None:
-        ctx.recall(CONSENT, "key", lambda _: "before")
+        ctx.cached(CONSENT, "key", lambda _: "before")
         ctx.advance_epoch(CONSENT)
-        seen = ctx.recall(CONSENT, "key", lambda _: "uncommitted")
+        seen = ctx.cached(CONSENT, "key", lambda _: "uncommitted")
         assert seen == "uncommitted"
         if failure is not None:
             raise failure
@@ -274,29 +274,29 @@ def test_what_was_read_beside_a_change_that_got_lost_is_forgotten(edge: Edge) ->
 
     def look(tx: Connection) -> str | None:
         ctx = edge.context(tx, SYSTEM, TRACE)
-        return ctx.recall(CONSENT, "key", lambda _: "of the lost change")
+        return ctx.cached(CONSENT, "key", lambda _: "of the lost change")
 
     def lose(tx: Connection) -> None:
         tx.exec_driver_sql("ROLLBACK")
 
-    edge.db.write_together([change, look, lose], edge.memory.forget)
+    edge.db.write_group([change, look, lose], edge.cache.clear)
     edge.write_now(advance(CONSENT), trace=TRACE)
 
     assert asked(edge, CONSENT, ["true"]) == ["true"]
 
 
-def test_the_memory_is_bounded_and_forgets_the_least_recently_used() -> None:
-    memory = Memory(bound=2)
+def test_the_cache_is_bounded_and_evicts_the_least_recently_used() -> None:
+    cache = FactCache(bound=2)
     for key in ("a", "b"):
-        memory.keep(CONSENT, key, Stamp(1, 7), key)
-    memory.find(CONSENT, "a", Stamp(1, 7))
+        cache.put(CONSENT, key, Stamp(1, 7), key)
+    cache.get(CONSENT, "a", Stamp(1, 7))
 
-    memory.keep(CONSENT, "c", Stamp(1, 7), "c")
+    cache.put(CONSENT, "c", Stamp(1, 7), "c")
 
-    assert [memory.find(CONSENT, key, Stamp(1, 7)) for key in ("a", "b", "c")] == ["a", None, "c"]
-    assert memory.find(CONSENT, "a", Stamp(2, 7)) is None
-    assert memory.find(CONSENT, "a", Stamp(1, 8)) is None
-    assert memory.find(TOKENS, "a", Stamp(1, 7)) is None
+    assert [cache.get(CONSENT, key, Stamp(1, 7)) for key in ("a", "b", "c")] == ["a", None, "c"]
+    assert cache.get(CONSENT, "a", Stamp(2, 7)) is None
+    assert cache.get(CONSENT, "a", Stamp(1, 8)) is None
+    assert cache.get(TOKENS, "a", Stamp(1, 7)) is None
 
 
 # --- prepared statements --------------------------------------------------------------------------------------------------------
@@ -311,9 +311,9 @@ probe = Table(
     Column("on", Boolean),
     Column("n", Integer, nullable=False),
 )
-ADD, ADD_OR_IGNORE = adds(probe), adds_or_ignores(probe)
-FIND = Prepared(select(probe).where(probe.c.id == bindparam("wanted")), *probe.c)
-COUNT_UP = Prepared(
+ADD, ADD_OR_IGNORE = prepare_insert(probe), prepare_insert_or_ignore(probe)
+FIND = PreparedStatement(select(probe).where(probe.c.id == bindparam("wanted")), *probe.c)
+COUNT_UP = PreparedStatement(
     update(probe).where(probe.c.id == bindparam("wanted")).values(n=probe.c.n + 1).returning(probe.c.n),
     probe.c.n,
 )

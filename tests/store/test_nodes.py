@@ -18,7 +18,7 @@ from hilum.infra.edge import Edge
 from hilum.infra.heartbeat import Heartbeat
 from hilum.infra.migrations.run import release
 from hilum.infra.nodes import LIVE_FOR, Node
-from hilum.infra.schema_gate import Standing
+from hilum.infra.schema_gate import SchemaState
 from hilum.infra.system import SystemClock
 from hilum.kernel.actor import SYSTEM
 from hilum.kernel.errors import Conflict
@@ -85,7 +85,7 @@ def test_a_process_learns_of_every_worker_and_keeps_what_it_knew_while_the_datab
 ) -> None:
     """Quotas are divided by the workers that are there; not knowing never makes the share larger."""
     mine = Heartbeat(edge.db, SystemClock(), Node("a", 2, release(), "boot"), leads=True)
-    assert (mine.known().nodes, mine.known().workers) == (1, 2)
+    assert (mine.latest().nodes, mine.latest().workers) == (1, 2)
     report(edge, "b", workers=4)
 
     learned = mine.beat()
@@ -96,7 +96,7 @@ def test_a_process_learns_of_every_worker_and_keeps_what_it_knew_while_the_datab
     monkeypatch.setattr(edge.db, "read", lambda _work: (_ for _ in ()).throw(Conflict("away", "")))
     with pytest.raises(Conflict):
         mine.beat()
-    assert mine.known() == learned
+    assert mine.latest() == learned
 
 
 def test_only_the_leading_process_writes_at_every_beat(edge: Edge) -> None:
@@ -274,24 +274,24 @@ def test_a_release_serves_only_a_database_that_is_its_own_or_says_that_it_works_
 
 
 @pytest.mark.parametrize(
-    ("revision", "compatible_from", "standing", "told"),
+    ("revision", "compatible_from", "state", "message"),
     [
-        ("", "", Standing.EMPTY, "Run `hilum migrate`"),
-        ("0003", "", Standing.OLDER, "at migration 0003 and this release needs 0005"),
-        ("0005", "0004", Standing.CURRENT, ""),
-        ("0005", "0006", Standing.CLOSED, "works with releases from 0006 on"),
-        ("0007", "0005", Standing.NEWER, ""),
-        ("0007", "0006", Standing.CLOSED, "this release ends at 0005"),
-        ("0007", "", Standing.CLOSED, "Install a newer release"),
+        ("", "", SchemaState.EMPTY, "Run `hilum migrate`"),
+        ("0003", "", SchemaState.OLDER, "at migration 0003 and this release needs 0005"),
+        ("0005", "0004", SchemaState.CURRENT, ""),
+        ("0005", "0006", SchemaState.CLOSED, "works with releases from 0006 on"),
+        ("0007", "0005", SchemaState.NEWER, ""),
+        ("0007", "0006", SchemaState.CLOSED, "this release ends at 0005"),
+        ("0007", "", SchemaState.CLOSED, "Install a newer release"),
     ],
 )
 def test_what_a_release_0005_says_of_a_database(
-    revision: str, compatible_from: str, standing: Standing, told: str
+    revision: str, compatible_from: str, state: SchemaState, message: str
 ) -> None:
     found = schema_gate.judge("0005", revision, compatible_from)
 
-    assert found.standing is standing
-    assert told in found.fault
+    assert found.state is state
+    assert message in found.fault
 
 
 def test_what_works_with_a_database_is_what_the_most_demanding_of_its_migrations_says() -> None:

@@ -20,7 +20,7 @@ from hilum.infra.heartbeat import Heartbeat
 from hilum.infra.migrations import run
 from hilum.infra.migrations.run import configuration, downgrade, migrate, plan_of, release
 from hilum.infra.nodes import Node
-from hilum.infra.schema_gate import Standing
+from hilum.infra.schema_gate import SchemaState
 from hilum.infra.system import SystemClock
 from hilum.kernel.errors import NotPermitted
 from tests.conftest import SECRET_KEY
@@ -91,8 +91,8 @@ def patient(quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run, "CLOSES_WITHIN_S", 60.0)
 
 
-def standing(database: Database, of: str = "") -> Standing:
-    return database.read(lambda tx: schema_gate.read(tx, of or release())).standing
+def state(database: Database, of: str = "") -> SchemaState:
+    return database.read(lambda tx: schema_gate.read(tx, of or release())).state
 
 
 def hilum(url: str, tmp_path: Path, *words: str) -> Result:
@@ -113,13 +113,13 @@ def test_an_expanding_migration_leaves_nodes_of_this_release_serving(
     made = next_release(tmp_path, release())
     planned = plan_of(url, made)
     assert [step.revision for step in planned.steps] == [NEXT]
-    assert planned.in_the_way == ()
+    assert planned.blocking_nodes == ()
 
     migrate(url, config=made)
 
-    assert old.beat().gate.standing is Standing.NEWER
-    assert old.known().gate.opens
-    assert standing(database, NEXT) is Standing.CURRENT
+    assert old.beat().gate.state is SchemaState.NEWER
+    assert old.latest().gate.opens
+    assert state(database, NEXT) is SchemaState.CURRENT
     migrate(url)
     assert database.read(lambda tx: inspect(tx).has_table("planted")), "the old release takes nothing back"
 
@@ -131,7 +131,7 @@ def test_a_contracting_migration_waits_until_nodes_of_this_release_have_stopped_
     old = Heartbeat(database, SystemClock(), Node("a", 1, release(), "boot"), leads=True)
     old.beat()
     made = next_release(tmp_path, NEXT)
-    assert [each.name for each in plan_of(url, made).in_the_way] == ["a"]
+    assert [each.name for each in plan_of(url, made).blocking_nodes] == ["a"]
     order: list[str] = []
     ended = threading.Event()
 
@@ -150,8 +150,8 @@ def test_a_contracting_migration_waits_until_nodes_of_this_release_have_stopped_
         beating.join()
 
     assert order == ["closed before"]
-    assert standing(database) is Standing.CLOSED
-    assert standing(database, NEXT) is Standing.CURRENT
+    assert state(database) is SchemaState.CLOSED
+    assert state(database, NEXT) is SchemaState.CURRENT
 
 
 def test_a_node_that_does_not_stop_keeps_the_migration_from_changing_anything(
@@ -163,7 +163,7 @@ def test_a_node_that_does_not_stop_keeps_the_migration_from_changing_anything(
         migrate(url, config=next_release(tmp_path, NEXT))
 
     assert "deaf" in refused.value.detail
-    assert standing(database) is Standing.CURRENT
+    assert state(database) is SchemaState.CURRENT
     assert not database.read(lambda tx: inspect(tx).has_table("planted"))
 
 
@@ -178,7 +178,7 @@ def test_a_migration_that_fails_lets_the_nodes_serve_again(
     with pytest.raises(Exception, match="lease"):
         migrate(url, config=made)
 
-    assert standing(database) is Standing.CURRENT
+    assert state(database) is SchemaState.CURRENT
 
 
 def test_a_migration_that_declares_nothing_is_for_its_own_release_only(url: str, tmp_path: Path) -> None:
@@ -224,7 +224,7 @@ def test_an_older_database_is_refused_with_what_to_run(url: str, database: Datab
     planned = orjson.loads(hilum(url, tmp_path, "migrate", "--plan", "--json").stdout)
     assert (planned["revision"], planned["standing"]) == ("0001", "older")
     assert next(step["revision"] for step in planned["steps"]) == "0002"
-    assert standing(database) is Standing.OLDER, "a plan changes nothing"
+    assert state(database) is SchemaState.OLDER, "a plan changes nothing"
     assert hilum(url, tmp_path, "migrate").exit_code == 0
     assert "Nothing to do" in hilum(url, tmp_path, "migrate").stdout
 
@@ -235,5 +235,5 @@ def test_two_nodes_migrate_an_empty_database_at_once(url: str, database: Databas
         for each in [pool.submit(migrate, url) for _ in range(2)]:
             each.result(60)
 
-    assert standing(database) is Standing.CURRENT
+    assert state(database) is SchemaState.CURRENT
     assert database.read(lambda tx: tx.execute(text("SELECT count(*) FROM alembic_version")).scalar()) == 1

@@ -10,8 +10,8 @@ import pytest
 from sqlalchemy import Connection
 
 from hilum.infra import database_faults as faults
-from hilum.infra.database_faults import DatabaseAway
-from hilum.infra.db import BREATH_S, Database
+from hilum.infra.database_faults import DatabaseUnavailable
+from hilum.infra.db import WRITER_PAUSE_S, Database
 
 HELD_S = 5.0
 PROCESSES, TURNS, TURN_S = 5, 1_000, 0.003
@@ -45,7 +45,7 @@ def _write_on(url: str, who: int, all_begin: Barrier) -> None:
 
     all_begin.wait(60)
     while database.write(work, until=time.monotonic() + 60) < TURNS:
-        time.sleep(BREATH_S)
+        time.sleep(WRITER_PAUSE_S)
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def test_a_writer_waits_for_another_process_until_its_own_deadline(database: Dat
     assert holds.wait(60)
 
     begun = time.monotonic()
-    with pytest.raises(DatabaseAway) as refused:
+    with pytest.raises(DatabaseUnavailable) as refused:
         database.write(_add, until=begun + 0.5)
     assert refused.value.fault is faults.LOCKED
     assert 0.5 <= time.monotonic() - begun < 2

@@ -36,7 +36,7 @@ def run(settings: Settings) -> None:
     edge = open_edge(settings, steady(settings.database_url, SystemClock()), SystemIds(), "jobs")
     me = node_of(settings, edge.ids)
     heartbeat = Heartbeat(edge.db, edge.clock, me, leads=True)
-    schedule = Schedule(edge, f"{me.name}/{me.boot}", may_run=lambda: heartbeat.known().gate.opens)
+    schedule = Schedule(edge, f"{me.name}/{me.boot}", may_run=lambda: heartbeat.latest().gate.opens)
     reporter = Reporter(JOBS, edge.clock, faults=dict, notices=lambda: _standing(schedule))
     try:
         heartbeat.start()

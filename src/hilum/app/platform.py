@@ -47,7 +47,7 @@ from hilum.gateway.service import Enforcer
 from hilum.gateway.snapshot import SnapshotKeeper
 from hilum.identity import service as identity
 from hilum.infra import lanes, metrics
-from hilum.infra.change_feed import signal_of
+from hilum.infra.change_feed import open_change_feed
 from hilum.infra.context import Context, Trace
 from hilum.infra.edge import Edge
 from hilum.infra.fetch import SafeFetcher
@@ -96,7 +96,7 @@ def build(settings: Settings, clock: Clock, ids: Ids) -> Platform:
         settings.base_url, settings.sandbox_url, own_origin=lambda tenant: _own_origin(keeper, tenant)
     )
     heartbeat = Heartbeat(edge.db, clock, node_of(settings, ids))
-    servers = EmbeddedServers(settings, urls, clock, ids, alone=lambda: heartbeat.known().alone)
+    servers = EmbeddedServers(settings, urls, clock, ids, alone=lambda: heartbeat.latest().alone)
     fetcher = SafeFetcher(allow_private=settings.opens_private_fetches)
     upstreams = Upstreams(vault(), servers.find)
     journal = journals.open_journal(
@@ -118,7 +118,7 @@ def build(settings: Settings, clock: Clock, ids: Ids) -> Platform:
         GatewayDeps(
             keeper,
             TokenTable(edge.reads),
-            Buckets(clock, workers=lambda: heartbeat.known().workers),
+            Buckets(clock, workers=lambda: heartbeat.latest().workers),
             upstreams,
             journal,
             urls,
@@ -155,7 +155,7 @@ def build(settings: Settings, clock: Clock, ids: Ids) -> Platform:
         ),
         refuse=refuser(pages),
         admission=admission,
-        closed=lambda: not heartbeat.known().gate.opens,
+        closed=lambda: not heartbeat.latest().gate.opens,
     )
     return Platform(door, kit, keeper, journal, fetcher, upstreams, servers)
 
@@ -183,7 +183,7 @@ def _keeper(edge: Edge) -> SnapshotKeeper:
         with lanes.using(Lane.LOAD):
             return edge.read_now(verb, actor=SYSTEM, trace=Trace("snapshot", "worker"))
 
-    signal = signal_of(edge.db, edge.clock)
+    signal = open_change_feed(edge.db, edge.clock)
     return SnapshotKeeper(read, signal, edge.clock, load=load, on_stop=note, on_other_copy=edge.db.dispose)
 
 
@@ -223,7 +223,7 @@ def _readiness(
     """Judge by what every answer depends on. The directory counts where the journal lies in it."""
     directory = Directory(settings.data_dir / "journal", clock)
     return Readiness(
-        lambda: None if heartbeat.known().gate.opens else RELEASE_CLOSED,
+        lambda: None if heartbeat.latest().gate.opens else RELEASE_CLOSED,
         lambda: SNAPSHOT_STALE if keeper.current() is None else None,
         lambda: AUDIT_UNAVAILABLE if journal.failing else None,
         lambda: directory.fault() if settings.database_url.startswith("sqlite") else None,

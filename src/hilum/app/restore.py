@@ -26,7 +26,7 @@ from hilum.infra.db import Database
 from hilum.infra.lanes import Lane
 from hilum.infra.migrations import run as migrations
 from hilum.infra.postgres_tools import restore as restore_dump
-from hilum.infra.schema_gate import Standing
+from hilum.infra.schema_gate import SchemaState
 from hilum.infra.settings import Settings
 from hilum.infra.system import SystemClock, SystemIds
 from hilum.kernel.actor import Actor
@@ -103,7 +103,7 @@ def _require_fit(settings: Settings, manifest: Manifest) -> None:
             f"This is a backup of a {manifest.database} database, and HILUM_DATABASE_URL is one of {kind}.",
         )
     found = schema_gate.judge(migrations.release(), manifest.revision, manifest.compatible_from)
-    if found.standing not in {Standing.CURRENT, Standing.OLDER}:
+    if found.state not in {SchemaState.CURRENT, SchemaState.OLDER}:
         raise NotPermitted(
             "backup_newer",
             f"The backup is at migration {manifest.revision}, and this release ends at {found.release}: "
@@ -242,7 +242,7 @@ def _make_safe(settings: Settings, manifest: Manifest, actor: Actor) -> Restored
     def end(ctx: Context) -> Restored:
         for each in nodes.list_nodes(ctx.tx):
             nodes.leave(ctx.tx, each.name, each.boot)
-        nodes.forget_leases(ctx.tx)
+        nodes.expire_leases(ctx.tx)
         sessions, tokens = signin.end_all(ctx)
         links = enrolment.end_all(ctx)
         controls.end_issued(ctx, Target(TargetKind.PLATFORM, ""))

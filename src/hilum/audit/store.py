@@ -47,9 +47,18 @@ from hilum.audit.models import (
     RecordedEvent,
     Stream,
 )
-from hilum.infra.db import ASKED_AT_ONCE, EPOCH, OWN_CHAIN, TIPS, Instant, insert_or_ignore, is_away, metadata
+from hilum.infra.db import (
+    BATCH_SIZE,
+    EPOCH,
+    OWN_CHAIN,
+    TIPS,
+    Instant,
+    insert_or_ignore,
+    is_unavailable,
+    metadata,
+)
 from hilum.infra.postgres import QUEUED
-from hilum.infra.prepared_statements import Prepared, adds, adds_or_ignores
+from hilum.infra.prepared_statements import PreparedStatement, prepare_insert, prepare_insert_or_ignore
 from hilum.kernel.errors import Invalid
 from hilum.kernel.pages import FIRST_PAGE, PAGE_BOUND, PageQuery
 
@@ -198,7 +207,7 @@ access_claim = Table(
 INDEX_TABLES = access_index.TABLES
 """The tables of the index of accesses, which has a module of its own."""
 _MICROSECOND = timedelta(microseconds=1)
-_NEXT = Prepared(
+_NEXT = PreparedStatement(
     update(audit_chain)
     .where(audit_chain.c.writer == bindparam("of_writer"))
     .values(seq=audit_chain.c.seq + 1)
@@ -206,12 +215,12 @@ _NEXT = Prepared(
     audit_chain.c.seq,
     audit_chain.c.hash,
 )
-_LINK = Prepared(
+_LINK = PreparedStatement(
     update(audit_chain).where(audit_chain.c.writer == bindparam("of_writer")).values(hash=bindparam("new"))
 )
-_ADD_CHAIN = adds_or_ignores(audit_chain)
-_ADD_PAYLOAD = adds(audit_payload)
-_ADD_EVENT = adds(audit_event)
+_ADD_CHAIN = prepare_insert_or_ignore(audit_chain)
+_ADD_PAYLOAD = prepare_insert(audit_payload)
+_ADD_EVENT = prepare_insert(audit_event)
 
 
 UNREADABLE = (TypeError, ValueError, ArithmeticError, AttributeError, DBAPIError, sqlite3.Error)
@@ -220,7 +229,7 @@ UNREADABLE = (TypeError, ValueError, ArithmeticError, AttributeError, DBAPIError
 
 def is_unreachable(error: Exception) -> bool:
     """Tell of an error of reading that it came from a database that is away, not from what stands in it."""
-    return is_away(getattr(error, "orig", error))
+    return is_unavailable(getattr(error, "orig", error))
 
 
 _APPEND = """
@@ -456,8 +465,8 @@ def covered_heads(tx: Connection, names: Iterable[str]) -> dict[str, Head]:
     """Return what checkpoints state of these chains."""
     wanted = list(names)
     found: dict[str, Head] = {}
-    for at in range(0, len(wanted), ASKED_AT_ONCE):
-        some = audit_head.c.chain.in_(wanted[at : at + ASKED_AT_ONCE])
+    for at in range(0, len(wanted), BATCH_SIZE):
+        some = audit_head.c.chain.in_(wanted[at : at + BATCH_SIZE])
         found |= {row.chain: (int(row.seq), row.hash) for row in tx.execute(select(audit_head).where(some))}
     return found
 

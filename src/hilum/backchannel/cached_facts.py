@@ -10,7 +10,7 @@ from hilum.identity import service as identity
 from hilum.identity.models import IDENTITY, Person, Tenant
 from hilum.identity.policy import charts_at
 from hilum.infra.context import Context
-from hilum.infra.facts import followed
+from hilum.infra.facts import current_facts
 from hilum.installations import service as installations
 from hilum.installations.models import InstallationFacts
 from hilum.kernel.ids import AppId, ClientId, PersonId, TenantId
@@ -22,29 +22,29 @@ _PARTS = frozenset({TargetKind.SCOPE, TargetKind.RESOURCE_TYPE})
 
 def find_tenant(ctx: Context, tenant: TenantId) -> Tenant | None:
     """Find a tenant by whatever text an address holds."""
-    return ctx.recall(IDENTITY, ("tenant", tenant), lambda ctx: identity.find_tenant(ctx, tenant))
+    return ctx.cached(IDENTITY, ("tenant", tenant), lambda ctx: identity.find_tenant(ctx, tenant))
 
 
 def find_person(ctx: Context, person: PersonId) -> Person | None:
     """Find somebody, active or not, with the charts that are theirs now."""
-    found = ctx.recall(IDENTITY, ("person", person), lambda ctx: identity.find_person(ctx, person))
+    found = ctx.cached(IDENTITY, ("person", person), lambda ctx: identity.find_person(ctx, person))
     return None if found is None else charts_at(found, ctx.now)
 
 
 def find_client(ctx: Context, client: ClientId) -> Client | None:
     """Find a client, with the digests of its secrets, by whatever text a request holds."""
-    return ctx.recall(REGISTRY, ("client", client), lambda ctx: registry.find_client(ctx, client))
+    return ctx.cached(REGISTRY, ("client", client), lambda ctx: registry.find_client(ctx, client))
 
 
 def client_facts(ctx: Context, client: ClientId) -> ClientFacts | None:
     """Give what enforcement must know of a client."""
-    return ctx.recall(REGISTRY, ("facts", client), lambda ctx: registry.client_facts(ctx, client))
+    return ctx.cached(REGISTRY, ("facts", client), lambda ctx: registry.client_facts(ctx, client))
 
 
 def installation(ctx: Context, tenant: TenantId, app: AppId) -> InstallationFacts | None:
     """Give what enforcement must know of an app's standing installation at a tenant."""
     key = ("installation", tenant, app)
-    return ctx.recall(REGISTRY, key, lambda ctx: installations.installation(ctx, tenant, app))
+    return ctx.cached(REGISTRY, key, lambda ctx: installations.installation(ctx, tenant, app))
 
 
 def origins(ctx: Context, tenant: TenantId) -> frozenset[str]:
@@ -52,19 +52,19 @@ def origins(ctx: Context, tenant: TenantId) -> frozenset[str]:
     if find_tenant(ctx, tenant) is None:
         return frozenset()
     return (
-        ctx.recall(REGISTRY, ("origins", tenant), lambda ctx: installations.origins_at(ctx, tenant))
+        ctx.cached(REGISTRY, ("origins", tenant), lambda ctx: installations.origins_at(ctx, tenant))
         or frozenset()
     )
 
 
 def switches(ctx: Context) -> SwitchIndex:
     """Give the switches and the ends of full stops; they are judged by the time, so that of the reading does not matter."""
-    return followed(ctx, SWITCHES, controls.switch_facts)
+    return current_facts(ctx, SWITCHES, controls.switch_facts)
 
 
 def part_switches(ctx: Context) -> SwitchIndex:
     """Give those on scopes and resource types: what takes a part out of a grant."""
-    found = ctx.recall(SWITCHES, "parts", lambda ctx: _of_parts(switches(ctx)))
+    found = ctx.cached(SWITCHES, "parts", lambda ctx: _of_parts(switches(ctx)))
     assert found is not None, "there is always an index, if an empty one"
     return found
 

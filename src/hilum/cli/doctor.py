@@ -13,7 +13,7 @@ from hilum.cli.output import REFUSED, as_json
 from hilum.identity import service as identity
 from hilum.infra import schema_gate
 from hilum.infra.context import Context, Trace
-from hilum.infra.database_faults import DatabaseAway
+from hilum.infra.database_faults import DatabaseUnavailable
 from hilum.infra.settings import Settings
 
 SHARED_BOUND = 5
@@ -77,7 +77,7 @@ def _database_findings(found: Settings) -> Iterator[Finding]:
             synthetic = edge.read_now(preflight.sandbox_tenants, actor=host.actor(), trace=trace)
             told = f"production does not serve them: {', '.join(synthetic)}" if synthetic else ""
             yield Finding("no synthetic hospitals", ok=not synthetic, next=told)
-    except DatabaseAway as error:
+    except DatabaseUnavailable as error:
         yield Finding("database", ok=False, next=f"{error.fault.what} {error.fault.next}")
     finally:
         edge.close()

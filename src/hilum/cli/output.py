@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 import click
 import orjson
 
-from hilum.infra.database_faults import DatabaseAway
+from hilum.infra.database_faults import DatabaseUnavailable
 from hilum.kernel.errors import HilumError, Invalid
 from hilum.web.faults import SENTENCES
 
@@ -48,7 +48,7 @@ def _cell(value: Any) -> str:
 
 def refuse(error: HilumError) -> NoReturn:
     """Say why not, and what to do next where that is known; exit 1."""
-    if isinstance(error, DatabaseAway):
+    if isinstance(error, DatabaseUnavailable):
         click.secho(f"refused: {error.fault.what} ({error.fault.code})", fg="red", err=True)
         click.echo(f"  {error.fault.next}", err=True)
         raise SystemExit(REFUSED)

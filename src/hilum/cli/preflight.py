@@ -15,7 +15,7 @@ from hilum.infra.context import Context, Trace
 from hilum.infra.db import Database
 from hilum.infra.edge import Edge
 from hilum.infra.nodes import LIVE_FOR, Node
-from hilum.infra.schema_gate import Gate, Standing
+from hilum.infra.schema_gate import Gate, SchemaState
 from hilum.infra.settings import Settings
 from hilum.kernel.errors import HilumError, Invalid, NotPermitted
 from hilum.keys import service as keys
@@ -26,7 +26,7 @@ LISTED_BOUND = 5
 """How many of the things that a key does not open are listed."""
 LOOK_EVERY_S = 0.5
 KEY_ADVICE = "set the key that this data was sealed with; a restored backup needs the key of its time"
-_GATE_CODES = {Standing.CLOSED: "database_newer"}
+_GATE_CODES = {SchemaState.CLOSED: "database_newer"}
 
 
 def require_fit(found: Settings) -> None:
@@ -64,7 +64,7 @@ def require_unpublished(edge: Edge, found: Settings) -> None:
 def require_schema(found: Gate) -> None:
     """Raise NotPermitted when this release may not work on the database."""
     if not found.opens:
-        raise NotPermitted(_GATE_CODES.get(found.standing, "migrations_missing"), found.fault)
+        raise NotPermitted(_GATE_CODES.get(found.state, "migrations_missing"), found.fault)
 
 
 def require_readable(ctx: Context) -> None:

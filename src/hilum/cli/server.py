@@ -13,7 +13,7 @@ from hilum.cli.sandbox import require_wallet
 from hilum.identity import service as identity
 from hilum.identity.models import FIRST_ADMINISTRATORS, NewPerson, Person, StaffRole
 from hilum.infra.context import Context
-from hilum.infra.schema_gate import Standing
+from hilum.infra.schema_gate import SchemaState
 from hilum.infra.system import SystemIds
 from hilum.kernel.errors import HilumError, Invalid, NotPermitted, Unavailable
 from hilum.kernel.pages import walk
@@ -152,7 +152,7 @@ def migrate(*, plan_only: bool, json_: bool) -> None:
     made = _plan()
     if plan_only:
         _show_plan(made, json_=json_)
-        if made.gate.standing is Standing.CLOSED:
+        if made.gate.state is SchemaState.CLOSED:
             refuse(NotPermitted("database_newer", made.gate.fault))
         return
     if not json_:
@@ -177,9 +177,9 @@ def _plan_as_json(made: "Plan") -> dict[str, Any]:
     return {
         "revision": made.gate.revision,
         "release": made.gate.release,
-        "standing": made.gate.standing,
+        "standing": made.gate.state,
         "steps": [asdict(step) for step in made.steps],
-        "must_stop": [each.name for each in made.in_the_way],
+        "must_stop": [each.name for each in made.blocking_nodes],
     }
 
 
@@ -187,7 +187,7 @@ def _show_plan(made: "Plan", *, json_: bool) -> None:
     if json_:
         as_json(_plan_as_json(made))
         return
-    if made.gate.standing is Standing.NEWER:
+    if made.gate.state is SchemaState.NEWER:
         click.echo(
             f"The database is at migration {made.gate.revision}, newer than this release ({made.gate.release}), and works with it. "
             "Nothing to do."
@@ -196,7 +196,7 @@ def _show_plan(made: "Plan", *, json_: bool) -> None:
         click.echo(f"The database is at migration {made.gate.revision}. Nothing to do.")
     for step in made.steps:
         click.echo(f"  {step.revision}  {step.title} (releases from {step.compatible_from} on work with it)")
-    for each in made.in_the_way:
+    for each in made.blocking_nodes:
         click.echo(f"  {each.name} runs release {each.release} and must stop serving first; it is asked to.")
 
 

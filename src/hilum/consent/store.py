@@ -21,7 +21,7 @@ from sqlalchemy import (
 
 from hilum.consent.models import PAGE_BOUND, Authorization, Basis
 from hilum.infra.db import Instant, metadata
-from hilum.infra.prepared_statements import Prepared
+from hilum.infra.prepared_statements import PreparedStatement
 from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import AppId, AuthorizationId, ClientId, LaunchId, PersonId, TenantId, VersionId
 
@@ -47,10 +47,10 @@ authorization = Table(
     Index("ix_authorization_person", "tenant", "person", "client"),
 )
 _ROW = frozenset(authorization.c.keys())
-_FIND = Prepared(
+_FIND = PreparedStatement(
     select(authorization).where(authorization.c.id == bindparam("authorization_id")), *authorization.c
 )
-_HOLD = Prepared(
+_HOLD = PreparedStatement(
     select(authorization)
     .where(authorization.c.id == bindparam("authorization_id"))
     .with_for_update(read=True),

@@ -36,7 +36,7 @@ from hilum.controls.models import (
     Target,
     TargetKind,
 )
-from hilum.infra.db import Instant, in_parts, insert_or_ignore, metadata
+from hilum.infra.db import Instant, in_batches, insert_or_ignore, metadata
 from hilum.kernel.errors import NotFound
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 
@@ -179,7 +179,7 @@ def list_stops_on(
     if and_scopes:
         scope = TargetKind.SCOPE.value
         _extend(found, _stops(tx, now, switches.c.kind == scope, ends.c.kind == scope))
-    for some in in_parts(keys):
+    for some in in_batches(keys):
         here = pair(switches.c.kind, switches.c.key).in_(some)
         _extend(found, _stops(tx, now, here, pair(ends.c.kind, ends.c.key).in_(some)))
     return found
@@ -315,7 +315,7 @@ def read_quotas(
     """Read the overrides of some (app, tenant), None: of all; equal quotas are one value. Without a bound."""
     query = select(quotas.c.app, quotas.c.tenant, quotas.c.level, quotas.c.rate_per_s, quotas.c.burst)
     here = pair(quotas.c.app, quotas.c.tenant)
-    queries = [query] if of is None else [query.where(here.in_(some)) for some in in_parts(of)]
+    queries = [query] if of is None else [query.where(here.in_(some)) for some in in_batches(of)]
     levels = {level.value: level for level in QuotaLevel}
     shared: dict[tuple[float, int], Quota] = {}
     found = (tx.execute(each, execution_options={"yield_per": ROWS_AT_ONCE}).partitions() for each in queries)

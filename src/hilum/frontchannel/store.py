@@ -22,7 +22,7 @@ from sqlalchemy.engine import RowMapping
 
 from hilum.frontchannel.models import AuthorizationRequest, Code
 from hilum.infra.db import EPOCH, Instant, metadata
-from hilum.infra.prepared_statements import Prepared
+from hilum.infra.prepared_statements import PreparedStatement
 from hilum.kernel.ids import ClientId, FamilyId, LaunchId, PersonId, SessionId, TenantId
 from hilum.tokens.models import Grant
 
@@ -71,7 +71,7 @@ authorization_code = Table(
     Column("used_at", Instant),
 )
 
-_REDEEM = Prepared(
+_REDEEM = PreparedStatement(
     update(authorization_code)
     .where(
         authorization_code.c.hash == bindparam("fingerprint"),
@@ -83,7 +83,7 @@ _REDEEM = Prepared(
     .returning(*authorization_code.c),
     *authorization_code.c,
 )
-_FIND_CODE = Prepared(
+_FIND_CODE = PreparedStatement(
     select(authorization_code).where(authorization_code.c.hash == bindparam("fingerprint")),
     *authorization_code.c,
 )

@@ -35,7 +35,7 @@ from hilum.gateway.models import (
 from hilum.identity import service as identity
 from hilum.identity.models import IDENTITY
 from hilum.infra import epoch, logs
-from hilum.infra.change_feed import Signal
+from hilum.infra.change_feed import ChangeFeed
 from hilum.infra.context import Context
 from hilum.infra.database_clock import SteadyClock
 from hilum.infra.epoch import Stamp, Stamps
@@ -96,7 +96,7 @@ class SnapshotKeeper:
     def __init__(
         self,
         read: Reader,
-        signal: Signal,
+        signal: ChangeFeed,
         clock: Clock,
         *,
         load: Reader | None = None,
@@ -239,7 +239,7 @@ class SnapshotKeeper:
         """Read the stamps and what changed of the parts that moved, in one view of the data; leave to the loader what takes long."""
 
         def verb(ctx: Context) -> None:
-            epoch.one_view(ctx.tx)
+            epoch.use_repeatable_read(ctx.tx)
             self._seen = epoch.read(ctx.tx)
             if not self._seen.follows(self._signal.stamps):
                 self._distrust(other_copy=True)
@@ -283,7 +283,7 @@ class SnapshotKeeper:
         """Read a part whole in the loader's thread. Until it is there the part ages, if its stamp moved."""
 
         def verb(ctx: Context) -> tuple[Stamp, Delta[Any]]:
-            epoch.one_view(ctx.tx)
+            epoch.use_repeatable_read(ctx.tx)
             return epoch.read(ctx.tx)[part], _FACTS[part](ctx, EVERYTHING)
 
         try:

@@ -27,7 +27,7 @@ from hilum.identity.models import (
     UpstreamKind,
     UpstreamRef,
 )
-from hilum.infra.db import EPOCH, Instant, in_parts, insert_or_ignore, metadata
+from hilum.infra.db import EPOCH, Instant, in_batches, insert_or_ignore, metadata
 from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import PersonId, TenantId
 from hilum.kernel.pages import FIRST_PAGE, PAGE_BOUND, PageQuery
@@ -159,7 +159,7 @@ def read_tenants(tx: Connection, of: Collection[TenantId] | None = None) -> list
         return [_tenant(row) for row in tx.execute(select(tenants))]
     return [
         _tenant(row)
-        for some in in_parts(of)
+        for some in in_batches(of)
         for row in tx.execute(select(tenants).where(tenants.c.id.in_(some)))
     ]
 
@@ -301,7 +301,7 @@ def read_chart_losses(
         tx.execute(query)
         if of is None
         else (
-            row for some in in_parts(of) for row in tx.execute(query.where(chart_losses.c.person.in_(some)))
+            row for some in in_batches(of) for row in tx.execute(query.where(chart_losses.c.person.in_(some)))
         )
     )
     found: dict[PersonId, dict[str, datetime]] = {}
@@ -330,6 +330,6 @@ def read_deactivated(
         return [(PersonId(row.id), row.deactivated_at) for row in tx.execute(query)]
     return [
         (PersonId(row.id), row.deactivated_at)
-        for some in in_parts(of)
+        for some in in_batches(of)
         for row in tx.execute(query.where(people.c.id.in_(some)))
     ]

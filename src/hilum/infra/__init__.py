@@ -1,9 +1,9 @@
-"""Infra: the ground that rooms stand on and do not think about.
+"""Infra: database, HTTP client, logs and clock, shared by every room.
 
 Owns: settings, the control-plane database, its transactions, lanes and deadlines, the reads port, outgoing HTTP and its safe fetcher,
 logs, the request context, the system's clock and randomness; the list of nodes, leases, and the gate between release and schema.
 Must not know: any domain room; what a tenant, an app or a token is.
-Invariants: one request is one transaction, opened and committed at the edge, though several of one moment may share a commit; a decided
-refusal commits; nothing waits on the network inside a transaction; no lane takes another's threads or
-connections, and every wait for the database has an end; what is remembered of a part is as good as a read.
+Invariants: one request is one transaction, opened and committed at the edge (on SQLite, concurrent requests may share a commit); a
+decided refusal commits; no transaction waits for the network; no lane uses another's threads or connections; every wait for
+the database is bounded; cached facts are invalidated exactly, so a cached value is never stale.
 """

@@ -1,7 +1,7 @@
-"""Watching the database: how each process learns within milliseconds that enforcement facts changed.
+"""The change feed: how each process detects within milliseconds that enforcement facts changed.
 
-SQLite: ``PRAGMA data_version`` on a connection of its own. PostgreSQL: the stamps of all parts, read at every poll, and LISTEN for what
-is urgent. Both are used from one thread, which they block for at most the poll.
+SQLite: ``PRAGMA data_version`` on a connection of its own. PostgreSQL: the stamps of all parts, read at every poll, and LISTEN for
+urgent changes. Both are used from one thread, which a call blocks for at most the poll interval.
 """
 
 import sqlite3
@@ -22,30 +22,30 @@ from hilum.kernel.ids import Part
 from hilum.kernel.ports import Clock
 
 CONNECTION_LIFE_S = 5.0
-"""A connection to PostgreSQL is made again so often: an address may have moved to another server while the old one still answers."""
+"""A connection to PostgreSQL is replaced after this time: its address may have moved to a new primary while the old one still answers."""
 _WATCH = "SELECT part, n, mark, pg_is_in_recovery(), clock_timestamp() FROM (VALUES (1)) AS one LEFT JOIN fact_epoch ON true"
 
 
-class Signal(Protocol):
-    """One process's watch on the database."""
+class ChangeFeed(Protocol):
+    """Detects committed changes of the database, for one process."""
 
     breaks: int
-    """How often the connection was lost and made again."""
+    """How often the connection was lost."""
     stamps: Stamps
-    """What was read with the last call, where the watch reads stamps."""
+    """The stamps that the last call read; empty on SQLite, which reads none."""
 
     def changed(self, wait_s: float) -> bool:
-        """Wait at most so long for a change; return whether there may have been one since the last call.
+        """Wait at most ``wait_s`` for a change; return whether there may have been one since the last call.
 
-        False is a confirmation: nothing was committed. Raises Unavailable when that cannot be said.
+        False confirms that nothing was committed. Raises Unavailable when the database cannot confirm it.
         """
         ...
 
     def close(self) -> None: ...
 
 
-class SqliteSignal:
-    """Sees that the file was changed by any other connection, of this or another process."""
+class SqliteChangeFeed:
+    """Detects a change of the file by any other connection, of this or another process."""
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -61,36 +61,36 @@ class SqliteSignal:
             if self._connection is None:
                 self._connection = sqlite3.connect(self._path, check_same_thread=False, isolation_level=None)
             version = int(self._connection.execute("PRAGMA data_version").fetchone()[0])
-            self._same_file()
+            self._require_same_file()
         except (sqlite3.Error, OSError) as error:
-            self._forget()
-            raise Unavailable("database_unavailable", "The control database cannot be watched.") from error
-        seen, self._version = self._version, version
-        return version != seen
+            self._disconnect()
+            raise Unavailable(
+                "database_unavailable", "The control database cannot be polled for changes."
+            ) from error
+        previous, self._version = self._version, version
+        return version != previous
 
-    def _same_file(self) -> None:
-        """Raise Unavailable when another file was put in the place of the one that is open: its switches would go unseen."""
-        found = Path(self._path).stat()
-        file = found.st_dev, found.st_ino
+    def _require_same_file(self) -> None:
+        """Raise Unavailable when the path leads to another file than the open one: switches engaged in the new file would be missed."""
+        status = Path(self._path).stat()
+        file = status.st_dev, status.st_ino
         if self._file is None:
             self._file = file
         elif self._file != file:
-            raise Unavailable(
-                "database_replaced", "The file of the control database was replaced; restart hilum."
-            )
+            raise Unavailable("database_replaced", "The control database's file was replaced. Restart hilum.")
 
-    def _forget(self) -> None:
+    def _disconnect(self) -> None:
         if self._connection is not None:
             self._connection.close()
         self._connection, self._version, self.breaks = None, -1, self.breaks + 1
 
     def close(self) -> None:
         self._closing.set()
-        self._forget()
+        self._disconnect()
 
 
-class PostgresSignal:
-    """Reads the stamps at every poll, and is woken by a notification of what is urgent."""
+class PostgresChangeFeed:
+    """Reads the stamps at every poll; a notification of an urgent change ends the wait."""
 
     def __init__(self, url: str, clock: Clock | None = None) -> None:
         self._url, self._clock = url, clock if isinstance(clock, SteadyClock) else None
@@ -107,12 +107,17 @@ class PostgresSignal:
             sent = monotonic() if self._clock is None else self._clock.monotonic()
             rows = connection.execute(_WATCH).fetchall()
         except psycopg.Error as error:
-            self._drop()
+            self._disconnect()
             self._is_first, self.breaks = True, self.breaks + 1
-            raise Unavailable("database_unavailable", "The control database cannot be watched.") from error
+            raise Unavailable(
+                "database_unavailable", "The control database cannot be polled for changes."
+            ) from error
         if rows[0][3]:
-            self._drop()
-            raise Unavailable("database_standby", "The control database is a standby, which may be behind.")
+            self._disconnect()
+            raise Unavailable(
+                "database_standby",
+                "The control database is a standby, whose data may be old. Point HILUM_DATABASE_URL at the primary.",
+            )
         if self._clock is not None:
             self._clock.observe(rows[0][4], sent, self._clock.monotonic())
         stamps = Stamps({Part(part): Stamp(n, mark) for part, n, mark, *_ in rows if part is not None})
@@ -122,24 +127,24 @@ class PostgresSignal:
 
     def _connected(self) -> psycopg.Connection:
         if self._connection is not None and monotonic() - self._connected_at > CONNECTION_LIFE_S:
-            self._drop()
+            self._disconnect()
         if self._connection is None:
             self._connection = postgres.connect(self._url, Lane.WATCH, autocommit=True)
             self._connection.execute(f"LISTEN {CHANNEL}")
             self._connected_at = monotonic()
         return self._connection
 
-    def _drop(self) -> None:
+    def _disconnect(self) -> None:
         if self._connection is not None:
             self._connection.close()
         self._connection = None
 
     def close(self) -> None:
-        self._drop()
+        self._disconnect()
 
 
-def signal_of(database: Database, clock: Clock | None = None) -> Signal:
-    """Return the watch on a database; it keeps ``clock`` at the server's time."""
+def open_change_feed(database: Database, clock: Clock | None = None) -> ChangeFeed:
+    """Return the change feed of a database. On PostgreSQL its polls also keep ``clock`` at the server's time."""
     if database.is_sqlite:
-        return SqliteSignal(database.url.removeprefix("sqlite:///"))
-    return PostgresSignal(database.url, clock)
+        return SqliteChangeFeed(database.url.removeprefix("sqlite:///"))
+    return PostgresChangeFeed(database.url, clock)

@@ -1,4 +1,4 @@
-"""What a verb is handed: its transaction, the time, names to give, and who asks."""
+"""The context of a service verb: its transaction, the time, an id generator and the actor."""
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """Where a request comes from. ``source`` is the client's address as the trusted proxies tell it."""
+    """The origin of a request. ``source`` is the client's address as reported by the trusted proxies."""
 
     request_id: str
     source: str = ""
@@ -29,7 +29,7 @@ class Trace:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """Everything a service verb may use of the world. ``tx`` is the open transaction; nobody below the edge commits it."""
+    """Everything outside its arguments that a service verb may use. ``tx`` is the open transaction; only the edge commits it."""
 
     tx: Connection
     now: datetime
@@ -41,13 +41,13 @@ class Context:
     margin: timedelta = timedelta(0)
     """How much later than ``now`` another process's time may be at this moment."""
     pending: Pending | None = None
-    """Where changes of facts wait for the end of the verb; without it they are counted at once."""
+    """Collects changes of facts until the verb ends; when None, each advances the epoch at once."""
 
     def advance_epoch(self, part: Part, *keys: str, urgent: bool = False) -> None:
-        """Make every process read, with this transaction's commit, what became of ``keys`` among the facts of ``part``.
+        """Announce a change of ``keys`` in the facts of ``part``: every process reads them again once this transaction commits.
 
-        The keys are the part's own words (its room's ``facts`` reads them); without any the whole part is read again. ``urgent``:
-        it stops something, so other processes are woken rather than left to their next poll.
+        Keys are defined by the part's room, whose ``facts`` function reads them; without keys the whole part is read again.
+        ``urgent``: the change stops something, so other processes are notified instead of waiting for their next poll.
         """
         if self.view is not None:
             self.view.own.add(part)
@@ -56,16 +56,17 @@ class Context:
         else:
             self.pending.add(part, keys, urgent=urgent)
 
-    def recall(self, part: Part, key: Hashable, read: Callable[["Context"], T | None]) -> T | None:
-        """Return what ``read`` gives, from this process's memory while nothing of ``part`` has changed since.
+    def cached(self, part: Part, key: Hashable, read: Callable[["Context"], T | None]) -> T | None:
+        """Return the result of ``read``, from this process's cache when ``part`` has not changed since it was stored.
 
-        It is as good as a read: the count that it is compared with is read in this very transaction. ``read`` must give an immutable
-        value that depends on nothing but ``key`` and facts of the part, of which every change advances the epoch: not on the time.
+        Never stale: the cached stamp is compared with the part's stamp as this transaction reads it. ``read`` must return an immutable
+        value that depends only on ``key`` and the facts of the part, every change of which advances the epoch; in particular, not on
+        the time.
         """
         if self.view is None:
             return read(self)
-        return self.view.recall(self.tx, part, key, lambda: read(self))
+        return self.view.cached(self.tx, part, key, lambda: read(self))
 
     def as_actor(self, actor: Actor) -> "Self":
-        """Act in the same transaction on behalf of another."""
+        """Return a context for another actor in the same transaction."""
         return replace(self, actor=actor)

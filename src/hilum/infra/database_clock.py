@@ -1,9 +1,9 @@
-"""One time for all processes of one database.
+"""One time for all processes that share a database.
 
-On PostgreSQL a process keeps the server's time, not its machine's: measured when it starts and with every poll of the thread that
-watches the database, half of the round trip allowed for, and carried on in between by the machine's monotonic clock. On SQLite every
-process is on one machine and keeps that machine's time. On neither does time ever go back within a process, and no process is behind
-what the database says has already happened: expired tokens would come back to life.
+On PostgreSQL a process uses the server's time, not its machine's: measured at start and with every poll of the change feed, corrected
+by half the round trip, and advanced in between by the machine's monotonic clock. On SQLite every process is on one machine and uses
+that machine's time. In both cases time never goes back within a process, and never falls behind the latest change recorded in the
+database: expired tokens would become valid again.
 """
 
 from dataclasses import dataclass
@@ -18,27 +18,27 @@ from hilum.kernel.errors import Unavailable
 from hilum.kernel.ports import Clock
 
 UNCERTAINTY_BOUND = timedelta(milliseconds=50)
-"""How far a process's time is taken to be off where it measured that it is less."""
+"""The least error assumed for a process's time, even when a better measurement was made."""
 DRIFT = 200e-6
-"""How much a second of the machine's monotonic clock may differ from one of the server's."""
+"""The most by which the machine's monotonic clock and the server's may drift apart, in seconds a second."""
 SAMPLES = 5
 AHEAD_BOUND = timedelta(minutes=10)
-"""Time is moved forward by at most so much to what the database says has happened; beyond it some clock is wrong, and nothing is done."""
+"""The most by which time is moved forward to the database's latest change; if more is needed, some clock is wrong and start-up fails."""
 _log = logs.get("infra")
 
 
 @dataclass(frozen=True, slots=True)
 class Skew:
-    """How far this machine's clock is ahead of the database's, and by how much that may be wrong."""
+    """How far this machine's clock is ahead of the database's, and the error of that measurement."""
 
     ahead: timedelta
     uncertainty: timedelta
 
 
 class SteadyClock:
-    """A clock that never goes back. ``base`` is the machine's.
+    """A clock that never goes back. ``base`` is the machine's clock.
 
-    ``follows_server``: the time is the database server's as soon as it was measured (``observe``).
+    ``follows_server``: the time is the database server's, once it was measured (``observe``).
     """
 
     def __init__(self, base: Clock, *, follows_server: bool = False) -> None:
@@ -47,13 +47,13 @@ class SteadyClock:
         self._anchor = base.now(), base.monotonic()
         self._uncertainty_s = float("inf")
         self._latest = self._anchor[0]
-        self._complained = False
+        self._is_logged = False
         self.is_placed = False
-        """Whether it was compared with what the database says has happened."""
+        """Whether it was compared with the database's latest change."""
 
     @property
     def is_set(self) -> bool:
-        """Whether this is the time that all processes share."""
+        """Whether the shared time is known: always on SQLite, else once the server's time was measured."""
         return not self.follows_server or self._uncertainty_s != float("inf")
 
     @property
@@ -61,8 +61,8 @@ class SteadyClock:
         """How much two processes' times may differ."""
         if not self.follows_server:
             return timedelta(0)
-        mine = timedelta(seconds=self._uncertainty_s) if self.is_set else UNCERTAINTY_BOUND
-        return UNCERTAINTY_BOUND + max(mine, UNCERTAINTY_BOUND)
+        own = timedelta(seconds=self._uncertainty_s) if self.is_set else UNCERTAINTY_BOUND
+        return UNCERTAINTY_BOUND + max(own, UNCERTAINTY_BOUND)
 
     def monotonic(self) -> float:
         return self.base.monotonic()
@@ -81,42 +81,45 @@ class SteadyClock:
         return time
 
     def observe(self, server: datetime, sent: float, received: float) -> None:
-        """Take the server's time, read between two moments of ``monotonic``. The best measurement counts, less as it grows old."""
+        """Record the server's time, read between two moments of ``monotonic``.
+
+        The measurement with the smallest uncertainty is kept; its uncertainty grows with its age, by DRIFT.
+        """
         if not self.follows_server:
             return
         middle, uncertainty = (sent + received) / 2, (received - sent) / 2
         with self._lock:
             at, since = self._anchor
-            grown = self._uncertainty_s + (middle - since) * DRIFT
-            if uncertainty > grown:
+            aged = self._uncertainty_s + (middle - since) * DRIFT
+            if uncertainty > aged:
                 return
             behind = at + timedelta(seconds=middle - since) - server
-            if self.is_set and behind > max(self.margin, timedelta(seconds=grown + uncertainty)):
-                # The server went back: another one, whose clock is wrong, or its clock was set. Time goes on from where it is.
-                self._complain("infra.clock.server_went_back", behind)
-                self._anchor, self._uncertainty_s = (at + timedelta(seconds=middle - since), middle), grown
+            if self.is_set and behind > max(self.margin, timedelta(seconds=aged + uncertainty)):
+                # The server's time went back: it is another server with a wrong clock, or its clock was set. Keep the present time.
+                self._log_once("infra.clock.server_went_back", behind)
+                self._anchor, self._uncertainty_s = (at + timedelta(seconds=middle - since), middle), aged
                 return
             if not self.is_set:
-                self._latest = server  # the machine's time counted for nothing until now
+                self._latest = server  # until now the time was the machine's, which may be ahead
             self._anchor, self._uncertainty_s = (server, middle), uncertainty
-            self._complained = False
+            self._is_logged = False
 
     def not_before(self, happened: datetime) -> None:
-        """Move the time forward to what the database says has already happened. Raises Unavailable where that is far ahead."""
+        """Move the time forward to ``happened``, the database's latest change. Raises Unavailable when it is more than AHEAD_BOUND ahead."""
         ahead = happened - self.now()
         if ahead <= timedelta(0):
             return
         if ahead > AHEAD_BOUND:
-            self._complain("infra.clock.behind_database", ahead)
+            self._log_once("infra.clock.behind_database", ahead)
             raise Unavailable(
                 "clock_behind",
-                "The clock is far behind what the database says has happened. Set the clock, then restart hilum.",
+                "The clock is far behind the latest change in the database. Set the clock, then restart hilum.",
             )
         with self._lock:
             self._anchor = happened, self.base.monotonic()
 
     def skew(self) -> Skew | None:
-        """Return how far the machine's clock is off; None while the server's was not measured."""
+        """Return how far the machine's clock is ahead of the server's; None when that was not measured."""
         if not self.follows_server or not self.is_set:
             return None
         since = self.base.monotonic() - self._anchor[1]
@@ -124,14 +127,14 @@ class SteadyClock:
             self.base.now() - self.now(), timedelta(seconds=self._uncertainty_s + max(0.0, since) * DRIFT)
         )
 
-    def _complain(self, event: str, by: timedelta) -> None:
-        if not self._complained:
-            self._complained = True
+    def _log_once(self, event: str, by: timedelta) -> None:
+        if not self._is_logged:
+            self._is_logged = True
             _log.error(event, seconds=round(by.total_seconds(), 3))
 
 
 def steady(database_url: str, base: Clock) -> SteadyClock:
-    """Return the clock of a process on this database, measured if the server answers."""
+    """Return the clock of a process on this database, measured at once if the server answers."""
     clock = SteadyClock(base, follows_server=not database_url.startswith("sqlite"))
     if clock.follows_server:
         _measure(database_url, clock)
@@ -143,8 +146,8 @@ def measure_skew(database_url: str, base: Clock) -> Skew | None:
     return steady(database_url, base).skew()
 
 
-def set_within(tx: Connection, clock: Clock) -> None:
-    """Measure the server's time in this transaction where the process did not yet."""
+def ensure_measured(tx: Connection, clock: Clock) -> None:
+    """Measure the server's time in this transaction, unless the process already did."""
     if isinstance(clock, SteadyClock) and not clock.is_set:
         sent = clock.monotonic()
         server = tx.exec_driver_sql("SELECT clock_timestamp()").scalar_one()
@@ -152,7 +155,7 @@ def set_within(tx: Connection, clock: Clock) -> None:
 
 
 def machine_time(clock: Clock) -> datetime:
-    """Return what the machine's own clock says, whatever the process keeps."""
+    """Return the time of the machine's own clock."""
     return clock.base.now() if isinstance(clock, SteadyClock) else clock.now()
 
 

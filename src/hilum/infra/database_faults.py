@@ -1,7 +1,7 @@
-"""Why a database could not do what was asked: the class of the fault, and what its operator does about it.
+"""Classes of database faults, each with what an operator does about it.
 
-Clients are told only that the database is away. Operators read the class in the log, from ``hilum doctor`` and at start-up. Nothing
-here repeats what the server said: its words may hold addresses, names and passwords.
+Clients learn only that the database is unavailable. Operators see the class in the log, from ``hilum doctor`` and at start-up. The
+server's own messages are never repeated: they may hold addresses, names and passwords.
 """
 
 import sqlite3
@@ -14,7 +14,7 @@ from hilum.kernel.errors import Unavailable
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """``code`` is a stable word, ``what`` and ``next`` are sentences."""
+    """One class: ``code`` is stable, ``what`` says what is wrong, ``next`` what to do; both are sentences."""
 
     code: str
     what: str
@@ -24,26 +24,26 @@ class Fault:
 UNKNOWN = Fault(
     "database_unavailable",
     "The database cannot be reached.",
-    "Look at HILUM_DATABASE_URL, at the server and at its log.",
+    "Check HILUM_DATABASE_URL, the server and its log.",
 )
 SILENT = Fault(
     "database_silent",
     "The database did not answer in time.",
-    "Look at the server's load and at the network between here and there.",
+    "Check the server's load and the network between this host and the server.",
 )
 _CREDENTIALS = Fault(
     "database_credentials_refused",
     "The database server refused the user or the password.",
-    "Check both in HILUM_DATABASE_URL, and that the server has this role.",
+    "Check both in HILUM_DATABASE_URL, and that the role exists on the server.",
 )
 _NOT_ADMITTED = Fault(
     "database_not_admitted",
-    "The database server admits no connection of this user from this host.",
-    "Add a line for it to the server's pg_hba.conf, or connect as that file demands (TLS?).",
+    "The database server does not allow this user to connect from this host.",
+    "Add an entry to the server's pg_hba.conf, or connect as that file requires, for example with TLS.",
 )
 _MISSING = Fault(
     "database_missing",
-    "The server runs, but has no database of this name.",
+    "The server runs, but has no database with this name.",
     "Create it (`createdb`), or correct the name in HILUM_DATABASE_URL.",
 )
 _REFUSED = Fault(
@@ -53,52 +53,52 @@ _REFUSED = Fault(
 )
 _HOST = Fault(
     "database_host_unknown",
-    "The database's host name has no address.",
-    "Correct the host in HILUM_DATABASE_URL, or mend name resolution on this machine.",
+    "The database's host name does not resolve.",
+    "Correct the host in HILUM_DATABASE_URL, or repair name resolution on this machine.",
 )
 _UNREACHABLE = Fault(
     "database_host_unreachable",
-    "No network path leads to the database's host.",
-    "Look at routes and firewalls between here and there.",
+    "The database's host is unreachable.",
+    "Check routes and firewalls between this host and the server.",
 )
-_FULL_HOUSE = Fault(
+_CONNECTIONS_EXHAUSTED = Fault(
     "database_connections_exhausted",
     "The database server has no connection left.",
-    "Raise max_connections, or run fewer workers; each needs the connections that the operations guide states.",
+    "Raise max_connections, or run fewer workers; the operations guide states how many connections each needs.",
 )
 _TLS = Fault(
     "database_tls_refused",
-    "No TLS connection to the database could be agreed on.",
+    "The TLS handshake with the database failed.",
     "Compare sslmode and sslrootcert in HILUM_DATABASE_URL with the server's certificate and its ssl setting.",
 )
 _STARTING = Fault(
     "database_starting",
     "The database server is starting, stopping or recovering.",
-    "Wait until it accepts connections; look at its log if that takes long.",
+    "Wait until it accepts connections; check its log if that takes long.",
 )
 _READ_ONLY = Fault(
     "database_read_only",
-    "The database takes no changes: it is a standby, or set to read only.",
+    "The database is read-only: it is a standby, or set to read-only.",
     "Point HILUM_DATABASE_URL at the primary, or add target_session_attrs=read-write.",
 )
 _FORBIDDEN = Fault(
     "database_permission_missing",
-    "The database's user may not use Hilum's tables.",
+    "The database's user lacks permissions on Hilum's tables.",
     "Make this user the owner of the database, or connect as its owner.",
 )
 LOCKED = Fault(
     "database_locked",
-    "Another transaction held what this one needed for too long.",
-    "If it lasts, look for a session that is idle in a transaction, or another program on the same file.",
+    "Another transaction held a lock for too long.",
+    "If it persists, look for a session that is idle in a transaction, or another program that uses the same file.",
 )
 _DISK = Fault(
     "database_disk_full",
     "The database's disk is full.",
-    "Free space; nothing that was answered is lost.",
+    "Free space. No acknowledged change is lost.",
 )
 _CORRUPT = Fault(
     "database_damaged",
-    "The database's file is damaged, or no database.",
+    "The database's file is damaged, or not a database.",
     "Stop the platform and restore a backup.",
 )
 _UNWRITABLE = Fault(
@@ -115,7 +115,7 @@ ALL = (
     _REFUSED,
     _HOST,
     _UNREACHABLE,
-    _FULL_HOUSE,
+    _CONNECTIONS_EXHAUSTED,
     _TLS,
     _STARTING,
     _READ_ONLY,
@@ -132,22 +132,22 @@ _BY_SQLSTATE = {
     "3D000": _MISSING,
     "42501": _FORBIDDEN,
     "53100": _DISK,
-    "53300": _FULL_HOUSE,
+    "53300": _CONNECTIONS_EXHAUSTED,
     "55P03": LOCKED,
     "57014": SILENT,
     "57P01": _STARTING,
     "57P02": _STARTING,
     "57P03": _STARTING,
 }
-_BY_WORDS = (
+_BY_MESSAGE = (
     ("password authentication failed", _CREDENTIALS),
     ("no password supplied", _CREDENTIALS),
     ("pg_hba.conf", _NOT_ADMITTED),
     ("is not permitted to log in", _NOT_ADMITTED),
     ("authentication failed", _CREDENTIALS),
-    ("too many clients", _FULL_HOUSE),
-    ("too many connections", _FULL_HOUSE),
-    ("connection slots are reserved", _FULL_HOUSE),
+    ("too many clients", _CONNECTIONS_EXHAUSTED),
+    ("too many connections", _CONNECTIONS_EXHAUSTED),
+    ("connection slots are reserved", _CONNECTIONS_EXHAUSTED),
     ("the database system is", _STARTING),
     ("is not accepting connections", _STARTING),
     ("session is read-only", _READ_ONLY),
@@ -166,7 +166,7 @@ _BY_WORDS = (
     ("did not answer in time", SILENT),
     ("timed out", SILENT),
 )
-"""What a failed connection says, in lower case, the more telling first: libpq hands on no code for it."""
+"""Parts of libpq's messages in lower case, the more specific first: libpq reports failed connections without a code."""
 _BY_SQLITE = {
     sqlite3.SQLITE_BUSY: LOCKED,
     sqlite3.SQLITE_LOCKED: LOCKED,
@@ -180,40 +180,40 @@ _BY_SQLITE = {
 }
 
 
-class DatabaseAway(Unavailable):
-    """The database could not do what was asked. ``fault`` is for operators; clients are told no more than that it is away.
+class DatabaseUnavailable(Unavailable):
+    """The database could not execute a request. ``fault`` is for operators; clients learn only that the database is unavailable.
 
-    ``in_doubt``: the change may or may not have been made.
+    ``in_doubt``: the change may or may not have been committed.
     """
 
     def __init__(self, fault: Fault, *, in_doubt: bool = False) -> None:
-        detail = "The database cannot be reached right now."
+        detail = "The database is unavailable. Retry in a few seconds."
         if in_doubt:
-            detail = "The database did not say whether the change was made; look before you repeat it."
+            detail = "The database did not confirm whether the change was made. Check before you repeat it."
         super().__init__("database_unavailable", detail)
         self.fault = fault
         self.in_doubt = in_doubt
 
 
 def fault_of(error: BaseException | None) -> Fault | None:
-    """Return the class of a driver's error; None for one that is a bug of ours, or another transaction's turn."""
+    """Return the class of a driver's error; None for one that is a bug of ours, or a conflict between transactions."""
     if isinstance(error, sqlite3.Error):
         code = getattr(error, "sqlite_errorcode", None)
         return None if code is None else _BY_SQLITE.get(code & 0xFF)
     if not isinstance(error, psycopg.Error):
         return None
-    found = _BY_SQLSTATE.get(error.sqlstate or "")
-    if found is not None or not isinstance(error, psycopg.OperationalError):
-        return found
-    return fault_of_words(str(error))
+    fault = _BY_SQLSTATE.get(error.sqlstate or "")
+    if fault is not None or not isinstance(error, psycopg.OperationalError):
+        return fault
+    return fault_of_message(str(error))
 
 
-def fault_of_words(words: str) -> Fault:
-    """Return the class of a connection that failed, from what the client library said.
+def fault_of_message(message: str) -> Fault:
+    """Return the class of a failed connection, from the client library's message.
 
-    A missing database and a missing role are told by their shape: ``database "x" does not exist``.
+    A missing database and a missing role have the same phrase: ``database "x" does not exist``.
     """
-    lower = words.lower()
+    lower = message.lower()
     if "does not exist" in lower:
         return _MISSING if 'database "' in lower else _CREDENTIALS
-    return next((fault for part, fault in _BY_WORDS if part in lower), UNKNOWN)
+    return next((fault for part, fault in _BY_MESSAGE if part in lower), UNKNOWN)

@@ -1,4 +1,4 @@
-"""The control-plane database: SQLite by default, PostgreSQL when asked; one set of tables and migrations for both."""
+"""The control-plane database: SQLite by default, or PostgreSQL; one set of tables and migrations for both."""
 
 import select
 import sqlite3
@@ -33,7 +33,7 @@ from sqlalchemy.types import TypeDecorator
 
 from hilum.infra import database_faults as faults
 from hilum.infra import lanes, logs, postgres
-from hilum.infra.database_faults import DatabaseAway
+from hilum.infra.database_faults import DatabaseUnavailable
 from hilum.infra.lanes import BOUNDS, Lane
 from hilum.infra.postgres import Link
 from hilum.kernel.errors import DECIDED, Conflict
@@ -52,36 +52,37 @@ metadata = MetaData(
 )
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-ASKED_AT_ONCE = 500
+BATCH_SIZE = 500
+"""Values in one IN list: SQLite limits a statement's parameters."""
 BUSY_TIMEOUT_MS = 2_500
-LOOK_FOR_MS = 8
-"""SQLite looks at a lock after 1, 2 and 5 ms more; then a writer begins to wait from the start."""
+SHORT_BUSY_TIMEOUT_MS = 8
+"""SQLite's busy handler sleeps 1, 2 and 5 ms, then longer; a writer starts over after these, so that it never sleeps long."""
 WRITER_TIMEOUT_S = 10.0
-"""How long a writer outside any request waits for its turn."""
+"""How long a writer outside a request waits for its turn."""
 CHECKOUT_TIMEOUT_S = 3.0
 ROLLBACK_S = 0.5
 REPORT_EVERY_S = 10.0
-BREATH_S = 0.001
-"""Between two writers the file's lock is free for so long, or another process, which only looks now and then, might never find it so."""
+WRITER_PAUSE_S = 0.001
+"""The file's lock is left free for this time between two writers: another process only polls it, and might never find it free."""
 CACHE_KIB = 16 * 1024
 WAL_PAGES = 8_000
-"""So many pages (32 MB) gather before they are copied into the file: what is written often is then copied once."""
+"""The write-ahead log grows to this many pages (32 MB) before a checkpoint, so that a page written often is copied once."""
 CAUSES_BOUND = 8
 OWN_CHAIN = "own_chain"
-"""Where a connection notes the audit chain that nobody else writes."""
+"""Key in a connection's ``info`` of the audit chain that only this connection extends."""
 TIPS = "tips"
-"""Where a connection remembers the ends of its audit chains, as its last commit left them."""
+"""Key in a connection's ``info`` of the ends of its audit chains after its last commit."""
 _MICROSECOND = timedelta(microseconds=1)
 
 
 class Instant(TypeDecorator[datetime]):
-    """A moment in UTC, stored as whole microseconds since 1970: exact, ordered and the same on both databases."""
+    """A moment in UTC, stored as microseconds since 1970: exact, ordered, and the same on both databases."""
 
     impl = BigInteger
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:  # noqa: ARG002
-        # Overflows for a moment that UTC has no name for: stored, it could never be read again.
+        # The round trip raises OverflowError for a moment that a UTC datetime cannot represent: stored, it could never be read.
         return None if value is None else (EPOCH + (value - EPOCH) - EPOCH) // _MICROSECOND
 
     def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
@@ -89,37 +90,37 @@ class Instant(TypeDecorator[datetime]):
 
 
 def insert_or_ignore(tx: Connection, table: Table) -> Insert:
-    """``INSERT .. ON CONFLICT DO NOTHING`` in the words of the connection's database; rowcount tells who was first."""
+    """Build ``INSERT .. ON CONFLICT DO NOTHING`` in the connection's dialect; its rowcount is 0 if the row existed."""
     return insert_or_ignore_for(tx.dialect.name, table)
 
 
 @cache
 def insert_or_ignore_for(dialect: str, table: Table) -> Insert:
-    """Give ``insert_or_ignore`` in the words of a database by its name."""
+    """Build ``insert_or_ignore`` for a dialect by its name."""
     if dialect == "postgresql":
         return postgresql.insert(table).on_conflict_do_nothing().execution_options(preserve_rowcount=True)
     return sqlite.insert(table).on_conflict_do_nothing()
 
 
-def in_parts(whole: Iterable[T]) -> Iterator[list[T]]:
-    """Split what a statement asks for by value into lists that every database takes."""
-    left = iter(whole)
-    while part := list(islice(left, ASKED_AT_ONCE)):
-        yield part
+def in_batches(values: Iterable[T]) -> Iterator[list[T]]:
+    """Split the values of an IN list into lists of at most BATCH_SIZE."""
+    left = iter(values)
+    while batch := list(islice(left, BATCH_SIZE)):
+        yield batch
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """How one of several works ended: by what it gave, or by the error that is its caller's."""
+class TaskResult:
+    """The result of one task of a group: the value that it returned, or the error to raise in its caller."""
 
     value: Any = None
     error: Exception | None = None
 
 
 class Database:
-    """Opens transactions; the only one who begins, commits or rolls back. Thread-safe; one per process.
+    """Opens transactions; nothing else begins, commits or rolls back. Thread-safe; one per process.
 
-    Each lane has connections of its own, opened when first needed.
+    Each lane has connections of its own, opened at first use.
     """
 
     def __init__(self, url: str) -> None:
@@ -130,25 +131,25 @@ class Database:
         self._engines: dict[Lane, Engine] = {}
         self._opening = RLock()
         self._numbers: set[int] = set()
-        # SQLite's writer keeps one connection for itself: a connection's cache is worth nothing after another one has written.
+        # On SQLite all writers share one connection: a write through another one would invalidate this one's page cache.
         self.writing = self._open(Lane.OWN, 1) if self.is_sqlite else self.engine
         if self.is_sqlite:
-            event.listen(self.writing, "connect", _look_often)
+            event.listen(self.writing, "connect", _use_short_busy_timeout)
         self._gate, self._writer = Lock(), Lock()
 
     @property
     def engine(self) -> Engine:
-        """The connections of code that runs outside any request."""
+        """The engine of code that runs outside a request."""
         return self._engine(Lane.OWN)
 
     def _engine(self, lane: Lane) -> Engine:
-        found = self._engines.get(lane)
-        if found is None:
+        engine = self._engines.get(lane)
+        if engine is None:
             with self._opening:
-                found = self._engines.get(lane)
-                if found is None:
-                    found = self._engines[lane] = self._open(lane, BOUNDS[lane].connections)
-        return found
+                engine = self._engines.get(lane)
+                if engine is None:
+                    engine = self._engines[lane] = self._open(lane, BOUNDS[lane].connections)
+        return engine
 
     def _open(self, lane: Lane, connections: int) -> Engine:
         pool = {"pool_size": connections, "max_overflow": 0, "pool_timeout": CHECKOUT_TIMEOUT_S}
@@ -165,116 +166,116 @@ class Database:
             hide_parameters=True,
             **pool,
         )
-        event.listen(engine, "connect", self._number)
-        event.listen(engine, "close", self._let_go)
+        event.listen(engine, "connect", self._assign_number)
+        event.listen(engine, "close", self._release_number)
         event.listen(engine, "before_cursor_execute", _send_queued_first)
         return engine
 
-    def _number(self, _connection: object, record: Any) -> None:
-        """Assign a connection the lowest number that none has: it names the connection's own audit chain."""
+    def _assign_number(self, _connection: object, record: Any) -> None:
+        """Assign a connection the lowest free number, which identifies its own audit chain."""
         with self._opening:
             record.info["number"] = next(n for n in count() if n not in self._numbers)
             self._numbers.add(record.info["number"])
 
-    def _let_go(self, _connection: object, record: Any) -> None:
+    def _release_number(self, _connection: object, record: Any) -> None:
         self._numbers.discard(record.info.get("number"))
 
-    def write(self, work: Callable[[Connection], T], *, until: float | None = None) -> T:
-        """Run ``work`` in one writing transaction: commit on return and on a decided refusal, else roll back.
+    def write(self, task: Callable[[Connection], T], *, until: float | None = None) -> T:
+        """Run ``task`` in one write transaction: commit on return and on a decided refusal, else roll back.
 
-        ``until`` is the monotonic time by which it must have ended. Raises Conflict when the database says that another transaction
-        was first, DatabaseAway when it cannot be reached.
+        ``until`` is the monotonic time by which it must have ended. Raises Conflict when a concurrent transaction changed the same
+        rows, DatabaseUnavailable when the database cannot be reached.
         """
         try:
-            return self._write(work, until)
-        except ChainMoved:  # found out at the commit, and nothing was changed
-            return self._write(work, until)
+            return self._write(task, until)
+        except ChainMoved:  # detected at the commit, which then changed nothing: safe to run once more
+            return self._write(task, until)
 
-    def _write(self, work: Callable[[Connection], T], until: float | None) -> T:
-        with self._turn(until) as ends, self._transaction(None, ends) as tx:
+    def _write(self, task: Callable[[Connection], T], until: float | None) -> T:
+        with self._writer_turn(until) as ends, self._transaction(None, ends) as tx:
             try:
-                result = work(tx)
+                result = task(tx)
             except DECIDED:
                 _commit(tx)
                 raise
             _commit(tx)
             return result
 
-    def write_together(
+    def write_group(
         self,
-        works: Sequence[Callable[[Connection], Any]],
+        tasks: Sequence[Callable[[Connection], Any]],
         on_loss: Callable[[], None],
         *,
         until: float | None = None,
-    ) -> list[Outcome]:
-        """Run each work as ``write`` would, all with one commit; return in their order how each ended, once that is durable.
+    ) -> list[TaskResult]:
+        """Run each task as ``write`` would, all with one commit; return their results in order, once they are durable.
 
-        Each has a savepoint of its own, so one's failure takes nothing of another's. If the commit fails all have failed, and
-        ``on_loss`` is called before anybody else may write.
+        Each task has its own savepoint, so one's failure rolls back nothing of another. If the commit fails, all tasks fail, and
+        ``on_loss`` is called before the next writer begins: tasks may have cached values that were never committed.
         """
-        ended: list[Outcome] = []
-        with self._turn(until) as ends:
+        results: list[TaskResult] = []
+        with self._writer_turn(until) as ends:
             try:
                 with self._transaction(None, ends) as tx:
-                    for work in works:
-                        ended.append(self._within(tx, work))
+                    for task in tasks:
+                        results.append(self._run_in_savepoint(tx, task))
                     _commit(tx)
-            except Exception as error:  # noqa: BLE001 - a transaction's edge: whatever broke it, everyone in it must hear
+            except Exception as error:  # noqa: BLE001 - a transaction's edge: the error is every task's result
                 on_loss()
-                return [Outcome(error=error)] * len(works)
-        return ended
+                return [TaskResult(error=error)] * len(tasks)
+        return results
 
-    def _within(self, tx: Connection, work: Callable[[Connection], Any]) -> Outcome:
+    def _run_in_savepoint(self, tx: Connection, task: Callable[[Connection], Any]) -> TaskResult:
         tx.exec_driver_sql("SAVEPOINT verb")
         try:
-            with _in_our_words():
-                outcome = Outcome(work(tx))
+            with _translated_errors():
+                result = TaskResult(task(tx))
         except DECIDED as refusal:
-            outcome = Outcome(error=refusal)
-        except Exception as error:  # noqa: BLE001 - a verb's edge: the others go on
+            result = TaskResult(error=refusal)
+        except Exception as error:  # noqa: BLE001 - a task's edge: the other tasks continue
             tx.exec_driver_sql("ROLLBACK TO verb")
-            tx.info.pop(TIPS, None)
-            outcome = Outcome(error=error)
+            tx.info.pop(TIPS, None)  # the ends of the audit chains that were just rolled back
+            result = TaskResult(error=error)
         tx.exec_driver_sql("RELEASE verb")
-        return outcome
+        return result
 
     @contextmanager
-    def _turn(self, until: float | None) -> Iterator[float | None]:
-        """Let this process's writers on SQLite take turns, and return by when the transaction must have ended.
+    def _writer_turn(self, until: float | None) -> Iterator[float | None]:
+        """Serialize this process's writers on SQLite, and yield the monotonic time by which the transaction must end.
 
-        Its own waiting is not fair, so that under load one of many starves. Whoever is next holds the gate, so that the one before
-        cannot take that turn too.
+        SQLite's lock is not fair: under load one of many writers starves. The next writer waits holding the gate, so that the present
+        one cannot take the lock twice in a row.
         """
         if not self.is_sqlite:
             yield until
             return
         ends = monotonic() + WRITER_TIMEOUT_S if until is None else until
         if not self._gate.acquire(timeout=max(0.0, ends - monotonic())):
-            raise DatabaseAway(faults.SILENT)
+            raise DatabaseUnavailable(faults.SILENT)
         try:
-            mine = self._writer.acquire(timeout=max(0.0, ends - monotonic()))
+            acquired = self._writer.acquire(timeout=max(0.0, ends - monotonic()))
         finally:
             self._gate.release()
-        if not mine:
-            raise DatabaseAway(faults.SILENT)
+        if not acquired:
+            raise DatabaseUnavailable(faults.SILENT)
         try:
             yield ends
         finally:
             self._writer.release()
             if self._gate.locked():
-                sleep(BREATH_S)
+                sleep(WRITER_PAUSE_S)
 
-    def read(self, work: Callable[[Connection], T], *, until: float | None = None) -> T:
-        """Run ``work`` in one read-only view of the data."""
+    def read(self, task: Callable[[Connection], T], *, until: float | None = None) -> T:
+        """Run ``task`` in one read transaction of the current lane."""
         with self._transaction(lanes.current(Lane.OWN), until) as tx:
-            return work(tx)
+            return task(tx)
 
     @contextmanager
     def _transaction(self, lane: Lane | None, until: float | None) -> Iterator[Connection]:
-        """Open a transaction in a lane. ``lane`` is None for a writer, who on SQLite has one connection whatever the lane."""
+        """Open a transaction in a lane. ``lane`` is None for a writer: on SQLite all lanes share one connection for writes."""
         if self.is_sqlite:
             engine = self.writing if lane is None else self._engine(lane)
-            with _in_our_words(), engine.connect() as tx:
+            with _translated_errors(), engine.connect() as tx:
                 if lane is None:
                     _begin_writing(tx, until)
                 else:
@@ -282,16 +283,16 @@ class Database:
                 yield tx
             return
         lane = lane or lanes.current(Lane.OWN)
-        with _in_our_words(), _checked_out(self._engine(lane), BOUNDS[lane].connections) as tx:
+        with _translated_errors(), _checked_out(self._engine(lane), BOUNDS[lane].connections) as tx:
             link = _link_of(tx)
             link.until = until
-            info = tx.info  # asked for later, a connection that broke would be made again
+            info = tx.info  # read now: on a broken connection the property would reconnect
             info[postgres.QUEUED], info["committed"] = [], False
             try:
                 tx.begin()
                 yield tx
             finally:
-                if not info["committed"]:
+                if not info["committed"]:  # the chains may not end where this transaction left them
                     info.pop(TIPS, None)
                 info[postgres.QUEUED] = []
                 if link.closed and not tx.invalidated:
@@ -305,10 +306,10 @@ class Database:
 
 
 def _begin_writing(tx: Connection, until: float | None) -> None:
-    """Begin once no other process writes, looking every few milliseconds until the deadline.
+    """Begin once no other process writes, polling every few milliseconds until the deadline.
 
-    SQLite's own waiting looks ever more seldom, at last ten times a second: who has waited long then loses to whoever has just come,
-    and of several busy processes one waited for hundreds of turns of the others.
+    SQLite's own busy handler polls ever more rarely, at last ten times a second, so a process that has waited long loses to one that
+    has just come: under load one process waited for hundreds of transactions of the others.
     """
     while True:
         try:
@@ -328,20 +329,20 @@ def _link_of(tx: Connection) -> Link:
 
 @contextmanager
 def _checked_out(engine: Engine, connections: int) -> Iterator[Connection]:
-    """Take a connection that the server has not closed meanwhile, without asking the server: that would be a round trip."""
+    """Check out a connection that the server has not closed meanwhile, without a round trip to the server."""
     for _ in range(connections + 1):
         with engine.connect() as tx:
-            # A new connection is not looked at: over TLS there may be something to read that is nobody's end.
-            if tx.info.setdefault("is_new", True) or _stands(_link_of(tx)):
+            # A new connection is not checked: over TLS it may have data to read (session tickets) that does not mean it was closed.
+            if tx.info.setdefault("is_new", True) or _is_open(_link_of(tx)):
                 tx.info["is_new"] = False
                 yield tx
                 return
             tx.invalidate()
-    raise DatabaseAway(faults.UNKNOWN)
+    raise DatabaseUnavailable(faults.UNKNOWN)
 
 
-def _stands(link: Link) -> bool:
-    """Return whether an idle connection is as it was left. Something to read there is its end, or a message that nobody waits for."""
+def _is_open(link: Link) -> bool:
+    """Check whether an idle connection is still open: it has nothing to read, neither an end of file nor an unexpected message."""
     if link.closed:
         return False
     poll = select.poll()
@@ -350,7 +351,7 @@ def _stands(link: Link) -> bool:
 
 
 def _commit(tx: Connection) -> None:
-    """Commit. A connection that broke meanwhile leaves in doubt whether it was."""
+    """Commit. Raises DatabaseUnavailable, in doubt, when the connection broke before the answer."""
     try:
         info = tx.info
         if tx.dialect.name == "postgresql":
@@ -358,81 +359,84 @@ def _commit(tx: Connection) -> None:
             info[postgres.QUEUED] = []
         tx.commit()
         info["committed"] = True
-    except psycopg.errors.DivisionByZero as error:
-        raise ChainMoved("concurrent_change", "The audit chain moved on.") from error
+    except psycopg.errors.DivisionByZero as error:  # ``audit.store`` divides by zero when a chain's end moved
+        raise ChainMoved("concurrent_change", "The audit chain was extended concurrently.") from error
     except (DBAPIError, psycopg.Error) as error:
         origin = error.orig if isinstance(error, DBAPIError) else error
-        found = faults.fault_of(origin)
-        if found is not None and isinstance(origin, psycopg.OperationalError) and not origin.sqlstate:
-            _report(found)
-            raise DatabaseAway(found, in_doubt=True) from error
+        fault = faults.fault_of(origin)
+        # Without an SQLSTATE the error is the connection's and not the server's: the commit may have reached the server.
+        if fault is not None and isinstance(origin, psycopg.OperationalError) and not origin.sqlstate:
+            _report(fault)
+            raise DatabaseUnavailable(fault, in_doubt=True) from error
         raise
 
 
 def _send_queued_first(tx: Connection, *_: object) -> None:
-    """Send what is queued before a statement that might look at it."""
+    """Send the queued statements before a statement that may depend on them."""
     if tx.info.get(postgres.QUEUED):
         send_queued(tx)
 
 
 def send_queued(tx: Connection) -> None:
-    """Send what is queued in this transaction now."""
+    """Send the queued statements of this transaction."""
     queued, tx.info[postgres.QUEUED] = tx.info[postgres.QUEUED], []
     try:
         postgres.send(_link_of(tx), queued, commit=False)
     except psycopg.errors.DivisionByZero as error:
-        raise ChainMoved("concurrent_change", "The audit chain moved on.") from error
+        raise ChainMoved("concurrent_change", "The audit chain was extended concurrently.") from error
 
 
 class ChainMoved(Conflict):
-    """An audit chain ends elsewhere than this process remembered. The transaction is tried once more, from what is stored."""
+    """An audit chain was extended by another process. The transaction is run once more, from the stored end of the chain."""
 
 
 @contextmanager
-def _in_our_words() -> Iterator[None]:
-    """Raise our own error when the database was away, or another transaction first."""
+def _translated_errors() -> Iterator[None]:
+    """Translate driver errors: DatabaseUnavailable for faults, Conflict for serialization failures and deadlocks."""
     try:
         yield
     except (DBAPIError, sqlite3.Error, psycopg.Error) as error:
         origin = error.orig if isinstance(error, DBAPIError) else error
         if getattr(origin, "sqlstate", None) in {"40001", "40P01"}:
-            raise Conflict("concurrent_change", "Somebody else changed this at the same moment.") from error
-        if found := next(filter(None, map(faults.fault_of, (origin, *_before(error)))), None):
-            _report(found)
-            raise DatabaseAway(found) from error
+            raise Conflict(
+                "concurrent_change", "This was changed at the same time by another request. Retry."
+            ) from error
+        if fault := next(filter(None, map(faults.fault_of, (origin, *_causes(error)))), None):
+            _report(fault)
+            raise DatabaseUnavailable(fault) from error
         raise
     except PoolTimeout as error:
-        raise DatabaseAway(faults.SILENT) from error
+        raise DatabaseUnavailable(faults.SILENT) from error
 
 
-def _before(error: BaseException) -> Iterator[BaseException]:
-    """List an error and those that it arose from: SQLite itself rolls back on a full disk, and undoing the rest fails in other words."""
-    seen: BaseException | None = error
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """List an error and its causes: on a full disk SQLite rolls back by itself, and our own rollback then fails with another error."""
+    cause: BaseException | None = error
     for _ in range(CAUSES_BOUND):
-        if seen is None:
+        if cause is None:
             return
-        yield seen
-        seen = seen.__context__
+        yield cause
+        cause = cause.__context__
 
 
 _reported: dict[str, float] = {}
 
 
 def _report(fault: faults.Fault) -> None:
-    """Log a fault, each class at most once in ``REPORT_EVERY_S``: every request of a busy worker meets it."""
+    """Log a fault, each class at most once in ``REPORT_EVERY_S``: otherwise every request of a busy worker would."""
     now = monotonic()
     if now - _reported.get(fault.code, -REPORT_EVERY_S) >= REPORT_EVERY_S:
         _reported[fault.code] = now
         _log.warning("infra.database.unavailable", code=fault.code, what=fault.what, next=fault.next)
 
 
-def is_away(error: object) -> bool:
-    """Return whether the server, or SQLite's file, is busy or out of reach; anything else is a bug of ours."""
+def is_unavailable(error: object) -> bool:
+    """Check whether the server, or SQLite's file, is busy or unreachable; any other error is a bug of ours."""
     return isinstance(error, BaseException) and faults.fault_of(error) is not None
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:
-    # The driver must not begin transactions by itself: a deferred one that reads and then writes fails with SQLITE_BUSY_SNAPSHOT.
+    # The driver must not begin transactions itself: a deferred one that reads and then writes fails with SQLITE_BUSY_SNAPSHOT.
     connection.isolation_level = None
     for pragma in (
         f"busy_timeout={BUSY_TIMEOUT_MS}",
@@ -445,5 +449,5 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
         connection.execute(f"PRAGMA {pragma}")
 
 
-def _look_often(connection: Any, _record: object) -> None:
-    connection.execute(f"PRAGMA busy_timeout={LOOK_FOR_MS}")
+def _use_short_busy_timeout(connection: Any, _record: object) -> None:
+    connection.execute(f"PRAGMA busy_timeout={SHORT_BUSY_TIMEOUT_MS}")

@@ -1,12 +1,12 @@
-"""The control epoch: for each part of the enforcement facts, how often it changed, and what changed last.
+"""The control epoch: for each part of the enforcement facts, how often it changed, and what changed recently.
 
-A sequence would not be ordered by commit; a row locked by UPDATE until commit is. Each part has a row of its own, made when the part
-first changes, so that writers of different parts never wait for each other. Each advance gives the row a new random mark: two copies
-of a database that went different ways never agree on count and mark, even where they agree on the count (a failover that lost
-commits, a restored backup).
+The count is a row that UPDATE locks until commit, so counts are ordered by commit; a sequence would not be. Each part has its own
+row, created at its first change, so that writers of different parts never wait for each other. Each advance sets a new random mark:
+two copies of a database that diverged (a failover that lost commits, a restored backup) differ in the mark even where their counts
+are equal.
 
-Beside the count, each advance leaves rows that name what it changed. Who holds the facts of an earlier stamp reads those, and reads
-everything again where they do not lead from that stamp to the present one without a gap.
+Each advance also adds rows with the changed keys. A process that holds the facts of an earlier stamp reads those keys, or reads
+everything again when the rows do not lead from its stamp to the present one without a gap.
 """
 
 from collections.abc import Callable, Hashable, Iterable
@@ -35,19 +35,19 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.dml import Insert
 
 from hilum.infra.db import Instant, metadata
-from hilum.infra.prepared_statements import Prepared, adds
+from hilum.infra.prepared_statements import PreparedStatement, prepare_insert
 from hilum.kernel.ids import Part
 
 T = TypeVar("T")
-KEPT_BOUND = 20_000
+CACHE_BOUND = 20_000
 CHANGES_BOUND = 10_000
-"""Changes that are followed one by one; who missed more reads everything again."""
+"""Changes that are read one by one; a process that missed more reads everything again."""
 KEYS_BOUND = 5_000
-"""Keys that one transaction names; where it changed more, everything is read again."""
+"""Keys that one transaction records; when it changed more, everything is read again."""
 CHANGES_KEPT = timedelta(minutes=15)
 PURGE_BATCH = 5_000
 ANYTHING = ""
-"""The key of a change that does not say what it changed."""
+"""The key of a change without keys: the whole part is read again."""
 CHANNEL = "hilum_epoch"
 
 fact_epoch = Table(
@@ -59,7 +59,7 @@ fact_epoch = Table(
     Column("before", BigInteger, nullable=False),
     Column("at", Instant, nullable=False),
 )
-"""``before`` is the mark that the last advance found. ``at`` is the latest time at which the part changed."""
+"""``before`` is the mark that the last advance replaced. ``at`` is the latest time at which the part changed."""
 
 fact_change = Table(
     "fact_change",
@@ -72,7 +72,7 @@ fact_change = Table(
     Column("at", Instant, nullable=False),
     Index(None, "at"),
 )
-"""What each count of a part changed. ``at_n`` numbers the keys of one count."""
+"""The keys that each count of a part changed. ``at_n`` numbers the keys of one count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ class Stamp:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One thing that changed: the ``key`` under which its room named it, and when."""
+    """One change: the key that its room recorded, and when."""
 
     n: int
     key: str
@@ -93,14 +93,14 @@ class Change:
 
 
 class Stamps(dict[Part, Stamp]):
-    """The stamp of every part; a part that never changed has the first."""
+    """The stamp of every part; a part that never changed has ``Stamp()``."""
 
     def __missing__(self, part: Part) -> Stamp:
         return Stamp()
 
     @property
     def total(self) -> int:
-        """How many changes there were of all parts together."""
+        """The number of changes of all parts."""
         return sum(stamp.n for stamp in self.values())
 
     @property
@@ -111,12 +111,12 @@ class Stamps(dict[Part, Stamp]):
     _newest: datetime | None = None
 
     def follows(self, before: "Stamps") -> bool:
-        """Return whether the same database can have gone from ``before`` to this."""
+        """Check whether one database can have advanced from ``before`` to these stamps; False means another copy of it."""
         return all(self[part].n > stamp.n or self[part] == stamp for part, stamp in before.items())
 
 
 def _random(dialect: str) -> Any:
-    """Return the database's own expression for 64 random bits: the mark must differ for any two writers, whatever they were given."""
+    """Return an SQL expression for 64 random bits, drawn by the database: processes with equal seeds must not draw equal marks."""
     if dialect == "postgresql":
         return func.hashtextextended(literal_column("gen_random_uuid()::text"), 0)
     return func.random()
@@ -125,26 +125,26 @@ def _random(dialect: str) -> Any:
 def _advance(dialect: str) -> Insert:
     insert: Any = (postgresql if dialect == "postgresql" else sqlite).insert(fact_epoch)
     first = {"part": bindparam("part"), "n": 1, "mark": _random(dialect), "before": 0, "at": bindparam("now")}
-    given = insert.values(first)
-    later = case((fact_epoch.c.at > given.excluded.at, fact_epoch.c.at), else_=given.excluded.at)
+    upsert = insert.values(first)
+    later = case((fact_epoch.c.at > upsert.excluded.at, fact_epoch.c.at), else_=upsert.excluded.at)
     step = {"n": fact_epoch.c.n + 1, "mark": _random(dialect), "before": fact_epoch.c.mark, "at": later}
-    return given.on_conflict_do_update(index_elements=[fact_epoch.c.part], set_=step).returning(  # type: ignore[no-any-return]
+    return upsert.on_conflict_do_update(index_elements=[fact_epoch.c.part], set_=step).returning(  # type: ignore[no-any-return]
         fact_epoch.c.n, fact_epoch.c.before
     )
 
 
-_ADVANCE = Prepared(_advance, fact_epoch.c.n, fact_epoch.c.before)
-_ADD_CHANGE = adds(fact_change)
+_ADVANCE = PreparedStatement(_advance, fact_epoch.c.n, fact_epoch.c.before)
+_ADD_CHANGE = prepare_insert(fact_change)
 _READ = select(fact_epoch.c.part, fact_epoch.c.n, fact_epoch.c.mark, fact_epoch.c.at)
 
 
 def advance(
     tx: Connection, part: Part, keys: Iterable[str] = (), *, now: datetime, urgent: bool = False
 ) -> None:
-    """Count a change of ``part``, and name what it changed; others see it when the transaction commits.
+    """Count a change of ``part`` and record its keys; other processes see it when the transaction commits.
 
-    Without keys, or with more than KEYS_BOUND, everybody reads the whole part again. ``urgent``: on PostgreSQL, wake every process
-    at once. Others learn of it with their next poll; notifying makes commits wait for each other.
+    Without keys, or with more than KEYS_BOUND, every process reads the whole part again. ``urgent``: on PostgreSQL, notify every
+    process at once. Other changes wait for the next poll, because NOTIFY takes a lock that makes commits wait for each other.
     """
     row = _ADVANCE.first(tx, {"part": part, "now": now})
     assert row is not None, "an upsert returns its row"
@@ -153,7 +153,7 @@ def advance(
         named = [ANYTHING]
     rows = [row | {"part": part, "at_n": at_n, "key": key, "at": now} for at_n, key in enumerate(named)]
     if len(rows) == 1:
-        _ADD_CHANGE.later(tx, rows[0])
+        _ADD_CHANGE.enqueue(tx, rows[0])
     else:
         tx.execute(fact_change.insert(), rows)
     if urgent and tx.dialect.name == "postgresql":
@@ -161,7 +161,7 @@ def advance(
 
 
 def renew(tx: Connection) -> None:
-    """Set a new mark for every part, so that no process trusts what it knew of this database: it was restored from a copy."""
+    """Set a new mark for every part, so that every process discards its facts: the database was restored from a copy."""
     tx.execute(
         fact_epoch.update().values({"n": fact_epoch.c.n + 1, "mark": _random(tx.dialect.name), "before": 0})
     )
@@ -177,9 +177,9 @@ def read(tx: Connection) -> Stamps:
 
 
 def changes(tx: Connection, part: Part, since: Stamp, until: Stamp) -> tuple[Change, ...] | None:
-    """Return what changed after ``since`` up to ``until``; None where that cannot be said, so that everything must be read.
+    """Return the changes after ``since`` up to ``until``; None when they are incomplete and everything must be read.
 
-    It can be said only if every count between them is there, the first one found the mark of ``since``, and each named what it changed.
+    They are complete if every count in between is present, the first one replaced the mark of ``since``, and each recorded its keys.
     """
     if not 0 < until.n - since.n <= CHANGES_BOUND:
         return None
@@ -190,8 +190,8 @@ def changes(tx: Connection, part: Part, since: Stamp, until: Stamp) -> tuple[Cha
         .limit(CHANGES_BOUND + 1)
     )
     rows = tx.execute(query).all()
-    whole = len({row.n for row in rows}) == until.n - since.n
-    if not whole or len(rows) > CHANGES_BOUND or rows[0].before != since.mark:
+    has_every_count = len({row.n for row in rows}) == until.n - since.n
+    if not has_every_count or len(rows) > CHANGES_BOUND or rows[0].before != since.mark:
         return None
     if any(row.key == ANYTHING for row in rows):
         return None
@@ -199,7 +199,7 @@ def changes(tx: Connection, part: Part, since: Stamp, until: Stamp) -> tuple[Cha
 
 
 def purge(tx: Connection, now: datetime) -> int:
-    """Forget what changed long ago, at most PURGE_BATCH rows; return how many. Call again while it is not 0."""
+    """Delete changes older than CHANGES_KEPT, at most PURGE_BATCH rows; return how many. Call again until it returns 0."""
     old = (
         select(fact_change.c.part, fact_change.c.n, fact_change.c.at_n)
         .where(fact_change.c.at < now - CHANGES_KEPT)
@@ -207,24 +207,24 @@ def purge(tx: Connection, now: datetime) -> int:
         .limit(PURGE_BATCH)
         .subquery()
     )
-    same = (
+    is_old = (
         (fact_change.c.part == old.c.part) & (fact_change.c.n == old.c.n) & (fact_change.c.at_n == old.c.at_n)
     )
-    return tx.execute(delete(fact_change).where(select(old.c.n).where(same).exists())).rowcount
+    return tx.execute(delete(fact_change).where(select(old.c.n).where(is_old).exists())).rowcount
 
 
-def one_view(tx: Connection) -> None:
-    """Let all statements of this transaction see the same data. To be called first in it; on SQLite it is always so."""
+def use_repeatable_read(tx: Connection) -> None:
+    """Make all statements of this transaction see the same data. Call it before any other; SQLite always does so."""
     if tx.dialect.name == "postgresql":
         tx.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
 
 
 @dataclass(slots=True)
 class Pending:
-    """Changes that a verb announced.
+    """Changes that a verb announced, until its commit.
 
-    They are counted just before its commit, so that the rows of the parts are locked only for as long as the commit takes, and in the
-    order of their names, so that no two transactions wait for each other.
+    They are counted just before the commit, so that the parts' rows are locked for the commit only, and in the order of the parts'
+    names, so that transactions cannot deadlock.
     """
 
     named: dict[Part, list[str]] = field(default_factory=dict)
@@ -232,15 +232,15 @@ class Pending:
     urgent: set[Part] = field(default_factory=set)
 
     def add(self, part: Part, keys: Iterable[str], *, urgent: bool) -> None:
-        given = list(keys)
-        self.named.setdefault(part, []).extend(given)
-        if not given:
+        changed = list(keys)
+        self.named.setdefault(part, []).extend(changed)
+        if not changed:
             self.whole.add(part)
         if urgent:
             self.urgent.add(part)
 
     def flush(self, tx: Connection, now: datetime) -> None:
-        """Count and name them; afterwards nothing is pending."""
+        """Advance the epoch of each announced part, and empty the list."""
         for part in sorted(self.named):
             keys = () if part in self.whole else self.named[part]
             advance(tx, part, keys, now=now, urgent=part in self.urgent)
@@ -249,62 +249,62 @@ class Pending:
         self.urgent.clear()
 
 
-class Memory:
-    """Values that a process read of the parts, each with the stamp it was read at. Thread-safe; the least recently used goes first."""
+class FactCache:
+    """Cached values of the parts, each with the stamp at which it was read. Thread-safe; evicts the least recently used."""
 
-    def __init__(self, bound: int = KEPT_BOUND) -> None:
-        self._kept: LRUCache[tuple[Part, Hashable], tuple[Stamp, Any]] = LRUCache(bound)
+    def __init__(self, bound: int = CACHE_BOUND) -> None:
+        self._entries: LRUCache[tuple[Part, Hashable], tuple[Stamp, Any]] = LRUCache(bound)
         self._lock = Lock()
 
-    def find(self, part: Part, key: Hashable, stamp: Stamp) -> Any:
+    def get(self, part: Part, key: Hashable, stamp: Stamp) -> Any:
         """Return the value that was read at this stamp, or None."""
         with self._lock:
-            found = self._kept.get((part, key))
-            return found[1] if found is not None and found[0] == stamp else None
+            entry = self._entries.get((part, key))
+            return entry[1] if entry is not None and entry[0] == stamp else None
 
     def latest(self, part: Part, key: Hashable) -> tuple[Stamp, Any] | None:
-        """Return the value that was kept last with its stamp, or None."""
+        """Return the last stored value with its stamp, or None."""
         with self._lock:
-            return self._kept.get((part, key))
+            return self._entries.get((part, key))
 
-    def keep(self, part: Part, key: Hashable, stamp: Stamp, value: object) -> None:
-        """Keep a value in place of an older one."""
+    def put(self, part: Part, key: Hashable, stamp: Stamp, value: object) -> None:
+        """Store a value in place of an older one."""
         with self._lock:
-            self._kept[part, key] = stamp, value
+            self._entries[part, key] = stamp, value
 
-    def forget(self) -> None:
-        """Forget all: a transaction was lost that may have read what it, or one beside it, had written."""
+    def clear(self) -> None:
+        """Remove all values. Called when a shared commit failed: a verb in it may have cached what another had written."""
         with self._lock:
-            self._kept.clear()
+            self._entries.clear()
 
 
 @dataclass(slots=True)
 class View:
-    """One verb's sight of the memory: the stamps as its own transaction reads them.
+    """One verb's view of the cache, with the stamps as its own transaction reads them.
 
-    INVARIANT: a part that the verb itself changed is neither taken from the memory nor put there.
+    INVARIANT: values of a part that the verb itself changed are neither read from the cache nor stored there.
     """
 
-    memory: Memory
+    cache: FactCache
     stamps: Stamps | None = None
     own: set[Part] = field(default_factory=set)
 
     def stamp(self, tx: Connection, part: Part) -> Stamp:
-        """Return the stamp of a part as the verb first saw it."""
+        """Return the stamp of a part as the verb first read it."""
         if self.stamps is None:
             self.stamps = read(tx)
         return self.stamps[part]
 
-    def recall(
-        self, tx: Connection, part: Part, key: Hashable, read_anew: Callable[[], T | None]
+    def cached(
+        self, tx: Connection, part: Part, key: Hashable, read_value: Callable[[], T | None]
     ) -> T | None:
-        """Return what ``read_anew`` returns: from memory if nothing of the part changed since. None is never kept."""
+        """Return the result of ``read_value``: from the cache if the part has not changed since. None is never stored."""
         if part in self.own:
-            return read_anew()
+            return read_value()
         stamp = self.stamp(tx, part)
-        found: T | None = self.memory.find(part, key, stamp)
-        if found is None:
-            found = read_anew()
-            if found is not None:
-                self.memory.keep(part, key, stamp, found)
-        return found
+        value: T | None = self.cache.get(part, key, stamp)
+        if value is None:
+            value = read_value()
+            if value is not None:
+                self.cache.put(part, key, stamp, value)
+        return value

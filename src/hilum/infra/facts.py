@@ -1,8 +1,8 @@
 """The contract of enforcement facts: ``facts(ctx, since) -> delta``.
 
-Each room whose facts enforcement stands on offers one such function for each of its parts. It reads what changed since, or everything,
-and returns a delta that the snapshot applies to the value that it holds. What a room must do beside that is to name, with each change,
-what it changed (``Context.advance_epoch``).
+Each room whose facts enforcement needs has one such function for each of its parts. It reads the changes since a stamp, or everything,
+and returns a delta, which the snapshot applies to its current value. With each change the room also announces the changed keys
+(``Context.advance_epoch``).
 """
 
 import re
@@ -20,12 +20,12 @@ V = TypeVar("V")
 
 @dataclass(frozen=True, slots=True)
 class Since:
-    """What a room is asked: everything (None), or what became of what these changes name, the oldest first."""
+    """What to read: everything (None), or the present state of what these changes name, oldest first."""
 
     changes: tuple[Change, ...] | None = None
 
     def named(self) -> list[str]:
-        """Return the keys that changed, each once."""
+        """Return the changed keys, without duplicates."""
         return list(dict.fromkeys(change.key for change in self.changes or ()))
 
 
@@ -34,61 +34,61 @@ EVERYTHING = Since()
 
 @dataclass(frozen=True, slots=True)
 class Delta(Generic[V]):
-    """What was read: the whole value, or what makes the value after of the value before, sharing what did not change."""
+    """The whole value, or a function from the previous value to the new one, which share unchanged parts."""
 
     whole: V | None = None
     change: Callable[[V], V] | None = None
 
     def applied(self, before: V | None) -> V:
-        """Return the value after."""
+        """Return the new value, given the previous one."""
         if self.change is None:
-            assert self.whole is not None, "a delta is one or the other"
+            assert self.whole is not None, "a delta has a whole value or a change"
             return self.whole
-        assert before is not None, "a change is asked for only by who holds a value"
+        assert before is not None, "a change needs a previous value"
         return self.change(before)
 
 
 @dataclass(frozen=True, slots=True)
 class Facts(Generic[V]):
-    """One part's facts: how they are read, and which keys of changes this release knows.
+    """How one part's facts are read, and which change keys this release understands.
 
-    What is read hangs on nothing but the rows, and on the time only as far as old entries may be left out.
+    The result depends only on the stored rows, and on the time only in that expired entries may be left out.
     """
 
     read: Callable[[Context, Since], Delta[V]]
     keys: re.Pattern[str]
 
     def __call__(self, ctx: Context, since: Since, /) -> Delta[V]:
-        """Return what became of the facts; all of them where a change names what this release does not know."""
+        """Read the facts that changed; all of them when a change has a key that this release does not understand."""
         return self.read(ctx, self.understood(since))
 
     def understood(self, since: Since) -> Since:
-        """Return ``since``, or EVERYTHING where it names a key unknown here: in a rolling upgrade a newer release may write one.
+        """Return ``since``, or EVERYTHING when it has an unknown key, which a newer release may write during a rolling upgrade.
 
-        What it changed is not known then, so leaving it out could permit what it forbids.
+        Ignoring such a change could permit what it forbids.
         """
         known = all(self.keys.fullmatch(change.key) for change in since.changes or ())
         return since if known else EVERYTHING
 
 
 def keyed(keys: str) -> Callable[[Callable[[Context, Since], Delta[V]]], Facts[V]]:
-    """Make a room's function the facts of a part whose changes are named by keys that match ``keys`` as a whole.
+    """Turn a room's function into the ``Facts`` of a part; ``keys`` is a pattern that every change key matches in full.
 
-    A new kind of key must not match the pattern of a release before it.
+    A new kind of key must not match the patterns of earlier releases, which would misread it.
     """
     return lambda read: Facts(read, re.compile(keys, re.DOTALL))
 
 
-def followed(ctx: Context, part: Part, facts: Facts[V]) -> V:
-    """Return a part's facts as this transaction sees them: what the process remembers of it, with what changed since."""
+def current_facts(ctx: Context, part: Part, facts: Facts[V]) -> V:
+    """Return a part's facts as this transaction sees them: the cached value with the changes since."""
     view = ctx.view
-    if view is None or part in view.own:
+    if view is None or part in view.own:  # this transaction's own changes are in no cached value
         return facts(ctx, EVERYTHING).applied(None)
-    stamp, held = view.stamp(ctx.tx, part), view.memory.latest(part, followed)
-    if held is not None and held[0] == stamp:
-        value: V = held[1]
+    stamp, cached = view.stamp(ctx.tx, part), view.cache.latest(part, current_facts)
+    if cached is not None and cached[0] == stamp:
+        value: V = cached[1]
         return value
-    changes = None if held is None else epoch.changes(ctx.tx, part, held[0], stamp)
-    value = facts(ctx, Since(changes)).applied(None if held is None else held[1])
-    view.memory.keep(part, followed, stamp, value)
+    changes = None if cached is None else epoch.changes(ctx.tx, part, cached[0], stamp)
+    value = facts(ctx, Since(changes)).applied(None if cached is None else cached[1])
+    view.cache.put(part, current_facts, stamp, value)
     return value

@@ -1,8 +1,8 @@
-"""The safe fetcher: the one way to read an address that somebody else wrote down (JWKS, contact and domain proofs).
+"""The safe fetcher: the only way to read a URL that a client registered (JWKS, contact and domain proofs).
 
-Whoever registers an address could point it at us: at a metadata service, a database, a neighbour. So each name is resolved
-here, every address it has must be a public one, and the connection goes to an address that was checked, not to a name
-that may have another answer by then.
+A registered URL could point into our own network (SSRF): at a metadata service, a database, a neighbour. So each name is resolved
+here, each of its addresses must be public, and the connection goes to a checked address and not to the name, which could resolve
+differently by then (DNS rebinding).
 """
 
 import asyncio
@@ -36,19 +36,19 @@ _IPV4_COMPATIBLE = ipaddress.IPv6Network("::/96")
 _REFUSED = (
     ipaddress.IPv4Network("192.0.0.0/24"),
     ipaddress.IPv4Network("192.88.99.0/24"),
-    ipaddress.IPv4Network("168.63.129.16/32"),  # a cloud's host agent behind a public-looking address
-    ipaddress.IPv6Network("64:ff9b:1::/48"),  # NAT64 of somebody's private network
+    ipaddress.IPv4Network("168.63.129.16/32"),  # Azure's host agent, behind a public-looking address
+    ipaddress.IPv6Network("64:ff9b:1::/48"),  # NAT64 of a private network, RFC 8215
     ipaddress.IPv6Network("fec0::/10"),
 )
 
 
 class FetchRefused(Unavailable):
-    """The address may not be fetched at all. A kind of Unavailable: whoever needed the answer does without, and refuses."""
+    """The URL may not be fetched. A kind of Unavailable: a caller that needed the response refuses its request."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """A complete answer within the bounds. Header names are lower case."""
+    """A complete response within the bounds. Header names are lower case."""
 
     status: int
     headers: dict[str, str]
@@ -56,7 +56,7 @@ class Fetched:
 
 
 def embedded(address: Address) -> Address:
-    """Return the IPv4 address that an IPv6 one stands for (mapped, compatible, NAT64, 6to4, Teredo), or the address itself."""
+    """Return the IPv4 address embedded in an IPv6 one (mapped, compatible, NAT64, 6to4, Teredo), else the address itself."""
     if isinstance(address, ipaddress.IPv4Address):
         return address
     if address.ipv4_mapped is not None:
@@ -71,7 +71,7 @@ def embedded(address: Address) -> Address:
 
 
 def may_connect(text: str, *, allow_private: bool) -> bool:
-    """Return whether a resolved address may be connected to. ``allow_private`` opens loopback, and nothing else.
+    """Check whether a resolved address may be connected to. ``allow_private`` allows loopback, and nothing else.
 
     Source: RFC 6890, special-purpose address registries.
     """
@@ -92,31 +92,31 @@ def _is_public(address: Address) -> bool:
 
 
 def judge_url(url: str, *, allow_private: bool) -> SplitResult:
-    """Split an address that may be fetched. Raises FetchRefused for any other, before anything is resolved."""
+    """Parse a URL that may be fetched. Raises FetchRefused for any other, before its name is resolved."""
     if len(url) > URL_BOUND or not url.isascii() or not url.isprintable() or " " in url or "\\" in url:
-        raise FetchRefused("address_refused", "The address is not a plain absolute one.")
+        raise FetchRefused("address_refused", "The URL has unusual characters or is too long.")
     try:
         parts = urlsplit(url)
         port, host = parts.port, parts.hostname
     except ValueError:
-        raise FetchRefused("address_refused", "The address cannot be read.") from None
+        raise FetchRefused("address_refused", "The URL cannot be parsed.") from None
     if parts.scheme not in ({"https", "http"} if allow_private else {"https"}) or not host:
-        raise FetchRefused("address_refused", "Only https addresses are fetched.")
+        raise FetchRefused("address_refused", "Only https URLs are fetched.")
     if "@" in parts.netloc or parts.fragment or port == 0:
-        raise FetchRefused("address_refused", "The address carries credentials or a fragment.")
+        raise FetchRefused("address_refused", "The URL has credentials, a fragment or port 0.")
     try:
         literal = str(ipaddress.ip_address(host))
     except ValueError:
         literal = ""
     if literal and not may_connect(literal, allow_private=allow_private):
-        raise FetchRefused("address_refused", "The address is not a public one.")
+        raise FetchRefused("address_refused", "The URL's host is not a public address.")
     return parts
 
 
 async def resolve_by_system(host: str, port: int) -> list[str]:
-    """Resolve as the machine does, off the loop."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return [str(each[4][0]) for each in found]
+    """Resolve a host name with the system's resolver, off the event loop."""
+    results = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return [str(each[4][0]) for each in results]
 
 
 class _CheckedResolver(AbstractResolver):
@@ -129,16 +129,15 @@ class _CheckedResolver(AbstractResolver):
         port: int = 0,
         family: socket.AddressFamily = socket.AF_UNSPEC,  # noqa: ARG002
     ) -> list[ResolveResult]:
-        found = list(dict.fromkeys(await self._resolve(host, port)))[:ADDRESSES_BOUND]
-        for address in found:
+        addresses = list(dict.fromkeys(await self._resolve(host, port)))[:ADDRESSES_BOUND]
+        # All must be public, not only the one that is used: the attacker chooses their order.
+        for address in addresses:
             if not may_connect(address, allow_private=self._allow_private):
-                raise FetchRefused(
-                    "address_refused", "The name leads to an address that is not a public one."
-                )
+                raise FetchRefused("address_refused", "The host resolves to an address that is not public.")
             if self._plain and not _is_loopback(address):
                 raise FetchRefused("address_refused", "Only loopback is fetched without TLS.")
-        if not found:
-            raise OSError("the name has no address")
+        if not addresses:
+            raise OSError("the host has no address")
         return [
             ResolveResult(
                 hostname=host,
@@ -148,7 +147,7 @@ class _CheckedResolver(AbstractResolver):
                 proto=0,
                 flags=socket.AI_NUMERICHOST,
             )
-            for address in found
+            for address in addresses
         ]
 
     async def close(self) -> None:
@@ -161,10 +160,10 @@ def _is_loopback(text: str) -> bool:
 
 
 class SafeFetcher:
-    """Fetches by GET, without cookies, credentials or proxies.
+    """Fetches with GET, without cookies, credentials or proxies.
 
-    ``allow_private`` (a plain sandbox only) opens loopback and, there, http. ``resolve`` and ``tls`` are handed in by tests
-    and by deployments with a resolver or a root of their own.
+    ``allow_private`` (a plain sandbox only) allows loopback, there also with http. ``resolve`` and ``tls`` are for tests, and for
+    deployments with a resolver or a root certificate of their own.
     """
 
     def __init__(
@@ -177,33 +176,33 @@ class SafeFetcher:
     ) -> None:
         self._allow_private, self._resolve, self._tls = allow_private, resolve, tls
         self._deadline = deadline
-        self._places = asyncio.Semaphore(FETCHES_AT_ONCE)
+        self._slots = asyncio.Semaphore(FETCHES_AT_ONCE)
 
     async def get(self, url: str, *, accept: str = "application/json") -> Fetched:
-        """Read ``url`` within every bound. Raises FetchRefused if it may not be read, Unavailable if it does not answer in time and size.
+        """Fetch ``url``. Raises FetchRefused if it may not be fetched, Unavailable if the response is late, too large or broken.
 
         Follows at most REDIRECTS_BOUND redirects, and only within the same scheme, host and port.
         """
         try:
-            async with asyncio.timeout(self._deadline.total_seconds()), self._places:
+            async with asyncio.timeout(self._deadline.total_seconds()), self._slots:
                 return await self._follow(url, accept)
         except TimeoutError:
-            raise Unavailable("fetch_too_slow", "The address did not answer in time.") from None
+            raise Unavailable("fetch_too_slow", "The URL's server did not respond in time.") from None
         except (aiohttp.ClientError, OSError, UnicodeError, ValueError):
-            raise Unavailable("fetch_failed", "The address could not be read.") from None
+            raise Unavailable("fetch_failed", "The URL could not be fetched.") from None
 
     async def _follow(self, url: str, accept: str) -> Fetched:
         first = judge_url(url, allow_private=self._allow_private)
         for _ in range(REDIRECTS_BOUND + 1):
             parts = judge_url(url, allow_private=self._allow_private)
             if _origin(parts) != _origin(first):
-                raise FetchRefused("redirect_refused", "The address redirects to another host.")
-            answer = await self._get_one(url, plain=parts.scheme == "http", accept=accept)
-            location = answer.headers.get("location", "")
-            if answer.status not in {301, 302, 303, 307, 308} or not location:
-                return answer
+                raise FetchRefused("redirect_refused", "The URL redirects to another origin.")
+            response = await self._get_one(url, plain=parts.scheme == "http", accept=accept)
+            location = response.headers.get("location", "")
+            if response.status not in {301, 302, 303, 307, 308} or not location:
+                return response
             url = urljoin(url, location)
-        raise FetchRefused("redirect_refused", "The address redirects too often.")
+        raise FetchRefused("redirect_refused", "The URL redirects too often.")
 
     async def _get_one(self, url: str, *, plain: bool, accept: str) -> Fetched:
         host = urlsplit(url).hostname or ""
@@ -229,14 +228,14 @@ class SafeFetcher:
             ) as session,
             session.get(
                 url, allow_redirects=False, headers={"Accept": accept, "Accept-Encoding": "identity"}
-            ) as answer,
+            ) as response,
         ):
-            headers = {name.lower(): value for name, value in answer.headers.items()}
+            headers = {name.lower(): value for name, value in response.headers.items()}
             if headers.get("content-encoding", "identity") != "identity":
                 raise Unavailable(
-                    "fetch_failed", "The address answers in an encoding that was not asked for."
+                    "fetch_failed", "The response has a content encoding that was not requested."
                 )
-            return Fetched(answer.status, headers, await _read_bounded(answer))
+            return Fetched(response.status, headers, await _read_bounded(response))
 
 
 def _origin(parts: SplitResult) -> tuple[str, str, int]:
@@ -251,10 +250,10 @@ def _is_literal(host: str) -> bool:
     return True
 
 
-async def _read_bounded(answer: aiohttp.ClientResponse) -> bytes:
+async def _read_bounded(response: aiohttp.ClientResponse) -> bytes:
     body = bytearray()
-    async for chunk in answer.content.iter_any():
+    async for chunk in response.content.iter_any():
         body += chunk
         if len(body) > BODY_BOUND:
-            raise Unavailable("fetch_too_large", "The address answers more than is read.")
+            raise Unavailable("fetch_too_large", f"The response is larger than {BODY_BOUND // 1024} KiB.")
     return bytes(body)

@@ -1,6 +1,6 @@
-"""Each process's heartbeat: it reports its node, and learns who else is there and whether this release may go on.
+"""The heartbeat: each process reports its node, and reads which nodes are live and whether its release may serve.
 
-What it learned is one immutable value that the hot path reads without waiting.
+The result is one immutable value, which the hot path reads without waiting.
 """
 
 import threading
@@ -15,7 +15,7 @@ from hilum.infra.database_clock import SteadyClock
 from hilum.infra.db import Database
 from hilum.infra.lanes import Lane
 from hilum.infra.nodes import BEAT, Node
-from hilum.infra.schema_gate import Gate, Standing
+from hilum.infra.schema_gate import Gate, SchemaState
 from hilum.kernel.errors import HilumError
 from hilum.kernel.ports import Clock
 
@@ -23,14 +23,14 @@ _log = logs.get("infra")
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What a process knows of the platform around it. ``workers`` are the web workers of all live nodes together."""
+class ClusterState:
+    """The state of the platform's nodes, as a process read it last. ``workers``: web workers of all live nodes."""
 
     nodes: int
     workers: int
     gate: Gate
-    heard_at: float
-    """Monotonic time of the beat that learned this."""
+    read_at: float
+    """Monotonic time of the beat that read this."""
 
     @property
     def alone(self) -> bool:
@@ -38,36 +38,36 @@ class Surroundings:
 
 
 class Heartbeat:
-    """Beats in a thread of its own. While the database is away it keeps what it knew last, and never fewer nodes than itself."""
+    """Beats in a thread of its own. While the database is unavailable the last state stays valid; it always counts this node."""
 
     def __init__(self, database: Database, clock: Clock, me: Node, *, leads: bool = False) -> None:
-        """``leads``: this process reports its node at every beat; the others only when none did for a while."""
+        """Create the heartbeat. ``leads``: report this node at every beat; other processes report it only when it looks stale."""
         self._database, self._clock, self._me, self._leads = database, clock, me, leads
-        unknown = schema_gate.Gate(Standing.CURRENT, me.release, me.release, "")
-        self._known = Surroundings(1, max(1, me.workers), unknown, clock.monotonic())
+        unknown = schema_gate.Gate(SchemaState.CURRENT, me.release, me.release, "")
+        self._state = ClusterState(1, max(1, me.workers), unknown, clock.monotonic())
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def known(self) -> Surroundings:
-        """Return what was learned last."""
-        return self._known
+    def latest(self) -> ClusterState:
+        """Return the state that the last successful beat read."""
+        return self._state
 
     @property
     def node(self) -> Node:
-        """This node, as reported last."""
+        """This node, as last reported."""
         return self._me
 
-    def beat(self) -> Surroundings:
-        """Learn, and report where it is due. Raises what the database raises."""
+    def beat(self) -> ClusterState:
+        """Read the state, and report this node when that is due. Raises the database's errors."""
         with lanes.using(Lane.WATCH):
-            found, due = self._database.read(self._look)
-            if due:
+            state, report_due = self._database.read(self._read)
+            if report_due:
                 self._database.write(lambda tx: nodes.report(tx, self._me))
-        self._known = found
-        return found
+        self._state = state
+        return state
 
-    def start(self, then: Callable[[Surroundings], None] = lambda _: None) -> None:
-        """Beat now, and from now on; ``then`` is called after each beat, in its thread."""
+    def start(self, then: Callable[[ClusterState], None] = lambda _: None) -> None:
+        """Beat at once and start beating regularly; ``then`` is called after each regular beat, in its thread."""
         with suppress(HilumError):
             self.beat()
 
@@ -77,14 +77,14 @@ class Heartbeat:
                     then(self.beat())
                 except HilumError as error:
                     _log.warning("infra.heartbeat.missed", code=error.code)
-                except Exception as error:  # noqa: BLE001 - the thread's edge: a beat that breaks must not be the last
+                except Exception as error:  # noqa: BLE001 - the thread's edge: one failed beat must not end the thread
                     _log.error("infra.heartbeat.broken", error=type(error).__name__)
 
         self._thread = threading.Thread(target=run, name="heartbeat", daemon=True)
         self._thread.start()
 
     def stop(self, *, leave: bool = False) -> None:
-        """Stop beating; ``leave``: the whole node stops, and is taken off the list."""
+        """Stop beating. ``leave``: the whole node stops, so it is removed from the list."""
         self._stopped.set()
         if self._thread is not None:
             self._thread.join(BEAT.total_seconds())
@@ -92,20 +92,20 @@ class Heartbeat:
             with suppress(HilumError):
                 self._database.write(lambda tx: nodes.leave(tx, self._me.name, self._me.boot))
 
-    def _look(self, tx: Connection) -> tuple[Surroundings, bool]:
-        """Read the gate and the nodes; also whether this node must be reported."""
-        found = schema_gate.read(tx, self._me.release)
-        if found.standing in {Standing.EMPTY, Standing.OLDER}:
-            return replace(self._known, gate=found), False
+    def _read(self, tx: Connection) -> tuple[ClusterState, bool]:
+        """Read the gate and the nodes; return the state and whether this node must be reported."""
+        gate = schema_gate.read(tx, self._me.release)
+        if gate.state in {SchemaState.EMPTY, SchemaState.OLDER}:  # the node table may not exist yet
+            return replace(self._state, gate=gate), False
         before, sent = database_clock.machine_time(self._clock), self._clock.monotonic()
         database = nodes.database_now(tx)
         skew = before + (database_clock.machine_time(self._clock) - before) / 2 - database
         if isinstance(self._clock, SteadyClock):
             self._clock.observe(database, sent, self._clock.monotonic())
-        self._me = replace(self._me, skew=skew, closed="" if found.opens else found.standing.value)
+        self._me = replace(self._me, skew=skew, closed="" if gate.opens else gate.state.value)
         live = {each.name: each for each in nodes.list_nodes(tx) if each.live}
         mine = live.get(self._me.name)
         stale = mine is None or mine.closed != self._me.closed or database - mine.seen_at > 2 * BEAT
         live[self._me.name] = self._me
         workers = sum(each.workers for each in live.values())
-        return Surroundings(len(live), max(1, workers), found, self._clock.monotonic()), self._leads or stale
+        return ClusterState(len(live), max(1, workers), gate, self._clock.monotonic()), self._leads or stale

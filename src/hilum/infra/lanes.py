@@ -1,7 +1,7 @@
-"""Lanes: classes of database work, each with threads and connections of its own, so that none can take another's place.
+"""Lanes: classes of database work, each with threads and connections of its own, so that load in one cannot starve another.
 
-A request's lane is set once, where it enters; whatever it does with the database then runs in that lane. Code that runs outside a
-request (jobs, host commands, the snapshot's thread) sets its own, or is in ``OWN``.
+A request's lane is set once, where the request enters; all its database work then runs in that lane. Code that runs outside a
+request (jobs, host commands, the snapshot's thread) sets its own lane, or runs in ``OWN``.
 """
 
 from collections.abc import Iterator
@@ -15,27 +15,27 @@ class Lane(StrEnum):
     """A class of database work, most urgent first."""
 
     URGENT = "urgent"
-    """What the staff and administrators stop: switches, suspension, removals."""
+    """Stops by staff and administrators: switches, suspension, removals."""
     REVOKE = "revoke"
-    """What apps, patients and EHRs end: revocation, withdrawal, launches. Apart, since anybody may knock there."""
+    """Stops by apps, patients and EHRs: revocation, withdrawal, launches. Separate from URGENT, since anyone may send such requests."""
     CALLERS = "callers"
-    """Who holds an API token. Apart, since anybody may send one that looks well: only whoever it names enters the route's lane."""
+    """Authentication of API tokens. Separate, since anyone may send a well-formed token: only an authenticated caller enters the route's lane."""
     FACTS = "facts"
-    """Misses of the data plane's tables."""
+    """Cache misses of the data plane."""
     WATCH = "watch"
-    """The threads that keep the snapshot and the node's heartbeat."""
+    """The snapshot's thread and the node's heartbeat."""
     LOAD = "load"
-    """The thread that reads whole parts of the snapshot, as long as that takes; apart, so that the watch never waits for it."""
+    """The thread that reads whole parts of the snapshot, without a deadline. Separate, so that WATCH never waits for it."""
     JOURNAL = "journal"
     """The one writer of a worker's access journal."""
     TOKENS = "tokens"
-    """Tokens, launches, sign-in and what clients discover."""
+    """Tokens, launches, sign-in and discovery documents."""
     CONTROL = "control"
     """The rest of the control plane."""
     AUDIT = "audit"
-    """Reading of the audit."""
+    """Audit queries by tenants."""
     STAFF_AUDIT = "staff_audit"
-    """Reading of the audit by the platform's staff, whom no number of tenants may delay."""
+    """Audit queries by the platform's staff, which tenants' queries must not delay."""
     OWN = "own"
     """Jobs, host commands and start-up."""
     LONG = "long"
@@ -44,10 +44,10 @@ class Lane(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What a lane may take. None: no bound.
+    """The limits of a lane. None: no limit.
 
-    ``within_s`` bounds a verb from the moment it is asked for until it is answered, ``statement_s`` one statement on the server and
-    the wait for its answer, ``waiting`` the verbs that wait for a thread.
+    ``within_s`` bounds a verb from the call to its result, ``statement_s`` one statement on the server and the wait for its answer,
+    ``waiting`` the number of verbs that wait for a thread.
     """
 
     threads: int
@@ -74,7 +74,7 @@ BOUNDS = {
 }
 """INVARIANT: a lane with threads has a connection for each, so that no thread ever waits for one."""
 ANSWER_WITHIN_S = 5.0
-"""Every request whose verb waits for the database is answered within this time, whatever the database does."""
+"""Every request that waits for the database is answered within this time, whatever the database does."""
 
 _lane: ContextVar[Lane | None] = ContextVar("lane", default=None)
 
@@ -86,7 +86,7 @@ def current(default: Lane) -> Lane:
 
 @contextmanager
 def using(lane: Lane) -> Iterator[None]:
-    """Run what is inside in ``lane``."""
+    """Run the block in ``lane``."""
     token = _lane.set(lane)
     try:
         yield

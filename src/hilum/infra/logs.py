@@ -12,24 +12,24 @@ import structlog
 CAUSES_BOUND = 8
 
 
-def tell_exception(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Tell of an exception its kinds and places, never its words: they may hold what somebody sent, or a statement's parameters."""
-    given = event.pop("exc_info", None)
-    error = sys.exc_info()[1] if given is True else given
-    told: list[str] = []
-    while isinstance(error, BaseException) and len(told) < CAUSES_BOUND:
+def render_exception(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Render an exception as types and code locations, without messages: those may hold a request's content or SQL parameters."""
+    exc_info = event.pop("exc_info", None)
+    error = sys.exc_info()[1] if exc_info is True else exc_info
+    causes: list[str] = []
+    while isinstance(error, BaseException) and len(causes) < CAUSES_BOUND:
         places = (
             f"{each.filename}:{each.lineno} {each.name}" for each in traceback.extract_tb(error.__traceback__)
         )
-        told.append(f"{type(error).__module__}.{type(error).__qualname__} at " + ", ".join(places))
+        causes.append(f"{type(error).__module__}.{type(error).__qualname__} at " + ", ".join(places))
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-    if told:
-        event["exception"] = told
+    if causes:
+        event["exception"] = causes
     return event
 
 
 def place_of(error: Exception) -> str:
-    """Return the function and line where an error arose: all of it that may be told whatever the logger was told to do."""
+    """Return the function and line where an error arose: safe to log, since it holds no message."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
@@ -37,7 +37,7 @@ def place_of(error: Exception) -> str:
 
 
 class _Unfailing:
-    """A stream whose writer goes on when nothing can be written: a full disk must not end a thread by way of its log."""
+    """A text stream that ignores write errors: a full disk must not end a thread because its log line failed."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -53,14 +53,14 @@ class _Unfailing:
 
 
 def configure(stream: TextIO = sys.stderr, *, level: str = "debug") -> None:
-    """Write one JSON line an event of at least this level. Called once by app or cli."""
+    """Configure logging: one JSON line for each event of at least ``level``. Called once by app or cli."""
     structlog.configure(
         wrapper_class=structlog.make_filtering_bound_logger(level),
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            tell_exception,
+            render_exception,
             structlog.processors.JSONRenderer(
                 serializer=lambda event, **_: orjson.dumps(event, default=str).decode()
             ),
@@ -71,5 +71,5 @@ def configure(stream: TextIO = sys.stderr, *, level: str = "debug") -> None:
 
 
 def get(room: str) -> Any:
-    """Get the logger of a room."""
+    """Return the logger of a room."""
     return structlog.get_logger(room=room)

@@ -1,7 +1,7 @@
-"""What a process counts of itself: plain counters and histograms, cheap enough for the hot path.
+"""Metrics of a process: counters, histograms and gauges, cheap enough for the hot path.
 
-A process reports them to the one that serves ``/metrics``, which renders those of all processes together (``app.operations``).
-Labels are words of ours only (a reason, a status, a job): never a patient, a person, a path or anything else that was sent.
+Each process reports them to the one that serves ``/metrics``, which merges them (``app.operations``). Label values come from fixed
+sets in the code (a reason, a status, a job), never from a request: no patient, person or path.
 """
 
 from bisect import bisect_left
@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 LABELS_BOUND = 256
-"""Combinations of labels that one metric keeps; all further ones are counted together under ``other``."""
+"""Label combinations that one metric keeps; further ones are counted under ``other``."""
 OTHER = "other"
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 Labels = tuple[str, ...]
@@ -25,7 +25,7 @@ class Counter:
         self._values: dict[Labels, float] = {}
 
     def add(self, *labels: str, by: float = 1) -> None:
-        """Count ``by`` more."""
+        """Add ``by`` to the count."""
         values = self._values
         if labels not in values and len(values) >= LABELS_BOUND:
             labels = (OTHER,) * len(self.labels)
@@ -49,21 +49,21 @@ class Histogram:
 
     def observe(self, seconds: float, *labels: str) -> None:
         """Count one duration."""
-        held = self._values.get(labels)
-        if held is None:
+        buckets = self._values.get(labels)
+        if buckets is None:
             if len(self._values) >= LABELS_BOUND:
                 labels = (OTHER,) * len(self.labels)
-            held = self._values.setdefault(labels, [0.0] * (len(self.bounds) + 2))
-        held[bisect_left(self.bounds, seconds)] += 1
-        held[-1] += seconds
+            buckets = self._values.setdefault(labels, [0.0] * (len(self.bounds) + 2))
+        buckets[bisect_left(self.bounds, seconds)] += 1
+        buckets[-1] += seconds
 
     def read(self) -> list[Any]:
-        """Return each combination of labels with the counts of its buckets, the last for all that is longer, and the sum."""
-        return [[list(labels), list(held)] for labels, held in self._values.copy().items()]
+        """Return each combination of labels with its bucket counts, the last one unbounded, and the sum of the durations."""
+        return [[list(labels), list(buckets)] for labels, buckets in self._values.copy().items()]
 
 
 class Gauge:
-    """A value that goes up and down, read when it is reported. ``merged`` says how those of several processes become one."""
+    """A value that goes up and down, read when it is reported. ``merged``: how the values of several processes are combined."""
 
     kind = "gauge"
 
@@ -105,7 +105,7 @@ CONNECTIONS_CLOSED = Counter(
     "hilum_connections_closed", "Silent connections closed because most places were taken."
 )
 REQUESTS_UNDER_WAY = Gauge("hilum_requests_under_way", "Requests that are being served.")
-BODY_BYTES = Gauge("hilum_body_bytes", "Bytes of request bodies that are held.")
+BODY_BYTES = Gauge("hilum_body_bytes", "Bytes of request bodies held in memory.")
 JOURNAL_RECORDS = Counter("hilum_journal_records", "Access records made durable.")
 JOURNAL_FAILURES = Counter("hilum_journal_failures", "Access records that could not be made durable.")
 JOURNAL_FOLDED = Counter(
@@ -165,10 +165,10 @@ METRICS: tuple[Metric, ...] = (
     JOBS,
     JOB_AGE,
 )
-"""Everything that a process reports, in the order of ``/metrics``."""
+"""All metrics of a process, in the order of ``/metrics``."""
 
 
 def read() -> dict[str, list[Any]]:
-    """Return what this process has counted, by the names of the metrics; those that hold nothing are left out."""
-    found = ((each.name, each.read()) for each in METRICS)
-    return {name: values for name, values in found if values}
+    """Return this process's values by the name of the metric; metrics without values are left out."""
+    values_by_name = ((each.name, each.read()) for each in METRICS)
+    return {name: values for name, values in values_by_name if values}

@@ -1,6 +1,6 @@
-"""The nodes that serve one platform, as the database knows them, and leases: who of them does what only one may do at a time.
+"""The nodes that serve one platform, and leases, which let one of them at a time do a job.
 
-All times are the database's own, so that nodes whose clocks differ agree on who is there and whose lease is over.
+All times are the database's, so that nodes with different clocks agree on which nodes are live and which leases have expired.
 """
 
 import hashlib
@@ -28,11 +28,11 @@ from hilum.infra.db import EPOCH, Instant, insert_or_ignore, metadata
 from hilum.kernel.errors import Conflict
 
 BEAT = timedelta(seconds=5)
-"""How often a node reports that it is there."""
+"""How often a node reports itself."""
 LIVE_FOR = timedelta(seconds=20)
-"""A node not seen for so long is not counted."""
+"""A node is live until it was not seen for this time."""
 LISTED_FOR = timedelta(hours=1)
-"""And is listed no longer after this."""
+"""A node not seen for this time is deleted from the list."""
 NODES_BOUND = 200
 LEASE_LOST = "lease_lost"
 NAME_BOUND = 80
@@ -61,7 +61,7 @@ lease = Table(
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One node. ``release`` is its newest migration, ``closed`` the standing for which it does not serve, empty when it serves.
+    """One node. ``release`` is its newest migration; ``closed`` the schema state because of which it does not serve, or empty.
 
     ``skew`` is how far its clock is ahead of the database's.
     """
@@ -78,7 +78,7 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """What its holder may do until ``expires_at``. ``fence`` grows with each change of holder."""
+    """A lease, which its holder has until ``expires_at``. ``fence`` grows with each change of holder, so that a late holder is detected."""
 
     name: str
     holder: str
@@ -86,16 +86,16 @@ class Lease:
     expires_at: datetime
 
 
-def name_of(data_dir: Path, given: str = "") -> str:
-    """Return a node's name: as given, else the host's with a digest of where its data lies, so that two on one host differ."""
-    if given:
-        return given[:NAME_BOUND]
-    where = hashlib.sha256(str(data_dir.resolve()).encode()).hexdigest()[:6]
-    return f"{os.uname().nodename[: NAME_BOUND - 7]}-{where}"
+def name_of(data_dir: Path, configured: str = "") -> str:
+    """Return a node's name: ``configured``, else the host's name with a digest of the data directory, which differs on one host."""
+    if configured:
+        return configured[:NAME_BOUND]
+    digest = hashlib.sha256(str(data_dir.resolve()).encode()).hexdigest()[:6]
+    return f"{os.uname().nodename[: NAME_BOUND - 7]}-{digest}"
 
 
 def database_now(tx: Connection) -> datetime:
-    """Return the database's own time, which moves on within a transaction."""
+    """Return the database's present time; unlike ``now()`` in SQL, it advances within a transaction."""
     micros: int = tx.execute(select(_now(tx))).scalar_one()
     return EPOCH + timedelta(microseconds=micros)
 
@@ -107,9 +107,9 @@ def _now(tx: Connection) -> ColumnElement[int]:
 
 
 def report(tx: Connection, me: Node) -> None:
-    """Put a node on the list, or report that it is still there."""
+    """Add a node to the list or update its entry, and delete nodes not seen for LISTED_FOR."""
     now = database_now(tx)
-    changing = {
+    values = {
         "workers": me.workers,
         "release": me.release,
         "boot": me.boot,
@@ -117,20 +117,20 @@ def report(tx: Connection, me: Node) -> None:
         "skew_ms": round(me.skew.total_seconds() * 1000),
         "closed": me.closed,
     }
-    if tx.execute(update(node).where(node.c.name == me.name).values(changing)).rowcount == 0:
-        tx.execute(insert_or_ignore(tx, node).values(changing | {"name": me.name}))
+    if tx.execute(update(node).where(node.c.name == me.name).values(values)).rowcount == 0:
+        tx.execute(insert_or_ignore(tx, node).values(values | {"name": me.name}))
     tx.execute(delete(node).where(node.c.seen_at < now - LISTED_FOR))
 
 
 def leave(tx: Connection, name: str, boot: str) -> None:
-    """Take a node that stops off the list, unless it was started again meanwhile."""
+    """Remove a node that stops from the list, unless it was restarted meanwhile (``boot`` differs)."""
     tx.execute(delete(node).where(node.c.name == name, node.c.boot == boot))
 
 
 def list_nodes(tx: Connection) -> list[Node]:
-    """List the nodes that were there within the last hour, by name; ``live`` are those that are there now."""
+    """List the nodes seen within LISTED_FOR, by name; ``live`` marks those seen within LIVE_FOR."""
     now = database_now(tx)
-    found = select(node).order_by(node.c.name).limit(NODES_BOUND)
+    query = select(node).order_by(node.c.name).limit(NODES_BOUND)
     return [
         Node(
             name=row.name,
@@ -142,60 +142,61 @@ def list_nodes(tx: Connection) -> list[Node]:
             closed=row.closed,
             live=now - row.seen_at < LIVE_FOR,
         )
-        for row in tx.execute(found)
+        for row in tx.execute(query)
     ]
 
 
 def count_live(tx: Connection) -> int:
-    """Count the nodes that are there now."""
+    """Count the live nodes."""
     since = database_now(tx) - LIVE_FOR
     counted = tx.execute(select(func.count()).select_from(node).where(node.c.seen_at > since))
     return int(counted.scalar_one())
 
 
 def acquire(tx: Connection, name: str, holder: str, life: timedelta) -> Lease | None:
-    """Take or renew a lease; None while another holds it. A lease that ran out goes to whoever asks first, with a higher fence."""
+    """Acquire or renew a lease; return None while another holder has it. A new holder gets a higher fence."""
     now = database_now(tx)
     ends = now + life
     tx.execute(insert_or_ignore(tx, lease).values(name=name, holder="", fence=0, expires_at=EPOCH))
-    found = tx.execute(
+    # SKIP LOCKED: a row that another node is renewing counts as held, so no node waits here.
+    row = tx.execute(
         select(lease).where(lease.c.name == name).with_for_update(skip_locked=True)
     ).one_or_none()
-    if found is None or (found.holder != holder and found.expires_at > now):
+    if row is None or (row.holder != holder and row.expires_at > now):
         return None
-    fence = found.fence if found.holder == holder and found.expires_at > now else found.fence + 1
+    fence = row.fence if row.holder == holder and row.expires_at > now else row.fence + 1
     tx.execute(update(lease).where(lease.c.name == name).values(holder=holder, fence=fence, expires_at=ends))
     return Lease(name, holder, fence, ends)
 
 
 def require(tx: Connection, held: Lease) -> None:
-    """Check, in the transaction of the work itself, that the lease is still ours; nobody can take it before this one ends.
+    """Check that ``held`` is still the current lease, and lock it: no other node can acquire it before this transaction ends.
 
-    Raises Conflict.
+    Call it in the transaction that does the work. Raises Conflict.
     """
-    mine = (lease.c.name == held.name, lease.c.holder == held.holder, lease.c.fence == held.fence)
-    found = tx.execute(select(lease.c.fence).where(*mine).with_for_update(read=True)).scalar_one_or_none()
-    if found is None:
+    is_held = (lease.c.name == held.name, lease.c.holder == held.holder, lease.c.fence == held.fence)
+    fence = tx.execute(select(lease.c.fence).where(*is_held).with_for_update(read=True)).scalar_one_or_none()
+    if fence is None:
         raise lost(held.name)
 
 
 def lost(name: str) -> Conflict:
-    """Return the refusal of work whose lease is another's."""
-    return Conflict(LEASE_LOST, f"The lease {name} went to another node.")
+    """Build the error of a job whose lease was lost."""
+    return Conflict(LEASE_LOST, f"Another node now holds the lease {name}.")
 
 
 def release(tx: Connection, held: Lease) -> None:
-    """Let the next one have the lease at once."""
-    mine = (lease.c.name == held.name, lease.c.holder == held.holder, lease.c.fence == held.fence)
-    tx.execute(update(lease).where(*mine).values(expires_at=EPOCH))
+    """Release a lease before it expires, so that another node can acquire it at once."""
+    is_held = (lease.c.name == held.name, lease.c.holder == held.holder, lease.c.fence == held.fence)
+    tx.execute(update(lease).where(*is_held).values(expires_at=EPOCH))
 
 
 def list_leases(tx: Connection) -> list[Lease]:
-    """List every lease that was ever held, by name."""
+    """List every lease that a node ever had, by name."""
     rows = tx.execute(select(lease).where(lease.c.fence > 0).order_by(lease.c.name))
     return [Lease(row.name, row.holder, row.fence, row.expires_at) for row in rows]
 
 
-def forget_leases(tx: Connection) -> None:
-    """Let every lease be free: whoever held it held it in another life of this database."""
+def expire_leases(tx: Connection) -> None:
+    """Expire every lease: after a restore, holders from before it must not continue."""
     tx.execute(update(lease).values(expires_at=EPOCH))

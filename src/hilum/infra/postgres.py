@@ -1,7 +1,7 @@
-"""Connections to PostgreSQL: each with deadlines that hold even where the server or the path to it stands still.
+"""Connections to PostgreSQL, with deadlines that hold even when the server or the network stalls.
 
-The server's own timeouts end what takes long there. They are worth nothing when the server is stopped or packets are lost, so each
-wait is bounded here too; a connection that did not answer in time is closed, because nobody knows what it would answer next.
+The server's own timeouts end long statements. They do not help when the server is stopped or packets are lost, so each wait is
+bounded here too. A connection that missed its deadline is closed: a late answer would be taken for that of the next statement.
 """
 
 from collections.abc import Sequence
@@ -27,15 +27,15 @@ _KEEPALIVES: dict[str, Any] = {
     "keepalives_count": 3,
     "tcp_user_timeout": 6_000,
 }
-"""A path that lost its other end is noticed by the kernel within some ten seconds, also while nobody waits."""
+"""With these the kernel detects a dead peer within some ten seconds, even on an idle connection."""
 
 
-class ServerSilent(psycopg.OperationalError):
-    """The server did not answer in time. Whether it did what was asked is not known."""
+class ServerTimeout(psycopg.OperationalError):
+    """The server did not answer in time; it may or may not have executed the statement."""
 
 
 class Link(psycopg.Connection[Any]):
-    """A connection that waits for an answer at most ``statement_s``, and never past ``until`` (monotonic time)."""
+    """A connection that waits at most ``statement_s`` for an answer, and never past ``until`` (monotonic time)."""
 
     statement_s: float | None = None
     until: float | None = None
@@ -53,18 +53,18 @@ class Link(psycopg.Connection[Any]):
         except psycopg.OperationalError as error:
             if timeout is None and monotonic() - begun >= bound:
                 self.pgconn.finish()
-                raise ServerSilent("the server did not answer in time") from error
+                raise ServerTimeout("the server did not answer in time") from error
             raise
 
 
 Statement = tuple[str, Any]
-"""A statement in the driver's words, and its values."""
+"""An SQL text with the driver's placeholders, and its values."""
 QUEUED = "queued"
-"""Where the statements of a transaction wait whose answers nobody looks at."""
+"""Key in a connection's ``info`` of the statements that wait to be sent, whose results are not needed."""
 
 
 def send(link: Link, statements: Sequence[Statement], *, commit: bool) -> None:
-    """Send statements, and the commit after them, in one round trip. What fails ends the transaction: nothing after it is done."""
+    """Send statements, then the commit, in one round trip. The first error aborts the transaction; nothing after it is executed."""
     if not statements:
         if commit:
             link.commit()
@@ -73,7 +73,7 @@ def send(link: Link, statements: Sequence[Statement], *, commit: bool) -> None:
         for sql, values in statements:
             link.execute(sql, values)
         if commit:
-            link.execute("COMMIT")  # ``link.commit`` would wait for itself, and so for one more round trip
+            link.execute("COMMIT")  # ``link.commit`` would wait for its own answer: one more round trip
 
 
 def connect(url: str, lane: Lane, *, autocommit: bool = False) -> Link:
@@ -87,20 +87,20 @@ def connect(url: str, lane: Lane, *, autocommit: bool = False) -> Link:
         options=_options(url, bounds),
         **_KEEPALIVES,
     )
-    # A little longer than the server's own: its refusal says more, and keeps the connection.
+    # A little longer than the server's own timeout, whose error is more specific and leaves the connection usable.
     link.statement_s = None if bounds.statement_s is None else bounds.statement_s + 0.5
     return link
 
 
 def _options(url: str, bounds: Bounds) -> str:
-    """Write the server's timeouts; what the operator put into the URL comes later and so prevails."""
-    set_here = {}
+    """Return the server's timeouts as connection options. Those in the operator's URL come last and therefore win."""
+    timeouts = {}
     if bounds.statement_s is not None:
-        set_here = {
+        timeouts = {
             "statement_timeout": bounds.statement_s,
             "lock_timeout": LOCK_S,
             "idle_in_transaction_session_timeout": IDLE_IN_TRANSACTION_S,
         }
-    ours = " ".join(f"-c {name}={round(value * 1000)}" for name, value in set_here.items())
+    ours = " ".join(f"-c {name}={round(value * 1000)}" for name, value in timeouts.items())
     theirs = conninfo_to_dict(url).get("options")
     return f"{ours} {theirs}" if theirs else ours

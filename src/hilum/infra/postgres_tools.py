@@ -1,4 +1,4 @@
-"""PostgreSQL's own programs for dumping and restoring, with the credentials in their environment and not in their arguments."""
+"""Runs pg_dump, pg_restore and psql. Credentials go into the environment, since any local user can read the arguments."""
 
 import os
 import shutil
@@ -29,14 +29,14 @@ DETAIL_BOUND = 500
 
 
 def dump(url: str, target: Path) -> None:
-    """Write the whole database as it is at one moment. Raises Unavailable."""
+    """Write a consistent dump of the whole database. Raises Unavailable."""
     _run("pg_dump", url, "--format=custom", "--no-owner", "--no-privileges", f"--file={target}")
 
 
 def restore(url: str, source: Path, script: Path, *, then: str) -> None:
-    """Replace the database by a dump, and run the statements of ``then``, all in one transaction. Raises Unavailable.
+    """Replace the database by a dump and run the SQL in ``then``, all in one transaction. Raises Unavailable.
 
-    ``script`` is where the dump is spelled out in between.
+    ``script`` is the path of the intermediate SQL script.
     """
     _run(
         "pg_restore",
@@ -72,19 +72,22 @@ def find(program: str) -> str:
     if not installed:
         raise Unavailable(
             "postgresql_tools_missing",
-            f"{program} is not installed: install the client programs of PostgreSQL (Debian: postgresql-client).",
+            f"{program} is not installed. Install PostgreSQL's client programs (Debian: postgresql-client).",
         )
     return str(installed[-1])
 
 
-def _run(program: str, url: str, *words: str) -> None:
+def _run(program: str, url: str, *arguments: str) -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "HILUM_"))}
     for name, value in conninfo_to_dict(url).items():
         if name not in VARIABLES:
-            raise Invalid("database_url_unusable", f"{program} cannot be given {name} of HILUM_DATABASE_URL.")
+            raise Invalid(
+                "database_url_unusable",
+                f"{program} does not support the parameter {name} of HILUM_DATABASE_URL.",
+            )
         environment[VARIABLES[name]] = str(value)
     done = subprocess.run(
-        [find(program), *words],
+        [find(program), *arguments],
         env=environment,
         capture_output=True,
         text=True,
@@ -92,5 +95,5 @@ def _run(program: str, url: str, *words: str) -> None:
         stdin=subprocess.DEVNULL,
     )
     if done.returncode:
-        told = " ".join(done.stderr.split())[:DETAIL_BOUND]
-        raise Unavailable("postgresql_tool_failed", f"{program} failed: {told}")
+        message = " ".join(done.stderr.split())[:DETAIL_BOUND]
+        raise Unavailable("postgresql_tool_failed", f"{program} failed: {message}")

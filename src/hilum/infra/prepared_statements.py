@@ -1,7 +1,7 @@
-"""Statements that every token needs, worked out once and run on the driver itself.
+"""Statements on the token path, compiled once and executed on the driver directly.
 
-The layers between a statement and the driver take several times what the statement takes. These are written as any other, and
-values pass through their columns' types both ways; only the way down is shorter.
+SQLAlchemy's execution layers cost several times as much as a short statement itself. Prepared statements are written like any other
+and values are converted by their columns' types in both directions; only those layers are skipped.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,97 +18,99 @@ Convert = Callable[[Any], Any]
 
 
 @dataclass(frozen=True, slots=True)
-class _Made:
-    """The text for one kind of database. ``named``: it takes its values by name, else in the order of ``takes``."""
+class _Compiled:
+    """The SQL of one dialect. ``named``: values are bound by name, else by position, in the order of ``parameters``."""
 
     sql: str
     named: bool
-    takes: tuple[tuple[str, Convert | None], ...]
-    gives: tuple[tuple[str, Convert | None], ...]
-    fixed: dict[str, Any]
-    """Values that the statement itself holds."""
+    parameters: tuple[tuple[str, Convert | None], ...]
+    results: tuple[tuple[str, Convert | None], ...]
+    literals: dict[str, Any]
+    """Values that are part of the statement."""
 
 
-class Prepared:
-    """One statement. ``columns`` are what its rows hold; a statement that gives no rows names none.
+class PreparedStatement:
+    """One statement. ``columns`` are the columns of its rows; none for a statement without rows.
 
-    ``make`` gives the statement in the words of a dialect. Values are bound by the names of its parameters: every one, each time.
+    ``build`` is the statement, or returns it for a dialect's name. Each execution must supply a value for every parameter.
     """
 
-    def __init__(self, make: Executable | Callable[[str], Executable], *columns: ColumnElement[Any]) -> None:
-        self._make = make
+    def __init__(self, build: Executable | Callable[[str], Executable], *columns: ColumnElement[Any]) -> None:
+        self._build = build
         self._columns = columns
-        self._made: dict[str, _Made] = {}
+        self._by_dialect: dict[str, _Compiled] = {}
 
     def first(self, tx: Connection, values: Mapping[str, Any]) -> dict[str, Any] | None:
-        """Run it and give its first row by column names, or None."""
-        made = self._for(tx.dialect)
-        rows = _run(tx, made, values).fetchall()
+        """Execute it and return its first row by column name, or None."""
+        compiled = self._for(tx.dialect)
+        rows = _run(tx, compiled, values).fetchall()
         if not rows:
             return None
         return {
             name: value if read is None else read(value)
-            for (name, read), value in zip(made.gives, rows[0], strict=True)
+            for (name, read), value in zip(compiled.results, rows[0], strict=True)
         }
 
     def count(self, tx: Connection, values: Mapping[str, Any]) -> int:
-        """Run it and tell how many rows it changed or added."""
+        """Execute it and return the number of rows that it changed or added."""
         return int(_run(tx, self._for(tx.dialect), values).rowcount)
 
-    def later(self, tx: Connection, values: Mapping[str, Any]) -> None:
-        """Run it before the next statement that answers, or with the commit: on PostgreSQL that saves its round trip.
+    def enqueue(self, tx: Connection, values: Mapping[str, Any]) -> None:
+        """Queue it: on PostgreSQL it is sent together with the next statement or the commit, which saves a round trip.
 
-        For what nobody looks at: that it changed nothing, or breaks a rule, is only noticed then, and ends the transaction.
+        For statements whose result is not needed. An error, such as a broken constraint, surfaces only then and aborts the transaction.
         """
-        made = self._for(tx.dialect)
-        if made.named:
-            tx.info.setdefault(QUEUED, []).append((made.sql, _bound(made, values)))
-        else:
-            _run(tx, made, values)
+        compiled = self._for(tx.dialect)
+        if compiled.named:
+            tx.info.setdefault(QUEUED, []).append((compiled.sql, _bound(compiled, values)))
+        else:  # SQLite is in this process: there is no round trip to save
+            _run(tx, compiled, values)
 
-    def _for(self, dialect: Dialect) -> _Made:
-        found = self._made.get(dialect.name)
-        if found is None:
-            found = self._made[dialect.name] = self._compiled(dialect)
-        return found
+    def _for(self, dialect: Dialect) -> _Compiled:
+        compiled = self._by_dialect.get(dialect.name)
+        if compiled is None:
+            compiled = self._by_dialect[dialect.name] = self._compile(dialect)
+        return compiled
 
-    def _compiled(self, dialect: Dialect) -> _Made:
-        statement: Any = self._make(dialect.name) if callable(self._make) else self._make
+    def _compile(self, dialect: Dialect) -> _Compiled:
+        statement: Any = self._build(dialect.name) if callable(self._build) else self._build
         compiled = statement.compile(dialect=dialect)
-        assert not compiled.literal_execute_params, "a list of values has no one text"
+        assert not compiled.literal_execute_params, "an IN list has no fixed SQL text"
         names = compiled.positiontup if compiled.positional else tuple(compiled.binds)
-        fixed = {
+        literals = {
             name: bind.value
             for name, bind in compiled.binds.items()
             if not bind.required and bind.value is not None
         }
-        takes = tuple((name, _binder(compiled.binds[name].type, dialect)) for name in names)
-        gives = tuple((column.key or "", _reader(column.type, dialect)) for column in self._columns)
-        return _Made(str(compiled), not compiled.positional, takes, gives, fixed)
+        parameters = tuple((name, _binder(compiled.binds[name].type, dialect)) for name in names)
+        results = tuple((column.key or "", _reader(column.type, dialect)) for column in self._columns)
+        return _Compiled(str(compiled), not compiled.positional, parameters, results, literals)
 
 
-def adds(table: Table) -> Prepared:
-    """Prepare the insertion of a whole row."""
-    return Prepared(table.insert())
+def prepare_insert(table: Table) -> PreparedStatement:
+    """Prepare the INSERT of a whole row."""
+    return PreparedStatement(table.insert())
 
 
-def adds_or_ignores(table: Table) -> Prepared:
-    """Prepare ``insert_or_ignore`` of a whole row; its count tells who was first."""
-    return Prepared(lambda dialect: insert_or_ignore_for(dialect, table))
+def prepare_insert_or_ignore(table: Table) -> PreparedStatement:
+    """Prepare ``insert_or_ignore`` of a whole row; its count is 1 if the row was new, else 0."""
+    return PreparedStatement(lambda dialect: insert_or_ignore_for(dialect, table))
 
 
-def _run(tx: Connection, made: _Made, values: Mapping[str, Any]) -> Any:
+def _run(tx: Connection, compiled: _Compiled, values: Mapping[str, Any]) -> Any:
     driver: Any = tx.connection.driver_connection
-    if made.named and tx.info.get(QUEUED):
+    if compiled.named and tx.info.get(QUEUED):  # this statement may depend on the queued ones
         send_queued(tx)
-    return driver.execute(made.sql, _bound(made, values))
+    return driver.execute(compiled.sql, _bound(compiled, values))
 
 
-def _bound(made: _Made, values: Mapping[str, Any]) -> Any:
-    if made.fixed:
-        values = made.fixed | dict(values)
-    bound = ((name, values[name] if bind is None else bind(values[name])) for name, bind in made.takes)
-    return dict(bound) if made.named else [value for _, value in bound]
+def _bound(compiled: _Compiled, values: Mapping[str, Any]) -> Any:
+    if compiled.literals:
+        values = compiled.literals | dict(values)
+    bound = (
+        (name, values[name] if bind is None else bind(values[name])) for name, bind in compiled.parameters
+    )
+    return dict(bound) if compiled.named else [value for _, value in bound]
 
 
 def _binder(kind: Any, dialect: Dialect) -> Convert | None:

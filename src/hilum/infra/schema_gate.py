@@ -1,8 +1,8 @@
-"""The schema gate: whether this release may work on the database as it stands.
+"""The schema gate: whether this release may work on the database in its present schema.
 
-A release is known by its newest migration. Each migration declares ``compatible_from``: the oldest release, by that number, that works
-on a database to which it was applied. The database keeps the newest of these beside its revision, so that a node that does not know
-a migration still knows whether it may go on.
+A release is identified by its newest migration. Each migration declares ``compatible_from``: the oldest release that works on a
+database to which it was applied. The database stores the highest of these beside its revision, so that a node can tell whether
+it may serve even when it lacks the newest migrations.
 """
 
 from collections.abc import Mapping
@@ -24,8 +24,8 @@ schema_gate = Table(
 )
 
 
-class Standing(StrEnum):
-    """How a release and a database stand to each other."""
+class SchemaState(StrEnum):
+    """How the database's schema compares with a release."""
 
     CURRENT = "current"
     NEWER = "newer"
@@ -36,34 +36,34 @@ class Standing(StrEnum):
     """The database is newer, or about to be, and this release does not work on it."""
 
 
-MAY_SERVE = frozenset({Standing.CURRENT, Standing.NEWER})
+MAY_SERVE = frozenset({SchemaState.CURRENT, SchemaState.NEWER})
 
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """``revision`` is the database's newest migration, ``release`` the code's; ``compatible_from`` as the database says."""
+    """The comparison of ``release``, the code's newest migration, with ``revision``, the database's; ``compatible_from`` as stored."""
 
-    standing: Standing
+    state: SchemaState
     release: str
     revision: str
     compatible_from: str
 
     @property
     def opens(self) -> bool:
-        return self.standing in MAY_SERVE
+        return self.state in MAY_SERVE
 
     @property
     def fault(self) -> str:
-        """One sentence on what is wrong and what to run; empty when nothing is."""
-        match self.standing:
-            case Standing.EMPTY:
-                return "The database holds no tables yet. Run `hilum migrate`."
-            case Standing.OLDER:
+        """What is wrong and which command to run; empty when the gate is open."""
+        match self.state:
+            case SchemaState.EMPTY:
+                return "The database has no tables yet. Run `hilum migrate`."
+            case SchemaState.OLDER:
                 return (
                     f"The database is at migration {self.revision} and this release needs {self.release}. "
                     "Run `hilum migrate` with this release, then start again."
                 )
-            case Standing.CLOSED:
+            case SchemaState.CLOSED:
                 return (
                     f"The database is at migration {self.revision} and works with releases from {self.compatible_from} on; "
                     f"this release ends at {self.release}. Install a newer release on this node."
@@ -72,38 +72,38 @@ class Gate:
 
 
 def judge(release: str, revision: str, compatible_from: str) -> Gate:
-    """Judge by the numbers alone. A newer database that does not say what it works with is closed to us."""
+    """Judge whether ``release`` may serve, from the migration numbers. A newer database without ``compatible_from`` is closed."""
     if not revision:
-        standing = Standing.EMPTY
+        state = SchemaState.EMPTY
     elif compatible_from > release:
-        standing = Standing.CLOSED
+        state = SchemaState.CLOSED
     elif revision == release:
-        standing = Standing.CURRENT
+        state = SchemaState.CURRENT
     elif revision < release:
-        standing = Standing.OLDER
+        state = SchemaState.OLDER
     else:
-        standing = Standing.NEWER if compatible_from else Standing.CLOSED
-    return Gate(standing, release, revision, compatible_from)
+        state = SchemaState.NEWER if compatible_from else SchemaState.CLOSED
+    return Gate(state, release, revision, compatible_from)
 
 
 def oldest_compatible(declared: Mapping[str, str], revision: str) -> str:
-    """Return the oldest release that works on a database at ``revision``: the newest that any migration up to it demands."""
-    return max((wanted for number, wanted in declared.items() if number <= revision), default="")
+    """Return the oldest release that works on a database at ``revision``: the highest that any migration up to it declares."""
+    return max((oldest for number, oldest in declared.items() if number <= revision), default="")
 
 
 def read(tx: Connection, release: str) -> Gate:
-    """Read how the database stands to a release."""
-    seen = inspect(tx)
-    revision = found = None
-    if seen.has_table(ALEMBIC_TABLE):
+    """Read the database's revision and judge whether ``release`` may serve on it."""
+    schema = inspect(tx)
+    revision = compatible_from = None
+    if schema.has_table(ALEMBIC_TABLE):
         revision = tx.execute(text("SELECT version_num FROM alembic_version")).scalar()
-    if seen.has_table(schema_gate.name):
-        found = tx.execute(select(schema_gate.c.compatible_from)).scalar()
-    return judge(release, revision or "", found or "")
+    if schema.has_table(schema_gate.name):
+        compatible_from = tx.execute(select(schema_gate.c.compatible_from)).scalar()
+    return judge(release, revision or "", compatible_from or "")
 
 
 def write(tx: Connection, compatible_from: str) -> None:
-    """Let nodes of releases older than ``compatible_from`` stop serving, from this transaction's commit on."""
+    """Store ``compatible_from``: nodes of older releases stop serving once this transaction commits."""
     row = {"id": ONLY, "compatible_from": compatible_from}
     if tx.execute(schema_gate.update().values(row)).rowcount == 0:
         tx.execute(insert_or_ignore(tx, schema_gate).values(row))

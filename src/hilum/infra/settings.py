@@ -1,4 +1,4 @@
-"""Settings: environment variables only, read once in app, one frozen class a room."""
+"""Settings: environment variables only, read once in app."""
 
 import re
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ NUMBERS = {
     "HILUM_KEEP_LAUNCHES_DAYS": (1, 36_500),
     "HILUM_KEEP_USED_TOKENS_DAYS": (1, 180),
 }
-"""Settings that are numbers, with the least and the most that they may be."""
+"""Settings that are integers, with their least and greatest values."""
 
 
 class Mode(StrEnum):
@@ -47,7 +47,7 @@ SETTINGS = (
     Setting(
         "HILUM_BASE_URL",
         "http://127.0.0.1:8000",
-        "The platform's origin, as browsers and apps reach it. No path.",
+        "The platform's origin, as browsers and apps reach it, without a path.",
     ),
     Setting(
         "HILUM_SANDBOX_URL",
@@ -60,35 +60,37 @@ SETTINGS = (
         "`sqlite:///path` or `postgresql://user:password@host/name`.",
     ),
     Setting(
-        "HILUM_DATA_DIR", ".hilum", "Where SQLite files, the audit journal and the embedded FHIR stores lie."
+        "HILUM_DATA_DIR",
+        ".hilum",
+        "Directory of the SQLite files, the audit journal and the embedded FHIR stores.",
     ),
     Setting(
         "HILUM_AUDIT_ANCHOR",
         "",
-        "Where the audit's checkpoints are noted outside the database: a file, best on another volume, or a pipe; "
-        "`audit-anchor.log` in the data directory where empty.",
+        "Where the audit's checkpoints are also written, outside the database: a file, preferably on another volume, or a pipe; "
+        "when empty, `audit-anchor.log` in the data directory.",
     ),
     Setting(
         "HILUM_SECRET_KEY",
         "",
-        "The key-encryption key: 32 or more characters of randomness. `hilum init` makes one for a platform without data; "
-        "data opens only with the key that it was sealed with.",
+        "The key-encryption key: 32 or more random characters. `hilum init` creates one for a platform without data; "
+        "existing data can be decrypted only with the key that encrypted it.",
     ),
-    Setting("HILUM_LISTEN", "", "`host:port` to bind; the base URL's own where empty."),
+    Setting("HILUM_LISTEN", "", "`host:port` to bind; when empty, those of the base URL."),
     Setting(
-        "HILUM_SANDBOX_LISTEN", "", "`host:port` of the sandbox site; the sandbox URL's own where empty."
+        "HILUM_SANDBOX_LISTEN", "", "`host:port` of the sandbox site; when empty, those of the sandbox URL."
     ),
     Setting(
         "HILUM_OPS_LISTEN",
         "",
-        "`host:port` of `/healthz`, `/readyz` with reasons and `/metrics`, which ask nobody who they are: keep it off public networks. "
-        "Where empty, 127.0.0.1 and the platform's own port + 1000 (9000 for 8000); `off` for none.",
+        "`host:port` of `/healthz`, `/readyz` with reasons and `/metrics`, which need no authentication: keep it off public networks. "
+        "When empty, 127.0.0.1 and the platform's port + 1000 (9000 for 8000); `off` for none.",
     ),
     Setting("HILUM_WORKERS", "1", "Web worker processes."),
     Setting(
         "HILUM_NODE",
         "",
-        "This node's name among those that share a database; made of host name and data directory where empty.",
+        "This node's name among those that share a database; when empty, derived from host name and data directory.",
     ),
     Setting(
         "HILUM_CONNECTIONS",
@@ -98,35 +100,39 @@ SETTINGS = (
     Setting(
         "HILUM_SOURCE_REQUESTS",
         "512",
-        "Requests of one address that a web worker serves at one time; more answer 429.",
+        "Requests of one address that a web worker serves concurrently; further ones get 429.",
     ),
     Setting(
         "HILUM_KEEP_ACCESSES_DAYS",
         "2190",
-        "After so many days the payload of an access record (path, query, patient) is purged; a hold wins.",
+        "Days after which the payload of an access record (path, query, patient) is purged, unless a hold keeps it.",
     ),
     Setting(
         "HILUM_KEEP_EVENTS_DAYS",
         "2190",
-        "After so many days the payload of a control-plane event is purged; a hold wins.",
+        "Days after which the payload of a control-plane event is purged, unless a hold keeps it.",
     ),
-    Setting("HILUM_KEEP_LAUNCHES_DAYS", "60", "After so many days a launch that is over is forgotten."),
+    Setting("HILUM_KEEP_LAUNCHES_DAYS", "60", "Days after which an ended launch is deleted."),
     Setting(
         "HILUM_KEEP_USED_TOKENS_DAYS",
         "7",
-        "So many days the second use of a refresh token is recognized and ends its family; later it is only refused.",
+        "Days for which reuse of a refresh token is detected and revokes its family; later it is only refused.",
     ),
-    Setting("HILUM_TRUSTED_PROXIES", "", "Comma-separated addresses whose `X-Forwarded-For` is believed."),
+    Setting(
+        "HILUM_TRUSTED_PROXIES",
+        "",
+        "Comma-separated addresses of proxies whose `X-Forwarded-For` is trusted.",
+    ),
     Setting(
         "HILUM_SANDBOX_PUBLIC",
         "",
-        "`1` lets a sandbox bind beyond loopback; withholds secrets, closes dynamic registration and private fetches.",
+        "`1` lets a sandbox bind beyond loopback; it then shows no secrets and refuses dynamic registration and fetches from loopback.",
     ),
 )
 
 
 COMMAND_LINE = frozenset({"HILUM_API_URL", "HILUM_API_TOKEN"})
-"""What tells the command line where a platform is and who asks: no settings of the platform, which pays them no heed."""
+"""Variables of the command line, which the platform ignores: the platform's address and the caller's token."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +169,7 @@ class Settings:
 
     @property
     def anchor(self) -> Path:
-        """Where the audit's checkpoints are noted outside the database."""
+        """Where the audit's checkpoints are also written, outside the database."""
         return self.audit_anchor or self.data_dir / "audit-anchor.log"
 
     @property
@@ -172,16 +178,17 @@ class Settings:
 
     @property
     def opens_private_fetches(self) -> bool:
-        """Only a plain sandbox may fetch from loopback addresses."""
+        """Whether loopback addresses may be fetched: only in a sandbox that is not public."""
         return self.is_sandbox and not self.sandbox_public
 
 
 def read(environment: Mapping[str, str]) -> Settings:
-    """Read and judge the settings. Raises Invalid with one entry in ``fields`` for each setting that cannot be taken."""
+    """Read and validate the settings. Raises Invalid with one entry in ``fields`` for each invalid setting."""
     values = {each.name: environment.get(each.name, "") or each.default for each in SETTINGS}
     faults: dict[str, str] = {}
-    known = COMMAND_LINE.union(values)
-    unknown = [name for name in environment if name.startswith("HILUM_") and name not in known]
+    # A misspelled setting must not silently leave its default in force.
+    names = COMMAND_LINE.union(values)
+    unknown = [name for name in environment if name.startswith("HILUM_") and name not in names]
     faults.update(dict.fromkeys(unknown, "is not a setting of Hilum"))
     if values["HILUM_MODE"] not in {mode.value for mode in Mode}:
         faults["HILUM_MODE"] = "is neither sandbox nor production"
@@ -201,8 +208,8 @@ def read(environment: Mapping[str, str]) -> Settings:
             faults[name] = f"is not a number from {least} to {most}"
     if len(values["HILUM_SECRET_KEY"]) < SECRET_KEY_MIN:
         faults["HILUM_SECRET_KEY"] = (
-            f"is missing or shorter than {SECRET_KEY_MIN} characters: set the key of this platform's data, from where you keep it; "
-            "only a platform without data takes a new key, which `hilum init` makes"
+            f"is missing or shorter than {SECRET_KEY_MIN} characters: set the key that encrypted this platform's data; "
+            "for a platform without data, `hilum init` creates a new key"
         )
     if faults:
         raise _invalid(faults)
@@ -231,8 +238,8 @@ def read(environment: Mapping[str, str]) -> Settings:
 
 
 def _retention(values: Mapping[str, str]) -> Retention:
-    named = ("ACCESSES", "EVENTS", "LAUNCHES", "USED_TOKENS")
-    days = {name.lower(): timedelta(days=int(values[f"HILUM_KEEP_{name}_DAYS"])) for name in named}
+    classes = ("ACCESSES", "EVENTS", "LAUNCHES", "USED_TOKENS")
+    days = {name.lower(): timedelta(days=int(values[f"HILUM_KEEP_{name}_DAYS"])) for name in classes}
     return Retention(**days)
 
 
@@ -251,7 +258,7 @@ def _mode_faults(settings: Settings) -> dict[str, str]:
             ):
                 if where.rpartition(":")[0] not in LOOPBACK:
                     faults[name] = (
-                        "binds a sandbox beyond loopback; set HILUM_SANDBOX_PUBLIC=1 if that is meant"
+                        "binds a sandbox beyond loopback; set HILUM_SANDBOX_PUBLIC=1 if you intend that"
                     )
     elif base.scheme != "https" and base.hostname not in LOOPBACK:
         faults["HILUM_BASE_URL"] = "is an http issuer beyond loopback, which production refuses"
@@ -267,7 +274,7 @@ def _origin_fault(url: str) -> str:
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         return "is not an http or https origin"
     if parts.path or parts.query or parts.fragment or parts.username:
-        return "is more than an origin: give scheme, host and port only, without a trailing slash"
+        return "is more than an origin: set scheme, host and port only, without a trailing slash"
     return ""
 
 

@@ -1,4 +1,4 @@
-"""The machine's clock and randomness. Imported by app and cli only; everyone else is handed them."""
+"""The machine's clock and randomness. Imported by app and cli only; other rooms get them as parameters."""
 
 import base64
 import os
@@ -9,14 +9,14 @@ from threading import Lock
 
 _CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
 _OF_BYTE = bytes(ord(_CROCKFORD[byte & 31]) for byte in range(256))
-"""A random byte to a random letter: five of its bits count."""
+"""Maps a random byte to a random letter; 256 is a multiple of 32, so every letter is equally likely."""
 _TIME_SHIFTS = tuple(range(45, -1, -5))
 _RANDOM_LETTERS = 16
-_STOCK = 256 * _RANDOM_LETTERS
+_BATCH_BYTES = 256 * _RANDOM_LETTERS
 
 
 class SystemClock:
-    """The real time."""
+    """The machine's real time."""
 
     def now(self) -> datetime:
         return datetime.now(UTC)
@@ -28,21 +28,23 @@ class SystemClock:
 class SystemIds:
     """Time-ordered ids (48 bits of milliseconds, 80 random bits) and 256-bit secrets from the operating system.
 
-    Ids are made for every request, so their random bits are drawn in stock; secrets never are.
+    Every request needs ids, so their random bits are drawn in batches, one system call for many. Secrets are drawn one by one: unused
+    ones never lie in memory.
     """
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._stock, self._at = "", 0
+        self._letters, self._at = "", 0
         self._ms, self._time = -1, ""
-        os.register_at_fork(after_in_child=self._forget)
+        # A forked child would return the same ids as its parent.
+        os.register_at_fork(after_in_child=self._reset)
 
     def new(self, prefix: str) -> str:
         ms = time.time_ns() // 1_000_000
         with self._lock:
-            if self._at >= len(self._stock):
-                self._stock, self._at = os.urandom(_STOCK).translate(_OF_BYTE).decode(), 0
-            drawn = self._stock[self._at : self._at + _RANDOM_LETTERS]
+            if self._at >= len(self._letters):
+                self._letters, self._at = os.urandom(_BATCH_BYTES).translate(_OF_BYTE).decode(), 0
+            drawn = self._letters[self._at : self._at + _RANDOM_LETTERS]
             self._at += _RANDOM_LETTERS
             if ms != self._ms:
                 self._ms, self._time = ms, "".join([_CROCKFORD[ms >> shift & 31] for shift in _TIME_SHIFTS])
@@ -51,6 +53,6 @@ class SystemIds:
     def secret(self, size: int = 32) -> str:
         return base64.urlsafe_b64encode(secrets.token_bytes(size)).rstrip(b"=").decode()
 
-    def _forget(self) -> None:
+    def _reset(self) -> None:
         self._lock = Lock()
-        self._stock, self._at = "", 0
+        self._letters, self._at = "", 0

@@ -1,8 +1,8 @@
-"""A crew: the threads of one lane, and the works that wait for them, each with a deadline.
+"""Worker pools: the threads of one lane, and a bounded queue of tasks, each with a deadline.
 
-On SQLite, where there is one writer at a time in any case, works that wait at the same moment are run as one group that shares a
-transaction, and so one fsync. Each keeps what a transaction of its own would give it: it succeeds or fails alone, and its caller is
-answered after the commit. While one group commits the next gathers; nobody is made to wait for a group to fill.
+SQLite has one writer at a time, so write tasks that wait at the same moment run as one group, which shares a transaction and thereby
+one fsync. Each task keeps the guarantees of a transaction of its own: it succeeds or fails alone, and its caller gets the result after
+the commit. The next group gathers while one commits; a group never waits to fill.
 """
 
 import asyncio
@@ -19,134 +19,138 @@ from sqlalchemy import Connection
 
 from hilum.infra import database_faults as faults
 from hilum.infra import lanes, metrics
-from hilum.infra.database_faults import DatabaseAway
-from hilum.infra.db import Outcome
+from hilum.infra.database_faults import DatabaseUnavailable
+from hilum.infra.db import TaskResult
 from hilum.infra.lanes import ANSWER_WITHIN_S, Lane
 from hilum.kernel.errors import Unavailable
 
 T = TypeVar("T")
-Work = Callable[[Connection], Any]
-RunGroup = Callable[[Sequence[Any], float | None], list[Outcome]]
-"""Runs a group of works until a deadline; returns in their order how each ended."""
+Task = Callable[[Connection], Any]
+RunGroup = Callable[[Sequence[Any], float | None], list[TaskResult]]
+"""Runs a group of tasks until a deadline (monotonic time); returns their results in the same order."""
 GROUP_BOUND = 32
 
 
 @dataclass(slots=True, eq=False)
-class _Waiting:
-    work: Any
+class _QueuedTask:
+    task: Any
     loop: asyncio.AbstractEventLoop
-    answer: "asyncio.Future[Any]"
+    result: "asyncio.Future[Any]"
     until: float | None
-    begun: bool = False
+    has_begun: bool = False
 
 
-class Crew:
-    """Takes works from event loops and runs them in ``threads`` threads, ``group`` at a time."""
+class WorkerPool:
+    """Accepts tasks from event loops and runs them in ``threads`` threads, ``group`` at a time."""
 
     def __init__(self, lane: Lane, run_group: RunGroup, *, threads: int, group: int = 1) -> None:
         self._lane, self._run_group, self._group = lane, run_group, group
         self._bounds = lanes.BOUNDS[lane]
         self._threads = threads
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix=f"db-{lane}")
-        self._waiting: deque[_Waiting] = deque()
-        self._serving = 0
+        self._executor = ThreadPoolExecutor(threads, thread_name_prefix=f"db-{lane}")
+        self._queue: deque[_QueuedTask] = deque()
+        self._busy_threads = 0
         self._lock = Lock()
-        pool = f"{lane}-writers" if group > 1 else str(lane)
-        metrics.DATABASE_WAITING.follow(lambda: len(self._waiting), pool)
-        metrics.DATABASE_BUSY.follow(lambda: self._serving, pool)
+        label = f"{lane}-writers" if group > 1 else str(lane)
+        metrics.DATABASE_WAITING.follow(lambda: len(self._queue), label)
+        metrics.DATABASE_BUSY.follow(lambda: self._busy_threads, label)
 
-    async def run(self, work: Any) -> Any:
-        """Run ``work`` and return what it returns. Errors pass through.
+    async def run(self, task: Any) -> Any:
+        """Run ``task`` and return its result. Errors pass through.
 
-        Raises Unavailable when too many wait, or when it was not begun or not answered in time.
+        Raises Unavailable when the queue is full, or when the task did not begin or end in time.
         """
         loop = asyncio.get_running_loop()
         within_s = self._bounds.within_s
         until = None if within_s is None else monotonic() + within_s
-        mine = _Waiting(work, loop, loop.create_future(), until)
+        queued = _QueuedTask(task, loop, loop.create_future(), until)
         with self._lock:
-            if len(self._waiting) >= self._bounds.waiting:
+            if len(self._queue) >= self._bounds.waiting:
                 raise _busy()
-            self._waiting.append(mine)
-            if self._serving < self._threads:
-                self._serving += 1
-                self._pool.submit(self._serve)
+            self._queue.append(queued)
+            if self._busy_threads < self._threads:
+                self._busy_threads += 1
+                self._executor.submit(self._work)
         if within_s is None:
-            return await mine.answer
-        timer = loop.call_later(within_s, self._expire, mine)
+            return await queued.result
+        timer = loop.call_later(within_s, self._expire, queued)
         try:
-            return await mine.answer
+            return await queued.result
         except asyncio.CancelledError:
-            self._withdraw(mine)
+            self._withdraw(queued)
             raise
         finally:
             timer.cancel()
 
-    def _withdraw(self, mine: _Waiting) -> bool:
-        """Take a work back; False when it has begun."""
+    def _withdraw(self, queued: _QueuedTask) -> bool:
+        """Remove a task from the queue; return False when it has begun."""
         with self._lock:
-            if not mine.begun:
+            if not queued.has_begun:
                 with suppress(ValueError):
-                    self._waiting.remove(mine)
-            return not mine.begun
+                    self._queue.remove(queued)
+            return not queued.has_begun
 
-    def _expire(self, mine: _Waiting) -> None:
-        if mine.answer.done():
+    def _expire(self, queued: _QueuedTask) -> None:
+        """Fail a task whose deadline passed: at once when it has not begun, else after a short grace."""
+        if queued.result.done():
             return
-        if self._withdraw(mine):
-            mine.answer.set_exception(_busy())
+        if self._withdraw(queued):
+            queued.result.set_exception(_busy())
             return
-        # The thread has the same deadline, and ends by itself but for a wait that no deadline reaches, such as a look-up of a name.
+        # The thread has the same deadline and normally ends by itself. The grace bounds waits that no deadline of ours reaches, such
+        # as name resolution.
         assert self._bounds.within_s is not None
-        mine.loop.call_later(ANSWER_WITHIN_S - self._bounds.within_s, _give_up, mine)
+        queued.loop.call_later(ANSWER_WITHIN_S - self._bounds.within_s, _abandon, queued)
 
-    def _serve(self) -> None:
-        while group := self._take():
+    def _work(self) -> None:
+        """Run groups in this thread until the queue is empty."""
+        while group := self._next_group():
             try:
                 with lanes.using(self._lane):
-                    ended = self._run_group([each.work for each in group], group[0].until)
-            except Exception as error:  # noqa: BLE001 - the thread's edge: whoever waits must hear
-                ended = [Outcome(error=error)] * len(group)
-            _answer(group, ended)
+                    results = self._run_group([each.task for each in group], group[0].until)
+            except Exception as error:  # noqa: BLE001 - the thread's edge: every caller needs a result
+                results = [TaskResult(error=error)] * len(group)
+            _deliver(group, results)
 
-    def _take(self) -> list[_Waiting]:
+    def _next_group(self) -> list[_QueuedTask]:
         with self._lock:
-            group = [self._waiting.popleft() for _ in range(min(self._group, len(self._waiting)))]
+            group = [self._queue.popleft() for _ in range(min(self._group, len(self._queue)))]
             for each in group:
-                each.begun = True
+                each.has_begun = True
             if not group:
-                self._serving -= 1
+                # Under the lock that ``run`` appends under, so no task is queued while the last thread stops.
+                self._busy_threads -= 1
             return group
 
     def close(self) -> None:
-        """Let running work end and stop the threads."""
-        self._pool.shutdown(wait=True)
+        """Wait for running tasks and stop the threads."""
+        self._executor.shutdown(wait=True)
 
 
 def _busy() -> Unavailable:
     return Unavailable("database_busy", "The database is overloaded. Retry in a few seconds.")
 
 
-def _give_up(mine: _Waiting) -> None:
-    if not mine.answer.done():
-        mine.answer.set_exception(DatabaseAway(faults.SILENT, in_doubt=True))
+def _abandon(queued: _QueuedTask) -> None:
+    if not queued.result.done():
+        queued.result.set_exception(DatabaseUnavailable(faults.SILENT, in_doubt=True))
 
 
-def _answer(group: list[_Waiting], ended: list[Outcome]) -> None:
-    """Answer everyone, with one call into each loop."""
-    answers: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Any], Outcome]]] = {}
-    for each, outcome in zip(group, ended, strict=True):
-        answers.setdefault(each.loop, []).append((each.answer, outcome))
-    for loop, pairs in answers.items():
-        with suppress(RuntimeError):  # the loop is closed: nobody listens any more
+def _deliver(group: list[_QueuedTask], results: list[TaskResult]) -> None:
+    """Return the results to their callers, with one call into each event loop."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Any], TaskResult]]] = {}
+    for each, result in zip(group, results, strict=True):
+        by_loop.setdefault(each.loop, []).append((each.result, result))
+    for loop, pairs in by_loop.items():
+        with suppress(RuntimeError):  # the loop is closed: no caller waits any more
             loop.call_soon_threadsafe(_settle, pairs)
 
 
-def _settle(pairs: list[tuple["asyncio.Future[Any]", Outcome]]) -> None:
-    for answer, outcome in pairs:
-        if answer.done():
+def _settle(pairs: list[tuple["asyncio.Future[Any]", TaskResult]]) -> None:
+    for future, result in pairs:
+        if future.done():
             continue
-        if outcome.error is None:
-            answer.set_result(outcome.value)
+        if result.error is None:
+            future.set_result(result.value)
         else:
-            answer.set_exception(outcome.error)
+            future.set_exception(result.error)

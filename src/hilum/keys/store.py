@@ -20,7 +20,7 @@ from sqlalchemy import (
 )
 
 from hilum.infra.db import Instant, insert_or_ignore, metadata
-from hilum.infra.prepared_statements import Prepared
+from hilum.infra.prepared_statements import PreparedStatement
 from hilum.keys.models import KeyState, Purpose, SigningKey
 
 signing_key = Table(
@@ -44,7 +44,7 @@ key_check = Table(
     Column("sealed", Text, nullable=False),
 )
 _ACTIVE = signing_key.c.state == KeyState.ACTIVE.value
-_FIND_ACTIVE = Prepared(
+_FIND_ACTIVE = PreparedStatement(
     select(signing_key).where(
         signing_key.c.purpose == bindparam("purpose"), signing_key.c.ring == bindparam("ring"), _ACTIVE
     ),

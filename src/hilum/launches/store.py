@@ -25,7 +25,7 @@ from sqlalchemy import (
 )
 
 from hilum.infra.db import Instant, insert_or_ignore, metadata
-from hilum.infra.prepared_statements import Prepared
+from hilum.infra.prepared_statements import PreparedStatement
 from hilum.kernel.ids import ClientId, LaunchId, PersonId, SessionId, TenantId
 from hilum.launches.models import PURGE_BATCH, Activity, Launch
 
@@ -89,7 +89,7 @@ _MEMBERS = tuple(
     column.name for column in launch.c if column.name not in {"handle_hash", "open_hash", "open_expires_at"}
 )
 _ALIVE = launch.c.ended_at.is_(None)
-_FIND = Prepared(select(launch).where(launch.c.id == bindparam("launch_id")), *launch.c)
+_FIND = PreparedStatement(select(launch).where(launch.c.id == bindparam("launch_id")), *launch.c)
 
 
 def find(tx: Connection, launch_id: LaunchId) -> Launch | None:

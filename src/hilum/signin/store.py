@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import JSON, Column, Connection, Index, Integer, Row, String, Table, delete, func, select
 
-from hilum.infra.db import Instant, in_parts, insert_or_ignore, metadata
+from hilum.infra.db import Instant, in_batches, insert_or_ignore, metadata
 from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import PersonId, SessionId, TenantId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
@@ -151,7 +151,7 @@ def save_sessions_ended(tx: Connection, person: PersonId, at: datetime, *, keep:
         .order_by(sessions.c.created_at.desc(), sessions.c.id.desc())
     )
     over = [SessionId(row.id) for row in tx.execute(living)][keep:]
-    for some in in_parts(over):
+    for some in in_batches(over):
         tx.execute(sessions.update().where(sessions.c.id.in_(some)).values(ended_at=at))
     return over
 

@@ -24,8 +24,8 @@ from sqlalchemy import (
     update,
 )
 
-from hilum.infra.db import EPOCH, Instant, in_parts, insert_or_ignore, metadata
-from hilum.infra.prepared_statements import Prepared, adds, adds_or_ignores
+from hilum.infra.db import EPOCH, Instant, in_batches, insert_or_ignore, metadata
+from hilum.infra.prepared_statements import PreparedStatement, prepare_insert, prepare_insert_or_ignore
 from hilum.kernel.ids import AuthorizationId, ClientId, FamilyId, LaunchId, TenantId
 from hilum.tokens.models import PURGE_BATCH, AccessToken, Grant, RefreshToken
 
@@ -87,31 +87,31 @@ _FAMILY_LIVES = exists().where(
     token_family.c.id == refresh_token.c.family, token_family.c.revoked_at.is_(None)
 )
 
-_TOUCH_FAMILY = Prepared(
+_TOUCH_FAMILY = PreparedStatement(
     update(token_family)
     .where(token_family.c.id == bindparam("family"), token_family.c.revoked_at.is_(None))
     .values(minted_at=bindparam("now"))
 )
-_ADD_FAMILY = adds_or_ignores(token_family)
-_ADD_ACCESS = adds(access_token)
-_ADD_REFRESH = adds(refresh_token)
-_ADD_JTI = adds_or_ignores(used_jti)
+_ADD_FAMILY = prepare_insert_or_ignore(token_family)
+_ADD_ACCESS = prepare_insert(access_token)
+_ADD_REFRESH = prepare_insert(refresh_token)
+_ADD_JTI = prepare_insert_or_ignore(used_jti)
 _FAMILY_REVOKED_AT = token_family.c.revoked_at.label("family_revoked_at")
-_FIND_ACCESS = Prepared(
+_FIND_ACCESS = PreparedStatement(
     select(*access_token.c, _FAMILY_REVOKED_AT)
     .select_from(access_token.outerjoin(token_family, token_family.c.id == access_token.c.family))
     .where(access_token.c.hash == bindparam("fingerprint")),
     *access_token.c,
     _FAMILY_REVOKED_AT,
 )
-_FIND_REFRESH = Prepared(
+_FIND_REFRESH = PreparedStatement(
     select(*refresh_token.c, _FAMILY_REVOKED_AT)
     .select_from(refresh_token.outerjoin(token_family, token_family.c.id == refresh_token.c.family))
     .where(refresh_token.c.hash == bindparam("fingerprint")),
     *refresh_token.c,
     _FAMILY_REVOKED_AT,
 )
-_USE_REFRESH = Prepared(
+_USE_REFRESH = PreparedStatement(
     update(refresh_token)
     .where(
         refresh_token.c.hash == bindparam("fingerprint"),
@@ -186,7 +186,7 @@ def add_access(tx: Connection, token: AccessToken) -> None:
         "expires_at": token.expires_at,
         "revoked_at": None,
     }
-    _ADD_ACCESS.later(tx, row)
+    _ADD_ACCESS.enqueue(tx, row)
 
 
 def find_access(tx: Connection, fingerprint: bytes) -> tuple[AccessToken, bool] | None:
@@ -217,7 +217,7 @@ def add_refresh(tx: Connection, token: RefreshToken) -> None:
         "expires_at": token.expires_at,
         "used_at": None,
     }
-    _ADD_REFRESH.later(tx, row)
+    _ADD_REFRESH.enqueue(tx, row)
 
 
 def use_refresh(
@@ -348,7 +348,7 @@ def purge(
         ~exists().where(refresh.c.family == family.c.id),
     )
     removed = len(emptied)
-    for some in in_parts(sorted(set(emptied))):
+    for some in in_batches(sorted(set(emptied))):
         removed += tx.execute(delete(family).where(family.c.id.in_(some), *over)).rowcount
     return (
         removed

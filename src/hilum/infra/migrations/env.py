@@ -1,4 +1,4 @@
-"""Alembic's entry: runs on the connection that ``run.migrate`` hands over."""
+"""Alembic's entry point: runs the migrations on the connection of ``run.migrate``."""
 
 from alembic import context
 

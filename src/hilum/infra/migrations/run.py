@@ -1,4 +1,4 @@
-"""Bring a database to the newest migration, and say what that would do."""
+"""Upgrade a database to the newest migration, or show what an upgrade would do."""
 
 import sqlite3
 import time
@@ -18,23 +18,23 @@ from hilum.infra import lanes, nodes, schema_gate
 from hilum.infra.db import Database
 from hilum.infra.lanes import Lane
 from hilum.infra.nodes import BEAT, Node
-from hilum.infra.schema_gate import Gate, Standing
+from hilum.infra.schema_gate import Gate, SchemaState
 from hilum.kernel.errors import NotPermitted, Unavailable
 
 HERE = Path(__file__).parent
 LOCK = 0x48494C554D
 """The advisory lock under which PostgreSQL is migrated: the letters of HILUM."""
 LOCKED_FOR_S = 120.0
-"""How long a migration waits for another one that runs."""
+"""How long a migration waits for another one that is running."""
 SETTLES_S = BEAT.total_seconds() + 1
-"""Within this every process of a node has noticed that the gate is closed."""
+"""Within this time every process of a node has read that the gate is closed."""
 CLOSES_WITHIN_S = 3 * BEAT.total_seconds() + 1
 LOOK_EVERY_S = 0.2
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One migration that is still to come. ``compatible_from``: releases older than this do not work once it is applied."""
+    """One migration that is to be applied. ``compatible_from``: releases older than this do not work afterwards."""
 
     revision: str
     title: str
@@ -43,11 +43,11 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What ``migrate`` would do. ``in_the_way``: live nodes of releases that will not work afterwards."""
+    """What ``migrate`` would do. ``blocking_nodes``: live nodes whose releases do not work afterwards."""
 
     gate: Gate
     steps: tuple[Step, ...]
-    in_the_way: tuple[Node, ...]
+    blocking_nodes: tuple[Node, ...]
 
     @property
     def compatible_from(self) -> str:
@@ -55,19 +55,21 @@ class Plan:
 
 
 def configuration(*folders: Path) -> Config:
-    """Return Alembic's settings without a file of its own; ``folders`` hold further migrations, for tests of the next release."""
+    """Build Alembic's configuration without an ini file. ``folders`` hold further migrations, for tests of the next release."""
     config = Config()
     config.set_main_option("script_location", str(HERE).replace("%", "%%"))
     if folders:
-        every = [HERE / "versions", *folders]
-        config.set_main_option("version_locations", "\n".join(str(each).replace("%", "%%") for each in every))
+        locations = [HERE / "versions", *folders]
+        config.set_main_option(
+            "version_locations", "\n".join(str(each).replace("%", "%%") for each in locations)
+        )
         config.set_main_option("path_separator", "newline")
     return config
 
 
 @cache
 def release() -> str:
-    """Return the newest migration that this code knows: what a release is known by."""
+    """Return the newest migration of this code, which identifies the release."""
     return newest(configuration())
 
 
@@ -77,7 +79,7 @@ def newest(config: Config) -> str:
 
 
 def declared(config: Config) -> dict[str, str]:
-    """Return what each migration declares as the oldest release that works with it; one that does not declare is for itself only."""
+    """Return the oldest release that each migration declares to work with it; by default, only the release that has it."""
     scripts = ScriptDirectory.from_config(config)
     return {
         script.revision: str(getattr(script.module, "compatible_from", script.revision))
@@ -86,26 +88,26 @@ def declared(config: Config) -> dict[str, str]:
 
 
 def plan(tx: Connection, config: Config) -> Plan:
-    """Work out what ``migrate`` would do to this database."""
-    found = schema_gate.read(tx, newest(config))
-    if found.standing not in {Standing.EMPTY, Standing.OLDER}:
-        return Plan(found, (), ())
+    """Return what ``migrate`` would do to this database."""
+    gate = schema_gate.read(tx, newest(config))
+    if gate.state not in {SchemaState.EMPTY, SchemaState.OLDER}:
+        return Plan(gate, (), ())
     scripts = ScriptDirectory.from_config(config)
-    wanted = declared(config)
+    compatible_from = declared(config)
     steps = [
-        Step(script.revision, (script.doc or "").splitlines()[0], wanted[script.revision])
+        Step(script.revision, (script.doc or "").splitlines()[0], compatible_from[script.revision])
         for script in scripts.walk_revisions()
-        if script.revision > found.revision
+        if script.revision > gate.revision
     ]
     steps.sort(key=lambda step: step.revision)
-    demanded = max(step.compatible_from for step in steps)
-    there = nodes.list_nodes(tx) if inspect(tx).has_table(nodes.node.name) else []
-    in_the_way = tuple(each for each in there if each.live and each.release < demanded)
-    return Plan(found, tuple(steps), in_the_way)
+    oldest = max(step.compatible_from for step in steps)
+    listed = nodes.list_nodes(tx) if inspect(tx).has_table(nodes.node.name) else []
+    blocking_nodes = tuple(each for each in listed if each.live and each.release < oldest)
+    return Plan(gate, tuple(steps), blocking_nodes)
 
 
 def plan_of(url: str, config: Config | None = None) -> Plan:
-    """Work out what ``migrate`` would do to the database at ``url``."""
+    """Return what ``migrate`` would do to the database at ``url``."""
     database = Database(url)
     try:
         return database.read(lambda tx: plan(tx, config or configuration()))
@@ -114,43 +116,46 @@ def plan_of(url: str, config: Config | None = None) -> Plan:
 
 
 def migrate(url: str, revision: str = "head", *, config: Config | None = None) -> None:
-    """Upgrade the database at ``url``. Safe to repeat and to run on several nodes at once; it is one transaction.
+    """Upgrade the database at ``url`` in one transaction. Safe to repeat and to run on several nodes at once.
 
-    Nodes of older releases that would not work afterwards are asked to stop serving first. Raises NotPermitted when one does not.
+    Nodes whose releases would not work afterwards are made to stop serving first. Raises NotPermitted when one does not stop.
     """
-    made = config or configuration()
+    alembic = config or configuration()
     database = Database(url)
     try:
-        before = database.read(lambda tx: plan(tx, made))
-        if before.gate.standing is Standing.CLOSED:
+        before = database.read(lambda tx: plan(tx, alembic))
+        if before.gate.state is SchemaState.CLOSED:
             raise NotPermitted("database_newer", before.gate.fault)
-        if before.gate.standing is Standing.NEWER:
+        if before.gate.state is SchemaState.NEWER:
             return
-        closes = bool(before.in_the_way) and revision == "head"
+        closes = bool(before.blocking_nodes) and revision == "head"
         if closes:
             _close(database, before)
 
         def upgrade(tx: Connection) -> None:
-            if revision != "head" or schema_gate.read(tx, newest(made)).standing in {
-                Standing.EMPTY,
-                Standing.OLDER,
+            # Checked again under the lock: another node may have upgraded meanwhile.
+            if revision != "head" or schema_gate.read(tx, newest(alembic)).state in {
+                SchemaState.EMPTY,
+                SchemaState.OLDER,
             }:
-                command.upgrade(_with(made, tx), revision)
-            _note(tx, made)
+                command.upgrade(_with(alembic, tx), revision)
+            _record_compatibility(tx, alembic)
 
         done = False
         try:
             _locked(database, upgrade)
             done = True
         finally:
-            if closes and not done:
+            if (
+                closes and not done
+            ):  # reopen the gate, or the older nodes would stay stopped although nothing changed
                 database.write(lambda tx: schema_gate.write(tx, before.gate.compatible_from))
     finally:
         database.dispose()
 
 
 def migrate_closed(url: str) -> None:
-    """Upgrade a restored database that nobody may serve yet; ``reopen`` lets it be served."""
+    """Upgrade a restored database and leave its gate closed; ``reopen`` opens it."""
     config = configuration()
     database = Database(url)
     try:
@@ -160,18 +165,18 @@ def migrate_closed(url: str) -> None:
 
 
 def reopen(tx: Connection) -> None:
-    """Let every release that works on the database as it stands serve it again."""
-    _note(tx, configuration())
+    """Open the gate for every release that works on the present schema."""
+    _record_compatibility(tx, configuration())
 
 
 def downgrade(url: str, revision: str = "base") -> None:
-    """Take migrations back, for tests of the way down."""
+    """Revert migrations, for tests of the downgrades."""
     config = configuration()
     database = Database(url)
 
     def down(tx: Connection) -> None:
         command.downgrade(_with(config, tx), revision)
-        _note(tx, config)
+        _record_compatibility(tx, config)
 
     try:
         _locked(database, down)
@@ -180,8 +185,8 @@ def downgrade(url: str, revision: str = "base") -> None:
 
 
 def is_current(tx: Connection) -> bool:
-    """Return whether the database stands at the newest migration."""
-    return schema_gate.read(tx, release()).standing is Standing.CURRENT
+    """Check whether the database is at the newest migration."""
+    return schema_gate.read(tx, release()).state is SchemaState.CURRENT
 
 
 def _with(config: Config, tx: Connection) -> Config:
@@ -189,30 +194,30 @@ def _with(config: Config, tx: Connection) -> Config:
     return config
 
 
-def _note(tx: Connection, config: Config) -> None:
-    """Write down which releases work on the database now."""
+def _record_compatibility(tx: Connection, config: Config) -> None:
+    """Store the oldest release that works on the present schema."""
     if inspect(tx).has_table(schema_gate.schema_gate.name):
         revision = MigrationContext.configure(tx).get_current_revision() or ""
         schema_gate.write(tx, schema_gate.oldest_compatible(declared(config), revision))
 
 
 def _close(database: Database, before: Plan) -> None:
-    """Let nodes that will not work stop serving before anything changes below them."""
+    """Close the gate and wait until the blocking nodes have stopped serving. Raises NotPermitted when one does not."""
     begun = time.monotonic()
     database.write(lambda tx: schema_gate.write(tx, before.compatible_from))
     while True:
-        left = [
+        still_serving = [
             each for each in database.read(_live) if each.release < before.compatible_from and not each.closed
         ]
         waited = time.monotonic() - begun
-        if not left and waited > SETTLES_S:
+        if not still_serving and waited > SETTLES_S:
             return
         if waited > CLOSES_WITHIN_S:
             database.write(lambda tx: schema_gate.write(tx, before.gate.compatible_from))
-            names = ", ".join(each.name for each in left)
+            names = ", ".join(each.name for each in still_serving)
             raise NotPermitted(
                 "older_nodes_serve",
-                f"These nodes run releases that will not work afterwards and did not stop serving: {names}. "
+                f"These nodes run releases that do not work with the new schema and did not stop serving: {names}. "
                 "Stop them, then run `hilum migrate` again. Nothing was changed.",
             )
         time.sleep(LOOK_EVERY_S)
@@ -222,19 +227,19 @@ def _live(tx: Connection) -> list[Node]:
     return [each for each in nodes.list_nodes(tx) if each.live]
 
 
-def _locked(database: Database, work: Callable[[Connection], Any]) -> None:
-    """Run ``work`` in one transaction while nobody else migrates; wait for one who does."""
+def _locked(database: Database, task: Callable[[Connection], Any]) -> None:
+    """Run ``task`` in one transaction under the migration lock; wait at most LOCKED_FOR_S for another migration."""
 
-    def alone(tx: Connection) -> None:
+    def exclusively(tx: Connection) -> None:
         if tx.dialect.name == "postgresql":
             tx.exec_driver_sql(f"SELECT pg_advisory_xact_lock({LOCK})")
-        work(tx)
+        task(tx)
 
     begun = time.monotonic()
     while True:
         try:
             with lanes.using(Lane.LONG):
-                database.write(alone)
+                database.write(exclusively)
             return
         except Unavailable as error:
             if not _is_busy(error) or time.monotonic() - begun > LOCKED_FOR_S:
@@ -243,6 +248,6 @@ def _locked(database: Database, work: Callable[[Connection], Any]) -> None:
 
 
 def _is_busy(error: Unavailable) -> bool:
-    """Return whether another process writes SQLite's file just now."""
+    """Check whether the error is another process's lock on SQLite's file."""
     cause = getattr(error.__cause__, "orig", error.__cause__)
     return getattr(cause, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
