@@ -196,9 +196,11 @@ def test_an_administrator_keeps_the_peers_of_the_own_tenant(site: ControlSite) -
     """C37."""
     gina = site.api("gina")
 
-    ehr = made(gina.post("/tenants/general/peers", json={"client_type": "ehr", "client_name": "EHR"}))
+    asked = made(gina.post("/tenants/general/peers", json={"client_type": "ehr", "client_name": "EHR"}), 202)
+    ehr = made(site.api("sam").post(f"/approvals/{asked['approval']['id']}/approve"), 200)
 
-    assert ehr["client_secret"].startswith("hil_cs_")
+    assert asked["secret_start"].startswith("hil_cs_")
+    assert made(gina.get(f"/clients/{ehr['target']}"), 200)["type"] == "ehr"
     problem(
         gina.post("/tenants/children/peers", json={"client_type": "ehr", "client_name": "EHR"}),
         403,
@@ -214,7 +216,7 @@ def test_an_administrator_keeps_the_peers_of_the_own_tenant(site: ControlSite) -
         422,
         "client_invalid",
     )
-    problem(site.api("carl").get(f"/clients/{ehr['id']}"), 404, "client_not_found")
+    problem(site.api("carl").get(f"/clients/{ehr['target']}"), 404, "client_not_found")
 
 
 def test_an_app_is_suspended_with_a_reason_and_resumed(site: ControlSite) -> None:
@@ -364,7 +366,8 @@ def test_a_tenants_own_vendors_are_seen_there_and_by_staff_only(site: ControlSit
     """C145: what another hospital calls its EHR, and that it has one, is its own business."""
     register(site.api("root"))
     wish = {"client_type": "ehr", "client_name": "Ward system"}
-    made(site.api("carl").post("/tenants/children/peers", json=wish))
+    asked = made(site.api("carl").post("/tenants/children/peers", json=wish), 202)
+    made(site.api("sam").post(f"/approvals/{asked['approval']['id']}/approve"), 200)
 
     def names(username: str) -> list[str]:
         return sorted(each["name"] for each in made(site.api(username).get("/vendors"), 200)["items"])

@@ -1,21 +1,29 @@
-"""Links and approvals under races, on each backend (C200)."""
+"""Links, and acts that take two people, under races, on each backend (C200)."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import pytest
 
+from hilum.app.acts import ACTS
+from hilum.approvals import service as approvals
+from hilum.approvals.models import Agreed, ApprovalKind, Asked, CarriedOut
+from hilum.approvals.service import Acts
+from hilum.clients.models import ClientType
 from hilum.enrolment import service
-from hilum.enrolment.models import CODE_TRIES, Asked, Opened, WrongCode
+from hilum.enrolment.models import CODE_TRIES, Opened, WrongCode
 from hilum.identity import service as identity
-from hilum.identity.models import NewPerson, Person, Tenant, UpstreamKind, UpstreamRef
+from hilum.identity.models import NewPerson, Person, Tenant, TenantChange, UpstreamKind, UpstreamRef
 from hilum.infra.context import Trace
 from hilum.infra.edge import Edge
 from hilum.kernel.actor import SYSTEM, Actor
-from hilum.kernel.errors import Conflict, HilumError, NotFound
+from hilum.kernel.errors import Conflict, HilumError, NotFound, NotPermitted, Unavailable
 from hilum.kernel.ids import TenantId
+from hilum.registry import service as registry
+from hilum.registry.models import NewPeer
 from hilum.signin import policy as signin_policy
 from hilum.signin import service as signin
 from tests.sim.world import FakeClock
@@ -78,26 +86,29 @@ def test_a_link_that_is_pressed_several_times_at_once_sets_one_password(ground: 
 
 def test_guesses_at_once_do_not_slip_through_together(ground: Ground) -> None:
     asked: Asked = ground.do(ground.ada, service.add_person, REVIEWER)
-    opened: Opened = ground.do(ground.bea, service.approve, asked.approval.id)
+    agreed: Agreed = ground.do(ground.bea, approvals.approve, asked.approval.id, acts=ACTS)
     guess = partial(
-        ground.do, SYSTEM, service.use_link, opened.link.secret, None, code="0000-0000-0000", digest="x"
+        ground.do, SYSTEM, service.use_link, agreed.done.link, None, code="0000-0000-0000", digest="x"
     )
 
     ended = ground.at_once(*[guess] * (2 * CODE_TRIES))
 
     assert sum(isinstance(each, WrongCode) for each in ended) == CODE_TRIES
     with pytest.raises(NotFound):
-        ground.do(SYSTEM, service.use_link, opened.link.secret, None, code=asked.setup_code, digest="x")
+        ground.do(SYSTEM, service.use_link, agreed.done.link, None, code=asked.setup_code, digest="x")
 
 
 def test_of_two_who_agree_at_once_one_opens_the_account(ground: Ground) -> None:
     asked: Asked = ground.do(ground.ada, service.add_person, REVIEWER)
 
     ended = ground.at_once(
-        *(partial(ground.do, actor, service.approve, asked.approval.id) for actor in (ground.bea, ground.cal))
+        *(
+            partial(ground.do, actor, approvals.approve, asked.approval.id, acts=ACTS)
+            for actor in (ground.bea, ground.cal)
+        )
     )
 
-    assert sorted(type(each).__name__ for each in ended) == ["Conflict", "Opened"]
+    assert sorted(type(each).__name__ for each in ended) == ["Agreed", "Conflict"]
     assert (
         len([each for each in ground.do(SYSTEM, identity.list_people, None) if each.username == "rob"]) == 1
     )
@@ -141,3 +152,115 @@ def test_a_link_that_the_host_issues_makes_the_account_no_younger(ground: Ground
     ground.do(SYSTEM, service.use_link, opened.link.secret, None, code="", digest="x")
 
     assert ground.do(SYSTEM, identity.counts_as_one_of_two, ground.people[0].id)
+
+
+TWIN = NewPerson(GENERAL, "twin", "Twin", "nurse", "Practitioner/n1")
+PEER = NewPeer(GENERAL, ClientType.EHR, "EHR")
+AWAY = TenantChange(upstream=UpstreamRef(UpstreamKind.HTTP, "https://fhir.example/r4"))
+BACK = TenantChange(upstream=UpstreamRef(UpstreamKind.HTTP, "https://other.example/r4"))
+
+
+def leave_behind(ground: Ground) -> None:
+    opened: Opened = ground.do(ground.ada, service.add_person, NURSE)
+    ground.do(ground.ada, identity.deactivate_person, opened.person.id)
+
+
+def test_a_fhir_user_is_never_free_between_one_who_leaves_and_one_who_comes(ground: Ground) -> None:
+    """Beside each other the one who comes is refused or waits, whoever is first."""
+    opened: Opened = ground.do(ground.ada, service.add_person, NURSE)
+
+    gone, *came = ground.at_once(
+        partial(ground.do, ground.ada, identity.deactivate_person, opened.person.id),
+        *(partial(ground.do, ground.bea, service.add_person, TWIN) for _ in range(AT_ONCE)),
+    )
+
+    assert not gone.active
+    assert all(isinstance(each, Conflict | Asked) for each in came)
+    people = ground.do(SYSTEM, identity.list_people, GENERAL)
+    assert [each.username for each in people] == ["nia"]
+
+
+def test_of_two_who_are_to_become_one_who_left_one_does(ground: Ground) -> None:
+    leave_behind(ground)
+    asked: list[Asked] = [
+        ground.do(ground.ada, service.add_person, replace(TWIN, username=f"n{number}")) for number in range(2)
+    ]
+
+    ended = ground.at_once(
+        *(
+            partial(ground.do, by, approvals.approve, each.approval.id, acts=ACTS)
+            for by, each in zip((ground.bea, ground.cal), asked, strict=True)
+        )
+    )
+
+    assert sorted(type(each).__name__ for each in ended) == ["Agreed", "Conflict"]
+    people = ground.do(SYSTEM, identity.list_people, GENERAL)
+    assert sum(each.active for each in people) == 1
+
+
+@pytest.mark.parametrize("kind", ["peer", "secret", "move"])
+def test_what_two_agree_to_at_once_is_done_once(ground: Ground, kind: str) -> None:
+    if kind == "secret":
+        client, _ = ground.do(SYSTEM, registry.add_peer, PEER)
+    order = {
+        "peer": lambda: ground.do(ground.ada, registry.ask_peer, PEER),
+        "secret": lambda: ground.do(ground.ada, registry.ask_secret, client.id),
+        "move": lambda: ground.do(ground.ada, identity.update_tenant, GENERAL, AWAY),
+    }
+    asked: Asked = order[kind]()
+    agree = [
+        partial(ground.do, by, approvals.approve, asked.approval.id, acts=ACTS)
+        for by in (ground.bea, ground.cal)
+    ]
+    turn_down = partial(ground.do, ground.ada, approvals.refuse, asked.approval.id)
+
+    ended = ground.at_once(*agree, turn_down)
+
+    assert sum(isinstance(each, Conflict) for each in ended) == 2
+    done = any(isinstance(each, Agreed) for each in ended)
+    upstream = ground.do(SYSTEM, identity.get_tenant, GENERAL).upstream
+    assert (upstream == AWAY.upstream) is (done and kind == "move")
+    if kind == "secret":
+        assert len(ground.do(SYSTEM, registry.get_client, client.id).secrets) == 1 + done
+    if kind == "peer":
+        assert len(ground.do(SYSTEM, registry.list_vendors)) == done
+
+
+def test_of_two_moves_that_are_agreed_to_at_once_one_is_made(ground: Ground) -> None:
+    asked: list[Asked] = [
+        ground.do(ground.ada, identity.update_tenant, GENERAL, change) for change in (AWAY, BACK)
+    ]
+
+    ended = ground.at_once(
+        *(partial(ground.do, ground.bea, approvals.approve, each.approval.id, acts=ACTS) for each in asked)
+    )
+
+    assert sorted(type(each).__name__ for each in ended) == ["Agreed", "Conflict"]
+
+
+def test_an_act_that_fails_midway_leaves_nothing_and_still_waits(ground: Ground) -> None:
+    """The decision and what came of it are one transaction, as after a crash between the two."""
+
+    def fails(error: Exception) -> Acts:
+        def after(*args: Any) -> CarriedOut:
+            ACTS.carry_out[ApprovalKind.PEER](*args)
+            raise error
+
+        return replace(ACTS, carry_out={ApprovalKind.PEER: after})
+
+    asked: Asked = ground.do(ground.ada, registry.ask_peer, PEER)
+    for error in (NotPermitted("x", "x"), Unavailable("x", "x"), RuntimeError("killed")):
+        with pytest.raises((HilumError, RuntimeError)):
+            ground.do(ground.bea, approvals.approve, asked.approval.id, acts=fails(error))
+
+    assert ground.do(SYSTEM, registry.list_vendors) == []
+    assert isinstance(ground.do(ground.bea, approvals.approve, asked.approval.id, acts=ACTS), Agreed)
+
+
+def test_a_restore_ends_what_waits(ground: Ground) -> None:
+    asked: Asked = ground.do(ground.ada, registry.ask_peer, PEER)
+
+    ground.do(SYSTEM, approvals.end_all)
+
+    with pytest.raises(Conflict, match="approval_over"):
+        ground.do(ground.bea, approvals.approve, asked.approval.id, acts=ACTS)

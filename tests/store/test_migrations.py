@@ -10,6 +10,8 @@ from alembic.migration import MigrationContext
 from sqlalchemy import text
 
 import hilum
+from hilum.approvals.models import Act, ApprovalKind
+from hilum.approvals.store import get_approval
 from hilum.identity.store import get_tenant, list_shared_fhir_users
 from hilum.infra.db import Database, metadata
 from hilum.infra.migrations.run import downgrade, is_current, migrate
@@ -139,3 +141,52 @@ def test_a_tenant_of_an_older_database_shows_no_host_that_nobody_allowed(url: st
     database.dispose()
 
     assert (tenant.upstream.public_url, tenant.upstream.attachment_hosts) == ("", ())
+
+
+def test_whoever_left_last_keeps_the_claim_to_a_fhir_user_and_what_waits_goes_on_waiting(url: str) -> None:
+    """C200: an upgrade frees nobody's identity and loses nothing that a second person was asked for."""
+    downgrade(url, "0012")
+    database = Database(url)
+    person = (
+        "INSERT INTO identity_person (id, tenant, username, name, role, fhir_user, patients, active, created_at, age_counts_from,"
+        " fhir_user_claim, chart_ends) VALUES (:id, :tenant, :id, 'Ann', 'nurse', :is, '[]', :active, 1, 1, :claim, '[]')"
+    )
+    people = [
+        ("per_1", "general", "Practitioner/1", False, None),
+        ("per_2", "general", "Practitioner/1", False, None),
+        ("per_3", "general", "Practitioner/3", False, None),
+        ("per_4", "general", "Practitioner/3", True, "Practitioner/3"),
+        ("per_5", "children", "Practitioner/1", True, "Practitioner/1"),
+        ("per_6", "general", "", False, None),
+    ]
+    rows = [dict(zip(("id", "tenant", "is", "active", "claim"), each, strict=True)) for each in people]
+    database.write(lambda tx: tx.execute(text(person), rows))
+    database.write(
+        lambda tx: tx.execute(
+            text(
+                "INSERT INTO enrolment_approval (id, kind, tenant, person, new_person, asked_by, asked_at, expires_at, code_digest, state,"
+                """ decided_by) VALUES ('apr_1', 'create', '', '', '{"username": "rob"}', 'per_9', 1, 99, 'digest', 'pending', '')"""
+            )
+        )
+    )
+
+    migrate(url)
+
+    claims = database.read(
+        lambda tx: tx.execute(text("SELECT id, fhir_user_claim FROM identity_person ORDER BY id")).all()
+    )
+    waits = database.read(lambda tx: get_approval(tx, "apr_1"))
+    downgrade(url, "0012")
+    migrate(url)
+    database.dispose()
+    assert claims == [
+        ("per_1", None),
+        ("per_2", "Practitioner/1"),
+        ("per_3", None),
+        ("per_4", "Practitioner/3"),
+        ("per_5", "Practitioner/1"),
+        ("per_6", None),
+    ]
+    assert waits.act == Act(
+        ApprovalKind.CREATE, None, "", {"username": "rob"}, {"own_of": []}, sealed="digest"
+    )

@@ -7,6 +7,8 @@ from pathlib import Path
 from fastapi import FastAPI
 from starlette.routing import BaseRoute
 
+from hilum.app.acts import ACTS
+from hilum.approvals import routes as approvals
 from hilum.audit import hold_routes
 from hilum.audit import live as journals
 from hilum.audit import routes as audit
@@ -116,6 +118,7 @@ def control_plane(
         switchboard.api(kit),
         signin.api(kit, at_stop=at_stop),
         enrolment.api(kit),
+        approvals.api(kit, ACTS),
         audit.api(kit, reader, at_stop=at_stop),
         hold_routes.api(kit, lambda ctx, tenant: find_tenant(ctx, tenant) is not None),
     ):

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, inspect
 from hilum.app import backup
 from hilum.app.backup import CONTROL, DUMP, JOURNALS, STORES, Manifest, Progress
 from hilum.app.bootstrap import open_edge
+from hilum.approvals import service as approvals
 from hilum.audit import service as audit
 from hilum.audit.models import Event
 from hilum.controls import service as controls
@@ -245,6 +246,7 @@ def _make_safe(settings: Settings, manifest: Manifest, actor: Actor) -> Restored
         nodes.expire_leases(ctx.tx)
         sessions, tokens = signin.end_all(ctx)
         links = enrolment.end_all(ctx)
+        approvals.end_all(ctx)
         controls.end_issued(ctx, Target(TargetKind.PLATFORM, ""))
         epoch.renew(ctx.tx)
         if keys.knows_key(ctx) is None:

@@ -22,7 +22,7 @@ BREATH_S = 0.01
 """Between two batches others may write."""
 ACCESSES = "access"
 EVENT_CLASSES = (
-    "audit", "authserver", "consent", "controls", "enrolment", "gateway", "host", "identity", "infra", "keys", "launches", "registry", "signin", "tokens",
+    "approvals", "audit", "authserver", "consent", "controls", "enrolment", "gateway", "host", "identity", "infra", "keys", "launches", "registry", "signin", "tokens",
 )  # fmt: skip
 """The classes of events: the word that an action begins with."""
 

@@ -10,7 +10,7 @@ import orjson
 
 from hilum.cli import api
 from hilum.cli.output import MISUSED, REFUSED, as_json
-from hilum.cli.resources import MOMENT, json_option, show, show_one, tenant_option
+from hilum.cli.resources import MOMENT, json_option, show, show_done, show_one, tenant_option
 
 ENVIRONMENTS = click.Choice(["sandbox", "production"])
 
@@ -178,14 +178,14 @@ def app_client(file: Path, *, json_: bool) -> None:
 @click.option("--overlap-s", type=int, default=None, help="How long the old secret goes on working.")
 @json_option
 def app_secret(client_id: str, overlap_s: int | None, *, json_: bool) -> None:
-    r"""Give a client a new secret, shown once; the old one ends after the overlap.
+    r"""Make a new secret of a client, shown once; the old one ends after the overlap. That of an EHR waits for a second person.
 
     \b
     Example:
       hilum app secret cli_01h... --overlap-s 86400
     """
     path = f"/clients/{api.segment(client_id)}/secret"
-    show_one(api.call("POST", path, {"overlap_s": overlap_s}), json_=json_)
+    show_done(api.call("POST", path, {"overlap_s": overlap_s}), json_=json_)
 
 
 @app.command("certify")

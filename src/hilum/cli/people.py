@@ -6,10 +6,10 @@ from typing import Any
 import click
 
 from hilum.cli import api, host
-from hilum.cli.resources import json_option, show, show_one
+from hilum.cli.resources import json_option, show, show_done, show_one
 from hilum.kernel.ids import PersonId
 
-APPROVAL_COLUMNS = ("id", "kind", "tenant", "username", "role", "asked_by", "asked_at", "expires_at")
+APPROVAL_COLUMNS = ("id", "kind", "tenant", "about", "asked_by", "asked_at", "expires_at")
 
 
 @click.group()
@@ -65,8 +65,8 @@ def person_add(
 ) -> None:
     r"""Add somebody, and print the link through which they set their password.
 
-    The platform's staff and administrators of a hospital wait for a second person: pass the setup code on to the new person yourself;
-    the link is shown to whoever approves.
+    The platform's staff, administrators of a hospital, and who would open what is or was another account's own, wait for a second person:
+    pass the setup code on to the new person yourself; the link is shown to whoever approves.
 
     \b
     Examples:
@@ -142,7 +142,7 @@ def person_sign_out(person_id: str, *, json_: bool) -> None:
 def person_reset(person_id: str, *, local: bool, json_: bool) -> None:
     r"""Make a new link through which somebody sets their password; links before it are dead.
 
-    For an account in use, or one with power over others, it waits for a second person.
+    For an account in use, and one that took two people to make, it waits for a second person.
 
     \b
     Examples:
@@ -180,14 +180,15 @@ def _reset_here(person: PersonId) -> dict[str, Any]:
 def person_charts(person_id: str, chart: tuple[str, ...], *, json_: bool) -> None:
     r"""Set the charts that a patient or a proxy may open; what is left out is taken away at once.
 
-    With a day the chart is theirs until that day begins (UTC), such as a ward's eighteenth birthday.
+    With a day the chart is theirs until that day begins (UTC), such as a ward's eighteenth birthday. The own chart of somebody who has or had
+    an account waits for a second person.
 
     \b
     Examples:
       hilum person charts per_01h... --chart pat-12 --chart pat-31=2031-04-17
     """
     charts = [_chart(each) for each in chart]
-    show_one(api.call("PUT", f"/people/{api.segment(person_id)}/charts", {"charts": charts}), json_=json_)
+    show_done(api.call("PUT", f"/people/{api.segment(person_id)}/charts", {"charts": charts}), json_=json_)
 
 
 def _chart(text: str) -> dict[str, str]:
@@ -203,25 +204,19 @@ def _chart(text: str) -> dict[str, str]:
 
 def _show_way_in(found: dict[str, Any], *, json_: bool) -> None:
     """Print what was made, and on standard error what to do with it."""
-    show_one(found, json_=json_)
-    if "approval" in found:
-        click.secho(
-            "waits for a second person: `hilum approval approve`. Pass the setup code on to the account's owner yourself;"
-            " it is shown only here",
-            fg="yellow",
-            err=True,
-        )
-    else:
+    show_done(found, json_=json_)
+    if found.get("enrolment"):
         click.secho("send the link to its owner; it works once and is shown only here", fg="yellow", err=True)
 
 
 @click.group()
 def approval() -> None:
-    r"""Agree, as the second person, to accounts with power and to resets.
+    r"""Agree, as the second person, to what a colleague asked for.
 
     \b
     Examples:
       hilum approval list
+      hilum approval show apr_01h...
       hilum approval approve apr_01h...
     """
 
@@ -239,13 +234,27 @@ def approval_list(tenant: str, *, json_: bool) -> None:
     show(api.every("/approvals", tenant=tenant), APPROVAL_COLUMNS, json_=json_)
 
 
+@approval.command("show")
+@click.argument("approval_id")
+@json_option
+def approval_show(approval_id: str, *, json_: bool) -> None:
+    r"""Show what was asked for, what it replaces, and what became of it.
+
+    \b
+    Example:
+      hilum approval show apr_01h...
+    """
+    show_one(api.call("GET", f"/approvals/{api.segment(approval_id)}"), json_=json_)
+
+
 @approval.command("approve")
 @click.argument("approval_id")
 @json_option
 def approval_approve(approval_id: str, *, json_: bool) -> None:
-    r"""Agree to what another asked for, and print the link for the account's owner.
+    r"""Agree to what another asked for; it is carried out now, exactly as it was asked.
 
-    Ask the owner or your colleague first whether it is meant. The link works only with the setup code that the asker was shown.
+    Look at it first (`hilum approval show`), and ask your colleague whether it is meant. A link works only with the setup code that the
+    asker was shown; a client's secret is the half that the asker was shown and, right after it, the one printed here.
 
     \b
     Example:

@@ -67,6 +67,20 @@ def show_one(found: dict[str, Any], *, json_: bool) -> None:
         click.echo(f"{name:18} {_plain(value)}".rstrip())
 
 
+def show_done(found: dict[str, Any], *, json_: bool) -> None:
+    """Print what was done or waits for a second person, and on standard error what to do next."""
+    show_one(found, json_=json_)
+    if "approval" not in found:
+        return
+    hints = {
+        "setup_code": "pass the setup code on to the account's owner yourself; it is shown only here",
+        "secret_start": "keep the first half of the secret for whoever installs the client; it is shown only here",
+    }
+    hint = "; ".join(text for name, text in hints.items() if found.get(name))
+    waiting = f"waits for a second person: `hilum approval approve {found['approval']['id']}`"
+    click.secho("; ".join(filter(None, (waiting, hint))), fg="yellow", err=True)
+
+
 def _plain(value: Any) -> str:
     if isinstance(value, dict):
         return "  ".join(f"{name}={_plain(each)}" for name, each in value.items())
@@ -171,14 +185,46 @@ def tenant_change(
     active: bool | None,
     json_: bool,
 ) -> None:
-    r"""Change a hospital; what is left out stays.
+    r"""Change a hospital; what is left out stays. Another origin of its own waits for a second person.
 
     \b
     Example:
       hilum tenant change lakeside --inactive
     """
     body = {"name": name, "base_url": base_url, "moved_reads": moved_reads, "active": active}
-    show_one(api.call("PATCH", f"/tenants/{api.segment(tenant_id)}", body), json_=json_)
+    show_done(api.call("PATCH", f"/tenants/{api.segment(tenant_id)}", body), json_=json_)
+
+
+@tenant.command("upstream")
+@click.argument("tenant_id")
+@click.option("--url", default="", help="FHIR base of its server; leave out for the embedded one.")
+@click.option("--authorization", is_flag=True, help="Ask for the Authorization header that the server wants.")
+@click.option("--public-url", default="", help="The base that the server writes in its answers, if another.")
+@click.option("--attachment-host", multiple=True, help="A host of links in attachments; may be repeated.")
+@json_option
+def tenant_upstream(
+    tenant_id: str,
+    url: str,
+    public_url: str,
+    attachment_host: tuple[str, ...],
+    *,
+    authorization: bool,
+    json_: bool,
+) -> None:
+    r"""Move a hospital to another FHIR server, or change how its server is reached; it waits for a second person.
+
+    It replaces the whole setting: what is left out is empty afterwards, the Authorization too.
+
+    \b
+    Example:
+      hilum tenant upstream lakeside --url https://fhir.lakeside.example/r4 --authorization
+    """
+    upstream: dict[str, Any] = {"kind": "http" if url else "embedded", "url": url, "public_url": public_url}
+    upstream["attachment_hosts"] = list(attachment_host)
+    if authorization:
+        upstream["authorization"] = click.prompt("Authorization", hide_input=True)
+    found = api.call("PATCH", f"/tenants/{api.segment(tenant_id)}", {"upstream": upstream})
+    show_done(found, json_=json_)
 
 
 @tenant.command("peer")
@@ -189,11 +235,13 @@ def tenant_change(
 @click.option("--name", required=True, help="What people call it.")
 @json_option
 def tenant_peer(tenant_id: str, kind: str, name: str, *, json_: bool) -> None:
-    r"""Give a hospital's EHR or data service a client of its own; its secret is shown once.
+    r"""Ask for a client for a hospital's EHR or data service; it waits for a second person.
+
+    Its secret is the half printed here and, right after it, the half that the second person is shown.
 
     \b
     Example:
       hilum tenant peer lakeside --type ehr --name "Lakeside EHR"
     """
     body = {"client_type": kind, "client_name": name}
-    show_one(api.call("POST", f"/tenants/{api.segment(tenant_id)}/peers", body), json_=json_)
+    show_done(api.call("POST", f"/tenants/{api.segment(tenant_id)}/peers", body), json_=json_)

@@ -1,10 +1,10 @@
-"""Links and approvals, and their limits."""
+"""One-time links, and their limits."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from hilum.identity.models import NewPerson, Person
+from hilum.identity.models import Person
 from hilum.kernel.errors import NotPermitted
 from hilum.kernel.ids import PersonId, TenantId
 
@@ -16,9 +16,6 @@ CODE_LETTERS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 """Crockford's base32: nothing that is read for something else."""
 CODE_GROUPS, CODE_GROUP = 3, 4
 """Sixty bits, written XXXX-XXXX-XXXX."""
-APPROVAL_LIFE = timedelta(days=7)
-APPROVALS_PENDING_BOUND = 200
-"""Of one tenant, or of the staff; past it, decide some first."""
 
 
 class Purpose(StrEnum):
@@ -26,19 +23,6 @@ class Purpose(StrEnum):
 
     ENROL = "enrol"
     RESET = "reset"
-
-
-class ApprovalKind(StrEnum):
-    """What waits for a second person."""
-
-    CREATE = "create"
-    RESET = "reset"
-
-
-class ApprovalState(StrEnum):
-    PENDING = "pending"
-    APPROVED = "approved"
-    REFUSED = "refused"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,38 +50,6 @@ class IssuedLink:
     secret: str
     tenant: TenantId | None
     expires_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Approval:
-    """What one person asked for and a second must agree to. ``person`` is empty while there is nobody yet.
-
-    ``asked_by`` is who asked; ``code_digest`` belongs to the setup code that was shown to them.
-    """
-
-    id: str
-    kind: ApprovalKind
-    order: NewPerson
-    person: PersonId
-    asked_by: PersonId
-    asked_at: datetime
-    expires_at: datetime
-    code_digest: str
-    state: ApprovalState = ApprovalState.PENDING
-    decided_by: PersonId | None = None
-    decided_at: datetime | None = None
-
-    @property
-    def tenant(self) -> TenantId | None:
-        return self.order.tenant
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """An act that waits for a second person, and the setup code for the account's owner, which is shown here only."""
-
-    approval: Approval
-    setup_code: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Which acts take two people, which two count, and when a link may be used. Pure.
+"""When a link may be used, and what its codes are. Pure.
 
 Source: security decision 25; docs/adr/0029-two-people-are-two.md
 """
@@ -6,76 +6,46 @@ Source: security decision 25; docs/adr/0029-two-people-are-two.md
 import hashlib
 import hmac
 import re
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
-from hilum.controls.policy import administers, rules_the_platform
 from hilum.enrolment.models import (
     CODE_GROUP,
     CODE_GROUPS,
     CODE_LETTERS,
     CODE_TRIES,
     LINK_PREFIX,
-    Approval,
-    ApprovalState,
     Link,
 )
-from hilum.identity.models import Role
-from hilum.identity.policy import may_administer
-from hilum.kernel.actor import Actor, ActorKind
+from hilum.identity.models import NewPerson, Person
 from hilum.kernel.ids import TenantId
 
 _LINK = re.compile(re.escape(LINK_PREFIX) + r"[A-Za-z0-9_-]{43}")
 _MISREAD = str.maketrans({"O": "0", "I": "1", "L": "1", "-": None, " ": None})
 
 
-def has_power(tenant: TenantId | None, role: str) -> bool:
-    """Check whether an account has power over other people: the platform's staff, and administrators of a tenant."""
-    return tenant is None or role == Role.ADMINISTRATOR
+def write_person(person: NewPerson | Person) -> dict[str, Any]:
+    """Write who somebody is or shall be; the tenant stands beside it."""
+    return {
+        "username": person.username,
+        "name": person.name,
+        "role": person.role,
+        "fhir_user": person.fhir_user,
+        "patients": list(person.patients),
+    }
 
 
-def creating_takes_two(actor: Actor, tenant: TenantId | None, role: str) -> bool:
-    """Check whether making an account takes a second person. The host and the platform itself act alone, at set-up."""
-    return actor.kind in {ActorKind.PERSON, ActorKind.STAFF} and has_power(tenant, role)
-
-
-def resetting_takes_two(actor: Actor, tenant: TenantId | None, role: str, *, enrolled: bool) -> bool:
-    """Check whether a link into an account takes a second person: into one in use, or one with power, it does."""
-    return actor.kind in {ActorKind.PERSON, ActorKind.STAFF} and (enrolled or has_power(tenant, role))
-
-
-def may_decide(actor: Actor, tenant: TenantId | None) -> bool:
-    """Check whether an actor may be the second person for an account of a tenant (None: staff), and see what waits there."""
-    if actor.kind is ActorKind.STAFF:
-        return rules_the_platform(actor)
-    return administers(actor, tenant or "")
-
-
-def decision_fault(
-    approval: Approval, actor: Actor, *, asker: Actor | None, of_age: bool, now: datetime
-) -> str:
-    """Return why this actor may not agree to what was asked; empty when they may.
-
-    ``asker`` is who asked, if they still count as one of two people, else None; ``of_age``: whether the actor does.
-    INVARIANT: nobody agrees to what they asked for, nor to a way into their own account.
-    """
-    if approval.state is not ApprovalState.PENDING or now >= approval.expires_at:
-        return "approval_over"
-    if not may_decide(actor, approval.tenant):
-        return "not_permitted"
-    if actor.id == approval.asked_by:
-        return "asked_by_you"
-    if actor.id == approval.person:
-        return "about_you"
-    if not of_age:
-        return "account_too_new"
-    if asker is None or not may_administer(asker, approval.tenant):
-        return "asker_no_longer_counts"
-    return ""
-
-
-def may_refuse(approval: Approval, actor: Actor) -> bool:
-    """Check whether an actor may turn down what was asked; who asked takes it back so."""
-    return may_decide(actor, approval.tenant) or actor.id == approval.asked_by
+def read_person(tenant: TenantId | None, order: Mapping[str, Any]) -> NewPerson:
+    """Read who shall be added."""
+    return NewPerson(
+        tenant=tenant,
+        username=order["username"],
+        name=order["name"],
+        role=order["role"],
+        fhir_user=order["fhir_user"],
+        patients=tuple(order["patients"]),
+    )
 
 
 def looks_like_link(text: str) -> bool:

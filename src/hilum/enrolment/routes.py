@@ -1,15 +1,16 @@
-"""The API's people, resets and approvals."""
+"""The API's people and resets."""
 
 from datetime import datetime
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, Field
 from starlette.requests import Request
 
+from hilum.approvals.models import Asked
 from hilum.enrolment import service
-from hilum.enrolment.models import Approval, ApprovalKind, ApprovalState, Asked, Opened
+from hilum.enrolment.models import Opened
 from hilum.identity import service as identity
 from hilum.identity.models import PROXIES_BOUND, Chart, NewPerson, Person
 from hilum.kernel.ids import PersonId, TenantId
@@ -28,10 +29,10 @@ from hilum.web.api import (
     look,
     page_of,
 )
+from hilum.web.approvals import WAITS, waits, with_secret
 from hilum.web.kit import Kit
 
 ADMINISTRATORS = ("platform_admin", "administrator")
-SECONDS = ("platform_admin", "security", "administrator")
 
 
 class NewPersonAsked(Strict):
@@ -89,58 +90,9 @@ class LinkShown(BaseModel):
 
 
 class PersonOpened(PersonShown):
-    """A person with the link for its owner. Where ``setup_code_needed``, the owner also needs the code that the asker was shown."""
+    """A person with the link for its owner."""
 
     enrolment: LinkShown
-    setup_code_needed: bool
-
-
-class ApprovalShown(BaseModel):
-    """What waits for a second person, or was decided. ``person`` is empty while there is nobody yet."""
-
-    id: str
-    kind: ApprovalKind
-    state: ApprovalState
-    tenant: str | None
-    person: str
-    username: str
-    name: str
-    role: str
-    fhir_user: str
-    patients: tuple[str, ...]
-    asked_by: str
-    asked_at: datetime
-    expires_at: datetime
-    decided_by: str | None
-    decided_at: datetime | None
-
-    @classmethod
-    def of(cls, found: Approval) -> "ApprovalShown":
-        order = found.order
-        return cls(
-            id=found.id,
-            kind=found.kind,
-            state=found.state,
-            tenant=found.tenant,
-            person=found.person,
-            username=order.username,
-            name=order.name,
-            role=order.role,
-            fhir_user=order.fhir_user,
-            patients=order.patients,
-            asked_by=found.asked_by,
-            asked_at=found.asked_at,
-            expires_at=found.expires_at,
-            decided_by=found.decided_by,
-            decided_at=found.decided_at,
-        )
-
-
-class ApprovalAsked(BaseModel):
-    """Nothing happens before a second person approves. ``setup_code`` is for the account's owner, by another way than the link."""
-
-    approval: ApprovalShown
-    setup_code: str
 
 
 class ChartAsked(Strict):
@@ -158,17 +110,11 @@ class TenantQuery(Paging):
     tenant: Id | None = None
 
 
-_WAITS: dict[int | str, dict[str, Any]] = {
-    202: {"model": ApprovalAsked, "description": "Waits for a second person."}
-}
-
-
 def api(kit: Kit) -> APIRouter:
-    """Build the API routes of people and approvals."""
+    """Build the API routes of people."""
     router = api_router(kit)
     _people(router, kit)
     _ways_in(router, kit)
-    _approvals(router, kit)
     return router
 
 
@@ -197,34 +143,41 @@ def _people(router: APIRouter, kit: Kit) -> None:
         verb = partial(identity.deactivate_person, person_id=PersonId(person))
         return PersonShown.of(await change(kit, request, verb))
 
-    @router.put("/people/{person}/charts", tags=["identity"], openapi_extra=audience(*ADMINISTRATORS))
-    async def set_charts(request: Request, person: Id, body: ChartsAsked) -> PersonShown:
-        """Set the charts that a patient or a proxy may open, each until a moment or without an end. It takes effect at once."""
+    @router.put(
+        "/people/{person}/charts",
+        tags=["identity"],
+        response_model=PersonShown,
+        responses=WAITS,
+        openapi_extra=audience(*ADMINISTRATORS),
+    )
+    async def set_charts(request: Request, person: Id, body: ChartsAsked) -> object:
+        """Set the charts that a patient or a proxy may open, each until a moment or without an end. It takes effect at once.
+
+        A chart that is or was another account's own waits for a second person (202).
+        """
         charts = tuple(Chart(each.patient, each.until) for each in body.charts)
         verb = partial(identity.set_charts, person_id=PersonId(person), charts=charts)
-        return PersonShown.of(await change(kit, request, verb))
+        found = await change(kit, request, verb)
+        return PersonShown.of(found) if isinstance(found, Person) else waits(found)
 
 
 def _ways_in(router: APIRouter, kit: Kit) -> None:
     def sent(found: Opened | Asked) -> Response:
-        if isinstance(found, Opened):
-            return _json(_opened(kit, found, setup_code_needed=False), 201)
-        return _json(
-            ApprovalAsked(approval=ApprovalShown.of(found.approval), setup_code=found.setup_code), 202
-        )
+        return with_secret(_opened(kit, found), 201) if isinstance(found, Opened) else waits(found)
 
     @router.post(
         "/people",
         tags=["enrolment"],
         status_code=201,
         response_model=PersonOpened,
-        responses=_WAITS,
+        responses=WAITS,
         openapi_extra=audience(*ADMINISTRATORS),
     )
     async def add_person(request: Request, body: NewPersonAsked) -> Response:
         """Add somebody; the answer holds the link through which they set their password.
 
-        The platform's staff and administrators of a tenant wait for a second person (202); then nobody exists yet.
+        The platform's staff, administrators of a tenant, and who would open what is or was another account's own, wait for a second
+        person (202); then nobody exists yet.
         """
         order = NewPerson(
             tenant=_tenant(body.tenant),
@@ -241,62 +194,25 @@ def _ways_in(router: APIRouter, kit: Kit) -> None:
         tags=["enrolment"],
         status_code=201,
         response_model=PersonOpened,
-        responses=_WAITS,
+        responses=WAITS,
         openapi_extra=audience(*ADMINISTRATORS),
     )
     async def reset_person(request: Request, person: Id) -> Response:
         """Make a new link through which somebody sets their password; links before it are dead.
 
-        For an account in use, or one with power over others, it waits for a second person (202).
+        For an account in use, and one that took two people to make, it waits for a second person (202).
         """
         verb = partial(service.reset, person_id=PersonId(person))
         return sent(await change(kit, request, verb))
-
-
-def _approvals(router: APIRouter, kit: Kit) -> None:
-    @router.get(
-        "/approvals",
-        tags=["enrolment"],
-        response_model=Page[ApprovalShown],
-        openapi_extra=audience(*SECONDS),
-    )
-    async def list_approvals(request: Request, query: Annotated[TenantQuery, Query()]) -> object:
-        """List what waits for a second person, oldest first."""
-        verb = partial(service.list_approvals, tenant=_tenant(query.tenant), page=query.page)
-        found = await look(kit, request, verb)
-        return page_of(found, ApprovalShown.of, query)
-
-    @router.post(
-        "/approvals/{approval}/approve",
-        tags=["enrolment"],
-        response_model=PersonOpened,
-        openapi_extra=audience(*SECONDS),
-    )
-    async def approve(request: Request, approval: Id) -> Response:
-        """Agree, as the second person. The link in the answer works only with the setup code that the asker was shown."""
-        verb = partial(service.approve, approval_id=approval)
-        return _json(_opened(kit, await change(kit, request, verb), setup_code_needed=True), 200)
-
-    @router.post("/approvals/{approval}/refuse", tags=["enrolment"], openapi_extra=audience(*SECONDS))
-    async def refuse(request: Request, approval: Id) -> ApprovalShown:
-        """Turn down what was asked, or take back what one asked oneself."""
-        return ApprovalShown.of(await change(kit, request, partial(service.refuse, approval_id=approval)))
-
-
-def _json(shown: BaseModel, status: int) -> Response:
-    """Write an answer that holds a secret, which no cache may keep."""
-    headers = {"cache-control": "no-store"}
-    return Response(shown.model_dump_json(), status, media_type="application/json", headers=headers)
 
 
 def _tenant(text: str | None) -> TenantId | None:
     return None if text is None else TenantId(text)
 
 
-def _opened(kit: Kit, found: Opened, *, setup_code_needed: bool) -> PersonOpened:
+def _opened(kit: Kit, found: Opened) -> PersonOpened:
     url = kit.urls.enrol(found.link.tenant or "", found.link.secret)
     return PersonOpened(
         **PersonShown.of(found.person).model_dump(),
         enrolment=LinkShown(url=url, expires_at=found.link.expires_at),
-        setup_code_needed=setup_code_needed,
     )

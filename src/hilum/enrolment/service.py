@@ -1,21 +1,18 @@
-"""Adding people, resetting accounts, agreeing as the second person, and using links."""
+"""Adding people, resetting accounts, and using links."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
+from hilum.approvals.models import Act, Approval, ApprovalKind, Asked, CarriedOut
 from hilum.audit import service as audit
 from hilum.audit.models import Event, Outcome
 from hilum.enrolment import policy, store
 from hilum.enrolment.models import (
-    APPROVAL_LIFE,
-    APPROVALS_PENDING_BOUND,
     CODE_TRIES,
     LINK_LIFE,
     LINK_PREFIX,
-    Approval,
-    ApprovalKind,
-    ApprovalState,
-    Asked,
     IssuedLink,
     Link,
     Opened,
@@ -23,37 +20,31 @@ from hilum.enrolment.models import (
     Visitor,
     WrongCode,
 )
+from hilum.identity import policy as identity_policy
 from hilum.identity import service as identity
 from hilum.identity.models import NewPerson, Person
 from hilum.infra.context import Context
 from hilum.kernel.actor import Actor, ActorKind
-from hilum.kernel.errors import Conflict, NotFound, NotPermitted, Unavailable
+from hilum.kernel.errors import Conflict, NotFound, NotPermitted
 from hilum.kernel.ids import PersonId, TenantId
-from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.signin import policy as signin_policy
 from hilum.signin import service as signin
 
 LINKS_KEPT = timedelta(days=30)
 STAFF_PLACE = "Platform staff"
-_TELL = {
-    "approval_over": "This was already decided, or it expired. Ask for it again if it is still needed.",
-    "asked_by_you": "You requested this, so somebody else must approve it.",
-    "about_you": "This is about your own account, so somebody else must approve it.",
-    "account_too_new": "This takes two people whose accounts are at least a week old, and yours is not. Ask a colleague.",
-    "asker_no_longer_counts": "The person who requested this is inactive or stopped, or their account is less than a week old. Refuse it, then request it yourself.",
-}
 
 
 def add_person(ctx: Context, order: NewPerson) -> Opened | Asked:
-    """Add somebody without a password: their enrolment link, or for an account with power what waits for a second person.
+    """Add somebody without a password: their enrolment link, or what waits for a second person.
 
-    Raises NotPermitted, Invalid, NotFound (tenant), Conflict (username or ``fhirUser`` taken), Unavailable (too many wait).
+    Two people are needed for an account with power, and for one that opens what is or was another account's own. Raises NotPermitted,
+    Invalid, NotFound (tenant), Conflict (username or ``fhirUser`` taken), Unavailable (too many wait).
     """
     order = identity.require_addable(ctx, order)
-    if policy.creating_takes_two(ctx.actor, order.tenant, order.role):
-        return _ask(ctx, ApprovalKind.CREATE, order, PersonId(""))
-    person = identity.add_person(ctx, order)
-    return Opened(person, _issue(ctx, person))
+    if not identity.adding_takes_two(ctx, order):
+        person = identity.add_person(ctx, order)
+        return Opened(person, _issue(ctx, person))
+    return _ask(ctx, ApprovalKind.CREATE, order, _owners(ctx, order))
 
 
 def reset(ctx: Context, person_id: PersonId) -> Opened | Asked:
@@ -62,111 +53,72 @@ def reset(ctx: Context, person_id: PersonId) -> Opened | Asked:
     The password before counts until another is set. Raises NotFound, NotPermitted, Conflict (inactive), Unavailable (too many wait).
     """
     person = identity.view_person(ctx, person_id)
+    _require_resettable(ctx, person)
+    owners = _owners(ctx, person, but=person.id)
+    guarded = identity_policy.has_power(person.tenant, person.role) or owners["own_of"]
+    if ctx.actor.acts_alone or not (guarded or signin.has_password(ctx, person.id)):
+        return Opened(person, _issue(ctx, person))
+    return _ask(ctx, ApprovalKind.RESET, person, owners, person.id)
+
+
+def _owners(ctx: Context, who: NewPerson | Person, *, but: str = "") -> dict[str, Any]:
+    """Return whose own is or was what an account opens, as the second person sees it."""
+    return {"own_of": identity.list_owners(ctx, who.tenant, who.fhir_user, who.patients, but=but)}
+
+
+def _require_resettable(ctx: Context, person: Person) -> None:
     if person.id == ctx.actor.id:
+        event = Event(
+            "enrolment.person.reset",
+            Outcome.REFUSED,
+            tenant=person.tenant or "",
+            person=person.id,
+            reason="about_you",
+        )
+        audit.record(ctx, event)
         detail = "To change your own password, use `hilum person password`. If you have forgotten it, ask a colleague to reset it."
-        raise _refused(ctx, "enrolment.approval.ask", "about_you", detail, person=person.id)
+        raise NotPermitted("about_you", detail)
     if not person.active:
         raise Conflict("person_inactive", "This person is inactive; they need a new account.")
-    enrolled = signin.has_password(ctx, person.id)
-    if policy.resetting_takes_two(ctx.actor, person.tenant, person.role, enrolled=enrolled):
-        order = NewPerson(
-            person.tenant, person.username, person.name, person.role, person.fhir_user, person.patients
-        )
-        return _ask(ctx, ApprovalKind.RESET, order, person.id)
-    return Opened(person, _issue(ctx, person))
 
 
-def _ask(ctx: Context, kind: ApprovalKind, order: NewPerson, person: PersonId) -> Asked:
-    if not identity.counts_as_one_of_two(ctx, PersonId(ctx.actor.id)):
-        raise _refused(
-            ctx, "enrolment.approval.ask", "account_too_new", _TELL["account_too_new"], person=person
-        )
-    if store.count_pending(ctx.tx, order.tenant, ctx.now) >= APPROVALS_PENDING_BOUND:
-        raise Unavailable(
-            "too_many_approvals",
-            "Too many requests wait for a second person. Approve or refuse some of them first.",
-        )
+def _ask(
+    ctx: Context, kind: ApprovalKind, who: NewPerson | Person, before: Mapping[str, Any], target: str = ""
+) -> Asked:
     approval_id, code = ctx.ids.new("apr"), policy.code_from(ctx.ids.secret())
-    approval = Approval(
-        id=approval_id,
-        kind=kind,
-        order=order,
-        person=person,
-        asked_by=PersonId(ctx.actor.id),
-        asked_at=ctx.now,
-        expires_at=ctx.now + APPROVAL_LIFE,
-        code_digest=policy.code_digest(approval_id, code),
-    )
-    store.add_approval(ctx.tx, approval)
-    audit.record(ctx, _event("enrolment.approval.ask", approval))
-    return Asked(approval, code)
+    sealed = policy.code_digest(approval_id, code)
+    act = Act(kind, who.tenant, target, policy.write_person(who), before, sealed)
+    return Asked(identity.ask(ctx, act, approval_id), setup_code=code)
 
 
-def approve(ctx: Context, approval_id: str) -> Opened:
-    """Agree to what another asked for: the account is made or its reset takes effect, and the link is shown, here only.
-
-    Raises NotFound, NotPermitted, Conflict (decided meanwhile; username or ``fhirUser`` taken; inactive).
-    """
-    approval = _visible(ctx, approval_id)
-    asker = _asker(ctx, approval)
-    of_age = identity.counts_as_one_of_two(ctx, PersonId(ctx.actor.id))
-    fault = policy.decision_fault(approval, ctx.actor, asker=asker, of_age=of_age, now=ctx.now)
-    if fault == "approval_over":
-        raise Conflict(fault, _TELL[fault])
-    if fault or asker is None:
-        audit.record(
-            ctx,
-            replace(_event("enrolment.approval.approve", approval), outcome=Outcome.REFUSED, reason=fault),
-        )
-        raise NotPermitted(fault, _TELL.get(fault, "You may not do this."))
-    if not store.save_decided(ctx.tx, approval, ApprovalState.APPROVED, by=ctx.actor.id, at=ctx.now):
-        raise Conflict("concurrent_change", "Somebody else decided this at the same moment.")
-    if approval.kind is ApprovalKind.CREATE:
-        person = identity.add_person(ctx.as_actor(asker), approval.order)
-    else:
-        person = identity.get_person(ctx, approval.person)
-        if not person.active:
-            raise Conflict("person_inactive", "This person is inactive; they need a new account.")
-    audit.record(ctx, replace(_event("enrolment.approval.approve", approval), person=person.id))
-    return Opened(person, _issue(ctx, person, approval))
-
-
-def refuse(ctx: Context, approval_id: str) -> Approval:
-    """Turn down what was asked, or take back what one asked oneself. Raises NotFound, Conflict (decided already)."""
-    approval = _visible(ctx, approval_id)
-    pending = approval.state is ApprovalState.PENDING
-    if not pending or not store.save_decided(
-        ctx.tx, approval, ApprovalState.REFUSED, by=ctx.actor.id, at=ctx.now
-    ):
-        raise Conflict("approval_over", _TELL["approval_over"])
-    audit.record(ctx, _event("enrolment.approval.refuse", approval))
-    by = PersonId(ctx.actor.id)
-    return replace(approval, state=ApprovalState.REFUSED, decided_by=by, decided_at=ctx.now)
-
-
-def list_approvals(
-    ctx: Context, *, tenant: TenantId | None = None, page: PageQuery = FIRST_PAGE
-) -> list[Approval]:
-    """List what waits for a second person, oldest first; an administrator of a tenant sees the tenant's. Raises NotPermitted."""
-    asked = tenant if ctx.actor.tenant is None else tenant or ctx.actor.tenant
-    if not policy.may_decide(ctx.actor, asked):
-        raise NotPermitted("not_permitted", "You may not see the requests of this hospital or of the staff.")
-    return store.list_pending(ctx.tx, ctx.now, tenant=asked, page=page)
-
-
-def _visible(ctx: Context, approval_id: str) -> Approval:
-    approval = store.get_approval(ctx.tx, approval_id)
-    if not policy.may_refuse(approval, ctx.actor):
-        raise NotFound("approval_not_found", "There is no such approval.")
-    return approval
-
-
-def _asker(ctx: Context, approval: Approval) -> Actor | None:
-    """Return who asked, if they still count as one of two people."""
-    person = identity.find_person(ctx, approval.asked_by)
-    if person is None or not identity.counts_as_one_of_two(ctx, person.id):
+def one_of_two(ctx: Context, person_id: PersonId) -> Actor | None:
+    """Return somebody as an actor, if they count as one of two people now."""
+    if not identity.counts_as_one_of_two(ctx, person_id):
         return None
-    return signin_policy.actor_of(person)
+    return signin_policy.actor_of(identity.get_person(ctx, person_id))
+
+
+def _carry_out_create(ctx: Context, approval: Approval, asker: Actor) -> CarriedOut:
+    order = policy.read_person(approval.act.tenant, approval.act.order)
+    identity.require_addable(ctx.as_actor(asker), order)
+    identity.require_unchanged(approval.act, _owners(ctx, order))
+    return _opened(ctx, identity.add_person(ctx.as_actor(asker), order, agreed=True), approval)
+
+
+def _carry_out_reset(ctx: Context, approval: Approval, asker: Actor) -> CarriedOut:
+    person = identity.view_person(ctx.as_actor(asker), PersonId(approval.act.target))
+    identity.require_unchanged(approval.act, _owners(ctx, person, but=person.id))
+    _require_resettable(ctx.as_actor(asker), person)
+    return _opened(ctx, person, approval)
+
+
+def _opened(ctx: Context, person: Person, approval: Approval) -> CarriedOut:
+    link = _issue(ctx, person, approval)
+    return CarriedOut(person.id, link.secret, link.expires_at)
+
+
+CARRY_OUT = {ApprovalKind.CREATE: _carry_out_create, ApprovalKind.RESET: _carry_out_reset}
+"""How this room's acts are carried out once a second person agreed."""
 
 
 def _issue(ctx: Context, person: Person, approval: Approval | None = None) -> IssuedLink:
@@ -182,7 +134,7 @@ def _issue(ctx: Context, person: Person, approval: Approval | None = None) -> Is
         issued_at=ctx.now,
         expires_at=ctx.now + LINK_LIFE,
         approval=approval.id if approval else "",
-        code_digest=approval.code_digest if approval else "",
+        code_digest=approval.act.sealed if approval else "",
     )
     store.save_links_replaced(ctx.tx, person.id, ctx.now)
     store.delete_links_before(ctx.tx, ctx.now - LINKS_KEPT)
@@ -198,7 +150,7 @@ def _issue(ctx: Context, person: Person, approval: Approval | None = None) -> Is
 
 
 def end_all(ctx: Context) -> int:
-    """Let no link and no pending approval be used any more, after a restore; return how many links those were."""
+    """Let no link be used any more, after a restore; return how many those were."""
     return store.end_all(ctx.tx, ctx.now)
 
 
@@ -251,19 +203,3 @@ def use_link(ctx: Context, secret: str, tenant: TenantId | None, *, code: str, d
 
 def _unusable() -> NotFound:
     return NotFound("link_unusable", "This link has been used, has expired or was replaced by a newer one.")
-
-
-def _event(action: str, approval: Approval) -> Event:
-    facts = {
-        "approval": approval.id,
-        "kind": approval.kind.value,
-        "role": approval.order.role,
-        "asked_by": approval.asked_by,
-    }
-    return Event(action, tenant=approval.tenant or "", person=approval.person, facts=facts)
-
-
-def _refused(ctx: Context, action: str, reason: str, detail: str, *, person: PersonId) -> NotPermitted:
-    tenant = ctx.actor.tenant or ""
-    audit.record(ctx, Event(action, Outcome.REFUSED, tenant=tenant, person=person, reason=reason))
-    return NotPermitted(reason, detail)

@@ -1,24 +1,14 @@
-"""Links and approvals as rows."""
+"""Links as rows."""
 
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, Column, Connection, Index, Integer, Row, String, Table, func, select
+from sqlalchemy import Column, Connection, Index, Integer, Row, String, Table, select
 
-from hilum.enrolment.models import (
-    CODE_TRIES,
-    Approval,
-    ApprovalKind,
-    ApprovalState,
-    Link,
-    Purpose,
-)
-from hilum.identity.models import NewPerson
+from hilum.enrolment.models import CODE_TRIES, Link, Purpose
 from hilum.infra.db import Instant, metadata
-from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import PersonId, TenantId
-from hilum.kernel.pages import FIRST_PAGE, PageQuery
 
 links = Table(
     "enrolment_link",
@@ -37,25 +27,6 @@ links = Table(
     Column("replaced_at", Instant),
     Index(None, "person"),
     Index(None, "expires_at"),
-)
-
-approvals = Table(
-    "enrolment_approval",
-    metadata,
-    Column("id", String(64), primary_key=True),
-    Column("kind", String(20), nullable=False),
-    Column("tenant", String(32), nullable=False),
-    Column("person", String(64), nullable=False),
-    Column("new_person", JSON, nullable=False),
-    Column("asked_by", String(64), nullable=False),
-    Column("asked_at", Instant, nullable=False),
-    Column("expires_at", Instant, nullable=False),
-    Column("code_digest", String(64), nullable=False),
-    Column("state", String(20), nullable=False),
-    Column("decided_by", String(64), nullable=False),
-    Column("decided_at", Instant),
-    Index(None, "tenant", "state", "id"),
-    Index(None, "state", "id"),
 )
 
 
@@ -109,95 +80,7 @@ def delete_links_before(tx: Connection, at: datetime) -> None:
     tx.execute(links.delete().where(links.c.expires_at < at))
 
 
-def add_approval(tx: Connection, approval: Approval) -> None:
-    order = approval.order
-    person = {
-        "username": order.username,
-        "name": order.name,
-        "role": order.role,
-        "fhir_user": order.fhir_user,
-    }
-    row = {
-        "id": approval.id,
-        "kind": approval.kind.value,
-        "tenant": order.tenant or "",
-        "person": approval.person,
-        "new_person": person | {"patients": list(order.patients)},
-        "asked_by": approval.asked_by,
-        "asked_at": approval.asked_at,
-        "expires_at": approval.expires_at,
-        "code_digest": approval.code_digest,
-        "state": approval.state.value,
-        "decided_by": "",
-        "decided_at": None,
-    }
-    tx.execute(approvals.insert().values(row))
-
-
-def _approval(row: Row[Any]) -> Approval:
-    person = row.new_person
-    order = NewPerson(
-        tenant=TenantId(row.tenant) if row.tenant else None,
-        username=person["username"],
-        name=person["name"],
-        role=person["role"],
-        fhir_user=person["fhir_user"],
-        patients=tuple(person["patients"]),
-    )
-    return Approval(
-        id=row.id,
-        kind=ApprovalKind(row.kind),
-        order=order,
-        person=PersonId(row.person),
-        asked_by=PersonId(row.asked_by),
-        asked_at=row.asked_at,
-        expires_at=row.expires_at,
-        code_digest=row.code_digest,
-        state=ApprovalState(row.state),
-        decided_by=PersonId(row.decided_by) if row.decided_by else None,
-        decided_at=row.decided_at,
-    )
-
-
-def get_approval(tx: Connection, approval: str) -> Approval:
-    row = tx.execute(select(approvals).where(approvals.c.id == approval)).first()
-    if row is None:
-        raise NotFound("approval_not_found", "There is no such approval.")
-    return _approval(row)
-
-
-def list_pending(
-    tx: Connection, now: datetime, *, tenant: TenantId | None = None, page: PageQuery = FIRST_PAGE
-) -> list[Approval]:
-    """List what waits for a second person, oldest first; of one tenant if one is given."""
-    query = select(approvals).where(
-        approvals.c.state == ApprovalState.PENDING.value,
-        approvals.c.expires_at > now,
-        approvals.c.id > page.after,
-    )
-    if tenant is not None:
-        query = query.where(approvals.c.tenant == tenant)
-    return [_approval(row) for row in tx.execute(query.order_by(approvals.c.id).limit(page.limit))]
-
-
-def count_pending(tx: Connection, tenant: TenantId | None, now: datetime) -> int:
-    waiting = (
-        approvals.c.tenant == (tenant or ""),
-        approvals.c.state == ApprovalState.PENDING.value,
-        approvals.c.expires_at > now,
-    )
-    return int(tx.execute(select(func.count()).select_from(approvals).where(*waiting)).scalar_one())
-
-
-def save_decided(tx: Connection, approval: Approval, state: ApprovalState, *, by: str, at: datetime) -> bool:
-    """Decide an approval in one statement; False if it was decided meanwhile."""
-    pending = (approvals.c.id == approval.id, approvals.c.state == ApprovalState.PENDING.value)
-    values = {"state": state.value, "decided_by": by, "decided_at": at}
-    return tx.execute(approvals.update().where(*pending).values(values)).rowcount == 1
-
-
 def end_all(tx: Connection, at: datetime) -> int:
-    """Let no link and no pending approval be used any more; return how many links those were."""
-    tx.execute(approvals.update().where(approvals.c.expires_at > at).values(expires_at=at))
+    """Let no link be used any more; return how many those were."""
     open_ = links.update().where(links.c.used_at.is_(None), links.c.replaced_at.is_(None))
     return tx.execute(open_.values(replaced_at=at)).rowcount

@@ -310,6 +310,17 @@ def may_administer(actor: Actor, tenant: TenantId | None) -> bool:
     return may_rule_tenants(actor) or administers(actor, tenant or "")
 
 
+def has_power(tenant: TenantId | None, role: str) -> bool:
+    """Check whether an account has power over other people: the platform's staff, and administrators of a tenant."""
+    return tenant is None or role == Role.ADMINISTRATOR
+
+
+def moves(before: Tenant, after: Tenant) -> bool:
+    """Check whether a change moves where a tenant's data lies, or where its people's browsers go or are framed. Source: decision 15."""
+    framed = set(after.ehr_origins) - set(before.ehr_origins)
+    return after.upstream != before.upstream or after.base_url != before.base_url or bool(framed)
+
+
 def may_see_tenant(actor: Actor, tenant: TenantId) -> bool:
     """Tell whether an actor may read a tenant's settings."""
     return actor.is_platform or may_administer(actor, tenant)
@@ -414,6 +425,24 @@ def chart_faults(person: Person, charts: Sequence[Chart], now: datetime) -> dict
     if own and Chart(own) not in charts:
         return {"charts": "own_chart_stays"}
     return {}
+
+
+def charts_widened(person: Person, charts: Sequence[Chart]) -> tuple[str, ...]:
+    """Return the charts that a change opens to somebody, or for longer than now."""
+    ends = dict(person.chart_ends)
+
+    def is_wider(chart: Chart) -> bool:
+        if chart.patient not in person.patients:
+            return True
+        end = ends.get(chart.patient)
+        return end is not None and (chart.until is None or chart.until > end)
+
+    return tuple(chart.patient for chart in charts if is_wider(chart))
+
+
+def owns(fhir_user: str, charts: Iterable[str]) -> frozenset[str]:
+    """Return as which ``fhirUser`` somebody acts: their own, and those whose own charts they may open."""
+    return frozenset(filter(None, (fhir_user, *(f"Patient/{chart}" for chart in charts))))
 
 
 def charts_lost(person: Person, charts: Sequence[Chart], now: datetime) -> dict[str, datetime]:

@@ -23,6 +23,7 @@ from hilum.identity.models import (
 from hilum.kernel.errors import Invalid
 from hilum.kernel.ids import TenantId
 from hilum.web.api import Id, Line, Page, Paging, Strict, Word, api_router, audience, change, look, page_of
+from hilum.web.approvals import WAITS, waits
 from hilum.web.kit import Kit
 
 Seal = Callable[[str, str], str]
@@ -111,9 +112,18 @@ def _tenants(router: APIRouter, kit: Kit, seal: Seal) -> None:
         """Show a tenant."""
         return _tenant(await look(kit, request, partial(service.view_tenant, tenant=TenantId(tenant))))
 
-    @router.patch("/tenants/{tenant}", openapi_extra=audience("platform_admin", "administrator"))
-    async def update_tenant(request: Request, tenant: Id, body: TenantChangeAsked) -> TenantShown:
-        """Change a tenant: its administrator its name and habits, the platform all but id and kind."""
+    @router.patch(
+        "/tenants/{tenant}",
+        response_model=TenantShown,
+        responses=WAITS,
+        openapi_extra=audience("platform_admin", "administrator"),
+    )
+    async def update_tenant(request: Request, tenant: Id, body: TenantChangeAsked) -> object:
+        """Change a tenant: its administrator its name and habits, the platform all but id and kind.
+
+        Another FHIR server, other credentials for it, another origin and another EHR's origin wait, with the whole change, for a second
+        person (202).
+        """
         asked = TenantChange(
             name=body.name,
             base_url=body.base_url,
@@ -123,7 +133,8 @@ def _tenants(router: APIRouter, kit: Kit, seal: Seal) -> None:
             upstream=None if body.upstream is None else _upstream(body.upstream, seal),
         )
         verb = partial(service.update_tenant, tenant_id=TenantId(tenant), change=asked)
-        return _tenant(await change(kit, request, verb))
+        found = await change(kit, request, verb)
+        return _tenant(found) if isinstance(found, Tenant) else waits(found)
 
 
 def _upstream(asked: UpstreamAsked, seal: Seal) -> UpstreamRef:

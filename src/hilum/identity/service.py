@@ -1,16 +1,19 @@
 """Adding, changing and finding tenants and people."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from itertools import islice
+from typing import Any
 
+from hilum.approvals import service as approvals
+from hilum.approvals.models import Act, Approval, ApprovalKind, Asked, CarriedOut
 from hilum.audit import service as audit
 from hilum.audit.models import Event, Outcome
 from hilum.controls import service as controls
 from hilum.controls.models import Target, TargetKind
 from hilum.controls.policy import MAY_STOP_ANYTHING
-from hilum.identity import policy, store
+from hilum.identity import orders, policy, store
 from hilum.identity.models import (
     IDENTITY,
     NEGATIVE_WINDOW,
@@ -30,10 +33,13 @@ from hilum.identity.models import (
 from hilum.infra import nodes
 from hilum.infra.context import Context
 from hilum.infra.facts import Delta, Since, keyed
+from hilum.kernel.actor import Actor
 from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted, Unavailable
 from hilum.kernel.ids import PersonId, TenantId
 from hilum.kernel.pages import FIRST_PAGE, PAGE_BOUND, PageQuery
 from hilum.kernel.persistent import PersistentMap, RecentSet
+
+_TWO = "This takes a second person; ask for it, and a colleague agrees."
 
 
 def add_tenant(ctx: Context, tenant: Tenant) -> Tenant:
@@ -53,32 +59,67 @@ def add_tenant(ctx: Context, tenant: Tenant) -> Tenant:
     return tenant
 
 
-def update_tenant(ctx: Context, tenant_id: TenantId, change: TenantChange) -> Tenant:
+def update_tenant(ctx: Context, tenant_id: TenantId, change: TenantChange) -> Tenant | Asked:
     """Change a tenant: its administrator its name and habits, the platform also where its data lies and whether it is active.
 
-    What was issued before a tenant is active again stays dead. Raises NotFound, NotPermitted, Invalid.
+    What moves its data or its people's browsers waits, whole, for a second person. What was issued before a tenant is active again stays
+    dead. Raises NotFound, NotPermitted, Invalid, Unavailable (too many wait).
     """
     before = store.get_tenant(ctx.tx, tenant_id, lock=True)
+    after = _judged_change(ctx, before, change)
+    if ctx.actor.acts_alone or not policy.moves(before, after):
+        return _save_tenant(ctx, before, after, change)
+    fields = orders.changed_fields(change)
+    act = Act(
+        ApprovalKind.TENANT,
+        tenant_id,
+        tenant_id,
+        order=orders.write_tenant(after, fields),
+        before=orders.write_tenant(before, fields),
+        sealed=change.upstream.credentials_sealed if change.upstream else "",
+    )
+    return Asked(ask(ctx, act))
+
+
+def _carry_out_change(ctx: Context, approval: Approval, asker: Actor) -> CarriedOut:
+    act = approval.act
+    before = store.get_tenant(ctx.tx, TenantId(act.target), lock=True)
+    change = orders.read_tenant_change(act.order, act.sealed)
+    require_unchanged(act, orders.write_tenant(before, orders.changed_fields(change)))
+    as_asker = ctx.as_actor(asker)
+    _save_tenant(as_asker, before, _judged_change(as_asker, before, change), change)
+    return CarriedOut(act.target)
+
+
+def _judged_change(ctx: Context, before: Tenant, change: TenantChange) -> Tenant:
+    tenant_id = before.id
     if not policy.may_administer(ctx.actor, tenant_id):
         raise _refused(ctx, "identity.tenant.update", tenant_id)
     platform_only = (change.base_url, change.active, change.upstream, change.ehr_origins)
     if any(part is not None for part in platform_only) and not policy.may_rule_tenants(ctx.actor):
         raise _refused(ctx, "identity.tenant.update", tenant_id)
-    given = {
-        name: value
-        for name in ("name", "base_url", "ehr_origins", "moved_reads", "active", "upstream")
-        if (value := getattr(change, name)) is not None
-    }
-    after = replace(before, **given)
+    after = replace(before, **orders.changed_fields(change))
     if faults := policy.tenant_faults(after):
         raise Invalid("tenant_invalid", "The tenant cannot be changed as described.", fields=faults)
     if change.upstream is not None or (after.active and not before.active):
         _require_one_node(ctx, after.upstream)
+    return after
+
+
+def _save_tenant(ctx: Context, before: Tenant, after: Tenant, change: TenantChange) -> Tenant:
+    tenant_id = before.id
     store.save_tenant(ctx.tx, after)
     if after.active and not before.active:
         controls.end_issued(ctx, Target(TargetKind.TENANT, tenant_id))
     ctx.advance_epoch(IDENTITY, f"tenant/{tenant_id}")
-    audit.record(ctx, Event("identity.tenant.update", tenant=tenant_id, facts={"changed": sorted(given)}))
+    audit.record(
+        ctx,
+        Event(
+            "identity.tenant.update",
+            tenant=tenant_id,
+            facts={"changed": sorted(orders.changed_fields(change))},
+        ),
+    )
     return after
 
 
@@ -150,9 +191,24 @@ def require_addable(ctx: Context, order: NewPerson) -> NewPerson:
     return order
 
 
-def add_person(ctx: Context, order: NewPerson) -> Person:
-    """Add somebody to a tenant, or to the staff. Raises as ``require_addable``."""
+def list_owners(
+    ctx: Context, tenant: TenantId | None, fhir_user: str, charts: Iterable[str], *, but: str = ""
+) -> list[str]:
+    """List the usernames of other accounts of a tenant that are or were this ``fhirUser``, or one of these patients themselves."""
+    return store.list_owners(ctx.tx, tenant, policy.owns(fhir_user, charts), but=but)
+
+
+def add_person(ctx: Context, order: NewPerson, *, agreed: bool = False) -> Person:
+    """Add somebody to a tenant, or to the staff. ``agreed``: a second person agreed to what takes two.
+
+    Raises as ``require_addable``; NotPermitted where nobody agreed.
+    """
     order = require_addable(ctx, order)
+    agreed = agreed or ctx.actor.acts_alone
+    if agreed and order.fhir_user:
+        store.release_claim(ctx.tx, order.tenant, order.fhir_user)
+    if not agreed and adding_takes_two(ctx, order):
+        raise _refused(ctx, "identity.person.add", order.tenant or "", "second_person_missing", _TWO)
     person = Person(
         id=PersonId(ctx.ids.new("per")),
         tenant=order.tenant,
@@ -165,7 +221,7 @@ def add_person(ctx: Context, order: NewPerson) -> Person:
         age_counts_from=policy.age_from(ctx.actor, ctx.now),
     )
     if not store.add_person(ctx.tx, person, ctx.now):
-        raise Conflict("person_taken", "Somebody was given this username or fhirUser at this moment.")
+        raise Conflict("person_taken", "Another account took this username or fhirUser at this moment.")
     facts = {"role": person.role}
     audit.record(ctx, Event("identity.person.add", tenant=order.tenant or "", person=person.id, facts=facts))
     return person
@@ -202,18 +258,59 @@ def list_people(ctx: Context, tenant: TenantId | None, page: PageQuery = FIRST_P
     return [policy.charts_at(each, ctx.now) for each in store.list_people(ctx.tx, tenant, page)]
 
 
-def set_charts(ctx: Context, person_id: PersonId, charts: tuple[Chart, ...]) -> Person:
+def adding_takes_two(ctx: Context, order: NewPerson) -> bool:
+    """Check whether adding somebody takes two people: an account with power, or one that opens what is or was another account's own."""
+    if ctx.actor.acts_alone:
+        return False
+    return policy.has_power(order.tenant, order.role) or bool(
+        list_owners(ctx, order.tenant, order.fhir_user, order.patients)
+    )
+
+
+def set_charts(ctx: Context, person_id: PersonId, charts: tuple[Chart, ...]) -> Person | Asked:
     """Set the charts that a patient or a proxy may open, each with or without an end; at once, for what was issued before too.
 
-    Raises NotFound, NotPermitted, Invalid.
+    What opens another account's own chart waits, whole, for a second person. Raises NotFound, NotPermitted, Invalid, Unavailable.
     """
     person = policy.charts_at(store.lock_person(ctx.tx, person_id), ctx.now)
+    _require_charts(ctx, person, charts)
+    wider = policy.charts_widened(person, charts)
+    owners = list_owners(ctx, person.tenant, "", wider, but=person_id)
+    if ctx.actor.acts_alone or not owners:
+        return _save_charts(ctx, person, charts)
+    act = Act(
+        ApprovalKind.CHARTS,
+        person.tenant,
+        person_id,
+        order={"username": person.username, "charts": orders.write_charts(charts)},
+        before={"charts": orders.write_charts(orders.charts_of(person)), "own_of": owners},
+    )
+    return Asked(ask(ctx, act))
+
+
+def _carry_out_charts(ctx: Context, approval: Approval, asker: Actor) -> CarriedOut:
+    act = approval.act
+    person = policy.charts_at(store.lock_person(ctx.tx, PersonId(act.target)), ctx.now)
+    charts, as_asker = orders.read_charts(act.order["charts"]), ctx.as_actor(asker)
+    owners = list_owners(ctx, person.tenant, "", policy.charts_widened(person, charts), but=person.id)
+    held = orders.write_charts(orders.charts_of(person))
+    require_unchanged(act, {"charts": held, "own_of": owners})
+    _require_charts(as_asker, person, charts)
+    _save_charts(as_asker, person, charts)
+    return CarriedOut(act.target)
+
+
+def _require_charts(ctx: Context, person: Person, charts: tuple[Chart, ...]) -> None:
     if not policy.may_administer(ctx.actor, person.tenant):
         if ctx.actor.tenant is not None:
             raise NotFound("person_not_found", "There is no such person.")
         raise _refused(ctx, "identity.person.set_charts", person.tenant or "")
     if faults := policy.chart_faults(person, charts, ctx.now):
         raise Invalid("charts_invalid", "The charts cannot be set as described.", fields=faults)
+
+
+def _save_charts(ctx: Context, person: Person, charts: tuple[Chart, ...]) -> Person:
+    person_id = person.id
     lost = policy.charts_lost(person, charts, ctx.now)
     store.save_charts(ctx.tx, person_id, charts)
     store.save_chart_losses(ctx.tx, person_id, lost, since=ctx.now - NEGATIVE_WINDOW)
@@ -291,6 +388,25 @@ def counts_as_one_of_two(ctx: Context, person_id: PersonId) -> bool:
     """Check whether somebody counts as one of the two people that an act takes: active, not stopped, of age."""
     person = store.find_person(ctx.tx, person_id)
     return person is not None and policy.is_of_age(person, ctx.now) and bar_on(ctx, person) is None
+
+
+def ask(ctx: Context, act: Act, approval_id: str = "") -> Approval:
+    """Let an act wait for a second person, if the actor is one of two people themselves. Raises NotPermitted, Unavailable."""
+    counts = counts_as_one_of_two(ctx, PersonId(ctx.actor.id))
+    return approvals.ask(ctx, act, counts=counts, approval_id=approval_id)
+
+
+def require_unchanged(act: Act, now: Mapping[str, Any]) -> None:
+    """Check that what an act replaces is still what it was when the act was asked for. Raises Conflict."""
+    if now != act.before:
+        raise Conflict(
+            "target_changed",
+            "What this was about has changed since. Refuse it, and ask again if it is still meant.",
+        )
+
+
+CARRY_OUT = {ApprovalKind.TENANT: _carry_out_change, ApprovalKind.CHARTS: _carry_out_charts}
+"""How this room's acts are carried out once a second person agreed."""
 
 
 @keyed(r"(tenant|person)/[^/]+")

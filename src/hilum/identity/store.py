@@ -32,6 +32,7 @@ from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import PersonId, TenantId
 from hilum.kernel.pages import FIRST_PAGE, PAGE_BOUND, PageQuery
 
+OWNERS_BOUND = 5
 _MICROSECOND = timedelta(microseconds=1)
 
 tenants = Table(
@@ -65,7 +66,7 @@ people = Table(
     Column("created_at", Instant, nullable=False),
     Column("deactivated_at", Instant),
     Column("age_counts_from", Instant, nullable=False),
-    Column("fhir_user_claim", String(100)),  # fhir_user, while active and the first to have it; else NULL
+    Column("fhir_user_claim", String(100)),  # fhir_user of the last to have it, active or not; else NULL
     Column("chart_ends", JSON, nullable=False),
     UniqueConstraint("tenant", "username"),
     UniqueConstraint("tenant", "fhir_user_claim"),
@@ -186,7 +187,7 @@ def _person(row: Row[Any]) -> Person:
 
 
 def add_person(tx: Connection, person: Person, at: datetime) -> bool:
-    """Add somebody; False if the username, or an active person's ``fhirUser``, is taken at the tenant."""
+    """Add somebody; False if the username is taken at the tenant, or the ``fhirUser`` is claimed by another account."""
     row = {
         "id": person.id,
         "tenant": person.tenant or "",
@@ -237,8 +238,24 @@ def list_people(tx: Connection, tenant: TenantId | None, page: PageQuery = FIRST
 def save_deactivated(tx: Connection, person: PersonId, at: datetime) -> bool:
     """Deactivate somebody in one statement; False if they were inactive already."""
     query = people.update().where(people.c.id == person, people.c.active.is_(True))
-    values = {"active": False, "deactivated_at": at, "fhir_user_claim": None}
+    values = {"active": False, "deactivated_at": at}
     return tx.execute(query.values(values)).rowcount == 1
+
+
+def release_claim(tx: Connection, tenant: TenantId | None, fhir_user: str) -> None:
+    """Let an inactive account claim its ``fhirUser`` no more, so that one other may."""
+    theirs = (people.c.tenant == (tenant or ""), people.c.fhir_user_claim == fhir_user)
+    tx.execute(people.update().where(*theirs, people.c.active.is_(False)).values(fhir_user_claim=None))
+
+
+def list_owners(
+    tx: Connection, tenant: TenantId | None, fhir_users: Collection[str], *, but: str = ""
+) -> list[str]:
+    """List the usernames of some whose own ``fhirUser`` one of these is or was."""
+    query = select(people.c.username).where(
+        people.c.tenant == (tenant or ""), people.c.fhir_user.in_(fhir_users), people.c.id != but
+    )
+    return list(tx.execute(query.order_by(people.c.username).limit(OWNERS_BOUND)).scalars())
 
 
 def find_active_by_fhir_user(tx: Connection, tenant: TenantId | None, fhir_user: str) -> PersonId | None:

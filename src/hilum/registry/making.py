@@ -81,8 +81,12 @@ def add_client(
     *,
     client_id: str = "",
     dynamic: bool = False,
+    secret: str = "",
 ) -> tuple[Client, str]:
-    """Judge metadata and add the client; the same for every door (C1). Raises Invalid, NotPermitted, Conflict."""
+    """Judge metadata and add the client; the same for every door (C1). Without a ``secret`` one is made where its type has one.
+
+    Raises Invalid, NotPermitted, Conflict.
+    """
     meta = rules.normalized(asked)
     if faults := rules.validate_client_metadata(meta, now=ctx.now):
         audit.record(
@@ -94,7 +98,8 @@ def add_client(
         ctx.actor.kind not in {ActorKind.SYSTEM, ActorKind.HOST} or not rules.fits_id(client_id)
     ):
         raise refused(ctx, "registry.client.add", app=app.id)
-    secret = SECRET_PREFIX + ctx.ids.secret() if meta.type in rules.WITH_SECRET else ""
+    if not secret and meta.type in rules.WITH_SECRET:
+        secret = SECRET_PREFIX + ctx.ids.secret()
     client = Client(
         id=ClientId(client_id or ctx.ids.new("cli")),
         app=app.id,

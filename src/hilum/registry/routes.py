@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Response
 from pydantic import Field
 from starlette.requests import Request
 
@@ -47,6 +47,7 @@ from hilum.web.api import (
     look,
     page_of,
 )
+from hilum.web.approvals import WAITS, ApprovalAsked, waits
 from hilum.web.kit import Kit
 
 Scopes = Annotated[tuple[Word, ...], Field(max_length=SCOPES_BOUND)]
@@ -269,11 +270,16 @@ def _clients(router: APIRouter, kit: Kit) -> None:
         order = NewClient(AppId(body.app), VersionId(body.version), _metadata(body))
         return _made(*await change(kit, request, partial(service.add_client, order=order)))
 
-    @router.post("/tenants/{tenant}/peers", status_code=201, openapi_extra=PEER_KEEPERS)
-    async def add_peer(request: Request, tenant: Id, body: PeerAsked) -> ClientMade:
-        """Add an EHR or a resource server of a tenant."""
+    @router.post(
+        "/tenants/{tenant}/peers", status_code=202, response_model=ApprovalAsked, openapi_extra=PEER_KEEPERS
+    )
+    async def ask_peer(request: Request, tenant: Id, body: PeerAsked) -> Response:
+        """Ask for an EHR or a resource server of a tenant, which waits for a second person: it speaks for the whole tenant.
+
+        Its secret is ``secret_start`` of this answer and ``secret_end`` of the approval, written one after the other.
+        """
         order = NewPeer(TenantId(tenant), body.client_type, body.client_name)
-        return _made(*await change(kit, request, partial(service.add_peer, order=order)))
+        return waits(await change(kit, request, partial(service.ask_peer, order=order)))
 
     @router.get(
         "/apps/{app}/clients",
@@ -290,12 +296,18 @@ def _clients(router: APIRouter, kit: Kit) -> None:
         """Show a client."""
         return await look(kit, request, partial(service.view_client, client_id=ClientId(client)))
 
-    @router.post("/clients/{client}/secret", openapi_extra=PEER_KEEPERS)
-    async def rotate_secret(request: Request, client: Id, body: SecretAsked) -> ClientMade:
-        """Give a client a new secret; the one before works until the overlap ends."""
+    @router.post(
+        "/clients/{client}/secret", response_model=ClientMade, responses=WAITS, openapi_extra=PEER_KEEPERS
+    )
+    async def rotate_secret(request: Request, client: Id, body: SecretAsked) -> object:
+        """Make a new secret of a client; the one before works until the overlap ends.
+
+        That of an EHR or a resource server waits for a second person (202).
+        """
         overlap = timedelta(seconds=body.overlap_s)
-        verb = partial(service.rotate_secret, client_id=ClientId(client), overlap=overlap)
-        return _made(*await change(kit, request, verb))
+        verb = partial(service.ask_secret, client_id=ClientId(client), overlap=overlap)
+        found = await change(kit, request, verb)
+        return _made(*found) if isinstance(found, tuple) else waits(found)
 
     @router.put("/clients/{client}/version", response_model=ClientShown, openapi_extra=REGISTRARS)
     async def adopt_version(request: Request, client: Id, body: AdoptAsked) -> object:

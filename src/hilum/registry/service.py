@@ -2,21 +2,17 @@
 
 from collections.abc import Collection
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from hilum.audit import service as audit
 from hilum.audit.models import Event
 from hilum.clients import policy as rules
-from hilum.clients.models import ClientMetadata, ClientType, Deployment, Environment
-from hilum.identity import service as identity
+from hilum.clients.models import ClientMetadata, ClientType, Environment
 from hilum.infra.context import Context
 from hilum.kernel.errors import Conflict, Invalid, NotFound
 from hilum.kernel.ids import AppId, ClientId, TenantId, VendorId, VersionId
 from hilum.registry import making, policy, store
 from hilum.registry.models import (
-    SECRET_OVERLAP,
-    SECRET_OVERLAP_MAX,
-    SECRET_PREFIX,
     App,
     AppState,
     AppVersion,
@@ -24,13 +20,12 @@ from hilum.registry.models import (
     CertifyOrder,
     Client,
     ClientFacts,
-    ClientSecret,
     NewApp,
     NewClient,
-    NewPeer,
     NewVendor,
     Vendor,
 )
+from hilum.registry.peers import CARRY_OUT, add_peer, ask_peer, ask_secret, rotate_secret
 from hilum.registry.views import (
     list_apps,
     list_certifications,
@@ -42,11 +37,16 @@ from hilum.registry.views import (
 )
 
 __all__ = [
+    "CARRY_OUT",
+    "add_peer",
+    "ask_peer",
+    "ask_secret",
     "list_apps",
     "list_certifications",
     "list_clients",
     "list_vendors",
     "list_versions",
+    "rotate_secret",
     "view_app",
     "view_client",
 ]
@@ -110,61 +110,6 @@ def add_client(ctx: Context, order: NewClient) -> tuple[Client, str]:
         raise Invalid("client_invalid", "An EHR or a resource server is added at its tenant.", fields=fields)
     making.change(ctx, app.id)
     return making.add_client(ctx, app, version.id, order.metadata, client_id=order.client_id)
-
-
-def add_peer(ctx: Context, order: NewPeer) -> tuple[Client, str]:
-    """Add an EHR or a resource server of one tenant, with its secret. Raises NotPermitted, NotFound, Invalid, Conflict."""
-    tenant = identity.get_tenant(ctx, order.tenant)
-    if not policy.may_keep_peers(ctx.actor, order.tenant):
-        raise making.refused(ctx, "registry.peer.add", tenant=order.tenant)
-    if order.type not in {ClientType.EHR, ClientType.RESOURCE_SERVER}:
-        fields = {"client_type": "not_a_peer"}
-        raise Invalid("client_invalid", "A peer is an EHR or a resource server.", fields=fields)
-    meta = ClientMetadata(
-        name=order.name,
-        type=order.type,
-        deployment=Deployment.SERVER,
-        environment=Environment.SANDBOX if tenant.sandbox else Environment.PRODUCTION,
-        scopes=(rules.LAUNCH_SCOPE,) if order.type is ClientType.EHR else (),
-    )
-    if faults := rules.validate_client_metadata(rules.normalized(meta), now=ctx.now):
-        raise Invalid("client_invalid", "The peer cannot be added as described.", fields=faults)
-    app, version = making.add_single_tenant_app(
-        ctx, order.tenant, order.name, f"{order.type.value} of the tenant"
-    )
-    making.change(ctx, app.id)
-    return making.add_client(ctx, app, version, meta, client_id=order.client_id)
-
-
-def rotate_secret(
-    ctx: Context, client_id: ClientId, *, overlap: timedelta = SECRET_OVERLAP
-) -> tuple[Client, str]:
-    """Give a client a new secret; the one before works until the overlap ends, any older not at all (C9).
-
-    Raises NotFound, NotPermitted, Invalid.
-    """
-    client = store.get_client(ctx.tx, client_id, lock=True)
-    app = store.get_app(ctx.tx, client.app)
-    if not policy.may_rotate(ctx.actor, app):
-        raise making.refused(ctx, "registry.secret.rotate", app=app.id, client=client.id)
-    if client.type not in rules.WITH_SECRET:
-        raise Invalid("client_has_no_secret", "This client authenticates without a secret.")
-    if not timedelta(0) <= overlap <= SECRET_OVERLAP_MAX:
-        raise Invalid("secret_invalid", "The overlap is too long.", fields={"overlap_s": "out_of_range"})
-    ends = ctx.now + overlap
-    in_force = [each for each in client.secrets if each.expires_at is None or ctx.now < each.expires_at]
-    newest = max(
-        in_force, key=lambda each: (each.expires_at is None, each.expires_at or ctx.now), default=None
-    )
-    store.save_secrets_ending(ctx.tx, client.id, keep=newest.digest if newest else "", at=ends)
-    secret = SECRET_PREFIX + ctx.ids.secret()
-    store.add_secret(ctx.tx, client.id, ClientSecret(making.digest(secret), client.expires_at))
-    facts = {"overlap_ends_at": ends.isoformat()}
-    making.change(
-        ctx, app.id
-    )  # the secrets are of no interest to the gateway, but whoever keeps the client must read it anew
-    audit.record(ctx, Event("registry.secret.rotate", app=app.id, client=client.id, facts=facts))
-    return store.get_client(ctx.tx, client.id), secret
 
 
 def adopt_version(ctx: Context, client_id: ClientId, version_id: VersionId) -> Client:

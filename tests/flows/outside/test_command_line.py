@@ -110,8 +110,8 @@ def leaves(shell: Shell, *path: str) -> list[tuple[str, ...]]:
 
 EXPECTED = {
     "init", "serve", "migrate", "doctor", "audit verify", "audit events", "audit accesses", "sandbox run", "sandbox seed", "login",
-    "tenant list", "tenant show", "tenant add", "tenant change", "tenant peer", "person list", "person add", "person deactivate",
-    "person password", "person sign-out", "person reset", "person charts", "approval list", "approval approve", "approval refuse", "vendor list", "vendor add", "app list", "app show", "app add", "app version",
+    "tenant list", "tenant show", "tenant add", "tenant change", "tenant upstream", "tenant peer", "person list", "person add", "person deactivate",
+    "person password", "person sign-out", "person reset", "person charts", "approval list", "approval show", "approval approve", "approval refuse", "vendor list", "vendor add", "app list", "app show", "app add", "app version",
     "app client", "app secret", "app certify", "app withdraw", "app install", "app installations", "app narrow", "app uninstall",
     "app quota", "app suspend", "app resume", "switch engage", "switch list", "switch show", "switch release", "explain", "backup", "restore",
     "hold place", "hold list", "hold release",
@@ -399,7 +399,21 @@ def test_people_and_hospitals_are_looked_after_by_commands(hospital: Running, tm
     added = admin.json("tenant", "add", "lakeside", "--name", "Lakeside", "--sandbox")
     assert added["active"]
     assert admin.json("tenant", "change", "lakeside", "--name", "Lakeside East")["name"] == "Lakeside East"
-    assert admin.json("tenant", "peer", "lakeside", "--type", "ehr", "--name", "E")["client_secret"]
+    second = by(hospital, "security.ito", tmp_path)
+    asked = admin.json("tenant", "peer", "lakeside", "--type", "ehr", "--name", "E")
+    agreed = second.json("approval", "approve", asked["approval"]["id"])
+    assert asked["secret_start"]
+    assert agreed["secret_end"]
+    renewed = admin.json("app", "secret", agreed["target"])["approval"]["id"]
+    assert second.json("approval", "refuse", renewed)["state"] == "refused"
+    assert "waits for a second person" in admin.hilum("app", "secret", agreed["target"]).stderr
+    moving = ("tenant", "upstream", "lakeside", "--url", "https://fhir.lakeside.example/r4")
+    moved = admin.json(*moving)["approval"]["id"]
+    assert second.json("approval", "show", moved)["order"]["upstream"]["kind"] == "http"
+    admin.refuses("approval", "approve", moved, saying="asked_by_you")
+    assert second.json("approval", "approve", moved)["state"] == "approved"
+    assert admin.json("tenant", "show", "lakeside")["upstream_url"] == moving[-1]
+    admin.refuses("tenant", "upstream", "lakeside", "--url", "ftp://x", saying="tenant_invalid")
     assert admin.json("tenant", "change", "lakeside", "--inactive")["active"] is False
     who = ("person", "add", "n.command", "--tenant", "general", "--name", "Nel Command")
     unknown = admin.refuses(*who, "--role", "wizard", saying="person_invalid")
@@ -496,16 +510,16 @@ def test_a_colleague_comes_in_by_two_people_and_the_host_lets_somebody_back_in(
     opened = second.json("approval", "approve", waiting)
     assert opened["enrolment"]["url"].startswith(f"{hospital.base}/enrol/hil_ln_")
     second.refuses("approval", "approve", waiting, saying="approval_over")
-    other = first.json("person", "reset", opened["id"])["approval"]["id"]
+    other = first.json("person", "reset", opened["target"])["approval"]["id"]
     assert second.json("approval", "refuse", other)["state"] == "refused"
     on_host = host(hospital)
-    assert on_host.json("person", "reset", opened["id"], "--local")["enrolment"]["url"].startswith(
+    assert on_host.json("person", "reset", opened["target"], "--local")["enrolment"]["url"].startswith(
         hospital.base
     )
     on_host.refuses("person", "reset", "per_nobody", "--local", saying="person_not_found")
-    assert on_host.json("person", "deactivate", opened["id"], "--local")["active"] is False
-    on_host.refuses("person", "deactivate", opened["id"], "--local", saying="person_inactive")
-    order = ("switch", "engage", "--target", "person", "--key", opened["id"], "--reason", "a drill")
+    assert on_host.json("person", "deactivate", opened["target"], "--local")["active"] is False
+    on_host.refuses("person", "deactivate", opened["target"], "--local", saying="person_inactive")
+    order = ("switch", "engage", "--target", "person", "--key", opened["target"], "--reason", "a drill")
     narrow = first.json(*order)["id"]
     assert on_host.json("switch", "release", narrow, "--local")["released_by"].startswith("host:")
     wide = first.json(

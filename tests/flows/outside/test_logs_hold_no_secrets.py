@@ -28,7 +28,8 @@ class Planted:
 
     def keep(self, answer: dict[str, Any]) -> None:
         names = ("access_token", "refresh_token", "id_token", "client_secret", "token", "launch")
-        self.secrets |= {str(answer[name]) for name in names if answer.get(name)}
+        halves = ("secret_start", "secret_end")
+        self.secrets |= {str(answer[name]) for name in (*names, *halves) if answer.get(name)}
 
 
 def test_nothing_planted_in_any_flow_stands_in_a_log_or_as_a_usable_secret_in_a_table(
@@ -147,8 +148,16 @@ async def staff(outside: Outside, planted: Planted) -> None:
     for path in (f"/people/{CANARY}", f"/explain/{CANARY}", f"/accesses?patient={CANARY}", f"/{CANARY}"):
         await outside.api("GET", path)
     await outside.api("POST", "/people", {"username": CANARY, "name": CANARY, "role": CANARY})
-    made = await outside.api("POST", "/tenants/general/peers", {"client_type": "ehr", "client_name": "E"})
-    planted.keep(made.json())
+    asked = await outside.api("POST", "/tenants/general/peers", {"client_type": "ehr", "client_name": "E"})
+    planted.keep(asked.json())
+    second = next(each for each in outside.running.card["staff"] if each["username"] == "security.ito")
+    agreed = await outside.http.post(
+        f"{outside.running.base}/api/v1/approvals/{asked.json()['approval']['id']}/approve",
+        headers={"authorization": f"Bearer {second['api_token']}"},
+    )
+    planted.keep(agreed.json())
+    pending = await outside.api("POST", "/tenants/general/peers", {"client_type": "ehr", "client_name": "F"})
+    planted.keep(pending.json())
 
 
 def in_tables(running: Running, planted: Planted) -> None:

@@ -1,0 +1,78 @@
+"""The API's approvals."""
+
+from datetime import datetime
+from functools import partial
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Response
+from pydantic import BaseModel
+from starlette.requests import Request
+
+from hilum.approvals import service
+from hilum.approvals.service import Acts
+from hilum.kernel.ids import TenantId
+from hilum.web.api import Id, Page, Paging, api_router, audience, change, look, page_of
+from hilum.web.approvals import ApprovalShown, with_secret
+from hilum.web.kit import Kit
+
+SECONDS = audience("platform_admin", "security", "administrator")
+
+
+class ApprovalsQuery(Paging):
+    tenant: Id | None = None
+
+
+class LinkShown(BaseModel):
+    """A one-time link, shown here only. Its owner opens ``url`` and sets the password."""
+
+    url: str
+    expires_at: datetime
+
+
+class ApprovalAgreed(ApprovalShown):
+    """What was agreed to; ``target`` is whom or what it made or changed. What only the second person is shown is in this answer alone.
+
+    ``enrolment`` works with the setup code that the asker was shown; ``secret_end`` is the second half of a client's secret, whose first
+    the asker has.
+    """
+
+    enrolment: LinkShown | None
+    secret_end: str | None
+
+
+def api(kit: Kit, acts: Acts) -> APIRouter:
+    """Build the API routes of approvals. ``acts`` are those of the rooms above."""
+    router = api_router(kit, "approvals")
+
+    @router.get("/approvals", response_model=Page[ApprovalShown], openapi_extra=SECONDS)
+    async def list_approvals(request: Request, query: Annotated[ApprovalsQuery, Query()]) -> object:
+        """List what waits for a second person, oldest first."""
+        tenant = None if query.tenant is None else TenantId(query.tenant)
+        verb = partial(service.list_pending, tenant=tenant, page=query.page)
+        found = await look(kit, request, verb)
+        return page_of(found, ApprovalShown.of, query)
+
+    @router.get("/approvals/{approval}", openapi_extra=SECONDS)
+    async def get_approval(request: Request, approval: Id) -> ApprovalShown:
+        """Show what one approval is about, and what became of it."""
+        return ApprovalShown.of(await look(kit, request, partial(service.view, approval_id=approval)))
+
+    @router.post("/approvals/{approval}/approve", response_model=ApprovalAgreed, openapi_extra=SECONDS)
+    async def approve(request: Request, approval: Id) -> Response:
+        """Agree, as the second person: what was asked is judged again and carried out now, exactly as it was asked."""
+        verb = partial(service.approve, approval_id=approval, acts=acts)
+        agreed = await change(kit, request, verb)
+        done = agreed.done
+        link = None
+        if done.link_expires_at is not None:
+            url = kit.urls.enrol(agreed.approval.act.tenant or "", done.link)
+            link = LinkShown(url=url, expires_at=done.link_expires_at)
+        more = {"target": done.target, "enrolment": link, "secret_end": done.secret_end or None}
+        return with_secret(ApprovalAgreed.of(agreed.approval, **more), 200)
+
+    @router.post("/approvals/{approval}/refuse", openapi_extra=SECONDS)
+    async def refuse(request: Request, approval: Id) -> ApprovalShown:
+        """Turn down what was asked, or take back what one asked oneself."""
+        return ApprovalShown.of(await change(kit, request, partial(service.refuse, approval_id=approval)))
+
+    return router

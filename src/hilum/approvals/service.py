@@ -1,0 +1,153 @@
+"""Asking for what takes two people, agreeing to it as the second, and turning it down."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from hilum.approvals import policy, store
+from hilum.approvals.models import (
+    ABOUT_A_CLIENT,
+    ABOUT_A_PERSON,
+    APPROVAL_LIFE,
+    APPROVALS_PENDING_BOUND,
+    Act,
+    Agreed,
+    Approval,
+    ApprovalKind,
+    ApprovalState,
+    CarriedOut,
+)
+from hilum.audit import service as audit
+from hilum.audit.models import Event, Outcome
+from hilum.infra.context import Context
+from hilum.kernel.actor import Actor
+from hilum.kernel.errors import DECIDED, Conflict, NotFound, NotPermitted, Unavailable
+from hilum.kernel.ids import PersonId, TenantId
+from hilum.kernel.pages import FIRST_PAGE, PageQuery
+
+_DETAILS = {
+    "approval_over": "This was already decided, or it expired. Ask for it again if it is still needed.",
+    "asked_by_you": "You requested this, so somebody else must approve it.",
+    "about_you": "This is about your own account, so somebody else must approve it.",
+    "account_too_new": "This takes two people whose accounts are at least a week old, and yours is not. Ask a colleague.",
+    "asker_no_longer_counts": "The person who requested this is inactive or stopped, or their account is less than a week old. Refuse it, then request it yourself.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Acts:
+    """What the rooms above know: who counts as one of two people now, as an actor, and how each kind of act is carried out.
+
+    ``carry_out`` runs as the second person with the asker beside them; it judges the act again as the asker's and raises Conflict where
+    its target is another than when it was asked for.
+    """
+
+    one_of_two: Callable[[Context, PersonId], Actor | None]
+    carry_out: Mapping[ApprovalKind, Callable[[Context, Approval, Actor], CarriedOut]]
+
+
+def ask(ctx: Context, act: Act, *, counts: bool, approval_id: str = "") -> Approval:
+    """Let an act wait for a second person. ``counts``: whether the actor is one of two people themselves.
+
+    Raises NotPermitted, Unavailable (too many wait).
+    """
+    approval = Approval(
+        id=approval_id or ctx.ids.new("apr"),
+        act=act,
+        asked_by=PersonId(ctx.actor.id),
+        asked_at=ctx.now,
+        expires_at=ctx.now + APPROVAL_LIFE,
+    )
+    if not counts:
+        raise _refused(ctx, "approvals.approval.ask", approval, "account_too_new")
+    if store.count_pending(ctx.tx, act.tenant, ctx.now) >= APPROVALS_PENDING_BOUND:
+        raise Unavailable(
+            "too_many_approvals",
+            "Too many requests wait for a second person. Approve or refuse some of them first.",
+        )
+    store.add_approval(ctx.tx, approval)
+    audit.record(ctx, _event("approvals.approval.ask", approval))
+    return approval
+
+
+def approve(ctx: Context, approval_id: str, *, acts: Acts) -> Agreed:
+    """Agree to what another asked for; it is judged again and carried out here, or nothing changes and it still waits.
+
+    Raises NotFound, NotPermitted, Conflict (decided meanwhile, or it cannot be carried out as it was asked).
+    """
+    approval = _visible(ctx, approval_id, lock=True)
+    asker = acts.one_of_two(ctx, approval.asked_by)
+    of_age = acts.one_of_two(ctx, PersonId(ctx.actor.id)) is not None
+    fault = policy.decision_fault(approval, ctx.actor, asker=asker, of_age=of_age, now=ctx.now)
+    if fault == "approval_over":
+        raise Conflict(fault, _DETAILS[fault])
+    if fault or asker is None:
+        raise _refused(ctx, "approvals.approval.approve", approval, fault)
+    try:
+        done = acts.carry_out[approval.act.kind](ctx, approval, asker)
+    except DECIDED as error:  # a refusal commits what was written before it: here that would be half an act
+        raise Conflict(error.code, error.detail) from error
+    if not store.save_decided(ctx.tx, approval.id, ApprovalState.APPROVED, by=ctx.actor.id, at=ctx.now):
+        raise Conflict("concurrent_change", "Somebody else decided this at the same moment.")
+    audit.record(ctx, _event("approvals.approval.approve", approval, target=done.target))
+    return Agreed(_decided(ctx, approval, ApprovalState.APPROVED), done)
+
+
+def refuse(ctx: Context, approval_id: str) -> Approval:
+    """Turn down what was asked, or take back what one asked oneself. Raises NotFound, Conflict (decided already)."""
+    approval = _visible(ctx, approval_id, lock=True)
+    pending = approval.state is ApprovalState.PENDING
+    if not pending or not store.save_decided(
+        ctx.tx, approval.id, ApprovalState.REFUSED, by=ctx.actor.id, at=ctx.now
+    ):
+        raise Conflict("approval_over", _DETAILS["approval_over"])
+    audit.record(ctx, _event("approvals.approval.refuse", approval))
+    return _decided(ctx, approval, ApprovalState.REFUSED)
+
+
+def view(ctx: Context, approval_id: str) -> Approval:
+    """Get an approval that the actor may decide, or asked for. Raises NotFound."""
+    return _visible(ctx, approval_id)
+
+
+def list_pending(
+    ctx: Context, *, tenant: TenantId | None = None, page: PageQuery = FIRST_PAGE
+) -> list[Approval]:
+    """List what waits for a second person where the actor may be it; one tenant's if given. Raises NotPermitted."""
+    tenant = tenant or ctx.actor.tenant
+    if not policy.may_decide(ctx.actor, tenant):
+        raise NotPermitted("not_permitted", "You may not see the requests of this hospital or of the staff.")
+    return store.list_pending(ctx.tx, ctx.now, tenant=tenant, page=page)
+
+
+def end_all(ctx: Context) -> None:
+    """Let no pending approval be agreed to any more, after a restore."""
+    store.end_all(ctx.tx, ctx.now)
+
+
+def _visible(ctx: Context, approval_id: str, *, lock: bool = False) -> Approval:
+    approval = store.get_approval(ctx.tx, approval_id, lock=lock)
+    if not policy.may_refuse(approval, ctx.actor):
+        raise NotFound("approval_not_found", "There is no such approval.")
+    return approval
+
+
+def _decided(ctx: Context, approval: Approval, state: ApprovalState) -> Approval:
+    return replace(approval, state=state, decided_by=PersonId(ctx.actor.id), decided_at=ctx.now)
+
+
+def _event(action: str, approval: Approval, *, target: str = "") -> Event:
+    act = approval.act
+    target = target or act.target
+    facts = {
+        "approval": approval.id,
+        "kind": act.kind.value,
+        "asked_by": approval.asked_by,
+        "order": policy.order_digest(act),
+    }
+    person, client = (target if act.kind in kinds else "" for kinds in (ABOUT_A_PERSON, ABOUT_A_CLIENT))
+    return Event(action, tenant=act.tenant or "", person=person, client=client, facts=facts)
+
+
+def _refused(ctx: Context, action: str, approval: Approval, reason: str) -> NotPermitted:
+    audit.record(ctx, replace(_event(action, approval), outcome=Outcome.REFUSED, reason=reason))
+    return NotPermitted(reason, _DETAILS.get(reason, "You may not do this."))

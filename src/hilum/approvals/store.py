@@ -1,0 +1,117 @@
+"""Approvals as rows."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import JSON, Column, Connection, Index, Row, String, Table, func, select
+
+from hilum.approvals.models import Act, Approval, ApprovalKind, ApprovalState
+from hilum.infra.db import Instant, metadata
+from hilum.kernel.errors import NotFound
+from hilum.kernel.ids import PersonId, TenantId
+from hilum.kernel.pages import FIRST_PAGE, PageQuery
+
+approvals = Table(
+    "approvals_approval",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("kind", String(20), nullable=False),
+    Column("tenant", String(32), nullable=False),
+    Column("target", String(64), nullable=False),
+    Column("act", JSON, nullable=False),
+    Column("before", JSON, nullable=False),
+    Column("sealed", String(8_000), nullable=False),
+    Column("asked_by", String(64), nullable=False),
+    Column("asked_at", Instant, nullable=False),
+    Column("expires_at", Instant, nullable=False),
+    Column("state", String(20), nullable=False),
+    Column("decided_by", String(64), nullable=False),
+    Column("decided_at", Instant),
+    Index(None, "tenant", "state", "id"),
+    Index(None, "state", "id"),
+)
+
+
+def add_approval(tx: Connection, approval: Approval) -> None:
+    act = approval.act
+    tx.execute(
+        approvals.insert().values(
+            id=approval.id,
+            kind=act.kind.value,
+            tenant=act.tenant or "",
+            target=act.target,
+            act=dict(act.order),
+            before=dict(act.before),
+            sealed=act.sealed,
+            asked_by=approval.asked_by,
+            asked_at=approval.asked_at,
+            expires_at=approval.expires_at,
+            state=approval.state.value,
+            decided_by="",
+            decided_at=None,
+        )
+    )
+
+
+def _approval(row: Row[Any]) -> Approval:
+    return Approval(
+        id=row.id,
+        act=Act(
+            kind=ApprovalKind(row.kind),
+            tenant=TenantId(row.tenant) if row.tenant else None,
+            target=row.target,
+            order=row.act,
+            before=row.before,
+            sealed=row.sealed,
+        ),
+        asked_by=PersonId(row.asked_by),
+        asked_at=row.asked_at,
+        expires_at=row.expires_at,
+        state=ApprovalState(row.state),
+        decided_by=PersonId(row.decided_by) if row.decided_by else None,
+        decided_at=row.decided_at,
+    )
+
+
+def get_approval(tx: Connection, approval: str, *, lock: bool = False) -> Approval:
+    """Get an approval; with ``lock`` nobody else decides it until the transaction ends. Raises NotFound."""
+    query = select(approvals).where(approvals.c.id == approval)
+    row = tx.execute(query.with_for_update() if lock else query).first()
+    if row is None:
+        raise NotFound("approval_not_found", "There is no such approval.")
+    return _approval(row)
+
+
+def list_pending(
+    tx: Connection, now: datetime, *, tenant: TenantId | None = None, page: PageQuery = FIRST_PAGE
+) -> list[Approval]:
+    """List what waits for a second person, oldest first; of one tenant if one is given."""
+    query = select(approvals).where(
+        approvals.c.state == ApprovalState.PENDING.value,
+        approvals.c.expires_at > now,
+        approvals.c.id > page.after,
+    )
+    if tenant is not None:
+        query = query.where(approvals.c.tenant == tenant)
+    return [_approval(row) for row in tx.execute(query.order_by(approvals.c.id).limit(page.limit))]
+
+
+def count_pending(tx: Connection, tenant: TenantId | None, now: datetime) -> int:
+    waiting = (
+        approvals.c.tenant == (tenant or ""),
+        approvals.c.state == ApprovalState.PENDING.value,
+        approvals.c.expires_at > now,
+    )
+    return int(tx.execute(select(func.count()).select_from(approvals).where(*waiting)).scalar_one())
+
+
+def save_decided(tx: Connection, approval: str, state: ApprovalState, *, by: str, at: datetime) -> bool:
+    """Decide an approval in one statement, and forget what was sealed with it; False if it was decided meanwhile."""
+    pending = (approvals.c.id == approval, approvals.c.state == ApprovalState.PENDING.value)
+    values = {"state": state.value, "decided_by": by, "decided_at": at, "sealed": ""}
+    return tx.execute(approvals.update().where(*pending).values(values)).rowcount == 1
+
+
+def end_all(tx: Connection, at: datetime) -> None:
+    """Let no pending approval be agreed to any more."""
+    tx.execute(approvals.update().where(approvals.c.expires_at > at).values(expires_at=at))

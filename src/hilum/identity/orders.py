@@ -1,0 +1,83 @@
+"""What waits for a second person in this room, as a record that people read and this room reads again. Pure."""
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from hilum.identity.models import (
+    Chart,
+    MovedReads,
+    Person,
+    Tenant,
+    TenantChange,
+    UpstreamKind,
+    UpstreamRef,
+)
+
+TENANT_FIELDS = ("name", "base_url", "ehr_origins", "moved_reads", "active", "upstream")
+
+
+def changed_fields(change: TenantChange) -> dict[str, Any]:
+    """Return what a change sets, by field."""
+    return {name: value for name in TENANT_FIELDS if (value := getattr(change, name)) is not None}
+
+
+def write_tenant(tenant: Tenant, fields: Iterable[str]) -> dict[str, Any]:
+    """Write some fields of a tenant. Credentials are shown by digest: whether they change, not what they are."""
+    written: dict[str, Any] = {}
+    for name in fields:
+        value = getattr(tenant, name)
+        if isinstance(value, UpstreamRef):
+            sealed = value.credentials_sealed
+            value = {
+                "kind": value.kind.value,
+                "url": value.url,
+                "public_url": value.public_url,
+                "attachment_hosts": list(value.attachment_hosts),
+                "credentials": hashlib.sha256(sealed.encode()).hexdigest()[:12] if sealed else "",
+            }
+        written[name] = list(value) if isinstance(value, tuple) else value
+    return written
+
+
+def read_tenant_change(order: Mapping[str, Any], sealed: str) -> TenantChange:
+    """Read the change that ``write_tenant`` wrote; ``sealed`` are the credentials."""
+    upstream, origins, moved = (order.get(name) for name in ("upstream", "ehr_origins", "moved_reads"))
+    return TenantChange(
+        name=order.get("name"),
+        base_url=order.get("base_url"),
+        ehr_origins=None if origins is None else tuple(origins),
+        moved_reads=None if moved is None else MovedReads(moved),
+        active=order.get("active"),
+        upstream=None
+        if upstream is None
+        else UpstreamRef(
+            UpstreamKind(upstream["kind"]),
+            upstream["url"],
+            sealed,
+            upstream["public_url"],
+            tuple(upstream["attachment_hosts"]),
+        ),
+    )
+
+
+def write_charts(charts: Sequence[Chart]) -> list[dict[str, Any]]:
+    """Write charts with their ends."""
+    return [
+        {"patient": each.patient, "until": each.until.isoformat() if each.until else None} for each in charts
+    ]
+
+
+def charts_of(person: Person) -> tuple[Chart, ...]:
+    """Return the charts that are somebody's, with their ends."""
+    ends = dict(person.chart_ends)
+    return tuple(Chart(each, ends.get(each)) for each in person.patients)
+
+
+def read_charts(written: Sequence[Mapping[str, Any]]) -> tuple[Chart, ...]:
+    """Read charts with their ends."""
+    return tuple(
+        Chart(each["patient"], datetime.fromisoformat(each["until"]) if each["until"] else None)
+        for each in written
+    )

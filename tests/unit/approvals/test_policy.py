@@ -1,0 +1,131 @@
+"""Who may be the second person, and what keeps somebody from agreeing (C200; security decision 25)."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hilum.approvals import policy
+from hilum.approvals.models import Act, Approval, ApprovalKind, ApprovalState
+from hilum.identity.models import Role, StaffRole
+from hilum.kernel.actor import ANONYMOUS, SYSTEM, Actor, ActorKind
+from hilum.kernel.ids import PersonId, TenantId
+from tests.effort import effort
+from tests.sim.world import START
+
+NOW = START
+GENERAL, CHILDREN = TenantId("general"), TenantId("children")
+HOST = Actor(ActorKind.HOST, "root")
+
+
+def staff(role: str, name: str = "s") -> Actor:
+    return Actor(ActorKind.STAFF, f"per_{name}", roles=frozenset({role}))
+
+
+def person(role: str, tenant: TenantId = GENERAL, name: str = "p") -> Actor:
+    return Actor(ActorKind.PERSON, f"per_{name}", tenant, frozenset({role}))
+
+
+ASKER, SECOND = staff("platform_admin", "asker"), staff("security", "second")
+ACT = Act(ApprovalKind.CREATE, None, "", {"username": "new", "role": "reviewer"}, {"own_of": []}, "digest")
+APPROVAL = Approval("apr_1", ACT, PersonId(ASKER.id), NOW, NOW + timedelta(days=7))
+
+
+def test_who_may_be_the_second_person() -> None:
+    for actor, of_staff, of_general in (
+        (staff("platform_admin"), True, True),
+        (staff("security"), True, True),
+        (staff("reviewer"), False, False),
+        (staff("auditor"), False, False),
+        (person("administrator"), False, True),
+        (person("administrator", CHILDREN), False, False),
+        (person("physician"), False, False),
+        (person("platform_admin"), False, False),
+        (Actor(ActorKind.CLIENT, "cli_1", GENERAL, frozenset({"administrator"})), False, False),
+        (HOST, False, False),
+        (SYSTEM, False, False),
+        (ANONYMOUS, False, False),
+    ):
+        assert policy.may_decide(actor, None) is of_staff, actor
+        assert policy.may_decide(actor, GENERAL) is of_general, actor
+
+
+def fault(approval: Approval = APPROVAL, actor: Actor = SECOND, **change: object) -> str:
+    facts = {"asker": ASKER, "of_age": True, "now": NOW} | change
+    return policy.decision_fault(approval, actor, **facts)  # type: ignore[arg-type]
+
+
+def test_two_people_of_age_agree() -> None:
+    assert fault() == ""
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"actor": ASKER}, "asked_by_you"),
+        ({"approval": replace(APPROVAL, act=replace(ACT, target=SECOND.id))}, "about_you"),
+        ({"of_age": False}, "account_too_new"),
+        ({"asker": None}, "asker_no_longer_counts"),
+        ({"asker": staff("reviewer", "asker")}, "asker_no_longer_counts"),
+        ({"asker": staff("platform_admin", "somebody")}, "asker_no_longer_counts"),
+        ({"actor": staff("reviewer")}, "not_permitted"),
+        ({"actor": HOST}, "not_permitted"),
+        ({"actor": person("administrator")}, "not_permitted"),
+        ({"now": NOW + timedelta(days=7)}, "approval_over"),
+        ({"approval": replace(APPROVAL, state=ApprovalState.APPROVED)}, "approval_over"),
+        ({"approval": replace(APPROVAL, state=ApprovalState.REFUSED)}, "approval_over"),
+    ],
+)
+def test_nobody_else_does(change: dict[str, object], expected: str) -> None:
+    assert fault(**change) == expected  # type: ignore[arg-type]
+
+
+ACTORS = st.builds(
+    Actor,
+    st.sampled_from(ActorKind),
+    st.sampled_from(["per_asker", "per_second", "per_target", "per_x"]),
+    st.sampled_from([None, GENERAL, CHILDREN]),
+    st.frozensets(st.sampled_from([*StaffRole, *Role]), max_size=2),
+)
+
+
+@settings(max_examples=effort(300, 10_000), deadline=None)
+@given(
+    actor=ACTORS,
+    asker=st.none() | ACTORS,
+    of_age=st.booleans(),
+    tenant=st.sampled_from([None, GENERAL]),
+    target=st.sampled_from(["", "per_target", "per_asker"]),
+)
+def test_nobody_ever_agrees_with_themselves_about_themselves_or_out_of_their_house(
+    actor: Actor, asker: Actor | None, tenant: TenantId | None, target: str, *, of_age: bool
+) -> None:
+    asked_by = PersonId(asker.id if asker else "per_asker")
+    approval = replace(APPROVAL, act=replace(ACT, tenant=tenant, target=target), asked_by=asked_by)
+
+    if policy.decision_fault(approval, actor, asker=asker, of_age=of_age, now=NOW) == "":
+        assert actor.id not in {asked_by, target}
+        assert of_age
+        assert asker is not None
+        assert actor.kind is ActorKind.STAFF or actor.tenant == tenant is not None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"kind": ApprovalKind.RESET},
+        {"tenant": GENERAL},
+        {"target": "per_x"},
+        {"order": {"username": "new", "role": "platform_admin"}},
+        {"order": {}},
+        {"before": {"own_of": ["nia"]}},
+        {"sealed": "other"},
+    ],
+)
+def test_the_record_tells_one_act_from_any_other(change: dict[str, object]) -> None:
+    assert policy.order_digest(ACT) == policy.order_digest(
+        replace(ACT, order=dict(reversed(ACT.order.items())))
+    )
+    assert policy.order_digest(replace(ACT, **change)) != policy.order_digest(ACT)  # type: ignore[arg-type]
