@@ -96,7 +96,7 @@ PROMISES = {
     155: "Reading the audit is itself audited, and only for those whose business it is",
     182: "Each role has its routes and no others (in part: the roles that there are)",
     183: "Every action exists in API and command line; the OpenAPI is checked against the routes (in part: no consoles)",
-    184: "The same tests pass on SQLite and on PostgreSQL with several workers (in part: no restore)",
+    184: "The same tests pass on SQLite and on PostgreSQL with several workers",
     196: "Every write has a durable intent before it leaves and an outcome after; no stored write is unknown to the record",
     197: "The platform's own reads are judged and recorded like an app's (in part: picker and names on pages; there are no reviews yet)",
     198: "A request under way at a full stop, a revocation or a withdrawal gets no data after it",

@@ -2,10 +2,12 @@
 
 import asyncio
 import os
+import shutil
 import sqlite3
 import tarfile
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +21,12 @@ from hilum.app import restore as restoring
 from hilum.audit import live as journals
 from hilum.audit import service as audit
 from hilum.cli.main import main
+from hilum.infra import postgres_tools, schema_gate
 from hilum.infra.db import Database
 from hilum.infra.edge import Edge
+from hilum.infra.migrations.run import configuration, declared, downgrade, release
 from hilum.infra.settings import read as read_settings
+from hilum.keys.live import Vault
 from tests.flows.outside.conftest import Starter, widen
 from tests.flows.outside.ground import Grant, Outside, outside_of, refused_grant, tell
 from tests.flows.outside.test_two_nodes import refreshed
@@ -32,6 +37,9 @@ from tests.sim.running import Running, start
 from tests.sim.seeded import KEY
 
 READERS = 4
+FIRST_BACKED_UP = "0008"
+"""The newest migration of the first release that had ``hilum backup``."""
+OLDER = sorted(each for each in declared(configuration()) if FIRST_BACKED_UP <= each < release())
 
 
 @pytest.fixture(scope="module")
@@ -369,3 +377,124 @@ def test_a_restore_that_the_disk_refuses_leaves_what_was_there(
     assert {path: path.stat().st_ino for path in home.rglob("*.db")} == before, (
         "the same files, in their places"
     )
+
+
+def of_older_release(copy: Path, control: str, revision: str, key: str) -> None:
+    """Turn a backup into what an older release would have written: its control plane at ``revision``, and a manifest that says so."""
+    database = Database(control)
+    manifest = orjson.loads((copy / backups.MANIFEST).read_bytes())
+    try:
+        downgrade(control, revision)
+        gate = database.read(lambda tx: schema_gate.read(tx, revision))
+    finally:
+        database.dispose()
+    assert gate.revision == revision
+    if control.startswith("sqlite"):
+        with closing(sqlite3.connect(control.removeprefix("sqlite:///"))) as db:
+            db.execute("PRAGMA journal_mode=DELETE")
+    else:
+        (copy / backups.DUMP).unlink()
+        postgres_tools.dump(control, copy / backups.DUMP)
+    del manifest["mac"]
+    files = [
+        backups.Copied(each["name"], path.stat().st_size, backups.digest_of(path))
+        for each in manifest.pop("files")
+        for path in (copy / each["name"],)
+    ]
+    made = replace(
+        backups.Manifest(**manifest, files=tuple(files)),
+        release=revision,
+        revision=revision,
+        compatible_from=gate.compatible_from,
+    )
+    mac = Vault(key).mac(backups.MAC, made.signed, backups.MAC_SIZE)
+    (copy / backups.MANIFEST).write_bytes(orjson.dumps(asdict(made) | {"mac": mac}))
+
+
+def fit_after(running: Running | Node, **where: str) -> None:
+    assert hilum(running, "doctor", **where).exit_code == 0
+    verified = hilum(running, "audit", "verify", "--json", **where)
+    assert orjson.loads(verified.stdout)["intact"], verified.stdout
+
+
+@pytest.mark.parametrize("revision", OLDER)
+def test_a_backup_of_an_older_release_is_brought_to_this_one_by_its_restore(
+    serving: Running, copy: Path, tmp_path: Path, revision: str
+) -> None:
+    """C184: every release that had backups; the record verifies, and what was issued before is dead as after any restore."""
+    old, where = tmp_path / "old", elsewhere(tmp_path)
+    shutil.copytree(copy, old)
+    key = serving.environment["HILUM_SECRET_KEY"]
+    of_older_release(old, f"sqlite:///{old / backups.CONTROL}", revision, key)
+
+    restored = done(serving, "restore", str(old), **where)
+
+    assert (restored["migrated"], restored["manifest"]["revision"]) == (True, revision)
+    fit_after(serving, **where)
+    if revision == OLDER[0]:
+        again = start(Path(where["HILUM_DATA_DIR"]), workers=1, **KEY)
+        try:
+            tell(again, nothing_stands_but_what_begins_now)
+        finally:
+            again.stop()
+
+
+async def nothing_stands_but_what_begins_now(outside: Outside) -> None:
+    assert (await outside.api("GET", "/switches")).status_code == 401
+    assert (await outside.read(await outside.grant())).status_code == 200
+
+
+def test_a_backup_of_a_newer_release_is_refused_with_what_to_do(
+    serving: Running, copy: Path, tmp_path: Path
+) -> None:
+    new, where = tmp_path / "new", elsewhere(tmp_path)
+    shutil.copytree(copy, new)
+    content = orjson.loads((new / backups.MANIFEST).read_bytes())
+    del content["mac"]
+    files = tuple(backups.Copied(**each) for each in content.pop("files"))
+    made = backups.Manifest(**content | {"revision": "9998", "compatible_from": "9998"}, files=files)
+    mac = Vault(serving.environment["HILUM_SECRET_KEY"]).mac(backups.MAC, made.signed, backups.MAC_SIZE)
+    (new / backups.MANIFEST).write_bytes(orjson.dumps(asdict(made) | {"mac": mac}))
+
+    refused = hilum(serving, "restore", str(new), **where)
+
+    assert (refused.exit_code, "backup_newer" in refused.stderr) == (1, True), refused.stderr
+    assert "restore it with the release that it was made with" in refused.stderr
+    assert not list(Path(where["HILUM_DATA_DIR"]).rglob("*.db"))
+
+
+def test_a_dump_of_an_older_release_is_brought_to_this_one_by_its_restore(
+    nodes: Nodes, postgres_cluster: Cluster, tmp_path: Path
+) -> None:
+    """C184: the same over PostgreSQL, from the oldest release that had backups."""
+    old = tmp_path / "old"
+    done(nodes.a, "backup", str(old))
+    for name in ("older", "brought_up"):
+        fresh_database(postgres_cluster, name)
+    place = postgres_cluster.url.rpartition("/")[0]
+    postgres_tools.restore(f"{place}/older", old / backups.DUMP, tmp_path / "old.sql", then="")
+    of_older_release(old, f"{place}/older", OLDER[0], nodes.a.environment["HILUM_SECRET_KEY"])
+    listen = f"127.0.0.1:{free_port()}"
+    settings = {"HILUM_DATABASE_URL": f"{place}/brought_up", "HILUM_DATA_DIR": str(tmp_path / "home")}
+    third = Node(
+        "c",
+        tmp_path / "home",
+        listen,
+        nodes.a.environment | settings | {"HILUM_LISTEN": listen},
+        nodes.a.path,
+    )
+
+    restored = done(third, "restore", str(old))
+
+    assert (restored["migrated"], restored["manifest"]["revision"]) == (True, OLDER[0])
+    fit_after(third)
+    third.start()
+    try:
+        asyncio.run(_serves(nodes, third))
+    finally:
+        third.stop()
+
+
+async def _serves(nodes: Nodes, third: Node) -> None:
+    async with outside_of(nodes, Through([third.listen])) as outside:
+        await nothing_stands_but_what_begins_now(outside)
