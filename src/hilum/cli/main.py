@@ -5,7 +5,19 @@ from functools import partial
 
 import click
 
-from hilum.cli import apps, backups, doctor, holds, people, records, resources, sandbox, server, switches
+from hilum.cli import (
+    apps,
+    backups,
+    doctor,
+    holds,
+    keys,
+    people,
+    records,
+    resources,
+    sandbox,
+    server,
+    switches,
+)
 from hilum.infra import logs
 
 PRIVATE = 0o077
@@ -21,7 +33,8 @@ def main(context: click.Context) -> None:
     r"""Govern SMART on FHIR apps at the door of an EHR.
 
     Host commands work on this machine's data and need its settings (HILUM_SECRET_KEY, HILUM_DATABASE_URL, HILUM_DATA_DIR): init, serve,
-    migrate, doctor, backup, restore, audit verify, sandbox; and with --local: switch engage, switch release, person reset, explain.
+    migrate, doctor, backup, restore, audit verify, keys rotate, sandbox; and with --local: switch engage, switch release,
+    person deactivate, person reset, explain.
     All others use the API of a running platform: HILUM_API_URL is its address, and `hilum login` keeps a token of yours.
 
     \b
@@ -46,6 +59,7 @@ COMMANDS = (
     backups.restore,
     records.audit,
     holds.hold,
+    keys.keys,
     sandbox.sandbox,
     resources.login,
     resources.tenant,

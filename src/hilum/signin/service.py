@@ -198,17 +198,6 @@ def touch(ctx: Context, used: Session) -> None:
         store.save_session_seen(ctx.tx, used.id, ctx.now)
 
 
-def rotate(ctx: Context, cookie: str) -> tuple[Session, str]:
-    """Replace the secret of a session; the cookie before no longer counts. Raises NotAuthenticated, Conflict."""
-    found = session(ctx, cookie)
-    if found is None:
-        raise NotAuthenticated("session_over", "Sign in again.")
-    fresh = COOKIE_PREFIX + ctx.ids.secret()
-    if not store.save_session_digest(ctx.tx, found.id, old=policy.digest(cookie), new=policy.digest(fresh)):
-        raise Conflict("session_changed", "This session was used elsewhere at the same moment.")
-    return replace(found, csrf=policy.csrf_secret(fresh)), fresh
-
-
 def end_session(ctx: Context, session_id: SessionId) -> bool:
     """End a session; what hangs on it (``online_access``) ends with it. False if it was over already."""
     found = store.find_session(ctx.tx, session_id)

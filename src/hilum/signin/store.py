@@ -123,14 +123,6 @@ def save_session_seen(tx: Connection, session: SessionId, at: datetime) -> None:
     tx.execute(sessions.update().where(sessions.c.id == session).values(last_seen_at=at))
 
 
-def save_session_digest(tx: Connection, session: SessionId, *, old: str, new: str) -> bool:
-    """Return a session another secret in one statement; False if it was ended or rotated meanwhile."""
-    query = sessions.update().where(
-        sessions.c.id == session, sessions.c.digest == old, sessions.c.ended_at.is_(None)
-    )
-    return tx.execute(query.values(digest=new)).rowcount == 1
-
-
 def save_session_ended(tx: Connection, session: SessionId, at: datetime) -> bool:
     query = sessions.update().where(sessions.c.id == session, sessions.c.ended_at.is_(None))
     return tx.execute(query.values(ended_at=at)).rowcount == 1

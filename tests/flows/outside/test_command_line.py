@@ -114,7 +114,7 @@ EXPECTED = {
     "person password", "person sign-out", "person reset", "person charts", "approval list", "approval show", "approval approve", "approval refuse", "vendor list", "vendor add", "app list", "app show", "app add", "app version",
     "app client", "app secret", "app certify", "app withdraw", "app install", "app installations", "app narrow", "app uninstall",
     "app quota", "app suspend", "app resume", "switch engage", "switch list", "switch show", "switch release", "explain", "backup", "restore",
-    "hold place", "hold list", "hold release",
+    "hold place", "hold list", "hold release", "keys rotate",
 }  # fmt: skip
 
 
@@ -134,7 +134,7 @@ def test_help_lists_every_command_and_keeps_its_examples() -> None:
     for leaf in found:
         local = "--local" in anywhere.hilum(*leaf, "--help").stdout
         assert not local or " ".join(leaf) in " ".join(first.split()), f"{leaf} works on the host"
-    for name in ("init", "serve", "migrate", "doctor", "backup", "restore", "audit verify", "sandbox"):
+    for name in ("init", "serve", "migrate", "doctor", "backup", "restore", "audit verify", "keys rotate", "sandbox"):
         assert name in first.partition("Examples")[0], name
     for wrong in (("nothing",), ("switch", "engage"), ("switch", "list", "--nope"), ("audit", "nothing")):
         assert anywhere.hilum(*wrong).returncode == MISUSED, wrong

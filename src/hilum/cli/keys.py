@@ -1,0 +1,71 @@
+"""``hilum keys``: the platform's own signing keys, on this host."""
+
+from typing import Any
+
+import click
+
+from hilum.audit import service as audit
+from hilum.audit.models import Event
+from hilum.cli import host
+from hilum.cli.resources import json_option, show_one
+from hilum.infra.context import Context
+from hilum.kernel.errors import Invalid
+from hilum.kernel.ids import TenantId
+from hilum.keys.models import KEY_OVERLAP, Purpose
+
+KEPT = {
+    Purpose.ID_TOKEN: f"The key before stays in the key set for {KEY_OVERLAP.total_seconds() / 3600:.0f} hours.",
+    Purpose.CHECKPOINT: "The public half of the key before is kept: it goes on verifying the checkpoints that it signed.",
+}
+
+
+@click.group()
+def keys() -> None:
+    r"""Change the keys that this platform signs with.
+
+    \b
+    Examples:
+      hilum keys rotate id_token --tenant lakeside
+      hilum keys rotate checkpoint
+    """
+
+
+@keys.command("rotate")
+@click.argument("purpose", type=click.Choice([each.value for each in Purpose]))
+@click.option("--tenant", default="", help="Whose key: each tenant signs its own id_tokens.")
+@json_option
+def rotate(purpose: str, *, tenant: str, json_: bool) -> None:
+    r"""Sign with a new key from now on. The key before signs nothing more; what it signed stays verifiable.
+
+    id_token is the key of one tenant, checkpoint that of the audit record. It works while the platform serves: every node signs with
+    the new key at once. HILUM_SECRET_KEY is another key and stays as it is.
+
+    \b
+    Examples:
+      hilum keys rotate id_token --tenant lakeside
+      hilum keys rotate checkpoint --json
+    """
+    wanted = Purpose(purpose)
+    made = host.write(lambda ctx: _rotate(ctx, wanted, tenant))
+    show_one(made | {"before": KEPT[wanted]}, json_=json_)
+
+
+def _rotate(ctx: Context, purpose: Purpose, tenant: str) -> dict[str, Any]:
+    """Rotate a ring and record it. Raises Invalid, NotFound (no such tenant), NotPermitted (too many keys still count), Conflict."""
+    from hilum.identity import service as identity
+    from hilum.keys import service
+
+    if (purpose is Purpose.ID_TOKEN) != bool(tenant):
+        fault = (
+            "Each tenant signs its own id_tokens: say whose key with --tenant."
+            if purpose is Purpose.ID_TOKEN
+            else "The record has one key for the whole platform: leave --tenant out."
+        )
+        raise Invalid("tenant_invalid", fault)
+    if tenant:
+        identity.get_tenant(ctx, TenantId(tenant))
+    key = service.rotate(ctx, purpose, tenant)
+    audit.record(
+        ctx, Event("keys.ring.rotate", tenant=tenant, facts={"purpose": purpose.value, "key": key.kid})
+    )
+    return {"purpose": purpose.value, "tenant": tenant, "key": key.kid, "algorithm": key.algorithm}
