@@ -58,7 +58,7 @@ from hilum.signin import service as signin
 from tests.flows.outside.ground import Outside, outside_of, straight
 from tests.sim.fhir_upstream import OtherServer, over_http
 from tests.sim.postgres import Cluster, free_port
-from tests.sim.running import READY_WITHIN_S, STOP_WITHIN_S, Described
+from tests.sim.running import READY_WITHIN_S, STOP_WITHIN_S, Described, family_of, kill_all
 from tests.sim.tcp_proxy import TcpProxy
 
 KEY = "nodes-key-encryption-key-0123456789abcdef"
@@ -138,9 +138,7 @@ class Node:
     def kill(self) -> None:
         """End every process of it at once, as a power cut would."""
         if self.process is not None:
-            for pid in family_of(self.process.pid):
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+            kill_all(family_of(self.process.pid))
             self.process.wait()
 
     def hilum(self, *words: str, **settings: str) -> subprocess.CompletedProcess[str]:
@@ -153,20 +151,6 @@ class Node:
             timeout=120,
             check=False,
         )
-
-
-def family_of(pid: int) -> list[int]:
-    """List a process and all that it started, directly or not."""
-    parents: dict[int, list[int]] = {}
-    for each in Path("/proc").iterdir():
-        if each.name.isdigit():
-            with suppress(OSError):
-                parent = int((each / "stat").read_text().rpartition(")")[2].split()[1])
-                parents.setdefault(parent, []).append(int(each.name))
-    found = [pid]
-    for each_pid in found:
-        found += parents.get(each_pid, [])
-    return found
 
 
 class Through(httpx2.AsyncBaseTransport):

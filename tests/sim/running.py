@@ -64,12 +64,34 @@ class Running(Described):
         )
 
     def stop(self) -> None:
+        """Stop it as a service manager does. Nothing of it runs afterwards, so a test may edit its files."""
+        family = family_of(self.process.pid)
         self.process.send_signal(signal.SIGTERM)
         with suppress(subprocess.TimeoutExpired):
             self.process.wait(STOP_WITHIN_S)
         if self.process.poll() is None:
-            self.process.kill()
+            kill_all(family)
             self.process.wait()
+
+
+def family_of(pid: int) -> list[int]:
+    """List a process and all that it started, directly or not."""
+    parents: dict[int, list[int]] = {}
+    for each in Path("/proc").iterdir():
+        if each.name.isdigit():
+            with suppress(OSError):
+                parent = int((each / "stat").read_text().rpartition(")")[2].split()[1])
+                parents.setdefault(parent, []).append(int(each.name))
+    found = [pid]
+    for each_pid in found:
+        found += parents.get(each_pid, [])
+    return found
+
+
+def kill_all(pids: list[int]) -> None:
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def start(home: Path, *, workers: int = 1, database_url: str = "", **settings: str) -> Running:

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import signal
 import sqlite3
 import time
 from contextlib import closing, suppress
@@ -19,27 +18,13 @@ from tests.effort import effort
 from tests.flows.outside.conftest import Starter, widen
 from tests.flows.outside.ground import Grant, Outside, refused_grant, tell, until_all
 from tests.sim.browser import Client
-from tests.sim.running import Running, start
+from tests.sim.running import Running, family_of, kill_all, start
 from tests.sim.seeded import KEY
 
 READERS = 12
 ANSWERS = effort(200, 5_000)
 HEALED_WITHIN_S = 90
 """What holds it up is bounded by some 30 seconds; a busy machine takes as long again to start a worker."""
-
-
-def family_of(pid: int) -> list[int]:
-    """List a process and all it started, directly or not."""
-    parents: dict[int, list[int]] = {}
-    for each in Path("/proc").iterdir():
-        if each.name.isdigit():
-            with suppress(OSError):
-                parent = int((each / "stat").read_text().rpartition(")")[2].split()[1])
-                parents.setdefault(parent, []).append(int(each.name))
-    found = [pid]
-    for each_pid in found:
-        found += parents.get(each_pid, [])
-    return found
 
 
 def words_of(pid: int) -> str:
@@ -55,15 +40,9 @@ def platform_of(running: Running) -> int:
     return next(pid for pid in family if "serve --part platform" in words_of(pid))
 
 
-def kill(pids: list[int]) -> None:
-    for pid in pids:
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-
-
-def kill_all(running: Running) -> None:
+def cut_power(running: Running) -> None:
     """End every process of a sandbox as a power cut would."""
-    kill(family_of(running.process.pid))
+    kill_all(family_of(running.process.pid))
     running.process.wait()
 
 
@@ -115,9 +94,10 @@ def recorded(running: Running) -> dict[str, set[str]]:
 def assert_all_on_record(running: Running, answers: dict[str, int]) -> None:
     """C154: what was given or refused to a known app is on record under the id that its answer bore.
 
-    Strangers are recorded singly up to a number, then counted together, so their ids are not all looked for.
+    Strangers are recorded singly up to a number, then counted together, so their ids are not all looked for. A busy machine also
+    answers 503 because nothing could be confirmed or recorded in time; that bore no data, and is noted in memory at most.
     """
-    known = {request_id for request_id, status in answers.items() if status != 401}
+    known = {request_id for request_id, status in answers.items() if status not in {401, 503}}
     given = {request_id for request_id, status in answers.items() if status == 200}
     on_record = recorded(running)
     assert len(given) >= ANSWERS
@@ -149,7 +129,7 @@ def test_a_worker_that_is_killed_takes_nothing_with_it_and_is_replaced(fresh: Ru
 
     async def story(outside: Outside) -> dict[str, int]:
         grant = await outside.grant()
-        answers = await reads_until_cut(outside, grant, lambda: kill(first[:1]), after=ANSWERS, heals=True)
+        answers = await reads_until_cut(outside, grant, lambda: kill_all(first[:1]), after=ANSWERS, heals=True)
         await until_all(lambda: outside.read(grant), lambda answer: answer.status_code == 200)
         return answers
 
@@ -181,7 +161,7 @@ def test_what_a_refusal_protected_is_still_protected_after_a_power_cut(fresh: Ru
             await client.redeem(redirected),
             await by_refresh.client.token(grant_type="refresh_token", refresh_token=old),
         ]
-        kill_all(fresh)
+        cut_power(fresh)
         assert all(refused_grant(each) for each in replays), [each.text for each in replays]
         return by_code, by_refresh, replays[0].headers["x-request-id"], replays[1].headers["x-request-id"]
 
@@ -213,7 +193,7 @@ def test_every_answer_that_left_before_a_power_cut_is_on_record_and_an_edit_of_t
     """C152, C154: every process killed at once under load; the chains are intact after it, and one changed byte is not overlooked."""
 
     async def story(outside: Outside) -> dict[str, int]:
-        return await reads_until_cut(outside, await outside.grant(), lambda: kill_all(fresh), after=ANSWERS)
+        return await reads_until_cut(outside, await outside.grant(), lambda: cut_power(fresh), after=ANSWERS)
 
     answers = tell(fresh, story)
     assert_all_on_record(fresh, answers)
@@ -226,8 +206,17 @@ def test_every_answer_that_left_before_a_power_cut_is_on_record_and_an_edit_of_t
     assert after["intact"], after
     assert after["records"] > before["records"]
 
+    wait_until_covered(fresh)
     fresh.stop()
     tampered(fresh)
+
+
+def wait_until_covered(running: Running) -> None:
+    """Wait for a checkpoint over every record: that the end of a chain was cut off shows by it alone."""
+    begun = time.monotonic()
+    while uncovered := verified(running)["uncovered"]:
+        assert time.monotonic() - begun < HEALED_WITHIN_S, uncovered
+        time.sleep(0.5)
 
 
 async def _read_once(outside: Outside) -> None:
@@ -335,7 +324,7 @@ def test_what_a_killed_parent_of_workers_started_ends_and_the_supervisor_starts_
     fresh = from_seed(workers=2)
     whole_family(fresh)
     parent, *workers = family_of(platform_of(fresh))
-    kill(workers[:1])
+    kill_all(workers[:1])
     begun = time.monotonic()
     while not (starting := set(family_of(parent)) - {parent, *workers}):
         assert time.monotonic() - begun < HEALED_WITHIN_S, "no worker came in the place of the killed one"
@@ -344,7 +333,7 @@ def test_what_a_killed_parent_of_workers_started_ends_and_the_supervisor_starts_
     old = {pid for pid, _ in before}
     assert listeners(fresh.base, list(old))
 
-    kill([parent])
+    kill_all([parent])
 
     begun = time.monotonic()
     while True:
@@ -379,7 +368,7 @@ def test_what_a_killed_supervisor_started_ends_too_and_gives_its_place_to_the_ne
     refused = fresh.hilum("serve")
     assert (refused.returncode, "address_unavailable" in refused.stderr) == (1, True), refused.stderr
 
-    kill([fresh.process.pid])
+    kill_all([fresh.process.pid])
 
     fresh.process.wait(HEALED_WITHIN_S)
     begun = time.monotonic()

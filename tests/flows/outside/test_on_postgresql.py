@@ -12,7 +12,7 @@ import pytest
 from hilum.audit import live as journals
 from tests.flows.outside.conftest import widen
 from tests.flows.outside.ground import Outside, refused_grant, tell, until_all
-from tests.flows.outside.test_nothing_is_lost import kill_all, reads_until_cut
+from tests.flows.outside.test_nothing_is_lost import cut_power, reads_until_cut
 from tests.sim.postgres import Cluster
 from tests.sim.running import Running, start
 from tests.sim.seeded import KEY
@@ -57,7 +57,7 @@ def test_the_whole_story_holds_over_postgresql(on_postgresql: Running) -> None:
             lambda: outside.open_launch("bench-symmetric"), lambda answer: answer.status_code == 201
         )
         anew = await outside.grant()
-        return await reads_until_cut(outside, anew, lambda: kill_all(running), after=ANSWERS)
+        return await reads_until_cut(outside, anew, lambda: cut_power(running), after=ANSWERS)
 
     answers = tell(running, story)
     reader = journals.open_reader(running.home / "journal", url)
