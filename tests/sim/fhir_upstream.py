@@ -5,6 +5,7 @@ It writes absolute addresses and references below its own base and escapes slash
 not; there are no ETags and only some versions. ``careless`` makes it ignore the patient parameters too, as a broken one would.
 """
 
+import asyncio
 import json
 import socket
 import threading
@@ -43,6 +44,11 @@ class OtherServer:
     """Answer writes without a body."""
     raw: bytes | None = None
     """Answer every read and search with these bytes, when set."""
+    held: dict[str, threading.Event] = field(default_factory=dict)
+    """Paths that are not answered before their event is set."""
+    write_s: float = 0.0
+    """How long a write takes, half of it before it is stored and half of it after."""
+    searches_tags: bool = False
     resources: dict[str, dict[str, Any]] = field(default_factory=dict)
     pages: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     seen: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
@@ -82,7 +88,12 @@ class OtherServer:
         query = scope["query_string"].decode()
         headers = {name.decode(): value.decode() for name, value in scope["headers"]}
         self.seen.append((scope["method"], f"{path}?{query}" if query else path, headers))
+        while path in self.held and not self.held[path].is_set():
+            await asyncio.sleep(0.01)
+        pause_s = 0.0 if scope["method"] == "GET" else self.write_s / 2
+        await asyncio.sleep(pause_s)
         status, answer, more = self._answer(scope["method"], path, query, body)
+        await asyncio.sleep(pause_s)
         if self.signs and not isinstance(answer, bytes):
             answer = json.loads(json.dumps(answer), object_hook=self._signed)
         text = answer if isinstance(answer, bytes) else json.dumps(answer).replace("/", "\\/").encode()
@@ -141,9 +152,15 @@ class OtherServer:
                 found = [r for r in found if self._subject(r) in wanted]
             elif name == "_id":
                 found = [r for r in found if r["id"] in value.split(",")]
+            elif name == "_tag" and self.searches_tags:
+                found = [r for r in found if value in self._tags(r)]
             elif name == "_count":
                 size = int(value)
         return self._bundle(found, size)
+
+    @staticmethod
+    def _tags(r: dict[str, Any]) -> list[str]:
+        return [f"{each.get('system')}|{each.get('code')}" for each in r.get("meta", {}).get("tag", [])]
 
     @staticmethod
     def _subject(resource: dict[str, Any]) -> str:

@@ -134,7 +134,17 @@ def test_help_lists_every_command_and_keeps_its_examples() -> None:
     for leaf in found:
         local = "--local" in anywhere.hilum(*leaf, "--help").stdout
         assert not local or " ".join(leaf) in " ".join(first.split()), f"{leaf} works on the host"
-    for name in ("init", "serve", "migrate", "doctor", "backup", "restore", "audit verify", "keys rotate", "sandbox"):
+    for name in (
+        "init",
+        "serve",
+        "migrate",
+        "doctor",
+        "backup",
+        "restore",
+        "audit verify",
+        "keys rotate",
+        "sandbox",
+    ):
         assert name in first.partition("Examples")[0], name
     for wrong in (("nothing",), ("switch", "engage"), ("switch", "list", "--nope"), ("audit", "nothing")):
         assert anywhere.hilum(*wrong).returncode == MISUSED, wrong

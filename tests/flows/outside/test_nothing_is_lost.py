@@ -129,7 +129,9 @@ def test_a_worker_that_is_killed_takes_nothing_with_it_and_is_replaced(fresh: Ru
 
     async def story(outside: Outside) -> dict[str, int]:
         grant = await outside.grant()
-        answers = await reads_until_cut(outside, grant, lambda: kill_all(first[:1]), after=ANSWERS, heals=True)
+        answers = await reads_until_cut(
+            outside, grant, lambda: kill_all(first[:1]), after=ANSWERS, heals=True
+        )
         await until_all(lambda: outside.read(grant), lambda answer: answer.status_code == 200)
         return answers
 

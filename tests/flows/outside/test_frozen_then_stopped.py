@@ -1,0 +1,221 @@
+"""The database stands still, a stop is engaged as soon as it moves again, and a node that was away longer than the others comes back."""
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import httpx2
+import orjson
+import pytest
+
+from tests.effort import FULL
+from tests.flows.outside.ground import Grant, Outside
+from tests.flows.outside.test_frozen_database import AT_MOST_S, WELL_WITHIN_S
+from tests.flows.outside.test_two_nodes import SWITCH_WITHIN_S
+from tests.sim.nodes import Node, Nodes
+
+FROZEN_S = (1.5, 2.2, 4.9, 8.0, 12.6, 16.0) if FULL else (12.6,)
+"""Shorter than any bound, about the snapshot's and the answer's, and longer than the FHIR server is waited for."""
+AWAY_S = 1.0
+"""So much longer the first node is away."""
+PROBED_WITHIN_S = 2.0
+BEGUN_BEFORE = 3
+"""Reads at each node that the FHIR server answers only once the stop is engaged."""
+READERS = 2
+HELD = "Observation/o1"
+
+
+@dataclass
+class Seen:
+    """One answer: when it was asked for, when it came, and what it was."""
+
+    node: str
+    door: str
+    asked: float
+    came: float
+    status: int
+
+
+@dataclass
+class Story:
+    """What the callers of both nodes saw, and when what happened."""
+
+    nodes: Nodes
+    grant: Grant
+    ways: dict[str, Outside]
+    seen: list[Seen] = field(default_factory=list)
+    ended: bool = False
+
+    async def ask(self, node: str, door: str, path: str = "") -> Seen:
+        asked = time.monotonic()
+        outside = self.ways[node]
+        if path:
+            answer = await outside.http.get(path)
+        else:
+            answer = await outside.read(self.grant, door)
+        seen = Seen(node, door, asked, time.monotonic(), answer.status_code)
+        self.seen.append(seen)
+        return seen
+
+    async def keep_reading(self, node: str) -> None:
+        while not self.ended:
+            await self.ask(node, "Patient/p1")
+            await asyncio.sleep(0.01)
+
+    async def keep_probing(self, node: Node) -> None:
+        """Ask as a service manager and a proxy do: the site's own probes, and those of the operations listener."""
+        line = next(each for each in reversed(node.log.splitlines()) if "app.operations.listening" in each)
+        operations = orjson.loads(line)["address"]
+        async with httpx2.AsyncClient(timeout=30) as straight:
+            while not self.ended:
+                for door in ("healthz", "readyz"):
+                    await self.ask(node.name, door, f"{self.nodes.base}/{door}")
+                    asked = time.monotonic()
+                    answer = await straight.get(f"http://{operations}/{door}")
+                    came = time.monotonic()
+                    self.seen.append(Seen(node.name, f"ops {door}", asked, came, answer.status_code))
+                await asyncio.sleep(0.1)
+
+    def of(self, door: str, between: tuple[float, float], node: str = "") -> list[Seen]:
+        """List the answers of a door that were asked for, and came, within a time."""
+        begun, ended = between
+        return [
+            each
+            for each in self.seen
+            if door in each.door and node in each.node and begun <= each.asked and each.came <= ended
+        ]
+
+
+@asynccontextmanager
+async def callers(story: Story) -> AsyncIterator[None]:
+    """Let readers and probes ask at both nodes without pause."""
+    asking = [asyncio.create_task(story.keep_reading(node)) for node in story.ways for _ in range(READERS)]
+    asking += [asyncio.create_task(story.keep_probing(node)) for node in story.nodes.both]
+    try:
+        yield
+    finally:
+        story.ended = True
+        await asyncio.gather(*asking)
+
+
+async def engaged(outside: Outside, key: str) -> float:
+    """Engage a full stop as soon as the database lets it; return when it was known to be in force."""
+    order = {"kind": "app_tenant", "key": key, "mode": "full_stop", "reason": "a drill"}
+    while True:
+        begun = time.monotonic()
+        answer = await outside.api("POST", "/switches", order, by="security.ito")
+        assert time.monotonic() - begun < AT_MOST_S, "the switch's own door hung"
+        if answer.status_code == 201:
+            return time.monotonic()
+        assert answer.status_code == 503, answer.text
+
+
+async def until(happened: Callable[[], bool], within_s: float) -> None:
+    begun = time.monotonic()
+    while not happened():
+        assert time.monotonic() - begun < within_s, "it did not happen in time"
+        await asyncio.sleep(0.02)
+
+
+async def release_all(outside: Outside, key: str) -> None:
+    """Release the stop, and any that was sent while the path stood still and arrived after its sender had given up."""
+    listed = (await outside.api("GET", "/switches")).json()["items"]
+    for each in listed:
+        if each["key"] == key and each["in_force"]:
+            await outside.release(each["id"])
+
+
+@pytest.mark.parametrize("frozen_s", FROZEN_S)
+def test_no_data_leaves_after_a_stop_that_was_engaged_as_the_database_came_back(
+    nodes: Nodes, frozen_s: float
+) -> None:
+    """C139, C184, security decision 23: not even of reads that were begun before, nor at the node that was away for longer.
+
+    While the database stands still, both nodes refuse within the promised bound, and no probe waits for it.
+    """
+    release = threading.Event()
+    nodes.upstream.held[HELD] = release
+
+    async def told(a: Outside, b: Outside, _either: Outside) -> None:
+        story = Story(nodes, await a.grant(), {"a": a, "b": b})
+        key = f"{(await a.app_of('bench-symmetric'))['app']}/general"
+        assert {(await each.read(story.grant)).status_code for each in (a, b)} == {200}
+        async with callers(story):
+            before = len(nodes.upstream.seen)
+            begun = [asyncio.create_task(story.ask(node, HELD)) for node in "ab" for _ in range(BEGUN_BEFORE)]
+            asked = 2 * BEGUN_BEFORE
+            await until(lambda: _count(nodes, HELD, before) == asked, SWITCH_WITHIN_S)
+            for node in nodes.both:
+                node.path.freeze()
+            frozen = time.monotonic()
+            stopping = asyncio.create_task(engaged(b, key))
+            await asyncio.sleep(frozen_s)
+            thawed = time.monotonic()
+            nodes.b.path.thaw()
+            stopped = await stopping
+            await asyncio.sleep(AWAY_S)
+            release.set()
+            back = time.monotonic()
+            nodes.a.path.thaw()
+            held = await asyncio.gather(*begun)
+            assert not [each for each in held if each.status == 200], "a read begun before left with data"
+            for node in "ab":
+                since = max(back, stopped)
+                await until(lambda node=node, since=since: _refused(story, node, since), WELL_WITHIN_S)
+            await asyncio.sleep(0.5)
+        try:
+            _judge(story, frozen=frozen, thawed=thawed, stopped=stopped, back=back)
+        finally:
+            await release_all(b, key)
+        fresh = await b.grant()
+        assert (await a.read(fresh)).status_code == (await b.read(fresh)).status_code == 200
+
+    try:
+        nodes.tell(told)
+    finally:
+        release.set()
+        nodes.upstream.held.clear()
+
+
+def _count(nodes: Nodes, path: str, since: int) -> int:
+    return sum(target == path for _, target, _ in nodes.upstream.seen[since:])
+
+
+def _refused(story: Story, node: str, since: float) -> bool:
+    """Return whether a node refuses because of the stop, no longer because of the database."""
+    found = story.of("Patient", (since, time.monotonic()), node)
+    return bool(found) and found[-1].status in {401, 403}
+
+
+def _judge(story: Story, *, frozen: float, thawed: float, stopped: float, back: float) -> None:
+    end = time.monotonic()
+    slow = [each for each in story.seen if each.came - each.asked > AT_MOST_S and each.door != HELD]
+    assert not slow, slow
+    hung = [
+        each for each in story.seen if "healthz" in each.door and each.came - each.asked > PROBED_WITHIN_S
+    ]
+    assert not hung, hung
+    assert {each.status for each in story.seen if "healthz" in each.door} == {200}
+
+    for node in "ab":
+        during = story.of("Patient", (frozen, thawed), node)
+        assert during, f"nobody asked node {node} while the database stood still"
+        assert {each.status for each in during} == {503}, (node, during)
+    late = frozen + AT_MOST_S
+    for node in "ab":
+        if late < thawed:
+            assert {each.status for each in story.of("readyz", (late, thawed), node)} == {503}
+
+    away = [each for each in story.seen if each.node == "a" and each.came > thawed and "Patient" in each.door]
+    assert not [each for each in away if each.status == 200], (
+        "the node that was away gave data after the stop"
+    )
+    assert len([each for each in away if each.came > back]) > READERS
+    there = [each for each in story.of("Patient", (thawed, end), "b") if each.asked > stopped]
+    refused = [each.asked for each in there if each.status in {401, 403}]
+    assert refused, "node b never refused because of the stop"
+    assert min(refused) - stopped < SWITCH_WITHIN_S
+    assert not [each for each in there if each.status == 200 and each.came > min(refused)]

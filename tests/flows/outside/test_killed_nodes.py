@@ -1,0 +1,149 @@
+"""Nodes on one PostgreSQL are killed in full flight: no answer left unrecorded, no order is carried out twice, every write is settled."""
+
+import asyncio
+import itertools
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx2
+import orjson
+
+from hilum.audit import live as journals
+from hilum.audit.models import SETTLE_AFTER
+from tests.effort import effort
+from tests.flows.outside.ground import SCOPE, Grant, Outside
+from tests.sim.nodes import Node, Nodes, unguessable
+
+KILLS = effort(2, 20)
+WRITERS, READERS = 4, 3
+ORDERS_BETWEEN = 25
+WRITE_S = 0.15
+"""How long the FHIR server takes for a write, so that several are under way at any moment."""
+ROUND_WITHIN_S = 90
+SETTLED_WITHIN_S = SETTLE_AFTER.total_seconds() + 60
+SCOPES = SCOPE.replace("patient/Observation.rs", "patient/Observation.cruds")
+
+
+@dataclass
+class Flight:
+    """What the callers were answered. ``lost`` counts answers that never came, by kill."""
+
+    grant: Grant
+    ways: tuple[Outside, ...]
+    stored: list[str] = field(default_factory=list)
+    """Orders that were answered 201."""
+    answered: dict[str, int] = field(default_factory=dict)
+    """Request ids of what was answered with data or 201."""
+    lost: Counter[int] = field(default_factory=Counter)
+    kill: int = 0
+    ended: bool = False
+
+    async def keep_ordering(self, number: int) -> None:
+        """Order one thing after another, each again and again at either node until its fate is known."""
+        ways = itertools.cycle(self.ways[number % 2 :] + self.ways[: number % 2])
+        while not self.ended:
+            await self._order(f"order {number} {unguessable()}", ways)
+
+    async def _order(self, name: str, ways: Any) -> None:
+        body = {
+            "resourceType": "Observation",
+            "status": "final",
+            "subject": {"reference": f"Patient/{self.grant.patient}"},
+            "code": {"text": name},
+        }
+        while True:
+            answer = await self._asked(next(ways).http.post, "Observation", json=body)
+            if answer is not None and answer.status_code == 201:
+                self.stored.append(name)
+                return
+            if answer is not None and answer.status_code == 409:
+                return
+            if self.ended:
+                return
+            await asyncio.sleep(0.05)
+
+    async def keep_reading(self, number: int) -> None:
+        way = self.ways[number % 2]
+        while not self.ended:
+            if await self._asked(way.http.get, f"Patient/{self.grant.patient}") is None:
+                await asyncio.sleep(0.05)
+
+    async def _asked(self, verb: Any, path: str, **more: Any) -> httpx2.Response | None:
+        try:
+            answer: httpx2.Response = await verb(
+                f"{self.grant.client.fhir}/{path}", headers=self.grant.bearer, **more
+            )
+        except httpx2.TransportError:
+            self.lost[self.kill] += 1
+            return None
+        assert answer.status_code in {200, 201, 409, 503}, (path, answer.status_code, answer.text)
+        if answer.status_code < 300:
+            self.answered[answer.headers["x-request-id"]] = answer.status_code
+        return answer
+
+
+async def until_more(flight: Flight, orders: int) -> None:
+    """Wait until so many more orders were answered."""
+    begun, before = time.monotonic(), len(flight.stored)
+    while len(flight.stored) < before + orders:
+        assert time.monotonic() - begun < ROUND_WITHIN_S, (flight.lost, len(flight.stored))
+        await asyncio.sleep(0.01)
+
+
+def orders_at(nodes: Nodes) -> Counter[str]:
+    """Count what the FHIR server was made to store, by order."""
+    texts = (str(each.get("code", {}).get("text", "")) for each in nodes.upstream.resources.values())
+    return Counter(text for text in texts if text.startswith("order "))
+
+
+def verified(node: Node) -> dict[str, Any]:
+    done = node.hilum("audit", "verify", "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return dict(orjson.loads(done.stdout))
+
+
+def test_nodes_that_are_killed_lose_no_record_and_double_no_order(nodes: Nodes) -> None:
+    """C154, C184, security decision 20: one after the other dies in full flight while the other serves, and comes back."""
+    nodes.upstream.write_s, nodes.upstream.searches_tags = WRITE_S, True
+
+    async def story(a: Outside, b: Outside, either: Outside) -> Flight:
+        flight = Flight(await either.grant(scope=SCOPES), (a, b))
+        calling = [asyncio.create_task(flight.keep_ordering(number)) for number in range(WRITERS)]
+        calling += [asyncio.create_task(flight.keep_reading(number)) for number in range(READERS)]
+        try:
+            for kill in range(1, KILLS + 1):
+                await until_more(flight, ORDERS_BETWEEN)
+                flight.kill = kill
+                nodes.both[kill % 2].kill()
+                await until_more(flight, ORDERS_BETWEEN)
+                await asyncio.to_thread(nodes.heal)
+            await until_more(flight, ORDERS_BETWEEN)
+        finally:
+            flight.ended = True
+            ended = await asyncio.gather(*calling, return_exceptions=True)
+        assert not [each for each in ended if each is not None], ended
+        return flight
+
+    try:
+        flight = nodes.tell(story)
+        begun = time.monotonic()
+        while (found := verified(nodes.a))["unsettled"]:
+            assert time.monotonic() - begun < SETTLED_WITHIN_S, found["unsettled"]
+            time.sleep(1)
+        carried_out = orders_at(nodes)
+    finally:
+        nodes.upstream.write_s, nodes.upstream.searches_tags = 0.0, False
+        for name in [name for name in nodes.upstream.resources if name.startswith("Observation/made")]:
+            del nodes.upstream.resources[name]
+
+    assert found["intact"], found
+    assert all(flight.lost[kill] for kill in range(1, KILLS + 1)), (
+        "nothing was under way when a node was killed"
+    )
+    assert {name for name, times in carried_out.items() if times > 1} == set(), "carried out twice"
+    assert set(flight.stored) <= set(carried_out), "answered 201 and not there"
+    reader = journals.open_reader(nodes.a.home / "journal", nodes.url)
+    unrecorded = [each for each in flight.answered if not reader.find(each)]
+    assert not unrecorded, f"{len(unrecorded)} of {len(flight.answered)} answers are on no record"
