@@ -18,9 +18,9 @@ help: ## list the targets
 run: $(RUN_READY) ## set everything up, seed the sandbox and serve it (PORT=8000 SANDBOX_PORT=8001)
 	@PORT=$${PORT:-8000} SANDBOX_PORT=$${SANDBOX_PORT:-8001} $(BIN)/hilum sandbox run
 
-test: $(DEV_READY) $(NODE_READY) ## set everything up and run the whole suite (EFFORT=full for the promised counts)
+test: $(DEV_READY) $(NODE_READY) ## set everything up and run the whole suite (EFFORT=full for the promised counts, PACE=--within-budget)
 	@tools/ensure postgresql chromium nginx
-	@$(BIN)/python -m pytest -n $${JOBS:-2} --dist loadfile $(TESTS)
+	@$(BIN)/python -m pytest -n $${JOBS:-2} --dist loadfile $(PACE) $(TESTS)
 
 check: $(DEV_READY) ## format, lint, types and architecture
 	@$(BIN)/ruff format --check -q src tests tools examples && echo "format ok"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from argon2 import PasswordHasher
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from hilum.infra.db import Database
 from hilum.infra.edge import Edge
@@ -24,7 +24,7 @@ from tests.sim.world import FakeClock, SeededIds
 
 pytest_plugins = ["tests.pace"]
 # How long an example takes tells of the machine and what else it does, not of the code.
-settings.register_profile("hilum", deadline=None)
+settings.register_profile("hilum", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("hilum")
 scratch.use_memory()
 scratch.keep_compiled()

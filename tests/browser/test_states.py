@@ -53,7 +53,8 @@ def test_too_many_attempts_say_how_long_to_wait(stage: Stage) -> None:
     for _ in range(12):
         page.get_by_label("Username").fill("nobody.here")
         page.get_by_label("Password").fill("not it")
-        page.locator("button[value=login]").click()
+        with page.expect_navigation():
+            page.locator("button[value=login]").click()
 
     expect(page.get_by_role("alert")).to_contain_text("Too many attempts")
     expect(page.get_by_role("alert")).to_contain_text("again")
