@@ -12,8 +12,11 @@ LINE_BOUND = 1024
 """Bytes of the line before a chunk."""
 INTERIM_BOUND = 8
 """Answers of the 100s that may come before the answer."""
+CHUNKS_BOUND = 64 * 1024
+"""Chunks of one body: each costs time and memory however little is in it."""
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9]{2})(?: [^\r\n\0]*)?")
-_FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\r\n\0]*?)[ \t]*")
+_FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([^\r\n\0]*)")
+"""One way to match only: a pattern that also cut the blanks off would take cubic time for a line of them."""
 _LENGTH = re.compile(r"[0-9]{1,18}")
 _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\r\n\0]*)?")
 _FRAMING = frozenset({"connection", "content-encoding", "content-length", "transfer-encoding"})
@@ -36,16 +39,14 @@ class AnswerReader:
     ``keep`` names the headers that are kept, in lower case; of a doubled one the first counts. ``bound`` is that of the body.
     """
 
-    __slots__ = ("_at", "_bound", "_buffer", "_interim", "_keep", "_left", "_parts", "_size", "_step", "headers", "keep_alive", "status")  # fmt: skip
+    __slots__ = ("_at", "_bound", "_buffer", "_chunks", "_interim", "_keep", "_left", "_parts", "_size", "_step", "headers", "keep_alive", "status")  # fmt: skip
 
     def __init__(self, keep: Collection[str], bound: int) -> None:
         self._keep, self._bound = keep, bound
-        self._buffer, self._at = (
-            b"",
-            0,
-        )  # what is unread begins at ``_at``: cutting it off chunk by chunk would copy the rest each time
+        # what is unread begins at ``_at``: cutting it off chunk by chunk would copy the rest each time
+        self._buffer, self._at = b"", 0
         self._parts: list[bytes] = []
-        self._size = self._left = self._interim = 0
+        self._size = self._left = self._interim = self._chunks = 0
         self._step: Step = self._read_head
         self.status = 0
         self.headers: dict[str, str] = {}
@@ -90,6 +91,7 @@ class AnswerReader:
         fields = self._fields(lines)
         if status < 200:
             self._interim += 1
+            self.headers.clear()  # they are not the answer's
             if status == 101 or self._interim > INTERIM_BOUND:
                 raise Malformed("an interim answer that was not asked for")
             return True
@@ -108,10 +110,10 @@ class AnswerReader:
                 raise Malformed("a header line")
             name = found[1].decode().lower()
             if name in _FRAMING:
-                value = found[2].decode("latin-1")
+                value = found[2].strip(b" \t").decode("latin-1")
                 framing[name] = f"{framing[name]},{value}" if name in framing else value
             elif name in self._keep:
-                self.headers.setdefault(name, found[2].decode("latin-1"))
+                self.headers.setdefault(name, found[2].strip(b" \t").decode("latin-1"))
         return framing
 
     def _framed(self, fields: dict[str, str], *, is_old: bool) -> Step:
@@ -179,6 +181,9 @@ class AnswerReader:
         found = _CHUNK.fullmatch(line)
         if found is None:
             raise Malformed("a chunk")
+        self._chunks += 1
+        if self._chunks > CHUNKS_BOUND:
+            raise TooLarge
         self._left = int(found[1], 16)
         self._take_in(self._left)
         self._step = self._read_chunk if self._left else self._read_trailer

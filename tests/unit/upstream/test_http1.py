@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hilum.upstream.http1 import HEAD_BOUND, INTERIM_BOUND, AnswerReader, Malformed, TooLarge
+from hilum.upstream.http1 import CHUNKS_BOUND, HEAD_BOUND, INTERIM_BOUND, AnswerReader, Malformed, TooLarge
 from tests.effort import effort
 
 BOUND = 4_000
@@ -133,6 +133,46 @@ def test_an_answer_that_two_readers_could_read_differently_is_refused(sent: byte
     """RFC 9112 sections 2.2, 5.2, 6.3 and 7.1."""
     with pytest.raises(Malformed):
         reader().feed(sent)
+
+
+@pytest.mark.parametrize(
+    ("line", "refused"),
+    [
+        (b"etag:" + b" " * 60_000 + b"\0", True),
+        (b"etag: x" + b" \t" * 30_000 + b"x", False),
+        (b"etag:" + b" " * 60_000, False),
+        (b"x" * 60_000, True),
+    ],
+)
+def test_a_header_line_of_blanks_is_read_in_linear_time(line: bytes, refused: bool) -> None:
+    """A FHIR server that anybody runs must not hold up the requests of all others. C132."""
+    read = reader()
+
+    try:
+        read.feed(OK + line + b"\r\ncontent-length: 0\r\n\r\n")
+    except Malformed:
+        assert refused
+    else:
+        assert not refused
+
+
+def test_a_body_of_too_many_chunks_is_refused() -> None:
+    """Sixteen million chunks of a byte take a worker a minute. C132."""
+    read = AnswerReader(KEPT, CHUNKS_BOUND * 4)
+    read.feed(OK + b"transfer-encoding: chunked\r\n\r\n" + b"1\r\nx\r\n" * CHUNKS_BOUND)
+
+    with pytest.raises(TooLarge):
+        read.feed(b"1\r\nx\r\n")
+
+
+def test_what_an_interim_answer_says_is_not_said_by_the_answer() -> None:
+    """RFC 9110 section 15.2."""
+    read = reader()
+
+    assert read.feed(
+        b'HTTP/1.1 103 Early\r\netag: "1"\r\n\r\n' + OK + b'etag: "2"\r\ncontent-length: 0\r\n\r\n'
+    )
+    assert read.headers == {"etag": '"2"'}
 
 
 @pytest.mark.parametrize(
