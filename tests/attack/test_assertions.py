@@ -20,9 +20,10 @@ from joserfc.jwk import ECKey, OctKey, RSAKey
 
 from hilum.backchannel import client_auth
 from hilum.backchannel.client_auth import ASSERTION_TYPE, Assertion, Method
+from hilum.clients.models import Client, ClientType, Deployment
 from hilum.kernel.errors import NotPermitted
 from hilum.kernel.ids import AppId, ClientId, VersionId
-from hilum.registry.models import Client, ClientType, Deployment, Environment
+from hilum.registry.models import Environment
 from hilum.standards.oauth import read_parameters
 from tests.effort import effort
 from tests.sim.world import START

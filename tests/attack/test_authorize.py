@@ -10,12 +10,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from hilum.clients.models import ClientType, Deployment
 from hilum.frontchannel.store import authorization_code, authorization_request
 from hilum.identity import service as identity
 from hilum.identity.models import TenantChange
 from hilum.infra.edge import Edge
 from hilum.launches.store import launch
-from hilum.registry.models import ClientType, Deployment
 from hilum.signin import service as signin
 from tests.effort import effort
 from tests.flows.back_channel import BASE, MERCY, OTHER, REDIRECT, VERIFIER

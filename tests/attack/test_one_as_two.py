@@ -9,17 +9,16 @@ import pytest
 from hilum.approvals.models import APPROVAL_LIFE
 from hilum.audit import service as audit
 from hilum.audit.models import EventQuery, Outcome
-from hilum.clients.models import ClientType
+from hilum.clients import making
+from hilum.clients import policy as clients_policy
+from hilum.clients import service as clients
+from hilum.clients.models import ClientType, NewPeer
 from hilum.identity import service as identity
 from hilum.identity.models import NewPerson, Person
 from hilum.infra.edge import Edge
 from hilum.kernel.actor import SYSTEM, Actor, ActorKind
 from hilum.kernel.errors import NotPermitted
 from hilum.kernel.ids import ClientId, PersonId, TenantId
-from hilum.registry import making
-from hilum.registry import policy as registry_policy
-from hilum.registry import service as registry
-from hilum.registry.models import NewPeer
 from hilum.signin import policy as signin_policy
 from tests.flows.control_site import TRACE, ControlSite, build, problem
 from tests.flows.test_two_people import NURSE, OWN, approve, events, made, path_of, press, signs_in
@@ -431,8 +430,8 @@ def peers(site: ControlSite) -> list[str]:
 
 
 def authenticates(site: ControlSite, client: str, secret: str) -> bool:
-    found = site.system(registry.get_client, client_id=ClientId(client))
-    return registry_policy.secret_matches(found, making.digest(secret), site.clock.now())
+    found = site.system(clients.get_client, client_id=ClientId(client))
+    return clients_policy.secret_matches(found, making.digest(secret), site.clock.now())
 
 
 @pytest.mark.parametrize("by", ["gina", "root"])
@@ -497,8 +496,8 @@ def test_whoever_reaches_the_verb_itself_is_refused_too(site: ControlSite) -> No
         order = NewPeer(TenantId("general"), ClientType.EHR, "E")
         twin = NewPerson(TenantId("general"), "twin", "Twin", "nurse", "Practitioner/n1")
         for verb, more in (
-            (registry.add_peer, {"order": order}),
-            (registry.rotate_secret, {"client_id": client}),
+            (clients.add_peer, {"order": order}),
+            (clients.rotate_secret, {"client_id": client}),
             (identity.add_person, {"order": twin}),
         ):
             with pytest.raises(NotPermitted):
@@ -508,19 +507,17 @@ def test_whoever_reaches_the_verb_itself_is_refused_too(site: ControlSite) -> No
 def test_the_platform_itself_and_the_host_set_up_alone(site: ControlSite) -> None:
     for actor in (HOST, SYSTEM):
         order = NewPeer(TenantId("general"), ClientType.EHR, "E")
-        client, secret = site.edge.write_now(
-            partial(registry.add_peer, order=order), actor=actor, trace=TRACE
-        )
+        client, secret = site.edge.write_now(partial(clients.add_peer, order=order), actor=actor, trace=TRACE)
         assert authenticates(site, client.id, secret)
         client, secret = site.edge.write_now(
-            partial(registry.rotate_secret, client_id=client.id), actor=actor, trace=TRACE
+            partial(clients.rotate_secret, client_id=client.id), actor=actor, trace=TRACE
         )
         assert authenticates(site, client.id, secret)
 
 
 def ehr(site: ControlSite) -> tuple[str, str]:
     order = NewPeer(TenantId("general"), ClientType.EHR, "Ward system")
-    client, secret = site.system(registry.add_peer, order=order)
+    client, secret = site.system(clients.add_peer, order=order)
     return client.id, secret
 
 

@@ -278,7 +278,7 @@ def test_an_app_that_is_installed_at_both_tenants_still_may_not_carry_grants_acr
     platform: Platform,
 ) -> None:
     """C37, C145."""
-    from hilum.registry.models import ClientType
+    from hilum.clients.models import ClientType
 
     platform.add_app("both", ClientType.PUBLIC, tenants=(MERCY, OTHER))
     code, body = platform.code("both"), platform.earn("both")

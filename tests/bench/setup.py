@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+from hilum.clients import service as clients
 from hilum.controls import service as controls
 from hilum.controls.models import BURST_BOUND, RATE_BOUND_PER_S, Quota
 from hilum.identity import service as identity
@@ -15,7 +16,6 @@ from hilum.installations.models import InstallOrder
 from hilum.kernel.actor import SYSTEM
 from hilum.kernel.ids import AppId, ClientId, TenantId
 from hilum.keys import live as keys
-from hilum.registry import service as registry
 from hilum.tokens import service as tokens
 from hilum.tokens.models import Grant
 from tests.bench.rig import Rig
@@ -33,7 +33,7 @@ def edge_of(made: Rig) -> Edge:
 
 def grant_of(ctx: Context, tenant: str) -> Grant:
     """Give the backend service's grant at a tenant."""
-    facts = registry.client_facts(ctx, ClientId(SERVICE))
+    facts = clients.client_facts(ctx, ClientId(SERVICE))
     assert facts is not None
     return Grant(TenantId(tenant), facts.id, facts.app, facts.version, facts.vendor, SCOPES)
 
@@ -44,7 +44,7 @@ def lift_quotas(made: Rig, tenant: str) -> None:
 
     def verb(ctx: Context) -> None:
         for name in ("bench-symmetric", SERVICE):
-            client = registry.get_client(ctx, ClientId(name))
+            client = clients.get_client(ctx, ClientId(name))
             controls.set_quota(ctx, client.app, tenant, Quota(float(RATE_BOUND_PER_S), BURST_BOUND))
 
     try:

@@ -13,6 +13,7 @@ from urllib.parse import urlencode
 from joserfc import jwt
 from joserfc.jwk import KeySet
 
+from hilum.clients import service as clients
 from hilum.consent import service as consent
 from hilum.consent.models import Basis
 from hilum.frontchannel import store
@@ -21,7 +22,6 @@ from hilum.identity import service as identity
 from hilum.infra.context import Context
 from hilum.kernel.actor import SYSTEM
 from hilum.kernel.ids import ClientId, FamilyId, TenantId
-from hilum.registry import service as registry
 from hilum.tokens import service as tokens
 from hilum.tokens.models import Grant
 from tests.bench.figures import Figure
@@ -118,7 +118,7 @@ def _assertions(made: Rig, url: str) -> list[str]:
 def _person_grant(ctx: Context) -> Grant:
     """Give a physician's grant, with an authorization of its own."""
     tenant = TenantId("general")
-    facts = registry.client_facts(ctx, ClientId("bench-symmetric"))
+    facts = clients.client_facts(ctx, ClientId("bench-symmetric"))
     person = next(each for each in identity.list_people(ctx, tenant) if each.role == "physician")
     assert facts is not None
     scopes = ("offline_access", "patient/Patient.rs")

@@ -18,6 +18,16 @@ from hilum.audit import service as audit
 from hilum.audit.models import Event, EventQuery
 from hilum.backchannel import routes as backchannel
 from hilum.backchannel.client_auth import ASSERTION_TYPE
+from hilum.clients import service as client_registry
+from hilum.clients.models import (
+    BackendUse,
+    Client,
+    ClientMetadata,
+    ClientType,
+    Deployment,
+    NewClient,
+    NewPeer,
+)
 from hilum.consent import service as consent
 from hilum.consent.models import Basis
 from hilum.controls import service as controls
@@ -41,19 +51,7 @@ from hilum.keys.models import Purpose
 from hilum.launches import service as launches
 from hilum.launches.models import Launch, LaunchOrder
 from hilum.registry import service as registry
-from hilum.registry.models import (
-    BackendUse,
-    CertifyOrder,
-    Client,
-    ClientMetadata,
-    ClientType,
-    Deployment,
-    Environment,
-    NewApp,
-    NewClient,
-    NewPeer,
-    NewVendor,
-)
+from hilum.registry.models import CertifyOrder, Environment, NewApp, NewVendor
 from hilum.signin import service as signin
 from hilum.standards.oauth import s256
 from hilum.standards.smart import scopes as smart
@@ -155,10 +153,10 @@ class Platform:
         def make(ctx: Context) -> tuple[Client, str]:
             if beside:
                 known = self.clients[beside]
-                return registry.add_client(ctx, NewClient(known.app, known.version, metadata))
+                return client_registry.add_client(ctx, NewClient(known.app, known.version, metadata))
             app = registry.add_app(ctx, NewApp(self.vendor, name, "An app of the tests", "To be tested"))
             version = registry.add_version(ctx, app.id, "1.0")
-            client, secret = registry.add_client(ctx, NewClient(app.id, version.id, metadata))
+            client, secret = client_registry.add_client(ctx, NewClient(app.id, version.id, metadata))
             end = self.clock.now() + timedelta(days=365)
             registry.certify(ctx, CertifyOrder(version.id, Environment.SANDBOX, client.scopes, end))
             for tenant in tenants:
@@ -171,7 +169,7 @@ class Platform:
 
     def add_peer(self, name: str, kind: ClientType, tenant: TenantId = MERCY) -> Client:
         self.clients[name], self.secrets[name] = self.run(
-            lambda ctx: registry.add_peer(ctx, NewPeer(tenant, kind, name))
+            lambda ctx: client_registry.add_peer(ctx, NewPeer(tenant, kind, name))
         )
         return self.clients[name]
 
@@ -201,7 +199,7 @@ class Platform:
         session = session or self.begin_session(person)
 
         def issue(ctx: Context) -> None:
-            facts = registry.client_facts(ctx, what.id)
+            facts = client_registry.client_facts(ctx, what.id)
             assert facts is not None
             authorization = consent.record_authorization(
                 ctx,

@@ -16,6 +16,7 @@ from starlette.testclient import TestClient
 from hilum.audit import live as journals
 from hilum.audit.models import Access, AccessQuery
 from hilum.backchannel import routes as backchannel
+from hilum.clients.models import ClientType
 from hilum.controls.live import Buckets
 from hilum.frontchannel import pages as frontchannel_pages
 from hilum.frontchannel.routes import FrontChannel
@@ -33,7 +34,6 @@ from hilum.kernel.actor import SYSTEM, Actor, ActorKind
 from hilum.keys.live import vault
 from hilum.launches import service as launches
 from hilum.launches.models import EHR_ROLE, LaunchOrder, OpenedLaunch
-from hilum.registry.models import ClientType
 from hilum.signin import live
 from hilum.signin import routes as signin_routes
 from hilum.signin import service as signin

@@ -13,6 +13,8 @@ import orjson
 
 from hilum.app.embedded_servers import peek_of
 from hilum.audit import live as journals
+from hilum.clients import service as client_registry
+from hilum.clients.models import BackendUse, Client, ClientMetadata, ClientType, Deployment, NewClient
 from hilum.consent import service as consent
 from hilum.consent.models import Basis
 from hilum.controls.live import Buckets
@@ -31,18 +33,7 @@ from hilum.kernel.actor import SYSTEM
 from hilum.kernel.ids import TenantId
 from hilum.keys.live import vault
 from hilum.registry import service as registry
-from hilum.registry.models import (
-    BackendUse,
-    CertifyOrder,
-    Client,
-    ClientMetadata,
-    ClientType,
-    Deployment,
-    Environment,
-    NewApp,
-    NewClient,
-    NewVendor,
-)
+from hilum.registry.models import CertifyOrder, Environment, NewApp, NewVendor
 from hilum.tokens import service as tokens
 from hilum.tokens.live import TokenTable
 from hilum.tokens.models import Grant
@@ -147,7 +138,7 @@ class Ground:
     def authorized(self, *scopes: str, person: str = "doctor", patient: str = "p1") -> Any:
         """Record an authorization and mint a token under it; give both."""
         held, who = self.clients["app"], self.people[person]
-        facts = self.run(lambda ctx: registry.client_facts(ctx, held.id))
+        facts = self.run(lambda ctx: client_registry.client_facts(ctx, held.id))
         assert facts is not None
         made = self.run(
             lambda ctx: consent.record_authorization(
@@ -339,7 +330,7 @@ def add_app(
         backend_use=BackendUse("quality", "all patients", "nightly", "cio") if backend else None,
     )
     made.clients[name], _ = made.run(
-        lambda ctx: registry.add_client(ctx, NewClient(app.id, version.id, metadata))
+        lambda ctx: client_registry.add_client(ctx, NewClient(app.id, version.id, metadata))
     )
     until = made.clock.now() + timedelta(days=365)
     made.run(

@@ -10,7 +10,8 @@ import pytest
 from sqlalchemy import Engine, event
 from starlette.testclient import TestClient
 
-from hilum.clients.models import ClientMetadata, ClientType, Deployment, Environment
+from hilum.clients import service as clients
+from hilum.clients.models import ClientMetadata, ClientType, Deployment, NewClient
 from hilum.controls.models import EngageOrder, Mode, Quota, Target, TargetKind
 from hilum.identity import service as identity
 from hilum.identity.models import NewPerson, Tenant, UpstreamKind, UpstreamRef
@@ -20,7 +21,7 @@ from hilum.installations.models import InstallOrder
 from hilum.kernel.ids import TenantId
 from hilum.kernel.pages import PAGE_BOUND
 from hilum.registry import service as registry
-from hilum.registry.models import CertifyOrder, NewApp, NewClient, NewVendor
+from hilum.registry.models import CertifyOrder, Environment, NewApp, NewVendor
 from hilum.switchboard import service as switchboard
 from tests.flows.control_site import ORIGIN, ControlSite, build, problem
 from tests.flows.test_audit_journal import Place, access
@@ -90,7 +91,7 @@ class Full:
             launch_uri="https://app.example/launch",
             scopes=SCOPES,
         )
-        do(registry.add_client, order=NewClient(self.app, version.id, metadata))  # type: ignore[arg-type]
+        do(clients.add_client, order=NewClient(self.app, version.id, metadata))  # type: ignore[arg-type]
 
     def _more_people(self, n: int) -> None:
         do = self.site.system
@@ -209,13 +210,13 @@ def test_a_list_longer_than_a_page_goes_on(full: Full) -> None:
 def test_an_old_certification_counts_however_many_came_after_it(full: Full) -> None:
     """C5: what enforcement reads of a client is never a page of a list."""
     version = full.site.system(registry.add_version, app_id=full.app, label="much reviewed")
-    (client, *_) = full.site.system(registry.list_clients, app_id=full.app)
+    (client, *_) = full.site.system(clients.list_clients, app_id=full.app)
     ends = full.site.clock.now() + MONTH
     for _ in range(PAGE_BOUND + 1):
         order = CertifyOrder(version.id, Environment.SANDBOX, SCOPES, ends)
         full.site.system(registry.certify, order=order)
 
-    facts = full.site.system(registry.client_facts, client_id=client.id)
+    facts = full.site.system(clients.client_facts, client_id=client.id)
 
     assert facts.certified_until == ends
 

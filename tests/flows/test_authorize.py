@@ -4,6 +4,8 @@ from datetime import timedelta
 
 import pytest
 
+from hilum.clients import service as clients
+from hilum.clients.models import ClientType, Deployment
 from hilum.controls import service as controls
 from hilum.controls.models import EngageOrder, Mode, Target, TargetKind
 from hilum.identity import service as identity
@@ -12,7 +14,7 @@ from hilum.installations.models import InstallOrder
 from hilum.kernel.ids import LaunchId
 from hilum.launches import service as launches
 from hilum.registry import service as registry
-from hilum.registry.models import CertifyOrder, ClientType, Deployment, Environment
+from hilum.registry.models import CertifyOrder, Environment
 from hilum.signin import service as signin
 from tests.flows.back_channel import BASE, MERCY, OTHER, REDIRECT
 from tests.flows.front_channel import SCOPE, STANDALONE, STATE, Front, answer, error, front, shown
@@ -72,7 +74,7 @@ def test_staff_see_the_notice_once_per_version_and_then_go_straight_through(fron
     end = front.clock.now() + timedelta(days=90)
     scopes = front.clients["web"].scopes
     front.run(lambda ctx: registry.certify(ctx, CertifyOrder(version.id, Environment.SANDBOX, scopes, end)))
-    front.run(lambda ctx: registry.adopt_version(ctx, front.clients["web"].id, version.id))
+    front.run(lambda ctx: clients.adopt_version(ctx, front.clients["web"].id, version.id))
     page = browser.authorize(launch=front.open_launch().handle)
     assert page.status_code == 200
     assert "has approved this app for your role" in page.text

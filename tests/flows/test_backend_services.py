@@ -8,10 +8,10 @@ import pytest
 from joserfc.jwk import ECKey
 
 from hilum.backchannel.client_auth import ASSERTION_TYPE
+from hilum.clients.models import ClientType
 from hilum.controls.models import TargetKind
 from hilum.installations import service as installations
 from hilum.installations.models import InstallOrder, NarrowOrder
-from hilum.registry.models import ClientType
 from tests.flows import back_channel
 from tests.flows.back_channel import EC, JWKS, MERCY, OTHER, RSA, Platform, refused
 from tests.sim.jwks_host import JwksHost, Page, running

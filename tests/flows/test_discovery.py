@@ -9,9 +9,9 @@ import pytest
 from hilum.backchannel import discovery
 from hilum.backchannel.client_auth import METHOD_OF
 from hilum.backchannel.policy import GRANTS_OF
+from hilum.clients.models import ClientType
 from hilum.identity import service as identity
 from hilum.identity.models import TenantChange
-from hilum.registry.models import ClientType
 from hilum.standards.smart.scopes import ScopeError, parse_scope
 from hilum.web.style import STYLE_DIGEST
 from tests.flows import back_channel

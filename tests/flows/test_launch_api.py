@@ -10,13 +10,13 @@ import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
+from hilum.clients.models import ClientType
 from hilum.controls.models import TargetKind
 from hilum.infra.edge import Edge
 from hilum.infra.settings import Mode
 from hilum.kernel.ids import LaunchId
 from hilum.launches import routes, service
 from hilum.launches.models import BODY_BOUND, OPEN_URL_LIFE
-from hilum.registry.models import ClientType
 from hilum.signin import routes as signin_routes
 from hilum.signin import service as signin
 from hilum.web import errors

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from hilum.clients.models import DYNAMIC_CLIENTS_BOUND
 from hilum.infra.edge import Edge
-from hilum.registry.models import DYNAMIC_CLIENTS_BOUND
 from tests.flows import back_channel
 from tests.flows.back_channel import JWKS, MERCY, OTHER, Platform, refused, standing
 from tests.sim.world import FakeClock
@@ -38,12 +38,12 @@ def register(platform: Platform, tenant: str = MERCY, **changes: Any) -> Any:
 
 def known_as(platform: Platform, name: str, answer: Any) -> str:
     """Let the rig use a client that registered itself."""
+    from hilum.clients import service as clients
     from hilum.kernel.ids import ClientId
-    from hilum.registry import service as registry
 
     assert answer.status_code == 201, answer.text
     client_id = ClientId(answer.json()["client_id"])
-    platform.clients[name] = platform.run(lambda ctx: registry.get_client(ctx, client_id))
+    platform.clients[name] = platform.run(lambda ctx: clients.get_client(ctx, client_id))
     platform.secrets[name] = answer.json().get("client_secret", "")
     return name
 

@@ -10,6 +10,8 @@ import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
+from hilum.clients import service as clients
+from hilum.clients.models import Client
 from hilum.identity import service as identity
 from hilum.identity.models import TenantChange
 from hilum.infra.context import Context
@@ -24,7 +26,7 @@ from hilum.launches import routes as launch_routes
 from hilum.launches import service as launches
 from hilum.launches.models import LaunchOrder
 from hilum.registry import service as registry
-from hilum.registry.models import CertifyOrder, Client, Environment
+from hilum.registry.models import CertifyOrder, Environment
 from hilum.web.kit import Kit
 from tests.flows import back_channel
 from tests.flows.back_channel import BASE, MERCY, Platform, refused
@@ -87,7 +89,7 @@ def adopt(ctx: Context, client: Client, _: TenantId) -> None:
     version = registry.add_version(ctx, client.app, "2.0")
     held = registry.list_certifications(ctx, client.app)[0]
     registry.certify(ctx, CertifyOrder(version.id, held.environment, held.scopes, ctx.now + YEAR))
-    registry.adopt_version(ctx, client.id, version.id)
+    clients.adopt_version(ctx, client.id, version.id)
 
 
 def narrow(ctx: Context, client: Client, tenant: TenantId) -> None:

@@ -9,9 +9,9 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import KeySet
 
+from hilum.clients.models import ClientType
 from hilum.frontchannel.models import CODE_LIFE
 from hilum.kernel.ids import LaunchId
-from hilum.registry.models import ClientType
 from hilum.tokens.models import USER_TOKEN_LIFE
 from tests.flows import back_channel
 from tests.flows.back_channel import (
@@ -494,11 +494,11 @@ def test_a_wrong_secret_an_unknown_client_and_no_client_are_refused_alike(platfo
 
 def test_a_rotated_secret_works_beside_the_new_one_until_its_end(platform: Platform) -> None:
     """C9."""
-    from hilum.registry import service as registry
+    from hilum.clients import service as clients
 
     client = platform.clients["symmetric"]
     old = platform.secrets["symmetric"]
-    _, new = platform.run(lambda ctx: registry.rotate_secret(ctx, client.id))
+    _, new = platform.run(lambda ctx: clients.rotate_secret(ctx, client.id))
 
     for secret in (old, new):
         platform.secrets["symmetric"] = secret

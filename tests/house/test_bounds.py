@@ -10,7 +10,8 @@ from pathlib import Path
 SOURCE = Path(__file__).parents[2] / "src" / "hilum"
 JUDGES = {
     "controls": {"judge", "stops_on", "switch_index", "switch_facts", "quota_facts"},
-    "registry": {"facts_of_apps"},
+    "clients": {"facts_of_apps"},
+    "registry": {"read_apps", "read_certifications"},
 }
 """What else decides whether something is forbidden, by room."""
 

@@ -24,6 +24,8 @@ from urllib.parse import urlsplit
 import httpx2
 import psycopg
 
+from hilum.clients import service as clients
+from hilum.clients.models import BackendUse, ClientMetadata, ClientType, Deployment, NewClient, NewPeer
 from hilum.controls import service as controls
 from hilum.controls.models import Quota
 from hilum.identity import service as identity
@@ -41,18 +43,7 @@ from hilum.keys import live as keyring
 from hilum.keys import service as keys
 from hilum.keys.models import Purpose
 from hilum.registry import service as registry
-from hilum.registry.models import (
-    BackendUse,
-    CertifyOrder,
-    ClientMetadata,
-    ClientType,
-    Deployment,
-    Environment,
-    NewApp,
-    NewClient,
-    NewPeer,
-    NewVendor,
-)
+from hilum.registry.models import CertifyOrder, Environment, NewApp, NewVendor
 from hilum.signin import live as passwords
 from hilum.signin import service as signin
 from tests.flows.outside.ground import Outside, outside_of, straight
@@ -311,7 +302,7 @@ def _tenant(ctx: Context, tenant: TenantId, fhir: str, digest: str, secret_of: d
         signin.set_password(ctx, person.id, digest)
     for kind, slug in ((ClientType.EHR, "ehr"), (ClientType.RESOURCE_SERVER, "rs")):
         client_id = f"{slug}-{tenant}"
-        _, secret_of[client_id] = registry.add_peer(ctx, NewPeer(tenant, kind, client_id, client_id))
+        _, secret_of[client_id] = clients.add_peer(ctx, NewPeer(tenant, kind, client_id, client_id))
 
 
 def _staff(ctx: Context, username: str, role: str, name: str, digest: str) -> str:
@@ -351,7 +342,7 @@ def _apps(ctx: Context, secret_of: dict[str, str]) -> dict[str, Any]:
     ):
         app = registry.add_app(ctx, NewApp(vendor.id, metadata.name, "An app of the tests.", "To be tested."))
         version = registry.add_version(ctx, app.id, "1.0")
-        _, secret = registry.add_client(ctx, NewClient(app.id, version.id, metadata, client_id))
+        _, secret = clients.add_client(ctx, NewClient(app.id, version.id, metadata, client_id))
         secret_of[client_id] = secret or ""
         until = ctx.now + timedelta(days=365)
         registry.certify(ctx, CertifyOrder(version.id, Environment.PRODUCTION, metadata.scopes, until))

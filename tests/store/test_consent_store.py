@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from hilum.clients import service as clients
+from hilum.clients.models import ClientFacts
 from hilum.consent import policy, service, store
 from hilum.consent.models import (
     AUTHORIZATION_LIFE,
@@ -23,8 +25,6 @@ from hilum.infra.edge import Edge
 from hilum.kernel.actor import ANONYMOUS, Actor, ActorKind
 from hilum.kernel.errors import Invalid, NotFound, NotPermitted
 from hilum.kernel.ids import AuthorizationId
-from hilum.registry import service as registry
-from hilum.registry.models import ClientFacts
 from hilum.tokens import service as tokens
 from hilum.tokens.models import TOKENS, Grant, Minted
 from tests.flows.back_channel import MERCY, OTHER, TRACE, Platform, standing
@@ -44,7 +44,7 @@ def ground(edge: Edge, clock: FakeClock) -> Iterator[Platform]:
 
 
 def client_facts(ctx: Context, ground: Platform, client: str) -> ClientFacts:
-    facts = registry.client_facts(ctx, ground.clients[client].id)
+    facts = clients.client_facts(ctx, ground.clients[client].id)
     assert facts is not None
     return facts
 

@@ -12,7 +12,8 @@ from hilum.app.acts import ACTS
 from hilum.approvals import service as approvals
 from hilum.approvals.models import Agreed, ApprovalKind, Asked, CarriedOut
 from hilum.approvals.service import Acts
-from hilum.clients.models import ClientType
+from hilum.clients import service as clients
+from hilum.clients.models import ClientType, NewPeer
 from hilum.enrolment import service
 from hilum.enrolment.models import CODE_TRIES, Opened, WrongCode
 from hilum.identity import service as identity
@@ -23,7 +24,6 @@ from hilum.kernel.actor import SYSTEM, Actor
 from hilum.kernel.errors import Conflict, HilumError, NotFound, NotPermitted, Unavailable
 from hilum.kernel.ids import TenantId
 from hilum.registry import service as registry
-from hilum.registry.models import NewPeer
 from hilum.signin import policy as signin_policy
 from hilum.signin import service as signin
 from tests.sim.world import FakeClock
@@ -203,10 +203,10 @@ def test_of_two_who_are_to_become_one_who_left_one_does(ground: Ground) -> None:
 @pytest.mark.parametrize("kind", ["peer", "secret", "move"])
 def test_what_two_agree_to_at_once_is_done_once(ground: Ground, kind: str) -> None:
     if kind == "secret":
-        client, _ = ground.do(SYSTEM, registry.add_peer, PEER)
+        client, _ = ground.do(SYSTEM, clients.add_peer, PEER)
     order = {
-        "peer": lambda: ground.do(ground.ada, registry.ask_peer, PEER),
-        "secret": lambda: ground.do(ground.ada, registry.ask_secret, client.id),
+        "peer": lambda: ground.do(ground.ada, clients.ask_peer, PEER),
+        "secret": lambda: ground.do(ground.ada, clients.ask_secret, client.id),
         "move": lambda: ground.do(ground.ada, identity.update_tenant, GENERAL, AWAY),
     }
     asked: Asked = order[kind]()
@@ -223,7 +223,7 @@ def test_what_two_agree_to_at_once_is_done_once(ground: Ground, kind: str) -> No
     upstream = ground.do(SYSTEM, identity.get_tenant, GENERAL).upstream
     assert (upstream == AWAY.upstream) is (done and kind == "move")
     if kind == "secret":
-        assert len(ground.do(SYSTEM, registry.get_client, client.id).secrets) == 1 + done
+        assert len(ground.do(SYSTEM, clients.get_client, client.id).secrets) == 1 + done
     if kind == "peer":
         assert len(ground.do(SYSTEM, registry.list_vendors)) == done
 
@@ -250,7 +250,7 @@ def test_an_act_that_fails_midway_leaves_nothing_and_still_waits(ground: Ground)
 
         return replace(ACTS, carry_out={ApprovalKind.PEER: after})
 
-    asked: Asked = ground.do(ground.ada, registry.ask_peer, PEER)
+    asked: Asked = ground.do(ground.ada, clients.ask_peer, PEER)
     for error in (NotPermitted("x", "x"), Unavailable("x", "x"), RuntimeError("killed")):
         with pytest.raises((HilumError, RuntimeError)):
             ground.do(ground.bea, approvals.approve, asked.approval.id, acts=fails(error))
@@ -260,7 +260,7 @@ def test_an_act_that_fails_midway_leaves_nothing_and_still_waits(ground: Ground)
 
 
 def test_a_restore_ends_what_waits(ground: Ground) -> None:
-    asked: Asked = ground.do(ground.ada, registry.ask_peer, PEER)
+    asked: Asked = ground.do(ground.ada, clients.ask_peer, PEER)
 
     ground.do(SYSTEM, approvals.end_all)
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from hilum.clients.models import ClientType
 from hilum.controls.models import Mode, TargetKind
 from hilum.identity import service as identity
 from hilum.infra.context import Context
@@ -31,7 +32,6 @@ from hilum.launches.models import (
     LaunchOrder,
     OpenedLaunch,
 )
-from hilum.registry.models import ClientType
 from hilum.signin import service as signin
 from hilum.tokens import service as tokens
 from hilum.tokens.models import Grant, Minted

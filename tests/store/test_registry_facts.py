@@ -15,6 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import event
 
+from hilum.clients import service as clients
+from hilum.clients.models import ClientMetadata, ClientType, Deployment, NewClient, NewPeer
 from hilum.identity import service as identity
 from hilum.identity.models import Tenant, UpstreamKind, UpstreamRef
 from hilum.infra import epoch
@@ -29,18 +31,7 @@ from hilum.kernel.actor import SYSTEM
 from hilum.kernel.errors import HilumError
 from hilum.kernel.ids import TenantId
 from hilum.registry import service
-from hilum.registry.models import (
-    REGISTRY,
-    CertifyOrder,
-    ClientMetadata,
-    ClientType,
-    Deployment,
-    Environment,
-    NewApp,
-    NewClient,
-    NewPeer,
-    NewVendor,
-)
+from hilum.registry.models import REGISTRY, CertifyOrder, Environment, NewApp, NewVendor
 from tests.effort import effort
 from tests.sim.world import FakeClock, SeededIds
 
@@ -125,7 +116,7 @@ class Life:
             redirect_uris=(f"{origin}/cb",),
             scopes=SCOPES,
         )
-        self.do(service.add_client, NewClient(app, version, metadata))
+        self.do(clients.add_client, NewClient(app, version, metadata))
 
     def certify(self, pick: Pick) -> None:
         version = pick(self.do(service.list_versions, pick(self.apps))).id
@@ -147,7 +138,7 @@ class Life:
             self.do(
                 service.certify, CertifyOrder(version.id, Environment.PRODUCTION, SCOPES, self.later(days=9))
             )
-        self.do(service.adopt_version, pick(self.do(service.list_clients, app)).id, version.id)
+        self.do(clients.adopt_version, pick(self.do(clients.list_clients, app)).id, version.id)
 
     def install(self, pick: Pick) -> None:
         order = InstallOrder(pick(list(TENANTS)), pick(self.apps), frozenset({pick(["nurse", "physician"])}))
@@ -168,13 +159,13 @@ class Life:
 
     def add_peer(self, pick: Pick) -> None:
         kind = pick([ClientType.EHR, ClientType.RESOURCE_SERVER])
-        self.do(service.add_peer, NewPeer(pick(list(TENANTS)), kind, "Peer"))
+        self.do(clients.add_peer, NewPeer(pick(list(TENANTS)), kind, "Peer"))
 
     def register(self, pick: Pick) -> None:
         self.do(installations.register_dynamically, pick(list(TENANTS)), BODY)
 
     def rotate(self, pick: Pick) -> None:
-        self.do(service.rotate_secret, pick(self.do(service.list_clients, pick(self.apps))).id)
+        self.do(clients.rotate_secret, pick(self.do(clients.list_clients, pick(self.apps))).id)
 
     def wait(self, pick: Pick) -> None:
         self.clock.advance(timedelta(hours=pick([1, 13, 25, 24 * 40])))
@@ -283,7 +274,7 @@ def test_a_change_reads_and_copies_only_what_it_touched(life: Life) -> None:
 
 def adopt(life: Life) -> None:
     versions = life.do(service.list_versions, life.apps[0])
-    life.do(service.adopt_version, life.do(service.list_clients, life.apps[0])[0].id, versions[0].id)
+    life.do(clients.adopt_version, life.do(clients.list_clients, life.apps[0])[0].id, versions[0].id)
 
 
 STEPS: dict[str, Callable[[Life], Any]] = {
@@ -349,7 +340,7 @@ def test_a_refused_verb_changes_no_fact(life: Life) -> None:
     )
     version = life.do(service.list_versions, life.apps[0])[0]
     for verb, args in (
-        (service.add_client, (NewClient(life.apps[0], version.id, bad),)),
+        (clients.add_client, (NewClient(life.apps[0], version.id, bad),)),
         (installations.install, (InstallOrder(TENANTS[0], life.apps[0], frozenset({"physician"})),)),
         (service.resume_app, (life.apps[0], "why")),
         (installations.register_dynamically, (TENANTS[1], BODY)),

@@ -12,6 +12,18 @@ from sqlalchemy import event
 
 from hilum.audit import service as audit
 from hilum.audit.models import EventQuery
+from hilum.clients import policy as clients_policy
+from hilum.clients import service as clients
+from hilum.clients import store as clients_store
+from hilum.clients.models import (
+    BackendUse,
+    ClientFacts,
+    ClientMetadata,
+    ClientType,
+    Deployment,
+    NewClient,
+    NewPeer,
+)
 from hilum.controls.models import EngageOrder, Mode, SwitchIndex, Target, TargetKind
 from hilum.identity import service as identity
 from hilum.identity.models import NewPerson, Tenant, UpstreamKind, UpstreamRef
@@ -24,22 +36,8 @@ from hilum.kernel.actor import SYSTEM, Actor, ActorKind
 from hilum.kernel.decision import Reason
 from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted
 from hilum.kernel.ids import ClientId, PersonId, TenantId
-from hilum.registry import policy, service, store
-from hilum.registry.models import (
-    REGISTRY,
-    AppState,
-    BackendUse,
-    CertifyOrder,
-    ClientFacts,
-    ClientMetadata,
-    ClientType,
-    Deployment,
-    Environment,
-    NewApp,
-    NewClient,
-    NewPeer,
-    NewVendor,
-)
+from hilum.registry import service, store
+from hilum.registry.models import REGISTRY, AppState, CertifyOrder, Environment, NewApp, NewVendor
 from hilum.standing.models import Party, Standing
 from hilum.standing.policy import standing_fault
 from hilum.switchboard import service as switchboard
@@ -91,7 +89,7 @@ class Ground:
 
     def client(self, **change: Any) -> Any:
         metadata = replace(METADATA, **change)
-        return self.do(ROOT, service.add_client, NewClient(self.app.id, self.version.id, metadata))
+        return self.do(ROOT, clients.add_client, NewClient(self.app.id, self.version.id, metadata))
 
     def certify(self, environment: Environment = Environment.SANDBOX, **change: Any) -> Any:
         order = CertifyOrder(self.version.id, environment, SCOPES, self.edge.clock.now() + timedelta(days=90))
@@ -144,22 +142,22 @@ def test_what_is_added_comes_back(ground: Ground) -> None:
     client, secret = ground.client(jwks_uri="", launch_uri="https://app.example/launch")
 
     assert secret == ""
-    assert ground.do(SYSTEM, service.get_client, client.id) == client
+    assert ground.do(SYSTEM, clients.get_client, client.id) == client
     assert client.origins == ("https://app.example",)
     assert ground.do(SYSTEM, service.get_app, ground.app.id) == ground.app
     assert ground.do(SYSTEM, service.get_vendor, ground.vendor.id) == ground.vendor
     assert ground.do(ROOT, service.list_versions, ground.app.id) == [ground.version]
-    assert ground.do(ROOT, service.list_clients, ground.app.id) == [client]
+    assert ground.do(ROOT, clients.list_clients, ground.app.id) == [client]
     assert ground.do(GINA, service.list_vendors) == [ground.vendor]
 
 
 @pytest.mark.parametrize("text_", ["", "cli_none", "a\x00b", "x" * 500, "../x", "\ud800", "a b"])
 def test_whatever_a_request_calls_itself_only_a_client_is_found(ground: Ground, text_: str) -> None:
     """Never a 500 for input."""
-    assert ground.do(SYSTEM, service.find_client, ClientId(text_)) is None
-    assert ground.do(SYSTEM, service.client_facts, ClientId(text_)) is None
+    assert ground.do(SYSTEM, clients.find_client, ClientId(text_)) is None
+    assert ground.do(SYSTEM, clients.client_facts, ClientId(text_)) is None
     with pytest.raises(NotFound):
-        ground.do(SYSTEM, service.get_client, ClientId(text_))
+        ground.do(SYSTEM, clients.get_client, ClientId(text_))
 
 
 def test_a_bad_client_is_refused_by_field_and_leaves_only_its_record(ground: Ground) -> None:
@@ -172,7 +170,7 @@ def test_a_bad_client_is_refused_by_field_and_leaves_only_its_record(ground: Gro
         "redirect_uris": "redirect_not_https",
         "origins": "origin_not_https",
     }
-    assert ground.do(ROOT, service.list_clients, ground.app.id) == []
+    assert ground.do(ROOT, clients.list_clients, ground.app.id) == []
 
 
 def test_nobody_but_the_registrar_registers(ground: Ground) -> None:
@@ -182,7 +180,7 @@ def test_nobody_but_the_registrar_registers(ground: Ground) -> None:
             (service.add_vendor, (NewVendor("x", "y", "z"),)),
             (service.add_app, (NewApp(ground.vendor.id, "x", "y", "z"),)),
             (service.add_version, (ground.app.id, "2")),
-            (service.add_client, (NewClient(ground.app.id, ground.version.id, METADATA),)),
+            (clients.add_client, (NewClient(ground.app.id, ground.version.id, METADATA),)),
         ):
             with pytest.raises(NotPermitted):
                 ground.do(actor, verb, *args)
@@ -197,7 +195,7 @@ def test_nobody_but_the_registrar_registers(ground: Ground) -> None:
     with pytest.raises(NotPermitted):
         ground.do(
             ROOT,
-            service.add_client,
+            clients.add_client,
             NewClient(ground.app.id, ground.version.id, METADATA, client_id="chosen"),
         )
 
@@ -211,7 +209,7 @@ def test_a_version_belongs_to_its_app_and_has_its_label_once(ground: Ground) -> 
         ground.do(ROOT, service.add_version, ground.app.id, " ")
 
     with pytest.raises(NotFound):
-        ground.do(ROOT, service.add_client, NewClient(other.id, ground.version.id, METADATA))
+        ground.do(ROOT, clients.add_client, NewClient(other.id, ground.version.id, METADATA))
 
 
 def test_an_app_works_only_once_certified_and_installed_and_stops_when_either_ends(ground: Ground) -> None:
@@ -222,7 +220,7 @@ def test_an_app_works_only_once_certified_and_installed_and_stops_when_either_en
         now = ground.edge.clock.now()
         facts = ground.facts()
         single = (
-            ground.do(SYSTEM, service.client_facts, client.id),
+            ground.do(SYSTEM, clients.client_facts, client.id),
             ground.do(SYSTEM, installations.installation, GENERAL, ground.app.id),
         )
         joined = (facts.clients[client.id], facts.installations.get((GENERAL, ground.app.id)))
@@ -261,7 +259,7 @@ def test_every_change_of_what_is_enforced_advances_the_epoch_once(ground: Ground
     steps.append(ground.epoch())
     ground.do(RITA, service.withdraw_certification, certification.id)
     steps.append(ground.epoch())
-    ground.do(SYSTEM, service.add_peer, NewPeer(GENERAL, ClientType.EHR, "EHR"))
+    ground.do(SYSTEM, clients.add_peer, NewPeer(GENERAL, ClientType.EHR, "EHR"))
     steps.append(ground.epoch())
 
     assert steps == [1, 2, 3, 4, 5, 6, 7, 8]
@@ -350,12 +348,12 @@ def test_a_client_adopts_only_a_certified_version_of_its_app(ground: Ground) -> 
     client, _ = ground.client()
     newer = ground.do(ROOT, service.add_version, ground.app.id, "2.0")
     with pytest.raises(Invalid):
-        ground.do(ROOT, service.adopt_version, client.id, newer.id)
+        ground.do(ROOT, clients.adopt_version, client.id, newer.id)
     with pytest.raises(NotPermitted):
-        ground.do(GINA, service.adopt_version, client.id, newer.id)
+        ground.do(GINA, clients.adopt_version, client.id, newer.id)
     ground.certify(version=newer.id)
 
-    ground.do(ROOT, service.adopt_version, client.id, newer.id)
+    ground.do(ROOT, clients.adopt_version, client.id, newer.id)
 
     assert ground.facts().clients[client.id].certified_until is not None
 
@@ -369,28 +367,28 @@ def test_a_rotated_secret_overlaps_until_its_end_and_there_are_never_more_than_t
 ) -> None:
     """C9."""
     client, first = ground.client(type=ClientType.SYMMETRIC, deployment=Deployment.SERVER)
-    _, second = ground.do(ROOT, service.rotate_secret, client.id, overlap=timedelta(hours=1))
+    _, second = ground.do(ROOT, clients.rotate_secret, client.id, overlap=timedelta(hours=1))
 
     def works(secret: str) -> bool:
-        return policy.secret_matches(
-            ground.do(SYSTEM, service.get_client, client.id), sha(secret), clock.now()
+        return clients_policy.secret_matches(
+            ground.do(SYSTEM, clients.get_client, client.id), sha(secret), clock.now()
         )
 
     assert (works(first), works(second)) == (True, True)
-    _, third = ground.do(ROOT, service.rotate_secret, client.id, overlap=timedelta(hours=1))
+    _, third = ground.do(ROOT, clients.rotate_secret, client.id, overlap=timedelta(hours=1))
     assert (works(first), works(second), works(third)) == (False, True, True)
-    assert len(ground.do(SYSTEM, service.get_client, client.id).secrets) == 2
+    assert len(ground.do(SYSTEM, clients.get_client, client.id).secrets) == 2
     clock.advance(timedelta(hours=1))
     assert (works(second), works(third)) == (False, True)
-    _, fourth = ground.do(ROOT, service.rotate_secret, client.id, overlap=timedelta(0))
+    _, fourth = ground.do(ROOT, clients.rotate_secret, client.id, overlap=timedelta(0))
     assert (works(third), works(fourth)) == (False, True)
     with pytest.raises(Invalid):
-        ground.do(ROOT, service.rotate_secret, client.id, overlap=timedelta(days=31))
+        ground.do(ROOT, clients.rotate_secret, client.id, overlap=timedelta(days=31))
     public, _ = ground.client()
     with pytest.raises(Invalid):
-        ground.do(ROOT, service.rotate_secret, public.id)
+        ground.do(ROOT, clients.rotate_secret, public.id)
     with pytest.raises(NotPermitted):
-        ground.do(GINA, service.rotate_secret, client.id)
+        ground.do(GINA, clients.rotate_secret, client.id)
 
 
 def test_a_database_dump_holds_no_usable_secret(ground: Ground) -> None:
@@ -398,7 +396,7 @@ def test_a_database_dump_holds_no_usable_secret(ground: Ground) -> None:
     _, secret = ground.client(type=ClientType.SYMMETRIC, deployment=Deployment.SERVER)
 
     def dump(ctx: Any) -> str:
-        tables = (store.clients, store.secrets, store.apps, store.vendors)
+        tables = (clients_store.clients, clients_store.secrets, store.apps, store.vendors)
         return repr([tuple(row) for table in tables for row in ctx.tx.execute(table.select())])
 
     assert secret.startswith("hil_cs_")
@@ -409,28 +407,28 @@ def test_a_database_dump_holds_no_usable_secret(ground: Ground) -> None:
 
 def test_a_peer_lives_at_one_tenant(ground: Ground) -> None:
     """C37."""
-    ehr, secret = ground.do(SYSTEM, service.add_peer, NewPeer(GENERAL, ClientType.EHR, "EHR"))
-    server, _ = ground.do(SYSTEM, service.add_peer, NewPeer(GENERAL, ClientType.RESOURCE_SERVER, "Lab"))
+    ehr, secret = ground.do(SYSTEM, clients.add_peer, NewPeer(GENERAL, ClientType.EHR, "EHR"))
+    server, _ = ground.do(SYSTEM, clients.add_peer, NewPeer(GENERAL, ClientType.RESOURCE_SERVER, "Lab"))
 
     facts = ground.facts().clients
     assert (facts[ehr.id].tenant, facts[ehr.id].scopes) == (GENERAL, ("hilum/launch",))
     assert (facts[server.id].type, facts[server.id].scopes) == (ClientType.RESOURCE_SERVER, ())
-    assert policy.secret_matches(ehr, sha(secret), ground.edge.clock.now())
-    assert [each.id for each in ground.do(GINA, service.list_clients, ehr.app)] == [ehr.id]
+    assert clients_policy.secret_matches(ehr, sha(secret), ground.edge.clock.now())
+    assert [each.id for each in ground.do(GINA, clients.list_clients, ehr.app)] == [ehr.id]
     with pytest.raises(NotPermitted):
-        ground.do(MARY, service.ask_peer, NewPeer(GENERAL, ClientType.EHR, "EHR"))
+        ground.do(MARY, clients.ask_peer, NewPeer(GENERAL, ClientType.EHR, "EHR"))
     with pytest.raises(NotPermitted):
-        ground.do(MARY, service.ask_secret, ehr.id)
+        ground.do(MARY, clients.ask_secret, ehr.id)
     with pytest.raises(NotFound):
-        ground.do(MARY, service.view_client, ehr.id)
+        ground.do(MARY, clients.view_client, ehr.id)
     with pytest.raises(NotFound):
         ground.do(MARY, service.view_app, ehr.app)
     with pytest.raises(Invalid):
-        ground.do(GINA, service.ask_peer, NewPeer(GENERAL, ClientType.PUBLIC, "X"))
+        ground.do(GINA, clients.ask_peer, NewPeer(GENERAL, ClientType.PUBLIC, "X"))
     with pytest.raises(Invalid):
         ground.do(
             ROOT,
-            service.add_client,
+            clients.add_client,
             NewClient(ground.app.id, ground.version.id, replace(METADATA, type=ClientType.EHR)),
         )
     assert ehr.app not in {app.id for app in ground.do(MARY, service.list_apps)}
@@ -461,12 +459,12 @@ def test_a_dynamic_registration_makes_an_app_that_works_at_this_sandbox_only_for
     assert fault(facts.clients[client.id], installed, "patient", clock.now()) is None
     assert facts.clients[client.id].tenant == GENERAL
     assert set(installations_policy.allowed_scopes(facts.clients[client.id], installed)) == set(client.scopes)
-    assert policy.secret_matches(client, sha(secret), clock.now())
+    assert clients_policy.secret_matches(client, sha(secret), clock.now())
     with pytest.raises(NotFound):
         ground.do(MARY, installations.install, InstallOrder(MERCY, client.app, frozenset({"physician"})))
     clock.advance(timedelta(hours=24))
     assert fault(facts.clients[client.id], installed, "patient", clock.now()) is Reason.APP_NOT_CERTIFIED
-    assert not policy.secret_matches(client, sha(secret), clock.now())
+    assert not clients_policy.secret_matches(client, sha(secret), clock.now())
 
 
 def test_a_dynamic_backend_service_is_installed_without_roles(ground: Ground) -> None:
@@ -553,7 +551,7 @@ def test_a_backend_client_keeps_its_stated_purpose_and_end(ground: Ground, clock
         jwks_uri="https://app.example/jwks.json", expires_at=end, backend_use=use,
     )  # fmt: skip
 
-    found = ground.do(SYSTEM, service.get_client, client.id)
+    found = ground.do(SYSTEM, clients.get_client, client.id)
 
     assert (secret, found.backend_use, found.expires_at) == ("", use, end)
     assert ground.facts().clients[client.id].expires_at == end
@@ -696,7 +694,7 @@ def test_secrets_rotated_at_once_leave_two_and_only_one_without_an_end(ground: G
     client, _ = ground.client(type=ClientType.SYMMETRIC, deployment=Deployment.SERVER)
     for _ in range(8):
         with ThreadPoolExecutor(3) as pool:
-            list(pool.map(lambda _: ground.do(ROOT, service.rotate_secret, client.id), range(3)))
+            list(pool.map(lambda _: ground.do(ROOT, clients.rotate_secret, client.id), range(3)))
 
-        ends = [each.expires_at is None for each in ground.do(SYSTEM, service.get_client, client.id).secrets]
+        ends = [each.expires_at is None for each in ground.do(SYSTEM, clients.get_client, client.id).secrets]
         assert sorted(ends) == [False, True]

@@ -1,8 +1,8 @@
 """Who carries out what two people agreed to."""
 
 from hilum.approvals.service import Acts
+from hilum.clients import service as clients
 from hilum.enrolment import service as enrolment
 from hilum.identity import service as identity
-from hilum.registry import service as registry
 
-ACTS = Acts(enrolment.one_of_two, identity.CARRY_OUT | enrolment.CARRY_OUT | registry.CARRY_OUT)
+ACTS = Acts(enrolment.one_of_two, identity.CARRY_OUT | enrolment.CARRY_OUT | clients.CARRY_OUT)

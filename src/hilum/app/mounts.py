@@ -14,6 +14,7 @@ from hilum.audit import live as journals
 from hilum.audit import routes as audit
 from hilum.audit.journal_records import AccessReader
 from hilum.backchannel import routes as backchannel
+from hilum.clients import routes as clients
 from hilum.enrolment import pages as enrolment_pages
 from hilum.enrolment import routes as enrolment
 from hilum.frontchannel import pages as frontchannel_pages
@@ -114,6 +115,7 @@ def control_plane(
     for router in (
         identity.api(kit, seal),
         registry.api(kit),
+        clients.api(kit),
         installations.api(kit),
         switchboard.api(kit),
         signin.api(kit, at_stop=at_stop),

@@ -5,6 +5,8 @@ from datetime import timedelta
 
 from hilum.app.bootstrap import open_edge
 from hilum.app.embedded_servers import EmbeddedServers
+from hilum.clients import service as clients
+from hilum.clients.models import BackendUse, ClientMetadata, ClientType, Deployment, NewClient, NewPeer
 from hilum.controls import service as controls
 from hilum.controls.models import Quota
 from hilum.identity import service as identity
@@ -23,20 +25,7 @@ from hilum.kernel.ports import Ids
 from hilum.keys import service as keys
 from hilum.keys.models import Purpose
 from hilum.registry import service as registry
-from hilum.registry.models import (
-    App,
-    AppVersion,
-    BackendUse,
-    CertifyOrder,
-    ClientMetadata,
-    ClientType,
-    Deployment,
-    Environment,
-    NewApp,
-    NewClient,
-    NewPeer,
-    NewVendor,
-)
+from hilum.registry.models import App, AppVersion, CertifyOrder, Environment, NewApp, NewVendor
 from hilum.signin import live as passwords
 from hilum.signin import service as signin
 from hilum.web.urls import Urls
@@ -235,7 +224,7 @@ def _add_client(ctx: Context, app: App, version: AppVersion, client: ClientPlan,
         expires_at=ctx.now + BACKEND_FOR if use else None,
         backend_use=BackendUse(use.purpose, use.population, use.schedule, use.approver) if use else None,
     )
-    _, secret = registry.add_client(ctx, NewClient(app.id, version.id, metadata, client.client_id))
+    _, secret = clients.add_client(ctx, NewClient(app.id, version.id, metadata, client.client_id))
     if secret:
         wallet.client_secrets[client.client_id] = secret
 
@@ -261,5 +250,5 @@ def _add_peers(ctx: Context, registered: Plan, wallet: Wallet) -> None:
     peers = [(ClientType.EHR, peer) for peer in registered.ehr_clients]
     peers += [(ClientType.RESOURCE_SERVER, peer) for peer in registered.resource_servers]
     for kind, peer in peers:
-        _, secret = registry.add_peer(ctx, NewPeer(TenantId(peer.tenant), kind, peer.name, peer.client_id))
+        _, secret = clients.add_peer(ctx, NewPeer(TenantId(peer.tenant), kind, peer.name, peer.client_id))
         wallet.client_secrets[peer.client_id] = secret

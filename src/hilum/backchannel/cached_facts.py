@@ -4,6 +4,8 @@ Each value depends on facts of its part alone, and every change of those, a clie
 its own transaction.
 """
 
+from hilum.clients import service as clients
+from hilum.clients.models import Client, ClientFacts
 from hilum.controls import service as controls
 from hilum.controls.models import SWITCHES, SwitchIndex, TargetKind
 from hilum.identity import service as identity
@@ -14,8 +16,7 @@ from hilum.infra.facts import current_facts
 from hilum.installations import service as installations
 from hilum.installations.models import InstallationFacts
 from hilum.kernel.ids import AppId, ClientId, PersonId, TenantId
-from hilum.registry import service as registry
-from hilum.registry.models import REGISTRY, Client, ClientFacts
+from hilum.registry.models import REGISTRY
 
 _PARTS = frozenset({TargetKind.SCOPE, TargetKind.RESOURCE_TYPE})
 
@@ -33,12 +34,12 @@ def find_person(ctx: Context, person: PersonId) -> Person | None:
 
 def find_client(ctx: Context, client: ClientId) -> Client | None:
     """Find a client, with the digests of its secrets, by whatever text a request holds."""
-    return ctx.cached(REGISTRY, ("client", client), lambda ctx: registry.find_client(ctx, client))
+    return ctx.cached(REGISTRY, ("client", client), lambda ctx: clients.find_client(ctx, client))
 
 
 def client_facts(ctx: Context, client: ClientId) -> ClientFacts | None:
     """Give what enforcement must know of a client."""
-    return ctx.cached(REGISTRY, ("facts", client), lambda ctx: registry.client_facts(ctx, client))
+    return ctx.cached(REGISTRY, ("facts", client), lambda ctx: clients.client_facts(ctx, client))
 
 
 def installation(ctx: Context, tenant: TenantId, app: AppId) -> InstallationFacts | None:

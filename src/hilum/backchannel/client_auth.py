@@ -20,9 +20,9 @@ from joserfc import jws
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, RSAKey
 
+from hilum.clients.models import Client, ClientType
 from hilum.kernel.errors import NotPermitted
 from hilum.kernel.ids import ClientId
-from hilum.registry.models import Client, ClientType
 from hilum.standards.oauth import Parameters, TokenError
 
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"

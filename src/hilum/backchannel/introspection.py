@@ -5,11 +5,11 @@ from typing import Any
 from hilum.backchannel import policy, service
 from hilum.backchannel.client_auth import Method
 from hilum.backchannel.service import Caller
+from hilum.clients.models import Client, ClientType
 from hilum.frontchannel.policy import offline_of
 from hilum.infra.context import Context
 from hilum.kernel.errors import NotPermitted
 from hilum.kernel.ids import ClientId
-from hilum.registry.models import Client, ClientType
 from hilum.standards.smart import scopes as smart
 from hilum.tokens import policy as tokens_policy
 from hilum.tokens import service as tokens

@@ -11,6 +11,7 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Any
 
+from hilum.clients.models import PLATFORM_PEERS, Client, ClientFacts, ClientType
 from hilum.consent.models import Authorization
 from hilum.consent.policy import types_of
 from hilum.controls.models import Subject, SwitchIndex
@@ -22,7 +23,6 @@ from hilum.installations.models import InstallationFacts
 from hilum.installations.policy import allowed_scopes
 from hilum.kernel.decision import Reason
 from hilum.kernel.errors import Invalid, NotPermitted
-from hilum.registry.models import PLATFORM_PEERS, Client, ClientFacts, ClientType
 from hilum.standards.fhir.matching import is_testable
 from hilum.standards.oauth import Parameters, TokenError
 from hilum.standards.smart import scopes as smart

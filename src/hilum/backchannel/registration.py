@@ -4,10 +4,10 @@ from typing import Any
 
 import orjson
 
+from hilum.clients import policy as clients_policy
 from hilum.infra.context import Context
 from hilum.installations import service as installations
 from hilum.kernel.errors import Invalid
-from hilum.registry import policy as registry_policy
 from hilum.web.urls import Site
 
 INVALID_REDIRECT = "invalid_redirect_uri"
@@ -34,7 +34,7 @@ def register(ctx: Context, site: Site, body: dict[str, Any]) -> dict[str, Any]:
         client, secret = installations.register_dynamically(ctx, site.tenant, body)
     except Invalid as fault:
         raise Invalid(_code(fault), _sentence(fault), fields=fault.fields) from fault
-    return registry_policy.registration_answer(client, secret)
+    return clients_policy.registration_answer(client, secret)
 
 
 def _code(fault: Invalid) -> str:

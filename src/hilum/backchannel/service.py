@@ -17,6 +17,8 @@ from hilum.audit.models import Event, Outcome
 from hilum.backchannel import cached_facts, client_auth, policy
 from hilum.backchannel.client_auth import Assertion, Method, Presented
 from hilum.backchannel.policy import GrantState, GrantType, TokenRequest, refuse_grant
+from hilum.clients import policy as clients_policy
+from hilum.clients.models import PLATFORM_PEERS, Client, ClientType
 from hilum.consent import service as consent
 from hilum.frontchannel import service as frontchannel
 from hilum.frontchannel.models import Code
@@ -29,8 +31,6 @@ from hilum.kernel.ids import ClientId, TenantId
 from hilum.keys import service as keys
 from hilum.launches import service as launches
 from hilum.launches.models import Launch
-from hilum.registry import policy as registry_policy
-from hilum.registry.models import PLATFORM_PEERS, Client, ClientType
 from hilum.signin import service as signin
 from hilum.standards.oauth import TokenError
 from hilum.standards.refusals import meaning_of
@@ -102,7 +102,7 @@ def _authenticate(ctx: Context, site: Site, caller: Caller) -> Client:
     if client is None or (client.expires_at is not None and ctx.now >= client.expires_at):
         client_auth.refuse_client("The client is not known here.")
     client_auth.judge_method(client, presented)
-    if presented.method is Method.BASIC and not registry_policy.secret_matches(
+    if presented.method is Method.BASIC and not clients_policy.secret_matches(
         client, presented.digest, ctx.now
     ):
         client_auth.refuse_client("The secret is not the client's.")

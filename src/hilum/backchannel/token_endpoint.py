@@ -29,11 +29,11 @@ from hilum.backchannel.failure_limiter import Failures
 from hilum.backchannel.keysets import KeySets
 from hilum.backchannel.policy import TokenRequest
 from hilum.backchannel.service import Caller
+from hilum.clients.models import Client
 from hilum.infra.context import Context, Trace
 from hilum.kernel.decision import Reason
 from hilum.kernel.errors import Conflict, HilumError, Invalid, NotFound, NotPermitted, Unavailable
 from hilum.kernel.ids import ClientId, TenantId
-from hilum.registry.models import Client
 from hilum.standards import oauth
 from hilum.standards.oauth import Parameters, TokenError
 from hilum.web import cors, forms

@@ -1,8 +1,10 @@
-"""Clients: what may be registered as one, by whichever door.
+"""Clients: the OAuth clients of apps, what they may be, and what enforcement must know of them.
 
-Owns: the kinds of client, their deployments and environments, the metadata somebody asks to register, and its one judgement.
-Must not know: which clients there are, whose they are, what is certified or installed; storage.
-Public: the types in ``models``; ``policy.normalized``, ``policy.validate_client_metadata``, ``policy.from_registration``.
-Invariants: every door judges by the same rules and answers with the same field codes (C1); delegated and backend access never
-share a client (C16); what cannot keep a secret is given none (C15). Pure throughout.
+Owns: client metadata, its one reading and one judgement, with the rules that no door may leave out (C1, C16); clients and their secrets;
+the version that a client counts as; the EHRs and resource servers of a hospital, which take two people.
+Must not know: where an app is installed; sessions, codes, tokens; how somebody authenticates.
+Public verbs: add_client, adopt_version, rotate_secret, ask_peer, ask_secret, find_client, client_facts, facts_of_apps and their listings;
+policy.validate_client_metadata, normalized, from_registration, redirect_matches, secret_matches.
+Invariants: a redirect URI is compared exactly (C3); secrets are stored as SHA-256 only (C9); what a client may never be is refused whoever
+asks; every change advances the epoch and names the app.
 """

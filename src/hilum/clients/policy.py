@@ -4,6 +4,7 @@ Field names in faults are the words of RFC 7591 section 2, with ``launch_url``, 
 ``backend_use`` and ``expires_at`` beside them.
 """
 
+import hmac
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -15,17 +16,22 @@ from hilum.clients.models import (
     ORIGINS_BOUND,
     PLATFORM_PEERS,
     REDIRECT_URIS_BOUND,
-    SCOPES_BOUND,
-    TEXT_BOUND,
     BackendUse,
+    Client,
+    ClientFacts,
     ClientMetadata,
     ClientType,
     Deployment,
-    Environment,
 )
+from hilum.controls.policy import administers
 from hilum.identity.policy import name_fault, origin_fault
+from hilum.kernel.actor import Actor
+from hilum.kernel.ids import TenantId
+from hilum.registry.models import SCOPES_BOUND, TEXT_BOUND, App, AppState, Certification, Environment
+from hilum.registry.policy import may_register
+from hilum.standards import redirects
 from hilum.standards.keysets import jwks_fault
-from hilum.standards.redirects import origin_of, validate_redirect_uri, validate_web_uri
+from hilum.standards.redirects import origin_of, validate_web_uri
 from hilum.standards.registration import read_registration
 from hilum.standards.smart.scopes import ClinicalScope, Prefix, Scope, ScopeError, parse_scope
 
@@ -118,7 +124,7 @@ def _address_faults(metadata: ClientMetadata) -> Faults:
             faults["redirect_uris"] = "redirect_repeated"
         else:
             for uri in metadata.redirect_uris:
-                fault = validate_redirect_uri(
+                fault = redirects.validate_redirect_uri(
                     uri,
                     native=metadata.deployment is Deployment.NATIVE,
                     public=metadata.type is ClientType.PUBLIC,
@@ -251,3 +257,117 @@ def from_registration(body: Mapping[str, Any], *, expires_at: datetime) -> Clien
         expires_at=expires_at,
         backend_use=TRIAL_USE if backend else None,
     )
+
+
+def validate_redirect_uri(
+    uri: str, *, client_type: ClientType, deployment: Deployment, sandbox: bool
+) -> str | None:
+    """Name the first rule that a redirect URI breaks, or None (C2). ``sandbox``: the client works at sandbox tenants only."""
+    native, public = deployment is Deployment.NATIVE, client_type is ClientType.PUBLIC
+    return redirects.validate_redirect_uri(uri, native=native, public=public, sandbox=sandbox)
+
+
+def redirect_matches(registered: Iterable[str], presented: str, *, deployment: Deployment) -> bool:
+    """Tell whether a presented redirect URI is one of the registered: exact, but for a native app's loopback port (C3)."""
+    return redirects.redirect_matches(registered, presented, native=deployment is Deployment.NATIVE)
+
+
+def may_keep_peers(actor: Actor, tenant: TenantId) -> bool:
+    """Tell whether an actor may add a tenant's EHR and resource servers and rotate their secrets."""
+    return may_register(actor) or administers(actor, tenant)
+
+
+def may_rotate(actor: Actor, app: App) -> bool:
+    """Tell whether an actor may rotate a client's secret."""
+    return may_register(actor) or administers(actor, app.tenant or "")
+
+
+def may_see_clients(actor: Actor, app: App) -> bool:
+    """Tell whether an actor may read an app's client metadata."""
+    return actor.is_platform or administers(actor, app.tenant or "")
+
+
+def join(client: Client, app: App, certifications: Iterable[Certification]) -> ClientFacts:
+    """Join a client with its app and with what ``certification_of`` finds among certifications, withdrawn ones included."""
+    found = certification_of(client, certifications)
+    last, certified_since = found or (None, None)
+    return ClientFacts(
+        id=client.id,
+        app=app.id,
+        version=client.version,
+        vendor=app.vendor,
+        type=client.type,
+        environment=client.environment,
+        active=app.state is AppState.ACTIVE,
+        expires_at=client.expires_at,
+        certified_scopes=last.scopes if last else (),
+        certified_until=last.expires_at if last else None,
+        origins=client.origins,
+        scopes=client.scopes,
+        tenant=app.tenant,
+        since=max(filter(None, (app.active_since, certified_since)), default=None),
+    )
+
+
+def certification_of(
+    client: Client, certifications: Iterable[Certification]
+) -> tuple[Certification, datetime] | None:
+    """Find the certification of a client's version that lasts longest, and since when there was one without a break.
+
+    One follows another without a break if it was given before the other ended. Adopting a version keeps an unbroken standing.
+    """
+    environments = {client.environment, Environment.PRODUCTION}
+    of_version = [each for each in certifications if each.version == client.version]
+    counting = [each for each in of_version if each.environment in environments]
+    standing = (each for each in counting if each.withdrawn_at is None)
+    last = max(standing, key=lambda each: each.expires_at, default=None)
+    if last is None:
+        return None
+    since = last.certified_at
+    for each in sorted(counting, key=lambda each: each.certified_at, reverse=True):
+        withdrawn = each.withdrawn_at is not None and each.withdrawn_at <= since
+        if each.certified_at <= since <= each.expires_at and not withdrawn:
+            since = each.certified_at
+    if client.adopted_at is not None and client.certified_before is not None and since <= client.adopted_at:
+        since = client.certified_before
+    return last, since
+
+
+def secret_matches(client: Client, presented_digest: str, now: datetime) -> bool:
+    """Compare the SHA-256 (hex) of a presented secret with the client's secrets in force, in constant time (C9)."""
+    matched = False
+    for secret in client.secrets:
+        in_force = secret.expires_at is None or now < secret.expires_at
+        matched |= hmac.compare_digest(secret.digest, presented_digest) and in_force
+    return matched
+
+
+def registration_answer(client: Client, secret: str) -> dict[str, Any]:
+    """Write a registered client in the words of RFC 7591 section 3.2.1."""
+    method = {
+        ClientType.PUBLIC: "none",
+        ClientType.ASYMMETRIC: "private_key_jwt",
+        ClientType.BACKEND: "private_key_jwt",
+    }.get(client.type, "client_secret_basic")
+    answer: dict[str, Any] = {
+        "client_id": client.id,
+        "client_name": client.name,
+        "token_endpoint_auth_method": method,
+        "grant_types": list(client.grant_types),
+        "response_types": ["code"] if "authorization_code" in client.grant_types else [],
+        "redirect_uris": list(client.redirect_uris),
+        "scope": " ".join(client.scopes),
+        "application_type": "native" if client.deployment == "native" else "web",
+    }
+    if client.created_at is not None:
+        answer["client_id_issued_at"] = int(client.created_at.timestamp())
+    if secret:
+        end = client.expires_at
+        answer |= {"client_secret": secret, "client_secret_expires_at": int(end.timestamp()) if end else 0}
+    optional = {
+        "launch_url": client.launch_uri,
+        "origins": list(client.origins),
+        "jwks": client.jwks,
+        "jwks_uri": client.jwks_uri,
+    }
+    return answer | {name: value for name, value in optional.items() if value}

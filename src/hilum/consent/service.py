@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from hilum.audit import service as audit
 from hilum.audit.models import Event, Outcome
+from hilum.clients.models import ClientFacts
 from hilum.consent import policy, store
 from hilum.consent.models import (
     AUTHORIZATION_LIFE,
@@ -22,7 +23,6 @@ from hilum.kernel.actor import ActorKind
 from hilum.kernel.errors import Invalid, NotPermitted
 from hilum.kernel.ids import AppId, AuthorizationId, ClientId, LaunchId, PersonId, TenantId
 from hilum.kernel.persistent import RecentSet
-from hilum.registry.models import ClientFacts
 from hilum.standards.smart.scopes import all_covered
 from hilum.tokens import service as tokens
 

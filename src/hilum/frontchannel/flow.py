@@ -9,6 +9,8 @@ from datetime import datetime
 
 from hilum.audit import service as audit
 from hilum.audit.models import Event, Outcome
+from hilum.clients import service as clients
+from hilum.clients.models import Client, ClientFacts
 from hilum.consent import service as consent
 from hilum.consent.models import Authorization
 from hilum.controls import policy as controls_policy
@@ -31,7 +33,7 @@ from hilum.keys.live import vault
 from hilum.launches import service as launches
 from hilum.launches.models import Launch
 from hilum.registry import service as registry
-from hilum.registry.models import App, Client, ClientFacts
+from hilum.registry.models import App
 from hilum.signin import policy as signin_policy
 from hilum.signin import service as signin
 from hilum.signin.models import Session
@@ -99,7 +101,7 @@ def digest(secret: str) -> bytes:
 def load_parties(ctx: Context, site: Site, client: Client) -> Parties | None:
     """Join what is known of a client at a tenant; None when the tenant or the client is gone."""
     tenant = identity.find_tenant(ctx, site.tenant)
-    facts = registry.client_facts(ctx, client.id)
+    facts = clients.client_facts(ctx, client.id)
     if tenant is None or facts is None or not tenant.active:
         return None
     app = registry.get_app(ctx, client.app)
@@ -158,7 +160,7 @@ def advance(ctx: Context, site: Site, request_id: str, cookie: str) -> Progress:
         return DisplayedError("request_finished", "This authorization request has been answered already.")
     if ctx.now >= request.expires_at:
         return DisplayedError("request_expired", "This took too long.")
-    client = registry.find_client(ctx, request.client)
+    client = clients.find_client(ctx, request.client)
     parties = load_parties(ctx, site, client) if client is not None else None
     if parties is None:
         return DisplayedError("client_unknown", "The app that sent you here is not registered with us.")

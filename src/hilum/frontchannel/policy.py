@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from hilum.clients import policy as clients_policy
+from hilum.clients.models import Client, ClientType
 from hilum.frontchannel.models import LAUNCH_BOUND, NONCE_BOUND, REDIRECT_URI_BOUND, STATE_BOUND, Code, Step
 from hilum.identity.models import Role
-from hilum.registry import policy as registry_policy
-from hilum.registry.models import Client, ClientType
 from hilum.standards import oauth
 from hilum.standards.fhir.matching import is_testable
 from hilum.standards.fhir.visibility import rule_of
@@ -115,7 +115,7 @@ def _client_fault(parameters: Parameters, client: Client | None, now: datetime) 
             "redirect_uri_missing",
             "The app did not say (once) where to send you back to; redirect_uri is missing.",
         )
-    if len(presented) > REDIRECT_URI_BOUND or not registry_policy.redirect_matches(
+    if len(presented) > REDIRECT_URI_BOUND or not clients_policy.redirect_matches(
         client.redirect_uris, presented, deployment=client.deployment
     ):
         return DisplayedError(

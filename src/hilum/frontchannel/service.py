@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 
 from hilum.audit import service as audit
 from hilum.audit.models import Event, Outcome
+from hilum.clients import service as clients
+from hilum.clients.models import Client
 from hilum.consent import policy as consent_policy
 from hilum.consent import service as consent
 from hilum.consent.models import Authorization, Basis
@@ -30,7 +32,7 @@ from hilum.kernel.errors import Invalid, NotFound, NotPermitted
 from hilum.kernel.ids import AppId, AuthorizationId, ClientId, FamilyId, TenantId, VendorId, VersionId
 from hilum.keys.live import vault
 from hilum.registry import service as registry
-from hilum.registry.models import App, Client
+from hilum.registry.models import App
 from hilum.signin import policy as signin_policy
 from hilum.signin import service as signin
 from hilum.standards.oauth import AuthorizeError, Parameters, TokenError
@@ -90,7 +92,7 @@ def begin(
     """
     purge(ctx)
     client_id = parameters.get("client_id")
-    client = registry.find_client(ctx, ClientId(client_id)) if client_id else None
+    client = clients.find_client(ctx, ClientId(client_id)) if client_id else None
     parties = flow.load_parties(ctx, site, client) if client is not None else None
     judged = policy.validate_request(
         parameters, client if parties is not None else None, fhir_base=site.fhir_base, now=ctx.now

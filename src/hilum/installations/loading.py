@@ -10,14 +10,14 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import TypeVar
 
+from hilum.clients import service as client_registry
+from hilum.clients.models import ClientFacts
 from hilum.infra.context import Context
 from hilum.infra.facts import Delta, Since, keyed
 from hilum.installations import store
 from hilum.installations.models import InstallationFacts, Installations, RegistryFacts
 from hilum.kernel.ids import AppId, TenantId
 from hilum.kernel.persistent import PersistentMap
-from hilum.registry import service as registry
-from hilum.registry.models import ClientFacts
 
 T = TypeVar("T")
 ASKED_AT_ONCE = 500
@@ -54,7 +54,7 @@ def facts(ctx: Context, since: Since) -> Delta[RegistryFacts]:
             places[TenantId(name[0]), AppId(name[1])] = None
     apps: dict[AppId, tuple[ClientFacts, ...]] = {}
     for few in _parts(some):
-        apps |= dict.fromkeys(few, ()) | registry.facts_of_apps(ctx, few)
+        apps |= dict.fromkeys(few, ()) | client_registry.facts_of_apps(ctx, few)
     for here in _parts(places):
         places |= {(tenant, app): found for tenant, app, found in store.read_installation_facts(ctx.tx, here)}
     return Delta(change=lambda before: _merged(before, apps, places))
@@ -62,7 +62,7 @@ def facts(ctx: Context, since: Since) -> Delta[RegistryFacts]:
 
 @_uncollected()
 def _whole(ctx: Context) -> RegistryFacts:
-    apps = registry.facts_of_apps(ctx, None)
+    apps = client_registry.facts_of_apps(ctx, None)
     one = {app: app for app in apps}  # the one text of an id, which all pages share
     pages: dict[TenantId, dict[AppId, InstallationFacts]] = {}
     for tenant, app, facts in store.read_installation_facts(ctx.tx, None):

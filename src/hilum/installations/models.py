@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from hilum.clients.models import Environment
+from hilum.clients.models import ClientFacts
 from hilum.kernel.ids import AppId, ClientId, TenantId
-from hilum.registry.models import ClientFacts
+from hilum.registry.models import Environment
 
 
 @dataclass(frozen=True, slots=True)

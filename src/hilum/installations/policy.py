@@ -4,12 +4,12 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 
+from hilum.clients.models import ClientFacts
 from hilum.controls.policy import administers
 from hilum.identity.policy import ROLES
 from hilum.installations.models import Installation, InstallationFacts, InstallOrder, NarrowOrder
 from hilum.kernel.actor import Actor, ActorKind
 from hilum.kernel.ids import TenantId
-from hilum.registry.models import ClientFacts
 from hilum.registry.policy import may_suspend, scope_faults
 from hilum.standards.smart.scopes import all_covered, narrow
 

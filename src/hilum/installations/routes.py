@@ -8,10 +8,10 @@ from fastapi import APIRouter, Query
 from pydantic import Field
 from starlette.requests import Request
 
-from hilum.clients.models import SCOPES_BOUND, Environment
 from hilum.installations import service
 from hilum.installations.models import InstallOrder, NarrowOrder
 from hilum.kernel.ids import AppId, TenantId
+from hilum.registry.models import SCOPES_BOUND, Environment
 from hilum.web.api import (
     Id,
     Line,

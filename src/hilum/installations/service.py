@@ -7,7 +7,8 @@ from typing import Any
 from hilum.audit import service as audit
 from hilum.audit.models import Event, Outcome
 from hilum.clients import policy as rules
-from hilum.clients.models import ClientType, Environment
+from hilum.clients import service as clients
+from hilum.clients.models import DYNAMIC_CLIENT_LIFE, DYNAMIC_CLIENTS_BOUND, Client, ClientType
 from hilum.controls import service as controls
 from hilum.controls.models import Subject
 from hilum.identity import service as identity
@@ -21,7 +22,7 @@ from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted
 from hilum.kernel.ids import AppId, TenantId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.registry import service as registry
-from hilum.registry.models import DYNAMIC_CLIENT_LIFE, DYNAMIC_CLIENTS_BOUND, REGISTRY, Client
+from hilum.registry.models import REGISTRY, Environment
 from hilum.registry.policy import beyond, stands
 
 __all__ = ["facts"]
@@ -51,7 +52,7 @@ def install(ctx: Context, order: InstallOrder) -> Installation:
             "No version of the app is certified for this hospital now. The platform's reviewers certify apps."
         )
         raise Invalid("installation_invalid", detail, fields=fields)
-    only_backend = registry.serves_backends_only(ctx, app.id)
+    only_backend = clients.serves_backends_only(ctx, app.id)
     if faults := policy.install_faults(order, certified, only_backend=only_backend, now=ctx.now):
         detail = (
             f"The app cannot be installed as asked. {beyond(order.scopes, certified, allowed_as='certified')}"
@@ -119,16 +120,16 @@ def register_dynamically(ctx: Context, tenant_id: TenantId, body: Mapping[str, A
     if isinstance(asked, dict) or faults:
         _record_refusal(ctx, tenant_id, "client_invalid", faults)
         raise Invalid("client_invalid", "The client cannot be registered as described.", fields=faults)
-    gone = registry.forget_ended_dynamic(ctx)
+    gone = clients.forget_ended_dynamic(ctx)
     store.delete_of_apps(ctx.tx, [app for app, _ in gone])
     for app, there in gone:
         _change(ctx, app, there)
-    if registry.count_dynamic(ctx, tenant_id) >= DYNAMIC_CLIENTS_BOUND:
+    if clients.count_dynamic(ctx, tenant_id) >= DYNAMIC_CLIENTS_BOUND:
         _record_refusal(ctx, tenant_id, "too_many_clients")
         raise NotPermitted(
             "too_many_clients", "This tenant holds as many dynamic clients as it may; they end after a day."
         )
-    client, secret = registry.add_dynamic(ctx, tenant_id, asked, ends=ends)
+    client, secret = clients.add_dynamic(ctx, tenant_id, asked, ends=ends)
     roles = frozenset() if client.type is ClientType.BACKEND else ROLES
     order = InstallOrder(tenant_id, client.app, roles, expires_at=ends)
     _change(ctx, client.app, tenant_id)
@@ -148,7 +149,7 @@ def installation(ctx: Context, tenant: TenantId, app: AppId) -> InstallationFact
 
 def origins_at(ctx: Context, tenant: TenantId) -> frozenset[str]:
     """Return the origins of all clients installed at one tenant, as ``facts`` has them for every tenant."""
-    return registry.origins_of(ctx, store.list_apps_at(ctx.tx, tenant))
+    return clients.origins_of(ctx, store.list_apps_at(ctx.tx, tenant))
 
 
 def _installation_for(ctx: Context, installation_id: str, action: str) -> Installation:

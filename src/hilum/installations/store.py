@@ -21,12 +21,12 @@ from sqlalchemy import (
     type_coerce,
 )
 
-from hilum.clients.models import Environment
 from hilum.infra.db import EPOCH, Instant, insert_or_ignore, metadata
 from hilum.installations.models import Installation, InstallationFacts
 from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import AppId, TenantId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
+from hilum.registry.models import Environment
 
 PARSED_BOUND = 50_000
 ROWS_AT_ONCE = 2_000

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from datetime import date, timedelta
 from urllib.parse import urlencode, urlsplit
 
+from hilum.clients.models import Client
 from hilum.identity.models import Person
 from hilum.identity.policy import patients_openable
 from hilum.kernel.actor import Actor, ActorKind
@@ -22,7 +23,6 @@ from hilum.launches.models import (
     Activity,
     LaunchOrder,
 )
-from hilum.registry.models import Client
 from hilum.standards.smart.launch import fhir_context_fault
 
 _FHIR_ID = re.compile(r"[A-Za-z0-9.-]{1,64}")

@@ -7,6 +7,8 @@ from hashlib import sha256
 
 from hilum.audit import service as audit
 from hilum.audit.models import Event, Outcome
+from hilum.clients import service as clients
+from hilum.clients.models import PLATFORM_PEERS, Client, ClientType
 from hilum.identity import service as identity
 from hilum.identity.models import Person
 from hilum.infra.context import Context
@@ -32,8 +34,6 @@ from hilum.launches.models import (
     LaunchOrder,
     OpenedLaunch,
 )
-from hilum.registry import service as registry
-from hilum.registry.models import PLATFORM_PEERS, Client, ClientType
 from hilum.signin import service as signin
 from hilum.signin.models import Method
 from hilum.standards.refusals import ENDED, ehr_text, meaning_of
@@ -51,7 +51,7 @@ def open_launch(ctx: Context, order: LaunchOrder) -> OpenedLaunch:
     """
     tenant = _ehr_tenant(ctx, "launches.launch.open")
     faults = policy.order_faults(order)
-    client = registry.find_client(ctx, order.client) if "client_id" not in faults else None
+    client = clients.find_client(ctx, order.client) if "client_id" not in faults else None
     person = identity.find_person_by_username(ctx, tenant, order.person) if "person" not in faults else None
     faults |= _named_faults(order, client, person)
     if faults or client is None or person is None:

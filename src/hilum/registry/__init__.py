@@ -1,9 +1,8 @@
-"""Registry: which vendors, apps and versions exist, their clients, and what was certified.
+"""Registry: which vendors, apps and versions exist, and what was certified.
 
-Owns: vendors, apps, versions, clients and their secrets, platform peers (a tenant's EHR and resource servers), certification records;
-what of them enforcement must know, and what changed of it.
-Must not know: where an app is installed; prices and plans; how review comes to its verdict; sessions, codes, tokens.
-Public verbs: add_vendor, add_app, add_version, add_client, rotate_secret, certify, suspend_app, client_facts and their listings.
-Invariants: a redirect URI is compared exactly (C3); giving a standing back revives nothing that was issued before; every change of
-what is enforced advances the epoch and names what it touched; secrets are stored as SHA-256 only (C9).
+Owns: vendors, apps, versions and their suspension; certification records, until review owns them.
+Must not know: the clients of an app; where it is installed; prices and plans; how review comes to its verdict.
+Public verbs: add_vendor, add_app, add_version, certify, withdraw_certification, suspend_app, resume_app and their listings.
+Invariants: giving a standing back revives nothing that was issued before; every change of what is enforced advances the epoch and names
+the app.
 """

@@ -1,14 +1,12 @@
-"""Vendors, apps, versions, clients and certifications as rows. Scopes are one text, space-separated."""
+"""Vendors, apps, versions and certifications as rows. Scopes are one text, space-separated."""
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import asdict
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import (
-    JSON,
-    Boolean,
     Column,
     CompoundSelect,
     Connection,
@@ -19,24 +17,19 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
-    func,
-    or_,
     select,
 )
 
-from hilum.clients.models import BackendUse, ClientType, Deployment, Environment
 from hilum.infra.db import Instant, insert_or_ignore, metadata
 from hilum.kernel.errors import NotFound
-from hilum.kernel.ids import AppId, ClientId, TenantId, VendorId, VersionId
+from hilum.kernel.ids import AppId, TenantId, VendorId, VersionId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.registry.models import (
-    ENDED_BATCH,
     App,
     AppState,
     AppVersion,
     Certification,
-    Client,
-    ClientSecret,
+    Environment,
     Vendor,
 )
 
@@ -77,41 +70,6 @@ versions = Table(
     Column("created_at", Instant, nullable=False),
     UniqueConstraint("app", "label"),
     Index(None, "app", "id"),
-)
-
-clients = Table(
-    "registry_client",
-    metadata,
-    Column("id", String(100), primary_key=True),
-    Column("app", String(64), nullable=False),
-    Column("version", String(64), nullable=False),
-    Column("environment", String(20), nullable=False),
-    Column("type", String(30), nullable=False),
-    Column("deployment", String(20), nullable=False),
-    Column("name", String(200), nullable=False),
-    Column("redirect_uris", JSON, nullable=False),
-    Column("launch_uri", String(1_000), nullable=False),
-    Column("origins", JSON, nullable=False),
-    Column("scopes", Text, nullable=False),
-    Column("jwks", JSON(none_as_null=True)),
-    Column("jwks_uri", String(1_000), nullable=False),
-    Column("grant_types", JSON, nullable=False),
-    Column("expires_at", Instant),
-    Column("backend_use", JSON(none_as_null=True)),
-    Column("dynamic", Boolean, nullable=False),
-    Column("created_at", Instant, nullable=False),
-    Column("adopted_at", Instant),
-    Column("certified_before", Instant),
-    Index(None, "app", "id"),
-    Index(None, "dynamic", "expires_at"),
-)
-
-secrets = Table(
-    "registry_client_secret",
-    metadata,
-    Column("client", String(100), primary_key=True),
-    Column("digest", String(64), primary_key=True),
-    Column("expires_at", Instant),
 )
 
 certifications = Table(
@@ -243,119 +201,6 @@ def _newest_first(table: Table, app: AppId, page: PageQuery) -> Select[Any]:
     return query.where(table.c.id < page.after) if page.after else query
 
 
-def add_client(tx: Connection, client: Client, at: datetime) -> bool:
-    """Add a client and its secrets; False if the id is taken."""
-    use = client.backend_use
-    row = {
-        "id": client.id,
-        "app": client.app,
-        "version": client.version,
-        "environment": client.environment.value,
-        "type": client.type.value,
-        "deployment": client.deployment.value,
-        "name": client.name,
-        "redirect_uris": list(client.redirect_uris),
-        "launch_uri": client.launch_uri,
-        "origins": list(client.origins),
-        "scopes": " ".join(client.scopes),
-        "jwks": client.jwks,
-        "jwks_uri": client.jwks_uri,
-        "grant_types": list(client.grant_types),
-        "expires_at": client.expires_at,
-        "backend_use": None if use is None else [use.purpose, use.population, use.schedule, use.approver],
-        "dynamic": client.dynamic,
-        "created_at": at,
-    }
-    if tx.execute(insert_or_ignore(tx, clients).values(row)).rowcount == 0:
-        return False
-    for secret in client.secrets:
-        add_secret(tx, client.id, secret)
-    return True
-
-
-def add_secret(tx: Connection, client: ClientId, secret: ClientSecret) -> None:
-    tx.execute(secrets.insert().values(client=client, digest=secret.digest, expires_at=secret.expires_at))
-
-
-def save_secrets_ending(tx: Connection, client: ClientId, *, keep: str, at: datetime) -> None:
-    """Let the secret of digest ``keep`` end at ``at`` (or at its own earlier end) and drop every other."""
-    tx.execute(secrets.delete().where(secrets.c.client == client, secrets.c.digest != keep))
-    query = secrets.update().where(secrets.c.client == client)
-    tx.execute(
-        query.where(or_(secrets.c.expires_at.is_(None), secrets.c.expires_at > at)).values(expires_at=at)
-    )
-
-
-def _client(row: Row[Any], held: Iterable[ClientSecret] = ()) -> Client:
-    return Client(
-        id=ClientId(row.id),
-        app=AppId(row.app),
-        version=VersionId(row.version),
-        environment=Environment(row.environment),
-        type=ClientType(row.type),
-        deployment=Deployment(row.deployment),
-        name=row.name,
-        redirect_uris=tuple(row.redirect_uris),
-        launch_uri=row.launch_uri,
-        origins=tuple(row.origins),
-        scopes=_words(row.scopes),
-        secrets=tuple(held),
-        jwks=row.jwks,
-        jwks_uri=row.jwks_uri,
-        grant_types=tuple(row.grant_types),
-        expires_at=row.expires_at,
-        backend_use=None if row.backend_use is None else BackendUse(*row.backend_use),
-        dynamic=row.dynamic,
-        created_at=row.created_at,
-        adopted_at=row.adopted_at,
-        certified_before=row.certified_before,
-    )
-
-
-def find_client(tx: Connection, client: ClientId, *, lock: bool = False) -> Client | None:
-    query = select(clients).where(clients.c.id == client)
-    row = tx.execute(query.with_for_update() if lock else query).first()
-    if row is None:
-        return None
-    held = tx.execute(select(secrets).where(secrets.c.client == client))
-    return _client(row, [ClientSecret(each.digest, each.expires_at) for each in held])
-
-
-def get_client(tx: Connection, client: ClientId, *, lock: bool = False) -> Client:
-    found = find_client(tx, client, lock=lock)
-    if found is None:
-        raise NotFound("client_not_found", "There is no such client.")
-    return found
-
-
-def list_clients(tx: Connection, app: AppId, page: PageQuery = FIRST_PAGE) -> list[Client]:
-    """List an app's clients by id, without secrets."""
-    query = select(clients).where(clients.c.app == app, clients.c.id > page.after)
-    return [_client(row) for row in tx.execute(query.order_by(clients.c.id).limit(page.limit))]
-
-
-def serves_backends_only(tx: Connection, app: AppId) -> bool:
-    """Check whether an app has clients, and all of them are backend services."""
-    kinds = select(clients.c.type).where(clients.c.app == app).distinct()
-    return set(tx.execute(kinds).scalars()) == {ClientType.BACKEND.value}
-
-
-def save_adoption(tx: Connection, client: Client) -> None:
-    values = {name: getattr(client, name) for name in ("version", "adopted_at", "certified_before")}
-    tx.execute(clients.update().where(clients.c.id == client.id).values(values))
-
-
-def read_clients(tx: Connection, of: Collection[AppId] | None) -> Iterator[tuple[Client, App]]:
-    """Read the clients of some apps (None: of all) by id, each with its app and without secrets."""
-    some, theirs = select(apps), select(clients).order_by(clients.c.id)
-    if of is not None:
-        some, theirs = some.where(apps.c.id.in_(of)), theirs.where(clients.c.app.in_(of))
-    known = {row.id: _app(row) for row in tx.execute(some)}
-    for row in tx.execute(theirs):
-        if row.app in known:
-            yield _client(row), known[row.app]
-
-
 def add_certification(tx: Connection, certification: Certification) -> None:
     tx.execute(
         certifications.insert().values(
@@ -409,38 +254,21 @@ def save_withdrawn(tx: Connection, certification: str, at: datetime) -> bool:
     return tx.execute(query.values(withdrawn_at=at)).rowcount == 1
 
 
-def read_origins(tx: Connection, of: Collection[AppId]) -> Iterator[tuple[str, ...]]:
-    """Read the origins of the clients of some apps, client by client."""
-    rows = tx.execute(select(clients.c.origins).where(clients.c.app.in_(of)))
-    return (tuple(origins) for (origins,) in rows)
+def read_apps(tx: Connection, of: Collection[AppId] | None) -> dict[AppId, App]:
+    """Read some apps (None: all) by id."""
+    query = select(apps) if of is None else select(apps).where(apps.c.id.in_(of))
+    return {AppId(row.id): _app(row) for row in tx.execute(query)}
 
 
-def count_dynamic(tx: Connection, tenant: TenantId, now: datetime) -> int:
-    query = (
-        select(func.count())
-        .select_from(clients.join(apps, apps.c.id == clients.c.app))
-        .where(apps.c.tenant == tenant, clients.c.dynamic.is_(True), clients.c.expires_at > now)
-    )
-    return int(tx.execute(query).scalar_one())
+def list_apps_of(tx: Connection, tenant: TenantId) -> list[AppId]:
+    """List the apps that live at one tenant only. Without a bound."""
+    return [AppId(app) for app in tx.execute(select(apps.c.id).where(apps.c.tenant == tenant)).scalars()]
 
 
-def delete_ended_dynamic(
-    tx: Connection, now: datetime, *, limit: int = ENDED_BATCH
-) -> list[tuple[AppId, TenantId]]:
-    """Forget dynamic clients whose life ended, with the app, version and certification made for each; return which."""
-    both = clients.join(apps, apps.c.id == clients.c.app)
-    ended = select(clients.c.id, clients.c.app, apps.c.tenant).select_from(both)
-    rows = tx.execute(
-        ended.where(clients.c.dynamic.is_(True), clients.c.expires_at <= now).limit(limit)
-    ).all()
-    if not rows:
-        return []
-    gone, of_apps = [row.id for row in rows], [row.app for row in rows]
-    of_vendors = select(apps.c.vendor).where(apps.c.id.in_(of_apps))
-    tx.execute(secrets.delete().where(secrets.c.client.in_(gone)))
-    tx.execute(clients.delete().where(clients.c.id.in_(gone)))
+def delete_apps(tx: Connection, of: Collection[AppId]) -> None:
+    """Forget apps that live at one tenant, with vendor, versions and certifications."""
+    of_vendors = select(apps.c.vendor).where(apps.c.id.in_(of))
     for table in (versions, certifications):
-        tx.execute(table.delete().where(table.c.app.in_(of_apps)))
+        tx.execute(table.delete().where(table.c.app.in_(of)))
     tx.execute(vendors.delete().where(vendors.c.id.in_(of_vendors)))
-    tx.execute(apps.delete().where(apps.c.id.in_(of_apps)))
-    return [(AppId(row.app), TenantId(row.tenant)) for row in rows]
+    tx.execute(apps.delete().where(apps.c.id.in_(of)))

@@ -2,10 +2,10 @@
 
 from hilum.infra.context import Context
 from hilum.kernel.errors import NotFound, NotPermitted
-from hilum.kernel.ids import AppId, ClientId
+from hilum.kernel.ids import AppId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.registry import policy, store
-from hilum.registry.models import App, AppVersion, Certification, Client, Vendor
+from hilum.registry.models import App, AppVersion, Certification, Vendor
 
 
 def list_vendors(ctx: Context, page: PageQuery = FIRST_PAGE) -> list[Vendor]:
@@ -40,22 +40,6 @@ def list_versions(ctx: Context, app_id: AppId, page: PageQuery = FIRST_PAGE) -> 
 def list_certifications(ctx: Context, app_id: AppId, page: PageQuery = FIRST_PAGE) -> list[Certification]:
     """List an app's certifications, newest first, withdrawn ones too. Raises NotFound."""
     return store.list_certifications(ctx.tx, view_app(ctx, app_id).id, page)
-
-
-def list_clients(ctx: Context, app_id: AppId, page: PageQuery = FIRST_PAGE) -> list[Client]:
-    """List an app's clients, without secrets. Raises NotFound, NotPermitted."""
-    app = view_app(ctx, app_id)
-    if not policy.may_see_clients(ctx.actor, app):
-        raise _refused()
-    return store.list_clients(ctx.tx, app.id, page)
-
-
-def view_client(ctx: Context, client_id: ClientId) -> Client:
-    """Get a client that the actor may see. Raises NotFound."""
-    client = store.get_client(ctx.tx, client_id)
-    if not policy.may_see_clients(ctx.actor, store.get_app(ctx.tx, client.app)):
-        raise NotFound("client_not_found", "There is no such client.")
-    return client
 
 
 def _refused() -> NotPermitted:

@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from hilum.clients.models import ClientFacts
 from hilum.controls.models import SwitchIndex
 from hilum.identity.models import Tenant, TenantFacts
 from hilum.installations.models import InstallationFacts
 from hilum.kernel.decision import Reason
 from hilum.kernel.ids import AppId, ClientId, PersonId, TenantId, VendorId, VersionId
-from hilum.registry.models import ClientFacts
 
 STANDING_REASONS = (
     Reason.SWITCH_ENGAGED,

@@ -5,12 +5,12 @@ A new condition of standing is added here, once, with its reason in ``STANDING_R
 
 from datetime import datetime
 
-from hilum.clients.models import PLATFORM_PEERS, ClientType, Environment
+from hilum.clients.models import PLATFORM_PEERS, ClientFacts, ClientType
 from hilum.controls.models import Mode, Subject
 from hilum.controls.policy import launches_stopped, stopped_by
 from hilum.installations.models import InstallationFacts
 from hilum.kernel.decision import Reason
-from hilum.registry.models import ClientFacts
+from hilum.registry.models import Environment
 from hilum.standing.models import Standing
 
 ACTS_ALONE = PLATFORM_PEERS | {ClientType.BACKEND}

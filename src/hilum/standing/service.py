@@ -3,6 +3,8 @@
 from dataclasses import replace
 from datetime import datetime
 
+from hilum.clients import service as clients
+from hilum.clients.models import ClientFacts
 from hilum.controls import service as controls
 from hilum.controls.models import Subject, SwitchIndex
 from hilum.controls.policy import targets_of
@@ -12,8 +14,6 @@ from hilum.infra.context import Context
 from hilum.installations import service as installations
 from hilum.installations.models import InstallationFacts
 from hilum.kernel.ids import AppId, ClientId, TenantId, VendorId, VersionId
-from hilum.registry import service as registry
-from hilum.registry.models import ClientFacts
 from hilum.standing.models import Acting, Party, Standing
 
 
@@ -26,7 +26,7 @@ def read(
     issued_at: datetime | None = None,
 ) -> Standing:
     """Read the standing of a launch at a tenant, of a client, by a person."""
-    facts = registry.client_facts(ctx, client)
+    facts = clients.client_facts(ctx, client)
     installation = None if facts is None else installations.installation(ctx, tenant, facts.app)
     found = identity.find_tenant(ctx, tenant)
     return of_launch(ctx, found, facts, installation, person, issued_at=issued_at)
@@ -69,7 +69,7 @@ def of_launch(
 
 def of_token(ctx: Context, token: Acting, *, issued_at: datetime) -> Standing:
     """Read the standing of a client that acts by itself with a token."""
-    client = registry.client_facts(ctx, token.client)
+    client = clients.client_facts(ctx, token.client)
     return Standing(
         token,
         identity.find_tenant(ctx, token.tenant),

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from hilum.backchannel import policy
 from hilum.backchannel.policy import GRANTS_OF, GrantState, GrantType
+from hilum.clients.models import Client, ClientFacts, ClientType, Deployment
 from hilum.consent.models import Authorization, Basis
 from hilum.controls.models import Mode, Switch, SwitchIndex, Target, TargetKind
 from hilum.identity.models import Person, Tenant, UpstreamKind, UpstreamRef
@@ -24,7 +25,7 @@ from hilum.kernel.ids import (
     VendorId,
     VersionId,
 )
-from hilum.registry.models import Client, ClientFacts, ClientType, Deployment, Environment
+from hilum.registry.models import Environment
 from hilum.standards.oauth import read_parameters
 from hilum.standards.smart import scopes as smart
 from hilum.standing.models import Standing

@@ -9,10 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hilum.clients.models import BackendUse, ClientMetadata, ClientType, Deployment, Environment
-from hilum.clients.policy import TRIAL_USE, from_registration, normalized, validate_client_metadata
-from hilum.registry.models import Client
-from hilum.registry.policy import registration_answer
+from hilum.clients.models import BackendUse, Client, ClientMetadata, ClientType, Deployment
+from hilum.clients.policy import (
+    TRIAL_USE,
+    from_registration,
+    normalized,
+    registration_answer,
+    validate_client_metadata,
+)
+from hilum.registry.models import Environment
 from tests.effort import effort
 from tests.sim.world import START
 

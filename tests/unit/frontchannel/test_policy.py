@@ -8,13 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hilum.clients.models import Client, ClientType, Deployment
 from hilum.frontchannel import policy
 from hilum.frontchannel.models import Code, Step
 from hilum.frontchannel.policy import DisplayedError, RedirectedError, StepFacts, ValidRequest
 from hilum.identity.models import Role
 from hilum.identity.policy import rights_of
 from hilum.kernel.ids import AppId, ClientId, FamilyId, TenantId, VendorId, VersionId
-from hilum.registry.models import Client, ClientType, Deployment, Environment
+from hilum.registry.models import Environment
 from hilum.standards.oauth import AuthorizeError, read_parameters, s256
 from hilum.standards.smart.scopes import covers, known, render
 from hilum.tokens.models import Grant

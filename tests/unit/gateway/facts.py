@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from hilum.clients.models import ClientFacts, ClientType
 from hilum.consent.models import ConsentFacts
 from hilum.controls import policy as controls
 from hilum.controls.models import ControlFacts, Mode, Switch, Target, TargetKind
@@ -24,7 +25,7 @@ from hilum.kernel.ids import (
     VersionId,
 )
 from hilum.launches.models import LaunchFacts
-from hilum.registry.models import ClientFacts, ClientType, Environment
+from hilum.registry.models import Environment
 from hilum.standards.fhir.requests import FhirRequest, Unsupported, parse
 from hilum.tokens.models import AccessToken, TokenFacts
 from tests.sim.world import START

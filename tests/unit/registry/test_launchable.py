@@ -8,22 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hilum.clients import policy as clients_policy
+from hilum.clients.models import Client, ClientFacts, ClientSecret, ClientType, Deployment
 from hilum.installations import policy as installations_policy
 from hilum.installations.models import Installation, InstallationFacts, InstallOrder, NarrowOrder
 from hilum.kernel.actor import ANONYMOUS, SYSTEM, Actor, ActorKind
 from hilum.kernel.ids import AppId, ClientId, TenantId, VendorId, VersionId
 from hilum.registry import policy
-from hilum.registry.models import (
-    App,
-    AppState,
-    Certification,
-    CertifyOrder,
-    Client,
-    ClientSecret,
-    ClientType,
-    Deployment,
-    Environment,
-)
+from hilum.registry.models import App, AppState, Certification, CertifyOrder, Environment
 from hilum.standing.policy import is_certified, is_installed
 from tests.effort import effort
 from tests.sim.world import START
@@ -40,7 +32,7 @@ APP = App(AppId("app_1"), VendorId("ven_1"), "X", "d", "p")
 CERT = Certification(
     "cert_1", APP.id, CLIENT.version, SCOPES, "staff:r", PAST, FUTURE, Environment.PRODUCTION
 )
-FACTS = policy.join(CLIENT, APP, [CERT])
+FACTS = clients_policy.join(CLIENT, APP, [CERT])
 INSTALLED = InstallationFacts(SCOPES, frozenset({"physician"}), None, PAST, Environment.PRODUCTION)
 
 
@@ -49,18 +41,20 @@ INSTALLED = InstallationFacts(SCOPES, frozenset({"physician"}), None, PAST, Envi
     [
         (replace(FACTS, since=NOW), INSTALLED),
         (FACTS, replace(INSTALLED, since=NOW)),
-        (policy.join(CLIENT, replace(APP, active_since=NOW), [CERT]), INSTALLED),
-        (policy.join(CLIENT, APP, [replace(CERT, certified_at=NOW)]), INSTALLED),
+        (clients_policy.join(CLIENT, replace(APP, active_since=NOW), [CERT]), INSTALLED),
+        (clients_policy.join(CLIENT, APP, [replace(CERT, certified_at=NOW)]), INSTALLED),
         (
-            policy.join(CLIENT, APP, [replace(CERT, withdrawn_at=NOW), replace(CERT, certified_at=NOW)]),
+            clients_policy.join(
+                CLIENT, APP, [replace(CERT, withdrawn_at=NOW), replace(CERT, certified_at=NOW)]
+            ),
             INSTALLED,
         ),
-        (policy.join(replace(CLIENT, adopted_at=NOW, certified_before=NOW), APP, [CERT]), INSTALLED),
+        (clients_policy.join(replace(CLIENT, adopted_at=NOW, certified_before=NOW), APP, [CERT]), INSTALLED),
         (replace(FACTS, type=ClientType.BACKEND, since=NOW), replace(INSTALLED, roles=frozenset())),
     ],
 )
 def test_what_was_issued_before_a_standing_was_given_does_not_work_under_it(
-    facts: policy.ClientFacts, installed: InstallationFacts
+    facts: ClientFacts, installed: InstallationFacts
 ) -> None:
     """Security decision 8: giving back revives nothing, whether app, certification, version or installation was away."""
 
@@ -75,7 +69,7 @@ def test_what_was_issued_before_a_standing_was_given_does_not_work_under_it(
 
 
 def test_an_ehr_is_judged_by_its_own_suspension() -> None:
-    peer = policy.join(replace(CLIENT, type=ClientType.EHR), replace(APP, active_since=NOW), [])
+    peer = clients_policy.join(replace(CLIENT, type=ClientType.EHR), replace(APP, active_since=NOW), [])
 
     assert not is_certified(peer, NOW, issued_at=PAST)
     assert is_certified(peer, NOW, issued_at=NOW)
@@ -91,11 +85,11 @@ def test_an_unbroken_standing_reaches_back_to_its_first_certification() -> None:
     sandbox = replace(first, environment=Environment.SANDBOX)
     updated = replace(CLIENT, adopted_at=NOW, certified_before=PAST)
 
-    assert policy.join(CLIENT, APP, [first, renewed]).since == PAST
-    assert policy.join(updated, APP, [renewed]).since == PAST
+    assert clients_policy.join(CLIENT, APP, [first, renewed]).since == PAST
+    assert clients_policy.join(updated, APP, [renewed]).since == PAST
     for broken in ([first, late], [withdrawn, renewed], [elsewhere, renewed], [sandbox, renewed]):
-        assert policy.join(CLIENT, APP, broken).since == broken[-1].certified_at
-    assert policy.join(updated, APP, [late]).since == late.certified_at
+        assert clients_policy.join(CLIENT, APP, broken).since == broken[-1].certified_at
+    assert clients_policy.join(updated, APP, [late]).since == late.certified_at
 
 
 STRETCHES = st.lists(
@@ -132,7 +126,7 @@ def test_something_lives_only_if_the_app_was_certified_at_every_moment_since(
             for each in found
         )
 
-    facts = policy.join(CLIENT, APP, found)
+    facts = clients_policy.join(CLIENT, APP, found)
     whole = issued <= now and all(certified(moment) for moment in range(issued, now + 1))
     lives = is_certified(facts, at(now), issued_at=at(issued))
 
@@ -152,16 +146,16 @@ def test_something_lives_only_if_the_app_was_certified_at_every_moment_since(
 )
 def test_a_certification_counts_for_its_version_and_environment_while_it_stands(other: Certification) -> None:
     """C5."""
-    assert policy.join(CLIENT, APP, [other]).certified_until is None
+    assert clients_policy.join(CLIENT, APP, [other]).certified_until is None
 
 
 def test_the_longest_standing_certification_counts_and_production_counts_in_a_sandbox() -> None:
     longer = replace(CERT, id="cert_2", expires_at=FUTURE + timedelta(days=9), scopes=("openid",))
 
-    assert policy.join(CLIENT, APP, [CERT, longer]).certified_scopes == ("openid",)
+    assert clients_policy.join(CLIENT, APP, [CERT, longer]).certified_scopes == ("openid",)
     sandbox = replace(CLIENT, environment=Environment.SANDBOX)
-    assert policy.join(sandbox, APP, [CERT]).certified_until == FUTURE
-    assert not policy.join(CLIENT, replace(APP, state=AppState.SUSPENDED), [CERT]).active
+    assert clients_policy.join(sandbox, APP, [CERT]).certified_until == FUTURE
+    assert not clients_policy.join(CLIENT, replace(APP, state=AppState.SUSPENDED), [CERT]).active
 
 
 def test_scopes_are_what_client_review_and_tenant_all_allow() -> None:
@@ -261,9 +255,9 @@ def test_two_secrets_overlap_until_the_stated_end(presented: str, matches: bool)
         secrets=(ClientSecret(sha("new")), ClientSecret(sha("old"), FUTURE), ClientSecret(sha("ended"), NOW)),
     )
 
-    assert policy.secret_matches(client, sha(presented), NOW) is matches
-    assert not policy.secret_matches(CLIENT, sha(presented), NOW)
-    assert not policy.secret_matches(client, presented, NOW)
+    assert clients_policy.secret_matches(client, sha(presented), NOW) is matches
+    assert not clients_policy.secret_matches(CLIENT, sha(presented), NOW)
+    assert not clients_policy.secret_matches(client, presented, NOW)
 
 
 def staff(role: str) -> Actor:
@@ -307,13 +301,13 @@ def test_each_verb_is_for_those_whose_task_it_is_and_for_nobody_else(name: str) 
             installations_policy.may_uninstall(actor, GENERAL),
             ITSELF | {"tenant_admin", "admin", "security"},
         ),
-        "peers": (policy.may_keep_peers(actor, GENERAL), ITSELF | {"tenant_admin", "admin"}),
+        "peers": (clients_policy.may_keep_peers(actor, GENERAL), ITSELF | {"tenant_admin", "admin"}),
         "catalogue": (policy.may_read_catalogue(actor), PLATFORM | {"tenant_admin", "other_admin"}),
         "see app": (policy.may_see_app(actor, APP), PLATFORM | {"tenant_admin", "other_admin"}),
         "see peer": (policy.may_see_app(actor, PEER), PLATFORM | {"tenant_admin"}),
-        "rotate": (policy.may_rotate(actor, APP), ITSELF | {"admin"}),
-        "rotate peer": (policy.may_rotate(actor, PEER), ITSELF | {"admin", "tenant_admin"}),
-        "clients": (policy.may_see_clients(actor, APP), PLATFORM),
+        "rotate": (clients_policy.may_rotate(actor, APP), ITSELF | {"admin"}),
+        "rotate peer": (clients_policy.may_rotate(actor, PEER), ITSELF | {"admin", "tenant_admin"}),
+        "clients": (clients_policy.may_see_clients(actor, APP), PLATFORM),
         "installations": (
             installations_policy.may_see_installations(actor, GENERAL),
             PLATFORM | {"tenant_admin"},

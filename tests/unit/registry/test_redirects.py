@@ -4,8 +4,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from hilum.registry.models import ClientType, Deployment
-from hilum.registry.policy import redirect_matches, validate_redirect_uri
+from hilum.clients.models import ClientType, Deployment
+from hilum.clients.policy import redirect_matches, validate_redirect_uri
 from hilum.standards.redirects import origin_of, validate_web_uri
 from tests.effort import effort
 

@@ -6,8 +6,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from hilum.registry.models import ClientType, Deployment
-from hilum.registry.policy import validate_redirect_uri
+from hilum.clients.models import ClientType, Deployment
+from hilum.clients.policy import validate_redirect_uri
 from hilum.standards.smart.scopes import ScopeError, covers, parse_scope
 from hilum.web.urls import Urls
 from hilum_ehr.sandbox.card import card

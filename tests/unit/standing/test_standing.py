@@ -9,13 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hilum.clients.models import ClientFacts, ClientType
 from hilum.controls import policy as controls
 from hilum.controls.models import Mode, Switch, SwitchIndex, Target, TargetKind
 from hilum.identity.models import MovedReads, TenantFacts, UpstreamKind, UpstreamRef
 from hilum.installations.models import InstallationFacts
 from hilum.kernel.decision import Reason
 from hilum.kernel.ids import AppId, ClientId, PersonId, TenantId, VendorId, VersionId
-from hilum.registry.models import ClientFacts, ClientType, Environment
+from hilum.registry.models import Environment
 from hilum.standards.refusals import CATALOGUE, ENDED, STOPPED, ehr_text, page_text
 from hilum.standing.models import STANDING_REASONS, Party, Standing
 from hilum.standing.policy import fault_without_app, standing_fault, stop_of

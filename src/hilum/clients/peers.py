@@ -11,24 +11,27 @@ from typing import Any
 from hilum.approvals.models import Act, Approval, ApprovalKind, Asked, CarriedOut
 from hilum.audit import service as audit
 from hilum.audit.models import Event
-from hilum.clients import policy as rules
-from hilum.clients.models import PLATFORM_PEERS, ClientMetadata, ClientType, Deployment, Environment
+from hilum.clients import making, policy, store
+from hilum.clients.models import (
+    PLATFORM_PEERS,
+    SECRET_OVERLAP,
+    SECRET_OVERLAP_MAX,
+    SECRET_PREFIX,
+    Client,
+    ClientMetadata,
+    ClientSecret,
+    ClientType,
+    Deployment,
+    NewPeer,
+)
 from hilum.identity import service as identity
 from hilum.infra.context import Context
 from hilum.kernel.actor import Actor
 from hilum.kernel.errors import Invalid
 from hilum.kernel.ids import ClientId, TenantId
 from hilum.keys.live import vault
-from hilum.registry import making, policy, store
-from hilum.registry.models import (
-    SECRET_OVERLAP,
-    SECRET_OVERLAP_MAX,
-    SECRET_PREFIX,
-    App,
-    Client,
-    ClientSecret,
-    NewPeer,
-)
+from hilum.registry import service as registry
+from hilum.registry.models import App, Environment
 
 PURPOSE = "registry-secret-start"
 
@@ -73,15 +76,15 @@ def _judged_peer(ctx: Context, order: NewPeer) -> ClientMetadata:
         type=order.type,
         deployment=Deployment.SERVER,
         environment=Environment.SANDBOX if tenant.sandbox else Environment.PRODUCTION,
-        scopes=(rules.LAUNCH_SCOPE,) if order.type is ClientType.EHR else (),
+        scopes=(policy.LAUNCH_SCOPE,) if order.type is ClientType.EHR else (),
     )
-    if faults := rules.validate_client_metadata(rules.normalized(meta), now=ctx.now):
+    if faults := policy.validate_client_metadata(policy.normalized(meta), now=ctx.now):
         raise Invalid("client_invalid", "The peer cannot be added as described.", fields=faults)
     return meta
 
 
 def _add_peer(ctx: Context, order: NewPeer, meta: ClientMetadata, secret: str) -> tuple[Client, str]:
-    app, version = making.add_single_tenant_app(
+    app, version = registry.add_single_tenant_app(
         ctx, order.tenant, order.name, f"{order.type.value} of the tenant"
     )
     making.change(ctx, app.id)
@@ -134,10 +137,10 @@ def _secrets_of(client: Client) -> dict[str, Any]:
 
 def _judged_rotation(ctx: Context, client_id: ClientId, overlap: timedelta) -> tuple[Client, App]:
     client = store.get_client(ctx.tx, client_id, lock=True)
-    app = store.get_app(ctx.tx, client.app)
+    app = registry.get_app(ctx, client.app)
     if not policy.may_rotate(ctx.actor, app):
         raise making.refused(ctx, "registry.secret.rotate", app=app.id, client=client.id)
-    if client.type not in rules.WITH_SECRET:
+    if client.type not in policy.WITH_SECRET:
         raise Invalid("client_has_no_secret", "This client authenticates without a secret.")
     if not timedelta(0) <= overlap <= SECRET_OVERLAP_MAX:
         raise Invalid("secret_invalid", "The overlap is too long.", fields={"overlap_s": "out_of_range"})

@@ -1,0 +1,207 @@
+"""Clients and their secrets as rows. Scopes are one text, space-separated."""
+
+from collections.abc import Collection, Iterable, Iterator
+from datetime import datetime
+from functools import lru_cache
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    Boolean,
+    Column,
+    Connection,
+    Index,
+    Row,
+    String,
+    Table,
+    Text,
+    func,
+    or_,
+    select,
+)
+
+from hilum.clients.models import ENDED_BATCH, BackendUse, Client, ClientSecret, ClientType, Deployment
+from hilum.infra.db import Instant, insert_or_ignore, metadata
+from hilum.kernel.errors import NotFound
+from hilum.kernel.ids import AppId, ClientId, VersionId
+from hilum.kernel.pages import FIRST_PAGE, PageQuery
+from hilum.registry.models import Environment
+
+PARSED_BOUND = 50_000
+
+clients = Table(
+    "registry_client",
+    metadata,
+    Column("id", String(100), primary_key=True),
+    Column("app", String(64), nullable=False),
+    Column("version", String(64), nullable=False),
+    Column("environment", String(20), nullable=False),
+    Column("type", String(30), nullable=False),
+    Column("deployment", String(20), nullable=False),
+    Column("name", String(200), nullable=False),
+    Column("redirect_uris", JSON, nullable=False),
+    Column("launch_uri", String(1_000), nullable=False),
+    Column("origins", JSON, nullable=False),
+    Column("scopes", Text, nullable=False),
+    Column("jwks", JSON(none_as_null=True)),
+    Column("jwks_uri", String(1_000), nullable=False),
+    Column("grant_types", JSON, nullable=False),
+    Column("expires_at", Instant),
+    Column("backend_use", JSON(none_as_null=True)),
+    Column("dynamic", Boolean, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("adopted_at", Instant),
+    Column("certified_before", Instant),
+    Index(None, "app", "id"),
+    Index(None, "dynamic", "expires_at"),
+)
+
+secrets = Table(
+    "registry_client_secret",
+    metadata,
+    Column("client", String(100), primary_key=True),
+    Column("digest", String(64), primary_key=True),
+    Column("expires_at", Instant),
+)
+
+
+@lru_cache(maxsize=PARSED_BOUND)
+def _words(joined: str) -> tuple[str, ...]:
+    return tuple(joined.split())
+
+
+def add_client(tx: Connection, client: Client, at: datetime) -> bool:
+    """Add a client and its secrets; False if the id is taken."""
+    use = client.backend_use
+    row = {
+        "id": client.id,
+        "app": client.app,
+        "version": client.version,
+        "environment": client.environment.value,
+        "type": client.type.value,
+        "deployment": client.deployment.value,
+        "name": client.name,
+        "redirect_uris": list(client.redirect_uris),
+        "launch_uri": client.launch_uri,
+        "origins": list(client.origins),
+        "scopes": " ".join(client.scopes),
+        "jwks": client.jwks,
+        "jwks_uri": client.jwks_uri,
+        "grant_types": list(client.grant_types),
+        "expires_at": client.expires_at,
+        "backend_use": None if use is None else [use.purpose, use.population, use.schedule, use.approver],
+        "dynamic": client.dynamic,
+        "created_at": at,
+    }
+    if tx.execute(insert_or_ignore(tx, clients).values(row)).rowcount == 0:
+        return False
+    for secret in client.secrets:
+        add_secret(tx, client.id, secret)
+    return True
+
+
+def add_secret(tx: Connection, client: ClientId, secret: ClientSecret) -> None:
+    tx.execute(secrets.insert().values(client=client, digest=secret.digest, expires_at=secret.expires_at))
+
+
+def save_secrets_ending(tx: Connection, client: ClientId, *, keep: str, at: datetime) -> None:
+    """Let the secret of digest ``keep`` end at ``at`` (or at its own earlier end) and drop every other."""
+    tx.execute(secrets.delete().where(secrets.c.client == client, secrets.c.digest != keep))
+    query = secrets.update().where(secrets.c.client == client)
+    tx.execute(
+        query.where(or_(secrets.c.expires_at.is_(None), secrets.c.expires_at > at)).values(expires_at=at)
+    )
+
+
+def _client(row: Row[Any], held: Iterable[ClientSecret] = ()) -> Client:
+    return Client(
+        id=ClientId(row.id),
+        app=AppId(row.app),
+        version=VersionId(row.version),
+        environment=Environment(row.environment),
+        type=ClientType(row.type),
+        deployment=Deployment(row.deployment),
+        name=row.name,
+        redirect_uris=tuple(row.redirect_uris),
+        launch_uri=row.launch_uri,
+        origins=tuple(row.origins),
+        scopes=_words(row.scopes),
+        secrets=tuple(held),
+        jwks=row.jwks,
+        jwks_uri=row.jwks_uri,
+        grant_types=tuple(row.grant_types),
+        expires_at=row.expires_at,
+        backend_use=None if row.backend_use is None else BackendUse(*row.backend_use),
+        dynamic=row.dynamic,
+        created_at=row.created_at,
+        adopted_at=row.adopted_at,
+        certified_before=row.certified_before,
+    )
+
+
+def find_client(tx: Connection, client: ClientId, *, lock: bool = False) -> Client | None:
+    query = select(clients).where(clients.c.id == client)
+    row = tx.execute(query.with_for_update() if lock else query).first()
+    if row is None:
+        return None
+    held = tx.execute(select(secrets).where(secrets.c.client == client))
+    return _client(row, [ClientSecret(each.digest, each.expires_at) for each in held])
+
+
+def get_client(tx: Connection, client: ClientId, *, lock: bool = False) -> Client:
+    found = find_client(tx, client, lock=lock)
+    if found is None:
+        raise NotFound("client_not_found", "There is no such client.")
+    return found
+
+
+def list_clients(tx: Connection, app: AppId, page: PageQuery = FIRST_PAGE) -> list[Client]:
+    """List an app's clients by id, without secrets."""
+    query = select(clients).where(clients.c.app == app, clients.c.id > page.after)
+    return [_client(row) for row in tx.execute(query.order_by(clients.c.id).limit(page.limit))]
+
+
+def serves_backends_only(tx: Connection, app: AppId) -> bool:
+    """Check whether an app has clients, and all of them are backend services."""
+    kinds = select(clients.c.type).where(clients.c.app == app).distinct()
+    return set(tx.execute(kinds).scalars()) == {ClientType.BACKEND.value}
+
+
+def save_adoption(tx: Connection, client: Client) -> None:
+    values = {name: getattr(client, name) for name in ("version", "adopted_at", "certified_before")}
+    tx.execute(clients.update().where(clients.c.id == client.id).values(values))
+
+
+def read_clients(tx: Connection, of: Collection[AppId] | None) -> Iterator[Client]:
+    """Read the clients of some apps (None: of all) by id, without secrets."""
+    query = select(clients).order_by(clients.c.id)
+    query = query if of is None else query.where(clients.c.app.in_(of))
+    return (_client(row) for row in tx.execute(query))
+
+
+def read_origins(tx: Connection, of: Collection[AppId]) -> Iterator[tuple[str, ...]]:
+    """Read the origins of the clients of some apps, client by client."""
+    rows = tx.execute(select(clients.c.origins).where(clients.c.app.in_(of)))
+    return (tuple(origins) for (origins,) in rows)
+
+
+def count_dynamic(tx: Connection, of: Collection[AppId], now: datetime) -> int:
+    """Count the dynamic clients of some apps whose life has not ended."""
+    query = select(func.count()).where(
+        clients.c.app.in_(of), clients.c.dynamic.is_(True), clients.c.expires_at > now
+    )
+    return int(tx.execute(query).scalar_one())
+
+
+def delete_ended_dynamic(tx: Connection, now: datetime, *, limit: int = ENDED_BATCH) -> list[AppId]:
+    """Forget dynamic clients whose life ended; return their apps."""
+    ended = select(clients.c.id, clients.c.app).where(
+        clients.c.dynamic.is_(True), clients.c.expires_at <= now
+    )
+    rows = tx.execute(ended.limit(limit)).all()
+    if not rows:
+        return []
+    gone = [row.id for row in rows]
+    tx.execute(secrets.delete().where(secrets.c.client.in_(gone)))
+    tx.execute(clients.delete().where(clients.c.id.in_(gone)))
+    return [AppId(row.app) for row in rows]
