@@ -2,13 +2,16 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from datetime import datetime
 from functools import cache, lru_cache
 from types import MappingProxyType
 
-from hilum.gateway.models import EffectiveAccess, GrantRule
+from hilum.controls import policy as controls
+from hilum.controls.models import Subject, SwitchIndex, TargetKind
+from hilum.gateway.models import DecisionInput, EffectiveAccess, GrantRule
 from hilum.identity.policy import rights_of
 from hilum.standards.fhir.matching import compile_all
-from hilum.standards.fhir.requests import Interaction
+from hilum.standards.fhir.requests import FhirRequest, Interaction
 from hilum.standards.fhir.visibility import Belonging, rule_of
 from hilum.standards.smart.scopes import (
     CREATE,
@@ -23,8 +26,11 @@ from hilum.standards.smart.scopes import (
     mask_of,
     narrow,
 )
+from hilum.standing.models import Standing
 from hilum.tokens.models import AccessToken
 
+Stops = Callable[[str, str], bool]
+"""Returns of a scope and a type whether a switch took them out of the grant."""
 EFFECTIVE_BOUND = 20_000
 REACHES_BOUND = 20_000
 
@@ -58,13 +64,46 @@ def rights_masks(role: str) -> Mapping[str, int]:
     return MappingProxyType({type_: mask_of(letters) or 0 for type_, letters in rights_of(role).items()})
 
 
+def access_of(asked: DecisionInput, token: AccessToken, standing: Standing, now: datetime) -> EffectiveAccess:
+    """Return what a token of an app in good standing reaches. A read of the platform's own has the scopes of its purpose."""
+    writes = isinstance(asked.request, FhirRequest) and asked.request.is_write
+    stopped = stops_of(token, standing.switches, now, writes=writes)
+    if asked.purpose:
+        return effective_access(token, compile_scopes(token.scopes), stopped)
+    client, installation = standing.client, standing.installation
+    assert client is not None, "standing refuses a client that is not there"
+    assert installation is not None, "standing refuses what is not installed"
+    scopes = effective_scopes(token.scopes, client.scopes, client.certified_scopes, installation.scopes)
+    return effective_access(token, scopes, stopped)
+
+
+def stops_of(token: AccessToken, index: SwitchIndex, now: datetime, *, writes: bool) -> Stops | None:
+    """Return what says, scope by scope and type by type, whether a switch took it out of a grant; None where no switch names either."""
+    if index.kinds.isdisjoint({TargetKind.SCOPE, TargetKind.RESOURCE_TYPE}):
+        return None
+
+    def stopped(text: str, type_: str) -> bool:
+        subject = Subject(resource_type=type_, scopes=(text,))
+        if controls.stopped_by(index, subject, now=now, issued_at=token.issued_at) is not None:
+            return True
+        return writes and controls.read_only(index, subject, now) is not None
+
+    return stopped
+
+
 def effective_access(
-    token: AccessToken, scopes: CompiledScopes, stopped: Callable[[str, str], bool] | None = None
+    token: AccessToken, scopes: CompiledScopes, stopped: Stops | None = None
 ) -> EffectiveAccess:
     """Join a token's facts with the scopes that are in effect for it, and with what switches took out of them."""
     role = token.role if token.person else None
     access = _effective_access(scopes, role, token.patient, token.person_patients, token.fhir_user)
     return access if stopped is None else replace(access, stopped=stopped)
+
+
+def holds(access: EffectiveAccess, type_: str, *special: str) -> bool:
+    """Return whether the grant has all these scopes, which are for no type, and no switch took one out."""
+    stopped = access.stopped
+    return access.scopes.special >= {*special} and not (stopped and any(stopped(s, type_) for s in special))
 
 
 @lru_cache(maxsize=REACHES_BOUND)
@@ -85,7 +124,7 @@ def _effective_access(
 
 
 def grant_rules(access: EffectiveAccess, type_: str, letters: int) -> tuple[GrantRule, ...]:
-    """Name every way in which any of ``letters`` is permitted on a type. Empty: no way."""
+    """Return every rule by which any of ``letters`` is permitted on a type."""
     known = access.found.get((type_, letters))
     if known is None:
         known = _grant_rules(access, type_, letters)

@@ -4,13 +4,12 @@ One straight line of early returns, in the order of ``Reason``: whoever reads it
 Source: house rule 11; SMART App Launch 2.2; FHIR R4 http.html.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from hilum.controls import policy as controls
-from hilum.controls.models import Subject, SwitchIndex, TargetKind
-from hilum.gateway.access_scope import LETTERS, effective_access, effective_scopes, grant_rules
+from hilum.controls.models import Subject, SwitchIndex
+from hilum.gateway.access_scope import LETTERS, access_of, grant_rules, holds, stops_of
 from hilum.gateway.models import (
     DOCUMENT_BOUND,
     RESOURCE_BOUND,
@@ -32,7 +31,7 @@ from hilum.standards.fhir.queries import SearchQuery, read_search
 from hilum.standards.fhir.requests import FhirRequest, Interaction, Unsupported
 from hilum.standards.fhir.visibility import Belonging, hangs_on_targets, rule_of
 from hilum.standards.refusals import meaning_of
-from hilum.standards.smart.scopes import CREATE, READ, CompiledScopes, Prefix, compile_scopes
+from hilum.standards.smart.scopes import CREATE, READ, Prefix, compile_scopes
 from hilum.standing.models import STANDING_REASONS, Standing
 from hilum.standing.policy import fault_without_app, standing_fault
 from hilum.tokens import policy as tokens
@@ -52,10 +51,6 @@ _NOT_YET = {
 _CONDITIONAL = (
     "Conditional creates, updates, patches and deletes are refused; search first, then write by id."
 )
-Stops = Callable[[str, str], bool]
-"""Tells of a scope and a type whether a switch took them out of the grant."""
-
-
 _NO_TOKEN = Deny(Reason.TOKEN_MISSING, "Send an access token: Authorization: Bearer.")
 _STALE = Deny(Reason.SNAPSHOT_STALE, "What is allowed could not be confirmed just now.")
 _STANDING = {reason: Deny(reason, meaning_of(reason)) for reason in STANDING_REASONS}
@@ -90,9 +85,7 @@ def decide(
     if fault is not None:
         return fault
     assert tenant is not None, "standing refuses what is at no tenant"
-    scopes = _scopes(asked, token, standing)
-    stops = _stops(token, snapshot.controls.switches, now, writes=request.is_write)
-    case = _case(asked, token, request, query, effective_access(token, scopes, stops))
+    case = _case(asked, token, request, query, access_of(asked, token, standing, now))
     if fault := _grant_fault(case):
         return fault
     if fault := _context_fault(case, tenant, snapshot, now):
@@ -147,16 +140,6 @@ def _standing_fault(asked: DecisionInput, standing: Standing, now: datetime) -> 
     if reason is None and standing.installation is None and not alone:
         reason = Reason.APP_NOT_INSTALLED  # an EHR or a resource server has no records to reach
     return None if reason is None else _STANDING[reason]
-
-
-def _scopes(asked: DecisionInput, token: AccessToken, standing: Standing) -> CompiledScopes:
-    """Return the scopes in effect; a read of the platform's own has the scopes of its purpose."""
-    client, installation = standing.client, standing.installation
-    if asked.purpose:
-        return compile_scopes(token.scopes)
-    assert client is not None, "standing refuses a client that is not there"
-    assert installation is not None, "standing refuses what is not installed"
-    return effective_scopes(token.scopes, client.scopes, client.certified_scopes, installation.scopes)
 
 
 def is_same_grant(before: Obligations, now: Obligations) -> bool:
@@ -222,15 +205,9 @@ def _case(
     exempt = (
         request.interaction is Interaction.READ
         and token.fhir_user == f"{request.type}/{request.id}"
-        and _holds(access, request.type, "openid", "fhirUser")
+        and holds(access, request.type, "openid", "fhirUser")
     )
     return _Case(token, request, query, access, letter, grants, exempt, asked.bases, asked.purpose)
-
-
-def _holds(access: EffectiveAccess, type_: str, *special: str) -> bool:
-    """Tell whether the grant has all these scopes, which are for no type, and no switch took one out."""
-    stopped = access.stopped
-    return access.scopes.special >= {*special} and not (stopped and any(stopped(s, type_) for s in special))
 
 
 def understand(request: FhirRequest, bases: tuple[str, ...]) -> SearchQuery | Deny | None:
@@ -287,26 +264,12 @@ def _switch_fault(token: AccessToken, request: FhirRequest, index: SwitchIndex, 
         return _STANDING[Reason.SWITCH_ENGAGED]
     if request.is_write and controls.read_only(index, subject, now) is not None:
         return Deny(Reason.SWITCH_ENGAGED, "A kill switch stops every write.")
-    stopped = _stops(token, index, now, writes=request.is_write)
+    stopped = stops_of(token, index, now, writes=request.is_write)
     letter = LETTERS[request.interaction]
     granted = [g for g in compile_scopes(token.scopes).grants(request.type) if g.mask & letter]
     if granted and stopped is not None and all(stopped(g.text, request.type) for g in granted):
         return Deny(Reason.SWITCH_ENGAGED, "A kill switch stops every scope that would permit this.")
     return None
-
-
-def _stops(token: AccessToken, index: SwitchIndex, now: datetime, *, writes: bool) -> Stops | None:
-    """Tell, scope by scope and type by type, what a switch took out of a grant; None where no switch names either."""
-    if index.kinds.isdisjoint({TargetKind.SCOPE, TargetKind.RESOURCE_TYPE}):
-        return None
-
-    def stopped(text: str, type_: str) -> bool:
-        subject = Subject(resource_type=type_, scopes=(text,))
-        if controls.stopped_by(index, subject, now=now, issued_at=token.issued_at) is not None:
-            return True
-        return writes and controls.read_only(index, subject, now) is not None
-
-    return stopped
 
 
 def _grant_fault(case: _Case) -> Deny | None:
@@ -335,7 +298,7 @@ def _in_some_context(access: EffectiveAccess) -> EffectiveAccess:
 def _context_fault(case: _Case, tenant: TenantFacts, snapshot: Snapshot, now: datetime) -> Deny | None:
     """Launch, context, authorization, labels."""
     token, request = case.token, case.request
-    offline = _holds(case.access, request.type, "offline_access")
+    offline = holds(case.access, request.type, "offline_access")
     if token.launch and token.launch in snapshot.launches.ended and not offline:
         return Deny(Reason.LAUNCH_ENDED, "The session that opened the app has ended.")
     moved = token.launch_moved or (bool(token.launch) and token.launch in snapshot.launches.moved)
