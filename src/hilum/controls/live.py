@@ -36,7 +36,7 @@ class Buckets:
         self._buckets: OrderedDict[tuple[str, str], _Bucket] = OrderedDict()
 
     def spend(self, key: tuple[str, str], quota: Quota, cost: int = 1) -> QuotaResult:
-        """Take ``cost`` tokens from the bucket of (app, tenant), or nothing and the time after which it would do."""
+        """Spend ``cost`` tokens of the bucket of (app, tenant); if there are too few, spend none and return the time after which there are enough."""
         now = self._clock.monotonic()
         workers = self._workers()
         if workers > 1:

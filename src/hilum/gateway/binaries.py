@@ -166,8 +166,8 @@ class Binaries:
             if refused.deny.reason not in _NOT_THIS_WAY:
                 raise
             return ""
-        told = None if stored is None else stored.resource.get("securityContext")
-        named = local_reference(told, task.obligations.bases)
+        context = None if stored is None else stored.resource.get("securityContext")
+        named = local_reference(context, task.obligations.bases)
         return named.id if named is not None and named.type == "Patient" else ""
 
     async def _look(

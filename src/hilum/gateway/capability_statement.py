@@ -1,4 +1,4 @@
-"""What can pass of what a FHIR server offers, told as the gateway's own. Pure."""
+"""What can pass of what a FHIR server offers, stated as the gateway's own. Pure."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from hilum.web.urls import Urls
 
 
 def public_statement(surface: Surface, tenant: TenantId, urls: Urls, *, registers: bool) -> dict[str, Any]:
-    """Tell what apps can do here: the FHIR server's statement, cut to what can pass, with the gateway's own urls.
+    """Return what apps can do here: the FHIR server's statement, cut to what can pass, with the gateway's own urls.
 
     ``registers``: dynamic registration is open.
     """

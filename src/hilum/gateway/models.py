@@ -31,7 +31,8 @@ INCLUDES_BOUND = 6
 ALTERNATIVES_BOUND = 100
 SORT_KEYS_BOUND = 3
 REFILL_BOUND = 10
-"""Pages of an upstream that one page of an answer may be gathered from; of small ones more, so that few withheld are never told."""
+"""Pages of an upstream that one page of an answer may be gathered from; more of them when they are small, so that the length of a page
+never reveals that records were withheld."""
 EVIDENCE_BOUND = 400
 """Resources that one page of an upstream may make the gateway fetch only to judge others by; so many at once as EVIDENCE_AT_ONCE."""
 EVIDENCE_AT_ONCE = 20
@@ -151,7 +152,7 @@ class EffectiveAccess:
 
 @dataclass(frozen=True, slots=True)
 class SearchPlan:
-    """The search that is sent instead. ``exact``: it matches nothing that the grant does not reach, so its total may be told.
+    """The search that is sent instead. ``exact``: it matches nothing that the grant does not reach, so its total may be shown.
 
     ``included`` maps each type that may come along to the letter that covers it.
     """

@@ -1,6 +1,6 @@
 """Page links: opaque, short-lived, and worth nothing to any other grant.
 
-A link holds the search as it was asked (so that it is judged anew, as if it were sent again) and where the FHIR server goes on.
+A link holds the search as it was asked (so that it is judged again, as if it were sent again) and where the FHIR server goes on.
 """
 
 from base64 import urlsafe_b64decode
@@ -41,13 +41,13 @@ class Nonces:
 
 
 def grant_of(token: AccessToken) -> str:
-    """Name the grant that a link is bound to: it outlives one access token, and no other app, person, patient or tenant has it."""
+    """Return the grant that a link is bound to, as text: it outlives one access token, and no other app, person, patient or tenant has it."""
     holder = (token.tenant, token.client, token.person, token.patient)
     return "|".join((*holder, token.authorization, token.family, token.launch))
 
 
 def seal(vault: Vault, nonces: Nonces, page: Page, token: AccessToken, now: datetime) -> str | None:
-    """Make the value of a page link; None where the search is too long to be carried in one."""
+    """Build the value of a page link; None where the search is too long for one."""
     until = int((now + PAGE_LINK_LIFE).timestamp())
     plain = orjson.dumps([until, page.type, page.params, page.target, page.skip])
     if len(plain) > PAGE_LINK_BOUND * 3 // 4 - 28:

@@ -173,7 +173,7 @@ _NEWS = frozenset(STANDING_REASONS) - {Reason.SWITCH_ENGAGED, Reason.PERSON_INAC
 
 
 def may_be_news(deny: Deny, token: AccessToken | Deny | None, now: datetime) -> bool:
-    """Tell whether the token is so young that what it rests on may have come after the snapshot: its app just registered, say."""
+    """Return whether the token is so young that what it rests on may be newer than the snapshot: an app that has just registered."""
     fresh = isinstance(token, AccessToken) and now - token.issued_at < STALENESS_BOUND
     return fresh and deny.reason in _NEWS
 
@@ -211,7 +211,7 @@ def _case(
 
 
 def understand(request: FhirRequest, bases: tuple[str, ...]) -> SearchQuery | Deny | None:
-    """Say what in a well-formed request is not taken yet; understand a search.
+    """Return why a well-formed request is not supported, or its search as parsed; None for what is no search.
 
     Source: FHIR R4 http.html#update (the body's id), http.html#create
     """
@@ -316,7 +316,7 @@ def _context_fault(case: _Case, tenant: TenantFacts, snapshot: Snapshot, now: da
 
 
 def _is_outside(case: _Case) -> bool:
-    """Tell what can be told before the record is seen: the grant is without context, or names no patient it reaches."""
+    """Return whether the request is out of reach before anything is fetched: the grant has no context, or the request names no patient it reaches."""
     request = case.request
     if request.type == "Binary":
         return False
@@ -341,7 +341,7 @@ def _body_fault(case: _Case) -> Reason | None:
 
 
 def _patient(case: _Case) -> str:
-    """Name the patient whom the request is about, where that is known before anything is seen."""
+    """Return the patient whom the request is about, where that is known before anything is fetched."""
     if case.request.type == "Patient" and case.request.id:
         return case.request.id
     only = frozenset((case.access.patient,))

@@ -22,7 +22,7 @@ _MANY_SUBJECTS = frozenset({"Account", "Appointment", "Provenance"})
 
 
 def cost_fault(query: SearchQuery, grants: tuple[GrantRule, ...]) -> Deny | None:
-    """Say what makes a search too dear, and the cheaper form."""
+    """Return what makes a search too costly, and the cheaper form."""
     unnamed = not any(name == "_id" or is_about(name) for name, _ in query.filters)
     if hangs_on_targets(query.type) and unnamed and patients_within(grants) is not None:
         sentence = f"Search {query.type} with target=, or bring it along with _revinclude."
@@ -42,7 +42,7 @@ def cost_fault(query: SearchQuery, grants: tuple[GrantRule, ...]) -> Deny | None
 
 
 def includes_fault(query: SearchQuery, access: EffectiveAccess) -> Deny | None:
-    """Say which include leads to types that the grant does not cover."""
+    """Return the refusal of an include that leads to types that the grant does not cover."""
     for include in query.includes:
         if not _included(include, access):
             return Deny(
@@ -53,7 +53,7 @@ def includes_fault(query: SearchQuery, access: EffectiveAccess) -> Deny | None:
 
 
 def _included(include: Include, access: EffectiveAccess) -> dict[str, int]:
-    """Tell which types an include may bring, with the letter that must cover each: to be searched, or only read."""
+    """Return the types that an include may bring, with the letter that must cover each: to be searched, or only read."""
     if include.reverse:
         return {include.source: SEARCH} if grant_rules(access, include.source, SEARCH) else {}
     wanted = (include.target,) if include.target else include.targets
@@ -61,7 +61,7 @@ def _included(include: Include, access: EffectiveAccess) -> dict[str, int]:
 
 
 def context_fault(query: SearchQuery, grants: tuple[GrantRule, ...]) -> Deny | None:
-    """Say that no patient is left to search: the grant reaches none, or none of those whom the search names."""
+    """Return the refusal of a search without patients: the grant reaches none, or none of those whom the search names."""
     within = patients_within(grants)
     if within is None or (within if query.named is None else within & query.named):
         return None
@@ -73,7 +73,7 @@ def plan_search(
 ) -> SearchPlan:
     """Write the search that is sent: the asked one, narrowed to what the grant reaches.
 
-    ``labels``: restricted resources may be among the matches, so that their number may not be told.
+    ``labels``: restricted resources may be among the matches, so that their number may not be shown.
     """
     within = patients_within(grants)
     filters = list(query.filters)
@@ -109,7 +109,7 @@ def plan_search(
 
 
 def patients_within(grants: tuple[GrantRule, ...]) -> frozenset[str] | None:
-    """Name all patients whom any of the ways reaches; None for everybody."""
+    """Return all patients whom any of the grants reaches; None for everybody."""
     found: set[str] = set()
     for grant in grants:
         if grant.patients is None:
@@ -132,7 +132,7 @@ def _constraint_filters(grants: tuple[GrantRule, ...]) -> tuple[tuple[str, str],
 
 
 def _one_open(grants: tuple[GrantRule, ...]) -> bool:
-    """Tell whether an unconstrained way reaches at least as far as every other, so that the constraints add nothing."""
+    """Return whether an unconstrained grant reaches at least as far as every other, so that the constraints add nothing."""
     within = patients_within(grants)
     return any(not grant.constraints and grant.patients == within for grant in grants)
 

@@ -125,13 +125,13 @@ def not_found(decision: str) -> Answer:
 
 
 def version_headers(etag: str, modified: str, location: str = "") -> Headers:
-    """Tell which version an answer shows, since when it stands, and where. Source: FHIR R4 http.html#versions."""
-    told = ((b"etag", etag), (b"last-modified", modified), (b"location", location))
-    return tuple((name, v.encode()) for name, v in told if v and v.isascii() and v.isprintable())
+    """Return the headers that say which version an answer shows, since when it stands, and where. Source: FHIR R4 http.html#versions."""
+    headers = ((b"etag", etag), (b"last-modified", modified), (b"location", location))
+    return tuple((name, v.encode()) for name, v in headers if v and v.isascii() and v.isprintable())
 
 
 def rate_headers(spend: QuotaResult) -> Headers:
-    """Tell an app what is left of its quota."""
+    """Return the headers that say what is left of an app's quota."""
     return (
         (b"ratelimit-limit", str(spend.limit).encode()),
         (b"ratelimit-remaining", str(spend.remaining).encode()),

@@ -23,9 +23,9 @@ def judge_resource(
     bases: tuple[str, ...] = (),
     evidence: Evidence = NO_EVIDENCE,
 ) -> Reason | None:
-    """Say why the grant does not reach a resource by any of ``grants``; None if it does.
+    """Return why the grant does not reach a resource by any of ``grants``; None if it does.
 
-    Out of reach and withheld are told apart for the record only: outside they look the same. A restricted label withholds under
+    Out of reach and withheld differ in the audit record only: outside they look the same. A restricted label withholds under
     every scope: neither tier nor consent can permit it yet. The person whose own record it is may read it.
     """
     type_ = resource.get("resourceType")
@@ -60,7 +60,7 @@ def _is_reached(resource: dict[str, Any], grants: tuple[GrantRule, ...], bases: 
 
 
 def is_own(access: EffectiveAccess, resource: dict[str, Any], bases: tuple[str, ...]) -> bool:
-    """Tell whether a record is that of the person behind the grant, and of nobody else."""
+    """Return whether a record is that of the person behind the grant, and of nobody else."""
     return bool(access.own) and subjects_of(resource, bases) == frozenset((access.own,))
 
 

@@ -55,7 +55,7 @@ def judge_change(obligations: Obligations, current: object, evidence: Evidence =
 
 
 def wanted_evidence(resources: Iterable[dict[str, Any]], bases: tuple[str, ...]) -> tuple[str, ...]:
-    """Name the resources, as ``Type/id``, that must be seen to judge these."""
+    """Return the resources, as ``Type/id``, that must be fetched to judge these."""
     wanted: dict[str, None] = {}
     for resource in resources:
         if hangs_on_targets(str(resource.get("resourceType"))):
@@ -73,7 +73,7 @@ def evidence_within(bundle: dict[str, Any]) -> dict[str, dict[str, Any] | None]:
 def filter_response(
     obligations: Obligations, bundle: object, evidence: Evidence = NO_EVIDENCE
 ) -> tuple[dict[str, Any], int] | Deny:
-    """Drop from a searchset what the grant does not reach or the search did not ask for; tell how much that was.
+    """Drop from a searchset what the grant does not reach or the search did not ask for; return how much that was, too.
 
     An answer that is no searchset, or holds as a match something without a type or of another type, cannot be judged.
     Links are dropped: the gateway makes its own. ``total`` stays only where it tells nothing beyond the grant.

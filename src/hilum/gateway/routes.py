@@ -49,7 +49,7 @@ _TAKEN = (
     b"Authorization, Accept, Cache-Control, Content-Type, If-Match, If-Modified-Since, If-None-Exist, If-None-Match, "
     b"Prefer, X-Correlation-Id, X-Request-Id"
 )
-"""Those that are refused too: a script that may not send one is told nothing, and here it is told why."""
+"""Includes headers that are refused, so that preflight succeeds and scripts can read the error."""
 _METHODS = b"GET, HEAD, POST, PUT, DELETE, OPTIONS"
 _PREFLIGHT = Answer(204, b"", (*cors.preflight(_METHODS, _TAKEN), (b"allow", _METHODS)))
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})

@@ -192,7 +192,7 @@ class Searcher:
         matches: list[dict[str, Any]] = []
         others: list[dict[str, Any]] = []
         removed, size, after = 0, 0, None
-        told: list[int | None] = []
+        totals: list[int | None] = []
         left, left_out = rounds or max(REFILL_BOUND, PAGE_SIZE_BOUND // limit), False
         while left > 0:
             fetched = await self._page_without_the_largest(task, plan, target)
@@ -204,7 +204,7 @@ class Searcher:
             target = fetched.target
             filtered, gone = await self._filtered(task, plan, fetched.bundle)
             removed += gone
-            told.append(filtered.get("total"))
+            totals.append(filtered.get("total"))
             entries = filtered.get("entry", [])
             found = [entry for entry in entries if is_match(entry)]
             fresh, skip = found[skip:], max(0, skip - len(found))
@@ -222,8 +222,8 @@ class Searcher:
         entries, _ = without_orphans(once(matches + others), plan, task.obligations.bases)
         entries += [_TOO_LARGE] if left_out else []
         whole = page is None and after is None and not left_out
-        passed_on = task.in_process and None not in told
-        total = len(matches) if whole else told[0] if passed_on else None
+        passed_on = task.in_process and None not in totals
+        total = len(matches) if whole else totals[0] if passed_on else None
         return _Gathered(entries, removed, after, total)
 
     async def _filtered(

@@ -126,7 +126,7 @@ class Enforcer:
         return answer
 
     def answered(self, request_id: str) -> None:
-        """Take note that a write's outcome was sent to its app, so that an identical one is a new one."""
+        """Release the claim of a write whose outcome was sent to its app: an identical one is a new one from now on."""
         self._deps.journal.release(request_id)
 
     async def _recorded(self, task: UpstreamTask, answer: Answer) -> Answer:

@@ -164,7 +164,7 @@ def _outcome_unknown(detail: str, request_id: str) -> Deny:
 
 
 def refused_by(error: Unavailable) -> Refusal:
-    """Say how a request ends whose FHIR server gave no answer."""
+    """Return how a request ends whose FHIR server did not answer."""
     kind = TooLarge if error.code == upstream.TOO_LARGE else Refusal
     wait = error.retry_after_s if isinstance(error, upstream.Resting) else 1.0
     return kind(Deny(_OF_CODE.get(error.code, Reason.UPSTREAM_UNAVAILABLE), error.detail), wait)
@@ -192,7 +192,7 @@ _NOBODYS = orjson.dumps(
 
 
 def pretend(task: UpstreamTask) -> None:
-    """Take the time that judging a record takes, so that one that is absent takes as long as one out of reach.
+    """Spend the time that judging a record takes, so that an absent one takes as long as one out of reach.
 
     Source: security decision 12
     """

@@ -56,7 +56,7 @@ def _needles(types: tuple[str, ...]) -> tuple[bytes, ...]:
 
 
 def withhold(resource: Any, grounds: Grounds) -> bool:
-    """Take out of a resource, in place, what an app may not be shown. Return whether anything was withheld."""
+    """Remove from a resource, in place, what an app may not be shown. Return whether anything was withheld."""
     withheld = False
     left: list[tuple[_Path, Any]] = [((), resource)]
     while left:
@@ -81,7 +81,7 @@ def withhold(resource: Any, grounds: Grounds) -> bool:
 
 
 def _is_masked(path: _Path, node: dict[str, Any], grounds: Grounds) -> bool:
-    """Take the address out of an attachment that leads elsewhere, and say that it is kept back."""
+    """Remove the address from an attachment that leads elsewhere, and mark it as masked. Return whether that was done."""
     url = node.get("url")
     if not isinstance(url, str) or path[-1:] == () or path[-1] not in attachment_keys():
         return False

@@ -200,7 +200,7 @@ def _not_written(task: UpstreamTask, response: UpstreamResponse) -> Answer:
 
 
 def _located(task: UpstreamTask, response: UpstreamResponse, resource: dict[str, Any]) -> str:
-    """Say where the record is, relative to the base, from the server's Location or from the record itself."""
+    """Return where the record is, relative to the base, from the server's Location or from the record itself."""
     told = response.headers.get("location", "")
     type_ = task.obligations.request.type
     where = _PLACE.search(told)

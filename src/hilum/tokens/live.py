@@ -33,7 +33,7 @@ def make(ids: Ids, prefix: str) -> str:
 
 
 def genuine(token: str, prefix: str) -> bool:
-    """Tell whether the token was made here. Constant time where it matters."""
+    """Return whether the token was made here, in constant time where it matters."""
     parts = policy.signed_part(token, prefix)
     return parts is not None and hmac.compare_digest(vault().mac(policy.MAC_PURPOSE, parts[0]), parts[1])
 

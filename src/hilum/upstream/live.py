@@ -125,7 +125,7 @@ class Upstreams:
         self._credentials: LRUCache[tuple[str, str], str] = LRUCache(CREDENTIALS_KEPT)
 
     def base_of(self, tenant: TenantFacts) -> str:
-        """Name the base that the tenant's FHIR server writes in its addresses, without trailing slash."""
+        """Return the base that the tenant's FHIR server writes in its addresses, without trailing slash."""
         if tenant.upstream.kind is UpstreamKind.EMBEDDED:
             server = self._embedded(tenant.id)
             return server.base if server is not None else ""
@@ -356,7 +356,7 @@ async def _call(app: AsgiApp, request: UpstreamRequest) -> UpstreamResponse:
 
 
 def response_of(status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> UpstreamResponse:
-    """Take over an answer with those of its headers that the gateway looks at."""
+    """Return an answer with those of its headers that the gateway looks at."""
     taken = {_TAKEN[name]: value.decode("latin-1") for name, value in headers if name in _TAKEN}
     return UpstreamResponse(status, taken, body)
 

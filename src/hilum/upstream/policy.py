@@ -22,7 +22,7 @@ def address(base: str, target: str) -> str | None:
 
 
 def relative_target(base: str, url: str) -> str | None:
-    """Take a FHIR base off an absolute or relative address that a server gave; None if it leads elsewhere."""
+    """Return an address that a server wrote, absolute or relative, as relative to a FHIR base; None if it leads elsewhere."""
     if url.startswith(base):
         rest = url[len(base) :]
         if rest[:1] not in {"", "/", "?"}:
@@ -54,7 +54,7 @@ def page_target(bases: tuple[str, ...], url: str) -> str | None:
 
 
 def host_of(url: str) -> str:
-    """Name scheme, host and port: what credentials are bound to."""
+    """Return scheme, host and port: what credentials are bound to."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}"
 
