@@ -59,7 +59,7 @@ def test_a_permit_names_who_asked_and_what_permitted(place: Place) -> None:
         "app app_1, client cli_1, for person per_1 (nurse), in launch lch_1, under authorization aut_1"
         in text
     )
-    assert "2 resources were left out" in text
+    assert "2 resources were removed" in text
 
 
 def test_no_sentence_tells_patient_path_or_query(place: Place) -> None:
@@ -242,8 +242,8 @@ def test_a_404_says_that_it_hid_something_or_nothing_and_does_not_say_which(plac
     text = " ".join(explain(place, made.request_id).sentences)
 
     assert "another patient's, or not there at all" in text
-    assert "To the app it looked as if it did not exist." in text
-    assert "The app was told" not in text
+    assert "The app was answered as if it did not exist." in text
+    assert "Detail sent to the app" not in text
 
 
 def test_a_token_that_a_released_full_stop_killed_is_told_as_dead(place: Place, clock: FakeClock) -> None:
@@ -254,7 +254,7 @@ def test_a_token_that_a_released_full_stop_killed_is_told_as_dead(place: Place, 
         clock.advance(timedelta(minutes=1))
     made = refused(Reason.SWITCH_ENGAGED, clock.now())
     place.write(made)
-    said = "what was issued before the release stays dead"
+    said = "what was issued before the release remains invalid"
 
     assert said in explain(place, made.request_id).sentences[-1]
 
@@ -271,8 +271,8 @@ def test_what_the_app_was_told_is_told_as_that(place: Place) -> None:
 
     sentences = explain(place, made.request_id).sentences
 
-    assert "The app was told: Later." in sentences
-    assert "The scopes alone would have permitted this (patient/*.rs); another rule refused it." in sentences
+    assert "Detail sent to the app: Later." in sentences
+    assert "The scopes alone would have permitted it (patient/*.rs); another rule refused it." in sentences
 
 
 def test_a_stranger_is_told_by_the_address_and_a_count_as_a_count(place: Place) -> None:
@@ -285,7 +285,7 @@ def test_a_stranger_is_told_by_the_address_and_a_count_as_a_count(place: Place) 
 
     assert "was refused with 401 (25 times)." in sentences[0]
     assert any("counted together" in each for each in sentences)
-    assert sentences[-1] == "The request came from 192.0.2.7; who sent it is not known."
+    assert sentences[-1] == "The request came from 192.0.2.7; its sender is unknown."
     assert not any("None" in each or "permitted" in each for each in sentences)
 
 
@@ -322,7 +322,7 @@ def test_a_refusal_at_the_token_endpoint_says_why_in_its_own_words(place: Place)
     ("actor", "told"),
     [
         (Actor(ActorKind.SYSTEM, "system"), "the platform itself"),
-        (Actor(ActorKind.ANONYMOUS, "anonymous"), "somebody not signed in"),
+        (Actor(ActorKind.ANONYMOUS, "anonymous"), "an unauthenticated caller"),
         (Actor(ActorKind.HOST, "root"), "root at the host's shell"),
         (Actor(ActorKind.PERSON, "per_1"), "person per_1"),
     ],

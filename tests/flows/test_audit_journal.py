@@ -258,10 +258,10 @@ FILE_TAMPERING: dict[str, tuple[str, str]] = {
     ),
     "a request id of no letters": (
         "UPDATE record SET request_id = x'ff' WHERE id = 3",
-        "something there cannot be read",
+        "a value cannot be read",
     ),
     "a salt of another kind": ("UPDATE payload SET salt = 5 WHERE id = 3", "payload of record 3 was edited"),
-    "a dropped table": ("DROP TABLE record", "something there cannot be read"),
+    "a dropped table": ("DROP TABLE record", "a value cannot be read"),
     "a renamed chain": ("UPDATE chain SET writer = 'other'", "is gone"),
     "a removed chain": ("DELETE FROM chain", "records of no chain"),
     "an emptied file": ("DELETE FROM chain; DELETE FROM record; DELETE FROM payload", "is gone"),
@@ -448,7 +448,7 @@ def test_while_one_commit_runs_the_next_batch_gathers() -> None:
         journal = live.Journal(disk, SeededIds())
         tasks = [asyncio.create_task(journal.record(access(1)))]
         await _settle(tasks)
-        while journal._gathered:
+        while journal._queue:
             await asyncio.sleep(0)
         tasks += [asyncio.create_task(journal.record(access(n))) for n in range(2, 66)]
         await _settle(tasks)
@@ -469,7 +469,7 @@ def test_a_full_queue_refuses_instead_of_growing() -> None:
         journal = live.Journal(disk, SeededIds())
         tasks = [asyncio.create_task(journal.record(access(1)))]
         await _settle(tasks)
-        while journal._gathered:
+        while journal._queue:
             await asyncio.sleep(0)
         tasks += [asyncio.create_task(journal.record(access(n))) for n in range(JOURNAL_QUEUE_BOUND)]
         await _settle(tasks)
@@ -492,7 +492,7 @@ def test_nobody_waits_for_a_disk_that_stands_still(monkeypatch: pytest.MonkeyPat
         journal = live.Journal(disk, SeededIds())
         first = asyncio.create_task(journal.record(access(1)))
         await _settle([first])
-        while journal._gathered:
+        while journal._queue:
             await asyncio.sleep(0)
         waiting = [first, *(asyncio.create_task(journal.record(access(n))) for n in range(2, 9))]
         told = await asyncio.gather(*waiting, return_exceptions=True)
@@ -557,10 +557,10 @@ def test_counted_refusals_wait_for_room_in_a_full_queue_and_none_is_lost(
     async def work() -> None:
         journal = files.boot()
         for n in range(1, 101):
-            await journal.record_refusal_by_stranger(stranger(n))
+            await journal.record_unauthenticated_refusal(stranger(n))
         with monkeypatch.context() as full:
             full.setattr(live, "JOURNAL_QUEUE_BOUND", 0)
-            journal.flush_strangers()
+            journal.flush_unauthenticated()
             assert journal.waiting == 0
         await journal.record(access(200))
         journal.close()
@@ -726,9 +726,9 @@ def test_strangers_are_recorded_singly_at_first_and_then_counted(files: Place) -
     async def work() -> None:
         journal = files.boot()
         for n in range(1, 101):
-            await journal.record_refusal_by_stranger(stranger(n))
-        await journal.record_refusal_by_stranger(stranger(101, source="198.51.100.2"))
-        journal.flush_strangers()
+            await journal.record_unauthenticated_refusal(stranger(n))
+        await journal.record_unauthenticated_refusal(stranger(101, source="198.51.100.2"))
+        journal.flush_unauthenticated()
         journal.close()
 
     run(work)
@@ -747,7 +747,7 @@ def test_a_new_minute_counts_anew_and_writes_what_the_last_one_folded(files: Pla
         journal = files.boot()
         for minute in (0, 1):
             for n in range(1, 31):
-                await journal.record_refusal_by_stranger(stranger(n + minute * 100, minute=minute))
+                await journal.record_unauthenticated_refusal(stranger(n + minute * 100, minute=minute))
         journal.close()
 
     run(work)
@@ -761,7 +761,7 @@ def test_closing_writes_the_counts(files: Place) -> None:
     async def work() -> None:
         journal = files.boot()
         for n in range(1, 26):
-            await journal.record_refusal_by_stranger(stranger(n))
+            await journal.record_unauthenticated_refusal(stranger(n))
         journal.close()
 
     run(work)
@@ -775,8 +775,8 @@ def test_a_network_of_addresses_is_one_source(files: Place) -> None:
     async def work() -> None:
         journal = files.boot()
         for n in range(1, 101):
-            await journal.record_refusal_by_stranger(stranger(n, source=f"2001:db8:0:1::{n:x}"))
-        await journal.record_refusal_by_stranger(stranger(101, source="2001:db8:0:2::1"))
+            await journal.record_unauthenticated_refusal(stranger(n, source=f"2001:db8:0:1::{n:x}"))
+        await journal.record_unauthenticated_refusal(stranger(101, source="2001:db8:0:2::1"))
         journal.close()
 
     run(work)

@@ -14,7 +14,7 @@ import pytest
 from fastapi import FastAPI
 
 from hilum.audit import routes, service
-from hilum.audit.follow import Follower, Place, Seen, Tail
+from hilum.audit.follow import FollowedRecord, Follower, ResumePoint, Tail
 from hilum.audit.models import (
     FOLLOWED_BOUND,
     FOLLOWERS_BOUND,
@@ -23,7 +23,7 @@ from hilum.audit.models import (
     Access,
     EventQuery,
 )
-from hilum.audit.reader_slots import Shares
+from hilum.audit.reader_slots import SlotLimits
 from hilum.audit.stream import Pace
 from hilum.controls import service as controls
 from hilum.controls.models import EngageOrder, Mode, Target, TargetKind
@@ -40,7 +40,7 @@ from tests.flows.test_audit_journal import access
 from tests.sim.world import FakeClock
 
 PATIENCE_S = 20.0
-QUICK = Pace(look_s=0.01, beat_s=0.05, judge_s=0.02)
+QUICK = Pace(poll_s=0.01, heartbeat_s=0.05, recheck_s=0.02)
 
 
 class Listener:
@@ -235,7 +235,7 @@ def test_what_one_look_finds_is_in_the_order_of_time(one: Air) -> None:
         assert await listener.has(9) == wanted
         await listener.leave()
 
-    tell(one, story, replace(QUICK, look_s=1.0))
+    tell(one, story, replace(QUICK, poll_s=1.0))
 
 
 def test_a_stream_goes_on_where_it_was_left_at_any_worker_and_repeats_nothing(air: Air) -> None:
@@ -318,7 +318,7 @@ def test_what_lies_too_far_back_is_not_given_and_that_is_told(one: Air) -> None:
 def test_going_on_is_bounded_in_number_too(one: Air, monkeypatch: pytest.MonkeyPatch) -> None:
     assert RESUME_BOUND <= 10_000
     monkeypatch.setattr("hilum.audit.follow.RESUME_BOUND", 4)
-    monkeypatch.setattr("hilum.audit.follow.LOOK_BOUND", 2)
+    monkeypatch.setattr("hilum.audit.follow.POLL_BOUND", 2)
 
     async def story() -> None:
         (worker,) = one.workers(1)
@@ -588,7 +588,7 @@ def test_one_reader_has_only_so_many_streams_and_a_place_that_is_left_is_free_ag
     one: Air, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """L2: streams are shared fairly, whoever is first."""
-    monkeypatch.setattr("hilum.audit.routes.STREAMS", Shares(total=9, actor=2, tenant=9, tenants=9))
+    monkeypatch.setattr("hilum.audit.routes.STREAMS", SlotLimits(total=9, actor=2, tenant=9, tenants=9))
 
     async def story() -> None:
         first, second = await one.listen().begun(), await one.listen().begun()
@@ -638,8 +638,8 @@ class Away:
 
 async def taken(follower: Follower) -> Access:
     while (seen := follower.take()) is None:
-        assert await follower.stir(PATIENCE_S)
-        assert not follower.over
+        assert await follower.wait(PATIENCE_S)
+        assert not follower.end_reason
     return seen.access
 
 
@@ -662,8 +662,8 @@ def test_journals_that_cannot_be_read_at_all_end_the_stream_and_a_new_one_begins
         fails = iter([ValueError("no such record")])
         tail = Tail(lambda: Away(one.journals.reader, lambda _: next(fails, None)), one.clock, 0.01)
         first = await tail.follow(lambda _: True)
-        await first.stir(PATIENCE_S)
-        assert first.over
+        await first.wait(PATIENCE_S)
+        assert first.end_reason
         second = await tail.follow(lambda _: True)
         with looked_at(one, tail, [first, second]):
             (wanted,) = await one.happen(worker, 1)
@@ -679,12 +679,12 @@ def test_nobody_looks_while_nobody_follows(one: Air) -> None:
         tail = Tail(lambda: reader, one.clock, 0.005)
         follower = await tail.follow(lambda _: True)
         while reader.looks < 2:
-            await asyncio.wait_for(follower.stir(0.01), PATIENCE_S)
+            await asyncio.wait_for(follower.wait(0.01), PATIENCE_S)
         tail.leave(follower)
         tail.leave(follower)
-        assert tail._looking is None
+        assert tail._polling is None
         assert not [
-            task for task in asyncio.all_tasks() if "_look_on" in repr(task) and not task.cancelling()
+            task for task in asyncio.all_tasks() if "Tail._poll" in repr(task) and not task.cancelling()
         ]
 
     tell(one, story)
@@ -722,13 +722,13 @@ async def until(holds: Callable[[], bool]) -> None:
 def test_a_place_names_only_journals_that_wrote_lately(clock: FakeClock) -> None:
     """Boots come and go for years; an id stays short, and comes back as it was."""
     now = clock.now()
-    place = Place(now, now)
+    place = ResumePoint(now, now)
     for boot in range(5_000):
         at = now + timedelta(minutes=boot)
-        place.step(Seen(f"journal-{boot}", 7, access(1, at=at)))
+        place.step(FollowedRecord(f"journal-{boot}", 7, access(1, at=at)))
         assert len(place.positions) <= 8
 
     written = place.write(now)
 
     assert len(written) < 600
-    assert Place.read(written) == place
+    assert ResumePoint.read(written) == place

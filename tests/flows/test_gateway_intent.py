@@ -826,8 +826,8 @@ def test_explain_tells_intent_outcome_and_settlement_in_sentences(play: Play, pl
         found = made.edge.read_now(lambda ctx: audit.explain(ctx, request_id, place.reader), trace=TRACE)
 
         told = "\n".join(found.sentences)
-        assert "was about to be sent to the FHIR server; this was put on record before it was." in told
-        assert "was sent without knowing what became of it, and answered with 503." in told
+        assert "was about to be sent to the FHIR server; the intent was recorded first." in told
+        assert "was sent with an unknown outcome, and answered with 503." in told
         assert "it was settled that the creation of Observation was carried out" in told
         assert f"It is stored as {place.stored()[0]}." in told
 

@@ -180,7 +180,7 @@ def test_a_read_that_waits_for_its_record_gets_nothing(
         request_id = answer.headers["x-request-id"]
         reader = journals.open_reader(Path(made.journal._writer._directory), made.edge.db.url)  # type: ignore[attr-defined]
         told = made.edge.read_now(lambda ctx: audit.explain(ctx, request_id, reader), trace=TRACE)
-        assert any("What had been prepared was not delivered." in each for each in told.sentences)
+        assert any("The prepared answer was not delivered." in each for each in told.sentences)
 
     play(story)
 
@@ -310,7 +310,7 @@ def test_explain_says_of_what_was_kept_back_what_was_done_and_what_was_answered(
                 in story
             )
             assert "refused with 403, reason write_done_answer_withheld" in story
-            assert "The write itself stands." in story
+            assert "The write itself was carried out." in story
             assert "It is stored as Observation/made" in story
         else:
             assert "a read of Observation at general was permitted; an answer with 200 was prepared" in story

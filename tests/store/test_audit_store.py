@@ -340,7 +340,7 @@ TAMPERING: dict[str, tuple[tuple[Any, ...], str]] = {
     "swapped records": (swap(3, 4), "record 3 was edited"),
     "a removed chain": ((delete(event), delete(payload), delete(chain)), "is gone"),
     "removed events under a kept note": ((delete(event), delete(payload)), "record 6 was signed for"),
-    "a removed note of the end": ((delete(chain),), "its note of its end is gone"),
+    "a removed note of the end": ((delete(chain),), "its stored head is gone"),
     "an edited note of the end": (
         (update(chain).values(hash=b"\1" * 32),),
         "not the one that was signed for",
@@ -352,23 +352,23 @@ TAMPERING: dict[str, tuple[tuple[Any, ...], str]] = {
     "an edited signature": ((update(points).values(signature="AAAA"),), "not signed by a key"),
     "heads that are none": (
         (update(points).values(heads=["control/test-writer"]),),
-        "the checkpoints: something there cannot be read",
+        "the checkpoints: a value cannot be read",
     ),
     "a head that is none": (
         (update(points).values(heads={"control/test-writer": 6}),),
-        "the checkpoints: something there cannot be read",
+        "the checkpoints: a value cannot be read",
     ),
     "a head without a hash": (
         (update(points).values(heads={"control/test-writer": [6, "zz"]}),),
-        "chain control/test-writer: something there cannot be read",
+        "chain control/test-writer: a value cannot be read",
     ),
     "a purge up to no moment": (
         (update(event).where(THIRD).values(action=PURGE_ACTION, reason="room before then"),),
-        "the record of purges: something there cannot be read",
+        "the purge events: a value cannot be read",
     ),
     "a record of no time": (
         (update(event).where(THIRD).values(at=literal_column(str(9 * 10**18))),),
-        "chain control/test-writer: something there cannot be read",
+        "chain control/test-writer: a value cannot be read",
     ),
     "an edited checkpoint time": (
         (update(points).values(at=datetime.fromisoformat("2026-03-01T00:00:00+00:00")),),

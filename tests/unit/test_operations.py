@@ -20,7 +20,7 @@ from hilum.app import readiness as readiness_module
 from hilum.app.operations import Board
 from hilum.app.readiness import DISK_FULL, NOT_WRITABLE, Directory, Readiness
 from hilum.app.supervisor import GIVE_UP_AFTER_S, PAUSE_BOUND_S, STANDS_AFTER_S, Part, pause_after
-from hilum.audit.journal_health import FAILS_FOR_S, TRY_EVERY_S, Watch
+from hilum.audit.journal_health import FAILS_FOR_S, TRY_EVERY_S, JournalHealth
 from hilum.infra import logs, metrics
 from hilum.kernel.errors import Unavailable
 from tests.effort import effort
@@ -236,7 +236,7 @@ def test_what_changes_in_readiness_is_logged_once_each_way(monkeypatch: pytest.M
 
 def test_a_journal_counts_as_failing_until_it_is_written_again() -> None:
     clock = FakeClock()
-    watch = Watch(clock)
+    watch = JournalHealth(clock)
 
     def fail() -> None:
         raise Unavailable("audit_unavailable")
@@ -245,7 +245,7 @@ def test_a_journal_counts_as_failing_until_it_is_written_again() -> None:
     with pytest.raises(Unavailable):
         watch.commit(fail, 1)
     assert watch.failing()
-    watch.commit(lambda: None, 1)
+    watch.commit(lambda: 1, 1)
     assert not watch.failing()
     watch.failed()
     clock.advance(timedelta(seconds=FAILS_FOR_S + 1))
@@ -256,7 +256,7 @@ def test_a_journal_that_another_process_holds_is_seen_without_a_request(tmp_path
     clock, path = FakeClock(), tmp_path / "access-0.db"
     holder = sqlite3.connect(path, isolation_level=None)
     holder.execute("CREATE TABLE t (x)")
-    watch = Watch(clock, lambda: path)
+    watch = JournalHealth(clock, lambda: path)
     assert not watch.failing()
 
     holder.execute("BEGIN EXCLUSIVE")
@@ -269,4 +269,4 @@ def test_a_journal_that_another_process_holds_is_seen_without_a_request(tmp_path
 
 
 def test_a_journal_whose_file_has_gone_is_seen(tmp_path: Path) -> None:
-    assert Watch(FakeClock(), lambda: tmp_path / "access-0.db").failing()
+    assert JournalHealth(FakeClock(), lambda: tmp_path / "access-0.db").failing()

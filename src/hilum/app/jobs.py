@@ -87,7 +87,7 @@ def index_accesses(held: Held, settings: Settings) -> None:
     journals.index_accesses(
         settings.data_dir / "journal",
         settings.database_url,
-        go_on=lambda: not held.stop.is_set() and held.take(),
+        may_continue=lambda: not held.stop.is_set() and held.take(),
     )
 
 

@@ -52,13 +52,13 @@ def retain(held: Held, settings: Settings) -> None:
         _until_none(held, partial(audit.purge_payloads, kind=kind, before=today - settings.keep.events))
     before = held.write(lambda ctx: audit.open_access_purge(ctx, today - settings.keep.accesses))
 
-    def may_go_on() -> bool:
+    def may_continue() -> bool:
         """Asked before each batch: a purge may take hours, and a hold or another holder of the lease may come meanwhile."""
         return (
             not held.stop.is_set() and held.write(lambda ctx: audit.purgeable_before(ctx, before)) == before
         )
 
-    journals.open_reader(settings.data_dir / "journal", settings.database_url).purge(before, may_go_on)
+    journals.open_reader(settings.data_dir / "journal", settings.database_url).purge(before, may_continue)
 
 
 def _until_none(held: Held, forget: Callable[[Context], int]) -> None:

@@ -56,7 +56,7 @@ def settle(held: Held, settings: Settings) -> int:
         journal.close()
 
 
-def _may_go_on(held: Held) -> bool:
+def _may_continue(held: Held) -> bool:
     """Return whether the lease is still this node's, and nobody stops it. Raises Conflict where the lease was lost."""
     if held.stop.is_set():
         return False
@@ -88,7 +88,7 @@ async def _settle(
             clock.now,
             superseded=servers.list_superseded,
         )
-        return await settler.settle(due, lambda: _may_go_on(held))
+        return await settler.settle(due, lambda: _may_continue(held))
     finally:
         await upstreams.close()
         await servers.close()

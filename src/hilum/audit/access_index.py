@@ -1,9 +1,9 @@
-"""The index of accesses: found by app, tenant, person, patient and the like without reading the journals, and written after them.
+"""The index of accesses: finds them by app, tenant, person, patient and other fields without reading whole journals.
 
-The journals are the record; this only says where in them to look. A job fills it a moment after the records are durable, so that
-no answer waits for it; what it does not have yet is read from the journals' ends. Words stand in it as 64-bit digests, which may
-meet, so every record that is found is looked at again. Patients stand as keyed digests, which say nothing without the platform's
-key, and go when the payloads go.
+The journals are the record; the index holds positions in them. A job fills it shortly after the records are durable, so that no
+request waits for it; a search reads newer records from the ends of the journals. Values are stored as 64-bit digests, which may
+collide, so each match is read and compared again. Patients are stored as keyed digests, which reveal nothing without the platform's
+key, and are purged with the payloads.
 """
 
 from collections.abc import Iterator
@@ -32,7 +32,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql.elements import ColumnElement
 
-from hilum.audit.journal_records import Followed, Place, Positions
+from hilum.audit.journal_records import NewRecords, Place, Positions
 from hilum.audit.models import PURGE_BATCH, Access, AccessQuery, Outcome
 from hilum.infra.db import Database, Instant, metadata
 from hilum.keys.live import vault
@@ -75,14 +75,14 @@ access_indexed = Table(
     Column("journal", String(10), primary_key=True),
     Column("number", BigInteger, nullable=False),
 )
-"""Up to which record of each journal the index reaches."""
+"""The last indexed record of each journal."""
 TABLES = (access_index, access_indexed)
 _SELECTIVE = ("launch", "authorization", "run", "patient")
-"""Words of which a record has one of very many: who asks by one gets few rows, which are then sorted."""
+"""Fields with very many values: a query by one of them finds few rows, which are then sorted."""
 
 
 def digest(word: str, value: str) -> int:
-    """Return the number that stands for a word; 0 for none."""
+    """Return the signed 64-bit digest of a field's value; 0 for an empty one."""
     if not value:
         return 0
     if word == "patient":
@@ -91,12 +91,12 @@ def digest(word: str, value: str) -> int:
 
 
 def positions(tx: Connection) -> Positions:
-    """Return up to which record of each journal the index reaches."""
+    """Return the last indexed record of each journal."""
     return {row.journal: int(row.number) for row in tx.execute(select(access_indexed))}
 
 
-def add(tx: Connection, found: Followed) -> int:
-    """Index what follows in each journal; return how many records. Adding the same again changes nothing."""
+def add(tx: Connection, found: NewRecords) -> int:
+    """Index new records of each journal; return how many. Idempotent: records already indexed are skipped."""
     reached = positions(tx)
     rows = [
         _row(journal, number, access)
@@ -128,7 +128,7 @@ def _row(journal: str, number: int, access: Access) -> dict[str, Any]:
 
 
 def places(tx: Connection, query: AccessQuery, most: int) -> list[Place]:
-    """Return where records that may fit stand, newest first."""
+    """Return the positions of records that may match, newest first."""
     return [Place(row.at, row.journal, int(row.number)) for row in tx.execute(_search(query, most))]
 
 
@@ -150,7 +150,7 @@ def _search(query: AccessQuery, most: int) -> Select[Any]:
         wanted.append(here < tuple_(*_bound(place)))
     newest_first: list[ColumnElement[Any]] = [desc(table.c.at), desc(table.c.journal), desc(table.c.number)]
     if any(getattr(query, word) for word in _SELECTIVE):
-        # Sorted after it is found: else a planner may walk back through time, hoping that the few are recent.
+        # The expression keeps the planner from scanning an index on ``at`` backwards for the few matches; it sorts them instead.
         newest_first[0] = desc(func.coalesce(table.c.at, 0))
     found = select(table.c.at, table.c.journal, table.c.number)
     return found.where(*wanted).order_by(*newest_first).limit(most)
@@ -163,15 +163,15 @@ def _bound(place: Place) -> Iterator[Any]:
 
 
 def purge(tx: Connection, before: datetime) -> int:
-    """Forget the patients of up to PURGE_BATCH old records; return of how many. Call again while it is not 0.
+    """Remove the patient from up to PURGE_BATCH old records; return from how many. Call again while it is not 0.
 
-    A record whose patient is forgotten leaves the index that this is read by, so nothing is looked at twice.
+    The partial index ``ix_access_index_purge`` holds only rows with a patient, so no row is visited twice.
     """
     table = access_index
     found = tx.execute(_to_forget(before)).all()
     if found:
-        chosen = tuple_(table.c.journal, table.c.number).in_([tuple(row) for row in found])
-        tx.execute(update(table).where(chosen).values(patient=None))
+        matching = tuple_(table.c.journal, table.c.number).in_([tuple(row) for row in found])
+        tx.execute(update(table).where(matching).values(patient=None))
     return len(found)
 
 
@@ -188,36 +188,36 @@ class AccessIndex:
         self._database = database
 
     def positions(self) -> Positions:
-        """Return up to which record of each journal it reaches."""
+        """Return the last indexed record of each journal."""
         return self._database.read(positions)
 
     def places(self, query: AccessQuery, most: int) -> list[Place]:
-        """Return where records that may fit stand, newest first."""
+        """Return the positions of records that may match, newest first."""
         return self._database.read(partial(places, query=query, most=most))
 
-    def add(self, found: Followed) -> int:
-        """Index what follows in each journal; return how many records."""
+    def add(self, found: NewRecords) -> int:
+        """Index new records of each journal; return how many."""
         return self._database.write(partial(add, found=found))
 
     def forget_patients(self, before: datetime) -> None:
-        """Forget the patients of records older than ``before``."""
+        """Remove the patient from every record older than ``before``."""
         while self._database.write(partial(purge, before=before)):
             pass
 
 
 def open_index(database_url: str, directory: Path, *, make: bool = False) -> AccessIndex | None:
-    """Open the index: in the PostgreSQL that the control plane uses, else in a file beside the journals, once ``make`` made it."""
+    """Open the index: in the control plane's PostgreSQL, else in a file beside the journals; None if there is no file and not ``make``."""
     if database_url.startswith("postgresql"):
         return AccessIndex(_opened(database_url))
     path = directory / "index.db"
     if make:
         directory.mkdir(parents=True, exist_ok=True)
-        _opened(f"sqlite:///{path}").write(_make)
+        _opened(f"sqlite:///{path}").write(_create_missing)
     return AccessIndex(_opened(f"sqlite:///{path}")) if path.exists() else None
 
 
-def _make(tx: Connection) -> None:
-    """Make what is missing of the tables and, in a file of an older release, of their indexes."""
+def _create_missing(tx: Connection) -> None:
+    """Create missing tables and, in a file of an older release, missing indexes."""
     metadata.create_all(tx, tables=list(TABLES))
     for each in access_index.indexes:
         each.create(tx, checkfirst=True)

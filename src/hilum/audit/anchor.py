@@ -1,6 +1,7 @@
-"""The anchor: number and digest of each checkpoint in a place outside the database, so that a database cut at its end is found short.
+"""The anchor: number and digest of each checkpoint in a file outside the database, so that truncation of the database is detected.
 
-A line each, made durable by itself. Whoever can write the database and this place can still cut both; a copy elsewhere holds against them.
+One line per checkpoint, each fsynced. An attacker who can write both the database and this file can truncate both; only a copy
+elsewhere detects that.
 """
 
 import os
@@ -21,7 +22,7 @@ _DIGEST = 64
 def keep(path: Path, anchored: Anchored, *, fresh: bool) -> None:
     """Append a checkpoint, unless the file ends with it. Raises Unavailable.
 
-    What is no file (a pipe) can only be written to: it gets ``fresh`` ones only.
+    A pipe cannot be read back to see what it ends with, so only ``fresh`` checkpoints are written to it.
     """
     line = f"{anchored.number} {anchored.at.isoformat()} {anchored.digest}\n".encode()
     try:
@@ -36,12 +37,14 @@ def keep(path: Path, anchored: Anchored, *, fresh: bool) -> None:
         if end.endswith(line):
             os.close(descriptor)
             return
-        # A line that a power cut tore is left as it is, and read by nobody.
+        # A power cut may have left half a line. It is kept, and ``read`` skips it.
         _append(descriptor, line if not end or end.endswith(b"\n") else b"\n" + line, durable=True)
     except OSError as error:
-        raise Unavailable("anchor_unavailable", "The audit's anchor cannot be written.") from error
+        raise Unavailable(
+            "anchor_unavailable", f"The audit's anchor {path} cannot be written: {error.strerror or error}."
+        ) from error
     if size > ANCHOR_BYTES_BOUND:
-        with suppress(OSError):  # a file that can only be appended to grows on
+        with suppress(OSError):  # an append-only file cannot be trimmed, and keeps growing
             _trim(path)
 
 
@@ -59,11 +62,12 @@ def read(path: Path) -> list[Anchored]:
     """Read what is anchored in a file, in its order. Raises NotFound, Unavailable."""
     if path.exists() and not path.is_file():
         raise Unavailable(
-            "anchor_unavailable", f"{path} cannot be read again; name a copy of what it was told."
+            "anchor_unavailable",
+            f"{path} is not a regular file and cannot be read back; pass a copy of what was written to it.",
         )
     try:
         with path.open("rb") as lines:
-            return [found for found in map(_read_line, _bounded(lines)) if found]
+            return [anchored for anchored in map(_read_line, _bounded(lines)) if anchored]
     except FileNotFoundError as error:
         raise NotFound("anchor_not_found", f"There is no anchor at {path}.") from error
     except OSError as error:
@@ -86,12 +90,12 @@ def _read_line(line: bytes) -> Anchored | None:
 
 
 def _trim(path: Path) -> None:
-    """Keep the newest lines, the last of each day, and both lines wherever the numbers went back: those are evidence."""
-    found = read(path)
+    """Keep the newest lines, the last of each day, and both lines wherever numbers decreased: those are evidence of truncation."""
+    lines = read(path)
     kept = []
-    neighbours = zip([None, *found], found, [*found[1:], None], strict=False)
+    neighbours = zip([None, *lines], lines, [*lines[1:], None], strict=False)
     for at, (before, this, after) in enumerate(neighbours):
-        recent = at >= len(found) - ANCHOR_LINES_KEPT
+        recent = at >= len(lines) - ANCHOR_LINES_KEPT
         back = (before and before.number >= this.number) or (after and after.number <= this.number)
         if recent or back or after is None or after.at.date() != this.at.date():
             kept.append(f"{this.number} {this.at.isoformat()} {this.digest}\n")

@@ -1,4 +1,4 @@
-"""How an access is written: a header that the chain covers, and a payload beside it that can be purged. Pure."""
+"""Encoding of an access: a header that the chain covers, and a payload that can be purged, since the chain covers its digest. Pure."""
 
 from datetime import datetime
 from typing import Any
@@ -12,7 +12,7 @@ _dumps = orjson.dumps
 
 
 def encode(access: Access) -> tuple[bytes, bytes]:
-    """Write header and payload. Path, query, patient, digest and resource are PHI: payload only."""
+    """Return header and payload. Path, query, patient, digest and resource are PHI: payload only."""
     a = access
     header = [
         _FORM,
@@ -52,10 +52,10 @@ def encode(access: Access) -> tuple[bytes, bytes]:
         return _dumps(header), _dumps(payload)
     except orjson.JSONEncodeError:
         # One record must never fail the batch it shares with others: what is no Unicode is written as question marks.
-        return _dumps([_told(part) for part in header]), _dumps([_told(part) for part in payload])
+        return _dumps([_utf8(part) for part in header]), _dumps([_utf8(part) for part in payload])
 
 
-def _told(part: Any) -> Any:
+def _utf8(part: Any) -> Any:
     return part.encode("utf-8", "replace").decode() if isinstance(part, str) else part
 
 
@@ -92,7 +92,7 @@ _AFTER_FORM = (
 
 
 def decode(request_id: str, header: bytes, payload: bytes | None) -> Access:
-    """Read an access back; without its payload (purged), path, query, patient, digest and resource are empty."""
+    """Decode an access; without its payload (purged), path, query, patient, digest and resource are empty."""
     values: dict[str, Any] = dict(zip(_AFTER_FORM, orjson.loads(header)[1:], strict=True))
     path, query, patient, *write = orjson.loads(payload) if payload is not None else ("", "", "")
     values["digest"], values["resource"] = write or ("", "")
@@ -103,15 +103,15 @@ def decode(request_id: str, header: bytes, payload: bytes | None) -> Access:
 
 
 def at_of(header: bytes) -> datetime:
-    """Read only when an access was."""
+    """Return the time of an access from its header."""
     return datetime.fromisoformat(orjson.loads(header)[1])
 
 
 def covered(request_id: str, header: bytes) -> bytes:
-    """Give the bytes that the chain covers: the request id stands before the header, so that it need not be stored twice."""
+    """Return the bytes that the chain covers: request id and header. The id has a column of its own and is not stored in the header too."""
     return request_id.encode() + b"\n" + header
 
 
 def quoted(text: str) -> bytes:
-    """Write a text as it stands inside a header or payload, for a search in the stored bytes."""
+    """Return a text as it is encoded inside a header or payload, to search the stored bytes for it."""
     return orjson.dumps(text)

@@ -1,4 +1,4 @@
-"""Why a request was answered as it was, in sentences. Pure."""
+"""Explanation of how a request was answered, in sentences. Pure."""
 
 from collections.abc import Iterable, Sequence
 
@@ -22,13 +22,13 @@ _BY_REASON = {
     Reason.APP_NOT_INSTALLED: "registry.installation",
     Reason.ROLE_NOT_ALLOWED: "registry.installation",
     Reason.TOKEN_REVOKED: "tokens",
-    # What ended a token or an installation is looked up in any case.
+    # The events that ended a token or an installation are queried in any case.
     Reason.WRITE_DONE_ANSWER_WITHHELD: "controls.switch",
 }
 
 
 def queries(accesses: Sequence[Access]) -> list[EventQuery]:
-    """List what to look up beside the accesses: what the app, its installation, the agreement and the launch went through."""
+    """Return the queries for related events: those of the app, its installation, the agreement and the launch."""
     if not accesses:
         return []
     first, most = accesses[0], EXPLAIN_EVENTS_BOUND
@@ -59,20 +59,20 @@ _REASONS = frozenset(Reason)
 
 
 def explain(request_id: str, accesses: Sequence[Access], events: Iterable[RecordedEvent]) -> Explanation:
-    """Join accesses and events into an explanation, events in the order in which they happened.
+    """Build an explanation from accesses and events, in order of time.
 
-    What concerns other tenants, or switches on something else, is left out: it explains nothing, and is not this reader's to see.
+    Events of other tenants, and of switches on unrelated targets, are left out: this reader may not see them.
     """
     accesses = sorted(accesses, key=lambda access: access.at)
     unique = {(event.writer, event.seq): event for event in events}
     ordered = sorted(unique.values(), key=lambda event: (event.at, event.writer, event.seq))
     concerned = [event for event in ordered if event.request_id == request_id or _concerns(event, accesses)]
     kept = tuple(concerned[-EXPLAIN_EVENTS_BOUND:])
-    kept_back = {access.decision for access in accesses if access.rule == UNDELIVERED}
+    undelivered = {access.decision for access in accesses if access.rule == UNDELIVERED}
     sentences = [
         sentence
         for access in accesses
-        for sentence in _of_access(access, delivered=access.decision not in kept_back)
+        for sentence in _of_access(access, delivered=access.decision not in undelivered)
     ]
     decided_at = accesses[0].at if accesses else None
     for event in kept:
@@ -80,18 +80,18 @@ def explain(request_id: str, accesses: Sequence[Access], events: Iterable[Record
         sentences.append(_of_event(event, later=later))
     if _was_released(accesses, kept):
         sentences.append(
-            "The switch was released by then, but what was issued before the release stays dead."
+            "The switch had been released by then, but what was issued before the release remains invalid."
         )
     return Explanation(request_id, tuple(accesses), kept, tuple(sentences))
 
 
 def _reason_of(accesses: Sequence[Access]) -> str:
-    """Return why a request was refused in the end; a write has several records, of which the first says nothing yet."""
+    """Return the last reason: the intent of a write has none yet, and a correction replaces the one before it."""
     return next((access.reason for access in reversed(accesses) if access.reason), "")
 
 
 def _was_released(accesses: Sequence[Access], events: Iterable[RecordedEvent]) -> bool:
-    """Tell whether the last that happened to a full stop before the request was its release."""
+    """Check whether the last event of a full stop before the request was its release."""
     if _reason_of(accesses) != Reason.SWITCH_ENGAGED:
         return False
     before = [each.event for each in events if each.at <= accesses[0].at]
@@ -114,7 +114,7 @@ def _concerns(recorded: RecordedEvent, accesses: Sequence[Access]) -> bool:
 
 
 def _targets(access: Access) -> set[str]:
-    """Name the switches' targets that a request is under, as they are written down."""
+    """Return the switch targets that apply to a request, as events store them."""
     a = access
     pairs = (
         ("tenant", a.tenant),
@@ -163,39 +163,41 @@ def _of_access(access: Access, *, delivered: bool) -> list[str]:
         meaning = meaning_of(Reason(access.reason)) if access.reason in _REASONS else ""
         sentences.append(f"Reason: {access.reason}. {meaning}".strip())
     if access.reason and access.status == _NOT_FOUND:
-        sentences.append("To the app it looked as if it did not exist.")
+        sentences.append("The app was answered as if it did not exist.")
     elif access.detail:
-        sentences.append(f"The app was told: {access.detail}")
+        sentences.append(f"Detail sent to the app: {access.detail}")
     if access.rule == "folded":
         sentences.append(
-            "The first refusals of an address and minute are recorded singly; these are the rest, counted together."
+            "The first refusals of an address in a minute are recorded one by one; the rest are counted together in this record."
         )
     elif access.rule:
         sentences.append(
             f"It was permitted by {access.rule}."
             if access.outcome is not Outcome.REFUSED
-            else f"The scopes alone would have permitted this ({access.rule}); another rule refused it."
+            else f"The scopes alone would have permitted it ({access.rule}); another rule refused it."
         )
     sentences.append(_who(access))
     if access.removed:
         sentences.append(
-            f"{access.removed} resources were left out of the answer, since the grant does not reach them."
+            f"{access.removed} resources were removed from the answer because the grant does not cover them."
         )
     return sentences
 
 
 def _of_step(access: Access) -> str:
-    """Return the sentence for one step of a write, or for what was kept back in the end."""
+    """Return the sentence for one step of a write, or for a response that was not delivered."""
     what = _DOING.get(access.interaction, f"{access.interaction} of {{}}").format(access.resource_type)
     when = f"On {access.at:%Y-%m-%d at %H:%M:%S} UTC"
     if access.outcome is Outcome.INTENDED:
-        return f"{when}, {what} at {access.tenant} was about to be sent to the FHIR server; this was put on record before it was."
+        return f"{when}, {what} at {access.tenant} was about to be sent to the FHIR server; the intent was recorded first."
     if access.rule == UNDELIVERED:
-        stands = "The write itself stands. " if access.reason == Reason.WRITE_DONE_ANSWER_WITHHELD else ""
-        where = f"It is stored as {access.resource}. " if stands and access.resource else ""
+        done = (
+            "The write itself was carried out. " if access.reason == Reason.WRITE_DONE_ANSWER_WITHHELD else ""
+        )
+        where = f"It is stored as {access.resource}. " if done and access.resource else ""
         return (
-            f"{when}, before the answer left, it was decided again: refused with {access.status}, reason {access.reason}. "
-            f"What had been prepared was not delivered. {stands}{where}The app was told: {access.detail}"
+            f"{when}, before the answer was sent, the request was decided again: refused with {access.status}, reason {access.reason}. "
+            f"The prepared answer was not delivered. {done}{where}Detail sent to the app: {access.detail}"
         )
     where = (
         f" It is stored as {access.resource}." if access.outcome is Outcome.DONE and access.resource else ""
@@ -206,13 +208,13 @@ def _of_step(access: Access) -> str:
 _ENDED = {
     Outcome.DONE: "answered",
     Outcome.NOT_DONE: "not carried out, and answered",
-    Outcome.UNKNOWN: "sent without knowing what became of it, and answered",
+    Outcome.UNKNOWN: "sent with an unknown outcome, and answered",
 }
-_PREPARED = {Outcome.NOT_DONE: "not carried out", Outcome.UNKNOWN: "sent without knowing what became of it"}
+_PREPARED = {Outcome.NOT_DONE: "not carried out", Outcome.UNKNOWN: "sent with an unknown outcome"}
 _SETTLED = {
     Outcome.DONE: "carried out",
     Outcome.NOT_DONE: "not carried out",
-    Outcome.UNKNOWN: "perhaps carried out, which cannot be found out",
+    Outcome.UNKNOWN: "carried out or not, which cannot be determined",
 }
 _NOT_FOUND = 404
 
@@ -220,10 +222,8 @@ _NOT_FOUND = 404
 def _who(access: Access) -> str:
     origin = f" from {access.source}" if access.source else ""
     if not access.client:
-        return (
-            f"The request came{origin or ' from an address that is not on record'}; who sent it is not known."
-        )
-    parts = [f"It was asked{origin} by app {access.app}, client {access.client}"]
+        return f"The request came{origin or ' from an address that was not recorded'}; its sender is unknown."
+    parts = [f"It was sent{origin} by app {access.app}, client {access.client}"]
     if access.person:
         role = f" ({access.role})" if access.role else ""
         parts.append(f"for person {access.person}{role}")
@@ -241,14 +241,14 @@ _HAPPENED = {
     "consent.authorization.renew": "the agreement was renewed",
     "consent.authorization.withdraw": "the agreement was withdrawn",
     "controls.quota.set": "the app's quota was set",
-    "controls.switch.ask_release": "the release of a kill switch was asked for",
+    "controls.switch.ask_release": "the release of a kill switch was requested",
     "controls.switch.engage": "a kill switch was engaged",
     "controls.switch.release": "a kill switch was released",
     "launches.launch.begin": "the launch was opened in a browser",
     "launches.launch.end": "the EHR's session ended",
     "launches.launch.move": "the chart moved to another patient",
-    "launches.launch.open": "a launch of the app was asked for",
-    "launches.launch.take": "the app took up the launch",
+    "launches.launch.open": "a launch of the app was requested",
+    "launches.launch.take": "the app used the launch",
     "registry.app.resume": "the app was resumed",
     "registry.app.suspend": "the app was suspended",
     "registry.certification.add": "the app was certified",
@@ -263,7 +263,7 @@ _HAPPENED = {
     "tokens.token.revoke": "a token was revoked",
 }
 _ACTORS = {
-    "anonymous": "somebody not signed in",
+    "anonymous": "an unauthenticated caller",
     "system": "the platform itself",
     "staff": "{} of the platform's staff",
     "host": "{} at the host's shell",
@@ -278,17 +278,16 @@ def _actor(written: str) -> str:
 
 
 def _of_event(event: RecordedEvent, *, later: bool) -> str:
-    told, actor = event.event, _actor(event.actor)
-    if told.outcome is Outcome.REFUSED:
-        what = f"{actor} was refused ({told.action})"
-    elif happened := _HAPPENED.get(told.action):
-        what = f"{happened} by {actor} ({told.action})"
+    recorded, actor = event.event, _actor(event.actor)
+    facts = recorded.facts
+    if recorded.outcome is Outcome.REFUSED:
+        what = f"{actor} was refused ({recorded.action})"
+    elif happened := _HAPPENED.get(recorded.action):
+        what = f"{happened} by {actor} ({recorded.action})"
     else:
-        what = f"{told.action} was done by {actor}"
-    on = "".join(f", {told.facts[name]}" for name in ("target", "mode") if told.facts.get(name))
-    why = "; ".join(
-        str(each) for each in (told.reason, told.facts.get("reason"), told.facts.get("detail")) if each
-    )
+        what = f"{recorded.action} was done by {actor}"
+    on = "".join(f", {facts[name]}" for name in ("target", "mode") if facts.get(name))
+    why = "; ".join(str(each) for each in (recorded.reason, facts.get("reason"), facts.get("detail")) if each)
     because = f": {why.removesuffix('.')}" if why else ""
     after = ", after this request" if later else ""
     return f"On {event.at:%Y-%m-%d at %H:%M:%S} UTC{after}, {what}{on}{because}."

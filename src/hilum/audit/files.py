@@ -13,12 +13,12 @@ from hilum.audit import encoding, policy
 from hilum.audit.journal_records import (
     Batch,
     ChainRows,
-    Followed,
+    LocatedAccess,
+    NewRecords,
     Place,
-    Placed,
     Positions,
-    chosen,
     limit_of,
+    matching,
     newest_of,
 )
 from hilum.audit.models import (
@@ -43,15 +43,15 @@ _SCHEMA = (
     """CREATE TABLE IF NOT EXISTS intent (request_id TEXT PRIMARY KEY, id INTEGER NOT NULL, dead INTEGER NOT NULL DEFAULT 0)
     WITHOUT ROWID""",
 )
-"""``intent`` lists the writes of this file that have no outcome; it is only an index, the chain is the record."""
+"""``intent`` lists the writes of this file without an outcome. It is only an index: the chain is the record."""
 _CLAIMS = "CREATE TABLE IF NOT EXISTS claim (key BLOB PRIMARY KEY, request_id TEXT NOT NULL, at INTEGER NOT NULL) WITHOUT ROWID"
-"""One file for all workers of the machine."""
+"""In one file for all workers of the machine, since an identical create may arrive at any of them."""
 BUSY_MS = 2_500
 CLAIMS_BUSY_MS = 1_000
-"""Wait for another worker's commit of a create; less than a record waits, since others of the batch wait too."""
+"""Wait for another worker's commit of a create. Shorter than ``JOURNAL_DEADLINE``, because the rest of the batch waits too."""
 WAL_PAGES = 4_000
 _CHUNKS = (64, 16, 4, 1)
-"""One statement per chunk: the interpreter's lock is let go once a statement, and taking it back may wait for the event loop."""
+"""Rows per INSERT: sqlite3 releases the interpreter's lock once a statement, and getting it back may wait for the event loop."""
 _RECORD, _RECORDS = "(?,?,?,?,?)", "INSERT INTO record VALUES "
 _PAYLOAD, _PAYLOADS = "(?,?,?)", "INSERT INTO payload VALUES "
 _INSERT_RECORDS = {n: _RECORDS + ",".join([_RECORD] * n) for n in _CHUNKS}
@@ -64,7 +64,7 @@ SELECT record.id, CAST(request_id AS TEXT), CAST(header AS BLOB), CAST(digest AS
   CAST(salt AS BLOB), CAST(body AS BLOB)
 FROM record LEFT JOIN payload USING (id) WHERE record.id BETWEEN ? AND ? ORDER BY record.id
 """
-"""The casts are for files that somebody edited: SQLite lets any type stand in any column."""
+"""The casts are for tampered files: SQLite accepts any type in any column."""
 _FIND = """
 SELECT request_id, CAST(header AS BLOB), CAST(body AS BLOB) FROM record LEFT JOIN payload USING (id)
 WHERE request_id = ? ORDER BY record.id
@@ -90,9 +90,10 @@ _PURGE = "DELETE FROM payload WHERE id IN (SELECT id FROM payload WHERE id < ? L
 
 
 class JournalFile:
-    """The one writer of a slot's file. Claims the first free slot of the directory; a restart goes on in the same file.
+    """The only writer of a slot's file. Claims the first free slot of the directory, so a restart continues in the same file.
 
-    The directory is this machine's own. ``writer`` names the process and its boot, so that every boot has a chain of its own.
+    The directory must be local to this machine: slots are claimed by ``flock``. ``writer`` is unique per process and boot, so that
+    every boot has its own chain.
     """
 
     def __init__(self, directory: Path, writer: str) -> None:
@@ -105,7 +106,7 @@ class JournalFile:
         self.path: Path | None = None
 
     def open(self) -> None:
-        """Claim a slot and read where its file ends. Raises Unavailable; then no slot is kept."""
+        """Claim a slot and read the end of its file. Raises Unavailable; then no slot is kept."""
         try:
             self._open()
         except Unavailable:
@@ -129,7 +130,7 @@ class JournalFile:
         return self._opened
 
     def tip(self) -> bytes:
-        """Give the hash that the next record follows; at the start, and after a failure, as the file has it."""
+        """Return the hash that the next record follows; read from the file at start and after a failure. Raises Unavailable."""
         if self._previous is None:
             try:
                 self._previous = self._read_tip()
@@ -147,7 +148,7 @@ class JournalFile:
         return last_hash if self._begun else policy.genesis(Stream.ACCESS, self.writer, last_hash)
 
     def append(self, batch: Batch) -> None:
-        """Make a batch durable. Raises Unavailable when the disk refuses; the next call then begins anew."""
+        """Commit a batch durably. Raises Unavailable when the disk refuses; the next ``tip`` then reads the end of the file again."""
         first, size = self._last + 1, len(batch.request_ids)
         try:
             self._db.execute("BEGIN IMMEDIATE")
@@ -176,7 +177,7 @@ class JournalFile:
 
     def _roll_back(self) -> None:
         if self._db.in_transaction:
-            with suppress(sqlite3.Error):  # tried again before the next batch
+            with suppress(sqlite3.Error):  # _read_tip rolls back again before the next batch
                 self._db.execute("ROLLBACK")
 
     def _insert(self, batch: Batch, first: int, start: int, size: int) -> None:
@@ -195,10 +196,10 @@ class JournalFile:
         self._db.execute(_INSERT_PAYLOADS[size], payloads)
 
     def _claim_open(self) -> None:
-        """Claim again what open creates of earlier boots claimed: a power cut may have lost it."""
+        """Restore the claims of open creates of earlier boots, which a power cut may have lost."""
         rows = self._db.execute(_OPEN_INTENTS, (OPEN_INTENTS_BOUND,)).fetchall()
         for intent in (encoding.decode(*row) for *row, _ in rows):
-            if key := policy.claim_of(intent):
+            if key := policy.claim_key(intent):
                 with self.claiming({intent.request_id: key}, intent.at):
                     pass
 
@@ -214,8 +215,8 @@ class JournalFile:
                     ).fetchone()
                     if holder != request_id:
                         held[request_id] = holder
-            # Two files are no one commit. Nobody sees the claims before the intents are durable, and an open intent is claimed again at
-            # the next start.
+            # Two files cannot commit together. The claims stay uncommitted until the intents are durable; if the process dies between
+            # the two commits, ``_claim_open`` restores the claims at the next start.
             yield held
 
     def release(self, request_ids: Sequence[str]) -> None:
@@ -265,7 +266,10 @@ def _claim(directory: Path) -> tuple[int, Path]:
             os.close(lock)
             continue
         return lock, directory / f"access-{slot}.db"
-    raise Unavailable("audit_unavailable", "Every slot of the audit journal is taken on this machine.")
+    raise Unavailable(
+        "audit_unavailable",
+        f"All {SLOTS_BOUND} slots of the audit journal are in use on this machine. Run fewer workers.",
+    )
 
 
 def _open_for_writing(path: Path) -> sqlite3.Connection:
@@ -283,7 +287,7 @@ def _open_for_writing(path: Path) -> sqlite3.Connection:
 
 
 def _open_claims(directory: Path) -> sqlite3.Connection:
-    """Open the claims. They outlive a killed process, not a power cut: open intents, which do, are claimed again at the next start."""
+    """Open the claims. ``synchronous=NORMAL`` survives a killed process but not a power cut, after which ``_claim_open`` restores them."""
     db = sqlite3.connect(directory / "claims.db", isolation_level=None, check_same_thread=False)
     for pragma in (f"busy_timeout={CLAIMS_BUSY_MS}", "journal_mode=WAL", "synchronous=NORMAL"):
         db.execute(f"PRAGMA {pragma}")
@@ -298,7 +302,7 @@ def _seconds(moment: datetime) -> int:
 
 
 class FileReader:
-    """Reads every journal file of a directory, while their writers go on."""
+    """Reads every journal file of a directory while their writers append."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -356,7 +360,7 @@ class FileReader:
         return [each for each in found if each.intent.request_id not in closed][:OPEN_INTENTS_BOUND]
 
     def _closed(self, request_ids: Sequence[str]) -> set[str]:
-        """Return which of these requests have an outcome in any file. Each file is opened once."""
+        """Return which of these requests have an outcome in any file; opens each file once."""
         if not request_ids:
             return set()
         return {
@@ -373,17 +377,17 @@ class FileReader:
                     for request_id in request_ids:
                         db.execute("DELETE FROM intent WHERE request_id = ?", (request_id,))
 
-    def scan(self, query: AccessQuery) -> list[Placed]:
+    def scan(self, query: AccessQuery) -> list[LocatedAccess]:
         limit = limit_of(query)
         with _readable():
             pages = [
-                list(islice(chosen(((slot, *row) for row in db.execute(_NEWEST)), query), limit))
+                list(islice(matching(((slot, *row) for row in db.execute(_NEWEST)), query), limit))
                 for slot, db in self._slots()
             ]
         return newest_of(pages, query)
 
-    def at(self, places: Sequence[Place]) -> list[Placed]:
-        found: list[Placed] = []
+    def at(self, places: Sequence[Place]) -> list[LocatedAccess]:
+        found: list[LocatedAccess] = []
         with _readable():
             for slot, db in self._slots():
                 for place in places:
@@ -399,8 +403,8 @@ class FileReader:
         with _readable():
             return {slot: _first_at(db, moment) - 1 for slot, db in self._slots()}
 
-    def after(self, positions: Positions, most: int) -> Followed:
-        found: Followed = {}
+    def after(self, positions: Positions, most: int) -> NewRecords:
+        found: NewRecords = {}
         with _readable():
             for slot, db in self._slots():
                 if rows := db.execute(_AFTER, (positions.get(slot, 0), most)).fetchall():
@@ -408,14 +412,14 @@ class FileReader:
         return found
 
     def close(self) -> None:
-        """Nothing is kept open."""
+        """Return at once: each call opens and closes its own files."""
 
-    def purge(self, before: datetime, may_go_on: Callable[[], bool] = lambda: True) -> int:
+    def purge(self, before: datetime, may_continue: Callable[[], bool] = lambda: True) -> int:
         removed = 0
         for path in sorted(self._directory.glob("access-*.db")):
             with closing(_open_for_writing(path)) as db:
                 end = _first_at(db, before)
-                while may_go_on() and (count := db.execute(_PURGE, (end, PURGE_BATCH)).rowcount):
+                while may_continue() and (count := db.execute(_PURGE, (end, PURGE_BATCH)).rowcount):
                     removed += count
         return removed
 
@@ -447,14 +451,14 @@ def _rows(db: sqlite3.Connection, first: int, last: int) -> Iterator[policy.Row]
 
 
 def _first_at(db: sqlite3.Connection, moment: datetime) -> int:
-    """Find the first record at or after the moment, by halving: records stand in the order of time."""
+    """Return the id of the first record at or after the moment, by binary search: records are in order of time."""
     row = db.execute(_LAST).fetchone()
     low, high = 1, (int(row[0]) if row else 0) + 1
     while low < high:
         middle = (low + high) // 2
-        found = db.execute(_HEADER, (middle,)).fetchone()
-        if found is None or encoding.at_of(found[1]) >= moment:
+        row = db.execute(_HEADER, (middle,)).fetchone()
+        if row is None or encoding.at_of(row[1]) >= moment:
             high = middle
         else:
-            low = int(found[0]) + 1
+            low = int(row[0]) + 1
     return low

@@ -1,4 +1,4 @@
-"""Following every journal of the installation while it is written: one look for all who follow, in a thread, never in a writer's way."""
+"""Following every journal of the installation while it is written: one polling thread for all followers, which never blocks a writer."""
 
 import asyncio
 from collections import deque
@@ -10,11 +10,11 @@ from heapq import merge
 
 import orjson
 
-from hilum.audit.journal_records import AccessReader, Followed, Positions
+from hilum.audit.journal_records import AccessReader, NewRecords, Positions
 from hilum.audit.models import (
     FOLLOWED_BOUND,
     FOLLOWERS_BOUND,
-    LOOK_BOUND,
+    POLL_BOUND,
     RESUME_BOUND,
     RESUME_WITHIN,
     Access,
@@ -26,8 +26,8 @@ _MINUTE = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """A record where it stands: in which journal, as which of its records."""
+class FollowedRecord:
+    """A record with its journal and its number in that journal."""
 
     journal: str
     number: int
@@ -35,20 +35,20 @@ class Seen:
 
 
 @dataclass(slots=True)
-class Place:
-    """How far somebody has followed: the last record of each journal that wrote lately, and since when they follow.
+class ResumePoint:
+    """The progress of a follower: the last record of each recently active journal, and when following began.
 
-    A journal that is not named wrote nothing from a while before they began, so whatever it wrote since is new to them.
+    A journal without a position had been silent for a while when following began, so all that it wrote since is new to the follower.
     """
 
     began: datetime
     left: datetime
-    """When the place was last written down."""
+    """When it was last written."""
     positions: Positions = field(default_factory=dict)
     lately: dict[str, datetime] = field(default_factory=dict)
 
-    def step(self, seen: Seen) -> None:
-        """Go past a record; journals that have long been silent are no longer named, so that the place stays small."""
+    def step(self, seen: FollowedRecord) -> None:
+        """Advance past a record. Drops journals that have long been silent, so that the SSE event id stays short."""
         at = seen.access.at
         self.positions[seen.journal] = seen.number
         self.lately[seen.journal] = at
@@ -60,10 +60,10 @@ class Place:
         return orjson.dumps([self.began.timestamp(), now.timestamp(), rows])
 
     @staticmethod
-    def read(written: bytes) -> "Place":
+    def read(written: bytes) -> "ResumePoint":
         began, left, rows = orjson.loads(written)
         positions = {name: number for name, number, _ in rows}
-        return Place(_at(began), _at(left), positions, {name: _at(at) for name, _, at in rows})
+        return ResumePoint(_at(began), _at(left), positions, {name: _at(at) for name, _, at in rows})
 
 
 def _at(timestamp: float) -> datetime:
@@ -71,33 +71,33 @@ def _at(timestamp: float) -> datetime:
 
 
 class Follower:
-    """Records for one who follows. What is not taken in time is dropped and counted."""
+    """The buffer of one follower. When it is full, the oldest records are dropped and counted."""
 
-    def __init__(self, wanted: Callable[[Access], bool], place: Place, upto: Positions) -> None:
+    def __init__(self, wanted: Callable[[Access], bool], place: ResumePoint, upto: Positions) -> None:
         self.wants = wanted
-        self._waiting: deque[Seen] = deque(maxlen=FOLLOWED_BOUND)
-        self._stirred = asyncio.Event()
+        self._waiting: deque[FollowedRecord] = deque(maxlen=FOLLOWED_BOUND)
+        self._woken = asyncio.Event()
         self._dropped = 0
         self.place = place
         self.upto = upto
-        """Where the journals stood when it began: it is offered what follows."""
-        self.over = ""
-        """Why nothing more will come."""
+        """The ends of the journals when it began: it is offered later records only."""
+        self.end_reason = ""
+        """Why no more records will come; empty while more may."""
 
-    def offer(self, seen: Seen) -> None:
+    def offer(self, seen: FollowedRecord) -> None:
         if self.wants(seen.access):
             self._dropped += len(self._waiting) == FOLLOWED_BOUND
             self._waiting.append(seen)
-            self._stirred.set()
+            self._woken.set()
         elif not self._waiting:
             self.place.step(seen)
 
     def end(self, why: str) -> None:
-        self.over = why
-        self._stirred.set()
+        self.end_reason = why
+        self._woken.set()
 
-    def take(self) -> Seen | None:
-        """Take the oldest record, if one waits, and step past it."""
+    def take(self) -> FollowedRecord | None:
+        """Return the oldest buffered record and advance past it; None if there is none."""
         if not self._waiting:
             return None
         seen = self._waiting.popleft()
@@ -105,80 +105,84 @@ class Follower:
         return seen
 
     def take_dropped(self) -> int:
-        """Tell how many were dropped since it was last told."""
+        """Return how many records were dropped since the last call."""
         dropped, self._dropped = self._dropped, 0
         return dropped
 
-    async def stir(self, within_s: float) -> bool:
-        """Wait until something waits or it is over; False when neither happened in time."""
-        if not self._waiting and not self.over:
-            self._stirred.clear()
+    async def wait(self, within_s: float) -> bool:
+        """Wait until a record is buffered or following has ended; return False when neither happened in time."""
+        if not self._waiting and not self.end_reason:
+            self._woken.clear()
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._stirred.wait(), within_s)
-        return bool(self._waiting or self.over)
+                await asyncio.wait_for(self._woken.wait(), within_s)
+        return bool(self._waiting or self.end_reason)
 
 
 class Tail:
-    """Looks at every journal while somebody follows. Belongs to one event loop."""
+    """Polls every journal while there are followers. Belongs to one event loop."""
 
-    def __init__(self, open_reader: Callable[[], AccessReader], clock: Clock, look_s: float) -> None:
-        self._open_reader, self._clock, self._look_s = open_reader, clock, look_s
+    def __init__(self, open_reader: Callable[[], AccessReader], clock: Clock, poll_s: float) -> None:
+        self._open_reader, self._clock, self._poll_s = open_reader, clock, poll_s
         self._followers: list[Follower] = []
         self._positions: Positions = {}
         self._lately: dict[str, datetime] = {}
         self._starting = asyncio.Lock()
-        self._looking: asyncio.Task[None] | None = None
+        self._polling: asyncio.Task[None] | None = None
 
     async def follow(self, wanted: Callable[[Access], bool]) -> Follower:
-        """Begin to follow, from now. ``leave`` ends it. Raises Unavailable when too many follow or no journal can be read."""
+        """Start to follow, from now; ``leave`` ends it. Raises Unavailable when too many follow or no journal can be read."""
         async with self._starting:
             if len(self._followers) >= FOLLOWERS_BOUND:
-                raise Unavailable("too_many_subscribers", "Too many are looking on already.")
-            if self._looking is None:
+                raise Unavailable(
+                    "too_many_subscribers",
+                    f"This worker already serves {FOLLOWERS_BOUND} audit streams. Close one, or try again later.",
+                )
+            if self._polling is None:
                 reader = self._open_reader()
                 begun = asyncio.ensure_future(asyncio.to_thread(self._begin, reader))
                 try:
                     await asyncio.shield(begun)
-                    self._looking = asyncio.create_task(self._look_on(reader))
+                    self._polling = asyncio.create_task(self._poll(reader))
                 finally:
-                    # Not in the task, which may be cancelled before it began.
-                    (self._looking or begun).add_done_callback(lambda _: reader.close())
+                    # A callback, not a ``finally`` in the task: a task that is cancelled before it starts never runs.
+                    (self._polling or begun).add_done_callback(lambda _: reader.close())
             now = self._clock.now()
             lately = {name: at for name, at in self._lately.items() if at >= now - RESUME_WITHIN}
-            place = Place(now, now, {name: self._positions[name] for name in lately}, lately)
-            made = Follower(wanted, place, dict(self._positions))
-            self._followers.append(made)
-            return made
+            place = ResumePoint(now, now, {name: self._positions[name] for name in lately}, lately)
+            follower = Follower(wanted, place, dict(self._positions))
+            self._followers.append(follower)
+            return follower
 
     def leave(self, follower: Follower) -> None:
-        """End following; with the last one, looking ends too."""
+        """End following; polling ends with the last follower."""
         if follower in self._followers:
             self._followers.remove(follower)
-        if not self._followers and self._looking is not None:
-            self._looking.cancel()
-            self._looking = None
+        if not self._followers and self._polling is not None:
+            self._polling.cancel()
+            self._polling = None
 
     def end(self, why: str) -> None:
-        """Let everybody go."""
+        """End every follower."""
         for follower in self._followers:
             follower.end(why)
 
-    async def catch_up(self, follower: Follower, left: Place) -> "Missed":
-        """Read what followed a place that was left, up to where the follower began. Raises Unavailable."""
+    async def catch_up(self, follower: Follower, left: ResumePoint) -> "Missed":
+        """Read the records after a resume point, up to where the follower began. Raises Unavailable."""
         return await asyncio.to_thread(self._catch_up, follower, left)
 
-    def _catch_up(self, follower: Follower, left: Place) -> "Missed":
+    def _catch_up(self, follower: Follower, left: ResumePoint) -> "Missed":
         reader, horizon = self._open_reader(), self._clock.now() - RESUME_WITHIN
         try:
+            # Journals without a position had written nothing shortly before ``left.began``; the minute allows for clocks apart.
             floor, unnamed = reader.starts(horizon), reader.starts(max(left.began - _MINUTE, horizon))
             positions = {
                 name: max(left.positions.get(name, unnamed.get(name, 0)), floor.get(name, 0))
                 for name in follower.upto
             }
-            found: list[Seen] = []
+            found: list[FollowedRecord] = []
             read, behind = 0, True
             while behind and read < RESUME_BOUND:
-                page = list(_in_order(_up_to(reader.after(positions, LOOK_BOUND), follower.upto)))
+                page = list(_in_order(_up_to(reader.after(positions, POLL_BOUND), follower.upto)))
                 positions |= {seen.journal: seen.number for seen in page}
                 found += [seen for seen in page if follower.wants(seen.access)]
                 read, behind = read + len(page), bool(page)
@@ -191,25 +195,25 @@ class Tail:
         before, self._positions = reader.starts(now - RESUME_WITHIN - _MINUTE), reader.ends()
         self._lately = {name: now for name, end in self._positions.items() if end > before.get(name, 0)}
 
-    async def _look_on(self, reader: AccessReader) -> None:
-        look: asyncio.Future[Followed] | None = None
+    async def _poll(self, reader: AccessReader) -> None:
+        pending: asyncio.Future[NewRecords] | None = None
         try:
             while True:
-                await asyncio.sleep(self._look_s)
-                look = asyncio.ensure_future(
-                    asyncio.to_thread(reader.after, dict(self._positions), LOOK_BOUND)
+                await asyncio.sleep(self._poll_s)
+                pending = asyncio.ensure_future(
+                    asyncio.to_thread(reader.after, dict(self._positions), POLL_BOUND)
                 )
                 with suppress(Unavailable):
-                    self._give(await asyncio.shield(look))
-        except Exception:  # noqa: BLE001 - the task's edge: whoever follows must hear of it
-            self._looking = None
+                    self._deliver(await asyncio.shield(pending))
+        except Exception:  # noqa: BLE001 - the task's edge: followers must be notified
+            self._polling = None
             self.end("audit_unavailable")
         finally:
-            if look is not None:
-                # The thread goes on when this task does not, and would open anew what is closed under it.
-                await asyncio.gather(look, return_exceptions=True)
+            if pending is not None:
+                # The thread outlives a cancelled task, and would reopen a reader that is closed while it reads.
+                await asyncio.gather(pending, return_exceptions=True)
 
-    def _give(self, found: Followed) -> None:
+    def _deliver(self, found: NewRecords) -> None:
         for seen in _in_order(found):
             self._positions[seen.journal] = seen.number
             self._lately[seen.journal] = seen.access.at
@@ -219,19 +223,21 @@ class Tail:
 
 @dataclass(frozen=True, slots=True)
 class Missed:
-    """What is wanted of what was missed. ``more``: some lies too far back to be given."""
+    """Records that a follower missed and wants. ``more``: some are too old to be returned."""
 
-    records: tuple[Seen, ...]
+    records: tuple[FollowedRecord, ...]
     more: bool
 
 
-def _in_order(found: Followed) -> Iterator[Seen]:
-    """Give records in the order of time, yet those of one journal in the journal's own order, so that a place in it is exact."""
-    journals = [[Seen(name, number, access) for number, access in rows] for name, rows in found.items()]
+def _in_order(found: NewRecords) -> Iterator[FollowedRecord]:
+    """Merge records by time, keeping each journal's own order, so that a position in it stays exact."""
+    journals = [
+        [FollowedRecord(name, number, access) for number, access in rows] for name, rows in found.items()
+    ]
     return merge(*journals, key=lambda seen: seen.access.at)
 
 
-def _up_to(found: Followed, ends: Mapping[str, int]) -> Followed:
+def _up_to(found: NewRecords, ends: Mapping[str, int]) -> NewRecords:
     return {
         name: [row for row in rows if row[0] <= ends[name]] for name, rows in found.items() if name in ends
     }

@@ -1,4 +1,4 @@
-"""The API of evidence holds: what no retention period may purge."""
+"""The API of evidence holds, which keep payloads from being purged."""
 
 from collections.abc import Callable
 from dataclasses import asdict
@@ -23,7 +23,7 @@ READERS = (*KEEPERS, "auditor")
 
 
 class HoldOrder(Strict):
-    """What to hold, and why. Without ``since`` everything is held."""
+    """What to hold, and why. Without ``since`` all payloads are held."""
 
     reason: Annotated[str, Field(min_length=1, max_length=HOLD_REASON_BOUND)]
     since: Moment | None = None
@@ -46,7 +46,7 @@ class HoldShown(Strict):
 
 
 def api(kit: Kit, has_tenant: HasTenant) -> APIRouter:
-    """Build the API routes of evidence holds. ``has_tenant`` is the identity room's."""
+    """Build the API routes of evidence holds. ``has_tenant`` checks whether a tenant exists; it is the identity room's."""
     router = api_router(kit, "audit")
 
     @router.get("/holds", response_model=Page[HoldShown], openapi_extra=audience(*READERS))
@@ -57,7 +57,7 @@ def api(kit: Kit, has_tenant: HasTenant) -> APIRouter:
 
     @router.post("/holds", status_code=201, openapi_extra=audience(*KEEPERS))
     async def place_hold(request: Request, body: HoldOrder) -> HoldShown:
-        """Place a hold: nothing from its moment on is purged while it stands."""
+        """Place a hold: while it is in force, no payload recorded since its moment is purged."""
         about = {"tenant": body.tenant, "app": body.app, "patient": body.patient}
 
         def place(ctx: Context) -> Hold:
@@ -68,7 +68,7 @@ def api(kit: Kit, has_tenant: HasTenant) -> APIRouter:
 
     @router.post("/holds/{hold}/release", openapi_extra=audience(*KEEPERS))
     async def release_hold(request: Request, hold: Id) -> HoldShown:
-        """Release a hold; somebody else than who placed it."""
+        """Release a hold. The person who placed it cannot release it."""
         return _shown(await change(kit, request, partial(service.release_hold, hold=hold)))
 
     return router

@@ -1,4 +1,4 @@
-"""Whether the access journal can be written, as its own commits and an occasional try show."""
+"""Health of the access journal: whether it can be written, judged by its commits and by an occasional probe."""
 
 import sqlite3
 from collections.abc import Callable
@@ -10,22 +10,22 @@ from hilum.kernel.errors import HilumError
 from hilum.kernel.ports import Clock
 
 FAILS_FOR_S = 10.0
-"""A journal that failed counts as failing until it was written again, or for so long where nobody tries."""
+"""A journal that failed counts as failing until it is written again, or for this long if nothing writes to it."""
 TRY_EVERY_S = 2.0
 TRY_WITHIN_MS = 1_000
 
 
-class Watch:
-    """Watches the journal of one worker. ``commit`` is called in the journal's thread, ``failing`` from any other."""
+class JournalHealth:
+    """Health of one worker's journal. ``commit`` is called in the journal's thread, ``failing`` from any other."""
 
     def __init__(self, clock: Clock, path: Callable[[], Path | None] = lambda: None) -> None:
-        """``path``: the file that is tried while nobody writes; None where the journal is not one, or not open yet."""
+        """``path`` returns the file to probe; None if the journal is not a file, or not open yet."""
         self._clock, self._path = clock, path
         self._failed_at = float("-inf")
         self._tried_at = float("-inf")
 
     def commit(self, write: Callable[[], int], records: int) -> None:
-        """Write one batch of at most so many records, timed and counted; ``write`` returns how many there were. Raises what writing raises."""
+        """Write one batch of at most ``records``, timed and counted; ``write`` returns how many it wrote. Raises what ``write`` raises."""
         begun = self._clock.monotonic()
         try:
             written = write()
@@ -38,22 +38,22 @@ class Watch:
         metrics.JOURNAL_SECONDS.observe(self._clock.monotonic() - begun)
 
     def failed(self) -> None:
-        """Note that a record could not be made durable, or not in time."""
+        """Record that a record could not be made durable, or not in time."""
         self._failed_at = self._clock.monotonic()
 
     def failing(self) -> bool:
-        """Return whether the journal cannot be written; tries it now and then, since nobody may be asking for anything."""
+        """Check whether the journal cannot be written. Probes it every ``TRY_EVERY_S``, since there may be no traffic to show a failure."""
         now = self._clock.monotonic()
         if now - self._tried_at >= TRY_EVERY_S:
             self._tried_at = now
             path = self._path()
             if path is not None:
-                self._failed_at = float("-inf") if takes_writes(path) else now
+                self._failed_at = float("-inf") if is_writable(path) else now
         return now - self._failed_at < FAILS_FOR_S
 
 
-def takes_writes(path: Path) -> bool:
-    """Take and let go the one place of a writer; a file that another process holds, or that has gone, gives none."""
+def is_writable(path: Path) -> bool:
+    """Check whether the file's write lock can be acquired; False if another process holds it, or the file is gone."""
     try:
         with closing(sqlite3.connect(f"file:{path}?mode=rw", uri=True, isolation_level=None)) as db:
             db.execute(f"PRAGMA busy_timeout={TRY_WITHIN_MS}")

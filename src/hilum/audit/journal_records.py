@@ -1,4 +1,4 @@
-"""What the two kinds of journal share: a batch of records linked into a chain, and how stored records are read back."""
+"""What both journals, in files and in PostgreSQL, share: batches of chained records, and the protocols of writers and readers."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -20,31 +20,35 @@ _HEADER_WORDS = ("tenant", "app", "client", "person", "launch", "authorization",
 
 @dataclass(frozen=True, slots=True, order=True)
 class Place:
-    """Where a record stands: when, in which journal, and as which of its records. Their order is that of every list of accesses."""
+    """The position of a record: time, journal, number in the journal. Lists of accesses are sorted by it."""
 
     at: datetime
     journal: str
     number: int
 
     def write(self) -> str:
-        """Write it as the cursor of a page."""
+        """Return it as the cursor of a page."""
         return f"{(self.at - _EPOCH) // timedelta(microseconds=1)}.{self.journal}.{self.number}"
 
     @staticmethod
     def read(cursor: str) -> "Place":
-        """Read a cursor. Raises Invalid."""
+        """Parse a cursor. Raises Invalid."""
         at, _, rest = cursor.partition(".")
         journal, _, number = rest.rpartition(".")
         if not journal or not all(
             part.isascii() and part.isdigit() and len(part) < 18 for part in (at, number)
         ):
-            raise Invalid("cursor_invalid", "This page cannot be found.", fields={"after": "cursor_unknown"})
+            raise Invalid(
+                "cursor_invalid",
+                "The cursor is not valid. Pass `next` of the previous page.",
+                fields={"after": "cursor_unknown"},
+            )
         return Place(_EPOCH + timedelta(microseconds=int(at)), journal[:10], int(number))
 
 
 @dataclass(slots=True)
 class Batch:
-    """Records to be made durable together, column by column, each hashed onto the one before."""
+    """Records to be made durable together, as columns; each record is chained to the one before."""
 
     request_ids: list[str] = field(default_factory=list)
     headers: list[bytes] = field(default_factory=list)
@@ -53,13 +57,13 @@ class Batch:
     salts: list[bytes] = field(default_factory=list)
     bodies: list[bytes] = field(default_factory=list)
     opened: list[int] = field(default_factory=list)
-    """Places in the batch of intents."""
+    """Positions of intents in the batch."""
     closed: list[str] = field(default_factory=list)
     """Request ids of writes whose outcome is in the batch."""
 
 
 def link_batch(accesses: Iterable[Access], previous: bytes, ids: Ids) -> Batch:
-    """Encode and hash records in their order, the first onto ``previous``."""
+    """Encode and chain records in order, the first to ``previous``."""
     batch = Batch()
     for access in accesses:
         header, body = encoding.encode(access)
@@ -81,9 +85,9 @@ def link_batch(accesses: Iterable[Access], previous: bytes, ids: Ids) -> Batch:
 
 @dataclass(frozen=True, slots=True)
 class ChainRows:
-    """One stored chain to be verified. ``at_least``: how many records it must hold, since another chain follows it.
+    """One stored chain to be verified. ``at_least``: how many records it must have, known if another chain follows it.
 
-    ``fault`` is what is wrong with its place already.
+    ``fault``: what is already wrong before any record is read, such as a wrong first record.
     """
 
     name: str
@@ -94,10 +98,12 @@ class ChainRows:
 
 
 class ChainMoved(Unavailable):
-    """The chain ends elsewhere than was thought: a batch that nobody waited for any more arrived after all."""
+    """The chain does not end where expected: a batch whose commit was given up as lost has arrived after all."""
 
     def __init__(self) -> None:
-        super().__init__("audit_unavailable", "The audit journal has moved on.")
+        super().__init__(
+            "audit_unavailable", "The audit journal ends elsewhere than expected; its end must be read again."
+        )
 
 
 class Writer(Protocol):
@@ -106,22 +112,22 @@ class Writer(Protocol):
     writer: str
 
     def open(self) -> None:
-        """Get ready to write. Raises Unavailable."""
+        """Prepare for writing. Raises Unavailable."""
         ...
 
     def tip(self) -> bytes:
-        """Give the hash that the next record follows. Raises Unavailable."""
+        """Return the hash that the next record follows. Raises Unavailable."""
         ...
 
     def append(self, batch: Batch) -> None:
-        """Make a batch durable, or raise Unavailable and be ready for the next. Raises ChainMoved when it must be linked again."""
+        """Commit a batch durably, or raise Unavailable and stay usable. Raises ChainMoved when the batch must be linked again."""
         ...
 
     def claiming(self, wanted: Mapping[str, bytes], at: datetime) -> AbstractContextManager[dict[str, str]]:
-        """Claim a key for each request id, among all workers, in one commit with what is appended within: none stands without its intent.
+        """Claim a key for each request id, among all workers, in one commit with what is appended inside the ``with`` block.
 
-        Yields, for those that another request holds, that request's id. A claim lasts ``CLAIM_LIFE`` at most. Raises Unavailable, also at
-        the end; then nothing was claimed or appended.
+        INVARIANT: no claim is visible without its durable intent. Yields the holder's request id for each request whose key is held. A
+        claim lasts at most ``CLAIM_LIFE``. Raises Unavailable, also on exit; then nothing was claimed or appended.
         """
         ...
 
@@ -133,29 +139,30 @@ class Writer(Protocol):
 
 
 Positions = dict[str, int]
-"""The number of a record in each journal, by the journal's short name; a journal that is not named stands at 0."""
-Followed = dict[str, list[tuple[int, Access]]]
-"""Records of each journal with their numbers, in their order."""
-
-
-Placed = tuple[Place, Access]
+"""The number of a record in each journal, by the journal's short name; 0 for journals that are absent."""
+NewRecords = dict[str, list[tuple[int, Access]]]
+"""Records of each journal with their numbers, in order."""
+LocatedAccess = tuple[Place, Access]
 Stored = tuple[str, int, str, bytes, bytes | None]
 """Journal, number, request id, header and payload of a record."""
 
 
 class JournalReader(Protocol):
-    """Reads every access journal of the installation while it is written."""
+    """Reads every access journal of the installation while it is written.
 
-    def scan(self, query: AccessQuery) -> list[Placed]:
-        """Find a page of records by reading the journals from their ends."""
+    Methods raise Unavailable; ``chains`` may also raise the database's own errors, which verification reports as faults.
+    """
+
+    def scan(self, query: AccessQuery) -> list[LocatedAccess]:
+        """Find a page of records without the index, by reading the journals backwards."""
         ...
 
-    def at(self, places: Sequence[Place]) -> list[Placed]:
-        """Read the records at these places, in any order; a place without a record is left out. Raises Unavailable."""
+    def at(self, places: Sequence[Place]) -> list[LocatedAccess]:
+        """Read the records at these positions, in any order; positions without a record are skipped."""
         ...
 
     def heads(self) -> dict[str, Head]:
-        """Tell the last durable record of every chain, as ``access/<writer>``."""
+        """Return the last durable record of every chain, as ``access/<writer>``."""
         ...
 
     def chains(self) -> Iterator[ChainRows]:
@@ -167,33 +174,33 @@ class JournalReader(Protocol):
         ...
 
     def open_intents(self) -> list[OpenIntent]:
-        """List writes without an outcome, oldest first, at most ``OPEN_INTENTS_BOUND``. Raises Unavailable."""
+        """List writes without an outcome, oldest first, at most ``OPEN_INTENTS_BOUND``."""
         ...
 
     def forget_intents(self, request_ids: Sequence[str]) -> None:
-        """Take writes off that list whose settlement is on record in another journal. Raises Unavailable."""
+        """Remove writes from that list whose settlement was recorded in another journal."""
         ...
 
     def ends(self) -> Positions:
-        """Tell the last record of every journal. Raises Unavailable."""
+        """Return the last record of every journal."""
         ...
 
     def starts(self, moment: datetime) -> Positions:
-        """Tell of every journal the last record before a moment. Raises Unavailable."""
+        """Return, for every journal, the last record before a moment."""
         ...
 
-    def after(self, positions: Positions, most: int) -> Followed:
-        """Give what follows in every journal, at most so many of each; a journal without news is left out. Raises Unavailable."""
+    def after(self, positions: Positions, most: int) -> NewRecords:
+        """Return later records of every journal, at most ``most`` of each; journals without new records are absent."""
         ...
 
     def close(self) -> None:
-        """Let go of what following keeps open."""
+        """Close what ``ends``, ``starts`` and ``after`` keep open."""
         ...
 
-    def purge(self, before: datetime, may_go_on: Callable[[], bool] = lambda: True) -> int:
-        """Remove the payloads of records older than ``before``; return how many. The chain holds without them.
+    def purge(self, before: datetime, may_continue: Callable[[], bool] = lambda: True) -> int:
+        """Remove the payloads of records older than ``before``; return how many. The chain still verifies without them.
 
-        ``may_go_on`` is asked before each batch; the purge ends where it says no.
+        ``may_continue`` is called before each batch; the purge stops when it returns False.
         """
         ...
 
@@ -202,16 +209,16 @@ class AccessReader(JournalReader, Protocol):
     """Reads the journals, and searches them by their index."""
 
     def newest(self, query: AccessQuery) -> list[Access]:
-        """Find a page of records, newest first. Intents are left out: their outcome is what happened."""
+        """Find a page of records, newest first. Intents are left out, since their outcome has a record of its own."""
         ...
 
     def page(self, query: AccessQuery) -> AccessPage:
-        """Find a page of records as ``newest`` does, and where the next begins."""
+        """Find a page of records as ``newest`` does, with the cursor of the next page."""
         ...
 
 
-def chosen(rows: Iterable[Stored], query: AccessQuery) -> Iterator[Placed]:
-    """Keep the stored rows that fit, judging the bytes before reading them."""
+def matching(rows: Iterable[Stored], query: AccessQuery) -> Iterator[LocatedAccess]:
+    """Yield the stored rows that match. Searches the raw bytes first, since decoding every row would be slow."""
     needles = [encoding.quoted(getattr(query, name)) for name in _HEADER_WORDS if getattr(query, name)]
     patient = encoding.quoted(query.patient) if query.patient else b""
     for journal, number, request_id, header, body in rows:
@@ -224,8 +231,8 @@ def chosen(rows: Iterable[Stored], query: AccessQuery) -> Iterator[Placed]:
                 yield placed
 
 
-def fits(placed: Placed, query: AccessQuery) -> bool:
-    """Return whether a record is one that the query asks for."""
+def fits(placed: LocatedAccess, query: AccessQuery) -> bool:
+    """Check whether a record matches a query."""
     place, access = placed
     if access.outcome is Outcome.INTENDED or (query.before is not None and access.at >= query.before):
         return False
@@ -238,7 +245,7 @@ def limit_of(query: AccessQuery) -> int:
     return max(1, min(query.limit, PAGE_BOUND))
 
 
-def newest_of(pages: Iterable[Iterable[Placed]], query: AccessQuery) -> list[Placed]:
-    """Join records into one page, newest first."""
+def newest_of(pages: Iterable[Iterable[LocatedAccess]], query: AccessQuery) -> list[LocatedAccess]:
+    """Merge records into one page, newest first, without duplicates."""
     every = {place: access for page in pages for place, access in page}
     return sorted(every.items(), key=lambda placed: placed[0], reverse=True)[: limit_of(query)]

@@ -1,4 +1,4 @@
-"""What is recorded: events of the control plane and accesses at the gateway."""
+"""Values of the record: events of the control plane, accesses at the gateway, checkpoints, holds, and queries over them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,34 +11,34 @@ from hilum.kernel.pages import PAGE_BOUND
 
 CHECKPOINT_EVERY = timedelta(seconds=1)
 JOURNAL_QUEUE_BOUND = 8_192
-"""Records waiting for the disk; past it the gateway refuses with audit_unavailable."""
+"""Records waiting for the disk; beyond it the gateway refuses with audit_unavailable."""
 JOURNAL_BATCH_BOUND = 512
 JOURNAL_DEADLINE = timedelta(seconds=2.5)
-"""How long a record may take to become durable; past it the request is refused with audit_unavailable."""
+"""How long a record may take to become durable; after that the request is refused with audit_unavailable."""
 JOURNAL_CLOSE_WITHIN = timedelta(seconds=8)
 NOTES_BOUND = 2_000
-"""Unrecorded refusals that are kept in memory until the journal works again; past it the oldest are counted in one record for each reason."""
+"""Unrecorded refusals kept in memory until the journal works again; beyond it the oldest are aggregated into one record per reason."""
 NOTE_RETRY = timedelta(seconds=1)
 CLAIM_LIFE = timedelta(hours=24)
-"""How long a create whose answer may be lost keeps an identical one from being carried out."""
+"""How long a create whose answer may be lost blocks an identical one."""
 SETTLE_AFTER = timedelta(seconds=30)
-"""Age at which no request of ours can still be under way at a FHIR server; before it, a write that is not there may yet come."""
+"""Age of an intent after which none of our requests can still be in flight; a younger write that is not found may still arrive."""
 LEAVE_WITHIN = timedelta(seconds=8)
-"""Age of an intent up to which its write may leave: with the deadline of a FHIR server it ends before ``SETTLE_AFTER``."""
+"""Age of an intent up to which its write may be sent: this plus the deadline of a FHIR server is less than ``SETTLE_AFTER``."""
 OPEN_INTENTS_BOUND = 1_000
 SETTLEMENT = "settlement"
-"""The rule of a record that says, later, what became of a write."""
+"""The rule of a later record that states the outcome of a write."""
 UNDELIVERED = "undelivered"
-"""The rule of a record that corrects the one before it: what had been prepared was kept back."""
+"""The rule of a record that corrects the one before it: the prepared response was not delivered."""
 FAULTS_BOUND = 100
 FOLLOWERS_BOUND = 64
 FOLLOWED_BOUND = 8_192
-"""Records that wait for one who follows; the oldest go first, and how many is told."""
-LOOK_BOUND = 2_000
-"""Records of one journal that are read at one look."""
+"""Records buffered for one follower; beyond it the oldest are dropped, and the number is reported to the follower."""
+POLL_BOUND = 2_000
+"""Records of one journal that are read in one poll."""
 RESUME_BOUND = 10_000
 RESUME_WITHIN = timedelta(minutes=5)
-"""How far back a stream goes on from."""
+"""How far back a stream can resume."""
 ANCHOR_BYTES_BOUND = 2_000_000
 ANCHOR_LINES_KEPT = 10_000
 SLOTS_BOUND = 256
@@ -46,7 +46,7 @@ INDEX_EVERY = timedelta(seconds=1)
 INDEX_BATCH = 1_000
 """Records of each journal that are indexed in one transaction."""
 TAIL_BOUND = 20_000
-"""Records that are read though they are not indexed yet; where more are missing, the journals are searched without the index."""
+"""Records not indexed yet that a search reads as well; if more are missing, the journals are searched without the index."""
 EXPLAIN_EVENTS_BOUND = 50
 PURGE_BATCH = 1_000
 PURGE_ACTION = "audit.payload.purge"
@@ -68,18 +68,18 @@ class Outcome(StrEnum):
     DONE = "done"
     REFUSED = "refused"
     INTENDED = "intended"
-    """A write is about to leave for a FHIR server."""
+    """A write is about to be sent to a FHIR server."""
     NOT_DONE = "not_done"
-    """A write that left, and was found not to have been carried out."""
+    """A write that was sent, and is proven not to have been carried out."""
     UNKNOWN = "unknown"
-    """A write that left, and of which nobody knows whether it was carried out."""
+    """A write that was sent, and may or may not have been carried out."""
 
 
 @dataclass(slots=True)
 class Recorded:
-    """Proof that the intent of one write is durable; no write leaves without one. ``use`` it once.
+    """Proof that the intent of one write is durable; no write is sent without one, and each serves once.
 
-    ``is_late`` says that others may already have settled the write as not done, so that it must not leave any more.
+    ``is_late`` returns whether another process may already have settled the write as not done, so that it must no longer be sent.
     """
 
     request_id: str
@@ -87,14 +87,14 @@ class Recorded:
     used: bool = False
 
     def use(self) -> bool:
-        """Spend it on a write that is about to leave; False: it is too late for that. A second use is a bug."""
+        """Use the proof for a write that is about to be sent; return False if it is too late to send it. A second use is a bug."""
         assert not self.used, "one intent, one write"
         self.used = True
         return not self.is_late()
 
 
 class Claimed(Conflict):
-    """An identical create is under way, or nobody knows yet whether its app received the answer. ``holder`` is its request id."""
+    """An identical create is under way, or its app may not have received the answer. ``holder`` is its request id."""
 
     def __init__(self, holder: str) -> None:
         super().__init__("write_repeated", "An identical create is not settled yet.")
@@ -105,8 +105,8 @@ class Claimed(Conflict):
 class Event:
     """A control-plane event. ``action`` is ``room.noun.verb`` and has its page in docs/reference.
 
-    ``facts`` go under the chain by digest and may be purged by class; they hold ids, never secrets. ``patient`` is PHI
-    and lies with the payload too.
+    ``facts`` are chained by digest and may be purged by class; they hold ids, never secrets. ``patient`` is PHI
+    and is stored in the payload too.
     """
 
     action: str
@@ -127,10 +127,10 @@ class Access:
     """One FHIR request and its decision. ``path``, ``query`` and ``patient`` are PHI: payload only, never in logs.
 
     ``decision`` is the decision's id (equal to the request's, with ``.n`` for the n-th entry of a batch);
-    ``reason`` is empty for a permit. ``rule`` names what permitted or refused: the scope that matched, the switch, the missing row.
+    ``reason`` is empty for a permit. ``rule`` is what permitted or refused: the scope that matched, the switch, the missing row.
 
-    A write has several records under one request id: its intent (``INTENDED``) before it leaves, its outcome, and where the outcome was
-    not known a settlement. ``digest`` is that of the body the app sent, ``resource`` where it is stored (``Type/id``); both are PHI too.
+    A write has several records under one request id: its intent (``INTENDED``) before it is sent, its outcome, and, if the outcome was
+    unknown, a settlement. ``digest`` is that of the body the app sent, ``resource`` where it is stored (``Type/id``); both are PHI too.
     """
 
     request_id: str
@@ -171,7 +171,7 @@ class Access:
 
 @dataclass(frozen=True, slots=True)
 class Unsettled:
-    """A write without an outcome, for a report. One younger than ``SETTLE_AFTER`` may simply be under way."""
+    """A write without an outcome, for a report. One younger than ``SETTLE_AFTER`` may still be in flight."""
 
     request_id: str
     since: datetime
@@ -179,7 +179,7 @@ class Unsettled:
 
 @dataclass(frozen=True, slots=True)
 class OpenIntent:
-    """A write that left, or was about to, and has no outcome on record. ``dead``: the process that sent it is known to be gone."""
+    """A write that was sent, or was about to be, and has no recorded outcome. ``dead``: the process that sent it has ended."""
 
     intent: Access
     dead: bool = False
@@ -200,7 +200,7 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True)
 class Anchored:
-    """A checkpoint as it was noted outside the database: its digest names it and all before it."""
+    """A checkpoint as written to the anchor outside the database. Its digest covers it and every checkpoint before it."""
 
     number: int
     at: datetime
@@ -209,7 +209,7 @@ class Anchored:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What ``verify`` found. ``faults`` is empty when nothing was edited, removed or reordered."""
+    """The result of ``verify``. ``faults`` is empty when nothing was edited, removed or reordered."""
 
     records: int
     checkpoints: int
@@ -220,7 +220,7 @@ class Verdict:
     anchored: int = 0
     """The newest checkpoint that an anchor confirms; 0 when none does."""
     unsettled: tuple["Unsettled", ...] = ()
-    """Writes whose outcome is not on record, oldest first, at most ``OPEN_INTENTS_BOUND``."""
+    """Writes without a recorded outcome, oldest first, at most ``OPEN_INTENTS_BOUND``."""
 
     @property
     def intact(self) -> bool:
@@ -243,9 +243,9 @@ class RecordedEvent:
 
 @dataclass(frozen=True, slots=True)
 class EventQuery:
-    """Which events: every member that is set must fit. ``action`` is a whole action or its beginning up to a dot.
+    """Filters of events, all of which must match. ``action`` is a whole action or a prefix that ends at a dot.
 
-    ``after`` is ``next`` of the page before.
+    ``after`` is ``next`` of the previous page.
     """
 
     tenant: str = ""
@@ -270,7 +270,7 @@ class EventPage:
 
 @dataclass(frozen=True, slots=True)
 class AccessQuery:
-    """Which accesses, newest first: every member that is set must fit; ``before`` is exclusive, ``after`` is ``next`` of a page."""
+    """Filters of accesses, all of which must match. ``before`` is exclusive; ``after`` is ``next`` of the previous page."""
 
     tenant: str = ""
     app: str = ""
@@ -311,10 +311,10 @@ HOLD_REASON_BOUND = 500
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """Evidence that nothing may be purged of, whatever a retention period says: records from ``since`` on.
+    """An evidence hold: no payload from ``since`` on is purged, whatever a retention period says.
 
-    Tenant, app and patient say whom it is about, empty for all. While it stands, no payload from ``since`` on is purged of anybody:
-    what is purged is chosen by time alone.
+    ``tenant``, ``app`` and ``patient`` describe what the hold is about, empty for all. They do not limit it: payloads are purged by
+    time alone, so a hold in force keeps everybody's.
     """
 
     id: str

@@ -1,7 +1,7 @@
-"""The chain: how records are hashed, and how every edit is found.
+"""The chain: how records are hashed, and how every edit is detected.
 
 hash = SHA-256(previous hash, payload digest, header); payload digest = SHA-256(salt, payload); the first ``previous`` of a chain
-names its writer. All parts but the last have a fixed length, so no two records have one spelling.
+identifies its writer. All parts but the last have a fixed length, so two different records never hash the same bytes.
 """
 
 import re
@@ -30,11 +30,12 @@ NO_CHECKPOINT = ""
 
 
 def genesis(stream: str, writer: str, after: bytes = b"") -> bytes:
-    """Give the first ``previous`` of a writer's chain; ``after`` is the last hash of the chain it goes on from."""
+    """Return the first ``previous`` of a writer's chain; ``after`` is the last hash of the chain that it continues."""
     return sha256(f"hilum chain v1\n{stream}\n{writer}\n".encode() + after).digest()
 
 
 def payload_digest(salt: bytes, payload: bytes) -> bytes:
+    # The salt keeps a purged payload from being guessed from its digest: patient ids are few.
     return sha256(salt + payload).digest()
 
 
@@ -43,13 +44,13 @@ def link(previous: bytes, digest: bytes, header: bytes) -> bytes:
 
 
 def checkpoint_bytes(number: int, at_us: int, heads: dict[str, Head], previous: str) -> bytes:
-    """Write a checkpoint as the bytes that are signed."""
+    """Return the bytes of a checkpoint that are signed."""
     ordered = [[name, head[0], head[1]] for name, head in sorted(heads.items())]
     return orjson.dumps(["hilum checkpoint v1", number, at_us, ordered, previous])
 
 
 def checkpoint_digest(signed: bytes, signature: str) -> str:
-    """Name a checkpoint for its successor to point at."""
+    """Return the digest by which the next checkpoint refers to this one."""
     return sha256(signed + b"\n" + signature.encode()).hexdigest()
 
 
@@ -59,7 +60,7 @@ def changed(heads: dict[str, Head], covered: dict[str, Head]) -> dict[str, Head]
 
 
 def closes(access: Access) -> bool:
-    """Return whether a record says, for good, what became of a write. Also true of a write that never left."""
+    """Check whether a record states the final outcome of a write; true also for a write that was never sent."""
     if access.interaction not in WRITES:
         return False
     return access.outcome in _FINAL or access.rule == SETTLEMENT
@@ -70,21 +71,21 @@ WRITES = frozenset({"create", "update", "patch", "delete"})
 
 
 def is_undone(records: Iterable[Access]) -> bool:
-    """Return whether the records of a request say, for good, that its write was not carried out."""
+    """Check whether the records of a request prove that its write was not carried out."""
     final = [each.outcome for each in records if closes(each)]
     return bool(final) and all(each in {Outcome.REFUSED, Outcome.NOT_DONE} for each in final)
 
 
-def says_write(header: bytes) -> bool:
-    """Return whether the bytes of a record's header may be those of a write; a quick look that is wrong only towards yes."""
+def may_be_write(header: bytes) -> bool:
+    """Check without decoding whether a record's header may be that of a write. False positives are possible, false negatives are not."""
     return any(word in header for word in _WRITE_WORDS)
 
 
 _WRITE_WORDS = tuple(f'"{word}"'.encode() for word in sorted(WRITES))
 
 
-def claim_of(intent: Access) -> bytes | None:
-    """Return what no two unsettled creates may share: client, tenant, person, type and content. None for what may be repeated."""
+def claim_key(intent: Access) -> bytes | None:
+    """Return the key that no two unsettled creates may share: client, tenant, person, type and content. None for what may be repeated."""
     if intent.interaction != "create":
         return None
     parts = (intent.tenant, intent.client, intent.person, intent.resource_type, intent.digest)
@@ -92,7 +93,7 @@ def claim_of(intent: Access) -> bytes | None:
 
 
 class Faults:
-    """What is wrong, in sentences; past the bound only counted."""
+    """Faults found by verification, as sentences; those beyond ``FAULTS_BOUND`` are only counted."""
 
     def __init__(self) -> None:
         self.found: list[str] = []
@@ -104,16 +105,16 @@ class Faults:
         else:
             self.more += 1
 
-    def told(self) -> tuple[str, ...]:
+    def sentences(self) -> tuple[str, ...]:
         return (*self.found, f"and {self.more} more") if self.more else tuple(self.found)
 
 
 def fold_checkpoints(
     checkpoints: Iterable[tuple[Checkpoint, bytes]], faults: Faults
 ) -> tuple[int, dict[str, Head], tuple[Checkpoint, bytes] | None]:
-    """Walk the checkpoints, oldest first, each with its signed bytes; give their count, the latest head of every chain and the last one.
+    """Verify the sequence of checkpoints, oldest first, each with its signed bytes; return count, latest head of every chain, last one.
 
-    The last one's signature covers all before it, since each names its predecessor's digest.
+    Only the last signature needs checking: it covers all earlier checkpoints, because each contains its predecessor's digest.
     """
     heads: dict[str, Head] = {}
     expected, previous, last = 1, NO_CHECKPOINT, None
@@ -133,14 +134,19 @@ def fold_checkpoints(
 
 
 def judge_anchors(anchors: Iterable[Anchored], met: Mapping[int, str], faults: Faults) -> int:
-    """Hold the digests that were met against the anchors; give the newest checkpoint that one confirms, or 0."""
+    """Compare stored checkpoints with the anchors; return the newest number that an anchor confirms, or 0.
+
+    ``met`` maps each anchored number to the digest of the stored checkpoint, "" if there is none.
+    """
     newest = 0
     for each in anchors:
         noted = f"checkpoint {each.number} was anchored at {each.at:%Y-%m-%d %H:%M:%S} UTC"
         if not met[each.number]:
             faults.add(f"{noted} and is gone: the record was cut at its end")
         elif met[each.number] != each.digest:
-            faults.add(f"{noted}, and another stands in its place: the record was cut and went on anew")
+            faults.add(
+                f"{noted}, and a different checkpoint has its number: the record was cut and continued"
+            )
         else:
             newest = max(newest, each.number)
     return newest
@@ -152,7 +158,7 @@ Row = tuple[int, bytes, bytes, bytes, bytes | None, bytes | None]
 
 @dataclass(frozen=True, slots=True)
 class Walk:
-    """What a walk over one chain found. ``uncovered``: records past the last checkpointed one."""
+    """Counts of one verified chain. ``uncovered``: records after the last checkpointed one."""
 
     records: int
     purged: int
@@ -169,10 +175,10 @@ def verify_chain(
     may_lack: Callable[[bytes], bool],
     faults: Faults,
 ) -> Walk:
-    """Walk one chain. ``known`` maps a seq to the hashes it must have: checkpointed heads, and the chain's own note of its end.
+    """Verify one chain. ``known`` maps a seq to the hashes it must have: checkpointed heads, and the stored head of the chain.
 
-    ``covered`` is the last checkpointed seq; ``may_lack`` tells from a header whether its payload may have been purged.
-    A plain loop: it has to walk hundreds of thousands of records a second.
+    ``covered`` is the last checkpointed seq; ``may_lack`` returns for a header whether its payload may have been purged.
+    A plain loop, because it must verify hundreds of thousands of records a second.
     """
     previous, expected = first, 1
     count = purged = 0
@@ -202,7 +208,7 @@ def verify_chain(
 
 def _gap(name: str, expected: int, seq: int) -> str:
     if seq < expected:
-        return f"chain {name}: record {seq} stands after record {expected - 1}"
+        return f"chain {name}: record {seq} comes after record {expected - 1}"
     if seq == expected + 1:
         return f"chain {name}: record {expected} is missing"
     return f"chain {name}: records {expected} to {seq - 1} are missing"
@@ -215,19 +221,19 @@ TENANT_ADMINISTRATOR = "administrator"
 
 
 def may_hold(actor: Actor) -> bool:
-    """Return whether an actor may place and release holds on evidence."""
+    """Check whether an actor may place and release holds on evidence."""
     return actor.kind in {ActorKind.HOST, ActorKind.SYSTEM} or (
         actor.kind is ActorKind.STAFF and not KEEPERS.isdisjoint(actor.roles)
     )
 
 
 def may_see_holds(actor: Actor) -> bool:
-    """Return whether an actor may see what is held."""
+    """Check whether an actor may list holds."""
     return may_hold(actor) or (actor.kind is ActorKind.STAFF and not READERS.isdisjoint(actor.roles))
 
 
 def may_read(actor: Actor, tenant: str) -> bool:
-    """Tell whether an actor may read the record of a tenant; "" means that of all tenants."""
+    """Check whether an actor may read the record of a tenant; "" means that of all tenants."""
     if actor.kind in {ActorKind.HOST, ActorKind.SYSTEM}:
         return True
     if actor.kind is ActorKind.STAFF:
@@ -243,37 +249,40 @@ def may_read(actor: Actor, tenant: str) -> bool:
 _TENANT = re.compile(r"[a-z0-9-]{1,32}")
 
 
-def reading(looked: Event, filters: Mapping[str, str], *, given: int = 0) -> Event:
-    """Tell of a look into the record. The header names the tenant and the filters; what stood in the others may be PHI: payload only."""
+def reading(read_event: Event, filters: Mapping[str, str], *, given: int = 0) -> Event:
+    """Build the event of a read of the audit, with the number of records it returned.
+
+    The header has the tenant and the names of the filters. Their values may be PHI, so they are in the payload only.
+    """
     tenant = filters.get("tenant", "")
     names = ", ".join(sorted(filters))
     others = {name: value for name, value in filters.items() if name != "patient"}
     return replace(
-        looked,
+        read_event,
         tenant=tenant if _TENANT.fullmatch(tenant) else "",
         reason=f"by {names}" if names else "",
         patient=filters.get("patient", ""),
-        facts=looked.facts | {"filters": others, "given": given},
+        facts=read_event.facts | {"filters": others, "given": given},
     )
 
 
-def explaining(looked: Event, request_id: str, found: Explanation) -> Event:
-    """Tell of the explanation of a request: at which tenant, and of whose chart, as far as that is one."""
+def explaining(read_event: Event, request_id: str, found: Explanation) -> Event:
+    """Build the event of an explained request. It has a tenant and a patient if the explanation is about exactly one."""
     tenants = tenants_of(found)
     patients = {access.patient for access in found.accesses}
-    told = reading(looked, {"request_id": request_id}, given=len(found.accesses) + len(found.events))
+    event = reading(read_event, {"request_id": request_id}, given=len(found.accesses) + len(found.events))
     return replace(
-        told,
+        event,
         tenant=tenants.pop() if len(tenants) == 1 else "",
         patient=patients.pop() if len(patients) == 1 else "",
     )
 
 
 def tenants_of(found: Explanation) -> set[str]:
-    """Name the tenants whose record an explanation tells; "" is the platform's own."""
-    return {access.tenant for access in found.accesses} or {told.event.tenant for told in found.events}
+    """Return the tenants whose record an explanation shows; "" is the platform itself."""
+    return {access.tenant for access in found.accesses} or {each.event.tenant for each in found.events}
 
 
-def refused(looked: Event, code: str) -> Event:
-    """Tell of a look into the record that was refused."""
-    return replace(looked, outcome=Outcome.REFUSED, reason=code)
+def refused(read_event: Event, code: str) -> Event:
+    """Build the event of a refused read of the audit."""
+    return replace(read_event, outcome=Outcome.REFUSED, reason=code)

@@ -1,4 +1,4 @@
-"""The access journal in PostgreSQL: one chain per worker and boot, a batch in one round trip."""
+"""The access journal in PostgreSQL: one chain per worker and boot, one round trip per batch."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,12 +14,12 @@ from hilum.audit.journal_records import (
     Batch,
     ChainMoved,
     ChainRows,
-    Followed,
+    LocatedAccess,
+    NewRecords,
     Place,
-    Placed,
     Positions,
-    chosen,
     limit_of,
+    matching,
     newest_of,
 )
 from hilum.audit.models import (
@@ -39,9 +39,9 @@ from hilum.kernel.errors import Unavailable
 STREAM_ROWS = 2_000
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SHORT = 10
-"""Digits that stand for a writer's name where many are written together."""
+"""Hex digits of a writer's short name, which keeps cursors and event ids short."""
 _TOO_LONG = frozenset({"57014", "55P03"})
-"""A statement, and a wait for a lock, that the server ended."""
+"""SQLSTATE query_canceled (statement_timeout) and lock_not_available (lock_timeout)."""
 _APPEND = """
 WITH chain AS (INSERT INTO access_chain (writer) VALUES (%(writer)s) ON CONFLICT DO NOTHING),
 batch AS (SELECT * FROM unnest(%(seqs)s::bigint[], %(ids)s::text[], %(headers)s::bytea[], %(digests)s::bytea[], %(hashes)s::bytea[],
@@ -65,7 +65,7 @@ SELECT key, request_id, %(at)s FROM unnest(%(keys)s::bytea[], %(ids)s::text[]) A
 ON CONFLICT DO NOTHING
 """
 _CLAIM_WAIT_MS = 250
-"""Wait for an identical create that another worker is about to commit; others of the batch wait too."""
+"""Wait for an identical create that another worker is about to commit. Short, because the rest of the batch waits too."""
 _EXPIRED = """
 DELETE FROM access_claim WHERE key IN (SELECT key FROM access_claim WHERE at < %s FOR UPDATE SKIP LOCKED)
 """
@@ -86,14 +86,14 @@ WITH RECURSIVE met AS (
   SELECT (SELECT writer FROM access_record WHERE writer > met.writer ORDER BY writer LIMIT 1) FROM met WHERE writer IS NOT NULL)
 SELECT writer FROM access_chain UNION SELECT writer FROM met WHERE writer IS NOT NULL ORDER BY writer
 """
-"""From writer to writer through the index: a DISTINCT would read every record."""
+"""A loose index scan from writer to writer: DISTINCT would read every record."""
 _MOVED = """
 SELECT chain.writer, last.seq, last.hash
 FROM access_chain AS chain LEFT JOIN audit_head AS covered ON covered.chain = 'access/' || chain.writer
 CROSS JOIN LATERAL (SELECT seq, hash FROM access_record
   WHERE access_record.writer = chain.writer AND access_record.seq > coalesce(covered.seq, 0) ORDER BY seq DESC LIMIT 1) AS last
 """
-"""One look into the index a chain, however many records it has."""
+"""One index lookup per chain, however many records it has."""
 _ENDS = """
 SELECT chain.writer, last.seq, last.header
 FROM access_chain AS chain LEFT JOIN LATERAL (SELECT seq, header FROM access_record
@@ -132,7 +132,7 @@ _PURGE = (
 
 
 class PostgresWriter:
-    """The one writer of its chain. Connects when first needed, and anew after a failure."""
+    """The only writer of its chain. Connects when first needed, and again after a failure."""
 
     def __init__(self, url: str, writer: str) -> None:
         self._url = url
@@ -142,10 +142,10 @@ class PostgresWriter:
         self._previous = b""
 
     def open(self) -> None:
-        """Do nothing yet: whoever opens a journal may be the event loop, and connecting may take long. ``tip`` connects."""
+        """Return at once: ``open`` may run on the event loop, and connecting may block. ``tip`` connects."""
 
     def tip(self) -> bytes:
-        """Give the hash that the next record follows. After a failure nobody knows whether the last batch arrived, so it is read anew."""
+        """Return the hash that the next record follows. Read again after a failure, since the last batch may or may not have arrived."""
         if self._db is None:
             try:
                 self._db = postgres.connect(self._url, Lane.JOURNAL, autocommit=True)
@@ -157,7 +157,7 @@ class PostgresWriter:
         return self._previous
 
     def append(self, batch: Batch) -> None:
-        """Make a batch durable, in one statement. Raises Unavailable when the database refuses or is away."""
+        """Commit a batch durably, in one statement. Raises Unavailable when the database refuses or is away."""
         assert self._db is not None, "tip comes first"
         size = len(batch.request_ids)
         values = {
@@ -181,7 +181,7 @@ class PostgresWriter:
         try:
             self._db.execute(statement, values)
         except psycopg.errors.UniqueViolation as error:
-            # A batch of which nobody knew whether it arrived has arrived since its place was given to this one.
+            # An earlier batch, whose commit was in doubt, arrived after ``tip`` had been read and took these seqs.
             self.close()
             raise ChainMoved from error
         except psycopg.Error as error:
@@ -223,7 +223,7 @@ class PostgresWriter:
 
 
 class PostgresReader:
-    """Reads every access chain of the database, while their writers go on."""
+    """Reads every access chain of the database while their writers append."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -262,21 +262,21 @@ class PostgresReader:
             return [encoding.decode(*row) for row in db.execute(_FIND, (request_id,))]
 
     def open_intents(self) -> list[OpenIntent]:
-        """List all of them as possibly alive: processes on other machines cannot be observed from here."""
+        """List open intents, all as possibly alive, because processes on other machines cannot be observed from here."""
         with self._connected() as db:
             rows = db.execute(_OPEN_INTENTS, (OPEN_INTENTS_BOUND,)).fetchall()
         return [OpenIntent(encoding.decode(*row)) for row in rows]
 
     def forget_intents(self, request_ids: Sequence[str]) -> None:
-        """Nothing is left to do: the record of a settlement took it off."""
+        """Return at once: recording the settlement has removed the row."""
 
-    def scan(self, query: AccessQuery) -> list[Placed]:
+    def scan(self, query: AccessQuery) -> list[LocatedAccess]:
         with self._connected() as db, db.cursor("newest") as cursor:
             cursor.itersize = STREAM_ROWS
             rows = ((_short(writer), *row) for writer, *row in cursor.execute(_NEWEST))
-            return newest_of([islice(chosen(rows, query), limit_of(query))], query)
+            return newest_of([islice(matching(rows, query), limit_of(query))], query)
 
-    def at(self, places: Sequence[Place]) -> list[Placed]:
+    def at(self, places: Sequence[Place]) -> list[LocatedAccess]:
         with self._connected() as db:
             writers = {_short(writer): writer for writer in _writers(db)}
             known = [place for place in places if place.journal in writers]
@@ -311,8 +311,8 @@ class PostgresReader:
                 for writer, last, header in ends
             }
 
-    def after(self, positions: Positions, most: int) -> Followed:
-        found: Followed = {}
+    def after(self, positions: Positions, most: int) -> NewRecords:
+        found: NewRecords = {}
         with self._following() as db:
             writers = _writers(db)
             seqs = [positions.get(_short(writer), 0) for writer in writers]
@@ -325,20 +325,20 @@ class PostgresReader:
             self._kept.close()
             self._kept = None
 
-    def purge(self, before: datetime, may_go_on: Callable[[], bool] = lambda: True) -> int:
+    def purge(self, before: datetime, may_continue: Callable[[], bool] = lambda: True) -> int:
         removed = 0
         with self._connected() as db:
             for (writer,) in db.execute(_WRITERS).fetchall():
                 end = _first_at(db, writer, before)
                 values = {"writer": writer, "end": end, "most": PURGE_BATCH}
-                while may_go_on() and (count := db.execute(_PURGE, values).rowcount):
+                while may_continue() and (count := db.execute(_PURGE, values).rowcount):
                     db.commit()
                     removed += count
         return removed
 
 
 def _claim(db: psycopg.Connection[Any], wanted: Mapping[str, bytes], at: datetime) -> dict[str, str]:
-    """Begin a transaction and claim in it. In the order of the keys, so that no two wait for each other."""
+    """Start a transaction and claim the keys; return the holders of those already claimed. In order of key, to avoid deadlocks."""
     ordered = sorted(wanted.items(), key=lambda item: item[1])
     values = {
         "keys": [key for _, key in ordered],
@@ -351,6 +351,7 @@ def _claim(db: psycopg.Connection[Any], wanted: Mapping[str, bytes], at: datetim
         claimed = db.execute(_CLAIM, values)
     if claimed.rowcount == len(wanted):
         return {}
+    # Expired claims are deleted only on a conflict, so that the usual case costs one round trip.
     db.execute(_EXPIRED, (_microseconds(at - CLAIM_LIFE),))
     db.execute(_CLAIM, values)
     return dict(db.execute(_HOLDERS, values).fetchall())
@@ -379,21 +380,22 @@ def _short(writer: str) -> str:
 def _last_before(
     db: psycopg.Connection[Any], writer: str, last: int | None, header: bytes | None, moment: datetime
 ) -> int:
-    """Return the last record before a moment; without a look for a writer of long ago, of whom there are many."""
+    """Return the last record before a moment. Needs no query for a writer that ended before it, which most writers did."""
     if last is None or header is None:
         return 0
     return last if encoding.at_of(header) < moment else _first_at(db, writer, moment) - 1
 
 
 def _first_at(db: psycopg.Connection[Any], writer: str, moment: datetime) -> int:
+    """Return the seq of the first record at or after the moment, by binary search."""
     row = db.execute(_LAST, (writer,)).fetchone()
     low, high = 1, (row[0] if row else 0) + 1
     while low < high:
-        # A writer of long ago, of whom there are many, has its end first.
+        # Probe the last record first: most writers ended long before the moment, and one probe settles those.
         middle = high - 1 if low == 1 and row and high == row[0] + 1 else (low + high) // 2
-        found = db.execute(_HEADER, (writer, middle)).fetchone()
-        if found is None or encoding.at_of(found[1]) >= moment:
+        header = db.execute(_HEADER, (writer, middle)).fetchone()
+        if header is None or encoding.at_of(header[1]) >= moment:
             high = middle
         else:
-            low = int(found[0]) + 1
+            low = int(header[0]) + 1
     return low

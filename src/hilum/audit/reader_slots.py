@@ -1,7 +1,7 @@
-"""Places for those who read the audit: so many for one reader and one tenant that others always find one too.
+"""Limits on concurrent audit reads: per reader and per tenant, so that none of them can exhaust the slots of the others.
 
-Counted in this worker. Some places are kept for the platform's staff, who also read in a lane of their own (``Lane.STAFF_AUDIT``), so
-that no tenant, nor all together, can shut them out.
+Counted per worker. Some slots are reserved for the platform's staff, who also read in a lane of their own (``Lane.STAFF_AUDIT``), so
+that tenants, even all together, cannot lock them out.
 """
 
 from collections import Counter
@@ -16,7 +16,7 @@ RETRY_AFTER_S = 1
 
 
 class TooManyReads(HilumError):
-    """One reader, or one tenant's readers, have as many reads under way as they may."""
+    """The limit of concurrent reads is reached: of this reader, this tenant, all tenants, or this worker."""
 
     def __init__(self, detail: str, retry_after_s: int = RETRY_AFTER_S) -> None:
         super().__init__("too_many_reads", detail)
@@ -24,8 +24,8 @@ class TooManyReads(HilumError):
 
 
 @dataclass(frozen=True, slots=True)
-class Shares:
-    """``total`` places, of which one reader may have ``actor``, one tenant ``tenant``, and all tenants together ``tenants``."""
+class SlotLimits:
+    """``total`` slots, of which one reader may hold ``actor``, one tenant ``tenant``, and all tenants together ``tenants``."""
 
     total: int
     actor: int
@@ -33,32 +33,32 @@ class Shares:
     tenants: int
 
 
-READS = Shares(total=40, actor=2, tenant=2, tenants=24)
-STREAMS = Shares(total=64, actor=4, tenant=12, tenants=48)
+READS = SlotLimits(total=40, actor=2, tenant=2, tenants=24)
+STREAMS = SlotLimits(total=64, actor=4, tenant=12, tenants=48)
 
 
-def refusal(shares: Shares, taken: "Taken", actor: Actor) -> str:
-    """Return why this reader may have no further place, in a sentence; empty when they may."""
-    if taken.by_actor[str(actor)] >= shares.actor:
-        return f"You already have {shares.actor} audit reads running. Wait for one to finish."
+def refusal(limits: SlotLimits, in_use: "SlotsInUse", actor: Actor) -> str:
+    """Return why this reader may hold no further slot, as a sentence; empty if they may."""
+    if in_use.by_actor[str(actor)] >= limits.actor:
+        return f"You already have {limits.actor} audit reads running. Wait for one to finish."
     if actor.kind is ActorKind.PERSON:
-        if taken.by_tenant[actor.tenant or ""] >= shares.tenant:
-            return f"Your organisation has {shares.tenant} of these under way already. Try again shortly."
-        if taken.by_tenant.total() >= shares.tenants:
-            return "Too many organisations read the audit at this moment. Try again shortly."
-    return "" if taken.total < shares.total else "Too many read the audit at this moment. Try again shortly."
+        if in_use.by_tenant[actor.tenant or ""] >= limits.tenant:
+            return f"Your organisation already has {limits.tenant} audit reads running. Try again shortly."
+        if in_use.by_tenant.total() >= limits.tenants:
+            return "Too many organisations are reading the audit right now. Try again shortly."
+    return "" if in_use.total < limits.total else "Too many audit reads are running. Try again shortly."
 
 
 @dataclass(slots=True)
-class Taken:
-    """Who has places now."""
+class SlotsInUse:
+    """Slots in use, by reader and by tenant."""
 
     by_actor: Counter[str] = field(default_factory=Counter)
     by_tenant: Counter[str] = field(default_factory=Counter)
     total: int = 0
 
     def add(self, actor: Actor, step: int) -> None:
-        """Take a place (1) or give it back (-1)."""
+        """Add a slot (``step`` 1) or remove one (-1)."""
         self.total += step
         _count(self.by_actor, str(actor), step)
         if actor.kind is ActorKind.PERSON:
@@ -71,28 +71,28 @@ def _count(counter: Counter[str], key: str, step: int) -> None:
         del counter[key]
 
 
-class Places:
-    """The places of one worker, on its event loop."""
+class ReaderSlots:
+    """The slots of one worker. Belongs to its event loop."""
 
-    def __init__(self, shares: Shares) -> None:
-        self._shares = shares
-        self._taken = Taken()
+    def __init__(self, limits: SlotLimits) -> None:
+        self._limits = limits
+        self._in_use = SlotsInUse()
 
-    def take(self, actor: Actor) -> None:
-        """Take a place; ``leave`` gives it back. Raises TooManyReads."""
-        if why := refusal(self._shares, self._taken, actor):
+    def acquire(self, actor: Actor) -> None:
+        """Acquire a slot; ``release`` releases it. Raises TooManyReads."""
+        if why := refusal(self._limits, self._in_use, actor):
             raise TooManyReads(why)
-        self._taken.add(actor, 1)
+        self._in_use.add(actor, 1)
 
-    def leave(self, actor: Actor) -> None:
-        """Return a place."""
-        self._taken.add(actor, -1)
+    def release(self, actor: Actor) -> None:
+        """Release a slot."""
+        self._in_use.add(actor, -1)
 
     @contextmanager
     def held(self, actor: Actor) -> Iterator[None]:
-        """Hold a place meanwhile. Raises TooManyReads."""
-        self.take(actor)
+        """Hold a slot inside the ``with`` block. Raises TooManyReads."""
+        self.acquire(actor)
         try:
             yield
         finally:
-            self.leave(actor)
+            self.release(actor)

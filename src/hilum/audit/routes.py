@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from hilum.audit import policy, service
-from hilum.audit.follow import Place, Tail
+from hilum.audit.follow import ResumePoint, Tail
 from hilum.audit.journal_records import AccessReader
 from hilum.audit.models import (
     AccessPage,
@@ -25,8 +25,8 @@ from hilum.audit.models import (
     RecordedEvent,
 )
 from hilum.audit.policy import may_read
-from hilum.audit.reader_slots import READS, STREAMS, Places
-from hilum.audit.stream import Pace, Stream, Streamed, fits, read_place
+from hilum.audit.reader_slots import READS, STREAMS, ReaderSlots
+from hilum.audit.stream import Pace, Stream, Streamed, fits, read_resume_point
 from hilum.infra import lanes
 from hilum.infra.context import Context
 from hilum.infra.lanes import Lane
@@ -42,7 +42,7 @@ READERS = ("platform_admin", "security", "auditor", "administrator")
 
 
 class RecordQuery(Strict):
-    """Every member that is given must fit."""
+    """Filters, all of which must match."""
 
     tenant: Word = ""
     app: Word = ""
@@ -54,7 +54,7 @@ class RecordQuery(Strict):
 
 
 class AccessesQuery(RecordQuery):
-    """``outcome``: done, refused, not_done or unknown; ``reason``: why it was refused; ``after``: ``next`` of the page before."""
+    """``outcome``: done, refused, not_done or unknown; ``reason``: why it was refused; ``after``: ``next`` of the previous page."""
 
     patient: Word = ""
     outcome: Literal["", "done", "refused", "not_done", "unknown"] = ""
@@ -64,7 +64,7 @@ class AccessesQuery(RecordQuery):
 
 
 class EventsQuery(RecordQuery):
-    """``after``: ``next`` of the page before."""
+    """``after``: ``next`` of the previous page."""
 
     action: Word = ""
     after: Word = ""
@@ -76,83 +76,84 @@ def api(
     pace: Pace = Pace(),  # noqa: B008 - a frozen value
     at_stop: Callable[[Callable[[], None]], None] = lambda _: None,
 ) -> APIRouter:
-    """Give the API routes of the record. ``reader`` opens what reads all journals of the installation.
+    """Build the API routes of the audit. ``reader`` opens a reader of all journals of the installation.
 
-    ``at_stop`` takes what lets go of the streams, which nothing else would end when the process is to stop.
+    ``at_stop`` registers what ends the streams when the process stops, since they would never end by themselves.
     """
     router = api_router(kit, "audit")
-    tail = Tail(reader, kit.clock, pace.look_s)
-    reads = Places(READS)
+    tail = Tail(reader, kit.clock, pace.poll_s)
+    reads = ReaderSlots(READS)
     at_stop(lambda: tail.end("server_stops"))
 
     @router.get("/accesses", openapi_extra=audience(*READERS))
     async def list_accesses(request: Request, query: Annotated[AccessesQuery, Query()]) -> Response:
-        """List FHIR requests and their decisions, newest first; ``next`` is the ``after`` of the next page. The reading is recorded."""
-        looked = policy.reading(Event("audit.access.list"), _filters(query))
+        """List FHIR requests and their decisions, newest first; ``next`` is the ``after`` of the next page. The read is recorded."""
+        read_event = policy.reading(Event("audit.access.list"), _filters(query))
 
         def verb(ctx: Context) -> tuple[AccessPage, Event]:
             _judge(ctx, query.tenant)
             page = reader().page(AccessQuery(**query.model_dump()))
-            return page, policy.reading(looked, _filters(query), given=len(page.accesses))
+            return page, policy.reading(read_event, _filters(query), given=len(page.accesses))
 
-        page = await _given(kit, request, reads, looked, verb)
+        page = await _read_and_record(kit, request, reads, read_event, verb)
         return _json({"items": [asdict(access) for access in page.accesses], "next": page.next})
 
     @router.get("/audit/events", openapi_extra=audience(*READERS))
     async def list_audit_events(request: Request, query: Annotated[EventsQuery, Query()]) -> Response:
-        """List events of the control plane, newest first; ``next`` is the ``after`` of the next page. That they were read is recorded."""
-        looked = policy.reading(Event("audit.event.list"), _filters(query))
+        """List events of the control plane, newest first; ``next`` is the ``after`` of the next page. The read is recorded."""
+        read_event = policy.reading(Event("audit.event.list"), _filters(query))
 
         def verb(ctx: Context) -> tuple[EventPage, Event]:
             _judge(ctx, query.tenant)
             page = service.list_events(ctx, EventQuery(**query.model_dump()))
-            return page, policy.reading(looked, _filters(query), given=len(page.events))
+            return page, policy.reading(read_event, _filters(query), given=len(page.events))
 
-        page = await _given(kit, request, reads, looked, verb)
+        page = await _read_and_record(kit, request, reads, read_event, verb)
         return _json({"items": [_event(each) for each in page.events], "next": page.next})
 
     @router.get("/explain/{request_id}", openapi_extra=audience(*READERS))
     async def explain(request: Request, request_id: Id) -> Response:
-        """Say why a request was answered as it was. That it was asked is recorded."""
-        looked = policy.reading(Event("audit.request.explain"), {"request_id": request_id})
+        """Explain why a request was answered as it was. The read is recorded."""
+        read_event = policy.reading(Event("audit.request.explain"), {"request_id": request_id})
 
         def verb(ctx: Context) -> tuple[Explanation, Event]:
             found = service.explain(ctx, request_id, reader())
             if not all(may_read(ctx.actor, tenant) for tenant in policy.tenants_of(found)):
+                # The same answer as for an unknown id: nobody learns which ids other tenants have.
                 raise NotFound("request_unknown", "Nothing was recorded under this request id.")
-            return found, policy.explaining(looked, request_id, found)
+            return found, policy.explaining(read_event, request_id, found)
 
-        return _json(explained(await _given(kit, request, reads, looked, verb)))
+        return _json(explanation_json(await _read_and_record(kit, request, reads, read_event, verb)))
 
     _add_stream(router, kit, tail, pace, reads)
     return router
 
 
-def _add_stream(router: APIRouter, kit: Kit, tail: Tail, pace: Pace, reads: Places) -> None:
-    streams = Places(STREAMS)
+def _add_stream(router: APIRouter, kit: Kit, tail: Tail, pace: Pace, reads: ReaderSlots) -> None:
+    streams = ReaderSlots(STREAMS)
 
     @router.get("/events", openapi_extra=audience(*READERS))
     async def stream(request: Request, query: Annotated[RecordQuery, Query()]) -> Response:
         """Stream every worker's decisions as they become durable (server-sent events), from now or from ``Last-Event-ID``.
 
-        The stream ends when the reader may read no more. That it was opened, and how many were given, is recorded.
+        The stream ends when the reader loses the right to read. Opening it, and how many decisions were sent, is recorded.
         """
         filters = _filters(query)
-        looked = policy.reading(Event("audit.stream.open"), filters)
+        read_event = policy.reading(Event("audit.stream.open"), filters)
         asked = request.headers.get("last-event-id", "")
 
-        def verb(ctx: Context) -> tuple[tuple[Actor, str, Place | None], Event]:
+        def verb(ctx: Context) -> tuple[tuple[Actor, str, ResumePoint | None], Event]:
             _judge(ctx, query.tenant)
             bound_to = f"{ctx.actor} {sorted(filters.items())}"
-            return (ctx.actor, bound_to, read_place(asked, bound_to)), looked
+            return (ctx.actor, bound_to, read_resume_point(asked, bound_to)), read_event
 
-        actor, bound_to, left = await _given(kit, request, reads, looked, verb)
-        streams.take(actor)
+        actor, bound_to, left = await _read_and_record(kit, request, reads, read_event, verb)
+        streams.acquire(actor)
         with ExitStack() as unless_it_starts:
-            unless_it_starts.callback(streams.leave, actor)
+            unless_it_starts.callback(streams.release, actor)
             follower = await tail.follow(fits(filters))
             unless_it_starts.pop_all()
-        made = Stream(
+        created = Stream(
             reader=actor,
             tail=tail,
             follower=follower,
@@ -160,18 +161,18 @@ def _add_stream(router: APIRouter, kit: Kit, tail: Tail, pace: Pace, reads: Plac
             clock=kit.clock,
             ids=kit.ids,
             bound_to=bound_to,
-            may_go_on=lambda: look(kit, request, partial(_judge, tenant=query.tenant)),
+            check_reader=lambda: look(kit, request, partial(_judge, tenant=query.tenant)),
         )
         return Streamed(
-            made.parts(left),
+            created.parts(left),
             stall_s=pace.stall_s,
-            ended=partial(_end, kit, request, made, filters, streams),
+            ended=partial(_end, kit, request, created, filters, streams),
         )
 
 
 def _judge(ctx: Context, tenant: str) -> None:
     if not may_read(ctx.actor, tenant):
-        raise NotPermitted("audit_not_yours", "Name a tenant whose record you may read.")
+        raise NotPermitted("audit_not_yours", "Set `tenant` to one whose audit you may read.")
 
 
 def _filters(query: RecordQuery) -> dict[str, str]:
@@ -179,36 +180,40 @@ def _filters(query: RecordQuery) -> dict[str, str]:
     return {name: str(value) for name, value in given.items()}
 
 
-async def _given(
-    kit: Kit, request: Request, reads: Places, looked: Event, verb: Callable[[Context], tuple[T, Event]]
+async def _read_and_record(
+    kit: Kit,
+    request: Request,
+    reads: ReaderSlots,
+    read_event: Event,
+    verb: Callable[[Context], tuple[T, Event]],
 ) -> T:
-    """Read, put on record who read what, and only then return it (C155). ``looked`` is the event of a refusal.
+    """Read, record who read what, and only then return the data (C155). ``read_event`` is the event recorded for a refusal.
 
-    The record is not written in the reading's transaction: a search of the journal must not hold up everybody who writes. A reader
-    and a tenant may have only so many reads under way; one too many is refused without being tried. Raises TooManyReads.
+    The event is written in a transaction of its own, because a long search inside a write transaction would block all writers. Raises
+    TooManyReads, before anything is read, when the reader or the tenant has too many reads running.
     """
     trace = trace_of(request)
     actor = await caller(kit, request)
 
-    async def put(event: Event) -> None:
+    async def record(event: Event) -> None:
         await kit.edge.write(partial(service.record, event=event), actor=actor, trace=trace)
 
     with reads.held(actor), lanes.using(_lane_of(actor)):
         try:
-            found, told = await kit.edge.read(verb, actor=actor, trace=trace)
+            result, event = await kit.edge.read(verb, actor=actor, trace=trace)
         except (NotFound, NotPermitted) as refusal:
-            await put(policy.refused(looked, refusal.code))
+            await record(policy.refused(read_event, refusal.code))
             raise
-        await put(told)
-    return found
+        await record(event)
+    return result
 
 
 def _lane_of(actor: Actor) -> Lane:
     return Lane.AUDIT if actor.kind is ActorKind.PERSON else Lane.STAFF_AUDIT
 
 
-def explained(found: Explanation) -> dict[str, Any]:
-    """Give an explanation as JSON-able values, for the API and the command line."""
+def explanation_json(found: Explanation) -> dict[str, Any]:
+    """Return an explanation as JSON-serializable values, for the API and the command line."""
     return {
         "request_id": found.request_id,
         "sentences": list(found.sentences),
@@ -223,14 +228,18 @@ def _event(recorded: RecordedEvent) -> dict[str, Any]:
     }
 
 
-async def _end(kit: Kit, request: Request, made: Stream, filters: dict[str, str], streams: Places) -> None:
-    """Let go of a stream and put on record how many it gave. Its reader is gone, so nobody is told when that fails."""
-    made.tail.leave(made.follower)
-    streams.leave(made.reader)
-    told = policy.reading(Event("audit.stream.close"), filters, given=made.given)
-    told = replace(told, facts=told.facts | {"dropped": made.dropped, "why": made.why})
+async def _end(
+    kit: Kit, request: Request, stream: Stream, filters: dict[str, str], streams: ReaderSlots
+) -> None:
+    """Release a stream and record how many decisions it sent. Errors are dropped: the reader has gone, and the opening is recorded."""
+    stream.tail.leave(stream.follower)
+    streams.release(stream.reader)
+    event = policy.reading(Event("audit.stream.close"), filters, given=stream.given)
+    event = replace(event, facts=event.facts | {"dropped": stream.dropped, "why": stream.why})
     with suppress(HilumError, RuntimeError):
-        await kit.edge.write(partial(service.record, event=told), actor=made.reader, trace=trace_of(request))
+        await kit.edge.write(
+            partial(service.record, event=event), actor=stream.reader, trace=trace_of(request)
+        )
 
 
 def _json(value: dict[str, Any]) -> Response:

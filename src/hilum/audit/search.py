@@ -1,4 +1,4 @@
-"""Searching the accesses: by the index, and in the journals for what it does not have yet."""
+"""Search of accesses: by the index, and in the journals for records not indexed yet."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
@@ -8,10 +8,10 @@ from datetime import datetime
 from hilum.audit.access_index import AccessIndex
 from hilum.audit.journal_records import (
     ChainRows,
-    Followed,
     JournalReader,
+    LocatedAccess,
+    NewRecords,
     Place,
-    Placed,
     Positions,
     fits,
     limit_of,
@@ -23,11 +23,11 @@ from hilum.infra.lanes import Lane
 from hilum.kernel.errors import Unavailable
 
 TRIES = 5
-"""How often more is read, where digests met and what was found did not fit."""
+"""How many pages of the index one search reads, if digests collided and records found did not match."""
 
 
 class Indexed:
-    """Reads the journals, and searches them by their index; None where nothing was indexed yet."""
+    """Reads the journals and searches them by their index. ``index`` returns None if nothing was indexed yet."""
 
     def __init__(self, journals: JournalReader, index: Callable[[], AccessIndex | None]) -> None:
         self._journals, self._index = journals, index
@@ -42,7 +42,7 @@ class Indexed:
         full = len(found) == limit
         return AccessPage(tuple(access for _, access in found), found[-1][0].write() if full else "")
 
-    def _found(self, query: AccessQuery) -> list[Placed]:
+    def _found(self, query: AccessQuery) -> list[LocatedAccess]:
         if query.after:
             Place.read(query.after)
         index = self._index()
@@ -53,8 +53,8 @@ class Indexed:
             return self._journals.scan(query)
         return newest_of([self._indexed(index, query), self._tail(reached, query)], query)
 
-    def _indexed(self, index: AccessIndex, query: AccessQuery) -> list[Placed]:
-        found: list[Placed] = []
+    def _indexed(self, index: AccessIndex, query: AccessQuery) -> list[LocatedAccess]:
+        found: list[LocatedAccess] = []
         wanted = query
         for _ in range(TRIES):
             places = index.places(wanted, query.limit)
@@ -66,8 +66,8 @@ class Indexed:
             "audit_read_slow", "The audit search took too long. Add a filter: tenant, app or time."
         )
 
-    def _tail(self, reached: Positions, query: AccessQuery) -> Iterator[Placed]:
-        """Read what the index does not have yet."""
+    def _tail(self, reached: Positions, query: AccessQuery) -> Iterator[LocatedAccess]:
+        """Yield matching records that are not indexed yet."""
         positions = dict(reached)
         while followed := self._journals.after(positions, INDEX_BATCH):
             for journal, records in followed.items():
@@ -77,9 +77,9 @@ class Indexed:
                     if fits(placed, query):
                         yield placed
 
-    def purge(self, before: datetime, may_go_on: Callable[[], bool] = lambda: True) -> int:
-        removed = self._journals.purge(before, may_go_on)
-        if may_go_on() and (index := self._index()) is not None:
+    def purge(self, before: datetime, may_continue: Callable[[], bool] = lambda: True) -> int:
+        removed = self._journals.purge(before, may_continue)
+        if may_continue() and (index := self._index()) is not None:
             index.forget_patients(before)
         return removed
 
@@ -92,10 +92,10 @@ class Indexed:
     def find(self, request_id: str) -> list[Access]:
         return self._journals.find(request_id)
 
-    def scan(self, query: AccessQuery) -> list[Placed]:
+    def scan(self, query: AccessQuery) -> list[LocatedAccess]:
         return self._journals.scan(query)
 
-    def at(self, places: Sequence[Place]) -> list[Placed]:
+    def at(self, places: Sequence[Place]) -> list[LocatedAccess]:
         return self._journals.at(places)
 
     def open_intents(self) -> list[OpenIntent]:
@@ -110,17 +110,17 @@ class Indexed:
     def starts(self, moment: datetime) -> Positions:
         return self._journals.starts(moment)
 
-    def after(self, positions: Positions, most: int) -> Followed:
+    def after(self, positions: Positions, most: int) -> NewRecords:
         return self._journals.after(positions, most)
 
     def close(self) -> None:
         self._journals.close()
 
 
-def index_what_came(journals: JournalReader, index: AccessIndex, go_on: Callable[[], bool]) -> int:
-    """Index what the journals hold and the index does not, until nothing is left; return how many records."""
+def index_new_records(journals: JournalReader, index: AccessIndex, may_continue: Callable[[], bool]) -> int:
+    """Index records of the journals until none is left to index; return how many."""
     count = 0
     with lanes.using(Lane.OWN), closing(journals):
-        while go_on() and (found := journals.after(index.positions(), INDEX_BATCH)):
+        while may_continue() and (found := journals.after(index.positions(), INDEX_BATCH)):
             count += index.add(found)
     return count

@@ -1,4 +1,4 @@
-"""Recording events, reading them back, checkpoints and verification."""
+"""Recording and reading events, checkpoints, verification, purges and holds."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -36,9 +36,9 @@ _BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def record(ctx: Context, event: Event) -> None:
-    """Record the event in this transaction, at the end of this process's chain.
+    """Record an event in this transaction, at the end of this process's chain.
 
-    Call it last in a verb, after ``advance_epoch``: it holds the chain's row until commit.
+    Call it last in a verb, after ``advance_epoch``: it locks the chain's row until commit.
     """
     recorded = RecordedEvent(
         writer=ctx.writer or "unnamed",
@@ -54,16 +54,16 @@ def record(ctx: Context, event: Event) -> None:
 
 
 def list_events(ctx: Context, query: EventQuery) -> EventPage:
-    """Read a page of events, newest first. Who may read which tenant's is judged by the edge."""
+    """List a page of events, newest first. The edge checks which tenant's events the caller may read."""
     return store.list_events(ctx.tx, query)
 
 
 def checkpoint(ctx: Context, heads: Mapping[str, Head], *, after: int) -> Checkpoint | None:
-    """Sign the heads that moved since the last checkpoint: the control chains' own, and the access chains' as given.
+    """Sign the heads that moved since the last checkpoint: those of the control chains, and ``heads`` of the access chains.
 
-    Gives None when nothing moved. ``heads`` maps ``access/<writer>`` to the journal's durable head, and ``after`` is the number of
-    the newest checkpoint (0: none) before they were read. Raises Conflict when there is another since: it may state newer heads,
-    and a checkpoint that puts a chain back is what somebody who cut it would make.
+    Returns None if no head moved. ``heads`` maps ``access/<writer>`` to the journal's durable head, and ``after`` is the number of
+    the newest checkpoint (0: none) before they were read. Raises Conflict if there is a newer checkpoint: it may state newer heads,
+    and a checkpoint that moves a chain back would look like tampering.
     """
     last = store.last_checkpoint(ctx.tx)
     number, previous = 1, policy.NO_CHECKPOINT
@@ -78,37 +78,38 @@ def checkpoint(ctx: Context, heads: Mapping[str, Head], *, after: int) -> Checkp
         return None
     signed = store.checkpoint_signed_bytes(number, ctx.now, moved, previous)
     kid, signature = keys.sign_bytes(ctx, Purpose.CHECKPOINT, signed)
-    made = Checkpoint(number, ctx.now, moved, kid, signature, previous)
-    if not store.add_checkpoint(ctx.tx, made):
+    created = Checkpoint(number, ctx.now, moved, kid, signature, previous)
+    if not store.add_checkpoint(ctx.tx, created):
         raise _taken()
-    return made
+    return created
 
 
 def _taken() -> Conflict:
-    return Conflict("checkpoint_taken", "Another process made this checkpoint.")
+    return Conflict("checkpoint_taken", "Another process created this checkpoint; read the heads again.")
 
 
 def newest_checkpoint(ctx: Context) -> Anchored | None:
-    """Give what an anchor keeps of the newest checkpoint."""
+    """Return the newest checkpoint as an anchor stores it; None if there is none."""
     last = store.last_checkpoint(ctx.tx)
     if last is None:
         return None
-    made, signed = last
-    return Anchored(made.number, made.at, policy.checkpoint_digest(signed, made.signature))
+    newest, signed = last
+    return Anchored(newest.number, newest.at, policy.checkpoint_digest(signed, newest.signature))
 
 
 def verify(ctx: Context, reader: AccessReader, anchors: Sequence[Anchored] = ()) -> Verdict:
-    """Tell whether nothing in any chain was edited, removed or reordered; counts the tail that no checkpoint covers yet.
+    """Verify that nothing in any chain was edited, removed or reordered. Also counts records that no checkpoint covers yet.
 
-    ``anchors``, read before this transaction began, tell which checkpoints there must be.
+    ``anchors`` state which checkpoints must exist. Read them before this transaction begins: a checkpoint anchored later is not
+    visible in it, and would be reported as missing.
     """
     return verification.verify(ctx, reader, anchors)
 
 
 def explain(ctx: Context, request_id: str, reader: AccessReader) -> Explanation:
-    """Say why a request was answered as it was: its records, the events that led there, and plain sentences.
+    """Return why a request was answered as it was: its records, the events that led to it, and sentences.
 
-    Raises NotFound when nothing was recorded under the id. Who may ask about which tenant is judged by the edge.
+    Raises NotFound when nothing was recorded under the id. The edge checks which tenants' requests the caller may read.
     """
     accesses = reader.find(request_id)
     own = store.list_events(ctx.tx, EventQuery(request_id=request_id)).events
@@ -121,22 +122,23 @@ def explain(ctx: Context, request_id: str, reader: AccessReader) -> Explanation:
 
 
 def purgeable_before(ctx: Context, before: datetime) -> datetime:
-    """Return up to which moment payloads may be purged: ``before``, or where the earliest hold begins."""
+    """Return the moment before which payloads may be purged: ``before``, or the start of the earliest hold if that is sooner."""
     held = store.held_since(ctx.tx)
     return before if held is None else min(before, held)
 
 
 def purge_payloads(ctx: Context, kind: str, before: datetime) -> int:
-    """Purge the payloads of a class that are older than ``before``; return how many went. Call again while it is not 0.
+    """Purge payloads of a class older than ``before``; return how many. Call again while it is not 0.
 
-    The class is the room an action begins with, or ``access``: the purge of accesses is recorded here, and then carried out by
-    ``AccessReader.purge``, up to what ``purgeable_before`` says. The chain keeps every digest; what is held stays.
+    The class is the room an action begins with, or ``access``: the purge of accesses is only recorded here, and carried out by
+    ``AccessReader.purge``. The chain keeps every digest, and payloads under a hold are kept. Raises Invalid.
     """
     if before > ctx.now - PURGE_AFTER_MIN:
         fault = f"is less than {PURGE_AFTER_MIN.days} days ago"
         raise Invalid("purge_too_early", f"The moment {fault}.", fields={"before": "purge_too_early"})
     before = purgeable_before(ctx, before)
     removed = 0 if kind == Stream.ACCESS else store.purge_control(ctx.tx, kind, before)
+    # Verification accepts a missing payload only before a recorded horizon, so the purge is recorded in the same transaction.
     done = store.purges(ctx.tx).get(kind) if removed or kind == Stream.ACCESS else before
     if done is None or done < before:
         record(ctx, Event(PURGE_ACTION, reason=f"{kind} before {before.isoformat()}"))
@@ -144,7 +146,7 @@ def purge_payloads(ctx: Context, kind: str, before: datetime) -> int:
 
 
 def open_access_purge(ctx: Context, before: datetime) -> datetime:
-    """Record a purge of accesses and return its horizon: ``AccessReader.purge`` may remove what is older, and nothing newer."""
+    """Record a purge of accesses; return its horizon: ``AccessReader.purge`` may remove older payloads only."""
     horizon = purgeable_before(ctx, before)
     purge_payloads(ctx, Stream.ACCESS, horizon)
     return horizon
@@ -158,9 +160,9 @@ def place_hold(
     about: Mapping[str, str] = _NOBODY,
     tenant_known: bool = False,
 ) -> Hold:
-    """Hold evidence: nothing from ``since`` on is purged while it stands. ``about``: tenant, app and patient that it concerns.
+    """Create a hold: no payload from ``since`` on is purged while it is in force. ``about``: tenant, app and patient it concerns.
 
-    Raises NotPermitted, NotFound (a tenant that is not ``tenant_known``), Invalid, Unavailable (there are too many).
+    Raises NotPermitted, NotFound (the tenant is not ``tenant_known``), Invalid, Unavailable (``HOLDS_BOUND`` is reached).
     """
     if not policy.may_hold(ctx.actor):
         raise _hold_refused(ctx, "audit.hold.place", "not_permitted")
@@ -171,9 +173,9 @@ def place_hold(
         raise Invalid("hold_invalid", f"The reason {fault}.", fields={"reason": "reason_malformed"})
     if store.count_holds(ctx.tx) >= HOLDS_BOUND:
         raise Unavailable(
-            "too_many_holds", "There are too many holds; release those that are no longer needed."
+            "too_many_holds", f"There are already {HOLDS_BOUND} holds. Release those no longer needed."
         )
-    made = Hold(
+    placed = Hold(
         id=ctx.ids.new("hld"),
         since=since or _BEGINNING,
         reason=reason.strip(),
@@ -183,17 +185,19 @@ def place_hold(
         app=about.get("app", ""),
         patient=about.get("patient", ""),
     )
-    store.add_hold(ctx.tx, made)
-    facts = {"hold": made.id, "since": made.since.isoformat(), "about": {k: v for k, v in about.items() if v}}
-    record(ctx, Event("audit.hold.place", tenant=made.tenant, app=made.app, reason=made.reason, facts=facts))
-    return made
+    store.add_hold(ctx.tx, placed)
+    concerned = {name: value for name, value in about.items() if value}
+    facts = {"hold": placed.id, "since": placed.since.isoformat(), "about": concerned}
+    event = Event("audit.hold.place", tenant=placed.tenant, app=placed.app, reason=placed.reason, facts=facts)
+    record(ctx, event)
+    return placed
 
 
 def release_hold(ctx: Context, hold: str) -> Hold:
-    """Release a hold. Whoever placed it needs somebody else for that. Raises NotFound, NotPermitted, Conflict."""
+    """Release a hold. A second person must release it, not the one who placed it. Raises NotFound, NotPermitted, Conflict."""
     found = store.find_hold(ctx.tx, hold)
     if found is None:
-        raise NotFound("hold_not_found", "There is no such hold.")
+        raise NotFound("hold_not_found", "There is no such hold. `hilum hold list` lists those in force.")
     if not policy.may_hold(ctx.actor):
         raise _hold_refused(ctx, "audit.hold.release", "not_permitted")
     if found.placed_by == str(ctx.actor):
@@ -207,14 +211,14 @@ def release_hold(ctx: Context, hold: str) -> Hold:
 def list_holds(ctx: Context, page: PageQuery = FIRST_PAGE) -> list[Hold]:
     """List the holds in force. Raises NotPermitted."""
     if not policy.may_see_holds(ctx.actor):
-        raise NotPermitted("not_permitted", "You may not see what is held.")
+        raise NotPermitted("not_permitted", "Only staff who read the audit may list holds.")
     return store.list_holds(ctx.tx, page)
 
 
 def _hold_refused(ctx: Context, action: str, reason: str) -> NotPermitted:
     record(ctx, Event(action, Outcome.REFUSED, reason=reason))
-    told = {
-        "not_permitted": "You may not do this.",
-        "second_person_needed": "Somebody else than who placed this hold must release it.",
+    details = {
+        "not_permitted": "Only platform administrators and security staff may place and release holds.",
+        "second_person_needed": "You placed this hold, so another person must release it.",
     }
-    return NotPermitted(reason, told[reason])
+    return NotPermitted(reason, details[reason])

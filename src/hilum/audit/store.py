@@ -1,4 +1,4 @@
-"""Rows of the control stream, of checkpoints, and (where the database is PostgreSQL) of the access journal."""
+"""Tables and rows of the control stream, checkpoints, holds, and (in PostgreSQL) the access journal."""
 
 import sqlite3
 from collections.abc import Iterable, Iterator
@@ -87,7 +87,7 @@ _WORDS = (
     "source",
     "correlation_id",
 )
-"""Members of an event's header, in their order."""
+"""Fields of an event's header, in order: the chain covers them, so the order is fixed."""
 
 audit_event = Table(
     "audit_event",
@@ -154,7 +154,7 @@ audit_head = Table(
     Column("seq", BigInteger, nullable=False),
     Column("hash", String(64), nullable=False),
 )
-"""The latest checkpointed head of every chain, so that a checkpoint states only what changed. The checkpoints are the proof, not this."""
+"""The latest checkpointed head of every chain, so that a checkpoint states only changes. A cache: the checkpoints are the proof."""
 
 access_chain = Table(
     "access_chain",
@@ -192,7 +192,7 @@ access_intent = Table(
     Column("writer", String(128), nullable=False),
     Column("seq", BigInteger, nullable=False),
 )
-"""The writes that have no outcome on record. An index only: the chains are the record."""
+"""Writes without a recorded outcome. Only an index: the chains are the record."""
 
 access_claim = Table(
     "access_claim",
@@ -202,7 +202,7 @@ access_claim = Table(
     Column("at", Instant, nullable=False, index=True),
     Index("ix_access_claim_request", "request_id"),
 )
-"""The creates of which nobody knows yet that their app received the answer, by what no two of them may share."""
+"""Creates whose app may not have received the answer yet, by ``policy.claim_key``: no two of them may share a key."""
 
 INDEX_TABLES = access_index.TABLES
 """The tables of the index of accesses, which has a module of its own."""
@@ -224,11 +224,11 @@ _ADD_EVENT = prepare_insert(audit_event)
 
 
 UNREADABLE = (TypeError, ValueError, ArithmeticError, AttributeError, DBAPIError, sqlite3.Error)
-"""What reading fails with where somebody put what this platform never writes; also when the database is away."""
+"""Errors of reading a tampered row; also raised when the database is unreachable."""
 
 
 def is_unreachable(error: Exception) -> bool:
-    """Tell of an error of reading that it came from a database that is away, not from what stands in it."""
+    """Check whether a read failed because the database is unreachable, not because of its content."""
     return is_unavailable(getattr(error, "orig", error))
 
 
@@ -241,7 +241,7 @@ SELECT 1 / count(*) FROM moved
 """.replace("{words}", ", ".join(f'"{word}"' for word in _WORDS)).replace(
     "{values}", ", ".join(f"%({word})s" for word in _WORDS)
 )
-"""Append at the end that was remembered; where the chain ends elsewhere it fails, and the transaction with it."""
+"""Append at the cached end. If the chain ends elsewhere, ``moved`` is empty, 1 / 0 raises, and the transaction fails."""
 _APPEND_BARE = _APPEND.replace("{payload}", "")
 _APPEND_WITH_PAYLOAD = _APPEND.replace(
     "{payload}",
@@ -252,9 +252,9 @@ payload AS (INSERT INTO audit_payload (writer, seq, at, kind, salt, body)
 
 
 def append(tx: Connection, recorded: RecordedEvent, salt: bytes) -> None:
-    """Put the event at the end of its writer's chain. The chain's row is locked until commit, so that no two records follow one.
+    """Append an event to its writer's chain. The chain's row is locked until commit, so that no two records follow the same one.
 
-    On PostgreSQL, where the connection remembers the chain's end from its last commit, it goes out with the commit.
+    On PostgreSQL, if the connection has cached the chain's end from its last commit, the statement is sent with the commit.
     """
     writer = recorded.writer
     tip = tx.info.get(TIPS, {}).get(writer)
@@ -333,7 +333,7 @@ def _header(at: datetime, words: list[str]) -> bytes:
 
 
 def list_events(tx: Connection, query: EventQuery) -> EventPage:
-    """Read a page, newest first; each page goes on where the one before ended."""
+    """Read a page of events, newest first."""
     table = audit_event
     wanted = [
         table.c[name] == getattr(query, name)
@@ -341,7 +341,7 @@ def list_events(tx: Connection, query: EventQuery) -> EventPage:
         if getattr(query, name)
     ]
     if query.action:
-        # As a list of what there is, not as a beginning: that finds it through an index, whatever the database's collation.
+        # IN over the existing actions instead of LIKE 'prefix%', which uses an index only under some collations.
         wanted.append(table.c.action.in_(_actions(tx, query.action)))
     if query.after:
         at, seq, writer = _read_cursor(query.after)
@@ -361,7 +361,7 @@ def list_events(tx: Connection, query: EventQuery) -> EventPage:
 
 
 def _actions(tx: Connection, wanted: str) -> list[str]:
-    """List the actions on record that are ``wanted`` or begin with it up to a dot, stepping through the index from one to the next."""
+    """List the recorded actions that are ``wanted`` or begin with it and a dot, by a loose index scan."""
     action, below = audit_event.c.action, wanted.rstrip(".") + "."
     met = select(func.min(action).label("action")).cte("met", recursive=True)
     following = select(func.min(action)).where(action > met.c.action).scalar_subquery()
@@ -384,7 +384,11 @@ def _read_cursor(cursor: str) -> tuple[datetime, int, str]:
     at, _, rest = cursor.partition(".")
     seq, _, writer = rest.partition(".")
     if not (at.isascii() and at.isdigit() and seq.isascii() and seq.isdigit()) or len(cursor) > 200:
-        raise Invalid("cursor_invalid", "This page cannot be found.", fields={"after": "cursor_unknown"})
+        raise Invalid(
+            "cursor_invalid",
+            "The cursor is not valid. Pass `next` of the previous page.",
+            fields={"after": "cursor_unknown"},
+        )
     return EPOCH + timedelta(microseconds=int(at[:17])), int(seq[:17]), writer
 
 
@@ -421,7 +425,7 @@ def control_heads(tx: Connection) -> dict[str, Head]:
 
 
 def moved_control_heads(tx: Connection) -> dict[str, Head]:
-    """Return the heads of control chains that no checkpoint states yet; chains that are covered cost no more than a look at their row."""
+    """Return the heads of control chains that no checkpoint states yet. A covered chain costs one row of a join."""
     chain, covered = audit_chain, audit_head
     name = literal(f"{Stream.CONTROL}/") + chain.c.writer
     found = (
@@ -435,7 +439,7 @@ def moved_control_heads(tx: Connection) -> dict[str, Head]:
 
 
 def control_rows(tx: Connection, writer: str) -> Iterator[policy.Row]:
-    """Stream one control chain in order, each header built anew from the row, so that an edit of any column shows."""
+    """Stream one control chain in order. Each header is rebuilt from the row's columns, so that an edit of any column is detected."""
     found = _with_payload().where(audit_event.c.writer == writer).order_by(audit_event.c.seq)
     words = tuple(audit_event.c[word].name for word in _WORDS)
     with tx.execute(found.execution_options(yield_per=STREAM_BATCH)) as rows:
@@ -445,7 +449,7 @@ def control_rows(tx: Connection, writer: str) -> Iterator[policy.Row]:
 
 
 def control_writers(tx: Connection) -> list[str]:
-    """List every writer, of heads and of events alike, so that a chain whose head was removed is walked too."""
+    """List the writers of heads and of events, so that a chain whose head was removed is verified too."""
     named = select(audit_chain.c.writer).union(select(audit_event.c.writer).distinct())
     return sorted(tx.execute(named).scalars())
 
@@ -462,7 +466,7 @@ def purge_control(tx: Connection, kind: str, before: datetime) -> int:
 
 
 def covered_heads(tx: Connection, names: Iterable[str]) -> dict[str, Head]:
-    """Return what checkpoints state of these chains."""
+    """Return the latest checkpointed heads of these chains."""
     wanted = list(names)
     found: dict[str, Head] = {}
     for at in range(0, len(wanted), BATCH_SIZE):
@@ -516,7 +520,7 @@ def _checkpoint(row: Any) -> tuple[Checkpoint, bytes]:
 
 
 def purges(tx: Connection) -> dict[str, datetime]:
-    """Tell up to when the payloads of each class were purged, as the chain says."""
+    """Return the horizon up to which payloads of each class were purged, from the recorded purge events."""
     found: dict[str, datetime] = {}
     reasons = select(audit_event.c.reason).where(audit_event.c.action == PURGE_ACTION)
     for reason in tx.execute(reasons).scalars():
@@ -527,7 +531,7 @@ def purges(tx: Connection) -> dict[str, datetime]:
 
 
 def may_lack_payload(header: bytes, purged: dict[str, datetime]) -> bool:
-    """Tell from a control event's header whether its payload may have been purged."""
+    """Check whether the payload of a control event with this header may have been purged."""
     at_us, _, action = orjson.loads(header)[:3]
     horizon = purged.get(action.partition(".")[0])
     return horizon is not None and EPOCH + timedelta(microseconds=at_us) < horizon
@@ -561,7 +565,7 @@ def save_released(tx: Connection, hold: str, by: str, at: datetime) -> bool:
 
 
 def held_since(tx: Connection) -> datetime | None:
-    """Return the moment from which on something is held, or None."""
+    """Return the earliest ``since`` of the holds in force; None if there is none."""
     since: datetime | None = tx.execute(
         select(func.min(audit_hold.c.since, type_=Instant)).where(audit_hold.c.released_at.is_(None))
     ).scalar_one()

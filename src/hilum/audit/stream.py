@@ -1,4 +1,4 @@
-"""The stream of decisions as server-sent events: every worker's, each once, resumable, and only as long as the reader may read.
+"""The stream of decisions as server-sent events: of all workers, each once, resumable, ended when the reader loses the right to read.
 
 Source: HTML living standard, section 9.2 (server-sent events).
 """
@@ -13,7 +13,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 
-from hilum.audit.follow import Follower, Missed, Place, Seen, Tail
+from hilum.audit.follow import FollowedRecord, Follower, Missed, ResumePoint, Tail
 from hilum.audit.models import Access, Outcome
 from hilum.kernel.actor import Actor
 from hilum.kernel.errors import HilumError, Invalid
@@ -26,20 +26,20 @@ _PURPOSE = "audit.stream"
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How often the journals are looked at, a sign of life is given and the reader's right is judged anew.
+    """Intervals: ``poll_s`` between polls of the journals, ``heartbeat_s`` between heartbeats, ``recheck_s`` between checks of the reader's right.
 
-    ``stall_s``: how long a reader may take for one record.
+    ``stall_s``: how long a reader may take to receive one record before the stream is closed.
     """
 
-    look_s: float = 0.2
-    beat_s: float = 10.0
-    judge_s: float = 5.0
+    poll_s: float = 0.2
+    heartbeat_s: float = 10.0
+    recheck_s: float = 5.0
     stall_s: float = 30.0
 
 
 @dataclass(slots=True)
 class Stream:
-    """One reader's stream. ``bound_to`` names the reader and the filters: a place is worth nothing with others."""
+    """One reader's stream. ``bound_to`` identifies reader and filters: its event ids can be opened only with the same ones."""
 
     reader: Actor
     tail: Tail
@@ -48,14 +48,14 @@ class Stream:
     clock: Clock
     ids: Ids
     bound_to: str
-    may_go_on: Callable[[], Awaitable[None]]
-    """Raises what ends the stream."""
+    check_reader: Callable[[], Awaitable[None]]
+    """Raises HilumError when the reader may no longer read, which ends the stream."""
     given: int = 0
     dropped: int = 0
     why: str = "reader_left"
 
-    async def parts(self, left: Place | None) -> AsyncIterator[bytes]:
-        """Give the stream from now, or from the place that was left."""
+    async def parts(self, left: ResumePoint | None) -> AsyncIterator[bytes]:
+        """Yield the stream from now, or from the resume point ``left``."""
         yield b": listening\nretry: %d\n" % RETRY_MS + self._id(left or self.follower.place) + b"\n"
         try:
             if left is not None:
@@ -68,7 +68,7 @@ class Stream:
             self.why = error.code
         yield _event(b"end", {"why": self.why})
 
-    def _missed(self, missed: Missed, left: Place) -> list[bytes]:
+    def _missed(self, missed: Missed, left: ResumePoint) -> list[bytes]:
         parts = [_event(b"missed", {"why": "too_far_back"})] if missed.more else []
         for seen in missed.records:
             left.step(seen)
@@ -79,8 +79,8 @@ class Stream:
         now = asyncio.get_running_loop().time
         judged = beaten = now()
         while True:
-            if now() - judged >= self.pace.judge_s:
-                await self.may_go_on()
+            if now() - judged >= self.pace.recheck_s:
+                await self.check_reader()
                 judged = now()
             if dropped := self.follower.take_dropped():
                 self.dropped += dropped
@@ -88,37 +88,37 @@ class Stream:
             if seen := self.follower.take():
                 yield self._decision(seen, self.follower.place)
                 continue
-            if self.follower.over:
-                self.why = self.follower.over
+            if self.follower.end_reason:
+                self.why = self.follower.end_reason
                 return
-            stirred = await self.follower.stir(min(self.pace.judge_s, self.pace.beat_s))
-            if not stirred and now() - beaten >= self.pace.beat_s:
+            woken = await self.follower.wait(min(self.pace.recheck_s, self.pace.heartbeat_s))
+            if not woken and now() - beaten >= self.pace.heartbeat_s:
                 beaten = now()
                 yield b": still here\n" + self._id(self.follower.place) + b"\n"
 
-    def _decision(self, seen: Seen, place: Place) -> bytes:
+    def _decision(self, seen: FollowedRecord, place: ResumePoint) -> bytes:
         self.given += 1
         return b"event: decision\n" + self._id(place) + b"data: " + orjson.dumps(seen.access) + b"\n\n"
 
-    def _id(self, place: Place) -> bytes:
+    def _id(self, place: ResumePoint) -> bytes:
         written = place.write(self.clock.now())
         sealed = vault().seal(_PURPOSE, written, nonce=self.ids, bound_to=self.bound_to)
         return b"id: " + sealed.encode() + b"\n"
 
 
-def read_place(last_event_id: str, bound_to: str) -> Place | None:
-    """Open a ``Last-Event-ID``; None where there is none. Raises Invalid for one that was not given to this reader and filters."""
+def read_resume_point(last_event_id: str, bound_to: str) -> ResumePoint | None:
+    """Return the resume point in a ``Last-Event-ID``; None if that is empty. Raises Invalid if it belongs to another reader or filter."""
     if not last_event_id:
         return None
     try:
-        return Place.read(vault().open(_PURPOSE, last_event_id, bound_to))
+        return ResumePoint.read(vault().open(_PURPOSE, last_event_id, bound_to))
     except Invalid as error:
-        fault = "is not an id of this stream"
+        fault = "is not an id of a stream with this reader and these filters; leave it out to stream from now"
         raise Invalid("last_event_id_invalid", f"Last-Event-ID {fault}.") from error
 
 
 class Streamed(StreamingResponse):
-    """An answer without an end. ``ended`` is called once, however it ends; a reader who takes nothing for long is let go."""
+    """A response without an end. ``ended`` is called exactly once, however it ends. A reader that stalls for ``stall_s`` is disconnected."""
 
     def __init__(
         self, parts: AsyncIterator[bytes], *, stall_s: float, ended: Callable[[], Awaitable[None]]
@@ -127,18 +127,19 @@ class Streamed(StreamingResponse):
         self._stall_s, self._ended = stall_s, ended
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def patient(message: Message) -> None:
+        async def send_in_time(message: Message) -> None:
             await asyncio.wait_for(send(message), self._stall_s)
 
         try:
             with suppress(TimeoutError, ClientDisconnect):
-                await super().__call__(scope, receive, patient)
+                await super().__call__(scope, receive, send_in_time)
         finally:
+            # Shielded: a disconnect cancels this task, and the end must be recorded all the same.
             await asyncio.shield(asyncio.ensure_future(self._ended()))
 
 
 def fits(wanted: dict[str, str]) -> Callable[[Access], bool]:
-    """Return the filter of a stream. Intents are left out: their outcome is the decision."""
+    """Return the predicate of a stream. Intents are left out, since their outcome is the decision."""
 
     def wants(access: Access) -> bool:
         if access.outcome is Outcome.INTENDED:

@@ -1,4 +1,4 @@
-"""Verification: walk every chain there is, and every one that a checkpoint says there should be."""
+"""Verification of every stored chain, and of every chain that a checkpoint says must exist."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -28,7 +28,7 @@ _NOTHING: Head = (0, "")
 
 
 def verify(ctx: Context, reader: AccessReader, anchors: Sequence[Anchored] = ()) -> Verdict:
-    """Tell whether nothing was edited, removed or reordered, as far as anchors, checkpoints and chains reach."""
+    """Verify that nothing was edited, removed or reordered, against chains, checkpoints and anchors."""
     faults = policy.Faults()
     met = dict.fromkeys((each.number for each in anchors), "")
     folded: Folded = (0, {}, None)
@@ -37,16 +37,16 @@ def verify(ctx: Context, reader: AccessReader, anchors: Sequence[Anchored] = ())
     checkpoints, covered, last = folded
     anchored = policy.judge_anchors(anchors, met, faults)
     if last is not None:
-        made, signed = last
-        if not keys.verify_bytes(ctx, Purpose.CHECKPOINT, made.kid, signed, made.signature):
-            faults.add(f"checkpoint {made.number} is not signed by a key of this platform")
+        newest, signed = last
+        if not keys.verify_bytes(ctx, Purpose.CHECKPOINT, newest.kid, signed, newest.signature):
+            faults.add(f"checkpoint {newest.number} is not signed by a key of this platform")
     seen: set[str] = set()
     walks: list[policy.Walk] = []
     writes = _Writes()
     with _reported(faults, "the list of chains"):
         for chain, note, may_lack in _chains(ctx, reader, faults):
             if chain.name in seen:
-                faults.add(f"chain {chain.name}: stands in two places")
+                faults.add(f"chain {chain.name}: occurs twice")
             seen.add(chain.name)
             if chain.fault:
                 faults.add(f"chain {chain.name}: {chain.fault}")
@@ -61,18 +61,21 @@ def verify(ctx: Context, reader: AccessReader, anchors: Sequence[Anchored] = ())
     records, purged, uncovered = (
         sum(getattr(walk, each) for walk in walks) for each in ("records", "purged", "uncovered")
     )
-    return Verdict(records, checkpoints, uncovered, faults.told(), purged, anchored, writes.unsettled())
+    return Verdict(records, checkpoints, uncovered, faults.sentences(), purged, anchored, writes.unsettled())
 
 
 class _Writes:
-    """Notes which writes have an intent and no outcome, from all chains together. Settled ones are forgotten at once."""
+    """Collects writes with an intent and no outcome, over all chains. Removes settled ones at once, so memory stays small.
+
+    A settlement may be in a chain that is verified before that of its intent: ``_early`` holds those.
+    """
 
     def __init__(self) -> None:
         self._open: dict[str, datetime] = {}
         self._early: set[str] = set()
 
     def noting(self, rows: Iterator[policy.Row]) -> Iterator[policy.Row]:
-        """Pass a chain's rows on, and look at those of writes."""
+        """Yield a chain's rows unchanged, and inspect those of writes."""
         for row in rows:
             header = row[1]
             if _INTENDED in header:
@@ -82,7 +85,7 @@ class _Writes:
                     self._early.discard(name)
                 else:
                     self._open[name] = encoding.at_of(rest)
-            elif (self._open or _SETTLED in header) and policy.says_write(header):
+            elif (self._open or _SETTLED in header) and policy.may_be_write(header):
                 self._close(header)
             yield row
 
@@ -91,7 +94,7 @@ class _Writes:
         try:
             access = encoding.decode(request_id.decode(errors="replace"), rest, None)
         except ValueError:
-            return  # edited: the walk over the chain says so
+            return  # tampered: verify_chain reports it
         if policy.closes(access):
             found = self._open.pop(access.request_id, None)
             if found is None and access.rule == SETTLEMENT:
@@ -108,13 +111,13 @@ _SETTLED = f'"{SETTLEMENT}"'.encode()
 
 @contextmanager
 def _reported(faults: policy.Faults, where: str) -> Iterator[None]:
-    """Report what cannot even be read, since this platform never wrote it; that the database is away is no such finding."""
+    """Report as a fault what cannot be read, since this platform never wrote it. An unreachable database is raised instead."""
     try:
         yield
     except store.UNREADABLE as error:
         if store.is_unreachable(error):
             raise
-        faults.add(f"{where}: something there cannot be read, so this platform never wrote it")
+        faults.add(f"{where}: a value cannot be read, so this platform did not write it")
 
 
 def _walk(
@@ -141,7 +144,7 @@ def _walk(
 def _noting(
     checkpoints: Iterator[tuple[Checkpoint, bytes]], met: dict[int, str]
 ) -> Iterator[tuple[Checkpoint, bytes]]:
-    """Note the digests of those checkpoints that anchors name."""
+    """Yield the checkpoints unchanged, and store in ``met`` the digests of the anchored ones."""
     for checkpoint, signed in checkpoints:
         if checkpoint.number in met:
             met[checkpoint.number] = policy.checkpoint_digest(signed, checkpoint.signature)
@@ -152,15 +155,15 @@ def _chains(
     ctx: Context, reader: AccessReader, faults: policy.Faults
 ) -> Iterator[tuple[ChainRows, Head, MayLack]]:
     purges: dict[str, datetime] = {}
-    with _reported(faults, "the record of purges"):
+    with _reported(faults, "the purge events"):
         purges = store.purges(ctx.tx)
     notes: dict[str, Head] = {}
-    with _reported(faults, "the notes of the chains' ends"):
+    with _reported(faults, "the stored heads"):
         notes = store.control_heads(ctx.tx)
     for writer in store.control_writers(ctx.tx):
         name = f"{Stream.CONTROL}/{writer}"
         rows = store.control_rows(ctx.tx, writer)
-        fault = "" if name in notes else "its note of its end is gone"
+        fault = "" if name in notes else "its stored head is gone"
         chain = ChainRows(name, policy.genesis(Stream.CONTROL, writer), rows, fault=fault)
         yield chain, notes.get(name, _NOTHING), lambda header: store.may_lack_payload(header, purges)
     horizon = purges.get(Stream.ACCESS)

@@ -120,7 +120,7 @@ def _secret_key_finding(ctx: Context) -> Finding:
 def _directory_findings(found: Settings) -> Iterator[Finding]:
     """Try the data directory and the access journal by writing, as a worker does: permissions alone say little."""
     from hilum.app.readiness import DISK_FULL, Directory
-    from hilum.audit.journal_health import takes_writes
+    from hilum.audit.journal_health import is_writable
     from hilum.infra.system import SystemClock
 
     where = found.data_dir
@@ -130,7 +130,7 @@ def _directory_findings(found: Settings) -> Iterator[Finding]:
     fault = Directory(where, SystemClock()).fault()
     advice = f"free some space at {where}" if fault == DISK_FULL else f"let the platform write to {where}"
     yield Finding("data directory", ok=fault is None, next=advice if fault else "")
-    shut = [path.name for path in sorted((where / "journal").glob("access-*.db")) if not takes_writes(path)]
+    shut = [path.name for path in sorted((where / "journal").glob("access-*.db")) if not is_writable(path)]
     if shut:
         told = (
             f"{', '.join(shut)} cannot be written: look for a process that holds it, and at its permissions"

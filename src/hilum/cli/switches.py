@@ -164,7 +164,7 @@ def explain(request_id: str, *, local: bool, json_: bool) -> None:
 def _explain_here(request_id: str) -> dict[str, Any]:
     from hilum.audit import live, policy, service
     from hilum.audit.models import Event, Explanation
-    from hilum.audit.routes import explained
+    from hilum.audit.routes import explanation_json
 
     settings = host.read_settings()
     reader = live.open_reader(settings.data_dir / "journal", settings.database_url)
@@ -174,7 +174,7 @@ def _explain_here(request_id: str) -> dict[str, Any]:
         found = service.explain(ctx, request_id, reader)
         return found, policy.explaining(looked, request_id, found)
 
-    return explained(host.look(verb, looked))
+    return explanation_json(host.look(verb, looked))
 
 
 def _flat(switch: dict[str, Any]) -> dict[str, Any]:

@@ -217,7 +217,7 @@ class Enforcer:
         journal = self._deps.journal
         record = record_of(incoming, token, snapshot, answer, monotonic=self._deps.clock.monotonic())
         try:
-            await (journal.record if is_known else journal.record_refusal_by_stranger)(record)
+            await (journal.record if is_known else journal.record_unauthenticated_refusal)(record)
         except Unavailable:
             rates, answer = answer.rates, refusal(UNRECORDED, incoming.request_id)
             answer.rates = rates

@@ -95,18 +95,18 @@ class Settler:
         self._tenant_of, self._now = tenant_of, now
         self._superseded = superseded
 
-    async def settle(self, due: Iterable[OpenIntent], may_go_on: Callable[[], bool] = lambda: True) -> int:
+    async def settle(self, due: Iterable[OpenIntent], may_continue: Callable[[], bool] = lambda: True) -> int:
         """Settle each, and return how many were. Raises Unavailable.
 
         One whose server cannot be asked is left for later, with all others of its tenant: they would wait for the same server.
-        ``may_go_on`` is asked before each question and before each record; it may block.
+        ``may_continue`` is asked before each question and before each record; it may block.
         """
         settled: list[str] = []
         away: set[str] = set()
         for each in due:
             if each.intent.tenant in away:
                 continue
-            if not await asyncio.to_thread(may_go_on):
+            if not await asyncio.to_thread(may_continue):
                 break
             request_id = each.intent.request_id
             if not await self._is_closed(request_id):
@@ -114,7 +114,7 @@ class Settler:
                 if finding is None:
                     away.add(each.intent.tenant)
                     continue
-                if not await asyncio.to_thread(may_go_on):
+                if not await asyncio.to_thread(may_continue):
                     break
                 if await self._is_closed(request_id):
                     continue

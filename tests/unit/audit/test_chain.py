@@ -64,7 +64,7 @@ def faults(
     policy.verify_chain(
         "access/node", first, iter(rows), known=known, covered=0, may_lack=lambda _: False, faults=found
     )
-    return found.told()
+    return found.sentences()
 
 
 @given(accesses)
@@ -189,7 +189,7 @@ def test_checkpoints_that_do_not_follow_each_other_are_found(name: str) -> None:
 
     policy.fold_checkpoints(EDITS[name](checkpoints(5)), found)
 
-    assert found.told() != ()
+    assert found.sentences() != ()
 
 
 def test_untouched_checkpoints_fold_to_the_latest_head() -> None:
@@ -197,7 +197,7 @@ def test_untouched_checkpoints_fold_to_the_latest_head() -> None:
 
     count, heads, last = policy.fold_checkpoints(checkpoints(5), found)
 
-    assert found.told() == ()
+    assert found.sentences() == ()
     assert (count, heads, last[0].number if last else 0) == (5, {"access/node": (5, f"{5:064x}")}, 5)
 
 
@@ -212,7 +212,7 @@ def test_a_chain_that_goes_back_is_found() -> None:
 
     policy.fold_checkpoints([*made, (forked, signed)], found)
 
-    assert any("puts chain access/node back" in fault for fault in found.told())
+    assert any("puts chain access/node back" in fault for fault in found.sentences())
 
 
 def test_a_head_is_stated_only_when_it_moved() -> None:
