@@ -48,6 +48,8 @@ class OtherServer:
     """Paths that are not answered before their event is set."""
     write_s: float = 0.0
     """How long a write takes, half of it before it is stored and half of it after."""
+    writing: list[bytes] = field(default_factory=list)
+    """What was sent to it and is not answered yet."""
     searches_tags: bool = False
     resources: dict[str, dict[str, Any]] = field(default_factory=dict)
     pages: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
@@ -90,10 +92,14 @@ class OtherServer:
         self.seen.append((scope["method"], f"{path}?{query}" if query else path, headers))
         while path in self.held and not self.held[path].is_set():
             await asyncio.sleep(0.01)
-        pause_s = 0.0 if scope["method"] == "GET" else self.write_s / 2
-        await asyncio.sleep(pause_s)
-        status, answer, more = self._answer(scope["method"], path, query, body)
-        await asyncio.sleep(pause_s)
+        if scope["method"] == "GET":
+            status, answer, more = self._answer("GET", path, query, body)
+        else:
+            self.writing.append(body)
+            await asyncio.sleep(self.write_s / 2)
+            status, answer, more = self._answer(scope["method"], path, query, body)
+            await asyncio.sleep(self.write_s / 2)
+            self.writing.remove(body)
         if self.signs and not isinstance(answer, bytes):
             answer = json.loads(json.dumps(answer), object_hook=self._signed)
         text = answer if isinstance(answer, bytes) else json.dumps(answer).replace("/", "\\/").encode()
