@@ -6,7 +6,7 @@ import click
 
 from hilum.audit import service as audit
 from hilum.audit.models import Event
-from hilum.cli import host
+from hilum.cli import host, preflight
 from hilum.cli.resources import json_option, show_one
 from hilum.infra.context import Context
 from hilum.kernel.errors import Invalid
@@ -46,6 +46,8 @@ def rotate(purpose: str, *, tenant: str, json_: bool) -> None:
       hilum keys rotate checkpoint --json
     """
     wanted = Purpose(purpose)
+    # A key that is sealed under another HILUM_SECRET_KEY than the nodes have could not be opened by any of them.
+    host.read(preflight.require_readable)
     made = host.write(lambda ctx: _rotate(ctx, wanted, tenant))
     show_one(made | {"before": KEPT[wanted]}, json_=json_)
 

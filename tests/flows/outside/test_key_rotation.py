@@ -8,7 +8,7 @@ from joserfc import jwt
 from joserfc.jwk import KeySet
 
 from tests.flows.outside.ground import Outside, tell
-from tests.flows.outside.test_command_line import DONE, MISUSED, by, host
+from tests.flows.outside.test_command_line import DONE, MISUSED, Shell, by, host
 from tests.sim.running import Running
 
 
@@ -62,6 +62,20 @@ def test_the_key_of_the_record_is_rotated_and_every_checkpoint_still_verifies(ho
     assert first["key"] != second["key"]
     verified = shell.hilum("audit", "verify")
     assert verified.returncode == DONE, verified.stdout
+
+
+def test_what_no_node_could_open_is_not_made(hospital: Running, tmp_path: Path) -> None:
+    """Another HILUM_SECRET_KEY than the nodes have, or a database without tables: refused in a sentence, nothing is changed."""
+    shell = host(hospital)
+    before = published(hospital, "general")
+
+    for words in (("id_token", "--tenant", "general"), ("checkpoint",)):
+        other = Shell(shell.variables | {"HILUM_SECRET_KEY": "another-key" * 4})
+        other.refuses("keys", "rotate", *words, saying="HILUM_SECRET_KEY does not open")
+        empty = Shell(shell.variables | {"HILUM_DATABASE_URL": f"sqlite:///{tmp_path}/empty.db"})
+        empty.refuses("keys", "rotate", *words, saying="hilum migrate")
+
+    assert published(hospital, "general") == before
 
 
 def test_a_rotation_that_names_no_ring_is_refused_and_changes_nothing(hospital: Running) -> None:
