@@ -377,7 +377,18 @@ def test_a_move_that_another_overtook_is_not_carried_out(site: ControlSite) -> N
 
 
 @pytest.mark.parametrize(
-    "how", ["refused", "expired", "asker stopped", "second stopped", "asker gone", "asker new"]
+    "how",
+    [
+        "refused",
+        "expired",
+        "asker stopped",
+        "asker was stopped",
+        "asker read only",
+        "second stopped",
+        "second read only",
+        "asker gone",
+        "asker new",
+    ],
 )
 def test_a_move_that_nobody_may_agree_to_any_more_moves_nothing(site: ControlSite, how: str) -> None:
     add_staff(site, "ada", "platform_admin")
@@ -396,9 +407,14 @@ def test_a_move_that_nobody_may_agree_to_any_more_moves_nothing(site: ControlSit
         case "asker new":
             make_new(site, "ada")
         case _:
-            whom = site.people["ada" if how == "asker stopped" else "sam"].id
-            made(site.api("sue").post("/switches", json={"kind": "person", "key": whom, "reason": "x"}))
-            expected = expected if how == "asker stopped" else (403, "switch_engaged")
+            who, _, kind = how.partition(" ")
+            order = {"kind": "person", "key": site.people["ada" if who == "asker" else "sam"].id, "reason": "x"}
+            order |= {"mode": "read_only"} if kind == "read only" else {}
+            site.clock.advance(timedelta(seconds=1))
+            engaged = made(site.api("sue").post("/switches", json=order))
+            if kind == "was stopped":
+                made(site.api("sue").post(f"/switches/{engaged['id']}/release", json={"reason": "x"}), 200)
+            expected = expected if who == "asker" else (403, "switch_engaged")
 
     problem(second.post(f"/approvals/{asked['approval']['id']}/approve"), *expected)
 

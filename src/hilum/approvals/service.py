@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from hilum.approvals import policy, store
 from hilum.approvals.models import (
@@ -29,7 +30,7 @@ _DETAILS = {
     "asked_by_you": "You requested this, so somebody else must approve it.",
     "about_you": "This is about your own account, so somebody else must approve it.",
     "account_too_new": "This takes two people whose accounts are at least a week old, and yours is not. Ask a colleague.",
-    "asker_no_longer_counts": "The person who requested this is inactive or stopped, or their account is less than a week old. Refuse it, then request it yourself.",
+    "asker_no_longer_counts": "The person who requested this is inactive, stopped, or was stopped since, or their account is less than a week old. Refuse it, then request it yourself.",
 }
 
 
@@ -37,11 +38,12 @@ _DETAILS = {
 class Acts:
     """What the rooms above know: who counts as one of two people now, as an actor, and how each kind of act is carried out.
 
+    ``one_of_two`` is asked about who asked as of when they did: a full stop on them ends what they asked before it.
     ``carry_out`` runs as the second person with the asker beside them; it judges the act again as the asker's and raises Conflict where
     its target is another than when it was asked for.
     """
 
-    one_of_two: Callable[[Context, PersonId], Actor | None]
+    one_of_two: Callable[[Context, PersonId, datetime], Actor | None]
     carry_out: Mapping[ApprovalKind, Callable[[Context, Approval, Actor], CarriedOut]]
 
 
@@ -75,8 +77,8 @@ def approve(ctx: Context, approval_id: str, *, acts: Acts) -> Agreed:
     Raises NotFound, NotPermitted, Conflict (decided meanwhile, or it cannot be carried out as it was asked).
     """
     approval = _visible(ctx, approval_id, lock=True)
-    asker = acts.one_of_two(ctx, approval.asked_by)
-    of_age = acts.one_of_two(ctx, PersonId(ctx.actor.id)) is not None
+    asker = acts.one_of_two(ctx, approval.asked_by, approval.asked_at)
+    of_age = acts.one_of_two(ctx, PersonId(ctx.actor.id), ctx.now) is not None
     fault = policy.decision_fault(approval, ctx.actor, asker=asker, of_age=of_age, now=ctx.now)
     if fault == "approval_over":
         raise Conflict(fault, _DETAILS[fault])

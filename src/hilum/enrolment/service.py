@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from hilum.approvals.models import Act, Approval, ApprovalKind, Asked, CarriedOut
@@ -91,9 +91,9 @@ def _ask(
     return Asked(identity.ask(ctx, act, approval_id), setup_code=code)
 
 
-def one_of_two(ctx: Context, person_id: PersonId) -> Actor | None:
-    """Return somebody as an actor, if they count as one of two people now."""
-    if not identity.counts_as_one_of_two(ctx, person_id):
+def one_of_two(ctx: Context, person_id: PersonId, since: datetime) -> Actor | None:
+    """Return somebody as an actor, if they count as one of two people now, for what they did at ``since``."""
+    if not identity.counts_as_one_of_two(ctx, person_id, since=since):
         return None
     return signin_policy.actor_of(identity.get_person(ctx, person_id))
 

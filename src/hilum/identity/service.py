@@ -384,10 +384,15 @@ def bar_on(
     return policy.bar_on(person, tenant, index, now=ctx.now, issued_at=issued_at, writing=writing)
 
 
-def counts_as_one_of_two(ctx: Context, person_id: PersonId) -> bool:
-    """Check whether somebody counts as one of the two people that an act takes: active, not stopped, of age."""
+def counts_as_one_of_two(ctx: Context, person_id: PersonId, *, since: datetime | None = None) -> bool:
+    """Check whether somebody counts as one of the two people that an act takes: active, of age, not stopped nor kept from changing anything.
+
+    ``since``: when they asked for the act; a full stop on them that began and ended later leaves it dead.
+    """
     person = store.find_person(ctx.tx, person_id)
-    return person is not None and policy.is_of_age(person, ctx.now) and bar_on(ctx, person) is None
+    if person is None or not policy.is_of_age(person, ctx.now):
+        return False
+    return bar_on(ctx, person, issued_at=since, writing=True) is None
 
 
 def ask(ctx: Context, act: Act, approval_id: str = "") -> Approval:
