@@ -408,7 +408,11 @@ def test_a_move_that_nobody_may_agree_to_any_more_moves_nothing(site: ControlSit
             make_new(site, "ada")
         case _:
             who, _, kind = how.partition(" ")
-            order = {"kind": "person", "key": site.people["ada" if who == "asker" else "sam"].id, "reason": "x"}
+            order = {
+                "kind": "person",
+                "key": site.people["ada" if who == "asker" else "sam"].id,
+                "reason": "x",
+            }
             order |= {"mode": "read_only"} if kind == "read only" else {}
             site.clock.advance(timedelta(seconds=1))
             engaged = made(site.api("sue").post("/switches", json=order))

@@ -287,7 +287,7 @@ class Platform:
         for name in ("host:one", "host:two"):
             actor = Actor(ActorKind.STAFF, name, roles=frozenset({"security"}))
             found = self.edge.write_now(
-                lambda ctx: controls.release(ctx, switch, counts=bool), actor=actor, trace=TRACE
+                lambda ctx: controls.release(ctx, switch, counts=lambda *_: True), actor=actor, trace=TRACE
             )
             if found.released_at is not None:
                 return

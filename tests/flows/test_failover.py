@@ -50,7 +50,7 @@ def engage(edge: Edge, target: Target) -> Switch:
 
 
 def release(edge: Edge, switch: Switch) -> None:
-    run(edge, lambda ctx: controls.release(ctx, switch.id, counts=lambda _: True))
+    run(edge, lambda ctx: controls.release(ctx, switch.id, counts=lambda *_: True))
 
 
 def wait_for(what: Callable[[], bool]) -> bool:

@@ -251,6 +251,20 @@ def test_what_somebody_asked_before_they_were_stopped_or_left_comes_to_nothing(
     )
 
 
+def test_a_full_stop_on_who_asked_for_a_wide_release_ends_their_word(site: ControlSite) -> None:
+    """Asked with a stolen token, stopped, and back with new credentials: the thief's word is no half of a release."""
+    order = {"kind": "tenant", "key": "general", "reason": "an incident"}
+    wide = made(site.api("sue").post("/switches", json=order))
+    made(site.api("root").post(f"/switches/{wide['id']}/release"), 200)
+    site.clock.advance(timedelta(seconds=1))
+    order = {"kind": "person", "key": site.people["root"].id, "reason": "taken over"}
+    own = made(site.api("sue").post("/switches", json=order))
+    made(site.api("sue").post(f"/switches/{own['id']}/release"), 200)
+
+    assert made(site.api("sam").post(f"/switches/{wide['id']}/release"), 200)["in_force"]
+    assert not made(site.api("sue").post(f"/switches/{wide['id']}/release"), 200)["in_force"]
+
+
 def test_an_approval_is_given_once_and_in_time(site: ControlSite) -> None:
     asked, late = ask(site), ask(site, username="lou")
 

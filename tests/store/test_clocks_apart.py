@@ -77,7 +77,7 @@ def engage(edge: Edge) -> Switch:
 
 def released(edge: Edge, switch: Switch) -> None:
     edge.write_now(
-        lambda ctx: controls.release(ctx, switch.id, counts=lambda _: True), actor=SAM, trace=TRACE
+        lambda ctx: controls.release(ctx, switch.id, counts=lambda *_: True), actor=SAM, trace=TRACE
     )
 
 

@@ -44,7 +44,7 @@ def engage(
     )
 
 
-release = partial(service.release, counts=bool)
+release = partial(service.release, counts=lambda *_: True)
 """Everybody who speaks is of age here."""
 
 
@@ -164,9 +164,9 @@ def test_a_word_that_does_not_count_is_no_part_of_a_wide_release(edge: Edge) -> 
     made = engage(edge)
 
     with pytest.raises(NotPermitted, match="account_too_new"):
-        do(edge, SAM, service.release, made.id, counts=lambda who: who != str(SAM))
+        do(edge, SAM, service.release, made.id, counts=lambda who, _: who != str(SAM))
     assert do(edge, SAM, release, made.id).release_asked_by == str(SAM)
-    asked = do(edge, SUE, service.release, made.id, counts=lambda who: who != str(SAM))
+    asked = do(edge, SUE, service.release, made.id, counts=lambda who, _: who != str(SAM))
 
     assert (asked.released_at, asked.release_asked_by) == (None, str(SUE))
     assert judge(edge) is not None
@@ -348,8 +348,8 @@ def test_ten_thousand_stops_that_ran_out_do_not_hide_the_one_in_force(
     assert judge(edge, issued_at=clock.now()) == made
     facts = do(edge, SYSTEM, control_facts)
     assert policy.stopped_by(facts.switches, SUBJECT, now=clock.now(), issued_at=None) == made
-    do(edge, SAM, service.release, made.id, counts=lambda _: True)
-    do(edge, SUE, service.release, made.id, counts=lambda _: True)
+    do(edge, SAM, service.release, made.id, counts=lambda *_: True)
+    do(edge, SUE, service.release, made.id, counts=lambda *_: True)
     assert judge(edge) is None
     assert judge(edge, issued_at=clock.now() - timedelta(seconds=1)) == APP
 
@@ -387,7 +387,7 @@ def test_stops_that_ran_out_are_settled_into_one_end_a_target_and_forbid_what_th
     assert rows == ([], [(APP, last)])
     assert do(edge, SAM, service.get_switch, soft.id).released_at is None
     with pytest.raises(Conflict):
-        do(edge, SAM, service.release, soft.id, counts=lambda _: True)
+        do(edge, SAM, service.release, soft.id, counts=lambda *_: True)
 
 
 def test_a_released_stop_and_a_later_one_that_ran_out_leave_the_later_end(
@@ -396,7 +396,7 @@ def test_a_released_stop_and_a_later_one_that_ran_out_leave_the_later_end(
     early = engage(edge, target=PAIR, expires_at=clock.now() + timedelta(hours=2))
     long = engage(edge, target=PAIR)
     clock.advance(timedelta(hours=3))
-    do(edge, SAM, service.release, long.id, counts=lambda _: True)
+    do(edge, SAM, service.release, long.id, counts=lambda *_: True)
     do(edge, SYSTEM, service.settle_expired)
 
     assert judge(edge, issued_at=clock.now()) == PAIR

@@ -118,7 +118,7 @@ class Life:
     def release(self) -> None:
         switch = self.taken("sw")
         for actor in (SAM, SUE):
-            self.do(controls.release, switch.id, actor=actor, counts=lambda _: True)
+            self.do(controls.release, switch.id, actor=actor, counts=lambda *_: True)
 
     def reopen(self) -> None:
         self.do(controls.end_issued, self.chance.choice(TARGETS))
@@ -360,7 +360,7 @@ def test_what_a_verb_sees_of_the_switches_is_exact_and_follows_what_changed(
     assert seen() == {TARGETS[1]} == seen()
     assert life.do(engage, actor=SAM) == ({TARGETS[1]}, {TARGETS[1], TARGETS[2]})
     for actor in (SAM, SUE):
-        life.do(controls.release, switch.id, actor=actor, counts=lambda _: True)
+        life.do(controls.release, switch.id, actor=actor, counts=lambda *_: True)
     assert seen() == {TARGETS[2]}
 
     assert [None if since.changes is None else since.named() for since in asked] == [

@@ -77,10 +77,10 @@ def engage(ctx: Context, order: EngageOrder, *, person_tenant: str | None = None
     return switch
 
 
-def release(ctx: Context, switch_id: str, *, counts: Callable[[str], bool]) -> Switch:
+def release(ctx: Context, switch_id: str, *, counts: Callable[[str, datetime], bool]) -> Switch:
     """Release a switch; on a wide one the first of two people only asks, and the answer is still in force.
 
-    ``counts`` answers whether an actor, as it was recorded, counts as one of two people (the people's room knows).
+    ``counts`` answers whether an actor, as it was recorded, counts as one of two people for what they did then (the people's room knows).
     What was issued before a full stop ended stays dead. Raises NotFound, NotPermitted, Conflict (it is over, or changed meanwhile).
     """
     switch = store.get_switch(ctx.tx, switch_id)
@@ -93,10 +93,11 @@ def release(ctx: Context, switch_id: str, *, counts: Callable[[str], bool]) -> S
     if not switch.in_force(ctx.now):
         raise Conflict("switch_over", "This switch is no longer in force.")
     by = str(ctx.actor)
-    if switch.target.kind in WIDE and not counts(by):
+    if switch.target.kind in WIDE and not counts(by, ctx.now):
         detail = "Your account is too new to be one of the two people whom this takes. Ask a colleague."
         raise _refused_release(ctx, switch, "account_too_new", detail)
-    asker_counts = bool(switch.release_asked_by) and counts(switch.release_asked_by)
+    asked_at = switch.release_asked_at
+    asker_counts = asked_at is not None and counts(switch.release_asked_by, asked_at)
     if not policy.completes_release(ctx.actor, switch, asker_counts=asker_counts, now=ctx.now):
         if not store.save_release_asked(ctx.tx, switch.id, by=by, at=ctx.now):
             raise Conflict("switch_over", "This switch is no longer in force.")

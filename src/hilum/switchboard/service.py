@@ -1,5 +1,7 @@
 """Engage and release switches and set quotas, after looking up what they name."""
 
+from datetime import datetime
+
 from hilum.controls import service as controls
 from hilum.controls.models import EngageOrder, Quota, Switch, TargetKind
 from hilum.controls.policy import quota_level, target_fault
@@ -36,9 +38,9 @@ def engage(ctx: Context, order: EngageOrder) -> Switch:
 def release(ctx: Context, switch_id: str) -> Switch:
     """Release a kill switch; a wide one takes two people of the staff, both of age. Raises NotFound, NotPermitted, Conflict."""
 
-    def counts(who: str) -> bool:
+    def counts(who: str, since: datetime) -> bool:
         kind, _, found = who.partition(":")
-        return kind == ActorKind.STAFF and identity.counts_as_one_of_two(ctx, PersonId(found))
+        return kind == ActorKind.STAFF and identity.counts_as_one_of_two(ctx, PersonId(found), since=since)
 
     return controls.release(ctx, switch_id, counts=counts)
 
