@@ -214,8 +214,6 @@ def test_old_attempts_are_forgotten_and_leave_no_row(ground: Ground, clock: Fake
 def test_a_cookie_that_we_did_not_make_is_nobody(ground: Ground, cookie: str) -> None:
     assert ground.session(cookie) is None
     assert not ground.do(service.end_session_of_cookie, cookie)
-    with pytest.raises(NotAuthenticated):
-        ground.do(service.rotate, cookie)
 
 
 def test_a_session_ends_by_sign_out_idleness_age_deactivation_or_its_tenants_end(
@@ -257,18 +255,6 @@ def test_a_login_always_begins_a_new_session_and_ends_the_browsers_old_one(groun
 
     assert first.id != second.id
     assert (ground.session(cookie), ground.session(fresh).person) == (None, ground.gina.id)
-
-
-def test_a_rotated_session_keeps_its_id_and_only_the_new_cookie_counts(ground: Ground) -> None:
-    session, cookie = ground.sign_in()
-
-    rotated, fresh = ground.do(service.rotate, cookie)
-
-    assert rotated.id == session.id
-    assert rotated.csrf != session.csrf
-    assert (ground.session(cookie), ground.session(fresh)) == (None, rotated)
-    with pytest.raises(NotAuthenticated):
-        ground.do(service.rotate, cookie)
 
 
 def test_the_ehr_vouches_for_active_people_only(ground: Ground) -> None:
