@@ -1,4 +1,4 @@
-"""Password hashing in a small pool of its own: before the transaction, never in it, never on the event loop."""
+"""Password hashing in a small thread pool: before the transaction, never inside it, never on the event loop."""
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +14,7 @@ from hilum.signin.models import HASHING_QUEUE_BOUND, HASHING_THREADS, PASSWORD_M
 
 # OWASP Password Storage Cheat Sheet: argon2id with 19 MiB, two passes, one lane.
 _HASHER = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
-_NOBODYS_SALT = b"nobody-has-this-salt"
+_DUMMY_SALT = b"nobody-has-this-salt"
 _waiting = 0
 _lock = Lock()
 
@@ -25,8 +25,8 @@ def _pool() -> ThreadPoolExecutor:
 
 
 @cache
-def _nobodys_digest() -> str:
-    return _HASHER.hash("nobody has this password", salt=_NOBODYS_SALT)
+def _dummy_digest() -> str:
+    return _HASHER.hash("nobody has this password", salt=_DUMMY_SALT)
 
 
 def hash_password_now(password: str, ids: Ids) -> str:
@@ -35,32 +35,35 @@ def hash_password_now(password: str, ids: Ids) -> str:
 
 
 def verify_password_now(digest: str | None, password: str) -> bool:
-    """Compare in this thread. Without a digest it takes as long and says no, so that nobody learns who exists."""
+    """Compare a password with a stored digest in this thread.
+
+    Without a digest it takes as long and returns False, so that timing does not reveal which usernames exist.
+    """
     if len(password) > PASSWORD_MAX:
         return False
     try:
-        matched = _HASHER.verify(digest or _nobodys_digest(), password)
+        matched = _HASHER.verify(digest or _dummy_digest(), password)
     except (VerificationError, InvalidHashError):
         return False
     return matched and bool(digest)
 
 
 async def hash_password(password: str, ids: Ids) -> str:
-    """Hash a password off the loop. Raises Unavailable when too many wait."""
-    with _Place():
+    """Hash a password off the event loop. Raises Unavailable when the queue is full."""
+    with _QueueSlot():
         return await asyncio.get_running_loop().run_in_executor(_pool(), hash_password_now, password, ids)
 
 
 async def verify_password(digest: str | None, password: str) -> bool:
-    """Compare a password with a stored digest off the loop. Raises Unavailable when too many wait."""
-    with _Place():
+    """Compare a password with a stored digest off the event loop. Raises Unavailable when the queue is full."""
+    with _QueueSlot():
         return await asyncio.get_running_loop().run_in_executor(
             _pool(), verify_password_now, digest, password
         )
 
 
-class _Place:
-    """A place in the queue; there are few, so that a flood of sign-ins waits at the door and not in memory."""
+class _QueueSlot:
+    """A slot in the bounded queue of the pool, so that a flood of sign-ins is refused instead of filling memory."""
 
     def __enter__(self) -> None:
         global _waiting

@@ -12,12 +12,12 @@ COOKIE_PREFIX = "hil_ss_"
 API_TOKEN_PREFIX = "hil_pat_"
 
 SESSIONS = Part("sessions")
-"""The part of the facts that holds the sessions that were ended; its keys are their ids."""
+"""The part of the facts with ended sessions; its keys are session ids."""
 NEGATIVE_WINDOW = timedelta(minutes=65)
-"""How long the end of a session must be known to the gateway: no access token outlives it."""
+"""How long the gateway must remember an ended session: longer than any access token lives."""
 SESSION_LIFE = timedelta(hours=12)
 SESSION_IDLE = timedelta(minutes=30)
-"""Unused this long, a browser's session asks for the password again."""
+"""A browser's session unused for this long requires the password again."""
 TOUCH_EVERY = timedelta(minutes=1)
 SESSIONS_PER_PERSON = 50
 SESSIONS_KEPT = timedelta(days=2)
@@ -40,16 +40,16 @@ API_TOKEN_NAME_BOUND = 100
 
 
 class Method(StrEnum):
-    """How somebody came to be signed in."""
+    """The way in which a person was authenticated."""
 
     PASSWORD = "password"
     EHR = "ehr"
-    """The tenant's EHR vouches for the person it opened the browser for."""
+    """The tenant's EHR vouches for the person for whom it opened the browser."""
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """Somebody signed in at a browser. ``csrf`` derives from the cookie and is empty where the cookie is not at hand."""
+    """A person's session at a browser. ``csrf`` is derived from the cookie, and empty if the session was not read by its cookie."""
 
     id: SessionId
     person: PersonId
@@ -65,9 +65,9 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """A sign-in that was let begin. ``digest`` is the stored password hash, None for an unknown or inactive person.
+    """A sign-in attempt that was admitted. ``digest`` is the stored password hash, None for an unknown or inactive person.
 
-    ``loud``: its address has not been refused so often lately that one more record says nothing.
+    ``loud``: a failure is recorded by itself; False if its address has had so many lately that they are only counted.
     """
 
     key: str
@@ -92,7 +92,7 @@ class ApiToken:
 
 @dataclass(frozen=True, slots=True)
 class Barred:
-    """Somebody with an API token in force who may not make this call: the refusal, and its reason for the record."""
+    """The refusal of a call with a valid API token: who called, what to answer, and the reason to record."""
 
     actor: Actor
     refusal: NotPermitted
@@ -100,7 +100,7 @@ class Barred:
 
 
 class SlowDown(NotPermitted):
-    """Too many failures of this name from this address; ``retry_after_s`` says when to come again."""
+    """Too many failures of this name from this address; ``retry_after_s`` is how long to wait."""
 
     def __init__(self, retry_after_s: int) -> None:
         super().__init__("too_many_attempts", f"Too many attempts. Try again in {retry_after_s} seconds.")
@@ -108,7 +108,7 @@ class SlowDown(NotPermitted):
 
 
 class Stopped(NotPermitted):
-    """The right person, whom a kill switch stops."""
+    """The person is authenticated, but stopped by a kill switch."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -118,14 +118,14 @@ class Stopped(NotPermitted):
 
 
 class NotAuthenticated(NotPermitted):
-    """Nobody is known behind the request: no credential, or none that counts."""
+    """The request has no valid credential."""
 
 
 class TokenInvalid(NotAuthenticated):
-    """An API token that does not count; the same whether it is missing, unknown, expired or revoked."""
+    """The API token is not valid. One answer whether it is missing, unknown, expired or revoked, so that guesses learn nothing."""
 
     def __init__(self) -> None:
         super().__init__(
             "token_invalid",
-            "The API token is missing, unknown, expired or revoked. Send one in force as `Authorization: Bearer`.",
+            "The API token is missing, unknown, expired or revoked. Send a valid one as `Authorization: Bearer`.",
         )

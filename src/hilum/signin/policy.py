@@ -42,12 +42,12 @@ def digest(secret: str) -> str:
 
 
 def looks_like_cookie(text: str) -> bool:
-    """Return whether a text can be a session's cookie at all."""
+    """Check whether a text has the form of a session's cookie."""
     return _COOKIE.fullmatch(text) is not None
 
 
 def api_token_parts(text: str) -> tuple[str, str] | None:
-    """Split an API token into what its MAC covers and the MAC, None for what is none.
+    """Split an API token into the part that its MAC covers and the MAC; return None if it has not the form of a token.
 
     The MAC is empty for a token of a release before there was one; those are in force until they expire.
     """
@@ -56,27 +56,27 @@ def api_token_parts(text: str) -> tuple[str, str] | None:
 
 
 def csrf_secret(cookie: str) -> str:
-    """Derive the secret of a session's forms from its cookie; it tells nothing about the cookie."""
+    """Derive the CSRF secret of a session from its cookie, by a MAC, so that pages do not reveal the cookie."""
     return hmac.digest(cookie.encode(), b"hilum/csrf", "sha256").hex()
 
 
 def is_alive(session: Session, now: datetime) -> bool:
-    """Return whether a session was neither ended nor outlived its limit."""
+    """Check whether a session has neither ended nor expired."""
     return session.ended_at is None and now < session.expires_at
 
 
 def is_usable(session: Session, now: datetime) -> bool:
-    """Return whether a browser may use a session: alive and not left idle."""
+    """Check whether a browser may use a session: alive and not idle for too long."""
     return is_alive(session, now) and now < session.last_seen_at + SESSION_IDLE
 
 
 def wants_touch(session: Session, now: datetime) -> bool:
-    """Return whether a use of the session is worth writing down."""
+    """Check whether ``last_seen_at`` is old enough to be updated."""
     return now >= session.last_seen_at + TOUCH_EVERY
 
 
 def attempt_key(realm: str, name: str, source: str) -> str:
-    """Return a digest of a name and an address that reveals neither. An IPv6 address counts by its /64."""
+    """Return a digest of a name and an address, which the table of attempts stores instead. IPv6 addresses count by their /64."""
     parts = (realm, name.strip().lower()[:200], network_of(source))
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
@@ -90,7 +90,7 @@ def delay_after(failures: int) -> timedelta:
 
 
 def password_fault(password: str) -> str:
-    """Return what is wrong with a password to be set."""
+    """Return the code of what is wrong with a new password; empty if nothing is."""
     if len(password) < PASSWORD_MIN:
         return "password_too_short"
     return "password_too_long" if len(password) > PASSWORD_MAX else ""
@@ -99,26 +99,27 @@ def password_fault(password: str) -> str:
 def require_password(password: str) -> None:
     """Refuse a password that cannot be set. Raises Invalid."""
     if fault := password_fault(password):
-        raise Invalid("password_invalid", "This password cannot be taken.", fields={"password": fault})
+        detail = f"The password must have {PASSWORD_MIN} to {PASSWORD_MAX} characters."
+        raise Invalid("password_invalid", detail, fields={"password": fault})
 
 
 def may_set_password(actor: Actor) -> bool:
-    """Check whether an actor may set anybody's password: at set-up the host and the platform itself. Otherwise only its owner does."""
+    """Check whether an actor may set any person's password: only the host and the platform itself, at set-up."""
     return actor.kind in {ActorKind.HOST, ActorKind.SYSTEM}
 
 
 def may_hold_token(actor: Actor, person: Person) -> bool:
-    """Return whether an actor may make, list and see API tokens of a person: one's own; the platform itself at start-up."""
+    """Check whether an actor may create and list a person's API tokens: the person, and the platform itself at start-up."""
     return actor.id == person.id or actor.kind in {ActorKind.SYSTEM, ActorKind.HOST}
 
 
 def may_revoke_token(actor: Actor, person: Person) -> bool:
-    """Return whether an actor may revoke somebody's API token or sessions."""
+    """Check whether an actor may revoke a person's API tokens and sessions."""
     return may_hold_token(actor, person) or may_administer(actor, person.tenant)
 
 
 def token_faults(person: Person, *, name: str, life: timedelta, roles: Iterable[str]) -> dict[str, str]:
-    """Return what is wrong with an API token that is asked for."""
+    """Return what is wrong with a requested API token, by field."""
     faults: dict[str, str] = {}
     if not name.isprintable() or len(name) > API_TOKEN_NAME_BOUND:
         faults["name"] = "name_malformed"
@@ -130,32 +131,36 @@ def token_faults(person: Person, *, name: str, life: timedelta, roles: Iterable[
 
 
 def actor_of(person: Person, roles: Iterable[str] | None = None) -> Actor:
-    """Return the actor that a person is; ``roles`` narrows to those of a token, never beyond the person's own."""
+    """Return a person as an actor. ``roles`` are those of a token; they can only narrow the person's own role."""
     held = {person.role} if roles is None else {person.role} & set(roles)
     kind = ActorKind.STAFF if person.tenant is None else ActorKind.PERSON
     return Actor(kind, person.id, person.tenant, frozenset(held))
 
 
 def actor_of_session(session: Session) -> Actor:
-    """Return the actor that sits behind a session."""
+    """Return the person of a session as an actor."""
     kind = ActorKind.STAFF if session.tenant is None else ActorKind.PERSON
     return Actor(kind, session.person, session.tenant, frozenset({session.role}))
 
 
 def token_counts(token: ApiToken, now: datetime) -> bool:
-    """Return whether an API token is in force."""
+    """Check whether an API token is valid now."""
     return token.revoked_at is None and now < token.expires_at
 
 
 def barred(person: Person, bar: Bar) -> Barred:
-    """Return what a call of somebody is refused with. Only to those whom a switch stops is their token acknowledged."""
+    """Return the refusal of a call by a barred person.
+
+    Only a person stopped by a switch learns that. For all others the token is answered as invalid, so that it confirms nothing.
+    """
     refusal: NotPermitted
     match bar:
         case Bar.STOPPED:
             refusal = Stopped()
         case Bar.READ_ONLY:
             refusal = NotPermitted(
-                "switch_engaged", "A kill switch lets this account read but change nothing."
+                "switch_engaged",
+                "A kill switch limits this account to reading. Ask your administrator when it will be lifted.",
             )
         case _:
             return Barred(actor_of(person), TokenInvalid(), bar.value)
@@ -163,16 +168,18 @@ def barred(person: Person, bar: Bar) -> Barred:
 
 
 def not_admitted(actor: Actor, audience: Sequence[str]) -> Barred:
-    """Return the refusal of a call that is for others."""
+    """Return the refusal of a call that is not for the actor's roles."""
     held = ", ".join(sorted(actor.roles)) or "none"
-    detail = f"This call is for {', '.join(audience)}. Your role: {held}. Ask somebody who has one of those."
+    detail = (
+        f"This call is for {', '.join(audience)}. Your role: {held}. Ask a person with one of those roles."
+    )
     return Barred(actor, NotPermitted("not_permitted", detail), "not_permitted")
 
 
 def safe_return(target: str, default: str) -> str:
-    """Return where to go after sign-in: a path of this origin, or the default; never another host.
+    r"""Return where to redirect after sign-in: ``target`` if it is a path of this origin, else the default.
 
-    Browsers read backslashes as slashes and drop tabs and line ends, so neither may occur.
+    Prevents open redirects. Browsers read backslashes as slashes and drop tabs and line ends, so ``/\host`` would leave this origin.
     """
     plain = len(target) <= 4_000 and re.fullmatch(r"/[\x21-\x7e]*", target) is not None
     return target if plain and not target.startswith("//") and "\\" not in target else default

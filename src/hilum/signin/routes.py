@@ -1,4 +1,4 @@
-"""Pages of signing in and out, and the API's own tokens."""
+"""Pages of sign-in and sign-out, and the API of tokens, passwords and sessions."""
 
 import math
 from collections.abc import Awaitable, Callable, Sequence
@@ -48,7 +48,7 @@ READING = frozenset({"GET", "HEAD", "OPTIONS"})
 MINUTE_S = 60
 
 OriginsOf = Callable[[Request, str, str], Awaitable[tuple[str, ...]]]
-"""(request, tenant, path to go on to) -> origins that the answer to the form may redirect to in the end, beside our own."""
+"""(request, tenant, path to continue at) -> foreign origins that the form's redirects may end at; for ``form-action`` of the CSP."""
 
 
 async def _no_origins(_request: Request, _tenant: str, _then: str) -> tuple[str, ...]:
@@ -56,7 +56,7 @@ async def _no_origins(_request: Request, _tenant: str, _then: str) -> tuple[str,
 
 
 AtStop = Callable[[Callable[[], None]], None]
-"""Takes what is to be done when the process is told to stop."""
+"""Registers what to do when the process stops."""
 
 
 def _ignored(_: Callable[[], None]) -> None:
@@ -65,7 +65,7 @@ def _ignored(_: Callable[[], None]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where somebody signs in: at a tenant, or among the staff (``tenant`` None)."""
+    """Where a person signs in: at a tenant, or as staff of the platform (``tenant`` None)."""
 
     tenant: TenantId | None
     name: str
@@ -80,25 +80,25 @@ class _Place:
 
 
 def pages(kit: Kit, origins_of: OriginsOf = _no_origins, *, at_stop: AtStop = _ignored) -> list[Route]:
-    """Return the pages. ``origins_of`` is the flow's: where sign-in may lead at the end, for the form-action of its page.
+    """Return the routes of the pages. ``origins_of`` returns where a flow may redirect after sign-in, for ``form-action``.
 
-    ``at_stop`` takes what records counts that are not on record yet.
+    ``at_stop`` registers what records counts that were not recorded yet.
     """
-    door = _Door(kit, origins_of)
-    at_stop(door.refusals.tell_soon)
+    handlers = _Handlers(kit, origins_of)
+    at_stop(handlers.refusals.tell_soon)
     return [
-        Route("/t/{tenant}/signin", door.show_signin, methods=["GET"]),
-        Route("/t/{tenant}/signin", door.sign_in, methods=["POST"]),
-        Route("/t/{tenant}/signout", door.show_signout, methods=["GET"]),
-        Route("/t/{tenant}/signout", door.sign_out, methods=["POST"]),
-        Route("/signin", door.show_signin, methods=["GET"]),
-        Route("/signin", door.sign_in, methods=["POST"]),
-        Route("/signout", door.show_signout, methods=["GET"]),
-        Route("/signout", door.sign_out, methods=["POST"]),
+        Route("/t/{tenant}/signin", handlers.show_signin, methods=["GET"]),
+        Route("/t/{tenant}/signin", handlers.sign_in, methods=["POST"]),
+        Route("/t/{tenant}/signout", handlers.show_signout, methods=["GET"]),
+        Route("/t/{tenant}/signout", handlers.sign_out, methods=["POST"]),
+        Route("/signin", handlers.show_signin, methods=["GET"]),
+        Route("/signin", handlers.sign_in, methods=["POST"]),
+        Route("/signout", handlers.show_signout, methods=["GET"]),
+        Route("/signout", handlers.sign_out, methods=["POST"]),
     ]
 
 
-class _Door:
+class _Handlers:
     def __init__(self, kit: Kit, origins_of: OriginsOf) -> None:
         self._kit, self._origins_of = kit, origins_of
         self.refusals = Refusals(kit.edge, service.record_folded)
@@ -206,7 +206,7 @@ class _Door:
             then=then,
             username=username[:64],
             enrolled=enrolled,
-            fault=_said(refusal) if refusal else "",
+            fault=_sentence(refusal) if refusal else "",
         )
         if slow:
             response.headers["retry-after"] = str(slow.retry_after_s)
@@ -214,17 +214,18 @@ class _Door:
         return response
 
 
-def _said(refusal: NotAuthenticated | SlowDown | Stopped) -> str:
-    """Say it as people count time: a long wait in minutes."""
+def _sentence(refusal: NotAuthenticated | SlowDown | Stopped) -> str:
+    """Return the sentence of a refusal for the page, a long wait in minutes."""
     if not isinstance(refusal, SlowDown) or refusal.retry_after_s < 2 * MINUTE_S:
         return refusal.detail
     return f"Too many attempts. Wait {math.ceil(refusal.retry_after_s / MINUTE_S)} minutes, then try again. Nothing else was changed."
 
 
 def authenticator(edge: Edge, *, at_stop: AtStop = _ignored) -> Authenticate:
-    """Return what finds the actor behind an API request's bearer token; app puts it into the kit. ``at_stop`` as for ``pages``.
+    """Build the kit's authentication of API requests by bearer token. ``at_stop`` as for ``pages``.
 
-    Persons who are stopped, or outside the audience, are on record: the first of a network and minute singly, the rest counted.
+    Refusals of stopped persons, and of roles outside the audience, are recorded: the first ones of a network and minute one by one, the
+    rest counted.
     """
     refusals = Refusals(edge, partial(service.record_folded, action=service.USE_OF_TOKEN))
     at_stop(refusals.tell_soon)
@@ -242,7 +243,7 @@ def authenticator(edge: Edge, *, at_stop: AtStop = _ignored) -> Authenticate:
     async def authenticate(request: Request, audience: Sequence[str] | None = None, /) -> Actor:
         scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
         token = bearer.strip() if scheme.lower() == "bearer" else ""
-        if not service.is_api_token(token):  # costs no thread and no look into the database
+        if not service.is_api_token(token):  # refused before it costs a thread and a query
             raise TokenInvalid
         writing = request.method not in READING
         verb = partial(service.authenticate_api_token, bearer=token, writing=writing)
@@ -262,7 +263,7 @@ class _Strict(BaseModel):
 
 
 class NewToken(_Strict):
-    """Who asks, proved by the password. ``tenant`` is left out by staff."""
+    """Credentials and terms of a new token. Staff leave out ``tenant``."""
 
     username: Annotated[str, Field(min_length=1, max_length=128)]
     password: Annotated[str, Field(min_length=1, max_length=PASSWORD_MAX)]
@@ -291,13 +292,13 @@ class TokenShown(BaseModel):
         )
 
 
-class TokenMade(TokenShown):
+class TokenCreated(TokenShown):
     token: str
     """The secret, shown here only."""
 
 
 class NewPassword(_Strict):
-    """``current`` is the present one."""
+    """The new password, and the ``current`` one."""
 
     password: Annotated[str, Field(max_length=PASSWORD_MAX)]
     current: Annotated[str, Field(max_length=PASSWORD_MAX)] = ""
@@ -313,8 +314,8 @@ def api(kit: Kit, *, at_stop: AtStop = _ignored) -> APIRouter:
     router = api_router(kit, "signin")
 
     @router.post("/tokens", status_code=status.HTTP_201_CREATED, openapi_extra=audience(ANYONE))
-    async def create_token(request: Request, body: NewToken) -> TokenMade:
-        """Make an API token with one's password."""
+    async def create_token(request: Request, body: NewToken) -> TokenCreated:
+        """Create an API token with your password."""
         trace = trace_of(request)
         tenant = None if body.tenant is None else TenantId(body.tenant)
         begin = partial(service.begin_attempt, tenant=tenant, username=body.username)
@@ -333,11 +334,11 @@ def api(kit: Kit, *, at_stop: AtStop = _ignored) -> APIRouter:
         except NotAuthenticated:
             refusals.refused(tenant or "", trace.source, loud=loud)
             raise
-        return TokenMade(**TokenShown.of(token).model_dump(), token=secret)
+        return TokenCreated(**TokenShown.of(token).model_dump(), token=secret)
 
     @router.get("/tokens", response_model=Page[TokenShown], openapi_extra=audience(ONESELF))
     async def list_tokens(request: Request, query: Annotated[Paging, Query()]) -> object:
-        """List one's own tokens in force."""
+        """List your own valid tokens."""
         actor = await caller(kit, request)
         verb = partial(service.list_api_tokens, person_id=PersonId(actor.id), page=query.page)
         found = await kit.edge.read(verb, actor=actor, trace=trace_of(request))
@@ -347,14 +348,14 @@ def api(kit: Kit, *, at_stop: AtStop = _ignored) -> APIRouter:
         "/tokens/{token}", status_code=204, openapi_extra=audience(ONESELF, "administrator", "platform_admin")
     )
     async def revoke_token(request: Request, token: Id) -> None:
-        """Revoke a token of one's own, or of somebody one administers."""
+        """Revoke a token of your own, or of a person you administer."""
         actor = await caller(kit, request)
         verb = partial(service.revoke_api_token, token_id=token)
         await kit.edge.write(verb, actor=actor, trace=trace_of(request))
 
     @router.put("/people/{person}/password", status_code=204, openapi_extra=audience(ONESELF))
     async def change_password(request: Request, person: Id, body: NewPassword) -> None:
-        """Change one's own password by the present one; sessions and API tokens end. Nobody sets another's: see ``/reset``."""
+        """Change your own password with the current one; your sessions and API tokens end. For other accounts see ``/reset``."""
         actor = await caller(kit, request)
         trace = trace_of(request)
         policy.require_password(body.password)
@@ -369,7 +370,7 @@ def api(kit: Kit, *, at_stop: AtStop = _ignored) -> APIRouter:
         "/people/{person}/sessions", openapi_extra=audience(ONESELF, "administrator", "platform_admin")
     )
     async def end_sessions(request: Request, person: Id) -> dict[str, int]:
-        """End every session of somebody."""
+        """End every session of a person."""
         actor = await caller(kit, request)
         verb = partial(service.end_sessions_of, person_id=PersonId(person))
         return {"ended": await kit.edge.write(verb, actor=actor, trace=trace_of(request))}

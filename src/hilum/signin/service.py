@@ -1,4 +1,4 @@
-"""Signing in and out, sessions, and API tokens."""
+"""Sign-in and sign-out, sessions, passwords and API tokens."""
 
 import hmac
 from collections.abc import Iterable
@@ -45,10 +45,10 @@ USE_OF_TOKEN = "signin.token.use"
 
 
 def set_password(ctx: Context, person_id: PersonId, digest: str) -> None:
-    """Set somebody's password at set-up, hashed before by ``live``; their sessions and API tokens end. Raises NotFound, NotPermitted.
+    """Set a person's password at set-up, already hashed by ``live``; their sessions and API tokens end. Raises NotFound, NotPermitted.
 
-    For the host and the platform itself. Everybody else sets only their own, by the present one (``change_password``) or through a
-    one-time link (``enrol``): an administrator who could set it would be everybody.
+    Only for the host and the platform itself. People set their own, with the current one (``change_password``) or a one-time link
+    (``enrol``): an administrator who could set passwords could impersonate everyone.
     """
     person = identity.get_person(ctx, person_id)
     if not policy.may_set_password(ctx.actor):
@@ -57,23 +57,23 @@ def set_password(ctx: Context, person_id: PersonId, digest: str) -> None:
 
 
 def enrol(ctx: Context, person: Person, digest: str) -> None:
-    """Set the password of somebody who proved to hold their one-time link; the room of links judged it. Raises NotPermitted."""
+    """Set the password of a person who used their one-time link, which the caller has verified. Raises NotPermitted."""
     _require_unbarred(ctx, person, "signin.password.set")
     _save_password(ctx.as_actor(policy.actor_of(person)), person, digest)
 
 
 def has_password(ctx: Context, person: PersonId) -> bool:
-    """Check whether somebody has set a password."""
+    """Check whether a person has a password."""
     return password_digest(ctx, person) is not None
 
 
 def password_digest(ctx: Context, person: PersonId) -> str | None:
-    """Return the stored hash of somebody's password, to be compared outside the transaction; None if they have set none."""
+    """Return the hash of a person's password, to be compared outside the transaction; None if they have none."""
     return store.find_password(ctx.tx, person)
 
 
 def begin_change(ctx: Context, person_id: PersonId) -> Attempt:
-    """Begin the change of an actor's own password, as a sign-in begins. Raises NotFound, NotPermitted (another's), SlowDown."""
+    """Reserve an attempt to change the actor's own password. Raises NotFound, NotPermitted (another person's), SlowDown."""
     person = identity.get_person(ctx, person_id)
     if ctx.actor.id != person.id:
         raise _refused(ctx, "signin.password.set", person)
@@ -81,7 +81,7 @@ def begin_change(ctx: Context, person_id: PersonId) -> Attempt:
 
 
 def change_password(ctx: Context, attempt: Attempt, digest: str, *, matched: bool) -> None:
-    """Set the password of somebody whose present one matched; their sessions and API tokens end. Raises NotAuthenticated."""
+    """Set a person's password after the current one matched; their sessions and API tokens end. Raises NotAuthenticated."""
     _save_password(ctx, _settle(ctx, attempt, matched=matched), digest)
 
 
@@ -93,9 +93,10 @@ def _save_password(ctx: Context, person: Person, digest: str) -> None:
 
 
 def reserve_attempt(ctx: Context, realm: str, name: str) -> str:
-    """Count an attempt of a name from this address before it is tried, and give its key; ``clear_attempts`` when it succeeds.
+    """Count an attempt of a name from this address before it is made; return its key, for ``clear_attempts`` after a success.
 
-    Raises SlowDown while the pair must wait; no other name and no other address waits with it (C57).
+    Counting first keeps parallel guesses from all passing before the first failure is counted. Raises SlowDown while the pair must
+    wait; other names and other addresses do not wait (C57).
     """
     key = policy.attempt_key(realm, name, ctx.trace.source)
     counted = store.reserve_attempt(ctx.tx, key, ctx.now)
@@ -108,12 +109,15 @@ def reserve_attempt(ctx: Context, realm: str, name: str) -> str:
 
 
 def clear_attempts(ctx: Context, key: str) -> None:
-    """Forget the failures of a pair, after it succeeded."""
+    """Delete the failures of a pair after a success."""
     store.delete_attempts(ctx.tx, key)
 
 
 def begin_attempt(ctx: Context, tenant: TenantId | None, username: str) -> Attempt:
-    """Let a sign-in begin: find the hash to compare with, off the transaction, by ``live.verify_password``. Raises SlowDown."""
+    """Reserve a sign-in attempt and return the hash to compare with ``live.verify_password``, outside the transaction.
+
+    An unknown name, an unknown tenant and an inactive person return an attempt as well, without a hash. Raises SlowDown.
+    """
     key = reserve_attempt(ctx, f"signin:{tenant or ''}", username)
     if tenant is not None and identity.find_tenant(ctx, tenant) is None:
         return Attempt(key, None, None, None)
@@ -126,9 +130,9 @@ def begin_attempt(ctx: Context, tenant: TenantId | None, username: str) -> Attem
 def complete_attempt(
     ctx: Context, attempt: Attempt, *, matched: bool, replaces: str = ""
 ) -> tuple[Session, str]:
-    """Begin the session of somebody whose password matched, and give its cookie.
+    """Create the session of a person whose password matched; return it with its cookie.
 
-    ``replaces`` is the browser's cookie before: that session ends, so none survives a login. Raises NotAuthenticated.
+    ``replaces`` is the browser's previous cookie. Its session ends, which prevents session fixation. Raises NotAuthenticated.
     """
     person = _settle(ctx, attempt, matched=matched)
     if replaces:
@@ -139,13 +143,16 @@ def complete_attempt(
 def complete_attempt_with_token(
     ctx: Context, attempt: Attempt, *, matched: bool, life: timedelta = API_TOKEN_LIFE, name: str = ""
 ) -> tuple[ApiToken, str]:
-    """Make an API token for somebody whose password matched, and give its secret. Raises NotAuthenticated, Invalid, NotPermitted."""
+    """Create an API token for a person whose password matched; return it with its secret.
+
+    Raises NotAuthenticated, Invalid, NotPermitted.
+    """
     person = _settle(ctx, attempt, matched=matched)
     return create_api_token(ctx.as_actor(policy.actor_of(person)), person.id, life=life, name=name)
 
 
 def begin_session(ctx: Context, person: Person, method: Method | str) -> tuple[Session, str]:
-    """Begin a session for somebody already vouched for, and give its cookie, which is shown here only. Raises NotPermitted."""
+    """Create a session for an authenticated person; return it with its cookie, which is stored only as a digest. Raises NotPermitted."""
     _require_unbarred(ctx, person, "signin.session.begin")
     cookie = COOKIE_PREFIX + ctx.ids.secret()
     session = Session(
@@ -169,13 +176,13 @@ def begin_session(ctx: Context, person: Person, method: Method | str) -> tuple[S
 
 
 def session(ctx: Context, cookie: str) -> Session | None:
-    """Find the session behind a browser's cookie, if it may be used now; None for anything else."""
+    """Find the session of a browser's cookie; None if there is none or it may not be used now."""
     found, bar = _session_and_bar(ctx, cookie)
     return None if found is None or bar is not None else replace(found, csrf=policy.csrf_secret(cookie))
 
 
 def is_stopped(ctx: Context, cookie: str, tenant: TenantId) -> bool:
-    """Check whether a kill switch, and nothing else, keeps a browser's session at a tenant from being used."""
+    """Check whether a kill switch is the only reason why a browser's session at a tenant may not be used."""
     found, bar = _session_and_bar(ctx, cookie)
     return found is not None and found.tenant == tenant and bar is Bar.STOPPED
 
@@ -193,13 +200,13 @@ def _session_and_bar(ctx: Context, cookie: str) -> tuple[Session | None, Bar | N
 
 
 def touch(ctx: Context, used: Session) -> None:
-    """Note that a session is in use; cheap to call on every page, since it writes at most once a minute."""
+    """Record that a session is in use. Cheap enough for every page, since it writes at most once a minute."""
     if policy.wants_touch(used, ctx.now):
         store.save_session_seen(ctx.tx, used.id, ctx.now)
 
 
 def end_session(ctx: Context, session_id: SessionId) -> bool:
-    """End a session; what hangs on it (``online_access``) ends with it. False if it was over already."""
+    """End a session, and with it tokens with ``online_access``. Return False if it had ended already."""
     found = store.find_session(ctx.tx, session_id)
     if found is None or not store.save_session_ended(ctx.tx, session_id, ctx.now):
         return False
@@ -212,7 +219,7 @@ def end_session(ctx: Context, session_id: SessionId) -> bool:
 
 
 def end_session_of_cookie(ctx: Context, cookie: str) -> bool:
-    """End the session behind a cookie, idle or not. False if there is none."""
+    """End the session of a cookie, idle or not. Return False if there is none."""
     if not policy.looks_like_cookie(cookie):
         return False
     found = store.find_session_by_digest(ctx.tx, policy.digest(cookie))
@@ -220,7 +227,7 @@ def end_session_of_cookie(ctx: Context, cookie: str) -> bool:
 
 
 def end_sessions_of(ctx: Context, person_id: PersonId) -> int:
-    """End every session of somebody; tell how many. Raises NotFound, NotPermitted."""
+    """End every session of a person; return how many. Raises NotFound, NotPermitted."""
     person = identity.get_person(ctx, person_id)
     if not policy.may_revoke_token(ctx.actor, person):
         raise _refused(ctx, "signin.session.end_all", person)
@@ -234,7 +241,7 @@ def end_sessions_of(ctx: Context, person_id: PersonId) -> int:
 
 @keyed(r"ses_[^/]+")
 def facts(ctx: Context, since: Since) -> Delta[RecentSet[SessionId]]:
-    """Return the sessions that were ended within the life of an access token: what is held online under them has ended too (C36)."""
+    """Return the sessions ended within the life of an access token: tokens with ``online_access`` ended with them (C36)."""
     forget_before = ctx.now - NEGATIVE_WINDOW
     if since.changes is None:
         return Delta(RecentSet(store.read_ended(ctx.tx, forget_before)))
@@ -243,9 +250,9 @@ def facts(ctx: Context, since: Since) -> Delta[RecentSet[SessionId]]:
 
 
 def session_alive(ctx: Context, session_id: SessionId | str) -> bool:
-    """Return whether a session was neither ended nor outlived, and its person neither inactive nor stopped: ``online_access`` hangs on it.
+    """Check whether tokens with ``online_access`` may be refreshed: the session is alive, its person neither inactive nor stopped.
 
-    Being idle at the browser does not end it: an app at work is use.
+    Idleness at the browser does not count, since a working app is use.
     """
     found = store.find_session(ctx.tx, SessionId(session_id))
     if found is None or not policy.is_alive(found, ctx.now):
@@ -262,7 +269,7 @@ def create_api_token(
     roles: tuple[str, ...] | None = None,
     name: str = "",
 ) -> tuple[ApiToken, str]:
-    """Make an API token of a person, never beyond the person's own role; the secret is shown here only.
+    """Create an API token, never with more than the person's own role; return it with its secret, which is stored only as a digest.
 
     Raises NotFound, NotPermitted, Invalid.
     """
@@ -272,9 +279,12 @@ def create_api_token(
     _require_unbarred(ctx, person, "signin.token.create")
     wanted = (person.role,) if roles is None else roles
     if faults := policy.token_faults(person, name=name, life=life, roles=wanted):
-        raise Invalid("token_order_invalid", "The token cannot be made as asked.", fields=faults)
+        raise Invalid("token_order_invalid", "The token cannot be created as requested.", fields=faults)
     if store.count_api_tokens(ctx.tx, person.id, ctx.now) >= API_TOKENS_PER_PERSON:
-        raise NotPermitted("too_many_tokens", "Revoke a token that is no longer needed.")
+        raise NotPermitted(
+            "too_many_tokens",
+            f"You already have {API_TOKENS_PER_PERSON} API tokens. Revoke one that is no longer needed.",
+        )
     body = API_TOKEN_PREFIX + ctx.ids.secret()
     secret = f"{body}_{vault().mac(policy.API_TOKEN_MAC, body.encode())}"
     token = ApiToken(ctx.ids.new("pat"), person.id, name, wanted, ctx.now, ctx.now + life)
@@ -294,7 +304,10 @@ def is_api_token(text: str) -> bool:
 
 
 def authenticate_api_token(ctx: Context, bearer: str, *, writing: bool = False) -> Actor | Barred:
-    """Return the actor behind an API token, or who may not use it now; ``writing``: to change something. Raises NotAuthenticated."""
+    """Return the actor of an API token, or ``Barred`` if its person may not call now. Raises NotAuthenticated.
+
+    ``writing``: the call changes something, so a switch that allows reading only bars it.
+    """
     if not is_api_token(bearer):
         raise TokenInvalid
     token = store.find_api_token_by_digest(ctx.tx, policy.digest(bearer))
@@ -308,7 +321,7 @@ def authenticate_api_token(ctx: Context, bearer: str, *, writing: bool = False) 
 
 
 def record_refused_call(ctx: Context, reason: str, call: str) -> None:
-    """Record that the actor called the API and may not; ``call`` is the method and the route."""
+    """Record a refused API call; ``call`` is the method and the route."""
     who = PersonId(ctx.actor.id)
     tenant, facts = ctx.actor.tenant or "", {"call": call}
     audit.record(
@@ -317,7 +330,7 @@ def record_refused_call(ctx: Context, reason: str, call: str) -> None:
 
 
 def revoke_api_token(ctx: Context, token_id: str) -> None:
-    """Revoke an API token of one's own, or of somebody one administers. Raises NotFound, Conflict."""
+    """Revoke an API token of the actor, or of a person the actor administers. Raises NotFound, Conflict."""
     token = store.get_api_token(ctx.tx, token_id)
     person = identity.get_person(ctx, token.person)
     if not policy.may_revoke_token(ctx.actor, person):
@@ -329,7 +342,7 @@ def revoke_api_token(ctx: Context, token_id: str) -> None:
 
 
 def list_api_tokens(ctx: Context, person_id: PersonId, page: PageQuery = FIRST_PAGE) -> list[ApiToken]:
-    """List somebody's API tokens in force, newest first; one's own, or of somebody one administers. Raises NotFound."""
+    """List a person's valid API tokens, newest first: the actor's own, or of a person the actor administers. Raises NotFound."""
     person = identity.get_person(ctx, person_id)
     if not policy.may_revoke_token(ctx.actor, person):
         raise NotFound("person_not_found", "There is no such person.")
@@ -337,6 +350,11 @@ def list_api_tokens(ctx: Context, person_id: PersonId, page: PageQuery = FIRST_P
 
 
 def _settle(ctx: Context, attempt: Attempt, *, matched: bool) -> Person:
+    """Return the person of a successful attempt, or record the failure and raise NotAuthenticated or Stopped.
+
+    One answer for an unknown name, a wrong password and an inactive person. A stopped person learns of the stop only after the
+    password matched.
+    """
     person = identity.find_person(ctx, attempt.person) if attempt.person and matched else None
     bar = None if person is None else identity.bar_on(ctx, person)
     if person is not None and bar is Bar.STOPPED:
@@ -359,7 +377,7 @@ def _settle(ctx: Context, attempt: Attempt, *, matched: bool) -> Person:
 def record_folded(
     ctx: Context, folded: Iterable[tuple[str, str, int]], action: str = "signin.session.begin"
 ) -> None:
-    """Record failed sign-ins, or other refusals, beyond those that were recorded one by one: tenant, address and how many."""
+    """Record aggregated refusals, beyond those recorded one by one: tenant, address and count."""
     for tenant, source, count in folded:
         event = Event(action, Outcome.REFUSED, tenant=tenant, reason="folded", facts={"count": count})
         audit.record(replace(ctx, trace=replace(ctx.trace, source=source)), event)
@@ -371,7 +389,7 @@ def end_all(ctx: Context) -> tuple[int, int]:
 
 
 def purge(ctx: Context) -> int:
-    """Forget sessions long over and failed attempts that count no more; return how many. Call again while it is not 0."""
+    """Delete old sessions and failed attempts that no longer count; return how many. Call again while it is not 0."""
     return store.purge(
         ctx.tx, sessions_before=ctx.now - SESSIONS_KEPT, attempts_before=ctx.now - ATTEMPTS_FORGOTTEN
     )
@@ -385,7 +403,7 @@ def _end_sessions(ctx: Context, person: PersonId, *, keep: int = 0) -> int:
 
 
 def _require_unbarred(ctx: Context, person: Person, action: str) -> None:
-    """Refuse a new credential to somebody who is inactive or stopped. Raises NotPermitted."""
+    """Refuse a new credential to a person who is inactive or stopped. Raises NotPermitted."""
     match identity.bar_on(ctx, person):
         case None:
             return

@@ -1,4 +1,4 @@
-"""Password hashes, sessions, attempts and API tokens as rows."""
+"""Tables and rows of password hashes, sessions, attempts and API tokens."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -129,14 +129,14 @@ def save_session_ended(tx: Connection, session: SessionId, at: datetime) -> bool
 
 
 def read_ended(tx: Connection, since: datetime) -> Iterator[tuple[SessionId, datetime]]:
-    """Read the sessions ended since a moment that could still be in use, and when each was. Without a bound."""
+    """Yield the sessions ended since a moment that had not expired by then, each with the time of its end. Unbounded."""
     query = select(sessions.c.id, sessions.c.ended_at)
     rows = tx.execute(query.where(sessions.c.ended_at > since, sessions.c.expires_at > since))
     return ((SessionId(row.id), row.ended_at) for row in rows)
 
 
 def save_sessions_ended(tx: Connection, person: PersonId, at: datetime, *, keep: int = 0) -> list[SessionId]:
-    """End a person's living sessions but for the ``keep`` youngest; return which ended."""
+    """End a person's live sessions except the ``keep`` newest; return the ended ones."""
     living = (
         select(sessions.c.id)
         .where(sessions.c.person == person, sessions.c.ended_at.is_(None), sessions.c.expires_at > at)
@@ -149,7 +149,7 @@ def save_sessions_ended(tx: Connection, person: PersonId, at: datetime, *, keep:
 
 
 def purge(tx: Connection, *, sessions_before: datetime, attempts_before: datetime) -> int:
-    """Forget sessions that expired and failures that count no more, at most PURGE_BATCH of each; return how many."""
+    """Delete expired sessions and failures that no longer count, at most PURGE_BATCH of each; return how many."""
     removed = 0
     for key, wanted in (
         (sessions.c.id, sessions.c.expires_at < sessions_before),
@@ -161,9 +161,9 @@ def purge(tx: Connection, *, sessions_before: datetime, attempts_before: datetim
 
 
 def reserve_attempt(tx: Connection, key: str, now: datetime) -> int | datetime:
-    """Count an attempt before it is tried: the number of failures it would make, or until when the pair must wait.
+    """Count an attempt before it is made; return the number of failures including it, or until when the pair must wait.
 
-    One statement counts, so attempts at the same moment do not slip through together.
+    A single UPDATE counts and checks, so that concurrent attempts cannot pass together.
     """
     tx.execute(attempts.delete().where(attempts.c.last_at < now - ATTEMPTS_FORGOTTEN))
     fresh = {"key": key, "failures": 0, "last_at": now, "blocked_until": now}
@@ -236,7 +236,7 @@ def count_api_tokens(tx: Connection, person: PersonId, now: datetime) -> int:
 def list_api_tokens(
     tx: Connection, person: PersonId, now: datetime, page: PageQuery = FIRST_PAGE
 ) -> list[ApiToken]:
-    """List a person's tokens in force, newest first."""
+    """List a person's valid tokens, newest first."""
     query = select(api_tokens).where(api_tokens.c.person == person, api_tokens.c.revoked_at.is_(None))
     in_force = query.where(api_tokens.c.expires_at > now).order_by(api_tokens.c.id.desc())
     if page.after:
