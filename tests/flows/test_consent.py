@@ -232,7 +232,7 @@ def test_with_user_and_patient_scopes_asked_each_permission_stands_once(front: F
 
     assert len(values) == len(set(values))
     assert len(values) < 90
-    assert "gives no app such entries" not in browser.last.text
+    assert "shares no such entries" not in browser.last.text
 
 
 def test_what_is_unticked_is_not_granted_under_any_prefix_nor_after_refresh(front: Front) -> None:

@@ -8,9 +8,9 @@ from enum import StrEnum
 from hilum.kernel.ids import AppId, AuthorizationId, ClientId, LaunchId, Part, PersonId, TenantId, VersionId
 
 CONSENT = Part("consent")
-"""The part of the facts that holds withdrawals; its keys are ``withdrawn/<id>`` and ``narrowed/<id>``."""
+"""The part of the facts with withdrawals; its keys are ``withdrawn/<id>`` and ``narrowed/<id>``."""
 AUTHORIZATION_LIFE = timedelta(days=365)
-"""How long an agreement stands; what ends sooner is the access under it: sessions, tokens, the installation."""
+"""How long an authorization is valid. Access under it may end sooner, with a session, token or installation."""
 NEGATIVE_WINDOW = timedelta(minutes=65)
 PAGE_BOUND = 200
 
@@ -48,7 +48,7 @@ class Authorization:
 
 @dataclass(frozen=True, slots=True)
 class PlainPermission:
-    """What a scope permits, for a person to read. ``title`` is a sentence without its end; ``reach`` says whose data is meant."""
+    """A scope in plain words, for a page. ``title`` is a sentence without its full stop; ``reach`` says whose data it is about."""
 
     scope: str
     title: str
@@ -61,9 +61,9 @@ class PlainPermission:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A checkbox of a consent page. ``scopes`` are all the asked scopes that it stands for or is part of.
+    """A checkbox of a consent page. ``scopes`` are the requested scopes that it represents, whole or in part.
 
-    ``group`` is the whole type of a category; ``type`` the resource type, empty for a scope that is about none.
+    ``group`` is the scope of the whole type, for a checkbox of one category; ``type`` the resource type, empty for special scopes.
     """
 
     value: str

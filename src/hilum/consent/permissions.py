@@ -1,7 +1,7 @@
-"""What a person can say yes or no to: permissions, each with one tick, whatever scopes express it. Pure.
+"""Permissions of a consent page: what a person can accept or decline, one tick each, whatever scopes express it. Pure.
 
-A permission is a resource type, some letters, and where the type has them a category. The permissions of an asking partition it: letters that
-the same scopes express go together, and no two permissions overlap. So whatever is unticked can be taken out of every scope that expresses
+A permission is a resource type, some letters, and, for types with categories, a category. The permissions of a request partition it: letters
+that the same scopes express are grouped, and no two permissions overlap. So what is unticked can be removed from every scope that expresses
 it: user/ and patient/, v1 and v2, wildcards and granular ones.
 """
 
@@ -26,14 +26,14 @@ from hilum.standards.smart.scopes import (
 CATEGORY = "category"
 _ODD, _AND = "?", "\n"
 FILES = "Binary"
-"""Reached only through what refers to it, so whoever may see that sees the file: no permission of its own."""
+"""Readable exactly if a resource that refers to it is readable, so it is no permission of its own."""
 Rights = Mapping[str, str]
-"""What a role may do: letters by type."""
+"""The letters that a role may use, by resource type."""
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What one asked scope says about one type. ``n`` is its place among the asked; ``scope`` names the type, also for a wildcard."""
+    """What one requested scope covers of one type. ``n`` is its index in the request; ``scope.type`` is the type even for a wildcard."""
 
     n: int
     text: str
@@ -42,7 +42,7 @@ class Part:
 
     @property
     def category(self) -> str:
-        """The one category that it is limited to; empty when none limits it, or several do."""
+        """The single category that it is limited to; empty if it is limited to none, or to several."""
         values = [value for name, value in self.scope.constraints if name == CATEGORY]
         if len(values) != 1 or len(split(values[0], ",")) != 1 or not _code_of(values[0]):
             return ""
@@ -51,9 +51,9 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Permission:
-    """One tick. ``cell`` is the category or the constraints that it is about, empty for all there is. ``parts`` are what the asked scopes say of it.
+    """One tick. ``cell`` is its category or constraints, empty for the whole type. ``parts`` are what the requested scopes cover of it.
 
-    ``value`` is a scope string: it stands in the checkbox, and is in no other. ``whole`` is the string of the type without category.
+    ``value`` is a scope string, the value of the checkbox, unique on the page. ``whole`` is the scope string of the type without category.
     """
 
     type: str
@@ -65,7 +65,7 @@ class Permission:
 
 
 def parts_of(asked: Iterable[str], rights: Rights | None = None) -> dict[str, list[Part]]:
-    """List what the asked scopes say, type by type. A wildcard says no more of a type than ``rights`` allow."""
+    """Split the requested scopes by type. A wildcard is expanded to the types and letters that ``rights`` allow."""
     found: dict[str, list[Part]] = {}
     for n, text in enumerate(asked):
         scope = parse_scope(text)
@@ -83,7 +83,7 @@ def parts_of(asked: Iterable[str], rights: Rights | None = None) -> dict[str, li
 
 
 def types_of(prefix: Prefix) -> tuple[str, ...]:
-    """List the types that a wildcard reaches; under ``patient/`` neither directories and catalogues nor groups."""
+    """Return the types that a wildcard covers; under ``patient/`` neither shared ones (directories, catalogues) nor groups."""
     beyond = {Belonging.SHARED, Belonging.POPULATION} if prefix is Prefix.PATIENT else set()
     return tuple(name for name, rule in VISIBILITY.items() if rule.belonging not in beyond)
 
@@ -93,7 +93,7 @@ def _allowed(rights: Rights | None, type_: str) -> int:
 
 
 def permissions_of(parts: Mapping[str, list[Part]]) -> tuple[Permission, ...]:
-    """Partition what is asked into permissions, in the order asked."""
+    """Partition the requested scopes into permissions, in the order requested."""
     hidden = {FILES} if _refers(parts) else set()
     first = sorted((type_ for type_ in parts if type_ not in hidden), key=lambda type_: parts[type_][0].n)
     return tuple(each for type_ in first for each in _of_type(type_, parts[type_]))
@@ -104,7 +104,7 @@ def _refers(parts: Mapping[str, list[Part]]) -> bool:
 
 
 def _of_type(type_: str, parts: list[Part]) -> list[Permission]:
-    """Split a type into its distinct parts, and group the letters that the same scopes express."""
+    """Split a type into cells, and group the letters that the same scopes express in a cell."""
     found: dict[tuple[str, tuple[Part, ...]], int] = {}
     for bit in (1 << n for n in range(len(LETTERS))):
         within = [part for part in parts if part.scope.letters & bit]
@@ -117,7 +117,7 @@ def _of_type(type_: str, parts: list[Part]) -> list[Permission]:
 
 
 def _cells(type_: str, parts: list[Part], *, whole: bool) -> tuple[str, ...]:
-    """List what can be told apart: the categories, or all of the type as one where it has none; and each other constraint by itself."""
+    """Return the cells of a type: its categories, or the whole type if it has none, and one for each other set of constraints."""
     if whole:
         known = [code for code, _ in CATEGORIES.get(type_, ())]
         return tuple(_with_more(known, parts)) if known else ("",)
@@ -136,22 +136,22 @@ def _with_more(known: list[str], parts: list[Part]) -> list[str]:
 
 
 def _cells_of(part: Part, cells: tuple[str, ...], *, whole: bool) -> tuple[str, ...]:
-    """List the cells that a part reaches into. One that is limited further than another lies in that one's cells."""
+    """Return the cells that a part covers. A part with more constraints than another falls into the other's cells."""
     if cells == ("",) or (whole and not part.category):
         return cells
     if found := tuple(cell for cell in cells if part.category and _same(part.category, cell)):
         return found
-    said = set(_own_cell(part)[1:].split(_AND))
-    return tuple(cell for cell in cells if cell.startswith(_ODD) and said >= set(cell[1:].split(_AND)))
+    constraints = set(_own_cell(part)[1:].split(_AND))
+    return tuple(cell for cell in cells if cell.startswith(_ODD) and constraints >= set(cell[1:].split(_AND)))
 
 
 def _own_cell(part: Part) -> str:
-    """Return the cell of constraints that no category describes."""
+    """Return the cell of constraints that are not a single category."""
     return _ODD + _AND.join(sorted(f"{name}={value}" for name, value in part.scope.constraints))
 
 
 def _same(one: str, other: str) -> bool:
-    """Compare two category tokens; one without a system means any."""
+    """Check whether two category tokens may mean the same; a token without a system matches any system."""
     if _code_of(one) != _code_of(other):
         return False
     return "|" not in one or "|" not in other or one == other
@@ -162,7 +162,10 @@ def _code_of(token: str) -> str:
 
 
 def may_overlap(one: Permission, other: Permission) -> bool:
-    """Check whether a record may fall under both. Two kinds of constraint, or lists of categories, are not split into cells."""
+    """Check whether a resource may fall under both permissions.
+
+    Constraints other than one category are cells of their own and may overlap, so what cannot be compared counts as overlapping.
+    """
     if one.type != other.type or not one.letters & other.letters:
         return False
     codes, others = _codes(one.cell), _codes(other.cell)
@@ -170,7 +173,7 @@ def may_overlap(one: Permission, other: Permission) -> bool:
 
 
 def _codes(cell: str) -> frozenset[str] | None:
-    """Return the codes of the categories that a cell is limited to; None where it is limited to none."""
+    """Return the codes of the categories that a cell is limited to; None if it is not limited by category."""
     if not cell.startswith(_ODD):
         return frozenset({_code_of(cell)}) if cell else None
     pairs = (each.partition("=") for each in cell[1:].split(_AND))
@@ -179,7 +182,7 @@ def _codes(cell: str) -> frozenset[str] | None:
 
 
 def _permission(type_: str, letters: int, cell: str, about: tuple[Part, ...]) -> Permission:
-    """Return as a permission's name the widest of its scopes, one of patient/ before one of user/."""
+    """Build a permission. Its value is derived from the widest of its scopes, of ``patient/`` rather than ``user/``."""
     named = min(
         about, key=lambda part: (len(part.scope.constraints), part.scope.prefix is not Prefix.PATIENT)
     )
@@ -197,7 +200,7 @@ def _permission(type_: str, letters: int, cell: str, about: tuple[Part, ...]) ->
 
 
 def _within(part: Part, cell: str) -> ClinicalScope:
-    """Cut a part down to one cell that it reaches into."""
+    """Return the scope of a part limited to one of its cells."""
     scope = part.scope
     if not cell or cell.startswith(_ODD) or part.category == cell:
         return scope
@@ -205,24 +208,25 @@ def _within(part: Part, cell: str) -> ClinicalScope:
 
 
 def _text(part: Part, letters: int, scope: ClinicalScope) -> str:
-    """Write a scope; one that is asked just so in its own words."""
-    made = replace(scope, letters=letters)
-    asked = not part.wild and made == parse_scope(part.text)
-    return part.text if asked else render(made)
+    """Render a scope; if it equals the requested one, return the requested string unchanged."""
+    rendered = replace(scope, letters=letters)
+    is_requested = not part.wild and rendered == parse_scope(part.text)
+    return part.text if is_requested else render(rendered)
 
 
 def kept_of(part: Part, permissions: Iterable[Permission], ticked: frozenset[str]) -> tuple[bool, list[str]]:
-    """Write what is left of a part once only the ticked permissions count; and whether that is all of it."""
+    """Return whether a part is granted whole, and the scopes that are left of it when only the ticked permissions count."""
     mine = [each for each in permissions if each.type == part.scope.type and part in each.parts]
     left = [each for each in mine if each.value in ticked]
     if len(left) == len(mine):
         return True, [_text(part, part.scope.letters, part.scope)]
-    open_ = part.scope.letters
+    # Letters ticked in every cell keep the scope unlimited by category; the others are granted cell by cell.
+    everywhere = part.scope.letters
     for each in mine:
-        open_ &= -1 if each.value in ticked else ~each.letters
-    texts = [_text(part, open_, part.scope)] if open_ else []
+        everywhere &= -1 if each.value in ticked else ~each.letters
+    texts = [_text(part, everywhere, part.scope)] if everywhere else []
     by_cell: dict[str, int] = {}
     for each in left:
-        if each.letters & ~open_:
-            by_cell[each.cell] = by_cell.get(each.cell, 0) | each.letters & ~open_
+        if each.letters & ~everywhere:
+            by_cell[each.cell] = by_cell.get(each.cell, 0) | each.letters & ~everywhere
     return False, texts + [_text(part, mask, _within(part, cell)) for cell, mask in by_cell.items()]

@@ -1,4 +1,4 @@
-"""What a consent page says and offers, and what the ticks on it mean. Pure."""
+"""What a consent page describes and offers, and which scopes its ticks grant. Pure."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -39,7 +39,7 @@ __all__ = ["types_of"]
 
 OWN_ENTRY = "fhirUser"
 DECLINABLE = frozenset({"offline_access", "online_access"})
-"""Special scopes that can be unticked; the others say only who and what is meant, and come with the rest."""
+"""Special scopes that can be unticked. The others only identify the person and the context, and are granted with the rest."""
 _REACH = {
     Prefix.PATIENT: "of this patient",
     Prefix.USER: "of every patient you may open",
@@ -48,16 +48,16 @@ _REACH = {
 
 
 def stands(authorization: Authorization, now: datetime) -> bool:
-    """Tell whether the agreement counts."""
+    """Check whether an authorization is in force."""
     return authorization.revoked_at is None and now < authorization.expires_at
 
 
 def plain_words(scope: str | Scope) -> PlainPermission:
-    """Say in plain words what a scope permits. Every scope has words; one that does not parse is told as permitting nothing."""
+    """Describe in plain words what a scope permits. One that does not parse is described as permitting nothing."""
     parsed = parse_scope(scope) if isinstance(scope, str) else scope
     text = scope if isinstance(scope, str) else ""
     if isinstance(parsed, ScopeError):
-        return PlainPermission(text, "Nothing", "This word means nothing here.", ())
+        return PlainPermission(text, "Nothing", "This scope is not valid and permits nothing.", ())
     if isinstance(parsed, SpecialScope):
         title, meaning = SPECIAL[parsed.name]
         away = parsed.name == "offline_access"
@@ -85,13 +85,13 @@ def _type_words(resource_type: str) -> tuple[str, str, bool]:
     if found is not None:
         return found
     spaced = "".join(f" {letter.lower()}" if letter.isupper() else letter for letter in resource_type).strip()
-    return f"{spaced} entries", "This hospital gives no app such entries.", True
+    return f"{spaced} entries", "This hospital shares no such entries with apps.", True
 
 
 def _constraint_words(scope: ClinicalScope) -> str:
-    told = dict(CATEGORIES.get(scope.type, ()))
+    descriptions = dict(CATEGORIES.get(scope.type, ()))
     return ", ".join(
-        told.get(value, f"{name} {value}") if name == "category" else f"{name} {value}"
+        descriptions.get(value, f"{name} {value}") if name == "category" else f"{name} {value}"
         for name, value in scope.constraints
     )
 
@@ -109,13 +109,13 @@ def _join(words: tuple[str, ...]) -> str:
 
 
 def categories_of(resource_type: str) -> tuple[tuple[str, str], ...]:
-    """List the categories of a type that can be chosen one by one: ``system|code`` and plain words. Empty for most types."""
+    """Return the categories of a type that can be ticked one by one: ``system|code`` and description. Empty for most types."""
     return CATEGORIES.get(resource_type, ())
 
 
 @dataclass(frozen=True, slots=True)
 class By:
-    """Who answers. ``rights`` of their role bound what a wildcard says; ``own`` is the type of their own entry, which ``fhirUser`` opens."""
+    """The person at the page. ``rights`` of their role limit wildcards; ``own`` is the type of their own entry, which ``fhirUser`` opens."""
 
     rights: Rights | None = None
     own: str = ""
@@ -125,7 +125,7 @@ NOBODY = By()
 
 
 def choices(asked: Iterable[str], *, by: By = NOBODY) -> tuple[Choice, ...]:
-    """List the checkboxes of a consent page, in order: one for each permission, and one for each special scope that can be declined."""
+    """Return the checkboxes of a consent page, in order: one per permission, and one per special scope that can be declined."""
     texts = tuple(dict.fromkeys(asked))
     ticks: list[tuple[int, Choice]] = []
     for each in permissions_of(parts_of(texts, by.rights)):
@@ -142,14 +142,14 @@ def choices(asked: Iterable[str], *, by: By = NOBODY) -> tuple[Choice, ...]:
 
 
 def _words_of(permission: Permission) -> PlainPermission:
-    """Return what a tick permits; its reach is the widest of the scopes that it stands for."""
+    """Describe a permission; its reach is the widest of its scopes."""
     words = plain_words(permission.value)
     everybody = any(part.scope.prefix is Prefix.USER for part in permission.parts)
     return replace(words, reach=_REACH[Prefix.USER]) if everybody else words
 
 
-def told(asked: Iterable[str]) -> tuple[PlainPermission, ...]:
-    """Return what all scopes together permit, each permission once, for a page where nothing can be unticked."""
+def describe_all(asked: Iterable[str]) -> tuple[PlainPermission, ...]:
+    """Describe what all scopes together permit, each permission once, for a page on which nothing can be unticked."""
     texts = tuple(dict.fromkeys(asked))
     parts = parts_of(texts)
     wild = [
@@ -157,26 +157,27 @@ def told(asked: Iterable[str]) -> tuple[PlainPermission, ...]:
         for text in texts
         if isinstance(scope := parse_scope(text), ClinicalScope) and scope.type == ANY_TYPE
     ]
-    said: dict[PlainPermission, None] = {
+    described: dict[PlainPermission, None] = {
         plain_words(text): None for text in texts if text in SPECIAL or text in wild
     }
-    for each in permissions_of({type_: _unsaid(found) for type_, found in parts.items() if _unsaid(found)}):
+    remaining = {type_: _beyond_wildcards(found) for type_, found in parts.items()}
+    for each in permissions_of({type_: found for type_, found in remaining.items() if found}):
         words = _words_of(each)
         whole = plain_words(each.whole) if each.cell and not _is_granular(each) else words
-        said.setdefault(replace(whole, reach=words.reach))
-    return tuple(said)
+        described.setdefault(replace(whole, reach=words.reach))
+    return tuple(described)
 
 
-def _unsaid(parts: list[Part]) -> list[Part]:
-    """Leave out what a wildcard of at least the same reach says already."""
-    said = [part.scope for part in parts if part.wild]
+def _beyond_wildcards(parts: list[Part]) -> list[Part]:
+    """Return the parts that no wildcard of at least the same reach covers."""
+    wildcards = [part.scope for part in parts if part.wild]
     return [
         part
         for part in parts
         if not part.wild
         and not any(
             part.scope.letters & ~wild.letters == 0 and wild.prefix in {part.scope.prefix, Prefix.USER}
-            for wild in said
+            for wild in wildcards
         )
     ]
 
@@ -186,14 +187,14 @@ def _is_granular(permission: Permission) -> bool:
 
 
 def apply_ticks(asked: Iterable[str], ticked: Iterable[str], *, by: By = NOBODY) -> tuple[str, ...]:
-    """Return the scopes that a person's ticks grant, in the order asked.
+    """Return the scopes that a person's ticks grant, in the order requested.
 
-    Nothing unticked: exactly the strings asked. What is unticked is taken out of every scope that expresses it: a wildcard with a type
-    unticked becomes the remaining types; a type with all its categories ticked stays whole, otherwise the ticked categories replace it.
-    The string of an asked scope, or of a whole type, counts as all of its ticks when none of them is set. Ticks that were not offered
-    count for nothing.
+    If nothing is unticked, the requested strings are returned unchanged. What is unticked is removed from every scope that expresses it:
+    a wildcard with an unticked type becomes the remaining types; a type with all categories ticked stays whole, otherwise the ticked
+    categories replace it. The string of a requested scope, or of a whole type, counts as all of its ticks if none of them is set. Ticks
+    that were not offered are ignored.
 
-    INVARIANT: what is granted reaches nothing that was offered and not ticked.
+    INVARIANT: the granted scopes cover nothing that was offered and not ticked.
     """
     texts, ticks = tuple(dict.fromkeys(asked)), frozenset(ticked)
     parts = parts_of(texts, by.rights)
@@ -202,7 +203,7 @@ def apply_ticks(asked: Iterable[str], ticked: Iterable[str], *, by: By = NOBODY)
 
 
 def declined(asked: Iterable[str], ticked: Iterable[str], *, by: By = NOBODY) -> tuple[str, ...]:
-    """Return what was offered and is not ticked, as scope strings."""
+    """Return what was offered and not ticked, as scope strings."""
     texts, ticks = tuple(dict.fromkeys(asked)), frozenset(ticked)
     permissions = permissions_of(parts_of(texts, by.rights))
     chosen = _chosen(permissions, ticks)
@@ -211,7 +212,7 @@ def declined(asked: Iterable[str], ticked: Iterable[str], *, by: By = NOBODY) ->
 
 
 def without(agreed: Iterable[str], refused: Iterable[str], *, by: By = NOBODY) -> tuple[str, ...]:
-    """Return what is left of an earlier agreement when ``refused`` is taken out of it."""
+    """Return what is left of agreed scopes without everything that overlaps ``refused``."""
     texts, gone = tuple(dict.fromkeys(agreed)), tuple(refused)
     parts = parts_of((*texts, *gone), by.rights)
     permissions = permissions_of(parts)
@@ -225,10 +226,10 @@ def without(agreed: Iterable[str], refused: Iterable[str], *, by: By = NOBODY) -
 def left_of(
     agreement: Authorization, refused: Iterable[str], *, patient: str, by: By = NOBODY
 ) -> tuple[str, ...]:
-    """Return what is left of an earlier agreement when ``refused`` was declined on a page about ``patient``.
+    """Return what is left of an earlier agreement after ``refused`` was declined on a page about ``patient``.
 
-    A scope of ``patient/`` is about the chart of its agreement, so it stays where that is another one. All others are about every chart,
-    the one of the page among them, and go wherever they were agreed.
+    A ``patient/`` scope covers the chart of its agreement only, so it is kept in an agreement about another chart. All other scopes cover
+    every chart, including that of the page, and are removed from every agreement.
     """
     if agreement.patient == patient:
         return without(agreement.scopes, refused, by=by)
@@ -265,7 +266,7 @@ def _granted(
 
 
 def _chosen(permissions: tuple[Permission, ...], ticked: frozenset[str]) -> frozenset[str]:
-    """Return the permissions that the ticks mean."""
+    """Return the values of the permissions that are ticked, directly or by a string that covers several."""
     chosen = {each.value for each in permissions if each.value in ticked}
     wholes: dict[str, list[str]] = {}
     for each in permissions:
@@ -278,7 +279,7 @@ def _chosen(permissions: tuple[Permission, ...], ticked: frozenset[str]) -> froz
 
 
 def _stays(text: str, permissions: tuple[Permission, ...], ticked: frozenset[str], own: str) -> bool:
-    """Judge a scope that is about no type. ``fhirUser`` opens the person's own entry, so it goes with the tick of that type."""
+    """Check whether a special scope is granted. ``fhirUser`` opens the person's own entry, so it follows the tick of that type."""
     if text in DECLINABLE:
         return text in ticked
     if text != OWN_ENTRY:
@@ -301,9 +302,9 @@ def _kept(
 
 
 def _files(part: Part, permissions: tuple[Permission, ...], chosen: frozenset[str]) -> tuple[bool, list[str]]:
-    """Keep a scope that names files while anything that may refer to them can be read: they are reached no other way.
+    """Return whether a scope for files is granted whole, and what is left of it: all of it while a type that refers to files is readable.
 
-    A wildcard that became a list does without: what refers to a file opens it.
+    A wildcard that was split into types needs no scope for files, because reading what refers to a file opens it.
     """
     named = frozenset(referrer_types())
     stays = any(each.value in chosen for each in permissions if each.type in named and each.letters & READ)

@@ -1,4 +1,4 @@
-"""Agreements: recorded, found again, renewed, narrowed, withdrawn."""
+"""Authorizations: recorded, found, renewed, narrowed and withdrawn."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -40,10 +40,10 @@ def record_authorization(
     offline: bool = False,
     standing: AuthorizationId | None = None,
 ) -> Authorization:
-    """Record what was agreed. ``standing`` names an agreement that already covers it: that one is renewed instead.
+    """Record an agreement. ``standing`` is an agreement that already covers it, which is renewed instead.
 
-    So is one with the same scopes, version, basis and patient. An agreement to something else is a new one; it leaves the
-    earlier ones alone until the person withdraws, but for what ``withhold`` takes out of them.
+    An agreement with the same scopes, version, basis and patient is renewed too. Any other agreement is a new one, and leaves earlier
+    ones unchanged until the person withdraws, except for what ``withhold`` removes from them.
     """
     texts = tuple(scopes)
     covering = _covering(ctx, standing, holder=(tenant, person, facts.id), scopes=texts)
@@ -56,7 +56,7 @@ def record_authorization(
         )
     if covering is not None:
         return _renew(ctx, covering, offline=offline)
-    made = Authorization(
+    recorded = Authorization(
         id=AuthorizationId(ctx.ids.new("aut")),
         tenant=tenant,
         person=person,
@@ -72,9 +72,9 @@ def record_authorization(
         offline=offline,
         last_validated_at=ctx.now,
     )
-    store.add(ctx.tx, made)
-    audit.record(ctx, _event(made, "consent.authorization.record", basis=basis.value, scopes=list(texts)))
-    return made
+    store.add(ctx.tx, recorded)
+    audit.record(ctx, _event(recorded, "consent.authorization.record", basis=basis.value, scopes=list(texts)))
+    return recorded
 
 
 def withhold(
@@ -86,10 +86,10 @@ def withhold(
     by: By,
     made: AuthorizationId | None,
 ) -> None:
-    """Take what the person just declined out of earlier agreements with the same app, through whichever of its clients they were made.
+    """Remove what the person just declined from earlier agreements with the same app, whichever of its clients they are with.
 
-    Otherwise the app would go on with tokens of before, whatever the page of today said. What was not asked today stays.
-    ``made`` is the agreement of today, if there is one.
+    Otherwise the app would keep reading with earlier tokens what the person has just declined. Scopes not requested today are kept.
+    ``made`` is today's agreement, if there is one.
     """
     tenant, person, app = holder
     gone = tuple(refused)
@@ -99,14 +99,14 @@ def withhold(
 
 
 def take_back(ctx: Context, entry: Authorization, refused: Iterable[str], *, by: By) -> None:
-    """Take scopes out of all that the person agreed with an app. ``entry`` is one of ``list_for_person``."""
+    """Remove scopes from all of a person's agreements with an app. ``entry`` is one of ``list_for_person``."""
     gone = tuple(refused)
     for each in store.standing(ctx.tx, entry.tenant, entry.person, ctx.now, app=entry.app):
         _cut(ctx, each, policy.without(each.scopes, gone, by=by))
 
 
 def _cut(ctx: Context, found: Authorization, left: tuple[str, ...]) -> None:
-    """Narrow an agreement to what is left of it; end it where nothing is."""
+    """Narrow an agreement to what is left of it; end it if nothing is."""
     if set(left) == set(found.scopes):
         return
     if left and all_covered(left, found.scopes):
@@ -158,7 +158,7 @@ def find_standing(
     *,
     patient: str | None = None,
 ) -> Authorization | None:
-    """Find the newest agreement of the person with the client that counts; with ``patient``, one about that chart only."""
+    """Find the person's newest agreement in force with the client; with ``patient``, only one about that chart."""
     mine = (
         each
         for each in store.standing(ctx.tx, tenant, person, ctx.now, app=facts.app)
@@ -168,22 +168,22 @@ def find_standing(
 
 
 def find_authorization(ctx: Context, authorization: AuthorizationId) -> Authorization | None:
-    """Read an authorization in whatever state; None if there is none. ``policy.stands`` says whether it counts."""
+    """Find an authorization in any state; None if there is none. ``policy.stands`` checks whether it is in force."""
     return store.find(ctx.tx, authorization)
 
 
 def hold_authorization(ctx: Context, authorization: AuthorizationId) -> Authorization | None:
-    """Read an authorization as ``find_authorization`` does, and keep it so until the tokens issued on it are stored.
+    """Find an authorization as ``find_authorization`` does, and lock it until the tokens issued under it are stored.
 
-    Whoever narrows or withdraws it at the same moment waits, and then finds those tokens, or was first, and then less is issued.
+    A concurrent narrowing or withdrawal either waits and then finds those tokens, or commits first, and then less is issued.
     """
     return store.hold(ctx.tx, authorization)
 
 
 def list_for_person(ctx: Context, tenant: TenantId, person: PersonId) -> tuple[Authorization, ...]:
-    """List a person's connected apps, one entry each: the newest agreement, with every scope still agreed and its last use.
+    """List a person's connected apps, one entry per app: its newest agreement, with the scopes of all of them and the last use.
 
-    Withdrawing the entry withdraws all of them.
+    Withdrawing an entry withdraws every agreement behind it.
     """
     standing = store.standing(ctx.tx, tenant, person, ctx.now)
     used = tokens.last_minted(ctx, [each.id for each in standing])
@@ -202,9 +202,9 @@ def list_for_person(ctx: Context, tenant: TenantId, person: PersonId) -> tuple[A
 
 
 def withdraw(ctx: Context, authorization: AuthorizationId) -> Authorization:
-    """End all that the person agreed with this app, through any of its clients; access and refresh tokens die in the same transaction (C91).
+    """Withdraw all of the person's agreements with this app, of any of its clients, and revoke their tokens in the same transaction (C91).
 
-    For the person, the tenant's administrator and the platform; NotPermitted for anybody else.
+    Only for the person, the tenant's administrator and the platform. Raises NotFound, NotPermitted.
     """
     found = store.get(ctx.tx, authorization)
     _judge_actor(ctx, found, "consent.authorization.withdraw")
@@ -220,12 +220,15 @@ def withdraw(ctx: Context, authorization: AuthorizationId) -> Authorization:
 
 
 def narrow(ctx: Context, authorization: AuthorizationId, scopes: Iterable[str]) -> Authorization:
-    """Take scopes out of an agreement. Its access tokens end; its refresh tokens go on with less. Adding is Invalid."""
+    """Remove scopes from an agreement. Its access tokens end; its refresh tokens keep the remaining scopes.
+
+    Raises NotFound, NotPermitted, Invalid (the agreement has ended, or ``scopes`` is empty or has more than was agreed).
+    """
     found = store.get(ctx.tx, authorization)
     _judge_actor(ctx, found, "consent.authorization.narrow")
     texts = tuple(dict.fromkeys(scopes))
     if not policy.stands(found, ctx.now):
-        raise Invalid("authorization_ended", "This authorization has ended.")
+        raise Invalid("authorization_ended", "This authorization has ended and cannot be narrowed.")
     if not texts or not all_covered(texts, found.scopes):
         fault = "holds more than was agreed" if texts else "is empty; withdraw instead"
         raise Invalid(
@@ -243,7 +246,7 @@ def narrow(ctx: Context, authorization: AuthorizationId, scopes: Iterable[str]) 
 
 @keyed(r"(withdrawn|narrowed)/[^/]+")
 def facts(ctx: Context, since: Since) -> Delta[ConsentFacts]:
-    """Return the authorizations that were withdrawn within the life of an access token: all of them, or what was added since."""
+    """Return the authorizations withdrawn within the life of an access token: all of them, or those added since."""
     forget_before = ctx.now - NEGATIVE_WINDOW
     if since.changes is None:
         return Delta(ConsentFacts(RecentSet(store.read_revoked(ctx.tx, forget_before))))
@@ -263,7 +266,7 @@ def _judge_actor(ctx: Context, found: Authorization, action: str) -> None:
         return
     refused = _event(found, action, by=str(actor))
     audit.record(ctx, replace(refused, outcome=Outcome.REFUSED, reason="not_yours"))
-    raise NotPermitted("not_yours", "This authorization is somebody else's.")
+    raise NotPermitted("not_yours", "This authorization belongs to another person.")
 
 
 def _event(found: Authorization, action: str, **facts: object) -> Event:

@@ -1,4 +1,4 @@
-"""Rows of authorizations."""
+"""Table and rows of authorizations."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
@@ -56,12 +56,14 @@ _HOLD = PreparedStatement(
     .with_for_update(read=True),
     *authorization.c,
 )
-"""Shared among those who issue; who narrows or withdraws waits for them, and they for whoever does."""
+"""FOR SHARE: several may issue tokens under it at once; narrowing and withdrawing exclude them and each other."""
 
 
-def add(tx: Connection, made: Authorization) -> None:
-    row = {name: value for name, value in asdict(made).items() if name in _ROW}
-    tx.execute(authorization.insert().values(row | {"basis": made.basis.value, "scopes": list(made.scopes)}))
+def add(tx: Connection, added: Authorization) -> None:
+    row = {name: value for name, value in asdict(added).items() if name in _ROW}
+    tx.execute(
+        authorization.insert().values(row | {"basis": added.basis.value, "scopes": list(added.scopes)})
+    )
 
 
 def find(tx: Connection, authorization_id: AuthorizationId) -> Authorization | None:
@@ -70,7 +72,7 @@ def find(tx: Connection, authorization_id: AuthorizationId) -> Authorization | N
 
 
 def hold(tx: Connection, authorization_id: AuthorizationId) -> Authorization | None:
-    """Read an authorization so that nobody changes it before this transaction ends. On SQLite there is one writer in any case."""
+    """Read an authorization and lock it against changes until this transaction ends. SQLite has a single writer and needs no lock."""
     row = _HOLD.first(tx, {"authorization_id": authorization_id})
     return None if row is None else _authorization(row)
 
@@ -78,14 +80,17 @@ def hold(tx: Connection, authorization_id: AuthorizationId) -> Authorization | N
 def get(tx: Connection, authorization_id: AuthorizationId) -> Authorization:
     found = find(tx, authorization_id)
     if found is None:
-        raise NotFound("authorization_unknown", "This authorization is not known.")
+        raise NotFound("authorization_unknown", "There is no such authorization.")
     return found
 
 
 def standing(
     tx: Connection, tenant: TenantId, person: PersonId, now: datetime, *, app: AppId | None = None
 ) -> list[Authorization]:
-    """Read a person's agreements that count, newest first; all of those with one app, since what is withdrawn is found here."""
+    """Read a person's authorizations in force, newest first, at most ``PAGE_BOUND``.
+
+    With ``app`` all of them, without a bound: a withdrawal must not miss one.
+    """
     table = authorization
     wanted = [
         table.c.tenant == tenant,
@@ -110,7 +115,7 @@ def renew(
 
 
 def revoke(tx: Connection, authorization_id: AuthorizationId, by: str, now: datetime) -> bool:
-    """Revoke; False when it was revoked before."""
+    """Revoke an authorization; return False if it was revoked before."""
     done = tx.execute(
         update(authorization)
         .where(authorization.c.id == authorization_id, authorization.c.revoked_at.is_(None))
@@ -130,7 +135,7 @@ def set_scopes(
 
 
 def read_revoked(tx: Connection, since: datetime) -> Iterator[tuple[AuthorizationId, datetime]]:
-    """Read the authorizations that were revoked since a moment, and when each was. Without a bound."""
+    """Yield the authorizations revoked since a moment, each with the time of its revocation. Unbounded."""
     table = authorization
     rows = tx.execute(select(table.c.id, table.c.revoked_at).where(table.c.revoked_at > since))
     return ((AuthorizationId(row.id), row.revoked_at) for row in rows)

@@ -1,13 +1,17 @@
-"""Plain words for resource types, and the categories that a person may choose among. Data only.
+"""Plain descriptions of resource types, categories and special scopes, for consent pages. Data only.
 
-Each type: (title, what it holds, sensitive). Titles fit after "See" and "Change".
+Each type: (title, content, sensitive). Titles are written to follow "See" and "Change".
 """
 
 TYPES: dict[str, tuple[str, str, bool]] = {
     "Patient": ("personal details", "Name, date of birth, address, contacts.", False),
     "Account": ("accounts", "What care was charged to which account.", False),
-    "AdverseEvent": ("unwanted events", "Harm or near-harm that happened during care.", True),
-    "AllergyIntolerance": ("allergies", "What is not tolerated, and how strong the reaction is.", False),
+    "AdverseEvent": ("unwanted events", "Harm, or near misses, during care.", True),
+    "AllergyIntolerance": (
+        "allergies",
+        "Substances that are not tolerated, and how severe the reaction is.",
+        False,
+    ),
     "Appointment": ("appointments", "Visits that are planned or were held.", False),
     "AppointmentResponse": ("answers to appointments", "Who accepted or declined a visit.", False),
     "BodyStructure": ("body sites", "Places on the body that care refers to.", False),
@@ -17,13 +21,13 @@ TYPES: dict[str, tuple[str, str, bool]] = {
     "Claim": ("claims", "Bills sent to an insurer.", True),
     "ClaimResponse": ("answers to claims", "What an insurer decided on a bill.", True),
     "ClinicalImpression": ("clinical impressions", "What clinicians concluded, and from what.", True),
-    "Communication": ("messages", "What was said between people who take part in the care.", True),
-    "CommunicationRequest": ("requests for messages", "What should be told to whom.", True),
+    "Communication": ("messages", "Messages between people involved in the care.", True),
+    "CommunicationRequest": ("requests for messages", "What should be communicated, and to whom.", True),
     "Composition": ("composed documents", "Structure and text of clinical documents.", True),
     "Condition": ("health problems", "Diagnoses, problems and health concerns.", True),
     "Consent": ("consents", "What was agreed or refused about care and sharing.", True),
     "Coverage": ("insurance", "Who pays for care, with membership numbers.", False),
-    "CoverageEligibilityRequest": ("insurance questions", "What was asked of an insurer.", False),
+    "CoverageEligibilityRequest": ("insurance questions", "Questions sent to an insurer.", False),
     "CoverageEligibilityResponse": ("insurance answers", "What an insurer says it covers.", False),
     "DetectedIssue": ("detected issues", "Possible conflicts, for example between medicines.", True),
     "Device": ("devices and implants", "Implants and devices, with serial numbers.", False),
@@ -41,11 +45,15 @@ TYPES: dict[str, tuple[str, str, bool]] = {
         True,
     ),
     "Encounter": ("visits", "Visits and stays: when, where and why.", False),
-    "EpisodeOfCare": ("episodes of care", "Periods in which somebody was responsible for the care.", False),
+    "EpisodeOfCare": (
+        "episodes of care",
+        "Periods in which a clinician was responsible for the care.",
+        False,
+    ),
     "ExplanationOfBenefit": ("insurance statements", "What was billed, paid and owed, with diagnoses.", True),
     "FamilyMemberHistory": ("family history", "Health problems of relatives.", True),
-    "Flag": ("warnings", "Warnings shown to whoever opens the record.", True),
-    "Goal": ("goals", "What the care is meant to reach.", False),
+    "Flag": ("warnings", "Warnings shown when the record is opened.", True),
+    "Goal": ("goals", "What the care is meant to achieve.", False),
     "GuidanceResponse": ("advice by software", "What decision support advised.", False),
     "ImagingStudy": ("imaging studies", "X-ray, CT, MRI and similar images.", True),
     "Immunization": ("vaccinations", "Vaccines given, refused or missed.", False),
@@ -58,8 +66,8 @@ TYPES: dict[str, tuple[str, str, bool]] = {
     "MedicationAdministration": ("medicines given", "Which medicine was given, when and how much.", True),
     "MedicationDispense": ("medicines handed out", "What a pharmacy handed out.", True),
     "MedicationRequest": ("prescriptions", "Medicines prescribed or planned.", True),
-    "MedicationStatement": ("medicines taken", "Medicines said to be taken.", True),
-    "MolecularSequence": ("genetic data", "Sequences of genes and what they vary in.", True),
+    "MedicationStatement": ("medicines taken", "Medicines reported as taken.", True),
+    "MolecularSequence": ("genetic data", "Gene sequences and their variants.", True),
     "NutritionOrder": ("diets", "Diets and supplements that were ordered.", False),
     "Observation": (
         "measurements and findings",
@@ -70,9 +78,9 @@ TYPES: dict[str, tuple[str, str, bool]] = {
     "QuestionnaireResponse": ("answers to questionnaires", "Forms that were filled in.", True),
     "RelatedPerson": ("relatives and contacts", "Relatives, guardians and other contacts.", False),
     "RequestGroup": ("groups of orders", "Orders that belong together.", False),
-    "ResearchSubject": ("studies", "Which research studies are taken part in.", True),
+    "ResearchSubject": ("studies", "Research studies you take part in.", True),
     "RiskAssessment": ("risks", "How likely an illness or outcome is thought to be.", True),
-    "ServiceRequest": ("orders and referrals", "Tests, treatments and referrals that were asked for.", True),
+    "ServiceRequest": ("orders and referrals", "Tests, treatments and referrals that were requested.", True),
     "Specimen": ("samples", "Samples taken for tests.", False),
     "SupplyDelivery": ("supplies", "Supplies that were delivered.", False),
     "Task": ("tasks", "Work to be done for the care.", False),
@@ -110,15 +118,18 @@ CATEGORIES: dict[str, tuple[tuple[str, str], ...]] = {
         (f"{_US_CATEGORY}|sdoh", "living conditions, such as housing and food"),
     ),
 }
-"""By type: ``system|code`` and plain words. Source: US Core 6.1.0, scopes; the granular scopes that ONC (g)(10) asks for."""
+"""By type: ``system|code`` and description. Source: US Core 6.1.0, scopes; the granular scopes that ONC (g)(10) requires."""
 
 SPECIAL: dict[str, tuple[str, str]] = {
-    "openid": ("Know who you are", "The app learns a name for you that stays the same."),
+    "openid": ("Know who you are", "The app learns a stable identifier for you."),
     "fhirUser": ("Read your own entry", "The app may read your own name and role here."),
     "launch": ("Know what is open", "The app learns which patient and visit the EHR has open."),
     "launch/patient": ("Know which patient is chosen", "The app learns whose record you chose."),
     "launch/encounter": ("Know which visit is chosen", "The app learns which visit you chose."),
-    "offline_access": ("Keep access when you are away", "The app may go on without you until you remove it."),
+    "offline_access": (
+        "Keep access when you are away",
+        "The app may keep using its access until you remove it.",
+    ),
     "online_access": ("Keep access while you are signed in", "The app's access ends with your session."),
     "hilum/launch": ("Open apps", "The system may open apps for people who work in it."),
 }

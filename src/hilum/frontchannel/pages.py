@@ -124,7 +124,7 @@ def consent(kit: Kit, request: Request, stage: Stage, fields: Fields, *, whose: 
     by = by_of(stage.person)
     choices = consent_policy.choices(texts, by=by) if asking else ()
     offered = {text for choice in choices for text in choice.scopes}
-    rest = consent_policy.told(text for text in texts if text not in offered)
+    rest = consent_policy.describe_all(text for text in texts if text not in offered)
     return _render(
         kit,
         request,
@@ -322,7 +322,7 @@ def _entry(connected: ConnectedApp, person: Person, names: dict[str, str]) -> di
         "until": agreed.expires_at,
         "last_used": agreed.last_used_at,
         "offline": agreed.offline,
-        "words": consent_policy.told(agreed.scopes),
+        "words": consent_policy.describe_all(agreed.scopes),
         "groups": groups(choices),
     }
 
