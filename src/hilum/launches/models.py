@@ -1,4 +1,4 @@
-"""Launch contexts: what an EHR session was looking at when it opened an app."""
+"""Launch contexts: the patient, encounter and person of an EHR session that opens an app."""
 
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ from typing import Any
 from hilum.kernel.ids import ClientId, LaunchId, Part, PersonId, SessionId, TenantId
 
 LAUNCHES = Part("launches")
-"""The part of the facts that holds launches that moved or ended; its keys are ``moved/<id>`` and ``ended/<id>``."""
+"""The part of the facts with launches that moved or ended; its keys are ``moved/<id>`` and ``ended/<id>``."""
 LAUNCH_LIFE = timedelta(minutes=5)
 OPEN_URL_LIFE = timedelta(seconds=60)
 NEGATIVE_WINDOW = timedelta(minutes=65)
@@ -19,20 +19,20 @@ USERNAME_BOUND = 200
 CLIENT_BOUND = 64
 RUN_BOUND = 64
 LAUNCHES_KEPT = timedelta(days=60)
-"""How long a launch that ended or was never taken is remembered; tokens live with those that go on."""
+"""How long a launch that ended or was never taken is kept. Others are kept, because their tokens may still be in use."""
 ACTIVITY_ROWS_BOUND = 200
 ACTIVITY_COUNT_BOUND = 10_000_000
 FACILITY_BOUND = 64
 PURGE_BATCH = 1_000
 BODY_BOUND = 64 * 1024
 EHR_ROLE = "ehr"
-"""The role of an actor that holds ``hilum/launch`` at its tenant."""
+"""The role of an EHR client's actor: its token has ``hilum/launch`` at its tenant."""
 LAUNCH_SCOPE = "hilum/launch"
 
 
 @dataclass(frozen=True, slots=True)
 class LaunchOrder:
-    """What an EHR asks for when it opens a launch. ``person`` is a username at the tenant."""
+    """An EHR's request to open a launch. ``person`` is a username at the tenant."""
 
     client: ClientId
     person: str
@@ -44,7 +44,7 @@ class LaunchOrder:
     need_patient_banner: bool = True
     run: str = ""
     launch_uri: str = ""
-    """Where the app is opened; "" for its registered launch URL. Always on an origin that the client registered."""
+    """The URL at which to open the app; "" for its registered launch URL. Must be on an origin that the client registered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +66,11 @@ class Launch:
     run: str = ""
     launch_uri: str = ""
     opened_by: str = ""
-    """The EHR client that opened it; only that one may move or end it."""
+    """The EHR client that opened it. Only that client may move or end it."""
     opened_at: datetime | None = None
     """When ``open_url`` was used."""
     used_at: datetime | None = None
-    """When an authorize request took it; it can be taken once."""
+    """When an authorize request took it. It can be taken once."""
     moved_at: datetime | None = None
     ended_at: datetime | None = None
     session: SessionId = SessionId("")
@@ -79,7 +79,7 @@ class Launch:
 
 @dataclass(frozen=True, slots=True)
 class BegunLaunch:
-    """What ``open_url`` brings a browser: a session that the EHR vouches for, and the app. ``cookie`` and ``handle`` are secrets."""
+    """The result of ``open_url``: a session that the EHR vouches for, and the app's URL. ``cookie`` and ``handle`` are secrets."""
 
     launch: Launch
     cookie: str
@@ -89,7 +89,7 @@ class BegunLaunch:
 
 @dataclass(frozen=True, slots=True)
 class OpenedLaunch:
-    """The answer to an EHR; ``launch`` and ``open_token`` are secrets that exist only here."""
+    """The response to an EHR. ``handle`` and ``open_token`` are secrets, of which only digests are stored."""
 
     launch: Launch
     handle: str
@@ -107,7 +107,7 @@ class LaunchFacts:
 
 @dataclass(frozen=True, slots=True)
 class Activity:
-    """How many people of a role were active in the EHR at a facility on a day: the denominator of adoption figures."""
+    """How many people of a role were active in the EHR at a facility on a day: the denominator of adoption rates."""
 
     day: date
     role: str

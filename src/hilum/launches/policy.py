@@ -1,4 +1,4 @@
-"""What an EHR may ask for when it opens a launch. Pure."""
+"""Validation of what an EHR sends: launches, moves and activity counts. Pure."""
 
 import re
 from collections.abc import Iterable
@@ -31,17 +31,17 @@ _SECRET = re.compile(r"[A-Za-z0-9_-]{43}")
 
 
 def is_ehr(actor: Actor) -> bool:
-    """Tell whether the actor is an EHR at its own tenant."""
+    """Check whether an actor is an EHR client at its own tenant."""
     return actor.kind is ActorKind.CLIENT and actor.tenant is not None and EHR_ROLE in actor.roles
 
 
 def looks_like_secret(text: str) -> bool:
-    """Tell whether a handle or open token could have been made here."""
+    """Check whether a text has the form of a handle or open token."""
     return _SECRET.fullmatch(text) is not None
 
 
 def order_faults(order: LaunchOrder) -> dict[str, str]:
-    """Name what is wrong with an order, field by field."""
+    """Return what is wrong with an order, as a code per field."""
     faults = {
         name: fault
         for name, fault in (
@@ -68,7 +68,7 @@ def order_faults(order: LaunchOrder) -> dict[str, str]:
 
 
 def chart_fault(person: Person, patient: str) -> str:
-    """Say why the person may not have this chart open; empty when they may."""
+    """Return why a person may not open this chart; empty if they may."""
     openable = patients_openable(person)
     if not patient or openable is None or patient in openable:
         return ""
@@ -76,7 +76,7 @@ def chart_fault(person: Person, patient: str) -> str:
 
 
 def move_faults(person: Person | None, patient: str, encounter: str) -> dict[str, str]:
-    """Name why the chart cannot move there, field by field."""
+    """Return why a launch cannot move to this chart, as a code per field."""
     faults = {
         name: fault
         for name, fault in (("patient", id_fault(patient)), ("encounter", id_fault(encounter)))
@@ -90,7 +90,7 @@ def move_faults(person: Person | None, patient: str, encounter: str) -> dict[str
 
 
 def id_fault(text: str) -> str:
-    """Say why a text is not a FHIR id; empty when it is one, or empty itself.
+    """Return why a text is not a FHIR id; empty if it is one, or is empty.
 
     Source: FHIR R4 datatypes.html#id
     """
@@ -116,14 +116,17 @@ def _word_fault(text: str, bound: int) -> str:
 
 
 def launch_uri_fault(asked: str, client: Client) -> str:
-    """Say why a client cannot be opened at an address: it must lie on an origin that the client registered."""
+    """Return why a client cannot be opened at a URL; empty if it can.
+
+    The URL must be on an origin that the client registered, since it receives the launch handle.
+    """
     if not asked:
         return "" if client.launch_uri else "launch_url_needed"
     if asked == client.launch_uri:
         return ""
-    known = {_origin(uri) for uri in (*client.redirect_uris, client.launch_uri)}
+    registered = {_origin(uri) for uri in (*client.redirect_uris, client.launch_uri)}
     origin = _origin(asked)
-    if not origin or "#" in asked or "@" in asked or origin not in known:
+    if not origin or "#" in asked or "@" in asked or origin not in registered:
         return "launch_url_foreign"
     return ""
 
@@ -141,7 +144,7 @@ def _origin(uri: str) -> str:
 
 
 def app_address(launch_uri: str, iss: str, handle: str) -> str:
-    """Give the address that opens the app: its launch URL with ``iss`` and ``launch``.
+    """Return the URL that opens the app: its launch URL with ``iss`` and ``launch``.
 
     Source: SMART App Launch 2.2, app-launch#step-2-launch.
     """
@@ -150,7 +153,7 @@ def app_address(launch_uri: str, iss: str, handle: str) -> str:
 
 
 def activity_faults(rows: Iterable[Activity], *, today: date) -> dict[str, str]:
-    """Name what is wrong with reported counts. A day may be reported again: the last report counts."""
+    """Return what is wrong with reported counts, as a code per field. A day may be reported again; the last report counts."""
     faults: dict[str, str] = {}
     listed = list(rows)
     if not listed:
@@ -166,6 +169,6 @@ def activity_faults(rows: Iterable[Activity], *, today: date) -> dict[str, str]:
             faults[f"counts.{n}.facility"] = "too_long"
         if not 0 <= row.count <= ACTIVITY_COUNT_BOUND:
             faults[f"counts.{n}.count"] = "count_malformed"
-        if row.day > today + timedelta(days=1):
+        if row.day > today + timedelta(days=1):  # a hospital's local day may be ahead of UTC
             faults["date"] = "in_the_future"
     return faults

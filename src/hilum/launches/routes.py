@@ -1,4 +1,4 @@
-"""The EHR's launch API, and ``open_url``, where an EHR sends the browser.
+"""The EHR's launch API, and ``open_url``, to which an EHR sends the browser.
 
 Source: docs/reference/contract.md, The EHR's launch API.
 """
@@ -34,7 +34,7 @@ _STRICT = ConfigDict(extra="forbid", strict=True)
 
 
 class LaunchBody(BaseModel):
-    """What an EHR sends to open a launch."""
+    """The body of a request to open a launch."""
 
     model_config = _STRICT
 
@@ -65,7 +65,7 @@ class LaunchBody(BaseModel):
 
 
 class MoveBody(BaseModel):
-    """Where the chart is now. What is left out stays; null closes it."""
+    """The chart that is open now. A field that is absent is unchanged; null closes it."""
 
     model_config = _STRICT
 
@@ -97,7 +97,7 @@ class ActivityBody(BaseModel):
             day = date.fromisoformat(self.date)
         except ValueError as error:
             fields = {"date": "date_malformed"}
-            raise Invalid("activity_invalid", "The counts cannot be taken.", fields=fields) from error
+            raise Invalid("activity_invalid", "The counts cannot be recorded.", fields=fields) from error
         return [Activity(day, each.role, each.facility, each.count) for each in self.counts]
 
 
@@ -105,31 +105,31 @@ Body = TypeVar("Body", bound=BaseModel)
 
 
 def routes(kit: Kit) -> list[Route]:
-    """Give the routes of the EHR's door."""
-    door = _Door(kit)
-    one = {"PATCH": _answering(door.move), "DELETE": _answering(door.end)}
+    """Build the routes of the launch API and of ``open_url``."""
+    handlers = _Handlers(kit)
+    one = {"PATCH": _with_problems(handlers.move), "DELETE": _with_problems(handlers.end)}
     return [
-        ProgramRoute("/t/{tenant}/ehr/launches", {"POST": _answering(door.open)}, method_refused),
+        ProgramRoute("/t/{tenant}/ehr/launches", {"POST": _with_problems(handlers.open)}, method_refused),
         ProgramRoute("/t/{tenant}/ehr/launches/{launch}", one, method_refused),
-        ProgramRoute("/t/{tenant}/ehr/activity", {"POST": _answering(door.report)}, method_refused),
-        Route("/t/{tenant}/ehr/open/{token}", door.begin, methods=["GET"]),
+        ProgramRoute("/t/{tenant}/ehr/activity", {"POST": _with_problems(handlers.report)}, method_refused),
+        Route("/t/{tenant}/ehr/open/{token}", handlers.begin, methods=["GET"]),
     ]
 
 
-def _answering(handler: Handler) -> Handler:
-    """Make every refusal of an API route a problem, though it stands among pages."""
+def _with_problems(handler: Handler) -> Handler:
+    """Wrap an API handler so that its errors are problem+json; the application renders those of other routes as pages."""
 
     @wraps(handler)
-    async def answering(request: Request) -> Response:
+    async def wrapped(request: Request) -> Response:
         try:
             return await handler(request)
         except HilumError as error:
             return problem_response(error, trace_of(request).request_id)
 
-    return answering
+    return wrapped
 
 
-class _Door:
+class _Handlers:
     def __init__(self, kit: Kit) -> None:
         self._kit = kit
 
@@ -174,7 +174,7 @@ class _Door:
         return JSONResponse({"recorded": count})
 
     async def begin(self, request: Request) -> Response:
-        """Begin the session the EHR vouches for and go on to the app. Only a GET counts: a HEAD must use nothing up."""
+        """Create the session that the EHR vouches for, and redirect to the app. GET only: a HEAD must not use up the token."""
         tenant = _tenant(request)
         if request.method != "GET":
             return Response(status_code=405, headers={"allow": "GET"})
@@ -191,7 +191,7 @@ class _Door:
         return response
 
     async def _read(self, request: Request, kind: type[Body]) -> Body:
-        """Read a body, once its sender is found to be an EHR; the verb judges that again, for it may change while a body arrives."""
+        """Read a body after authenticating its sender. ``_as_ehr`` authenticates again, since that may change while a body arrives."""
         tenant, bearer = _tenant(request), _bearer(request)
         authenticate = partial(service.authenticate_ehr, tenant=tenant, bearer=bearer)
         await self._kit.edge.read(authenticate, trace=trace_of(request))

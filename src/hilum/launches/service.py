@@ -1,4 +1,4 @@
-"""Launch contexts: opened by an EHR, taken once, moved and ended with its session."""
+"""Launch contexts: opened by an EHR, taken once by an app, moved and ended with the EHR's session."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -45,9 +45,9 @@ from hilum.tokens import service as tokens
 
 
 def open_launch(ctx: Context, order: LaunchOrder) -> OpenedLaunch:
-    """Open a launch for an EHR: a context, a single-use handle for the app and a single-use token for the browser.
+    """Create a launch for an EHR: a context, a single-use handle for the app and a single-use token for the browser.
 
-    Raises NotPermitted (not an EHR; not certified, installed, allowed for the role, or stopped: C38), Invalid with fields.
+    Raises NotPermitted (the caller is not an EHR; the app may not act here: C38), Invalid with fields.
     """
     tenant = _ehr_tenant(ctx, "launches.launch.open")
     faults = policy.order_faults(order)
@@ -56,14 +56,14 @@ def open_launch(ctx: Context, order: LaunchOrder) -> OpenedLaunch:
     faults |= _named_faults(order, client, person)
     if faults or client is None or person is None:
         _refused(ctx, order, tenant, person, reason="launch_invalid", faults=faults)
-        raise Invalid("launch_invalid", "The launch cannot be opened as it was asked.", fields=faults)
+        raise Invalid("launch_invalid", "The launch cannot be opened as requested.", fields=faults)
     judged = standing.read(ctx, tenant, client.id, person)
     if reason := standing_fault(judged, ctx.now):
         _refused(ctx, order, tenant, person, reason=reason, faults={})
         raise NotPermitted(reason, ehr_text(reason, stop=stop_of(judged, ctx.now) or ENDED))
     open_token = ctx.ids.secret()
     handle = _handle_of(open_token)
-    made = Launch(
+    opened = Launch(
         id=LaunchId(ctx.ids.new("lch")),
         tenant=tenant,
         client=client.id,
@@ -82,13 +82,13 @@ def open_launch(ctx: Context, order: LaunchOrder) -> OpenedLaunch:
     )
     store.add(
         ctx.tx,
-        made,
+        opened,
         handle_hash=_digest(handle),
         open_hash=_digest(open_token),
         open_expires_at=ctx.now + OPEN_URL_LIFE,
     )
-    audit.record(ctx, _event(made, "launches.launch.open", intent=order.intent, placement=order.placement))
-    return OpenedLaunch(made, handle, open_token, made.launch_uri)
+    audit.record(ctx, _event(opened, "launches.launch.open", intent=order.intent, placement=order.placement))
+    return OpenedLaunch(opened, handle, open_token, opened.launch_uri)
 
 
 def _named_faults(order: LaunchOrder, client: Client | None, person: Person | None) -> dict[str, str]:
@@ -105,15 +105,15 @@ def _named_faults(order: LaunchOrder, client: Client | None, person: Person | No
 
 
 def use_open_token(ctx: Context, tenant: TenantId, open_token: str) -> BegunLaunch:
-    """Use ``open_url`` once: begins the session of the person the EHR vouches for.
+    """Use the token of ``open_url`` once: create the session of the person the EHR vouches for.
 
-    NotFound when it is unknown, expired, used or its launch ended. A second use is a security event and ends a launch that no app
-    took yet: two browsers hold the address, and only one of them is the person's.
+    Raises NotFound when the token is unknown, expired or used, or its launch ended. A second use is recorded as a security event and ends
+    a launch that no app has taken yet: two browsers have the URL, and only one of them is the person's.
     """
     digest = _digest(open_token) if policy.looks_like_secret(open_token) else b""
     found = store.use_open_token(ctx.tx, digest, tenant, ctx.now) if digest else None
     if found is None:
-        _note_reopening(ctx, tenant, digest)
+        _record_reopening(ctx, tenant, digest)
         raise NotFound(
             "launch_unknown", "This launch has been used or has expired. Open the app from the EHR again."
         )
@@ -130,23 +130,24 @@ def use_open_token(ctx: Context, tenant: TenantId, open_token: str) -> BegunLaun
     return BegunLaunch(replace(found, session=session.id), cookie, _handle_of(open_token), found.launch_uri)
 
 
-def _note_reopening(ctx: Context, tenant: TenantId, digest: bytes) -> None:
-    known = store.find_by_open_token(ctx.tx, digest, tenant) if digest else None
-    if known is None:
+def _record_reopening(ctx: Context, tenant: TenantId, digest: bytes) -> None:
+    """Record a refused use of ``open_url``; end the launch if the URL was used before and no app has taken the launch."""
+    launch = store.find_by_open_token(ctx.tx, digest, tenant) if digest else None
+    if launch is None:
         return
-    reason = "open_url_reused" if known.opened_at is not None else "open_url_expired"
-    if known.opened_at is not None and known.ended_at is None and known.used_at is None:
-        _end(ctx, known)
-    refused = _event(known, "launches.launch.begin")
+    reason = "open_url_reused" if launch.opened_at is not None else "open_url_expired"
+    if launch.opened_at is not None and launch.ended_at is None and launch.used_at is None:
+        _end(ctx, launch)
+    refused = _event(launch, "launches.launch.begin")
     audit.record(ctx, replace(refused, outcome=Outcome.REFUSED, reason=reason))
 
 
 def take(ctx: Context, handle: str, judged: Standing) -> Launch:
     """Take a launch for an authorize request: once, by the client and the person it was opened for (C27).
 
-    ``judged``: the standing that the request was found in; its tenant, client and person are those who take. Anybody else's try is a
-    security event and ends the launch. Raises NotPermitted (another person, client or tenant; or what stops it, or stopped it since it
-    was opened), NotFound (unknown, used, expired, ended).
+    ``judged`` is the standing that the authorize request was judged by, with the tenant, client and person who take. An attempt by anyone
+    else is recorded as a security event and ends the launch: the handle has leaked. Raises NotPermitted (another person, client or tenant;
+    or the app may not act now, or was stopped since the launch was opened), NotFound (unknown, used, expired, ended).
     """
     by = judged.acting
     digest = _digest(handle) if policy.looks_like_secret(handle) else b""
@@ -156,24 +157,26 @@ def take(ctx: Context, handle: str, judged: Standing) -> Launch:
             _require_standing(ctx, found, replace(judged, issued_at=found.created_at), "launches.launch.take")
             audit.record(ctx, _event(found, "launches.launch.take"))
             return found
-    known = store.find_by_handle(ctx.tx, digest) if digest else None
-    if known is None:
-        raise NotFound("launch_unknown", "This launch is not known here.")
-    reason = _take_fault(ctx, known, by)
+    launch = store.find_by_handle(ctx.tx, digest) if digest else None
+    if launch is None:
+        raise NotFound("launch_unknown", "There is no such launch.")
+    reason = _take_fault(ctx, launch, by)
     foreign = reason.startswith("foreign_")
     if foreign:
-        _end(ctx, known)
+        _end(ctx, launch)
     refused = _event(
-        known, "launches.launch.take", by_client=by.client, at_tenant=by.tenant, by_person=by.person
+        launch, "launches.launch.take", by_client=by.client, at_tenant=by.tenant, by_person=by.person
     )
     audit.record(ctx, replace(refused, outcome=Outcome.REFUSED, reason=reason))
     if foreign:
-        raise NotPermitted("launch_not_yours", "This launch was opened for somebody or something else.")
-    raise NotFound("launch_unknown", "This launch has been used or has expired.")
+        raise NotPermitted("launch_not_yours", "This launch was opened for another person, app or hospital.")
+    raise NotFound(
+        "launch_unknown", "This launch has been used or has expired. Open the app from the EHR again."
+    )
 
 
 def _require_standing(ctx: Context, found: Launch, judged: Standing, action: str) -> None:
-    """Refuse, with a record, a launch whose app or person may not act here now. Raises NotPermitted."""
+    """Refuse and record a launch whose app or person may not act here now. Raises NotPermitted."""
     reason = standing_fault(judged, ctx.now)
     if reason is None:
         return
@@ -181,25 +184,26 @@ def _require_standing(ctx: Context, found: Launch, judged: Standing, action: str
     raise NotPermitted(reason, ehr_text(reason, stop=stop_of(judged, ctx.now) or ENDED))
 
 
-def _take_fault(ctx: Context, known: Launch, by: Acting) -> str:
-    if known.tenant != by.tenant:
+def _take_fault(ctx: Context, launch: Launch, by: Acting) -> str:
+    """Return the reason to record for a launch that could not be taken."""
+    if launch.tenant != by.tenant:
         return "foreign_tenant"
-    if known.client != by.client:
+    if launch.client != by.client:
         return "foreign_client"
-    if known.person != by.person:
+    if launch.person != by.person:
         return "foreign_person"
-    if known.ended_at is not None:
+    if launch.ended_at is not None:
         return "launch_ended"
-    if known.used_at is not None:
+    if launch.used_at is not None:
         return "launch_reused"
-    return "launch_expired" if ctx.now >= known.expires_at else "launch_unknown"
+    return "launch_expired" if ctx.now >= launch.expires_at else "launch_unknown"
 
 
 def move(ctx: Context, launch_id: LaunchId, patient: str | None, encounter: str | None) -> Launch:
-    """Follow the chart; None keeps what is open, another patient closes the encounter.
+    """Update the chart of a launch. None keeps the open patient or encounter; another patient closes the encounter.
 
-    Another patient makes what was granted under the old one stale until relaunch (C35). Before the launch is taken nothing was
-    granted: then it simply opens on the new chart. Raises NotFound, Invalid, NotPermitted.
+    A move to another patient invalidates the grants made for the previous one until the app is launched again (C35). Before the launch
+    is taken there are no grants, so it opens on the new chart. Raises NotFound, Invalid, NotPermitted.
     """
     known = _own(ctx, launch_id, "launches.launch.move")
     person = identity.find_person(ctx, known.person)
@@ -220,7 +224,7 @@ def move(ctx: Context, launch_id: LaunchId, patient: str | None, encounter: str 
 
 
 def end(ctx: Context, launch_id: LaunchId) -> None:
-    """End a launch with its EHR session: its online tokens die, those of ``offline_access`` live on (C36). Repeating is no error."""
+    """End a launch and the session it created. Tokens with ``offline_access`` stay valid, all others are revoked (C36). Idempotent."""
     known = _own(ctx, launch_id, "launches.launch.end")
     if _end(ctx, known):
         audit.record(ctx, _event(known, "launches.launch.end"))
@@ -237,24 +241,24 @@ def _end(ctx: Context, known: Launch) -> bool:
 
 
 def get_launch(ctx: Context, launch_id: LaunchId) -> Launch:
-    """Read a launch in whatever state; NotFound if there is none."""
+    """Return a launch in any state. Raises NotFound."""
     found = store.find(ctx.tx, launch_id)
     if found is None:
-        raise NotFound("launch_unknown", "This launch is not known here.")
+        raise NotFound("launch_unknown", "There is no such launch.")
     return found
 
 
 def find_launch(ctx: Context, launch_id: LaunchId) -> Launch | None:
-    """Read a launch in whatever state; None if there is none."""
+    """Return a launch in any state; None if there is none."""
     return store.find(ctx.tx, launch_id)
 
 
 def record_activity(ctx: Context, rows: Iterable[Activity]) -> int:
-    """Keep the EHR's daily counts by role and facility; tells how many. A later report of a day replaces the earlier."""
+    """Record the EHR's daily counts by role and facility; return how many. A later report of a day replaces the earlier one."""
     tenant = _ehr_tenant(ctx, "launches.activity.report")
     listed = list(rows)
     if faults := policy.activity_faults(listed, today=ctx.now.date()):
-        raise Invalid("activity_invalid", "The counts cannot be taken.", fields=faults)
+        raise Invalid("activity_invalid", "The counts cannot be recorded.", fields=faults)
     for row in listed:
         store.report_activity(ctx.tx, tenant, row, ctx.now)
     audit.record(
@@ -265,13 +269,13 @@ def record_activity(ctx: Context, rows: Iterable[Activity]) -> int:
 
 
 def list_activity(ctx: Context, tenant: TenantId, *, since: date, until: date) -> list[Activity]:
-    """Read a tenant's counts, by day."""
+    """List a tenant's counts from ``since`` until ``until``, by day."""
     return store.list_activity(ctx.tx, tenant, since=since, until=until)
 
 
 @keyed(r"(moved|ended)/[^/]+")
 def facts(ctx: Context, since: Since) -> Delta[LaunchFacts]:
-    """Return the launches that moved or ended within the life of an access token: all of them, or what was added since."""
+    """Return the launches that moved or ended within the life of an access token: all of them, or those added since."""
     forget_before = ctx.now - NEGATIVE_WINDOW
     if since.changes is None:
         moved = RecentSet(store.read_moved(ctx.tx, forget_before))
@@ -291,7 +295,7 @@ def facts(ctx: Context, since: Since) -> Delta[LaunchFacts]:
 
 
 def purge(ctx: Context, *, kept: timedelta = LAUNCHES_KEPT) -> int:
-    """Forget launches that were over or unused for so long; return how many. Bounded; call again while it is not 0."""
+    """Delete launches that ended or were never taken, once older than ``kept``; return how many. Call again while it is not 0."""
     return store.purge(ctx.tx, ctx.now - max(kept, NEGATIVE_WINDOW))
 
 
@@ -318,7 +322,7 @@ def _own(ctx: Context, launch_id: LaunchId, action: str) -> Launch:
                 facts=facts,
             ),
         )
-        raise NotFound("launch_unknown", "This launch is not known here.")
+        raise NotFound("launch_unknown", "There is no such launch.")
     return found
 
 
@@ -357,12 +361,15 @@ def _event(launch: Launch, action: str, **facts: object) -> Event:
 
 
 def _handle_of(open_token: str) -> str:
-    """Derive the app's handle from the browser's token: ``open_url`` must name it, and no table holds either."""
+    """Derive the app's handle from the browser's token, so that ``open_url`` can return the handle though only digests are stored."""
     return vault().mac("launch-handle", open_token.encode(), size=32)
 
 
 def authenticate_ehr(ctx: Context, tenant: TenantId, bearer: str) -> Actor:
-    """Name the EHR client behind an access token. Raises NotPermitted: ``not_authenticated`` (401), or a rule says no."""
+    """Return the EHR client of an access token as an actor.
+
+    Raises NotPermitted: ``not_authenticated`` (401), ``not_an_ehr``, or the reason why the client may not act.
+    """
     token = tokens.find_access(ctx, bearer)
     if token is None or token.tenant != tenant or tokens_policy.require_proof(token, "") is not None:
         raise NotPermitted("not_authenticated", "Send an access token of this hospital's EHR client.")

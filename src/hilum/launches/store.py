@@ -1,4 +1,4 @@
-"""Rows of launches and of activity counts. Each one-shot step is one statement."""
+"""Tables and rows of launches and activity counts. Each one-shot step is one statement, so that concurrent attempts cannot both pass."""
 
 from collections.abc import Iterator, Mapping
 from datetime import date, datetime
@@ -106,7 +106,7 @@ def find_by_open_token(tx: Connection, open_hash: bytes, tenant: TenantId) -> La
 
 
 def use_open_token(tx: Connection, open_hash: bytes, tenant: TenantId, now: datetime) -> Launch | None:
-    """Use the open token up: one statement, so one browser gets the session."""
+    """Use up the open token in one statement, so that one browser gets the session."""
     return _step(
         tx,
         and_(
@@ -146,37 +146,37 @@ def take(
 def move(
     tx: Connection, launch_id: LaunchId, *, patient: str, encounter: str, moved_at: datetime | None
 ) -> Launch | None:
-    """Set what the chart shows now; None when the launch has ended."""
+    """Update the chart of a launch; return None if the launch has ended."""
     return _step(
         tx, and_(launch.c.id == launch_id, _ALIVE), patient=patient, encounter=encounter, moved_at=moved_at
     )
 
 
 def end(tx: Connection, launch_id: LaunchId, now: datetime) -> bool:
-    """End the launch; False when it had ended before."""
+    """End the launch; return False if it had ended before."""
     return _step(tx, and_(launch.c.id == launch_id, _ALIVE), ended_at=now) is not None
 
 
 def read_moved(tx: Connection, since: datetime) -> Iterator[tuple[LaunchId, datetime]]:
-    """Read the launches whose chart moved since a moment, and when. Without a bound."""
+    """Yield the launches that moved since a moment, each with the time. Unbounded."""
     rows = tx.execute(select(launch.c.id, launch.c.moved_at).where(launch.c.moved_at > since))
     return ((LaunchId(row.id), row.moved_at) for row in rows)
 
 
 def read_ended(tx: Connection, since: datetime) -> Iterator[tuple[LaunchId, datetime]]:
-    """Read the launches that ended since a moment, and when. Without a bound."""
+    """Yield the launches that ended since a moment, each with the time. Unbounded."""
     rows = tx.execute(select(launch.c.id, launch.c.ended_at).where(launch.c.ended_at > since))
     return ((LaunchId(row.id), row.ended_at) for row in rows)
 
 
 def purge(tx: Connection, before: datetime) -> int:
-    """Forget launches that ended or were never taken, made before the moment; at most PURGE_BATCH."""
+    """Delete launches created before the moment that ended or were never taken, at most PURGE_BATCH; return how many."""
     old = select(launch.c.id).where(launch.c.created_at < before, _OVER).limit(PURGE_BATCH)
     return tx.execute(delete(launch).where(launch.c.id.in_(old))).rowcount
 
 
 def report_activity(tx: Connection, tenant: TenantId, row: Activity, now: datetime) -> None:
-    """Keep a count; a later report of the same day, role and facility replaces it."""
+    """Store a count; a later report of the same day, role and facility replaces it."""
     table = ehr_activity
     key = {"tenant": tenant, "day": row.day.isoformat(), "role": row.role, "facility": row.facility}
     same = and_(*(table.c[name] == value for name, value in key.items()))
