@@ -1,4 +1,4 @@
-"""What every API route shares: strict bodies, bounded words, pages of a list, and the way from a request to one verb."""
+"""What every API route shares: strict bodies, bounded strings, pages of a list, and running one verb for a request."""
 
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from datetime import UTC, datetime
@@ -21,41 +21,42 @@ ANYONE, ONESELF, STAFF = "anyone", "oneself", "staff"
 _AUDIENCE, _CALLER = "x-audience", "hilum.caller"
 
 Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")]
-"""An id as we make them; also what keeps control characters from the database."""
+"""An id of this platform. The pattern also keeps control characters out of the database."""
 Cursor = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.@+~-]{0,250}$")]
 """The key of a row, or several joined by ``~``."""
 Line = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]*$", max_length=200)]
 """One line of text."""
 Prose = Annotated[str, StringConstraints(pattern=r"^[^\x00]*$", max_length=2_000)]
 Word = Annotated[str, StringConstraints(pattern=r"^[\x21-\x7e]*$", max_length=1_000)]
-"""Printable ASCII without spaces: an address, a scope."""
+"""Printable ASCII without spaces: a URL, a scope."""
 
 
 def _in_utc(moment: datetime) -> datetime:
     try:
         return moment.astimezone(UTC)
     except OverflowError:
-        raise ValueError("is not a moment that UTC can name") from None
+        raise ValueError("is out of the range of UTC times") from None
 
 
 Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
-"""A moment with its zone, in UTC: the last hours of year 9999 elsewhere are none there, and nobody could read them again."""
+"""A time with its zone, converted to UTC. Times at either end of the calendar that do not exist in UTC are refused, since they could
+not be read back."""
 
 
 class Strict(BaseModel):
-    """A body or query that refuses what it does not know."""
+    """A body or query that refuses unknown fields."""
 
     model_config = ConfigDict(extra="forbid")
 
 
 class Shown(BaseModel):
-    """A record as it is shown: the members named here, read from the record itself."""
+    """The base of response bodies: their fields are read from the attributes of a record."""
 
     model_config = ConfigDict(from_attributes=True)
 
 
 class Paging(Strict):
-    """``after`` is ``next`` of the page before; ``limit``: rows of a page at most."""
+    """``after`` is ``next`` of the previous page; ``limit`` is the maximum number of rows."""
 
     after: Cursor = ""
     limit: Annotated[int, Field(ge=1, le=PAGE_BOUND)] = PAGE_BOUND
@@ -66,7 +67,7 @@ class Paging(Strict):
 
 
 class Page(BaseModel, Generic[T]):
-    """A page of a list. ``next`` is empty on the last."""
+    """A page of a list. ``next`` is empty on the last page."""
 
     items: list[T]
     next: str = ""
@@ -79,19 +80,19 @@ def page_of(
     *,
     key: Callable[[T], str] = lambda each: str(getattr(each, "id")),  # noqa: B009 - most records have one
 ) -> dict[str, Any]:
-    """Return a page; where it is full, the next begins after its last."""
+    """Return a page as a response body. If it is full, ``next`` is the key of its last row."""
     full = len(found) >= query.limit
     return {"items": [shown(each) for each in found], "next": key(found[-1]) if full else ""}
 
 
 def audience(*who: str) -> dict[str, Any]:
-    """Declare whom a route admits: roles, or one of the words above. Its verb judges further, by what is named in the request."""
+    """Declare the audience of a route: roles, or one of the constants above. Its verb checks the rest, which depends on the request."""
     assert who
     return {_AUDIENCE: list(who)}
 
 
 def admits(audience: Iterable[str], actor: Actor) -> bool:
-    """Check whether an actor belongs to an audience; a word that nobody defined admits nobody."""
+    """Check whether an actor belongs to an audience. An unknown role admits nobody."""
     who = set(audience)
     if who & {ANYONE, ONESELF}:
         return True
@@ -99,9 +100,9 @@ def admits(audience: Iterable[str], actor: Actor) -> bool:
 
 
 def api_router(kit: Kit, *tags: str) -> APIRouter:
-    """Build a router below ``/api/v1`` whose routes judge the caller before they read or validate anything else of a request.
+    """Build a router below ``/api/v1`` whose routes authenticate the caller before they read or validate the rest of a request.
 
-    A framework parses bodies and validates parameters first, and nobody may make us do that who may not call the route at all.
+    FastAPI parses bodies and validates parameters first, which unauthenticated callers must not be able to cause.
     """
 
     class CallerFirst(APIRoute):
@@ -112,30 +113,32 @@ def api_router(kit: Kit, *tags: str) -> APIRouter:
             if ANYONE in who:
                 return handle
 
-            async def judged(request: Request) -> Response:
+            async def authenticated(request: Request) -> Response:
                 actor = await kit.authenticate(request, who)
-                if self.body_field is None:  # while a body arrives a token may be revoked
+                if (
+                    self.body_field is None
+                ):  # a token may be revoked while a body arrives, so then ``caller`` checks again
                     request.scope[_CALLER] = actor
                 return await handle(request)
 
-            return judged
+            return authenticated
 
     return APIRouter(prefix="/api/v1", tags=list(tags), route_class=CallerFirst)
 
 
 async def caller(kit: Kit, request: Request) -> Actor:
-    """Return who calls. What was found before the route's handler counts once, and only where no body had to arrive since."""
+    """Return the caller of a request. The result of the check before the handler is used once; later calls authenticate again."""
     found: Actor | None = request.scope.pop(_CALLER, None)
     return found or await kit.authenticate(request)
 
 
 async def change(kit: Kit, request: Request, verb: Callable[[Context], T]) -> T:
-    """Run a verb on behalf of whoever holds the request's API token, in a writing transaction."""
+    """Run a verb as the request's caller, in a write transaction."""
     actor = await caller(kit, request)
     return await kit.edge.write(verb, actor=actor, trace=trace_of(request))
 
 
 async def look(kit: Kit, request: Request, verb: Callable[[Context], T]) -> T:
-    """Run a reading verb on behalf of whoever holds the request's API token."""
+    """Run a verb as the request's caller, in a read transaction."""
     actor = await caller(kit, request)
     return await kit.edge.read(verb, actor=actor, trace=trace_of(request))

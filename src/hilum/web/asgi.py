@@ -1,4 +1,4 @@
-"""The names of ASGI's parts. Source: ASGI specification 3.0, HTTP and lifespan."""
+"""Types of the ASGI interface. Source: ASGI specification 3.0, HTTP and lifespan."""
 
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""What a stranger may cost: bounds on bodies and on requests under way, kept in front of every framework.
+"""Limits on bodies and concurrent requests of unauthenticated callers, enforced in front of every framework.
 
 Source: security decision 26
 """
@@ -14,19 +14,19 @@ from hilum.web.asgi import Message, Receive
 API_BODY_BOUND = 1024 * 1024
 PAGE_BODY_BOUND = 256 * 1024
 BODY_DEADLINE_S = 30.0
-"""A whole body arrives within this time, however steadily it trickles."""
+"""Time in which a whole body must arrive, however steadily it trickles in (slow-body attacks)."""
 BODY_GRACE_S = 5.0
 BODY_RATE_BOUND = 8 * 1024
-"""Bytes a second that a body brings at least, once the grace is over."""
+"""Minimum bytes a second of a body, after the grace period."""
 PARTS_BOUND = 256
 PART_MEAN_BOUND = 256
-"""Bytes that a part of a body holds on average at least, once there were PARTS_BOUND of them: each costs time, however small it is."""
+"""Minimum mean bytes of a part, beyond PARTS_BOUND parts: each part costs an event loop iteration, however small it is."""
 REQUESTS_BOUND = 2_048
 SOURCE_REQUESTS_BOUND = 512
 BODIES_BOUND = 512
 SOURCE_BODIES_BOUND = 128
 BODY_MEMORY_BOUND = 64 * 1024 * 1024
-"""Bytes of all bodies that a worker holds at one time."""
+"""Maximum bytes of all bodies that a worker holds at one time."""
 REFUSALS_BURST, REFUSALS_RATE = 200.0, 50.0
 REFUSAL_DELAY_S = 0.25
 SOURCES_BOUND = 10_000
@@ -36,14 +36,14 @@ FRAGMENTED = "body_fragmented"
 
 
 class Busy(Unavailable):
-    """There is no room for this request just now. ``source_busy`` is the caller's own doing, ``server_busy`` everybody's."""
+    """A limit of concurrency is reached: that of this source (``source_busy``) or of the worker (``server_busy``)."""
 
     retry_after_s = BUSY_RETRY_S
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much one worker admits at a time, in all and from one source."""
+    """How much one worker admits at a time, in total and from one source."""
 
     requests: int = REQUESTS_BOUND
     source_requests: int = SOURCE_REQUESTS_BOUND
@@ -53,7 +53,7 @@ class Limits:
 
 
 class Admission:
-    """Counts what is under way in one worker. Belongs to its event loop."""
+    """Counts requests and bodies in progress in one worker. Belongs to its event loop."""
 
     def __init__(self, limits: Limits | None = None) -> None:
         self.limits = limits or Limits()
@@ -64,12 +64,12 @@ class Admission:
         self._bodies = 0
 
     def enter(self, source: str) -> Busy | None:
-        """Count a request in, or return why there is no room for it. Whoever was let in leaves again."""
+        """Count a request in, or return why it is refused. Each admitted request must ``leave``."""
         held = self._requests_of.get(source, 0)
         if held >= self.limits.source_requests:
-            return Busy("source_busy", "Too many requests from this address are under way at one time.")
+            return Busy("source_busy", "Too many concurrent requests from this address. Try again shortly.")
         if self.requests >= self.limits.requests:
-            return Busy("server_busy", "Too many requests are under way at one time.")
+            return Busy("server_busy", "Too many concurrent requests. Try again shortly.")
         self.requests += 1
         self._requests_of[source] = held + 1
         return None
@@ -80,17 +80,17 @@ class Admission:
         _drop(self._requests_of, source)
 
     def body_begins(self, source: str) -> None:
-        """Count a body that is on its way. Raises Busy."""
+        """Count a body that starts to arrive. Raises Busy."""
         held = self._bodies_of.get(source, 0)
         if held >= self.limits.source_bodies:
-            raise Busy("source_busy", "Too many bodies from this address are on their way at one time.")
+            raise Busy("source_busy", "Too many concurrent uploads from this address. Try again shortly.")
         if self._bodies >= self.limits.bodies or self.body_bytes >= self.limits.body_memory:
-            raise Busy("server_busy", "Too many bodies are on their way at one time.")
+            raise Busy("server_busy", "Too many concurrent uploads. Try again shortly.")
         self._bodies += 1
         self._bodies_of[source] = held + 1
 
     def body_ends(self, source: str) -> None:
-        """Count a body out that has arrived or was given up."""
+        """Count a body out that has arrived or was abandoned."""
         self._bodies -= 1
         _drop(self._bodies_of, source)
 
@@ -108,9 +108,9 @@ async def _ended() -> Message:
 
 
 class Patience:
-    """Delays refusals of a source that earns many, so that whoever guesses in a loop costs others little. Not thread-safe.
+    """Delays refusals of a source with many of them, so that guessing in a loop costs others little. Not thread-safe.
 
-    A bucket a source: so many at once, then so many a second, are refused at once; each further one waits, holding only its place.
+    A token bucket per source: refusals within burst and rate are answered at once; each further one waits ``REFUSAL_DELAY_S``.
     """
 
     def __init__(self, *, burst: float = REFUSALS_BURST, rate: float = REFUSALS_RATE) -> None:
@@ -118,7 +118,7 @@ class Patience:
         self._left: LRUCache[str, tuple[float, float]] = LRUCache(SOURCES_BOUND)
 
     def delay_s(self, source: str, now: float) -> float:
-        """Count a refusal and return how long it waits. ``now`` is monotonic."""
+        """Count a refusal; return its delay in seconds. ``now`` is monotonic."""
         left, at = self._left.get(source, (self._burst, now))
         left = min(self._burst, left + (now - at) * self._rate)
         is_free = left >= 1.0
@@ -126,15 +126,15 @@ class Patience:
         return 0.0 if is_free else REFUSAL_DELAY_S
 
     async def hold(self, source: str) -> None:
-        """Wait as long as a refusal of this source does."""
+        """Count a refusal of this source, and wait for its delay."""
         if delay_s := self.delay_s(source, asyncio.get_running_loop().time()):
             await asyncio.sleep(delay_s)
 
 
 class Body:
-    """An ASGI ``receive`` that lets a body through within its bounds, and raises HilumError once it breaks one.
+    """An ASGI ``receive`` that passes a body through within its limits, and raises HilumError once it exceeds one.
 
-    ``fault`` is that error. ``whole`` is whether everything was read, so that the connection can serve another request.
+    ``fault`` is that error. ``whole``: everything was read, so the connection can serve another request.
     """
 
     def __init__(
@@ -147,7 +147,7 @@ class Body:
         self.fault: HilumError | None = None
 
     async def __call__(self) -> Message:
-        """Receive the next part. Raises Invalid for a body that is too large or too slow, Busy where there is no room."""
+        """Receive the next part. Raises Invalid for a body that is too large, slow or fragmented, Busy at a limit of the worker."""
         if self.whole:
             return await self._receive()
         if self.fault is not None:
@@ -177,7 +177,7 @@ class Body:
         except TimeoutError:
             raise Invalid(TOO_SLOW, "The body did not arrive in time.") from None
         if message["type"] == "http.disconnect":
-            raise Invalid(INCOMPLETE, "The body did not arrive whole.")
+            raise Invalid(INCOMPLETE, "The connection closed before the whole body arrived.")
         size = len(message.get("body", b""))
         self._seen += size
         self._parts += 1
@@ -187,11 +187,11 @@ class Body:
         if self._parts > PARTS_BOUND + self._seen // PART_MEAN_BOUND:
             raise Invalid(FRAGMENTED, "The body came in too many small parts. Send it in larger ones.")
         if self._admission.body_bytes > self._admission.limits.body_memory:
-            raise Busy("server_busy", "Too many bodies are on their way at one time.")
+            raise Busy("server_busy", "Too many concurrent uploads. Try again shortly.")
         return message
 
     def _too_large(self) -> Invalid:
-        return Invalid(TOO_LARGE, f"A body takes at most {self._bound} bytes here.")
+        return Invalid(TOO_LARGE, f"The body is larger than {self._bound} bytes, the limit here.")
 
     def _arrived(self) -> None:
         if self._counted:
@@ -204,10 +204,10 @@ class Body:
         self._seen = 0
 
     def close(self) -> None:
-        """Release what the body holds; called when its request has ended.
+        """Release what the body holds; call it when the request has ended.
 
-        The server closes the connection of an unread body once nobody can read it any more, so nothing may keep a way to: not
-        the frames that an error remembers, nor a cycle that waits for the collector.
+        The server closes the connection of an unread body once ``receive`` is garbage-collected, so no reference to it may remain: not in
+        the frames of an error's traceback, nor in a reference cycle.
         """
         self._give_back()
         self._receive = _ended

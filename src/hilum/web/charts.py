@@ -1,4 +1,4 @@
-"""Line charts over time as plain geometry; a template draws them as SVG, so they need neither script nor inline style. Pure."""
+"""Layout of line charts over time; a template renders them as SVG, so they need neither script nor inline style. Pure."""
 
 import math
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ SERIES_BOUND = 3
 LEFT, RIGHT, TOP, BOTTOM = 38.0, 8.0, 8.0, 20.0
 TICKS = 4
 SPREAD_MIN = 0.1
-"""Without a usual range the axis spans at least this share of the value, so that a trifle does not look like a fall."""
+"""Without a usual range the axis spans at least this share of the value, so that a small change does not look like a large one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ def line_chart(
     usual_name: str = "Usual range",
     size: tuple[float, float] = (340.0, 150.0),
 ) -> Chart | None:
-    """Lay out lines over time; None without a point. ``usual`` is the range shown as a band, in the values' unit."""
+    """Lay out lines over time; return None without a point. ``usual`` is the range shown as a band, in the values' unit."""
     kept = [Series(each.name, _newest(each.points)) for each in series[:SERIES_BOUND] if each.points]
     points = [point for each in kept for point in each.points]
     if not points:
@@ -107,7 +107,7 @@ def _newest(points: tuple[tuple[datetime, float], ...]) -> tuple[tuple[datetime,
 
 
 def _scale(values: Sequence[float], usual: tuple[float, float] | None) -> tuple[float, float, float]:
-    """Choose round ends and a round step for the values; of the usual range, what lies near them."""
+    """Return round ends and a round step of the axis, for the values and the part of the usual range that is near them."""
     low, high = min(values), max(values)
     spread = (high - low) or abs(high) * SPREAD_MIN or 1.0
     if usual is None:

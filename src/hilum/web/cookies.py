@@ -1,7 +1,7 @@
 """Cookies: their names and attributes, in one place.
 
-``Secure`` and the ``__Host-`` prefix need https, so a plain-http loopback goes without them; the cookie of a framed page is
-``Secure`` everywhere, because only a partitioned one reaches a frame across sites, and browsers take it from http loopback too.
+``Secure`` and the ``__Host-`` prefix need https, so a plain-http loopback does without. The cookie of a framed page is ``Secure``
+everywhere, because only a partitioned cookie reaches a frame across sites, and browsers accept it from http loopback too.
 Source: RFC 6265bis section 4.1.3; docs/adr/0014-pages.md.
 """
 
@@ -23,20 +23,20 @@ class Cookie:
     framed: bool = False
 
     def name(self, *, secure: bool) -> str:
-        """Give the name under which the browser keeps it. ``secure``: the page's origin is https."""
+        """Return the name under which the browser stores it. ``secure``: the page's origin is https."""
         return f"__Host-{self.base}" if secure else self.base
 
 
 SESSION = Cookie("hilum_session")
-"""Somebody signed in at this browser."""
+"""The session of a person signed in at this browser."""
 FRAME_SESSION = Cookie("hilum_frame", framed=True)
-"""Somebody an EHR vouched for, in the frame of that EHR."""
+"""The session of a person whom an EHR vouched for, inside a frame of that EHR."""
 FORM = Cookie("hilum_form")
-"""Ties forms to a browser in which nobody is signed in yet."""
+"""Binds forms to a browser before sign-in (login CSRF)."""
 
 
 def read(request: Request, cookie: Cookie, *, secure: bool) -> str:
-    """Give a cookie's value, empty when it is missing or could not have been set here."""
+    """Return a cookie's value; empty if it is missing or cannot have been set by this platform."""
     value = request.cookies.get(cookie.name(secure=secure), "")
     return value if len(value) <= VALUE_BOUND and _CHARACTERS.issuperset(value) else ""
 
@@ -44,7 +44,7 @@ def read(request: Request, cookie: Cookie, *, secure: bool) -> str:
 def put(
     response: Response, cookie: Cookie, value: str, *, secure: bool, life: timedelta | None = None
 ) -> None:
-    """Set a cookie: host-only, whole site, unreadable by script; without ``life`` it ends with the browser."""
+    """Set a cookie: host-only, for all paths, not readable by script. Without ``life`` it is a session cookie of the browser."""
     assert value
     assert len(value) <= VALUE_BOUND
     assert _CHARACTERS.issuperset(value)
@@ -53,7 +53,7 @@ def put(
 
 
 def clear(response: Response, cookie: Cookie, *, secure: bool) -> None:
-    """Take a cookie away."""
+    """Delete a cookie in the browser."""
     response.headers.append("set-cookie", _line(cookie, "", "; Max-Age=0", secure=secure))
 
 

@@ -1,4 +1,7 @@
-"""Which scripts of other origins may read an answer, without credentials always. Source: contract, CORS; Fetch standard, CORS protocol."""
+"""CORS headers: which scripts of other origins may read a response, always without credentials.
+
+Source: contract, CORS; Fetch standard, CORS protocol
+"""
 
 Headers = tuple[tuple[bytes, bytes], ...]
 EXPOSED = b"Location, ETag, Content-Location, Retry-After, WWW-Authenticate, X-Request-Id"
@@ -6,7 +9,7 @@ PREFLIGHT_AGE_S = 600
 
 
 def answer(origin: bytes, allowed: frozenset[str]) -> Headers:
-    """Let scripts of ``origin`` read an answer if it is among ``allowed``, or all if that holds ``*``."""
+    """Return the headers that allow scripts of ``origin`` to read a response, if it is in ``allowed`` or that contains ``*``."""
     if "*" in allowed:
         named = b"*"
     elif origin and origin.decode("latin-1") in allowed:
@@ -21,7 +24,7 @@ def answer(origin: bytes, allowed: frozenset[str]) -> Headers:
 
 
 def preflight(methods: bytes, headers: bytes) -> Headers:
-    """Tell what scripts may send; whether theirs is an origin that may is ``answer``'s to tell."""
+    """Return the headers of a preflight response: allowed methods and headers. ``answer`` adds whether the origin is allowed."""
     return (
         (b"access-control-allow-methods", methods),
         (b"access-control-allow-headers", headers),

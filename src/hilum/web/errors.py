@@ -1,4 +1,4 @@
-"""Error pages: what happened and what to do next. Never a trace, never an echo of what was sent."""
+"""Error pages: what happened and what to do next. They never show a traceback or repeat what was sent."""
 
 from dataclasses import dataclass
 
@@ -17,7 +17,7 @@ _log = logs.get("web")
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """A page's words: a title, what happened, what to do next."""
+    """The text of an error page: a title, what happened, what to do next."""
 
     title: str
     happened: str
@@ -81,7 +81,7 @@ _TITLE_AND_NEXT = {
     "encounter_not_found": ("There is no such visit", "Go back and choose from the list of visits."),
     "person_not_found": ("There is no such person", "Go back and choose from the list of people."),
 }
-"""Around errors whose own sentence says what happened."""
+"""Title and next step for errors whose ``detail`` says what happened."""
 _BY_STATUS = {
     400: Trouble(
         "That request could not be read",
@@ -101,7 +101,7 @@ _BY_STATUS = {
     ),
     405: Trouble(
         "That does not work here",
-        "This address does not take that kind of request.",
+        "This address does not accept that kind of request.",
         "Nothing was done. Go back, or start at the front page.",
     ),
     408: Trouble(
@@ -109,7 +109,7 @@ _BY_STATUS = {
     ),
     409: Trouble(
         "This has changed",
-        "Somebody else changed this at the same moment. Nothing was done.",
+        "Another person or browser window changed this at the same moment. Nothing was done.",
         "Reload the page and try again.",
     ),
     413: Trouble(
@@ -139,8 +139,8 @@ _BY_STATUS = {
 }
 _FAILED = Trouble(
     "Something failed on our side",
-    "What you asked for was not done. It is not your fault.",
-    "Try again. If it happens again, send the number below to whoever runs this platform.",
+    "Your request was not completed. It is not your fault.",
+    "Try again. If it happens again, send the number below to the operator of this platform.",
 )
 
 
@@ -153,7 +153,7 @@ def trouble_page(
     retry_after_s: int = 0,
     policy: Policy | None = None,
 ) -> Response:
-    """Render an error page; ``policy`` where it must be shown in a frame."""
+    """Render an error page; pass ``policy`` if it must be shown in a frame."""
     request_id = str(request.scope.get("state", {}).get("request_id", ""))
     response = pages.render(
         request, "web/trouble.html", status=status, policy=policy, trouble=trouble, request_id=request_id
@@ -166,7 +166,7 @@ def trouble_page(
 def error_page(
     pages: Pages, request: Request, error: HilumError, *, policy: Policy | None = None
 ) -> Response:
-    """Render an expected error by its code, else by its status; its own sentence says what happened."""
+    """Render an expected error: text by its code, else by its status, with the error's ``detail`` as what happened."""
     status = status_of(error)
     trouble = _BY_CODE.get(error.code) or _BY_STATUS.get(status, _FAILED)
     if error.code not in _BY_CODE:
@@ -177,7 +177,7 @@ def error_page(
 
 
 def install(app: Starlette, pages: Pages) -> None:
-    """Make every refusal of a site's pages a page."""
+    """Install handlers that render every error of a site's pages as a page."""
 
     async def on_error(request: Request, error: Exception) -> Response:
         assert isinstance(error, HilumError)

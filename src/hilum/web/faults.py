@@ -1,4 +1,4 @@
-"""What can be wrong with a field: a stable code, and its sentence. The codes are the rooms'; the sentences stand here once.
+"""Faults of fields: stable codes, which the rooms return, and the sentence of each code.
 
 Source: RFC 9457 section 3.2, extension members: ``fields`` maps a field's name to a code and a sentence.
 """
@@ -15,32 +15,32 @@ SENTENCES: Mapping[str, str] = MappingProxyType(
         "field_unknown": "There is no such field here. Check its spelling.",
         "wrong_type": "This value has another type than the field.",
         "malformed": "This value does not have the form of the field.",
-        "not_an_option": "This value is none of those that the field takes.",
+        "not_an_option": "This value is not one of those that the field accepts.",
         "out_of_range": "This number or period is too small or too large.",
         "too_long": "This text is too long.",
         "too_short": "This text is too short.",
         "too_many": "This list has too many entries.",
         "empty": "This list is empty.",
         "sent_twice": "This field was sent twice. Send it once.",
-        "named_twice": "An entry stands in this list twice.",
+        "named_twice": "This list has the same entry twice.",
         "not_a_text": "This is not a text, or it is too long.",
         "not_a_list_of_texts": "This is not a list of texts, or it has too many entries.",
         "not_in_the_future": "This moment has passed. Choose a later one.",
         "too_far_away": "This moment is too far away. Choose an earlier one.",
-        "in_the_future": "This day has not come yet.",
+        "in_the_future": "This day is in the future.",
         "date_malformed": "This is not a date. Write it as 2026-03-02.",
-        "characters": "This text holds characters that cannot be shown.",
-        "word_malformed": "This is not one word without spaces.",
-        "cursor_unknown": "This is no cursor of this list. Use `next` of the page before.",
+        "characters": "This text contains non-printable characters.",
+        "word_malformed": "This must be a single word of letters, digits, dots, underscores and dashes.",
+        "cursor_unknown": "This is not a cursor of this list. Use `next` of the previous page.",
         "purge_too_early": "This moment is too recent for a purge.",
         # people, tenants and their servers
-        "name_missing": "Give a name.",
+        "name_missing": "A name is required.",
         "name_too_long": "This name is too long.",
-        "name_characters": "This name holds characters that cannot be shown.",
-        "name_malformed": "This name is too long or holds characters that cannot be shown.",
+        "name_characters": "This name contains non-printable characters.",
+        "name_malformed": "This name is too long or contains non-printable characters.",
         "username_malformed": "A username has up to 64 letters, digits, dots, dashes, underscores, + and @, and begins with a letter or digit.",
         "role_unknown": "There is no such role.",
-        "roles_missing": "Name at least one role.",
+        "roles_missing": "At least one role is required.",
         "role_has_no_charts": "Only patients and their proxies have charts of their own.",
         "beyond_your_own": "A token cannot have roles that its person does not have.",
         "staff_have_no_chart": "The platform's staff have no `fhirUser` and no charts.",
@@ -53,11 +53,11 @@ SENTENCES: Mapping[str, str] = MappingProxyType(
         "tenant_id_malformed": "A tenant's id has up to 32 lower-case letters, digits and dashes, and begins with a letter.",
         "sandbox_in_production": "A synthetic tenant lives on a sandbox platform only.",
         "attachment_hosts_malformed": "List host names without scheme and port, none of them the FHIR server's own.",
-        "upstream_url_malformed": "Give the FHIR server's base as an http or https address without query, fragment and user name.",
-        "upstream_public_url_malformed": "Give the base as an http or https address without query, fragment and user name.",
+        "upstream_url_malformed": "The FHIR server's base must be an http or https URL without query, fragment and user name.",
+        "upstream_public_url_malformed": "The base must be an http or https URL without query, fragment and user name.",
         "upstream_url_unexpected": "The embedded FHIR server has no address and no credentials.",
         "upstream_not_https": "Use https; plain http is for servers on this machine only.",
-        "upstream_needs_one_node": "An embedded FHIR server lies on one node, and several serve this platform. Give the address of a FHIR server.",
+        "upstream_needs_one_node": "An embedded FHIR server runs on one node, but several nodes serve this platform. Use the URL of a FHIR server.",
         "credentials_unexpected": "The embedded FHIR server takes no credentials.",
         "origin_malformed": "Write an origin as scheme, host and port, such as https://ehr.example.",
         "origin_too_long": "This origin is too long.",
@@ -67,26 +67,26 @@ SENTENCES: Mapping[str, str] = MappingProxyType(
         "key_malformed": "This key does not fit its kind of target.",
         "key_unexpected": "This kind of target has no key.",
         "resource_type_unknown": "FHIR R4 has no such resource type.",
-        "reason_missing": "Say why.",
+        "reason_missing": "A reason is required.",
         "reason_too_long": "This reason is too long.",
-        "reason_malformed": "Give a reason of up to 500 characters.",
+        "reason_malformed": "The reason must have 1 to 500 characters.",
         # apps, clients, certifications and installations
-        "website_not_https": "Give an address that begins with https://.",
-        "description_missing": "Say what the app is.",
-        "purpose_missing": "Say what the app is for.",
+        "website_not_https": "The URL must begin with https://.",
+        "description_missing": "A description of the app is required.",
+        "purpose_missing": "The purpose of the app is required.",
         "peers_belong_to_a_tenant": "An EHR or a resource server is added at its tenant.",
         "not_a_peer": "A peer is an EHR or a resource server.",
         "not_certified": "This version is not certified. Choose one that is.",
         "app_not_certified": "The app is not certified for this tenant.",
-        "scopes_missing": "Name at least one scope.",
-        "scopes_not_certified": "A scope reaches further than what is certified.",
-        "scopes_widen": "The list holds more than was agreed.",
+        "scopes_missing": "At least one scope is required.",
+        "scopes_not_certified": "A scope exceeds what is certified.",
+        "scopes_widen": "The list has more than was agreed.",
         "scopes_empty": "The list is empty. Withdraw the agreement instead.",
         "widens": "This would widen the installation, which can only be narrowed.",
-        "scope_characters": "A scope holds characters that no scope may hold.",
+        "scope_characters": "A scope contains characters that are not allowed.",
         "scope_too_long": "A scope is too long.",
-        "scope_too_many": "These are too many scopes.",
-        "scope_unknown": "A scope is none of those that are known here.",
+        "scope_too_many": "There are too many scopes.",
+        "scope_unknown": "A scope is not supported here.",
         "scope_malformed": "A scope is malformed. Write it as patient/Observation.rs.",
         "scope_letters": "The letters of a scope are unknown, doubled or out of the order c r u d s.",
         "scope_constraint": "The ?parameter=value of a scope cannot be accepted.",
@@ -124,9 +124,9 @@ SENTENCES: Mapping[str, str] = MappingProxyType(
         "launch_url_unexpected": "A client of this kind has no launch URL.",
         "launch_url_needed": "The client has registered no launch URL. Send launch_uri.",
         "launch_url_foreign": "This is on no origin of the client's redirect URIs or launch URL.",
-        "keys_missing": "Give `jwks` or `jwks_uri`.",
+        "keys_missing": "Set `jwks` or `jwks_uri`.",
         "keys_unexpected": "A client of this type has no keys.",
-        "jwks_and_uri": "Give either `jwks` or `jwks_uri`, not both.",
+        "jwks_and_uri": "Set either `jwks` or `jwks_uri`, not both.",
         "jwks_malformed": "This is not a JSON Web Key Set.",
         "jwks_empty": "This key set has no keys.",
         "jwks_too_many": "This key set has too many keys.",
@@ -139,7 +139,7 @@ SENTENCES: Mapping[str, str] = MappingProxyType(
         "end_date_missing": "A backend service has an end date.",
         # launches
         "client_not_launchable": "This is not a client that can be launched.",
-        "person_not_active": "Nobody active has this username here.",
+        "person_not_active": "No active person here has this username.",
         "chart_not_openable": "This person may not open this chart.",
         "patient_needed": "An encounter needs its patient.",
         "id_malformed": "This is not a FHIR id.",
@@ -176,13 +176,13 @@ def explained(faults: Mapping[str, str]) -> dict[str, dict[str, str]]:
 
 
 def sentence_of(code: str) -> dict[str, str]:
-    """Return a code beside its sentence; what is no code of ours says no more than that the value cannot be accepted."""
-    known = code if code in SENTENCES else INVALID
-    return {"code": known, "detail": SENTENCES[known]}
+    """Return a code with its sentence; ``invalid`` for an unknown code, so that internal texts are not returned to callers."""
+    listed = code if code in SENTENCES else INVALID
+    return {"code": listed, "detail": SENTENCES[listed]}
 
 
 def of_validation(fault: Mapping[str, Any]) -> dict[str, str]:
-    """Return what a framework's check found: our code, and its own sentence, which says the bound. What was sent is not repeated."""
+    """Return our code for a fault found by pydantic, with pydantic's message, which states the limit. Never repeats what was sent."""
     kind = str(fault.get("type", ""))
     code = _OF_FRAMEWORK.get(kind, "")
     if not code:
@@ -191,12 +191,12 @@ def of_validation(fault: Mapping[str, Any]) -> dict[str, str]:
         code = ours if kind.endswith(("_type", "_parsing")) or ours == "out_of_range" else "malformed"
     if code in {"missing", "field_unknown"}:
         return sentence_of(code)
-    said = str(fault.get("msg", "")).removeprefix("Value error, ")[:200]
-    return {"code": code, "detail": f"{said[:1].upper()}{said[1:]}." if said else SENTENCES[code]}
+    message = str(fault.get("msg", "")).removeprefix("Value error, ")[:200]
+    return {"code": code, "detail": f"{message[:1].upper()}{message[1:]}." if message else SENTENCES[code]}
 
 
 def field_of(loc: Sequence[Any]) -> str:
-    """Write where a check failed as one name."""
+    """Return the location of a fault as one dotted name, bounded in length and depth because a caller chooses its keys."""
     parts = [str(part)[:64] for part in loc]
     if len(parts) > 1 and parts[0] in {"body", "query", "path", "header", "cookie"}:
         parts = parts[1:]

@@ -1,4 +1,4 @@
-"""Form bodies, and the proof that a form of ours was what the person pressed."""
+"""Form bodies, and CSRF protection."""
 
 import hmac
 from base64 import urlsafe_b64encode
@@ -18,17 +18,17 @@ _MEDIA_TYPE = "application/x-www-form-urlencoded"
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """The fields of one form. A field that may come several times was declared so."""
+    """The fields of one form. A field has several values only if it was declared to."""
 
     values: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def one(self, name: str, default: str = "") -> str:
-        """Give a field's value, or the default when it was not sent."""
+        """Return a field's value, or the default if it was not sent."""
         found = self.values.get(name)
         return found[0] if found else default
 
     def many(self, name: str) -> tuple[str, ...]:
-        """Give every value of a field that may come several times."""
+        """Return all values of a field that may have several."""
         return self.values.get(name, ())
 
     def __contains__(self, name: str) -> bool:
@@ -36,7 +36,10 @@ class Form:
 
 
 def parse_form(text: str, *, multi: Iterable[str] = (), fields: int = FIELDS_BOUND) -> Form:
-    """Read a query or a form body. Raises Invalid when it is malformed or repeats a field that is not in ``multi``."""
+    """Parse a query or a form body. Raises Invalid if it is malformed or repeats a field that is not in ``multi``.
+
+    A repeated field is refused because two parsers may pick different ones (parameter pollution).
+    """
     allowed = frozenset(multi)
     values: dict[str, tuple[str, ...]] = {}
     try:
@@ -48,7 +51,7 @@ def parse_form(text: str, *, multi: Iterable[str] = (), fields: int = FIELDS_BOU
             else []
         )
     except ValueError as error:
-        raise Invalid("form_malformed", "The form could not be read.") from error
+        raise Invalid("form_malformed", "The form is not valid urlencoded text.") from error
     for name, value in pairs:
         if name in values and name not in allowed:
             raise Invalid("form_repeated", "A field was sent twice.", fields={name[:64]: "sent_twice"})
@@ -57,54 +60,54 @@ def parse_form(text: str, *, multi: Iterable[str] = (), fields: int = FIELDS_BOU
 
 
 def read_query(request: Request, *, multi: Iterable[str] = ()) -> Form:
-    """Read a request's query by the same rules as a form."""
+    """Parse a request's query by the same rules as a form."""
     raw: bytes = request.scope.get("query_string", b"")
     return parse_form(raw.decode("latin-1"), multi=multi)
 
 
 def is_form(request: Request) -> bool:
-    """Tell whether a body is said to be urlencoded."""
+    """Check whether a request's media type is that of a form."""
     return request.headers.get("content-type", "").partition(";")[0].strip().lower() == _MEDIA_TYPE
 
 
 async def read_body(request: Request, bound: int = BODY_BOUND) -> bytes:
-    """Read a whole body of bounded size. Raises Invalid when it is larger."""
+    """Read a whole body of bounded size. Raises Invalid if it is larger."""
     declared = request.headers.get("content-length", "")
     if declared.isdigit() and int(declared[:20]) > bound:
-        raise Invalid("body_too_large", "The request is too large.")
+        raise Invalid("body_too_large", f"The body is larger than {bound} bytes, the limit here.")
     chunks, size = [], 0
     async for chunk in request.stream():
         size += len(chunk)
         if size > bound:
-            raise Invalid("body_too_large", "The request is too large.")
+            raise Invalid("body_too_large", f"The body is larger than {bound} bytes, the limit here.")
         chunks.append(chunk)
     return b"".join(chunks)
 
 
 async def read_form(request: Request, *, multi: Iterable[str] = (), bound: int = BODY_BOUND) -> Form:
-    """Read a urlencoded body. Raises Invalid when it is of another type, too large, malformed or repeats a field."""
+    """Read a urlencoded body. Raises Invalid if it is of another type, too large, malformed or repeats a field."""
     if not is_form(request):
         raise Invalid("form_media_type", f"A form is sent as {_MEDIA_TYPE}.")
     body = await read_body(request, bound)
     try:
         text = body.decode("ascii")
     except UnicodeDecodeError as error:
-        raise Invalid("form_malformed", "The form could not be read.") from error
+        raise Invalid("form_malformed", "The form is not valid urlencoded text.") from error
     return parse_form(text, multi=multi)
 
 
 def csrf_token(secret: str, purpose: str = "") -> str:
-    """Derive the token of a browser's forms from a secret that only it and we hold; it tells nothing about the secret."""
+    """Derive a form's CSRF token from a secret shared with the browser, by a MAC, so that the page does not reveal the secret."""
     assert secret
     mac = hmac.digest(secret.encode(), b"hilum/form/" + purpose.encode(), "sha256")
     return urlsafe_b64encode(mac).rstrip(b"=").decode()
 
 
 def check_post(request: Request, form: Form, secret: str, *, origin: str, purpose: str = "") -> None:
-    """Check that a form came from a page of ours in this browser: its token, and what the browser says of its origin.
+    """Check that a form was sent from one of our pages in this browser: its token, and the origin that the browser reports.
 
-    ``secret`` is the session's, or the form cookie's value. ``origin`` is that of the page. Raises NotPermitted.
-    Pages send no referrer, so an honest browser may say ``Origin: null``; then Sec-Fetch-Site or the token alone must do.
+    ``secret`` is that of the session, or the form cookie's value. ``origin`` is that of the page. Raises NotPermitted.
+    Pages send no referrer, so browsers may send ``Origin: null``; then Sec-Fetch-Site or the token alone must suffice.
     """
     if not came_from(request, origin):
         raise NotPermitted("cross_site_form", "The form was sent from another site.")
@@ -115,7 +118,7 @@ def check_post(request: Request, form: Form, secret: str, *, origin: str, purpos
 
 
 def came_from(request: Request, origin: str) -> bool:
-    """Tell whether nothing the browser says of a request's origin speaks against ``origin``.
+    """Check that the browser's headers do not contradict ``origin``. Absent headers do not, since older browsers send none.
 
     Source: W3C Fetch Metadata, section 2.2; Fetch, section 3.1 (the Origin header).
     """

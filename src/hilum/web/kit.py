@@ -1,4 +1,4 @@
-"""What app hands to every room that has routes."""
+"""What ``app`` passes to every room that has routes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,9 +16,9 @@ from hilum.web.urls import Urls
 
 
 class Authenticate(Protocol):
-    """Returns the actor behind an API request's bearer token.
+    """Returns the actor of an API request's bearer token.
 
-    Raises NotAuthenticated without a token that counts, NotPermitted where a switch stops its person or ``audience`` is not theirs.
+    Raises NotAuthenticated without a valid token, NotPermitted if a switch stops its person or they are not of the ``audience``.
     """
 
     async def __call__(self, request: Request, audience: Sequence[str] | None = None, /) -> Actor: ...
@@ -26,7 +26,7 @@ class Authenticate(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Kit:
-    """The edge, the world's ports, addresses, pages, and who asks."""
+    """The transaction edge, clock and ids, URLs, pages, and authentication of API requests."""
 
     edge: Edge
     clock: Clock
@@ -42,7 +42,7 @@ class Kit:
 
 
 def trace_of(request: Request) -> Trace:
-    """Read what the outermost layer learnt of a request: its id, the caller's address and own id."""
+    """Return what the outermost layer stored for a request: its id, the caller's address and the caller's correlation id."""
     state = request.scope.get("state", {})
     return Trace(
         request_id=str(state.get("request_id", "")),

@@ -1,4 +1,4 @@
-"""Pages: templates into answers, with the headers every page carries.
+"""Pages: rendering of templates, with the security headers of every page.
 
 Source: docs/adr/0014-pages.md; CSP Level 3.
 """
@@ -21,7 +21,7 @@ SOURCES_BOUND = 50
 
 @dataclass(frozen=True, slots=True)
 class Shell:
-    """What the frame around every page shows. ``links`` are (text, address) of the site's navigation."""
+    """The content of the frame around every page. ``links`` are (text, URL) of the site's navigation."""
 
     sandbox: bool
     home: str = "/"
@@ -31,7 +31,7 @@ class Shell:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What a page may reach beyond itself; everything else is refused by the browser."""
+    """What a page may load, frame and submit to beyond its own origin; the browser blocks everything else (CSP)."""
 
     form_action: tuple[str, ...] = ()
     frame_ancestors: tuple[str, ...] = ()
@@ -70,20 +70,20 @@ class Pages:
     ) -> HTMLResponse:
         """Render a page.
 
-        ``form_action``: origins (or ``scheme:``) that a form's answer may redirect to, beside our own; Chromium judges redirects too.
-        ``frame_ancestors``: origins that may frame the page; none by default. ``policy`` says both and more at once.
+        ``form_action``: foreign origins (or ``scheme:``) that a form's response may redirect to, since Chromium checks redirects too.
+        ``frame_ancestors``: origins that may frame the page; none by default. ``policy`` replaces both.
         """
         chosen = policy or Policy(tuple(form_action), tuple(frame_ancestors))
         text = self._environment.get_template(template).render(request=request, **facts)
         return HTMLResponse(text, status, security_headers(chosen))
 
     def fragment(self, template: str, **facts: Any) -> str:
-        """Render a piece of a page, to be put into one that stands."""
+        """Render a part of a page, to be inserted into one that is already shown."""
         return self._environment.get_template(template).render(**facts)
 
 
 def security_headers(policy: Policy) -> dict[str, str]:
-    """Give the headers of a page."""
+    """Return the security headers of a page."""
     directives = (
         "default-src 'none'",
         "script-src 'self'",
@@ -111,15 +111,15 @@ def _sources(first: str, others: Iterable[str]) -> str:
     found = [first, *others] if first else list(others)
     assert len(found) <= SOURCES_BOUND
     for source in found:
-        assert not set(source) & set(" ;,\r\n\t"), "a source stands alone"
+        assert not set(source) & set(" ;,\r\n\t"), "one source must not be several, nor another directive"
     return " ".join(dict.fromkeys(found))
 
 
 def day(value: datetime) -> str:
-    """Write a date as people read it: 3 March 2026."""
+    """Format a date: 3 March 2026."""
     return f"{value.day} {value:%B %Y}"
 
 
 def moment(value: datetime) -> str:
-    """Write a date and time: 3 March 2026, 09:05 UTC."""
+    """Format a date and time: 3 March 2026, 09:05 UTC."""
     return f"{value.day} {value:%B %Y, %H:%M} UTC"

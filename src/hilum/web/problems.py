@@ -1,4 +1,4 @@
-"""Refusals of the API: one table from our errors to problem+json.
+"""Errors of the API: the mapping from our errors to problem+json.
 
 Source: RFC 9457 section 3.
 """
@@ -68,32 +68,32 @@ _SCHEMA = {
 _CONTENT = {_MEDIA_TYPE: {"schema": _SCHEMA}}
 DESCRIBED: dict[int | str, dict[str, Any]] = {
     "4XX": {
-        "description": "Refused; `code` says why, `fields` says it field by field, by a code and a sentence (docs/reference/field-codes.md).",
+        "description": "Refused. `code` says why; `fields` has a code and a sentence for each field (docs/reference/field-codes.md).",
         "content": _CONTENT,
     },
-    503: {"description": "Not now; try again after `Retry-After`.", "content": _CONTENT},
+    503: {"description": "Not available now. Try again after `Retry-After` seconds.", "content": _CONTENT},
 }
-"""How the API's document tells of refusals: every route may answer one of these."""
+"""The error responses of every route, for the OpenAPI document."""
 
 
 def status_of(error: HilumError) -> int:
-    """Give the HTTP status of an error: its code's own, else its family's."""
-    found = _BY_CODE.get(error.code)
-    if found is not None:
-        return found
+    """Return the HTTP status of an error: by its code, else by its family."""
+    by_code = _BY_CODE.get(error.code)
+    if by_code is not None:
+        return by_code
     if isinstance(error, Invalid):
         return 422 if error.fields else 400
     return next((status for family, status in _BY_FAMILY if isinstance(error, family)), 500)
 
 
 def retry_after_of(error: HilumError) -> int:
-    """Return after how many seconds a refused request may be tried again; 0 where waiting does not help."""
-    given = getattr(error, "retry_after_s", None)
-    return int(given) if given is not None else RETRY_AFTER_S if status_of(error) == 503 else 0
+    """Return after how many seconds to retry a refused request; 0 if waiting does not help."""
+    own = getattr(error, "retry_after_s", None)
+    return int(own) if own is not None else RETRY_AFTER_S if status_of(error) == 503 else 0
 
 
 def problem_response(error: HilumError, request_id: str) -> Response:
-    """Render an error."""
+    """Render an error as problem+json."""
     status = status_of(error)
     fields = explained(error.fields) if isinstance(error, Invalid) else {}
     headers = {}
@@ -105,7 +105,7 @@ def problem_response(error: HilumError, request_id: str) -> Response:
 
 
 def install(app: FastAPI) -> None:
-    """Make every refusal of an API application a problem."""
+    """Install handlers that render every error of an API application as problem+json."""
     app.add_exception_handler(HilumError, _on_error)
     app.add_exception_handler(RequestValidationError, _on_validation)
     app.add_exception_handler(HTTPException, _on_http)
@@ -113,7 +113,7 @@ def install(app: FastAPI) -> None:
 
 
 def method_refused(request: Request) -> Response:
-    """Refuse a method that an address does not take; who sends it adds ``Allow``."""
+    """Return the response to a method that an address does not support. The caller adds ``Allow``."""
     detail = "This method is not offered here."
     return _problem(405, "method_not_allowed", detail, request_id=_request_id(request))
 
@@ -148,7 +148,7 @@ async def _on_http(request: Request, error: Exception) -> Response:
 
 async def _on_bug(request: Request, error: Exception) -> Response:
     _log.error("web.api.failed", request=_request_id(request), error=type(error).__name__)
-    detail = "Something failed on our side. The request id lets us find out what."
+    detail = "Internal error. Quote the request id when you report it."
     return _problem(500, "internal", detail, request_id=_request_id(request))
 
 

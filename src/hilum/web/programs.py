@@ -1,4 +1,4 @@
-"""Addresses that programs call, standing among pages: a method that is not taken is refused in a program's words, never by a page."""
+"""Routes that programs call, on a site with pages: an unsupported method is answered in the API's format, not by an error page."""
 
 from collections.abc import Awaitable, Callable, Mapping
 
@@ -11,9 +11,9 @@ Handler = Callable[[Request], Awaitable[Response]]
 
 
 class ProgramRoute(Route):
-    """One address with a handler for each method; that of GET answers HEAD too.
+    """One path with a handler per method; that of GET answers HEAD too.
 
-    ``refuse`` answers every other method; ``Allow`` names those that are taken. Source: RFC 9110 sections 15.5.6 and 10.2.1.
+    ``refuse`` answers every other method, with the supported ones in ``Allow``. Source: RFC 9110 sections 15.5.6 and 10.2.1.
     """
 
     def __init__(
@@ -28,7 +28,7 @@ class ProgramRoute(Route):
         self._allow = ", ".join(sorted(self.methods or ()))
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request whose path is this one's."""
+        """Respond to a request whose path matches."""
         if scope["method"] in (self.methods or ()):
             await super().handle(scope, receive, send)
             return

@@ -1,4 +1,4 @@
-"""Refusals of strangers at one edge: the first of a network and minute have records of their own, the rest one counted record.
+"""Recording of unauthenticated refusals at one edge: the first ones of a network and minute one by one, the rest as one counted record.
 
 Source: security decision 5
 """
@@ -23,7 +23,7 @@ class Recorder(Protocol):
 
 
 class Refusals:
-    """Folds the refusals of one edge. Ask ``is_loud`` before the verb, call ``refused`` after it; used from the event loop only.
+    """Aggregates the refusals of one edge. Call ``is_loud`` before the verb and ``refused`` after it, on the event loop only.
 
     ``record`` writes counted records in a transaction of its own, a minute after the first of them or when the process stops. No
     request waits for it.
@@ -36,23 +36,23 @@ class Refusals:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def is_loud(self, source: str) -> bool:
-        """Check whether one more refusal of this address is worth a record of its own."""
+        """Check whether the next refusal of this address gets a record of its own."""
         return self._sources.is_loud(source, self._clock.monotonic())
 
     def refused(self, tenant: str, source: str, *, loud: bool) -> None:
-        """Count a refusal; ``loud``: it has a record of its own."""
+        """Count a refusal; ``loud``: it has a record of its own already."""
         self._sources.refused(source, self._clock.monotonic())
         self.fold(tenant, source, loud=loud)
 
     def fold(self, tenant: str, source: str, *, loud: bool) -> None:
-        """Count what has no record of its own; what was counted is recorded by a task once that is due."""
+        """Count a refusal that is not ``loud``; start a task that records the counts if they are due."""
         if self._aggregated.are_due(self._clock.monotonic()):
             self.tell_soon()
         if not loud:
             self._add(tenant, source, 1)
 
     def tell_soon(self) -> None:
-        """Record what was counted, by a task of its own; also when the process is told to stop."""
+        """Start a task that records the counts; also called when the process stops."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -67,7 +67,7 @@ class Refusals:
             self._timer = asyncio.get_running_loop().call_later(WINDOW_S, self.tell_soon)
 
     async def _tell(self, taken: list[Fold]) -> None:
-        """Record, many at once. What cannot be recorded now is counted on, and tried again a minute later."""
+        """Record the counts in batches. Those that cannot be recorded are counted again, and retried a minute later."""
         try:
             while taken:
                 verb = partial(self._record, folded=taken[:FOLDS_AT_ONCE])

@@ -1,4 +1,4 @@
-"""Static files: read once, served from memory under an address that changes with their content."""
+"""Static files: read once, served from memory under a URL that changes with their content."""
 
 import hashlib
 from collections.abc import Iterable
@@ -29,9 +29,9 @@ class Asset:
 
 
 class Assets:
-    """The files of one site. ``folders`` are rooms' own, beside the shell's; a name belongs to one file only.
+    """The files of one site: the shell's, and those of ``folders``. Names must be unique.
 
-    All files share one build in their address, so that script modules find each other by relative imports.
+    All files share one build digest in their URL, so that script modules can import each other by relative paths.
     """
 
     def __init__(self, *folders: Path) -> None:
@@ -42,12 +42,12 @@ class Assets:
         self.build = digest.hexdigest()[:12]
 
     def path(self, name: str) -> str:
-        """Name where a file is served. An unknown name is a bug."""
+        """Return the path of a file. An unknown name is a bug."""
         assert name in self._files, name
         return f"/static/{self.build}/{name}"
 
     def routes(self) -> list[Route]:
-        """Give the routes to mount."""
+        """Return the routes to mount."""
         return [
             Route("/static/{build}/{name:path}", self._serve, methods=["GET"]),
             Route("/favicon.ico", self._favicon, methods=["GET"]),

@@ -1,4 +1,4 @@
-"""The platform's looks for apps that want to match them. Source: SMART App Launch 2.2, scopes-and-launch-context#styling."""
+"""The platform's style document, for apps that match its appearance. Source: SMART App Launch 2.2, scopes-and-launch-context#styling."""
 
 import hashlib
 from collections.abc import Mapping
@@ -19,4 +19,4 @@ STYLE: Mapping[str, str] = {
     "font_family_heading": "system-ui, sans-serif",
 }
 STYLE_DIGEST = hashlib.sha256(orjson.dumps(dict(STYLE), option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
-"""Part of the style's address, so that another content has another address (C32)."""
+"""Part of the document's URL, so that the URL changes with the content (C32)."""

@@ -1,4 +1,4 @@
-"""Every absolute address, from one family of functions; nothing else puts paths together.
+"""Every absolute URL of the platform. Nothing else builds paths.
 
 Source: docs/reference/contract.md, Origins and Addresses.
 """
@@ -17,7 +17,7 @@ def _no_own_origin(_tenant: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """The addresses of one tenant's authorization server. ``style_url`` may be empty."""
+    """The URLs of one tenant's authorization server. ``style_url`` may be empty."""
 
     tenant: TenantId
     issuer: str
@@ -27,31 +27,31 @@ class Site:
 
 @dataclass(frozen=True, slots=True)
 class Urls:
-    """``own_origin`` tells a tenant's own ``base_url``, empty when it lives under the platform's."""
+    """``own_origin`` returns a tenant's own ``base_url``, empty if it is served under the platform's."""
 
     base_url: str
     sandbox_url: str = ""
     console_url: str = ""
     own_origin: Callable[[str], str] = _no_own_origin
 
-    # What a browser knows as "here".
+    # Origins.
 
     def origin(self, tenant: str = "") -> str:
-        """Name the origin that serves a tenant, or the platform's own."""
+        """Return the origin that serves a tenant, or the platform's own."""
         return (self.own_origin(tenant) if tenant else "") or self.base_url
 
     def is_secure(self, tenant: str = "") -> bool:
-        """Tell whether that origin is https, so that Secure cookies reach it."""
+        """Check whether that origin is https, so that Secure cookies work on it."""
         return self.origin(tenant).startswith("https://")
 
-    # A tenant's FHIR and SMART addresses.
+    # FHIR and SMART endpoints of a tenant.
 
     def issuer(self, tenant: str) -> str:
-        """Name the tenant's OpenID issuer; also ``iss`` of redirects (RFC 9207)."""
+        """Return the tenant's OpenID issuer, which is also ``iss`` of redirects (RFC 9207)."""
         return f"{self.origin(tenant)}{tenant_path(tenant)}"
 
     def fhir_base(self, tenant: str) -> str:
-        """Name the FHIR base, without trailing slash: ``iss`` at launch, ``aud`` at authorize."""
+        """Return the FHIR base URL, without trailing slash: ``iss`` at launch, ``aud`` at authorize."""
         return f"{self.issuer(tenant)}/fhir"
 
     def smart_configuration(self, tenant: str) -> str:
@@ -61,14 +61,14 @@ class Urls:
         return f"{self.issuer(tenant)}/.well-known/openid-configuration"
 
     def authorization_server_metadata(self, tenant: str) -> str:
-        """Source: RFC 8414 section 3.1, the well-known part stands before the issuer's path."""
+        """Return the metadata URL: the well-known part comes before the issuer's path. Source: RFC 8414 section 3.1."""
         return f"{self.origin(tenant)}/.well-known/oauth-authorization-server{tenant_path(tenant)}"
 
     def authorize(self, tenant: str) -> str:
         return f"{self.issuer(tenant)}/oauth/authorize"
 
     def authorize_step(self, tenant: str, request_id: str) -> str:
-        """Name where the flow's pages come back to, with the request they belong to."""
+        """Return the URL to which the flow's pages return, with the authorization request they belong to."""
         return with_query(self.authorize(tenant), request=request_id)
 
     def token(self, tenant: str) -> str:
@@ -87,18 +87,18 @@ class Urls:
         return f"{self.issuer(tenant)}/oauth/jwks.json"
 
     def manage(self, tenant: str) -> str:
-        """Name the page of a person's connected apps (``management_endpoint``)."""
+        """Return the page of a person's connected apps (``management_endpoint``)."""
         return f"{self.issuer(tenant)}/oauth/manage"
 
     def style(self, tenant: str) -> str:
-        """Name the style document (``smart_style_url``); its address changes with its content."""
+        """Return the style document (``smart_style_url``); its URL changes with its content."""
         return f"{self.issuer(tenant)}/oauth/style/{STYLE_DIGEST}.json"
 
     def site(self, tenant: TenantId) -> Site:
-        """Name the addresses of a tenant's authorization server that its verbs need."""
+        """Return the URLs of a tenant's authorization server that its verbs need."""
         return Site(tenant, self.issuer(tenant), self.fhir_base(tenant), self.style(tenant))
 
-    # The EHR's door.
+    # The EHR's launch API.
 
     def launches(self, tenant: str) -> str:
         return f"{self.issuer(tenant)}/ehr/launches"
@@ -107,13 +107,13 @@ class Urls:
         return f"{self.launches(tenant)}/{segment(launch_id)}"
 
     def open_launch(self, tenant: str, open_token: str) -> str:
-        """Name where an EHR sends the browser to begin a launch."""
+        """Return the URL to which an EHR sends the browser to start a launch."""
         return f"{self.issuer(tenant)}/ehr/open/{segment(open_token)}"
 
-    # People at a browser.
+    # Pages for people.
 
     def signin(self, tenant: str = "", *, then: str = "") -> str:
-        """Name the sign-in page of a tenant, or of the staff; ``then`` is a path to go on to."""
+        """Return the sign-in page of a tenant, or of the staff; ``then`` is the path to continue at."""
         root = self.issuer(tenant) if tenant else self.console()
         return with_query(f"{root}/signin", then=then)
 
@@ -121,22 +121,22 @@ class Urls:
         return f"{self.issuer(tenant) if tenant else self.console()}/signout"
 
     def enrol(self, tenant: str, link: str) -> str:
-        """Return the page behind a one-time link, of a tenant or (empty) of the staff."""
+        """Return the page of a one-time link, of a tenant or (empty) of the staff."""
         return f"{self.issuer(tenant) if tenant else self.console()}/enrol/{segment(link)}"
 
     def console(self, path: str = "") -> str:
-        """Name a page of the staff's consoles."""
+        """Return a page of the staff's consoles."""
         return f"{self.console_url or self.base_url}{path}"
 
     def home(self) -> str:
         return f"{self.base_url}/"
 
     def ready(self) -> str:
-        """Return the address that says whether the platform can answer."""
+        """Return the URL of the readiness probe."""
         return f"{self.base_url}/readyz"
 
     def api(self, path: str) -> str:
-        """Name an address of the control plane's API; ``path`` starts with a slash."""
+        """Return a URL of the control plane's API; ``path`` starts with a slash."""
         return f"{self.base_url}/api/v1{path}"
 
     # The sandbox site.
@@ -149,35 +149,35 @@ class Urls:
 
 
 def tenant_path(tenant: str) -> str:
-    """Name a tenant's path on whichever origin serves it."""
+    """Return a tenant's path on the origin that serves it."""
     return f"/t/{segment(tenant)}"
 
 
 def segment(text: str) -> str:
-    """Write a text as one path segment."""
+    """Encode a text as one path segment."""
     return quote(text, safe="")
 
 
 def with_query(url: str, **parameters: str) -> str:
-    """Add the parameters that are not empty."""
-    given = {name: value for name, value in parameters.items() if value}
-    return f"{url}?{urlencode(given)}" if given else url
+    """Return a URL with a query of the parameters that are not empty."""
+    present = {name: value for name, value in parameters.items() if value}
+    return f"{url}?{urlencode(present)}" if present else url
 
 
 def path_of(url: str) -> str:
-    """Give the path and query of an absolute address, for a link within its origin."""
+    """Return the path and query of an absolute URL, for a link within its origin."""
     parts = urlsplit(url)
     return f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
 
 
 def origin_of(url: str) -> str:
-    """Give the origin of an absolute address."""
+    """Return the origin of an absolute URL."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}"
 
 
 def host_of(url: str) -> str:
-    """Give the Host value a browser sends for an origin: lower case, without a scheme's default port."""
+    """Return the Host header that a browser sends for a URL: lower case, without the scheme's default port."""
     parts = urlsplit(url)
     default = {"https": ":443", "http": ":80"}.get(parts.scheme, "")
     return parts.netloc.lower().removesuffix(default)
