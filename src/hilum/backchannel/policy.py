@@ -16,7 +16,7 @@ from hilum.consent.models import Authorization
 from hilum.consent.policy import types_of
 from hilum.controls.models import Subject, SwitchIndex
 from hilum.controls.policy import stopped_by
-from hilum.frontchannel.policy import grantable, says_something, told_context
+from hilum.frontchannel.policy import disclosed_context, grantable, is_useful
 from hilum.identity.models import Person
 from hilum.identity.policy import patients_openable, rights_of
 from hilum.installations.models import InstallationFacts
@@ -261,7 +261,7 @@ def _left(
     left = grantable(smart.known(scopes), allowed, rights_of(role))
     if agreed is not None:
         left = smart.intersect(left, smart.known(agreed))
-    return tuple(smart.render(scope) for scope in left) if says_something(left) else ()
+    return tuple(smart.render(scope) for scope in left) if is_useful(left) else ()
 
 
 # --- answers -------------------------------------------------------------------------------------------------------------------
@@ -296,7 +296,7 @@ def id_token_claims(
 def context_members(grant: Grant, scopes: tuple[str, ...]) -> dict[str, Any]:
     """List the launch context that a token response tells: only where scope and launch allow (C32, C33)."""
     known = smart.known(scopes)
-    patient, encounter = told_context(known, grant.patient, grant.encounter)
+    patient, encounter = disclosed_context(known, grant.patient, grant.encounter)
     told: dict[str, Any] = {"patient": patient} if patient else {}
     if encounter:
         told["encounter"] = encounter
@@ -325,7 +325,7 @@ def active_answer(
         "aud": fhir_base,
         "sub": token.person or token.client,
     }
-    patient, encounter = told_context(smart.known(scopes), token.patient, token.encounter)
+    patient, encounter = disclosed_context(smart.known(scopes), token.patient, token.encounter)
     more = {"patient": patient, "encounter": encounter, "intent": intent}
     if "openid" in scopes and "fhirUser" in scopes and token.fhir_user:
         more["fhirUser"] = f"{fhir_base}/{token.fhir_user}"

@@ -1,6 +1,6 @@
-"""How far a stored authorization request has come: its parties, who is there, and what may be granted.
+"""The state of a stored authorization request: the client, the person at the browser, and what may be granted.
 
-Everything is judged anew on every page, so that a switch, an uninstallation or another session counts at once.
+Everything is checked again on every page, so that a switch, an uninstallation or another session takes effect at once.
 """
 
 import hashlib
@@ -53,7 +53,7 @@ LAUNCH_PURPOSE = "authserver.launch"
 
 @dataclass(frozen=True, slots=True)
 class Parties:
-    """The tenant, and the client with all that is known of it."""
+    """The tenant, and the client with its facts, app, vendor and installation."""
 
     tenant: Tenant
     client: Client
@@ -65,7 +65,7 @@ class Parties:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A request with somebody there who may go on with it. ``offered``: what consent may still narrow."""
+    """A request with a signed-in person who may continue it. ``offered`` are the scopes that may be granted, before consent."""
 
     request: AuthorizationRequest
     parties: Parties
@@ -78,13 +78,13 @@ class Stage:
 
     @property
     def actor(self) -> Actor:
-        """Who acts from here on."""
+        """Return the person as an actor."""
         return signin_policy.actor_of(self.person)
 
 
 @dataclass(frozen=True, slots=True)
 class NeedsLogin:
-    """Nobody is signed in who could go on. ``request`` comes back after sign-in."""
+    """No signed-in person may continue the request, which resumes after sign-in."""
 
     request: AuthorizationRequest
     tenant: Tenant
@@ -94,12 +94,12 @@ Progress = Stage | NeedsLogin | Redirect | DisplayedError
 
 
 def digest(secret: str) -> bytes:
-    """Make the form in which a code is stored."""
+    """Return the digest under which a code is stored."""
     return hashlib.sha256(secret.encode()).digest()
 
 
 def load_parties(ctx: Context, site: Site, client: Client) -> Parties | None:
-    """Join what is known of a client at a tenant; None when the tenant or the client is gone."""
+    """Load a client's context at a tenant; None if the tenant or the client no longer exists, or the tenant is not active."""
     tenant = identity.find_tenant(ctx, site.tenant)
     facts = clients.client_facts(ctx, client.id)
     if tenant is None or facts is None or not tenant.active:
@@ -113,7 +113,7 @@ def load_parties(ctx: Context, site: Site, client: Client) -> Parties | None:
 def standing_of(
     ctx: Context, parties: Parties, person: Person | None, *, issued_at: datetime | None = None
 ) -> Standing:
-    """Read the standing of this app here, for this person; None: nobody is known yet."""
+    """Read the standing of this app here, for this person; ``person`` is None before sign-in."""
     return standing.of_launch(
         ctx, parties.tenant, parties.facts, parties.installation, person, issued_at=issued_at
     )
@@ -122,7 +122,7 @@ def standing_of(
 def refuse(
     ctx: Context, site: Site, request: AuthorizationRequest, error: AuthorizeError, *, code: str, detail: str
 ) -> Redirect:
-    """End a request with an error that its client is told."""
+    """End a request, record the refusal, and return the redirect with the error for its client."""
     store.finish_request(ctx.tx, request.id, ctx.now)
     event = Event(
         "authserver.request.refuse",
@@ -139,23 +139,23 @@ def refuse(
 
 
 def error_redirect(site: Site, redirect_uri: str, state: str, error: AuthorizeError, detail: str) -> Redirect:
-    """Make the address that tells a client of an error. Source: RFC 6749 section 4.1.2.1; RFC 9207 section 2."""
-    told = [("error", error.value), ("error_description", oauth.description(detail))]
-    told += [("state", state)] if state else []
-    return Redirect(oauth.with_parameters(redirect_uri, [*told, ("iss", site.issuer)]))
+    """Build the redirect with an error for the client. Source: RFC 6749 section 4.1.2.1; RFC 9207 section 2."""
+    parameters = [("error", error.value), ("error_description", oauth.description(detail))]
+    parameters += [("state", state)] if state else []
+    return Redirect(oauth.with_parameters(redirect_uri, [*parameters, ("iss", site.issuer)]))
 
 
 def code_redirect(site: Site, request: AuthorizationRequest, code: str) -> Redirect:
-    """Make the address that brings a client its code. Source: RFC 6749 section 4.1.2; RFC 9207 section 2."""
-    told = [("code", code), ("state", request.state), ("iss", site.issuer)]
-    return Redirect(oauth.with_parameters(request.redirect_uri, told))
+    """Build the redirect with the code for the client. Source: RFC 6749 section 4.1.2; RFC 9207 section 2."""
+    parameters = [("code", code), ("state", request.state), ("iss", site.issuer)]
+    return Redirect(oauth.with_parameters(request.redirect_uri, parameters))
 
 
 def advance(ctx: Context, site: Site, request_id: str, cookie: str) -> Progress:
-    """Find out where a request stands for the session of ``cookie``; takes its launch when it can first be taken."""
+    """Return the state of a request for the session of ``cookie``. Takes its launch as soon as it can be taken."""
     request = store.find_request(ctx.tx, site.tenant, request_id)
     if request is None:
-        return DisplayedError("request_unknown", "This authorization request is not known here.")
+        return DisplayedError("request_unknown", "There is no such authorization request.")
     if request.finished_at is not None:
         return DisplayedError("request_finished", "This authorization request has been answered already.")
     if ctx.now >= request.expires_at:
@@ -169,8 +169,8 @@ def advance(ctx: Context, site: Site, request_id: str, cookie: str) -> Progress:
         return _without_session(ctx, site, request, parties, cookie)
     session, person = found
     if not store.bind_request(ctx.tx, request.id, session.id, person.id):
-        return DisplayedError("request_of_another", "Somebody else began this authorization request.")
-    # Read again: the same page may have been loaded twice, and the other one may have taken the launch before this one held the row.
+        return DisplayedError("request_of_another", "Another person started this authorization request.")
+    # Read again: if the page was loaded twice, the other load may have taken the launch before this one locked the row.
     request = store.find_request(ctx.tx, site.tenant, request_id) or request
     ctx = ctx.as_actor(signin_policy.actor_of(person))
     signin.touch(ctx, session)
@@ -186,7 +186,7 @@ def advance(ctx: Context, site: Site, request_id: str, cookie: str) -> Progress:
 def _without_session(
     ctx: Context, site: Site, request: AuthorizationRequest, parties: Parties, cookie: str
 ) -> Progress:
-    """Refuse what nobody may do here, or whom a switch stops; everybody else signs in."""
+    """Refuse if the app may not act here for anyone, or a switch stops the person of the cookie; otherwise require sign-in."""
     judged = standing_of(ctx, parties, None, issued_at=request.created_at)
     reason, stop = standing_fault(judged, ctx.now), stop_of(judged, ctx.now) or ENDED
     if reason is None and signin.is_stopped(ctx, cookie, request.tenant):
@@ -255,8 +255,8 @@ def _stage(ctx: Context, site: Site, stage: Stage) -> Progress:
     rights = identity_policy.rights_of(person.role)
     offered = policy.grantable(smart.known(request.scopes), allowed, rights)
     offered = without_stopped(ctx, parties, person, offered)
-    if not policy.says_something(offered):
-        detail = "nothing of what is asked for may be granted to this app, at this tenant, for this person"
+    if not policy.is_useful(offered):
+        detail = "none of the requested scopes may be granted to this app, at this tenant, for this person"
         return refuse(
             ctx, site, request, AuthorizeError.INVALID_SCOPE, code="scope_nothing_left", detail=detail
         )
@@ -264,7 +264,7 @@ def _stage(ctx: Context, site: Site, stage: Stage) -> Progress:
     openable = identity_policy.patients_openable(person)
     if request.patient and openable is not None and request.patient not in openable:
         code = Reason.OUTSIDE_LAUNCH_CONTEXT.value
-        detail = f"{code}: the chart that this was opened for is no longer one that the person may open"
+        detail = f"{code}: the person may no longer open the chart of this request"
         return refuse(ctx, site, request, AuthorizeError.ACCESS_DENIED, code=code, detail=detail)
     standing = consent.find_standing(ctx, parties.tenant.id, person.id, parties.facts)
     if standing is not None and standing.version != parties.facts.version:
@@ -280,7 +280,7 @@ def _stage(ctx: Context, site: Site, stage: Stage) -> Progress:
     )
     step = policy.next_step(facts)
     if step is not Step.CHOOSE_CONTEXT:
-        patient, _ = policy.told_context(offered, request.patient, request.encounter)
+        patient, _ = policy.disclosed_context(offered, request.patient, request.encounter)
         if fault := policy.context_refusal(offered, patient=patient):
             return refuse(
                 ctx, site, request, AuthorizeError.INVALID_SCOPE, code="patient_missing", detail=fault
@@ -292,7 +292,7 @@ def _stage(ctx: Context, site: Site, stage: Stage) -> Progress:
 def _own_chart(
     ctx: Context, request: AuthorizationRequest, person: Person, offered: tuple[Scope, ...]
 ) -> AuthorizationRequest:
-    """Settle the patient without a page for somebody who has one chart only, when no encounter is asked for (C34)."""
+    """Set the patient without a picker for a person who has only one chart, if no encounter is requested (C34)."""
     patient_asked, encounter_asked = smart_launch.context_asked(offered)
     openable = identity_policy.patients_openable(person)
     if request.context_chosen_at is not None or not patient_asked or openable is None or len(openable) != 1:
@@ -305,7 +305,7 @@ def _own_chart(
 def settle(
     ctx: Context, request: AuthorizationRequest, person: Person, *, patient: str, encounter: str
 ) -> AuthorizationRequest:
-    """Keep the context of a standalone launch, and record who chose it."""
+    """Store the context of a standalone launch, and record who chose it."""
     chosen = replace(request, patient=patient, encounter=encounter, context_chosen_at=ctx.now)
     store.save_context(ctx.tx, chosen)
     event = Event(
@@ -323,7 +323,7 @@ def settle(
 def without_stopped(
     ctx: Context, parties: Parties, person: Person, scopes: tuple[Scope, ...]
 ) -> tuple[Scope, ...]:
-    """Leave out what a switch on a scope or a resource type stops."""
+    """Return the scopes that no switch on a scope or a resource type stops."""
     index = controls.switch_index(ctx)
     kept = []
     for scope in scopes:

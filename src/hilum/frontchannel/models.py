@@ -1,4 +1,4 @@
-"""Authorization requests on their way through the pages, and authorization codes."""
+"""Authorization requests, from the authorization endpoint through its pages, and authorization codes."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -10,9 +10,9 @@ from hilum.tokens.models import Grant
 CODE_LIFE = timedelta(seconds=60)
 CODE_PREFIX = "hil_ac_"
 CODE_KEPT = timedelta(days=1)
-"""How long a used or expired code is remembered, so that its replay is recognised."""
+"""How long a used or expired code is kept, so that its replay is detected."""
 REQUEST_LIFE = timedelta(minutes=30)
-"""How long somebody may take over sign-in, picker and consent."""
+"""How long a person may take for sign-in, picker and consent."""
 STATE_BOUND = 2_048
 NONCE_BOUND = 512
 LAUNCH_BOUND = 512
@@ -31,16 +31,16 @@ class Step(StrEnum):
     CHOOSE_CONTEXT = "choose_context"
     CONSENT = "consent"
     NOTICE = "notice"
-    """The tenant has agreed by installing; the person is told once per version."""
+    """The tenant has agreed by installing; the person sees a notice once per version."""
     ISSUE = "issue"
 
 
 @dataclass(frozen=True, slots=True)
 class AuthorizationRequest:
-    """A valid authorization request. The first part is fixed when it is stored; the second is what its pages found out.
+    """A valid authorization request. Fields up to ``max_age_s`` are fixed when it is stored; the others are set by its pages.
 
-    ``scopes`` are v2 texts. ``launch_sealed`` holds the handle until a session takes the launch. ``session`` is the one
-    session that may go on with it, empty until the first page that knows who is there.
+    ``scopes`` are v2 strings. ``launch_sealed`` holds the handle until a session takes the launch. ``session`` is the only
+    session that may continue it, empty until a signed-in person opens a page of it.
     """
 
     id: str
@@ -68,11 +68,11 @@ class AuthorizationRequest:
 
 @dataclass(frozen=True, slots=True)
 class Code:
-    """An authorization code: who may redeem it, and the grant that its tokens will carry.
+    """An authorization code: who may redeem it, and the grant of its tokens.
 
-    ``grant.scopes`` are the scopes granted; ``grant.extras`` what the token response repeats of the launch. ``offline``: True for
+    ``grant.scopes`` are the granted scopes; ``grant.extras`` the launch parameters of the token response. ``offline``: True for
     ``offline_access``, False for ``online_access``, None for no refresh token. Every token of the code belongs to ``family``,
-    so that a replay can end them all. ``hash`` is the SHA-256 of the code.
+    so that a replay can revoke them all. ``hash`` is the SHA-256 of the code.
     """
 
     hash: bytes

@@ -1,4 +1,4 @@
-"""What the flow's pages show: the picker, consent and first-use notice, the connected apps, and what went wrong."""
+"""Rendering of the flow's pages: picker, consent, first-use notice, connected apps and errors."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ _HAPPENED = {
     "request_expired": "There was no answer for some minutes, so this was stopped for your safety. Nothing was shared.",
     "request_of_another": "Somebody else was signed in when this page was opened.",
 }
-"""Of these, the flow's own sentence is for its records."""
+"""Sentences for the page, instead of the error's own ``detail``."""
 _TROUBLE = {
     "client_unknown": (
         "This app is not registered here",
@@ -65,7 +65,7 @@ _DURATION = {
 
 @dataclass(frozen=True, slots=True)
 class Fields:
-    """What every form of the flow carries. ``action`` is the path of authorize."""
+    """The hidden fields of every form of the flow. ``action`` is the path of the authorization endpoint."""
 
     sealed: str
     csrf: str
@@ -82,20 +82,20 @@ class PickerView:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Checkboxes that belong together: the categories of one type, or one checkbox alone (``title`` empty)."""
+    """A group of checkboxes: the categories of one type, or a single checkbox (``title`` empty)."""
 
     title: str
     meaning: str
     choices: tuple[Choice, ...]
 
     def name_of(self, choice: Choice) -> str:
-        """Name a category without the words that the group says already."""
+        """Return a category's title without the title of the group."""
         name = choice.words.title.removeprefix(f"{self.title}: ")
         return name[:1].upper() + name[1:]
 
 
 def trouble(kit: Kit, request: Request, shown: DisplayedError) -> Response:
-    """Say what is wrong with a request whose client cannot be told."""
+    """Render the error of a request that cannot be redirected to its client."""
     title, then = _TROUBLE.get(shown.code, ("This cannot go on", _NEXT))
     return trouble_page(
         kit.pages, request, Trouble(title, _HAPPENED.get(shown.code, shown.detail), then), status=400
@@ -103,11 +103,11 @@ def trouble(kit: Kit, request: Request, shown: DisplayedError) -> Response:
 
 
 def groups(choices: Iterable[Choice]) -> tuple[Group, ...]:
-    """Put the categories of one type together."""
-    found: dict[str, list[Choice]] = {}
+    """Group the categories of one type."""
+    by_name: dict[str, list[Choice]] = {}
     for choice in choices:
-        found.setdefault(choice.group or choice.value, []).append(choice)
-    return tuple(_group(name, members) for name, members in found.items())
+        by_name.setdefault(choice.group or choice.value, []).append(choice)
+    return tuple(_group(name, members) for name, members in by_name.items())
 
 
 def _group(name: str, members: list[Choice]) -> Group:
@@ -118,7 +118,7 @@ def _group(name: str, members: list[Choice]) -> Group:
 
 
 def consent(kit: Kit, request: Request, stage: Stage, fields: Fields, *, whose: str = "") -> Response:
-    """Ask a patient what to share, or tell staff what the tenant has agreed to. ``whose``: the record, if not the person's own."""
+    """Render the consent page for a patient, or the first-use notice for staff. ``whose``: the record, if not the person's own."""
     texts = tuple(smart.render(scope) for scope in stage.offered)
     asking = stage.step is Step.CONSENT
     by = by_of(stage.person)
@@ -145,14 +145,14 @@ def consent(kit: Kit, request: Request, stage: Stage, fields: Fields, *, whose: 
 
 
 def _reaches_others(stage: Stage) -> bool:
-    """Check whether the app asks for more records than the chosen one: under user/ it reads all that the person may open."""
+    """Check whether the app requests more records than the chosen one: under user/ it reads all that the person may open."""
     charts = identity_policy.patients_openable(stage.person) or ()
     by_user = any(isinstance(each, ClinicalScope) and each.prefix is Prefix.USER for each in stage.offered)
     return by_user and len(charts) > 1
 
 
 def is_own(person: Person, patient: str) -> bool:
-    """Tell whether a record is the person's own; one for whom they act is somebody else's."""
+    """Check whether a record is the person's own, not that of a person for whom they act as proxy."""
     return not patient or person.fhir_user in {"", f"Patient/{patient}"}
 
 
@@ -175,7 +175,7 @@ def _client_facts(stage: Stage) -> dict[str, Any]:
 
 
 def pick_patient(kit: Kit, request: Request, stage: Stage, fields: Fields, view: PickerView) -> Response:
-    """Ask which patient the app is to be opened for."""
+    """Render the picker of the patient for whom to open the app."""
     shown = {"request": fields.sealed, "q": view.text}
     return _render(
         kit,
@@ -206,12 +206,12 @@ _LOOK_REFUSED: dict[Reason, tuple[int, str]] = {
         f"Many patients were looked up in a short time. Wait {LOOK_RETRY_AFTER_S} seconds, then reload this page.",
     ),
 }
-"""What the picker says, with its status, where the decision was no; anything else is a fault that passes."""
+"""Status and sentence of the picker for decided refusals. Any other reason is treated as a temporary failure."""
 _LOOK_FAILED = (503, "The records of {tenant} cannot be searched right now. Try again in a moment.")
 
 
 def picker_refused(kit: Kit, request: Request, stage: Stage, fields: Fields, deny: Deny) -> Response:
-    """Show the picker without any patient, why, and the way back to the app."""
+    """Render the picker without patients, with the reason and the way back to the app."""
     status, sentence = _LOOK_REFUSED.get(deny.reason, _LOOK_FAILED)
     response = _render(
         kit,
@@ -243,7 +243,7 @@ def pick_encounter(
     chosen: PatientChoice,
     visits: tuple[EncounterChoice, ...],
 ) -> Response:
-    """Ask which visit of the chosen patient is meant; none is an answer too."""
+    """Render the choice of a visit of the chosen patient, or of none."""
     return _render(
         kit,
         request,
@@ -259,7 +259,7 @@ def pick_encounter(
 
 
 def label(choice: PatientChoice) -> str:
-    """Write a patient so that two of one name can be told apart."""
+    """Return a patient's label, with details that distinguish patients of the same name."""
     number = f"record number {choice.number}" if choice.number else ""
     parts = (choice.name, _born(choice.birth_date), choice.gender, number, choice.facility)
     return ", ".join(part for part in parts if part)
@@ -275,7 +275,7 @@ def _visit(label: str) -> str:
 
 
 def _in_words(text: str) -> str:
-    """Write a date as people read it; one that is known in part, or is none, as it is."""
+    """Return a date in words; a partial or malformed one unchanged."""
     try:
         return day(datetime.fromisoformat(text))
     except ValueError:
@@ -283,7 +283,7 @@ def _in_words(text: str) -> str:
 
 
 def window(kit: Kit, request: Request, tenant: Tenant, url: str) -> Response:
-    """Offer to go on in a window of its own: nobody signs in inside a frame."""
+    """Offer to continue in a new window, because sign-in is never framed (clickjacking)."""
     return kit.pages.render(
         request, "frontchannel/window.html", frame_ancestors=tenant.ehr_origins, tenant=tenant.name, url=url
     )
@@ -292,9 +292,9 @@ def window(kit: Kit, request: Request, tenant: Tenant, url: str) -> Response:
 def manage(
     kit: Kit, request: Request, listed: ConnectedApps, *, csrf: str, done: str, names: dict[str, str]
 ) -> Response:
-    """Show somebody's connected apps: what was granted, how long, last use, and how to take it back.
+    """Render a person's connected apps: what was granted, until when, last use, and how to withdraw it.
 
-    ``names``: of the patients for whom they act, by id, as far as known.
+    ``names``: names of the patients for whom the person acts, by id; those that could not be read are absent.
     """
     return kit.pages.render(
         request,
@@ -328,12 +328,12 @@ def _entry(connected: ConnectedApp, person: Person, names: dict[str, str]) -> di
 
 
 def _whose(person: Person, patient: str, names: dict[str, str]) -> str:
-    """Say which record an app sees, to whoever may share more than one."""
+    """Return whose record an app sees; empty if the person can share only one record."""
     if not patient or person.role != Role.PATIENT:
         return ""
     if is_own(person, patient):
         return "Your own" if len(person.patients) > 1 else ""
-    return names.get(patient) or f"Of somebody you act for ({patient})"
+    return names.get(patient) or f"Of a person you act for ({patient})"
 
 
 def _render(kit: Kit, request: Request, template: str, stage: Stage, **facts: Any) -> Response:

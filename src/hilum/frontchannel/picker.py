@@ -1,7 +1,7 @@
-"""The context picker's look at the tenant's records: names of patients, and a patient's encounters.
+"""Reads of the context picker from the tenant's records: names of patients, and a patient's encounters.
 
-Runs before the transaction, as the person at the browser, through the same decision as an app's read. It shows only charts that the
-person may open; whether the choice counts, the service judges again.
+They run before the transaction, as the person at the browser, through the same decision as an app's read. They return only charts that
+the person may open; the service checks the choice again.
 Source: security decision 21
 """
 
@@ -18,14 +18,14 @@ from hilum.kernel.decision import Deny, ReadPurpose, Reason
 from hilum.tokens.models import Grant
 
 SCOPES = ("user/Patient.rs", "user/Encounter.rs")
-"""What the platform itself needs to let somebody choose; how far that reaches, their role and charts say."""
+"""The scopes with which the platform reads for the picker. The person's role and charts limit them further."""
 _ID = re.compile(r"[A-Za-z0-9.-]{1,64}")
 _DATE = re.compile(r"\d{4}(-\d{2}){0,2}")
 _PAGE = "_page"
 
 
 class PatientDirectory(Protocol):
-    """The way to a tenant's records (``gateway.platform_reads.PlatformReads``)."""
+    """Reads of a tenant's records, implemented by ``gateway.platform_reads.PlatformReads``."""
 
     async def search(
         self, reader: Grant, purpose: ReadPurpose, target: str, *, since: datetime, binding: str, trace: Trace
@@ -33,7 +33,7 @@ class PatientDirectory(Protocol):
 
 
 class LookRefused(Exception):
-    """The records may not, or cannot, be looked at now."""
+    """The records may not, or cannot, be read now."""
 
     def __init__(self, deny: Deny) -> None:
         super().__init__(deny.reason)
@@ -42,7 +42,7 @@ class LookRefused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """Who looks, why, and within what. ``since`` is when their request began; page links are tied to ``binding``."""
+    """Who reads, and for which purpose. ``since`` is when their request began; links to pages are bound to ``binding``."""
 
     directory: PatientDirectory
     reader: Grant
@@ -52,7 +52,7 @@ class Look:
     trace: Trace
 
     async def search(self, target: str) -> dict[str, Any]:
-        """Search. What is out of reach is not there. Raises LookRefused."""
+        """Search the tenant's records; empty if what is searched for is out of reach. Raises LookRefused."""
         found = await self.directory.search(
             self.reader, self.purpose, target, since=self.since, binding=self.binding, trace=self.trace
         )
@@ -65,7 +65,7 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class PatientChoice:
-    """A patient as the picker shows one. ``number`` is the record number, ``facility`` who keeps the record, where it says so."""
+    """A patient as shown by the picker. ``number`` is the record number, ``facility`` the managing organization; either may be empty."""
 
     id: str
     name: str
@@ -87,14 +87,14 @@ FORMER_NAMES = frozenset({"old", "maiden"})
 
 @dataclass(frozen=True, slots=True)
 class PatientPage:
-    """One page of patients. ``after`` is the sealed way to the next, empty on the last."""
+    """One page of patients. ``after`` is the sealed cursor of the next page, empty on the last."""
 
     patients: tuple[PatientChoice, ...]
     after: str = ""
 
 
 async def own_charts(look: Look, charts: Iterable[str]) -> tuple[PatientChoice, ...]:
-    """Read the names on somebody's own charts; a chart that is not there is left out. Raises LookRefused."""
+    """Read the names of a person's own charts; those not found are left out. Raises LookRefused."""
     wanted = tuple(charts)
     if not wanted:
         return ()
@@ -103,9 +103,9 @@ async def own_charts(look: Look, charts: Iterable[str]) -> tuple[PatientChoice, 
 
 
 async def search(look: Look, *, text: str, after: str) -> PatientPage:
-    """Read one page of the tenant's patients, by name if ``text`` is given. ``after`` is a page's own way on.
+    """Read one page of the tenant's patients, by name if ``text`` is not empty. ``after`` is the cursor of a page.
 
-    A way on that was not made for this request begins again at the first page. Raises LookRefused.
+    A cursor that was not issued for this request starts again at the first page. Raises LookRefused.
     """
     if after:
         try:
@@ -120,13 +120,13 @@ async def search(look: Look, *, text: str, after: str) -> PatientPage:
 
 
 def _page_of(found: dict[str, Any]) -> PatientPage:
-    """Build a page in the order of the names it shows: a FHIR server may have sorted a patient by a former name."""
+    """Build a page, sorted by the names it shows, since a FHIR server may sort a patient by a former name."""
     resources = sorted(_resources(found, "Patient"), key=_family_first)
     return PatientPage(tuple(_patient(each) for each in resources), _way_on(found))
 
 
 async def find_patient(look: Look, patient: str) -> PatientChoice | None:
-    """Read one patient; None when there is none of this id within reach. Raises LookRefused."""
+    """Read one patient; None if there is none with this id within reach. Raises LookRefused."""
     if not _ID.fullmatch(patient):
         return None
     found = await look.search(f"Patient?_id={patient}")
@@ -142,7 +142,7 @@ async def encounters(look: Look, patient: str) -> tuple[EncounterChoice, ...]:
 
 
 async def has_encounter(look: Look, patient: str, encounter: str) -> bool:
-    """Return whether an encounter is there and is the patient's. Raises LookRefused."""
+    """Check whether an encounter exists and is the patient's. Raises LookRefused."""
     if not _ID.fullmatch(patient) or not _ID.fullmatch(encounter):
         return False
     found = await look.search(f"Encounter?_id={encounter}&patient={patient}")
@@ -199,7 +199,7 @@ def _facility(resource: dict[str, Any]) -> str:
 
 
 def _current_name(resource: dict[str, Any]) -> dict[str, Any]:
-    """Return the name that a patient goes by now: the official one, else the first that is not a former one."""
+    """Return a patient's current name: the official one, else the first that is not a former one."""
     names = resource.get("name")
     names = [name for name in names if isinstance(name, dict)] if isinstance(names, list) else []
     current = [name for name in names if name.get("use") not in FORMER_NAMES] or names
@@ -207,7 +207,7 @@ def _current_name(resource: dict[str, Any]) -> dict[str, Any]:
 
 
 def _family_first(resource: dict[str, Any]) -> tuple[str, str]:
-    """Return what a patient is sorted by: the family name of the name that is shown, then all of it."""
+    """Return the sort key of a patient: the family name that is shown, then the whole name."""
     family, shown = _current_name(resource).get("family"), _name_of(resource).casefold()
     return (family.casefold() if isinstance(family, str) else shown, shown)
 
@@ -251,7 +251,7 @@ def _encounter_label(resource: dict[str, Any]) -> str:
 
 
 def _way_on(bundle: dict[str, Any]) -> str:
-    """Take the sealed place out of the link to the next page."""
+    """Return the sealed cursor in the link to the next page; empty if there is none."""
     links = bundle.get("link")
     for link in links if isinstance(links, list) else []:
         if link.get("relation") == "next":

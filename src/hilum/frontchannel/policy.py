@@ -1,4 +1,4 @@
-"""What the authorization endpoint decides: pure functions from facts and ``now`` to values.
+"""Decisions of the authorization endpoint. Pure.
 
 Source: RFC 6749 section 4.1; RFC 7636; RFC 9207; RFC 9700 sections 2.1 and 4.1; SMART App Launch 2.2, app-launch#obtain-authorization-code.
 """
@@ -30,7 +30,7 @@ NOT_FOR_PEOPLE = frozenset({"hilum/launch"})
 
 @dataclass(frozen=True, slots=True)
 class DisplayedError:
-    """Shown to the person on a page of ours; the browser is never sent anywhere (RFC 6749 section 4.1.2.1)."""
+    """An error shown on a page of ours, without any redirect (RFC 6749 section 4.1.2.1)."""
 
     code: str
     detail: str
@@ -38,14 +38,14 @@ class DisplayedError:
 
 @dataclass(frozen=True, slots=True)
 class Redirect:
-    """The validated redirect URI with the answer in its query: where the browser goes, and the end of the request."""
+    """The validated redirect URI with the response in its query. It ends the request."""
 
     uri: str
 
 
 @dataclass(frozen=True, slots=True)
 class RedirectedError:
-    """Told to the client at its validated redirect URI."""
+    """An error returned to the client at its validated redirect URI."""
 
     redirect_uri: str
     state: str
@@ -55,9 +55,9 @@ class RedirectedError:
 
 @dataclass(frozen=True, slots=True)
 class ValidRequest:
-    """What an authorization request asks, when nothing is wrong with it.
+    """The parameters of a valid authorization request.
 
-    ``ignored`` names launch parameters that the app sent: they change nothing and are recorded (C31).
+    ``ignored``: names of launch parameters that the app sent itself. They have no effect and are recorded (C31).
     """
 
     redirect_uri: str
@@ -75,7 +75,7 @@ class ValidRequest:
 def validate_request(
     parameters: Parameters, client: Client | None, *, fhir_base: str, now: datetime
 ) -> DisplayedError | RedirectedError | ValidRequest:
-    """Judge the parameters of an authorization request: client and redirect URI first, the rest only when those hold."""
+    """Validate an authorization request: client and redirect URI first, since other errors may be redirected only if those are valid."""
     if shown := _client_fault(parameters, client, now):
         return shown
     assert client is not None, "a missing client is a displayed error"
@@ -83,7 +83,10 @@ def validate_request(
     state = parameters.get("state")
     if not oauth.printable(state) or len(state) > STATE_BOUND:
         return RedirectedError(
-            redirect_uri, "", AuthorizeError.INVALID_REQUEST, "state is too long or holds odd characters"
+            redirect_uri,
+            "",
+            AuthorizeError.INVALID_REQUEST,
+            "state is too long or has non-printable characters",
         )
     fault = _request_fault(parameters, client, fhir_base)
     if fault is not None:
@@ -130,7 +133,7 @@ def _request_fault(
     if parameters.repeated:
         return AuthorizeError.INVALID_REQUEST, f"{min(parameters.repeated)[:40]} is sent more than once"
     if any("\0" in value for value in parameters.values.values()):
-        return AuthorizeError.INVALID_REQUEST, "a parameter holds a null character"
+        return AuthorizeError.INVALID_REQUEST, "a parameter contains a null character"
     if parameters.get("request"):
         return AuthorizeError.REQUEST_NOT_SUPPORTED, "request objects are not supported"
     if parameters.get("request_uri"):
@@ -153,7 +156,7 @@ def _request_fault(
         return AuthorizeError.INVALID_REQUEST, "aud is not the FHIR base URL of this server"
     launch = parameters.get("launch")
     if len(launch) > LAUNCH_BOUND or not oauth.printable(launch):
-        return AuthorizeError.INVALID_REQUEST, "launch is not one that the EHR gave"
+        return AuthorizeError.INVALID_REQUEST, "launch is not a value issued by the EHR"
     return _proof_fault(parameters)
 
 
@@ -181,22 +184,22 @@ def _asked_scopes(parameters: Parameters) -> tuple[Scope, ...] | str:
         return SCOPE_FAULTS[parsed]
     scopes, _foreign = parsed
     if not scopes:
-        return "scope is missing or holds nothing known here"
+        return "scope is missing or has no scope that is supported here"
     for scope in scopes:
         if isinstance(scope, ClinicalScope) and scope.prefix is Prefix.SYSTEM:
-            return "system scopes are for backend services and cannot be asked for a person (C16)"
+            return "system scopes are for backend services and cannot be requested for a person (C16)"
         if isinstance(scope, SpecialScope) and scope.name in NOT_FOR_PEOPLE:
             return f"{scope.name} is for EHR clients"
     return _without_idle_launch(scopes, launched=bool(parameters.get("launch")))
 
 
 def _without_idle_launch(scopes: tuple[Scope, ...], *, launched: bool) -> tuple[Scope, ...] | str:
-    """Without a launch, ``launch`` means nothing: an app that can also start alone says so by ``launch/patient``."""
+    """Remove ``launch`` from a request without a launch; return an error unless the app can also start standalone (``launch/patient``)."""
     launch = SpecialScope("launch")
     if launched or launch not in scopes:
         return scopes
     if not smart_launch.context_asked(scopes)[0]:
-        return "scope launch needs the launch parameter that the EHR gave"
+        return "scope launch needs the launch parameter issued by the EHR"
     return tuple(scope for scope in scopes if scope != launch)
 
 
@@ -204,12 +207,12 @@ def _without_idle_launch(scopes: tuple[Scope, ...], *, launched: bool) -> tuple[
 
 
 def grantable(asked: Iterable[Scope], allowed: Iterable[str], rights: Mapping[str, str]) -> tuple[Scope, ...]:
-    """Give what consent may still narrow: asked, and allowed to the client at the tenant, and within the person's rights (C68).
+    """Return the scopes that may be granted: requested, allowed to the client at the tenant, and within the person's rights (C68).
 
     ``allowed``: registered and certified and installed. ``rights``: resource type -> letters. A wildcard under ``user/`` becomes the types
-    that the role reaches; under ``patient/`` it stays one, with the letters that the role has anywhere, because the gateway holds each
-    request against the role again. A granular scope that no resource can be held against is left out, and so is a type that is given
-    to no app, since it cannot be told whose its resources are: an app is told what it has, and a person asked about nothing else.
+    of the role; under ``patient/`` it stays a wildcard, with the letters that the role has on any type, because the gateway checks each
+    request against the role again. Left out are granular scopes that no resource can be tested against, and types without a visibility
+    rule, which no app can read: they would promise the app, and ask the person, more than the gateway permits.
     """
     kept: dict[Scope, None] = {}
     for scope in smart.intersect(asked, smart.known(allowed)):
@@ -233,13 +236,13 @@ def _limits(scope: ClinicalScope, rights: Mapping[str, str]) -> tuple[ClinicalSc
     return (ClinicalScope(Prefix.PATIENT, smart.ANY_TYPE, anywhere),)
 
 
-def says_something(scopes: Iterable[Scope]) -> bool:
-    """Tell whether a grant of these scopes is good for anything: a resource, or an identity."""
+def is_useful(scopes: Iterable[Scope]) -> bool:
+    """Check whether a grant of these scopes permits anything: access to a resource, or the person's identity."""
     return any(isinstance(scope, ClinicalScope) or scope.name == "openid" for scope in scopes)
 
 
 def offline_of(scopes: Iterable[Scope]) -> bool | None:
-    """Read the wish for a refresh token: True to outlive the session, False to end with it, None for none."""
+    """Return which refresh token the scopes request: True to outlive the session, False to end with it, None for none."""
     names = {scope.name for scope in scopes if isinstance(scope, SpecialScope)}
     if "offline_access" in names:
         return True
@@ -247,13 +250,13 @@ def offline_of(scopes: Iterable[Scope]) -> bool | None:
 
 
 def code_fault(code: Code, *, redirect_uri: str, verifier: str, now: datetime) -> str:
-    """Say why a code that was just used up earns nothing; empty when it does. Source: RFC 6749 section 4.1.3; RFC 7636."""
+    """Return why a redeemed code is refused; empty if it is valid. Source: RFC 6749 section 4.1.3; RFC 7636."""
     if now >= code.expires_at:
         return "The code has expired."
     if redirect_uri != code.redirect_uri:
         return "redirect_uri is not the one the code was issued for."
     if not oauth.verifier_matches(verifier, code.code_challenge):
-        return "code_verifier does not fit the code_challenge."
+        return "code_verifier does not match the code_challenge."
     return ""
 
 
@@ -262,10 +265,10 @@ def code_fault(code: Code, *, redirect_uri: str, verifier: str, now: datetime) -
 
 @dataclass(frozen=True, slots=True)
 class StepFacts:
-    """What decides the next step of a request once somebody is there to go on with it.
+    """The facts that decide the next step of a request of a signed-in person.
 
-    ``chosen_at``: when launch or person settled the context. ``standing``: the scopes of a standing authorization for this client
-    and version, None without one. ``client_proved``: only the client's owner can receive at the redirect URI.
+    ``chosen_at``: when the launch or the person set the context. ``standing``: the scopes of an authorization in force for this client
+    and version, None without one. ``client_proved``: only the client's owner can receive responses at the redirect URI.
     """
 
     prompt: frozenset[str]
@@ -278,7 +281,7 @@ class StepFacts:
 
 
 def next_step(facts: StepFacts) -> Step:
-    """Choose what a request needs next: context, the person's word, or nothing more."""
+    """Return what a request needs next: context, consent, a notice, or nothing more."""
     if not facts.ehr_launch and facts.chosen_at is None and smart_launch.context_asked(facts.scopes)[0]:
         return Step.CHOOSE_CONTEXT
     if facts.role == Role.PATIENT:
@@ -300,7 +303,7 @@ def login_is_stale(
     prompt: frozenset[str],
     max_age_s: int | None,
 ) -> bool:
-    """Tell whether the client wants a newer sign-in than this. Source: OpenID Connect Core 1.0 section 3.1.2.1."""
+    """Check whether the client requires a newer sign-in than this. Source: OpenID Connect Core 1.0 section 3.1.2.1."""
     if auth_time >= requested_at:
         return False
     return "login" in prompt or (max_age_s is not None and now - auth_time > timedelta(seconds=max_age_s))
@@ -312,22 +315,22 @@ PROMPT_NONE = {
     Step.CONSENT: AuthorizeError.CONSENT_REQUIRED,
     Step.NOTICE: AuthorizeError.CONSENT_REQUIRED,
 }
-"""What ``prompt=none`` answers where a page would be needed. Source: OpenID Connect Core 1.0 section 3.1.2.6."""
+"""The error for ``prompt=none`` if a page would be needed. Source: OpenID Connect Core 1.0 section 3.1.2.6."""
 
 
 # --- context ---------------------------------------------------------------------------------------------------------------------
 
 
 def context_refusal(scopes: Iterable[Scope], *, patient: str) -> str:
-    """Say why the settled context does not carry the scopes; empty when it does (C34)."""
+    """Return why the context is not sufficient for the scopes; empty if it is (C34)."""
     scopes = tuple(scopes)
     if smart_launch.needs_patient(scopes) and not patient:
         return "patient scopes need a patient, and no patient was established"
     return ""
 
 
-def told_context(scopes: Iterable[Scope], patient: str, encounter: str) -> tuple[str, str]:
-    """Tell which part of the context the scopes let the app know: patient, encounter (C32)."""
+def disclosed_context(scopes: Iterable[Scope], patient: str, encounter: str) -> tuple[str, str]:
+    """Return the patient and encounter that the scopes disclose to the app (C32)."""
     names = {scope.name for scope in scopes if isinstance(scope, SpecialScope)}
     all_of_it = "launch" in names
     if not patient or not (all_of_it or names & {"launch/patient", "launch/encounter"}):

@@ -1,4 +1,4 @@
-"""The front channel's edge: authorize and its pages, and the connected apps. Parse, one verb, render.
+"""Routes of the authorization endpoint, its pages, and the connected apps: parse, call one verb, render.
 
 Source: RFC 6749 section 3.1; RFC 9700 section 4.12 (303 after a form post); SMART App Launch 2.2, app-launch.
 """
@@ -41,7 +41,7 @@ _FRAMES = frozenset({"iframe", "frame", "embed", "object"})
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """Where a request of a browser arrived. ``framed``: inside a frame, where the EHR's partitioned session counts."""
+    """A browser's request: its site and session cookie. ``framed``: inside a frame, which has the EHR's partitioned session."""
 
     site: Site
     cookie: str
@@ -50,14 +50,14 @@ class Visit:
 
 
 class FrontChannel:
-    """The endpoints that people's browsers come to."""
+    """The endpoints for people's browsers."""
 
     def __init__(self, kit: Kit, directory: PatientDirectory) -> None:
         self._kit, self._directory = kit, directory
         self._refusals = Refusals(kit.edge, service.record_folded)
 
     def routes(self) -> list[Route]:
-        """Give the routes to mount."""
+        """Return the routes to mount."""
         root = "/t/{tenant}/oauth"
         return [
             Route(f"{root}/authorize", self.authorize, methods=["GET", "POST"]),
@@ -68,11 +68,11 @@ class FrontChannel:
         ]
 
     def tell_folded_soon(self) -> None:
-        """Record refusals that were counted; also when the process is told to stop."""
+        """Record counted refusals; also called when the process stops."""
         self._refusals.tell_soon()
 
     async def authorize(self, request: Request) -> Response:
-        """Begin a request, or, with nothing but ``request`` in the query, show its next page. GET and POST begin alike (C29)."""
+        """Start an authorization request, by GET or POST (C29), or show the next page of the one in ``request``."""
         visit = self._visit(request)
         pairs = oauth.decode_form(request.scope.get("query_string", b"").decode("latin-1"))
         if request.method == "POST":
@@ -96,7 +96,7 @@ class FrontChannel:
         return self._ended(request, begun)
 
     async def context(self, request: Request) -> Response:
-        """Take the patient, and the encounter, that somebody chose."""
+        """Process the chosen patient and encounter."""
         visit = self._visit(request)
         form = await forms.read_form(request)
         request_id = self._opened(visit, form.one("request"))
@@ -116,7 +116,7 @@ class FrontChannel:
             there = within and await self._exists(visit, resumed, patient, encounter)
         except LookRefused as refused:
             return self._refused_picker(request, visit, resumed, refused.deny)
-        # A patient out of reach is not looked up; the verb refuses the choice and records it.
+        # A patient out of reach is not read from the FHIR server; the verb refuses the choice and records it.
         choice = service.Choice(patient if there or not within else "", encounter)
         chosen = await self._kit.edge.write(
             partial(
@@ -135,7 +135,7 @@ class FrontChannel:
         return await self._shown(request, visit, chosen)
 
     async def consent(self, request: Request) -> Response:
-        """Take the person's word: allow what is ticked, or deny."""
+        """Process the consent form: allow what is ticked, or deny."""
         visit = self._visit(request)
         form = await forms.read_form(request, multi=("scope",))
         request_id = self._opened(visit, form.one("request"))
@@ -159,7 +159,7 @@ class FrontChannel:
         return await self._shown(request, visit, decided)
 
     async def manage(self, request: Request) -> Response:
-        """Show the connected apps of whoever is signed in."""
+        """Show the connected apps of the signed-in person."""
         visit = self._visit(request)
         listed = await self._kit.edge.write(
             partial(service.connected_apps, site=visit.site, cookie=visit.cookie), trace=visit.trace
@@ -172,7 +172,7 @@ class FrontChannel:
         return pages.manage(self._kit, request, listed, csrf=csrf, done=query.one("done"), names=names)
 
     async def manage_post(self, request: Request) -> Response:
-        """Remove an app, or take single permissions from it."""
+        """Remove an app, or some of its permissions."""
         visit = self._visit(request)
         form = await forms.read_form(request, multi=("scope",))
         manage_url = self._kit.urls.manage(visit.site.tenant)
@@ -199,9 +199,9 @@ class FrontChannel:
         return _see_other(f"{path_of(manage_url)}?done={action}")
 
     async def origins_of(self, request: Request, tenant: str, then: str) -> tuple[str, ...]:
-        """Name whither a sign-in that goes on to ``then`` may lead: the redirect URI's origin of the request that waits there.
+        """Return the origins that sign-in may redirect to after ``then``: that of the redirect URI of the waiting request.
 
-        For ``signin.routes.pages``: Chromium holds a form's whole chain of redirects against the form-action of its page.
+        For ``signin.routes.pages``: Chromium checks a form's whole chain of redirects against the form-action of its page.
         """
         path, _, query = then.partition("?")
         pairs = oauth.decode_form(query)
@@ -244,7 +244,7 @@ class FrontChannel:
         return pages.consent(self._kit, request, progress, fields, whose=whose)
 
     async def _names_of_others(self, visit: Visit, listed: service.ConnectedApps) -> dict[str, str]:
-        """Look up whose records a proxy has shared; without the hospital's records the page works, too."""
+        """Read the names of patients whose records a proxy has shared; empty if the hospital's records cannot be read."""
         seen = {each.authorization.patient for each in listed.apps}
         others = sorted(
             patient
@@ -260,7 +260,7 @@ class FrontChannel:
         return {choice.id: choice.name for choice in found}
 
     async def _record_of_another(self, visit: Visit, stage: Stage) -> str:
-        """Return whose record a proxy is about to share; by its id where the name cannot be looked up. Empty: their own."""
+        """Return whose record a proxy is about to share, by its id if the name cannot be read; empty for their own."""
         patient = stage.request.patient
         if stage.step is not Step.CONSENT or pages.is_own(stage.person, patient):
             return ""
@@ -306,7 +306,7 @@ class FrontChannel:
         return pages.picker_refused(self._kit, request, stage, self._fields(visit, stage), deny)
 
     async def _exists(self, visit: Visit, stage: Stage, patient: str, encounter: str | None) -> bool:
-        """Look whether the chosen records are there, and the encounter is the patient's. Raises LookRefused."""
+        """Check that the chosen patient exists, and that the encounter is the patient's. Raises LookRefused."""
         look = self._look(visit, stage)
         if await picker.find_patient(look, patient) is None:
             return False
@@ -366,9 +366,7 @@ class FrontChannel:
 
 
 def _unknown_request() -> NoReturn:
-    raise NotFound(
-        "request_unknown", "This authorization request is not known here. Start again from the app."
-    )
+    raise NotFound("request_unknown", "There is no such authorization request. Start again from the app.")
 
 
 def _see_other(url: str) -> Response:

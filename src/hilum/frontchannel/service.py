@@ -1,4 +1,4 @@
-"""The front channel's verbs: begin a request, go on with it, settle its context, take the person's word; codes; connected apps."""
+"""The front channel's verbs: begin and resume a request, choose its context, decide on consent; codes; connected apps."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -48,20 +48,20 @@ from hilum.web.urls import Site
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A valid request, kept until its pages are done."""
+    """A valid request that was stored."""
 
     request: AuthorizationRequest
 
 
 def redirect_uri_of(ctx: Context, site: Site, request_id: str) -> str:
-    """Name the validated redirect URI of a request that waits; empty if none does."""
+    """Return the validated redirect URI of an unfinished request; empty if there is none."""
     request = store.find_request(ctx.tx, site.tenant, request_id)
     return request.redirect_uri if request is not None and request.finished_at is None else ""
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A chosen context. ``patient`` is empty when the edge found none. ``encounter``: None is still to be chosen, empty is none."""
+    """A chosen context. ``patient`` is empty if the edge found none. ``encounter``: None if not chosen yet, empty for no encounter."""
 
     patient: str
     encounter: str | None = None
@@ -69,7 +69,7 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A person's word on the consent page or the notice."""
+    """A person's answer on the consent page or the notice."""
 
     allow: bool
     ticked: tuple[str, ...] = ()
@@ -77,7 +77,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Issued:
-    """A code on its way to its client, and the agreement that it rests on."""
+    """An issued code, as a redirect to its client, and its authorization."""
 
     redirect: Redirect
     authorization: Authorization
@@ -86,9 +86,9 @@ class Issued:
 def begin(
     ctx: Context, site: Site, parameters: Parameters, *, loud: bool = True
 ) -> Stored | Redirect | DisplayedError:
-    """Judge an authorization request and keep it; a refusal goes to the client only when its redirect URI is registered (C28).
+    """Validate an authorization request and store it. An error is redirected to the client only if its redirect URI is registered (C28).
 
-    ``loud``: whoever sent it has not been refused so often lately that one more record says nothing.
+    ``loud``: a refusal is recorded by itself; False if its address has had so many lately that they are only counted.
     """
     purge(ctx)
     client_id = parameters.get("client_id")
@@ -102,7 +102,7 @@ def begin(
             _record_refusal(ctx, site, "", judged.code, loud=loud)
             return judged
         case RedirectedError():
-            assert client is not None, "without a client nobody is redirected"
+            assert client is not None, "an unknown client is a displayed error"
             _record_refusal(ctx, site, client.id, judged.error, loud=loud)
             return flow.error_redirect(site, judged.redirect_uri, judged.state, judged.error, judged.detail)
     assert parties is not None, "an unknown client is a displayed error"
@@ -163,7 +163,7 @@ def _record_refusal(ctx: Context, site: Site, client: str, reason: str, *, loud:
 
 
 def record_folded(ctx: Context, folded: Iterable[tuple[str, str, int]]) -> None:
-    """Record refusals beyond those that were recorded one by one: tenant, address and how many."""
+    """Record aggregated refusals, beyond those recorded one by one: tenant, address and count."""
     for tenant, source, count in folded:
         event = Event(
             "authserver.request.refuse",
@@ -176,10 +176,10 @@ def record_folded(ctx: Context, folded: Iterable[tuple[str, str, int]]) -> None:
 
 
 def resume(ctx: Context, site: Site, request_id: str, cookie: str) -> Progress:
-    """Go on with a request: a Stage asks for its page, anything else ends or interrupts. Issues the code when no page is needed."""
+    """Continue a request: a Stage needs its page, any other result ends or interrupts it. Issues the code if no page is needed."""
     progress = flow.advance(ctx, site, request_id, cookie)
     if isinstance(progress, Stage) and progress.step is Step.ISSUE:
-        assert progress.standing is not None, "only a standing authorization spares the page"
+        assert progress.standing is not None, "only an authorization in force makes the page unnecessary"
         acting = ctx.as_actor(progress.actor)
         issued = _issue(acting, site, progress, progress.offered, progress.standing.id)
         return issued.redirect if isinstance(issued, Issued) else issued
@@ -187,9 +187,9 @@ def resume(ctx: Context, site: Site, request_id: str, cookie: str) -> Progress:
 
 
 def choose_context(ctx: Context, site: Site, request_id: str, cookie: str, choice: Choice) -> Progress:
-    """Settle the patient and the encounter that the edge found to be there.
+    """Set the patient and the encounter, which the edge has found to exist.
 
-    A patient whom the person may not open is refused as if not there.
+    A patient whom the person may not open is recorded, and answered as if it did not exist.
     """
     progress = flow.advance(ctx, site, request_id, cookie)
     if not isinstance(progress, Stage) or progress.step is not Step.CHOOSE_CONTEXT:
@@ -216,13 +216,13 @@ def choose_context(ctx: Context, site: Site, request_id: str, cookie: str, choic
 
 
 def may_open(person: Person, patient: str) -> bool:
-    """Tell whether a patient's chart is within somebody's reach (C34)."""
+    """Check whether a person may open a patient's chart (C34)."""
     reach = identity_policy.patients_openable(person)
     return bool(patient) and (reach is None or patient in reach)
 
 
 def reader_of(stage: Stage) -> Grant:
-    """Return as whom the picker reads: the person at the browser, in their role, for the app that asked."""
+    """Return the grant with which the picker reads: the person at the browser, in their role, for the requesting app."""
     facts = stage.parties.facts
     return replace(
         reader_of_person(stage.person, stage.parties.tenant),
@@ -235,7 +235,7 @@ def reader_of(stage: Stage) -> Grant:
 
 
 def reader_of_person(person: Person, tenant: Tenant) -> Grant:
-    """Return as whom a page reads that no app asked for: the person alone."""
+    """Return the grant with which a page reads for a person without any app."""
     return Grant(
         tenant=tenant.id,
         client=ClientId(""),
@@ -251,9 +251,9 @@ def reader_of_person(person: Person, tenant: Tenant) -> Grant:
 
 
 def decide(ctx: Context, site: Site, request_id: str, cookie: str, answer: Answer) -> Progress:
-    """Take the person's word on the consent page or first-use notice, record it, and answer the client.
+    """Process the person's answer on the consent page or first-use notice, record it, and redirect to the client.
 
-    Denying is possible from the picker on: somebody who finds no patient has a way back to the app.
+    Deny is possible from the picker on, so that a person who finds no patient can return to the app.
     """
     progress = flow.advance(ctx, site, request_id, cookie)
     if not isinstance(progress, Stage):
@@ -276,8 +276,8 @@ def decide(ctx: Context, site: Site, request_id: str, cookie: str, answer: Answe
     granted = progress.offered
     if progress.step is Step.CONSENT:
         granted = consented(progress.offered, answer.ticked, progress.person)
-    patient, _ = policy.told_context(granted, progress.request.patient, progress.request.encounter)
-    fault = "" if policy.says_something(granted) else "nothing was granted"
+    patient, _ = policy.disclosed_context(granted, progress.request.patient, progress.request.encounter)
+    fault = "" if policy.is_useful(granted) else "nothing was granted"
     if fault := fault or policy.context_refusal(granted, patient=patient):
         if progress.step is Step.CONSENT:
             _withhold(ctx, site, progress, answer.ticked)
@@ -295,9 +295,9 @@ def decide(ctx: Context, site: Site, request_id: str, cookie: str, answer: Answe
 def _withhold(
     ctx: Context, site: Site, stage: Stage, ticked: tuple[str, ...], *, made: Authorization | None = None
 ) -> None:
-    """Withhold what the page offered and the person left unticked, whether or not anything was granted."""
+    """Withhold what the page offered and the person did not tick, whether or not anything was granted."""
     request, by = stage.request, by_of(stage.person)
-    patient, _ = policy.told_context(stage.offered, request.patient, request.encounter)
+    patient, _ = policy.disclosed_context(stage.offered, request.patient, request.encounter)
     holder = (site.tenant, stage.person.id, stage.parties.facts.app)
     texts = tuple(smart.render(scope) for scope in stage.offered)
     refused = consent_policy.declined(texts, ticked, by=by)
@@ -305,14 +305,14 @@ def _withhold(
 
 
 def consented(offered: tuple[Scope, ...], ticked: Iterable[str], person: Person) -> tuple[Scope, ...]:
-    """Apply the ticks of a consent page; the answer never holds more than was offered (C68)."""
+    """Return the scopes that the ticks of a consent page grant, never more than was offered (C68)."""
     texts = tuple(smart.render(scope) for scope in offered)
     kept = consent_policy.apply_ticks(texts, tuple(ticked), by=by_of(person))
     return smart.intersect(smart.known(kept), offered)
 
 
 def by_of(person: Person) -> By:
-    """Return what a consent page must know of whoever answers it."""
+    """Return the facts about a person that limit what their consent can grant."""
     return By(identity_policy.rights_of(person.role), person.fhir_user.partition("/")[0])
 
 
@@ -326,7 +326,7 @@ def _issue(
     request, person = stage.request, stage.person
     if not store.finish_request(ctx.tx, request.id, ctx.now):
         return DisplayedError("request_finished", "This authorization request has been answered already.")
-    patient, encounter = policy.told_context(granted, request.patient, request.encounter)
+    patient, encounter = policy.disclosed_context(granted, request.patient, request.encounter)
     texts = tuple(smart.render(scope) for scope in granted)
     offline = policy.offline_of(granted)
     authorization = consent.record_authorization(
@@ -413,9 +413,9 @@ def _record_issue(ctx: Context, stage: Stage, code: Code) -> None:
 def redeem_code(
     ctx: Context, secret: str, *, client: Client, tenant: TenantId, redirect_uri: str, verifier: str
 ) -> Code:
-    """Use a code up, for the client that it was issued to: the one verb of this room that the token endpoint calls.
+    """Redeem a code for the client that it was issued to. The only verb of this room that the token endpoint calls.
 
-    Raises NotPermitted(invalid_grant), whatever is wrong. A wrong proof costs the code; a second use ends all that the first obtained.
+    Raises NotPermitted(invalid_grant) for every fault. A wrong proof uses the code up; a second use revokes all that the first obtained.
     """
     fingerprint = flow.digest(secret)
     code = store.redeem_code(ctx.tx, fingerprint, tenant=tenant, client=client.id, now=ctx.now)
@@ -427,13 +427,13 @@ def redeem_code(
 
 
 def _why_not_redeemed(ctx: Context, fingerprint: bytes, client: Client, tenant: TenantId) -> str:
-    """Record what was done with a code, and end what its own client's first use obtained (RFC 6749 section 4.1.2)."""
-    known = store.find_code(ctx.tx, fingerprint)
-    if known is None:
-        return "The code is not known here."
-    own = known.grant.client == client.id and known.grant.tenant == tenant
+    """Record the misuse of a code; on a replay by its own client, revoke the tokens obtained with it (RFC 6749 section 4.1.2)."""
+    code = store.find_code(ctx.tx, fingerprint)
+    if code is None:
+        return "There is no such code."
+    own = code.grant.client == client.id and code.grant.tenant == tenant
     if own:
-        tokens.revoke_family(ctx, known.family, because="code_replayed")
+        tokens.revoke_family(ctx, code.family, because="code_replayed")
     event = Event(
         "authserver.code.replay" if own else "authserver.code.misuse",
         Outcome.REFUSED,
@@ -441,7 +441,7 @@ def _why_not_redeemed(ctx: Context, fingerprint: bytes, client: Client, tenant: 
         app=client.app,
         client=client.id,
         reason="code_replayed" if own else "foreign_code",
-        facts={"family": known.family, "issued_to": known.grant.client, "issued_at": known.grant.tenant},
+        facts={"family": code.family, "issued_to": code.grant.client, "issued_at": code.grant.tenant},
     )
     audit.record(ctx, event)
     return "The code was used before." if own else "The code was issued to another client or server."
@@ -452,7 +452,7 @@ def _why_not_redeemed(ctx: Context, fingerprint: bytes, client: Client, tenant: 
 
 @dataclass(frozen=True, slots=True)
 class ConnectedApp:
-    """One entry of the connected-apps page: all that was agreed with an app, through any of its clients."""
+    """One entry of the connected-apps page: all agreements with an app, of any of its clients."""
 
     authorization: Authorization
     app: App
@@ -467,7 +467,7 @@ class ConnectedApps:
 
 
 def connected_apps(ctx: Context, site: Site, cookie: str) -> ConnectedApps | None:
-    """List the apps that somebody is connected with (C93); None when nobody is signed in at this tenant."""
+    """List a person's connected apps (C93); None if nobody is signed in at this tenant."""
     found = _signed_in(ctx, site, cookie)
     if found is None:
         return None
@@ -482,7 +482,7 @@ def _connected(ctx: Context, entry: Authorization) -> ConnectedApp:
 
 
 def disconnect(ctx: Context, site: Site, cookie: str, authorization: str) -> bool:
-    """Withdraw all that somebody agreed with an app: its access and refresh tokens end at once (C91). False: nobody is signed in."""
+    """Withdraw all of a person's agreements with an app, and revoke its tokens (C91). Return False if nobody is signed in."""
     found = _signed_in(ctx, site, cookie)
     if found is None:
         return False
@@ -492,14 +492,17 @@ def disconnect(ctx: Context, site: Site, cookie: str, authorization: str) -> boo
 
 
 def narrow_app(ctx: Context, site: Site, cookie: str, authorization: str, ticked: Iterable[str]) -> bool:
-    """Take what is no longer ticked out of all that was agreed with an app. Raises Invalid when nothing is left. False: nobody is signed in."""
+    """Remove what is no longer ticked from all agreements with an app. Return False if nobody is signed in.
+
+    Raises Invalid if nothing would be left.
+    """
     found = _signed_in(ctx, site, cookie)
     if found is None:
         return False
     own = _own_authorization(ctx, site, found[1], authorization)
     ticks, by = tuple(ticked), by_of(found[1])
     kept = consent_policy.apply_ticks(own.scopes, ticks, by=by)
-    if not policy.says_something(smart.known(kept)):
+    if not policy.is_useful(smart.known(kept)):
         raise Invalid("nothing_left", "Nothing would be left to share. Remove the app instead.")
     refused = consent_policy.declined(own.scopes, ticks, by=by)
     consent.take_back(ctx.as_actor(signin_policy.actor_of(found[1])), own, refused, by=by)
@@ -524,5 +527,5 @@ def _own_authorization(ctx: Context, site: Site, person: Person, authorization: 
 
 
 def purge(ctx: Context) -> int:
-    """Forget requests and codes that expired long enough ago; tells how many. For the jobs process."""
+    """Delete requests and codes that expired long enough ago; return how many."""
     return store.purge(ctx.tx, requests_before=ctx.now, codes_before=ctx.now - CODE_KEPT)

@@ -1,4 +1,4 @@
-"""Rows of authorization requests and codes. Each one-shot step is one statement."""
+"""Tables and rows of authorization requests and codes. Each one-shot step is one statement, so that concurrent attempts cannot both pass."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, fields
@@ -96,7 +96,7 @@ def add_request(tx: Connection, request: AuthorizationRequest) -> None:
 
 
 def find_request(tx: Connection, tenant: TenantId, request_id: str) -> AuthorizationRequest | None:
-    """Read a request of the tenant; None for another's."""
+    """Find a request of this tenant; None for one of another tenant."""
     table = authorization_request
     found = tx.execute(select(table).where(table.c.id == request_id, table.c.tenant == tenant))
     row = found.mappings().first()
@@ -104,7 +104,7 @@ def find_request(tx: Connection, tenant: TenantId, request_id: str) -> Authoriza
 
 
 def bind_request(tx: Connection, request_id: str, session: SessionId, person: PersonId) -> bool:
-    """Give the request to a session, unless another person has it already; tells whether it is this person's now."""
+    """Bind a request to a session, unless it is bound to another person; return whether it is this person's now."""
     table = authorization_request
     free = (table.c.person == "") | (table.c.person == person)
     done = tx.execute(
@@ -116,12 +116,12 @@ def bind_request(tx: Connection, request_id: str, session: SessionId, person: Pe
 
 
 def save_launch(tx: Connection, request: AuthorizationRequest) -> None:
-    """Keep the context that the launch brought; the handle is no longer needed."""
+    """Store the context of the launch, and delete the sealed handle."""
     _save(tx, request, "launch", "patient", "encounter", "context_chosen_at", launch_sealed="")
 
 
 def save_context(tx: Connection, request: AuthorizationRequest) -> None:
-    """Keep the context that the person chose."""
+    """Store the context that the person chose."""
     _save(tx, request, "patient", "encounter", "context_chosen_at")
 
 
@@ -131,7 +131,7 @@ def _save(tx: Connection, request: AuthorizationRequest, *names: str, **more: An
 
 
 def finish_request(tx: Connection, request_id: str, now: datetime) -> bool:
-    """End the request; True for the first who does, so that it issues one code at most."""
+    """End a request; return True only for the first caller, so that it issues at most one code."""
     table = authorization_request
     done = tx.execute(
         update(table).where(table.c.id == request_id, table.c.finished_at.is_(None)).values(finished_at=now)
@@ -160,9 +160,9 @@ def add_code(tx: Connection, code: Code) -> None:
 def redeem_code(
     tx: Connection, code_hash: bytes, *, tenant: TenantId, client: ClientId, now: datetime
 ) -> Code | None:
-    """Use the code up, if it is unused and this client's at this tenant: one statement, so only one caller gets it.
+    """Mark a code as used and return it, if it is unused and issued to this client at this tenant. Only one caller can get it.
 
-    The code may have expired; whether its verifier and redirect URI fit is judged after. None says nothing about why: ask ``find_code``.
+    The caller checks its expiry, verifier and redirect URI. None does not say why; see ``find_code``.
     """
     wanted = {"fingerprint": code_hash, "at_tenant": tenant, "by_client": client, "now": now}
     row = _REDEEM.first(tx, wanted)
@@ -170,13 +170,13 @@ def redeem_code(
 
 
 def find_code(tx: Connection, code_hash: bytes) -> Code | None:
-    """Read a code, used or not."""
+    """Find a code, used or not."""
     row = _FIND_CODE.first(tx, {"fingerprint": code_hash})
     return None if row is None else _code(row)
 
 
 def purge(tx: Connection, *, requests_before: datetime, codes_before: datetime) -> int:
-    """Forget requests and codes that expired before the given moments, at most PURGE_BATCH of each; tells how many."""
+    """Delete requests and codes that expired before the given moments, at most PURGE_BATCH of each; return how many."""
     removed = 0
     for table, key, before in (
         (authorization_request, authorization_request.c.id, requests_before),

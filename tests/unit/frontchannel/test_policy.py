@@ -306,7 +306,7 @@ def test_a_user_wildcard_becomes_the_types_of_the_role() -> None:
     ],
 )
 def test_a_grant_of_nothing_useful_says_nothing(texts: list[str], answer: bool) -> None:
-    assert policy.says_something(known(texts)) is answer
+    assert policy.is_useful(known(texts)) is answer
 
 
 @pytest.mark.parametrize(
@@ -330,8 +330,8 @@ def test_offline_is_read_from_the_scopes(texts: list[str], answer: bool | None) 
 )
 def test_context_is_told_only_as_far_as_the_scopes_go(texts: list[str], told: tuple[str, str]) -> None:
     """C32."""
-    assert policy.told_context(known(texts), "p", "e") == told
-    assert policy.told_context(known(texts), "", "") == ("", "")
+    assert policy.disclosed_context(known(texts), "p", "e") == told
+    assert policy.disclosed_context(known(texts), "", "") == ("", "")
 
 
 def test_patient_scopes_without_a_patient_are_refused() -> None:
