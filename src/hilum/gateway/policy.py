@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from hilum.controls import policy as controls
-from hilum.controls.models import Subject, SwitchIndex
+from hilum.controls.models import Subject
 from hilum.gateway.access_scope import LETTERS, access_of, grant_rules, holds, stops_of
 from hilum.gateway.models import (
     DOCUMENT_BOUND,
@@ -81,7 +81,7 @@ def decide(
     standing, tenant = _standing(asked, token, snapshot), snapshot.identity.tenants.get(asked.tenant)
     fault = _standing_fault(asked, standing, now)
     if fault is None or fault.reason is not Reason.SWITCH_ENGAGED:
-        fault = _switch_fault(token, request, snapshot.controls.switches, now) or fault
+        fault = _switch_fault(token, request, standing, now) or fault
     if fault is not None:
         return fault
     assert tenant is not None, "standing refuses what is at no tenant"
@@ -255,14 +255,16 @@ def _token_fault(token: AccessToken, asked: DecisionInput, snapshot: Snapshot, n
     return None
 
 
-def _switch_fault(token: AccessToken, request: FhirRequest, index: SwitchIndex, now: datetime) -> Deny | None:
+def _switch_fault(token: AccessToken, request: FhirRequest, standing: Standing, now: datetime) -> Deny | None:
     """Judge the switches that standing does not look at: on the type, on writing, and on every scope that would permit this."""
+    index, client = standing.switches, standing.client
     if not index.kinds:
         return None
     subject = Subject(token.tenant, token.vendor, token.app, token.version, token.person, request.type)
     if controls.stopped_by(index, subject, now=now, issued_at=token.issued_at) is not None:
         return _STANDING[Reason.SWITCH_ENGAGED]
-    if request.is_write and controls.read_only(index, subject, now) is not None:
+    after_update = subject if client is None else replace(subject, version=client.version)
+    if request.is_write and any(controls.read_only(index, each, now) for each in (subject, after_update)):
         return Deny(Reason.SWITCH_ENGAGED, "A kill switch stops every write.")
     stopped = stops_of(token, index, now, writes=request.is_write)
     letter = LETTERS[request.interaction]

@@ -216,6 +216,13 @@ REFUSED: list[tuple[str, Reason, Any, AccessToken | Deny, Snapshot]] = [
         with_switch(Target(TargetKind.APP, "app_1"), Mode.READ_ONLY),
     ),
     (
+        "a write under a read-only switch on the version that the client has moved on to",
+        Reason.SWITCH_ENGAGED,
+        ask("Observation", method="POST", body=orjson.dumps(observation())),
+        TOKEN,
+        with_client(with_switch(Target(TargetKind.VERSION, "ver_2"), Mode.READ_ONLY), version="ver_2"),
+    ),
+    (
         "the only scope stopped",
         Reason.SWITCH_ENGAGED,
         ask(),
