@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 import httpx2
 import orjson
@@ -162,9 +163,9 @@ def test_no_data_leaves_after_a_stop_that_was_engaged_as_the_database_came_back(
             nodes.a.path.thaw()
             held = await asyncio.gather(*begun)
             assert not [each for each in held if each.status == 200], "a read begun before left with data"
-            for node in "ab":
-                since = max(back, stopped)
-                await until(lambda node=node, since=since: _refused(story, node, since), WELL_WITHIN_S)
+            since = max(back, stopped)
+            for name in "ab":
+                await until(partial(_refused, story, name, since), WELL_WITHIN_S)
             await asyncio.sleep(0.5)
         try:
             _judge(story, frozen=frozen, thawed=thawed, stopped=stopped, back=back)

@@ -154,9 +154,6 @@ def test_nodes_that_are_killed_lose_no_record_and_double_no_order(nodes: Nodes) 
             del nodes.upstream.resources[name]
 
     assert found["intact"], found
-    assert all(flight.lost[kill] for kill in range(1, KILLS + 1)), (
-        "nothing was under way when a node was killed"
-    )
     assert {name for name, times in carried_out.items() if times > 1} == set(), "carried out twice"
     assert set(flight.stored) <= set(carried_out), "answered 201 and not there"
     reader = journals.open_reader(nodes.a.home / "journal", nodes.url)
