@@ -12,7 +12,7 @@ from hilum.audit import service as audit
 from hilum.audit.models import EventQuery, RecordedEvent
 from hilum.controls.models import EngageOrder, Mode, Target, TargetKind
 from hilum.infra.edge import Edge
-from hilum.standards.strangers import LOUD_BOUND
+from hilum.standards.strangers import RECORDED_BOUND
 from hilum.switchboard import service as switchboard
 from tests.flows.control_site import TRACE, ControlSite, build, problem
 from tests.sim.world import FakeClock
@@ -105,7 +105,7 @@ def test_no_route_reads_a_body_or_a_parameter_for_somebody_whom_it_is_not_for(
 
     assert refused >= len(BAD_BODIES)
     told = recorded(site)
-    assert len(told) == min(refused, LOUD_BOUND)
+    assert len(told) == min(refused, RECORDED_BOUND)
     assert {each.event.person for each in told} == {site.people[who].id}
     assert all(each.event.facts["call"].partition(" ")[2].startswith("/api/v1/") for each in told)
 
@@ -123,11 +123,11 @@ def test_a_stopped_persons_call_is_on_record_and_reads_nothing_of_it(site: Contr
     order = EngageOrder(Target(TargetKind.PERSON, person), mode, "left open")
     site.system(switchboard.engage, order=order)
 
-    for _ in range(LOUD_BOUND + 3):
+    for _ in range(RECORDED_BOUND + 3):
         problem(client.post("/vendors", content=b"{"), 403, "switch_engaged")
 
     told = recorded(site)
-    assert len(told) == LOUD_BOUND
+    assert len(told) == RECORDED_BOUND
     assert {(each.event.person, each.event.reason, each.actor) for each in told} == {
         (person, "switch_engaged", f"staff:{person}")
     }

@@ -34,7 +34,7 @@ from hilum.infra.context import Trace
 from hilum.infra.db import Database
 from hilum.infra.edge import Edge
 from hilum.kernel.errors import Unavailable
-from hilum.standards.strangers import FOLDS_BOUND, LOUD_BOUND, SOURCES_BOUND
+from hilum.standards.strangers import AGGREGATES_BOUND, RECORDED_BOUND, SOURCES_BOUND
 from tests.effort import effort
 from tests.sim.world import FakeClock, SeededIds
 
@@ -568,7 +568,7 @@ def test_counted_refusals_wait_for_room_in_a_full_queue_and_none_is_lost(
     run(work)
 
     records = files.reader.newest(AccessQuery(reason="token_missing"))
-    assert (len(records), sum(each.count for each in records)) == (LOUD_BOUND + 1, 100)
+    assert (len(records), sum(each.count for each in records)) == (RECORDED_BOUND + 1, 100)
 
 
 def test_what_is_beyond_the_notes_is_counted_on_record_and_in_a_metric(
@@ -735,7 +735,7 @@ def test_strangers_are_recorded_singly_at_first_and_then_counted(files: Place) -
 
     records = files.reader.newest(AccessQuery())
     mine = [each for each in records if each.source == "198.51.100.1"]
-    assert len(mine) == LOUD_BOUND + 1
+    assert len(mine) == RECORDED_BOUND + 1
     assert sum(each.count for each in mine) == 100
     folded = next(each for each in mine if each.count > 1)
     assert (folded.rule, folded.path, folded.query) == ("folded", "", "")
@@ -782,15 +782,15 @@ def test_a_network_of_addresses_is_one_source(files: Place) -> None:
     run(work)
 
     records = files.reader.newest(AccessQuery())
-    assert len(records) == LOUD_BOUND + 2
+    assert len(records) == RECORDED_BOUND + 2
     (folded,) = [each for each in records if each.count > 1]
-    assert (folded.source, folded.count) == ("2001:db8:0:1::/64", 100 - LOUD_BOUND)
+    assert (folded.source, folded.count) == ("2001:db8:0:1::/64", 100 - RECORDED_BOUND)
 
 
 def test_refusals_at_two_hospitals_are_counted_apart() -> None:
     folding = live.UnauthenticatedRefusals()
 
-    for n in range(LOUD_BOUND + 10):
+    for n in range(RECORDED_BOUND + 10):
         folding.is_single(replace(stranger(n), tenant=f"t{n % 2}"))
 
     assert sorted((each.tenant, each.count) for each in folding.flush()) == [("t0", 5), ("t1", 5)]
@@ -804,14 +804,14 @@ def test_sources_past_the_bound_share_one_count() -> None:
     )
 
     assert len(folding._sources) <= SOURCES_BOUND + 1
-    assert single == 2 * SOURCES_BOUND + LOUD_BOUND
-    assert len(folding._aggregated) <= FOLDS_BOUND + 1
+    assert single == 2 * SOURCES_BOUND + RECORDED_BOUND
+    assert len(folding._aggregated) <= AGGREGATES_BOUND + 1
     assert single + sum(each.count for each in folding.flush()) == 4 * SOURCES_BOUND
 
 
 def test_a_clock_that_is_set_back_does_not_keep_counts_for_ever() -> None:
     folding = live.UnauthenticatedRefusals()
-    for n in range(LOUD_BOUND + 1):
+    for n in range(RECORDED_BOUND + 1):
         folding.is_single(stranger(n, minute=600))
 
     assert [each.count for each in folding.turn(stranger(1))] == [1]

@@ -499,25 +499,25 @@ def test_repeated_failures_slow_one_client_at_one_address_and_nobody_else(platfo
 def test_a_flood_of_refusals_is_recorded_singly_at_first_and_then_as_one_counted(platform: Platform) -> None:
     """Security decision 5: the first 20 of an address and minute singly, the rest as one record that tells how many; none is lost."""
     from hilum.backchannel.failure_limiter import FAILURES_BOUND
-    from hilum.standards.strangers import LOUD_BOUND, WINDOW_S
+    from hilum.standards.strangers import RECORDED_BOUND, WINDOW_S
 
     more = FAILURES_BOUND + 10
-    for n in range(LOUD_BOUND + 10):
+    for n in range(RECORDED_BOUND + 10):
         form = {"grant_type": "refresh_token", "refresh_token": "x", "client_id": f"nobody-{n}"}
         refused(platform.http.post(f"/t/{MERCY}/oauth/token", data=form), "invalid_client", 401)
-    assert len(platform.events("authserver.token.refuse")) == LOUD_BOUND
+    assert len(platform.events("authserver.token.refuse")) == RECORDED_BOUND
     for n in range(more):
         form = {"grant_type": "refresh_token", "refresh_token": "x", "client_id": "somebody"}
         slowed = platform.http.post(f"/t/{MERCY}/oauth/token", data=form)
         assert slowed.status_code == (401 if n < FAILURES_BOUND else 429)
     for _ in range(5):
         assert platform.http.post("/t/made-up/oauth/token", data=form).status_code == 429
-    assert len(platform.events("authserver.token.refuse")) == LOUD_BOUND
+    assert len(platform.events("authserver.token.refuse")) == RECORDED_BOUND
 
     platform.clock.advance(timedelta(seconds=WINDOW_S))
     refused(platform.http.post(f"/t/{MERCY}/oauth/token", data=form), "invalid_client", 401)
 
-    until(lambda: len(platform.events("authserver.token.refuse")) == LOUD_BOUND + 2)
+    until(lambda: len(platform.events("authserver.token.refuse")) == RECORDED_BOUND + 2)
     told = platform.events("authserver.token.refuse")
     (counted,) = [each for each in told if each.reason == "folded"]
     assert counted.tenant == MERCY

@@ -11,7 +11,7 @@ import pytest
 
 from hilum.infra.context import Context
 from hilum.kernel.errors import Unavailable
-from hilum.standards.strangers import LOUD_BOUND, WINDOW_S
+from hilum.standards.strangers import RECORDED_BOUND, WINDOW_S
 from hilum.web.refusals import FOLDS_AT_ONCE, Refusals
 from tests.flows.back_channel import MERCY
 from tests.flows.front_channel import Front, front
@@ -25,7 +25,7 @@ MORE = 3
 def refused_at_authorize(front: Front) -> None:
     """An app that nobody knows, an address that nobody registered, and a scope that is none, in turn."""
     browser = front.browser()
-    for n in range(LOUD_BOUND + MORE):
+    for n in range(RECORDED_BOUND + MORE):
         wrong: dict[str, Any] = [
             {"client_id": f"nobody-{n}"},
             {"redirect_uri": f"https://elsewhere.example/{n}"},
@@ -37,7 +37,7 @@ def refused_at_authorize(front: Front) -> None:
 
 def refused_at_sign_in(front: Front) -> None:
     """Another name each time, so that no pair of name and address is slowed."""
-    for n in range(LOUD_BOUND + MORE):
+    for n in range(RECORDED_BOUND + MORE):
         browser = front.browser()
         browser.authorize()
         assert browser.sign_in(f"nobody{n}", "not anybody's password").status_code == 403
@@ -54,7 +54,7 @@ def test_a_flood_of_refusals_is_recorded_singly_at_first_and_then_as_one_counted
 ) -> None:
     """Security decision 5: the first 20 of an address and minute singly, the rest as one record; none is lost."""
     flood(front)
-    assert len([each for each in front.events(action) if each.outcome == "refused"]) == LOUD_BOUND
+    assert len([each for each in front.events(action) if each.outcome == "refused"]) == RECORDED_BOUND
 
     front.clock.advance(timedelta(seconds=WINDOW_S))
     flood(front)
@@ -64,7 +64,7 @@ def test_a_flood_of_refusals_is_recorded_singly_at_first_and_then_as_one_counted
     (counted,) = [each for each in told if each.reason == "folded"]
     assert counted.tenant == MERCY
     assert counted.facts == {"count": MORE}
-    assert len(told) == 2 * LOUD_BOUND + 1
+    assert len(told) == 2 * RECORDED_BOUND + 1
 
 
 def test_somebody_who_is_let_through_is_recorded_after_any_number_of_refusals(front: Front) -> None:

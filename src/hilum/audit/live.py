@@ -383,7 +383,7 @@ class UnauthenticatedRefusals:
     def is_single(self, access: Access) -> bool:
         """Count the access; return whether it gets a record of its own."""
         now = access.at.timestamp()
-        loud = self._sources.is_loud(access.source, now)
+        loud = self._sources.is_recorded(access.source, now)
         self._sources.refused(access.source, now)
         if not loud:
             tenant, network = self._aggregated.add(access.tenant, access.source, now)

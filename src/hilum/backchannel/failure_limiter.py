@@ -43,10 +43,10 @@ class Failures:
             self._pairs[client, network] = (now, 1) if is_over(began, now) else (began, count + 1)
             self._sources.refused(source, now)
 
-    def is_loud(self, source: str) -> bool:
+    def is_recorded(self, source: str) -> bool:
         """Check whether one more refusal of this address is worth a record of its own."""
         with self._lock:
-            return self._sources.is_loud(source, self._clock.monotonic())
+            return self._sources.is_recorded(source, self._clock.monotonic())
 
     def succeeded(self, client: str, source: str) -> None:
         """Begin anew."""

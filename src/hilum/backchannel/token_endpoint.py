@@ -142,7 +142,7 @@ class BackChannel:
 
     async def _caller(self, request: Request, site: Site, form: Parameters, audiences: set[str]) -> Caller:
         trace = trace_of(request)
-        loud = self._failures.is_loud(trace.source)
+        loud = self._failures.is_recorded(trace.source)
         caller = Caller(NOBODY, loud=loud)
         try:
             presented = client_auth.read(request.headers.get("authorization", ""), form)

@@ -87,7 +87,7 @@ class FrontChannel:
         if request.method == "GET" and ours and not parameters.get("client_id"):
             return await self._page(request, visit, ours)
         source = visit.trace.source
-        loud = self._refusals.is_loud(source)
+        loud = self._refusals.is_recorded(source)
         begin = partial(service.begin, site=visit.site, parameters=parameters, loud=loud)
         begun = await self._kit.edge.write(begin, trace=visit.trace)
         if isinstance(begun, Stored):

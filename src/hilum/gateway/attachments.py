@@ -16,10 +16,10 @@ from hilum.gateway.models import GROUNDS_KEPT
 from hilum.standards.fhir.addresses import (
     LOOPBACK,
     canonical_host,
+    decode_fully,
     host_in,
     leads_to_a_binary,
     leads_to_host,
-    plainly,
 )
 from hilum.standards.fhir.attachments import attachment_keys
 from hilum.standards.fhir.definitions import resource_types
@@ -110,7 +110,7 @@ def is_internal(path: _Path, text: str, grounds: Grounds) -> bool:
         text = "" if text == base[:-1] else text.replace(base, "")
     if not leads_to_host(text, grounds.upstream_hosts):
         return False
-    return not (path[-1:] == ("system",) and not any(sign in plainly(text) for sign in "?#@ "))
+    return not (path[-1:] == ("system",) and not any(sign in decode_fully(text) for sign in "?#@ "))
 
 
 def is_foreign_attachment(path: _Path, text: str, grounds: Grounds) -> bool:

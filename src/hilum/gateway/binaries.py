@@ -29,7 +29,7 @@ from hilum.standards.fhir.requests import accepts_json, render_query
 from hilum.standards.fhir.visibility import (
     Belonging,
     Reference,
-    hangs_on_targets,
+    is_judged_by_targets,
     local_reference,
     rule_of,
     subjects_of,
@@ -116,7 +116,7 @@ class Binaries:
 
         It stands for who may know of the Binary: whoever may read a patient's documents needs no scope on Patient for it.
         """
-        if context is None or hangs_on_targets(str(context.get("resourceType"))):
+        if context is None or is_judged_by_targets(str(context.get("resourceType"))):
             return False
         access, bases = task.obligations.access, task.obligations.bases
         if context.get("resourceType") != "Patient":

@@ -10,7 +10,7 @@ from hilum.gateway.write import Writer
 from hilum.kernel.decision import Deny, Reason
 from hilum.kernel.ports import Ids
 from hilum.keys.live import Vault
-from hilum.standards.fhir.etags import is_known
+from hilum.standards.fhir.etags import matches_condition
 from hilum.standards.fhir.requests import PLAIN, Interaction
 from hilum.standards.fhir.shaping import dump, says_names_once
 from hilum.upstream.live import Upstreams
@@ -62,7 +62,7 @@ def _shown(task: UpstreamTask, stored: FetchedResource | None) -> Answer:
     request = task.obligations.request
     headers = version_headers(stored.etag, stored.modified)
     patient = task.patient_of((stored.resource,))
-    if request.if_none_match and is_known(request.if_none_match, stored.etag):
+    if request.if_none_match and matches_condition(request.if_none_match, stored.etag):
         return Answer(304, b"", headers, patient=patient)
     if not task.in_process and not says_names_once(stored.body, stored.resource):
         raise Refusal(UNJUDGEABLE)

@@ -29,7 +29,7 @@ from hilum.kernel.ids import TenantId
 from hilum.standards.fhir.attachments import referrer_types
 from hilum.standards.fhir.queries import SearchQuery, read_search
 from hilum.standards.fhir.requests import FhirRequest, Interaction, Unsupported
-from hilum.standards.fhir.visibility import Belonging, hangs_on_targets, rule_of
+from hilum.standards.fhir.visibility import Belonging, is_judged_by_targets, rule_of
 from hilum.standards.refusals import meaning_of
 from hilum.standards.smart.scopes import CREATE, READ, Prefix, compile_scopes
 from hilum.standing.models import STANDING_REASONS, Standing
@@ -335,7 +335,7 @@ def _is_outside(case: _Case) -> bool:
 def _body_fault(case: _Case) -> Reason | None:
     """Judge what would be written, as far as it tells by itself; what hangs on its targets is judged once they are seen."""
     body = case.request.body
-    if body is None or not case.grants or hangs_on_targets(case.request.type):
+    if body is None or not case.grants or is_judged_by_targets(case.request.type):
         return None
     if case.request.interaction is Interaction.CREATE:
         body = body | {"id": None}  # whoever creates a chart names nobody by its id: the server gives another

@@ -14,7 +14,7 @@ from hilum.gateway.models import (
 )
 from hilum.kernel.decision import Deny, Reason
 from hilum.standards.fhir.queries import Include, SearchQuery, is_about
-from hilum.standards.fhir.visibility import Belonging, hangs_on_targets, rule_of
+from hilum.standards.fhir.visibility import Belonging, is_judged_by_targets, rule_of
 from hilum.standards.smart.scopes import READ, SEARCH
 
 _MANY_SUBJECTS = frozenset({"Account", "Appointment", "Provenance"})
@@ -24,7 +24,7 @@ _MANY_SUBJECTS = frozenset({"Account", "Appointment", "Provenance"})
 def cost_fault(query: SearchQuery, grants: tuple[GrantRule, ...]) -> Deny | None:
     """Return what makes a search too costly, and the cheaper form."""
     unnamed = not any(name == "_id" or is_about(name) for name, _ in query.filters)
-    if hangs_on_targets(query.type) and unnamed and patients_within(grants) is not None:
+    if is_judged_by_targets(query.type) and unnamed and patients_within(grants) is not None:
         sentence = f"Search {query.type} with target=, or bring it along with _revinclude."
         return Deny(Reason.TOO_COSTLY, sentence)
     if len(query.includes) > INCLUDES_BOUND:

@@ -12,7 +12,7 @@ from hilum.gateway.resource_access import NO_EVIDENCE, Evidence, judge_resource
 from hilum.kernel.decision import Deny, Reason
 from hilum.standards.fhir.bundles import references_in, resources_of
 from hilum.standards.fhir.labels import is_restricted
-from hilum.standards.fhir.visibility import hangs_on_targets, rule_of, subjects_of, targets_of
+from hilum.standards.fhir.visibility import is_judged_by_targets, rule_of, subjects_of, targets_of
 
 UNJUDGEABLE = Deny(Reason.RESPONSE_UNJUDGEABLE, "The FHIR server's answer could not be judged.")
 _KEPT = ("resourceType", "id", "meta", "type", "timestamp")
@@ -58,7 +58,7 @@ def wanted_evidence(resources: Iterable[dict[str, Any]], bases: tuple[str, ...])
     """Return the resources, as ``Type/id``, that must be fetched to judge these."""
     wanted: dict[str, None] = {}
     for resource in resources:
-        if hangs_on_targets(str(resource.get("resourceType"))):
+        if is_judged_by_targets(str(resource.get("resourceType"))):
             for target in targets_of(resource, bases) or ():
                 if rule_of(target.type) is not None:
                     wanted[str(target)] = None

@@ -32,7 +32,7 @@ from hilum.standards.fhir.queries import (
 from hilum.standards.fhir.requests import PAGE_SIZE_BOUND, render_query
 from hilum.standards.fhir.shaping import dump, shape_params
 from hilum.standards.fhir.statements import unknown_filter
-from hilum.standards.fhir.visibility import hangs_on_targets
+from hilum.standards.fhir.visibility import is_judged_by_targets
 from hilum.upstream.models import RESPONSE_BOUND, UpstreamRequest
 from hilum.upstream.policy import page_target
 
@@ -83,7 +83,7 @@ class Searcher:
             raise Refusal(Deny(Reason.REQUEST_UNSUPPORTED, sentence))
         if plan.counting:
             return await self._counted(task, plan)
-        narrowed = await self._about(task, plan) if hangs_on_targets(plan.type) else plan
+        narrowed = await self._about(task, plan) if is_judged_by_targets(plan.type) else plan
         gathered = _NOTHING if narrowed is None else await self._gather(task, narrowed)
         bundle: dict[str, Any] = {"resourceType": "Bundle", "type": "searchset"}
         if gathered.total is not None:
@@ -105,7 +105,7 @@ class Searcher:
             if isinstance(total, int) and not isinstance(total, bool):
                 bundle["total"] = total
         else:
-            narrowed = await self._about(task, plan) if hangs_on_targets(plan.type) else plan
+            narrowed = await self._about(task, plan) if is_judged_by_targets(plan.type) else plan
             page = None if narrowed is None else replace(narrowed, count=PAGE_SIZE_BOUND)
             gathered = _NOTHING if page is None else await self._gather(task, page, 1)
             if gathered.total is not None and gathered.after is None:
@@ -184,7 +184,7 @@ class Searcher:
         ``rounds``: of so many pages at most. A page that were shorter by what was removed would tell that something was there, and so would a link to an empty one.
         """
         limit = plan.count or DEFAULT_PAGE
-        if hangs_on_targets(plan.type):
+        if is_judged_by_targets(plan.type):
             limit = min(limit, PAGE_OF_TARGETS)
         page, skip = task.page, task.page.skip if task.page else 0
         asked = render_query((*plan.params, ("_count", str(limit + 1))))
@@ -230,7 +230,7 @@ class Searcher:
         self, task: UpstreamTask, plan: SearchPlan, bundle: Any
     ) -> tuple[dict[str, Any], int]:
         evidence = NO_EVIDENCE
-        if isinstance(bundle, dict) and any(map(hangs_on_targets, (plan.type, *plan.included))):
+        if isinstance(bundle, dict) and any(map(is_judged_by_targets, (plan.type, *plan.included))):
             evidence = await self._transport.evidence(
                 task, list(resources_of(bundle)), evidence_within(bundle)
             )

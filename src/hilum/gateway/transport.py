@@ -19,7 +19,7 @@ from hilum.standards.fhir.bundles import is_bundle, resources_of
 from hilum.standards.fhir.etags import etag_of
 from hilum.standards.fhir.shaping import load
 from hilum.standards.fhir.tags import tagged
-from hilum.standards.fhir.visibility import hangs_on_targets
+from hilum.standards.fhir.visibility import is_judged_by_targets
 from hilum.standards.smart.scopes import READ, SEARCH
 from hilum.upstream import live as upstream
 from hilum.upstream.live import Upstreams
@@ -130,7 +130,7 @@ class Transport:
         """Fetch a record and judge it as what was asked for; None if there is none. Raises Refusal."""
         stored = await self.fetch(task, name)
         evidence = NO_EVIDENCE
-        if hangs_on_targets(task.obligations.request.type):
+        if is_judged_by_targets(task.obligations.request.type):
             evidence = await self._about(task, stored.resource if stored else _ABOUT_NOBODY)
         if stored is None:
             pretend(task)

@@ -25,7 +25,7 @@ from hilum.standards.fhir.etags import etag_of, tag_of
 from hilum.standards.fhir.outcomes import IssueCode, complaint_of, outcome
 from hilum.standards.fhir.shaping import dump
 from hilum.standards.fhir.values import is_id
-from hilum.standards.fhir.visibility import hangs_on_targets
+from hilum.standards.fhir.visibility import is_judged_by_targets
 from hilum.upstream.models import UpstreamRequest, UpstreamResponse
 
 _WRITE_HEADERS = (*ACCEPT, ("content-type", "application/fhir+json"), ("prefer", "return=representation"))
@@ -100,7 +100,7 @@ class Writer:
         Source: security decision 12
         """
         evidence = NO_EVIDENCE
-        if hangs_on_targets(task.obligations.request.type):
+        if is_judged_by_targets(task.obligations.request.type):
             evidence = await self._transport.evidence(task, (current.resource,))
         if fault := judge_change(task.obligations, current.resource, evidence):
             raise Refusal(fault)
@@ -112,7 +112,7 @@ class Writer:
     async def _judge_targets(self, task: UpstreamTask) -> None:
         obligations = task.obligations
         request = obligations.request
-        if request.body is None or not hangs_on_targets(request.type):
+        if request.body is None or not is_judged_by_targets(request.type):
             return
         evidence = await self._transport.evidence(task, (request.body,))
         grants = obligations.grants

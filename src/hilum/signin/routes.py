@@ -119,7 +119,7 @@ class _Handlers:
         trace = trace_of(request)
         username, then = form.one("username"), form.one("then")
         begin = partial(service.begin_attempt, tenant=place.tenant, username=username)
-        loud = self.refusals.is_loud(trace.source)
+        loud = self.refusals.is_recorded(trace.source)
         try:
             attempt = replace(await self._kit.edge.write(begin, trace=trace), loud=loud)
             matched = await live.verify_password(attempt.digest, form.one("password"))
@@ -232,7 +232,7 @@ def authenticator(edge: Edge, *, at_stop: AtStop = _ignored) -> Authenticate:
 
     async def refuse(request: Request, barred: Barred) -> NotPermitted:
         trace = trace_of(request)
-        loud = refusals.is_loud(trace.source)
+        loud = refusals.is_recorded(trace.source)
         if loud:
             call = f"{request.method} {getattr(request.scope.get('route'), 'path', '')}".strip()
             record = partial(service.record_refused_call, reason=barred.reason, call=call)
@@ -319,7 +319,7 @@ def api(kit: Kit, *, at_stop: AtStop = _ignored) -> APIRouter:
         trace = trace_of(request)
         tenant = None if body.tenant is None else TenantId(body.tenant)
         begin = partial(service.begin_attempt, tenant=tenant, username=body.username)
-        loud = refusals.is_loud(trace.source)
+        loud = refusals.is_recorded(trace.source)
         attempt = replace(await kit.edge.write(begin, trace=trace), loud=loud)
         matched = await live.verify_password(attempt.digest, body.password)
         complete = partial(

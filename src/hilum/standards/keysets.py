@@ -14,7 +14,7 @@ _PRIVATE_MEMBERS = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
 
 
 def jwks_fault(jwks: Mapping[str, Any]) -> str:
-    """Return what is wrong with a set of public keys; at least one must do for RS384 or ES384.
+    """Return the code of what is wrong with a set of public keys, or empty; at least one key must suit RS384 or ES384.
 
     Source: RFC 7517 section 5; SMART App Launch 2.2, client-confidential-asymmetric#registering-a-client
     """
@@ -27,6 +27,7 @@ def jwks_fault(jwks: Mapping[str, Any]) -> str:
         return "jwks_too_many"
     if not all(_is_plain(value) for key in keys for item in key.items() for value in item):
         return "jwks_malformed"
+    # A private or symmetric key that was sent to us is no secret any more.
     if any(key.get("kty") == "oct" or not _PRIVATE_MEMBERS.isdisjoint(key) for key in keys):
         return "jwks_private_material"
     kids = [key.get("kid") for key in keys]

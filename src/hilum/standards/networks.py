@@ -1,10 +1,10 @@
-"""Addresses as those who count by them see them. Pure."""
+"""Networks by which requests are counted. Pure."""
 
 import ipaddress
 
 
 def network_of(source: str) -> str:
-    """Return the network an address belongs to: itself, or the /64 that one subscriber holds. Source: RFC 6177 section 2."""
+    """Return the network of an address: an IPv4 address itself, or an IPv6 /64, which one subscriber controls. Source: RFC 6177 section 2."""
     try:
         address = ipaddress.ip_address(source)
     except ValueError:

@@ -1,4 +1,4 @@
-"""OAuth 2.0 as pure values: parameters, error codes, PKCE, redirect addresses.
+"""OAuth 2.0 as pure values: parameters, error codes, PKCE, redirect URIs.
 
 Source: RFC 6749 (OAuth 2.0), RFC 7636 (PKCE), RFC 9207 (issuer identification), RFC 9700 (security BCP), OpenID Connect Core 1.0.
 """
@@ -53,7 +53,7 @@ class TokenError(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
-    """Request parameters. A repeated one counts as absent in ``values`` and is named in ``repeated``.
+    """Request parameters. A repeated one is absent from ``values`` and listed in ``repeated``.
 
     Source: RFC 6749 section 3.1: parameters must not be included more than once; one without a value is treated as omitted.
     """
@@ -62,20 +62,20 @@ class Parameters:
     repeated: frozenset[str]
 
     def get(self, name: str) -> str:
-        """Return the value, or nothing when it is absent, empty or repeated."""
+        """Return the value; empty when it is absent, empty or repeated."""
         return self.values.get(name, "")
 
 
 def read_parameters(pairs: Iterable[tuple[str, str]]) -> Parameters:
-    """Read decoded pairs of a query string or a form body."""
-    kept = [(name, value) for name, value in pairs if value]
-    counts = Counter(name for name, _ in kept)
+    """Build parameters from the decoded pairs of a query string or a form body."""
+    present = [(name, value) for name, value in pairs if value]
+    counts = Counter(name for name, _ in present)
     repeated = frozenset(name for name, count in counts.items() if count > 1)
-    return Parameters({name: value for name, value in kept if name not in repeated}, repeated)
+    return Parameters({name: value for name, value in present if name not in repeated}, repeated)
 
 
 def decode_form(text: str) -> list[tuple[str, str]] | None:
-    """Decode ``application/x-www-form-urlencoded`` text; None when it is not UTF-8 or holds too many parameters."""
+    """Decode ``application/x-www-form-urlencoded`` text; None when it is not UTF-8 or has more than PARAMETERS_BOUND parameters."""
     try:
         return parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=PARAMETERS_BOUND)
     except ValueError:
@@ -83,17 +83,17 @@ def decode_form(text: str) -> list[tuple[str, str]] | None:
 
 
 def printable(text: str) -> bool:
-    """Return whether text keeps to the characters that RFC 6749 appendix A allows in ``state`` and its like."""
+    """Check whether a text has only the characters that RFC 6749 appendix A allows in ``state`` and similar parameters."""
     return _PRINTABLE.fullmatch(text) is not None
 
 
 def description(text: str) -> str:
-    """Keep to the characters of ``error_description``. Source: RFC 6749 section 4.1.2.1."""
+    """Replace characters that ``error_description`` does not allow. Source: RFC 6749 section 4.1.2.1."""
     return "".join(c if " " <= c <= "~" and c not in '"\\' else "'" if c in '"\\' else "?" for c in text)
 
 
 def challenge_well_formed(challenge: str) -> bool:
-    """Return whether a text can be an S256 challenge: 32 bytes in base64url. Source: RFC 7636 section 4.2."""
+    """Check whether a text can be an S256 challenge: 32 bytes in base64url. Source: RFC 7636 section 4.2."""
     if not _CHALLENGE.fullmatch(challenge):
         return False
     raw = base64.urlsafe_b64decode(challenge + "=")
@@ -101,7 +101,7 @@ def challenge_well_formed(challenge: str) -> bool:
 
 
 def verifier_well_formed(verifier: str) -> bool:
-    """Return whether a text can be a code verifier. Source: RFC 7636 section 4.1."""
+    """Check whether a text can be a code verifier. Source: RFC 7636 section 4.1."""
     return _VERIFIER.fullmatch(verifier) is not None
 
 
@@ -111,28 +111,28 @@ def s256(verifier: str) -> str:
 
 
 def verifier_matches(verifier: str, challenge: str) -> bool:
-    """Return whether a presented verifier is the one behind the challenge. Source: RFC 7636 section 4.6."""
+    """Check whether a verifier matches the challenge, in constant time. Source: RFC 7636 section 4.6."""
     return verifier_well_formed(verifier) and hmac.compare_digest(s256(verifier), challenge)
 
 
 def with_parameters(uri: str, parameters: Iterable[tuple[str, str]]) -> str:
-    """Add parameters to an address, keeping the query it has. Source: RFC 6749 sections 3.1.2 and 4.1.2."""
+    """Add parameters to a URI, keeping its query. Source: RFC 6749 sections 3.1.2 and 4.1.2."""
     added = urlencode(list(parameters), quote_via=quote, safe="")
     return f"{uri}{'&' if '?' in uri else '?'}{added}"
 
 
 def form_action_source(uri: str) -> str:
-    """Return the CSP source that lets a form's answer go to this redirect URI: its origin, or its private-use scheme.
+    """Return the CSP ``form-action`` source for a redirect URI: its origin, or its private-use scheme.
 
-    What follows a private-use scheme is the app's own and no host: nobody judged it to be one.
+    What follows a private-use scheme is the app's own syntax and was never validated as a host.
     """
     scheme = uri.partition(":")[0]
     return f"{scheme}://{urlsplit(uri).netloc}" if scheme in {"https", "http"} else f"{scheme}:"
 
 
 def proves_client(uri: str) -> bool:
-    """Return whether only its owner can receive at the redirect URI: https on a host that is not this machine.
+    """Check whether only the client's owner can receive responses at a redirect URI: https on a host other than loopback.
 
-    Source: RFC 8252 sections 8.6 and 8.1; RFC 9700 section 4.14: others can impersonate a client at loopback and private-scheme addresses.
+    Source: RFC 8252 sections 8.6 and 8.1; RFC 9700 section 4.14: other apps can impersonate a client at loopback and private-use scheme URIs.
     """
     return uri.startswith("https://") and urlsplit(uri).hostname not in {"localhost", "127.0.0.1", "::1"}

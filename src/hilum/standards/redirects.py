@@ -1,4 +1,4 @@
-"""Addresses a client may register and present: redirect, launch and key-set URIs, origins. Pure.
+"""Validation of the URIs that a client registers and presents: redirect, launch and key-set URIs, origins. Pure.
 
 Source: RFC 8252 sections 7.1 and 7.3 (private-use schemes, loopback); RFC 9700 section 2.1 (exact comparison).
 """
@@ -26,8 +26,8 @@ LOOPBACK_HOSTS = frozenset({"127.0.0.1", "[::1]", "localhost"})
 def validate_redirect_uri(uri: str, *, native: bool, public: bool, sandbox: bool) -> str | None:
     """Return the first rule that a redirect URI breaks, or None.
 
-    ``native``: the client runs on its user's device, where loopback is its own. ``public`` native clients may also use a private-use
-    scheme. ``sandbox``: the client works with synthetic data only, so loopback is allowed wherever it runs.
+    ``native``: the client runs on its user's device, so loopback addresses are its own. ``public`` native clients may also use a private-use
+    scheme. ``sandbox``: the client only reads synthetic data, so loopback is allowed wherever it runs.
     """
     if fault := _common_fault(uri):
         return fault
@@ -52,7 +52,7 @@ def validate_redirect_uri(uri: str, *, native: bool, public: bool, sandbox: bool
 
 
 def validate_web_uri(uri: str, *, loopback: bool) -> str | None:
-    """Return the first rule that a launch or key-set URI breaks: https, or http to this machine where ``loopback`` says so."""
+    """Return the first rule that a launch or key-set URI breaks, or None: https, or with ``loopback`` also http to loopback."""
     if fault := _common_fault(uri):
         return fault
     match = _SCHEME.fullmatch(uri)
@@ -90,6 +90,7 @@ def _web_fault(scheme: str, rest: str, *, loopback_allowed: bool) -> str | None:
     if port is not None and not (re.fullmatch(r"[1-9][0-9]{0,4}", port) and int(port) <= 65_535):
         return "redirect_port"
     if host not in LOOPBACK_HOSTS:
+        # Browsers read 0x7f.1 or 2130706433 as IPv4 addresses.
         if host.startswith("[") or _NUMERIC.fullmatch(host) or _is_address(host):
             return "redirect_ip_host"
         if not _NAME.fullmatch(host):
@@ -119,7 +120,7 @@ def _is_address(host: str) -> bool:
 
 
 def redirect_matches(registered: Iterable[str], presented: str, *, native: bool) -> bool:
-    """Return whether a presented redirect URI is one of the registered, as exact strings.
+    """Check whether a presented redirect URI equals a registered one, as exact strings.
 
     Only a native client's http loopback URI may differ, and only in its port.
     Source: RFC 9700 section 2.1; RFC 8252 section 7.3.
@@ -129,18 +130,21 @@ def redirect_matches(registered: Iterable[str], presented: str, *, native: bool)
         return True
     if not native:
         return False
-    shown = _LOOPBACK.fullmatch(presented)
-    if shown is None or int(shown["port"] or 80) > 65_535 or _common_fault(presented):
+    actual = _LOOPBACK.fullmatch(presented)
+    if actual is None or int(actual["port"] or 80) > 65_535 or _common_fault(presented):
         return False
     for each in candidates:
-        known = _LOOPBACK.fullmatch(each)
-        if known is not None and (known["start"], known["rest"]) == (shown["start"], shown["rest"]):
+        expected = _LOOPBACK.fullmatch(each)
+        if expected is not None and (expected["start"], expected["rest"]) == (
+            actual["start"],
+            actual["rest"],
+        ):
             return True
     return False
 
 
 def origin_of(uri: str) -> str:
-    """Return the web origin of an http or https URI as a browser writes it; empty for other schemes."""
+    """Return the origin of an http or https URI as browsers serialize it; empty for other schemes."""
     match = re.match(r"(https?)://([^/?]+)", uri)
     if match is None:
         return ""

@@ -1,8 +1,8 @@
-"""The catalogue of refusals: what each reason means, and what to do next, in the words of those who read it.
+"""The catalogue of refusals: what each reason means and what to do next, phrased for each reader.
 
-One entry a reason, and the only place where these sentences stand: the gateway and the token endpoint answer apps with ``meaning``,
-``hilum explain`` tells operators, pages show people ``person``, the launch API answers EHRs with ``ehr``, and docs/reference/reasons.md
-is written from it. What a refusal says beyond its reason (which type, which scope) is said where it is decided.
+One entry a reason, and the only source of these sentences: apps get ``meaning`` from the gateway and the token endpoint, operators see
+it in ``hilum explain``, pages show ``person``, the launch API returns ``ehr``, and docs/reference/reasons.md is generated from it.
+Details beyond the reason (which type, which scope) are added where the refusal is decided.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from hilum.kernel.decision import Reason
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """``person`` and ``ehr`` are empty for reasons that no page and no launch is refused for. ``{tenant}`` is the hospital's name."""
+    """The sentences of one reason. ``person`` and ``ehr`` are empty if no page or launch is refused for it. ``{tenant}``: the hospital's name."""
 
     meaning: str
     next_step: str
@@ -27,29 +27,28 @@ _ASK_VENDOR = "Ask the vendor of the app."
 
 CATALOGUE: Mapping[Reason, Refusal] = MappingProxyType(
     {
-        Reason.TOKEN_MISSING: Refusal(
-            "No access token came with the request.", "Send `Authorization: Bearer`."
-        ),
+        Reason.TOKEN_MISSING: Refusal("The request has no access token.", "Send `Authorization: Bearer`."),
         Reason.REQUEST_UNSUPPORTED: Refusal(
-            "The request is malformed, names something unknown, or is of a kind that is refused whole (batch, history, patch, operations).",
-            "The sentence in the answer names the part; send the simpler form.",
+            "The request is malformed, refers to something unknown, or is of an unsupported kind (batch, history, patch, operations).",
+            "The response says which part; send a simpler request.",
         ),
         Reason.SNAPSHOT_STALE: Refusal(
-            "This worker could not confirm within two seconds what is allowed, or could not look the token up, so it let nothing through.",
-            "Try again after `Retry-After`; operations: look at `/readyz` and the database.",
+            "This worker could not confirm within two seconds what is allowed, or could not read the token, so it refused the request.",
+            "Retry after `Retry-After`; operators: check `/readyz` and the database.",
         ),
         Reason.TOKEN_INVALID: Refusal(
             "The access token was not issued here, or has expired.", "Refresh, or authorize again."
         ),
         Reason.PROOF_INVALID: Refusal(
-            "The access token is bound to a key, and the request did not prove that key.", "Send the proof."
+            "The access token is bound to a key, and the request did not prove possession of it.",
+            "Send the proof.",
         ),
         Reason.TOKEN_REVOKED: Refusal(
-            "The access token was revoked, or the agreement behind it withdrawn.", "Authorize again."
+            "The access token was revoked, or its authorization was withdrawn.", "Authorize again."
         ),
         Reason.SWITCH_ENGAGED: Refusal(
-            "A kill switch stops this, or did after the token was issued.",
-            "Ask who operates the platform; `hilum switch list`. After release, launch again.",
+            "A kill switch stops this request, or was engaged after the token was issued.",
+            "Ask the platform's operator (`hilum switch list`). After the release, launch again.",
             person="This app, or what it needs, is stopped at the moment. " + _ASK_TENANT,
             ehr="A kill switch stops this app here; ask the hospital's administrator.",
         ),
@@ -73,27 +72,27 @@ CATALOGUE: Mapping[Reason, Refusal] = MappingProxyType(
         ),
         Reason.PERSON_INACTIVE: Refusal(
             "The account of the person behind the request is not active.",
-            "The hospital's administrator adds an account; a deactivated one stays so.",
+            "The hospital's administrator creates a new account; a deactivated one cannot be reactivated.",
             person="Your account at {tenant} is not active. " + _ASK_TENANT,
             ehr="The person's account is not active here; ask the hospital's administrator.",
         ),
         Reason.ROLE_NOT_ALLOWED: Refusal(
-            "The app is not installed for the person's role, or the role may not do this to this type.",
-            "The hospital's administrator widens the installation, or nobody does: rights come with the role.",
+            "The app is not installed for the person's role, or the role does not permit this interaction on this type.",
+            "The hospital's administrator adds the role to the installation; what a role permits cannot be changed.",
             person="Your role may not use this app at {tenant}. " + _ASK_TENANT,
             ehr="The app is not installed for this person's role; ask the hospital's administrator.",
         ),
         Reason.WORKFLOW_NOT_APPROVED: Refusal(
             "The workflow of the launch is not approved for the app here.",
-            "Reserved for the policy matrix; nothing gives this reason yet.",
+            "Reserved for the policy matrix; not used yet.",
         ),
         Reason.SCOPE_RETIRED: Refusal(
             "A scope has passed its sunset.",
-            "Reserved for the scope registry; nothing gives this reason yet.",
+            "Reserved for the scope registry; not used yet.",
         ),
         Reason.SCOPE_INSUFFICIENT: Refusal(
             "No granted scope covers this interaction on this type.",
-            "Ask for the scope when authorizing; the `scope` of the token response says what was granted.",
+            "Request the scope when authorizing; `scope` in the token response lists what was granted.",
         ),
         Reason.LAUNCH_ENDED: Refusal(
             "The EHR session that opened the app has ended.", "Launch again from the chart."
@@ -102,51 +101,49 @@ CATALOGUE: Mapping[Reason, Refusal] = MappingProxyType(
             "The chart has moved to another patient since the launch.", "Launch again from the chart."
         ),
         Reason.OUTSIDE_LAUNCH_CONTEXT: Refusal(
-            "The record is not in the chart of the patient in context: another patient's, or not there at all.",
-            "Answered exactly as if there were no such record.",
+            "The record is not in the chart of the patient in context: it is another patient's, or does not exist.",
+            "The response is the same as for a record that does not exist.",
         ),
-        Reason.AUTHORIZATION_EXPIRED: Refusal(
-            "The agreement behind the token has expired.", "Authorize again."
-        ),
+        Reason.AUTHORIZATION_EXPIRED: Refusal("The token's authorization has expired.", "Authorize again."),
         Reason.LABEL_WITHHELD: Refusal(
             "A label on the record withholds it (for example 42 CFR Part 2).",
-            "Answered exactly as if there were no such record.",
+            "The response is the same as for a record that does not exist.",
         ),
         Reason.TOO_COSTLY: Refusal(
-            "The search would cost too much.", "The sentence in the answer names the cheaper form."
+            "The search would cost too much.", "The response suggests a cheaper search."
         ),
         Reason.RESOURCE_TOO_LARGE: Refusal(
-            "The resource is larger than an app may write of its type, so that no app makes a record too large for others to read.",
+            "The resource is larger than an app may write of its type; a larger one would be too large for other apps to read.",
             "Send less, or move attachments into a DocumentReference.",
         ),
         Reason.QUOTA_EXCEEDED: Refusal(
             "The app has used up its quota at this hospital for now.", "Wait `Retry-After` seconds."
         ),
         Reason.CONCURRENCY_EXCEEDED: Refusal(
-            "Too many requests are under way to this FHIR server.", "Wait `Retry-After` seconds."
+            "Too many requests to this FHIR server are in progress.", "Wait `Retry-After` seconds."
         ),
         Reason.WRITE_REPEATED: Refusal(
-            "An identical create of the same client, person and tenant is not settled yet, or its answer may have been lost.",
-            "The sentence has the request id of the first one, and `Location` what it stored, if that is known.",
+            "An identical create by the same client, person and tenant is not settled yet, or its response may have been lost.",
+            "The response has the request id of the first one and, if known, the created resource in `Location`.",
         ),
         Reason.UPSTREAM_UNAVAILABLE: Refusal(
-            "The hospital's FHIR server did not answer in time.", "Try again after `Retry-After`."
+            "The hospital's FHIR server did not respond in time.", "Retry after `Retry-After`."
         ),
         Reason.RESPONSE_UNJUDGEABLE: Refusal(
-            "The hospital's FHIR server answered something that cannot be judged, so nothing of it was returned.",
-            "Operations: compare the server with the FHIR R4 specification.",
+            "The hospital's FHIR server sent a response that cannot be judged, so nothing of it was returned.",
+            "Operators: check the server against the FHIR R4 specification.",
         ),
         Reason.AUDIT_UNAVAILABLE: Refusal(
             "The access could not be recorded durably, so nothing was returned.",
-            "Operations: look at the disk or database of the audit journal.",
+            "Operators: check the disk or database of the audit journal.",
         ),
         Reason.OUTCOME_UNKNOWN: Refusal(
-            "A write was sent, and its answer was lost or its outcome could not be recorded. It may have been carried out.",
-            "Read what is stored, or ask `hilum explain`. An identical create is refused until this one is settled.",
+            "A write was sent, and its response was lost or its outcome could not be recorded. It may have been executed.",
+            "Read the resource, or run `hilum explain`. An identical create is refused until this one is settled.",
         ),
         Reason.WRITE_DONE_ANSWER_WITHHELD: Refusal(
-            "The write was carried out; what the FHIR server answered was kept back, because the grant ended meanwhile or the answer cannot be judged.",
-            "Do not send it again. An identical create of an app that is permitted again is `write_repeated` with `Location`, for 24 hours.",
+            "The write was executed; the FHIR server's response was withheld, because the grant ended meanwhile or the response cannot be judged.",
+            "Do not repeat the write. For 24 hours, an identical create by an app that is permitted again returns `write_repeated` with `Location`.",
         ),
     }
 )
@@ -159,7 +156,7 @@ def meaning_of(reason: Reason) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Stopped:
-    """What a kill switch stops, for those who are refused a launch."""
+    """What a kill switch stops, for the person and the EHR whose launch is refused."""
 
     person: str
     ehr: str
@@ -180,15 +177,15 @@ STOPPED: Mapping[str, Stopped] = MappingProxyType(
         ),
     }
 )
-"""By the mode of the switch in force; ``ENDED`` where none is any more and what was begun before it stays dead."""
+"""By the mode of the switch in force; ``ENDED`` when it was released and what began before its release stays stopped."""
 
 
 def page_text(reason: Reason, tenant_name: str, *, stop: str = FULL_STOP) -> str:
-    """Return the reason with the sentence for the person at the browser, which says whom to ask (C38). ``stop``: see ``STOPPED``."""
+    """Return the reason and the sentence for the person at the browser, which says whom to ask (C38). ``stop``: see ``STOPPED``."""
     sentence = STOPPED[stop].person if reason is Reason.SWITCH_ENGAGED else CATALOGUE[reason].person
     return f"{reason}: {sentence.format(tenant=tenant_name)}"
 
 
 def ehr_text(reason: Reason, *, stop: str = FULL_STOP) -> str:
-    """Return the sentence for the EHR that is refused a launch, and for whoever it opens it for. ``stop``: see ``STOPPED``."""
+    """Return the sentence for the EHR whose launch is refused, and its user. ``stop``: see ``STOPPED``."""
     return STOPPED[stop].ehr if reason is Reason.SWITCH_ENGAGED else CATALOGUE[reason].ehr

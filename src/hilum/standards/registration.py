@@ -1,4 +1,4 @@
-"""A dynamic registration request as its sender wrote it, read by shape alone. Pure.
+"""Parses dynamic registration requests by type and length only; ``clients.policy`` judges the values. Pure.
 
 Source: RFC 7591 section 2; OpenID Connect Registration 1.0 section 2 (application_type).
 """
@@ -24,7 +24,7 @@ _METHODS = frozenset({"none", "client_secret_basic", "client_secret_post", "priv
 
 @dataclass(frozen=True, slots=True)
 class RegistrationRequest:
-    """The members of a request that mean something here; what it leaves out is empty."""
+    """The supported members of a request; absent ones are empty."""
 
     texts: Mapping[str, str]
     lists: Mapping[str, tuple[str, ...]]
@@ -32,26 +32,26 @@ class RegistrationRequest:
 
     @property
     def method(self) -> str:
-        """How the client wants to authenticate."""
+        """The requested authentication method. Source: RFC 7591 section 2, for the default."""
         return self.texts["token_endpoint_auth_method"] or "client_secret_basic"
 
 
 def read_registration(body: Mapping[str, Any]) -> RegistrationRequest | dict[str, str]:
-    """Read a request, or name what is wrong with its members: field -> code. Unknown members are ignored."""
+    """Parse a request; return it, or its errors as field -> code. Unknown members are ignored (RFC 7591 section 2)."""
     faults: dict[str, str] = {}
     texts = {name: _text(body, name, faults) for name in _TEXTS}
     lists = {name: _list(body, name, faults) for name in _LISTS}
     jwks = body.get("jwks")
     if jwks is not None and not isinstance(jwks, dict):
         faults["jwks"] = "jwks_malformed"
-    read = RegistrationRequest(texts, lists, jwks)
-    if read.method not in _METHODS:
+    request = RegistrationRequest(texts, lists, jwks)
+    if request.method not in _METHODS:
         faults["token_endpoint_auth_method"] = "method_unsupported"
     if set(lists["response_types"]) - {"code"}:
         faults["response_types"] = "response_type_unsupported"
     if texts["application_type"] not in {"", "web", "native"}:
         faults["application_type"] = "application_type_unsupported"
-    return faults or read
+    return faults or request
 
 
 def _text(body: Mapping[str, Any], name: str, faults: dict[str, str]) -> str:

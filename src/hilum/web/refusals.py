@@ -11,7 +11,7 @@ from typing import Protocol
 from hilum.infra.context import Context, Trace
 from hilum.infra.edge import Edge
 from hilum.kernel.errors import Conflict, Unavailable
-from hilum.standards.strangers import WINDOW_S, AggregatedRefusals, Fold, Sources
+from hilum.standards.strangers import WINDOW_S, AggregatedCount, AggregatedRefusals, Sources
 
 FOLDS_AT_ONCE = 100
 
@@ -19,11 +19,11 @@ FOLDS_AT_ONCE = 100
 class Recorder(Protocol):
     """Writes counted records."""
 
-    def __call__(self, ctx: Context, folded: Iterable[Fold]) -> None: ...
+    def __call__(self, ctx: Context, folded: Iterable[AggregatedCount]) -> None: ...
 
 
 class Refusals:
-    """Aggregates the refusals of one edge. Call ``is_loud`` before the verb and ``refused`` after it, on the event loop only.
+    """Aggregates the refusals of one edge. Call ``is_recorded`` before the verb and ``refused`` after it, on the event loop only.
 
     ``record`` writes counted records in a transaction of its own, a minute after the first of them or when the process stops. No
     request waits for it.
@@ -35,9 +35,9 @@ class Refusals:
         self._timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def is_loud(self, source: str) -> bool:
+    def is_recorded(self, source: str) -> bool:
         """Check whether the next refusal of this address gets a record of its own."""
-        return self._sources.is_loud(source, self._clock.monotonic())
+        return self._sources.is_recorded(source, self._clock.monotonic())
 
     def refused(self, tenant: str, source: str, *, loud: bool) -> None:
         """Count a refusal; ``loud``: it has a record of its own already."""
@@ -66,7 +66,7 @@ class Refusals:
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(WINDOW_S, self.tell_soon)
 
-    async def _tell(self, taken: list[Fold]) -> None:
+    async def _tell(self, taken: list[AggregatedCount]) -> None:
         """Record the counts in batches. Those that cannot be recorded are counted again, and retried a minute later."""
         try:
             while taken:

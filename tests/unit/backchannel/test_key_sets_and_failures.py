@@ -25,7 +25,7 @@ from hilum.backchannel.keysets import (
 )
 from hilum.infra.fetch import Fetched
 from hilum.kernel.errors import Unavailable
-from hilum.standards.strangers import FOLDS_BOUND, LOUD_BOUND, WINDOW_S, AggregatedRefusals
+from hilum.standards.strangers import AGGREGATES_BOUND, RECORDED_BOUND, WINDOW_S, AggregatedRefusals
 from tests.sim.world import FakeClock
 
 
@@ -185,7 +185,7 @@ def test_whoever_has_a_whole_network_of_addresses_is_one_address() -> None:
         folds.add("mercy", f"2001:db8:0:1::{n:x}", 0)
 
     assert failures.wait_s("app", "2001:db8:0:1::ffff") > 0
-    assert not failures.is_loud("2001:db8:0:1::ffff")
+    assert not failures.is_recorded("2001:db8:0:1::ffff")
     assert failures.wait_s("app", "2001:db8:0:2::1") == 0
     assert folds.take() == [("mercy", "2001:db8:0:1::/64", FAILURES_BOUND)]
 
@@ -204,14 +204,14 @@ def test_an_address_is_loud_until_it_was_refused_often() -> None:
     clock = FakeClock()
     failures = Failures(clock)
 
-    for n in range(LOUD_BOUND):
-        assert failures.is_loud("192.0.2.1")
+    for n in range(RECORDED_BOUND):
+        assert failures.is_recorded("192.0.2.1")
         failures.failed(f"client-{n}", "192.0.2.1")
 
-    assert not failures.is_loud("192.0.2.1")
-    assert failures.is_loud("192.0.2.2")
+    assert not failures.is_recorded("192.0.2.1")
+    assert failures.is_recorded("192.0.2.2")
     clock.advance(timedelta(seconds=WINDOW_S))
-    assert failures.is_loud("192.0.2.1")
+    assert failures.is_recorded("192.0.2.1")
 
 
 def test_what_is_counted_is_counted_by_tenant_and_address_and_taken_once() -> None:
@@ -231,10 +231,10 @@ def test_what_is_counted_is_counted_by_tenant_and_address_and_taken_once() -> No
 def test_counting_is_bounded_and_loses_nothing() -> None:
     folds = AggregatedRefusals()
 
-    for n in range(FOLDS_BOUND + 500):
+    for n in range(AGGREGATES_BOUND + 500):
         folds.add("a", f"s{n}", 0)
         folds.add(f"t{n}", "s", 0)
 
     taken = folds.take()
-    assert len(taken) <= FOLDS_BOUND + 1
-    assert sum(count for _, _, count in taken) == 2 * (FOLDS_BOUND + 500)
+    assert len(taken) <= AGGREGATES_BOUND + 1
+    assert sum(count for _, _, count in taken) == 2 * (AGGREGATES_BOUND + 500)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hilum.standards.fhir.bundles import once, rebased, references_in, resources_of
-from hilum.standards.fhir.etags import etag_of, is_known, tag_of
+from hilum.standards.fhir.etags import etag_of, matches_condition, tag_of
 from hilum.standards.fhir.outcomes import complaint_of
 from hilum.standards.fhir.requests import PLAIN, Shape, Summary
 from hilum.standards.fhir.shaping import dump, shape_params
@@ -187,11 +187,11 @@ def test_an_etag_is_the_servers_or_the_versions_and_always_well_formed(
 
 def test_a_condition_names_a_version_weakly() -> None:
     assert tag_of('W/"1"') == tag_of('"1"') == "1"
-    assert is_known('"0", W/"1"', '"1"')
-    assert is_known("*", 'W/"1"')
-    assert not is_known('W/"2"', 'W/"1"')
-    assert not is_known("*", "")
-    assert not is_known("1", 'W/"1"')
+    assert matches_condition('"0", W/"1"', '"1"')
+    assert matches_condition("*", 'W/"1"')
+    assert not matches_condition('W/"2"', 'W/"1"')
+    assert not matches_condition("*", "")
+    assert not matches_condition("1", 'W/"1"')
 
 
 def test_entries_are_rewritten_and_told_once() -> None:

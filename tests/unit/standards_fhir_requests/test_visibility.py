@@ -10,7 +10,7 @@ from hilum.standards.fhir.searchparams import parameters_of
 from hilum.standards.fhir.visibility import (
     VISIBILITY,
     Belonging,
-    hangs_on_targets,
+    is_judged_by_targets,
     local_reference,
     one_patient,
     subjects_of,
@@ -142,8 +142,8 @@ def test_records_are_one_patients_or_nobodys_in_particular() -> None:
     assert one_patient([first, second]) == ""
     assert one_patient([shared]) == ""
     assert one_patient([]) == ""
-    assert hangs_on_targets("Provenance")
-    assert not hangs_on_targets("Nonsense")
+    assert is_judged_by_targets("Provenance")
+    assert not is_judged_by_targets("Nonsense")
 
 
 def test_a_provenance_about_nothing_or_elsewhere_has_no_targets() -> None:

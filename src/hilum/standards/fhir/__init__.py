@@ -1,4 +1,4 @@
-"""FHIR R4 (4.0.1): words, tables and pure parsers.
+"""FHIR R4 (4.0.1): tables and pure parsers.
 
 Owns: the tables derived from HL7's definitions (elements, value sets, search parameters, the patient compartment), the
 compiler of search expressions, dates, numbers and search values; the parsing of FHIR requests, visibility and outcomes.

@@ -1,7 +1,7 @@
-"""Addresses in the strings of a resource, in whatever spelling another server might still understand.
+"""URLs in the strings of a resource, in any spelling that another server might accept.
 
-A string is looked at as a lenient server would read it: escapes taken off, letters of other widths folded, control characters and
-backslashes as browsers read them. What is found so decides what is refused, never what is allowed: that takes the one plain spelling.
+A string is read as a lenient server would: percent and HTML escapes decoded, full-width letters folded, control characters and
+backslashes as browsers read them. The result is used to refuse, never to allow, which takes the one plain spelling.
 Source: RFC 3986 sections 2.1, 3, 5.2 and 6.2; WHATWG URL, basic URL parser
 """
 
@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 
 LOOPBACK = "localhost"
 _DECODINGS = 6
-_APART = re.compile(r"[\s\"'<>(){}|^`,]+")
+_SEPARATORS = re.compile(r"[\s\"'<>(){}|^`,]+")
 _INVISIBLE = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _BINARY = re.compile(r"(?<![a-z0-9_-])binary[/?;]")
 _BINARY_IN_PROSE = re.compile(r"(?:^|[./])Binary[/?;]")
@@ -25,11 +25,11 @@ _SIGNED = re.compile(
     re.IGNORECASE,
 )
 _DEFAULT = 80
-_TO_LOOK_AT = ("/", "%", "&", "\\", "?", ";", ":")
+_URL_SIGNS = ("/", "%", "&", "\\", "?", ";", ":")
 
 
 def leads_to_a_binary(text: str) -> bool:
-    """Check whether any part of a text could be read as the address of a Binary, at this server or another."""
+    """Check whether any part of a text could be read as the URL of a Binary, on this server or another."""
     return any(_is_binary(part, prose=prose) for part, prose in _parts(text, "binary"))
 
 
@@ -42,20 +42,20 @@ def leads_to_host(text: str, hosts: frozenset[str]) -> bool:
 
 
 def host_in(url: str) -> str:
-    """Return the host of an address in the one spelling that is compared; empty where it has none."""
-    found = _HOSTED.search(plainly(url))
+    """Return the host of a URL in canonical form; empty without one."""
+    found = _HOSTED.search(decode_fully(url))
     return canonical_host(found[1]) if found else ""
 
 
 def is_signed(text: str) -> bool:
-    """Check whether a text holds a link that carries its own permission, as storage services sign them."""
+    """Check whether a text holds a pre-signed link of a storage service, which works without further credentials."""
     return "=" in text and _SIGNED.search(text) is not None
 
 
 def below(base: str, url: str) -> str | None:
-    """Return what follows a base in an address of the same place in another spelling, with its first slash; else None.
+    """Return the part of a URL after ``base``, whose host may be spelled differently, with its leading slash; else None.
 
-    http and https on their default ports are one place: a server behind a proxy writes the one and is reached by the other.
+    http and https on their default ports are equal: a server behind a proxy writes the one and is reached by the other.
     """
     try:
         own, other = urlsplit(base), urlsplit(url)
@@ -77,7 +77,7 @@ def below(base: str, url: str) -> str | None:
 
 
 def canonical_host(authority: str) -> str:
-    """Return the host of ``user@host:port`` in one spelling; every name of this machine is ``LOOPBACK``."""
+    """Return the host of ``user@host:port`` in canonical form; every name and address of this machine is ``LOOPBACK``."""
     try:
         host = urlsplit(f"//{authority}").hostname or ""
     except ValueError:
@@ -100,29 +100,29 @@ def _number(host: str) -> str:
     return LOOPBACK if mapped.is_loopback or mapped.is_unspecified else str(mapped)
 
 
-def plainly(text: str) -> str:
-    """Take off every escape that stands for another character, again and again, so that one spelling is left."""
+def decode_fully(text: str) -> str:
+    """Decode percent and HTML escapes repeatedly, at most _DECODINGS times, and fold Unicode look-alikes."""
     for _ in range(_DECODINGS):
-        seen = unquote(html.unescape(text)) if "%" in text or "&" in text else text
-        if not seen.isascii():
-            seen = unicodedata.normalize("NFKC", seen).replace("\u3002", ".")
-            seen = "".join(each for each in seen if unicodedata.category(each) != "Cf")
-        if seen == text:
+        decoded = unquote(html.unescape(text)) if "%" in text or "&" in text else text
+        if not decoded.isascii():
+            decoded = unicodedata.normalize("NFKC", decoded).replace("\u3002", ".")
+            decoded = "".join(each for each in decoded if unicodedata.category(each) != "Cf")
+        if decoded == text:
             break
-        text = seen
+        text = decoded
     return text.replace("\\", "/")
 
 
 def _parts(text: str, sign: str) -> list[tuple[str, bool]]:
-    """Split a text into what may be addresses, if ``sign`` is in it at all; tell with each whether it stands in running text."""
-    if text.isascii() and not any(each in text for each in _TO_LOOK_AT):
+    """Split a text that contains ``sign`` into possible URLs, each with whether it is part of prose."""
+    if text.isascii() and not any(each in text for each in _URL_SIGNS):
         return []
-    plain = plainly(text)
+    plain = decode_fully(text)
     joined = plain if plain.isprintable() else _INVISIBLE.sub("", plain)
     if sign not in joined.lower():
         return []
     prose = " " in joined.strip()
-    parts = {part for each in (joined, plain) for part in _APART.split(each)}
+    parts = {part for each in (joined, plain) for part in _SEPARATORS.split(each)}
     return [(part, prose) for part in sorted(parts) if part]
 
 

@@ -1,7 +1,7 @@
-"""Attachments: where records hold them, and which Binaries they lead to.
+"""Attachments: which elements hold them, and which Binaries they refer to.
 
-Derived once from HL7's definitions for every type that the visibility table permits, at every depth, answers inside answers included.
-Extensions and contained resources hold no attachment of the record itself.
+Derived once from HL7's definitions for every type in the visibility table, at every depth, recursive elements included. Attachments in
+extensions and contained resources are not the record's own and do not count.
 Source: FHIR R4 datatypes.html#Attachment, binary.html
 """
 
@@ -14,14 +14,14 @@ from hilum.standards.fhir.definitions import elements
 from hilum.standards.fhir.visibility import VISIBILITY, parse_reference
 
 _ATTACHMENT = "Attachment"
-_NOT_THE_RECORDS_OWN = frozenset({"Extension", "Resource"})
+_NOT_OWN = frozenset({"Extension", "Resource"})
 _FIRST = ("DocumentReference", "DiagnosticReport", "Media")
 
 
 @cache
 def holders(type_name: str) -> Mapping[str, str]:
-    """Map each JSON key of a type that leads to attachments to the type of what stands there."""
-    return MappingProxyType({key: name for key, name in _kinds(type_name) if _leads(name)})
+    """Map each JSON key of a type at or below which an Attachment may be to the type of its element."""
+    return MappingProxyType({key: name for key, name in _kinds(type_name) if _holds_attachments(name)})
 
 
 @cache
@@ -30,13 +30,13 @@ def _kinds(type_name: str) -> tuple[tuple[str, str], ...]:
 
 
 @cache
-def _leads(name: str) -> bool:
-    """Check whether an attachment stands in or below an element of this type; groups of questions hold groups of questions."""
-    left, seen = [name], {name, *_NOT_THE_RECORDS_OWN}
+def _holds_attachments(name: str) -> bool:
+    """Check whether an Attachment may be at or below an element of this type. Types may be recursive (Questionnaire items)."""
+    left, seen = [name], {name, *_NOT_OWN}
     while left:
         above = left.pop()
         if above == _ATTACHMENT:
-            return name not in _NOT_THE_RECORDS_OWN
+            return name not in _NOT_OWN
         fresh = {inner for _, inner in _kinds(above)} - seen
         seen |= fresh
         left.extend(fresh)
@@ -45,14 +45,14 @@ def _leads(name: str) -> bool:
 
 @cache
 def referrer_types() -> tuple[str, ...]:
-    """List the types whose attachments may lead to a Binary, the usual ones first."""
+    """List the types whose attachments may refer to a Binary, the most common ones first."""
     found = [type_ for type_ in VISIBILITY if holders(type_)]
     return (*_FIRST, *(type_ for type_ in found if type_ not in _FIRST))
 
 
 @cache
 def attachment_keys(*types: str) -> frozenset[str]:
-    """List every JSON key under which an Attachment may stand in records of these types, or of any; extensions included."""
+    """Return every JSON key that may hold an Attachment in records of these types, by default of all; extensions included."""
     found = {"valueAttachment"}
     left = list(types or VISIBILITY)
     seen = set(left)
@@ -67,7 +67,7 @@ def attachment_keys(*types: str) -> frozenset[str]:
 
 
 def attachments_of(resource: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield every attachment that a record of a permitted type holds itself."""
+    """Yield every attachment of a record of a permitted type, except in extensions and contained resources."""
     type_ = resource.get("resourceType")
     if not isinstance(type_, str) or type_ not in VISIBILITY:
         return
@@ -84,6 +84,6 @@ def attachments_of(resource: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def binaries_of(resource: dict[str, Any], bases: tuple[str, ...]) -> frozenset[str]:
-    """List, by id, the Binaries of this server that a record's attachments lead to."""
-    led_to = (parse_reference(each.get("url"), bases) for each in attachments_of(resource))
-    return frozenset(found.id for found in led_to if found is not None and found.type == "Binary")
+    """Return the ids of this server's Binaries that a record's attachments refer to."""
+    references = (parse_reference(each.get("url"), bases) for each in attachments_of(resource))
+    return frozenset(each.id for each in references if each is not None and each.type == "Binary")

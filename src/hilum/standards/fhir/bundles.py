@@ -1,4 +1,4 @@
-"""Looking into Bundles and resources, whatever is in them.
+"""Reading Bundles and resources from another server, however malformed.
 
 Source: FHIR R4 bundle.html, references.html
 """
@@ -23,13 +23,13 @@ def resources_of(bundle: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def entries_of(bundle: dict[str, Any]) -> list[dict[str, Any]]:
-    """List a Bundle's entries; what is no entry is left out."""
+    """List a Bundle's entries, without malformed ones."""
     entries = bundle.get("entry")
     return [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
 
 
 def references_in(value: object, bases: tuple[str, ...]) -> set[str]:
-    """Return every resource of this server that a resource refers to, as ``Type/id``."""
+    """Return the resources of this server that a value refers to, as ``Type/id``."""
     found: set[str] = set()
     left: list[object] = [value]
     while left:
@@ -45,19 +45,19 @@ def references_in(value: object, bases: tuple[str, ...]) -> set[str]:
 
 
 def rebased(entry: dict[str, Any], base: str) -> dict[str, Any]:
-    """Write an entry of a searchset with the address below ``base``, and nothing beside resource and mode."""
+    """Build a searchset entry with its ``fullUrl`` below ``base``, its resource and its mode; other members are dropped."""
     resource = entry["resource"]
     mode = entry.get("search", {}).get("mode", "match")
     id_ = resource.get("id")
-    where = {"fullUrl": f"{base}/{resource['resourceType']}/{id_}"} if id_ else {}
-    return {**where, "resource": resource, "search": {"mode": mode}}
+    full_url = {"fullUrl": f"{base}/{resource['resourceType']}/{id_}"} if id_ else {}
+    return {**full_url, "resource": resource, "search": {"mode": mode}}
 
 
 def once(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Drop what came along with more than one of the server's pages."""
-    kept: dict[tuple[Any, Any, Any], dict[str, Any]] = {}
+    """Remove duplicate entries, which several of the server's pages may include."""
+    by_identity: dict[tuple[Any, Any, Any], dict[str, Any]] = {}
     for n, entry in enumerate(entries):
         resource = entry["resource"]
         id_ = resource.get("id")
-        kept.setdefault((resource.get("resourceType"), id_, n if id_ is None else None), entry)
-    return list(kept.values())
+        by_identity.setdefault((resource.get("resourceType"), id_, n if id_ is None else None), entry)
+    return list(by_identity.values())

@@ -31,7 +31,7 @@ class Range(NamedTuple):
 
 @lru_cache(maxsize=65_536)
 def parse_range(text: str) -> Range | None:
-    """Read a date, dateTime or instant of any precision as the range it covers; None if it is none.
+    """Parse a date, dateTime or instant of any precision into the range that it covers; None if it is malformed.
 
     Source: FHIR R4 datatypes.html#dateTime, search.html#date
     """
@@ -74,7 +74,7 @@ def _offset(zone: str | None) -> int:
 
 
 def period_range(period: dict[str, Any]) -> Range | None:
-    """Read a Period; a missing side is open."""
+    """Return the range of a Period; a missing end is open."""
     start, end = parse_range(str(period.get("start", ""))), parse_range(str(period.get("end", "")))
     if start is None and end is None:
         return None
@@ -82,7 +82,7 @@ def period_range(period: dict[str, Any]) -> Range | None:
 
 
 def timing_range(timing: dict[str, Any]) -> Range | None:
-    """Read the outer limits of a Timing: its events and the bounds of its repetition."""
+    """Return the outer limits of a Timing: of its events and its repetition's bounds."""
     ranges = [r for r in map(parse_range, map(str, timing.get("event", ()))) if r]
     bounds = timing.get("repeat", {}).get("boundsPeriod")
     limits = period_range(bounds) if isinstance(bounds, dict) else None
@@ -93,7 +93,7 @@ def timing_range(timing: dict[str, Any]) -> Range | None:
 
 
 def element_range(type_name: str, value: Any) -> Range | None:
-    """Read an element of one of the types that date searches look at."""
+    """Return the range of an element of any type that date searches compare."""
     match type_name:
         case "date" | "dateTime" | "instant":
             return parse_range(value) if isinstance(value, str) else None
@@ -110,7 +110,7 @@ def to_microseconds(moment: datetime) -> int:
 
 
 def render_instant(microseconds: int) -> str:
-    """Write a moment as a FHIR instant in milliseconds, in UTC."""
+    """Format a moment as a FHIR instant in milliseconds, in UTC."""
     moment = _EPOCH.replace(tzinfo=None) + timedelta(microseconds=microseconds)
     return moment.isoformat(timespec="milliseconds") + "Z"
 

@@ -1,4 +1,4 @@
-"""What HL7's definitions say of types and elements, from the derived tables of ``data``."""
+"""HL7's definitions of types and elements, from the derived tables in ``data``."""
 
 import json
 from collections.abc import Mapping
@@ -50,7 +50,7 @@ def resource_types() -> frozenset[str]:
 
 @cache
 def patient_compartment() -> Mapping[str, tuple[str, ...]]:
-    """Return by which search parameters a type belongs to a patient's compartment.
+    """Return the search parameters that place a type in a patient's compartment.
 
     Source: FHIR R4 compartmentdefinition-patient.html
     """

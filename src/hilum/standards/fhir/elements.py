@@ -1,4 +1,4 @@
-"""How search reads an element, by its type: as tokens, texts, quantities or addresses."""
+"""Converts elements, by their types, to the values that search compares: tokens, strings, quantities, URIs."""
 
 import re
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from hilum.standards.fhir.paths import Leaf
 
 OPEN = 1e300
 PRESENT = ""
-"""A value that only says: there is something here. No search value is empty."""
+"""Marks an element that is present but has no comparable value (``:missing``). No search value is empty."""
 URIS = frozenset({"uri", "url", "canonical", "oid", "uuid"})
 _QUANTITIES = frozenset({"Quantity", "SimpleQuantity", "Age", "Count", "Distance", "Duration", "Money"})
 _REFERENCE = re.compile(r"([A-Z][A-Za-z]+)/([A-Za-z0-9\-.]{1,64})(?:/_history/[A-Za-z0-9\-.]{1,64})?")
@@ -18,7 +18,7 @@ _ADDRESS_PARTS = ("text", "line", "city", "district", "state", "postalCode", "co
 
 
 def tokens(leaf: Leaf, value: Any) -> Iterator[tuple[str, str]]:
-    """Read an element as (folded code, system) pairs. Source: FHIR R4 search.html#token."""
+    """Yield an element's (case-folded code, system) pairs. Source: FHIR R4 search.html#token."""
     match leaf.type:
         case "CodeableConcept":
             codings = [c for c in value.get("coding", ()) if c.get("code")]
@@ -41,7 +41,7 @@ def tokens(leaf: Leaf, value: Any) -> Iterator[tuple[str, str]]:
 
 
 def texts(leaf: Leaf, value: Any) -> Iterator[str]:
-    """Read an element as the texts that a string search looks at. Source: FHIR R4 search.html#string."""
+    """Yield the texts of an element that a string search compares. Source: FHIR R4 search.html#string."""
     if isinstance(value, str):
         yield value
         return
@@ -55,7 +55,7 @@ def texts(leaf: Leaf, value: Any) -> Iterator[str]:
 
 
 def quantities(leaf: Leaf, value: Any) -> Iterator[tuple[float, float, str, str, str]]:
-    """Read an element as (low, high, code, system, unit). Source: FHIR R4 search.html#quantity."""
+    """Yield an element's (low, high, code, system, unit). Source: FHIR R4 search.html#quantity."""
     if isinstance(value, int | float):
         yield float(value), float(value), "", "", ""
     elif leaf.type == "Range":
@@ -80,7 +80,7 @@ def quantities(leaf: Leaf, value: Any) -> Iterator[tuple[float, float, str, str,
 
 
 def uris(leaf: Leaf, value: Any) -> Iterator[str]:
-    """Read an address; a canonical one with a version also counts without it."""
+    """Yield a URI; a canonical with a version also without the version."""
     if isinstance(value, str):
         yield value
         if leaf.type == "canonical" and "|" in value:
@@ -88,7 +88,7 @@ def uris(leaf: Leaf, value: Any) -> Iterator[str]:
 
 
 def split_reference(reference: str, base_url: str) -> tuple[str, str]:
-    """Read a literal reference as (type, id); what lies elsewhere has the type '' and its whole address."""
+    """Split a literal reference into (type, id); one to another server has the type '' and the whole URL as id."""
     local = reference.removeprefix(base_url + "/")
     match = _REFERENCE.fullmatch(local)
     if match and match.group(1) in resource_types():

@@ -1,4 +1,4 @@
-"""Security labels that keep a resource from apps. One table.
+"""Security labels for which resources are withheld from apps.
 
 Source: HL7 v3 Confidentiality, ActCode (information sensitivity policy) and ActCode (42 CFR Part 2); FHIR R4 security-labels.html
 """
@@ -43,13 +43,13 @@ WITHHELD: Mapping[str, frozenset[str]] = MappingProxyType(
         ),
     }
 )
-"""System -> codes that withhold. A code of one of these systems in other letters' case counts too."""
+"""System -> codes that withhold a resource. Codes are compared without regard to case."""
 
 _SPELLINGS = {
     _CONFIDENTIALITY: ("urn:oid:2.16.840.1.113883.5.25", "http://hl7.org/fhir/v3/Confidentiality"),
     _ACT_CODE: ("urn:oid:2.16.840.1.113883.5.4", "http://hl7.org/fhir/v3/ActCode"),
 }
-"""The same systems as they are named in C-CDA documents, and were before R4: what was taken over from there keeps its label."""
+"""Identifiers of the same systems in C-CDA and before R4: resources converted from there keep their old labels."""
 _FOLDED = {
     spelling: frozenset(code.casefold() for code in codes)
     for system, codes in WITHHELD.items()
@@ -58,7 +58,7 @@ _FOLDED = {
 
 
 def is_restricted(resource: dict[str, Any]) -> bool:
-    """Return whether a label withholds this resource, or the document that it is or leads to. One that cannot be read withholds it.
+    """Check whether a label withholds this resource, or the document that it is or refers to. A malformed label withholds it.
 
     Source: FHIR R4 documentreference-definitions.html#DocumentReference.securityLabel, composition-definitions.html#Composition.confidentiality
     """
@@ -88,6 +88,6 @@ def _restricts(label: object) -> bool:
     if not isinstance(code, str):
         return code is not None
     codes = _FOLDED.get(system) if isinstance(system, str) else None
-    if codes is None and system is None:
+    if codes is None and system is None:  # without a system the code could be of any of them
         return any(code.casefold() in each for each in _FOLDED.values())
     return codes is not None and code.casefold() in codes

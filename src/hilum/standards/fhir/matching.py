@@ -1,4 +1,4 @@
-"""Whether a resource has the value that a token parameter asks for (``category=system|code``), judged on its JSON.
+"""Tests whether a resource's JSON matches a token parameter (``category=system|code``).
 
 Only what can be judged with certainty is taken: token parameters without modifier, codes in their own letters' case.
 Source: FHIR R4 search.html#token; SMART App Launch 2.2, scopes-and-launch-context#finer-grained-resource-constraints-using-search-parameters
@@ -22,7 +22,7 @@ Token = tuple[str | None, str]
 
 @lru_cache(maxsize=MATCHERS_BOUND)
 def compile_constraint(type_: str, name: str, value: str) -> Matcher | None:
-    """Build the test that a resource of the type passes when the parameter has the value; None if it cannot be judged."""
+    """Build the test of a resource of the type for a parameter's value; None if it cannot be judged."""
     parameter = parameters_of(type_).get(name)
     if parameter is None or parameter.kind is not Kind.TOKEN or name.startswith("_"):
         return None
@@ -38,7 +38,7 @@ def compile_constraint(type_: str, name: str, value: str) -> Matcher | None:
         try:
             selected = select(resource)
         except (TypeError, AttributeError, ValueError):
-            return False  # malformed JSON from an upstream has no codes that could be relied on
+            return False  # malformed JSON from an upstream has no reliable codes
         return any(
             _meets(found, token)
             for leaf, node in selected
@@ -61,7 +61,7 @@ def compile_all(type_: str, constraints: tuple[tuple[str, str], ...]) -> tuple[M
 
 
 def is_testable(type_: str, constraints: tuple[tuple[str, str], ...]) -> bool:
-    """Return whether resources can be held against all constraints of a scope; any other scope would open nothing."""
+    """Check whether all constraints of a scope can be judged on resources; a scope with others would permit nothing."""
     return compile_all(type_, constraints) is not None
 
 
@@ -80,7 +80,7 @@ def _meets(found: tuple[str, str], wanted: Token) -> bool:
 
 
 def _tokens(leaf: Leaf, node: Any) -> list[tuple[str, str]]:
-    """Read system and code off what a token parameter selects."""
+    """Yield system and code of each value that a token parameter selects."""
     if leaf.type == "boolean":
         return [("", "true" if node else "false")] if isinstance(node, bool) else []
     if leaf.type in _WORDS:

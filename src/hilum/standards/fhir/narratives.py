@@ -1,4 +1,4 @@
-"""Whether the XHTML of a narrative is what FHIR lets stand there: well-formed, and nothing in it that acts.
+"""Validation of a narrative's XHTML: well-formed, and without active content.
 
 Source: FHIR R4 narrative.html, invariants txt-1 and txt-2
 """
@@ -24,60 +24,64 @@ _ATTRIBUTES = frozenset(
         "title", "type", "valign", "value", "vspace", "width",
     }
 )  # fmt: skip
-_ACTING = ("javascript:", "vbscript:")
+_SCRIPT_SCHEMES = ("javascript:", "vbscript:")
 _ENTITY = re.compile(r"&([A-Za-z][A-Za-z0-9]*);")
 _XML_ENTITIES = frozenset({"amp", "lt", "gt", "quot", "apos"})
 
 
 class _Fault(Exception):
-    """Carries out of the parser what is wrong."""
+    """A broken rule, raised from the parser's callbacks."""
 
 
-class _Reader:
-    """What the parser tells its findings to."""
+class _Callbacks:
+    """The parser's callbacks: raise _Fault for a broken rule, and record whether there is content."""
 
     def __init__(self) -> None:
         self.is_first = True
-        self.says_something = False
+        self.has_content = False
 
     def start(self, name: str, attributes: dict[str, str]) -> None:
         space, _, local = name.rpartition(" ")
         if self.is_first and (space, local) != (_SPACE, "div"):
-            raise _Fault(f"A narrative is a div of the namespace {_SPACE}.")
+            raise _Fault(f"A narrative must be a div in the namespace {_SPACE}.")
         self.is_first = False
-        self.says_something |= local == "img"
+        self.has_content |= local == "img"
         if space != _SPACE or local not in _ELEMENTS:
-            raise _Fault("A narrative holds formatting elements only; no scripts, forms, frames or objects.")
+            raise _Fault(
+                "A narrative may have formatting elements only: no scripts, forms, frames or objects."
+            )
         for key, value in attributes.items():
-            acts = "".join(value.split()).lower().startswith(_ACTING)
-            if acts or not (key in _ATTRIBUTES or key.startswith(_XML_SPACE + " ")):
-                raise _Fault("A narrative holds formatting attributes only; no events and no scripts.")
+            is_script = "".join(value.split()).lower().startswith(_SCRIPT_SCHEMES)
+            if is_script or not (key in _ATTRIBUTES or key.startswith(_XML_SPACE + " ")):
+                raise _Fault(
+                    "A narrative may have formatting attributes only: no event handlers and no scripts."
+                )
 
     def text(self, text: str) -> None:
-        self.says_something |= bool(text.strip())
+        self.has_content |= bool(text.strip())
 
     def doctype(self, *_: object) -> None:
-        raise _Fault("A narrative has no document type.")
+        raise _Fault("A narrative must not have a document type.")
 
 
 def narrative_fault(div: object) -> str:
-    """Return what is wrong with the div of a narrative; empty where nothing is."""
+    """Return what is wrong with a narrative's div; empty if it is valid."""
     if not isinstance(div, str):
         return ""
-    reader = _Reader()
+    callbacks = _Callbacks()
     parser = expat.ParserCreate("utf-8", " ")
-    parser.StartElementHandler = reader.start
-    parser.CharacterDataHandler = reader.text
-    parser.StartDoctypeDeclHandler = reader.doctype
+    parser.StartElementHandler = callbacks.start
+    parser.CharacterDataHandler = callbacks.text
+    parser.StartDoctypeDeclHandler = callbacks.doctype
     try:
         parser.Parse(_ENTITY.sub(_character, div).encode(), True)
     except _Fault as fault:
         return str(fault)
     except expat.ExpatError:
-        return "A narrative is well-formed XHTML."
-    return "" if reader.says_something else "A narrative says something."
+        return "A narrative must be well-formed XHTML."
+    return "" if callbacks.has_content else "A narrative must have text or an image."
 
 
 def _character(entity: re.Match[str]) -> str:
-    known = entity[1] not in _XML_ENTITIES and entity[1] in name2codepoint
-    return chr(name2codepoint[entity[1]]) if known else entity[0]
+    is_html = entity[1] not in _XML_ENTITIES and entity[1] in name2codepoint
+    return chr(name2codepoint[entity[1]]) if is_html else entity[0]

@@ -1,4 +1,4 @@
-"""OperationOutcome: what a FHIR server says when it has something to say about a request.
+"""OperationOutcome: the FHIR resource that describes errors and warnings.
 
 Source: FHIR R4 operationoutcome.html, valueset-issue-type.html.
 """
@@ -20,7 +20,7 @@ _INDEX = re.compile(r"\[[0-9]+\]")
 
 
 class IssueCode(StrEnum):
-    """The issue types used here."""
+    """The issue types that Hilum uses."""
 
     INVALID = "invalid"
     NOT_SUPPORTED = "not-supported"
@@ -60,7 +60,7 @@ def outcome(
 
 
 def complaint_of(body: bytes) -> tuple[str, list[str]]:
-    """Read of another server's OperationOutcome what it may be repeated by: a code of R4 and the elements that it names, never its texts.
+    """Extract from an upstream OperationOutcome what may be repeated: an R4 code and element paths, never its texts.
 
     Its sentences may hold what its log holds: addresses of its own, names of people.
     """
@@ -89,7 +89,7 @@ def _issue_types() -> frozenset[str]:
 
 
 def _is_place(text: str) -> bool:
-    """Check whether a text is nothing but a path of R4's own element names."""
+    """Check whether a text is a path of R4 element names, and nothing else."""
     if len(text) > _PLACE_BOUND or _PLACE.fullmatch(text) is None:
         return False
     type_, *steps = _INDEX.sub("", text).split(".")

@@ -18,7 +18,7 @@ from hilum.standards.fhir.definitions import Element, ElementType, elements, jso
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """What stands at the end of a path: its type and, for a code bound to one code system, that system."""
+    """The element at the end of a path: its type and, for a code bound to one code system, that system."""
 
     type: str
     system: str = ""
@@ -35,7 +35,7 @@ class UnsupportedExpression(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class _Route:
-    """One way through JSON; each step is a key and what to keep of the values under it."""
+    """One path through JSON; each step is a key and a filter for the values under it."""
 
     type: str
     steps: _Steps = ()
@@ -51,7 +51,7 @@ _HAS_EXTENSION = re.compile(r"hasExtension\('([^']*)'\)")
 
 
 class Selector:
-    """Selects from a value of one type what an expression names.
+    """Selects the elements of an expression from a value of one type.
 
     ``keys`` are the only names at the top of the value that it looks at; None if it must be run whatever is there.
     """
@@ -77,7 +77,7 @@ class Selector:
 
 @lru_cache(maxsize=8192)
 def compile_expression(expression: str, type_name: str) -> Selector:
-    """Build the function that selects from a value of ``type_name`` what ``expression`` names.
+    """Build the function that selects the elements of ``expression`` from a value of ``type_name``.
 
     Parts of a union that speak of other resource types select nothing. Raises UnsupportedExpression.
     """
@@ -107,7 +107,7 @@ def _split_union(expression: str) -> list[str]:
 
 
 def _called_as(part: str) -> str:
-    """Write ``(a.b as T).c`` as ``a.b.as(T).c``."""
+    """Rewrite ``(a.b as T).c`` as ``a.b.as(T).c``."""
     infix = _INFIX_AS.fullmatch(part)
     return f"{infix.group(1)}.as({infix.group(2)}){infix.group(3)}" if infix else part
 

@@ -1,4 +1,4 @@
-"""Searches by type, understood: filters, includes, order, page; or what in them is not taken.
+"""Parses searches by type into filters, includes, order and page, or into what is unsupported.
 
 What could reach beyond the type that is searched (chains, ``_has``, ``_filter``, ``_list``, named queries) is refused by name, and
 so is every parameter and modifier that is not in R4's tables: dropping one would widen the answer.
@@ -52,19 +52,19 @@ class Include:
 
 @dataclass(frozen=True, slots=True)
 class SearchQuery:
-    """A search that was understood: filters as asked, the rest by meaning."""
+    """A parsed search: its filters as sent, the rest by meaning."""
 
     type: str
     filters: tuple[tuple[str, str], ...] = ()
     named: frozenset[str] | None = None
-    """Patients that the filters name, where they do."""
+    """The patients in the filters, if any."""
     subject_filters: frozenset[int] = frozenset()
     """Which of the filters those are."""
     includes: tuple[Include, ...] = ()
     sort: str = ""
     count: int | None = None
     counting: bool = False
-    """Only the number of matches is asked."""
+    """Only the number of matches is requested."""
     total: str = ""
     alternatives: int = 0
 
@@ -79,7 +79,7 @@ def _unknown(name: str, type_: str) -> Unsupported:
 
 @cache
 def subject_parameters(type_: str) -> frozenset[str]:
-    """Return the search parameters that look at exactly the elements which decide whose a resource is."""
+    """Return the search parameters over exactly the elements that decide which patient a resource belongs to."""
     rule = rule_of(type_)
     if rule is None or not rule.narrow:
         return frozenset()
@@ -95,7 +95,7 @@ def subject_parameters(type_: str) -> frozenset[str]:
 
 
 def read_search(request: FhirRequest, bases: tuple[str, ...]) -> SearchQuery | Unsupported:
-    """Understand a search by type, or say what in it is not taken."""
+    """Parse a search by type; return it, or what in it is unsupported."""
     type_ = request.type
     table = parameters_of(type_)
     subject = subject_parameters(type_)
@@ -179,7 +179,7 @@ def _result_fault(
 
 
 def _read_include(type_: str, code: str, modifier: str, value: str) -> Include | Unsupported:
-    """Understand an include.
+    """Parse an include.
 
     Source: FHIR R4 search.html#include
     """
@@ -203,7 +203,7 @@ def _read_include(type_: str, code: str, modifier: str, value: str) -> Include |
 
 
 def targets_named(params: tuple[tuple[str, str], ...]) -> tuple[str, ...]:
-    """Name, as ``Type/id``, what the filters of a search for Provenance say that it is about."""
+    """List, as ``Type/id``, the targets in the filters of a search for Provenance."""
     parts = (_target(name, part) for name, value in params if is_about(name) for part in split(value, ","))
     return tuple(dict.fromkeys(part for part in parts if part))
 
@@ -211,7 +211,7 @@ def targets_named(params: tuple[tuple[str, str], ...]) -> tuple[str, ...]:
 def only_targets(
     params: tuple[tuple[str, str], ...], kept: Container[str]
 ) -> tuple[tuple[str, str], ...] | None:
-    """Leave in filters over targets the kept ones only; None when nothing could match any more."""
+    """Reduce filters over targets to the kept ones; None when nothing could match any more."""
     left: list[tuple[str, str]] = []
     for name, value in params:
         if is_about(name):
@@ -223,7 +223,7 @@ def only_targets(
 
 
 def is_about(name: str) -> bool:
-    """Return whether a filter names targets, and does not only describe them."""
+    """Check whether a filter lists targets by reference, and does not only describe them."""
     code, _, modifier = name.partition(":")
     return code in {"target", "patient"} and modifier not in _MODIFIERS[Kind.REFERENCE]
 
@@ -243,7 +243,7 @@ def _relative(part: str, bases: tuple[str, ...]) -> str:
 
 
 def _patients(parts: list[str]) -> frozenset[str]:
-    """Read the patients that a filter over the subject names, by reference or bare id; other subjects name none."""
+    """Return the patients in a filter over the subject, by reference or bare id; other subjects are ignored."""
     found: set[str] = set()
     for part in parts:
         reference = parse_reference(part)
@@ -256,19 +256,19 @@ def _patients(parts: list[str]) -> frozenset[str]:
 
 
 def with_count(target: str, count: int) -> str | None:
-    """Return a search with another page size; None for one that names none."""
+    """Return a search with another page size; None if it has no ``_count``."""
     changed, found = _COUNT.subn(f"_count={count}", target)
     return changed if found == 1 else None
 
 
 def with_half_the_count(target: str) -> str | None:
-    """Return a search with half its page size; None where that cannot be smaller."""
+    """Return a search with half its page size; None if that cannot be smaller."""
     found = _COUNT.search(target)
     count = int(found[1]) // 2 if found else 0
     return with_count(target, count) if count else None
 
 
 def without_summary(target: str) -> str | None:
-    """Take ``_summary=true`` off a search; None where it does not stand there in so many words."""
+    """Return a search without ``_summary=true``; None if it has no such parameter."""
     changed, found = _SUMMARY.subn("", target)
     return changed.rstrip("?&") if found == 1 else None

@@ -1,4 +1,4 @@
-"""FHIR requests: from the bytes of an HTTP request to one interaction, or to what is wrong with it.
+"""Parses an HTTP request below a FHIR base into one interaction, or into what is wrong with it.
 
 Only one spelling of each request is taken. Whatever another server might read differently (an encoded slash, a dot segment,
 a parameter in two places, a key twice in a body) is refused here by name, so that what was judged is what is sent on.
@@ -28,7 +28,7 @@ RESOURCE_TYPES = resource_types()
 
 
 class Interaction(StrEnum):
-    """What a request asks for. Source: FHIR R4 http.html#3.1.0."""
+    """The interactions of FHIR. Source: FHIR R4 http.html#3.1.0."""
 
     READ = "read"
     VREAD = "vread"
@@ -80,7 +80,7 @@ class Summary(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """How an answer is to look. It never changes which resources are in it."""
+    """The requested form of the response; it never changes which resources are in it."""
 
     pretty: bool = False
     summary: Summary = Summary.FALSE
@@ -94,7 +94,7 @@ PLAIN = Shape()
 class FhirRequest:
     """One well-formed interaction. ``params`` are decoded, in order, without those that ``shape`` holds.
 
-    ``body`` is the parsed JSON of a write and ``raw`` its bytes, which say the same to every parser.
+    ``body`` is the parsed JSON of a write and ``raw`` its bytes, which every parser reads in the same way.
     """
 
     interaction: Interaction
@@ -117,7 +117,7 @@ class FhirRequest:
 
 @dataclass(frozen=True, slots=True)
 class Unsupported:
-    """A request that is not taken. ``code`` is a stable word, ``detail`` a sentence that repeats nothing but names of parameters."""
+    """An unsupported or malformed request. ``code`` is stable; ``detail`` is a sentence without values from the request."""
 
     code: str
     detail: str
@@ -138,7 +138,7 @@ HEADERS = frozenset(
         "x-method-override",
     }
 )
-"""Every header that can change what a request means; an edge hands over exactly these, each at most once."""
+"""Every header that can change the meaning of a request; the edge passes exactly these, each at most once."""
 OVERRIDES = ("x-http-method-override", "x-http-method", "x-method-override")
 
 SHAPE_PARAMETERS = frozenset({"_format", "_pretty", "_summary", "_elements"})
@@ -158,16 +158,16 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ufeff\ufffe\uffff]")
 _ETAG = re.compile(r'(?:W/)?"[\x21\x23-\x7e]{0,100}"')
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_.~:-]*").fullmatch
 _PLAIN_VALUE = re.compile(r"[A-Za-z0-9_.~,:/-]*").fullmatch
-"""What needs no percent-encoding, which is most: quoting costs ten times as much."""
+"""Texts that need no percent-encoding, as most do: quoting costs ten times as much."""
 _OPERATION = re.compile(r"\$[A-Za-z][A-Za-z0-9-]{0,63}")
 
 
 def parse(
     method: str, path: bytes, query: bytes, headers: Mapping[str, str], body: bytes = b""
 ) -> FhirRequest | Unsupported:
-    """Read a request below a FHIR base: ``path`` is raw and relative to it, ``headers`` are those of ``HEADERS``, lower case.
+    """Parse a request below a FHIR base: ``path`` is raw and relative to it, ``headers`` are those of ``HEADERS``, lower case.
 
-    Total: any input gives a value. HEAD is read as GET.
+    Total: never raises, whatever the input. HEAD is parsed as GET.
     """
     if method == "HEAD":
         method = "GET"
@@ -362,7 +362,7 @@ def _full(
 
 
 def accepts_json(accept: str) -> bool:
-    """Return whether an Accept header leaves room for JSON."""
+    """Check whether an Accept header allows JSON."""
     if accept in _ANY_ACCEPT:
         return True
     for part in accept.split(","):
@@ -414,7 +414,7 @@ def _decode(raw: bytes) -> str | None:
 def _with_form(
     params: tuple[tuple[str, str], ...], headers: Mapping[str, str], body: bytes
 ) -> tuple[tuple[str, str], ...] | Unsupported:
-    """Join the parameters of a POST search. The same name in address and body is one request in two places: refused."""
+    """Join the parameters of a POST search. A name in both URL and body is refused: servers differ in which one they use."""
     if len(body) > BODY_BOUND:
         return Unsupported("body_too_large", "The body is too large.")
     media = headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -440,7 +440,7 @@ def _with_form(
 def _shape(
     params: tuple[tuple[str, str], ...],
 ) -> tuple[Shape, tuple[tuple[str, str], ...]] | Unsupported:
-    """Take out the parameters that only shape the answer. Each may stand once."""
+    """Split off the parameters that only shape the response. Each may occur once."""
     taken: dict[str, str] = {}
     rest: list[tuple[str, str]] = []
     for name, value in params:
@@ -468,7 +468,7 @@ def _shape(
 
 
 def _stray(located: FhirRequest, rest: tuple[tuple[str, str], ...]) -> Unsupported | None:
-    """Refuse parameters on an interaction that takes none but those of the answer's shape, and the ``mode`` of a CapabilityStatement.
+    """Refuse parameters on an interaction that has none but the shape's, and the ``mode`` of a CapabilityStatement.
 
     Source: FHIR R4 http.html#capabilities
     """
@@ -483,7 +483,7 @@ def _stray(located: FhirRequest, rest: tuple[tuple[str, str], ...]) -> Unsupport
 
 
 def parse_body(headers: Mapping[str, str], body: bytes) -> dict[str, Any] | Unsupported:
-    """Read a resource's JSON: strict UTF-8, one meaning for every parser, element names as FHIR writes them, bounded depth."""
+    """Parse a resource's JSON strictly: UTF-8, no duplicate names, element names as in FHIR, bounded depth."""
     if len(body) > BODY_BOUND:
         return Unsupported("body_too_large", f"A body takes at most {BODY_BOUND} bytes.")
     media = headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -533,7 +533,7 @@ def _bundle_kind(body: dict[str, Any]) -> Interaction:
 
 
 def render_query(params: tuple[tuple[str, str], ...]) -> str:
-    """Write parameters in the one spelling that every server reads alike."""
+    """Encode parameters in the one form that every server reads in the same way."""
     return "&".join(
         [
             f"{name if _PLAIN_NAME(name) else quote(name, safe=':')}={value if _PLAIN_VALUE(value) else quote(value, safe=',:/')}"

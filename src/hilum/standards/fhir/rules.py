@@ -1,4 +1,4 @@
-"""Rules that a structure check leaves out: required value sets, targets of references, extensions, what is contained, narratives."""
+"""Rules beyond structure: required value sets, reference targets, extensions, contained resources, narratives."""
 
 import re
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ _LITERAL = re.compile(r"(?:^|/)([A-Z][A-Za-z]+)/[A-Za-z0-9\-.]{1,64}(?:/_history
 
 
 class Break(NamedTuple):
-    """A rule that a resource breaks, and where (``Patient.contact[0].gender``)."""
+    """A broken rule and its place (``Patient.contact[0].gender``)."""
 
     detail: str
     expression: str
@@ -22,7 +22,7 @@ class Break(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _Node:
-    """What to look at in an element: codes of a binding, targets of a reference, and what lies inside."""
+    """The checks of an element: codes of a binding, targets of a reference, and its nested elements."""
 
     codes: frozenset[str] = frozenset()
     binding: str = ""
@@ -32,12 +32,12 @@ class _Node:
 
 
 _BESIDE_A_PRIMITIVE = _Node(inside="Element")
-"""What stands under ``_birthDate``: an id and extensions."""
+"""The checks of a primitive's companion such as ``_birthDate``: an id and extensions."""
 
 
 @cache
 def _level(type_name: str) -> dict[str, _Node]:
-    """Compile, for one type, the elements that have something to look at."""
+    """Compile, for one type, the elements that have checks."""
     nodes = {t.key: _node(e, t) for e in elements(type_name).values() for t in e.types}
     nodes["extension"] = _Node(inside="Extension")
     nodes["modifierExtension"] = _Node(inside="Extension")
@@ -55,18 +55,18 @@ def _node(element: Element, kind: ElementType) -> _Node:
 
 
 _Path = tuple[Any, ...]
-"""A place as (place above, key[, index]): written out only when something is wrong there."""
+"""A place as (parent place, key[, index]), rendered as text only when a rule is broken there."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Findings:
-    """What was found so far, and the ids of what the resource contains that is being looked at."""
+    """The broken rules so far, and the ids of the present resource's contained resources."""
 
     breaks: list[Break]
     contained: frozenset[str]
 
     def within(self, resource: dict[str, Any]) -> "_Findings":
-        """Look at another resource, which has contained resources of its own."""
+        """Check another resource, which has its own contained resources."""
         held = resource.get("contained", ())
         return _Findings(self.breaks, frozenset(str(each.get("id")) for each in held))
 
@@ -75,7 +75,7 @@ class _Findings:
 
 
 def rule_issues(resource: dict[str, Any]) -> list[Break]:
-    """List what breaks a rule, each with its place.
+    """List the broken rules, each with its place.
 
     Source: FHIR R4 terminologies.html#required, references.html, json.html, extensibility.html
     """
@@ -119,7 +119,7 @@ def _judge(value: Any, node: _Node, path: _Path, found: _Findings) -> None:
 
 
 def _own_fault(value: dict[str, Any], kind: str, key: str) -> str:
-    """Return what is wrong with an object by itself; empty where nothing is."""
+    """Return what is wrong with an object by itself; empty if nothing is."""
     if not value:
         return "An object is never empty; leave the element out."
     match kind:
@@ -161,5 +161,5 @@ def _may_target(reference: dict[str, Any], targets: frozenset[str]) -> bool:
 
 
 def _is_held(literal: object, contained: frozenset[str]) -> bool:
-    """Return whether a reference into the resource leads anywhere; ``#`` is the resource itself."""
+    """Check whether a reference into the resource resolves; ``#`` is the resource itself."""
     return not isinstance(literal, str) or literal[:1] != "#" or literal == "#" or literal[1:] in contained

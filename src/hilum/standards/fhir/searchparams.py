@@ -38,7 +38,7 @@ class Component:
 
 @dataclass(frozen=True, slots=True)
 class SearchParameter:
-    """What can be asked of one resource type under one name."""
+    """One search parameter of one resource type."""
 
     resource_type: str
     code: str
@@ -76,7 +76,7 @@ US_CORE: tuple[SearchParameter, ...] = (
 
 @cache
 def parameters_of(resource_type: str) -> Mapping[str, SearchParameter]:
-    """List what can be asked of a type, by name, including what can be asked of all types (``_id``, ``_tag``, ...)."""
+    """Return the search parameters of a type by name, including those of all types (``_id``, ``_tag``, ...)."""
     rows: dict[str, list[Any]] = {**table("search_parameters")["Resource"]}
     rows.update(table("search_parameters").get(resource_type, {}))
     found = {code: _parse_row(resource_type, code, row) for code, row in rows.items()}

@@ -1,4 +1,4 @@
-"""JSON read and written so that a resource passes unharmed, and how much of it is shown: ``_summary``, ``_elements``, ``_pretty``.
+"""Lossless JSON parsing and serialization of resources, and their reduction: ``_summary``, ``_elements``, ``_pretty``.
 
 Source: FHIR R4 search.html#summary, #elements
 """
@@ -13,16 +13,16 @@ from hilum.standards.fhir.requests import PLAIN, Shape, Summary
 
 _HIDING = (b"\\u", b" :", b"\t:", b"\n:", b"\r:")
 _SURELY_64_BIT = 18
-"""Digits of a whole number that can be written again without being kept as text."""
+"""Digits of an integer that survives parsing; longer ones are kept as text."""
 
 
 def load(body: bytes) -> Any:
-    """Read JSON so that ``dump`` writes every number with the digits it came with. Raises ValueError where it is none.
+    """Parse JSON so that ``dump`` writes every number with its original digits. Raises ValueError if it is malformed.
 
     Source: FHIR R4 datatypes.html#decimal (precision is kept)
     """
     if b"\\u" in body:
-        orjson.loads(body)  # refuses half a surrogate pair, which could not be written again
+        orjson.loads(body)  # refuses an unpaired surrogate, which could not be serialized
     try:
         return json.loads(
             body.decode(), parse_float=orjson.Fragment, parse_int=_whole, parse_constant=_refuse
@@ -32,7 +32,7 @@ def load(body: bytes) -> Any:
 
 
 def says_names_once(body: bytes, parsed: object) -> bool:
-    """Check that no name stands twice in an object of JSON, given what it was read as.
+    """Check that no name occurs twice in any object of a JSON text, given its parsed value.
 
     Exact, and cheap: where no escape and no space can hide one, each name is a quote before a colon, and a name that was dropped while
     reading leaves fewer of them in what is written again.
@@ -63,7 +63,7 @@ def _refuse(word: str) -> Any:
 
 
 def dump(resource: dict[str, Any], shape: Shape) -> bytes:
-    """Write a resource or Bundle as it was asked to look."""
+    """Serialize a resource or Bundle in the requested shape."""
     if shape is not PLAIN and shape.summary is not Summary.COUNT:
         resource = _shaped(resource, shape)
     return orjson.dumps(resource, option=orjson.OPT_INDENT_2 if shape.pretty else 0)
@@ -86,7 +86,7 @@ def _is_cut(entry: dict[str, Any]) -> bool:
 
 
 def _cut(resource: dict[str, Any], shape: Shape) -> dict[str, Any]:
-    """Cut a resource down. Source: FHIR R4 search.html#summary, #elements."""
+    """Reduce a resource to the requested elements. Source: FHIR R4 search.html#summary, #elements."""
     known = elements(str(resource.get("resourceType")))
     if shape.summary is Summary.DATA and not shape.elements:
         kept = {key for key in resource if key != "text"}
@@ -112,7 +112,7 @@ _SUBSETTED = {
 
 
 def shape_params(shape: Shape) -> tuple[tuple[str, str], ...]:
-    """Write a shape as the parameters that ask for it."""
+    """Return the parameters that request a shape."""
     params: list[tuple[str, str]] = []
     if shape.summary is not Summary.FALSE:
         params.append(("_summary", str(shape.summary)))

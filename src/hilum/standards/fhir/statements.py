@@ -1,4 +1,4 @@
-"""Reading another server's CapabilityStatement, and writing what of it may be told.
+"""Reads the CapabilityStatement of an upstream FHIR server, and builds the gateway's from it.
 
 Source: FHIR R4 capabilitystatement.html; SMART App Launch 2.2, conformance#declaring-support-using-the-capabilitystatement
 """
@@ -14,8 +14,8 @@ from hilum.standards.fhir.visibility import rule_of
 _OAUTH_URIS = "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris"
 _SECURITY_SERVICE = "http://terminology.hl7.org/CodeSystem/restful-security-service"
 _ALWAYS = frozenset({"_id", "_lastUpdated"})
-_KEPT_OF_TYPE = ("type", "profile", "supportedProfile", "referencePolicy")
-_NOT_DONE = {
+_COPIED_MEMBERS = ("type", "profile", "supportedProfile", "referencePolicy")
+_UNSUPPORTED = {
     "readHistory": False,
     "updateCreate": False,
     "conditionalCreate": False,
@@ -27,7 +27,7 @@ _NOT_DONE = {
 
 @dataclass(frozen=True, slots=True)
 class Surface:
-    """What a FHIR server says it can do, and when that was read. ``filters`` lists search parameters by type."""
+    """A FHIR server's CapabilityStatement and when it was read. ``filters``: its search parameters by type."""
 
     statement: Mapping[str, Any]
     filters: Mapping[str, frozenset[str]]
@@ -35,7 +35,7 @@ class Surface:
 
 
 def read_statement(statement: object, read_at: float) -> Surface | None:
-    """Understand a CapabilityStatement; None if it is none of R4."""
+    """Parse a CapabilityStatement; None if it is not one of R4."""
     if not isinstance(statement, dict) or statement.get("resourceType") != "CapabilityStatement":
         return None
     if not str(statement.get("fhirVersion", "")).startswith("4.0"):
@@ -69,11 +69,11 @@ def parameters_in(holder: dict[str, Any]) -> Iterator[str]:
 
 
 def unknown_filter(surface: Surface, type_: str, params: tuple[tuple[str, str], ...]) -> str:
-    """Return the first asked search parameter that the FHIR server would not act on; empty if there is none."""
-    known = surface.filters.get(type_, frozenset())
+    """Return the first search parameter that the FHIR server does not declare, and so might ignore; empty if there is none."""
+    supported = surface.filters.get(type_, frozenset())
     for name, _ in params:
         code = name.partition(":")[0]
-        if code not in known and code not in {"_include", "_revinclude", "_sort"}:
+        if code not in supported and code not in {"_include", "_revinclude", "_sort"}:
             return code
     return ""
 
@@ -81,7 +81,10 @@ def unknown_filter(surface: Surface, type_: str, params: tuple[tuple[str, str], 
 def cut_statement(
     surface: Surface, base: str, endpoints: Mapping[str, str], passing: Callable[[str], frozenset[str]]
 ) -> dict[str, Any]:
-    """Cut a server's statement to what can pass, told as that of ``base``. ``passing`` names the interactions that pass, by type."""
+    """Build the statement of the gateway at ``base``: the server's, without what the gateway refuses.
+
+    ``passing`` returns the interactions on a type that the gateway lets through.
+    """
     statement: dict[str, Any] = {
         "resourceType": "CapabilityStatement",
         "status": "active",
@@ -117,22 +120,22 @@ def _security(endpoints: Mapping[str, str]) -> dict[str, Any]:
 
 
 def cut_type(each: dict[str, Any], passing: frozenset[str]) -> dict[str, Any]:
-    """Cut what a server says of a type to the interactions that pass, and to parameters and includes that are understood."""
+    """Build the gateway's entry of a type: the interactions that pass, and the parameters and includes that the gateway supports."""
     type_ = str(each.get("type"))
     interactions = [i["code"] for i in _listed(each, "interaction", dict) if i.get("code") in passing]
-    told: dict[str, Any] = {key: each[key] for key in _KEPT_OF_TYPE if key in each}
-    told["interaction"] = [{"code": code} for code in interactions]
-    told |= {"versioning": each.get("versioning", "no-version"), **_NOT_DONE}
+    entry: dict[str, Any] = {key: each[key] for key in _COPIED_MEMBERS if key in each}
+    entry["interaction"] = [{"code": code} for code in interactions]
+    entry |= {"versioning": each.get("versioning", "no-version"), **_UNSUPPORTED}
     if "search-type" not in interactions:
-        return told
-    known = parameters_of(type_)
-    params = [p for p in _listed(each, "searchParam", dict) if p.get("name") in known]
-    told["searchParam"] = [
+        return entry
+    supported = parameters_of(type_)
+    params = [p for p in _listed(each, "searchParam", dict) if p.get("name") in supported]
+    entry["searchParam"] = [
         {key: p[key] for key in ("name", "definition", "type") if key in p} for p in params
     ]
     for key in ("searchInclude", "searchRevInclude"):
-        told[key] = [text for text in _listed(each, key, str) if _passes(text)]
-    return {key: value for key, value in told.items() if value != []}
+        entry[key] = [text for text in _listed(each, key, str) if _passes(text)]
+    return {key: value for key, value in entry.items() if value != []}
 
 
 def _listed(holder: Mapping[str, Any], key: str, kind: type) -> list[Any]:

@@ -1,6 +1,6 @@
-"""The tag that says which request wrote a version of a resource, so that a write whose answer was lost can be found again.
+"""The tag with the id of the request that wrote a version, by which a write whose response was lost is found.
 
-Source: FHIR R4 resource.html#tag (tags are kept by servers and change nothing of the meaning)
+Source: FHIR R4 resource.html#tag (servers keep tags, and tags do not change the meaning)
 """
 
 from typing import Any
@@ -13,7 +13,7 @@ REQUEST_TAG = "urn:hilum:request"
 
 
 def tagged(body: bytes, request_id: str) -> bytes:
-    """Write the tag into a resource, in the place of any older one. What is no resource with a well-formed ``meta`` stays as it is."""
+    """Add the tag to a resource, replacing an older one. Anything but a resource with a well-formed ``meta`` is returned unchanged."""
     try:
         resource = load(body)
     except ValueError:
@@ -23,15 +23,15 @@ def tagged(body: bytes, request_id: str) -> bytes:
     if not isinstance(tags := meta.get("tag", []), list):
         return body
     others = [each for each in tags if not _is_ours(each)]
-    made = {**resource, "meta": {**meta, "tag": [*others, {"system": REQUEST_TAG, "code": request_id}]}}
+    copy = {**resource, "meta": {**meta, "tag": [*others, {"system": REQUEST_TAG, "code": request_id}]}}
     try:
-        return orjson.dumps(made)
+        return orjson.dumps(copy)
     except orjson.JSONEncodeError:
         return body
 
 
 def request_of(resource: Any) -> str:
-    """Return the request that wrote a resource, by its tag; empty where there is none."""
+    """Return the id of the request that wrote a resource, from its tag; empty without one."""
     meta = resource.get("meta") if isinstance(resource, dict) else None
     tags = meta.get("tag") if isinstance(meta, dict) else None
     for each in tags if isinstance(tags, list) else ():

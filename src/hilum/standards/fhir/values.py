@@ -1,4 +1,4 @@
-"""The small grammar inside search values: escapes, alternatives, prefixes, numbers, folded text."""
+"""The grammar of search values: escapes, alternatives, prefixes, numbers, folded text."""
 
 import math
 import re
@@ -16,11 +16,11 @@ _NUMBER = re.compile(r"[+-]?(?:0|[1-9][0-9]{0,17})(?:\.[0-9]{1,17})?(?:[eE][+-]?
 _UNDIVIDED = str.maketrans(
     {"ł": "l", "ø": "o", "đ": "d", "ð": "d", "þ": "th", "æ": "ae", "œ": "oe", "ħ": "h", "ı": "i"}
 )
-"""Letters that Unicode does not take apart into a letter and a mark."""
+"""Letters that Unicode does not decompose into a letter and a mark."""
 
 
 def is_id(text: str) -> bool:
-    """Return whether the text can be the id of a resource.
+    """Check whether a text can be the id of a resource.
 
     Source: FHIR R4 datatypes.html#id
     """
@@ -46,22 +46,22 @@ def split(text: str, separator: str) -> list[str]:
 
 
 def unescape(text: str) -> str:
-    r"""Read ``\,`` ``\|`` ``\$`` and ``\\`` as the second character."""
+    r"""Replace ``\,`` ``\|`` ``\$`` and ``\\`` by their second character."""
     return re.sub(r"\\([,|$\\])", r"\1", text) if "\\" in text else text
 
 
 def escape(text: str) -> str:
-    """Write a value so that ``unescape`` gives it back and ``split`` leaves it whole."""
+    """Escape a value: ``split`` does not divide it, and ``unescape`` returns the original."""
     return re.sub(r"([,|$\\])", r"\\\1", text)
 
 
 def split_prefix(text: str) -> tuple[str, str]:
-    """Take the comparison off an ordered value; ``eq`` where there is none."""
+    """Split an ordered value into its prefix (``eq`` by default) and the rest."""
     return (text[:2], text[2:]) if text[:2] in PREFIXES else ("eq", text)
 
 
 def fold(text: str) -> str:
-    """Write text so that case, accents and runs of space no longer tell values apart.
+    """Fold text for comparison: without case, accents and repeated spaces.
 
     Source: FHIR R4 search.html#string
     """
@@ -76,7 +76,7 @@ def parse_pairs(query: bytes) -> list[tuple[str, str]]:
     try:
         text = query.decode("ascii")
         if _BAD_ESCAPE.search(text):
-            raise ValueError("it holds a broken percent escape")
+            raise ValueError("it has a malformed percent escape")
         parts = [part.partition("=") for part in text.replace("+", " ").split("&") if part]
         return [
             (unquote_to_bytes(name).decode(), unquote_to_bytes(value).decode()) for name, _, value in parts
@@ -86,7 +86,7 @@ def parse_pairs(query: bytes) -> list[tuple[str, str]]:
 
 
 class Number(NamedTuple):
-    """An asked number: the value, and the range that its digits imply."""
+    """A number in a search: its value, and the range that its precision implies."""
 
     value: float
     low: float
@@ -94,7 +94,7 @@ class Number(NamedTuple):
 
 
 def parse_number(text: str) -> Number | None:
-    """Read a number and the precision it is written with: 100 means [99.5, 100.5), 1e2 means [95, 105).
+    """Parse a number with its implied precision: 100 means [99.5, 100.5), 1e2 means [95, 105).
 
     Source: FHIR R4 search.html#number
     """

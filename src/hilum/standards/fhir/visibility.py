@@ -1,8 +1,8 @@
-"""Visibility: whose a resource is.
+"""Visibility: which patients a resource belongs to.
 
 R4's Patient compartment is not an access rule: Device is absent from it, Provenance counts only with a Patient as target,
-Group enters by its members, authors and recipients pull in other people's records. This table says, type by type, which
-elements decide; whatever is not listed belongs to nobody that could be named, and is refused.
+Group enters by its members, authors and recipients would include other people's records. This table defines, type by type, which
+elements decide; a type that is not listed is refused.
 Source: security decision 10; FHIR R4 compartmentdefinition-patient.html served as its draft.
 """
 
@@ -18,25 +18,25 @@ REFERENCES_BOUND = 200
 
 
 class Belonging(StrEnum):
-    """How a type's resources belong to people."""
+    """How the patients of a type's resources are determined."""
 
     SUBJECT = "subject"
-    """To every patient that its subject elements name."""
+    """The patients in its subject elements."""
     SELF = "self"
-    """The patient's own resource."""
+    """The resource is the patient."""
     SHARED = "shared"
-    """To nobody: directories, catalogues, forms. Needs a scope that names the type."""
+    """None: directories, catalogues, forms. Needs a scope for exactly this type."""
     TARGETS = "targets"
-    """To whom all its targets belong; visible only if each of them is."""
+    """The patients of its targets; visible only if every target is."""
     REFERRER = "referrer"
-    """To whom the resource belongs that points at it; reached only through that one."""
+    """Those of the resource that refers to it, through which alone it is accessible."""
     POPULATION = "population"
-    """To many at once; never under a patient's scope."""
+    """Many at once; never accessible with a patient scope."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """How one type is judged. ``paths`` lead to the deciding references; ``narrow`` is the search parameter over the same."""
+    """The rule of one type. ``paths``: the deciding references; ``narrow``: the search parameter over the same elements."""
 
     belonging: Belonging
     paths: tuple[tuple[str, ...], ...] = ()
@@ -128,7 +128,7 @@ VISIBILITY: MappingProxyType[str, Rule] = MappingProxyType(
 
 
 def rule_of(type_: str) -> Rule | None:
-    """Return how a type is judged; None for one that is not, which is refused."""
+    """Return the rule of a type; None for an unlisted one, which is refused."""
     return VISIBILITY.get(type_)
 
 
@@ -144,9 +144,9 @@ class Reference:
 
 
 def local_reference(value: object, bases: tuple[str, ...] = ()) -> Reference | None:
-    """Read ``Type/id`` (or the same below one of ``bases``, each ending in a slash) from a Reference's JSON; else None.
+    """Parse ``Type/id`` (or the same below one of ``bases``, each ending in a slash) from a Reference's JSON; else None.
 
-    A reference elsewhere, to something contained, by identifier or to nothing says nothing that could be trusted.
+    References to other servers, to contained resources or by identifier cannot be trusted to identify a patient here.
     Source: FHIR R4 references.html#literal
     """
     if not isinstance(value, dict):
@@ -155,7 +155,7 @@ def local_reference(value: object, bases: tuple[str, ...] = ()) -> Reference | N
 
 
 def parse_reference(text: object, bases: tuple[str, ...] = ()) -> Reference | None:
-    """Read the text of a literal reference, with or without a version."""
+    """Parse a literal reference, with or without a version; None for any other text."""
     if not isinstance(text, str):
         return None
     for base in bases:
@@ -182,10 +182,10 @@ def at_path(value: Any, path: tuple[str, ...]) -> Iterator[Any]:
 
 
 def subjects_of(resource: dict[str, Any], bases: tuple[str, ...] = ()) -> frozenset[str] | None:
-    """Return the patients whose resource this is, by id; empty where it is nobody's; None where that cannot be told.
+    """Return the ids of the patients that a resource belongs to; empty if to none; None if that cannot be determined.
 
-    For SUBJECT and SELF types only: any other has no patients of its own. A deciding reference that is not a literal one to a
-    resource of this server makes the whole untellable; one to another type than Patient names nobody.
+    For SUBJECT and SELF types only: others have no patients of their own. A deciding reference that is not a literal one to this
+    server makes the result None; one to another type than Patient adds no patient.
     """
     type_ = resource.get("resourceType")
     rule = VISIBILITY.get(type_) if isinstance(type_, str) else None
@@ -200,7 +200,7 @@ def subjects_of(resource: dict[str, Any], bases: tuple[str, ...] = ()) -> frozen
         holder = resource.get(rule.paths[0][0])
         text = holder.get("reference") if type(holder) is dict else None
         if type(text) is str and text.startswith("Patient/") and is_id(text[8:]):
-            return frozenset((text[8:],))  # the usual form, asked of every resource that passes
+            return frozenset((text[8:],))  # the usual form; this runs for every returned resource
     found: set[str] = set()
     for path in rule.paths:
         for value in at_path(resource, path):
@@ -213,7 +213,7 @@ def subjects_of(resource: dict[str, Any], bases: tuple[str, ...] = ()) -> frozen
 
 
 def targets_of(resource: dict[str, Any], bases: tuple[str, ...] = ()) -> tuple[Reference, ...] | None:
-    """Return what a Provenance is about; None if it is about nothing, too much, or something that is not here."""
+    """Return a Provenance's targets; None if it has none, more than REFERENCES_BOUND, or one on another server."""
     found: list[Reference] = []
     for value in at_path(resource.get("target"), ()):
         reference = local_reference(value, bases)
@@ -223,14 +223,14 @@ def targets_of(resource: dict[str, Any], bases: tuple[str, ...] = ()) -> tuple[R
     return tuple(found) or None
 
 
-def hangs_on_targets(type_: str) -> bool:
-    """Return whether a type's resources are judged by what they are about."""
+def is_judged_by_targets(type_: str) -> bool:
+    """Check whether a type's resources are judged by their targets."""
     rule = VISIBILITY.get(type_)
     return rule is not None and rule.belonging is Belonging.TARGETS
 
 
 def one_patient(resources: Iterable[dict[str, Any]], bases: tuple[str, ...] = ()) -> str:
-    """Return the one patient whose records these are; empty where there are several, or none."""
+    """Return the one patient that all resources belong to; empty if there are several, or none."""
     found: set[str] = set()
     for resource in resources:
         found |= subjects_of(resource, bases) or frozenset()

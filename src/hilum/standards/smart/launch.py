@@ -1,4 +1,4 @@
-"""Launch parameters: what a token response may tell of a launch.
+"""Launch parameters of a token response.
 
 Source: SMART App Launch 2.2, scopes-and-launch-context#launch-context-arrives-with-your-access_token and #fhircontext-exp.
 """
@@ -14,7 +14,7 @@ ROLE_LAUNCH = "launch"
 SENT_CONTEXT = frozenset(
     {"patient", "encounter", "fhirContext", "intent", "need_patient_banner", "smart_style_url"}
 )
-"""Parameters of a token response. Sent by an app they change nothing (C31)."""
+"""Parameters of a token response. In a request from an app they are ignored (C31)."""
 
 _REFERENCE = re.compile(r"([A-Z][A-Za-z]{1,63})/([A-Za-z0-9.-]{1,64})")
 _CANONICAL = re.compile(r"https?://[^\s#]+")
@@ -23,7 +23,7 @@ _MEMBERS = frozenset({"reference", "canonical", "identifier", "type", "role"})
 
 
 def fhir_context_fault(entry: Mapping[str, Any]) -> str:
-    """Return what is wrong with one ``fhirContext`` entry; empty when nothing is.
+    """Return what is wrong with a ``fhirContext`` entry; empty if it is valid.
 
     Source: SMART App Launch 2.2, scopes-and-launch-context#fhircontext-exp: at least one of reference, canonical and identifier;
     no Patient or Encounter unless in a role other than ``launch``; a role is never empty.
@@ -38,12 +38,12 @@ def fhir_context_fault(entry: Mapping[str, Any]) -> str:
     role = entry.get("role")
     if role is not None and not (isinstance(role, str) and role):
         return "fhir_context_role"
-    reference, found = entry.get("reference"), None
+    reference, match = entry.get("reference"), None
     if reference is not None:
-        found = _REFERENCE.fullmatch(reference) if isinstance(reference, str) else None
-        if found is None:
+        match = _REFERENCE.fullmatch(reference) if isinstance(reference, str) else None
+        if match is None:
             return "fhir_context_reference"
-        if resource_type not in {None, found[1]}:
+        if resource_type not in {None, match[1]}:
             return "fhir_context_contradiction"
     canonical = entry.get("canonical")
     if canonical is not None and not (isinstance(canonical, str) and _CANONICAL.fullmatch(canonical)):
@@ -51,8 +51,8 @@ def fhir_context_fault(entry: Mapping[str, Any]) -> str:
     identifier = entry.get("identifier")
     if identifier is not None and not (isinstance(identifier, Mapping) and identifier):
         return "fhir_context_identifier"
-    named = found[1] if found else resource_type
-    if named in {"Patient", "Encounter"} and role in {None, ROLE_LAUNCH}:
+    actual_type = match[1] if match else resource_type
+    if actual_type in {"Patient", "Encounter"} and role in {None, ROLE_LAUNCH}:
         return "fhir_context_launch_role"
     return ""
 
@@ -60,7 +60,7 @@ def fhir_context_fault(entry: Mapping[str, Any]) -> str:
 def readable_context(
     entries: Iterable[Mapping[str, Any]], granted: Iterable[Scope]
 ) -> tuple[dict[str, Any], ...]:
-    """Keep the entries that are well-formed and name a type that some granted scope can read (C33)."""
+    """Return the well-formed entries whose type some granted scope can read (C33)."""
     scopes = [scope for scope in granted if isinstance(scope, ClinicalScope)]
     return tuple(
         dict(entry)
@@ -79,7 +79,7 @@ def _readable(entry: Mapping[str, Any], scopes: list[ClinicalScope]) -> bool:
 
 
 def context_asked(scopes: Iterable[Scope]) -> tuple[bool, bool]:
-    """Return whether a patient and whether an encounter is asked for by a standalone launch.
+    """Return whether the scopes of a standalone launch request a patient, and whether an encounter.
 
     Source: SMART App Launch 2.2, scopes-and-launch-context#requesting-context-with-scopes.
     """
@@ -88,7 +88,7 @@ def context_asked(scopes: Iterable[Scope]) -> tuple[bool, bool]:
 
 
 def needs_patient(scopes: Iterable[Scope]) -> bool:
-    """Return whether a scope is about one patient, so that it means nothing without one (C34)."""
+    """Check whether any scope is limited to one patient, so that the launch needs one (C34)."""
     return any(isinstance(scope, ClinicalScope) and scope.prefix == "patient" for scope in scopes)
 
 
@@ -101,17 +101,17 @@ def response_parameters(
     fhir_context: Iterable[Mapping[str, Any]],
     granted: Iterable[Scope],
 ) -> dict[str, object]:
-    """List the members of a token response beside patient and encounter (C32).
+    """Build the launch parameters of a token response other than patient and encounter (C32).
 
-    ``fhirContext`` is told only when the launch has readable entries; intent, banner and style only for an EHR launch.
+    Only an EHR launch has any; ``fhirContext`` only if the launch has readable entries.
     """
     if not ehr_launch:
         return {}
-    told: dict[str, object] = {"need_patient_banner": need_patient_banner}
+    parameters: dict[str, object] = {"need_patient_banner": need_patient_banner}
     if style_url:
-        told["smart_style_url"] = style_url
+        parameters["smart_style_url"] = style_url
     if intent:
-        told["intent"] = intent
+        parameters["intent"] = intent
     if entries := readable_context(fhir_context, granted):
-        told["fhirContext"] = list(entries)
-    return told
+        parameters["fhirContext"] = list(entries)
+    return parameters

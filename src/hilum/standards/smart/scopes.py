@@ -45,7 +45,7 @@ _V1 = {"read": READ | SEARCH, "write": CREATE | UPDATE | DELETE, "*": ALL_LETTER
 
 
 class Prefix(StrEnum):
-    """Whose reach a clinical scope has."""
+    """Whose access a clinical scope grants."""
 
     PATIENT = "patient"
     USER = "user"
@@ -53,16 +53,16 @@ class Prefix(StrEnum):
 
 
 class ScopeError(StrEnum):
-    """Why a scope's text cannot be taken."""
+    """Why a scope's text is invalid."""
 
     CHARACTERS = "scope_characters"
     TOO_LONG = "scope_too_long"
     TOO_MANY = "scope_too_many"
     UNKNOWN = "scope_unknown"
-    """A word that is none of ours; may be left out of the answer instead of being refused."""
+    """An unknown scope; it may be ignored instead of refused (RFC 6749 section 3.3)."""
     MALFORMED = "scope_malformed"
     LETTERS = "scope_letters"
-    """Letters unknown, doubled or out of the order c r u d s."""
+    """A letter is unknown, repeated or out of the order c r u d s."""
     CONSTRAINT = "scope_constraint"
 
 
@@ -74,7 +74,7 @@ SCOPE_FAULTS = {
     ScopeError.LETTERS: "the letters of a scope are unknown, doubled or out of the order c r u d s",
     ScopeError.CONSTRAINT: "the ?parameter=value of a scope cannot be taken",
 }
-"""What is told to the client; nothing for a word that is left out instead."""
+"""The sentence for the client; none for an unknown scope, which is ignored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +102,12 @@ Scope = ClinicalScope | SpecialScope
 
 
 def letters_of(mask: int) -> str:
-    """Write a mask as letters in their order."""
+    """Return the letters of a mask, in order."""
     return "".join(letter for n, letter in enumerate(LETTERS) if mask >> n & 1)
 
 
 def mask_of(letters: str) -> int | None:
-    """Read letters as a mask; None if one is unknown, doubled or out of order."""
+    """Parse letters into a mask; None if one is unknown, repeated or out of order."""
     mask = last = 0
     for letter in letters:
         bit = 1 << LETTERS.find(letter) if letter in LETTERS else 0
@@ -118,7 +118,7 @@ def mask_of(letters: str) -> int | None:
 
 
 def parse_scope(text: str) -> Scope | ScopeError:
-    """Read one scope.
+    """Parse one scope.
 
     Source: SMART App Launch 2.2, scopes-and-launch-context#fhir-resource-scope-syntax, #scopes-for-requesting-fhir-resources (v1).
     """
@@ -173,7 +173,7 @@ def _decodes(raw: str) -> bool:
 
 
 def render(scope: Scope) -> str:
-    """Write a scope in v2 form, constraints as they were first written."""
+    """Return a scope's text in v2 form, with its constraints as written."""
     if isinstance(scope, SpecialScope):
         return scope.name
     text = f"{scope.prefix}/{scope.type}.{letters_of(scope.letters)}"
@@ -196,7 +196,7 @@ def _escape(value: str) -> str:
 
 
 def parse_scopes(text: str) -> tuple[tuple[Scope, ...], tuple[str, ...]] | ScopeError:
-    """Read a space-separated list: the scopes in order without repeats, and the words that are none of ours.
+    """Parse a space-separated list: return the scopes in order without duplicates, and the unknown words.
 
     A clinical scope that does not parse refuses the whole; a foreign word (``profile``) only stays out of the answer,
     as RFC 6749 section 3.3 allows. Tabs and line ends count as spaces, because people paste scopes over several lines.
@@ -220,13 +220,13 @@ def parse_scopes(text: str) -> tuple[tuple[Scope, ...], tuple[str, ...]] | Scope
 
 
 def known(texts: Iterable[str]) -> tuple[Scope, ...]:
-    """Read stored scope texts, leaving out what does not parse: unknown means no."""
+    """Parse stored scope texts, dropping those that do not parse: they grant nothing."""
     parsed = (parse_scope(text) for text in texts)
     return tuple(scope for scope in parsed if not isinstance(scope, ScopeError))
 
 
 def covers(wider: Scope, narrower: Scope) -> bool:
-    """Return whether everything that ``narrower`` permits, ``wider`` permits too."""
+    """Check whether ``wider`` permits everything that ``narrower`` permits."""
     if isinstance(wider, SpecialScope) or isinstance(narrower, SpecialScope):
         return wider == narrower
     return (
@@ -268,7 +268,7 @@ def _narrow_one(asked: ClinicalScope, allowed: Iterable[ClinicalScope]) -> Itera
 
 
 def intersect(asked: Iterable[Scope], allowed: Iterable[Scope]) -> tuple[Scope, ...]:
-    """Return what both sides permit, in the words and order of ``asked`` where it is allowed whole.
+    """Return what both sides permit, as written and ordered in ``asked`` where it is allowed in full.
 
     INVARIANT: each scope of the answer is covered by one asked scope and, letter by letter, by allowed ones.
     """
@@ -287,12 +287,12 @@ def intersect(asked: Iterable[Scope], allowed: Iterable[Scope]) -> tuple[Scope, 
 
 
 def narrow(asked: Iterable[str], allowed: Iterable[str]) -> tuple[str, ...]:
-    """``intersect`` over scope texts; what does not parse is dropped on either side."""
+    """Return ``intersect`` of scope texts; texts that do not parse are dropped."""
     return tuple(render(scope) for scope in intersect(known(asked), known(allowed)))
 
 
 def all_covered(asked: Iterable[str], allowed: Iterable[str]) -> bool:
-    """Return whether every asked scope text is within the allowed ones, letter by letter (a refresh may never widen)."""
+    """Check whether every asked scope is within the allowed ones, letter by letter (RFC 6749 section 6: a refresh never widens)."""
     within = known(allowed)
     for text in asked:
         scope = parse_scope(text)
@@ -302,14 +302,14 @@ def all_covered(asked: Iterable[str], allowed: Iterable[str]) -> bool:
 
 
 def of_rights(rights: Mapping[str, str], prefix: Prefix) -> tuple[ClinicalScope, ...]:
-    """Write a table type -> letters as scopes of one prefix."""
+    """Build scopes of one prefix from a table type -> letters."""
     masks = ((resource_type, mask_of(letters)) for resource_type, letters in sorted(rights.items()))
     return tuple(ClinicalScope(prefix, resource_type, mask) for resource_type, mask in masks if mask)
 
 
 @dataclass(frozen=True, slots=True)
 class CompiledScope:
-    """One clinical scope as the gateway uses it. ``text`` names it in decisions."""
+    """One clinical scope as the gateway uses it. ``text`` identifies it in decisions."""
 
     prefix: Prefix
     mask: int
@@ -319,18 +319,18 @@ class CompiledScope:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CompiledScopes:
-    """A token's scopes by resource type. Look up with ``grants`` and ``mask``. One object for equal scopes, as ``compile_scopes`` makes it."""
+    """A token's scopes by resource type, for ``grants`` and ``mask``. ``compile_scopes`` returns one object for equal scopes."""
 
     by_type: dict[str, tuple[CompiledScope, ...]]
     any_type: tuple[CompiledScope, ...]
     special: frozenset[str]
 
     def grants(self, resource_type: str) -> tuple[CompiledScope, ...]:
-        """Every scope that says something about the type, wildcards included, in the order of the grant."""
+        """Return every scope that applies to the type, wildcards included, in the order of the grant."""
         return self.by_type.get(resource_type, self.any_type)
 
     def mask(self, resource_type: str) -> int:
-        """Letters that some scope permits on the type, whatever its prefix and constraints."""
+        """Return the letters that any scope permits on the type, whatever its prefix and constraints."""
         mask = 0
         for grant in self.grants(resource_type):
             mask |= grant.mask
@@ -339,7 +339,7 @@ class CompiledScopes:
 
 @lru_cache(maxsize=COMPILED_BOUND)
 def compile_scopes(texts: tuple[str, ...]) -> CompiledScopes:
-    """Build the decision-time form; texts that do not parse permit nothing."""
+    """Compile scope texts for decisions; texts that do not parse permit nothing."""
     scopes = known(texts)
     clinical = [scope for scope in scopes if isinstance(scope, ClinicalScope)]
     special = frozenset(scope.name for scope in scopes if isinstance(scope, SpecialScope))
