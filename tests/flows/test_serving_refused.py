@@ -92,9 +92,9 @@ def test_a_platform_of_before_is_started_only_with_the_key_that_opens_what_it_se
 
     assert refused.exit_code == 1
     assert "does not open the signing key of the audit" in refused.stderr
-    assert edge.read_now(keys.knows_key, actor=SYSTEM, trace=TRACE) is None, "a wrong key is not noted"
+    assert edge.read_now(keys.is_same_key, actor=SYSTEM, trace=TRACE) is None, "a wrong key is not noted"
     assert serve().exit_code == 0
-    assert edge.read_now(keys.knows_key, actor=SYSTEM, trace=TRACE) is True
+    assert edge.read_now(keys.is_same_key, actor=SYSTEM, trace=TRACE) is True
 
 
 def test_the_doctor_says_so_too(serve: Serve) -> None:

@@ -249,8 +249,8 @@ def _make_safe(settings: Settings, manifest: Manifest, actor: Actor) -> Restored
         approvals.end_all(ctx)
         controls.end_issued(ctx, Target(TargetKind.PLATFORM, ""))
         epoch.renew(ctx.tx)
-        if keys.knows_key(ctx) is None:
-            keys.note_key(ctx)
+        if keys.is_same_key(ctx) is None:
+            keys.store_key_check(ctx)
         facts = {
             "made_at": manifest.made_at,
             "checkpoint": manifest.checkpoint,

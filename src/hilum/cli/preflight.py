@@ -44,7 +44,7 @@ def _require_fit(edge: Edge, found: Settings) -> None:
     actor, trace = host.actor(), Trace(edge.ids.new("req"), source="host")
     edge.read_now(lambda ctx: _require_data(ctx, found), actor=actor, trace=trace)
     require_unpublished(edge, found)
-    edge.write_now(note_key, actor=actor, trace=trace)
+    edge.write_now(store_key_check, actor=actor, trace=trace)
     edge.read_now(_require_key, actor=actor, trace=trace)
     me = node_of(found, edge.ids)
     edge.write_now(lambda ctx: nodes.report(ctx.tx, me), actor=actor, trace=trace)
@@ -102,7 +102,7 @@ def key_fault(ctx: Context) -> str:
     shut += [
         f"the FHIR server's credentials of {each.id}" for each in tenants if not _opens_credentials(each)
     ]
-    if keys.knows_key(ctx) is False and not shut:
+    if keys.is_same_key(ctx) is False and not shut:
         shut = ["the value that was sealed when this database was set up"]
     if not shut:
         return ""
@@ -111,18 +111,18 @@ def key_fault(ctx: Context) -> str:
     return f"HILUM_SECRET_KEY does not open {listed}{more}: {KEY_ADVICE}"
 
 
-def note_key(ctx: Context) -> None:
+def store_key_check(ctx: Context) -> None:
     """Note the key of a database that has none noted, if the key opens all that is sealed there. Raises NotPermitted if not."""
-    if keys.knows_key(ctx):
+    if keys.is_same_key(ctx):
         return
     if fault := key_fault(ctx):
         raise NotPermitted("secret_key_wrong", f"{fault}.")
-    keys.note_key(ctx)
+    keys.store_key_check(ctx)
 
 
 def _require_key(ctx: Context) -> None:
     """Look again at what is noted: another node may have been first."""
-    if not keys.knows_key(ctx):
+    if not keys.is_same_key(ctx):
         raise NotPermitted("secret_key_wrong", f"This database was set up with another key: {KEY_ADVICE}.")
 
 

@@ -208,7 +208,7 @@ def _migrate() -> None:
         run(found.database_url)
     except (HilumError, OSError) as error:
         refuse(error if isinstance(error, HilumError) else _unwritable(error))
-    host.write(preflight.note_key)
+    host.write(preflight.store_key_check)
 
 
 def _unwritable(error: OSError) -> Unavailable:

@@ -22,11 +22,11 @@ class _Bucket:
 
 
 class Buckets:
-    """Never lets more than burst + rate x time through for one key, whatever is evicted.
+    """Token buckets; never lets more than burst + rate x time through for one key, whatever is evicted.
 
-    At its bound it forgets the bucket that was idle longest, but only once that one is full again, when forgetting it
-    changes nothing; until then a key not seen before is refused. ``workers`` counts the workers of all nodes: each has its even
-    share of a quota, so that together they do not let more through than it allows.
+    At its bound it evicts the bucket that was idle longest, but only once that one is full again, as a new one would be; until then
+    a new key is refused. ``workers`` counts the workers of all nodes: each has an equal share of a quota, so that together they do
+    not exceed it.
     """
 
     def __init__(
@@ -79,5 +79,5 @@ class Buckets:
 
 @lru_cache(maxsize=1_000)
 def share(quota: Quota, workers: int) -> Quota:
-    """Return one worker's part of a quota; at least one request at once, or nothing would ever pass."""
+    """Return one worker's share of a quota, with a burst of at least one, or no request would ever pass."""
     return Quota(quota.rate_per_s / workers, max(1, quota.burst // workers))

@@ -10,23 +10,23 @@ from hilum.kernel.ids import Part
 SWITCHES = Part("switches")
 """The part of the facts that holds switches and the ends of full stops; its keys are targets."""
 QUOTAS = Part("quotas")
-"""The part that holds quota overrides; its keys are ``<app>/<tenant>``."""
+"""The part of the facts that holds quota overrides; its keys are ``<app>/<tenant>``."""
 SWITCHES_BOUND = 10_000
-"""Switches in force at once. Another is refused at this bound; none that was engaged is ever left out."""
+"""Switches in force at a time. At this bound a new one is refused; engaged ones are never dropped."""
 REASON_BOUND = 500
 KEY_BOUND = 600
-"""A whole scope string is the longest key."""
+"""The longest key is a scope string."""
 BUCKETS_BOUND = 100_000
 SETTLE_BATCH = 1_000
-"""Switches that ran out, settled in one transaction."""
+"""Expired switches that are settled in one transaction."""
 RATE_BOUND_PER_S = 100_000.0
 RATE_LEAST_PER_S = 0.001
-"""Less is nearly nothing, which a kill switch says better; and a worker's share of it might be none."""
+"""A lower rate is almost a stop, for which there are kill switches, and a worker's share of it might round to none."""
 BURST_BOUND = 1_000_000
 RELEASE_ASK_LIFE = timedelta(hours=24)
-"""How long a first person's wish to release a wide switch waits for the second."""
-REMEMBERED = timedelta(days=400)
-"""How long the end of a full stop is kept among the facts: longer than any refresh token lives unused."""
+"""How long the first person's request to release a wide switch waits for the second person."""
+ENDS_KEPT_FOR = timedelta(days=400)
+"""How long the end of a full stop is kept in the facts: longer than any refresh token lives unused."""
 
 
 class TargetKind(StrEnum):
@@ -59,7 +59,7 @@ WIDE = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """``key`` is the id; empty for the platform; ``<app>/<tenant>`` or ``<app>/<person>`` for a pair; a whole scope string for a scope."""
+    """What a switch stops. ``key`` is an id; empty for the platform; ``<app>/<tenant>`` or ``<app>/<person>`` for a pair; a scope string."""
 
     kind: TargetKind
     key: str = ""
@@ -69,7 +69,7 @@ class Target:
 
 
 class Mode(StrEnum):
-    """How hard a switch stops. Only a full stop ends what was issued before it."""
+    """What a switch stops. Only a full stop invalidates what was issued before it."""
 
     OBSERVE = "observe"
     NO_NEW_LAUNCHES = "no_new_launches"
@@ -101,7 +101,7 @@ class Switch:
     release_asked_by: str = ""
     release_asked_at: datetime | None = None
     tenant: str = ""
-    """The tenant within which it acts; empty when it reaches over tenants."""
+    """The tenant within which it acts; empty when it acts across tenants."""
 
     def in_force(self, now: datetime) -> bool:
         return self.released_at is None and (self.expires_at is None or now < self.expires_at)
@@ -109,7 +109,7 @@ class Switch:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """Who or what a request is about, as far as switches care. Unknown parts are empty. ``scopes``: the scopes relied on."""
+    """The parts of a request that switches may target. Unknown parts are empty. ``scopes``: the scopes that the request needs."""
 
     tenant: str = ""
     vendor: str = ""
@@ -125,18 +125,18 @@ _UNCOUNTED: frozenset[TargetKind] = frozenset({TargetKind.PLATFORM})
 
 @dataclass(frozen=True, slots=True)
 class SwitchIndex:
-    """Switches by target, for one look-up per possible target.
+    """Switches by target: one look-up for each target of a subject.
 
     ``not_issued_before`` maps a target to the moment of its latest full stop's end (or expiry):
-    tokens, refresh tokens, codes and launches issued at or before it stay dead.
+    tokens, refresh tokens, codes and launches issued at or before it stay invalid.
     """
 
     engaged: Mapping[Target, tuple[Switch, ...]] = field(default_factory=dict)
     not_issued_before: Mapping[Target, datetime] = field(default_factory=dict)
     kinds: frozenset[TargetKind] = field(default=_UNCOUNTED, repr=False, compare=False)
-    """At least the kinds of all targets; the others need no look-up."""
+    """A superset of the kinds of all targets; other kinds need no look-up."""
     scopes: tuple[Target, ...] = field(default=(), repr=False, compare=False)
-    """At least the targets that are scopes, which are compared and not looked up."""
+    """A superset of the targets that are scopes, which are compared one by one instead of looked up."""
 
     def __post_init__(self) -> None:
         if self.kinds is not _UNCOUNTED:
@@ -151,7 +151,7 @@ Stop = Switch | Target
 
 
 class QuotaLevel(StrEnum):
-    """Who set a quota. The lower of the two counts, so a tenant narrows and never widens."""
+    """Who set a quota. The lower of the two applies, so a tenant can only narrow."""
 
     PLATFORM = "platform"
     TENANT = "tenant"
@@ -159,14 +159,16 @@ class QuotaLevel(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """A token bucket: ``burst`` requests at once, ``rate_per_s`` sustained."""
+    """A token bucket: ``burst`` requests at once, ``rate_per_s`` on average."""
 
     rate_per_s: float
     burst: int
 
     def __post_init__(self) -> None:
-        assert 0 < self.rate_per_s <= RATE_BOUND_PER_S, "a quota lets something through"
-        assert 1 <= self.burst <= BURST_BOUND, "a quota lets something through"
+        assert 0 < self.rate_per_s <= RATE_BOUND_PER_S, (
+            "a quota has a positive rate and burst within the bounds"
+        )
+        assert 1 <= self.burst <= BURST_BOUND, "a quota has a positive rate and burst within the bounds"
 
 
 DEFAULT_QUOTA = Quota(rate_per_s=50.0, burst=200)
@@ -174,7 +176,7 @@ DEFAULT_QUOTA = Quota(rate_per_s=50.0, burst=200)
 
 @dataclass(frozen=True, slots=True)
 class QuotaOverride:
-    """A quota that somebody set for an app at a tenant."""
+    """A quota set for one app at one tenant."""
 
     app: str
     tenant: str
@@ -185,7 +187,7 @@ class QuotaOverride:
 
     @property
     def key(self) -> str:
-        """Where it stands in a list."""
+        """Its key for paging."""
         return f"{self.app}~{self.tenant}~{self.level}"
 
 
@@ -204,7 +206,7 @@ class ControlFacts:
 
 @dataclass(slots=True)
 class QuotaResult:
-    """What a bucket answered. ``retry_after_s`` is 0 when allowed."""
+    """The result of spending tokens. ``retry_after_s`` is 0 when allowed."""
 
     allowed: bool
     limit: int

@@ -1,4 +1,4 @@
-"""Who may stop what, and what stops whom. Pure.
+"""Who may engage and release switches, and which switch stops a request. Pure.
 
 Source: docs/adr on kill switches; security decision 8.
 """
@@ -42,7 +42,7 @@ _TYPE = re.compile(r"[A-Z][A-Za-z]{1,63}")
 
 
 def target_fault(target: Target) -> str:
-    """Return what is wrong with a target's key; empty when it can be taken."""
+    """Return what is wrong with a target's key; empty if it is valid."""
     key = target.key
     match target.kind:
         case TargetKind.PLATFORM:
@@ -69,7 +69,7 @@ def _type_fault(name: str) -> str:
 
 
 def order_faults(order: EngageOrder, *, now: datetime) -> dict[str, str]:
-    """Return what is wrong with an order, field by field."""
+    """Return the errors of an order by field; empty if it is valid."""
     faults: dict[str, str] = {}
     if len(order.target.key) > KEY_BOUND:
         faults["key"] = "key_too_long"
@@ -85,7 +85,7 @@ def order_faults(order: EngageOrder, *, now: datetime) -> dict[str, str]:
 
 
 def tenant_of(target: Target, person_tenant: str | None) -> str:
-    """Return within which tenant a target lies; empty when it reaches over tenants or lies in none."""
+    """Return the tenant of a target; empty if it spans tenants or belongs to none."""
     match target.kind:
         case TargetKind.TENANT:
             return target.key
@@ -98,14 +98,14 @@ def tenant_of(target: Target, person_tenant: str | None) -> str:
 
 
 def rules_the_platform(actor: Actor) -> bool:
-    """Return whether an actor may stop anything: security, platform administrators, the host, the platform itself."""
+    """Check whether an actor may stop anything: security, platform administrators, the host, the platform itself."""
     if actor.kind in {ActorKind.HOST, ActorKind.SYSTEM}:
         return True
     return actor.kind is ActorKind.STAFF and not MAY_STOP_ANYTHING.isdisjoint(actor.roles)
 
 
 def administers(actor: Actor, tenant: str) -> bool:
-    """Return whether an actor is an administrator of just this tenant."""
+    """Check whether an actor is an administrator of this tenant."""
     return (
         actor.kind is ActorKind.PERSON
         and TENANT_ADMINISTRATOR in actor.roles
@@ -115,9 +115,9 @@ def administers(actor: Actor, tenant: str) -> bool:
 
 
 def may_engage(actor: Actor, target: Target, *, person_tenant: str | None = None) -> bool:
-    """Return whether an actor may engage a switch, alone.
+    """Check whether an actor may engage a switch, without a second person.
 
-    ``person_tenant`` is the tenant of the person in a person's target; None when unknown, which a tenant's administrator may not reach.
+    ``person_tenant`` is the tenant of the person in a person's target; None if unknown, which a tenant's administrator may not stop.
     """
     if rules_the_platform(actor):
         return True
@@ -125,7 +125,7 @@ def may_engage(actor: Actor, target: Target, *, person_tenant: str | None = None
 
 
 def is_about(target: Target, person: str) -> bool:
-    """Check whether a switch's target is this person, alone or as the user of one app."""
+    """Check whether a target is this person, for all apps or for one."""
     match target.kind:
         case TargetKind.PERSON:
             return target.key == person
@@ -136,10 +136,10 @@ def is_about(target: Target, person: str) -> bool:
 
 
 def may_release(actor: Actor, switch: Switch) -> bool:
-    """Return whether an actor may take part in releasing a switch.
+    """Check whether an actor may take part in releasing a switch.
 
-    Nobody does on a switch on themselves. A wide one takes two people of the staff, so neither the host nor the platform itself
-    counts. A tenant's administrator releases only what was engaged from within the tenant, never a switch on the tenant.
+    No person may release a switch on themselves. A wide switch takes two people of the staff, so neither the host nor the platform
+    itself counts. A tenant's administrator releases only switches engaged from within the tenant, never one on the tenant.
     """
     if actor.kind in {ActorKind.PERSON, ActorKind.STAFF} and is_about(switch.target, actor.id):
         return False
@@ -155,24 +155,24 @@ def may_release(actor: Actor, switch: Switch) -> bool:
 
 
 def completes_release(actor: Actor, switch: Switch, *, asker_counts: bool, now: datetime) -> bool:
-    """Return whether this actor's word releases the switch now; if not, it is the first of two.
+    """Check whether this actor's request releases the switch now; if not, it is the first of two.
 
-    ``asker_counts``: whether who asked first still counts as one of two people.
+    ``asker_counts``: whether the first person may still be one of the two.
     """
     if switch.target.kind not in WIDE:
         return True
     asked = switch.release_asked_at
-    stands = asker_counts and asked is not None and now < asked + RELEASE_ASK_LIFE
-    return stands and switch.release_asked_by != str(actor)
+    is_pending = asker_counts and asked is not None and now < asked + RELEASE_ASK_LIFE
+    return is_pending and switch.release_asked_by != str(actor)
 
 
 def may_see(actor: Actor, tenant: str) -> bool:
-    """Return whether an actor may read switches and quotas of a tenant."""
+    """Check whether an actor may read the switches and quotas of a tenant."""
     return actor.is_platform or administers(actor, tenant)
 
 
 def quota_level(actor: Actor, tenant: str) -> QuotaLevel | None:
-    """Return at which level an actor may set a quota at a tenant; None means no."""
+    """Return the level at which an actor may set a tenant's quotas; None if the actor may not."""
     if rules_the_platform(actor):
         return QuotaLevel.PLATFORM
     return QuotaLevel.TENANT if administers(actor, tenant) else None
@@ -181,7 +181,7 @@ def quota_level(actor: Actor, tenant: str) -> QuotaLevel | None:
 def effective_quotas(
     overrides: Iterable[tuple[str, str, QuotaLevel, Quota]], default: Quota
 ) -> dict[tuple[str, str], Quota]:
-    """Join the two levels by (app, tenant): the platform's word replaces the default, the tenant's only narrows."""
+    """Combine the two levels by (app, tenant): the platform's replaces the default, the tenant's can only narrow it."""
     levels: dict[tuple[str, str], dict[QuotaLevel, Quota]] = {}
     for app, tenant, level, quota in overrides:
         levels.setdefault((app, tenant), {})[level] = quota
@@ -197,7 +197,7 @@ def effective_quotas(
 
 
 def index(switches: Iterable[Switch], ended: Iterable[tuple[Target, datetime]]) -> SwitchIndex:
-    """Build the index of switches that were not released, and of the ends of full stops."""
+    """Build the index of the switches that were not released and of the ends of full stops."""
     return SwitchIndex(PersistentMap(_by_target(switches)), PersistentMap(_latest(ended)))
 
 
@@ -207,7 +207,7 @@ def changed_index(
     switches: Iterable[Switch],
     ended: Iterable[tuple[Target, datetime]],
 ) -> SwitchIndex:
-    """Return the index with what was read of these targets in the place of what it held of them."""
+    """Return the index with the entries of ``targets`` replaced by ``switches`` and ``ended``."""
     engaged, until = _by_target(switches), _latest(ended)
     scopes = (target for target in targets if target.kind is TargetKind.SCOPE)
     return SwitchIndex(
@@ -219,9 +219,9 @@ def changed_index(
 
 
 def _replaced(
-    before: Mapping[Target, V], anew: dict[Target, V], targets: Iterable[Target]
+    before: Mapping[Target, V], current: dict[Target, V], targets: Iterable[Target]
 ) -> Mapping[Target, V]:
-    return PersistentMap.of(before).changed(anew, [target for target in targets if target not in anew])
+    return PersistentMap.of(before).changed(current, [target for target in targets if target not in current])
 
 
 def _by_target(switches: Iterable[Switch]) -> dict[Target, tuple[Switch, ...]]:
@@ -239,14 +239,14 @@ def _latest(ended: Iterable[tuple[Target, datetime]]) -> dict[Target, datetime]:
     return until
 
 
-def target_named(text: str) -> Target:
-    """Return the target that this text is the name of (``str(target)``)."""
+def parse_target(text: str) -> Target:
+    """Parse ``str(target)``."""
     kind, _, key = text.partition(":")
     return Target(TargetKind(kind), key)
 
 
 def targets_of(subject: Subject, kinds: frozenset[TargetKind] = ALL_KINDS) -> Iterator[Target]:
-    """Return the targets of the given kinds that a subject falls under by id; scopes are compared, not looked up."""
+    """Yield the targets of the given kinds that match a subject by id; scopes are compared, not looked up."""
     if TargetKind.PLATFORM in kinds:
         yield Target(TargetKind.PLATFORM)
     singles = (
@@ -269,9 +269,9 @@ def targets_of(subject: Subject, kinds: frozenset[TargetKind] = ALL_KINDS) -> It
 def stopped_by(
     index: SwitchIndex, subject: Subject, *, now: datetime, issued_at: datetime | None
 ) -> Stop | None:
-    """Return which full stop, in force or ended since ``issued_at``, stops a subject. None: nothing does.
+    """Return the full stop, in force or ended since ``issued_at``, that stops a subject; None if there is none.
 
-    INVARIANT: adding a switch to the index never turns an answer into None.
+    INVARIANT: adding a switch to the index never changes the result to None.
     """
     return stop_among(index, _touched(index, subject), now=now, issued_at=issued_at)
 
@@ -295,14 +295,14 @@ def stop_among(
 
 
 def launches_stopped(index: SwitchIndex, subject: Subject, now: datetime) -> Switch | None:
-    """Return which switch keeps a subject from launching anew."""
+    """Return the switch that stops new launches of a subject; None if there is none."""
     return switch_among(
         index, _touched(index, subject), now, frozenset({Mode.FULL_STOP, Mode.NO_NEW_LAUNCHES})
     )
 
 
 def read_only(index: SwitchIndex, subject: Subject, now: datetime) -> Switch | None:
-    """Return which switch keeps a subject from writing."""
+    """Return the switch that stops writes of a subject; None if there is none."""
     return switch_among(index, _touched(index, subject), now, WRITES_STOPPED)
 
 
@@ -325,7 +325,7 @@ def _touched(index: SwitchIndex, subject: Subject) -> Iterator[Target]:
 
 
 def _touches_scope(switched: str, subject: Subject) -> bool:
-    """Return whether a stopped scope is, covers, or is used through, a scope that the subject relies on."""
+    """Check whether a stopped scope equals, covers, or overlaps in the requested type, a scope that the subject needs."""
     if switched in subject.scopes:
         return True
     stopped = _parsed(switched)

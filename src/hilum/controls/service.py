@@ -1,4 +1,4 @@
-"""Engaging and releasing switches, setting quotas, and the facts that enforcement reads."""
+"""Engages and releases switches, sets quotas, and reads the facts for enforcement."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -9,8 +9,8 @@ from hilum.audit.models import Event, Outcome
 from hilum.controls import policy, store
 from hilum.controls.models import (
     DEFAULT_QUOTA,
+    ENDS_KEPT_FOR,
     QUOTAS,
-    REMEMBERED,
     SWITCHES,
     SWITCHES_BOUND,
     WIDE,
@@ -36,9 +36,9 @@ REFUSED = Outcome.REFUSED
 
 
 def engage(ctx: Context, order: EngageOrder, *, person_tenant: str | None = None) -> Switch:
-    """Put a kill switch in force and record who, why and until when.
+    """Engage a kill switch and record actor, reason and expiry.
 
-    ``person_tenant``: the tenant of the person in a person's target, as the caller looked it up.
+    ``person_tenant``: the tenant of the person in a person's target, as the caller read it.
     Raises Invalid, NotPermitted.
     """
     tenant = policy.tenant_of(order.target, person_tenant)
@@ -78,10 +78,10 @@ def engage(ctx: Context, order: EngageOrder, *, person_tenant: str | None = None
 
 
 def release(ctx: Context, switch_id: str, *, counts: Callable[[str, datetime], bool]) -> Switch:
-    """Release a switch; on a wide one the first of two people only asks, and the answer is still in force.
+    """Release a switch. For a wide one the first of two people only requests it, and the returned switch is still in force.
 
-    ``counts`` answers whether an actor, as it was recorded, counts as one of two people for what they did then (the people's room knows).
-    What was issued before a full stop ended stays dead. Raises NotFound, NotPermitted, Conflict (it is over, or changed meanwhile).
+    ``counts`` returns whether a recorded actor counted as one of two people at a time, which only the identity room can judge. What was
+    issued before a full stop ended stays invalid. Raises NotFound, NotPermitted, Conflict (no longer in force, or changed concurrently).
     """
     switch = store.get_switch(ctx.tx, switch_id)
     if not policy.may_release(ctx.actor, switch):
@@ -94,7 +94,9 @@ def release(ctx: Context, switch_id: str, *, counts: Callable[[str, datetime], b
         raise Conflict("switch_over", "This switch is no longer in force.")
     by = str(ctx.actor)
     if switch.target.kind in WIDE and not counts(by, ctx.now):
-        detail = "Your account is too new to be one of the two people whom this takes. Ask a colleague."
+        detail = (
+            "Your account is too new to be one of the two people who release this switch. Ask a colleague."
+        )
         raise _refused_release(ctx, switch, "account_too_new", detail)
     asked_at = switch.release_asked_at
     asker_counts = asked_at is not None and counts(switch.release_asked_by, asked_at)
@@ -108,8 +110,11 @@ def release(ctx: Context, switch_id: str, *, counts: Callable[[str, datetime], b
         )
         return asked
     if not store.save_released(ctx.tx, switch, by=by, at=ctx.now):
-        raise Conflict("concurrent_change", "Somebody else changed this switch at the same moment.")
+        raise Conflict(
+            "concurrent_change", "This switch was changed at the same time by another request. Read it again."
+        )
     if switch.mode is Mode.FULL_STOP:
+        # The margin: another node's clock may be ahead, so what it issued before the release may bear a later time.
         store.save_end(ctx.tx, switch.target, ctx.now + ctx.margin)
     released = replace(switch, released_by=by, released_at=ctx.now)
     ctx.advance_epoch(SWITCHES, str(switch.target))
@@ -128,13 +133,13 @@ def _refused_release(ctx: Context, switch: Switch, reason: str, detail: str) -> 
 
 
 def end_issued(ctx: Context, target: Target) -> None:
-    """Leave dead what was issued for a target until now, as the end of a full stop does: for the rooms that give a standing back."""
+    """Invalidate what was issued for a target until now, as the end of a full stop does; for example when a suspension is lifted."""
     store.save_end(ctx.tx, target, ctx.now + ctx.margin)
     ctx.advance_epoch(SWITCHES, str(target))
 
 
 def get_switch(ctx: Context, switch_id: str) -> Switch:
-    """Get a switch that the actor may see. Raises NotFound."""
+    """Return a switch that the actor may see. Raises NotFound."""
     switch = store.get_switch(ctx.tx, switch_id)
     if not policy.may_see(ctx.actor, switch.tenant):
         raise NotFound("switch_not_found", "There is no such switch.")
@@ -147,7 +152,7 @@ def list_switches(ctx: Context, *, tenant: str | None = None, page: PageQuery = 
 
 
 def set_quota(ctx: Context, app: str, tenant: str, quota: Quota | None) -> None:
-    """Set or (with None) remove the actor's override for an app at a tenant. A tenant's own only narrows. Raises NotPermitted."""
+    """Set, or with None remove, the override of the actor's level for an app at a tenant. Raises NotPermitted."""
     level = policy.quota_level(ctx.actor, tenant)
     target = Target(TargetKind.APP_TENANT, f"{app}/{tenant}")
     if level is None:
@@ -177,9 +182,9 @@ def list_quotas(
 def judge(
     ctx: Context, subject: Subject, *, issued_at: datetime | None = None, launching: bool = False
 ) -> Stop | None:
-    """Return what stops a subject, from the rows themselves: for those who write anyway (authorize, token, launches).
+    """Return what stops a subject, read from the database and not the snapshot: for authorize, token and launches.
 
-    ``issued_at``: when the code, token or launch at hand was issued. ``launching``: also heed "no new launches".
+    ``issued_at``: when the presented code, token or launch was issued. ``launching``: apply NO_NEW_LAUNCHES too.
     """
     targets = tuple(policy.targets_of(subject))
     index = policy.index(*store.list_stops_on(ctx.tx, targets, ctx.now, and_scopes=True))
@@ -188,28 +193,28 @@ def judge(
 
 
 def stops_on(ctx: Context, targets: tuple[Target, ...]) -> SwitchIndex:
-    """Return the switches on these targets and the ends of full stops on them, from the rows themselves."""
+    """Return the switches and ends of full stops on these targets, read from the database."""
     return policy.index(*store.list_stops_on(ctx.tx, targets, ctx.now))
 
 
 def switch_index(ctx: Context) -> SwitchIndex:
-    """Return every switch in force and every remembered end of a full stop."""
-    return policy.index(*store.list_stops(ctx.tx, ctx.now, ended_since=ctx.now - REMEMBERED))
+    """Return every switch in force and every end of a full stop within ENDS_KEPT_FOR."""
+    return policy.index(*store.list_stops(ctx.tx, ctx.now, ended_since=ctx.now - ENDS_KEPT_FOR))
 
 
 @keyed(rf"({'|'.join(TargetKind)})(:.+)?")
 def switch_facts(ctx: Context, since: Since) -> Delta[SwitchIndex]:
-    """Return the switches and the ends of full stops, or what became of the targets that changed."""
+    """Read all switches and ends of full stops, or those of the changed targets."""
     if since.changes is None:
         return Delta(switch_index(ctx))
-    targets = [policy.target_named(key) for key in since.named()]
+    targets = [policy.parse_target(key) for key in since.named()]
     switches, ended = store.list_stops_on(ctx.tx, targets, ctx.now)
     return Delta(change=lambda before: policy.changed_index(before, targets, switches, ended))
 
 
 @keyed(r"app_[^/]+/[^/]+")
 def quota_facts(ctx: Context, since: Since) -> Delta[QuotaFacts]:
-    """Return the quotas in effect, or those of the pairs of app and tenant that changed."""
+    """Read all effective quotas, or those of the changed pairs of app and tenant."""
     if since.changes is None:
         overrides = policy.effective_quotas(store.read_quotas(ctx.tx), DEFAULT_QUOTA)
         return Delta(QuotaFacts(DEFAULT_QUOTA, PersistentMap(overrides)))
@@ -224,9 +229,9 @@ def quota_facts(ctx: Context, since: Since) -> Delta[QuotaFacts]:
 
 
 def settle_expired(ctx: Context) -> int:
-    """Take switches that ran out off the standing ones, at most a batch; return how many. What they stopped stays dead.
+    """Settle expired switches, at most a batch; return how many. What they stopped stays invalid.
 
-    It changes nothing for anybody: an expired full stop and its end say the same.
+    Facts do not change: an expired full stop and its recorded end have the same effect.
     """
     return store.settle_expired(ctx.tx, ctx.now)
 

@@ -1,4 +1,4 @@
-"""Switches, ends of full stops and quotas as rows."""
+"""Tables of switches, ends of full stops and quotas."""
 
 from collections.abc import Collection, Iterable, Iterator
 from datetime import datetime
@@ -74,7 +74,7 @@ switches = Table(
         postgresql_where=text("over_at IS NULL"),
     ),
 )
-"""``over_at``: when a switch was released, or ran out and was settled (``settle_expired``). Those in force have none."""
+"""``over_at``: when a switch was released, or expired and was settled (``settle_expired``); NULL for those in force."""
 
 ends = Table(
     "control_not_issued_before",
@@ -144,7 +144,7 @@ def get_switch(tx: Connection, switch_id: str) -> Switch:
 
 
 def list_switches(tx: Connection, *, tenant: str | None = None, page: PageQuery = FIRST_PAGE) -> list[Switch]:
-    """List switches, newest first; within one tenant if one is given."""
+    """List switches, newest first; of one tenant if given."""
     query = select(switches).order_by(switches.c.id.desc()).limit(page.limit)
     if tenant is not None:
         query = query.where(switches.c.tenant == tenant)
@@ -166,14 +166,14 @@ def count_in_force(tx: Connection, now: datetime) -> int:
 def list_stops(
     tx: Connection, now: datetime, *, ended_since: datetime
 ) -> tuple[list[Switch], list[tuple[Target, datetime]]]:
-    """List every switch in force, and when the last full stop on each target ended. Without a bound: none may be left out."""
+    """List every switch in force, and the end of the last full stop on each target. Unbounded: enforcement needs all of them."""
     return _stops(tx, now, true(), ends.c.at > ended_since)
 
 
 def list_stops_on(
     tx: Connection, targets: Iterable[Target], now: datetime, *, and_scopes: bool = False
 ) -> tuple[list[Switch], list[tuple[Target, datetime]]]:
-    """List the same of these targets, and of every scope with ``and_scopes``. Without a bound."""
+    """List the same for these targets, and with ``and_scopes`` for every scope. Unbounded."""
     found: tuple[list[Switch], list[tuple[Target, datetime]]] = [], []
     keys = [(target.kind.value, target.key) for target in targets]
     if and_scopes:
@@ -196,8 +196,8 @@ def _extend(
 def _stops(
     tx: Connection, now: datetime, here: ColumnElement[bool], ended: ColumnElement[bool]
 ) -> tuple[list[Switch], list[tuple[Target, datetime]]]:
-    """List the switches in force ``here``, and when full stops there ended: by release, or by running out."""
-    standing = select(switches).where(_in_force(now), here).order_by(switches.c.id)
+    """List the switches in force that match ``here``, and when full stops ended: by release (``ended``) or by expiry."""
+    in_force = select(switches).where(_in_force(now), here).order_by(switches.c.id)
     ran_out = (
         select(switches.c.kind, switches.c.key, func.max(switches.c.expires_at).label("at"))
         .where(switches.c.over_at.is_(None), here)
@@ -209,11 +209,11 @@ def _stops(
         for query in (select(ends).where(ended), ran_out)
         for row in tx.execute(query)
     ]
-    return [_switch(row) for row in tx.execute(standing)], moments
+    return [_switch(row) for row in tx.execute(in_force)], moments
 
 
 def settle_expired(tx: Connection, now: datetime) -> int:
-    """Take switches that ran out off the list of standing ones; what they leave dead is kept once a target. Returns how many."""
+    """Mark expired switches as over, and record the end of a full stop once for each target. Return how many."""
     rows = tx.execute(
         select(switches.c.id, switches.c.kind, switches.c.key, switches.c.mode, switches.c.expires_at)
         .where(switches.c.over_at.is_(None), switches.c.expires_at <= now)
@@ -225,18 +225,20 @@ def settle_expired(tx: Connection, now: datetime) -> int:
         if row.mode == Mode.FULL_STOP.value:
             target = Target(TargetKind(row.kind), row.key)
             last[target] = max(row.expires_at, last.get(target, row.expires_at))
-    for target in sorted(last, key=str):
+    for target in sorted(last, key=str):  # in one order, so that two nodes cannot deadlock
         save_end(tx, target, last[target])
-    mine = switches.c.id.in_([row.id for row in rows])
+    settled = switches.c.id.in_([row.id for row in rows])
     if rows:
         tx.execute(
-            switches.update().where(mine, switches.c.over_at.is_(None)).values(over_at=switches.c.expires_at)
+            switches.update()
+            .where(settled, switches.c.over_at.is_(None))
+            .values(over_at=switches.c.expires_at)
         )
     return len(rows)
 
 
 def save_release_asked(tx: Connection, switch_id: str, *, by: str, at: datetime) -> bool:
-    """Note who wishes to release a switch first; False if it was released meanwhile."""
+    """Record the first person's request to release a switch; return False if it was released meanwhile."""
     done = tx.execute(
         switches.update()
         .where(switches.c.id == switch_id, switches.c.released_at.is_(None))
@@ -246,7 +248,7 @@ def save_release_asked(tx: Connection, switch_id: str, *, by: str, at: datetime)
 
 
 def save_released(tx: Connection, switch: Switch, *, by: str, at: datetime) -> bool:
-    """Release a switch in one statement; False if somebody else was first or asked meanwhile."""
+    """Release a switch in one statement; return False if it was released, or its release requested, concurrently."""
     done = tx.execute(
         switches.update()
         .where(switches.c.id == switch.id, switches.c.released_at.is_(None))
@@ -257,7 +259,7 @@ def save_released(tx: Connection, switch: Switch, *, by: str, at: datetime) -> b
 
 
 def save_end(tx: Connection, target: Target, at: datetime) -> None:
-    """Remember that what was issued for a target until ``at`` is dead; a later moment stays."""
+    """Record that what was issued for a target until ``at`` is invalid; a later recorded time stays."""
     key = {"kind": target.kind.value, "key": target.key}
     if tx.execute(insert_or_ignore(tx, ends).values(**key, at=at)).rowcount == 1:
         return
@@ -286,12 +288,12 @@ def delete_quota(tx: Connection, app: str, tenant: str, level: QuotaLevel) -> bo
 def list_quotas(
     tx: Connection, *, tenant: str | None = None, page: PageQuery = FIRST_PAGE
 ) -> list[QuotaOverride]:
-    """List quotas by app, tenant and level; of one tenant if one is given. A page goes on after ``QuotaOverride.key``."""
+    """List quotas by app, tenant and level; of one tenant if given. ``page.after`` is a ``QuotaOverride.key``."""
     key = {"app": quotas.c.app, "tenant": quotas.c.tenant, "level": quotas.c.level}
     query = select(quotas).limit(page.limit)
     if tenant is not None:
         query = query.where(quotas.c.tenant == tenant)
-        del key["tenant"]  # the same in every row, and the index by tenant goes on with the rest
+        del key["tenant"]  # equal in every row; the index by tenant is ordered by the other two
     if page.after:
         last = dict(zip(("app", "tenant", "level"), (*page.after.split("~"), "", ""), strict=False))
         query = query.where(pair(*key.values()) > pair(*(literal(last[name]) for name in key)))
@@ -312,7 +314,7 @@ def list_quotas(
 def read_quotas(
     tx: Connection, of: Collection[tuple[str, str]] | None = None
 ) -> Iterator[tuple[str, str, QuotaLevel, Quota]]:
-    """Read the overrides of some (app, tenant), None: of all; equal quotas are one value. Without a bound."""
+    """Yield the overrides of these (app, tenant), by default of all; equal quotas share one object. Unbounded."""
     query = select(quotas.c.app, quotas.c.tenant, quotas.c.level, quotas.c.rate_per_s, quotas.c.burst)
     here = pair(quotas.c.app, quotas.c.tenant)
     queries = [query] if of is None else [query.where(here.in_(some)) for some in in_batches(of)]

@@ -23,7 +23,7 @@ from hilum.consent import service as consent
 from hilum.consent.models import CONSENT
 from hilum.controls import service as controls
 from hilum.controls.models import QUOTAS, SWITCHES, ControlFacts, Switch, SwitchIndex, Target
-from hilum.controls.policy import target_named
+from hilum.controls.policy import parse_target
 from hilum.gateway.models import (
     FOLLOWED_AT_ONCE,
     NEWER_POLLS,
@@ -318,7 +318,7 @@ class SnapshotKeeper:
             self._parts[part] = _Held(stamp, value, asked_at)
             self._unpublished = True
         if part == SWITCHES and held is not None and self._on_stop is not None:
-            targets = value.engaged if since is EVERYTHING else map(target_named, since.named())
+            targets = value.engaged if since is EVERYTHING else map(parse_target, since.named())
             engaged = _newly_engaged(held.value, value, targets)
             with self._lock:
                 self._unreported += engaged

@@ -1,4 +1,4 @@
-"""Who does this, now."""
+"""The actor: on whose behalf a verb runs."""
 
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -8,21 +8,21 @@ from hilum.kernel.ids import TenantId
 
 class ActorKind(StrEnum):
     PERSON = "person"
-    """Somebody of a tenant, signed in."""
+    """A signed-in person of a tenant."""
     STAFF = "staff"
-    """Somebody of the platform's own staff."""
+    """A member of the platform's staff."""
     CLIENT = "client"
     """An OAuth client: an app, an EHR, a resource server."""
     HOST = "host"
-    """Whoever has the machine's shell; named ``host:<user>``, never a second person."""
+    """A user of the machine's shell, as ``host:<user>``; never counts as a second person."""
     SYSTEM = "system"
-    """The platform by itself: a schedule, a start-up plan."""
+    """The platform itself: a scheduled job, start-up."""
     ANONYMOUS = "anonymous"
 
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """The one on whose behalf a verb runs. ``tenant`` is None for those who belong to the platform."""
+    """On whose behalf a verb runs. ``tenant`` is None for actors of the platform."""
 
     kind: ActorKind
     id: str
@@ -34,12 +34,12 @@ class Actor:
 
     @property
     def is_platform(self) -> bool:
-        """Staff, host or system: acts over tenants. What exactly it may do, its roles say."""
+        """Whether the actor is staff, host or system, which act across tenants as their roles permit."""
         return self.kind in {ActorKind.STAFF, ActorKind.HOST, ActorKind.SYSTEM}
 
     @property
     def acts_alone(self) -> bool:
-        """Host or system: at set-up and in recovery no second person is asked for. Neither is ever one of two people."""
+        """Whether no second person is needed (host and system, at set-up and recovery). Neither is ever one of two people."""
         return self.kind in {ActorKind.HOST, ActorKind.SYSTEM}
 
 

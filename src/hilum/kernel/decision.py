@@ -6,7 +6,7 @@ from typing import Generic, TypeVar
 
 
 class Reason(StrEnum):
-    """Why a FHIR request is refused, in the order in which reasons are looked for."""
+    """Why a FHIR request is refused, in the order in which the reasons are checked."""
 
     TOKEN_MISSING = "token_missing"
     REQUEST_UNSUPPORTED = "request_unsupported"
@@ -44,9 +44,9 @@ class ReadPurpose(StrEnum):
     """Why the platform itself reads a record, other than for an app's request."""
 
     PICKER = "picker"
-    """The context picker: which patients there are to choose from, and the visits of one."""
+    """The context picker: the patients to choose from, and the encounters of one."""
     RECORD_NAME = "record_name"
-    """Whose record a page is about, for somebody who acts for others."""
+    """The name of the patient that a page is about, for a person who acts for others."""
 
 
 Obligations = TypeVar("Obligations")
@@ -54,14 +54,14 @@ Obligations = TypeVar("Obligations")
 
 @dataclass(frozen=True, slots=True)
 class Permit(Generic[Obligations]):
-    """Yes, provided that the obligations are met."""
+    """Permitted, provided that the obligations are met."""
 
     obligations: Obligations
 
 
 @dataclass(frozen=True, slots=True)
 class Deny:
-    """No. ``detail`` is one sentence for the person who asks why: no token, no patient, no path."""
+    """Refused. ``detail`` is one sentence for the client's developer, without token, patient or path."""
 
     reason: Reason
     detail: str = ""

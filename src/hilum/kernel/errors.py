@@ -2,7 +2,7 @@
 
 
 class HilumError(Exception):
-    """An expected refusal. ``code`` is a stable snake_case word, ``detail`` one sentence that is safe to show."""
+    """An expected error. ``code`` is stable snake_case, ``detail`` one sentence that is safe to show."""
 
     def __init__(self, code: str, detail: str = "") -> None:
         super().__init__(f"{code}: {detail}" if detail else code)
@@ -11,11 +11,11 @@ class HilumError(Exception):
 
 
 class NotFound(HilumError):
-    """What was named does not exist, or may not be known to exist. Commits."""
+    """The object does not exist, or the actor may not learn that it does. Commits."""
 
 
 class NotPermitted(HilumError):
-    """A rule says no. A decided refusal commits its protective effects and its audit record."""
+    """A rule refuses the action. Commits its protective effects and its audit record."""
 
 
 class Invalid(HilumError):
@@ -27,11 +27,11 @@ class Invalid(HilumError):
 
 
 class Conflict(HilumError):
-    """Somebody else was first. Rolls back."""
+    """A concurrent or earlier change prevents the action. Rolls back."""
 
 
 class Unavailable(HilumError):
-    """Something needed is away; trying later may help. Rolls back."""
+    """A dependency is unavailable; retrying later may help. Rolls back."""
 
 
 DECIDED = (NotFound, NotPermitted, Invalid)

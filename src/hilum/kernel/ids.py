@@ -1,9 +1,9 @@
-"""Id types. Ids never carry meaning and are never reused, but for a tenant's, which is its name in addresses."""
+"""Id types. Ids have no meaning and are never reused, except a tenant's, which is its name in URLs."""
 
 from typing import NewType
 
 TenantId = NewType("TenantId", str)
-"""2 to 32 of ``[a-z0-9-]``; part of every address of the tenant, so it is chosen once."""
+"""2 to 32 of ``[a-z0-9-]``; part of every URL of the tenant, so it never changes."""
 PersonId = NewType("PersonId", str)
 VendorId = NewType("VendorId", str)
 AppId = NewType("AppId", str)
@@ -12,7 +12,7 @@ ClientId = NewType("ClientId", str)
 LaunchId = NewType("LaunchId", str)
 AuthorizationId = NewType("AuthorizationId", str)
 FamilyId = NewType("FamilyId", str)
-"""One line of refresh tokens, from the authorization code that began it."""
+"""A family of refresh tokens: all that descend from one authorization code (RFC 9700 section 4.14)."""
 SessionId = NewType("SessionId", str)
 Part = NewType("Part", str)
-"""A part of the facts that enforcement stands on, of which one room writes the changes; 1 to 40 of ``[a-z_]``."""
+"""A part of the enforcement facts, whose changes one room writes; 1 to 40 of ``[a-z_]``."""

@@ -1,4 +1,4 @@
-"""Pages of a list: a stable order by key, and the key to go on after."""
+"""Keyset pagination: lists have a stable order by key, and a page starts after a key."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -7,26 +7,26 @@ from typing import TypeVar
 T = TypeVar("T")
 
 PAGE_BOUND = 200
-"""Rows of a page at most. Longer lists are read page by page; none is cut."""
+"""The most rows in a page. Longer lists are read page by page, never truncated."""
 
 
 @dataclass(frozen=True, slots=True)
 class PageQuery:
-    """Which page of a list: ``limit`` rows ``after`` the key of the last one seen, which is empty for the first page."""
+    """One page of a list: ``limit`` rows ``after`` the last key of the previous page, empty for the first."""
 
     after: str = ""
     limit: int = PAGE_BOUND
 
     def __post_init__(self) -> None:
-        assert 1 <= self.limit <= PAGE_BOUND, "the edge refuses any other"
+        assert 1 <= self.limit <= PAGE_BOUND, "routes refuse other limits"
 
 
 FIRST_PAGE = PageQuery()
 
 
 def walk(read: Callable[[PageQuery], Sequence[T]], key: Callable[[T], str]) -> Iterator[T]:
-    """Read a list whole, page by page; for what must not miss a row."""
+    """Yield every row of a list, reading it page by page."""
     page = FIRST_PAGE
-    while found := read(page):
-        yield from found
-        page = PageQuery(key(found[-1]))
+    while rows := read(page):
+        yield from rows
+        page = PageQuery(key(rows[-1]))

@@ -1,7 +1,7 @@
-"""Immutable collections that share what did not change: a change costs about the square root of the size.
+"""Immutable collections that share structure: a change costs about the square root of the size.
 
-Entries lie in pages, chosen by the high bits of their hash; a change copies only the pages that it touches. A look-up costs one
-index more than a dict's.
+Entries are in pages, chosen by the high bits of their hash; a change copies only the pages that it touches. A look-up costs one
+indexing more than a dict's.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,15 +13,15 @@ from typing import Any, TypeVar
 K = TypeVar("K")
 V = TypeVar("V")
 _HIGH = 32
-"""A dict places its entries by the low bits, so within a page those must differ."""
+"""Pages are chosen by bits from this one up. A dict uses the low bits, which must stay different within a page."""
 _SMALL = 64
 _PAGES_BOUND = 1 << 16
 BUCKET_S = 60
-"""How finely a RecentSet forgets."""
+"""The granularity with which a RecentSet expires members."""
 
 
 class PersistentMap(Mapping[K, V]):
-    """An immutable mapping; ``changed`` makes another that shares every page without a change."""
+    """An immutable mapping; ``changed`` returns another one that shares the unchanged pages."""
 
     __slots__ = ("_count", "_mask", "_pages")
 
@@ -35,11 +35,11 @@ class PersistentMap(Mapping[K, V]):
 
     @staticmethod
     def of(entries: Mapping[K, V]) -> "PersistentMap[K, V]":
-        """Return ``entries`` as one."""
+        """Return ``entries`` as a PersistentMap, without a copy if it is one."""
         return entries if isinstance(entries, PersistentMap) else PersistentMap(entries)
 
     def changed(self, puts: Mapping[K, V], gone: Iterable[K] = ()) -> "PersistentMap[K, V]":
-        """Return this mapping without the keys ``gone``, and with ``puts``."""
+        """Return this mapping with the entries ``puts`` and without the keys ``gone``."""
         pages, mask, count = list(self._pages), self._mask, self._count
         copied: set[int] = set()
 
@@ -60,9 +60,9 @@ class PersistentMap(Mapping[K, V]):
             page[key] = value
         if count > max(_SMALL, (len(pages) // 2) ** 2) and len(pages) < _PAGES_BOUND:
             return PersistentMap(item for page in pages for item in page.items())
-        made: PersistentMap[K, V] = object.__new__(PersistentMap)
-        made._pages, made._mask, made._count = tuple(pages), mask, count
-        return made
+        changed: PersistentMap[K, V] = object.__new__(PersistentMap)
+        changed._pages, changed._mask, changed._count = tuple(pages), mask, count
+        return changed
 
     def get(self, key: Any, default: Any = None, /) -> Any:
         """Return the value of ``key``, or ``default``."""
@@ -91,9 +91,9 @@ def _pages_for(count: int) -> int:
 
 
 class RecentSet(AbstractSet[K]):
-    """An immutable set whose members are forgotten some time after the moment they bear.
+    """An immutable set whose members have a time, after which they expire.
 
-    Both adding and forgetting cost what is added and forgotten: members are kept by the minute of their moment.
+    Adding and expiring cost only the members added or expired: they are grouped by the minute of their time.
     """
 
     __slots__ = ("_buckets", "_map", "_mask", "_pages")
@@ -110,16 +110,16 @@ class RecentSet(AbstractSet[K]):
 
     @staticmethod
     def of(members: AbstractSet[K]) -> "RecentSet[K]":
-        """Return ``members`` as one; from another kind of set only where that is empty, since moments cannot be made up."""
+        """Return ``members`` as a RecentSet; another kind of set must be empty, since its members have no times."""
         if isinstance(members, RecentSet):
             return members
-        assert not members, "members come with their moments"
+        assert not members, "members of a RecentSet need times"
         return RecentSet()
 
     def changed(
         self, entries: Iterable[tuple[K, datetime]], *, forget_before: datetime | None = None
     ) -> "RecentSet[K]":
-        """Return this set with more members, and without those whose minute ended before ``forget_before``."""
+        """Return this set with ``entries``, and without members whose minute ended before ``forget_before``."""
         oldest = None if forget_before is None else _minute(forget_before)
         puts: dict[K, int] = {}
         for key, at in entries:
@@ -138,17 +138,18 @@ class RecentSet(AbstractSet[K]):
             return self
         for minute in past:
             del buckets[minute]
-        made: RecentSet[K] = object.__new__(RecentSet)
-        made._set(self._map.changed(puts, gone), buckets)
-        return made
+        changed: RecentSet[K] = object.__new__(RecentSet)
+        changed._set(self._map.changed(puts, gone), buckets)
+        return changed
 
     def expired(self, forget_before: datetime) -> list[K]:
-        """List the members whose minute ended before ``forget_before``; costs what it lists."""
+        """List the members whose minute ended before ``forget_before``; the cost is linear in their number."""
         return [
             key
             for minute in self._past(forget_before)
             for key in _chained(self._buckets[minute])
-            if self._map.get(key) == minute  # a later moment stands in a bucket of its own
+            if self._map.get(key)
+            == minute  # a member added again with a later time is in that minute's bucket too
         ]
 
     def _past(self, forget_before: datetime) -> list[int]:
@@ -156,7 +157,7 @@ class RecentSet(AbstractSet[K]):
         return [minute for minute in self._buckets if minute < oldest]
 
     def _set(self, members: PersistentMap[K, int], buckets: dict[int, tuple[Any, ...]]) -> None:
-        # The map's own pages, for one call less where a request is judged.
+        # The map's pages: the hot path saves a call by looking there directly.
         self._map, self._pages, self._mask, self._buckets = members, members._pages, members._mask, buckets  # noqa: SLF001
 
     def __contains__(self, key: object) -> bool:
@@ -172,7 +173,7 @@ class RecentSet(AbstractSet[K]):
         return self._hash()
 
     @classmethod
-    def _from_iterable(cls, it: Iterable[Any]) -> frozenset[Any]:  # what & and | give has no moments
+    def _from_iterable(cls, it: Iterable[Any]) -> frozenset[Any]:  # results of & and | have no times
         return frozenset(it)
 
     def __repr__(self) -> str:

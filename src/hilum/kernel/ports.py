@@ -1,28 +1,28 @@
-"""What the world must provide: time and names."""
+"""Protocols for what the pure code needs from outside: time, ids and secrets."""
 
 from datetime import datetime
 from typing import Protocol
 
 
 class Clock(Protocol):
-    """The time. Tests hand in one they can move."""
+    """A clock. Tests pass one that they can advance."""
 
     def now(self) -> datetime:
-        """Tell the time, aware, in UTC."""
+        """Return the current time, aware, in UTC."""
         ...
 
     def monotonic(self) -> float:
-        """Seconds on a clock that never goes back; for ages and latencies only."""
+        """Return seconds of a clock that never goes back; for ages and latencies only."""
         ...
 
 
 class Ids(Protocol):
-    """New names and secrets."""
+    """A generator of ids and secrets."""
 
     def new(self, prefix: str) -> str:
-        """Make ``<prefix>_<26 time-ordered letters and digits>``."""
+        """Return ``<prefix>_<26 time-ordered letters and digits>``."""
         ...
 
     def secret(self, size: int = 32) -> str:
-        """Make ``size`` random bytes as unpadded base64url: 43 characters for 32 bytes."""
+        """Return ``size`` random bytes as unpadded base64url: 43 characters for 32 bytes."""
         ...

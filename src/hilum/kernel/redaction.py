@@ -1,22 +1,22 @@
-"""Secrets are cut from what is kept: tokens, codes and API tokens of ours, however they were encoded in an address or a form.
+"""Redacts Hilum's secrets (tokens, codes, API tokens) from stored texts, however a URL or a form encoded them.
 
-Every secret that Hilum makes begins with ``hil_`` and its kind, so it can be found in a text that nobody parsed.
+Every secret of Hilum begins with ``hil_`` and its kind, so it can be recognized in unparsed text.
 """
 
 import re
 from urllib.parse import unquote_to_bytes
 
 DEPTH_BOUND = 8
-"""Times that a text is decoded. One that still changes then is not kept at all: nobody encodes so deeply in good faith."""
+"""The most times a text is decoded. A text that is encoded more deeply is replaced as a whole, since it may hide a secret."""
 TOO_DEEP = b"(encoded too deeply)"
 _SECRET = re.compile(rb"(hil_[a-z]+_)[A-Za-z0-9_-]+")
 _BASE64 = re.compile(rb"(?:aGlsX|hpbF9|oaWxf)[A-Za-z0-9+/_-]+=*")
-"""The prefix in base64, as it looks at each of the three places where it can begin. Source: RFC 4648 section 4"""
+"""The prefix in base64, at each of the three possible alignments. Source: RFC 4648 section 4"""
 _UNICODE = re.compile(rb"[\\%]u00([0-9A-Fa-f]{2})")
 
 
 def redact(text: bytes) -> bytes:
-    """Return the text without secrets: as it is where it holds none, else decoded, with each secret cut after its prefix."""
+    """Return the text without secrets: unchanged if it has none, else decoded, with each secret cut after its prefix."""
     if b"%" not in text and b"hil_" not in text and b"\\" not in text:
         return _BASE64.sub(b"...", text)
     found, level = False, text

@@ -1,4 +1,4 @@
-"""The vault: purpose-separated keys derived from HILUM_SECRET_KEY, held by the process and stored nowhere."""
+"""The vault: keys for each purpose, derived from HILUM_SECRET_KEY, in memory only."""
 
 import base64
 import binascii
@@ -23,12 +23,12 @@ _SALT = b"hilum/keys/v1"
 class Vault:
     """Seals, opens and authenticates small values. Thread-safe; one per process.
 
-    Every purpose has a key of its own (HKDF-SHA256, RFC 5869), so nothing made for one purpose counts for another.
+    Every purpose has a key of its own (HKDF-SHA256, RFC 5869), so a value made for one purpose is invalid for another.
     """
 
     def __init__(self, secret_key: str) -> None:
         if len(secret_key) < SECRET_KEY_MIN:
-            raise Invalid("secret_key_short", f"The key-encryption key needs {SECRET_KEY_MIN} characters.")
+            raise Invalid("secret_key_short", f"HILUM_SECRET_KEY needs at least {SECRET_KEY_MIN} characters.")
         self._root = secret_key.encode()
         self._derived: dict[tuple[str, str], bytes] = {}
         self._opened: LRUCache[str, Any] = LRUCache(OPENED_KEYS_BOUND)
@@ -37,7 +37,7 @@ class Vault:
     def _key(self, use: str, purpose: str) -> bytes:
         key = self._derived.get((use, purpose))
         if key is None:
-            assert len(self._derived) < PURPOSES_BOUND, "purposes are words of the code, not data"
+            assert len(self._derived) < PURPOSES_BOUND, "purposes are constants of the code, never data"
             info = f"{use}:{purpose}".encode()
             key = HKDF(algorithm=SHA256(), length=32, salt=_SALT, info=info).derive(self._root)
             self._derived[use, purpose] = key
@@ -51,27 +51,29 @@ class Vault:
         return _encode(fresh + sealed)
 
     def open(self, purpose: str, sealed: str, bound_to: str) -> bytes:
-        """Decrypt what ``seal`` made for the same purpose and context; anything else raises Invalid."""
+        """Decrypt a value sealed for the same purpose and context. Raises Invalid for any other."""
         if len(sealed) > SEALED_BOUND:
-            raise Invalid("seal_broken", "This value was not made here, or was changed.")
+            raise Invalid("seal_broken", "This value was not sealed by this platform, or was changed.")
         try:
             raw = _decode(sealed)
             key = AESGCM(self._key("seal", purpose))
             return key.decrypt(raw[:_NONCE], raw[_NONCE:], bound_to.encode())
         except (InvalidTag, ValueError) as error:
-            raise Invalid("seal_broken", "This value was not made here, or was changed.") from error
+            raise Invalid(
+                "seal_broken", "This value was not sealed by this platform, or was changed."
+            ) from error
 
     def mac(self, purpose: str, data: bytes, size: int = 6) -> str:
-        """Authenticate ``data`` by the first ``size`` bytes of HMAC-SHA256 in base64url: 8 characters for 6."""
+        """Return the first ``size`` bytes of the HMAC-SHA256 of ``data`` in base64url: 8 characters for 6 bytes."""
         return _encode(hmac.digest(self._key("mac", purpose), data, "sha256")[:size])
 
     def opened(self, kid: str) -> Any:
-        """Find a private key that was opened before, or None."""
+        """Return a cached private key, or None."""
         with self._lock:
             return self._opened.get(kid)
 
     def keep_opened(self, kid: str, key: Any) -> None:
-        """Keep an opened private key in memory; the least recently used goes first."""
+        """Cache a private key in memory; the least recently used is evicted."""
         with self._lock:
             self._opened[kid] = key
 
@@ -79,10 +81,10 @@ class Vault:
 _installed: Vault | None = None
 
 
-def install(made: Vault) -> None:
-    """Make ``made`` the process's vault. Called by app, cli and tests, before anything is served."""
+def install(new_vault: Vault) -> None:
+    """Set the process's vault. Called by app, cli and tests before requests are served."""
     global _installed
-    _installed = made
+    _installed = new_vault
 
 
 def vault() -> Vault:
@@ -100,6 +102,6 @@ def _decode(text: str) -> bytes:
         raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
     except binascii.Error as error:
         raise ValueError("not base64url") from error
-    if _encode(raw) != text:
-        raise ValueError("not the one spelling of these bytes")
+    if _encode(raw) != text:  # unused bits may differ: one sealed value must not have several texts
+        raise ValueError("not the canonical base64url of these bytes")
     return raw

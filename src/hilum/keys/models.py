@@ -1,14 +1,14 @@
-"""What keys are for, and what is known of each."""
+"""Purposes and states of signing keys."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 KEY_OVERLAP = timedelta(days=1)
-"""A retired signing key stays published this long, so that nothing signed before the change fails."""
+"""A retired signing key stays published this long, so that what it signed before the rotation still verifies."""
 MAX_KEYS_PER_RING = 16
 MAX_CHECKPOINT_KEYS = 1_000
-"""Public halves of checkpoint keys are kept for as long as checkpoints are; their private halves go at rotation."""
+"""Public halves of checkpoint keys are kept as long as checkpoints; their private halves are deleted at rotation."""
 SECRET_KEY_MIN = 32
 OPENED_KEYS_BOUND = 10_000
 PURPOSES_BOUND = 100
@@ -16,7 +16,7 @@ SEALED_BOUND = 64 * 1024
 
 
 class Purpose(StrEnum):
-    """A key is used for one purpose only."""
+    """The one purpose of a key."""
 
     ID_TOKEN = "id_token"
     """RS256, one ring per tenant."""
@@ -27,14 +27,14 @@ class Purpose(StrEnum):
 class KeyState(StrEnum):
     ACTIVE = "active"
     RETIRED = "retired"
-    """Verifies still, signs no more."""
+    """Only verifies."""
 
 
 @dataclass(frozen=True, slots=True)
 class SigningKey:
     """One key of a ring. ``public`` is its public JWK.
 
-    ``private_sealed`` is the private JWK sealed under the key-encryption key; empty once it may sign no more.
+    ``private_sealed`` is the private JWK sealed under the key-encryption key; empty once the key is retired.
     """
 
     kid: str

@@ -1,4 +1,4 @@
-"""Which key signs, which keys are published, which may go."""
+"""Which keys are published, and which may be deleted. Pure."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -16,18 +16,18 @@ ALGORITHMS = {Purpose.ID_TOKEN: "RS256", Purpose.CHECKPOINT: "EdDSA"}
 
 
 def published(keys: Iterable[SigningKey], now: datetime) -> tuple[SigningKey, ...]:
-    """List the keys a verifier may need, the signing one first."""
-    kept = [key for key in keys if not outlived(key, now)]
-    return tuple(sorted(kept, key=lambda key: (key.state is not KeyState.ACTIVE, key.kid)))
+    """List the keys that a verifier may need, the active one first."""
+    needed = [key for key in keys if not outlived(key, now)]
+    return tuple(sorted(needed, key=lambda key: (key.state is not KeyState.ACTIVE, key.kid)))
 
 
 def outlived(key: SigningKey, now: datetime) -> bool:
-    """Return whether nothing that still counts can have been signed by the key. Checkpoints count for ever."""
+    """Check whether every signature of the key has expired. Signatures of checkpoints never do."""
     if key.state is KeyState.ACTIVE or key.purpose is Purpose.CHECKPOINT:
         return False
     return key.retired_at is not None and now >= key.retired_at + KEY_OVERLAP
 
 
 def ring_bound(purpose: Purpose) -> int:
-    """Return how many keys a ring may hold."""
+    """Return the greatest number of keys in a ring."""
     return MAX_CHECKPOINT_KEYS if purpose is Purpose.CHECKPOINT else MAX_KEYS_PER_RING

@@ -1,4 +1,4 @@
-"""Signing key rings: made when first needed, turned with overlap, opened once per process."""
+"""Signing key rings: created at first use, rotated with overlap, opened once per process."""
 
 import base64
 import binascii
@@ -25,34 +25,37 @@ _PUBLIC_MEMBERS = frozenset({"kty", "n", "e", "crv", "x"})
 
 
 def ensure(ctx: Context, purpose: Purpose, ring: str) -> SigningKey:
-    """Return the ring's signing key, making the first one if there is none. Needs a writing transaction only then."""
-    for _ in range(2):
+    """Return the ring's signing key; create the first one if there is none, which needs a write transaction."""
+    for _ in range(2):  # when another process adds its key first, the second round finds that one
         found = store.active(ctx.tx, purpose, ring)
         if found is not None:
             return found
         store.add(ctx.tx, _generate(ctx, purpose, ring))
-    raise Conflict("key_ring_busy", "Somebody else is making this key right now.")
+    raise Conflict("key_ring_busy", "Another request is creating this key. Retry.")
 
 
 def rotate(ctx: Context, purpose: Purpose, ring: str) -> SigningKey:
-    """Let a new key sign from now on; the old one verifies for KEY_OVERLAP more, a checkpoint's for ever."""
+    """Create a new active key; the old one verifies for another KEY_OVERLAP, a checkpoint's for ever."""
     keys = store.ring_keys(ctx.tx, purpose, ring)
-    gone = [key.kid for key in keys if policy.outlived(key, ctx.now)]
-    if len(keys) - len(gone) >= policy.ring_bound(purpose):
-        raise NotPermitted("key_ring_full", "Too many keys of this ring are still needed; rotate later.")
-    if gone:
-        store.remove(ctx.tx, gone)
+    outlived = [key.kid for key in keys if policy.outlived(key, ctx.now)]
+    if len(keys) - len(outlived) >= policy.ring_bound(purpose):
+        raise NotPermitted(
+            "key_ring_full",
+            f"All {policy.ring_bound(purpose)} keys of this ring are still needed for verification. Rotate later.",
+        )
+    if outlived:
+        store.remove(ctx.tx, outlived)
     for key in keys:
         if key.state is KeyState.ACTIVE:
             store.retire(ctx.tx, key.kid, ctx.now)
-    made = _generate(ctx, purpose, ring)
-    if not store.add(ctx.tx, made):
-        raise Conflict("key_ring_busy", "Somebody else is rotating this ring right now.")
-    return made
+    key = _generate(ctx, purpose, ring)
+    if not store.add(ctx.tx, key):
+        raise Conflict("key_ring_busy", "Another request is rotating this ring. Retry.")
+    return key
 
 
-def knows_key(ctx: Context) -> bool | None:
-    """Return whether this process's key is the one that the database was set up with; None when none was noted yet."""
+def is_same_key(ctx: Context) -> bool | None:
+    """Check whether this process's key is the one that the database was set up with; None if none was stored yet."""
     sealed = store.find_check(ctx.tx)
     if sealed is None:
         return None
@@ -62,13 +65,13 @@ def knows_key(ctx: Context) -> bool | None:
         return False
 
 
-def note_key(ctx: Context) -> None:
-    """Let this process's key be the one that every later process must have. The first one noted stays."""
+def store_key_check(ctx: Context) -> None:
+    """Store a value by which every later process recognizes this process's key. The first one stored stays."""
     store.add_check(ctx.tx, vault().seal(_CHECKING, _CHECKED, nonce=ctx.ids, bound_to=""))
 
 
 def opens(ctx: Context, purpose: Purpose, ring: str) -> bool:
-    """Return whether this process's vault opens the ring's signing key; a ring without one has nothing to open."""
+    """Check whether this process's vault opens the ring's signing key; True for a ring without one."""
     found = store.active(ctx.tx, purpose, ring)
     try:
         return found is None or bool(_open(found))
@@ -91,13 +94,13 @@ def sign_jwt(
 
 
 def public_jwks(ctx: Context, purpose: Purpose, ring: str) -> dict[str, list[dict[str, str]]]:
-    """Return the JWK set that verifies everything the ring signed and that still counts. Empty before its first key."""
+    """Return the JWK set that verifies every unexpired signature of the ring. Empty before its first key."""
     keys = policy.published(store.ring_keys(ctx.tx, purpose, ring), ctx.now)
     return {"keys": [key.public | {"kid": key.kid, "use": "sig", "alg": key.algorithm} for key in keys]}
 
 
 def sign_bytes(ctx: Context, purpose: Purpose, data: bytes) -> tuple[str, str]:
-    """Sign with the purpose's Ed25519 key; gives kid and signature in base64url."""
+    """Sign with the purpose's Ed25519 key; return its kid and the signature in base64url."""
     key = ensure(ctx, purpose, "")
     private = vault().opened(key.kid)
     if private is None:
@@ -107,7 +110,7 @@ def sign_bytes(ctx: Context, purpose: Purpose, data: bytes) -> tuple[str, str]:
 
 
 def verify_bytes(ctx: Context, purpose: Purpose, kid: str, data: bytes, signature: str) -> bool:
-    """Return whether the purpose's key ``kid`` signed ``data``. An unknown key verifies nothing."""
+    """Check whether the purpose's key ``kid`` signed ``data``; False for an unknown key."""
     key = store.find(ctx.tx, purpose, kid)
     if key is None or key.public.get("crv") != "Ed25519":
         return False

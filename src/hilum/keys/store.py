@@ -1,4 +1,4 @@
-"""Rows of signing keys."""
+"""Tables of signing keys."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -61,7 +61,7 @@ Index(
 
 
 def add(tx: Connection, key: SigningKey) -> bool:
-    """Store the key; False when the ring got an active key meanwhile."""
+    """Add the key; return False if the ring already has an active key."""
     row = {
         "kid": key.kid,
         "purpose": key.purpose.value,
@@ -93,7 +93,7 @@ def find(tx: Connection, purpose: Purpose, kid: str) -> SigningKey | None:
 
 
 def retire(tx: Connection, kid: str, now: datetime) -> None:
-    """Let the key sign no more: its private half goes."""
+    """Retire the key and delete its private half."""
     tx.execute(
         update(signing_key)
         .where(signing_key.c.kid == kid)
@@ -111,10 +111,10 @@ def _key(row: Mapping[Any, Any]) -> SigningKey:
 
 
 def find_check(tx: Connection) -> str | None:
-    """Return the sealed value by which the key-encryption key is recognized."""
+    """Return the sealed value by which the key-encryption key is recognized, or None."""
     return tx.execute(select(key_check.c.sealed)).scalar_one_or_none()
 
 
 def add_check(tx: Connection, sealed: str) -> None:
-    """Store that value; the first one stays."""
+    """Store that value, unless there is one."""
     tx.execute(insert_or_ignore(tx, key_check).values(id=1, sealed=sealed))
