@@ -23,7 +23,8 @@ _MASKED = {
         {"url": "http://hl7.org/fhir/StructureDefinition/data-absent-reason", "valueCode": "masked"}
     ]
 }
-_ADDRESS = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*:|//)[^\s\"'<>]+")
+_ADDRESS = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]{0,15}:|//)[^\s\"'<>]+")
+"""Of a longer scheme the end: without a bound, a text of letters alone would take quadratic time."""
 _SIGNS = (b"ignature=", b"sig=", b"token=")
 _TO_LOOK_AT = (":", "//", "%", "&", "\\")
 _EMPTY_DIV = f'<div xmlns="http://www.w3.org/1999/xhtml">{WITHHELD}</div>'

@@ -1,6 +1,7 @@
 """What an answer may show of addresses."""
 
 import copy
+import time
 from typing import Any
 
 import orjson
@@ -56,6 +57,19 @@ def test_each_address_is_rewritten_withheld_or_left(text: str, expected: str) ->
 
     assert record == {"note": [{"text": expected}], "list": [expected]}
     assert withheld == (WITHHELD in expected)
+
+
+@pytest.mark.parametrize("fill", ["a", "a1", "a-", "a.", "/", ":", "a:", "=", "&", "%25"])
+@pytest.mark.parametrize("address", ["https://elsewhere.example/a?sig=1", "https://upstream.internal/x"])
+def test_a_long_text_beside_an_address_takes_linear_time(fill: str, address: str) -> None:
+    """A FHIR server that anybody runs must not hold up the requests of all others. C132."""
+    record = {"note": [{"text": f"{address} {fill * (150_000 // len(fill))}"}]}
+    began = time.process_time()
+
+    assert withhold(record, GROUNDS)
+
+    assert time.process_time() - began < 2
+    assert address not in record["note"][0]["text"]
 
 
 @pytest.mark.parametrize(
