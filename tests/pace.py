@@ -31,7 +31,6 @@ GROUNDS = (
     ("tests/conformance/", "the sandbox that everybody shares"),
     ("tests/browser/", "the sandbox that everybody shares"),
     ("tests/attack/test_bounds.py", "the sandbox that everybody shares"),
-    ("tests/flows/test_processes.py", "the sandbox that everybody shares"),
 )
 """Which files start the same long-lived processes: one worker runs them, so that those are started once."""
 

@@ -1,9 +1,11 @@
 """Processes die and come back; what the operations listener says is true (C201; security decision 26)."""
 
 import resource
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -12,7 +14,18 @@ import pytest
 from tests.attack.test_bounds import FORM, TOKEN, many
 from tests.flows.outside.ground import tell
 from tests.sim.processes import children, kill, operations, part, until, workers
-from tests.sim.running import Running
+from tests.sim.running import Running, start
+from tests.sim.seeded import KEY
+
+
+@pytest.fixture(scope="module")
+def running(seeded: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A sandbox of this module's own: its processes are killed, which no other story should meet."""
+    home = tmp_path_factory.mktemp("killed") / "home"
+    shutil.copytree(seeded, home)
+    started = start(home, **KEY)
+    yield started
+    started.stop()
 
 
 def answers(url: str) -> bool:
