@@ -8,6 +8,7 @@ from hilum.clients import policy as clients_policy
 from hilum.infra.context import Context
 from hilum.installations import service as installations
 from hilum.kernel.errors import Invalid
+from hilum.web.faults import SENTENCES
 from hilum.web.urls import Site
 
 INVALID_REDIRECT = "invalid_redirect_uri"
@@ -44,4 +45,5 @@ def _code(fault: Invalid) -> str:
 
 
 def _sentence(fault: Invalid) -> str:
-    return ", ".join(f"{name}: {code}" for name, code in sorted(fault.fields.items())) or fault.detail
+    said = (f"{name}: {SENTENCES.get(code, code)}" for name, code in sorted(fault.fields.items()))
+    return " ".join(said) or fault.detail

@@ -13,7 +13,7 @@ from urllib.parse import quote, urlencode
 import click
 import orjson
 
-from hilum.cli.output import REFUSED
+from hilum.cli.output import REFUSED, say_what_lists
 from hilum.identity.models import StaffRole
 from hilum.infra.settings import SETTINGS
 from hilum.kernel.pages import PAGE_BOUND
@@ -171,6 +171,7 @@ def _refused(error: urllib.error.HTTPError) -> NoReturn:
     click.secho(f"refused: {said} ({problem.get('code', error.code)})", fg="red", err=True)
     for name, fault in sorted((problem.get("fields") or {}).items()):
         click.echo(f"  {name}: {fault['detail']} ({fault['code']})", err=True)
+    say_what_lists(problem.get("code", ""), said)
     if problem.get("code") == "token_invalid":
         click.echo("Next: `hilum login`, or set HILUM_API_TOKEN to a token that has not expired.", err=True)
     raise SystemExit(REFUSED)

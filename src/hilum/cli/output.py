@@ -1,7 +1,8 @@
 """How the command line says things: tables for people, JSON for scripts, one sentence for a refusal."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NoReturn
 
 import click
@@ -13,6 +14,20 @@ from hilum.web.faults import SENTENCES
 
 REFUSED, MISUSED = 1, 2
 COLUMN_BOUND = 60
+LISTED_BY: Mapping[str, str] = MappingProxyType(
+    {
+        "app_not_found": "hilum app list",
+        "approval_not_found": "hilum approval list",
+        "client_not_found": "hilum app show APP",
+        "installation_not_found": "hilum app installations",
+        "person_not_found": "hilum person list",
+        "switch_not_found": "hilum switch list",
+        "tenant_not_found": "hilum tenant list",
+        "vendor_not_found": "hilum vendor list",
+        "version_not_found": "hilum app show APP",
+    }
+)
+"""For each record that is not there: the command that lists those that are."""
 
 
 def as_json(value: Any) -> None:
@@ -53,9 +68,16 @@ def refuse(error: HilumError) -> NoReturn:
         click.echo(f"  {error.fault.next}", err=True)
         raise SystemExit(REFUSED)
     click.secho(f"refused: {error.detail or error.code} ({error.code})", fg="red", err=True)
+    say_what_lists(error.code, error.detail)
     if isinstance(error, Invalid):
         for name, fault in sorted(error.fields.items()):
             said = SENTENCES.get(fault, fault)
             if said not in error.detail:
                 click.echo(f"  {name}: {said}", err=True)
     raise SystemExit(REFUSED)
+
+
+def say_what_lists(code: str, said: str) -> None:
+    """Write which command lists the records among which none was found, unless the refusal says so itself."""
+    if code in LISTED_BY and LISTED_BY[code] not in said:
+        click.echo(f"Next: `{LISTED_BY[code]}` lists those that there are.", err=True)

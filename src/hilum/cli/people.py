@@ -207,6 +207,9 @@ def _show_way_in(found: dict[str, Any], *, json_: bool) -> None:
     show_done(found, json_=json_)
     if found.get("enrolment"):
         click.secho("send the link to its owner; it works once and is shown only here", fg="yellow", err=True)
+    if found.get("secret_end"):
+        hint = "pass the second half of the secret, and the client's id (target), to whoever installs the client; it is shown only here"
+        click.secho(hint, fg="yellow", err=True)
 
 
 @click.group()

@@ -184,5 +184,5 @@ def _newest(path: str, limit: int | None, **query: str) -> list[dict[str, Any]]:
         return api.every(path, **query)
     found, more = api.some(path, limit, **query)
     if more:
-        click.secho(f"there are more than these {limit}: use --limit or --all", fg="yellow", err=True)
+        click.secho("there are more: use --limit or --all", fg="yellow", err=True)
     return found

@@ -1,6 +1,6 @@
 """Commands that speak the API: who is here, what is registered, what is installed."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
@@ -69,21 +69,33 @@ def show_one(found: dict[str, Any], *, json_: bool) -> None:
 
 def show_done(found: dict[str, Any], *, json_: bool) -> None:
     """Print what was done or waits for a second person, and on standard error what to do next."""
-    show_one(found, json_=json_)
+    if json_ or "approval" not in found:
+        show_one(found, json_=json_)
     if "approval" not in found:
         return
     hints = {
         "setup_code": "pass the setup code on to the account's owner yourself; it is shown only here",
         "secret_start": "keep the first half of the secret for whoever installs the client; it is shown only here",
     }
-    hint = "; ".join(text for name, text in hints.items() if found.get(name))
+    shown = {name: found[name] for name in hints if found.get(name)}
+    if not json_:
+        show_one(found["approval"] | shown, json_=False)
+    hint = "; ".join(hints[name] for name in shown)
     waiting = f"waits for a second person: `hilum approval approve {found['approval']['id']}`"
     click.secho("; ".join(filter(None, (waiting, hint))), fg="yellow", err=True)
 
 
+def _members(value: Mapping[str, Any], within: str = "") -> Iterator[tuple[str, Any]]:
+    for name, each in value.items():
+        if isinstance(each, dict) and each:
+            yield from _members(each, f"{within}{name}.")
+        else:
+            yield within + name, each
+
+
 def _plain(value: Any) -> str:
     if isinstance(value, dict):
-        return "  ".join(f"{name}={_plain(each)}" for name, each in value.items())
+        return "  ".join(f"{name}={_plain(each)}" for name, each in _members(value)) or "-"
     if isinstance(value, list | tuple | set | frozenset):
         several = any(isinstance(each, dict) for each in value)
         return ("\n" + " " * 19 if several else " ").join(_plain(each) for each in value) or "-"

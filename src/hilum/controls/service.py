@@ -88,7 +88,11 @@ def release(ctx: Context, switch_id: str, *, counts: Callable[[str, datetime], b
         if not policy.may_see(ctx.actor, switch.tenant):
             raise NotFound("switch_not_found", "There is no such switch.")
         wide = switch.target.kind in WIDE
-        detail = "Releasing a wide switch takes two people of the staff." if wide else ""
+        detail = (
+            "Releasing a wide switch takes two people of the staff: each runs `hilum switch release` under their own account."
+            if wide
+            else ""
+        )
         raise _refused_release(ctx, switch, "not_permitted", detail or "You may not release this switch.")
     if not switch.in_force(ctx.now):
         raise Conflict("switch_over", "This switch is no longer in force.")
