@@ -636,7 +636,7 @@ def test_a_request_is_explained_by_its_id_here_and_from_afar(hospital: Running, 
     assert "scope" in " ".join(auditor.json("explain", gateway)["sentences"])
     auditor.refuses("explain", "req_nobody", saying="request_unknown")
     on_host.refuses("explain", "req_nobody", "--local", saying="request_unknown")
-    by(hospital, "reviewer.mensah", tmp_path).refuses("explain", gateway, saying="request_unknown")
+    by(hospital, "reviewer.mensah", tmp_path).refuses("explain", gateway, saying="not_permitted")
 
 
 def test_the_record_is_read_and_verified_by_commands(hospital: Running, tmp_path: Path) -> None:
