@@ -15,6 +15,8 @@ from hilum.audit.models import UNDELIVERED, Access, Outcome
 from hilum.consent import service as consent
 from hilum.controls import service as controls
 from hilum.controls.models import EngageOrder, Mode, Target, TargetKind
+from hilum.identity import service as identity
+from hilum.identity.models import TenantChange, UpstreamKind, UpstreamRef
 from hilum.infra.edge import Edge
 from hilum.tokens import service as tokens
 from tests.effort import FULL
@@ -82,6 +84,11 @@ def grow_stale(made: Ground, _: Any) -> None:
     made.clock.advance(timedelta(seconds=2, milliseconds=1))
 
 
+def move(made: Ground, _: Any) -> None:
+    elsewhere = UpstreamRef(UpstreamKind.HTTP, "http://127.0.0.1:9/fhir")
+    made.run(lambda ctx: identity.update_tenant(ctx, GENERAL, TenantChange(upstream=elsewhere)))
+
+
 TAKEN: dict[str, tuple[Take, int, str]] = {
     "the platform is stopped": (stop(TargetKind.PLATFORM), 403, "switch_engaged"),
     "the tenant is stopped": (stop(TargetKind.TENANT, GENERAL), 403, "switch_engaged"),
@@ -96,11 +103,17 @@ TAKEN: dict[str, tuple[Take, int, str]] = {
         401,
         "token_revoked",
     ),
+    "the hospital moves": (move, 503, "snapshot_stale"),
     "the rules cannot be confirmed": (grow_stale, 503, "snapshot_stale"),
 }
 
 
-QUICK = ("the platform is stopped", "the tokens are revoked", "the rules cannot be confirmed")
+QUICK = (
+    "the platform is stopped",
+    "the tokens are revoked",
+    "the hospital moves",
+    "the rules cannot be confirmed",
+)
 SOME = list(TAKEN) if FULL else QUICK
 
 

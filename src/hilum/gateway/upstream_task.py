@@ -146,6 +146,11 @@ class UpstreamTask:
             raise Refusal(decision)
         if current is None or not policy.is_same_grant(self.obligations, decision.obligations):
             raise Refusal(_CHANGED)
+        tenant = current.identity.tenants.get(self.asked.tenant)
+        if tenant is None or tenant.upstream != self.tenant.upstream:
+            raise Refusal(
+                _CHANGED
+            )  # the hospital moved: the rest must neither go to the server before nor be mixed from both
         self.snapshot, self.obligations = current, decision.obligations
 
     async def intend(self) -> Recorded:
