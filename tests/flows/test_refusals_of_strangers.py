@@ -94,7 +94,7 @@ def test_no_request_waits_for_the_counted_record(front: Front) -> None:
         go_on.set()
         await asyncio.wait(refusals._tasks)
         assert written == [(MERCY, "192.0.2.1", 1)]
-        refusals.tell_soon()
+        refusals.record_soon()
         await asyncio.wait(refusals._tasks)
 
     asyncio.run(work())
@@ -119,12 +119,12 @@ def test_what_could_not_be_recorded_is_counted_on_and_tried_again(front: Front, 
         refusals = Refusals(front.edge, record)
         for n in range(sources):
             refusals.fold(MERCY, f"192.0.2.{n}", loud=False)
-        refusals.tell_soon()
+        refusals.record_soon()
         done, _ = await asyncio.wait(refusals._tasks)
         assert [each.exception() for each in done] == [failure if isinstance(failure, ValueError) else None]
         assert len(written) == FOLDS_AT_ONCE
         assert refusals._timer is not None
-        refusals.tell_soon()
+        refusals.record_soon()
         await asyncio.wait(refusals._tasks)
 
     asyncio.run(work())

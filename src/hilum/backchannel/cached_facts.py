@@ -1,7 +1,7 @@
-"""What every token rests on, read once in a process and again only when it changed (``Context.recall``).
+"""The facts that every token depends on, cached in the process and read again only when they changed (``Context.cached``).
 
-Each value depends on facts of its part alone, and every change of those, a client's secrets among them, advances the part's count in
-its own transaction.
+Each value depends only on facts of its part. Every change of those, including a client's secrets, advances the part's count in the
+same transaction, so a cached value is never stale.
 """
 
 from hilum.clients import service as clients
@@ -22,34 +22,35 @@ _PARTS = frozenset({TargetKind.SCOPE, TargetKind.RESOURCE_TYPE})
 
 
 def find_tenant(ctx: Context, tenant: TenantId) -> Tenant | None:
-    """Find a tenant by whatever text an address holds."""
+    """Find a tenant by an id that may be any text, as a URL contains it."""
     return ctx.cached(IDENTITY, ("tenant", tenant), lambda ctx: identity.find_tenant(ctx, tenant))
 
 
 def find_person(ctx: Context, person: PersonId) -> Person | None:
-    """Find somebody, active or not, with the charts that are theirs now."""
-    found = ctx.cached(IDENTITY, ("person", person), lambda ctx: identity.find_person(ctx, person))
-    return None if found is None else charts_at(found, ctx.now)
+    """Find a person, active or not, with the charts they may open now."""
+    cached = ctx.cached(IDENTITY, ("person", person), lambda ctx: identity.find_person(ctx, person))
+    # The cached person has every chart with its end; which of them count depends on the time, so it is applied here.
+    return None if cached is None else charts_at(cached, ctx.now)
 
 
 def find_client(ctx: Context, client: ClientId) -> Client | None:
-    """Find a client, with the digests of its secrets, by whatever text a request holds."""
+    """Find a client, with the digests of its secrets, by an id that may be any text, as a request contains it."""
     return ctx.cached(REGISTRY, ("client", client), lambda ctx: clients.find_client(ctx, client))
 
 
 def client_facts(ctx: Context, client: ClientId) -> ClientFacts | None:
-    """Give what enforcement must know of a client."""
+    """Return the facts about a client that enforcement needs."""
     return ctx.cached(REGISTRY, ("facts", client), lambda ctx: clients.client_facts(ctx, client))
 
 
 def installation(ctx: Context, tenant: TenantId, app: AppId) -> InstallationFacts | None:
-    """Give what enforcement must know of an app's standing installation at a tenant."""
+    """Return the facts about an app's current installation at a tenant that enforcement needs."""
     key = ("installation", tenant, app)
     return ctx.cached(REGISTRY, key, lambda ctx: installations.installation(ctx, tenant, app))
 
 
 def origins(ctx: Context, tenant: TenantId) -> frozenset[str]:
-    """Give the web origins of the clients installed at a tenant; none at one that is not there."""
+    """Return the web origins of the clients installed at a tenant; empty if there is no such tenant."""
     if find_tenant(ctx, tenant) is None:
         return frozenset()
     return (
@@ -59,19 +60,19 @@ def origins(ctx: Context, tenant: TenantId) -> frozenset[str]:
 
 
 def switches(ctx: Context) -> SwitchIndex:
-    """Give the switches and the ends of full stops; they are judged by the time, so that of the reading does not matter."""
+    """Return the switches and the ends of full stops. They do not depend on when they were read: ``now`` is applied to them later."""
     return current_facts(ctx, SWITCHES, controls.switch_facts)
 
 
 def part_switches(ctx: Context) -> SwitchIndex:
-    """Give those on scopes and resource types: what takes a part out of a grant."""
-    found = ctx.cached(SWITCHES, "parts", lambda ctx: _of_parts(switches(ctx)))
-    assert found is not None, "there is always an index, if an empty one"
-    return found
+    """Return the switches on scopes and resource types, which remove a part of a grant rather than all of it."""
+    index = ctx.cached(SWITCHES, "parts", lambda ctx: _of_parts(switches(ctx)))
+    assert index is not None, "an index is always returned, even if it is empty"
+    return index
 
 
 def _of_parts(index: SwitchIndex) -> SwitchIndex:
     return SwitchIndex(
-        {target: found for target, found in index.engaged.items() if target.kind in _PARTS},
+        {target: engaged for target, engaged in index.engaged.items() if target.kind in _PARTS},
         {target: moment for target, moment in index.not_issued_before.items() if target.kind in _PARTS},
     )

@@ -1,4 +1,4 @@
-"""How a client shows at the back channel who it is: what was presented, and whether an assertion holds. Pure.
+"""Client authentication at the back channel: read the credentials presented and validate assertions. Pure.
 
 Source: RFC 6749 section 2.3; RFC 7521 section 4.2; RFC 7523 section 3; SMART App Launch 2.2, client-confidential-asymmetric.
 """
@@ -28,27 +28,27 @@ from hilum.standards.oauth import Parameters, TokenError
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 ASSERTION_LIFE = timedelta(minutes=5)
 ASSERTION_SKEW = timedelta(seconds=10)
-"""How far ahead of ours a client's clock may be. Behind it gets nothing: an expired assertion is expired."""
+"""How far a client's clock may be ahead of ours. No allowance for one behind: an expired assertion is expired."""
 ASSERTION_BOUND = 8 * 1024
 JTI_BOUND = 256
 RSA_BITS_MIN = 2_048
 RSA_BITS_MAX = 8_192
 RSA_EXPONENT_BITS_MAX = 64
 KEYS_TRIED = 4
-"""So many keys of one ``kid`` and type: a set with dozens, or with long exponents, would hold up everybody else in the process."""
+"""How many keys of one ``kid`` and type are tried. Dozens of keys, or long exponents, would let one client block the process."""
 KEYS_KEPT = 2_000
-"""Imported public keys that the process keeps, by their material."""
+"""How many imported public keys the process caches, by their material."""
 ALGORITHMS: Mapping[str, tuple[str, str]] = {"RS384": ("RSA", ""), "ES384": ("EC", "P-384")}
-"""The two that SMART names, each with the only kind of key it goes with."""
+"""The two algorithms that SMART requires, each with the only key type and curve that it may use."""
 NAMING = frozenset({"client_id", "client_secret", "client_assertion", "client_assertion_type"})
-"""Form parameters by which a client says who it is."""
+"""Form parameters that identify a client."""
 _PUBLIC_MEMBERS = {"RSA": ("kty", "n", "e"), "EC": ("kty", "crv", "x", "y")}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ID = re.compile(r"[A-Za-z0-9_.~-]{1,128}")
 
 
 class Method(StrEnum):
-    """Client authentication methods, in the words of RFC 8414."""
+    """Client authentication methods, by their names in RFC 8414."""
 
     NONE = "none"
     BASIC = "client_secret_basic"
@@ -69,7 +69,7 @@ METHOD_OF: Mapping[ClientType, Method] = {
 
 @dataclass(frozen=True, slots=True)
 class Presented:
-    """What a request says of its client: not yet believed. ``secret`` and ``assertion`` never leave the back channel."""
+    """The credentials in a request, not yet verified. ``secret`` and ``assertion`` never leave the back channel."""
 
     method: Method
     client: ClientId
@@ -78,13 +78,13 @@ class Presented:
 
     @property
     def digest(self) -> str:
-        """The secret as it is stored."""
+        """Return the digest under which the secret is stored."""
         return hashlib.sha256(self.secret.encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
 class Assertion:
-    """An assertion whose signature and claims hold; that its ``jti`` was not used before is still to be seen."""
+    """An assertion whose signature and claims are valid; whether its ``jti`` was used before is checked in the transaction."""
 
     client: ClientId
     jti: str
@@ -92,23 +92,23 @@ class Assertion:
 
 
 def refuse_client(detail: str) -> NoReturn:
-    """Refuse with ``invalid_client``; the sentence names no secret and no key."""
+    """Refuse with ``invalid_client``; ``detail`` must contain no secret and no key, for it is disclosed and recorded."""
     raise NotPermitted(TokenError.INVALID_CLIENT, detail)
 
 
 def read(authorization: str, form: Parameters) -> Presented:
-    """Find out by which method a client presents itself, and as whom. Raises NotPermitted(invalid_client).
+    """Read the client's id and credentials from a request, without verifying them. Raises NotPermitted(invalid_client).
 
-    Exactly one method is taken (RFC 6749 section 2.3); a ``client_id`` beside it is fine when it names the same client.
+    Exactly one method may be used (RFC 6749 section 2.3); ``client_id`` may accompany it if it names the same client.
     """
     scheme, _, rest = authorization.partition(" ")
     basic = scheme.lower() == "basic"
     if authorization and not basic:
-        refuse_client("The Authorization header is not of a kind that authenticates clients here.")
+        refuse_client("The Authorization header must use the Basic scheme.")
     asserted = bool(form.get("client_assertion") or form.get("client_assertion_type"))
-    ways = basic + asserted + bool(form.get("client_secret"))
-    if ways > 1:
-        refuse_client("The client authenticates in more than one way.")
+    methods = basic + asserted + bool(form.get("client_secret"))
+    if methods > 1:
+        refuse_client("The request uses more than one client authentication method.")
     if basic:
         presented = _read_basic(rest.strip())
     elif asserted:
@@ -117,21 +117,21 @@ def read(authorization: str, form: Parameters) -> Presented:
         method = Method.POST if form.get("client_secret") else Method.NONE
         presented = Presented(method, ClientId(form.get("client_id")), secret=form.get("client_secret"))
     if not _ID.fullmatch(presented.client):
-        refuse_client("The client does not say who it is.")
+        refuse_client("The client id is missing or malformed.")
     if form.get("client_id") not in {"", presented.client}:
-        refuse_client("client_id names another client than the credentials.")
+        refuse_client("client_id differs from the client of the credentials.")
     return presented
 
 
 def _read_basic(encoded: str) -> Presented:
     try:
         text = base64.b64decode(encoded, validate=True).decode()
-        # Client ids and secrets of ours hold nothing that form-encoding changes, so this reads raw and encoded ones alike.
+        # Form-encoding changes no character of our client ids and secrets, so decoding is right for encoded and for raw credentials.
         client, colon, secret = (unquote_plus(part, errors="strict") for part in text.partition(":"))
     except (binascii.Error, ValueError):
-        refuse_client("The Basic credentials cannot be read.")
+        refuse_client("The Basic credentials are not valid base64 of client_id:secret.")
     if not colon:
-        refuse_client("The Basic credentials cannot be read.")
+        refuse_client("The Basic credentials are not valid base64 of client_id:secret.")
     return Presented(Method.BASIC, ClientId(client), secret=secret)
 
 
@@ -139,24 +139,24 @@ def _read_assertion(form: Parameters) -> Presented:
     assertion = form.get("client_assertion")
     if form.get("client_assertion_type") != ASSERTION_TYPE:
         refuse_client(f"client_assertion_type must be {ASSERTION_TYPE}.")
-    _, claims = peek(assertion)
+    _, claims = decode_unverified(assertion)
     issuer = claims.get("iss")
     return Presented(
         Method.ASSERTION, ClientId(issuer if isinstance(issuer, str) else ""), assertion=assertion
     )
 
 
-def peek(assertion: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Read header and claims of a compact JWS without believing them. Raises NotPermitted(invalid_client)."""
+def decode_unverified(assertion: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return header and claims of a compact JWS without verifying its signature. Raises NotPermitted(invalid_client)."""
     parts = assertion.split(".")
     if len(assertion) > ASSERTION_BOUND or len(parts) != 3 or not all(parts):
-        refuse_client("The client assertion is not a signed JWT.")
+        refuse_client("The client assertion is not a signed JWT in compact form, or is too long.")
     try:
         header, claims = (orjson.loads(_decode(part)) for part in parts[:2])
     except ValueError:
-        refuse_client("The client assertion cannot be read.")
+        refuse_client("The header or claims of the client assertion are not JSON.")
     if not isinstance(header, dict) or not isinstance(claims, dict):
-        refuse_client("The client assertion cannot be read.")
+        refuse_client("The header and claims of the client assertion must be JSON objects.")
     return header, claims
 
 
@@ -165,31 +165,34 @@ def _decode(part: str) -> bytes:
 
 
 def judge_header(header: Mapping[str, Any], client: Client) -> str:
-    """Give the ``kid`` of an acceptable header. Raises NotPermitted(invalid_client).
+    """Check the header of an assertion and return its ``kid``. Raises NotPermitted(invalid_client).
 
-    Keys come only from the registration: ``jku`` must repeat what is registered, and ``jwk``, ``x5c``, ``x5u`` are not taken.
+    Keys come only from the registration, or an attacker could sign with a key of their own: ``jku`` must be the registered URL, and
+    ``jwk``, ``x5c`` and ``x5u`` are refused.
     Source: SMART App Launch 2.2, client-confidential-asymmetric#authenticating-to-the-token-endpoint.
     """
     algorithm = header.get("alg")
     if not isinstance(algorithm, str) or algorithm not in ALGORITHMS:
-        refuse_client("The client assertion is not signed by RS384 or ES384.")
+        refuse_client("The client assertion must be signed with RS384 or ES384 (alg).")
     kid = header.get("kid")
     if not isinstance(kid, str) or not kid:
-        refuse_client("The client assertion names no key (kid).")
+        refuse_client("The header of the client assertion has no kid.")
     typ = header.get("typ", "JWT")
     if not isinstance(typ, str) or typ.upper() != "JWT":
-        refuse_client("The client assertion is a JWT of another kind (typ).")
+        refuse_client("The typ of the client assertion must be JWT.")
     if "jku" in header and (not client.jwks_uri or header["jku"] != client.jwks_uri):
-        refuse_client("The client assertion names a key set (jku) that is not registered.")
+        refuse_client("The jku of the client assertion is not the registered jwks_uri.")
     if foreign := sorted(set(header) - {"alg", "kid", "typ", "jku"}):
-        refuse_client(f"The client assertion has a header parameter that is not taken: {foreign[0][:40]}.")
+        refuse_client(
+            f"The header of the client assertion has a parameter that is not accepted: {foreign[0][:40]}."
+        )
     return kid
 
 
 def judge_claims(
     claims: Mapping[str, Any], client: ClientId, *, audiences: frozenset[str], issuer: str, now: datetime
 ) -> Assertion:
-    """Judge who an assertion is by, for whom and for how long. Raises NotPermitted(invalid_client).
+    """Check issuer, subject, audience, lifetime and ``jti`` of an assertion. Raises NotPermitted(invalid_client).
 
     Source: RFC 7523 section 3; SMART App Launch 2.2: iss = sub = client id, aud = token URL, exp at most five minutes ahead, jti.
     """
@@ -197,7 +200,7 @@ def judge_claims(
         refuse_client("iss and sub of the client assertion must both be the client id.")
     if not _is_for_this_server(claims.get("aud"), audiences, issuer):
         refuse_client(
-            "aud of the client assertion must be the token URL of this server, and name no other server."
+            "aud of the client assertion must be the token URL of this server, and no other server's."
         )
     now_s = (now - _EPOCH).total_seconds()
     furthest = now_s + (ASSERTION_LIFE + ASSERTION_SKEW).total_seconds()
@@ -205,30 +208,31 @@ def judge_claims(
     if not now_s < expires:
         refuse_client("The client assertion has expired.")
     if expires > furthest:
-        refuse_client("The client assertion lives longer than five minutes.")
+        refuse_client("exp of the client assertion is more than five minutes ahead.")
     ahead = now_s + ASSERTION_SKEW.total_seconds()
     if _seconds(claims, "nbf") > ahead or _seconds(claims, "iat") > ahead:
-        refuse_client("The client assertion is not valid yet.")
+        refuse_client("The client assertion is not valid yet (nbf or iat).")
     if (
         "iat" in claims
         and expires - _seconds(claims, "iat") > (ASSERTION_LIFE + ASSERTION_SKEW).total_seconds()
     ):
-        refuse_client("The client assertion lives longer than five minutes.")
+        refuse_client("The client assertion is valid for more than five minutes.")
     jti = claims.get("jti")
     if not isinstance(jti, str) or not 0 < len(jti) <= JTI_BOUND:
-        refuse_client("The client assertion has no usable jti.")
+        refuse_client(f"jti of the client assertion must be a string of 1 to {JTI_BOUND} characters.")
     return Assertion(client, jti, _EPOCH + timedelta(seconds=expires) + ASSERTION_SKEW)
 
 
 def _is_for_this_server(audience: object, audiences: frozenset[str], issuer: str) -> bool:
-    """Judge that one of the server's URLs is named, and nobody but this server: its issuer may stand beside it, never alone.
+    """Check whether the audience contains one of this server's URLs, and nothing but those and its issuer.
 
-    Many libraries name both. An assertion that names another server too could be carried there, or come from there.
+    Many libraries send both, so the issuer may accompany a URL, but does not suffice. An assertion for another server as well is
+    refused, because that server could replay it here, or this one there.
     Source: RFC 7523 section 3, point 3; SMART App Launch 2.2, client-confidential-asymmetric.
     """
-    named = audience if isinstance(audience, list) else [audience]
-    known = [one for one in named if isinstance(one, str) and (one in audiences or one == issuer)]
-    return len(known) == len(named) and not audiences.isdisjoint(known)
+    values = audience if isinstance(audience, list) else [audience]
+    ours = [value for value in values if isinstance(value, str) and (value in audiences or value == issuer)]
+    return len(ours) == len(values) and not audiences.isdisjoint(ours)
 
 
 def _seconds(claims: Mapping[str, Any], name: str, *, required: bool = False) -> float:
@@ -249,8 +253,8 @@ def prove(
     issuer: str,
     now: datetime,
 ) -> Assertion:
-    """Judge an assertion whole, by the client's key set. Raises NotPermitted(invalid_client)."""
-    header, claims = peek(presented.assertion)
+    """Validate the header, claims and signature of an assertion with the client's key set. Raises NotPermitted(invalid_client)."""
+    header, claims = decode_unverified(presented.assertion)
     kid = judge_header(header, client)
     proved = judge_claims(claims, client.id, audiences=audiences, issuer=issuer, now=now)
     verify(presented.assertion, keys_for(jwks, kid, header["alg"]), header["alg"])
@@ -258,13 +262,13 @@ def prove(
 
 
 def keys_for(jwks: Mapping[str, Any], kid: str, algorithm: str) -> list[dict[str, Any]]:
-    """Pick the keys of a set that bear the ``kid`` and go with the algorithm; public members only.
+    """Return the keys of a set that have the ``kid`` and suit the algorithm, reduced to their public members.
 
-    Two keys may share a ``kid`` when their types differ. Source: SMART App Launch 2.2; RFC 7517 section 4.5.
+    Two keys may share a ``kid`` if their types differ. Source: SMART App Launch 2.2; RFC 7517 section 4.5.
     """
     kty, curve = ALGORITHMS[algorithm]
     keys = jwks.get("keys")
-    fitting = [
+    matching = [
         {name: key.get(name) for name in _PUBLIC_MEMBERS[kty]}
         for key in (keys if isinstance(keys, list) else [])
         if isinstance(key, dict)
@@ -275,16 +279,16 @@ def keys_for(jwks: Mapping[str, Any], kid: str, algorithm: str) -> list[dict[str
         and key.get("alg", algorithm) == algorithm
         and (not isinstance(key.get("key_ops"), list) or "verify" in key["key_ops"])
     ]
-    return fitting[:KEYS_TRIED]
+    return matching[:KEYS_TRIED]
 
 
 def verify(assertion: str, keys: Iterable[Mapping[str, Any]], algorithm: str) -> None:
-    """Check the signature against each key of a set. Raises NotPermitted(invalid_client) when none made it."""
-    if not any(_made_by(assertion, key, algorithm) for key in keys):
+    """Check the signature against each key of a set. Raises NotPermitted(invalid_client) if none of them verifies it."""
+    if not any(_verifies(assertion, key, algorithm) for key in keys):
         refuse_client("The client assertion is not signed by a registered key of the client.")
 
 
-def _made_by(assertion: str, key: Mapping[str, Any], algorithm: str) -> bool:
+def _verifies(assertion: str, key: Mapping[str, Any], algorithm: str) -> bool:
     try:
         jws.deserialize_compact(assertion, _imported(tuple(key.items())), algorithms=[algorithm])
     except (JoseError, ValueError, TypeError, KeyError, AttributeError):
@@ -294,14 +298,14 @@ def _made_by(assertion: str, key: Mapping[str, Any], algorithm: str) -> bool:
 
 @lru_cache(maxsize=KEYS_KEPT)
 def _imported(members: tuple[tuple[str, Any], ...]) -> RSAKey | ECKey:
-    """Import a public key by its whole material. Raises what no key can be made of; that is not kept."""
+    """Import a public key, cached by its whole material. Raises for material that is no usable key; errors are not cached."""
     key = dict(members)
     if key["kty"] != "RSA":
         return ECKey.import_key(key)
     if not RSA_BITS_MIN <= _bits(str(key["n"])) <= RSA_BITS_MAX:
-        raise ValueError("the key is too small, or too large")
+        raise ValueError(f"the RSA modulus must have {RSA_BITS_MIN} to {RSA_BITS_MAX} bits")
     if _bits(str(key["e"])) > RSA_EXPONENT_BITS_MAX:
-        raise ValueError("the exponent is too large")
+        raise ValueError(f"the RSA exponent must have at most {RSA_EXPONENT_BITS_MAX} bits")
     return RSAKey.import_key(key)
 
 
@@ -310,17 +314,17 @@ def _bits(number: str) -> int:
 
 
 def thumbprint(key: Mapping[str, Any]) -> str:
-    """Name a public key by its material, whatever its ``kid``. Source: RFC 7638."""
+    """Return the SHA-256 of a public key's material, which does not depend on its ``kid``. Source: RFC 7638."""
     members = _PUBLIC_MEMBERS.get(str(key.get("kty")), ("kty",))
     material = {name: key.get(name) for name in sorted(members)}
     return hashlib.sha256(orjson.dumps(material, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
 def judge_method(client: Client, presented: Presented) -> None:
-    """Hold a client to the method of its registration. Raises NotPermitted(invalid_client) (C50)."""
+    """Refuse a method that is not the one registered for the client. Raises NotPermitted(invalid_client) (C50)."""
     registered = METHOD_OF[client.type]
     if presented.method is registered:
         return
     if registered is Method.NONE:
-        refuse_client("A public client has no secret; it names itself by client_id alone.")
-    refuse_client(f"This client authenticates by {registered} only.")
+        refuse_client("A public client must send client_id and no credentials.")
+    refuse_client(f"This client must authenticate with {registered}.")

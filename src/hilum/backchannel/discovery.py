@@ -1,7 +1,7 @@
-"""What the authorization server publishes about itself.
+"""The metadata that the authorization server publishes.
 
-Every advertised value is tied to a test that shows it (``tests/flows/claims.py``); one without fails the suite (C25). What the code
-lists already (grant types, methods, algorithms) is taken from there, so that it cannot be advertised without being enforced.
+Every advertised value needs a test that proves it (``tests/flows/claims.py``); one without fails the suite (C25). Grant types,
+methods and algorithms are taken from the code that enforces them, so they cannot be advertised without being enforced.
 
 Source: SMART App Launch 2.2, conformance#using-well-known; RFC 8414 section 2; OpenID Connect Discovery 1.0 section 3; RFC 9207 section 3.
 """
@@ -66,8 +66,8 @@ _NOT_SMART = frozenset(
 
 
 def advertised() -> dict[str, list[str]]:
-    """Return the advertised lists by member."""
-    found = {
+    """Return the lists of advertised values, by metadata member."""
+    lists = {
         "grant_types_supported": [each.value for each in GrantType],
         "response_types_supported": [oauth.RESPONSE_TYPE_CODE],
         "response_modes_supported": ["query"],
@@ -79,13 +79,13 @@ def advertised() -> dict[str, list[str]]:
         "capabilities": list(CAPABILITIES),
     }
     for endpoint, methods in AUTHENTICATED.items():
-        found[f"{endpoint}_auth_methods_supported"] = [each.value for each in methods]
-        found[f"{endpoint}_auth_signing_alg_values_supported"] = list(client_auth.ALGORITHMS)
-    return found
+        lists[f"{endpoint}_auth_methods_supported"] = [each.value for each in methods]
+        lists[f"{endpoint}_auth_signing_alg_values_supported"] = list(client_auth.ALGORITHMS)
+    return lists
 
 
 def server_metadata(urls: Urls, tenant: TenantId, *, registers: bool) -> dict[str, Any]:
-    """Write the OpenID configuration and RFC 8414 metadata of a tenant's server; ``registers``: dynamic registration is open."""
+    """Build the OpenID configuration and RFC 8414 metadata of a tenant's server; ``registers``: dynamic registration is open."""
     document: dict[str, Any] = {
         "issuer": urls.issuer(tenant),
         "authorization_endpoint": urls.authorize(tenant),
@@ -105,7 +105,7 @@ def server_metadata(urls: Urls, tenant: TenantId, *, registers: bool) -> dict[st
 
 
 def smart_configuration(urls: Urls, tenant: TenantId, *, registers: bool) -> dict[str, Any]:
-    """Write ``.well-known/smart-configuration``."""
+    """Build ``.well-known/smart-configuration``."""
     whole = server_metadata(urls, tenant, registers=registers)
     return {
         name: value

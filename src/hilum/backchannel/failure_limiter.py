@@ -1,6 +1,6 @@
-"""Failed client authentications slow one client at one address, and nobody else (C57). In the process, bounded.
+"""The limit on failed client authentications, per client and address, so that it slows no other caller (C57).
 
-As at sign-in, an IPv6 address counts by its /64: one subscriber holds all of it.
+The counts are bounded and live in the process. As at sign-in, an IPv6 address counts by its /64, because one subscriber has all of it.
 """
 
 from threading import Lock
@@ -12,14 +12,15 @@ from hilum.standards.networks import network_of
 from hilum.standards.strangers import WINDOW_S, Sources, is_over
 
 FAILURES_BOUND = 30
-"""So many failures in a row within the window, and the pair waits until the window is over."""
+"""After this many consecutive failures within the window, the pair must wait until the window ends."""
 PAIRS_BOUND = 10_000
 
 
 class Failures:
     """Counts failures of each pair of client and address since its last success.
 
-    Forgetting the oldest pairs first costs an attacker more requests than the limit saves; secrets are 256 random bits in any case.
+    The least recently used pairs are evicted first. To evict a pair, an attacker needs more requests than that gains, and secrets are
+    256 random bits in any case.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -29,14 +30,14 @@ class Failures:
         self._lock = Lock()
 
     def wait_s(self, client: str, source: str) -> float:
-        """Tell how long the pair must wait before it is listened to again; 0 for now."""
+        """Return for how many seconds the pair's requests are still refused; 0 if they are not."""
         with self._lock:
             began, count = self._pairs.get((client, network_of(source)), (0.0, 0))
         over = began + WINDOW_S - self._clock.monotonic()
         return max(0.0, over) if count >= FAILURES_BOUND else 0.0
 
     def failed(self, client: str, source: str) -> None:
-        """Count a failure; a window begins with its first."""
+        """Count a failure. The window begins with the first one."""
         now, network = self._clock.monotonic(), network_of(source)
         with self._lock:
             began, count = self._pairs.get((client, network), (now, 0))
@@ -44,11 +45,11 @@ class Failures:
             self._sources.refused(source, now)
 
     def is_recorded(self, source: str) -> bool:
-        """Check whether one more refusal of this address is worth a record of its own."""
+        """Check whether the next refusal for this address gets its own record, rather than being counted."""
         with self._lock:
             return self._sources.is_recorded(source, self._clock.monotonic())
 
     def succeeded(self, client: str, source: str) -> None:
-        """Begin anew."""
+        """Reset the count of the pair."""
         with self._lock:
             self._pairs.pop((client, network_of(source)), None)

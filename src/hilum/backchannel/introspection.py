@@ -1,4 +1,4 @@
-"""Introspection: what a token is worth at this moment. Source: RFC 7662; SMART App Launch 2.2, token-introspection."""
+"""Introspection: whether a token is active now, and for what. Source: RFC 7662; SMART App Launch 2.2, token-introspection."""
 
 from typing import Any
 
@@ -17,17 +17,19 @@ from hilum.tokens.models import AccessToken, RefreshToken
 from hilum.web.urls import Site
 
 INACTIVE: dict[str, Any] = {"active": False}
-"""All that is said of a token that is not active, or not the caller's to see (RFC 7662 section 2.2)."""
+"""The whole response for a token that is not active or that the caller may not see (RFC 7662 section 2.2)."""
 
 
 def introspect(ctx: Context, site: Site, caller: Caller, token: str) -> dict[str, Any]:
-    """Say what a token is worth to its own client, or to a resource server of the tenant (C53).
+    """Return the state of a token to its own client, or to a resource server of the tenant (C53).
 
     Raises NotPermitted(invalid_client), also for a public client, which cannot authenticate; NotFound (no such tenant).
     """
     client = service.authenticate(ctx, site, caller)
     if caller.presented.method is Method.NONE:
-        refusal = NotPermitted("invalid_client", "Introspection needs a client that authenticates.")
+        refusal = NotPermitted(
+            "invalid_client", "Introspection requires client authentication; a public client has none."
+        )
         service.record_refusal(ctx, site, caller, refusal)
         raise refusal
     access = tokens.find_access(ctx, token)

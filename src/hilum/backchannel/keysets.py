@@ -1,6 +1,6 @@
-"""Key sets of clients, by URL: fetched through the safe fetcher, kept no longer than their host allows.
+"""Clients' key sets, by URL: fetched through the safe fetcher and cached no longer than their host allows.
 
-Lives in the process; each worker has its own. A failed fetch opens nothing: without a fresh set no assertion holds.
+Each process has its own cache. If a fetch fails, authentication fails: without a fresh set no assertion is accepted.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from hilum.kernel.errors import Unavailable
 from hilum.kernel.ports import Clock
 
 DEFAULT_LIFE = timedelta(minutes=5)
-"""For a host that says nothing about caching."""
+"""The lifetime of a set whose host sends no caching headers."""
 LONGEST_LIFE = timedelta(hours=1)
 KEYS_BOUND = 50
 KIDS_REMEMBERED = 200
@@ -27,19 +27,19 @@ SETS_BOUND = 1_000
 WINDOW = timedelta(minutes=1)
 FETCHES_PER_WINDOW = 60
 REFETCHES_PER_WINDOW = 6
-"""An assertion with an unknown ``kid`` may be anybody's: so many times a minute it makes us look again."""
+"""How often per window an unknown ``kid`` triggers a fetch. Anyone can send one, so it must not let them flood the host."""
 _MAX_AGE = re.compile(r"(?:^|[,\s])max-age=\"?(\d{1,10})\"?", re.IGNORECASE)
 
 
 class Fetcher(Protocol):
     async def get(self, url: str, *, accept: str = "application/json") -> Fetched:
-        """Read an address within bounds. Raises Unavailable."""
+        """Fetch a URL, with bounded size and time. Raises Unavailable."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class KeySet:
-    """``replaced`` names the ``kid``s that came back with other material than before (C11); told once."""
+    """A client's keys. ``replaced``: the ``kid``s whose material changed since the last fetch (C11); reported once."""
 
     jwks: dict[str, Any]
     replaced: tuple[str, ...] = ()
@@ -54,11 +54,11 @@ class _Entry:
     refetches: int = 0
     materials: dict[tuple[str, str], str] = field(default_factory=dict)
     replaced: tuple[str, ...] = ()
-    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 def life_of(headers: dict[str, str]) -> timedelta:
-    """Tell how long an answer may be kept. Source: RFC 9111 sections 5.2.2 and 4.2.3."""
+    """Return how long a response may be cached. Source: RFC 9111 sections 5.2.2 and 4.2.3."""
     control = headers.get("cache-control", "").lower()
     if "no-store" in control or "no-cache" in control:
         return timedelta(0)
@@ -70,35 +70,37 @@ def life_of(headers: dict[str, str]) -> timedelta:
 
 
 def read_set(answer: Fetched) -> dict[str, Any]:
-    """Read an answer as a JWK set of bounded size, without keys whose ``kid`` is no name but a burden. Raises Unavailable."""
+    """Parse a response as a JWK set of bounded size, leaving out keys with an oversized ``kid``. Raises Unavailable."""
     try:
         jwks = orjson.loads(answer.body) if answer.status == 200 else None
     except orjson.JSONDecodeError:
         jwks = None
     keys = jwks.get("keys") if isinstance(jwks, dict) else None
     if not isinstance(keys, list) or len(keys) > KEYS_BOUND or not all(isinstance(key, dict) for key in keys):
-        raise Unavailable("jwks_unreadable", "The client's key set cannot be read.")
+        raise Unavailable(
+            "jwks_unreadable", f"The client's jwks_uri did not return a JWK set of at most {KEYS_BOUND} keys."
+        )
     return {"keys": [key for key in keys if len(str(key.get("kid"))) <= KID_BOUND]}
 
 
 class KeySets:
-    """The sets of this process, the least recently used forgotten first."""
+    """The cache of key sets in this process; the least recently used are evicted first."""
 
     def __init__(self, fetcher: Fetcher, clock: Clock) -> None:
         self._fetcher, self._clock = fetcher, clock
         self._entries: LRUCache[str, _Entry] = LRUCache(SETS_BOUND)
 
     async def get(self, url: str, kid: str) -> KeySet:
-        """Give the set at ``url``; look once more when a fresh one lacks the ``kid``. Raises Unavailable."""
+        """Return the set at ``url``; fetch it again if a fresh one lacks the ``kid``. Raises Unavailable."""
         entry = self._entries.setdefault(url, _Entry())
-        async with entry.turn:
+        async with entry.lock:
             now = self._clock.monotonic()
             if now - entry.window_began >= WINDOW.total_seconds():
                 entry.window_began, entry.fetches, entry.refetches = now, 0, 0
             fresh = now < entry.fresh_until
             if not fresh:
                 await self._fetch(entry, url)
-            elif not _names(entry.jwks, kid) and entry.refetches < REFETCHES_PER_WINDOW:
+            elif not _has_kid(entry.jwks, kid) and entry.refetches < REFETCHES_PER_WINDOW:
                 entry.refetches += 1
                 await self._fetch(entry, url)
             replaced, entry.replaced = entry.replaced, ()
@@ -106,15 +108,18 @@ class KeySets:
 
     async def _fetch(self, entry: _Entry, url: str) -> None:
         if entry.fetches >= FETCHES_PER_WINDOW:
-            raise Unavailable("jwks_asked_too_often", "The client's key set was fetched too often.")
+            raise Unavailable(
+                "jwks_asked_too_often", "The client's jwks_uri was fetched too often; try again in a minute."
+            )
         entry.fetches += 1
         answer = await self._fetcher.get(url, accept="application/jwk-set+json, application/json")
         jwks = read_set(answer)
         entry.jwks = jwks
         entry.fresh_until = self._clock.monotonic() + life_of(answer.headers).total_seconds()
-        self._remember(entry)
+        self._note_replaced(entry)
 
-    def _remember(self, entry: _Entry) -> None:
+    def _note_replaced(self, entry: _Entry) -> None:
+        """Compare each key with the last one of the same ``kid`` and type, and add those that changed to ``entry.replaced``."""
         replaced = []
         for key in entry.jwks["keys"]:
             name, material = (str(key.get("kid")), str(key.get("kty"))), thumbprint(key)
@@ -127,5 +132,5 @@ class KeySets:
         entry.replaced += tuple(replaced)
 
 
-def _names(jwks: dict[str, Any], kid: str) -> bool:
+def _has_kid(jwks: dict[str, Any], kid: str) -> bool:
     return any(key.get("kid") == kid for key in jwks["keys"])

@@ -1,4 +1,4 @@
-"""What the token endpoint decides: pure functions from facts and ``now`` to values.
+"""The decisions of the token endpoint: pure functions from facts and ``now`` to values.
 
 Source: RFC 6749 sections 4.1.3, 4.4, 5 and 6; RFC 7636 section 4.6; RFC 7662; SMART App Launch 2.2, app-launch#obtain-access-token
 and backend-services.
@@ -33,8 +33,8 @@ from hilum.standing.policy import standing_fault
 from hilum.tokens.models import BACKEND_TOKEN_LIFE, USER_TOKEN_LIFE, AccessToken, Grant
 
 ID_TOKEN_LIFE = timedelta(hours=1)
-KEPT = 4_096
-"""How many answers of each question about scopes the process keeps: most tokens ask again what was asked before."""
+CACHE_SIZE = 4_096
+"""How many results of each scope computation the process caches: most token requests repeat an earlier one."""
 TEXT_BOUND = 4_096
 """The longest value that any parameter but ``scope`` and ``client_assertion`` may have."""
 SCOPE_TEXT_BOUND = 32 * 1024
@@ -62,7 +62,7 @@ GRANTS_OF: Mapping[ClientType, frozenset[GrantType]] = {
 
 @dataclass(frozen=True, slots=True)
 class TokenRequest:
-    """What a token request asks, parsed once. ``ignored`` names launch parameters that the app sent (C31)."""
+    """A parsed token request. ``ignored`` names launch parameters that the app sent (C31)."""
 
     grant_type: GrantType
     code: str = ""
@@ -74,9 +74,9 @@ class TokenRequest:
 
 
 def parse(form: Parameters) -> TokenRequest:
-    """Read a form as a token request. Raises Invalid(invalid_request), NotPermitted(unsupported_grant_type).
+    """Parse a form as a token request. Raises Invalid(invalid_request), NotPermitted(unsupported_grant_type).
 
-    A missing verifier or redirect URI is not malformed: it is a proof that fails, and costs the code (RFC 7636 section 4.6).
+    A missing verifier or redirect URI is not an error here: it is a failed proof, which uses up the code (RFC 7636 section 4.6).
     """
     check_form(form)
     named = form.get("grant_type")
@@ -85,7 +85,7 @@ def parse(form: Parameters) -> TokenRequest:
     if named not in NAMES:
         raise NotPermitted(
             TokenError.UNSUPPORTED_GRANT_TYPE,
-            "grant_type is none of authorization_code, refresh_token and client_credentials.",
+            "grant_type must be authorization_code, refresh_token or client_credentials.",
         )
     grant_type = GrantType(named)
     needed = {GrantType.CODE: "code", GrantType.REFRESH: "refresh_token"}.get(grant_type)
@@ -103,24 +103,26 @@ def parse(form: Parameters) -> TokenRequest:
 
 
 def check_form(form: Parameters) -> None:
-    """Refuse what no request of the back channel may hold. Raises Invalid(invalid_request). Source: RFC 6749 section 3.2."""
+    """Refuse repeated and oversized parameters. Raises Invalid(invalid_request). Source: RFC 6749 section 3.2."""
     if form.repeated:
-        raise Invalid(TokenError.INVALID_REQUEST, "A parameter is sent more than once.")
+        raise Invalid(TokenError.INVALID_REQUEST, "A parameter occurs more than once.")
     for name, value in form.values.items():
         if len(value) > _LONG.get(name, TEXT_BOUND):
-            raise Invalid(TokenError.INVALID_REQUEST, "A parameter is too long.")
+            raise Invalid(TokenError.INVALID_REQUEST, f"{name} is too long.")
 
 
 def judge_grant_type(client: Client, grant_type: GrantType) -> None:
-    """Hold a client to its grant types. Raises NotPermitted(unauthorized_client)."""
+    """Refuse a grant type that the client may not use. Raises NotPermitted(unauthorized_client)."""
     via = GrantType.CODE if grant_type is GrantType.REFRESH else grant_type
     registered = client.type in PLATFORM_PEERS or {via, grant_type} & set(client.grant_types)
     if grant_type not in GRANTS_OF[client.type] or not registered:
-        raise NotPermitted(TokenError.UNAUTHORIZED_CLIENT, "This client may not use this grant type.")
+        raise NotPermitted(
+            TokenError.UNAUTHORIZED_CLIENT, f"This client may not use the grant type {grant_type}."
+        )
 
 
 def refuse_grant(detail: str) -> NotPermitted:
-    """Make the refusal of a code or refresh token; the same code whatever is wrong with it."""
+    """Build the refusal of a code or refresh token. Its error code is the same for every reason."""
     return NotPermitted(TokenError.INVALID_GRANT, detail)
 
 
@@ -128,15 +130,15 @@ def refuse_grant(detail: str) -> NotPermitted:
 
 
 def asked_scopes(text: str) -> tuple[Scope, ...]:
-    """Read the scope parameter. Raises Invalid(invalid_scope); words that are none of ours are left out."""
+    """Parse the scope parameter, leaving out unknown scopes. Raises Invalid(invalid_scope)."""
     parsed = smart.parse_scopes(text)
     if isinstance(parsed, ScopeError):
-        raise Invalid(TokenError.INVALID_SCOPE, f"The scope cannot be taken: {SCOPE_FAULTS[parsed]}.")
+        raise Invalid(TokenError.INVALID_SCOPE, f"The scope is invalid: {SCOPE_FAULTS[parsed]}.")
     return parsed[0]
 
 
 def fewer_scopes(asked: str, held: tuple[str, ...]) -> tuple[str, ...]:
-    """Give the scopes that a refresh asks for: all held where it names none, fewer where it does, never more.
+    """Return the scopes that a refresh requests: ``held`` if ``asked`` is empty, otherwise those in ``asked``, never more than ``held``.
 
     Raises Invalid(invalid_scope). Source: RFC 6749 section 6.
     """
@@ -146,46 +148,46 @@ def fewer_scopes(asked: str, held: tuple[str, ...]) -> tuple[str, ...]:
     texts = tuple(smart.render(scope) for scope in scopes)
     if not scopes or not smart.all_covered(texts, held):
         raise Invalid(
-            TokenError.INVALID_SCOPE, "A refresh may ask for fewer scopes than were granted, never for more."
+            TokenError.INVALID_SCOPE, "A refresh may request fewer scopes than were granted, but not more."
         )
     return texts
 
 
 def backend_scopes(asked: str, client: Client, allowed: tuple[str, ...]) -> tuple[str, ...]:
-    """Give what a client may have by its own credentials: ``system/`` for a backend service, ``hilum/launch`` for an EHR.
+    """Return the scopes to grant for client credentials: ``system/`` for a backend service, ``hilum/launch`` for an EHR.
 
-    ``allowed``: registered and certified and installed. Raises Invalid(invalid_scope), also when nothing would be left (C16).
+    ``allowed``: registered and certified and installed. Raises Invalid(invalid_scope), also if no scope would be granted (C16).
     Source: SMART App Launch 2.2, backend-services#scopes.
     """
     scopes = asked_scopes(asked)
     if not scopes:
-        raise Invalid(TokenError.INVALID_SCOPE, "scope is missing or holds nothing known here.")
+        raise Invalid(TokenError.INVALID_SCOPE, "scope is missing, or contains no known scope.")
     if client.type is ClientType.EHR:
         granted: tuple[Scope, ...] = tuple(scope for scope in scopes if scope == EHR_SCOPE)
     else:
         if any(isinstance(scope, ClinicalScope) and scope.prefix is not Prefix.SYSTEM for scope in scopes):
-            raise Invalid(TokenError.INVALID_SCOPE, "A backend service is granted system scopes only.")
-        reached = {smart.ANY_TYPE, *types_of(Prefix.SYSTEM)}
-        named = (scope for scope in scopes if isinstance(scope, ClinicalScope) and scope.type in reached)
+            raise Invalid(TokenError.INVALID_SCOPE, "A backend service may request only system scopes.")
+        types = {smart.ANY_TYPE, *types_of(Prefix.SYSTEM)}
+        reachable = (scope for scope in scopes if isinstance(scope, ClinicalScope) and scope.type in types)
         granted = tuple(
             scope
-            for scope in smart.intersect(named, smart.known(allowed))
+            for scope in smart.intersect(reachable, smart.known(allowed))
             if isinstance(scope, ClinicalScope) and is_testable(scope.type, scope.constraints)
         )
     if not granted:
-        raise Invalid(TokenError.INVALID_SCOPE, "No scope that was asked may be granted to this client.")
+        raise Invalid(TokenError.INVALID_SCOPE, "None of the requested scopes may be granted to this client.")
     return tuple(smart.render(scope) for scope in granted)
 
 
-# --- what a grant rests on -------------------------------------------------------------------------------------------------------
+# --- current state of a grant -----------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class GrantState:
-    """Everything that can have changed since a grant was made, as it is now.
+    """The current state of everything that may end or narrow a grant.
 
-    ``authorization`` is None for a grant that rests on none (a backend service). ``session_over``: the EHR or browser session that the
-    grant may depend on has ended.
+    ``authorization`` is None for a grant without one (a backend service). ``session_over``: the EHR or browser session that the grant
+    depends on has ended.
     """
 
     standing: Standing
@@ -195,7 +197,7 @@ class GrantState:
 
 
 def grant_fault(state: GrantState, grant: Grant | AccessToken, *, now: datetime) -> Reason | None:
-    """Return what has ended a grant, standing first; None: it is good."""
+    """Return the reason why a grant is no longer valid, checking its standing first; None if it is valid."""
     if reason := standing_fault(state.standing, now):
         return reason
     person = state.person
@@ -219,7 +221,7 @@ def _authorization_fault(state: GrantState, grant: Grant | AccessToken, now: dat
 
 
 def charts_kept(grant: Grant | AccessToken, person: Person | None) -> tuple[str, ...] | None:
-    """Return the charts of a grant that are still the person's; None where the person's role reaches every chart."""
+    """Return the charts of a grant that the person may still open; None if the person's role may open every chart."""
     openable = None if person is None else patients_openable(person)
     if grant.person_patients is None or openable is None:
         return grant.person_patients
@@ -227,40 +229,41 @@ def charts_kept(grant: Grant | AccessToken, person: Person | None) -> tuple[str,
 
 
 def charts_end(charts: tuple[str, ...] | None, person: Person | None) -> datetime | None:
-    """Return when the first of these charts is the person's no more; None when none has an end."""
+    """Return when the person's access to the first of these charts ends; None if none has an end."""
     if not charts or person is None:
         return None
     return min((until for patient, until in person.chart_ends if patient in charts), default=None)
 
 
 def scopes_now(scopes: tuple[str, ...], state: GrantState, role: str) -> tuple[str, ...]:
-    """Narrow granted scopes to what may still be granted: registration, certification, installation, rights and agreement may have shrunk.
+    """Narrow granted scopes to those that may still be granted.
 
-    Raises Invalid(invalid_scope) when nothing is left.
+    The registration, certification, installation, rights or authorization may have been narrowed since. Raises Invalid(invalid_scope)
+    if none is left.
     """
     client, installation = state.standing.client, state.standing.installation
-    assert client is not None, "standing was judged before"
-    assert installation is not None, "standing was judged before"
-    agreed = None if state.authorization is None else state.authorization.scopes
-    left = _left(scopes, most(client, installation), role, agreed)
+    assert client is not None, "grant_fault was checked before"
+    assert installation is not None, "grant_fault was checked before"
+    authorized = None if state.authorization is None else state.authorization.scopes
+    left = _left(scopes, most(client, installation), role, authorized)
     if not left:
-        raise Invalid(TokenError.INVALID_SCOPE, "Nothing of what was granted may be granted any more.")
+        raise Invalid(TokenError.INVALID_SCOPE, "None of the granted scopes may be granted any longer.")
     return left
 
 
-@lru_cache(maxsize=KEPT)
+@lru_cache(maxsize=CACHE_SIZE)
 def most(facts: ClientFacts, installation: InstallationFacts) -> tuple[str, ...]:
-    """Give the most that a client may be granted at a tenant; worked out once while both stay what they are."""
+    """Return the most that a client may be granted at a tenant, cached for the same facts and installation."""
     return allowed_scopes(facts, installation)
 
 
-@lru_cache(maxsize=KEPT)
+@lru_cache(maxsize=CACHE_SIZE)
 def _left(
-    scopes: tuple[str, ...], allowed: tuple[str, ...], role: str, agreed: tuple[str, ...] | None
+    scopes: tuple[str, ...], allowed: tuple[str, ...], role: str, authorized: tuple[str, ...] | None
 ) -> tuple[str, ...]:
     left = grantable(smart.known(scopes), allowed, rights_of(role))
-    if agreed is not None:
-        left = smart.intersect(left, smart.known(agreed))
+    if authorized is not None:
+        left = smart.intersect(left, smart.known(authorized))
     return tuple(smart.render(scope) for scope in left) if is_useful(left) else ()
 
 
@@ -268,7 +271,7 @@ def _left(
 
 
 def token_life(client: Client, *rests_until: datetime | None, now: datetime) -> timedelta:
-    """Give the life of an access token: an hour at most for people, five minutes for services, never past what it rests on (C47)."""
+    """Return the life of an access token: at most an hour for people, five minutes for services, and no longer than ``rests_until`` (C47)."""
     longest = USER_TOKEN_LIFE if GrantType.CODE in GRANTS_OF[client.type] else BACKEND_TOKEN_LIFE
     ends = [end - now for end in (*rests_until, client.expires_at) if end is not None]
     return min([longest, *ends])
@@ -277,7 +280,7 @@ def token_life(client: Client, *rests_until: datetime | None, now: datetime) -> 
 def id_token_claims(
     grant: Grant, scopes: tuple[str, ...], *, issuer: str, fhir_base: str, auth_time: datetime, now: datetime
 ) -> dict[str, Any]:
-    """Write the claims of an id_token. Source: OpenID Connect Core 1.0 section 2; SMART App Launch 2.2, #scopes-for-requesting-identity-data."""
+    """Build the claims of an id_token. Source: OpenID Connect Core 1.0 section 2; SMART App Launch 2.2, #scopes-for-requesting-identity-data."""
     claims: dict[str, Any] = {
         "iss": issuer,
         "sub": grant.person,
@@ -294,26 +297,26 @@ def id_token_claims(
 
 
 def context_members(grant: Grant, scopes: tuple[str, ...]) -> dict[str, Any]:
-    """List the launch context that a token response tells: only where scope and launch allow (C32, C33)."""
+    """Return the launch context for a token response, as far as scopes and launch allow its disclosure (C32, C33)."""
     known = smart.known(scopes)
     patient, encounter = disclosed_context(known, grant.patient, grant.encounter)
-    told: dict[str, Any] = {"patient": patient} if patient else {}
+    disclosed: dict[str, Any] = {"patient": patient} if patient else {}
     if encounter:
-        told["encounter"] = encounter
+        disclosed["encounter"] = encounter
     if "launch" not in scopes:
-        return told
+        return disclosed
     extras = dict(grant.extras)
     entries = extras.pop("fhirContext", None)
     readable = readable_context(entries, known) if isinstance(entries, list | tuple) else ()
     if readable:
-        told["fhirContext"] = list(readable)
-    return extras | told
+        disclosed["fhirContext"] = list(readable)
+    return extras | disclosed
 
 
 def active_answer(
     token: AccessToken, *, issuer: str, fhir_base: str, intent: str, scopes: tuple[str, ...]
 ) -> dict[str, Any]:
-    """Write what introspection says of an active access token (C53). Source: RFC 7662 section 2.2; SMART App Launch 2.2, token-introspection."""
+    """Build the introspection response for an active access token (C53). Source: RFC 7662 section 2.2; SMART App Launch 2.2, token-introspection."""
     answer: dict[str, Any] = {
         "active": True,
         "token_type": "Bearer",
@@ -326,16 +329,16 @@ def active_answer(
         "sub": token.person or token.client,
     }
     patient, encounter = disclosed_context(smart.known(scopes), token.patient, token.encounter)
-    more = {"patient": patient, "encounter": encounter, "intent": intent}
+    optional = {"patient": patient, "encounter": encounter, "intent": intent}
     if "openid" in scopes and "fhirUser" in scopes and token.fhir_user:
-        more["fhirUser"] = f"{fhir_base}/{token.fhir_user}"
-    return answer | {name: value for name, value in more.items() if value}
+        optional["fhirUser"] = f"{fhir_base}/{token.fhir_user}"
+    return answer | {name: value for name, value in optional.items() if value}
 
 
 def unstopped(
     scopes: tuple[str, ...], stops: SwitchIndex, *, now: datetime, issued_at: datetime | None
 ) -> tuple[str, ...]:
-    """Leave out what full stops of scopes and types took; a wildcard that lost a type becomes the list of those that remain."""
+    """Remove the scopes that full stops on scopes and resource types cover. A wildcard that loses a type becomes the remaining types."""
     if not stops.kinds:
         return scopes
     kept: list[str] = []

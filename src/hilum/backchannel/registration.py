@@ -1,4 +1,4 @@
-"""Dynamic registration, in a plain sandbox only. Source: RFC 7591 section 3."""
+"""Dynamic client registration, which is open only in a plain sandbox. Source: RFC 7591 section 3."""
 
 from typing import Any
 
@@ -16,20 +16,21 @@ INVALID_METADATA = "invalid_client_metadata"
 
 
 def read_metadata(raw: bytes) -> dict[str, Any]:
-    """Read a registration request. Raises Invalid."""
+    """Parse a registration request. Raises Invalid."""
     try:
         body = orjson.loads(raw)
     except orjson.JSONDecodeError:
         body = None
     if not isinstance(body, dict):
-        raise Invalid(INVALID_METADATA, "Send one JSON object.")
+        raise Invalid(INVALID_METADATA, "The body must be one JSON object.")
     return body
 
 
 def register(ctx: Context, site: Site, body: dict[str, Any]) -> dict[str, Any]:
-    """Register a client at the tenant and give the answer, with its secret for the only time.
+    """Register a client at the tenant and return the response, the only one that contains its secret.
 
-    Raises Invalid with a code of RFC 7591 section 3.2.2 and the same field errors as every other door (C1); NotFound, NotPermitted.
+    Raises Invalid with a code of RFC 7591 section 3.2.2 and the same field errors as every other way to register (C1); NotFound,
+    NotPermitted.
     """
     try:
         client, secret = installations.register_dynamically(ctx, site.tenant, body)
@@ -39,7 +40,7 @@ def register(ctx: Context, site: Site, body: dict[str, Any]) -> dict[str, Any]:
 
 
 def _code(fault: Invalid) -> str:
-    # Origins that are not given are those of the redirect URIs, and share their faults.
+    # Origins default to those of the redirect URIs, so an invalid redirect URI reports a field error for both.
     by_redirects = "redirect_uris" in fault.fields and set(fault.fields) <= {"redirect_uris", "origins"}
     return INVALID_REDIRECT if by_redirects else INVALID_METADATA
 

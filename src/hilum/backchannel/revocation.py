@@ -1,4 +1,4 @@
-"""Revocation: a client hands a token back. Source: RFC 7009."""
+"""Token revocation by a client. Source: RFC 7009."""
 
 from hilum.backchannel import service
 from hilum.backchannel.service import Caller
@@ -9,9 +9,9 @@ from hilum.web.urls import Site
 
 
 def revoke(ctx: Context, site: Site, caller: Caller, token: str) -> None:
-    """End a token of the client, a refresh token with all that belongs to it; an unknown one is no error (C54).
+    """Revoke a token of the client; a refresh token with its whole family. An unknown token is no error (C54).
 
-    Raises NotPermitted: ``invalid_client``, or ``unauthorized_client`` for another client's token, which stays. NotFound (no such tenant).
+    Raises NotPermitted: ``invalid_client``, or ``unauthorized_client`` for another client's token, which is not revoked. NotFound (no such tenant).
     """
     client = service.authenticate(ctx, site, caller)
     ctx = ctx.as_actor(Actor(ActorKind.CLIENT, client.id, site.tenant))

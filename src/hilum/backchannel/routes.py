@@ -1,4 +1,4 @@
-"""Routes of the back channel and the public documents: token, introspect, revoke, register, keys, style, discovery."""
+"""Routes of the back channel and of the public documents: token, introspect, revoke, register, keys, style, discovery."""
 
 from collections.abc import Callable
 from typing import Any
@@ -24,7 +24,7 @@ from hilum.web.style import STYLE, STYLE_DIGEST
 
 DOCUMENT_MAX_AGE_S = 300
 KEYS_MAX_AGE_S = 60
-"""Shorter than the overlap of signing keys by far, so that nobody misses a new one for long."""
+"""Much shorter than the overlap of signing keys, so that every reader has a new key before it is used."""
 STYLE_MAX_AGE_S = 31_536_000
 ANY_ORIGIN = {"Access-Control-Allow-Origin": "*"}
 
@@ -38,11 +38,11 @@ def routes(
 ) -> list[Route]:
     """Build the routes.
 
-    ``registers``: dynamic registration is open, as it is in a plain sandbox only. ``at_stop`` takes what records counts that are
-    not on record yet.
+    ``registers``: dynamic registration is open, which it is only in a plain sandbox. ``at_stop`` registers a callback to run before
+    the process stops; it records the refusals counted so far.
     """
     back = BackChannel(kit, KeySets(fetcher, kit.clock), registers=registers)
-    at_stop(back.tell_folded_soon)
+    at_stop(back.record_folded_soon)
     documents = Documents(kit, registers=registers)
     posts: dict[str, Handler] = {
         "token": back.token,
@@ -72,7 +72,7 @@ def routes(
 
 
 class Documents:
-    """Public documents: JSON whatever the Accept header, for any origin (C24, C26)."""
+    """The public documents: JSON for any Accept header, and for any origin (C24, C26)."""
 
     def __init__(self, kit: Kit, *, registers: bool) -> None:
         self._kit, self._registers = kit, registers
@@ -88,15 +88,15 @@ class Documents:
         return await self._of_tenant(request, self._smart, DOCUMENT_MAX_AGE_S)
 
     async def server(self, request: Request) -> Response:
-        """GET the OpenID configuration, and RFC 8414 metadata, which say the same."""
+        """GET the OpenID configuration or the RFC 8414 metadata, which are the same document."""
         return await self._of_tenant(request, self._server, DOCUMENT_MAX_AGE_S)
 
     async def jwks(self, request: Request) -> Response:
-        """GET the keys that verify this tenant's id_tokens; makes the first one when there is none yet."""
+        """GET the keys that verify this tenant's id_tokens; creates the first one if there is none yet."""
         return await self._of_tenant(request, _keys, KEYS_MAX_AGE_S)
 
     async def style(self, request: Request) -> Response:
-        """GET the style document under the address that its content gives it."""
+        """GET the style document by the digest of its content."""
         if request.path_params["digest"] != STYLE_DIGEST:
             return _json(404, {"error": "not_found"}, 0)
         return _json(200, dict(STYLE), STYLE_MAX_AGE_S)
@@ -108,20 +108,22 @@ class Documents:
         return discovery.server_metadata(self._kit.urls, tenant, registers=self._registers)
 
     async def _of_tenant(
-        self, request: Request, make: Callable[[Context, TenantId], dict[str, Any]], max_age_s: int
+        self, request: Request, build: Callable[[Context, TenantId], dict[str, Any]], max_age_s: int
     ) -> Response:
         tenant = TenantId(request.path_params["tenant"])
 
         def verb(ctx: Context) -> dict[str, Any]:
-            found = identity.find_tenant(ctx, tenant)
-            if found is None or not found.active:
+            record = identity.find_tenant(ctx, tenant)
+            if record is None or not record.active:
                 raise NotFound("tenant_not_found", "There is no such tenant.")
-            return make(ctx, tenant)
+            return build(ctx, tenant)
 
         try:
+            # PostgreSQL refuses a NUL in text, so it must not reach the query.
             if "\x00" in tenant:
                 raise NotFound("tenant_not_found", "There is no such tenant.")
             body = await self._kit.edge.read(verb, trace=trace_of(request))
+            # Only the first request for a tenant's keys needs a write transaction.
             if body == {"keys": []}:
                 body = await self._kit.edge.write(
                     lambda ctx: _first_keys(ctx, tenant), trace=trace_of(request)
@@ -143,8 +145,8 @@ def _first_keys(ctx: Context, tenant: TenantId) -> dict[str, Any]:
 
 
 def _refused(_: Request) -> Response:
-    told = {"error": "invalid_request", "error_description": "This method is not offered here."}
-    return Response(orjson.dumps(told), 405, {"Cache-Control": "no-store"}, "application/json")
+    body = {"error": "invalid_request", "error_description": "This method is not allowed here."}
+    return Response(orjson.dumps(body), 405, {"Cache-Control": "no-store"}, "application/json")
 
 
 def _json(status: int, body: dict[str, Any], max_age_s: int) -> Response:

@@ -1,7 +1,8 @@
-"""The back channel's verbs: authenticate a client, and the token endpoint's five fixed phases.
+"""The back channel's verbs: authenticate a client, and exchange a grant for tokens in five fixed phases.
 
-Parse once, authenticate the client, narrow the scopes, check the grant's own proof, mint. What needs the network is done before, by the
-edge: a verb is handed assertions whose signature holds. Every refusal here commits, with what it revoked and its record.
+Parse once, authenticate the client, narrow the scopes, check the grant's own proof, mint. The edge does everything that needs the network
+before the transaction, so a verb receives assertions whose signature is verified. Every refusal here commits, with its record and the
+revocations it caused.
 """
 
 import hashlib
@@ -45,10 +46,10 @@ from hilum.web.urls import Site
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """A client at the back channel, as far as the edge could tell before the transaction.
+    """A client at the back channel, as far as the edge can verify it before the transaction.
 
-    ``assertion``: its signature and claims hold, by the keys that ``key_source`` names. ``replaced``: keys of its set that came back
-    with other material. ``loud``: this source has not been refused so often lately that one more record says nothing.
+    ``assertion``: its signature and claims were verified with the keys of ``key_source``. ``replaced``: the ``kid``s of its key set
+    whose material changed. ``loud``: this source has few enough recent refusals that the next one gets its own record.
     """
 
     presented: Presented
@@ -59,19 +60,19 @@ class Caller:
 
 
 def key_source(client: Client) -> str:
-    """Name where a client's keys come from, so that a change between edge and transaction is seen."""
+    """Return a digest of a client's registered keys or their URL, to detect a change between the edge and the transaction."""
     inline = orjson.dumps(client.jwks, option=orjson.OPT_SORT_KEYS) if client.jwks else b""
     return hashlib.sha256(client.jwks_uri.encode() + b"\n" + inline).hexdigest()
 
 
 def find_client(ctx: Context, site: Site, caller: Presented) -> Client | None:
-    """Find the client that somebody claims to be, for the edge to fetch its keys; not yet authenticated. Raises NotFound (tenant)."""
+    """Find the client that a caller claims to be, not yet authenticated, so that the edge can fetch its keys. Raises NotFound (tenant)."""
     _tenant(ctx, site)
     return cached_facts.find_client(ctx, caller.client)
 
 
 def public_holder(ctx: Context, site: Site, refresh_token: str) -> ClientId | None:
-    """Name the public client of a refresh token; a client that has credentials must show them. Raises NotFound (tenant)."""
+    """Return the client of a refresh token if it is public; any other must present its credentials. Raises NotFound (tenant)."""
     _tenant(ctx, site)
     held = tokens.find_refresh(ctx, refresh_token)
     if held is None or held.grant.tenant != site.tenant:
@@ -81,7 +82,7 @@ def public_holder(ctx: Context, site: Site, refresh_token: str) -> ClientId | No
 
 
 def authenticate(ctx: Context, site: Site, caller: Caller) -> Client:
-    """Say who calls, or refuse with ``invalid_client`` and a record. Raises NotFound (no such tenant), NotPermitted."""
+    """Authenticate a client and return it. Raises NotPermitted(invalid_client), which is recorded; NotFound (no such tenant)."""
     _tenant(ctx, site)
     if caller.replaced:
         facts = {"kids": list(caller.replaced)}
@@ -100,30 +101,31 @@ def _authenticate(ctx: Context, site: Site, caller: Caller) -> Client:
     presented = caller.presented
     client = cached_facts.find_client(ctx, presented.client)
     if client is None or (client.expires_at is not None and ctx.now >= client.expires_at):
-        client_auth.refuse_client("The client is not known here.")
+        client_auth.refuse_client("There is no such client here, or its registration has expired.")
     client_auth.judge_method(client, presented)
     if presented.method is Method.BASIC and not clients_policy.secret_matches(
         client, presented.digest, ctx.now
     ):
-        client_auth.refuse_client("The secret is not the client's.")
+        client_auth.refuse_client("The client secret is wrong or has expired.")
     if presented.method is Method.ASSERTION:
         _use_assertion(ctx, client, caller)
     facts = cached_facts.client_facts(ctx, client.id)
     if facts is None or facts.tenant not in {None, site.tenant}:
-        client_auth.refuse_client("The client is not known here.")
+        client_auth.refuse_client("There is no such client here, or its registration has expired.")
     return client
 
 
 def _use_assertion(ctx: Context, client: Client, caller: Caller) -> None:
-    proved = caller.assertion
-    if proved is None or proved.client != client.id or caller.key_source != key_source(client):
+    verified = caller.assertion
+    # The edge verified with a cached registration; if its keys changed since, the assertion must be verified again.
+    if verified is None or verified.client != client.id or caller.key_source != key_source(client):
         client_auth.refuse_client("The client assertion is not signed by a registered key of the client.")
-    if not tokens.remember_jti(ctx, client.id, proved.jti, proved.expires_at):
-        client_auth.refuse_client("The client assertion was used before (jti).")
+    if not tokens.remember_jti(ctx, client.id, verified.jti, verified.expires_at):
+        client_auth.refuse_client("The client assertion was used before; send a new jti with each request.")
 
 
 def exchange(ctx: Context, site: Site, caller: Caller, request: TokenRequest) -> dict[str, Any]:
-    """Issue tokens, and return the body of the token response.
+    """Issue tokens and return the body of the token response.
 
     Raises NotPermitted and Invalid with a code of RFC 6749 section 5.2, NotFound (no such tenant), Unavailable.
     """
@@ -170,14 +172,14 @@ def _by_code(ctx: Context, site: Site, client: Client, request: TokenRequest) ->
     grant = replace(
         code.grant, scopes=scopes, person_patients=charts, launch_moved=_has_moved(ctx, code.grant)
     )
-    minted = tokens.mint(
+    issued = tokens.mint(
         ctx,
         grant,
         offline=offline_of(smart.known(scopes)),
         code_family=code.family,
         life=_life(ctx, client, grant, state),
     )
-    body = _body(minted) | policy.context_members(grant, scopes)
+    body = _body(issued) | policy.context_members(grant, scopes)
     if "openid" in scopes:
         body["id_token"] = _id_token(ctx, site, grant, scopes, code)
     return body
@@ -188,8 +190,9 @@ def _by_refresh(ctx: Context, site: Site, client: Client, request: TokenRequest)
     held = tokens.find_refresh(ctx, presented)
     own = held is not None and held.grant.client == client.id and held.grant.tenant == site.tenant
     if held is None or not own or tokens_policy.refresh_fault(held, ctx.now):
+        # Redeeming records why the token is not valid, and revokes its family if it was used before.
         tokens.redeem_refresh(ctx, presented, client=client.id, tenant=site.tenant)
-        raise refuse_grant("The refresh token is not valid.")
+        raise refuse_grant("The refresh token is not valid for this client.")
     online = not held.offline
     state = load_state(ctx, site, held.grant, issued_at=held.issued_at, online=online, issuing=True)
     if state.session_over:
@@ -198,15 +201,16 @@ def _by_refresh(ctx: Context, site: Site, client: Client, request: TokenRequest)
     kept = unstopped(ctx, held.grant.scopes, held.issued_at)
     offline = offline_of(smart.known(policy.scopes_now(kept, state, held.grant.role)))
     if offline is None or (held.offline and not offline and _is_session_over(ctx, held.grant)):
-        raise refuse_grant("The access that refreshing rests on was taken back.")
+        raise refuse_grant("The scope that allowed refreshing was revoked.")
     asked = policy.fewer_scopes(request.scope, held.grant.scopes)
     scopes = policy.scopes_now(smart.narrow(asked, kept), state, held.grant.role)
     charts = _charts_now(held.grant, state)
     used = tokens.redeem_refresh(ctx, presented, client=client.id, tenant=site.tenant)
+    # The authorization may have been narrowed between reading the token and locking it; the scopes above would be too wide.
     if used.grant != held.grant:
-        raise Conflict("grant_changed", "The agreement was narrowed at this moment.")
+        raise Conflict("grant_changed", "The authorization was narrowed at the same time; try again.")
     grant = replace(used.grant, scopes=kept, person_patients=charts, launch_moved=_has_moved(ctx, used.grant))
-    minted = tokens.mint(
+    issued = tokens.mint(
         ctx,
         grant,
         offline=offline,
@@ -214,7 +218,7 @@ def _by_refresh(ctx: Context, site: Site, client: Client, request: TokenRequest)
         life=_life(ctx, client, grant, state),
         access_scopes=scopes,
     )
-    return _body(minted) | policy.context_members(grant, scopes)
+    return _body(issued) | policy.context_members(grant, scopes)
 
 
 def _by_credentials(ctx: Context, site: Site, client: Client, request: TokenRequest) -> dict[str, Any]:
@@ -225,12 +229,14 @@ def _by_credentials(ctx: Context, site: Site, client: Client, request: TokenRequ
     acting = Party(site.tenant, client.id, facts.app, facts.version, facts.vendor)
     standing = Standing(acting, tenant, facts, installation, cached_facts.switches(ctx))
     if reason := standing_fault(standing, ctx.now):
-        detail = f"The client may not work here now: {reason}. {meaning_of(reason)}"
+        detail = f"The client may not get a token here now: {reason}. {meaning_of(reason)}"
         raise NotPermitted(TokenError.UNAUTHORIZED_CLIENT, detail)
     allowed = policy.most(facts, installation) if installation else ()
     scopes = unstopped(ctx, policy.backend_scopes(request.scope, client, allowed), None)
     if not scopes:
-        raise Invalid(TokenError.INVALID_SCOPE, "Every scope that was asked is stopped now.")
+        raise Invalid(
+            TokenError.INVALID_SCOPE, "A switch stops every requested scope; try again when it is released."
+        )
     grant = Grant(
         tenant=site.tenant,
         client=client.id,
@@ -251,7 +257,7 @@ _GRANTS: Mapping[GrantType, Callable[[Context, Site, Client, TokenRequest], dict
 }
 
 
-# --- what has changed since ----------------------------------------------------------------------------------------------------
+# --- current state of a grant --------------------------------------------------------------------------------------------------
 
 
 def load_state(
@@ -263,12 +269,12 @@ def load_state(
     online: bool,
     issuing: bool = False,
 ) -> GrantState:
-    """Read everything that a grant rests on. ``online``: it ends with the session of its person.
+    """Read the current state of everything that a grant depends on. ``online``: it ends with its person's session.
 
-    ``issued_at``: of the code or token. ``issuing``: tokens follow in this transaction, so the agreement is held as it is until they
-    are stored.
+    ``issued_at``: when the code or token was issued. ``issuing``: tokens will be stored in this transaction, so the authorization is
+    locked against changes until it commits.
     """
-    read = consent.hold_authorization if issuing else consent.find_authorization
+    find = consent.hold_authorization if issuing else consent.find_authorization
     person = cached_facts.find_person(ctx, grant.person) if grant.person else None
     active = person is not None and person.active and person.tenant == grant.tenant
     standing = Standing(
@@ -280,7 +286,7 @@ def load_state(
         person_active=active or not grant.person,
         issued_at=issued_at,
     )
-    authorization = read(ctx, grant.authorization) if grant.authorization else None
+    authorization = find(ctx, grant.authorization) if grant.authorization else None
     return GrantState(standing, person, authorization, session_over=online and _is_session_over(ctx, grant))
 
 
@@ -290,7 +296,7 @@ def find_launch(ctx: Context, grant: Grant | AccessToken) -> Launch | None:
 
 
 def _is_session_over(ctx: Context, grant: Grant | AccessToken) -> bool:
-    """Tell whether the EHR's session, or without a launch the browser's, has ended (C36)."""
+    """Check whether the EHR's session, or without a launch the browser's, has ended (C36)."""
     if not grant.person:
         return False
     if grant.launch:
@@ -305,15 +311,15 @@ def _has_moved(ctx: Context, grant: Grant) -> bool:
 
 
 def unstopped(ctx: Context, scopes: tuple[str, ...], issued_at: datetime | None) -> tuple[str, ...]:
-    """Leave out what a switch on a scope or a type stops, or what was granted before the end of such a stop: it never comes back."""
+    """Remove the scopes that a switch on a scope or type stops now, and those granted before such a full stop was released."""
     return policy.unstopped(scopes, cached_facts.part_switches(ctx), now=ctx.now, issued_at=issued_at)
 
 
 def _charts_now(grant: Grant, state: GrantState) -> tuple[str, ...] | None:
-    """Narrow a grant to the charts that are still the person's. Raises NotPermitted when that of its context is not."""
+    """Return the charts of a grant that the person may still open. Raises NotPermitted if that of the launch context is not one."""
     charts = policy.charts_kept(grant, state.person)
     if grant.patient and charts is not None and grant.patient not in charts:
-        raise refuse_grant("The chart of this launch is no longer one that the person may open.")
+        raise refuse_grant("The person may no longer open the chart of this launch.")
     return charts
 
 
@@ -324,21 +330,21 @@ def _life(ctx: Context, client: Client, grant: Grant, state: GrantState) -> time
 
 def _judge(state: GrantState, grant: Grant, now: datetime) -> None:
     if reason := policy.grant_fault(state, grant, now=now):
-        raise refuse_grant(f"The grant does not stand any more: {reason}. {meaning_of(reason)}")
+        raise refuse_grant(f"The grant is no longer valid: {reason}. {meaning_of(reason)}")
 
 
-# --- answers -------------------------------------------------------------------------------------------------------------------
+# --- responses -----------------------------------------------------------------------------------------------------------------
 
 
-def _body(minted: Minted) -> dict[str, Any]:
+def _body(issued: Minted) -> dict[str, Any]:
     body: dict[str, Any] = {
-        "access_token": minted.access_token,
+        "access_token": issued.access_token,
         "token_type": "Bearer",
-        "expires_in": minted.expires_in_s,
-        "scope": " ".join(minted.scopes),
+        "expires_in": issued.expires_in_s,
+        "scope": " ".join(issued.scopes),
     }
-    if minted.refresh_token:
-        body["refresh_token"] = minted.refresh_token
+    if issued.refresh_token:
+        body["refresh_token"] = issued.refresh_token
     return body
 
 
@@ -361,14 +367,14 @@ def _tenant(ctx: Context, site: Site) -> Tenant:
     return tenant
 
 
-def refuse_unheard(ctx: Context, site: Site, caller: Caller, refusal: NotPermitted) -> None:
-    """Record a refusal that the edge came to before any verb ran. Raises NotFound (no such tenant)."""
+def record_edge_refusal(ctx: Context, site: Site, caller: Caller, refusal: NotPermitted) -> None:
+    """Record a refusal that the edge decided before any verb ran. Raises NotFound (no such tenant)."""
     _tenant(ctx, site)
     record_refusal(ctx, site, caller, refusal)
 
 
 def record_refusal(ctx: Context, site: Site, caller: Caller, refusal: NotPermitted | Invalid) -> None:
-    """Record a refusal of the back channel; ``facts`` hold its sentence, which names no secret."""
+    """Record a refusal of the back channel, unless the caller is only counted. Its ``detail`` must contain no secret."""
     if not caller.loud:
         return
     client = cached_facts.find_client(ctx, caller.presented.client)
@@ -385,12 +391,12 @@ def record_refusal(ctx: Context, site: Site, caller: Caller, refusal: NotPermitt
 
 
 def record_folded(ctx: Context, folded: Iterable[tuple[str, str, int]]) -> None:
-    """Record refusals beyond those that were recorded one by one: tenant, address and how many. Of a tenant that is none, nothing."""
-    there: dict[str, bool] = {"": True}
+    """Record refusals that were only counted: tenant, address and count. Those of tenants that do not exist are dropped."""
+    exists: dict[str, bool] = {"": True}
     for tenant, source, count in folded:
-        if tenant not in there:
-            there[tenant] = cached_facts.find_tenant(ctx, TenantId(tenant)) is not None
-        if there[tenant]:
+        if tenant not in exists:
+            exists[tenant] = cached_facts.find_tenant(ctx, TenantId(tenant)) is not None
+        if exists[tenant]:
             event = Event(
                 "authserver.token.refuse",
                 Outcome.REFUSED,

@@ -1,4 +1,4 @@
-"""The edge of the back channel: phase 0 (read, fetch keys, judge the assertion), then one verb, then one table of errors.
+"""The edge of the back channel: parse and verify the client's assertion, run one verb in a transaction, render the response.
 
 Source: RFC 6749 sections 3.2, 5.1 and 5.2; RFC 7009 section 2; RFC 7662 section 2; Fetch standard (CORS).
 """
@@ -44,7 +44,7 @@ from hilum.web.urls import Site
 
 T = TypeVar("T")
 TRIES = 3
-"""A verb that lost to another transaction left nothing behind, and may run again."""
+"""How often a verb is run if it conflicts with another transaction; one that failed has changed nothing."""
 CLIENTS_KEPT_S = 2.0
 CLIENTS_BOUND = 10_000
 FOLDS_AT_ONCE = 200
@@ -60,15 +60,17 @@ _KNOWN = frozenset(each.value for each in TokenError) | {
 
 
 class TooManyFailures(HilumError):
-    """The pair of client and address failed too often; ``wait_s`` tells how long it is not listened to."""
+    """A client failed too often at one address; its requests are refused for ``wait_s`` seconds."""
 
     def __init__(self, wait_s: float) -> None:
-        super().__init__("temporarily_unavailable", "Too many failed attempts; wait before the next.")
+        super().__init__(
+            "temporarily_unavailable", "Too many failed attempts; wait for as long as Retry-After says."
+        )
         self.wait_s = wait_s
 
 
 class BackChannel:
-    """The endpoints that clients call themselves."""
+    """The endpoints that clients call without a browser."""
 
     def __init__(self, kit: Kit, keysets: KeySets, *, registers: bool) -> None:
         self._kit, self._keysets, self._registers = kit, keysets, registers
@@ -90,23 +92,25 @@ class BackChannel:
         return await self._answer(request, self._revoke)
 
     async def register(self, request: Request) -> Response:
-        """POST /t/{tenant}/oauth/register; nothing is there when registration is closed."""
+        """POST /t/{tenant}/oauth/register; 404 unless registration is open."""
         return await self._answer(request, self._register)
 
     async def _token(self, request: Request, site: Site, form: Parameters) -> tuple[int, dict[str, Any]]:
         asked = policy.parse(form)
         urls = self._kit.urls
-        form = await self._named(request, site, form, asked)
+        form = await self._with_client(request, site, form, asked)
         caller = await self._caller(request, site, form, {urls.token(site.tenant)})
         return 200, await self._run(request, caller, lambda ctx: service.exchange(ctx, site, caller, asked))
 
-    async def _named(self, request: Request, site: Site, form: Parameters, asked: TokenRequest) -> Parameters:
-        """Let a refresh token name its public client where nothing else does: only a code has to come with ``client_id``.
+    async def _with_client(
+        self, request: Request, site: Site, form: Parameters, asked: TokenRequest
+    ) -> Parameters:
+        """Add the public client of a refresh token as ``client_id`` if the request identifies no client: only a code requires it.
 
         Source: RFC 6749 sections 3.2.1 and 6; SMART App Launch 2.2, app-launch#refresh-access-token.
         """
-        said = client_auth.NAMING & (set(form.values) | form.repeated)
-        if not asked.refresh_token or said or "authorization" in request.headers:
+        identified = client_auth.NAMING & (set(form.values) | form.repeated)
+        if not asked.refresh_token or identified or "authorization" in request.headers:
             return form
         find = partial(service.public_holder, site=site, refresh_token=asked.refresh_token)
         client = await self._kit.edge.read(find, trace=trace_of(request))
@@ -130,15 +134,15 @@ class BackChannel:
 
     async def _register(self, request: Request, site: Site, _: Parameters) -> tuple[int, dict[str, Any]]:
         if not self._registers:
-            raise NotFound("not_found", "Dynamic registration is not open here.")
-        # What no page of another site can send without a preflight, which only registered origins pass.
+            raise NotFound("not_found", "Dynamic registration is not open on this server.")
+        # A page of another site cannot send JSON without a preflight, and only registered origins pass that.
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
             raise Invalid(registration.INVALID_METADATA, "The body must be application/json.")
         body = registration.read_metadata(await forms.read_body(request, oauth.BODY_BOUND))
         verb = partial(registration.register, site=site, body=body)
         return 201, await self._write(verb, trace_of(request))
 
-    # --- phase 0 ---------------------------------------------------------------------------------------------------------------
+    # --- authentication --------------------------------------------------------------------------------------------------------
 
     async def _caller(self, request: Request, site: Site, form: Parameters, audiences: set[str]) -> Caller:
         trace = trace_of(request)
@@ -162,17 +166,19 @@ class BackChannel:
     ) -> dict[str, Any]:
         client = await self._client(site, presented, trace)
         if client is None:
-            client_auth.refuse_client("The client is not known here.")
+            client_auth.refuse_client("There is no such client here, or its registration has expired.")
         client_auth.judge_method(client, presented)
-        header, _ = client_auth.peek(presented.assertion)
+        header, _ = client_auth.decode_unverified(presented.assertion)
         kid = client_auth.judge_header(header, client)
         jwks, replaced = await self._keys(client, kid)
         now = self._kit.clock.now()
-        proved = client_auth.prove(presented, client, jwks, audiences=audiences, issuer=site.issuer, now=now)
-        return {"assertion": proved, "key_source": service.key_source(client), "replaced": replaced}
+        verified = client_auth.prove(
+            presented, client, jwks, audiences=audiences, issuer=site.issuer, now=now
+        )
+        return {"assertion": verified, "key_source": service.key_source(client), "replaced": replaced}
 
     async def _client(self, site: Site, presented: Presented, trace: Trace) -> Client | None:
-        """Find whose keys to judge by, as it was moments ago: the verb compares where the keys come from, and all else, with now."""
+        """Find the client whose keys verify the assertion, cached for moments: the verb checks its key source and all else again."""
         client = self._clients.get((site.tenant, ClientId(presented.client)))
         if client is not None:
             return client
@@ -186,25 +192,25 @@ class BackChannel:
         if client.jwks is not None or not client.jwks_uri:
             return client.jwks or {}, ()
         try:
-            found = await self._keysets.get(client.jwks_uri, kid)
+            keyset = await self._keysets.get(client.jwks_uri, kid)
         except Unavailable as error:
-            client_auth.refuse_client(f"The client's key set is not to be had: {error.code}.")
-        return found.jwks, found.replaced
+            client_auth.refuse_client(f"The client's jwks_uri could not be read: {error.code}.")
+        return keyset.jwks, keyset.replaced
 
     async def _refused(self, site: Site, caller: Caller, refusal: NotPermitted, trace: Trace) -> None:
         self._clients.pop((site.tenant, caller.presented.client), None)
         await self._fold(caller, site.tenant, trace.source)
         if caller.loud:
-            await self._write(lambda ctx: service.refuse_unheard(ctx, site, caller, refusal), trace)
+            await self._write(lambda ctx: service.record_edge_refusal(ctx, site, caller, refusal), trace)
         self._failures.failed(caller.presented.client, trace.source)
 
     async def _fold(self, caller: Caller, tenant: TenantId, source: str) -> None:
-        """Count a refusal that gets no record of its own; a minute after the first of them, their counts are recorded."""
+        """Count a refusal if it gets no record of its own; the counts are recorded a minute after the first."""
         self._refusals.fold(tenant, source, loud=caller.loud)
 
-    def tell_folded_soon(self) -> None:
-        """Record what was counted; also when the process is told to stop."""
-        self._refusals.tell_soon()
+    def record_folded_soon(self) -> None:
+        """Start recording the refusals counted so far; also called before the process stops."""
+        self._refusals.record_soon()
 
     # --- the verb --------------------------------------------------------------------------------------------------------------
 
@@ -231,7 +237,7 @@ class BackChannel:
                 continue
         return await self._kit.edge.write(verb, trace=trace)
 
-    # --- the answer ------------------------------------------------------------------------------------------------------------
+    # --- the response ----------------------------------------------------------------------------------------------------------
 
     async def _answer(
         self,
@@ -255,7 +261,7 @@ class BackChannel:
     # --- CORS (C26) ------------------------------------------------------------------------------------------------------------
 
     async def preflight(self, request: Request) -> Response:
-        """OPTIONS of every endpoint: the client is not known yet, so any origin registered by an app installed here may ask."""
+        """OPTIONS of every endpoint: a preflight does not identify the client, so it allows every origin of an app installed here."""
         origin = request.headers.get("origin", "")
         tenant = TenantId(request.path_params["tenant"])
         headers = {"Vary": "Origin"}
@@ -288,7 +294,7 @@ class BackChannel:
         return headers
 
     async def _origins_at(self, tenant: TenantId) -> frozenset[str]:
-        """Give the origins of clients that may be installed at a tenant; none when nobody can tell."""
+        """Return the origins of clients that may be installed at a tenant; empty if they cannot be read."""
         try:
             return await self._kit.edge.reads(partial(cached_facts.origins, tenant=tenant))
         except Unavailable:
@@ -296,16 +302,16 @@ class BackChannel:
 
 
 async def _read_form(request: Request) -> Parameters:
-    """Read a form body. Raises Invalid; a parameter without a value counts as not sent (RFC 6749 section 3.2)."""
+    """Read a form body. Raises Invalid; a parameter without a value is treated as omitted (RFC 6749 section 3.2)."""
     if not forms.is_form(request):
         raise Invalid(TokenError.INVALID_REQUEST, "The body must be application/x-www-form-urlencoded.")
     raw = await forms.read_body(request, oauth.BODY_BOUND)
     pairs = oauth.decode_form(raw.decode()) if raw.isascii() else None
     if pairs is None:
-        raise Invalid(TokenError.INVALID_REQUEST, "The form cannot be read.")
-    found = oauth.read_parameters(pairs)
-    policy.check_form(found)
-    return found
+        raise Invalid(TokenError.INVALID_REQUEST, "The form is not valid percent-encoded text.")
+    form = oauth.read_parameters(pairs)
+    policy.check_form(form)
+    return form
 
 
 def _token_of(form: Parameters) -> str:
@@ -316,7 +322,7 @@ def _token_of(form: Parameters) -> str:
 
 
 def _render(error: HilumError, *, basic: bool) -> tuple[int, dict[str, Any], dict[str, str]]:
-    """Give status, body and headers of an error: the one table of the back channel."""
+    """Return status, body and headers for an error; the only place where the back channel maps errors to HTTP."""
     code, headers = error.code, {}
     if isinstance(error, TooManyFailures):
         status, headers = 429, {"Retry-After": str(math.ceil(error.wait_s))}
@@ -330,7 +336,7 @@ def _render(error: HilumError, *, basic: bool) -> tuple[int, dict[str, Any], dic
         status, code = 429, "temporarily_unavailable"
     elif error.code == TokenError.INVALID_CLIENT:
         status = 401
-        # A challenge only in reply to an Authorization header: elsewhere it would make browsers ask people for a password.
+        # Challenge only in response to an Authorization header, or browsers would ask people for a password.
         headers = {"WWW-Authenticate": 'Basic realm="hilum"'} if basic else {}
     else:
         status = {"body_too_large": 413, "body_too_slow": 408}.get(error.code, 400)

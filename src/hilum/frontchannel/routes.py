@@ -67,9 +67,9 @@ class FrontChannel:
             Route(f"{root}/manage", self.manage_post, methods=["POST"]),
         ]
 
-    def tell_folded_soon(self) -> None:
+    def record_folded_soon(self) -> None:
         """Record counted refusals; also called when the process stops."""
-        self._refusals.tell_soon()
+        self._refusals.record_soon()
 
     async def authorize(self, request: Request) -> Response:
         """Start an authorization request, by GET or POST (C29), or show the next page of the one in ``request``."""

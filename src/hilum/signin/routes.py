@@ -85,7 +85,7 @@ def pages(kit: Kit, origins_of: OriginsOf = _no_origins, *, at_stop: AtStop = _i
     ``at_stop`` registers what records counts that were not recorded yet.
     """
     handlers = _Handlers(kit, origins_of)
-    at_stop(handlers.refusals.tell_soon)
+    at_stop(handlers.refusals.record_soon)
     return [
         Route("/t/{tenant}/signin", handlers.show_signin, methods=["GET"]),
         Route("/t/{tenant}/signin", handlers.sign_in, methods=["POST"]),
@@ -228,7 +228,7 @@ def authenticator(edge: Edge, *, at_stop: AtStop = _ignored) -> Authenticate:
     rest counted.
     """
     refusals = Refusals(edge, partial(service.record_folded, action=service.USE_OF_TOKEN))
-    at_stop(refusals.tell_soon)
+    at_stop(refusals.record_soon)
 
     async def refuse(request: Request, barred: Barred) -> NotPermitted:
         trace = trace_of(request)
@@ -310,7 +310,7 @@ Id = Annotated[str, PathParameter(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 def api(kit: Kit, *, at_stop: AtStop = _ignored) -> APIRouter:
     """Return the API routes of tokens, passwords and sessions. ``at_stop`` as for ``pages``."""
     refusals = Refusals(kit.edge, service.record_folded)
-    at_stop(refusals.tell_soon)
+    at_stop(refusals.record_soon)
     router = api_router(kit, "signin")
 
     @router.post("/tokens", status_code=status.HTTP_201_CREATED, openapi_extra=audience(ANYONE))

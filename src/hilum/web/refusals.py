@@ -47,11 +47,11 @@ class Refusals:
     def fold(self, tenant: str, source: str, *, loud: bool) -> None:
         """Count a refusal that is not ``loud``; start a task that records the counts if they are due."""
         if self._aggregated.are_due(self._clock.monotonic()):
-            self.tell_soon()
+            self.record_soon()
         if not loud:
             self._add(tenant, source, 1)
 
-    def tell_soon(self) -> None:
+    def record_soon(self) -> None:
         """Start a task that records the counts; also called when the process stops."""
         if self._timer is not None:
             self._timer.cancel()
@@ -64,7 +64,7 @@ class Refusals:
     def _add(self, tenant: str, source: str, count: int) -> None:
         self._aggregated.add(tenant, source, self._clock.monotonic(), count)
         if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(WINDOW_S, self.tell_soon)
+            self._timer = asyncio.get_running_loop().call_later(WINDOW_S, self.record_soon)
 
     async def _tell(self, taken: list[AggregatedCount]) -> None:
         """Record the counts in batches. Those that cannot be recorded are counted again, and retried a minute later."""
