@@ -32,7 +32,7 @@ def refused(ctx: Context, action: str, *, tenant: str = "", app: str = "", clien
 
 
 def digest(secret: str) -> str:
-    """Give the form in which a secret is stored."""
+    """Return the form in which a secret is stored."""
     return hashlib.sha256(secret.encode()).hexdigest()
 
 

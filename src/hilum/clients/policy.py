@@ -54,7 +54,7 @@ Faults = dict[str, str]
 
 
 def fits_id(client_id: str) -> bool:
-    """Tell whether a chosen client id can stand in addresses, logs and switch targets."""
+    """Return whether a chosen client id can stand in addresses, logs and switch targets."""
     return _CLIENT_ID.fullmatch(client_id) is not None
 
 
@@ -166,7 +166,7 @@ def _scope_faults(metadata: ClientMetadata) -> Faults:
 
 
 def scope_kind_fault(scopes: Iterable[Scope], client_type: ClientType) -> str:
-    """Name how scopes do not go with each other or with a type of client (C16)."""
+    """Return how scopes do not go with each other or with a type of client (C16)."""
     scopes = tuple(scopes)
     clinical = [scope for scope in scopes if isinstance(scope, ClinicalScope)]
     special = {scope.name for scope in scopes if not isinstance(scope, ClinicalScope)}
@@ -262,28 +262,28 @@ def from_registration(body: Mapping[str, Any], *, expires_at: datetime) -> Clien
 def validate_redirect_uri(
     uri: str, *, client_type: ClientType, deployment: Deployment, sandbox: bool
 ) -> str | None:
-    """Name the first rule that a redirect URI breaks, or None (C2). ``sandbox``: the client works at sandbox tenants only."""
+    """Return the first rule that a redirect URI breaks, or None (C2). ``sandbox``: the client works at sandbox tenants only."""
     native, public = deployment is Deployment.NATIVE, client_type is ClientType.PUBLIC
     return redirects.validate_redirect_uri(uri, native=native, public=public, sandbox=sandbox)
 
 
 def redirect_matches(registered: Iterable[str], presented: str, *, deployment: Deployment) -> bool:
-    """Tell whether a presented redirect URI is one of the registered: exact, but for a native app's loopback port (C3)."""
+    """Return whether a presented redirect URI is one of the registered: exact, but for a native app's loopback port (C3)."""
     return redirects.redirect_matches(registered, presented, native=deployment is Deployment.NATIVE)
 
 
 def may_keep_peers(actor: Actor, tenant: TenantId) -> bool:
-    """Tell whether an actor may add a tenant's EHR and resource servers and rotate their secrets."""
+    """Return whether an actor may add a tenant's EHR and resource servers and rotate their secrets."""
     return may_register(actor) or administers(actor, tenant)
 
 
 def may_rotate(actor: Actor, app: App) -> bool:
-    """Tell whether an actor may rotate a client's secret."""
+    """Return whether an actor may rotate a client's secret."""
     return may_register(actor) or administers(actor, app.tenant or "")
 
 
 def may_see_clients(actor: Actor, app: App) -> bool:
-    """Tell whether an actor may read an app's client metadata."""
+    """Return whether an actor may read an app's client metadata."""
     return actor.is_platform or administers(actor, app.tenant or "")
 
 

@@ -126,7 +126,7 @@ def find_client(ctx: Context, client_id: ClientId) -> Client | None:
 
 
 def client_facts(ctx: Context, client_id: ClientId) -> ClientFacts | None:
-    """Give what enforcement must know of one client, or None if there is none."""
+    """Return what enforcement must know of one client, or None if there is none."""
     client = find_client(ctx, client_id)
     if client is None:
         return None

@@ -15,24 +15,24 @@ from hilum.standards.smart.scopes import all_covered, narrow
 
 
 def may_install(actor: Actor, tenant: TenantId) -> bool:
-    """Tell whether an actor may install apps at a tenant: that is the tenant's own word, not the platform staff's."""
+    """Return whether an actor may install apps at a tenant: that is the tenant's own word, not the platform staff's."""
     return actor.kind in {ActorKind.HOST, ActorKind.SYSTEM} or administers(actor, tenant)
 
 
 def may_uninstall(actor: Actor, tenant: TenantId) -> bool:
-    """Tell whether an actor may remove or narrow an installation; taking away is also for those who suspend."""
+    """Return whether an actor may remove or narrow an installation; taking away is also for those who suspend."""
     return may_install(actor, tenant) or may_suspend(actor)
 
 
 def may_see_installations(actor: Actor, tenant: TenantId | None) -> bool:
-    """Tell whether an actor may list installations of a tenant (None: of all)."""
+    """Return whether an actor may list installations of a tenant (None: of all)."""
     return actor.is_platform or administers(actor, tenant or "")
 
 
 def install_faults(
     order: InstallOrder, certified: Iterable[str], *, only_backend: bool, now: datetime
 ) -> dict[str, str]:
-    """Name what is wrong with an installation: never more than was certified, for roles that exist (C147)."""
+    """Return what is wrong with an installation: never more than was certified, for roles that exist (C147)."""
     faults: dict[str, str] = {}
     if order.scopes is not None:
         faults |= scope_faults(order.scopes)
@@ -48,7 +48,7 @@ def install_faults(
 
 
 def narrow_faults(order: NarrowOrder, before: Installation, *, now: datetime) -> dict[str, str]:
-    """Name how a narrowing would widen."""
+    """Return how a narrowing would widen."""
     faults: dict[str, str] = {}
     if order.scopes is not None and not all_covered(order.scopes, before.scopes):
         faults["scopes"] = "widens"
@@ -63,7 +63,7 @@ def narrow_faults(order: NarrowOrder, before: Installation, *, now: datetime) ->
 
 
 def narrowed(order: NarrowOrder, before: Installation) -> Installation:
-    """Give the installation as it is after a narrowing."""
+    """Return the installation as it is after a narrowing."""
     return replace(
         before,
         scopes=before.scopes if order.scopes is None else order.scopes,
@@ -73,5 +73,5 @@ def narrowed(order: NarrowOrder, before: Installation) -> Installation:
 
 
 def allowed_scopes(facts: ClientFacts, installation: InstallationFacts) -> tuple[str, ...]:
-    """Give the most that this client may be granted at this tenant: registered AND certified AND installed (C68)."""
+    """Return the most that this client may be granted at this tenant: registered AND certified AND installed (C68)."""
     return narrow(narrow(facts.scopes, facts.certified_scopes), installation.scopes)

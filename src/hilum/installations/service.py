@@ -138,7 +138,7 @@ def register_dynamically(ctx: Context, tenant_id: TenantId, body: Mapping[str, A
 
 
 def installation(ctx: Context, tenant: TenantId, app: AppId) -> InstallationFacts | None:
-    """Give what enforcement must know of an app's standing installation at a tenant, or None if there is none."""
+    """Return what enforcement must know of an app's standing installation at a tenant, or None if there is none."""
     found = store.find_standing_installation(ctx.tx, tenant, app)
     if found is None:
         return None

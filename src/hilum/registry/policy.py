@@ -31,34 +31,34 @@ def _is_staff(actor: Actor, *roles: StaffRole) -> bool:
 
 
 def may_register(actor: Actor) -> bool:
-    """Tell whether an actor may add vendors, apps, versions and clients."""
+    """Return whether an actor may add vendors, apps, versions and clients."""
     return _is_platform_itself(actor) or _is_staff(actor, StaffRole.PLATFORM_ADMIN)
 
 
 def may_certify(actor: Actor) -> bool:
-    """Tell whether an actor may record and withdraw certifications; who installs or registers does not certify."""
+    """Return whether an actor may record and withdraw certifications; who installs or registers does not certify."""
     return _is_platform_itself(actor) or _is_staff(actor, StaffRole.REVIEWER)
 
 
 def may_suspend(actor: Actor) -> bool:
-    """Tell whether an actor may suspend and resume apps."""
+    """Return whether an actor may suspend and resume apps."""
     return _is_platform_itself(actor) or _is_staff(actor, StaffRole.PLATFORM_ADMIN, StaffRole.SECURITY)
 
 
 def may_read_catalogue(actor: Actor) -> bool:
-    """Tell whether an actor may read vendors, apps and versions."""
+    """Return whether an actor may read vendors, apps and versions."""
     return actor.is_platform or (actor.kind is ActorKind.PERSON and Role.ADMINISTRATOR in actor.roles)
 
 
 def may_see_app(actor: Actor, app: App) -> bool:
-    """Tell whether an actor may read an app; one that lives at a single tenant is seen there only."""
+    """Return whether an actor may read an app; one that lives at a single tenant is seen there only."""
     if actor.is_platform:
         return True
     return may_read_catalogue(actor) and app.tenant in {None, actor.tenant}
 
 
 def vendor_faults(order: NewVendor) -> dict[str, str]:
-    """Name what is wrong with a vendor, field by field."""
+    """Return what is wrong with a vendor, field by field."""
     fields = {
         "name": order.name,
         "support_contact": order.support_contact,
@@ -71,7 +71,7 @@ def vendor_faults(order: NewVendor) -> dict[str, str]:
 
 
 def app_faults(order: NewApp) -> dict[str, str]:
-    """Name what is wrong with an app, field by field."""
+    """Return what is wrong with an app, field by field."""
     faults = {"name": fault} if (fault := name_fault(order.name)) else {}
     for field, text in (("description", order.description), ("purpose", order.purpose)):
         if not text.strip():
@@ -82,19 +82,19 @@ def app_faults(order: NewApp) -> dict[str, str]:
 
 
 def label_fault(label: str) -> str:
-    """Name what is wrong with a version's label."""
+    """Return what is wrong with a version's label."""
     return name_fault(label) or ("name_too_long" if len(label) > LABEL_BOUND else "")
 
 
 def reason_fault(reason: str) -> str:
-    """Name what is wrong with a stated reason."""
+    """Return what is wrong with a stated reason."""
     if not reason.strip():
         return "reason_missing"
     return "too_long" if len(reason) > TEXT_BOUND else ""
 
 
 def scope_faults(scopes: Iterable[str]) -> dict[str, str]:
-    """Name what is wrong with a list of scopes to certify or to install."""
+    """Return what is wrong with a list of scopes to certify or to install."""
     scopes = tuple(scopes)
     if not scopes:
         return {"scopes": "scopes_missing"}
@@ -108,7 +108,7 @@ def scope_faults(scopes: Iterable[str]) -> dict[str, str]:
 
 
 def certify_faults(order: CertifyOrder, *, now: datetime) -> dict[str, str]:
-    """Name what is wrong with a certification."""
+    """Return what is wrong with a certification."""
     faults = scope_faults(order.scopes)
     if order.expires_at <= now:
         faults["expires_at"] = "not_in_the_future"
@@ -118,7 +118,7 @@ def certify_faults(order: CertifyOrder, *, now: datetime) -> dict[str, str]:
 
 
 def stands(certification: Certification, environment: Environment, now: datetime) -> bool:
-    """Tell whether a certification counts now; one for production counts in a sandbox too."""
+    """Return whether a certification counts now; one for production counts in a sandbox too."""
     fits = certification.environment in {environment, Environment.PRODUCTION}
     return fits and certification.withdrawn_at is None and now < certification.expires_at
 

@@ -111,7 +111,7 @@ READERS = audience("staff", "administrator")
 
 
 def api(kit: Kit) -> APIRouter:
-    """Give the API routes of the registry."""
+    """Return the API routes of the registry."""
     router = api_router(kit, "registry")
     for part in (_vendors_and_apps, _certifications):
         part(router, kit)

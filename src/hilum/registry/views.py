@@ -43,5 +43,5 @@ def list_certifications(ctx: Context, app_id: AppId, page: PageQuery = FIRST_PAG
 
 
 def _refused() -> NotPermitted:
-    """Give the refusal of a read; it changes nothing, so it leaves no event."""
+    """Return the refusal of a read; it changes nothing, so it leaves no event."""
     return NotPermitted("not_permitted", "You may not see this.")

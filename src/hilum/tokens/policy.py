@@ -30,17 +30,17 @@ def signed_part(token: str, prefix: str) -> tuple[bytes, str] | None:
 
 
 def fingerprint(token: str) -> bytes:
-    """Give what is stored of a token: its SHA-256."""
+    """Return what is stored of a token: its SHA-256."""
     return sha256(token.encode()).digest()
 
 
 def prefix_of(token: str) -> str:
-    """Tell which kind of token the text would be; empty for neither."""
+    """Return which kind of token the text would be; empty for neither."""
     return next((prefix for prefix in (ACCESS_PREFIX, REFRESH_PREFIX) if token.startswith(prefix)), "")
 
 
 def judge(token: AccessToken, facts: TokenFacts, now: datetime) -> Reason | None:
-    """Say why the token does not count now; None when it does. Valid while ``now < expires_at``."""
+    """Return why the token does not count now; None when it does. Valid while ``now < expires_at``."""
     if now >= token.expires_at:
         return Reason.TOKEN_INVALID
     if token.family in facts.revoked_families or token.hash in facts.revoked_tokens:
@@ -60,7 +60,7 @@ def require_proof(token: AccessToken, proof: str) -> Reason | None:  # noqa: ARG
 
 
 def refresh_fault(token: RefreshToken, now: datetime) -> str:
-    """Say why a refresh token cannot be redeemed now: revoked, used or expired; empty when it can."""
+    """Return why a refresh token cannot be redeemed now: revoked, used or expired; empty when it can."""
     if token.family_revoked_at is not None:
         return "revoked"
     if token.used_at is not None:

@@ -228,7 +228,7 @@ def revoke_client(ctx: Context, client: ClientId, *, because: str = "revoked") -
 
 
 def last_minted(ctx: Context, authorizations: Iterable[AuthorizationId]) -> dict[AuthorizationId, datetime]:
-    """Tell when a token was last issued under each authorization."""
+    """Return when a token was last issued under each authorization."""
     return store.last_minted(ctx.tx, authorizations)
 
 

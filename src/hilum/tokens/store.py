@@ -276,7 +276,7 @@ def of_client(client: ClientId) -> ColumnElement[bool]:
 
 
 def access_of(wanted: ColumnElement[bool]) -> ColumnElement[bool]:
-    """Say which access tokens belong to the families that fit."""
+    """Return which access tokens belong to the families that fit."""
     return access_token.c.family.in_(select(token_family.c.id).where(wanted))
 
 
@@ -289,7 +289,7 @@ def access_of_client(client: ClientId) -> ColumnElement[bool]:
 
 
 def last_minted(tx: Connection, authorizations: Iterable[AuthorizationId]) -> dict[AuthorizationId, datetime]:
-    """Tell when a token was last issued under each authorization."""
+    """Return when a token was last issued under each authorization."""
     table = token_family
     found = select(table.c.authorization, table.c.minted_at).where(
         table.c.authorization.in_(list(authorizations))
