@@ -1,4 +1,4 @@
-"""Steps that several verbs share: each writes one record and its event; permission was asked before."""
+"""Steps that several verbs share. The caller has checked permission."""
 
 import hashlib
 from collections.abc import Mapping
@@ -11,28 +11,14 @@ from hilum.clients import store
 from hilum.clients.models import SECRET_PREFIX, Client, ClientMetadata, ClientSecret
 from hilum.infra.context import Context
 from hilum.kernel.actor import ActorKind
-from hilum.kernel.errors import Conflict, Invalid, NotPermitted
-from hilum.kernel.ids import AppId, ClientId, VersionId
-from hilum.registry.models import (
-    REGISTRY,
-    App,
-)
-
-
-def change(ctx: Context, app: AppId) -> None:
-    """Announce to every process that an app's facts changed."""
-    ctx.advance_epoch(REGISTRY, f"app/{app}")
-
-
-def refused(ctx: Context, action: str, *, tenant: str = "", app: str = "", client: str = "") -> NotPermitted:
-    """Record that an actor may not do this, and return the refusal to raise."""
-    event = Event(action, Outcome.REFUSED, tenant=tenant, app=app, client=client, reason="not_permitted")
-    audit.record(ctx, event)
-    return NotPermitted("not_permitted", "You may not do this.")
+from hilum.kernel.errors import Conflict, Invalid
+from hilum.kernel.ids import ClientId, VersionId
+from hilum.registry import service as registry
+from hilum.registry.models import App
 
 
 def digest(secret: str) -> str:
-    """Return the form in which a secret is stored."""
+    """Return the SHA-256 under which a secret is stored."""
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
@@ -40,27 +26,29 @@ def add_client(
     ctx: Context,
     app: App,
     version: VersionId,
-    asked: ClientMetadata,
+    requested: ClientMetadata,
     *,
     client_id: str = "",
     dynamic: bool = False,
     secret: str = "",
 ) -> tuple[Client, str]:
-    """Judge metadata and add the client; the same for every door (C1). Without a ``secret`` one is made where its type has one.
+    """Validate metadata and add the client, the same for every way to register (C1). Return it with its secret, empty if it has none.
+
+    An empty ``secret`` is generated if the client's type has one. ``client_id`` may be chosen only by the platform itself.
 
     Raises Invalid, NotPermitted, Conflict.
     """
-    meta = rules.normalized(asked)
+    meta = rules.normalized(requested)
     if faults := rules.validate_client_metadata(meta, now=ctx.now):
         audit.record(
             ctx,
             Event("registry.client.add", Outcome.REFUSED, app=app.id, reason="client_invalid", facts=faults),
         )
-        raise Invalid("client_invalid", "The client cannot be registered as described.", fields=faults)
+        raise Invalid("client_invalid", "The client metadata is invalid; see fields.", fields=faults)
     if client_id and (
         ctx.actor.kind not in {ActorKind.SYSTEM, ActorKind.HOST} or not rules.fits_id(client_id)
     ):
-        raise refused(ctx, "registry.client.add", app=app.id)
+        raise registry.refusal(ctx, "registry.client.add", app=app.id)
     if not secret and meta.type in rules.WITH_SECRET:
         secret = SECRET_PREFIX + ctx.ids.secret()
     client = Client(
@@ -85,7 +73,7 @@ def add_client(
         created_at=ctx.now,
     )
     if not store.add_client(ctx.tx, client, ctx.now):
-        raise Conflict("client_exists", "There is a client of this id already.")
+        raise Conflict("client_exists", "There is already a client with this id.")
     facts: Mapping[str, Any] = {
         "type": client.type.value,
         "environment": client.environment.value,

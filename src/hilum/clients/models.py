@@ -1,4 +1,4 @@
-"""What a client may be, and what somebody who asks to register one says of it."""
+"""Clients, the metadata to register one, and the facts that enforcement needs."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -11,7 +11,7 @@ from hilum.registry.models import Environment
 DYNAMIC_CLIENTS_BOUND = 100
 DYNAMIC_CLIENT_LIFE = timedelta(hours=24)
 ENDED_BATCH = 200
-"""Dynamic clients whose life is over that are ended in one transaction."""
+"""How many expired dynamic clients are deleted in one transaction."""
 SECRET_PREFIX = "hil_cs_"
 SECRET_OVERLAP = timedelta(hours=24)
 SECRET_OVERLAP_MAX = timedelta(days=30)
@@ -21,7 +21,7 @@ BACKEND_LIFE_MAX = timedelta(days=3 * 366)
 
 
 class ClientType(StrEnum):
-    """How a client authenticates at the token endpoint; the words of the sandbox card."""
+    """What a client is and how it authenticates at the token endpoint."""
 
     PUBLIC = "public"
     SYMMETRIC = "confidential-symmetric"
@@ -44,7 +44,7 @@ PLATFORM_PEERS = frozenset({ClientType.EHR, ClientType.RESOURCE_SERVER})
 
 @dataclass(frozen=True, slots=True)
 class BackendUse:
-    """Why a backend service may run: for what, over whom, when, and who of the tenant answers for it (C17)."""
+    """Why a backend service may run: its purpose, population and schedule, and the person of the tenant who approved it (C17)."""
 
     purpose: str
     population: str
@@ -54,9 +54,9 @@ class BackendUse:
 
 @dataclass(frozen=True, slots=True)
 class ClientMetadata:
-    """What somebody asks to register, by whichever door; judged by ``policy.validate_client_metadata``.
+    """The metadata of a client to register; validated by ``policy.validate_client_metadata``.
 
-    ``grant_types`` empty: those of the type. ``origins`` empty: for a browser app, those of its redirect and launch URIs.
+    Empty ``grant_types`` default to those of the type; empty ``origins`` of a browser app to those of its redirect and launch URIs.
     """
 
     name: str
@@ -82,9 +82,9 @@ class ClientSecret:
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """Client metadata (RFC 7591 words). ``version`` is the app version whose certification counts for it.
+    """A registered client, with the names of RFC 7591. ``version`` is the app version whose certification counts for it.
 
-    ``adopted_at``: when it took over that version, ``certified_before`` since when it was certified without a break by then.
+    ``adopted_at``: when it adopted that version. ``certified_before``: since when it had been certified without interruption then.
     """
 
     id: ClientId
@@ -98,13 +98,13 @@ class Client:
     launch_uri: str = ""
     origins: tuple[str, ...] = ()
     scopes: tuple[str, ...] = ()
-    """What it may ever ask for; anything else asked is dropped at authorize."""
+    """The most that it may request; other scopes are dropped at authorize."""
     secrets: tuple[ClientSecret, ...] = ()
     jwks: dict[str, Any] | None = None
     jwks_uri: str = ""
     grant_types: tuple[str, ...] = ("authorization_code",)
     expires_at: datetime | None = None
-    """End of a dynamic client's life, or of a backend client's purpose (C17)."""
+    """When a dynamic client expires, or a backend client's purpose ends (C17)."""
     backend_use: BackendUse | None = None
     dynamic: bool = False
     created_at: datetime | None = None
@@ -114,7 +114,7 @@ class Client:
 
 @dataclass(frozen=True, slots=True)
 class NewClient:
-    """``client_id`` may be chosen by the platform itself only (a start-up plan); empty otherwise."""
+    """An order to register a client. ``client_id`` may be chosen only by the platform itself (a start-up plan); otherwise empty."""
 
     app: AppId
     version: VersionId
@@ -124,7 +124,7 @@ class NewClient:
 
 @dataclass(frozen=True, slots=True)
 class NewPeer:
-    """An EHR or a resource server of one tenant."""
+    """An order to add an EHR or a resource server of one tenant."""
 
     tenant: TenantId
     type: ClientType
@@ -134,7 +134,7 @@ class NewPeer:
 
 @dataclass(frozen=True, slots=True)
 class ClientFacts:
-    """What gateway and authorization server must know of a client, joined with its app, version and certification."""
+    """The facts about a client that enforcement needs, joined with its app, version and certification."""
 
     id: ClientId
     app: AppId
@@ -150,8 +150,8 @@ class ClientFacts:
     """None: not certified."""
     origins: tuple[str, ...]
     scopes: tuple[str, ...] = ()
-    """What the client registered for."""
+    """The scopes that the client registered."""
     tenant: TenantId | None = None
     """The one tenant of a peer or a dynamic client."""
     since: datetime | None = None
-    """Since when it is in good standing without a break; what was issued before belongs to a standing that was taken away."""
+    """Since when the app has been active and certified without interruption; anything issued before is no longer valid."""

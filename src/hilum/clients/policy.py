@@ -1,7 +1,7 @@
-"""Client metadata: one reading and one judgement for every door (C1). Pure.
+"""Client metadata: parsed and validated in one place for every way to register (C1). Pure.
 
-Field names in faults are the words of RFC 7591 section 2, with ``launch_url``, ``origins``, ``client_type``, ``deployment``,
-``backend_use`` and ``expires_at`` beside them.
+Errors name fields as RFC 7591 section 2 does, and also ``launch_url``, ``origins``, ``client_type``, ``deployment``, ``backend_use`` and
+``expires_at``.
 """
 
 import hmac
@@ -54,12 +54,12 @@ Faults = dict[str, str]
 
 
 def fits_id(client_id: str) -> bool:
-    """Return whether a chosen client id can stand in addresses, logs and switch targets."""
+    """Check whether a chosen client id is safe in URLs, logs and switch targets."""
     return _CLIENT_ID.fullmatch(client_id) is not None
 
 
 def normalized(metadata: ClientMetadata) -> ClientMetadata:
-    """Fill in what follows from the rest: grant types, origins of a browser app, scopes without foreign words and repeats."""
+    """Return metadata with default grant types and origins, and without unknown or repeated scopes."""
     grants = metadata.grant_types
     if not grants:
         grants = ("authorization_code", "refresh_token")
@@ -67,8 +67,8 @@ def normalized(metadata: ClientMetadata) -> ClientMetadata:
             grants = ("client_credentials",)
     origins = metadata.origins
     if not origins and metadata.deployment is Deployment.BROWSER:
-        found = (origin_of(uri) for uri in (*metadata.redirect_uris, metadata.launch_uri))
-        origins = tuple(dict.fromkeys(origin for origin in found if origin))
+        derived = (origin_of(uri) for uri in (*metadata.redirect_uris, metadata.launch_uri))
+        origins = tuple(dict.fromkeys(origin for origin in derived if origin))
     scopes = tuple(
         text for text in dict.fromkeys(metadata.scopes) if parse_scope(text) is not ScopeError.UNKNOWN
     )
@@ -78,7 +78,7 @@ def normalized(metadata: ClientMetadata) -> ClientMetadata:
 
 
 def validate_client_metadata(metadata: ClientMetadata, *, now: datetime) -> Faults:
-    """Judge normalized client metadata: field -> code, empty when it can be registered."""
+    """Return the error code of each invalid field of normalized metadata; empty if it may be registered."""
     faults: Faults = {}
     if fault := name_fault(metadata.name):
         faults["client_name"] = fault
@@ -91,7 +91,7 @@ def validate_client_metadata(metadata: ClientMetadata, *, now: datetime) -> Faul
 
 
 def _authentication_faults(metadata: ClientMetadata) -> Faults:
-    """C15: what cannot keep a secret may not be given one, and a server must authenticate. C16: one id, one kind of access."""
+    """Check that only servers have credentials, and all of them (C15), and that backend and delegated access are separate (C16)."""
     on_server = metadata.deployment is Deployment.SERVER
     if not on_server and metadata.type is not ClientType.PUBLIC:
         return {"token_endpoint_auth_method": "confidential_on_device"}
@@ -166,7 +166,7 @@ def _scope_faults(metadata: ClientMetadata) -> Faults:
 
 
 def scope_kind_fault(scopes: Iterable[Scope], client_type: ClientType) -> str:
-    """Return how scopes do not go with each other or with a type of client (C16)."""
+    """Return the error code of scopes that conflict with each other or with the client's type (C16); empty if none do."""
     scopes = tuple(scopes)
     clinical = [scope for scope in scopes if isinstance(scope, ClinicalScope)]
     special = {scope.name for scope in scopes if not isinstance(scope, ClinicalScope)}
@@ -175,8 +175,8 @@ def scope_kind_fault(scopes: Iterable[Scope], client_type: ClientType) -> str:
     if system and delegated:
         return "scope_mixed"
     if client_type in PLATFORM_PEERS:
-        wanted = {LAUNCH_SCOPE} if client_type is ClientType.EHR else set()
-        return "scope_reserved" if clinical or special != wanted else ""
+        required = {LAUNCH_SCOPE} if client_type is ClientType.EHR else set()
+        return "scope_reserved" if clinical or special != required else ""
     if LAUNCH_SCOPE in special:
         return "scope_reserved"
     if client_type is ClientType.BACKEND:
@@ -203,7 +203,7 @@ def _key_faults(metadata: ClientMetadata) -> Faults:
 
 
 def _backend_faults(metadata: ClientMetadata, now: datetime) -> Faults:
-    """C17: a backend client states why, over whom, when, who answers for it, and when it ends."""
+    """Check the purpose, population, schedule, approver and end that a backend client must state (C17)."""
     faults: Faults = {}
     end = metadata.expires_at
     if end is not None and not now < end <= now + BACKEND_LIFE_MAX:
@@ -224,15 +224,15 @@ def _backend_faults(metadata: ClientMetadata, now: datetime) -> Faults:
 
 
 def from_registration(body: Mapping[str, Any], *, expires_at: datetime) -> ClientMetadata | Faults:
-    """Read a dynamic registration request for a sandbox tenant.
+    """Parse a dynamic registration request for a sandbox tenant into metadata, or the error code of each invalid field.
 
-    What it leaves out is filled in: the scopes of its kind, and for a backend service the purpose of a trial.
+    Defaults: the scopes of its type, and for a backend service ``TRIAL_USE``.
     """
-    asked = read_registration(body)
-    if isinstance(asked, dict):
-        return asked
-    texts, lists = asked.texts, asked.lists
-    client_type = METHODS[asked.method]
+    request = read_registration(body)
+    if isinstance(request, dict):
+        return request
+    texts, lists = request.texts, request.lists
+    client_type = METHODS[request.method]
     if set(lists["grant_types"]) == {"client_credentials"} and client_type is ClientType.ASYMMETRIC:
         client_type = ClientType.BACKEND
     deployment = Deployment.SERVER
@@ -251,7 +251,7 @@ def from_registration(body: Mapping[str, Any], *, expires_at: datetime) -> Clien
         launch_uri=texts["launch_url"] or texts["initiate_login_uri"],
         origins=lists["origins"],
         scopes=tuple((texts["scope"] or default).split()),
-        jwks=asked.jwks,
+        jwks=request.jwks,
         jwks_uri=texts["jwks_uri"],
         grant_types=() if backend else lists["grant_types"],
         expires_at=expires_at,
@@ -262,35 +262,34 @@ def from_registration(body: Mapping[str, Any], *, expires_at: datetime) -> Clien
 def validate_redirect_uri(
     uri: str, *, client_type: ClientType, deployment: Deployment, sandbox: bool
 ) -> str | None:
-    """Return the first rule that a redirect URI breaks, or None (C2). ``sandbox``: the client works at sandbox tenants only."""
+    """Return the first rule that a redirect URI breaks, or None (C2). ``sandbox``: the client works only at sandbox tenants."""
     native, public = deployment is Deployment.NATIVE, client_type is ClientType.PUBLIC
     return redirects.validate_redirect_uri(uri, native=native, public=public, sandbox=sandbox)
 
 
 def redirect_matches(registered: Iterable[str], presented: str, *, deployment: Deployment) -> bool:
-    """Return whether a presented redirect URI is one of the registered: exact, but for a native app's loopback port (C3)."""
+    """Check whether a presented redirect URI is registered: compared exactly, except for a native app's loopback port (C3)."""
     return redirects.redirect_matches(registered, presented, native=deployment is Deployment.NATIVE)
 
 
 def may_keep_peers(actor: Actor, tenant: TenantId) -> bool:
-    """Return whether an actor may add a tenant's EHR and resource servers and rotate their secrets."""
+    """Check whether an actor may add a tenant's EHR and resource servers and rotate their secrets."""
     return may_register(actor) or administers(actor, tenant)
 
 
 def may_rotate(actor: Actor, app: App) -> bool:
-    """Return whether an actor may rotate a client's secret."""
+    """Check whether an actor may rotate a client's secret."""
     return may_register(actor) or administers(actor, app.tenant or "")
 
 
 def may_see_clients(actor: Actor, app: App) -> bool:
-    """Return whether an actor may read an app's client metadata."""
+    """Check whether an actor may read an app's client metadata."""
     return actor.is_platform or administers(actor, app.tenant or "")
 
 
 def join(client: Client, app: App, certifications: Iterable[Certification]) -> ClientFacts:
-    """Join a client with its app and with what ``certification_of`` finds among certifications, withdrawn ones included."""
-    found = certification_of(client, certifications)
-    last, certified_since = found or (None, None)
+    """Return the facts of a client from its app and that app's certifications, including withdrawn ones."""
+    last, certified_since = certification_of(client, certifications) or (None, None)
     return ClientFacts(
         id=client.id,
         app=app.id,
@@ -312,15 +311,15 @@ def join(client: Client, app: App, certifications: Iterable[Certification]) -> C
 def certification_of(
     client: Client, certifications: Iterable[Certification]
 ) -> tuple[Certification, datetime] | None:
-    """Find the certification of a client's version that lasts longest, and since when there was one without a break.
+    """Return the certification in force that ends last, and since when the client has been certified without interruption; or None.
 
-    One follows another without a break if it was given before the other ended. Adopting a version keeps an unbroken standing.
+    A certification continues another if it was made before the other ended. Adopting a version continues the previous one's.
     """
     environments = {client.environment, Environment.PRODUCTION}
     of_version = [each for each in certifications if each.version == client.version]
     counting = [each for each in of_version if each.environment in environments]
-    standing = (each for each in counting if each.withdrawn_at is None)
-    last = max(standing, key=lambda each: each.expires_at, default=None)
+    in_force = (each for each in counting if each.withdrawn_at is None)
+    last = max(in_force, key=lambda each: each.expires_at, default=None)
     if last is None:
         return None
     since = last.certified_at
@@ -334,7 +333,7 @@ def certification_of(
 
 
 def secret_matches(client: Client, presented_digest: str, now: datetime) -> bool:
-    """Compare the SHA-256 (hex) of a presented secret with the client's secrets in force, in constant time (C9)."""
+    """Check in constant time whether the SHA-256 (hex) of a presented secret is that of a valid secret of the client (C9)."""
     matched = False
     for secret in client.secrets:
         in_force = secret.expires_at is None or now < secret.expires_at
@@ -343,7 +342,7 @@ def secret_matches(client: Client, presented_digest: str, now: datetime) -> bool
 
 
 def registration_answer(client: Client, secret: str) -> dict[str, Any]:
-    """Write a registered client in the words of RFC 7591 section 3.2.1."""
+    """Build the response to a registration. Source: RFC 7591 section 3.2.1."""
     method = {
         ClientType.PUBLIC: "none",
         ClientType.ASYMMETRIC: "private_key_jwt",

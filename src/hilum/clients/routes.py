@@ -1,4 +1,4 @@
-"""The API's clients and the peers of a tenant."""
+"""API routes of clients and of the peers of a tenant."""
 
 from datetime import datetime, timedelta
 from functools import partial
@@ -51,7 +51,7 @@ class BackendUseAsked(Strict):
 
 
 class ClientAsked(Strict):
-    """In RFC 7591's words where it has them; ``scope`` is one text, space-separated."""
+    """Named as in RFC 7591 where it has the field. ``scope`` is space-separated."""
 
     app: Id
     version: Id
@@ -90,7 +90,7 @@ class SecretShown(Shown):
 
 
 class ClientShown(Shown):
-    """``secrets`` tells of each secret only when it ends."""
+    """Of each secret, ``secrets`` shows only when it ends."""
 
     id: str
     app: str
@@ -113,7 +113,7 @@ class ClientShown(Shown):
 
 
 class ClientMade(ClientShown):
-    """``client_secret`` is shown here only; null for a client that has none."""
+    """``client_secret`` is shown only in this response; null for a client without one."""
 
     client_secret: str | None = None
 
@@ -133,17 +133,17 @@ def api(kit: Kit) -> APIRouter:
 def _clients(router: APIRouter, kit: Kit) -> None:
     @router.post("/clients", status_code=201, openapi_extra=REGISTRARS)
     async def add_client(request: Request, body: ClientAsked) -> ClientMade:
-        """Register a client; a secret is shown here only."""
+        """Register a client. Its secret is shown only in this response."""
         order = NewClient(AppId(body.app), VersionId(body.version), _metadata(body))
-        return _made(*await change(kit, request, partial(service.add_client, order=order)))
+        return _created(*await change(kit, request, partial(service.add_client, order=order)))
 
     @router.post(
         "/tenants/{tenant}/peers", status_code=202, response_model=ApprovalAsked, openapi_extra=PEER_KEEPERS
     )
     async def ask_peer(request: Request, tenant: Id, body: PeerAsked) -> Response:
-        """Ask for an EHR or a resource server of a tenant, which waits for a second person: it speaks for the whole tenant.
+        """Ask for an EHR or a resource server of a tenant, which a second person must approve: it speaks for the whole tenant.
 
-        Its secret is ``secret_start`` of this answer and ``secret_end`` of the approval, written one after the other.
+        Its secret is ``secret_start`` of this response followed by ``secret_end`` of the approval.
         """
         order = NewPeer(TenantId(tenant), body.client_type, body.client_name)
         return waits(await change(kit, request, partial(service.ask_peer, order=order)))
@@ -154,7 +154,7 @@ def _clients(router: APIRouter, kit: Kit) -> None:
         openapi_extra=READERS,
     )
     async def list_clients(request: Request, app: Id, query: Annotated[Paging, Query()]) -> object:
-        """List an app's clients; a tenant's administrator those of its own peers."""
+        """List an app's clients; a tenant's administrator sees only those of its own peers."""
         verb = partial(service.list_clients, app_id=AppId(app), page=query.page)
         return page_of(await look(kit, request, verb), ClientShown.model_validate, query)
 
@@ -167,18 +167,18 @@ def _clients(router: APIRouter, kit: Kit) -> None:
         "/clients/{client}/secret", response_model=ClientMade, responses=WAITS, openapi_extra=PEER_KEEPERS
     )
     async def rotate_secret(request: Request, client: Id, body: SecretAsked) -> object:
-        """Make a new secret of a client; the one before works until the overlap ends.
+        """Create a new secret of a client. The previous one works until the overlap ends.
 
-        That of an EHR or a resource server waits for a second person (202).
+        For an EHR or a resource server, a second person must approve it (202).
         """
         overlap = timedelta(seconds=body.overlap_s)
         verb = partial(service.ask_secret, client_id=ClientId(client), overlap=overlap)
-        found = await change(kit, request, verb)
-        return _made(*found) if isinstance(found, tuple) else waits(found)
+        result = await change(kit, request, verb)
+        return _created(*result) if isinstance(result, tuple) else waits(result)
 
     @router.put("/clients/{client}/version", response_model=ClientShown, openapi_extra=REGISTRARS)
     async def adopt_version(request: Request, client: Id, body: AdoptAsked) -> object:
-        """Let a client count as another, certified version of its app."""
+        """Move a client to another certified version of its app."""
         verb = partial(service.adopt_version, client_id=ClientId(client), version_id=VersionId(body.version))
         return await change(kit, request, verb)
 
@@ -202,6 +202,6 @@ def _metadata(body: ClientAsked) -> ClientMetadata:
     )
 
 
-def _made(client: Client, secret: str) -> ClientMade:
+def _created(client: Client, secret: str) -> ClientMade:
     shown = ClientShown.model_validate(client)
     return ClientMade(**shown.model_dump(), client_secret=secret or None)

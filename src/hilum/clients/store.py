@@ -1,4 +1,4 @@
-"""Clients and their secrets as rows. Scopes are one text, space-separated."""
+"""Tables of clients and their secrets. Scopes are stored as one space-separated text."""
 
 from collections.abc import Collection, Iterable, Iterator
 from datetime import datetime
@@ -71,7 +71,7 @@ def _words(joined: str) -> tuple[str, ...]:
 
 
 def add_client(tx: Connection, client: Client, at: datetime) -> bool:
-    """Add a client and its secrets; False if the id is taken."""
+    """Add a client and its secrets; return False if the id is taken."""
     use = client.backend_use
     row = {
         "id": client.id,
@@ -105,7 +105,7 @@ def add_secret(tx: Connection, client: ClientId, secret: ClientSecret) -> None:
 
 
 def save_secrets_ending(tx: Connection, client: ClientId, *, keep: str, at: datetime) -> None:
-    """Let the secret of digest ``keep`` end at ``at`` (or at its own earlier end) and drop every other."""
+    """Set the end of the secret with digest ``keep`` to ``at``, unless it ends earlier, and delete all others."""
     tx.execute(secrets.delete().where(secrets.c.client == client, secrets.c.digest != keep))
     query = secrets.update().where(secrets.c.client == client)
     tx.execute(
@@ -180,13 +180,13 @@ def read_clients(tx: Connection, of: Collection[AppId] | None) -> Iterator[Clien
 
 
 def read_origins(tx: Connection, of: Collection[AppId]) -> Iterator[tuple[str, ...]]:
-    """Read the origins of the clients of some apps, client by client."""
+    """Read the origins of each client of some apps."""
     rows = tx.execute(select(clients.c.origins).where(clients.c.app.in_(of)))
     return (tuple(origins) for (origins,) in rows)
 
 
 def count_dynamic(tx: Connection, of: Collection[AppId], now: datetime) -> int:
-    """Count the dynamic clients of some apps whose life has not ended."""
+    """Count the dynamic clients of some apps that have not expired."""
     query = select(func.count()).where(
         clients.c.app.in_(of), clients.c.dynamic.is_(True), clients.c.expires_at > now
     )
@@ -194,14 +194,14 @@ def count_dynamic(tx: Connection, of: Collection[AppId], now: datetime) -> int:
 
 
 def delete_ended_dynamic(tx: Connection, now: datetime, *, limit: int = ENDED_BATCH) -> list[AppId]:
-    """Forget dynamic clients whose life ended; return their apps."""
+    """Delete expired dynamic clients, at most ``limit``; return their apps."""
     ended = select(clients.c.id, clients.c.app).where(
         clients.c.dynamic.is_(True), clients.c.expires_at <= now
     )
     rows = tx.execute(ended.limit(limit)).all()
     if not rows:
         return []
-    gone = [row.id for row in rows]
-    tx.execute(secrets.delete().where(secrets.c.client.in_(gone)))
-    tx.execute(clients.delete().where(clients.c.id.in_(gone)))
+    expired = [row.id for row in rows]
+    tx.execute(secrets.delete().where(secrets.c.client.in_(expired)))
+    tx.execute(clients.delete().where(clients.c.id.in_(expired)))
     return [AppId(row.app) for row in rows]

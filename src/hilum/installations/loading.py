@@ -1,7 +1,7 @@
-"""The facts of enforcement: all of them once, and from then on what changed.
+"""The facts that enforcement needs: all of them once, then only those that changed.
 
-Each change of the registry names whose facts it touched (``making.change``). What is named is read again, and what is not found any
-more is gone; everything else is shared with the facts before. Nothing hangs on the time of reading.
+Each change of the registry names whose facts changed (``registry.announce_change``). Those are read again, and removed if they no longer
+exist; all others are shared with the previous facts. The facts do not depend on when they are read: decisions apply the time.
 """
 
 import gc
@@ -20,14 +20,14 @@ from hilum.kernel.ids import AppId, TenantId
 from hilum.kernel.persistent import PersistentMap
 
 T = TypeVar("T")
-ASKED_AT_ONCE = 500
+QUERY_SIZE = 500
 Apps = Mapping[AppId, tuple[ClientFacts, ...]]
 Place = tuple[TenantId, AppId]
 
 
 @contextmanager
 def _uncollected() -> Iterator[None]:
-    """Keep the garbage collector from walking a growing million of values that hold no cycle, with every thread standing still."""
+    """Disable the garbage collector: it would stop every thread to scan millions of new objects, which have no cycles."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -39,37 +39,37 @@ def _uncollected() -> Iterator[None]:
 
 @keyed(r"app/[^/]+|at/[^/]+/[^/]+")
 def facts(ctx: Context, since: Since) -> Delta[RegistryFacts]:
-    """Return every client joined with app and certification, every standing installation, and origins by tenant.
+    """Return the facts of every client, every current installation, and the origins at each tenant.
 
-    Of what changed since it reads only what was named.
+    If ``since`` lists changes, only what they name is read.
     """
     if since.changes is None:
         return Delta(_whole(ctx))
-    some: list[AppId] = []
+    changed: list[AppId] = []
     places: dict[Place, InstallationFacts | None] = {}
     for kind, *name in (key.split("/") for key in since.named()):
         if kind == "app":
-            some.append(AppId(name[0]))
+            changed.append(AppId(name[0]))
         else:
             places[TenantId(name[0]), AppId(name[1])] = None
     apps: dict[AppId, tuple[ClientFacts, ...]] = {}
-    for few in _parts(some):
-        apps |= dict.fromkeys(few, ()) | client_registry.facts_of_apps(ctx, few)
-    for here in _parts(places):
-        places |= {(tenant, app): found for tenant, app, found in store.read_installation_facts(ctx.tx, here)}
+    for batch in _parts(changed):
+        apps |= dict.fromkeys(batch, ()) | client_registry.facts_of_apps(ctx, batch)
+    for keys in _parts(places):
+        places |= {(tenant, app): found for tenant, app, found in store.read_installation_facts(ctx.tx, keys)}
     return Delta(change=lambda before: _merged(before, apps, places))
 
 
 @_uncollected()
 def _whole(ctx: Context) -> RegistryFacts:
     apps = client_registry.facts_of_apps(ctx, None)
-    one = {app: app for app in apps}  # the one text of an id, which all pages share
+    interned = {app: app for app in apps}  # one string per id, shared by all pages, saves memory
     pages: dict[TenantId, dict[AppId, InstallationFacts]] = {}
     for tenant, app, facts in store.read_installation_facts(ctx.tx, None):
         page = pages.get(tenant)
         if page is None:
             page = pages[tenant] = {}
-        page[one.get(app, app)] = facts
+        page[interned.get(app, app)] = facts
     clients = {each.id: each for found in apps.values() for each in found}
     of_app = {app: _origins(apps, (app,)) for app in apps}
     unions = ((tenant, [of_app[app] for app in page if app in of_app]) for tenant, page in pages.items())
@@ -83,14 +83,14 @@ def _whole(ctx: Context) -> RegistryFacts:
 
 
 def _merged(
-    before: RegistryFacts, anew: Apps, places: Mapping[Place, InstallationFacts | None]
+    before: RegistryFacts, read: Apps, places: Mapping[Place, InstallationFacts | None]
 ) -> RegistryFacts:
-    """Put what was read in the place of what was known; an app without clients and a place without facts are gone."""
-    lost = [each.id for app in anew for each in before.apps.get(app, ())]
+    """Replace the facts that were read again; an app without clients and a place without an installation are removed."""
+    removed = [each.id for app in read for each in before.apps.get(app, ())]
     clients = PersistentMap.of(before.clients).changed(
-        {each.id: each for found in anew.values() for each in found}, lost
+        {each.id: each for found in read.values() for each in found}, removed
     )
-    apps = PersistentMap.of(before.apps).changed({app: found for app, found in anew.items() if found}, anew)
+    apps = PersistentMap.of(before.apps).changed({app: found for app, found in read.items() if found}, read)
     touched = {tenant: dict(before.pages.get(tenant, {})) for tenant, _ in places}
     for (tenant, app), facts in places.items():
         touched[tenant].pop(app, None)
@@ -99,9 +99,10 @@ def _merged(
     pages = PersistentMap.of(before.pages).changed(
         {tenant: page for tenant, page in touched.items() if page}, touched
     )
-    moved = [app for app in anew if _origins(before.apps, (app,)) != _origins(apps, (app,))]
-    near = {tenant for tenant in pages if any(app in pages[tenant] for app in moved)} if moved else set()
-    unions = {tenant: _origins(apps, pages.get(tenant, ())) for tenant in touched.keys() | near}
+    # An app's clients may have other origins now, which changes the union at every tenant where it is installed.
+    moved = [app for app in read if _origins(before.apps, (app,)) != _origins(apps, (app,))]
+    affected = {tenant for tenant in pages if any(app in pages[tenant] for app in moved)} if moved else set()
+    unions = {tenant: _origins(apps, pages.get(tenant, ())) for tenant in touched.keys() | affected}
     origins = PersistentMap.of(before.origins).changed(
         {tenant: union for tenant, union in unions.items() if union}, unions
     )
@@ -113,6 +114,6 @@ def _origins(apps: Apps, installed: Iterable[AppId]) -> frozenset[str]:
 
 
 def _parts(whole: Collection[T]) -> Iterator[list[T]]:
-    left = iter(whole)
-    while part := list(islice(left, ASKED_AT_ONCE)):
+    rest = iter(whole)
+    while part := list(islice(rest, QUERY_SIZE)):
         yield part

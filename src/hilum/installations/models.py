@@ -1,4 +1,4 @@
-"""Installations: a tenant's approval of an app; and the facts that join them with clients."""
+"""Installations, orders to change them, and the facts of clients and installations."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from hilum.registry.models import Environment
 
 @dataclass(frozen=True, slots=True)
 class InstallOrder:
-    """``scopes`` None: all that is certified."""
+    """An order to install an app. ``scopes`` None: all certified ones."""
 
     tenant: TenantId
     app: AppId
@@ -23,7 +23,7 @@ class InstallOrder:
 
 @dataclass(frozen=True, slots=True)
 class NarrowOrder:
-    """What to take away from an installation; None leaves it."""
+    """An order to narrow an installation. None leaves a value unchanged."""
 
     scopes: tuple[str, ...] | None = None
     roles: frozenset[str] | None = None
@@ -32,7 +32,7 @@ class NarrowOrder:
 
 @dataclass(frozen=True, slots=True)
 class Installation:
-    """A tenant's approval of an app: for which roles, with which scopes, until when. This is the tenant's authorization."""
+    """A tenant's approval of an app: its roles, scopes and end. This is the tenant's authorization."""
 
     id: str
     tenant: TenantId
@@ -45,12 +45,12 @@ class Installation:
     removed_at: datetime | None = None
     removed_by: str = ""
     environment: Environment = Environment.PRODUCTION
-    """Of the tenant; a sandbox client works at sandbox tenants only (C4)."""
+    """The environment of the tenant; a sandbox client works only at sandbox tenants (C4)."""
 
 
 @dataclass(frozen=True, slots=True)
 class InstallationFacts:
-    """``since``: what was issued before it belongs to an installation that was removed."""
+    """The facts of an installation. ``since``: anything issued before belongs to an earlier installation and is no longer valid."""
 
     scopes: tuple[str, ...]
     roles: frozenset[str]
@@ -60,11 +60,11 @@ class InstallationFacts:
 
 
 Page = Mapping[AppId, InstallationFacts]
-"""What is installed at one tenant."""
+"""The installations at one tenant."""
 
 
 class Installations(Mapping[tuple[TenantId, AppId], InstallationFacts]):
-    """Installations by tenant and app, kept a page a tenant: a change copies one page, and a tenant's requests stay on theirs."""
+    """Installations by tenant and app, stored as one page per tenant, so that a change copies only one page."""
 
     __slots__ = ("pages",)
 
@@ -88,11 +88,11 @@ class Installations(Mapping[tuple[TenantId, AppId], InstallationFacts]):
 
 @dataclass(frozen=True, slots=True)
 class RegistryFacts:
-    """What enforcement must know of clients and installations."""
+    """The facts about clients and installations that enforcement needs."""
 
     clients: Mapping[ClientId, ClientFacts] = field(default_factory=dict)
     installations: Mapping[tuple[TenantId, AppId], InstallationFacts] = field(default_factory=dict)
-    """However given, kept as ``Installations``. One whose day has come stays until it is removed: each decision looks at the day."""
+    """Converted to ``Installations``. An expired one stays until it is removed, since each decision checks the end itself."""
     origins: Mapping[TenantId, frozenset[str]] = field(default_factory=dict)
     """Per tenant, the union of origins of clients installed there (CORS preflight)."""
     apps: Mapping[AppId, tuple[ClientFacts, ...]] = field(default_factory=dict)
@@ -108,6 +108,6 @@ class RegistryFacts:
 
     @property
     def pages(self) -> Mapping[TenantId, Page]:
-        """What is installed, tenant by tenant."""
-        assert isinstance(self.installations, Installations), "made so above"
+        """Return the installations at each tenant."""
+        assert isinstance(self.installations, Installations), "__post_init__ converts them"
         return self.installations.pages

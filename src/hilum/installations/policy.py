@@ -1,4 +1,4 @@
-"""Who may install what, and what an installation may hold. Pure."""
+"""Permissions on installations, and validation of orders. Pure."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -15,24 +15,24 @@ from hilum.standards.smart.scopes import all_covered, narrow
 
 
 def may_install(actor: Actor, tenant: TenantId) -> bool:
-    """Return whether an actor may install apps at a tenant: that is the tenant's own word, not the platform staff's."""
+    """Check whether an actor may install apps at a tenant; that is for the tenant to decide, not for the platform's staff."""
     return actor.kind in {ActorKind.HOST, ActorKind.SYSTEM} or administers(actor, tenant)
 
 
 def may_uninstall(actor: Actor, tenant: TenantId) -> bool:
-    """Return whether an actor may remove or narrow an installation; taking away is also for those who suspend."""
+    """Check whether an actor may remove or narrow an installation; those who may suspend apps may too."""
     return may_install(actor, tenant) or may_suspend(actor)
 
 
 def may_see_installations(actor: Actor, tenant: TenantId | None) -> bool:
-    """Return whether an actor may list installations of a tenant (None: of all)."""
+    """Check whether an actor may list the installations of a tenant (None: of all)."""
     return actor.is_platform or administers(actor, tenant or "")
 
 
 def install_faults(
     order: InstallOrder, certified: Iterable[str], *, only_backend: bool, now: datetime
 ) -> dict[str, str]:
-    """Return what is wrong with an installation: never more than was certified, for roles that exist (C147)."""
+    """Return the error code of each invalid field: scopes must be certified, and roles must exist (C147)."""
     faults: dict[str, str] = {}
     if order.scopes is not None:
         faults |= scope_faults(order.scopes)
@@ -48,7 +48,7 @@ def install_faults(
 
 
 def narrow_faults(order: NarrowOrder, before: Installation, *, now: datetime) -> dict[str, str]:
-    """Return how a narrowing would widen."""
+    """Return the error code of each field that would widen the installation or is invalid."""
     faults: dict[str, str] = {}
     if order.scopes is not None and not all_covered(order.scopes, before.scopes):
         faults["scopes"] = "widens"
@@ -63,7 +63,7 @@ def narrow_faults(order: NarrowOrder, before: Installation, *, now: datetime) ->
 
 
 def narrowed(order: NarrowOrder, before: Installation) -> Installation:
-    """Return the installation as it is after a narrowing."""
+    """Return the installation after a narrowing."""
     return replace(
         before,
         scopes=before.scopes if order.scopes is None else order.scopes,

@@ -1,4 +1,4 @@
-"""The API's installations."""
+"""API routes of installations."""
 
 from datetime import datetime
 from functools import partial
@@ -34,7 +34,7 @@ Roles = Annotated[frozenset[Line], Field(max_length=20)]
 
 
 class InstallationAsked(Strict):
-    """``scopes`` left out: all that is certified."""
+    """If ``scopes`` is omitted, all certified ones."""
 
     tenant: Id
     app: Id
@@ -67,7 +67,7 @@ class InstallationsQuery(Paging):
 
 
 READERS = audience("staff", "administrator")
-TAKERS = audience("administrator", "platform_admin", "security")
+NARROWERS = audience("administrator", "platform_admin", "security")
 
 
 def api(kit: Kit) -> APIRouter:
@@ -91,19 +91,19 @@ def _installations(router: APIRouter, kit: Kit) -> None:
 
     @router.get("/installations", response_model=Page[InstallationShown], openapi_extra=READERS)
     async def list_installations(request: Request, query: Annotated[InstallationsQuery, Query()]) -> object:
-        """List standing installations."""
+        """List current installations."""
         tenant = None if query.tenant is None else TenantId(query.tenant)
         found = await look(kit, request, partial(service.list_installations, tenant=tenant, page=query.page))
         return page_of(found, InstallationShown.model_validate, query)
 
-    @router.patch("/installations/{installation}", response_model=InstallationShown, openapi_extra=TAKERS)
+    @router.patch("/installations/{installation}", response_model=InstallationShown, openapi_extra=NARROWERS)
     async def narrow_installation(request: Request, installation: Id, body: NarrowAsked) -> object:
-        """Take scopes, roles or time away from an installation."""
+        """Reduce the scopes, roles or duration of an installation."""
         order = NarrowOrder(body.scopes, body.roles, body.expires_at)
         verb = partial(service.narrow_installation, installation_id=installation, order=order)
         return await change(kit, request, verb)
 
-    @router.delete("/installations/{installation}", response_model=InstallationShown, openapi_extra=TAKERS)
+    @router.delete("/installations/{installation}", response_model=InstallationShown, openapi_extra=NARROWERS)
     async def uninstall(request: Request, installation: Id) -> object:
         """Remove an app from a tenant."""
         return await change(kit, request, partial(service.uninstall, installation_id=installation))

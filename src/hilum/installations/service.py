@@ -1,4 +1,4 @@
-"""Installing apps at tenants, registering sandbox apps dynamically, and the facts that enforcement reads."""
+"""Install apps at tenants, register sandbox apps dynamically, and read the facts about installations."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -22,19 +22,19 @@ from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted
 from hilum.kernel.ids import AppId, TenantId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.registry import service as registry
-from hilum.registry.models import REGISTRY, Environment
+from hilum.registry.models import Environment
 from hilum.registry.policy import beyond, stands
 
 __all__ = ["facts"]
 
 
 def install(ctx: Context, order: InstallOrder) -> Installation:
-    """Approve an app at a tenant for roles, with scopes within the certified, until a day.
+    """Install an app at a tenant for roles, with scopes that are certified, until a date.
 
-    Raises NotPermitted, NotFound, Invalid, Conflict (it stands installed).
+    Raises NotPermitted, NotFound, Invalid, Conflict (already installed).
     """
     if not policy.may_install(ctx.actor, order.tenant):
-        raise _refused(ctx, "registry.installation.add", tenant=order.tenant, app=order.app)
+        raise registry.refusal(ctx, "registry.installation.add", tenant=order.tenant, app=order.app)
     tenant = identity.get_tenant(ctx, order.tenant)
     app = registry.get_app(ctx, order.app)
     if app.tenant not in {None, order.tenant}:
@@ -48,46 +48,42 @@ def install(ctx: Context, order: InstallOrder) -> Installation:
     ]
     if not certified:
         fields = {"app": "app_not_certified"}
-        detail = (
-            "No version of the app is certified for this hospital now. The platform's reviewers certify apps."
-        )
+        detail = "No version of the app is certified for this hospital now. Ask the platform's reviewers to certify one."
         raise Invalid("installation_invalid", detail, fields=fields)
     only_backend = clients.serves_backends_only(ctx, app.id)
     if faults := policy.install_faults(order, certified, only_backend=only_backend, now=ctx.now):
-        detail = (
-            f"The app cannot be installed as asked. {beyond(order.scopes, certified, allowed_as='certified')}"
-        )
+        detail = f"The installation is invalid; see fields. {beyond(order.scopes, certified, allowed_as='certified')}"
         raise Invalid("installation_invalid", detail.strip(), fields=faults)
     before = store.find_standing_installation(ctx.tx, order.tenant, app.id)
     if before is not None and before.expires_at is not None and before.expires_at <= ctx.now:
         store.save_removed(ctx.tx, before.id, by="system:expiry", at=before.expires_at)
     scopes = tuple(dict.fromkeys(certified)) if order.scopes is None else order.scopes
-    _change(ctx, app.id, order.tenant)
+    registry.announce_change(ctx, app.id, at=order.tenant)
     return _add(ctx, order, scopes, environment)
 
 
 def narrow_installation(ctx: Context, installation_id: str, order: NarrowOrder) -> Installation:
-    """Take scopes, roles or time away from an installation. Raises NotFound, NotPermitted, Invalid, Conflict."""
+    """Reduce the scopes, roles or duration of an installation. Raises NotFound, NotPermitted, Invalid, Conflict."""
     before = _installation_for(ctx, installation_id, "registry.installation.narrow")
     if faults := policy.narrow_faults(order, before, now=ctx.now):
         detail = f"An installation can only be narrowed. {beyond(order.scopes, before.scopes, allowed_as='installed')}"
         raise Invalid("installation_invalid", detail.strip(), fields=faults)
     after = policy.narrowed(order, before)
     if not store.save_installation(ctx.tx, after):
-        raise Conflict("installation_removed", "This installation was removed already.")
+        raise Conflict("installation_removed", "This installation is already removed.")
     facts = {"installation": after.id, "scopes": list(after.scopes), "roles": sorted(after.roles)}
-    _change(ctx, after.app, after.tenant)
+    registry.announce_change(ctx, after.app, at=after.tenant)
     audit.record(ctx, Event("registry.installation.narrow", tenant=after.tenant, app=after.app, facts=facts))
     return after
 
 
 def uninstall(ctx: Context, installation_id: str) -> Installation:
-    """Remove an app from a tenant; its tokens there stop with the next snapshot. Raises NotFound, NotPermitted, Conflict."""
+    """Remove an app from a tenant; its tokens there are refused from the next snapshot on. Raises NotFound, NotPermitted, Conflict."""
     before = _installation_for(ctx, installation_id, "registry.installation.remove")
     if not store.save_removed(ctx.tx, before.id, by=str(ctx.actor), at=ctx.now):
-        raise Conflict("installation_removed", "This installation was removed already.")
+        raise Conflict("installation_removed", "This installation is already removed.")
     facts = {"installation": before.id}
-    _change(ctx, before.app, before.tenant)
+    registry.announce_change(ctx, before.app, at=before.tenant)
     audit.record(
         ctx, Event("registry.installation.remove", tenant=before.tenant, app=before.app, facts=facts)
     )
@@ -95,50 +91,50 @@ def uninstall(ctx: Context, installation_id: str) -> Installation:
 
 
 def register_dynamically(ctx: Context, tenant_id: TenantId, body: Mapping[str, Any]) -> tuple[Client, str]:
-    """Register a sandbox app by RFC 7591: vendor, app, version, certification and installation at this tenant, or nothing.
+    """Register a sandbox app with vendor, version, certification and installation at this tenant. Source: RFC 7591.
 
-    Whether the door is open in this mode, the edge knows. Raises NotFound, NotPermitted (not a sandbox tenant, too many clients, stopped:
-    an app that registers now would be one more launch that a switch keeps out), Invalid.
+    The edge has checked that registration is open. Raises NotFound, Invalid, NotPermitted (not a sandbox tenant, too many clients, or a
+    switch that stops launches at the tenant, since the new app could not be launched).
     """
-    tenant = identity.get_tenant(
-        ctx, tenant_id, lock=True
-    )  # registrations at a tenant take turns over their count
+    # The lock serializes registrations at a tenant, so that together they cannot exceed the bound counted below.
+    tenant = identity.get_tenant(ctx, tenant_id, lock=True)
     if not (tenant.sandbox and tenant.active):
-        raise _refused(ctx, "registry.client.register", tenant=tenant_id)
+        raise registry.refusal(ctx, "registry.client.register", tenant=tenant_id)
     if controls.judge(ctx, Subject(tenant=tenant_id), issued_at=None, launching=True) is not None:
         _record_refusal(ctx, tenant_id, Reason.SWITCH_ENGAGED)
         raise NotPermitted(
-            Reason.SWITCH_ENGAGED, "Registration is stopped here at the moment; try again later."
+            Reason.SWITCH_ENGAGED, "A switch stops registration at this tenant; try again later."
         )
     ends = ctx.now + DYNAMIC_CLIENT_LIFE
-    asked = rules.from_registration(body, expires_at=ends)
+    requested = rules.from_registration(body, expires_at=ends)
     faults = (
-        asked
-        if isinstance(asked, dict)
-        else rules.validate_client_metadata(rules.normalized(asked), now=ctx.now)
+        requested
+        if isinstance(requested, dict)
+        else rules.validate_client_metadata(rules.normalized(requested), now=ctx.now)
     )
-    if isinstance(asked, dict) or faults:
+    if isinstance(requested, dict) or faults:
         _record_refusal(ctx, tenant_id, "client_invalid", faults)
-        raise Invalid("client_invalid", "The client cannot be registered as described.", fields=faults)
-    gone = clients.forget_ended_dynamic(ctx)
-    store.delete_of_apps(ctx.tx, [app for app, _ in gone])
-    for app, there in gone:
-        _change(ctx, app, there)
+        raise Invalid("client_invalid", "The client metadata is invalid; see fields.", fields=faults)
+    ended = clients.delete_ended_dynamic(ctx)
+    store.delete_of_apps(ctx.tx, [app for app, _ in ended])
+    for app, at in ended:
+        registry.announce_change(ctx, app, at=at)
     if clients.count_dynamic(ctx, tenant_id) >= DYNAMIC_CLIENTS_BOUND:
         _record_refusal(ctx, tenant_id, "too_many_clients")
         raise NotPermitted(
-            "too_many_clients", "This tenant holds as many dynamic clients as it may; they end after a day."
+            "too_many_clients",
+            "This tenant has the most dynamic clients allowed. Each expires after a day; try again later.",
         )
-    client, secret = clients.add_dynamic(ctx, tenant_id, asked, ends=ends)
+    client, secret = clients.add_dynamic(ctx, tenant_id, requested, ends=ends)
     roles = frozenset() if client.type is ClientType.BACKEND else ROLES
     order = InstallOrder(tenant_id, client.app, roles, expires_at=ends)
-    _change(ctx, client.app, tenant_id)
+    registry.announce_change(ctx, client.app, at=tenant_id)
     _add(ctx, order, client.scopes, Environment.SANDBOX)
     return client, secret
 
 
 def installation(ctx: Context, tenant: TenantId, app: AppId) -> InstallationFacts | None:
-    """Return what enforcement must know of an app's standing installation at a tenant, or None if there is none."""
+    """Return the facts of an app's current installation at a tenant, or None if there is none."""
     found = store.find_standing_installation(ctx.tx, tenant, app)
     if found is None:
         return None
@@ -158,7 +154,7 @@ def _installation_for(ctx: Context, installation_id: str, action: str) -> Instal
         return found
     if not policy.may_see_installations(ctx.actor, found.tenant):
         raise NotFound("installation_not_found", "There is no such installation.")
-    raise _refused(ctx, action, tenant=found.tenant, app=found.app)
+    raise registry.refusal(ctx, action, tenant=found.tenant, app=found.app)
 
 
 def _record_refusal(
@@ -173,17 +169,17 @@ def _record_refusal(
 def list_installations(
     ctx: Context, tenant: TenantId | None = None, page: PageQuery = FIRST_PAGE
 ) -> list[Installation]:
-    """List standing installations; a tenant's administrator sees the tenant's. Raises NotPermitted."""
-    asked = tenant if ctx.actor.is_platform else tenant or ctx.actor.tenant
-    if not policy.may_see_installations(ctx.actor, asked):
+    """List current installations; a tenant's administrator sees only the tenant's. Raises NotPermitted."""
+    of = tenant if ctx.actor.is_platform else tenant or ctx.actor.tenant
+    if not policy.may_see_installations(ctx.actor, of):
         raise NotPermitted("not_permitted", "You may not see this.")
-    return store.list_installations(ctx.tx, asked, page)
+    return store.list_installations(ctx.tx, of, page)
 
 
 def _add(
     ctx: Context, order: InstallOrder, scopes: tuple[str, ...], environment: Environment
 ) -> Installation:
-    """Add an installation that was judged. Raises Conflict when the app stands installed at the tenant."""
+    """Add an installation whose order was validated. Raises Conflict if the app is already installed at the tenant."""
     installation = Installation(
         id=ctx.ids.new("ins"),
         tenant=order.tenant,
@@ -196,18 +192,7 @@ def _add(
         environment=environment,
     )
     if not store.add_installation(ctx.tx, installation):
-        raise Conflict("already_installed", "The app is installed at this tenant already.")
+        raise Conflict("already_installed", "The app is already installed at this tenant.")
     facts = {"installation": installation.id, "scopes": list(scopes), "roles": sorted(order.roles)}
     audit.record(ctx, Event("registry.installation.add", tenant=order.tenant, app=order.app, facts=facts))
     return installation
-
-
-def _change(ctx: Context, app: AppId, tenant: TenantId) -> None:
-    """Announce to every process that the facts of an app's installation at a tenant changed."""
-    ctx.advance_epoch(REGISTRY, f"at/{tenant}/{app}")
-
-
-def _refused(ctx: Context, action: str, *, tenant: str, app: str = "") -> NotPermitted:
-    """Record that an actor may not do this, and return the refusal to raise."""
-    audit.record(ctx, Event(action, Outcome.REFUSED, tenant=tenant, app=app, reason="not_permitted"))
-    return NotPermitted("not_permitted", "You may not do this.")

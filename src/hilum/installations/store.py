@@ -1,4 +1,4 @@
-"""Installations as rows. Scopes and roles are one text each, space-separated."""
+"""The table of installations. Scopes and roles are each stored as one space-separated text."""
 
 from collections.abc import Collection, Iterator
 from datetime import datetime, timedelta
@@ -75,7 +75,7 @@ def _word_set(joined: str) -> frozenset[str]:
 
 
 def _get(tx: Connection, installation: str, *, lock: bool) -> Row[Any]:
-    """Get a row; with ``lock`` nobody else changes it until the transaction ends."""
+    """Get a row by id; ``lock``: until the transaction ends, no other may change it. Raises NotFound."""
     query = select(installations).where(installations.c.id == installation)
     row = tx.execute(query.with_for_update() if lock else query).first()
     if row is None:
@@ -84,7 +84,7 @@ def _get(tx: Connection, installation: str, *, lock: bool) -> Row[Any]:
 
 
 def add_installation(tx: Connection, installation: Installation) -> bool:
-    """Add an installation; False if the app stands installed at the tenant."""
+    """Add an installation; return False if the app is already installed at the tenant."""
     row = {
         "id": installation.id,
         "tenant": installation.tenant,
@@ -130,7 +130,7 @@ def find_standing_installation(tx: Connection, tenant: TenantId, app: AppId) -> 
 def list_installations(
     tx: Connection, tenant: TenantId | None, page: PageQuery = FIRST_PAGE
 ) -> list[Installation]:
-    """List standing installations by id, of one tenant or of all."""
+    """List current installations by id, of one tenant or of all."""
     query = select(installations).where(installations.c.removed_at.is_(None), installations.c.id > page.after)
     if tenant is not None:
         query = query.where(installations.c.tenant == tenant)
@@ -140,13 +140,14 @@ def list_installations(
 def read_installation_facts(
     tx: Connection, of: Collection[tuple[TenantId, AppId]] | None
 ) -> Iterator[tuple[TenantId, AppId, InstallationFacts]]:
-    """Read the standing installations at some places (None: at all), row by row; texts that recur are parsed once and shared."""
+    """Stream the facts of some current installations (None: of all). Repeated texts are parsed once and shared, to save memory."""
     names = ("tenant", "app", "scopes", "roles", "expires_at", "approved_at", "environment")
-    plain = (
+    # Times are read as integers and converted below, which costs less per row than the conversion of the column type.
+    columns = (
         type_coerce(column, BigInteger) if isinstance(column.type, Instant) else column
         for column in (installations.c[name] for name in names)
     )
-    query = select(*plain).where(installations.c.removed_at.is_(None))
+    query = select(*columns).where(installations.c.removed_at.is_(None))
     if of is not None:
         query = query.where(tuple_(installations.c.tenant, installations.c.app).in_(of))
     environments = {each.value: each for each in Environment}
@@ -166,18 +167,18 @@ def read_installation_facts(
 
 
 def save_installation(tx: Connection, installation: Installation) -> bool:
-    """Save a narrowed installation; False if it was removed meanwhile."""
+    """Save a narrowed installation; return False if it has been removed."""
     query = installations.update().where(
         installations.c.id == installation.id, installations.c.removed_at.is_(None)
     )
-    done = tx.execute(
+    result = tx.execute(
         query.values(
             scopes=" ".join(installation.scopes),
             roles=" ".join(sorted(installation.roles)),
             expires_at=installation.expires_at,
         )
     )
-    return done.rowcount == 1
+    return result.rowcount == 1
 
 
 def save_removed(tx: Connection, installation: str, *, by: str, at: datetime) -> bool:
@@ -188,7 +189,7 @@ def save_removed(tx: Connection, installation: str, *, by: str, at: datetime) ->
 
 
 def list_apps_at(tx: Connection, tenant: TenantId) -> list[AppId]:
-    """List the apps that stand installed at a tenant. Without a bound."""
+    """List the apps that are installed at a tenant. Not paged."""
     query = select(installations.c.app).where(
         installations.c.tenant == tenant, installations.c.removed_at.is_(None)
     )

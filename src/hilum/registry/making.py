@@ -1,4 +1,4 @@
-"""Steps that several verbs share: each writes one record and its event; permission was asked before."""
+"""Steps that several verbs share. Each stores one record with its event; the caller has checked permission."""
 
 from hilum.audit import service as audit
 from hilum.audit.models import Event, Outcome
@@ -17,20 +17,20 @@ from hilum.registry.models import (
 )
 
 
-def change(ctx: Context, app: AppId) -> None:
-    """Announce to every process that an app's facts changed."""
-    ctx.advance_epoch(REGISTRY, f"app/{app}")
+def announce_change(ctx: Context, app: AppId, *, at: TenantId | None = None) -> None:
+    """Announce to every process that an app's facts changed, or those of its installation ``at`` a tenant."""
+    ctx.advance_epoch(REGISTRY, f"app/{app}" if at is None else f"at/{at}/{app}")
 
 
-def refused(ctx: Context, action: str, *, tenant: str = "", app: str = "", client: str = "") -> NotPermitted:
-    """Record that an actor may not do this, and give the refusal to raise."""
+def refusal(ctx: Context, action: str, *, tenant: str = "", app: str = "", client: str = "") -> NotPermitted:
+    """Record that the actor may not do this, and return the error to raise."""
     event = Event(action, Outcome.REFUSED, tenant=tenant, app=app, client=client, reason="not_permitted")
     audit.record(ctx, event)
     return NotPermitted("not_permitted", "You may not do this.")
 
 
 def add_app(ctx: Context, order: NewApp, tenant: TenantId | None) -> App:
-    """Add an app; ``tenant`` for one that lives at a single tenant."""
+    """Add an app; ``tenant``: the only tenant where it exists, if there is one."""
     app = App(
         id=AppId(ctx.ids.new("app")),
         vendor=order.vendor,
@@ -49,7 +49,7 @@ def add_app(ctx: Context, order: NewApp, tenant: TenantId | None) -> App:
 
 
 def add_single_tenant_app(ctx: Context, tenant: TenantId, name: str, purpose: str) -> tuple[App, VersionId]:
-    """Add vendor, app and version of something that lives at one tenant only."""
+    """Add vendor, app and version of a client that exists at only one tenant."""
     vendor = Vendor(VendorId(ctx.ids.new("ven")), name.strip(), f"tenant:{tenant}", f"tenant:{tenant}")
     store.add_vendor(ctx.tx, vendor)
     app = add_app(ctx, NewApp(vendor.id, name, purpose, purpose), tenant)
@@ -59,7 +59,7 @@ def add_single_tenant_app(ctx: Context, tenant: TenantId, name: str, purpose: st
 
 
 def add_certification(ctx: Context, app: AppId, order: CertifyOrder) -> Certification:
-    """Add a certification that was judged."""
+    """Add a certification whose order was validated."""
     certification = Certification(
         id=ctx.ids.new("cert"),
         app=app,

@@ -9,11 +9,11 @@ from hilum.kernel.ids import AppId, Part, TenantId, VendorId, VersionId
 SCOPES_BOUND = 200
 TEXT_BOUND = 2_000
 REGISTRY = Part("registry")
-"""The part of the facts that holds clients and installations; its keys are ``app/<id>`` and ``at/<tenant>/<app>``."""
+"""The part of the facts with clients and installations. Its keys are ``app/<id>`` and ``at/<tenant>/<app>``."""
 NAME_BOUND = 200
 LABEL_BOUND = 100
 LISTED_BOUND = 40
-"""How many scopes a refusal lists."""
+"""The most scopes that an error text lists."""
 CERTIFICATION_LIFE_MAX = timedelta(days=3 * 366)
 
 
@@ -54,7 +54,7 @@ class App:
 
 @dataclass(frozen=True, slots=True)
 class AppVersion:
-    """A version of an app; what review certifies."""
+    """A version of an app, the unit that review certifies."""
 
     id: VersionId
     app: AppId
@@ -88,7 +88,7 @@ class CertifyOrder:
 
 @dataclass(frozen=True, slots=True)
 class Certification:
-    """What review allowed a version. Missing, expired or withdrawn means no."""
+    """The scopes that review certified for a version. A missing, expired or withdrawn certification allows nothing."""
 
     id: str
     app: AppId

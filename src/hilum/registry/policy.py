@@ -1,4 +1,4 @@
-"""Who may do what to vendors and apps, and what may be certified. Pure."""
+"""Permissions on vendors and apps, and validation of orders. Pure."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -31,34 +31,34 @@ def _is_staff(actor: Actor, *roles: StaffRole) -> bool:
 
 
 def may_register(actor: Actor) -> bool:
-    """Return whether an actor may add vendors, apps, versions and clients."""
+    """Check whether an actor may add vendors, apps, versions and clients."""
     return _is_platform_itself(actor) or _is_staff(actor, StaffRole.PLATFORM_ADMIN)
 
 
 def may_certify(actor: Actor) -> bool:
-    """Return whether an actor may record and withdraw certifications; who installs or registers does not certify."""
+    """Check whether an actor may record and withdraw certifications; those who register or install apps may not."""
     return _is_platform_itself(actor) or _is_staff(actor, StaffRole.REVIEWER)
 
 
 def may_suspend(actor: Actor) -> bool:
-    """Return whether an actor may suspend and resume apps."""
+    """Check whether an actor may suspend and resume apps."""
     return _is_platform_itself(actor) or _is_staff(actor, StaffRole.PLATFORM_ADMIN, StaffRole.SECURITY)
 
 
 def may_read_catalogue(actor: Actor) -> bool:
-    """Return whether an actor may read vendors, apps and versions."""
+    """Check whether an actor may read vendors, apps and versions."""
     return actor.is_platform or (actor.kind is ActorKind.PERSON and Role.ADMINISTRATOR in actor.roles)
 
 
 def may_see_app(actor: Actor, app: App) -> bool:
-    """Return whether an actor may read an app; one that lives at a single tenant is seen there only."""
+    """Check whether an actor may read an app; one that exists at a single tenant is visible only there."""
     if actor.is_platform:
         return True
     return may_read_catalogue(actor) and app.tenant in {None, actor.tenant}
 
 
 def vendor_faults(order: NewVendor) -> dict[str, str]:
-    """Return what is wrong with a vendor, field by field."""
+    """Return the error code of each invalid field of a vendor."""
     fields = {
         "name": order.name,
         "support_contact": order.support_contact,
@@ -71,7 +71,7 @@ def vendor_faults(order: NewVendor) -> dict[str, str]:
 
 
 def app_faults(order: NewApp) -> dict[str, str]:
-    """Return what is wrong with an app, field by field."""
+    """Return the error code of each invalid field of an app."""
     faults = {"name": fault} if (fault := name_fault(order.name)) else {}
     for field, text in (("description", order.description), ("purpose", order.purpose)):
         if not text.strip():
@@ -82,19 +82,19 @@ def app_faults(order: NewApp) -> dict[str, str]:
 
 
 def label_fault(label: str) -> str:
-    """Return what is wrong with a version's label."""
+    """Return the error code of a version's label; empty if it is valid."""
     return name_fault(label) or ("name_too_long" if len(label) > LABEL_BOUND else "")
 
 
 def reason_fault(reason: str) -> str:
-    """Return what is wrong with a stated reason."""
+    """Return the error code of a stated reason; empty if it is valid."""
     if not reason.strip():
         return "reason_missing"
     return "too_long" if len(reason) > TEXT_BOUND else ""
 
 
 def scope_faults(scopes: Iterable[str]) -> dict[str, str]:
-    """Return what is wrong with a list of scopes to certify or to install."""
+    """Return the error code of a list of scopes to certify or install; empty if it is valid."""
     scopes = tuple(scopes)
     if not scopes:
         return {"scopes": "scopes_missing"}
@@ -108,7 +108,7 @@ def scope_faults(scopes: Iterable[str]) -> dict[str, str]:
 
 
 def certify_faults(order: CertifyOrder, *, now: datetime) -> dict[str, str]:
-    """Return what is wrong with a certification."""
+    """Return the error code of each invalid field of a certification."""
     faults = scope_faults(order.scopes)
     if order.expires_at <= now:
         faults["expires_at"] = "not_in_the_future"
@@ -118,15 +118,15 @@ def certify_faults(order: CertifyOrder, *, now: datetime) -> dict[str, str]:
 
 
 def stands(certification: Certification, environment: Environment, now: datetime) -> bool:
-    """Return whether a certification counts now; one for production counts in a sandbox too."""
-    fits = certification.environment in {environment, Environment.PRODUCTION}
-    return fits and certification.withdrawn_at is None and now < certification.expires_at
+    """Check whether a certification is in force for an environment; one for production is also valid in a sandbox."""
+    applies = certification.environment in {environment, Environment.PRODUCTION}
+    return applies and certification.withdrawn_at is None and now < certification.expires_at
 
 
 def beyond(asked: Iterable[str] | None, allowed: Iterable[str], *, allowed_as: str) -> str:
-    """Return a sentence that lists the asked scopes that are not within the allowed ones, and the allowed ones; empty: all are.
+    """Return a sentence listing the requested scopes that are not allowed, and the allowed ones; empty if all are allowed.
 
-    ``allowed_as``: what the allowed ones are, such as "certified".
+    ``allowed_as`` describes the allowed scopes, such as "certified".
     """
     within = tuple(dict.fromkeys(allowed))
     outside = [text for text in asked or () if not all_covered((text,), within)]

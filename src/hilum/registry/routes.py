@@ -1,4 +1,4 @@
-"""The API's vendors, apps and certifications."""
+"""API routes of vendors, apps and certifications."""
 
 from datetime import datetime
 from functools import partial
@@ -111,7 +111,7 @@ READERS = audience("staff", "administrator")
 
 
 def api(kit: Kit) -> APIRouter:
-    """Return the API routes of the registry."""
+    """Build the API routes of the registry."""
     router = api_router(kit, "registry")
     for part in (_vendors_and_apps, _certifications):
         part(router, kit)
@@ -181,7 +181,7 @@ def _certifications(router: APIRouter, kit: Kit) -> None:
         openapi_extra=audience("reviewer"),
     )
     async def certify(request: Request, body: CertificationAsked) -> object:
-        """Record that review allowed a version certain scopes until a day."""
+        """Record that review certified a version for these scopes until a date."""
         order = CertifyOrder(VersionId(body.version), body.environment, body.scopes, body.expires_at)
         return await change(kit, request, partial(service.certify, order=order))
 

@@ -1,4 +1,4 @@
-"""Registering vendors, apps and versions; certifying and suspending them."""
+"""Register vendors, apps and versions; certify versions; suspend and resume apps."""
 
 from collections.abc import Collection, Iterator
 from dataclasses import replace
@@ -9,7 +9,7 @@ from hilum.infra.context import Context
 from hilum.kernel.errors import Conflict, Invalid
 from hilum.kernel.ids import AppId, TenantId, VendorId, VersionId
 from hilum.registry import making, policy, store
-from hilum.registry.making import add_certification, add_single_tenant_app
+from hilum.registry.making import add_certification, add_single_tenant_app, announce_change, refusal
 from hilum.registry.models import (
     App,
     AppState,
@@ -31,10 +31,12 @@ from hilum.registry.views import (
 __all__ = [
     "add_certification",
     "add_single_tenant_app",
+    "announce_change",
     "list_apps",
     "list_certifications",
     "list_vendors",
     "list_versions",
+    "refusal",
     "view_app",
 ]
 
@@ -42,9 +44,9 @@ __all__ = [
 def add_vendor(ctx: Context, order: NewVendor) -> Vendor:
     """Add a vendor. Raises NotPermitted, Invalid."""
     if not policy.may_register(ctx.actor):
-        raise making.refused(ctx, "registry.vendor.add")
+        raise refusal(ctx, "registry.vendor.add")
     if faults := policy.vendor_faults(order):
-        raise Invalid("vendor_invalid", "The vendor cannot be added as described.", fields=faults)
+        raise Invalid("vendor_invalid", "The vendor is invalid; see fields.", fields=faults)
     vendor = Vendor(
         VendorId(ctx.ids.new("ven")),
         order.name.strip(),
@@ -60,49 +62,51 @@ def add_vendor(ctx: Context, order: NewVendor) -> Vendor:
 def add_app(ctx: Context, order: NewApp) -> App:
     """Add an app of a vendor. Raises NotPermitted, Invalid, NotFound (the vendor)."""
     if not policy.may_register(ctx.actor):
-        raise making.refused(ctx, "registry.app.add")
+        raise refusal(ctx, "registry.app.add")
     store.get_vendor(ctx.tx, order.vendor)
     if faults := policy.app_faults(order):
-        raise Invalid("app_invalid", "The app cannot be added as described.", fields=faults)
+        raise Invalid("app_invalid", "The app is invalid; see fields.", fields=faults)
     return making.add_app(ctx, order, None)
 
 
 def add_version(ctx: Context, app_id: AppId, label: str) -> AppVersion:
-    """Add a version of an app; it keeps client ids, installations and history (C5). Raises NotPermitted, Invalid, NotFound, Conflict."""
+    """Add a version of an app, which keeps its client ids, installations and history (C5). Raises NotPermitted, Invalid, NotFound, Conflict."""
     if not policy.may_register(ctx.actor):
-        raise making.refused(ctx, "registry.version.add", app=app_id)
+        raise refusal(ctx, "registry.version.add", app=app_id)
     app = store.get_app(ctx.tx, app_id)
     if fault := policy.label_fault(label):
-        raise Invalid("version_invalid", "The version's label cannot be taken.", fields={"label": fault})
+        raise Invalid(
+            "version_invalid", "The version's label is invalid; see fields.", fields={"label": fault}
+        )
     version = AppVersion(VersionId(ctx.ids.new("ver")), app.id, label.strip(), ctx.now)
     if not store.add_version(ctx.tx, version):
-        raise Conflict("version_exists", "The app has a version of this label already.")
+        raise Conflict("version_exists", "The app already has a version with this label.")
     audit.record(ctx, Event("registry.version.add", app=app.id, facts={"version": version.id}))
     return version
 
 
 def certify(ctx: Context, order: CertifyOrder) -> Certification:
-    """Record that review allowed a version certain scopes until a day. Raises NotPermitted, NotFound, Invalid."""
+    """Record that review certified a version for certain scopes until a date. Raises NotPermitted, NotFound, Invalid."""
     version = store.get_version(ctx.tx, order.version)
     if not policy.may_certify(ctx.actor):
-        raise making.refused(ctx, "registry.certification.add", app=version.app)
+        raise refusal(ctx, "registry.certification.add", app=version.app)
     if faults := policy.certify_faults(order, now=ctx.now):
-        raise Invalid("certification_invalid", "The version cannot be certified so.", fields=faults)
-    making.change(ctx, version.app)
+        raise Invalid("certification_invalid", "The certification is invalid; see fields.", fields=faults)
+    announce_change(ctx, version.app)
     return add_certification(ctx, version.app, order)
 
 
 def withdraw_certification(ctx: Context, certification_id: str) -> Certification:
-    """Withdraw a certification; its tokens stop with the next snapshot. Raises NotFound, NotPermitted, Conflict."""
-    found = store.get_certification(ctx.tx, certification_id)
+    """Withdraw a certification; tokens that depend on it are refused from the next snapshot on. Raises NotFound, NotPermitted, Conflict."""
+    certification = store.get_certification(ctx.tx, certification_id)
     if not policy.may_certify(ctx.actor):
-        raise making.refused(ctx, "registry.certification.withdraw", app=found.app)
-    if not store.save_withdrawn(ctx.tx, found.id, ctx.now):
-        raise Conflict("certification_withdrawn", "This certification was withdrawn already.")
-    facts = {"certification": found.id, "version": found.version}
-    making.change(ctx, found.app)
-    audit.record(ctx, Event("registry.certification.withdraw", app=found.app, facts=facts))
-    return replace(found, withdrawn_at=ctx.now)
+        raise refusal(ctx, "registry.certification.withdraw", app=certification.app)
+    if not store.save_withdrawn(ctx.tx, certification.id, ctx.now):
+        raise Conflict("certification_withdrawn", "This certification is already withdrawn.")
+    facts = {"certification": certification.id, "version": certification.version}
+    announce_change(ctx, certification.app)
+    audit.record(ctx, Event("registry.certification.withdraw", app=certification.app, facts=facts))
+    return replace(certification, withdrawn_at=ctx.now)
 
 
 def suspend_app(ctx: Context, app_id: AppId, reason: str) -> App:
@@ -118,12 +122,12 @@ def resume_app(ctx: Context, app_id: AppId, reason: str) -> App:
 
 
 def certifications_of(ctx: Context, app: AppId) -> list[Certification]:
-    """List an app's certifications, newest first, for the rooms that judge by them. Without a bound."""
+    """List all certifications of an app, newest first, without a permission check, for enforcement. Not paged."""
     return sorted(store.read_certifications(ctx.tx, [app]), key=lambda each: each.id, reverse=True)
 
 
 def read_certifications(ctx: Context, of: Collection[AppId] | None) -> Iterator[Certification]:
-    """Read the certifications of some apps (None: of all), withdrawn ones too."""
+    """Read the certifications of some apps (None: of all), including withdrawn ones."""
     return store.read_certifications(ctx.tx, of)
 
 
@@ -133,17 +137,17 @@ def read_apps(ctx: Context, of: Collection[AppId] | None) -> dict[AppId, App]:
 
 
 def list_apps_of(ctx: Context, tenant: TenantId) -> list[AppId]:
-    """List the apps that live at one tenant only."""
+    """List the apps that exist only at this tenant."""
     return store.list_apps_of(ctx.tx, tenant)
 
 
-def forget_apps(ctx: Context, of: Collection[AppId]) -> list[App]:
-    """Forget apps that live at one tenant, with vendor, versions and certifications; return them."""
-    found = list(store.read_apps(ctx.tx, of).values())
+def delete_apps(ctx: Context, of: Collection[AppId]) -> list[App]:
+    """Delete apps that exist at only one tenant, with vendor, versions and certifications, and return them."""
+    deleted = list(store.read_apps(ctx.tx, of).values())
     store.delete_apps(ctx.tx, of)
-    for app in found:
-        making.change(ctx, app.id)
-    return found
+    for app in deleted:
+        announce_change(ctx, app.id)
+    return deleted
 
 
 def get_app(ctx: Context, app_id: AppId) -> App:
@@ -164,13 +168,14 @@ def get_vendor(ctx: Context, vendor_id: VendorId) -> Vendor:
 def _set_state(ctx: Context, app_id: AppId, state: AppState, event: Event) -> App:
     app = store.get_app(ctx.tx, app_id)
     if not policy.may_suspend(ctx.actor):
-        raise making.refused(ctx, event.action, app=app_id)
+        raise refusal(ctx, event.action, app=app_id)
     if fault := policy.reason_fault(event.facts["reason"]):
-        raise Invalid("reason_invalid", "Say why.", fields={"reason": fault})
+        raise Invalid("reason_invalid", "A reason is required; see fields.", fields={"reason": fault})
+    # What was issued before a suspension stays invalid after it: the app counts as active only since now.
     since = ctx.now if state is AppState.ACTIVE else app.active_since
     after = replace(app, state=state, active_since=since)
     if not store.save_app_state(ctx.tx, after):
-        raise Conflict("app_state_unchanged", f"The app is {state.value} already.")
-    making.change(ctx, app.id)
+        raise Conflict("app_state_unchanged", f"The app is already {state.value}.")
+    announce_change(ctx, app.id)
     audit.record(ctx, event)
     return after

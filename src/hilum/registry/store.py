@@ -1,4 +1,4 @@
-"""Vendors, apps, versions and certifications as rows. Scopes are one text, space-separated."""
+"""Tables of vendors, apps, versions and certifications. Scopes are stored as one space-separated text."""
 
 from collections.abc import Collection, Iterator
 from dataclasses import asdict
@@ -94,7 +94,7 @@ def _words(joined: str) -> tuple[str, ...]:
 
 
 def _get(tx: Connection, table: Table, id_: str, kind: str, *, lock: bool = False) -> Row[Any]:
-    """Get a row; with ``lock`` nobody else changes it until the transaction ends, so that what is written rests on what was read."""
+    """Get a row by id; ``lock``: until the transaction ends, no other may change it. Raises NotFound."""
     query = select(table).where(table.c.id == id_)
     row = tx.execute(query.with_for_update() if lock else query).first()
     if row is None:
@@ -117,7 +117,7 @@ def get_vendor(tx: Connection, vendor: VendorId) -> Vendor:
 def list_vendors(
     tx: Connection, *, seen_from: TenantId | None = None, page: PageQuery = FIRST_PAGE
 ) -> list[Vendor]:
-    """List vendors by id; ``seen_from`` a tenant leaves out those whose app lives at another."""
+    """List vendors by id; ``seen_from`` a tenant leaves out vendors of apps that exist only at another."""
     query = select(vendors).where(vendors.c.id > page.after).order_by(vendors.c.id).limit(page.limit)
     if seen_from is not None:
         elsewhere = select(apps.c.vendor).where(apps.c.tenant != seen_from)
@@ -162,24 +162,24 @@ def get_app(tx: Connection, app: AppId) -> App:
 def list_apps(
     tx: Connection, *, seen_from: TenantId | None = None, page: PageQuery = FIRST_PAGE
 ) -> list[App]:
-    """List apps by id; ``seen_from`` a tenant leaves out those that live at another."""
+    """List apps by id; ``seen_from`` a tenant leaves out apps that exist only at another."""
     query = select(apps).where(apps.c.id > page.after)
     if seen_from is None:
-        found: Select[Any] | CompoundSelect[Any] = query.order_by(apps.c.id)
-    else:  # two parts of one index, merged: no index has the order of both together
+        visible: Select[Any] | CompoundSelect[Any] = query.order_by(apps.c.id)
+    else:  # merge two ranges of the index on (tenant, id): "tenant IS NULL OR tenant = ?" could not be read in the order of ids
         everywhere, here = query.where(apps.c.tenant.is_(None)), query.where(apps.c.tenant == seen_from)
-        found = everywhere.union_all(here).order_by("id")
-    return [_app(row) for row in tx.execute(found.limit(page.limit))]
+        visible = everywhere.union_all(here).order_by("id")
+    return [_app(row) for row in tx.execute(visible.limit(page.limit))]
 
 
 def save_app_state(tx: Connection, app: App) -> bool:
-    """Set an app's state; False if it was in it already."""
+    """Set an app's state; return False if it already has it."""
     query = apps.update().where(apps.c.id == app.id, apps.c.state != app.state.value)
     return tx.execute(query.values(state=app.state.value, active_since=app.active_since)).rowcount == 1
 
 
 def add_version(tx: Connection, version: AppVersion) -> bool:
-    """Add a version; False if the app has one of this label."""
+    """Add a version; return False if the app has one with this label."""
     return tx.execute(insert_or_ignore(tx, versions).values(asdict(version))).rowcount == 1
 
 
@@ -236,12 +236,12 @@ def get_certification(tx: Connection, certification: str) -> Certification:
 
 
 def list_certifications(tx: Connection, app: AppId, page: PageQuery = FIRST_PAGE) -> list[Certification]:
-    """List an app's certifications, newest first, withdrawn ones too."""
+    """List an app's certifications, newest first, including withdrawn ones."""
     return [_certification(row) for row in tx.execute(_newest_first(certifications, app, page))]
 
 
 def read_certifications(tx: Connection, of: Collection[AppId] | None) -> Iterator[Certification]:
-    """Read the certifications of some apps (None: of all), withdrawn ones too."""
+    """Read the certifications of some apps (None: of all), including withdrawn ones."""
     query = select(certifications)
     query = query if of is None else query.where(certifications.c.app.in_(of))
     return (_certification(row) for row in tx.execute(query))
@@ -261,12 +261,12 @@ def read_apps(tx: Connection, of: Collection[AppId] | None) -> dict[AppId, App]:
 
 
 def list_apps_of(tx: Connection, tenant: TenantId) -> list[AppId]:
-    """List the apps that live at one tenant only. Without a bound."""
+    """List the apps that exist only at this tenant. Not paged."""
     return [AppId(app) for app in tx.execute(select(apps.c.id).where(apps.c.tenant == tenant)).scalars()]
 
 
 def delete_apps(tx: Connection, of: Collection[AppId]) -> None:
-    """Forget apps that live at one tenant, with vendor, versions and certifications."""
+    """Delete apps that exist at only one tenant, with vendor, versions and certifications."""
     of_vendors = select(apps.c.vendor).where(apps.c.id.in_(of))
     for table in (versions, certifications):
         tx.execute(table.delete().where(table.c.app.in_(of)))

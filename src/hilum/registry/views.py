@@ -1,4 +1,4 @@
-"""What an actor may read of the registry: lists and single records, each for those whom policy lets see it."""
+"""Queries of the registry on behalf of an actor, each with its permission check."""
 
 from hilum.infra.context import Context
 from hilum.kernel.errors import NotFound, NotPermitted
@@ -9,7 +9,7 @@ from hilum.registry.models import App, AppVersion, Certification, Vendor
 
 
 def list_vendors(ctx: Context, page: PageQuery = FIRST_PAGE) -> list[Vendor]:
-    """List vendors by id; a tenant's administrator sees no vendor of what lives at another tenant. Raises NotPermitted."""
+    """List vendors by id; a tenant's administrator does not see vendors of apps that exist only at another tenant. Raises NotPermitted."""
     if not policy.may_read_catalogue(ctx.actor):
         raise _refused()
     seen_from = None if ctx.actor.is_platform else ctx.actor.tenant
@@ -17,7 +17,7 @@ def list_vendors(ctx: Context, page: PageQuery = FIRST_PAGE) -> list[Vendor]:
 
 
 def list_apps(ctx: Context, page: PageQuery = FIRST_PAGE) -> list[App]:
-    """List apps by id; a tenant's administrator sees no app that lives at another tenant. Raises NotPermitted."""
+    """List apps by id; a tenant's administrator does not see apps that exist only at another tenant. Raises NotPermitted."""
     if not policy.may_read_catalogue(ctx.actor):
         raise _refused()
     seen_from = None if ctx.actor.is_platform else ctx.actor.tenant
@@ -38,10 +38,10 @@ def list_versions(ctx: Context, app_id: AppId, page: PageQuery = FIRST_PAGE) -> 
 
 
 def list_certifications(ctx: Context, app_id: AppId, page: PageQuery = FIRST_PAGE) -> list[Certification]:
-    """List an app's certifications, newest first, withdrawn ones too. Raises NotFound."""
+    """List an app's certifications, newest first, including withdrawn ones. Raises NotFound."""
     return store.list_certifications(ctx.tx, view_app(ctx, app_id).id, page)
 
 
 def _refused() -> NotPermitted:
-    """Return the refusal of a read; it changes nothing, so it leaves no event."""
+    """Build the refusal of a read, which records no event because nothing would have changed."""
     return NotPermitted("not_permitted", "You may not see this.")
