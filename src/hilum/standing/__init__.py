@@ -1,9 +1,9 @@
-"""Standing: whether an app may act at a tenant at all, before anybody asks what it may do there.
+"""Standing: whether an app may act at a tenant at all, before what it may do there is decided.
 
-Owns: the one judgement (switch, tenant, certification, installation, person, role) and what it is judged by. Every door asks it: the
+Owns: the one decision (switch, tenant, certification, installation, person, role) and its inputs. Every entry point asks it: the
 gateway, authorize, the token endpoint with introspection, the launch API, and the EHR's own calls.
-Must not know: scopes and records, sessions, agreements, codes; what a door answers when it refuses.
+Must not know: scopes and records, sessions, authorizations, codes; how an entry point answers a refusal.
 Public verbs: policy.standing_fault, policy.fault_without_app, service.of_launch, service.of_token.
-Invariants: reasons come in the order of ``Reason``; whatever is unknown or missing refuses; engaging a switch or taking anything away
-never turns a refusal into a permit; a door adds conditions of its own and never leaves one of these out.
+Invariants: reasons come in the order of ``Reason``; anything unknown or missing refuses; engaging a switch or removing any input never
+turns a refusal into a permit; an entry point may add conditions of its own, but never omits one of these.
 """

@@ -1,4 +1,4 @@
-"""What the standing of an app at a tenant is judged by."""
+"""The inputs of the decision about an app's standing at a tenant."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,11 +19,11 @@ STANDING_REASONS = (
     Reason.PERSON_INACTIVE,
     Reason.ROLE_NOT_ALLOWED,
 )
-"""All that the judgement answers, in its order."""
+"""All reasons that the decision may return, in its order."""
 
 
 class Acting(Protocol):
-    """Who wants to act, and where. Access tokens and grants are this; ``Party`` is, where there is neither yet."""
+    """The client and person that want to act, and where: an access token, a grant, or before either exists a ``Party``."""
 
     @property
     def tenant(self) -> TenantId: ...
@@ -43,9 +43,9 @@ class Acting(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Party:
-    """Who wants to act before a token exists. ``person`` is empty for a client that acts by itself.
+    """The client and person that want to act before a token exists. ``person`` is empty for a client without one.
 
-    ``role`` is None until somebody has signed in: then no role is judged yet.
+    ``role`` is None until a person has signed in, and then the role is not checked.
     """
 
     tenant: TenantId
@@ -59,10 +59,10 @@ class Party:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Everything on which it rests whether an app may act at a tenant; None is what was not found.
+    """Everything that decides whether an app may act at a tenant; None means that a fact was not found.
 
     ``person_active``: the person of ``acting``, if there is one, is active at the tenant. ``issued_at``: when the token, code or launch
-    at hand was issued; None for what begins now. ``launching``: a switch against new launches counts.
+    was issued; None if it is being issued now. ``launching``: switches against new launches apply.
     """
 
     acting: Acting

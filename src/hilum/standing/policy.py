@@ -1,6 +1,6 @@
-"""The one judgement of whether an app may act at a tenant. Pure.
+"""The one decision whether an app may act at a tenant. Pure.
 
-A new condition of standing is added here, once, with its reason in ``STANDING_REASONS`` and its sentences in ``standards.refusals``.
+Add a new condition here, once, with its reason in ``STANDING_REASONS`` and its explanation in ``standards.refusals``.
 """
 
 from datetime import datetime
@@ -18,16 +18,16 @@ ACTS_ALONE = PLATFORM_PEERS | {ClientType.BACKEND}
 
 
 def standing_fault(standing: Standing, now: datetime) -> Reason | None:
-    """Return the first reason, in the order of ``Reason``, why an app may not act at a tenant; None: it may.
+    """Return the first reason, in the order of ``Reason``, why an app may not act at a tenant; None if it may.
 
-    INVARIANT: engaging a switch, or taking away anything that standing rests on, never turns a reason into None.
+    INVARIANT: engaging a switch, or removing any fact, never turns a reason into None.
     Source: C4, C38, C140, C146
     """
     return _place_fault(standing, now) or _app_fault(standing, now) or _person_fault(standing)
 
 
 def fault_without_app(standing: Standing, now: datetime) -> Reason | None:
-    """Judge a read that the platform makes for a person without any app: switches, the tenant, and the person."""
+    """Return why the platform may not read for a person without an app: a switch, the tenant or the person; None if it may."""
     if not standing.person_active:
         return _place_fault(standing, now) or Reason.PERSON_INACTIVE
     return _place_fault(standing, now)
@@ -43,7 +43,7 @@ def _place_fault(standing: Standing, now: datetime) -> Reason | None:
 
 
 def _is_stopped(standing: Standing, now: datetime) -> bool:
-    """Check the switches on the version a token was issued for, and on the one that its client has moved on to."""
+    """Check whether a switch stops the version a token was issued for, or the version that its client has adopted since."""
     acting, client = standing.acting, standing.client
     versions = {acting.version, acting.version if client is None else client.version}
     for version in versions:
@@ -56,15 +56,15 @@ def _is_stopped(standing: Standing, now: datetime) -> bool:
 
 
 def stop_of(standing: Standing, now: datetime) -> Mode | None:
-    """Return the mode of the switch that stops a launch now, a full stop first; None: none is in force, though one may have ended it."""
+    """Return the mode of the switch that stops a launch now, a full stop first; None if no switch is in force now."""
     acting, client = standing.acting, standing.client
     modes: set[Mode] = set()
     for version in {acting.version, acting.version if client is None else client.version}:
         subject = Subject(acting.tenant, acting.vendor, acting.app, version, acting.person)
         if stopped_by(standing.switches, subject, now=now, issued_at=None) is not None:
             modes.add(Mode.FULL_STOP)
-        elif found := launches_stopped(standing.switches, subject, now):
-            modes.add(found.mode)
+        elif switch := launches_stopped(standing.switches, subject, now):
+            modes.add(switch.mode)
     return max(modes, key=lambda mode: mode is Mode.FULL_STOP, default=None)
 
 
@@ -75,7 +75,9 @@ def _app_fault(standing: Standing, now: datetime) -> Reason | None:
     if not is_certified(client, now, issued_at=standing.issued_at):
         return Reason.APP_NOT_CERTIFIED
     if client.tenant is not None and client.tenant != acting.tenant:
-        return Reason.APP_NOT_INSTALLED  # what lives at one tenant cannot be installed at another
+        return (
+            Reason.APP_NOT_INSTALLED
+        )  # a client that exists only at one tenant cannot be installed at another
     if client.type in PLATFORM_PEERS:
         return None
     if not is_installed(client, standing.installation, now, issued_at=standing.issued_at):
@@ -95,10 +97,10 @@ def _person_fault(standing: Standing) -> Reason | None:
 
 
 def is_certified(client: ClientFacts, now: datetime, *, issued_at: datetime | None = None) -> bool:
-    """Check that a client is in good standing, and was when something was issued: not suspended, purpose not ended, certified.
+    """Check whether a client is active, unexpired and certified, and has been without interruption since ``issued_at``.
 
-    A tenant's own EHR or resource server is no app: its administrator's registration is all it needs, and nothing installs it.
-    What was issued before the present standing belongs to one that was taken away: giving it back revives nothing.
+    A tenant's own EHR or resource server needs no certification and no installation, only its registration. Anything issued before an
+    interruption stays invalid after it.
     """
     if not client.active or (client.expires_at is not None and client.expires_at <= now):
         return False
@@ -116,7 +118,7 @@ def is_installed(
     *,
     issued_at: datetime | None = None,
 ) -> bool:
-    """Check that an installation is in force for a client's environment, and was when something was issued (C4)."""
+    """Check whether an installation is in force for a client's environment, and has been since ``issued_at`` (C4)."""
     if installation is None or (installation.expires_at is not None and installation.expires_at <= now):
         return False
     if client.environment is Environment.SANDBOX and installation.environment is not Environment.SANDBOX:

@@ -1,4 +1,4 @@
-"""The standing of an app, read from the rows themselves: for doors that write in the same transaction anyway."""
+"""Read the standing of an app from the database, for entry points that write in the same transaction."""
 
 from dataclasses import replace
 from datetime import datetime
@@ -25,11 +25,11 @@ def read(
     *,
     issued_at: datetime | None = None,
 ) -> Standing:
-    """Read the standing of a launch at a tenant, of a client, by a person."""
+    """Read the standing of a launch of a client at a tenant by a person."""
     facts = clients.client_facts(ctx, client)
     installation = None if facts is None else installations.installation(ctx, tenant, facts.app)
-    found = identity.find_tenant(ctx, tenant)
-    return of_launch(ctx, found, facts, installation, person, issued_at=issued_at)
+    at = identity.find_tenant(ctx, tenant)
+    return of_launch(ctx, at, facts, installation, person, issued_at=issued_at)
 
 
 def of_launch(
@@ -41,9 +41,9 @@ def of_launch(
     *,
     issued_at: datetime | None = None,
 ) -> Standing:
-    """Join what was read into the standing of a launch; ``person`` is None where nobody has signed in yet.
+    """Build the standing of a launch from facts already read. ``person`` is None before sign-in.
 
-    ``issued_at``: when the launch or authorization request at hand was made.
+    ``issued_at``: when the launch or authorization request was created.
     """
     acting = Party(
         tenant=TenantId("") if tenant is None else tenant.id,
@@ -68,7 +68,7 @@ def of_launch(
 
 
 def of_token(ctx: Context, token: Acting, *, issued_at: datetime) -> Standing:
-    """Read the standing of a client that acts by itself with a token."""
+    """Read the standing of a client that acts without a person, with a token."""
     client = clients.client_facts(ctx, token.client)
     return Standing(
         token,
@@ -81,7 +81,7 @@ def of_token(ctx: Context, token: Acting, *, issued_at: datetime) -> Standing:
 
 
 def _switches(ctx: Context, acting: Acting, client: ClientFacts | None) -> SwitchIndex:
-    """Read the switches on everything that the judgement looks at: both versions, where a client has moved on since a token."""
+    """Read the switches on all targets that the decision checks, on both versions if the client adopted another since the token."""
     versions = {acting.version, acting.version if client is None else client.version}
     targets = dict.fromkeys(
         target

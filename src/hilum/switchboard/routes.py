@@ -1,4 +1,4 @@
-"""The API's kill switches and quotas."""
+"""API routes of kill switches and quotas."""
 
 from datetime import datetime
 from functools import partial
@@ -42,7 +42,7 @@ from hilum.web.kit import Kit
 
 
 class SwitchShown(BaseModel):
-    """``in_force`` is judged when it is shown. ``release_asked_by``: the first of the two who release a wide one."""
+    """``in_force`` is as of the response. ``release_asked_by``: the first of the two people who release a wide switch."""
 
     id: str
     kind: TargetKind
@@ -102,14 +102,14 @@ def api(kit: Kit) -> APIRouter:
 
 def _switches(router: APIRouter, kit: Kit) -> None:
 
-    def switch(found: Switch) -> SwitchShown:
-        return _show(found, kit.clock.now())
+    def switch(engaged: Switch) -> SwitchShown:
+        return _show(engaged, kit.clock.now())
 
     @router.post(
         "/switches", status_code=201, openapi_extra=audience("platform_admin", "security", "administrator")
     )
     async def engage_switch(request: Request, body: SwitchAsked) -> SwitchShown:
-        """Put a kill switch in force, single-handed."""
+        """Engage a kill switch; one person is enough."""
         order = EngageOrder(Target(body.kind, body.key), body.mode, body.reason, body.expires_at)
         return switch(await change(kit, request, partial(service.engage, order=order)))
 
@@ -117,7 +117,7 @@ def _switches(router: APIRouter, kit: Kit) -> None:
         "/switches", response_model=Page[SwitchShown], openapi_extra=audience("staff", "administrator")
     )
     async def list_switches(request: Request, query: Annotated[ListQuery, Query()]) -> object:
-        """List switches, newest first, released ones too."""
+        """List switches, newest first, including released ones."""
         found = await look(
             kit, request, partial(controls.list_switches, tenant=query.tenant, page=query.page)
         )
@@ -132,7 +132,7 @@ def _switches(router: APIRouter, kit: Kit) -> None:
         "/switches/{switch_id}/release", openapi_extra=audience("platform_admin", "security", "administrator")
     )
     async def release_switch(request: Request, switch_id: Id) -> SwitchShown:
-        """Release a switch, never one on oneself; a wide one is released when a second person of the staff says so too."""
+        """Release a switch, but not one on oneself. A wide one is released only when a second member of the staff asks too."""
         return switch(await change(kit, request, partial(service.release, switch_id=switch_id)))
 
 
@@ -150,7 +150,7 @@ def _quotas(router: APIRouter, kit: Kit) -> None:
         openapi_extra=audience("platform_admin", "security", "administrator"),
     )
     async def set_quota(request: Request, app: Id, tenant: Id, body: QuotaAsked) -> None:
-        """Set a quota; a tenant's own only narrows."""
+        """Set a quota. A tenant's own quota can only narrow the platform's."""
         quota = Quota(body.rate_per_s, body.burst)
         await change(kit, request, partial(service.set_quota, app=app, tenant=tenant, quota=quota))
 
@@ -160,12 +160,12 @@ def _quotas(router: APIRouter, kit: Kit) -> None:
         openapi_extra=audience("platform_admin", "security", "administrator"),
     )
     async def remove_quota(request: Request, app: Id, tenant: Id) -> None:
-        """Remove the caller's side of a quota."""
+        """Remove a quota, the platform's or the tenant's depending on the caller."""
         await change(kit, request, partial(service.set_quota, app=app, tenant=tenant, quota=None))
 
 
 def _show(switch: Switch, now: datetime) -> SwitchShown:
-    """Write a switch for the API."""
+    """Return a switch as the API shows it."""
     return SwitchShown(
         id=switch.id,
         kind=switch.target.kind,

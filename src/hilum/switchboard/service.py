@@ -1,4 +1,4 @@
-"""Engage and release switches and set quotas, after looking up what they name."""
+"""Engage and release switches and set quotas, after checking that their targets exist."""
 
 from datetime import datetime
 
@@ -30,23 +30,22 @@ def engage(ctx: Context, order: EngageOrder) -> Switch:
         if kind is TargetKind.APP_TENANT:
             identity.get_tenant(ctx, TenantId(second))
         if kind in {TargetKind.PERSON, TargetKind.APP_PERSON}:
-            found = identity.get_person(ctx, PersonId(second or first))
-            person_tenant = found.tenant
+            person_tenant = identity.get_person(ctx, PersonId(second or first)).tenant
     return controls.engage(ctx, order, person_tenant=person_tenant)
 
 
 def release(ctx: Context, switch_id: str) -> Switch:
-    """Release a kill switch; a wide one takes two people of the staff, both of age. Raises NotFound, NotPermitted, Conflict."""
+    """Release a kill switch; a wide one needs two members of the staff, each eligible as one of two. Raises NotFound, NotPermitted, Conflict."""
 
     def counts(who: str, since: datetime) -> bool:
-        kind, _, found = who.partition(":")
-        return kind == ActorKind.STAFF and identity.counts_as_one_of_two(ctx, PersonId(found), since=since)
+        kind, _, person = who.partition(":")
+        return kind == ActorKind.STAFF and identity.counts_as_one_of_two(ctx, PersonId(person), since=since)
 
     return controls.release(ctx, switch_id, counts=counts)
 
 
 def set_quota(ctx: Context, app: str, tenant: str, quota: Quota | None) -> None:
-    """Set the quota of an app that may be at a tenant, or with None remove one. Raises NotFound, NotPermitted, Invalid."""
+    """Set the quota of an app at a tenant, or remove it with None. Raises NotFound, NotPermitted, Invalid."""
     if quota is not None and quota_level(ctx.actor, tenant) is not None:
         identity.get_tenant(ctx, TenantId(tenant))
         if registry.get_app(ctx, AppId(app)).tenant not in {None, tenant}:
