@@ -26,7 +26,7 @@ from hilum.kernel.actor import ANONYMOUS, Actor, ActorKind
 from hilum.kernel.errors import Invalid, NotFound, NotPermitted
 from hilum.kernel.ids import AuthorizationId
 from hilum.tokens import service as tokens
-from hilum.tokens.models import TOKENS, Grant, Minted
+from hilum.tokens.models import TOKENS, Grant, IssuedTokens
 from tests.flows.back_channel import MERCY, OTHER, TRACE, Platform, standing
 from tests.sim.facts import whole
 from tests.sim.world import FakeClock
@@ -66,7 +66,7 @@ def agree(ground: Platform, client: str = "public", person: str = "pat", **more:
     return ground.run(verb)
 
 
-def earn(ground: Platform, found: Authorization) -> Minted:
+def earn(ground: Platform, found: Authorization) -> IssuedTokens:
     grant = Grant(
         found.tenant,
         found.client,
@@ -83,7 +83,7 @@ def earn(ground: Platform, found: Authorization) -> Minted:
     )
 
 
-def lives(ground: Platform, minted: Minted) -> bool:
+def lives(ground: Platform, minted: IssuedTokens) -> bool:
     return ground.run(lambda ctx: tokens.find_access(ctx, minted.access_token)) is not None
 
 

@@ -34,7 +34,7 @@ from hilum.launches.models import (
 )
 from hilum.signin import service as signin
 from hilum.tokens import service as tokens
-from hilum.tokens.models import Grant, Minted
+from hilum.tokens.models import Grant, IssuedTokens
 from tests.effort import effort
 from tests.flows.back_channel import MERCY, OTHER, TRACE, Platform, standing
 from tests.sim.facts import counted, whole
@@ -69,7 +69,7 @@ def find(ground: Platform, opened: OpenedLaunch) -> Launch:
     return ground.run(lambda ctx: service.get_launch(ctx, opened.launch.id))
 
 
-def earn(ground: Platform, launch: Launch, *, offline: bool | None) -> Minted:
+def earn(ground: Platform, launch: Launch, *, offline: bool | None) -> IssuedTokens:
     client = ground.clients["public"]
     grant = Grant(
         MERCY,
@@ -87,7 +87,7 @@ def earn(ground: Platform, launch: Launch, *, offline: bool | None) -> Minted:
     )
 
 
-def lives(ground: Platform, minted: Minted) -> bool:
+def lives(ground: Platform, minted: IssuedTokens) -> bool:
     return ground.run(lambda ctx: tokens.find_access(ctx, minted.access_token)) is not None
 
 

@@ -42,7 +42,7 @@ from hilum.tokens.models import (
     USER_TOKEN_LIFE,
     AccessToken,
     Grant,
-    Minted,
+    IssuedTokens,
     RefreshToken,
 )
 from tests.effort import effort
@@ -80,7 +80,7 @@ def do(edge: Edge, verb: Callable[[Context], Any]) -> Any:
     return edge.write_now(verb, trace=TRACE)
 
 
-def mint(edge: Edge, grant: Grant = GRANT, *, offline: bool | None = True, **more: Any) -> Minted:
+def mint(edge: Edge, grant: Grant = GRANT, *, offline: bool | None = True, **more: Any) -> IssuedTokens:
     options = {"code_family": None, "life": HOUR} | more
     return do(edge, lambda ctx: service.mint(ctx, grant, offline=offline, **options))
 
@@ -346,8 +346,8 @@ def test_two_redemptions_at_one_instant_have_one_winner_and_then_none(edge: Edge
 
         def attempt(
             _: int, presented: str = minted.refresh_token, together: Barrier = barrier
-        ) -> Minted | None:
-            def exchange(ctx: Context) -> Minted:
+        ) -> IssuedTokens | None:
+            def exchange(ctx: Context) -> IssuedTokens:
                 used = service.redeem_refresh(ctx, presented, client=CLIENT, tenant=TENANT)
                 return service.mint(ctx, used.grant, offline=True, code_family=used.family, life=HOUR)
 
@@ -552,7 +552,7 @@ def test_purging_forgets_what_is_over_and_keeps_what_could_be_replayed(edge: Edg
 
 
 def remember(edge: Edge, issuer: str, jti: str, until: Any) -> bool:
-    return bool(do(edge, lambda ctx: service.remember_jti(ctx, issuer, jti, until)))
+    return bool(do(edge, lambda ctx: service.record_jti(ctx, issuer, jti, until)))
 
 
 def test_a_jti_is_taken_once_per_issuer(edge: Edge, clock: FakeClock) -> None:
@@ -617,11 +617,11 @@ def test_a_worker_reads_a_token_once_and_then_knows_it(edge: Edge) -> None:
 
     async def work() -> None:
         table = TokenTable(counting)
-        assert table.peek(minted.access_token) is None
-        many = await asyncio.gather(*(table.look_up(minted.access_token) for _ in range(20)))
+        assert table.get_cached(minted.access_token) is None
+        many = await asyncio.gather(*(table.get(minted.access_token) for _ in range(20)))
         assert {type(each) for each in many} == {AccessToken}
-        assert table.peek(minted.access_token) == many[0]
-        assert await table.look_up(minted.access_token) == many[0]
+        assert table.get_cached(minted.access_token) == many[0]
+        assert await table.get(minted.access_token) == many[0]
         assert len(reads) == 1
 
     asyncio.run(work())
@@ -639,13 +639,13 @@ def test_strangers_never_reach_the_store_and_never_fill_the_table(edge: Edge) ->
         table = TokenTable(counting)
         for n in range(50):
             garbage = f"{ACCESS_PREFIX}{n:043d}_AAAAAAAA"
-            found = await table.look_up(garbage)
+            found = await table.get(garbage)
             assert isinstance(found, Deny)
             assert found.reason is Reason.TOKEN_INVALID
         assert reads == []
         unknown = make(edge.ids, ACCESS_PREFIX)
-        assert isinstance(await table.look_up(unknown), Deny)
-        assert isinstance(await table.look_up(unknown), Deny)
+        assert isinstance(await table.get(unknown), Deny)
+        assert isinstance(await table.get(unknown), Deny)
         assert (len(reads), len(table)) == (2, 0)
 
     asyncio.run(work())
@@ -657,7 +657,7 @@ def test_a_revoked_token_is_told_as_revoked_and_not_kept(edge: Edge) -> None:
 
     async def work() -> None:
         table = TokenTable(edge.reads)
-        found = await table.look_up(minted.access_token)
+        found = await table.get(minted.access_token)
         assert isinstance(found, Deny)
         assert found.reason is Reason.TOKEN_REVOKED
         assert len(table) == 0
@@ -670,13 +670,13 @@ def test_the_table_forgets_the_least_recently_used(edge: Edge) -> None:
 
     async def work() -> None:
         table = TokenTable(edge.reads, bound=2)
-        await table.look_up(tokens[0])
-        await table.look_up(tokens[1])
-        table.peek(tokens[0])
-        await table.look_up(tokens[2])
+        await table.get(tokens[0])
+        await table.get(tokens[1])
+        table.get_cached(tokens[0])
+        await table.get(tokens[2])
         assert len(table) == 2
-        assert table.peek(tokens[0]) is not None
-        assert table.peek(tokens[1]) is None
+        assert table.get_cached(tokens[0]) is not None
+        assert table.get_cached(tokens[1]) is None
 
     asyncio.run(work())
 
@@ -692,9 +692,9 @@ def test_a_store_that_is_away_is_a_refusal_and_is_asked_again_later(edge: Edge) 
     async def work() -> None:
         table = TokenTable(flaky)
         with pytest.raises(Unavailable):
-            await table.look_up(minted.access_token)
+            await table.get(minted.access_token)
         away[0] = False
-        assert isinstance(await table.look_up(minted.access_token), AccessToken)
+        assert isinstance(await table.get(minted.access_token), AccessToken)
 
     asyncio.run(work())
 
@@ -704,8 +704,8 @@ def test_one_who_hangs_up_does_not_take_the_answer_from_the_others(edge: Edge) -
 
     async def work() -> None:
         table = TokenTable(edge.reads)
-        first = asyncio.create_task(table.look_up(minted.access_token))
-        second = asyncio.create_task(table.look_up(minted.access_token))
+        first = asyncio.create_task(table.get(minted.access_token))
+        second = asyncio.create_task(table.get(minted.access_token))
         await asyncio.sleep(0)
         first.cancel()
         assert isinstance(await second, AccessToken)

@@ -40,7 +40,7 @@ from hilum.standing.models import Party, Standing
 from hilum.standing.policy import standing_fault
 from hilum.tokens import policy as tokens_policy
 from hilum.tokens import service as tokens
-from hilum.tokens.models import AccessToken, Grant, Minted
+from hilum.tokens.models import AccessToken, Grant, IssuedTokens
 from hilum.web.urls import Site
 
 
@@ -120,7 +120,7 @@ def _use_assertion(ctx: Context, client: Client, caller: Caller) -> None:
     # The edge verified with a cached registration; if its keys changed since, the assertion must be verified again.
     if verified is None or verified.client != client.id or caller.key_source != key_source(client):
         client_auth.refuse_client("The client assertion is not signed by a registered key of the client.")
-    if not tokens.remember_jti(ctx, client.id, verified.jti, verified.expires_at):
+    if not tokens.record_jti(ctx, client.id, verified.jti, verified.expires_at):
         client_auth.refuse_client("The client assertion was used before; send a new jti with each request.")
 
 
@@ -336,7 +336,7 @@ def _judge(state: GrantState, grant: Grant, now: datetime) -> None:
 # --- responses -----------------------------------------------------------------------------------------------------------------
 
 
-def _body(issued: Minted) -> dict[str, Any]:
+def _body(issued: IssuedTokens) -> dict[str, Any]:
     body: dict[str, Any] = {
         "access_token": issued.access_token,
         "token_type": "Bearer",

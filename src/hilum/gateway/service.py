@@ -257,11 +257,11 @@ class Enforcer:
             return incoming.own.token
         if incoming.bearer is None:
             return None
-        return self._deps.tokens.peek(incoming.bearer) or await self._looked_up(incoming.bearer)
+        return self._deps.tokens.get_cached(incoming.bearer) or await self._looked_up(incoming.bearer)
 
     async def _looked_up(self, bearer: str) -> AccessToken | Deny:
         try:
-            return await self._deps.tokens.look_up(bearer)
+            return await self._deps.tokens.get(bearer)
         except Unavailable:
             return _NO_STORE
 

@@ -1,4 +1,4 @@
-"""Tokens in a worker: how they are made and told from garbage, and the table of those it has met."""
+"""Tokens in a worker: creating them, verifying their MAC, and the cache of their facts."""
 
 import asyncio
 import hmac
@@ -27,73 +27,74 @@ class Reads(Protocol):
 
 
 def make(ids: Ids, prefix: str) -> str:
-    """Make a token: 256 random bits and a MAC over them, which tells it from garbage without a look into any store."""
+    """Create a token from 256 random bits and a MAC, so that forged tokens are refused without a database query."""
     body = prefix + ids.secret()
     return f"{body}_{vault().mac(policy.MAC_PURPOSE, body.encode())}"
 
 
 def genuine(token: str, prefix: str) -> bool:
-    """Return whether the token was made here, in constant time where it matters."""
+    """Check whether the token was created here; the MAC is compared in constant time."""
     parts = policy.signed_part(token, prefix)
     return parts is not None and hmac.compare_digest(vault().mac(policy.MAC_PURPOSE, parts[0]), parts[1])
 
 
 class TokenTable:
-    """What this worker knows of access tokens: positive facts only, the least recently used forgotten first.
+    """This worker's cache of issued access tokens; the least recently used are evicted first.
 
-    An answer says that the token was issued, not that it counts: that is judged on every use against the snapshot.
-    Belongs to the event loop's thread.
+    A cached token was issued here, but may be revoked or expired: that is decided on every use against the snapshot.
+    Use it only in the event loop's thread.
     """
 
     def __init__(self, reads: Reads, bound: int = TABLE_BOUND) -> None:
         self._reads = reads
         self._bound = bound
-        self._known: OrderedDict[bytes, AccessToken] = OrderedDict()
-        self._asked: dict[bytes, asyncio.Task[AccessToken | Deny]] = {}
+        self._cached: OrderedDict[bytes, AccessToken] = OrderedDict()
+        self._reading: dict[bytes, asyncio.Task[AccessToken | Deny]] = {}
 
-    def peek(self, bearer: str) -> AccessToken | Deny | None:
-        """Look without waiting: facts of a known token, Deny for garbage, None when the store must be asked."""
+    def get_cached(self, bearer: str) -> AccessToken | Deny | None:
+        """Return the facts of a cached token, Deny for one that was not issued here, or None if the database must be read."""
         if len(bearer) != policy.ACCESS_LENGTH:
             return _UNKNOWN
         fingerprint = sha256(bearer.encode("utf-8", "replace")).digest()
-        found = self._known.get(fingerprint)
-        if found is not None:
-            self._known.move_to_end(fingerprint)
-            return found
+        token = self._cached.get(fingerprint)
+        if token is not None:
+            self._cached.move_to_end(fingerprint)
+            return token
         return None if genuine(bearer, ACCESS_PREFIX) else _UNKNOWN
 
-    async def look_up(self, bearer: str) -> AccessToken | Deny:
-        """Look, asking the store once however many ask at one time. Raises Unavailable when it is away.
+    async def get(self, bearer: str) -> AccessToken | Deny:
+        """Return the facts of a token; concurrent calls for one token share a database read. Raises Unavailable.
 
-        What is not there is not remembered: a stranger cannot fill the table.
+        Only issued tokens are cached, so a caller with forged tokens cannot evict them.
         """
-        seen = self.peek(bearer)
-        if seen is not None:
-            return seen
+        cached = self.get_cached(bearer)
+        if cached is not None:
+            return cached
         fingerprint = policy.fingerprint(bearer)
-        task = self._asked.get(fingerprint)
+        task = self._reading.get(fingerprint)
         if task is None:
-            task = asyncio.get_running_loop().create_task(self._ask(fingerprint))
-            self._asked[fingerprint] = task
-            task.add_done_callback(lambda done: self._forget(fingerprint, done))
+            task = asyncio.get_running_loop().create_task(self._read(fingerprint))
+            self._reading[fingerprint] = task
+            task.add_done_callback(lambda done: self._finish(fingerprint, done))
+        # Shielded, so that one caller's cancellation does not fail the others.
         return await asyncio.shield(task)
 
-    async def _ask(self, fingerprint: bytes) -> AccessToken | Deny:
-        found = await self._reads(lambda ctx: store.find_access(ctx.tx, fingerprint))
-        if found is None:
+    async def _read(self, fingerprint: bytes) -> AccessToken | Deny:
+        row = await self._reads(lambda ctx: store.find_access(ctx.tx, fingerprint))
+        if row is None:
             return _UNKNOWN
-        token, revoked = found
+        token, revoked = row
         if revoked:
             return _REVOKED
-        self._known[fingerprint] = token
-        if len(self._known) > self._bound:
-            self._known.popitem(last=False)
+        self._cached[fingerprint] = token
+        if len(self._cached) > self._bound:
+            self._cached.popitem(last=False)
         return token
 
-    def _forget(self, fingerprint: bytes, done: "asyncio.Task[AccessToken | Deny]") -> None:
-        self._asked.pop(fingerprint, None)
+    def _finish(self, fingerprint: bytes, done: "asyncio.Task[AccessToken | Deny]") -> None:
+        self._reading.pop(fingerprint, None)
         if not done.cancelled():
-            done.exception()  # told to whoever still waits; nobody may be left to hear it
+            done.exception()  # mark it as retrieved: if every caller was cancelled, asyncio would log it
 
     def __len__(self) -> int:
-        return len(self._known)
+        return len(self._cached)

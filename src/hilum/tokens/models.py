@@ -18,34 +18,34 @@ from hilum.kernel.ids import (
 )
 
 TOKENS = Part("tokens")
-"""The part of the facts that holds revocations; its keys are ``token/<hash in hex>`` and ``family/<id>``."""
+"""The part of the facts with revocations. Its keys are ``token/<hash in hex>`` and ``family/<id>``."""
 ACCESS_PREFIX = "hil_at_"
 REFRESH_PREFIX = "hil_rt_"
 USER_TOKEN_LIFE = timedelta(hours=1)
 BACKEND_TOKEN_LIFE = timedelta(seconds=300)
 REFRESH_LIFE = timedelta(days=180)
-"""Longer than the 3 months that regulation asks of patient apps; each refresh starts it anew."""
+"""Longer than the 3 months that regulation requires for patient apps; each refresh restarts it."""
 ONLINE_REFRESH_LIFE = timedelta(hours=12)
 TABLE_BOUND = 200_000
-"""Positive facts a worker keeps; the least recently used go first."""
+"""How many tokens a worker caches; the least recently used are evicted first."""
 NEGATIVE_WINDOW = USER_TOKEN_LIFE + timedelta(minutes=5)
-"""How long a revocation must be remembered by the snapshot: no access token outlives it."""
+"""How long the snapshot keeps a revocation: longer than any access token lives."""
 SECRET_LENGTH = 43
 MAC_LENGTH = 8
 USED_REFRESH_KEPT = timedelta(days=7)
-"""How long a refresh token that was used, and a family that was revoked, is remembered unless a setting says otherwise."""
+"""How long used refresh tokens and revoked families are kept, unless configured otherwise."""
 PURGE_BATCH = 1_000
 JTI_BOUND = 512
-"""Longest ``jti`` that is looked at; a client has no reason for a longer one."""
+"""The longest ``jti`` that is accepted; a client needs no longer one."""
 
 
 @dataclass(frozen=True, slots=True)
 class AccessToken:
-    """The facts of an access token, fixed when it was minted. Whether it still counts is judged on every use.
+    """The facts of an access token, fixed when it was issued. Whether it is still valid is decided on every use.
 
     ``person`` is empty for a backend service. ``patient`` is the launch context, empty without one.
-    ``person_patients``: for a person whose role reaches own charts only, those charts; None when the role reaches the tenant's.
-    ``launch_moved``: the chart had already moved when it was minted by refresh.
+    ``person_patients``: the charts of a person whose role may open only those; None if it may open any chart of the tenant.
+    ``launch_moved``: the launch had already moved to another chart when the token was issued by a refresh.
     """
 
     hash: bytes
@@ -71,12 +71,12 @@ class AccessToken:
     run: str = ""
     session: str = ""
     proof_key: str = ""
-    """Thumbprint of the key that the token is bound to; empty for a bearer token, as all are today."""
+    """Thumbprint of the key that the token is bound to; empty for a bearer token, as all tokens are today."""
 
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """Everything that ``mint`` puts behind the tokens of one grant: an AccessToken without times and hash."""
+    """Everything that ``mint`` stores with the tokens of one grant: an AccessToken without times and hash."""
 
     tenant: TenantId
     client: ClientId
@@ -104,7 +104,7 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class RefreshToken:
-    """A refresh token as stored. ``scopes`` is the most a refresh may ask for."""
+    """A refresh token as stored. The scopes of ``grant`` are the most that a refresh may request."""
 
     hash: bytes
     family: FamilyId
@@ -117,8 +117,8 @@ class RefreshToken:
 
 
 @dataclass(frozen=True, slots=True)
-class Minted:
-    """What was just issued; the secrets exist only here. ``expires_in_s`` counts from issue."""
+class IssuedTokens:
+    """Newly issued tokens; their secrets are stored nowhere else. ``expires_in_s`` counts from issue."""
 
     access_token: str
     expires_in_s: int
@@ -128,9 +128,9 @@ class Minted:
 
 @dataclass(frozen=True, slots=True)
 class TokenFacts:
-    """The negative list: what was revoked within the life of an access token."""
+    """Revocations within the life of an access token."""
 
     revoked_tokens: AbstractSet[bytes] = frozenset()
     revoked_families: AbstractSet[FamilyId] = frozenset()
     ended_sessions: AbstractSet[str] = frozenset()
-    """Of another part (``signin.facts``); the snapshot puts them here."""
+    """From another part (``signin.facts``), added by the snapshot."""

@@ -1,4 +1,4 @@
-"""What a token looks like, and whether one that is known still counts. Pure."""
+"""The format of tokens, and whether an issued one is still valid. Pure."""
 
 import re
 from datetime import datetime
@@ -21,7 +21,7 @@ _SHAPE = re.compile(rf"(hil_[ar]t_[A-Za-z0-9_-]{{{SECRET_LENGTH}}})_([A-Za-z0-9_
 
 
 def signed_part(token: str, prefix: str) -> tuple[bytes, str] | None:
-    """Split a token into what its MAC covers and the MAC; None when it has not the shape.
+    """Split a token into the part that its MAC covers and the MAC; None if it is malformed.
 
     ``<prefix><43>_<8>``: the last 8 characters are the MAC of everything before the underscore.
     """
@@ -30,37 +30,37 @@ def signed_part(token: str, prefix: str) -> tuple[bytes, str] | None:
 
 
 def fingerprint(token: str) -> bytes:
-    """Return what is stored of a token: its SHA-256."""
+    """Return the SHA-256 under which a token is stored."""
     return sha256(token.encode()).digest()
 
 
 def prefix_of(token: str) -> str:
-    """Return which kind of token the text would be; empty for neither."""
+    """Return the prefix of an access or refresh token; empty for any other text."""
     return next((prefix for prefix in (ACCESS_PREFIX, REFRESH_PREFIX) if token.startswith(prefix)), "")
 
 
 def judge(token: AccessToken, facts: TokenFacts, now: datetime) -> Reason | None:
-    """Return why the token does not count now; None when it does. Valid while ``now < expires_at``."""
+    """Return why the token is not valid now; None if it is. It is valid while ``now < expires_at``."""
     if now >= token.expires_at:
         return Reason.TOKEN_INVALID
     if token.family in facts.revoked_families or token.hash in facts.revoked_tokens:
         return Reason.TOKEN_REVOKED
     if token.session in facts.ended_sessions and not token.launch and "offline_access" not in token.scopes:
-        # A launch's tokens end with the launch, which the gateway judges apart.
+        # A launch's tokens end with the launch instead, which the gateway checks separately.
         return Reason.TOKEN_REVOKED
     return None
 
 
 def require_proof(token: AccessToken, proof: str) -> Reason | None:  # noqa: ARG001
-    """Ask for the proof of possession that the token is bound to; ``proof`` is the request's, empty without one.
+    """Return why a token's proof of possession is not valid; None if it needs none. ``proof`` is the request's, empty without one.
 
-    No token is bound today. One that is marked bound is refused, since no proof can be judged yet: unknown means no (C56, RFC 9449).
+    No token is bound to a key today. One that is marked bound is refused, because proofs cannot be verified yet (C56, RFC 9449).
     """
     return Reason.PROOF_INVALID if token.proof_key else None
 
 
 def refresh_fault(token: RefreshToken, now: datetime) -> str:
-    """Return why a refresh token cannot be redeemed now: revoked, used or expired; empty when it can."""
+    """Return why a refresh token cannot be redeemed now: revoked, used or expired; empty if it can."""
     if token.family_revoked_at is not None:
         return "revoked"
     if token.used_at is not None:

@@ -1,4 +1,4 @@
-"""Issuing, redeeming and revoking tokens."""
+"""Issue, redeem and revoke tokens."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -29,17 +29,17 @@ from hilum.tokens.models import (
     USER_TOKEN_LIFE,
     AccessToken,
     Grant,
-    Minted,
+    IssuedTokens,
     RefreshToken,
     TokenFacts,
 )
 
 _REFRESH_KEPT = timedelta(days=1)
-"""How long past its expiry a refresh token is remembered, so that its replay is recognised."""
+"""How long an expired refresh token is kept, so that its replay is recognized."""
 
 
 def start_family(ctx: Context, grant: Grant, *, offline: bool = False) -> FamilyId:
-    """Begin a line of tokens, so that all that comes of one code can be ended together."""
+    """Create a family: the tokens issued from one code, which are revoked together."""
     family = FamilyId(ctx.ids.new("fam"))
     store.touch_family(ctx.tx, family, grant, offline=offline, now=ctx.now)
     return family
@@ -53,19 +53,19 @@ def mint(
     code_family: FamilyId | None,
     life: timedelta,
     access_scopes: tuple[str, ...] | None = None,
-) -> Minted:
+) -> IssuedTokens:
     """Issue an access token and, unless ``offline`` is None, a refresh token: True outlives the session, False ends with it.
 
-    ``code_family`` is the code's or the redeemed refresh token's; it begins with its first token. A person's tokens always belong
-    to a family. Life is cut to the most that C47 allows. ``access_scopes``: what the access token carries when a
-    refresh asked for fewer; the refresh token keeps the grant's (RFC 6749 section 6). Raises NotPermitted("invalid_grant") in a revoked family.
+    ``code_family``: that of the code or redeemed refresh token; created with its first token. A person's tokens always belong to a
+    family. ``life`` is limited to what C47 allows. ``access_scopes``: the access token's, if a refresh requested fewer than the grant's,
+    which the refresh token keeps (RFC 6749 section 6). Raises NotPermitted("invalid_grant") if the family is revoked.
     """
     family = code_family or FamilyId("")
     if not family and (grant.person or offline is not None):
         family = FamilyId(ctx.ids.new("fam"))
     if family and not store.touch_family(ctx.tx, family, grant, offline=bool(offline), now=ctx.now):
         audit.record(ctx, _event(grant, "tokens.access.mint", reason="family_revoked", family=family))
-        raise NotPermitted("invalid_grant", "What this was issued from has been revoked.")
+        raise NotPermitted("invalid_grant", "The code or refresh token has been revoked.")
     life = min(life, USER_TOKEN_LIFE if grant.person else BACKEND_TOKEN_LIFE)
     presented = make(ctx.ids, ACCESS_PREFIX)
     scopes = grant.scopes if access_scopes is None else access_scopes
@@ -76,70 +76,73 @@ def mint(
         store.add_refresh(ctx.tx, _refresh(ctx, grant, refresh, family, offline=offline))
     kinds = "access+refresh" if refresh else "access"
     audit.record(ctx, _event(grant, "tokens.access.mint", family=family, kinds=kinds, scopes=list(scopes)))
-    return Minted(presented, int(life.total_seconds()), scopes, refresh)
+    return IssuedTokens(presented, int(life.total_seconds()), scopes, refresh)
 
 
 def redeem_refresh(
     ctx: Context, presented: str, *, client: ClientId, tenant: TenantId, online_ended: bool = False
 ) -> RefreshToken:
-    """Use a refresh token up. Judge everything else first (``find_refresh``): what is redeemed is gone.
+    """Redeem a refresh token, which works once. Check everything else first (``find_refresh``), because this uses it up.
 
-    A second use ends the family, and that commits. ``online_ended``: the session or launch that an online token lives with is
-    over. Raises NotPermitted("invalid_grant") whatever is wrong; another client's attempt uses nothing up.
+    A second use revokes the family, and that commits. ``online_ended``: the session or launch of an online token has ended. Raises
+    NotPermitted("invalid_grant") for every failure; an attempt by another client does not use the token up.
     Source: RFC 6749 section 6, RFC 9700 section 4.14.2.
     """
     if not genuine(presented, REFRESH_PREFIX):
         raise _no_refresh("This refresh token was not issued here.")
     fingerprint = policy.fingerprint(presented)
     if online_ended:
-        known = store.find_refresh(ctx.tx, fingerprint)
-        if known is not None and not known.offline and _is_of(known, client, tenant):
-            _end_families(ctx, store.of_family(known.family), "session_ended")
+        stored = store.find_refresh(ctx.tx, fingerprint)
+        if stored is not None and not stored.offline and _is_of(stored, client, tenant):
+            _revoke_families(ctx, store.of_family(stored.family), "session_ended")
             audit.record(
-                ctx, _event(known.grant, "tokens.refresh.redeem", reason="session_ended", family=known.family)
+                ctx,
+                _event(stored.grant, "tokens.refresh.redeem", reason="session_ended", family=stored.family),
             )
             raise _no_refresh("The session of this online access has ended.")
-    found = store.use_refresh(ctx.tx, fingerprint, client=client, tenant=tenant, now=ctx.now)
-    if found is not None:
-        return found
-    known = store.find_refresh(ctx.tx, fingerprint)
-    if known is None:
-        raise _no_refresh("This refresh token is not known any more.")
-    if not _is_of(known, client, tenant):
-        foreign = _event(known.grant, "tokens.refresh.redeem", reason="foreign_client", by=client, at=tenant)
+    redeemed = store.use_refresh(ctx.tx, fingerprint, client=client, tenant=tenant, now=ctx.now)
+    if redeemed is not None:
+        return redeemed
+    stored = store.find_refresh(ctx.tx, fingerprint)
+    if stored is None:
+        raise _no_refresh("This refresh token no longer exists.")
+    if not _is_of(stored, client, tenant):
+        foreign = _event(stored.grant, "tokens.refresh.redeem", reason="foreign_client", by=client, at=tenant)
         audit.record(ctx, foreign)
         raise _no_refresh("This refresh token was issued to another client.")
-    fault = policy.refresh_fault(known, ctx.now)
-    if known.used_at is not None and known.family_revoked_at is None:
-        _end_families(ctx, store.of_family(known.family), "refresh_reused")
+    fault = policy.refresh_fault(stored, ctx.now)
+    # A second use means that the token leaked, and it is unknown which of its users is the thief: revoke what either may have.
+    if stored.used_at is not None and stored.family_revoked_at is None:
+        _revoke_families(ctx, store.of_family(stored.family), "refresh_reused")
         fault = "reused"
     audit.record(
-        ctx, _event(known.grant, "tokens.refresh.redeem", reason=f"refresh_{fault}", family=known.family)
+        ctx, _event(stored.grant, "tokens.refresh.redeem", reason=f"refresh_{fault}", family=stored.family)
     )
     raise _no_refresh(f"This refresh token is {fault}.")
 
 
 def find_access(ctx: Context, presented: str) -> AccessToken | None:
-    """Find an access token that counts now; None for any other. Switches and the like are the caller's to judge."""
+    """Find an access token that is neither revoked nor expired. The caller must check standing and switches."""
     if not genuine(presented, ACCESS_PREFIX):
         return None
-    found = store.find_access(ctx.tx, policy.fingerprint(presented))
-    if found is None or found[1] or ctx.now >= found[0].expires_at:
+    row = store.find_access(ctx.tx, policy.fingerprint(presented))
+    if row is None:
         return None
-    return found[0]
+    token, revoked = row
+    return None if revoked or ctx.now >= token.expires_at else token
 
 
 def find_refresh(ctx: Context, presented: str) -> RefreshToken | None:
-    """Find a refresh token in whatever state; ``policy.refresh_fault`` says whether it could be redeemed."""
+    """Find a refresh token in any state; ``policy.refresh_fault`` returns whether it can be redeemed."""
     if not genuine(presented, REFRESH_PREFIX):
         return None
     return store.find_refresh(ctx.tx, policy.fingerprint(presented))
 
 
 def revoke_presented(ctx: Context, token: str, *, client: ClientId, tenant: TenantId) -> None:
-    """Revoke what a client hands in: an access token alone, a refresh token with its whole family.
+    """Revoke a token that a client presents: an access token alone, a refresh token with its whole family.
 
-    Unknown, expired and another tenant's tokens are nothing to revoke. Another client's stays, and NotPermitted says so (C54).
+    Unknown, expired and another tenant's tokens are ignored. Raises NotPermitted for another client's token (C54).
     Source: RFC 7009 sections 2.1 and 2.2.
     """
     prefix = policy.prefix_of(token)
@@ -165,8 +168,8 @@ def revoke_presented(ctx: Context, token: str, *, client: ClientId, tenant: Tena
 
 
 def revoke_family(ctx: Context, family: FamilyId, *, because: str = "revoked") -> bool:
-    """End everything that was or will be issued from one code; True when something lived."""
-    ended = _end_families(ctx, store.of_family(family), because)
+    """Revoke everything that was or will be issued from one code; return whether its family was active."""
+    ended = _revoke_families(ctx, store.of_family(family), because)
     if not ended:
         store.bar_family(ctx.tx, family, because=because, now=ctx.now)
     _record_revocation(ctx, ended, because, family=family)
@@ -174,17 +177,17 @@ def revoke_family(ctx: Context, family: FamilyId, *, because: str = "revoked") -
 
 
 def revoke_authorization(ctx: Context, authorization: AuthorizationId, *, because: str = "withdrawn") -> int:
-    """End every access and refresh token of an authorization; tells how many families lived."""
-    ended = _end_families(ctx, store.of_authorization(authorization), because)
+    """Revoke every access and refresh token of an authorization; return how many families were active."""
+    ended = _revoke_families(ctx, store.of_authorization(authorization), because)
     _record_revocation(ctx, ended, because, authorization=authorization)
     return len(ended)
 
 
 def narrow_authorization(ctx: Context, authorization: AuthorizationId, scopes: Iterable[str]) -> None:
-    """Cut an authorization's tokens to ``scopes``: access tokens end, refresh tokens go on with less."""
+    """Narrow an authorization's tokens to ``scopes``: revoke access tokens, and narrow refresh tokens."""
     within = tuple(scopes)
-    # First the refresh tokens: whoever redeems one at this moment is waited for, so that what it issues ends with the rest.
-    for token in store.living_refreshes(ctx.tx, authorization):
+    # Refresh tokens first: this waits for a concurrent redemption of one, so that the access token it issues is revoked below.
+    for token in store.active_refreshes(ctx.tx, authorization):
         store.narrow_refresh(ctx.tx, token, narrow(token.grant.scopes, within))
     if revoked := store.revoke_access(
         ctx.tx, store.access_of(store.of_authorization(authorization)), ctx.now
@@ -195,8 +198,8 @@ def narrow_authorization(ctx: Context, authorization: AuthorizationId, scopes: I
 
 
 def revoke_launch(ctx: Context, launch: LaunchId, *, because: str = "launch_ended") -> int:
-    """End the tokens that live with a launch; those of ``offline_access`` outlive it (C36)."""
-    ended = _end_families(ctx, store.of_launch(launch), because)
+    """Revoke the tokens that end with a launch; those with ``offline_access`` outlive it (C36). Return how many families were active."""
+    ended = _revoke_families(ctx, store.of_launch(launch), because)
     _record_revocation(ctx, ended, because, launch=launch)
     return len(ended)
 
@@ -204,22 +207,22 @@ def revoke_launch(ctx: Context, launch: LaunchId, *, because: str = "launch_ende
 def revoke_person_app(
     ctx: Context, tenant: TenantId, person: PersonId, app: AppId, *, because: str = "revoked"
 ) -> int:
-    """End every token of one person for one app at one tenant."""
-    ended = _end_families(ctx, store.of_person_app(tenant, person, app), because)
+    """Revoke every token of a person for an app at a tenant; return how many families were active."""
+    ended = _revoke_families(ctx, store.of_person_app(tenant, person, app), because)
     _record_revocation(ctx, ended, because, tenant=tenant, person=person, app=app)
     return len(ended)
 
 
 def revoke_person(ctx: Context, person: PersonId, *, because: str = "revoked") -> int:
-    """End every token of one person."""
-    ended = _end_families(ctx, store.of_person(person), because)
+    """Revoke every token of a person; return how many families were active."""
+    ended = _revoke_families(ctx, store.of_person(person), because)
     _record_revocation(ctx, ended, because, person=person)
     return len(ended)
 
 
 def revoke_client(ctx: Context, client: ClientId, *, because: str = "revoked") -> int:
-    """End every token of one client, those of its own credentials included."""
-    ended = _end_families(ctx, store.of_client(client), because)
+    """Revoke every token of a client, including those by client credentials; return how many families and such tokens were active."""
+    ended = _revoke_families(ctx, store.of_client(client), because)
     own = store.revoke_access(ctx.tx, store.access_of_client(client), ctx.now)
     if own:
         ctx.advance_epoch(TOKENS, *_keys(own))
@@ -232,22 +235,22 @@ def last_minted(ctx: Context, authorizations: Iterable[AuthorizationId]) -> dict
     return store.last_minted(ctx.tx, authorizations)
 
 
-def remember_jti(ctx: Context, issuer: str, jti: str, until: datetime) -> bool:
-    """Take a ``jti`` of an issuer once; False for the second time. ``until`` is its expiry plus the skew that was allowed.
+def record_jti(ctx: Context, issuer: str, jti: str, until: datetime) -> bool:
+    """Record that an issuer used a ``jti``; return False if it was used before. ``until`` is its expiry plus the allowed skew.
 
-    The memory is shared by all workers; when it is away the verb raises Unavailable, which means no. Source: RFC 7523 section 3, item 7.
+    The record is shared by all workers. Raises Unavailable if it cannot be reached, which refuses the assertion. Source: RFC 7523 section 3, item 7.
     """
     if not jti or len(jti) > JTI_BOUND or ctx.now >= until:
         return False
     fingerprint = sha256(f"{issuer}\n{jti}".encode()).digest()
-    if fingerprint[0] == 0:  # once in 256 calls is enough to keep the table small
-        store.forget_jtis(ctx.tx, ctx.now)
-    return store.remember(ctx.tx, fingerprint, until)
+    if fingerprint[0] == 0:  # deleting expired ones in one of 256 calls keeps the table small enough
+        store.delete_jtis(ctx.tx, ctx.now)
+    return store.record_jti(ctx.tx, fingerprint, until)
 
 
 @keyed(r"token/([0-9a-f]{2})+|family/[^/]+")
 def facts(ctx: Context, since: Since) -> Delta[TokenFacts]:
-    """Return what was revoked within the life of an access token: all of it, or what was added since."""
+    """Return the revocations within the life of an access token: all, or those added since."""
     forget_before = ctx.now - NEGATIVE_WINDOW
     if since.changes is None:
         tokens = RecentSet(store.read_revoked_tokens(ctx.tx, forget_before))
@@ -271,17 +274,17 @@ def facts(ctx: Context, since: Since) -> Delta[TokenFacts]:
 
 
 def purge(ctx: Context, *, used_kept: timedelta = USED_REFRESH_KEPT) -> int:
-    """Forget what nobody can present any more; return how many rows went. Bounded; call again while it is not 0.
+    """Delete tokens that can no longer be used; return how many rows. Bounded: call again until it returns 0.
 
-    A refresh token that was used is kept for ``used_kept``: for so long its second use is recognized and ends its family.
+    A used refresh token is kept for ``used_kept``; during that time a second use is recognized and revokes its family.
     """
-    gone = store.purge(
+    deleted = store.purge(
         ctx.tx,
         access_before=ctx.now - NEGATIVE_WINDOW,
         refresh_before=ctx.now - _REFRESH_KEPT,
         ended_before=ctx.now - max(used_kept, NEGATIVE_WINDOW),
     )
-    return gone + store.forget_jtis(ctx.tx, ctx.now)
+    return deleted + store.delete_jtis(ctx.tx, ctx.now)
 
 
 def _access(ctx: Context, grant: Grant, presented: str, family: FamilyId, life: timedelta) -> AccessToken:
@@ -338,7 +341,7 @@ def _refuse_foreign(ctx: Context, owner: ClientId, client: ClientId, tenant: Ten
         raise NotPermitted("unauthorized_client", "This token was issued to another client.")
 
 
-def _end_families(ctx: Context, wanted: store.Condition, because: str) -> list[FamilyId]:
+def _revoke_families(ctx: Context, wanted: store.Condition, because: str) -> list[FamilyId]:
     ended = store.revoke_families(ctx.tx, wanted, because=because, now=ctx.now)
     if ended:
         ctx.advance_epoch(TOKENS, *(f"family/{family}" for family in ended))

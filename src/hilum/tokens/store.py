@@ -1,4 +1,4 @@
-"""Rows of tokens, of the families they belong to, and of used ``jti`` values. Each one-shot step is one statement."""
+"""Tables of tokens, token families and used ``jti`` values. Each step that may happen only once is one statement."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields, replace
@@ -83,7 +83,7 @@ used_jti = Table(
     Column("expires_at", Instant, nullable=False, index=True),
 )
 
-_FAMILY_LIVES = exists().where(
+_FAMILY_IS_ACTIVE = exists().where(
     token_family.c.id == refresh_token.c.family, token_family.c.revoked_at.is_(None)
 )
 
@@ -119,7 +119,7 @@ _USE_REFRESH = PreparedStatement(
         refresh_token.c.tenant == bindparam("at_tenant"),
         refresh_token.c.used_at.is_(None),
         refresh_token.c.expires_at > bindparam("now"),
-        _FAMILY_LIVES,
+        _FAMILY_IS_ACTIVE,
     )
     .values(used_at=bindparam("now"))
     .returning(*refresh_token.c),
@@ -128,7 +128,7 @@ _USE_REFRESH = PreparedStatement(
 
 
 def touch_family(tx: Connection, family: FamilyId, grant: Grant, *, offline: bool, now: datetime) -> bool:
-    """Note an issue in the family, beginning it if it is new; False when it was revoked."""
+    """Record that the family issues a token, creating it if it is new; return False if it is revoked."""
     if _TOUCH_FAMILY.count(tx, {"family": family, "now": now}) == 1:
         return True
     row = {
@@ -149,21 +149,21 @@ def touch_family(tx: Connection, family: FamilyId, grant: Grant, *, offline: boo
 
 
 def revoke_families(
-    tx: Connection, wanted: ColumnElement[bool], *, because: str, now: datetime
+    tx: Connection, matching: ColumnElement[bool], *, because: str, now: datetime
 ) -> list[FamilyId]:
-    """Revoke the families that fit and still live; tells which."""
+    """Revoke the active families that match; return their ids."""
     table = token_family
-    done = tx.execute(
+    revoked = tx.execute(
         update(table)
-        .where(wanted, table.c.revoked_at.is_(None))
+        .where(matching, table.c.revoked_at.is_(None))
         .values(revoked_at=now, revoked_because=because)
         .returning(table.c.id)
     )
-    return [FamilyId(found) for found in done.scalars()]
+    return [FamilyId(family) for family in revoked.scalars()]
 
 
 def bar_family(tx: Connection, family: FamilyId, *, because: str, now: datetime) -> None:
-    """Make a family that never lived, revoked, so that nothing can be issued in it later."""
+    """Create a family as revoked, so that no token can be issued in it later."""
     row = dict.fromkeys(("tenant", "client", "app", "person", "authorization", "launch"), "") | {
         "id": family,
         "offline": False,
@@ -190,19 +190,19 @@ def add_access(tx: Connection, token: AccessToken) -> None:
 
 
 def find_access(tx: Connection, fingerprint: bytes) -> tuple[AccessToken, bool] | None:
-    """Read an access token and whether it, or its family, was revoked."""
+    """Return an access token and whether it or its family is revoked; None if it was not issued."""
     row = _FIND_ACCESS.first(tx, {"fingerprint": fingerprint})
     if row is None:
         return None
     return _access(row), row["revoked_at"] is not None or row["family_revoked_at"] is not None
 
 
-def revoke_access(tx: Connection, wanted: ColumnElement[bool], now: datetime) -> list[bytes]:
-    """Revoke the access tokens that fit and have not expired; return their hashes."""
+def revoke_access(tx: Connection, matching: ColumnElement[bool], now: datetime) -> list[bytes]:
+    """Revoke the unexpired access tokens that match; return their hashes."""
     table = access_token
-    lives = and_(table.c.revoked_at.is_(None), table.c.expires_at > now)
-    done = tx.execute(update(table).where(wanted, lives).values(revoked_at=now).returning(table.c.hash))
-    return [bytes(found) for found in done.scalars()]
+    active = and_(table.c.revoked_at.is_(None), table.c.expires_at > now)
+    revoked = tx.execute(update(table).where(matching, active).values(revoked_at=now).returning(table.c.hash))
+    return [bytes(fingerprint) for fingerprint in revoked.scalars()]
 
 
 def add_refresh(tx: Connection, token: RefreshToken) -> None:
@@ -223,24 +223,31 @@ def add_refresh(tx: Connection, token: RefreshToken) -> None:
 def use_refresh(
     tx: Connection, fingerprint: bytes, *, client: ClientId, tenant: TenantId, now: datetime
 ) -> RefreshToken | None:
-    """Use the token up if it is unused, unexpired, in a living family and this client's: one statement, so one caller gets it."""
-    wanted = {"fingerprint": fingerprint, "by_client": client, "at_tenant": tenant, "now": now}
-    row = _USE_REFRESH.first(tx, wanted)
+    """Mark an unused, unexpired token of this client and an active family as used, and return it; None if it is not one.
+
+    One statement, so that of two concurrent callers only one gets the token.
+    """
+    parameters = {"fingerprint": fingerprint, "by_client": client, "at_tenant": tenant, "now": now}
+    row = _USE_REFRESH.first(tx, parameters)
     return None if row is None else _refresh(row, None)
 
 
 def find_refresh(tx: Connection, fingerprint: bytes) -> RefreshToken | None:
-    """Read a refresh token in whatever state."""
+    """Find a refresh token in any state."""
     row = _FIND_REFRESH.first(tx, {"fingerprint": fingerprint})
     return None if row is None else _refresh(row, row["family_revoked_at"])
 
 
-def living_refreshes(tx: Connection, authorization: AuthorizationId) -> list[RefreshToken]:
-    """Read the refresh tokens of an authorization that could still be redeemed."""
+def active_refreshes(tx: Connection, authorization: AuthorizationId) -> list[RefreshToken]:
+    """Read the unused refresh tokens of an authorization's active families."""
     family = token_family
-    mine = select(family.c.id).where(family.c.authorization == authorization, family.c.revoked_at.is_(None))
-    found = select(refresh_token).where(refresh_token.c.family.in_(mine), refresh_token.c.used_at.is_(None))
-    return [_refresh(dict(row), None) for row in tx.execute(found).mappings()]
+    families = select(family.c.id).where(
+        family.c.authorization == authorization, family.c.revoked_at.is_(None)
+    )
+    query = select(refresh_token).where(
+        refresh_token.c.family.in_(families), refresh_token.c.used_at.is_(None)
+    )
+    return [_refresh(dict(row), None) for row in tx.execute(query).mappings()]
 
 
 def narrow_refresh(tx: Connection, token: RefreshToken, scopes: tuple[str, ...]) -> None:
@@ -275,9 +282,9 @@ def of_client(client: ClientId) -> ColumnElement[bool]:
     return token_family.c.client == client
 
 
-def access_of(wanted: ColumnElement[bool]) -> ColumnElement[bool]:
-    """Return which access tokens belong to the families that fit."""
-    return access_token.c.family.in_(select(token_family.c.id).where(wanted))
+def access_of(matching: ColumnElement[bool]) -> ColumnElement[bool]:
+    """Return the condition for access tokens whose family matches."""
+    return access_token.c.family.in_(select(token_family.c.id).where(matching))
 
 
 def access_of_hash(fingerprint: bytes) -> ColumnElement[bool]:
@@ -291,37 +298,37 @@ def access_of_client(client: ClientId) -> ColumnElement[bool]:
 def last_minted(tx: Connection, authorizations: Iterable[AuthorizationId]) -> dict[AuthorizationId, datetime]:
     """Return when a token was last issued under each authorization."""
     table = token_family
-    found = select(table.c.authorization, table.c.minted_at).where(
+    query = select(table.c.authorization, table.c.minted_at).where(
         table.c.authorization.in_(list(authorizations))
     )
     latest: dict[AuthorizationId, datetime] = {}
-    for row in tx.execute(found):
-        name = AuthorizationId(row.authorization)
-        latest[name] = max(row.minted_at, latest.get(name, row.minted_at))
+    for row in tx.execute(query):
+        authorization = AuthorizationId(row.authorization)
+        latest[authorization] = max(row.minted_at, latest.get(authorization, row.minted_at))
     return latest
 
 
 def read_revoked_tokens(tx: Connection, since: datetime) -> Iterator[tuple[bytes, datetime]]:
-    """Read the access tokens that were revoked since a moment, and when each was. Without a bound."""
+    """Read the access tokens revoked after ``since``, with the time of each. Not paged."""
     table = access_token
     rows = tx.execute(select(table.c.hash, table.c.revoked_at).where(table.c.revoked_at > since))
     return ((bytes(row.hash), row.revoked_at) for row in rows)
 
 
 def read_revoked_families(tx: Connection, since: datetime) -> Iterator[tuple[FamilyId, datetime]]:
-    """Read the families that were revoked since a moment, and when each was. Without a bound."""
+    """Read the families revoked after ``since``, with the time of each. Not paged."""
     table = token_family
     rows = tx.execute(select(table.c.id, table.c.revoked_at).where(table.c.revoked_at > since))
     return ((FamilyId(row.id), row.revoked_at) for row in rows)
 
 
-def remember(tx: Connection, fingerprint: bytes, until: datetime) -> bool:
-    """Keep the value; False when it was there already."""
+def record_jti(tx: Connection, fingerprint: bytes, until: datetime) -> bool:
+    """Store a used ``jti``; return False if it is already stored."""
     row = {"hash": fingerprint, "expires_at": until}
     return _ADD_JTI.count(tx, row) == 1
 
 
-def forget_jtis(tx: Connection, now: datetime) -> int:
+def delete_jtis(tx: Connection, now: datetime) -> int:
     table = used_jti
     old = select(table.c.hash).where(table.c.expires_at <= now).limit(PURGE_BATCH)
     return tx.execute(delete(table).where(table.c.hash.in_(old))).rowcount
@@ -330,10 +337,11 @@ def forget_jtis(tx: Connection, now: datetime) -> int:
 def purge(
     tx: Connection, *, access_before: datetime, refresh_before: datetime, ended_before: datetime
 ) -> int:
-    """Forget tokens and families that nobody can use any more, at most PURGE_BATCH of each; return how many rows went.
+    """Delete tokens and families that can no longer be used, at most PURGE_BATCH of each; return how many rows.
 
-    Access tokens that expired before a moment; refresh tokens that expired before theirs, or were used before ``ended_before``;
-    families that were revoked before it, with all their tokens; and families whose last token went here. What lives is not looked at.
+    Deletes access tokens that expired before ``access_before``; refresh tokens that expired before ``refresh_before`` or were used before
+    ``ended_before``; families revoked before ``ended_before``, with all their tokens; and families whose last token was deleted here.
+    Every query follows an index, so that active tokens are not scanned.
     """
     access, refresh, family = access_token, refresh_token, token_family
     emptied = _purge_where(tx, access, access.c.expires_at < access_before)
@@ -348,19 +356,19 @@ def purge(
         ~exists().where(refresh.c.family == family.c.id),
     )
     removed = len(emptied)
-    for some in in_batches(sorted(set(emptied))):
-        removed += tx.execute(delete(family).where(family.c.id.in_(some), *over)).rowcount
+    for batch in in_batches(sorted(set(emptied))):
+        removed += tx.execute(delete(family).where(family.c.id.in_(batch), *over)).rowcount
     return (
         removed
         + tx.execute(delete(family).where(family.c.id.in_(revoked.limit(PURGE_BATCH)), *over)).rowcount
     )
 
 
-def _purge_where(tx: Connection, table: Table, wanted: ColumnElement[bool]) -> list[str]:
-    """Delete at most PURGE_BATCH tokens that fit; return the family of each, empty where it has none."""
-    old = select(table.c.hash).where(wanted).limit(PURGE_BATCH)
-    gone = tx.execute(delete(table).where(table.c.hash.in_(old)).returning(table.c.family))
-    return [str(family) for family in gone.scalars()]
+def _purge_where(tx: Connection, table: Table, matching: ColumnElement[bool]) -> list[str]:
+    """Delete at most PURGE_BATCH tokens that match; return the family of each, empty for one without."""
+    old = select(table.c.hash).where(matching).limit(PURGE_BATCH)
+    deleted = tx.execute(delete(table).where(table.c.hash.in_(old)).returning(table.c.family))
+    return [str(family) for family in deleted.scalars()]
 
 
 def _seconds(moment: datetime | None) -> float | None:
