@@ -33,7 +33,7 @@ def report(pid: int, part: str = "platform", **more: Any) -> dict[str, Any]:
 
 def hear(board: Board, report: dict[str, Any]) -> None:
     """Let a process report over a connection of the same number."""
-    board.hear(report, report["pid"])
+    board.receive(report, report["pid"])
 
 
 def test_a_node_is_ready_when_a_worker_reports_and_all_that_report_can_answer() -> None:
@@ -98,13 +98,13 @@ def test_a_sum_over_processes_counts_all_once_and_never_falls(steps: list[Step])
         counts[pid] += more
         total += more
         heard.add((pid, began[pid]))
-        board.hear(report(pid, began=began[pid], metrics={name: [[[], counts[pid]]]}), over[pid])
+        board.receive(report(pid, began=began[pid], metrics={name: [[[], counts[pid]]]}), over[pid])
         old, over[pid] = over[pid], over[pid] + (4 if then else 0)
         if then == "dies":
             alive.discard(pid)
             counts[pid], began[pid] = 0, began[pid] + 1
         if then == "hangs up late":
-            board.hear(report(pid, began=began[pid], metrics={name: [[[], counts[pid]]]}), over[pid])
+            board.receive(report(pid, began=began[pid], metrics={name: [[[], counts[pid]]]}), over[pid])
         if then:
             board.lose(old)
         now = board.merged().get(name, {}).get((), 0.0)
@@ -117,20 +117,20 @@ def test_a_sum_over_processes_counts_all_once_and_never_falls(steps: list[Step])
 
 def test_a_process_that_hung_up_does_not_count_as_able_and_connects_again_as_itself() -> None:
     board = Board(FakeClock(), 1, lives=lambda _pid: True)
-    board.hear(report(7, metrics={metrics.MEMORY.name: [[[], 10.0]]}), 1)
+    board.receive(report(7, metrics={metrics.MEMORY.name: [[[], 10.0]]}), 1)
     board.lose(1)
     assert set(board.state().reasons) == {"no_worker"}
     assert not board.merged().get(metrics.MEMORY.name)
 
-    board.hear(report(7), 2)
+    board.receive(report(7), 2)
     assert board.state().ready
     assert board.starts == {"platform": 1}
 
 
 def test_what_an_earlier_connection_still_held_is_not_taken_for_news() -> None:
     board, name = Board(FakeClock(), 1), metrics.JOURNAL_RECORDS.name
-    board.hear(report(7, metrics={name: [[[], 5]]}), 2)
-    board.hear(report(7, metrics={name: [[[], 3]]}), 1)
+    board.receive(report(7, metrics={name: [[[], 5]]}), 2)
+    board.receive(report(7, metrics={name: [[[], 3]]}), 1)
 
     assert board.merged()[name][()] == 5
 

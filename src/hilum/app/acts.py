@@ -1,4 +1,4 @@
-"""Who carries out what two people agreed to."""
+"""The table of services that carry out what two people agreed to, by kind of approval."""
 
 from hilum.approvals.service import Acts
 from hilum.clients import service as clients

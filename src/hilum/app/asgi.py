@@ -1,6 +1,6 @@
-"""The outermost callable: names each request, bounds what it may cost, checks the Host, and sends FHIR straight to the gateway.
+"""The outermost callable: assigns each request its id, bounds what it may cost, checks the Host, and sends FHIR straight to the gateway.
 
-A raw ASGI callable stands before any router because the hot path must not pay for one.
+It is a raw ASGI callable in front of any router, because FHIR reads are the hot path and should not pay for routing.
 """
 
 import asyncio
@@ -21,13 +21,13 @@ from hilum.web.problems import status_of
 
 CORRELATION_BOUND = 128
 HOPS_BOUND = 32
-"""Addresses of ``X-Forwarded-For`` that are looked at, from the nearest."""
+"""How many addresses of ``X-Forwarded-For`` are read, from the nearest: a client may send thousands."""
 _CORRELATION_CHARS = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.:")
 _CLOSE = (b"connection", b"close")
 _FRAMED_TWICE = Invalid("framing_ambiguous", "Send exactly one of Content-Length or Transfer-Encoding.")
 _HOST_MISSING = Invalid("host_ambiguous", "A request carries exactly one Host header.")
 _MISDIRECTED = NotPermitted(
-    "misdirected", "This host name is not one of this server's. Use the address that you were given."
+    "misdirected", "This host name is not one of this server's. Use the address that this platform publishes."
 )
 TurnAway = Callable[[Scope, Send, HilumError], Awaitable[None]]
 _CLOSED = Unavailable(
@@ -39,7 +39,7 @@ _log = logs.get("app")
 
 @dataclass(slots=True)
 class _Heads:
-    """What the outermost layer reads of a request's headers. ``length`` is -1 for a body of unsaid length."""
+    """What the outermost layer reads of a request's headers. ``length`` is -1 when the length of the body is not declared."""
 
     host: bytes = b""
     hosts: int = 0
@@ -50,12 +50,12 @@ class _Heads:
 
 
 class Door:
-    """Every request of one site enters here.
+    """The entry of every request to one site.
 
-    ``gateway`` gets ``/t/{tenant}/fhir`` and what is below it, but for the public discovery document; ``pages`` gets the rest.
-    ``hosts`` returns which Host values are ours, in lower case with port; any other answers 421 (contract, Origins).
-    ``closed`` tells that this release does not work on its database any longer: then nothing is served but ``/healthz``.
-    ``refuse`` renders what is refused here, in the form that the address answers in.
+    ``gateway`` gets ``/t/{tenant}/fhir`` and what is below it, except the public discovery document; ``pages`` gets the rest.
+    ``hosts`` returns the Host values that this site answers to, in lower case with port; any other gets 421 (contract, Origins).
+    ``closed`` returns whether this release no longer works with its database: then only ``/healthz`` is served.
+    ``refuse`` renders a refusal in the form of the address: FHIR, OAuth, problem+json or a page.
     """
 
     def __init__(
@@ -93,6 +93,7 @@ class Door:
             await send({"type": "websocket.close", "code": 1008})
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        # The id comes first: every answer has one, also a refusal of a request that is not read any further.
         request_id = self._ids.new("req")
         heads = _read_heads(scope)
         state = scope.setdefault("state", {})
@@ -115,6 +116,7 @@ class Door:
             self._admission.leave(network)
 
     def _fault(self, heads: _Heads, path: str) -> HilumError | None:
+        # Two Hosts or two framings are read differently by a proxy and by this server: request smuggling.
         if heads.hosts != 1 or not heads.host:
             return _HOST_MISSING
         if heads.framings > 1:
@@ -136,7 +138,7 @@ class Door:
     async def _with_body(self, scope: Scope, receive: Receive, send: Send, sent: tuple[str, int]) -> None:
         """Serve a request whose body is read within bounds. A connection on which a body was left unread is closed.
 
-        What a framework makes of a broken bound is replaced by our own refusal, unless it has the status that the bound asks for.
+        Where a bound was exceeded, the framework's error response is replaced by our refusal, unless it has the right status already.
         """
         network, declared = sent
         body = Body(receive, self._admission, network, bound=_body_bound(scope["path"]), declared=declared)
@@ -152,7 +154,7 @@ class Door:
             body.close()
 
     async def _turn_away(self, scope: Scope, send: Send, error: HilumError) -> None:
-        """Refuse without reading anything of the request, and close its connection."""
+        """Refuse without reading the body, and close the connection."""
         metrics.TURNED_AWAY.add(error.code)
         state = scope["state"]
         response = self._refuse(scope, error)
@@ -177,7 +179,7 @@ class Door:
                 await _answer(
                     send,
                     500,
-                    b"Something failed on our side. The request id in the header lets us find out what.\n",
+                    b"Internal error. Quote the request id of the X-Request-Id header when you report it.\n",
                 )
 
     def _counted(self, kind: str, network: str, send: Send) -> Send:
@@ -189,6 +191,7 @@ class Door:
                 metrics.SITE_REQUESTS.add(kind, str(message["status"]))
                 metrics.SITE_SECONDS.observe(clock() - begun, kind)
                 if message["status"] == 401:
+                    # Failed authentications of one network are answered more slowly: guessing must not be cheap.
                     await self._patience.hold(network)
             await send(message)
 
@@ -199,6 +202,7 @@ class Door:
         address: str = client[0] if client else ""
         if address in self._trusted and forwarded:
             hops = [hop.strip() for hop in forwarded.decode("latin-1").rsplit(",", HOPS_BOUND)]
+            # From the nearest: whatever stands before the first untrusted hop was written by the client itself.
             for hop in reversed(hops):
                 if hop not in self._trusted:
                     return hop[:64]
@@ -218,7 +222,7 @@ class Door:
 
 
 class _Answer:
-    """The ``send`` of a request with a body. It lets go of the connection when the request has ended, as its body does."""
+    """The ``send`` of a request with a body. It drops its reference to the connection when the request has ended, as the body does."""
 
     def __init__(self, scope: Scope, send: Send, body: Body, turn_away: TurnAway) -> None:
         self._scope, self._send, self._body, self._turn_away = scope, send, body, turn_away
@@ -269,7 +273,7 @@ def _body_bound(path: str) -> int:
 
 
 def _clean(correlation: bytes) -> str:
-    """Return the caller's own id for the record; nothing where it is not one, or holds a secret."""
+    """Return the caller's correlation id; empty if it is too long, has other characters, or looks like a secret."""
     if len(correlation) > CORRELATION_BOUND or not _CORRELATION_CHARS.issuperset(correlation):
         return ""
     return correlation.decode("ascii") if redact(correlation) == correlation else ""
@@ -280,7 +284,7 @@ async def _nothing() -> Message:
 
 
 async def _nowhere(_message: Message) -> None:
-    """Send to a connection that has been let go."""
+    """Discard what is sent after the request has ended."""
 
 
 def _stamped(send: Send, request_id: str, correlation_id: str) -> Send:

@@ -1,10 +1,13 @@
-"""Backups of a whole installation while it serves: a folder of copies with a manifest that says what must be in each.
+"""Backups of a whole installation while it serves: a folder of copies, and a manifest with the size and digest of each.
 
-Order: the control plane, the embedded FHIR stores, the journals, and each is listed only when its turn comes. So whatever the
-control plane's copy names is there, no copy of a FHIR store holds a write of which the journal's copy has no intent, and no
-checkpoint covers a record or a chain that the journals' copies lack; ``verify`` holds for every backup. The claims of creates come
-last: a create that the backup knows as done is not done again.
-The key-encryption key and the anchor are never in it.
+Order: the control plane, the embedded FHIR stores, the journals; each folder is listed only when its turn comes. Therefore
+
+- every store and journal that the control plane's copy refers to is in the backup;
+- every write in the copy of a FHIR store has its intent in the journal's copy;
+- every record and chain that a checkpoint covers is in the journals' copies, so ``audit verify`` succeeds on every backup;
+- claims of creates come last, so a create that is done in the backup is not done again.
+
+The key-encryption key and the anchor are never in a backup.
 """
 
 import hashlib
@@ -37,7 +40,7 @@ CLAIMS = "claims.db"
 MANIFEST_BOUND = 8 * 1024 * 1024
 FILES_BOUND = 20_000
 PAGES = 2_048
-"""So many pages are copied at once."""
+"""SQLite pages copied in one step, between which the progress is reported."""
 MAC, MAC_SIZE = "backup-manifest", 30
 Progress = Callable[[float], None]
 
@@ -67,7 +70,7 @@ class Manifest:
 
     @property
     def signed(self) -> bytes:
-        """The bytes under the manifest's MAC."""
+        """Return the bytes that the manifest's MAC covers."""
         return orjson.dumps(asdict(self), option=orjson.OPT_SORT_KEYS)
 
     @property
@@ -81,15 +84,17 @@ def make(
     read: Callable[[Callable[[Context], Manifest]], Manifest],
     progress: Progress,
 ) -> Manifest:
-    """Write a backup to ``target``: a folder, or one file where its name ends in ``.tar``. Whole or not at all.
+    """Write a backup to ``target``: a folder, or one file if its name ends in ``.tar``. It is written whole or not at all.
 
-    Raises Conflict when something is there already, Unavailable when it cannot be written.
+    Raises Conflict if ``target`` exists, Unavailable if it cannot be written.
     """
     if target.exists():
-        raise Conflict("backup_exists", f"{target} exists already; a backup goes to a new place.")
+        raise Conflict("backup_exists", f"{target} exists already. Choose a name that is not taken.")
     beside = target.with_name(target.name + ".part")
     if beside.exists():
-        raise Conflict("backup_exists", f"{beside} was left by a backup that did not end; remove it first.")
+        raise Conflict(
+            "backup_exists", f"{beside} was left by a backup that did not finish. Remove it, and try again."
+        )
     try:
         beside.mkdir(parents=True, mode=0o700)
         files = tuple(_copies(settings, beside, progress))
@@ -108,16 +113,16 @@ def make(
 
 
 def _manifest(ctx: Context, settings: Settings, files: tuple[Copied, ...]) -> Manifest:
-    """Describe what was copied. The newest checkpoint is read after the copies, so it may be newer than theirs by a moment."""
-    found = schema_gate.read(ctx.tx, release())
+    """Build the manifest. The newest checkpoint is read after the copies, so it may be a little newer than the one in them."""
+    gate = schema_gate.read(ctx.tx, release())
     newest = audit.newest_checkpoint(ctx)
     return Manifest(
         format=FORMAT,
         made_at=ctx.now.isoformat(),
         database=settings.database_url.partition(":")[0],
         release=release(),
-        revision=found.revision,
-        compatible_from=found.compatible_from,
+        revision=gate.revision,
+        compatible_from=gate.compatible_from,
         checkpoint=newest.number if newest else 0,
         checkpoint_digest=newest.digest if newest else "",
         files=files,
@@ -131,13 +136,13 @@ def _copies(settings: Settings, into: Path, progress: Progress) -> Iterator[Copi
         target = into / name
         target.parent.mkdir(mode=0o700, exist_ok=True)
 
-        def told(share: float, before: int = done, of: int = size) -> None:
+        def report(share: float, before: int = done, of: int = size) -> None:
             progress(min(0.99, (before + share * of) / total))
 
         if source is None:
             dump(settings.database_url, target)
         elif source.suffix == ".db":
-            copy_database(source, target, told)
+            copy_database(source, target, report)
         else:
             _write(target, source.read_bytes())
         done += size
@@ -146,10 +151,10 @@ def _copies(settings: Settings, into: Path, progress: Progress) -> Iterator[Copi
 
 
 def _sources(settings: Settings) -> Iterator[tuple[str, Path | None, int]]:
-    """List name, file and size of what is copied, in the order that it must be copied in. No file: the PostgreSQL database.
+    """List name, file and size of what is copied, in the order in which it must be copied. No file means the PostgreSQL database.
 
-    A folder is read only once everything before it was copied: a worker that starts meanwhile opens a journal file of its own, and
-    the copy of the control plane may hold a checkpoint of it already.
+    A folder is read only after everything before it was copied: a worker that starts during the backup opens a new journal file, and
+    the copy of the control plane may already hold a checkpoint of it.
     """
     home = settings.data_dir
     is_sqlite = settings.database_url.startswith("sqlite")
@@ -170,12 +175,12 @@ def _sources(settings: Settings) -> Iterator[tuple[str, Path | None, int]]:
 
 
 def copy_database(source: Path, target: Path, progress: Progress = lambda _: None) -> None:
-    """Copy a SQLite database while others write to it, as it was at one moment."""
+    """Copy a SQLite database while others write to it; the copy is consistent, as of one moment."""
     with (
         closing(sqlite3.connect(f"file:{source}?mode=ro", uri=True, isolation_level=None)) as read,
         closing(sqlite3.connect(target)) as written,
     ):
-        # One read transaction around the whole copy: without it every write of another process would begin it anew.
+        # One read transaction around the whole copy: without it every write of another process would restart it.
         read.execute("BEGIN")
         read.execute("SELECT count(*) FROM sqlite_master").fetchone()
         read.backup(
@@ -194,7 +199,7 @@ def digest_of(path: Path) -> str:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """Read a backup's manifest. Raises Invalid when it is none, was changed, or was made under another key."""
+    """Read a backup's manifest. Raises Invalid if it cannot be read, was changed, or was written under another key."""
     path = folder / MANIFEST
     try:
         if path.stat().st_size > MANIFEST_BOUND:
@@ -206,7 +211,7 @@ def read_manifest(folder: Path) -> Manifest:
         if manifest.format != FORMAT:
             raise ValueError(f"it is of format {manifest.format}, and this release reads {FORMAT}")
         if len(files) > FILES_BOUND or not all(_is_plain(each.name) for each in files):
-            raise ValueError("it lists files that a backup does not hold")
+            raise ValueError("it lists files that cannot be part of a backup")
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise Invalid("backup_unreadable", f"{folder} is not a backup that can be read: {error}.") from error
     if vault().mac(MAC, manifest.signed, MAC_SIZE) != mac:
@@ -218,7 +223,7 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def check_files(folder: Path, manifest: Manifest, progress: Progress) -> None:
-    """Check that every file is whole. Raises Invalid with the first one that is not."""
+    """Check that every file has the size and digest of the manifest. Raises Invalid for the first that has not."""
     total, done = sum(each.size for each in manifest.files) or 1, 0
     for each in manifest.files:
         path = folder / each.name
@@ -241,7 +246,7 @@ def check_files(folder: Path, manifest: Manifest, progress: Progress) -> None:
 
 
 def unpack(source: Path, into: Path) -> Path:
-    """Return the folder of a backup, taken out of its file first where it is one. Raises Invalid."""
+    """Return the folder of a backup; a tar file is unpacked into ``into`` first. Raises Invalid."""
     if source.is_dir():
         return source
     try:
@@ -266,7 +271,7 @@ def _pack(folder: Path, target: Path) -> None:
 
 
 def _is_plain(name: str) -> bool:
-    """Return whether a name is of the kind that a backup is made of, and stays in its folder."""
+    """Check whether a name in a manifest is a plain file in one of a backup's folders, so that no path leads out of it."""
     folder, _, file = name.rpartition("/")
     return (
         folder in {"", STORES, JOURNALS}
@@ -285,7 +290,7 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def sync(path: Path) -> None:
-    """Make a file durable, and its owner's alone."""
+    """Flush a file to disk, and make it readable by its owner only."""
     path.chmod(0o600)
     descriptor = os.open(path, os.O_RDONLY)
     try:

@@ -1,4 +1,4 @@
-"""What every process of Hilum stands on: the vault, the database, the edge, and the name of its audit chain."""
+"""What every process of Hilum needs first: the vault, the database, the edge, and the name of its audit chain."""
 
 import os
 
@@ -12,7 +12,7 @@ from hilum.keys import live as keys
 
 
 def open_edge(settings: Settings, clock: Clock, ids: Ids, part: str) -> Edge:
-    """Open the control plane for one process. ``part`` and the boot's own id name its audit chain."""
+    """Open the control plane for one process. Its audit chain is named after the host, ``part`` and a random id of this start."""
     keys.install(keys.Vault(settings.secret_key))
     writer = f"{os.uname().nodename[:40]}-{part}-{ids.new('b')[2:]}"
     return Edge.create(Database(settings.database_url), clock, ids, writer)

@@ -1,7 +1,8 @@
-"""Keeps places free for new connections: when most are taken, those that say nothing are closed, of whoever holds most of them first.
+"""Keeps room for new connections: when most slots are taken, silent connections are closed, those of the network with most of them first.
 
-The server hands over requests, not connections, so one that never sends a request is seen only here, among the open files of the
-process. Nothing happens while places are free. Where the system does not list a process's files the bound in time alone must do.
+The server hands over requests, not connections, so a connection that never sends a request shows only here, among the open files of
+the process. Nothing is closed while there is room. Where the system does not list a process's files (no ``/proc``), only the server's
+timeout for headers applies.
 """
 
 import socket
@@ -17,19 +18,19 @@ from hilum.standards.networks import network_of
 
 LOOK_EVERY_S = 0.25
 HIGH, LOW = 0.75, 0.5
-"""Share of the places taken at which connections are closed, and the share that is aimed at."""
+"""Share of the slots in use at which closing begins, and the share at which it ends."""
 SILENT_MS = 2_000
-"""Nothing was sent or received for so long."""
+"""A connection on which nothing was sent or received for so long is silent."""
 FILES = Path("/proc/self/fd")
 _INFO_BYTES = 60
 _LAST_SENT, _LAST_RECEIVED = 44, 52
-"""Where ``struct tcp_info`` of Linux keeps the milliseconds since data was sent and received."""
+"""Offsets in Linux's ``struct tcp_info`` of the milliseconds since data was last sent and received."""
 _log = logs.get("app")
 
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """One open connection: its file, the network at its other end, and for how long nothing came or went."""
+    """One open connection: its file descriptor, the peer's network, and for how long it has been silent."""
 
     file: int
     network: str
@@ -37,7 +38,7 @@ class Peer:
 
 
 def to_close(peers: list[Peer], bound: int) -> list[Peer]:
-    """Choose what to close: nothing below the high mark; above it silent ones, of the largest holder first, down to the low mark."""
+    """Return what to close: below the high mark nothing; above it silent ones, of the largest network first, down to the low mark."""
     surplus = len(peers) - int(bound * LOW)
     if len(peers) <= bound * HIGH:
         return []
@@ -54,7 +55,7 @@ def to_close(peers: list[Peer], bound: int) -> list[Peer]:
 
 
 class Connections:
-    """The thread that looks. ``bound`` is how many connections the server accepts; ``port`` the one that it listens at."""
+    """The thread that checks. ``bound``: how many connections the server accepts; ``port``: where it listens."""
 
     def __init__(self, bound: int, port: int) -> None:
         self._bound, self._port = bound, port
@@ -62,12 +63,12 @@ class Connections:
         self._thread = threading.Thread(target=self._run, name="connections", daemon=True)
 
     def start(self) -> None:
-        """Begin to look, where the system lets us."""
+        """Start checking, if the system lists open files."""
         if FILES.is_dir():
             self._thread.start()
 
     def stop(self) -> None:
-        """Stop looking."""
+        """Stop checking."""
         self._stopping.set()
 
     def _run(self) -> None:
@@ -76,7 +77,7 @@ class Connections:
                 self.look()
 
     def look(self) -> int:
-        """Close what must be closed now; returns how many."""
+        """Close what must be closed now; return how many were."""
         files = [int(each.name) for each in FILES.iterdir()]
         if len(files) <= self._bound * HIGH:
             return 0
@@ -89,7 +90,10 @@ class Connections:
         return closed
 
     def _peer(self, file: int) -> Peer | None:
-        """Describe a connection of ours. The file is only borrowed: closing a copy of a database's would let go its locks."""
+        """Describe a connection of this server; None if the file is anything else.
+
+        The descriptor is detached, never closed: closing one of a SQLite file would release this process's POSIX locks on it.
+        """
         borrowed = None
         try:
             borrowed = socket.socket(fileno=file)
@@ -106,7 +110,7 @@ class Connections:
         return Peer(file, network_of(address), min(sent, received))
 
     def _shut(self, peer: Peer) -> bool:
-        """End a connection, if the file is still the one that was looked at."""
+        """Shut a connection down, if its descriptor still belongs to the same silent peer."""
         now = self._peer(peer.file)
         if now is None or now.network != peer.network or now.silent_ms < SILENT_MS:
             return False

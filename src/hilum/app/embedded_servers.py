@@ -1,4 +1,4 @@
-"""Embedded FHIR servers: one file a tenant, opened when first asked for."""
+"""Embedded FHIR servers: one SQLite file for each tenant, opened on first use."""
 
 import sqlite3
 from collections.abc import Callable
@@ -47,15 +47,15 @@ _PROFILES = {
 }
 _PREFIX = "http://hl7.org/fhir/us/core/StructureDefinition/"
 PROFILES = {kind: tuple(_PREFIX + name for name in names.split()) for kind, names in _PROFILES.items()}
-"""Profiles that the synthetic charts carry. Source: US Core 6.1.0, us-core-server."""
+"""Profiles of the resources in the synthetic charts. Source: US Core 6.1.0, us-core-server."""
 US_CORE_SERVER = "http://hl7.org/fhir/us/core/CapabilityStatement/us-core-server"
 
 
 class EmbeddedServers:
-    """The FHIR servers that live in this process.
+    """The FHIR servers of this process.
 
-    Their data lies in this node's directory: while another node serves the platform too (``alone`` says no), neither has any, or each
-    would answer from its own half of a chart.
+    Their data is in this node's directory. While another node serves the platform too (``alone`` returns False) no node answers from
+    them: each would have only a part of a chart.
     """
 
     def __init__(
@@ -97,8 +97,8 @@ class EmbeddedServers:
         return self._entry(tenant)[0]
 
     def _entry(self, tenant: TenantId) -> tuple[FhirServer, Embedded]:
-        found = self._open.get(tenant)
-        if found is None:
+        entry = self._open.get(tenant)
+        if entry is None:
             self._folder.mkdir(parents=True, exist_ok=True)
             base = self._urls.fhir_base(tenant)
             settings = FhirServerSettings(
@@ -108,8 +108,8 @@ class EmbeddedServers:
                 instantiates=(US_CORE_SERVER,),
             )
             server = FhirServer(settings, self._clock, self._ids)
-            found = self._open[tenant] = (server, Embedded(_guarded(server), base, peek_of(server)))
-        return found
+            entry = self._open[tenant] = (server, Embedded(_guarded(server), base, peek_of(server)))
+        return entry
 
     async def close(self) -> None:
         """Close every server."""
@@ -119,6 +119,8 @@ class EmbeddedServers:
 
 
 def peek_of(server: FhirServer) -> Callable[[str], UpstreamResponse | None]:
+    """Return the short way to a server's reads: a function that answers from memory or one lookup, or None."""
+
     def peek(target: str) -> UpstreamResponse | None:
         try:
             response = server.peek(target)
@@ -132,7 +134,7 @@ def peek_of(server: FhirServer) -> Callable[[str], UpstreamResponse | None]:
 
 
 def _guarded(server: FhirServer) -> App:
-    """Wrap the server so that a disk that is full or gone means Unavailable, as a server elsewhere that does not answer."""
+    """Wrap the server so that a full or missing disk is Unavailable, as if a remote server did not answer."""
 
     async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
         try:

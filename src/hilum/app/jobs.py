@@ -1,4 +1,4 @@
-"""The jobs process: checkpoints about every second, and forgetting what has expired; each on one node at a time."""
+"""The jobs process: checkpoints about every second, deletion of what has expired, and more; each job on one node at a time."""
 
 import signal
 import threading
@@ -29,7 +29,7 @@ STANDS_AFTER = timedelta(seconds=10)
 
 
 def run(settings: Settings) -> None:
-    """Run every job on its schedule until told to stop."""
+    """Run every job on its schedule until SIGTERM or SIGINT."""
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
@@ -37,7 +37,7 @@ def run(settings: Settings) -> None:
     me = node_of(settings, edge.ids)
     heartbeat = Heartbeat(edge.db, edge.clock, me, leads=True)
     schedule = Schedule(edge, f"{me.name}/{me.boot}", may_run=lambda: heartbeat.latest().gate.opens)
-    reporter = Reporter(JOBS, edge.clock, faults=dict, notices=lambda: _standing(schedule))
+    reporter = Reporter(JOBS, edge.clock, faults=dict, notices=lambda: _checkpoint_notices(schedule))
     try:
         heartbeat.start()
         schedule.start(*jobs_of(edge, settings))
@@ -66,15 +66,16 @@ def jobs_of(edge: Edge, settings: Settings) -> tuple[Job, ...]:
     )
 
 
-def _standing(schedule: Schedule) -> Faults:
-    """Return that the audit is not being checkpointed, once that has failed for a while."""
-    standing = schedule.age_s(CHECKPOINT) > STANDS_AFTER.total_seconds()
-    told = "No checkpoint of the audit could be taken for some time: newer records are chained, but not yet signed for."
-    return {"checkpoints_standing": told} if standing else {}
+def _checkpoint_notices(schedule: Schedule) -> Faults:
+    """Return a notice once no checkpoint of the audit has succeeded for ``STANDS_AFTER``."""
+    if schedule.age_s(CHECKPOINT) <= STANDS_AFTER.total_seconds():
+        return {}
+    notice = "No checkpoint of the audit could be taken for some time: newer records are chained, but not signed yet."
+    return {"checkpoints_standing": notice}
 
 
 def checkpoint(held: Held, settings: Settings) -> None:
-    """Fold every chain's head into a signed checkpoint, if one moved, and note the newest outside the database."""
+    """Sign a checkpoint over every chain's head, if one has changed, and write the newest to the anchor outside the database."""
     last = held.read(audit.newest_checkpoint)
     after = last.number if last is not None else 0
     heads = journals.access_heads(settings.data_dir / "journal", settings.database_url)
@@ -83,7 +84,7 @@ def checkpoint(held: Held, settings: Settings) -> None:
 
 
 def index_accesses(held: Held, settings: Settings) -> None:
-    """Index the accesses that came since the last time, for as long as the lease is ours."""
+    """Index the accesses recorded since the last run, while this node holds the lease."""
     journals.index_accesses(
         settings.data_dir / "journal",
         settings.database_url,
@@ -92,7 +93,7 @@ def index_accesses(held: Held, settings: Settings) -> None:
 
 
 def keep_anchor(edge: Edge, settings: Settings, *, fresh: bool) -> None:
-    """Note the newest checkpoint outside the database; every node keeps an anchor of its own."""
+    """Write the newest checkpoint to this node's anchor, outside the database; every node has one."""
     newest = edge.read_now(audit.newest_checkpoint, actor=SYSTEM, trace=Trace(edge.ids.new("req"), "jobs"))
     if newest is not None:
         anchor.keep(settings.anchor, newest, fresh=fresh)

@@ -23,7 +23,7 @@ TABLE: tuple[tuple[Lane, frozenset[str], str], ...] = (
     (Lane.TOKENS, POST, r"/api/v1/tokens"),
     (Lane.TOKENS, ANY, r"/t/.*|/signin|/signout|/\.well-known/.*"),
 )
-"""The first line that fits counts; a request that fits none runs in ``Lane.CONTROL``."""
+"""The first line that matches decides; a request that matches none runs in ``Lane.CONTROL``."""
 _COMPILED = tuple((lane, methods, re.compile(path)) for lane, methods, path in TABLE)
 
 

@@ -1,4 +1,4 @@
-"""What each room with pages, protocol or API contributes, and in which order."""
+"""Which routes each room with pages, protocol endpoints or an API contributes, and in which order."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -41,14 +41,14 @@ API_TITLE = "Hilum control plane"
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """What routes are made of."""
+    """What routes are built from."""
 
     kit: Kit
     fetcher: SafeFetcher
     directory: PlatformReads
     settings: Settings
     at_stop: list[Callable[[], None]]
-    """What is called when the process is told to stop, while requests still run."""
+    """Called at SIGTERM, while requests still run: what waits or streams ends then."""
 
 
 def template_folders() -> list[Path]:
@@ -62,7 +62,7 @@ def static_folders() -> list[Path]:
 
 
 def authenticator(edge: Edge, at_stop: list[Callable[[], None]]) -> Authenticate:
-    """Return what finds the actor behind an API token."""
+    """Return the function that finds the actor of an API token."""
     return signin.authenticator(edge, at_stop=at_stop.append)
 
 

@@ -1,7 +1,7 @@
 """The operations listener: ``/healthz``, ``/readyz`` with reasons, ``/metrics``; apart from the site, so that it answers when the site cannot.
 
-It runs in a thread of the supervisor, which every process reports to (``app.reports``). It serves nothing else, knows no Host, and
-takes no body: each connection is one request with few headers, answered within seconds and closed.
+It runs in a thread of the supervisor, to which every process reports (``app.reports``). It serves nothing else, ignores Host and
+bodies: each connection is one request with few headers, answered within seconds and closed.
 """
 
 import asyncio
@@ -37,7 +37,7 @@ _log = logs.get("app")
 
 
 _Identity = tuple[int, float]
-"""A process by its id and when it began, because ids are used again."""
+"""A process by its id and its start, because the system reuses ids."""
 
 
 def process_lives(pid: int) -> bool:
@@ -55,7 +55,7 @@ def process_lives(pid: int) -> bool:
 class _Process:
     part: str
     connection: int
-    heard_at: float
+    reported_at: float
     faults: Faults
     notices: Faults
     metrics: dict[str, Any]
@@ -63,7 +63,7 @@ class _Process:
 
 @dataclass(slots=True)
 class State:
-    """What ``/readyz`` says. ``reasons`` are why not; ``notices`` leave a node ready and want to be looked at."""
+    """What ``/readyz`` answers. ``reasons``: why the node is not ready; ``notices``: what an operator should look at though it is ready."""
 
     reasons: Faults = field(default_factory=dict)
     notices: Faults = field(default_factory=dict)
@@ -75,22 +75,22 @@ class State:
 
 
 class Board:
-    """What all processes reported last. What a process counted outlives it, so that a sum never falls."""
+    """The last report of every process. Counters of a process are kept after its end, so that a sum never falls."""
 
     def __init__(
         self, clock: Clock, workers: int, *, jobs: bool = True, lives: Callable[[int], bool] = process_lives
     ) -> None:
-        """``workers`` are expected to report, and a jobs process where it is a part of this service."""
+        """Expect reports of ``workers`` workers, and with ``jobs`` of a jobs process."""
         self._clock, self._workers, self._jobs, self._lives = clock, workers, jobs, lives
         self._processes: dict[_Identity, _Process] = {}
         self._hung_up: dict[_Identity, _Process] = {}
         self._past: dict[str, dict[tuple[str, ...], Any]] = {}
         self.starts: dict[str, int] = {}
 
-    def hear(self, report: dict[str, Any], connection: int) -> None:
-        """Take in a report that came over a connection; later connections have greater numbers.
+    def receive(self, report: dict[str, Any], connection: int) -> None:
+        """Record a report; later connections have greater numbers.
 
-        A process that connects again goes on with its counts. What an earlier connection still held is older, and is ignored.
+        A process that reconnects continues its counters. A report that arrives late over its earlier connection is ignored.
         """
         identity = int(report["pid"]), float(report["began"])
         self._bury()
@@ -109,58 +109,58 @@ class Board:
         )
 
     def lose(self, connection: int) -> None:
-        """Forget a process that hung up, and keep what it had counted: it may have gone, or it may connect again."""
+        """Set the process of a closed connection aside with its counters: it may have ended, or may reconnect."""
         for identity, each in list(self._processes.items()):
             if each.connection == connection:
                 self._hung_up[identity] = self._processes.pop(identity)
         self._bury()
 
     def _bury(self) -> None:
-        """Add to the past what processes counted that hung up and have gone since: they cannot report again."""
+        """Add the counters of disconnected processes that have ended to the past: they cannot report again."""
         for identity in [each for each in self._hung_up if not self._lives(each[0])]:
             _merge(self._past, self._hung_up.pop(identity).metrics, lasting=True)
 
     def state(self) -> State:
-        """Judge this node: ready when a worker reports, and every one that reports can answer."""
+        """Judge this node: ready when at least one worker reports, and every worker that reports can answer."""
         now = self._clock.monotonic()
         state = State()
         workers = [each for each in self._processes.values() if each.part == WORKERS]
-        heard = [each for each in workers if now - each.heard_at <= SILENT_AFTER_S]
-        state.workers = len(heard)
-        for each in heard:
+        reporting = [each for each in workers if now - each.reported_at <= SILENT_AFTER_S]
+        state.workers = len(reporting)
+        for each in reporting:
             state.reasons.update(each.faults)
             state.notices.update(each.notices)
             if _lag_of(each) > STALLED_AFTER_S:
-                state.reasons["worker_stalled"] = "A worker's event loop stands still."
-        if not heard:
-            state.reasons["no_worker"] = "No worker reports: they are starting, or cannot start."
-        elif len(heard) < self._workers:
+                state.reasons["worker_stalled"] = "A worker's event loop is stalled."
+        if not reporting:
+            state.reasons["no_worker"] = "No worker reports: they are starting, or cannot start. See the log."
+        elif len(reporting) < self._workers:
             state.notices["workers_missing"] = (
-                f"{self._workers - len(heard)} of {self._workers} workers do not report."
+                f"{self._workers - len(reporting)} of {self._workers} workers do not report."
             )
         jobs = [
             each
             for each in self._processes.values()
-            if each.part == JOBS and now - each.heard_at <= SILENT_AFTER_S
+            if each.part == JOBS and now - each.reported_at <= SILENT_AFTER_S
         ]
         if self._jobs and not jobs:
             state.notices["jobs_silent"] = (
-                "The jobs process does not report: it is starting, or cannot start."
+                "The jobs process does not report: it is starting, or cannot start. See the log."
             )
         for each in jobs:
             state.notices.update(each.faults | each.notices)
         return state
 
     def merged(self) -> dict[str, dict[tuple[str, ...], Any]]:
-        """Return what all processes counted, by metric and labels."""
-        found: dict[str, dict[tuple[str, ...], Any]] = {}
+        """Return the metrics of all processes together, by metric and labels."""
+        merged: dict[str, dict[tuple[str, ...], Any]] = {}
         for name, values in self._past.items():
-            found[name] = {labels: _copy(value) for labels, value in values.items()}
+            merged[name] = {labels: _copy(value) for labels, value in values.items()}
         for each in list(self._hung_up.values()):
-            _merge(found, each.metrics, lasting=True)
+            _merge(merged, each.metrics, lasting=True)
         for each in list(self._processes.values()):
-            _merge(found, each.metrics)
-        return found
+            _merge(merged, each.metrics)
+        return merged
 
 
 def _lag_of(process: _Process) -> float:
@@ -174,7 +174,7 @@ def _copy(value: Any) -> Any:
 def _merge(
     into: dict[str, dict[tuple[str, ...], Any]], reported: dict[str, Any], *, lasting: bool = False
 ) -> None:
-    """Add what one process reported; ``lasting``: only what counts upwards."""
+    """Add the metrics of one process; ``lasting``: counters only, since a gauge of a process that has ended means nothing."""
     for metric in metrics.METRICS:
         if lasting and metric.kind == "gauge":
             continue
@@ -228,7 +228,7 @@ def _histogram(metric: metrics.Histogram, values: dict[tuple[str, ...], Any]) ->
 
 
 class Operations:
-    """The thread that listens. ``restarts`` returns how often each part was started again."""
+    """The thread that listens. ``restarts`` returns how often each part was restarted."""
 
     def __init__(
         self, board: Board, listen: tuple[str, int] | None, restarts: Callable[[], dict[str, int]] = dict
@@ -247,11 +247,11 @@ class Operations:
 
     @property
     def socket_path(self) -> str:
-        """Where processes report."""
+        """Return the path of the socket to which processes report."""
         return str(self._folder / "reports")
 
     def start(self) -> None:
-        """Listen. Raises OSError when that is not possible, OverflowError for a port that is none."""
+        """Listen. Raises OSError if the address cannot be used, OverflowError for a port out of range."""
         self._thread.start()
         self._begun.wait()
         if self._failure is not None:
@@ -275,20 +275,20 @@ class Operations:
             self._loop.run_forever()
 
     async def _open(self) -> None:
-        await asyncio.start_unix_server(self._hear, self.socket_path, limit=REPORT_BOUND)
+        await asyncio.start_unix_server(self._receive, self.socket_path, limit=REPORT_BOUND)
         if self._listen is not None:
             host, port = self._listen
             server = await asyncio.start_server(self._serve, host, port, limit=HEAD_BOUND)
             taken = server.sockets[0].getsockname()
             self.address = f"{taken[0]}:{taken[1]}"
 
-    async def _hear(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Take in the reports of one process until it hangs up."""
+    async def _receive(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Receive the reports of one process until it disconnects."""
         self._reporters += 1
         connection = self._reporters
         try:
             while line := await reader.readline():
-                self.board.hear(orjson.loads(line), connection)
+                self.board.receive(orjson.loads(line), connection)
         except (OSError, ValueError, KeyError, asyncio.IncompleteReadError) as error:
             _log.warning("app.report.unreadable", error=type(error).__name__)
         finally:
@@ -305,7 +305,7 @@ class Operations:
                     writer.write(self._answer(head))
                     await writer.drain()
         except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-            pass  # whoever asked so slowly, or so much, has gone or goes now
+            pass  # too slow, too large or gone: the connection is closed below without an answer
         finally:
             self._connections -= 1
             with suppress(OSError):
@@ -361,14 +361,14 @@ OWN: dict[str, tuple[str, tuple[str, ...], str]] = {
     "hilum_not_ready": ("gauge", ("reason",), "1 for each reason why this node cannot answer."),
     "hilum_notice": ("gauge", ("notice",), "1 for each notice of `/readyz`."),
     "hilum_workers": ("gauge", (), "Web workers that report."),
-    "hilum_part_restarts": ("counter", ("part",), "Times that the supervisor started a part again."),
+    "hilum_part_restarts": ("counter", ("part",), "Restarts of a part by the supervisor."),
     "hilum_process_starts": (
         "counter",
         ("part",),
-        "Processes that began to report, restarts of single workers included.",
+        "Processes that started to report, restarts of single workers included.",
     ),
 }
-"""What the supervisor adds of its own to the metrics that processes report: kind, labels, meaning."""
+"""The supervisor's own metrics, beside those that processes report: kind, labels, meaning."""
 
 
 def _response(status: str, body: bytes, kind: str, *headers: str) -> bytes:

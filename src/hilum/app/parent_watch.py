@@ -1,4 +1,4 @@
-"""A process that ends when the one that started it is gone, however that ended and whatever state this one is in."""
+"""Ends a process when its parent is gone, however the parent ended and whatever state this process is in."""
 
 import multiprocessing
 import os
@@ -8,21 +8,21 @@ import time
 
 LOOK_EVERY_S = 1.0
 GRACE_S = 12
-"""So long a process may take to stop in order. It is a little more than a parent of workers leaves its workers to stop."""
+"""How long an orderly stop may take: a little longer than the parent of workers waits for them to stop."""
 
 
 def started_by() -> int:
-    """Return the process that started this one, also where it has ended since: then ``getppid`` names another."""
+    """Return the id of the process that started this one. ``getppid`` alone returns another id once that process has ended."""
     above = multiprocessing.parent_process()
     return os.getppid() if above is None or above.pid is None else above.pid
 
 
 def end_with(parent: int) -> None:
-    """Let this process end as SIGTERM would end it, once ``parent`` is its parent no longer; end it in any case ``GRACE_S`` later.
+    """Send SIGTERM to this process once ``parent`` is no longer its parent, and end it ``GRACE_S`` later in any case.
 
-    What lived on would serve the code and the settings of before, and hold the address that what is started in its place needs. SIGTERM
-    alone is not enough: while a worker starts, it has the handler of its parent, which only notes the signal; between two runs
-    of its event loop the signal is lost; and nobody is left to kill a worker whose stop hangs.
+    An orphan would go on serving old code and settings, and occupy the address that its replacement needs. SIGTERM alone is not
+    enough: a worker that is starting has its parent's handler, which only records the signal; between two runs of the event loop
+    the signal is lost; and no parent is left to kill a worker whose stop hangs.
     """
 
     def watch() -> None:

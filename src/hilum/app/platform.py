@@ -1,4 +1,4 @@
-"""The platform of one worker: every room wired once, behind one ASGI callable."""
+"""The platform of one worker: every room is wired once, behind one ASGI callable."""
 
 import asyncio
 import gc
@@ -72,7 +72,7 @@ from hilum.web.urls import Urls, host_of
 T = TypeVar("T")
 HERE = Path(__file__).parent
 COLLECT_EVERY = 20_000
-"""Objects made and not freed, before the collector looks at the young ones."""
+"""Objects allocated and not freed before the collector examines its youngest generation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ class Platform:
 
 
 def build(settings: Settings, clock: Clock, ids: Ids) -> Platform:
-    """Wire the rooms. Nothing is opened on the network and nothing is started before the lifespan begins."""
+    """Wire the rooms. No network connection is opened and no thread started before the lifespan begins."""
     edge = open_edge(settings, clock, ids, "web")
     keeper = _keeper(edge)
     urls = Urls(
@@ -167,7 +167,7 @@ def _shell(settings: Settings, urls: Urls, assets: Assets) -> Pages:
 
 
 def _keeper(edge: Edge) -> SnapshotKeeper:
-    def note(switch: Switch, took: timedelta) -> None:
+    def record(switch: Switch, took: timedelta) -> None:
         facts = {"switch": switch.id, "worker": edge.writer, "ms": round(took.total_seconds() * 1000, 3)}
         metrics.SWITCH_SECONDS.observe(took.total_seconds())
         event = Event("gateway.switch.heard", tenant=switch.tenant, facts=facts)
@@ -184,7 +184,7 @@ def _keeper(edge: Edge) -> SnapshotKeeper:
             return edge.read_now(verb, actor=SYSTEM, trace=Trace("snapshot", "worker"))
 
     signal = open_change_feed(edge.db, edge.clock)
-    return SnapshotKeeper(read, signal, edge.clock, load=load, on_stop=note, on_other_copy=edge.db.dispose)
+    return SnapshotKeeper(read, signal, edge.clock, load=load, on_stop=record, on_other_copy=edge.db.dispose)
 
 
 def _own_origin(keeper: SnapshotKeeper, tenant: str) -> str:
@@ -195,17 +195,19 @@ def _own_origin(keeper: SnapshotKeeper, tenant: str) -> str:
 
 def _hosts(settings: Settings, keeper: SnapshotKeeper) -> Callable[[], frozenset[str]]:
     own = frozenset({host_of(settings.base_url)})
-    known: tuple[object, frozenset[str]] = (None, own)
+    cached: tuple[object, frozenset[str]] = (None, own)
 
     def hosts() -> frozenset[str]:
-        nonlocal known
+        nonlocal cached
         snapshot = keeper.current()
         if snapshot is None:
-            return known[1]  # what is stale still has its name; the request itself is refused with 503
-        if known[0] is not snapshot.identity:
+            return cached[
+                1
+            ]  # a stale snapshot does not change our names; the request itself is refused with 503
+        if cached[0] is not snapshot.identity:
             origins = (tenant.base_url for tenant in snapshot.identity.tenants.values() if tenant.base_url)
-            known = (snapshot.identity, own | {host_of(origin) for origin in origins})
-        return known[1]
+            cached = (snapshot.identity, own | {host_of(origin) for origin in origins})
+        return cached[1]
 
     return hosts
 
@@ -220,7 +222,7 @@ def _split(pages: App, api: App) -> App:
 def _readiness(
     settings: Settings, keeper: SnapshotKeeper, heartbeat: Heartbeat, journal: journals.Journal, clock: Clock
 ) -> Readiness:
-    """Judge by what every answer depends on. The directory counts where the journal lies in it."""
+    """Build the checks of what every answer depends on. The directory counts only where the journal is in it (SQLite)."""
     directory = Directory(settings.data_dir / "journal", clock)
     return Readiness(
         lambda: None if heartbeat.latest().gate.opens else RELEASE_CLOSED,
@@ -231,7 +233,7 @@ def _readiness(
 
 
 def _notices(keeper: SnapshotKeeper, clock: Clock) -> Faults:
-    """Return what leaves the worker ready and should be known: a stop of the whole platform is obeyed, not a failure."""
+    """Return a notice while a kill switch stops the whole platform: the worker is ready, and refuses on purpose."""
     snapshot = keeper.current()
     if snapshot is None:
         return {}
@@ -293,7 +295,7 @@ def _pages(site: mounts.Site, keeper: SnapshotKeeper, assets: Assets, readiness:
 
 
 def _spare_the_collector() -> None:
-    """Look for cycles seldom: what was loaded stays for the life of the worker, and what a request makes is freed by count."""
+    """Collect cycles seldom: modules stay for the worker's life, and a request's objects are freed by reference count."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(COLLECT_EVERY, 20, 50)
@@ -301,7 +303,7 @@ def _spare_the_collector() -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Threads:
-    """What of a worker runs in threads of its own, from the lifespan's beginning to its end."""
+    """The parts of a worker that run in their own threads, from the start of the lifespan to its end."""
 
     edge: Edge
     keeper: SnapshotKeeper
@@ -320,16 +322,15 @@ async def _living(
     def stop() -> None:
         for each in at_stop:
             each()
-        # The server took SIGTERM and SIGINT alike, and waits for every answer to end before it tells anybody that it stops.
+        # The server treats SIGTERM as SIGINT, but ends the lifespan only after every answer has ended: a stream would never learn of it.
         os.kill(os.getpid(), signal.SIGINT)
 
     with suppress(ValueError, RuntimeError):  # not in the main thread, so not in a server's worker
         loop.add_signal_handler(signal.SIGTERM, stop)
     await loop.run_in_executor(None, threads.heartbeat.start)
     await loop.run_in_executor(None, threads.keeper.start)
-    with suppress(
-        Unavailable
-    ):  # the first record tries again; until it can, readiness says that nothing is recorded
+    # The first record tries again; until it succeeds, readiness reports that nothing can be recorded.
+    with suppress(Unavailable):
         await loop.run_in_executor(None, threads.journal.start)
     threads.reporter.start(loop)
     threads.connections.start()

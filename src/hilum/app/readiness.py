@@ -1,4 +1,4 @@
-"""Whether a worker can answer: what its answers depend on, and why not."""
+"""Whether a worker can answer: the checks of what its answers depend on, and the reasons why not."""
 
 import errno
 import os
@@ -12,13 +12,19 @@ from hilum.kernel.ports import Clock
 
 PROBE_EVERY_S = 1.0
 PROBE_BYTES = 256 * 1024
-"""So much must still fit on the disk of the journal."""
+"""Bytes that a probe writes to the journal's disk."""
 SNAPSHOT_STALE = (
     "snapshot_stale",
     "Current permissions could not be confirmed for two seconds: the database does not answer.",
 )
-RELEASE_CLOSED = "release_closed", "The database was brought to a release that this one does not work with."
-AUDIT_UNAVAILABLE = "audit_unavailable", "The access journal cannot be written, so nothing is answered."
+RELEASE_CLOSED = (
+    "release_closed",
+    "The database was migrated to a release that this one does not work with. Install a newer release.",
+)
+AUDIT_UNAVAILABLE = (
+    "audit_unavailable",
+    "The access journal cannot be written, so every FHIR request is refused.",
+)
 DISK_FULL = "disk_full", "The disk of the data directory is full."
 NOT_WRITABLE = "directory_not_writable", "The data directory cannot be written to."
 STOPPED = "platform_stopped", "A kill switch stops the whole platform: FHIR requests are refused on purpose."
@@ -27,7 +33,7 @@ _log = logs.get("app")
 
 
 class Directory:
-    """Whether a directory can be written to, tried about once a second by writing."""
+    """A probe that writes to a directory, about once a second: permissions alone do not show a full disk."""
 
     def __init__(self, path: Path, clock: Clock) -> None:
         self._path, self._clock = path, clock
@@ -35,7 +41,7 @@ class Directory:
         self._fault: tuple[str, str] | None = None
 
     def fault(self) -> tuple[str, str] | None:
-        """Return what is wrong with it, as found last."""
+        """Return what the last probe found wrong, as code and sentence; None if nothing."""
         now = self._clock.monotonic()
         if now - self._tried_at >= PROBE_EVERY_S:
             self._tried_at, self._fault = now, self._try()
@@ -56,7 +62,7 @@ class Directory:
 
 
 class Readiness:
-    """Judges one worker. ``look`` runs in the reporter's thread; ``faults`` may be asked from anywhere."""
+    """The readiness of one worker. ``look`` runs in the reporter's thread; ``faults`` may be read from any."""
 
     def __init__(self, *checks: Callable[[], tuple[str, str] | None]) -> None:
         self._checks = checks
@@ -64,11 +70,11 @@ class Readiness:
 
     @property
     def faults(self) -> Faults:
-        """Return what was found last."""
+        """Return the faults of the last check, by code."""
         return self._faults
 
     def look(self) -> Faults:
-        """Look at everything that answers depend on; what changes is logged, once each way."""
+        """Run every check and return the faults; a fault is logged when it appears and when it goes."""
         found = dict(fault for check in self._checks if (fault := check()) is not None)
         for code in found.keys() - self._faults.keys():
             _log.error("app.readiness.lost", reason=code, detail=found[code])

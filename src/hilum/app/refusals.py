@@ -1,4 +1,4 @@
-"""What the outermost layer refuses before any room sees it, in the form that each address answers in."""
+"""Renders what the outermost layer refuses before any room sees it, in the form of each address: FHIR, OAuth, problem+json or a page."""
 
 import re
 from collections.abc import Callable
@@ -22,7 +22,7 @@ _ISSUES = {400: IssueCode.INVALID, 429: IssueCode.THROTTLED, 503: IssueCode.TRAN
 
 
 def is_fhir(path: str) -> bool:
-    """Return whether a path belongs to a tenant's FHIR API, but for its public discovery document."""
+    """Check whether a path belongs to a tenant's FHIR API; its public discovery document does not."""
     if not path.startswith("/t/"):
         return False
     tenant_end = path.find("/", 3)
@@ -33,7 +33,7 @@ def is_fhir(path: str) -> bool:
 
 
 def kind_of(path: str) -> str:
-    """Return the kind of an address, as metrics count them."""
+    """Return the kind of an address, as metrics label it."""
     if path.startswith("/api/"):
         return "api"
     if path.startswith("/t/"):
@@ -42,7 +42,7 @@ def kind_of(path: str) -> str:
 
 
 def refuser(pages: Pages) -> Refuse:
-    """Return what renders a refusal on the platform's site."""
+    """Return the function that renders refusals on the platform's site."""
 
     def refuse(scope: Scope, error: HilumError) -> Response:
         path: str = scope["path"]
@@ -70,7 +70,7 @@ def _fhir(error: HilumError, request_id: str) -> Response:
 
 
 def _oauth(error: HilumError) -> Response:
-    """Source: RFC 6749 section 5.2; ``temporarily_unavailable`` as in section 4.1.2.1."""
+    """Render an OAuth error. Source: RFC 6749 section 5.2; ``temporarily_unavailable`` as in section 4.1.2.1."""
     status = status_of(error)
     code = "temporarily_unavailable" if status in {429, 503} else "invalid_request"
     body = {"error": code, "error_description": error.detail}

@@ -1,7 +1,7 @@
-"""What each process reports of itself to the one that serves operations: whether it can answer, and what it has counted.
+"""What each process reports to the supervisor, which serves operations: whether it can answer, and its metrics.
 
-The way is a Unix socket in a directory of the supervisor's own, so that it works while the disk is full, the database away and the
-site's own places all taken. A process that nobody listens to goes on without.
+Reports go over a Unix socket in a directory of the supervisor's, which works while the disk is full, the database is away and all of
+the site's connections are taken. A process whose reports are not received goes on without them.
 """
 
 import os
@@ -18,7 +18,7 @@ from hilum.infra import metrics
 from hilum.kernel.ports import Clock
 
 SOCKET_VARIABLE = "_HILUM_REPORTS"
-"""Set by the supervisor for its children: where they report."""
+"""The environment variable by which the supervisor gives its children the path of that socket."""
 REPORT_EVERY_S = 0.5
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 Faults = dict[str, str]
@@ -26,7 +26,7 @@ Faults = dict[str, str]
 
 
 class Reporter:
-    """Reports in a thread of its own. ``faults`` and ``notices`` are asked at each report, in that thread."""
+    """Reports from a thread of its own, which calls ``faults`` and ``notices`` before each report."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class Reporter:
         metrics.FILES.follow(_open_files)
 
     def start(self, loop: AbstractEventLoop | None = None) -> None:
-        """Begin to report; ``loop`` is the one whose lag is measured."""
+        """Start reporting; ``loop`` is the event loop whose lag is measured."""
         self._loop = loop
         if loop is not None:
             metrics.LOOP_LAG.follow(self._late)
@@ -64,10 +64,8 @@ class Reporter:
 
     def _run(self) -> None:
         while not self._stopping.is_set():
-            faults, notices = (
-                self._faults(),
-                self._notices(),
-            )  # looked at without a listener too: the site answers by them
+            # Checked even if nobody receives reports: the site's own ``/readyz`` answers from them.
+            faults, notices = self._faults(), self._notices()
             if self._path:
                 self._report(faults, notices)
             self._stopping.wait(REPORT_EVERY_S)

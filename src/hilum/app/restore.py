@@ -1,7 +1,7 @@
-"""Restoring a backup, and stopping what would come back to life with it.
+"""Restoring a backup, and ending everything in it that may have been revoked since.
 
-A copy of yesterday knows nothing of what was revoked since. So nothing that was issued before the restore counts after it: tokens,
-refresh tokens, codes, launches, sessions, API tokens and links are dead in the same transaction that lets nodes serve the copy.
+Yesterday's copy does not contain today's revocations. Therefore everything issued before the restore ends: tokens, refresh tokens,
+codes, launches, sessions, API tokens and links are invalidated in the same transaction that lets nodes serve the copy.
 """
 
 import shutil
@@ -37,27 +37,27 @@ from hilum.keys import service as keys
 from hilum.signin import service as signin
 
 CLOSED = "9999"
-"""No release works on a database whose gate says this: so stands one between its restore and what makes it safe."""
+"""A schema gate that no release passes. A restored database has it until everything issued before has been ended."""
 CLOSING = "RESET search_path; UPDATE schema_gate SET compatible_from = '9999';"
 ASIDE = "replaced-{}"
 KEPT_SHARE = 0.5
-"""Part of the progress that is checking the backup."""
+"""Share of the progress that is spent on checking the backup."""
 CANNOT_BE_KNOWN = (
     "switches engaged after the backup are not in force: engage them again",
     "switches released after the backup are in force again: release them again",
-    "consents and connections that people withdrew after the backup stand again: the next launch does not ask anew",
+    "consents and connections that people withdrew after the backup are valid again: the next launch does not ask",
     "passwords set after the backup are the old ones again; people deactivated after it are active again",
     "secrets, keys and addresses of clients and FHIR servers are those of the backup",
-    "apps suspended, certifications withdrawn and installations removed after the backup stand again",
-    "client assertions seen in the last minutes before the failure could be shown once more within their five minutes",
+    "apps suspended, certifications withdrawn and installations removed after the backup are in force again",
+    "client assertions used in the last minutes before the failure could be replayed until they expire, within five minutes",
     "records written after the backup are gone from the database; the anchor and copies of the journal still show them",
 )
-"""What a restore brings back and nobody can find out from the backup. Whoever restores goes through it."""
+"""What a restore may bring back without the backup showing it. The operator checks each before serving."""
 
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """What was done. ``ended`` counts the sessions, API tokens and links that the restore ended."""
+    """What a restore did. ``sessions``, ``api_tokens`` and ``links`` count those that it ended."""
 
     manifest: Manifest
     migrated: bool
@@ -65,17 +65,17 @@ class Restored:
     api_tokens: int
     links: int
     replaced: str
-    """Where the SQLite files and stores lie that were there before; empty if there were none."""
+    """The folder with the SQLite files and stores that were replaced; empty if there were none."""
     cannot_be_known: tuple[str, ...] = CANNOT_BE_KNOWN
 
 
 def run(
     settings: Settings, source: Path, *, actor: Actor, replaces: bool, progress: Progress = lambda _: None
 ) -> Restored:
-    """Restore a backup into this installation, which serves nothing meanwhile.
+    """Restore a backup into this installation, which must not serve meanwhile.
 
     Raises Invalid (the backup cannot be read, was changed or is damaged), NotPermitted (another kind of database, a newer release),
-    Conflict (something is there already and ``replaces`` does not say so, or nodes are serving), Unavailable.
+    Conflict (there is an installation and ``replaces`` is False, or nodes are serving), Unavailable.
     """
     vaults.install(vaults.Vault(settings.secret_key))
     settings.data_dir.mkdir(parents=True, exist_ok=True)
@@ -103,17 +103,17 @@ def _require_fit(settings: Settings, manifest: Manifest) -> None:
             "backup_of_another_kind",
             f"This is a backup of a {manifest.database} database, and HILUM_DATABASE_URL is one of {kind}.",
         )
-    found = schema_gate.judge(migrations.release(), manifest.revision, manifest.compatible_from)
-    if found.state not in {SchemaState.CURRENT, SchemaState.OLDER}:
+    gate = schema_gate.judge(migrations.release(), manifest.revision, manifest.compatible_from)
+    if gate.state not in {SchemaState.CURRENT, SchemaState.OLDER}:
         raise NotPermitted(
             "backup_newer",
-            f"The backup is at migration {manifest.revision}, and this release ends at {found.release}: "
+            f"The backup is at migration {manifest.revision}, and this release ends at {gate.release}: "
             "restore it with the release that it was made with, or a newer one.",
         )
 
 
 def _require_free(settings: Settings, *, replaces: bool) -> None:
-    """Refuse to write over an installation that serves, or over one that nobody said to replace."""
+    """Refuse to overwrite an installation that serves, or one that is not to be replaced. Raises Conflict."""
     if settings.database_url.startswith("sqlite"):
         there = Path(settings.database_url.removeprefix("sqlite:///")).exists()
     else:
@@ -145,10 +145,10 @@ def _look(tx: Connection) -> tuple[bool, list[str]]:
 
 
 def _place(settings: Settings, folder: Path, manifest: Manifest, work: Path, actor: Actor) -> Restored:
-    """Put the files in their places; what makes a node serve comes last.
+    """Move the files into place; the control plane, which lets nodes serve, comes last.
 
-    Everything is written beside its place first, so that a full disk is met while what was there before still stands.
-    Raises Unavailable, saying where what was there before lies.
+    Everything is staged beside its place first, so that a full disk is noticed while the old files are still in use.
+    Raises Unavailable, with the folder to which the old files were moved.
     """
     home = settings.data_dir
     is_sqlite = settings.database_url.startswith("sqlite")
@@ -162,7 +162,7 @@ def _place(settings: Settings, folder: Path, manifest: Manifest, work: Path, act
             restored = _prepare(settings, folder / CONTROL, fresh, manifest, actor)
         else:
             restore_dump(settings.database_url, folder / DUMP, work / "database.sql", then=CLOSING)
-        old = _standing(settings, control)
+        old = _existing_files(settings, control)
         aside = str(_free_place(home)) if old else ""
         _set_aside(old, Path(aside), control)
         for name, path in staged.items():
@@ -173,7 +173,7 @@ def _place(settings: Settings, folder: Path, manifest: Manifest, work: Path, act
         else:
             restored = _make_safe(settings, manifest, actor)
     except (OSError, sqlite3.Error) as error:
-        where = f"What was there before lies in {aside}" if aside else "Nothing was moved away"
+        where = f"The files that were there before are in {aside}" if aside else "No file was replaced"
         raise Unavailable("restore_failed", f"The restore cannot be written: {error}. {where}.") from error
     finally:
         for left in fresh.parent.glob(f"{fresh.name}*"):
@@ -182,7 +182,7 @@ def _place(settings: Settings, folder: Path, manifest: Manifest, work: Path, act
 
 
 def _stage(folder: Path, manifest: Manifest, into: Path) -> dict[str, Path]:
-    """Copy every file but the control plane's to the disk that it will stand on."""
+    """Copy every file except the control plane's to the disk of the data directory."""
     staged: dict[str, Path] = {}
     for each in manifest.files:
         if each.name not in {CONTROL, DUMP}:
@@ -194,7 +194,7 @@ def _stage(folder: Path, manifest: Manifest, into: Path) -> dict[str, Path]:
 
 
 def _prepare(settings: Settings, source: Path, fresh: Path, manifest: Manifest, actor: Actor) -> Restored:
-    """Copy the control plane beside its place, and end there all that was issued."""
+    """Copy the control plane beside its place, and end everything that was issued in the copy."""
     for left in fresh.parent.glob(f"{fresh.name}*"):
         left.unlink()
     shutil.copyfile(source, fresh)
@@ -211,7 +211,7 @@ def _prepare(settings: Settings, source: Path, fresh: Path, manifest: Manifest, 
     return restored
 
 
-def _standing(settings: Settings, control: Path | None) -> list[Path]:
+def _existing_files(settings: Settings, control: Path | None) -> list[Path]:
     """List the files that a restore replaces."""
     old = [path for each in (JOURNALS, STORES) for path in (settings.data_dir / each).glob("*.db*")]
     return old + (sorted(control.parent.glob(f"{control.name}*")) if control else [])
@@ -225,7 +225,7 @@ def _free_place(home: Path) -> Path:
 
 
 def _set_aside(old: list[Path], aside: Path, control: Path | None) -> None:
-    """Move what was there out of the way."""
+    """Move the files that are replaced into the folder ``aside``."""
     for path in old:
         place = aside / (path.parent.name if path.parent != (control.parent if control else None) else "")
         place.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -233,7 +233,7 @@ def _set_aside(old: list[Path], aside: Path, control: Path | None) -> None:
 
 
 def _make_safe(settings: Settings, manifest: Manifest, actor: Actor) -> Restored:
-    """Bring the copy to this release, end all that was issued before now, and only then let nodes serve it."""
+    """Migrate the copy to this release, end everything issued before now, and only then let nodes serve it."""
     migrated = manifest.revision != migrations.release()
     if migrated:
         migrations.migrate_closed(settings.database_url)
@@ -248,6 +248,7 @@ def _make_safe(settings: Settings, manifest: Manifest, actor: Actor) -> Restored
         links = enrolment.end_all(ctx)
         approvals.end_all(ctx)
         controls.end_issued(ctx, Target(TargetKind.PLATFORM, ""))
+        # New marks: a process that still holds facts of the replaced database must not take them for current.
         epoch.renew(ctx.tx)
         if keys.is_same_key(ctx) is None:
             keys.store_key_check(ctx)

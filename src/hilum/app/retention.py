@@ -1,4 +1,4 @@
-"""Forgetting what has expired, in batches small enough that nobody waits, until nothing is left to forget."""
+"""Deletes what has expired, in batches small enough not to delay other writes, until there is no more."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -19,41 +19,41 @@ from hilum.tokens import service as tokens
 PURGE_EVERY = timedelta(minutes=1)
 RETAIN_EVERY = timedelta(hours=1)
 BREATH_S = 0.01
-"""Between two batches others may write."""
+"""Pause between two batches, in which others may write."""
 ACCESSES = "access"
 EVENT_CLASSES = (
     "approvals", "audit", "authserver", "consent", "controls", "enrolment", "gateway", "host", "identity", "infra", "keys", "launches", "registry", "signin", "tokens",
 )  # fmt: skip
-"""The classes of events: the word that an action begins with."""
+"""The classes of events: the first word of an action."""
 
 
-def forget_changes(ctx: Context) -> int:
-    """Forget which facts changed long ago, at most a batch; return how many. Who missed them reads everything."""
+def delete_old_changes(ctx: Context) -> int:
+    """Delete old entries of which facts changed, at most a batch; return how many. A process that missed them reads everything."""
     return epoch.purge(ctx.tx, ctx.now)
 
 
 def purge(held: Held, settings: Settings) -> None:
-    """Settle switches that ran out, and forget codes, requests, jtis, tokens, sessions and launches that are over, until none is left."""
-    for forget in (
+    """Settle expired switches, and delete codes, requests, jtis, tokens, sessions and launches that have ended."""
+    for delete in (
         controls.settle_expired,
-        forget_changes,
+        delete_old_changes,
         partial(tokens.purge, used_kept=settings.keep.used_tokens),
         frontchannel.purge,
         signin.purge,
         partial(launches.purge, kept=settings.keep.launches),
     ):
-        _until_none(held, forget)
+        _until_none(held, delete)
 
 
 def retain(held: Held, settings: Settings) -> None:
-    """Purge the payloads of accesses and events that were kept long enough. Holds win; the chains keep every digest."""
+    """Purge the payloads of accesses and events whose retention period is over. Holds prevail; the chains keep every digest."""
     today = held.edge.clock.now().replace(hour=0, minute=0, second=0, microsecond=0)
     for kind in EVENT_CLASSES:
         _until_none(held, partial(audit.purge_payloads, kind=kind, before=today - settings.keep.events))
     before = held.write(lambda ctx: audit.open_access_purge(ctx, today - settings.keep.accesses))
 
     def may_continue() -> bool:
-        """Asked before each batch: a purge may take hours, and a hold or another holder of the lease may come meanwhile."""
+        """Check before each batch: a purge may take hours, in which a hold may be placed or the lease lost."""
         return (
             not held.stop.is_set() and held.write(lambda ctx: audit.purgeable_before(ctx, before)) == before
         )
@@ -61,6 +61,6 @@ def retain(held: Held, settings: Settings) -> None:
     journals.open_reader(settings.data_dir / "journal", settings.database_url).purge(before, may_continue)
 
 
-def _until_none(held: Held, forget: Callable[[Context], int]) -> None:
-    while held.write(forget) and not held.stop.wait(BREATH_S):
+def _until_none(held: Held, delete: Callable[[Context], int]) -> None:
+    while held.write(delete) and not held.stop.wait(BREATH_S):
         pass

@@ -1,4 +1,4 @@
-"""The sandbox site's process: hospitals that do not exist, on an origin of their own."""
+"""The process of the sandbox site: synthetic hospitals, on an origin of their own."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -20,7 +20,7 @@ from hilum_ehr.sandbox import app as sandbox
 def build(settings: Settings, clock: Clock, ids: Ids) -> App:
     """Build the site over a seeded sandbox. It opens the hospitals' own stores, and reaches the platform by HTTP only."""
     servers = EmbeddedServers(settings, Urls(settings.base_url, settings.sandbox_url), clock, ids)
-    made = sandbox.build(settings, clock, ids, lambda tenant: servers.server(TenantId(tenant)))
+    site = sandbox.build(settings, clock, ids, lambda tenant: servers.server(TenantId(tenant)))
     hosts = frozenset({host_of(settings.sandbox_url)})
 
     connections = Connections(connections_of(settings), address_of(settings.sandbox_listen)[1])
@@ -32,11 +32,11 @@ def build(settings: Settings, clock: Clock, ids: Ids) -> App:
             yield
         finally:
             connections.stop()
-            await made.close()
+            await site.close()
             await servers.close()
 
     return Door(
-        made.app,
+        site.app,
         gateway=None,
         hosts=lambda: hosts,
         ids=ids,

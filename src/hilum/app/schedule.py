@@ -1,4 +1,4 @@
-"""Scheduled jobs of many nodes: each runs on one node at a time, under a lease, and goes on elsewhere when that node is gone."""
+"""Scheduled jobs of several nodes: each runs on one node at a time under a lease, and on another node when that one is gone."""
 
 import threading
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from hilum.kernel.errors import HilumError
 
 T = TypeVar("T")
 LEASE_FOR = timedelta(seconds=15)
-"""How long after its turn the job of a node that died stands still at most."""
+"""How long a job may be overdue before another node takes it over from one that died."""
 RENEWED_AFTER = LEASE_FOR / 3
 ASKED_AFTER = timedelta(seconds=1)
 """How often a node asks for a lease that another one holds."""
@@ -26,7 +26,7 @@ _log = logs.get("app")
 
 @dataclass(slots=True)
 class Held:
-    """One job's lease as this process knows it. ``write`` runs a verb only while the lease is ours, and renews it in time."""
+    """One job's lease as this process last read it. ``write`` runs a verb only while this process holds the lease, and renews it in time."""
 
     edge: Edge
     job: str
@@ -37,7 +37,7 @@ class Held:
     life: timedelta = LEASE_FOR
 
     def take(self) -> bool:
-        """Take or renew the lease where that is due; tell whether it is ours."""
+        """Acquire or renew the lease when that is due; return whether this process holds it."""
         now = self.edge.clock.monotonic()
         due = RENEWED_AFTER if self.lease else ASKED_AFTER
         if now - self.asked_at >= due.total_seconds():
@@ -49,13 +49,14 @@ class Held:
         return nodes.acquire(ctx.tx, self.job, self.holder, self.life)
 
     def write(self, verb: Callable[[Context], T]) -> T:
-        """Run one verb in a transaction that fails if the lease went to another. Raises Conflict."""
+        """Run one verb in a transaction that fails if another process has the lease. Raises Conflict."""
         if not self.take():
             raise nodes.lost(self.job)
         held = self.lease
         assert held is not None
 
         def fenced(ctx: Context) -> T:
+            # In the same transaction: a holder that was frozen past its lease must not write over its successor.
             nodes.require(ctx.tx, held)
             return verb(ctx)
 
@@ -71,7 +72,7 @@ class Held:
         return self.edge.read_now(verb, actor=SYSTEM, trace=self._trace())
 
     def release(self) -> None:
-        """Let another node have the lease at once."""
+        """Release the lease, so that another node can acquire it at once."""
         held, self.lease = self.lease, None
         if held is not None:
             self.edge.write_now(lambda ctx: nodes.release(ctx.tx, held), actor=SYSTEM, trace=self._trace())
@@ -82,7 +83,7 @@ class Held:
 
 @dataclass(slots=True)
 class Job:
-    """What is done ``every`` so often under the lease of its name. ``aside`` is done on every other node instead."""
+    """A job that runs at the interval ``every`` under the lease of its name. ``aside`` runs on every other node instead."""
 
     name: str
     every: timedelta
@@ -92,7 +93,7 @@ class Job:
 
 @dataclass(slots=True)
 class Schedule:
-    """Runs jobs until stopped. Each has a thread of its own, so that a long one delays no other."""
+    """Runs jobs until stopped, each in its own thread, so that a long job does not delay the others."""
 
     edge: Edge
     holder: str
@@ -112,7 +113,7 @@ class Schedule:
             thread.start()
 
     def end(self, within_s: float) -> None:
-        """Stop every job after the step that it is at, and let other nodes have its lease."""
+        """Stop every job after its current step, and release its lease."""
         self.stop.set()
         for thread in self._threads:
             thread.join(within_s)
@@ -129,7 +130,7 @@ class Schedule:
         attempt(held.release)
 
     def age_s(self, job: str) -> float:
-        """Return the time since a job of this name last succeeded here, or since it was started."""
+        """Return the seconds since a job last succeeded in this process, or since it was started."""
         return self.edge.clock.monotonic() - self.done_at[job]
 
     def _note(self, job: Job, outcome: str) -> None:
@@ -138,7 +139,7 @@ class Schedule:
             self.done_at[job.name] = self.edge.clock.monotonic()
 
     def run_once(self, job: Job, held: Held) -> None:
-        """Run a job once if its lease is ours."""
+        """Run a job once if this process holds its lease, else what it does ``aside``."""
         if held.take():
             job.run(held)
         else:
@@ -146,7 +147,7 @@ class Schedule:
 
 
 def attempt(step: Callable[[], None]) -> str:
-    """Do a step, and return ``done`` or the code of its failure; one that fails is logged and ends nothing else."""
+    """Run a step, and return ``done`` or the code of its failure, which is logged and not raised."""
     try:
         step()
     except HilumError as error:

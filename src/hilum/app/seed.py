@@ -1,4 +1,4 @@
-"""Carries out the sandbox's pure plan through the rooms' services, once: hospitals, people, apps, charts."""
+"""Carries out the sandbox's plan through the rooms' services, once: hospitals, people, apps, charts."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -40,21 +40,21 @@ CERTIFIED_FOR = timedelta(days=365)
 BACKEND_FOR = timedelta(days=180)
 API_TOKEN_FOR = timedelta(days=90)
 CHART_SHARE = 0.8
-"""Part of the progress that is the loading of charts."""
+"""Share of the progress that is spent on loading charts."""
 SUITES = "bench"
 SUITE_QUOTA = Quota(rate_per_s=500.0, burst=5_000)
 PASSWORD_BYTES = 15
 PUBLISHED = (
-    "This data was seeded with the published passwords, which strangers know as well. "
-    "Run `make clean`, or set HILUM_DATA_DIR and HILUM_DATABASE_URL to others; what is seeded with HILUM_SANDBOX_PUBLIC=1 gets its own."
+    "This data was seeded with the passwords published in the source, so it cannot be opened to strangers. Run `make clean`, "
+    "or set HILUM_DATA_DIR and HILUM_DATABASE_URL to others, and seed with HILUM_SANDBOX_PUBLIC=1: each account then gets its own password."
 )
 Progress = Callable[[float], None]
 
 
 def carry_out(settings: Settings, *, progress: Progress = lambda _share: None) -> bool:
-    """Seed an empty sandbox; tell whether there was anything to do. ``progress`` gets shares from 0 to 1.
+    """Seed an empty sandbox; return False if it was seeded already. ``progress`` is called with shares from 0 to 1.
 
-    The control plane is seeded in one transaction at the end, so that a run that was interrupted begins anew.
+    The control plane is seeded in one transaction at the end, so that an interrupted run can simply be repeated.
     """
     clock, ids = steady(settings.database_url, SystemClock()), SystemIds()
     edge = open_edge(settings, clock, ids, "seed")
@@ -109,7 +109,7 @@ def _load_charts(
 
 
 def published_accounts(settings: Settings) -> list[tuple[str, str, str]]:
-    """List (tenant, username, password) of everybody in a sandbox, as this source publishes them; staff have no tenant."""
+    """List (tenant, username, password) of every account that this source publishes; the tenant of staff is empty."""
     people = [
         (hospital.tenant, member.username, member.password)
         for hospital in hospitals()
@@ -120,7 +120,7 @@ def published_accounts(settings: Settings) -> list[tuple[str, str, str]]:
 
 
 def stored_digests(ctx: Context, settings: Settings) -> list[tuple[str, str]]:
-    """List (stored digest, published password) of those accounts that there are, to be compared outside the transaction."""
+    """List (stored digest, published password) of the accounts that exist; comparing them takes too long for the transaction."""
     found = []
     for tenant, username, password in published_accounts(settings):
         person = identity.find_person_by_username(ctx, TenantId(tenant) if tenant else None, username)
@@ -131,13 +131,13 @@ def stored_digests(ctx: Context, settings: Settings) -> list[tuple[str, str]]:
 
 
 def require_unpublished(stored: list[tuple[str, str]]) -> None:
-    """Refuse to open data to strangers in which a published password still counts. Raises NotPermitted."""
+    """Raise NotPermitted if a published password still opens an account, in a sandbox that strangers may use."""
     if any(passwords.verify_password_now(digest, password) for digest, password in stored):
         raise NotPermitted("published_credentials", PUBLISHED)
 
 
 def _hash_passwords(settings: Settings, wallet: Wallet, ids: Ids) -> dict[tuple[str, str], str]:
-    """Hash every password before the transaction."""
+    """Hash every password; done before the transaction, because argon2 is slow."""
     return {
         (tenant, name): passwords.hash_password_now(wallet.password(tenant, name, published), ids)
         for tenant, name, published in published_accounts(settings)
@@ -240,7 +240,7 @@ def _certify_and_install(ctx: Context, app: App, version: AppVersion, planned: A
 
 
 def _widen_quotas(ctx: Context, app: App, planned: AppPlan) -> None:
-    """Let test suites run at their own pace."""
+    """Raise the quota of the test suites' apps, so that it does not slow them down."""
     if planned.vendor == SUITES:
         for tenant in planned.tenants:
             controls.set_quota(ctx, app.id, tenant, SUITE_QUOTA)

@@ -17,22 +17,22 @@ from hilum.kernel.errors import Unavailable
 
 STOP_TIMEOUT_S = 10
 HEADERS_WITHIN_MS = 15_000
-"""Within this time a connection sends the headers of its next request, or is closed: idle ones too."""
+"""A connection that has not sent the headers of its next request within this time is closed, also when idle."""
 HEADERS_BOUND = 32 * 1024
-"""Bytes of a request's line and headers; the server itself takes at most 100 headers (431 beyond)."""
+"""Bytes of a request's line and headers; the server itself accepts at most 100 headers (431 beyond)."""
 BACKLOG = 2_048
 FILES_KEPT = 256
-"""Files that a worker opens beside its connections, at least."""
+"""File descriptors reserved for what a worker opens besides connections."""
 RESPAWN_PAUSE_S, RESPAWN_PAUSE_BOUND_S = 0.25, 8.0
 QUIET_S = 30.0
-"""So long after a worker's death the next one is the first again."""
+"""A worker that dies so long after the last death counts as the first again."""
 _log = logs.get("app")
 
 
 class _Server(MPServer):
-    """The server, but it starts dead workers again however often they die, with growing pauses.
+    """Granian's server, except that it restarts dead workers however often they die, with growing pauses.
 
-    Granian ends all its workers when one dies twice within seconds, and two requests that kill a worker would end the service.
+    Granian itself stops when a worker dies twice within seconds: then two requests that kill a worker would end the service.
     """
 
     _deaths, _died_at = 0, float("-inf")
@@ -60,7 +60,7 @@ def address_of(listen: str) -> tuple[str, int]:
 
 
 def require_free(listen: str) -> None:
-    """Raise Unavailable when nobody can listen there. The server itself would share the port with whoever does already."""
+    """Raise Unavailable if the address cannot be used. The server itself would share the port with another process (SO_REUSEPORT)."""
     try:
         family, kind, _, _, where = socket.getaddrinfo(*address_of(listen), type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind) as tried:
@@ -68,14 +68,14 @@ def require_free(listen: str) -> None:
             tried.bind(where)
             tried.listen()
     except OSError as error:
-        told = f"Nothing can listen at {listen}: {error.strerror}."
-        raise Unavailable("address_unavailable", told) from error
+        detail = f"Cannot listen at {listen}: {error.strerror}. End what uses it, or set another address."
+        raise Unavailable("address_unavailable", detail) from error
 
 
 def run_web(settings: Settings, target: str, listen: str, *, workers: int | None = None) -> None:
-    """Serve the ASGI factory ``target`` on ``listen`` in this process's workers, until told to stop. Raises Unavailable.
+    """Serve the ASGI factory ``target`` on ``listen`` with this process's workers, until a signal. Raises Unavailable.
 
-    HTTP/1.1 only: HTTP/2 is left to the proxy in front, whose bounds on headers and streams are its own (security decision 26).
+    HTTP/1.1 only: HTTP/2 is left to the proxy in front, which bounds headers and streams itself (security decision 26).
     """
     require_free(listen)
     address, port = address_of(listen)
@@ -99,9 +99,9 @@ def run_web(settings: Settings, target: str, listen: str, *, workers: int | None
 
 
 def connections_of(settings: Settings) -> int:
-    """Raise the process's bound on open files as far as it goes, and return how many connections a worker may hold.
+    """Raise the process's limit of open files as far as permitted, and return how many connections a worker may hold.
 
-    The server counts connections, not requests: one that sends nothing holds its place until its time for headers is over.
+    The server counts connections, not requests: a silent one holds its slot until the timeout for headers.
     """
     asked = settings.connections
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

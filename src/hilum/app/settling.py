@@ -1,4 +1,4 @@
-"""The job that settles writes whose outcome is not on record."""
+"""The job that settles writes without an outcome on record: it asks the FHIR server what became of them."""
 
 import asyncio
 from pathlib import Path
@@ -21,7 +21,7 @@ from hilum.web.urls import Urls
 
 
 def intents_of(settings: Settings) -> Intents:
-    """Return what lists the installation's open intents."""
+    """Return the reader of this installation's open intents."""
     return Intents(lambda: journals.open_reader(folder_of(settings), settings.database_url))
 
 
@@ -30,7 +30,7 @@ def folder_of(settings: Settings) -> Path:
 
 
 def settle(held: Held, settings: Settings) -> int:
-    """Settle what is due, and return how many were. Opens a journal and ways to FHIR servers only where something is."""
+    """Settle the intents that are due; return how many were. Journal and FHIR servers are opened only if any is."""
     intents, now = intents_of(settings), held.edge.clock.now
     waiting = intents.list_open()
     if not waiting:
@@ -57,7 +57,7 @@ def settle(held: Held, settings: Settings) -> int:
 
 
 def _may_continue(held: Held) -> bool:
-    """Return whether the lease is still this node's, and nobody stops it. Raises Conflict where the lease was lost."""
+    """Check whether this job may go on: False when the process stops. Raises Conflict if the lease was lost."""
     if held.stop.is_set():
         return False
     held.write(lambda _: None)

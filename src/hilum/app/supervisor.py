@@ -1,7 +1,7 @@
 """The processes of ``hilum serve``: N web workers, one jobs process, and in a sandbox the sandbox site on its own origin.
 
-A part that dies is started again, with growing pauses. The service ends only when it is told to, or when a part has not been able to
-run for a stated time: then whatever supervises the service should know.
+A part that dies is restarted, with growing pauses. The service ends only at a signal, or when a part has not been able to run for
+``GIVE_UP_AFTER_S``: then the system's own supervisor must see that it failed.
 """
 
 import os
@@ -23,17 +23,17 @@ from hilum.kernel.errors import Unavailable
 
 PARTS = ("platform", "sandbox", "jobs")
 STANDS_AFTER_S = 10.0
-"""A part that lived so long stands; its next death is its first."""
+"""A part that has run for so long counts as stable: its next death is its first."""
 PAUSE_S, PAUSE_BOUND_S = 0.25, 8.0
 GIVE_UP_AFTER_S = 120.0
-"""A part that did not stand for so long ends the service."""
+"""A part that has not been stable for so long ends the service."""
 LOOK_EVERY_S = 0.1
 OPS_PORTS_APART = 1_000
 _log = logs.get("app")
 
 
 def pause_after(deaths: int) -> float:
-    """Return the pause before a part is started again after so many deaths in a row, in seconds."""
+    """Return the pause before a part is restarted after so many deaths in a row, in seconds."""
     return min(PAUSE_BOUND_S, PAUSE_S * 2.0 ** min(deaths - 1, 10)) if deaths > 0 else 0.0
 
 
@@ -51,7 +51,7 @@ class Part:
     restarts: int = 0
 
     def look(self, now: float) -> bool:
-        """Start the part where it is due; returns False once it could not run for too long."""
+        """Start or restart the part when that is due; return False once it has failed for too long."""
         if self.child is None:
             if now >= self.again_at:
                 self.child, self.started_at = self.start(self.name), now
@@ -77,7 +77,7 @@ class Part:
 
 @dataclass
 class Supervisor:
-    """Starts the parts, starts those again that die, and ends them together."""
+    """Starts the parts, restarts those that die, and ends them together."""
 
     settings: Settings
     names: tuple[str, ...] = PARTS
@@ -86,9 +86,9 @@ class Supervisor:
     stopping: bool = False
 
     def run(self, on_ready: Callable[[], None] = lambda: None) -> int:
-        """Run until a signal; ``on_ready`` is called once when every site listens. Returns the exit code.
+        """Run until a signal, and return the exit code. ``on_ready`` is called once, when every site listens.
 
-        Raises Unavailable when a site cannot listen where it should.
+        Raises Unavailable if a site's address cannot be used.
         """
         names = [name for name in self.names if name != "sandbox" or self.settings.is_sandbox]
         sites = {"platform": self.settings.listen, "sandbox": self.settings.sandbox_listen}
@@ -131,9 +131,9 @@ class Supervisor:
 
 
 def start_operations(settings: Settings, board: Board, restarts: Callable[[], dict[str, int]]) -> Operations:
-    """Serve operations from this process. Raises Unavailable when it cannot listen at the configured address.
+    """Serve operations from this process. Raises Unavailable if the configured address cannot be used.
 
-    Where nobody chose an address and the usual one is taken, by a second platform on this machine say, a free one is used and logged.
+    Without a configured address, a free port is used and logged if the default is taken, for example by a second platform.
     """
     asked = [settings.ops_listen]
     if not settings.ops_listen:
@@ -148,9 +148,9 @@ def start_operations(settings: Settings, board: Board, restarts: Callable[[], di
             continue
         _log.info("app.operations.listening", address=operations.address)
         return operations
-    told = f"Operations cannot listen at {asked[0]}."
     raise Unavailable(
-        "address_unavailable", f"{told} Set HILUM_OPS_LISTEN to another address, or to `{OFF}`."
+        "address_unavailable",
+        f"Operations cannot listen at {asked[0]}. Set HILUM_OPS_LISTEN to another address, or to `{OFF}`.",
     )
 
 

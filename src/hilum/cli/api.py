@@ -25,13 +25,13 @@ ROWS_BOUND = 100_000
 
 
 def base_url() -> str:
-    """Give the platform's origin: HILUM_API_URL, else HILUM_BASE_URL, else the default."""
+    """Return the platform's origin: HILUM_API_URL, else HILUM_BASE_URL, else the default."""
     defaults = {each.name: each.default for each in SETTINGS}
     return os.environ.get("HILUM_API_URL") or os.environ.get("HILUM_BASE_URL") or defaults["HILUM_BASE_URL"]
 
 
 def token() -> str:
-    """Give the API token: HILUM_API_TOKEN, else what ``hilum login`` kept; refuse when there is neither."""
+    """Return the API token: HILUM_API_TOKEN, else what ``hilum login`` kept; refuse when there is neither."""
     found = os.environ.get("HILUM_API_TOKEN", "")
     if not found:
         with suppress(OSError, UnicodeError):

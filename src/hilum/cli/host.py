@@ -79,7 +79,7 @@ def _holds_tables(url: str) -> bool:
 
 
 def actor() -> Actor:
-    """Name the one who has the shell."""
+    """Return the one who has the shell."""
     return Actor(ActorKind.HOST, getpass.getuser(), roles=frozenset({"platform_admin"}))
 
 

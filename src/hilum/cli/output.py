@@ -62,7 +62,7 @@ def _cell(value: Any) -> str:
 
 
 def refuse(error: HilumError) -> NoReturn:
-    """Say why not, and what to do next where that is known; exit 1."""
+    """Return why not, and what to do next where that is known; exit 1."""
     if isinstance(error, DatabaseUnavailable):
         click.secho(f"refused: {error.fault.what} ({error.fault.code})", fg="red", err=True)
         click.echo(f"  {error.fault.next}", err=True)

@@ -227,17 +227,17 @@ REACHES_ALL_PATIENTS = frozenset({Role.PHYSICIAN, Role.NURSE, Role.ANALYST, Role
 
 
 def rights_of(role: str) -> Mapping[str, str]:
-    """Tell what a role may do, type by type; an unknown role may do nothing."""
+    """Return what a role may do, type by type; an unknown role may do nothing."""
     return RIGHTS[Role(role)] if role in ROLES else _NOTHING
 
 
 def reaches_all_patients(role: str) -> bool:
-    """Tell whether a role reaches every patient of its tenant; others reach their own charts only."""
+    """Return whether a role reaches every patient of its tenant; others reach their own charts only."""
     return role in REACHES_ALL_PATIENTS
 
 
 def patients_openable(person: Person) -> tuple[str, ...] | None:
-    """Name the charts somebody may open; None means every chart of the tenant, an empty tuple none."""
+    """Return the charts somebody may open; None means every chart of the tenant, an empty tuple none."""
     return None if reaches_all_patients(person.role) else person.patients
 
 
@@ -299,14 +299,14 @@ def age_from(actor: Actor, now: datetime) -> datetime:
 
 
 def may_rule_tenants(actor: Actor) -> bool:
-    """Tell whether an actor may add tenants and set where their data lies."""
+    """Return whether an actor may add tenants and set where their data lies."""
     if actor.kind in {ActorKind.HOST, ActorKind.SYSTEM}:
         return True
     return actor.kind is ActorKind.STAFF and StaffRole.PLATFORM_ADMIN in actor.roles
 
 
 def may_administer(actor: Actor, tenant: TenantId | None) -> bool:
-    """Tell whether an actor may add and remove people of a tenant (None: staff) and change its everyday settings."""
+    """Return whether an actor may add and remove people of a tenant (None: staff) and change its everyday settings."""
     return may_rule_tenants(actor) or administers(actor, tenant or "")
 
 
@@ -322,7 +322,7 @@ def moves(before: Tenant, after: Tenant) -> bool:
 
 
 def may_see_tenant(actor: Actor, tenant: TenantId) -> bool:
-    """Tell whether an actor may read a tenant's settings."""
+    """Return whether an actor may read a tenant's settings."""
     return actor.is_platform or may_administer(actor, tenant)
 
 
@@ -334,12 +334,12 @@ def facts_of(tenant: Tenant) -> TenantFacts:
 
 
 def fits_tenant_id(text: str) -> bool:
-    """Tell whether a text can be a tenant's id."""
+    """Return whether a text can be a tenant's id."""
     return _TENANT_ID.fullmatch(text) is not None
 
 
 def tenant_faults(tenant: Tenant) -> dict[str, str]:
-    """Name what is wrong with a tenant, field by field."""
+    """Return what is wrong with a tenant, field by field."""
     faults: dict[str, str] = {}
     if not fits_tenant_id(tenant.id):
         faults["id"] = "tenant_id_malformed"
@@ -358,7 +358,7 @@ def tenant_faults(tenant: Tenant) -> dict[str, str]:
 
 
 def person_faults(person: NewPerson) -> dict[str, str]:
-    """Name what is wrong with somebody to be added, field by field. The username is judged in lower case."""
+    """Return what is wrong with somebody to be added, field by field. The username is judged in lower case."""
     faults: dict[str, str] = {}
     if not _USERNAME.fullmatch(person.username):
         faults["username"] = "username_malformed"
@@ -473,7 +473,7 @@ def normal_username(text: str) -> str:
 
 
 def name_fault(name: str) -> str:
-    """Name what is wrong with a name that people read."""
+    """Return what is wrong with a name that people read."""
     if not name.strip():
         return "name_missing"
     if len(name) > NAME_BOUND:
@@ -482,7 +482,7 @@ def name_fault(name: str) -> str:
 
 
 def origin_fault(text: str) -> str:
-    """Name what is wrong with a web origin: scheme, host and port, as a browser writes it."""
+    """Return what is wrong with a web origin: scheme, host and port, as a browser writes it."""
     if len(text) > URL_BOUND:
         return "origin_too_long"
     try:
@@ -502,7 +502,7 @@ def origin_fault(text: str) -> str:
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether a host, as ``urlsplit`` names it, is this machine."""
+    """Return whether a host, as ``urlsplit`` names it, is this machine."""
     if host == "localhost":
         return True
     return _is_ip(host) and ipaddress.ip_address(host).is_loopback

@@ -373,7 +373,7 @@ def test_a_restore_that_the_disk_refuses_leaves_what_was_there(
     assert refused.exit_code == 1
     assert "restore_failed" in refused.stderr, refused.stderr
     assert "No space left" in refused.stderr
-    assert "Nothing was moved away" in refused.stderr
+    assert "No file was replaced" in refused.stderr
     assert {path: path.stat().st_ino for path in home.rglob("*.db")} == before, (
         "the same files, in their places"
     )
