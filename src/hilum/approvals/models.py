@@ -1,4 +1,4 @@
-"""What waits for a second person, and its limits."""
+"""Approvals: acts that wait for a second person, and their limits."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,22 +10,22 @@ from hilum.kernel.ids import PersonId, TenantId
 
 APPROVAL_LIFE = timedelta(days=7)
 APPROVALS_PENDING_BOUND = 200
-"""Of one tenant, or of the staff; past it, decide some first."""
+"""Pending approvals of one tenant, or of the staff. At the limit no more can be asked for until some are decided."""
 
 
 class ApprovalKind(StrEnum):
-    """What takes two people."""
+    """The kinds of acts that take two people."""
 
     CREATE = "create"
-    """An account with power, or one that becomes who another account was."""
+    """Adding an account with power, or one that takes over the identity or charts of another account."""
     RESET = "reset"
-    """A way into an account in use."""
+    """A new link into an account in use."""
     CHARTS = "charts"
-    """For a proxy, a chart that is another account's own."""
+    """Opening a chart that is another account's own to a proxy."""
     TENANT = "tenant"
-    """Where a tenant's data lies, or where its people's browsers are sent."""
+    """Changing where a tenant's data is, or where its people's browsers are sent."""
     PEER = "peer"
-    """A client that speaks for a whole tenant: its EHR, a resource server."""
+    """A client that acts for a whole tenant: its EHR, a resource server."""
     SECRET = "secret"
     """A new secret of such a client."""
 
@@ -42,10 +42,10 @@ class ApprovalState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    """An act that takes two people. ``target`` is the id of whom or what it is about; empty while that does not exist.
+    """An act that takes two people. ``target`` is the id of the person, tenant or client it is about; empty if that does not exist yet.
 
-    ``order`` is what shall be done and ``before`` what it replaces, both as the second person sees them and as the room that owns the act
-    reads them again. ``sealed`` goes with the order and is shown to nobody: a digest, or what the vault sealed.
+    ``order`` is what is to be done and ``before`` what it replaces; the second person sees both, and the room that owns the act parses
+    them again. ``sealed`` belongs to the order and is never shown: a digest, or a value sealed by the vault.
     """
 
     kind: ApprovalKind
@@ -72,7 +72,7 @@ class Approval:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """An act that waits, and what only who asked is shown, once: a setup code, or the first half of a secret."""
+    """An act that waits, with what is shown once, to the asker only: a setup code, or the first half of a secret."""
 
     approval: Approval
     setup_code: str = ""
@@ -81,7 +81,7 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class CarriedOut:
-    """What came of an act: whom or what it made or changed, and what only the second person is shown, once.
+    """The result of an act: the id that it created or changed, with what is shown once, to the second person only.
 
     ``link`` is the secret of a one-time link, ``secret_end`` the second half of a client's secret.
     """
@@ -94,7 +94,7 @@ class CarriedOut:
 
 @dataclass(frozen=True, slots=True)
 class Agreed:
-    """An approval that was just agreed to, and what came of it."""
+    """An approval that was just given, and the result of its act."""
 
     approval: Approval
     done: CarriedOut

@@ -1,4 +1,4 @@
-"""Who may be the second person, and what keeps somebody from agreeing. Pure.
+"""Who may be the second person, and why an actor may not approve. Pure.
 
 Source: security decision 25; docs/adr/0029-two-people-are-two.md, docs/adr/0038-what-takes-two-people.md
 """
@@ -14,7 +14,7 @@ from hilum.kernel.ids import TenantId
 
 
 def may_decide(actor: Actor, tenant: TenantId | None) -> bool:
-    """Check whether an actor may be the second person for an act at a tenant (None: the staff's), and see what waits there."""
+    """Check whether an actor may be the second person at a tenant (None: for the staff), and so see what waits there."""
     if actor.kind is ActorKind.STAFF:
         return rules_the_platform(actor)
     return administers(actor, tenant or "")
@@ -23,11 +23,11 @@ def may_decide(actor: Actor, tenant: TenantId | None) -> bool:
 def decision_fault(
     approval: Approval, actor: Actor, *, asker: Actor | None, of_age: bool, now: datetime
 ) -> str:
-    """Return why this actor may not agree to what was asked; empty when they may.
+    """Return why this actor may not approve; empty if they may.
 
-    ``asker`` is who asked, if they still count as one of two people, else None; ``of_age``: whether the actor does. Whether the asker may
-    still do just this, the room that owns the act judges.
-    INVARIANT: nobody agrees to what they asked for, nor to what is about themselves.
+    ``asker``: who asked, if they still count as one of two people, else None. ``of_age``: whether the actor counts. Whether the asker
+    still has the right to this very act is judged by the room that owns it.
+    INVARIANT: nobody approves what they asked for, nor what is about themselves.
     """
     if approval.state is not ApprovalState.PENDING or now >= approval.expires_at:
         return "approval_over"
@@ -45,11 +45,11 @@ def decision_fault(
 
 
 def may_refuse(approval: Approval, actor: Actor) -> bool:
-    """Check whether an actor may see an approval and turn down what was asked; who asked takes it back so."""
+    """Check whether an actor may see and refuse an approval: a possible second person, or the asker, who withdraws it so."""
     return may_decide(actor, approval.act.tenant) or actor.id == approval.asked_by
 
 
 def order_digest(act: Act) -> str:
-    """Return what the record keeps of an act: the same when it was asked for and when it was carried out."""
+    """Return the digest of an act for the audit record; equal digests prove that what was carried out is what was asked for."""
     parts = [act.kind.value, act.tenant or "", act.target, dict(act.order), dict(act.before), act.sealed]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

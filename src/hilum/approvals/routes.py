@@ -1,4 +1,4 @@
-"""The API's approvals."""
+"""The API's routes of approvals."""
 
 from datetime import datetime
 from functools import partial
@@ -23,17 +23,17 @@ class ApprovalsQuery(Paging):
 
 
 class LinkShown(BaseModel):
-    """A one-time link, shown here only. Its owner opens ``url`` and sets the password."""
+    """A one-time link, shown only here. Its owner opens ``url`` and sets the password."""
 
     url: str
     expires_at: datetime
 
 
 class ApprovalAgreed(ApprovalShown):
-    """What was agreed to; ``target`` is whom or what it made or changed. What only the second person is shown is in this answer alone.
+    """What was approved; ``target`` is the id that it created or changed. ``enrolment`` and ``secret_end`` are shown in this answer only.
 
-    ``enrolment`` works with the setup code that the asker was shown; ``secret_end`` is the second half of a client's secret, whose first
-    the asker has.
+    ``enrolment`` works with the setup code that the asker was shown; ``secret_end`` is the second half of a client's secret, of which the
+    asker has the first.
     """
 
     enrolment: LinkShown | None
@@ -41,7 +41,7 @@ class ApprovalAgreed(ApprovalShown):
 
 
 def api(kit: Kit, acts: Acts) -> APIRouter:
-    """Build the API routes of approvals. ``acts`` are those of the rooms above."""
+    """Build the API routes of approvals. ``acts`` come from the rooms above."""
     router = api_router(kit, "approvals")
 
     @router.get("/approvals", response_model=Page[ApprovalShown], openapi_extra=SECONDS)
@@ -54,12 +54,12 @@ def api(kit: Kit, acts: Acts) -> APIRouter:
 
     @router.get("/approvals/{approval}", openapi_extra=SECONDS)
     async def get_approval(request: Request, approval: Id) -> ApprovalShown:
-        """Show what one approval is about, and what became of it."""
+        """Show what one approval is about, and how it was decided."""
         return ApprovalShown.of(await look(kit, request, partial(service.view, approval_id=approval)))
 
     @router.post("/approvals/{approval}/approve", response_model=ApprovalAgreed, openapi_extra=SECONDS)
     async def approve(request: Request, approval: Id) -> Response:
-        """Agree, as the second person: what was asked is judged again and carried out now, exactly as it was asked."""
+        """Approve as the second person: the act is judged again, and carried out now exactly as it was asked."""
         verb = partial(service.approve, approval_id=approval, acts=acts)
         agreed = await change(kit, request, verb)
         done = agreed.done
@@ -72,7 +72,7 @@ def api(kit: Kit, acts: Acts) -> APIRouter:
 
     @router.post("/approvals/{approval}/refuse", openapi_extra=SECONDS)
     async def refuse(request: Request, approval: Id) -> ApprovalShown:
-        """Turn down what was asked, or take back what one asked oneself."""
+        """Refuse what another asked for, or withdraw what you asked for."""
         return ApprovalShown.of(await change(kit, request, partial(service.refuse, approval_id=approval)))
 
     return router

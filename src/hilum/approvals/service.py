@@ -1,4 +1,4 @@
-"""Asking for what takes two people, agreeing to it as the second, and turning it down."""
+"""Asking for what takes two people, approving it as the second person, and refusing it."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -27,8 +27,8 @@ from hilum.kernel.pages import FIRST_PAGE, PageQuery
 
 _DETAILS = {
     "approval_over": "This was already decided, or it expired. Ask for it again if it is still needed.",
-    "asked_by_you": "You requested this, so somebody else must approve it.",
-    "about_you": "This is about your own account, so somebody else must approve it.",
+    "asked_by_you": "You requested this, so a colleague must approve it.",
+    "about_you": "This is about your own account, so a colleague must approve it.",
     "account_too_new": "This takes two people whose accounts are at least a week old, and yours is not. Ask a colleague.",
     "asker_no_longer_counts": "The person who requested this is inactive, stopped, or was stopped since, or their account is less than a week old. Refuse it, then request it yourself.",
 }
@@ -36,11 +36,11 @@ _DETAILS = {
 
 @dataclass(frozen=True, slots=True)
 class Acts:
-    """What the rooms above know: who counts as one of two people now, as an actor, and how each kind of act is carried out.
+    """What the rooms above provide: who counts as one of two people now, and how each kind of act is carried out.
 
-    ``one_of_two`` is asked about who asked as of when they did: a full stop on them ends what they asked before it.
-    ``carry_out`` runs as the second person with the asker beside them; it judges the act again as the asker's and raises Conflict where
-    its target is another than when it was asked for.
+    ``one_of_two(ctx, person, since)`` returns the person as an actor, or None. For the asker ``since`` is when they asked: a full stop
+    on them ends what they asked before it. ``carry_out`` runs as the second person and gets the asker; it judges the act again with the
+    asker's rights, and raises Conflict if what it replaces has changed.
     """
 
     one_of_two: Callable[[Context, PersonId, datetime], Actor | None]
@@ -48,9 +48,9 @@ class Acts:
 
 
 def ask(ctx: Context, act: Act, *, counts: bool, approval_id: str = "") -> Approval:
-    """Let an act wait for a second person. ``counts``: whether the actor is one of two people themselves.
+    """Record an act as waiting for a second person. ``counts``: whether the actor counts as one of two people.
 
-    Raises NotPermitted, Unavailable (too many wait).
+    Raises NotPermitted (the actor does not count), Unavailable (too many wait).
     """
     approval = Approval(
         id=approval_id or ctx.ids.new("apr"),
@@ -72,10 +72,11 @@ def ask(ctx: Context, act: Act, *, counts: bool, approval_id: str = "") -> Appro
 
 
 def approve(ctx: Context, approval_id: str, *, acts: Acts) -> Agreed:
-    """Agree to what another asked for; it is judged again and carried out here, or nothing changes and it still waits.
+    """Approve what another asked for; it is judged again and carried out, or it keeps waiting and nothing changes.
 
     Raises NotFound, NotPermitted, Conflict (decided meanwhile, or it cannot be carried out as it was asked).
     """
+    # Locked before it is judged: two colleagues who approve at once must not both carry it out.
     approval = _visible(ctx, approval_id, lock=True)
     asker = acts.one_of_two(ctx, approval.asked_by, approval.asked_at)
     of_age = acts.one_of_two(ctx, PersonId(ctx.actor.id), ctx.now) is not None
@@ -89,13 +90,13 @@ def approve(ctx: Context, approval_id: str, *, acts: Acts) -> Agreed:
     except DECIDED as error:  # a refusal commits what was written before it: here that would be half an act
         raise Conflict(error.code, error.detail) from error
     if not store.save_decided(ctx.tx, approval.id, ApprovalState.APPROVED, by=ctx.actor.id, at=ctx.now):
-        raise Conflict("concurrent_change", "Somebody else decided this at the same moment.")
+        raise Conflict("concurrent_change", "A colleague decided this at the same moment. Look at it again.")
     audit.record(ctx, _event("approvals.approval.approve", approval, target=done.target))
     return Agreed(_decided(ctx, approval, ApprovalState.APPROVED), done)
 
 
 def refuse(ctx: Context, approval_id: str) -> Approval:
-    """Turn down what was asked, or take back what one asked oneself. Raises NotFound, Conflict (decided already)."""
+    """Refuse what another asked for, or withdraw what the actor asked for. Raises NotFound, Conflict (decided already)."""
     approval = _visible(ctx, approval_id, lock=True)
     pending = approval.state is ApprovalState.PENDING
     if not pending or not store.save_decided(
@@ -114,7 +115,7 @@ def view(ctx: Context, approval_id: str) -> Approval:
 def list_pending(
     ctx: Context, *, tenant: TenantId | None = None, page: PageQuery = FIRST_PAGE
 ) -> list[Approval]:
-    """List what waits for a second person where the actor may be it; one tenant's if given. Raises NotPermitted."""
+    """List what waits at a tenant; without one at the actor's own, and for staff everywhere. Raises NotPermitted."""
     tenant = tenant or ctx.actor.tenant
     if not policy.may_decide(ctx.actor, tenant):
         raise NotPermitted("not_permitted", "You may not see the requests of this hospital or of the staff.")
@@ -122,7 +123,7 @@ def list_pending(
 
 
 def end_all(ctx: Context) -> None:
-    """Let no pending approval be agreed to any more, after a restore."""
+    """Expire every pending approval, after a restore."""
     store.end_all(ctx.tx, ctx.now)
 
 

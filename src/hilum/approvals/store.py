@@ -1,4 +1,4 @@
-"""Approvals as rows."""
+"""The table of approvals."""
 
 from datetime import datetime
 from typing import Any
@@ -74,7 +74,7 @@ def _approval(row: Row[Any]) -> Approval:
 
 
 def get_approval(tx: Connection, approval: str, *, lock: bool = False) -> Approval:
-    """Get an approval; with ``lock`` nobody else decides it until the transaction ends. Raises NotFound."""
+    """Get an approval; with ``lock`` its row is locked until the transaction ends. Raises NotFound."""
     query = select(approvals).where(approvals.c.id == approval)
     row = tx.execute(query.with_for_update() if lock else query).first()
     if row is None:
@@ -106,12 +106,12 @@ def count_pending(tx: Connection, tenant: TenantId | None, now: datetime) -> int
 
 
 def save_decided(tx: Connection, approval: str, state: ApprovalState, *, by: str, at: datetime) -> bool:
-    """Decide an approval in one statement, and forget what was sealed with it; False if it was decided meanwhile."""
+    """Decide an approval in one statement, and delete what was sealed with it; False if it was decided meanwhile."""
     pending = (approvals.c.id == approval, approvals.c.state == ApprovalState.PENDING.value)
     values = {"state": state.value, "decided_by": by, "decided_at": at, "sealed": ""}
     return tx.execute(approvals.update().where(*pending).values(values)).rowcount == 1
 
 
 def end_all(tx: Connection, at: datetime) -> None:
-    """Let no pending approval be agreed to any more."""
+    """Expire every pending approval."""
     tx.execute(approvals.update().where(approvals.c.expires_at > at).values(expires_at=at))

@@ -1,4 +1,4 @@
-"""The way to a running platform: ``/api/v1`` with an API token."""
+"""The client of a running platform: ``/api/v1`` with an API token."""
 
 import os
 import urllib.error
@@ -31,7 +31,7 @@ def base_url() -> str:
 
 
 def token() -> str:
-    """Return the API token: HILUM_API_TOKEN, else what ``hilum login`` kept; refuse when there is neither."""
+    """Return the API token: HILUM_API_TOKEN, else the one that ``hilum login`` saved. Exits 1 if there is neither."""
     found = os.environ.get("HILUM_API_TOKEN", "")
     if not found:
         with suppress(OSError, UnicodeError):
@@ -43,7 +43,7 @@ def token() -> str:
 
 
 def keep_token(secret: str) -> Path:
-    """Keep a token for the next commands, readable by its owner only."""
+    """Save a token for the next commands, readable by its owner only."""
     path = TOKEN_FILE.expanduser()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -63,12 +63,12 @@ def call(
     query: dict[str, str] | None = None,
     open_: bool = False,
 ) -> Any:
-    """Ask the API; {} where it has nothing to say. ``open_``: without a token. Says why and exits 1 when it refuses or is not there.
+    """Call the API and return its JSON; {} for an empty answer. Prints why and exits 1 if it refuses or cannot be reached.
 
-    Members of ``body`` that are None are not sent.
+    ``open_``: without a token. Members of ``body`` that are None are not sent.
     """
-    given = {name: value for name, value in (query or {}).items() if value}
-    target = path + (f"?{urlencode(given)}" if given else "")
+    parameters = {name: value for name, value in (query or {}).items() if value}
+    target = path + (f"?{urlencode(parameters)}" if parameters else "")
     try:
         return _ask(method, target, body, bearer="" if open_ else token())
     except urllib.error.HTTPError as error:
@@ -76,7 +76,7 @@ def call(
 
 
 def readable(path: str) -> Any:
-    """Return what the API answers to a read, or None where the caller may not see it."""
+    """Return the API's answer to a read, or None if the caller may not see it (403)."""
     try:
         return _ask("GET", path, None, bearer=token())
     except urllib.error.HTTPError as error:
@@ -86,21 +86,21 @@ def readable(path: str) -> Any:
 
 
 def own_tenant() -> str:
-    """Return the hospital that the caller belongs to; empty for the platform's staff, who name one."""
+    """Return the caller's hospital; empty for the platform's staff, who must name one."""
     roles = {role for each in every("/tokens") for role in each["roles"]}
     seen = None if roles & set(StaffRole) else readable("/tenants")
     return str(seen["items"][0]["id"]) if seen and seen["items"] else ""
 
 
 def require_tenant(named: str) -> str:
-    """Return the hospital that was named, else the caller's own; exit as misused where there is neither."""
+    """Return the hospital that was named, else the caller's own. Exits 2 (misused) if there is neither."""
     if found := named or own_tenant():
         return found
     raise click.UsageError("Name the hospital with --tenant: you do not belong to one.")
 
 
 def _ask(method: str, target: str, body: dict[str, Any] | None, *, bearer: str) -> Any:
-    """Send one request. Raises HTTPError for a refusal; exits 1 where no API answers."""
+    """Send one request. Raises HTTPError for a refusal; exits 1 if no API answers."""
     headers = {"accept": "application/json"}
     if bearer:
         headers["authorization"] = f"Bearer {bearer}"
@@ -125,17 +125,17 @@ def _ask(method: str, target: str, body: dict[str, Any] | None, *, bearer: str) 
 
 
 def every(path: str, **query: str) -> list[dict[str, Any]]:
-    """Read a list whole, page by page. Exits 1 rather than leave out what is past the bound."""
+    """Read a whole list, page by page. Exits 1 if it is longer than ``ROWS_BOUND``: a list cut short would mislead."""
     found, more = some(path, ROWS_BOUND, **query)
     if more:
-        said = f"refused: {path} lists more than {ROWS_BOUND} records. Ask for fewer, such as those of one hospital."
-        click.secho(said, fg="red", err=True)
+        message = f"refused: {path} lists more than {ROWS_BOUND} records. Ask for fewer, such as those of one hospital."
+        click.secho(message, fg="red", err=True)
         raise SystemExit(REFUSED)
     return found
 
 
 def some(path: str, limit: int, **query: str) -> tuple[list[dict[str, Any]], bool]:
-    """Read the first ``limit`` records of a list, page by page, and whether there are more."""
+    """Read the first ``limit`` records of a list, page by page; return them and whether there are more."""
     found: list[dict[str, Any]] = []
     after = ""
     while len(found) < limit:
@@ -149,7 +149,7 @@ def some(path: str, limit: int, **query: str) -> tuple[list[dict[str, Any]], boo
 
 
 def segment(text: str) -> str:
-    """Write a word as one path segment."""
+    """Escape a text as one path segment."""
     return quote(text, safe="")
 
 
@@ -167,11 +167,11 @@ def _refused(error: urllib.error.HTTPError) -> NoReturn:
         problem = {}
     if not isinstance(problem, dict) or "status" not in problem:
         _unreachable(f"status {error.code}")
-    said = problem.get("detail") or problem.get("title") or f"status {error.code}"
-    click.secho(f"refused: {said} ({problem.get('code', error.code)})", fg="red", err=True)
+    reason = problem.get("detail") or problem.get("title") or f"status {error.code}"
+    click.secho(f"refused: {reason} ({problem.get('code', error.code)})", fg="red", err=True)
     for name, fault in sorted((problem.get("fields") or {}).items()):
         click.echo(f"  {name}: {fault['detail']} ({fault['code']})", err=True)
-    say_what_lists(problem.get("code", ""), said)
+    say_what_lists(problem.get("code", ""), reason)
     if problem.get("code") == "token_invalid":
         click.echo("Next: `hilum login`, or set HILUM_API_TOKEN to a token that has not expired.", err=True)
     raise SystemExit(REFUSED)

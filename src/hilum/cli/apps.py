@@ -1,4 +1,4 @@
-"""Commands that speak the API: who makes apps, what is registered, certified and installed."""
+"""``hilum vendor`` and ``hilum app``: vendors, apps, clients, certifications and installations, over the API."""
 
 import sys
 from datetime import datetime
@@ -17,7 +17,7 @@ ENVIRONMENTS = click.Choice(["sandbox", "production"])
 
 @click.group()
 def vendor() -> None:
-    r"""Look after who makes apps.
+    r"""Manage vendors, which make apps.
 
     \b
     Example:
@@ -61,7 +61,7 @@ def vendor_add(name: str, support: str, security: str, website: str, *, json_: b
 
 @click.group()
 def app() -> None:
-    r"""Look after apps, and install them at a hospital.
+    r"""Manage apps, and install them at a hospital.
 
     \b
     Examples:
@@ -111,7 +111,7 @@ def app_show(app_id: str, *, json_: bool) -> None:
 
 
 def _certification(found: dict[str, Any], version: str) -> str:
-    """Write for a person what was certified, each scope on a line of its own."""
+    """Format a certification for a person, one scope on each line."""
     ends = (
         f"withdrawn at {found['withdrawn_at']}" if found["withdrawn_at"] else f"until {found['expires_at']}"
     )
@@ -154,7 +154,7 @@ def app_version(app_id: str, label: str, *, json_: bool) -> None:
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path))
 @json_option
 def app_client(file: Path, *, json_: bool) -> None:
-    r"""Register a client as a JSON file (or - for standard input) describes it; its secret is shown once.
+    r"""Register a client described by a JSON file (- for standard input); its secret is shown once.
 
     \b
     Example of a file:
@@ -178,7 +178,7 @@ def app_client(file: Path, *, json_: bool) -> None:
 @click.option("--overlap-s", type=int, default=None, help="How long the old secret goes on working.")
 @json_option
 def app_secret(client_id: str, overlap_s: int | None, *, json_: bool) -> None:
-    r"""Make a new secret of a client, shown once; the old one ends after the overlap. That of an EHR waits for a second person.
+    r"""Create a new secret for a client, shown once; the old one ends after the overlap. An EHR's new secret waits for a second person.
 
     \b
     Example:
@@ -218,7 +218,7 @@ def app_certify(
 @click.argument("certification_id")
 @json_option
 def app_withdraw(certification_id: str, *, json_: bool) -> None:
-    r"""Withdraw a certification; what rests on it stops at once (reviewers).
+    r"""Withdraw a certification; the apps that depend on it stop at once (reviewers).
 
     \b
     Example:
@@ -231,7 +231,7 @@ def app_withdraw(certification_id: str, *, json_: bool) -> None:
 @click.option("--tenant", default="", help="At which hospital; leave out for all that you may see.")
 @json_option
 def app_installations(tenant: str, *, json_: bool) -> None:
-    r"""List installations that stand.
+    r"""List installations in force.
 
     \b
     Example:
@@ -256,7 +256,7 @@ def app_narrow(
     *,
     json_: bool,
 ) -> None:
-    r"""Take roles, scopes or time away from an installation; tokens follow at once.
+    r"""Narrow an installation to fewer roles or scopes, or an earlier end; tokens in use are narrowed at once.
 
     \b
     Example:
@@ -285,7 +285,7 @@ def app_quota(
       hilum app quota app_01h... --tenant general --remove
     """
     if remove == (rate is not None or burst is not None) or (rate is None) != (burst is None):
-        raise click.UsageError("Give --rate and --burst, or --remove.")
+        raise click.UsageError("Set --rate and --burst, or --remove.")
     path = f"/quotas/{api.segment(app_id)}/{api.segment(api.require_tenant(tenant))}"
     body = None if remove else {"rate_per_s": rate, "burst": burst}
     show_one(api.call("DELETE" if remove else "PUT", path, body), json_=json_)
@@ -346,7 +346,7 @@ def _state(verb: str, app_id: str, reason: str, *, json_: bool) -> None:
 @click.option("--reason", required=True, help="Why; it is recorded.")
 @json_option
 def app_suspend(app_id: str, reason: str, *, json_: bool) -> None:
-    r"""Suspend an app everywhere: slow and reasoned. For an emergency use `hilum switch engage`.
+    r"""Suspend an app everywhere, until it is resumed. In an emergency use `hilum switch engage`.
 
     \b
     Example:

@@ -1,4 +1,4 @@
-"""``hilum backup`` and ``hilum restore``: a copy of everything while it serves, and the way back."""
+"""``hilum backup`` and ``hilum restore``: copy everything while it serves, and restore such a copy."""
 
 import sys
 import time
@@ -26,8 +26,8 @@ KEY_KEPT_APART = "The backup does not contain HILUM_SECRET_KEY. Store the key se
 def backup(target: Path, *, json_: bool) -> None:
     r"""Copy everything to TARGET while it serves: a folder, or one file where its name ends in .tar.
 
-    Control plane, journals and embedded FHIR stores, each as it was at one moment, with a manifest of digests. Never the key and never
-    the anchor. PostgreSQL is copied by pg_dump.
+    Control plane, journals and embedded FHIR stores, each consistent as of one moment, with a manifest of digests. The key and the anchor
+    are not included. PostgreSQL is copied by pg_dump.
 
     \b
     Examples:
@@ -68,15 +68,13 @@ def backup(target: Path, *, json_: bool) -> None:
 
 @click.command()
 @click.argument("source", type=click.Path(exists=True, path_type=Path))
-@click.option(
-    "--replace", "replaces", is_flag=True, help="Put it in the place of an installation that is there."
-)
+@click.option("--replace", "replaces", is_flag=True, help="Replace the installation that is there.")
 @json_option
 def restore(source: Path, *, replaces: bool, json_: bool) -> None:
     r"""Restore a backup into HILUM_DATABASE_URL and HILUM_DATA_DIR. Stop every node first.
 
-    Nothing that was issued before the restore counts after it: tokens, launches, codes, sessions, API tokens and links. What cannot be
-    found out from the backup is listed; go through it before you serve.
+    Everything that was issued before the restore ends: tokens, launches, codes, sessions, API tokens and links. What the backup cannot
+    show is listed; check it before you serve.
 
     \b
     Examples:
@@ -102,7 +100,7 @@ def restore(source: Path, *, replaces: bool, json_: bool) -> None:
         control = found.database_url.removeprefix(host.SQLITE)
         click.echo(f"The control plane is in {control} (HILUM_DATABASE_URL).")
     if done.replaced:
-        click.echo(f"What was there before lies in {done.replaced}.")
+        click.echo(f"The files that were there before are in {done.replaced}.")
     click.echo(
         f"Ended: every token, launch and code issued before now, {done.sessions} sessions, {done.api_tokens} API tokens, "
         f"{done.links} links. Everybody signs in again."
@@ -115,7 +113,7 @@ def restore(source: Path, *, replaces: bool, json_: bool) -> None:
 
 @contextmanager
 def _progress(label: str) -> Iterator[Callable[[float], None]]:
-    """Show a bar once it takes longer than a moment."""
+    """Show a progress bar, if it takes longer than ``SHOWN_AFTER_S``."""
     begun = time.monotonic()
     shown: list[Any] = []
 

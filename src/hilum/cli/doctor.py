@@ -1,4 +1,4 @@
-"""``hilum doctor``: look at everything that a node needs, and say what to do about each fault."""
+"""``hilum doctor``: checks everything that a node needs, and says what to do about each fault."""
 
 import sys
 from collections.abc import Iterator
@@ -75,8 +75,8 @@ def _database_findings(found: Settings) -> Iterator[Finding]:
             )
         if current and not found.is_sandbox:
             synthetic = edge.read_now(preflight.sandbox_tenants, actor=host.actor(), trace=trace)
-            told = f"production does not serve them: {', '.join(synthetic)}" if synthetic else ""
-            yield Finding("no synthetic hospitals", ok=not synthetic, next=told)
+            advice = f"production does not serve them: {', '.join(synthetic)}" if synthetic else ""
+            yield Finding("no synthetic hospitals", ok=not synthetic, next=advice)
     except DatabaseUnavailable as error:
         yield Finding("database", ok=False, next=f"{error.fault.what} {error.fault.next}")
     finally:
@@ -84,7 +84,7 @@ def _database_findings(found: Settings) -> Iterator[Finding]:
 
 
 def _fhir_user_finding(ctx: Context) -> Finding:
-    """Find people who are the same ``fhirUser``, from before that was refused."""
+    """Find active people who share a ``fhirUser``, added by a release that did not refuse that."""
     shared = [
         f"{fhir_user} at {tenant}"
         for tenant, fhir_user in identity.list_shared_fhir_users(ctx, limit=SHARED_BOUND)
@@ -96,7 +96,7 @@ def _fhir_user_finding(ctx: Context) -> Finding:
 
 
 def _writes_finding(found: Settings) -> Finding:
-    """Report writes whose outcome is not on record. Those of a moment ago are under way; older ones the jobs process settles."""
+    """Report writes without an outcome on record. Recent ones are still in progress; the jobs process settles older ones."""
     from hilum.audit import live
     from hilum.audit.models import SETTLE_AFTER, Unsettled
     from hilum.cli.records import unsettled_lines
@@ -104,35 +104,35 @@ def _writes_finding(found: Settings) -> Finding:
     now = host.now()
     reader = live.open_reader(found.data_dir / "journal", found.database_url)
     opened = [Unsettled(each.intent.request_id, each.intent.at) for each in reader.open_intents()]
-    told = "; ".join(unsettled_lines(opened, now))
+    advice = "; ".join(unsettled_lines(opened, now))
     waits = any(now - each.since >= SETTLE_AFTER for each in opened)
     if waits:
-        told += ". The jobs process settles them once their FHIR servers answer; `hilum explain` says what is known of each"
-    return Finding("writes have outcomes", ok=not waits, next=told)
+        advice += ". The jobs process settles them once their FHIR servers answer; `hilum explain` shows what is on record of each"
+    return Finding("writes have outcomes", ok=not waits, next=advice)
 
 
 def _secret_key_finding(ctx: Context) -> Finding:
-    """Try the key on everything that is sealed in the database."""
+    """Check that the key opens everything sealed in the database."""
     fault = preflight.key_fault(ctx)
     return Finding("secret key", ok=not fault, next=fault)
 
 
 def _directory_findings(found: Settings) -> Iterator[Finding]:
-    """Try the data directory and the access journal by writing, as a worker does: permissions alone say little."""
+    """Check the data directory and the access journal by writing, as a worker does: permissions alone do not show a full disk."""
     from hilum.app.readiness import DISK_FULL, Directory
     from hilum.audit.journal_health import is_writable
     from hilum.infra.system import SystemClock
 
     where = found.data_dir
     if not where.is_dir():
-        yield Finding("data directory", ok=False, next=f"make {where}")
+        yield Finding("data directory", ok=False, next=f"create {where}")
         return
     fault = Directory(where, SystemClock()).fault()
     advice = f"free some space at {where}" if fault == DISK_FULL else f"let the platform write to {where}"
     yield Finding("data directory", ok=fault is None, next=advice if fault else "")
     shut = [path.name for path in sorted((where / "journal").glob("access-*.db")) if not is_writable(path)]
     if shut:
-        told = (
+        advice = (
             f"{', '.join(shut)} cannot be written: look for a process that holds it, and at its permissions"
         )
-        yield Finding("access journal", ok=False, next=told)
+        yield Finding("access journal", ok=False, next=advice)

@@ -1,4 +1,4 @@
-"""What ``hilum doctor`` finds out about a platform that is set up: nodes, leases, clocks, the record, the disk."""
+"""The checks of ``hilum doctor`` on a platform that is set up: nodes, leases, clocks, the audit record, the disk."""
 
 import shutil
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ from hilum.kernel.errors import HilumError
 
 SKEW_BOUND = timedelta(seconds=2)
 CHECKPOINT_BOUND = timedelta(seconds=60)
-"""So much younger than the newest checkpoint the newest record may be."""
+"""How much younger the newest record may be than the newest checkpoint."""
 LEASE_BOUND = timedelta(minutes=2)
 FREE_BOUND = 1024**3
 LISTED_BOUND = 5
@@ -28,7 +28,7 @@ LISTED_BOUND = 5
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What was looked at, whether it is well, and what to do next where it is not; where it is, what was seen."""
+    """The result of one check. ``next``: what to do about a fault; if there is none, what was found."""
 
     check: str
     ok: bool
@@ -36,7 +36,7 @@ class Finding:
 
 
 def platform_findings(ctx: Context, found: Settings) -> list[Finding]:
-    """Look at nodes, leases, embedded tenants and the record, as one transaction sees them."""
+    """Check nodes, leases, embedded tenants and the audit record, in one transaction."""
     there = nodes.list_nodes(ctx.tx)
     live = [each for each in there if each.live]
     reader = journals.open_reader(found.data_dir / "journal", found.database_url)
@@ -49,7 +49,7 @@ def platform_findings(ctx: Context, found: Settings) -> list[Finding]:
 
 
 def machine_findings(found: Settings) -> Iterator[Finding]:
-    """Look at this machine's clock and disk."""
+    """Check this machine's clock and disk."""
     skew = measure_skew(found.database_url, SystemClock())
     if skew is not None:
         ahead = skew.ahead.total_seconds()
@@ -61,7 +61,9 @@ def machine_findings(found: Settings) -> Iterator[Finding]:
         ok = free >= FREE_BOUND
         seen = f"{free / 1e9:.1f} GB free in {found.data_dir}"
         yield Finding(
-            "disk", ok=ok, next=seen if ok else f"{seen}: make room; without it nothing is answered"
+            "disk",
+            ok=ok,
+            next=seen if ok else f"{seen}: free some space; every request is refused once it is full",
         )
 
 
@@ -71,7 +73,9 @@ def _nodes(live: list[Node]) -> Iterator[Finding]:
     shares = f"; each worker has 1/{workers} of a quota" if workers > 1 else ""
     yield Finding("nodes", ok=True, next=seen + shares)
     closed = [f"{each.name} ({each.release})" for each in live if each.closed]
-    advice = f"install a newer release on {', '.join(closed)}: their database has left theirs behind"
+    advice = (
+        f"install a newer release on {', '.join(closed)}: their release no longer works with the database"
+    )
     yield Finding("releases", ok=not closed, next=advice if closed else "")
     apart = [
         f"{each.name} by {each.skew.total_seconds():+.1f} s" for each in live if abs(each.skew) > SKEW_BOUND
@@ -81,7 +85,7 @@ def _nodes(live: list[Node]) -> Iterator[Finding]:
 
 
 def _leases(ctx: Context, live: list[Node]) -> Finding:
-    """Find jobs that no node runs while nodes serve."""
+    """Check that every job runs on some node, if any node serves."""
     now = nodes.database_now(ctx.tx)
     idle = [
         f"{each.name} since {each.expires_at.isoformat(timespec='seconds')}"
@@ -109,7 +113,7 @@ def _embedded(ctx: Context, live: list[Node]) -> Finding:
 
 
 def _record(ctx: Context, reader: AccessReader, live: list[Node]) -> Iterator[Finding]:
-    """Look whether the journal can be read, and whether checkpoints follow its records."""
+    """Check that the journal can be read, and that checkpoints cover its records."""
     try:
         newest = reader.newest(AccessQuery(limit=1))
     except HilumError as error:
@@ -122,9 +126,7 @@ def _record(ctx: Context, reader: AccessReader, live: list[Node]) -> Iterator[Fi
     age = nodes.database_now(ctx.tx) - newest[0].at if newest else timedelta(0)
     if behind and live and age > CHECKPOINT_BOUND:
         since = f"since {covered.isoformat(timespec='seconds')}" if covered else "yet"
-        advice = (
-            f"no checkpoint was made {since}: look at the log of the jobs process, and at the anchor's place"
-        )
+        advice = f"no checkpoint was made {since}: look at the log of the jobs process, and at the directory of the anchor"
         yield Finding("checkpoints", ok=False, next=advice)
     else:
         yield Finding("checkpoints", ok=True, next=f"the newest is {last.number}" if last else "")

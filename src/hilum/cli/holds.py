@@ -13,7 +13,7 @@ COLUMNS = ("id", "since", "tenant", "app", "reason", "placed_by", "placed_at")
 
 @click.group()
 def hold() -> None:
-    r"""Keep evidence: while a hold stands, nothing from its moment on is purged.
+    r"""Keep evidence: while a hold is in force, no record from its moment on is purged.
 
     \b
     Examples:
@@ -62,7 +62,7 @@ def list_(*, json_: bool) -> None:
 @click.argument("hold_id")
 @json_option
 def release(hold_id: str, *, json_: bool) -> None:
-    r"""Release a hold; somebody else than who placed it does.
+    r"""Release a hold. Whoever placed it cannot.
 
     \b
     Example:

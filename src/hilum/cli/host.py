@@ -1,4 +1,4 @@
-"""What the host commands share: settings, the database and who acts."""
+"""Shared by the host commands: settings, the database and the actor."""
 
 import getpass
 import os
@@ -28,11 +28,11 @@ from hilum.keys import live as keys
 T = TypeVar("T")
 SQLITE = "sqlite:///"
 KEY_FILE = "secret-key"
-"""Where a sandbox keeps the key that it made, in its data directory."""
+"""The file of a sandbox's own key, in its data directory."""
 
 
 def read_settings() -> settings.Settings:
-    """Read the settings, or refuse with what is wrong with each."""
+    """Read the settings. Exits 1 with what is wrong with each."""
     try:
         return settings.read(os.environ)
     except Invalid as error:
@@ -42,7 +42,7 @@ def read_settings() -> settings.Settings:
 
 
 def refuse_new_key() -> None:
-    """Refuse where the settings lead to data: it opens only with the key that it was sealed with, and a new key would orphan it."""
+    """Exit 1 if the database has data: it opens only with the key that it was sealed with, and a new key would orphan it."""
     values = {each.name: os.environ.get(each.name, "") or each.default for each in settings.SETTINGS}
     url, kept = values["HILUM_DATABASE_URL"], Path(values["HILUM_DATA_DIR"]) / KEY_FILE
     if not _holds_tables(url):
@@ -63,7 +63,7 @@ def refuse_new_key() -> None:
 
 
 def _holds_tables(url: str) -> bool:
-    """Check whether there is a database with tables, without making one. One that does not answer counts as none."""
+    """Check whether there is a database with tables, without creating one. One that does not answer counts as none."""
     if url.startswith(SQLITE) and not Path(url.removeprefix(SQLITE)).is_file():
         return False
     try:
@@ -79,7 +79,7 @@ def _holds_tables(url: str) -> bool:
 
 
 def actor() -> Actor:
-    """Return the one who has the shell."""
+    """Return the actor of host commands: ``host:<user>``, whoever has the shell."""
     return Actor(ActorKind.HOST, getpass.getuser(), roles=frozenset({"platform_admin"}))
 
 
@@ -111,7 +111,7 @@ def read(verb: Callable[[Context], T]) -> T:
 
 
 def look(verb: Callable[[Context], tuple[T, Event]], looked: Event) -> T:
-    """Read the record as ``host:<user>`` and put on record that it was read, before anything of it is shown (C155)."""
+    """Read the audit record as ``host:<user>``, and record that it was read before anything is shown (C155)."""
 
     def tried(ctx: Context) -> tuple[T | HilumError, Event]:
         try:
@@ -119,8 +119,8 @@ def look(verb: Callable[[Context], tuple[T, Event]], looked: Event) -> T:
         except NotFound as error:
             return error, policy.refused(looked, error.code)
 
-    found, told = read(tried)
-    write(lambda ctx: audit.record(ctx, told))
+    found, event = read(tried)
+    write(lambda ctx: audit.record(ctx, event))
     if isinstance(found, HilumError):
         refuse(found)
     return found

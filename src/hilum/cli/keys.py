@@ -14,14 +14,14 @@ from hilum.kernel.ids import TenantId
 from hilum.keys.models import KEY_OVERLAP, Purpose
 
 KEPT = {
-    Purpose.ID_TOKEN: f"The key before stays in the key set for {KEY_OVERLAP.total_seconds() / 3600:.0f} hours.",
-    Purpose.CHECKPOINT: "The public half of the key before is kept: it goes on verifying the checkpoints that it signed.",
+    Purpose.ID_TOKEN: f"The previous key stays in the key set for {KEY_OVERLAP.total_seconds() / 3600:.0f} hours.",
+    Purpose.CHECKPOINT: "The public half of the previous key is kept, to verify the checkpoints that it signed.",
 }
 
 
 @click.group()
 def keys() -> None:
-    r"""Change the keys that this platform signs with.
+    r"""Rotate the keys that this platform signs with.
 
     \b
     Examples:
@@ -35,10 +35,10 @@ def keys() -> None:
 @click.option("--tenant", default="", help="Whose key: each tenant signs its own id_tokens.")
 @json_option
 def rotate(purpose: str, *, tenant: str, json_: bool) -> None:
-    r"""Sign with a new key from now on. The key before signs nothing more; what it signed stays verifiable.
+    r"""Sign with a new key from now on. The previous key signs no more; what it signed stays verifiable.
 
-    id_token is the key of one tenant, checkpoint that of the audit record. It works while the platform serves: every node signs with
-    the new key at once. HILUM_SECRET_KEY is another key and stays as it is.
+    id_token is the key of one tenant, checkpoint that of the audit record. The platform may serve meanwhile: every node signs with
+    the new key at once. HILUM_SECRET_KEY is a different key and does not change.
 
     \b
     Examples:
@@ -46,14 +46,14 @@ def rotate(purpose: str, *, tenant: str, json_: bool) -> None:
       hilum keys rotate checkpoint --json
     """
     wanted = Purpose(purpose)
-    # A key that is sealed under another HILUM_SECRET_KEY than the nodes have could not be opened by any of them.
+    # The new key is sealed under this process's HILUM_SECRET_KEY: if it is not the nodes', no node could open the new key.
     host.read(preflight.require_readable)
     made = host.write(lambda ctx: _rotate(ctx, wanted, tenant))
     show_one(made | {"before": KEPT[wanted]}, json_=json_)
 
 
 def _rotate(ctx: Context, purpose: Purpose, tenant: str) -> dict[str, Any]:
-    """Rotate a ring and record it. Raises Invalid, NotFound (no such tenant), NotPermitted (too many keys still count), Conflict."""
+    """Rotate a key ring and record it. Raises Invalid, NotFound (no such tenant), NotPermitted (too many keys in use), Conflict."""
     from hilum.identity import service as identity
     from hilum.keys import service
 

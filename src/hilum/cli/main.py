@@ -21,9 +21,9 @@ from hilum.cli import (
 from hilum.infra import logs
 
 PRIVATE = 0o077
-"""What is kept on disk are records and keys: its owner's alone, also where a library makes the file."""
+"""The umask: files hold records and keys, so only their owner may read them, also those that a library creates."""
 SERVING = frozenset({"serve", "sandbox"})
-"""Their log is read by machines. The others answer a person, who would read each warning twice: as a line of JSON and as the refusal."""
+"""Their log is read by machines. The other commands log errors only: a person would read each warning twice, as JSON and as the refusal."""
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -35,7 +35,7 @@ def main(context: click.Context) -> None:
     Host commands work on this machine's data and need its settings (HILUM_SECRET_KEY, HILUM_DATABASE_URL, HILUM_DATA_DIR): init, serve,
     migrate, doctor, backup, restore, audit verify, keys rotate, sandbox; and with --local: switch engage, switch release,
     person deactivate, person reset, explain.
-    All others use the API of a running platform: HILUM_API_URL is its address, and `hilum login` keeps a token of yours.
+    All others use the API of a running platform: HILUM_API_URL is its address, and `hilum login` saves an API token of yours.
 
     \b
     Examples:
@@ -73,7 +73,7 @@ COMMANDS = (
 
 
 def _keep_examples(command: click.Command) -> None:
-    """Write the mark by which click leaves lines as they are: docstrings of ours hold it in letters."""
+    r"""Replace the letters ``\b`` in help texts, which are raw strings, with the character that stops click from rewrapping the examples."""
     command.help = (command.help or "").replace("\\b\n", "\b\n")
     for each in getattr(command, "commands", {}).values():
         _keep_examples(each)

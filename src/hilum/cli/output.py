@@ -1,4 +1,4 @@
-"""How the command line says things: tables for people, JSON for scripts, one sentence for a refusal."""
+"""Output of the command line: tables for people, JSON for scripts, one sentence for a refusal."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -62,7 +62,7 @@ def _cell(value: Any) -> str:
 
 
 def refuse(error: HilumError) -> NoReturn:
-    """Return why not, and what to do next where that is known; exit 1."""
+    """Print why something was refused, and what to do next if that is clear; exit 1."""
     if isinstance(error, DatabaseUnavailable):
         click.secho(f"refused: {error.fault.what} ({error.fault.code})", fg="red", err=True)
         click.echo(f"  {error.fault.next}", err=True)
@@ -71,13 +71,13 @@ def refuse(error: HilumError) -> NoReturn:
     say_what_lists(error.code, error.detail)
     if isinstance(error, Invalid):
         for name, fault in sorted(error.fields.items()):
-            said = SENTENCES.get(fault, fault)
-            if said not in error.detail:
-                click.echo(f"  {name}: {said}", err=True)
+            sentence = SENTENCES.get(fault, fault)
+            if sentence not in error.detail:
+                click.echo(f"  {name}: {sentence}", err=True)
     raise SystemExit(REFUSED)
 
 
 def say_what_lists(code: str, said: str) -> None:
-    """Write which command lists the records among which none was found, unless the refusal says so itself."""
+    """Print which command lists the records, after a refusal that one was not found, unless the refusal says so itself."""
     if code in LISTED_BY and LISTED_BY[code] not in said:
         click.echo(f"Next: `{LISTED_BY[code]}` lists those that there are.", err=True)

@@ -1,4 +1,4 @@
-"""``hilum person`` and ``hilum approval``: who is here, how they come in, and what waits for a second person."""
+"""``hilum person`` and ``hilum approval``: people, their links and charts, and what waits for a second person."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -14,7 +14,7 @@ APPROVAL_COLUMNS = ("id", "kind", "tenant", "about", "asked_by", "asked_at", "ex
 
 @click.group()
 def person() -> None:
-    r"""Look after people and what they are.
+    r"""Manage people, their links and charts.
 
     \b
     Examples:
@@ -63,10 +63,10 @@ def person_list(tenant: str, *, json_: bool) -> None:
 def person_add(
     username: str, *, tenant: str, name: str, role: str, fhir_user: str, patient: tuple[str, ...], json_: bool
 ) -> None:
-    r"""Add somebody, and print the link through which they set their password.
+    r"""Add a person, and print the link through which they set their password.
 
-    The platform's staff, administrators of a hospital, and who would open what is or was another account's own, wait for a second person:
-    pass the setup code on to the new person yourself; the link is shown to whoever approves.
+    Staff of the platform, administrators of a hospital, and people who could open a chart that is or was another account's own wait for
+    a second person. Pass the setup code on to the new person yourself; the link is shown to the colleague who approves.
 
     \b
     Examples:
@@ -85,9 +85,10 @@ def person_add(
 )
 @json_option
 def person_deactivate(person_id: str, *, local: bool, json_: bool) -> None:
-    r"""End somebody's access for good: sessions, launches and tokens.
+    r"""End a person's access for good: sessions, launches and tokens.
 
-    Two of the staff who can agree to what takes two are always left; on the host alone with --local, and then `hilum init`.
+    At least two of the staff who can act as a second person must remain. On the host, --local deactivates them too; `hilum init` then
+    adds administrators.
 
     \b
     Examples:
@@ -109,7 +110,7 @@ def person_deactivate(person_id: str, *, local: bool, json_: bool) -> None:
 @click.option("--current", prompt="Present password", hide_input=True, help="Asked for when not given.")
 @json_option
 def person_password(person_id: str, password: str, current: str, *, json_: bool) -> None:
-    r"""Change your own password; your sessions and API tokens end. Nobody sets another's: see `hilum person reset`.
+    r"""Change your own password; your sessions and API tokens end. For another person's, see `hilum person reset`.
 
     \b
     Example:
@@ -124,7 +125,7 @@ def person_password(person_id: str, password: str, current: str, *, json_: bool)
 @click.argument("person_id")
 @json_option
 def person_sign_out(person_id: str, *, json_: bool) -> None:
-    r"""End every session of somebody.
+    r"""End every session of a person.
 
     \b
     Example:
@@ -140,9 +141,9 @@ def person_sign_out(person_id: str, *, json_: bool) -> None:
 )
 @json_option
 def person_reset(person_id: str, *, local: bool, json_: bool) -> None:
-    r"""Make a new link through which somebody sets their password; links before it are dead.
+    r"""Create a new link through which a person sets their password; earlier links stop working.
 
-    For an account in use, and one that took two people to make, it waits for a second person.
+    For an account in use, and one that took two people to add, it waits for a second person.
 
     \b
     Examples:
@@ -180,8 +181,8 @@ def _reset_here(person: PersonId) -> dict[str, Any]:
 def person_charts(person_id: str, chart: tuple[str, ...], *, json_: bool) -> None:
     r"""Set the charts that a patient or a proxy may open; what is left out is taken away at once.
 
-    With a day the chart is theirs until that day begins (UTC), such as a ward's eighteenth birthday. The own chart of somebody who has or had
-    an account waits for a second person.
+    With a day the chart is theirs until that day begins (UTC), such as a child's eighteenth birthday. A chart whose patient has or had an
+    account waits for a second person.
 
     \b
     Examples:
@@ -203,7 +204,7 @@ def _chart(text: str) -> dict[str, str]:
 
 
 def _show_way_in(found: dict[str, Any], *, json_: bool) -> None:
-    """Print what was made, and on standard error what to do with it."""
+    """Print a person, and on standard error what to do with the link."""
     show_done(found, json_=json_)
     if found.get("enrolment"):
         click.secho("send the link to its owner; it works once and is shown only here", fg="yellow", err=True)
@@ -241,7 +242,7 @@ def approval_list(tenant: str, *, json_: bool) -> None:
 @click.argument("approval_id")
 @json_option
 def approval_show(approval_id: str, *, json_: bool) -> None:
-    r"""Show what was asked for, what it replaces, and what became of it.
+    r"""Show what was asked for, what it replaces, and how it was decided.
 
     \b
     Example:
@@ -270,7 +271,7 @@ def approval_approve(approval_id: str, *, json_: bool) -> None:
 @click.argument("approval_id")
 @json_option
 def approval_refuse(approval_id: str, *, json_: bool) -> None:
-    r"""Turn down what another asked for, or take back what you asked.
+    r"""Refuse what another asked for, or withdraw what you asked for.
 
     \b
     Example:

@@ -1,4 +1,4 @@
-"""What must be right before a node serves: the schema, the key, the tenants and who else is there. Each refusal is one sentence."""
+"""Checks before a node serves: the schema, the key, the tenants and the other nodes. Each refusal is one sentence."""
 
 import time
 from datetime import datetime
@@ -23,14 +23,14 @@ from hilum.keys.live import vault
 from hilum.keys.models import Purpose
 
 LISTED_BOUND = 5
-"""How many of the things that a key does not open are listed."""
+"""How many of the items that a key does not open are listed."""
 LOOK_EVERY_S = 0.5
 KEY_ADVICE = "set the key that this data was sealed with; a restored backup needs the key of its time"
 _GATE_CODES = {SchemaState.CLOSED: "database_newer"}
 
 
 def require_fit(found: Settings) -> None:
-    """Refuse to serve what would be served wrongly; put this node on the list when all is well."""
+    """Check that this node can serve, and add it to the list of nodes. Exits 1 with the reason if it cannot."""
     edge = host.open_edge(found)
     try:
         _require_fit(edge, found)
@@ -53,7 +53,7 @@ def _require_fit(edge: Edge, found: Settings) -> None:
 
 
 def require_unpublished(edge: Edge, found: Settings) -> None:
-    """Raise NotPermitted when strangers may come and data holds credentials that are published."""
+    """Raise NotPermitted if a sandbox is open to strangers while published passwords still work."""
     from hilum.app import seed
 
     if found.is_sandbox and found.sandbox_public:
@@ -62,13 +62,13 @@ def require_unpublished(edge: Edge, found: Settings) -> None:
 
 
 def require_schema(found: Gate) -> None:
-    """Raise NotPermitted when this release may not work on the database."""
+    """Raise NotPermitted if this release does not work with the database."""
     if not found.opens:
         raise NotPermitted(_GATE_CODES.get(found.state, "migrations_missing"), found.fault)
 
 
 def require_readable(ctx: Context) -> None:
-    """Raise NotPermitted when this release does not understand the database, or the key is not the one that it was set up with."""
+    """Raise NotPermitted if this release does not work with the database, or the key is not the one that it was set up with."""
     from hilum.infra.migrations.run import release
 
     require_schema(schema_gate.read(ctx.tx, release()))
@@ -91,7 +91,7 @@ def embedded_tenants(ctx: Context) -> list[str]:
 
 
 def key_fault(ctx: Context) -> str:
-    """Return what this process's key does not open: the noted value, signing keys, credentials of FHIR servers. Empty: nothing."""
+    """Return what this process's key does not open: the check value, signing keys, credentials of FHIR servers; empty if it opens all."""
     tenants = identity.list_tenants(ctx)
     rings = [(Purpose.CHECKPOINT, ""), *((Purpose.ID_TOKEN, each.id) for each in tenants)]
     shut = [
@@ -112,7 +112,7 @@ def key_fault(ctx: Context) -> str:
 
 
 def store_key_check(ctx: Context) -> None:
-    """Note the key of a database that has none noted, if the key opens all that is sealed there. Raises NotPermitted if not."""
+    """Record the key's check value in a database without one. Raises NotPermitted if the key does not open what is sealed there."""
     if keys.is_same_key(ctx):
         return
     if fault := key_fault(ctx):
@@ -121,7 +121,7 @@ def store_key_check(ctx: Context) -> None:
 
 
 def _require_key(ctx: Context) -> None:
-    """Look again at what is noted: another node may have been first."""
+    """Check the key's value again: another node may have recorded its own first. Raises NotPermitted."""
     if not keys.is_same_key(ctx):
         raise NotPermitted("secret_key_wrong", f"This database was set up with another key: {KEY_ADVICE}.")
 
@@ -137,9 +137,9 @@ def _require_data(ctx: Context, found: Settings) -> None:
 
 
 def _require_alone(database: Database, me: Node, embedded: list[str]) -> None:
-    """Refuse to be the second node of tenants whose data lies in one node's directory.
+    """Raise NotPermitted if another node serves too, since the data of embedded tenants is in one node's directory.
 
-    A node that is listed but does not report again is gone; it is waited for until its time is over.
+    A listed node that does not report again has ended; this waits until its entry expires.
     """
     begun = time.monotonic()
     first: dict[str, datetime] = {}

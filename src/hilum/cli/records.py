@@ -26,12 +26,12 @@ limit_option = click.option(
 )
 all_option = click.option("--all", "all_", is_flag=True, help="All of them, however many pages they fill.")
 NAMED_BOUND = 20
-"""How many writes without an outcome are named."""
+"""How many writes without an outcome are listed."""
 
 
 @click.group()
 def audit() -> None:
-    r"""Verify the audit chains of this installation, and read what is on record.
+    r"""Verify the audit chains of this installation, and list events and accesses.
 
     \b
     Examples:
@@ -77,7 +77,7 @@ def audit_verify(copy: Path | None, *, json_: bool) -> None:
         click.echo(
             f"{verdict.records} records under {verdict.checkpoints} checkpoints; {verdict.uncovered} not yet covered"
         )
-        click.echo(_told_of_anchor(verdict, found))
+        click.echo(_anchor_line(verdict, found))
         for line in unsettled_lines(verdict.unsettled, host.now()):
             click.echo(line)
         for fault in verdict.faults:
@@ -89,7 +89,7 @@ def audit_verify(copy: Path | None, *, json_: bool) -> None:
 
 
 def unsettled_lines(unsettled: Sequence[Unsettled], now: datetime) -> list[str]:
-    """Write for a person which writes have no outcome on record, and since when."""
+    """Format for a person which writes have no outcome on record, and since when."""
     old = [each for each in unsettled if now - each.since >= SETTLE_AFTER]
     young = len(unsettled) - len(old)
     lines = [f"writes in progress: {young}"] if young else []
@@ -108,7 +108,7 @@ def _age(age: timedelta) -> str:
 
 
 def _anchors(found: Settings, copy: Path | None) -> list[Anchored]:
-    """Read the copy that was named, which must be there, and the installation's own anchor."""
+    """Read the copy that was named, which must exist, and the installation's own anchor."""
     try:
         anchors = anchor.read(copy) if copy is not None else []
         if found.anchor.is_file() or (found.audit_anchor is not None and copy is None):
@@ -118,7 +118,7 @@ def _anchors(found: Settings, copy: Path | None) -> list[Anchored]:
     return anchors
 
 
-def _told_of_anchor(verdict: Verdict, found: Settings) -> str:
+def _anchor_line(verdict: Verdict, found: Settings) -> str:
     if verdict.anchored:
         return f"checkpoint {verdict.anchored} is the newest that an anchor outside the database confirms"
     return (
@@ -179,7 +179,7 @@ def audit_accesses(limit: int, *, all_: bool, json_: bool, **query: str) -> None
 
 
 def _newest(path: str, limit: int | None, **query: str) -> list[dict[str, Any]]:
-    """Read the newest records, all without a limit; say on standard error when there are more."""
+    """Read the newest records, or all of them without a limit; print on standard error if there are more."""
     if limit is None:
         return api.every(path, **query)
     found, more = api.some(path, limit, **query)

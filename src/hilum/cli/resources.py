@@ -1,4 +1,4 @@
-"""Commands that speak the API: who is here, what is registered, what is installed."""
+"""``hilum login`` and ``hilum tenant``, and how commands print what the API returns."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -40,7 +40,7 @@ def show(
     json_: bool,
     named: Mapping[str, str] = _NO_NAMES,
 ) -> None:
-    """Print a list as asked. ``named``: for each column of ids the list that names them, to show people the names."""
+    """Print a list as a table or as JSON. ``named``: for columns of ids, the API's list with their names, which people are shown."""
     if json_:
         as_json(found)
         return
@@ -51,13 +51,13 @@ def show(
 
 
 def names_in(path: str) -> dict[str, str]:
-    """Return the names in one of the API's lists by id; none where the caller may not see it."""
+    """Return the names in one of the API's lists by id; empty if the caller may not see it."""
     readable = api.readable(path) is not None
     return {each["id"]: each["name"] for each in api.every(path)} if readable else {}
 
 
 def show_one(found: dict[str, Any], *, json_: bool) -> None:
-    """Print one record as asked; what the API has nothing to say of is done."""
+    """Print one record as text or as JSON; "done" if the API's answer was empty."""
     if json_:
         as_json(found)
         return
@@ -68,7 +68,7 @@ def show_one(found: dict[str, Any], *, json_: bool) -> None:
 
 
 def show_done(found: dict[str, Any], *, json_: bool) -> None:
-    """Print what was done or waits for a second person, and on standard error what to do next."""
+    """Print what was done, or waits for a second person, and on standard error what to do next."""
     if json_ or "approval" not in found:
         show_one(found, json_=json_)
     if "approval" not in found:
@@ -107,7 +107,7 @@ def _plain(value: Any) -> str:
 @click.option("--tenant", default="", help="Your hospital; leave out for the platform's staff.")
 @click.password_option(confirmation_prompt=False, help="Asked for when not given.")
 def login(username: str, tenant: str, password: str) -> None:
-    r"""Get an API token and keep it for the next commands.
+    r"""Get an API token, and save it for the next commands.
 
     \b
     Examples:
@@ -127,7 +127,7 @@ def login(username: str, tenant: str, password: str) -> None:
 
 @click.group()
 def tenant() -> None:
-    r"""Look after hospitals.
+    r"""Manage hospitals.
 
     \b
     Examples:
@@ -197,7 +197,7 @@ def tenant_change(
     active: bool | None,
     json_: bool,
 ) -> None:
-    r"""Change a hospital; what is left out stays. Another origin of its own waits for a second person.
+    r"""Change a hospital; options left out keep their values. A new --base-url waits for a second person.
 
     \b
     Example:
@@ -225,7 +225,7 @@ def tenant_upstream(
 ) -> None:
     r"""Move a hospital to another FHIR server, or change how its server is reached; it waits for a second person.
 
-    It replaces the whole setting: what is left out is empty afterwards, the Authorization too.
+    It replaces the whole setting: options left out are empty afterwards, including the Authorization.
 
     \b
     Example:
@@ -247,9 +247,9 @@ def tenant_upstream(
 @click.option("--name", required=True, help="What people call it.")
 @json_option
 def tenant_peer(tenant_id: str, kind: str, name: str, *, json_: bool) -> None:
-    r"""Ask for a client for a hospital's EHR or data service; it waits for a second person.
+    r"""Request a client for a hospital's EHR or data service; it waits for a second person.
 
-    Its secret is the half printed here and, right after it, the half that the second person is shown.
+    Its secret is the half printed here, followed directly by the half that the second person is shown.
 
     \b
     Example:

@@ -1,4 +1,4 @@
-"""``hilum sandbox``: three hospitals that do not exist, on this machine."""
+"""``hilum sandbox``: three synthetic hospitals on this machine."""
 
 import os
 import secrets
@@ -79,7 +79,7 @@ def seed(port: int, sandbox_port: int) -> None:
 
 
 def welcome(found: Settings) -> None:
-    """Print where to click, and what the command line needs."""
+    """Print the addresses to open, and how to sign in on the command line."""
     click.echo()
     click.secho("Hilum is running. Everyone in it is synthetic.", bold=True)
     click.echo(f"  Launch an app from a chart   {found.sandbox_url}/sandbox")
@@ -101,20 +101,20 @@ def welcome(found: Settings) -> None:
     )
     click.echo(f"                               ({password})")
     ours = os.environ["HILUM_DATA_DIR"] == DATA_DIR
-    removal = "`make clean` removes it." if ours else "delete that folder to begin anew."
+    removal = "`make clean` removes it." if ours else "delete that folder to start over."
     click.echo(f"  Stop with Ctrl-C. The data is in {found.data_dir}; {removal}")
     sys.stdout.flush()
 
 
 def _program() -> str:
-    """Return how this program is called from another terminal in this folder."""
+    """Return the command that starts this program from another terminal in this folder."""
     program = Path(sys.argv[0])
     inside = program.is_absolute() and program.is_relative_to(Path.cwd())
     return os.path.relpath(program) if inside else str(program)
 
 
 def prepare(found: Settings) -> None:
-    """Migrate, then carry out the sandbox's plan where it has not been carried out."""
+    """Migrate the database, then seed the sandbox unless it is seeded already. Exits 1 if that is refused."""
     from hilum.app import seed as plan
     from hilum.infra.migrations.run import migrate
 
@@ -149,7 +149,7 @@ def prepare(found: Settings) -> None:
 
 
 def require_wallet(found: Settings) -> None:
-    """Refuse to serve the sandbox site of a sandbox whose files lie elsewhere, or to strangers one that was not seeded for them."""
+    """Exit 1 if this sandbox's files are not on this node, or if it is open to strangers but has the published passwords."""
     if (found.data_dir / FILE_NAME).is_file():
         try:
             seeded_for_strangers = Wallet.load(found.data_dir / FILE_NAME).public
@@ -177,7 +177,7 @@ def require_wallet(found: Settings) -> None:
 
 
 def _holds_nobody_real(ctx: Context) -> None:
-    """Refuse data that is not a sandbox's own: real hospitals, or a platform that somebody set up and has none yet."""
+    """Raise NotPermitted for data of a real platform: hospitals that are not synthetic, or staff without any hospital yet."""
     tenants = identity.list_tenants(ctx)
     if not all(each.sandbox for each in tenants) or (not tenants and identity.list_people(ctx, None)):
         raise NotPermitted(

@@ -30,11 +30,11 @@ if TYPE_CHECKING:
 @click.option("--password", default="", help="Asked for when not given.")
 @click.option("--json", "json_", is_flag=True, help="Print JSON.")
 def init(*, username: str, name: str, password: str, json_: bool) -> None:
-    r"""Make the key-encryption key; with it set, make the first two administrators, one a run.
+    r"""Create the key-encryption key; with it set, add the first two administrators, one in each run.
 
-    Without HILUM_SECRET_KEY a key is made and shown once; it is stored nowhere. Where there is data already none is made, since a new
-    key would not open it. With the key set, the database is migrated and an administrator is added; that works while there are fewer
-    than two, so that there are two people for what takes two.
+    Without HILUM_SECRET_KEY a key is created and shown once; it is not stored. If there is data already, no key is created, since it
+    would not open that data. With the key set, the database is migrated and an administrator is added, up to two: some actions take
+    two people.
 
     \b
     Examples:
@@ -88,7 +88,7 @@ def _add_first_administrator(ctx: Context, username: str, name: str, password: s
             "There are two administrators already; they add others by `hilum person add`.",
         )
     if fault := signin_policy.password_fault(password):
-        raise Invalid("password_invalid", "The password cannot be taken.", fields={"password": fault})
+        raise Invalid("password_invalid", "This password cannot be used.", fields={"password": fault})
     person = identity.add_person(ctx, NewPerson(None, username, name, StaffRole.PLATFORM_ADMIN))
     signin.set_password(ctx, person.id, digest)
     return person
@@ -197,7 +197,9 @@ def _show_plan(made: "Plan", *, json_: bool) -> None:
     for step in made.steps:
         click.echo(f"  {step.revision}  {step.title} (releases from {step.compatible_from} on work with it)")
     for each in made.blocking_nodes:
-        click.echo(f"  {each.name} runs release {each.release} and must stop serving first; it is asked to.")
+        click.echo(
+            f"  {each.name} runs release {each.release} and must stop serving first; it will be asked to stop."
+        )
 
 
 def _migrate() -> None:
@@ -212,4 +214,7 @@ def _migrate() -> None:
 
 
 def _unwritable(error: OSError) -> Unavailable:
-    return Unavailable("database_unavailable", f"The database cannot be made: {error.strerror}.")
+    return Unavailable(
+        "database_unavailable",
+        f"The database cannot be created: {error.strerror}. Check HILUM_DATABASE_URL and its directory.",
+    )

@@ -1,4 +1,4 @@
-"""``hilum switch`` and ``hilum explain``: stop something now, and ask why."""
+"""``hilum switch`` and ``hilum explain``: stop something now, and find out why a request was answered as it was."""
 
 from dataclasses import asdict
 from datetime import datetime
@@ -17,7 +17,7 @@ COLUMNS = ("id", "kind", "key", "mode", "in_force", "reason", "engaged_by", "eng
 
 @click.group()
 def switch() -> None:
-    r"""Stop something now, and let it go again.
+    r"""Stop something now, and release it again.
 
     \b
     Examples:
@@ -56,7 +56,7 @@ def switch() -> None:
 def engage(
     *, kind: str, key: str, mode: str, reason: str, expires_at: datetime | None, local: bool, json_: bool
 ) -> None:
-    r"""Put a kill switch in force. A full stop ends what was issued before it, for good.
+    r"""Engage a kill switch. A full stop ends what was issued before it, for good.
 
     \b
     Examples:
@@ -79,7 +79,7 @@ def engage(
 @click.option("--tenant", default="", help="Only those of one hospital.")
 @json_option
 def list_(tenant: str, *, json_: bool) -> None:
-    r"""List switches, newest first, released ones too.
+    r"""List switches, newest first, including released ones.
 
     \b
     Example:
@@ -119,7 +119,7 @@ def show_switch(switch_id: str, *, json_: bool) -> None:
 def release(switch_id: str, *, local: bool, json_: bool) -> None:
     r"""Release a switch; a wide one waits for a second person of the staff.
 
-    Nobody releases a switch on themselves. The host releases narrow ones: that is the way back when every administrator is stopped.
+    Nobody can release a switch on themselves. When every administrator is stopped, release a narrow switch on the host with --local.
 
     \b
     Examples:
@@ -147,7 +147,7 @@ def release(switch_id: str, *, local: bool, json_: bool) -> None:
 @click.option("--local", is_flag=True, help="On this host, without the network.")
 @json_option
 def explain(request_id: str, *, local: bool, json_: bool) -> None:
-    r"""Say why a request was answered as it was. The id is in the answer's X-Request-Id header.
+    r"""Explain why a request was answered as it was. Its id is in the answer's X-Request-Id header.
 
     \b
     Example:

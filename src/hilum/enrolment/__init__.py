@@ -1,4 +1,4 @@
-"""Enrolment: how somebody comes to an account of their own, and who else must agree.
+"""Enrolment: how people get accounts, and which of them take two people.
 
 Owns: one-time links through which an owner sets the password, setup codes, the link's page, the API's people.
 Must not know: apps, launches, OAuth codes and tokens; how passwords are stored (signin), what a role may do (identity).

@@ -1,4 +1,4 @@
-"""One-time links, and their limits."""
+"""One-time links, setup codes, and their limits."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -11,15 +11,15 @@ from hilum.kernel.ids import PersonId, TenantId
 LINK_PREFIX = "hil_ln_"
 LINK_LIFE = timedelta(hours=72)
 CODE_TRIES = 5
-"""Wrong setup codes before a link is dead."""
+"""Attempts at a setup code before its link stops working."""
 CODE_LETTERS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-"""Crockford's base32: nothing that is read for something else."""
+"""Crockford's base32: no letters that are mistaken for digits."""
 CODE_GROUPS, CODE_GROUP = 3, 4
 """Sixty bits, written XXXX-XXXX-XXXX."""
 
 
 class Purpose(StrEnum):
-    """What a link is for; it opens nothing else."""
+    """What a link may be used for."""
 
     ENROL = "enrol"
     RESET = "reset"
@@ -27,7 +27,7 @@ class Purpose(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A one-time link without its secret. ``code_digest`` is empty where no setup code goes with it."""
+    """A one-time link without its secret. ``code_digest`` is empty if no setup code is needed."""
 
     digest: str
     person: PersonId
@@ -45,7 +45,7 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class IssuedLink:
-    """A link as it is shown, once."""
+    """A link with its secret, which is shown only once."""
 
     secret: str
     tenant: TenantId | None
@@ -54,7 +54,7 @@ class IssuedLink:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A person, and the link through which they set their password, which is shown here only."""
+    """A person, and the link through which they set their password."""
 
     person: Person
     link: IssuedLink
@@ -62,7 +62,7 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """Whom a link is for, as its page shows it. ``needs_code``: a setup code goes with it."""
+    """Whom a link is for, as its page shows it. ``needs_code``: a setup code must be entered."""
 
     person: Person
     purpose: Purpose
@@ -72,7 +72,7 @@ class Visitor:
 
 
 class WrongCode(NotPermitted):
-    """The setup code is not the one that goes with the link."""
+    """The setup code does not belong to the link."""
 
     def __init__(self, tries_left: int) -> None:
         left = "1 try is left" if tries_left == 1 else f"{tries_left} tries are left"

@@ -42,7 +42,7 @@ class _LinkPage:
         self._kit = kit
 
     async def show(self, request: Request) -> Response:
-        """Show whom the link is for. Looking does not use it, so that a mail scanner does not either."""
+        """Show whom the link is for. This does not use it up: mail scanners open links too."""
         return await self._page(request, await self._find(request))
 
     async def set_password(self, request: Request) -> Response:

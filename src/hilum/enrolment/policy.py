@@ -26,7 +26,7 @@ _MISREAD = str.maketrans({"O": "0", "I": "1", "L": "1", "-": None, " ": None})
 
 
 def write_person(person: NewPerson | Person) -> dict[str, Any]:
-    """Write who somebody is or shall be; the tenant stands beside it."""
+    """Return a person, or one to be added, as the record of an approval; the approval holds the tenant."""
     return {
         "username": person.username,
         "name": person.name,
@@ -37,7 +37,7 @@ def write_person(person: NewPerson | Person) -> dict[str, Any]:
 
 
 def read_person(tenant: TenantId | None, order: Mapping[str, Any]) -> NewPerson:
-    """Read who shall be added."""
+    """Parse the person to be added from the record of an approval."""
     return NewPerson(
         tenant=tenant,
         username=order["username"],
@@ -65,19 +65,19 @@ def link_fault(link: Link, now: datetime) -> str:
 
 
 def digest(secret: str) -> str:
-    """Return the form in which a link's secret is stored and looked up."""
+    """Return the digest under which a link is stored and found."""
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
 def code_from(secret: str) -> str:
-    """Write a setup code from fresh randomness."""
+    """Build a setup code from a random secret."""
     raw = hashlib.sha256(secret.encode()).digest()
     letters = "".join(CODE_LETTERS[byte & 31] for byte in raw[: CODE_GROUPS * CODE_GROUP])
     return "-".join(letters[at : at + CODE_GROUP] for at in range(0, len(letters), CODE_GROUP))
 
 
 def code_digest(approval: str, code: str) -> str:
-    """Return the form in which a setup code is stored: bound to its approval, and as people may type it."""
+    """Return the digest of a setup code, bound to its approval. Case, spaces, dashes and letters mistaken for digits do not matter."""
     plain = code.strip().upper().translate(_MISREAD)
     return hashlib.sha256(f"{approval}\0{plain}".encode()).hexdigest()
 

@@ -1,4 +1,4 @@
-"""The API's people and resets."""
+"""The API's routes of people, their charts and resets."""
 
 from datetime import datetime
 from functools import partial
@@ -36,7 +36,7 @@ ADMINISTRATORS = ("platform_admin", "administrator")
 
 
 class NewPersonAsked(Strict):
-    """``tenant`` is left out for the platform's staff. There is no password: its owner sets it through the link."""
+    """``tenant`` is left out for the platform's staff. There is no password: the person sets it through the link."""
 
     tenant: Id | None = None
     username: Line
@@ -47,7 +47,7 @@ class NewPersonAsked(Strict):
 
 
 class ChartShown(BaseModel):
-    """``until``: when it is theirs no more; null without an end."""
+    """``until``: when the person may no longer open the chart; null without an end."""
 
     patient: str
     until: datetime | None
@@ -83,7 +83,7 @@ class PersonShown(BaseModel):
 
 
 class LinkShown(BaseModel):
-    """A one-time link, shown here only. Its owner opens ``url`` and sets the password."""
+    """A one-time link, shown only here. Its owner opens ``url`` and sets the password."""
 
     url: str
     expires_at: datetime
@@ -101,7 +101,7 @@ class ChartAsked(Strict):
 
 
 class ChartsAsked(Strict):
-    """The whole list: what is not in it is taken away."""
+    """The whole list: a chart that is not in it is taken away."""
 
     charts: Annotated[tuple[ChartAsked, ...], Field(max_length=PROXIES_BOUND)]
 
@@ -133,13 +133,13 @@ def _people(router: APIRouter, kit: Kit) -> None:
 
     @router.get("/people/{person}", tags=["identity"], openapi_extra=audience(ONESELF, *ADMINISTRATORS))
     async def get_person(request: Request, person: Id) -> PersonShown:
-        """Show somebody."""
+        """Show a person."""
         verb = partial(identity.view_person, person_id=PersonId(person))
         return PersonShown.of(await look(kit, request, verb))
 
     @router.delete("/people/{person}", tags=["identity"], openapi_extra=audience(*ADMINISTRATORS))
     async def deactivate_person(request: Request, person: Id) -> PersonShown:
-        """Deactivate somebody for good; not the last platform administrator."""
+        """Deactivate a person for good; not the last platform administrator."""
         verb = partial(identity.deactivate_person, person_id=PersonId(person))
         return PersonShown.of(await change(kit, request, verb))
 
@@ -174,10 +174,10 @@ def _ways_in(router: APIRouter, kit: Kit) -> None:
         openapi_extra=audience(*ADMINISTRATORS),
     )
     async def add_person(request: Request, body: NewPersonAsked) -> Response:
-        """Add somebody; the answer holds the link through which they set their password.
+        """Add a person; the answer holds the link through which they set their password.
 
-        The platform's staff, administrators of a tenant, and who would open what is or was another account's own, wait for a second
-        person (202); then nobody exists yet.
+        Staff of the platform, administrators of a tenant, and people who could open a chart that is or was another account's own wait
+        for a second person (202); they are added only when that person approves.
         """
         order = NewPerson(
             tenant=_tenant(body.tenant),
@@ -198,9 +198,9 @@ def _ways_in(router: APIRouter, kit: Kit) -> None:
         openapi_extra=audience(*ADMINISTRATORS),
     )
     async def reset_person(request: Request, person: Id) -> Response:
-        """Make a new link through which somebody sets their password; links before it are dead.
+        """Create a new link through which a person sets their password; earlier links stop working.
 
-        For an account in use, and one that took two people to make, it waits for a second person (202).
+        For an account in use, and one that took two people to add, it waits for a second person (202).
         """
         verb = partial(service.reset, person_id=PersonId(person))
         return sent(await change(kit, request, verb))

@@ -35,10 +35,10 @@ STAFF_PLACE = "Platform staff"
 
 
 def add_person(ctx: Context, order: NewPerson) -> Opened | Asked:
-    """Add somebody without a password: their enrolment link, or what waits for a second person.
+    """Add a person without a password; return their enrolment link, or what waits for a second person.
 
-    Two people are needed for an account with power, and for one that opens what is or was another account's own. Raises NotPermitted,
-    Invalid, NotFound (tenant), Conflict (username or ``fhirUser`` taken), Unavailable (too many wait).
+    Two people are needed for an account with power, and for one that can open a chart that is or was another account's own. Raises
+    NotPermitted, Invalid, NotFound (tenant), Conflict (username or ``fhirUser`` taken), Unavailable (too many wait).
     """
     order = identity.require_addable(ctx, order)
     if not identity.adding_takes_two(ctx, order):
@@ -48,9 +48,9 @@ def add_person(ctx: Context, order: NewPerson) -> Opened | Asked:
 
 
 def reset(ctx: Context, person_id: PersonId) -> Opened | Asked:
-    """Open a way into somebody's account for its owner: a new link, or what waits for a second person.
+    """Issue a new link into a person's account; return it, or what waits for a second person.
 
-    The password before counts until another is set. Raises NotFound, NotPermitted, Conflict (inactive), Unavailable (too many wait).
+    The old password works until a new one is set. Raises NotFound, NotPermitted, Conflict (inactive), Unavailable (too many wait).
     """
     person = identity.view_person(ctx, person_id)
     _require_resettable(ctx, person)
@@ -62,7 +62,7 @@ def reset(ctx: Context, person_id: PersonId) -> Opened | Asked:
 
 
 def _owners(ctx: Context, who: NewPerson | Person, *, but: str = "") -> dict[str, Any]:
-    """Return whose own is or was what an account opens, as the second person sees it."""
+    """Return the accounts whose own charts this account could open, past accounts too, as the second person is shown them."""
     return {"own_of": identity.list_owners(ctx, who.tenant, who.fhir_user, who.patients, but=but)}
 
 
@@ -79,7 +79,7 @@ def _require_resettable(ctx: Context, person: Person) -> None:
         detail = "To change your own password, use `hilum person password`. If you have forgotten it, ask a colleague to reset it."
         raise NotPermitted("about_you", detail)
     if not person.active:
-        raise Conflict("person_inactive", "This person is inactive; they need a new account.")
+        raise Conflict("person_inactive", "This person is inactive for good. Add a new account for them.")
 
 
 def _ask(
@@ -92,7 +92,7 @@ def _ask(
 
 
 def one_of_two(ctx: Context, person_id: PersonId, since: datetime) -> Actor | None:
-    """Return somebody as an actor, if they count as one of two people now, for what they did at ``since``."""
+    """Return a person as an actor, if they count as one of two people now for what they asked at ``since``; else None."""
     if not identity.counts_as_one_of_two(ctx, person_id, since=since):
         return None
     return signin_policy.actor_of(identity.get_person(ctx, person_id))
@@ -118,11 +118,11 @@ def _opened(ctx: Context, person: Person, approval: Approval) -> CarriedOut:
 
 
 CARRY_OUT = {ApprovalKind.CREATE: _carry_out_create, ApprovalKind.RESET: _carry_out_reset}
-"""How this room's acts are carried out once a second person agreed."""
+"""How this room's acts are carried out once a second person has agreed."""
 
 
 def _issue(ctx: Context, person: Person, approval: Approval | None = None) -> IssuedLink:
-    """Issue a link; every unused one of the person before it is dead."""
+    """Issue a link; the person's earlier unused links stop working."""
     enrolled = signin.has_password(ctx, person.id)
     secret = LINK_PREFIX + ctx.ids.secret()
     link = Link(
@@ -150,12 +150,12 @@ def _issue(ctx: Context, person: Person, approval: Approval | None = None) -> Is
 
 
 def end_all(ctx: Context) -> int:
-    """Let no link be used any more, after a restore; return how many those were."""
+    """End every unused link, after a restore; return how many there were."""
     return store.end_all(ctx.tx, ctx.now)
 
 
 def find_link(ctx: Context, secret: str, tenant: TenantId | None) -> Visitor:
-    """Find whom a link is for, without using it. Raises NotFound for whatever cannot be used here and now."""
+    """Find whom a link is for, without using it up. Raises NotFound if it cannot be used at this tenant now."""
     found = store.find_link(ctx.tx, policy.digest(secret)) if policy.looks_like_link(secret) else None
     if found is None or found.tenant != tenant or policy.link_fault(found, ctx.now):
         raise _unusable()
@@ -167,10 +167,11 @@ def find_link(ctx: Context, secret: str, tenant: TenantId | None) -> Visitor:
 
 
 def use_link(ctx: Context, secret: str, tenant: TenantId | None, *, code: str, digest: str) -> Person:
-    """Set the password of a link's owner, once; their sessions and API tokens end. ``digest`` is the password's, hashed before.
+    """Set the password of a link's owner, once; their sessions and API tokens end. ``digest`` is the hash of the password.
 
-    Raises NotFound (cannot be used), WrongCode.
+    Raises NotFound (cannot be used), WrongCode, Conflict (used at this moment).
     """
+    # The attempt is counted before the code is compared: attempts at the same moment must not share one count.
     found = (
         store.count_try(ctx.tx, policy.digest(secret), ctx.now) if policy.looks_like_link(secret) else None
     )
@@ -195,6 +196,7 @@ def use_link(ctx: Context, secret: str, tenant: TenantId | None, *, code: str, d
             "This link has just been used. If it was not you, ask for a new link and inform your administrator.",
         )
     signin.enrol(ctx, person, digest)
+    # A colleague who issued this link could have used it: the account counts as one of two people only after a week again.
     if not found.issued_by.startswith(f"{ActorKind.HOST}:"):
         identity.restart_age(ctx, person.id, ctx.now)
     audit.record(ctx.as_actor(signin_policy.actor_of(person)), event)
@@ -202,4 +204,7 @@ def use_link(ctx: Context, secret: str, tenant: TenantId | None, *, code: str, d
 
 
 def _unusable() -> NotFound:
-    return NotFound("link_unusable", "This link has been used, has expired or was replaced by a newer one.")
+    return NotFound(
+        "link_unusable",
+        "This link has been used, has expired or was replaced by a newer one. Ask your administrator for a new one.",
+    )

@@ -1,4 +1,4 @@
-"""Links as rows."""
+"""The table of one-time links."""
 
 from dataclasses import asdict
 from datetime import datetime
@@ -54,9 +54,9 @@ def save_links_replaced(tx: Connection, person: PersonId, at: datetime) -> None:
 
 
 def count_try(tx: Connection, digest: str, now: datetime) -> Link | None:
-    """Count an attempt at a link that can be used, before its code is looked at; None when it cannot be used.
+    """Count an attempt at a link, before its code is checked; None if the link cannot be used.
 
-    One statement counts, so attempts at the same moment do not slip through together.
+    One statement checks and counts, so that concurrent attempts cannot exceed the limit.
     """
     usable = (
         links.c.digest == digest,
@@ -71,7 +71,7 @@ def count_try(tx: Connection, digest: str, now: datetime) -> Link | None:
 
 
 def save_link_used(tx: Connection, digest: str, at: datetime) -> bool:
-    """Use a link up in one statement; False if it was used or replaced meanwhile."""
+    """Mark a link as used in one statement; False if it was used or replaced meanwhile."""
     unused = (links.c.digest == digest, links.c.used_at.is_(None), links.c.replaced_at.is_(None))
     return tx.execute(links.update().where(*unused).values(used_at=at)).rowcount == 1
 
@@ -81,6 +81,6 @@ def delete_links_before(tx: Connection, at: datetime) -> None:
 
 
 def end_all(tx: Connection, at: datetime) -> int:
-    """Let no link be used any more; return how many those were."""
+    """End every unused link; return how many there were."""
     open_ = links.update().where(links.c.used_at.is_(None), links.c.replaced_at.is_(None))
     return tx.execute(open_.values(replaced_at=at)).rowcount

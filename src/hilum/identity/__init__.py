@@ -5,6 +5,6 @@ may do to each resource type.
 Must not know: passwords and sessions (signin), apps, tokens, how a FHIR server is reached.
 Public verbs: add_tenant, get_tenant, list_tenants, update_tenant, add_person, get_person, find_person_by_username,
 list_people, deactivate_person, facts.
-Invariants: a tenant's id and whether it is a sandbox never change; an unknown role or resource type has no right; whoever
-was deactivated is never active again, so nothing issued to them revives.
+Invariants: a tenant's id and whether it is a sandbox never change; an unknown role or resource type has no right; a deactivated
+person is never active again, so nothing that was issued to them becomes valid again.
 """

@@ -9,7 +9,7 @@ from enum import StrEnum
 from hilum.kernel.ids import Part, PersonId, TenantId
 
 IDENTITY = Part("identity")
-"""The part of the facts that holds tenants and who is inactive; its keys are ``tenant/<id>`` and ``person/<id>``."""
+"""The part of the facts with tenants and inactive people; its keys are ``tenant/<id>`` and ``person/<id>``."""
 TENANTS_BOUND = 10_000
 PROXIES_BOUND = 50
 EHR_ORIGINS_BOUND = 20
@@ -21,17 +21,17 @@ CREDENTIALS_BOUND = 4_000
 SECOND_PERSON_AGE = timedelta(days=7)
 """How old an account must be to be one of the two people that some acts take (security decision 25)."""
 SECOND_PEOPLE_MIN = 2
-"""So many of the staff who may be the second person are always left."""
+"""How many of the staff who may be the second person must always remain."""
 FIRST_ADMINISTRATORS = 2
-"""So many platform administrators the host may set up, so that there are two people from the first day."""
+"""How many platform administrators the host may set up, so that there are two people from the first day."""
 CHART_RACE = timedelta(minutes=1)
-"""A token that was being issued while a chart was taken away may have been issued so much later and still hold it."""
+"""A token issued up to so long after a chart was taken away may still hold it: the two may have happened at the same time."""
 NEGATIVE_WINDOW = timedelta(minutes=65)
-"""How long a deactivation must be told to the gateway: no access token outlives it."""
+"""How long the gateway must be able to see a deactivation: longer than any access token lives."""
 
 
 class Role(StrEnum):
-    """What somebody is at a tenant. Each has its rights in ``policy.RIGHTS``."""
+    """What a person is at a tenant. Each role has its rights in ``policy.RIGHTS``."""
 
     PHYSICIAN = "physician"
     NURSE = "nurse"
@@ -43,7 +43,7 @@ class Role(StrEnum):
 
 
 class StaffRole(StrEnum):
-    """What somebody is on the platform's own staff."""
+    """What a person is on the platform's staff."""
 
     PLATFORM_ADMIN = "platform_admin"
     SECURITY = "security"
@@ -52,16 +52,16 @@ class StaffRole(StrEnum):
 
 
 class Bar(StrEnum):
-    """Why somebody's credential makes no actor now."""
+    """Why a person's credential is not accepted now."""
 
     INACTIVE = "inactive"
     """The person or their tenant is not active."""
     STOPPED = "stopped"
     """A full stop is in force on the person, their tenant or the platform."""
     ISSUED_BEFORE = "issued_before"
-    """The credential was issued before such a stop ended, and stays dead."""
+    """The credential was issued before such a stop ended, and stays invalid."""
     READ_ONLY = "read_only"
-    """A switch lets the person only read."""
+    """A switch permits the person to read only."""
 
 
 class UpstreamKind(StrEnum):
@@ -80,8 +80,8 @@ class MovedReads(StrEnum):
 class UpstreamRef:
     """Where a tenant's FHIR server is. ``credentials_sealed`` is opened by the upstream room only.
 
-    ``public_url`` is the base that the server writes in its answers, where that is another than ``url``. ``attachment_hosts`` are those
-    whose addresses apps may be shown in attachments; no other address of an attachment elsewhere is.
+    ``public_url`` is the base that the server writes in its answers, if it differs from ``url``. ``attachment_hosts``: apps see
+    addresses of attachments only on these hosts; addresses on any other are withheld.
     """
 
     kind: UpstreamKind
@@ -97,7 +97,7 @@ class Tenant:
     name: str
     upstream: UpstreamRef
     base_url: str = ""
-    """Own origin of the tenant, when it does not live under the platform's; empty otherwise."""
+    """The tenant's own origin; empty if it is served under the platform's."""
     ehr_origins: tuple[str, ...] = ()
     """Origins of the tenant's EHR that may frame a consent page."""
     moved_reads: MovedReads = MovedReads.REFUSE
@@ -107,7 +107,7 @@ class Tenant:
 
 @dataclass(frozen=True, slots=True)
 class TenantChange:
-    """What to change of a tenant; None leaves it. Id and ``sandbox`` never change."""
+    """A change of a tenant; None leaves a field as it is. Id and ``sandbox`` never change."""
 
     name: str | None = None
     base_url: str | None = None
@@ -119,7 +119,7 @@ class TenantChange:
 
 @dataclass(frozen=True, slots=True)
 class NewPerson:
-    """Somebody to add. ``tenant`` is None for staff, whose ``role`` is a StaffRole."""
+    """A person to add. ``tenant`` is None for staff, whose ``role`` is a StaffRole."""
 
     tenant: TenantId | None
     username: str
@@ -131,7 +131,7 @@ class NewPerson:
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Somebody who can sign in. ``patients`` are the charts that are theirs: their own and those they act for as a proxy.
+    """A person who can sign in. ``patients`` are the charts that they may open: their own and those they act for as a proxy.
 
     ``tenant`` is None for the platform's staff. ``fhir_user`` is a relative reference such as ``Practitioner/12``.
     """
@@ -147,14 +147,14 @@ class Person:
     created_at: datetime | None = None
     deactivated_at: datetime | None = None
     age_counts_from: datetime | None = None
-    """When somebody else last opened a way into the account: made it, or reset its password. None counts as just now."""
+    """When a colleague last issued a link into the account, by adding or resetting it. None counts as just now."""
     chart_ends: tuple[tuple[str, datetime], ...] = ()
-    """Charts of ``patients`` that are theirs until a moment only, such as a ward's age of majority."""
+    """Charts of ``patients`` that end at a moment, such as when a child comes of age."""
 
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """A chart that somebody may open, until a moment or without an end."""
+    """A chart that a person may open, until a moment or without an end."""
 
     patient: str
     until: datetime | None = None
@@ -174,10 +174,11 @@ class TenantFacts:
 
 @dataclass(frozen=True, slots=True)
 class IdentityFacts:
-    """``inactive_people``: those deactivated within the life of an access token; who refreshes or signs in is judged by the row.
+    """What enforcement must know of tenants and people, besides what is in tokens.
 
-    ``lost_charts``: by person, the charts taken from them within that life or to be taken soon, and when. ``recent_losses``: the same
-    people, by their latest loss, so that entries expire at the cost of what expires.
+    ``inactive_people``: those deactivated within the life of an access token; sign-in and refresh read the row itself.
+    ``lost_charts``: by person, the charts taken away within that time or soon, and when. ``recent_losses``: the same people by their
+    latest loss, so that removing expired entries costs no more than their number.
     """
 
     tenants: Mapping[TenantId, TenantFacts] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""What waits for a second person in this room, as a record that people read and this room reads again. Pure."""
+"""The acts of this room that wait for a second person, as records that people read and this room parses again. Pure."""
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,7 +24,7 @@ def changed_fields(change: TenantChange) -> dict[str, Any]:
 
 
 def write_tenant(tenant: Tenant, fields: Iterable[str]) -> dict[str, Any]:
-    """Write some fields of a tenant. Credentials are shown by digest: whether they change, not what they are."""
+    """Return some fields of a tenant as a record. Credentials are a digest, which shows only whether they change."""
     written: dict[str, Any] = {}
     for name in fields:
         value = getattr(tenant, name)
@@ -42,7 +42,7 @@ def write_tenant(tenant: Tenant, fields: Iterable[str]) -> dict[str, Any]:
 
 
 def read_tenant_change(order: Mapping[str, Any], sealed: str) -> TenantChange:
-    """Read the change that ``write_tenant`` wrote; ``sealed`` are the credentials."""
+    """Parse the change from a record of ``write_tenant``; ``sealed`` are the credentials."""
     upstream, origins, moved = (order.get(name) for name in ("upstream", "ehr_origins", "moved_reads"))
     return TenantChange(
         name=order.get("name"),
@@ -63,20 +63,20 @@ def read_tenant_change(order: Mapping[str, Any], sealed: str) -> TenantChange:
 
 
 def write_charts(charts: Sequence[Chart]) -> list[dict[str, Any]]:
-    """Write charts with their ends."""
+    """Return charts with their ends as a record."""
     return [
         {"patient": each.patient, "until": each.until.isoformat() if each.until else None} for each in charts
     ]
 
 
 def charts_of(person: Person) -> tuple[Chart, ...]:
-    """Return the charts that are somebody's, with their ends."""
+    """Return the charts that a person may open, with their ends."""
     ends = dict(person.chart_ends)
     return tuple(Chart(each, ends.get(each)) for each in person.patients)
 
 
 def read_charts(written: Sequence[Mapping[str, Any]]) -> tuple[Chart, ...]:
-    """Read charts with their ends."""
+    """Parse charts with their ends from a record."""
     return tuple(
         Chart(each["patient"], datetime.fromisoformat(each["until"]) if each["until"] else None)
         for each in written

@@ -1,4 +1,4 @@
-"""Roles and their rights, who may administer whom, and what names may look like. Pure."""
+"""Roles and their rights, who may administer whom, and which names are valid. Pure."""
 
 import ipaddress
 import re
@@ -53,7 +53,7 @@ FHIR_USERS: Mapping[Role, frozenset[str]] = MappingProxyType(
         Role.PATIENT: frozenset({"Patient", "RelatedPerson", "Person"}),
     }
 )
-"""The resource types that a person of a role can be. A clinician is no patient, whatever the administrator writes."""
+"""The resource types that a person of a role can be. A clinician's ``fhirUser`` is never a Patient."""
 _HOST = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)(?:\.(?!-)[a-z0-9-]{1,63}(?<!-))*")
 
 _SHARED = [
@@ -220,29 +220,29 @@ RIGHTS: Mapping[Role, Mapping[str, str]] = MappingProxyType(
         ),
     }
 )
-"""Role -> resource type -> letters c r u d s. What is not in it is no right."""
+"""Role -> resource type -> letters c r u d s. Anything not listed is not permitted."""
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 REACHES_ALL_PATIENTS = frozenset({Role.PHYSICIAN, Role.NURSE, Role.ANALYST, Role.FRONT_DESK})
 
 
 def rights_of(role: str) -> Mapping[str, str]:
-    """Return what a role may do, type by type; an unknown role may do nothing."""
+    """Return the rights of a role, by resource type; empty for an unknown role."""
     return RIGHTS[Role(role)] if role in ROLES else _NOTHING
 
 
 def reaches_all_patients(role: str) -> bool:
-    """Return whether a role reaches every patient of its tenant; others reach their own charts only."""
+    """Check whether a role may open every patient's chart at its tenant; other roles open their own charts only."""
     return role in REACHES_ALL_PATIENTS
 
 
 def patients_openable(person: Person) -> tuple[str, ...] | None:
-    """Return the charts somebody may open; None means every chart of the tenant, an empty tuple none."""
+    """Return the charts a person may open; None means every chart of the tenant, an empty tuple none."""
     return None if reaches_all_patients(person.role) else person.patients
 
 
 ACT_UNDER_A_PLATFORM_STOP = MAY_STOP_ANYTHING | {StaffRole.AUDITOR.value}
-"""Staff whom a stop of the platform leaves at work: those who may end it, and those who only look."""
+"""Staff who may act during a stop of the platform: those who may end it, and those who only read."""
 
 
 _PLATFORM = Target(TargetKind.PLATFORM)
@@ -267,10 +267,10 @@ def bar_on(
     issued_at: datetime | None = None,
     writing: bool = False,
 ) -> Bar | None:
-    """Decide whether a person's credential makes an actor now; None: it does. The one judgement of every such door.
+    """Return why a person's credential is not accepted now; None if it is. Every sign-in, session, API token and link is judged here.
 
-    ``issued_at`` is when the session, API token or link was issued; None for a password, which no stop uses up. ``writing``: the
-    actor is about to change something. A stop of the platform that ended ends no credential of the staff, who ended it.
+    ``issued_at``: when the session, API token or link was issued; None for a password, which a stop does not invalidate for good.
+    ``writing``: the actor is about to change something. Credentials of the staff outlive a stop of the platform, which staff ended.
     Source: security decisions 8 and 24.
     INVARIANT: adding a switch never turns a bar into None.
     """
@@ -278,8 +278,8 @@ def bar_on(
         return Bar.INACTIVE
     stop: Stop | None = None
     for target in stops_over(person):
-        heeded = None if person.tenant is None and target == _PLATFORM else issued_at
-        stop = stop or stop_among(index, (target,), now=now, issued_at=heeded)
+        counted_from = None if person.tenant is None and target == _PLATFORM else issued_at
+        stop = stop or stop_among(index, (target,), now=now, issued_at=counted_from)
     if stop is not None:
         return Bar.STOPPED if isinstance(stop, Switch) and stop.in_force(now) else Bar.ISSUED_BEFORE
     own = (Target(TargetKind.PERSON, person.id),)
@@ -294,19 +294,19 @@ def is_of_age(person: Person, now: datetime) -> bool:
 
 
 def age_from(actor: Actor, now: datetime) -> datetime:
-    """Return since when the age of an account counts that ``actor`` makes: whom the host sets up is of age at once."""
+    """Return from when the age of an account counts that ``actor`` adds: one that the host adds is of age at once."""
     return now - SECOND_PERSON_AGE if actor.kind in {ActorKind.HOST, ActorKind.SYSTEM} else now
 
 
 def may_rule_tenants(actor: Actor) -> bool:
-    """Return whether an actor may add tenants and set where their data lies."""
+    """Check whether an actor may add tenants and set where their data is."""
     if actor.kind in {ActorKind.HOST, ActorKind.SYSTEM}:
         return True
     return actor.kind is ActorKind.STAFF and StaffRole.PLATFORM_ADMIN in actor.roles
 
 
 def may_administer(actor: Actor, tenant: TenantId | None) -> bool:
-    """Return whether an actor may add and remove people of a tenant (None: staff) and change its everyday settings."""
+    """Check whether an actor may add and remove people of a tenant (None: staff) and change its everyday settings."""
     return may_rule_tenants(actor) or administers(actor, tenant or "")
 
 
@@ -316,30 +316,30 @@ def has_power(tenant: TenantId | None, role: str) -> bool:
 
 
 def moves(before: Tenant, after: Tenant) -> bool:
-    """Check whether a change moves where a tenant's data lies, or where its people's browsers go or are framed. Source: decision 15."""
+    """Check whether a change moves a tenant's data, or where its people's browsers are sent or framed. Source: security decision 15."""
     framed = set(after.ehr_origins) - set(before.ehr_origins)
     return after.upstream != before.upstream or after.base_url != before.base_url or bool(framed)
 
 
 def may_see_tenant(actor: Actor, tenant: TenantId) -> bool:
-    """Return whether an actor may read a tenant's settings."""
+    """Check whether an actor may read a tenant's settings."""
     return actor.is_platform or may_administer(actor, tenant)
 
 
 def facts_of(tenant: Tenant) -> TenantFacts:
-    """Pick what the gateway and the way to the tenant's FHIR server must know of it."""
+    """Return what the gateway and the client to the tenant's FHIR server must know of a tenant."""
     return TenantFacts(
         tenant.id, tenant.upstream, tenant.moved_reads, tenant.active, tenant.base_url, tenant.sandbox
     )
 
 
 def fits_tenant_id(text: str) -> bool:
-    """Return whether a text can be a tenant's id."""
+    """Check whether a text is a valid tenant id."""
     return _TENANT_ID.fullmatch(text) is not None
 
 
 def tenant_faults(tenant: Tenant) -> dict[str, str]:
-    """Return what is wrong with a tenant, field by field."""
+    """Return what is wrong with a tenant, by field."""
     faults: dict[str, str] = {}
     if not fits_tenant_id(tenant.id):
         faults["id"] = "tenant_id_malformed"
@@ -358,7 +358,7 @@ def tenant_faults(tenant: Tenant) -> dict[str, str]:
 
 
 def person_faults(person: NewPerson) -> dict[str, str]:
-    """Return what is wrong with somebody to be added, field by field. The username is judged in lower case."""
+    """Return what is wrong with a person to be added, by field. The username must be in lower case."""
     faults: dict[str, str] = {}
     if not _USERNAME.fullmatch(person.username):
         faults["username"] = "username_malformed"
@@ -378,7 +378,7 @@ def person_faults(person: NewPerson) -> dict[str, str]:
 
 
 def fhir_user_fault(fhir_user: str, role: str) -> str:
-    """Return what is wrong with somebody's ``fhirUser``: its form, or that nobody of this role is such a resource."""
+    """Return what is wrong with a ``fhirUser``: its form, or a resource type that the role cannot be; empty if nothing."""
     if not fhir_user:
         return ""
     found = _FHIR_USER.fullmatch(fhir_user)
@@ -389,14 +389,14 @@ def fhir_user_fault(fhir_user: str, role: str) -> str:
 
 
 def own_chart(person: Person) -> str:
-    """Return the chart that is about the person; empty when there is none."""
+    """Return the id of the person's own chart; empty if there is none."""
     return person.fhir_user.removeprefix("Patient/") if person.fhir_user.startswith("Patient/") else ""
 
 
 def charts_at(person: Person, now: datetime) -> Person:
-    """Return the person with the charts that are theirs at a moment: those whose end has come are not.
+    """Return the person with the charts that they may open at a moment: without those that have ended.
 
-    Applied again at a later moment it takes away what has ended since, and gives nothing back.
+    Applied again at a later moment, it removes more charts but never adds one.
     """
     over = {patient for patient, until in person.chart_ends if until <= now}
     if not over:
@@ -409,7 +409,7 @@ def charts_at(person: Person, now: datetime) -> Person:
 
 
 def chart_faults(person: Person, charts: Sequence[Chart], now: datetime) -> dict[str, str]:
-    """Return what is wrong with the charts that somebody is to have, field by field."""
+    """Return what is wrong with the charts to be set for a person, by field."""
     patients = [chart.patient for chart in charts]
     own = own_chart(person)
     if person.role != Role.PATIENT:
@@ -428,7 +428,7 @@ def chart_faults(person: Person, charts: Sequence[Chart], now: datetime) -> dict
 
 
 def charts_widened(person: Person, charts: Sequence[Chart]) -> tuple[str, ...]:
-    """Return the charts that a change opens to somebody, or for longer than now."""
+    """Return the charts that a change opens to a person, or opens for longer than now."""
     ends = dict(person.chart_ends)
 
     def is_wider(chart: Chart) -> bool:
@@ -441,7 +441,7 @@ def charts_widened(person: Person, charts: Sequence[Chart]) -> tuple[str, ...]:
 
 
 def owns(fhir_user: str, charts: Iterable[str]) -> frozenset[str]:
-    """Return as which ``fhirUser`` somebody acts: their own, and those whose own charts they may open."""
+    """Return the ``fhirUser`` values that a person acts as: their own, and the patients whose charts they may open."""
     return frozenset(filter(None, (fhir_user, *(f"Patient/{chart}" for chart in charts))))
 
 
@@ -458,7 +458,7 @@ def charts_lost(person: Person, charts: Sequence[Chart], now: datetime) -> dict[
 def holds_lost_chart(
     facts: IdentityFacts, person: PersonId, patients: Iterable[str], *, issued_at: datetime, now: datetime
 ) -> bool:
-    """Check whether what was issued to a person then reaches a chart that was taken from them since."""
+    """Check whether a token issued at ``issued_at`` still covers a chart that was taken from the person since."""
     lost = facts.lost_charts.get(person)
     if not lost:
         return False
@@ -467,13 +467,13 @@ def holds_lost_chart(
 
 
 def normal_username(text: str) -> str:
-    """Write a username as it is stored and compared; empty if nobody can have it."""
+    """Return a username as it is stored and compared; empty if it is not a valid one."""
     lowered = text.strip().lower() if len(text) <= USERNAME_BOUND * 2 else ""
     return lowered if _USERNAME.fullmatch(lowered) else ""
 
 
 def name_fault(name: str) -> str:
-    """Return what is wrong with a name that people read."""
+    """Return what is wrong with a display name; empty if nothing."""
     if not name.strip():
         return "name_missing"
     if len(name) > NAME_BOUND:
@@ -482,7 +482,7 @@ def name_fault(name: str) -> str:
 
 
 def origin_fault(text: str) -> str:
-    """Return what is wrong with a web origin: scheme, host and port, as a browser writes it."""
+    """Return what is wrong with a web origin (scheme, host and port, as a browser writes it); empty if nothing."""
     if len(text) > URL_BOUND:
         return "origin_too_long"
     try:
@@ -502,7 +502,7 @@ def origin_fault(text: str) -> str:
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether a host, as ``urlsplit`` names it, is this machine."""
+    """Check whether a host, as ``urlsplit`` returns it, is this machine."""
     if host == "localhost":
         return True
     return _is_ip(host) and ipaddress.ip_address(host).is_loopback
@@ -517,7 +517,7 @@ def _is_ip(host: str) -> bool:
 
 
 def upstream_fault(upstream: UpstreamRef) -> str:
-    """Return what is wrong with the description of a FHIR server."""
+    """Return what is wrong with the settings of a FHIR server; empty if nothing."""
     hosts = upstream.attachment_hosts
     if len(hosts) > ATTACHMENT_HOSTS_BOUND or not all(_HOST.fullmatch(host) for host in hosts):
         return "attachment_hosts_malformed"
@@ -529,7 +529,7 @@ def upstream_fault(upstream: UpstreamRef) -> str:
     if fault := _base_fault(upstream.url):
         return fault
     if urlsplit(upstream.url).hostname in hosts:
-        return "attachment_hosts_malformed"  # the server's own addresses are for nobody
+        return "attachment_hosts_malformed"  # apps never see the server's own addresses
     secure = urlsplit(upstream.url).scheme == "https" or is_loopback(str(urlsplit(upstream.url).hostname))
     return "" if secure else "upstream_not_https"
 

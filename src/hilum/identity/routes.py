@@ -1,4 +1,4 @@
-"""The API's tenants."""
+"""The API's routes of tenants."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -34,11 +34,11 @@ class UpstreamAsked(Strict):
     kind: UpstreamKind = UpstreamKind.EMBEDDED
     url: Word = ""
     authorization: Annotated[str, Field(max_length=CREDENTIALS_BOUND, pattern=r"^[\x20-\x7e]*$")] = ""
-    """The Authorization header that the FHIR server wants; stored sealed and never shown."""
+    """The Authorization header that the FHIR server requires; stored sealed and never shown."""
     public_url: Word = ""
-    """The base that the server writes in its answers, where that is not ``url``: it is behind a proxy, say."""
+    """The base that the server writes in its answers, if it differs from ``url``, for example behind a proxy."""
     attachment_hosts: Annotated[tuple[Word, ...], Field(max_length=ATTACHMENT_HOSTS_BOUND)] = ()
-    """Hosts whose addresses apps may be shown in attachments. Addresses of all others, and signed links of any, are withheld."""
+    """Apps see addresses of attachments only on these hosts; addresses on any other, and signed links on all, are withheld."""
 
 
 class NewTenantAsked(Strict):
@@ -75,7 +75,7 @@ class TenantShown(BaseModel):
 
 
 def api(kit: Kit, seal: Seal) -> APIRouter:
-    """Build the API routes of tenants; people are the enrolment room's. ``seal`` is the upstream room's."""
+    """Build the API routes of tenants. People are in enrolment's routes; ``seal`` comes from upstream."""
     router = api_router(kit, "identity")
     _tenants(router, kit, seal)
     return router

@@ -39,7 +39,7 @@ from hilum.kernel.ids import PersonId, TenantId
 from hilum.kernel.pages import FIRST_PAGE, PAGE_BOUND, PageQuery
 from hilum.kernel.persistent import PersistentMap, RecentSet
 
-_TWO = "This takes a second person; ask for it, and a colleague agrees."
+_TWO = "This takes a second person. Request it, and have a colleague approve it."
 
 
 def add_tenant(ctx: Context, tenant: Tenant) -> Tenant:
@@ -50,7 +50,7 @@ def add_tenant(ctx: Context, tenant: Tenant) -> Tenant:
         raise Invalid("tenant_invalid", "The tenant cannot be added as described.", fields=faults)
     _require_one_node(ctx, tenant.upstream)
     if store.count_tenants(ctx.tx) >= TENANTS_BOUND:
-        raise Unavailable("too_many_tenants", "This platform holds no more tenants.")
+        raise Unavailable("too_many_tenants", f"This platform holds at most {TENANTS_BOUND} tenants.")
     if not store.add_tenant(ctx.tx, tenant):
         raise Conflict("tenant_exists", "There is a tenant of this id already.")
     facts = {"sandbox": tenant.sandbox, "upstream": tenant.upstream.kind.value}
@@ -60,10 +60,10 @@ def add_tenant(ctx: Context, tenant: Tenant) -> Tenant:
 
 
 def update_tenant(ctx: Context, tenant_id: TenantId, change: TenantChange) -> Tenant | Asked:
-    """Change a tenant: its administrator its name and habits, the platform also where its data lies and whether it is active.
+    """Change a tenant. Its administrator may change its name and ``moved_reads``, the platform also its origins, server and activity.
 
-    What moves its data or its people's browsers waits, whole, for a second person. What was issued before a tenant is active again stays
-    dead. Raises NotFound, NotPermitted, Invalid, Unavailable (too many wait).
+    A change that moves its data or its people's browsers waits as a whole for a second person. What was issued before a tenant is
+    activated again stays invalid. Raises NotFound, NotPermitted, Invalid, Unavailable (too many wait).
     """
     before = store.get_tenant(ctx.tx, tenant_id, lock=True)
     after = _judged_change(ctx, before, change)
@@ -124,18 +124,17 @@ def _save_tenant(ctx: Context, before: Tenant, after: Tenant, change: TenantChan
 
 
 def _require_one_node(ctx: Context, upstream: UpstreamRef) -> None:
-    """Refuse an embedded FHIR server where several nodes serve: its data lies in the directory of one of them. Raises Invalid."""
+    """Raise Invalid for an embedded FHIR server if several nodes serve: its data is in the directory of one of them."""
     if upstream.kind is UpstreamKind.EMBEDDED and nodes.count_live(ctx.tx) > 1:
-        fault = "is embedded, whose data lies on one node, and several nodes serve this platform: give the address of a FHIR server"
         raise Invalid(
             "embedded_needs_one_node",
-            f"The tenant's upstream {fault}.",
+            "The tenant's upstream is embedded: its data would be on one node, and several nodes serve. Set the address of a FHIR server.",
             fields={"upstream": "upstream_needs_one_node"},
         )
 
 
 def get_tenant(ctx: Context, tenant: TenantId, *, lock: bool = False) -> Tenant:
-    """Get a tenant; with ``lock`` nobody else locks or changes it until the transaction ends. Raises NotFound."""
+    """Get a tenant; with ``lock`` its row is locked until the transaction ends. Raises NotFound."""
     if lock and policy.fits_tenant_id(tenant):
         return store.get_tenant(ctx.tx, tenant, lock=True)
     found = find_tenant(ctx, tenant)
@@ -145,12 +144,12 @@ def get_tenant(ctx: Context, tenant: TenantId, *, lock: bool = False) -> Tenant:
 
 
 def find_tenant(ctx: Context, tenant: TenantId) -> Tenant | None:
-    """Find a tenant by whatever text an address holds, or None."""
+    """Find a tenant by the text of an address, which need not be a valid id; None if there is none."""
     return store.find_tenant(ctx.tx, tenant) if policy.fits_tenant_id(tenant) else None
 
 
 def list_tenants(ctx: Context) -> list[Tenant]:
-    """List every tenant by id, for the platform's own use; what outsiders see, the edge chooses."""
+    """List every tenant by id, without a check of rights: for the platform's own use."""
     return store.list_tenants(ctx.tx)
 
 
@@ -165,14 +164,14 @@ def view_tenants(ctx: Context, page: PageQuery = FIRST_PAGE) -> list[Tenant]:
 
 
 def view_tenant(ctx: Context, tenant: TenantId) -> Tenant:
-    """Get a tenant that the actor may see; one that may not be seen does not exist. Raises NotFound."""
+    """Get a tenant that the actor may see. Raises NotFound, also for one that they may not see."""
     if not policy.may_see_tenant(ctx.actor, tenant):
         raise NotFound("tenant_not_found", "There is no such tenant.")
     return get_tenant(ctx, tenant)
 
 
 def require_addable(ctx: Context, order: NewPerson) -> NewPerson:
-    """Check that the actor may add somebody like this, and return the order as it will be stored.
+    """Check that the actor may add this person, and return the order as it will be stored.
 
     Raises NotPermitted, Invalid, NotFound (tenant), Conflict (the username, or an active person's ``fhirUser``, is taken).
     """
@@ -184,24 +183,24 @@ def require_addable(ctx: Context, order: NewPerson) -> NewPerson:
     if faults := policy.person_faults(order):
         raise Invalid("person_invalid", "The person cannot be added as described.", fields=faults)
     if store.find_person_by_username(ctx.tx, order.tenant, order.username) is not None:
-        raise Conflict("username_taken", "Somebody has this username already.")
-    known = order.tenant is not None and bool(order.fhir_user)
-    if known and store.find_active_by_fhir_user(ctx.tx, order.tenant, order.fhir_user) is not None:
-        raise Conflict("fhir_user_taken", "Somebody active at this tenant is this fhirUser already.")
+        raise Conflict("username_taken", "Another account has this username already. Choose another one.")
+    has_fhir_user = order.tenant is not None and bool(order.fhir_user)
+    if has_fhir_user and store.find_active_by_fhir_user(ctx.tx, order.tenant, order.fhir_user) is not None:
+        raise Conflict("fhir_user_taken", "An active person at this tenant has this fhirUser already.")
     return order
 
 
 def list_owners(
     ctx: Context, tenant: TenantId | None, fhir_user: str, charts: Iterable[str], *, but: str = ""
 ) -> list[str]:
-    """List the usernames of other accounts of a tenant that are or were this ``fhirUser``, or one of these patients themselves."""
+    """List the usernames of other accounts of a tenant, active or not, whose ``fhirUser`` is this one or one of these patients."""
     return store.list_owners(ctx.tx, tenant, policy.owns(fhir_user, charts), but=but)
 
 
 def add_person(ctx: Context, order: NewPerson, *, agreed: bool = False) -> Person:
-    """Add somebody to a tenant, or to the staff. ``agreed``: a second person agreed to what takes two.
+    """Add a person to a tenant, or to the staff. ``agreed``: a second person has approved it.
 
-    Raises as ``require_addable``; NotPermitted where nobody agreed.
+    Raises as ``require_addable``, and NotPermitted if it takes two people and is not ``agreed``.
     """
     order = require_addable(ctx, order)
     agreed = agreed or ctx.actor.acts_alone
@@ -221,30 +220,33 @@ def add_person(ctx: Context, order: NewPerson, *, agreed: bool = False) -> Perso
         age_counts_from=policy.age_from(ctx.actor, ctx.now),
     )
     if not store.add_person(ctx.tx, person, ctx.now):
-        raise Conflict("person_taken", "Another account took this username or fhirUser at this moment.")
+        raise Conflict(
+            "person_taken",
+            "Another account took this username or fhirUser at this moment. Look at the list of people, and try again.",
+        )
     facts = {"role": person.role}
     audit.record(ctx, Event("identity.person.add", tenant=order.tenant or "", person=person.id, facts=facts))
     return person
 
 
 def get_person(ctx: Context, person: PersonId) -> Person:
-    """Get somebody, active or not, with the charts that are theirs now. Raises NotFound."""
+    """Get a person, active or not, with the charts that they may open now. Raises NotFound."""
     return policy.charts_at(store.get_person(ctx.tx, person), ctx.now)
 
 
 def find_person(ctx: Context, person: PersonId) -> Person | None:
-    """Find somebody, active or not, with the charts that are theirs now."""
+    """Find a person, active or not, with the charts that they may open now."""
     return _with_charts(ctx, store.find_person(ctx.tx, person))
 
 
 def find_person_by_username(ctx: Context, tenant: TenantId | None, username: str) -> Person | None:
-    """Find somebody by username at a tenant (None: among the staff), active or not."""
+    """Find a person by username at a tenant (None: among the staff), active or not."""
     normal = policy.normal_username(username)
     return _with_charts(ctx, store.find_person_by_username(ctx.tx, tenant, normal)) if normal else None
 
 
 def view_person(ctx: Context, person_id: PersonId) -> Person:
-    """Get somebody whom the actor administers, or the actor; others do not exist. Raises NotFound."""
+    """Get the actor, or a person whom the actor administers. Raises NotFound, also for any other person."""
     person = get_person(ctx, person_id)
     if ctx.actor.id != person.id and not policy.may_administer(ctx.actor, person.tenant):
         raise NotFound("person_not_found", "There is no such person.")
@@ -259,7 +261,7 @@ def list_people(ctx: Context, tenant: TenantId | None, page: PageQuery = FIRST_P
 
 
 def adding_takes_two(ctx: Context, order: NewPerson) -> bool:
-    """Check whether adding somebody takes two people: an account with power, or one that opens what is or was another account's own."""
+    """Check whether adding a person takes two people: an account with power, or one that opens a chart that is or was another's own."""
     if ctx.actor.acts_alone:
         return False
     return policy.has_power(order.tenant, order.role) or bool(
@@ -268,9 +270,10 @@ def adding_takes_two(ctx: Context, order: NewPerson) -> bool:
 
 
 def set_charts(ctx: Context, person_id: PersonId, charts: tuple[Chart, ...]) -> Person | Asked:
-    """Set the charts that a patient or a proxy may open, each with or without an end; at once, for what was issued before too.
+    """Set the charts that a patient or a proxy may open, each with or without an end. It applies at once, to tokens in use too.
 
-    What opens another account's own chart waits, whole, for a second person. Raises NotFound, NotPermitted, Invalid, Unavailable.
+    A change that opens another account's own chart waits as a whole for a second person. Raises NotFound, NotPermitted, Invalid,
+    Unavailable.
     """
     person = policy.charts_at(store.lock_person(ctx.tx, person_id), ctx.now)
     _require_charts(ctx, person, charts)
@@ -326,20 +329,20 @@ def _save_charts(ctx: Context, person: Person, charts: tuple[Chart, ...]) -> Per
 
 
 def restart_age(ctx: Context, person_id: PersonId, since: datetime) -> None:
-    """Let the age of an account count from a moment: somebody else has just opened a way into it."""
+    """Count the age of an account from a moment, since a colleague has just issued a link into it."""
     store.save_age(ctx.tx, person_id, since)
 
 
 def list_shared_fhir_users(ctx: Context, *, limit: int = PAGE_BOUND) -> list[tuple[TenantId, str]]:
-    """List each ``fhirUser`` that several active people of a tenant have, from before that was refused."""
+    """List each ``fhirUser`` that several active people of a tenant have; older releases did not refuse that."""
     return store.list_shared_fhir_users(ctx.tx, limit=limit)
 
 
 def deactivate_person(ctx: Context, person_id: PersonId) -> Person:
-    """Deactivate somebody for good: sign-in, launches, tokens and refreshes end.
+    """Deactivate a person for good: sign-in, launches, tokens and refreshes end.
 
-    Raises NotFound, NotPermitted (also where fewer than two were left who may be the second person), Conflict (inactive already, or
-    the last platform administrator). The host may leave fewer: it is how a platform recovers.
+    Raises NotFound, NotPermitted (also if fewer than two who may be the second person would remain), Conflict (inactive already, or
+    the last platform administrator). The host may leave fewer, so that a platform can be recovered.
     """
     person = store.get_person(ctx.tx, person_id)
     if not policy.may_administer(ctx.actor, person.tenant):
@@ -356,7 +359,7 @@ def deactivate_person(ctx: Context, person_id: PersonId) -> Person:
 
 
 def _require_enough_left(ctx: Context, leaving: PersonId) -> None:
-    """Refuse to leave nobody who makes colleagues, or too few who may be the second person. Deactivations at once take turns here."""
+    """Check that a platform administrator and two possible second people remain. The lock makes concurrent deactivations wait."""
     left = [each for each in store.lock_active_staff(ctx.tx, MAY_STOP_ANYTHING) if each[0] != leaving]
     if all(role != StaffRole.PLATFORM_ADMIN for _, role in left):
         raise Conflict(
@@ -370,24 +373,24 @@ def _require_enough_left(ctx: Context, leaving: PersonId) -> None:
             "identity.person.deactivate",
             "",
             "too_few_left",
-            "Fewer than two of the staff would be left who can agree to what takes two people. Add a colleague and wait until the"
-            " account is of age, or stop this person by a kill switch; on the host, `hilum person deactivate --local`.",
+            "Fewer than two of the staff who can act as a second person would remain. Add a colleague and wait until the account is"
+            " a week old, or stop this person by a kill switch; on the host, use `hilum person deactivate --local`.",
         )
 
 
 def bar_on(
     ctx: Context, person: Person, *, issued_at: datetime | None = None, writing: bool = False
 ) -> Bar | None:
-    """Return why a person's credential makes no actor now, from the rows themselves; None: it does. See ``policy.bar_on``."""
+    """Return why a person's credential is not accepted now, read from the rows; None if it is. See ``policy.bar_on``."""
     tenant = None if person.tenant is None else find_tenant(ctx, person.tenant)
     index = controls.stops_on(ctx, policy.stops_over(person))
     return policy.bar_on(person, tenant, index, now=ctx.now, issued_at=issued_at, writing=writing)
 
 
 def counts_as_one_of_two(ctx: Context, person_id: PersonId, *, since: datetime | None = None) -> bool:
-    """Check whether somebody counts as one of the two people that an act takes: active, of age, not stopped nor kept from changing anything.
+    """Check whether a person counts as one of the two people that an act takes: active, of age, neither stopped nor limited to reading.
 
-    ``since``: when they asked for the act; a full stop on them that began and ended later leaves it dead.
+    ``since``: when they asked for the act; a full stop on them after that ends the act, also once the stop is released.
     """
     person = store.find_person(ctx.tx, person_id)
     if person is None or not policy.is_of_age(person, ctx.now):
@@ -396,7 +399,7 @@ def counts_as_one_of_two(ctx: Context, person_id: PersonId, *, since: datetime |
 
 
 def ask(ctx: Context, act: Act, approval_id: str = "") -> Approval:
-    """Let an act wait for a second person, if the actor is one of two people themselves. Raises NotPermitted, Unavailable."""
+    """Record an act as waiting for a second person, if the actor counts as one of two. Raises NotPermitted, Unavailable."""
     counts = counts_as_one_of_two(ctx, PersonId(ctx.actor.id))
     return approvals.ask(ctx, act, counts=counts, approval_id=approval_id)
 
@@ -406,17 +409,17 @@ def require_unchanged(act: Act, now: Mapping[str, Any]) -> None:
     if now != act.before:
         raise Conflict(
             "target_changed",
-            "What this was about has changed since. Refuse it, and ask again if it is still meant.",
+            "What this would replace has changed since it was requested. Refuse it, and request it again if it is still needed.",
         )
 
 
 CARRY_OUT = {ApprovalKind.TENANT: _carry_out_change, ApprovalKind.CHARTS: _carry_out_charts}
-"""How this room's acts are carried out once a second person agreed."""
+"""How this room's acts are carried out once a second person has agreed."""
 
 
 @keyed(r"(tenant|person)/[^/]+")
 def facts(ctx: Context, since: Since) -> Delta[IdentityFacts]:
-    """Return every tenant, and who was deactivated or lost a chart within the life of an access token; or what became of those changed."""
+    """Return the facts of tenants, and of people deactivated or deprived of charts recently; or the delta for the keys that changed."""
     forget_before = ctx.now - NEGATIVE_WINDOW
     if since.changes is None:
         tenants = {each.id: policy.facts_of(each) for each in store.read_tenants(ctx.tx)}

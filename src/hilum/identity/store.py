@@ -1,4 +1,4 @@
-"""Tenants and people as rows."""
+"""The tables of tenants, people and lost charts."""
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -56,7 +56,9 @@ people = Table(
     "identity_person",
     metadata,
     Column("id", String(64), primary_key=True),
-    Column("tenant", String(32), nullable=False),  # empty for staff: NULL would not be unique
+    Column(
+        "tenant", String(32), nullable=False
+    ),  # empty for staff: a unique constraint does not compare NULLs
     Column("username", String(64), nullable=False),
     Column("name", String(200), nullable=False),
     Column("role", String(20), nullable=False),
@@ -66,7 +68,7 @@ people = Table(
     Column("created_at", Instant, nullable=False),
     Column("deactivated_at", Instant),
     Column("age_counts_from", Instant, nullable=False),
-    Column("fhir_user_claim", String(100)),  # fhir_user of the last to have it, active or not; else NULL
+    Column("fhir_user_claim", String(100)),  # fhir_user of the one account that claims it, else NULL
     Column("chart_ends", JSON, nullable=False),
     UniqueConstraint("tenant", "username"),
     UniqueConstraint("tenant", "fhir_user_claim"),
@@ -82,7 +84,7 @@ chart_losses = Table(
     Column("at", Instant, nullable=False),
     Index(None, "at"),
 )
-"""Charts taken from people, for as long as an access token may hold them."""
+"""Charts taken from people, kept for as long as an access token may still hold them."""
 
 
 def _tenant(row: Row[Any]) -> Tenant:
@@ -140,7 +142,7 @@ def find_tenant(tx: Connection, tenant: TenantId, *, lock: bool = False) -> Tena
 
 
 def get_tenant(tx: Connection, tenant: TenantId, *, lock: bool = False) -> Tenant:
-    """Get a tenant; with ``lock`` nobody else changes it until the transaction ends. Raises NotFound."""
+    """Get a tenant; with ``lock`` its row is locked until the transaction ends. Raises NotFound."""
     found = find_tenant(tx, tenant, lock=lock)
     if found is None:
         raise NotFound("tenant_not_found", "There is no such tenant.")
@@ -155,7 +157,7 @@ def list_tenants(tx: Connection, *, after: str = "", limit: int = TENANTS_BOUND)
 
 
 def read_tenants(tx: Connection, of: Collection[TenantId] | None = None) -> list[Tenant]:
-    """Read some tenants, None: all. Without a bound."""
+    """Read some tenants (None: all), without a bound."""
     if of is None:
         return [_tenant(row) for row in tx.execute(select(tenants))]
     return [
@@ -187,7 +189,7 @@ def _person(row: Row[Any]) -> Person:
 
 
 def add_person(tx: Connection, person: Person, at: datetime) -> bool:
-    """Add somebody; False if the username is taken at the tenant, or the ``fhirUser`` is claimed by another account."""
+    """Add a person; False if the username is taken at the tenant, or another account claims the ``fhirUser``."""
     row = {
         "id": person.id,
         "tenant": person.tenant or "",
@@ -236,14 +238,14 @@ def list_people(tx: Connection, tenant: TenantId | None, page: PageQuery = FIRST
 
 
 def save_deactivated(tx: Connection, person: PersonId, at: datetime) -> bool:
-    """Deactivate somebody in one statement; False if they were inactive already."""
+    """Deactivate a person in one statement; False if they were inactive already."""
     query = people.update().where(people.c.id == person, people.c.active.is_(True))
     values = {"active": False, "deactivated_at": at}
     return tx.execute(query.values(values)).rowcount == 1
 
 
 def release_claim(tx: Connection, tenant: TenantId | None, fhir_user: str) -> None:
-    """Let an inactive account claim its ``fhirUser`` no more, so that one other may."""
+    """Release an inactive account's claim to its ``fhirUser``, so that one other account may claim it."""
     theirs = (people.c.tenant == (tenant or ""), people.c.fhir_user_claim == fhir_user)
     tx.execute(people.update().where(*theirs, people.c.active.is_(False)).values(fhir_user_claim=None))
 
@@ -251,7 +253,7 @@ def release_claim(tx: Connection, tenant: TenantId | None, fhir_user: str) -> No
 def list_owners(
     tx: Connection, tenant: TenantId | None, fhir_users: Collection[str], *, but: str = ""
 ) -> list[str]:
-    """List the usernames of some whose own ``fhirUser`` one of these is or was."""
+    """List the usernames of at most ``OWNERS_BOUND`` other accounts, active or not, that have one of these ``fhirUser`` values."""
     query = select(people.c.username).where(
         people.c.tenant == (tenant or ""), people.c.fhir_user.in_(fhir_users), people.c.id != but
     )
@@ -259,7 +261,7 @@ def list_owners(
 
 
 def find_active_by_fhir_user(tx: Connection, tenant: TenantId | None, fhir_user: str) -> PersonId | None:
-    """Find an active person of a tenant who is this resource."""
+    """Find an active person of a tenant with this ``fhirUser``."""
     query = select(people.c.id).where(
         people.c.tenant == (tenant or ""), people.c.fhir_user == fhir_user, people.c.active.is_(True)
     )
@@ -284,7 +286,7 @@ def save_age(tx: Connection, person: PersonId, since: datetime) -> None:
 
 
 def lock_person(tx: Connection, person: PersonId) -> Person:
-    """Get somebody whom nobody else changes until the transaction ends. Raises NotFound."""
+    """Get a person and lock the row until the transaction ends. Raises NotFound."""
     row = tx.execute(select(people).where(people.c.id == person).with_for_update()).first()
     if row is None:
         raise NotFound("person_not_found", "There is no such person.")
@@ -300,7 +302,7 @@ def save_charts(tx: Connection, person: PersonId, charts: Sequence[Chart]) -> No
 def save_chart_losses(
     tx: Connection, person: PersonId, lost: Mapping[str, datetime], *, since: datetime
 ) -> None:
-    """Remember when charts are lost, and forget losses before ``since``."""
+    """Record when charts are lost, and delete losses before ``since``."""
     tx.execute(chart_losses.delete().where(chart_losses.c.at < since))
     for patient, at in lost.items():
         key = {"person": person, "patient": patient}
@@ -328,7 +330,7 @@ def read_chart_losses(
 
 
 def lock_active_staff(tx: Connection, roles: Collection[str]) -> list[tuple[PersonId, str]]:
-    """List the active staff of some roles, each with the role; nobody else changes them until the transaction ends."""
+    """List the active staff of some roles, each with the role, and lock their rows until the transaction ends."""
     query = select(people.c.id, people.c.role).where(
         people.c.tenant == "", people.c.role.in_(roles), people.c.active.is_(True)
     )
@@ -339,7 +341,7 @@ def lock_active_staff(tx: Connection, roles: Collection[str]) -> list[tuple[Pers
 def read_deactivated(
     tx: Connection, of: Collection[PersonId] | None = None, *, since: datetime | None = None
 ) -> list[tuple[PersonId, datetime]]:
-    """Read who of some people (None: of all) was deactivated, and when; only ``since`` a moment if one is given. Without a bound."""
+    """Read which of some people (None: all) were deactivated, and when; only after ``since`` if set. Without a bound."""
     query = select(people.c.id, people.c.deactivated_at).where(people.c.deactivated_at.is_not(None))
     if since is not None:
         query = query.where(people.c.deactivated_at > since)

@@ -1,4 +1,4 @@
-"""The sandbox site: one Starlette application, on another site than the platform, which it reaches by HTTP only."""
+"""The sandbox site: one Starlette application, on a different site from the platform, which it reaches by HTTP only."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -30,14 +30,14 @@ INSPECTOR_ROLE = "auditor"
 
 @dataclass(frozen=True, slots=True)
 class Sandbox:
-    """The site, and how to let go of what it holds."""
+    """The site, and the function that closes its connections."""
 
     app: Starlette
     close: Callable[[], Awaitable[None]]
 
 
 def build(settings: Settings, clock: Clock, ids: Ids, server_of: Callable[[str], FhirServer]) -> Sandbox:
-    """Wire the site over a seeded sandbox. ``server_of`` opens a hospital's own FHIR store. Raises Unavailable when unseeded."""
+    """Build the site of a seeded sandbox. ``server_of`` opens a hospital's FHIR store. Raises Unavailable if it is not seeded."""
     wallet = Wallet.load(settings.data_dir / FILE_NAME)
     urls = Urls(settings.base_url, settings.sandbox_url)
     planned = plan(settings.sandbox_url)

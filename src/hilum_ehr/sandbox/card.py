@@ -1,4 +1,4 @@
-"""The sandbox's card: who is who and what opens what, for scripts and tests. Pure.
+"""The sandbox's card: its people, patients, clients and their credentials, for scripts and tests. Pure.
 
 Source: docs/reference/contract.md, GET /sandbox/card.json.
 """
@@ -14,7 +14,7 @@ from hilum_ehr.synthesis.models import CastMember, HospitalPlan
 def card(
     hospitals: tuple[HospitalPlan, ...], plan: Plan, wallet: Wallet, urls: Urls, *, withhold: bool
 ) -> dict[str, Any]:
-    """Write the card. ``withhold``: a public sandbox shows no passwords, secrets, keys or tokens."""
+    """Return the card. ``withhold``: a public sandbox shows no passwords, secrets, keys or tokens."""
 
     def shown(secret: str) -> str:
         return "" if withhold else secret
@@ -78,7 +78,7 @@ def card(
 
 
 def fhir_user(urls: Urls, hospital: HospitalPlan, member: CastMember) -> str:
-    """Return somebody's resource as the id_token does: absolute, below the tenant's FHIR base."""
+    """Return a person's resource as in the id_token: an absolute URL below the tenant's FHIR base."""
     return f"{urls.fhir_base(hospital.tenant)}/{member.fhir_user}"
 
 

@@ -1,6 +1,6 @@
 """The pure plan of what is registered before the sandbox listens: vendors, apps, clients, installations, peers and staff.
 
-App carries it out through the platform's services; secrets and keys are made then and never stand here.
+The platform's app room carries it out; secrets and keys are created then, and are not part of the plan.
 """
 
 from collections.abc import Iterable
@@ -26,7 +26,7 @@ _PRIVATE_MEMBERS = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k", "key_
 
 
 class Kind(StrEnum):
-    """How a client authenticates; the words of the card."""
+    """How a client authenticates, in the terms of the card."""
 
     PUBLIC = "public"
     SYMMETRIC = "confidential-symmetric"
@@ -41,7 +41,7 @@ class Deployment(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class BackendUse:
-    """Why a backend service runs: for what, over whom, when, and who answers for it."""
+    """Why a backend service runs: its purpose, population and schedule, and who is responsible."""
 
     purpose: str
     population: str
@@ -51,7 +51,7 @@ class BackendUse:
 
 @dataclass(frozen=True, slots=True)
 class ClientPlan:
-    """One client. Keyed kinds get a key set of their own when the plan is carried out."""
+    """One client. Those that authenticate with keys get a key set when the plan is carried out."""
 
     client_id: str
     name: str
@@ -70,7 +70,7 @@ class ClientPlan:
 
 @dataclass(frozen=True, slots=True)
 class AppPlan:
-    """One app with its version, clients, and where it is installed for whom. It is certified for all that its clients may ask."""
+    """One app with its version, clients, and the tenants and roles it is installed for. It is certified for all scopes of its clients."""
 
     slug: str
     vendor: str
@@ -109,7 +109,7 @@ class PeerPlan:
 
 @dataclass(frozen=True, slots=True)
 class StaffPlan:
-    """Somebody of the platform's own staff; ``role`` is one of the platform's words for staff."""
+    """A member of the platform's staff; ``role`` is one of the platform's staff roles."""
 
     username: str
     password: str
@@ -126,12 +126,12 @@ class Plan:
     staff: tuple[StaffPlan, ...] = field(default_factory=tuple)
 
     def clients(self) -> Iterable[tuple[AppPlan, ClientPlan]]:
-        """Walk over every client with its app."""
+        """Return every client with its app."""
         return ((app, client) for app in self.apps for client in app.clients)
 
 
 def plan(sandbox_url: str) -> Plan:
-    """Plan everything that is registered. ``sandbox_url`` is the origin that serves the sample apps."""
+    """Build the plan. ``sandbox_url`` is the origin that serves the sample apps."""
     return Plan(
         vendors=_VENDORS,
         apps=(_lumen(sandbox_url), _wellspring(sandbox_url), *_testbench(), _northgate()),
@@ -216,7 +216,7 @@ def _wellspring(sandbox_url: str) -> AppPlan:
 
 
 def _testbench() -> tuple[AppPlan, AppPlan]:
-    """One client of each kind, wide enough for every conformance suite; redirects end on the tester's own machine."""
+    """Build clients of each kind with scopes for every conformance suite; they redirect to the tester's own machine only."""
     redirects = CALLBACKS + tuple(host + path for host in SUITE_HOSTS for path in SUITE_PATHS)
     origins = ("http://127.0.0.1:9009", "http://localhost:9009", *SUITE_HOSTS)
 

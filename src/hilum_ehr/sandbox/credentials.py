@@ -1,6 +1,6 @@
-"""The sandbox's wallet: the secrets of its clients, kept in one file for whoever plays EHR, app or script.
+"""The sandbox's wallet: the secrets of its clients, in one file, for its EHR, its apps and scripts.
 
-Everything in it is published by the card anyway, unless the sandbox is public; the file is its owner's only.
+The card publishes everything in it, unless the sandbox is public; the file is readable by its owner only.
 """
 
 import os
@@ -21,28 +21,28 @@ RSA_BITS = 2_048
 
 @dataclass(slots=True)
 class Wallet:
-    """What the plan's execution yields. ``groups`` are (tenant, Group id); ``seeded_at`` is an ISO instant."""
+    """What seeding creates. ``groups``: the ids of Group resources, by tenant."""
 
     client_secrets: dict[str, str] = field(default_factory=dict)
     private_jwks: dict[str, dict[str, Any]] = field(default_factory=dict)
     api_tokens: dict[str, str] = field(default_factory=dict)
     """By the username of staff."""
     charts: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
-    """By tenant: the lines of the card, in the words of ``models.ChartSummary``."""
+    """By tenant: the card's entries of patients (id, name, notable, encounters)."""
     groups: dict[str, list[str]] = field(default_factory=dict)
     public: bool = False
-    """Seeded for strangers: every password is random and stands in ``passwords``."""
+    """Seeded to be open to strangers: every password is random, and is in ``passwords``."""
     passwords: dict[str, str] = field(default_factory=dict)
     """By ``tenant/username``, ``/username`` for staff."""
 
     def password(self, tenant: str, username: str, published: str) -> str:
-        """Return somebody's password: the published one, unless this sandbox was seeded for strangers."""
+        """Return an account's password: the published one, unless this sandbox was seeded to be open to strangers."""
         return self.passwords.get(f"{tenant}/{username}", "") if self.public else published
 
     def make_keys(self, client_id: str) -> dict[str, Any]:
-        """Return a client's public key set, made now unless it exists: one key for RS384, one for ES384.
+        """Return a client's public key set, created on first use: one key for RS384, one for ES384.
 
-        The private keys say ``sign``: the public conformance suites take no key for signing that does not (RFC 7517 section 4.3).
+        The private keys have ``key_ops`` ``sign``: the public conformance suites sign with no other key (RFC 7517 section 4.3).
         """
         if client_id not in self.private_jwks:
             keys: list[RSAKey | ECKey] = [
@@ -54,7 +54,7 @@ class Wallet:
         return public_jwks(self.private_jwks[client_id])
 
     def save(self, path: Path) -> None:
-        """Write the file whole or not at all."""
+        """Write the file, whole or not at all."""
         fresh = path.with_suffix(".new")
         content = {name: getattr(self, name) for name in self.__slots__}
         descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -64,7 +64,7 @@ class Wallet:
 
     @staticmethod
     def load(path: Path) -> "Wallet":
-        """Read the file. Raises Unavailable when it is not there or not one of ours."""
+        """Read the file. Raises Unavailable if it is missing or not a wallet."""
         try:
             assert path.stat().st_size <= FILE_BOUND
             content = orjson.loads(path.read_bytes())

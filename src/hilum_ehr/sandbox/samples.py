@@ -1,4 +1,4 @@
-"""The sample apps: static pages whose scripts use the platform's public surface only, as any third party's would."""
+"""The sample apps: static pages whose scripts use the platform's public interfaces only, as a third party's would."""
 
 from collections.abc import Awaitable, Callable
 
@@ -14,7 +14,7 @@ APPS = ("lumen", "wellspring")
 
 
 def routes(site: Site) -> list[Route]:
-    """Return the sample apps' routes: each has a start page, a launch address and a redirect address."""
+    """Build the sample apps' routes: each app has a start page, a launch address and a redirect address."""
     samples = Samples(site)
     found = [Route("/apps", samples.index)]
     for name in APPS:

@@ -1,4 +1,4 @@
-"""What the sandbox's pages share: the plan, the wallet, the hospitals' records, the way to the platform."""
+"""Shared by the sandbox's pages: the plan, the wallet, the hospitals' records, the client of the platform."""
 
 from dataclasses import dataclass
 
@@ -33,7 +33,7 @@ class Chart:
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """``public``: others than this machine's user may come; nothing secret is shown."""
+    """The state of the site. ``public``: people other than this machine's user may use it; no secret is shown."""
 
     urls: Urls
     pages: Pages
@@ -60,11 +60,11 @@ class Site:
         raise NotFound("tenant_not_found", "There is no such hospital in this sandbox.")
 
     def member(self, tenant: str, username: str) -> CastMember:
-        """Return somebody of a hospital. Raises NotFound."""
+        """Return a person of a hospital. Raises NotFound."""
         for member in self.hospital(tenant).cast:
             if member.username == username:
                 return member
-        raise NotFound("person_not_found", "There is nobody of this name at this hospital.")
+        raise NotFound("person_not_found", "There is no person with this username at this hospital.")
 
     def charts(self, tenant: str, member: CastMember | None = None) -> tuple[Chart, ...]:
         """List a hospital's charts; for a patient, their own and those they act for."""
@@ -78,29 +78,29 @@ class Site:
         return tuple(chart for chart in found if chart.id in own)
 
     def chart(self, tenant: str, member: CastMember, patient: str) -> Chart:
-        """Return one chart that somebody may open. Raises NotFound."""
+        """Return a chart that a person may open. Raises NotFound."""
         for chart in self.charts(tenant, member):
             if chart.id == patient:
                 return chart
         raise NotFound("patient_not_found", "This person has no such chart.")
 
     def newest_encounter(self, tenant: str, patient: str) -> str:
-        """Return the encounter in which a chart opens; nothing when there is none."""
+        """Return the encounter with which a chart is opened; empty if it has none."""
         found = (chart.encounters for chart in self.charts(tenant) if chart.id == patient)
         return next((encounters[0] for encounters in found if encounters), "")
 
     def apps(self, tenant: str, role: Role) -> tuple[tuple[AppPlan, ClientPlan], ...]:
-        """List the apps that a chart offers to somebody."""
+        """List the apps that a chart offers to a role."""
         return tuple(
             (app, client)
             for app, client in self.plan.clients()
             if app.in_chart and tenant in app.tenants and role in app.roles
         )
 
-    # Forms of this site: tied to a browser by a cookie, since nobody signs in here.
+    # Forms of this site are bound to a browser by a cookie, since there is no sign-in here.
 
     def form_secret(self, request: Request) -> str:
-        """Return the browser's form secret, a new one if it has none; ``keep_form`` lets the browser keep it."""
+        """Return the browser's form secret, or a new one; ``keep_form`` sets it as a cookie."""
         return cookies.read(request, cookies.FORM, secure=self.is_secure) or self.ids.secret()
 
     def keep_form(self, response: Response, secret: str) -> Response:
