@@ -97,16 +97,19 @@ def test_an_offer_of_another_protocol_is_not_taken(running: Running) -> None:
     ]
 
 
-@pytest.mark.parametrize("path", [VENDORS, "/api/v1/switches", "/api/v1/nothing-here"])
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [(VENDORS, 401), ("/api/v1/switches", 401), (LAUNCHES, 401), ("/api/v1/nothing-here", 404)],
+)
 @pytest.mark.parametrize("token", ["", API_GARBAGE, GARBAGE, "Authorization: Basic Zm9vOmJhcg=="])
 @pytest.mark.parametrize("framing", ["Content-Length: 200000000", "Transfer-Encoding: chunked"])
 def test_the_api_refuses_a_stranger_before_reading_a_body(
-    running: Running, path: str, token: str, framing: str
+    running: Running, path: str, status: int, token: str, framing: str
 ) -> None:
     """C201: 401 before 422 and 413; nothing of the body was sent, and the answer is there."""
     said = ask(running, "POST", path, JSON, framing, *filter(None, [token]))
 
-    assert (said.status, said.closed) == (401, True)
+    assert (said.status, said.closed) == (status, True)
     assert said.took_s < 2
     assert said.headers["content-type"] == "application/problem+json"
 
@@ -141,7 +144,6 @@ def test_a_large_body_is_refused_in_the_form_that_the_address_answers_in(running
         VENDORS: ask(running, "POST", VENDORS, JSON, bearer(running), length),
         TOKEN: ask(running, "POST", TOKEN, FORM, length),
         REGISTER: ask(running, "POST", REGISTER, JSON, length),
-        LAUNCHES: ask(running, "POST", LAUNCHES, JSON, "Authorization: Bearer x", length),
         SIGNIN: ask(running, "POST", SIGNIN, FORM, length),
         "/api/v1/tokens": ask(running, "POST", "/api/v1/tokens", JSON, length),
     }
@@ -154,7 +156,6 @@ def test_a_large_body_is_refused_in_the_form_that_the_address_answers_in(running
         VENDORS: "application/problem+json",
         TOKEN: "application/json",
         REGISTER: "application/json",
-        LAUNCHES: "application/problem+json",
         SIGNIN: "text/html",
         "/api/v1/tokens": "application/problem+json",
     }
@@ -191,7 +192,6 @@ def test_a_body_has_a_deadline_and_a_minimum_rate(running: Running) -> None:
         (REGISTER, JSON, ""),
         ("/api/v1/tokens", JSON, ""),
         (VENDORS, JSON, bearer(running)),
-        (LAUNCHES, JSON, "Authorization: Bearer x"),
     ]
     with many(running, 2 * len(asked)) as made:
         for at, one in enumerate(made):

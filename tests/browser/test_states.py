@@ -75,7 +75,7 @@ def test_a_parent_is_told_which_childs_record_an_app_is_about_to_see(stage: Stag
 
     expect(page.get_by_role("heading", level=1)).to_contain_text("Share a record")
     expect(page.locator(".notice")).to_contain_text("The record of Inês Santos, born ")
-    expect(page.locator(".notice")).to_contain_text("Not your own")
+    expect(page.locator(".notice")).to_contain_text("This is not your own record")
     judge(page)
 
 
