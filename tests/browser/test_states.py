@@ -85,7 +85,7 @@ def test_somebodys_own_record_is_called_their_own(stage: Stage) -> None:
     stage.ask(page, "amara.osei", scope="patient/Patient.rs")
 
     expect(page.get_by_role("heading", level=1)).to_contain_text("Share your record")
-    expect(page.locator("main")).not_to_contain_text("Not your own")
+    expect(page.locator("main")).not_to_contain_text("not your own record")
 
 
 def test_a_clinician_searches_a_long_list_and_is_told_when_nobody_fits(stage: Stage) -> None:
