@@ -12,7 +12,7 @@ import pytest
 from hilum.infra.context import Context
 from hilum.kernel.errors import Unavailable
 from hilum.standards.strangers import RECORDED_BOUND, WINDOW_S
-from hilum.web.refusals import FOLDS_AT_ONCE, Refusals
+from hilum.web.refusals import COUNTS_PER_BATCH, Refusals
 from tests.flows.back_channel import MERCY
 from tests.flows.front_channel import Front, front
 from tests.sim.processes import until
@@ -68,7 +68,7 @@ def test_a_flood_of_refusals_is_recorded_singly_at_first_and_then_as_one_counted
 
 
 def test_somebody_who_is_let_through_is_recorded_after_any_number_of_refusals(front: Front) -> None:
-    """Only refusals are folded."""
+    """Only refusals are aggregated."""
     refused_at_authorize(front)
     before = front.requests()
 
@@ -81,15 +81,15 @@ def test_no_request_waits_for_the_counted_record(front: Front) -> None:
     """Security decision 5: whoever is refused when the record is due is answered before it is written."""
     written, go_on = [], Event()
 
-    def record(_ctx: Context, folded: Iterable[tuple[str, str, int]]) -> None:
+    def record(_ctx: Context, counts: Iterable[tuple[str, str, int]]) -> None:
         assert go_on.wait(10)
-        written.extend(folded)
+        written.extend(counts)
 
     async def work() -> None:
         refusals = Refusals(front.edge, record)
-        refusals.fold(MERCY, "192.0.2.1", loud=False)
+        refusals.count(MERCY, "192.0.2.1", recorded=False)
         front.clock.advance(timedelta(seconds=WINDOW_S))
-        refusals.fold(MERCY, "192.0.2.2", loud=False)
+        refusals.count(MERCY, "192.0.2.2", recorded=False)
         assert not written
         go_on.set()
         await asyncio.wait(refusals._tasks)
@@ -106,23 +106,23 @@ def test_what_could_not_be_recorded_is_counted_on_and_tried_again(front: Front, 
     """Security decision 5: none is lost, whatever the failure; and what was recorded is not recorded twice."""
     written: list[tuple[str, str, int]] = []
     calls = 0
-    sources = FOLDS_AT_ONCE + 50
+    sources = COUNTS_PER_BATCH + 50
 
-    def record(_ctx: Context, folded: Iterable[tuple[str, str, int]]) -> None:
+    def record(_ctx: Context, counts: Iterable[tuple[str, str, int]]) -> None:
         nonlocal calls
         calls += 1
         if calls == 2:
             raise failure
-        written.extend(folded)
+        written.extend(counts)
 
     async def work() -> None:
         refusals = Refusals(front.edge, record)
         for n in range(sources):
-            refusals.fold(MERCY, f"192.0.2.{n}", loud=False)
+            refusals.count(MERCY, f"192.0.2.{n}", recorded=False)
         refusals.record_soon()
         done, _ = await asyncio.wait(refusals._tasks)
         assert [each.exception() for each in done] == [failure if isinstance(failure, ValueError) else None]
-        assert len(written) == FOLDS_AT_ONCE
+        assert len(written) == COUNTS_PER_BATCH
         assert refusals._timer is not None
         refusals.record_soon()
         await asyncio.wait(refusals._tasks)

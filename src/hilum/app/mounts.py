@@ -69,7 +69,7 @@ def authenticator(edge: Edge, at_stop: list[Callable[[], None]]) -> Authenticate
 def pages(site: Site) -> list[BaseRoute]:
     """Return the routes of pages and protocol endpoints."""
     channel = frontchannel.FrontChannel(site.kit, site.directory)
-    site.at_stop.append(channel.record_folded_soon)
+    site.at_stop.append(channel.record_counts_soon)
     return [
         *backchannel.routes(
             site.kit,

@@ -42,7 +42,7 @@ def routes(
     the process stops; it records the refusals counted so far.
     """
     back = BackChannel(kit, KeySets(fetcher, kit.clock), registers=registers)
-    at_stop(back.record_folded_soon)
+    at_stop(back.record_counts_soon)
     documents = Documents(kit, registers=registers)
     posts: dict[str, Handler] = {
         "token": back.token,

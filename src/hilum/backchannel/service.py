@@ -49,14 +49,14 @@ class Caller:
     """A client at the back channel, as far as the edge can verify it before the transaction.
 
     ``assertion``: its signature and claims were verified with the keys of ``key_source``. ``replaced``: the ``kid``s of its key set
-    whose material changed. ``loud``: this source has few enough recent refusals that the next one gets its own record.
+    whose material changed. ``recorded``: this source has few enough recent refusals that the next one gets its own record.
     """
 
     presented: Presented
     assertion: Assertion | None = None
     key_source: str = ""
     replaced: tuple[str, ...] = ()
-    loud: bool = True
+    recorded: bool = True
 
 
 def key_source(client: Client) -> str:
@@ -375,7 +375,7 @@ def record_edge_refusal(ctx: Context, site: Site, caller: Caller, refusal: NotPe
 
 def record_refusal(ctx: Context, site: Site, caller: Caller, refusal: NotPermitted | Invalid) -> None:
     """Record a refusal of the back channel, unless the caller is only counted. Its ``detail`` must contain no secret."""
-    if not caller.loud:
+    if not caller.recorded:
         return
     client = cached_facts.find_client(ctx, caller.presented.client)
     event = Event(
@@ -390,10 +390,10 @@ def record_refusal(ctx: Context, site: Site, caller: Caller, refusal: NotPermitt
     audit.record(ctx, event)
 
 
-def record_folded(ctx: Context, folded: Iterable[tuple[str, str, int]]) -> None:
+def record_counts(ctx: Context, counts: Iterable[tuple[str, str, int]]) -> None:
     """Record refusals that were only counted: tenant, address and count. Those of tenants that do not exist are dropped."""
     exists: dict[str, bool] = {"": True}
-    for tenant, source, count in folded:
+    for tenant, source, count in counts:
         if tenant not in exists:
             exists[tenant] = cached_facts.find_tenant(ctx, TenantId(tenant)) is not None
         if exists[tenant]:

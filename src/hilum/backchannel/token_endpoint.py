@@ -47,7 +47,6 @@ TRIES = 3
 """How often a verb is run if it conflicts with another transaction; one that failed has changed nothing."""
 CLIENTS_KEPT_S = 2.0
 CLIENTS_BOUND = 10_000
-FOLDS_AT_ONCE = 200
 RETRY_AFTER_S = 2
 STOPPED_RETRY_AFTER_S = 60
 NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
@@ -74,7 +73,7 @@ class BackChannel:
 
     def __init__(self, kit: Kit, keysets: KeySets, *, registers: bool) -> None:
         self._kit, self._keysets, self._registers = kit, keysets, registers
-        self._failures, self._refusals = Failures(kit.clock), Refusals(kit.edge, service.record_folded)
+        self._failures, self._refusals = Failures(kit.clock), Refusals(kit.edge, service.record_counts)
         self._clients: TTLCache[tuple[TenantId, ClientId], Client] = TTLCache(
             CLIENTS_BOUND, CLIENTS_KEPT_S, kit.clock.monotonic
         )
@@ -146,14 +145,14 @@ class BackChannel:
 
     async def _caller(self, request: Request, site: Site, form: Parameters, audiences: set[str]) -> Caller:
         trace = trace_of(request)
-        loud = self._failures.is_recorded(trace.source)
-        caller = Caller(NOBODY, loud=loud)
+        recorded = self._failures.is_recorded(trace.source)
+        caller = Caller(NOBODY, recorded=recorded)
         try:
             presented = client_auth.read(request.headers.get("authorization", ""), form)
             if wait_s := self._failures.wait_s(presented.client, trace.source):
-                await self._fold(Caller(presented, loud=False), site.tenant, trace.source)
+                await self._count(Caller(presented, recorded=False), site.tenant, trace.source)
                 raise TooManyFailures(wait_s)
-            caller = Caller(presented, loud=loud)
+            caller = Caller(presented, recorded=recorded)
             if presented.method is Method.ASSERTION:
                 caller = replace(caller, **await self._prove(site, presented, frozenset(audiences), trace))
         except NotPermitted as refusal:
@@ -199,16 +198,16 @@ class BackChannel:
 
     async def _refused(self, site: Site, caller: Caller, refusal: NotPermitted, trace: Trace) -> None:
         self._clients.pop((site.tenant, caller.presented.client), None)
-        await self._fold(caller, site.tenant, trace.source)
-        if caller.loud:
+        await self._count(caller, site.tenant, trace.source)
+        if caller.recorded:
             await self._write(lambda ctx: service.record_edge_refusal(ctx, site, caller, refusal), trace)
         self._failures.failed(caller.presented.client, trace.source)
 
-    async def _fold(self, caller: Caller, tenant: TenantId, source: str) -> None:
+    async def _count(self, caller: Caller, tenant: TenantId, source: str) -> None:
         """Count a refusal if it gets no record of its own; the counts are recorded a minute after the first."""
-        self._refusals.fold(tenant, source, loud=caller.loud)
+        self._refusals.count(tenant, source, recorded=caller.recorded)
 
-    def record_folded_soon(self) -> None:
+    def record_counts_soon(self) -> None:
         """Start recording the refusals counted so far; also called before the process stops."""
         self._refusals.record_soon()
 
@@ -220,7 +219,7 @@ class BackChannel:
         try:
             result = await self._write(verb, trace)
         except (NotPermitted, Invalid) as refusal:
-            await self._fold(caller, TenantId(request.path_params["tenant"]), trace.source)
+            await self._count(caller, TenantId(request.path_params["tenant"]), trace.source)
             if refusal.code in {TokenError.INVALID_CLIENT, TokenError.INVALID_GRANT}:
                 self._failures.failed(*pair)
             if refusal.code == TokenError.INVALID_CLIENT:

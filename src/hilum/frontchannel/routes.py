@@ -54,7 +54,7 @@ class FrontChannel:
 
     def __init__(self, kit: Kit, directory: PatientDirectory) -> None:
         self._kit, self._directory = kit, directory
-        self._refusals = Refusals(kit.edge, service.record_folded)
+        self._refusals = Refusals(kit.edge, service.record_counts)
 
     def routes(self) -> list[Route]:
         """Return the routes to mount."""
@@ -67,7 +67,7 @@ class FrontChannel:
             Route(f"{root}/manage", self.manage_post, methods=["POST"]),
         ]
 
-    def record_folded_soon(self) -> None:
+    def record_counts_soon(self) -> None:
         """Record counted refusals; also called when the process stops."""
         self._refusals.record_soon()
 
@@ -87,12 +87,12 @@ class FrontChannel:
         if request.method == "GET" and ours and not parameters.get("client_id"):
             return await self._page(request, visit, ours)
         source = visit.trace.source
-        loud = self._refusals.is_recorded(source)
-        begin = partial(service.begin, site=visit.site, parameters=parameters, loud=loud)
+        recorded = self._refusals.is_recorded(source)
+        begin = partial(service.begin, site=visit.site, parameters=parameters, recorded=recorded)
         begun = await self._kit.edge.write(begin, trace=visit.trace)
         if isinstance(begun, Stored):
             return _see_other(self._step_url(visit, begun.request.id))
-        self._refusals.refused(visit.site.tenant, source, loud=loud)
+        self._refusals.refused(visit.site.tenant, source, recorded=recorded)
         return self._ended(request, begun)
 
     async def context(self, request: Request) -> Response:

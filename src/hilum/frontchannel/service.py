@@ -84,11 +84,11 @@ class Issued:
 
 
 def begin(
-    ctx: Context, site: Site, parameters: Parameters, *, loud: bool = True
+    ctx: Context, site: Site, parameters: Parameters, *, recorded: bool = True
 ) -> Stored | Redirect | DisplayedError:
     """Validate an authorization request and store it. An error is redirected to the client only if its redirect URI is registered (C28).
 
-    ``loud``: a refusal is recorded by itself; False if its address has had so many lately that they are only counted.
+    ``recorded``: a refusal is recorded by itself; False if its address has had so many lately that they are only counted.
     """
     purge(ctx)
     client_id = parameters.get("client_id")
@@ -99,16 +99,16 @@ def begin(
     )
     match judged:
         case DisplayedError():
-            _record_refusal(ctx, site, "", judged.code, loud=loud)
+            _record_refusal(ctx, site, "", judged.code, recorded=recorded)
             return judged
         case RedirectedError():
             assert client is not None, "an unknown client is a displayed error"
-            _record_refusal(ctx, site, client.id, judged.error, loud=loud)
+            _record_refusal(ctx, site, client.id, judged.error, recorded=recorded)
             return flow.error_redirect(site, judged.redirect_uri, judged.state, judged.error, judged.detail)
     assert parties is not None, "an unknown client is a displayed error"
     standing = flow.standing_of(ctx, parties, None)
     if reason := standing_fault(standing, ctx.now):
-        _record_refusal(ctx, site, parties.client.id, reason, loud=loud)
+        _record_refusal(ctx, site, parties.client.id, reason, recorded=recorded)
         detail = page_text(reason, parties.tenant.name, stop=stop_of(standing, ctx.now) or ENDED)
         return flow.error_redirect(
             site, judged.redirect_uri, judged.state, AuthorizeError.ACCESS_DENIED, detail
@@ -153,8 +153,8 @@ def _keep(ctx: Context, site: Site, parties: Parties, valid: ValidRequest) -> St
     return Stored(request)
 
 
-def _record_refusal(ctx: Context, site: Site, client: str, reason: str, *, loud: bool) -> None:
-    if not loud:
+def _record_refusal(ctx: Context, site: Site, client: str, reason: str, *, recorded: bool) -> None:
+    if not recorded:
         return
     event = Event(
         "authserver.request.refuse", Outcome.REFUSED, tenant=site.tenant, client=client, reason=reason
@@ -162,9 +162,9 @@ def _record_refusal(ctx: Context, site: Site, client: str, reason: str, *, loud:
     audit.record(ctx, event)
 
 
-def record_folded(ctx: Context, folded: Iterable[tuple[str, str, int]]) -> None:
+def record_counts(ctx: Context, counts: Iterable[tuple[str, str, int]]) -> None:
     """Record aggregated refusals, beyond those recorded one by one: tenant, address and count."""
-    for tenant, source, count in folded:
+    for tenant, source, count in counts:
         event = Event(
             "authserver.request.refuse",
             Outcome.REFUSED,

@@ -67,14 +67,14 @@ class Session:
 class Attempt:
     """A sign-in attempt that was admitted. ``digest`` is the stored password hash, None for an unknown or inactive person.
 
-    ``loud``: a failure is recorded by itself; False if its address has had so many lately that they are only counted.
+    ``recorded``: a failure is recorded by itself; False if its address has had so many lately that they are only counted.
     """
 
     key: str
     tenant: TenantId | None
     person: PersonId | None
     digest: str | None
-    loud: bool = True
+    recorded: bool = True
 
 
 @dataclass(frozen=True, slots=True)

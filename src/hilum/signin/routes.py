@@ -101,7 +101,7 @@ def pages(kit: Kit, origins_of: OriginsOf = _no_origins, *, at_stop: AtStop = _i
 class _Handlers:
     def __init__(self, kit: Kit, origins_of: OriginsOf) -> None:
         self._kit, self._origins_of = kit, origins_of
-        self.refusals = Refusals(kit.edge, service.record_folded)
+        self.refusals = Refusals(kit.edge, service.record_counts)
 
     async def show_signin(self, request: Request) -> Response:
         place = await self._place(request)
@@ -119,16 +119,16 @@ class _Handlers:
         trace = trace_of(request)
         username, then = form.one("username"), form.one("then")
         begin = partial(service.begin_attempt, tenant=place.tenant, username=username)
-        loud = self.refusals.is_recorded(trace.source)
+        recorded = self.refusals.is_recorded(trace.source)
         try:
-            attempt = replace(await self._kit.edge.write(begin, trace=trace), loud=loud)
+            attempt = replace(await self._kit.edge.write(begin, trace=trace), recorded=recorded)
             matched = await live.verify_password(attempt.digest, form.one("password"))
             before = cookies.read(request, cookies.SESSION, secure=secure)
             complete = partial(service.complete_attempt, attempt=attempt, matched=matched, replaces=before)
             _, cookie = await self._kit.edge.write(complete, trace=trace)
         except (NotAuthenticated, SlowDown, Stopped) as refusal:
             if isinstance(refusal, NotAuthenticated):
-                self.refusals.refused(place.tenant or "", trace.source, loud=loud)
+                self.refusals.refused(place.tenant or "", trace.source, recorded=recorded)
             return await self._signin_page(request, place, then=then, username=username, refusal=refusal)
         response = RedirectResponse(policy.safe_return(then, self._home(place)), 303)
         cookies.put(response, cookies.SESSION, cookie, secure=secure)
@@ -227,17 +227,17 @@ def authenticator(edge: Edge, *, at_stop: AtStop = _ignored) -> Authenticate:
     Refusals of stopped persons, and of roles outside the audience, are recorded: the first ones of a network and minute one by one, the
     rest counted.
     """
-    refusals = Refusals(edge, partial(service.record_folded, action=service.USE_OF_TOKEN))
+    refusals = Refusals(edge, partial(service.record_counts, action=service.USE_OF_TOKEN))
     at_stop(refusals.record_soon)
 
     async def refuse(request: Request, barred: Barred) -> NotPermitted:
         trace = trace_of(request)
-        loud = refusals.is_recorded(trace.source)
-        if loud:
+        recorded = refusals.is_recorded(trace.source)
+        if recorded:
             call = f"{request.method} {getattr(request.scope.get('route'), 'path', '')}".strip()
             record = partial(service.record_refused_call, reason=barred.reason, call=call)
             await edge.write(record, actor=barred.actor, trace=trace)
-        refusals.refused(barred.actor.tenant or "", trace.source, loud=loud)
+        refusals.refused(barred.actor.tenant or "", trace.source, recorded=recorded)
         return barred.refusal
 
     async def authenticate(request: Request, audience: Sequence[str] | None = None, /) -> Actor:
@@ -309,7 +309,7 @@ Id = Annotated[str, PathParameter(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 
 def api(kit: Kit, *, at_stop: AtStop = _ignored) -> APIRouter:
     """Return the API routes of tokens, passwords and sessions. ``at_stop`` as for ``pages``."""
-    refusals = Refusals(kit.edge, service.record_folded)
+    refusals = Refusals(kit.edge, service.record_counts)
     at_stop(refusals.record_soon)
     router = api_router(kit, "signin")
 
@@ -319,8 +319,8 @@ def api(kit: Kit, *, at_stop: AtStop = _ignored) -> APIRouter:
         trace = trace_of(request)
         tenant = None if body.tenant is None else TenantId(body.tenant)
         begin = partial(service.begin_attempt, tenant=tenant, username=body.username)
-        loud = refusals.is_recorded(trace.source)
-        attempt = replace(await kit.edge.write(begin, trace=trace), loud=loud)
+        recorded = refusals.is_recorded(trace.source)
+        attempt = replace(await kit.edge.write(begin, trace=trace), recorded=recorded)
         matched = await live.verify_password(attempt.digest, body.password)
         complete = partial(
             service.complete_attempt_with_token,
@@ -332,7 +332,7 @@ def api(kit: Kit, *, at_stop: AtStop = _ignored) -> APIRouter:
         try:
             token, secret = await kit.edge.write(complete, trace=trace)
         except NotAuthenticated:
-            refusals.refused(tenant or "", trace.source, loud=loud)
+            refusals.refused(tenant or "", trace.source, recorded=recorded)
             raise
         return TokenCreated(**TokenShown.of(token).model_dump(), token=secret)
 

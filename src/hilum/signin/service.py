@@ -367,18 +367,18 @@ def _settle(ctx: Context, attempt: Attempt, *, matched: bool) -> Person:
             person=attempt.person or "",
             reason="wrong_credentials",
         )
-        if attempt.loud:
+        if attempt.recorded:
             audit.record(ctx, event)
         raise NotAuthenticated("wrong_credentials", "The username or the password is wrong.")
     clear_attempts(ctx, attempt.key)
     return person
 
 
-def record_folded(
-    ctx: Context, folded: Iterable[tuple[str, str, int]], action: str = "signin.session.begin"
+def record_counts(
+    ctx: Context, counts: Iterable[tuple[str, str, int]], action: str = "signin.session.begin"
 ) -> None:
     """Record aggregated refusals, beyond those recorded one by one: tenant, address and count."""
-    for tenant, source, count in folded:
+    for tenant, source, count in counts:
         event = Event(action, Outcome.REFUSED, tenant=tenant, reason="folded", facts={"count": count})
         audit.record(replace(ctx, trace=replace(ctx.trace, source=source)), event)
 

@@ -13,13 +13,13 @@ from hilum.infra.edge import Edge
 from hilum.kernel.errors import Conflict, Unavailable
 from hilum.standards.strangers import WINDOW_S, AggregatedCount, AggregatedRefusals, Sources
 
-FOLDS_AT_ONCE = 100
+COUNTS_PER_BATCH = 100
 
 
 class Recorder(Protocol):
     """Writes counted records."""
 
-    def __call__(self, ctx: Context, folded: Iterable[AggregatedCount]) -> None: ...
+    def __call__(self, ctx: Context, counts: Iterable[AggregatedCount]) -> None: ...
 
 
 class Refusals:
@@ -39,16 +39,16 @@ class Refusals:
         """Check whether the next refusal of this address gets a record of its own."""
         return self._sources.is_recorded(source, self._clock.monotonic())
 
-    def refused(self, tenant: str, source: str, *, loud: bool) -> None:
-        """Count a refusal; ``loud``: it has a record of its own already."""
+    def refused(self, tenant: str, source: str, *, recorded: bool) -> None:
+        """Count a refusal; ``recorded``: it has a record of its own already."""
         self._sources.refused(source, self._clock.monotonic())
-        self.fold(tenant, source, loud=loud)
+        self.count(tenant, source, recorded=recorded)
 
-    def fold(self, tenant: str, source: str, *, loud: bool) -> None:
-        """Count a refusal that is not ``loud``; start a task that records the counts if they are due."""
+    def count(self, tenant: str, source: str, *, recorded: bool) -> None:
+        """Count a refusal that is not ``recorded``; start a task that records the counts if they are due."""
         if self._aggregated.are_due(self._clock.monotonic()):
             self.record_soon()
-        if not loud:
+        if not recorded:
             self._add(tenant, source, 1)
 
     def record_soon(self) -> None:
@@ -57,7 +57,7 @@ class Refusals:
             self._timer.cancel()
             self._timer = None
         if taken := self._aggregated.take():
-            task = asyncio.ensure_future(self._tell(taken))
+            task = asyncio.ensure_future(self._record_batches(taken))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
@@ -66,13 +66,13 @@ class Refusals:
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(WINDOW_S, self.record_soon)
 
-    async def _tell(self, taken: list[AggregatedCount]) -> None:
+    async def _record_batches(self, taken: list[AggregatedCount]) -> None:
         """Record the counts in batches. Those that cannot be recorded are counted again, and retried a minute later."""
         try:
             while taken:
-                verb = partial(self._record, folded=taken[:FOLDS_AT_ONCE])
+                verb = partial(self._record, counts=taken[:COUNTS_PER_BATCH])
                 await self._edge.write(verb, trace=Trace(self._edge.ids.new("req")))
-                taken = taken[FOLDS_AT_ONCE:]
+                taken = taken[COUNTS_PER_BATCH:]
         except (Unavailable, Conflict):
             pass  # the database's own edge logs it
         finally:

@@ -199,7 +199,7 @@ def test_the_memory_of_failures_is_bounded() -> None:
     assert len(failures._pairs) == PAIRS_BOUND
 
 
-def test_an_address_is_loud_until_it_was_refused_often() -> None:
+def test_an_address_gets_records_until_it_was_refused_often() -> None:
     """Security decision 5."""
     clock = FakeClock()
     failures = Failures(clock)
