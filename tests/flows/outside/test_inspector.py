@@ -383,7 +383,8 @@ def test_a_platform_that_takes_the_connection_and_says_nothing_is_waited_for_a_m
         first = await feed.calls("general", "lch_1")
 
         assert (
-            first.trouble == "The platform has not been heard yet. What was missed is read as soon as it is."
+            first.trouble
+            == "The platform has sent nothing yet. Calls that were missed are read as soon as it does."
         )
 
         async def given_up() -> bool:

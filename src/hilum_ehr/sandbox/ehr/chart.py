@@ -19,7 +19,7 @@ SYSTOLIC, DIASTOLIC = "8480-6", "8462-4"
 
 @dataclass(frozen=True, slots=True)
 class Sign:
-    """A vital sign the summary draws. ``usual`` is the range of healthy people, as a band; ``of_adults``: children's is another."""
+    """A vital sign that the summary draws. ``usual`` is the normal range, drawn as a band; ``of_adults``: it applies to adults only."""
 
     code: str
     name: str
@@ -61,7 +61,7 @@ LAB_NAMES = {
     "33762-6": "NT-proBNP",
     "20447-9": "HIV viral load",
 }
-"""LOINC's long names in the words of the ward."""
+"""Short clinical names for LOINC's long ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ class Item:
     detail: str = ""
     when: str = ""
     flag: str = ""
-    """high, low or abnormal, where the laboratory said so."""
+    """high, low or abnormal, if the laboratory flagged it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,7 @@ class Visit:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Everything the chart page shows; empty lists are said to be empty."""
+    """Everything the chart page shows; the page says when a list is empty."""
 
     banner: Banner
     problems: tuple[Item, ...]
@@ -115,12 +115,12 @@ class Summary:
 
     @property
     def allergic_to(self) -> tuple[str, ...]:
-        """Return the allergies; a statement that none is known is not one."""
+        """Return the allergies, without statements that none is known."""
         return tuple(item.title for item in self.allergies if not item.title.lower().startswith("no known"))
 
 
 def summary(chart: dict[str, list[Resource]], *, today: date) -> Summary:
-    """Sum a chart up."""
+    """Build the summary of a chart."""
     return Summary(
         banner=banner(chart["patient"][0], today=today),
         problems=_items(chart["problems"], _problem, PROBLEMS_SHOWN),
@@ -133,7 +133,7 @@ def summary(chart: dict[str, list[Resource]], *, today: date) -> Summary:
 
 
 def banner(patient: Resource, *, today: date) -> Banner:
-    """Sum up who a patient is."""
+    """Build the summary of a patient's demographics."""
     birth = patient.get("birthDate", "")
     end = str(patient.get("deceasedDateTime", ""))[:10]
     deceased = end or ("yes" if patient.get("deceasedBoolean") else "")
@@ -305,7 +305,7 @@ def _labs(observations: list[Resource]) -> tuple[Item, ...]:
 
 
 def _unit(quantity: dict[str, Any]) -> str:
-    """Write a unit as the ward does, without UCUM's annotations."""
+    """Return a unit as clinicians write it, without UCUM's annotations."""
     return str(quantity.get("unit", "")).replace("{1.73_m2}", "1.73 m²").replace("{", "").replace("}", "")
 
 

@@ -1,4 +1,4 @@
-"""What was heard of the launches of this site: a bounded memory. Pure."""
+"""A bounded cache of the platform's decisions about this site's launches. Pure."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from cachetools import LRUCache
 from hilum_ehr.sandbox.ehr.inspector import CALLS_SHOWN
 
 LAUNCHES_KEPT = 256
-"""Past it the one goes that was of no interest for longest."""
+"""Beyond this the least recently used launch is dropped."""
 TEXT_BOUND = 500
 """Characters of one value."""
 _TEXTS = ("at", "detail", "interaction", "outcome", "path", "query", "reason", "request_id", "resource_type", "rule")  # fmt: skip
@@ -22,7 +22,7 @@ Record = dict[str, Any]
 class Launch:
     """The newest decisions about one launch, by their ids.
 
-    ``whole``: none was missed. ``fault``: why what was missed could not be read. ``again_at_s``: when that may be tried again.
+    ``whole``: no decision was missed. ``fault``: why missed ones could not be read. ``again_at_s``: when reading them may be tried again.
     """
 
     whole: bool
@@ -31,18 +31,18 @@ class Launch:
     records: dict[str, Record] = field(default_factory=dict)
 
 
-class Heard:
-    """Keeps decisions of the launches it was told to expect, and of no other."""
+class DecisionCache:
+    """Keeps decisions about expected launches only."""
 
     def __init__(self) -> None:
         self._launches: LRUCache[str, Launch] = LRUCache(LAUNCHES_KEPT)
 
     def expect(self, launch: str, *, whole: bool) -> Launch:
-        """Return what was recorded about a launch, and record it from now on."""
+        """Return what is cached about a launch, and cache its decisions from now on."""
         return self._launches.setdefault(launch, Launch(whole))
 
     def keep(self, records: Iterable[Record]) -> None:
-        """Keep decisions, each once; past what is shown of a launch the oldest goes."""
+        """Keep decisions, each once; beyond ``CALLS_SHOWN`` of a launch the oldest is dropped."""
         for record in records:
             found = self._launches.get(str(record.get("launch") or ""))
             name = str(record.get("decision") or "")[:TEXT_BOUND]
@@ -53,7 +53,7 @@ class Heard:
                 del found.records[min(found.records, key=lambda each: found.records[each].get("at", ""))]
 
     def miss(self) -> None:
-        """Note that decisions were missed, and that nobody knows whose."""
+        """Record that decisions were missed, which may concern any launch."""
         for each in self._launches.values():
             each.whole = False
 

@@ -1,7 +1,7 @@
-"""Following the platform's stream of decisions, once for all charts of this site and only while somebody looks.
+"""Follows the platform's stream of decisions, over one connection for all charts of this site and only while one is open.
 
-One connection reads the record, so an open chart puts no more on record than that the stream was opened and closed (C155). What the
-stream says it did not give is read once, from the list.
+Reads of the record are recorded themselves (C155): one connection records only that it was opened and closed. Decisions that the stream
+reports as missed are read once, from the list of accesses.
 """
 
 import asyncio
@@ -12,13 +12,13 @@ import orjson
 
 from hilum.infra import logs
 from hilum.kernel.errors import HilumError, Invalid, NotPermitted, Unavailable
-from hilum_ehr.sandbox.ehr.decision_cache import Heard, Launch
+from hilum_ehr.sandbox.ehr.decision_cache import DecisionCache, Launch
 from hilum_ehr.sandbox.ehr.inspector import CALLS_SHOWN, Calls, inspect
 from hilum_ehr.sandbox.ehr.platform import Platform
 from hilum_ehr.sandbox.ehr.sse import Message
 
 DETAIL_BOUND = 300
-UNHEARD = "The platform has not been heard yet. What was missed is read as soon as it is."
+NOT_RECEIVED = "The platform has sent nothing yet. Calls that were missed are read as soon as it does."
 _ENDS = {
     "server_stops": "The platform is being stopped.",
     "audit_unavailable": "The platform cannot read its record.",
@@ -28,10 +28,10 @@ _log = logs.get("sandbox")
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How long the stream is followed after somebody looked, and how soon it is tried again when it broke, or was refused.
+    """How long the stream is followed after a page was last read (``idle_s``), and the pause after it broke, or was refused.
 
-    ``quiet_s``: silence that counts as broken; the platform gives a sign of life every ten seconds. ``ready_s``: how long a launch
-    and a look wait for the stream at most.
+    ``quiet_s``: silence after which the stream counts as broken; the platform sends a heartbeat every ten seconds. ``ready_s``: how long
+    a launch or a page waits for the stream at most.
     """
 
     idle_s: float = 60.0
@@ -45,23 +45,23 @@ NORMAL = Pace()
 
 
 class Feed:
-    """The calls of this site's launches as they are decided. Belongs to one event loop."""
+    """The calls of this site's launches, as they are decided. Bound to one event loop."""
 
     def __init__(self, platform: Platform, pace: Pace = NORMAL) -> None:
         self._platform, self._pace = platform, pace
-        self._heard = Heard()
+        self._cache = DecisionCache()
         self._following: asyncio.Task[None] | None = None
         self._rest: asyncio.TimerHandle | None = None
         self._settled = asyncio.Event()
-        """It is followed, or known not to be."""
+        """Set once the connection was made, or has failed."""
         self._place = ""
-        """How far was heard: where the next connection goes on."""
+        """The id of the last message received, from which the next connection continues."""
         self._live = self._closed = False
         self._away = self._since = ""
-        """Why nothing is heard now, and since when."""
+        """Why nothing is received now, and since when."""
 
     async def look(self) -> None:
-        """Somebody looks or is about to: follow, for a while yet. Waits, not for long, until that has begun or failed."""
+        """Follow the stream for another ``idle_s``. Waits at most ``ready_s`` until the connection is made or has failed."""
         if self._closed:
             return
         loop = asyncio.get_running_loop()
@@ -76,10 +76,10 @@ class Feed:
 
     def expect(self, launch: str) -> None:
         """Keep the calls under a launch that has just been opened."""
-        self._heard.expect(launch, whole=self._live or bool(self._place))
+        self._cache.expect(launch, whole=self._live or bool(self._place))
 
     def forget(self, launch: str) -> None:
-        self._heard.forget(launch)
+        self._cache.forget(launch)
 
     async def calls(self, tenant: str, launch: str) -> Calls:
         """Return the newest calls under a launch, and whether some may be missing."""
@@ -89,12 +89,12 @@ class Feed:
         )
         if not launch:
             return Calls((), 0, trouble)
-        known = self._heard.expect(launch, whole=False)
-        if self._live and not known.whole and asyncio.get_running_loop().time() >= known.again_at_s:
-            await self._catch_up(tenant, launch, known)
-        if not known.whole:
-            trouble = trouble or known.fault or UNHEARD
-        return replace(inspect(known.records.values()), trouble=trouble)
+        cached = self._cache.expect(launch, whole=False)
+        if self._live and not cached.whole and asyncio.get_running_loop().time() >= cached.again_at_s:
+            await self._catch_up(tenant, launch, cached)
+        if not cached.whole:
+            trouble = trouble or cached.fault or NOT_RECEIVED
+        return replace(inspect(cached.records.values()), trouble=trouble)
 
     async def close(self) -> None:
         """End following, at once and for good."""
@@ -106,16 +106,19 @@ class Feed:
         if following is not None:
             await asyncio.gather(following, return_exceptions=True)
 
-    async def _catch_up(self, tenant: str, launch: str, known: Launch) -> None:
-        known.whole, known.fault = True, ""  # beforehand: what is missed meanwhile makes it False again
-        known.again_at_s = asyncio.get_running_loop().time() + self._pace.again_s
+    async def _catch_up(self, tenant: str, launch: str, cached: Launch) -> None:
+        cached.whole, cached.fault = (
+            True,
+            "",
+        )  # before reading: a decision missed meanwhile sets it to False again
+        cached.again_at_s = asyncio.get_running_loop().time() + self._pace.again_s
         try:
-            self._heard.keep(await self._platform.accesses(tenant, launch, CALLS_SHOWN))
+            self._cache.keep(await self._platform.accesses(tenant, launch, CALLS_SHOWN))
         except HilumError as error:
-            known.whole = False
-            known.fault = f"What was missed could not be read: {_words(error)}"
+            cached.whole = False
+            cached.fault = f"What was missed could not be read: {_words(error)}"
             if isinstance(error, NotPermitted):
-                known.again_at_s += self._pace.refused_s
+                cached.again_at_s += self._pace.refused_s
 
     def _stop(self) -> None:
         if self._following is not None:
@@ -128,7 +131,7 @@ class Feed:
                 await self._connection()
             except HilumError as error:
                 reason = error
-            except Exception as error:  # noqa: BLE001 - the task's edge: whoever looks must hear of it
+            except Exception as error:  # noqa: BLE001 - the task's edge: the page must show that it failed
                 _log.error("sandbox.feed.failed", kind=type(error).__name__, place=logs.place_of(error))
                 reason = Unavailable("platform_unavailable", "The platform's stream cannot be read.")
             self._lose(reason)
@@ -136,7 +139,7 @@ class Feed:
             await asyncio.sleep(self._pace.refused_s if refused else self._pace.again_s)
 
     async def _connection(self) -> None:
-        """Follow one connection. Raises when it ends, whatever it ends with."""
+        """Follow one connection until it ends. Always raises HilumError."""
         async with aclosing(self._platform.decisions(self._place, self._pace.quiet_s)) as messages:
             async for message in messages:
                 self._take(message)
@@ -145,9 +148,9 @@ class Feed:
     def _take(self, message: Message) -> None:
         self._live, self._away, self._since = True, "", ""
         if message.event == "decision":
-            self._heard.keep([_read(message)])
+            self._cache.keep([_read(message)])
         elif message.event == "missed":
-            self._heard.miss()
+            self._cache.miss()
         elif message.event == "end":
             why = str(_read(message).get("why"))[:DETAIL_BOUND]
             raise Unavailable("stream_ended", _ENDS.get(why, f"The platform ended its stream: {why}."))
@@ -158,7 +161,7 @@ class Feed:
         if isinstance(reason, Invalid):
             self._place = ""
         if not self._place:
-            self._heard.miss()
+            self._cache.miss()
         self._since = self._since or f"{self._platform.clock.now():%H:%M:%S}"
         self._away, self._live = _words(reason), False
         self._settled.set()

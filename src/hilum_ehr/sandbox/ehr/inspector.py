@@ -11,7 +11,7 @@ from typing import Any
 
 CALLS_SHOWN = 60
 VALUE_SHOWN = 48
-"""Of a parameter's value; the way to a next page is longer and says nothing to anybody."""
+"""Characters shown of a parameter's value; page links are longer and opaque."""
 _LONG = re.compile(rf"(?<==)([^&]{{{VALUE_SHOWN}}})[^&]+")
 
 
@@ -46,12 +46,12 @@ class Calls:
 
     @property
     def cost(self) -> int:
-        """Sum up what they took from the app's quota."""
+        """Return what the calls cost of the app's quota."""
         return sum(call.cost for call in self.calls)
 
 
 def inspect(records: Iterable[dict[str, Any]]) -> Calls:
-    """Shape records of accesses, newest first."""
+    """Build the list of calls from access records, newest first."""
     newest = sorted(records, key=lambda record: str(record.get("at", "")), reverse=True)[:CALLS_SHOWN]
     calls = tuple(_call(each) for each in newest)
     return Calls(calls, sum(not call.permitted for call in calls))

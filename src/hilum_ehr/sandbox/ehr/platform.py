@@ -1,4 +1,4 @@
-"""The platform as its EHR sees it: an HTTP service at known addresses, spoken to with an EHR client's token."""
+"""The EHR's client of the platform: HTTP to published addresses, with an EHR client's token."""
 
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ TOKEN_MARGIN_S = 30.0
 
 
 class NotAuthenticated(NotPermitted):
-    """The platform does not take our token."""
+    """The platform rejected our token."""
 
 
 _FAMILIES: dict[int, type[HilumError]] = {401: NotAuthenticated, 403: NotPermitted, 404: NotFound}
@@ -63,7 +63,7 @@ class Platform:
     _tokens: dict[str, tuple[str, float]] = field(default_factory=dict)
 
     async def is_ready(self) -> bool:
-        """Return whether the platform says that it can answer."""
+        """Check whether the platform reports that it is ready."""
         try:
             async with self._connections().get(
                 self.urls.ready(), timeout=aiohttp.ClientTimeout(total=READY_WITHIN_S)
@@ -73,7 +73,7 @@ class Platform:
             return False
 
     async def open_launch(self, tenant: str, order: Order) -> Launched:
-        """Open a launch. Raises what the platform refuses with, in its own words."""
+        """Open a launch. Raises the platform's refusal with its own code and sentence."""
         asked = {
             "client_id": order.client,
             "person": order.person,
@@ -87,7 +87,7 @@ class Platform:
         return Launched(answer["id"], answer["launch"], answer["launch_url"], answer["open_url"])
 
     async def move_launch(self, tenant: str, launch: str, patient: str, encounter: str) -> None:
-        """Tell that the chart moved. A launch that has gone is no trouble."""
+        """Report that the chart moved. A launch that no longer exists is ignored."""
         body = {name: value for name, value in (("patient", patient), ("encounter", encounter)) if value}
         try:
             await self._ehr("PATCH", tenant, self.urls.launch(tenant, launch), body)
@@ -95,7 +95,7 @@ class Platform:
             return
 
     async def end_launch(self, tenant: str, launch: str) -> None:
-        """Tell that the session ended. A launch that has gone is no trouble."""
+        """Report that the session ended. A launch that no longer exists is ignored."""
         try:
             await self._ehr("DELETE", tenant, self.urls.launch(tenant, launch), None)
         except NotFound:
@@ -127,7 +127,7 @@ class Platform:
             ) as response:
                 if response.status != 200 or response.content_type != "text/event-stream":
                     _judged(response.status, await _bounded(response))
-                    raise Unavailable("platform_unavailable", "The platform gives no stream.")
+                    raise Unavailable("platform_unavailable", "The platform offers no stream of decisions.")
                 parser = Parser()
                 async for chunk in response.content.iter_any():
                     for message in parser.take(chunk):
@@ -136,7 +136,7 @@ class Platform:
             raise Unavailable("platform_unavailable", "The platform does not answer.") from error
 
     async def register(self, tenant: str, metadata: dict[str, Any]) -> dict[str, Any]:
-        """Register a client by the open door of a plain sandbox (RFC 7591)."""
+        """Register a client by dynamic registration (RFC 7591), which a private sandbox leaves open."""
         return await self._send("POST", self.urls.register(tenant), {}, json=metadata)
 
     async def close(self) -> None:

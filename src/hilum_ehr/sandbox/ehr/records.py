@@ -15,7 +15,7 @@ PAGE = 500
 
 
 class Records:
-    """Reads of one site. ``server_of`` gives the store of a tenant."""
+    """Reads of one site. ``server_of`` returns the store of a tenant."""
 
     def __init__(self, server_of: Callable[[str], FhirServer]) -> None:
         self._server_of = server_of
@@ -36,7 +36,7 @@ class Records:
         return [entry["resource"] for entry in (bundle.get("entry", ()) if bundle else ())]
 
     async def chart(self, tenant: str, patient: str) -> dict[str, list[Resource]]:
-        """Read what a chart's summary shows. Raises NotFound when there is no such patient."""
+        """Read what a chart's summary shows. Raises NotFound if there is no such patient."""
         found = await self.read(tenant, "Patient", patient)
         wanted: dict[str, tuple[str, dict[str, str]]] = {
             "problems": ("Condition", {"patient": patient}),

@@ -1,4 +1,4 @@
-"""Pages of the EHR simulator. They work without script; the inspector's list refreshes itself where script runs."""
+"""Pages of the EHR simulator. They work without script; with script, the inspector's list refreshes itself."""
 
 import hashlib
 from collections.abc import Awaitable, Callable
@@ -32,7 +32,7 @@ BESIDE_CHART = "no"
 
 
 def routes(site: Site) -> list[Route]:
-    """Return the simulator's routes."""
+    """Build the simulator's routes."""
     pages, posts = Pages(site), Posts(site)
     return [
         Route("/", pages.root),
@@ -55,7 +55,7 @@ def routes(site: Site) -> list[Route]:
 
 
 class Pages:
-    """What is looked at."""
+    """The pages that are read."""
 
     def __init__(self, site: Site) -> None:
         self._site = site
@@ -69,7 +69,7 @@ class Pages:
         return self._site.pages.render(request, "sandbox/home.html", hospitals=found, urls=self._site.urls)
 
     async def card(self, _request: Request) -> Response:
-        """Answer once the platform is ready: whoever reads the card goes on to use what it lists."""
+        """Return the card once the platform is ready, since its readers use next what it lists."""
         site = self._site
         headers = {"cache-control": "no-store", "access-control-allow-origin": "*"}
         if not await site.platform.is_ready():
@@ -79,7 +79,7 @@ class Pages:
         return JSONResponse(content, headers=headers)
 
     async def accounts(self, request: Request) -> Response:
-        """Who can sign in, and with what."""
+        """List who can sign in, with which password."""
         site = self._site
         facts: dict[str, Any] = {"hospitals": site.hospitals, "plan": site.plan, "public": site.public}
         return site.pages.render(
@@ -87,7 +87,7 @@ class Pages:
         )
 
     async def hospital(self, request: Request) -> Response:
-        """Choose who one is, and a patient."""
+        """Choose a person to act as, and a patient."""
         site, query = self._site, read_query(request)
         hospital = site.hospital(request.path_params["tenant"])
         member = site.member(hospital.tenant, query.one("person") or hospital.cast[0].username)
@@ -102,7 +102,7 @@ class Pages:
         return self._with_forms(request, "sandbox/hospital.html", **facts)
 
     async def own_app(self, request: Request) -> Response:
-        """Launch an app of one's own."""
+        """Show the form that launches a developer's own app."""
         site, query = self._site, read_query(request)
         hospital = site.hospital(request.path_params["tenant"])
         facts: dict[str, Any] = {"hospital": hospital, "charts": site.charts(hospital.tenant), "query": query}
@@ -188,13 +188,13 @@ class Pages:
 
 
 class Posts:
-    """What is done."""
+    """The forms that change something."""
 
     def __init__(self, site: Site) -> None:
         self._site = site
 
     async def launch(self, request: Request) -> Response:
-        """Open a launch and send the browser off with it; a refusal is shown where the app would be."""
+        """Open a launch and redirect the browser to it; a refusal is shown where the app would be."""
         try:
             return _see(await self._launched(request))
         except HilumError as error:
@@ -243,7 +243,7 @@ class Posts:
         return _see(f"/sandbox/sessions/{session.id}")
 
     async def move(self, request: Request) -> Response:
-        """Turn to another patient or encounter, and tell the platform: what was launched under the other is stale."""
+        """Open another patient or encounter, and report it to the platform: launches under the previous one are stale."""
         site, form = self._site, await self._site.posted(request)
         session = site.sessions.get(request.path_params["session"])
         member = site.member(session.tenant, session.person)
@@ -290,7 +290,7 @@ class Posts:
             await self._site.platform.end_launch(session.tenant, app.launch)
 
     async def register(self, request: Request) -> Response:
-        """Register a sandbox client for a developer by the platform's open door."""
+        """Register a sandbox client for a developer by the platform's dynamic registration."""
         site, form = self._site, await self._site.posted(request)
         hospital = site.hospital(request.path_params["tenant"])
         confidential = form.one("kind") == "confidential"
@@ -318,7 +318,7 @@ class Posts:
         made: dict[str, Any] | None = None,
         trouble: HilumError | None = None,
     ) -> Response:
-        """Show the page with what came of it; a refused form keeps what was written."""
+        """Show the page with the result; a refused form keeps its input."""
         site = self._site
         facts: dict[str, Any] = {"hospital": hospital, "charts": site.charts(hospital.tenant), "query": query}
         faults = getattr(trouble, "fields", {})
@@ -339,7 +339,7 @@ class Posts:
 
 
 def launching(site: Site) -> Policy:
-    """Let a form lead to the platform and on to whatever app it launches; the browser judges redirects too."""
+    """Build the page's policy: its form may lead to the platform and on to any app, because ``form-action`` covers redirects too."""
     return Policy(form_action=(origin_of(site.urls.base_url), "https:", *LOOPBACK_SOURCES))
 
 
@@ -359,7 +359,7 @@ def _see(address: str) -> RedirectResponse:
 
 
 def _back(form: Form, session: EhrSession) -> str:
-    """Go back to the app or the chart that the form stood on."""
+    """Redirect to the app or the chart that the form was on."""
     client = form.one("tab")
     known = client in {app.client for app in session.apps}
     return f"/sandbox/sessions/{session.id}" + (f"/apps/{client}" if known else "")

@@ -1,4 +1,4 @@
-"""EHR sessions: somebody at the hospital's software with a chart open. In memory, bounded, forgotten when old."""
+"""EHR sessions: a person at the hospital's software with a chart open. In memory, bounded in number and in time."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -25,7 +25,7 @@ class OpenApp:
 
 @dataclass(frozen=True, slots=True)
 class EhrSession:
-    """``apps`` are the launches still standing, oldest first."""
+    """One session. ``apps`` are its launches that have not ended, oldest first."""
 
     id: str
     tenant: str
@@ -48,33 +48,33 @@ class Sessions:
         self._kept: LRUCache[str, EhrSession] = LRUCache(SESSIONS_BOUND)
 
     def begin(self, tenant: str, person: str, patient: str, encounter: str) -> EhrSession:
-        """Begin a session with a chart open; past the bound the least recently used is dropped."""
+        """Create a session with a chart open; beyond the bound the least recently used is dropped."""
         session = EhrSession(self._ids.secret(18), tenant, person, patient, encounter, self._clock.now())
         self._kept[session.id] = session
         return session
 
     def get(self, session_id: str) -> EhrSession:
-        """Return a session. Raises NotFound when it ended or was forgotten."""
+        """Return a session. Raises NotFound if it has ended or was dropped."""
         found = self._kept.get(session_id)
         if found is None or self._clock.now() >= found.begun_at + SESSION_LIFE:
             raise NotFound("ehr_session_over", "This EHR session has ended. Open the chart again.")
         return found
 
     def opened(self, session_id: str, launch: str, client: str) -> None:
-        """Note a launch."""
+        """Record a launch."""
         app = OpenApp(launch, client, self._clock.now())
         self._change(
             session_id, lambda session: replace(session, apps=(*session.apps, app)[-LAUNCHES_BOUND:])
         )
 
     def moved(self, session_id: str, patient: str, encounter: str) -> EhrSession:
-        """Note that another chart is open now."""
+        """Record that another chart is open now."""
         return self._change(
             session_id, lambda session: replace(session, patient=patient, encounter=encounter)
         )
 
     def end(self, session_id: str) -> EhrSession | None:
-        """Forget a session, and give it as it was."""
+        """Remove a session; return it, or None if there is none."""
         return self._kept.pop(session_id, None)
 
     def _change(self, session_id: str, change: Callable[[EhrSession], EhrSession]) -> EhrSession:

@@ -1,4 +1,4 @@
-"""Server-sent events taken apart as they arrive. Pure.
+"""Parses server-sent events as they arrive. Pure.
 
 Source: HTML living standard, sections 9.2.5 and 9.2.6. ``retry`` is not kept: the feed has a pace of its own.
 """
@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from hilum.kernel.errors import Unavailable
 
 EVENT_BOUND = 256 * 1024
-"""Bytes of one event; a longer one is no event of the platform."""
+"""Bytes of one event; the platform sends none that is longer."""
 _BOM = b"\xef\xbb\xbf"
 _KEPT = frozenset({"event", "id"})
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What stands between two empty lines. One without ``data`` is no event, yet its ``id`` counts."""
+    """The lines between two empty lines. A message without ``data`` is not an event, but its ``id`` counts."""
 
     event: str = ""
     data: str = ""
@@ -24,7 +24,7 @@ class Message:
 
 @dataclass(slots=True)
 class Parser:
-    """Takes chunks as the network cuts them."""
+    """A parser that accepts chunks of any size."""
 
     _rest: bytes = b""
     _after_cr: bool = False

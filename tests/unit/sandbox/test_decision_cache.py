@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hilum.kernel.errors import Unavailable
-from hilum_ehr.sandbox.ehr.decision_cache import LAUNCHES_KEPT, TEXT_BOUND, Heard
+from hilum_ehr.sandbox.ehr.decision_cache import LAUNCHES_KEPT, TEXT_BOUND, DecisionCache
 from hilum_ehr.sandbox.ehr.inspector import CALLS_SHOWN, inspect
 from hilum_ehr.sandbox.ehr.sse import EVENT_BOUND, Message, Parser
 
@@ -78,41 +78,41 @@ def decision(n: int, launch: str = "lch_1", **more: Any) -> dict[str, Any]:
 
 
 def test_only_launches_that_are_expected_are_kept() -> None:
-    heard = Heard()
-    heard.expect("lch_1", whole=True)
+    cache = DecisionCache()
+    cache.expect("lch_1", whole=True)
 
-    heard.keep([decision(1), decision(2, "lch_2"), decision(3, ""), {"launch": "lch_1"}, {}])
+    cache.keep([decision(1), decision(2, "lch_2"), decision(3, ""), {"launch": "lch_1"}, {}])
 
-    assert list(heard.expect("lch_1", whole=False).records) == ["req_1"]
-    assert heard.expect("lch_2", whole=False).records == {}
+    assert list(cache.expect("lch_1", whole=False).records) == ["req_1"]
+    assert cache.expect("lch_2", whole=False).records == {}
 
 
 def test_a_decision_that_comes_twice_is_kept_once() -> None:
     """From the stream, and from the list that was read because of a gap."""
-    heard = Heard()
-    known = heard.expect("lch_1", whole=True)
+    cache = DecisionCache()
+    known = cache.expect("lch_1", whole=True)
 
-    heard.keep([decision(1), decision(2)])
-    heard.keep([decision(2), decision(1)])
+    cache.keep([decision(1), decision(2)])
+    cache.keep([decision(2), decision(1)])
 
     assert [call.request_id for call in inspect(known.records.values()).calls] == ["req_2", "req_1"]
 
 
 @given(st.permutations(range(CALLS_SHOWN + 5)))
 def test_the_newest_calls_stay_in_whatever_order_they_come(order: list[int]) -> None:
-    heard = Heard()
-    known = heard.expect("lch_1", whole=True)
+    cache = DecisionCache()
+    known = cache.expect("lch_1", whole=True)
 
-    heard.keep(decision(n) for n in order)
+    cache.keep(decision(n) for n in order)
 
     assert set(known.records) == {f"req_{n}" for n in range(5, CALLS_SHOWN + 5)}
 
 
 def test_what_is_kept_is_bounded_whatever_a_record_holds() -> None:
-    heard = Heard()
-    known = heard.expect("lch_1", whole=True)
+    cache = DecisionCache()
+    known = cache.expect("lch_1", whole=True)
 
-    heard.keep([decision(1, path="x" * 10_000, patient="p", latency_us="many", status=200, cost=None)])
+    cache.keep([decision(1, path="x" * 10_000, patient="p", latency_us="many", status=200, cost=None)])
 
     (kept,) = known.records.values()
     assert len(kept["path"]) == TEXT_BOUND
@@ -121,27 +121,27 @@ def test_what_is_kept_is_bounded_whatever_a_record_holds() -> None:
 
 
 def test_the_launch_that_nobody_looked_at_for_longest_goes_first() -> None:
-    heard = Heard()
-    first, second = (heard.expect(name, whole=True) for name in ("first", "second"))
+    cache = DecisionCache()
+    first, second = (cache.expect(name, whole=True) for name in ("first", "second"))
     for n in range(LAUNCHES_KEPT - 2):
-        heard.expect(f"lch_{n}", whole=True)
-    heard.expect("first", whole=False)
+        cache.expect(f"lch_{n}", whole=True)
+    cache.expect("first", whole=False)
 
-    heard.expect("one more", whole=True)
+    cache.expect("one more", whole=True)
 
-    assert heard.expect("first", whole=False) is first
-    assert heard.expect("second", whole=False) is not second
+    assert cache.expect("first", whole=False) is first
+    assert cache.expect("second", whole=False) is not second
 
 
 def test_what_was_missed_is_missed_for_every_launch_and_forgotten_launches_begin_anew() -> None:
-    heard = Heard()
-    one, two = (heard.expect(name, whole=True) for name in ("lch_1", "lch_2"))
-    heard.keep([decision(1)])
+    cache = DecisionCache()
+    one, two = (cache.expect(name, whole=True) for name in ("lch_1", "lch_2"))
+    cache.keep([decision(1)])
 
-    heard.miss()
-    heard.forget("lch_1")
-    heard.forget("never known")
+    cache.miss()
+    cache.forget("lch_1")
+    cache.forget("never known")
 
     assert not one.whole
     assert not two.whole
-    assert heard.expect("lch_1", whole=True).records == {}
+    assert cache.expect("lch_1", whole=True).records == {}
