@@ -191,7 +191,7 @@ class Door:
                 metrics.SITE_REQUESTS.add(kind, str(message["status"]))
                 metrics.SITE_SECONDS.observe(clock() - begun, kind)
                 if message["status"] == 401:
-                    # Failed authentications of one network are answered more slowly: guessing must not be cheap.
+                    # Beyond a burst, refusals of one network are delayed, so that guessing in a loop costs others little.
                     await self._patience.hold(network)
             await send(message)
 

@@ -119,7 +119,7 @@ class EmbeddedServers:
 
 
 def peek_of(server: FhirServer) -> Callable[[str], UpstreamResponse | None]:
-    """Return the short way to a server's reads: a function that answers from memory or one lookup, or None."""
+    """Return the function that answers plain reads by id without waiting; it returns None for any other target, or if the store fails."""
 
     def peek(target: str) -> UpstreamResponse | None:
         try:
