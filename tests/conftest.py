@@ -19,7 +19,7 @@ from tests.sim import scratch, statements
 from tests.sim.nodes import Nodes, two_nodes
 from tests.sim.postgres import Cluster
 from tests.sim.running import Running, start
-from tests.sim.seeded import KEY, seeded_home
+from tests.sim.seeded import seeded_home
 from tests.sim.world import FakeClock, SeededIds
 
 pytest_plugins = ["tests.pace"]
@@ -116,11 +116,12 @@ def seeded(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def running(seeded: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """One sandbox for every story told from outside. Stories use their own launches and leave switches released."""
-    home = tmp_path_factory.mktemp("running") / "home"
-    shutil.copytree(seeded, home)
-    started = start(home, **KEY)
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """One sandbox for every story told from outside. Stories use their own launches and leave switches released.
+
+    Seeded for itself: browsers follow the addresses of its apps, which seeding writes with their ports.
+    """
+    started = start(tmp_path_factory.mktemp("running"))
     yield started
     started.stop()
 
