@@ -200,7 +200,7 @@ def test_registration_under_a_stop_answers_503_in_the_words_of_oauth(front: Fron
 
     assert answer.status_code == 503
     assert answer.json()["error"] == "temporarily_unavailable"
-    assert "stopped here at the moment" in answer.json()["error_description"]
+    assert "A switch stops registration" in answer.json()["error_description"]
     assert int(answer.headers["retry-after"]) > 0
     (event,) = front.events("registry.client.register")
     assert (event.outcome, event.reason, event.tenant) == ("refused", "switch_engaged", MERCY)
