@@ -135,7 +135,7 @@ def test_a_commit_without_an_answer_is_not_called_undone(far: Edge, path: TcpPro
         far.db.write(freeze_before_the_commit, until=time.monotonic() + 1)
 
     assert caught.value.in_doubt
-    assert "look before you repeat" in caught.value.detail
+    assert "Check before you repeat" in caught.value.detail
     path.thaw()
     assert asyncio.run(look(far)) == 1, "it was done"
 
