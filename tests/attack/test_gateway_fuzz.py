@@ -350,7 +350,7 @@ def test_no_patient_no_token_and_no_query_reaches_the_logs(
             assert answer.status == 503
             assert b"CANARY" not in answer.body
             assert answer.json["resourceType"] == "OperationOutcome"
-        monkeypatch.setattr(made.gateway._enforcer, "_carrier", None)
+        monkeypatch.setattr(made.gateway._enforcer, "_executor", None)
         answer = await made.get("Observation/CANARY-ID?_pretty=true", token)
         assert answer.status == 500
         assert b"CANARY" not in answer.body

@@ -310,7 +310,7 @@ def test_a_full_disk_is_a_fault(doctor: Callable[[str], Answer], monkeypatch: py
     code, found = doctor(SECRET_KEY)
 
     assert code == 1
-    assert "make room" in found["disk"]["next"]
+    assert "free some space" in found["disk"]["next"]
 
 
 def test_records_that_no_checkpoint_follows_are_a_fault(
