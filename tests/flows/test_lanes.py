@@ -18,7 +18,7 @@ from starlette.routing import BaseRoute, Route
 
 from hilum.app.lanes import in_lanes, lane_of
 from hilum.audit import routes
-from hilum.audit.reader_slots import READS, STREAMS, Places, TooManyReads
+from hilum.audit.reader_slots import READS, STREAMS, ReaderSlots, TooManyReads
 from hilum.identity import service as identity
 from hilum.identity.models import NewPerson
 from hilum.infra import lanes
@@ -163,29 +163,32 @@ def test_tenants_reading_the_audit_do_not_delay_its_staff(site: ControlSite) -> 
 
 
 def unknown_token(site: ControlSite) -> str:
-    """Return a well-formed token that nobody was given."""
+    """Return a token with a MAC of this platform that is not on file any more, so that it costs a look-up."""
     make = partial(signin.create_api_token, person_id=site.people["sam"].id, life=timedelta(days=1))
-    _, secret = site.system(make)
-    return secret[:-4] + ("AAAA" if not secret.endswith("AAAA") else "BBBB")
+    token, secret = site.system(make)
+    with psycopg.connect(site.edge.db.url, autocommit=True) as db:
+        assert db.execute("DELETE FROM signin_api_token WHERE id = %s", (token.id,)).rowcount == 1
+    return str(secret)
 
 
 def knocking_is_held(url: str) -> None:
     """Wait until two look-ups wait for the table's lock."""
     waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'signin_api_token'::regclass"
+    begun = time.monotonic()
     with psycopg.connect(url, autocommit=True) as watching:
         while watching.execute(waiting).fetchone() != (2,):
-            pass
+            assert time.monotonic() - begun < ANSWER_WITHIN_S, "nobody looks a token up"
 
 
 def person(name: str, tenant: str) -> Actor:
     return Actor(ActorKind.PERSON, name, TenantId(tenant), frozenset({"administrator"}))
 
 
-def taken_until_refused(places: Places, actors: Iterator[Actor]) -> int:
+def taken_until_refused(places: ReaderSlots, actors: Iterator[Actor]) -> int:
     count = 0
     for actor in actors:
         try:
-            places.take(actor)
+            places.acquire(actor)
         except TooManyReads:
             return count
         count += 1
@@ -194,10 +197,10 @@ def taken_until_refused(places: Places, actors: Iterator[Actor]) -> int:
 
 def test_no_tenant_takes_every_place_of_a_stream_nor_all_together_the_staffs() -> None:
     """L2: places are shared fairly, whoever is first and however many accounts they have."""
-    places = Places(STREAMS)
+    places = ReaderSlots(STREAMS)
     alone = taken_until_refused(places, (person(f"p{at}", "big") for at in range(1_000)))
     assert alone == STREAMS.tenant < STREAMS.total
-    places.take(person("somebody", "small"))
+    places.acquire(person("somebody", "small"))
 
     for at in range(1_000):
         taken_until_refused(places, iter([person(f"q{at}", f"t{at}")]))
