@@ -145,7 +145,7 @@ PATIENT = {"username": "pia", "name": "Pia", "role": "patient", "fhir_user": "Pa
 
 @pytest.mark.parametrize("by", ["gina", "root"])
 def test_the_fhir_user_of_a_colleague_who_left_takes_a_second_person(site: ControlSite, by: str) -> None:
-    """Deactivated, made anew by one administrator, and enrolled in."""
+    """One administrator deactivates an account, creates another with its fhirUser, and enrols in it."""
     left_behind(site)
     twin = NURSE | {"username": "twin", "role": "physician"}
 

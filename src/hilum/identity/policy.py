@@ -40,7 +40,6 @@ STAFF_ROLES = frozenset(role.value for role in StaffRole)
 _TENANT_ID = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])")
 _USERNAME = re.compile(r"[a-z0-9][a-z0-9._@+-]{0,63}")
 _FHIR_ID = re.compile(r"[A-Za-z0-9.-]{1,64}")
-_HOST = re.compile(r"(?=.{1,253}$)[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*")
 _FHIR_USER = re.compile(r"(Practitioner|PractitionerRole|Patient|RelatedPerson|Person)/[A-Za-z0-9.-]{1,64}")
 _WORKS_HERE = frozenset({"Practitioner", "PractitionerRole", "Person"})
 FHIR_USERS: Mapping[Role, frozenset[str]] = MappingProxyType(
