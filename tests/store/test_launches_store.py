@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from itertools import product
 from threading import Barrier
 from typing import Any
@@ -13,13 +13,14 @@ import pytest
 from sqlalchemy import select
 
 from hilum.clients.models import ClientType
-from hilum.controls.models import Mode, TargetKind
+from hilum.controls import service as controls
+from hilum.controls.models import Mode, Target, TargetKind
 from hilum.identity import service as identity
 from hilum.infra.context import Context
 from hilum.infra.edge import Edge
 from hilum.kernel.actor import ANONYMOUS, Actor, ActorKind
 from hilum.kernel.errors import Invalid, NotFound, NotPermitted
-from hilum.kernel.ids import ClientId, LaunchId
+from hilum.kernel.ids import AppId, ClientId, LaunchId
 from hilum.launches import service, store
 from hilum.launches.models import (
     LAUNCH_LIFE,
@@ -48,6 +49,11 @@ def ground(edge: Edge, clock: FakeClock) -> Iterator[Platform]:
         made.add_person("nora", "nurse", "Practitioner/pr2")
         made.add_person("ana", "analyst", "Practitioner/pr4")
         yield made
+
+
+def store_end(ctx: Context, app: AppId, until: datetime) -> None:
+    """End a full stop as a node with such a margin does."""
+    controls.end_issued(replace(ctx, now=until, margin=timedelta(0)), Target(TargetKind.APP, app))
 
 
 def order(ground: Platform, **change: Any) -> LaunchOrder:
@@ -257,6 +263,23 @@ def test_a_switch_stops_new_launches(ground: Platform, mode: Mode) -> None:
         open_one(ground)
     with pytest.raises(NotPermitted, match="switch_engaged"):
         ground.run(lambda ctx: service.use_open_token(ctx, MERCY, before.open_token))
+
+
+def test_no_launch_is_opened_that_the_margin_after_a_release_would_end(
+    ground: Platform, clock: FakeClock
+) -> None:
+    """C140: what is issued while another node's clock may still be before the release stays stopped, and the EHR learns it at once."""
+    margin = timedelta(milliseconds=100)
+    ground.release(ground.engage(TargetKind.APP, ground.clients["public"].app))
+    ground.run(lambda ctx: store_end(ctx, ground.clients["public"].app, ctx.now + margin))
+
+    with pytest.raises(NotPermitted, match="switch_engaged"):
+        open_one(ground)
+
+    clock.advance(margin + timedelta(microseconds=1))
+    opened = open_one(ground)
+    assert begin(ground, opened)
+    assert take(ground, opened.handle)
 
 
 @pytest.mark.parametrize("mode", [Mode.OBSERVE, Mode.READ_ONLY])

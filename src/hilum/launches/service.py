@@ -57,7 +57,8 @@ def open_launch(ctx: Context, order: LaunchOrder) -> OpenedLaunch:
     if faults or client is None or person is None:
         _refused(ctx, order, tenant, person, reason="launch_invalid", faults=faults)
         raise Invalid("launch_invalid", "The launch cannot be opened as requested.", fields=faults)
-    judged = standing.read(ctx, tenant, client.id, person)
+    # As of now: what is issued within the margin after a full stop's end stays stopped, so the launch would be refused at its next step.
+    judged = standing.read(ctx, tenant, client.id, person, issued_at=ctx.now)
     if reason := standing_fault(judged, ctx.now):
         _refused(ctx, order, tenant, person, reason=reason, faults={})
         raise NotPermitted(reason, ehr_text(reason, stop=stop_of(judged, ctx.now) or ENDED))

@@ -173,7 +173,7 @@ STOPPED: Mapping[str, Stopped] = MappingProxyType(
         ),
         ENDED: Stopped(
             "This app was stopped after you began. Go back to it and start again.",
-            "A kill switch ended this launch; open the app again from the chart.",
+            "The kill switch on this app was released only after this launch began; open the app again from the chart.",
         ),
     }
 )
