@@ -42,7 +42,7 @@ INSTALLATIONS = int(os.environ.get("BENCH_INSTALLATIONS", "1000000"))
 OVERRIDES = int(os.environ.get("BENCH_OVERRIDES", "100000"))
 ENDED = int(os.environ.get("BENCH_ENDED", "200000"))
 BATCH = 20_000
-OBEYED = "gateway.switch.heard"
+OBEYED = "gateway.switch.enforced"
 Rows = Iterator[tuple[Any, ...]]
 
 

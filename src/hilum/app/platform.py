@@ -170,7 +170,7 @@ def _keeper(edge: Edge) -> SnapshotKeeper:
     def record(switch: Switch, took: timedelta) -> None:
         facts = {"switch": switch.id, "worker": edge.writer, "ms": round(took.total_seconds() * 1000, 3)}
         metrics.SWITCH_SECONDS.observe(took.total_seconds())
-        event = Event("gateway.switch.heard", tenant=switch.tenant, facts=facts)
+        event = Event("gateway.switch.enforced", tenant=switch.tenant, facts=facts)
         edge.write_now(
             lambda ctx: audit.record(ctx, event), actor=SYSTEM, trace=Trace(edge.ids.new("req"), "worker")
         )

@@ -120,7 +120,7 @@ SNAPSHOT_AGE = Gauge(
     merged="max",
 )
 SWITCH_SECONDS = Histogram(
-    "hilum_switch_heard_seconds", "Time from a kill switch's commit to a worker's refusal."
+    "hilum_switch_enforced_seconds", "Time from a kill switch's commit to a worker's refusal."
 )
 DATABASE_WAITING = Gauge(
     "hilum_database_waiting",

@@ -163,7 +163,7 @@ async def heard(outside: Outside, switch_id: str) -> dict[str, float]:
     """Tell by worker how long it took to hear of a switch, in seconds, once all have told."""
     begun = time.monotonic()
     while True:
-        events = (await outside.api("GET", "/audit/events?action=gateway.switch.heard")).json()["items"]
+        events = (await outside.api("GET", "/audit/events?action=gateway.switch.enforced")).json()["items"]
         mine = [each["facts"] for each in events if each["facts"]["switch"] == switch_id]
         if len({each["worker"] for each in mine}) == WORKERS:
             return {each["worker"]: each["ms"] / 1000 for each in mine}

@@ -49,7 +49,7 @@ def test_the_whole_story_holds_over_postgresql(on_postgresql: Running) -> None:
         await outside.release(switch["id"])
         refresh = {"grant_type": "refresh_token", "refresh_token": held.token["refresh_token"]}
         assert refused_grant(await held.client.token(**refresh))
-        heard = (await outside.api("GET", "/audit/events?action=gateway.switch.heard")).json()["items"]
+        heard = (await outside.api("GET", "/audit/events?action=gateway.switch.enforced")).json()["items"]
         mine = {each["facts"]["worker"]: each["facts"]["ms"] for each in heard}
         assert len(mine) == 2, heard
         assert max(mine.values()) < 5_000
