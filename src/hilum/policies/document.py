@@ -1,0 +1,360 @@
+"""The rule book as a document: parsed and validated, rendered, and its canonical bytes. Pure.
+
+A document is what TOML or JSON holds. In one that a person writes, the cells of a tier start from those of ``base``, and the scopes of a
+cell include those of the category's lower tiers. What ``render`` returns has neither shortcut and parses to the same book.
+"""
+
+import hashlib
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from datetime import date, timedelta
+from typing import Any
+
+from hilum.controls.models import BURST_BOUND, RATE_BOUND_PER_S, RATE_LEAST_PER_S, Quota
+from hilum.policies.models import (
+    ACCESS_TOKEN_BOUND,
+    ANY,
+    BACKEND_TOKEN_BOUND,
+    FORMAT,
+    LANE_STEPS,
+    LIFE_BOUND,
+    NEVER_A_CONDITION,
+    TIERS,
+    AlertThresholds,
+    Book,
+    Category,
+    Cell,
+    ClientAuthentication,
+    Fault,
+    JurisdictionPack,
+    LaneStep,
+    Lens,
+    Lifetimes,
+    ReviewClocks,
+    Rollout,
+    StepCondition,
+    Tier,
+    TierRule,
+    TrafficClass,
+)
+from hilum.policies.soundness import soundness_faults
+from hilum.policies.tables import Table, duration_text
+from hilum.standards.fhir.definitions import resource_types
+from hilum.standards.smart.scopes import LETTERS, SPECIAL, Prefix, ScopeError, parse_scope
+
+DAYS_BOUND = 365
+LATENCY_BOUND_MS = 60_000
+PERCENT_BOUND = 100
+SOAK_BOUND = timedelta(days=90)
+_NO_DAY = date.min
+_NESTED = ("review", "quota", "alerts", "lifetimes")
+
+
+def read_book(document: object) -> tuple[Book | None, tuple[Fault, ...]]:
+    """Parse and validate a document: the book, or None and everything that is wrong with it."""
+    faults: list[Fault] = []
+    top = Table(faults, "", document)
+    if top.has("format") and top.raw["format"] != FORMAT:
+        top.fault("format", "format_unknown", f"This release reads format {FORMAT}.")
+        return None, tuple(faults)
+    top.integer("format", FORMAT, FORMAT)
+    book = Book(
+        title=top.text("title"),
+        owner=top.text("owner"),
+        workflows=top.titles("workflows"),
+        placements=top.titles("placements"),
+        scenarios=top.titles("scenarios"),
+        evidence=top.titles("evidence"),
+        categories={},
+        tier_rules=(),
+        regulated_lane=tuple(_step(table) for table in top.tables("regulated_lane")),
+        packs=tuple(_pack(table) for table in top.tables("packs", optional=True)),
+        rollout=_rollout(top.table("rollout")),
+    )
+    base = top.table("base", optional=True)
+    bases = {tier: base.table(tier, optional=True).raw for tier in TIERS}
+    base.close()
+    categories = {name: _category(table, name, book, bases) for name, table in top.named("categories")}
+    book = replace(book, categories=categories)
+    rules = tuple(_tier_rule(table, book) for table in top.tables("tier_rules"))
+    book = replace(book, tier_rules=rules)
+    top.close()
+    if not faults:
+        faults += soundness_faults(book)
+    if faults:
+        return None, tuple(faults)
+    return replace(book, digest=hashlib.sha256(canonical(render(book))).hexdigest()), ()
+
+
+def canonical(document: Mapping[str, Any]) -> bytes:
+    """Return the bytes that stand for a rendered document: equal books have equal bytes."""
+    return json.dumps(document, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+# --- parts ---------------------------------------------------------------------------------------------------------------------
+
+
+def _rollout(table: Table) -> Rollout:
+    found = Rollout(table.duration("soak", SOAK_BOUND))
+    table.close()
+    return found
+
+
+def _category(table: Table, name: str, book: Book, bases: Mapping[Tier, Mapping[str, Any]]) -> Category:
+    title, floor, is_open = table.text("title"), Tier(table.word("floor", TIERS)), table.flag("open")
+    cells: dict[Tier, Cell] = {}
+    written = table.table("cells")
+    lower: tuple[str, ...] = ()
+    for tier in TIERS:
+        if not written.has(tier):
+            continue
+        own = written.table(tier)
+        cell = _cell(Table(own.faults, own.path, _merged(bases[tier], own.raw)), book)
+        lower = tuple(sorted({*lower, *cell.scopes}))
+        cells[tier] = replace(cell, scopes=lower)
+    written.close()
+    table.close()
+    return Category(name, title, floor, is_open, cells)
+
+
+def _merged(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a cell with what it leaves out taken from ``base``; also within its nested tables."""
+    merged = {**base, **own}
+    for name in _NESTED:
+        below, above = base.get(name), own.get(name)
+        if isinstance(below, Mapping) and isinstance(above, Mapping):
+            merged[name] = {**below, **above}
+    return merged
+
+
+def _cell(table: Table, book: Book) -> Cell:
+    cell = Cell(
+        scopes=_scopes(table, "scopes"),
+        session_scopes=tuple(sorted(table.words("session_scopes", SPECIAL))),
+        client_authentication=frozenset(
+            map(ClientAuthentication, table.words("client_authentication", tuple(ClientAuthentication)))
+        ),
+        workflows=frozenset(table.words("workflows", {*book.workflows, ANY})),
+        placements=frozenset(table.words("placements", {*book.placements, ANY})),
+        scenarios=frozenset(table.words("scenarios", book.scenarios)),
+        evidence=frozenset(table.words("evidence", book.evidence)),
+        lenses=frozenset(map(Lens, table.words("lenses", tuple(Lens)))),
+        review=_review(table.table("review")),
+        quota=_quota(table.table("quota")),
+        traffic_class=TrafficClass(table.word("traffic_class", tuple(TrafficClass))),
+        alerts=_alerts(table.table("alerts")),
+        certificate_life=table.duration("certificate_life", LIFE_BOUND),
+        lifetimes=_lifetimes(table.table("lifetimes")),
+    )
+    table.close()
+    return cell
+
+
+def _scopes(table: Table, name: str) -> tuple[str, ...]:
+    found = table.words(name, None)
+    for text in found:
+        parsed = parse_scope(text)
+        if isinstance(parsed, ScopeError) or text in SPECIAL:
+            table.fault(name, "scope_malformed", f"{text[:64]!r} is not a scope on a resource type.")
+        elif parsed.type != ANY and parsed.type not in resource_types():  # type: ignore[union-attr]
+            table.fault(name, "resource_type_unknown", f"{text[:64]!r} names no resource type of FHIR R4.")
+    return found
+
+
+def _review(table: Table) -> ReviewClocks:
+    found = ReviewClocks(
+        table.integer("first_answer_business_days", 1, DAYS_BOUND),
+        table.integer("decision_business_days", 1, DAYS_BOUND),
+    )
+    table.close()
+    return found
+
+
+def _quota(table: Table) -> Quota:
+    found = Quota(
+        table.number("rate_per_s", RATE_LEAST_PER_S, RATE_BOUND_PER_S), table.integer("burst", 1, BURST_BOUND)
+    )
+    table.close()
+    return found
+
+
+def _alerts(table: Table) -> AlertThresholds:
+    found = AlertThresholds(
+        table.integer("refused_percent", 1, PERCENT_BOUND),
+        table.integer("failed_percent", 1, PERCENT_BOUND),
+        table.integer("latency_ms_p95", 1, LATENCY_BOUND_MS),
+    )
+    table.close()
+    return found
+
+
+def _lifetimes(table: Table) -> Lifetimes:
+    found = Lifetimes(
+        access_token=table.duration("access_token", ACCESS_TOKEN_BOUND),
+        backend_token=table.duration("backend_token", BACKEND_TOKEN_BOUND),
+        refresh_token=table.duration("refresh_token", LIFE_BOUND),
+        session_refresh_token=table.duration("session_refresh_token", LIFE_BOUND),
+        authorization=table.duration("authorization", LIFE_BOUND),
+    )
+    table.close()
+    return found
+
+
+def _tier_rule(table: Table, book: Book) -> TierRule:
+    rule = TierRule(
+        name=table.text("name"),
+        tier=Tier(table.word("tier", TIERS)),
+        because=table.text("because"),
+        categories=_condition(table, "categories", book.categories),
+        clients=frozenset(
+            map(ClientAuthentication, _condition(table, "clients", tuple(ClientAuthentication)))
+        ),
+        workflows=_condition(table, "workflows", book.workflows),
+        placements=_condition(table, "placements", book.placements),
+        prefixes=_condition(table, "prefixes", tuple(Prefix)),
+        types=_condition(table, "types", resource_types() | {ANY}),
+        letters="".join(_condition(table, "letters", LETTERS)),
+        special=_condition(table, "special", SPECIAL),
+    )
+    if rule.special and (rule.prefixes or rule.types or rule.letters):
+        table.fault("special", "contradictory", "No scope is both one on resources and a special one.")
+    table.close()
+    return replace(rule, letters="".join(letter for letter in LETTERS if letter in rule.letters))
+
+
+def _condition(table: Table, name: str, allowed: Collection[str]) -> frozenset[str]:
+    """Read an optional condition. An empty list is refused: it would read as "never" and mean "always"."""
+    if table.has(name) and table.raw[name] == []:
+        table.fault(name, "empty", "Name at least one, or leave the condition out.")
+    return frozenset(table.words(name, allowed, optional=True))
+
+
+def _step(table: Table) -> LaneStep:
+    name, days = table.word("name", LANE_STEPS), table.integer("within_business_days", 1, DAYS_BOUND)
+    words = table.raw.get("requires")
+    for word in words if isinstance(words, list | tuple) else ():
+        if isinstance(word, str) and word in NEVER_A_CONDITION:
+            sentence = (
+                f"A step of the regulated lane must not depend on a {word}: access that regulation protects"
+                " is free of it (45 CFR 170.404). Remove it."
+            )
+            table.fault("requires", "regulated_lane_condition", sentence)
+            return LaneStep(name, days, frozenset())
+    requires = frozenset(map(StepCondition, table.words("requires", tuple(StepCondition))))
+    table.close()
+    return LaneStep(name, days, requires)
+
+
+def _pack(table: Table) -> JurisdictionPack:
+    steps = table.table("step_days", optional=True)
+    valid_from, valid_until = table.day("valid_from"), table.day("valid_until", optional=True)
+    if valid_from and valid_until and valid_until <= valid_from:
+        table.fault("valid_until", "contradictory", "It must be after valid_from.")
+    found = JurisdictionPack(
+        name=table.text("name"),
+        jurisdiction=table.text("jurisdiction"),
+        source=table.text("source"),
+        valid_from=valid_from or _NO_DAY,
+        valid_until=valid_until,
+        step_days={name: steps.integer(name, 1, DAYS_BOUND) for name in steps.names()},
+        patient_refresh_at_least=table.duration("patient_refresh_at_least", LIFE_BOUND),
+    )
+    table.close()
+    return found
+
+
+# --- rendering -----------------------------------------------------------------------------------------------------------------
+
+
+def render(book: Book) -> dict[str, Any]:
+    """Return the whole document of a book: every cell in full, every list in one order."""
+    return {
+        "format": FORMAT,
+        "title": book.title,
+        "owner": book.owner,
+        "workflows": dict(book.workflows),
+        "placements": dict(book.placements),
+        "scenarios": dict(book.scenarios),
+        "evidence": dict(book.evidence),
+        "rollout": {"soak": duration_text(book.rollout.soak)},
+        "regulated_lane": [
+            {
+                "name": step.name,
+                "within_business_days": step.within_business_days,
+                "requires": sorted(step.requires),
+            }
+            for step in book.regulated_lane
+        ],
+        "packs": [_rendered_pack(pack) for pack in book.packs],
+        "tier_rules": [_rendered_rule(rule) for rule in book.tier_rules],
+        "categories": {
+            category.name: {
+                "title": category.title,
+                "floor": category.floor.value,
+                "open": category.open,
+                "cells": {tier.value: _rendered_cell(cell) for tier, cell in category.cells.items()},
+            }
+            for category in book.categories.values()
+        },
+    }
+
+
+def _rendered_pack(pack: JurisdictionPack) -> dict[str, Any]:
+    until = {} if pack.valid_until is None else {"valid_until": pack.valid_until.isoformat()}
+    return {
+        "name": pack.name,
+        "jurisdiction": pack.jurisdiction,
+        "source": pack.source,
+        "valid_from": pack.valid_from.isoformat(),
+        "step_days": dict(pack.step_days),
+        "patient_refresh_at_least": duration_text(pack.patient_refresh_at_least),
+    } | until
+
+
+def _rendered_rule(rule: TierRule) -> dict[str, Any]:
+    conditions = {
+        "categories": sorted(rule.categories),
+        "clients": sorted(rule.clients),
+        "workflows": sorted(rule.workflows),
+        "placements": sorted(rule.placements),
+        "prefixes": sorted(rule.prefixes),
+        "types": sorted(rule.types),
+        "letters": list(rule.letters),
+        "special": sorted(rule.special),
+    }
+    named = {name: words for name, words in conditions.items() if words}
+    return {"name": rule.name, "tier": rule.tier.value, "because": rule.because} | named
+
+
+def _rendered_cell(cell: Cell) -> dict[str, Any]:
+    lives = cell.lifetimes
+    return {
+        "scopes": list(cell.scopes),
+        "session_scopes": list(cell.session_scopes),
+        "client_authentication": sorted(cell.client_authentication),
+        "workflows": sorted(cell.workflows),
+        "placements": sorted(cell.placements),
+        "scenarios": sorted(cell.scenarios),
+        "evidence": sorted(cell.evidence),
+        "lenses": sorted(cell.lenses),
+        "review": {
+            "first_answer_business_days": cell.review.first_answer_business_days,
+            "decision_business_days": cell.review.decision_business_days,
+        },
+        "quota": {"rate_per_s": cell.quota.rate_per_s, "burst": cell.quota.burst},
+        "traffic_class": cell.traffic_class.value,
+        "alerts": {
+            "refused_percent": cell.alerts.refused_percent,
+            "failed_percent": cell.alerts.failed_percent,
+            "latency_ms_p95": cell.alerts.latency_ms_p95,
+        },
+        "certificate_life": duration_text(cell.certificate_life),
+        "lifetimes": {
+            "access_token": duration_text(lives.access_token),
+            "backend_token": duration_text(lives.backend_token),
+            "refresh_token": duration_text(lives.refresh_token),
+            "session_refresh_token": duration_text(lives.session_refresh_token),
+            "authorization": duration_text(lives.authorization),
+        },
+    }

@@ -1,0 +1,342 @@
+"""The rule book: categories, tiers, cells and the rules of the risk tier; what an app asks for, and what a book admits of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from enum import StrEnum
+
+from hilum.controls.models import Quota
+
+FORMAT = 1
+"""The version of the document's format."""
+DOCUMENT_BOUND = 512 * 1024
+"""The largest document, in bytes."""
+FAULTS_BOUND = 100
+"""The most faults that one validation reports."""
+LIST_BOUND = 200
+NAMES_BOUND = 50
+"""The most categories, tier rules, workflows or other named entries."""
+TEXT_BOUND = 300
+ACCESS_TOKEN_BOUND = timedelta(hours=1)
+"""No book may let a person's access token live longer: revocations are kept in memory for that long (C47)."""
+BACKEND_TOKEN_BOUND = timedelta(minutes=5)
+LIFE_BOUND = timedelta(days=3 * 366)
+UNCLASSIFIED = "unclassified"
+"""The category of apps that were registered before there were categories."""
+ANY = "*"
+"""In a list of a cell: whatever is named. In a rule: every resource type."""
+
+
+class Tier(StrEnum):
+    """How much harm an app could do."""
+
+    LOW = "low"
+    MODERATE = "moderate"
+    HIGH = "high"
+
+    @property
+    def rank(self) -> int:
+        """Its place in the order of tiers."""
+        return _RANKS[self.value]
+
+
+_RANKS = {"low": 0, "moderate": 1, "high": 2}
+TIERS = tuple(Tier)
+
+
+class ClientAuthentication(StrEnum):
+    """How a client authenticates at the token endpoint. Source: RFC 7591 section 2."""
+
+    NONE = "none"
+    SECRET = "client_secret_basic"
+    KEY = "private_key_jwt"
+
+
+class Lens(StrEnum):
+    """A separate part of review, which no other can sign for (C100)."""
+
+    TECHNICAL = "technical"
+    LEGAL = "legal"
+    CLINICAL = "clinical"
+
+
+class TrafficClass(StrEnum):
+    """Which work is shed first in overload: the last one (C133)."""
+
+    CLINICAL_INTERACTIVE = "clinical_interactive"
+    USER_APPS = "user_apps"
+    PATIENT_APPS = "patient_apps"
+    BACKEND = "backend"
+    BULK = "bulk"
+
+
+class StepCondition(StrEnum):
+    """What a step of the regulated lane may depend on. Nothing else can be written there."""
+
+    IDENTITY_VERIFIED = "identity_verified"
+    METADATA_COMPLETE = "metadata_complete"
+    KEYS_REGISTERED = "keys_registered"
+    SECURITY_TERMS_ACCEPTED = "security_terms_accepted"
+
+
+LANE_STEPS = ("verify", "enable")
+"""The steps of the regulated lane: who asks is who they say, and their app may be used. A book adds none, for a fee would be one."""
+NEVER_A_CONDITION = frozenset({"fee", "certificate", "exclusivity"})
+"""What access that regulation protects must never depend on. Source: 45 CFR 170.404(a)."""
+
+NEVER_BELOW_HIGH = frozenset(
+    {
+        "MedicationRequest",
+        "MedicationDispense",
+        "MedicationAdministration",
+        "MedicationStatement",
+        "ServiceRequest",
+        "NutritionOrder",
+        "DeviceRequest",
+        "VisionPrescription",
+        "SupplyRequest",
+        "RequestGroup",
+        "DocumentReference",
+        "Composition",
+        "DiagnosticReport",
+    }
+)
+"""Orders, medications and notes: a book in which writing one of these is not of the high tier is refused (C22)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What is wrong at one place of a document: where, as a code, and as a sentence."""
+
+    path: str
+    code: str
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewClocks:
+    first_answer_business_days: int
+    decision_business_days: int
+
+
+@dataclass(frozen=True, slots=True)
+class AlertThresholds:
+    """Above which share of refused or failed requests, and which latency, monitoring raises an alert."""
+
+    refused_percent: int
+    failed_percent: int
+    latency_ms_p95: int
+
+
+@dataclass(frozen=True, slots=True)
+class Lifetimes:
+    """How long what is issued lives. ``refresh_token`` restarts with each refresh; ``session_refresh_token`` is that of ``online_access``."""
+
+    access_token: timedelta
+    backend_token: timedelta
+    refresh_token: timedelta
+    session_refresh_token: timedelta
+    authorization: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """What an app of one category and tier may do, and what it must show first.
+
+    ``scopes`` are the clinical scopes, those of the lower tiers included; ``session_scopes`` those of identity, launch and session.
+    """
+
+    scopes: tuple[str, ...]
+    session_scopes: tuple[str, ...]
+    client_authentication: frozenset[ClientAuthentication]
+    workflows: frozenset[str]
+    placements: frozenset[str]
+    scenarios: frozenset[str]
+    evidence: frozenset[str]
+    lenses: frozenset[Lens]
+    review: ReviewClocks
+    quota: Quota
+    traffic_class: TrafficClass
+    alerts: AlertThresholds
+    certificate_life: timedelta
+    lifetimes: Lifetimes
+
+
+@dataclass(frozen=True, slots=True)
+class Category:
+    """A kind of app. ``open``: new apps may be registered in it. A tier without a cell is not allowed in the category."""
+
+    name: str
+    title: str
+    floor: Tier
+    open: bool
+    cells: Mapping[Tier, Cell]
+
+
+@dataclass(frozen=True, slots=True)
+class TierRule:
+    """Raises an app to a tier when each of its conditions holds; an empty condition always does.
+
+    The conditions on scopes (``prefixes``, ``types``, ``letters``, ``special``) must hold for one scope together. None of them can hold
+    for several scopes only, so more scopes never lower a tier, and each scope has a tier of its own. ``because`` may name ``{type}``,
+    ``{scope}``, ``{workflow}``, ``{placement}``.
+    """
+
+    name: str
+    tier: Tier
+    because: str
+    categories: frozenset[str] = frozenset()
+    clients: frozenset[ClientAuthentication] = frozenset()
+    workflows: frozenset[str] = frozenset()
+    placements: frozenset[str] = frozenset()
+    prefixes: frozenset[str] = frozenset()
+    types: frozenset[str] = frozenset()
+    letters: str = ""
+    special: frozenset[str] = frozenset()
+
+    @property
+    def names_scopes(self) -> bool:
+        """Whether it depends on a scope."""
+        return bool(self.prefixes or self.types or self.letters or self.special)
+
+
+@dataclass(frozen=True, slots=True)
+class LaneStep:
+    """A step of the regulated lane: within how many business days it is done, and what it may wait for."""
+
+    name: str
+    within_business_days: int
+    requires: frozenset[StepCondition]
+
+
+@dataclass(frozen=True, slots=True)
+class JurisdictionPack:
+    """Dated rules of one jurisdiction, which a book must keep while they are in force.
+
+    ``step_days``: the most business days that each step of the regulated lane may take. ``patient_refresh_at_least``: how long a refresh
+    token of a cell with ``patient/`` scopes and ``offline_access`` lives at least.
+    """
+
+    name: str
+    jurisdiction: str
+    source: str
+    valid_from: date
+    valid_until: date | None
+    step_days: Mapping[str, int]
+    patient_refresh_at_least: timedelta
+
+    def in_force(self, on: date) -> bool:
+        return self.valid_from <= on and (self.valid_until is None or on < self.valid_until)
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """``soak``: how long a change that allows anything new is in force at some tenants before it may be everywhere (C218)."""
+
+    soak: timedelta
+
+
+@dataclass(frozen=True, eq=False)
+class Book:
+    """A valid rule book. Compared by identity, so that what is derived from it can be cached; equal books have one ``digest``."""
+
+    title: str
+    owner: str
+    workflows: Mapping[str, str]
+    placements: Mapping[str, str]
+    scenarios: Mapping[str, str]
+    evidence: Mapping[str, str]
+    categories: Mapping[str, Category]
+    tier_rules: tuple[TierRule, ...]
+    regulated_lane: tuple[LaneStep, ...]
+    packs: tuple[JurisdictionPack, ...]
+    rollout: Rollout
+    digest: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Applicant:
+    """What a book must know of an app. ``scopes`` are those it may ask for: registered and certified.
+
+    ``authentication`` None: not known, which a rule about clients counts as the client it names. ``certified_tier``: up to which tier
+    review certified it; it has nothing that is above.
+    """
+
+    category: str
+    scopes: tuple[str, ...]
+    authentication: ClientAuthentication | None = None
+    workflows: tuple[str, ...] = ()
+    placements: tuple[str, ...] = ()
+    certified_tier: Tier = Tier.HIGH
+
+
+@dataclass(frozen=True, slots=True)
+class TierReason:
+    """Why an app is of a tier at least: the rule, and its sentence. ``scope`` is empty for a reason that no scope makes."""
+
+    rule: str
+    tier: Tier
+    sentence: str
+    scope: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Assessment:
+    """The tier of an app with every reason, the highest first."""
+
+    tier: Tier
+    reasons: tuple[TierReason, ...]
+
+    def __str__(self) -> str:
+        """Say it in a sentence: ``high, because it writes MedicationRequest``."""
+        why = dict.fromkeys(each.sentence for each in self.reasons if each.tier is self.tier)
+        return f"{self.tier}, because {'; '.join(why)}" if why else f"{self.tier}, because nothing raises it"
+
+
+class Withholding(StrEnum):
+    """Why a book withholds a scope, or a part of one."""
+
+    CATEGORY = "category_not_allowed"
+    """The book does not have the app's category."""
+    CERTIFICATE = "above_certificate"
+    """It is of a higher tier than review certified."""
+    TIER = "tier_not_allowed"
+    """The category has no cell for its tier."""
+    CLIENT = "client_authentication"
+    """The cell of its tier does not allow how this client authenticates."""
+    SCOPE = "scope_not_allowed"
+    """The cell does not list it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Withheld:
+    scope: str
+    why: Withholding
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """What a book admits of an app: the tier it acts at, its cell, and the scopes it may have. No cell: it may not act at all."""
+
+    assessment: Assessment
+    tier: Tier | None
+    cell: Cell | None
+    scopes: tuple[str, ...]
+    withheld: tuple[Withheld, ...] = field(default=())
+
+
+@dataclass(frozen=True, slots=True)
+class Widening:
+    """Something that one book allows and another does not: where, and in a sentence."""
+
+    path: str
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One value that differs between two books. None: it is not there."""
+
+    path: str
+    before: object
+    after: object

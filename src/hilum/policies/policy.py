@@ -1,0 +1,224 @@
+"""The risk tier of an app, and what a book admits of it. Pure.
+
+Every scope has a tier of its own, and is judged in the cell of that tier. So an app that asks for more keeps what it had, and what is
+withheld is exactly what the book, the certificate or the way the client authenticates does not allow (C18, C21).
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from functools import lru_cache
+
+from hilum.policies.models import (
+    ANY,
+    Admission,
+    Applicant,
+    Assessment,
+    Book,
+    Category,
+    Cell,
+    Tier,
+    TierReason,
+    TierRule,
+    Withheld,
+    Withholding,
+)
+from hilum.standards.fhir.definitions import resource_types
+from hilum.standards.smart.scopes import (
+    ANY_TYPE,
+    ClinicalScope,
+    Scope,
+    SpecialScope,
+    intersect,
+    known,
+    letters_of,
+    render,
+)
+
+CACHE_SIZE = 20_000
+_BITS = (1, 2, 4, 8, 16)
+
+
+# --- the risk tier -------------------------------------------------------------------------------------------------------------
+
+
+def assess(book: Book, applicant: Applicant) -> Assessment:
+    """Return the tier of an app with every reason for it.
+
+    INVARIANT: more scopes, workflows or placements never lower the tier.
+    Source: C18, C20, C22
+    """
+    reasons: list[TierReason] = []
+    category = book.categories.get(applicant.category)
+    if category is not None and category.floor is not Tier.LOW:
+        sentence = f"its category is {category.title.lower()}"
+        reasons.append(TierReason("category", category.floor, sentence))
+    scopes = known(applicant.scopes)
+    for rule in book.tier_rules:
+        if not _concerns(rule, applicant):
+            continue
+        if not rule.names_scopes:
+            reasons.append(_reason(rule, applicant, None))
+            continue
+        found = next((scope for scope in scopes if _matches(rule, scope)), None)
+        if found is not None:
+            reasons.append(_reason(rule, applicant, found))
+    return Assessment(
+        highest((Tier.LOW, *(each.tier for each in reasons))),
+        tuple(sorted(reasons, key=lambda each: -each.tier.rank)),
+    )
+
+
+def _concerns(rule: TierRule, applicant: Applicant) -> bool:
+    """Check the conditions of a rule that are not about scopes. How a client authenticates counts as named while it is not known."""
+    return (
+        (not rule.categories or applicant.category in rule.categories)
+        and (not rule.clients or applicant.authentication in {None, *rule.clients})
+        and (not rule.workflows or not rule.workflows.isdisjoint(applicant.workflows))
+        and (not rule.placements or not rule.placements.isdisjoint(applicant.placements))
+    )
+
+
+def _matches(rule: TierRule, scope: Scope) -> bool:
+    """Check whether a scope, or any part of it, meets the conditions on scopes of a rule that has some."""
+    if isinstance(scope, SpecialScope):
+        return scope.name in rule.special
+    return (
+        not rule.special
+        and (not rule.prefixes or scope.prefix in rule.prefixes)
+        and (not rule.types or not rule.types.isdisjoint({ANY, scope.type}) or scope.type == ANY_TYPE)
+        and (not rule.letters or not set(rule.letters).isdisjoint(letters_of(scope.letters)))
+    )
+
+
+def _reason(rule: TierRule, applicant: Applicant, scope: Scope | None) -> TierReason:
+    text = "" if scope is None else render(scope)
+    type_ = scope.type if isinstance(scope, ClinicalScope) else text
+    words = {
+        "{type}": "every resource type" if type_ == ANY_TYPE else type_,
+        "{scope}": text,
+        "{workflow}": next((each for each in applicant.workflows if each in rule.workflows), ""),
+        "{placement}": next((each for each in applicant.placements if each in rule.placements), ""),
+    }
+    sentence = rule.because
+    for placeholder, word in words.items():
+        sentence = sentence.replace(placeholder, word)
+    return TierReason(rule.name, rule.tier, sentence, text)
+
+
+def tier_judge(book: Book, applicant: Applicant) -> Callable[[Scope], Tier]:
+    """Return a function from one scope of an app to its tier. A scope over several types or letters has the highest of their tiers."""
+    rules = [rule for rule in book.tier_rules if _concerns(rule, applicant)]
+    category = book.categories.get(applicant.category)
+    fixed = [rule.tier for rule in rules if not rule.names_scopes]
+    base = highest((Tier.LOW if category is None else category.floor, *fixed))
+    varying = [rule for rule in rules if rule.names_scopes]
+    return lambda scope: highest((base, *(rule.tier for rule in varying if _matches(rule, scope))))
+
+
+def highest(tiers: Iterable[Tier]) -> Tier:
+    """Return the highest of some tiers."""
+    return max(tiers, key=lambda tier: tier.rank)
+
+
+# --- admission -----------------------------------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=CACHE_SIZE)
+def admit(book: Book, applicant: Applicant) -> Admission:
+    """Return what a book admits of an app, and why it withholds the rest.
+
+    The app acts at the highest tier of what is admitted, and that cell has its limits. Nothing is admitted of a client whose way to
+    authenticate is not known.
+    INVARIANT: what is admitted is within the app's scopes; each scope is judged as if it were the only one.
+    Source: C20, C21, C179
+    """
+    assessment = assess(book, applicant)
+    alone = replace(applicant, scopes=())
+    admitted: dict[Scope, None] = {}
+    withheld: list[Withheld] = []
+    acting = [Tier.LOW]
+    for scope in known(applicant.scopes):
+        parts, why, tier = _judged(book, alone, scope)
+        admitted |= dict.fromkeys(parts)
+        withheld += [Withheld(render(scope), each) for each in why]
+        acting += [tier] if parts else []
+    category = book.categories.get(applicant.category)
+    if category is None or not admitted:
+        return Admission(assessment, None, None, (), tuple(withheld))
+    tier = highest(acting)
+    return Admission(assessment, tier, category.cells[tier], tuple(map(render, admitted)), tuple(withheld))
+
+
+@lru_cache(maxsize=CACHE_SIZE)
+def _judged(
+    book: Book, alone: Applicant, scope: Scope
+) -> tuple[tuple[Scope, ...], tuple[Withholding, ...], Tier]:
+    """Return what is admitted of one scope, why any of it is withheld, and the highest tier of what is admitted."""
+    category = book.categories.get(alone.category)
+    if category is None:
+        return (), (Withholding.CATEGORY,), Tier.LOW
+    admitted: list[Scope] = []
+    withheld: dict[Withholding, None] = {}
+    acting = [Tier.LOW]
+    for tier, pieces in _by_tier(book, alone, scope).items():
+        if (why := _cell_fault(category, tier, alone)) is not None:
+            withheld[why] = None
+            continue
+        cell = category.cells[tier]
+        within = known((*cell.scopes, *cell.session_scopes))
+        for piece in pieces:
+            left = intersect((piece,), within)
+            admitted += left
+            acting += [tier] if left else []
+            withheld |= {} if left == (piece,) else {Withholding.SCOPE: None}
+    return tuple(admitted) if withheld else (scope,), tuple(withheld), highest(acting)
+
+
+def _cell_fault(category: Category, tier: Tier, alone: Applicant) -> Withholding | None:
+    """Return why nothing of a tier is admitted; None if its cell decides scope by scope."""
+    if tier.rank > alone.certified_tier.rank:
+        return Withholding.CERTIFICATE
+    cell = category.cells.get(tier)
+    if cell is None:
+        return Withholding.TIER
+    return None if alone.authentication in cell.client_authentication else Withholding.CLIENT
+
+
+def _by_tier(book: Book, alone: Applicant, scope: Scope) -> dict[Tier, list[Scope]]:
+    """Divide a scope into parts, each of one tier; a scope that is of one tier throughout stays whole."""
+    tier_of = tier_judge(book, alone)
+    if isinstance(scope, SpecialScope):
+        return {tier_of(scope): [scope]}
+    types = sorted(resource_types()) if scope.type == ANY_TYPE else [scope.type]
+    masks: dict[tuple[Tier, str], int] = {}
+    for type_ in types:
+        for bit in _BITS:
+            if scope.letters & bit:
+                tier = tier_of(replace(scope, type=type_, letters=bit))
+                masks[tier, type_] = masks.get((tier, type_), 0) | bit
+    tiers = {tier for tier, _ in masks}
+    if len(tiers) == 1:
+        return {tiers.pop(): [scope]}
+    divided: dict[Tier, list[Scope]] = {}
+    for (tier, type_), mask in masks.items():
+        divided.setdefault(tier, []).append(replace(scope, type=type_, letters=mask))
+    return divided
+
+
+# --- questions of the rooms above ----------------------------------------------------------------------------------------------
+
+
+def tier_to_certify(book: Book, category: str, scopes: tuple[str, ...]) -> Assessment:
+    """Return the tier at which a version is certified. No client is known then, so a rule about clients counts for it."""
+    return assess(book, Applicant(category, scopes))
+
+
+def cell_of(book: Book, category: str, tier: Tier) -> Cell | None:
+    """Return a cell; None if the book does not allow the category or the tier in it."""
+    found = book.categories.get(category)
+    return None if found is None else found.cells.get(tier)
+
+
+def open_categories(book: Book) -> tuple[str, ...]:
+    """Return the categories in which new apps may be registered."""
+    return tuple(sorted(name for name, category in book.categories.items() if category.open))

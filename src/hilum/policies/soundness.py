@@ -1,0 +1,172 @@
+"""What must be true of a whole book, beyond its fields. Pure."""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from datetime import date
+from itertools import pairwise, product
+
+from hilum.policies.models import (
+    ANY,
+    NEVER_BELOW_HIGH,
+    TIERS,
+    Applicant,
+    Book,
+    Category,
+    Cell,
+    ClientAuthentication,
+    Fault,
+    Tier,
+)
+from hilum.policies.policy import highest, tier_judge
+from hilum.standards.fhir.definitions import resource_types
+from hilum.standards.smart.scopes import (
+    CREATE,
+    DELETE,
+    READ,
+    SEARCH,
+    UPDATE,
+    ClinicalScope,
+    Prefix,
+    all_covered,
+    known,
+    render,
+)
+
+_PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
+_WRITES = (CREATE, UPDATE, DELETE)
+_LETTERS = (CREATE, READ, UPDATE, DELETE, SEARCH)
+
+
+def soundness_faults(book: Book) -> list[Fault]:
+    """Return what is wrong with a book whose every field is valid."""
+    return [
+        *_names_repeated(book),
+        *_sentences_unclear(book),
+        *_floor_lowered(book),
+        *(fault for category in book.categories.values() for fault in _never_used(book, category)),
+        *(fault for category in book.categories.values() for fault in _looser_above(category)),
+    ]
+
+
+def _names_repeated(book: Book) -> Iterator[Fault]:
+    groups: dict[str, Iterable[str]] = {
+        "tier_rules": [rule.name for rule in book.tier_rules],
+        "regulated_lane": [step.name for step in book.regulated_lane],
+        "packs": [pack.name for pack in book.packs],
+    }
+    for group, names in groups.items():
+        seen: set[str] = set()
+        for n, name in enumerate(names):
+            if name in seen:
+                yield Fault(f"{group}[{n}].name", "repeated", f"There is another one named {name!r}.")
+            seen.add(name)
+
+
+def _sentences_unclear(book: Book) -> Iterator[Fault]:
+    """Find placeholders that would stay in a sentence: unknown ones, and those of a condition that the rule does not have."""
+    for n, rule in enumerate(book.tier_rules):
+        filled = {"type", "scope"} if rule.names_scopes else set()
+        filled |= {"workflow"} if rule.workflows else set()
+        filled |= {"placement"} if rule.placements else set()
+        for word in _PLACEHOLDER.findall(rule.because):
+            if word not in filled:
+                sentence = f"{{{word}}} cannot be filled in here; this rule has {', '.join(sorted(filled)) or 'none'}."
+                yield Fault(f"tier_rules[{n}].because", "placeholder_unknown", sentence)
+
+
+def _floor_lowered(book: Book) -> Iterator[Fault]:
+    """Find writes to orders, medications and notes that are not of the high tier (C22)."""
+    writes = [
+        ClinicalScope(prefix, type_, letter)
+        for type_ in sorted(NEVER_BELOW_HIGH)
+        for prefix in Prefix
+        for letter in _WRITES
+    ]
+    for category, client in product(book.categories, ClientAuthentication):
+        tier_of = tier_judge(book, Applicant(category, (), client))
+        below = [render(write) for write in writes if tier_of(write) is not Tier.HIGH]
+        if below:
+            sentence = (
+                f"Writing orders, medications and notes is always of the high tier. With these rules {below[0]} is"
+                f" lower in the category {category}. Add a rule of the high tier."
+            )
+            yield Fault("tier_rules", "floor_lowered", sentence)
+            return
+
+
+def _never_used(book: Book, category: Category) -> Iterator[Fault]:
+    """Find scopes that a cell lists in vain: each scope is judged in the cell of its own tier, and that one does not list it."""
+    judges = [tier_judge(book, Applicant(category.name, (), client)) for client in ClientAuthentication]
+    lower: tuple[str, ...] = ()
+    for tier in (tier for tier in TIERS if tier in category.cells):
+        cell = category.cells[tier]
+        for scope in (each for each in known(cell.scopes) if isinstance(each, ClinicalScope)):
+            for atom in _letters_of(book, scope):
+                own = highest(judge(atom) for judge in judges)
+                if own.rank < tier.rank and not all_covered((render(atom),), lower):
+                    path = f"categories.{category.name}.cells.{tier}.scopes"
+                    sentence = (
+                        f"{render(atom)} (in {render(scope)}) is of the {own} tier in this category, so this cell"
+                        f" never decides on it. List it in the {own} cell, or add a tier rule."
+                    )
+                    yield Fault(path, "never_used", sentence)
+                    break
+        lower = cell.scopes
+
+
+def _letters_of(book: Book, scope: ClinicalScope) -> Iterator[ClinicalScope]:
+    """Yield the scope letter by letter; for a wildcard of a type that no rule names, which stands for most of what it covers."""
+    named = {type_ for rule in book.tier_rules for type_ in rule.types}
+    type_ = min(resource_types() - named, default=scope.type) if scope.type == ANY else scope.type
+    return (replace(scope, type=type_, letters=bit) for bit in _LETTERS if scope.letters & bit)
+
+
+def _looser_above(category: Category) -> Iterator[Fault]:
+    """Find limits of a cell that are looser than those of a lower tier: then a riskier app would be limited less."""
+    cells = [(tier, category.cells[tier]) for tier in TIERS if tier in category.cells]
+    for (lower, below), (higher, above) in pairwise(cells):
+        for field in _looser_fields(below, above):
+            path = f"categories.{category.name}.cells.{higher}.{field}"
+            yield Fault(path, "looser_than_lower_tier", f"It is looser than in the {lower} tier.")
+
+
+def _looser_fields(below: Cell, above: Cell) -> Iterator[str]:
+    longer = ("access_token", "backend_token", "refresh_token", "session_refresh_token", "authorization")
+    for name in longer:
+        if getattr(above.lifetimes, name) > getattr(below.lifetimes, name):
+            yield f"lifetimes.{name}"
+    if above.certificate_life > below.certificate_life:
+        yield "certificate_life"
+    if not above.client_authentication <= below.client_authentication:
+        yield "client_authentication"
+    for name in ("lenses", "evidence", "scenarios"):
+        if not getattr(above, name) >= getattr(below, name):
+            yield name
+
+
+def pack_faults(book: Book, on: date) -> tuple[Fault, ...]:
+    """Return where a book breaks the rules of a jurisdiction that are in force on a day."""
+    return tuple(
+        fault for n, pack in enumerate(book.packs) if pack.in_force(on) for fault in _breaks(book, n)
+    )
+
+
+def _breaks(book: Book, n: int) -> Iterator[Fault]:
+    pack = book.packs[n]
+    days = {step.name: step.within_business_days for step in book.regulated_lane}
+    for step, most in pack.step_days.items():
+        if step not in days:
+            yield Fault("regulated_lane", "step_missing", f"{pack.source} needs a step named {step!r} in it.")
+        elif days[step] > most:
+            sentence = f"{pack.source} allows {most} business days for {step}, and the lane has {days[step]}."
+            yield Fault("regulated_lane", "too_slow", sentence)
+    for category in book.categories.values():
+        for tier, cell in category.cells.items():
+            patients = any(scope.startswith("patient/") for scope in cell.scopes)
+            if not patients or "offline_access" not in cell.session_scopes:
+                continue
+            if cell.lifetimes.refresh_token < pack.patient_refresh_at_least:
+                path = f"categories.{category.name}.cells.{tier}.lifetimes.refresh_token"
+                least = f"{pack.patient_refresh_at_least.days} d"
+                yield Fault(path, "too_short", f"{pack.source} needs at least {least} for apps of patients.")

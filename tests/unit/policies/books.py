@@ -1,0 +1,44 @@
+"""Rule books for tests: the shipped one with some places changed."""
+
+import copy
+from typing import Any
+
+from hilum.policies.document import read_book
+from hilum.policies.models import Book
+from hilum.policies.shipped import shipped_document
+
+Changes = dict[str, Any]
+GONE = object()
+"""Instead of a value: the field is removed."""
+
+
+def document(changes: Changes | None = None) -> dict[str, Any]:
+    """Return the shipped document with the values at some dotted paths replaced; a number is a place in a list."""
+    made = copy.deepcopy(shipped_document())
+    for path, value in (changes or {}).items():
+        *way, last = path.split(".")
+        at: Any = made
+        for part in way:
+            at = at[int(part)] if part.isdigit() else at.setdefault(part, {})
+        if value is GONE:
+            del at[int(last) if last.isdigit() else last]
+        elif isinstance(at, list):
+            at[int(last)] = value
+        else:
+            at[last] = value
+    return made
+
+
+def book(changes: Changes | None = None) -> Book:
+    """Return the book of ``document``, which must be valid."""
+    made, faults = read_book(document(changes))
+    assert made is not None, faults
+    return made
+
+
+def faults_of(changes: Changes) -> list[tuple[str, str]]:
+    """Return path and code of each fault of ``document``."""
+    made, faults = read_book(document(changes))
+    assert (made is None) == bool(faults)
+    assert all(fault.sentence.endswith(".") for fault in faults)
+    return [(fault.path, fault.code) for fault in faults]

@@ -1,0 +1,162 @@
+"""What a book admits of an app: each scope in the cell of its own tier (C20, C21, C179)."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+
+from hilum.policies.models import (
+    UNCLASSIFIED,
+    Admission,
+    Applicant,
+    ClientAuthentication,
+    Tier,
+    Withheld,
+    Withholding,
+)
+from hilum.policies.policy import admit, assess
+from hilum.policies.shipped import shipped_book
+from hilum.standards.smart.scopes import SPECIAL, all_covered
+from tests.effort import effort
+from tests.unit.policies.books import GONE, book
+from tests.unit.policies.test_tier import applicants, scopes
+
+BOOK = shipped_book()
+NONE, KEY = ClientAuthentication.NONE, ClientAuthentication.KEY
+NOTES = ("launch", "user/Condition.rs", "user/DocumentReference.rs", "user/DocumentReference.c")
+ASSISTANT = Applicant("documentation_assistance", NOTES, KEY)
+
+
+def withheld(found: Admission) -> dict[str, Withholding]:
+    return {each.scope: each.why for each in found.withheld}
+
+
+def test_an_app_has_what_the_cells_of_its_category_list_and_acts_at_the_highest_tier_of_it() -> None:
+    found = admit(BOOK, ASSISTANT)
+
+    assert found.scopes == NOTES
+    assert found.withheld == ()
+    assert found.tier is Tier.HIGH
+    assert found.cell is BOOK.categories["documentation_assistance"].cells[Tier.HIGH]
+    assert found.assessment == assess(BOOK, ASSISTANT)
+
+
+@pytest.mark.parametrize(
+    ("applicant", "scope", "why"),
+    [
+        (replace(ASSISTANT, category="games"), "launch", Withholding.CATEGORY),
+        (
+            replace(ASSISTANT, certified_tier=Tier.MODERATE),
+            "user/DocumentReference.c",
+            Withholding.CERTIFICATE,
+        ),
+        (replace(ASSISTANT, certified_tier=Tier.LOW), "user/DocumentReference.rs", Withholding.CERTIFICATE),
+        (replace(ASSISTANT, category="scheduling"), "user/DocumentReference.c", Withholding.TIER),
+        (replace(ASSISTANT, authentication=NONE), "user/DocumentReference.c", Withholding.CLIENT),
+        (replace(ASSISTANT, authentication=None), "launch", Withholding.CLIENT),
+        (replace(ASSISTANT, scopes=("user/ServiceRequest.c",)), "user/ServiceRequest.c", Withholding.SCOPE),
+        (replace(ASSISTANT, scopes=("hilum/launch",)), "hilum/launch", Withholding.SCOPE),
+    ],
+)
+def test_each_way_of_being_withheld_is_named(applicant: Applicant, scope: str, why: Withholding) -> None:
+    found = admit(BOOK, applicant)
+
+    assert withheld(found)[scope] is why
+    assert not all_covered((scope,), found.scopes)
+
+
+def test_a_rise_above_the_certificate_withholds_only_the_new_part() -> None:
+    """C21: the app goes on with what it was certified for, under the limits of that tier."""
+    found = admit(BOOK, replace(ASSISTANT, certified_tier=Tier.MODERATE))
+
+    assert found.scopes == NOTES[:3]
+    assert found.assessment.tier is Tier.HIGH
+    assert found.tier is Tier.MODERATE
+    assert found.withheld == (Withheld("user/DocumentReference.c", Withholding.CERTIFICATE),)
+
+
+def test_of_a_wildcard_only_the_part_that_is_not_allowed_is_withheld() -> None:
+    found = admit(BOOK, Applicant("scheduling", ("user/*.cruds",), NONE))
+
+    assert "user/Appointment.rs" in found.scopes
+    assert all_covered(("user/Appointment.cu", "user/Slot.u"), found.scopes)
+    assert not any(
+        all_covered((text,), found.scopes)
+        for text in ("user/Appointment.d", "user/Condition.r", "user/Patient.u")
+    )
+    assert set(found.withheld) == {
+        Withheld("user/*.cruds", why) for why in (Withholding.TIER, Withholding.SCOPE)
+    }
+
+
+def test_the_category_of_older_apps_withholds_nothing_and_keeps_scopes_as_they_are_written() -> None:
+    """What was registered before there were categories goes on as it was."""
+    asked = (
+        *sorted(SPECIAL - {"hilum/launch"}),
+        "user/*.cruds",
+        "patient/*.rs",
+        "system/*.rs",
+        "patient/Observation.rs?category=laboratory",
+    )
+
+    for client in ClientAuthentication:
+        found = admit(BOOK, Applicant(UNCLASSIFIED, asked, client))
+        assert found.scopes == asked
+        assert found.withheld == ()
+
+
+def test_no_cell_means_that_the_app_may_not_act() -> None:
+    for applicant in (
+        replace(ASSISTANT, category="games"),
+        replace(ASSISTANT, scopes=()),
+        replace(ASSISTANT, authentication=None),
+    ):
+        found = admit(BOOK, applicant)
+        assert (found.cell, found.tier, found.scopes) == (None, None, ())
+
+
+def test_changing_a_cell_changes_what_is_admitted() -> None:
+    """C20, C179."""
+    high = "categories.documentation_assistance.cells.high"
+    without = book({high: GONE})
+    keyed = book({f"{high}.client_authentication": ["private_key_jwt"]})
+    shorter = book({f"{high}.lifetimes": {"access_token": "5 min"}, f"{high}.quota": {"rate_per_s": 1}})
+
+    assert withheld(admit(without, ASSISTANT)) == {"user/DocumentReference.c": Withholding.TIER}
+    secret = replace(ASSISTANT, authentication=ClientAuthentication.SECRET)
+    assert admit(BOOK, secret).withheld == ()
+    assert withheld(admit(keyed, secret)) == {"user/DocumentReference.c": Withholding.CLIENT}
+    cell = admit(shorter, ASSISTANT).cell
+    assert cell is not None
+    assert (cell.lifetimes.access_token.total_seconds(), cell.quota.rate_per_s) == (300, 1)
+
+
+@settings(max_examples=effort(300, 5_000), deadline=None)
+@given(applicants)
+def test_what_is_admitted_is_within_what_was_asked_and_within_one_cell(applicant: Applicant) -> None:
+    found = admit(BOOK, applicant)
+
+    assert all_covered(found.scopes, applicant.scopes)
+    assert (found.cell is None) == (not found.scopes)
+    if found.cell is not None and found.tier is not None:
+        assert found.tier.rank <= applicant.certified_tier.rank
+        assert applicant.authentication in found.cell.client_authentication
+        assert all_covered(found.scopes, (*found.cell.scopes, *found.cell.session_scopes))
+
+
+@settings(max_examples=effort(200, 3_000), deadline=None)
+@given(applicants, scopes)
+def test_asking_for_more_keeps_what_was_admitted(applicant: Applicant, more: tuple[str, ...]) -> None:
+    """C21: each scope is judged as if it were the only one."""
+    wider = admit(BOOK, replace(applicant, scopes=(*applicant.scopes, *more)))
+
+    assert all_covered(admit(BOOK, applicant).scopes, wider.scopes)
+
+
+@settings(max_examples=effort(200, 3_000), deadline=None)
+@given(applicants)
+def test_a_higher_certificate_never_admits_less(applicant: Applicant) -> None:
+    for tier in Tier:
+        if tier.rank >= applicant.certified_tier.rank:
+            higher = admit(BOOK, replace(applicant, certified_tier=tier))
+            assert all_covered(admit(BOOK, applicant).scopes, higher.scopes)
