@@ -1,6 +1,10 @@
 """The outermost callable: assigns each request its id, bounds what it may cost, checks the Host, and sends FHIR straight to the gateway.
 
 It is a raw ASGI callable in front of any router, because FHIR reads are the hot path and should not pay for routing.
+
+A request, in order: 1 its id; 2 its headers, once; 3 its source; 4 Host, framing and release, or a refusal; 5 a place among the requests
+of its network, or 429; 6 with a body, the bounds on it; 7 the gateway, or the lane, router and route of a page or API. Until step 7
+nothing of a body is read and no thread waits (security decision 26).
 """
 
 import asyncio
@@ -90,6 +94,7 @@ class Door:
             await self._live(receive, send)
         else:
             await receive()
+            # 1008 is a policy violation (RFC 6455 section 7.4.1): no room speaks WebSocket.
             await send({"type": "websocket.close", "code": 1008})
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -103,11 +108,14 @@ class Door:
         if fault := self._fault(heads, scope["path"]):
             await self._turn_away(scope, send, fault)
             return
+        # Whoever holds an IPv6 /64 has more addresses than any limit; an IPv4 address is its own
+        # network.
         network = state["network"] = network_of(source) if ":" in source else source
         if busy := self._admission.enter(network):
             await self._turn_away(scope, send, busy)
             return
         try:
+            # Only a request with a body pays for the layer that bounds it.
             if heads.length:
                 await self._with_body(scope, receive, send, (network, heads.length))
             else:
@@ -121,6 +129,8 @@ class Door:
             return _HOST_MISSING
         if heads.framings > 1:
             return _FRAMED_TWICE
+        # DNS rebinding: a foreign site that lets its own name point here would have our pages on
+        # its origin (ADR 10).
         if heads.host.decode("latin-1").lower() not in self._hosts():
             return _MISDIRECTED
         if self._closed() and path != ALIVE:
@@ -147,6 +157,8 @@ class Door:
         try:
             await self._dispatch(scope, body, answer)
         except HilumError:
+            # The route raised what reading the body raised. A route that answered by itself is
+            # dealt with in ``_Answer``.
             if not answer.started and body.fault is not None:
                 await self._turn_away(scope, send, body.fault)
         finally:
@@ -159,6 +171,8 @@ class Door:
         state = scope["state"]
         response = self._refuse(scope, error)
         response.headers["connection"] = "close"
+        # A receive that only disconnects: rendering a refusal must not read the body that it
+        # refuses.
         await response(scope, _nothing, _stamped(send, state["request_id"], state["correlation_id"]))
 
     async def _page(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -172,6 +186,8 @@ class Door:
         try:
             await self._pages(scope, receive, watched)
         except Exception as error:
+            # A bound that was exceeded is the client's fault, which ``_with_body`` answers, and no
+            # failure to log.
             if (body := scope["state"].get("body")) is not None and error is body.fault:
                 raise
             _log.exception("app.request.failed", request=scope["state"]["request_id"])
@@ -230,6 +246,7 @@ class _Answer:
 
     async def __call__(self, message: Message) -> None:
         fault = self._body.fault
+        # An incomplete body: the client is gone, and nobody reads an answer.
         if self._replaced or (fault is not None and fault.code == INCOMPLETE):
             return
         if message["type"] == "http.response.start":
@@ -238,6 +255,7 @@ class _Answer:
                 self._replaced = True
                 await self._turn_away(self._scope, self._send, fault)
                 return
+            # The unread rest of the body would be taken for the next request on the connection.
             if not self._body.whole:
                 message["headers"] = [*message.get("headers", []), _CLOSE]
         await self._send(message)
@@ -258,6 +276,8 @@ def _read_heads(scope: Scope) -> _Heads:
             # A proxy may add a line of its own instead of adding to the one that was sent.
             heads.forwarded = heads.forwarded + b"," + value if heads.forwarded else value
         elif name == b"content-length":
+            # Twenty digits hold every real length; int() takes quadratic time for thousands of
+            # them.
             heads.length = int(value[:20]) if value.isdigit() else -1
             heads.framings += 1
         elif name == b"transfer-encoding":

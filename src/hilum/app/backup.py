@@ -99,6 +99,8 @@ def make(
         beside.mkdir(parents=True, mode=0o700)
         files = tuple(_copies(settings, beside, progress))
         manifest = read(lambda ctx: _manifest(ctx, settings, files))
+        # The manifest has the digest of every file, so its MAC covers them: without the platform's
+        # key nobody can take a revocation or an audit record out of a backup.
         mac = vault().mac(MAC, manifest.signed, MAC_SIZE)
         content = orjson.dumps(asdict(manifest) | {"mac": mac}, option=orjson.OPT_INDENT_2)
         _write(beside / MANIFEST, content)
@@ -136,6 +138,7 @@ def _copies(settings: Settings, into: Path, progress: Progress) -> Iterator[Copi
         target = into / name
         target.parent.mkdir(mode=0o700, exist_ok=True)
 
+        # Defaults, because a closure would see the values of a later round.
         def report(share: float, before: int = done, of: int = size) -> None:
             progress(min(0.99, (before + share * of) / total))
 
@@ -182,12 +185,15 @@ def copy_database(source: Path, target: Path, progress: Progress = lambda _: Non
     ):
         # One read transaction around the whole copy: without it every write of another process would restart it.
         read.execute("BEGIN")
+        # BEGIN takes no snapshot by itself in SQLite; the first read does.
         read.execute("SELECT count(*) FROM sqlite_master").fetchone()
         read.backup(
             written,
             pages=PAGES,
             progress=lambda _status, left, total: progress(1 - left / max(1, total)),
         )
+        # The copy must be one file. In WAL mode its last pages could lie in a -wal file beside it,
+        # which nobody would copy.
         written.execute("PRAGMA journal_mode=DELETE")
     sync(target)
 
@@ -214,6 +220,7 @@ def read_manifest(folder: Path) -> Manifest:
             raise ValueError("it lists files that cannot be part of a backup")
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise Invalid("backup_unreadable", f"{folder} is not a backup that can be read: {error}.") from error
+    # Checked before any digest of the manifest is used.
     if vault().mac(MAC, manifest.signed, MAC_SIZE) != mac:
         raise Invalid(
             "backup_changed",
@@ -250,6 +257,8 @@ def unpack(source: Path, into: Path) -> Path:
     if source.is_dir():
         return source
     try:
+        # No compression is accepted, since a small file could expand to fill the disk. The filter
+        # refuses absolute paths, links that lead outside and devices (PEP 706).
         with tarfile.open(source, "r:") as packed:
             packed.extractall(into, filter="data")
     except (OSError, tarfile.TarError) as error:

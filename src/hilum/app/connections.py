@@ -79,6 +79,8 @@ class Connections:
     def look(self) -> int:
         """Close what must be closed now; return how many were."""
         files = [int(each.name) for each in FILES.iterdir()]
+        # Listing the files is cheap; asking each socket about its peer is done only when places are
+        # scarce.
         if len(files) <= self._bound * HIGH:
             return 0
         closed = 0
@@ -111,12 +113,16 @@ class Connections:
 
     def _shut(self, peer: Peer) -> bool:
         """Shut a connection down, if its descriptor still belongs to the same silent peer."""
+        # Since the look the server may have closed this connection and got its number again for
+        # another one.
         now = self._peer(peer.file)
         if now is None or now.network != peer.network or now.silent_ms < SILENT_MS:
             return False
         borrowed = None
         try:
             borrowed = socket.socket(fileno=peer.file)
+            # Shut down and not closed: the server owns the descriptor, sees the end of the stream
+            # and closes it.
             borrowed.shutdown(socket.SHUT_RDWR)
         except OSError:
             return False

@@ -26,4 +26,5 @@ def sandbox() -> App:
 
 def _begin() -> None:
     logs.configure()
+    # The parent is looked up now: once it has ended, getppid() names whoever adopted this process.
     end_with(started_by())

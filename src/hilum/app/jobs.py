@@ -39,6 +39,7 @@ def run(settings: Settings) -> None:
     schedule = Schedule(edge, f"{me.name}/{me.boot}", may_run=lambda: heartbeat.latest().gate.opens)
     reporter = Reporter(JOBS, edge.clock, faults=dict, notices=lambda: _checkpoint_notices(schedule))
     try:
+        # The first beat reads the schema gate, without which no job may run.
         heartbeat.start()
         schedule.start(*jobs_of(edge, settings))
         reporter.start()
@@ -46,6 +47,7 @@ def run(settings: Settings) -> None:
         schedule.end(STOP_WITHIN_S)
     finally:
         reporter.stop()
+        # Last: while a job may still run, this node must count as live.
         heartbeat.stop(leave=True)
         edge.close()
 
@@ -76,6 +78,9 @@ def _checkpoint_notices(schedule: Schedule) -> Faults:
 
 def checkpoint(held: Held, settings: Settings) -> None:
     """Sign a checkpoint over every chain's head, if one has changed, and write the newest to the anchor outside the database."""
+    # Read before the heads. If another node signs a checkpoint in between, ``after`` no longer fits
+    # and nothing is signed here: older heads above newer ones are what a chain that was cut looks
+    # like.
     last = held.read(audit.newest_checkpoint)
     after = last.number if last is not None else 0
     heads = journals.access_heads(settings.data_dir / "journal", settings.database_url)

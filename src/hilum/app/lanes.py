@@ -13,12 +13,16 @@ POST, DELETE = frozenset({"POST"}), frozenset({"DELETE"})
 TABLE: tuple[tuple[Lane, frozenset[str], str], ...] = (
     (Lane.URGENT, WRITING, r"/api/v1/switches(/.*)?"),
     (Lane.URGENT, POST, r"/api/v1/apps/[^/]+/(suspend|resume)"),
+    # Whatever the API deletes takes something away: an installation, a person's access, a secret.
     (Lane.URGENT, DELETE, r"/api/v1/.*"),
+    # Narrowing an installation and closing a hospital.
     (Lane.URGENT, frozenset({"PATCH"}), r"/api/v1/(installations|tenants)/[^/]+"),
     (Lane.URGENT, frozenset({"PUT"}), r"/api/v1/people/[^/]+/charts"),
+    # Strangers may call these, so they are apart from what only staff may call (ADR 32).
     (Lane.REVOKE, POST, r"/t/[^/]+/(oauth/revoke|manage|signout)"),
     (Lane.REVOKE, frozenset({"PATCH", "DELETE"}), r"/t/[^/]+/ehr/launches/[^/]+"),
     (Lane.REVOKE, POST, r"/signout"),
+    # ``audit.routes`` moves readers among the staff to STAFF_AUDIT.
     (Lane.AUDIT, ANY, r"/api/v1/(accesses|audit(/.*)?|explain/.*|events)"),
     (Lane.TOKENS, POST, r"/api/v1/tokens"),
     (Lane.TOKENS, ANY, r"/t/.*|/signin|/signout|/\.well-known/.*"),

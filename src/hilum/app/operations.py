@@ -43,6 +43,7 @@ _Identity = tuple[int, float]
 def process_lives(pid: int) -> bool:
     """Check whether a process of this id exists."""
     try:
+        # Signal 0 only checks. EPERM means that the process exists, under another user.
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
@@ -143,6 +144,8 @@ class Board:
             for each in self._processes.values()
             if each.part == JOBS and now - each.reported_at <= SILENT_AFTER_S
         ]
+        # A notice and no reason: answers do not depend on the jobs process, and taking the node
+        # away would not bring it back (ADR 28).
         if self._jobs and not jobs:
             state.notices["jobs_silent"] = (
                 "The jobs process does not report: it is starting, or cannot start. See the log."
@@ -235,6 +238,7 @@ class Operations:
     ) -> None:
         self.board = board
         self._listen, self._restarts = listen, restarts
+        # mkdtemp gives the folder to this user only, so no other can report.
         self._folder = Path(tempfile.mkdtemp(prefix="hilum-"))
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="operations", daemon=True)
@@ -299,6 +303,8 @@ class Operations:
         """Answer one request and close."""
         self._connections += 1
         try:
+            # Above the bound a connection is closed without an answer: the prober tries again, and
+            # nobody can hold this thread by connecting.
             if self._connections <= CONNECTIONS_BOUND:
                 async with asyncio.timeout(HEAD_WITHIN_S):
                     head = await reader.readuntil(b"\r\n\r\n")

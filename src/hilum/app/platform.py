@@ -155,6 +155,7 @@ def build(settings: Settings, clock: Clock, ids: Ids) -> Platform:
         ),
         refuse=refuser(pages),
         admission=admission,
+        # Read at every request: a migration may close the gate while this worker serves.
         closed=lambda: not heartbeat.latest().gate.opens,
     )
     return Platform(door, kit, keeper, journal, fetcher, upstreams, servers)
@@ -180,10 +181,13 @@ def _keeper(edge: Edge) -> SnapshotKeeper:
             return edge.read_now(verb, actor=SYSTEM, trace=Trace("snapshot", "worker"))
 
     def load(verb: Callable[[Context], T], /) -> T:
+        # A connection of its own: a part that takes seconds to read must not keep switches unseen
+        # by the watch.
         with lanes.using(Lane.LOAD):
             return edge.read_now(verb, actor=SYSTEM, trace=Trace("snapshot", "worker"))
 
     signal = open_change_feed(edge.db, edge.clock)
+    # After a failover the pooled connections may still lead to the other copy of the database.
     return SnapshotKeeper(read, signal, edge.clock, load=load, on_stop=record, on_other_copy=edge.db.dispose)
 
 
@@ -201,9 +205,8 @@ def _hosts(settings: Settings, keeper: SnapshotKeeper) -> Callable[[], frozenset
         nonlocal cached
         snapshot = keeper.current()
         if snapshot is None:
-            return cached[
-                1
-            ]  # a stale snapshot does not change our names; the request itself is refused with 503
+            # A stale snapshot does not change our names; the request itself is refused with 503.
+            return cached[1]
         if cached[0] is not snapshot.identity:
             origins = (tenant.base_url for tenant in snapshot.identity.tenants.values() if tenant.base_url)
             cached = (snapshot.identity, own | {host_of(origin) for origin in origins})
@@ -296,6 +299,8 @@ def _pages(site: mounts.Site, keeper: SnapshotKeeper, assets: Assets, readiness:
 
 def _spare_the_collector() -> None:
     """Collect cycles seldom: modules stay for the worker's life, and a request's objects are freed by reference count."""
+    # A full collection stops all threads while it walks the snapshot, a quarter of a second with a
+    # million installations (ADR 20). What stays for good is taken out of its sight.
     gc.collect()
     gc.freeze()
     gc.set_threshold(COLLECT_EVERY, 20, 50)
@@ -327,6 +332,8 @@ async def _living(
 
     with suppress(ValueError, RuntimeError):  # not in the main thread, so not in a server's worker
         loop.add_signal_handler(signal.SIGTERM, stop)
+    # The heartbeat first: it decides whether this release may serve at all. The snapshot second, so
+    # that the first request finds one.
     await loop.run_in_executor(None, threads.heartbeat.start)
     await loop.run_in_executor(None, threads.keeper.start)
     # The first record tries again; until it succeeds, readiness reports that nothing can be recorded.
@@ -338,6 +345,8 @@ async def _living(
     try:
         yield
     finally:
+        # The journal after everything that may still record, and the edge last, whose connections
+        # all the others use.
         for each in closing:
             await each.close()
         threads.connections.stop()

@@ -52,6 +52,8 @@ class Directory:
         try:
             self._path.mkdir(parents=True, exist_ok=True)
             with probe.open("wb") as file:
+                # Zeros are enough: space is allocated for them, which a probe that only creates the
+                # file would not show.
                 file.write(bytes(PROBE_BYTES))
         except OSError as error:
             return DISK_FULL if error.errno in _FULL else NOT_WRITABLE

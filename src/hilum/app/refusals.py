@@ -23,12 +23,14 @@ _ISSUES = {400: IssueCode.INVALID, 429: IssueCode.THROTTLED, 503: IssueCode.TRAN
 
 def is_fhir(path: str) -> bool:
     """Check whether a path belongs to a tenant's FHIR API; its public discovery document does not."""
+    # By hand and not by a pattern: every FHIR read passes here.
     if not path.startswith("/t/"):
         return False
     tenant_end = path.find("/", 3)
     if tenant_end < 0:
         return False
     rest = path[tenant_end + 1 :]
+    # SMART 2.2, conformance: the discovery document lies below the FHIR base and needs no token.
     return (rest == "fhir" or rest.startswith("fhir/")) and rest != "fhir/.well-known/smart-configuration"
 
 

@@ -72,6 +72,8 @@ class Reporter:
 
     def _report(self, faults: Faults, notices: Faults) -> None:
         if self._loop is not None and self._turned:
+            # The lag is the time until the loop calls back. Asked again only after that, so that a
+            # stalled loop does not gather callbacks.
             self._turned, self._asked_at = False, self._clock.monotonic()
             with suppress(RuntimeError):  # the loop has ended; so does this process
                 self._loop.call_soon_threadsafe(self._turn)

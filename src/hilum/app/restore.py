@@ -38,6 +38,7 @@ from hilum.signin import service as signin
 
 CLOSED = "9999"
 """A schema gate that no release passes. A restored database has it until everything issued before has been ended."""
+# A dump ends with an empty search_path, under which the table would not be found.
 CLOSING = "RESET search_path; UPDATE schema_gate SET compatible_from = '9999';"
 ASIDE = "replaced-{}"
 KEPT_SHARE = 0.5
@@ -88,6 +89,8 @@ def run(
         manifest = backup.read_manifest(folder)
         backup.check_files(folder, manifest, lambda share: progress(share * KEPT_SHARE))
         _require_fit(settings, manifest)
+        # The last check before anything is written: until here a refusal leaves everything as it
+        # was.
         _require_free(settings, replaces=replaces)
         restored = _place(settings, folder, manifest, work, actor)
     finally:
@@ -161,6 +164,8 @@ def _place(settings: Settings, folder: Path, manifest: Manifest, work: Path, act
             control.parent.mkdir(parents=True, exist_ok=True)
             restored = _prepare(settings, folder / CONTROL, fresh, manifest, actor)
         else:
+            # One transaction with the closing of the gate: no node can serve the copy before
+            # _make_safe.
             restore_dump(settings.database_url, folder / DUMP, work / "database.sql", then=CLOSING)
         old = _existing_files(settings, control)
         aside = str(_free_place(home)) if old else ""
@@ -201,11 +206,14 @@ def _prepare(settings: Settings, source: Path, fresh: Path, manifest: Manifest, 
     url = f"sqlite:///{fresh}"
     database = Database(url)
     try:
+        # First of all. If the restore ends anywhere after this, what is left is a database that no
+        # release serves.
         database.write(lambda tx: schema_gate.write(tx, CLOSED))
     finally:
         database.dispose()
     restored = _make_safe(replace(settings, database_url=url), manifest, actor)
     with closing(sqlite3.connect(fresh)) as db:
+        # One file, which one rename puts in place.
         db.execute("PRAGMA journal_mode=DELETE")
     backup.sync(fresh)
     return restored
@@ -241,12 +249,15 @@ def _make_safe(settings: Settings, manifest: Manifest, actor: Actor) -> Restored
     trace = Trace(edge.ids.new("req"), source="host")
 
     def end(ctx: Context) -> Restored:
+        # Nodes and leases of the backup's time: no process that had them may go on.
         for each in nodes.list_nodes(ctx.tx):
             nodes.leave(ctx.tx, each.name, each.boot)
         nodes.expire_leases(ctx.tx)
         sessions, tokens = signin.end_all(ctx)
         links = enrolment.end_all(ctx)
         approvals.end_all(ctx)
+        # One row for the whole platform ends every token, refresh token, code and launch issued
+        # until now, as the end of a full stop does (ADR 6).
         controls.end_issued(ctx, Target(TargetKind.PLATFORM, ""))
         # New marks: a process that still holds facts of the replaced database must not take them for current.
         epoch.renew(ctx.tx)
@@ -260,6 +271,8 @@ def _make_safe(settings: Settings, manifest: Manifest, actor: Actor) -> Restored
             "links": links,
         }
         audit.record(ctx, Event("host.backup.restore", facts=facts))
+        # In the same transaction as all of the above: no node sees the open gate and a token of
+        # before.
         migrations.reopen(ctx.tx)
         return Restored(manifest, migrated, sessions, tokens, links, "")
 

@@ -62,5 +62,6 @@ def retain(held: Held, settings: Settings) -> None:
 
 
 def _until_none(held: Held, delete: Callable[[Context], int]) -> None:
+    # Until nothing is left. A fixed number a run fell behind the rows that arrive.
     while held.write(delete) and not held.stop.wait(BREATH_S):
         pass

@@ -1,4 +1,10 @@
-"""Scheduled jobs of several nodes: each runs on one node at a time under a lease, and on another node when that one is gone."""
+"""Scheduled jobs of several nodes: each runs on one node at a time under a lease, and on another node when that one is gone.
+
+A run, in order: 1 acquire the job's lease, or renew it when a third of its life is over; without it, do what the job does ``aside``;
+2 run the job, each of whose transactions first checks the lease's fence under a lock and rolls back if another node has it; 3 count and
+log the outcome; 4 wait for the next time. A job that is killed between two of its transactions is continued by the next run, so each
+must leave a state that the next can work with.
+"""
 
 import threading
 from collections.abc import Callable
@@ -116,9 +122,13 @@ class Schedule:
         """Stop every job after its current step, and release its lease."""
         self.stop.set()
         for thread in self._threads:
+            # Daemon threads: one that does not end in time ends with the process, and its lease
+            # expires.
             thread.join(within_s)
 
     def _keep_running(self, job: Job) -> None:
+        # The lease outlives the pause until the next run. Otherwise another node would take the job
+        # in every pause, and it would run once a period on each.
         held = Held(self.edge, job.name, self.holder, self.stop, life=job.every + LEASE_FOR)
         while not self.stop.is_set():
             begun = self.edge.clock.monotonic()
@@ -127,6 +137,7 @@ class Schedule:
             self.stop.wait(max(0.0, begun + job.every.total_seconds() - self.edge.clock.monotonic()))
         if self.may_run():
             attempt(lambda: self.run_once(job, held))
+        # Released, so that another node need not wait for the lease to expire.
         attempt(held.release)
 
     def age_s(self, job: str) -> float:

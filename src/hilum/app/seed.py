@@ -89,6 +89,8 @@ def _load_charts(
     servers = EmbeddedServers(settings, Urls(settings.base_url, settings.sandbox_url), clock, ids)
     today = clock.now().date()
     for at, hospital in enumerate(plans):
+        # Of a run that was interrupted: the control plane is empty, so these charts belong to
+        # nobody.
         for leftover in (settings.data_dir / "fhir").glob(f"{hospital.tenant}.db*"):
             leftover.unlink()
         resources = synthesize(hospital, seed=SEED, today=today)
@@ -160,6 +162,8 @@ def _register(
         _add_apps(ctx, registered, wallet)
         _add_peers(ctx, registered, wallet)
         keys.ensure(ctx, Purpose.CHECKPOINT, "")
+        # Before the commit: a crash in between leaves a file that the next run overwrites. The
+        # other order would leave accounts whose passwords nobody has.
         wallet.save(settings.data_dir / FILE_NAME)
 
     edge.write_now(verb, actor=SYSTEM, trace=_trace(edge.ids))

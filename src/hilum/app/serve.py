@@ -49,6 +49,7 @@ class _Server(MPServer):
             self.main_loop_interrupt.set()
             return
         super()._respawn_workers(workers, spawn_target, target_loader, delay)
+        # Granian ends the service when a worker that is listed here dies again within seconds.
         self.respawned_wrks.clear()
 
 
@@ -64,6 +65,8 @@ def require_free(listen: str) -> None:
     try:
         family, kind, _, _, where = socket.getaddrinfo(*address_of(listen), type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind) as tried:
+            # SO_REUSEADDR allows a port whose old connections are in TIME_WAIT, but none on which
+            # another process listens.
             tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             tried.bind(where)
             tried.listen()
@@ -88,6 +91,7 @@ def run_web(settings: Settings, target: str, listen: str, *, workers: int | None
         loop=Loops.uvloop,
         http=HTTPModes.http1,
         http1_settings=HTTP1Settings(header_read_timeout=HEADERS_WITHIN_MS, max_buffer_size=HEADERS_BOUND),
+        # No room speaks WebSocket; a second protocol would be one more to bound.
         websockets=False,
         backlog=BACKLOG,
         backpressure=connections_of(settings),
@@ -109,4 +113,5 @@ def connections_of(settings: Settings) -> int:
         wanted = 2 * asked + FILES_KEPT
         soft = max(soft, wanted if hard == resource.RLIM_INFINITY else min(hard, wanted))
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    # Half of the files: a request can open as many again, to the database and to FHIR servers.
     return max(1, min(asked, soft // 2))

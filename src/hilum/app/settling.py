@@ -43,6 +43,7 @@ def settle(held: Held, settings: Settings) -> int:
     ]
     if not due:
         return 0
+    # A journal file has one writer, so this job has a chain of its own beside those of the workers.
     journal = journals.open_journal(
         settings.database_url,
         folder_of(settings),
@@ -50,6 +51,7 @@ def settle(held: Held, settings: Settings) -> int:
         held.edge.ids,
     )
     try:
+        # Tenants take turns by time, so that one slow FHIR server is not first in every run.
         turn = int(held.edge.clock.monotonic() / SETTLE_EVERY.total_seconds())
         return asyncio.run(_settle(held, settings, journal, tenants, in_turn(due, turn)))
     finally:
@@ -60,6 +62,8 @@ def _may_continue(held: Held) -> bool:
     """Check whether this job may go on: False when the process stops. Raises Conflict if the lease was lost."""
     if held.stop.is_set():
         return False
+    # An empty transaction that fails when the lease is lost: settling asks FHIR servers, which
+    # takes longer than a lease may be unattended.
     held.write(lambda _: None)
     return True
 

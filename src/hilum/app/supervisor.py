@@ -94,8 +94,11 @@ class Supervisor:
         sites = {"platform": self.settings.listen, "sandbox": self.settings.sandbox_listen}
         waited_for = [sites[name] for name in names if name in sites]
         for each in waited_for:
+            # The server binds with SO_REUSEPORT: two installations on one address would each get
+            # half of the requests.
             require_free(each)
         board = Board(SystemClock(), self.settings.workers, jobs="jobs" in names)
+        # Before the first child, which reports to it from its start.
         operations = start_operations(self.settings, board, self._restarts)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
@@ -116,10 +119,12 @@ class Supervisor:
         return {each.name: each.restarts for each in self.parts.values()}
 
     def _on_signal(self, _number: int, _frame: object) -> None:
+        # Nothing but a flag: the handler interrupts the loop at any point, also within Popen.
         self.stopping = True
 
     def _stop(self) -> None:
         children = [each.child for each in self.parts.values() if each.child is not None]
+        # All are asked before any is waited for, so that they stop at the same time.
         for child in children:
             if child.poll() is None:
                 child.terminate()

@@ -23,6 +23,8 @@ from hilum.kernel.ports import Clock
 
 CONNECTION_LIFE_S = 5.0
 """A connection to PostgreSQL is replaced after this time: its address may have moved to a new primary while the old one still answers."""
+# The outer join returns a row even before any part has changed: whether the server is a standby,
+# and its time, must be read at every poll.
 _WATCH = "SELECT part, n, mark, pg_is_in_recovery(), clock_timestamp() FROM (VALUES (1)) AS one LEFT JOIN fact_epoch ON true"
 
 
@@ -60,6 +62,8 @@ class SqliteChangeFeed:
         try:
             if self._connection is None:
                 self._connection = sqlite3.connect(self._path, check_same_thread=False, isolation_level=None)
+            # data_version counts commits by other connections, in this process too. This connection
+            # never writes, so no commit is missed.
             version = int(self._connection.execute("PRAGMA data_version").fetchone()[0])
             self._require_same_file()
         except (sqlite3.Error, OSError) as error:
@@ -67,11 +71,15 @@ class SqliteChangeFeed:
             raise Unavailable(
                 "database_unavailable", "The control database cannot be polled for changes."
             ) from error
+        # After a reconnect the previous version is -1, so the first poll reports a change: nobody
+        # saw what was committed in between.
         previous, self._version = self._version, version
         return version != previous
 
     def _require_same_file(self) -> None:
         """Raise Unavailable when the path leads to another file than the open one: switches engaged in the new file would be missed."""
+        # An open connection keeps the old inode after a restore moved another file to its path, and
+        # would poll a file that nobody writes any more.
         status = Path(self._path).stat()
         file = status.st_dev, status.st_ino
         if self._file is None:
@@ -102,6 +110,9 @@ class PostgresChangeFeed:
     def changed(self, wait_s: float) -> bool:
         try:
             connection = self._connected()
+            # The notification only ends the wait; the stamps below say what changed. PostgreSQL
+            # does not deliver to a closed connection, so a lost notification must cost one poll and
+            # never a missed switch (ADR 5).
             for _ in connection.notifies(timeout=wait_s, stop_after=1):
                 pass
             sent = monotonic() if self._clock is None else self._clock.monotonic()
@@ -112,6 +123,8 @@ class PostgresChangeFeed:
             raise Unavailable(
                 "database_unavailable", "The control database cannot be polled for changes."
             ) from error
+        # A standby would confirm stamps that the primary has already advanced: a switch engaged
+        # there would count as not engaged here.
         if rows[0][3]:
             self._disconnect()
             raise Unavailable(
@@ -130,6 +143,8 @@ class PostgresChangeFeed:
             self._disconnect()
         if self._connection is None:
             self._connection = postgres.connect(self._url, Lane.WATCH, autocommit=True)
+            # LISTEN before the first read of the stamps: a change is then either in the stamps that
+            # are read, or notified afterwards.
             self._connection.execute(f"LISTEN {CHANNEL}")
             self._connected_at = monotonic()
         return self._connection

@@ -50,6 +50,8 @@ class Context:
         ``urgent``: the change stops something, so other processes are notified instead of waiting for their next poll.
         """
         if self.view is not None:
+            # No cached value has this verb's own change, and no other verb may get a value with it
+            # before it is committed.
             self.view.own.add(part)
         if self.pending is None:
             advance(self.tx, part, keys, now=self.now, urgent=urgent)

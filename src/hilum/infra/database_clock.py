@@ -62,6 +62,9 @@ class SteadyClock:
         if not self.follows_server:
             return timedelta(0)
         own = timedelta(seconds=self._uncertainty_s) if self.is_set else UNCERTAINTY_BOUND
+        # One share for this process's error and one for another's, which is not known here: the end
+        # of a full stop lies this much later, so that no process still accepts what was issued
+        # before it (ADR 31).
         return UNCERTAINTY_BOUND + max(own, UNCERTAINTY_BOUND)
 
     def monotonic(self) -> float:
@@ -72,9 +75,13 @@ class SteadyClock:
         time = at + timedelta(seconds=self.base.monotonic() - since)
         if not self.follows_server:
             machine = self.base.now()
+            # The machine's clock may be set while the process runs. Forward it is followed;
+            # backward the anchor and the monotonic clock carry on.
             if machine > time:
                 self._anchor = machine, self.base.monotonic()
                 time = machine
+        # Two calls must never see time go back: a token that was refused as expired would be
+        # accepted again.
         if time <= self._latest:
             return self._latest
         self._latest = time
@@ -87,9 +94,13 @@ class SteadyClock:
         """
         if not self.follows_server:
             return
+        # The server read its clock somewhere between the two moments; the middle is wrong by at
+        # most half of the round trip.
         middle, uncertainty = (sent + received) / 2, (received - sent) / 2
         with self._lock:
             at, since = self._anchor
+            # Drift makes the best measurement worse with its age, so a newer one wins in the end
+            # even if its round trip was longer.
             aged = self._uncertainty_s + (middle - since) * DRIFT
             if uncertainty > aged:
                 return
@@ -109,6 +120,8 @@ class SteadyClock:
         ahead = happened - self.now()
         if ahead <= timedelta(0):
             return
+        # Moving this far would let one machine with a wrong clock drag the time of all others
+        # forward, and expire what they issued.
         if ahead > AHEAD_BOUND:
             self._log_once("infra.clock.behind_database", ahead)
             raise Unavailable(
@@ -150,6 +163,7 @@ def ensure_measured(tx: Connection, clock: Clock) -> None:
     """Measure the server's time in this transaction, unless the process already did."""
     if isinstance(clock, SteadyClock) and not clock.is_set:
         sent = clock.monotonic()
+        # Not now(), which on PostgreSQL is the moment at which the transaction began.
         server = tx.exec_driver_sql("SELECT clock_timestamp()").scalar_one()
         clock.observe(server, sent, clock.monotonic())
 
@@ -167,11 +181,13 @@ def margin_of(clock: Clock) -> timedelta:
 def _measure(database_url: str, clock: SteadyClock) -> None:
     try:
         with psycopg.connect(database_url, autocommit=True, connect_timeout=2) as connection:
+            # Several, because one slow round trip makes a poor measurement; observe keeps the best.
             for _ in range(SAMPLES):
                 sent = clock.monotonic()
                 row = connection.execute("SELECT clock_timestamp()").fetchone()
                 received = clock.monotonic()
                 assert row is not None, "a server has a time"
                 clock.observe(row[0], sent, received)
+    # Start-up continues: the first poll of the change feed or the first transaction measures it.
     except psycopg.Error:
         _log.warning("infra.clock.not_measured")

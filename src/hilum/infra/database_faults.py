@@ -125,6 +125,8 @@ ALL = (
     _CORRUPT,
     _UNWRITABLE,
 )
+# Source: PostgreSQL documentation, appendix A. 57014 is our own statement_timeout, 55P03 our lock_timeout
+# (``postgres._options``).
 _BY_SQLSTATE = {
     "25006": _READ_ONLY,
     "28000": _NOT_ADMITTED,
@@ -199,10 +201,13 @@ def fault_of(error: BaseException | None) -> Fault | None:
     """Return the class of a driver's error; None for one that is a bug of ours, or a conflict between transactions."""
     if isinstance(error, sqlite3.Error):
         code = getattr(error, "sqlite_errorcode", None)
+        # The low byte of an extended result code is the primary code.
         return None if code is None else _BY_SQLITE.get(code & 0xFF)
     if not isinstance(error, psycopg.Error):
         return None
     fault = _BY_SQLSTATE.get(error.sqlstate or "")
+    # Failed connections are OperationalErrors without an SQLSTATE. Anything else without a class
+    # here is a bug of ours and must not be answered as an outage.
     if fault is not None or not isinstance(error, psycopg.OperationalError):
         return fault
     return fault_of_message(str(error))

@@ -98,6 +98,8 @@ def insert_or_ignore(tx: Connection, table: Table) -> Insert:
 def insert_or_ignore_for(dialect: str, table: Table) -> Insert:
     """Build ``insert_or_ignore`` for a dialect by its name."""
     if dialect == "postgresql":
+        # psycopg forgets the row count when its cursor closes, and callers decide by it who was
+        # first.
         return postgresql.insert(table).on_conflict_do_nothing().execution_options(preserve_rowcount=True)
     return sqlite.insert(table).on_conflict_do_nothing()
 
@@ -152,8 +154,12 @@ class Database:
         return engine
 
     def _open(self, lane: Lane, connections: int) -> Engine:
+        # No overflow: a lane has as many connections as threads, and max_connections on the server
+        # is planned by that sum (ADR 32).
         pool = {"pool_size": connections, "max_overflow": 0, "pool_timeout": CHECKOUT_TIMEOUT_S}
         if self.is_sqlite:
+            # hide_parameters: values would appear in every error message, and logs may hold no
+            # names, hashes or clinical content.
             engine = create_engine(self.url, poolclass=QueuePool, hide_parameters=True, **pool)
             event.listen(engine, "connect", _prepare_sqlite)
             return engine
@@ -162,6 +168,8 @@ class Database:
             creator=lambda: postgres.connect(self.url, lane),
             poolclass=QueuePool,
             pool_use_lifo=True,
+            # SQLAlchemy would ask the server about hstore on each new connection; no column uses
+            # it.
             use_native_hstore=False,
             hide_parameters=True,
             **pool,
@@ -196,6 +204,8 @@ class Database:
             try:
                 result = task(tx)
             except DECIDED:
+                # A refusal is an answer, not a failure: its audit record, and the tokens that a replayed
+                # code's refusal revoked, must be durable before the caller learns of it (ADR 2).
                 _commit(tx)
                 raise
             _commit(tx)
@@ -236,6 +246,7 @@ class Database:
             tx.exec_driver_sql("ROLLBACK TO verb")
             tx.info.pop(TIPS, None)  # the ends of the audit chains that were just rolled back
             result = TaskResult(error=error)
+        # ROLLBACK TO leaves the savepoint open; without this the savepoints of a group would nest.
         tx.exec_driver_sql("RELEASE verb")
         return result
 
@@ -262,6 +273,8 @@ class Database:
             yield ends
         finally:
             self._writer.release()
+            # Only when another writer of this process waits: it would take the file's lock again
+            # before any other process could see it free.
             if self._gate.locked():
                 sleep(WRITER_PAUSE_S)
 
@@ -295,8 +308,12 @@ class Database:
                 if not info["committed"]:  # the chains may not end where this transaction left them
                     info.pop(TIPS, None)
                 info[postgres.QUEUED] = []
+                # A missed deadline closes the link below the pool, which would otherwise hand it
+                # out again.
                 if link.closed and not tx.invalidated:
                     tx.invalidate()
+                # The pool rolls back when it takes the connection back. Past the deadline that
+                # needs a moment of its own, or a connection in good order would be closed for it.
                 link.until = None if until is None else monotonic() + ROLLBACK_S
 
     def dispose(self) -> None:
@@ -330,6 +347,8 @@ def _link_of(tx: Connection) -> Link:
 @contextmanager
 def _checked_out(engine: Engine, connections: int) -> Iterator[Connection]:
     """Check out a connection that the server has not closed meanwhile, without a round trip to the server."""
+    # After a restart of the server every pooled connection may be dead: discard each at most once,
+    # then open one more.
     for _ in range(connections + 1):
         with engine.connect() as tx:
             # A new connection is not checked: over TLS it may have data to read (session tickets) that does not mean it was closed.
@@ -359,6 +378,8 @@ def _commit(tx: Connection) -> None:
             info[postgres.QUEUED] = []
         tx.commit()
         info["committed"] = True
+    # A condition that is checked in the pipeline itself, since its result cannot be looked at
+    # without another round trip (ADR 32).
     except psycopg.errors.DivisionByZero as error:  # ``audit.store`` divides by zero when a chain's end moved
         raise ChainMoved("concurrent_change", "The audit chain was extended concurrently.") from error
     except (DBAPIError, psycopg.Error) as error:
@@ -397,6 +418,8 @@ def _translated_errors() -> Iterator[None]:
         yield
     except (DBAPIError, sqlite3.Error, psycopg.Error) as error:
         origin = error.orig if isinstance(error, DBAPIError) else error
+        # serialization_failure and deadlock_detected: the server undid this transaction in favour
+        # of another.
         if getattr(origin, "sqlstate", None) in {"40001", "40P01"}:
             raise Conflict(
                 "concurrent_change", "This was changed at the same time by another request. Retry."
@@ -412,6 +435,7 @@ def _translated_errors() -> Iterator[None]:
 def _causes(error: BaseException) -> Iterator[BaseException]:
     """List an error and its causes: on a full disk SQLite rolls back by itself, and our own rollback then fails with another error."""
     cause: BaseException | None = error
+    # Bounded: the contexts of exceptions that are raised again can form a cycle.
     for _ in range(CAUSES_BOUND):
         if cause is None:
             return
@@ -438,6 +462,9 @@ def is_unavailable(error: object) -> bool:
 def _prepare_sqlite(connection: Any, _record: object) -> None:
     # The driver must not begin transactions itself: a deferred one that reads and then writes fails with SQLITE_BUSY_SNAPSHOT.
     connection.isolation_level = None
+    # WAL: readers and the writer do not wait for each other. FULL: a revocation or a used code that was
+    # answered must survive a power cut; NORMAL syncs the log at checkpoints only (ADR 24). SQLite leaves
+    # foreign keys unchecked unless each connection asks for it.
     for pragma in (
         f"busy_timeout={BUSY_TIMEOUT_MS}",
         "journal_mode=WAL",

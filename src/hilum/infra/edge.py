@@ -1,4 +1,9 @@
-"""The edge: run each service verb in one transaction, in a thread of its lane, off the event loop."""
+"""The edge: run each service verb in one transaction, in a thread of its lane, off the event loop.
+
+A write, in order: 1 a place in the lane's queue, or 503 at once; 2 a connection and BEGIN; 3 the context, with the time and a view of
+the cached facts; 4 the verb, which writes its audit event; 5 the epochs of the parts that it changed; 6 COMMIT, also after a decided
+refusal; 7 the result. On SQLite steps 3 to 5 of several writes share one transaction, each in a savepoint.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -59,6 +64,7 @@ class Edge:
             return self.writer
         number = tx.info.get("number", 0)
         writer = f"{self.writer}.{number}" if number else self.writer
+        # ``audit.store`` remembers the end of this chain from commit to commit: no other connection extends it.
         tx.info[OWN_CHAIN] = writer
         return writer
 
@@ -71,6 +77,8 @@ class Edge:
 
         The epoch comes last because its rows are shared by all writers: they stay locked for the commit only.
         """
+        # Once per process, before its first write: the time is compared with the latest change in
+        # the database.
         if isinstance(self.clock, database_clock.SteadyClock) and not self.clock.is_placed:
             database_clock.ensure_measured(tx, self.clock)
             # A machine whose clock is behind would bring expired tokens back to life.

@@ -125,7 +125,11 @@ def _random(dialect: str) -> Any:
 def _advance(dialect: str) -> Insert:
     insert: Any = (postgresql if dialect == "postgresql" else sqlite).insert(fact_epoch)
     first = {"part": bindparam("part"), "n": 1, "mark": _random(dialect), "before": 0, "at": bindparam("now")}
+    # One upsert, so the row is locked from here to the commit: counts are in commit order, which a
+    # sequence would not guarantee (ADR 31).
     upsert = insert.values(first)
+    # The clock of this writer may be behind that of the writer before it; ``at`` must not go back,
+    # since processes place their clocks by it.
     later = case((fact_epoch.c.at > upsert.excluded.at, fact_epoch.c.at), else_=upsert.excluded.at)
     step = {"n": fact_epoch.c.n + 1, "mark": _random(dialect), "before": fact_epoch.c.mark, "at": later}
     return upsert.on_conflict_do_update(index_elements=[fact_epoch.c.part], set_=step).returning(  # type: ignore[no-any-return]
@@ -156,6 +160,7 @@ def advance(
         _ADD_CHANGE.enqueue(tx, rows[0])
     else:
         tx.execute(fact_change.insert(), rows)
+    # Sent by the server at the commit, and not at all after a rollback.
     if urgent and tx.dialect.name == "postgresql":
         tx.exec_driver_sql(f"NOTIFY {CHANNEL}")
 
@@ -187,12 +192,17 @@ def changes(tx: Connection, part: Part, since: Stamp, until: Stamp) -> tuple[Cha
         select(fact_change.c.n, fact_change.c.key, fact_change.c.before, fact_change.c.at)
         .where(fact_change.c.part == part, fact_change.c.n > since.n, fact_change.c.n <= until.n)
         .order_by(fact_change.c.n, fact_change.c.at_n)
+        # One more than the bound, to detect that there are more.
         .limit(CHANGES_BOUND + 1)
     )
     rows = tx.execute(query).all()
     has_every_count = len({row.n for row in rows}) == until.n - since.n
+    # The first change must have replaced the mark that the caller holds. Otherwise the counts
+    # belong to another copy of the database, after a failover or a restore, and following them
+    # would miss what differs.
     if not has_every_count or len(rows) > CHANGES_BOUND or rows[0].before != since.mark:
         return None
+    # One change without keys among them makes the rest pointless: the part is read whole.
     if any(row.key == ANYTHING for row in rows):
         return None
     return tuple(Change(row.n, row.key, row.at) for row in rows)
@@ -204,6 +214,8 @@ def purge(tx: Connection, now: datetime) -> int:
         select(fact_change.c.part, fact_change.c.n, fact_change.c.at_n)
         .where(fact_change.c.at < now - CHANGES_KEPT)
         .order_by(fact_change.c.at)
+        # Batches, so that each transaction is short. DELETE has no LIMIT on PostgreSQL, nor in
+        # SQLite's usual builds: hence the subquery.
         .limit(PURGE_BATCH)
         .subquery()
     )
@@ -215,6 +227,8 @@ def purge(tx: Connection, now: datetime) -> int:
 
 def use_repeatable_read(tx: Connection) -> None:
     """Make all statements of this transaction see the same data. Call it before any other; SQLite always does so."""
+    # Under READ COMMITTED, the default, each statement sees a moment of its own: what the statements of
+    # one part read would not belong together.
     if tx.dialect.name == "postgresql":
         tx.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
 
@@ -241,6 +255,7 @@ class Pending:
 
     def flush(self, tx: Connection, now: datetime) -> None:
         """Advance the epoch of each announced part, and empty the list."""
+        # One order for all transactions: each holds the rows it has locked until its commit.
         for part in sorted(self.named):
             keys = () if part in self.whole else self.named[part]
             advance(tx, part, keys, now=now, urgent=part in self.urgent)
@@ -301,6 +316,9 @@ class View:
         """Return the result of ``read_value``: from the cache if the part has not changed since. None is never stored."""
         if part in self.own:
             return read_value()
+        # The stamp is read before the value. A change committed in between then leaves a newer
+        # value under an older stamp, which is read again; the other order would keep an old value
+        # under a new stamp.
         stamp = self.stamp(tx, part)
         value: T | None = self.cache.get(part, key, stamp)
         if value is None:

@@ -67,6 +67,7 @@ class Facts(Generic[V]):
 
         Ignoring such a change could permit what it forbids.
         """
+        # fullmatch: a key of a newer release may begin like one of ours and mean something else.
         known = all(self.keys.fullmatch(change.key) for change in since.changes or ())
         return since if known else EVERYTHING
 
@@ -88,6 +89,7 @@ def current_facts(ctx: Context, part: Part, facts: Facts[V]) -> V:
     if cached is not None and cached[0] == stamp:
         value: V = cached[1]
         return value
+    # None where the rows do not lead from the cached stamp to the present one without a gap.
     changes = None if cached is None else epoch.changes(ctx.tx, part, cached[0], stamp)
     value = facts(ctx, Since(changes)).applied(None if cached is None else cached[1])
     view.cache.put(part, current_facts, stamp, value)

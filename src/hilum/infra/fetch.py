@@ -34,10 +34,11 @@ Resolve = Callable[[str, int], Awaitable[list[str]]]
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _IPV4_COMPATIBLE = ipaddress.IPv6Network("::/96")
 _REFUSED = (
-    ipaddress.IPv4Network("192.0.0.0/24"),
-    ipaddress.IPv4Network("192.88.99.0/24"),
+    ipaddress.IPv4Network("192.0.0.0/24"),  # IETF protocol assignments, RFC 6890
+    ipaddress.IPv4Network("192.88.99.0/24"),  # 6to4 relays, RFC 7526: delivers to whatever relay is near
     ipaddress.IPv4Network("168.63.129.16/32"),  # Azure's host agent, behind a public-looking address
     ipaddress.IPv6Network("64:ff9b:1::/48"),  # NAT64 of a private network, RFC 8215
+    # Site-local, RFC 3879: deprecated, and still routed inside some networks; Python calls it global.
     ipaddress.IPv6Network("fec0::/10"),
 )
 
@@ -61,6 +62,8 @@ def embedded(address: Address) -> Address:
         return address
     if address.ipv4_mapped is not None:
         return address.ipv4_mapped
+    # A gateway on the way would deliver to the embedded address: 64:ff9b::7f00:1 is loopback behind
+    # NAT64. Of the compatible ones, :: and ::1 embed none.
     if address in _NAT64 or (address in _IPV4_COMPATIBLE and int(address) > 1):
         return ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)
     if address.sixtofour is not None:
@@ -93,6 +96,8 @@ def _is_public(address: Address) -> bool:
 
 def judge_url(url: str, *, allow_private: bool) -> SplitResult:
     """Parse a URL that may be fetched. Raises FetchRefused for any other, before its name is resolved."""
+    # Parsers disagree about these: browsers read a backslash as a slash, urlsplit does not. The
+    # host that is judged must be the host that is called.
     if len(url) > URL_BOUND or not url.isascii() or not url.isprintable() or " " in url or "\\" in url:
         raise FetchRefused("address_refused", "The URL has unusual characters or is too long.")
     try:
@@ -102,9 +107,12 @@ def judge_url(url: str, *, allow_private: bool) -> SplitResult:
         raise FetchRefused("address_refused", "The URL cannot be parsed.") from None
     if parts.scheme not in ({"https", "http"} if allow_private else {"https"}) or not host:
         raise FetchRefused("address_refused", "Only https URLs are fetched.")
+    # http://public.example@10.0.0.1/ looks like one host and leads to another.
     if "@" in parts.netloc or parts.fragment or port == 0:
         raise FetchRefused("address_refused", "The URL has credentials, a fragment or port 0.")
     try:
+        # Other spellings of an address, such as 2130706433 or 0x7f.1, are names here: the resolver
+        # turns them into addresses, which are judged there.
         literal = str(ipaddress.ip_address(host))
     except ValueError:
         literal = ""
@@ -184,6 +192,8 @@ class SafeFetcher:
         Follows at most REDIRECTS_BOUND redirects, and only within the same scheme, host and port.
         """
         try:
+            # The deadline includes the wait for a slot: hosts that answer slowly must not hold up
+            # fetches for others for longer.
             async with asyncio.timeout(self._deadline.total_seconds()), self._slots:
                 return await self._follow(url, accept)
         except TimeoutError:
@@ -194,6 +204,7 @@ class SafeFetcher:
     async def _follow(self, url: str, accept: str) -> Fetched:
         first = judge_url(url, allow_private=self._allow_private)
         for _ in range(REDIRECTS_BOUND + 1):
+            # Each hop is judged as the first was: a public host could redirect to a private one.
             parts = judge_url(url, allow_private=self._allow_private)
             if _origin(parts) != _origin(first):
                 raise FetchRefused("redirect_refused", "The URL redirects to another origin.")
@@ -210,6 +221,8 @@ class SafeFetcher:
             raise FetchRefused("address_refused", "Only loopback is fetched without TLS.")
         connector = aiohttp.TCPConnector(
             resolver=_CheckedResolver(self._resolve, plain=plain, allow_private=self._allow_private),
+            # Neither cached names nor pooled connections: each request must use an address that was
+            # checked for it.
             use_dns_cache=False,
             force_close=True,
             ssl=self._tls if self._tls is not None else True,
@@ -221,7 +234,9 @@ class SafeFetcher:
                 timeout=aiohttp.ClientTimeout(
                     total=self._deadline.total_seconds(), connect=CONNECT_DEADLINE.total_seconds()
                 ),
+                # A few compressed kilobytes can expand to gigabytes before BODY_BOUND is counted.
                 auto_decompress=False,
+                # A proxy named in the environment would resolve the host itself, past the check.
                 trust_env=False,
                 max_line_size=HEADER_BOUND,
                 max_field_size=HEADER_BOUND,
@@ -253,6 +268,8 @@ def _is_literal(host: str) -> bool:
 async def _read_bounded(response: aiohttp.ClientResponse) -> bytes:
     body = bytearray()
     async for chunk in response.content.iter_any():
+        # Counted while reading: Content-Length is the sender's claim, and absent from a chunked
+        # response.
         body += chunk
         if len(body) > BODY_BOUND:
             raise Unavailable("fetch_too_large", f"The response is larger than {BODY_BOUND // 1024} KiB.")

@@ -59,6 +59,7 @@ class Heartbeat:
 
     def beat(self) -> ClusterState:
         """Read the state, and report this node when that is due. Raises the database's errors."""
+        # A lane of its own: a node that is only busy must not look dead to the others.
         with lanes.using(Lane.WATCH):
             state, report_due = self._database.read(self._read)
             if report_due:
@@ -105,7 +106,11 @@ class Heartbeat:
         self._me = replace(self._me, skew=skew, closed="" if gate.opens else gate.state.value)
         live = {each.name: each for each in nodes.list_nodes(tx) if each.live}
         mine = live.get(self._me.name)
+        # The processes of a node share one row. Whoever leads writes it; the others step in when
+        # two beats are missing, before the row counts as dead after four.
         stale = mine is None or mine.closed != self._me.closed or database - mine.seen_at > 2 * BEAT
+        # This node counts from its first beat on, although its row may not be written yet: with a
+        # node too few, each would spend too large a share of every quota.
         live[self._me.name] = self._me
         workers = sum(each.workers for each in live.values())
         return ClusterState(len(live), max(1, workers), gate, self._clock.monotonic()), self._leads or stale

@@ -57,6 +57,9 @@ class Bounds:
     waiting: int = 0
 
 
+# statement_s is shorter than within_s, so that the server's own timeout comes first: its error says what was
+# slow and leaves the connection usable. The 4 s end a second before ANSWER_WITHIN_S: the grace of
+# ``worker_pools`` for a task whose thread hangs where no deadline reaches.
 BOUNDS = {
     Lane.URGENT: Bounds(threads=2, connections=2, within_s=4.0, statement_s=3.0, waiting=500),
     Lane.REVOKE: Bounds(threads=2, connections=2, within_s=4.0, statement_s=3.0, waiting=500),

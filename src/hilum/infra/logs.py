@@ -22,6 +22,7 @@ def render_exception(_logger: Any, _method: str, event: MutableMapping[str, Any]
             f"{each.filename}:{each.lineno} {each.name}" for each in traceback.extract_tb(error.__traceback__)
         )
         causes.append(f"{type(error).__module__}.{type(error).__qualname__} at " + ", ".join(places))
+        # The rule by which the interpreter prints chained exceptions.
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     if causes:
         event["exception"] = causes

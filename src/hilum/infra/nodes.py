@@ -157,6 +157,8 @@ def acquire(tx: Connection, name: str, holder: str, life: timedelta) -> Lease | 
     """Acquire or renew a lease; return None while another holder has it. A new holder gets a higher fence."""
     now = database_now(tx)
     ends = now + life
+    # The row must exist before it is locked: FOR UPDATE locks nothing where there is no row, so two
+    # nodes could both acquire it.
     tx.execute(insert_or_ignore(tx, lease).values(name=name, holder="", fence=0, expires_at=EPOCH))
     # SKIP LOCKED: a row that another node is renewing counts as held, so no node waits here.
     row = tx.execute(
@@ -164,6 +166,8 @@ def acquire(tx: Connection, name: str, holder: str, life: timedelta) -> Lease | 
     ).one_or_none()
     if row is None or (row.holder != holder and row.expires_at > now):
         return None
+    # Renewing keeps the fence. After an expiry even the same holder gets a new one, since another
+    # may have run the job meanwhile.
     fence = row.fence if row.holder == holder and row.expires_at > now else row.fence + 1
     tx.execute(update(lease).where(lease.c.name == name).values(holder=holder, fence=fence, expires_at=ends))
     return Lease(name, holder, fence, ends)
@@ -174,6 +178,8 @@ def require(tx: Connection, held: Lease) -> None:
 
     Call it in the transaction that does the work. Raises Conflict.
     """
+    # The check and the job's writes are one transaction: a holder that slept past its lease between
+    # the two would overwrite its successor's work. The lock is shared; acquire skips a locked row.
     is_held = (lease.c.name == held.name, lease.c.holder == held.holder, lease.c.fence == held.fence)
     fence = tx.execute(select(lease.c.fence).where(*is_held).with_for_update(read=True)).scalar_one_or_none()
     if fence is None:

@@ -17,7 +17,10 @@ from hilum.infra.lanes import BOUNDS, Bounds, Lane
 T = TypeVar("T")
 CONNECT_S = 2
 """The least that libpq allows."""
+# Below the statement limits of the lanes that write, so that a wait for a lock is reported as one.
 LOCK_S = 2.0
+# A process that was frozen within a transaction holds its row locks, and the claim of a create, no
+# longer than this (ADR 40).
 IDLE_IN_TRANSACTION_S = 10.0
 _POLL_S = 0.1
 _KEEPALIVES: dict[str, Any] = {
@@ -25,6 +28,7 @@ _KEEPALIVES: dict[str, Any] = {
     "keepalives_idle": 5,
     "keepalives_interval": 2,
     "keepalives_count": 3,
+    # Milliseconds. Keepalives do not cover data that was sent and is not acknowledged.
     "tcp_user_timeout": 6_000,
 }
 """With these the kernel detects a dead peer within some ten seconds, even on an idle connection."""
@@ -52,6 +56,8 @@ class Link(psycopg.Connection[Any]):
             return super().wait(gen, interval, bound)
         except psycopg.OperationalError as error:
             if timeout is None and monotonic() - begun >= bound:
+                # Only for our own bound: the time-out of a caller, as ``notifies`` has, is a normal
+                # end of its wait.
                 self.pgconn.finish()
                 raise ServerTimeout("the server did not answer in time") from error
             raise

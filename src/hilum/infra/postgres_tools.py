@@ -48,6 +48,8 @@ def restore(url: str, source: Path, script: Path, *, then: str) -> None:
         f"--file={script}",
         str(source),
     )
+    # pg_restore cannot run SQL of ours in its transaction. Through a script, no node ever sees
+    # restored tokens before ``then`` has ended them.
     with script.open("a", encoding="utf-8") as file:
         file.write(f"\n{then}\n")
     _run(
@@ -78,6 +80,8 @@ def find(program: str) -> str:
 
 
 def _run(program: str, url: str, *arguments: str) -> None:
+    # PG* variables of the operator's shell would add to the URL or override it; HILUM_* hold the
+    # key-encryption key.
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "HILUM_"))}
     for name, value in conninfo_to_dict(url).items():
         if name not in VARIABLES:

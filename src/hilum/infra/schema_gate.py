@@ -73,8 +73,11 @@ class Gate:
 
 def judge(release: str, revision: str, compatible_from: str) -> Gate:
     """Judge whether ``release`` may serve, from the migration numbers. A newer database without ``compatible_from`` is closed."""
+    # Migration numbers have leading zeros, so they compare as text.
     if not revision:
         state = SchemaState.EMPTY
+    # Judged before the revision: a migration closes the gate first, while the revision is still the
+    # old one, and waits until older nodes refuse (ADR 33).
     elif compatible_from > release:
         state = SchemaState.CLOSED
     elif revision == release:

@@ -204,6 +204,7 @@ def read(environment: Mapping[str, str]) -> Settings:
     if not re.fullmatch(r"[A-Za-z0-9._-]{0,80}", values["HILUM_NODE"]):
         faults["HILUM_NODE"] = "is not a name of up to 80 letters, digits, dots, dashes and underscores"
     for name, (least, most) in NUMBERS.items():
+        # Not int() alone, which accepts signs, underscores and the digits of other scripts.
         if not (re.fullmatch("[0-9]{1,6}", values[name]) and least <= int(values[name]) <= most):
             faults[name] = f"is not a number from {least} to {most}"
     if len(values["HILUM_SECRET_KEY"]) < SECRET_KEY_MIN:
@@ -247,6 +248,7 @@ def _mode_faults(settings: Settings) -> dict[str, str]:
     faults: dict[str, str] = {}
     base, sandbox = urlsplit(settings.base_url), urlsplit(settings.sandbox_url)
     if settings.is_sandbox:
+        # Cookies do not tell ports apart, and the sandbox serves third-party script (ADR 10).
         if base.hostname == sandbox.hostname:
             faults["HILUM_SANDBOX_URL"] = (
                 "shares its host with HILUM_BASE_URL: two ports of one host share cookies"
@@ -260,6 +262,8 @@ def _mode_faults(settings: Settings) -> dict[str, str]:
                     faults[name] = (
                         "binds a sandbox beyond loopback; set HILUM_SANDBOX_PUBLIC=1 if you intend that"
                     )
+    # RFC 8414 section 2: an issuer is an https URL. Over http, codes and tokens would cross the
+    # network in clear text.
     elif base.scheme != "https" and base.hostname not in LOOPBACK:
         faults["HILUM_BASE_URL"] = "is an http issuer beyond loopback, which production refuses"
     return faults

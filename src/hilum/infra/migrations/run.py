@@ -146,9 +146,8 @@ def migrate(url: str, revision: str = "head", *, config: Config | None = None) -
             _locked(database, upgrade)
             done = True
         finally:
-            if (
-                closes and not done
-            ):  # reopen the gate, or the older nodes would stay stopped although nothing changed
+            # Reopen the gate, or the older nodes would stay stopped although nothing changed.
+            if closes and not done:
                 database.write(lambda tx: schema_gate.write(tx, before.gate.compatible_from))
     finally:
         database.dispose()
