@@ -1,4 +1,10 @@
-"""What every API route shares: strict bodies, bounded strings, pages of a list, and running one verb for a request."""
+"""What every API route shares: strict bodies, bounded strings, pages of a list, and running one verb for a request.
+
+A write, in order: 1 ``app.asgi`` bounds it and ``app.lanes`` sets its lane; 2 the token is authenticated, in a lane of its own, and its
+role compared with the route's audience; 3 only then is the body read and validated; 4 the token is authenticated again, if there was a
+body; 5 one verb runs in one transaction (``infra.edge``): it judges the actor, changes rows, records the event and announces what facts
+changed; 6 the commit; 7 the answer, or problem+json with the error's code.
+"""
 
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from datetime import UTC, datetime
@@ -81,6 +87,8 @@ def page_of(
     key: Callable[[T], str] = lambda each: str(getattr(each, "id")),  # noqa: B009 - most records have one
 ) -> dict[str, Any]:
     """Return a page as a response body. If it is full, ``next`` is the key of its last row."""
+    # A list that ends exactly here gets one more page, which is empty; to know better would cost a
+    # row more on every page.
     full = len(found) >= query.limit
     return {"items": [shown(each) for each in found], "next": key(found[-1]) if full else ""}
 
@@ -115,9 +123,8 @@ def api_router(kit: Kit, *tags: str) -> APIRouter:
 
             async def authenticated(request: Request) -> Response:
                 actor = await kit.authenticate(request, who)
-                if (
-                    self.body_field is None
-                ):  # a token may be revoked while a body arrives, so then ``caller`` checks again
+                # A token may be revoked while a body arrives, so then ``caller`` checks again.
+                if self.body_field is None:
                     request.scope[_CALLER] = actor
                 return await handle(request)
 

@@ -65,6 +65,8 @@ class Admission:
 
     def enter(self, source: str) -> Busy | None:
         """Count a request in, or return why it is refused. Each admitted request must ``leave``."""
+        # The source's own bound first, so that whoever sends too much gets 429 and everybody else
+        # no 503.
         held = self._requests_of.get(source, 0)
         if held >= self.limits.source_requests:
             return Busy("source_busy", "Too many concurrent requests from this address. Try again shortly.")
@@ -121,6 +123,8 @@ class Patience:
         """Count a refusal; return its delay in seconds. ``now`` is monotonic."""
         left, at = self._left.get(source, (self._burst, now))
         left = min(self._burst, left + (now - at) * self._rate)
+        # A delayed refusal spends nothing. Otherwise a source that goes on guessing would be
+        # delayed for longer than its rate says.
         is_free = left >= 1.0
         self._left[source] = (left - 1.0 if is_free else left, now)
         return 0.0 if is_free else REFUSAL_DELAY_S
@@ -166,10 +170,13 @@ class Body:
     async def _part(self) -> Message:
         loop = asyncio.get_running_loop()
         if self._began < 0:
+            # Refused by its header, before a single byte of it is kept.
             if self._declared > self._bound:
                 raise self._too_large()
             self._admission.body_begins(self._source)
             self._counted, self._began = True, loop.time()
+        # Each byte earns time. A sender that trickles runs out of it, at the latest at the
+        # deadline, which a steady minimum rate could otherwise stretch without an end.
         until = self._began + min(BODY_DEADLINE_S, BODY_GRACE_S + self._seen / BODY_RATE_BOUND)
         try:
             async with asyncio.timeout_at(until):
@@ -181,6 +188,8 @@ class Body:
         size = len(message.get("body", b""))
         self._seen += size
         self._parts += 1
+        # Counted as it arrives and given back when the request has ended: what is declared may
+        # never come.
         self._admission.body_bytes += size
         if self._seen > self._bound:
             raise self._too_large()

@@ -37,6 +37,8 @@ FORM = Cookie("hilum_form")
 
 def read(request: Request, cookie: Cookie, *, secure: bool) -> str:
     """Return a cookie's value; empty if it is missing or cannot have been set by this platform."""
+    # Other characters cannot come from ``put``: a neighbour on the same host wrote the cookie, or
+    # the client did.
     value = request.cookies.get(cookie.name(secure=secure), "")
     return value if len(value) <= VALUE_BOUND and _CHARACTERS.issuperset(value) else ""
 
@@ -58,6 +60,8 @@ def clear(response: Response, cookie: Cookie, *, secure: bool) -> None:
 
 
 def _line(cookie: Cookie, value: str, max_age: str, *, secure: bool) -> str:
+    # Lax: the redirect of an app to authorize is a cross-site GET at the top level and brings the
+    # session, a cross-site POST does not. Inside a frame of another site Lax sends nothing at all.
     if cookie.framed:
         attributes = "; Secure; SameSite=None; Partitioned"
     else:

@@ -15,6 +15,7 @@ def answer(origin: bytes, allowed: frozenset[str]) -> Headers:
     elif origin and origin.decode("latin-1") in allowed:
         named = origin
     else:
+        # Also where the origin is not allowed: a cache must not serve this answer to one that is.
         return ((b"vary", b"Origin"),)
     return (
         (b"access-control-allow-origin", named),

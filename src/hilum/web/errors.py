@@ -192,6 +192,7 @@ def install(app: Starlette, pages: Pages) -> None:
 
     async def on_bug(request: Request, error: Exception) -> Response:
         request_id = str(request.scope.get("state", {}).get("request_id", ""))
+        # Its type only: a message may hold what was sent.
         _log.error("web.page.failed", request=request_id, error=type(error).__name__)
         return trouble_page(pages, request, _FAILED, status=500)
 

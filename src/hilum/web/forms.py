@@ -62,6 +62,7 @@ def parse_form(text: str, *, multi: Iterable[str] = (), fields: int = FIELDS_BOU
 def read_query(request: Request, *, multi: Iterable[str] = ()) -> Form:
     """Parse a request's query by the same rules as a form."""
     raw: bytes = request.scope.get("query_string", b"")
+    # latin-1 keeps every byte as it is. What is percent-encoded is then decoded as strict UTF-8.
     return parse_form(raw.decode("latin-1"), multi=multi)
 
 
@@ -111,6 +112,7 @@ def check_post(request: Request, form: Form, secret: str, *, origin: str, purpos
     """
     if not came_from(request, origin):
         raise NotPermitted("cross_site_form", "The form was sent from another site.")
+    # Without a cookie there is no secret, and the MAC of an empty one could be computed by anybody.
     if not secret or not hmac.compare_digest(
         form.one(CSRF_FIELD).encode(), csrf_token(secret, purpose).encode()
     ):
@@ -122,6 +124,7 @@ def came_from(request: Request, origin: str) -> bool:
 
     Source: W3C Fetch Metadata, section 2.2; Fetch, section 3.1 (the Origin header).
     """
+    # Scripts cannot set this header. Not same-site: two ports of one host are one site (ADR 10).
     site = request.headers.get("sec-fetch-site")
     if site is not None:
         return site == "same-origin"

@@ -49,6 +49,7 @@ class Pages:
         self._environment = Environment(
             loader=FileSystemLoader([TEMPLATES, *folders]),
             autoescape=True,
+            # A name that is missing fails, instead of leaving a line out of a consent page.
             undefined=StrictUndefined,
             trim_blocks=True,
             lstrip_blocks=True,
@@ -85,6 +86,8 @@ class Pages:
 def security_headers(policy: Policy) -> dict[str, str]:
     """Return the security headers of a page."""
     directives = (
+        # Nothing is allowed but what is listed. Scripts and styles are files of ours, so markup
+        # that was injected runs nothing.
         "default-src 'none'",
         "script-src 'self'",
         "style-src 'self'",
@@ -97,11 +100,14 @@ def security_headers(policy: Policy) -> dict[str, str]:
     )
     headers = {
         "content-security-policy": "; ".join(directives),
+        # The address of a page may hold the id of an authorization request or the secret of a link.
         "referrer-policy": "no-referrer",
         "x-content-type-options": "nosniff",
         "cache-control": "no-store",
         "permissions-policy": "camera=(), microphone=(), geolocation=()",
     }
+    # For browsers that do not know frame-ancestors; it cannot list origins, so it is left out where
+    # framing is allowed.
     if not policy.frame_ancestors:
         headers["x-frame-options"] = "DENY"
     return headers

@@ -82,6 +82,8 @@ def status_of(error: HilumError) -> int:
     if by_code is not None:
         return by_code
     if isinstance(error, Invalid):
+        # 400: the request could not be read at all. 422: it was read, and a field in it was
+        # refused.
         return 422 if error.fields else 400
     return next((status for family, status in _BY_FAMILY if isinstance(error, family)), 500)
 
@@ -100,6 +102,7 @@ def problem_response(error: HilumError, request_id: str) -> Response:
     if retry_after_s := retry_after_of(error):
         headers["retry-after"] = str(retry_after_s)
     if status == 401:
+        # RFC 9110 section 15.5.2: a 401 names the scheme; RFC 6750 section 3.
         headers["www-authenticate"] = "Bearer"
     return _problem(status, error.code, error.detail, request_id=request_id, fields=fields, headers=headers)
 
@@ -125,6 +128,7 @@ async def _on_error(request: Request, error: Exception) -> Response:
 
 async def _on_validation(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
+    # The caller chooses how many fields are wrong, and must not choose how long the answer is.
     faults = error.errors()[:FIELDS_BOUND]
     if any(fault.get("type") == "json_invalid" for fault in faults):
         return _problem(400, "json_malformed", "The body is not JSON.", request_id=_request_id(request))
@@ -166,6 +170,8 @@ def _problem(
     headers: Mapping[str, str] | None = None,
 ) -> Response:
     problem: dict[str, Any] = {
+        # RFC 9457 section 4.2.1: with this type the title is the status's phrase, and ``code`` says
+        # the rest.
         "type": "about:blank",
         "title": HTTPStatus(status).phrase,
         "status": status,

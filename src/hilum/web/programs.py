@@ -20,6 +20,7 @@ class ProgramRoute(Route):
         self, path: str, handlers: Mapping[str, Handler], refuse: Callable[[Request], Response]
     ) -> None:
         async def answer(request: Request) -> Response:
+            # RFC 9110 section 9.3.2: HEAD is answered as GET; the server drops the body.
             method = "GET" if request.method == "HEAD" else request.method
             return await handlers[method](request)
 

@@ -58,6 +58,8 @@ class Refusals:
             self._timer = None
         if taken := self._aggregated.take():
             task = asyncio.ensure_future(self._record_batches(taken))
+            # The event loop keeps weak references only: without this one a task could be collected
+            # while it runs.
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 

@@ -57,6 +57,8 @@ class Assets:
         asset = self._files.get(request.path_params["name"])
         if asset is None:
             return Response("There is no such file.\n", 404, media_type="text/plain")
+        # During an upgrade pages of both builds ask here. This build's file is served for either,
+        # but not kept under the other's name.
         current = request.path_params["build"] == self.build
         return _answer(asset, "public, max-age=31536000, immutable" if current else "no-cache")
 
@@ -71,6 +73,8 @@ def _answer(asset: Asset, caching: str) -> Response:
         "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; sandbox",
         "cross-origin-resource-policy": "same-origin",
     }
+    # The policy is for an SVG that is opened by itself: it is a document, and could run script on
+    # this origin.
     if asset.media_type.startswith(("text/javascript", "text/css")):
         del headers["content-security-policy"]
     return Response(asset.body, headers=headers, media_type=asset.media_type)

@@ -155,6 +155,7 @@ def tenant_path(tenant: str) -> str:
 
 def segment(text: str) -> str:
     """Encode a text as one path segment."""
+    # Not even a slash is safe: an id must never reach into another path.
     return quote(text, safe="")
 
 
