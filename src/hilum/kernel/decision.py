@@ -8,6 +8,8 @@ from typing import Generic, TypeVar
 class Reason(StrEnum):
     """Why a FHIR request is refused, in the order in which the reasons are checked."""
 
+    # The order is part of the contract: of several faults the first is answered, so what comes after
+    # TOKEN_REVOKED is disclosed to holders of a valid token only.
     TOKEN_MISSING = "token_missing"
     REQUEST_UNSUPPORTED = "request_unsupported"
     SNAPSHOT_STALE = "snapshot_stale"

@@ -58,6 +58,8 @@ class PersistentMap(Mapping[K, V]):
             page = own(hash(key) >> _HIGH & mask)
             count += key not in page
             page[key] = value
+        # Pages grow with the square root of the size, so copying one page and copying the list of
+        # pages cost about the same.
         if count > max(_SMALL, (len(pages) // 2) ** 2) and len(pages) < _PAGES_BOUND:
             return PersistentMap(item for page in pages for item in page.items())
         changed: PersistentMap[K, V] = object.__new__(PersistentMap)
@@ -125,12 +127,14 @@ class RecentSet(AbstractSet[K]):
         for key, at in entries:
             minute = _minute(at)
             if oldest is None or minute >= oldest:
+                # The latest time counts, whatever the order in which changes arrive.
                 puts[key] = max(minute, puts.get(key, minute), self._map.get(key, minute))
         by_minute: dict[int, list[K]] = {}
         for key, minute in puts.items():
             by_minute.setdefault(minute, []).append(key)
         buckets = dict(self._buckets)
         for minute, keys in by_minute.items():
+            # A chain: adding to a minute copies nothing of what is there already.
             buckets[minute] = (tuple(keys), buckets.get(minute, ()))
         past = [] if forget_before is None else self._past(forget_before)
         gone = [key for key in self.expired(forget_before) if key not in puts] if forget_before else []
@@ -148,8 +152,8 @@ class RecentSet(AbstractSet[K]):
             key
             for minute in self._past(forget_before)
             for key in _chained(self._buckets[minute])
-            if self._map.get(key)
-            == minute  # a member added again with a later time is in that minute's bucket too
+            # A member that was added again with a later time is in that minute's bucket too.
+            if self._map.get(key) == minute
         ]
 
     def _past(self, forget_before: datetime) -> list[int]:

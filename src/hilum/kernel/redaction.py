@@ -17,12 +17,15 @@ _UNICODE = re.compile(rb"[\\%]u00([0-9A-Fa-f]{2})")
 
 def redact(text: bytes) -> bytes:
     """Return the text without secrets: unchanged if it has none, else decoded, with each secret cut after its prefix."""
+    # Nearly every text: one look for each sign of a secret, and no decoding.
     if b"%" not in text and b"hil_" not in text and b"\\" not in text:
         return _BASE64.sub(b"...", text)
     found, level = False, text
     for _ in range(DEPTH_BOUND):
         cut = _BASE64.sub(b"...", _SECRET.sub(rb"\1...", level))
         found = found or cut != level
+        # Decoded again and again, because a proxy or a client may encode an encoded address once
+        # more.
         level = _decode(cut)
         if level == cut:
             return cut if found else text

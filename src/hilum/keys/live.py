@@ -38,6 +38,7 @@ class Vault:
         key = self._derived.get((use, purpose))
         if key is None:
             assert len(self._derived) < PURPOSES_BOUND, "purposes are constants of the code, never data"
+            # The use is part of it too: a MAC key must never be an encryption key.
             info = f"{use}:{purpose}".encode()
             key = HKDF(algorithm=SHA256(), length=32, salt=_SALT, info=info).derive(self._root)
             self._derived[use, purpose] = key
@@ -47,11 +48,15 @@ class Vault:
         """Encrypt and authenticate (AES-256-GCM); only ``[A-Za-z0-9_-]`` comes out. ``nonce`` is 12 fresh random bytes or their source."""
         fresh = nonce if isinstance(nonce, bytes) else _decode(nonce.secret(_NONCE))
         assert len(fresh) == _NONCE, "AES-GCM takes 12 bytes"
+        # bound_to is authenticated and not encrypted: a sealed value that was moved to another row,
+        # ring or step does not open there. A nonce must not repeat under one key, so it is always
+        # fresh.
         sealed = AESGCM(self._key("seal", purpose)).encrypt(fresh, plaintext, bound_to.encode())
         return _encode(fresh + sealed)
 
     def open(self, purpose: str, sealed: str, bound_to: str) -> bytes:
         """Decrypt a value sealed for the same purpose and context. Raises Invalid for any other."""
+        # Sealed values come back from browsers; nothing is decoded that is longer than any of ours.
         if len(sealed) > SEALED_BOUND:
             raise Invalid("seal_broken", "This value was not sealed by this platform, or was changed.")
         try:

@@ -23,6 +23,7 @@ def published(keys: Iterable[SigningKey], now: datetime) -> tuple[SigningKey, ..
 
 def outlived(key: SigningKey, now: datetime) -> bool:
     """Check whether every signature of the key has expired. Signatures of checkpoints never do."""
+    # id_tokens expire; a checkpoint must be verifiable for as long as the audit is kept.
     if key.state is KeyState.ACTIVE or key.purpose is Purpose.CHECKPOINT:
         return False
     return key.retired_at is not None and now >= key.retired_at + KEY_OVERLAP

@@ -43,6 +43,7 @@ def rotate(ctx: Context, purpose: Purpose, ring: str) -> SigningKey:
             "key_ring_full",
             f"All {policy.ring_bound(purpose)} keys of this ring are still needed for verification. Rotate later.",
         )
+    # The outlived first, so that a ring that is rotated regularly never becomes full.
     if outlived:
         store.remove(ctx.tx, outlived)
     for key in keys:
@@ -96,6 +97,7 @@ def sign_jwt(
 def public_jwks(ctx: Context, purpose: Purpose, ring: str) -> dict[str, list[dict[str, str]]]:
     """Return the JWK set that verifies every unexpired signature of the ring. Empty before its first key."""
     keys = policy.published(store.ring_keys(ctx.tx, purpose, ring), ctx.now)
+    # Only public members are stored in ``public``, so no private one can get in here.
     return {"keys": [key.public | {"kid": key.kid, "use": "sig", "alg": key.algorithm} for key in keys]}
 
 
@@ -112,6 +114,7 @@ def sign_bytes(ctx: Context, purpose: Purpose, data: bytes) -> tuple[str, str]:
 def verify_bytes(ctx: Context, purpose: Purpose, kid: str, data: bytes, signature: str) -> bool:
     """Check whether the purpose's key ``kid`` signed ``data``; False for an unknown key."""
     key = store.find(ctx.tx, purpose, kid)
+    # The algorithm comes from the stored key and never from what is verified.
     if key is None or key.public.get("crv") != "Ed25519":
         return False
     try:

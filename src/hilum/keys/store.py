@@ -50,6 +50,7 @@ _FIND_ACTIVE = PreparedStatement(
     ),
     *signing_key.c,
 )
+# The database keeps a ring to one active key, whichever of two processes adds or rotates first.
 Index(
     "uq_signing_key_active",
     signing_key.c.purpose,

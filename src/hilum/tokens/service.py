@@ -63,9 +63,12 @@ def mint(
     family = code_family or FamilyId("")
     if not family and (grant.person or offline is not None):
         family = FamilyId(ctx.ids.new("fam"))
+    # This locks the family's row until the commit. A revocation at the same moment either came
+    # first and refuses here, or waits and then revokes this token too.
     if family and not store.touch_family(ctx.tx, family, grant, offline=bool(offline), now=ctx.now):
         audit.record(ctx, _event(grant, "tokens.access.mint", reason="family_revoked", family=family))
         raise NotPermitted("invalid_grant", "The code or refresh token has been revoked.")
+    # NEGATIVE_WINDOW relies on these bounds: the snapshot forgets a revocation after it.
     life = min(life, USER_TOKEN_LIFE if grant.person else BACKEND_TOKEN_LIFE)
     presented = make(ctx.ids, ACCESS_PREFIX)
     scopes = grant.scopes if access_scopes is None else access_scopes
@@ -100,12 +103,16 @@ def redeem_refresh(
                 _event(stored.grant, "tokens.refresh.redeem", reason="session_ended", family=stored.family),
             )
             raise _no_refresh("The session of this online access has ended.")
+    # One statement judges and marks. Of two uses at one moment one wins; the other finds the token
+    # used below, as a replay does (ADR 8).
     redeemed = store.use_refresh(ctx.tx, fingerprint, client=client, tenant=tenant, now=ctx.now)
     if redeemed is not None:
         return redeemed
     stored = store.find_refresh(ctx.tx, fingerprint)
     if stored is None:
         raise _no_refresh("This refresh token no longer exists.")
+    # Recorded and nothing else: whoever finds a token must not be able to use it up, or to end its
+    # owner's access, as another client.
     if not _is_of(stored, client, tenant):
         foreign = _event(stored.grant, "tokens.refresh.redeem", reason="foreign_client", by=client, at=tenant)
         audit.record(ctx, foreign)
@@ -146,6 +153,8 @@ def revoke_presented(ctx: Context, token: str, *, client: ClientId, tenant: Tena
     Source: RFC 7009 sections 2.1 and 2.2.
     """
     prefix = policy.prefix_of(token)
+    # RFC 7009 section 2.2: an unknown token is answered as a revoked one, with 200; it confirms
+    # nothing.
     if not prefix or not genuine(token, prefix):
         return
     fingerprint = policy.fingerprint(token)
@@ -171,6 +180,8 @@ def revoke_family(ctx: Context, family: FamilyId, *, because: str = "revoked") -
     """Revoke everything that was or will be issued from one code; return whether its family was active."""
     ended = _revoke_families(ctx, store.of_family(family), because)
     if not ended:
+        # The family need not exist yet: of two redemptions of a code the loser may get here before
+        # the winner's first token. touch_family then finds the barred row.
         store.bar_family(ctx.tx, family, because=because, now=ctx.now)
     _record_revocation(ctx, ended, because, family=family)
     return bool(ended)
@@ -223,6 +234,7 @@ def revoke_person(ctx: Context, person: PersonId, *, because: str = "revoked") -
 def revoke_client(ctx: Context, client: ClientId, *, because: str = "revoked") -> int:
     """Revoke every token of a client, including those by client credentials; return how many families and such tokens were active."""
     ended = _revoke_families(ctx, store.of_client(client), because)
+    # Tokens by client credentials belong to no family.
     own = store.revoke_access(ctx.tx, store.access_of_client(client), ctx.now)
     if own:
         ctx.advance_epoch(TOKENS, *_keys(own))
@@ -242,6 +254,8 @@ def record_jti(ctx: Context, issuer: str, jti: str, until: datetime) -> bool:
     """
     if not jti or len(jti) > JTI_BOUND or ctx.now >= until:
         return False
+    # Per issuer: RFC 7523 makes a jti unique to its issuer only, and one client must not use up
+    # another's.
     fingerprint = sha256(f"{issuer}\n{jti}".encode()).digest()
     if fingerprint[0] == 0:  # deleting expired ones in one of 256 calls keeps the table small enough
         store.delete_jtis(ctx.tx, ctx.now)
@@ -282,6 +296,8 @@ def purge(ctx: Context, *, used_kept: timedelta = USED_REFRESH_KEPT) -> int:
         ctx.tx,
         access_before=ctx.now - NEGATIVE_WINDOW,
         refresh_before=ctx.now - _REFRESH_KEPT,
+        # However short the setting, a revoked family stays on record while an access token of it
+        # may live.
         ended_before=ctx.now - max(used_kept, NEGATIVE_WINDOW),
     )
     return deleted + store.delete_jtis(ctx.tx, ctx.now)

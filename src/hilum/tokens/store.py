@@ -73,6 +73,7 @@ refresh_token = Table(
     Column("expires_at", Instant, nullable=False, index=True),
     Column("used_at", Instant),
 )
+# Partial: most tokens are unused, and only the purge looks for used ones.
 _IS_USED = refresh_token.c.used_at.is_not(None)
 Index("ix_refresh_token_used_at", refresh_token.c.used_at, sqlite_where=_IS_USED, postgresql_where=_IS_USED)
 
@@ -98,6 +99,7 @@ _ADD_REFRESH = prepare_insert(refresh_token)
 _ADD_JTI = prepare_insert_or_ignore(used_jti)
 _FAMILY_REVOKED_AT = token_family.c.revoked_at.label("family_revoked_at")
 _FIND_ACCESS = PreparedStatement(
+    # An outer join: tokens by client credentials belong to no family.
     select(*access_token.c, _FAMILY_REVOKED_AT)
     .select_from(access_token.outerjoin(token_family, token_family.c.id == access_token.c.family))
     .where(access_token.c.hash == bindparam("fingerprint")),
@@ -245,7 +247,9 @@ def active_refreshes(tx: Connection, authorization: AuthorizationId) -> list[Ref
         family.c.authorization == authorization, family.c.revoked_at.is_(None)
     )
     query = select(refresh_token).where(
-        refresh_token.c.family.in_(families), refresh_token.c.used_at.is_(None)
+        # Used tokens keep their scopes: they are only there to be recognized.
+        refresh_token.c.family.in_(families),
+        refresh_token.c.used_at.is_(None),
     )
     return [_refresh(dict(row), None) for row in tx.execute(query).mappings()]
 
@@ -311,6 +315,7 @@ def last_minted(tx: Connection, authorizations: Iterable[AuthorizationId]) -> di
 def read_revoked_tokens(tx: Connection, since: datetime) -> Iterator[tuple[bytes, datetime]]:
     """Read the access tokens revoked after ``since``, with the time of each. Not paged."""
     table = access_token
+    # Without a limit: no bound may drop a revocation (security decision 27).
     rows = tx.execute(select(table.c.hash, table.c.revoked_at).where(table.c.revoked_at > since))
     return ((bytes(row.hash), row.revoked_at) for row in rows)
 
@@ -352,6 +357,8 @@ def purge(
         emptied += _purge_where(tx, table, table.c.family.in_(revoked.limit(PURGE_BATCH)))
     over = (
         or_(family.c.revoked_at.is_(None), family.c.revoked_at < ended_before),
+        # A family goes last. While any token of it is left, its row is where a replay is
+        # recognized.
         ~exists().where(access.c.family == family.c.id),
         ~exists().where(refresh.c.family == family.c.id),
     )
@@ -385,6 +392,7 @@ _GRANT_FACTS = tuple(field.name for field in fields(Grant))
 
 
 def _access_facts(token: AccessToken) -> dict[str, Any]:
+    # Only what is set: the row is written with every token and parsed at every cache miss.
     facts = {name: value for name in _ACCESS_FACTS if (value := getattr(token, name))}
     return _flat(facts, token.person_patients, token.authorization_expires_at)
 
