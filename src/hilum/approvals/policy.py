@@ -35,6 +35,7 @@ def decision_fault(
         return "not_permitted"
     if actor.id == approval.asked_by:
         return "asked_by_you"
+    # Whoever gains by an act is no check on it, even if a colleague asked for it.
     if actor.id == approval.act.target:
         return "about_you"
     if not of_age:
@@ -51,5 +52,7 @@ def may_refuse(approval: Approval, actor: Actor) -> bool:
 
 def order_digest(act: Act) -> str:
     """Return the digest of an act for the audit record; equal digests prove that what was carried out is what was asked for."""
+    # What is sealed counts too: the halves of a secret and the digest of a setup code are part of
+    # what was agreed to.
     parts = [act.kind.value, act.tenant or "", act.target, dict(act.order), dict(act.before), act.sealed]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

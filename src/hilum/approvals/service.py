@@ -61,6 +61,7 @@ def ask(ctx: Context, act: Act, *, counts: bool, approval_id: str = "") -> Appro
     )
     if not counts:
         raise _refused(ctx, "approvals.approval.ask", approval, "account_too_new")
+    # Bounded by tenant, so that no hospital fills the table for the others.
     if store.count_pending(ctx.tx, act.tenant, ctx.now) >= APPROVALS_PENDING_BOUND:
         raise Unavailable(
             "too_many_approvals",
@@ -79,6 +80,8 @@ def approve(ctx: Context, approval_id: str, *, acts: Acts) -> Agreed:
     # Locked before it is judged: two colleagues who approve at once must not both carry it out.
     approval = _visible(ctx, approval_id, lock=True)
     asker = acts.one_of_two(ctx, approval.asked_by, approval.asked_at)
+    # The asker is judged as of when they asked, the second person as of now: a full stop on the
+    # asker since then ends what they asked for, even once it is released.
     of_age = acts.one_of_two(ctx, PersonId(ctx.actor.id), ctx.now) is not None
     fault = policy.decision_fault(approval, ctx.actor, asker=asker, of_age=of_age, now=ctx.now)
     if fault == "approval_over":

@@ -108,6 +108,7 @@ def count_pending(tx: Connection, tenant: TenantId | None, now: datetime) -> int
 def save_decided(tx: Connection, approval: str, state: ApprovalState, *, by: str, at: datetime) -> bool:
     """Decide an approval in one statement, and delete what was sealed with it; False if it was decided meanwhile."""
     pending = (approvals.c.id == approval, approvals.c.state == ApprovalState.PENDING.value)
+    # The sealed half of a secret is kept only while it may still be needed.
     values = {"state": state.value, "decided_by": by, "decided_at": at, "sealed": ""}
     return tx.execute(approvals.update().where(*pending).values(values)).rowcount == 1
 

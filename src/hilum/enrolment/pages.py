@@ -59,6 +59,7 @@ class _LinkPage:
             faults["again"] = "The two passwords do not match."
         if any(faults.values()):
             return await self._page(request, visitor, faults=faults)
+        # Hashed before the transaction, and only for a link that can be used: argon2 is dear.
         digest = await live.hash_password(password, self._kit.ids)
         use = partial(service.use_link, secret=secret, tenant=tenant, code=form.one("code"), digest=digest)
         try:

@@ -72,6 +72,7 @@ def digest(secret: str) -> str:
 def code_from(secret: str) -> str:
     """Build a setup code from a random secret."""
     raw = hashlib.sha256(secret.encode()).digest()
+    # 256 is a multiple of 32, so every letter is equally likely.
     letters = "".join(CODE_LETTERS[byte & 31] for byte in raw[: CODE_GROUPS * CODE_GROUP])
     return "-".join(letters[at : at + CODE_GROUP] for at in range(0, len(letters), CODE_GROUP))
 

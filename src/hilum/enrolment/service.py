@@ -55,6 +55,8 @@ def reset(ctx: Context, person_id: PersonId) -> Opened | Asked:
     person = identity.view_person(ctx, person_id)
     _require_resettable(ctx, person)
     owners = _owners(ctx, person, but=person.id)
+    # A way into an account in use would make the administrator who issues it that person; one that
+    # nobody entered yet is no more than it was when it was added.
     guarded = identity_policy.has_power(person.tenant, person.role) or owners["own_of"]
     if ctx.actor.acts_alone or not (guarded or signin.has_password(ctx, person.id)):
         return Opened(person, _issue(ctx, person))
@@ -85,6 +87,8 @@ def _require_resettable(ctx: Context, person: Person) -> None:
 def _ask(
     ctx: Context, kind: ApprovalKind, who: NewPerson | Person, before: Mapping[str, Any], target: str = ""
 ) -> Asked:
+    # The asker gets the code and the second person the link: neither alone holds what opens the
+    # account.
     approval_id, code = ctx.ids.new("apr"), policy.code_from(ctx.ids.secret())
     sealed = policy.code_digest(approval_id, code)
     act = Act(kind, who.tenant, target, policy.write_person(who), before, sealed)
@@ -100,6 +104,7 @@ def one_of_two(ctx: Context, person_id: PersonId, since: datetime) -> Actor | No
 
 def _carry_out_create(ctx: Context, approval: Approval, asker: Actor) -> CarriedOut:
     order = policy.read_person(approval.act.tenant, approval.act.order)
+    # Judged again with the rights that the asker has now, not those of the day on which they asked.
     identity.require_addable(ctx.as_actor(asker), order)
     identity.require_unchanged(approval.act, _owners(ctx, order))
     return _opened(ctx, identity.add_person(ctx.as_actor(asker), order, agreed=True), approval)
@@ -136,6 +141,7 @@ def _issue(ctx: Context, person: Person, approval: Approval | None = None) -> Is
         approval=approval.id if approval else "",
         code_digest=approval.act.sealed if approval else "",
     )
+    # One way in at a time: an earlier link may have gone to the wrong address.
     store.save_links_replaced(ctx.tx, person.id, ctx.now)
     store.delete_links_before(ctx.tx, ctx.now - LINKS_KEPT)
     store.add_link(ctx.tx, link)
@@ -157,6 +163,8 @@ def end_all(ctx: Context) -> int:
 def find_link(ctx: Context, secret: str, tenant: TenantId | None) -> Visitor:
     """Find whom a link is for, without using it up. Raises NotFound if it cannot be used at this tenant now."""
     found = store.find_link(ctx.tx, policy.digest(secret)) if policy.looks_like_link(secret) else None
+    # A link is used under the address of its own tenant only, whose form, cookie and name its owner
+    # sees.
     if found is None or found.tenant != tenant or policy.link_fault(found, ctx.now):
         raise _unusable()
     person = identity.get_person(ctx, found.person)
@@ -190,6 +198,8 @@ def use_link(ctx: Context, secret: str, tenant: TenantId | None, *, code: str, d
     if identity.bar_on(ctx, person, issued_at=found.issued_at) is not None:
         audit.record(ctx, replace(event, outcome=Outcome.REFUSED, reason="not_permitted"))
         raise _unusable()
+    # One statement, after everything else was judged: of two uses at one moment one sets the
+    # password.
     if not store.save_link_used(ctx.tx, found.digest, ctx.now):
         raise Conflict(
             "concurrent_change",

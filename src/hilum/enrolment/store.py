@@ -65,6 +65,7 @@ def count_try(tx: Connection, digest: str, now: datetime) -> Link | None:
         links.c.expires_at > now,
         links.c.tries < CODE_TRIES,
     )
+    # On PostgreSQL the second of two updates waits for the first and judges the row again.
     counted = links.update().where(*usable).values(tries=links.c.tries + 1).returning(links)
     row = tx.execute(counted).first()
     return None if row is None else _link(row)

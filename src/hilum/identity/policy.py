@@ -277,6 +277,7 @@ def bar_on(
         return Bar.INACTIVE
     stop: Stop | None = None
     for target in stops_over(person):
+        # Whoever ended the platform's stop would otherwise have ended their own session with it.
         counted_from = None if person.tenant is None and target == _PLATFORM else issued_at
         stop = stop or stop_among(index, (target,), now=now, issued_at=counted_from)
     if stop is not None:
@@ -316,6 +317,8 @@ def has_power(tenant: TenantId | None, role: str) -> bool:
 
 def moves(before: Tenant, after: Tenant) -> bool:
     """Check whether a change moves a tenant's data, or where its people's browsers are sent or framed. Source: security decision 15."""
+    # Taking an origin away closes something and needs one person; adding one lets its site frame
+    # consent pages.
     framed = set(after.ehr_origins) - set(before.ehr_origins)
     return after.upstream != before.upstream or after.base_url != before.base_url or bool(framed)
 
@@ -448,6 +451,7 @@ def charts_lost(person: Person, charts: Sequence[Chart], now: datetime) -> dict[
     """Return which charts a change takes away while an access token may still hold them, and when each is lost."""
     kept = {chart.patient for chart in charts}
     lost = {patient: now for patient in person.patients if patient not in kept}
+    # An end in the near future is announced now, since nothing is written at the moment itself.
     soon = now + NEGATIVE_WINDOW
     return lost | {
         each.patient: each.until for each in charts if each.until is not None and each.until <= soon
@@ -495,6 +499,7 @@ def origin_fault(text: str) -> str:
     shown = f"[{host}]" if ":" in host else host
     written = f"{parts.scheme}://{shown}" + (f":{port}" if port is not None else "")
     default = {"http": 80, "https": 443}[parts.scheme]
+    # Exactly as a browser sends it: origins are compared as strings, in CSP and in CORS.
     if text != written or port == default or not (_HOST.fullmatch(host) or _is_ip(host)):
         return "origin_malformed"
     return "" if parts.scheme == "https" or is_loopback(host) else "origin_not_https"

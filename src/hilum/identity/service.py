@@ -65,6 +65,8 @@ def update_tenant(ctx: Context, tenant_id: TenantId, change: TenantChange) -> Te
     A change that moves its data or its people's browsers waits as a whole for a second person. What was issued before a tenant is
     activated again stays invalid. Raises NotFound, NotPermitted, Invalid, Unavailable (too many wait).
     """
+    # Locked before it is judged: of two changes at once the later would save the whole row as it
+    # was before the earlier, and so reopen a hospital that was closed at that moment.
     before = store.get_tenant(ctx.tx, tenant_id, lock=True)
     after = _judged_change(ctx, before, change)
     if ctx.actor.acts_alone or not policy.moves(before, after):
@@ -83,6 +85,7 @@ def update_tenant(ctx: Context, tenant_id: TenantId, change: TenantChange) -> Te
 
 def _carry_out_change(ctx: Context, approval: Approval, asker: Actor) -> CarriedOut:
     act = approval.act
+    # Read again and compared: the second person agreed to replace exactly this.
     before = store.get_tenant(ctx.tx, TenantId(act.target), lock=True)
     change = orders.read_tenant_change(act.order, act.sealed)
     require_unchanged(act, orders.write_tenant(before, orders.changed_fields(change)))
@@ -110,6 +113,7 @@ def _save_tenant(ctx: Context, before: Tenant, after: Tenant, change: TenantChan
     tenant_id = before.id
     store.save_tenant(ctx.tx, after)
     if after.active and not before.active:
+        # Reopening revives nothing that was issued before (ADR 23).
         controls.end_issued(ctx, Target(TargetKind.TENANT, tenant_id))
     ctx.advance_epoch(IDENTITY, f"tenant/{tenant_id}")
     audit.record(
@@ -205,6 +209,8 @@ def add_person(ctx: Context, order: NewPerson, *, agreed: bool = False) -> Perso
     order = require_addable(ctx, order)
     agreed = agreed or ctx.actor.acts_alone
     if agreed and order.fhir_user:
+        # The claim of the account that had this fhirUser last passes to the new one in this
+        # transaction. At no moment is it free for a third account (ADR 38).
         store.release_claim(ctx.tx, order.tenant, order.fhir_user)
     if not agreed and adding_takes_two(ctx, order):
         raise _refused(ctx, "identity.person.add", order.tenant or "", "second_person_missing", _TWO)
@@ -219,6 +225,7 @@ def add_person(ctx: Context, order: NewPerson, *, agreed: bool = False) -> Perso
         created_at=ctx.now,
         age_counts_from=policy.age_from(ctx.actor, ctx.now),
     )
+    # The constraints decide, not the checks above: two requests at one moment both pass those.
     if not store.add_person(ctx.tx, person, ctx.now):
         raise Conflict(
             "person_taken",
@@ -275,6 +282,7 @@ def set_charts(ctx: Context, person_id: PersonId, charts: tuple[Chart, ...]) -> 
     A change that opens another account's own chart waits as a whole for a second person. Raises NotFound, NotPermitted, Invalid,
     Unavailable.
     """
+    # Locked: what is wider is judged against the charts that this change replaces.
     person = policy.charts_at(store.lock_person(ctx.tx, person_id), ctx.now)
     _require_charts(ctx, person, charts)
     wider = policy.charts_widened(person, charts)
@@ -316,6 +324,8 @@ def _save_charts(ctx: Context, person: Person, charts: tuple[Chart, ...]) -> Per
     person_id = person.id
     lost = policy.charts_lost(person, charts, ctx.now)
     store.save_charts(ctx.tx, person_id, charts)
+    # Tokens in use hold the charts of their issue, so each loss is a fact of its own that the
+    # gateway judges.
     store.save_chart_losses(ctx.tx, person_id, lost, since=ctx.now - NEGATIVE_WINDOW)
     ctx.advance_epoch(IDENTITY, f"person/{person_id}")
     facts = {
@@ -351,6 +361,7 @@ def deactivate_person(ctx: Context, person_id: PersonId) -> Person:
         raise _refused(ctx, "identity.person.deactivate", person.tenant or "")
     if person.tenant is None and person.role in MAY_STOP_ANYTHING and not ctx.actor.acts_alone:
         _require_enough_left(ctx, person_id)
+    # No token is hunted down: the fact that the person is inactive ends them all, at every door.
     if not store.save_deactivated(ctx.tx, person_id, ctx.now):
         raise Conflict("person_inactive", "This person is inactive already.")
     ctx.advance_epoch(IDENTITY, f"person/{person_id}")

@@ -56,9 +56,8 @@ people = Table(
     "identity_person",
     metadata,
     Column("id", String(64), primary_key=True),
-    Column(
-        "tenant", String(32), nullable=False
-    ),  # empty for staff: a unique constraint does not compare NULLs
+    # Empty for staff: a unique constraint does not compare NULLs.
+    Column("tenant", String(32), nullable=False),
     Column("username", String(64), nullable=False),
     Column("name", String(200), nullable=False),
     Column("role", String(20), nullable=False),
@@ -287,6 +286,7 @@ def save_age(tx: Connection, person: PersonId, since: datetime) -> None:
 
 def lock_person(tx: Connection, person: PersonId) -> Person:
     """Get a person and lock the row until the transaction ends. Raises NotFound."""
+    # On SQLite the clause does nothing and is not needed: a write transaction is alone there.
     row = tx.execute(select(people).where(people.c.id == person).with_for_update()).first()
     if row is None:
         raise NotFound("person_not_found", "There is no such person.")
@@ -306,6 +306,7 @@ def save_chart_losses(
     tx.execute(chart_losses.delete().where(chart_losses.c.at < since))
     for patient, at in lost.items():
         key = {"person": person, "patient": patient}
+        # A chart may be lost, given back and lost again within the window: the latest loss counts.
         if tx.execute(insert_or_ignore(tx, chart_losses).values(**key, at=at)).rowcount == 0:
             same = (chart_losses.c.person == person, chart_losses.c.patient == patient)
             tx.execute(chart_losses.update().where(*same).values(at=at))
@@ -334,6 +335,8 @@ def lock_active_staff(tx: Connection, roles: Collection[str]) -> list[tuple[Pers
     query = select(people.c.id, people.c.role).where(
         people.c.tenant == "", people.c.role.in_(roles), people.c.active.is_(True)
     )
+    # In one order: two deactivations at once lock the same rows, and the second waits instead of
+    # both being undone as a deadlock.
     rows = tx.execute(query.order_by(people.c.id).limit(PAGE_BOUND).with_for_update())
     return [(PersonId(row.id), row.role) for row in rows]
 

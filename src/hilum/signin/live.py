@@ -24,6 +24,7 @@ def _pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(HASHING_THREADS, thread_name_prefix="argon2")
 
 
+# Computed once: if it were computed for each unknown name, their answers would take twice as long.
 @cache
 def _dummy_digest() -> str:
     return _HASHER.hash("nobody has this password", salt=_DUMMY_SALT)
@@ -45,6 +46,7 @@ def verify_password_now(digest: str | None, password: str) -> bool:
         matched = _HASHER.verify(digest or _dummy_digest(), password)
     except (VerificationError, InvalidHashError):
         return False
+    # The dummy's password is in this source, and must open nothing.
     return matched and bool(digest)
 
 

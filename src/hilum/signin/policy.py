@@ -77,6 +77,7 @@ def wants_touch(session: Session, now: datetime) -> bool:
 
 def attempt_key(realm: str, name: str, source: str) -> str:
     """Return a digest of a name and an address, which the table of attempts stores instead. IPv6 addresses count by their /64."""
+    # The pair, not the name alone: otherwise anybody could lock anybody out (C57).
     parts = (realm, name.strip().lower()[:200], network_of(source))
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
@@ -86,6 +87,8 @@ def delay_after(failures: int) -> timedelta:
     beyond = failures - ATTEMPTS_FREE
     if beyond < 0:
         return timedelta(0)
+    # The shift is bounded too: after thousands of failures the number would be huge before it is
+    # cut.
     return min(DELAY_FIRST * (1 << min(beyond, 20)), DELAY_MAX)
 
 

@@ -115,12 +115,16 @@ class _Handlers:
         secure = self._kit.urls.is_secure(place.key)
         secret = cookies.read(request, cookies.FORM, secure=secure)
         origin = self._kit.urls.origin(place.key)
+        # Before anybody is signed in too: a form from another site could sign the browser in as the
+        # attacker (login CSRF).
         forms.check_post(request, form, secret, origin=origin, purpose=place.purpose)
         trace = trace_of(request)
         username, then = form.one("username"), form.one("then")
         begin = partial(service.begin_attempt, tenant=place.tenant, username=username)
         recorded = self.refusals.is_recorded(trace.source)
         try:
+            # Two transactions with the password between them: argon2 takes tens of milliseconds,
+            # for which SQLite's one writer must not wait (security decision 4).
             attempt = replace(await self._kit.edge.write(begin, trace=trace), recorded=recorded)
             matched = await live.verify_password(attempt.digest, form.one("password"))
             before = cookies.read(request, cookies.SESSION, secure=secure)
@@ -359,6 +363,8 @@ def api(kit: Kit, *, at_stop: AtStop = _ignored) -> APIRouter:
         actor = await caller(kit, request)
         trace = trace_of(request)
         policy.require_password(body.password)
+        # An API token alone does not set a password: it expires, and would become the whole account
+        # for good.
         begin = partial(service.begin_change, person_id=PersonId(person))
         attempt = await kit.edge.write(begin, actor=actor, trace=trace)
         matched = await live.verify_password(attempt.digest, body.current)

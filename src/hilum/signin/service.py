@@ -104,6 +104,7 @@ def reserve_attempt(ctx: Context, realm: str, name: str) -> str:
         raise SlowDown(max(1, ceil((counted - ctx.now).total_seconds())))
     delay = policy.delay_after(counted)
     if delay:
+        # Before the password is compared: parallel guesses find the pair blocked already.
         store.save_blocked(ctx.tx, key, ctx.now + delay)
     return key
 
@@ -120,6 +121,7 @@ def begin_attempt(ctx: Context, tenant: TenantId | None, username: str) -> Attem
     """
     key = reserve_attempt(ctx, f"signin:{tenant or ''}", username)
     if tenant is not None and identity.find_tenant(ctx, tenant) is None:
+        # Not recorded as a tenant: the text was chosen by the caller.
         return Attempt(key, None, None, None)
     person = identity.find_person_by_username(ctx, tenant, username)
     if person is None or identity.bar_on(ctx, person) is Bar.INACTIVE:
@@ -166,6 +168,7 @@ def begin_session(ctx: Context, person: Person, method: Method | str) -> tuple[S
         expires_at=ctx.now + SESSION_LIFE,
         csrf=policy.csrf_secret(cookie),
     )
+    # The oldest ends; refusing the newest would let whoever filled the list keep its owner out.
     _end_sessions(ctx, person.id, keep=SESSIONS_PER_PERSON - 1)
     store.add_session(ctx.tx, session, policy.digest(cookie))
     facts = {"method": session.method.value, "session": session.id}
@@ -194,6 +197,7 @@ def _session_and_bar(ctx: Context, cookie: str) -> tuple[Session | None, Bar | N
     if found is None or not policy.is_usable(found, ctx.now):
         return None, None
     person = identity.find_person(ctx, found.person)
+    # A role never changes (ADR 29), so a session that has another one is not accepted.
     if person is None or person.role != found.role:
         return None, None
     return found, identity.bar_on(ctx, person, issued_at=found.created_at)
@@ -334,6 +338,7 @@ def revoke_api_token(ctx: Context, token_id: str) -> None:
     token = store.get_api_token(ctx.tx, token_id)
     person = identity.get_person(ctx, token.person)
     if not policy.may_revoke_token(ctx.actor, person):
+        # As if it did not exist: a refusal would confirm the id.
         raise NotFound("token_not_found", "There is no such token.")
     if not store.save_api_token_revoked(ctx.tx, token.id, ctx.now):
         raise Conflict("token_revoked", "This token was revoked already.")

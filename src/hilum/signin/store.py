@@ -131,6 +131,7 @@ def save_session_ended(tx: Connection, session: SessionId, at: datetime) -> bool
 def read_ended(tx: Connection, since: datetime) -> Iterator[tuple[SessionId, datetime]]:
     """Yield the sessions ended since a moment that had not expired by then, each with the time of its end. Unbounded."""
     query = select(sessions.c.id, sessions.c.ended_at)
+    # Sessions that had expired by then are left out: no token that ends with them can still live.
     rows = tx.execute(query.where(sessions.c.ended_at > since, sessions.c.expires_at > since))
     return ((SessionId(row.id), row.ended_at) for row in rows)
 
@@ -176,6 +177,7 @@ def reserve_attempt(tx: Connection, key: str, now: datetime) -> int | datetime:
     ).scalar_one_or_none()
     if counted is not None:
         return int(counted)
+    # No row was counted, so the pair is blocked; its row exists, since it was added above.
     until: datetime = tx.execute(select(attempts.c.blocked_until).where(attempts.c.key == key)).scalar_one()
     return until
 
