@@ -1,5 +1,14 @@
 """The state of a stored authorization request: the client, the person at the browser, and what may be granted.
 
+The flow, in order (RFC 6749 section 4.1; SMART App Launch 2.2, app-launch):
+
+1. ``service.begin``: client and redirect URI, whose errors are shown; then the other parameters, whose errors are redirected; then the
+   app's standing. The request is stored and the browser sent to it by GET, which brings the session's cookie.
+2. ``advance``, for every page: the request, the client, the session, the person's standing, the launch, the scopes; then the next step.
+3. Sign-in, the picker (``service.choose_context``), the consent page or the first-use notice (``service.decide``): each ends at 2.
+4. ``service._issue``: the request is finished, the agreement recorded, and the browser sent to the app with a code.
+5. The app redeems the code at the token endpoint (``backchannel``), by ``service.redeem_code``.
+
 Everything is checked again on every page, so that a switch, an uninstallation or another session takes effect at once.
 """
 
@@ -142,6 +151,8 @@ def error_redirect(site: Site, redirect_uri: str, state: str, error: AuthorizeEr
     """Build the redirect with an error for the client. Source: RFC 6749 section 4.1.2.1; RFC 9207 section 2."""
     parameters = [("error", error.value), ("error_description", oauth.description(detail))]
     parameters += [("state", state)] if state else []
+    # iss: an app that uses several servers can tell which one answered, and does not send this
+    # one's code to another (mix-up attack).
     return Redirect(oauth.with_parameters(redirect_uri, [*parameters, ("iss", site.issuer)]))
 
 
@@ -160,6 +171,8 @@ def advance(ctx: Context, site: Site, request_id: str, cookie: str) -> Progress:
         return DisplayedError("request_finished", "This authorization request has been answered already.")
     if ctx.now >= request.expires_at:
         return DisplayedError("request_expired", "This took too long.")
+    # Read again on every page: the client or the hospital may have gone since the request was
+    # stored.
     client = clients.find_client(ctx, request.client)
     parties = load_parties(ctx, site, client) if client is not None else None
     if parties is None:
@@ -168,6 +181,8 @@ def advance(ctx: Context, site: Site, request_id: str, cookie: str) -> Progress:
     if found is None:
         return _without_session(ctx, site, request, parties, cookie)
     session, person = found
+    # The first person to continue the request keeps it. Otherwise whoever gets another person to
+    # open the address would let them finish a request that began as somebody else's.
     if not store.bind_request(ctx.tx, request.id, session.id, person.id):
         return DisplayedError("request_of_another", "Another person started this authorization request.")
     # Read again: if the page was loaded twice, the other load may have taken the launch before this one locked the row.
@@ -187,6 +202,7 @@ def _without_session(
     ctx: Context, site: Site, request: AuthorizationRequest, parties: Parties, cookie: str
 ) -> Progress:
     """Refuse if the app may not act here for anyone, or a switch stops the person of the cookie; otherwise require sign-in."""
+    # Before anybody types a password for an app that would be refused afterwards.
     judged = standing_of(ctx, parties, None, issued_at=request.created_at)
     reason, stop = standing_fault(judged, ctx.now), stop_of(judged, ctx.now) or ENDED
     if reason is None and signin.is_stopped(ctx, cookie, request.tenant):
@@ -227,12 +243,15 @@ def _with_launch(
         return request, launch
     if not request.launch_sealed:
         return request, None
+    # Only now, with a person: the handle alone is worth nothing, since it passes through the app's
+    # browser code (ADR 9). It was sealed for this request.
     handle = vault().open(LAUNCH_PURPOSE, request.launch_sealed, request.id).decode()
     try:
         launch = launches.take(ctx, handle, judged)
     except DECIDED as refused:
-        mine = isinstance(refused, NotPermitted)
-        error = AuthorizeError.ACCESS_DENIED if mine else AuthorizeError.INVALID_REQUEST
+        # NotPermitted: the launch is another's, or a rule stops it. Otherwise the handle is not one that can be taken.
+        is_denied = isinstance(refused, NotPermitted)
+        error = AuthorizeError.ACCESS_DENIED if is_denied else AuthorizeError.INVALID_REQUEST
         return refuse(
             ctx, site, request, error, code=refused.code, detail=f"{refused.code}: {refused.detail}"
         )
@@ -254,6 +273,7 @@ def _stage(ctx: Context, site: Site, stage: Stage) -> Progress:
     allowed = installations_policy.allowed_scopes(parties.facts, parties.installation)
     rights = identity_policy.rights_of(person.role)
     offered = policy.grantable(smart.known(request.scopes), allowed, rights)
+    # Before consent, so that nobody is asked for what a switch would take out again.
     offered = without_stopped(ctx, parties, person, offered)
     if not policy.is_useful(offered):
         detail = "none of the requested scopes may be granted to this app, at this tenant, for this person"
@@ -262,11 +282,13 @@ def _stage(ctx: Context, site: Site, stage: Stage) -> Progress:
         )
     request = _own_chart(ctx, request, person, offered)
     openable = identity_policy.patients_openable(person)
+    # A proxy's chart can end between its choice and the consent; a code for it would earn nothing.
     if request.patient and openable is not None and request.patient not in openable:
         code = Reason.OUTSIDE_LAUNCH_CONTEXT.value
         detail = f"{code}: the person may no longer open the chart of this request"
         return refuse(ctx, site, request, AuthorizeError.ACCESS_DENIED, code=code, detail=detail)
     standing = consent.find_standing(ctx, parties.tenant.id, person.id, parties.facts)
+    # Another version is another product to agree to: the notice is shown once per version (ADR 17).
     if standing is not None and standing.version != parties.facts.version:
         standing = None
     facts = policy.StepFacts(
@@ -297,6 +319,7 @@ def _own_chart(
     openable = identity_policy.patients_openable(person)
     if request.context_chosen_at is not None or not patient_asked or openable is None or len(openable) != 1:
         return request
+    # The chart is clear, the visit is not: the person must choose.
     if encounter_asked:
         return request
     return settle(ctx, request, person, patient=openable[0], encounter="")

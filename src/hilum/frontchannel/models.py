@@ -39,8 +39,8 @@ class Step(StrEnum):
 class AuthorizationRequest:
     """A valid authorization request. Fields up to ``max_age_s`` are fixed when it is stored; the others are set by its pages.
 
-    ``scopes`` are v2 strings. ``launch_sealed`` holds the handle until a session takes the launch. ``session`` is the only
-    session that may continue it, empty until a signed-in person opens a page of it.
+    ``scopes`` are v2 strings. ``launch_sealed`` holds the handle until a person takes the launch. ``person`` is the only person who
+    may continue it, ``session`` the session in which they last did; both are empty until a signed-in person opens a page of it.
     """
 
     id: str

@@ -132,7 +132,7 @@ def consent(kit: Kit, request: Request, stage: Stage, fields: Fields, *, whose: 
         stage,
         fields=fields,
         groups=groups(choices),
-        told=rest,
+        descriptions=rest,
         client=_client_facts(stage),
         duration=_DURATION[offline_of(stage.offered)],
         offline=offline_of(stage.offered) is True,

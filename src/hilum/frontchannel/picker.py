@@ -58,6 +58,7 @@ class Look:
         )
         if not isinstance(found, Deny):
             return found
+        # Out of reach is answered as absent, on a page as for an app (ADR 13).
         if found.reason is Reason.OUTSIDE_LAUNCH_CONTEXT:
             return {}
         raise LookRefused(found)
@@ -114,6 +115,7 @@ async def search(look: Look, *, text: str, after: str) -> PatientPage:
             if refused.deny.reason is not Reason.REQUEST_UNSUPPORTED:
                 raise
     words = text.strip()[:SEARCH_TEXT_BOUND]
+    # A comma means or in a FHIR search: 'Bell, Oscar' would find every Bell and every Oscar.
     query = [("name", word) for word in words.replace(",", " ").split()]
     target = "Patient?" + urlencode([*query, ("_count", str(PICKER_PAGE)), ("_sort", "family")])
     return _page_of(await look.search(target))
@@ -127,6 +129,7 @@ def _page_of(found: dict[str, Any]) -> PatientPage:
 
 async def find_patient(look: Look, patient: str) -> PatientChoice | None:
     """Read one patient; None if there is none with this id within reach. Raises LookRefused."""
+    # The id comes from a form and becomes part of a search.
     if not _ID.fullmatch(patient):
         return None
     found = await look.search(f"Patient?_id={patient}")
@@ -225,6 +228,7 @@ def _encounters(bundle: dict[str, Any], patient: str) -> Iterable[EncounterChoic
     for resource in _resources(bundle, "Encounter"):
         subject = resource.get("subject")
         reference = subject.get("reference") if isinstance(subject, dict) else None
+        # The search asked for this already; what a server returns besides is not offered.
         if not isinstance(reference, str) or not reference.endswith(f"Patient/{patient}"):
             continue
         yield EncounterChoice(resource["id"], _encounter_label(resource))

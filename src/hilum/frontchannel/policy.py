@@ -81,6 +81,7 @@ def validate_request(
     assert client is not None, "a missing client is a displayed error"
     redirect_uri = parameters.get("redirect_uri")
     state = parameters.get("state")
+    # First of all, because state is repeated in every error that is redirected.
     if not oauth.printable(state) or len(state) > STATE_BOUND:
         return RedirectedError(
             redirect_uri,
@@ -118,6 +119,8 @@ def _client_fault(parameters: Parameters, client: Client | None, now: datetime) 
             "redirect_uri_missing",
             "The app did not say (once) where to send you back to; redirect_uri is missing.",
         )
+    # Compared as strings (RFC 9700 section 4.1.3): every looser rule has led a code to an
+    # attacker's address.
     if len(presented) > REDIRECT_URI_BOUND or not clients_policy.redirect_matches(
         client.redirect_uris, presented, deployment=client.deployment
     ):
@@ -130,8 +133,11 @@ def _client_fault(parameters: Parameters, client: Client | None, now: datetime) 
 def _request_fault(
     parameters: Parameters, client: Client, fhir_base: str
 ) -> tuple[AuthorizeError, str] | None:
+    # RFC 6749 section 3.1: no parameter occurs twice. A proxy and this server could each read
+    # another one.
     if parameters.repeated:
         return AuthorizeError.INVALID_REQUEST, f"{min(parameters.repeated)[:40]} is sent more than once"
+    # PostgreSQL stores no null character in text: it would fail later, as an error of ours.
     if any("\0" in value for value in parameters.values.values()):
         return AuthorizeError.INVALID_REQUEST, "a parameter contains a null character"
     if parameters.get("request"):
@@ -147,11 +153,15 @@ def _request_fault(
         return AuthorizeError.INVALID_REQUEST, "response_mode must be query"
     if client.type not in CODE_CLIENTS or "authorization_code" not in client.grant_types:
         return AuthorizeError.UNAUTHORIZED_CLIENT, "this client is not registered for authorization codes"
+    # SMART requires state; it is what protects the app from a forged response (RFC 6749 section
+    # 10.12).
     if not parameters.get("state"):
         return AuthorizeError.INVALID_REQUEST, "state is missing"
     aud = parameters.get("aud")
     if not aud:
         return AuthorizeError.INVALID_REQUEST, "aud is missing; it must be the FHIR base URL"
+    # SMART's aud: an app that was led to a counterfeit FHIR server names it here, before it has a
+    # token that it would send there.
     if aud.removesuffix("/") != fhir_base:
         return AuthorizeError.INVALID_REQUEST, "aud is not the FHIR base URL of this server"
     launch = parameters.get("launch")
@@ -163,6 +173,7 @@ def _request_fault(
 def _proof_fault(parameters: Parameters) -> tuple[AuthorizeError, str] | None:
     if not parameters.get("code_challenge"):
         return AuthorizeError.INVALID_REQUEST, "code_challenge is missing; PKCE is required"
+    # SMART requires S256 and forbids plain, which shows the verifier to whoever sees the request.
     if parameters.get("code_challenge_method") != oauth.S256:
         return AuthorizeError.INVALID_REQUEST, "code_challenge_method must be S256"
     if not oauth.challenge_well_formed(parameters.get("code_challenge")):
@@ -173,6 +184,7 @@ def _proof_fault(parameters: Parameters) -> tuple[AuthorizeError, str] | None:
     if not prompt <= PROMPTS or ("none" in prompt and len(prompt) > 1):
         return AuthorizeError.INVALID_REQUEST, "prompt is unknown or contradicts itself"
     max_age = parameters.get("max_age")
+    # Not int() alone: it accepts the digits of other scripts and thousands of zeros.
     if max_age and not (_DIGITS.fullmatch(max_age) and int(max_age) <= MAX_AGE_BOUND):
         return AuthorizeError.INVALID_REQUEST, "max_age is not a number of seconds"
     return None
@@ -251,6 +263,7 @@ def offline_of(scopes: Iterable[Scope]) -> bool | None:
 
 def code_fault(code: Code, *, redirect_uri: str, verifier: str, now: datetime) -> str:
     """Return why a redeemed code is refused; empty if it is valid. Source: RFC 6749 section 4.1.3; RFC 7636."""
+    # Judged after the code was used up: whichever proof fails, there is no second try.
     if now >= code.expires_at:
         return "The code has expired."
     if redirect_uri != code.redirect_uri:
@@ -284,12 +297,16 @@ def next_step(facts: StepFacts) -> Step:
     """Return what a request needs next: context, consent, a notice, or nothing more."""
     if not facts.ehr_launch and facts.chosen_at is None and smart_launch.context_asked(facts.scopes)[0]:
         return Step.CHOOSE_CONTEXT
+    # A patient decides each time; for staff the hospital has decided, by installing the app (ADR
+    # 17).
     if facts.role == Role.PATIENT:
         return Step.CONSENT
     return Step.NOTICE if _must_ask_again(facts) else Step.ISSUE
 
 
 def _must_ask_again(facts: StepFacts) -> bool:
+    # Any program on a device can claim a loopback or private-scheme address, so such a client is
+    # never granted anything in silence (RFC 8252 section 8.6).
     if facts.standing is None or not facts.client_proved or "consent" in facts.prompt:
         return True
     return set(smart.intersect(facts.scopes, facts.standing)) != set(facts.scopes)
@@ -304,6 +321,8 @@ def login_is_stale(
     max_age_s: int | None,
 ) -> bool:
     """Check whether the client requires a newer sign-in than this. Source: OpenID Connect Core 1.0 section 3.1.2.1."""
+    # Signed in since the request: that is what prompt=login asked for. Otherwise it would ask for
+    # ever.
     if auth_time >= requested_at:
         return False
     return "login" in prompt or (max_age_s is not None and now - auth_time > timedelta(seconds=max_age_s))

@@ -77,6 +77,7 @@ class FrontChannel:
         pairs = oauth.decode_form(request.scope.get("query_string", b"").decode("latin-1"))
         if request.method == "POST":
             body = await self._body_pairs(request)
+            # Together, so that a parameter that stands in both counts as repeated.
             pairs = None if pairs is None or body is None else [*pairs, *body]
         if pairs is None:
             return pages.trouble(
@@ -91,6 +92,8 @@ class FrontChannel:
         begin = partial(service.begin, site=visit.site, parameters=parameters, recorded=recorded)
         begun = await self._kit.edge.write(begin, trace=visit.trace)
         if isinstance(begun, Stored):
+            # To a GET of our own: a cross-site POST brings no Lax cookie, so the session is not
+            # known here (ADR 14).
             return _see_other(self._step_url(visit, begun.request.id))
         self._refusals.refused(visit.site.tenant, source, recorded=recorded)
         return self._ended(request, begun)
@@ -111,6 +114,8 @@ class FrontChannel:
         )
         if not isinstance(resumed, Stage) or resumed.step is not Step.CHOOSE_CONTEXT:
             return await self._shown(request, visit, resumed)
+        # The FHIR server is asked between two transactions, so the verb below judges the choice
+        # again.
         within = service.may_open(resumed.person, patient)
         try:
             there = within and await self._exists(visit, resumed, patient, encounter)
@@ -193,8 +198,8 @@ class FrontChannel:
                 ticked=form.many("scope"),
             )
         )
-        known = await self._kit.edge.write(verb, trace=visit.trace)
-        if not known:
+        is_signed_in = await self._kit.edge.write(verb, trace=visit.trace)
+        if not is_signed_in:
             return self._to_signin(visit, manage_url)
         return _see_other(f"{path_of(manage_url)}?done={action}")
 
@@ -230,11 +235,14 @@ class FrontChannel:
     async def _shown(self, request: Request, visit: Visit, progress: Progress) -> Response:
         if isinstance(progress, NeedsLogin):
             step_url = self._step_url(visit, progress.request.id)
+            # Sign-in is never framed (clickjacking), so the person continues in a window of their
+            # own.
             if visit.framed:
                 return pages.window(self._kit, request, progress.tenant, step_url)
             return self._to_signin(visit, step_url)
         if not isinstance(progress, Stage):
             return self._ended(request, progress)
+        # Redirected, so that a reload does not send the form again.
         if request.method == "POST" and progress.step is not Step.CHOOSE_CONTEXT:
             return _see_other(self._step_url(visit, progress.request.id))
         if progress.step is Step.CHOOSE_CONTEXT:
@@ -323,6 +331,8 @@ class FrontChannel:
         tenant = str(request.path_params["tenant"])
         if not _TENANT.fullmatch(tenant):
             raise NotFound("tenant_not_found", "There is no such hospital here.")
+        # Set by the browser and not by scripts. A frame of another site has a session of its own,
+        # in that site's partition.
         framed = request.headers.get("sec-fetch-dest", "") in _FRAMES
         kind = cookies.FRAME_SESSION if framed else cookies.SESSION
         cookie = cookies.read(request, kind, secure=self._kit.urls.is_secure(tenant))
@@ -349,7 +359,11 @@ class FrontChannel:
 
     def _sealed(self, visit: Visit, request_id: str) -> str:
         return vault().seal(
-            REQUEST_PURPOSE, request_id.encode(), nonce=self._kit.ids, bound_to=visit.site.tenant
+            # Sealed for this tenant: an id that was seen elsewhere, or guessed, opens no page.
+            REQUEST_PURPOSE,
+            request_id.encode(),
+            nonce=self._kit.ids,
+            bound_to=visit.site.tenant,
         )
 
     def _opened(self, visit: Visit, sealed: str) -> str:
@@ -370,4 +384,6 @@ def _unknown_request() -> NoReturn:
 
 
 def _see_other(url: str) -> Response:
+    # 303, never 307 or 308: those would send the form, with a password or a consent, on to the app
+    # (RFC 9700 section 4.12).
     return RedirectResponse(url, 303, headers={"cache-control": "no-store", "referrer-policy": "no-referrer"})

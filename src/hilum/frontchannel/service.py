@@ -90,12 +90,18 @@ def begin(
 
     ``recorded``: a refusal is recorded by itself; False if its address has had so many lately that they are only counted.
     """
+    # Whoever begins a request removes up to a hundred that expired, so strangers cannot make the
+    # table grow for long.
     purge(ctx)
     client_id = parameters.get("client_id")
     client = clients.find_client(ctx, ClientId(client_id)) if client_id else None
     parties = flow.load_parties(ctx, site, client) if client is not None else None
     judged = policy.validate_request(
-        parameters, client if parties is not None else None, fhir_base=site.fhir_base, now=ctx.now
+        # At a hospital that is closed or does not exist every client is unknown.
+        parameters,
+        client if parties is not None else None,
+        fhir_base=site.fhir_base,
+        now=ctx.now,
     )
     match judged:
         case DisplayedError():
@@ -120,6 +126,8 @@ def _keep(ctx: Context, site: Site, parties: Parties, valid: ValidRequest) -> St
     request_id = ctx.ids.new("azr")
     sealed = ""
     if valid.launch:
+        # Stored sealed: the handle is a credential until it is taken, and only digests of it are
+        # kept elsewhere.
         sealed = vault().seal(LAUNCH_PURPOSE, valid.launch.encode(), nonce=ctx.ids, bound_to=request_id)
     request = AuthorizationRequest(
         id=request_id,
@@ -280,6 +288,8 @@ def decide(ctx: Context, site: Site, request_id: str, cookie: str, answer: Answe
     fault = "" if policy.is_useful(granted) else "nothing was granted"
     if fault := fault or policy.context_refusal(granted, patient=patient):
         if progress.step is Step.CONSENT:
+            # Before the refusal, which commits it: whoever unticks everything and presses Allow has
+            # declined, and earlier tokens must not read on (ADR 30).
             _withhold(ctx, site, progress, answer.ticked)
         return flow.refuse(
             ctx, site, progress.request, AuthorizeError.ACCESS_DENIED, code="nothing_granted", detail=fault
@@ -308,6 +318,8 @@ def consented(offered: tuple[Scope, ...], ticked: Iterable[str], person: Person)
     """Return the scopes that the ticks of a consent page grant, never more than was offered (C68)."""
     texts = tuple(smart.render(scope) for scope in offered)
     kept = consent_policy.apply_ticks(texts, tuple(ticked), by=by_of(person))
+    # What was ticked comes from the browser; this keeps a changed form within what the page
+    # offered.
     return smart.intersect(smart.known(kept), offered)
 
 
@@ -324,6 +336,7 @@ def _issue(
     standing: AuthorizationId | None,
 ) -> Issued | DisplayedError:
     request, person = stage.request, stage.person
+    # First, and in one statement: of two windows that answer at one moment, one gets a code.
     if not store.finish_request(ctx.tx, request.id, ctx.now):
         return DisplayedError("request_finished", "This authorization request has been answered already.")
     patient, encounter = policy.disclosed_context(granted, request.patient, request.encounter)
@@ -369,6 +382,8 @@ def _issue(
         hash=flow.digest(secret),
         redirect_uri=request.redirect_uri,
         code_challenge=request.code_challenge,
+        # The family gets its id with the code and not with its first token, so that a replay can
+        # end it in any case.
         family=FamilyId(ctx.ids.new("fam")),
         grant=grant,
         auth_time=stage.session.created_at,
@@ -432,6 +447,8 @@ def _why_not_redeemed(ctx: Context, fingerprint: bytes, client: Client, tenant: 
     if code is None:
         return "There is no such code."
     own = code.grant.client == client.id and code.grant.tenant == tenant
+    # Another client's attempt does not end the tokens: a leaked code must not be a means against
+    # its owner (ADR 8).
     if own:
         tokens.revoke_family(ctx, code.family, because="code_replayed")
     event = Event(
@@ -520,6 +537,7 @@ def _signed_in(ctx: Context, site: Site, cookie: str) -> tuple[Tenant, Person] |
 
 def _own_authorization(ctx: Context, site: Site, person: Person, authorization: str) -> Authorization:
     listed = consent.list_for_person(ctx, site.tenant, person.id)
+    # Looked for among their own only, so that an id of another person's agreement is unknown here.
     own = next((each for each in listed if each.id == authorization), None)
     if own is None:
         raise NotFound("authorization_not_found", "This app is not connected.")

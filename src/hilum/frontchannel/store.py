@@ -71,6 +71,8 @@ authorization_code = Table(
     Column("used_at", Instant),
 )
 
+# Judged and used up in one statement. Expiry is not part of it: an expired code is used up too, so
+# that a second try is a replay.
 _REDEEM = PreparedStatement(
     update(authorization_code)
     .where(
@@ -106,6 +108,8 @@ def find_request(tx: Connection, tenant: TenantId, request_id: str) -> Authoriza
 def bind_request(tx: Connection, request_id: str, session: SessionId, person: PersonId) -> bool:
     """Bind a request to a session, unless it is bound to another person; return whether it is this person's now."""
     table = authorization_request
+    # By person, not by session: signing in again, as prompt=login asks for, must not end the
+    # request.
     free = (table.c.person == "") | (table.c.person == person)
     done = tx.execute(
         update(table)

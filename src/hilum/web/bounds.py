@@ -175,8 +175,8 @@ class Body:
                 raise self._too_large()
             self._admission.body_begins(self._source)
             self._counted, self._began = True, loop.time()
-        # Each byte earns time. A sender that trickles runs out of it, at the latest at the
-        # deadline, which a steady minimum rate could otherwise stretch without an end.
+        # Each byte earns time, and a sender that trickles runs out of it. The deadline also ends what
+        # keeps to the minimum rate.
         until = self._began + min(BODY_DEADLINE_S, BODY_GRACE_S + self._seen / BODY_RATE_BOUND)
         try:
             async with asyncio.timeout_at(until):
