@@ -61,6 +61,7 @@ def origins(ctx: Context, tenant: TenantId) -> frozenset[str]:
 
 def switches(ctx: Context) -> SwitchIndex:
     """Return the switches and the ends of full stops. They do not depend on when they were read: ``now`` is applied to them later."""
+    # Followed and not cached whole: after each switch only what changed is read.
     return current_facts(ctx, SWITCHES, controls.switch_facts)
 
 

@@ -107,6 +107,8 @@ def read(authorization: str, form: Parameters) -> Presented:
         refuse_client("The Authorization header must use the Basic scheme.")
     asserted = bool(form.get("client_assertion") or form.get("client_assertion_type"))
     methods = basic + asserted + bool(form.get("client_secret"))
+    # RFC 6749 section 2.3. With two, one layer could check the one and another layer trust the
+    # other.
     if methods > 1:
         refuse_client("The request uses more than one client authentication method.")
     if basic:
@@ -140,6 +142,7 @@ def _read_assertion(form: Parameters) -> Presented:
     if form.get("client_assertion_type") != ASSERTION_TYPE:
         refuse_client(f"client_assertion_type must be {ASSERTION_TYPE}.")
     _, claims = decode_unverified(assertion)
+    # Not verified yet: it says only whose keys to verify with.
     issuer = claims.get("iss")
     return Presented(
         Method.ASSERTION, ClientId(issuer if isinstance(issuer, str) else ""), assertion=assertion
@@ -172,6 +175,8 @@ def judge_header(header: Mapping[str, Any], client: Client) -> str:
     Source: SMART App Launch 2.2, client-confidential-asymmetric#authenticating-to-the-token-endpoint.
     """
     algorithm = header.get("alg")
+    # A closed list, each with its key type: neither none, nor HS256 with the public key as its
+    # secret.
     if not isinstance(algorithm, str) or algorithm not in ALGORITHMS:
         refuse_client("The client assertion must be signed with RS384 or ES384 (alg).")
     kid = header.get("kid")
@@ -198,6 +203,7 @@ def judge_claims(
     """
     if claims.get("iss") != client or claims.get("sub") != client:
         refuse_client("iss and sub of the client assertion must both be the client id.")
+    # An assertion that another server received must not work here.
     if not _is_for_this_server(claims.get("aud"), audiences, issuer):
         refuse_client(
             "aud of the client assertion must be the token URL of this server, and no other server's."
@@ -269,6 +275,8 @@ def keys_for(jwks: Mapping[str, Any], kid: str, algorithm: str) -> list[dict[str
     kty, curve = ALGORITHMS[algorithm]
     keys = jwks.get("keys")
     matching = [
+        # Nothing else of what a host publishes reaches the JOSE library: no private member, no
+        # certificate, no operation.
         {name: key.get(name) for name in _PUBLIC_MEMBERS[kty]}
         for key in (keys if isinstance(keys, list) else [])
         if isinstance(key, dict)
@@ -279,6 +287,7 @@ def keys_for(jwks: Mapping[str, Any], kid: str, algorithm: str) -> list[dict[str
         and key.get("alg", algorithm) == algorithm
         and (not isinstance(key.get("key_ops"), list) or "verify" in key["key_ops"])
     ]
+    # Each key that is tried costs a signature check on the event loop.
     return matching[:KEYS_TRIED]
 
 

@@ -44,10 +44,13 @@ def _may_see(client: Client, owner: ClientId) -> bool:
 
 
 def _of_access(ctx: Context, site: Site, client: Client, token: AccessToken) -> dict[str, Any]:
+    # Not yours is answered as not active (RFC 7662 section 4): otherwise any client could find out
+    # whether a token that it found is valid.
     if token.tenant != site.tenant or not _may_see(client, token.client):
         return INACTIVE
     if tokens_policy.require_proof(token, "") is not None:
         return INACTIVE
+    # As the gateway judges it: whatever was not granted for offline use ends with its session.
     online = "offline_access" not in token.scopes
     state = service.load_state(ctx, site, token, issued_at=token.issued_at, online=online)
     if policy.grant_fault(state, token, now=ctx.now) is not None:

@@ -65,6 +65,7 @@ def life_of(headers: dict[str, str]) -> timedelta:
     if match := _MAX_AGE.search(control):
         age = headers.get("age", "0")
         spent = int(age[:10]) if age.isascii() and age.isdigit() else 0
+        # A host that allows a year still has a withdrawn key forgotten here within the hour.
         return max(timedelta(0), min(timedelta(seconds=int(match[1]) - spent), LONGEST_LIFE))
     return DEFAULT_LIFE
 
@@ -93,6 +94,7 @@ class KeySets:
     async def get(self, url: str, kid: str) -> KeySet:
         """Return the set at ``url``; fetch it again if a fresh one lacks the ``kid``. Raises Unavailable."""
         entry = self._entries.setdefault(url, _Entry())
+        # One fetch of a URL at a time; the others wait for it and use what it brought.
         async with entry.lock:
             now = self._clock.monotonic()
             if now - entry.window_began >= WINDOW.total_seconds():
@@ -111,6 +113,7 @@ class KeySets:
             raise Unavailable(
                 "jwks_asked_too_often", "The client's jwks_uri was fetched too often; try again in a minute."
             )
+        # Counted before the request: a host that never answers must not be asked without a bound.
         entry.fetches += 1
         answer = await self._fetcher.get(url, accept="application/jwk-set+json, application/json")
         jwks = read_set(answer)
@@ -123,6 +126,8 @@ class KeySets:
         replaced = []
         for key in entry.jwks["keys"]:
             name, material = (str(key.get("kid")), str(key.get("kty"))), thumbprint(key)
+            # Other material under the same kid may be a takeover of the host: it becomes a security
+            # event (C11).
             if entry.materials.get(name, material) != material:
                 replaced.append(name[0])
             entry.materials.pop(name, None)

@@ -113,6 +113,8 @@ def check_form(form: Parameters) -> None:
 
 def judge_grant_type(client: Client, grant_type: GrantType) -> None:
     """Refuse a grant type that the client may not use. Raises NotPermitted(unauthorized_client)."""
+    # Whoever is registered for codes may refresh what they obtained: without a list, RFC 7591
+    # section 2 means authorization_code alone.
     via = GrantType.CODE if grant_type is GrantType.REFRESH else grant_type
     registered = client.type in PLATFORM_PEERS or {via, grant_type} & set(client.grant_types)
     if grant_type not in GRANTS_OF[client.type] or not registered:
@@ -146,6 +148,7 @@ def fewer_scopes(asked: str, held: tuple[str, ...]) -> tuple[str, ...]:
         return held
     scopes = asked_scopes(asked)
     texts = tuple(smart.render(scope) for scope in scopes)
+    # Compared by what they cover: patient/Observation.r is fewer than patient/Observation.rs.
     if not scopes or not smart.all_covered(texts, held):
         raise Invalid(
             TokenError.INVALID_SCOPE, "A refresh may request fewer scopes than were granted, but not more."
@@ -163,6 +166,8 @@ def backend_scopes(asked: str, client: Client, allowed: tuple[str, ...]) -> tupl
     if not scopes:
         raise Invalid(TokenError.INVALID_SCOPE, "scope is missing, or contains no known scope.")
     if client.type is ClientType.EHR:
+        # An EHR never gets clinical scopes: it launches apps, and does not read through the
+        # gateway.
         granted: tuple[Scope, ...] = tuple(scope for scope in scopes if scope == EHR_SCOPE)
     else:
         if any(isinstance(scope, ClinicalScope) and scope.prefix is not Prefix.SYSTEM for scope in scopes):
@@ -203,6 +208,8 @@ def grant_fault(state: GrantState, grant: Grant | AccessToken, *, now: datetime)
     person = state.person
     if person is not None and person.role != grant.role:
         return Reason.ROLE_NOT_ALLOWED
+    # An access token holds its charts as they were at its issue. A grant is narrowed instead, by
+    # _charts_now, when it is refreshed.
     if isinstance(grant, AccessToken) and charts_kept(grant, person) != grant.person_patients:
         return Reason.TOKEN_REVOKED
     return _authorization_fault(state, grant, now)
@@ -339,6 +346,7 @@ def unstopped(
     scopes: tuple[str, ...], stops: SwitchIndex, *, now: datetime, issued_at: datetime | None
 ) -> tuple[str, ...]:
     """Remove the scopes that full stops on scopes and resource types cover. A wildcard that loses a type becomes the remaining types."""
+    # Nearly always: there is no switch on a scope or a type.
     if not stops.kinds:
         return scopes
     kept: list[str] = []

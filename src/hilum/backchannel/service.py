@@ -110,6 +110,8 @@ def _authenticate(ctx: Context, site: Site, caller: Caller) -> Client:
     if presented.method is Method.ASSERTION:
         _use_assertion(ctx, client, caller)
     facts = cached_facts.client_facts(ctx, client.id)
+    # A hospital's own EHR or resource server authenticates at that hospital only, and is unknown at
+    # any other.
     if facts is None or facts.tenant not in {None, site.tenant}:
         client_auth.refuse_client("There is no such client here, or its registration has expired.")
     return client
@@ -120,6 +122,7 @@ def _use_assertion(ctx: Context, client: Client, caller: Caller) -> None:
     # The edge verified with a cached registration; if its keys changed since, the assertion must be verified again.
     if verified is None or verified.client != client.id or caller.key_source != key_source(client):
         client_auth.refuse_client("The client assertion is not signed by a registered key of the client.")
+    # Last: only a verified assertion may use a jti up, or strangers could spend a client's.
     if not tokens.record_jti(ctx, client.id, verified.jti, verified.expires_at):
         client_auth.refuse_client("The client assertion was used before; send a new jti with each request.")
 
@@ -155,6 +158,8 @@ def exchange(ctx: Context, site: Site, caller: Caller, request: TokenRequest) ->
 
 
 def _by_code(ctx: Context, site: Site, client: Client, request: TokenRequest) -> dict[str, Any]:
+    # First of all. The code is used up before anything else is judged, so that a wrong verifier or
+    # a stop leaves nothing to try again (ADR 8).
     code = frontchannel.redeem_code(
         ctx,
         request.code,
@@ -194,6 +199,8 @@ def _by_refresh(ctx: Context, site: Site, client: Client, request: TokenRequest)
         tokens.redeem_refresh(ctx, presented, client=client.id, tenant=site.tenant)
         raise refuse_grant("The refresh token is not valid for this client.")
     online = not held.offline
+    # The opposite order of a code: everything that can refuse comes before the token is used up, so
+    # that a client that asked for too much can ask again.
     state = load_state(ctx, site, held.grant, issued_at=held.issued_at, online=online, issuing=True)
     if state.session_over:
         tokens.redeem_refresh(ctx, presented, client=client.id, tenant=site.tenant, online_ended=True)
@@ -274,6 +281,8 @@ def load_state(
     ``issued_at``: when the code or token was issued. ``issuing``: tokens will be stored in this transaction, so the authorization is
     locked against changes until it commits.
     """
+    # On PostgreSQL a narrowing at this instant would not see the token that is about to be stored,
+    # nor this transaction the narrowing. With the row held, one waits for the other.
     find = consent.hold_authorization if issuing else consent.find_authorization
     person = cached_facts.find_person(ctx, grant.person) if grant.person else None
     active = person is not None and person.active and person.tenant == grant.tenant
@@ -299,6 +308,7 @@ def _is_session_over(ctx: Context, grant: Grant | AccessToken) -> bool:
     """Check whether the EHR's session, or without a launch the browser's, has ended (C36)."""
     if not grant.person:
         return False
+    # A launch's tokens end with the EHR's session, not with the browser's cookie (C36).
     if grant.launch:
         launch = find_launch(ctx, grant)
         return launch is None or launch.ended_at is not None

@@ -1,5 +1,10 @@
 """The edge of the back channel: parse and verify the client's assertion, run one verb in a transaction, render the response.
 
+A token request, in order: 1 the form, bounded; 2 the client that it names, or 429 after too many failures of the pair of client and
+address; 3 an assertion's header, key set, claims and signature, which may need the network and so come before the transaction; 4 one
+transaction, again if it conflicts: the client's secret or the assertion's ``jti``, the grant type, and the grant (``service.exchange``);
+5 the response, never cached, with CORS headers. A refusal is recorded, or counted, in the transaction in which it was decided.
+
 Source: RFC 6749 sections 3.2, 5.1 and 5.2; RFC 7009 section 2; RFC 7662 section 2; Fetch standard (CORS).
 """
 
@@ -49,6 +54,7 @@ CLIENTS_KEPT_S = 2.0
 CLIENTS_BOUND = 10_000
 RETRY_AFTER_S = 2
 STOPPED_RETRY_AFTER_S = 60
+# RFC 6749 section 5.1.
 NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 NOBODY = Presented(Method.NONE, ClientId(""))
 _TENANT = re.compile(r"[a-z0-9-]{1,32}")
@@ -149,6 +155,7 @@ class BackChannel:
         caller = Caller(NOBODY, recorded=recorded)
         try:
             presented = client_auth.read(request.headers.get("authorization", ""), form)
+            # Before any signature is verified, which is what a flood would cost.
             if wait_s := self._failures.wait_s(presented.client, trace.source):
                 await self._count(Caller(presented, recorded=False), site.tenant, trace.source)
                 raise TooManyFailures(wait_s)
@@ -168,6 +175,8 @@ class BackChannel:
             client_auth.refuse_client("There is no such client here, or its registration has expired.")
         client_auth.judge_method(client, presented)
         header, _ = client_auth.decode_unverified(presented.assertion)
+        # Before the fetch: a stranger must not make us fetch a client's keys for an assertion that
+        # would be refused anyway.
         kid = client_auth.judge_header(header, client)
         jwks, replaced = await self._keys(client, kid)
         now = self._kit.clock.now()
@@ -197,6 +206,7 @@ class BackChannel:
         return keyset.jwks, keyset.replaced
 
     async def _refused(self, site: Site, caller: Caller, refusal: NotPermitted, trace: Trace) -> None:
+        # The cached registration may be the reason: the next attempt reads it again.
         self._clients.pop((site.tenant, caller.presented.client), None)
         await self._count(caller, site.tenant, trace.source)
         if caller.recorded:
@@ -220,6 +230,7 @@ class BackChannel:
             result = await self._write(verb, trace)
         except (NotPermitted, Invalid) as refusal:
             await self._count(caller, TenantId(request.path_params["tenant"]), trace.source)
+            # Guessed secrets, codes and refresh tokens; a wrong scope is an honest mistake.
             if refusal.code in {TokenError.INVALID_CLIENT, TokenError.INVALID_GRANT}:
                 self._failures.failed(*pair)
             if refusal.code == TokenError.INVALID_CLIENT:
@@ -284,6 +295,7 @@ class BackChannel:
             client: Client | None = await self._kit.edge.read(find, trace=trace_of(request))
         except HilumError:
             client = None
+        # A refused client has its answer read by scripts too, or an app could not show why.
         allowed = await self._origins_at(tenant) if client is None else frozenset(client.origins)
         if origin in allowed:
             headers |= {
@@ -329,6 +341,8 @@ def _render(error: HilumError, *, basic: bool) -> tuple[int, dict[str, Any], dic
         status, code, headers = 503, "temporarily_unavailable", {"Retry-After": str(RETRY_AFTER_S)}
     elif isinstance(error, NotFound):
         status, code = 404, TokenError.INVALID_REQUEST
+    # Registration under a stop of the tenant or the platform: a client must not be ready when the
+    # stop ends.
     elif error.code == Reason.SWITCH_ENGAGED:
         status, code, headers = 503, "temporarily_unavailable", {"Retry-After": str(STOPPED_RETRY_AFTER_S)}
     elif error.code == "too_many_clients":

@@ -180,8 +180,8 @@ def revoke_family(ctx: Context, family: FamilyId, *, because: str = "revoked") -
     """Revoke everything that was or will be issued from one code; return whether its family was active."""
     ended = _revoke_families(ctx, store.of_family(family), because)
     if not ended:
-        # The family need not exist yet: of two redemptions of a code the loser may get here before
-        # the winner's first token. touch_family then finds the barred row.
+        # Revoked before its first token: it gets a row that is revoked already, which touch_family
+        # refuses. The order in which two transactions arrive must not matter.
         store.bar_family(ctx.tx, family, because=because, now=ctx.now)
     _record_revocation(ctx, ended, because, family=family)
     return bool(ended)
