@@ -124,6 +124,8 @@ def launch_uri_fault(asked: str, client: Client) -> str:
         return "" if client.launch_uri else "launch_url_needed"
     if asked == client.launch_uri:
         return ""
+    # By origin: dynamic registration has no launch URL, and a chart may open an app at a page of
+    # its own.
     registered = {_origin(uri) for uri in (*client.redirect_uris, client.launch_uri)}
     origin = _origin(asked)
     if not origin or "#" in asked or "@" in asked or origin not in registered:
@@ -148,6 +150,7 @@ def app_address(launch_uri: str, iss: str, handle: str) -> str:
 
     Source: SMART App Launch 2.2, app-launch#step-2-launch.
     """
+    # A registered launch URL may have a query already.
     separator = "&" if "?" in launch_uri else "?"
     return launch_uri + separator + urlencode({"iss": iss, "launch": handle})
 

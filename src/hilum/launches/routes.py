@@ -183,9 +183,12 @@ class _Handlers:
             lambda ctx: service.use_open_token(ctx, tenant, token), trace=trace_of(request)
         )
         address = policy.app_address(begun.launch_uri, self._kit.urls.fhir_base(tenant), begun.handle)
+        # The address that is left holds a one-time secret; the app must not get it as a referrer.
         headers = {"cache-control": "no-store", "referrer-policy": "no-referrer"}
         response = RedirectResponse(address, 303, headers)
         secure = self._kit.urls.is_secure(tenant)
+        # Both: whether the EHR opens a window or a frame is not known here, and only a partitioned
+        # cookie reaches a frame.
         for cookie in (cookies.SESSION, cookies.FRAME_SESSION):
             cookies.put(response, cookie, begun.cookie, secure=secure)
         return response

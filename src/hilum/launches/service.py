@@ -1,4 +1,16 @@
-"""Launch contexts: opened by an EHR, taken once by an app, moved and ended with the EHR's session."""
+"""Launch contexts: opened by an EHR, taken once by an app, moved and ended with the EHR's session.
+
+A launch, in order:
+
+1. ``open_launch``: the EHR names client, person and chart, and gets a handle for the app and ``open_url`` for the browser.
+2. ``use_open_token``: the browser opens ``open_url`` within a minute, once; it gets the session of the person for whom the EHR vouches,
+   and goes on to the app with ``iss`` and the handle.
+3. ``take``: the app sends the browser to authorize with the handle, which its client and that person can take once, within five minutes.
+4. ``move``: the EHR opens another chart; tokens of the earlier one are refused until the app is launched again.
+5. ``end``: the EHR's session ends, and with it the browser's session and every token without ``offline_access``.
+
+Each step is judged by the standing of the app and the person at that moment. A stop between two steps refuses the next one.
+"""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -125,6 +137,7 @@ def use_open_token(ctx: Context, tenant: TenantId, open_token: str) -> BegunLaun
         standing.read(ctx, tenant, found.client, person, issued_at=found.created_at),
         "launches.launch.begin",
     )
+    # After the standing was judged: a refusal commits, and must not leave a session behind.
     session, cookie = signin.begin_session(ctx, person, Method.EHR)
     store.set_session(ctx.tx, found.id, session.id)
     audit.record(ctx, _event(found, "launches.launch.begin", session=session.id))
@@ -153,8 +166,11 @@ def take(ctx: Context, handle: str, judged: Standing) -> Launch:
     by = judged.acting
     digest = _digest(handle) if policy.looks_like_secret(handle) else b""
     if digest:
+        # One statement, so that of two authorize requests with one handle one gets the chart.
         found = store.take(ctx.tx, digest, client=by.client, tenant=by.tenant, person=by.person, now=ctx.now)
         if found is not None:
+            # As of the moment of its opening: a launch from before a full stop stays dead after it.
+            # It is used up all the same.
             _require_standing(ctx, found, replace(judged, issued_at=found.created_at), "launches.launch.take")
             audit.record(ctx, _event(found, "launches.launch.take"))
             return found
@@ -163,6 +179,8 @@ def take(ctx: Context, handle: str, judged: Standing) -> Launch:
         raise NotFound("launch_unknown", "There is no such launch.")
     reason = _take_fault(ctx, launch, by)
     foreign = reason.startswith("foreign_")
+    # Whoever holds the handle is not whom it was opened for, so it has leaked, and its owner must
+    # open another.
     if foreign:
         _end(ctx, launch)
     refused = _event(
@@ -206,38 +224,40 @@ def move(ctx: Context, launch_id: LaunchId, patient: str | None, encounter: str 
     A move to another patient invalidates the grants made for the previous one until the app is launched again (C35). Before the launch
     is taken there are no grants, so it opens on the new chart. Raises NotFound, Invalid, NotPermitted.
     """
-    known = _own(ctx, launch_id, "launches.launch.move")
-    person = identity.find_person(ctx, known.person)
-    after = known.patient if patient is None else patient
-    kept = known.encounter if after == known.patient else ""
+    launch = _own(ctx, launch_id, "launches.launch.move")
+    person = identity.find_person(ctx, launch.person)
+    after = launch.patient if patient is None else patient
+    kept = launch.encounter if after == launch.patient else ""
     visit = kept if encounter is None else encounter
     if faults := policy.move_faults(person, after, visit):
         raise Invalid("launch_invalid", "The chart cannot move there.", fields=faults)
-    away = known.used_at is not None and after != known.patient
-    moved_at = ctx.now if away else known.moved_at
-    moved = store.move(ctx.tx, known.id, patient=after, encounter=visit, moved_at=moved_at)
+    # Before it was taken there are no tokens of the earlier chart.
+    away = launch.used_at is not None and after != launch.patient
+    moved_at = ctx.now if away else launch.moved_at
+    moved = store.move(ctx.tx, launch.id, patient=after, encounter=visit, moved_at=moved_at)
     if moved is None:
         raise NotFound("launch_ended", "This launch has ended.")
     if away:
-        ctx.advance_epoch(LAUNCHES, f"moved/{known.id}")
+        ctx.advance_epoch(LAUNCHES, f"moved/{launch.id}")
     audit.record(ctx, _event(moved, "launches.launch.move", stale=away))
     return moved
 
 
 def end(ctx: Context, launch_id: LaunchId) -> None:
     """End a launch and the session it created. Tokens with ``offline_access`` stay valid, all others are revoked (C36). Idempotent."""
-    known = _own(ctx, launch_id, "launches.launch.end")
-    if _end(ctx, known):
-        audit.record(ctx, _event(known, "launches.launch.end"))
+    launch = _own(ctx, launch_id, "launches.launch.end")
+    if _end(ctx, launch):
+        audit.record(ctx, _event(launch, "launches.launch.end"))
 
 
-def _end(ctx: Context, known: Launch) -> bool:
-    if not store.end(ctx.tx, known.id, ctx.now):
+def _end(ctx: Context, launch: Launch) -> bool:
+    # Only the first caller goes on, so that tokens are revoked and facts announced once.
+    if not store.end(ctx.tx, launch.id, ctx.now):
         return False
-    tokens.revoke_launch(ctx, known.id)
-    if known.session:
-        signin.end_session(ctx, known.session)
-    ctx.advance_epoch(LAUNCHES, f"ended/{known.id}")
+    tokens.revoke_launch(ctx, launch.id)
+    if launch.session:
+        signin.end_session(ctx, launch.session)
+    ctx.advance_epoch(LAUNCHES, f"ended/{launch.id}")
     return True
 
 
@@ -310,6 +330,7 @@ def _ehr_tenant(ctx: Context, action: str) -> TenantId:
 def _own(ctx: Context, launch_id: LaunchId, action: str) -> Launch:
     tenant = _ehr_tenant(ctx, action)
     found = store.find(ctx.tx, launch_id)
+    # Another EHR's launch is answered as unknown, so that ids cannot be tried out.
     if found is None or found.tenant != tenant or found.opened_by != ctx.actor.id:
         facts = {"launch": launch_id[:64]}
         audit.record(

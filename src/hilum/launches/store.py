@@ -57,6 +57,7 @@ launch = Table(
     Column("session", String(64), nullable=False),
 )
 
+# Partial: what the purge looks for. A taken launch that never ended is kept, since tokens may hang on it.
 _OVER = or_(launch.c.ended_at.is_not(None), launch.c.used_at.is_(None))
 Index("ix_launch_over", launch.c.created_at, sqlite_where=_OVER, postgresql_where=_OVER)
 
