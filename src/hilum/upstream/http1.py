@@ -22,7 +22,7 @@ _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\r\n\0]*)?")
 _FRAMING = frozenset({"connection", "content-encoding", "content-length", "transfer-encoding"})
 _EMPTY = frozenset({204, 304})
 Step = Callable[[], bool]
-"""Reads on; returns whether the next step may go on at once."""
+"""Reads more; returns whether the next step can run at once."""
 
 
 class Malformed(Exception):
@@ -34,16 +34,17 @@ class TooLarge(Exception):
 
 
 class AnswerReader:
-    """Reads one answer. ``feed`` and ``end`` return whether it is whole; then ``status``, ``headers`` and ``body`` hold.
+    """Reads one answer. ``feed`` and ``end`` return whether it is complete; then ``status``, ``headers`` and ``body`` are set.
 
-    ``keep`` names the headers that are kept, in lower case; of a doubled one the first counts. ``bound`` is that of the body.
+    ``keep`` lists the headers that are kept, in lower case; of a repeated one the first counts. ``bound`` limits the body.
     """
 
     __slots__ = ("_at", "_bound", "_buffer", "_chunks", "_interim", "_keep", "_left", "_parts", "_size", "_step", "headers", "keep_alive", "status")  # fmt: skip
 
     def __init__(self, keep: Collection[str], bound: int) -> None:
         self._keep, self._bound = keep, bound
-        # what is unread begins at ``_at``: cutting it off chunk by chunk would copy the rest each time
+        # What is unread begins at ``_at``. Cutting off each chunk would copy the rest of the buffer: quadratic
+        # time for a server that sends chunks of one byte, and so a worker held up for every tenant.
         self._buffer, self._at = b"", 0
         self._parts: list[bytes] = []
         self._size = self._left = self._interim = self._chunks = 0
@@ -66,7 +67,7 @@ class AnswerReader:
         return self._is_whole()
 
     def end(self) -> bool:
-        """Note that the connection ended, which is the end of a body without a length."""
+        """Record that the connection ended, which ends a body without a length."""
         if self._step == self._read_to_the_end:
             self._step = self._stop
         return self._is_whole()
@@ -92,11 +93,14 @@ class AnswerReader:
         if status < 200:
             self._interim += 1
             self.headers.clear()  # they are not the answer's
+            # 101 hands the connection over to another protocol, and nobody asked for one.
             if status == 101 or self._interim > INTERIM_BOUND:
                 raise Malformed("an interim answer that was not asked for")
             return True
         self.status = status
         options = {option.strip() for option in fields.get("connection", "").lower().split(",")}
+        # RFC 9112 section 9.3: HTTP/1.1 stays open unless told otherwise, HTTP/1.0 closes unless
+        # told otherwise.
         self.keep_alive = "close" not in options and (found[1] == b"1" or "keep-alive" in options)
         self._step = self._framed(fields, is_old=found[1] == b"0")
         return True
@@ -111,6 +115,7 @@ class AnswerReader:
             name = found[1].decode().lower()
             if name in _FRAMING:
                 value = found[2].strip(b" \t").decode("latin-1")
+                # Joined, never overwritten: a second length that differs must be seen.
                 framing[name] = f"{framing[name]},{value}" if name in framing else value
             elif name in self._keep:
                 self.headers.setdefault(name, found[2].strip(b" \t").decode("latin-1"))
@@ -121,12 +126,17 @@ class AnswerReader:
         if fields.get("content-encoding", "identity").lower() != "identity":
             raise Malformed("a content coding that was not asked for")
         coding, length = fields.get("transfer-encoding"), fields.get("content-length")
+        # RFC 9112 section 6.3: with both a length and a coding, two readers can see the end of the
+        # answer in two places, and what lies between becomes the answer to the next request, which
+        # may be another app's.
         if coding is not None and (coding.lower() != "chunked" or length is not None or is_old):
             raise Malformed("the framing")
         if length is not None:
             length, *others = (part.strip() for part in length.split(","))
+            # RFC 9110 section 8.6: a repeated length is one length only if all are equal.
             if not _LENGTH.fullmatch(length) or any(other != length for other in others):
                 raise Malformed("the length")
+        # These have no body, whatever their headers say.
         if self.status in _EMPTY:
             return self._stop
         if coding is not None:
@@ -144,7 +154,7 @@ class AnswerReader:
             raise TooLarge
 
     def _move(self) -> None:
-        """Move to the body what the buffer holds of it."""
+        """Move the buffered part of the body out of the buffer."""
         part = self._buffer[self._at : self._at + self._left]
         if part:
             self._parts.append(part)
@@ -165,7 +175,7 @@ class AnswerReader:
         return False
 
     def _until(self, mark: bytes, bound: int) -> bytes | None:
-        """Read up to a mark and past it; None where it is still to come."""
+        """Return what comes before a mark, and move past it; None until the mark has arrived."""
         end = self._buffer.find(mark, self._at, self._at + bound + len(mark))
         if end < 0:
             if len(self._buffer) - self._at >= bound + len(mark):

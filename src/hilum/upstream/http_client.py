@@ -1,7 +1,7 @@
 """A keep-alive HTTP/1.1 client for FHIR servers: one request at a time on a connection, idle connections pooled by origin.
 
-What a general client does beside is not needed here: redirects, proxies, cookies, content codings, HTTP/2. Why it is our own:
-ADR 37. Belongs to one event loop.
+It has no redirects, proxies, cookies, content codings and HTTP/2, which the gateway does not need. Why it is our own: ADR 37. Belongs
+to one event loop.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ class NotSent(Exception):
 
 
 class Lost(Exception):
-    """The request may have arrived, and its answer did not. ``is_stale``: the connection ended before anything came or time was up."""
+    """The request may have arrived, but its answer did not. ``is_stale``: the connection ended before any of the answer came and before the deadline."""
 
     def __init__(self, reason: str, *, is_stale: bool = False) -> None:
         super().__init__(reason)
@@ -44,7 +44,7 @@ class Lost(Exception):
 
 
 class Origin(NamedTuple):
-    """Where connections of one pool lead."""
+    """The destination of the connections of one pool."""
 
     host: str
     port: int
@@ -62,7 +62,7 @@ class Base:
 
 @lru_cache(maxsize=ORIGINS_KEPT)
 def base_of(url: str) -> Base:
-    """Read a base's URL. Raises ValueError."""
+    """Parse the URL of a base. Raises ValueError."""
     parts = urlsplit(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise ValueError(url)
@@ -93,7 +93,8 @@ class _Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self.reader is None or self.waiter is None or self.waiter.done():
-            self.abort()  # nobody asked for anything
+            # Data that no request asked for would be read as the answer to the next one.
+            self.abort()
             return
         self.begun = True
         try:
@@ -128,6 +129,8 @@ class _Connection(asyncio.Protocol):
         may_stay = False
         try:
             if self.transport is None:
+                # Closed since it was taken from the pool. A read is sent again; a write counts as
+                # unknown, which is the safe side.
                 raise Lost("the connection ended", is_stale=True)
             self.transport.write(sent)
             await self.waiter
@@ -137,6 +140,7 @@ class _Connection(asyncio.Protocol):
         finally:
             timer.cancel()
             self.reader = self.waiter = None
+            # The rest of a broken or late answer would be read as the answer to the next request.
             if not may_stay:
                 self.abort()
         return UpstreamResponse(reader.status, reader.headers, reader.body)
@@ -181,7 +185,7 @@ class HttpClient:
         self._idle.clear()
 
     def _idle_one(self, origin: Origin, now: float) -> _Connection | None:
-        """Return the connection that was used last, if it is still good; the others have waited longer than it."""
+        """Return the idle connection that was used last, if it is still open; close those that are not."""
         idle = self._idle[origin]
         while idle:
             connection = idle.pop()
@@ -213,18 +217,21 @@ class HttpClient:
 
     def _trust(self) -> ssl.SSLContext:
         if self._tls is None:
+            # Verifies the certificate and the host name, against the system's store.
             self._tls = ssl.create_default_context()
             self._tls.set_alpn_protocols(["http/1.1"])
         return self._tls
 
 
 def _written(base: Base, request: UpstreamRequest, fields: tuple[tuple[str, str], ...]) -> bytes:
-    """Write a request. Raises ValueError for what would break its head."""
+    """Return a request as bytes. Raises ValueError for characters that would end a line of its head."""
     target = (
         f"{base.prefix}/{request.target}"
         if request.target[:1] not in {"", "?"}
         else base.prefix + request.target
     )
+    # A line break in a target or a value would begin a header, or a whole request, that an app
+    # wrote.
     if not _TARGET.fullmatch(target):
         raise ValueError("target")
     lines = [f"{request.method} {target or '/'} HTTP/1.1\r\nhost: {base.field}\r\n{_AGENT}"]
@@ -232,6 +239,7 @@ def _written(base: Base, request: UpstreamRequest, fields: tuple[tuple[str, str]
         if not _VALUE.fullmatch(value):
             raise ValueError(name)
         lines.append(f"{name}: {value}\r\n")
+    # RFC 9110 section 8.6: a method that expects a body says that there is none.
     if request.body or request.method in {"POST", "PUT", "PATCH"}:
         lines.append(f"content-length: {len(request.body)}\r\n")
     lines.append("\r\n")

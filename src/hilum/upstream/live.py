@@ -59,7 +59,7 @@ _TAKEN = {name.encode(): name for name in TAKEN_HEADERS}
 class Embedded:
     """A FHIR server in this process. ``base`` is what it writes in absolute addresses, without trailing slash.
 
-    ``peek`` answers a plain GET of a target without waiting, or gives None where it must be asked through ``app``; it never raises.
+    ``peek`` answers a plain GET of a target without waiting, or returns None if ``app`` must be called; it never raises.
     """
 
     app: AsgiApp
@@ -68,7 +68,7 @@ class Embedded:
 
 
 class _Bulkhead:
-    """The places of one tenant, and the bounded line before them."""
+    """The places of one tenant, and the bounded queue for them."""
 
     __slots__ = ("_places", "_waiting")
 
@@ -102,11 +102,11 @@ def seal_credentials(vault: Vault, authorization: str, *, url: str, ids: Ids) ->
 
 
 class Dropped(Unavailable):
-    """The connection ended before any of an answer came, as a pooled one does that the server has closed meanwhile. A read may be repeated."""
+    """The connection ended before any of the answer came, as a pooled one does that the server closed meanwhile. A read may be repeated."""
 
 
 class Upstreams:
-    """The way to every tenant's FHIR server. One per process, used from its event loop only.
+    """Sends requests to every tenant's FHIR server. One per process, used from its event loop only.
 
     ``send`` raises Unavailable: ``upstream_busy`` when the tenant's places are taken, ``upstream_answer_too_large``,
     ``upstream_answer_lost`` when the request had left and no answer came, ``upstream_unavailable`` when it did not leave.
@@ -132,18 +132,20 @@ class Upstreams:
         return tenant.upstream.url.rstrip("/")
 
     def peek(self, tenant: TenantFacts, target: str) -> UpstreamResponse | None:
-        """Read from a server in this process what it can give at once; None: ``send`` must be asked."""
+        """Read from a server in this process what it can return at once; None if ``send`` must be called."""
         if tenant.upstream.kind is not UpstreamKind.EMBEDDED:
             return None
         server = self._embedded(tenant.id)
         return server.peek(target) if server is not None else None
 
     async def send(self, tenant: TenantFacts, request: UpstreamRequest) -> UpstreamResponse:
-        """Send a read or search and return the whole answer, within deadline and bound. What would change data is not sent."""
+        """Send a read or a search and return the whole answer, within deadline and bound. Anything else is a bug, and is not sent."""
         if request.method != "GET" and not (request.method == "POST" and _is_search(request.target)):
             raise AssertionError("a write leaves with the record of its intent only")
         try:
             return await self._send(tenant, request)
+        # Once, and reads only: a server may close a pooled connection at any moment. A write whose
+        # answer is missing may have been done.
         except Dropped:
             return await self._send(tenant, request)
 
@@ -164,6 +166,8 @@ class Upstreams:
             bulkhead = self._bulkheads[tenant.id] = _Bulkhead()
         await bulkhead.enter()
         try:
+            # Last, after the wait for a place: an intent that is older than 8 seconds may be
+            # settled as not done before this write would arrive (ADR 40).
             if intent is not None and not intent.use():
                 raise Unavailable(BUSY, "The write was not sent: its turn came too late. Send it again.")
             return await self._exchange(tenant, request)
@@ -171,7 +175,7 @@ class Upstreams:
             bulkhead.leave()
 
     async def describe(self, tenant: TenantFacts, request: UpstreamRequest) -> UpstreamResponse:
-        """Ask a server about itself, in a place of its own: the caller sees to it that there is one such request at a time."""
+        """Ask a server about itself, outside the tenant's places; the caller makes at most one such request at a time."""
         return await self._exchange(tenant, request)
 
     async def _exchange(self, tenant: TenantFacts, request: UpstreamRequest) -> UpstreamResponse:
@@ -193,6 +197,8 @@ class Upstreams:
 
     async def _over_http(self, tenant: TenantFacts, request: UpstreamRequest) -> UpstreamResponse:
         base = tenant.upstream.url.rstrip("/")
+        # Targets come from apps and from a server's own links; the credentials must never go along
+        # to anywhere else.
         if policy.address(base, request.target) is None:
             raise Unavailable(AWAY, "The request would leave the FHIR server's base.")
         headers = _sent(request.headers)
@@ -214,6 +220,8 @@ class Upstreams:
         found = self._credentials.get(key)
         if found is None:
             try:
+                # Sealed for one host: moving a tenant to another server does not send it the
+                # credentials of the earlier one.
                 found = self._vault.open(PURPOSE, sealed, policy.host_of(base)).decode()
             except Invalid as error:
                 raise Unavailable(AWAY, "The FHIR server's credentials cannot be opened.") from error
@@ -234,7 +242,7 @@ def _sent(headers: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
 
 
 class Resting(Unavailable):
-    """A FHIR server that just failed to say what it can do is not asked again for a while."""
+    """The FHIR server has just failed to return its CapabilityStatement, and is not asked again for a while."""
 
     def __init__(self, cause: Unavailable, retry_after_s: float) -> None:
         super().__init__(cause.code, cause.detail)
@@ -242,9 +250,9 @@ class Resting(Unavailable):
 
 
 class Surfaces:
-    """What each tenant's FHIR server says it can do, asked again once it is old. One per process, used from its event loop only.
+    """The CapabilityStatement of each tenant's FHIR server, read again once it is old. One per process, used from its event loop only.
 
-    Strangers may ask, so it costs the server one request at a time, in no place of the apps', and a failure is remembered too.
+    Unauthenticated callers can cause these reads, so a server gets one at a time, outside the apps' places, and a failure is cached too.
     """
 
     def __init__(self, upstreams: Upstreams, clock: Clock) -> None:
@@ -254,9 +262,9 @@ class Surfaces:
         self._asked: dict[TenantId, tuple[UpstreamRef, asyncio.Task[Surface]]] = {}
 
     async def of(self, tenant: TenantFacts, base: str) -> Surface:
-        """Return a server's CapabilityStatement, with ``base`` in the place of its own; the last one that could be read, if there is one.
+        """Return a server's CapabilityStatement, with ``base`` in place of its own; if it cannot be read now, the last one that was.
 
-        Raises Unavailable: as ``send``, ``upstream_unreadable`` for what is no CapabilityStatement of R4, and Resting soon after either.
+        Raises Unavailable: as ``send``, ``upstream_unreadable`` if the answer is no CapabilityStatement of R4, and Resting soon after either.
         """
         known = _of(tenant, self._known.get(tenant.id))
         at = self._clock.monotonic()
@@ -268,6 +276,7 @@ class Surfaces:
                 return known
             raise Resting(failed[2], failed[1] - at)
         try:
+            # Shielded: whoever hangs up must not cancel the read that others wait for.
             return await asyncio.shield(self._flight(tenant, base, at))
         except Unavailable:
             if known is None:
@@ -275,7 +284,7 @@ class Surfaces:
             return known
 
     def _flight(self, tenant: TenantFacts, base: str, at: float) -> "asyncio.Task[Surface]":
-        """Return the one request that is under way, begun now if there is none."""
+        """Return the read that is under way; start one if there is none."""
         under_way = _of(tenant, self._asked.get(tenant.id))
         if under_way is not None and not under_way.cancelled():
             return under_way
@@ -285,7 +294,7 @@ class Surfaces:
         return task
 
     def _landed(self, tenant: TenantFacts, task: "asyncio.Task[Surface]") -> None:
-        """Remember how a request ended, whoever still waits for it."""
+        """Cache how a read ended, whether or not anybody still waits for it."""
         error = None if task.cancelled() else task.exception()
         if self._asked.get(tenant.id, (None, None))[1] is not task:
             return  # another server took its place
@@ -302,14 +311,14 @@ class Surfaces:
     async def _read(self, tenant: TenantFacts, base: str, at: float) -> Surface:
         response = await self._upstreams.describe(tenant, UpstreamRequest("GET", "metadata", _ASKED))
         if response.status != 200:
-            raise Unavailable(AWAY, "The FHIR server does not say what it can do.")
+            raise Unavailable(AWAY, "The FHIR server did not return a CapabilityStatement.")
         try:
             statement = orjson.loads(policy.relocated(response.body, self._upstreams.base_of(tenant), base))
         except ValueError:
             statement = None
         surface = read_statement(statement, at)
         if surface is None:
-            raise Unavailable(UNREADABLE, "The FHIR server does not say what it can do.")
+            raise Unavailable(UNREADABLE, "The FHIR server did not return a CapabilityStatement.")
         return surface
 
 
@@ -317,7 +326,7 @@ _Kept = TypeVar("_Kept")
 
 
 def _of(tenant: TenantFacts, kept: tuple[UpstreamRef, _Kept] | None) -> _Kept | None:
-    """Return what is kept, if it is of the server that the tenant has now."""
+    """Return what is cached, if it is of the server that the tenant has now."""
     return kept[1] if kept is not None and kept[0] == tenant.upstream else None
 
 
@@ -327,7 +336,7 @@ def _encoded(headers: tuple[tuple[str, str], ...]) -> tuple[tuple[bytes, bytes],
 
 
 async def _call(app: AsgiApp, request: UpstreamRequest) -> UpstreamResponse:
-    """Call an ASGI application in this process. It keeps its own deadlines: nothing but itself would wait for it."""
+    """Call an ASGI application in this process. It has deadlines of its own, so none is set here."""
     path, _, query = request.target.partition("?")
     headers = list(_encoded(request.headers))
     if request.body:
@@ -349,7 +358,7 @@ async def _call(app: AsgiApp, request: UpstreamRequest) -> UpstreamResponse:
     taken = _Taken(request.body)
     await app(scope, taken.receive, taken.send)
     if taken.start is None:
-        raise Unavailable(LOST, "The FHIR server gave no answer.")
+        raise Unavailable(LOST, "The FHIR server ended without an answer.")
     chunks = taken.chunks
     body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
     return response_of(taken.start["status"], taken.start.get("headers", ()), body)
@@ -362,7 +371,7 @@ def response_of(status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes
 
 
 class _Taken:
-    """Both ends of one call: gives the body, takes the answer within its bound."""
+    """Both ends of one call: it passes the body in and collects the answer, within its bound."""
 
     __slots__ = ("body", "chunks", "size", "start")
 

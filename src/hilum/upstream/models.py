@@ -9,18 +9,18 @@ CONNECT_DEADLINE = timedelta(seconds=3)
 IDLE_LIFE = timedelta(seconds=30)
 CONNECTIONS_PER_TENANT = 64
 WAITING_PER_TENANT = 128
-"""Requests that may wait for a connection; past it a tenant's server counts as busy."""
+"""Requests that may wait for a connection; beyond that a tenant's server counts as busy."""
 TARGET_BOUND = 16 * 1024
 CREDENTIALS_KEPT = 10_000
 HEADERS_KEPT = 1_000
 SURFACE_LIFE = timedelta(minutes=5)
 SURFACE_REST = timedelta(seconds=5)
-"""How long a server that failed to say what it can do is not asked again."""
+"""How long a server is not asked again after it failed to return its CapabilityStatement."""
 
 SENT_HEADERS = frozenset({"accept", "content-type", "if-match", "prefer"})
-"""What the gateway may say to a FHIR server. Everything else of a client's headers stays outside."""
+"""The headers that the gateway may send to a FHIR server. Other headers of a client are never passed on."""
 TAKEN_HEADERS = frozenset({"content-type", "etag", "last-modified", "location", "retry-after"})
-"""What a FHIR server's answer may say to the gateway."""
+"""The headers of a FHIR server's answer that the gateway reads."""
 
 
 @dataclass(slots=True)

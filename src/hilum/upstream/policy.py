@@ -1,4 +1,4 @@
-"""Where a request may go, and whose address stands in an answer. Pure."""
+"""Where a request may be sent, and which addresses in an answer are the server's own. Pure."""
 
 from urllib.parse import urlsplit
 
@@ -14,8 +14,12 @@ def address(base: str, target: str) -> str | None:
     if len(target) > TARGET_BOUND or not target.isascii() or not target.isprintable():
         return None
     path, mark, query = target.partition("?")
+    # Each of these makes some parser see another path or host: an absolute path, a scheme, a
+    # fragment, a backslash that is read as a slash.
     if path.startswith("/") or "\\" in target or "#" in target or " " in target or ":" in path:
         return None
+    # Empty segments and dots: a server that resolves them would leave the base, with the tenant's
+    # credentials.
     if any(segment.strip(".") == "" for segment in path.split("/")) and path:
         return None
     return f"{base}/{path}{mark}{query}" if path else f"{base}{mark}{query}"
@@ -37,10 +41,10 @@ def relative_target(base: str, url: str) -> str | None:
 
 
 def page_target(bases: tuple[str, ...], url: str) -> str | None:
-    """Return where a server's own link leads, relative to its base, in whatever spelling; None if below none of the bases.
+    """Return the target of a server's own link, relative to its base, in any spelling; None if it is below none of the bases.
 
-    http and https, letters of either case and default ports are one place: behind a proxy many a server does not know by which scheme
-    it is reached. Another host is another server, until it is named as one of the bases.
+    http and https, upper and lower case and default ports are the same place: behind a proxy many servers do not know the scheme by which
+    they are reached. Another host is another server, unless it is one of the bases.
     """
     for base in bases:
         if (target := relative_target(base, url)) is not None:
@@ -60,14 +64,16 @@ def host_of(url: str) -> str:
 
 
 def relocated(body: bytes, foreign: str, base: str) -> bytes:
-    """Put one base in the place of another in JSON. Raises ValueError where it must be read for that and is none."""
+    """Replace one base by another in JSON. Raises ValueError if the body must be parsed for that and is not JSON."""
     old, new = foreign.encode(), base.encode()
     if old == new or not old:
         return body
+    # JSON may write a slash as \/ or \u002f, in which the base would not be found.
     if b"\\/" in body or b"\\u00" in body:
         body = orjson.dumps(load(body))
     if old not in body:
         return body
+    # With what follows it, so that a base is not found within a longer one: /fhir in /fhir2.
     for end in (b"/", b'"', b"?"):
         body = body.replace(old + end, new + end)
     return body
