@@ -1,7 +1,7 @@
 """Gateway: the enforcement point in front of every tenant's FHIR server.
 
-Owns: the decision (``policy.decide`` and what it stands on), the snapshot of enforcement facts, the narrowing of searches, the
-judging of every resource that comes back, page links, the OperationOutcome of every refusal, ``/metadata`` as apps may see it.
+Owns: the decision (``policy.decide`` and its inputs), the snapshot of enforcement facts, the narrowing of searches, the
+judgement on every resource that comes back, page links, the OperationOutcome of every refusal, ``/metadata`` as apps may see it.
 Must not know: a database (it reads facts through a port), how tokens are made, what the sandbox is.
 Public verbs: ``policy.decide``, ``snapshot.SnapshotKeeper``, ``service.Enforcer.answer``, ``routes.Gateway``.
 Invariants: unknown, missing or stale means no; engaging a switch or removing a scope never turns Deny into Permit; filters only

@@ -30,7 +30,7 @@ from hilum.standing.models import Standing
 from hilum.tokens.models import AccessToken
 
 Stops = Callable[[str, str], bool]
-"""Returns of a scope and a type whether a switch took them out of the grant."""
+"""(scope, resource type) -> whether a switch took it out of the grant."""
 EFFECTIVE_BOUND = 20_000
 REACHES_BOUND = 20_000
 
@@ -52,7 +52,7 @@ Source: SMART App Launch 2.2, scopes-and-launch-context#scopes-for-requesting-fh
 
 @lru_cache(maxsize=EFFECTIVE_BOUND)
 def effective_scopes(granted: tuple[str, ...], *allowed: tuple[str, ...]) -> CompiledScopes:
-    """Granted, as far as each of the others still allows: registered, certified, approved by the tenant."""
+    """Return the granted scopes, narrowed to what each of the others still allows: registered, certified, approved by the tenant."""
     for each in allowed:
         granted = narrow(granted, each)
     return compile_scopes(granted)
@@ -60,7 +60,7 @@ def effective_scopes(granted: tuple[str, ...], *allowed: tuple[str, ...]) -> Com
 
 @cache
 def rights_masks(role: str) -> Mapping[str, int]:
-    """Read a role's rights as masks of scope letters, by type. An unknown role has none."""
+    """Return a role's rights as masks of scope letters, by type. An unknown role has none."""
     return MappingProxyType({type_: mask_of(letters) or 0 for type_, letters in rights_of(role).items()})
 
 
@@ -78,12 +78,14 @@ def access_of(asked: DecisionInput, token: AccessToken, standing: Standing, now:
 
 
 def stops_of(token: AccessToken, index: SwitchIndex, now: datetime, *, writes: bool) -> Stops | None:
-    """Return what says, scope by scope and type by type, whether a switch took it out of a grant; None where no switch names either."""
+    """Return the function that says whether a switch took a scope on a type out of a grant; None if no switch is on a scope or a type."""
     if index.kinds.isdisjoint({TargetKind.SCOPE, TargetKind.RESOURCE_TYPE}):
         return None
 
     def stopped(text: str, type_: str) -> bool:
         subject = Subject(resource_type=type_, scopes=(text,))
+        # Also what was issued before such a stop ended: the end of a full stop revives nothing (ADR
+        # 6).
         if controls.stopped_by(index, subject, now=now, issued_at=token.issued_at) is not None:
             return True
         return writes and controls.read_only(index, subject, now) is not None
@@ -101,7 +103,7 @@ def effective_access(
 
 
 def holds(access: EffectiveAccess, type_: str, *special: str) -> bool:
-    """Return whether the grant has all these scopes, which are for no type, and no switch took one out."""
+    """Check whether the grant has all of these scopes without a type (``openid``, ``fhirUser``, ``offline_access``), none of them stopped."""
     stopped = access.stopped
     return access.scopes.special >= {*special} and not (stopped and any(stopped(s, type_) for s in special))
 
@@ -128,6 +130,7 @@ def grant_rules(access: EffectiveAccess, type_: str, letters: int) -> tuple[Gran
     known = access.found.get((type_, letters))
     if known is None:
         known = _grant_rules(access, type_, letters)
+        # Only types of the table: the caller chooses the type, and must not fill the cache.
         if rule_of(type_) is not None:
             access.found[type_, letters] = known
     return known
@@ -156,9 +159,12 @@ def _grant_rule(
     access: EffectiveAccess, scope: CompiledScope, type_: str, belonging: Belonging
 ) -> GrantRule | None:
     matchers = compile_all(type_, scope.constraints) if scope.constraints else ()
+    # A constraint that cannot be held against a resource permits nothing.
     if matchers is None:
         return None
     patients: frozenset[str] | None
+    # System scopes are for services, user and patient scopes for persons. A token that mixes them
+    # was not issued by these rules.
     if scope.prefix is Prefix.SYSTEM:
         if access.rights is not None:
             return None
@@ -166,6 +172,7 @@ def _grant_rule(
     elif access.rights is None:
         return None
     elif scope.prefix is Prefix.USER:
+        # A Group lists many patients: whoever may open some charts only must not see it.
         if belonging is Belonging.POPULATION and access.people is not None:
             return None
         patients = None if belonging is Belonging.SHARED else access.people
@@ -173,6 +180,7 @@ def _grant_rule(
         if belonging is Belonging.POPULATION or not _has_patient(access):
             return None
         if belonging is Belonging.SHARED:
+            # patient/*.rs is about the patient. Shared types need a scope that names them (ADR 12).
             if scope.text.startswith("patient/*"):
                 return None
             patients = None
@@ -182,5 +190,5 @@ def _grant_rule(
 
 
 def _has_patient(access: EffectiveAccess) -> bool:
-    """There is a patient in context, and it is one whose chart this person may open."""
+    """Check whether there is a patient in context whose chart this person may open."""
     return bool(access.patient) and (access.people is None or access.patient in access.people)

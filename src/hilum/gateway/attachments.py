@@ -48,11 +48,12 @@ class Grounds:
 def grounds_of(
     bases: tuple[str, ...], upstream_bases: tuple[str, ...], attachment_hosts: tuple[str, ...] = ()
 ) -> Grounds:
-    """Work out what addresses mean where the gateway's and the server's bases are these. A server in this process has no host of its own."""
+    """Build what addresses mean for these bases of the gateway and the server. An embedded server has no host of its own."""
     theirs = tuple(base for base in upstream_bases if base and base + "/" not in bases)
     hosts = frozenset(host_in(base) for base in theirs) - {""}
     allowed = frozenset(canonical_host(host) for host in attachment_hosts) - hosts - {""}
     spelled = {(urlsplit(base).hostname or "").rstrip(".") for base in theirs} | hosts
+    # Loopback has many spellings, and a server on this machine may write any of them.
     if LOOPBACK in hosts:
         spelled |= {LOOPBACK, "127.", "[::1]"}
     signs = ((host.encode(), _shared(host, bases)) for host in sorted(spelled - {""}))
@@ -60,7 +61,7 @@ def grounds_of(
 
 
 def _shared(host: str, bases: tuple[str, ...]) -> bytes:
-    """Return the gateway's base where the host is its own too: as often as that stands in an answer, the host means nothing."""
+    """Return the gateway's base if it has the same host: as often as that occurs in an answer, the host means nothing."""
     own = next((base for base in bases if host in base.lower()), "")
     return own[:-1].encode() or b"\0"
 
@@ -76,6 +77,8 @@ def mentions(resource: dict[str, Any], grounds: Grounds) -> frozenset[Mention]:
     """List every string that names a Binary, one of the server's hosts, or an attachment elsewhere."""
     found: set[Mention] = set()
     for path, text in strings_of(resource):
+        # A plain reference to another type is the usual case. Whatever else could be read as an
+        # address is looked at as a lenient server would read it.
         reference = parse_reference(text, grounds.bases)
         if reference is not None and reference.type in resource_types():
             if reference.type == "Binary":
@@ -91,6 +94,7 @@ def mentions(resource: dict[str, Any], grounds: Grounds) -> frozenset[Mention]:
 
 def strings_of(resource: dict[str, Any]) -> Iterator[tuple[_Path, str]]:
     """Yield every string with the names of the elements that lead to it."""
+    # A list and no recursion: the depth of a resource is chosen by whoever wrote it.
     left: list[tuple[_Path, Any]] = [((), resource)]
     while left:
         path, value = left.pop()
@@ -110,6 +114,8 @@ def is_internal(path: _Path, text: str, grounds: Grounds) -> bool:
         text = "" if text == base[:-1] else text.replace(base, "")
     if not leads_to_host(text, grounds.upstream_hosts):
         return False
+    # A code system may be named by an address on the server's host. With a query, a fragment or a
+    # user it is no name any more.
     return not (path[-1:] == ("system",) and not any(sign in decode_fully(text) for sign in "?#@ "))
 
 

@@ -1,4 +1,4 @@
-"""What the gateway is built on; made by the composition root."""
+"""The dependencies of the gateway, built by the composition root."""
 
 from dataclasses import dataclass
 

@@ -21,9 +21,9 @@ SNAPSHOT_POLL = timedelta(milliseconds=20)
 QUOTA_LAG = timedelta(seconds=30)
 """How much longer than the bound quotas may be behind: reading a million overrides takes seconds, and a late quota forbids nothing."""
 FOLLOWED_AT_ONCE = 1_000
-"""Changes of one part that are taken in beside the switches; more of them are left to another thread."""
+"""Changes of one part that the watching thread applies; more are left to the loader's thread."""
 NEWER_POLLS = 25
-"""Half polls that a fresh token waits for a snapshot that knows what it rests on."""
+"""Half polls for which a new token waits for a snapshot that has its app."""
 PAGE_LINK_LIFE = timedelta(hours=1)
 PAGE_LINK_BOUND = 6_000
 DEFAULT_PAGE = 50
@@ -34,20 +34,20 @@ REFILL_BOUND = 10
 """Pages of an upstream that one page of an answer may be gathered from; more of them when they are small, so that the length of a page
 never reveals that records were withheld."""
 EVIDENCE_BOUND = 400
-"""Resources that one page of an upstream may make the gateway fetch only to judge others by; so many at once as EVIDENCE_AT_ONCE."""
+"""Resources that one page of an upstream may make the gateway fetch only to judge others by, EVIDENCE_AT_ONCE at a time."""
 EVIDENCE_AT_ONCE = 20
 PAGE_OF_TARGETS = 20
 """Matches on a page where each is judged by what it is about."""
 REFERRER_PAGE = 50
 REFERRERS_BOUND = 500
-"""Records of one type that are looked through for what refers to a Binary; of all types together REFERRERS_IN_ALL. A page counts as so
-many as it holds, and at least as REFERRERS_A_PAGE."""
+"""Records of one type that are searched for a reference to a Binary; REFERRERS_IN_ALL of all types together. A page counts as the records
+that it holds, and at least as REFERRERS_A_PAGE."""
 REFERRERS_IN_ALL = 3_000
 REFERRERS_A_PAGE = 10
 RESOURCE_BOUND = 256 * 1024
 DOCUMENT_BOUND = BODY_BOUND
-"""Bytes of a resource that an app may write: so that a page of them stays below what is taken of a FHIR server at once. Types that hold
-attachments may have more."""
+"""Bytes of a resource that an app may write; types with attachments may have DOCUMENT_BOUND. A page of such resources stays below the
+bound of one answer of a FHIR server: otherwise one app could make a chart unreadable for all others."""
 OVERSIZED_BOUND = 4
 """Records too large to be shown that one page of an answer passes over."""
 GROUNDS_KEPT = 10_000
@@ -121,7 +121,7 @@ class DecisionInput:
 class GrantRule:
     """One way in which a grant reaches a type: whose resources (None: everybody's), of which kind.
 
-    ``text`` is the scope it stands on; ``constraints`` are kept for narrowing, ``matchers`` judge the same on a resource.
+    ``text`` is the scope it comes from; ``constraints`` narrow searches, ``matchers`` judge the same on a resource.
     """
 
     text: str
@@ -147,12 +147,12 @@ class EffectiveAccess:
     own: str = ""
     stopped: Callable[[str, str], bool] | None = None
     found: dict[tuple[str, int], tuple[GrantRule, ...]] = field(init=False, default_factory=dict, repr=False)
-    """What ``grant_rules`` found for a type and letters: worked out once, since nothing here ever changes. Another value starts empty."""
+    """Results of ``grant_rules`` by type and letters, computed once, since nothing here ever changes. A copy starts empty."""
 
 
 @dataclass(frozen=True, slots=True)
 class SearchPlan:
-    """The search that is sent instead. ``exact``: it matches nothing that the grant does not reach, so its total may be shown.
+    """The search that is sent in place of the requested one. ``exact``: it matches nothing that the grant does not reach, so its total may be shown.
 
     ``included`` maps each type that may come along to the letter that covers it.
     """
@@ -186,5 +186,5 @@ class Obligations:
 
     @property
     def asks_surface(self) -> bool:
-        """Whether what the FHIR server says it can do decides how this is carried out: searches, and what is found by searching."""
+        """Whether the FHIR server's CapabilityStatement is needed: for searches, and for what is found by searching."""
         return self.plan is not None or self.request.type == "Binary"

@@ -34,6 +34,8 @@ class Nonces:
     """Fresh nonces without asking the system for randomness each time: a random half of this process, and a count."""
 
     def __init__(self, ids: Ids) -> None:
+        # AES-GCM needs a nonce that never repeats under the key: the count within this process, 48
+        # random bits between processes.
         self._own, self._count = urlsafe_b64decode(ids.secret(6)), count()
 
     def next(self) -> bytes:
@@ -50,6 +52,7 @@ def seal(vault: Vault, nonces: Nonces, page: Page, token: AccessToken, now: date
     """Build the value of a page link; None where the search is too long for one."""
     until = int((now + PAGE_LINK_LIFE).timestamp())
     plain = orjson.dumps([until, page.type, page.params, page.target, page.skip])
+    # base64 makes four characters of three bytes; 28 bytes are nonce and tag.
     if len(plain) > PAGE_LINK_BOUND * 3 // 4 - 28:
         return None
     return vault.seal(PURPOSE, plain, nonce=nonces.next(), bound_to=grant_of(token))

@@ -1,6 +1,6 @@
 """The decision: may this request pass, and under which obligations. Pure.
 
-One straight line of early returns, in the order of ``Reason``: whoever reads it from the top knows what is asked first.
+One straight line of early returns, in the order of ``Reason``: the first fault is the answer.
 Source: house rule 11; SMART App Launch 2.2; FHIR R4 http.html.
 """
 
@@ -38,12 +38,12 @@ from hilum.tokens import policy as tokens
 from hilum.tokens.models import AccessToken
 
 _NOT_YET = {
-    Interaction.PATCH: "Patches are not taken; update the whole resource.",
+    Interaction.PATCH: "Patches are not supported; update the whole resource.",
     Interaction.BATCH: "Batches are refused whole; send their entries one by one.",
     Interaction.TRANSACTION: "Transactions are refused whole; send their entries one by one.",
-    Interaction.HISTORY_INSTANCE: "History is not given; read a version by its id.",
-    Interaction.HISTORY_TYPE: "History is not given; read a version by its id.",
-    Interaction.HISTORY_SYSTEM: "History is not given; read a version by its id.",
+    Interaction.HISTORY_INSTANCE: "History is not available; read a version by its id.",
+    Interaction.HISTORY_TYPE: "History is not available; read a version by its id.",
+    Interaction.HISTORY_SYSTEM: "History is not available; read a version by its id.",
     Interaction.SEARCH_SYSTEM: "Search one resource type at a time.",
     Interaction.SEARCH_COMPARTMENT: "Search the resource type with its patient parameter instead.",
     Interaction.OPERATION: "No scope stands for this operation, so it is refused.",
@@ -52,7 +52,7 @@ _CONDITIONAL = (
     "Conditional creates, updates, patches and deletes are refused; search first, then write by id."
 )
 _NO_TOKEN = Deny(Reason.TOKEN_MISSING, "Send an access token: Authorization: Bearer.")
-_STALE = Deny(Reason.SNAPSHOT_STALE, "What is allowed could not be confirmed just now.")
+_STALE = Deny(Reason.SNAPSHOT_STALE, "Current permissions could not be confirmed. Try again in a moment.")
 _STANDING = {reason: Deny(reason, meaning_of(reason)) for reason in STANDING_REASONS}
 
 
@@ -65,6 +65,8 @@ def decide(
     """
     if token is None:
         return _NO_TOKEN
+    # Before the token is judged: what is no supported request needs no facts, and its refusal
+    # discloses none.
     if isinstance(asked.request, Unsupported):
         return Deny(Reason.REQUEST_UNSUPPORTED, asked.request.detail)
     if asked.purpose and asked.request.is_write:
@@ -80,6 +82,8 @@ def decide(
         return fault
     standing, tenant = _standing(asked, token, snapshot), snapshot.identity.tenants.get(asked.tenant)
     fault = _standing_fault(asked, standing, now)
+    # Standing judges the switches on its own targets. Those on types, scopes and writing are judged
+    # here, and come before the other reasons of standing as SWITCH_ENGAGED does in the enum.
     if fault is None or fault.reason is not Reason.SWITCH_ENGAGED:
         fault = _switch_fault(token, request, standing, now) or fault
     if fault is not None:
@@ -100,7 +104,7 @@ def decide(
 def unread_fault(
     asked: DecisionInput, token: AccessToken | Deny | None, snapshot: Snapshot | None, now: datetime
 ) -> Deny | None:
-    """Return why a request is refused whatever its body holds, so that nobody reads it; None where the body must be read.
+    """Return why a request is refused whatever its body holds, so that the body is not read; None if it must be read.
 
     ``asked.request`` is not looked at. Source: security decision 26
     """
@@ -143,7 +147,7 @@ def _standing_fault(asked: DecisionInput, standing: Standing, now: datetime) -> 
 
 
 def is_same_grant(before: Obligations, now: Obligations) -> bool:
-    """Return whether a permit reaches all that an earlier one of the same request did, as far as that was looked at."""
+    """Check whether a later permit of the same request reaches everything that was used of the earlier one."""
     a, b = before.access, now.access
     if before.may_create != now.may_create or a.scopes != b.scopes:
         return False
@@ -151,6 +155,8 @@ def is_same_grant(before: Obligations, now: Obligations) -> bool:
         return False
     if a.stopped is None and b.stopped is None:
         return True
+    # With a switch on a scope or type, compare the rules that were looked up: nothing else decided
+    # anything.
     return all(_texts(found) == _texts(grant_rules(b, *asked)) for asked, found in list(a.found.items()))
 
 
@@ -169,11 +175,12 @@ def size_fault(request: FhirRequest) -> Deny | None:
     )
 
 
+# A switch and a deactivation are never waited out.
 _NEWS = frozenset(STANDING_REASONS) - {Reason.SWITCH_ENGAGED, Reason.PERSON_INACTIVE}
 
 
 def may_be_news(deny: Deny, token: AccessToken | Deny | None, now: datetime) -> bool:
-    """Return whether the token is so young that what it rests on may be newer than the snapshot: an app that has just registered."""
+    """Check whether the token is so new that the facts it needs may be newer than the snapshot, as with an app that has just registered."""
     fresh = isinstance(token, AccessToken) and now - token.issued_at < STALENESS_BOUND
     return fresh and deny.reason in _NEWS
 
@@ -202,6 +209,8 @@ def _case(
 ) -> _Case:
     letter = LETTERS[request.interaction]
     grants = grant_rules(access, request.type, letter)
+    # openid fhirUser permits reading exactly this one resource, whatever the clinical scopes
+    # (security decision 11).
     exempt = (
         request.interaction is Interaction.READ
         and token.fhir_user == f"{request.type}/{request.id}"
@@ -221,7 +230,8 @@ def understand(request: FhirRequest, bases: tuple[str, ...]) -> SearchQuery | De
     rule = rule_of(request.type)
     if rule is None:
         return Deny(
-            Reason.REQUEST_UNSUPPORTED, f"{request.type} is not given to apps: whose it is cannot be told."
+            Reason.REQUEST_UNSUPPORTED,
+            f"{request.type} is not available to apps: it does not say whose record it is.",
         )
     if rule.belonging is Belonging.REFERRER and kind is not Interaction.READ:
         return Deny(
@@ -246,8 +256,10 @@ def _token_fault(token: AccessToken, asked: DecisionInput, snapshot: Snapshot, n
         return Deny(proof, "The access token came without the proof that it is bound to.")
     if reason is not None:
         return Deny(reason, "The access token was revoked.")
+    # Withdrawing revokes the tokens too, so this is a second lock under the same reason.
     if token.authorization and token.authorization in snapshot.consent.revoked:
         return Deny(Reason.TOKEN_REVOKED, "The authorization behind the access token was withdrawn.")
+    # The token holds the charts of its issue; a loss since then is a fact of its own.
     if token.person_patients and holds_lost_chart(
         snapshot.identity, token.person, token.person_patients, issued_at=token.issued_at, now=now
     ):
@@ -263,6 +275,8 @@ def _switch_fault(token: AccessToken, request: FhirRequest, standing: Standing, 
     subject = Subject(token.tenant, token.vendor, token.app, token.version, token.person, request.type)
     if controls.stopped_by(index, subject, now=now, issued_at=token.issued_at) is not None:
         return _STANDING[Reason.SWITCH_ENGAGED]
+    # An app that was updated writes with tokens of its earlier version for an hour; a switch on the
+    # present version stops them too.
     after_update = subject if client is None else replace(subject, version=client.version)
     if request.is_write and any(controls.read_only(index, each, now) for each in (subject, after_update)):
         return Deny(Reason.SWITCH_ENGAGED, "A kill switch stops every write.")
@@ -286,6 +300,8 @@ def _grant_fault(case: _Case) -> Deny | None:
         if not any(grant_rules(access, type_, READ) for type_ in referrer_types()):
             return Deny(Reason.SCOPE_INSUFFICIENT, "No scope covers a type that could refer to this.")
         return None
+    # 403 only where no patient would help. A grant that lacks its context is out of reach, which is
+    # 404 for everybody (ADR 13).
     if not case.grants and not grant_rules(_in_some_context(access), request.type, case.letter):
         return Deny(Reason.SCOPE_INSUFFICIENT, f"No scope covers this on {request.type}.")
     if case.query is not None:
@@ -301,6 +317,7 @@ def _context_fault(case: _Case, tenant: TenantFacts, snapshot: Snapshot, now: da
     """Launch, context, authorization, labels."""
     token, request = case.token, case.request
     offline = holds(case.access, request.type, "offline_access")
+    # C36: whatever was not granted for offline use ends with the EHR's session.
     if token.launch and token.launch in snapshot.launches.ended and not offline:
         return Deny(Reason.LAUNCH_ENDED, "The session that opened the app has ended.")
     moved = token.launch_moved or (bool(token.launch) and token.launch in snapshot.launches.moved)
@@ -318,7 +335,7 @@ def _context_fault(case: _Case, tenant: TenantFacts, snapshot: Snapshot, now: da
 
 
 def _is_outside(case: _Case) -> bool:
-    """Return whether the request is out of reach before anything is fetched: the grant has no context, or the request names no patient it reaches."""
+    """Check whether the request is out of reach before anything is fetched: the grant has no context, or none of the patients named."""
     request = case.request
     if request.type == "Binary":
         return False
@@ -333,17 +350,19 @@ def _is_outside(case: _Case) -> bool:
 
 
 def _body_fault(case: _Case) -> Reason | None:
-    """Judge what would be written, as far as it tells by itself; what hangs on its targets is judged once they are seen."""
+    """Judge what would be written by itself; what is judged by its targets is judged once they were fetched."""
     body = case.request.body
     if body is None or not case.grants or is_judged_by_targets(case.request.type):
         return None
     if case.request.interaction is Interaction.CREATE:
-        body = body | {"id": None}  # whoever creates a chart names nobody by its id: the server gives another
+        # FHIR R4 http.html#create: the server assigns the id and ignores the body's. Judged by it, a grant on
+        # the launched patient could create a chart under that patient's id.
+        body = body | {"id": None}
     return judge_resource(case.access, body, case.grants, bases=case.bases)
 
 
 def _patient(case: _Case) -> str:
-    """Return the patient whom the request is about, where that is known before anything is fetched."""
+    """Return the patient whom the request is about, if that is known before anything is fetched."""
     if case.request.type == "Patient" and case.request.id:
         return case.request.id
     only = frozenset((case.access.patient,))

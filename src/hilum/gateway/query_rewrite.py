@@ -24,6 +24,7 @@ _MANY_SUBJECTS = frozenset({"Account", "Appointment", "Provenance"})
 def cost_fault(query: SearchQuery, grants: tuple[GrantRule, ...]) -> Deny | None:
     """Return what makes a search too costly, and the cheaper form."""
     unnamed = not any(name == "_id" or is_about(name) for name, _ in query.filters)
+    # Every match would have to be judged by fetching what it is about, and most would be withheld.
     if is_judged_by_targets(query.type) and unnamed and patients_within(grants) is not None:
         sentence = f"Search {query.type} with target=, or bring it along with _revinclude."
         return Deny(Reason.TOO_COSTLY, sentence)
@@ -71,7 +72,7 @@ def context_fault(query: SearchQuery, grants: tuple[GrantRule, ...]) -> Deny | N
 def plan_search(
     query: SearchQuery, access: EffectiveAccess, grants: tuple[GrantRule, ...], *, labels: bool
 ) -> SearchPlan:
-    """Write the search that is sent: the asked one, narrowed to what the grant reaches.
+    """Build the search that is sent: the requested one, narrowed to what the grant reaches.
 
     ``labels``: restricted resources may be among the matches, so that their number may not be shown.
     """
@@ -80,6 +81,8 @@ def plan_search(
     exact = not labels
     if within is not None:
         patients = within if query.named is None else within & query.named
+        # The app's own filters on the patient give way to the intersection: beside each other, a
+        # server could read them as alternatives.
         filters = [pair for n, pair in enumerate(query.filters) if n not in query.subject_filters]
         rule = rule_of(query.type)
         if rule is not None and rule.narrow:
@@ -87,6 +90,8 @@ def plan_search(
             filters.append((rule.narrow, ",".join(form.format(patient) for patient in sorted(patients))))
         else:
             exact = False
+        # A total may be shown only if the server counts exactly what the grant reaches; otherwise
+        # it tells how much is withheld.
         exact = (
             exact and all(grant.patients == within for grant in grants) and query.type not in _MANY_SUBJECTS
         )
@@ -119,11 +124,13 @@ def patients_within(grants: tuple[GrantRule, ...]) -> frozenset[str] | None:
 
 
 def _constraint_filters(grants: tuple[GrantRule, ...]) -> tuple[tuple[str, str], ...] | None:
-    """Write the scopes' constraints as filters: none needed, or all of them; None where a search cannot say it."""
+    """Return the scopes' constraints as search filters: none if none is needed, else all of them; None if a search cannot express them."""
     if any(not grant.constraints for grant in grants):
         return () if all(not grant.constraints for grant in grants) or _one_open(grants) else None
     if len(grants) == 1:
         return grants[0].constraints
+    # Values of one parameter can be alternatives. Constraints on different parameters cannot: a
+    # search joins parameters by and.
     names = {name for grant in grants for name, _ in grant.constraints}
     if len(names) != 1 or any(len(grant.constraints) != 1 for grant in grants):
         return None
@@ -132,7 +139,7 @@ def _constraint_filters(grants: tuple[GrantRule, ...]) -> tuple[tuple[str, str],
 
 
 def _one_open(grants: tuple[GrantRule, ...]) -> bool:
-    """Return whether an unconstrained grant reaches at least as far as every other, so that the constraints add nothing."""
+    """Check whether an unconstrained grant reaches at least as far as every other, so that the constraints add nothing."""
     within = patients_within(grants)
     return any(not grant.constraints and grant.patients == within for grant in grants)
 

@@ -44,12 +44,12 @@ class Answer:
 
     @property
     def is_definite(self) -> bool:
-        """Whether the answer says all there is to say about a write: what became of it, and where it is stored."""
+        """Whether the answer states what became of a write and where it is stored."""
         return self.deny is None or self.deny.reason not in _LEAVES_OPEN
 
 
 _LEAVES_OPEN = frozenset({Reason.OUTCOME_UNKNOWN, Reason.WRITE_DONE_ANSWER_WITHHELD})
-"""After these an identical create is a repetition: the app is sent to the first one, as soon as it is permitted to know its place."""
+"""After these an identical create is a repetition; the app is referred to the first one once it may know where that is stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +106,7 @@ RENDERING: Mapping[Reason, _Row] = MappingProxyType(
 def refusal(deny: Deny, decision: str, *, retry_after_s: float = 1.0) -> Answer:
     """Render a refusal. What is absent, out of reach and withheld looks the same, but for the decision's id."""
     row = RENDERING[deny.reason]
+    # The very answer for what is absent; only the record of it has the reason.
     if row is _ABSENT:
         answer = not_found(decision)
         answer.deny = deny
@@ -125,7 +126,7 @@ def not_found(decision: str) -> Answer:
 
 
 def version_headers(etag: str, modified: str, location: str = "") -> Headers:
-    """Return the headers that say which version an answer shows, since when it stands, and where. Source: FHIR R4 http.html#versions."""
+    """Return the headers with the version of an answer, its time and its place. Source: FHIR R4 http.html#versions."""
     headers = ((b"etag", etag), (b"last-modified", modified), (b"location", location))
     return tuple((name, v.encode()) for name, v in headers if v and v.isascii() and v.isprintable())
 

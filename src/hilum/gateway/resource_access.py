@@ -38,6 +38,7 @@ def judge_resource(
         return Reason.OUTSIDE_LAUNCH_CONTEXT
     if not _is_reached(resource, grants, bases):
         return Reason.OUTSIDE_LAUNCH_CONTEXT
+    # After reach: a label on a record out of reach is nothing that the audit should call withheld.
     if is_restricted(resource) and not is_own(access, resource, bases):
         return Reason.LABEL_WITHHELD
     if "contained" in resource:
@@ -50,8 +51,11 @@ def _is_reached(resource: dict[str, Any], grants: tuple[GrantRule, ...], bases: 
     known = False
     for grant in grants:
         if grant.patients is not None:
+            # Once for all rules, and only if one needs it.
             if not known:
                 subjects, known = subjects_of(resource, bases), True
+            # Without a subject it is nobody's. With several, each must be within reach: it is part
+            # of every one of their charts.
             if not subjects or not subjects <= grant.patients:
                 continue
         if all(matches(resource) for matches in grant.matchers):
@@ -84,6 +88,8 @@ def _judge_targets(
         return Reason.LABEL_WITHHELD
     for target in targets:
         found = evidence.get(str(target))
+        # A Provenance about a Provenance is refused, so that judging one never needs a chain of
+        # others.
         if found is None or found.get("resourceType") != target.type or target.type == "Provenance":
             return Reason.OUTSIDE_LAUNCH_CONTEXT
         reason = judge_resource(access, found, grant_rules(access, target.type, READ | SEARCH), bases=bases)

@@ -23,6 +23,8 @@ def judge_read(obligations: Obligations, resource: object, evidence: Evidence = 
     if not isinstance(resource, dict):
         return UNJUDGEABLE
     request = obligations.request
+    # A server that answers with another record than was asked for: what was judged must be what was
+    # asked.
     if resource.get("resourceType") != request.type or (request.id and resource.get("id") != request.id):
         return UNJUDGEABLE
     if obligations.only == f"{request.type}/{request.id}":
@@ -34,13 +36,15 @@ def judge_read(obligations: Obligations, resource: object, evidence: Evidence = 
 
 
 def judge_change(obligations: Obligations, current: object, evidence: Evidence = NO_EVIDENCE) -> Deny | None:
-    """Judge what stands before a write: it must be within reach, and an update may not move it to somebody else.
+    """Judge the stored record before a write: it must be within reach, and an update may not move it to another patient.
 
     Source: FHIR R4 http.html#update; security decision 12
     """
     fault = judge_read(obligations, current, evidence)
     if fault is not None:
         return fault
+    # Otherwise an app could write the record again without its label, and so open it to every other
+    # app.
     if not isinstance(current, dict) or is_restricted(current):
         return Deny(Reason.LABEL_WITHHELD, "A record with this label is not written by apps.")
     body = obligations.request.body
@@ -76,7 +80,7 @@ def filter_response(
     """Drop from a searchset what the grant does not reach or the search did not ask for; return how much that was, too.
 
     An answer that is no searchset, or holds as a match something without a type or of another type, cannot be judged.
-    Links are dropped: the gateway makes its own. ``total`` stays only where it tells nothing beyond the grant.
+    Links are dropped: the gateway makes its own. ``total`` is kept only if it discloses nothing beyond the grant.
     """
     plan = obligations.plan
     if plan is None or not isinstance(bundle, dict) or bundle.get("resourceType") != "Bundle":
@@ -91,6 +95,7 @@ def filter_response(
             return UNJUDGEABLE
         resource = entry["resource"]
         if _is_visible(obligations, plan, resource, mode, evidence):
+            # In our own words: what else the server wrote beside the resource was not judged.
             kept.append({"resource": resource, "search": {"mode": mode}})
         else:
             removed += 1
@@ -98,6 +103,7 @@ def filter_response(
     kept, orphans = without_orphans(kept, plan, obligations.bases)
     removed += orphans
     filtered = {key: bundle[key] for key in _KEPT if key in bundle}
+    # A total beside withheld matches would count them.
     if plan.exact and not unseen and type(bundle.get("total")) is int:
         filtered["total"] = bundle["total"]
     if kept:
@@ -137,7 +143,7 @@ def _is_visible(
 def without_orphans(
     kept: list[dict[str, Any]], plan: SearchPlan, bases: tuple[str, ...]
 ) -> tuple[list[dict[str, Any]], int]:
-    """Drop what came along for a match that is no longer there: a drug tells of the prescription that was withheld."""
+    """Drop included resources whose match was withheld: a Medication would disclose the prescription that refers to it."""
     if not plan.included:
         return kept, 0
     matches = [entry for entry in kept if is_match(entry)]
@@ -154,7 +160,7 @@ def without_orphans(
 
 
 def is_match(entry: dict[str, Any]) -> bool:
-    """Return whether an entry that was kept is there because it matches."""
+    """Check whether an entry that was kept is there because it matches."""
     return bool(entry["search"]["mode"] == "match")
 
 

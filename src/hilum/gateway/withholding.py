@@ -46,6 +46,8 @@ def is_suspect(body: bytes, grounds: Grounds, *types: str) -> bool:
                 return True
     if not grounds.upstream_hosts:
         return False
+    # Host names in any case. An answer that has the server's host more often than the gateway's
+    # base, which may share it, is looked at string by string.
     lowered = body.lower()
     return any(lowered.count(name) > body.count(own) for name, own in grounds.signs)
 
@@ -59,6 +61,7 @@ def _needles(types: tuple[str, ...]) -> tuple[bytes, ...]:
 def withhold(resource: Any, grounds: Grounds) -> bool:
     """Remove from a resource, in place, what an app may not be shown. Return whether anything was withheld."""
     withheld = False
+    # A list and no recursion: the depth is the FHIR server's.
     left: list[tuple[_Path, Any]] = [((), resource)]
     while left:
         path, node = left.pop()
@@ -105,6 +108,8 @@ def _shown(path: _Path, text: str, grounds: Grounds) -> str:
     if not internal and not is_signed(text):
         return text
     shown = _ADDRESS.sub(lambda found: _shown_address(found[0], grounds), text)
+    # Still there after every address was rewritten, so it is in a form that was not recognized as
+    # one.
     if is_internal(path, shown, grounds) or is_signed(shown):
         return _EMPTY_DIV if path[-1:] == ("div",) else WITHHELD
     return shown
