@@ -38,7 +38,7 @@ from hilum.standards.smart.scopes import READ
 
 _MEDIA = re.compile(r"[A-Za-z0-9.+-]{1,60}/[A-Za-z0-9.+-]{1,60}")
 _NOT_THIS_WAY = frozenset({Reason.REQUEST_UNSUPPORTED, Reason.RESPONSE_UNJUDGEABLE})
-"""Why a FHIR server's search is passed over: it knows no such type or parameter, or its answer cannot be read."""
+"""Reasons for which a search for referrers is skipped: the server knows no such type or parameter, or its answer cannot be read."""
 _UNREFERRED = Deny(Reason.OUTSIDE_LAUNCH_CONTEXT, "Nothing within reach refers to this.")
 _OUTSIDE_CONTEXT = Deny(Reason.OUTSIDE_LAUNCH_CONTEXT, "Its security context is out of reach.")
 _WITHHELD = Deny(Reason.LABEL_WITHHELD, "A label withholds what is attached.")
@@ -88,9 +88,13 @@ class Binaries:
         if stored and (binary.get("resourceType") != "Binary" or binary.get("id") != id_):
             raise Refusal(UNJUDGEABLE)
         named = local_reference(binary.get("securityContext"), bases)
+        # Also for a Binary that is absent or has no context, so that all of them take the same
+        # requests (no oracle).
         context = await self._context(task, named or Reference("Patient", id_))
         if stored is None:
             return None
+        # One more condition. It never stands for the referrer: with it alone, any scope on Patient
+        # would open every attachment (ADR 27).
         if "securityContext" in binary and (named is None or not self._is_within(task, context, referrer)):
             raise Refusal(_OUTSIDE_CONTEXT)
         if is_restricted(binary) and not is_own(access, referrer, bases):
@@ -134,8 +138,8 @@ class Binaries:
     async def _referrer(self, task: UpstreamTask, id_: str) -> dict[str, Any] | None:
         """Find a record within reach whose attachment is this Binary: by address where the server can, else by looking at all.
 
-        Where the grant reaches everybody's records, those of the patient in context are looked at first, and those of the patient whom
-        the Binary names last; where it names none, somebody whose records came by stands in, so that this costs the same.
+        For a grant over everybody's records, those of the patient in context come first, and those of the patient named by the Binary's
+        securityContext last. If it names none, a patient whose records were seen takes that place, so that the cost is the same.
         """
         search = _Search(id_)
         within = {type_: _within(task, type_) for type_ in referrer_types() if _offers(task, type_)}
@@ -187,6 +191,8 @@ class Binaries:
         end = search.left - REFERRERS_BOUND
         while target is not None and search.left > max(0, end):
             resources, target = await self._page(task, target)
+            # Short pages count too: a server that sends one record a page would otherwise be asked
+            # thousands of times.
             search.left -= max(len(resources), REFERRERS_A_PAGE)
             for resource in resources:
                 search.seen = search.seen or task.patient_of((resource,))
@@ -198,7 +204,7 @@ class Binaries:
                 return
 
     async def _page(self, task: UpstreamTask, target: str) -> tuple[list[dict[str, Any]], str | None]:
-        """Fetch a page. Return its records and where the search goes on; what the server does not give is nothing."""
+        """Fetch a page. Return its records and the target of the next page; no records if the server does not support the search."""
         resources: list[dict[str, Any]] = []
         try:
             bundle = (await self._searcher.page(task, target)).bundle
@@ -248,4 +254,5 @@ def native(resource: dict[str, Any], patient: str) -> Answer:
     shown = (
         media.encode() if isinstance(media, str) and _MEDIA.fullmatch(media) else b"application/octet-stream"
     )
+    # Saved, never shown: an attachment may be a page with script, and would run on this origin.
     return Answer(200, content, ((b"content-disposition", b"attachment"),), media=shown, patient=patient)

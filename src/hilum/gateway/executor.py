@@ -1,4 +1,4 @@
-"""Carrying a permitted request out, interaction by interaction."""
+"""Execution of permitted requests, interaction by interaction."""
 
 from hilum.gateway.binaries import Binaries
 from hilum.gateway.rendering import Answer, not_found, version_headers
@@ -26,7 +26,7 @@ class Executor:
         self._writer = Writer(self._transport)
 
     async def execute(self, task: UpstreamTask) -> Answer:
-        """Do what was permitted. Raises Refusal."""
+        """Execute a permitted request. Raises Refusal."""
         request = task.obligations.request
         match request.interaction:
             case Interaction.READ if request.type != "Binary":
@@ -47,23 +47,26 @@ class Executor:
         raise Refusal(Deny(Reason.REQUEST_UNSUPPORTED, "This interaction is not done here."))
 
     async def _vread(self, task: UpstreamTask) -> Answer:
-        """Return a version, if both it and the record as it stands now are within reach."""
+        """Return a version, if both it and the current version of the record are within reach."""
         request = task.obligations.request
         stored = await self._transport.judged(task, f"{request.type}/{request.id}/_history/{request.version}")
+        # A label or another patient on the current version counts for its history too.
         if stored is None or await self._transport.judged(task, f"{request.type}/{request.id}") is None:
             return not_found(task.incoming.request_id)
         return _shown(task, stored)
 
 
 def _shown(task: UpstreamTask, stored: FetchedResource | None) -> Answer:
-    """Show one record, or that there is none; after it was judged, and only then, look at If-None-Match."""
+    """Build the answer for one record, or the 404. If-None-Match is compared only after the record was judged."""
     if stored is None:
         return not_found(task.incoming.request_id)
     request = task.obligations.request
     headers = version_headers(stored.etag, stored.modified)
     patient = task.patient_of((stored.resource,))
+    # A 304 for a record out of reach would confirm its version (ADR 13).
     if request.if_none_match and matches_condition(request.if_none_match, stored.etag):
         return Answer(304, b"", headers, patient=patient)
+    # JSON with a name twice: the last one was judged, and an app's parser may take the first.
     if not task.in_process and not says_names_once(stored.body, stored.resource):
         raise Refusal(UNJUDGEABLE)
     body = stored.body if request.shape is PLAIN else dump(loads(stored.body), request.shape)

@@ -62,12 +62,13 @@ class PlatformReads:
         if answer.deny is not None:
             return answer.deny
         bundle: dict[str, Any] = orjson.loads(answer.body)
+        # A record of a single patient names that patient already.
         if not answer.patient and (denied := await self._record_each(incoming, bundle)):
             return denied
         return bundle
 
     def _token(self, reader: Grant, since: datetime, binding: str) -> AccessToken:
-        """Write the reader as the decision takes it. No secret hashes to it, so nobody can present it."""
+        """Build the token by which the reader is judged. Its hash is empty, which no secret has, so nobody can present it."""
         return AccessToken(
             hash=b"",
             tenant=reader.tenant,

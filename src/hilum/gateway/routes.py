@@ -76,7 +76,7 @@ class Gateway:
         begun = clock()
         try:
             answer, origin = await self._answer(scope, receive, state)
-        except Exception as error:  # the edge: what is unmapped says nothing
+        except Exception as error:  # the edge: an error without a mapping discloses nothing
             name, where = type(error).__name__, logs.place_of(error)
             _log.error("gateway.request.failed", request=request_id, error=name, where=where)
             body = outcome(IssueCode.EXCEPTION, "Something failed on our side.", decision=request_id)
@@ -84,13 +84,16 @@ class Gateway:
         status = str(answer.status)
         metrics.GATEWAY_REQUESTS.add(status, "" if answer.deny is None else answer.deny.reason.value)
         metrics.GATEWAY_SECONDS.observe(clock() - begun, status)
+        # Beyond a burst, so that guessing tokens in a loop costs the others little (ADR 28).
         if answer.status == 401:
             await self._patience.hold(str(state.get("network", "")))
         correlation = str(state.get("correlation_id", ""))
-        with suppress(OSError):  # whoever asked has gone; the record of it stands
+        with suppress(OSError):  # the client has gone; the record stays
             await _send(
                 send, answer, cors.answer(origin, answer.origins), scope["method"], (request_id, correlation)
             )
+            # Only after the answer was sent. An app that lost its 201 must get 409 for an identical
+            # create, and not a second one (ADR 40).
             if answer.settles:
                 self._enforcer.answered(answer.settles)
 
@@ -98,10 +101,13 @@ class Gateway:
         self, scope: Scope, receive: Receive, state: MutableMapping[str, Any]
     ) -> tuple[Answer, bytes]:
         method: str = scope["method"]
+        # The raw path: an encoded slash must stay within its segment.
         raw: bytes = scope.get("raw_path") or scope["path"].encode()
         located = _PATH.match(raw)
         tenant = TenantId(located[1].decode()) if located else _NOWHERE
         headers, doubled, authorization, origin, proof = _headers(scope["headers"])
+        # A preflight carries no token (Fetch standard), so it is answered for every installed app's
+        # origin.
         if method == "OPTIONS":
             return replace(_PREFLIGHT, origins=self._enforcer.preflight_origins(tenant)), origin
         bearer = _bearer(authorization)
@@ -121,6 +127,8 @@ class Gateway:
             correlation_id=str(state.get("correlation_id", "")),
             proof=proof,
         )
+        # Refused without parsing: two values of one header are read differently by a proxy and by
+        # this server.
         if bearer is None or doubled:
             return await self._enforcer.answer(incoming), origin
         if method not in _WITH_BODY:
@@ -142,6 +150,8 @@ class Gateway:
             deny = Deny(Reason.CONCURRENCY_EXCEEDED if busy else Reason.REQUEST_UNSUPPORTED, fault.detail)
             return await self._enforcer.refuse(incoming, deny, status_of(fault))
         path, query, headers = asked
+        # What a search by POST asks for stands in its body, and belongs into the record as a query
+        # does.
         if path.endswith(b"/_search"):
             incoming.query = _recorded(query, body)
         read = partial(parse, incoming.method, path, query, headers, body)
@@ -165,7 +175,7 @@ class Gateway:
 def _headers(
     raw: list[tuple[bytes, bytes]],
 ) -> tuple[dict[str, str], bool, list[bytes], bytes, str]:
-    """Pick out the headers that have a meaning; tell whether one of them came twice."""
+    """Return the headers that have a meaning here, and whether one of them was repeated."""
     meant: dict[str, str] = {}
     doubled = False
     authorization: list[bytes] = []
@@ -184,7 +194,7 @@ def _headers(
 
 
 def _recorded(*parts: bytes) -> str:
-    """Return what was asked as the record keeps it: a secret that stands in it would be a live one in the record, so it is cut."""
+    """Return a path or query as the audit record keeps it: without secrets, which would still be valid there."""
     return redact(b"&".join(part for part in parts if part)[:RECORDED_BOUND]).decode("latin-1")
 
 

@@ -36,6 +36,8 @@ from hilum.standards.fhir.visibility import is_judged_by_targets
 from hilum.upstream.models import RESPONSE_BOUND, UpstreamRequest
 from hilum.upstream.policy import page_target
 
+# FHIR R4 search.html#errors: a lenient server ignores a parameter that it does not know, and a
+# narrowed search would come back with everything.
 _SEARCH_HEADERS = (*ACCEPT, ("prefer", "handling=strict"))
 _QUERY_INLINE = 2_000
 
@@ -70,7 +72,7 @@ _TOO_LARGE = {
 
 
 class Searcher:
-    """Does searches, and nothing of a search that the plan does not say."""
+    """Executes searches exactly as planned."""
 
     def __init__(self, transport: Transport, vault: Vault, ids: Ids) -> None:
         self._transport, self._vault, self._nonces = transport, vault, Nonces(ids)
@@ -96,7 +98,7 @@ class Searcher:
         return Answer(200, dump(bundle, shape), patient=patient, removed=gathered.removed)
 
     async def _counted(self, task: UpstreamTask, plan: SearchPlan) -> Answer:
-        """Count what may be seen: by the server where its number says nothing beyond the grant, else by looking at all of a few."""
+        """Count what may be seen: by the server if its number discloses nothing beyond the grant, else by judging all matches of one page."""
         bundle: dict[str, Any] = {"resourceType": "Bundle", "type": "searchset"}
         if plan.exact and task.in_process:
             counted = render_query((*plan.params, ("_summary", "count")))
@@ -114,11 +116,13 @@ class Searcher:
         return Answer(200, dump(bundle, task.obligations.request.shape), patient=task.obligations.patient)
 
     async def _about(self, task: UpstreamTask, plan: SearchPlan) -> SearchPlan | None:
-        """Leave in a search by targets those within reach, for the number of its pages would tell of others; None if none is left."""
+        """Narrow a search by targets to those within reach, since the number of its pages would disclose others; None if none is left."""
         named = {
             name: {"resourceType": plan.type, "target": [{"reference": name}]}
             for name in targets_named(plan.params)
         }
+        # Before anything is searched: pages of one entry, some of them empty, would tell how many
+        # targets are withheld.
         evidence = await self._transport.evidence(task, named.values())
         grants = tuple(replace(grant, matchers=()) for grant in task.obligations.grants)
         access = task.obligations.access
@@ -144,6 +148,7 @@ class Searcher:
     async def _bundle(self, task: UpstreamTask, target: str) -> Fetched:
         path, _, query = target.partition("?")
         request = UpstreamRequest("GET", target, _SEARCH_HEADERS)
+        # Many servers and proxies cut or refuse longer addresses; a form body has no such bound.
         if len(query) > _QUERY_INLINE and path:
             headers = (*_SEARCH_HEADERS, ("content-type", "application/x-www-form-urlencoded"))
             request = UpstreamRequest("POST", f"{path}/_search", headers, query.encode())
@@ -157,9 +162,9 @@ class Searcher:
         return Fetched(opened(task, response.body), target, len(response.body))
 
     async def _page_without_the_largest(self, task: UpstreamTask, plan: SearchPlan, target: str) -> Fetched:
-        """Fetch a page; of a record that is too large by itself only its summary, to judge it and to go on behind it.
+        """Fetch a page. If one record alone exceeds the bound, fetch only its summary, judge that, and continue behind it.
 
-        What may be seen of the rest stays readable. A record that may be seen itself is said to be left out.
+        The rest stays readable. If the record may be seen, the page says that one was left out.
         """
         try:
             return await self.page(task, target)
@@ -179,14 +184,16 @@ class Searcher:
         return Fetched(bundle, alone, RESPONSE_BOUND // OVERSIZED_BOUND, left_out=seen)
 
     async def _gather(self, task: UpstreamTask, plan: SearchPlan, rounds: int = 0) -> _Gathered:
-        """Fill one page with what may be seen, from as many of the server's pages as it takes, and look whether more follows.
+        """Fill one page with what may be seen, from as many of the server's pages as needed, and find out whether more follows.
 
-        ``rounds``: of so many pages at most. A page that were shorter by what was removed would tell that something was there, and so would a link to an empty one.
+        ``rounds`` bounds the server's pages. A page that is shorter by what was removed would disclose that something is there, and so
+        would a link to an empty page.
         """
         limit = plan.count or DEFAULT_PAGE
         if is_judged_by_targets(plan.type):
             limit = min(limit, PAGE_OF_TARGETS)
         page, skip = task.page, task.page.skip if task.page else 0
+        # One more than the page, so that whether more follows is known without another request.
         asked = render_query((*plan.params, ("_count", str(limit + 1))))
         target = page.target if page else f"{plan.type}?{asked}"
         matches: list[dict[str, Any]] = []
@@ -216,11 +223,14 @@ class Searcher:
             if len(fresh) > room:
                 after = (target, len(found) - len(fresh) + room)
                 break
+            # Also when the pages gathered so far are as large together as one answer may be.
             if goes_on is None or size > RESPONSE_BOUND:
                 break
             target = goes_on
         entries, _ = without_orphans(once(matches + others), plan, task.obligations.bases)
         entries += [_TOO_LARGE] if left_out else []
+        # Counted by what was judged, or taken from the embedded server, whose total is exact. The
+        # total of another server counts what is withheld without a word.
         whole = page is None and after is None and not left_out
         passed_on = task.in_process and None not in totals
         total = len(matches) if whole else totals[0] if passed_on else None
@@ -260,7 +270,7 @@ class Searcher:
 
 
 def following(task: UpstreamTask, bundle: dict[str, Any]) -> str | None:
-    """Find where the server goes on; an address outside its base cannot be followed."""
+    """Return the target of the server's next page; None if there is none. Raises Refusal for a link outside its bases."""
     links = bundle.get("link")
     for link in links if isinstance(links, list) else ():
         if isinstance(link, dict) and link.get("relation") == "next":

@@ -40,7 +40,7 @@ from hilum.standards.fhir.statements import Surface
 from hilum.tokens.models import AccessToken
 from hilum.upstream.live import Surfaces
 
-_NO_STORE = Deny(Reason.SNAPSHOT_STALE, "The access token could not be looked up just now.")
+_NO_STORE = Deny(Reason.SNAPSHOT_STALE, "The access token could not be looked up. Try again in a moment.")
 _OVER_QUOTA = Deny(Reason.QUOTA_EXCEEDED, "The app's quota at this organisation is used up just now.")
 _PERSON_OVER_QUOTA = Deny(Reason.QUOTA_EXCEEDED, "Too many records were looked up in a short time.")
 _STRANGE_PAGE = Unsupported("page_link", "This page link was not made for this access token, or is too old.")
@@ -61,6 +61,7 @@ class Enforcer:
     async def answer(self, incoming: GatewayRequest) -> Answer:
         """Judge, carry out and record one request. What it returns is durable in the journal."""
         deps = self._deps
+        # One time and one snapshot for the whole decision: no two of its checks can disagree.
         incoming.began, incoming.at = deps.clock.monotonic(), deps.clock.now()
         snapshot = deps.snapshots.current()
         token = await self._token_of(incoming)
@@ -69,6 +70,8 @@ class Enforcer:
         bases = self._bases(incoming.tenant, snapshot)
         asked = DecisionInput(incoming.tenant, request, bases, incoming.proof, purpose)
         decision = policy.decide(asked, token, snapshot, incoming.at)
+        # The token's row is newer than the snapshot for some milliseconds after an app was
+        # registered or installed.
         if isinstance(decision, Deny) and policy.may_be_news(decision, token, incoming.at):
             snapshot = await deps.snapshots.newer(incoming.began)
             decision = policy.decide(asked, token, snapshot, incoming.at)
@@ -91,7 +94,7 @@ class Enforcer:
         )
         if not decision.obligations.request.is_write:
             return await self._carry_out(task)
-        # Nobody's hanging up may part a write from the record of its outcome.
+        # A client that hangs up must not cancel a write between its intent and the record of its outcome.
         writing = asyncio.ensure_future(self._carry_out(task))
         self._writing.add(writing)
         writing.add_done_callback(self._writing.discard)
@@ -99,6 +102,7 @@ class Enforcer:
 
     async def _carry_out(self, task: UpstreamTask) -> Answer:
         """Carry out what was permitted, record how it ended, and see that it is still permitted."""
+        # Before the FHIR server is asked for anything, its CapabilityStatement included.
         spent = self._spend(task.incoming, task.token, task.snapshot.controls.quotas)
         try:
             if not spent.allowed:
@@ -131,6 +135,9 @@ class Enforcer:
 
     async def _recorded(self, task: UpstreamTask, answer: Answer) -> Answer:
         """Record how a permitted request ended, then decide again whether its answer may leave."""
+        # First the record, then the second decision: if the answer leaves, its record is durable;
+        # if it does not, a second record corrects the first. In the opposite order a stop could
+        # come while the journal commits, and be missed.
         record = task.record(answer)
         if answer.deny is UNRECORDED:
             return self._unrecorded(task, record, answer)
@@ -147,7 +154,7 @@ class Enforcer:
         return answer
 
     async def _withheld(self, task: UpstreamTask, record: Access, answer: Answer, refused: Refusal) -> Answer:
-        """Keep back what is no longer permitted, and put on record that it was prepared and not delivered.
+        """Withhold an answer that is no longer permitted, and record that it was prepared and not delivered.
 
         Source: security decision 23
         """
@@ -162,13 +169,15 @@ class Enforcer:
         return kept_back
 
     def _unrecorded(self, task: UpstreamTask, record: Access, answer: Answer) -> Answer:
-        """Answer for what could not be recorded, and note it for when it can be. No data is returned; a write is never said to be undone."""
+        """Answer a request that could not be recorded, and keep its record for later. No data is returned; a write is never called not done."""
         has_left = task.effect in {Effect.DONE, Effect.UNKNOWN}
         refused = refusal(_unknown(record.request_id) if has_left else UNRECORDED, record.request_id)
         refused.rates = answer.rates
         note = self._refused(record, refused)
         if has_left:
             note.outcome = record.outcome
+        # Kept in memory and recorded once the journal works again; a process that ends before loses
+        # it, and settling finds the write all the same.
         self._deps.journal.note(note)
         return refused
 
@@ -193,7 +202,7 @@ class Enforcer:
         return policy.unread_fault(asked, token, deps.snapshots.current(), deps.clock.now())
 
     async def refuse(self, incoming: GatewayRequest, deny: Deny, status: int = 0) -> Answer:
-        """Refuse and record a request whose body was not read, or not whole. ``status`` where the reason's own says too little."""
+        """Refuse and record a request whose body was not read, or not whole. ``status`` replaces that of the reason."""
         deps = self._deps
         incoming.began, incoming.at = deps.clock.monotonic(), deps.clock.now()
         token = await self._looked_up(incoming.bearer) if incoming.bearer is not None else None
@@ -208,7 +217,7 @@ class Enforcer:
         *,
         status: int = 0,
     ) -> Answer:
-        """Refuse and record what was never permitted. Of a known token it costs as much quota as others: probing is not free."""
+        """Refuse and record what was never permitted. With a valid token it costs as much quota as a permitted request: probing is not free."""
         answer = refusal(deny, incoming.request_id)
         answer.status = status or answer.status
         is_known = isinstance(token, AccessToken) and snapshot is not None
@@ -217,6 +226,8 @@ class Enforcer:
         journal = self._deps.journal
         record = record_of(incoming, token, snapshot, answer, monotonic=self._deps.clock.monotonic())
         try:
+            # Refusals without a valid token are counted beyond the first few, so that strangers
+            # cannot grow the record without a bound.
             await (journal.record if is_known else journal.record_unauthenticated_refusal)(record)
         except Unavailable:
             rates, answer = answer.rates, refusal(UNRECORDED, incoming.request_id)
@@ -241,6 +252,7 @@ class Enforcer:
         except Refusal as refused:
             return refusal(refused.deny, request_id)
         made = self._statements.get(tenant_id)
+        # By identity: a surface that was read again is another object.
         if made is None or made[0] is not surface:
             body = orjson.dumps(
                 public_statement(surface, tenant_id, self._deps.urls, registers=self._deps.registers)
@@ -257,6 +269,7 @@ class Enforcer:
             return incoming.own.token
         if incoming.bearer is None:
             return None
+        # Without awaiting anything on a hit, which is nearly every request.
         return self._deps.tokens.get_cached(incoming.bearer) or await self._looked_up(incoming.bearer)
 
     async def _looked_up(self, bearer: str) -> AccessToken | Deny:
@@ -268,13 +281,14 @@ class Enforcer:
     def _resolve_page(
         self, request: FhirRequest | Unsupported, token: AccessToken | Deny | None, now: datetime
     ) -> tuple[FhirRequest | Unsupported, Page | None]:
-        """Put the search that was asked for in the place of a page link."""
+        """Replace a page link by the search that it continues."""
         if isinstance(request, Unsupported) or request.interaction is not Interaction.SEARCH_TYPE:
             return request, None
         sealed = [value for name, value in request.params if name == pagelinks.PARAMETER]
         if not sealed or {name for name, _ in request.params} - {pagelinks.PARAMETER, *RESULT_PARAMETERS}:
             return request, None
         if not isinstance(token, AccessToken):
+            # The refusal of the token comes first; a link cannot be opened without its grant.
             return replace(request, params=()), None
         page = pagelinks.unseal(self._deps.vault, sealed[0], token, now) if len(sealed) == 1 else None
         if page is None or page.type != request.type:
@@ -292,7 +306,7 @@ class Enforcer:
         return buckets.spend(key, quotas.overrides.get(key, quotas.default))
 
     def _bases(self, tenant: TenantId, snapshot: Snapshot | None) -> tuple[str, ...]:
-        """Return the address, ending in a slash, that means a tenant's base; kept while its tenants stay the same."""
+        """Return the addresses, each ending in a slash, that mean a tenant's base; cached until the tenants change."""
         if snapshot is None or tenant not in snapshot.identity.tenants:
             return (self._deps.urls.fhir_base(tenant) + "/",)
         if self._bases_as_of is not snapshot.identity:

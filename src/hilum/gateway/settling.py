@@ -37,6 +37,7 @@ SKEW = timedelta(minutes=5)
 Superseded = Callable[[TenantId, str, str, datetime], Iterable[bytes]]
 """Lists the versions of an embedded server that are no longer current, by tenant, type, text that they contain, and the moment since
 when they were stored. Blocks; raises Unavailable."""
+# handling=strict: a server that ignores _tag would return any resource as the one that was found.
 _HEADERS = (("accept", "application/fhir+json"), ("prefer", "handling=strict"))
 _ABSENT = frozenset({404, 410})
 _log = logs.get("gateway")
@@ -56,7 +57,7 @@ class _Later(Exception):
 
 
 def is_due(each: OpenIntent, now: datetime, upstream: UpstreamKind | None) -> bool:
-    """Return whether a write can be under way no more.
+    """Check whether a write can no longer be under way.
 
     A server in the process that died ended with it. Another server may still be working on what it was sent.
     """
@@ -110,6 +111,8 @@ class Settler:
                 break
             request_id = each.intent.request_id
             if not await self._is_closed(request_id):
+                # The worker that sent the write may record its outcome at any moment, so that is
+                # looked at before and after asking.
                 finding = await self._find_out(each.intent)
                 if finding is None:
                     away.add(each.intent.tenant)
@@ -119,6 +122,7 @@ class Settler:
                 if await self._is_closed(request_id):
                     continue
                 await self._journal.record(_settlement(each.intent, finding, self._now()))
+                # Only then may the app send the same again at once.
                 if finding.outcome is Outcome.NOT_DONE:
                     self._journal.release(request_id)
                 _log.warning("gateway.write.settled", request=request_id, outcome=finding.outcome.value)
@@ -146,9 +150,9 @@ class Settler:
             return Finding(Outcome.UNKNOWN, "The FHIR server could not be asked for a day.")
 
     async def _created(self, tenant: TenantFacts, intent: Access) -> Finding:
-        """Look for a resource with the request's own tag.
+        """Search for a resource with the request's own tag.
 
-        That there is none proves nothing: the next update replaces the tag, and a deletion hides it. Only the embedded server shows
+        Finding none proves nothing: the next update replaces the tag, and a deletion hides it. Only the embedded server shows
         every version that was ever stored.
         """
         token = quote(f"{REQUEST_TAG}|{intent.request_id}", safe="")
@@ -158,6 +162,7 @@ class Settler:
                 return _done(
                     resource, intent, "The FHIR server has a resource that carries the request's tag."
                 )
+        # It answered with something that does not carry the tag: it did not search by it.
         if found is None or found:
             return Finding(Outcome.UNKNOWN, "The FHIR server does not search by tags.")
         if tenant.upstream.kind is not UpstreamKind.EMBEDDED:
@@ -238,11 +243,11 @@ def _done(resource: dict[str, Any] | None, intent: Access, sentence: str) -> Fin
 
 
 def _is_older(resource: dict[str, Any] | None, moment: datetime) -> bool:
-    """Return whether a record says that it was last changed well before a moment."""
+    """Check whether a record says that it was last changed well before a moment."""
     meta = (resource or {}).get("meta")
-    told = meta.get("lastUpdated") if isinstance(meta, dict) else None
+    updated = meta.get("lastUpdated") if isinstance(meta, dict) else None
     try:
-        return isinstance(told, str) and datetime.fromisoformat(told) < moment - SKEW
+        return isinstance(updated, str) and datetime.fromisoformat(updated) < moment - SKEW
     except (TypeError, ValueError):
         return False
 

@@ -105,7 +105,7 @@ class SnapshotKeeper:
     ) -> None:
         """``load`` reads whole parts, at start and in the loader's thread; without it ``read`` does.
 
-        ``on_other_copy`` is called when the database turned out to be another copy: to let go of connections to the old one.
+        ``on_other_copy`` is called when the database turned out to be another copy, so that connections to the old one are closed.
         """
         self._read, self._signal, self._clock, self._on_stop = read, signal, clock, on_stop
         self._load = load or read
@@ -168,10 +168,14 @@ class SnapshotKeeper:
         self._loader.shutdown()
 
     def step(self, wait_s: float) -> None:
-        """Wait at most so long for a change, take it in, and confirm what is up to date. A failure only lets the snapshot age."""
+        """Wait at most ``wait_s`` for a change, apply it, and confirm what is up to date. A failure only lets the snapshot age."""
         try:
+            # Before the question: what is confirmed was the database's state then, not when the
+            # answer came.
             asked_at = self._clock.monotonic()
             changed = self._signal.changed(wait_s)
+            # Counts that went back, or the same count under another mark: a failover or a restore
+            # (ADR 31).
             went_back = bool(self._signal.stamps) and not self._signal.stamps.follows(self._seen)
             if went_back or self._signal.breaks != self._breaks:
                 self._distrust(other_copy=went_back)
@@ -196,7 +200,7 @@ class SnapshotKeeper:
                 self._stopping.wait(SNAPSHOT_POLL.total_seconds())
 
     def _distrust(self, *, other_copy: bool) -> None:
-        """Read everything again: what answers now may be another copy than what was read from."""
+        """Mark everything to be read again: the database that answers now may be another copy than the one that was read."""
         self._breaks = self._signal.breaks
         self._unverified = set(self._parts)
         if other_copy:
@@ -211,7 +215,7 @@ class SnapshotKeeper:
         )
 
     def _waits(self, part: Part) -> bool:
-        """Return whether a part is being loaded, or paused after a failed load."""
+        """Check whether a part is being loaded, or paused after a failed load."""
         _, due = self._failed.get(part, (0.0, float("-inf")))
         return part in self._apart or self._clock.monotonic() < due
 
@@ -231,6 +235,7 @@ class SnapshotKeeper:
         if len(self._parts) < len(_FACTS):
             return
         none = timedelta(0)
+        # As old as its oldest part: a part that is not confirmed could miss a stop.
         self._confirmed_at = min(
             held.confirmed_at + _MAY_LAG.get(part, none).total_seconds() for part, held in self._parts.items()
         )
@@ -241,6 +246,8 @@ class SnapshotKeeper:
         def verb(ctx: Context) -> None:
             epoch.use_repeatable_read(ctx.tx)
             self._seen = epoch.read(ctx.tx)
+            # The watch's connection and this one may lead to two servers while an address moves.
+            # Nothing is confirmed until they agree.
             if not self._seen.follows(self._signal.stamps):
                 self._distrust(other_copy=True)
                 raise Unavailable(
@@ -253,6 +260,8 @@ class SnapshotKeeper:
                 if self._waits(part):
                     continue
                 since = self._since(ctx, part)
+                # A whole part can take seconds. Read here, it would keep the next switch unseen for
+                # as long.
                 long = since is EVERYTHING or len(since.changes or ()) > FOLLOWED_AT_ONCE
                 if long and part not in _URGENT and self._thread is not None:
                     self._apart.add(part)
@@ -260,6 +269,7 @@ class SnapshotKeeper:
                     continue
                 self._take(part, self._seen[part], facts(ctx, since), asked_at, since)
                 self._unverified.discard(part)
+                # At once: a stop does not wait for the parts that are read after it.
                 if part in _URGENT:
                     self._publish()
 
@@ -268,7 +278,7 @@ class SnapshotKeeper:
         self._confirm(asked_at)
 
     def _happened(self, stamps: Stamps) -> None:
-        """Let this process's time not be behind what the database says has happened."""
+        """Move this process's time forward to the latest change in the database."""
         if isinstance(self._clock, SteadyClock) and stamps.newest is not None:
             self._clock.not_before(stamps.newest)
 
@@ -280,7 +290,7 @@ class SnapshotKeeper:
         return EVERYTHING if changes is None else _FACTS[part].understood(Since(changes))
 
     def _load_apart(self, part: Part) -> None:
-        """Read a part whole in the loader's thread. Until it is there the part ages, if its stamp moved."""
+        """Read a part whole in the loader's thread. Until that is done the part ages, if its stamp moved."""
 
         def verb(ctx: Context) -> tuple[Stamp, Delta[Any]]:
             epoch.use_repeatable_read(ctx.tx)
@@ -289,6 +299,8 @@ class SnapshotKeeper:
         try:
             asked_at, breaks = self._clock.monotonic(), self._breaks
             stamp, delta = self._load(verb)
+            # If the connection broke meanwhile, this may be of the copy from before: it is used,
+            # and read again.
             if breaks == self._breaks:
                 self._unverified.discard(part)
             self._take(part, stamp, delta, asked_at)
@@ -304,7 +316,7 @@ class SnapshotKeeper:
             self._apart.discard(part)
 
     def _pause(self, part: Part) -> None:
-        """Let a part whose load failed wait, twice as long after each failure, before it is loaded again."""
+        """Pause a part whose load failed, twice as long after each failure, before it is loaded again."""
         before, _ = self._failed.get(part, (0.0, 0.0))
         pause = min(max(LOAD_PAUSE_S, 2 * before), LOAD_PAUSE_BOUND_S)
         self._failed[part] = pause, self._clock.monotonic() + pause
@@ -318,13 +330,15 @@ class SnapshotKeeper:
             self._parts[part] = _Held(stamp, value, asked_at)
             self._unpublished = True
         if part == SWITCHES and held is not None and self._on_stop is not None:
+            # For the metric and the record of how long a stop took to arrive; enforcement does not
+            # depend on it.
             targets = value.engaged if since is EVERYTHING else map(parse_target, since.named())
             engaged = _newly_engaged(held.value, value, targets)
             with self._lock:
                 self._unreported += engaged
 
     def _publish(self) -> None:
-        """Make the snapshot of the parts as they are. Its number is the count of all changes in it, and never one that was before."""
+        """Publish a snapshot of the parts as they are. Its number counts all changes in it, and never occurs twice in a process."""
         with self._lock:
             if len(self._parts) < len(_FACTS) or not self._unpublished:
                 return

@@ -41,14 +41,14 @@ _OF_CODE = {
 
 @dataclass(slots=True)
 class FetchedResource:
-    """A record as it is told, and as it is judged: its numbers may have lost digits there, so what is shown is made of ``body``."""
+    """A record as it is shown (``body``) and as it is judged (``resource``, whose numbers may have lost digits)."""
 
     resource: dict[str, Any]
     body: bytes
     etag: str
     modified: str
     withheld: bool = False
-    """An address was taken out of it, so that it is not all that stands at the server."""
+    """An address was removed from it, so it is not all that the server stores."""
 
 
 class Transport:
@@ -74,14 +74,18 @@ class Transport:
         Source: security decisions 20, 23
         """
         intent = await task.intend()
+        # The tag by which settling finds the write if its answer is lost.
         sent = replace(request, body=tagged(request.body, intent.request_id)) if request.body else request
         try:
             response = await self._upstreams.write(task.tenant, sent, intent)
         except Unavailable as error:
+            # The request left, so it may have been carried out. Only a request that did not leave
+            # is called not done.
             if error.code in _ANSWER_LOST:
                 raise Refusal(_outcome_unknown(error.detail, intent.request_id)) from error
             task.effect = Effect.NOT_DONE
             raise refused_by(error) from error
+        # A server that fails may have stored it before it failed.
         if response.status >= 500 or response.status < 200:
             detail = "The FHIR server failed while it carried out the write."
             raise Refusal(_outcome_unknown(detail, intent.request_id))
@@ -90,6 +94,7 @@ class Transport:
 
     async def fetch(self, task: UpstreamTask, name: str) -> FetchedResource | None:
         task.confirm()
+        # An embedded server answers a read by id at once, without a task of the event loop.
         response = self._upstreams.peek(task.tenant, name)
         if response is None:
             response = await self.send(task, UpstreamRequest("GET", name, ACCEPT))
@@ -133,14 +138,14 @@ class Transport:
         if is_judged_by_targets(task.obligations.request.type):
             evidence = await self._about(task, stored.resource if stored else _ABOUT_NOBODY)
         if stored is None:
-            pretend(task)
+            equalize_timing(task)
             return None
         if fault := judge_read(task.obligations, stored.resource, evidence):
             raise Refusal(fault)
         return stored
 
     async def _about(self, task: UpstreamTask, resource: dict[str, Any]) -> Evidence:
-        """Look at the first of what a record is about, and at the rest only if that may be seen: else it takes as long as an absent one."""
+        """Fetch the first target of a record, and the others only if that may be seen, so that a refusal takes as long as an absent record."""
         targets = resource.get("target")
         if not isinstance(targets, list):
             return NO_EVIDENCE
@@ -172,10 +177,12 @@ def refused_by(error: Unavailable) -> Refusal:
 
 def _usable(response: UpstreamResponse) -> UpstreamResponse:
     status = response.status
+    # These are about the gateway's own credentials and load, not about the app.
     if status in {401, 403, 407, 429} or status >= 500 or status < 200:
+        # Of the server's answer nothing else leaves: its error text may hold addresses and names.
         wait = response.headers.get("retry-after", "")
         raise Refusal(
-            Deny(Reason.UPSTREAM_UNAVAILABLE, "The FHIR server does not answer just now."),
+            Deny(Reason.UPSTREAM_UNAVAILABLE, "The FHIR server is unavailable. Try again in a moment."),
             float(wait) if wait.isascii() and wait.isdigit() and len(wait) < 5 else 1.0,
         )
     return response
@@ -191,7 +198,7 @@ _NOBODYS = orjson.dumps(
 )
 
 
-def pretend(task: UpstreamTask) -> None:
+def equalize_timing(task: UpstreamTask) -> None:
     """Spend the time that judging a record takes, so that an absent one takes as long as one out of reach.
 
     Source: security decision 12
@@ -204,7 +211,7 @@ def pretend(task: UpstreamTask) -> None:
 
 
 def localised(task: UpstreamTask, body: bytes) -> bytes:
-    """Write the gateway's base wherever the FHIR server wrote its own."""
+    """Replace the FHIR server's base by the gateway's."""
     try:
         for base in task.upstream_bases:
             body = relocated(body, base, task.base)
@@ -214,7 +221,7 @@ def localised(task: UpstreamTask, body: bytes) -> bytes:
 
 
 def opened(task: UpstreamTask, body: bytes) -> Any:
-    """Read an answer's JSON for being shown: with the gateway's addresses, and without those that are withheld."""
+    """Parse an answer that will be shown: with the gateway's addresses, and without those that are withheld."""
     body = localised(task, body)
     tree = loads(body)
     if is_suspect(body, task.grounds, *task.shown_types):
@@ -224,7 +231,7 @@ def opened(task: UpstreamTask, body: bytes) -> Any:
 
 
 def outward(task: UpstreamTask) -> bytes:
-    """Write the FHIR server's base wherever an app wrote the gateway's."""
+    """Return the body of a write, with the gateway's base replaced by the FHIR server's."""
     raw, base, foreign = (
         task.obligations.request.raw,
         task.base.encode(),

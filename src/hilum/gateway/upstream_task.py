@@ -87,7 +87,7 @@ class UpstreamTask:
 
     @property
     def in_process(self) -> bool:
-        """Whether the FHIR server is the platform's own, which writes no address but the gateway's and counts what it finds."""
+        """Whether the FHIR server is embedded: it writes no address but the gateway's, and its totals are exact."""
         return self.upstream_base == self.base
 
     @property
@@ -98,7 +98,7 @@ class UpstreamTask:
 
     @property
     def shown_types(self) -> tuple[str, ...]:
-        """The types of which anything is shown."""
+        """The types of which the answer may show anything."""
         plan = self.obligations.plan
         return (self.obligations.request.type,) if plan is None else (plan.type, *plan.included)
 
@@ -139,6 +139,7 @@ class UpstreamTask:
         Source: security decision 23
         """
         current = self.deps.snapshots.current()
+        # The usual case. A snapshot is immutable, so the same one means the same decision.
         if current is self.snapshot:
             return
         decision = policy.decide(self.asked, self.token, current, self.deps.clock.now())
@@ -148,13 +149,12 @@ class UpstreamTask:
             raise Refusal(_CHANGED)
         tenant = current.identity.tenants.get(self.asked.tenant)
         if tenant is None or tenant.upstream != self.tenant.upstream:
-            raise Refusal(
-                _CHANGED
-            )  # the hospital moved: the rest must neither go to the server before nor be mixed from both
+            # The hospital moved: the rest must neither go to the earlier server nor be mixed from both.
+            raise Refusal(_CHANGED)
         self.snapshot, self.obligations = current, decision.obligations
 
     async def intend(self) -> Recorded:
-        """Put on record that a write is about to leave, and see that it is still permitted. Raises Refusal.
+        """Record that a write is about to leave, and check that it is still permitted. Raises Refusal.
 
         Source: security decision 20
         """
@@ -177,6 +177,7 @@ class UpstreamTask:
                 break
             except Claimed as claimed:
                 before = await self._records_of(claimed.holder)
+                # Its holder ended as refused or not done, so the claim protects nothing.
                 if undone := audit.is_undone(before):
                     self.deps.journal.release(claimed.holder)
                 if pause is None or not (undone or self._was_just_answered(before)):
@@ -185,8 +186,12 @@ class UpstreamTask:
             except Unavailable as error:
                 raise Refusal(UNRECORDED) from error
         assert self.recorded is not None, "the loop ends with a record or an error"
+        # Judged when the write leaves, after the wait for a place: a process may have been frozen
+        # since its intent, and the write settled (ADR 40).
         self.recorded.is_late = lambda: self.deps.clock.now() - intent.at >= LEAVE_WITHIN
         self.confirm()
+        # From here until the answer is understood, whatever goes wrong must not be reported as not
+        # done.
         self.effect = Effect.UNKNOWN
         return self.recorded
 
@@ -197,7 +202,7 @@ class UpstreamTask:
             return ()
 
     def _was_just_answered(self, before: Sequence[Access]) -> bool:
-        """Return whether the other request has its outcome on record, so that it is about to let this one pass."""
+        """Check whether the other request has its outcome on record, so that its claim is about to end."""
         return any(audit.closes(each) and self.deps.clock.now() - each.at < JUST_ANSWERED for each in before)
 
 

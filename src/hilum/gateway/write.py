@@ -1,4 +1,4 @@
-"""Writes at the FHIR server: what stands there is judged first, and written over only if it is still that."""
+"""Writes at the FHIR server: the stored record is judged first, and replaced only if it is still the one that was judged."""
 
 import re
 from typing import Any
@@ -14,10 +14,10 @@ from hilum.gateway.transport import (
     ACCEPT,
     FetchedResource,
     Transport,
+    equalize_timing,
     loads,
     opened,
     outward,
-    pretend,
 )
 from hilum.gateway.upstream_task import Refusal, UpstreamTask
 from hilum.kernel.decision import Deny, Reason
@@ -63,8 +63,10 @@ class Writer:
         current = await self._transport.fetch(task, name)
         headers: tuple[tuple[str, str], ...] = _WRITE_HEADERS
         if current is None:
+            # Clients choose ids under system scopes only: otherwise creating would tell which ids
+            # exist (ADR 13).
             if not task.obligations.may_create:
-                pretend(task)
+                equalize_timing(task)
                 return not_found(task.incoming.request_id)
             if request.if_match:
                 return _conflict(412, "There is no version to match.")
@@ -72,6 +74,7 @@ class Writer:
         else:
             if fault := await self._condition(task, current):
                 return fault
+            # The update would erase the address that the app was not shown.
             if current.withheld:
                 raise Refusal(_WITHHELD_WITHIN)
             _judge_mentions(task, current.resource)
@@ -83,7 +86,7 @@ class Writer:
         name = f"{request.type}/{request.id}"
         current = await self._transport.fetch(task, name)
         if current is None:
-            pretend(task)
+            equalize_timing(task)
             return not_found(task.incoming.request_id)
         if fault := await self._condition(task, current):
             return fault
@@ -102,6 +105,7 @@ class Writer:
         evidence = NO_EVIDENCE
         if is_judged_by_targets(task.obligations.request.type):
             evidence = await self._transport.evidence(task, (current.resource,))
+        # Before If-Match: a 412 for a record out of reach would confirm its version.
         if fault := judge_change(task.obligations, current.resource, evidence):
             raise Refusal(fault)
         asked = task.obligations.request.if_match
@@ -154,6 +158,7 @@ class Writer:
         body = b""
         if "return=OperationOutcome" in asked.prefer:
             body = orjson.dumps(outcome(IssueCode.INFORMATIONAL, "Stored.", severity="information"))
+        # Judged like every other answer: a server may label or change what it stores.
         elif resource and "return=minimal" not in asked.prefer and self._transport.reaches(task, resource):
             body = dump(resource, asked.shape)
         return Answer(response.status, body, headers, patient=patient, resource=where)
@@ -177,7 +182,7 @@ def _versioned(where: str) -> str:
 
 
 def _unchanged(current: FetchedResource) -> tuple[tuple[str, str], ...]:
-    """Make the server refuse if the record is no longer the one that was judged."""
+    """Return the header by which the server refuses if the record is no longer the one that was judged."""
     return (("if-match", current.etag),) if current.etag else ()
 
 
@@ -201,9 +206,9 @@ def _not_written(task: UpstreamTask, response: UpstreamResponse) -> Answer:
 
 def _located(task: UpstreamTask, response: UpstreamResponse, resource: dict[str, Any]) -> str:
     """Return where the record is, relative to the base, from the server's Location or from the record itself."""
-    told = response.headers.get("location", "")
+    location = response.headers.get("location", "")
     type_ = task.obligations.request.type
-    where = _PLACE.search(told)
+    where = _PLACE.search(location)
     if where and where[1].startswith(f"{type_}/"):
         return where[1]
     id_ = resource.get("id", task.obligations.request.id)
