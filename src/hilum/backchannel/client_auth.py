@@ -182,6 +182,7 @@ def judge_header(header: Mapping[str, Any], client: Client) -> str:
     kid = header.get("kid")
     if not isinstance(kid, str) or not kid:
         refuse_client("The header of the client assertion has no kid.")
+    # A JWT that was signed for another purpose says so in its typ (RFC 8725 section 3.11).
     typ = header.get("typ", "JWT")
     if not isinstance(typ, str) or typ.upper() != "JWT":
         refuse_client("The typ of the client assertion must be JWT.")
@@ -213,6 +214,7 @@ def judge_claims(
     expires = _seconds(claims, "exp", required=True)
     if not now_s < expires:
         refuse_client("The client assertion has expired.")
+    # SMART's five minutes bound how long a used jti must be remembered.
     if expires > furthest:
         refuse_client("exp of the client assertion is more than five minutes ahead.")
     ahead = now_s + ASSERTION_SKEW.total_seconds()
@@ -245,6 +247,7 @@ def _seconds(claims: Mapping[str, Any], name: str, *, required: bool = False) ->
     value = claims.get(name)
     if value is None and not required:
         return 0.0
+    # JSON true is an int in Python.
     if isinstance(value, bool) or not isinstance(value, int | float):
         refuse_client(f"{name} of the client assertion is not a number.")
     return float(value)

@@ -135,6 +135,7 @@ def exchange(ctx: Context, site: Site, caller: Caller, request: TokenRequest) ->
     client = authenticate(ctx, site, caller)
     ctx = ctx.as_actor(Actor(ActorKind.CLIENT, client.id, site.tenant))
     try:
+        # After authentication: nobody learns what a client may do without being it.
         policy.judge_grant_type(client, request.grant_type)
         body = _GRANTS[request.grant_type](ctx, site, client, request)
     except (NotPermitted, Invalid) as refusal:
@@ -172,6 +173,8 @@ def _by_code(ctx: Context, site: Site, client: Client, request: TokenRequest) ->
     state = load_state(ctx, site, code.grant, issued_at=code.issued_at, online=not offline, issuing=True)
     _judge(state, code.grant, ctx.now)
     kept = unstopped(ctx, code.grant.scopes, code.issued_at)
+    # Narrowed again: a scope may have been taken from the installation in the minute that a code
+    # lives.
     scopes = policy.scopes_now(kept, state, code.grant.role)
     charts = _charts_now(code.grant, state)
     grant = replace(
@@ -216,6 +219,8 @@ def _by_refresh(ctx: Context, site: Site, client: Client, request: TokenRequest)
     # The authorization may have been narrowed between reading the token and locking it; the scopes above would be too wide.
     if used.grant != held.grant:
         raise Conflict("grant_changed", "The authorization was narrowed at the same time; try again.")
+    # The refresh token keeps what may still be granted; the access token has only what was
+    # requested (RFC 6749 section 6).
     grant = replace(used.grant, scopes=kept, person_patients=charts, launch_moved=_has_moved(ctx, used.grant))
     issued = tokens.mint(
         ctx,

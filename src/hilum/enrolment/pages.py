@@ -64,6 +64,7 @@ class _LinkPage:
         use = partial(service.use_link, secret=secret, tenant=tenant, code=form.one("code"), digest=digest)
         try:
             await self._kit.edge.write(use, trace=trace_of(request))
+        # The link is as it was, with a try less; the person may correct the code.
         except WrongCode as wrong:
             return await self._page(request, visitor, faults={"code": wrong.detail})
         signin = with_query(path_of(self._kit.urls.signin(tenant or "")), enrolled="1")
@@ -76,6 +77,7 @@ class _LinkPage:
         return (None if tenant is None else TenantId(tenant)), str(request.path_params["link"])
 
     def _purpose(self, secret: str) -> str:
+        # The form's token belongs to this link: a page of one link cannot submit another's.
         return f"enrol:{policy.digest(secret)[:32]}"
 
     async def _find(self, request: Request) -> Visitor:

@@ -69,6 +69,8 @@ def _owners(ctx: Context, who: NewPerson | Person, *, but: str = "") -> dict[str
 
 
 def _require_resettable(ctx: Context, person: Person) -> None:
+    # A reset of one's own account would make a stolen API token the whole account, without the
+    # present password.
     if person.id == ctx.actor.id:
         event = Event(
             "enrolment.person.reset",
@@ -194,6 +196,7 @@ def use_link(ctx: Context, secret: str, tenant: TenantId | None, *, code: str, d
     )
     if found.code_digest and not policy.code_matches(found.code_digest, found.approval, code):
         audit.record(ctx, replace(event, outcome=Outcome.REFUSED, reason="setup_code_wrong"))
+        # A decided refusal commits, so the counted try stands.
         raise WrongCode(CODE_TRIES - found.tries)
     if identity.bar_on(ctx, person, issued_at=found.issued_at) is not None:
         audit.record(ctx, replace(event, outcome=Outcome.REFUSED, reason="not_permitted"))

@@ -235,6 +235,7 @@ def _with_launch(
 ) -> tuple[AuthorizationRequest, Launch | None] | Redirect:
     if request.launch:
         launch = launches.get_launch(ctx, request.launch)
+        # The EHR may end its session while the person reads the consent page.
         if launch.ended_at is not None:
             detail = "the EHR session of this launch has ended"
             return refuse(

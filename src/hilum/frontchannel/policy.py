@@ -140,6 +140,7 @@ def _request_fault(
     # PostgreSQL stores no null character in text: it would fail later, as an error of ours.
     if any("\0" in value for value in parameters.values.values()):
         return AuthorizeError.INVALID_REQUEST, "a parameter contains a null character"
+    # A request object (RFC 9101) could hold other parameters than those judged here.
     if parameters.get("request"):
         return AuthorizeError.REQUEST_NOT_SUPPORTED, "request objects are not supported"
     if parameters.get("request_uri"):
@@ -194,10 +195,14 @@ def _asked_scopes(parameters: Parameters) -> tuple[Scope, ...] | str:
     parsed = smart.parse_scopes(parameters.get("scope"))
     if isinstance(parsed, ScopeError):
         return SCOPE_FAULTS[parsed]
+    # RFC 6749 section 3.3: scopes that are not known here are left out, and the answer says what
+    # was granted.
     scopes, _foreign = parsed
     if not scopes:
         return "scope is missing or has no scope that is supported here"
     for scope in scopes:
+        # C16: backend and delegated access never share a grant; system scopes would bypass the
+        # person's charts.
         if isinstance(scope, ClinicalScope) and scope.prefix is Prefix.SYSTEM:
             return "system scopes are for backend services and cannot be requested for a person (C16)"
         if isinstance(scope, SpecialScope) and scope.name in NOT_FOR_PEOPLE:

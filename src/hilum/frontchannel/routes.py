@@ -210,6 +210,8 @@ class FrontChannel:
         """
         path, _, query = then.partition("?")
         pairs = oauth.decode_form(query)
+        # form-action opens for a request that waits, and for nothing that a link to the sign-in
+        # page may claim.
         if path != path_of(self._kit.urls.authorize(tenant)) or pairs is None:
             return ()
         site = self._kit.urls.site(TenantId(tenant))
@@ -264,6 +266,8 @@ class FrontChannel:
         try:
             found = await picker.own_charts(look, others)
         except LookRefused:
+            # The page serves without names: removing an app must not depend on the hospital's FHIR
+            # server.
             return {}
         return {choice.id: choice.name for choice in found}
 

@@ -147,6 +147,8 @@ def _grant_rules(access: EffectiveAccess, type_: str, letters: int) -> tuple[Gra
             mask &= access.rights.get(type_, 0)
         if not mask:
             continue
+        # Per scope and type: a switch on patient/Observation leaves the rest of a wildcard in
+        # force.
         if access.stopped is not None and access.stopped(scope.text, type_):
             continue
         rule = _grant_rule(access, scope, type_, visibility.belonging)

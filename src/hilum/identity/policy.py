@@ -252,6 +252,8 @@ def stops_over(person: Person) -> tuple[Target, ...]:
     found = [Target(TargetKind.PERSON, person.id)]
     if person.tenant is not None:
         found.append(Target(TargetKind.TENANT, person.tenant))
+    # Whoever may end a stop of the platform must be able to act under it, or it could never be
+    # released.
     if person.tenant is not None or person.role not in ACT_UNDER_A_PLATFORM_STOP:
         found.append(_PLATFORM)
     return tuple(found)
@@ -273,6 +275,7 @@ def bar_on(
     Source: security decisions 8 and 24.
     INVARIANT: adding a switch never turns a bar into None.
     """
+    # Before the switches: an account that is gone says nothing about stops.
     if not person.active or (person.tenant is not None and (tenant is None or not tenant.active)):
         return Bar.INACTIVE
     stop: Stop | None = None
@@ -437,6 +440,7 @@ def charts_widened(person: Person, charts: Sequence[Chart]) -> tuple[str, ...]:
         if chart.patient not in person.patients:
             return True
         end = ends.get(chart.patient)
+        # Longer is wider: a chart that would have ended stays open.
         return end is not None and (chart.until is None or chart.until > end)
 
     return tuple(chart.patient for chart in charts if is_wider(chart))
@@ -466,6 +470,8 @@ def holds_lost_chart(
     if not lost:
         return False
     moments = [lost[patient] for patient in patients if patient in lost]
+    # A loss that lies ahead counts from its moment on. A token issued right after it may still have
+    # read the charts of before.
     return any(at <= now and issued_at <= at + CHART_RACE for at in moments)
 
 
@@ -534,6 +540,8 @@ def upstream_fault(upstream: UpstreamRef) -> str:
         return fault
     if urlsplit(upstream.url).hostname in hosts:
         return "attachment_hosts_malformed"  # apps never see the server's own addresses
+    # Clinical data and the tenant's credentials would cross the network in clear text; this machine
+    # alone is exempt.
     secure = urlsplit(upstream.url).scheme == "https" or is_loopback(str(urlsplit(upstream.url).hostname))
     return "" if secure else "upstream_not_https"
 
@@ -548,6 +556,8 @@ def _base_fault(url: str) -> str:
         return "upstream_url_malformed"
     if parts.scheme not in {"http", "https"} or not parts.hostname or re.search(r"[\s\\]", url):
         return "upstream_url_malformed"
+    # Targets are appended to the base: a query or a fragment would swallow them, and a user name
+    # would be sent as credentials.
     if parts.query or parts.fragment or "@" in parts.netloc or url.endswith("?"):
         return "upstream_url_malformed"
     return ""

@@ -69,6 +69,8 @@ def update_tenant(ctx: Context, tenant_id: TenantId, change: TenantChange) -> Te
     # was before the earlier, and so reopen a hospital that was closed at that moment.
     before = store.get_tenant(ctx.tx, tenant_id, lock=True)
     after = _judged_change(ctx, before, change)
+    # Closing a hospital first makes moving it no easier: what moves it takes two, whether it is in
+    # use or not (ADR 38).
     if ctx.actor.acts_alone or not policy.moves(before, after):
         return _save_tenant(ctx, before, after, change)
     fields = orders.changed_fields(change)
@@ -98,6 +100,8 @@ def _judged_change(ctx: Context, before: Tenant, change: TenantChange) -> Tenant
     tenant_id = before.id
     if not policy.may_administer(ctx.actor, tenant_id):
         raise _refused(ctx, "identity.tenant.update", tenant_id)
+    # Where a hospital's data lies, where its browsers go and whether it is open is not for one of
+    # its own administrators alone.
     platform_only = (change.base_url, change.active, change.upstream, change.ehr_origins)
     if any(part is not None for part in platform_only) and not policy.may_rule_tenants(ctx.actor):
         raise _refused(ctx, "identity.tenant.update", tenant_id)
@@ -371,6 +375,7 @@ def deactivate_person(ctx: Context, person_id: PersonId) -> Person:
 
 def _require_enough_left(ctx: Context, leaving: PersonId) -> None:
     """Check that a platform administrator and two possible second people remain. The lock makes concurrent deactivations wait."""
+    # Locked: two who deactivate each other at one moment would both find that enough are left.
     left = [each for each in store.lock_active_staff(ctx.tx, MAY_STOP_ANYTHING) if each[0] != leaving]
     if all(role != StaffRole.PLATFORM_ADMIN for _, role in left):
         raise Conflict(
@@ -394,6 +399,7 @@ def bar_on(
 ) -> Bar | None:
     """Return why a person's credential is not accepted now, read from the rows; None if it is. See ``policy.bar_on``."""
     tenant = None if person.tenant is None else find_tenant(ctx, person.tenant)
+    # Read for these targets only: sign-in must not cost what all switches of the platform do.
     index = controls.stops_on(ctx, policy.stops_over(person))
     return policy.bar_on(person, tenant, index, now=ctx.now, issued_at=issued_at, writing=writing)
 
@@ -406,6 +412,7 @@ def counts_as_one_of_two(ctx: Context, person_id: PersonId, *, since: datetime |
     person = store.find_person(ctx.tx, person_id)
     if person is None or not policy.is_of_age(person, ctx.now):
         return False
+    # As for a write: whoever may only read is neither of the two.
     return bar_on(ctx, person, issued_at=since, writing=True) is None
 
 

@@ -245,6 +245,7 @@ def save_deactivated(tx: Connection, person: PersonId, at: datetime) -> bool:
 
 def release_claim(tx: Connection, tenant: TenantId | None, fhir_user: str) -> None:
     """Release an inactive account's claim to its ``fhirUser``, so that one other account may claim it."""
+    # Never an active account's: the statement itself says so, whatever was judged before.
     theirs = (people.c.tenant == (tenant or ""), people.c.fhir_user_claim == fhir_user)
     tx.execute(people.update().where(*theirs, people.c.active.is_(False)).values(fhir_user_claim=None))
 

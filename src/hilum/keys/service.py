@@ -48,6 +48,8 @@ def rotate(ctx: Context, purpose: Purpose, ring: str) -> SigningKey:
         store.remove(ctx.tx, outlived)
     for key in keys:
         if key.state is KeyState.ACTIVE:
+            # Its private half goes at once: what was retired signs nothing more, not even for
+            # whoever copied the database.
             store.retire(ctx.tx, key.kid, ctx.now)
     key = _generate(ctx, purpose, ring)
     if not store.add(ctx.tx, key):
@@ -57,6 +59,7 @@ def rotate(ctx: Context, purpose: Purpose, ring: str) -> SigningKey:
 
 def is_same_key(ctx: Context) -> bool | None:
     """Check whether this process's key is the one that the database was set up with; None if none was stored yet."""
+    # Asked at start-up. With another key a node would look ready and refuse every valid token.
     sealed = store.find_check(ctx.tx)
     if sealed is None:
         return None

@@ -10,6 +10,8 @@ from hilum.kernel.ids import ClientId, LaunchId, Part, PersonId, SessionId, Tena
 LAUNCHES = Part("launches")
 """The part of the facts with launches that moved or ended; its keys are ``moved/<id>`` and ``ended/<id>``."""
 LAUNCH_LIFE = timedelta(minutes=5)
+# The EHR sends the browser there at once. The handle has longer, since the person may have to sign
+# in first.
 OPEN_URL_LIFE = timedelta(seconds=60)
 NEGATIVE_WINDOW = timedelta(minutes=65)
 FHIR_CONTEXT_BOUND = 20

@@ -106,6 +106,7 @@ def open_launch(ctx: Context, order: LaunchOrder) -> OpenedLaunch:
 
 def _named_faults(order: LaunchOrder, client: Client | None, person: Person | None) -> dict[str, str]:
     faults: dict[str, str] = {}
+    # A backend service, an EHR or a resource server is no app for people.
     if order.client and (client is None or client.type in PLATFORM_PEERS | {ClientType.BACKEND}):
         faults["client_id"] = "client_not_launchable"
     elif client is not None and (fault := policy.launch_uri_fault(order.launch_uri, client)):
@@ -123,6 +124,7 @@ def use_open_token(ctx: Context, tenant: TenantId, open_token: str) -> BegunLaun
     Raises NotFound when the token is unknown, expired or used, or its launch ended. A second use is recorded as a security event and ends
     a launch that no app has taken yet: two browsers have the URL, and only one of them is the person's.
     """
+    # The path is the caller's: nothing is looked up for what cannot be a token.
     digest = _digest(open_token) if policy.looks_like_secret(open_token) else b""
     found = store.use_open_token(ctx.tx, digest, tenant, ctx.now) if digest else None
     if found is None:
@@ -149,6 +151,8 @@ def _record_reopening(ctx: Context, tenant: TenantId, digest: bytes) -> None:
     launch = store.find_by_open_token(ctx.tx, digest, tenant) if digest else None
     if launch is None:
         return
+    # Once an app has taken the launch there is nothing left to protect by ending it: the EHR's
+    # session goes on.
     reason = "open_url_reused" if launch.opened_at is not None else "open_url_expired"
     if launch.opened_at is not None and launch.ended_at is None and launch.used_at is None:
         _end(ctx, launch)
@@ -205,6 +209,8 @@ def _require_standing(ctx: Context, found: Launch, judged: Standing, action: str
 
 def _take_fault(ctx: Context, launch: Launch, by: Acting) -> str:
     """Return the reason to record for a launch that could not be taken."""
+    # What is foreign comes first: a handle in other hands ends the launch, whatever else is wrong
+    # with it.
     if launch.tenant != by.tenant:
         return "foreign_tenant"
     if launch.client != by.client:
@@ -233,6 +239,7 @@ def move(ctx: Context, launch_id: LaunchId, patient: str | None, encounter: str 
         raise Invalid("launch_invalid", "The chart cannot move there.", fields=faults)
     # Before it was taken there are no tokens of the earlier chart.
     away = launch.used_at is not None and after != launch.patient
+    # Never reset: moving back to the first patient revives nothing.
     moved_at = ctx.now if away else launch.moved_at
     moved = store.move(ctx.tx, launch.id, patient=after, encounter=visit, moved_at=moved_at)
     if moved is None:
@@ -397,6 +404,7 @@ def authenticate_ehr(ctx: Context, tenant: TenantId, bearer: str) -> Actor:
         raise NotPermitted("not_authenticated", "Send an access token of this hospital's EHR client.")
     judged = standing.of_token(ctx, token, issued_at=token.issued_at)
     client = judged.client
+    # An app's token opens no launch, although it is valid at this hospital.
     if client is not None and (client.type is not ClientType.EHR or LAUNCH_SCOPE not in token.scopes):
         raise NotPermitted("not_an_ehr", "Only an EHR client with the scope hilum/launch may do this.")
     if reason := standing_fault(judged, ctx.now):

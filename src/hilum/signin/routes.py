@@ -149,6 +149,7 @@ class _Handlers:
             place=place.name,
             action=path_of(self._kit.urls.signout(place.key)),
             signin=path_of(self._kit.urls.signin(place.key)),
+            # Signing out takes a press of this button: any site can make a browser send a GET.
             csrf=forms.csrf_token(secret, "signout") if secret else "",
         )
 
@@ -172,6 +173,7 @@ class _Handlers:
             return _Place(None, "Platform staff")
         find = partial(identity.find_tenant, tenant=TenantId(tenant))
         found = await self._kit.edge.read(find, trace=trace_of(request))
+        # A closed hospital has no sign-in page, as one that does not exist.
         if found is None or not found.active:
             raise NotFound("tenant_not_found", "There is no such hospital here.")
         return _Place(found.id, found.name)
@@ -251,6 +253,8 @@ def authenticator(edge: Edge, *, at_stop: AtStop = _ignored) -> Authenticate:
             raise TokenInvalid
         writing = request.method not in READING
         verb = partial(service.authenticate_api_token, bearer=token, writing=writing)
+        # Anybody can send a well-formed token, so looking it up takes no thread of the route's
+        # lane, which may be that of a kill switch (ADR 32).
         with lanes.using(Lane.CALLERS):
             found = await edge.read(verb, trace=trace_of(request))
         if isinstance(found, Actor) and audience is not None and not admits(audience, found):
@@ -324,6 +328,7 @@ def api(kit: Kit, *, at_stop: AtStop = _ignored) -> APIRouter:
         tenant = None if body.tenant is None else TenantId(body.tenant)
         begin = partial(service.begin_attempt, tenant=tenant, username=body.username)
         recorded = refusals.is_recorded(trace.source)
+        # The same counters as at the page: whoever guesses here slows down there.
         attempt = replace(await kit.edge.write(begin, trace=trace), recorded=recorded)
         matched = await live.verify_password(attempt.digest, body.password)
         complete = partial(
@@ -362,6 +367,8 @@ def api(kit: Kit, *, at_stop: AtStop = _ignored) -> APIRouter:
         """Change your own password with the current one; your sessions and API tokens end. For other accounts see ``/reset``."""
         actor = await caller(kit, request)
         trace = trace_of(request)
+        # Before the attempt is counted: a new password that is too short is no guess at the present
+        # one.
         policy.require_password(body.password)
         # An API token alone does not set a password: it expires, and would become the whole account
         # for good.

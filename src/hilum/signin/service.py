@@ -88,6 +88,7 @@ def change_password(ctx: Context, attempt: Attempt, digest: str, *, matched: boo
 def _save_password(ctx: Context, person: Person, digest: str) -> None:
     store.save_password(ctx.tx, person.id, digest, ctx.now)
     _end_sessions(ctx, person.id)
+    # Whoever had the earlier password may hold sessions and tokens that it opened.
     store.save_api_tokens_revoked(ctx.tx, person.id, ctx.now)
     audit.record(ctx, Event("signin.password.set", tenant=person.tenant or "", person=person.id))
 
@@ -119,6 +120,8 @@ def begin_attempt(ctx: Context, tenant: TenantId | None, username: str) -> Attem
 
     An unknown name, an unknown tenant and an inactive person return an attempt as well, without a hash. Raises SlowDown.
     """
+    # First of all: an unknown name is slowed as a known one is, so that waiting does not tell which
+    # names exist.
     key = reserve_attempt(ctx, f"signin:{tenant or ''}", username)
     if tenant is not None and identity.find_tenant(ctx, tenant) is None:
         # Not recorded as a tenant: the text was chosen by the caller.
@@ -200,6 +203,8 @@ def _session_and_bar(ctx: Context, cookie: str) -> tuple[Session | None, Bar | N
     # A role never changes (ADR 29), so a session that has another one is not accepted.
     if person is None or person.role != found.role:
         return None, None
+    # As of when the session began: one from before a full stop stays dead after the stop was
+    # released.
     return found, identity.bar_on(ctx, person, issued_at=found.created_at)
 
 
@@ -293,6 +298,7 @@ def create_api_token(
     secret = f"{body}_{vault().mac(policy.API_TOKEN_MAC, body.encode())}"
     token = ApiToken(ctx.ids.new("pat"), person.id, name, wanted, ctx.now, ctx.now + life)
     store.add_api_token(ctx.tx, token, policy.digest(secret))
+    # The id and never the secret: the record is read by others than the token's owner.
     facts = {"token": token.id, "roles": list(wanted), "expires_at": token.expires_at.isoformat()}
     audit.record(ctx, Event("signin.token.create", tenant=person.tenant or "", person=person.id, facts=facts))
     return token, secret

@@ -21,6 +21,8 @@ TOKENS = Part("tokens")
 """The part of the facts with revocations. Its keys are ``token/<hash in hex>`` and ``family/<id>``."""
 ACCESS_PREFIX = "hil_at_"
 REFRESH_PREFIX = "hil_rt_"
+# C47. A revocation is remembered for as long as an access token can live, so these bound the
+# negative lists too.
 USER_TOKEN_LIFE = timedelta(hours=1)
 BACKEND_TOKEN_LIFE = timedelta(seconds=300)
 REFRESH_LIFE = timedelta(days=180)

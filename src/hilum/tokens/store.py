@@ -271,6 +271,7 @@ def of_family(family: FamilyId) -> ColumnElement[bool]:
 
 
 def of_launch(launch: LaunchId) -> ColumnElement[bool]:
+    # C36: offline access outlives the EHR's session; the rest ends with it.
     return and_(token_family.c.launch == launch, token_family.c.offline.is_(False))
 
 

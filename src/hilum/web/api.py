@@ -52,6 +52,7 @@ not be read back."""
 class Strict(BaseModel):
     """A body or query that refuses unknown fields."""
 
+    # A misspelled field that was ignored would leave its default in force, such as no end.
     model_config = ConfigDict(extra="forbid")
 
 

@@ -24,6 +24,8 @@ class Cookie:
 
     def name(self, *, secure: bool) -> str:
         """Return the name under which the browser stores it. ``secure``: the page's origin is https."""
+        # RFC 6265bis section 4.1.3.2: a browser accepts the prefix only from this very host, so no
+        # neighbour can plant a session.
         return f"__Host-{self.base}" if secure else self.base
 
 

@@ -100,6 +100,7 @@ async def read_form(request: Request, *, multi: Iterable[str] = (), bound: int =
 def csrf_token(secret: str, purpose: str = "") -> str:
     """Derive a form's CSRF token from a secret shared with the browser, by a MAC, so that the page does not reveal the secret."""
     assert secret
+    # Bound to a purpose, so that the token of one form does not press the button of another.
     mac = hmac.digest(secret.encode(), b"hilum/form/" + purpose.encode(), "sha256")
     return urlsafe_b64encode(mac).rstrip(b"=").decode()
 

@@ -48,6 +48,7 @@ class Pages:
         self.shell = shell
         self._environment = Environment(
             loader=FileSystemLoader([TEMPLATES, *folders]),
+            # Names on a page may have been written by an app, a FHIR server or another person.
             autoescape=True,
             # A name that is missing fails, instead of leaving a line out of a consent page.
             undefined=StrictUndefined,
