@@ -133,6 +133,7 @@ class Door:
         # its origin (ADR 10).
         if heads.host.decode("latin-1").lower() not in self._hosts():
             return _MISDIRECTED
+        # Asked at every request: a migration may close the gate while this worker serves.
         if self._closed() and path != ALIVE:
             return _CLOSED
         return None

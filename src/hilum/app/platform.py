@@ -155,7 +155,6 @@ def build(settings: Settings, clock: Clock, ids: Ids) -> Platform:
         ),
         refuse=refuser(pages),
         admission=admission,
-        # Read at every request: a migration may close the gate while this worker serves.
         closed=lambda: not heartbeat.latest().gate.opens,
     )
     return Platform(door, kit, keeper, journal, fetcher, upstreams, servers)

@@ -320,7 +320,12 @@ def api(kit: Kit, *, at_stop: AtStop = _ignored) -> APIRouter:
     refusals = Refusals(kit.edge, service.record_counts)
     at_stop(refusals.record_soon)
     router = api_router(kit, "signin")
+    _tokens(router, kit, refusals)
+    _accounts(router, kit)
+    return router
 
+
+def _tokens(router: APIRouter, kit: Kit, refusals: Refusals) -> None:
     @router.post("/tokens", status_code=status.HTTP_201_CREATED, openapi_extra=audience(ANYONE))
     async def create_token(request: Request, body: NewToken) -> TokenCreated:
         """Create an API token with your password."""
@@ -362,6 +367,8 @@ def api(kit: Kit, *, at_stop: AtStop = _ignored) -> APIRouter:
         verb = partial(service.revoke_api_token, token_id=token)
         await kit.edge.write(verb, actor=actor, trace=trace_of(request))
 
+
+def _accounts(router: APIRouter, kit: Kit) -> None:
     @router.put("/people/{person}/password", status_code=204, openapi_extra=audience(ONESELF))
     async def change_password(request: Request, person: Id, body: NewPassword) -> None:
         """Change your own password with the current one; your sessions and API tokens end. For other accounts see ``/reset``."""
@@ -387,5 +394,3 @@ def api(kit: Kit, *, at_stop: AtStop = _ignored) -> APIRouter:
         actor = await caller(kit, request)
         verb = partial(service.end_sessions_of, person_id=PersonId(person))
         return {"ended": await kit.edge.write(verb, actor=actor, trace=trace_of(request))}
-
-    return router
