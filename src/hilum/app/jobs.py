@@ -84,8 +84,8 @@ def checkpoint(held: Held, settings: Settings) -> None:
     last = held.read(audit.newest_checkpoint)
     after = last.number if last is not None else 0
     heads = journals.access_heads(settings.data_dir / "journal", settings.database_url)
-    made = held.write(lambda ctx: audit.checkpoint(ctx, heads, after=after))
-    keep_anchor(held.edge, settings, fresh=made is not None)
+    signed = held.write(lambda ctx: audit.checkpoint(ctx, heads, after=after))
+    keep_anchor(held.edge, settings, fresh=signed is not None)
 
 
 def index_accesses(held: Held, settings: Settings) -> None:

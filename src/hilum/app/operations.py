@@ -212,22 +212,22 @@ class _Collector:
                 yield _histogram(metric, values)
                 continue
             family = CounterMetricFamily if metric.kind == "counter" else GaugeMetricFamily
-            made = family(metric.name, metric.meaning, labels=metric.labels)
+            rendered = family(metric.name, metric.meaning, labels=metric.labels)
             for labels, value in values.items():
-                made.add_metric(labels, value)
-            yield made
+                rendered.add_metric(labels, value)
+            yield rendered
         yield from self._extra()
 
 
 def _histogram(metric: metrics.Histogram, values: dict[tuple[str, ...], Any]) -> HistogramMetricFamily:
-    made = HistogramMetricFamily(metric.name, metric.meaning, labels=metric.labels)
+    rendered = HistogramMetricFamily(metric.name, metric.meaning, labels=metric.labels)
     for labels, held in values.items():
         counted, buckets = 0.0, []
         for bound, count in zip((*map(str, metric.bounds), "+Inf"), held[:-1], strict=True):
             counted += count
             buckets.append((bound, counted))
-        made.add_metric(labels, buckets, sum_value=held[-1])
-    return made
+        rendered.add_metric(labels, buckets, sum_value=held[-1])
+    return rendered
 
 
 class Operations:
@@ -346,7 +346,7 @@ class Operations:
 
     def _own(self) -> Iterable[Metric]:
         state = self.board.state()
-        found: dict[str, dict[str, float]] = {
+        values: dict[str, dict[str, float]] = {
             "hilum_ready": {"": float(state.ready)},
             "hilum_not_ready": dict.fromkeys(state.reasons, 1.0),
             "hilum_notice": dict.fromkeys(state.notices, 1.0),
@@ -356,10 +356,10 @@ class Operations:
         }
         for name, (kind, labels, meaning) in OWN.items():
             family = CounterMetricFamily if kind == "counter" else GaugeMetricFamily
-            made = family(name, meaning, labels=labels)
-            for label, value in sorted(found[name].items()):
-                made.add_metric([label] if labels else [], value)
-            yield made
+            rendered = family(name, meaning, labels=labels)
+            for label, value in sorted(values[name].items()):
+                rendered.add_metric([label] if labels else [], value)
+            yield rendered
 
 
 OWN: dict[str, tuple[str, tuple[str, ...], str]] = {

@@ -118,22 +118,22 @@ def _require_fit(settings: Settings, manifest: Manifest) -> None:
 def _require_free(settings: Settings, *, replaces: bool) -> None:
     """Refuse to overwrite an installation that serves, or one that is not to be replaced. Raises Conflict."""
     if settings.database_url.startswith("sqlite"):
-        there = Path(settings.database_url.removeprefix("sqlite:///")).exists()
+        exists = Path(settings.database_url.removeprefix("sqlite:///")).exists()
     else:
-        there = True
+        exists = True
     serving: list[str] = []
-    if there:
+    if exists:
         database = Database(settings.database_url)
         try:
-            there, serving = database.read(_look)
+            exists, serving = database.read(_look)
         finally:
             database.dispose()
     if serving:
         raise Conflict(
             "nodes_serve", f"{', '.join(serving)} serves this database: stop every node first, then restore."
         )
-    there = there or any(any((settings.data_dir / each).glob("*.db")) for each in (JOURNALS, STORES))
-    if there and not replaces:
+    exists = exists or any(any((settings.data_dir / each).glob("*.db")) for each in (JOURNALS, STORES))
+    if exists and not replaces:
         raise Conflict(
             "target_not_empty",
             f"There is an installation at HILUM_DATABASE_URL or in {settings.data_dir} already. "

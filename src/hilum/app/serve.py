@@ -107,11 +107,11 @@ def connections_of(settings: Settings) -> int:
 
     The server counts connections, not requests: a silent one holds its slot until the timeout for headers.
     """
-    asked = settings.connections
+    configured = settings.connections
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard == resource.RLIM_INFINITY or hard > soft:
-        wanted = 2 * asked + FILES_KEPT
+        wanted = 2 * configured + FILES_KEPT
         soft = max(soft, wanted if hard == resource.RLIM_INFINITY else min(hard, wanted))
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     # Half of the files: a request can open as many again, to the database and to FHIR servers.
-    return max(1, min(asked, soft // 2))
+    return max(1, min(configured, soft // 2))

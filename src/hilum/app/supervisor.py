@@ -140,11 +140,11 @@ def start_operations(settings: Settings, board: Board, restarts: Callable[[], di
 
     Without a configured address, a free port is used and logged if the default is taken, for example by a second platform.
     """
-    asked = [settings.ops_listen]
+    addresses = [settings.ops_listen]
     if not settings.ops_listen:
         _, port = address_of(settings.listen)
-        asked = [f"127.0.0.1:{port + OPS_PORTS_APART}", "127.0.0.1:0"]
-    for listen in asked:
+        addresses = [f"127.0.0.1:{port + OPS_PORTS_APART}", "127.0.0.1:0"]
+    for listen in addresses:
         operations = Operations(board, None if listen == OFF else address_of(listen), restarts)
         try:
             operations.start()
@@ -155,7 +155,7 @@ def start_operations(settings: Settings, board: Board, restarts: Callable[[], di
         return operations
     raise Unavailable(
         "address_unavailable",
-        f"Operations cannot listen at {asked[0]}. Set HILUM_OPS_LISTEN to another address, or to `{OFF}`.",
+        f"Operations cannot listen at {addresses[0]}. Set HILUM_OPS_LISTEN to another address, or to `{OFF}`.",
     )
 
 

@@ -239,8 +239,10 @@ def _is_for_this_server(audience: object, audiences: frozenset[str], issuer: str
     Source: RFC 7523 section 3, point 3; SMART App Launch 2.2, client-confidential-asymmetric.
     """
     values = audience if isinstance(audience, list) else [audience]
-    ours = [value for value in values if isinstance(value, str) and (value in audiences or value == issuer)]
-    return len(ours) == len(values) and not audiences.isdisjoint(ours)
+    accepted = [
+        value for value in values if isinstance(value, str) and (value in audiences or value == issuer)
+    ]
+    return len(accepted) == len(values) and not audiences.isdisjoint(accepted)
 
 
 def _seconds(claims: Mapping[str, Any], name: str, *, required: bool = False) -> float:

@@ -46,5 +46,5 @@ def _code(fault: Invalid) -> str:
 
 
 def _sentence(fault: Invalid) -> str:
-    said = (f"{name}: {SENTENCES.get(code, code)}" for name, code in sorted(fault.fields.items()))
-    return " ".join(said) or fault.detail
+    sentences = (f"{name}: {SENTENCES.get(code, code)}" for name, code in sorted(fault.fields.items()))
+    return " ".join(sentences) or fault.detail

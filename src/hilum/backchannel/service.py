@@ -212,8 +212,8 @@ def _by_refresh(ctx: Context, site: Site, client: Client, request: TokenRequest)
     offline = offline_of(smart.known(policy.scopes_now(kept, state, held.grant.role)))
     if offline is None or (held.offline and not offline and _is_session_over(ctx, held.grant)):
         raise refuse_grant("The scope that allowed refreshing was revoked.")
-    asked = policy.fewer_scopes(request.scope, held.grant.scopes)
-    scopes = policy.scopes_now(smart.narrow(asked, kept), state, held.grant.role)
+    requested = policy.fewer_scopes(request.scope, held.grant.scopes)
+    scopes = policy.scopes_now(smart.narrow(requested, kept), state, held.grant.role)
     charts = _charts_now(held.grant, state)
     used = tokens.redeem_refresh(ctx, presented, client=client.id, tenant=site.tenant)
     # The authorization may have been narrowed between reading the token and locking it; the scopes above would be too wide.

@@ -101,11 +101,13 @@ class BackChannel:
         return await self._answer(request, self._register)
 
     async def _token(self, request: Request, site: Site, form: Parameters) -> tuple[int, dict[str, Any]]:
-        asked = policy.parse(form)
+        token_request = policy.parse(form)
         urls = self._kit.urls
-        form = await self._with_client(request, site, form, asked)
+        form = await self._with_client(request, site, form, token_request)
         caller = await self._caller(request, site, form, {urls.token(site.tenant)})
-        return 200, await self._run(request, caller, lambda ctx: service.exchange(ctx, site, caller, asked))
+        return 200, await self._run(
+            request, caller, lambda ctx: service.exchange(ctx, site, caller, token_request)
+        )
 
     async def _with_client(
         self, request: Request, site: Site, form: Parameters, asked: TokenRequest

@@ -308,8 +308,8 @@ def _stage(ctx: Context, site: Site, stage: Stage) -> Progress:
             return refuse(
                 ctx, site, request, AuthorizeError.INVALID_SCOPE, code="patient_missing", detail=fault
             )
-    done = replace(stage, request=request, offered=offered, standing=standing, step=step)
-    return _page_or_error(ctx, site, request, step) or done
+    current = replace(stage, request=request, offered=offered, standing=standing, step=step)
+    return _page_or_error(ctx, site, request, step) or current
 
 
 def _own_chart(

@@ -84,9 +84,9 @@ class FrontChannel:
                 self._kit, request, DisplayedError("request_malformed", "The app sent something unreadable.")
             )
         parameters = read_parameters(pairs)
-        ours = parameters.get("request")
-        if request.method == "GET" and ours and not parameters.get("client_id"):
-            return await self._page(request, visit, ours)
+        sealed = parameters.get("request")
+        if request.method == "GET" and sealed and not parameters.get("client_id"):
+            return await self._page(request, visit, sealed)
         source = visit.trace.source
         recorded = self._refusals.is_recorded(source)
         begin = partial(service.begin, site=visit.site, parameters=parameters, recorded=recorded)
@@ -118,11 +118,11 @@ class FrontChannel:
         # again.
         within = service.may_open(resumed.person, patient)
         try:
-            there = within and await self._exists(visit, resumed, patient, encounter)
+            exists = within and await self._exists(visit, resumed, patient, encounter)
         except LookRefused as refused:
             return self._refused_picker(request, visit, resumed, refused.deny)
         # A patient out of reach is not read from the FHIR server; the verb refuses the choice and records it.
-        choice = service.Choice(patient if there or not within else "", encounter)
+        choice = service.Choice(patient if exists or not within else "", encounter)
         chosen = await self._kit.edge.write(
             partial(
                 service.choose_context,
@@ -135,7 +135,7 @@ class FrontChannel:
         )
         if isinstance(chosen, Stage) and chosen.step is Step.CHOOSE_CONTEXT:
             return await self._picker(
-                request, visit, chosen, patient=patient if there else "", wrong=not there
+                request, visit, chosen, patient=patient if exists else "", wrong=not exists
             )
         return await self._shown(request, visit, chosen)
 

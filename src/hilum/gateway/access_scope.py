@@ -127,13 +127,13 @@ def _effective_access(
 
 def grant_rules(access: EffectiveAccess, type_: str, letters: int) -> tuple[GrantRule, ...]:
     """Return every rule by which any of ``letters`` is permitted on a type."""
-    known = access.found.get((type_, letters))
-    if known is None:
-        known = _grant_rules(access, type_, letters)
+    cached = access.found.get((type_, letters))
+    if cached is None:
+        cached = _grant_rules(access, type_, letters)
         # Only types of the table: the caller chooses the type, and must not fill the cache.
         if rule_of(type_) is not None:
-            access.found[type_, letters] = known
-    return known
+            access.found[type_, letters] = cached
+    return cached
 
 
 def _grant_rules(access: EffectiveAccess, type_: str, letters: int) -> tuple[GrantRule, ...]:

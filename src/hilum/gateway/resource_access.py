@@ -48,12 +48,12 @@ def judge_resource(
 
 def _is_reached(resource: dict[str, Any], grants: tuple[GrantRule, ...], bases: tuple[str, ...]) -> bool:
     subjects: frozenset[str] | None = None
-    known = False
+    is_computed = False
     for grant in grants:
         if grant.patients is not None:
             # Once for all rules, and only if one needs it.
-            if not known:
-                subjects, known = subjects_of(resource, bases), True
+            if not is_computed:
+                subjects, is_computed = subjects_of(resource, bases), True
             # Without a subject it is nobody's. With several, each must be within reach: it is part
             # of every one of their charts.
             if not subjects or not subjects <= grant.patients:

@@ -251,14 +251,14 @@ class Enforcer:
             surface = await self._surface(tenant)
         except Refusal as refused:
             return refusal(refused.deny, request_id)
-        made = self._statements.get(tenant_id)
+        cached = self._statements.get(tenant_id)
         # By identity: a surface that was read again is another object.
-        if made is None or made[0] is not surface:
+        if cached is None or cached[0] is not surface:
             body = orjson.dumps(
                 public_statement(surface, tenant_id, self._deps.urls, registers=self._deps.registers)
             )
-            made = self._statements[tenant_id] = (surface, body)
-        return Answer(200, made[1])
+            cached = self._statements[tenant_id] = (surface, body)
+        return Answer(200, cached[1])
 
     def preflight_origins(self, tenant: TenantId) -> frozenset[str]:
         """Return the origins of all clients installed at a tenant."""

@@ -346,7 +346,7 @@ class SnapshotKeeper:
             value = {part: held.value for part, held in self._parts.items()}
             total = sum(held.stamp.n for held in self._parts.values())
             last = self._snapshot
-            made = Snapshot(
+            snapshot = Snapshot(
                 total,
                 identity=value[IDENTITY],
                 registry=value[REGISTRY],
@@ -355,7 +355,7 @@ class SnapshotKeeper:
                 consent=value[CONSENT],
                 launches=value[LAUNCHES],
             )
-            self._snapshot = made if last is None else replace(made, epoch=max(total, last.epoch + 1))
+            self._snapshot = snapshot if last is None else replace(snapshot, epoch=max(total, last.epoch + 1))
             self._judge_age()
             engaged, self._unreported = self._unreported, []
         now = self._clock.now()
@@ -367,6 +367,6 @@ class SnapshotKeeper:
 def _newly_engaged(before: SwitchIndex, after: SwitchIndex, targets: Iterable[Target]) -> list[Switch]:
     found = []
     for target in targets:
-        known = {switch.id for switch in before.engaged.get(target, ())}
-        found += [switch for switch in after.engaged.get(target, ()) if switch.id not in known]
+        earlier = {switch.id for switch in before.engaged.get(target, ())}
+        found += [switch for switch in after.engaged.get(target, ()) if switch.id not in earlier]
     return found

@@ -448,16 +448,18 @@ def facts(ctx: Context, since: Since) -> Delta[IdentityFacts]:
     named: dict[str, list[str]] = {"tenant": [], "person": []}
     for kind, _, id_ in (key.partition("/") for key in since.named()):
         named[kind].append(id_)
-    some = [TenantId(each) for each in named["tenant"]]
-    found = {each.id: policy.facts_of(each) for each in store.read_tenants(ctx.tx, some)}
-    whom = [PersonId(each) for each in named["person"]]
-    people = store.read_deactivated(ctx.tx, whom)
-    lost = store.read_chart_losses(ctx.tx, whom, since=forget_before)
+    tenant_ids = [TenantId(each) for each in named["tenant"]]
+    found = {each.id: policy.facts_of(each) for each in store.read_tenants(ctx.tx, tenant_ids)}
+    person_ids = [PersonId(each) for each in named["person"]]
+    people = store.read_deactivated(ctx.tx, person_ids)
+    lost = store.read_chart_losses(ctx.tx, person_ids, since=forget_before)
 
     def change(before: IdentityFacts) -> IdentityFacts:
         losses = RecentSet.of(before.recent_losses)
         return IdentityFacts(
-            PersistentMap.of(before.tenants).changed(found, [each for each in some if each not in found]),
+            PersistentMap.of(before.tenants).changed(
+                found, [each for each in tenant_ids if each not in found]
+            ),
             RecentSet.of(before.inactive_people).changed(people, forget_before=forget_before),
             PersistentMap.of(before.lost_charts).changed(lost, losses.expired(forget_before)),
             losses.changed(_latest(lost), forget_before=forget_before),

@@ -107,6 +107,6 @@ def _options(url: str, bounds: Bounds) -> str:
             "lock_timeout": LOCK_S,
             "idle_in_transaction_session_timeout": IDLE_IN_TRANSACTION_S,
         }
-    ours = " ".join(f"-c {name}={round(value * 1000)}" for name, value in timeouts.items())
-    theirs = conninfo_to_dict(url).get("options")
-    return f"{ours} {theirs}" if theirs else ours
+    own = " ".join(f"-c {name}={round(value * 1000)}" for name, value in timeouts.items())
+    configured = conninfo_to_dict(url).get("options")
+    return f"{own} {configured}" if configured else own

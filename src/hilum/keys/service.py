@@ -140,8 +140,8 @@ def _generate(ctx: Context, purpose: Purpose, ring: str) -> SigningKey:
 
 
 def _rsa_pair() -> dict[str, str]:
-    made = RSAKey.generate_key(_RSA_BITS, private=True, auto_kid=False).as_dict(private=True)
-    return {name: value for name, value in made.items() if isinstance(value, str)}
+    jwk = RSAKey.generate_key(_RSA_BITS, private=True, auto_kid=False).as_dict(private=True)
+    return {name: value for name, value in jwk.items() if isinstance(value, str)}
 
 
 def _ed25519_pair(ids: Ids) -> dict[str, str]:

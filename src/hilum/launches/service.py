@@ -238,15 +238,15 @@ def move(ctx: Context, launch_id: LaunchId, patient: str | None, encounter: str 
     if faults := policy.move_faults(person, after, visit):
         raise Invalid("launch_invalid", "The chart cannot move there.", fields=faults)
     # Before it was taken there are no tokens of the earlier chart.
-    away = launch.used_at is not None and after != launch.patient
+    leaves_chart = launch.used_at is not None and after != launch.patient
     # Never reset: moving back to the first patient revives nothing.
-    moved_at = ctx.now if away else launch.moved_at
+    moved_at = ctx.now if leaves_chart else launch.moved_at
     moved = store.move(ctx.tx, launch.id, patient=after, encounter=visit, moved_at=moved_at)
     if moved is None:
         raise NotFound("launch_ended", "This launch has ended.")
-    if away:
+    if leaves_chart:
         ctx.advance_epoch(LAUNCHES, f"moved/{launch.id}")
-    audit.record(ctx, _event(moved, "launches.launch.move", stale=away))
+    audit.record(ctx, _event(moved, "launches.launch.move", stale=leaves_chart))
     return moved
 
 

@@ -143,10 +143,10 @@ def save_sessions_ended(tx: Connection, person: PersonId, at: datetime, *, keep:
         .where(sessions.c.person == person, sessions.c.ended_at.is_(None), sessions.c.expires_at > at)
         .order_by(sessions.c.created_at.desc(), sessions.c.id.desc())
     )
-    over = [SessionId(row.id) for row in tx.execute(living)][keep:]
-    for some in in_batches(over):
+    surplus = [SessionId(row.id) for row in tx.execute(living)][keep:]
+    for some in in_batches(surplus):
         tx.execute(sessions.update().where(sessions.c.id.in_(some)).values(ended_at=at))
-    return over
+    return surplus
 
 
 def purge(tx: Connection, *, sessions_before: datetime, attempts_before: datetime) -> int:

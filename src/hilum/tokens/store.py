@@ -356,7 +356,7 @@ def purge(
     revoked = select(family.c.id).where(family.c.revoked_at < ended_before).order_by(family.c.revoked_at)
     for table in (access, refresh):
         emptied += _purge_where(tx, table, table.c.family.in_(revoked.limit(PURGE_BATCH)))
-    over = (
+    is_over = (
         or_(family.c.revoked_at.is_(None), family.c.revoked_at < ended_before),
         # A family goes last. While any token of it is left, its row is where a replay is
         # recognized.
@@ -365,10 +365,10 @@ def purge(
     )
     removed = len(emptied)
     for batch in in_batches(sorted(set(emptied))):
-        removed += tx.execute(delete(family).where(family.c.id.in_(batch), *over)).rowcount
+        removed += tx.execute(delete(family).where(family.c.id.in_(batch), *is_over)).rowcount
     return (
         removed
-        + tx.execute(delete(family).where(family.c.id.in_(revoked.limit(PURGE_BATCH)), *over)).rowcount
+        + tx.execute(delete(family).where(family.c.id.in_(revoked.limit(PURGE_BATCH)), *is_over)).rowcount
     )
 
 

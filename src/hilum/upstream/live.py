@@ -266,22 +266,22 @@ class Surfaces:
 
         Raises Unavailable: as ``send``, ``upstream_unreadable`` if the answer is no CapabilityStatement of R4, and Resting soon after either.
         """
-        known = _of(tenant, self._known.get(tenant.id))
+        cached = _of(tenant, self._known.get(tenant.id))
         at = self._clock.monotonic()
-        if known is not None and at - known.read_at < SURFACE_LIFE.total_seconds():
-            return known
+        if cached is not None and at - cached.read_at < SURFACE_LIFE.total_seconds():
+            return cached
         failed = self._failed.get(tenant.id)
         if failed is not None and failed[0] == tenant.upstream and at < failed[1]:
-            if known is not None:
-                return known
+            if cached is not None:
+                return cached
             raise Resting(failed[2], failed[1] - at)
         try:
             # Shielded: whoever hangs up must not cancel the read that others wait for.
             return await asyncio.shield(self._flight(tenant, base, at))
         except Unavailable:
-            if known is None:
+            if cached is None:
                 raise
-            return known
+            return cached
 
     def _flight(self, tenant: TenantFacts, base: str, at: float) -> "asyncio.Task[Surface]":
         """Return the read that is under way; start one if there is none."""

@@ -11,14 +11,14 @@ PREFLIGHT_AGE_S = 600
 def answer(origin: bytes, allowed: frozenset[str]) -> Headers:
     """Return the headers that allow scripts of ``origin`` to read a response, if it is in ``allowed`` or that contains ``*``."""
     if "*" in allowed:
-        named = b"*"
+        allow_origin = b"*"
     elif origin and origin.decode("latin-1") in allowed:
-        named = origin
+        allow_origin = origin
     else:
         # Also where the origin is not allowed: a cache must not serve this answer to one that is.
         return ((b"vary", b"Origin"),)
     return (
-        (b"access-control-allow-origin", named),
+        (b"access-control-allow-origin", allow_origin),
         (b"access-control-expose-headers", EXPOSED),
         (b"vary", b"Origin"),
     )

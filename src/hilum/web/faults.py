@@ -187,8 +187,8 @@ def of_validation(fault: Mapping[str, Any]) -> dict[str, str]:
     code = _OF_FRAMEWORK.get(kind, "")
     if not code:
         bounds = ("greater_than", "less_than", "multiple_of")
-        ours = "out_of_range" if kind.startswith(bounds) else "wrong_type"
-        code = ours if kind.endswith(("_type", "_parsing")) or ours == "out_of_range" else "malformed"
+        fallback = "out_of_range" if kind.startswith(bounds) else "wrong_type"
+        code = fallback if kind.endswith(("_type", "_parsing")) or fallback == "out_of_range" else "malformed"
     if code in {"missing", "field_unknown"}:
         return sentence_of(code)
     message = str(fault.get("msg", "")).removeprefix("Value error, ")[:200]
