@@ -26,5 +26,6 @@ def sandbox() -> App:
 
 def _begin() -> None:
     logs.configure()
-    # The parent is looked up now: once it has ended, getppid() names whoever adopted this process.
+    # The parent's id is read now: once the parent has ended, getppid() returns that of the process
+    # which adopted this one.
     end_with(started_by())

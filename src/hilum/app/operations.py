@@ -238,7 +238,7 @@ class Operations:
     ) -> None:
         self.board = board
         self._listen, self._restarts = listen, restarts
-        # mkdtemp gives the folder to this user only, so no other can report.
+        # mkdtemp makes the folder accessible to this user only, so no other user can report.
         self._folder = Path(tempfile.mkdtemp(prefix="hilum-"))
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="operations", daemon=True)

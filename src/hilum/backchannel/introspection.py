@@ -50,7 +50,8 @@ def _of_access(ctx: Context, site: Site, client: Client, token: AccessToken) -> 
         return INACTIVE
     if tokens_policy.require_proof(token, "") is not None:
         return INACTIVE
-    # As the gateway judges it: whatever was not granted for offline use ends with its session.
+    # The gateway judges it the same way: what was not granted for offline use ends with its
+    # session.
     online = "offline_access" not in token.scopes
     state = service.load_state(ctx, site, token, issued_at=token.issued_at, online=online)
     if policy.grant_fault(state, token, now=ctx.now) is not None:

@@ -280,7 +280,7 @@ def _left(
 def token_life(client: Client, *rests_until: datetime | None, now: datetime) -> timedelta:
     """Return the life of an access token: at most an hour for people, five minutes for services, and no longer than ``rests_until`` (C47)."""
     longest = USER_TOKEN_LIFE if GrantType.CODE in GRANTS_OF[client.type] else BACKEND_TOKEN_LIFE
-    # No token outlives what it rests on: the agreement, a proxy's chart, the client itself.
+    # No token outlives what it depends on: the agreement, a proxy's chart, the client itself.
     ends = [end - now for end in (*rests_until, client.expires_at) if end is not None]
     return min([longest, *ends])
 

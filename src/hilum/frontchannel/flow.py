@@ -151,7 +151,7 @@ def error_redirect(site: Site, redirect_uri: str, state: str, error: AuthorizeEr
     """Build the redirect with an error for the client. Source: RFC 6749 section 4.1.2.1; RFC 9207 section 2."""
     parameters = [("error", error.value), ("error_description", oauth.description(detail))]
     parameters += [("state", state)] if state else []
-    # iss: an app that uses several servers can tell which one answered, and does not send this
+    # iss: an app that uses several servers can check which one answered, and does not send this
     # one's code to another (mix-up attack).
     return Redirect(oauth.with_parameters(redirect_uri, [*parameters, ("iss", site.issuer)]))
 
@@ -181,8 +181,8 @@ def advance(ctx: Context, site: Site, request_id: str, cookie: str) -> Progress:
     if found is None:
         return _without_session(ctx, site, request, parties, cookie)
     session, person = found
-    # The first person to continue the request keeps it. Otherwise whoever gets another person to
-    # open the address would let them finish a request that began as somebody else's.
+    # The first person to continue the request keeps it. Otherwise an attacker could begin a request
+    # and have another person finish it, or the other way round.
     if not store.bind_request(ctx.tx, request.id, session.id, person.id):
         return DisplayedError("request_of_another", "Another person started this authorization request.")
     # Read again: if the page was loaded twice, the other load may have taken the launch before this one locked the row.

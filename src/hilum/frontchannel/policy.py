@@ -174,7 +174,8 @@ def _request_fault(
 def _proof_fault(parameters: Parameters) -> tuple[AuthorizeError, str] | None:
     if not parameters.get("code_challenge"):
         return AuthorizeError.INVALID_REQUEST, "code_challenge is missing; PKCE is required"
-    # SMART requires S256 and forbids plain, which shows the verifier to whoever sees the request.
+    # SMART requires S256 and forbids plain, which shows the verifier to everyone who sees the
+    # request.
     if parameters.get("code_challenge_method") != oauth.S256:
         return AuthorizeError.INVALID_REQUEST, "code_challenge_method must be S256"
     if not oauth.challenge_well_formed(parameters.get("code_challenge")):

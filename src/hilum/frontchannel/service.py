@@ -288,8 +288,8 @@ def decide(ctx: Context, site: Site, request_id: str, cookie: str, answer: Answe
     fault = "" if policy.is_useful(granted) else "nothing was granted"
     if fault := fault or policy.context_refusal(granted, patient=patient):
         if progress.step is Step.CONSENT:
-            # Before the refusal, which commits it: whoever unticks everything and presses Allow has
-            # declined, and earlier tokens must not read on (ADR 30).
+            # Before the refusal, which commits it: a person who unticks everything and presses
+            # Allow has declined, and earlier tokens must not read on (ADR 30).
             _withhold(ctx, site, progress, answer.ticked)
         return flow.refuse(
             ctx, site, progress.request, AuthorizeError.ACCESS_DENIED, code="nothing_granted", detail=fault

@@ -174,7 +174,7 @@ def _grant_rule(
     elif access.rights is None:
         return None
     elif scope.prefix is Prefix.USER:
-        # A Group lists many patients: whoever may open some charts only must not see it.
+        # A Group lists many patients, so a person who may open only some charts must not see it.
         if belonging is Belonging.POPULATION and access.people is not None:
             return None
         patients = None if belonging is Belonging.SHARED else access.people

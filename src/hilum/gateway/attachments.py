@@ -94,7 +94,7 @@ def mentions(resource: dict[str, Any], grounds: Grounds) -> frozenset[Mention]:
 
 def strings_of(resource: dict[str, Any]) -> Iterator[tuple[_Path, str]]:
     """Yield every string with the names of the elements that lead to it."""
-    # A list and no recursion: the depth of a resource is chosen by whoever wrote it.
+    # A list instead of recursion: the sender chooses the depth of a resource.
     left: list[tuple[_Path, Any]] = [((), resource)]
     while left:
         path, value = left.pop()

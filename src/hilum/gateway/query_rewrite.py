@@ -81,8 +81,8 @@ def plan_search(
     exact = not labels
     if within is not None:
         patients = within if query.named is None else within & query.named
-        # The app's own filters on the patient give way to the intersection: beside each other, a
-        # server could read them as alternatives.
+        # The intersection replaces the app's own filters on the patient: side by side, a server
+        # could treat them as alternatives.
         filters = [pair for n, pair in enumerate(query.filters) if n not in query.subject_filters]
         rule = rule_of(query.type)
         if rule is not None and rule.narrow:
@@ -91,7 +91,7 @@ def plan_search(
         else:
             exact = False
         # A total may be shown only if the server counts exactly what the grant reaches; otherwise
-        # it tells how much is withheld.
+        # it discloses how much is withheld.
         exact = (
             exact and all(grant.patients == within for grant in grants) and query.type not in _MANY_SUBJECTS
         )

@@ -121,8 +121,8 @@ class Searcher:
             name: {"resourceType": plan.type, "target": [{"reference": name}]}
             for name in targets_named(plan.params)
         }
-        # Before anything is searched: pages of one entry, some of them empty, would tell how many
-        # targets are withheld.
+        # Before anything is searched: pages of one entry, some of them empty, would disclose how
+        # many targets are withheld.
         evidence = await self._transport.evidence(task, named.values())
         grants = tuple(replace(grant, matchers=()) for grant in task.obligations.grants)
         access = task.obligations.access

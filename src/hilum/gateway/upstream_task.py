@@ -190,8 +190,7 @@ class UpstreamTask:
         # since its intent, and the write settled (ADR 40).
         self.recorded.is_late = lambda: self.deps.clock.now() - intent.at >= LEAVE_WITHIN
         self.confirm()
-        # From here until the answer is understood, whatever goes wrong must not be reported as not
-        # done.
+        # From here until the answer is understood, no failure may be reported as not done.
         self.effect = Effect.UNKNOWN
         return self.recorded
 

@@ -61,7 +61,7 @@ def _needles(types: tuple[str, ...]) -> tuple[bytes, ...]:
 def withhold(resource: Any, grounds: Grounds) -> bool:
     """Remove from a resource, in place, what an app may not be shown. Return whether anything was withheld."""
     withheld = False
-    # A list and no recursion: the depth is the FHIR server's.
+    # A list instead of recursion: the FHIR server chooses the depth of its answer.
     left: list[tuple[_Path, Any]] = [((), resource)]
     while left:
         path, node = left.pop()

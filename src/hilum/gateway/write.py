@@ -63,8 +63,8 @@ class Writer:
         current = await self._transport.fetch(task, name)
         headers: tuple[tuple[str, str], ...] = _WRITE_HEADERS
         if current is None:
-            # Clients choose ids under system scopes only: otherwise creating would tell which ids
-            # exist (ADR 13).
+            # Clients choose ids under system scopes only: otherwise creating would disclose which
+            # ids exist (ADR 13).
             if not task.obligations.may_create:
                 equalize_timing(task)
                 return not_found(task.incoming.request_id)

@@ -412,7 +412,7 @@ def counts_as_one_of_two(ctx: Context, person_id: PersonId, *, since: datetime |
     person = store.find_person(ctx.tx, person_id)
     if person is None or not policy.is_of_age(person, ctx.now):
         return False
-    # As for a write: whoever may only read is neither of the two.
+    # As for a write: a person limited to reading is neither of the two.
     return bar_on(ctx, person, issued_at=since, writing=True) is None
 
 

@@ -245,7 +245,7 @@ def save_deactivated(tx: Connection, person: PersonId, at: datetime) -> bool:
 
 def release_claim(tx: Connection, tenant: TenantId | None, fhir_user: str) -> None:
     """Release an inactive account's claim to its ``fhirUser``, so that one other account may claim it."""
-    # Never an active account's: the statement itself says so, whatever was judged before.
+    # Never an active account's, whatever was judged before: the condition is part of the statement.
     theirs = (people.c.tenant == (tenant or ""), people.c.fhir_user_claim == fhir_user)
     tx.execute(people.update().where(*theirs, people.c.active.is_(False)).values(fhir_user_claim=None))
 
@@ -307,7 +307,7 @@ def save_chart_losses(
     tx.execute(chart_losses.delete().where(chart_losses.c.at < since))
     for patient, at in lost.items():
         key = {"person": person, "patient": patient}
-        # A chart may be lost, given back and lost again within the window: the latest loss counts.
+        # A chart may be lost, restored and lost again within the window: the latest loss counts.
         if tx.execute(insert_or_ignore(tx, chart_losses).values(**key, at=at)).rowcount == 0:
             same = (chart_losses.c.person == person, chart_losses.c.patient == patient)
             tx.execute(chart_losses.update().where(*same).values(at=at))

@@ -34,7 +34,7 @@ class Unavailable(HilumError):
     """A dependency is unavailable; retrying later may help. Rolls back."""
 
 
-# Conflict and Unavailable are not decisions: what was written before them may rest on what no
+# Conflict and Unavailable are not decisions: what was written before them may depend on what no
 # longer holds.
 DECIDED = (NotFound, NotPermitted, Invalid)
 """Errors that commit what was written before them (security decision 3)."""

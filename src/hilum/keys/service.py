@@ -48,8 +48,8 @@ def rotate(ctx: Context, purpose: Purpose, ring: str) -> SigningKey:
         store.remove(ctx.tx, outlived)
     for key in keys:
         if key.state is KeyState.ACTIVE:
-            # Its private half goes at once: what was retired signs nothing more, not even for
-            # whoever copied the database.
+            # Its private half is deleted at once: a retired key cannot sign, not even with a copy
+            # of the database.
             store.retire(ctx.tx, key.kid, ctx.now)
     key = _generate(ctx, purpose, ring)
     if not store.add(ctx.tx, key):

@@ -209,8 +209,7 @@ def _require_standing(ctx: Context, found: Launch, judged: Standing, action: str
 
 def _take_fault(ctx: Context, launch: Launch, by: Acting) -> str:
     """Return the reason to record for a launch that could not be taken."""
-    # What is foreign comes first: a handle in other hands ends the launch, whatever else is wrong
-    # with it.
+    # Foreign holders first: a handle in other hands ends the launch, also if it is expired or used.
     if launch.tenant != by.tenant:
         return "foreign_tenant"
     if launch.client != by.client:

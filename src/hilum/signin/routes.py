@@ -333,7 +333,7 @@ def _tokens(router: APIRouter, kit: Kit, refusals: Refusals) -> None:
         tenant = None if body.tenant is None else TenantId(body.tenant)
         begin = partial(service.begin_attempt, tenant=tenant, username=body.username)
         recorded = refusals.is_recorded(trace.source)
-        # The same counters as at the page: whoever guesses here slows down there.
+        # The same counters as at the sign-in page, so that guessing here slows down there.
         attempt = replace(await kit.edge.write(begin, trace=trace), recorded=recorded)
         matched = await live.verify_password(attempt.digest, body.password)
         complete = partial(

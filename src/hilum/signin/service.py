@@ -120,8 +120,8 @@ def begin_attempt(ctx: Context, tenant: TenantId | None, username: str) -> Attem
 
     An unknown name, an unknown tenant and an inactive person return an attempt as well, without a hash. Raises SlowDown.
     """
-    # First of all: an unknown name is slowed as a known one is, so that waiting does not tell which
-    # names exist.
+    # First: an unknown name is slowed down as a known one is, so that the wait does not disclose
+    # which names exist.
     key = reserve_attempt(ctx, f"signin:{tenant or ''}", username)
     if tenant is not None and identity.find_tenant(ctx, tenant) is None:
         # Not recorded as a tenant: the text was chosen by the caller.
@@ -171,7 +171,8 @@ def begin_session(ctx: Context, person: Person, method: Method | str) -> tuple[S
         expires_at=ctx.now + SESSION_LIFE,
         csrf=policy.csrf_secret(cookie),
     )
-    # The oldest ends; refusing the newest would let whoever filled the list keep its owner out.
+    # The oldest ends. Refusing the newest would let an attacker who fills the list lock its owner
+    # out.
     _end_sessions(ctx, person.id, keep=SESSIONS_PER_PERSON - 1)
     store.add_session(ctx.tx, session, policy.digest(cookie))
     facts = {"method": session.method.value, "session": session.id}

@@ -111,8 +111,8 @@ def redeem_refresh(
     stored = store.find_refresh(ctx.tx, fingerprint)
     if stored is None:
         raise _no_refresh("This refresh token no longer exists.")
-    # Recorded and nothing else: whoever finds a token must not be able to use it up, or to end its
-    # owner's access, as another client.
+    # Recorded and nothing else: a client that finds another's token must not be able to use it up
+    # or to end its owner's access.
     if not _is_of(stored, client, tenant):
         foreign = _event(stored.grant, "tokens.refresh.redeem", reason="foreign_client", by=client, at=tenant)
         audit.record(ctx, foreign)

@@ -99,8 +99,8 @@ class AnswerReader:
             return True
         self.status = status
         options = {option.strip() for option in fields.get("connection", "").lower().split(",")}
-        # RFC 9112 section 9.3: HTTP/1.1 stays open unless told otherwise, HTTP/1.0 closes unless
-        # told otherwise.
+        # RFC 9112 section 9.3: by default HTTP/1.1 connections stay open and HTTP/1.0 connections
+        # close.
         self.keep_alive = "close" not in options and (found[1] == b"1" or "keep-alive" in options)
         self._step = self._framed(fields, is_old=found[1] == b"0")
         return True
@@ -136,7 +136,7 @@ class AnswerReader:
             # RFC 9110 section 8.6: a repeated length is one length only if all are equal.
             if not _LENGTH.fullmatch(length) or any(other != length for other in others):
                 raise Malformed("the length")
-        # These have no body, whatever their headers say.
+        # These have no body, even if their headers announce one.
         if self.status in _EMPTY:
             return self._stop
         if coding is not None:

@@ -276,7 +276,7 @@ class Surfaces:
                 return cached
             raise Resting(failed[2], failed[1] - at)
         try:
-            # Shielded: whoever hangs up must not cancel the read that others wait for.
+            # Shielded: a caller who disconnects must not cancel the read that others wait for.
             return await asyncio.shield(self._flight(tenant, base, at))
         except Unavailable:
             if cached is None:

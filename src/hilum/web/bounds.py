@@ -65,7 +65,7 @@ class Admission:
 
     def enter(self, source: str) -> Busy | None:
         """Count a request in, or return why it is refused. Each admitted request must ``leave``."""
-        # The source's own bound first, so that whoever sends too much gets 429 and everybody else
+        # The source's own bound first, so that a source that sends too much gets 429 and the others
         # no 503.
         held = self._requests_of.get(source, 0)
         if held >= self.limits.source_requests:
