@@ -108,14 +108,14 @@ class Door:
         if fault := self._fault(heads, scope["path"]):
             await self._turn_away(scope, send, fault)
             return
-        # Whoever holds an IPv6 /64 has more addresses than any limit; an IPv4 address is its own
+        # The holder of an IPv6 /64 has more addresses than any limit. An IPv4 address is its own
         # network.
         network = state["network"] = network_of(source) if ":" in source else source
         if busy := self._admission.enter(network):
             await self._turn_away(scope, send, busy)
             return
         try:
-            # Only a request with a body pays for the layer that bounds it.
+            # Requests without a body, as nearly all reads are, skip the layer that bounds bodies.
             if heads.length:
                 await self._with_body(scope, receive, send, (network, heads.length))
             else:

@@ -138,7 +138,7 @@ def _copies(settings: Settings, into: Path, progress: Progress) -> Iterator[Copi
         target = into / name
         target.parent.mkdir(mode=0o700, exist_ok=True)
 
-        # Defaults, because a closure would see the values of a later round.
+        # Defaults bind the present values; a closure would see those of a later iteration.
         def report(share: float, before: int = done, of: int = size) -> None:
             progress(min(0.99, (before + share * of) / total))
 

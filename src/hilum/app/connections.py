@@ -113,8 +113,8 @@ class Connections:
 
     def _shut(self, peer: Peer) -> bool:
         """Shut a connection down, if its descriptor still belongs to the same silent peer."""
-        # Since the look the server may have closed this connection and got its number again for
-        # another one.
+        # Meanwhile the server may have closed this connection and reused its descriptor for another
+        # one.
         now = self._peer(peer.file)
         if now is None or now.network != peer.network or now.silent_ms < SILENT_MS:
             return False

@@ -79,8 +79,7 @@ def _checkpoint_notices(schedule: Schedule) -> Faults:
 def checkpoint(held: Held, settings: Settings) -> None:
     """Sign a checkpoint over every chain's head, if one has changed, and write the newest to the anchor outside the database."""
     # Read before the heads. If another node signs a checkpoint in between, ``after`` no longer fits
-    # and nothing is signed here: older heads above newer ones are what a chain that was cut looks
-    # like.
+    # and nothing is signed here: older heads above newer ones would look like a chain that was cut.
     last = held.read(audit.newest_checkpoint)
     after = last.number if last is not None else 0
     heads = journals.access_heads(settings.data_dir / "journal", settings.database_url)

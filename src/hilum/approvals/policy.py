@@ -35,7 +35,8 @@ def decision_fault(
         return "not_permitted"
     if actor.id == approval.asked_by:
         return "asked_by_you"
-    # Whoever gains by an act is no check on it, even if a colleague asked for it.
+    # The second person is a check, and nobody checks an act about themselves, even one that a
+    # colleague requested.
     if actor.id == approval.act.target:
         return "about_you"
     if not of_age:

@@ -44,8 +44,8 @@ def _may_see(client: Client, owner: ClientId) -> bool:
 
 
 def _of_access(ctx: Context, site: Site, client: Client, token: AccessToken) -> dict[str, Any]:
-    # Not yours is answered as not active (RFC 7662 section 4): otherwise any client could find out
-    # whether a token that it found is valid.
+    # A token of another client or tenant is answered as inactive (RFC 7662 section 4): otherwise
+    # any client could find out whether a token that it found is valid.
     if token.tenant != site.tenant or not _may_see(client, token.client):
         return INACTIVE
     if tokens_policy.require_proof(token, "") is not None:

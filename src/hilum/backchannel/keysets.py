@@ -65,7 +65,8 @@ def life_of(headers: dict[str, str]) -> timedelta:
     if match := _MAX_AGE.search(control):
         age = headers.get("age", "0")
         spent = int(age[:10]) if age.isascii() and age.isdigit() else 0
-        # A host that allows a year still has a withdrawn key forgotten here within the hour.
+        # Even if the host allows a year: a key that the client withdrew must stop working here
+        # within an hour.
         return max(timedelta(0), min(timedelta(seconds=int(match[1]) - spent), LONGEST_LIFE))
     return DEFAULT_LIFE
 

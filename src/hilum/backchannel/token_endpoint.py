@@ -297,7 +297,8 @@ class BackChannel:
             client: Client | None = await self._kit.edge.read(find, trace=trace_of(request))
         except HilumError:
             client = None
-        # A refused client has its answer read by scripts too, or an app could not show why.
+        # Scripts may read the refusal of an unknown client too, or an app could not show why it was
+        # refused.
         allowed = await self._origins_at(tenant) if client is None else frozenset(client.origins)
         if origin in allowed:
             headers |= {

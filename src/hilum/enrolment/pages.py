@@ -64,7 +64,7 @@ class _LinkPage:
         use = partial(service.use_link, secret=secret, tenant=tenant, code=form.one("code"), digest=digest)
         try:
             await self._kit.edge.write(use, trace=trace_of(request))
-        # The link is as it was, with a try less; the person may correct the code.
+        # The link is unchanged but for the counted try, so the person can correct the code.
         except WrongCode as wrong:
             return await self._page(request, visitor, faults={"code": wrong.detail})
         signin = with_query(path_of(self._kit.urls.signin(tenant or "")), enrolled="1")

@@ -55,8 +55,8 @@ def reset(ctx: Context, person_id: PersonId) -> Opened | Asked:
     person = identity.view_person(ctx, person_id)
     _require_resettable(ctx, person)
     owners = _owners(ctx, person, but=person.id)
-    # A way into an account in use would make the administrator who issues it that person; one that
-    # nobody entered yet is no more than it was when it was added.
+    # With a link into an account in use, the administrator who issues it could become that person.
+    # Into an account that nobody has entered yet it opens no more than adding the account did.
     guarded = identity_policy.has_power(person.tenant, person.role) or owners["own_of"]
     if ctx.actor.acts_alone or not (guarded or signin.has_password(ctx, person.id)):
         return Opened(person, _issue(ctx, person))

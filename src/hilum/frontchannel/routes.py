@@ -210,8 +210,8 @@ class FrontChannel:
         """
         path, _, query = then.partition("?")
         pairs = oauth.decode_form(query)
-        # form-action opens for a request that waits, and for nothing that a link to the sign-in
-        # page may claim.
+        # form-action is opened for a waiting request only, not for any address in a link to the
+        # sign-in page.
         if path != path_of(self._kit.urls.authorize(tenant)) or pairs is None:
             return ()
         site = self._kit.urls.site(TenantId(tenant))

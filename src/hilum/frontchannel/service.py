@@ -90,8 +90,8 @@ def begin(
 
     ``recorded``: a refusal is recorded by itself; False if its address has had so many lately that they are only counted.
     """
-    # Whoever begins a request removes up to a hundred that expired, so strangers cannot make the
-    # table grow for long.
+    # Each new request removes up to a hundred expired ones, so unauthenticated callers cannot grow
+    # the table for long.
     purge(ctx)
     client_id = parameters.get("client_id")
     client = clients.find_client(ctx, ClientId(client_id)) if client_id else None

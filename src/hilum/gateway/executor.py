@@ -50,7 +50,7 @@ class Executor:
         """Return a version, if both it and the current version of the record are within reach."""
         request = task.obligations.request
         stored = await self._transport.judged(task, f"{request.type}/{request.id}/_history/{request.version}")
-        # A label or another patient on the current version counts for its history too.
+        # A label on the current version, or another patient in it, counts for earlier versions too.
         if stored is None or await self._transport.judged(task, f"{request.type}/{request.id}") is None:
             return not_found(task.incoming.request_id)
         return _shown(task, stored)

@@ -65,8 +65,8 @@ def decide(
     """
     if token is None:
         return _NO_TOKEN
-    # Before the token is judged: what is no supported request needs no facts, and its refusal
-    # discloses none.
+    # Before the token is judged: an unsupported request needs no facts, and its refusal discloses
+    # none.
     if isinstance(asked.request, Unsupported):
         return Deny(Reason.REQUEST_UNSUPPORTED, asked.request.detail)
     if asked.purpose and asked.request.is_write:

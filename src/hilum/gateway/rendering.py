@@ -106,7 +106,7 @@ RENDERING: Mapping[Reason, _Row] = MappingProxyType(
 def refusal(deny: Deny, decision: str, *, retry_after_s: float = 1.0) -> Answer:
     """Render a refusal. What is absent, out of reach and withheld looks the same, but for the decision's id."""
     row = RENDERING[deny.reason]
-    # The very answer for what is absent; only the record of it has the reason.
+    # Exactly the answer for an absent record; only the audit record has the reason.
     if row is _ABSENT:
         answer = not_found(decision)
         answer.deny = deny

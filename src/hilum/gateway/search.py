@@ -223,7 +223,7 @@ class Searcher:
             if len(fresh) > room:
                 after = (target, len(found) - len(fresh) + room)
                 break
-            # Also when the pages gathered so far are as large together as one answer may be.
+            # Also when the pages fetched so far are together as large as one answer may be.
             if goes_on is None or size > RESPONSE_BOUND:
                 break
             target = goes_on

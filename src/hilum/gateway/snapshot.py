@@ -170,8 +170,8 @@ class SnapshotKeeper:
     def step(self, wait_s: float) -> None:
         """Wait at most ``wait_s`` for a change, apply it, and confirm what is up to date. A failure only lets the snapshot age."""
         try:
-            # Before the question: what is confirmed was the database's state then, not when the
-            # answer came.
+            # Taken before the database is asked: the answer confirms the state of that moment, not
+            # that of its arrival.
             asked_at = self._clock.monotonic()
             changed = self._signal.changed(wait_s)
             # Counts that went back, or the same count under another mark: a failover or a restore

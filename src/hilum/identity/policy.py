@@ -252,8 +252,8 @@ def stops_over(person: Person) -> tuple[Target, ...]:
     found = [Target(TargetKind.PERSON, person.id)]
     if person.tenant is not None:
         found.append(Target(TargetKind.TENANT, person.tenant))
-    # Whoever may end a stop of the platform must be able to act under it, or it could never be
-    # released.
+    # Staff who may release a stop of the platform must be able to act under it, or it could never
+    # be released.
     if person.tenant is not None or person.role not in ACT_UNDER_A_PLATFORM_STOP:
         found.append(_PLATFORM)
     return tuple(found)
@@ -280,7 +280,7 @@ def bar_on(
         return Bar.INACTIVE
     stop: Stop | None = None
     for target in stops_over(person):
-        # Whoever ended the platform's stop would otherwise have ended their own session with it.
+        # Otherwise those who release the platform's stop would end their own sessions by it.
         counted_from = None if person.tenant is None and target == _PLATFORM else issued_at
         stop = stop or stop_among(index, (target,), now=now, issued_at=counted_from)
     if stop is not None:
@@ -470,8 +470,8 @@ def holds_lost_chart(
     if not lost:
         return False
     moments = [lost[patient] for patient in patients if patient in lost]
-    # A loss that lies ahead counts from its moment on. A token issued right after it may still have
-    # read the charts of before.
+    # A future loss counts from its moment on. CHART_RACE: a token issued just after a loss may have
+    # been built from the charts before it.
     return any(at <= now and issued_at <= at + CHART_RACE for at in moments)
 
 
