@@ -225,6 +225,8 @@ def read(environment: Mapping[str, str]) -> Settings:
         sandbox_listen=values["HILUM_SANDBOX_LISTEN"] or _listen_of(values["HILUM_SANDBOX_URL"]),
         ops_listen=values["HILUM_OPS_LISTEN"],
         workers=int(values["HILUM_WORKERS"]),
+        connections=int(values["HILUM_CONNECTIONS"]),
+        source_requests=int(values["HILUM_SOURCE_REQUESTS"]),
         trusted_proxies=frozenset(
             part.strip() for part in values["HILUM_TRUSTED_PROXIES"].split(",") if part.strip()
         ),
