@@ -12,7 +12,7 @@ from hilum.kernel.ports import Ids
 from hilum.keys.live import Vault
 from hilum.standards.fhir.etags import matches_condition
 from hilum.standards.fhir.requests import PLAIN, Interaction
-from hilum.standards.fhir.shaping import dump, says_names_once
+from hilum.standards.fhir.shaping import dump, has_unique_names
 from hilum.upstream.live import Upstreams
 
 
@@ -67,7 +67,7 @@ def _shown(task: UpstreamTask, stored: FetchedResource | None) -> Answer:
     if request.if_none_match and matches_condition(request.if_none_match, stored.etag):
         return Answer(304, b"", headers, patient=patient)
     # JSON with a name twice: the last one was judged, and an app's parser may take the first.
-    if not task.in_process and not says_names_once(stored.body, stored.resource):
+    if not task.in_process and not has_unique_names(stored.body, stored.resource):
         raise Refusal(UNJUDGEABLE)
     body = stored.body if request.shape is PLAIN else dump(loads(stored.body), request.shape)
     return Answer(200, body, headers, patient=patient)

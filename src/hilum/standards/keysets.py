@@ -8,7 +8,9 @@ import binascii
 from collections.abc import Mapping
 from typing import Any
 
+# Bounds the work of an authentication, which looks for the assertion's key in the set.
 KEYS_BOUND = 20
+# RFC 7518 section 3.3 requires 2048 bits at least.
 RSA_BITS_MIN = 2_048
 _PRIVATE_MEMBERS = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
 
@@ -25,14 +27,18 @@ def jwks_fault(jwks: Mapping[str, Any]) -> str:
         return "jwks_empty"
     if len(keys) > KEYS_BOUND:
         return "jwks_too_many"
+    # JWK members that matter here are short printable texts; anything else is refused rather than stored.
     if not all(_is_plain(value) for key in keys for item in key.items() for value in item):
         return "jwks_malformed"
     # A private or symmetric key that was sent to us is no secret any more.
     if any(key.get("kty") == "oct" or not _PRIVATE_MEMBERS.isdisjoint(key) for key in keys):
         return "jwks_private_material"
     kids = [key.get("kid") for key in keys]
+    # SMART requires the `kid` header in assertions, so a key without one could never be selected.
     if not all(isinstance(kid, str) and kid for kid in kids):
         return "jwks_kid_missing"
+    # One kid may denote an RSA and an EC key (RFC 7517 section 4.5); two keys of one type under one kid would
+    # be ambiguous.
     if len({(key["kid"], key.get("kty")) for key in keys}) < len(keys):
         return "jwks_kid_repeated"
     return "" if any(_usable(key) for key in keys) else "jwks_no_usable_key"
@@ -46,11 +52,13 @@ def _is_plain(value: object) -> bool:
     return value is None or isinstance(value, bool | int)
 
 
+# SMART requires RS384 and ES384 of every server; other keys may be in the set and are never used.
 def _usable(key: Mapping[str, Any]) -> bool:
     if key.get("kty") == "RSA":
         modulus = _decoded(key.get("n"))
         return len(modulus) * 8 >= RSA_BITS_MIN and bool(_decoded(key.get("e")))
     if key.get("kty") == "EC" and key.get("crv") == "P-384":
+        # The coordinates of P-384 are always 48 bytes, leading zeros included (RFC 7518 section 6.2.1.2).
         return len(_decoded(key.get("x"))) == 48 and len(_decoded(key.get("y"))) == 48
     return False
 

@@ -13,11 +13,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
+# The form holds the client's credentials, so it is read before the client is authenticated.
 BODY_BOUND = 64 * 1024
 PARAMETERS_BOUND = 100
 S256 = "S256"
 RESPONSE_TYPE_CODE = "code"
 
+# 43 to 128 characters: the lower bound keeps 256 bits of entropy, the upper one bounds the hash
+# (RFC 7636 section 4.1).
 _VERIFIER = re.compile(r"[A-Za-z0-9._~-]{43,128}")
 _CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")
 _PRINTABLE = re.compile(r"[\x20-\x7e]*")
@@ -68,6 +71,8 @@ class Parameters:
 
 def read_parameters(pairs: Iterable[tuple[str, str]]) -> Parameters:
     """Build parameters from the decoded pairs of a query string or a form body."""
+    # A repeated parameter has no value at all. With either of its values, the check and the use could see
+    # different ones.
     present = [(name, value) for name, value in pairs if value]
     counts = Counter(name for name, _ in present)
     repeated = frozenset(name for name, count in counts.items() if count > 1)
@@ -77,6 +82,8 @@ def read_parameters(pairs: Iterable[tuple[str, str]]) -> Parameters:
 def decode_form(text: str) -> list[tuple[str, str]] | None:
     """Decode ``application/x-www-form-urlencoded`` text; None when it is not UTF-8 or has more than PARAMETERS_BOUND parameters."""
     try:
+        # Blank values are kept here and dropped in `read_parameters`, so that a parameter that is once empty
+        # and once set does not count as repeated.
         return parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=PARAMETERS_BOUND)
     except ValueError:
         return None
@@ -96,6 +103,8 @@ def challenge_well_formed(challenge: str) -> bool:
     """Check whether a text can be an S256 challenge: 32 bytes in base64url. Source: RFC 7636 section 4.2."""
     if not _CHALLENGE.fullmatch(challenge):
         return False
+    # 43 characters hold 258 bits, so the last two bits must be zero. A challenge with others would equal no
+    # hash, and the code could never be redeemed.
     raw = base64.urlsafe_b64decode(challenge + "=")
     return base64.urlsafe_b64encode(raw).rstrip(b"=").decode() == challenge
 
@@ -117,6 +126,7 @@ def verifier_matches(verifier: str, challenge: str) -> bool:
 
 def with_parameters(uri: str, parameters: Iterable[tuple[str, str]]) -> str:
     """Add parameters to a URI, keeping its query. Source: RFC 6749 sections 3.1.2 and 4.1.2."""
+    # Registered redirect URIs have no fragment, so appending to the end is enough.
     added = urlencode(list(parameters), quote_via=quote, safe="")
     return f"{uri}{'&' if '?' in uri else '?'}{added}"
 
@@ -126,6 +136,8 @@ def form_action_source(uri: str) -> str:
 
     What follows a private-use scheme is the app's own syntax and was never validated as a host.
     """
+    # CSP limits form submissions through redirects too: the consent form is posted here and then redirected
+    # to the app.
     scheme = uri.partition(":")[0]
     return f"{scheme}://{urlsplit(uri).netloc}" if scheme in {"https", "http"} else f"{scheme}:"
 

@@ -22,6 +22,7 @@ class Refusal:
     ehr: str = ""
 
 
+# A person at a browser cannot repair any of these refusals, so each sentence names who can (C38).
 _ASK_TENANT = "Ask the administrator of {tenant}."
 _ASK_VENDOR = "Ask the vendor of the app."
 
@@ -100,6 +101,8 @@ CATALOGUE: Mapping[Reason, Refusal] = MappingProxyType(
         Reason.CONTEXT_MOVED: Refusal(
             "The chart has moved to another patient since the launch.", "Launch again from the chart."
         ),
+        # Never says which of the two it is: whether another patient's record exists is itself clinical
+        # information (ADR 13).
         Reason.OUTSIDE_LAUNCH_CONTEXT: Refusal(
             "The record is not in the chart of the patient in context: it is another patient's, or does not exist.",
             "The response is the same as for a record that does not exist.",
@@ -141,6 +144,8 @@ CATALOGUE: Mapping[Reason, Refusal] = MappingProxyType(
             "A write was sent, and its response was lost or its outcome could not be recorded. It may have been executed.",
             "Read the resource, or run `hilum explain`. An identical create is refused until this one is settled.",
         ),
+        # Apart from the reason that took the grant away: an app that read 401 or 503 would send the write
+        # again, although it was executed.
         Reason.WRITE_DONE_ANSWER_WITHHELD: Refusal(
             "The write was executed; the FHIR server's response was withheld, because the grant ended meanwhile or the response cannot be judged.",
             "Do not repeat the write. For 24 hours, an identical create by an app that is permitted again returns `write_repeated` with `Location`.",
@@ -182,6 +187,8 @@ STOPPED: Mapping[str, Stopped] = MappingProxyType(
 
 def page_text(reason: Reason, tenant_name: str, *, stop: str = FULL_STOP) -> str:
     """Return the reason and the sentence for the person at the browser, which says whom to ask (C38). ``stop``: see ``STOPPED``."""
+    # A launch may be refused under a switch that leaves open apps working; the sentence for a full stop would
+    # be wrong there.
     sentence = STOPPED[stop].person if reason is Reason.SWITCH_ENGAGED else CATALOGUE[reason].person
     return f"{reason}: {sentence.format(tenant=tenant_name)}"
 

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+# Registration is open to strangers in a sandbox, so each value is bounded before it is judged. A software
+# statement or logo URI is not among the supported members and is ignored.
 TEXT_BOUND = 20_000
 LIST_BOUND = 100
 _LISTS = ("redirect_uris", "origins", "grant_types", "response_types")
@@ -19,6 +21,8 @@ _TEXTS = (
     "scope",
     "jwks_uri",
 )
+# client_secret_jwt is absent: it would require the secret to be stored in a form from which the server can
+# compute with it.
 _METHODS = frozenset({"none", "client_secret_basic", "client_secret_post", "private_key_jwt"})
 
 
@@ -33,6 +37,8 @@ class RegistrationRequest:
     @property
     def method(self) -> str:
         """The requested authentication method. Source: RFC 7591 section 2, for the default."""
+        # An omitted method means client_secret_basic, not a public client: a client that forgets the member
+        # must not lose its authentication.
         return self.texts["token_endpoint_auth_method"] or "client_secret_basic"
 
 
@@ -47,10 +53,12 @@ def read_registration(body: Mapping[str, Any]) -> RegistrationRequest | dict[str
     request = RegistrationRequest(texts, lists, jwks)
     if request.method not in _METHODS:
         faults["token_endpoint_auth_method"] = "method_unsupported"
+    # The implicit grant is not offered (RFC 9700 section 2.1.2).
     if set(lists["response_types"]) - {"code"}:
         faults["response_types"] = "response_type_unsupported"
     if texts["application_type"] not in {"", "web", "native"}:
         faults["application_type"] = "application_type_unsupported"
+    # All faults at once, so that a developer corrects them in one round.
     return faults or request
 
 

@@ -9,6 +9,8 @@ from collections import OrderedDict
 
 from hilum.standards.networks import network_of
 
+# Both tables are bounded, and both bounds make records coarser instead of dropping refusals: no refusal goes
+# uncounted.
 WINDOW_S = 60.0
 RECORDED_BOUND = 20
 """Refusals of a network that are recorded one by one in a window; further ones are counted in one record."""
@@ -36,6 +38,8 @@ class Sources:
         """Count one refusal of a source."""
         network = self._key_of(source, now)
         began, count = self._counts.get(network, (now, 0))
+        # A window begins with the first refusal, not with the clock's minute: otherwise two bursts around a
+        # full minute would get twice the records.
         if is_over(began, now):
             del self._counts[network]  # keeps the table in the order in which windows began
             began, count = now, 0
@@ -50,8 +54,11 @@ class Sources:
         network = network_of(source)
         if network in self._counts:
             return network
+        # The table is ordered by the beginning of windows, so the oldest is first and one look decides.
         while len(self._counts) >= SOURCES_BOUND and is_over(next(iter(self._counts.values()))[0], now):
             self._counts.popitem(last=False)
+        # An attacker with many addresses fills the table for a minute; further networks then share one count
+        # and are recorded together.
         return network if len(self._counts) < SOURCES_BOUND else ""
 
 
@@ -69,6 +76,7 @@ class AggregatedRefusals:
         """Add to a count and return its key. Beyond AGGREGATES_BOUND further networks of a tenant share a key, then all tenants."""
         if not self._counts:
             self._began = now
+        # From fine to coarse: a full table loses the network first, then the tenant, never the count.
         for key in ((tenant, network_of(source)), (tenant, "")):
             if key in self._counts or len(self._counts) < AGGREGATES_BOUND:
                 break

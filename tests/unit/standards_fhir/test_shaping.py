@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hilum.standards.fhir.requests import PLAIN
-from hilum.standards.fhir.shaping import dump, load, says_names_once
+from hilum.standards.fhir.shaping import dump, load, has_unique_names
 from tests.effort import effort
 
 
@@ -75,4 +75,4 @@ def test_a_name_that_stands_twice_is_always_found(value: Any, gap: str, escaped:
     """C74: exactly, though it is only counted."""
     body = written(value, gap, escaped=escaped).encode()
 
-    assert says_names_once(body, orjson.loads(body)) is not doubled(value)
+    assert has_unique_names(body, orjson.loads(body)) is not doubled(value)

@@ -13,18 +13,25 @@ import unicodedata
 from urllib.parse import unquote, urlsplit
 
 LOOPBACK = "localhost"
+# Decoded repeatedly, because each proxy and server on the way may decode once more; bounded, because every
+# string of every write is decoded.
 _DECODINGS = 6
 _SEPARATORS = re.compile(r"[\s\"'<>(){}|^`,]+")
 _INVISIBLE = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+# The word may follow any separator: a relative reference, a path, a parameter.
 _BINARY = re.compile(r"(?<![a-z0-9_-])binary[/?;]")
+# Prose such as "binary/ternary" is not refused; in a sentence only the type's own spelling counts.
 _BINARY_IN_PROSE = re.compile(r"(?:^|[./])Binary[/?;]")
 _HOSTED = re.compile(r"(?:https?:/*|//+)([^/?#]*)", re.IGNORECASE)
 _NUMERIC = re.compile(r"[0-9a-fx.:\[\]]+")
+# The query parameters by which Amazon, Google, Alibaba, Huawei, CloudFront and Azure sign links. Such a link
+# opens without a token and outlives every stop (C70).
 _SIGNED = re.compile(
     r"[?&;](?:amp;)?(?:X-(?:Amz|Goog|Oss|Obs)-(?:Signature|Security-Token)|Signature|sig|(?:access_)?token)=",
     re.IGNORECASE,
 )
 _DEFAULT = 80
+# Looked for first: a text without any of them, as most are, cannot be decoded into a URL.
 _URL_SIGNS = ("/", "%", "&", "\\", "?", ";", ":")
 
 
@@ -37,6 +44,7 @@ def leads_to_host(text: str, hosts: frozenset[str]) -> bool:
     """Check whether any part of a text is an absolute or protocol-relative address on one of these hosts, at any port."""
     if not hosts:
         return False
+    # The raw text is searched beside its decoded forms: decoding may also destroy an address.
     parts = [part for part, _ in _parts(text, "")]
     return any(canonical_host(found) in hosts for part in (text, *parts) for found in _HOSTED.findall(part))
 
@@ -58,6 +66,8 @@ def below(base: str, url: str) -> str | None:
     http and https on their default ports are equal: a server behind a proxy writes the one and is reached by the other.
     """
     try:
+        # An address is compared by its parsed parts; a prefix test would accept
+        # https://server.example.evil.example for https://server.example.
         own, other = urlsplit(base), urlsplit(url)
         ports = own.port or _DEFAULT, other.port or _DEFAULT
     except ValueError:
@@ -69,6 +79,7 @@ def below(base: str, url: str) -> str | None:
     if len({_DEFAULT if port in {80, 443} else port for port in ports}) > 1:
         return None
     path = own.path.rstrip("/")
+    # /fhir must not match /fhir-internal.
     if other.path != path and not other.path.startswith(path + "/"):
         return None
     query = f"?{other.query}" if other.query else ""
@@ -79,10 +90,14 @@ def below(base: str, url: str) -> str | None:
 def canonical_host(authority: str) -> str:
     """Return the host of ``user@host:port`` in canonical form; every name and address of this machine is ``LOOPBACK``."""
     try:
+        # hostname drops user information, so that https://allowed.example@evil.example is judged as
+        # evil.example.
         host = urlsplit(f"//{authority}").hostname or ""
     except ValueError:
         host = authority.rpartition("@")[2].casefold()
+    # A trailing dot names the same host in the DNS.
     host = host.rstrip(".")
+    # Browsers and inet_aton read 127.1, 0x7f.1 and 2130706433 as addresses too.
     if _NUMERIC.fullmatch(host):
         host = _number(host)
     return LOOPBACK if host == LOOPBACK or host.endswith("." + LOOPBACK) else host
@@ -103,8 +118,11 @@ def _number(host: str) -> str:
 def decode_fully(text: str) -> str:
     """Decode percent and HTML escapes repeatedly, at most _DECODINGS times, and fold Unicode look-alikes."""
     for _ in range(_DECODINGS):
+        # HTML escapes occur in narratives, percent escapes in URLs, and either may hide the other.
         decoded = unquote(html.unescape(text)) if "%" in text or "&" in text else text
         if not decoded.isascii():
+            # Browsers fold full-width letters and the ideographic full stop in hosts, and ignore format
+            # characters (category Cf).
             decoded = unicodedata.normalize("NFKC", decoded).replace("\u3002", ".")
             decoded = "".join(each for each in decoded if unicodedata.category(each) != "Cf")
         if decoded == text:
@@ -118,10 +136,13 @@ def _parts(text: str, sign: str) -> list[tuple[str, bool]]:
     if text.isascii() and not any(each in text for each in _URL_SIGNS):
         return []
     plain = decode_fully(text)
+    # Browsers remove tabs and line ends within a URL (WHATWG URL, basic URL parser). Both readings are
+    # examined, since elsewhere they separate.
     joined = plain if plain.isprintable() else _INVISIBLE.sub("", plain)
     if sign not in joined.lower():
         return []
     prose = " " in joined.strip()
+    # Sorted below, so that the same text is always judged in the same order.
     parts = {part for each in (joined, plain) for part in _SEPARATORS.split(each)}
     return [(part, prose) for part in sorted(parts) if part]
 

@@ -15,6 +15,8 @@ from hilum.standards.fhir.visibility import VISIBILITY, parse_reference
 
 _ATTACHMENT = "Attachment"
 _NOT_OWN = frozenset({"Extension", "Resource"})
+# Searched first, since most Binaries are referred to from these. To refuse a Binary takes a search for every
+# type (ADR 27).
 _FIRST = ("DocumentReference", "DiagnosticReport", "Media")
 
 
@@ -32,14 +34,15 @@ def _kinds(type_name: str) -> tuple[tuple[str, str], ...]:
 @cache
 def _holds_attachments(name: str) -> bool:
     """Check whether an Attachment may be at or below an element of this type. Types may be recursive (Questionnaire items)."""
-    left, seen = [name], {name, *_NOT_OWN}
-    while left:
-        above = left.pop()
+    # Extension and Resource are excluded from the start: through them every type would hold attachments.
+    pending, seen = [name], {name, *_NOT_OWN}
+    while pending:
+        above = pending.pop()
         if above == _ATTACHMENT:
             return name not in _NOT_OWN
         fresh = {inner for _, inner in _kinds(above)} - seen
         seen |= fresh
-        left.extend(fresh)
+        pending.extend(fresh)
     return False
 
 
@@ -53,17 +56,19 @@ def referrer_types() -> tuple[str, ...]:
 @cache
 def attachment_keys(*types: str) -> frozenset[str]:
     """Return every JSON key that may hold an Attachment in records of these types, by default of all; extensions included."""
-    found = {"valueAttachment"}
-    left = list(types or VISIBILITY)
-    seen = set(left)
-    while left:
-        for key, name in holders(left.pop()).items():
+    # valueAttachment in an extension is included here, because a link in it is withheld like any other,
+    # although it opens no Binary.
+    keys = {"valueAttachment"}
+    pending = list(types or VISIBILITY)
+    seen = set(pending)
+    while pending:
+        for key, name in holders(pending.pop()).items():
             if name == _ATTACHMENT:
-                found.add(key)
+                keys.add(key)
             elif name not in seen:
                 seen.add(name)
-                left.append(name)
-    return frozenset(found)
+                pending.append(name)
+    return frozenset(keys)
 
 
 def attachments_of(resource: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -71,16 +76,18 @@ def attachments_of(resource: dict[str, Any]) -> Iterator[dict[str, Any]]:
     type_ = resource.get("resourceType")
     if not isinstance(type_, str) or type_ not in VISIBILITY:
         return
-    left: list[tuple[str, Any]] = [(type_, resource)]
-    while left:
-        name, value = left.pop()
+    # Follows the derived tables and not the data: an object that looks like an attachment in an extension or
+    # a contained resource does not make this record a referrer (ADR 27).
+    pending: list[tuple[str, Any]] = [(type_, resource)]
+    while pending:
+        name, value = pending.pop()
         if isinstance(value, list):
-            left.extend((name, item) for item in value)
+            pending.extend((name, item) for item in value)
         elif isinstance(value, dict):
             if name == _ATTACHMENT:
                 yield value
             else:
-                left.extend((inner, value[key]) for key, inner in holders(name).items() if key in value)
+                pending.extend((inner, value[key]) for key, inner in holders(name).items() if key in value)
 
 
 def binaries_of(resource: dict[str, Any], bases: tuple[str, ...]) -> frozenset[str]:

@@ -30,18 +30,19 @@ def entries_of(bundle: dict[str, Any]) -> list[dict[str, Any]]:
 
 def references_in(value: object, bases: tuple[str, ...]) -> set[str]:
     """Return the resources of this server that a value refers to, as ``Type/id``."""
-    found: set[str] = set()
-    left: list[object] = [value]
-    while left:
-        node = left.pop()
+    references: set[str] = set()
+    # A list of pending nodes instead of recursion: the depth comes from another server.
+    pending: list[object] = [value]
+    while pending:
+        node = pending.pop()
         if isinstance(node, list):
-            left.extend(node)
+            pending.extend(node)
         elif isinstance(node, dict):
             reference = local_reference(node, bases)
             if reference is not None:
-                found.add(str(reference))
-            left.extend(inner for inner in node.values() if isinstance(inner, dict | list))
-    return found
+                references.add(str(reference))
+            pending.extend(inner for inner in node.values() if isinstance(inner, dict | list))
+    return references
 
 
 def rebased(entry: dict[str, Any], base: str) -> dict[str, Any]:
@@ -49,6 +50,7 @@ def rebased(entry: dict[str, Any], base: str) -> dict[str, Any]:
     resource = entry["resource"]
     mode = entry.get("search", {}).get("mode", "match")
     id_ = resource.get("id")
+    # The server's own fullUrl would disclose its address.
     full_url = {"fullUrl": f"{base}/{resource['resourceType']}/{id_}"} if id_ else {}
     return {**full_url, "resource": resource, "search": {"mode": mode}}
 
@@ -58,6 +60,7 @@ def once(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
     by_identity: dict[tuple[Any, Any, Any], dict[str, Any]] = {}
     for n, entry in enumerate(entries):
         resource = entry["resource"]
+        # An OperationOutcome entry has no id; such entries are kept, since they cannot be compared.
         id_ = resource.get("id")
         by_identity.setdefault((resource.get("resourceType"), id_, n if id_ is None else None), entry)
     return list(by_identity.values())

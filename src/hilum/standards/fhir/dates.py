@@ -10,10 +10,12 @@ from typing import Any, NamedTuple
 
 SECOND = 1_000_000
 DAY = 86_400 * SECOND
+# Within 64 bits with room to add, since SQLite stores integers in 64 bits.
 OPEN_LOW, OPEN_HIGH = -(2**62), 2**62
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+# 24:00 is not allowed, second 60 is (FHIR R4 datatypes.html#dateTime). Zones run to +14:00.
 _PATTERN = re.compile(
     r"(?P<year>[0-9]{4})(?:-(?P<month>0[1-9]|1[0-2])(?:-(?P<day>0[1-9]|[12][0-9]|3[01])"
     r"(?:T(?P<hour>[01][0-9]|2[0-3]):(?P<minute>[0-5][0-9])"
@@ -29,6 +31,7 @@ class Range(NamedTuple):
     high: int
 
 
+# The resources of a chart repeat few distinct dates.
 @lru_cache(maxsize=65_536)
 def parse_range(text: str) -> Range | None:
     """Parse a date, dateTime or instant of any precision into the range that it covers; None if it is malformed.
@@ -36,6 +39,7 @@ def parse_range(text: str) -> Range | None:
     Source: FHIR R4 datatypes.html#dateTime, search.html#date
     """
     match = _PATTERN.fullmatch(text)
+    # Python's calendar begins with year 1.
     if match is None or match["year"] == "0000":
         return None
     year, month, day = int(match["year"]), int(match["month"] or 1), int(match["day"] or 1)
@@ -52,6 +56,8 @@ def parse_range(text: str) -> Range | None:
     fraction = match["fraction"]
     if fraction is None:
         return Range(start, start + SECOND)
+    # Beyond microseconds nothing is compared; a moment written with fewer digits covers the range that they
+    # leave open.
     digits = fraction[:6]
     start += int(digits.ljust(6, "0"))
     return Range(start, start + 10 ** (6 - len(digits)))
@@ -78,6 +84,7 @@ def period_range(period: dict[str, Any]) -> Range | None:
     start, end = parse_range(str(period.get("start", ""))), parse_range(str(period.get("end", "")))
     if start is None and end is None:
         return None
+    # Where a bound is missing or malformed, the period is open on that side (FHIR R4 search.html#date).
     return Range(start.low if start else OPEN_LOW, end.high if end else OPEN_HIGH)
 
 
@@ -117,5 +124,6 @@ def render_instant(microseconds: int) -> str:
 
 def widen(asked: Range, now: int) -> Range:
     """Widen a range by a tenth of its distance from now, on both sides."""
+    # Source: FHIR R4 search.html#prefix: `ap` recommends ten per cent of the gap between now and the value.
     slack = max(abs(now - asked.low), abs(now - asked.high)) // 10
     return Range(asked.low - slack, asked.high + slack)

@@ -43,6 +43,7 @@ def table(name: str) -> Any:
 
 
 @cache
+# Parameters is excluded: it exists only as a body of operations and is never stored.
 def resource_types() -> frozenset[str]:
     """Return the R4 resource types that a server can store (all concrete ones but Parameters)."""
     return frozenset(table("resource_types"))
@@ -83,6 +84,8 @@ def _parse_element(name: str, text: str) -> Element:
     bare, choice = name.removesuffix("[x]"), name.endswith("[x]")
     types: list[ElementType] = []
     binding, mandatory, summary = "", False, False
+    # A row in the table: `1` mandatory, `s` in summaries, `!name` a required value set, `Type(Target|Target)`
+    # a type.
     for word in text.split(" "):
         match word:
             case "1":
@@ -93,6 +96,7 @@ def _parse_element(name: str, text: str) -> Element:
                 binding = word[1:]
             case _:
                 type_name, _, targets = word.removesuffix(")").partition("(")
+                # value[x] of type dateTime is valueDateTime in JSON (FHIR R4 formats.html#choice).
                 key = bare + type_name[0].upper() + type_name[1:] if choice else bare
                 types.append(
                     ElementType(

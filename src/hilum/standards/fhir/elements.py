@@ -17,6 +17,8 @@ _NAME_PARTS = ("text", "family", "given", "prefix", "suffix")
 _ADDRESS_PARTS = ("text", "line", "city", "district", "state", "postalCode", "country")
 
 
+# R4 leaves case sensitivity to the code system, so the index folds codes; constraints of scopes are judged
+# with their case, in `matching`.
 def tokens(leaf: Leaf, value: Any) -> Iterator[tuple[str, str]]:
     """Yield an element's (case-folded code, system) pairs. Source: FHIR R4 search.html#token."""
     match leaf.type:
@@ -24,6 +26,7 @@ def tokens(leaf: Leaf, value: Any) -> Iterator[tuple[str, str]]:
             codings = [c for c in value.get("coding", ()) if c.get("code")]
             for coding in codings:
                 yield coding["code"].casefold(), coding.get("system", "")
+            # A concept of text only is still present: `:missing=true` must not find it.
             if not codings:
                 yield PRESENT, ""
         case "Coding":
@@ -57,6 +60,7 @@ def texts(leaf: Leaf, value: Any) -> Iterator[str]:
 def quantities(leaf: Leaf, value: Any) -> Iterator[tuple[float, float, str, str, str]]:
     """Yield an element's (low, high, code, system, unit). Source: FHIR R4 search.html#quantity."""
     if isinstance(value, int | float):
+        # Integers and decimals have no unit, so they match quantities only without one.
         yield float(value), float(value), "", "", ""
     elif leaf.type == "Range":
         low, high = value.get("low", {}), value.get("high", {})
@@ -71,6 +75,8 @@ def quantities(leaf: Leaf, value: Any) -> Iterator[tuple[float, float, str, str,
     elif leaf.type in _QUANTITIES and "value" in value:
         amount = float(value["value"])
         comparator = value.get("comparator", "")
+        # "<5" covers everything below 5, and a search for less than 3 may be about it
+        # (FHIR R4 search.html#quantity).
         low_end = -OPEN if comparator.startswith("<") else amount
         high_end = OPEN if comparator.startswith(">") else amount
         if leaf.type == "Money":

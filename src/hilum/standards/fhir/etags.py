@@ -15,6 +15,7 @@ def etag_of(header: str, resource: Any) -> str:
         return header
     meta = resource.get("meta") if isinstance(resource, dict) else None
     version = meta.get("versionId") if isinstance(meta, dict) else None
+    # Weak, as FHIR recommends: the same version may be serialized differently (FHIR R4 http.html#versioning).
     etag = f'W/"{version}"'
     return etag if isinstance(version, str) and _ETAG.fullmatch(etag) else ""
 
@@ -28,6 +29,7 @@ def tag_of(etag: str) -> str:
 def matches_condition(condition: str, etag: str) -> bool:
     """Check whether an ``If-None-Match`` header matches this ETag, by weak comparison."""
     tag = tag_of(etag)
+    # If-None-Match compares weakly: a client may send the tag with or without W/ (RFC 9110 section 13.1.2).
     return bool(tag) and (
         condition == "*" or any(tag_of(each.strip()) == tag for each in condition.split(","))
     )

@@ -10,6 +10,8 @@ from typing import Any
 _CONFIDENTIALITY = "http://terminology.hl7.org/CodeSystem/v3-Confidentiality"
 _ACT_CODE = "http://terminology.hl7.org/CodeSystem/v3-ActCode"
 
+# Codes for information that law or custom protects specially: substance use treatment (42 CFR Part 2), mental
+# health, HIV, genetics, sexual and domestic violence, and Confidentiality R and V.
 WITHHELD: Mapping[str, frozenset[str]] = MappingProxyType(
     {
         _CONFIDENTIALITY: frozenset({"R", "V"}),
@@ -63,12 +65,17 @@ def is_restricted(resource: dict[str, Any]) -> bool:
     Source: FHIR R4 documentreference-definitions.html#DocumentReference.securityLabel, composition-definitions.html#Composition.confidentiality
     """
     meta = resource.get("meta")
+    # A label that cannot be read could be any label.
     if meta is not None and not isinstance(meta, dict):
         return True
     if meta and _any_restricts(meta.get("security")):
         return True
+    # Composition has a code of its own, without a system
+    # (FHIR R4 composition-definitions.html#Composition.confidentiality).
     if "confidentiality" in resource:
         return _restricts({"system": _CONFIDENTIALITY, "code": resource["confidentiality"]})
+    # meta.security labels the DocumentReference, securityLabel the document that it points to: either one
+    # withholds it.
     concepts = resource.get("securityLabel", [])
     if not isinstance(concepts, list):
         return True
@@ -88,6 +95,7 @@ def _restricts(label: object) -> bool:
     if not isinstance(code, str):
         return code is not None
     codes = _FOLDED.get(system) if isinstance(system, str) else None
+    # An unknown system cannot be one of ours, since its spellings are listed above.
     if codes is None and system is None:  # without a system the code could be of any of them
         return any(code.casefold() in each for each in _FOLDED.values())
     return codes is not None and code.casefold() in codes

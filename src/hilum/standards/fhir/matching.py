@@ -1,6 +1,6 @@
 """Tests whether a resource's JSON matches a token parameter (``category=system|code``).
 
-Only what can be judged with certainty is taken: token parameters without modifier, codes in their own letters' case.
+Only what can be judged with certainty is supported: token parameters without modifier, and case-sensitive codes.
 Source: FHIR R4 search.html#token; SMART App Launch 2.2, scopes-and-launch-context#finer-grained-resource-constraints-using-search-parameters
 """
 
@@ -24,9 +24,12 @@ Token = tuple[str | None, str]
 def compile_constraint(type_: str, name: str, value: str) -> Matcher | None:
     """Build the test of a resource of the type for a parameter's value; None if it cannot be judged."""
     parameter = parameters_of(type_).get(name)
+    # Other kinds compare by rules that servers interpret differently (date precision, accents, units): a
+    # constraint that the gateway judges differently from the FHIR server would be a leak or a gap.
     if parameter is None or parameter.kind is not Kind.TOKEN or name.startswith("_"):
         return None
     wanted = tuple(_parse_token(part) for part in split(value, ","))
+    # "|" alone would match any coding.
     if not all(code or system for system, code in wanted):
         return None
     try:
@@ -39,10 +42,12 @@ def compile_constraint(type_: str, name: str, value: str) -> Matcher | None:
             selected = select(resource)
         except (TypeError, AttributeError, ValueError):
             return False  # malformed JSON from an upstream has no reliable codes
+        # Codes are compared with their case. FHIR lets a server ignore it, but a constraint that matches too
+        # much would disclose a record.
         return any(
-            _meets(found, token)
+            _meets(coding, token)
             for leaf, node in selected
-            for found in _tokens(leaf, node)
+            for coding in _tokens(leaf, node)
             for token in wanted
         )
 
@@ -51,13 +56,13 @@ def compile_constraint(type_: str, name: str, value: str) -> Matcher | None:
 
 def compile_all(type_: str, constraints: tuple[tuple[str, str], ...]) -> tuple[Matcher, ...] | None:
     """Build the tests of all constraints of a scope; None if one of them cannot be judged."""
-    made: list[Matcher] = []
+    matchers: list[Matcher] = []
     for name, value in constraints:
         matcher = compile_constraint(type_, name, value)
         if matcher is None:
             return None
-        made.append(matcher)
-    return tuple(made)
+        matchers.append(matcher)
+    return tuple(matchers)
 
 
 def is_testable(type_: str, constraints: tuple[tuple[str, str], ...]) -> bool:
@@ -72,11 +77,12 @@ def _parse_token(text: str) -> Token:
     return unescape(parts[0]), unescape("|".join(parts[1:]))
 
 
-def _meets(found: tuple[str, str], wanted: Token) -> bool:
+def _meets(coding: tuple[str, str], wanted: Token) -> bool:
     system, code = wanted
-    if system is not ANY_SYSTEM and found[0] != system:
+    if system is not ANY_SYSTEM and coding[0] != system:
         return False
-    return not code or found[1] == code
+    # `system|` means any code of the system (FHIR R4 search.html#token).
+    return not code or coding[1] == code
 
 
 def _tokens(leaf: Leaf, node: Any) -> list[tuple[str, str]]:

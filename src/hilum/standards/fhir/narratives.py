@@ -7,6 +7,8 @@ import re
 from html.entities import name2codepoint
 from xml.parsers import expat
 
+# Both lists are FHIR's (narrative.html#Narrative.div): what is not listed is refused, so that a new active
+# element of HTML is not allowed by omission.
 _SPACE = "http://www.w3.org/1999/xhtml"
 _XML_SPACE = "http://www.w3.org/XML/1998/namespace"
 _ELEMENTS = frozenset(
@@ -51,6 +53,7 @@ class _Callbacks:
                 "A narrative may have formatting elements only: no scripts, forms, frames or objects."
             )
         for key, value in attributes.items():
+            # Browsers ignore white space within a scheme: "java\tscript:" runs.
             is_script = "".join(value.split()).lower().startswith(_SCRIPT_SCHEMES)
             if is_script or not (key in _ATTRIBUTES or key.startswith(_XML_SPACE + " ")):
                 raise _Fault(
@@ -60,6 +63,7 @@ class _Callbacks:
     def text(self, text: str) -> None:
         self.has_content |= bool(text.strip())
 
+    # An internal subset could define entities that expand without bound, or load external ones.
     def doctype(self, *_: object) -> None:
         raise _Fault("A narrative must not have a document type.")
 
@@ -69,6 +73,7 @@ def narrative_fault(div: object) -> str:
     if not isinstance(div, str):
         return ""
     callbacks = _Callbacks()
+    # With namespaces, so that a prefix cannot disguise an element: names arrive as "namespace local".
     parser = expat.ParserCreate("utf-8", " ")
     parser.StartElementHandler = callbacks.start
     parser.CharacterDataHandler = callbacks.text
@@ -83,5 +88,7 @@ def narrative_fault(div: object) -> str:
 
 
 def _character(entity: re.Match[str]) -> str:
+    # XML knows five entities, and clinical systems write &nbsp; and others of HTML. The five stay, or text
+    # could become markup.
     is_html = entity[1] not in _XML_ENTITIES and entity[1] in name2codepoint
     return chr(name2codepoint[entity[1]]) if is_html else entity[0]

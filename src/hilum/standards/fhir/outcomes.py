@@ -12,6 +12,7 @@ import orjson
 
 from hilum.standards.fhir.definitions import elements, json_keys, resource_types, value_set
 
+# Bounds what is read of another server's error; a client needs the first few places.
 _ISSUES_READ = 20
 _PLACES_READ = 5
 _PLACE_BOUND = 200
@@ -50,6 +51,8 @@ def outcome(
 
     ``decision`` is the id under which the answer can be explained.
     """
+    # The sentence is in details.text, which clients display; diagnostics is for those who look into it
+    # (FHIR R4 operationoutcome.html).
     coded: dict[str, Any] = {"text": sentence}
     if details is not None:
         coded["coding"] = [{"system": details[0], "code": details[1]}]
@@ -65,10 +68,10 @@ def complaint_of(body: bytes) -> tuple[str, list[str]]:
     Its sentences may hold what its log holds: addresses of its own, names of people.
     """
     try:
-        found = orjson.loads(body)
+        parsed = orjson.loads(body)
     except ValueError:
-        found = None
-    issues = found.get("issue") if isinstance(found, dict) else None
+        parsed = None
+    issues = parsed.get("issue") if isinstance(parsed, dict) else None
     codes: list[str] = []
     places: dict[str, None] = {}
     for issue in issues[:_ISSUES_READ] if isinstance(issues, list) else ():
@@ -77,6 +80,8 @@ def complaint_of(body: bytes) -> tuple[str, list[str]]:
         code, expressions = issue.get("code"), issue.get("expression")
         if isinstance(code, str) and code in _issue_types():
             codes.append(code)
+        # An expression may be any text. Only paths of R4 element names pass: everything else could hold a
+        # value from a record or an address from the server's log (C70).
         for place in expressions if isinstance(expressions, list) else ():
             if isinstance(place, str) and _is_place(place):
                 places[place] = None
@@ -93,12 +98,13 @@ def _is_place(text: str) -> bool:
     if len(text) > _PLACE_BOUND or _PLACE.fullmatch(text) is None:
         return False
     type_, *steps = _INDEX.sub("", text).split(".")
+    # The path is followed type by type, because the form alone would let "Smith.john" pass.
     kinds = {type_} & resource_types()
     for step in steps:
-        found = [
+        matching = [
             each for kind in kinds for each in (elements(kind).get(step), json_keys(kind).get(step)) if each
         ]
-        kinds = {kind.name for each in found for kind in each.types}
-        if not found:
+        kinds = {kind.name for each in matching for kind in each.types}
+        if not matching:
             return False
     return bool(kinds)

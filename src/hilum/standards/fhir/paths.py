@@ -17,6 +17,8 @@ from hilum.standards.fhir.definitions import Element, ElementType, elements, jso
 
 
 @dataclass(frozen=True, slots=True)
+# Compiled once for each expression and type, run for every resource of every search and index: all decisions
+# about types happen at compile time.
 class Leaf:
     """The element at the end of a path: its type and, for a code bound to one code system, that system."""
 
@@ -42,6 +44,8 @@ class _Route:
     system: str = ""
 
 
+# A segment is a name, optionally a call with one level of nested parentheses and quoted text, and an index.
+# Anything else is refused, so that no expression is half understood.
 _SEGMENT = re.compile(r"(\w+)(\((?:[^()']|'[^']*'|\((?:[^()']|'[^']*')*\))*\))?(?:\[(\d+)\])?(?:\.|$)")
 _INFIX_AS = re.compile(r"\(?([\w.]+) as (\w+)\)?((?:\.\w+)*)")
 _TRUTH = re.compile(r"([\w.]+)\.exists\(\) and \1 != false")
@@ -61,6 +65,7 @@ class Selector:
     def __init__(self, routes: list[tuple[str, Leaf, _Steps]], truths: list[list[_Route]]) -> None:
         self._routes = routes
         self._truths = truths
+        # Lets the index of the embedded server skip a selector whose elements a resource does not have.
         always = truths or any(not first for first, _, _ in routes)
         self.keys = None if always else frozenset(first for first, _, _ in routes)
 
@@ -88,11 +93,14 @@ def compile_expression(expression: str, type_name: str) -> Selector:
         if truth:
             truths.append(list(_follow(truth.group(1), type_name)))
         else:
-            found = _follow(_called_as(part), type_name)
-            routes.extend((r.steps[0][0] if r.steps else "", Leaf(r.type, r.system), r.steps) for r in found)
+            followed = _follow(_called_as(part), type_name)
+            routes.extend(
+                (r.steps[0][0] if r.steps else "", Leaf(r.type, r.system), r.steps) for r in followed
+            )
     return Selector(routes, truths)
 
 
+# Split by hand, because a "|" may stand within quotes or parentheses, where it does not separate.
 def _split_union(expression: str) -> list[str]:
     parts, depth, quoted, start = [], 0, False, 0
     for index, char in enumerate(expression):
@@ -131,6 +139,7 @@ def _follow(path: str, type_name: str) -> Iterator[_Route]:
             routes = [_keep(route, _nth(int(index))) for route in routes]
         position = match.end()
     for route in routes:
+        # An expression that ends at an extension means its value; value[x] is searched, not the wrapper.
         if route.type == "Extension":
             yield from _step(route, "value")
         else:
@@ -138,12 +147,13 @@ def _follow(path: str, type_name: str) -> Iterator[_Route]:
 
 
 def _step(route: _Route, name: str) -> Iterator[_Route]:
-    known = elements(route.type)
-    if name in {"extension", "id"} and name not in known:
+    by_name = elements(route.type)
+    # Every element has these two (FHIR R4 element.html), but the derived tables list them for no type.
+    if name in {"extension", "id"} and name not in by_name:
         kind = ElementType(name, "Extension" if name == "extension" else "id")
         yield _extend(route, Element(name, (kind,)), kind)
         return
-    element = known.get(name)
+    element = by_name.get(name)
     if element is not None:
         for kind in element.types:
             yield _extend(route, element, kind)
@@ -156,6 +166,8 @@ def _step(route: _Route, name: str) -> Iterator[_Route]:
 def _extend(route: _Route, element: Element, kind: ElementType) -> _Route:
     system = ""
     if element.binding and kind.name == "code":
+        # A code without a system of its own takes that of its required value set (FHIR R4 search.html#token),
+        # if there is exactly one.
         systems = list(value_set(element.binding))
         system = systems[0] if len(systems) == 1 else ""
     return _Route(kind.name, (*route.steps, (kind.key, None)), system)
@@ -211,6 +223,8 @@ def _nth(index: int) -> Filter:
 
 
 def _referring_to(type_name: str) -> Filter:
+    # resolve() is decided from the reference's text: fetching the target would be a request for each
+    # reference.
     segment = re.compile(rf"(?:^|/){re.escape(type_name)}/[^/]+(?:/_history/[^/]+)?$")
 
     def keep(values: list[Any]) -> list[Any]:
@@ -225,16 +239,18 @@ def _referring_to(type_name: str) -> Filter:
 
 
 def _walk(value: dict[str, Any], steps: _Steps) -> list[Any]:
+    # Nothing but look-ups: this runs for each resource that the embedded server indexes and for each that a
+    # granular scope judges.
     nodes: list[Any] = [value]
     for key, kept in steps:
-        found: list[Any] = []
+        inner_nodes: list[Any] = []
         for node in nodes:
             inner = node.get(key) if type(node) is dict else None
             if type(inner) is list:
-                found.extend(item for item in inner if item is not None)
+                inner_nodes.extend(item for item in inner if item is not None)
             elif inner is not None:
-                found.append(inner)
-        nodes = kept(found) if kept else found
+                inner_nodes.append(inner)
+        nodes = kept(inner_nodes) if kept else inner_nodes
         if not nodes:
             break
     return nodes

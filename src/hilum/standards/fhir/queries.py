@@ -1,7 +1,7 @@
 """Parses searches by type into filters, includes, order and page, or into what is unsupported.
 
-What could reach beyond the type that is searched (chains, ``_has``, ``_filter``, ``_list``, named queries) is refused by name, and
-so is every parameter and modifier that is not in R4's tables: dropping one would widen the answer.
+What could reach beyond the searched type (chains, ``_has``, ``_filter``, ``_list``, named queries) is refused, and
+so is every parameter and modifier that is not in R4's tables: a server that ignored one would return more than was asked for.
 Source: FHIR R4 search.html
 """
 
@@ -15,9 +15,13 @@ from hilum.standards.fhir.searchparams import Kind, SearchParameter, parameters_
 from hilum.standards.fhir.values import is_id, split
 from hilum.standards.fhir.visibility import Belonging, parse_reference, rule_of
 
+# _has and chains answer questions about types that no scope covers, _filter is a language of its own, _list
+# and _query mean whatever the server stored, and _text and _content match words of records that are withheld.
 _REACHING_OUT = frozenset(
     {"_has", "_filter", "_list", "_query", "_text", "_content", "_type", "_contained", "_containedType"}
 )
+# A server that does not support a modifier must refuse it (FHIR R4 search.html#modifiers), but some ignore it:
+# :not without its modifier would be the opposite search.
 _MODIFIERS: Mapping[Kind, frozenset[str]] = {
     Kind.STRING: frozenset({"exact", "contains", "missing"}),
     Kind.TOKEN: frozenset({"text", "not", "above", "below", "in", "not-in", "of-type", "missing"}),
@@ -34,13 +38,15 @@ _SORTABLE = frozenset(
     {Kind.STRING, Kind.TOKEN, Kind.DATE, Kind.NUMBER, Kind.QUANTITY, Kind.URI, Kind.REFERENCE}
 )
 
+# These two patterns work on a rendered target, whose values are percent-encoded: a value cannot contain
+# "&_count=".
 _COUNT = re.compile(r"(?<=[?&])_count=([0-9]{1,9})(?=&|$)")
 _SUMMARY = re.compile(r"(?<=[?&])_summary=true(?:&|$)")
 
 
 @dataclass(frozen=True, slots=True)
 class Include:
-    """An ``_include`` or ``_revinclude`` as asked: from which type, by which parameter, to which type ("" for any)."""
+    """A requested ``_include`` or ``_revinclude``: from which type, by which parameter, to which type ("" for any)."""
 
     reverse: bool
     source: str
@@ -52,14 +58,14 @@ class Include:
 
 @dataclass(frozen=True, slots=True)
 class SearchQuery:
-    """A parsed search: its filters as sent, the rest by meaning."""
+    """A parsed search: its filters as the client sent them, everything else as values."""
 
     type: str
     filters: tuple[tuple[str, str], ...] = ()
     named: frozenset[str] | None = None
     """The patients in the filters, if any."""
     subject_filters: frozenset[int] = frozenset()
-    """Which of the filters those are."""
+    """The positions of the filters over the patient in ``filters``."""
     includes: tuple[Include, ...] = ()
     sort: str = ""
     count: int | None = None
@@ -74,7 +80,7 @@ def _unsupported(sentence: str) -> Unsupported:
 
 
 def _unknown(name: str, type_: str) -> Unsupported:
-    return _unsupported(f"The search parameter {name} is not known for {type_}.")
+    return _unsupported(f"{type_} has no search parameter {name} that is supported.")
 
 
 @cache
@@ -83,8 +89,11 @@ def subject_parameters(type_: str) -> frozenset[str]:
     rule = rule_of(type_)
     if rule is None or not rule.narrow:
         return frozenset()
+    # The chart itself is found by its id; Patient has no reference to itself to search by.
     if rule.belonging is Belonging.SELF:
         return frozenset({rule.narrow})
+    # Exactly the deciding elements. A parameter over more (an author, a recipient) would match records that
+    # merely mention the patient.
     deciding = {f"{type_}.{'.'.join(path)}" for path in rule.paths}
     return frozenset(
         code
@@ -101,19 +110,20 @@ def read_search(request: FhirRequest, bases: tuple[str, ...]) -> SearchQuery | U
     subject = subject_parameters(type_)
     filters: list[tuple[str, str]] = []
     includes: list[Include] = []
-    marked: set[int] = set()
+    subject_filters: set[int] = set()
     named: frozenset[str] | None = None
     alternatives = 0
-    found: dict[str, str] = {}
+    result_params: dict[str, str] = {}
     for name, value in request.params:
         code, _, modifier = name.partition(":")
+        # Included resources are of other types, which need a scope of their own.
         if code in {"_include", "_revinclude"}:
             include = _read_include(type_, code, modifier, value)
             if isinstance(include, Unsupported):
                 return include
             includes.append(include)
         elif name in {"_count", "_sort", "_total"}:
-            found[name] = value
+            result_params[name] = value
         else:
             parameter = table.get(code)
             if fault := _filter_fault(type_, name, value, parameter):
@@ -122,59 +132,69 @@ def read_search(request: FhirRequest, bases: tuple[str, ...]) -> SearchQuery | U
             parts = split(value, ",")
             alternatives = max(alternatives, len(parts))
             if parameter.kind is Kind.REFERENCE:
+                # The gateway's own base is not the server's: an absolute reference below it would match
+                # nothing there.
                 value = ",".join(_relative(part, bases) for part in parts)
             if code in subject and modifier in {"", "Patient"}:
-                marked.add(len(filters))
+                subject_filters.add(len(filters))
+                # Values in one parameter are alternatives, repeated parameters must all match
+                # (FHIR R4 search.html#combining), hence the intersection.
                 patients = _patients(split(value, ","))
                 named = patients if named is None else named & patients
             filters.append((name, value))
-    if fault := _result_fault(type_, table, found):
+    if fault := _result_fault(type_, table, result_params):
         return fault
-    count = int(found["_count"]) if "_count" in found else None
+    count = int(result_params["_count"]) if "_count" in result_params else None
     return SearchQuery(
         type_,
         tuple(filters),
         named=named,
-        subject_filters=frozenset(marked),
+        subject_filters=frozenset(subject_filters),
         includes=tuple(includes),
-        sort=found.get("_sort", ""),
+        sort=result_params.get("_sort", ""),
         count=None if count is None else min(count, PAGE_SIZE_BOUND),
+        # _count=0 is to be treated like _summary=count (FHIR R4 search.html#count).
         counting=request.shape.summary is Summary.COUNT or count == 0,
-        total=found.get("_total", ""),
+        total=result_params.get("_total", ""),
         alternatives=alternatives,
     )
 
 
 def _filter_fault(type_: str, name: str, value: str, parameter: SearchParameter | None) -> Unsupported | None:
     code, _, modifier = name.partition(":")
+    # subject.name=x would test names of patients that the app may not read.
     if "." in name:
-        return _unsupported(f"Chained parameters such as {name} are not taken.")
+        return _unsupported(f"Chained parameters such as {name} are not supported; search in two steps.")
     if code in _REACHING_OUT:
-        return _unsupported(f"The parameter {code} is not taken.")
+        return _unsupported(f"The parameter {code} is not supported.")
+    # Servers ignore unknown parameters unless asked to be strict (FHIR R4 search.html#errors): an ignored
+    # filter widens the answer.
     if parameter is None:
         return _unknown(code, type_)
+    # "code:" and "code:not:in" are read as code by some servers, which drops the modifier.
     if (":" in name) != bool(modifier) or ":" in modifier:
-        return _unsupported(f"The modifier in {name} is not known.")
+        return _unsupported(f"The modifier in {name} is malformed.")
     typed = parameter.kind is Kind.REFERENCE and modifier in parameter.targets
     if modifier and not typed and modifier not in _MODIFIERS[parameter.kind]:
-        return _unsupported(f"The modifier {modifier} is not known for the search parameter {code}.")
+        return _unsupported(f"The search parameter {code} does not support the modifier {modifier}.")
+    # An empty filter is dropped by most servers, which widens the search.
     if not value:
         return _unsupported(f"The search parameter {code} has no value.")
     return None
 
 
 def _result_fault(
-    type_: str, table: Mapping[str, SearchParameter], found: Mapping[str, str]
+    type_: str, table: Mapping[str, SearchParameter], result_params: Mapping[str, str]
 ) -> Unsupported | None:
-    count = found.get("_count")
+    count = result_params.get("_count")
     if count is not None and not (count.isascii() and count.isdigit() and len(count) <= 9):
-        return _unsupported("The parameter _count is a whole number.")
-    if found.get("_total", "none") not in {"none", "estimate", "accurate"}:
-        return _unsupported("The parameter _total is none, estimate or accurate.")
-    for key in found["_sort"].split(",") if "_sort" in found else ():
+        return _unsupported("The parameter _count must be a whole number of at most 9 digits.")
+    if result_params.get("_total", "none") not in {"none", "estimate", "accurate"}:
+        return _unsupported("The parameter _total must be none, estimate or accurate.")
+    for key in result_params["_sort"].split(",") if "_sort" in result_params else ():
         parameter = table.get(key.removeprefix("-"))
         if parameter is None or parameter.kind not in _SORTABLE:
-            return _unsupported(f"The parameter _sort cannot order {type_} by one of its keys.")
+            return _unsupported(f"The parameter _sort has a key by which {type_} cannot be sorted.")
     return None
 
 
@@ -183,22 +203,25 @@ def _read_include(type_: str, code: str, modifier: str, value: str) -> Include |
 
     Source: FHIR R4 search.html#include
     """
+    # _include:iterate follows includes of includes, whose types are not known before the answer.
     if modifier:
-        return _unsupported(f"The modifier {modifier} is not taken on {code}.")
+        return _unsupported(f"The parameter {code} does not support the modifier {modifier}.")
     parts = value.split(":")
     reverse = code == "_revinclude"
     if len(parts) not in {2, 3} or not all(parts):
-        return _unsupported(f"The parameter {code} is Type:parameter or Type:parameter:Type.")
+        return _unsupported(f"The parameter {code} must be Type:parameter or Type:parameter:Type.")
     source, name = parts[:2]
     target = parts[2] if len(parts) == 3 else ""
+    # A type without a visibility rule has nothing to be judged by, so it is not included.
     parameter = parameters_of(source).get(name) if rule_of(source) is not None else None
     if parameter is None or parameter.kind is not Kind.REFERENCE:
-        return _unsupported(f"The parameter {code} names no reference that is known.")
+        return _unsupported(f"The parameter {code} must refer to a reference parameter of a supported type.")
     if target and target not in parameter.targets:
-        return _unsupported(f"The parameter {code} names a type that its reference does not lead to.")
+        return _unsupported(f"The parameter {code} has a target type that its reference cannot point to.")
+    # An include that joins two other types would be a search of its own, with neither type narrowed.
     joins = type_ in parameter.targets and target in {"", type_} if reverse else source == type_
     if not joins:
-        return _unsupported(f"The parameter {code} does not lead to or from {type_}.")
+        return _unsupported(f"The parameter {code} does not join to {type_}, the type that is searched.")
     return Include(reverse, source, name, target, parameter.targets, f"{code}={value}")
 
 
@@ -211,19 +234,21 @@ def targets_named(params: tuple[tuple[str, str], ...]) -> tuple[str, ...]:
 def only_targets(
     params: tuple[tuple[str, str], ...], kept: Container[str]
 ) -> tuple[tuple[str, str], ...] | None:
-    """Reduce filters over targets to the kept ones; None when nothing could match any more."""
-    left: list[tuple[str, str]] = []
+    """Remove the targets that are not in ``kept`` from the filters; None if a filter loses its last one and the search matches nothing."""
+    narrowed: list[tuple[str, str]] = []
     for name, value in params:
+        # A target that may not be seen is removed before the search is sent. Otherwise pages that are empty
+        # but link to a next one would distinguish withheld Provenance from absent Provenance.
         if is_about(name):
             value = ",".join(part for part in split(value, ",") if _target(name, part) in kept)
             if not value:
                 return None
-        left.append((name, value))
-    return tuple(left)
+        narrowed.append((name, value))
+    return tuple(narrowed)
 
 
 def is_about(name: str) -> bool:
-    """Check whether a filter lists targets by reference, and does not only describe them."""
+    """Check whether a filter lists targets by reference, not by identifier or presence."""
     code, _, modifier = name.partition(":")
     return code in {"target", "patient"} and modifier not in _MODIFIERS[Kind.REFERENCE]
 
@@ -244,19 +269,21 @@ def _relative(part: str, bases: tuple[str, ...]) -> str:
 
 def _patients(parts: list[str]) -> frozenset[str]:
     """Return the patients in a filter over the subject, by reference or bare id; other subjects are ignored."""
-    found: set[str] = set()
+    ids: set[str] = set()
     for part in parts:
         reference = parse_reference(part)
         if reference is not None:
             if reference.type == "Patient":
-                found.add(reference.id)
+                ids.add(reference.id)
         elif is_id(part):
-            found.add(part)
-    return frozenset(found)
+            ids.add(part)
+    return frozenset(ids)
 
 
 def with_count(target: str, count: int) -> str | None:
     """Return a search with another page size; None if it has no ``_count``."""
+    # Only an exact match is edited: in a target with two or none of them, the size of the page would not be
+    # known.
     changed, found = _COUNT.subn(f"_count={count}", target)
     return changed if found == 1 else None
 
@@ -264,6 +291,8 @@ def with_count(target: str, count: int) -> str | None:
 def with_half_the_count(target: str) -> str | None:
     """Return a search with half its page size; None if that cannot be smaller."""
     found = _COUNT.search(target)
+    # A page larger than the bound of an answer is fetched again in halves (ADR 27), so that one heavy record
+    # does not make the chart unreadable for every other app.
     count = int(found[1]) // 2 if found else 0
     return with_count(target, count) if count else None
 

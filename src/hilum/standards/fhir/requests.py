@@ -1,7 +1,7 @@
 """Parses an HTTP request below a FHIR base into one interaction, or into what is wrong with it.
 
-Only one spelling of each request is taken. Whatever another server might read differently (an encoded slash, a dot segment,
-a parameter in two places, a key twice in a body) is refused here by name, so that what was judged is what is sent on.
+Only one spelling of each request is accepted. Whatever another server might read differently (an encoded slash, a dot segment,
+a parameter in two places, a key twice in a body) is refused with a code of its own, so that what was judged is what is sent.
 Source: FHIR R4 http.html, search.html.
 """
 
@@ -15,15 +15,19 @@ from urllib.parse import quote, unquote_to_bytes
 
 from hilum.standards.fhir.definitions import resource_types
 
+# Bounds are judged before anything is parsed, so that a request costs the same small time whatever it holds.
+# The longest legal path, Type/id/_history/version, stays under 256 characters.
 PATH_BOUND = 256
 QUERY_BOUND = 8 * 1024
 PARAMS_BOUND = 64
 NAME_BOUND = 100
 VALUE_BOUND = 2_000
 BODY_BOUND = 2 * 1024 * 1024
+# Deeper nesting could exhaust a recursive parser further on, here or in the FHIR server.
 DEPTH_BOUND = 64
 PAGE_SIZE_BOUND = 200
 
+# Spelled exactly: a server that ignores case would serve patient/1, for which no rule was judged (C81).
 RESOURCE_TYPES = resource_types()
 
 
@@ -123,6 +127,8 @@ class Unsupported:
     detail: str
 
 
+# Conditional headers are on the list although they are not supported: one that was dropped silently would
+# turn a conditional write into an unconditional one.
 HEADERS = frozenset(
     {
         "accept",
@@ -141,6 +147,8 @@ HEADERS = frozenset(
 """Every header that can change the meaning of a request; the edge passes exactly these, each at most once."""
 OVERRIDES = ("x-http-method-override", "x-http-method", "x-method-override")
 
+# These parameters are executed by the gateway itself, on what it judged. A server that trimmed a resource
+# first could trim the subject or label by which the resource is judged.
 SHAPE_PARAMETERS = frozenset({"_format", "_pretty", "_summary", "_elements"})
 RESULT_PARAMETERS = frozenset({"_count", "_sort", "_total"})
 ALWAYS_ACCEPTED = SHAPE_PARAMETERS | RESULT_PARAMETERS
@@ -148,13 +156,19 @@ ALWAYS_ACCEPTED = SHAPE_PARAMETERS | RESULT_PARAMETERS
 JSON_TYPES = frozenset({"application/fhir+json", "application/json"})
 _FORMATS = JSON_TYPES | {"json", "application/fhir json"}
 _ANY_ACCEPT = frozenset({"", "*/*", "application/fhir+json", "application/json", "application/*"})
+# No percent sign: no FHIR path needs one, and servers differ in whether they decode %2F and %2e before they
+# route.
 _PATH = re.compile(rb"[A-Za-z0-9._$/-]*")
 _ID = re.compile(r"[A-Za-z0-9.-]{1,64}")
 _NAME = re.compile(r"[A-Za-z0-9_.:-]+")
 _ELEMENT_KEY = re.compile(r"_?[a-z][A-Za-z0-9]*")
 _ELEMENTS = re.compile(r"(?:[A-Z][A-Za-z]*\.)?[a-z][A-Za-z0-9]*")
 _BAD_PERCENT = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+# CR and LF would end a header line further on; U+FEFF and non-characters vanish in some decoders, so that two
+# parsers would see two different names.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ufeff\ufffe\uffff]")
+# One tag only. A server that cannot parse If-Match may ignore it, and the update would overwrite a newer
+# version.
 _ETAG = re.compile(r'(?:W/)?"[\x21\x23-\x7e]{0,100}"')
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_.~:-]*").fullmatch
 _PLAIN_VALUE = re.compile(r"[A-Za-z0-9_.~,:/-]*").fullmatch
@@ -169,17 +183,24 @@ def parse(
 
     Total: never raises, whatever the input. HEAD is parsed as GET.
     """
+    # The edge drops the body of the answer, so HEAD passes every check that GET passes (RFC 9110 section
+    # 9.3.2).
     if method == "HEAD":
         method = "GET"
     segments = _segments(path)
     if isinstance(segments, Unsupported):
         return segments
+    # A server that follows these headers would execute a DELETE where a GET was judged.
     for name in OVERRIDES:
         if name in headers:
-            return Unsupported("method_override", "Method override headers are not taken.")
+            return Unsupported(
+                "method_override", "Method override headers are not supported; send the method itself."
+            )
     located = _locate(method, segments, headers)
     if isinstance(located, Unsupported):
         return located
+    # The common read by id: nothing but the path can change its meaning, so the slower checks of query,
+    # Accept and body are skipped. A Binary is not plain, since it is served in its own media type.
     plain = not query and method == "GET" and headers.get("accept", "") in _ANY_ACCEPT
     if plain and located.type != "Binary":
         return _bare(located, headers)
@@ -198,10 +219,11 @@ def _bare(located: FhirRequest, headers: Mapping[str, str]) -> FhirRequest:
 def _segments(path: bytes) -> list[str] | Unsupported:
     if len(path) > PATH_BOUND:
         return Unsupported("path_too_long", "The path is too long.")
+    # Judged on the raw bytes: after decoding, an encoded slash could not be distinguished from a real one.
     if not _PATH.fullmatch(path):
         if b"%" in path:
             return Unsupported("path_encoded", "A path below a FHIR base needs no percent-encoding.")
-        return Unsupported("path_characters", "The path holds characters that no FHIR path has.")
+        return Unsupported("path_characters", "The path has characters that do not occur in FHIR paths.")
     text = path.decode("ascii")
     text = text.removeprefix("/")
     if not text:
@@ -210,6 +232,8 @@ def _segments(path: bytes) -> list[str] | Unsupported:
     for segment in segments:
         if not segment:
             return Unsupported("path_empty_segment", "The path has an empty segment.")
+        # A dot segment is resolved by clients, proxies and servers at different moments (RFC 3986 section
+        # 5.2.4), so Patient/../Observation/1 would be judged as one resource and served as another.
         if segment.strip(".") == "":
             return Unsupported("path_dot_segment", "The path has a dot segment.")
     return segments
@@ -218,7 +242,7 @@ def _segments(path: bytes) -> list[str] | Unsupported:
 def _locate(method: str, segments: list[str], headers: Mapping[str, str]) -> FhirRequest | Unsupported:
     """Return the interaction. Source: FHIR R4 http.html#summary."""
     if method not in {"GET", "POST", "PUT", "PATCH", "DELETE"}:
-        return Unsupported("method_unknown", "The method is none of GET, HEAD, POST, PUT, PATCH, DELETE.")
+        return Unsupported("method_unknown", "The method must be GET, HEAD, POST, PUT, PATCH or DELETE.")
     if not segments:
         return _locate_system(method)
     first = segments[0]
@@ -228,7 +252,7 @@ def _locate(method: str, segments: list[str], headers: Mapping[str, str]) -> Fhi
         return FhirRequest(Interaction.CAPABILITIES) if method == "GET" else _wrong_method()
     if first not in RESOURCE_TYPES:
         return Unsupported(
-            "type_unknown", "The path names no FHIR R4 resource type (upper and lower case count)."
+            "type_unknown", "The path does not begin with a FHIR R4 resource type; types are case-sensitive."
         )
     if len(segments) == 1:
         return _locate_type(method, first, headers)
@@ -238,7 +262,7 @@ def _locate(method: str, segments: list[str], headers: Mapping[str, str]) -> Fhi
 
 
 def _wrong_method() -> Unsupported:
-    return Unsupported("method_not_allowed", "This address does not take this method.")
+    return Unsupported("method_not_allowed", "This URL does not support this method.")
 
 
 def _locate_system(method: str) -> FhirRequest | Unsupported:
@@ -254,13 +278,15 @@ def _locate_system_word(method: str, word: str) -> FhirRequest | Unsupported:
         return FhirRequest(Interaction.SEARCH_SYSTEM) if method == "POST" else _wrong_method()
     if _OPERATION.fullmatch(word):
         return FhirRequest(Interaction.OPERATION) if method in {"GET", "POST"} else _wrong_method()
-    return Unsupported("path_unknown", "The path is no FHIR interaction.")
+    return Unsupported("path_unknown", "The path does not match any FHIR interaction.")
 
 
 def _locate_type(method: str, type_: str, headers: Mapping[str, str]) -> FhirRequest | Unsupported:
     if method == "GET":
         return FhirRequest(Interaction.SEARCH_TYPE, type_)
     if method == "POST":
+        # A conditional interaction answers whether a record matching a search exists, outside any narrowing.
+        # It is located here and refused by the decision, which names it.
         conditional = "if-none-exist" in headers
         return FhirRequest(Interaction.CONDITIONAL_CREATE if conditional else Interaction.CREATE, type_)
     of_method = {
@@ -297,10 +323,11 @@ def _locate_deep(method: str, segments: list[str]) -> FhirRequest | Unsupported:
         return (
             FhirRequest(Interaction.OPERATION, type_, id_) if method in {"GET", "POST"} else _wrong_method()
         )
+    # Located for every method: it is refused whole, since the compartment is no access rule (ADR 12).
     if len(segments) == 3 and word in RESOURCE_TYPES:
         return FhirRequest(Interaction.SEARCH_COMPARTMENT, type_, id_)
     if word != "_history" or len(segments) > 4:
-        return Unsupported("path_unknown", "The path is no FHIR interaction.")
+        return Unsupported("path_unknown", "The path does not match any FHIR interaction.")
     if method != "GET":
         return _wrong_method()
     if len(segments) == 3:
@@ -313,6 +340,8 @@ def _locate_deep(method: str, segments: list[str]) -> FhirRequest | Unsupported:
 def _full(
     method: str, located: FhirRequest, query: bytes, headers: Mapping[str, str], body: bytes
 ) -> FhirRequest | Unsupported:
+    # _format is judged before Accept and overrides it, for clients that cannot set the header
+    # (FHIR R4 http.html#parameters).
     accept = headers.get("accept", "")
     params = parse_query(query)
     if isinstance(params, Unsupported):
@@ -326,25 +355,31 @@ def _full(
     if isinstance(shaped, Unsupported):
         return shaped
     shape, rest = shaped
-    chosen = any(name == "_format" for name, _ in params)
-    if not (chosen or located.type == "Binary" or accepts_json(accept)):
-        return Unsupported("format_unsupported", "Only JSON is spoken here: accept application/fhir+json.")
-    if not searching and (fault := _stray(located, rest)):
+    has_format = any(name == "_format" for name, _ in params)
+    if not (has_format or located.type == "Binary" or accepts_json(accept)):
+        return Unsupported(
+            "format_unsupported", "Only JSON is supported: send Accept: application/fhir+json."
+        )
+    if not searching and (fault := _unexpected_parameter(located, rest)):
         return fault
     parsed: dict[str, Any] | None = None
     interaction = located.interaction
     if interaction in {Interaction.CREATE, Interaction.UPDATE, Interaction.BATCH}:
-        taken = parse_body(headers, body)
-        if isinstance(taken, Unsupported):
-            return taken
-        parsed = taken
+        resource = parse_body(headers, body)
+        if isinstance(resource, Unsupported):
+            return resource
+        parsed = resource
         if interaction is Interaction.BATCH:
             interaction = _bundle_kind(parsed)
+        # PUT with If-None-Match: * creates only where nothing is, and so answers whether an id exists
+        # (security decision 12).
         elif interaction is Interaction.UPDATE and "if-none-match" in headers:
             interaction = Interaction.CONDITIONAL_UPDATE
+    # If-None-Match may be cut to its bound below: a cut condition matches nothing, and the client receives
+    # the whole resource. If-Match guards a write, so a malformed one is refused.
     condition = headers.get("if-match", "")
     if condition and not _ETAG.fullmatch(condition):
-        return Unsupported("if_match_malformed", 'If-Match takes one entity tag: W/"version".')
+        return Unsupported("if_match_malformed", 'If-Match must be one entity tag: W/"version".')
     return FhirRequest(
         interaction,
         located.type,
@@ -380,21 +415,26 @@ def parse_query(query: bytes) -> tuple[tuple[str, str], ...] | Unsupported:
         return Unsupported("query_too_long", "The query is too long; search with POST and fewer values.")
     pieces = query.split(b"&")
     if len(pieces) > PARAMS_BOUND:
-        return Unsupported("too_many_parameters", f"A request takes at most {PARAMS_BOUND} parameters.")
-    found: list[tuple[str, str]] = []
+        return Unsupported("too_many_parameters", f"A request may have at most {PARAMS_BOUND} parameters.")
+    pairs: list[tuple[str, str]] = []
     for piece in pieces:
         raw_name, equals, raw_value = piece.partition(b"=")
         name, value = _decode(raw_name), _decode(raw_value)
         if name is None or value is None:
-            return Unsupported("encoding_malformed", "A parameter is not well percent-encoded UTF-8.")
+            return Unsupported("encoding_malformed", "A parameter is not valid percent-encoded UTF-8.")
+        # Some frameworks read a[]=1 and a[0]=1 as values of a, which was not the name that was judged. A name
+        # that is still encoded after one decoding (%2570atient) fails here too.
         if not equals or not name or not _NAME.fullmatch(name) or len(name) > NAME_BOUND:
-            return Unsupported("parameter_name_malformed", "A parameter has no well-formed name.")
+            return Unsupported("parameter_name_malformed", "A parameter's name is missing or malformed.")
         if len(value) > VALUE_BOUND:
             return Unsupported("value_too_long", f"The value of {name} is too long.")
+        # Some web frameworks execute the method in this parameter instead of the request's own.
         if name == "_method":
-            return Unsupported("method_override", "Method override parameters are not taken.")
-        found.append((name, value))
-    return tuple(found)
+            return Unsupported(
+                "method_override", "Method override parameters are not supported; send the method itself."
+            )
+        pairs.append((name, value))
+    return tuple(pairs)
 
 
 def _decode(raw: bytes) -> str | None:
@@ -420,54 +460,60 @@ def _with_form(
     media = headers.get("content-type", "").partition(";")[0].strip().lower()
     if "content-encoding" in headers or (body and media != "application/x-www-form-urlencoded"):
         return Unsupported(
-            "content_type_unsupported", "A search by POST takes application/x-www-form-urlencoded."
+            "content_type_unsupported", "A search by POST must be sent as application/x-www-form-urlencoded."
         )
     form = parse_query(body)
     if isinstance(form, Unsupported):
         return form
+    # Compared without modifiers: patient in the URL and patient:Patient in the body are one parameter.
     names = {name.partition(":")[0] for name, _ in params}
     for name, _ in form:
         if name.partition(":")[0] in names:
             return Unsupported(
                 "parameter_split",
-                f"The parameter {name.partition(':')[0]} stands in the address and in the body.",
+                f"The parameter {name.partition(':')[0]} is in the URL and in the body; send it in one of them.",
             )
     if len(params) + len(form) > PARAMS_BOUND:
-        return Unsupported("too_many_parameters", f"A request takes at most {PARAMS_BOUND} parameters.")
+        return Unsupported("too_many_parameters", f"A request may have at most {PARAMS_BOUND} parameters.")
     return params + form
 
 
 def _shape(
     params: tuple[tuple[str, str], ...],
 ) -> tuple[Shape, tuple[tuple[str, str], ...]] | Unsupported:
-    """Split off the parameters that only shape the response. Each may occur once."""
-    taken: dict[str, str] = {}
+    """Separate the parameters that only shape the response from the others. Each may occur once."""
+    by_name: dict[str, str] = {}
     rest: list[tuple[str, str]] = []
     for name, value in params:
+        # A second _count or _format: one server uses the first, another the last.
         if name in ALWAYS_ACCEPTED:
-            if name in taken:
-                return Unsupported("parameter_doubled", f"The parameter {name} may stand only once.")
-            taken[name] = value
+            if name in by_name:
+                return Unsupported("parameter_doubled", f"The parameter {name} may occur only once.")
+            by_name[name] = value
         if name not in SHAPE_PARAMETERS:
             rest.append((name, value))
-    if not taken:
+    if not by_name:
         return PLAIN, params
-    if taken.get("_format", "json").partition(";")[0].strip().lower() not in _FORMATS:
-        return Unsupported("format_unsupported", "Only JSON is spoken here: _format=json.")
-    pretty = taken.get("_pretty", "false")
+    if by_name.get("_format", "json").partition(";")[0].strip().lower() not in _FORMATS:
+        return Unsupported("format_unsupported", "Only JSON is supported: send _format=json.")
+    pretty = by_name.get("_pretty", "false")
     if pretty not in {"true", "false"}:
-        return Unsupported("parameter_value", "The parameter _pretty is true or false.")
-    summary = taken.get("_summary", "false")
+        return Unsupported("parameter_value", "The parameter _pretty must be true or false.")
+    summary = by_name.get("_summary", "false")
     if summary not in set(Summary):
-        return Unsupported("parameter_value", "The parameter _summary is true, text, data, count or false.")
-    names = [name.strip() for name in taken["_elements"].split(",")] if "_elements" in taken else []
+        return Unsupported(
+            "parameter_value", "The parameter _summary must be true, text, data, count or false."
+        )
+    names = [name.strip() for name in by_name["_elements"].split(",")] if "_elements" in by_name else []
     if any(not _ELEMENTS.fullmatch(name) for name in names):
-        return Unsupported("parameter_value", "The parameter _elements lists names of top-level elements.")
+        return Unsupported(
+            "parameter_value", "The parameter _elements must list names of top-level elements."
+        )
     elements = tuple(name.rpartition(".")[2] for name in names)
     return Shape(pretty == "true", Summary(summary), elements), tuple(rest)
 
 
-def _stray(located: FhirRequest, rest: tuple[tuple[str, str], ...]) -> Unsupported | None:
+def _unexpected_parameter(located: FhirRequest, rest: tuple[tuple[str, str], ...]) -> Unsupported | None:
     """Refuse parameters on an interaction that has none but the shape's, and the ``mode`` of a CapabilityStatement.
 
     Source: FHIR R4 http.html#capabilities
@@ -478,42 +524,52 @@ def _stray(located: FhirRequest, rest: tuple[tuple[str, str], ...]) -> Unsupport
         if located.interaction is Interaction.CAPABILITIES and (name, value) == ("mode", "full"):
             continue
         if name not in ALWAYS_ACCEPTED:
-            return Unsupported("parameter_unknown", f"The parameter {name} is not known here.")
+            return Unsupported(
+                "parameter_unknown", f"The parameter {name} is not supported for this interaction."
+            )
     return None
 
 
 def parse_body(headers: Mapping[str, str], body: bytes) -> dict[str, Any] | Unsupported:
     """Parse a resource's JSON strictly: UTF-8, no duplicate names, element names as in FHIR, bounded depth."""
     if len(body) > BODY_BOUND:
-        return Unsupported("body_too_large", f"A body takes at most {BODY_BOUND} bytes.")
+        return Unsupported("body_too_large", f"A body may have at most {BODY_BOUND} bytes.")
     media = headers.get("content-type", "").partition(";")[0].strip().lower()
     if "content-encoding" in headers or media not in JSON_TYPES:
-        return Unsupported("content_type_unsupported", "A resource is sent as application/fhir+json.")
+        return Unsupported("content_type_unsupported", "A resource must be sent as application/fhir+json.")
     try:
+        # Of a name that occurs twice one parser keeps the first value and another the last (C74): a subject
+        # could be judged in one and stored from the other. NaN and Infinity are accepted by Python but are no
+        # JSON.
         parsed = json.loads(body.decode("utf-8"), object_pairs_hook=_object, parse_constant=_constant)
     except (ValueError, RecursionError):
-        return Unsupported("body_malformed", "The body is not well-formed JSON with each name once.")
+        return Unsupported(
+            "body_malformed", "The body must be well-formed JSON, without a name twice in an object."
+        )
     if not isinstance(parsed, dict) or not isinstance(parsed.get("resourceType"), str):
-        return Unsupported("body_malformed", "The body is not a FHIR resource.")
+        return Unsupported("body_malformed", "The body must be a JSON object with a resourceType.")
     if _too_deep(parsed):
-        return Unsupported("body_too_deep", f"A body nests at most {DEPTH_BOUND} levels.")
+        return Unsupported("body_too_deep", f"A body may be nested at most {DEPTH_BOUND} levels deep.")
     return parsed
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
+    members = dict(pairs)
+    if len(members) != len(pairs):
         raise ValueError("a name twice")
-    for name in found:
+    for name in members:
+        # Case-insensitive servers would accept Subject beside subject, which the visibility table does not
+        # look at.
         if not _ELEMENT_KEY.fullmatch(name):
             raise ValueError("not an element name")
-    return found
+    return members
 
 
 def _constant(_: str) -> Any:
     raise ValueError("not JSON")
 
 
+# Level by level and without recursion, because the input decides the depth.
 def _too_deep(value: object) -> bool:
     level: list[Any] = [value]
     for _ in range(DEPTH_BOUND):
@@ -532,6 +588,8 @@ def _bundle_kind(body: dict[str, Any]) -> Interaction:
     return Interaction.TRANSACTION if body.get("type") == "transaction" else Interaction.BATCH
 
 
+# Rendered from the parsed parameters and never copied from the request, so that what is sent is exactly what
+# was judged.
 def render_query(params: tuple[tuple[str, str], ...]) -> str:
     """Encode parameters in the one form that every server reads in the same way."""
     return "&".join(

@@ -77,14 +77,15 @@ US_CORE: tuple[SearchParameter, ...] = (
 @cache
 def parameters_of(resource_type: str) -> Mapping[str, SearchParameter]:
     """Return the search parameters of a type by name, including those of all types (``_id``, ``_tag``, ...)."""
+    # A parameter of the type overrides one of all resources.
     rows: dict[str, list[Any]] = {**table("search_parameters")["Resource"]}
     rows.update(table("search_parameters").get(resource_type, {}))
-    found = {code: _parse_row(resource_type, code, row) for code, row in rows.items()}
-    found.update({p.code: p for p in US_CORE if p.resource_type == resource_type})
+    by_code = {code: _parse_row(resource_type, code, row) for code, row in rows.items()}
+    by_code.update({p.code: p for p in US_CORE if p.resource_type == resource_type})
     for owner, code in UNANSWERABLE:
         if owner in {"*", resource_type}:
-            found.pop(code, None)
-    return MappingProxyType(dict(sorted(found.items())))
+            by_code.pop(code, None)
+    return MappingProxyType(dict(sorted(by_code.items())))
 
 
 def _parse_row(resource_type: str, code: str, row: list[Any]) -> SearchParameter:
@@ -94,6 +95,8 @@ def _parse_row(resource_type: str, code: str, row: list[Any]) -> SearchParameter
         parts = tuple(Component(Kind(part), text) for part, text in extra)
         return SearchParameter(resource_type, code, kind, expression, components=parts)
     narrowed = _IS_TYPE.findall(expression)
+    # Where every part is limited by `resolve() is T`, HL7's declared targets are wider than the expression:
+    # `patient` would accept Group.
     if len(narrowed) == len(expression.split(" | ")):
         extra = sorted(set(narrowed))
     return SearchParameter(resource_type, code, kind, expression, targets=tuple(extra))

@@ -11,7 +11,9 @@ import orjson
 from hilum.standards.fhir.definitions import elements
 from hilum.standards.fhir.requests import PLAIN, Shape, Summary
 
+# With one of these in the body, a name may not end in `":`, and counting would be wrong.
 _HIDING = (b"\\u", b" :", b"\t:", b"\n:", b"\r:")
+# 2**63 has 19 digits; orjson refuses larger integers.
 _SURELY_64_BIT = 18
 """Digits of an integer that survives parsing; longer ones are kept as text."""
 
@@ -24,6 +26,8 @@ def load(body: bytes) -> Any:
     if b"\\u" in body:
         orjson.loads(body)  # refuses an unpaired surrogate, which could not be serialized
     try:
+        # Decimals become fragments, which orjson writes back as they came: 5.40 stays 5.40
+        # (FHIR R4 datatypes.html#decimal). Python's floats would write 5.4.
         return json.loads(
             body.decode(), parse_float=orjson.Fragment, parse_int=_whole, parse_constant=_refuse
         )
@@ -31,12 +35,13 @@ def load(body: bytes) -> Any:
         raise ValueError("nested too deep") from None
 
 
-def says_names_once(body: bytes, parsed: object) -> bool:
+def has_unique_names(body: bytes, parsed: object) -> bool:
     """Check that no name occurs twice in any object of a JSON text, given its parsed value.
 
     Exact, and cheap: where no escape and no space can hide one, each name is a quote before a colon, and a name that was dropped while
     reading leaves fewer of them in what is written again.
     """
+    # The slow check below parses the body a second time; it runs only where counting could be deceived.
     for sign in _HIDING:
         if sign in body:
             break
@@ -87,20 +92,28 @@ def _is_cut(entry: dict[str, Any]) -> bool:
 
 def _cut(resource: dict[str, Any], shape: Shape) -> dict[str, Any]:
     """Reduce a resource to the requested elements. Source: FHIR R4 search.html#summary, #elements."""
-    known = elements(str(resource.get("resourceType")))
+    definition = elements(str(resource.get("resourceType")))
     if shape.summary is Summary.DATA and not shape.elements:
+        # _summary=data removes the narrative only, so nothing has to be looked up in the tables.
         kept = {key for key in resource if key != "text"}
     else:
+        # Mandatory elements stay even if not requested: without them the resource would be invalid
+        # (FHIR R4 search.html#elements).
         kept = {"resourceType", "id", "meta", "implicitRules", *shape.elements}
-        kept |= {element.name for element in known.values() if element.mandatory}
+        kept |= {element.name for element in definition.values() if element.mandatory}
         if shape.summary is Summary.TRUE:
-            kept |= {element.name for element in known.values() if element.summary}
+            kept |= {element.name for element in definition.values() if element.summary}
         if shape.summary is Summary.TEXT:
             kept.add("text")
-        kept |= {kind.key for element in known.values() if element.name in kept for kind in element.types}
+        # _elements names base elements: `value` keeps valueQuantity and its companion.
+        kept |= {
+            kind.key for element in definition.values() if element.name in kept for kind in element.types
+        }
     meta = resource.get("meta")
     tags = meta.get("tag", []) if isinstance(meta, dict) else []
     cut = {key: value for key, value in resource.items() if key.removeprefix("_") in kept}
+    # SUBSETTED warns the client: a cut resource must not be written back as an update
+    # (FHIR R4 search.html#summary).
     return {**cut, "meta": {**(meta if isinstance(meta, dict) else {}), "tag": [*tags, _SUBSETTED]}}
 
 

@@ -13,8 +13,10 @@ from hilum.standards.fhir.visibility import rule_of
 
 _OAUTH_URIS = "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris"
 _SECURITY_SERVICE = "http://terminology.hl7.org/CodeSystem/restful-security-service"
+# Defined for every resource; servers often support them without declaring them.
 _ALWAYS = frozenset({"_id", "_lastUpdated"})
 _COPIED_MEMBERS = ("type", "profile", "supportedProfile", "referencePolicy")
+# The decision refuses all of these, whatever the FHIR server can do.
 _UNSUPPORTED = {
     "readHistory": False,
     "updateCreate": False,
@@ -38,8 +40,10 @@ def read_statement(statement: object, read_at: float) -> Surface | None:
     """Parse a CapabilityStatement; None if it is not one of R4."""
     if not isinstance(statement, dict) or statement.get("resourceType") != "CapabilityStatement":
         return None
+    # 4.0.0 and 4.0.1 differ in corrections only. The visibility table is for R4 and no other version.
     if not str(statement.get("fhirVersion", "")).startswith("4.0"):
         return None
+    # Parameters declared for the whole server apply to each type (CapabilityStatement.rest.searchParam).
     everywhere = frozenset(name for rest in rests_of(statement) for name in parameters_in(rest))
     filters = {
         str(each.get("type")): frozenset(parameters_in(each)) | everywhere | _ALWAYS
@@ -88,6 +92,8 @@ def cut_statement(
     statement: dict[str, Any] = {
         "resourceType": "CapabilityStatement",
         "status": "active",
+        # Built from nothing but the members below: the server's own statement may contain its address, its
+        # software and contacts.
         "date": str(surface.statement.get("date", "2026-01-01")),
         "publisher": "Hilum",
         "kind": "instance",
@@ -96,12 +102,14 @@ def cut_statement(
         "fhirVersion": FHIR_VERSION,
         "format": ["json", "application/fhir+json"],
     }
+    # Bulk export is an operation, and operations are refused.
     kept = [each for each in _listed(surface.statement, "instantiates", object) if "bulk" not in str(each)]
     if kept:
         statement["instantiates"] = kept
     resources = [
         cut_type(each, passing(str(each["type"])))
         for each in resources_in(surface.statement)
+        # A type without a visibility rule is refused, so announcing it would be false.
         if rule_of(str(each.get("type"))) is not None
     ]
     statement["rest"] = [{"mode": "server", "security": _security(endpoints), "resource": resources}]

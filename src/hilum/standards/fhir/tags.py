@@ -22,10 +22,14 @@ def tagged(body: bytes, request_id: str) -> bytes:
         return body
     if not isinstance(tags := meta.get("tag", []), list):
         return body
+    # A client that reads a resource and writes it back sends the tag of the earlier write. Kept, it would
+    # prove that the earlier request had written this version.
     others = [each for each in tags if not _is_ours(each)]
     copy = {**resource, "meta": {**meta, "tag": [*others, {"system": REQUEST_TAG, "code": request_id}]}}
     try:
         return orjson.dumps(copy)
+    # A resource that cannot be tagged is sent untagged; a lost answer to it then stays "unknown" instead of
+    # being settled.
     except orjson.JSONEncodeError:
         return body
 

@@ -13,6 +13,7 @@ ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 _NUMBER = re.compile(r"[+-]?(?:0|[1-9][0-9]{0,17})(?:\.[0-9]{1,17})?(?:[eE][+-]?[0-9]{1,3})?")
 
 
+# Folded as their readers type them without a special keyboard.
 _UNDIVIDED = str.maketrans(
     {"ł": "l", "ø": "o", "đ": "d", "ð": "d", "þ": "th", "æ": "ae", "œ": "oe", "ħ": "h", "ı": "i"}
 )
@@ -35,6 +36,8 @@ def split(text: str, separator: str) -> list[str]:
     if "\\" not in text:
         return text.split(separator)
     parts, start, index = [], 0, 0
+    # The character after a backslash is skipped, whatever it is: "\\," is an escaped backslash before a
+    # separator.
     while index < len(text):
         if text[index] == "\\":
             index += 1
@@ -57,6 +60,7 @@ def escape(text: str) -> str:
 
 def split_prefix(text: str) -> tuple[str, str]:
     """Split an ordered value into its prefix (``eq`` by default) and the rest."""
+    # No value that takes a prefix begins with a letter, so "ap" is never part of it.
     return (text[:2], text[2:]) if text[:2] in PREFIXES else ("eq", text)
 
 
@@ -67,6 +71,7 @@ def fold(text: str) -> str:
     """
     if text.isascii():
         return " ".join(text.lower().split())
+    # Decomposed first, so that "é" and "e" with an accent are one letter.
     bare = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
     return " ".join(bare.casefold().translate(_UNDIVIDED).split())
 
@@ -75,6 +80,7 @@ def parse_pairs(query: bytes) -> list[tuple[str, str]]:
     """Split a query or a form body into decoded pairs. Raises ValueError where escapes are broken or not UTF-8."""
     try:
         text = query.decode("ascii")
+        # unquote leaves a broken escape as it is, so two spellings would mean one value.
         if _BAD_ESCAPE.search(text):
             raise ValueError("it has a malformed percent escape")
         parts = [part.partition("=") for part in text.replace("+", " ").split("&") if part]
@@ -102,6 +108,7 @@ def parse_number(text: str) -> Number | None:
         return None
     exact = Decimal(text)
     exponent = int(exact.as_tuple().exponent)
+    # Half of the last significant digit on either side (FHIR R4 search.html#number).
     half = Decimal(5).scaleb(exponent - 1 if exponent <= 0 else exponent - 2)
     number = Number(float(exact), float(exact - half), float(exact + half))
     return number if all(map(math.isfinite, number)) else None

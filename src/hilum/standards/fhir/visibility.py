@@ -14,6 +14,7 @@ from typing import Any
 
 from hilum.standards.fhir.values import is_id
 
+# Each target may cost an upstream read before a Provenance can be judged.
 REFERENCES_BOUND = 200
 
 
@@ -29,7 +30,7 @@ class Belonging(StrEnum):
     TARGETS = "targets"
     """The patients of its targets; visible only if every target is."""
     REFERRER = "referrer"
-    """Those of the resource that refers to it, through which alone it is accessible."""
+    """The patients of the resource that refers to it; accessible only through that resource."""
     POPULATION = "population"
     """Many at once; never accessible with a patient scope."""
 
@@ -53,8 +54,12 @@ VISIBILITY: MappingProxyType[str, Rule] = MappingProxyType(
     {
         "Patient": Rule(Belonging.SELF, narrow="_id"),
         "Account": _subject("subject", narrow="patient"),
+        # R4 defines no `patient` parameter for AdverseEvent; `subject` is the only one over its deciding
+        # element.
         "AdverseEvent": _subject("subject", narrow="subject"),
         "AllergyIntolerance": _subject("patient", narrow="patient"),
+        # Several patients may take part. All of them must be within the grant, so a search narrowed to one of
+        # them is filtered afterwards (query_rewrite._MANY_SUBJECTS).
         "Appointment": _subject("participant.actor", narrow="patient"),
         "AppointmentResponse": _subject("actor", narrow="patient"),
         "BodyStructure": _subject("patient", narrow="patient"),
@@ -73,6 +78,7 @@ VISIBILITY: MappingProxyType[str, Rule] = MappingProxyType(
         "CoverageEligibilityRequest": _subject("patient", narrow="patient"),
         "CoverageEligibilityResponse": _subject("patient", narrow="patient"),
         "DetectedIssue": _subject("patient", narrow="patient"),
+        # Not in R4's Patient compartment at all, although an implant's record is clinical (ADR 12).
         "Device": _subject("patient", narrow="patient"),
         "DeviceRequest": _subject("subject", narrow="patient"),
         "DeviceUseStatement": _subject("subject", narrow="patient"),
@@ -112,6 +118,8 @@ VISIBILITY: MappingProxyType[str, Rule] = MappingProxyType(
         "SupplyDelivery": _subject("patient", narrow="patient"),
         "Task": _subject("for", narrow="patient"),
         "VisionPrescription": _subject("patient", narrow="patient"),
+        # Shared types have no patient to be limited to, so a patient scope on * does not include them: each
+        # needs a scope of its own.
         "Organization": _SHARED,
         "Practitioner": _SHARED,
         "PractitionerRole": _SHARED,
@@ -120,8 +128,12 @@ VISIBILITY: MappingProxyType[str, Rule] = MappingProxyType(
         "HealthcareService": _SHARED,
         "Endpoint": _SHARED,
         "Questionnaire": _SHARED,
+        # The compartment counts a Provenance only if a target is a Patient. Here every target must be
+        # visible, since it may list another person's record beside this one's.
         "Provenance": Rule(Belonging.TARGETS, (("target",),)),
+        # A Binary states neither whose it is nor how sensitive it is (ADR 27).
         "Binary": Rule(Belonging.REFERRER),
+        # A Group would enter by any one member and disclose all the others.
         "Group": Rule(Belonging.POPULATION),
     }
 )
@@ -158,11 +170,14 @@ def parse_reference(text: object, bases: tuple[str, ...] = ()) -> Reference | No
     """Parse a literal reference, with or without a version; None for any other text."""
     if not isinstance(text, str):
         return None
+    # Only the first matching base is removed: after two removals a foreign URL could look like a local
+    # reference.
     for base in bases:
         if text.startswith(base):
             text = text[len(base) :]
             break
     parts = text.split("/")
+    # A version of a resource belongs to the same patient as the resource.
     if len(parts) == 4 and parts[2] == "_history":
         parts = parts[:2]
     if len(parts) != 2 or not parts[0].isalpha() or not is_id(parts[1]):
@@ -196,31 +211,37 @@ def subjects_of(resource: dict[str, Any], bases: tuple[str, ...] = ()) -> frozen
         return frozenset((own,)) if isinstance(own, str) and is_id(own) else None
     if rule.belonging is not Belonging.SUBJECT:
         return frozenset()
+    # INVARIANT: this shortcut answers exactly what the loop below would; it applies only to rules of one
+    # path, whose element is one reference and no list.
     if len(rule.paths[0]) == 1:
         holder = resource.get(rule.paths[0][0])
         text = holder.get("reference") if type(holder) is dict else None
         if type(text) is str and text.startswith("Patient/") and is_id(text[8:]):
             return frozenset((text[8:],))  # the usual form; this runs for every returned resource
-    found: set[str] = set()
+    patients: set[str] = set()
     for path in rule.paths:
         for value in at_path(resource, path):
             reference = local_reference(value, bases)
+            # An unresolvable subject could be anyone. Unknown means no: the caller withholds the resource.
             if reference is None:
                 return None
             if reference.type == "Patient":
-                found.add(reference.id)
-    return frozenset(found)
+                patients.add(reference.id)
+    return frozenset(patients)
 
 
 def targets_of(resource: dict[str, Any], bases: tuple[str, ...] = ()) -> tuple[Reference, ...] | None:
     """Return a Provenance's targets; None if it has none, more than REFERENCES_BOUND, or one on another server."""
-    found: list[Reference] = []
+    targets: list[Reference] = []
     for value in at_path(resource.get("target"), ()):
         reference = local_reference(value, bases)
-        if reference is None or len(found) >= REFERENCES_BOUND:
+        # A target on another server cannot be judged, and neither can those beyond the bound; one of them is
+        # enough to withhold the Provenance.
+        if reference is None or len(targets) >= REFERENCES_BOUND:
             return None
-        found.append(reference)
-    return tuple(found) or None
+        targets.append(reference)
+    # Without any target there is nothing that makes it visible.
+    return tuple(targets) or None
 
 
 def is_judged_by_targets(type_: str) -> bool:
@@ -231,9 +252,9 @@ def is_judged_by_targets(type_: str) -> bool:
 
 def one_patient(resources: Iterable[dict[str, Any]], bases: tuple[str, ...] = ()) -> str:
     """Return the one patient that all resources belong to; empty if there are several, or none."""
-    found: set[str] = set()
+    patients: set[str] = set()
     for resource in resources:
-        found |= subjects_of(resource, bases) or frozenset()
-        if len(found) > 1:
+        patients |= subjects_of(resource, bases) or frozenset()
+        if len(patients) > 1:
             return ""
-    return next(iter(found), "")
+    return next(iter(patients), "")

@@ -28,6 +28,7 @@ def fhir_context_fault(entry: Mapping[str, Any]) -> str:
     Source: SMART App Launch 2.2, scopes-and-launch-context#fhircontext-exp: at least one of reference, canonical and identifier;
     no Patient or Encounter unless in a role other than ``launch``; a role is never empty.
     """
+    # An unknown member is refused because nobody has judged whether an app may read what it holds.
     if set(entry) - _MEMBERS:
         return "fhir_context_member_unknown"
     if not any(name in entry for name in ("reference", "canonical", "identifier")):
@@ -43,6 +44,8 @@ def fhir_context_fault(entry: Mapping[str, Any]) -> str:
         match = _REFERENCE.fullmatch(reference) if isinstance(reference, str) else None
         if match is None:
             return "fhir_context_reference"
+        # `_readable` judges by the reference's type; a different `type` beside it would let an entry pass
+        # under the wrong scope.
         if resource_type not in {None, match[1]}:
             return "fhir_context_contradiction"
     canonical = entry.get("canonical")
@@ -51,6 +54,8 @@ def fhir_context_fault(entry: Mapping[str, Any]) -> str:
     identifier = entry.get("identifier")
     if identifier is not None and not (isinstance(identifier, Mapping) and identifier):
         return "fhir_context_identifier"
+    # The launch's own patient and encounter have parameters of their own; a second pair in fhirContext could
+    # contradict them.
     actual_type = match[1] if match else resource_type
     if actual_type in {"Patient", "Encounter"} and role in {None, ROLE_LAUNCH}:
         return "fhir_context_launch_role"
@@ -64,6 +69,7 @@ def readable_context(
     scopes = [scope for scope in granted if isinstance(scope, ClinicalScope)]
     return tuple(
         dict(entry)
+        # Without a scope for its type the entry itself would disclose that such a record exists (C33).
         for entry in list(entries)[:CONTEXT_ENTRIES_BOUND]
         if not fhir_context_fault(entry) and _readable(entry, scopes)
     )
@@ -105,6 +111,7 @@ def response_parameters(
 
     Only an EHR launch has any; ``fhirContext`` only if the launch has readable entries.
     """
+    # A standalone launch has no EHR behind it that could have set any of these.
     if not ehr_launch:
         return {}
     parameters: dict[str, object] = {"need_patient_banner": need_patient_banner}

@@ -10,6 +10,7 @@ from enum import StrEnum
 from functools import lru_cache
 from urllib.parse import unquote
 
+# Scopes are parsed at authorize before the person is signed in, so number and length are bounded first.
 SCOPES_BOUND = 200
 SCOPE_TEXT_BOUND = 500
 CONSTRAINTS_BOUND = 8
@@ -35,12 +36,15 @@ SPECIAL = frozenset(
 )
 """Scopes that are not about resources. ``hilum/launch`` lets an EHR client open launches."""
 
+# RFC 6749 section 3.3: printable ASCII without space, quote and backslash.
 _TOKEN = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
 _BETWEEN = re.compile(r"[ \t\r\n]+")
 _CLINICAL = re.compile(
     r"(?P<prefix>patient|user|system)/(?P<type>\*|[A-Z][A-Za-z]{1,63})\.(?P<access>[A-Za-z*]+)(?:\?(?P<query>.*))?"
 )
 _PARAMETER = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
+# SMART 2.2, #scopes-for-requesting-fhir-resources: v1 `read` includes search, `write` all three writes. `*`
+# is in v1 only.
 _V1 = {"read": READ | SEARCH, "write": CREATE | UPDATE | DELETE, "*": ALL_LETTERS}
 
 
@@ -67,12 +71,12 @@ class ScopeError(StrEnum):
 
 
 SCOPE_FAULTS = {
-    ScopeError.CHARACTERS: "a scope holds characters that no scope may hold",
+    ScopeError.CHARACTERS: "a scope has characters that are not allowed in scopes",
     ScopeError.TOO_LONG: "a scope is too long",
-    ScopeError.TOO_MANY: "too many scopes are asked for",
+    ScopeError.TOO_MANY: f"more than {SCOPES_BOUND} scopes are requested",
     ScopeError.MALFORMED: "a scope is malformed; write patient/Observation.rs",
-    ScopeError.LETTERS: "the letters of a scope are unknown, doubled or out of the order c r u d s",
-    ScopeError.CONSTRAINT: "the ?parameter=value of a scope cannot be taken",
+    ScopeError.LETTERS: "the letters of a scope are unknown, repeated or not in the order c r u d s",
+    ScopeError.CONSTRAINT: "the ?parameter=value of a scope is malformed or not supported for its type",
 }
 """The sentence for the client; none for an unknown scope, which is ignored."""
 
@@ -111,6 +115,8 @@ def mask_of(letters: str) -> int | None:
     mask = last = 0
     for letter in letters:
         bit = 1 << LETTERS.find(letter) if letter in LETTERS else 0
+        # Letters must be in the order cruds, so each set of rights has exactly one spelling (SMART 2.2
+        # #fhir-resource-scope-syntax).
         if bit <= last:
             return None
         mask, last = mask | bit, bit
@@ -128,6 +134,8 @@ def parse_scope(text: str) -> Scope | ScopeError:
         return ScopeError.CHARACTERS
     if text in SPECIAL:
         return SpecialScope(text)
+    # Whatever looks like a clinical scope must parse, or the whole request is refused: an app must not work
+    # with fewer rights than it believes it has because of a typing error.
     if not text.startswith(("patient/", "user/", "system/")):
         return ScopeError.UNKNOWN
     match = _CLINICAL.fullmatch(text)
@@ -137,6 +145,7 @@ def parse_scope(text: str) -> Scope | ScopeError:
     old = _V1.get(match["access"])
     if old is not None:
         return (
+            # Constraints exist in v2 only.
             ScopeError.CONSTRAINT if match["query"] is not None else ClinicalScope(prefix, resource_type, old)
         )
     mask = mask_of(match["access"])
@@ -146,6 +155,7 @@ def parse_scope(text: str) -> Scope | ScopeError:
     if query is None:
         return ClinicalScope(prefix, resource_type, mask)
     constraints = _parse_constraints(query)
+    # A search parameter belongs to a type; on * it would have no fixed meaning.
     if constraints is None or resource_type == ANY_TYPE:
         return ScopeError.CONSTRAINT
     return ClinicalScope(prefix, resource_type, mask, constraints, query)
@@ -156,6 +166,8 @@ def _parse_constraints(query: str) -> tuple[tuple[str, str], ...] | None:
     for part in query.split("&"):
         name, equals, raw = part.partition("=")
         value = unquote(raw, errors="strict") if _decodes(raw) else ""
+        # An empty value would constrain nothing, and an unprintable one could not be shown on the consent
+        # page.
         if not equals or not value or not _PARAMETER.fullmatch(name) or not value.isprintable():
             return None
         found.append((name, value))
@@ -201,6 +213,7 @@ def parse_scopes(text: str) -> tuple[tuple[Scope, ...], tuple[str, ...]] | Scope
     A clinical scope that does not parse refuses the whole; a foreign word (``profile``) only stays out of the answer,
     as RFC 6749 section 3.3 allows. Tabs and line ends count as spaces, because people paste scopes over several lines.
     """
+    # Duplicates are dropped before they are counted, and the order stays: the first occurrence decides.
     words = list(dict.fromkeys(_BETWEEN.split(text)))
     if len(words) > SCOPES_BOUND:
         return ScopeError.TOO_MANY
@@ -221,8 +234,8 @@ def parse_scopes(text: str) -> tuple[tuple[Scope, ...], tuple[str, ...]] | Scope
 
 def known(texts: Iterable[str]) -> tuple[Scope, ...]:
     """Parse stored scope texts, dropping those that do not parse: they grant nothing."""
-    parsed = (parse_scope(text) for text in texts)
-    return tuple(scope for scope in parsed if not isinstance(scope, ScopeError))
+    scopes = (parse_scope(text) for text in texts)
+    return tuple(scope for scope in scopes if not isinstance(scope, ScopeError))
 
 
 def covers(wider: Scope, narrower: Scope) -> bool:
@@ -233,6 +246,7 @@ def covers(wider: Scope, narrower: Scope) -> bool:
         wider.prefix == narrower.prefix
         and wider.type in {ANY_TYPE, narrower.type}
         and narrower.letters & ~wider.letters == 0
+        # All constraints of a scope must hold, so more of them permit less.
         and set(wider.constraints) <= set(narrower.constraints)
     )
 
@@ -243,14 +257,19 @@ def _meet(asked: ClinicalScope, allowed: ClinicalScope) -> ClinicalScope | None:
         return None
     if asked.type != allowed.type and ANY_TYPE not in {asked.type, allowed.type}:
         return None
+    # The narrower of the two types. Constraints of both sides apply, since each side must permit the result.
     resource_type = allowed.type if asked.type == ANY_TYPE else asked.type
     more = tuple(pair for pair in allowed.constraints if pair not in asked.constraints)
     constraints = asked.constraints + more
+    # The written form is kept where one side alone supplied the constraints; the response repeats a granular
+    # scope verbatim.
     query = asked.query if not more else allowed.query if not asked.constraints else ""
     return ClinicalScope(asked.prefix, resource_type, letters, constraints, query)
 
 
 def _narrow_one(asked: ClinicalScope, allowed: Iterable[ClinicalScope]) -> Iterable[ClinicalScope]:
+    # Rights from several allowed scopes over the same type and constraints are one scope with all letters;
+    # different constraints stay apart, since letters must not pass from one to the other.
     merged: dict[tuple[str, frozenset[tuple[str, str]]], ClinicalScope] = {}
     for each in allowed:
         met = _meet(asked, each)
@@ -263,6 +282,7 @@ def _narrow_one(asked: ClinicalScope, allowed: Iterable[ClinicalScope]) -> Itera
     pieces = list(merged.values())
     for n, piece in enumerate(pieces):
         others = pieces[:n] + pieces[n + 1 :]
+        # A piece within another adds nothing and would only lengthen the consent page.
         if not any(covers(other, piece) for other in others):
             yield piece
 
@@ -296,6 +316,8 @@ def all_covered(asked: Iterable[str], allowed: Iterable[str]) -> bool:
     within = known(allowed)
     for text in asked:
         scope = parse_scope(text)
+        # Compared with the intersection and not by `covers`: several allowed scopes may cover one asked scope
+        # together.
         if isinstance(scope, ScopeError) or intersect((scope,), within) != (scope,):
             return False
     return True
@@ -318,6 +340,7 @@ class CompiledScope:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+# Built once for each distinct set of scopes and shared by its tokens; a decision only looks up the type.
 class CompiledScopes:
     """A token's scopes by resource type, for ``grants`` and ``mask``. ``compile_scopes`` returns one object for equal scopes."""
 
@@ -327,6 +350,7 @@ class CompiledScopes:
 
     def grants(self, resource_type: str) -> tuple[CompiledScope, ...]:
         """Return every scope that applies to the type, wildcards included, in the order of the grant."""
+        # Types that no scope names fall back to the wildcards; those of named types include them already.
         return self.by_type.get(resource_type, self.any_type)
 
     def mask(self, resource_type: str) -> int:
