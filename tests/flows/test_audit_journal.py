@@ -600,7 +600,7 @@ def test_what_is_beyond_the_notes_is_counted_on_record_and_in_a_metric(
     ]
     for each in records:
         if each.count > 1:
-            assert each.rule == live.FOLDED_NOTES
+            assert each.rule == live.AGGREGATED_NOTES
             assert not any((each.tenant, each.app, each.person, each.patient, each.path, each.query))
     assert sum(value for _, value in metrics.JOURNAL_FOLDED.read()) - before == 7
     assert files.verify().intact

@@ -37,6 +37,7 @@ from hilum.audit.models import PURGE_BATCH, Access, AccessQuery, Outcome
 from hilum.infra.db import Database, Instant, metadata
 from hilum.keys.live import vault
 
+# Filters become equality of 64-bit numbers: indexes stay small, and no name or id is stored a second time.
 WORDS = ("tenant", "app", "client", "person", "launch", "authorization", "run", "reason")
 PURPOSE = "audit.index.patient"
 
@@ -46,17 +47,20 @@ access_index = Table(
     Column("journal", String(10), nullable=False),
     Column("number", BigInteger, nullable=False),
     Column("at", Instant, nullable=False),
+    # 0 stands for empty, so the columns need no NULL and each index serves "equals" alone.
     *(Column(word, BigInteger, nullable=False) for word in WORDS),
     Column("outcome", String(16), nullable=False),
     Column("patient", BigInteger),
     PrimaryKeyConstraint("journal", "number"),
     Index("ix_access_index_at", "at"),
+    # Pairs end in `at`, so that a page by that filter is read in the order of the index, without sorting.
     Index("ix_access_index_tenant", "tenant", "at"),
     Index("ix_access_index_tenant_app", "tenant", "app", "at"),
     Index("ix_access_index_app", "app", "at"),
     Index("ix_access_index_client", "client", "at"),
     Index("ix_access_index_person", "person", "at"),
     Index("ix_access_index_patient", "patient", "at"),
+    # Few records share one of these values, so sorting them is cheaper than a wider index.
     Index("ix_access_index_launch", "launch"),
     Index("ix_access_index_authorization", "authorization"),
     Index("ix_access_index_run", "run"),
@@ -86,6 +90,8 @@ def digest(word: str, value: str) -> int:
     if not value:
         return 0
     if word == "patient":
+        # Patient ids are few and could be guessed from a plain digest; with the key they cannot, and purging
+        # the column forgets them.
         value = vault().mac(PURPOSE, value.encode(), 16)
     return int.from_bytes(sha256(f"{word}\n{value}".encode()).digest()[:8], "big", signed=True) or 1
 
@@ -102,6 +108,8 @@ def add(tx: Connection, found: NewRecords) -> int:
         _row(journal, number, access)
         for journal, records in found.items()
         for number, access in records
+        # Intents are not indexed: their outcome has a record of its own. `reached` is read in this
+        # transaction, so a second indexer adds nothing twice.
         if number > reached.get(journal, 0) and access.outcome is not Outcome.INTENDED
     ]
     if rows:
@@ -109,6 +117,7 @@ def add(tx: Connection, found: NewRecords) -> int:
     for journal, records in found.items():
         number = max(records[-1][0], reached.get(journal, 0))
         moved = update(access_indexed).where(access_indexed.c.journal == journal).values(number=number)
+        # Update first: the row exists in all but the first batch of a journal.
         if tx.execute(moved).rowcount == 0:
             tx.execute(access_indexed.insert().values(journal=journal, number=number))
     return len(rows)
@@ -144,6 +153,7 @@ def _search(query: AccessQuery, most: int) -> Select[Any]:
     if query.before is not None:
         wanted.append(table.c.at < query.before)
     if query.after:
+        # Redundant, but an index on `at` can serve it, whatever the planner makes of the row comparison.
         place = Place.read(query.after)
         wanted.append(table.c.at <= place.at)
         here = tuple_(table.c.at, table.c.journal, table.c.number)
@@ -152,8 +162,8 @@ def _search(query: AccessQuery, most: int) -> Select[Any]:
     if any(getattr(query, word) for word in _SELECTIVE):
         # The expression keeps the planner from scanning an index on ``at`` backwards for the few matches; it sorts them instead.
         newest_first[0] = desc(func.coalesce(table.c.at, 0))
-    found = select(table.c.at, table.c.journal, table.c.number)
-    return found.where(*wanted).order_by(*newest_first).limit(most)
+    columns = select(table.c.at, table.c.journal, table.c.number)
+    return columns.where(*wanted).order_by(*newest_first).limit(most)
 
 
 def _bound(place: Place) -> Iterator[Any]:
@@ -168,11 +178,12 @@ def purge(tx: Connection, before: datetime) -> int:
     The partial index ``ix_access_index_purge`` holds only rows with a patient, so no row is visited twice.
     """
     table = access_index
-    found = tx.execute(_to_forget(before)).all()
-    if found:
-        matching = tuple_(table.c.journal, table.c.number).in_([tuple(row) for row in found])
+    # Selected first and updated by key, because PostgreSQL has no LIMIT in UPDATE.
+    due = tx.execute(_to_forget(before)).all()
+    if due:
+        matching = tuple_(table.c.journal, table.c.number).in_([tuple(row) for row in due])
         tx.execute(update(table).where(matching).values(patient=None))
-    return len(found)
+    return len(due)
 
 
 def _to_forget(before: datetime) -> Select[Any]:
@@ -211,6 +222,7 @@ def open_index(database_url: str, directory: Path, *, make: bool = False) -> Acc
         return AccessIndex(_opened(database_url))
     path = directory / "index.db"
     if make:
+        # A file of its own: the control plane's database would make writers of tokens wait for the indexer.
         directory.mkdir(parents=True, exist_ok=True)
         _opened(f"sqlite:///{path}").write(_create_missing)
     return AccessIndex(_opened(f"sqlite:///{path}")) if path.exists() else None

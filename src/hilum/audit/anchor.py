@@ -26,6 +26,8 @@ def keep(path: Path, anchored: Anchored, *, fresh: bool) -> None:
     """
     line = f"{anchored.number} {anchored.at.isoformat()} {anchored.digest}\n".encode()
     try:
+        # Non-blocking: without a reader at the other end, the jobs process would hang here and no checkpoint
+        # would be made.
         if path.exists() and not stat.S_ISREG(path.stat().st_mode):
             if fresh:
                 _append(os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC), line)
@@ -33,6 +35,7 @@ def keep(path: Path, anchored: Anchored, *, fresh: bool) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         size = os.fstat(descriptor).st_size
+        # The newest checkpoint is offered at every run of the job, whether or not it is new.
         end = os.pread(descriptor, _LINE_BOUND, max(0, size - _LINE_BOUND))
         if end.endswith(line):
             os.close(descriptor)
@@ -50,6 +53,7 @@ def keep(path: Path, anchored: Anchored, *, fresh: bool) -> None:
 
 def _append(descriptor: int, line: bytes, *, durable: bool = False) -> None:
     try:
+        # A full disk writes in part and reports no error.
         if os.write(descriptor, line) != len(line):
             raise OSError("written in part")
         if durable:
@@ -75,6 +79,7 @@ def read(path: Path) -> list[Anchored]:
 
 
 def _bounded(lines: BinaryIO) -> Iterator[bytes]:
+    # Bounded, since the file may have been replaced by one without line ends.
     while line := lines.readline(_LINE_BOUND):
         yield line
 
@@ -99,6 +104,7 @@ def _trim(path: Path) -> None:
         back = (before and before.number >= this.number) or (after and after.number <= this.number)
         if recent or back or after is None or after.at.date() != this.at.date():
             kept.append(f"{this.number} {this.at.isoformat()} {this.digest}\n")
+    # Written beside and renamed: a crash leaves either the old or the new file, never half an anchor.
     beside = path.with_name(path.name + ".new")
     with beside.open("w", encoding="ascii") as file:
         beside.chmod(0o600)

@@ -14,9 +14,11 @@ _dumps = orjson.dumps
 def encode(access: Access) -> tuple[bytes, bytes]:
     """Return header and payload. Path, query, patient, digest and resource are PHI: payload only."""
     a = access
+    # A list in a fixed order, identified by _FORM: names of fields would be a large part of each record.
     header = [
         _FORM,
         a.at,
+        # Equal for all but the entries of a batch, and therefore stored once.
         "" if a.decision == a.request_id else a.decision,
         a.tenant,
         a.interaction,
@@ -46,6 +48,7 @@ def encode(access: Access) -> tuple[bytes, bytes]:
         a.method,
     ]
     payload = [a.path, a.query, a.patient]
+    # Only writes have them, and reads are most of the records.
     if a.digest or a.resource:
         payload += (a.digest, a.resource)
     try:
@@ -107,6 +110,7 @@ def at_of(header: bytes) -> datetime:
     return datetime.fromisoformat(orjson.loads(header)[1])
 
 
+# A request id has no line end, so the boundary between id and header is unambiguous.
 def covered(request_id: str, header: bytes) -> bytes:
     """Return the bytes that the chain covers: request id and header. The id has a column of its own and is not stored in the header too."""
     return request_id.encode() + b"\n" + header

@@ -31,6 +31,7 @@ def queries(accesses: Sequence[Access]) -> list[EventQuery]:
     """Return the queries for related events: those of the app, its installation, the agreement and the launch."""
     if not accesses:
         return []
+    # All records of a request name the same app, launch and authorization.
     first, most = accesses[0], EXPLAIN_EVENTS_BOUND
     found: list[EventQuery] = []
     if first.app:
@@ -46,6 +47,8 @@ def queries(accesses: Sequence[Access]) -> list[EventQuery]:
         found += [EventQuery(launch=first.launch, action="launches", limit=most)]
     reason = _reason_of(accesses)
     prefix = _BY_REASON.get(Reason(reason)) if reason in _REASONS else None
+    # Not filtered by app: the switch may be on the platform, the vendor, a scope or a type. `_concerns`
+    # removes the unrelated ones.
     if prefix == "controls.switch":
         found += [EventQuery(action=prefix, limit=most)]
     elif reason == Reason.PERSON_INACTIVE and first.person:
@@ -66,7 +69,10 @@ def explain(request_id: str, accesses: Sequence[Access], events: Iterable[Record
     accesses = sorted(accesses, key=lambda access: access.at)
     unique = {(event.writer, event.seq): event for event in events}
     ordered = sorted(unique.values(), key=lambda event: (event.at, event.writer, event.seq))
+    # Before cutting to the bound, or events of other tenants would take the places of those that explain this
+    # request.
     concerned = [event for event in ordered if event.request_id == request_id or _concerns(event, accesses)]
+    # The newest: what decided the request is close to it in time.
     kept = tuple(concerned[-EXPLAIN_EVENTS_BOUND:])
     undelivered = {access.decision for access in accesses if access.rule == UNDELIVERED}
     sentences = [
@@ -94,6 +100,7 @@ def _was_released(accesses: Sequence[Access], events: Iterable[RecordedEvent]) -
     """Check whether the last event of a full stop before the request was its release."""
     if _reason_of(accesses) != Reason.SWITCH_ENGAGED:
         return False
+    # "Released" explains the refusal only if no switch was engaged again before the request.
     before = [each.event for each in events if each.at <= accesses[0].at]
     done = [each for each in before if each.action in _ENDS and each.outcome is Outcome.DONE]
     return bool(done) and done[-1].action == _RELEASE and done[-1].facts.get("mode") == "full_stop"
@@ -105,11 +112,13 @@ _ENDS = {_RELEASE, "controls.switch.engage"}
 
 def _concerns(recorded: RecordedEvent, accesses: Sequence[Access]) -> bool:
     event = recorded.event
+    # A switch on a vendor or platform reaches many tenants, and its events may name another hospital (C145).
     if event.tenant and event.tenant not in {access.tenant for access in accesses}:
         return False
     target = str(event.facts.get("target", ""))
     if not event.action.startswith("controls.switch") or not target:
         return True
+    # Which scopes a request used is not in its record, so switches on scopes are all shown.
     return any(target in _targets(access) or target.startswith("scope:") for access in accesses)
 
 
@@ -162,10 +171,12 @@ def _of_access(access: Access, *, delivered: bool) -> list[str]:
     if access.reason:
         meaning = meaning_of(Reason(access.reason)) if access.reason in _REASONS else ""
         sentences.append(f"Reason: {access.reason}. {meaning}".strip())
+    # Withheld and out of reach are answered like absent (ADR 13); the detail was never sent.
     if access.reason and access.status == _NOT_FOUND:
         sentences.append("The app was answered as if it did not exist.")
     elif access.detail:
         sentences.append(f"Detail sent to the app: {access.detail}")
+    # A counted record stands for many requests, so none of them has a rule of its own.
     if access.rule == "folded":
         sentences.append(
             "The first refusals of an address in a minute are recorded one by one; the rest are counted together in this record."
@@ -221,6 +232,7 @@ _NOT_FOUND = 404
 
 def _who(access: Access) -> str:
     origin = f" from {access.source}" if access.source else ""
+    # No client means that no token was accepted.
     if not access.client:
         return f"The request came{origin or ' from an address that was not recorded'}; its sender is unknown."
     parts = [f"It was sent{origin} by app {access.app}, client {access.client}"]

@@ -44,6 +44,7 @@ _SCHEMA = (
     WITHOUT ROWID""",
 )
 """``intent`` lists the writes of this file without an outcome. It is only an index: the chain is the record."""
+# WITHOUT ROWID: one B-tree instead of two, for rows that live for the length of one request.
 _CLAIMS = "CREATE TABLE IF NOT EXISTS claim (key BLOB PRIMARY KEY, request_id TEXT NOT NULL, at INTEGER NOT NULL) WITHOUT ROWID"
 """In one file for all workers of the machine, since an identical create may arrive at any of them."""
 BUSY_MS = 2_500
@@ -99,6 +100,8 @@ class JournalFile:
     def __init__(self, directory: Path, writer: str) -> None:
         self._directory = directory
         self.writer = writer
+        # None means unknown: after a failure nobody knows whether the last commit arrived, so the end is read
+        # again.
         self._previous: bytes | None = None
         self._last, self._begun, self._lock = 0, False, -1
         self._opened: sqlite3.Connection | None = None
@@ -118,6 +121,8 @@ class JournalFile:
             self._directory.mkdir(parents=True, exist_ok=True)
             self._lock, self.path = _claim(self._directory)
             self._opened = _open_for_writing(self.path)
+            # The lock of the slot is held, so whatever intents are in the file belong to a process that has
+            # ended.
             self._db.execute("UPDATE intent SET dead = 1")
             self._claim_open()
         except (OSError, sqlite3.Error) as error:
@@ -144,6 +149,8 @@ class JournalFile:
         self._last = int(row[0]) if row else 0
         last_hash = bytes(row[1]) if row else b""
         chain = self._db.execute("SELECT writer FROM chain ORDER BY first DESC LIMIT 1").fetchone()
+        # A boot has a chain of its own, which begins at the hash of the one before: the file as a whole is
+        # one chain.
         self._begun = chain is not None and chain[0] == self.writer
         return last_hash if self._begun else policy.genesis(Stream.ACCESS, self.writer, last_hash)
 
@@ -151,6 +158,8 @@ class JournalFile:
         """Commit a batch durably. Raises Unavailable when the disk refuses; the next ``tip`` then reads the end of the file again."""
         first, size = self._last + 1, len(batch.request_ids)
         try:
+            # IMMEDIATE, because a transaction that begins by reading cannot wait for the lock when it comes
+            # to write (SQLITE_BUSY at once).
             self._db.execute("BEGIN IMMEDIATE")
             if not self._begun:
                 self._db.execute("INSERT INTO chain VALUES (?, ?)", (first, self.writer))
@@ -206,6 +215,7 @@ class JournalFile:
     @contextmanager
     def claiming(self, wanted: Mapping[str, bytes], at: datetime) -> Iterator[dict[str, str]]:
         held: dict[str, str] = {}
+        # Expired claims are deleted by whoever comes next; the index on `at` makes that cheap.
         with self._claims_held() as claims:
             claims.execute("DELETE FROM claim WHERE at < ?", (_seconds(at - CLAIM_LIFE),))
             for request_id, key in wanted.items():
@@ -213,6 +223,7 @@ class JournalFile:
                     (holder,) = claims.execute(
                         "SELECT request_id FROM claim WHERE key = ?", (key,)
                     ).fetchone()
+                    # Our own claim, restored by `_claim_open` or kept from a commit in doubt.
                     if holder != request_id:
                         held[request_id] = holder
             # Two files cannot commit together. The claims stay uncommitted until the intents are durable; if the process dies between
@@ -228,6 +239,7 @@ class JournalFile:
     def _claims_held(self) -> Iterator[sqlite3.Connection]:
         committed = False
         try:
+            # Opened with the first create: most workers of a read-only installation never need it.
             if self._claims is None:
                 self._claims = _open_claims(self._directory)
             self._claims.execute("BEGIN IMMEDIATE")
@@ -258,6 +270,7 @@ class JournalFile:
 
 
 def _claim(directory: Path) -> tuple[int, Path]:
+    # flock ends with the process, however it ends, so a killed worker leaves no slot behind.
     for slot in range(SLOTS_BOUND):
         lock = os.open(directory / f"access-{slot}.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         try:
@@ -315,6 +328,7 @@ class FileReader:
         for path in sorted(self._directory.glob("access-*.db")):
             with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None)) as db:
                 db.execute(f"PRAGMA busy_timeout={BUSY_MS}")
+                # A file that is being created has no tables yet.
                 if db.execute("SELECT 1 FROM sqlite_master WHERE name = 'payload'").fetchone():
                     yield path.stem.partition("-")[2], db
 
@@ -351,10 +365,12 @@ class FileReader:
         found: list[OpenIntent] = []
         with _readable():
             for db in self._files():
+                # Files of releases before intents were recorded.
                 if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'intent'").fetchone():
                     continue
                 for *row, dead in db.execute(_OPEN_INTENTS, (OPEN_INTENTS_BOUND,)):
                     found.append(OpenIntent(encoding.decode(*row), bool(dead)))
+            # A settlement is recorded by the job's own journal, in another file than the intent.
             closed = self._closed([each.intent.request_id for each in found])
         found.sort(key=lambda each: each.intent.at)
         return [each for each in found if each.intent.request_id not in closed][:OPEN_INTENTS_BOUND]
@@ -373,6 +389,7 @@ class FileReader:
     def forget_intents(self, request_ids: Sequence[str]) -> None:
         with _readable():
             for path in sorted(self._directory.glob("access-*.db")):
+                # Beside the file's own writer; SQLite's lock serializes the two.
                 with closing(_open_for_writing(path)) as db:
                     for request_id in request_ids:
                         db.execute("DELETE FROM intent WHERE request_id = ?", (request_id,))
@@ -418,6 +435,8 @@ class FileReader:
         removed = 0
         for path in sorted(self._directory.glob("access-*.db")):
             with closing(_open_for_writing(path)) as db:
+                # Records are in order of time within a file, so a purge deletes a range of ids and reads no
+                # payload.
                 end = _first_at(db, before)
                 while may_continue() and (count := db.execute(_PURGE, (end, PURGE_BATCH)).rowcount):
                     removed += count

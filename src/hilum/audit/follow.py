@@ -22,6 +22,7 @@ from hilum.audit.models import (
 from hilum.kernel.errors import Unavailable
 from hilum.kernel.ports import Clock
 
+# Allows for the clocks of two nodes: records are ordered by the clock of the node that wrote them.
 _MINUTE = timedelta(minutes=1)
 
 
@@ -52,6 +53,7 @@ class ResumePoint:
         at = seen.access.at
         self.positions[seen.journal] = seen.number
         self.lately[seen.journal] = at
+        # On PostgreSQL every boot of every worker has a journal of its own.
         for journal in [each for each, last in self.lately.items() if last < at - RESUME_WITHIN - _MINUTE]:
             del self.positions[journal], self.lately[journal]
 
@@ -86,9 +88,11 @@ class Follower:
 
     def offer(self, seen: FollowedRecord) -> None:
         if self.wants(seen.access):
+            # The deque drops the oldest by itself; the count is what the reader is sent.
             self._dropped += len(self._waiting) == FOLLOWED_BOUND
             self._waiting.append(seen)
             self._woken.set()
+        # A record that is not wanted advances the place too, but only if no wanted one is still ahead of it.
         elif not self._waiting:
             self.place.step(seen)
 
@@ -131,6 +135,7 @@ class Tail:
 
     async def follow(self, wanted: Callable[[Access], bool]) -> Follower:
         """Start to follow, from now; ``leave`` ends it. Raises Unavailable when too many follow or no journal can be read."""
+        # Two followers at once would start two polls.
         async with self._starting:
             if len(self._followers) >= FOLLOWERS_BOUND:
                 raise Unavailable(
@@ -141,6 +146,8 @@ class Tail:
                 reader = self._open_reader()
                 begun = asyncio.ensure_future(asyncio.to_thread(self._begin, reader))
                 try:
+                    # Shielded: a follower that leaves at once must not leave the thread with a reader that is
+                    # closed under it.
                     await asyncio.shield(begun)
                     self._polling = asyncio.create_task(self._poll(reader))
                 finally:
@@ -157,6 +164,7 @@ class Tail:
         """End following; polling ends with the last follower."""
         if follower in self._followers:
             self._followers.remove(follower)
+        # Without followers nothing is read.
         if not self._followers and self._polling is not None:
             self._polling.cancel()
             self._polling = None
@@ -175,12 +183,16 @@ class Tail:
         try:
             # Journals without a position had written nothing shortly before ``left.began``; the minute allows for clocks apart.
             floor, unnamed = reader.starts(horizon), reader.starts(max(left.began - _MINUTE, horizon))
+            # The furthest of three: where the reader stood, the age limit, and for journals that it had never
+            # seen, the time when it began.
             positions = {
                 name: max(left.positions.get(name, unnamed.get(name, 0)), floor.get(name, 0))
                 for name in follower.upto
             }
             found: list[FollowedRecord] = []
             read, behind = 0, True
+            # Bounded, since a reader that returns after a busy hour may have missed millions; it is informed
+            # that there were more.
             while behind and read < RESUME_BOUND:
                 page = list(_in_order(_up_to(reader.after(positions, POLL_BOUND), follower.upto)))
                 positions |= {seen.journal: seen.number for seen in page}
@@ -192,6 +204,7 @@ class Tail:
 
     def _begin(self, reader: AccessReader) -> None:
         now = self._clock.now()
+        # Starts are read before ends: a record in between counts as recent, never as missed.
         before, self._positions = reader.starts(now - RESUME_WITHIN - _MINUTE), reader.ends()
         self._lately = {name: now for name, end in self._positions.items() if end > before.get(name, 0)}
 
@@ -203,6 +216,8 @@ class Tail:
                 pending = asyncio.ensure_future(
                     asyncio.to_thread(reader.after, dict(self._positions), POLL_BOUND)
                 )
+                # A database that is away for a moment delays the stream; the positions are kept and nothing
+                # is lost.
                 with suppress(Unavailable):
                     self._deliver(await asyncio.shield(pending))
         except Exception:  # noqa: BLE001 - the task's edge: followers must be notified

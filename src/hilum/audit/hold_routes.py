@@ -60,6 +60,7 @@ def api(kit: Kit, has_tenant: HasTenant) -> APIRouter:
         """Place a hold: while it is in force, no payload recorded since its moment is purged."""
         about = {"tenant": body.tenant, "app": body.app, "patient": body.patient}
 
+        # The check of the tenant and the hold are one transaction: the tenant cannot vanish in between.
         def place(ctx: Context) -> Hold:
             known = not body.tenant or has_tenant(ctx, TenantId(body.tenant))
             return service.place_hold(ctx, body.reason, since=body.since, about=about, tenant_known=known)

@@ -18,6 +18,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _HEADER_WORDS = ("tenant", "app", "client", "person", "launch", "authorization", "run", "reason", "outcome")
 
 
+# Order of fields is order of sorting: time first, then journal and number, which make the order total.
 @dataclass(frozen=True, slots=True, order=True)
 class Place:
     """The position of a record: time, journal, number in the journal. Lists of accesses are sorted by it."""
@@ -43,6 +44,7 @@ class Place:
                 "The cursor is not valid. Pass `next` of the previous page.",
                 fields={"after": "cursor_unknown"},
             )
+        # Digits are bounded above: a longer number would overflow the database's 64 bits and answer 500.
         return Place(_EPOCH + timedelta(microseconds=int(at)), journal[:10], int(number))
 
 
@@ -65,8 +67,11 @@ class Batch:
 def link_batch(accesses: Iterable[Access], previous: bytes, ids: Ids) -> Batch:
     """Encode and chain records in order, the first to ``previous``."""
     batch = Batch()
+    # Written out instead of calling policy.link: this loop is between a request and its answer.
     for access in accesses:
         header, body = encoding.encode(access)
+        # A salt for each record: equal payloads have different digests, so that a purged one cannot be found
+        # by comparing.
         salt = ids.secret(_SALT_BYTES).encode()
         digest = sha256(salt + body).digest()
         previous = sha256(previous + digest + encoding.covered(access.request_id, header)).digest()
@@ -219,6 +224,8 @@ class AccessReader(JournalReader, Protocol):
 
 def matching(rows: Iterable[Stored], query: AccessQuery) -> Iterator[LocatedAccess]:
     """Yield the stored rows that match. Searches the raw bytes first, since decoding every row would be slow."""
+    # The stored form of a value occurs verbatim in the header. A needle may also match another field, so
+    # `fits` decides.
     needles = [encoding.quoted(getattr(query, name)) for name in _HEADER_WORDS if getattr(query, name)]
     patient = encoding.quoted(query.patient) if query.patient else b""
     for journal, number, request_id, header, body in rows:
@@ -247,5 +254,6 @@ def limit_of(query: AccessQuery) -> int:
 
 def newest_of(pages: Iterable[Iterable[LocatedAccess]], query: AccessQuery) -> list[LocatedAccess]:
     """Merge records into one page, newest first, without duplicates."""
+    # A record may be found by the index and in the tail at the same time, when the indexer runs in between.
     every = {place: access for page in pages for place, access in page}
     return sorted(every.items(), key=lambda placed: placed[0], reverse=True)[: limit_of(query)]

@@ -60,7 +60,7 @@ class _Waiting:
 
 
 _DEADLINE_S = JOURNAL_DEADLINE.total_seconds()
-FOLDED_NOTES = "folded_notes"
+AGGREGATED_NOTES = "folded_notes"
 """The rule of a record that aggregates notes beyond the bound. Its id, time, status and reason are those of the last one counted."""
 
 
@@ -71,16 +71,21 @@ class Journal:
         self._writer = writer
         self._health = health
         self._ids = ids
+        # Two threads share this queue without a lock: the loop appends, the journal's thread pops, and both
+        # are atomic in CPython.
         self._queue: deque[_Waiting] = deque()
+        # In order of deadline, since all wait equally long; one timer for the first is enough.
         self._awaited: deque[_Waiting] = deque()
         self._releases: deque[str] = deque()
         self._notes: deque[Access] = deque()
-        self._folded_notes: dict[tuple[Outcome, str], Access] = {}
+        self._aggregated_notes: dict[tuple[Outcome, str], Access] = {}
         self._wakeups: SimpleQueue[bool] = SimpleQueue()
         self._wake_scheduled = False
         self._expiry: asyncio.TimerHandle | None = None
         self._note_timer: asyncio.TimerHandle | None = None
         self._failing = False
+        # Refusals of strangers are aggregated before they reach the queue, so that nobody fills the audit
+        # (security decision 5).
         self._unauthenticated = UnauthenticatedRefusals()
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
@@ -91,6 +96,8 @@ class Journal:
         """Open the journal and start its thread, unless started. Raises Unavailable when it cannot be written."""
         if self._thread is None:
             self._writer.open()
+            # A daemon, because a commit that never returns must not keep the process from ending; `close`
+            # waits for it, within a bound.
             self._thread = Thread(target=self._run, name="journal", daemon=True)
             self._thread.start()
 
@@ -115,6 +122,8 @@ class Journal:
         Raises Unavailable when the queue is full, the disk refuses, or it takes longer than ``JOURNAL_DEADLINE``: then no data may be
         returned. Raises Claimed for the intent of a create whose key another request holds.
         """
+        # Refuse at once: a request that cannot be recorded must not be answered, and queueing it would only
+        # delay the refusal.
         if self._closed or len(self._queue) >= JOURNAL_QUEUE_BOUND:
             raise Unavailable("audit_unavailable", "The audit journal cannot keep up. Try again shortly.")
         if self._thread is None:
@@ -126,6 +135,7 @@ class Journal:
         self._awaited.append(waiting)
         if self._expiry is None:
             self._expiry = loop.call_later(_DEADLINE_S, self._expire, loop)
+        # Scheduled and not called: all records of this turn of the loop then share one commit.
         if not self._wake_scheduled:
             self._wake_scheduled = True
             loop.call_soon(self._wake_thread)
@@ -143,6 +153,8 @@ class Journal:
         while awaited and (_is_over(awaited[0]) or awaited[0].deadline <= now):
             waiting = awaited.popleft()
             if not _is_over(waiting):
+                # The thread skips the record if it has not taken it yet. If it has, the record is durable
+                # although its caller was refused: that is the safe direction.
                 waiting.given_up = True
                 self._is_failing("audit_deadline")
                 assert waiting.future is not None, "only those with a caller are awaited"
@@ -156,25 +168,28 @@ class Journal:
 
     def release(self, request_id: str) -> None:
         """Release a create's claim, once its app was sent the outcome: an identical create may pass again. Returns at once."""
+        # Not awaited: the app has its answer. If the process ends first, the claim expires after CLAIM_LIFE.
         self._releases.append(request_id)
         self._wakeups.put(True)
 
     def note(self, access: Access) -> None:
         """Record later a request that was refused because it could not be recorded."""
+        # Memory is bounded while the journal is down, and no refusal goes uncounted.
         if len(self._notes) >= NOTES_BOUND:
-            self._fold(self._notes.popleft())
+            self._aggregate_note(self._notes.popleft())
         self._notes.append(access)
         if self._note_timer is None and not self._closed:
             seconds = NOTE_RETRY.total_seconds()
             self._note_timer = asyncio.get_running_loop().call_later(seconds, self._try_notes)
 
-    def _fold(self, oldest: Access) -> None:
+    def _aggregate_note(self, oldest: Access) -> None:
         """Add a note beyond the bound to the aggregate record of its outcome and reason."""
-        if oldest.rule != FOLDED_NOTES:
+        if oldest.rule != AGGREGATED_NOTES:
             metrics.JOURNAL_FOLDED.add(by=oldest.count)
+        # Tenant, app and path are dropped: one record for each outcome and reason is all that fits.
         key = oldest.outcome, oldest.reason
-        before = self._folded_notes.get(key)
-        self._folded_notes[key] = Access(
+        before = self._aggregated_notes.get(key)
+        self._aggregated_notes[key] = Access(
             request_id=oldest.request_id,
             decision=oldest.decision,
             at=oldest.at,
@@ -184,7 +199,7 @@ class Journal:
             status=oldest.status,
             outcome=oldest.outcome,
             reason=oldest.reason,
-            rule=FOLDED_NOTES,
+            rule=AGGREGATED_NOTES,
             count=oldest.count + (before.count if before is not None else 0),
         )
 
@@ -194,9 +209,10 @@ class Journal:
 
     def _queue_notes(self) -> None:
         """Queue as many notes as fit. Those that fail become notes again, and are retried later."""
+        # Notes never take the last places from requests that are waiting for an answer.
         room = JOURNAL_QUEUE_BOUND - len(self._queue)
-        while room > 0 and (self._folded_notes or self._notes):
-            note = self._folded_notes.popitem()[1] if self._folded_notes else self._notes.popleft()
+        while room > 0 and (self._aggregated_notes or self._notes):
+            note = self._aggregated_notes.popitem()[1] if self._aggregated_notes else self._notes.popleft()
             self._queue.append(_Waiting(note, is_note=True))
             room -= 1
         self._wakeups.put(True)
@@ -211,6 +227,7 @@ class Journal:
             self.note(folded)
         if self._unauthenticated.is_single(access):
             await self.record(access)
+        # Counted and not recorded now, so nothing is awaited: a flood of refusals never waits for the disk.
         elif self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(WINDOW_S, self.flush_unauthenticated)
 
@@ -233,6 +250,7 @@ class Journal:
         if self._thread is not None:
             self._wakeups.put(False)
             self._thread.join(JOURNAL_CLOSE_WITHIN.total_seconds())
+            # The writer must not be closed below while its thread still uses it.
             if self._thread.is_alive():
                 _log.error("audit.journal.stuck", writer=self.writer, lost=self._unwritten())
                 return
@@ -243,17 +261,19 @@ class Journal:
     def _unwritten(self) -> int:
         """Return how many requests the unwritten notes represent."""
         queued = (each.access for each in self._queue.copy() if each.future is None)
-        return sum(each.count for each in (*self._notes, *self._folded_notes.values(), *queued))
+        return sum(each.count for each in (*self._notes, *self._aggregated_notes.values(), *queued))
 
     def _run(self) -> None:
         open_ = True
         while open_:
             open_ = self._wait_for_wakeup()
+            # Releases first: an app that received its answer may create again in the same batch.
             self._release()
             full = True
             while full:
+                # Without a wake-up of its own: records that came in during the commit may exceed one batch.
                 full = len(self._queue) >= JOURNAL_BATCH_BOUND
-                if batch := self._taken():
+                if batch := self._next_batch():
                     self._commit(batch)
 
     def _wait_for_wakeup(self) -> bool:
@@ -264,7 +284,7 @@ class Journal:
                 open_ = self._wakeups.get_nowait()
         return open_
 
-    def _taken(self) -> list[_Waiting]:
+    def _next_batch(self) -> list[_Waiting]:
         gathered = self._queue
         taken = [gathered.popleft() for _ in range(min(len(gathered), JOURNAL_BATCH_BOUND))]
         return [each for each in taken if not each.given_up]
@@ -287,8 +307,11 @@ class Journal:
                 wanted[each.access.request_id] = key
         with ExitStack() as claims:
             if wanted:
+                # The newest time of the batch is the time by which older claims expire.
                 at = max(each.access.at for each in batch)
                 try:
+                    # Entered before the append and left after it: the claims commit only with the intents
+                    # (ADR 40).
                     held = claims.enter_context(self._writer.claiming(wanted, at))
                 except HilumError as error:  # fails the creates only; the rest of the batch is written
                     batch = self._without(batch, dict.fromkeys(wanted, error))
@@ -302,12 +325,15 @@ class Journal:
     def _without(self, batch: list[_Waiting], refused: Mapping[str, HilumError]) -> list[_Waiting]:
         """Return a batch without the refused intents, and fail their callers."""
         for each in batch:
+            # Only the intent is refused. Other records of the same request, such as its refusal, are written.
             if each.access.request_id in refused and each.access.outcome is Outcome.INTENDED:
                 self._wake_soon([each], refused[each.access.request_id])
                 each.given_up = True
         return [each for each in batch if not each.given_up] if refused else batch
 
     def _append(self, batch: list[_Waiting]) -> int:
+        # Once more after ChainMoved: a batch given up as lost has arrived after all, and this one must be
+        # linked behind it.
         for again in (True, False):
             try:
                 return self._write([each for each in batch if not each.given_up])
@@ -339,6 +365,7 @@ class Journal:
         for each in batch:
             future = each.future
             if future is None:
+                # A note has no caller to refuse; it is kept and tried again.
                 if each.is_note and failure is not None:
                     self.note(each.access)
             elif not future.done():
@@ -354,6 +381,7 @@ class Journal:
                 self._failing = False
                 _log.warning("audit.journal.recovered", writer=self.writer)
             self._queue_notes()
+        # A claim that is held is an answer, not a failure of the journal.
         elif not isinstance(failure, Claimed):
             self._is_failing(failure.code)
 
@@ -383,19 +411,21 @@ class UnauthenticatedRefusals:
     def is_single(self, access: Access) -> bool:
         """Count the access; return whether it gets a record of its own."""
         now = access.at.timestamp()
-        loud = self._sources.is_recorded(access.source, now)
+        is_single = self._sources.is_recorded(access.source, now)
         self._sources.refused(access.source, now)
-        if not loud:
+        if not is_single:
             tenant, network = self._aggregated.add(access.tenant, access.source, now)
+            # Of many requests that are counted together, one path would be arbitrary, and paths are PHI.
             bare = replace(access, path="", query="", tenant=tenant, source=network, rule="folded")
             self._last[tenant, network] = bare
-        return loud
+        return is_single
 
     def flush(self) -> list[Access]:
         """Return the counted records, and reset the counts."""
-        last, self._last = self._last, {}
+        last_of_each, self._last = self._last, {}
         return [
-            replace(last[tenant, network], count=count) for tenant, network, count in self._aggregated.take()
+            replace(last_of_each[tenant, network], count=count)
+            for tenant, network, count in self._aggregated.take()
         ]
 
 

@@ -9,7 +9,11 @@ from typing import Any
 from hilum.kernel.errors import Conflict
 from hilum.kernel.pages import PAGE_BOUND
 
+# What was recorded since the last checkpoint is the only part of the record that could be cut without trace.
 CHECKPOINT_EVERY = timedelta(seconds=1)
+# The constants of a write fit together: LEAVE_WITHIN plus a FHIR server's deadline is less than SETTLE_AFTER
+# (ADR 40), and JOURNAL_DEADLINE leaves room for a read within the five seconds that a stalled request may
+# take.
 JOURNAL_QUEUE_BOUND = 8_192
 """Records waiting for the disk; beyond it the gateway refuses with audit_unavailable."""
 JOURNAL_BATCH_BOUND = 512
@@ -32,6 +36,7 @@ UNDELIVERED = "undelivered"
 """The rule of a record that corrects the one before it: the prepared response was not delivered."""
 FAULTS_BOUND = 100
 FOLLOWERS_BOUND = 64
+# A slow reader loses records instead of memory growing or a writer waiting for it.
 FOLLOWED_BOUND = 8_192
 """Records buffered for one follower; beyond it the oldest are dropped, and the number is reported to the follower."""
 POLL_BOUND = 2_000
@@ -53,6 +58,7 @@ PURGE_ACTION = "audit.payload.purge"
 PURGE_AFTER_MIN = timedelta(days=30)
 """No payload younger than this is purged."""
 
+# Hex and not bytes, because heads are stored and signed as JSON.
 Head = tuple[int, str]
 """The last record of a chain: its seq, and its hash in hex."""
 
@@ -75,6 +81,8 @@ class Outcome(StrEnum):
     """A write that was sent, and may or may not have been carried out."""
 
 
+# Only Journal.intend creates one, and the upstream client demands one for each write: an interaction that
+# forgets its intent has nothing to pass (ADR 26).
 @dataclass(slots=True)
 class Recorded:
     """Proof that the intent of one write is durable; no write is sent without one, and each serves once.
@@ -88,6 +96,8 @@ class Recorded:
 
     def use(self) -> bool:
         """Use the proof for a write that is about to be sent; return False if it is too late to send it. A second use is a bug."""
+        # Checked last, after the wait for a place at the FHIR server: a write that waited there could leave
+        # after it had been settled as not done.
         assert not self.used, "one intent, one write"
         self.used = True
         return not self.is_late()
@@ -165,6 +175,7 @@ class Access:
     path: str = ""
     query: str = ""
     patient: str = ""
+    # Last, because older records lack the two fields: `decode` supplies empty ones.
     digest: str = ""
     resource: str = ""
 
@@ -194,6 +205,7 @@ class Checkpoint:
     heads: dict[str, tuple[int, str]]
     kid: str
     signature: str
+    # Chained, so that the newest signature covers every earlier checkpoint.
     previous: str = ""
     """Digest of the checkpoint before it; empty for the first."""
 
@@ -309,6 +321,7 @@ HOLDS_BOUND = 200
 HOLD_REASON_BOUND = 500
 
 
+# Purges choose by time alone, so that a purge never has to read what it removes (ADR 33).
 @dataclass(frozen=True, slots=True)
 class Hold:
     """An evidence hold: no payload from ``since`` on is purged, whatever a retention period says.

@@ -24,6 +24,7 @@ from hilum.audit.models import (
 )
 from hilum.kernel.actor import Actor, ActorKind
 
+# Not a hash of anything that could be found: an empty payload has another digest, because of its salt.
 NO_PAYLOAD = bytes(32)
 """Digest of a record that has no payload."""
 NO_CHECKPOINT = ""
@@ -31,6 +32,8 @@ NO_CHECKPOINT = ""
 
 def genesis(stream: str, writer: str, after: bytes = b"") -> bytes:
     """Return the first ``previous`` of a writer's chain; ``after`` is the last hash of the chain that it continues."""
+    # Binding stream and writer keeps a whole chain from being presented as another's. A file's chains
+    # continue each other, so that a chain between two others cannot be removed.
     return sha256(f"hilum chain v1\n{stream}\n{writer}\n".encode() + after).digest()
 
 
@@ -45,6 +48,7 @@ def link(previous: bytes, digest: bytes, header: bytes) -> bytes:
 
 def checkpoint_bytes(number: int, at_us: int, heads: dict[str, Head], previous: str) -> bytes:
     """Return the bytes of a checkpoint that are signed."""
+    # Sorted, so that the signed bytes do not depend on the order in which the heads were read.
     ordered = [[name, head[0], head[1]] for name, head in sorted(heads.items())]
     return orjson.dumps(["hilum checkpoint v1", number, at_us, ordered, previous])
 
@@ -61,6 +65,8 @@ def changed(heads: dict[str, Head], covered: dict[str, Head]) -> dict[str, Head]
 
 def closes(access: Access) -> bool:
     """Check whether a record states the final outcome of a write; true also for a write that was never sent."""
+    # An intent without outcome counts as open, so what closes one is defined in one place for both journals
+    # and for verification.
     if access.interaction not in WRITES:
         return False
     return access.outcome in _FINAL or access.rule == SETTLEMENT
@@ -78,6 +84,7 @@ def is_undone(records: Iterable[Access]) -> bool:
 
 def may_be_write(header: bytes) -> bool:
     """Check without decoding whether a record's header may be that of a write. False positives are possible, false negatives are not."""
+    # Verification reads millions of headers; decoding each would dominate it.
     return any(word in header for word in _WRITE_WORDS)
 
 
@@ -86,8 +93,12 @@ _WRITE_WORDS = tuple(f'"{word}"'.encode() for word in sorted(WRITES))
 
 def claim_key(intent: Access) -> bytes | None:
     """Return the key that no two unsettled creates may share: client, tenant, person, type and content. None for what may be repeated."""
+    # An update or a deletion repeated is the same update or deletion. A repeated create is a second order
+    # (ADR 26).
     if intent.interaction != "create":
         return None
+    # The content is a digest of the bytes: comparing resources would have to decide which differences matter,
+    # and servers rewrite what they store.
     parts = (intent.tenant, intent.client, intent.person, intent.resource_type, intent.digest)
     return sha256("\n".join(parts).encode()).digest()
 
@@ -100,6 +111,7 @@ class Faults:
         self.more = 0
 
     def add(self, text: str) -> None:
+        # A wiped table would otherwise produce one sentence for each missing record.
         if len(self.found) < FAULTS_BOUND:
             self.found.append(text)
         else:
@@ -119,11 +131,14 @@ def fold_checkpoints(
     heads: dict[str, Head] = {}
     expected, previous, last = 1, NO_CHECKPOINT, None
     for checkpoint, signed in checkpoints:
+        # Judged before the predecessor: after a gap the digest cannot match either, and one cause should be
+        # one fault.
         if checkpoint.number != expected:
             faults.add(f"checkpoint {expected} is missing: found {checkpoint.number} in its place")
         elif checkpoint.previous != previous:
             faults.add(f"checkpoint {checkpoint.number} does not follow its predecessor")
         for name, head in checkpoint.heads.items():
+            # A chain that was cut and continued has a lower head under a newer checkpoint.
             if name in heads and head[0] < heads[name][0]:
                 faults.add(f"checkpoint {checkpoint.number} puts chain {name} back")
             heads[name] = head
@@ -140,12 +155,14 @@ def judge_anchors(anchors: Iterable[Anchored], met: Mapping[int, str], faults: F
     """
     newest = 0
     for each in anchors:
-        noted = f"checkpoint {each.number} was anchored at {each.at:%Y-%m-%d %H:%M:%S} UTC"
+        anchored = f"checkpoint {each.number} was anchored at {each.at:%Y-%m-%d %H:%M:%S} UTC"
+        # An attacker who cuts the database at its end leaves a consistent rest. Only what was written
+        # elsewhere shows the cut (ADR 21).
         if not met[each.number]:
-            faults.add(f"{noted} and is gone: the record was cut at its end")
+            faults.add(f"{anchored} and is gone: the record was cut at its end")
         elif met[each.number] != each.digest:
             faults.add(
-                f"{noted}, and a different checkpoint has its number: the record was cut and continued"
+                f"{anchored}, and a different checkpoint has its number: the record was cut and continued"
             )
         else:
             newest = max(newest, each.number)
@@ -182,14 +199,18 @@ def verify_chain(
     """
     previous, expected = first, 1
     count = purged = 0
+    # Local names: attribute look-ups in this loop cost a measurable part of it.
     hasher, no_payload, met = sha256, NO_PAYLOAD, set()
     for seq, header, digest, stored, salt, payload in rows:
         count += 1
+        # Reported and passed over, so that one gap does not hide faults after it.
         if seq != expected:
             faults.add(_gap(name, expected, seq))
         if payload is not None and salt is not None:
             if hasher(salt + payload).digest() != digest:
                 faults.add(f"chain {name}: the payload of record {seq} was edited")
+        # A missing payload is legitimate only before a recorded purge; otherwise deleting payloads would be
+        # an unnoticed edit.
         elif digest != no_payload:
             purged += 1
             if not may_lack(header):
@@ -200,7 +221,9 @@ def verify_chain(
             met.add(seq)
             if known[seq] != {bytes(stored)}:
                 faults.add(f"chain {name}: record {seq} is not the one that was signed for")
+        # Continue from the stored hash: an edited record is one fault and not one for each record behind it.
         previous, expected = stored, seq + 1
+    # A head beyond the end of the chain: the chain was cut.
     for seq in sorted(set(known) - met):
         faults.add(f"chain {name}: record {seq} was signed for, but the chain holds {count} records")
     return Walk(count, purged, max(0, expected - 1 - covered))
@@ -214,6 +237,7 @@ def _gap(name: str, expected: int, seq: int) -> str:
     return f"chain {name}: records {expected} to {seq - 1} are missing"
 
 
+# Roles by their stored names, since this room must not import identity.
 READERS = frozenset({"platform_admin", "security", "auditor"})
 KEEPERS = frozenset({"platform_admin", "security"})
 """Staff who place and release holds on evidence."""
@@ -241,6 +265,7 @@ def may_read(actor: Actor, tenant: str) -> bool:
     return (
         actor.kind is ActorKind.PERSON
         and TENANT_ADMINISTRATOR in actor.roles
+        # An administrator must name the tenant: an empty filter would mean everybody's record.
         and bool(tenant)
         and actor.tenant == tenant
     )
@@ -256,9 +281,12 @@ def reading(read_event: Event, filters: Mapping[str, str], *, given: int = 0) ->
     """
     tenant = filters.get("tenant", "")
     names = ", ".join(sorted(filters))
+    # The patient has a place of its own in the payload; every other filter may hold PHI as well (a launch, a
+    # reason typed by hand).
     others = {name: value for name, value in filters.items() if name != "patient"}
     return replace(
         read_event,
+        # The header is never purged, so nothing that a caller typed freely goes into it.
         tenant=tenant if _TENANT.fullmatch(tenant) else "",
         reason=f"by {names}" if names else "",
         patient=filters.get("patient", ""),
@@ -268,6 +296,7 @@ def reading(read_event: Event, filters: Mapping[str, str], *, given: int = 0) ->
 
 def explaining(read_event: Event, request_id: str, found: Explanation) -> Event:
     """Build the event of an explained request. It has a tenant and a patient if the explanation is about exactly one."""
+    # The event has one tenant field; with several, whose administrator sees the read would be arbitrary.
     tenants = tenants_of(found)
     patients = {access.patient for access in found.accesses}
     event = reading(read_event, {"request_id": request_id}, given=len(found.accesses) + len(found.events))

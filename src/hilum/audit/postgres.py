@@ -64,6 +64,7 @@ INSERT INTO access_claim (key, request_id, at)
 SELECT key, request_id, %(at)s FROM unnest(%(keys)s::bytea[], %(ids)s::text[]) AS c (key, request_id)
 ON CONFLICT DO NOTHING
 """
+# A waiter here may hold up a whole batch of other records, which have a deadline of 2.5 seconds.
 _CLAIM_WAIT_MS = 250
 """Wait for an identical create that another worker is about to commit. Short, because the rest of the batch waits too."""
 _EXPIRED = """
@@ -137,6 +138,7 @@ class PostgresWriter:
     def __init__(self, url: str, writer: str) -> None:
         self._url = url
         self.writer = writer
+        # None means unknown, as in JournalFile: the next `tip` reads the chain's end from the database.
         self._db: psycopg.Connection[Any] | None = None
         self._last = 0
         self._previous = b""
@@ -148,6 +150,7 @@ class PostgresWriter:
         """Return the hash that the next record follows. Read again after a failure, since the last batch may or may not have arrived."""
         if self._db is None:
             try:
+                # A connection of its own: a journal that waited for a pool would wait behind searches.
                 self._db = postgres.connect(self._url, Lane.JOURNAL, autocommit=True)
                 row = self._db.execute(_LAST, (self.writer,)).fetchone()
             except psycopg.Error as error:
@@ -193,6 +196,7 @@ class PostgresWriter:
     def claiming(self, wanted: Mapping[str, bytes], at: datetime) -> Iterator[dict[str, str]]:
         self.tip()
         assert self._db is not None, "tip has connected"
+        # Closing the connection rolls back at the server, also where an explicit ROLLBACK could not be sent.
         committed = False
         try:
             yield _claim(self._db, wanted, at)
@@ -232,6 +236,7 @@ class PostgresReader:
     @contextmanager
     def _connected(self) -> Iterator[psycopg.Connection[Any]]:
         try:
+            # The caller's lane sets the statement timeout.
             with postgres.connect(self._url, lanes.current(Lane.OWN)) as db:
                 yield db
         except psycopg.OperationalError as error:
@@ -246,7 +251,10 @@ class PostgresReader:
 
     def chains(self) -> Iterator[ChainRows]:
         with self._connected() as db:
+            # From the records and not only from access_chain, so that a chain whose row was deleted is still
+            # verified.
             for (writer,) in db.execute(_WRITERS).fetchall():
+                # A server-side cursor: verification reads millions of rows in constant memory.
                 with db.cursor("chain") as cursor:
                     cursor.itersize = STREAM_ROWS
                     rows = (
@@ -292,6 +300,7 @@ class PostgresReader:
     @contextmanager
     def _following(self) -> Iterator[psycopg.Connection[Any]]:
         try:
+            # Kept open, since the stream polls five times a second.
             if self._kept is None:
                 self._kept = postgres.connect(self._url, Lane.AUDIT, autocommit=True)
             yield self._kept
@@ -332,6 +341,8 @@ class PostgresReader:
                 end = _first_at(db, writer, before)
                 values = {"writer": writer, "end": end, "most": PURGE_BATCH}
                 while may_continue() and (count := db.execute(_PURGE, values).rowcount):
+                    # Committed for each batch, so that a purge holds no lock for longer than a thousand rows
+                    # take.
                     db.commit()
                     removed += count
         return removed
@@ -362,6 +373,7 @@ def _microseconds(moment: datetime) -> int:
 
 
 def _unread(error: psycopg.Error) -> Unavailable:
+    # The reader can do something about a slow search, but nothing about an unreachable database.
     if error.sqlstate in _TOO_LONG:
         return Unavailable(
             "audit_read_slow", "The audit search took too long. Add a filter: tenant, app or time."

@@ -33,6 +33,8 @@ class SlotLimits:
     tenants: int
 
 
+# 40 in all, of which tenants together get 24: sixteen concurrent reads of one hospital once kept every token
+# from being issued.
 READS = SlotLimits(total=40, actor=2, tenant=2, tenants=24)
 STREAMS = SlotLimits(total=64, actor=4, tenant=12, tenants=48)
 
@@ -41,6 +43,7 @@ def refusal(limits: SlotLimits, in_use: "SlotsInUse", actor: Actor) -> str:
     """Return why this reader may hold no further slot, as a sentence; empty if they may."""
     if in_use.by_actor[str(actor)] >= limits.actor:
         return f"You already have {limits.actor} audit reads running. Wait for one to finish."
+    # Staff read for the whole platform and are not limited by tenant.
     if actor.kind is ActorKind.PERSON:
         if in_use.by_tenant[actor.tenant or ""] >= limits.tenant:
             return f"Your organisation already has {limits.tenant} audit reads running. Try again shortly."
@@ -67,6 +70,7 @@ class SlotsInUse:
 
 def _count(counter: Counter[str], key: str, step: int) -> None:
     counter[key] += step
+    # Removed at zero, so that the counters hold current readers only.
     if not counter[key]:
         del counter[key]
 

@@ -91,6 +91,7 @@ def api(
         read_event = policy.reading(Event("audit.access.list"), _filters(query))
 
         def verb(ctx: Context) -> tuple[AccessPage, Event]:
+            # Judged in the transaction that reads: a role that was taken away a moment ago counts.
             _judge(ctx, query.tenant)
             page = reader().page(AccessQuery(**query.model_dump()))
             return page, policy.reading(read_event, _filters(query), given=len(page.accesses))
@@ -161,6 +162,8 @@ def _add_stream(router: APIRouter, kit: Kit, tail: Tail, pace: Pace, reads: Read
             clock=kit.clock,
             ids=kit.ids,
             bound_to=bound_to,
+            # Repeats the whole authentication, so that a revoked token, a stopped person and a changed role
+            # all end the stream.
             check_reader=lambda: look(kit, request, partial(_judge, tenant=query.tenant)),
         )
         return Streamed(
@@ -201,6 +204,7 @@ async def _read_and_record(
     with reads.held(actor), lanes.using(_lane_of(actor)):
         try:
             result, event = await kit.edge.read(verb, actor=actor, trace=trace)
+        # A refused read is evidence too. Other errors say nothing about the reader.
         except (NotFound, NotPermitted) as refusal:
             await record(policy.refused(read_event, refusal.code))
             raise
@@ -236,6 +240,7 @@ async def _end(
     streams.release(stream.reader)
     event = policy.reading(Event("audit.stream.close"), filters, given=stream.given)
     event = replace(event, facts=event.facts | {"dropped": stream.dropped, "why": stream.why})
+    # RuntimeError: the process is stopping and its threads have ended.
     with suppress(HilumError, RuntimeError):
         await kit.edge.write(
             partial(service.record, event=event), actor=stream.reader, trace=trace_of(request)

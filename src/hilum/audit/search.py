@@ -43,12 +43,16 @@ class Indexed:
         return AccessPage(tuple(access for _, access in found), found[-1][0].write() if full else "")
 
     def _found(self, query: AccessQuery) -> list[LocatedAccess]:
+        # Validated first, so that a malformed cursor is refused whichever way the search takes.
         if query.after:
             Place.read(query.after)
         index = self._index()
+        # The positions are read first: a record that is indexed in between is found twice and merged, never
+        # missed.
         reached = index.positions() if index is not None else {}
         ends = self._journals.ends() if reached else {}
         missing = sum(end - reached.get(journal, 0) for journal, end in ends.items())
+        # An index that far behind (a new one, a stopped job) would make each search read the difference.
         if index is None or not reached or missing > TAIL_BOUND:
             return self._journals.scan(query)
         return newest_of([self._indexed(index, query), self._tail(reached, query)], query)
@@ -56,6 +60,7 @@ class Indexed:
     def _indexed(self, index: AccessIndex, query: AccessQuery) -> list[LocatedAccess]:
         found: list[LocatedAccess] = []
         wanted = query
+        # A page may shrink because digests collide; another one fills it.
         for _ in range(TRIES):
             places = index.places(wanted, query.limit)
             found += [placed for placed in self._journals.at(places) if fits(placed, query)]
@@ -69,8 +74,8 @@ class Indexed:
     def _tail(self, reached: Positions, query: AccessQuery) -> Iterator[LocatedAccess]:
         """Yield matching records that are not indexed yet."""
         positions = dict(reached)
-        while followed := self._journals.after(positions, INDEX_BATCH):
-            for journal, records in followed.items():
+        while page := self._journals.after(positions, INDEX_BATCH):
+            for journal, records in page.items():
                 positions[journal] = records[-1][0]
                 for number, access in records:
                     placed = Place(access.at, journal, number), access
@@ -78,6 +83,7 @@ class Indexed:
                         yield placed
 
     def purge(self, before: datetime, may_continue: Callable[[], bool] = lambda: True) -> int:
+        # Journals first: a crash in between leaves digests without payloads, which the next purge removes.
         removed = self._journals.purge(before, may_continue)
         if may_continue() and (index := self._index()) is not None:
             index.forget_patients(before)

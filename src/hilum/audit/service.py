@@ -40,6 +40,7 @@ def record(ctx: Context, event: Event) -> None:
 
     Call it last in a verb, after ``advance_epoch``: it locks the chain's row until commit.
     """
+    # seq 0: the store assigns it, under the lock of the chain's row.
     recorded = RecordedEvent(
         writer=ctx.writer or "unnamed",
         seq=0,
@@ -65,13 +66,16 @@ def checkpoint(ctx: Context, heads: Mapping[str, Head], *, after: int) -> Checkp
     the newest checkpoint (0: none) before they were read. Raises Conflict if there is a newer checkpoint: it may state newer heads,
     and a checkpoint that moves a chain back would look like tampering.
     """
+    # The caller read the heads before this transaction. If a checkpoint was created meanwhile, it may state
+    # newer heads than these, and signing older ones after it looks like a cut chain.
     last = store.last_checkpoint(ctx.tx)
     number, previous = 1, policy.NO_CHECKPOINT
     if last is not None:
         number = last[0].number + 1
         previous = policy.checkpoint_digest(last[1], last[0].signature)
     if number != after + 1:
-        raise _taken()
+        raise _checkpoint_taken()
+    # Only heads that moved are signed: an idle chain costs nothing, however many there were.
     now = dict(heads) | store.moved_control_heads(ctx.tx)
     moved = policy.changed(now, store.covered_heads(ctx.tx, now))
     if not moved:
@@ -79,12 +83,13 @@ def checkpoint(ctx: Context, heads: Mapping[str, Head], *, after: int) -> Checkp
     signed = store.checkpoint_signed_bytes(number, ctx.now, moved, previous)
     kid, signature = keys.sign_bytes(ctx, Purpose.CHECKPOINT, signed)
     created = Checkpoint(number, ctx.now, moved, kid, signature, previous)
+    # Two jobs processes may compute the same number; the primary key decides.
     if not store.add_checkpoint(ctx.tx, created):
-        raise _taken()
+        raise _checkpoint_taken()
     return created
 
 
-def _taken() -> Conflict:
+def _checkpoint_taken() -> Conflict:
     return Conflict("checkpoint_taken", "Another process created this checkpoint; read the heads again.")
 
 
@@ -115,6 +120,7 @@ def explain(ctx: Context, request_id: str, reader: AccessReader) -> Explanation:
     own = store.list_events(ctx.tx, EventQuery(request_id=request_id)).events
     if not accesses and not own:
         raise NotFound("request_unknown", "Nothing was recorded under this request id.")
+    # Each query is bounded, so an explanation reads a bounded number of rows whatever happened to the app.
     events = list(own)
     for query in explanation.queries(accesses):
         events += store.list_events(ctx.tx, query).events
@@ -123,6 +129,7 @@ def explain(ctx: Context, request_id: str, reader: AccessReader) -> Explanation:
 
 def purgeable_before(ctx: Context, before: datetime) -> datetime:
     """Return the moment before which payloads may be purged: ``before``, or the start of the earliest hold if that is sooner."""
+    # A hold does not choose records; from its moment on it keeps everybody's (see `Hold`).
     held = store.held_since(ctx.tx)
     return before if held is None else min(before, held)
 
@@ -133,12 +140,15 @@ def purge_payloads(ctx: Context, kind: str, before: datetime) -> int:
     The class is the room an action begins with, or ``access``: the purge of accesses is only recorded here, and carried out by
     ``AccessReader.purge``. The chain keeps every digest, and payloads under a hold are kept. Raises Invalid.
     """
+    # Refused and not clamped, since the caller believes in the moment that they gave.
     if before > ctx.now - PURGE_AFTER_MIN:
         fault = f"is less than {PURGE_AFTER_MIN.days} days ago"
         raise Invalid("purge_too_early", f"The moment {fault}.", fields={"before": "purge_too_early"})
     before = purgeable_before(ctx, before)
     removed = 0 if kind == Stream.ACCESS else store.purge_control(ctx.tx, kind, before)
     # Verification accepts a missing payload only before a recorded horizon, so the purge is recorded in the same transaction.
+    # An event for each batch would fill the record with purges; a horizon that is recorded already covers the
+    # next batches.
     done = store.purges(ctx.tx).get(kind) if removed or kind == Stream.ACCESS else before
     if done is None or done < before:
         record(ctx, Event(PURGE_ACTION, reason=f"{kind} before {before.isoformat()}"))
@@ -166,11 +176,13 @@ def place_hold(
     """
     if not policy.may_hold(ctx.actor):
         raise _hold_refused(ctx, "audit.hold.place", "not_permitted")
+    # A hold on a mistyped tenant would be in force and found by nobody.
     if about.get("tenant") and not tenant_known:
         raise NotFound("tenant_not_found", "There is no such tenant. `hilum tenant list` lists them.")
     if not reason.strip() or len(reason) > HOLD_REASON_BOUND:
         fault = f"is empty or longer than {HOLD_REASON_BOUND} characters"
         raise Invalid("hold_invalid", f"The reason {fault}.", fields={"reason": "reason_malformed"})
+    # Every purge reads the holds in force.
     if store.count_holds(ctx.tx) >= HOLDS_BOUND:
         raise Unavailable(
             "too_many_holds", f"There are already {HOLDS_BOUND} holds. Release those no longer needed."
@@ -200,8 +212,10 @@ def release_hold(ctx: Context, hold: str) -> Hold:
         raise NotFound("hold_not_found", "There is no such hold. `hilum hold list` lists those in force.")
     if not policy.may_hold(ctx.actor):
         raise _hold_refused(ctx, "audit.hold.release", "not_permitted")
+    # Releasing lets evidence be purged, so nobody does it alone, even an administrator.
     if found.placed_by == str(ctx.actor):
         raise _hold_refused(ctx, "audit.hold.release", "second_person_needed")
+    # One statement decides between two releases at the same moment.
     if not store.save_released(ctx.tx, hold, str(ctx.actor), ctx.now):
         raise Conflict("hold_released", "This hold was released already.")
     record(ctx, Event("audit.hold.release", tenant=found.tenant, app=found.app, facts={"hold": hold}))
@@ -210,6 +224,7 @@ def release_hold(ctx: Context, hold: str) -> Hold:
 
 def list_holds(ctx: Context, page: PageQuery = FIRST_PAGE) -> list[Hold]:
     """List the holds in force. Raises NotPermitted."""
+    # A refused look changes nothing and is not recorded; refused changes are, in `_hold_refused`.
     if not policy.may_see_holds(ctx.actor):
         raise NotPermitted("not_permitted", "Only staff who read the audit may list holds.")
     return store.list_holds(ctx.tx, page)

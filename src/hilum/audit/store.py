@@ -64,6 +64,7 @@ from hilum.kernel.pages import FIRST_PAGE, PAGE_BOUND, PageQuery
 
 STREAM_BATCH = 1_000
 
+# One row for each writer: an append locks and updates it, and never searches the events for the last one.
 audit_chain = Table(
     "audit_chain",
     metadata,
@@ -223,6 +224,7 @@ _ADD_PAYLOAD = prepare_insert(audit_payload)
 _ADD_EVENT = prepare_insert(audit_event)
 
 
+# An editor of the database may store any value; verification must report it and go on.
 UNREADABLE = (TypeError, ValueError, ArithmeticError, AttributeError, DBAPIError, sqlite3.Error)
 """Errors of reading a tampered row; also raised when the database is unreachable."""
 
@@ -257,10 +259,13 @@ def append(tx: Connection, recorded: RecordedEvent, salt: bytes) -> None:
     On PostgreSQL, if the connection has cached the chain's end from its last commit, the statement is sent with the commit.
     """
     writer = recorded.writer
+    # With the end of the chain cached by the connection, the event goes out in the same round trip as COMMIT.
     tip = tx.info.get(TIPS, {}).get(writer)
     if tip is not None:
         _append_later(tx, recorded, salt, tip)
         return
+    # UPDATE ... RETURNING locks the row and reads it in one statement, so two events cannot follow the same
+    # record.
     row = _NEXT.first(tx, {"of_writer": writer})
     if row is None:
         _ADD_CHAIN.count(tx, {"writer": writer, "seq": 0, "hash": policy.genesis(Stream.CONTROL, writer)})
@@ -287,6 +292,7 @@ def append(tx: Connection, recorded: RecordedEvent, salt: bytes) -> None:
     values = {"writer": writer, "seq": seq, "at": recorded.at, "digest": digest, "hash": new}
     _ADD_EVENT.count(tx, values | dict(zip(_WORDS, words, strict=True)))
     _LINK.count(tx, {"of_writer": writer, "new": new})
+    # Only a chain that no other connection writes may be cached.
     if tx.info.get(OWN_CHAIN) == writer:
         tx.info.setdefault(TIPS, {})[writer] = (seq, new)
 
@@ -306,6 +312,7 @@ def _append_later(tx: Connection, recorded: RecordedEvent, salt: bytes, tip: tup
         values["digest"] = policy.payload_digest(salt, body)
     values["hash"] = policy.link(previous, values["digest"], _header(recorded.at, words))
     tx.info[QUEUED].append((statement, values))
+    # If the transaction rolls back, infra.db drops the cached ends.
     tx.info[TIPS][writer] = (before + 1, values["hash"])
 
 
@@ -354,6 +361,7 @@ def list_events(tx: Connection, query: EventQuery) -> EventPage:
         )
     limit = max(1, min(query.limit, PAGE_BOUND))
     newest_first = (desc(table.c.at), desc(table.c.seq), desc(table.c.writer))
+    # One row more than asked for shows whether there is a next page.
     found = _with_payload().where(*wanted).order_by(*newest_first).limit(limit + 1)
     rows = list(tx.execute(found).mappings())
     events = tuple(_recorded(row) for row in rows[:limit])
@@ -363,10 +371,10 @@ def list_events(tx: Connection, query: EventQuery) -> EventPage:
 def _actions(tx: Connection, wanted: str) -> list[str]:
     """List the recorded actions that are ``wanted`` or begin with it and a dot, by a loose index scan."""
     action, below = audit_event.c.action, wanted.rstrip(".") + "."
-    met = select(func.min(action).label("action")).cte("met", recursive=True)
-    following = select(func.min(action)).where(action > met.c.action).scalar_subquery()
-    met = met.union_all(select(following).where(met.c.action.is_not(None)))
-    every = tx.execute(select(met.c.action).where(met.c.action.is_not(None))).scalars()
+    seen = select(func.min(action).label("action")).cte("met", recursive=True)
+    following = select(func.min(action)).where(action > seen.c.action).scalar_subquery()
+    seen = seen.union_all(select(following).where(seen.c.action.is_not(None)))
+    every = tx.execute(select(seen.c.action).where(seen.c.action.is_not(None))).scalars()
     return [wanted, *(each for each in every if each.startswith(below))]
 
 
@@ -426,6 +434,8 @@ def control_heads(tx: Connection) -> dict[str, Head]:
 
 def moved_control_heads(tx: Connection) -> dict[str, Head]:
     """Return the heads of control chains that no checkpoint states yet. A covered chain costs one row of a join."""
+    # Joined with the covered heads: SELECT DISTINCT over events took 461 ms at three million rows, each
+    # second.
     chain, covered = audit_chain, audit_head
     name = literal(f"{Stream.CONTROL}/") + chain.c.writer
     found = (
@@ -515,8 +525,8 @@ def add_checkpoint(tx: Connection, checkpoint: Checkpoint) -> bool:
 def _checkpoint(row: Any) -> tuple[Checkpoint, bytes]:
     heads = {name: (int(seq), str(digest)) for name, (seq, digest) in row.heads.items()}
     number = int(row.number)
-    made = Checkpoint(number, row.at, heads, row.kid, row.signature, row.previous)
-    return made, checkpoint_signed_bytes(number, row.at, heads, row.previous)
+    checkpoint = Checkpoint(number, row.at, heads, row.kid, row.signature, row.previous)
+    return checkpoint, checkpoint_signed_bytes(number, row.at, heads, row.previous)
 
 
 def purges(tx: Connection) -> dict[str, datetime]:
@@ -543,14 +553,14 @@ def add_hold(tx: Connection, hold: Hold) -> None:
 
 def list_holds(tx: Connection, page: PageQuery = FIRST_PAGE) -> list[Hold]:
     """List the holds in force, oldest first."""
-    standing = select(audit_hold).where(audit_hold.c.released_at.is_(None), audit_hold.c.id > page.after)
-    found = tx.execute(standing.order_by(audit_hold.c.id).limit(page.limit))
+    in_force = select(audit_hold).where(audit_hold.c.released_at.is_(None), audit_hold.c.id > page.after)
+    found = tx.execute(in_force.order_by(audit_hold.c.id).limit(page.limit))
     return [Hold(**row) for row in found.mappings()]
 
 
 def count_holds(tx: Connection) -> int:
-    standing = select(func.count()).select_from(audit_hold).where(audit_hold.c.released_at.is_(None))
-    return int(tx.execute(standing).scalar_one())
+    in_force = select(func.count()).select_from(audit_hold).where(audit_hold.c.released_at.is_(None))
+    return int(tx.execute(in_force).scalar_one())
 
 
 def find_hold(tx: Connection, hold: str) -> Hold | None:

@@ -56,6 +56,7 @@ class Stream:
 
     async def parts(self, left: ResumePoint | None) -> AsyncIterator[bytes]:
         """Yield the stream from now, or from the resume point ``left``."""
+        # The id comes first, so that a browser that loses the connection before any record resumes from here.
         yield b": listening\nretry: %d\n" % RETRY_MS + self._id(left or self.follower.place) + b"\n"
         try:
             if left is not None:
@@ -77,11 +78,13 @@ class Stream:
 
     async def _live(self) -> AsyncIterator[bytes]:
         now = asyncio.get_running_loop().time
-        judged = beaten = now()
+        rechecked_at = heartbeat_at = now()
         while True:
-            if now() - judged >= self.pace.recheck_s:
+            # A stream outlives requests: the reader's account, role or token may have ended since it was
+            # opened.
+            if now() - rechecked_at >= self.pace.recheck_s:
                 await self.check_reader()
-                judged = now()
+                rechecked_at = now()
             if dropped := self.follower.take_dropped():
                 self.dropped += dropped
                 yield _event(b"missed", {"why": "too_slow", "count": dropped})
@@ -92,8 +95,8 @@ class Stream:
                 self.why = self.follower.end_reason
                 return
             woken = await self.follower.wait(min(self.pace.recheck_s, self.pace.heartbeat_s))
-            if not woken and now() - beaten >= self.pace.heartbeat_s:
-                beaten = now()
+            if not woken and now() - heartbeat_at >= self.pace.heartbeat_s:
+                heartbeat_at = now()
                 yield b": still here\n" + self._id(self.follower.place) + b"\n"
 
     def _decision(self, seen: FollowedRecord, place: ResumePoint) -> bytes:
@@ -102,6 +105,8 @@ class Stream:
 
     def _id(self, place: ResumePoint) -> bytes:
         written = place.write(self.clock.now())
+        # Sealed, because positions reveal how much other tenants do, and bound to reader and filters, so that
+        # an id cannot be used to read with other filters.
         sealed = vault().seal(_PURPOSE, written, nonce=self.ids, bound_to=self.bound_to)
         return b"id: " + sealed.encode() + b"\n"
 
@@ -127,6 +132,7 @@ class Streamed(StreamingResponse):
         self._stall_s, self._ended = stall_s, ended
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        # A reader that stops reading would hold its slot and its buffer for as long as the connection lives.
         async def send_in_time(message: Message) -> None:
             await asyncio.wait_for(send(message), self._stall_s)
 

@@ -30,6 +30,7 @@ _NOTHING: Head = (0, "")
 def verify(ctx: Context, reader: AccessReader, anchors: Sequence[Anchored] = ()) -> Verdict:
     """Verify that nothing was edited, removed or reordered, against chains, checkpoints and anchors."""
     faults = policy.Faults()
+    # Filled while the checkpoints are streamed, so that they are read once.
     met = dict.fromkeys((each.number for each in anchors), "")
     folded: Folded = (0, {}, None)
     with _reported(faults, "the checkpoints"):
@@ -38,6 +39,7 @@ def verify(ctx: Context, reader: AccessReader, anchors: Sequence[Anchored] = ())
     anchored = policy.judge_anchors(anchors, met, faults)
     if last is not None:
         newest, signed = last
+        # One signature: each checkpoint contains the digest of its predecessor.
         if not keys.verify_bytes(ctx, Purpose.CHECKPOINT, newest.kid, signed, newest.signature):
             faults.add(f"checkpoint {newest.number} is not signed by a key of this platform")
     seen: set[str] = set()
@@ -45,6 +47,7 @@ def verify(ctx: Context, reader: AccessReader, anchors: Sequence[Anchored] = ())
     writes = _Writes()
     with _reported(faults, "the list of chains"):
         for chain, note, may_lack in _chains(ctx, reader, faults):
+            # The same name twice: a chain was copied to hide an edited one.
             if chain.name in seen:
                 faults.add(f"chain {chain.name}: occurs twice")
             seen.add(chain.name)
@@ -56,6 +59,7 @@ def verify(ctx: Context, reader: AccessReader, anchors: Sequence[Anchored] = ())
                     replace(chain, rows=rows), note, covered.get(chain.name, _NOTHING), may_lack, faults
                 )
                 walks.append(walk)
+    # Checkpoints say which chains must exist, so that a chain cannot be removed as a whole.
     for name in sorted(set(covered) - seen):
         faults.add(f"chain {name}: was checkpointed at record {covered[name][0]} and is gone")
     records, purged, uncovered = (
@@ -78,6 +82,7 @@ class _Writes:
         """Yield a chain's rows unchanged, and inspect those of writes."""
         for row in rows:
             header = row[1]
+            # A search of bytes: only headers of writes are decoded.
             if _INTENDED in header:
                 request_id, _, rest = header.partition(b"\n")
                 name = request_id.decode(errors="replace")
@@ -124,6 +129,8 @@ def _walk(
     chain: ChainRows, note: Head, covered: Head, may_lack: MayLack, faults: policy.Faults
 ) -> policy.Walk:
     known: dict[int, set[bytes]] = {}
+    # Both the stored head and the checkpointed one must be met; if they disagree at one seq, the set has two
+    # hashes and neither matches.
     for seq, digest in (note, covered):
         if seq:
             known.setdefault(seq, set()).add(bytes.fromhex(digest))
@@ -172,4 +179,5 @@ def _chains(
 
 
 def _before(header: bytes, horizon: datetime | None) -> bool:
+    # Access payloads have one class, so one horizon.
     return horizon is not None and encoding.at_of(header.partition(b"\n")[2]) < horizon

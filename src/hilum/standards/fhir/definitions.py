@@ -42,8 +42,8 @@ def table(name: str) -> Any:
     return json.loads((files("hilum.standards.fhir") / "data" / f"{name}.json").read_bytes())
 
 
-@cache
 # Parameters is excluded: it exists only as a body of operations and is never stored.
+@cache
 def resource_types() -> frozenset[str]:
     """Return the R4 resource types that a server can store (all concrete ones but Parameters)."""
     return frozenset(table("resource_types"))

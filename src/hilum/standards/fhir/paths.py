@@ -16,9 +16,9 @@ from typing import Any
 from hilum.standards.fhir.definitions import Element, ElementType, elements, json_keys, value_set
 
 
-@dataclass(frozen=True, slots=True)
 # Compiled once for each expression and type, run for every resource of every search and index: all decisions
 # about types happen at compile time.
+@dataclass(frozen=True, slots=True)
 class Leaf:
     """The element at the end of a path: its type and, for a code bound to one code system, that system."""
 

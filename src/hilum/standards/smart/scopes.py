@@ -339,8 +339,8 @@ class CompiledScope:
     text: str
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 # Built once for each distinct set of scopes and shared by its tokens; a decision only looks up the type.
+@dataclass(frozen=True, slots=True, eq=False)
 class CompiledScopes:
     """A token's scopes by resource type, for ``grants`` and ``mask``. ``compile_scopes`` returns one object for equal scopes."""
 
