@@ -211,7 +211,7 @@ class Platform:
                 patient="p1",
                 launch=LaunchId(launch),
                 offline="offline_access" in scopes,
-                standing=None,
+                covering_id=None,
             )
             made = Grant(
                 tenant=tenant,

@@ -99,7 +99,7 @@ def standing_of(
     ground: Platform, client: str = "public", person: str = "pat", **more: Any
 ) -> Authorization | None:
     return ground.run(
-        lambda ctx: service.find_standing(
+        lambda ctx: service.find_in_force(
             ctx, MERCY, ground.people[person].id, client_facts(ctx, ground, client), **more
         )
     )
@@ -165,7 +165,7 @@ def test_a_standing_agreement_that_covers_the_request_is_renewed(ground: Platfor
     made = agree(ground)
     clock.advance(timedelta(days=1))
 
-    used = agree(ground, scopes=FEWER, standing=made.id)
+    used = agree(ground, scopes=FEWER, covering_id=made.id)
 
     assert (used.id, used.scopes) == (made.id, SCOPES)
     assert used.last_validated_at == clock.now()
@@ -184,7 +184,7 @@ def test_a_standing_agreement_that_does_not_cover_is_not_stretched(
     if fault == "expired":
         clock.advance(AUTHORIZATION_LIFE)
 
-    other = agree(ground, client, person, scopes=scopes, standing=made.id)
+    other = agree(ground, client, person, scopes=scopes, covering_id=made.id)
 
     assert other.id != made.id
     assert other.scopes == scopes
@@ -200,7 +200,7 @@ def test_an_agreement_stands_until_it_expires(ground: Platform, clock: FakeClock
     assert connected(ground) == ()
     found = ground.run(lambda ctx: service.find_authorization(ctx, made.id))
     assert found is not None
-    assert not policy.stands(found, clock.now())
+    assert not policy.is_in_force(found, clock.now())
 
 
 def test_nobody_finds_anothers_agreement(ground: Platform) -> None:

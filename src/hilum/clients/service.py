@@ -15,7 +15,7 @@ from hilum.kernel.ids import AppId, ClientId, TenantId, VersionId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.registry import service as registry
 from hilum.registry.models import Certification, CertifyOrder, Environment
-from hilum.registry.policy import may_register, stands
+from hilum.registry.policy import is_in_force, may_register
 
 __all__ = ["CARRY_OUT", "add_peer", "ask_peer", "ask_secret", "rotate_secret"]
 
@@ -53,7 +53,8 @@ def adopt_version(ctx: Context, client_id: ClientId, version_id: VersionId) -> C
         raise NotFound("version_not_found", "The app has no such version.")
     certifications = registry.certifications_of(ctx, client.app)
     if not any(
-        each.version == version.id and stands(each, client.environment, ctx.now) for each in certifications
+        each.version == version.id and is_in_force(each, client.environment, ctx.now)
+        for each in certifications
     ):
         raise Invalid(
             "version_not_certified",

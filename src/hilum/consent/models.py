@@ -11,6 +11,7 @@ CONSENT = Part("consent")
 """The part of the facts with withdrawals; its keys are ``withdrawn/<id>`` and ``narrowed/<id>``."""
 AUTHORIZATION_LIFE = timedelta(days=365)
 """How long an authorization is valid. Access under it may end sooner, with a session, token or installation."""
+# Five minutes longer than an access token lives.
 NEGATIVE_WINDOW = timedelta(minutes=65)
 PAGE_BOUND = 200
 

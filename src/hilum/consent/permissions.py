@@ -23,6 +23,8 @@ from hilum.standards.smart.scopes import (
     render,
 )
 
+# A cell is a category token as it stands in a scope, or, after "?", any other set of constraints. Neither
+# sign occurs in a parsed constraint, so the two cannot be confused.
 CATEGORY = "category"
 _ODD, _AND = "?", "\n"
 FILES = "Binary"
@@ -44,6 +46,8 @@ class Part:
     def category(self) -> str:
         """The single category that it is limited to; empty if it is limited to none, or to several."""
         values = [value for name, value in self.scope.constraints if name == CATEGORY]
+        # Two values of one category parameter are alternatives, two parameters must both match: neither is
+        # one category.
         if len(values) != 1 or len(split(values[0], ",")) != 1 or not _code_of(values[0]):
             return ""
         return values[0]
@@ -75,6 +79,7 @@ def parts_of(asked: Iterable[str], rights: Rights | None = None) -> dict[str, li
             found.setdefault(scope.type, []).append(Part(n, text, scope, wild=False))
             continue
         for type_ in types_of(scope.prefix):
+            # A tick for something that the role can never do would only make the page longer.
             letters = scope.letters & _allowed(rights, type_)
             if letters:
                 part = Part(n, text, replace(scope, type=type_, letters=letters), wild=True)
@@ -84,6 +89,7 @@ def parts_of(asked: Iterable[str], rights: Rights | None = None) -> dict[str, li
 
 def types_of(prefix: Prefix) -> tuple[str, ...]:
     """Return the types that a wildcard covers; under ``patient/`` neither shared ones (directories, catalogues) nor groups."""
+    # As at the gateway: patient/* reaches neither (`gateway.access_scope`).
     beyond = {Belonging.SHARED, Belonging.POPULATION} if prefix is Prefix.PATIENT else set()
     return tuple(name for name, rule in VISIBILITY.items() if rule.belonging not in beyond)
 
@@ -94,6 +100,8 @@ def _allowed(rights: Rights | None, type_: str) -> int:
 
 def permissions_of(parts: Mapping[str, list[Part]]) -> tuple[Permission, ...]:
     """Partition the requested scopes into permissions, in the order requested."""
+    # A file can be read through the record that refers to it, so a tick of its own would promise a choice
+    # that does not exist (ADR 30).
     hidden = {FILES} if _refers(parts) else set()
     first = sorted((type_ for type_ in parts if type_ not in hidden), key=lambda type_: parts[type_][0].n)
     return tuple(each for type_ in first for each in _of_type(type_, parts[type_]))
@@ -106,8 +114,11 @@ def _refers(parts: Mapping[str, list[Part]]) -> bool:
 def _of_type(type_: str, parts: list[Part]) -> list[Permission]:
     """Split a type into cells, and group the letters that the same scopes express in a cell."""
     found: dict[tuple[str, tuple[Part, ...]], int] = {}
+    # Letter by letter, because different scopes may ask for different letters of the same type; letters with
+    # the same scopes are joined again at the end.
     for bit in (1 << n for n in range(len(LETTERS))):
         within = [part for part in parts if part.scope.letters & bit]
+        # One unconstrained scope covers every category, so all of them get a tick.
         whole = any(not part.scope.constraints for part in within)
         cells = _cells(type_, within, whole=whole)
         for cell in cells:
@@ -122,6 +133,8 @@ def _cells(type_: str, parts: list[Part], *, whole: bool) -> tuple[str, ...]:
         known = [code for code, _ in CATEGORIES.get(type_, ())]
         return tuple(_with_more(known, parts)) if known else ("",)
     cells = _with_more([], [part for part in parts if len(part.scope.constraints) == 1])
+    # Fewest constraints first: a scope with more of them is contained in one with fewer and needs no cell of
+    # its own.
     for part in sorted(parts, key=lambda part: len(part.scope.constraints)):
         if not _cells_of(part, tuple(cells), whole=False):
             cells.append(_own_cell(part))
@@ -141,6 +154,7 @@ def _cells_of(part: Part, cells: tuple[str, ...], *, whole: bool) -> tuple[str, 
         return cells
     if found := tuple(cell for cell in cells if part.category and _same(part.category, cell)):
         return found
+    # More constraints mean fewer resources, so a superset of constraints lies within the cell.
     constraints = set(_own_cell(part)[1:].split(_AND))
     return tuple(cell for cell in cells if cell.startswith(_ODD) and constraints >= set(cell[1:].split(_AND)))
 
@@ -154,6 +168,8 @@ def _same(one: str, other: str) -> bool:
     """Check whether two category tokens may mean the same; a token without a system matches any system."""
     if _code_of(one) != _code_of(other):
         return False
+    # `laboratory` and `system|laboratory` may be the same records; as two ticks, one unticked would leave the
+    # other open.
     return "|" not in one or "|" not in other or one == other
 
 
@@ -166,6 +182,8 @@ def may_overlap(one: Permission, other: Permission) -> bool:
 
     Constraints other than one category are cells of their own and may overlap, so what cannot be compared counts as overlapping.
     """
+    # When in doubt they overlap: what is declined must not stay readable through a constraint that cannot be
+    # compared.
     if one.type != other.type or not one.letters & other.letters:
         return False
     codes, others = _codes(one.cell), _codes(other.cell)
@@ -187,6 +205,8 @@ def _permission(type_: str, letters: int, cell: str, about: tuple[Part, ...]) ->
         about, key=lambda part: (len(part.scope.constraints), part.scope.prefix is not Prefix.PATIENT)
     )
     if any(part.scope.prefix is Prefix.PATIENT for part in about):
+        # One name for both prefixes, so that the checkbox keeps its value if an app asks for the other one
+        # next time.
         named = replace(named, scope=replace(named.scope, prefix=Prefix.PATIENT))
     value = _text(named, letters, _within(named, cell))
     return Permission(
@@ -210,6 +230,8 @@ def _within(part: Part, cell: str) -> ClinicalScope:
 def _text(part: Part, letters: int, scope: ClinicalScope) -> str:
     """Render a scope; if it equals the requested one, return the requested string unchanged."""
     rendered = replace(scope, letters=letters)
+    # The string as requested, so that the response repeats what the app sent (SMART 2.2
+    # #fhir-resource-scope-syntax allows several spellings).
     is_requested = not part.wild and rendered == parse_scope(part.text)
     return part.text if is_requested else render(rendered)
 

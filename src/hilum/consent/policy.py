@@ -38,6 +38,8 @@ from hilum.standards.smart.scopes import (
 __all__ = ["types_of"]
 
 OWN_ENTRY = "fhirUser"
+# openid and launch cannot be declined: without them the app has neither a user nor a chart, and the person
+# would press Deny.
 DECLINABLE = frozenset({"offline_access", "online_access"})
 """Special scopes that can be unticked. The others only identify the person and the context, and are granted with the rest."""
 _REACH = {
@@ -47,7 +49,7 @@ _REACH = {
 }
 
 
-def stands(authorization: Authorization, now: datetime) -> bool:
+def is_in_force(authorization: Authorization, now: datetime) -> bool:
     """Check whether an authorization is in force."""
     return authorization.revoked_at is None and now < authorization.expires_at
 
@@ -56,6 +58,7 @@ def plain_words(scope: str | Scope) -> PlainPermission:
     """Describe in plain words what a scope permits. One that does not parse is described as permitting nothing."""
     parsed = parse_scope(scope) if isinstance(scope, str) else scope
     text = scope if isinstance(scope, str) else ""
+    # Stored scopes of an older release may not parse any more. They grant nothing, and the page says so.
     if isinstance(parsed, ScopeError):
         return PlainPermission(text, "Nothing", "This scope is not valid and permits nothing.", ())
     if isinstance(parsed, SpecialScope):
@@ -84,6 +87,8 @@ def _type_words(resource_type: str) -> tuple[str, str, bool]:
     found = TYPES.get(resource_type)
     if found is not None:
         return found
+    # A type that this platform has no words for is refused by the gateway, so it must not be shown as
+    # readable.
     spaced = "".join(f" {letter.lower()}" if letter.isupper() else letter for letter in resource_type).strip()
     return f"{spaced} entries", "This hospital shares no such entries with apps.", True
 
@@ -130,9 +135,12 @@ def choices(asked: Iterable[str], *, by: By = NOBODY) -> tuple[Choice, ...]:
     ticks: list[tuple[int, Choice]] = []
     for each in permissions_of(parts_of(texts, by.rights)):
         scopes = tuple(dict.fromkeys(part.text for part in each.parts))
+        # fhirUser opens one record of this type, whatever else is unticked, so it follows the tick (ADR 30).
         if by.own == each.type and each.letters & READ and OWN_ENTRY in texts:
             scopes = (*scopes, OWN_ENTRY)
         words = _words_of(each)
+        # Checkboxes of one type are grouped, so that the page can offer "all of it" without hiding the
+        # categories.
         group = each.whole if each.cell and each.value != each.whole else ""
         ticks.append((each.parts[0].n, Choice(each.value, scopes, words, group, each.type)))
     ticks += [
@@ -152,6 +160,7 @@ def describe_all(asked: Iterable[str]) -> tuple[PlainPermission, ...]:
     """Describe what all scopes together permit, each permission once, for a page on which nothing can be unticked."""
     texts = tuple(dict.fromkeys(asked))
     parts = parts_of(texts)
+    # Wildcards are described as such: expanding "everything" into sixty lines would hide what it means.
     wild = [
         text
         for text in texts
@@ -176,6 +185,7 @@ def _beyond_wildcards(parts: list[Part]) -> list[Part]:
         for part in parts
         if not part.wild
         and not any(
+            # A patient/ wildcard does not cover a user/ scope, which reaches other charts.
             part.scope.letters & ~wild.letters == 0 and wild.prefix in {part.scope.prefix, Prefix.USER}
             for wild in wildcards
         )
@@ -207,6 +217,8 @@ def declined(asked: Iterable[str], ticked: Iterable[str], *, by: By = NOBODY) ->
     texts, ticks = tuple(dict.fromkeys(asked)), frozenset(ticked)
     permissions = permissions_of(parts_of(texts, by.rights))
     chosen = _chosen(permissions, ticks)
+    # Recorded as strings, because earlier agreements are narrowed by them, and those have scopes of their
+    # own.
     left = [each.value for each in permissions if each.value not in chosen]
     return (*left, *(text for text in texts if text in DECLINABLE - ticks))
 
@@ -214,6 +226,8 @@ def declined(asked: Iterable[str], ticked: Iterable[str], *, by: By = NOBODY) ->
 def without(agreed: Iterable[str], refused: Iterable[str], *, by: By = NOBODY) -> tuple[str, ...]:
     """Return what is left of agreed scopes without everything that overlaps ``refused``."""
     texts, gone = tuple(dict.fromkeys(agreed)), tuple(refused)
+    # Both together, so that the partition has a border wherever either of them has one. Parts beyond the
+    # agreed texts are the refused ones.
     parts = parts_of((*texts, *gone), by.rights)
     permissions = permissions_of(parts)
     refusals = [each for each in permissions if any(part.n >= len(texts) for part in each.parts)]
@@ -231,6 +245,8 @@ def left_of(
     A ``patient/`` scope covers the chart of its agreement only, so it is kept in an agreement about another chart. All other scopes cover
     every chart, including that of the page, and are removed from every agreement.
     """
+    # user/ scopes of another chart's agreement reach this chart too and are narrowed; patient/ scopes do not
+    # (ADR 41).
     if agreement.patient == patient:
         return without(agreement.scopes, refused, by=by)
     of_one_chart = [text for text in agreement.scopes if _is_of_one_chart(text)]
@@ -270,6 +286,8 @@ def _chosen(permissions: tuple[Permission, ...], ticked: frozenset[str]) -> froz
     chosen = {each.value for each in permissions if each.value in ticked}
     wholes: dict[str, list[str]] = {}
     for each in permissions:
+        # A page without script, and an API client, may tick the whole type; it stands for all its parts only
+        # if none is ticked singly.
         for text in {each.whole, *(part.text for part in each.parts)}:
             wholes.setdefault(text, []).append(each.value)
     for text, values in wholes.items():
@@ -282,8 +300,10 @@ def _stays(text: str, permissions: tuple[Permission, ...], ticked: frozenset[str
     """Check whether a special scope is granted. ``fhirUser`` opens the person's own entry, so it follows the tick of that type."""
     if text in DECLINABLE:
         return text in ticked
+    # Everything else among the special scopes identifies person or context and is granted with the rest.
     if text != OWN_ENTRY:
         return True
+    # All permissions to read the type, or a declined category would be opened by fhirUser.
     return all(each.value in ticked for each in permissions if each.type == own and each.letters & READ)
 
 
@@ -298,6 +318,7 @@ def _kept(
         else:
             is_whole, texts = kept_of(part, permissions, chosen)
         whole, kept = whole and is_whole, kept + texts
+    # A scope without parts covers nothing that was on the page, so it is not granted.
     return [text] if whole and parts else kept
 
 

@@ -38,20 +38,22 @@ def record_authorization(
     patient: str = "",
     launch: LaunchId = LaunchId(""),
     offline: bool = False,
-    standing: AuthorizationId | None = None,
+    covering_id: AuthorizationId | None = None,
 ) -> Authorization:
-    """Record an agreement. ``standing`` is an agreement that already covers it, which is renewed instead.
+    """Record an agreement. ``covering_id``: an agreement that already covers it, which is renewed instead.
 
     An agreement with the same scopes, version, basis and patient is renewed too. Any other agreement is a new one, and leaves earlier
     ones unchanged until the person withdraws, except for what ``withhold`` removes from them.
     """
     texts = tuple(scopes)
-    covering = _covering(ctx, standing, holder=(tenant, person, facts.id), scopes=texts)
+    covering = _covering(ctx, covering_id, holder=(tenant, person, facts.id), scopes=texts)
+    # A person who agrees to the same thing again must not collect agreements: each would have to be
+    # withdrawn.
     if covering is None:
-        same = store.standing(ctx.tx, tenant, person, ctx.now, app=facts.app)
+        in_force = store.list_in_force(ctx.tx, tenant, person, ctx.now, app=facts.app)
         agreed = (facts.id, facts.version, basis, patient, frozenset(texts))
         covering = next(
-            (f for f in same if (f.client, f.version, f.basis, f.patient, frozenset(f.scopes)) == agreed),
+            (f for f in in_force if (f.client, f.version, f.basis, f.patient, frozenset(f.scopes)) == agreed),
             None,
         )
     if covering is not None:
@@ -93,7 +95,8 @@ def withhold(
     """
     tenant, person, app = holder
     gone = tuple(refused)
-    for each in store.standing(ctx.tx, tenant, person, ctx.now, app=app):
+    # By app and not by client: a person sees apps, and declined one (ADR 41).
+    for each in store.list_in_force(ctx.tx, tenant, person, ctx.now, app=app):
         if each.id != made:
             _cut(ctx, each, policy.left_of(each, gone, patient=patient, by=by))
 
@@ -101,7 +104,7 @@ def withhold(
 def take_back(ctx: Context, entry: Authorization, refused: Iterable[str], *, by: By) -> None:
     """Remove scopes from all of a person's agreements with an app. ``entry`` is one of ``list_for_person``."""
     gone = tuple(refused)
-    for each in store.standing(ctx.tx, entry.tenant, entry.person, ctx.now, app=entry.app):
+    for each in store.list_in_force(ctx.tx, entry.tenant, entry.person, ctx.now, app=entry.app):
         _cut(ctx, each, policy.without(each.scopes, gone, by=by))
 
 
@@ -109,6 +112,8 @@ def _cut(ctx: Context, found: Authorization, left: tuple[str, ...]) -> None:
     """Narrow an agreement to what is left of it; end it if nothing is."""
     if set(left) == set(found.scopes):
         return
+    # Splitting a scope into its remaining parts may not come out within the old one; then the agreement ends,
+    # since unknown means no.
     if left and all_covered(left, found.scopes):
         narrow(ctx, found.id, left)
     else:
@@ -116,6 +121,7 @@ def _cut(ctx: Context, found: Authorization, left: tuple[str, ...]) -> None:
 
 
 def _end(ctx: Context, found: Authorization) -> None:
+    # One statement decides between two withdrawals, so tokens are revoked and the change announced once.
     if store.revoke(ctx.tx, found.id, str(ctx.actor), ctx.now):
         tokens.revoke_authorization(ctx, found.id)
         ctx.advance_epoch(CONSENT, f"withdrawn/{found.id}")
@@ -124,23 +130,26 @@ def _end(ctx: Context, found: Authorization) -> None:
 
 def _covering(
     ctx: Context,
-    standing: AuthorizationId | None,
+    covering_id: AuthorizationId | None,
     *,
     holder: tuple[TenantId, PersonId, ClientId],
     scopes: tuple[str, ...],
 ) -> Authorization | None:
-    if standing is None:
+    if covering_id is None:
         return None
-    found = store.get(ctx.tx, standing)
-    mine = (found.tenant, found.person, found.client) == holder
-    if not mine or not policy.stands(found, ctx.now) or not all_covered(scopes, found.scopes):
+    covering = store.get(ctx.tx, covering_id)
+    # INVARIANT: a renewal never widens. Whoever holds the agreement, and what it covers, is judged again
+    # here.
+    mine = (covering.tenant, covering.person, covering.client) == holder
+    if not mine or not policy.is_in_force(covering, ctx.now) or not all_covered(scopes, covering.scopes):
         return None
-    return found
+    return covering
 
 
 def _renew(ctx: Context, found: Authorization, *, offline: bool) -> Authorization:
     renewed = replace(
         found,
+        # Never earlier: a renewal must not shorten what was agreed.
         expires_at=max(found.expires_at, ctx.now + AUTHORIZATION_LIFE),
         offline=found.offline or offline,
         last_validated_at=ctx.now,
@@ -150,7 +159,7 @@ def _renew(ctx: Context, found: Authorization, *, offline: bool) -> Authorizatio
     return renewed
 
 
-def find_standing(
+def find_in_force(
     ctx: Context,
     tenant: TenantId,
     person: PersonId,
@@ -161,14 +170,14 @@ def find_standing(
     """Find the person's newest agreement in force with the client; with ``patient``, only one about that chart."""
     mine = (
         each
-        for each in store.standing(ctx.tx, tenant, person, ctx.now, app=facts.app)
+        for each in store.list_in_force(ctx.tx, tenant, person, ctx.now, app=facts.app)
         if each.client == facts.id
     )
     return next((each for each in mine if patient is None or each.patient == patient), None)
 
 
 def find_authorization(ctx: Context, authorization: AuthorizationId) -> Authorization | None:
-    """Find an authorization in any state; None if there is none. ``policy.stands`` checks whether it is in force."""
+    """Find an authorization in any state; None if there is none. ``policy.is_in_force`` checks whether it is in force."""
     return store.find(ctx.tx, authorization)
 
 
@@ -185,10 +194,11 @@ def list_for_person(ctx: Context, tenant: TenantId, person: PersonId) -> tuple[A
 
     Withdrawing an entry withdraws every agreement behind it.
     """
-    standing = store.standing(ctx.tx, tenant, person, ctx.now)
-    used = tokens.last_minted(ctx, [each.id for each in standing])
+    in_force = store.list_in_force(ctx.tx, tenant, person, ctx.now)
+    used = tokens.last_minted(ctx, [each.id for each in in_force])
     entries: dict[AppId, Authorization] = {}
-    for each in standing:
+    for each in in_force:
+        # Newest first, so the first agreement of an app represents it on the page.
         newest = entries.get(each.app, each)
         uses = [moment for moment in (newest.last_used_at, used.get(each.id)) if moment is not None]
         entries[each.app] = replace(
@@ -208,12 +218,13 @@ def withdraw(ctx: Context, authorization: AuthorizationId) -> Authorization:
     """
     found = store.get(ctx.tx, authorization)
     _judge_actor(ctx, found, "consent.authorization.withdraw")
-    standing = store.standing(ctx.tx, found.tenant, found.person, ctx.now, app=found.app)
-    for each in {found.id: found} | {each.id: each for each in standing}:
+    in_force = store.list_in_force(ctx.tx, found.tenant, found.person, ctx.now, app=found.app)
+    # `found` too, although it may have ended: withdrawing what was withdrawn is answered alike.
+    for each in {found.id: found} | {each.id: each for each in in_force}:
         if store.revoke(ctx.tx, each, str(ctx.actor), ctx.now):
             tokens.revoke_authorization(ctx, each)
             ctx.advance_epoch(CONSENT, f"withdrawn/{each}")
-    audit.record(ctx, _event(found, "consent.authorization.withdraw", also=[each.id for each in standing]))
+    audit.record(ctx, _event(found, "consent.authorization.withdraw", also=[each.id for each in in_force]))
     return replace(
         found, revoked_at=found.revoked_at or ctx.now, revoked_by=found.revoked_by or str(ctx.actor)
     )
@@ -225,9 +236,10 @@ def narrow(ctx: Context, authorization: AuthorizationId, scopes: Iterable[str]) 
     Raises NotFound, NotPermitted, Invalid (the agreement has ended, or ``scopes`` is empty or has more than was agreed).
     """
     found = store.get(ctx.tx, authorization)
+    # Judged before the input: a stranger learns nothing from which fault is reported.
     _judge_actor(ctx, found, "consent.authorization.narrow")
     texts = tuple(dict.fromkeys(scopes))
-    if not policy.stands(found, ctx.now):
+    if not policy.is_in_force(found, ctx.now):
         raise Invalid("authorization_ended", "This authorization has ended and cannot be narrowed.")
     if not texts or not all_covered(texts, found.scopes):
         fault = "holds more than was agreed" if texts else "is empty; withdraw instead"
@@ -238,6 +250,7 @@ def narrow(ctx: Context, authorization: AuthorizationId, scopes: Iterable[str]) 
         )
     offline = found.offline and "offline_access" in texts
     store.set_scopes(ctx.tx, found.id, texts, offline=offline)
+    # In the same transaction: no moment in which the agreement is narrow and its tokens are not.
     tokens.narrow_authorization(ctx, found.id, texts)
     ctx.advance_epoch(CONSENT, f"narrowed/{found.id}")
     audit.record(ctx, _event(found, "consent.authorization.narrow", scopes=list(texts)))
@@ -247,11 +260,13 @@ def narrow(ctx: Context, authorization: AuthorizationId, scopes: Iterable[str]) 
 @keyed(r"(withdrawn|narrowed)/[^/]+")
 def facts(ctx: Context, since: Since) -> Delta[ConsentFacts]:
     """Return the authorizations withdrawn within the life of an access token: all of them, or those added since."""
+    # A negative list, bounded by the life of an access token with five minutes to spare: older tokens have
+    # expired by themselves (ADR 5).
     forget_before = ctx.now - NEGATIVE_WINDOW
     if since.changes is None:
         return Delta(ConsentFacts(RecentSet(store.read_revoked(ctx.tx, forget_before))))
-    named = ((each.key.partition("/"), each.at) for each in since.changes)
-    withdrawn = [(AuthorizationId(id_), at) for (what, _, id_), at in named if what == "withdrawn"]
+    changes = ((each.key.partition("/"), each.at) for each in since.changes)
+    withdrawn = [(AuthorizationId(id_), at) for (what, _, id_), at in changes if what == "withdrawn"]
 
     def change(before: ConsentFacts) -> ConsentFacts:
         return ConsentFacts(RecentSet.of(before.revoked).changed(withdrawn, forget_before=forget_before))
@@ -265,6 +280,7 @@ def _judge_actor(ctx: Context, found: Authorization, action: str) -> None:
     if own or may_administer(actor, found.tenant):
         return
     refused = _event(found, action, by=str(actor))
+    # A refused attempt on another person's agreement is evidence, and refusals commit (security decision 3).
     audit.record(ctx, replace(refused, outcome=Outcome.REFUSED, reason="not_yours"))
     raise NotPermitted("not_yours", "This authorization belongs to another person.")
 

@@ -44,6 +44,7 @@ authorization = Table(
     Column("last_validated_at", Instant),
     Column("revoked_at", Instant, index=True),
     Column("revoked_by", String(128), nullable=False),
+    # One index for all reads on pages: a person's agreements are few.
     Index("ix_authorization_person", "tenant", "person", "client"),
 )
 _ROW = frozenset(authorization.c.keys())
@@ -53,6 +54,8 @@ _FIND = PreparedStatement(
 _HOLD = PreparedStatement(
     select(authorization)
     .where(authorization.c.id == bindparam("authorization_id"))
+    # Without it, a code redeemed at the instant of a narrowing would earn a token of before: on PostgreSQL
+    # neither transaction sees the other.
     .with_for_update(read=True),
     *authorization.c,
 )
@@ -84,7 +87,7 @@ def get(tx: Connection, authorization_id: AuthorizationId) -> Authorization:
     return found
 
 
-def standing(
+def list_in_force(
     tx: Connection, tenant: TenantId, person: PersonId, now: datetime, *, app: AppId | None = None
 ) -> list[Authorization]:
     """Read a person's authorizations in force, newest first, at most ``PAGE_BOUND``.
@@ -99,6 +102,7 @@ def standing(
         table.c.expires_at > now,
     ]
     query = select(table).where(*wanted).order_by(desc(table.c.created_at), desc(table.c.id))
+    # A withdrawal once found at most 200 agreements, and what it did not find went on.
     query = query.limit(PAGE_BOUND) if app is None else query.where(table.c.app == app)
     found = tx.execute(query)
     return [_authorization(row) for row in found.mappings()]
@@ -118,6 +122,7 @@ def revoke(tx: Connection, authorization_id: AuthorizationId, by: str, now: date
     """Revoke an authorization; return False if it was revoked before."""
     done = tx.execute(
         update(authorization)
+        # Conditional, so that the first revocation keeps its time and its author.
         .where(authorization.c.id == authorization_id, authorization.c.revoked_at.is_(None))
         .values(revoked_at=now, revoked_by=by)
     )

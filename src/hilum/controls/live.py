@@ -33,12 +33,15 @@ class Buckets:
         self, clock: Clock, bound: int = BUCKETS_BOUND, *, workers: Callable[[], int] = lambda: 1
     ) -> None:
         self._clock, self._bound, self._workers = clock, bound, workers
+        # Ordered by last use, so the first bucket is the one that was idle longest.
         self._buckets: OrderedDict[tuple[str, str], _Bucket] = OrderedDict()
 
     def spend(self, key: tuple[str, str], quota: Quota, cost: int = 1) -> QuotaResult:
         """Spend ``cost`` tokens of the bucket of (app, tenant); if there are too few, spend none and return the time after which there are enough."""
         now = self._clock.monotonic()
         workers = self._workers()
+        # The number changes while nodes come and go, so the share is computed at each request and cached by
+        # value.
         if workers > 1:
             quota = share(quota, workers)
         bucket = self._buckets.get(key)
@@ -52,8 +55,11 @@ class Buckets:
             bucket.refill(now)
             if quota != bucket.quota:
                 bucket.quota = quota
+                # A narrowed quota takes effect now; a widened one fills up at its new rate, since tokens not
+                # earned are not given.
                 bucket.tokens = min(bucket.tokens, float(quota.burst))
         if bucket.tokens < cost:
+            # Nothing is spent by a refusal: retrying must not push the next success further away.
             wait = (cost - bucket.tokens) / quota.rate_per_s
             return QuotaResult(
                 allowed=False, limit=quota.burst, remaining=int(bucket.tokens), retry_after_s=wait
@@ -71,6 +77,8 @@ class Buckets:
         bucket = self._buckets[oldest]
         bucket.refill(now)
         missing = bucket.quota.burst - bucket.tokens
+        # Evicting a bucket that is not full would give its app a fresh burst, so filling the table would
+        # defeat the quotas.
         if missing > 0:
             return missing / bucket.quota.rate_per_s
         del self._buckets[oldest]

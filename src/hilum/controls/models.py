@@ -7,10 +7,14 @@ from enum import StrEnum
 
 from hilum.kernel.ids import Part
 
+# Two parts, so that a switch never waits for the quotas to be read: as one part, 300,000 overrides delayed a
+# switch by 3.7 seconds.
 SWITCHES = Part("switches")
 """The part of the facts that holds switches and the ends of full stops; its keys are targets."""
 QUOTAS = Part("quotas")
 """The part of the facts that holds quota overrides; its keys are ``<app>/<tenant>``."""
+# The bound refuses and never forgets (security decision 27): cutting a list off would drop a stop without a
+# word.
 SWITCHES_BOUND = 10_000
 """Switches in force at a time. At this bound a new one is refused; engaged ones are never dropped."""
 REASON_BOUND = 500
@@ -25,6 +29,7 @@ RATE_LEAST_PER_S = 0.001
 BURST_BOUND = 1_000_000
 RELEASE_ASK_LIFE = timedelta(hours=24)
 """How long the first person's request to release a wide switch waits for the second person."""
+# Refresh tokens live 180 days, and only as long as they are used.
 ENDS_KEPT_FOR = timedelta(days=400)
 """How long the end of a full stop is kept in the facts: longer than any refresh token lives unused."""
 
@@ -44,6 +49,8 @@ class TargetKind(StrEnum):
     APP_PERSON = "app_person"
 
 
+# Engaging any of them takes one person, because waiting costs more than a stop too many; releasing takes two
+# (security decision 8).
 WIDE = frozenset(
     {
         TargetKind.PLATFORM,
@@ -72,6 +79,7 @@ class Mode(StrEnum):
     """What a switch stops. Only a full stop invalidates what was issued before it."""
 
     OBSERVE = "observe"
+    # The softer modes: what was issued before them is not suspected, so nothing stays invalid after them.
     NO_NEW_LAUNCHES = "no_new_launches"
     READ_ONLY = "read_only"
     FULL_STOP = "full_stop"
@@ -103,6 +111,7 @@ class Switch:
     tenant: str = ""
     """The tenant within which it acts; empty when it acts across tenants."""
 
+    # `now < expires_at`, like every validity here.
     def in_force(self, now: datetime) -> bool:
         return self.released_at is None and (self.expires_at is None or now < self.expires_at)
 
@@ -133,12 +142,15 @@ class SwitchIndex:
 
     engaged: Mapping[Target, tuple[Switch, ...]] = field(default_factory=dict)
     not_issued_before: Mapping[Target, datetime] = field(default_factory=dict)
+    # Supersets are enough, and cheap to keep: a target that is gone costs one look-up that finds nothing.
     kinds: frozenset[TargetKind] = field(default=_UNCOUNTED, repr=False, compare=False)
     """A superset of the kinds of all targets; other kinds need no look-up."""
     scopes: tuple[Target, ...] = field(default=(), repr=False, compare=False)
     """A superset of the targets that are scopes, which are compared one by one instead of looked up."""
 
     def __post_init__(self) -> None:
+        # Compared by identity: an index that is built from changes passes its own superset, and counting all
+        # targets again would make each change as dear as a full read.
         if self.kinds is not _UNCOUNTED:
             return
         targets = dict.fromkeys((*self.engaged, *self.not_issued_before))
@@ -165,6 +177,7 @@ class Quota:
     burst: int
 
     def __post_init__(self) -> None:
+        # A rate of zero would divide by zero where the wait is computed.
         assert 0 < self.rate_per_s <= RATE_BOUND_PER_S, (
             "a quota has a positive rate and burst within the bounds"
         )

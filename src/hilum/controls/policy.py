@@ -33,6 +33,7 @@ from hilum.standards.smart.scopes import ClinicalScope, ScopeError, covers, inte
 V = TypeVar("V")
 MAY_STOP_ANYTHING = frozenset({"platform_admin", "security"})
 TENANT_ADMINISTRATOR = "administrator"
+# What a hospital's administrator may stop alone. An app as a whole belongs to other hospitals too.
 WITHIN_A_TENANT = frozenset({TargetKind.APP_TENANT, TargetKind.PERSON, TargetKind.APP_PERSON})
 ALL_KINDS = frozenset(TargetKind)
 WRITES_STOPPED = frozenset({Mode.FULL_STOP, Mode.READ_ONLY})
@@ -51,6 +52,8 @@ def target_fault(target: Target) -> str:
             parts = key.split("/")
             fits = len(parts) == 2 and all(_ID.fullmatch(part) for part in parts)
             return "" if fits else "key_malformed"
+        # Parsed when it is engaged: a switch on a scope that no request can have would look like a stop and
+        # stop nothing.
         case TargetKind.SCOPE:
             scope = parse_scope(key)
             if isinstance(scope, ScopeError):
@@ -65,6 +68,7 @@ def target_fault(target: Target) -> str:
 def _type_fault(name: str) -> str:
     if not _TYPE.fullmatch(name):
         return "key_malformed"
+    # The same for types: a typing error must not pass as a stop.
     return "" if name in resource_types() else "resource_type_unknown"
 
 
@@ -92,6 +96,7 @@ def tenant_of(target: Target, person_tenant: str | None) -> str:
         case TargetKind.APP_TENANT:
             return target.key.rpartition("/")[2]
         case TargetKind.PERSON | TargetKind.APP_PERSON:
+            # The key names a person only; the caller reads the tenant, because ids carry no meaning.
             return person_tenant or ""
         case _:
             return ""
@@ -109,6 +114,7 @@ def administers(actor: Actor, tenant: str) -> bool:
     return (
         actor.kind is ActorKind.PERSON
         and TENANT_ADMINISTRATOR in actor.roles
+        # An empty tenant would equal that of a target that spans tenants.
         and bool(tenant)
         and actor.tenant == tenant
     )
@@ -141,15 +147,18 @@ def may_release(actor: Actor, switch: Switch) -> bool:
     No person may release a switch on themselves. A wide switch takes two people of the staff, so neither the host nor the platform
     itself counts. A tenant's administrator releases only switches engaged from within the tenant, never one on the tenant.
     """
+    # First of all rules, so that no role lifts a switch on oneself (security decision 24).
     if actor.kind in {ActorKind.PERSON, ActorKind.STAFF} and is_about(switch.target, actor.id):
         return False
     if switch.target.kind in WIDE:
+        # Neither the host nor the system: whoever has the shell would otherwise be both people.
         return actor.kind is ActorKind.STAFF and rules_the_platform(actor)
     if rules_the_platform(actor):
         return True
     return (
         switch.target.kind in WITHIN_A_TENANT
         and administers(actor, switch.tenant)
+        # A switch that the platform engaged within the tenant is not the tenant's to release.
         and switch.engaged_by.startswith(f"{ActorKind.PERSON}:")
     )
 
@@ -162,7 +171,10 @@ def completes_release(actor: Actor, switch: Switch, *, asker_counts: bool, now: 
     if switch.target.kind not in WIDE:
         return True
     asked = switch.release_asked_at
+    # The first request lapses: with its time, and when its author is stopped, too new or deactivated
+    # meanwhile.
     is_pending = asker_counts and asked is not None and now < asked + RELEASE_ASK_LIFE
+    # Two requests by one person are one person.
     return is_pending and switch.release_asked_by != str(actor)
 
 
@@ -192,6 +204,7 @@ def effective_quotas(
         if own is None:
             joined[key] = ceiling
         else:
+            # The lower of each, so that no tenant raises its share of the platform.
             joined[key] = Quota(min(ceiling.rate_per_s, own.rate_per_s), min(ceiling.burst, own.burst))
     return joined
 
@@ -209,6 +222,7 @@ def changed_index(
 ) -> SwitchIndex:
     """Return the index with the entries of ``targets`` replaced by ``switches`` and ``ended``."""
     engaged, until = _by_target(switches), _latest(ended)
+    # Released targets stay among `kinds` and `scopes` until the next full read; see SwitchIndex.
     scopes = (target for target in targets if target.kind is TargetKind.SCOPE)
     return SwitchIndex(
         _replaced(before.engaged, engaged, targets),
@@ -234,6 +248,7 @@ def _by_target(switches: Iterable[Switch]) -> dict[Target, tuple[Switch, ...]]:
 
 def _latest(ended: Iterable[tuple[Target, datetime]]) -> dict[Target, datetime]:
     until: dict[Target, datetime] = {}
+    # Of several stops on one target the latest end counts: it invalidates all that the others do.
     for target, moment in ended:
         until[target] = max(moment, until.get(target, moment))
     return until
@@ -258,6 +273,7 @@ def targets_of(subject: Subject, kinds: frozenset[TargetKind] = ALL_KINDS) -> It
         (TargetKind.RESOURCE_TYPE, subject.resource_type),
     )
     for kind, key in singles:
+        # An empty part is unknown, and must not match a target with an empty key.
         if key and kind in kinds:
             yield Target(kind, key)
     if subject.app and subject.tenant and TargetKind.APP_TENANT in kinds:
@@ -284,11 +300,14 @@ def stop_among(
         for switch in index.engaged.get(target, ()):
             if switch.mode is not Mode.FULL_STOP:
                 continue
+            # The time decides, not the row: an expired switch acts as ended before a job has settled it.
             if switch.in_force(now):
                 return switch
+            # What was issued under or before a stop stays invalid after it, by release or by expiry (ADR 6).
             if issued_at is not None and switch.expires_at is not None and issued_at <= switch.expires_at:
                 return switch
         ended = index.not_issued_before.get(target)
+        # `<=`: at the same microsecond nobody can say which came first, and unknown means no.
         if ended is not None and issued_at is not None and issued_at <= ended:
             return target
     return None
@@ -318,6 +337,7 @@ def switch_among(
 
 
 def _touched(index: SwitchIndex, subject: Subject) -> Iterator[Target]:
+    # Without any switch this yields nothing: the usual decision costs no look-up.
     yield from targets_of(subject, index.kinds)
     for target in index.scopes:
         if _touches_scope(target.key, subject):
@@ -326,6 +346,7 @@ def _touched(index: SwitchIndex, subject: Subject) -> Iterator[Target]:
 
 def _touches_scope(switched: str, subject: Subject) -> bool:
     """Check whether a stopped scope equals, covers, or overlaps in the requested type, a scope that the subject needs."""
+    # Equal texts first, since parsing is the slow part.
     if switched in subject.scopes:
         return True
     stopped = _parsed(switched)
@@ -335,8 +356,12 @@ def _touches_scope(switched: str, subject: Subject) -> bool:
         scope = _parsed(text)
         if isinstance(scope, ScopeError):
             continue
+        # A stop of patient/*.rs stops a token with patient/Observation.r, and the other way round only for
+        # the type that the request uses it for.
         if covers(stopped, scope):
             return True
+        # A wildcard token overlaps nearly every stopped scope; it is stopped only where it would be used for
+        # the stopped type.
         used_for_it = (
             isinstance(stopped, ClinicalScope)
             and subject.resource_type != ""

@@ -41,6 +41,7 @@ def engage(ctx: Context, order: EngageOrder, *, person_tenant: str | None = None
     ``person_tenant``: the tenant of the person in a person's target, as the caller read it.
     Raises Invalid, NotPermitted.
     """
+    # Permission before validity, so that a stranger learns nothing about targets.
     tenant = policy.tenant_of(order.target, person_tenant)
     if not policy.may_engage(ctx.actor, order.target, person_tenant=person_tenant):
         audit.record(
@@ -56,6 +57,7 @@ def engage(ctx: Context, order: EngageOrder, *, person_tenant: str | None = None
         raise NotPermitted("not_permitted", "You may not engage a switch on this target.")
     if faults := policy.order_faults(order, now=ctx.now):
         raise Invalid("switch_invalid", "The switch cannot be engaged as asked.", fields=faults)
+    # A wide switch is engaged above the bound too, since one of them can replace many narrow ones.
     if order.target.kind not in WIDE and store.count_in_force(ctx.tx, ctx.now) >= SWITCHES_BOUND:
         raise Unavailable(
             "too_many_switches",
@@ -72,6 +74,8 @@ def engage(ctx: Context, order: EngageOrder, *, person_tenant: str | None = None
         tenant=tenant,
     )
     store.append_switch(ctx.tx, switch)
+    # Urgent: on PostgreSQL this change is notified, while others are found by the next poll. Its release is
+    # not, since a late release forbids too much and never too little.
     ctx.advance_epoch(SWITCHES, str(switch.target), urgent=True)
     audit.record(ctx, Event("controls.switch.engage", tenant=tenant, facts=_facts(switch.target, switch)))
     return switch
@@ -85,6 +89,8 @@ def release(ctx: Context, switch_id: str, *, counts: Callable[[str, datetime], b
     """
     switch = store.get_switch(ctx.tx, switch_id)
     if not policy.may_release(ctx.actor, switch):
+        # Whether there is a switch elsewhere is not this caller's business: answered like an id that does not
+        # exist.
         if not policy.may_see(ctx.actor, switch.tenant):
             raise NotFound("switch_not_found", "There is no such switch.")
         wide = switch.target.kind in WIDE
@@ -97,6 +103,7 @@ def release(ctx: Context, switch_id: str, *, counts: Callable[[str, datetime], b
     if not switch.in_force(ctx.now):
         raise Conflict("switch_over", "This switch is no longer in force.")
     by = str(ctx.actor)
+    # A new account could have been made for this purpose by the first of the two (security decision 25).
     if switch.target.kind in WIDE and not counts(by, ctx.now):
         detail = (
             "Your account is too new to be one of the two people who release this switch. Ask a colleague."
@@ -105,6 +112,7 @@ def release(ctx: Context, switch_id: str, *, counts: Callable[[str, datetime], b
     asked_at = switch.release_asked_at
     asker_counts = asked_at is not None and counts(switch.release_asked_by, asked_at)
     if not policy.completes_release(ctx.actor, switch, asker_counts=asker_counts, now=ctx.now):
+        # The switch may have been released between the read above and this statement.
         if not store.save_release_asked(ctx.tx, switch.id, by=by, at=ctx.now):
             raise Conflict("switch_over", "This switch is no longer in force.")
         asked = replace(switch, release_asked_by=by, release_asked_at=ctx.now)
@@ -113,10 +121,14 @@ def release(ctx: Context, switch_id: str, *, counts: Callable[[str, datetime], b
             Event("controls.switch.ask_release", tenant=switch.tenant, facts=_facts(switch.target, asked)),
         )
         return asked
+    # Compares the first person's name as it was read: a request that another one replaced meanwhile was not
+    # judged here.
     if not store.save_released(ctx.tx, switch, by=by, at=ctx.now):
         raise Conflict(
             "concurrent_change", "This switch was changed at the same time by another request. Read it again."
         )
+    # The end is written before the epoch advances and in the same transaction: no process sees the release
+    # without it.
     if switch.mode is Mode.FULL_STOP:
         # The margin: another node's clock may be ahead, so what it issued before the release may bear a later time.
         store.save_end(ctx.tx, switch.target, ctx.now + ctx.margin)
@@ -138,6 +150,7 @@ def _refused_release(ctx: Context, switch: Switch, reason: str, detail: str) -> 
 
 def end_issued(ctx: Context, target: Target) -> None:
     """Invalidate what was issued for a target until now, as the end of a full stop does; for example when a suspension is lifted."""
+    # The same margin as at a release.
     store.save_end(ctx.tx, target, ctx.now + ctx.margin)
     ctx.advance_epoch(SWITCHES, str(target))
 
@@ -165,6 +178,7 @@ def set_quota(ctx: Context, app: str, tenant: str, quota: Quota | None) -> None:
             Event("controls.quota.set", REFUSED, tenant=tenant, reason="not_permitted", facts=_facts(target)),
         )
         raise NotPermitted("not_permitted", "You may not set quotas at this tenant.")
+    # After permission, as in `engage`.
     if fault := policy.target_fault(target):
         raise Invalid("quota_invalid", "The app or the tenant is not an id.", fields={"app": fault})
     if quota is None:
@@ -190,6 +204,8 @@ def judge(
 
     ``issued_at``: when the presented code, token or launch was issued. ``launching``: apply NO_NEW_LAUNCHES too.
     """
+    # From the rows and not the snapshot: a code that is being redeemed must see a switch that was committed a
+    # millisecond ago.
     targets = tuple(policy.targets_of(subject))
     index = policy.index(*store.list_stops_on(ctx.tx, targets, ctx.now, and_scopes=True))
     stop = policy.stopped_by(index, subject, now=ctx.now, issued_at=issued_at)
@@ -211,6 +227,7 @@ def switch_facts(ctx: Context, since: Since) -> Delta[SwitchIndex]:
     """Read all switches and ends of full stops, or those of the changed targets."""
     if since.changes is None:
         return Delta(switch_index(ctx))
+    # A change names its target, so one switch costs one look-up, however many there are.
     targets = [policy.parse_target(key) for key in since.named()]
     switches, ended = store.list_stops_on(ctx.tx, targets, ctx.now)
     return Delta(change=lambda before: policy.changed_index(before, targets, switches, ended))
@@ -224,6 +241,7 @@ def quota_facts(ctx: Context, since: Since) -> Delta[QuotaFacts]:
         return Delta(QuotaFacts(DEFAULT_QUOTA, PersistentMap(overrides)))
     pairs = [(app, tenant) for app, _, tenant in (key.partition("/") for key in since.named())]
     found = policy.effective_quotas(store.read_quotas(ctx.tx, pairs), DEFAULT_QUOTA)
+    # An override that was removed leaves the facts too, or the app would keep it until the next full read.
     gone = [each for each in pairs if each not in found]
 
     def change(before: QuotaFacts) -> QuotaFacts:

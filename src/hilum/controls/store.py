@@ -59,11 +59,13 @@ switches = Table(
     Column("release_asked_by", String(120), nullable=False),
     Column("release_asked_at", Instant),
     Column("over_at", Instant),
+    # The lists of a tenant's administrator are paged by id within the tenant.
     Index(None, "tenant", "id"),
     Index(
         "ix_control_switch_standing",
         "kind",
         "key",
+        # Partial: released switches stay as history and must not slow down what enforcement reads.
         sqlite_where=text("over_at IS NULL"),
         postgresql_where=text("over_at IS NULL"),
     ),
@@ -81,6 +83,7 @@ ends = Table(
     metadata,
     Column("kind", String(20), primary_key=True),
     Column("key", String(600), primary_key=True),
+    # One row for each target, with the latest end, so that the table is bounded by targets and not by stops.
     Column("at", Instant, nullable=False),
 )
 
@@ -163,6 +166,8 @@ def count_in_force(tx: Connection, now: datetime) -> int:
     return int(tx.execute(select(func.count()).select_from(switches).where(_in_force(now))).scalar_one())
 
 
+# Two sources of ends: recorded ones, and full stops that have expired and wait for the job. Both count, so
+# that enforcement never depends on the job.
 def list_stops(
     tx: Connection, now: datetime, *, ended_since: datetime
 ) -> tuple[list[Switch], list[tuple[Target, datetime]]]:
@@ -176,6 +181,8 @@ def list_stops_on(
     """List the same for these targets, and with ``and_scopes`` for every scope. Unbounded."""
     found: tuple[list[Switch], list[tuple[Target, datetime]]] = [], []
     keys = [(target.kind.value, target.key) for target in targets]
+    # Switches on scopes are compared with the subject's scopes, so all of them are needed. What stops a
+    # person never needs them: ten thousand would be read at each request.
     if and_scopes:
         scope = TargetKind.SCOPE.value
         _extend(found, _stops(tx, now, switches.c.kind == scope, ends.c.kind == scope))
@@ -200,6 +207,7 @@ def _stops(
     in_force = select(switches).where(_in_force(now), here).order_by(switches.c.id)
     ran_out = (
         select(switches.c.kind, switches.c.key, func.max(switches.c.expires_at).label("at"))
+        # Grouped in the database, since one target may have many expired switches.
         .where(switches.c.over_at.is_(None), here)
         .where(switches.c.mode == Mode.FULL_STOP.value, switches.c.expires_at <= now)
         .group_by(switches.c.kind, switches.c.key)
@@ -214,6 +222,7 @@ def _stops(
 
 def settle_expired(tx: Connection, now: datetime) -> int:
     """Mark expired switches as over, and record the end of a full stop once for each target. Return how many."""
+    # Oldest first and bounded, so that the transaction is short; the job calls again.
     rows = tx.execute(
         select(switches.c.id, switches.c.kind, switches.c.key, switches.c.mode, switches.c.expires_at)
         .where(switches.c.over_at.is_(None), switches.c.expires_at <= now)
@@ -227,11 +236,13 @@ def settle_expired(tx: Connection, now: datetime) -> int:
             last[target] = max(row.expires_at, last.get(target, row.expires_at))
     for target in sorted(last, key=str):  # in one order, so that two nodes cannot deadlock
         save_end(tx, target, last[target])
+    # The end is written before the switch leaves the partial index, in one transaction.
     settled = switches.c.id.in_([row.id for row in rows])
     if rows:
         tx.execute(
             switches.update()
             .where(settled, switches.c.over_at.is_(None))
+            # The moment of expiry, not of settling: the job may run minutes later.
             .values(over_at=switches.c.expires_at)
         )
     return len(rows)
@@ -241,6 +252,7 @@ def save_release_asked(tx: Connection, switch_id: str, *, by: str, at: datetime)
     """Record the first person's request to release a switch; return False if it was released meanwhile."""
     done = tx.execute(
         switches.update()
+        # A later request replaces an earlier one: the newest person is the first of two.
         .where(switches.c.id == switch_id, switches.c.released_at.is_(None))
         .values(release_asked_by=by, release_asked_at=at)
     )
@@ -252,6 +264,7 @@ def save_released(tx: Connection, switch: Switch, *, by: str, at: datetime) -> b
     done = tx.execute(
         switches.update()
         .where(switches.c.id == switch.id, switches.c.released_at.is_(None))
+        # Optimistic: whoever decided on an older state gets a conflict and reads again.
         .where(switches.c.release_asked_by == switch.release_asked_by)
         .values(released_by=by, released_at=at, over_at=at)
     )
@@ -261,8 +274,11 @@ def save_released(tx: Connection, switch: Switch, *, by: str, at: datetime) -> b
 def save_end(tx: Connection, target: Target, at: datetime) -> None:
     """Record that what was issued for a target until ``at`` is invalid; a later recorded time stays."""
     key = {"kind": target.kind.value, "key": target.key}
+    # Insert, else raise the time. An upsert with a condition is written differently in the two databases;
+    # these two statements are the same in both.
     if tx.execute(insert_or_ignore(tx, ends).values(**key, at=at)).rowcount == 1:
         return
+    # Never back: two nodes may end stops on one target in either order.
     same = and_(ends.c.kind == key["kind"], ends.c.key == key["key"], ends.c.at < at)
     tx.execute(ends.update().where(same).values(at=at))
 
@@ -320,8 +336,11 @@ def read_quotas(
     queries = [query] if of is None else [query.where(here.in_(some)) for some in in_batches(of)]
     levels = {level.value: level for level in QuotaLevel}
     shared: dict[tuple[float, int], Quota] = {}
+    # Streamed: a million overrides are read in parts and never held as rows.
     found = (tx.execute(each, execution_options={"yield_per": ROWS_AT_ONCE}).partitions() for each in queries)
     for app, tenant, level, rate, burst in chain.from_iterable(chain.from_iterable(found)):
+        # Most overrides have one of a few values, and a million separate objects would be a large part of a
+        # worker's memory.
         quota = shared.get((rate, burst))
         if quota is None:
             quota = shared[rate, burst] = Quota(rate, burst)

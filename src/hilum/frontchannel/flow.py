@@ -288,7 +288,7 @@ def _stage(ctx: Context, site: Site, stage: Stage) -> Progress:
         code = Reason.OUTSIDE_LAUNCH_CONTEXT.value
         detail = f"{code}: the person may no longer open the chart of this request"
         return refuse(ctx, site, request, AuthorizeError.ACCESS_DENIED, code=code, detail=detail)
-    standing = consent.find_standing(ctx, parties.tenant.id, person.id, parties.facts)
+    standing = consent.find_in_force(ctx, parties.tenant.id, person.id, parties.facts)
     # Another version is another product to agree to: the notice is shown once per version (ADR 17).
     if standing is not None and standing.version != parties.facts.version:
         standing = None

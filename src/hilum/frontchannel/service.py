@@ -352,7 +352,7 @@ def _issue(
         patient=patient,
         launch=request.launch,
         offline=bool(offline),
-        standing=standing,
+        covering_id=standing,
     )
     secret = CODE_PREFIX + ctx.ids.secret()
     facts = stage.parties.facts

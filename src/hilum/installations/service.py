@@ -23,7 +23,7 @@ from hilum.kernel.ids import AppId, TenantId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.registry import service as registry
 from hilum.registry.models import Environment
-from hilum.registry.policy import beyond, stands
+from hilum.registry.policy import beyond, is_in_force
 
 __all__ = ["facts"]
 
@@ -43,7 +43,7 @@ def install(ctx: Context, order: InstallOrder) -> Installation:
     certified = [
         scope
         for each in registry.certifications_of(ctx, app.id)
-        if stands(each, environment, ctx.now)
+        if is_in_force(each, environment, ctx.now)
         for scope in each.scopes
     ]
     if not certified:

@@ -117,7 +117,7 @@ def certify_faults(order: CertifyOrder, *, now: datetime) -> dict[str, str]:
     return faults
 
 
-def stands(certification: Certification, environment: Environment, now: datetime) -> bool:
+def is_in_force(certification: Certification, environment: Environment, now: datetime) -> bool:
     """Check whether a certification is in force for an environment; one for production is also valid in a sandbox."""
     applies = certification.environment in {environment, Environment.PRODUCTION}
     return applies and certification.withdrawn_at is None and now < certification.expires_at

@@ -11,6 +11,7 @@ from hilum.installations.models import InstallationFacts
 from hilum.kernel.decision import Reason
 from hilum.kernel.ids import AppId, ClientId, PersonId, TenantId, VendorId, VersionId
 
+# The order is the order of `Reason`: what concerns everybody first, what concerns one person last.
 STANDING_REASONS = (
     Reason.SWITCH_ENGAGED,
     Reason.TENANT_MISMATCH,
@@ -22,6 +23,8 @@ STANDING_REASONS = (
 """All reasons that the decision may return, in its order."""
 
 
+# A protocol, because access tokens, grants and parties have these fields already and a decision for each
+# request should copy nothing.
 class Acting(Protocol):
     """The client and person that want to act, and where: an access token, a grant, or before either exists a ``Party``."""
 
@@ -71,5 +74,7 @@ class Standing:
     installation: InstallationFacts | None
     switches: SwitchIndex
     person_active: bool = True
+    # Judged against the end of stops and interruptions: what was issued before one stays invalid (ADR 6,
+    # ADR 23).
     issued_at: datetime | None = None
     launching: bool = False

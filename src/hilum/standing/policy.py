@@ -23,11 +23,14 @@ def standing_fault(standing: Standing, now: datetime) -> Reason | None:
     INVARIANT: engaging a switch, or removing any fact, never turns a reason into None.
     Source: C4, C38, C140, C146
     """
+    # Place, app, person: an administrator who repairs the first reason is shown the next one.
     return _place_fault(standing, now) or _app_fault(standing, now) or _person_fault(standing)
 
 
 def fault_without_app(standing: Standing, now: datetime) -> Reason | None:
     """Return why the platform may not read for a person without an app: a switch, the tenant or the person; None if it may."""
+    # A switch and an inactive tenant come first, so that a person who is also inactive is refused for what
+    # everybody is.
     if not standing.person_active:
         return _place_fault(standing, now) or Reason.PERSON_INACTIVE
     return _place_fault(standing, now)
@@ -35,8 +38,11 @@ def fault_without_app(standing: Standing, now: datetime) -> Reason | None:
 
 def _place_fault(standing: Standing, now: datetime) -> Reason | None:
     tenant = standing.tenant
+    # Without any switch, as nearly always, the whole check is this one test.
     if standing.switches.kinds and _is_stopped(standing, now):
         return Reason.SWITCH_ENGAGED
+    # The id is compared although the caller looked the tenant up: a token for another tenant must not pass
+    # with this one's facts.
     if tenant is None or not tenant.active or tenant.id != standing.acting.tenant:
         return Reason.TENANT_MISMATCH
     return None
@@ -45,6 +51,7 @@ def _place_fault(standing: Standing, now: datetime) -> Reason | None:
 def _is_stopped(standing: Standing, now: datetime) -> bool:
     """Check whether a switch stops the version a token was issued for, or the version that its client has adopted since."""
     acting, client = standing.acting, standing.client
+    # A switch on a version also stops tokens of the version before it, once the client has moved on.
     versions = {acting.version, acting.version if client is None else client.version}
     for version in versions:
         subject = Subject(acting.tenant, acting.vendor, acting.app, version, acting.person)
@@ -58,6 +65,7 @@ def _is_stopped(standing: Standing, now: datetime) -> bool:
 def stop_of(standing: Standing, now: datetime) -> Mode | None:
     """Return the mode of the switch that stops a launch now, a full stop first; None if no switch is in force now."""
     acting, client = standing.acting, standing.client
+    # issued_at is left out: the page words a stop that is in force now differently from one that has ended.
     modes: set[Mode] = set()
     for version in {acting.version, acting.version if client is None else client.version}:
         subject = Subject(acting.tenant, acting.vendor, acting.app, version, acting.person)
@@ -70,6 +78,8 @@ def stop_of(standing: Standing, now: datetime) -> Mode | None:
 
 def _app_fault(standing: Standing, now: datetime) -> Reason | None:
     acting, client = standing.acting, standing.client
+    # A client's facts and a token are read at different moments; facts of another client would be judged as
+    # its own.
     if client is None or client.id != acting.client or client.app != acting.app:
         return Reason.APP_NOT_CERTIFIED
     if not is_certified(client, now, issued_at=standing.issued_at):
@@ -78,6 +88,7 @@ def _app_fault(standing: Standing, now: datetime) -> Reason | None:
         return (
             Reason.APP_NOT_INSTALLED
         )  # a client that exists only at one tenant cannot be installed at another
+    # A hospital's EHR and resource servers are registered by two of its people and are no apps.
     if client.type in PLATFORM_PEERS:
         return None
     if not is_installed(client, standing.installation, now, issued_at=standing.issued_at):
@@ -89,6 +100,7 @@ def _person_fault(standing: Standing) -> Reason | None:
     client, installation, role = standing.client, standing.installation, standing.acting.role
     if not standing.person_active:
         return Reason.PERSON_INACTIVE
+    # None: nobody has signed in yet. The page asks for standing again once somebody has.
     if role is None or (client is not None and client.type in ACTS_ALONE):
         return None
     if installation is None or role not in installation.roles:
@@ -104,6 +116,8 @@ def is_certified(client: ClientFacts, now: datetime, *, issued_at: datetime | No
     """
     if not client.active or (client.expires_at is not None and client.expires_at <= now):
         return False
+    # INVARIANT: an interruption (suspension, lapse, withdrawal) ends everything issued before it, also after
+    # it is over.
     if issued_at is not None and client.since is not None and issued_at < client.since:
         return False
     if client.type in PLATFORM_PEERS:
@@ -121,6 +135,9 @@ def is_installed(
     """Check whether an installation is in force for a client's environment, and has been since ``issued_at`` (C4)."""
     if installation is None or (installation.expires_at is not None and installation.expires_at <= now):
         return False
+    # A client that was certified for synthetic data only must not read a production installation's records
+    # (C4).
     if client.environment is Environment.SANDBOX and installation.environment is not Environment.SANDBOX:
         return False
+    # Equal counts as after, as in `is_certified`.
     return issued_at is None or installation.since is None or issued_at >= installation.since

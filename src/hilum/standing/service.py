@@ -26,6 +26,7 @@ def read(
     issued_at: datetime | None = None,
 ) -> Standing:
     """Read the standing of a launch of a client at a tenant by a person."""
+    # From rows in the caller's transaction: what is written after this judgement rests on the same state.
     facts = clients.client_facts(ctx, client)
     installation = None if facts is None else installations.installation(ctx, tenant, facts.app)
     at = identity.find_tenant(ctx, tenant)
@@ -45,6 +46,7 @@ def of_launch(
 
     ``issued_at``: when the launch or authorization request was created.
     """
+    # Missing facts become empty ids, which no fact equals: the decision refuses and nothing here has to.
     acting = Party(
         tenant=TenantId("") if tenant is None else tenant.id,
         client=ClientId("") if client is None else client.id,
@@ -61,6 +63,7 @@ def of_launch(
         client,
         installation,
         _switches(ctx, acting, client),
+        # The person's own tenant is compared, so that an account of one hospital never acts at another.
         person_active=person is None or (person.active and tenant is not None and person.tenant == tenant.id),
         issued_at=issued_at,
         launching=True,
@@ -69,6 +72,8 @@ def of_launch(
 
 def of_token(ctx: Context, token: Acting, *, issued_at: datetime) -> Standing:
     """Read the standing of a client that acts without a person, with a token."""
+    # No person, so no role; `launching` stays False, since a token that was issued before NO_NEW_LAUNCHES
+    # keeps working.
     client = clients.client_facts(ctx, token.client)
     return Standing(
         token,
@@ -82,6 +87,8 @@ def of_token(ctx: Context, token: Acting, *, issued_at: datetime) -> Standing:
 
 def _switches(ctx: Context, acting: Acting, client: ClientFacts | None) -> SwitchIndex:
     """Read the switches on all targets that the decision checks, on both versions if the client adopted another since the token."""
+    # Only the targets of this party are read. Switches on scopes are judged where scopes are: at the token
+    # endpoint and the gateway.
     versions = {acting.version, acting.version if client is None else client.version}
     targets = dict.fromkeys(
         target

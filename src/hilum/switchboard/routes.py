@@ -63,6 +63,7 @@ class SwitchAsked(Strict):
     """``key`` is the target's id; see docs/reference/switch-targets.md."""
 
     kind: TargetKind
+    # Printable ASCII: the key is shown in pages, records and logs, and is compared byte by byte.
     key: Annotated[str, Field(max_length=KEY_BOUND, pattern=r"^[\x20-\x7e]*$")] = ""
     mode: Mode = Mode.FULL_STOP
     reason: Annotated[Prose, Field(max_length=REASON_BOUND)]
@@ -75,6 +76,7 @@ class QuotaValue(Shown):
 
 
 class QuotaAsked(Strict):
+    # NaN passes every comparison with bounds, so it is excluded by name.
     rate_per_s: Annotated[float, Field(ge=RATE_LEAST_PER_S, le=RATE_BOUND_PER_S, allow_inf_nan=False)]
     burst: Annotated[int, Field(ge=1, le=BURST_BOUND)]
 
@@ -111,6 +113,8 @@ def _switches(router: APIRouter, kit: Kit) -> None:
     async def engage_switch(request: Request, body: SwitchAsked) -> SwitchShown:
         """Engage a kill switch; one person is enough."""
         order = EngageOrder(Target(body.kind, body.key), body.mode, body.reason, body.expires_at)
+        # Any of the three roles may call; which targets each may stop is the room's decision, not the
+        # route's.
         return switch(await change(kit, request, partial(service.engage, order=order)))
 
     @router.get(
@@ -179,5 +183,6 @@ def _show(switch: Switch, now: datetime) -> SwitchShown:
         released_by=switch.released_by,
         released_at=switch.released_at,
         release_asked_by=switch.release_asked_by,
+        # Computed here and not by clients, whose clocks differ.
         in_force=switch.in_force(now),
     )

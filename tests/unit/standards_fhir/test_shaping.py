@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hilum.standards.fhir.requests import PLAIN
-from hilum.standards.fhir.shaping import dump, load, has_unique_names
+from hilum.standards.fhir.shaping import dump, has_unique_names, load
 from tests.effort import effort
 
 
