@@ -38,18 +38,24 @@ def add_client(
 
     Raises Invalid, NotPermitted, Conflict.
     """
+    # One path for the API, the start-up plan and dynamic registration: a rule cannot be missing in one of
+    # them (C1).
     meta = rules.normalized(requested)
     if faults := rules.validate_client_metadata(meta, now=ctx.now):
+        # The refused registration is on record with the codes of its faults, never with its values.
         audit.record(
             ctx,
             Event("registry.client.add", Outcome.REFUSED, app=app.id, reason="client_invalid", facts=faults),
         )
         raise Invalid("client_invalid", "The client metadata is invalid; see fields.", fields=faults)
     if client_id and (
+        # A chosen id could be one that somebody else's configuration expects.
         ctx.actor.kind not in {ActorKind.SYSTEM, ActorKind.HOST} or not rules.fits_id(client_id)
     ):
         raise registry.refusal(ctx, "registry.client.add", app=app.id)
     if not secret and meta.type in rules.WITH_SECRET:
+        # The prefix lets secret scanners find it in repositories. 256 random bits need no slow hash: SHA-256
+        # is stored (security decision 6).
         secret = SECRET_PREFIX + ctx.ids.secret()
     client = Client(
         id=ClientId(client_id or ctx.ids.new("cli")),

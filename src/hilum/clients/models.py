@@ -8,11 +8,14 @@ from typing import Any
 from hilum.kernel.ids import AppId, ClientId, TenantId, VendorId, VersionId
 from hilum.registry.models import Environment
 
+# Registration is open to strangers in a plain sandbox: a number and an age bound what they leave behind.
 DYNAMIC_CLIENTS_BOUND = 100
 DYNAMIC_CLIENT_LIFE = timedelta(hours=24)
 ENDED_BATCH = 200
 """How many expired dynamic clients are deleted in one transaction."""
 SECRET_PREFIX = "hil_cs_"
+# Long enough to install the new secret everywhere; an old one that works for ever would make rotation
+# pointless.
 SECRET_OVERLAP = timedelta(hours=24)
 SECRET_OVERLAP_MAX = timedelta(days=30)
 REDIRECT_URIS_BOUND = 20
@@ -39,6 +42,8 @@ class Deployment(StrEnum):
     SERVER = "server"
 
 
+# They are part of the hospital and no third-party apps: no certification, no installation, but two people
+# (ADR 38).
 PLATFORM_PEERS = frozenset({ClientType.EHR, ClientType.RESOURCE_SERVER})
 
 
@@ -96,6 +101,7 @@ class Client:
     name: str
     redirect_uris: tuple[str, ...] = ()
     launch_uri: str = ""
+    # Origins are registered and not derived from each request: CORS answers only these.
     origins: tuple[str, ...] = ()
     scopes: tuple[str, ...] = ()
     """The most that it may request; other scopes are dropped at authorize."""
@@ -109,6 +115,7 @@ class Client:
     dynamic: bool = False
     created_at: datetime | None = None
     adopted_at: datetime | None = None
+    # Kept with the client, because only certifications of its present version are read for its standing.
     certified_before: datetime | None = None
 
 
@@ -153,5 +160,7 @@ class ClientFacts:
     """The scopes that the client registered."""
     tenant: TenantId | None = None
     """The one tenant of a peer or a dynamic client."""
+    # Computed from the rows at each read: nothing has to remember to write it when a certification lapses by
+    # itself.
     since: datetime | None = None
     """Since when the app has been active and certified without interruption; anything issued before is no longer valid."""

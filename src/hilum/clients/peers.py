@@ -33,6 +33,8 @@ from hilum.keys.live import vault
 from hilum.registry import service as registry
 from hilum.registry.models import App, Environment
 
+# The purpose and the approval's id are sealed in, so that the half of one approval cannot be opened as that
+# of another.
 PURPOSE = "registry-secret-start"
 
 
@@ -42,6 +44,7 @@ def add_peer(ctx: Context, order: NewPeer) -> tuple[Client, str]:
     Raises NotPermitted, NotFound, Invalid, Conflict.
     """
     meta = _validated_peer(ctx, order)
+    # The verb itself refuses people whom nobody agreed with, so that a new route cannot forget it (ADR 38).
     if not ctx.actor.acts_alone:
         raise registry.refusal(ctx, "registry.peer.add", tenant=order.tenant)
     return _add_peer(ctx, order, meta, "")
@@ -55,6 +58,7 @@ def ask_peer(ctx: Context, order: NewPeer) -> Asked:
 
 
 def _carry_out_peer(ctx: Context, approval: Approval, asker: Actor) -> CarriedOut:
+    # The asker's rights are judged again now: who has lost them since asking gets nothing carried out.
     act, as_asker = approval.act, ctx.as_actor(asker)
     order = NewPeer(
         TenantId(act.tenant or ""), ClientType(act.order["client_type"]), act.order["client_name"]
@@ -75,6 +79,7 @@ def _validated_peer(ctx: Context, order: NewPeer) -> ClientMetadata:
         name=order.name,
         type=order.type,
         deployment=Deployment.SERVER,
+        # Follows the tenant and is not chosen: a peer works at this tenant only.
         environment=Environment.SANDBOX if tenant.sandbox else Environment.PRODUCTION,
         scopes=(policy.LAUNCH_SCOPE,) if order.type is ClientType.EHR else (),
     )
@@ -87,6 +92,8 @@ def _add_peer(ctx: Context, order: NewPeer, meta: ClientMetadata, secret: str) -
     app, version = registry.add_single_tenant_app(
         ctx, order.tenant, order.name, f"{order.type.value} of the tenant"
     )
+    # Announced before the client is added; the edge counts changes last, so the order here has no effect on
+    # readers.
     registry.announce_change(ctx, app.id)
     return making.add_client(ctx, app, version, meta, client_id=order.client_id, secret=secret)
 
@@ -113,6 +120,8 @@ def ask_secret(
     client, app = _validated_rotation(ctx, client_id, overlap)
     if client.type not in PLATFORM_PEERS:
         return rotate_secret(ctx, client_id, overlap=overlap)
+    # The second person approves what is in the record, so all that matters is in it: which client, and how
+    # long the old secret lives.
     shown = {
         "client_type": client.type.value,
         "client_name": client.name,
@@ -125,6 +134,7 @@ def _carry_out_secret(ctx: Context, approval: Approval, asker: Actor) -> Carried
     act, as_asker = approval.act, ctx.as_actor(asker)
     overlap = timedelta(seconds=act.order["overlap_s"])
     client, _ = _validated_rotation(as_asker, ClientId(act.target), overlap)
+    # 409 if another rotation came in between: its secret would end without anybody having asked for that.
     identity.require_unchanged(act, _secrets_of(client))
     secret, end = _joined(ctx, approval)
     _rotate(as_asker, client, overlap, secret)
@@ -137,6 +147,7 @@ def _secrets_of(client: Client) -> dict[str, Any]:
 
 
 def _validated_rotation(ctx: Context, client_id: ClientId, overlap: timedelta) -> tuple[Client, App]:
+    # Locked, because two rotations at once would each keep the same previous secret and add one of their own.
     client = store.get_client(ctx.tx, client_id, lock=True)
     app = registry.get_app(ctx, client.app)
     if not policy.may_rotate(ctx.actor, app):
@@ -155,9 +166,11 @@ def _validated_rotation(ctx: Context, client_id: ClientId, overlap: timedelta) -
 def _rotate(ctx: Context, client: Client, overlap: timedelta, secret: str) -> Client:
     ends = ctx.now + overlap
     in_force = [each for each in client.secrets if each.expires_at is None or ctx.now < each.expires_at]
+    # The newest secret is the one without an end, else the one that ends last. All others end now.
     newest = max(
         in_force, key=lambda each: (each.expires_at is None, each.expires_at or ctx.now), default=None
     )
+    # Never extended: an old secret that ends earlier keeps its end.
     store.save_secrets_ending(ctx.tx, client.id, keep=newest.digest if newest else "", at=ends)
     store.add_secret(ctx.tx, client.id, ClientSecret(making.digest(secret), client.expires_at))
     facts = {"overlap_ends_at": ends.isoformat()}
@@ -168,6 +181,7 @@ def _rotate(ctx: Context, client: Client, overlap: timedelta, secret: str) -> Cl
 
 
 def _ask(ctx: Context, act: Act) -> Asked:
+    # The id is drawn here and not by the approvals room, because the seal is bound to it.
     approval_id, start = ctx.ids.new("apr"), SECRET_PREFIX + ctx.ids.secret()
     sealed = vault().seal(PURPOSE, start.encode(), nonce=ctx.ids, bound_to=approval_id)
     return Asked(identity.ask(ctx, replace(act, sealed=sealed), approval_id), secret_start=start)
@@ -175,6 +189,7 @@ def _ask(ctx: Context, act: Act) -> Asked:
 
 def _joined(ctx: Context, approval: Approval) -> tuple[str, str]:
     """Return a client's whole secret, and the half of it that the second person sees."""
+    # The second half is drawn now: before the second person agrees, no secret exists that anybody could know.
     start, end = vault().open(PURPOSE, approval.act.sealed, approval.id).decode(), ctx.ids.secret()
     return start + end, end
 

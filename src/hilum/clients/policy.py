@@ -36,6 +36,7 @@ from hilum.standards.registration import read_registration
 from hilum.standards.smart.scopes import ClinicalScope, Prefix, Scope, ScopeError, parse_scope
 
 KEYED = frozenset({ClientType.ASYMMETRIC, ClientType.BACKEND})
+# Types and not flags decide how a client authenticates, so that no combination of flags is left unjudged.
 WITH_SECRET = frozenset({ClientType.SYMMETRIC, ClientType.EHR, ClientType.RESOURCE_SERVER})
 DELEGATED = frozenset({ClientType.PUBLIC, ClientType.SYMMETRIC, ClientType.ASYMMETRIC})
 METHODS = {
@@ -45,6 +46,7 @@ METHODS = {
     "private_key_jwt": ClientType.ASYMMETRIC,
 }
 LAUNCH_SCOPE = "hilum/launch"
+# A developer who registers without scopes may try everything that synthetic data allows.
 DEFAULT_DELEGATED = "launch launch/patient launch/encounter openid fhirUser online_access offline_access patient/*.cruds user/*.cruds"
 DEFAULT_BACKEND = "system/*.cruds"
 TRIAL_USE = BackendUse("Trial in a sandbox", "Synthetic patients", "On demand", "The sandbox")
@@ -62,16 +64,25 @@ def normalized(metadata: ClientMetadata) -> ClientMetadata:
     """Return metadata with default grant types and origins, and without unknown or repeated scopes."""
     grants = metadata.grant_types
     if not grants:
+        # RFC 7591 section 2 defaults to authorization_code alone. SMART clients ask for offline_access, so
+        # refresh_token is included.
         grants = ("authorization_code", "refresh_token")
         if metadata.type not in DELEGATED:
             grants = ("client_credentials",)
     origins = metadata.origins
     if not origins and metadata.deployment is Deployment.BROWSER:
+        # A browser app calls the API from where it is served, which is nearly always where it is redirected
+        # to.
         derived = (origin_of(uri) for uri in (*metadata.redirect_uris, metadata.launch_uri))
         origins = tuple(dict.fromkeys(origin for origin in derived if origin))
     scopes = tuple(
-        text for text in dict.fromkeys(metadata.scopes) if parse_scope(text) is not ScopeError.UNKNOWN
+        # Unknown words such as `profile` are dropped as at authorize; a malformed clinical scope stays, and
+        # is refused below.
+        text
+        for text in dict.fromkeys(metadata.scopes)
+        if parse_scope(text) is not ScopeError.UNKNOWN
     )
+    # Other members of the document are dropped: what nobody judged is not stored.
     jwks = None if metadata.jwks is None else {"keys": metadata.jwks.get("keys")}
     name = metadata.name.strip()
     return replace(metadata, name=name, grant_types=grants, origins=origins, scopes=scopes, jwks=jwks)
@@ -93,8 +104,10 @@ def validate_client_metadata(metadata: ClientMetadata, *, now: datetime) -> Faul
 def _authentication_faults(metadata: ClientMetadata) -> Faults:
     """Check that only servers have credentials, and all of them (C15), and that backend and delegated access are separate (C16)."""
     on_server = metadata.deployment is Deployment.SERVER
+    # Whoever has the app on their device has its secret too (RFC 8252 section 8.5).
     if not on_server and metadata.type is not ClientType.PUBLIC:
         return {"token_endpoint_auth_method": "confidential_on_device"}
+    # A server can keep a secret, and without one anybody could redeem its codes (C15).
     if on_server and metadata.type is ClientType.PUBLIC:
         return {"token_endpoint_auth_method": "server_must_authenticate"}
     grants = set(metadata.grant_types)
@@ -104,6 +117,7 @@ def _authentication_faults(metadata: ClientMetadata) -> Faults:
         "client_credentials",
     }:
         return {"grant_types": "grant_type_unsupported"}
+    # A client that could do both would let a person's consent and a tenant's approval be mixed (C16).
     if metadata.type not in DELEGATED:
         return {} if grants == {"client_credentials"} else {"grant_types": "backend_and_delegated"}
     if "client_credentials" in grants:
@@ -114,12 +128,15 @@ def _authentication_faults(metadata: ClientMetadata) -> Faults:
 def _address_faults(metadata: ClientMetadata) -> Faults:
     faults: Faults = {}
     sandbox = metadata.environment is Environment.SANDBOX
+    # http to loopback never leaves the device; with synthetic data it is allowed for servers too, so that
+    # apps can be developed.
     loopback = sandbox or metadata.deployment is Deployment.NATIVE
     if metadata.type in DELEGATED:
         if not metadata.redirect_uris:
             faults["redirect_uris"] = "redirect_missing"
         elif len(metadata.redirect_uris) > REDIRECT_URIS_BOUND:
             faults["redirect_uris"] = "too_many"
+        # Repeated URIs are a typing error that would hide the missing one.
         elif len(set(metadata.redirect_uris)) < len(metadata.redirect_uris):
             faults["redirect_uris"] = "redirect_repeated"
         else:
@@ -133,6 +150,7 @@ def _address_faults(metadata: ClientMetadata) -> Faults:
                 if fault:
                     faults["redirect_uris"] = fault
                     break
+    # A backend service never redirects.
     elif metadata.redirect_uris:
         faults["redirect_uris"] = "redirect_unexpected"
     if metadata.launch_uri and metadata.type not in DELEGATED:
@@ -170,13 +188,16 @@ def scope_kind_fault(scopes: Iterable[Scope], client_type: ClientType) -> str:
     scopes = tuple(scopes)
     clinical = [scope for scope in scopes if isinstance(scope, ClinicalScope)]
     special = {scope.name for scope in scopes if not isinstance(scope, ClinicalScope)}
+    # system/ scopes are approved by the tenant, all others by people: one token must not have both (C16).
     system = any(scope.prefix is Prefix.SYSTEM for scope in clinical)
     delegated = any(scope.prefix is not Prefix.SYSTEM for scope in clinical) or bool(special - {LAUNCH_SCOPE})
     if system and delegated:
         return "scope_mixed"
+    # An EHR opens launches and reads nothing; a resource server introspects and has no scopes at all.
     if client_type in PLATFORM_PEERS:
         required = {LAUNCH_SCOPE} if client_type is ClientType.EHR else set()
         return "scope_reserved" if clinical or special != required else ""
+    # Only a hospital's EHR opens launches: it vouches for the person (security decision 2).
     if LAUNCH_SCOPE in special:
         return "scope_reserved"
     if client_type is ClientType.BACKEND:
@@ -192,10 +213,13 @@ def _key_faults(metadata: ClientMetadata) -> Faults:
         if metadata.jwks_uri:
             faults["jwks_uri"] = "keys_unexpected"
         return faults
+    # RFC 7591 section 2: both at once are not allowed, since they could differ.
     if metadata.jwks is not None and metadata.jwks_uri:
         return {"jwks": "jwks_and_uri"}
     if metadata.jwks_uri:
         sandbox = metadata.environment is Environment.SANDBOX
+        # The address is fetched later, by the fetcher that refuses private addresses; here only its form is
+        # judged.
         fault = validate_web_uri(metadata.jwks_uri, loopback=sandbox)
         return {"jwks_uri": fault} if fault else {}
     fault = "keys_missing" if metadata.jwks is None else jwks_fault(metadata.jwks)
@@ -212,6 +236,7 @@ def _backend_faults(metadata: ClientMetadata, now: datetime) -> Faults:
         if metadata.backend_use is not None:
             faults["backend_use"] = "backend_use_unexpected"
         return faults
+    # Access without a person must end by itself (C17).
     if end is None:
         faults["expires_at"] = "end_date_missing"
     use = metadata.backend_use
@@ -233,11 +258,14 @@ def from_registration(body: Mapping[str, Any], *, expires_at: datetime) -> Clien
         return request
     texts, lists = request.texts, request.lists
     client_type = METHODS[request.method]
+    # RFC 7591 has no name for a backend service: keys and client_credentials alone make one.
     if set(lists["grant_types"]) == {"client_credentials"} and client_type is ClientType.ASYMMETRIC:
         client_type = ClientType.BACKEND
     deployment = Deployment.SERVER
     if texts["application_type"] == "native":
         deployment = Deployment.NATIVE
+    # A public client that does not say "native" is taken for a browser app, which gets less: no private
+    # schemes, no loopback ports.
     elif client_type is ClientType.PUBLIC:
         deployment = Deployment.BROWSER
     backend = client_type is ClientType.BACKEND
@@ -246,6 +274,7 @@ def from_registration(body: Mapping[str, Any], *, expires_at: datetime) -> Clien
         name=texts["client_name"] or "Unnamed app",
         type=client_type,
         deployment=deployment,
+        # Never production, whatever the request says: nobody has reviewed it.
         environment=Environment.SANDBOX,
         redirect_uris=lists["redirect_uris"],
         launch_uri=texts["launch_url"] or texts["initiate_login_uri"],
@@ -253,6 +282,7 @@ def from_registration(body: Mapping[str, Any], *, expires_at: datetime) -> Clien
         scopes=tuple((texts["scope"] or default).split()),
         jwks=request.jwks,
         jwks_uri=texts["jwks_uri"],
+        # Empty means the default of the type.
         grant_types=() if backend else lists["grant_types"],
         expires_at=expires_at,
         backend_use=TRIAL_USE if backend else None,
@@ -279,6 +309,7 @@ def may_keep_peers(actor: Actor, tenant: TenantId) -> bool:
 
 def may_rotate(actor: Actor, app: App) -> bool:
     """Check whether an actor may rotate a client's secret."""
+    # An empty tenant administers nothing, so apps of several tenants are the platform's alone.
     return may_register(actor) or administers(actor, app.tenant or "")
 
 
@@ -289,6 +320,7 @@ def may_see_clients(actor: Actor, app: App) -> bool:
 
 def join(client: Client, app: App, certifications: Iterable[Certification]) -> ClientFacts:
     """Return the facts of a client from its app and that app's certifications, including withdrawn ones."""
+    # The later of the two: an app that was resumed after it had been certified is unbroken only since then.
     last, certified_since = certification_of(client, certifications) or (None, None)
     return ClientFacts(
         id=client.id,
@@ -318,15 +350,21 @@ def certification_of(
     environments = {client.environment, Environment.PRODUCTION}
     of_version = [each for each in certifications if each.version == client.version]
     counting = [each for each in of_version if each.environment in environments]
+    # Expired ones stay in: whether it has expired is judged at each decision, and these facts must not depend
+    # on when they are read.
     in_force = (each for each in counting if each.withdrawn_at is None)
     last = max(in_force, key=lambda each: each.expires_at, default=None)
     if last is None:
         return None
     since = last.certified_at
+    # Backwards from the newest: each certification that was in force when the next one began extends the
+    # unbroken time.
     for each in sorted(counting, key=lambda each: each.certified_at, reverse=True):
         withdrawn = each.withdrawn_at is not None and each.withdrawn_at <= since
         if each.certified_at <= since <= each.expires_at and not withdrawn:
             since = each.certified_at
+    # Adopting another certified version is no break (C5), if the new version's time covers the moment of
+    # adoption.
     if client.adopted_at is not None and client.certified_before is not None and since <= client.adopted_at:
         since = client.certified_before
     return last, since
@@ -334,6 +372,7 @@ def certification_of(
 
 def secret_matches(client: Client, presented_digest: str, now: datetime) -> bool:
     """Check in constant time whether the SHA-256 (hex) of a presented secret is that of a valid secret of the client (C9)."""
+    # Every secret is compared, without leaving early, so that time does not disclose which of them is near.
     matched = False
     for secret in client.secrets:
         in_force = secret.expires_at is None or now < secret.expires_at
@@ -362,7 +401,9 @@ def registration_answer(client: Client, secret: str) -> dict[str, Any]:
         answer["client_id_issued_at"] = int(client.created_at.timestamp())
     if secret:
         end = client.expires_at
+        # 0 means "does not expire" (RFC 7591 section 3.2.1).
         answer |= {"client_secret": secret, "client_secret_expires_at": int(end.timestamp()) if end else 0}
+    # Absent members are omitted, not sent as null.
     optional = {
         "launch_url": client.launch_uri,
         "origins": list(client.origins),

@@ -59,6 +59,8 @@ class ClientAsked(Strict):
     client_type: ClientType
     deployment: Deployment
     environment: Environment = Environment.SANDBOX
+    # Twice the bound: one more than allowed is refused by the room, with its code, and only absurd lists by
+    # the schema.
     redirect_uris: Annotated[tuple[str, ...], Field(max_length=REDIRECT_URIS_BOUND * 2)] = ()
     launch_url: str = ""
     origins: Annotated[tuple[str, ...], Field(max_length=ORIGINS_BOUND * 2)] = ()
@@ -103,6 +105,7 @@ class ClientShown(Shown):
     launch_uri: str
     origins: tuple[str, ...]
     scopes: tuple[str, ...]
+    # The model has no field for the digest, so no list or page can show it by mistake.
     secrets: tuple[SecretShown, ...]
     jwks: dict[str, Any] | None
     jwks_uri: str

@@ -31,6 +31,7 @@ def add_client(ctx: Context, order: NewClient) -> tuple[Client, str]:
     version = registry.get_version(ctx, order.version)
     if version.app != app.id:
         raise NotFound("version_not_found", "The app has no such version.")
+    # Peers have their own verb, which takes two people; through this one a single registrar could make one.
     if order.metadata.type in policy.WITH_SECRET - {ClientType.SYMMETRIC}:
         fields = {"client_type": "peers_belong_to_a_tenant"}
         raise Invalid(
@@ -45,6 +46,7 @@ def adopt_version(ctx: Context, client_id: ClientId, version_id: VersionId) -> C
 
     If the client is certified now, its tokens survive the update (C5); otherwise its certification starts now.
     """
+    # Locked, since the unbroken time is computed from the row and written back to it.
     client = store.get_client(ctx.tx, client_id, lock=True)
     if not may_register(ctx.actor):
         raise registry.refusal(ctx, "registry.client.adopt_version", app=client.app, client=client.id)
@@ -62,6 +64,8 @@ def adopt_version(ctx: Context, client_id: ClientId, version_id: VersionId) -> C
             fields={"version": "not_certified"},
         )
     held = policy.certification_of(client, certifications)
+    # A client that had lost its certification must not revive old tokens by adopting a certified version
+    # (ADR 23).
     since = held[1] if held is not None and ctx.now < held[0].expires_at else ctx.now
     after = replace(client, version=version.id, adopted_at=ctx.now, certified_before=since)
     store.save_adoption(ctx.tx, after)
@@ -84,10 +88,12 @@ def origins_of(ctx: Context, apps: Collection[AppId]) -> frozenset[str]:
 def facts_of_apps(ctx: Context, of: Collection[AppId] | None) -> dict[AppId, tuple[ClientFacts, ...]]:
     """Read the facts of the clients of some apps (None: of all), by app."""
     certifications: dict[AppId, list[Certification]] = {}
+    # Three reads and a join in memory, since no room reads another's table (ADR 39).
     for certification in registry.read_certifications(ctx, of):
         certifications.setdefault(certification.app, []).append(certification)
     apps, by_app = registry.read_apps(ctx, of), dict[AppId, list[ClientFacts]]()
     for client in store.read_clients(ctx.tx, of):
+        # An app that is deleted between the reads takes its clients with it.
         if client.app in apps:
             facts = policy.join(client, apps[client.app], certifications.get(client.app, ()))
             by_app.setdefault(client.app, []).append(facts)
@@ -103,6 +109,8 @@ def add_dynamic(
     )
     registry.announce_change(ctx, app.id)
     client, secret = making.add_client(ctx, app, version, requested, dynamic=True)
+    # Certified for what it registered and for the sandbox only; the end of the client is the end of the
+    # certification.
     order = CertifyOrder(version, Environment.SANDBOX, client.scopes, ends)
     registry.add_certification(ctx, app.id, order)
     return client, secret
@@ -129,6 +137,7 @@ def get_client(ctx: Context, client_id: ClientId) -> Client:
 
 def find_client(ctx: Context, client_id: ClientId) -> Client | None:
     """Find a client, with the digests of its secrets, by an id that may be any text, as a request contains it."""
+    # The id comes from a request before anybody is authenticated: what cannot be an id costs no query.
     return store.find_client(ctx.tx, client_id) if policy.fits_id(client_id) else None
 
 
@@ -144,6 +153,7 @@ def client_facts(ctx: Context, client_id: ClientId) -> ClientFacts | None:
 def list_clients(ctx: Context, app_id: AppId, page: PageQuery = FIRST_PAGE) -> list[Client]:
     """List an app's clients, without secrets. Raises NotFound, NotPermitted."""
     app = registry.view_app(ctx, app_id)
+    # A refused read changes nothing and is not recorded.
     if not policy.may_see_clients(ctx.actor, app):
         raise NotPermitted("not_permitted", "You may not see this.")
     return store.list_clients(ctx.tx, app.id, page)

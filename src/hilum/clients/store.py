@@ -43,6 +43,7 @@ clients = Table(
     Column("launch_uri", String(1_000), nullable=False),
     Column("origins", JSON, nullable=False),
     Column("scopes", Text, nullable=False),
+    # SQL NULL and not JSON null, so that "no keys" is one value.
     Column("jwks", JSON(none_as_null=True)),
     Column("jwks_uri", String(1_000), nullable=False),
     Column("grant_types", JSON, nullable=False),
@@ -56,6 +57,7 @@ clients = Table(
     Index(None, "dynamic", "expires_at"),
 )
 
+# A table of its own: a client has two secrets during an overlap, and lists of clients are read without them.
 secrets = Table(
     "registry_client_secret",
     metadata,
@@ -89,6 +91,7 @@ def add_client(tx: Connection, client: Client, at: datetime) -> bool:
         "jwks_uri": client.jwks_uri,
         "grant_types": list(client.grant_types),
         "expires_at": client.expires_at,
+        # A list, since the order of the four parts is fixed by the dataclass.
         "backend_use": None if use is None else [use.purpose, use.population, use.schedule, use.approver],
         "dynamic": client.dynamic,
         "created_at": at,
@@ -106,6 +109,7 @@ def add_secret(tx: Connection, client: ClientId, secret: ClientSecret) -> None:
 
 def save_secrets_ending(tx: Connection, client: ClientId, *, keep: str, at: datetime) -> None:
     """Set the end of the secret with digest ``keep`` to ``at``, unless it ends earlier, and delete all others."""
+    # With `keep` empty (no secret in force) this deletes all of them.
     tx.execute(secrets.delete().where(secrets.c.client == client, secrets.c.digest != keep))
     query = secrets.update().where(secrets.c.client == client)
     tx.execute(
@@ -144,6 +148,7 @@ def find_client(tx: Connection, client: ClientId, *, lock: bool = False) -> Clie
     row = tx.execute(query.with_for_update() if lock else query).first()
     if row is None:
         return None
+    # After the client's row was locked, so that no rotation changes them in between.
     held = tx.execute(select(secrets).where(secrets.c.client == client))
     return _client(row, [ClientSecret(each.digest, each.expires_at) for each in held])
 

@@ -43,6 +43,8 @@ def facts(ctx: Context, since: Since) -> Delta[RegistryFacts]:
 
     If ``since`` lists changes, only what they name is read.
     """
+    # First read, a gap in the changes, or a key that this release does not know (`keyed`): everything is
+    # read.
     if since.changes is None:
         return Delta(_whole(ctx))
     changed: list[AppId] = []
@@ -54,9 +56,12 @@ def facts(ctx: Context, since: Since) -> Delta[RegistryFacts]:
             places[TenantId(name[0]), AppId(name[1])] = None
     apps: dict[AppId, tuple[ClientFacts, ...]] = {}
     for batch in _parts(changed):
+        # Empty first: an app that is not found any more must be removed from the facts, not kept.
         apps |= dict.fromkeys(batch, ()) | client_registry.facts_of_apps(ctx, batch)
     for keys in _parts(places):
         places |= {(tenant, app): found for tenant, app, found in store.read_installation_facts(ctx.tx, keys)}
+    # Applied by the snapshot's thread to the facts that it holds then, which share everything that did not
+    # change.
     return Delta(change=lambda before: _merged(before, apps, places))
 
 
@@ -66,11 +71,13 @@ def _whole(ctx: Context) -> RegistryFacts:
     interned = {app: app for app in apps}  # one string per id, shared by all pages, saves memory
     pages: dict[TenantId, dict[AppId, InstallationFacts]] = {}
     for tenant, app, facts in store.read_installation_facts(ctx.tx, None):
+        # Written out instead of setdefault, which would build a dict for each of a million rows.
         page = pages.get(tenant)
         if page is None:
             page = pages[tenant] = {}
         page[interned.get(app, app)] = facts
     clients = {each.id: each for found in apps.values() for each in found}
+    # Computed once for each app and not for each installation.
     of_app = {app: _origins(apps, (app,)) for app in apps}
     unions = ((tenant, [of_app[app] for app in page if app in of_app]) for tenant, page in pages.items())
     origins = {tenant: union for tenant, found in unions if (union := frozenset().union(*found))}
@@ -91,6 +98,7 @@ def _merged(
         {each.id: each for found in read.values() for each in found}, removed
     )
     apps = PersistentMap.of(before.apps).changed({app: found for app, found in read.items() if found}, read)
+    # Copies: the snapshot in use still refers to the old pages, and nothing in it may change.
     touched = {tenant: dict(before.pages.get(tenant, {})) for tenant, _ in places}
     for (tenant, app), facts in places.items():
         touched[tenant].pop(app, None)
@@ -101,6 +109,7 @@ def _merged(
     )
     # An app's clients may have other origins now, which changes the union at every tenant where it is installed.
     moved = [app for app in read if _origins(before.apps, (app,)) != _origins(apps, (app,))]
+    # A look at every tenant, only when an app's origins changed (see the roadmap's weak points).
     affected = {tenant for tenant in pages if any(app in pages[tenant] for app in moved)} if moved else set()
     unions = {tenant: _origins(apps, pages.get(tenant, ())) for tenant in touched.keys() | affected}
     origins = PersistentMap.of(before.origins).changed(

@@ -63,6 +63,7 @@ Page = Mapping[AppId, InstallationFacts]
 """The installations at one tenant."""
 
 
+# A flat map of a million keys would be copied in part at each change; a page is one hospital's.
 class Installations(Mapping[tuple[TenantId, AppId], InstallationFacts]):
     """Installations by tenant and app, stored as one page per tenant, so that a change copies only one page."""
 
@@ -73,6 +74,8 @@ class Installations(Mapping[tuple[TenantId, AppId], InstallationFacts]):
 
     def get(self, key: tuple[TenantId, AppId], default: Any = None, /) -> Any:
         """Find the installation of (tenant, app)."""
+        # Overridden: Mapping.get would raise and catch KeyError, on every request of an app that is not
+        # installed.
         page = self.pages.get(key[0])
         return default if page is None else page.get(key[1], default)
 
@@ -99,6 +102,7 @@ class RegistryFacts:
     """The clients of each app, by id."""
 
     def __post_init__(self) -> None:
+        # Tests and small callers pass a plain dict.
         if isinstance(self.installations, Installations):
             return
         pages: dict[TenantId, dict[AppId, InstallationFacts]] = {}

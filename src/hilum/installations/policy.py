@@ -16,11 +16,13 @@ from hilum.standards.smart.scopes import all_covered, narrow
 
 def may_install(actor: Actor, tenant: TenantId) -> bool:
     """Check whether an actor may install apps at a tenant; that is for the tenant to decide, not for the platform's staff."""
+    # The platform's staff certify; the hospital decides whom it lets in (ADR 17).
     return actor.kind in {ActorKind.HOST, ActorKind.SYSTEM} or administers(actor, tenant)
 
 
 def may_uninstall(actor: Actor, tenant: TenantId) -> bool:
     """Check whether an actor may remove or narrow an installation; those who may suspend apps may too."""
+    # Taking away needs less than giving: security may end an installation in an incident.
     return may_install(actor, tenant) or may_suspend(actor)
 
 
@@ -36,8 +38,12 @@ def install_faults(
     faults: dict[str, str] = {}
     if order.scopes is not None:
         faults |= scope_faults(order.scopes)
+        # Only well-formed scopes are compared: one that does not parse is covered by nothing and would be
+        # reported as not certified.
         if not faults and not all_covered(order.scopes, certified):
             faults["scopes"] = "scopes_not_certified"
+    # A backend service acts for no person, so no role is needed; any other app without roles could be used by
+    # nobody.
     if not order.roles and not only_backend:
         faults["roles"] = "roles_missing"
     elif not order.roles <= ROLES:
@@ -57,6 +63,7 @@ def narrow_faults(order: NarrowOrder, before: Installation, *, now: datetime) ->
     if order.expires_at is not None:
         if order.expires_at <= now:
             faults["expires_at"] = "not_in_the_future"
+        # An end where there was none narrows.
         elif before.expires_at is not None and order.expires_at > before.expires_at:
             faults["expires_at"] = "widens"
     return faults
@@ -74,4 +81,5 @@ def narrowed(order: NarrowOrder, before: Installation) -> Installation:
 
 def allowed_scopes(facts: ClientFacts, installation: InstallationFacts) -> tuple[str, ...]:
     """Return the most that this client may be granted at this tenant: registered AND certified AND installed (C68)."""
+    # Registered by the vendor, certified by review, approved by the hospital: each can only take away.
     return narrow(narrow(facts.scopes, facts.certified_scopes), installation.scopes)

@@ -37,9 +37,12 @@ def install(ctx: Context, order: InstallOrder) -> Installation:
         raise registry.refusal(ctx, "registry.installation.add", tenant=order.tenant, app=order.app)
     tenant = identity.get_tenant(ctx, order.tenant)
     app = registry.get_app(ctx, order.app)
+    # Another hospital's peer is answered like an app that does not exist.
     if app.tenant not in {None, order.tenant}:
         raise NotFound("app_not_found", "There is no such app.")
     environment = Environment.SANDBOX if tenant.sandbox else Environment.PRODUCTION
+    # Scopes of all certified versions together: the installation limits the hospital, each client is limited
+    # by its own version.
     certified = [
         scope
         for each in registry.certifications_of(ctx, app.id)
@@ -54,9 +57,12 @@ def install(ctx: Context, order: InstallOrder) -> Installation:
     if faults := policy.install_faults(order, certified, only_backend=only_backend, now=ctx.now):
         detail = f"The installation is invalid; see fields. {beyond(order.scopes, certified, allowed_as='certified')}"
         raise Invalid("installation_invalid", detail.strip(), fields=faults)
-    before = store.find_standing_installation(ctx.tx, order.tenant, app.id)
+    # An expired installation still holds the unique index. It is closed with the date of its end, so that the
+    # history is true.
+    before = store.find_current(ctx.tx, order.tenant, app.id)
     if before is not None and before.expires_at is not None and before.expires_at <= ctx.now:
         store.save_removed(ctx.tx, before.id, by="system:expiry", at=before.expires_at)
+    # What is certified today, written out: a later certification never widens an installation.
     scopes = tuple(dict.fromkeys(certified)) if order.scopes is None else order.scopes
     registry.announce_change(ctx, app.id, at=order.tenant)
     return _add(ctx, order, scopes, environment)
@@ -69,6 +75,7 @@ def narrow_installation(ctx: Context, installation_id: str, order: NarrowOrder) 
         detail = f"An installation can only be narrowed. {beyond(order.scopes, before.scopes, allowed_as='installed')}"
         raise Invalid("installation_invalid", detail.strip(), fields=faults)
     after = policy.narrowed(order, before)
+    # `get_installation` finds removed ones too.
     if not store.save_installation(ctx.tx, after):
         raise Conflict("installation_removed", "This installation is already removed.")
     facts = {"installation": after.id, "scopes": list(after.scopes), "roles": sorted(after.roles)}
@@ -98,8 +105,10 @@ def register_dynamically(ctx: Context, tenant_id: TenantId, body: Mapping[str, A
     """
     # The lock serializes registrations at a tenant, so that together they cannot exceed the bound counted below.
     tenant = identity.get_tenant(ctx, tenant_id, lock=True)
+    # Strangers register here, so nothing but synthetic data may be in reach.
     if not (tenant.sandbox and tenant.active):
         raise registry.refusal(ctx, "registry.client.register", tenant=tenant_id)
+    # Read from the database: the snapshot of this worker may not have the switch yet.
     if controls.judge(ctx, Subject(tenant=tenant_id), issued_at=None, launching=True) is not None:
         _record_refusal(ctx, tenant_id, Reason.SWITCH_ENGAGED)
         raise NotPermitted(
@@ -115,10 +124,12 @@ def register_dynamically(ctx: Context, tenant_id: TenantId, body: Mapping[str, A
     if isinstance(requested, dict) or faults:
         _record_refusal(ctx, tenant_id, "client_invalid", faults)
         raise Invalid("client_invalid", "The client metadata is invalid; see fields.", fields=faults)
+    # Expired clients are removed by the next registration, so that the table does not grow with visitors.
     ended = clients.delete_ended_dynamic(ctx)
     store.delete_of_apps(ctx.tx, [app for app, _ in ended])
     for app, at in ended:
         registry.announce_change(ctx, app, at=at)
+    # Counted after the removal, under the lock of the tenant's row.
     if clients.count_dynamic(ctx, tenant_id) >= DYNAMIC_CLIENTS_BOUND:
         _record_refusal(ctx, tenant_id, "too_many_clients")
         raise NotPermitted(
@@ -126,6 +137,7 @@ def register_dynamically(ctx: Context, tenant_id: TenantId, body: Mapping[str, A
             "This tenant has the most dynamic clients allowed. Each expires after a day; try again later.",
         )
     client, secret = clients.add_dynamic(ctx, tenant_id, requested, ends=ends)
+    # Every role: in a sandbox the developer plays all of them.
     roles = frozenset() if client.type is ClientType.BACKEND else ROLES
     order = InstallOrder(tenant_id, client.app, roles, expires_at=ends)
     registry.announce_change(ctx, client.app, at=tenant_id)
@@ -135,7 +147,7 @@ def register_dynamically(ctx: Context, tenant_id: TenantId, body: Mapping[str, A
 
 def installation(ctx: Context, tenant: TenantId, app: AppId) -> InstallationFacts | None:
     """Return the facts of an app's current installation at a tenant, or None if there is none."""
-    found = store.find_standing_installation(ctx.tx, tenant, app)
+    found = store.find_current(ctx.tx, tenant, app)
     if found is None:
         return None
     return InstallationFacts(
@@ -152,6 +164,8 @@ def _installation_for(ctx: Context, installation_id: str, action: str) -> Instal
     found = store.get_installation(ctx.tx, installation_id, lock=True)
     if policy.may_uninstall(ctx.actor, found.tenant):
         return found
+    # Those who may not see it are answered like for an id that does not exist; the others are refused by
+    # name.
     if not policy.may_see_installations(ctx.actor, found.tenant):
         raise NotFound("installation_not_found", "There is no such installation.")
     raise registry.refusal(ctx, action, tenant=found.tenant, app=found.app)
@@ -170,6 +184,7 @@ def list_installations(
     ctx: Context, tenant: TenantId | None = None, page: PageQuery = FIRST_PAGE
 ) -> list[Installation]:
     """List current installations; a tenant's administrator sees only the tenant's. Raises NotPermitted."""
+    # Without a filter an administrator lists their own tenant, never all.
     of = tenant if ctx.actor.is_platform else tenant or ctx.actor.tenant
     if not policy.may_see_installations(ctx.actor, of):
         raise NotPermitted("not_permitted", "You may not see this.")

@@ -46,6 +46,8 @@ installations = Table(
     Column("removed_by", String(120), nullable=False),
     Column("environment", String(20), nullable=False),
     Index(
+        # Partial and unique: one current installation for each tenant and app, and any number of removed ones
+        # as history.
         "uq_registry_installation_standing",
         "tenant",
         "app",
@@ -54,6 +56,7 @@ installations = Table(
         postgresql_where=text("removed_at IS NULL"),
     ),
     Index(
+        # For paging the current installations of a tenant by id, without reading removed ones.
         "ix_registry_installation_listed",
         "tenant",
         "id",
@@ -98,6 +101,7 @@ def add_installation(tx: Connection, installation: Installation) -> bool:
         "removed_by": "",
         "environment": installation.environment.value,
     }
+    # Of two administrators who install at once the unique index lets one pass.
     return tx.execute(insert_or_ignore(tx, installations).values(row)).rowcount == 1
 
 
@@ -121,7 +125,7 @@ def get_installation(tx: Connection, installation: str, *, lock: bool = False) -
     return _installation(_get(tx, installation, lock=lock))
 
 
-def find_standing_installation(tx: Connection, tenant: TenantId, app: AppId) -> Installation | None:
+def find_current(tx: Connection, tenant: TenantId, app: AppId) -> Installation | None:
     query = select(installations).where(installations.c.tenant == tenant, installations.c.app == app)
     row = tx.execute(query.where(installations.c.removed_at.is_(None))).first()
     return None if row is None else _installation(row)
@@ -147,10 +151,12 @@ def read_installation_facts(
         type_coerce(column, BigInteger) if isinstance(column.type, Instant) else column
         for column in (installations.c[name] for name in names)
     )
+    # Expired ones are read too: each decision checks the end itself, so no job has to run at that moment.
     query = select(*columns).where(installations.c.removed_at.is_(None))
     if of is not None:
         query = query.where(tuple_(installations.c.tenant, installations.c.app).in_(of))
     environments = {each.value: each for each in Environment}
+    # Streamed, because a million rows at once would double the memory of a worker while it starts.
     rows = tx.execute(query, execution_options={"yield_per": ROWS_AT_ONCE})
     for tenant, app, scopes, roles, end, since, environment in chain.from_iterable(rows.partitions()):
         yield (

@@ -19,12 +19,14 @@ from hilum.registry.models import (
 
 def announce_change(ctx: Context, app: AppId, *, at: TenantId | None = None) -> None:
     """Announce to every process that an app's facts changed, or those of its installation ``at`` a tenant."""
+    # The key says what has to be read again. Without one, every process would read a million installations.
     ctx.advance_epoch(REGISTRY, f"app/{app}" if at is None else f"at/{at}/{app}")
 
 
 def refusal(ctx: Context, action: str, *, tenant: str = "", app: str = "", client: str = "") -> NotPermitted:
     """Record that the actor may not do this, and return the error to raise."""
     event = Event(action, Outcome.REFUSED, tenant=tenant, app=app, client=client, reason="not_permitted")
+    # Recorded before it is raised: a decided refusal commits (security decision 3).
     audit.record(ctx, event)
     return NotPermitted("not_permitted", "You may not do this.")
 
@@ -50,6 +52,8 @@ def add_app(ctx: Context, order: NewApp, tenant: TenantId | None) -> App:
 
 def add_single_tenant_app(ctx: Context, tenant: TenantId, name: str, purpose: str) -> tuple[App, VersionId]:
     """Add vendor, app and version of a client that exists at only one tenant."""
+    # A vendor of its own: peers of two tenants never share one, so a switch on a vendor cannot stop another
+    # hospital's EHR.
     vendor = Vendor(VendorId(ctx.ids.new("ven")), name.strip(), f"tenant:{tenant}", f"tenant:{tenant}")
     store.add_vendor(ctx.tx, vendor)
     app = add_app(ctx, NewApp(vendor.id, name, purpose, purpose), tenant)

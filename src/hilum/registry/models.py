@@ -12,6 +12,7 @@ REGISTRY = Part("registry")
 """The part of the facts with clients and installations. Its keys are ``app/<id>`` and ``at/<tenant>/<app>``."""
 NAME_BOUND = 200
 LABEL_BOUND = 100
+# Error texts are shown in terminals and stored in records; a full list of 200 scopes would hide the sentence.
 LISTED_BOUND = 40
 """The most scopes that an error text lists."""
 CERTIFICATION_LIFE_MAX = timedelta(days=3 * 366)
@@ -46,8 +47,11 @@ class App:
     description: str
     purpose: str
     state: AppState = AppState.ACTIVE
+    # A peer or dynamic client is an app of its own, so that switches, standing and audit treat it like any
+    # other.
     tenant: TenantId | None = None
     created_at: datetime | None = None
+    # What was issued before a suspension stays invalid after it (ADR 23), so the end of the last one is kept.
     active_since: datetime | None = None
     """When it was added, or last resumed."""
 

@@ -37,11 +37,14 @@ def may_register(actor: Actor) -> bool:
 
 def may_certify(actor: Actor) -> bool:
     """Check whether an actor may record and withdraw certifications; those who register or install apps may not."""
+    # Whoever registers an app must not be able to certify it: each takes an account of its own, and no
+    # account has two roles.
     return _is_platform_itself(actor) or _is_staff(actor, StaffRole.REVIEWER)
 
 
 def may_suspend(actor: Actor) -> bool:
     """Check whether an actor may suspend and resume apps."""
+    # Security may stop an app but not register one: containing an incident needs no power to create.
     return _is_platform_itself(actor) or _is_staff(actor, StaffRole.PLATFORM_ADMIN, StaffRole.SECURITY)
 
 
@@ -54,6 +57,7 @@ def may_see_app(actor: Actor, app: App) -> bool:
     """Check whether an actor may read an app; one that exists at a single tenant is visible only there."""
     if actor.is_platform:
         return True
+    # An app of one tenant only (its EHR, a developer's trial) is nobody else's business.
     return may_read_catalogue(actor) and app.tenant in {None, actor.tenant}
 
 
@@ -112,6 +116,7 @@ def certify_faults(order: CertifyOrder, *, now: datetime) -> dict[str, str]:
     faults = scope_faults(order.scopes)
     if order.expires_at <= now:
         faults["expires_at"] = "not_in_the_future"
+    # Bounds how long an app runs before somebody reviews it again.
     elif order.expires_at > now + CERTIFICATION_LIFE_MAX:
         faults["expires_at"] = "too_far_away"
     return faults
@@ -119,6 +124,7 @@ def certify_faults(order: CertifyOrder, *, now: datetime) -> dict[str, str]:
 
 def is_in_force(certification: Certification, environment: Environment, now: datetime) -> bool:
     """Check whether a certification is in force for an environment; one for production is also valid in a sandbox."""
+    # A certification for production includes the sandbox, never the other way round (C4).
     applies = certification.environment in {environment, Environment.PRODUCTION}
     return applies and certification.withdrawn_at is None and now < certification.expires_at
 
@@ -129,6 +135,7 @@ def beyond(asked: Iterable[str] | None, allowed: Iterable[str], *, allowed_as: s
     ``allowed_as`` describes the allowed scopes, such as "certified".
     """
     within = tuple(dict.fromkeys(allowed))
+    # Compared by what scopes permit and not as text: v1 and v2 spellings of one permission are equal.
     outside = [text for text in asked or () if not all_covered((text,), within)]
     if not outside:
         return ""

@@ -43,6 +43,8 @@ __all__ = [
 
 def add_vendor(ctx: Context, order: NewVendor) -> Vendor:
     """Add a vendor. Raises NotPermitted, Invalid."""
+    # Permission before validity in every verb of this room, so that who may not call learns nothing about
+    # what exists.
     if not policy.may_register(ctx.actor):
         raise refusal(ctx, "registry.vendor.add")
     if faults := policy.vendor_faults(order):
@@ -63,6 +65,8 @@ def add_app(ctx: Context, order: NewApp) -> App:
     """Add an app of a vendor. Raises NotPermitted, Invalid, NotFound (the vendor)."""
     if not policy.may_register(ctx.actor):
         raise refusal(ctx, "registry.app.add")
+    # No foreign keys in the database: rooms are checked by verbs, and a vendor is never deleted but with its
+    # dynamic app.
     store.get_vendor(ctx.tx, order.vendor)
     if faults := policy.app_faults(order):
         raise Invalid("app_invalid", "The app is invalid; see fields.", fields=faults)
@@ -87,6 +91,7 @@ def add_version(ctx: Context, app_id: AppId, label: str) -> AppVersion:
 
 def certify(ctx: Context, order: CertifyOrder) -> Certification:
     """Record that review certified a version for certain scopes until a date. Raises NotPermitted, NotFound, Invalid."""
+    # Read before the permission is judged, because the refusal is recorded with the app that it was about.
     version = store.get_version(ctx.tx, order.version)
     if not policy.may_certify(ctx.actor):
         raise refusal(ctx, "registry.certification.add", app=version.app)
@@ -98,9 +103,11 @@ def certify(ctx: Context, order: CertifyOrder) -> Certification:
 
 def withdraw_certification(ctx: Context, certification_id: str) -> Certification:
     """Withdraw a certification; tokens that depend on it are refused from the next snapshot on. Raises NotFound, NotPermitted, Conflict."""
+    # The same order as in `certify`.
     certification = store.get_certification(ctx.tx, certification_id)
     if not policy.may_certify(ctx.actor):
         raise refusal(ctx, "registry.certification.withdraw", app=certification.app)
+    # One statement decides between two withdrawals.
     if not store.save_withdrawn(ctx.tx, certification.id, ctx.now):
         raise Conflict("certification_withdrawn", "This certification is already withdrawn.")
     facts = {"certification": certification.id, "version": certification.version}
@@ -174,6 +181,7 @@ def _set_state(ctx: Context, app_id: AppId, state: AppState, event: Event) -> Ap
     # What was issued before a suspension stays invalid after it: the app counts as active only since now.
     since = ctx.now if state is AppState.ACTIVE else app.active_since
     after = replace(app, state=state, active_since=since)
+    # Two people who suspend at the same moment: the second gets a conflict and no second event.
     if not store.save_app_state(ctx.tx, after):
         raise Conflict("app_state_unchanged", f"The app is already {state.value}.")
     announce_change(ctx, app.id)

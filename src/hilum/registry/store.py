@@ -33,6 +33,7 @@ from hilum.registry.models import (
     Vendor,
 )
 
+# A million installations share few texts of scopes; parsed once, each is one tuple in memory.
 PARSED_BOUND = 50_000
 
 vendors = Table(
@@ -68,6 +69,7 @@ versions = Table(
     Column("app", String(64), nullable=False),
     Column("label", String(100), nullable=False),
     Column("created_at", Instant, nullable=False),
+    # The constraint, not a look beforehand, decides between two versions of one label.
     UniqueConstraint("app", "label"),
     Index(None, "app", "id"),
 )
@@ -119,6 +121,7 @@ def list_vendors(
 ) -> list[Vendor]:
     """List vendors by id; ``seen_from`` a tenant leaves out vendors of apps that exist only at another."""
     query = select(vendors).where(vendors.c.id > page.after).order_by(vendors.c.id).limit(page.limit)
+    # Vendors of apps at several tenants stay: their apps' tenant is NULL, for which != is never true.
     if seen_from is not None:
         elsewhere = select(apps.c.vendor).where(apps.c.tenant != seen_from)
         query = query.where(vendors.c.id.not_in(elsewhere))
@@ -174,6 +177,7 @@ def list_apps(
 
 def save_app_state(tx: Connection, app: App) -> bool:
     """Set an app's state; return False if it already has it."""
+    # Conditional, so that suspending twice neither moves `active_since` nor writes a second event.
     query = apps.update().where(apps.c.id == app.id, apps.c.state != app.state.value)
     return tx.execute(query.values(state=app.state.value, active_since=app.active_since)).rowcount == 1
 
@@ -198,6 +202,7 @@ def list_versions(tx: Connection, app: AppId, page: PageQuery = FIRST_PAGE) -> l
 
 def _newest_first(table: Table, app: AppId, page: PageQuery) -> Select[Any]:
     query = select(table).where(table.c.app == app).order_by(table.c.id.desc()).limit(page.limit)
+    # Ids are ordered by time, so newest first is the index read backwards.
     return query.where(table.c.id < page.after) if page.after else query
 
 
@@ -267,6 +272,7 @@ def list_apps_of(tx: Connection, tenant: TenantId) -> list[AppId]:
 
 def delete_apps(tx: Connection, of: Collection[AppId]) -> None:
     """Delete apps that exist at only one tenant, with vendor, versions and certifications."""
+    # Children first, and apps last: the subquery above still finds their vendors.
     of_vendors = select(apps.c.vendor).where(apps.c.id.in_(of))
     for table in (versions, certifications):
         tx.execute(table.delete().where(table.c.app.in_(of)))

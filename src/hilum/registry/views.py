@@ -27,6 +27,7 @@ def list_apps(ctx: Context, page: PageQuery = FIRST_PAGE) -> list[App]:
 def view_app(ctx: Context, app_id: AppId) -> App:
     """Get an app that the actor may see. Raises NotFound."""
     app = store.get_app(ctx.tx, app_id)
+    # Answered like an id that does not exist: which apps another hospital runs is not disclosed.
     if not policy.may_see_app(ctx.actor, app):
         raise NotFound("app_not_found", "There is no such app.")
     return app
