@@ -20,6 +20,7 @@ from hilum.kernel.pages import PAGE_BOUND
 
 TIMEOUT_S = 30
 TOKEN_FILE = Path("~/.config/hilum/token")
+# A list cut short would be taken for the whole; beyond the bound the command refuses.
 ROWS_BOUND = 100_000
 """Records of one list that a command reads at most."""
 
@@ -47,6 +48,7 @@ def keep_token(secret: str) -> Path:
     path = TOKEN_FILE.expanduser()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        # Created empty and private first: a file that is written and then protected is readable in between.
         path.touch(mode=0o600)
         path.write_text(secret, encoding="ascii")
     except OSError as error:
@@ -67,6 +69,7 @@ def call(
 
     ``open_``: without a token. Members of ``body`` that are None are not sent.
     """
+    # An empty option means "not given", which is not the same as an empty filter.
     parameters = {name: value for name, value in (query or {}).items() if value}
     target = path + (f"?{urlencode(parameters)}" if parameters else "")
     try:
@@ -80,6 +83,7 @@ def readable(path: str) -> Any:
     try:
         return _ask("GET", path, None, bearer=token())
     except urllib.error.HTTPError as error:
+        # Whether the caller may see a list decides only whether ids are shown with names.
         if error.code == HTTPStatus.FORBIDDEN:
             return None
         _refused(error)
@@ -87,6 +91,7 @@ def readable(path: str) -> Any:
 
 def own_tenant() -> str:
     """Return the caller's hospital; empty for the platform's staff, who must name one."""
+    # The roles are read from the caller's own tokens: no route says who the caller is.
     roles = {role for each in every("/tokens") for role in each["roles"]}
     seen = None if roles & set(StaffRole) else readable("/tenants")
     return str(seen["items"][0]["id"]) if seen and seen["items"] else ""
@@ -114,6 +119,7 @@ def _ask(method: str, target: str, body: dict[str, Any] | None, *, bearer: str) 
         )
         with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:  # noqa: S310
             raw = answer.read()
+    # HTTPError is an OSError too, and must not count as unreachable.
     except urllib.error.HTTPError:
         raise
     except (OSError, HTTPException, ValueError) as error:
@@ -145,11 +151,13 @@ def some(path: str, limit: int, **query: str) -> tuple[list[dict[str, Any]], boo
         after = page["next"]
         if not after:
             return found, False
+    # A page that is full may be the last one; one more record shows whether it is.
     return found, bool(call("GET", path, query=query | {"after": after, "limit": "1"})["items"])
 
 
 def segment(text: str) -> str:
     """Escape a text as one path segment."""
+    # An id that was typed may hold a slash, which would address another route.
     return quote(text, safe="")
 
 
@@ -165,6 +173,7 @@ def _refused(error: urllib.error.HTTPError) -> NoReturn:
         problem = orjson.loads(error.read())
     except (orjson.JSONDecodeError, OSError):
         problem = {}
+    # A proxy's page or another service at this address is no refusal of the platform.
     if not isinstance(problem, dict) or "status" not in problem:
         _unreachable(f"status {error.code}")
     reason = problem.get("detail") or problem.get("title") or f"status {error.code}"

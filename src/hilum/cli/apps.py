@@ -98,6 +98,7 @@ def app_show(app_id: str, *, json_: bool) -> None:
     found = api.call("GET", path)
     for part in ("versions", "certifications"):
         found[part] = api.every(f"{path}/{part}")
+    # A hospital's administrator may read the app but not its clients; that is no error.
     if api.readable(f"{path}/clients") is not None:
         found["clients"] = api.every(f"{path}/clients")
     if json_:
@@ -161,6 +162,7 @@ def app_client(file: Path, *, json_: bool) -> None:
       {"app": "app_01h...", "version": "ver_01h...", "client_name": "Chart", "client_type": "public", "deployment": "browser",
        "redirect_uris": ["https://chart.example/app"], "launch_url": "https://chart.example/launch", "scope": "launch patient/*.rs"}
     """
+    # From standard input too, so that a file with keys need not be left on disk.
     raw = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
     try:
         body = orjson.loads(raw)
@@ -175,7 +177,9 @@ def app_client(file: Path, *, json_: bool) -> None:
 
 @app.command("secret")
 @click.argument("client_id")
-@click.option("--overlap-s", type=int, default=None, help="How long the old secret goes on working.")
+@click.option(
+    "--overlap-s", type=int, default=None, help="How long the old secret keeps working, in seconds."
+)
 @json_option
 def app_secret(client_id: str, overlap_s: int | None, *, json_: bool) -> None:
     r"""Create a new secret for a client, shown once; the old one ends after the overlap. An EHR's new secret waits for a second person.
@@ -284,6 +288,7 @@ def app_quota(
       hilum app quota app_01h... --tenant general --rate 20 --burst 60
       hilum app quota app_01h... --tenant general --remove
     """
+    # Half a quota is misuse and not a refusal: nothing was sent, so the exit code is 2.
     if remove == (rate is not None or burst is not None) or (rate is None) != (burst is None):
         raise click.UsageError("Set --rate and --burst, or --remove.")
     path = f"/quotas/{api.segment(app_id)}/{api.segment(api.require_tenant(tenant))}"
@@ -326,6 +331,7 @@ def app_uninstall(app_id: str, tenant: str, *, json_: bool) -> None:
       hilum app uninstall app_01h... --tenant general
     """
     tenant = api.require_tenant(tenant)
+    # The API removes installations by id; people know the app and the hospital.
     found = [
         each
         for each in api.every("/installations", tenant=tenant)

@@ -45,23 +45,25 @@ def backup(target: Path, *, json_: bool) -> None:
         return edge.read_now(verb, actor=host.actor(), trace=trace)
 
     try:
+        # A backup by another release or with another key could not be restored; better refused now than found
+        # out then.
         edge.read_now(preflight.require_readable, actor=host.actor(), trace=trace)
         with _progress("copying") as progress:
-            made = backups.make(found, target, read, progress)
+            manifest = backups.make(found, target, read, progress)
     except HilumError as error:
         refuse(error)
     finally:
         edge.close()
-    size = sum(each.size for each in made.files)
+    size = sum(each.size for each in manifest.files)
     if json_:
         as_json(
-            asdict(made)
+            asdict(manifest)
             | {"target": str(target), "size": size, "seconds": round(time.monotonic() - begun, 2)}
         )
         return
     click.echo(
-        f"{len(made.files)} files, {size / 1e6:.1f} MB, in {time.monotonic() - begun:.1f} s; "
-        f"the newest checkpoint is {made.checkpoint}"
+        f"{len(manifest.files)} files, {size / 1e6:.1f} MB, in {time.monotonic() - begun:.1f} s; "
+        f"the newest checkpoint is {manifest.checkpoint}"
     )
     click.echo(KEY_KEPT_APART)
 
@@ -87,6 +89,8 @@ def restore(source: Path, *, replaces: bool, json_: bool) -> None:
     begun = time.monotonic()
     try:
         with _progress("restoring") as progress:
+            # Everything that was issued ends: tokens that were revoked after the backup would otherwise work
+            # again.
             done = restoring.run(found, source, actor=host.actor(), replaces=replaces, progress=progress)
     except HilumError as error:
         refuse(error)
@@ -118,6 +122,7 @@ def _progress(label: str) -> Iterator[Callable[[float], None]]:
     shown: list[Any] = []
 
     def progress(share: float) -> None:
+        # Short backups print no bar, so that scripts' logs stay clean.
         if not shown and time.monotonic() - begun > SHOWN_AFTER_S:
             shown.append(click.progressbar(length=100, label=label, show_eta=False, file=sys.stderr))
         for bar in shown:

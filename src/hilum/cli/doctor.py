@@ -43,6 +43,7 @@ def doctor(*, json_: bool) -> None:
     else:
         for finding in findings:
             click.echo(f"{'ok  ' if finding.ok else 'BAD '} {finding.check}  {finding.next}".rstrip())
+    # Every check runs, whatever failed before it, so that one run shows all that is to be done.
     sys.exit(0 if all(finding.ok for finding in findings) else REFUSED)
 
 
@@ -50,6 +51,7 @@ def _database_findings(found: Settings) -> Iterator[Finding]:
     from hilum.infra.migrations.run import release
 
     file = Path(found.database_url.removeprefix("sqlite:///"))
+    # Looking must not create: SQLite would make an empty database here.
     if found.database_url.startswith("sqlite") and not file.is_file():
         inside = found.data_dir / "hilum.db"
         other = (
@@ -66,6 +68,7 @@ def _database_findings(found: Settings) -> Iterator[Finding]:
         current = schema.opens
         yield Finding("database", ok=True)
         yield Finding("migrations", ok=current, next=schema.fault)
+        # The queries below need this release's tables.
         if current:
             yield edge.read_now(_secret_key_finding, actor=host.actor(), trace=trace)
             yield edge.read_now(_fhir_user_finding, actor=host.actor(), trace=trace)
@@ -73,6 +76,7 @@ def _database_findings(found: Settings) -> Iterator[Finding]:
             yield from edge.read_now(
                 lambda ctx: platform_findings(ctx, found), actor=host.actor(), trace=trace
             )
+        # Production refuses to serve synthetic hospitals, whose passwords are published.
         if current and not found.is_sandbox:
             synthetic = edge.read_now(preflight.sandbox_tenants, actor=host.actor(), trace=trace)
             advice = f"production does not serve them: {', '.join(synthetic)}" if synthetic else ""
@@ -105,6 +109,7 @@ def _writes_finding(found: Settings) -> Finding:
     reader = live.open_reader(found.data_dir / "journal", found.database_url)
     opened = [Unsettled(each.intent.request_id, each.intent.at) for each in reader.open_intents()]
     advice = "; ".join(unsettled_lines(opened, now))
+    # A younger write may still be in flight, which is no fault.
     waits = any(now - each.since >= SETTLE_AFTER for each in opened)
     if waits:
         advice += ". The jobs process settles them once their FHIR servers answer; `hilum explain` shows what is on record of each"
@@ -127,6 +132,7 @@ def _directory_findings(found: Settings) -> Iterator[Finding]:
     if not where.is_dir():
         yield Finding("data directory", ok=False, next=f"create {where}")
         return
+    # Root may write where the mode forbids it, and a full disk has all permissions.
     fault = Directory(where, SystemClock()).fault()
     advice = f"free some space at {where}" if fault == DISK_FULL else f"let the platform write to {where}"
     yield Finding("data directory", ok=fault is None, next=advice if fault else "")

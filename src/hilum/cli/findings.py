@@ -19,6 +19,7 @@ from hilum.infra.system import SystemClock
 from hilum.kernel.errors import HilumError
 
 SKEW_BOUND = timedelta(seconds=2)
+# Checkpoints follow within about a second; a minute means that nobody makes them.
 CHECKPOINT_BOUND = timedelta(seconds=60)
 """How much younger the newest record may be than the newest checkpoint."""
 LEASE_BOUND = timedelta(minutes=2)
@@ -37,6 +38,7 @@ class Finding:
 
 def platform_findings(ctx: Context, found: Settings) -> list[Finding]:
     """Check nodes, leases, embedded tenants and the audit record, in one transaction."""
+    # One transaction, so that nodes, leases and records are of one moment.
     there = nodes.list_nodes(ctx.tx)
     live = [each for each in there if each.live]
     reader = journals.open_reader(found.data_dir / "journal", found.database_url)
@@ -54,6 +56,7 @@ def machine_findings(found: Settings) -> Iterator[Finding]:
     if skew is not None:
         ahead = skew.ahead.total_seconds()
         seen = f"{abs(ahead):.1f} s {'ahead of' if ahead > 0 else 'behind'} the database's"
+        # Measured over the network: half of the round trip is uncertain and must not raise an alarm.
         ok = abs(skew.ahead) <= SKEW_BOUND + skew.uncertainty
         yield Finding("clock", ok=ok, next=seen if ok else f"{seen}: set this machine's clock by NTP")
     if found.data_dir.is_dir():
@@ -72,6 +75,7 @@ def _nodes(live: list[Node]) -> Iterator[Finding]:
     seen = ", ".join(f"{each.name} ({each.workers} workers)" for each in live) or "none serves now"
     shares = f"; each worker has 1/{workers} of a quota" if workers > 1 else ""
     yield Finding("nodes", ok=True, next=seen + shares)
+    # A node whose release is older than the schema gate reports itself, but serves nobody.
     closed = [f"{each.name} ({each.release})" for each in live if each.closed]
     advice = (
         f"install a newer release on {', '.join(closed)}: their release no longer works with the database"
@@ -90,6 +94,7 @@ def _leases(ctx: Context, live: list[Node]) -> Finding:
     idle = [
         f"{each.name} since {each.expires_at.isoformat(timespec='seconds')}"
         for each in nodes.list_leases(ctx.tx)
+        # A lease that has just expired is taken over within seconds.
         if now - each.expires_at > LEASE_BOUND
     ]
     if live and idle:
@@ -103,6 +108,7 @@ def _leases(ctx: Context, live: list[Node]) -> Finding:
 
 def _embedded(ctx: Context, live: list[Node]) -> Finding:
     embedded = preflight.embedded_tenants(ctx)
+    # An embedded FHIR server is one file on one node: a second node would answer from an empty one.
     if len(live) < 2 or not embedded:
         return Finding("embedded FHIR servers", ok=True)
     advice = (
@@ -116,6 +122,7 @@ def _record(ctx: Context, reader: AccessReader, live: list[Node]) -> Iterator[Fi
     """Check that the journal can be read, and that checkpoints cover its records."""
     try:
         newest = reader.newest(AccessQuery(limit=1))
+    # An unreadable journal is a finding. The other checks must still run.
     except HilumError as error:
         yield Finding("journal", ok=False, next=f"{error.detail} Look at the disk and at the database.")
         return
@@ -124,6 +131,7 @@ def _record(ctx: Context, reader: AccessReader, live: list[Node]) -> Iterator[Fi
     covered = last.at if last else None
     behind = bool(newest) and (covered is None or newest[0].at - covered > CHECKPOINT_BOUND)
     age = nodes.database_now(ctx.tx) - newest[0].at if newest else timedelta(0)
+    # Without a live node nobody makes checkpoints, and that is no fault.
     if behind and live and age > CHECKPOINT_BOUND:
         since = f"since {covered.isoformat(timespec='seconds')}" if covered else "yet"
         advice = f"no checkpoint was made {since}: look at the log of the jobs process, and at the directory of the anchor"

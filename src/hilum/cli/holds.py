@@ -42,6 +42,7 @@ def place(*, reason: str, since: datetime | None, tenant: str, app: str, patient
       hilum hold place --reason "case 4711" --tenant general
     """
     body: dict[str, Any] = {"reason": reason, "tenant": tenant, "app": app, "patient": patient}
+    # The moment is sent with its zone; the API refuses one without.
     body["since"] = since.isoformat() if since else None
     show_one(api.call("POST", "/holds", body), json_=json_)
 

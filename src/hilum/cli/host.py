@@ -36,6 +36,8 @@ def read_settings() -> settings.Settings:
     try:
         return settings.read(os.environ)
     except Invalid as error:
+        # Whoever reads "the key is missing" makes a new one, which would orphan all sealed data. So this case
+        # has an advice of its own.
         if "HILUM_SECRET_KEY" in error.fields:
             refuse_new_key()
         refuse(error)
@@ -64,6 +66,7 @@ def refuse_new_key() -> None:
 
 def _holds_tables(url: str) -> bool:
     """Check whether there is a database with tables, without creating one. One that does not answer counts as none."""
+    # SQLite would create the file by connecting.
     if url.startswith(SQLITE) and not Path(url.removeprefix(SQLITE)).is_file():
         return False
     try:
@@ -80,6 +83,7 @@ def _holds_tables(url: str) -> bool:
 
 def actor() -> Actor:
     """Return the actor of host commands: ``host:<user>``, whoever has the shell."""
+    # The name of the shell's user is in the record. It proves nothing, so the host is never a second person.
     return Actor(ActorKind.HOST, getpass.getuser(), roles=frozenset({"platform_admin"}))
 
 
@@ -93,9 +97,13 @@ def open_edge(found: settings.Settings) -> Edge:
     keys.install(keys.Vault(found.secret_key))
     return Edge.create(
         Database(found.database_url),
+        # The time of the database, as the nodes have it, and not of this machine: what this command issues or
+        # ends is compared with theirs.
         steady(found.database_url, SystemClock()),
         SystemIds(),
         f"host-{os.uname().nodename}",
+        # The chain of audit events is shared by all commands of this host, so that its row is locked and its
+        # end not cached.
         shares_chain=True,
     )
 
@@ -110,16 +118,19 @@ def read(verb: Callable[[Context], T]) -> T:
     return _run(verb, writing=False)
 
 
-def look(verb: Callable[[Context], tuple[T, Event]], looked: Event) -> T:
+def look(verb: Callable[[Context], tuple[T, Event]], read_event: Event) -> T:
     """Read the audit record as ``host:<user>``, and record that it was read before anything is shown (C155)."""
 
+    # NotFound is returned and not raised: a refused read is recorded too, in the transaction that follows.
     def tried(ctx: Context) -> tuple[T | HilumError, Event]:
         try:
             return verb(ctx)
         except NotFound as error:
-            return error, policy.refused(looked, error.code)
+            return error, policy.refused(read_event, error.code)
 
     found, event = read(tried)
+    # A second transaction, because verifying reads for minutes and a write transaction on SQLite would block
+    # all writers.
     write(lambda ctx: audit.record(ctx, event))
     if isinstance(found, HilumError):
         refuse(found)

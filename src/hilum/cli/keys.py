@@ -57,6 +57,7 @@ def _rotate(ctx: Context, purpose: Purpose, tenant: str) -> dict[str, Any]:
     from hilum.identity import service as identity
     from hilum.keys import service
 
+    # A tenant named for the audit's key, or none for an id_token's, would rotate a ring that nobody uses.
     if (purpose is Purpose.ID_TOKEN) != bool(tenant):
         fault = (
             "Each tenant signs its own id_tokens: say whose key with --tenant."
@@ -66,6 +67,7 @@ def _rotate(ctx: Context, purpose: Purpose, tenant: str) -> dict[str, Any]:
         raise Invalid("tenant_invalid", fault)
     if tenant:
         identity.get_tenant(ctx, TenantId(tenant))
+    # Recorded in the transaction of the rotation: which key signed what, and since when, is evidence.
     key = service.rotate(ctx, purpose, tenant)
     audit.record(
         ctx, Event("keys.ring.rotate", tenant=tenant, facts={"purpose": purpose.value, "key": key.kid})

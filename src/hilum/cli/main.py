@@ -47,6 +47,7 @@ def main(context: click.Context) -> None:
     Exit code: 0 done, 1 refused, 2 misused.
     """
     logs.configure(level="debug" if context.invoked_subcommand in SERVING else "error")
+    # The old umask is restored at the end, for callers that run commands within their own process.
     context.call_on_close(partial(os.umask, os.umask(PRIVATE)))
 
 

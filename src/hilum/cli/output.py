@@ -57,12 +57,15 @@ def _cell(value: Any) -> str:
         return "-"
     if isinstance(value, list | tuple | set | frozenset):
         value = " ".join(str(each) for each in value)
+    # A table stays readable in a terminal; --json prints values in full.
     text = str(value)
     return text if len(text) <= COLUMN_BOUND else text[: COLUMN_BOUND - 1] + "…"
 
 
 def refuse(error: HilumError) -> NoReturn:
     """Print why something was refused, and what to do next if that is clear; exit 1."""
+    # The fault names host, user or certificate, which is for the operator at the shell and never in an API
+    # answer.
     if isinstance(error, DatabaseUnavailable):
         click.secho(f"refused: {error.fault.what} ({error.fault.code})", fg="red", err=True)
         click.echo(f"  {error.fault.next}", err=True)
@@ -72,6 +75,7 @@ def refuse(error: HilumError) -> NoReturn:
     if isinstance(error, Invalid):
         for name, fault in sorted(error.fields.items()):
             sentence = SENTENCES.get(fault, fault)
+            # Some details include the field's sentence already.
             if sentence not in error.detail:
                 click.echo(f"  {name}: {sentence}", err=True)
     raise SystemExit(REFUSED)

@@ -96,6 +96,7 @@ def person_deactivate(person_id: str, *, local: bool, json_: bool) -> None:
       hilum person deactivate per_01h... --local
     """
     if local:
+        # Imported here: commands over the API start without the platform's rooms.
         from hilum.identity import service as identity
 
         gone = host.write(lambda ctx: identity.deactivate_person(ctx, PersonId(person_id)))
@@ -164,6 +165,7 @@ def _reset_here(person: PersonId) -> dict[str, Any]:
     found = host.read_settings()
     opened = host.write(lambda ctx: enrolment.reset(ctx, person))
     assert isinstance(opened, Opened), "the host acts alone"
+    # The same link that the API would return: it leads to the platform's page and works once.
     url = Urls(found.base_url, found.sandbox_url).enrol(opened.link.tenant or "", opened.link.secret)
     link = {"url": url, "expires_at": opened.link.expires_at.isoformat()}
     return {"id": opened.person.id, "username": opened.person.username, "enrolment": link}
@@ -197,6 +199,7 @@ def _chart(text: str) -> dict[str, str]:
     if not day:
         return {"patient": patient}
     try:
+        # A day without a zone begins in UTC, as for every other moment that is typed here.
         until = datetime.strptime(day, "%Y-%m-%d").replace(tzinfo=UTC)
     except ValueError:
         raise click.BadParameter(f"{day} is not a day such as 2031-04-17", param_hint="--chart") from None

@@ -42,9 +42,13 @@ def require_fit(found: Settings) -> None:
 
 def _require_fit(edge: Edge, found: Settings) -> None:
     actor, trace = host.actor(), Trace(edge.ids.new("req"), source="host")
+    # The schema comes first, because every later check reads tables. The node is added to the list last, when
+    # nothing can refuse it any more but other nodes.
     edge.read_now(lambda ctx: _require_data(ctx, found), actor=actor, trace=trace)
     require_unpublished(edge, found)
     edge.write_now(store_key_check, actor=actor, trace=trace)
+    # Read after the write: of two nodes that start on an empty database with different keys, one finds the
+    # other's value.
     edge.read_now(_require_key, actor=actor, trace=trace)
     me = node_of(found, edge.ids)
     edge.write_now(lambda ctx: nodes.report(ctx.tx, me), actor=actor, trace=trace)
@@ -56,6 +60,8 @@ def require_unpublished(edge: Edge, found: Settings) -> None:
     """Raise NotPermitted if a sandbox is open to strangers while published passwords still work."""
     from hilum.app import seed
 
+    # A seeded sandbox that is opened to the internet later keeps its published passwords (security
+    # decision 28).
     if found.is_sandbox and found.sandbox_public:
         trace = Trace(edge.ids.new("req"), source="host")
         seed.require_unpublished(edge.read_now(lambda ctx: seed.stored_digests(ctx, found), trace=trace))
@@ -93,6 +99,8 @@ def embedded_tenants(ctx: Context) -> list[str]:
 def key_fault(ctx: Context) -> str:
     """Return what this process's key does not open: the check value, signing keys, credentials of FHIR servers; empty if it opens all."""
     tenants = identity.list_tenants(ctx)
+    # Every kind of sealed value is tried, since a database may hold values from before the check value
+    # existed.
     rings = [(Purpose.CHECKPOINT, ""), *((Purpose.ID_TOKEN, each.id) for each in tenants)]
     shut = [
         f"the signing key of {ring or 'the audit'}"
@@ -102,6 +110,7 @@ def key_fault(ctx: Context) -> str:
     shut += [
         f"the FHIR server's credentials of {each.id}" for each in tenants if not _opens_credentials(each)
     ]
+    # None: the database has no check value yet.
     if keys.is_same_key(ctx) is False and not shut:
         shut = ["the value that was sealed when this database was set up"]
     if not shut:
@@ -115,6 +124,8 @@ def store_key_check(ctx: Context) -> None:
     """Record the key's check value in a database without one. Raises NotPermitted if the key does not open what is sealed there."""
     if keys.is_same_key(ctx):
         return
+    # Before the first value is stored, it must open what is there: a wrong key would otherwise become the
+    # database's own.
     if fault := key_fault(ctx):
         raise NotPermitted("secret_key_wrong", f"{fault}.")
     keys.store_key_check(ctx)
@@ -144,8 +155,11 @@ def _require_alone(database: Database, me: Node, embedded: list[str]) -> None:
     begun = time.monotonic()
     first: dict[str, datetime] = {}
     while others := database.read(lambda tx: _others(tx, me)):
+        # An entry whose time moves is alive. One that stands still belongs to a node that was killed, and
+        # expires.
         reported = [each.name for each in others if each.seen_at > first.setdefault(each.name, each.seen_at)]
         if reported or time.monotonic() - begun > 2 * LIVE_FOR.total_seconds():
+            # Our own entry is removed, or the other node would refuse to start again because of it.
             database.write(lambda tx: nodes.leave(tx, me.name, me.boot))
             raise NotPermitted(
                 "embedded_needs_one_node",

@@ -62,15 +62,16 @@ def audit_verify(copy: Path | None, *, json_: bool) -> None:
     found = host.read_settings()
     anchors = _anchors(found, copy)
     reader = live.open_reader(found.data_dir / "journal", found.database_url)
-    looked = Event("audit.chain.verify")
+    read_event = Event("audit.chain.verify")
 
     def verb(ctx: Context) -> tuple[Verdict, Event]:
         verdict = service.verify(ctx, reader, anchors)
         facts = {"records": verdict.records, "checkpoints": verdict.checkpoints, "intact": verdict.intact}
-        return verdict, replace(looked, facts=facts)
+        return verdict, replace(read_event, facts=facts)
 
+    # Verification reads every record; the lane's statement timeout allows for that.
     with lanes.using(Lane.LONG):
-        verdict = host.look(verb, looked)
+        verdict = host.look(verb, read_event)
     if json_:
         as_json({**asdict(verdict), "intact": verdict.intact})
     else:
@@ -90,6 +91,7 @@ def audit_verify(copy: Path | None, *, json_: bool) -> None:
 
 def unsettled_lines(unsettled: Sequence[Unsettled], now: datetime) -> list[str]:
     """Format for a person which writes have no outcome on record, and since when."""
+    # Younger ones may still be in flight.
     old = [each for each in unsettled if now - each.since >= SETTLE_AFTER]
     young = len(unsettled) - len(old)
     lines = [f"writes in progress: {young}"] if young else []
@@ -110,7 +112,11 @@ def _age(age: timedelta) -> str:
 def _anchors(found: Settings, copy: Path | None) -> list[Anchored]:
     """Read the copy that was named, which must exist, and the installation's own anchor."""
     try:
+        # Read before the database: a checkpoint anchored during verification would not be in the transaction,
+        # and would be reported as missing.
         anchors = anchor.read(copy) if copy is not None else []
+        # The default anchor may not exist yet. One that was configured must, or a deleted anchor would go
+        # unnoticed.
         if found.anchor.is_file() or (found.audit_anchor is not None and copy is None):
             anchors += anchor.read(found.anchor)
     except HilumError as error:
@@ -168,6 +174,7 @@ def audit_accesses(limit: int, *, all_: bool, json_: bool, **query: str) -> None
       hilum audit accesses --tenant general --app app_01h...
       hilum audit accesses --tenant general --reason switch_engaged --all
     """
+    # An administrator without --tenant would be refused; staff without it read all.
     query["tenant"] = query["tenant"] or api.own_tenant()
     found = _newest("/accesses", None if all_ else limit, **query)
     show(

@@ -22,6 +22,7 @@ class Moment(click.ParamType[datetime]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
         """Parse what was typed."""
+        # A moment needs its zone: without one, the operator's and the server's would differ.
         for form in ("%Y-%m-%d", "%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%dT%H:%M:%S.%f%z"):
             with suppress(ValueError):
                 found = datetime.strptime(value, form)  # noqa: DTZ007 - a day has no zone and begins in UTC
@@ -52,6 +53,8 @@ def show(
 
 def names_in(path: str) -> dict[str, str]:
     """Return the names in one of the API's lists by id; empty if the caller may not see it."""
+    # Ids are printed as they are if the caller may not read names; a second refusal would hide the first
+    # answer.
     readable = api.readable(path) is not None
     return {each["id"]: each["name"] for each in api.every(path)} if readable else {}
 
@@ -82,6 +85,7 @@ def show_done(found: dict[str, Any], *, json_: bool) -> None:
         show_one(found["approval"] | shown, json_=False)
     hint = "; ".join(hints[name] for name in shown)
     waiting = f"waits for a second person: `hilum approval approve {found['approval']['id']}`"
+    # On standard error: standard output is the record or its JSON, for scripts.
     click.secho("; ".join(filter(None, (waiting, hint))), fg="yellow", err=True)
 
 
@@ -115,14 +119,14 @@ def login(username: str, tenant: str, password: str) -> None:
       hilum login --username admin.hall --tenant general
       HILUM_API_URL=https://apps.hospital.example hilum login --username admin
     """
-    made = api.call(
+    created = api.call(
         "POST",
         "/tokens",
         {"username": username, "password": password, "tenant": tenant or None, "name": "hilum login"},
         open_=True,
     )
-    kept = api.keep_token(made["token"])
-    click.echo(f"signed in until {made['expires_at']}; the token is kept in {kept}")
+    kept = api.keep_token(created["token"])
+    click.echo(f"signed in until {created['expires_at']}; the token is kept in {kept}")
 
 
 @click.group()
@@ -234,6 +238,7 @@ def tenant_upstream(
     upstream: dict[str, Any] = {"kind": "http" if url else "embedded", "url": url, "public_url": public_url}
     upstream["attachment_hosts"] = list(attachment_host)
     if authorization:
+        # Prompted and not an option: arguments are visible in the process list and the shell's history.
         upstream["authorization"] = click.prompt("Authorization", hide_input=True)
     found = api.call("PATCH", f"/tenants/{api.segment(tenant_id)}", {"upstream": upstream})
     show_done(found, json_=json_)

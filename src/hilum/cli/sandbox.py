@@ -118,6 +118,7 @@ def prepare(found: Settings) -> None:
     from hilum.app import seed as plan
     from hilum.infra.migrations.run import migrate
 
+    # Seeding writes people with published passwords; refused before anything is created.
     if not found.is_sandbox:
         click.secho(
             "refused: HILUM_MODE is not sandbox; synthetic hospitals are never put into a production platform",
@@ -130,6 +131,8 @@ def prepare(found: Settings) -> None:
         migrate(found.database_url)
     except HilumError as error:
         refuse(error)
+    # After migrating, since it reads tables, and before seeding: a production database whose mode was set
+    # wrongly is refused.
     host.read(_holds_nobody_real)
     try:
         with click.progressbar(
@@ -139,6 +142,7 @@ def prepare(found: Settings) -> None:
     except HilumError as error:
         refuse(error)
     require_wallet(found)
+    # Checked after seeding too: a sandbox may have been seeded for one person and now be opened to strangers.
     edge = host.open_edge(found)
     try:
         preflight.require_unpublished(edge, found)
@@ -152,6 +156,8 @@ def require_wallet(found: Settings) -> None:
     """Exit 1 if this sandbox's files are not on this node, or if it is open to strangers but has the published passwords."""
     if (found.data_dir / FILE_NAME).is_file():
         try:
+            # The wallet says for whom the passwords were drawn; the mode of this process may have changed
+            # since.
             seeded_for_strangers = Wallet.load(found.data_dir / FILE_NAME).public
         except HilumError as error:
             refuse(error)
@@ -179,6 +185,7 @@ def require_wallet(found: Settings) -> None:
 def _holds_nobody_real(ctx: Context) -> None:
     """Raise NotPermitted for data of a real platform: hospitals that are not synthetic, or staff without any hospital yet."""
     tenants = identity.list_tenants(ctx)
+    # Staff without a hospital is a production platform that has just been set up.
     if not all(each.sandbox for each in tenants) or (not tenants and identity.list_people(ctx, None)):
         raise NotPermitted(
             "not_a_sandbox",
@@ -187,6 +194,7 @@ def _holds_nobody_real(ctx: Context) -> None:
 
 
 def _defaults(port: int, sandbox_port: int) -> None:
+    # setdefault: a sandbox can be placed elsewhere by the same variables as a platform.
     data = Path(os.environ.setdefault("HILUM_DATA_DIR", DATA_DIR))
     os.environ.setdefault("HILUM_MODE", "sandbox")
     os.environ.setdefault("HILUM_BASE_URL", f"http://127.0.0.1:{port}")
@@ -198,10 +206,12 @@ def _defaults(port: int, sandbox_port: int) -> None:
 
 def _secret_key(data: Path) -> str:
     path = data / host.KEY_FILE
+    # A database without its key file must not be answered with a new key.
     if not path.exists():
         host.refuse_new_key()
     data.mkdir(parents=True, exist_ok=True)
     if not path.exists():
+        # Private from the first byte.
         path.touch(mode=0o600)
         path.write_text(secrets.token_urlsafe(48), encoding="utf-8")
     return path.read_text(encoding="utf-8").strip()

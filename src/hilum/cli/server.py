@@ -41,6 +41,7 @@ def init(*, username: str, name: str, password: str, json_: bool) -> None:
       export HILUM_SECRET_KEY=$(hilum init --json | jq -r .secret_key)
       hilum init --username admin --name "Ada Admin"
     """
+    # The key is shown and never stored: a backup of this machine must not contain key and data together.
     if not os.environ.get("HILUM_SECRET_KEY"):
         host.refuse_new_key()
         _show_new_key(json_=json_)
@@ -51,11 +52,13 @@ def init(*, username: str, name: str, password: str, json_: bool) -> None:
     username = username or click.prompt("User name of the first administrator")
     name = name or click.prompt("Full name")
     password = password or click.prompt("Password", hide_input=True, confirmation_prompt=True)
+    # Hashing takes a fraction of a second of one core; it is done before the transaction begins (security
+    # decision 4).
     digest = hash_password_now(password, SystemIds())
     person = host.write(lambda ctx: _add_first_administrator(ctx, username, name, password, digest))
-    made = {"id": person.id, "username": person.username, "role": person.role}
+    shown = {"id": person.id, "username": person.username, "role": person.role}
     if json_:
-        as_json(made)
+        as_json(shown)
     else:
         click.echo(
             f"{person.username} administers the platform. Next: hilum serve, then hilum login --username {person.username}"
@@ -75,6 +78,8 @@ def _show_new_key(*, json_: bool) -> None:
 
 
 def _add_first_administrator(ctx: Context, username: str, name: str, password: str, digest: str) -> Person:
+    # Two, because nobody can approve anything alone; from then on they add others, in the record and by two
+    # people.
     administrators = [
         each
         for each in walk(lambda page: identity.list_people(ctx, None, page), lambda each: each.username)
@@ -115,10 +120,13 @@ def serve(part: str, under: int) -> None:
     from hilum.app.parent_watch import end_with
 
     found = host.read_settings()
+    # The supervisor's children check again: each may be started by hand, or restarted after the database has
+    # changed.
     if part != "sandbox":
         preflight.require_fit(found)
     if found.is_sandbox and part in {"all", "sandbox"}:
         require_wallet(found)
+    # A child ends with its supervisor, even if that is killed and cannot tell it.
     if under:
         end_with(under)
     try:
@@ -149,19 +157,20 @@ def migrate(*, plan_only: bool, json_: bool) -> None:
       HILUM_DATABASE_URL=postgresql://hilum@db/hilum hilum migrate
       hilum migrate --plan
     """
-    made = _plan()
+    # The plan is printed before anything happens, so that an operator can still stop.
+    plan = _plan()
     if plan_only:
-        _show_plan(made, json_=json_)
-        if made.gate.state is SchemaState.CLOSED:
-            refuse(NotPermitted("database_newer", made.gate.fault))
+        _show_plan(plan, json_=json_)
+        if plan.gate.state is SchemaState.CLOSED:
+            refuse(NotPermitted("database_newer", plan.gate.fault))
         return
     if not json_:
-        _show_plan(made, json_=False)
+        _show_plan(plan, json_=False)
     _migrate()
     if json_:
-        as_json(_plan_as_json(made))
-    elif made.steps:
-        click.echo(f"The database is at migration {made.steps[-1].revision}.")
+        as_json(_plan_as_json(plan))
+    elif plan.steps:
+        click.echo(f"The database is at migration {plan.steps[-1].revision}.")
 
 
 def _plan() -> "Plan":
@@ -173,30 +182,31 @@ def _plan() -> "Plan":
         refuse(error if isinstance(error, HilumError) else _unwritable(error))
 
 
-def _plan_as_json(made: "Plan") -> dict[str, Any]:
+def _plan_as_json(plan: "Plan") -> dict[str, Any]:
     return {
-        "revision": made.gate.revision,
-        "release": made.gate.release,
-        "standing": made.gate.state,
-        "steps": [asdict(step) for step in made.steps],
-        "must_stop": [each.name for each in made.blocking_nodes],
+        "revision": plan.gate.revision,
+        "release": plan.gate.release,
+        # The name of this member is public and older than the glossary's "schema state".
+        "standing": plan.gate.state,
+        "steps": [asdict(step) for step in plan.steps],
+        "must_stop": [each.name for each in plan.blocking_nodes],
     }
 
 
-def _show_plan(made: "Plan", *, json_: bool) -> None:
+def _show_plan(plan: "Plan", *, json_: bool) -> None:
     if json_:
-        as_json(_plan_as_json(made))
+        as_json(_plan_as_json(plan))
         return
-    if made.gate.state is SchemaState.NEWER:
+    if plan.gate.state is SchemaState.NEWER:
         click.echo(
-            f"The database is at migration {made.gate.revision}, newer than this release ({made.gate.release}), and works with it. "
+            f"The database is at migration {plan.gate.revision}, newer than this release ({plan.gate.release}), and works with it. "
             "Nothing to do."
         )
-    elif made.gate.opens:
-        click.echo(f"The database is at migration {made.gate.revision}. Nothing to do.")
-    for step in made.steps:
+    elif plan.gate.opens:
+        click.echo(f"The database is at migration {plan.gate.revision}. Nothing to do.")
+    for step in plan.steps:
         click.echo(f"  {step.revision}  {step.title} (releases from {step.compatible_from} on work with it)")
-    for each in made.blocking_nodes:
+    for each in plan.blocking_nodes:
         click.echo(
             f"  {each.name} runs release {each.release} and must stop serving first; it will be asked to stop."
         )
@@ -210,6 +220,7 @@ def _migrate() -> None:
         run(found.database_url)
     except (HilumError, OSError) as error:
         refuse(error if isinstance(error, HilumError) else _unwritable(error))
+    # After the first migration the key leaves its check value, so that no node starts with another one.
     host.write(preflight.store_key_check)
 
 

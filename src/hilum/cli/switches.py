@@ -66,9 +66,10 @@ def engage(
     if local:
         from hilum.switchboard import service as switchboard
 
+        # Through the switchboard like the API, so that a mistyped target is refused here too.
         order = EngageOrder(Target(TargetKind(kind), key), Mode(mode), reason, expires_at)
-        made = host.write(lambda ctx: switchboard.engage(ctx, order))
-        show_one(_flat(asdict(made)), json_=json_)
+        engaged = host.write(lambda ctx: switchboard.engage(ctx, order))
+        show_one(_flat(asdict(engaged)), json_=json_)
         return
     body: dict[str, Any] = {"kind": kind, "key": key, "mode": mode, "reason": reason}
     body["expires_at"] = expires_at.isoformat() if expires_at else None
@@ -129,11 +130,12 @@ def release(switch_id: str, *, local: bool, json_: bool) -> None:
     if local:
         from hilum.switchboard import service as switchboard
 
-        made = host.write(lambda ctx: switchboard.release(ctx, switch_id))
-        show_one(_flat(asdict(made)), json_=json_)
+        released = host.write(lambda ctx: switchboard.release(ctx, switch_id))
+        show_one(_flat(asdict(released)), json_=json_)
         return
     found = api.call("POST", f"/switches/{api.segment(switch_id)}/release")
     show_one(found, json_=json_)
+    # Success of the command is not yet the release; without this line the first person would believe it was.
     if found["in_force"] and found["release_asked_by"]:
         click.secho(
             "still in force: a second person of the staff releases it with the same command",
@@ -168,13 +170,14 @@ def _explain_here(request_id: str) -> dict[str, Any]:
 
     settings = host.read_settings()
     reader = live.open_reader(settings.data_dir / "journal", settings.database_url)
-    looked = policy.reading(Event("audit.request.explain"), {"request_id": request_id})
+    # Reading the audit on the host is recorded as it is over the API (C155).
+    read_event = policy.reading(Event("audit.request.explain"), {"request_id": request_id})
 
     def verb(ctx: Context) -> tuple[Explanation, Event]:
         found = service.explain(ctx, request_id, reader)
-        return found, policy.explaining(looked, request_id, found)
+        return found, policy.explaining(read_event, request_id, found)
 
-    return explanation_json(host.look(verb, looked))
+    return explanation_json(host.look(verb, read_event))
 
 
 def _flat(switch: dict[str, Any]) -> dict[str, Any]:
