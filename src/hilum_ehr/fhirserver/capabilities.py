@@ -1,4 +1,4 @@
-"""The CapabilityStatement, made from what the server can do. Pure."""
+"""Builds the CapabilityStatement from what the server supports. Pure."""
 
 from datetime import datetime
 from typing import Any
@@ -15,6 +15,7 @@ def capability_statement(settings: FhirServerSettings, types: frozenset[str], at
 
     Source: FHIR R4 capabilitystatement.html, http.html#capabilities
     """
+    # Computed once for all types: for each of 140 it would look at every parameter of every other.
     reverse = _references_to(types)
     statement: dict[str, Any] = {
         "resourceType": "CapabilityStatement",

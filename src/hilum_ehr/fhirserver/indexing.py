@@ -1,4 +1,4 @@
-"""From a resource to the rows of its search index. Pure: the numbers of parameters are handed in."""
+"""Builds the rows of a resource's search index. Pure: the numbers of parameters are arguments."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -19,7 +19,9 @@ from hilum.standards.fhir.searchparams import Kind, SearchParameter, parameters_
 from hilum.standards.fhir.values import fold
 from hilum_ehr.fhirserver.models import IndexRows, index_key
 
+# A longer text is found by its beginning only, instead of filling the index.
 MAX_TEXT = 4_096
+# These two are columns of the resource's own row.
 OWN_COLUMNS = frozenset({"_id", "_lastUpdated"})
 
 Rows = dict[Kind, set[tuple[Any, ...]]]
@@ -27,7 +29,7 @@ Step = Callable[[dict[str, Any], Rows], None]
 
 
 def index_keys() -> Iterator[str]:
-    """Return everything that the index can hold, in a fixed order."""
+    """Yield every key of the index, in a fixed order."""
     for resource_type in sorted(resource_types()):
         for parameter in parameters_of(resource_type).values():
             key = index_key(resource_type, parameter.code)
@@ -36,6 +38,8 @@ def index_keys() -> Iterator[str]:
                     yield from (component_key(key, i) for i in range(len(parameter.components)))
                 case Kind.REFERENCE:
                     yield key
+                    # `subject:identifier` searches the reference's identifier, which is a token under a key
+                    # of its own.
                     yield identifier_key(key)
                 case _ if parameter.code not in OWN_COLUMNS:
                     yield key
@@ -50,7 +54,7 @@ def identifier_key(key: str) -> str:
 
 
 class Indexer:
-    """Makes index rows. ``numbers`` maps index keys to the numbers that the store knows them by."""
+    """Builds index rows. ``numbers`` maps index keys to their numbers in the store."""
 
     def __init__(self, numbers: Mapping[str, int], base_url: str) -> None:
         self._numbers = numbers
@@ -58,7 +62,7 @@ class Indexer:
         self._plans: dict[str, list[tuple[frozenset[str] | None, Step]]] = {}
 
     def rows(self, resource: dict[str, Any]) -> IndexRows:
-        """Select everything that searches may ask of this resource."""
+        """Build the rows of every search parameter that the resource has values for."""
         resource_type = resource["resourceType"]
         plan = self._plans.get(resource_type)
         if plan is None:
@@ -67,9 +71,13 @@ class Indexer:
                 for parameter in parameters_of(resource_type).values()
                 if parameter.code not in OWN_COLUMNS
             ]
+        # Sets: the same value may be selected by two expressions of a union, and the tables have no
+        # duplicates.
         rows: Rows = {kind: set() for kind in Kind}
         names = resource.keys()
         for keys, step in plan:
+            # Most parameters of a type look at elements that a given resource does not have; they are skipped
+            # without being run.
             if keys is None or not names.isdisjoint(keys):
                 step(resource, rows)
         return IndexRows(
@@ -105,6 +113,7 @@ class Indexer:
         def step(resource: dict[str, Any], rows: Rows) -> None:
             for group, (leaf, focus) in enumerate(select(resource)):
                 chosen = [compile_expression(c.expression, leaf.type)(focus) for _, c in parts]
+                # A composite matches elements that have all components; with one missing nothing can match.
                 if all(chosen):
                     for (number, component), selected in zip(parts, chosen, strict=True):
                         self._add(component.kind, (number, group), selected, rows)
@@ -140,6 +149,7 @@ class Indexer:
         if leaf.type in URIS:
             return [(uri, "") for uri in uris(leaf, value)]
         literal = value.get("reference", "") if leaf.type == "Reference" else ""
+        # A reference by identifier, or into the resource, is present but refers to nothing on this server.
         if not literal or literal.startswith("#"):
             return [(PRESENT, "")]
         target_type, target_id = split_reference(literal, self._base_url)

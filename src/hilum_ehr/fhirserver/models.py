@@ -14,6 +14,7 @@ MAX_BODY_BYTES = 8 * 1024 * 1024
 MAX_QUERY_BYTES = 16 * 1024
 MAX_PARAMETERS = 64
 MAX_ALTERNATIVES = 200
+# Chains multiply: each hop is a join, and an untyped reference leads to many types.
 MAX_HOPS = 3
 MAX_WAYS = 16
 MAX_SORT_KEYS = 5
@@ -22,14 +23,16 @@ MAX_INCLUDED = 1_000
 MAX_ISSUES = 50
 DEFAULT_COUNT = 50
 MAX_COUNT = 500
+# A sorted page is reached by skipping rows, which costs as much as reading them.
 MAX_OFFSET = 1_000_000
 LOAD_BATCH = 500
+# SQLite has one writer, so more threads would mostly wait.
 THREADS = 4
 
 
 @dataclass(frozen=True, slots=True)
 class FhirServerSettings:
-    """How one server stands. ``base_url`` is the FHIR base without trailing slash, as clients know it."""
+    """The settings of one server. ``base_url`` is the FHIR base as clients use it, without a trailing slash."""
 
     path: Path
     base_url: str
@@ -38,6 +41,7 @@ class FhirServerSettings:
     supported_profiles: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
     instantiates: tuple[str, ...] = ()
     name: str = "Hilum FHIR server"
+    # SQLite's busy handler retries and is not fair: one of many waiting writers may be refused.
     busy_timeout_s: float = 10.0
     search_bound_s: float = 15.0
 
@@ -80,7 +84,7 @@ class Issue:
 
 
 class Refused(HilumError):
-    """The request cannot be done; ``issues`` says why, in sentences that are safe to show."""
+    """The request is refused; ``issues`` state why, in sentences that are safe to show."""
 
     def __init__(self, problem: Problem, *issues: Issue | str) -> None:
         self.problem = problem
@@ -88,6 +92,7 @@ class Refused(HilumError):
         super().__init__(problem.value, self.issues[0].detail if self.issues else "")
 
 
+# Not frozen, since one is built for each read and a frozen dataclass costs more to build.
 @dataclass(slots=True)
 class Version:
     """One version of a resource; a deletion is a version without a body."""
@@ -102,14 +107,14 @@ class Version:
 
 @dataclass(frozen=True, slots=True)
 class Precondition:
-    """What must be true before a write: a version, or (``absent``) that there is nothing."""
+    """The condition of a write: the current version, any (``present``), or none (``absent``)."""
 
     version: int | None = None
     present: bool = False
     absent: bool = False
 
 
-# What a search asks, in values that the store turns into SQL.
+# The conditions of a search, as values that search_store turns into SQL.
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +138,7 @@ class TextTest:
 
 @dataclass(frozen=True, slots=True)
 class ReferenceTest:
-    """``types`` that the target may have; an address of elsewhere has the type ''."""
+    """``types`` are those that the target may have; a URL of another server has the type ''."""
 
     id: str
     types: tuple[str, ...]
@@ -167,7 +172,7 @@ Test = TokenTest | TextTest | ReferenceTest | DateTest | QuantityTest | UriTest
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """Some indexed value under ``key`` passes some of the tests; or, negated, none does."""
+    """At least one indexed value under ``key`` passes at least one of the tests; if negated, none does."""
 
     key: str
     kind: Kind
@@ -177,7 +182,7 @@ class Match:
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """There is, or there is not, a value under ``key``."""
+    """Whether there is no value under ``key``, or (``missing`` False) at least one."""
 
     key: str
     kind: Kind
@@ -185,25 +190,25 @@ class Missing:
 
 
 @dataclass(frozen=True, slots=True)
-class Together:
-    """Values that stand together in one element pass the tests, each its own."""
+class CompositeMatch:
+    """A composite: the values of one element pass the tests of their parts."""
 
     parts: tuple[Match, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class IdIs:
+class IdMatch:
     ids: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Updated:
+class UpdatedMatch:
     tests: tuple[DateTest, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Through:
-    """A chain: under ``key`` stands a reference to a resource of ``target`` that meets ``inner``."""
+class ChainedMatch:
+    """A chain: ``key`` refers to a resource of the type ``target`` that meets ``inner``."""
 
     key: str
     target: str
@@ -211,8 +216,8 @@ class Through:
 
 
 @dataclass(frozen=True, slots=True)
-class Behind:
-    """A reverse chain: a resource of ``source`` that meets ``inner`` refers to this one under ``key``."""
+class ReverseChainedMatch:
+    """A reverse chain (``_has``): a resource of the type ``source`` that meets ``inner`` refers to this one by ``key``."""
 
     key: str
     source: str
@@ -224,7 +229,9 @@ class AnyOf:
     conditions: tuple["Condition", ...]
 
 
-Condition = Match | Missing | Together | IdIs | Updated | Through | Behind | AnyOf
+Condition = (
+    Match | Missing | CompositeMatch | IdMatch | UpdatedMatch | ChainedMatch | ReverseChainedMatch | AnyOf
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,7 +255,7 @@ class Include:
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """How much of a resource is shown: all, ``_summary``'s cut, or chosen elements."""
+    """The requested part of a resource: all of it, a ``_summary``, or certain elements."""
 
     summary: str = "false"
     elements: tuple[str, ...] = ()
@@ -260,7 +267,7 @@ class Shape:
 
 @dataclass(frozen=True, slots=True)
 class SearchPlan:
-    """A search, understood."""
+    """A parsed search."""
 
     resource_type: str
     conditions: tuple[Condition, ...] = ()
@@ -268,13 +275,13 @@ class SearchPlan:
     includes: tuple[Include, ...] = ()
     count: int = DEFAULT_COUNT
     after: int = 0
-    """Where the page starts: a row to come after (unsorted) or a number of rows to pass over (sorted)."""
+    """Where the page starts: after this row (unsorted), or after this many rows (sorted)."""
     total: bool | None = None
     """Whether the client asked for a total, asked for none, or left it to the server."""
     shape: Shape = Shape()
     pretty: bool = False
     echo: tuple[tuple[str, str], ...] = ()
-    """The parameters as understood, without the page, for links."""
+    """The parameters without the page, for links."""
 
     @property
     def counts_only(self) -> bool:
@@ -292,7 +299,7 @@ class Page:
 
 
 class IndexRows(NamedTuple):
-    """What the search index holds of one resource: rows without the resource's own number, by table."""
+    """The rows of the search index for one resource, by table, without the resource's row number."""
 
     token: tuple[tuple[int, int, str, str], ...] = ()
     string: tuple[tuple[int, int, str, str], ...] = ()
@@ -303,5 +310,5 @@ class IndexRows(NamedTuple):
 
 
 def index_key(resource_type: str, code: str) -> str:
-    """Return a search parameter of a type, as the index knows it."""
+    """Return the index key of a type's search parameter."""
     return f"{resource_type}.{code}"

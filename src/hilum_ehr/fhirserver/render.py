@@ -1,6 +1,6 @@
-"""From stored versions to what is sent: Bundles, cut resources, OperationOutcomes. Pure.
+"""Builds responses from stored versions: Bundles, reduced resources, OperationOutcomes. Pure.
 
-Stored bytes are joined, not parsed, unless a client asks for a cut: decimals stay as they were written.
+Stored bytes are joined, not parsed, unless a client requests a part of them: decimals keep their digits.
 """
 
 from collections.abc import Iterable, Sequence
@@ -39,14 +39,15 @@ STATUS: dict[Problem, tuple[int, str]] = {
     Problem.BUSY: (503, "transient"),
     Problem.INTERNAL: (500, "exception"),
 }
-"""The one table from problems to HTTP and FHIR. Source: FHIR R4 http.html#2.21.0.4, valueset-issue-type.html"""
+"""The status and issue code of each problem. Source: FHIR R4 http.html#2.21.0.4, valueset-issue-type.html"""
 
 
 def outcome(issues: Iterable[Issue], code: str, severity: str = "error") -> bytes:
-    """Write an OperationOutcome. Source: FHIR R4 operationoutcome.html."""
+    """Build an OperationOutcome. Source: FHIR R4 operationoutcome.html."""
     rows = []
     for issue in issues:
         row: dict[str, Any] = {"severity": severity, "code": code, "details": {"text": issue.detail}}
+        # In both members: some clients show details.text, older ones diagnostics only.
         row["diagnostics"] = issue.detail
         if issue.expression:
             row["expression"] = [issue.expression]
@@ -58,6 +59,7 @@ def etag(version: Version) -> bytes:
     return b'W/"%d"' % version.number
 
 
+# Formatting a date costs more than a read; all reads of a second's writes share it.
 @lru_cache(maxsize=4096)
 def http_date(seconds: int) -> bytes:
     return format_datetime(datetime.fromtimestamp(seconds, UTC), usegmt=True).encode()
@@ -68,7 +70,7 @@ def last_modified(version: Version) -> bytes:
 
 
 def shaped(body: bytes, shape: Shape, *, pretty: bool = False) -> bytes:
-    """Cut a resource to what was asked for, marked SUBSETTED; mandatory elements stay.
+    """Reduce a resource to the requested part, marked SUBSETTED; mandatory elements stay.
 
     Source: FHIR R4 search.html#summary, search.html#elements
     """
@@ -78,7 +80,7 @@ def shaped(body: bytes, shape: Shape, *, pretty: bool = False) -> bytes:
 
 
 def search_bundle(plan: SearchPlan, page: Page, base_url: str) -> bytes:
-    """Write a page of a search. Source: FHIR R4 http.html#search, bundle.html#searchset."""
+    """Build a page of a search. Source: FHIR R4 http.html#search, bundle.html#searchset."""
     address = f"{base_url}/{plan.resource_type}"
     links = [("self", _link(address, plan.echo))]
     if page.next_after is not None:
@@ -91,7 +93,7 @@ def search_bundle(plan: SearchPlan, page: Page, base_url: str) -> bytes:
 def history_bundle(
     versions: Sequence[Version], plan: SearchPlan, base_url: str, *, next_page: int | None
 ) -> bytes:
-    """Write versions, newest first, each with the request that made it. Source: FHIR R4 http.html#history."""
+    """Build a Bundle of versions, newest first, each with the request that created it. Source: FHIR R4 http.html#history."""
     address = f"{base_url}/{versions[0].type}/{versions[0].id}/_history"
     links = [("self", _link(address, plan.echo))]
     if next_page is not None:
@@ -99,6 +101,7 @@ def history_bundle(
     entries = []
     for version in versions:
         where = f"{version.type}/{version.id}"
+        # The status that the request was answered with when it was made.
         status = "204" if version.deleted else "201" if version.number == 1 else "200"
         tail = {
             "request": {"method": "DELETE" if version.deleted else "PUT", "url": where},
@@ -135,6 +138,7 @@ def _bundle(
     if total is not None:
         head["total"] = total
     head["link"] = [{"relation": relation, "url": url} for relation, url in links]
+    # Entries are appended as bytes: parsing and writing them again would cost most of a search.
     body = orjson.dumps(head)
     if entries:
         body = body[:-1] + b',"entry":[' + b",".join(entries) + b"]}"

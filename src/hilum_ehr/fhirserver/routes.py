@@ -58,7 +58,7 @@ class Request:
 
 @dataclass(slots=True)
 class Response:
-    """One answer, whole."""
+    """A response with its whole body."""
 
     status: int
     body: bytes = b""
@@ -80,7 +80,7 @@ class FhirServer:
         return self.service.load(resources)
 
     def close(self) -> None:
-        """Finish what runs, then let go of the file."""
+        """Wait for running requests, then close the file."""
         self._pool.shutdown()
         self.service.close()
 
@@ -112,6 +112,7 @@ class FhirServer:
     async def answer(self, request: Request) -> Response:
         """Answer a request without ASGI. Never raises for input."""
         parts = request.path.split("/")
+        # A read by id takes microseconds; handing it to a thread and back would take several times as long.
         inline = len(parts) == 3 and not request.query and not parts[2].startswith(("$", "_"))
         if inline and not parts[0] and request.method in {"GET", "HEAD"}:
             return self._guarded(self._read, request, parts[1:])
@@ -126,15 +127,18 @@ class FhirServer:
             return verb(request, parts)
         except Refused as refused:
             return refusal(refused)
+        # The message of an unexpected error may contain a record's content, so only its type and place are
+        # logged.
         except Exception as error:  # noqa: BLE001 the edge: what is unmapped says nothing
             trace = error.__traceback__
             while trace is not None and trace.tb_next is not None:
                 trace = trace.tb_next
             where = f"{trace.tb_frame.f_code.co_qualname}:{trace.tb_lineno}" if trace else ""
             _log.error("fhirserver.request.failed", error=type(error).__name__, where=where)
-            return refusal(Refused(Problem.INTERNAL, "The server failed; the request was not done."))
+            return refusal(Refused(Problem.INTERNAL, "The server failed. The request was not carried out."))
 
     def _route(self, request: Request, parts: list[str]) -> Response:
+        # A trailing slash is tolerated; the gateway never sends one.
         if parts and not parts[-1]:
             parts = parts[:-1]
         method = "GET" if request.method == "HEAD" else request.method
@@ -143,6 +147,7 @@ class FhirServer:
         match parts:
             case ["metadata"]:
                 return _by_method(method, GET=lambda: self._capabilities(request))
+            # Named instead of 404, so that a client learns that the interaction exists in FHIR but not here.
             case [] | ["_search"] | ["_history"] | [_, "_history"]:
                 raise Refused(
                     Problem.NOT_IMPLEMENTED,
@@ -176,30 +181,33 @@ class FhirServer:
                     Problem.NOT_IMPLEMENTED, "Searches of compartments are not supported; search the type."
                 )
             case _:
-                raise Refused(Problem.NOT_FOUND, "There is nothing at this address.")
+                raise Refused(Problem.NOT_FOUND, "This path does not match any FHIR interaction.")
 
     def _read(self, request: Request, parts: list[str]) -> Response:
         return self._shown(self.service.read(parts[0], parts[1]), request)
 
     def _read_version(self, request: Request, parts: list[str]) -> Response:
+        # 0 is no version: a malformed one is answered like one that does not exist.
         number = int(parts[3]) if _VERSION_ID.fullmatch(parts[3]) else 0
         return self._shown(self.service.read_version(parts[0], parts[1], number), request)
 
     def _shown(self, version: Version, request: Request) -> Response:
         headers = ((b"etag", render.etag(version)), (b"last-modified", render.last_modified(version)))
-        known = request.header(b"if-none-match")
-        if known is not None and policy.is_unchanged(known, version):
+        held_tags = request.header(b"if-none-match")
+        if held_tags is not None and policy.is_unchanged(held_tags, version):
             return Response(304, b"", headers)
+        # The stored bytes, unparsed: decimals stay as they were written.
         if not request.query:
             return _json(200, version.body, headers)
         results = _results(request, _READ_PARAMETERS)
         shape, pretty = search.parse_shape(results), search.parse_presentation(results)
         if shape.summary == "count":
-            raise Refused(Problem.BAD_VALUE, "_summary=count belongs to searches.")
+            raise Refused(Problem.BAD_VALUE, "_summary=count is for searches only.")
         return _json(200, render.shaped(version.body, shape, pretty=pretty), headers)
 
     def _history(self, request: Request, parts: list[str]) -> Response:
         plan = self.service.plan_history(parts[0], _pairs(request, _HISTORY_PARAMETERS))
+        # One more than the page shows whether another page follows.
         versions = self.service.list_versions(parts[0], parts[1], before=plan.after, limit=plan.count + 1)
         shown = versions[: plan.count]
         next_page = shown[-1].number if len(versions) > plan.count else None
@@ -209,7 +217,8 @@ class FhirServer:
         pairs = search.parse_query(request.query)
         if request.method == "POST":
             if _media_type(request) != _FORM:
-                raise Refused(Problem.MEDIA_TYPE, f"A search by POST carries {_FORM}.")
+                raise Refused(Problem.MEDIA_TYPE, f"A search by POST must be sent as {_FORM}.")
+            # FHIR R4 search.html#Introduction: parameters of a POST search may be in the URL and in the body.
             pairs += search.parse_query(request.body)
         plan, page = self.service.search(parts[0], pairs)
         return _json(200, render.search_bundle(plan, page, self.settings.base_url))
@@ -219,8 +228,9 @@ class FhirServer:
         unless = request.headers.get(b"if-none-exist")
         if unless is not None:
             unless = unless.removeprefix(b"?")
+            # An empty condition would match everything and never create.
             if not search.parse_query(unless):
-                raise Refused(Problem.MALFORMED, "If-None-Exist holds no search.")
+                raise Refused(Problem.MALFORMED, "If-None-Exist must contain a search.")
         version, created = self.service.create(parts[0], request.body, unless=unless)
         return self._written(version, request, created=created)
 
@@ -242,6 +252,8 @@ class FhirServer:
         )
         status = 201 if created else 200
         prefer = (request.header(b"prefer") or "").replace(" ", "")
+        # Prefer is a wish: an unknown value is ignored and the whole resource returned
+        # (FHIR R4 http.html#ops).
         if "return=minimal" in prefer:
             return Response(status, b"", headers)
         if "return=OperationOutcome" in prefer:
@@ -260,9 +272,10 @@ class FhirServer:
 
 
 def refusal(refused: Refused) -> Response:
-    """Render a refusal by the one table."""
+    """Build the response to a refused request, by ``render.STATUS``."""
     status, code = render.STATUS[refused.problem]
     severity = "fatal" if refused.problem is Problem.INTERNAL else "error"
+    # A busy writer is free again within a second, as transactions are bounded.
     headers: Headers = ((b"retry-after", b"1"),) if status == 503 else ()
     return _json(status, render.outcome(refused.issues or (Issue(code),), code, severity), headers)
 
@@ -275,7 +288,7 @@ def _json(status: int, body: bytes, headers: Headers = ()) -> Response:
 def _by_method(method: str, **verbs: Callable[[], Response]) -> Response:
     verb = verbs.get(method)
     if verb is None:
-        response = refusal(Refused(Problem.METHOD, "The method is not supported at this address."))
+        response = refusal(Refused(Problem.METHOD, "This URL does not support this method."))
         allowed = (b"allow", ", ".join(sorted(verbs)).encode())
         return Response(response.status, response.body, (*response.headers, allowed))
     return verb()
@@ -283,7 +296,7 @@ def _by_method(method: str, **verbs: Callable[[], Response]) -> Response:
 
 def _no_conditional() -> Response:
     raise Refused(
-        Problem.NOT_IMPLEMENTED, "Conditional updates and deletions are not supported; name the id."
+        Problem.NOT_IMPLEMENTED, "Conditional updates and deletions are not supported; use the resource's id."
     )
 
 
@@ -291,17 +304,17 @@ def _no_patch() -> Response:
     raise Refused(Problem.NOT_IMPLEMENTED, "PATCH is not supported; read, change and PUT with If-Match.")
 
 
-def _pairs(request: Request, known: frozenset[str]) -> list[tuple[str, str]]:
+def _pairs(request: Request, supported: frozenset[str]) -> list[tuple[str, str]]:
     pairs = search.parse_query(request.query)
     for name, _ in pairs:
-        if name not in known:
+        if name not in supported:
             raise Refused(Problem.UNKNOWN_PARAMETER, f"Unknown parameter '{name[:64]}' for this interaction.")
     return pairs
 
 
-def _results(request: Request, known: frozenset[str]) -> dict[str, list[str]]:
+def _results(request: Request, supported: frozenset[str]) -> dict[str, list[str]]:
     results: dict[str, list[str]] = {}
-    for name, value in _pairs(request, known):
+    for name, value in _pairs(request, supported):
         results.setdefault(name, []).append(value)
     return results
 
@@ -315,13 +328,13 @@ def _media_type(request: Request) -> str:
     kind, _, parameters = text.partition(";")
     charset = re.search(r"charset=\"?([^\";\s]+)", parameters, re.IGNORECASE)
     if charset and charset.group(1).lower() not in {"utf-8", "utf8"}:
-        raise Refused(Problem.MEDIA_TYPE, "Only UTF-8 is read here.")
+        raise Refused(Problem.MEDIA_TYPE, "Only UTF-8 is supported.")
     return kind.strip().lower()
 
 
 def _check_written(request: Request) -> None:
     if _media_type(request) not in _WRITTEN:
-        raise Refused(Problem.MEDIA_TYPE, "Resources are read as application/fhir+json.")
+        raise Refused(Problem.MEDIA_TYPE, "A resource must be sent as application/fhir+json.")
     _is_pretty(request)
 
 
@@ -335,22 +348,25 @@ def _check_accept(request: Request) -> None:
         return
     for part in accept.decode("latin-1").split(","):
         kind, _, parameters = part.partition(";")
+        # q=0 means "not acceptable" (RFC 9110 section 12.4.2).
         refused = re.search(r"\bq=0(?:\.0*)?(?:;|$)", parameters.replace(" ", ""))
         if kind.strip().lower() in _ACCEPTED and not refused:
             return
-    raise Refused(Problem.NOT_ACCEPTABLE, "Only JSON is spoken here: application/fhir+json.")
+    raise Refused(Problem.NOT_ACCEPTABLE, "Only JSON is supported: send Accept: application/fhir+json.")
 
 
 async def _read_body(headers: dict[bytes, bytes], receive: Receive) -> bytes:
-    too_large = Refused(Problem.TOO_LARGE, f"A body has at most {MAX_BODY_BYTES} bytes.")
+    too_large = Refused(Problem.TOO_LARGE, f"A body may have at most {MAX_BODY_BYTES} bytes.")
     declared = headers.get(b"content-length", b"0")
+    # Refused before a byte is read. The count below decides all the same, since the header may be missing or
+    # wrong.
     if declared.isdigit() and int(declared[:20]) > MAX_BODY_BYTES:
         raise too_large
     chunks, size, more = [], 0, True
     while more:
         message = await receive()
         if message["type"] == "http.disconnect":
-            raise Refused(Problem.MALFORMED, "The client went away.")
+            raise Refused(Problem.MALFORMED, "The client closed the connection before the body was complete.")
         chunk = message.get("body", b"")
         size += len(chunk)
         if size > MAX_BODY_BYTES:

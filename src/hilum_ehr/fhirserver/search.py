@@ -1,4 +1,4 @@
-"""From the text of a search to a plan. Pure; whatever is not understood is refused by name."""
+"""Parse searches into plans. Pure; whatever is not supported is refused by name, never ignored."""
 
 import base64
 import binascii
@@ -24,10 +24,11 @@ from hilum_ehr.fhirserver.models import (
     MAX_SORT_KEYS,
     MAX_WAYS,
     AnyOf,
-    Behind,
+    ChainedMatch,
+    CompositeMatch,
     Condition,
     DateTest,
-    IdIs,
+    IdMatch,
     Include,
     Match,
     Missing,
@@ -35,16 +36,15 @@ from hilum_ehr.fhirserver.models import (
     QuantityTest,
     ReferenceTest,
     Refused,
+    ReverseChainedMatch,
     SearchPlan,
     Shape,
     SortKey,
     Test,
     TextMode,
     TextTest,
-    Through,
-    Together,
     TokenTest,
-    Updated,
+    UpdatedMatch,
     UriTest,
     index_key,
 )
@@ -53,11 +53,14 @@ PAGE = "_page"
 SUMMARIES = frozenset({"true", "false", "text", "data", "count"})
 RESULT_PARAMETERS = frozenset(
     {
+        # `_page` is this server's own parameter, in its links only.
         "_count", "_sort", "_include", "_revinclude", "_total", "_summary", "_elements",
         "_format", "_pretty", PAGE,
     }
 )  # fmt: skip
 JSON_FORMATS = frozenset({"json", "application/json", "application/fhir+json", "text/json"})
+# What the index can answer. Terminology modifiers (:in, :above) would need code systems that this server does
+# not have.
 _MODIFIERS: dict[Kind, frozenset[str]] = {
     Kind.STRING: frozenset({"exact", "contains", "missing"}),
     Kind.TOKEN: frozenset({"not", "missing"}),
@@ -74,10 +77,10 @@ Pairs = Sequence[tuple[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
-class Ground:
-    """What a search stands on. ``types`` can be searched; ``now`` is in microseconds since 1970.
+class SearchContext:
+    """The context of a search. ``types`` can be searched; ``now`` is in microseconds since 1970.
 
-    ``hops`` and ``ways`` say how far chains may still go, and along how many ways an untyped reference may lead.
+    ``hops`` and ``ways`` bound how far chains may still go, and to how many types an untyped reference may still branch.
     """
 
     base_url: str
@@ -86,13 +89,16 @@ class Ground:
     hops: int = MAX_HOPS
     ways: int = MAX_WAYS
 
-    def further(self, ways: int, name: str) -> "Ground":
-        """Go one hop along so many ways. Raises Refused at the end of reach."""
+    def further(self, ways: int, name: str) -> "SearchContext":
+        """Return the context behind one more hop that branches to ``ways`` types. Raises Refused beyond the bounds."""
+        # Every hop is a join. The product of branches is bounded too: two untyped references in a row
+        # multiply.
         if self.hops == 0:
-            raise Refused(Problem.TOO_COSTLY, f"'{_shown(name)}': a chain has at most {MAX_HOPS} hops.")
+            raise Refused(Problem.TOO_COSTLY, f"'{_shown(name)}': a chain may have at most {MAX_HOPS} hops.")
         if ways > self.ways:
             raise Refused(
-                Problem.TOO_COSTLY, f"'{_shown(name)}' may lead many ways: say which type is meant."
+                Problem.TOO_COSTLY,
+                f"'{_shown(name)}' may refer to too many types: name the type, as in subject:Patient.",
             )
         return replace(self, hops=self.hops - 1, ways=self.ways // ways)
 
@@ -100,18 +106,18 @@ class Ground:
 def parse_query(query: bytes) -> list[tuple[str, str]]:
     """Split a query or a form body into decoded pairs. Raises Refused on broken escapes, or past the bounds."""
     if len(query) > MAX_QUERY_BYTES:
-        raise Refused(Problem.TOO_LARGE, f"A query has at most {MAX_QUERY_BYTES} bytes.")
+        raise Refused(Problem.TOO_LARGE, f"A query may have at most {MAX_QUERY_BYTES} bytes.")
     try:
         pairs = parse_pairs(query)
     except ValueError as error:
         raise Refused(Problem.MALFORMED, f"The query cannot be read: {error}.") from None
     if len(pairs) > MAX_PARAMETERS:
-        raise Refused(Problem.TOO_COSTLY, f"A search has at most {MAX_PARAMETERS} parameters.")
+        raise Refused(Problem.TOO_COSTLY, f"A search may have at most {MAX_PARAMETERS} parameters.")
     return pairs
 
 
-def plan_search(resource_type: str, pairs: Pairs, ground: Ground) -> SearchPlan:
-    """Understand a search of one type. Raises Refused, naming the parameter.
+def plan_search(resource_type: str, pairs: Pairs, context: SearchContext) -> SearchPlan:
+    """Parse a search of one type. Raises Refused with the name of the parameter.
 
     Source: FHIR R4 search.html
     """
@@ -120,33 +126,36 @@ def plan_search(resource_type: str, pairs: Pairs, ground: Ground) -> SearchPlan:
     for name, value in pairs:
         code = name.partition(":")[0]
         if code in RESULT_PARAMETERS:
+            # _include:iterate is a modifier that exists but is not supported; _count:x does not exist.
             if name != code and code not in {"_include", "_revinclude"}:
                 raise _refuse_modifier(name)
             if name != code:
                 raise Refused(Problem.NOT_SUPPORTED, f"The modifier of {name} is not supported.")
             results.setdefault(name, []).append(value)
         else:
-            conditions.append(_condition(resource_type, name, value, ground))
+            conditions.append(_condition(resource_type, name, value, context))
     sort = _sort(resource_type, _once(results, "_sort"))
     return SearchPlan(
         resource_type,
         tuple(conditions),
         sort,
-        _includes(resource_type, results, ground),
+        _includes(resource_type, results, context),
         _count(_once(results, "_count")),
         _after(_once(results, PAGE), sorted_rows=bool(sort)),
         _total(_once(results, "_total")),
         parse_shape(results),
         parse_presentation(results),
+        # The self link states what was understood (FHIR R4 search.html#conformance); a page is named by the
+        # link that leads to it.
         tuple((name, value) for name, value in pairs if name != PAGE),
     )
 
 
 def parse_presentation(results: dict[str, list[str]]) -> bool:
-    """Judge ``_format`` and tell whether ``_pretty`` is asked for."""
+    """Check ``_format``, and return whether ``_pretty`` is requested. Raises Refused."""
     wanted = _once(results, "_format")
     if wanted is not None and wanted.partition(";")[0].strip().replace(" ", "+") not in JSON_FORMATS:
-        raise Refused(Problem.NOT_ACCEPTABLE, "Only JSON is spoken here: _format=json.")
+        raise Refused(Problem.NOT_ACCEPTABLE, "Only JSON is supported: send _format=json.")
     pretty = _once(results, "_pretty")
     if pretty not in {None, "true", "false"}:
         raise _bad("_pretty", "true or false")
@@ -154,13 +163,13 @@ def parse_presentation(results: dict[str, list[str]]) -> bool:
 
 
 def parse_shape(results: dict[str, list[str]]) -> Shape:
-    """Read ``_summary`` and ``_elements``. Source: FHIR R4 search.html#summary."""
+    """Parse ``_summary`` and ``_elements``. Source: FHIR R4 search.html#summary."""
     summary = _once(results, "_summary")
     chosen = _once(results, "_elements")
     if summary is not None and summary not in SUMMARIES:
         raise _bad("_summary", "true, false, text, data or count")
     if chosen is not None and summary not in {None, "false"}:
-        raise Refused(Problem.BAD_VALUE, "_summary and _elements exclude each other.")
+        raise Refused(Problem.BAD_VALUE, "_summary and _elements cannot be combined.")
     names = tuple(name.strip() for name in chosen.split(",")) if chosen is not None else ()
     if any(re.fullmatch(r"[A-Za-z]{1,64}", name) is None for name in names) or len(names) > MAX_PARAMETERS:
         raise _bad("_elements", "names of elements at the top of the resource")
@@ -168,7 +177,7 @@ def parse_shape(results: dict[str, list[str]]) -> Shape:
 
 
 def render_page(after: int) -> str:
-    """Write the place where a page starts as an opaque word."""
+    """Encode the start of a page as an opaque word."""
     return base64.urlsafe_b64encode(b"p%d" % after).rstrip(b"=").decode()
 
 
@@ -180,8 +189,11 @@ def _after(word: str | None, *, sorted_rows: bool) -> int:
     except (binascii.Error, ValueError):
         raw = b""
     match = re.fullmatch(rb"p([0-9]{1,18})", raw)
+    # A sorted page counts rows that are skipped, so its bound is a bound of work.
     if match is None or (sorted_rows and int(match.group(1)) > MAX_OFFSET):
-        raise Refused(Problem.BAD_VALUE, f"{PAGE} is not one of this server's page words.")
+        raise Refused(
+            Problem.BAD_VALUE, f"{PAGE} is not a value from this server's links; follow the links instead."
+        )
     return int(match.group(1))
 
 
@@ -190,7 +202,7 @@ def _once(results: dict[str, list[str]], name: str) -> str | None:
     if values is None:
         return None
     if len(values) > 1:
-        raise Refused(Problem.BAD_VALUE, f"{name} may be given once only.")
+        raise Refused(Problem.BAD_VALUE, f"{name} may occur only once.")
     return values[0]
 
 
@@ -199,6 +211,7 @@ def _count(text: str | None) -> int:
         return DEFAULT_COUNT
     if re.fullmatch(r"[0-9]{1,9}", text) is None:
         raise _bad("_count", "a whole number")
+    # A larger page is allowed to be smaller than requested (FHIR R4 search.html#count).
     return min(int(text), MAX_COUNT)
 
 
@@ -224,42 +237,49 @@ def _sort(resource_type: str, text: str | None) -> tuple[SortKey, ...]:
             keys.append(SortKey(code, Kind.TOKEN, descending))
             continue
         parameter = parameters_of(resource_type).get(code)
+        # A composite has no single value to sort by.
         if parameter is None or parameter.kind in {Kind.COMPOSITE, Kind.SPECIAL}:
             raise Refused(
                 Problem.UNKNOWN_PARAMETER, f"{resource_type} cannot be sorted by '{_shown(code)}' (_sort)."
             )
         keys.append(SortKey(index_key(resource_type, code), parameter.kind, descending))
     if len(keys) > MAX_SORT_KEYS:
-        raise Refused(Problem.TOO_COSTLY, f"_sort takes at most {MAX_SORT_KEYS} keys.")
+        raise Refused(Problem.TOO_COSTLY, f"_sort may have at most {MAX_SORT_KEYS} keys.")
     return tuple(keys)
 
 
-def _includes(resource_type: str, results: dict[str, list[str]], ground: Ground) -> tuple[Include, ...]:
-    found = []
+def _includes(
+    resource_type: str, results: dict[str, list[str]], context: SearchContext
+) -> tuple[Include, ...]:
+    includes = []
     for name in ("_include", "_revinclude"):
         for text in results.get(name, ()):
             source, _, rest = text.partition(":")
             code, _, target = rest.partition(":")
             if "*" in text:
-                raise Refused(Problem.NOT_SUPPORTED, f"{name} takes no wildcard; name the parameter.")
-            parameter = parameters_of(source).get(code) if source in ground.types else None
+                raise Refused(
+                    Problem.NOT_SUPPORTED, f"{name} does not support wildcards; name the parameter."
+                )
+            parameter = parameters_of(source).get(code) if source in context.types else None
             if parameter is None or parameter.kind is not Kind.REFERENCE:
                 raise Refused(
                     Problem.UNKNOWN_PARAMETER,
-                    f"{name}={_shown(text)} names no reference that can be followed.",
+                    f"{name}={_shown(text)} does not name a reference parameter.",
                 )
             _check_include(name, resource_type, parameter, target)
-            found.append(Include(index_key(source, code), source, target, name == "_revinclude"))
-    if len(found) > MAX_INCLUDE_PARAMETERS:
-        raise Refused(Problem.TOO_COSTLY, f"A search has at most {MAX_INCLUDE_PARAMETERS} includes.")
-    return tuple(found)
+            includes.append(Include(index_key(source, code), source, target, name == "_revinclude"))
+    if len(includes) > MAX_INCLUDE_PARAMETERS:
+        raise Refused(Problem.TOO_COSTLY, f"A search may have at most {MAX_INCLUDE_PARAMETERS} includes.")
+    return tuple(includes)
 
 
 def _check_include(name: str, resource_type: str, parameter: SearchParameter, target: str) -> None:
     if target and target not in parameter.targets:
         raise Refused(Problem.BAD_VALUE, f"{parameter.code} never refers to '{_shown(target)}' ({name}).")
     if name == "_include" and parameter.resource_type != resource_type:
-        raise Refused(Problem.BAD_VALUE, f"_include starts at {resource_type}, the type that is searched.")
+        raise Refused(
+            Problem.BAD_VALUE, f"_include must start at {resource_type}, the type that is searched."
+        )
     if name == "_revinclude" and resource_type not in ((target,) if target else parameter.targets):
         raise Refused(
             Problem.BAD_VALUE,
@@ -267,9 +287,9 @@ def _check_include(name: str, resource_type: str, parameter: SearchParameter, ta
         )
 
 
-def _condition(resource_type: str, name: str, value: str, ground: Ground) -> Condition:
+def _condition(resource_type: str, name: str, value: str, context: SearchContext) -> Condition:
     if name.startswith("_has:"):
-        return _behind(resource_type, name, value, ground)
+        return _reverse_chain(resource_type, name, value, context)
     head, dot, rest = name.partition(".")
     code, _, modifier = head.partition(":")
     parameter = parameters_of(resource_type).get(code)
@@ -280,22 +300,23 @@ def _condition(resource_type: str, name: str, value: str, ground: Ground) -> Con
         )
     if not value:
         raise Refused(Problem.BAD_VALUE, f"The parameter '{_shown(name)}' has no value.")
+    # A chain: the part behind the dot is a search of the referenced type.
     if dot:
-        return _through(parameter, modifier, rest, value, ground)
+        return _chain(parameter, modifier, rest, value, context)
     if modifier == "missing" and code != "_id" and "missing" in _MODIFIERS[parameter.kind]:
         return _missing(parameter, value)
     if code == "_id":
         return _id_is(name, value)
-    return _matching(parameter, modifier, value, ground)
+    return _matching(parameter, modifier, value, context)
 
 
-def _id_is(name: str, value: str) -> IdIs:
+def _id_is(name: str, value: str) -> IdMatch:
     ids = _alternatives("_id", value)
     if name != "_id":
         raise _refuse_modifier(name)
     if not all(map(is_id, ids)):
         raise _bad("_id", "ids")
-    return IdIs(tuple(ids))
+    return IdMatch(tuple(ids))
 
 
 def _missing(parameter: SearchParameter, value: str) -> Condition:
@@ -306,26 +327,32 @@ def _missing(parameter: SearchParameter, value: str) -> Condition:
     return Missing(index_key(parameter.resource_type, parameter.code), parameter.kind, value == "true")
 
 
-def _through(parameter: SearchParameter, target: str, rest: str, value: str, ground: Ground) -> Condition:
+def _chain(
+    parameter: SearchParameter, target: str, rest: str, value: str, context: SearchContext
+) -> Condition:
     shown = f"{parameter.code}{':' + target if target else ''}.{rest}"
     if parameter.kind is not Kind.REFERENCE:
-        raise Refused(Problem.BAD_VALUE, f"'{_shown(shown)}': only references can be chained through.")
+        raise Refused(Problem.BAD_VALUE, f"'{_shown(shown)}': only reference parameters can be chained.")
     if target and target not in parameter.targets:
         raise Refused(Problem.BAD_VALUE, f"{parameter.code} never refers to '{_shown(target)}'.")
+    # An untyped reference branches to the types that have the chained parameter at all.
     code = re.split(r"[.:]", rest, maxsplit=1)[0]
     targets = (target,) if target else tuple(t for t in parameter.targets if code in parameters_of(t))
-    targets = tuple(t for t in targets if t in ground.types)
+    targets = tuple(t for t in targets if t in context.types)
     if not targets:
         raise Refused(Problem.UNKNOWN_PARAMETER, f"Unknown chained search parameter '{_shown(shown)}'.")
-    ground = ground.further(len(targets), shown)
+    context = context.further(len(targets), shown)
     key = index_key(parameter.resource_type, parameter.code)
-    ways: tuple[Condition, ...] = tuple(Through(key, t, _condition(t, rest, value, ground)) for t in targets)
+    ways: tuple[Condition, ...] = tuple(
+        ChainedMatch(key, t, _condition(t, rest, value, context)) for t in targets
+    )
     return ways[0] if len(ways) == 1 else AnyOf(ways)
 
 
-def _behind(resource_type: str, name: str, value: str, ground: Ground) -> Condition:
+def _reverse_chain(resource_type: str, name: str, value: str, context: SearchContext) -> Condition:
+    # The last part may contain colons of its own: a modifier, or another _has.
     parts = name.split(":", 3)
-    if len(parts) != 4 or parts[1] not in ground.types:
+    if len(parts) != 4 or parts[1] not in context.types:
         raise Refused(Problem.UNKNOWN_PARAMETER, f"'{_shown(name)}' is not _has:Type:reference:parameter.")
     source, code, rest = parts[1:]
     parameter = parameters_of(source).get(code)
@@ -334,31 +361,33 @@ def _behind(resource_type: str, name: str, value: str, ground: Ground) -> Condit
             Problem.UNKNOWN_PARAMETER,
             f"{source} has no reference '{_shown(code)}' to {resource_type} (_has).",
         )
-    inner = _condition(source, rest, value, ground.further(1, name))
-    return Behind(index_key(source, code), source, inner)
+    inner = _condition(source, rest, value, context.further(1, name))
+    return ReverseChainedMatch(index_key(source, code), source, inner)
 
 
-def _matching(parameter: SearchParameter, modifier: str, value: str, ground: Ground) -> Condition:
+def _matching(parameter: SearchParameter, modifier: str, value: str, context: SearchContext) -> Condition:
     code, kind = parameter.code, parameter.kind
     key = index_key(parameter.resource_type, code)
+    # subject:Patient=1 restricts the type of the target (FHIR R4 search.html#reference).
     typed = kind is Kind.REFERENCE and modifier in parameter.targets
     if modifier and modifier not in _MODIFIERS[kind] and not typed:
         raise _refuse_modifier(f"{code}:{modifier}")
     values = _alternatives(code, value)
     if code == "_lastUpdated":
-        return Updated(tuple(_date_test(code, v, ground) for v in values))
+        return UpdatedMatch(tuple(_date_test(code, v, context) for v in values))
     if kind is Kind.COMPOSITE:
-        ways = tuple(_together(parameter, key, v, ground) for v in values)
+        ways = tuple(_composite(parameter, key, v, context) for v in values)
         return ways[0] if len(ways) == 1 else AnyOf(ways)
     if kind is Kind.REFERENCE and modifier == "identifier":
         return Match(identifier_key(key), Kind.TOKEN, tuple(_token_test(code, v) for v in values))
     if typed:
         parameter = replace(parameter, targets=(modifier,))
-    tests = tuple(t for v in values for t in _tests(parameter, modifier, v, ground))
+    tests = tuple(t for v in values for t in _tests(parameter, modifier, v, context))
     return Match(key, kind, tests, negated=modifier == "not")
 
 
-def _together(parameter: SearchParameter, key: str, value: str, ground: Ground) -> Together:
+def _composite(parameter: SearchParameter, key: str, value: str, context: SearchContext) -> CompositeMatch:
+    # Components are separated by an unescaped $ (FHIR R4 search.html#combining).
     parts = split(value, "$")
     if len(parts) != len(parameter.components) or not all(parts):
         raise _bad(parameter.code, "values joined by '$'")
@@ -367,12 +396,12 @@ def _together(parameter: SearchParameter, key: str, value: str, ground: Ground) 
         part_of = SearchParameter(
             parameter.resource_type, parameter.code, component.kind, "", tuple(sorted(resource_types()))
         )
-        tests = tuple(_tests(part_of, "", part, ground))
+        tests = tuple(_tests(part_of, "", part, context))
         matches.append(Match(component_key(key, index), component.kind, tests))
-    return Together(tuple(matches))
+    return CompositeMatch(tuple(matches))
 
 
-def _tests(parameter: SearchParameter, modifier: str, value: str, ground: Ground) -> list[Test]:
+def _tests(parameter: SearchParameter, modifier: str, value: str, context: SearchContext) -> list[Test]:
     code = parameter.code
     match parameter.kind:
         case Kind.TOKEN:
@@ -383,9 +412,9 @@ def _tests(parameter: SearchParameter, modifier: str, value: str, ground: Ground
                 raise _bad(code, "a text")
             return [TextTest(fold(text), text, TextMode(modifier or "starts"))]
         case Kind.REFERENCE:
-            return _reference_tests(parameter, unescape(value), ground)
+            return _reference_tests(parameter, unescape(value), context)
         case Kind.DATE:
-            return [_date_test(code, value, ground)]
+            return [_date_test(code, value, context)]
         case Kind.NUMBER | Kind.QUANTITY:
             return [_quantity_test(parameter, value)]
         case Kind.URI:
@@ -399,31 +428,36 @@ def _token_test(code: str, value: str) -> TokenTest:
     if len(parts) > 2 or not any(parts):
         raise _bad(code, "code, system|code, |code or system|")
     if len(parts) == 1:
+        # One part: any system. Two parts: an empty first one means "no system", an empty second one "any code
+        # of it".
         return TokenTest(parts[0].casefold(), None)
     return TokenTest(parts[1].casefold() or None, parts[0])
 
 
-def _reference_tests(parameter: SearchParameter, value: str, ground: Ground) -> list[Test]:
+def _reference_tests(parameter: SearchParameter, value: str, context: SearchContext) -> list[Test]:
     if is_id(value):
         return [ReferenceTest(value, parameter.targets)]
-    target_type, target_id = split_reference(value, ground.base_url)
+    target_type, target_id = split_reference(value, context.base_url)
     if not target_type and not _URL.fullmatch(target_id):
         raise _bad(parameter.code, "an id, Type/id or an absolute address")
     tests: list[Test] = [ReferenceTest(target_id, (target_type,))]
-    if target_type and value.startswith(ground.base_url):
+    # A canonical or a foreign writer may have stored the absolute URL as it is.
+    if target_type and value.startswith(context.base_url):
         tests.append(ReferenceTest(value, ("",)))
+    # Matches nothing, which is an empty result and no error.
     if target_type and target_type not in parameter.targets:
         return tests[1:] or [ReferenceTest(target_id, ())]
     return tests
 
 
-def _date_test(code: str, value: str, ground: Ground) -> DateTest:
+def _date_test(code: str, value: str, context: SearchContext) -> DateTest:
     prefix, text = split_prefix(value)
     asked = parse_range(text)
     if asked is None:
         raise _bad(code, "a date or time, such as 2026-03-02 or 2026-03-02T09:00:00Z")
+    # R4 recommends ten per cent of the gap between now and the value (FHIR R4 search.html#prefix).
     if prefix == "ap":
-        asked = widen(Range(*asked), ground.now)
+        asked = widen(Range(*asked), context.now)
     return DateTest(prefix, asked.low, asked.high)
 
 
@@ -432,6 +466,7 @@ def _quantity_test(parameter: SearchParameter, value: str) -> QuantityTest:
     prefix, text = split_prefix(parts[0])
     number = parse_number(text)
     units = parameter.kind is Kind.QUANTITY
+    # number|system|code, where system may be empty; two parts have no meaning.
     if number is None or len(parts) not in ({1, 3} if units else {1}):
         raise _bad(parameter.code, "a number, or number|system|code" if units else "a number")
     low, high = number.low, number.high
@@ -447,6 +482,7 @@ def _alternatives(code: str, value: str) -> list[str]:
     values = split(value, ",")
     if len(values) > MAX_ALTERNATIVES:
         raise Refused(Problem.TOO_COSTLY, f"'{code}' has more than {MAX_ALTERNATIVES} alternatives.")
+    # "a,,b" would match everything or nothing, depending on the server.
     if not all(values):
         raise Refused(Problem.BAD_VALUE, f"'{code}' has an empty alternative.")
     return values
@@ -456,6 +492,7 @@ def _shown(text: str) -> str:
     return (
         text
         if len(text) <= 64 and text.isprintable()
+        # Values of a request are repeated in errors only in part and without control characters.
         else text[:64].encode("ascii", "backslashreplace").decode()
     )
 
@@ -465,4 +502,4 @@ def _refuse_modifier(name: str) -> Refused:
 
 
 def _bad(code: str, expected: str) -> Refused:
-    return Refused(Problem.BAD_VALUE, f"The value of '{_shown(code)}' is not what it takes: {expected}.")
+    return Refused(Problem.BAD_VALUE, f"The value of '{_shown(code)}' is invalid; expected: {expected}.")

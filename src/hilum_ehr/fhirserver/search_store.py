@@ -14,10 +14,11 @@ from hilum.standards.fhir.searchparams import Kind
 from hilum_ehr.fhirserver.models import (
     MAX_INCLUDED,
     AnyOf,
-    Behind,
+    ChainedMatch,
+    CompositeMatch,
     Condition,
     DateTest,
-    IdIs,
+    IdMatch,
     Match,
     Missing,
     Page,
@@ -25,22 +26,26 @@ from hilum_ehr.fhirserver.models import (
     QuantityTest,
     ReferenceTest,
     Refused,
+    ReverseChainedMatch,
     SearchPlan,
     SortKey,
     Test,
     TextMode,
     TextTest,
-    Through,
-    Together,
     TokenTest,
-    Updated,
+    UpdatedMatch,
     UriTest,
     Version,
 )
 
+# Choosing must cost less than it saves: counting stops here, and a condition with at most GOOD_ENOUGH rows
+# ends the choice.
 ESTIMATE = 2_000
 GOOD_ENOUGH = 200
+# An IN list of all types would be parsed for each search; "any local type" is the same.
 MANY_TYPES = 20
+# Greater than every character that can follow, so that a prefix is a range of the index; LIKE would not use
+# it.
 LAST = "\U0010ffff"
 _TABLES: dict[Kind, str] = {
     Kind.TOKEN: "ix_token",
@@ -51,6 +56,8 @@ _TABLES: dict[Kind, str] = {
     Kind.QUANTITY: "ix_quantity",
     Kind.URI: "ix_uri",
 }
+# Each prefix as SQL over the range of the stored value, with its parameters: l(ow), h(igh), v(alue) of the
+# range asked for (FHIR R4 search.html#prefix). Property tests hold them against a written-out table.
 _DATES = {
     "eq": ("{x}.lo >= ? AND {x}.hi <= ?", "lh"),
     "ne": ("NOT ({x}.lo >= ? AND {x}.hi <= ?)", "lh"),
@@ -62,6 +69,7 @@ _DATES = {
     "eb": ("{x}.hi <= ?", "l"),
     "ap": ("{x}.lo < ? AND {x}.hi > ?", "hl"),
 }
+# lastUpdated is one moment and not a range.
 _UPDATED = {
     "eq": ("{r}.updated >= ? AND {r}.updated < ?", "lh"),
     "ne": ("NOT ({r}.updated >= ? AND {r}.updated < ?)", "lh"),
@@ -84,6 +92,7 @@ _QUANTITIES = {
     "eb": ("{x}.hi < ?", "v"),
     "ap": ("{x}.lo <= ? AND {x}.hi >= ?", "hl"),
 }
+# By the smallest or greatest value of several (FHIR R4 search.html#sort).
 _SORT = "(SELECT {m}(+x.{c}) FROM {T} x WHERE x.rid = r.rid AND x.param = ?)"
 _SORT_COLUMNS: dict[Kind, str] = {
     Kind.TOKEN: "code",
@@ -95,7 +104,9 @@ _SORT_COLUMNS: dict[Kind, str] = {
     Kind.URI: "value",
 }
 _MATCHES = "SELECT r.rid FROM {w} ORDER BY r.rid LIMIT ?"
+# Unsorted pages continue after a row number, so that a page costs the same however far behind it is.
 _PAGE = "SELECT r.rid FROM {w} AND r.rid > ? ORDER BY r.rid LIMIT ?"
+# The row number last, or rows with equal keys could be on two pages or on none.
 _SORTED_PAGE = "SELECT r.rid FROM {w} ORDER BY {o}, r.rid LIMIT ? OFFSET ?"
 _TOTAL = "SELECT count(*) FROM {w}"
 _ESTIMATE = "SELECT count(*) FROM ({w} LIMIT ?)"
@@ -103,6 +114,7 @@ _BY_ID = "SELECT i.rid FROM resource i WHERE i.type = ? AND i.id IN (SELECT valu
 _BODIES = (
     "SELECT rid, type, id, version, updated, body FROM resource WHERE rid IN (SELECT value FROM json_each(?))"
 )
+# CROSS JOIN fixes the order of tables in SQLite: from the few matches to their references.
 _INCLUDE = (
     "SELECT DISTINCT t.rid FROM ix_reference x CROSS JOIN resource t "
     "WHERE x.rid IN (SELECT value FROM json_each(?)) AND x.param = ? AND t.type = x.ttype AND t.id = x.tid "
@@ -123,13 +135,15 @@ class Sql:
 
 
 def find_page(connection: sqlite3.Connection, plan: SearchPlan, numbers: Mapping[str, int]) -> Page:
-    """Find one page: matches in order, what they include, and the total if it is asked for or known anyway."""
+    """Find one page: matches in order, what they include, and the total if it is requested or costs nothing."""
     source = _Compiler(connection, numbers).source(plan)
     if plan.counts_only:
         return Page((), (), _total(connection, source), None)
     rids = _rids(connection, plan, source, numbers)
     more = len(rids) > plan.count
     rids = rids[: plan.count]
+    # A complete first page knows its total; otherwise counting costs a second search and is done on request
+    # only.
     total = None
     if plan.total or (plan.total is None and not more and not plan.after):
         total = _total(connection, source) if more or plan.after else len(rids)
@@ -141,7 +155,7 @@ def find_page(connection: sqlite3.Connection, plan: SearchPlan, numbers: Mapping
 def find_matches(
     connection: sqlite3.Connection, plan: SearchPlan, numbers: Mapping[str, int], *, limit: int
 ) -> list[Version]:
-    """Find the first matches, whatever the plan says of pages."""
+    """Find the first matches, regardless of pages."""
     source = _Compiler(connection, numbers).source(plan)
     rows = connection.execute(_name(_MATCHES, w=source.text), (*source.values, limit))
     return list(_versions(connection, [rid for (rid,) in rows]))
@@ -188,6 +202,7 @@ def _included(
         else:
             rows = connection.execute(_INCLUDE, (matched, number, include.target, MAX_INCLUDED + 1))
         found.update((rid, None) for (rid,) in rows)
+    # A resource that matches is not included a second time (FHIR R4 bundle.html#searchset).
     for rid in rids:
         found.pop(rid, None)
     if len(found) > MAX_INCLUDED:
@@ -201,6 +216,7 @@ def _included(
 def _versions(connection: sqlite3.Connection, rids: list[int]) -> tuple[Version, ...]:
     if not rids:
         return ()
+    # SQL returns the rows in any order; the page has its own.
     found = {row[0]: Version(*row[1:]) for row in connection.execute(_BODIES, (json.dumps(rids),))}
     return tuple(found[rid] for rid in rids)
 
@@ -216,18 +232,20 @@ class _Compiler:
         self._numbers = numbers
 
     def source(self, plan: SearchPlan) -> Sql:
-        """Write what follows ``FROM``: rows called ``r``, and which of them are meant."""
+        """Build what follows ``FROM``: rows with the alias ``r`` and their condition."""
         driver = self._driver(plan)
         others = sorted((c for c in plan.conditions if c is not driver), key=_cost)
         rest = [self._probe(c, "r", 1) for c in others]
+        # Nothing narrows the search but its type: the partial index on type delivers the rows in order.
         if driver is None:
             where = _all([Sql("r.type = ?", (plan.resource_type,)), Sql("r.deleted = 0"), *rest])
             return Sql(_name("resource r WHERE {w}", w=where.text), where.values)
-        if isinstance(driver, IdIs):
+        if isinstance(driver, IdMatch):
             rows = Sql(_BY_ID, (plan.resource_type, json.dumps(driver.ids)))
         else:
             rows = self._set(driver, 1)
-        whole = isinstance(driver, IdIs) or any(k.key.startswith("_") for k in plan.sort)
+        # _id and _lastUpdated are columns of the resource itself.
+        whole = isinstance(driver, IdMatch) or any(k.key.startswith("_") for k in plan.sort)
         if not whole and not any(map(_reads_the_row, others)):
             # Only what is deleted has no index rows, so the resource's own row, a large one, need not be touched.
             where = _all([Sql("1"), *rest])
@@ -237,10 +255,11 @@ class _Compiler:
         return Sql(_name("resource r WHERE {w}", w=where.text), where.values)
 
     def _driver(self, plan: SearchPlan) -> Condition | None:
-        """Choose the condition with the fewest rows, by looking no further than ESTIMATE of them."""
+        """Choose the condition with the fewest rows, counting at most ESTIMATE of each."""
         ranked = sorted((c for c in plan.conditions if _rank(c) is not None), key=lambda c: _rank(c) or 0)
-        if not ranked or len(ranked) == 1 or isinstance(ranked[0], IdIs):
+        if not ranked or len(ranked) == 1 or isinstance(ranked[0], IdMatch):
             return ranked[0] if ranked else None
+        # Without an estimate below the bound, the rank decides: references before dates.
         best: Condition = ranked[0]
         fewest = ESTIMATE + 1
         for condition in ranked:
@@ -257,7 +276,7 @@ class _Compiler:
         return int(row[0])
 
     def _set(self, condition: Condition, depth: int) -> Sql:
-        """Write a SELECT of the rows that meet a condition; only for conditions that have a rank."""
+        """Build a SELECT of the rows that meet a condition. Only conditions with a rank have one."""
         match condition:
             case Match(key, kind, tests, negated=False):
                 test = _any([_test(t) for t in tests])
@@ -265,9 +284,9 @@ class _Compiler:
                     "SELECT x.rid FROM {T} x WHERE x.param = ? AND {w}", T=_TABLES[kind], w=test.text, x="x"
                 )
                 return Sql(text, (self._numbers[key], *test.values))
-            case Together(parts):
-                return self._together(parts)
-            case Through(key, target, inner):
+            case CompositeMatch(parts):
+                return self._composite(parts)
+            case ChainedMatch(key, target, inner):
                 t, f = f"t{depth}", f"f{depth}"
                 found = self._within(inner, target, t, depth)
                 text = (
@@ -275,7 +294,7 @@ class _Compiler:
                     "AND {f}.tid = {t}.id AND {f}.ttype = {t}.type"
                 )
                 return Sql(_name(text, t=t, f=f, w=found.text), (*found.values, self._numbers[key]))
-            case Behind(key, source, inner):
+            case ReverseChainedMatch(key, source, inner):
                 t, f, s = f"t{depth}", f"f{depth}", f"s{depth}"
                 found = self._within(inner, source, s, depth)
                 text = (
@@ -290,8 +309,8 @@ class _Compiler:
                 raise AssertionError(condition)
 
     def _within(self, inner: Condition, resource_type: str, alias: str, depth: int) -> Sql:
-        """Write where a resource of a type meets an inner condition, by its set where it has one."""
-        if _rank(inner) is None or isinstance(inner, IdIs):
+        """Build the condition that a resource of a type meets an inner condition, by its set if it has one."""
+        if _rank(inner) is None or isinstance(inner, IdMatch):
             found = self._probe(inner, alias, depth + 1)
         else:
             rows = self._set(inner, depth + 1)
@@ -300,7 +319,7 @@ class _Compiler:
         return _all([head, found])
 
     def _probe(self, condition: Condition, row: str, depth: int) -> Sql:
-        """Write an expression that says whether the resource under the alias ``row`` meets a condition."""
+        """Build an expression that tests whether the resource with the alias ``row`` meets a condition."""
         match condition:
             case Match(key, kind, tests, negated):
                 test = _any([_test(t) for t in tests])
@@ -314,15 +333,15 @@ class _Compiler:
                 text = " (SELECT 1 FROM {T} x WHERE x.rid = {r}.rid AND x.param = ?)"
                 text = ("NOT EXISTS" if missing else "EXISTS") + _name(text, T=_TABLES[kind], r=row)
                 return Sql(text, (self._numbers[key],))
-            case Together(parts):
-                found = self._together(parts, plus="+")
+            case CompositeMatch(parts):
+                found = self._composite(parts, plus="+")
                 return Sql(_name("EXISTS ({w} AND x0.rid = {r}.rid)", w=found.text, r=row), found.values)
-            case IdIs(ids):
+            case IdMatch(ids):
                 return Sql(_name("{r}.id IN (SELECT value FROM json_each(?))", r=row), (json.dumps(ids),))
-            case Updated(tests):
+            case UpdatedMatch(tests):
                 test = _any([_pick(_UPDATED[t.prefix], lo=t.low, hi=t.high) for t in tests])
                 return Sql(test.text.replace("{r}", row), test.values)
-            case Through(key, target, inner):
+            case ChainedMatch(key, target, inner):
                 t, f = f"t{depth}", f"f{depth}"
                 found = self._probe(inner, t, depth + 1)
                 text = (
@@ -332,7 +351,7 @@ class _Compiler:
                 return Sql(
                     _name(text, t=t, f=f, r=row, w=found.text), (self._numbers[key], target, *found.values)
                 )
-            case Behind(key, _, inner):
+            case ReverseChainedMatch(key, _, inner):
                 s, f = f"s{depth}", f"f{depth}"
                 found = self._probe(inner, s, depth + 1)
                 text = (
@@ -343,7 +362,7 @@ class _Compiler:
             case AnyOf(conditions):
                 return _any([self._probe(c, row, depth) for c in conditions])
 
-    def _together(self, parts: tuple[Match, ...], plus: str = "") -> Sql:
+    def _composite(self, parts: tuple[Match, ...], plus: str = "") -> Sql:
         tables, wheres = [], []
         for index, part in enumerate(parts):
             alias = f"x{index}"
@@ -351,6 +370,7 @@ class _Compiler:
             test = _any([_test(t) for t in part.tests])
             text = _name("{y}.param = ? AND {w}", w=test.text, x=plus + alias, y=alias)
             wheres.append(Sql(text, (self._numbers[part.key], *test.values)))
+            # Parts of a composite must be in one element: the same group of the same resource.
             if index:
                 wheres.append(Sql(_name("{x}.rid = x0.rid AND {x}.grp = x0.grp", x=alias)))
         where = _all(wheres)
@@ -359,7 +379,7 @@ class _Compiler:
 
 
 def _cost(condition: Condition) -> int:
-    """Order probes: what sorts out most for least comes first."""
+    """Return the order of a probe: those that exclude most rows at the least cost come first."""
     rank = _rank(condition)
     return 20 if rank is None else rank
 
@@ -367,7 +387,7 @@ def _cost(condition: Condition) -> int:
 def _reads_the_row(condition: Condition) -> bool:
     """Return whether the probe of a condition needs the resource's own columns, not only its number."""
     match condition:
-        case IdIs() | Updated() | Behind():
+        case IdMatch() | UpdatedMatch() | ReverseChainedMatch():
             return True
         case AnyOf(conditions):
             return any(map(_reads_the_row, conditions))
@@ -376,16 +396,16 @@ def _reads_the_row(condition: Condition) -> bool:
 
 
 def _rank(condition: Condition) -> int | None:
-    """Rank what may drive a search, likely smallest first; None for what can only be probed."""
+    """Return the rank of a condition that may drive a search, likely smallest first; None if it can only be probed."""
     match condition:
-        case IdIs():
+        case IdMatch():
             return 0
         case Match(kind=kind, negated=False):
             order = (Kind.REFERENCE, Kind.URI, Kind.STRING, Kind.TOKEN, Kind.DATE, Kind.QUANTITY, Kind.NUMBER)
             return 1 + order.index(kind)
-        case Together():
+        case CompositeMatch():
             return 10
-        case Behind() | Through():
+        case ReverseChainedMatch() | ChainedMatch():
             return 11
         case AnyOf(conditions):
             ranks = [_rank(c) for c in conditions]
@@ -447,7 +467,7 @@ def _pick(row: tuple[str, str], *, lo: float, hi: float, value: float = 0) -> Sq
 
 
 def _name(text: str, **names: str) -> str:
-    """Put aliases and finished pieces into a constant text; never a value."""
+    """Insert aliases and finished pieces into a constant text, never a value."""
     for name, alias in names.items():
         text = text.replace("{" + name + "}", alias)
     return text

@@ -25,10 +25,11 @@ from hilum_ehr.fhirserver.models import (
     SearchPlan,
     Version,
 )
-from hilum_ehr.fhirserver.search import Ground, Pairs, parse_query, plan_search
+from hilum_ehr.fhirserver.search import Pairs, SearchContext, parse_query, plan_search
 from hilum_ehr.fhirserver.store import Store, Tx
 
 MILLISECOND = 1_000
+# Above every version number: the newest versions come first.
 FIRST_PAGE = 2**31
 
 
@@ -66,12 +67,12 @@ class FhirService:
         return policy.present(self._store.find(resource_type, resource_id))
 
     def read_version(self, resource_type: str, resource_id: str, number: int) -> Version:
-        """Return one version. Source: FHIR R4 http.html#vread."""
+        """Return one version of a resource. Source: FHIR R4 http.html#vread."""
         self._check_type(resource_type)
         return policy.present(self._store.find_version(resource_type, resource_id, number))
 
     def plan_history(self, resource_type: str, pairs: Pairs) -> SearchPlan:
-        """Read the page and its size; at least one version is shown."""
+        """Parse the page of a history and its size, which is at least one version."""
         self._check_type(resource_type)
         plan = self._plan(resource_type, pairs)
         return replace(plan, count=max(plan.count, 1))
@@ -91,14 +92,17 @@ class FhirService:
         return [body for _, body in self._store.list_superseded(resource_type, text.encode(), moment)]
 
     def create(self, resource_type: str, body: bytes, *, unless: bytes | None = None) -> tuple[Version, bool]:
-        """Store under a new id, or give the one match of ``unless``; the bool says whether it was created.
+        """Store a resource under a new id, or return the one match of ``unless``; and whether it was created.
 
         Source: FHIR R4 http.html#create, http.html#ccreate
         """
         self._check_type(resource_type)
+        # Validation and indexing take longer than the write itself, so they are done before the transaction
+        # holds the lock.
         judged = self._judge(resource_type, body)
         plan = None if unless is None else self._plan(resource_type, parse_query(unless))
         with self._store.write() as tx:
+            # Search and create are one transaction: two conditional creates at once cannot both find nothing.
             same = tx.find_two(plan) if plan else []
             if len(same) > 1:
                 raise Refused(Problem.NOT_SELECTIVE, "If-None-Exist matches more than one resource.")
@@ -109,7 +113,7 @@ class FhirService:
     def update(
         self, resource_type: str, resource_id: str, body: bytes, precondition: Precondition
     ) -> tuple[Version, bool]:
-        """Store under a given id, as a new version or as the first one; the bool says whether it was created.
+        """Store a resource under a given id, as a new version or the first one. Return it, and whether it was created.
 
         Source: FHIR R4 http.html#update, http.html#upsert, http.html#concurrency
         """
@@ -118,19 +122,22 @@ class FhirService:
             raise Refused(Problem.BAD_VALUE, "An id is 1 to 64 letters, digits, '-' and '.'.")
         judged = self._judge(resource_type, body)
         if judged.resource.get("id") != resource_id:
-            raise Refused(Problem.MALFORMED, "The id in the body is not the one in the address.")
+            raise Refused(Problem.MALFORMED, "The id in the body must be the one in the URL.")
         with self._store.write() as tx:
             current = tx.find(resource_type, resource_id)
             policy.check(precondition, current)
+            # A deleted resource is created again under its id and its version numbers continue
+            # (FHIR R4 http.html#upsert).
             created = current is None or current.deleted
             return self._put(tx, resource_id, current, judged), created
 
     def delete(self, resource_type: str, resource_id: str, precondition: Precondition) -> Version | None:
-        """Delete; None if there was nothing to delete. Source: FHIR R4 http.html#delete."""
+        """Delete a resource, and return the deletion's version; None if there was nothing to delete. Source: FHIR R4 http.html#delete."""
         self._check_type(resource_type)
         with self._store.write() as tx:
             current = tx.find(resource_type, resource_id)
             policy.check(precondition, current)
+            # Deleting twice is no error and writes no second version (FHIR R4 http.html#delete).
             if current is None or current.deleted:
                 return None
             updated = self._moment(current)
@@ -139,19 +146,20 @@ class FhirService:
             return gone
 
     def search(self, resource_type: str, pairs: Pairs) -> tuple[SearchPlan, Page]:
-        """Answer a search. Source: FHIR R4 search.html."""
+        """Run a search. Source: FHIR R4 search.html."""
         self._check_type(resource_type)
         plan = self._plan(resource_type, pairs)
         return plan, self._store.search(plan)
 
     def load(self, resources: Iterable[bytes | dict[str, Any]]) -> int:
-        """Store many resources under their own ids, a transaction a batch; give their number.
+        """Store many resources under their own ids, one transaction for each batch; return how many.
 
-        Each is judged as by ``update``. At the first that is refused the batch it is in is not stored, and Refused says
-        which one it was.
+        Each is validated as by ``update``. If one is refused, its batch is not stored, and Refused states which one it
+        was.
         """
         source, count = iter(resources), 0
         while batch := list(islice(source, LOAD_BATCH)):
+            # The whole batch before its transaction, as in `update`.
             judged = list(self._judge_batch(batch, count))
             with self._store.write() as tx:
                 for one in judged:
@@ -175,7 +183,7 @@ class FhirService:
     def _judge(self, resource_type: str | None, body: bytes) -> Judged:
         resource = validation.parse_resource(body)
         if resource_type is not None and resource["resourceType"] != resource_type:
-            raise Refused(Problem.MALFORMED, "The resourceType of the body is not the one in the address.")
+            raise Refused(Problem.MALFORMED, "The resourceType of the body must be the one in the URL.")
         return Judged(resource, body, self._indexer.rows(resource))
 
     def _put(self, tx: Tx, resource_id: str, current: Version | None, judged: Judged) -> Version:
@@ -189,17 +197,18 @@ class FhirService:
         return version
 
     def _moment(self, current: Version | None) -> int:
-        """Tell the time of a write in whole milliseconds, later than the version before."""
+        """Return the time of a write in whole milliseconds, later than the version before."""
         now = to_microseconds(self._clock.now()) // MILLISECOND * MILLISECOND
+        # _lastUpdated has milliseconds; two versions of one moment would have no order in a history.
         return max(now, current.updated + MILLISECOND) if current else now
 
     def _new_id(self) -> str:
         return self._ids.new("r").partition("_")[2]
 
     def _plan(self, resource_type: str, pairs: Pairs) -> SearchPlan:
-        ground = Ground(self.settings.base_url, self.types, to_microseconds(self._clock.now()))
-        return plan_search(resource_type, pairs, ground)
+        context = SearchContext(self.settings.base_url, self.types, to_microseconds(self._clock.now()))
+        return plan_search(resource_type, pairs, context)
 
     def _check_type(self, resource_type: str) -> None:
         if resource_type not in self.types:
-            raise Refused(Problem.UNKNOWN_TYPE, "This server keeps no such resource type.")
+            raise Refused(Problem.UNKNOWN_TYPE, "This server does not support this resource type.")

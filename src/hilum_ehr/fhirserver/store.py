@@ -12,9 +12,12 @@ from hilum_ehr.fhirserver import search_store
 from hilum_ehr.fhirserver.indexing import index_keys
 from hilum_ehr.fhirserver.models import IndexRows, Page, Problem, Refused, SearchPlan, Version
 
+# Kept in SQLite's own user_version, which is read without knowing any table.
 SCHEMA_VERSION = 1
 CACHE_KIB = 16_384
+# Memory-mapped, since reads by id would otherwise copy each page through the cache.
 MAPPED_BYTES = 2**31
+# Often enough to stop within milliseconds of the deadline, rarely enough not to slow a search down.
 OPERATIONS_BETWEEN_LOOKS = 50_000
 _SCHEMA = """
 CREATE TABLE parameter (number INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE);
@@ -60,6 +63,8 @@ CREATE TABLE ix_uri (
 ) WITHOUT ROWID;
 CREATE INDEX ix_uri_value ON ix_uri (param, value);
 """
+# Primary keys begin with rid: a condition is probed for one resource, and one resource's rows are deleted
+# together. The second index of each table finds rows by value.
 _INDEX = (
     "INSERT INTO ix_token VALUES (?, ?, ?, ?, ?)",
     "INSERT INTO ix_string VALUES (?, ?, ?, ?, ?)",
@@ -69,7 +74,7 @@ _INDEX = (
     "INSERT INTO ix_uri VALUES (?, ?, ?, ?)",
 )
 """In the order of IndexRows."""
-_FORGET = (
+_DELETE_INDEX = (
     "DELETE FROM ix_token WHERE rid = ?",
     "DELETE FROM ix_string WHERE rid = ?",
     "DELETE FROM ix_reference WHERE rid = ?",
@@ -80,7 +85,7 @@ _FORGET = (
 
 
 class Tx:
-    """What can be done inside one write transaction."""
+    """The operations inside one write transaction."""
 
     def __init__(self, connection: sqlite3.Connection, numbers: MappingProxyType[str, int]) -> None:
         self._connection = connection
@@ -91,13 +96,15 @@ class Tx:
         return _find(self._connection, resource_type, resource_id)
 
     def find_two(self, plan: SearchPlan) -> list[Version]:
-        """Find up to two matches: enough to tell none, one and many apart."""
+        """Find up to two matches, which is enough to distinguish none, one and several."""
         return search_store.find_matches(self._connection, plan, self._numbers, limit=2)
 
     def put(self, version: Version, rows: IndexRows) -> None:
-        """Make this the current version, moving the one before into history."""
+        """Store the current version, and move the previous one into history."""
         connection = self._connection
         head = (version.type, version.id)
+        # A resource keeps its row number through all versions, so that pages, which continue after a row
+        # number, stay stable.
         old = connection.execute("SELECT rid FROM resource WHERE type = ? AND id = ?", head).fetchone()
         state = (version.number, version.updated, int(version.deleted), version.body)
         if old is None:
@@ -116,15 +123,17 @@ class Tx:
                 "UPDATE resource SET version = ?, updated = ?, deleted = ?, body = ? WHERE rid = ?",
                 (*state, rid),
             )
+            # Pending rows may belong to an earlier version of this very resource, so they are written before
+            # its rows are deleted.
             self.flush()
-            for statement in _FORGET:
+            for statement in _DELETE_INDEX:
                 connection.execute(statement, old)
         assert rid is not None
         for table, kept in zip(self._pending.values(), rows, strict=True):
             table.extend([(rid, *row) for row in kept])
 
     def flush(self) -> None:
-        """Write the index rows that were put aside: one statement a table, however many resources."""
+        """Write the collected index rows, with one statement for each table."""
         for statement, rows in self._pending.items():
             if rows:
                 self._connection.executemany(statement, rows)
@@ -145,6 +154,7 @@ class Store:
         self._lock = threading.Lock()
         self._connections: list[sqlite3.Connection] = []
         self._prepare()
+        # Read once: the numbers of parameters never change in a file.
         rows = self.connection().execute("SELECT key, number FROM parameter")
         self.numbers: MappingProxyType[str, int] = MappingProxyType(dict(rows.fetchall()))
 
@@ -159,6 +169,7 @@ class Store:
         return _find(self.connection(), resource_type, resource_id)
 
     def find_version(self, resource_type: str, resource_id: str, number: int) -> Version | None:
+        # The current version is in another table than the history, and is the one that is asked for most.
         current = self.find(resource_type, resource_id)
         if current is None or current.number == number:
             return current
@@ -193,13 +204,16 @@ class Store:
         return [(str(id_), bytes(body)) for id_, body in rows]
 
     def search(self, plan: SearchPlan) -> Page:
-        """Answer a search from one state of the file. Raises Refused if it takes longer than its bound."""
+        """Run a search on one state of the file. Raises Refused if it takes longer than its bound."""
+        # One read transaction, so that matches, includes and the total are of one state.
         with self._transaction("BEGIN") as connection:
             return search_store.find_page(connection, plan, self.numbers)
 
     @contextmanager
     def write(self) -> Iterator[Tx]:
         """Open the one write transaction; it commits unless something is raised."""
+        # IMMEDIATE, so that a writer waits for the lock at the start; a transaction that has already read
+        # cannot wait for it.
         with self._transaction("BEGIN IMMEDIATE") as connection:
             tx = Tx(connection, self.numbers)
             yield tx
@@ -210,6 +224,7 @@ class Store:
         connection, deadline = self.connection(), self._monotonic() + self._bound_s
         try:
             connection.execute(begin)
+            # After BEGIN: waiting for the lock has a bound of its own.
             connection.set_progress_handler(
                 lambda: int(self._monotonic() > deadline), OPERATIONS_BETWEEN_LOOKS
             )
@@ -238,6 +253,7 @@ class Store:
             check_same_thread=False,
             cached_statements=512,
         )
+        # A write that was answered survives a power cut; the gateway records it as done.
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA temp_store = MEMORY")
         connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
@@ -247,10 +263,11 @@ class Store:
         return connection
 
     def _prepare(self) -> None:
-        """Make the tables, or recognise them; several processes may come at once."""
+        """Create the tables, unless they exist. Several processes may do so at once."""
         connection = self.connection()
         connection.execute("BEGIN IMMEDIATE")
         try:
+            # Under the write lock: of several processes one creates the tables and the others find them.
             (found,) = connection.execute("PRAGMA user_version").fetchone()
             if found not in {0, SCHEMA_VERSION}:
                 raise Refused(
@@ -267,6 +284,7 @@ class Store:
         finally:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
+        # Outside the transaction, since SQLite cannot change the journal mode inside one.
         connection.execute("PRAGMA journal_mode = WAL")
 
 
@@ -286,10 +304,11 @@ def _version(resource_type: str, resource_id: str, row: tuple[int, int, int, byt
 
 
 def _refusal(error: sqlite3.OperationalError) -> Refused:
+    # SQLite has one exception class for all of these; only the text distinguishes them.
     text = str(error)
     if "interrupted" in text or "too many" in text or "too large" in text:
         return Refused(
             Problem.TOO_COSTLY,
-            "The search costs more than one search may; name a patient or a narrower time.",
+            "The search costs too much; restrict it to a patient or to a shorter time.",
         )
-    return Refused(Problem.BUSY, "The store is busy; try again.")
+    return Refused(Problem.BUSY, "The store is busy; try again in a second.")

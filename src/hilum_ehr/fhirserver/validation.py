@@ -1,4 +1,4 @@
-"""What may be stored: R4 structure by fhirkit, and what fhirkit does not look at by our own tables."""
+"""Validation of what is stored: R4 structure by fhirkit, and what fhirkit does not check by our own tables."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from hilum_ehr.fhirserver.models import MAX_ISSUES, Issue, Problem, Refused
 
 
 def structure_issues(body: bytes) -> list[Issue]:
-    """List what is wrong with the structure of a resource. The only place that knows fhirkit.
+    """List what is wrong with the structure of a resource. The only function that uses fhirkit.
 
     Raises Refused if the body is not JSON.
     """
@@ -25,7 +25,7 @@ def structure_issues(body: bytes) -> list[Issue]:
 
 
 def parse_resource(body: bytes) -> dict[str, Any]:
-    """Parse and judge a resource. Raises Refused with located issues; what it returns is safe to index.
+    """Parse and validate a resource. Raises Refused with located issues. The result is safe to index.
 
     Source: FHIR R4 validation.html (structure, cardinality, required bindings, reference targets)
     """
@@ -34,9 +34,10 @@ def parse_resource(body: bytes) -> dict[str, Any]:
     except orjson.JSONDecodeError as error:
         raise Refused(Problem.MALFORMED, f"The body is not JSON: {error}") from None
     if not isinstance(resource, dict) or not isinstance(resource.get("resourceType"), str):
-        raise Refused(Problem.STRUCTURE, "A resource is a JSON object with a resourceType.")
+        raise Refused(Problem.STRUCTURE, "A resource must be a JSON object with a resourceType.")
     if resource["resourceType"] not in resource_types():
-        raise Refused(Problem.STRUCTURE, Issue("This is no R4 resource type.", "resourceType"))
+        raise Refused(Problem.STRUCTURE, Issue("This is not an R4 resource type.", "resourceType"))
+    # Before the rules: they rely on the structure and would fail on a value of another type.
     errors = [issue for issue in structure_issues(body) if not issue.warning]
     if errors:
         raise Refused(Problem.STRUCTURE, *errors[:MAX_ISSUES])
@@ -45,6 +46,7 @@ def parse_resource(body: bytes) -> dict[str, Any]:
         raise Refused(Problem.STRUCTURE, Issue("An id is 1 to 64 letters, digits, '-' and '.'.", where))
     try:
         broken = [Issue(detail, where) for detail, where in rule_issues(resource)]
+    # The depth is the client's; it is refused like any other fault and never a 500.
     except RecursionError:
         raise Refused(Problem.STRUCTURE, "The resource is nested too deep.") from None
     if broken:
@@ -53,11 +55,12 @@ def parse_resource(body: bytes) -> dict[str, Any]:
 
 
 def stamp(body: bytes, *, resource_id: str, version: int, last_updated: str) -> bytes:
-    """Write a judged resource with the server's id and meta, keeping every decimal as its author wrote it."""
+    """Serialize a validated resource with the server's id and meta. Decimals keep their digits."""
     try:
         resource = load(body)
         meta = {**resource.get("meta", {}), "versionId": str(version), "lastUpdated": last_updated}
         rest = {k: v for k, v in resource.items() if k not in {"resourceType", "id", "meta"}}
+        # The server's id and version replace whatever the client sent (FHIR R4 http.html#create).
         head = {"resourceType": resource["resourceType"], "id": resource_id, "meta": meta}
         return orjson.dumps({**head, **rest})
     except (ValueError, orjson.JSONEncodeError):
