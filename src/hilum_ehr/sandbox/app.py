@@ -25,6 +25,7 @@ from hilum_ehr.sandbox.site import Site
 from hilum_ehr.synthesis.policy import hospitals
 
 HERE = Path(__file__).parent
+# The inspector reads the record with the least role that may: an auditor changes nothing.
 INSPECTOR_ROLE = "auditor"
 
 
@@ -48,8 +49,11 @@ def build(settings: Settings, clock: Clock, ids: Ids, server_of: Callable[[str],
         ("Accounts", "/sandbox/accounts"),
         ("Platform", urls.home()),
     )
+    # `sandbox` makes every page state that everyone is synthetic.
     shell = Shell(sandbox=True, home="/sandbox", site="Hilum sandbox", links=links)
     pages = Pages(assets, shell, folders=[HERE / "templates"])
+    # Empty for a hospital whose client was not seeded: its launches fail with the platform's own refusal
+    # instead of the site failing to start.
     secrets = {
         peer.tenant: (peer.client_id, wallet.client_secrets.get(peer.client_id, ""))
         for peer in planned.ehr_clients
@@ -75,6 +79,7 @@ def build(settings: Settings, clock: Clock, ids: Ids, server_of: Callable[[str],
     errors.install(app, pages)
 
     async def close() -> None:
+        # The feed first: it uses the platform's connections.
         await feed.close()
         await platform.close()
 

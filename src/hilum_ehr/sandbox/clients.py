@@ -12,11 +12,13 @@ from hilum_ehr.synthesis.models import Role
 
 SUITE_HOSTS = ("http://localhost:4567", "http://127.0.0.1:4567", "http://localhost")
 """Where the public conformance suites listen when they run on a developer's machine."""
+# The redirect paths of Inferno's test kits.
 SUITE_PATHS = ("/custom/smart_stu2_2/redirect", "/custom/smart/redirect", "/custom/smart_stu2/redirect")
 CALLBACKS = ("http://127.0.0.1:9009/callback", "http://localhost:9009/callback")
 CLINICAL_ROLES = (Role.PHYSICIAN, Role.NURSE)
 EVERY_ROLE = tuple(Role)
 TENANTS = ("general", "children", "clinic")
+# A client of the test bench asks for all that a person can grant; the suites narrow it in their requests.
 EVERYTHING = (
     "launch", "launch/patient", "launch/encounter", "openid", "fhirUser", "online_access", "offline_access",
     "patient/*.cruds", "user/*.cruds",
@@ -49,6 +51,7 @@ class BackendUse:
     approver: str
 
 
+# Ids are fixed and not drawn, because documents, suites and scripts name them.
 @dataclass(frozen=True, slots=True)
 class ClientPlan:
     """One client. Those that authenticate with keys get a key set when the plan is carried out."""
@@ -225,6 +228,7 @@ def _testbench() -> tuple[AppPlan, AppPlan]:
             f"bench-{slug}",
             f"Testbench ({kind.value})",
             kind,
+            # A client that authenticates runs on a server: the platform refuses any other combination (C15).
             Deployment.BROWSER if kind is Kind.PUBLIC else Deployment.SERVER,
             EVERYTHING,
             redirect_uris=redirects,
@@ -263,6 +267,7 @@ def _testbench() -> tuple[AppPlan, AppPlan]:
                 backend_use=BackendUse("Conformance tests", "Synthetic patients", "On demand", "The sandbox"),
             ),
         ),
+        # A backend service acts for no person.
         roles=(),
     )
     return delegated, backend
@@ -312,6 +317,7 @@ _VENDORS = (
 _STAFF = tuple(
     StaffPlan(username, f"sandbox-{username}", role, name)
     for username, role, name in (
+        # Two of each role whose acts take two people.
         ("admin.ferro", "platform_admin", "Livia Ferro"),
         ("admin.stone", "platform_admin", "Graham Stone"),
         ("security.ito", "security", "Naoko Ito"),

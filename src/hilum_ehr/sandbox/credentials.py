@@ -16,6 +16,7 @@ from hilum_ehr.sandbox.clients import public_jwks
 
 FILE_NAME = "sandbox-wallet.json"
 FILE_BOUND = 4 * 1024 * 1024
+# The least that RFC 7518 section 3.3 allows; seeding creates several keys.
 RSA_BITS = 2_048
 
 
@@ -44,6 +45,7 @@ class Wallet:
 
         The private keys have ``key_ops`` ``sign``: the public conformance suites sign with no other key (RFC 7517 section 4.3).
         """
+        # Seeding can be repeated: a client that exists keeps its keys.
         if client_id not in self.private_jwks:
             keys: list[RSAKey | ECKey] = [
                 RSAKey.generate_key(RSA_BITS, {"use": "sig", "alg": "RS384", "kid": f"{client_id}-rs384"}),
@@ -55,8 +57,10 @@ class Wallet:
 
     def save(self, path: Path) -> None:
         """Write the file, whole or not at all."""
+        # Written beside and renamed: a reader finds the old file or the new one.
         fresh = path.with_suffix(".new")
         content = {name: getattr(self, name) for name in self.__slots__}
+        # Created with its mode, since a chmod afterwards would leave a moment in which others could read it.
         descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "wb") as file:
             file.write(orjson.dumps(content, option=orjson.OPT_INDENT_2))

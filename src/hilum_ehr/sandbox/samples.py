@@ -33,6 +33,7 @@ class Samples:
         self._site = site
         hospitals = [(each.tenant, each.name, site.urls.fhir_base(each.tenant)) for each in site.hospitals]
         self._hospitals = hospitals
+        # The apps call the platform from the browser, as a third party's would, and have no other right.
         self._policy = Policy(
             frame_ancestors=("'self'",), connect_src=(site.urls.base_url,), form_action=(site.urls.base_url,)
         )

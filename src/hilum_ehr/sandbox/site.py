@@ -18,6 +18,7 @@ from hilum_ehr.sandbox.ehr.records import Records
 from hilum_ehr.sandbox.ehr.sessions import Sessions
 from hilum_ehr.synthesis.models import CastMember, HospitalPlan, Role
 
+# A developer's own app is framed and redirected to from here.
 LOOPBACK_SOURCES = ("http://localhost:*", "http://127.0.0.1:*")
 
 
@@ -74,6 +75,8 @@ class Site:
         )
         if member is None or member.role is not Role.PATIENT:
             return found
+        # The EHR decides by itself whom it shows which chart; the platform decides again for each call of an
+        # app.
         own = {member.patient, *member.proxies}
         return tuple(chart for chart in found if chart.id in own)
 
@@ -111,5 +114,6 @@ class Site:
         """Read a form of this site. Raises Invalid, NotPermitted."""
         form = await forms.read_form(request)
         secret = cookies.read(request, cookies.FORM, secure=self.is_secure)
+        # Cross-site request forgery: without a sign-in the cookie is all that binds a form to a browser.
         forms.check_post(request, form, secret, origin=origin_of(self.urls.sandbox_url))
         return form

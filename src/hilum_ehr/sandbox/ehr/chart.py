@@ -24,6 +24,7 @@ class Sign:
     code: str
     name: str
     unit: str
+    # Without a range no band is drawn: weight and height have none that holds for everybody.
     usual: tuple[float, float] | None = None
     of_adults: bool = False
 
@@ -135,6 +136,7 @@ def summary(chart: dict[str, list[Resource]], *, today: date) -> Summary:
 def banner(patient: Resource, *, today: date) -> Banner:
     """Build the summary of a patient's demographics."""
     birth = patient.get("birthDate", "")
+    # The age at death, not today's.
     end = str(patient.get("deceasedDateTime", ""))[:10]
     deceased = end or ("yes" if patient.get("deceasedBoolean") else "")
     until = _date(end) or today
@@ -151,6 +153,7 @@ def banner(patient: Resource, *, today: date) -> Banner:
 
 def name_of(patient: Resource) -> str:
     """Return a patient's name as it is used today."""
+    # Former names stay in the record (US Core), but are not how a person is addressed.
     names = [name for name in patient.get("name", ()) if name.get("use") not in {"old", "maiden"}]
     first = names[0] if names else {}
     if first.get("text"):
@@ -169,6 +172,7 @@ def visits(encounters: Iterable[Resource]) -> tuple[Visit, ...]:
             part for part in (_day(start), _text(next(iter(each.get("type", ())), {})) or kind) if part
         )
         found.append((start, Visit(each["id"], label or each["id"], each.get("status") == "in-progress")))
+    # As text: dates of FHIR sort by time if they are of one zone, as the synthetic ones are.
     found.sort(key=lambda pair: pair[0], reverse=True)
     return tuple(visit for _, visit in found[:ENCOUNTERS_SHOWN])
 
@@ -178,6 +182,7 @@ def _items(
 ) -> tuple[Item, ...]:
     shaped = [pair for resource in resources if (pair := shape(resource)) is not None]
     newest: dict[str, tuple[str, Item]] = {}
+    # Of several entries with one title the newest is shown, such as a renewed prescription.
     for when, item in sorted(shaped, key=lambda pair: pair[0], reverse=True):
         newest.setdefault(item.title, (when, item))
     return tuple(item for _, item in list(newest.values())[:bound])
@@ -187,6 +192,7 @@ def _problem(resource: Resource) -> tuple[str, Item] | None:
     categories = {
         coding.get("code") for each in resource.get("category", ()) for coding in each.get("coding", ())
     }
+    # The problem list only: diagnoses of visits are listed with the visits.
     if "encounter-diagnosis" in categories or _code(resource.get("clinicalStatus")) not in {
         "active",
         "recurrence",
@@ -206,6 +212,8 @@ def _medications(resources: list[Resource]) -> tuple[Item, ...]:
             return None
         reference = resource.get("medicationReference", {})
         elsewhere = named.get(reference.get("reference", ""), {})
+        # In this order: what the prescription says itself, the display of its reference, then the referenced
+        # Medication.
         title = (
             _text(resource.get("medicationCodeableConcept"))
             or reference.get("display")
@@ -236,6 +244,7 @@ def _is_adult(patient: Resource, today: date) -> bool:
 
 
 def _vitals(observations: list[Resource], *, adult: bool) -> tuple[Vital, ...]:
+    # The usual range of a heart rate is an adult's; a child's chart shows the curve without a band.
     signs = tuple(replace(sign, usual=None) if sign.of_adults and not adult else sign for sign in SIGNS)
     found = [_pressure(observations), *(_sign(observations, sign) for sign in signs)]
     return tuple(vital for vital in found if vital is not None)
@@ -252,6 +261,7 @@ def _pressure(observations: list[Resource]) -> Vital | None:
             _code(part.get("code")): part.get("valueQuantity", {}).get("value")
             for part in each.get("component", ())
         }
+        # One half alone is not drawn: the two curves must have the same points.
         if values.get(SYSTOLIC) is not None and values.get(DIASTOLIC) is not None:
             upper.append((at, float(values[SYSTOLIC])))
             lower.append((at, float(values[DIASTOLIC])))
@@ -280,6 +290,7 @@ def _sign(observations: list[Resource], sign: Sign) -> Vital | None:
     )
     if chart is None:
         return None
+    # By time, since it is first in the pair.
     at, value = max(points)
     return Vital(sign.name, f"{value:g} {sign.unit}", _day(at.isoformat()), chart)
 
@@ -298,6 +309,7 @@ def _labs(observations: list[Resource]) -> tuple[Item, ...]:
         item = Item(title, f"{quantity['value']:g} {_unit(quantity)}".strip(), _day(at.isoformat()), flag)
         if code not in newest or newest[code][0] < at:
             newest[code] = (at, item)
+    # Flagged results first, then the newest.
     shown = sorted(
         newest.values(), key=lambda pair: (pair[1].flag == "", -pair[0].timestamp(), pair[1].title)
     )
@@ -333,6 +345,7 @@ def _instant(observation: Resource) -> datetime | None:
         found = datetime.fromisoformat(text)
     except ValueError:
         return None
+    # A date without time has no zone; compared with others it needs one.
     return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 

@@ -12,6 +12,7 @@ LAUNCHES_KEPT = 256
 """Beyond this the least recently used launch is dropped."""
 TEXT_BOUND = 500
 """Characters of one value."""
+# Only what the page shows is kept: a record has three times as many members.
 _TEXTS = ("at", "detail", "interaction", "outcome", "path", "query", "reason", "request_id", "resource_type", "rule")  # fmt: skip
 _NUMBERS = ("cost", "latency_us", "removed", "status")
 
@@ -35,6 +36,8 @@ class DecisionCache:
     """Keeps decisions about expected launches only."""
 
     def __init__(self) -> None:
+        # Pages expect launches, so a stranger with many pages could fill it; the least recently used one
+        # goes.
         self._launches: LRUCache[str, Launch] = LRUCache(LAUNCHES_KEPT)
 
     def expect(self, launch: str, *, whole: bool) -> Launch:
@@ -44,10 +47,13 @@ class DecisionCache:
     def keep(self, records: Iterable[Record]) -> None:
         """Keep decisions, each once; beyond ``CALLS_SHOWN`` of a launch the oldest is dropped."""
         for record in records:
+            # The stream brings decisions of every app at every hospital; those of other launches are dropped
+            # here.
             found = self._launches.get(str(record.get("launch") or ""))
             name = str(record.get("decision") or "")[:TEXT_BOUND]
             if found is None or not name:
                 continue
+            # A decision may arrive twice, by the stream and by catching up.
             found.records.setdefault(name, _trimmed(record))
             if len(found.records) > CALLS_SHOWN:
                 del found.records[min(found.records, key=lambda each: found.records[each].get("at", ""))]

@@ -52,6 +52,7 @@ class Feed:
         self._cache = DecisionCache()
         self._following: asyncio.Task[None] | None = None
         self._rest: asyncio.TimerHandle | None = None
+        # A launch waits for the connection, or its first calls would be decided before anybody listens.
         self._settled = asyncio.Event()
         """Set once the connection was made, or has failed."""
         self._place = ""
@@ -67,6 +68,7 @@ class Feed:
         loop = asyncio.get_running_loop()
         if self._rest is not None:
             self._rest.cancel()
+        # Restarted by every page that looks: without a reader the connection ends after `idle_s`.
         self._rest = loop.call_later(self._pace.idle_s, self._stop)
         if self._following is None:
             self._settled.clear()
@@ -76,6 +78,7 @@ class Feed:
 
     def expect(self, launch: str) -> None:
         """Keep the calls under a launch that has just been opened."""
+        # Whole from the start, if the stream is connected or will continue from a known id.
         self._cache.expect(launch, whole=self._live or bool(self._place))
 
     def forget(self, launch: str) -> None:
@@ -90,6 +93,7 @@ class Feed:
         if not launch:
             return Calls((), 0, trouble)
         cached = self._cache.expect(launch, whole=False)
+        # Only while the stream is live, so that no decision falls between the list and the stream.
         if self._live and not cached.whole and asyncio.get_running_loop().time() >= cached.again_at_s:
             await self._catch_up(tenant, launch, cached)
         if not cached.whole:
@@ -117,6 +121,7 @@ class Feed:
         except HilumError as error:
             cached.whole = False
             cached.fault = f"What was missed could not be read: {_words(error)}"
+            # A refused token stays refused; asking every three seconds would fill the platform's record.
             if isinstance(error, NotPermitted):
                 cached.again_at_s += self._pace.refused_s
 
@@ -140,6 +145,7 @@ class Feed:
 
     async def _connection(self) -> None:
         """Follow one connection until it ends. Always raises HilumError."""
+        # Continues after the last id that arrived, so that a short break loses nothing.
         async with aclosing(self._platform.decisions(self._place, self._pace.quiet_s)) as messages:
             async for message in messages:
                 self._take(message)
@@ -158,8 +164,10 @@ class Feed:
         self._settled.set()
 
     def _lose(self, reason: HilumError) -> None:
+        # The id is not accepted any more: begin from now, and read what was missed from the list.
         if isinstance(reason, Invalid):
             self._place = ""
+        # Without an id the next connection cannot continue, so anything may have been missed.
         if not self._place:
             self._cache.miss()
         self._since = self._since or f"{self._platform.clock.now():%H:%M:%S}"

@@ -52,12 +52,14 @@ class Calls:
 
 def inspect(records: Iterable[dict[str, Any]]) -> Calls:
     """Build the list of calls from access records, newest first."""
+    # Sorted here, because the cache holds decisions in the order of arrival.
     newest = sorted(records, key=lambda record: str(record.get("at", "")), reverse=True)[:CALLS_SHOWN]
     calls = tuple(_call(each) for each in newest)
     return Calls(calls, sum(not call.permitted for call in calls))
 
 
 def _call(record: dict[str, Any]) -> Call:
+    # Anything else (refused, not done, unknown) is shown as not permitted.
     permitted = str(record.get("outcome", "")) == "done"
     interaction, resource_type = str(record.get("interaction", "")), str(record.get("resource_type", ""))
     path, query = str(record.get("path", "")), str(record.get("query", ""))

@@ -16,6 +16,7 @@ TIMEOUT_S = 15.0
 CONNECT_S = 5.0
 READY_WITHIN_S = 2.0
 ANSWER_BOUND = 2 * 1024 * 1024
+# A token is renewed before it ends, so that no launch is refused because of it.
 TOKEN_MARGIN_S = 30.0
 
 
@@ -23,6 +24,7 @@ class NotAuthenticated(NotPermitted):
     """The platform rejected our token."""
 
 
+# 401 apart from 403: only the first is answered by a new token.
 _FAMILIES: dict[int, type[HilumError]] = {401: NotAuthenticated, 403: NotPermitted, 404: NotFound}
 
 
@@ -91,6 +93,7 @@ class Platform:
         body = {name: value for name, value in (("patient", patient), ("encounter", encounter)) if value}
         try:
             await self._ehr("PATCH", tenant, self.urls.launch(tenant, launch), body)
+        # A launch that has ended cannot be stale: the aim is reached.
         except NotFound:
             return
 
@@ -120,6 +123,7 @@ class Platform:
         headers = {"authorization": f"Bearer {self.api_token}", "accept": "text/event-stream"}
         if after:
             headers["last-event-id"] = after
+        # No limit in all, since the stream is endless; silence longer than three heartbeats ends it.
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=quiet_s)
         try:
             async with self._connections().get(
@@ -145,6 +149,8 @@ class Platform:
             await self._http.close()
 
     async def _ehr(self, method: str, tenant: str, url: str, body: dict[str, Any] | None) -> dict[str, Any]:
+        # Once more with a new token: the platform may have revoked ours, for example at the end of a full
+        # stop.
         for last in (False, True):
             bearer = await self._token(tenant)
             try:
@@ -163,6 +169,7 @@ class Platform:
             raise NotFound("tenant_not_found", "There is no such hospital in this sandbox.")
         client_id, secret = self.secrets[tenant]
         form = {"grant_type": "client_credentials", "scope": "hilum/launch"}
+        # RFC 6749 section 2.3.1: client_secret_basic.
         headers = {"authorization": aiohttp.encode_basic_auth(client_id, secret)}
         answer = await self._send("POST", self.urls.token(tenant), headers, form=form)
         life_s = float(answer.get("expires_in", 0)) - TOKEN_MARGIN_S
@@ -180,7 +187,13 @@ class Platform:
     ) -> dict[str, Any]:
         try:
             async with self._connections().request(
-                method, url, headers=headers, json=json, data=form, allow_redirects=False
+                # A redirect could carry the token to another host.
+                method,
+                url,
+                headers=headers,
+                json=json,
+                data=form,
+                allow_redirects=False,
             ) as response:
                 return _judged(response.status, await _bounded(response))
         except (aiohttp.ClientError, TimeoutError) as error:
@@ -188,6 +201,8 @@ class Platform:
 
     def _connections(self) -> aiohttp.ClientSession:
         if self._http is None:
+            # No cookies: the EHR is a program towards the platform, and none of its browser's sessions may
+            # matter.
             timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
             self._http = aiohttp.ClientSession(timeout=timeout, cookie_jar=aiohttp.DummyCookieJar())
         return self._http
@@ -197,6 +212,7 @@ async def _bounded(response: aiohttp.ClientResponse) -> bytes:
     chunks, size = [], 0
     async for chunk in response.content.iter_any():
         size += len(chunk)
+        # Counted while reading: a length in a header is not a bound.
         if size > ANSWER_BOUND:
             raise Unavailable("platform_unavailable", "The platform's answer is too large.")
         chunks.append(chunk)

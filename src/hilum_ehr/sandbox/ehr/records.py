@@ -11,6 +11,7 @@ from hilum.kernel.errors import NotFound, Unavailable
 from hilum_ehr.fhirserver.routes import FhirServer, Request
 from hilum_ehr.synthesis.models import Resource
 
+# The most that the server returns at once; a synthetic chart has fewer of each type.
 PAGE = 500
 
 
@@ -49,6 +50,7 @@ class Records:
             "labs": ("Observation", {"patient": patient, "category": "laboratory", "_sort": "-date"}),
             "encounters": ("Encounter", {"patient": patient, "_sort": "-date"}),
         }
+        # At the same time, since each search runs in a thread of the server.
         lists = await asyncio.gather(
             *(self.search(tenant, resource_type, **query) for resource_type, query in wanted.values())
         )

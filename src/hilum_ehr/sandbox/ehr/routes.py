@@ -24,6 +24,7 @@ from hilum_ehr.synthesis.models import HospitalPlan, Role
 
 Handler = Callable[[Request], Awaitable[Response]]
 SEARCH_BOUND = 100
+# A misspelled parameter would be a launch without patient, which looks like the app's fault.
 QUERY_FIELDS = frozenset(
     {"tenant", "client", "person", "patient", "encounter", "launch_uri", "session", "banner"}
 )
@@ -71,6 +72,7 @@ class Pages:
     async def card(self, _request: Request) -> Response:
         """Return the card once the platform is ready, since its readers use next what it lists."""
         site = self._site
+        # Scripts of sample apps on other origins read it; in a public sandbox it has no secrets.
         headers = {"cache-control": "no-store", "access-control-allow-origin": "*"}
         if not await site.platform.is_ready():
             headers["retry-after"] = str(RETRY_AFTER_S)
@@ -131,8 +133,12 @@ class Pages:
         name = next((plan.name for _, plan in self._site.plan.clients() if plan.client_id == client), client)
         launch = path_of(self._site.urls.sandbox("/launch"))
         alone = with_query(launch, session=session.id, client=client)
+        # Beside the chart's own banner, the app need not show whose record it is (SMART 2.2,
+        # need_patient_banner); alone it must.
         source = with_query(launch, session=session.id, client=client, banner=BESIDE_CHART)
         found = await self._calls(session, client)
+        # The app's frame may be on any https origin: which apps exist is the platform's business, and
+        # form-action of its pages still holds.
         policy = Policy(
             frame_src=("'self'", origin_of(self._site.urls.base_url), "https:", *LOOPBACK_SOURCES)
         )
@@ -152,6 +158,7 @@ class Pages:
         """Return the inspector's list alone; unchanged, it is not sent again."""
         session, client = self._session(request), request.path_params["client"]
         text = self._site.pages.fragment("sandbox/calls.html", calls=await self._calls(session, client))
+        # The script asks every few seconds; most answers are 304 without a body.
         etag = f'"{hashlib.sha256(text.encode()).hexdigest()[:16]}"'
         headers = {"etag": etag, "cache-control": "no-cache", "x-content-type-options": "nosniff"}
         if request.headers.get("if-none-match") == etag:
@@ -204,7 +211,10 @@ class Posts:
         """Open a launch by session, or by what the query names; person and encounter are as when a chart is opened, unless named."""
         site, query = self._site, read_query(request)
         if unknown := sorted(set(query.values) - QUERY_FIELDS):
-            raise Invalid("launch_parameter_unknown", f"A launch knows no parameter {unknown[0][:64]!r}.")
+            raise Invalid(
+                "launch_parameter_unknown",
+                f"The parameter {unknown[0][:64]!r} is not supported for a launch.",
+            )
         if query.one("session"):
             session = site.sessions.get(query.one("session"))
             tenant, order = (
@@ -217,8 +227,10 @@ class Posts:
                     banner=query.one("banner") != BESIDE_CHART,
                 ),
             )
+            # Before the launch is opened, so that its first call is already listened for.
             await site.feed.look()
             opened = await site.platform.open_launch(tenant, order)
+            # Between opening and redirecting: the app cannot have made a call yet.
             site.feed.expect(opened.id)
             site.sessions.opened(session.id, opened.id, order.client)
         else:
@@ -249,10 +261,13 @@ class Posts:
         member = site.member(session.tenant, session.person)
         patient, encounter = form.one("patient") or session.patient, form.one("encounter")
         chosen = site.chart(session.tenant, member, patient)
+        # An encounter belongs to a patient; with another patient the newest one is opened.
         if patient != session.patient or not encounter:
             encounter = site.newest_encounter(session.tenant, chosen.id)
         elif encounter not in {visit.id for visit in await self._visits(session)}:
             raise NotFound("encounter_not_found", "This patient has no such encounter.")
+        # Our own state first: if the platform cannot be reached, the page shows the refusal, and the next
+        # move reports again.
         session = site.sessions.moved(session.id, patient, encounter)
         for app in session.apps:
             await site.platform.move_launch(session.tenant, app.launch, patient, encounter)
@@ -270,6 +285,7 @@ class Posts:
         session = site.sessions.get(request.path_params["session"])
         member = site.member(session.tenant, form.one("person"))
         allowed = site.charts(session.tenant, member)
+        # Log-out ends every launch: an app must not go on under the next person.
         await self._end(session)
         if not any(chart.id == session.patient for chart in allowed):
             return _see(with_query(f"/sandbox/h/{session.tenant}", person=member.username))
@@ -284,6 +300,7 @@ class Posts:
         return _see(with_query(f"/sandbox/h/{session.tenant}", person=session.person))
 
     async def _end(self, session: EhrSession) -> None:
+        # The session ends here even if the platform does not answer.
         self._site.sessions.end(session.id)
         for app in session.apps:
             self._site.feed.forget(app.launch)
@@ -305,6 +322,7 @@ class Posts:
         try:
             made = await site.platform.register(hospital.tenant, {k: v for k, v in metadata.items() if v})
         except HilumError as error:
+            # With what was typed, and the platform's own sentence for each field.
             return self._own(request, hospital, query=form, trouble=error)
         query = Form({"client": (made["client_id"],), "launch_uri": (form.one("launch_url"),)})
         return self._own(request, hospital, query=query, made=made)
@@ -355,6 +373,7 @@ def rendered(
 
 
 def _see(address: str) -> RedirectResponse:
+    # The address may contain a launch handle, which must stay out of the Referer (security decision 2).
     return RedirectResponse(address, 303, {"cache-control": "no-store", "referrer-policy": "no-referrer"})
 
 

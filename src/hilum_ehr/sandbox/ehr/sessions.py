@@ -49,6 +49,7 @@ class Sessions:
 
     def begin(self, tenant: str, person: str, patient: str, encounter: str) -> EhrSession:
         """Create a session with a chart open; beyond the bound the least recently used is dropped."""
+        # 144 random bits: the id in the URL is the only key to the session.
         session = EhrSession(self._ids.secret(18), tenant, person, patient, encounter, self._clock.now())
         self._kept[session.id] = session
         return session
@@ -56,6 +57,8 @@ class Sessions:
     def get(self, session_id: str) -> EhrSession:
         """Return a session. Raises NotFound if it has ended or was dropped."""
         found = self._kept.get(session_id)
+        # Ended and unknown are answered alike: an id is all that a browser needs, so it is random and not
+        # listed anywhere.
         if found is None or self._clock.now() >= found.begun_at + SESSION_LIFE:
             raise NotFound("ehr_session_over", "This EHR session has ended. Open the chart again.")
         return found
@@ -64,7 +67,9 @@ class Sessions:
         """Record a launch."""
         app = OpenApp(launch, client, self._clock.now())
         self._change(
-            session_id, lambda session: replace(session, apps=(*session.apps, app)[-LAUNCHES_BOUND:])
+            # The oldest launch is dropped beyond the bound; the platform ends it by its own age.
+            session_id,
+            lambda session: replace(session, apps=(*session.apps, app)[-LAUNCHES_BOUND:]),
         )
 
     def moved(self, session_id: str, patient: str, encounter: str) -> EhrSession:

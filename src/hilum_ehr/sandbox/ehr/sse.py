@@ -34,14 +34,17 @@ class Parser:
 
     def take(self, chunk: bytes) -> list[Message]:
         """Return the messages that a chunk completes. Raises Unavailable for one that is too long."""
+        # A CR LF may be divided between two chunks.
         if self._after_cr and chunk.startswith(b"\n"):
             chunk = chunk[1:]
         self._after_cr = chunk.endswith(b"\r")
         lines = (self._rest + chunk).replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
+        # The last line may be incomplete.
         self._rest = lines.pop()
         found = []
         for line in lines:
             if not self._begun:
+                # One byte order mark is allowed at the very beginning.
                 self._begun, line = True, line.removeprefix(_BOM)
             if line:
                 self._field(line)
@@ -57,6 +60,7 @@ class Parser:
         value = value.removeprefix(" ")
         if name == "data" and "data" in self._fields:
             self._fields["data"] += f"\n{value}"
+        # An id with NUL is ignored, as the standard requires; comments have an empty name.
         elif name == "data" or (name in _KEPT and "\0" not in value):
             self._fields[name] = value
 
