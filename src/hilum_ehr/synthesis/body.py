@@ -1,4 +1,4 @@
-"""How bodies behave: growth, kidneys, sugar, fats. Pure formulas, each with its source.
+"""Physiology: growth, kidneys, sugar, fats. Pure formulas, each with its source.
 
 Curves are rounded medians for a plausible chart; they are no clinical reference.
 """
@@ -6,6 +6,7 @@ Curves are rounded medians for a plausible chart; they are no clinical reference
 import math
 from bisect import bisect_right
 
+# Dense in the first year, when children grow fastest.
 MONTHS = (
     0,
     1,
@@ -45,6 +46,7 @@ HEAD_CM = {
     False: (34.5, 37.3, 39.1, 41.6, 43.3, 45.0, 46.1, 47.4, 48.3, 49.5),
     True: (33.9, 36.5, 38.3, 40.6, 42.2, 43.8, 44.9, 46.2, 47.2, 48.5),
 }
+# Relative standard deviations, so that one z score works at every age.
 HEIGHT_SPREAD, WEIGHT_SPREAD, HEAD_SPREAD, SHAPE_SPREAD = 0.04, 0.12, 0.03, 0.10
 HEAD_UNTIL_MONTHS = 36
 
@@ -52,6 +54,7 @@ HEAD_UNTIL_MONTHS = 36
 def on_curve(curve: tuple[float, ...], months: float) -> float:
     """Interpolate a curve over ``MONTHS``; beyond its end it is flat."""
     last = len(curve) - 1
+    # The head's curve is shorter than the others.
     if months >= MONTHS[last]:
         return curve[last]
     i = bisect_right(MONTHS, months) - 1
@@ -60,12 +63,13 @@ def on_curve(curve: tuple[float, ...], months: float) -> float:
 
 
 def percentile(z: float) -> int:
-    """Turn a z score into a percentile between 1 and 99."""
+    """Return the percentile of a z score, between 1 and 99."""
     return min(99, max(1, round(50 * (1 + math.erf(z / math.sqrt(2))))))
 
 
 def weight_for_length_z(height_cm: float, weight_kg: float, *, female: bool) -> float:
     heights, weights = HEIGHT_CM[female], WEIGHT_KG[female]
+    # Clamped: a very small or tall child is compared with the end of the curve.
     height_cm = min(max(height_cm, heights[0]), heights[-1] - 0.01)
     i = bisect_right(heights, height_cm) - 1
     share = (height_cm - heights[i]) / (heights[i + 1] - heights[i])
@@ -120,5 +124,5 @@ def average_glucose(a1c_percent: float) -> int:
 
 
 def eased(months: float, half_life: float) -> float:
-    """How much of a treatment's effect has come after ``months``, 0 to 1."""
+    """Return the share of a treatment's effect that has set in after ``months``, 0 to 1."""
     return 0.0 if months <= 0 else 1 - 0.5 ** (months / half_life)

@@ -1,4 +1,4 @@
-"""What was intended and done: orders, procedures, implants, goals, care plans, appointments."""
+"""Writes orders, procedures, implants, goals, care plans and appointments."""
 
 from datetime import date, timedelta
 from typing import Any
@@ -61,6 +61,8 @@ def write_plans(chart: Chart) -> None:
             if visit.day >= course.onset and visit.kind not in {"video", "sick"} and not visit.labels
         ]
         for (code, words), category in PROCEDURES.get(course.story, ()):
+            # The random number is drawn only for charts that were not planned by hand; planned ones have
+            # every procedure.
             if seen and (chart.life.written or chart.rng.random() < 0.5):
                 about, labels = chart.problems[course.story], labels_of(chart.life, course.story)
                 write_procedure(
@@ -97,7 +99,7 @@ def write_order(
 def write_procedure(
     chart: Chart, visit: Visit, code: tuple[str, str], category: tuple[str, str], *, about: Reference, labels: Labels = ()
 ) -> Reference:  # fmt: skip
-    """Order something, do it at the visit, and note what was left in the body."""
+    """Write an order, the procedure that carries it out at the visit, and the device that it implants, if any."""
     order = write_order(
         chart, visit, snomed(*code), snomed(*category), {"reasonReference": [about]}, labels=labels
     )
@@ -124,6 +126,7 @@ def write_implant(chart: Chart, kind: tuple[str, str], day: date) -> None:
     """
     rng = chart.rng
     body = f"{GTIN_PREFIX}{rng.randint(0, 999):03d}"
+    # The check digit of a GTIN-14: weights 3 and 1 alternate from the left.
     total = sum(int(digit) * (3 if place % 2 == 0 else 1) for place, digit in enumerate(body))
     gtin = f"{body}{-total % 10}"
     made, expires = day - timedelta(days=120), day + timedelta(days=1_500)
@@ -164,6 +167,7 @@ def _goals(chart: Chart) -> None:
                 }],
                 "addresses": [chart.problems[course.story]],
             }, profile="us-core-goal"))  # fmt: skip
+    # A care plan lists problems by name, so restricted ones are left out of it: the plan itself has no label.
     shown = [course for course in life.courses if not labels_of(life, course.story)]
     if goals or shown:
         write_care_plan(
@@ -197,7 +201,7 @@ def write_care_plan(
 
 
 def _appointments(chart: Chart) -> None:
-    """Write the last missed and the next booked appointment; whoever is in a bed or dead has none ahead."""
+    """Write the last missed and the next booked appointment; inpatients and the deceased have none ahead."""
     life, rng, site = chart.life, chart.rng, chart.site
     if rng.random() < 0.4 and len(chart.visits) > 2:
         _appointment(
@@ -205,6 +209,7 @@ def _appointments(chart: Chart) -> None:
             chart.visits[1].day + timedelta(days=rng.randint(6, 12)),
             rng.choice(("noshow", "cancelled")),
         )
+    # Without an end the last visit is a stay that goes on.
     if life.died is None and chart.visits[-1].end is not None:
         _appointment(chart, site.today + timedelta(days=rng.randint(2, 75)), "booked")
 

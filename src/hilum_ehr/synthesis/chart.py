@@ -1,4 +1,4 @@
-"""The book one patient's resources are written into: ids, tags, references, and who wrote what down."""
+"""Collects the resources of one patient: ids, tags, references, and Provenance."""
 
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -14,7 +14,8 @@ Content = dict[str, Any]
 Labels = tuple[dict[str, Any], ...]
 
 PROVENANCE_TARGETS_BOUND = 20
-"""Few enough that whoever is given one Provenance can look at all that it is about."""
+"""Few enough that a reader of one Provenance can read all of its targets."""
+# Short prefixes: an id has at most 64 characters (FHIR R4 datatypes.html#id), and the slug is a part of it.
 SHORT = {
     "AllergyIntolerance": "all", "Appointment": "apt", "Binary": "bin", "CarePlan": "plan", "CareTeam": "team", "Condition": "con", "Coverage": "cov",
     "Device": "dev", "DiagnosticReport": "rep", "DocumentReference": "doc", "Encounter": "enc", "Goal": "goal", "Immunization": "imm",
@@ -26,7 +27,7 @@ WITHOUT_PROVENANCE = frozenset({"Appointment", "Binary", "Medication", "Provenan
 
 @dataclass(slots=True)
 class Visit:
-    """One encounter as the rest of the chart sees it."""
+    """One encounter, for the rest of the chart."""
 
     kind: str
     start: datetime
@@ -65,13 +66,14 @@ class Chart:
         return {"reference": f"Patient/{self.site.plan.patient_id(self.life.slug)}"}
 
     def named(self, name: str) -> str:
-        """Return something of this patient; unique in the hospital because the slug is."""
+        """Return an id within this patient's chart; unique in the hospital, because the slug is."""
         return self.site.id(f"{self.life.slug}-{name}")
 
     def write(
         self, kind: str, content: Content, *, profile: str = "", labels: Labels = (), known_as: str = ""
     ) -> Reference:
-        """Put a resource into the chart and return a reference to it."""
+        """Add a resource to the chart, and return a reference to it."""
+        # Numbered by type and in the order of writing, so that ids are the same in every run.
         self.numbers[kind] = self.numbers.get(kind, 0) + 1
         resource_id = known_as or self.named(f"{SHORT[kind]}-{self.numbers[kind]}")
         self.resources.append(tagged(kind, resource_id, content, profile, labels))
@@ -90,6 +92,7 @@ class Chart:
         }
         if visit is not None:
             content["encounter"] = visit.ref
+        # effective[x] is one choice: a resource with both would be invalid.
         if "effectivePeriod" not in (more or {}):
             content["effectiveDateTime"] = when.isoformat()
         content["performer"] = [(visit.by if visit else self.site.primary).ref]
@@ -99,11 +102,11 @@ class Chart:
         return [self.problems[course.story]]
 
     def close(self) -> list[Resource]:
-        """Say who wrote and who sent every resource, and hand the chart over.
+        """Write the Provenance of every resource, and return the chart's resources.
 
-        One Provenance speaks for one kind of record under one set of labels: whoever may not see some of its targets
-        must not see it, so it never mixes what is shared differently. Records of one code stand together in it, as a search
-        for them brings it along.
+        One Provenance covers resources of one type under one set of labels: a reader who may not see some of its targets
+        must not see it either, so it never mixes what is shared differently. Targets of one code are adjacent, since a search
+        for them includes it.
         """
         groups: dict[tuple[str, ...], list[Resource]] = {}
         for resource in self.resources:
@@ -125,6 +128,7 @@ class Chart:
                 coding(US_CORE_SYSTEM + "us-core-provenance-participant-type", "transmitter", "Transmitter")
             ]
         }
+        # At the end of the last day, after everything that it covers.
         when = self.site.at(self.life.until, 1_380)
         self.write("Provenance", {
             "target": targets,
@@ -143,6 +147,7 @@ def _shared_as(resource: Resource) -> tuple[str, ...]:
         if resource["resourceType"] in {"Observation", "Condition", "DiagnosticReport"}
         else []
     )
+    # Categories count too, because granular scopes divide these types by category.
     codes = [code["code"] for each in categories for code in each.get("coding", [])]
     labels = [label["code"] for label in resource["meta"].get("security", [])]
     return (resource["resourceType"], *sorted(codes), "|", *labels)

@@ -1,4 +1,4 @@
-"""What was written and pictured: notes of eight kinds, and the reports of imaging, cardiology and pathology."""
+"""Writes notes of eight kinds, and the reports of imaging, cardiology and pathology."""
 
 from base64 import b64encode
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ PLAIN = "text/plain; charset=utf-8"
 
 @dataclass(frozen=True, slots=True)
 class Study:
-    """A picture or a reading of the body: what the report is called and which document repeats it."""
+    """A study: the codes of its report, and the document that repeats it."""
 
     category: tuple[str, str]
     code: tuple[str, str]
@@ -43,7 +43,7 @@ TISSUE = Study(("LP7839-6", "Pathology"), ("11529-5", "Surgical pathology study"
 
 
 def write_papers(chart: Chart) -> None:
-    """Write the notes of each visit and the studies an illness or a stay brings."""
+    """Write the notes of each visit, and the studies that an illness or a stay involves."""
     for number, visit in enumerate(chart.visits):
         _notes(chart, visit, number)
     stories = chart.life.stories
@@ -73,10 +73,12 @@ def _notes(chart: Chart, visit: Visit, number: int) -> None:
 
 
 def _words(chart: Chart, visit: Visit, key: str) -> str:
-    """Compose the text of a note from what is true of the patient on that day; all of it is invented."""
+    """Return the text of a note, from the patient's state on that day. All of it is invented."""
     life = chart.life
     problems = [
         course.illness.name for course in life.courses
+        # Illnesses with labels are named only in notes of visits that have the same labels: free text has no
+        # label of its own.
         if course.onset <= visit.day and all(label in visit.labels for label in labels_of(life, course.story))
     ]  # fmt: skip
     lines = [
@@ -102,7 +104,7 @@ def _words(chart: Chart, visit: Visit, key: str) -> str:
 def write_note(
     chart: Chart, visit: Visit, key: str, when: datetime, *, url: str = "", labels: Labels = ()
 ) -> Reference:
-    """Write a document; without ``url`` its text travels inside it."""
+    """Write a document; without ``url`` its text is embedded."""
     code, words = NOTES[key]
     attachment: dict[str, Any] = {"contentType": PLAIN, "language": "en"}
     if url:
@@ -132,6 +134,7 @@ def write_note(
 def write_study(chart: Chart, visit: Visit, study: Study, results: list[Reference]) -> Reference:
     """Write a report whose text is a Binary, and the document that points to the same text."""
     text = f"{study.code[1]} (synthetic)\n{full_name(chart.life.given, chart.life.family)}\n{study.says}"
+    # Report and document refer to one Binary: at the gateway it opens through either of them (ADR 27).
     picture = chart.write("Binary", {
         "contentType": PLAIN, "securityContext": chart.patient, "data": b64encode(text.encode()).decode(),
     })["reference"]  # fmt: skip

@@ -1,4 +1,4 @@
-"""The one entrance: from a plan, a seed and a day to every resource of a hospital."""
+"""The entry point: builds every resource of a hospital from a plan, a seed and a day."""
 
 from datetime import date
 
@@ -26,12 +26,13 @@ GROUPS: tuple[tuple[str, str, Story | None], ...] = (
 
 
 def synthesize(plan: HospitalPlan, *, seed: int, today: date) -> list[Resource]:
-    """Make every resource of a hospital. The same plan, seed and day give the same resources in the same order.
+    """Build every resource of a hospital. The same plan, seed and day produce the same resources in the same order.
 
     Nothing in it happens after ``today`` but appointments; references resolve within the list.
     """
     site = build_site(plan, seed=seed, today=today)
     site.add("Questionnaire", "food-at-home", questionnaire())
+    # Lives before charts: groups need everybody, and each chart draws from its own life's random numbers.
     people = lives(plan, seed=seed, today=today)
     charts = [resource for life in people for resource in _chart(site, life)]
     _groups(site, people)
@@ -41,12 +42,14 @@ def synthesize(plan: HospitalPlan, *, seed: int, today: date) -> list[Resource]:
 
 
 def describe(plan: HospitalPlan, *, seed: int, today: date) -> tuple[ChartSummary, ...]:
-    """List the charts that ``synthesize`` makes, the planned ones first, with a reason to open each."""
+    """List the charts that ``synthesize`` builds, the planned ones first, with a reason to open each."""
     site = build_site(plan, seed=seed, today=today)
     notable = {written.slug: written.notable for written in plan.notable}
     found = []
     for life in lives(plan, seed=seed, today=today):
         chart = Chart(site, life)
+        # The same steps in the same order as `_chart`, so that they draw the same random numbers and the ids
+        # agree; what comes later is not needed here.
         write_person(chart)
         write_visits(chart)
         words = (
@@ -65,6 +68,7 @@ def describe(plan: HospitalPlan, *, seed: int, today: date) -> tuple[ChartSummar
 def _chart(site: Site, life: Life) -> list[Resource]:
     chart = Chart(site, life)
     write_person(chart)
+    # Visits first: everything else is written at one, and refers to its encounter and problems.
     write_visits(chart)
     if chart.visits:
         write_measures(chart)

@@ -1,4 +1,4 @@
-"""What was measured: vital signs at visits and at home, laboratory panels, growth."""
+"""Writes measurements: vital signs at visits and at home, laboratory panels, growth."""
 
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -35,6 +35,7 @@ SIGNS = {
 }  # fmt: skip
 BLOOD_PRESSURE = loinc("85354-9", "Blood pressure panel with all children optional")
 SYSTOLIC, DIASTOLIC = loinc("8480-6", "Systolic blood pressure"), loinc("8462-4", "Diastolic blood pressure")
+# US Core requires both codes of pulse oximetry.
 SATURATION = {
     "coding": [coding(LOINC, "59408-5", "Oxygen saturation in Arterial blood by Pulse oximetry"), coding(LOINC, "2708-6", "Oxygen saturation in Arterial blood")],
     "text": "Oxygen saturation",
@@ -96,7 +97,7 @@ WATCHED: dict[Story, tuple[str, ...]] = {
 
 
 def write_measures(chart: Chart) -> None:
-    """Measure at every visit, draw blood where an illness asks for it, and add what is sent from home."""
+    """Write the measurements of every visit, the blood tests that illnesses require, and measurements sent from home."""
     drawn: dict[str, date] = {}
     for visit in chart.visits:
         if visit.kind != "video":
@@ -112,6 +113,7 @@ def write_vitals(chart: Chart, visit: Visit) -> None:
     years = life.years(day)
     top, bottom = life.pressure(day)
     blood_pressure(chart, when, top, bottom, visit)
+    # A resting pulse falls from about 140 at birth to an adult's.
     calm = (
         138 - 20 * min(years, 2) - 2.2 * min(max(years - 2, 0), 12)
         if years < 14
@@ -132,6 +134,7 @@ def write_vitals(chart: Chart, visit: Visit) -> None:
         when,
         visit,
     )
+    # COPD and pneumonia lower the saturation; a healthy chart never shows an alarm.
     ceiling = 93 if life.course(Story.COPD, day) or visit.acute == "pneumonia" else 98
     chart.observe(SATURATION, when, {"valueQuantity": quantity(min(100, round(rng.gauss(ceiling, 0.9))), "%", "%")},
                   category="vital-signs", profile="us-core-pulse-oximetry", visit=visit)  # fmt: skip
@@ -139,6 +142,8 @@ def write_vitals(chart: Chart, visit: Visit) -> None:
     _sign(chart, "height", height, when, visit)
     _sign(chart, "weight", weight, when, visit)
     months = life.months(day)
+    # The profiles of US Core: BMI from two years, head circumference below three, weight for length beside
+    # it.
     if months >= 24:
         _sign(chart, "bmi", body.bmi(height, weight), when, visit)
         if life.child(day):
@@ -170,7 +175,7 @@ def _sign(chart: Chart, key: str, value: float, when: datetime, visit: Visit | N
 def blood_pressure(
     chart: Chart, when: datetime, top: int | None, bottom: int | None, visit: Visit | None
 ) -> None:
-    """Write a blood pressure; a part that could not be taken says so."""
+    """Write a blood pressure; a missing part has a data-absent-reason."""
     parts = [
         {"code": code, **({"valueQuantity": quantity(value, "mmHg", "mm[Hg]")} if value is not None
                           else {"dataAbsentReason": hl7("data-absent-reason", "unknown", "Unknown")})}
@@ -187,11 +192,12 @@ def blood_pressure(
 
 
 def _from_home(chart: Chart) -> None:
-    """Write six months of daily measurements sent by devices, under no encounter."""
+    """Write six months of daily measurements sent by devices, without an encounter."""
     life = chart.life
     for back in range(HOME_DAYS, 0, -1):
         day = life.until - timedelta(days=back)
         when = chart.site.at(day, 415)
+        # A newborn under home monitoring has fewer days.
         if life.born < day:
             top, bottom = life.pressure(day)
             blood_pressure(chart, when, top, bottom, None)
@@ -200,8 +206,10 @@ def _from_home(chart: Chart) -> None:
 
 
 def _due(chart: Chart, visit: Visit, drawn: dict[str, date]) -> list[str]:
-    """Draw what is due at a visit: what an illness asks for every five months, a yearly look at adults, all at admission."""
+    """Write the panels due at a visit, and return them: those of illnesses every five months, a yearly check of adults, all at admission."""
     life, day = chart.life, visit.day
+    # The labels of the illness are looked up with its panel; one day ahead, since a diagnosis is made from
+    # its first results.
     watched = {panel: labels_of(life, course.story) for course in life.courses if course.onset <= day + timedelta(days=1)
                for panel in WATCHED.get(course.story, ())}  # fmt: skip
     if visit.inpatient:
@@ -213,10 +221,12 @@ def _due(chart: Chart, visit: Visit, drawn: dict[str, date]) -> list[str]:
         for panel in watched
         if visit.inpatient
         or panel not in drawn
+        # HbA1c covers about three months, so it is drawn more often.
         or (day - drawn[panel]).days >= (80 if panel == "sugar" else 150)
     ]
     if due:
         values = results(chart, day)
+        # One specimen for all panels of a visit.
         specimen = blood(chart, visit)
         for panel in due:
             write_panel(
@@ -237,7 +247,7 @@ def blood(chart: Chart, visit: Visit) -> Reference:
 
 
 def results(chart: Chart, day: date) -> dict[str, float]:
-    """Compute one draw of blood, so that its numbers agree: filtration, fats and sugar follow their equations."""
+    """Return the values of one blood sample. They are consistent: filtration, fats and sugar follow their equations."""
     life, rng, years = chart.life, chart.rng, chart.life.years(day)
     a1c = life.a1c(day)
     total_fats = round(life.temper["fats"] * (1.35 if life.course(Story.OBESITY) else 1) + rng.gauss(0, 8))
@@ -265,6 +275,8 @@ def results(chart: Chart, day: date) -> dict[str, float]:
     if life.child(day):
         values["creatinine"] = body.child_creatinine(life.height_cm(day))
     else:
+        # Computed backwards from the filtration that this life has, so that the eGFR in the chart follows
+        # from it.
         values["creatinine"] = body.creatinine_for(
             life.filtration_on(day) + rng.gauss(0, 1.5), years, female=life.female
         )
@@ -277,6 +289,7 @@ def write_panel(
     chart: Chart, visit: Visit, panel: str, values: dict[str, float], specimen: Reference
 ) -> Reference:
     """Write the results of a panel, each with its range, and the report over them."""
+    # The result discloses the illness as much as the diagnosis does.
     labels = labels_of(chart.life, Story.HIV) if panel == "virus" else ()
     when, issued = visit.start + timedelta(minutes=12), visit.start + timedelta(hours=6)
     made = []

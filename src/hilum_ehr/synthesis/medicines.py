@@ -1,4 +1,4 @@
-"""What was prescribed and handed over, given against what, and what the patient cannot have."""
+"""Writes prescriptions, dispenses, immunizations and allergies."""
 
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -28,7 +28,7 @@ from hilum_ehr.synthesis.visits import labels_of
 
 RENEWED_DAYS = 330
 DISPENSES_BOUND = 4
-"""Hand-overs written for one prescription."""
+"""Dispenses written for one prescription."""
 ALLERGIES = (
     ("91936005", "Allergy to penicillin", "medication", "271807003", "Eruption of skin"),
     ("91935009", "Allergy to peanut", "food", "39579001", "Anaphylaxis"),
@@ -39,7 +39,7 @@ ALLERGIES = (
 
 
 def write_medicines(chart: Chart) -> None:
-    """Prescribe for every illness from its treatment on, renew about yearly, and hand over."""
+    """Write prescriptions for every illness from its treatment on, renewed about yearly, and their dispenses."""
     if Story.NO_DATA in chart.life.stories:
         return
     for course in chart.life.courses:
@@ -54,18 +54,21 @@ def write_medicines(chart: Chart) -> None:
 
 def _treat(chart: Chart, course: Course, key: str, number: int) -> None:
     life, labels = chart.life, labels_of(chart.life, course.story)
+    # A second drug is added when the first has had four months to work.
     begin = course.treated + timedelta(days=120 * number)
     end = min(course.ended or life.until, life.until)
     if begin > end:
         return
     seen = [visit for visit in chart.visits if begin <= visit.day <= end and not visit.acute]
     written: list[tuple[date, Visit | None]] = []
+    # Without a visit soon after the start of treatment, the drug is prescribed between visits.
     if not seen or (seen[0].day - begin).days > 60:
         written.append((begin, None))
     for visit in seen:
         if not written or (visit.day - written[-1][0]).days >= RENEWED_DAYS:
             written.append((visit.day, visit))
     for i, (day, written_at) in enumerate(written):
+        # Only the newest prescription can be active; earlier ones were replaced by it.
         last = i == len(written) - 1
         status = "active" if last and life.died is None and course.ended is None else "completed"
         _prescribe(
@@ -77,7 +80,7 @@ def _treat(chart: Chart, course: Course, key: str, number: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A prescription about to be written."""
+    """A prescription to write."""
 
     key: str
     """Of ``codes.DRUGS``."""
@@ -123,6 +126,7 @@ def _prescribe(chart: Chart, order: Order, *, last: bool) -> None:
     request = chart.write(
         "MedicationRequest", content, profile="us-core-medicationrequest", labels=order.labels
     )
+    # A ward gives its medicines itself.
     if last and not stay:
         for number in range(DISPENSES_BOUND):
             handed = when + timedelta(days=drug.days * number, hours=3)
@@ -176,6 +180,7 @@ def _allergies(chart: Chart) -> None:
             "patient": chart.patient,
         }, profile="us-core-allergyintolerance")  # fmt: skip
         return
+    # "No known allergy" is an entry of its own: an empty list would mean that nobody asked.
     has = rng.random() < 0.45 or Story.EVERY_PROFILE in life.stories
     chosen = rng.choice(ALLERGIES) if life.years(life.until) > 1 else None
     if not has or chosen is None:

@@ -1,4 +1,4 @@
-"""What a synthetic hospital is made of, before any resource is."""
+"""The plan of a synthetic hospital, before any resource is written."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -14,7 +14,7 @@ NOTABLE_ENCOUNTERS_BOUND = 20
 
 
 class Role(StrEnum):
-    """What somebody is at a tenant. The same words as the platform's, which this room may not import."""
+    """A person's role at a tenant. The same values as the platform's, which this room may not import."""
 
     PHYSICIAN = "physician"
     NURSE = "nurse"
@@ -33,7 +33,7 @@ class Kind(StrEnum):
 
 
 class Story(StrEnum):
-    """One thing that is true of a patient. Illnesses first, then circumstances that make a chart worth opening."""
+    """A fact about a patient. Illnesses first, then circumstances that make a chart worth opening."""
 
     HYPERTENSION = "hypertension"
     DIABETES = "diabetes"
@@ -68,23 +68,23 @@ class Story(StrEnum):
     NO_DATA = "no-data"
     """Registered, and nothing else."""
     OLD_NAME = "old-name"
-    """Carries an earlier name and an earlier address."""
+    """Has an earlier name and an earlier address."""
     DECEASED = "deceased"
     TRIBAL = "tribal"
     UNNAMED = "unnamed"
-    """Name and birth date are unknown: data-absent-reason stands in their place."""
+    """Name and birth date are unknown; each has a data-absent-reason."""
     MANY_RESULTS = "many-results"
     """Home monitoring: more than 500 observations."""
     INPATIENT = "inpatient"
     """In a bed right now."""
     FOOD_INSECURITY = "food-insecurity"
     EVERY_PROFILE = "every-profile"
-    """Carries what the must-support lists ask for and ordinary charts rarely have."""
+    """Has the must-support elements that ordinary charts rarely have."""
 
 
 @dataclass(frozen=True, slots=True)
 class Kin:
-    """Somebody who acts for a patient. ``relation`` is a code of HL7's v3-RoleCode (MTH, FTH, SPS ...)."""
+    """A person who acts for a patient. ``relation`` is a code of HL7's v3-RoleCode (MTH, FTH, SPS ...)."""
 
     slug: str
     given: str
@@ -94,7 +94,7 @@ class Kin:
 
 @dataclass(frozen=True, slots=True)
 class PatientPlan:
-    """A chart written by hand. Everything not said here is drawn from the seed."""
+    """A chart planned by hand. Everything that is not planned here is drawn from the seed."""
 
     slug: str
     given: tuple[str, ...]
@@ -111,13 +111,13 @@ class PatientPlan:
 
 @dataclass(frozen=True, slots=True)
 class CastMember:
-    """Somebody who signs in. ``patient`` is their own chart, ``proxies`` the charts they act for (Patient ids)."""
+    """A person who signs in. ``patient`` is their own chart, ``proxies`` the charts they act for (Patient ids)."""
 
     username: str
     password: str
     role: Role
     fhir_user: str
-    """Relative reference that the generator makes: ``Practitioner/...``, ``Patient/...`` or ``RelatedPerson/...``."""
+    """A relative reference to a generated resource: ``Practitioner/...``, ``Patient/...`` or ``RelatedPerson/...``."""
     name: str
     patient: str = ""
     proxies: tuple[str, ...] = ()
@@ -144,6 +144,7 @@ class HospitalPlan:
         assert len(self.notable) <= self.size <= PATIENTS_BOUND, (
             "a plan holds its notable charts and stays bounded"
         )
+        # A slug is a part of every id in the chart.
         assert len({plan.slug for plan in self.notable}) == len(self.notable), "a slug names one chart"
         assert len({member.username for member in self.cast}) == len(self.cast), "a username names one person"
 

@@ -1,4 +1,4 @@
-"""Names of people who never lived, and the streets they did not live in. Own lists, so that a seed keeps its people."""
+"""Invented names and streets. The lists are our own, so that a seed keeps its people whatever libraries change."""
 
 import unicodedata
 
@@ -39,6 +39,6 @@ Source: CDC/NIOSH Census 2010 occupation and industry codes
 
 
 def slug(text: str) -> str:
-    """Write a name in the letters an id may have; what has no ASCII base letter is left out."""
+    """Return a name in letters that an id may have; characters without an ASCII base letter are omitted."""
     plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
     return "".join(letter for letter in plain if letter.isalnum())

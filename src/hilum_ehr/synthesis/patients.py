@@ -1,4 +1,4 @@
-"""A life before its chart: who somebody is, what they have since when, and how their body goes."""
+"""Lives, before their charts: a person's data, their illnesses with onset, and how their body develops."""
 
 from dataclasses import dataclass, field
 from datetime import date, timedelta
@@ -80,7 +80,7 @@ class Life:
         return None
 
     def effect(self, story: Story, day: date, half_life_months: float) -> float:
-        """How much of the treatment of an illness has come by ``day``, 0 to 1."""
+        """Return the share of an illness's treatment effect that has set in by ``day``, 0 to 1."""
         course = self.course(story, day)
         return body.eased((day - course.treated).days / MONTH_DAYS, half_life_months) if course else 0.0
 
@@ -97,6 +97,7 @@ class Life:
             )
         index = self.first_bmi + self.bmi_a_year * (day - self.begins).days / YEAR_DAYS
         grown = index * (self.height_cm(day) / 100) ** 2
+        # Treated diabetics lose weight.
         grown -= 4.0 * self.effect(Story.DIABETES, day, 9)
         pregnancy = self.course(Story.PREGNANCY, day)
         if pregnancy and (pregnancy.ended is None or day <= pregnancy.ended):
@@ -108,6 +109,7 @@ class Life:
         return round(body.on_curve(body.HEAD_CM[self.female] + (0.0,) * 15, self.months(day)) * factor, 1)
 
     def filtration_on(self, day: date) -> float:
+        # Loss of filtration a year, diseased and healthy.
         lost = 3.5 if self.course(Story.KIDNEY) else 0.8
         return max(12.0, self.filtration - lost * (day - self.begins).days / YEAR_DAYS)
 
@@ -154,14 +156,15 @@ _NOT_BEFORE = {
 }
 
 _DIET_FIRST = frozenset({Story.HYPERTENSION, Story.DIABETES, Story.LIPIDS})
-"""In planned charts these go some visits without a drug, so that the drug's effect can be seen."""
+"""In planned charts these are untreated for some visits, so that the drug's effect can be seen."""
 
 
 def lives(plan: HospitalPlan, *, seed: int, today: date) -> list[Life]:
-    """Draw everybody of a hospital. Each has an own stream of randomness, so one more life changes no other."""
+    """Draw all patients of a hospital. Each has a random stream of their own, so that one more life changes no other."""
     taken = {written.slug for written in plan.notable}
     drawn = [_written(written, _stream(plan, seed, written.slug), today) for written in plan.notable]
     number = 0
+    # Two drawn people may have the same name; the second is drawn again, since the slug is their id.
     while len(drawn) < plan.size:
         life = _drawn(plan, _stream(plan, seed, f"#{number}"), today)
         number += 1
@@ -172,12 +175,14 @@ def lives(plan: HospitalPlan, *, seed: int, today: date) -> list[Life]:
 
 
 def _stream(plan: HospitalPlan, seed: int, name: str) -> Random:
+    # Seeded by text: Python's Random hashes strings the same in every process and release.
     return Random(f"{seed}:{plan.tenant}:{name}")  # noqa: S311 - people who do not exist need no secrecy
 
 
 def _written(written: PatientPlan, rng: Random, today: date) -> Life:
     born = today - timedelta(days=written.age_days)
     stories = frozenset(written.stories)
+    # Yesterday, since today's visits would change during the day.
     until = today - timedelta(days=96 if Story.DECEASED in stories else 1)
     life = Life(
         written.slug, written.given, written.family, written.female, born, until, stories, rng, written=True
@@ -206,8 +211,10 @@ def _drawn(plan: HospitalPlan, rng: Random, today: date) -> Life:
     }  # fmt: skip
     if female and 20 < years < 42 and rng.random() < 0.2:
         stories.add(Story.PREGNANCY)
+    # Kidney disease without high blood pressure is rare.
     if Story.KIDNEY in stories and Story.HYPERTENSION not in stories:
         stories.add(Story.HYPERTENSION)
+    # Sorted: the order of a set differs between processes, and drawing follows it.
     ordered = tuple(sorted(stories))
     slug = f"{names.slug(family)}-{names.slug(given[0])}"
     life = Life(
@@ -260,6 +267,7 @@ def _course(life: Life, story: Story, gave_birth_days_ago: int | None = None) ->
     earliest = life.born + timedelta(
         days=round((_NOT_BEFORE.get(story, 1) if life.child(life.until) else ADULT_YEARS) * YEAR_DAYS)
     )
+    # Planned illnesses begin with the chart, so that their whole course can be seen.
     back = rng.randint(1_050, 1_090) if life.written else rng.randint(200, 2_900)
     onset = max(life.until - timedelta(days=back), min(earliest, life.until - timedelta(days=120)), life.born)
     waits = rng.randint(170, 230) if life.written and story in _DIET_FIRST else rng.randint(20, 60)

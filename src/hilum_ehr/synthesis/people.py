@@ -1,4 +1,4 @@
-"""Who the patient is: the Patient resource, those who act for them, who pays, who looks after them."""
+"""Writes the Patient resource, related persons, coverage and care team."""
 
 from datetime import timedelta
 from typing import Any
@@ -60,6 +60,7 @@ def _patient(chart: Chart) -> None:
     }  # fmt: skip
     if unnamed:
         del content["birthDate"], content["telecom"], content["address"], content["communication"]
+        # FHIR R4 json.html#primitive: an extension of a primitive that has no value.
         content["_birthDate"] = unknown()
     if life.died:
         content["deceasedDateTime"] = site.at(life.died, 250).isoformat()
@@ -67,6 +68,7 @@ def _patient(chart: Chart) -> None:
         content["maritalStatus"] = hl7(
             "v3-MaritalStatus", *rng.choice((("M", "Married"), ("S", "Never Married"), ("D", "Divorced")))
         )
+    # The order of R4's definition, in which readers expect them.
     order = ("extension", "identifier", "active", "name", "telecom", "gender", "birthDate", "_birthDate", "deceasedDateTime", "address",
              "maritalStatus", "communication", "generalPractitioner", "managingOrganization")  # fmt: skip
     chart.write("Patient", {key: content[key] for key in order if key in content}, profile="us-core-patient",
@@ -118,6 +120,7 @@ def _extensions(chart: Chart) -> list[dict[str, Any]]:
         ]}
         for name, value in (("us-core-race", race), ("us-core-ethnicity", ethnicity))
     ]  # fmt: skip
+    # Of an unidentified patient nobody knows the sex assigned at birth.
     if Story.UNNAMED not in life.stories:
         found.append({"url": US_CORE + "us-core-birthsex", "valueCode": birth_sex})
         found.append({"url": US_CORE + "us-core-sex", "valueCode": sex})
@@ -171,6 +174,7 @@ def _team(chart: Chart) -> None:
         {"role": [site.clinician("nurse").role], "member": site.clinician("nurse").ref},
     ]
     if life.course(Story.HEART_FAILURE) or life.course(Story.ATRIAL_FIBRILLATION):
+        # One participant is a PractitionerRole, which must-support of us-core-careteam asks for.
         role_id = site.clinician("cardiology").id.replace("-prac-", "-role-")
         members.append(
             {

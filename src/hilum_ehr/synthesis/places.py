@@ -1,4 +1,4 @@
-"""A hospital without patients: organizations, locations, the people who work there."""
+"""Writes a hospital without patients: organizations, locations, clinicians."""
 
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta, timezone
@@ -52,7 +52,7 @@ class Clinician:
 
 @dataclass(slots=True)
 class Site:
-    """A hospital as its charts see it."""
+    """A hospital, for its charts."""
 
     plan: HospitalPlan
     today: date
@@ -94,7 +94,7 @@ def tagged(
     profile: str = "",
     labels: tuple[dict[str, Any], ...] = (),
 ) -> Resource:
-    """Make a resource that says it is synthetic, in the order FHIR writes it."""
+    """Build a resource that is tagged as synthetic, with its members in FHIR's order."""
     meta: dict[str, Any] = {"profile": [US_CORE + profile]} if profile else {}
     if labels:
         meta["security"] = list(labels)
@@ -126,13 +126,15 @@ def address(plan: HospitalPlan, rng: Random) -> dict[str, Any]:
 def phone(rng: Random, use: str = "work") -> dict[str, Any]:
     return {
         "system": "phone",
+        # 555-0100 to 555-0199 are reserved for fiction in North America.
         "value": f"({rng.randint(201, 989)}) 555-01{rng.randint(0, 99):02d}",
         "use": use,
     }
 
 
 def build_site(plan: HospitalPlan, *, seed: int, today: date) -> Site:
-    """Build what stands before the first patient."""
+    """Build a hospital's resources other than those of patients."""
+    # A stream of its own: patients do not change when a clinician is added.
     rng = Random(f"{seed}:{plan.tenant}:places")  # noqa: S311 - invented addresses need no secrecy
     site = Site(plan, today, timezone(timedelta(hours=plan.utc_offset_h)))
     _organizations(site, rng)
@@ -192,6 +194,7 @@ def _staff(site: Site, rng: Random) -> None:
             specialty = wanted[member.role].pop(0) if wanted.get(member.role) else ""
             given, _, family = member.name.partition(" ")
             _practitioner(site, rng, name.removeprefix(f"{plan.prefix}-"), (given, family), specialty)
+    # Specialties that no planned person has are filled with drawn ones, since charts refer to each.
     for specialty in SPECIALTIES:
         if (
             specialty not in site.clinicians

@@ -1,4 +1,4 @@
-"""The pure plan of the sandbox: which hospitals stand in it, who signs in there, which charts exist."""
+"""The plan of the sandbox: its hospitals, who signs in there, and the planned charts. Pure."""
 
 from hilum_ehr.synthesis.models import CastMember, HospitalPlan, Kin, Kind, PatientPlan, Role, Story
 
@@ -53,6 +53,8 @@ def hospitals() -> tuple[HospitalPlan, ...]:
 
 def _staff(prefix: str, username: str, role: Role, name: str) -> CastMember:
     slug = username.rpartition(".")[2]
+    # Passwords are published on purpose. A sandbox that is open to strangers draws its own (security
+    # decision 28).
     return CastMember(username, f"sandbox-{username}", role, f"Practitioner/{prefix}-prac-{slug}", name)
 
 
@@ -74,6 +76,7 @@ def _parent(prefix: str, wards: tuple[str, ...], kin: Kin, username: str) -> Cas
         username,
         f"sandbox-{username}",
         Role.PATIENT,
+        # A parent's own resource is the RelatedPerson in the first child's chart.
         f"RelatedPerson/{prefix}-rel-{wards[0]}-{kin.slug}",
         f"{kin.given} {kin.family}",
         proxies=tuple(f"{prefix}-pat-{ward}" for ward in wards),

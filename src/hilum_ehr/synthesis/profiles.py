@@ -1,4 +1,4 @@
-"""What ordinary charts rarely hold and a conformance suite looks for, for the charts planned to carry every profile.
+"""Writes what a conformance suite looks for and ordinary charts rarely have, into charts planned with every profile.
 
 Source: US Core 6.1.0, the must-support elements of each profile.
 """
@@ -86,7 +86,7 @@ def _passed_problem(chart: Chart, visit: Visit) -> Reference:
 
 
 def _half_pressures(chart: Chart, visit: Visit) -> None:
-    """Write two readings of which one half could not be heard each."""
+    """Write two readings, in each of which one half could not be measured."""
     top, bottom = chart.life.pressure(visit.day)
     blood_pressure(chart, visit.start + timedelta(minutes=9), top, None, visit)
     blood_pressure(chart, visit.start + timedelta(minutes=11), None, bottom, visit)
@@ -102,7 +102,7 @@ def _oxygen(chart: Chart, visit: Visit) -> None:
 
 
 def _results(chart: Chart, visit: Visit) -> list[Reference]:
-    """Write laboratory results of each kind of value, and one that could not be made."""
+    """Write laboratory results with each kind of value, and one without a result."""
     specimen, when = blood(chart, visit), visit.start + timedelta(minutes=12)
     more = {"specimen": specimen, "issued": (when + timedelta(hours=4)).isoformat()}
     made = [
@@ -130,7 +130,7 @@ def _results(chart: Chart, visit: Visit) -> list[Reference]:
 
 
 def _medicines(chart: Chart, visit: Visit, problem: Reference) -> None:
-    """Write a medicine that is a resource of its own, one the patient told of, and one only proposed."""
+    """Write prescriptions of a Medication resource: ordered, reported by the patient, and proposed."""
     drug = DRUGS["iron"]
     medicine = {"medicationReference": chart.write("Medication", {
         "code": concept(RXNORM, drug.rxcui, drug.display), "status": "active", "form": snomed("385055001", "Tablet"),
@@ -160,7 +160,7 @@ def _medicines(chart: Chart, visit: Visit, problem: Reference) -> None:
 
 
 def _studies_and_notes(chart: Chart, visit: Visit, results: list[Reference]) -> None:
-    """Write a report of each kind, over results of both kinds, and the notes that no visit brought."""
+    """Write a report of each kind, with results of both kinds, and the kinds of notes that no visit had."""
     picture = chart.observe(loinc("19005-8", "Radiology Imaging study [Impression] (narrative)"), visit.start + timedelta(minutes=14),
                             {"valueString": "No acute finding"}, category="imaging", profile=documents.CLINICAL_RESULT, visit=visit)  # fmt: skip
     documents.write_study(chart, visit, documents.CLEAR_CHEST, [picture, results[0]])

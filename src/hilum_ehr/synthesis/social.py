@@ -1,4 +1,4 @@
-"""How somebody lives: tobacco, work, orientation, pregnancy, and what screening questions brought up."""
+"""Writes social history and screening: tobacco, work, orientation, pregnancy, food, functioning."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -51,15 +51,17 @@ CONCENTRATING = (
 
 
 def write_social(chart: Chart) -> None:
-    """Ask at the first and the last check-up, and write down the answers."""
+    """Write the answers given at the first and the last check-up."""
     asked = [
         visit
         for visit in chart.visits
         if visit.kind in {"checkup", "wellchild"} and chart.life.years(visit.day) >= 12
     ]
     asked = asked or [visit for visit in chart.visits[-1:] if Story.EVERY_PROFILE in chart.life.stories]
+    # Drawn once, so that the answers at two visits agree.
     habit, orientation = chart.rng.choice(SMOKING), chart.rng.choice(ORIENTATIONS)
     work = chart.rng.choice(names.OCCUPATIONS)
+    # The first and the last, without counting a single one twice.
     for visit in asked[:1] + asked[1:][-1:]:
         when = visit.start + timedelta(minutes=8)
         grown = chart.life.years(visit.day) >= 16
@@ -158,6 +160,7 @@ def _mood(chart: Chart, visit: Visit, when: datetime) -> None:
 def write_food_screen(chart: Chart, visit: Visit, when: datetime) -> None:
     """Write the questionnaire about food at home, its answers, and the conclusion drawn from them."""
     short = bool({Story.FOOD_INSECURITY, Story.EVERY_PROFILE} & chart.life.stories)
+    # The Hunger Vital Sign is positive if either answer is often or sometimes true.
     answers = (SOMETIMES, OFTEN) if short else (NEVER, NEVER)
     asked = chart.write("QuestionnaireResponse", {
         "questionnaire": QUESTIONNAIRE,
@@ -191,9 +194,9 @@ def write_food_screen(chart: Chart, visit: Visit, when: datetime) -> None:
 
 
 def write_functions(chart: Chart, visit: Visit, when: datetime) -> None:
-    """Write how well somebody gets about, thinks, hears, and in which words they want to be spoken to.
+    """Write functional, cognitive and disability status, and the preferred language.
 
-    The scores are for adults; of a child the parents are asked.
+    The scores are for adults; for a child, questions to the parents are written instead.
     """
     no = {"valueCodeableConcept": concept(LOINC, "LA32-8", "No")}
     if chart.life.years(visit.day) < ADULT_YEARS:

@@ -1,4 +1,4 @@
-"""When somebody was seen, why, and what was found to be wrong with them."""
+"""Writes encounters and conditions: when a patient was seen, why, and with which diagnoses."""
 
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -65,6 +65,7 @@ def labels_of(life: Life, story: str) -> Labels:
     """Return the security labels of what is written about an illness."""
     if story in LABELS:
         return LABELS[Story(story)]
+    # A depression beside a substance use disorder has a psychiatry label.
     if story == Story.DEPRESSION and Story.OPIOID_USE in life.stories:
         return (RESTRICTED, ABOUT_PSYCHIATRY)
     return ()
@@ -76,6 +77,8 @@ def write_visits(chart: Chart) -> None:
         return
     chart.visits = _planned(chart)
     for number, visit in enumerate(chart.visits, start=1):
+        # Named before anything is written, because conditions refer to encounters and encounters to
+        # conditions.
         visit.ref = {"reference": f"Encounter/{chart.named(f'enc-{number}')}"}
     _problems(chart)
     for visit in chart.visits:
@@ -87,6 +90,7 @@ def _planned(chart: Chart) -> list[Visit]:
     found: dict[date, Visit] = {}
     days = [] if Story.UNNAMED in life.stories else _routine_days(chart)
     for day, kind in days:
+        # One visit a day; the first kind planned for it stays.
         found.setdefault(day, _visit(chart, day, kind))
     if Story.UNNAMED in life.stories and Story.INPATIENT not in life.stories:
         found[life.until] = _visit(chart, life.until, "sick")
@@ -132,6 +136,8 @@ def _visit(chart: Chart, day: date, kind: str) -> Visit:
     by = chart.site.clinician("obstetrics") if kind == "prenatal" else chart.site.primary
     visit = Visit(kind, start, start + timedelta(minutes=chart.rng.choice((20, 30, 40))), by)
     for story in (Story.OPIOID_USE, Story.HIV):
+        # Some follow-ups are about a restricted illness and carry its labels, so that a chart has visible and
+        # withheld encounters.
         if kind == "followup" and chart.life.course(story, day) and day.month % 2 == (story is Story.HIV):
             visit.labels = labels_of(chart.life, story)
     return visit
@@ -221,7 +227,7 @@ def condition_head(chart: Chart, illness: Illness, *, active: bool) -> dict[str,
 
 
 def asserted(day: date) -> dict[str, str]:
-    """Return when a condition was first spoken of."""
+    """Return the extension with the date on which a condition was first asserted."""
     return {
         "url": "http://hl7.org/fhir/StructureDefinition/condition-assertedDate",
         "valueDateTime": day.isoformat(),
@@ -229,7 +235,7 @@ def asserted(day: date) -> dict[str, str]:
 
 
 def _diagnosis(chart: Chart, visit: Visit) -> dict[str, Any]:
-    """Write what the visit was for, and give the encounter's words for it."""
+    """Write the diagnosis of a visit, and return the encounter's reason."""
     if visit.acute:
         illness, lasts = ACUTE[visit.acute]
         over = visit.day + timedelta(days=lasts)
@@ -250,6 +256,8 @@ def _diagnosis(chart: Chart, visit: Visit) -> dict[str, Any]:
         for course in chart.life.courses
         if course.onset <= visit.day and (course.ended is None or visit.day <= course.ended)
     ]
+    # An encounter may refer only to problems that are shared as it is; a reference would disclose them
+    # otherwise.
     shared = [course for course in standing if labels_of(chart.life, course.story) == visit.labels]
     if shared and visit.kind not in {"checkup", "wellchild"}:
         return {"reasonReference": [chart.problems[shared[0].story]]}
@@ -311,7 +319,7 @@ def _period(start: datetime, end: datetime | None) -> dict[str, str]:
 
 
 def write_food_insecurity(chart: Chart) -> None:
-    """Write the health concern that a social screening brings up."""
+    """Write the health concern that results from social screening."""
     seen = chart.visits[-1]
     chart.write("Condition", {
         **condition_head(chart, Illness("food insecurity", ("733423003", "Food insecurity"), ("Z59.41", "Food insecurity")), active=True),
