@@ -1,4 +1,4 @@
-"""Shared ground: a clock to move, and the control plane's database on every backend we support."""
+"""Shared fixtures: a clock to move, and the control plane's database on every backend that we support."""
 
 import itertools
 import shutil
@@ -74,6 +74,7 @@ def empty_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def sqlite_url(empty_sqlite: Path, tmp_path: Path) -> str:
     path = tmp_path / "hilum.db"
+    # Copied for each test: migrating takes a hundred times as long.
     shutil.copy(empty_sqlite, path)
     return f"sqlite:///{path}"
 
@@ -88,6 +89,7 @@ def postgres_cluster() -> Iterator[Cluster]:
 
 @pytest.fixture
 def postgres_url(postgres_cluster: Cluster) -> str:
+    # One cluster for the run, cleared for each test: creating a database takes seconds.
     postgres_cluster.clear()
     return postgres_cluster.url
 

@@ -1,6 +1,6 @@
-"""How long the suite takes: each folder's time against its budget at the end of a run, and the order in which workers take its files.
+"""Pace of the suite: each folder's time against its budget at the end of a run, and the order in which workers run its files.
 
-Seconds are those of all workers together. A slow or busy machine fails nothing: a budget that is passed fails the run only with
+Seconds are those of all workers together. A slow or busy machine fails no test: exceeding a budget fails the run only with
 ``--within-budget``.
 """
 
@@ -25,6 +25,7 @@ BUDGETS_S = {
 """Together eight minutes on two cores, with two workers."""
 DURATIONS = Path(__file__).with_name("durations.json")
 """How long each file took in the last run with ``--store-durations``, in seconds."""
+# A new file counts as a middling one until durations are stored.
 UNKNOWN_S = 5.0
 GROUNDS = (
     ("tests/flows/outside/", "copies of a seeded sandbox"),
@@ -85,6 +86,7 @@ class Pace:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
         if session.config.getoption("--store-durations"):
             took = durations() | {file: round(spent.total, 1) for file, spent in self.files.items()}
+            # Files that were deleted leave the table.
             there = {file: took[file] for file in sorted(took) if (session.config.rootpath / file).exists()}
             DURATIONS.write_text(json.dumps(there, indent=1) + "\n")
 
@@ -98,7 +100,7 @@ def ground_of(file: str) -> str:
 
 
 def next_file(waiting: list[str], mine: set[str], taken: set[str], took: dict[str, float]) -> str:
-    """Choose the file that a worker takes next: one on the ground where it stands, else on a ground where nobody stands, else any.
+    """Choose a worker's next file: one that needs the processes it has started, else one without such processes, else any.
 
     Of those it is the longest, so that no worker is left with a long file in the end.
     """
@@ -122,6 +124,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # In the controller only: workers send it their reports.
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(Pace(), "hilum-pace")
 
@@ -140,6 +143,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
             stood = {one: {ground_of(file) for file in files} for one, files in self.assigned_work.items()}
             mine = stood.get(node, set()) - {""}
             taken = set().union(*stood.values()) - {""} - mine
+            # xdist takes from the front of the queue.
             self.workqueue.move_to_end(next_file(list(self.workqueue), mine, taken, took), last=False)
             super()._assign_work_unit(node)
 

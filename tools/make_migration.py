@@ -15,13 +15,22 @@ import hilum
 from hilum.infra.db import Database, metadata
 from hilum.infra.migrations.run import configuration, migrate
 
+INFRA = ("epoch", "nodes", "schema_gate")
+"""The modules of infra that declare tables."""
 
-def main() -> None:
-    for own in ("epoch", "gate", "nodes"):
+
+def declare() -> None:
+    """Import every module that declares tables."""
+    for own in INFRA:
         importlib.import_module(f"hilum.infra.{own}")
     for room in pkgutil.iter_modules(hilum.__path__):
         if importlib.util.find_spec(f"hilum.{room.name}.store"):
             importlib.import_module(f"hilum.{room.name}.store")
+
+
+def main() -> None:
+    declare()
+    # Compared with a fresh database and never with one in use, whose state is unknown.
     with tempfile.TemporaryDirectory() as folder:
         url = f"sqlite:///{folder}/hilum.db"
         migrate(url)

@@ -15,7 +15,7 @@ import pytest
 
 from hilum.web.bounds import BODY_GRACE_S, SOURCE_BODIES_BOUND
 from tests.sim.running import Running
-from tests.sim.stranger import Connection, Said
+from tests.sim.stranger import Connection, Received
 
 CONNECTIONS = 4_096
 """What ``HILUM_CONNECTIONS`` is where nobody sets it."""
@@ -38,9 +38,9 @@ def many(running: Running, count: int) -> Iterator[list[Connection]]:
 
 def ask(
     running: Running, method: str, path: str, *headers: str, body: bytes = b"", within_s: float = 5
-) -> Said:
+) -> Received:
     with many(running, 1) as (one,):
-        return one.ask(method, path, *headers, body=body).hear(within_s)
+        return one.ask(method, path, *headers, body=body).receive(within_s)
 
 
 def bearer(running: Running, role: str = "platform_admin") -> str:
@@ -76,7 +76,7 @@ def reads(running: Running, count: int) -> list[float]:
 
 def test_http2_is_not_spoken(running: Running) -> None:
     with many(running, 1) as (one,):
-        said = one.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(9)).hear(2)
+        said = one.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(9)).receive(2)
 
     assert said.closed
     assert said.raw == b"" or said.status == 400
@@ -178,7 +178,7 @@ def test_a_body_of_unsaid_length_is_counted_while_it_streams(running: Running) -
             )
             for _ in range(200):
                 one.send(chunk)
-            said.append(one.hear(5))
+            said.append(one.receive(5))
 
     assert [each.status for each in said] == [413, 413, 413]
     assert memory_mb(running) - before < 60
@@ -202,7 +202,7 @@ def test_a_body_has_a_deadline_and_a_minimum_rate(running: Running) -> None:
             for one in trickling:
                 one.send(b"a")
             time.sleep(0.9)
-        said = [one.hear(10) for one in made]
+        said = [one.receive(10) for one in made]
 
     assert [(each.status, each.closed) for each in said] == [(408, True)] * len(made)
     assert max(each.took_s for each in said) < BODY_GRACE_S + 15
@@ -216,7 +216,7 @@ def test_connections_without_bodies_and_without_headers_do_not_stop_others(runni
             one.ask("POST", TOKEN, FORM, "Content-Length: 1000")
         crowded = reads(running, 20)
         answered = [one for one in made[:650] if one.has_answer()]
-        refused = [one.hear(1) for one in answered[:20]]
+        refused = [one.receive(1) for one in answered[:20]]
 
     assert len(answered) >= 650 - SOURCE_BODIES_BOUND
     assert statistics.median(crowded) < statistics.median(quiet) + 1
@@ -251,7 +251,7 @@ def test_a_flood_of_headers_stays_within_the_bound_of_memory(running: Running) -
             one.send(b"GET / HTTP/1.1\r\nHost: x\r\nx: " + b"a" * 200_000)
         reads(running, 3)
         grown = memory_mb(running) - before
-        said = [one.hear(1) for one in made[:5]]
+        said = [one.receive(1) for one in made[:5]]
 
     assert grown < 60
     assert {each.status for each in said} <= {431, 0}
@@ -270,7 +270,7 @@ def test_headers_are_bounded_in_size_and_number(running: Running, head: bytes) -
     with many(running, 1) as (one,):
         said = one.send(
             b"GET /healthz HTTP/1.1\r\nHost: " + one.host.encode() + b"\r\n" + head + b"\r\n\r\n"
-        ).hear(3)
+        ).receive(3)
 
     assert (said.status, said.closed) == (431, True)
 
@@ -291,7 +291,7 @@ def test_a_request_has_one_host(running: Running, path: str, hosts: str) -> None
     """RFC 9112 section 3.2: none or more than one is 400."""
     with many(running, 1) as (one,):
         lines = [f"GET {path} HTTP/1.1", *filter(None, [hosts.format(own=one.host)]), "", ""]
-        said = one.send("\r\n".join(lines).encode()).hear(3)
+        said = one.send("\r\n".join(lines).encode()).receive(3)
 
     assert (said.status, said.closed) == (400, True)
 
@@ -314,7 +314,7 @@ def test_a_body_ends_in_one_way_only(running: Running, framing: str) -> None:
         head = f"POST {TOKEN} HTTP/1.1\r\nHost: {one.host}\r\n{FORM}\r\n{framing}\r\n\r\n"
         said = one.send(
             head.encode() + b"3\r\na=b\r\n0\r\n\r\nGET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
-        ).hear(3)
+        ).receive(3)
 
     assert said.status == 400
     assert said.closed

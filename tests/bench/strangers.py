@@ -94,7 +94,7 @@ def _garbage(base: str) -> None:
                 f"Content-Length: {len(BODY)}",
             )
             one.send(BODY)
-            one.hear(5)
+            one.receive(5)
             one.close()
 
 

@@ -1,6 +1,6 @@
-"""A person with a plain browser and a client with a plain HTTP library, driving Hilum by its outward contract only.
+"""A person with a plain browser and a client with a plain HTTP library, which use Hilum by its public contract only.
 
-Works over a real address or over an ASGI callable in process; knows nothing of the inside.
+Works over a real address or over an ASGI callable in process.
 """
 
 import base64
@@ -40,6 +40,7 @@ class _Forms(HTMLParser):
         given = {name: value or "" for name, value in attrs}
         if tag == "form":
             self.forms.append(Form(given.get("action", ""), given.get("method", "get").lower()))
+        # A button without a type submits (HTML living standard).
         elif self.forms:
             self._control(tag, given)
 
@@ -79,7 +80,7 @@ def form_with(page: str, name: str) -> Form:
 
 @dataclass
 class Person:
-    """Somebody at a browser. ``stop_at`` are URL prefixes that are not followed: an app's redirect and launch addresses."""
+    """A person at a browser. ``stop_at`` are URL prefixes that are not followed: an app's redirect and launch addresses."""
 
     http: httpx2.AsyncClient
     username: str = ""
@@ -92,7 +93,7 @@ class Person:
     async def go(
         self, url: str, stop_at: tuple[str, ...], *, post: dict[str, str] | None = None
     ) -> httpx2.URL | httpx2.Response:
-        """Open ``url`` and do what each page asks, until the browser is sent to ``stop_at`` or a page asks for nothing more."""
+        """Open ``url`` and answer each page, until the browser is redirected to ``stop_at`` or a page has nothing to answer."""
         if post is None:
             response = await self.http.get(url)
         else:
@@ -100,6 +101,7 @@ class Person:
         for _ in range(REDIRECTS_BOUND):
             if response.is_redirect:
                 target = urljoin(str(response.url), response.headers["location"])
+                # The app's own address: nobody listens there, and its query is the answer.
                 if target.startswith(stop_at):
                     return httpx2.URL(target)
                 response = await self.http.get(target)
@@ -111,6 +113,7 @@ class Person:
             where = urljoin(str(response.url), form.action or str(response.url))
             origin = "{0.scheme}://{0.netloc}".format(urlsplit(where))
             body = urlencode(data)
+            # What a browser sends with a form of the same site; without it the platform refuses the post.
             headers = {
                 "content-type": "application/x-www-form-urlencoded",
                 "origin": origin,
@@ -130,6 +133,7 @@ class Person:
         for form in forms_of(page):
             submits = dict.fromkeys(f"{name}={value}" for name, value in form.submits)
             names = {key for key, _ in form.fields} | set(form.choices)
+            # The order of the questions: sign-in, decision, picker. A page that is none of these is the end.
             if "password" in names:
                 kept = [(k, v) for k, v in form.fields if k not in {"username", "password"}]
                 return form, [
@@ -182,6 +186,7 @@ class Client:
         challenge = (
             base64.urlsafe_b64encode(hashlib.sha256(self.verifier.encode()).digest()).rstrip(b"=").decode()
         )
+        # Removed again with "-", so that a test can leave out any parameter.
         given = {
             "response_type": "code",
             "client_id": self.id,
@@ -200,7 +205,7 @@ class Client:
         return f"{self.discovery['authorization_endpoint']}?{urlencode(self.authorize_parameters(scope, launch=launch, **changes))}"
 
     def assertion(self, **changes: Any) -> str:
-        """Sign a client assertion with the first key of the card's private set."""
+        """Build a client assertion, signed with the first key of the card's private set."""
         key = KeySet.import_key_set(self.card["private_jwks"]).keys[0]
         alg = "ES384" if key.key_type == "EC" else "RS384"
         now = int(changes.pop("now"))
@@ -209,8 +214,9 @@ class Client:
         return jwt.encode({"alg": alg, "kid": key.kid, "typ": "JWT"}, claims, key, algorithms=[alg])
 
     async def token(self, *, now: int = 0, **form: str) -> httpx2.Response:
-        """Ask the token endpoint, authenticated as the card says."""
+        """Send a token request, authenticated as the card describes."""
         headers = {"accept": "application/json"}
+        # Each client authenticates as registered, and in no other way (C50).
         kind = self.card["type"]
         if kind == "public":
             form = {"client_id": self.id} | form
@@ -227,6 +233,7 @@ class Client:
     async def redeem(self, redirected: httpx2.URL, *, now: int = 0, **changes: str) -> httpx2.Response:
         """Check the redirect as a careful client does, then exchange its code."""
         answer = {name: values[0] for name, values in parse_qs(urlsplit(str(redirected)).query).items()}
+        # What RFC 6749 section 10.12 and RFC 9207 ask of a client.
         assert answer.get("state") == self.state, answer
         assert answer.get("iss") == self.discovery["issuer"], answer
         assert "error" not in answer, answer

@@ -1,4 +1,4 @@
-"""Enforcement facts as a process would hold them after reading everything."""
+"""Reads enforcement facts whole, as a process does when it starts."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar

@@ -1,8 +1,8 @@
-"""Another FHIR server, as different from ours as R4 allows.
+"""A simulated FHIR server, as different from ours as R4 allows.
 
-It writes absolute addresses and references below its own base and escapes slashes in JSON; pages live at its root under opaque ids;
-``total`` is always told; parameters that it does not know are ignored, silently; every search brings its subjects along, asked or
-not; there are no ETags and only some versions. ``careless`` makes it ignore the patient parameters too, as a broken one would.
+It writes absolute URLs and references below its own base, and escapes slashes in JSON; its pages have opaque ids at its root;
+``total`` is always present; unknown parameters are silently ignored; every search includes its subjects, requested or
+not; there are no ETags and only some versions. With ``careless`` it ignores the patient parameters too, as a broken one would.
 """
 
 import asyncio
@@ -57,6 +57,7 @@ class OtherServer:
 
     def load(self, *resources: dict[str, Any]) -> None:
         for resource in resources:
+            # A copy, so that a test's own value does not change.
             stored = json.loads(json.dumps(resource), object_hook=self._absolute)
             self.resources[f"{resource['resourceType']}/{resource['id']}"] = stored
 
@@ -90,23 +91,27 @@ class OtherServer:
         query = scope["query_string"].decode()
         headers = {name.decode(): value.decode() for name, value in scope["headers"]}
         self.seen.append((scope["method"], f"{path}?{query}" if query else path, headers))
+        # Polled, because tests release it from another thread.
         while path in self.held and not self.held[path].is_set():
             await asyncio.sleep(0.01)
         if scope["method"] == "GET":
             status, answer, more = self._answer("GET", path, query, body)
         else:
             self.writing.append(body)
+            # Before storing and after: a test can stop the gateway at either side of the effect.
             await asyncio.sleep(self.write_s / 2)
             status, answer, more = self._answer(scope["method"], path, query, body)
             await asyncio.sleep(self.write_s / 2)
             self.writing.remove(body)
         if self.signs and not isinstance(answer, bytes):
             answer = json.loads(json.dumps(answer), object_hook=self._signed)
+        # Escaped slashes are legal JSON, and a search for addresses in raw bytes misses them.
         text = answer if isinstance(answer, bytes) else json.dumps(answer).replace("/", "\\/").encode()
         if self.ascii_escapes:
             text = text.replace(b"internal", b"\\u0069nternal").replace(b"s3.example", b"s3\\u002eexample")
         sent = [(b"content-type", b"application/json"), (b"x-powered-by", b"otherserver"), *more]
         await send({"type": "http.response.start", "status": status, "headers": sent})
+        # In two parts, as networks deliver.
         half = len(text) // 2
         await send({"type": "http.response.body", "body": text[:half], "more_body": True})
         await send({"type": "http.response.body", "body": text[half:]})
@@ -146,8 +151,8 @@ class OtherServer:
         location = f"{self.base}/{name}"
         if self.location is not None:
             location = self.location.format(resource["id"]).replace("@", self.base)
-        told = [(b"location", location.encode())] if location else []
-        return (200 if method == "PUT" else 201), b"" if self.silent else resource, told
+        headers = [(b"location", location.encode())] if location else []
+        return (200 if method == "PUT" else 201), b"" if self.silent else resource, headers
 
     def _search(self, type_: str, params: list[tuple[str, str]]) -> dict[str, Any]:
         found = [r for name, r in sorted(self.resources.items()) if name.startswith(type_ + "/")]
@@ -176,6 +181,7 @@ class OtherServer:
         entries: list[dict[str, Any]] = [
             {"fullUrl": f"{self.base}/{r['resourceType']}/{r['id']}", "resource": r} for r in found[:size]
         ]
+        # Included without being asked for: the gateway must judge and remove them.
         for name in sorted({self._subject(r).removeprefix(self.base + "/") for r in found[:size]}):
             if name in self.resources:
                 entries.append({"resource": self.resources[name], "search": {"mode": "include"}})
@@ -184,6 +190,7 @@ class OtherServer:
             "id": "searched",
             "type": "searchset",
             "total": len(found),
+            # A self link that says nothing of what was searched.
             "link": [{"relation": "self", "url": f"{self.base}?whatever"}],
             "entry": entries,
         }
@@ -203,7 +210,7 @@ class OtherServer:
         return 200, self._bundle(found, int(params["_count"])), []
 
     def _metadata(self) -> dict[str, Any]:
-        known = [{"name": name, "type": "token"} for name in ("patient", "subject", "_id")]
+        supported = [{"name": name, "type": "token"} for name in ("patient", "subject", "_id")]
         types = (
             "Patient",
             "Observation",
@@ -220,7 +227,7 @@ class OtherServer:
             {
                 "type": t,
                 "interaction": [{"code": c} for c in ("read", "search-type", "patch")],
-                "searchParam": known,
+                "searchParam": supported,
             }
             for t in types
         ]
@@ -234,7 +241,7 @@ class OtherServer:
 
 @contextmanager
 def over_http(server: OtherServer) -> Iterator[str]:
-    """Serve it on a loopback port; give its base."""
+    """Serve it on a loopback port; yield its base."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

@@ -1,4 +1,4 @@
-"""Worlds that are furnished once: a test that wants the same world gets a copy of its database, and of what the world remembers."""
+"""Test worlds that are built once: a test that needs the same world gets a copy of its database and of its attributes."""
 
 import copy
 import sqlite3
@@ -18,7 +18,7 @@ TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablen
 
 @dataclass(frozen=True)
 class Template:
-    """A furnished database: SQLite's file, or PostgreSQL's rows by table. ``memory`` is what the world knows of it."""
+    """A built database: SQLite's file, or PostgreSQL's rows by table. ``memory``: the attributes of the world."""
 
     rows: bytes | dict[str, bytes]
     memory: dict[str, Any]
@@ -31,14 +31,16 @@ _templates: dict[tuple[object, ...], Template] = {}
 def furnish(
     name: str, edge: Edge, world: Any, remembers: tuple[str, ...], build: Callable[[], object]
 ) -> None:
-    """Furnish an empty database as ``build`` does, and set the attributes of ``world`` that it ``remembers``.
+    """Fill an empty database as ``build`` does, and set the attributes of ``world`` listed in ``remembers``.
 
-    Where the same was built before, from the same time and ids, its result is copied instead.
+    If the same was built before, from the same time and ids, its result is copied instead.
     """
     ids = edge.ids
+    # With random ids two worlds are never the same.
     if not isinstance(ids, SeededIds):
         build()
         return
+    # Everything that the rows depend on: the same name, seed and time produce the same rows.
     key = name, edge.db.is_sqlite, ids.seed, ids.count, edge.clock.now()
     held = _templates.get(key)
     if held is None:
@@ -49,6 +51,7 @@ def furnish(
     _fill(edge, held.rows)
     for each, value in held.memory.items():
         setattr(world, each, copy.copy(value))
+    # Ids go on where the build ended, as if it had run.
     ids.count = held.ids
 
 
@@ -56,6 +59,7 @@ def _rows_of(edge: Edge) -> bytes | dict[str, bytes]:
     if edge.db.is_sqlite:
         database = sqlite3.connect(edge.db.url.removeprefix("sqlite:///"))
         try:
+            # A consistent copy without the write-ahead log.
             return database.serialize()
         finally:
             database.close()
@@ -65,6 +69,7 @@ def _rows_of(edge: Edge) -> bytes | dict[str, bytes]:
             with cursor.copy(SQL("COPY {} TO STDOUT (FORMAT BINARY)").format(Identifier(table))) as out:
                 found[table] = b"".join(bytes(each) for each in out)
     empty = min(map(len, found.values()))
+    # An empty table is a header of fixed length.
     return {table: rows for table, rows in found.items() if len(rows) > empty}
 
 
@@ -72,7 +77,9 @@ def _fill(edge: Edge, rows: bytes | dict[str, bytes]) -> None:
     edge.db.dispose()
     if isinstance(rows, bytes):
         path = Path(edge.db.url.removeprefix("sqlite:///"))
-        assert not Path(f"{path}-shm").exists(), "somebody has the database open: furnish it first"
+        assert not Path(f"{path}-shm").exists(), (
+            "the database is open already: fill it before anything opens it"
+        )
         path.write_bytes(rows)
         return
     with psycopg.connect(edge.db.url) as db, db.cursor() as cursor:

@@ -1,4 +1,4 @@
-"""A host of somebody's key set: serves what it is told, slowly, hugely or from elsewhere when asked to."""
+"""A host of a client's key set, whose answers a test chooses: slow, huge, or redirected elsewhere."""
 
 import json
 import threading
@@ -20,7 +20,7 @@ class Page:
 
 @dataclass
 class JwksHost:
-    """``pages`` maps a path to what it answers; ``asked`` lists every request."""
+    """``pages`` maps a path to its response; ``asked`` lists every request."""
 
     port: int
     pages: dict[str, Page] = field(default_factory=dict)
@@ -60,8 +60,10 @@ def running() -> Iterator[JwksHost]:
                     self.send_header(name, value)
                 self.send_header("Content-Length", str(len(page.body)))
                 self.end_headers()
+                # Between head and body, where a slow host makes its clients wait.
                 page.before_body()
                 self.wfile.write(page.body)
+            # The fetcher closes the connection when it has seen too much.
             except OSError:
                 pass
 

@@ -1,7 +1,7 @@
 """Two nodes in production on one PostgreSQL: each ``hilum serve`` with its own data directory and port, one issuer for both.
 
-The hospitals' FHIR server is a simulator over HTTP, as a hospital's own would be. ``Nodes.tell`` runs a story with three ways in:
-through node A, through node B, and through either in turn, as behind a proxy that shares requests out.
+The hospitals' FHIR server is a simulator over HTTP. ``Nodes.tell`` runs a story with three ways in:
+through node A, through node B, and through each in turn, as behind a proxy that balances requests.
 """
 
 import asyncio
@@ -77,7 +77,7 @@ TRACE = Trace("nodes")
 
 @dataclass
 class Node:
-    """One machine. It has a path of its own to the database, which a test may freeze, delay or cut."""
+    """One machine, with a path of its own to the database, which a test can freeze, delay or cut."""
 
     name: str
     home: Path
@@ -109,6 +109,7 @@ class Node:
     def wait_until_ready(self) -> None:
         begun = time.monotonic()
         host = self.environment["HILUM_BASE_URL"].partition("//")[2]
+        # By address, but under the platform's Host, which it checks.
         asked = urllib.request.Request(f"http://{self.listen}/readyz", headers={"host": host})
         while self.runs and time.monotonic() - begun < READY_WITHIN_S:
             with suppress(OSError), urllib.request.urlopen(asked, timeout=2) as answer:
@@ -118,16 +119,17 @@ class Node:
         raise AssertionError(f"node {self.name} did not become ready: {self.log[-3000:]}")
 
     def stop(self) -> None:
-        """Stop it as a service manager does."""
+        """Stop the node with SIGTERM, as a service manager does."""
         if self.process is None:
             return
         self.process.send_signal(signal.SIGTERM)
         with suppress(subprocess.TimeoutExpired):
             self.process.wait(STOP_WITHIN_S)
+        # Whatever is left after the time that a service manager gives.
         self.kill()
 
     def kill(self) -> None:
-        """End every process of it at once, as a power cut would."""
+        """Kill every process of the node at once, as a power cut would."""
         if self.process is not None:
             kill_all(family_of(self.process.pid))
             self.process.wait()
@@ -153,6 +155,7 @@ class Through(httpx2.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         host, _, port = next(self._turns).partition(":")
+        # The Host stays that of the platform; only the connection goes to the node.
         sent = httpx2.Request(
             request.method,
             request.url.copy_with(host=host, port=int(port)),
@@ -192,11 +195,12 @@ class Nodes(Described):
         return asyncio.run(told())
 
     def heal(self) -> None:
-        """Let every path pass and start what does not run."""
+        """Restore every path, and start each node that does not run."""
         for node in self.both:
             node.path.delay(0.0)
             node.path.thaw()
         ended = [node for node in self.both if not node.runs]
+        # Started together and awaited together, so that recovery takes the time of one.
         for node in ended:
             node.begin()
         for node in ended:
@@ -210,8 +214,9 @@ class Nodes(Described):
 
 @contextmanager
 def two_nodes(cluster: Cluster, home: Path, *, workers: int = 1, name: str = "nodes") -> Iterator[Nodes]:
-    """Serve a fresh platform from two nodes; end them in the end."""
+    """Serve a fresh platform from two nodes, and stop them at the end."""
     with psycopg.connect(cluster.url, autocommit=True) as db:
+        # FORCE: a killed node's connections may still be listed.
         db.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
         db.execute(f"CREATE DATABASE {name}")
     url = cluster.url.rpartition("/")[0] + f"/{name}"
@@ -235,10 +240,12 @@ def two_nodes(cluster: Cluster, home: Path, *, workers: int = 1, name: str = "no
 def _node(name: str, home: Path, base: str, url: str, workers: int) -> Node:
     path = TcpProxy(urlsplit(url).port or 5432)
     listen = f"127.0.0.1:{free_port()}"
+    # Settings of the developer's shell must not reach the nodes.
     kept = {key: value for key, value in os.environ.items() if not key.startswith("HILUM_")}
     environment = kept | {
         "HILUM_MODE": "production",
         "HILUM_DATA_DIR": str(home),
+        # Through the proxy, so that a test can freeze one node's path and not the other's.
         "HILUM_DATABASE_URL": path.url(url),
         "HILUM_BASE_URL": base,
         "HILUM_LISTEN": listen,
@@ -249,7 +256,7 @@ def _node(name: str, home: Path, base: str, url: str, workers: int) -> Node:
 
 
 def _register(nodes: Nodes, fhir: str) -> dict[str, Any]:
-    """Set the platform up as its staff would, in one transaction; return its card."""
+    """Register tenants, people and apps in one transaction; return the platform's card."""
     edge = nodes.edge()
     digest = passwords.hash_password_now(PASSWORD, edge.ids)
     try:
@@ -348,6 +355,7 @@ def _apps(ctx: Context, secret_of: dict[str, str]) -> dict[str, Any]:
         registry.certify(ctx, CertifyOrder(version.id, Environment.PRODUCTION, metadata.scopes, until))
         for tenant in TENANTS:
             installations.install(ctx, InstallOrder(TenantId(tenant), app.id, roles))
+            # Beyond what any story sends: quotas have tests of their own.
             controls.set_quota(ctx, app.id, tenant, Quota(rate_per_s=10_000.0, burst=10_000))
     return wallet.private_jwks
 

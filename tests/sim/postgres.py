@@ -1,4 +1,4 @@
-"""A PostgreSQL of the test run's own: a fresh cluster on a loopback port, gone when the run ends."""
+"""A PostgreSQL cluster for one test run, on a loopback port, deleted when the run ends."""
 
 import os
 import shutil
@@ -13,6 +13,7 @@ MISSING = (
     "PostgreSQL is needed by the tests: run `make test`, which installs it, or put initdb and pg_ctl on PATH."
 )
 
+# No test asks what a power cut leaves in PostgreSQL, and fsync is most of a commit's time.
 QUICK = "-c fsync=off -c full_page_writes=off -c synchronous_commit=off -c max_connections=200"
 CLEAR = """
 DO $$
@@ -32,7 +33,7 @@ END $$
 
 
 def find_binaries() -> Path:
-    """Find the folder of initdb and pg_ctl, newest version first; fail with what to do."""
+    """Find the folder of initdb and pg_ctl, newest version first. Raises RuntimeError that says what to install."""
     for folder in sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True):
         if (folder / "initdb").exists() and (folder / "pg_ctl").exists():
             return folder
@@ -56,6 +57,7 @@ class Cluster:
         self.home = Path(tempfile.mkdtemp(prefix="hilum-pg-"))
         self.port = free_port()
         self.data = self.home / "data"
+        # initdb refuses to run as root, as tests in a container often do.
         if os.geteuid() == 0:
             shutil.chown(self.home, "postgres", "postgres")
         self._run(
@@ -105,6 +107,7 @@ class Cluster:
 
     def twin(self) -> "Cluster":
         """Return another server on a copy of the data as it is now, as a standby that was promoted would be. Both run."""
+        # Copied while it is stopped: a copy of a running server's files is not consistent.
         self._run("pg_ctl", "-D", str(self.data), "-m", "fast", "-w", "stop")
         other: Cluster = object.__new__(Cluster)
         other.bin, other.home = self.bin, Path(tempfile.mkdtemp(prefix="hilum-pg-"))

@@ -1,4 +1,4 @@
-"""The processes of a running sandbox, found from outside, so that a test can end one of them."""
+"""Finds the processes of a running sandbox, so that a test can end one of them."""
 
 import os
 import re
@@ -20,6 +20,7 @@ def children(parent: int) -> list[int]:
     found = []
     for each in Path("/proc").iterdir():
         with suppress(OSError, ValueError):
+            # The command in parentheses may contain spaces, so the fields are counted from its end.
             if int((each / "stat").read_text().rpartition(")")[2].split()[1]) == parent:
                 found.append(int(each.name))
     return sorted(found)
@@ -45,6 +46,7 @@ def workers(running: Running) -> list[int]:
 
 
 def kill(pid: int) -> None:
+    # 0 and -1 would mean a whole group, or every process.
     assert pid > 1
     os.kill(pid, signal.SIGKILL)
 
@@ -56,7 +58,7 @@ def operations(running: Running) -> str:
 
 
 def until(found: Callable[[], T], within_s: float = WITHIN_S) -> T:
-    """Return what is found once it is something. Fails when that takes too long."""
+    """Return the first true value of ``found``. Fails if that takes too long."""
     end = time.monotonic() + within_s
     while not (value := found()):
         assert time.monotonic() < end, "it did not happen in time"

@@ -1,4 +1,4 @@
-"""A sandbox that really runs: its own ports and data, every process of ``hilum sandbox run``, spoken to over HTTP only."""
+"""A running sandbox with its own ports and data: every process of ``hilum sandbox run``, used over HTTP only."""
 
 import os
 import signal
@@ -21,7 +21,7 @@ STOP_WITHIN_S = 20
 
 @dataclass
 class Described:
-    """A platform as its card describes it. ``base`` is the origin that apps and browsers use."""
+    """A platform by its card. ``base`` is the origin that apps and browsers use."""
 
     base: str
     card: dict[str, Any] = field(default_factory=dict, kw_only=True)
@@ -36,7 +36,7 @@ class Described:
         return next(each for each in self.card["people"] if each["tenant"] == tenant and each["role"] == role)
 
     def patient(self, tenant: str = "general") -> dict[str, Any]:
-        """Give a chart with encounters, of somebody who is not restricted."""
+        """Return the first chart with encounters."""
         return next(each for each in self.card["patients"] if each["tenant"] == tenant and each["encounters"])
 
     def staff(self, role: str) -> dict[str, Any]:
@@ -45,7 +45,7 @@ class Described:
 
 @dataclass
 class Running(Described):
-    """``card`` is the sandbox's card; ``log`` what its processes wrote."""
+    """``card`` is the sandbox's card; ``log`` the output of its processes."""
 
     home: Path
     sandbox: str
@@ -64,7 +64,8 @@ class Running(Described):
         )
 
     def stop(self) -> None:
-        """Stop it as a service manager does. Nothing of it runs afterwards, so a test may edit its files."""
+        """Stop the sandbox with SIGTERM. No process of it runs afterwards, so that a test may edit its files."""
+        # Listed before the signal: children of a process that has ended belong to init.
         family = family_of(self.process.pid)
         self.process.send_signal(signal.SIGTERM)
         with suppress(subprocess.TimeoutExpired):
@@ -75,7 +76,7 @@ class Running(Described):
 
 
 def family_of(pid: int) -> list[int]:
-    """List a process and all that it started, directly or not."""
+    """List a process and its descendants."""
     parents: dict[int, list[int]] = {}
     for each in Path("/proc").iterdir():
         if each.name.isdigit():
@@ -83,6 +84,7 @@ def family_of(pid: int) -> list[int]:
                 parent = int((each / "stat").read_text().rpartition(")")[2].split()[1])
                 parents.setdefault(parent, []).append(int(each.name))
     found = [pid]
+    # The list grows while it is walked: children of children.
     for each_pid in found:
         found += parents.get(each_pid, [])
     return found
@@ -95,7 +97,7 @@ def kill_all(pids: list[int]) -> None:
 
 
 def start(home: Path, *, workers: int = 1, database_url: str = "", **settings: str) -> Running:
-    """Seed and start; return when both sites answer."""
+    """Seed and start a sandbox; return when both sites answer."""
     port, sandbox_port = free_port(), free_port()
     environment = {name: value for name, value in os.environ.items() if not name.startswith("HILUM_")}
     environment |= {
@@ -128,6 +130,7 @@ def start(home: Path, *, workers: int = 1, database_url: str = "", **settings: s
         _wait_for(running, f"{running.base}/readyz")
         _wait_for(running, f"{running.sandbox}/sandbox/card.json")
     except RuntimeError:
+        # A sandbox that does not become ready must not stay behind.
         running.stop()
         raise
     running.card = httpx2.get(f"{running.sandbox}/sandbox/card.json").json()

@@ -1,6 +1,6 @@
-"""Where a test run writes.
+"""The place for a test run's temporary files.
 
-Temporary files are in memory when there is room: no test asks what a power cut leaves, and a flush to a disk costs milliseconds.
+Temporary files are in memory if there is room: no test depends on what a power cut leaves, and a flush to a disk costs milliseconds.
 """
 
 import os
@@ -10,17 +10,18 @@ import tempfile
 from pathlib import Path
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - the system's own file system in memory
+# More than a whole run writes.
 ROOM = 4 * 2**30
 
 
 def use_memory() -> None:
-    """Let every temporary file of this process and of those it starts be in memory. TMPDIR, when set, is left as it is."""
+    """Put temporary files of this process and its children into memory, unless TMPDIR is set."""
     if "TMPDIR" not in os.environ and MEMORY.is_dir() and shutil.disk_usage(MEMORY).free >= ROOM:
         os.environ["TMPDIR"] = str(MEMORY)
         tempfile.tempdir = None
 
 
 def keep_compiled() -> None:
-    """Let this process and those it starts keep compiled modules: tests start many processes, and compiling is most of a start."""
+    """Store compiled modules of this process and its children: tests start many processes, and compiling is most of a start."""
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     sys.dont_write_bytecode = False

@@ -1,4 +1,4 @@
-"""A seeded sandbox that nobody serves. Seeding takes long, so it is done once a run, and every sandbox of a test begins as a copy."""
+"""A seeded sandbox that is not served. Seeding takes long, so it is done once a run, and each test starts from a copy."""
 
 import fcntl
 import os
@@ -14,13 +14,15 @@ SEEDED_WITHIN_S = 600
 
 
 def seeded_home(factory: pytest.TempPathFactory) -> Path:
-    """Return the home of three hospitals; the first worker that needs it makes it, and the others wait."""
+    """Return the home of three hospitals; the first worker that needs it creates it, and the others wait."""
     own = factory.getbasetemp()
     shared = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
     home = shared / "seeded"
     with (shared / "seeded.lock").open("w") as lock:
+        # Workers are processes, so only a lock of the file system is seen by all of them.
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not home.exists():
+            # Renamed when it is whole: a run that was interrupted leaves no half sandbox behind.
             _seed(shared / "being-seeded")
             (shared / "being-seeded").rename(home)
     return home

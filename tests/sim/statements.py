@@ -1,4 +1,4 @@
-"""Statements that are compiled once for all databases of a test run: every test opens one of its own, and compiling was a fifth of its time."""
+"""Shares compiled statements among the databases of a test run. Every test opens its own, and compiling was a fifth of its time."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ STATEMENTS_BOUND = 5_000
 
 
 def share_compiled() -> None:
-    """Let the engines of one kind of database share a cache. SQLAlchemy keys it by dialect, of which every engine has its own."""
+    """Share one cache among the engines of one kind of database. SQLAlchemy keys it by dialect, and every engine has its own."""
     caches: dict[type, LRUCache[Any, Any]] = {}
 
     @event.listens_for(Engine, "engine_connect")

@@ -1,4 +1,4 @@
-"""Somebody at the other end of a TCP connection who speaks HTTP badly, slowly or not at all."""
+"""A client at the other end of a TCP connection that speaks HTTP badly, slowly or not at all."""
 
 import select
 import socket
@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 
 
 @dataclass
-class Said:
-    """What came back: the status (0 for none), headers in lower case, the body, whether the server closed, and after how long."""
+class Received:
+    """What was received: the status (0 for none), headers in lower case, the body, whether the server closed, and after how long."""
 
     status: int = 0
     headers: dict[str, str] = field(default_factory=dict)
@@ -35,17 +35,18 @@ class Connection:
         return self
 
     def ask(self, method: str, path: str, *headers: str, body: bytes = b"") -> "Connection":
-        """Send a request's head with the right Host, and so much of a body."""
+        """Send the head of a request with the right Host, and the start of its body."""
         lines = [f"{method} {path} HTTP/1.1", f"Host: {self.host}", *headers, "", ""]
         return self.send("\r\n".join(lines).encode() + body)
 
     def has_answer(self) -> bool:
-        """Return whether something came back, or the server closed."""
+        """Check whether data has arrived, or the server has closed."""
+        # poll and not select: a test opens more than 1,024 sockets.
         poll = select.poll()
         poll.register(self.socket, select.POLLIN)
         return bool(poll.poll(0))
 
-    def hear(self, within_s: float = 5.0) -> Said:
+    def receive(self, within_s: float = 5.0) -> Received:
         """Read until the server closes or the time is over."""
         raw, closed = b"", False
         until = time.monotonic() + within_s
@@ -62,26 +63,27 @@ class Connection:
                 closed = True
                 break
             raw += part
+            # After a whole answer a moment longer, to see whether the server closes.
             if _whole(raw):
                 until = min(until, time.monotonic() + 1.0)
-        said = _parse(raw)
-        said.closed, said.took_s = closed, time.monotonic() - self.begun
-        return said
+        received = _parse(raw)
+        received.closed, received.took_s = closed, time.monotonic() - self.begun
+        return received
 
     def close(self) -> None:
         self.socket.close()
 
 
 def _whole(raw: bytes) -> bool:
-    said = _parse(raw)
-    return said.status > 0 and len(said.body) >= int(said.headers.get("content-length", "0"))
+    received = _parse(raw)
+    return received.status > 0 and len(received.body) >= int(received.headers.get("content-length", "0"))
 
 
-def _parse(raw: bytes) -> Said:
+def _parse(raw: bytes) -> Received:
     head, _, body = raw.partition(b"\r\n\r\n")
     first, *lines = head.decode("latin-1").split("\r\n")
     words = first.split(" ")
     if len(words) < 2 or not words[0].startswith("HTTP/1"):
-        return Said(raw=raw)
+        return Received(raw=raw)
     headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-    return Said(int(words[1]), headers, body, raw=raw)
+    return Received(int(words[1]), headers, body, raw=raw)

@@ -1,6 +1,6 @@
 """A TCP path that a test can freeze, delay and cut, between a program and the server that it uses. Loopback only.
 
-Frozen, it behaves like a network that drops every packet: connections stand, nothing passes, and nobody is told. What was sent
+Frozen, it behaves like a network that drops every packet: connections stay open, nothing passes, and no error is reported. What was sent
 before is delivered when the path thaws, even if its sender has given up meanwhile, as real networks do.
 """
 
@@ -41,29 +41,29 @@ class TcpProxy:
         self.close()
 
     def url(self, url: str) -> str:
-        """Return ``url`` with this path in the place of its host and port."""
+        """Return ``url`` with this proxy's host and port."""
         parts = urlsplit(url)
         user, at, _ = parts.netloc.rpartition("@")
         return urlunsplit(parts._replace(netloc=f"{user}{at}127.0.0.1:{self.port}"))
 
     def lead_to(self, port: int) -> None:
-        """Forward new connections to another server, as when an address moves; those that stand stay where they are."""
+        """Forward new connections to another server, as when an address moves; open ones stay where they are."""
         self._target = port
 
     def freeze(self, *, requests: bool = True, answers: bool = True) -> None:
-        """Stop what goes to the server, what comes back, or both, until ``thaw``. New connections are accepted and stand still too."""
+        """Hold what goes to the server, what comes back, or both, until ``thaw``. New connections are accepted and held too."""
         if requests:
             self._requests.clear()
         if answers:
             self._answers.clear()
 
     def thaw(self) -> None:
-        """Let everything pass, first what was held."""
+        """Forward everything again, first what was held."""
         self._requests.set()
         self._answers.set()
 
     def delay(self, seconds: float) -> None:
-        """Hold everything for so long, each way."""
+        """Delay everything by this time, in each direction."""
         self._delay_s = seconds
 
     def cut(self) -> None:
@@ -94,8 +94,10 @@ class TcpProxy:
             except OSError:
                 _reset(client)
                 continue
+            # The limit was for connecting; afterwards a frozen path is the test's doing.
             server.settimeout(None)
             for each in (client, server):
+                # Nagle's algorithm would add 40 ms to the small packets of a database.
                 each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             with self._lock:
                 self._sockets |= {client, server}

@@ -1,4 +1,4 @@
-"""Time that a test moves and names that a test can repeat."""
+"""A clock that a test moves, and ids that a test can repeat."""
 
 import base64
 import hashlib
@@ -10,7 +10,7 @@ _CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
 
 
 class FakeClock:
-    """A clock that stands still until it is moved."""
+    """A clock that does not move until ``advance``."""
 
     def __init__(self, start: datetime = START) -> None:
         self._now = start
@@ -35,12 +35,15 @@ class SeededIds:
         self.seed, self.count, self._lock = seed, 0, Lock()
 
     def _next(self) -> bytes:
+        # Verbs run in several threads; two ids must not be equal.
         with self._lock:
             self.count += 1
             return hashlib.sha512(f"{self.seed}:{self.count}".encode()).digest()
 
     def new(self, prefix: str) -> str:
         value = int.from_bytes(self._next()[:10], "big")
+        # The count is the time part of the id, so that ids sort in the order of their creation as real ones
+        # do.
         value |= self.count << 80
         return prefix + "_" + "".join(_CROCKFORD[(value >> shift) & 31] for shift in range(125, -1, -5))
 

@@ -1,15 +1,11 @@
 """The migrations and the tables that rooms declare are the same thing, on each backend."""
 
-import importlib
-import importlib.util
-import pkgutil
-
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import text
+from tools.make_migration import declare
 
-import hilum
 from hilum.approvals.models import Act, ApprovalKind
 from hilum.approvals.store import get_approval
 from hilum.identity.store import get_tenant, list_shared_fhir_users
@@ -18,21 +14,13 @@ from hilum.infra.migrations.run import downgrade, is_current, migrate
 from hilum.kernel.ids import TenantId
 
 
-def declared() -> None:
-    for own in ("epoch", "schema_gate", "nodes"):
-        importlib.import_module(f"hilum.infra.{own}")
-    for room in pkgutil.iter_modules(hilum.__path__):
-        if importlib.util.find_spec(f"hilum.{room.name}.store"):
-            importlib.import_module(f"hilum.{room.name}.store")
-
-
 @pytest.fixture(params=["sqlite", "postgresql"])
 def url(request: pytest.FixtureRequest) -> str:
     return str(request.getfixturevalue("sqlite_url" if request.param == "sqlite" else "postgres_url"))
 
 
 def test_a_migrated_database_has_exactly_the_tables_that_rooms_declare(url: str) -> None:
-    declared()
+    declare()
     database = Database(url)
 
     differences = database.read(lambda tx: compare_metadata(MigrationContext.configure(tx), metadata))
