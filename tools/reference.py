@@ -58,7 +58,7 @@ def commands() -> str:
 
 
 def reasons() -> str:
-    lines = ["# Reasons of a refusal\n", "In the order in which they are looked for.\n"]
+    lines = ["# Reasons of a refusal\n", "In the order in which they are checked.\n"]
     for reason in Reason:
         row = RENDERING[reason]
         refusal = CATALOGUE[reason]
@@ -71,8 +71,8 @@ def reasons() -> str:
 def field_codes() -> str:
     lines = [
         "# What can be wrong with a field\n",
-        'In `fields`, a problem maps the name of each field at fault to `{"code": ..., "detail": ...}`. Codes are stable. A sentence may be worded',
-        "anew, and says the bound where the check knows one. Names of nested fields are joined by dots.\n",
+        'In `fields`, a problem maps the name of each invalid field to `{"code": ..., "detail": ...}`. Codes are stable. A sentence may change,',
+        "and states the bound if there is one. Names of nested fields are joined by dots.\n",
         "| code | sentence |",
         "|---|---|",
         *(f"| `{code}` | {SENTENCES[code]} |" for code in sorted(SENTENCES)),
@@ -174,8 +174,8 @@ def capabilities() -> str:
 def metrics() -> str:
     lines = [
         "# Metrics\n",
-        "`GET /metrics` at `HILUM_OPS_LISTEN`, in the Prometheus text format: the sum over this node's processes, or the worst of them.\n",
-        f"Labels hold words of Hilum's own only, at most {measured.LABELS_BOUND} combinations each: never anything that was sent.\n",
+        "`GET /metrics` at `HILUM_OPS_LISTEN`, in the Prometheus text format: the sum over this node's processes, or the worst value of them.\n",
+        f"Labels have values of Hilum's own only, at most {measured.LABELS_BOUND} combinations each: never anything from a request.\n",
         "| metric | kind | labels | meaning |",
         "|---|---|---|---|",
     ]
