@@ -153,8 +153,8 @@ def _search(query: AccessQuery, most: int) -> Select[Any]:
     if query.before is not None:
         wanted.append(table.c.at < query.before)
     if query.after:
-        # Redundant, but an index on `at` can serve it, whatever the planner makes of the row comparison.
         place = Place.read(query.after)
+        # Redundant, but an index on `at` can serve it, whatever the planner makes of the row comparison.
         wanted.append(table.c.at <= place.at)
         here = tuple_(table.c.at, table.c.journal, table.c.number)
         wanted.append(here < tuple_(*_bound(place)))

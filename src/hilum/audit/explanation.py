@@ -31,7 +31,7 @@ def queries(accesses: Sequence[Access]) -> list[EventQuery]:
     """Return the queries for related events: those of the app, its installation, the agreement and the launch."""
     if not accesses:
         return []
-    # All records of a request name the same app, launch and authorization.
+    # All records of a request have the same app, launch and authorization.
     first, most = accesses[0], EXPLAIN_EVENTS_BOUND
     found: list[EventQuery] = []
     if first.app:

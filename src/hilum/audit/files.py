@@ -223,7 +223,7 @@ class JournalFile:
                     (holder,) = claims.execute(
                         "SELECT request_id FROM claim WHERE key = ?", (key,)
                     ).fetchone()
-                    # Our own claim, restored by `_claim_open` or kept from a commit in doubt.
+                    # If equal, it is our own claim, restored by `_claim_open` or kept from a commit in doubt.
                     if holder != request_id:
                         held[request_id] = holder
             # Two files cannot commit together. The claims stay uncommitted until the intents are durable; if the process dies between

@@ -53,7 +53,7 @@ class ResumePoint:
         at = seen.access.at
         self.positions[seen.journal] = seen.number
         self.lately[seen.journal] = at
-        # On PostgreSQL every boot of every worker has a journal of its own.
+        # On PostgreSQL every boot of every worker has a journal of its own, and an id would name all of them.
         for journal in [each for each, last in self.lately.items() if last < at - RESUME_WITHIN - _MINUTE]:
             del self.positions[journal], self.lately[journal]
 

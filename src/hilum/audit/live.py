@@ -153,8 +153,8 @@ class Journal:
         while awaited and (_is_over(awaited[0]) or awaited[0].deadline <= now):
             waiting = awaited.popleft()
             if not _is_over(waiting):
-                # The thread skips the record if it has not taken it yet. If it has, the record is durable
-                # although its caller was refused: that is the safe direction.
+                # The thread skips the record if it has not taken it yet. If it has, the record may become
+                # durable although its caller was refused: that is the safe direction.
                 waiting.given_up = True
                 self._is_failing("audit_deadline")
                 assert waiting.future is not None, "only those with a caller are awaited"
@@ -209,7 +209,6 @@ class Journal:
 
     def _queue_notes(self) -> None:
         """Queue as many notes as fit. Those that fail become notes again, and are retried later."""
-        # Notes never take the last places from requests that are waiting for an answer.
         room = JOURNAL_QUEUE_BOUND - len(self._queue)
         while room > 0 and (self._aggregated_notes or self._notes):
             note = self._aggregated_notes.popitem()[1] if self._aggregated_notes else self._notes.popleft()

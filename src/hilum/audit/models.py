@@ -11,12 +11,11 @@ from hilum.kernel.pages import PAGE_BOUND
 
 # What was recorded since the last checkpoint is the only part of the record that could be cut without trace.
 CHECKPOINT_EVERY = timedelta(seconds=1)
-# The constants of a write fit together: LEAVE_WITHIN plus a FHIR server's deadline is less than SETTLE_AFTER
-# (ADR 40), and JOURNAL_DEADLINE leaves room for a read within the five seconds that a stalled request may
-# take.
 JOURNAL_QUEUE_BOUND = 8_192
 """Records waiting for the disk; beyond it the gateway refuses with audit_unavailable."""
 JOURNAL_BATCH_BOUND = 512
+# A read that misses its tables waits two seconds for the database before; together they stay below the five
+# seconds within which a stalled request is refused.
 JOURNAL_DEADLINE = timedelta(seconds=2.5)
 """How long a record may take to become durable; after that the request is refused with audit_unavailable."""
 JOURNAL_CLOSE_WITHIN = timedelta(seconds=8)
@@ -96,10 +95,10 @@ class Recorded:
 
     def use(self) -> bool:
         """Use the proof for a write that is about to be sent; return False if it is too late to send it. A second use is a bug."""
-        # Checked last, after the wait for a place at the FHIR server: a write that waited there could leave
-        # after it had been settled as not done.
         assert not self.used, "one intent, one write"
         self.used = True
+        # Checked last, after the wait for a place at the FHIR server: a write that waited there could leave
+        # after it had been settled as not done.
         return not self.is_late()
 
 
