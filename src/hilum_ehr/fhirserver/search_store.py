@@ -56,8 +56,8 @@ _TABLES: dict[Kind, str] = {
     Kind.QUANTITY: "ix_quantity",
     Kind.URI: "ix_uri",
 }
-# Each prefix as SQL over the range of the stored value, with its parameters: l(ow), h(igh), v(alue) of the
-# range asked for (FHIR R4 search.html#prefix). Property tests hold them against a written-out table.
+# Each prefix as SQL over the range of the stored value, with its parameters: l, h and v are the low end, the
+# high end and the value asked for (FHIR R4 search.html#prefix). Property tests hold them against a written-out table.
 _DATES = {
     "eq": ("{x}.lo >= ? AND {x}.hi <= ?", "lh"),
     "ne": ("NOT ({x}.lo >= ? AND {x}.hi <= ?)", "lh"),
