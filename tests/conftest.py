@@ -10,8 +10,8 @@ from argon2 import PasswordHasher
 from hypothesis import HealthCheck, settings
 
 from hilum.infra.db import Database
-from hilum.infra.edge import Edge
 from hilum.infra.migrations.run import migrate
+from hilum.infra.unit_of_work import UnitOfWork
 from hilum.keys import live as keys
 from hilum.keys import service as keys_service
 from hilum.signin import live as passwords
@@ -95,18 +95,18 @@ def postgres_url(postgres_cluster: Cluster) -> str:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def edge(request: pytest.FixtureRequest, clock: FakeClock, ids: SeededIds) -> Iterator[Edge]:
-    """The edge over each backend in turn; ``edge.write_now(verb, actor=.., trace=..)`` runs a verb."""
+def uow(request: pytest.FixtureRequest, clock: FakeClock, ids: SeededIds) -> Iterator[UnitOfWork]:
+    """The unit of work over each backend in turn; ``uow.write_now(verb, actor=.., trace=..)`` runs a verb."""
     url = request.getfixturevalue("sqlite_url" if request.param == "sqlite" else "postgres_url")
-    made = Edge.create(Database(url), clock, ids, "test-writer")
+    made = UnitOfWork.create(Database(url), clock, ids, "test-writer")
     yield made
     made.close()
 
 
 @pytest.fixture
-def sqlite_edge(sqlite_url: str, clock: FakeClock, ids: SeededIds) -> Iterator[Edge]:
-    """The edge over SQLite only, for stories where the backend does not matter."""
-    made = Edge.create(Database(sqlite_url), clock, ids, "test-writer")
+def sqlite_uow(sqlite_url: str, clock: FakeClock, ids: SeededIds) -> Iterator[UnitOfWork]:
+    """The unit of work over SQLite only, for stories where the backend does not matter."""
+    made = UnitOfWork.create(Database(sqlite_url), clock, ids, "test-writer")
     yield made
     made.close()
 

@@ -14,7 +14,7 @@ from hilum.clients.models import ClientType, Deployment
 from hilum.frontchannel.store import authorization_code, authorization_request
 from hilum.identity import service as identity
 from hilum.identity.models import TenantChange
-from hilum.infra.edge import Edge
+from hilum.infra.unit_of_work import UnitOfWork
 from hilum.launches.store import launch
 from hilum.signin import service as signin
 from tests.effort import effort
@@ -29,9 +29,9 @@ EVIL = "https://evil.example"
 
 
 @pytest.fixture
-def anywhere(edge: Edge, clock: FakeClock, tmp_path: Path) -> Iterator[Front]:
+def anywhere(uow: UnitOfWork, clock: FakeClock, tmp_path: Path) -> Iterator[Front]:
     """The front channel over each backend, where what a column takes differs."""
-    with standing(edge, clock, tmp_path) as made:
+    with standing(uow, clock, tmp_path) as made:
         yield made
 
 
@@ -234,7 +234,7 @@ def test_a_code_is_not_kept_as_it_was_sent(front: Front) -> None:
     told = answer(browser.allow())
 
     tables = (authorization_code, authorization_request, launch)
-    dump = front.edge.db.read(lambda tx: str([tx.execute(table.select()).all() for table in tables]))
+    dump = front.uow.db.read(lambda tx: str([tx.execute(table.select()).all() for table in tables]))
 
     assert told["code"] not in dump
     assert opened.handle not in dump

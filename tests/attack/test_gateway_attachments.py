@@ -11,7 +11,7 @@ import pytest
 
 from hilum.controls import service as controls
 from hilum.controls.models import EngageOrder, Mode, Target, TargetKind
-from hilum.infra.edge import Edge
+from hilum.infra.unit_of_work import UnitOfWork
 from tests.attack.test_gateway_by_pointing import binary, document
 from tests.flows.gateway_ground import Answer, Ground, Play, patient, player
 from tests.sim.fhir_upstream import OtherServer
@@ -60,8 +60,8 @@ REFERRERS: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture
-def play(sqlite_edge: Edge, clock: FakeClock, ids: SeededIds, tmp_path: Path) -> Play:
-    return player(sqlite_edge, clock, ids, tmp_path)
+def play(sqlite_uow: UnitOfWork, clock: FakeClock, ids: SeededIds, tmp_path: Path) -> Play:
+    return player(sqlite_uow, clock, ids, tmp_path)
 
 
 def guarded(id_: str, context: str, **more: Any) -> dict[str, Any]:

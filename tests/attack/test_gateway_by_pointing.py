@@ -11,7 +11,7 @@ import pytest
 from hilum.audit import live as journals
 from hilum.audit.models import Access, AccessQuery
 from hilum.gateway.models import REFILL_BOUND
-from hilum.infra.edge import Edge
+from hilum.infra.unit_of_work import UnitOfWork
 from tests.flows.gateway_ground import GENERAL, PLATFORM, Answer, Ground, Play, patient, player
 from tests.sim.world import FakeClock, SeededIds
 from tests.unit.gateway.facts import RESTRICTED, observation, provenance
@@ -26,8 +26,8 @@ INLINE = [{"attachment": {"contentType": "text/plain", "data": "bWluZQ=="}}]
 
 
 @pytest.fixture
-def play(sqlite_edge: Edge, clock: FakeClock, ids: SeededIds, tmp_path: Path) -> Play:
-    return player(sqlite_edge, clock, ids, tmp_path)
+def play(sqlite_uow: UnitOfWork, clock: FakeClock, ids: SeededIds, tmp_path: Path) -> Play:
+    return player(sqlite_uow, clock, ids, tmp_path)
 
 
 def document(id_: str, patient_id: str, *urls: str) -> dict[str, Any]:
@@ -51,8 +51,8 @@ def binary(id_: str, text: str) -> dict[str, Any]:
 
 def recorded(made: Ground) -> Access:
     """The latest access of the app."""
-    folder = Path(made.edge.db.url.removeprefix("sqlite:///")).parent / "journal"
-    reader = journals.open_reader(folder, made.edge.db.url)
+    folder = Path(made.uow.db.url.removeprefix("sqlite:///")).parent / "journal"
+    reader = journals.open_reader(folder, made.uow.db.url)
     return reader.newest(AccessQuery(tenant=GENERAL, limit=1))[0]
 
 

@@ -15,7 +15,7 @@ from hilum.controls import service as controls
 from hilum.controls.models import Quota
 from hilum.gateway import routes
 from hilum.infra import logs
-from hilum.infra.edge import Edge
+from hilum.infra.unit_of_work import UnitOfWork
 from hilum.upstream import live as upstreams
 from tests.effort import effort
 from tests.flows.gateway_ground import GENERAL, Answer, Ground, Play, call, player
@@ -164,8 +164,8 @@ BODIES: tuple[bytes, ...] = (
 
 
 @pytest.fixture
-def play(sqlite_edge: Edge, clock: FakeClock, ids: SeededIds, tmp_path: Path) -> Play:
-    return player(sqlite_edge, clock, ids, tmp_path)
+def play(sqlite_uow: UnitOfWork, clock: FakeClock, ids: SeededIds, tmp_path: Path) -> Play:
+    return player(sqlite_uow, clock, ids, tmp_path)
 
 
 def mangled(chance: random.Random) -> tuple[str, str, str, bytes, list[tuple[bytes, bytes]]]:
@@ -208,7 +208,7 @@ def test_no_input_brings_the_gateway_down_or_another_patients_data_out(play: Pla
         token = made.token("patient/*.cruds")
         chance = random.Random(20_260_302)
         unrecorded = 0
-        reader = journals.open_reader(_folder(made), made.edge.db.url)
+        reader = journals.open_reader(_folder(made), made.uow.db.url)
         for n in range(effort(1_500, 60_000)):
             thrown = mangled(chance)
             held = (
@@ -232,7 +232,7 @@ def test_no_input_brings_the_gateway_down_or_another_patients_data_out(play: Pla
 
 
 def _folder(made: Ground) -> Path:
-    return Path(made.edge.db.url.removeprefix("sqlite:///")).parent / "journal"
+    return Path(made.uow.db.url.removeprefix("sqlite:///")).parent / "journal"
 
 
 def test_no_part_of_a_tenants_name_leads_anywhere_else(play: Play) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from hilum.infra.edge import Edge
+from hilum.infra.unit_of_work import UnitOfWork
 from tests.flows.gateway_ground import Answer, Ground, Play, patient, player
 from tests.sim.fhir_upstream import OtherServer
 from tests.sim.world import FakeClock, SeededIds
@@ -238,8 +238,8 @@ def assert_no_leak(answer: Answer, case: object) -> None:
 
 
 @pytest.fixture
-def play(sqlite_edge: Edge, clock: FakeClock, ids: SeededIds, tmp_path: Path) -> Play:
-    return player(sqlite_edge, clock, ids, tmp_path)
+def play(sqlite_uow: UnitOfWork, clock: FakeClock, ids: SeededIds, tmp_path: Path) -> Play:
+    return player(sqlite_uow, clock, ids, tmp_path)
 
 
 def hostile() -> tuple[OtherServer, Callable[[Any], OtherServer]]:

@@ -8,7 +8,7 @@ import pytest
 
 from hilum.controls import service as controls
 from hilum.controls.models import Quota
-from hilum.infra.edge import Edge
+from hilum.infra.unit_of_work import UnitOfWork
 from tests.flows.gateway_ground import GENERAL, Ground, Play, player
 from tests.sim.world import FakeClock, SeededIds
 from tests.unit.gateway.facts import observation
@@ -41,8 +41,8 @@ MASKS = ["".join(letters) for n in range(1, 6) for letters in combinations("crud
 
 
 @pytest.fixture
-def play(sqlite_edge: Edge, clock: FakeClock, ids: SeededIds, tmp_path: Path) -> Play:
-    return player(sqlite_edge, clock, ids, tmp_path)
+def play(sqlite_uow: UnitOfWork, clock: FakeClock, ids: SeededIds, tmp_path: Path) -> Play:
+    return player(sqlite_uow, clock, ids, tmp_path)
 
 
 @pytest.mark.parametrize("prefix", ["patient", "user", "system"])

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from hilum.infra.edge import Edge
+from hilum.infra.unit_of_work import UnitOfWork
 from tests.attack.test_gateway_by_pointing import binary, document
 from tests.flows.gateway_ground import PLATFORM, Ground, Play, patient, player
 from tests.sim.fhir_upstream import OtherServer
@@ -22,8 +22,8 @@ BASE = f"{PLATFORM}/t/general/fhir"
 
 
 @pytest.fixture
-def play(sqlite_edge: Edge, clock: FakeClock, ids: SeededIds, tmp_path: Path) -> Play:
-    return player(sqlite_edge, clock, ids, tmp_path)
+def play(sqlite_uow: UnitOfWork, clock: FakeClock, ids: SeededIds, tmp_path: Path) -> Play:
+    return player(sqlite_uow, clock, ids, tmp_path)
 
 
 def signing(**more: Any) -> OtherServer:

@@ -12,7 +12,7 @@ import pytest
 
 from hilum.controls import service as controls
 from hilum.controls.models import Quota
-from hilum.infra.edge import Edge
+from hilum.infra.unit_of_work import UnitOfWork
 from tests.attack.test_gateway_by_pointing import binary, document
 from tests.effort import FULL, effort
 from tests.flows.gateway_ground import GENERAL, Ground, Play, player
@@ -24,8 +24,8 @@ TOLERANCE = 0.05 if FULL else 0.15
 
 
 @pytest.fixture
-def play(sqlite_edge: Edge, clock: FakeClock, ids: SeededIds, tmp_path: Path) -> Play:
-    return player(sqlite_edge, clock, ids, tmp_path)
+def play(sqlite_uow: UnitOfWork, clock: FakeClock, ids: SeededIds, tmp_path: Path) -> Play:
+    return player(sqlite_uow, clock, ids, tmp_path)
 
 
 PATIENTS = ("patient/*.rs",)

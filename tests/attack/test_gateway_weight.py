@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from hilum.gateway.models import RESOURCE_BOUND
-from hilum.infra.edge import Edge
+from hilum.infra.unit_of_work import UnitOfWork
 from hilum.upstream.models import RESPONSE_BOUND
 from tests.attack.test_gateway_by_pointing import document
 from tests.flows.gateway_ground import Answer, Ground, Play, patient, player
@@ -17,8 +17,8 @@ from tests.unit.gateway.facts import RESTRICTED, observation
 
 
 @pytest.fixture
-def play(sqlite_edge: Edge, clock: FakeClock, ids: SeededIds, tmp_path: Path) -> Play:
-    return player(sqlite_edge, clock, ids, tmp_path)
+def play(sqlite_uow: UnitOfWork, clock: FakeClock, ids: SeededIds, tmp_path: Path) -> Play:
+    return player(sqlite_uow, clock, ids, tmp_path)
 
 
 def heavy(id_: str, size: int, patient_id: str = "p2", **more: Any) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from hilum.clients import service as clients
 from hilum.clients.models import ClientType, NewPeer
 from hilum.identity import service as identity
 from hilum.identity.models import NewPerson, Person
-from hilum.infra.edge import Edge
+from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.actor import SYSTEM, Actor, ActorKind
 from hilum.kernel.errors import NotPermitted
 from hilum.kernel.ids import ClientId, PersonId, TenantId
@@ -28,8 +28,8 @@ HOST = Actor(ActorKind.HOST, "root")
 
 
 @pytest.fixture
-def site(sqlite_edge: Edge, clock: FakeClock) -> ControlSite:
-    return build(sqlite_edge, clock)
+def site(sqlite_uow: UnitOfWork, clock: FakeClock) -> ControlSite:
+    return build(sqlite_uow, clock)
 
 
 def deactivate(site: ControlSite, by: str, name: str) -> Any:
@@ -122,7 +122,7 @@ def test_the_host_is_the_way_out(site: ControlSite) -> None:
     """Who has the shell has the platform, and the record says so."""
     for name in ("sam", "sue", "root"):
         person = PersonId(site.people[name].id)
-        site.edge.write_now(
+        site.uow.write_now(
             lambda ctx, person=person: identity.deactivate_person(ctx, person), actor=HOST, trace=TRACE
         )
 
@@ -476,7 +476,7 @@ def test_neither_of_the_two_alone_holds_the_secret_of_an_ehr(site: ControlSite) 
     for secret in (start, end, end + start, start + start, start + end[:-1], "hil_cs_" + end):
         assert not authenticates(site, client, secret)
     assert authenticates(site, client, start + end)
-    dump = "\n".join(site.edge.db.read(lambda tx: list(tx.connection.driver_connection.iterdump())))  # type: ignore[union-attr]
+    dump = "\n".join(site.uow.db.read(lambda tx: list(tx.connection.driver_connection.iterdump())))  # type: ignore[union-attr]
     assert start not in dump
     assert end not in dump
 
@@ -521,15 +521,15 @@ def test_whoever_reaches_the_verb_itself_is_refused_too(site: ControlSite) -> No
             (identity.add_person, {"order": twin}),
         ):
             with pytest.raises(NotPermitted):
-                site.edge.write_now(partial(verb, **more), actor=actor, trace=TRACE)
+                site.uow.write_now(partial(verb, **more), actor=actor, trace=TRACE)
 
 
 def test_the_platform_itself_and_the_host_set_up_alone(site: ControlSite) -> None:
     for actor in (HOST, SYSTEM):
         order = NewPeer(TenantId("general"), ClientType.EHR, "E")
-        client, secret = site.edge.write_now(partial(clients.add_peer, order=order), actor=actor, trace=TRACE)
+        client, secret = site.uow.write_now(partial(clients.add_peer, order=order), actor=actor, trace=TRACE)
         assert authenticates(site, client.id, secret)
-        client, secret = site.edge.write_now(
+        client, secret = site.uow.write_now(
             partial(clients.rotate_secret, client_id=client.id), actor=actor, trace=TRACE
         )
         assert authenticates(site, client.id, secret)

@@ -20,7 +20,7 @@ from hilum.backchannel.service import Caller
 from hilum.consent import service as consent
 from hilum.infra.context import Context
 from hilum.infra.db import Database
-from hilum.infra.edge import Edge
+from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.actor import SYSTEM
 from hilum.kernel.errors import Conflict, NotPermitted
 from hilum.tokens import service as tokens
@@ -44,9 +44,9 @@ T = TypeVar("T")
 
 
 @pytest.fixture
-def both(edge: Edge, clock: FakeClock) -> Iterator[Platform]:
+def both(uow: UnitOfWork, clock: FakeClock) -> Iterator[Platform]:
     """The platform on each database in turn."""
-    with standing(edge, clock) as made:
+    with standing(uow, clock) as made:
         yield made
 
 
@@ -57,8 +57,8 @@ class Workers:
     """Other processes' worth of access to the database: a connection and an audit chain each, let loose at one instant."""
 
     def __init__(self, platform: Platform, count: int = 4) -> None:
-        self.edges = [
-            Edge.create(Database(platform.edge.db.url), platform.clock, platform.edge.ids, f"worker-{n}")
+        self.uows = [
+            UnitOfWork.create(Database(platform.uow.db.url), platform.clock, platform.uow.ids, f"worker-{n}")
             for n in range(count)
         ]
         self.pool = ThreadPoolExecutor(count)
@@ -66,19 +66,19 @@ class Workers:
     def at_once(self, verbs: list[Callable[[Context], T]]) -> list[T | NotPermitted | Conflict]:
         gate = threading.Barrier(len(verbs))
 
-        def work(edge: Edge, verb: Callable[[Context], T]) -> T | NotPermitted | Conflict:
+        def work(uow: UnitOfWork, verb: Callable[[Context], T]) -> T | NotPermitted | Conflict:
             gate.wait(timeout=30)
             try:
-                return edge.write_now(verb, actor=SYSTEM, trace=TRACE)
+                return uow.write_now(verb, actor=SYSTEM, trace=TRACE)
             except (NotPermitted, Conflict) as refusal:
                 return refusal
 
-        return list(self.pool.map(work, self.edges, verbs))
+        return list(self.pool.map(work, self.uows, verbs))
 
     def close(self) -> None:
         self.pool.shutdown()
-        for edge in self.edges:
-            edge.close()
+        for uow in self.uows:
+            uow.close()
 
 
 @pytest.fixture
@@ -108,7 +108,7 @@ def exchange(
 
 def is_alive(platform: Platform, token: str) -> bool:
     return (
-        platform.edge.read_now(lambda ctx: tokens.find_access(ctx, token), actor=SYSTEM, trace=TRACE)
+        platform.uow.read_now(lambda ctx: tokens.find_access(ctx, token), actor=SYSTEM, trace=TRACE)
         is not None
     )
 
@@ -186,7 +186,7 @@ def test_one_assertion_at_one_instant_is_taken_once(both: Platform, workers: Wor
         assert {answer.code for answer in answers if isinstance(answer, NotPermitted)} == {"invalid_client"}
 
 
-def test_keys_that_changed_between_the_edge_and_the_transaction_are_not_believed(
+def test_keys_that_changed_between_the_route_and_the_transaction_are_not_believed(
     both: Platform, workers: Workers
 ) -> None:
     """C11: what was proved by a key set that is no longer the client's proves nothing."""
@@ -214,8 +214,8 @@ def test_a_refusal_outlives_the_process_that_decided_it(both: Platform, workers:
 
     assert isinstance(workers.at_once([exchange(both, replay)])[0], NotPermitted)
 
-    fresh = Database(both.edge.db.url)
-    other = Edge.create(fresh, both.clock, both.edge.ids, "another-process")
+    fresh = Database(both.uow.db.url)
+    other = UnitOfWork.create(fresh, both.clock, both.uow.ids, "another-process")
     found = other.read_now(
         lambda ctx: tokens.find_access(ctx, body["access_token"]), actor=SYSTEM, trace=TRACE
     )
@@ -225,7 +225,7 @@ def test_a_refusal_outlives_the_process_that_decided_it(both: Platform, workers:
 
 def test_the_store_of_jti_away_means_refusal(platform: Platform) -> None:
     """C52: store down means refusal, with a hint to come back."""
-    database = platform.edge.db
+    database = platform.uow.db
 
     def impatient(connection: Any, *_: object) -> None:
         connection.execute("PRAGMA busy_timeout=20")

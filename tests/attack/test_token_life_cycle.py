@@ -151,7 +151,7 @@ class LifeCycle(RuleBasedStateMachine):
             for family in self.families.values()
             for token, since in family.accesses.items()
         }
-        found = self.platform.edge.read_now(
+        found = self.platform.uow.read_now(
             lambda ctx: {token: tokens.find_access(ctx, token) is not None for token in expected},
             actor=SYSTEM,
             trace=TRACE,

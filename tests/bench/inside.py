@@ -25,7 +25,7 @@ from hilum.kernel.ids import AppId, ClientId, TenantId
 from hilum.standards.fhir.requests import parse
 from tests.bench.figures import Figure
 from tests.bench.rig import Rig, rig
-from tests.bench.setup import TRACE, edge_of, lift_quotas, many_tokens
+from tests.bench.setup import TRACE, lift_quotas, many_tokens, uow_of
 from tests.unit.gateway import facts
 
 ROUNDS = 5
@@ -154,9 +154,9 @@ def _start_again(made: Rig) -> float:
 def verification() -> Figure:
     """Measure the verification of a chain of accesses."""
     with rig() as made:
-        edge = edge_of(made)
+        uow = uow_of(made)
         folder = made.home / "bench-journal"
-        _fill(folder, edge.clock.now())
+        _fill(folder, uow.clock.now())
         reader = journals.open_reader(folder, made.environment["HILUM_DATABASE_URL"])
 
         def verb(ctx: Context) -> float:
@@ -165,8 +165,8 @@ def verification() -> Figure:
             assert verdict.records >= RECORDS
             return time.perf_counter() - began
 
-        took = edge.read_now(verb, actor=SYSTEM, trace=TRACE)
-        edge.close()
+        took = uow.read_now(verb, actor=SYSTEM, trace=TRACE)
+        uow.close()
     rate = RECORDS / took
     return Figure(
         "P15",

@@ -21,10 +21,10 @@ from hilum.audit.postgres import _short
 from hilum.infra import lanes
 from hilum.infra.context import Context, Trace
 from hilum.infra.db import Database
-from hilum.infra.edge import Edge
 from hilum.infra.lanes import Lane
 from hilum.infra.migrations.run import migrate
 from hilum.infra.system import SystemClock, SystemIds
+from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.ids import AppId, ClientId, TenantId, VendorId, VersionId
 from hilum.keys import live as keys
 from hilum.tokens import service as tokens
@@ -95,7 +95,7 @@ def _rates(url: str, folder: Path) -> tuple[float, float]:
 
 
 async def _minted(url: str) -> float:
-    edge = Edge.create(Database(url), SystemClock(), SystemIds(), SystemIds().new("bench"))
+    uow = UnitOfWork.create(Database(url), SystemClock(), SystemIds(), SystemIds().new("bench"))
     grant = Grant(
         TenantId("general"),
         ClientId("bench"),
@@ -110,13 +110,13 @@ async def _minted(url: str) -> float:
 
     async def some(count: int) -> None:
         for _ in range(count):
-            await edge.write(verb, trace=TRACE)
+            await uow.write(verb, trace=TRACE)
 
     await some(20)
     begun = time.perf_counter()
     await asyncio.gather(*(some(TOKENS // TOGETHER) for _ in range(TOGETHER)))
     took = time.perf_counter() - begun
-    edge.close()
+    uow.close()
     return TOKENS / took
 
 

@@ -19,9 +19,9 @@ import uvloop
 from hilum.controls import service as controls
 from hilum.controls.models import BURST_BOUND, RATE_BOUND_PER_S, Quota
 from hilum.infra.db import Database
-from hilum.infra.edge import Edge
 from hilum.infra.migrations.run import migrate
 from hilum.infra.system import SystemIds
+from hilum.infra.unit_of_work import UnitOfWork
 from hilum.keys import live as keys
 from tests.bench.rig import LOAD_CORE, nginx
 from tests.flows.gateway_ground import GENERAL, Ground, ground, patient
@@ -114,14 +114,14 @@ def played(story: Callable[[Ground], Awaitable[dict[str, float]]], upstream: str
         url = f"sqlite:///{folder / 'hilum.db'}"
         migrate(url)
         clock, ids = FakeClock(), SystemIds()
-        edge = Edge.create(Database(url), clock, ids, "bench")
+        uow = UnitOfWork.create(Database(url), clock, ids, "bench")
 
         async def run() -> dict[str, float]:
-            async with ground(edge, clock, ids, folder, http_upstream=upstream) as made:  # type: ignore[arg-type]
+            async with ground(uow, clock, ids, folder, http_upstream=upstream) as made:  # type: ignore[arg-type]
                 return dict(await story(made))
 
         found = uvloop.run(run())
-        edge.close()
+        uow.close()
         return found
 
 

@@ -9,8 +9,8 @@ from hilum.identity import service as identity
 from hilum.identity.models import Tenant, UpstreamKind, UpstreamRef
 from hilum.infra.context import Context, Trace
 from hilum.infra.db import Database
-from hilum.infra.edge import Edge
 from hilum.infra.system import SystemClock, SystemIds
+from hilum.infra.unit_of_work import UnitOfWork
 from hilum.installations import service as installations
 from hilum.installations.models import InstallOrder
 from hilum.kernel.actor import SYSTEM
@@ -25,10 +25,12 @@ SERVICE = "bench-backend"
 SCOPES = ("system/*.rs",)
 
 
-def edge_of(made: Rig) -> Edge:
+def uow_of(made: Rig) -> UnitOfWork:
     """Open the platform's control plane beside it."""
     keys.install(keys.Vault(made.environment["HILUM_SECRET_KEY"]))
-    return Edge.create(Database(made.environment["HILUM_DATABASE_URL"]), SystemClock(), SystemIds(), "bench")
+    return UnitOfWork.create(
+        Database(made.environment["HILUM_DATABASE_URL"]), SystemClock(), SystemIds(), "bench"
+    )
 
 
 def grant_of(ctx: Context, tenant: str) -> Grant:
@@ -40,7 +42,7 @@ def grant_of(ctx: Context, tenant: str) -> Grant:
 
 def lift_quotas(made: Rig, tenant: str) -> None:
     """Raise the quotas of the card's apps at a tenant as far as they go, so that the limit measured is the machine's."""
-    edge = edge_of(made)
+    uow = uow_of(made)
 
     def verb(ctx: Context) -> None:
         for name in ("bench-symmetric", SERVICE):
@@ -48,14 +50,14 @@ def lift_quotas(made: Rig, tenant: str) -> None:
             controls.set_quota(ctx, client.app, tenant, Quota(float(RATE_BOUND_PER_S), BURST_BOUND))
 
     try:
-        edge.write_now(verb, actor=SYSTEM, trace=TRACE)
+        uow.write_now(verb, actor=SYSTEM, trace=TRACE)
     finally:
-        edge.close()
+        uow.close()
 
 
 def http_tenant(made: Rig, upstream: str) -> dict[str, str]:
     """Add a tenant whose FHIR server is ``upstream``, install the service there, and mint a token for it."""
-    edge = edge_of(made)
+    uow = uow_of(made)
 
     def verb(ctx: Context) -> str:
         tenant = TenantId("proxied")
@@ -69,15 +71,15 @@ def http_tenant(made: Rig, upstream: str) -> dict[str, str]:
         ).access_token
 
     try:
-        token = edge.write_now(verb, actor=SYSTEM, trace=TRACE)
+        token = uow.write_now(verb, actor=SYSTEM, trace=TRACE)
     finally:
-        edge.close()
+        uow.close()
     return {"fhir": f"{made.base}/t/proxied/fhir", "token": token}
 
 
 def many_tokens(made: Rig, count: int) -> list[str]:
     """Mint ``count`` access tokens."""
-    edge = edge_of(made)
+    uow = uow_of(made)
 
     def verb(ctx: Context) -> list[str]:
         grant = grant_of(ctx, "general")
@@ -87,6 +89,6 @@ def many_tokens(made: Rig, count: int) -> list[str]:
         ]
 
     try:
-        return edge.write_now(verb, actor=SYSTEM, trace=TRACE)
+        return uow.write_now(verb, actor=SYSTEM, trace=TRACE)
     finally:
-        edge.close()
+        uow.close()

@@ -26,13 +26,13 @@ from hilum.audit.models import EventQuery
 from hilum.controls import service as controls
 from hilum.controls.models import Quota
 from hilum.infra.context import Context
-from hilum.infra.edge import Edge
 from hilum.infra.system import SystemClock
+from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.actor import SYSTEM
 from hilum.launches.models import LAUNCHES
 from tests.bench.figures import Figure
 from tests.bench.rig import LOAD_CORE, SERVER_CORE, Rig, ehr_token, rig
-from tests.bench.setup import TRACE, edge_of, lift_quotas
+from tests.bench.setup import TRACE, lift_quotas, uow_of
 from tests.sim.nodes import two_nodes
 from tests.sim.postgres import Cluster
 
@@ -55,7 +55,7 @@ class Measured:
     security_token: str
     read: str
     bearer: str
-    edge: Edge
+    uow: UnitOfWork
     workers: int
 
 
@@ -97,7 +97,7 @@ def _one_node(id_: str, name: str, made: Rig) -> Figure:
     read = f"{made.card['tenants'][0]['fhir']}/Patient/{answer['patient']}"
     staff = next(each for each in made.card["staff"] if each["role"] == "security")
     measured = Measured(
-        made.base, {}, staff["api_token"], read, answer["access_token"], edge_of(made), WORKERS
+        made.base, {}, staff["api_token"], read, answer["access_token"], uow_of(made), WORKERS
     )
     return _figure(id_, name, measured, 100, made.processes[0].pid, ready)
 
@@ -121,7 +121,7 @@ def _two_nodes(id_: str, fill: Callable[[str], None]) -> Figure:
             staff = next(each for each in nodes.card["staff"] if each["role"] == "security")
             host = {"host": nodes.base.partition("//")[2]}
             measured = Measured(
-                f"http://{nodes.a.listen}", host, staff["api_token"], read, grant.token["access_token"], nodes.edge(), 2 * WORKERS,
+                f"http://{nodes.a.listen}", host, staff["api_token"], read, grant.token["access_token"], nodes.uow(), 2 * WORKERS,
             )  # fmt: skip
             assert nodes.b.process is not None
             return _figure(id_, "two nodes on PostgreSQL", measured, 250, nodes.b.process.pid, ready)
@@ -135,7 +135,7 @@ def _figure(id_: str, name: str, measured: Measured, bound_ms: int, pid: int, re
     statuses: Counter[int] = Counter()
     beside = [
         threading.Thread(target=_read_on, args=(measured, statuses, stop)),
-        threading.Thread(target=_change_on, args=(measured.edge, stop)),
+        threading.Thread(target=_change_on, args=(measured.uow, stop)),
     ]
     for each in beside:
         each.start()
@@ -145,7 +145,7 @@ def _figure(id_: str, name: str, measured: Measured, bound_ms: int, pid: int, re
         stop.set()
         for each in beside:
             each.join()
-        measured.edge.close()
+        measured.uow.close()
     p99 = times[min(len(times) - 1, int(len(times) * 0.99))]
     refused = statuses[503]
     what = "" if id_ == "P9" else f", {OVERRIDES:,} quotas, {INSTALLATIONS:,} installations, {ENDED:,} ended"
@@ -181,7 +181,7 @@ def _read_on(measured: Measured, statuses: Counter[int], stop: threading.Event) 
             time.sleep(0.005)
 
 
-def _change_on(edge: Edge, stop: threading.Event) -> None:
+def _change_on(uow: UnitOfWork, stop: threading.Event) -> None:
     """Set a quota and end a launch ten times a second."""
     n = 0
     while not stop.wait(0.1):
@@ -191,7 +191,7 @@ def _change_on(edge: Edge, stop: threading.Event) -> None:
             controls.set_quota(ctx, f"app_b{n % 100}", f"ten-{n % 1_000}", Quota(1.0 + n % 7, 10))
             ctx.advance_epoch(LAUNCHES, f"ended/lch_now{n}")
 
-        edge.write_now(verb, actor=SYSTEM, trace=TRACE)
+        uow.write_now(verb, actor=SYSTEM, trace=TRACE)
 
 
 def _engage(measured: Measured) -> list[float]:
@@ -211,7 +211,7 @@ def _obeyed(measured: Measured, switch: str) -> list[float]:
     """Wait until every worker noted when it obeyed the switch; return the times."""
     deadline = time.monotonic() + 20
     while True:
-        found = measured.edge.read_now(
+        found = measured.uow.read_now(
             lambda ctx: audit.list_events(ctx, EventQuery(action=OBEYED, limit=50)), actor=SYSTEM, trace=TRACE
         )
         times = [e.event.facts["ms"] for e in found.events if e.event.facts["switch"] == switch]

@@ -26,7 +26,7 @@ from hilum.tokens import service as tokens
 from hilum.tokens.models import Grant
 from tests.bench.figures import Figure
 from tests.bench.rig import LOAD_CORE, Load, Rig, parse_wrk, rig
-from tests.bench.setup import TRACE, edge_of
+from tests.bench.setup import TRACE, uow_of
 from tests.sim.browser import ASSERTION_TYPE
 
 COUNT = int(os.environ.get("BENCH_TOKENS", "9000"))
@@ -150,8 +150,8 @@ def _person_grant(ctx: Context) -> Grant:
 
 def _codes(made: Rig, redirect_uri: str) -> list[str]:
     challenge = base64.urlsafe_b64encode(hashlib.sha256(VERIFIER.encode()).digest()).rstrip(b"=").decode()
-    edge = edge_of(made)
-    secrets = [edge.ids.secret() for _ in range(COUNT)]
+    uow = uow_of(made)
+    secrets = [uow.ids.secret() for _ in range(COUNT)]
 
     def verb(ctx: Context) -> None:
         grant = _person_grant(ctx)
@@ -165,15 +165,15 @@ def _codes(made: Rig, redirect_uri: str) -> list[str]:
             store.add_code(ctx.tx, code)
 
     try:
-        edge.write_now(verb, actor=SYSTEM, trace=TRACE)
+        uow.write_now(verb, actor=SYSTEM, trace=TRACE)
     finally:
-        edge.close()
+        uow.close()
     form = {"grant_type": "authorization_code", "redirect_uri": redirect_uri, "code_verifier": VERIFIER}
     return [urlencode(form | {"code": secret}) for secret in secrets]
 
 
 def _refreshes(made: Rig) -> list[str]:
-    edge = edge_of(made)
+    uow = uow_of(made)
 
     def verb(ctx: Context) -> list[str]:
         grant = _person_grant(ctx)
@@ -182,7 +182,7 @@ def _refreshes(made: Rig) -> list[str]:
         return [each.refresh_token for each in minted]
 
     try:
-        found = edge.write_now(verb, actor=SYSTEM, trace=TRACE)
+        found = uow.write_now(verb, actor=SYSTEM, trace=TRACE)
     finally:
-        edge.close()
+        uow.close()
     return [urlencode({"grant_type": "refresh_token", "refresh_token": each}) for each in found]

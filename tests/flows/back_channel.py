@@ -40,8 +40,8 @@ from hilum.identity import service as identity
 from hilum.identity.models import NewPerson, Person, Tenant, UpstreamKind, UpstreamRef
 from hilum.infra import settings
 from hilum.infra.context import Context, Trace
-from hilum.infra.edge import Edge
 from hilum.infra.fetch import SafeFetcher
+from hilum.infra.unit_of_work import UnitOfWork
 from hilum.installations import service as installations
 from hilum.installations.models import InstallOrder
 from hilum.kernel.actor import SYSTEM, Actor, ActorKind
@@ -99,7 +99,7 @@ BACKEND_SCOPES = ("system/*.cruds", "system/*.rs")
 class Platform:
     """``http`` speaks to the back channel; ``run`` runs a verb as the platform itself."""
 
-    edge: Edge
+    uow: UnitOfWork
     clock: FakeClock
     urls: Urls
     http: TestClient
@@ -111,7 +111,7 @@ class Platform:
     jtis: int = 0
 
     def run(self, verb: Callable[[Context], T]) -> T:
-        return self.edge.write_now(verb, actor=SYSTEM, trace=TRACE)
+        return self.uow.write_now(verb, actor=SYSTEM, trace=TRACE)
 
     def site(self, tenant: TenantId = MERCY) -> Site:
         return self.urls.site(tenant)
@@ -195,7 +195,7 @@ class Platform:
     ) -> str:
         """Issue a code as the front channel does, once the person agreed."""
         who, what = self.people[person], self.clients[client]
-        secret = CODE_PREFIX + self.edge.ids.secret()
+        secret = CODE_PREFIX + self.uow.ids.secret()
         session = session or self.begin_session(person)
 
         def issue(ctx: Context) -> None:
@@ -278,7 +278,7 @@ class Platform:
 
     def as_ehr(self, verb: Callable[[Context], T]) -> T:
         actor = Actor(ActorKind.CLIENT, self.clients["ehr"].id, MERCY, frozenset({"ehr", "hilum/launch"}))
-        return self.edge.write_now(verb, actor=actor, trace=TRACE)
+        return self.uow.write_now(verb, actor=actor, trace=TRACE)
 
     def engage(self, kind: TargetKind, key: str = "", mode: Mode = Mode.FULL_STOP) -> str:
         return self.run(lambda ctx: controls.engage(ctx, EngageOrder(Target(kind, key), mode, "A test"))).id
@@ -286,7 +286,7 @@ class Platform:
     def release(self, switch: str) -> None:
         for name in ("host:one", "host:two"):
             actor = Actor(ActorKind.STAFF, name, roles=frozenset({"security"}))
-            found = self.edge.write_now(
+            found = self.uow.write_now(
                 lambda ctx: controls.release(ctx, switch, counts=lambda *_: True), actor=actor, trace=TRACE
             )
             if found.released_at is not None:
@@ -359,11 +359,11 @@ class Platform:
         return bool(self.introspect(token)["active"])
 
     def all_events(self) -> list[Event]:
-        page = self.edge.read_now(lambda ctx: audit.list_events(ctx, EventQuery()), actor=SYSTEM, trace=TRACE)
+        page = self.uow.read_now(lambda ctx: audit.list_events(ctx, EventQuery()), actor=SYSTEM, trace=TRACE)
         return [recorded.event for recorded in page.events]
 
     def events(self, action: str) -> list[Event]:
-        page = self.edge.read_now(
+        page = self.uow.read_now(
             lambda ctx: audit.list_events(ctx, EventQuery(action=action)), actor=SYSTEM, trace=TRACE
         )
         return [recorded.event for recorded in page.events]
@@ -401,18 +401,18 @@ def refused(answer: Any, code: str, status: int = 400) -> str:
 
 
 @contextmanager
-def standing(edge: Edge, clock: FakeClock, *, registers: bool = True) -> Iterator[Platform]:
+def standing(uow: UnitOfWork, clock: FakeClock, *, registers: bool = True) -> Iterator[Platform]:
     urls = Urls(BASE, "http://localhost:8001")
     fetcher = SafeFetcher(allow_private=True, deadline=timedelta(seconds=1))
 
     async def nobody(_: object) -> Any:
         raise AssertionError("the back channel asks for no API token")
 
-    kit = Kit(edge, clock, edge.ids, urls, settings.Mode.SANDBOX, None, nobody)  # type: ignore[arg-type]
+    kit = Kit(uow, clock, uow.ids, urls, settings.Mode.SANDBOX, None, nobody)  # type: ignore[arg-type]
     app = Starlette(routes=backchannel.routes(kit, fetcher, registers=registers))
     with TestClient(app, base_url=BASE) as http:
-        platform = Platform(edge, clock, urls, http, fetcher)
-        furnish("back channel", edge, platform, REMEMBERED, lambda: furnish_platform(platform))
+        platform = Platform(uow, clock, urls, http, fetcher)
+        furnish("back channel", uow, platform, REMEMBERED, lambda: furnish_platform(platform))
         yield platform
 
 
@@ -442,6 +442,6 @@ def furnish_platform(platform: Platform) -> None:
 
 
 @pytest.fixture
-def platform(sqlite_edge: Edge, clock: FakeClock) -> Iterator[Platform]:
-    with standing(sqlite_edge, clock) as made:
+def platform(sqlite_uow: UnitOfWork, clock: FakeClock) -> Iterator[Platform]:
+    with standing(sqlite_uow, clock) as made:
         yield made

@@ -17,8 +17,8 @@ from hilum.enrolment import pages as enrolment_pages
 from hilum.identity import service as identity
 from hilum.identity.models import NewPerson, Person, Tenant, UpstreamKind, UpstreamRef
 from hilum.infra.context import Trace
-from hilum.infra.edge import Edge
 from hilum.infra.settings import Mode
+from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.actor import SYSTEM
 from hilum.kernel.ids import TenantId
 from hilum.signin import live
@@ -41,7 +41,7 @@ TRACE = Trace("req_setup")
 class ControlSite:
     """``people`` by username; everybody's password is PASSWORD."""
 
-    edge: Edge
+    uow: UnitOfWork
     clock: FakeClock
     app: Any
     kit: Kit
@@ -56,12 +56,12 @@ class ControlSite:
         if username:
             person = self.people[username]
             make = partial(signin.create_api_token, person_id=person.id, life=timedelta(days=1))
-            _, secret = self.edge.write_now(make, actor=SYSTEM, trace=TRACE)
+            _, secret = self.uow.write_now(make, actor=SYSTEM, trace=TRACE)
             client.headers["authorization"] = f"Bearer {secret}"
         return client
 
     def system(self, verb: Any, **arguments: Any) -> Any:
-        return self.edge.write_now(partial(verb, **arguments), actor=SYSTEM, trace=TRACE)
+        return self.uow.write_now(partial(verb, **arguments), actor=SYSTEM, trace=TRACE)
 
     def _from(self, source: str) -> Any:
         async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -85,22 +85,22 @@ def shared_pages() -> Pages:
     return Pages(Assets(), Shell(sandbox=True), folders=folders)
 
 
-def build(edge: Edge, clock: FakeClock) -> ControlSite:
+def build(uow: UnitOfWork, clock: FakeClock) -> ControlSite:
     """Two hospitals and their people, the staff, and one site."""
     kit = Kit(
-        edge=edge,
+        uow=uow,
         clock=clock,
-        ids=edge.ids,
+        ids=uow.ids,
         urls=Urls(ORIGIN),
         mode=Mode.SANDBOX,
         pages=shared_pages(),
-        authenticate=signin_routes.authenticator(edge),
+        authenticate=signin_routes.authenticator(uow),
     )
-    folder = Path(edge.db.url.removeprefix("sqlite:///")).parent / "journal"
+    folder = Path(uow.db.url.removeprefix("sqlite:///")).parent / "journal"
     api = mounts.control_plane(
         kit,
         lambda text, url: f"sealed-{len(text)}-{len(url)}",
-        lambda: journals.open_reader(folder, edge.db.url),
+        lambda: journals.open_reader(folder, uow.db.url),
     )
     pages = Starlette(routes=[*signin_routes.pages(kit), *enrolment_pages.pages(kit)])
     errors.install(pages, kit.pages)
@@ -108,8 +108,8 @@ def build(edge: Edge, clock: FakeClock) -> ControlSite:
     async def site(scope: Scope, receive: Receive, send: Send) -> None:
         await (api if scope["path"].startswith("/api/") else pages)(scope, receive, send)
 
-    made = ControlSite(edge, clock, site, kit, {})
-    furnish("control site", edge, made, ("people",), lambda: furnish_site(made))
+    made = ControlSite(uow, clock, site, kit, {})
+    furnish("control site", uow, made, ("people",), lambda: furnish_site(made))
     return made
 
 

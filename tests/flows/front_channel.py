@@ -27,9 +27,9 @@ from hilum.gateway.service import Enforcer
 from hilum.gateway.snapshot import SnapshotKeeper
 from hilum.infra.change_feed import open_change_feed
 from hilum.infra.context import Context
-from hilum.infra.edge import Edge
 from hilum.infra.fetch import SafeFetcher
 from hilum.infra.settings import Mode
+from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.actor import SYSTEM, Actor, ActorKind
 from hilum.keys.live import vault
 from hilum.launches import service as launches
@@ -124,7 +124,7 @@ class Front(Platform):
             "raw_path": f"/t/{tenant}/fhir/{target}".encode(),
             "query_string": b"",
             "headers": [(b"authorization", f"Bearer {token}".encode())],
-            "state": {"request_id": self.edge.ids.new("req"), "correlation_id": "", "source": "192.0.2.9"},
+            "state": {"request_id": self.uow.ids.new("req"), "correlation_id": "", "source": "192.0.2.9"},
         }
         assert self.http.portal is not None
         return self.http.portal.call(call, self.gateway, scope)
@@ -150,7 +150,7 @@ class Front(Platform):
 
     def as_ehr(self, verb: Callable[[Context], T]) -> T:
         ehr = Actor(ActorKind.CLIENT, str(self.clients["ehr"].id), MERCY, frozenset({EHR_ROLE}))
-        return self.edge.write_now(verb, actor=ehr, trace=TRACE)
+        return self.uow.write_now(verb, actor=ehr, trace=TRACE)
 
     def parameters(self, client: str = "web", **changes: str | None) -> dict[str, str]:
         """The parameters of a good request; None leaves one out."""
@@ -169,14 +169,14 @@ class Front(Platform):
 
     def accesses(self, **wanted: Any) -> list[Access]:
         """What is recorded of reads, newest first."""
-        reader = journals.open_reader(self.folder, self.edge.db.url)
+        reader = journals.open_reader(self.folder, self.uow.db.url)
         return list(reader.newest(AccessQuery(**wanted)))
 
     def requests(self) -> int:
         """How many authorization requests are kept."""
         from hilum.frontchannel.store import authorization_request
 
-        return len(self.edge.db.read(lambda tx: tx.execute(authorization_request.select()).all()))
+        return len(self.uow.db.read(lambda tx: tx.execute(authorization_request.select()).all()))
 
 
 @dataclass
@@ -290,7 +290,7 @@ def shared_pages() -> Pages:
 
 
 @contextmanager
-def standing(edge: Edge, clock: FakeClock, folder: Path) -> Iterator[Front]:
+def standing(uow: UnitOfWork, clock: FakeClock, folder: Path) -> Iterator[Front]:
     urls = Urls(BASE, "http://localhost:8001")
     fetcher = SafeFetcher(allow_private=True, deadline=timedelta(seconds=1))
     records = FhirServer(
@@ -303,16 +303,16 @@ def standing(edge: Edge, clock: FakeClock, folder: Path) -> Iterator[Front]:
         raise AssertionError("nobody asks for an API token here")
 
     pages = shared_pages()
-    kit = Kit(edge, clock, edge.ids, urls, Mode.SANDBOX, pages, nobody)
+    kit = Kit(uow, clock, uow.ids, urls, Mode.SANDBOX, pages, nobody)
 
     def read(verb: Callable[[Context], T]) -> T:
-        return edge.read_now(verb, actor=SYSTEM, trace=TRACE)
+        return uow.read_now(verb, actor=SYSTEM, trace=TRACE)
 
-    keeper = SnapshotKeeper(read, open_change_feed(edge.db), clock)
-    journal = journals.open_journal(edge.db.url, folder / "journal", edge.writer, edge.ids)
-    table, buckets = TokenTable(edge.reads), Buckets(clock)
-    intents = journals.Intents(lambda: journals.open_reader(folder / "journal", edge.db.url))
-    deps = GatewayDeps(keeper, table, buckets, upstreams, journal, urls, vault(), clock, edge.ids, intents)
+    keeper = SnapshotKeeper(read, open_change_feed(uow.db), clock)
+    journal = journals.open_journal(uow.db.url, folder / "journal", uow.writer, uow.ids)
+    table, buckets = TokenTable(uow.reads), Buckets(clock)
+    intents = journals.Intents(lambda: journals.open_reader(folder / "journal", uow.db.url))
+    deps = GatewayDeps(keeper, table, buckets, upstreams, journal, urls, vault(), clock, uow.ids, intents)
     enforcer = Enforcer(deps)
     front = FrontChannel(kit, Watched(PlatformReads(enforcer, journal, clock), keeper))
     app = Starlette(
@@ -327,7 +327,7 @@ def standing(edge: Edge, clock: FakeClock, folder: Path) -> Iterator[Front]:
     journal.start()
     with TestClient(app, base_url=BASE) as http:
         made = Front(
-            edge,
+            uow,
             clock,
             urls,
             http,
@@ -340,7 +340,7 @@ def standing(edge: Edge, clock: FakeClock, folder: Path) -> Iterator[Front]:
             keeper=keeper,
             gateway=Gateway(enforcer),
         )
-        furnish("front channel", edge, made, REMEMBERED, lambda: furnish_front(made))
+        furnish("front channel", uow, made, REMEMBERED, lambda: furnish_front(made))
         yield made
     keeper.stop()
     journal.close()
@@ -359,6 +359,6 @@ def furnish_front(front: Front) -> None:
 
 
 @pytest.fixture
-def front(sqlite_edge: Edge, clock: FakeClock, tmp_path: Path) -> Iterator[Front]:
-    with standing(sqlite_edge, clock, tmp_path) as made:
+def front(sqlite_uow: UnitOfWork, clock: FakeClock, tmp_path: Path) -> Iterator[Front]:
+    with standing(sqlite_uow, clock, tmp_path) as made:
         yield made

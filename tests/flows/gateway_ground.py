@@ -26,7 +26,7 @@ from hilum.identity import service as identity
 from hilum.identity.models import NewPerson, Person, Tenant, UpstreamKind, UpstreamRef
 from hilum.infra.change_feed import open_change_feed
 from hilum.infra.context import Context, Trace
-from hilum.infra.edge import Edge
+from hilum.infra.unit_of_work import UnitOfWork
 from hilum.installations import service as installations
 from hilum.installations.models import InstallOrder
 from hilum.kernel.actor import SYSTEM
@@ -81,7 +81,7 @@ class Answer:
 class Ground:
     """One gateway process at two tenants, with one app, one backend service and some people."""
 
-    edge: Edge
+    uow: UnitOfWork
     clock: FakeClock
     ids: SeededIds
     gateway: Gateway
@@ -95,7 +95,7 @@ class Ground:
 
     def run(self, verb: Callable[[Context], T]) -> T:
         """Run a verb as the platform, and let the gateway hear of it."""
-        done = self.edge.write_now(verb, actor=SYSTEM, trace=TRACE)
+        done = self.uow.write_now(verb, actor=SYSTEM, trace=TRACE)
         self.keeper.step(0)
         return done
 
@@ -221,7 +221,7 @@ async def call(
 
 @asynccontextmanager
 async def ground(
-    edge: Edge,
+    uow: UnitOfWork,
     clock: FakeClock,
     ids: SeededIds,
     folder: Path,
@@ -244,14 +244,14 @@ async def ground(
         return served.get(id_)
 
     def read(verb: Callable[[Context], T]) -> T:
-        return edge.read_now(verb, actor=SYSTEM, trace=TRACE)
+        return uow.read_now(verb, actor=SYSTEM, trace=TRACE)
 
-    keeper = SnapshotKeeper(read, open_change_feed(edge.db), clock)
-    journal = journals.open_journal(edge.db.url, folder / "journal", edge.writer, ids)
+    keeper = SnapshotKeeper(read, open_change_feed(uow.db), clock)
+    journal = journals.open_journal(uow.db.url, folder / "journal", uow.writer, ids)
     upstreams = Upstreams(vault(), find)
     deps = GatewayDeps(
         keeper,
-        TokenTable(edge.reads),
+        TokenTable(uow.reads),
         Buckets(clock),
         upstreams,
         journal,
@@ -259,12 +259,12 @@ async def ground(
         vault(),
         clock,
         ids,
-        journals.Intents(lambda: journals.open_reader(folder / "journal", edge.db.url)),
+        journals.Intents(lambda: journals.open_reader(folder / "journal", uow.db.url)),
     )
-    made = Ground(edge, clock, ids, Gateway(Enforcer(deps)), keeper, journal, servers)
+    made = Ground(uow, clock, ids, Gateway(Enforcer(deps)), keeper, journal, servers)
     furnish(
         f"gateway {http_upstream}",
-        edge,
+        uow,
         made,
         ("clients", "people", "vendor"),
         lambda: furnish_ground(made, http_upstream),
@@ -383,12 +383,12 @@ RECORDS: tuple[dict[str, Any], ...] = (
 """Patient p1 with a restricted Observation o3, patient p2 with x1, and what hangs on them."""
 
 
-def player(edge: Edge, clock: FakeClock, ids: SeededIds, folder: Path) -> Play:
+def player(uow: UnitOfWork, clock: FakeClock, ids: SeededIds, folder: Path) -> Play:
     """Make what plays a story on a furnished ground, with the records in the general hospital's own server."""
 
     def play(story: Story, **settings: Any) -> None:
         async def main() -> None:
-            async with ground(edge, clock, ids, folder, **settings) as made:
+            async with ground(uow, clock, ids, folder, **settings) as made:
                 made.load(*RECORDS)
                 await story(made)
 

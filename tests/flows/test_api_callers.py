@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 from hilum.audit import service as audit
 from hilum.audit.models import EventQuery, RecordedEvent
 from hilum.controls.models import EngageOrder, Mode, Target, TargetKind
-from hilum.infra.edge import Edge
+from hilum.infra.unit_of_work import UnitOfWork
 from hilum.standards.strangers import RECORDED_BOUND
 from hilum.switchboard import service as switchboard
 from tests.flows.control_site import TRACE, ControlSite, build, problem
@@ -29,8 +29,8 @@ BEARERS = {
 
 
 @pytest.fixture
-def site(sqlite_edge: Edge, clock: FakeClock) -> ControlSite:
-    return build(sqlite_edge, clock)
+def site(sqlite_uow: UnitOfWork, clock: FakeClock) -> ControlSite:
+    return build(sqlite_uow, clock)
 
 
 def operations(site: ControlSite) -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -61,7 +61,7 @@ def address(path: str) -> str:
 
 def recorded(site: ControlSite) -> list[RecordedEvent]:
     read = partial(audit.list_events, query=EventQuery(action=USE, limit=200))
-    return list(site.edge.read_now(read, trace=TRACE).events)
+    return list(site.uow.read_now(read, trace=TRACE).events)
 
 
 def test_every_route_declares_for_whom_it_is_and_what_it_does(site: ControlSite) -> None:

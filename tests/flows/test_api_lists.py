@@ -15,7 +15,7 @@ from hilum.clients.models import ClientMetadata, ClientType, Deployment, NewClie
 from hilum.controls.models import EngageOrder, Mode, Quota, Target, TargetKind
 from hilum.identity import service as identity
 from hilum.identity.models import NewPerson, Tenant, UpstreamKind, UpstreamRef
-from hilum.infra.edge import Edge
+from hilum.infra.unit_of_work import UnitOfWork
 from hilum.installations import service as installations
 from hilum.installations.models import InstallOrder
 from hilum.kernel.ids import TenantId
@@ -57,8 +57,8 @@ class Full:
 
     def __init__(self, site: ControlSite) -> None:
         self.site = site
-        folder = Path(site.edge.db.url.removeprefix("sqlite:///")).parent / "journal"
-        Place(site.edge, site.edge.db.url, folder).write(*(access(n) for n in range(1, MORE + 1)))
+        folder = Path(site.uow.db.url.removeprefix("sqlite:///")).parent / "journal"
+        Place(site.uow, site.uow.db.url, folder).write(*(access(n) for n in range(1, MORE + 1)))
         self.apps = [self._app(n) for n in range(MORE)]
         self.app = self.apps[0]
         for n in range(MORE):
@@ -131,8 +131,8 @@ class Full:
 
 
 @pytest.fixture
-def full(sqlite_edge: Edge, clock: FakeClock) -> Full:
-    return Full(build(sqlite_edge, clock))
+def full(sqlite_uow: UnitOfWork, clock: FakeClock) -> Full:
+    return Full(build(sqlite_uow, clock))
 
 
 def test_every_list_of_the_document_takes_a_cursor_and_a_limit_and_none_is_bare(full: Full) -> None:
@@ -247,7 +247,7 @@ def test_a_page_is_read_by_an_index_in_its_order_however_far_along_the_list(full
                     full.walk(client, where, **query)
 
     assert len(asked) > 30
-    with full.site.edge.db.engine.connect() as db:
+    with full.site.uow.db.engine.connect() as db:
         for statement, values in asked:
             plan = [row[3] for row in db.exec_driver_sql("EXPLAIN QUERY PLAN " + statement, values)]
             assert not any("TEMP B-TREE" in step for step in plan), (statement, plan)

@@ -19,8 +19,8 @@ from hilum.app.schedule import Held
 from hilum.audit import anchor, service, store
 from hilum.audit.models import Anchored, Event, Verdict
 from hilum.infra.context import Context
-from hilum.infra.edge import Edge
 from hilum.infra.settings import Settings, read
+from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.errors import NotFound, Unavailable
 from tests.flows.test_audit_journal import AT, TRACE, Place, access
 from tests.sim.world import FakeClock
@@ -31,15 +31,15 @@ DIGEST = "ab" * 32
 class Installation:
     """A record that grows, the job that checkpoints and anchors it, and somebody who can write the database."""
 
-    def __init__(self, edge: Edge, home: Path, clock: FakeClock, **settings: str) -> None:
-        self.edge, self.clock = edge, clock
+    def __init__(self, uow: UnitOfWork, home: Path, clock: FakeClock, **settings: str) -> None:
+        self.uow, self.clock = uow, clock
         environment = {
             "HILUM_DATA_DIR": str(home),
             "HILUM_SECRET_KEY": "x" * 40,
-            "HILUM_DATABASE_URL": edge.db.url,
+            "HILUM_DATABASE_URL": uow.db.url,
         }
         self.settings: Settings = read(environment | settings)
-        self.place = Place(edge, edge.db.url, home / "journal")
+        self.place = Place(uow, uow.db.url, home / "journal")
         self.n = 0
 
     def grow(self, count: int = 3) -> None:
@@ -49,17 +49,17 @@ class Installation:
         self.n += count
         self.place.write(*made)
         event = partial(service.record, event=Event("registry.app.suspend", app="app_1", facts={"n": self.n}))
-        self.edge.write_now(event, trace=TRACE)
+        self.uow.write_now(event, trace=TRACE)
         self.checkpoint()
 
     def checkpoint(self) -> None:
-        held = Held(self.edge, "checkpoint", "test", threading.Event())
+        held = Held(self.uow, "checkpoint", "test", threading.Event())
         jobs.checkpoint(held, self.settings)
 
     def verify(self, anchors: list[Anchored] | None = None) -> Verdict:
         found = anchor.read(self.settings.anchor) if anchors is None else anchors
         verb = partial(service.verify, reader=self.place.reader, anchors=found)
-        return self.edge.read_now(verb, trace=TRACE)
+        return self.uow.read_now(verb, trace=TRACE)
 
     def picture(self) -> Callable[[], None]:
         """Note how the database stands; calling what is given puts everything back to that, leaving no trace in it."""
@@ -69,7 +69,7 @@ class Installation:
             kept = (chain, head, store.audit_checkpoint, store.access_chain)
             return tuple([dict(row) for row in ctx.tx.execute(table.select()).mappings()] for table in kept)
 
-        chains, heads, checkpoints, accesses = self.edge.read_now(look, trace=TRACE)
+        chains, heads, checkpoints, accesses = self.uow.read_now(look, trace=TRACE)
         files = {path: _last(path) for path in (self.settings.data_dir / "journal").glob("access-*.db")}
 
         def cut(ctx: Context) -> None:
@@ -81,13 +81,13 @@ class Installation:
                 tx.execute(delete(table))
                 if rows:
                     tx.execute(table.insert(), rows)
-            if not self.edge.db.is_sqlite:
+            if not self.uow.db.is_sqlite:
                 kept = [row["writer"] for row in accesses]
                 for each in (store.access_record, store.access_payload, store.access_chain):
                     tx.execute(delete(each).where(each.c.writer.not_in(kept)))
 
         def back() -> None:
-            self.edge.write_now(cut, trace=TRACE)
+            self.uow.write_now(cut, trace=TRACE)
             for path, last in files.items():
                 with closing(sqlite3.connect(path, isolation_level=None)) as db:
                     db.execute("DELETE FROM record WHERE id > ?", (last,))
@@ -103,13 +103,13 @@ def _last(path: Path) -> int:
 
 
 @pytest.fixture
-def grown(edge: Edge, tmp_path: Path, clock: FakeClock) -> Installation:
-    return Installation(edge, tmp_path, clock)
+def grown(uow: UnitOfWork, tmp_path: Path, clock: FakeClock) -> Installation:
+    return Installation(uow, tmp_path, clock)
 
 
 @pytest.fixture
-def files(sqlite_edge: Edge, tmp_path: Path, clock: FakeClock) -> Installation:
-    return Installation(sqlite_edge, tmp_path, clock)
+def files(sqlite_uow: UnitOfWork, tmp_path: Path, clock: FakeClock) -> Installation:
+    return Installation(sqlite_uow, tmp_path, clock)
 
 
 def test_every_checkpoint_is_anchored_and_confirmed(grown: Installation) -> None:
@@ -207,11 +207,11 @@ def test_a_job_that_died_before_it_anchored_catches_up(files: Installation) -> N
 
 
 def test_an_anchor_that_cannot_be_written_is_a_named_trouble_and_loses_no_checkpoint(
-    sqlite_edge: Edge, tmp_path: Path, clock: FakeClock
+    sqlite_uow: UnitOfWork, tmp_path: Path, clock: FakeClock
 ) -> None:
     (tmp_path / "file").write_text("no directory")
     where = str(tmp_path / "file" / "anchor.log")
-    installation = Installation(sqlite_edge, tmp_path, clock, HILUM_AUDIT_ANCHOR=where)
+    installation = Installation(sqlite_uow, tmp_path, clock, HILUM_AUDIT_ANCHOR=where)
 
     with pytest.raises(Unavailable, match="anchor_unavailable"):
         installation.grow()
@@ -272,11 +272,11 @@ def test_the_anchor_is_bounded_and_keeps_the_newest_a_line_a_day_and_what_went_b
 
 
 def test_a_pipe_gets_each_new_checkpoint_once_and_never_holds_up_the_job(
-    sqlite_edge: Edge, tmp_path: Path, clock: FakeClock
+    sqlite_uow: UnitOfWork, tmp_path: Path, clock: FakeClock
 ) -> None:
     pipe = tmp_path / "anchor.pipe"
     os.mkfifo(pipe)
-    installation = Installation(sqlite_edge, tmp_path, clock, HILUM_AUDIT_ANCHOR=str(pipe))
+    installation = Installation(sqlite_uow, tmp_path, clock, HILUM_AUDIT_ANCHOR=str(pipe))
     with pytest.raises(Unavailable, match="anchor_unavailable"):
         installation.grow()
     heard: list[bytes] = []

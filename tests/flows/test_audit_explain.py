@@ -10,7 +10,7 @@ import pytest
 from hilum.audit import explanation, live, service
 from hilum.audit.models import Access, Event, Explanation, Outcome
 from hilum.infra.context import Context, Trace
-from hilum.infra.edge import Edge
+from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.actor import Actor, ActorKind
 from hilum.kernel.decision import Reason
 from hilum.kernel.errors import NotFound
@@ -22,8 +22,8 @@ OPERATOR = Actor(ActorKind.STAFF, "per_ops", roles=frozenset({"security"}))
 
 
 @pytest.fixture
-def place(sqlite_edge: Edge, tmp_path: Path) -> Place:
-    return Place(sqlite_edge, sqlite_edge.db.url, tmp_path / "journal")
+def place(sqlite_uow: UnitOfWork, tmp_path: Path) -> Place:
+    return Place(sqlite_uow, sqlite_uow.db.url, tmp_path / "journal")
 
 
 def happen(place: Place, *events: Event) -> None:
@@ -31,12 +31,12 @@ def happen(place: Place, *events: Event) -> None:
         for event in events:
             service.record(ctx, event)
 
-    place.edge.write_now(verb, actor=OPERATOR, trace=Trace("req_other"))
+    place.uow.write_now(verb, actor=OPERATOR, trace=Trace("req_other"))
 
 
 def explain(place: Place, request_id: str) -> Explanation:
     reader = live.open_reader(place.directory, place.url)
-    return place.edge.read_now(lambda ctx: service.explain(ctx, request_id, reader), trace=Trace("req_asks"))
+    return place.uow.read_now(lambda ctx: service.explain(ctx, request_id, reader), trace=Trace("req_asks"))
 
 
 def refused(reason: Reason, at: Any, **more: Any) -> Access:
@@ -161,7 +161,7 @@ def test_a_control_plane_request_is_explained_by_its_events(place: Place) -> Non
             ctx, Event("registry.app.suspend", Outcome.REFUSED, app="app_1", reason="not_permitted")
         )
 
-    place.edge.write_now(verb, actor=OPERATOR, trace=Trace("req_api"))
+    place.uow.write_now(verb, actor=OPERATOR, trace=Trace("req_api"))
 
     found = explain(place, "req_api")
 
@@ -309,7 +309,7 @@ def test_a_refusal_at_the_token_endpoint_says_why_in_its_own_words(place: Place)
         service.record(ctx, event)
 
     client = Actor(ActorKind.CLIENT, "cli_1")
-    place.edge.write_now(verb, actor=client, trace=Trace("req_token"))
+    place.uow.write_now(verb, actor=client, trace=Trace("req_token"))
 
     (told,) = explain(place, "req_token").sentences
 
@@ -329,7 +329,7 @@ def test_a_refusal_at_the_token_endpoint_says_why_in_its_own_words(place: Place)
 )
 def test_whoever_acted_is_told_in_words(place: Place, actor: Actor, told: str) -> None:
     event = Event("registry.vendor.add")
-    place.edge.write_now(lambda ctx: service.record(ctx, event), actor=actor, trace=Trace("req_actor"))
+    place.uow.write_now(lambda ctx: service.record(ctx, event), actor=actor, trace=Trace("req_actor"))
 
     assert f"registry.vendor.add was done by {told}." in explain(place, "req_actor").sentences[0]
 

@@ -32,7 +32,7 @@ from hilum.audit.models import (
 from hilum.infra import metrics
 from hilum.infra.context import Trace
 from hilum.infra.db import Database
-from hilum.infra.edge import Edge
+from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.errors import Unavailable
 from hilum.standards.strangers import AGGREGATES_BOUND, RECORDED_BOUND, SOURCES_BOUND
 from tests.effort import effort
@@ -68,8 +68,8 @@ def access(n: int = 1, **more: Any) -> Access:
 class Place:
     """A journal of one backend, with what reads and verifies it."""
 
-    def __init__(self, edge: Edge, url: str, directory: Path) -> None:
-        self.edge, self.url, self.directory = edge, url, directory
+    def __init__(self, uow: UnitOfWork, url: str, directory: Path) -> None:
+        self.uow, self.url, self.directory = uow, url, directory
         self.boots = 0
 
     def boot(self, ids: Any = None) -> live.Journal:
@@ -83,13 +83,13 @@ class Place:
         return live.open_reader(self.directory, self.url)
 
     def verify(self) -> Verdict:
-        return self.edge.read_now(lambda ctx: service.verify(ctx, self.reader), trace=TRACE)
+        return self.uow.read_now(lambda ctx: service.verify(ctx, self.reader), trace=TRACE)
 
     def checkpoint(self) -> Any:
         heads = live.access_heads(self.directory, self.url)
-        last = self.edge.read_now(service.newest_checkpoint, trace=TRACE)
+        last = self.uow.read_now(service.newest_checkpoint, trace=TRACE)
         after = last.number if last is not None else 0
-        return self.edge.write_now(lambda ctx: service.checkpoint(ctx, heads, after=after), trace=TRACE)
+        return self.uow.write_now(lambda ctx: service.checkpoint(ctx, heads, after=after), trace=TRACE)
 
     def write(self, *accesses: Access) -> None:
         journal = self.boot()
@@ -105,8 +105,8 @@ def test_a_checkpoint_looks_at_no_chain_that_is_covered(
     postgres_url: str, clock: FakeClock, tmp_path: Path
 ) -> None:
     """C152: each second costs one look into an index for a chain, not a reading of all records on every node."""
-    edge = Edge.create(Database(postgres_url), clock, SeededIds(), "test-writer")
-    place = Place(edge, postgres_url, tmp_path / "journal")
+    uow = UnitOfWork.create(Database(postgres_url), clock, SeededIds(), "test-writer")
+    place = Place(uow, postgres_url, tmp_path / "journal")
     place.write(access(1), access(2))
     place.write(access(3))
 
@@ -122,17 +122,17 @@ def test_a_checkpoint_looks_at_no_chain_that_is_covered(
 
     verdict = place.verify()
     assert (verdict.intact, verdict.uncovered, verdict.records) == (True, 0, 4)
-    edge.close()
+    uow.close()
 
 
 @pytest.fixture
-def place(edge: Edge, tmp_path: Path) -> Place:
-    return Place(edge, edge.db.url, tmp_path / "journal")
+def place(uow: UnitOfWork, tmp_path: Path) -> Place:
+    return Place(uow, uow.db.url, tmp_path / "journal")
 
 
 @pytest.fixture
-def files(sqlite_edge: Edge, tmp_path: Path) -> Place:
-    return Place(sqlite_edge, sqlite_edge.db.url, tmp_path / "journal")
+def files(sqlite_uow: UnitOfWork, tmp_path: Path) -> Place:
+    return Place(sqlite_uow, sqlite_uow.db.url, tmp_path / "journal")
 
 
 def run(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -334,8 +334,8 @@ def test_tampering_with_journal_tables_is_found(
     """C152."""
     from hilum.infra.db import Database
 
-    edge = Edge.create(Database(postgres_url), clock, ids, "test-writer")
-    tables = Place(edge, postgres_url, tmp_path)
+    uow = UnitOfWork.create(Database(postgres_url), clock, ids, "test-writer")
+    tables = Place(uow, postgres_url, tmp_path)
     tables.write(*(access(n) for n in range(1, 7)))
     tables.checkpoint()
     assert tables.verify().intact
@@ -346,7 +346,7 @@ def test_tampering_with_journal_tables_is_found(
             db.execute(statement.encode())
 
     faults = tables.verify().faults
-    edge.close()
+    uow.close()
     assert any(told in fault for fault in faults), faults
 
 
@@ -355,10 +355,10 @@ def test_payloads_of_accesses_are_purged_and_the_chain_holds(place: Place) -> No
     old, young = [access(n) for n in range(1, 4)], access(9, at=AT + timedelta(days=100))
     place.write(*old, young)
     place.checkpoint()
-    place.edge.clock.advance(timedelta(days=150))  # type: ignore[attr-defined]
+    place.uow.clock.advance(timedelta(days=150))  # type: ignore[attr-defined]
     before = AT + timedelta(days=90)
 
-    place.edge.write_now(lambda ctx: service.purge_payloads(ctx, "access", before), trace=TRACE)
+    place.uow.write_now(lambda ctx: service.purge_payloads(ctx, "access", before), trace=TRACE)
     removed = place.reader.purge(before)
 
     verdict = place.verify()
@@ -647,8 +647,8 @@ def test_a_database_that_went_away_is_found_again(
     """Nobody knows whether the batch at hand arrived, so the chain's end is read anew."""
     from hilum.infra.db import Database
 
-    edge = Edge.create(Database(postgres_url), clock, ids, "test-writer")
-    tables = Place(edge, postgres_url, tmp_path)
+    uow = UnitOfWork.create(Database(postgres_url), clock, ids, "test-writer")
+    tables = Place(uow, postgres_url, tmp_path)
 
     async def work() -> None:
         journal = tables.boot()
@@ -665,7 +665,7 @@ def test_a_database_that_went_away_is_found_again(
     run(work)
 
     verdict = tables.verify()
-    edge.close()
+    uow.close()
     assert (verdict.intact, verdict.records) == (True, 2)
 
 
@@ -880,7 +880,7 @@ def test_killing_a_writer_loses_no_record_that_was_acknowledged(
         assert verdict.intact, verdict.faults
         place.checkpoint()
 
-    if place.edge.db.is_sqlite:
+    if place.uow.db.is_sqlite:
         assert [path.name for path in place.directory.glob("*.db")] == ["access-0.db"]
 
 

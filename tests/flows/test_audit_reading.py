@@ -12,7 +12,7 @@ from hilum.audit import live, routes, service
 from hilum.audit.models import EventQuery, Outcome, RecordedEvent
 from hilum.identity import service as identity
 from hilum.identity.models import NewPerson
-from hilum.infra.edge import Edge
+from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.ids import TenantId
 from hilum.signin import service as signin
 from hilum.web import problems
@@ -48,25 +48,25 @@ class Room:
     def readings(self, action: str = "audit") -> list[RecordedEvent]:
         """What the record tells of readings, newest first; this look goes by the room's back door and is not on record."""
         read = partial(service.list_events, query=EventQuery(action=action))
-        return list(self.site.edge.read_now(read, trace=TRACE).events)
+        return list(self.site.uow.read_now(read, trace=TRACE).events)
 
     def header_words(self, told: RecordedEvent) -> str:
         event = told.event
         return f"{told.actor} {event.action} {event.tenant} {event.reason} {event.person} {event.app} {event.launch}"
 
 
-def make(edge: Edge, clock: FakeClock, tmp_path: Path) -> Room:
-    return Room(control_site.build(edge, clock), Place(edge, edge.db.url, tmp_path / "journal"))
+def make(uow: UnitOfWork, clock: FakeClock, tmp_path: Path) -> Room:
+    return Room(control_site.build(uow, clock), Place(uow, uow.db.url, tmp_path / "journal"))
 
 
 @pytest.fixture
-def anywhere(edge: Edge, clock: FakeClock, tmp_path: Path) -> Room:
-    return make(edge, clock, tmp_path)
+def anywhere(uow: UnitOfWork, clock: FakeClock, tmp_path: Path) -> Room:
+    return make(uow, clock, tmp_path)
 
 
 @pytest.fixture
-def room(sqlite_edge: Edge, clock: FakeClock, tmp_path: Path) -> Room:
-    return make(sqlite_edge, clock, tmp_path)
+def room(sqlite_uow: UnitOfWork, clock: FakeClock, tmp_path: Path) -> Room:
+    return make(sqlite_uow, clock, tmp_path)
 
 
 def test_a_list_of_accesses_tells_afterwards_who_read_it_and_by_what(anywhere: Room) -> None:
@@ -94,7 +94,7 @@ def test_whose_chart_was_looked_for_lies_in_the_payload_and_goes_with_it(anywher
     assert "pat-secret" not in anywhere.header_words(told)
     later = anywhere.site.clock.now() + timedelta(days=31)
     anywhere.site.clock.advance(timedelta(days=62))
-    anywhere.site.edge.write_now(partial(service.purge_payloads, kind="audit", before=later), trace=TRACE)
+    anywhere.site.uow.write_now(partial(service.purge_payloads, kind="audit", before=later), trace=TRACE)
     kept = anywhere.readings("audit.access.list")[0].event
     assert (kept.patient, kept.facts, kept.reason) == ("", {}, "by patient")
     assert anywhere.place.verify().intact
@@ -156,7 +156,7 @@ def test_a_tenants_administrator_sees_who_read_the_tenants_record(room: Room) ->
 def test_without_its_record_nothing_is_given(room: Room) -> None:
     """C154, C155: the database takes no more writes, so what was read is kept back."""
     api = room.by("otto")
-    with room.site.edge.db.engine.connect() as db:
+    with room.site.uow.db.engine.connect() as db:
         db.exec_driver_sql("DROP TABLE audit_payload")
         db.commit()
 

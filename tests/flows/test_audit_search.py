@@ -16,7 +16,7 @@ from hilum.audit import access_index, live, search
 from hilum.audit.access_index import AccessIndex, _search, _to_forget, open_index
 from hilum.audit.journal_records import Place as Where
 from hilum.audit.models import Access, AccessQuery, Outcome
-from hilum.infra.edge import Edge
+from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.errors import Invalid
 from tests.effort import effort
 from tests.flows.test_audit_journal import AT, Place, access
@@ -69,8 +69,8 @@ def asked(chance: random.Random) -> AccessQuery:
 
 
 @pytest.fixture
-def place(edge: Edge, tmp_path: Path) -> Place:
-    return Place(edge, edge.db.url, tmp_path / "journal")
+def place(uow: UnitOfWork, tmp_path: Path) -> Place:
+    return Place(uow, uow.db.url, tmp_path / "journal")
 
 
 def filled(place: Place, count: int, seed: int = 0) -> list[Access]:

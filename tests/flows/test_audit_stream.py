@@ -29,7 +29,7 @@ from hilum.controls import service as controls
 from hilum.controls.models import EngageOrder, Mode, Target, TargetKind
 from hilum.identity import service as identity
 from hilum.identity.models import TenantChange
-from hilum.infra.edge import Edge
+from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.errors import Unavailable
 from hilum.signin import service as signin
 from hilum.web import problems
@@ -136,9 +136,9 @@ class Listener:
 class Air:
     """Two hospitals, their journals, and the API of the record at a quick pace."""
 
-    def __init__(self, edge: Edge, clock: FakeClock, directory: Path) -> None:
-        self.site, self.clock = control_site.build(edge, clock), clock
-        self.journals = Journals(edge, edge.db.url, directory)
+    def __init__(self, uow: UnitOfWork, clock: FakeClock, directory: Path) -> None:
+        self.site, self.clock = control_site.build(uow, clock), clock
+        self.journals = Journals(uow, uow.db.url, directory)
         self.n = 0
         self.opened: list[Any] = []
 
@@ -176,19 +176,19 @@ class Air:
 
     def events(self, action: str) -> list[Any]:
         read = partial(service.list_events, query=EventQuery(action=action))
-        return [each.event for each in self.site.edge.read_now(read, trace=TRACE).events]
+        return [each.event for each in self.site.uow.read_now(read, trace=TRACE).events]
 
 
 @pytest.fixture
-def air(edge: Edge, clock: FakeClock, tmp_path: Path) -> Iterator[Air]:
-    made = Air(edge, clock, tmp_path / "journal")
+def air(uow: UnitOfWork, clock: FakeClock, tmp_path: Path) -> Iterator[Air]:
+    made = Air(uow, clock, tmp_path / "journal")
     yield made
     made.close()
 
 
 @pytest.fixture
-def one(sqlite_edge: Edge, clock: FakeClock, tmp_path: Path) -> Iterator[Air]:
-    made = Air(sqlite_edge, clock, tmp_path / "journal")
+def one(sqlite_uow: UnitOfWork, clock: FakeClock, tmp_path: Path) -> Iterator[Air]:
+    made = Air(sqlite_uow, clock, tmp_path / "journal")
     yield made
     made.close()
 

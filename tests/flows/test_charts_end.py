@@ -8,7 +8,7 @@ import pytest
 
 from hilum.identity import service as identity
 from hilum.identity.models import NEGATIVE_WINDOW, Chart
-from hilum.infra.edge import Edge
+from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.persistent import BUCKET_S
 from tests.flows import back_channel, front_channel
 from tests.flows.back_channel import LAUNCH_SCOPES, Platform, refused
@@ -23,13 +23,13 @@ JUST = timedelta(seconds=1)
 
 
 @pytest.fixture
-def play(sqlite_edge: Edge, clock: FakeClock, ids: SeededIds, tmp_path: Path) -> Play:
-    return player(sqlite_edge, clock, ids, tmp_path)
+def play(sqlite_uow: UnitOfWork, clock: FakeClock, ids: SeededIds, tmp_path: Path) -> Play:
+    return player(sqlite_uow, clock, ids, tmp_path)
 
 
 @pytest.fixture
-def site(sqlite_edge: Edge, clock: FakeClock) -> ControlSite:
-    return build(sqlite_edge, clock)
+def site(sqlite_uow: UnitOfWork, clock: FakeClock) -> ControlSite:
+    return build(sqlite_uow, clock)
 
 
 def charts(*patients: str, **until: datetime) -> tuple[Chart, ...]:

@@ -23,10 +23,10 @@ from hilum.identity import service as identity
 from hilum.identity.models import Tenant, TenantChange, UpstreamKind, UpstreamRef
 from hilum.infra import nodes
 from hilum.infra.context import Context, Trace
-from hilum.infra.edge import Edge
 from hilum.infra.migrations.run import release
 from hilum.infra.nodes import Node
 from hilum.infra.system import SystemClock, SystemIds
+from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.actor import SYSTEM
 from hilum.kernel.ids import TenantId
 from hilum.keys import service as keys
@@ -43,9 +43,9 @@ Answer = tuple[int, dict[str, dict[str, Any]]]
 
 
 @pytest.fixture
-def doctor(sqlite_edge: Edge, sqlite_url: str, tmp_path: Path) -> Callable[[str], Answer]:
+def doctor(sqlite_uow: UnitOfWork, sqlite_url: str, tmp_path: Path) -> Callable[[str], Answer]:
     """Ask the doctor with some key: the exit code, and what was found by what was looked at."""
-    sqlite_edge.write_now(seal_something, actor=SYSTEM, trace=Trace("req_test"))
+    sqlite_uow.write_now(seal_something, actor=SYSTEM, trace=Trace("req_test"))
 
     def ask(key: str) -> Answer:
         clear: dict[str, str | None] = {name: None for name in os.environ if name.startswith("HILUM_")}
@@ -72,8 +72,8 @@ def seal_something(ctx: Context) -> None:
     keys.ensure(ctx, Purpose.CHECKPOINT, "")
 
 
-def spoil(edge: Edge, verb: Callable[[Context], Any]) -> None:
-    edge.write_now(verb, actor=SYSTEM, trace=Trace("req_test"))
+def spoil(uow: UnitOfWork, verb: Callable[[Context], Any]) -> None:
+    uow.write_now(verb, actor=SYSTEM, trace=Trace("req_test"))
 
 
 def test_the_right_key_opens_everything(doctor: Callable[[str], Answer]) -> None:
@@ -165,11 +165,11 @@ def test_another_key_opens_nothing_and_it_is_said_what_and_what_to_do(
 
 
 def test_what_the_key_opens_is_not_named_beside_what_it_does_not(
-    doctor: Callable[[str], Answer], sqlite_edge: Edge
+    doctor: Callable[[str], Answer], sqlite_uow: UnitOfWork
 ) -> None:
     """A row that was put there from elsewhere: sealed for another ring, or changed."""
     swap = update(signing_key).where(signing_key.c.ring == "lakeside").values(private_sealed="A" * 80)
-    spoil(sqlite_edge, lambda ctx: ctx.tx.execute(swap))
+    spoil(sqlite_uow, lambda ctx: ctx.tx.execute(swap))
 
     code, found = doctor(SECRET_KEY)
 
@@ -180,7 +180,7 @@ def test_what_the_key_opens_is_not_named_beside_what_it_does_not(
 
 
 def test_credentials_bound_to_another_host_are_told(
-    doctor: Callable[[str], Answer], sqlite_edge: Edge
+    doctor: Callable[[str], Answer], sqlite_uow: UnitOfWork
 ) -> None:
     """Security decision 15: credentials go to the host that they were sealed for."""
 
@@ -189,7 +189,7 @@ def test_credentials_bound_to_another_host_are_told(
         moved = UpstreamRef(UpstreamKind.HTTP, URL, elsewhere)
         identity.update_tenant(ctx, TenantId("lakeside"), TenantChange(upstream=moved))
 
-    spoil(sqlite_edge, move)
+    spoil(sqlite_uow, move)
 
     code, found = doctor(SECRET_KEY)
 
@@ -198,14 +198,16 @@ def test_credentials_bound_to_another_host_are_told(
     assert "signing key" not in found["secret key"]["next"]
 
 
-def test_many_failures_are_counted_not_listed(doctor: Callable[[str], Answer], sqlite_edge: Edge) -> None:
+def test_many_failures_are_counted_not_listed(
+    doctor: Callable[[str], Answer], sqlite_uow: UnitOfWork
+) -> None:
     def add_many(ctx: Context) -> None:
         for n in range(9):
             added = Tenant(TenantId(f"site-{n}"), "Site", UpstreamRef(UpstreamKind.EMBEDDED))
             identity.add_tenant(ctx, added)
             keys.ensure(ctx, Purpose.ID_TOKEN, f"site-{n}")
 
-    spoil(sqlite_edge, add_many)
+    spoil(sqlite_uow, add_many)
 
     _, found = doctor(OTHER_KEY)
 
@@ -233,20 +235,18 @@ def test_a_fresh_database_has_nothing_to_open(
 # --- a platform of several nodes ------------------------------------------------------------------------------------------------
 
 
-def report(edge: Edge, name: str, **more: Any) -> None:
+def report(uow: UnitOfWork, name: str, **more: Any) -> None:
     made = Node(name, 2, release(), f"boot-{name}", **more)
-    spoil(edge, lambda ctx: nodes.report(ctx.tx, made))
+    spoil(uow, lambda ctx: nodes.report(ctx.tx, made))
 
 
 def test_nodes_and_what_each_workers_share_is_are_listed(
-    doctor: Callable[[str], Answer], sqlite_edge: Edge
+    doctor: Callable[[str], Answer], sqlite_uow: UnitOfWork
 ) -> None:
     """Quotas are divided by the workers of all nodes, and it is said."""
-    spoil(
-        sqlite_edge, lambda ctx: identity.update_tenant(ctx, TenantId("clinic"), TenantChange(active=False))
-    )
-    report(sqlite_edge, "a")
-    report(sqlite_edge, "b")
+    spoil(sqlite_uow, lambda ctx: identity.update_tenant(ctx, TenantId("clinic"), TenantChange(active=False)))
+    report(sqlite_uow, "a")
+    report(sqlite_uow, "b")
 
     code, found = doctor(SECRET_KEY)
 
@@ -262,10 +262,10 @@ def test_nodes_and_what_each_workers_share_is_are_listed(
     ],
 )
 def test_a_node_that_is_not_well_is_named_with_what_to_do(
-    doctor: Callable[[str], Answer], sqlite_edge: Edge, check: str, more: dict[str, Any], told: str
+    doctor: Callable[[str], Answer], sqlite_uow: UnitOfWork, check: str, more: dict[str, Any], told: str
 ) -> None:
     """Faults 6 and 7."""
-    report(sqlite_edge, "a", **more)
+    report(sqlite_uow, "a", **more)
 
     code, found = doctor(SECRET_KEY)
 
@@ -275,11 +275,11 @@ def test_a_node_that_is_not_well_is_named_with_what_to_do(
 
 
 def test_an_embedded_tenant_on_several_nodes_is_a_fault(
-    doctor: Callable[[str], Answer], sqlite_edge: Edge
+    doctor: Callable[[str], Answer], sqlite_uow: UnitOfWork
 ) -> None:
-    report(sqlite_edge, "a")
+    report(sqlite_uow, "a")
     assert doctor(SECRET_KEY)[1]["embedded FHIR servers"]["ok"]
-    report(sqlite_edge, "b")
+    report(sqlite_uow, "b")
 
     code, found = doctor(SECRET_KEY)
 
@@ -288,14 +288,14 @@ def test_an_embedded_tenant_on_several_nodes_is_a_fault(
 
 
 def test_a_job_that_no_node_runs_is_a_fault_while_nodes_serve(
-    doctor: Callable[[str], Answer], sqlite_edge: Edge
+    doctor: Callable[[str], Answer], sqlite_uow: UnitOfWork
 ) -> None:
     """Checkpoints stood still, and the doctor said well."""
     hour = timedelta(hours=1)
-    spoil(sqlite_edge, lambda ctx: nodes.acquire(ctx.tx, "purge", "a/boot", hour))
-    spoil(sqlite_edge, lambda ctx: nodes.acquire(ctx.tx, "checkpoint", "a/boot", -hour))
+    spoil(sqlite_uow, lambda ctx: nodes.acquire(ctx.tx, "purge", "a/boot", hour))
+    spoil(sqlite_uow, lambda ctx: nodes.acquire(ctx.tx, "checkpoint", "a/boot", -hour))
     assert doctor(SECRET_KEY)[1]["jobs"]["ok"], "a platform that is stopped has no fault"
-    report(sqlite_edge, "a")
+    report(sqlite_uow, "a")
 
     code, found = doctor(SECRET_KEY)
 
@@ -314,10 +314,10 @@ def test_a_full_disk_is_a_fault(doctor: Callable[[str], Answer], monkeypatch: py
 
 
 def test_records_that_no_checkpoint_follows_are_a_fault(
-    doctor: Callable[[str], Answer], sqlite_edge: Edge, sqlite_url: str, tmp_path: Path
+    doctor: Callable[[str], Answer], sqlite_uow: UnitOfWork, sqlite_url: str, tmp_path: Path
 ) -> None:
-    report(sqlite_edge, "a")
-    place = Place(sqlite_edge, sqlite_url, tmp_path / "journal")
+    report(sqlite_uow, "a")
+    place = Place(sqlite_uow, sqlite_url, tmp_path / "journal")
     place.write(access(1))
 
     code, found = doctor(SECRET_KEY)

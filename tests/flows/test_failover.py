@@ -19,9 +19,9 @@ from hilum.gateway.snapshot import SnapshotKeeper
 from hilum.infra.change_feed import open_change_feed
 from hilum.infra.context import Context, Trace
 from hilum.infra.db import Database
-from hilum.infra.edge import Edge
 from hilum.infra.migrations.run import migrate
 from hilum.infra.system import SystemClock, SystemIds
+from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.actor import Actor, ActorKind
 from tests.sim.postgres import Cluster
 from tests.sim.tcp_proxy import TcpProxy
@@ -35,22 +35,22 @@ OTHER_PAIR = Target(TargetKind.APP_TENANT, "app_2/general")
 
 
 @contextmanager
-def edge_on(url: str) -> Iterator[Edge]:
-    made = Edge.create(Database(url), SystemClock(), SystemIds(), "test-writer")
+def uow_on(url: str) -> Iterator[UnitOfWork]:
+    made = UnitOfWork.create(Database(url), SystemClock(), SystemIds(), "test-writer")
     yield made
     made.close()
 
 
-def run(edge: Edge, verb: Callable[[Context], T]) -> T:
-    return edge.write_now(verb, actor=SAM, trace=TRACE)
+def run(uow: UnitOfWork, verb: Callable[[Context], T]) -> T:
+    return uow.write_now(verb, actor=SAM, trace=TRACE)
 
 
-def engage(edge: Edge, target: Target) -> Switch:
-    return run(edge, lambda ctx: controls.engage(ctx, EngageOrder(target, Mode.FULL_STOP, "a drill")))
+def engage(uow: UnitOfWork, target: Target) -> Switch:
+    return run(uow, lambda ctx: controls.engage(ctx, EngageOrder(target, Mode.FULL_STOP, "a drill")))
 
 
-def release(edge: Edge, switch: Switch) -> None:
-    run(edge, lambda ctx: controls.release(ctx, switch.id, counts=lambda *_: True))
+def release(uow: UnitOfWork, switch: Switch) -> None:
+    run(uow, lambda ctx: controls.release(ctx, switch.id, counts=lambda *_: True))
 
 
 def wait_for(what: Callable[[], bool]) -> bool:
@@ -66,8 +66,8 @@ def wait_for(what: Callable[[], bool]) -> bool:
 class Pair:
     """Two copies of one database, and the address that leads to one of them."""
 
-    first: Edge
-    second: Edge
+    first: UnitOfWork
+    second: UnitOfWork
     first_port: int
     second_port: int
     address: TcpProxy
@@ -80,8 +80,8 @@ class Pair:
 def clusters() -> Iterator[tuple[Cluster, Cluster, Switch]]:
     first = Cluster()
     migrate(first.url)
-    with edge_on(first.url) as edge:
-        switch = engage(edge, PAIR)
+    with uow_on(first.url) as uow:
+        switch = engage(uow, PAIR)
     second = first.twin()
     yield first, second, switch
     first.stop()
@@ -92,7 +92,7 @@ def clusters() -> Iterator[tuple[Cluster, Cluster, Switch]]:
 def parted(clusters: tuple[Cluster, Cluster, Switch]) -> Iterator[Pair]:
     """Both made one change since: the first released the switch, the second engaged another."""
     one, two, switch = clusters
-    with edge_on(one.url) as first, edge_on(two.url) as second, TcpProxy(one.port) as address:
+    with uow_on(one.url) as first, uow_on(two.url) as second, TcpProxy(one.port) as address:
         release(first, switch)
         engage(second, OTHER_PAIR)
         yield Pair(first, second, one.port, two.port, address, address.url(one.url), switch)
@@ -104,17 +104,17 @@ def at_the_first(parted: Pair) -> None:
 
 
 @contextmanager
-def watching(pair: Pair) -> Iterator[tuple[SnapshotKeeper, Edge]]:
-    with edge_on(pair.url) as edge:
+def watching(pair: Pair) -> Iterator[tuple[SnapshotKeeper, UnitOfWork]]:
+    with uow_on(pair.url) as uow:
         keeper = SnapshotKeeper(
-            lambda verb: edge.read_now(verb, actor=SAM, trace=TRACE),
-            open_change_feed(edge.db),
+            lambda verb: uow.read_now(verb, actor=SAM, trace=TRACE),
+            open_change_feed(uow.db),
             SystemClock(),
-            on_other_copy=edge.db.dispose,
+            on_other_copy=uow.db.dispose,
         )
         keeper.start()
         try:
-            yield keeper, edge
+            yield keeper, uow
         finally:
             keeper.stop()
 
@@ -147,10 +147,10 @@ def test_what_was_remembered_of_the_lost_copy_is_read_again(parted: Pair) -> Non
     """What a token rests on is remembered under count and mark."""
     from hilum.backchannel import cached_facts
 
-    with edge_on(parted.url) as edge:
+    with uow_on(parted.url) as uow:
 
         def seen() -> Any:
-            return edge.read_now(lambda ctx: set(cached_facts.switches(ctx).engaged), actor=SAM, trace=TRACE)
+            return uow.read_now(lambda ctx: set(cached_facts.switches(ctx).engaged), actor=SAM, trace=TRACE)
 
         assert seen() == set()
         parted.address.lead_to(parted.second_port)

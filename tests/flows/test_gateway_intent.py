@@ -28,7 +28,7 @@ from hilum.controls import service as controls
 from hilum.controls.models import EngageOrder, Mode, Target, TargetKind
 from hilum.gateway.settling import GIVE_UP_AFTER, SETTLED_AT_ONCE, Settler, in_turn, is_due
 from hilum.identity.models import MovedReads, TenantFacts, UpstreamKind, UpstreamRef
-from hilum.infra.edge import Edge
+from hilum.infra.unit_of_work import UnitOfWork
 from hilum.keys.live import vault
 from hilum.standards.fhir.tags import request_of, tagged
 from hilum.upstream.live import Embedded, Upstreams
@@ -87,15 +87,15 @@ class Place:
 
 
 @pytest.fixture
-def place(sqlite_edge: Edge, tmp_path: Path) -> Place:
-    made = Place(tmp_path, sqlite_edge.db.url)
+def place(sqlite_uow: UnitOfWork, tmp_path: Path) -> Place:
+    made = Place(tmp_path, sqlite_uow.db.url)
     made.other.load(patient("p1"), patient("p2"), observation("o1"))
     return made
 
 
 @pytest.fixture
-def play(sqlite_edge: Edge, clock: FakeClock, ids: SeededIds, tmp_path: Path, place: Place) -> Play:
-    played = player(sqlite_edge, clock, ids, tmp_path)
+def play(sqlite_uow: UnitOfWork, clock: FakeClock, ids: SeededIds, tmp_path: Path, place: Place) -> Play:
+    played = player(sqlite_uow, clock, ids, tmp_path)
     return lambda story: played(story, embedded=lambda _: place)
 
 
@@ -448,7 +448,7 @@ def test_verify_names_the_writes_without_an_outcome_and_is_intact(play: Play, pl
         place.after_write = _lost
         lost = await made.send("POST", "Observation", token, body=fresh("lost"))
 
-        verdict = made.edge.read_now(lambda ctx: audit.verify(ctx, place.reader), trace=TRACE)
+        verdict = made.uow.read_now(lambda ctx: audit.verify(ctx, place.reader), trace=TRACE)
 
         assert verdict.intact, verdict.faults
         assert [each.request_id for each in verdict.unsettled] == [lost.headers["x-request-id"]]
@@ -737,7 +737,7 @@ def test_what_cannot_be_found_out_is_recorded_as_unknown(play: Play, place: Plac
 
         assert (last.outcome, last.rule) == (Outcome.UNKNOWN, SETTLEMENT)
         assert place.reader.open_intents() == []
-        verdict = made.edge.read_now(lambda ctx: audit.verify(ctx, place.reader), trace=TRACE)
+        verdict = made.uow.read_now(lambda ctx: audit.verify(ctx, place.reader), trace=TRACE)
         assert (verdict.intact, verdict.unsettled) == (True, ())
 
     play(story)
@@ -823,7 +823,7 @@ def test_explain_tells_intent_outcome_and_settlement_in_sentences(play: Play, pl
         await settle(made, place)
 
         request_id = answer.headers["x-request-id"]
-        found = made.edge.read_now(lambda ctx: audit.explain(ctx, request_id, place.reader), trace=TRACE)
+        found = made.uow.read_now(lambda ctx: audit.explain(ctx, request_id, place.reader), trace=TRACE)
 
         told = "\n".join(found.sentences)
         assert "was about to be sent to the FHIR server; the intent was recorded first." in told

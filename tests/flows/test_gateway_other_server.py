@@ -7,7 +7,7 @@ import pytest
 
 from hilum.identity import service as identity
 from hilum.identity.models import TenantChange, UpstreamKind, UpstreamRef
-from hilum.infra.edge import Edge
+from hilum.infra.unit_of_work import UnitOfWork
 from hilum.keys.live import vault
 from hilum.upstream.live import seal_credentials
 from tests.flows.gateway_ground import GENERAL, PLATFORM, Answer, Ground, Play, patient, player
@@ -19,8 +19,8 @@ BASE = f"{PLATFORM}/t/general/fhir"
 
 
 @pytest.fixture
-def play(sqlite_edge: Edge, clock: FakeClock, ids: SeededIds, tmp_path: Path) -> Play:
-    return player(sqlite_edge, clock, ids, tmp_path)
+def play(sqlite_uow: UnitOfWork, clock: FakeClock, ids: SeededIds, tmp_path: Path) -> Play:
+    return player(sqlite_uow, clock, ids, tmp_path)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from hilum.gateway.models import EVIDENCE_BOUND
-from hilum.infra.edge import Edge
+from hilum.infra.unit_of_work import UnitOfWork
 from tests.flows.gateway_ground import CLINIC, GENERAL, PLATFORM, Ground, Play, patient, player
 from tests.sim.world import FakeClock, SeededIds
 from tests.unit.gateway.facts import RESTRICTED, observation, provenance
@@ -14,8 +14,8 @@ BASE = f"{PLATFORM}/t/general/fhir"
 
 
 @pytest.fixture
-def play(sqlite_edge: Edge, clock: FakeClock, ids: SeededIds, tmp_path: Path) -> Play:
-    return player(sqlite_edge, clock, ids, tmp_path)
+def play(sqlite_uow: UnitOfWork, clock: FakeClock, ids: SeededIds, tmp_path: Path) -> Play:
+    return player(sqlite_uow, clock, ids, tmp_path)
 
 
 def test_an_app_reads_the_patient_in_context_byte_for_byte(play: Play) -> None:

@@ -22,11 +22,11 @@ from hilum.identity.models import IDENTITY, Tenant, UpstreamKind, UpstreamRef
 from hilum.infra import lanes
 from hilum.infra.change_feed import ChangeFeed, SqliteChangeFeed, open_change_feed
 from hilum.infra.context import Context, Trace
-from hilum.infra.edge import Edge
 from hilum.infra.epoch import Stamp, Stamps
 from hilum.infra.facts import Facts, Since
 from hilum.infra.lanes import Lane
 from hilum.infra.system import SystemClock
+from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.actor import SYSTEM
 from hilum.kernel.errors import Unavailable
 from hilum.kernel.ids import Part, TenantId
@@ -40,12 +40,12 @@ TRACE = Trace("req_test")
 ORDER = EngageOrder(Target(TargetKind.PLATFORM), Mode.FULL_STOP, "a drill")
 
 
-def run(edge: Edge, verb: Callable[[Context], T]) -> T:
-    return edge.write_now(verb, actor=SYSTEM, trace=TRACE)
+def run(uow: UnitOfWork, verb: Callable[[Context], T]) -> T:
+    return uow.write_now(verb, actor=SYSTEM, trace=TRACE)
 
 
-def reader(edge: Edge) -> Any:
-    return lambda verb: edge.read_now(verb, actor=SYSTEM, trace=TRACE)
+def reader(uow: UnitOfWork) -> Any:
+    return lambda verb: uow.read_now(verb, actor=SYSTEM, trace=TRACE)
 
 
 def wait_for(what: Callable[[], bool]) -> bool:
@@ -81,8 +81,8 @@ def ear() -> Ear:
 
 
 @pytest.fixture
-def keeper(edge: Edge, ear: Ear, clock: FakeClock) -> Iterator[SnapshotKeeper]:
-    made = SnapshotKeeper(reader(edge), ear, clock)
+def keeper(uow: UnitOfWork, ear: Ear, clock: FakeClock) -> Iterator[SnapshotKeeper]:
+    made = SnapshotKeeper(reader(uow), ear, clock)
     yield made
     made.stop()
     assert ear.closed
@@ -92,10 +92,10 @@ def test_before_the_first_load_there_is_no_snapshot(keeper: SnapshotKeeper) -> N
     assert keeper.current() is None
 
 
-def test_a_change_is_taken_in_whole(edge: Edge, keeper: SnapshotKeeper, ear: Ear) -> None:
+def test_a_change_is_taken_in_whole(uow: UnitOfWork, keeper: SnapshotKeeper, ear: Ear) -> None:
     keeper.step(0)
     before = keeper.current()
-    run(edge, lambda ctx: controls.engage(ctx, ORDER))
+    run(uow, lambda ctx: controls.engage(ctx, ORDER))
     ear.heard = True
     keeper.step(0)
     after = keeper.current()
@@ -108,7 +108,7 @@ def test_a_change_is_taken_in_whole(edge: Edge, keeper: SnapshotKeeper, ear: Ear
 
 
 def test_only_parts_that_moved_are_read_again(
-    edge: Edge, keeper: SnapshotKeeper, ear: Ear, monkeypatch: pytest.MonkeyPatch
+    uow: UnitOfWork, keeper: SnapshotKeeper, ear: Ear, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Security decision 7."""
     keeper.step(0)
@@ -121,7 +121,7 @@ def test_only_parts_that_moved_are_read_again(
         snapshots, "_FACTS", {part: counted(part, facts) for part, facts in snapshots._FACTS.items()}
     )
     there = UpstreamRef(UpstreamKind.EMBEDDED)
-    run(edge, lambda ctx: identity.add_tenant(ctx, Tenant(TenantId("general"), "General", there)))
+    run(uow, lambda ctx: identity.add_tenant(ctx, Tenant(TenantId("general"), "General", there)))
     ear.heard = True
     keeper.step(0)
     ear.heard = True
@@ -160,12 +160,12 @@ def test_a_confirmation_that_nothing_changed_keeps_it_young(keeper: SnapshotKeep
 
 
 def test_what_was_missed_while_away_is_read_though_the_ear_heard_nothing(
-    edge: Edge, keeper: SnapshotKeeper, ear: Ear
+    uow: UnitOfWork, keeper: SnapshotKeeper, ear: Ear
 ) -> None:
     keeper.step(0)
     ear.away = True
     keeper.step(0)
-    run(edge, lambda ctx: controls.engage(ctx, ORDER))
+    run(uow, lambda ctx: controls.engage(ctx, ORDER))
     ear.away, ear.heard = False, False
     keeper.step(0)
 
@@ -174,7 +174,7 @@ def test_what_was_missed_while_away_is_read_though_the_ear_heard_nothing(
     assert found.controls.switches.kinds
 
 
-def test_each_process_hears_a_switch_and_tells_how_long_it_took(edge: Edge) -> None:
+def test_each_process_hears_a_switch_and_tells_how_long_it_took(uow: UnitOfWork) -> None:
     """C139: commit to this worker, measured each time; on both databases."""
     told: list[tuple[str, timedelta]] = []
 
@@ -182,13 +182,13 @@ def test_each_process_hears_a_switch_and_tells_how_long_it_took(edge: Edge) -> N
         told.append((switch.id, took))
 
     keepers = [
-        SnapshotKeeper(reader(edge), open_change_feed(edge.db), SystemClock(), on_stop=note) for _ in range(2)
+        SnapshotKeeper(reader(uow), open_change_feed(uow.db), SystemClock(), on_stop=note) for _ in range(2)
     ]
     for each in keepers:
         each.start()
     try:
         assert wait_for(lambda: all(each.current() is not None for each in keepers))
-        switch = run(edge, lambda ctx: controls.engage(ctx, ORDER))
+        switch = run(uow, lambda ctx: controls.engage(ctx, ORDER))
 
         assert wait_for(lambda: len(told) == len(keepers))
         assert {id_ for id_, _ in told} == {switch.id}
@@ -200,14 +200,14 @@ def test_each_process_hears_a_switch_and_tells_how_long_it_took(edge: Edge) -> N
             each.stop()
 
 
-def test_what_was_committed_a_moment_ago_can_be_waited_for(edge: Edge) -> None:
+def test_what_was_committed_a_moment_ago_can_be_waited_for(uow: UnitOfWork) -> None:
     """An app that was just registered is not refused because a worker has yet to hear of it."""
-    keeper = SnapshotKeeper(reader(edge), open_change_feed(edge.db), SystemClock())
+    keeper = SnapshotKeeper(reader(uow), open_change_feed(uow.db), SystemClock())
     keeper.start()
     try:
         for n in range(5):
             added = Tenant(TenantId(f"t{n}"), "Another", UpstreamRef(UpstreamKind.EMBEDDED))
-            run(edge, lambda ctx, added=added: identity.add_tenant(ctx, added))
+            run(uow, lambda ctx, added=added: identity.add_tenant(ctx, added))
 
             found = asyncio.run(keeper.newer(SystemClock().monotonic()))
 
@@ -231,12 +231,12 @@ def test_nobody_waits_for_a_watch_that_was_never_begun(keeper: SnapshotKeeper, c
     assert asyncio.run(keeper.newer(clock.monotonic())) is None
 
 
-def test_the_real_ear_hears_commits_of_others_and_nothing_else(edge: Edge) -> None:
-    ear: ChangeFeed = open_change_feed(edge.db)
+def test_the_real_ear_hears_commits_of_others_and_nothing_else(uow: UnitOfWork) -> None:
+    ear: ChangeFeed = open_change_feed(uow.db)
     try:
         assert ear.changed(0)
         assert not ear.changed(0.01)
-        run(edge, lambda ctx: ctx.advance_epoch(TOKENS))
+        run(uow, lambda ctx: ctx.advance_epoch(TOKENS))
         assert ear.changed(1.0)
         assert not ear.changed(0.01)
     finally:
@@ -252,10 +252,10 @@ def test_an_ear_on_a_database_that_is_not_there_says_so(tmp_path: Any) -> None:
 
 
 def test_a_load_that_breaks_ages_the_snapshot_and_does_not_end_the_watch(
-    edge: Edge, monkeypatch: pytest.MonkeyPatch
+    uow: UnitOfWork, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A bug in one room's facts must refuse, not serve what is old."""
-    keeper = SnapshotKeeper(reader(edge), open_change_feed(edge.db), SystemClock())
+    keeper = SnapshotKeeper(reader(uow), open_change_feed(uow.db), SystemClock())
     keeper.start()
     try:
 
@@ -264,7 +264,7 @@ def test_a_load_that_breaks_ages_the_snapshot_and_does_not_end_the_watch(
 
         whole = dict(snapshots._FACTS)
         monkeypatch.setattr(snapshots, "_FACTS", {**whole, SWITCHES: replace(whole[SWITCHES], read=broken)})
-        run(edge, lambda ctx: controls.engage(ctx, ORDER))
+        run(uow, lambda ctx: controls.engage(ctx, ORDER))
         assert wait_for(lambda: keeper.current() is None)
         monkeypatch.setattr(snapshots, "_FACTS", whole)
 
@@ -309,8 +309,8 @@ def slow_part(
 
 
 @contextmanager
-def started(edge: Edge, clock: Clock | None = None) -> Iterator[SnapshotKeeper]:
-    keeper = SnapshotKeeper(reader(edge), open_change_feed(edge.db), clock or SystemClock())
+def started(uow: UnitOfWork, clock: Clock | None = None) -> Iterator[SnapshotKeeper]:
+    keeper = SnapshotKeeper(reader(uow), open_change_feed(uow.db), clock or SystemClock())
     keeper.start()
     try:
         yield keeper
@@ -318,22 +318,22 @@ def started(edge: Edge, clock: Clock | None = None) -> Iterator[SnapshotKeeper]:
         keeper.stop()
 
 
-def anything(edge: Edge, part: Part) -> None:
+def anything(uow: UnitOfWork, part: Part) -> None:
     """Change a part without naming what changed, so that it must be read whole."""
-    run(edge, lambda ctx: ctx.advance_epoch(part))
+    run(uow, lambda ctx: ctx.advance_epoch(part))
 
 
 @pytest.mark.parametrize("part", [QUOTAS, REGISTRY, TOKENS])
 def test_a_switch_is_obeyed_while_another_part_takes_long_to_read(
-    edge: Edge, part: Part, slow_part: Callable[[Part], Slow]
+    uow: UnitOfWork, part: Part, slow_part: Callable[[Part], Slow]
 ) -> None:
     """A million quotas took seconds to read, and a switch waited for them."""
-    with started(edge) as keeper:
+    with started(uow) as keeper:
         slow = slow_part(part)
-        anything(edge, part)
+        anything(uow, part)
         assert slow.begun.wait(5)
 
-        switch = run(edge, lambda ctx: controls.engage(ctx, ORDER))
+        switch = run(uow, lambda ctx: controls.engage(ctx, ORDER))
 
         assert wait_for(lambda: stops_of(keeper) == {switch.id})
         assert not slow.free.is_set()
@@ -362,7 +362,7 @@ def stops_of(keeper: SnapshotKeeper) -> set[str]:
     ],
 )
 def test_a_part_that_is_behind_ages_the_snapshot_and_quotas_alone_may_lag(
-    edge: Edge,
+    uow: UnitOfWork,
     clock: FakeClock,
     slow_part: Callable[[Part], Slow],
     part: Part,
@@ -370,9 +370,9 @@ def test_a_part_that_is_behind_ages_the_snapshot_and_quotas_alone_may_lag(
     serves: bool,
 ) -> None:
     """C141: what was not confirmed within the bound refuses, however young the rest is."""
-    with started(edge, clock) as keeper:
+    with started(uow, clock) as keeper:
         slow = slow_part(part)
-        anything(edge, part)
+        anything(uow, part)
         assert slow.begun.wait(5)
         clock.advance(after)
         confirmed = clock.monotonic()
@@ -384,7 +384,7 @@ def test_a_part_that_is_behind_ages_the_snapshot_and_quotas_alone_may_lag(
 
 
 def test_a_change_that_was_named_is_taken_in_at_once_and_not_read_whole(
-    edge: Edge, keeper: SnapshotKeeper, ear: Ear, monkeypatch: pytest.MonkeyPatch
+    uow: UnitOfWork, keeper: SnapshotKeeper, ear: Ear, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     keeper.step(0)
     asked: list[Since] = []
@@ -399,7 +399,7 @@ def test_a_change_that_was_named_is_taken_in_at_once_and_not_read_whole(
     )
     for n in range(3):
         run(
-            edge,
+            uow,
             lambda ctx, n=n: controls.engage(
                 ctx, EngageOrder(Target(TargetKind.APP, f"app_{n}"), Mode.FULL_STOP, "x")
             ),
@@ -412,7 +412,7 @@ def test_a_change_that_was_named_is_taken_in_at_once_and_not_read_whole(
 
 
 def test_after_the_connection_was_lost_everything_is_read_again(
-    edge: Edge, keeper: SnapshotKeeper, ear: Ear, monkeypatch: pytest.MonkeyPatch
+    uow: UnitOfWork, keeper: SnapshotKeeper, ear: Ear, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever answers then may be another copy."""
     keeper.step(0)
@@ -433,11 +433,11 @@ def test_after_the_connection_was_lost_everything_is_read_again(
     assert len(read) == len(snapshots._FACTS)
 
 
-def test_a_database_that_went_back_is_another_copy(edge: Edge, ear: Ear, clock: FakeClock) -> None:
+def test_a_database_that_went_back_is_another_copy(uow: UnitOfWork, ear: Ear, clock: FakeClock) -> None:
     """A watch that leads to one server and reads that lead to another confirm nothing."""
     let_go: list[bool] = []
-    keeper = SnapshotKeeper(reader(edge), ear, clock, on_other_copy=lambda: let_go.append(True))
-    run(edge, lambda ctx: controls.engage(ctx, ORDER))
+    keeper = SnapshotKeeper(reader(uow), ear, clock, on_other_copy=lambda: let_go.append(True))
+    run(uow, lambda ctx: controls.engage(ctx, ORDER))
     keeper.step(0)
     seen = keeper._seen[SWITCHES]
     try:
@@ -459,12 +459,14 @@ def test_a_database_that_went_back_is_another_copy(edge: Edge, ear: Ear, clock: 
         keeper.stop()
 
 
-def test_the_number_of_a_snapshot_never_comes_twice(edge: Edge, keeper: SnapshotKeeper, ear: Ear) -> None:
+def test_the_number_of_a_snapshot_never_comes_twice(
+    uow: UnitOfWork, keeper: SnapshotKeeper, ear: Ear
+) -> None:
     """Whoever decided by one compares it with the next."""
     numbers = []
     for n in range(6):
         if n % 2:
-            run(edge, lambda ctx: ctx.advance_epoch(TOKENS, "family/x"))
+            run(uow, lambda ctx: ctx.advance_epoch(TOKENS, "family/x"))
             ear.heard = True
         else:
             ear.breaks += 1
@@ -477,9 +479,9 @@ def test_the_number_of_a_snapshot_never_comes_twice(edge: Edge, keeper: Snapshot
 
 
 @contextmanager
-def as_served(edge: Edge) -> Iterator[SnapshotKeeper]:
+def as_served(uow: UnitOfWork) -> Iterator[SnapshotKeeper]:
     """The keeper as a web worker has it: the watch has one connection."""
-    keeper = platform._keeper(edge)
+    keeper = platform._keeper(uow)
     keeper.start()
     try:
         yield keeper
@@ -489,15 +491,15 @@ def as_served(edge: Edge) -> Iterator[SnapshotKeeper]:
 
 @pytest.mark.parametrize("part", [QUOTAS, REGISTRY, TOKENS])
 def test_a_worker_obeys_a_switch_while_a_whole_part_is_read(
-    edge: Edge, part: Part, slow_part: Callable[[Part], Slow]
+    uow: UnitOfWork, part: Part, slow_part: Callable[[Part], Slow]
 ) -> None:
     """C141: the load holds a connection that the watch does not need."""
-    with as_served(edge) as keeper:
+    with as_served(uow) as keeper:
         slow = slow_part(part)
-        anything(edge, part)
+        anything(uow, part)
         assert slow.begun.wait(5)
 
-        switch = run(edge, lambda ctx: controls.engage(ctx, ORDER))
+        switch = run(uow, lambda ctx: controls.engage(ctx, ORDER))
 
         assert wait_for(lambda: stops_of(keeper) == {switch.id})
         assert not slow.free.is_set()
@@ -506,9 +508,9 @@ def test_a_worker_obeys_a_switch_while_a_whole_part_is_read(
 
 
 def test_a_part_that_takes_longer_than_the_watch_may_still_loads(
-    edge: Edge, monkeypatch: pytest.MonkeyPatch
+    uow: UnitOfWork, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if edge.db.is_sqlite:
+    if uow.db.is_sqlite:
         return
     monkeypatch.setitem(lanes.BOUNDS, Lane.WATCH, replace(lanes.BOUNDS[Lane.WATCH], statement_s=0.3))
     facts = snapshots._FACTS[TOKENS]
@@ -518,14 +520,14 @@ def test_a_part_that_takes_longer_than_the_watch_may_still_loads(
         return facts(ctx, since)
 
     monkeypatch.setattr(snapshots, "_FACTS", {**snapshots._FACTS, TOKENS: replace(facts, read=long)})
-    with as_served(edge) as keeper:
+    with as_served(uow) as keeper:
         assert keeper.current() is not None, "at start"
-        anything(edge, TOKENS)
+        anything(uow, TOKENS)
         assert wait_for(lambda: keeper._parts[TOKENS].stamp.n == 1), "and later"
 
 
 def test_a_load_that_fails_is_tried_again_with_growing_pauses(
-    edge: Edge, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+    uow: UnitOfWork, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     facts, tried = snapshots._FACTS[TOKENS], []
 
@@ -533,9 +535,9 @@ def test_a_load_that_fails_is_tried_again_with_growing_pauses(
         tried.append(clock.monotonic())
         raise Unavailable("database_unavailable", "Away.")
 
-    with started(edge, clock) as keeper:
+    with started(uow, clock) as keeper:
         monkeypatch.setattr(snapshots, "_FACTS", {**snapshots._FACTS, TOKENS: replace(facts, read=fails)})
-        anything(edge, TOKENS)
+        anything(uow, TOKENS)
         for n, pause in enumerate((0.1, 0.2, 0.4, 0.8), start=1):
             assert wait_for(lambda n=n: len(tried) == n and not keeper._apart)
             assert not any(keeper._is_behind() for _ in range(3)), "nothing is asked for during the pause"

@@ -13,7 +13,7 @@ from hilum.consent import service as consent
 from hilum.controls import service as controls
 from hilum.controls.models import EngageOrder, Mode, Quota, Target, TargetKind
 from hilum.identity import service as identity
-from hilum.infra.edge import Edge
+from hilum.infra.unit_of_work import UnitOfWork
 from hilum.installations import service as installations
 from hilum.installations.models import NarrowOrder
 from hilum.registry import service as registry
@@ -26,8 +26,8 @@ SCOPES = ("openid", "patient/Observation.rs")
 
 
 @pytest.fixture
-def play(sqlite_edge: Edge, clock: FakeClock, ids: SeededIds, tmp_path: Path) -> Play:
-    return player(sqlite_edge, clock, ids, tmp_path)
+def play(sqlite_uow: UnitOfWork, clock: FakeClock, ids: SeededIds, tmp_path: Path) -> Play:
+    return player(sqlite_uow, clock, ids, tmp_path)
 
 
 def installation_of(made: Ground) -> str:
@@ -220,7 +220,7 @@ def test_every_access_is_recorded_with_what_explains_it(play: Play) -> None:
         stranger = await made.get("Observation/x1")
         searched = await made.get("Observation?patient=p1", bearer)
 
-        reader = journals.open_reader(_journal_folder(made), made.edge.db.url)
+        reader = journals.open_reader(_journal_folder(made), made.uow.db.url)
         records = {
             name: reader.find(answer.headers["x-request-id"])
             for name, answer in (
@@ -257,7 +257,7 @@ def test_every_access_is_recorded_with_what_explains_it(play: Play) -> None:
 
 
 def _journal_folder(made: Ground) -> Path:
-    return Path(made.edge.db.url.removeprefix("sqlite:///")).parent / "journal"
+    return Path(made.uow.db.url.removeprefix("sqlite:///")).parent / "journal"
 
 
 def test_a_server_with_too_many_requests_on_their_way_takes_no_more(play: Play) -> None:

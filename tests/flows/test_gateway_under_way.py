@@ -17,7 +17,7 @@ from hilum.controls import service as controls
 from hilum.controls.models import EngageOrder, Mode, Target, TargetKind
 from hilum.identity import service as identity
 from hilum.identity.models import TenantChange, UpstreamKind, UpstreamRef
-from hilum.infra.edge import Edge
+from hilum.infra.unit_of_work import UnitOfWork
 from hilum.tokens import service as tokens
 from tests.effort import FULL
 from tests.flows.gateway_ground import GENERAL, TRACE, Answer, Ground, Play, patient, player
@@ -65,14 +65,14 @@ def gate() -> Gate:
 
 
 @pytest.fixture
-def play(sqlite_edge: Edge, clock: FakeClock, ids: SeededIds, tmp_path: Path, gate: Gate) -> Play:
-    played = player(sqlite_edge, clock, ids, tmp_path)
+def play(sqlite_uow: UnitOfWork, clock: FakeClock, ids: SeededIds, tmp_path: Path, gate: Gate) -> Play:
+    played = player(sqlite_uow, clock, ids, tmp_path)
     return lambda story: played(story, embedded=lambda _: gate)
 
 
 @pytest.fixture
-def recorded(sqlite_edge: Edge, tmp_path: Path) -> Callable[[str], list[Access]]:
-    return lambda request_id: journals.open_reader(tmp_path / "journal", sqlite_edge.db.url).find(request_id)
+def recorded(sqlite_uow: UnitOfWork, tmp_path: Path) -> Callable[[str], list[Access]]:
+    return lambda request_id: journals.open_reader(tmp_path / "journal", sqlite_uow.db.url).find(request_id)
 
 
 def stop(kind: TargetKind, key: str = "", mode: Mode = Mode.FULL_STOP) -> Take:
@@ -191,8 +191,8 @@ def test_a_read_that_waits_for_its_record_gets_nothing(
         assert SECRET not in answer.body
         assert [each.rule for each in recorded(answer.headers["x-request-id"])][-1] == UNDELIVERED
         request_id = answer.headers["x-request-id"]
-        reader = journals.open_reader(Path(made.journal._writer._directory), made.edge.db.url)  # type: ignore[attr-defined]
-        told = made.edge.read_now(lambda ctx: audit.explain(ctx, request_id, reader), trace=TRACE)
+        reader = journals.open_reader(Path(made.journal._writer._directory), made.uow.db.url)  # type: ignore[attr-defined]
+        told = made.uow.read_now(lambda ctx: audit.explain(ctx, request_id, reader), trace=TRACE)
         assert any("The prepared answer was not delivered." in each for each in told.sentences)
 
     play(story)
@@ -311,8 +311,8 @@ def test_explain_says_of_what_was_kept_back_what_was_done_and_what_was_answered(
         gate.go.set()
         answer = await task
         request_id = answer.headers["x-request-id"]
-        reader = journals.open_reader(Path(made.journal._writer._directory), made.edge.db.url)  # type: ignore[attr-defined]
-        found = made.edge.read_now(lambda ctx: audit.explain(ctx, request_id, reader), trace=TRACE)
+        reader = journals.open_reader(Path(made.journal._writer._directory), made.uow.db.url)  # type: ignore[attr-defined]
+        found = made.uow.read_now(lambda ctx: audit.explain(ctx, request_id, reader), trace=TRACE)
         story = " ".join(found.sentences)
 
         assert "was answered with 20" not in story

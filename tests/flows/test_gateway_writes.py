@@ -7,7 +7,7 @@ import pytest
 
 from hilum.controls import service as controls
 from hilum.controls.models import EngageOrder, Mode, Target, TargetKind
-from hilum.infra.edge import Edge
+from hilum.infra.unit_of_work import UnitOfWork
 from tests.flows.gateway_ground import PLATFORM, Ground, Play, patient, player
 from tests.sim.world import FakeClock, SeededIds
 from tests.unit.gateway.facts import RESTRICTED, category, observation
@@ -16,8 +16,8 @@ BASE = f"{PLATFORM}/t/general/fhir"
 
 
 @pytest.fixture
-def play(sqlite_edge: Edge, clock: FakeClock, ids: SeededIds, tmp_path: Path) -> Play:
-    return player(sqlite_edge, clock, ids, tmp_path)
+def play(sqlite_uow: UnitOfWork, clock: FakeClock, ids: SeededIds, tmp_path: Path) -> Play:
+    return player(sqlite_uow, clock, ids, tmp_path)
 
 
 def fresh(patient_id: str = "p1", **more: Any) -> dict[str, Any]:

@@ -27,8 +27,8 @@ from hilum.controls.models import Quota
 from hilum.infra import settings
 from hilum.infra.context import Trace
 from hilum.infra.db import Database
-from hilum.infra.edge import Edge
 from hilum.infra.system import SystemClock, SystemIds
+from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.errors import Unavailable
 from hilum.standards.fhir.tags import request_of
 from tests.conftest import SECRET_KEY
@@ -45,8 +45,8 @@ BOUND_S = JOURNAL_DEADLINE.total_seconds() + 1.0
 class Reached:
     """A journal in PostgreSQL behind a path that can be frozen."""
 
-    def __init__(self, proxy: TcpProxy, url: str, edge: Edge, folder: Path) -> None:
-        self.proxy, self.url, self.edge, self.folder = proxy, url, edge, folder
+    def __init__(self, proxy: TcpProxy, url: str, uow: UnitOfWork, folder: Path) -> None:
+        self.proxy, self.url, self.uow, self.folder = proxy, url, uow, folder
 
     def journal(self, name: str = "node-1") -> live.Journal:
         return live.open_journal(self.proxy.url(self.url), self.folder, name, SeededIds(name))
@@ -56,16 +56,16 @@ class Reached:
         return live.open_reader(self.folder, self.url)
 
     def verdict(self) -> Any:
-        return self.edge.read_now(lambda ctx: audit.verify(ctx, self.reader), trace=TRACE)
+        return self.uow.read_now(lambda ctx: audit.verify(ctx, self.reader), trace=TRACE)
 
 
 @pytest.fixture
 def path(postgres_url: str, clock: FakeClock, ids: SeededIds, tmp_path: Path) -> Iterator[Reached]:
-    edge = Edge.create(Database(postgres_url), clock, ids, "test-writer")
+    uow = UnitOfWork.create(Database(postgres_url), clock, ids, "test-writer")
     port = int(psycopg.conninfo.conninfo_to_dict(postgres_url)["port"])
     with TcpProxy(port) as proxy:
-        yield Reached(proxy, postgres_url, edge, tmp_path)
-    edge.close()
+        yield Reached(proxy, postgres_url, uow, tmp_path)
+    uow.close()
 
 
 def test_a_frozen_database_costs_a_refusal_in_time_and_never_hangs_the_end(path: Reached) -> None:
@@ -147,7 +147,7 @@ import asyncio, sys
 from pathlib import Path
 import tests.flows.gateway_ground as ground
 from hilum.infra.db import Database
-from hilum.infra.edge import Edge
+from hilum.infra.unit_of_work import UnitOfWork
 from hilum.infra.system import SystemClock, SystemIds
 from hilum.keys import live as keys
 from tests.conftest import SECRET_KEY
@@ -156,9 +156,9 @@ from tests.unit.gateway.facts import observation
 async def main(url, folder, token, first, unanswered):
     keys.install(keys.Vault(SECRET_KEY))
     clock, ids = SystemClock(), SystemIds()
-    edge = Edge.create(Database(url), clock, ids, "killed-" + ids.new("b"))
+    uow = UnitOfWork.create(Database(url), clock, ids, "killed-" + ids.new("b"))
     ground.furnish = lambda *_: None
-    async with ground.ground(edge, clock, ids, Path(folder)) as made:
+    async with ground.ground(uow, clock, ids, Path(folder)) as made:
         made.keeper.start()
         made.count = int(first)
 
@@ -187,8 +187,8 @@ asyncio.run(main(*sys.argv[1:]))
 class Killed:
     """A gateway in a process of its own, on files that outlive it."""
 
-    def __init__(self, edge: Edge, folder: Path, token: str) -> None:
-        self.edge, self.folder, self.token = edge, folder, token
+    def __init__(self, uow: UnitOfWork, folder: Path, token: str) -> None:
+        self.uow, self.folder, self.token = uow, folder, token
         self.unanswered: list[str] = []
         self.boots = 0
 
@@ -196,7 +196,7 @@ class Killed:
         """Let it write until so many answers came, then kill it; note what was sent and not answered."""
         self.boots += 1
         (self.folder / "unanswered").write_text("\n".join(self.unanswered))
-        words = [self.edge.db.url, self.folder, self.token, self.boots * 10_000, self.folder / "unanswered"]
+        words = [self.uow.db.url, self.folder, self.token, self.boots * 10_000, self.folder / "unanswered"]
         child = subprocess.Popen(
             [sys.executable, "-c", WRITER, *map(str, words)],
             stdout=subprocess.PIPE,
@@ -221,7 +221,7 @@ class Killed:
 
     @property
     def reader(self) -> Any:
-        return live.open_reader(self.folder / "journal", self.edge.db.url)
+        return live.open_reader(self.folder / "journal", self.uow.db.url)
 
     def stored(self) -> list[dict[str, Any]]:
         """List every Observation that a killed process wrote, as the FHIR server keeps it."""
@@ -230,34 +230,34 @@ class Killed:
         return [each for each in map(orjson.loads, bodies) if "/" in each.get("code", {}).get("text", "")]
 
     def verdict(self) -> Verdict:
-        return self.edge.read_now(lambda ctx: audit.verify(ctx, self.reader), trace=TRACE)
+        return self.uow.read_now(lambda ctx: audit.verify(ctx, self.reader), trace=TRACE)
 
     def settle(self) -> int:
         """Run the job as the next start does: find out what became of every write without an outcome."""
         given = {
             "HILUM_SECRET_KEY": SECRET_KEY,
-            "HILUM_DATABASE_URL": self.edge.db.url,
+            "HILUM_DATABASE_URL": self.uow.db.url,
             "HILUM_DATA_DIR": str(self.folder),
             "HILUM_BASE_URL": PLATFORM,
         }
         journal = live.open_journal(
-            self.edge.db.url, self.folder / "journal", SystemIds().new("w"), SystemIds()
+            self.uow.db.url, self.folder / "journal", SystemIds().new("w"), SystemIds()
         )
         journal.start()
         journal.close()
-        return settle(Held(self.edge, "settle", "test/1", threading.Event()), settings.read(given))
+        return settle(Held(self.uow, "settle", "test/1", threading.Event()), settings.read(given))
 
 
 @pytest.fixture
 def killed(sqlite_url: str, tmp_path: Path) -> Killed:
-    edge = Edge.create(Database(sqlite_url), SystemClock(), SystemIds(), "furnisher")
+    uow = UnitOfWork.create(Database(sqlite_url), SystemClock(), SystemIds(), "furnisher")
     token = ""
 
     async def furnish() -> None:
         nonlocal token
         clock: Any = SystemClock()
         ids: Any = SystemIds()
-        async with ground(edge, clock, ids, tmp_path) as made:
+        async with ground(uow, clock, ids, tmp_path) as made:
             made.load({"resourceType": "Patient", "id": "p1"})
             app = made.clients["app"].app
             made.run(lambda ctx: controls.set_quota(ctx, app, GENERAL, Quota(rate_per_s=5_000, burst=10_000)))
@@ -266,7 +266,7 @@ def killed(sqlite_url: str, tmp_path: Path) -> Killed:
     asyncio.run(furnish())
     (tmp_path / "fhir").mkdir()
     (tmp_path / "fhir" / f"{GENERAL}.db").symlink_to(tmp_path / f"{GENERAL}.db")
-    return Killed(edge, tmp_path, token)
+    return Killed(uow, tmp_path, token)
 
 
 def test_kill_9_at_any_moment_leaves_no_stored_write_unknown_and_doubles_none(killed: Killed) -> None:

@@ -9,7 +9,7 @@ from hilum.controls import policy
 from hilum.controls import service as controls
 from hilum.controls.models import SWITCHES, Subject
 from hilum.identity import service as identity
-from hilum.infra.edge import Edge
+from hilum.infra.unit_of_work import UnitOfWork
 from hilum.installations import service as installations
 from hilum.kernel.ids import TenantId
 from tests.flows.control_site import ControlSite, build, problem
@@ -18,8 +18,8 @@ from tests.sim.world import FakeClock
 
 
 @pytest.fixture
-def site(sqlite_edge: Edge, clock: FakeClock) -> ControlSite:
-    return build(sqlite_edge, clock)
+def site(sqlite_uow: UnitOfWork, clock: FakeClock) -> ControlSite:
+    return build(sqlite_uow, clock)
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def stopped(site: ControlSite, subject: Subject, issued: Any = None) -> bool:
 
 
 def controls_epoch(site: ControlSite) -> int:
-    return counted(site.edge, SWITCHES)
+    return counted(site.uow, SWITCHES)
 
 
 def test_security_stops_an_app_alone_and_two_people_let_it_go(site: ControlSite, app: str) -> None:

@@ -23,8 +23,8 @@ from hilum.identity import service as identity
 from hilum.identity.models import NewPerson
 from hilum.infra import lanes
 from hilum.infra.db import Database
-from hilum.infra.edge import Edge
 from hilum.infra.lanes import ANSWER_WITHIN_S, BOUNDS, Lane
+from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.actor import Actor, ActorKind
 from hilum.kernel.ids import TenantId
 from hilum.signin import service as signin
@@ -39,9 +39,9 @@ READERS = 16
 
 @pytest.fixture
 def site(postgres_url: str, clock: FakeClock, ids: SeededIds, tmp_path: Path) -> Iterator[ControlSite]:
-    edge = Edge.create(Database(postgres_url), clock, ids, "test-writer")
-    made = control_site.build(edge, clock)
-    reader = Place(edge, postgres_url, tmp_path / "journal").reader
+    uow = UnitOfWork.create(Database(postgres_url), clock, ids, "test-writer")
+    made = control_site.build(uow, clock)
+    reader = Place(uow, postgres_url, tmp_path / "journal").reader
     record = FastAPI()
     problems.install(record)
     record.include_router(routes.api(made.kit, lambda: reader))
@@ -53,7 +53,7 @@ def site(postgres_url: str, clock: FakeClock, ids: SeededIds, tmp_path: Path) ->
 
     made.app = in_lanes(whole)
     yield made
-    edge.close()
+    uow.close()
 
 
 @contextmanager
@@ -91,7 +91,7 @@ def test_many_readers_of_the_audit_delay_neither_a_switch_nor_a_token(site: Cont
     """Fourteen of them delayed a switch by 66 s, and with 16 no token was issued at all."""
     security = site.api("sam")
     order = {"kind": "tenant", "key": "mercy", "reason": "Under attack", "mode": "full_stop"}
-    with ThreadPoolExecutor(READERS) as pool, nothing_can_be_read(site.edge.db.url):
+    with ThreadPoolExecutor(READERS) as pool, nothing_can_be_read(site.uow.db.url):
         held = start_reading(site, pool, ["otto", "otto", "root", "root", "sue", "sue"] + ["gina"] * 10)
 
         stopped = security.post("/switches", json=order)
@@ -104,7 +104,7 @@ def test_many_readers_of_the_audit_delay_neither_a_switch_nor_a_token(site: Cont
 
 def test_a_reading_that_takes_too_long_is_ended_and_says_so(site: ControlSite) -> None:
     """Nobody's reading holds a place for longer than the bound."""
-    with ThreadPoolExecutor(1) as pool, nothing_can_be_read(site.edge.db.url):
+    with ThreadPoolExecutor(1) as pool, nothing_can_be_read(site.uow.db.url):
         (held,) = start_reading(site, pool, ["otto"])
         answer = held.result(timeout=60)
 
@@ -117,7 +117,7 @@ def test_a_reading_that_takes_too_long_is_ended_and_says_so(site: ControlSite) -
 def test_one_reader_and_one_tenant_have_only_so_many_readings_under_way(site: ControlSite) -> None:
     """One too many is refused at once, with a hint; others are still read for."""
     names = more_administrators(site, 4)
-    with ThreadPoolExecutor(READERS) as pool, nothing_can_be_read(site.edge.db.url):
+    with ThreadPoolExecutor(READERS) as pool, nothing_can_be_read(site.uow.db.url):
         held = start_reading(site, pool, ["otto"] * READS.actor + [names[1]] + ["gina"] * (READS.tenant - 1))
 
         over = site.api("otto").get("/accesses")
@@ -137,13 +137,13 @@ def test_strangers_with_made_up_tokens_do_not_take_the_places_of_switches(site: 
     """C196: a token that looks like one is looked up apart; only whoever it names enters the lane of the route."""
     stranger = site.api()
     stranger.headers["authorization"] = f"Bearer {unknown_token(site)}"
-    with ThreadPoolExecutor(READERS) as pool, psycopg.connect(site.edge.db.url) as holding:
+    with ThreadPoolExecutor(READERS) as pool, psycopg.connect(site.uow.db.url) as holding:
         holding.execute("LOCK TABLE signin_api_token IN ACCESS EXCLUSIVE MODE")
         knocking = [pool.submit(stranger.delete, "/installations/ins_1") for _ in range(READERS)]
-        knocking_is_held(site.edge.db.url)
+        knocking_is_held(site.uow.db.url)
 
         with lanes.using(Lane.URGENT):
-            answer = asyncio.run(site.edge.read(lambda ctx: "answered", trace=TRACE))
+            answer = asyncio.run(site.uow.read(lambda ctx: "answered", trace=TRACE))
 
         assert answer == "answered"
         assert not any(each.done() for each in knocking), "nobody was held, so nothing is proved"
@@ -153,7 +153,7 @@ def test_strangers_with_made_up_tokens_do_not_take_the_places_of_switches(site: 
 
 def test_tenants_reading_the_audit_do_not_delay_its_staff(site: ControlSite) -> None:
     """ADR 32: staff read in threads of their own, while tenants' reads hold every other thread of the readers."""
-    with ThreadPoolExecutor(READERS) as pool, nothing_can_be_read(site.edge.db.url):
+    with ThreadPoolExecutor(READERS) as pool, nothing_can_be_read(site.uow.db.url):
         held = start_reading(site, pool, ["gina", "gina", "carl", "carl"])
 
         answer = site.api("otto").get("/audit/events")
@@ -166,7 +166,7 @@ def unknown_token(site: ControlSite) -> str:
     """Return a token with a MAC of this platform that is not on file any more, so that it costs a look-up."""
     make = partial(signin.create_api_token, person_id=site.people["sam"].id, life=timedelta(days=1))
     token, secret = site.system(make)
-    with psycopg.connect(site.edge.db.url, autocommit=True) as db:
+    with psycopg.connect(site.uow.db.url, autocommit=True) as db:
         assert db.execute("DELETE FROM signin_api_token WHERE id = %s", (token.id,)).rowcount == 1
     return str(secret)
 

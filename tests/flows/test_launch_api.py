@@ -12,8 +12,8 @@ from starlette.testclient import TestClient
 
 from hilum.clients.models import ClientType
 from hilum.controls.models import TargetKind
-from hilum.infra.edge import Edge
 from hilum.infra.settings import Mode
+from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.ids import LaunchId
 from hilum.launches import routes, service
 from hilum.launches.models import BODY_BOUND, OPEN_URL_LIFE
@@ -64,14 +64,14 @@ class Ehr:
 
 
 @pytest.fixture
-def ehr(sqlite_edge: Edge, clock: FakeClock) -> Iterator[Ehr]:
-    with standing(sqlite_edge, clock) as platform:
+def ehr(sqlite_uow: UnitOfWork, clock: FakeClock) -> Iterator[Ehr]:
+    with standing(sqlite_uow, clock) as platform:
 
         async def nobody(_: object) -> Any:
             raise AssertionError("the launch API takes access tokens, not API tokens")
 
         pages = Pages(Assets(), Shell(sandbox=True), folders=[signin_routes.TEMPLATES])
-        kit = Kit(sqlite_edge, clock, sqlite_edge.ids, platform.urls, Mode.SANDBOX, pages, nobody)
+        kit = Kit(sqlite_uow, clock, sqlite_uow.ids, platform.urls, Mode.SANDBOX, pages, nobody)
         app = Starlette(routes=routes.routes(kit))
         errors.install(app, pages)
         token = platform.backend(SCOPE, "ehr").json()["access_token"]

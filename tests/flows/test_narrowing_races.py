@@ -18,7 +18,7 @@ from hilum.backchannel.service import Caller
 from hilum.consent import service as consent
 from hilum.infra.context import Context
 from hilum.infra.db import Database
-from hilum.infra.edge import Edge
+from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.actor import SYSTEM
 from hilum.kernel.errors import HilumError
 from hilum.kernel.ids import AuthorizationId
@@ -35,10 +35,10 @@ WAITING = (
 
 @pytest.fixture
 def platform(postgres_url: str, clock: FakeClock, ids: SeededIds) -> Iterator[Platform]:
-    edge = Edge.create(Database(postgres_url), clock, ids, "test-writer")
-    with standing(edge, clock) as made:
+    uow = UnitOfWork.create(Database(postgres_url), clock, ids, "test-writer")
+    with standing(uow, clock) as made:
         yield made
-    edge.close()
+    uow.close()
 
 
 def agreement(platform: Platform) -> AuthorizationId:
@@ -84,7 +84,7 @@ def in_this_order(
 
     def run(verb: Callable[[Context], Any]) -> Any:
         try:
-            return platform.edge.write_now(verb, actor=SYSTEM, trace=TRACE)
+            return platform.uow.write_now(verb, actor=SYSTEM, trace=TRACE)
         except HilumError as refusal:
             return refusal
 
@@ -92,7 +92,7 @@ def in_this_order(
         one = pool.submit(run, hold)
         done.wait(20)
         other: Future[Any] = pool.submit(run, second)
-        while not other.done() and not platform.edge.db.read(lambda tx: tx.execute(text(WAITING)).scalar()):
+        while not other.done() and not platform.uow.db.read(lambda tx: tx.execute(text(WAITING)).scalar()):
             pass
         go_on.set()
         return [one.result(20), other.result(20)]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from hilum.infra.edge import Edge
+from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.actor import SYSTEM
 from hilum.kernel.errors import NotPermitted
 from hilum.signin import service as signin
@@ -19,8 +19,8 @@ LIFTED = timedelta(minutes=1)
 
 
 @pytest.fixture
-def site(sqlite_edge: Edge, clock: FakeClock) -> ControlSite:
-    return build(sqlite_edge, clock)
+def site(sqlite_uow: UnitOfWork, clock: FakeClock) -> ControlSite:
+    return build(sqlite_uow, clock)
 
 
 def engage(site: ControlSite, kind: str, key: str = "", *, by: str = "sam", **more: Any) -> str:
@@ -39,11 +39,11 @@ def release(site: ControlSite, switch: str, *names: str) -> None:
 
 def cookie_of(site: ControlSite, username: str) -> str:
     begin = partial(signin.begin_session, person=site.people[username], method=Method.PASSWORD)
-    return str(site.edge.write_now(begin, actor=SYSTEM, trace=TRACE)[1])
+    return str(site.uow.write_now(begin, actor=SYSTEM, trace=TRACE)[1])
 
 
 def session_counts(site: ControlSite, cookie: str) -> bool:
-    return site.edge.read_now(partial(signin.session, cookie=cookie), trace=TRACE) is not None
+    return site.uow.read_now(partial(signin.session, cookie=cookie), trace=TRACE) is not None
 
 
 def sign_in(site: ControlSite, username: str) -> int:
@@ -210,11 +210,11 @@ def test_the_last_platform_administrator_stays(site: ControlSite) -> None:
 
 def test_a_session_of_a_stopped_person_carries_no_online_access(site: ControlSite) -> None:
     """C36: what hangs on a session ends with what the session may do."""
-    session = site.edge.read_now(partial(signin.session, cookie=cookie_of(site, "ann")), trace=TRACE)
+    session = site.uow.read_now(partial(signin.session, cookie=cookie_of(site, "ann")), trace=TRACE)
     assert session is not None
     alive = partial(signin.session_alive, session_id=session.id)
-    assert site.edge.read_now(alive, trace=TRACE)
+    assert site.uow.read_now(alive, trace=TRACE)
 
     engage(site, "person", site.people["ann"].id)
 
-    assert not site.edge.read_now(alive, trace=TRACE)
+    assert not site.uow.read_now(alive, trace=TRACE)

@@ -86,7 +86,7 @@ def test_no_request_waits_for_the_counted_record(front: Front) -> None:
         written.extend(counts)
 
     async def work() -> None:
-        refusals = Refusals(front.edge, record)
+        refusals = Refusals(front.uow, record)
         refusals.count(MERCY, "192.0.2.1", recorded=False)
         front.clock.advance(timedelta(seconds=WINDOW_S))
         refusals.count(MERCY, "192.0.2.2", recorded=False)
@@ -116,7 +116,7 @@ def test_what_could_not_be_recorded_is_counted_on_and_tried_again(front: Front, 
         written.extend(counts)
 
     async def work() -> None:
-        refusals = Refusals(front.edge, record)
+        refusals = Refusals(front.uow, record)
         for n in range(sources):
             refusals.count(MERCY, f"192.0.2.{n}", recorded=False)
         refusals.record_soon()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from hilum.clients.models import DYNAMIC_CLIENTS_BOUND
-from hilum.infra.edge import Edge
+from hilum.infra.unit_of_work import UnitOfWork
 from tests.flows import back_channel
 from tests.flows.back_channel import JWKS, MERCY, OTHER, Platform, refused, standing
 from tests.sim.world import FakeClock
@@ -26,8 +26,8 @@ PUBLIC = {
 
 
 @pytest.fixture
-def closed(sqlite_edge: Edge, clock: FakeClock) -> Iterator[Platform]:
-    with standing(sqlite_edge, clock, registers=False) as made:
+def closed(sqlite_uow: UnitOfWork, clock: FakeClock) -> Iterator[Platform]:
+    with standing(sqlite_uow, clock, registers=False) as made:
         yield made
 
 

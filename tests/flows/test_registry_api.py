@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from hilum.infra.edge import Edge
+from hilum.infra.unit_of_work import UnitOfWork
 from hilum.installations import service as installations
 from hilum.kernel.actor import SYSTEM
 from hilum.kernel.errors import Invalid
@@ -18,8 +18,8 @@ FUTURE = "2026-09-01T00:00:00Z"
 
 
 @pytest.fixture
-def site(sqlite_edge: Edge, clock: FakeClock) -> ControlSite:
-    return build(sqlite_edge, clock)
+def site(sqlite_uow: UnitOfWork, clock: FakeClock) -> ControlSite:
+    return build(sqlite_uow, clock)
 
 
 def made(answer: Any, status: int = 201) -> Any:
@@ -165,7 +165,7 @@ def test_bad_metadata_is_refused_with_the_field_codes_of_dynamic_registration(
         return installations.register_dynamically(ctx, TenantId("general"), body)
 
     with pytest.raises(Invalid) as same:
-        site.edge.write_now(dynamic, actor=SYSTEM, trace=TRACE)
+        site.uow.write_now(dynamic, actor=SYSTEM, trace=TRACE)
     assert fields.items() <= same.value.fields.items()
 
 

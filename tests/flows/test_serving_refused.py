@@ -18,9 +18,9 @@ from hilum.identity import service as identity
 from hilum.identity.models import Tenant, TenantChange, UpstreamKind, UpstreamRef
 from hilum.infra import nodes
 from hilum.infra.context import Context, Trace
-from hilum.infra.edge import Edge
 from hilum.infra.migrations.run import release
 from hilum.infra.nodes import Node
+from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.actor import SYSTEM
 from hilum.kernel.errors import Invalid
 from hilum.kernel.ids import TenantId
@@ -35,13 +35,13 @@ Serve = Callable[..., Result]
 
 
 @pytest.fixture
-def serve(edge: Edge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Serve:
+def serve(uow: UnitOfWork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Serve:
     """Start the jobs part of a node; what starts, ends at once."""
     monkeypatch.setattr(jobs, "run", lambda _settings: None)
 
     def start(*words: str, key: str = SECRET_KEY, **more: str) -> Result:
         clear: dict[str, str | None] = {name: None for name in os.environ if name.startswith("HILUM_")}
-        given = {"HILUM_SECRET_KEY": key, "HILUM_DATABASE_URL": edge.db.url, "HILUM_DATA_DIR": str(tmp_path)}
+        given = {"HILUM_SECRET_KEY": key, "HILUM_DATABASE_URL": uow.db.url, "HILUM_DATA_DIR": str(tmp_path)}
         done = CliRunner().invoke(main, words or ("serve", "--part", "jobs"), env=clear | given | more)
         assert done.exception is None or isinstance(done.exception, SystemExit), repr(done.exception)
         assert OTHER_KEY not in done.output
@@ -51,12 +51,12 @@ def serve(edge: Edge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Serve:
     return start
 
 
-def do(edge: Edge, verb: Callable[[Context], object]) -> None:
-    edge.write_now(verb, actor=SYSTEM, trace=TRACE)
+def do(uow: UnitOfWork, verb: Callable[[Context], object]) -> None:
+    uow.write_now(verb, actor=SYSTEM, trace=TRACE)
 
 
-def report(edge: Edge, name: str) -> None:
-    do(edge, lambda ctx: nodes.report(ctx.tx, Node(name, 1, release(), f"boot-{name}")))
+def report(uow: UnitOfWork, name: str) -> None:
+    do(uow, lambda ctx: nodes.report(ctx.tx, Node(name, 1, release(), f"boot-{name}")))
 
 
 def test_a_fresh_platform_keeps_the_key_that_it_was_first_started_with(serve: Serve) -> None:
@@ -83,18 +83,18 @@ def test_migrating_notes_the_key_too_and_so_does_a_second_time_not(serve: Serve)
 
 
 def test_a_platform_of_before_is_started_only_with_the_key_that_opens_what_it_sealed(
-    serve: Serve, edge: Edge
+    serve: Serve, uow: UnitOfWork
 ) -> None:
     """Valid tokens answered 401, refresh tokens invalid_grant, and it was ready. Nothing was noted then."""
-    do(edge, lambda ctx: keys.ensure(ctx, Purpose.CHECKPOINT, ""))
+    do(uow, lambda ctx: keys.ensure(ctx, Purpose.CHECKPOINT, ""))
 
     refused = serve(key=OTHER_KEY)
 
     assert refused.exit_code == 1
     assert "does not open the signing key of the audit" in refused.stderr
-    assert edge.read_now(keys.is_same_key, actor=SYSTEM, trace=TRACE) is None, "a wrong key is not noted"
+    assert uow.read_now(keys.is_same_key, actor=SYSTEM, trace=TRACE) is None, "a wrong key is not noted"
     assert serve().exit_code == 0
-    assert edge.read_now(keys.is_same_key, actor=SYSTEM, trace=TRACE) is True
+    assert uow.read_now(keys.is_same_key, actor=SYSTEM, trace=TRACE) is True
 
 
 def test_the_doctor_says_so_too(serve: Serve) -> None:
@@ -108,26 +108,26 @@ def test_the_doctor_says_so_too(serve: Serve) -> None:
     assert "restored backup" in told["next"]
 
 
-def test_a_noted_key_that_somebody_changed_is_not_believed(serve: Serve, edge: Edge) -> None:
+def test_a_noted_key_that_somebody_changed_is_not_believed(serve: Serve, uow: UnitOfWork) -> None:
     from hilum.keys.store import key_check
 
     assert serve().exit_code == 0
-    do(edge, lambda ctx: ctx.tx.execute(update(key_check).values(sealed="A" * 80)))
+    do(uow, lambda ctx: ctx.tx.execute(update(key_check).values(sealed="A" * 80)))
 
     assert serve().exit_code == 1
 
 
 def test_a_second_node_does_not_start_where_a_tenant_lives_in_the_first_ones_directory(
-    serve: Serve, edge: Edge, monkeypatch: pytest.MonkeyPatch
+    serve: Serve, uow: UnitOfWork, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The second node answered 404 for a real patient, and ``total: 0``."""
-    do(edge, lambda ctx: identity.add_tenant(ctx, EMBEDDED))
-    report(edge, "first")
+    do(uow, lambda ctx: identity.add_tenant(ctx, EMBEDDED))
+    report(uow, "first")
     real = time.sleep
 
     def meanwhile(_seconds: float) -> None:
         real(0.01)
-        report(edge, "first")
+        report(uow, "first")
 
     monkeypatch.setattr(preflight.time, "sleep", meanwhile)
 
@@ -138,45 +138,43 @@ def test_a_second_node_does_not_start_where_a_tenant_lives_in_the_first_ones_dir
     assert (
         "The FHIR data of clinic lies in the data directory of one node, and first serves" in refused.stderr
     )
-    assert [each.name for each in edge.db.read(nodes.list_nodes)] == ["first"], (
-        "the refused one is not listed"
-    )
+    assert [each.name for each in uow.db.read(nodes.list_nodes)] == ["first"], "the refused one is not listed"
 
 
-def test_a_node_that_is_gone_is_not_waited_for_longer_than_its_time(serve: Serve, edge: Edge) -> None:
-    do(edge, lambda ctx: identity.add_tenant(ctx, EMBEDDED))
-    report(edge, "gone")
-    seen = edge.db.read(nodes.database_now) - nodes.LIVE_FOR + timedelta(seconds=0.3)
-    do(edge, lambda ctx: ctx.tx.execute(update(nodes.node).values(seen_at=seen)))
+def test_a_node_that_is_gone_is_not_waited_for_longer_than_its_time(serve: Serve, uow: UnitOfWork) -> None:
+    do(uow, lambda ctx: identity.add_tenant(ctx, EMBEDDED))
+    report(uow, "gone")
+    seen = uow.db.read(nodes.database_now) - nodes.LIVE_FOR + timedelta(seconds=0.3)
+    do(uow, lambda ctx: ctx.tx.execute(update(nodes.node).values(seen_at=seen)))
 
     assert serve().exit_code == 0
 
 
-def test_a_node_started_again_does_not_stand_in_its_own_way(serve: Serve, edge: Edge) -> None:
-    do(edge, lambda ctx: identity.add_tenant(ctx, EMBEDDED))
+def test_a_node_started_again_does_not_stand_in_its_own_way(serve: Serve, uow: UnitOfWork) -> None:
+    do(uow, lambda ctx: identity.add_tenant(ctx, EMBEDDED))
 
     assert serve().exit_code == 0
     assert serve().exit_code == 0
 
 
-def test_nodes_without_embedded_tenants_are_as_many_as_one_likes(serve: Serve, edge: Edge) -> None:
+def test_nodes_without_embedded_tenants_are_as_many_as_one_likes(serve: Serve, uow: UnitOfWork) -> None:
     upstream = UpstreamRef(UpstreamKind.HTTP, "https://fhir.lakeside.example/r4")
-    do(edge, lambda ctx: identity.add_tenant(ctx, Tenant(TenantId("lakeside"), "Lakeside", upstream)))
-    report(edge, "first")
+    do(uow, lambda ctx: identity.add_tenant(ctx, Tenant(TenantId("lakeside"), "Lakeside", upstream)))
+    report(uow, "first")
 
     assert serve().exit_code == 0
     assert serve(HILUM_NODE="third").exit_code == 0
-    assert edge.db.read(nodes.count_live) == 3
+    assert uow.db.read(nodes.count_live) == 3
 
 
-def test_no_embedded_tenant_is_made_or_woken_where_several_nodes_serve(edge: Edge) -> None:
+def test_no_embedded_tenant_is_made_or_woken_where_several_nodes_serve(uow: UnitOfWork) -> None:
     """From the other side."""
     asleep = Tenant(TenantId("asleep"), "Asleep", UpstreamRef(UpstreamKind.EMBEDDED), active=False)
     far = Tenant(TenantId("far"), "Far", UpstreamRef(UpstreamKind.HTTP, "https://fhir.far.example/r4"))
     for tenant in (asleep, far):
-        do(edge, lambda ctx, tenant=tenant: identity.add_tenant(ctx, tenant))
-    report(edge, "a")
-    report(edge, "b")
+        do(uow, lambda ctx, tenant=tenant: identity.add_tenant(ctx, tenant))
+    report(uow, "a")
+    report(uow, "b")
 
     for verb in (
         lambda ctx: identity.add_tenant(ctx, EMBEDDED),
@@ -184,10 +182,10 @@ def test_no_embedded_tenant_is_made_or_woken_where_several_nodes_serve(edge: Edg
         lambda ctx: identity.update_tenant(ctx, far.id, TenantChange(upstream=EMBEDDED.upstream)),
     ):
         with pytest.raises(Invalid, match="embedded_needs_one_node") as refused:
-            do(edge, verb)
+            do(uow, verb)
         assert "upstream" in refused.value.fields
-    do(edge, lambda ctx: identity.update_tenant(ctx, far.id, TenantChange(name="Farther")))
-    tenants = edge.read_now(identity.list_tenants, actor=SYSTEM, trace=TRACE)
+    do(uow, lambda ctx: identity.update_tenant(ctx, far.id, TenantChange(name="Farther")))
+    tenants = uow.read_now(identity.list_tenants, actor=SYSTEM, trace=TRACE)
     assert {(each.id, each.active, each.upstream.kind.value) for each in tenants} == {
         ("asleep", False, "embedded"),
         ("far", True, "http"),

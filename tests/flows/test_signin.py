@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from hilum.infra.edge import Edge
+from hilum.infra.unit_of_work import UnitOfWork
 from hilum.signin.models import ATTEMPTS_FREE
 from tests.flows.control_site import ORIGIN, PASSWORD, ControlSite, build, problem
 from tests.sim.browser import Form, form_with
@@ -18,8 +18,8 @@ PAGE = "/t/general/signin"
 
 
 @pytest.fixture
-def site(sqlite_edge: Edge, clock: FakeClock) -> ControlSite:
-    return build(sqlite_edge, clock)
+def site(sqlite_uow: UnitOfWork, clock: FakeClock) -> ControlSite:
+    return build(sqlite_uow, clock)
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ from hilum.clients.models import Client
 from hilum.identity import service as identity
 from hilum.identity.models import TenantChange
 from hilum.infra.context import Context
-from hilum.infra.edge import Edge
 from hilum.infra.settings import Mode
+from hilum.infra.unit_of_work import UnitOfWork
 from hilum.installations import service as installations
 from hilum.installations.models import InstallOrder, NarrowOrder
 from hilum.kernel.decision import Reason
@@ -211,8 +211,8 @@ def test_an_ehr_suspended_and_resumed_needs_a_new_token(platform: Platform) -> N
     async def nobody(_: object) -> Any:
         raise AssertionError("the launch API takes access tokens, not API tokens")
 
-    edge = platform.edge
-    kit = Kit(edge, platform.clock, edge.ids, platform.urls, Mode.SANDBOX, None, nobody)  # type: ignore[arg-type]
+    uow = platform.uow
+    kit = Kit(uow, platform.clock, uow.ids, platform.urls, Mode.SANDBOX, None, nobody)  # type: ignore[arg-type]
     ehr = platform.clients["ehr"]
     token = platform.backend("hilum/launch", "ehr").json()["access_token"]
     body = {"client_id": platform.clients["public"].id, "person": "dora", "patient": "p1"}
@@ -234,8 +234,8 @@ def test_an_ehr_suspended_and_resumed_needs_a_new_token(platform: Platform) -> N
 
 
 @pytest.fixture
-def play(sqlite_edge: Edge, clock: FakeClock, ids: SeededIds, tmp_path: Path) -> Play:
-    return player(sqlite_edge, clock, ids, tmp_path)
+def play(sqlite_uow: UnitOfWork, clock: FakeClock, ids: SeededIds, tmp_path: Path) -> Play:
+    return player(sqlite_uow, clock, ids, tmp_path)
 
 
 @pytest.mark.parametrize("case", TAKEN_AND_GIVEN)

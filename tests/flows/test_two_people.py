@@ -13,7 +13,7 @@ from hilum.audit.models import EventQuery, Outcome
 from hilum.enrolment.models import CODE_TRIES, LINK_LIFE
 from hilum.identity import service as identity
 from hilum.identity.models import SECOND_PERSON_AGE, NewPerson
-from hilum.infra.edge import Edge
+from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.actor import Actor, ActorKind
 from hilum.kernel.ids import PersonId
 from tests.flows.control_site import ORIGIN, PASSWORD, TRACE, ControlSite, build, codes, problem
@@ -32,8 +32,8 @@ NURSE = {
 
 
 @pytest.fixture
-def site(sqlite_edge: Edge, clock: FakeClock) -> ControlSite:
-    return build(sqlite_edge, clock)
+def site(sqlite_uow: UnitOfWork, clock: FakeClock) -> ControlSite:
+    return build(sqlite_uow, clock)
 
 
 def made(answer: Any, status: int = 201) -> dict[str, Any]:
@@ -462,7 +462,7 @@ def test_no_secret_of_a_link_is_stored_or_recorded(site: ControlSite) -> None:
     secret = path_of(opened).rpartition("/")[2]
     press(site, path_of(opened), code=asked["setup_code"])
 
-    dump = "\n".join(site.edge.db.read(lambda tx: list(tx.connection.driver_connection.iterdump())))  # type: ignore[union-attr]
+    dump = "\n".join(site.uow.db.read(lambda tx: list(tx.connection.driver_connection.iterdump())))  # type: ignore[union-attr]
 
     assert secret not in dump
     assert asked["setup_code"] not in dump
@@ -533,7 +533,7 @@ def test_whom_the_host_sets_up_counts_at_once_and_the_record_says_the_host_did_i
     order = NewPerson(None, "ada", "Ada", "platform_admin")
     add = partial(identity.add_person, order=order)
 
-    ada = site.edge.write_now(add, actor=host, trace=TRACE)
+    ada = site.uow.write_now(add, actor=host, trace=TRACE)
 
     site.people["ada"] = ada
     assert approve(site, ask(site, by="ada"), by="root").status_code == 200

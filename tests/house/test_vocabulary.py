@@ -7,7 +7,7 @@ from starlette.testclient import TestClient
 
 from hilum.identity.models import Role, StaffRole
 from hilum.identity.policy import RIGHTS
-from hilum.infra.edge import Edge
+from hilum.infra.unit_of_work import UnitOfWork
 from hilum.web.api import ANYONE, ONESELF, STAFF
 from tests.flows.control_site import ORIGIN, build
 from tests.sim.world import FakeClock
@@ -22,8 +22,10 @@ def words_of(entry: str) -> set[str]:
     return set(re.findall(r"`([a-z_]+)`", meaning))
 
 
-def test_the_apis_audiences_are_roles_or_groups_of_the_glossary(sqlite_edge: Edge, clock: FakeClock) -> None:
-    client = TestClient(build(sqlite_edge, clock).app, base_url=ORIGIN)
+def test_the_apis_audiences_are_roles_or_groups_of_the_glossary(
+    sqlite_uow: UnitOfWork, clock: FakeClock
+) -> None:
+    client = TestClient(build(sqlite_uow, clock).app, base_url=ORIGIN)
     paths = client.get("/api/openapi.json").json()["paths"].values()
 
     used = {word for path in paths for operation in path.values() for word in operation["x-audience"]}

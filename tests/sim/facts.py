@@ -7,8 +7,8 @@ from hilum.controls import service as controls
 from hilum.controls.models import ControlFacts
 from hilum.infra import epoch
 from hilum.infra.context import Context, Trace
-from hilum.infra.edge import Edge
 from hilum.infra.facts import EVERYTHING, Delta, Since
+from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.ids import Part
 
 V = TypeVar("V")
@@ -23,7 +23,7 @@ def control_facts(ctx: Context) -> ControlFacts:
     return ControlFacts(whole(controls.switch_facts)(ctx), whole(controls.quota_facts)(ctx))
 
 
-def counted(edge: Edge, part: Part) -> int:
+def counted(uow: UnitOfWork, part: Part) -> int:
     """Return how often a part changed."""
-    found: Any = edge.read_now(lambda ctx: epoch.read(ctx.tx)[part].n, trace=Trace("req_test"))
+    found: Any = uow.read_now(lambda ctx: epoch.read(ctx.tx)[part].n, trace=Trace("req_test"))
     return int(found)

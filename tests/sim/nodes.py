@@ -32,9 +32,9 @@ from hilum.identity import service as identity
 from hilum.identity.models import NewPerson, Tenant, UpstreamKind, UpstreamRef
 from hilum.infra.context import Context, Trace
 from hilum.infra.db import Database
-from hilum.infra.edge import Edge
 from hilum.infra.migrations.run import migrate
 from hilum.infra.system import SystemClock, SystemIds
+from hilum.infra.unit_of_work import UnitOfWork
 from hilum.installations import service as installations
 from hilum.installations.models import InstallOrder
 from hilum.kernel.actor import SYSTEM
@@ -206,10 +206,10 @@ class Nodes(Described):
         for node in ended:
             node.wait_until_ready()
 
-    def edge(self) -> Edge:
+    def uow(self) -> UnitOfWork:
         """Open the control plane beside the nodes. The caller closes it."""
         keyring.install(keyring.Vault(KEY))
-        return Edge.create(Database(self.url), SystemClock(), SystemIds(), "nodes-test")
+        return UnitOfWork.create(Database(self.url), SystemClock(), SystemIds(), "nodes-test")
 
 
 @contextmanager
@@ -257,12 +257,12 @@ def _node(name: str, home: Path, base: str, url: str, workers: int) -> Node:
 
 def _register(nodes: Nodes, fhir: str) -> dict[str, Any]:
     """Register tenants, people and apps in one transaction; return the platform's card."""
-    edge = nodes.edge()
-    digest = passwords.hash_password_now(PASSWORD, edge.ids)
+    uow = nodes.uow()
+    digest = passwords.hash_password_now(PASSWORD, uow.ids)
     try:
-        return edge.write_now(lambda ctx: _platform(ctx, nodes.base, fhir, digest), actor=SYSTEM, trace=TRACE)
+        return uow.write_now(lambda ctx: _platform(ctx, nodes.base, fhir, digest), actor=SYSTEM, trace=TRACE)
     finally:
-        edge.close()
+        uow.close()
 
 
 def _platform(ctx: Context, base: str, fhir: str, digest: str) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from hilum.audit.models import (
 )
 from hilum.infra.context import Context, Trace
 from hilum.infra.db import Database
-from hilum.infra.edge import Edge
+from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.actor import Actor, ActorKind
 from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted
 from hilum.kernel.pages import PAGE_BOUND
@@ -54,38 +54,38 @@ class NoAccesses:
         return 0
 
 
-def record(edge: Edge, *events: Event, trace: Trace = TRACE) -> None:
+def record(uow: UnitOfWork, *events: Event, trace: Trace = TRACE) -> None:
     def verb(ctx: Context) -> None:
         for event in events:
             service.record(ctx, event)
 
-    edge.write_now(verb, actor=NURSE, trace=trace)
+    uow.write_now(verb, actor=NURSE, trace=trace)
 
 
-def newest(edge: Edge) -> int:
-    last = edge.read_now(service.newest_checkpoint, trace=TRACE)
+def newest(uow: UnitOfWork) -> int:
+    last = uow.read_now(service.newest_checkpoint, trace=TRACE)
     return last.number if last is not None else 0
 
 
-def checkpoint(edge: Edge, heads: Any = None, after: int | None = None) -> Any:
-    after = newest(edge) if after is None else after
-    return edge.write_now(lambda ctx: service.checkpoint(ctx, heads or {}, after=after), trace=TRACE)
+def checkpoint(uow: UnitOfWork, heads: Any = None, after: int | None = None) -> Any:
+    after = newest(uow) if after is None else after
+    return uow.write_now(lambda ctx: service.checkpoint(ctx, heads or {}, after=after), trace=TRACE)
 
 
-def verify(edge: Edge) -> Verdict:
-    return edge.read_now(lambda ctx: service.verify(ctx, NoAccesses()), trace=TRACE)
+def verify(uow: UnitOfWork) -> Verdict:
+    return uow.read_now(lambda ctx: service.verify(ctx, NoAccesses()), trace=TRACE)
 
 
-def page(edge: Edge, **wanted: Any) -> Any:
-    return edge.read_now(lambda ctx: service.list_events(ctx, EventQuery(**wanted)), trace=TRACE)
+def page(uow: UnitOfWork, **wanted: Any) -> Any:
+    return uow.read_now(lambda ctx: service.list_events(ctx, EventQuery(**wanted)), trace=TRACE)
 
 
-def change(edge: Edge, *statements: Any) -> None:
+def change(uow: UnitOfWork, *statements: Any) -> None:
     def verb(ctx: Context) -> None:
         for statement in statements:
             ctx.tx.execute(statement)
 
-    edge.write_now(verb, trace=TRACE)
+    uow.write_now(verb, trace=TRACE)
 
 
 EVENTS = tuple(
@@ -94,7 +94,9 @@ EVENTS = tuple(
 )
 
 
-def test_an_event_comes_back_as_it_was_recorded_with_who_when_and_why(edge: Edge, clock: FakeClock) -> None:
+def test_an_event_comes_back_as_it_was_recorded_with_who_when_and_why(
+    uow: UnitOfWork, clock: FakeClock
+) -> None:
     """C149, C150."""
     event = Event(
         "consent.authorization.withdraw",
@@ -109,16 +111,16 @@ def test_an_event_comes_back_as_it_was_recorded_with_who_when_and_why(edge: Edge
         patient="pat-1",
         facts={"scopes": ["patient/*.rs"], "n": 3},
     )
-    record(edge, event)
+    record(uow, event)
 
-    (found,) = page(edge).events
+    (found,) = page(uow).events
 
     assert found.event == event
     assert (found.actor, found.at) == ("person:per_nurse", clock.now())
     assert (found.request_id, found.source, found.correlation_id) == ("req_1", "192.0.2.7", "their-id")
 
 
-def test_a_refused_verb_leaves_its_record_and_a_failed_one_leaves_none(edge: Edge) -> None:
+def test_a_refused_verb_leaves_its_record_and_a_failed_one_leaves_none(uow: UnitOfWork) -> None:
     """Security decision 3."""
 
     def refuse(ctx: Context) -> None:
@@ -131,30 +133,30 @@ def test_a_refused_verb_leaves_its_record_and_a_failed_one_leaves_none(edge: Edg
 
     for verb, error in ((refuse, NotPermitted), (fail, ValueError)):
         with pytest.raises(error):
-            edge.write_now(verb, trace=TRACE)
+            uow.write_now(verb, trace=TRACE)
 
-    assert [found.event.action for found in page(edge).events] == ["room.thing.refuse"]
-    assert verify(edge).intact
+    assert [found.event.action for found in page(uow).events] == ["room.thing.refuse"]
+    assert verify(uow).intact
 
 
-def test_threads_of_one_process_never_fork_the_chain(edge: Edge) -> None:
+def test_threads_of_one_process_never_fork_the_chain(uow: UnitOfWork) -> None:
     """C152: seq and hash go on without gap or branch however many threads record at once."""
     count = effort(40, 1_000)
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda n: record(edge, Event("room.thing.do", app=f"app_{n}")), range(count)))
+        list(pool.map(lambda n: record(uow, Event("room.thing.do", app=f"app_{n}")), range(count)))
 
-    verdict = verify(edge)
+    verdict = verify(uow)
 
     assert verdict.intact, verdict.faults
     assert verdict.records == verdict.uncovered == count
-    head = edge.read_now(lambda ctx: store.control_heads(ctx.tx), trace=TRACE)
+    head = uow.read_now(lambda ctx: store.control_heads(ctx.tx), trace=TRACE)
     assert sum(seq for seq, _ in head.values()) == count
-    assert len(head) == 1 or not edge.db.is_sqlite
+    assert len(head) == 1 or not uow.db.is_sqlite
 
 
-def test_what_is_remembered_of_a_chains_end_is_never_trusted_after_a_rollback(edge: Edge) -> None:
+def test_what_is_remembered_of_a_chains_end_is_never_trusted_after_a_rollback(uow: UnitOfWork) -> None:
     """C152: an end that a rolled-back transaction reached is no end, whether it failed by a bug, a conflict or a refusal."""
-    record(edge, EVENTS[0])
+    record(uow, EVENTS[0])
 
     def lost(ctx: Context) -> None:
         service.record(ctx, EVENTS[1])
@@ -162,99 +164,99 @@ def test_what_is_remembered_of_a_chains_end_is_never_trusted_after_a_rollback(ed
 
     for _ in range(3):
         with pytest.raises(Conflict):
-            edge.write_now(lost, trace=TRACE)
-        record(edge, EVENTS[0])
+            uow.write_now(lost, trace=TRACE)
+        record(uow, EVENTS[0])
 
-    assert verify(edge).intact
-    assert verify(edge).records == 4
+    assert verify(uow).intact
+    assert verify(uow).records == 4
 
 
-def test_somebody_else_who_writes_the_same_chain_forks_nothing(edge: Edge) -> None:
+def test_somebody_else_who_writes_the_same_chain_forks_nothing(uow: UnitOfWork) -> None:
     """Two host commands share a name, and a failover may lose what this process knows to be committed."""
-    other = Edge.create(Database(edge.db.url), edge.clock, edge.ids, edge.writer)
+    other = UnitOfWork.create(Database(uow.db.url), uow.clock, uow.ids, uow.writer)
     for _ in range(4):
-        record(edge, EVENTS[0])
+        record(uow, EVENTS[0])
         record(other, EVENTS[1])
     other.close()
 
-    assert verify(edge).intact
-    assert verify(edge).records == 8
+    assert verify(uow).intact
+    assert verify(uow).records == 8
 
 
-def test_an_end_that_the_database_lost_is_read_anew(edge: Edge) -> None:
+def test_an_end_that_the_database_lost_is_read_anew(uow: UnitOfWork) -> None:
     """Commits that a failover lost: the chain goes on from what is stored, without a gap."""
     for _ in range(3):
-        record(edge, EVENTS[0])
-    with edge.db.engine.connect() as behind:
+        record(uow, EVENTS[0])
+    with uow.db.engine.connect() as behind:
         state = behind.execute(select(store.audit_chain)).one()
         behind.rollback()
     for _ in range(2):
-        record(edge, EVENTS[1])
+        record(uow, EVENTS[1])
 
     def lose(tx: Connection) -> None:
         for table in (store.audit_event, store.audit_payload):
             tx.execute(table.delete().where(table.c.seq > state.seq))
         tx.execute(store.audit_chain.update().values(seq=state.seq, hash=state.hash))
 
-    beside = Database(edge.db.url)
+    beside = Database(uow.db.url)
     beside.write(lose)
     beside.dispose()
-    record(edge, EVENTS[2])
+    record(uow, EVENTS[2])
 
-    assert verify(edge).intact
-    assert verify(edge).records == 4
+    assert verify(uow).intact
+    assert verify(uow).records == 4
 
 
-def test_a_verb_sees_what_it_recorded_itself(edge: Edge) -> None:
+def test_a_verb_sees_what_it_recorded_itself(uow: UnitOfWork) -> None:
     """What waits for the commit is sent before anything that might look at it."""
-    record(edge, EVENTS[0])
+    record(uow, EVENTS[0])
 
     def verb(ctx: Context) -> int:
         service.record(ctx, EVENTS[1])
         service.record(ctx, EVENTS[2])
         return len(service.list_events(ctx, EventQuery()).events)
 
-    assert edge.write_now(verb, trace=TRACE) == 3
-    assert verify(edge).intact
+    assert uow.write_now(verb, trace=TRACE) == 3
+    assert verify(uow).intact
 
 
-def test_every_writer_has_a_chain_of_its_own(edge: Edge) -> None:
-    record(edge, EVENTS[0])
-    other = Edge.create(edge.db, edge.clock, edge.ids, "other-writer")
+def test_every_writer_has_a_chain_of_its_own(uow: UnitOfWork) -> None:
+    record(uow, EVENTS[0])
+    other = UnitOfWork.create(uow.db, uow.clock, uow.ids, "other-writer")
     record(other, EVENTS[1])
 
-    heads = edge.read_now(lambda ctx: store.control_heads(ctx.tx), trace=TRACE)
+    heads = uow.read_now(lambda ctx: store.control_heads(ctx.tx), trace=TRACE)
 
     assert set(heads) == {"control/test-writer", "control/other-writer"}
     assert len({digest for _, digest in heads.values()}) == 2
-    assert verify(edge).intact
+    assert verify(uow).intact
 
 
-def test_a_checkpoint_states_only_what_moved_and_nothing_when_nothing_did(edge: Edge) -> None:
-    record(edge, *EVENTS[:2])
-    other = Edge.create(edge.db, edge.clock, edge.ids, "other-writer")
+def test_a_checkpoint_states_only_what_moved_and_nothing_when_nothing_did(uow: UnitOfWork) -> None:
+    record(uow, *EVENTS[:2])
+    other = UnitOfWork.create(uow.db, uow.clock, uow.ids, "other-writer")
     record(other, EVENTS[2])
-    first = checkpoint(edge)
-    quiet = checkpoint(edge)
+    first = checkpoint(uow)
+    quiet = checkpoint(uow)
     record(other, EVENTS[3])
-    second = checkpoint(edge)
+    second = checkpoint(uow)
 
     assert set(first.heads) == {"control/test-writer", "control/other-writer"}
     assert quiet is None
     assert set(second.heads) == {"control/other-writer"}
     assert (first.number, second.number) == (1, 2)
     assert second.previous
-    verdict = verify(edge)
+    verdict = verify(uow)
     assert (verdict.intact, verdict.checkpoints, verdict.uncovered) == (True, 2, 0)
 
 
-def test_the_tail_past_the_last_checkpoint_is_counted(edge: Edge) -> None:
+def test_the_tail_past_the_last_checkpoint_is_counted(uow: UnitOfWork) -> None:
     """Security decision 5."""
-    record(edge, *EVENTS[:4])
-    checkpoint(edge)
-    record(edge, *EVENTS[4:])
+    record(uow, *EVENTS[:4])
+    checkpoint(uow)
+    record(uow, *EVENTS[4:])
 
-    verdict = verify(edge)
+    verdict = verify(uow)
 
     assert (verdict.intact, verdict.records, verdict.uncovered) == (True, 6, 2)
 
@@ -271,7 +273,7 @@ AFTER_FOUR = event.c.seq > 4
 LAST = event.c.seq == 6
 
 
-def rehash(edge: Edge) -> None:
+def rehash(uow: UnitOfWork) -> None:
     """Do what somebody with the database but without the keys can do: make the whole chain fit again."""
 
     def verb(ctx: Context) -> None:
@@ -284,7 +286,7 @@ def rehash(edge: Edge) -> None:
             ctx.tx.execute(update(event).where(event.c.seq == seq).values(hash=previous))
         ctx.tx.execute(update(chain).values(hash=previous, seq=rows[-1][0]))
 
-    edge.write_now(verb, trace=TRACE)
+    uow.write_now(verb, trace=TRACE)
 
 
 def swap(first: int, second: int) -> tuple[Any, ...]:
@@ -378,16 +380,16 @@ TAMPERING: dict[str, tuple[tuple[Any, ...], str]] = {
 
 
 @pytest.mark.parametrize("name", TAMPERING)
-def test_tampering_with_the_control_stream_is_found(edge: Edge, name: str) -> None:
+def test_tampering_with_the_control_stream_is_found(uow: UnitOfWork, name: str) -> None:
     """C152: verify detects an edit, removal or reorder."""
-    record(edge, *EVENTS)
-    checkpoint(edge)
-    assert verify(edge).intact
+    record(uow, *EVENTS)
+    checkpoint(uow)
+    assert verify(uow).intact
     statements, told = TAMPERING[name]
 
-    change(edge, *statements)
+    change(uow, *statements)
 
-    verdict = verify(edge)
+    verdict = verify(uow)
     assert not verdict.intact
     assert any(told in fault for fault in verdict.faults), verdict.faults
 
@@ -400,126 +402,128 @@ def test_tampering_with_the_control_stream_is_found(edge: Edge, name: str) -> No
         update(event).where(THIRD).values(person="per_9"),
     ],
 )
-def test_a_chain_that_was_made_to_fit_again_still_misses_its_checkpoint(edge: Edge, statement: Any) -> None:
-    record(edge, *EVENTS)
-    checkpoint(edge)
+def test_a_chain_that_was_made_to_fit_again_still_misses_its_checkpoint(
+    uow: UnitOfWork, statement: Any
+) -> None:
+    record(uow, *EVENTS)
+    checkpoint(uow)
 
-    change(edge, statement)
-    rehash(edge)
+    change(uow, statement)
+    rehash(uow)
 
-    assert any("signed for" in fault for fault in verify(edge).faults)
+    assert any("signed for" in fault for fault in verify(uow).faults)
 
 
-def test_a_removed_checkpoint_in_between_is_found(edge: Edge) -> None:
+def test_a_removed_checkpoint_in_between_is_found(uow: UnitOfWork) -> None:
     for made in EVENTS[:3]:
-        record(edge, made)
-        checkpoint(edge)
+        record(uow, made)
+        checkpoint(uow)
 
-    change(edge, delete(points).where(points.c.number == 2))
+    change(uow, delete(points).where(points.c.number == 2))
 
-    assert any("checkpoint 2 is missing" in fault for fault in verify(edge).faults)
+    assert any("checkpoint 2 is missing" in fault for fault in verify(uow).faults)
 
 
-def test_an_older_checkpoint_cannot_be_edited_under_a_newer_one(edge: Edge) -> None:
+def test_an_older_checkpoint_cannot_be_edited_under_a_newer_one(uow: UnitOfWork) -> None:
     """Each checkpoint names its predecessor's digest, so the newest signature covers all."""
-    record(edge, EVENTS[0])
-    checkpoint(edge)
-    record(edge, EVENTS[1])
-    checkpoint(edge)
+    record(uow, EVENTS[0])
+    checkpoint(uow)
+    record(uow, EVENTS[1])
+    checkpoint(uow)
 
     change(
-        edge, update(points).where(points.c.number == 1).values(heads={"control/test-writer": [1, "11" * 32]})
+        uow, update(points).where(points.c.number == 1).values(heads={"control/test-writer": [1, "11" * 32]})
     )
 
-    assert any("checkpoint 2 does not follow" in fault for fault in verify(edge).faults)
+    assert any("checkpoint 2 does not follow" in fault for fault in verify(uow).faults)
 
 
-def test_rotating_the_checkpoint_key_breaks_nothing(edge: Edge) -> None:
-    record(edge, EVENTS[0])
-    checkpoint(edge)
-    edge.write_now(lambda ctx: keys.rotate(ctx, Purpose.CHECKPOINT, ""), trace=TRACE)
-    record(edge, EVENTS[1])
-    checkpoint(edge)
+def test_rotating_the_checkpoint_key_breaks_nothing(uow: UnitOfWork) -> None:
+    record(uow, EVENTS[0])
+    checkpoint(uow)
+    uow.write_now(lambda ctx: keys.rotate(ctx, Purpose.CHECKPOINT, ""), trace=TRACE)
+    record(uow, EVENTS[1])
+    checkpoint(uow)
 
-    assert verify(edge).intact
+    assert verify(uow).intact
 
 
-def test_faults_are_bounded_but_counted(edge: Edge) -> None:
-    record(edge, *(Event("room.thing.do", facts={"n": n}) for n in range(130)))
+def test_faults_are_bounded_but_counted(uow: UnitOfWork) -> None:
+    record(uow, *(Event("room.thing.do", facts={"n": n}) for n in range(130)))
 
-    change(edge, update(event).values(reason="edited"))
+    change(uow, update(event).values(reason="edited"))
 
-    faults = verify(edge).faults
+    faults = verify(uow).faults
     assert len(faults) == 101
     assert faults[-1].startswith("and ")
 
 
-def test_payloads_are_purged_by_class_and_the_chain_holds(edge: Edge, clock: FakeClock) -> None:
+def test_payloads_are_purged_by_class_and_the_chain_holds(uow: UnitOfWork, clock: FakeClock) -> None:
     """Security decision 5: the payload lies apart and can be purged by class without breaking the chain."""
-    record(edge, *EVENTS[:3])
-    record(edge, Event("consent.authorization.record", patient="pat-1", facts={"kept": True}))
-    checkpoint(edge)
+    record(uow, *EVENTS[:3])
+    record(uow, Event("consent.authorization.record", patient="pat-1", facts={"kept": True}))
+    checkpoint(uow)
     clock.advance(timedelta(days=90))
     before = clock.now() - timedelta(days=60)
 
-    removed = edge.write_now(lambda ctx: service.purge_payloads(ctx, "room", before), trace=TRACE)
+    removed = uow.write_now(lambda ctx: service.purge_payloads(ctx, "room", before), trace=TRACE)
 
-    verdict = verify(edge)
+    verdict = verify(uow)
     assert removed == 3
     assert verdict.intact, verdict.faults
     assert verdict.purged == 3
-    told = {found.event.action: found.event for found in page(edge).events}
+    told = {found.event.action: found.event for found in page(uow).events}
     assert told["room.thing.do"].patient == ""
     assert told["room.thing.do"].app == "app_1"
     assert told["consent.authorization.record"].facts == {"kept": True}
     assert PURGE_ACTION in told
 
 
-def test_a_payload_removed_after_the_purged_time_is_found(edge: Edge, clock: FakeClock) -> None:
-    record(edge, EVENTS[0])
+def test_a_payload_removed_after_the_purged_time_is_found(uow: UnitOfWork, clock: FakeClock) -> None:
+    record(uow, EVENTS[0])
     clock.advance(timedelta(days=90))
-    edge.write_now(
+    uow.write_now(
         lambda ctx: service.purge_payloads(ctx, "room", clock.now() - timedelta(days=60)), trace=TRACE
     )
-    record(edge, EVENTS[1])
+    record(uow, EVENTS[1])
 
-    change(edge, delete(payload))
+    change(uow, delete(payload))
 
-    assert any("removed without a purge" in fault for fault in verify(edge).faults)
+    assert any("removed without a purge" in fault for fault in verify(uow).faults)
 
 
-def test_nothing_young_is_purged(edge: Edge, clock: FakeClock) -> None:
-    record(edge, EVENTS[0])
+def test_nothing_young_is_purged(uow: UnitOfWork, clock: FakeClock) -> None:
+    record(uow, EVENTS[0])
 
     with pytest.raises(Invalid, match="purge_too_early"):
-        edge.write_now(lambda ctx: service.purge_payloads(ctx, "room", clock.now()), trace=TRACE)
+        uow.write_now(lambda ctx: service.purge_payloads(ctx, "room", clock.now()), trace=TRACE)
 
-    assert page(edge).events[0].event.patient == "pat-1"
+    assert page(uow).events[0].event.patient == "pat-1"
 
 
-def test_pages_go_on_where_they_ended_whatever_comes_in_between(edge: Edge, clock: FakeClock) -> None:
+def test_pages_go_on_where_they_ended_whatever_comes_in_between(uow: UnitOfWork, clock: FakeClock) -> None:
     for n in range(7):
-        record(edge, Event("room.thing.do", app=f"app_{n}"))
+        record(uow, Event("room.thing.do", app=f"app_{n}"))
         if n % 3 == 2:
             clock.advance(timedelta(seconds=1))
-    first = page(edge, limit=3)
-    record(edge, Event("room.thing.late"))
+    first = page(uow, limit=3)
+    record(uow, Event("room.thing.late"))
 
-    second = page(edge, limit=3, after=first.next)
-    third = page(edge, limit=3, after=second.next)
+    second = page(uow, limit=3, after=first.next)
+    third = page(uow, limit=3, after=second.next)
 
     apps = [found.event.app for each in (first, second, third) for found in each.events]
     assert apps == [f"app_{n}" for n in reversed(range(7))]
     assert third.next == ""
 
 
-def test_a_page_is_bounded_and_a_foreign_cursor_is_refused(edge: Edge) -> None:
-    record(edge, *(Event("room.thing.do") for _ in range(PAGE_BOUND + 5)))
+def test_a_page_is_bounded_and_a_foreign_cursor_is_refused(uow: UnitOfWork) -> None:
+    record(uow, *(Event("room.thing.do") for _ in range(PAGE_BOUND + 5)))
 
-    assert len(page(edge, limit=10_000).events) == PAGE_BOUND
+    assert len(page(uow, limit=10_000).events) == PAGE_BOUND
     for cursor in ("x", "1", "1.x.w", "-1.2.w", "1." * 200, "٣.1.w"):
         with pytest.raises(Invalid, match="cursor_invalid"):
-            page(edge, after=cursor)
+            page(uow, after=cursor)
 
 
 @pytest.mark.parametrize(
@@ -537,51 +541,51 @@ def test_a_page_is_bounded_and_a_foreign_cursor_is_refused(edge: Edge) -> None:
         ({"tenant": "nowhere"}, set()),
     ],
 )
-def test_a_query_finds_what_fits_and_nothing_else(edge: Edge, wanted: dict, found: set) -> None:
-    record(edge, Event("room.thing.do", tenant="general", app="app_1", person="a"))
-    record(edge, Event("room.thing.do", tenant="general", app="app_2", person="b"))
-    record(edge, Event("room.thing.do", tenant="mercy", app="app_2", person="c"), trace=Trace("req_2"))
+def test_a_query_finds_what_fits_and_nothing_else(uow: UnitOfWork, wanted: dict, found: set) -> None:
+    record(uow, Event("room.thing.do", tenant="general", app="app_1", person="a"))
+    record(uow, Event("room.thing.do", tenant="general", app="app_2", person="b"))
+    record(uow, Event("room.thing.do", tenant="mercy", app="app_2", person="c"), trace=Trace("req_2"))
 
-    assert {each.event.person for each in page(edge, **wanted).events} == found
+    assert {each.event.person for each in page(uow, **wanted).events} == found
 
 
-def test_two_checkpointers_make_one_chain_of_checkpoints(edge: Edge) -> None:
+def test_two_checkpointers_make_one_chain_of_checkpoints(uow: UnitOfWork) -> None:
     def work(n: int) -> None:
-        record(edge, Event("room.thing.do", app=f"app_{n}"))
+        record(uow, Event("room.thing.do", app=f"app_{n}"))
         for _ in range(20):
             with suppress(Conflict):
-                checkpoint(edge)
+                checkpoint(uow)
                 return
 
     with ThreadPoolExecutor(3) as pool:
         list(pool.map(work, range(effort(12, 100))))
 
-    verdict = verify(edge)
+    verdict = verify(uow)
     assert verdict.intact, verdict.faults
 
 
-def test_heads_that_were_read_before_somebody_elses_checkpoint_are_not_signed(edge: Edge) -> None:
+def test_heads_that_were_read_before_somebody_elses_checkpoint_are_not_signed(uow: UnitOfWork) -> None:
     """C152: of two platforms on one database the slower would put a chain back, as if it had been cut."""
-    record(edge, EVENTS[0])
-    before = newest(edge)
-    checkpoint(edge, {"access/w": (2, "22" * 32)}, after=before)
+    record(uow, EVENTS[0])
+    before = newest(uow)
+    checkpoint(uow, {"access/w": (2, "22" * 32)}, after=before)
 
     with pytest.raises(Conflict):
-        checkpoint(edge, {"access/w": (1, "11" * 32)}, after=before)
+        checkpoint(uow, {"access/w": (1, "11" * 32)}, after=before)
 
-    assert not any("back" in fault for fault in verify(edge).faults)
+    assert not any("back" in fault for fault in verify(uow).faults)
 
 
-def test_an_unknown_request_has_no_explanation(edge: Edge) -> None:
+def test_an_unknown_request_has_no_explanation(uow: UnitOfWork) -> None:
     with pytest.raises(NotFound, match="request_unknown"):
-        edge.read_now(lambda ctx: service.explain(ctx, "req_none", NoAccesses()), trace=TRACE)
+        uow.read_now(lambda ctx: service.explain(ctx, "req_none", NoAccesses()), trace=TRACE)
 
 
-def test_links_of_a_chain_are_all_different(edge: Edge) -> None:
+def test_links_of_a_chain_are_all_different(uow: UnitOfWork) -> None:
     """Equal events have different hashes: place and salt count."""
-    record(edge, *(Event("room.thing.do", facts={"same": True}) for _ in range(10)))
+    record(uow, *(Event("room.thing.do", facts={"same": True}) for _ in range(10)))
 
-    rows = edge.read_now(lambda ctx: list(store.control_rows(ctx.tx, "test-writer")), trace=TRACE)
+    rows = uow.read_now(lambda ctx: list(store.control_rows(ctx.tx, "test-writer")), trace=TRACE)
 
     assert len({bytes(row[3]) for row in rows}) == len({bytes(row[2]) for row in rows}) == 10
     assert all(after[0] == before[0] + 1 for before, after in pairwise(rows))

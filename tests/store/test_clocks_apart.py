@@ -17,11 +17,11 @@ from hilum.infra.change_feed import open_change_feed
 from hilum.infra.context import Context, Trace
 from hilum.infra.database_clock import SteadyClock, measure_skew, steady
 from hilum.infra.db import Database
-from hilum.infra.edge import Edge
 from hilum.infra.heartbeat import Heartbeat
 from hilum.infra.migrations.run import release
 from hilum.infra.nodes import Node
 from hilum.infra.system import SystemClock, SystemIds
+from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.actor import SYSTEM, Actor, ActorKind
 from hilum.kernel.errors import Unavailable
 from hilum.kernel.ids import AppId, ClientId, TenantId, VendorId, VersionId
@@ -52,36 +52,36 @@ class Machine(SystemClock):
 
 
 @contextmanager
-def node(url: str, ahead: timedelta) -> Iterator[Edge]:
-    made = Edge.create(Database(url), steady(url, Machine(ahead)), SystemIds(), "test-writer")
+def node(url: str, ahead: timedelta) -> Iterator[UnitOfWork]:
+    made = UnitOfWork.create(Database(url), steady(url, Machine(ahead)), SystemIds(), "test-writer")
     yield made
     made.close()
 
 
 @pytest.fixture
-def fast(postgres_url: str) -> Iterator[Edge]:
+def fast(postgres_url: str) -> Iterator[UnitOfWork]:
     with node(postgres_url, APART) as made:
         yield made
 
 
 @pytest.fixture
-def slow(postgres_url: str) -> Iterator[Edge]:
+def slow(postgres_url: str) -> Iterator[UnitOfWork]:
     with node(postgres_url, -APART) as made:
         yield made
 
 
-def engage(edge: Edge) -> Switch:
+def engage(uow: UnitOfWork) -> Switch:
     order = EngageOrder(PAIR, Mode.FULL_STOP, "a drill")
-    return edge.write_now(lambda ctx: controls.engage(ctx, order), actor=SAM, trace=TRACE)
+    return uow.write_now(lambda ctx: controls.engage(ctx, order), actor=SAM, trace=TRACE)
 
 
-def released(edge: Edge, switch: Switch) -> None:
-    edge.write_now(
+def released(uow: UnitOfWork, switch: Switch) -> None:
+    uow.write_now(
         lambda ctx: controls.release(ctx, switch.id, counts=lambda *_: True), actor=SAM, trace=TRACE
     )
 
 
-def mint(edge: Edge) -> datetime:
+def mint(uow: UnitOfWork) -> datetime:
     """Issue a token and return when that was, as the node has it."""
 
     def verb(ctx: Context) -> datetime:
@@ -90,20 +90,18 @@ def mint(edge: Edge) -> datetime:
         assert found is not None
         return found.issued_at
 
-    return edge.write_now(verb, actor=SYSTEM, trace=TRACE)
+    return uow.write_now(verb, actor=SYSTEM, trace=TRACE)
 
 
-def stands(edge: Edge, issued_at: datetime) -> bool:
+def stands(uow: UnitOfWork, issued_at: datetime) -> bool:
     return (
-        edge.read_now(
-            lambda ctx: controls.judge(ctx, SUBJECT, issued_at=issued_at), actor=SYSTEM, trace=TRACE
-        )
+        uow.read_now(lambda ctx: controls.judge(ctx, SUBJECT, issued_at=issued_at), actor=SYSTEM, trace=TRACE)
         is None
     )
 
 
 @pytest.mark.parametrize("order", ["the fast node issues", "the slow node issues"])
-def test_a_full_stop_revives_no_token_of_either_node(fast: Edge, slow: Edge, order: str) -> None:
+def test_a_full_stop_revives_no_token_of_either_node(fast: UnitOfWork, slow: UnitOfWork, order: str) -> None:
     """C143: what was issued before the stop stays dead, whoever issued it and whoever released."""
     issuer, other = (fast, slow) if order == "the fast node issues" else (slow, fast)
     issued = [mint(issuer) for _ in range(3)]
@@ -111,10 +109,10 @@ def test_a_full_stop_revives_no_token_of_either_node(fast: Edge, slow: Edge, ord
     issued.append(mint(issuer))
     released(other, switch)
 
-    assert not any(stands(edge, each) for each in issued for edge in (fast, slow))
+    assert not any(stands(uow, each) for each in issued for uow in (fast, slow))
 
 
-def test_nodes_agree_on_the_time_whatever_their_machines_say(fast: Edge, slow: Edge) -> None:
+def test_nodes_agree_on_the_time_whatever_their_machines_say(fast: UnitOfWork, slow: UnitOfWork) -> None:
     assert abs(fast.clock.now() - slow.clock.now()) < SLACK
     assert isinstance(fast.clock, SteadyClock)
     found = fast.clock.skew()
@@ -123,7 +121,7 @@ def test_nodes_agree_on_the_time_whatever_their_machines_say(fast: Edge, slow: E
     assert found.uncertainty < SLACK
 
 
-def test_a_session_begun_on_one_node_counts_on_the_other(fast: Edge, slow: Edge) -> None:
+def test_a_session_begun_on_one_node_counts_on_the_other(fast: UnitOfWork, slow: UnitOfWork) -> None:
     """By direction: what the fast node made was not yet, what the slow one made was over."""
     slow.write_now(
         lambda ctx: identity.add_tenant(
@@ -165,11 +163,11 @@ def test_the_watch_keeps_the_clock_of_a_process_that_began_without_its_database(
 
 def test_a_process_that_began_without_its_database_asks_it_before_its_first_verb(postgres_url: str) -> None:
     clock = SteadyClock(Machine(APART), follows_server=True)
-    edge = Edge.create(Database(postgres_url), clock, SystemIds(), "test-writer")
+    uow = UnitOfWork.create(Database(postgres_url), clock, SystemIds(), "test-writer")
     try:
-        seen = edge.write_now(lambda ctx: ctx.now, trace=TRACE)
+        seen = uow.write_now(lambda ctx: ctx.now, trace=TRACE)
     finally:
-        edge.close()
+        uow.close()
 
     assert abs(seen - SystemClock().now()) < SLACK
 
@@ -194,9 +192,9 @@ def test_a_machine_set_back_and_started_again_is_not_behind_what_it_did(
     sqlite_url: str, back: timedelta
 ) -> None:
     """SQLite: a token that expired, or was stopped, does not live again. A leap that is too far refuses."""
-    with node(sqlite_url, timedelta(0)) as edge:
-        issued = mint(edge)
-        released(edge, engage(edge))
+    with node(sqlite_url, timedelta(0)) as uow:
+        issued = mint(uow)
+        released(uow, engage(uow))
     with node(sqlite_url, -back) as again:
         if back > timedelta(minutes=10):
             with pytest.raises(Unavailable) as refused:

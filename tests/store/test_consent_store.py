@@ -21,7 +21,7 @@ from hilum.consent.models import (
 )
 from hilum.infra import epoch
 from hilum.infra.context import Context
-from hilum.infra.edge import Edge
+from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.actor import ANONYMOUS, Actor, ActorKind
 from hilum.kernel.errors import Invalid, NotFound, NotPermitted
 from hilum.kernel.ids import AuthorizationId
@@ -36,8 +36,8 @@ FEWER = ("patient/Patient.rs",)
 
 
 @pytest.fixture
-def ground(edge: Edge, clock: FakeClock) -> Iterator[Platform]:
-    with standing(edge, clock) as made:
+def ground(uow: UnitOfWork, clock: FakeClock) -> Iterator[Platform]:
+    with standing(uow, clock) as made:
         made.add_app("second", made.clients["public"].type)
         made.add_app("other door", made.clients["symmetric"].type, beside="public")
         yield made
@@ -92,7 +92,7 @@ def own(ground: Platform, person: str = "pat") -> Actor:
 
 
 def as_person(ground: Platform, verb: Callable[[Context], Any], person: str = "pat") -> Any:
-    return ground.edge.write_now(verb, actor=own(ground, person), trace=TRACE)
+    return ground.uow.write_now(verb, actor=own(ground, person), trace=TRACE)
 
 
 def standing_of(
@@ -232,11 +232,11 @@ def test_withdrawing_ends_access_and_refresh_tokens_in_the_same_transaction(grou
     """C91: both kinds die at once, and every worker is told."""
     made = agree(ground)
     minted = earn(ground, made)
-    before = ground.edge.read_now(lambda ctx: epoch.read(ctx.tx), trace=TRACE)
+    before = ground.uow.read_now(lambda ctx: epoch.read(ctx.tx), trace=TRACE)
 
     as_person(ground, lambda ctx: service.withdraw(ctx, made.id))
 
-    after = ground.edge.read_now(lambda ctx: epoch.read(ctx.tx), trace=TRACE)
+    after = ground.uow.read_now(lambda ctx: epoch.read(ctx.tx), trace=TRACE)
     assert not lives(ground, minted)
     with pytest.raises(NotPermitted, match="invalid_grant"):
         ground.run(
@@ -355,7 +355,7 @@ def test_nobody_else_withdraws_or_narrows(ground: Platform) -> None:
 
     for actor, verb in product(STRANGERS, verbs):
         with pytest.raises(NotPermitted, match="not_yours"):
-            ground.edge.write_now(verb, actor=actor, trace=TRACE)
+            ground.uow.write_now(verb, actor=actor, trace=TRACE)
 
     assert lives(ground, minted)
     refused = [event.reason for event in ground.events("consent.authorization.withdraw")]
@@ -367,7 +367,7 @@ def test_a_person_of_the_same_id_at_another_tenant_is_somebody_else(ground: Plat
     twin = replace(own(ground), tenant=OTHER)
 
     with pytest.raises(NotPermitted):
-        ground.edge.write_now(lambda ctx: service.withdraw(ctx, made.id), actor=twin, trace=TRACE)
+        ground.uow.write_now(lambda ctx: service.withdraw(ctx, made.id), actor=twin, trace=TRACE)
 
 
 ADMINISTRATORS = [
@@ -383,7 +383,7 @@ def test_administrators_withdraw_too(ground: Platform) -> None:
         made = agree(ground)
         minted = earn(ground, made)
 
-        ground.edge.write_now(lambda ctx, each=made.id: service.withdraw(ctx, each), actor=actor, trace=TRACE)
+        ground.uow.write_now(lambda ctx, each=made.id: service.withdraw(ctx, each), actor=actor, trace=TRACE)
 
         assert not lives(ground, minted)
 

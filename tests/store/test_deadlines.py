@@ -14,8 +14,8 @@ from hilum.infra import epoch, lanes, postgres
 from hilum.infra.context import Trace
 from hilum.infra.database_faults import DatabaseUnavailable
 from hilum.infra.db import Database
-from hilum.infra.edge import Edge
 from hilum.infra.lanes import ANSWER_WITHIN_S, BOUNDS, Lane
+from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.errors import Unavailable
 from hilum.kernel.ids import Part
 from tests.sim.tcp_proxy import TcpProxy
@@ -47,25 +47,25 @@ def path(postgres_url: str) -> Iterator[TcpProxy]:
 
 
 @pytest.fixture
-def far(path: TcpProxy, postgres_url: str, clock: FakeClock, ids: SeededIds) -> Iterator[Edge]:
-    """The edge over PostgreSQL at the other end of a path that can freeze."""
-    edge = Edge.create(Database(path.url(postgres_url)), clock, ids, "test-writer")
-    yield edge
+def far(path: TcpProxy, postgres_url: str, clock: FakeClock, ids: SeededIds) -> Iterator[UnitOfWork]:
+    """The unit of work over PostgreSQL at the other end of a path that can freeze."""
+    uow = UnitOfWork.create(Database(path.url(postgres_url)), clock, ids, "test-writer")
+    yield uow
     path.thaw()
-    edge.close()
+    uow.close()
 
 
-def advance(edge: Edge) -> Any:
-    return edge.write(lambda ctx: ctx.advance_epoch(TOKENS), trace=TRACE)
+def advance(uow: UnitOfWork) -> Any:
+    return uow.write(lambda ctx: ctx.advance_epoch(TOKENS), trace=TRACE)
 
 
-def look(edge: Edge) -> Any:
-    return edge.read(lambda ctx: epoch.read(ctx.tx).total, trace=TRACE)
+def look(uow: UnitOfWork) -> Any:
+    return uow.read(lambda ctx: epoch.read(ctx.tx).total, trace=TRACE)
 
 
-async def in_lane(lane: Lane, edge: Edge, count: int) -> list[Any]:
+async def in_lane(lane: Lane, uow: UnitOfWork, count: int) -> list[Any]:
     with lanes.using(lane):
-        asked = [look(edge) for _ in range(count)] + [advance(edge) for _ in range(count)]
+        asked = [look(uow) for _ in range(count)] + [advance(uow) for _ in range(count)]
         return await asyncio.gather(*asked, return_exceptions=True)
 
 
@@ -73,7 +73,7 @@ WAITED_FOR = [lane for lane, bounds in BOUNDS.items() if bounds.threads]
 
 
 def test_when_the_path_freezes_everybody_is_answered_in_time_and_after_it_thaws_everything_works(
-    far: Edge, path: TcpProxy
+    far: UnitOfWork, path: TcpProxy
 ) -> None:
     """In every lane at once, and with more works than threads: none hangs, none is lost, no place either."""
 
@@ -112,7 +112,7 @@ def _flat(found: Any) -> list[Any]:
 
 @pytest.mark.parametrize(("requests", "answers"), [(True, False), (False, True)])
 def test_whichever_way_freezes_a_transaction_ends_in_time(
-    far: Edge, path: TcpProxy, *, requests: bool, answers: bool
+    far: UnitOfWork, path: TcpProxy, *, requests: bool, answers: bool
 ) -> None:
     asyncio.run(in_lane(Lane.TOKENS, far, 1))
     path.freeze(requests=requests, answers=answers)
@@ -124,7 +124,7 @@ def test_whichever_way_freezes_a_transaction_ends_in_time(
     assert all(isinstance(each, DatabaseUnavailable) for each in found)
 
 
-def test_a_commit_without_an_answer_is_not_called_undone(far: Edge, path: TcpProxy) -> None:
+def test_a_commit_without_an_answer_is_not_called_undone(far: UnitOfWork, path: TcpProxy) -> None:
     """Security decision 20: "not done" is only said when it was not done."""
 
     def freeze_before_the_commit(tx: Connection) -> None:
@@ -140,7 +140,7 @@ def test_a_commit_without_an_answer_is_not_called_undone(far: Edge, path: TcpPro
     assert asyncio.run(look(far)) == 1, "it was done"
 
 
-def test_what_failed_before_its_commit_is_called_undone_and_is(far: Edge, path: TcpProxy) -> None:
+def test_what_failed_before_its_commit_is_called_undone_and_is(far: UnitOfWork, path: TcpProxy) -> None:
     def freeze_first(tx: Connection) -> None:
         epoch.advance(tx, TOKENS, now=START)
         path.freeze()
@@ -154,7 +154,9 @@ def test_what_failed_before_its_commit_is_called_undone_and_is(far: Edge, path: 
     assert asyncio.run(look(far)) == 0
 
 
-def test_a_statement_that_is_slow_on_the_server_is_ended_there_and_its_connection_kept(far: Edge) -> None:
+def test_a_statement_that_is_slow_on_the_server_is_ended_there_and_its_connection_kept(
+    far: UnitOfWork,
+) -> None:
     def dawdle(tx: Connection) -> int:
         tx.execute(text("SELECT pg_sleep(30)"))
         return 0
@@ -172,7 +174,7 @@ def test_a_statement_that_is_slow_on_the_server_is_ended_there_and_its_connectio
 
 
 def test_a_lock_that_somebody_holds_is_not_waited_for_without_end(
-    far: Edge, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+    far: UnitOfWork, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(postgres, "LOCK_S", 0.3)
     with psycopg.connect(postgres_url) as holding:
@@ -185,7 +187,7 @@ def test_a_lock_that_somebody_holds_is_not_waited_for_without_end(
 
 
 def test_connections_that_the_server_ended_meanwhile_are_replaced_without_anybody_noticing(
-    far: Edge, postgres_url: str
+    far: UnitOfWork, postgres_url: str
 ) -> None:
     """A restart of the server, or a failover, breaks every idle connection."""
     asyncio.run(in_lane(Lane.TOKENS, far, 6))
@@ -198,7 +200,7 @@ def test_connections_that_the_server_ended_meanwhile_are_replaced_without_anybod
     assert not [each for each in asyncio.run(in_lane(Lane.TOKENS, far, 6)) if isinstance(each, Exception)]
 
 
-def test_what_nobody_began_in_time_is_never_done(far: Edge, path: TcpProxy) -> None:
+def test_what_nobody_began_in_time_is_never_done(far: UnitOfWork, path: TcpProxy) -> None:
     """Who was told that it was not done may ask again: it must not be done a second time later."""
 
     async def story() -> list[Any]:

@@ -19,7 +19,7 @@ from hilum.enrolment.models import CODE_TRIES, Opened, WrongCode
 from hilum.identity import service as identity
 from hilum.identity.models import NewPerson, Person, Tenant, TenantChange, UpstreamKind, UpstreamRef
 from hilum.infra.context import Trace
-from hilum.infra.edge import Edge
+from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.actor import SYSTEM, Actor
 from hilum.kernel.errors import Conflict, HilumError, NotFound, NotPermitted, Unavailable
 from hilum.kernel.ids import TenantId
@@ -38,8 +38,8 @@ AT_ONCE = 4
 class Ground:
     """One tenant and three administrators of the platform."""
 
-    def __init__(self, edge: Edge) -> None:
-        self.edge = edge
+    def __init__(self, uow: UnitOfWork) -> None:
+        self.uow = uow
         tenant = Tenant(GENERAL, "General", UpstreamRef(UpstreamKind.EMBEDDED))
         self.do(SYSTEM, identity.add_tenant, tenant)
         self.people: list[Person] = [
@@ -49,7 +49,7 @@ class Ground:
         self.ada, self.bea, self.cal = (signin_policy.actor_of(each) for each in self.people)
 
     def do(self, actor: Actor, verb: Callable[..., Any], *args: Any, **more: Any) -> Any:
-        return self.edge.write_now(lambda ctx: verb(ctx, *args, **more), actor=actor, trace=TRACE)
+        return self.uow.write_now(lambda ctx: verb(ctx, *args, **more), actor=actor, trace=TRACE)
 
     def at_once(self, *verbs: Callable[[], Any]) -> list[Any]:
         """Run verbs at the same moment; return what each returned, or the error it raised."""
@@ -65,8 +65,8 @@ class Ground:
 
 
 @pytest.fixture
-def ground(edge: Edge) -> Ground:
-    return Ground(edge)
+def ground(uow: UnitOfWork) -> Ground:
+    return Ground(uow)
 
 
 def test_a_link_that_is_pressed_several_times_at_once_sets_one_password(ground: Ground) -> None:

@@ -34,9 +34,9 @@ from hilum.identity.models import (
 )
 from hilum.infra import epoch
 from hilum.infra.context import Context, Trace
-from hilum.infra.edge import Edge
 from hilum.infra.epoch import Change, Stamp, fact_change
 from hilum.infra.facts import EVERYTHING, Since, current_facts
+from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.actor import SYSTEM, Actor, ActorKind
 from hilum.kernel.errors import HilumError
 from hilum.kernel.ids import (
@@ -85,8 +85,8 @@ GRANT = Grant(
 class Life:
     """A platform on which anything may be stopped, revoked, ended and released. A verb that is refused is part of life."""
 
-    def __init__(self, edge: Edge, clock: FakeClock, chance: random.Random) -> None:
-        self.edge, self.clock, self.chance, self.count = edge, clock, chance, 0
+    def __init__(self, uow: UnitOfWork, clock: FakeClock, chance: random.Random) -> None:
+        self.uow, self.clock, self.chance, self.count = uow, clock, chance, 0
         self.alive: dict[str, list[Any]] = {
             kind: [] for kind in ("sw", "tok", "fam", "ses", "lch", "aut", "per")
         }
@@ -95,7 +95,7 @@ class Life:
             self.do(identity.add_tenant, Tenant(tenant, tenant, UpstreamRef(UpstreamKind.EMBEDDED)))
 
     def do(self, verb: Any, *args: Any, actor: Actor = SYSTEM, **more: Any) -> Any:
-        return self.edge.write_now(lambda ctx: verb(ctx, *args, **more), actor=actor, trace=TRACE)
+        return self.uow.write_now(lambda ctx: verb(ctx, *args, **more), actor=actor, trace=TRACE)
 
     def name(self) -> str:
         self.count += 1
@@ -218,8 +218,8 @@ HAPPENINGS = tuple(name for name, value in vars(Life).items() if callable(value)
 class Follower:
     """A process that follows some parts."""
 
-    def __init__(self, edge: Edge) -> None:
-        self.edge = edge
+    def __init__(self, uow: UnitOfWork) -> None:
+        self.uow = uow
         self.held: dict[Part, tuple[Stamp, Any]] = {}
         self.read_whole = 0
         self.follow()
@@ -237,7 +237,7 @@ class Follower:
                 self.read_whole += changes is None
                 self.held[part] = stamps[part], _FACTS[part](ctx, Since(changes)).applied(value)
 
-        self.edge.read_now(verb, actor=SYSTEM, trace=TRACE)
+        self.uow.read_now(verb, actor=SYSTEM, trace=TRACE)
 
 
 def forbidden(index: SwitchIndex, now: datetime) -> dict[Target, tuple[set[str], datetime | None]]:
@@ -267,11 +267,11 @@ def sets_of(part: Part, value: Any) -> list[Any]:
 
 @pytest.mark.parametrize("seed", range(effort(3, 60)))
 def test_whatever_happens_what_followed_forbids_what_a_fresh_reading_forbids(
-    edge: Edge, clock: FakeClock, seed: int
+    uow: UnitOfWork, clock: FakeClock, seed: int
 ) -> None:
     chance = random.Random(seed)
-    life = Life(edge, clock, chance)
-    follower = Follower(edge)
+    life = Life(uow, clock, chance)
+    follower = Follower(uow)
     past: dict[tuple[Part, int], dict[Any, datetime]] = {}
     for count in range(150):
         clock.advance(timedelta(seconds=1))
@@ -283,7 +283,7 @@ def test_whatever_happens_what_followed_forbids_what_a_fresh_reading_forbids(
         if count % chance.choice([1, 5]) and count < 149:
             continue
         follower.follow()
-        fresh, now = Follower(edge), clock.now()
+        fresh, now = Follower(uow), clock.now()
 
         for part in PARTS:
             mine, true = follower.held[part][1], fresh.held[part][1]
@@ -304,10 +304,12 @@ def test_whatever_happens_what_followed_forbids_what_a_fresh_reading_forbids(
     assert follower.read_whole < 30, "what changed was current_facts, not read again"
 
 
-def test_a_negative_list_is_followed_without_reading_a_single_row_of_it(edge: Edge, clock: FakeClock) -> None:
+def test_a_negative_list_is_followed_without_reading_a_single_row_of_it(
+    uow: UnitOfWork, clock: FakeClock
+) -> None:
     """A launch that ends costs what changed, not what there is."""
-    life = Life(edge, clock, random.Random(1))
-    follower = Follower(edge)
+    life = Life(uow, clock, random.Random(1))
+    follower = Follower(uow)
     for _ in range(5):
         life.open_launch()
         life.end_launch()
@@ -335,10 +337,10 @@ class _Blind:
 
 
 def test_what_a_verb_sees_of_the_switches_is_exact_and_follows_what_changed(
-    edge: Edge, clock: FakeClock
+    uow: UnitOfWork, clock: FakeClock
 ) -> None:
     """What a token rests on: not a moment's staleness, and one change does not make ten thousand switches be read."""
-    life = Life(edge, clock, random.Random(1))
+    life = Life(uow, clock, random.Random(1))
     asked: list[Since] = []
 
     def noted(ctx: Context, since: Since) -> Any:
@@ -348,7 +350,7 @@ def test_what_a_verb_sees_of_the_switches_is_exact_and_follows_what_changed(
     facts = replace(controls.switch_facts, read=noted)
 
     def seen() -> set[Target]:
-        return edge.read_now(lambda ctx: set(current_facts(ctx, SWITCHES, facts).engaged), trace=TRACE)
+        return uow.read_now(lambda ctx: set(current_facts(ctx, SWITCHES, facts).engaged), trace=TRACE)
 
     def engage(ctx: Context) -> tuple[set[Target], set[Target]]:
         before = set(current_facts(ctx, SWITCHES, facts).engaged)
@@ -423,18 +425,18 @@ def test_a_part_is_read_whole_where_any_of_its_changes_is_unknown(part: Part) ->
 
 @pytest.mark.parametrize("part", HAPPENED)
 def test_what_a_newer_release_changed_is_forbidden_by_who_does_not_know_its_words(
-    edge: Edge, clock: FakeClock, part: Part
+    uow: UnitOfWork, clock: FakeClock, part: Part
 ) -> None:
-    life = Life(edge, clock, random.Random(1))
-    follower = Follower(edge)
+    life = Life(uow, clock, random.Random(1))
+    follower = Follower(uow)
     for each in HAPPENED[part]:
         getattr(life, each)()
     renamed = fact_change.update().where(fact_change.c.part == part).values(key="newer/thing")
-    assert edge.db.write(lambda tx: tx.execute(renamed).rowcount)
+    assert uow.db.write(lambda tx: tx.execute(renamed).rowcount)
 
     follower.follow()
 
-    mine, true = follower.held[part][1], Follower(edge).held[part][1]
+    mine, true = follower.held[part][1], Follower(uow).held[part][1]
     if part == SWITCHES:
         assert forbidden(mine, clock.now()) == forbidden(true, clock.now()) != {}
     else:

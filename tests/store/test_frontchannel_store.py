@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 from hilum.frontchannel import store
 from hilum.frontchannel.models import AuthorizationRequest, Code
 from hilum.infra.context import Trace
-from hilum.infra.edge import Edge
+from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.ids import (
     AppId,
     AuthorizationId,
@@ -76,45 +76,45 @@ CODE = Code(
 )
 
 
-def added(edge: Edge) -> None:
+def added(uow: UnitOfWork) -> None:
     def verb(tx: Connection) -> None:
         store.add_request(tx, REQUEST)
         store.add_code(tx, CODE)
 
-    edge.db.write(verb)
+    uow.db.write(verb)
 
 
-def test_a_request_and_a_code_come_back_whole(edge: Edge) -> None:
-    added(edge)
+def test_a_request_and_a_code_come_back_whole(uow: UnitOfWork) -> None:
+    added(uow)
 
-    assert edge.db.read(lambda tx: store.find_request(tx, GENERAL, "azr_1")) == REQUEST
-    assert edge.db.read(lambda tx: store.find_code(tx, CODE.hash)) == CODE
+    assert uow.db.read(lambda tx: store.find_request(tx, GENERAL, "azr_1")) == REQUEST
+    assert uow.db.read(lambda tx: store.find_code(tx, CODE.hash)) == CODE
 
 
-def test_another_tenant_does_not_find_the_request(edge: Edge) -> None:
+def test_another_tenant_does_not_find_the_request(uow: UnitOfWork) -> None:
     """C37."""
-    added(edge)
+    added(uow)
 
-    assert edge.db.read(lambda tx: store.find_request(tx, CHILDRENS, "azr_1")) is None
+    assert uow.db.read(lambda tx: store.find_request(tx, CHILDRENS, "azr_1")) is None
 
 
-def test_a_code_without_optional_parts_comes_back_too(edge: Edge) -> None:
+def test_a_code_without_optional_parts_comes_back_too(uow: UnitOfWork) -> None:
     bare = replace(
         CODE,
         offline=None,
         grant=replace(CODE.grant, person_patients=None, authorization_expires_at=None, extras={}),
     )
-    edge.db.write(lambda tx: store.add_code(tx, bare))
+    uow.db.write(lambda tx: store.add_code(tx, bare))
 
-    assert edge.db.read(lambda tx: store.find_code(tx, CODE.hash)) == bare
+    assert uow.db.read(lambda tx: store.find_code(tx, CODE.hash)) == bare
 
 
-def test_only_its_client_at_its_tenant_uses_a_code_up_and_only_once(edge: Edge) -> None:
+def test_only_its_client_at_its_tenant_uses_a_code_up_and_only_once(uow: UnitOfWork) -> None:
     """C43, C44; security decision 9: a wrong client does not consume it."""
-    added(edge)
+    added(uow)
 
     def redeem(tenant: TenantId, client: ClientId) -> Code | None:
-        return edge.db.write(
+        return uow.db.write(
             lambda tx: store.redeem_code(tx, CODE.hash, tenant=tenant, client=client, now=START)
         )
 
@@ -122,17 +122,17 @@ def test_only_its_client_at_its_tenant_uses_a_code_up_and_only_once(edge: Edge) 
     assert redeem(GENERAL, ClientId("other")) is None
     assert redeem(GENERAL, APP) == replace(CODE, used_at=START)
     assert redeem(GENERAL, APP) is None
-    assert edge.db.read(lambda tx: store.find_code(tx, CODE.hash)) == replace(CODE, used_at=START)
+    assert uow.db.read(lambda tx: store.find_code(tx, CODE.hash)) == replace(CODE, used_at=START)
 
 
-def test_of_many_redemptions_at_one_instant_exactly_one_gets_the_code(edge: Edge) -> None:
+def test_of_many_redemptions_at_one_instant_exactly_one_gets_the_code(uow: UnitOfWork) -> None:
     """C45."""
     for round_ in range(effort(5, 200)):
         code = replace(CODE, hash=round_.to_bytes(32, "big"))
-        edge.db.write(lambda tx, code=code: store.add_code(tx, code))
+        uow.db.write(lambda tx, code=code: store.add_code(tx, code))
 
         def redeem(_: int, code: Code = code) -> Code | None:
-            return edge.db.write(
+            return uow.db.write(
                 lambda tx: store.redeem_code(tx, code.hash, tenant=GENERAL, client=APP, now=START)
             )
 
@@ -142,37 +142,37 @@ def test_of_many_redemptions_at_one_instant_exactly_one_gets_the_code(edge: Edge
         assert len(won) == 1
 
 
-def test_a_request_belongs_to_the_first_person_and_ends_once(edge: Edge) -> None:
+def test_a_request_belongs_to_the_first_person_and_ends_once(uow: UnitOfWork) -> None:
     """Security decision 13: steps are bound to the session."""
-    added(edge)
+    added(uow)
 
     def bind(session: str, person: str) -> bool:
-        return edge.db.write(lambda tx: store.bind_request(tx, "azr_1", SessionId(session), PersonId(person)))
+        return uow.db.write(lambda tx: store.bind_request(tx, "azr_1", SessionId(session), PersonId(person)))
 
     assert bind("ses_1", "per_1")
     assert not bind("ses_2", "per_2")
     assert bind("ses_3", "per_1")
-    assert edge.db.write(lambda tx: store.finish_request(tx, "azr_1", START))
-    assert not edge.db.write(lambda tx: store.finish_request(tx, "azr_1", START))
+    assert uow.db.write(lambda tx: store.finish_request(tx, "azr_1", START))
+    assert not uow.db.write(lambda tx: store.finish_request(tx, "azr_1", START))
     assert not bind("ses_3", "per_1")
 
 
-def test_launch_and_context_are_kept_and_the_handle_forgotten(edge: Edge) -> None:
-    edge.db.write(lambda tx: store.add_request(tx, replace(REQUEST, launch_sealed="sealed")))
+def test_launch_and_context_are_kept_and_the_handle_forgotten(uow: UnitOfWork) -> None:
+    uow.db.write(lambda tx: store.add_request(tx, replace(REQUEST, launch_sealed="sealed")))
     taken = replace(REQUEST, launch=LaunchId("lau_1"), patient="1", encounter="e", context_chosen_at=START)
 
-    edge.db.write(lambda tx: store.save_launch(tx, taken))
+    uow.db.write(lambda tx: store.save_launch(tx, taken))
 
-    assert edge.db.read(lambda tx: store.find_request(tx, GENERAL, "azr_1")) == taken
+    assert uow.db.read(lambda tx: store.find_request(tx, GENERAL, "azr_1")) == taken
 
 
-def test_what_expired_long_ago_is_forgotten_and_the_rest_is_not(edge: Edge) -> None:
-    added(edge)
+def test_what_expired_long_ago_is_forgotten_and_the_rest_is_not(uow: UnitOfWork) -> None:
+    added(uow)
 
     def purge(days: int) -> int:
         moment = START + timedelta(days=days)
-        return edge.db.write(lambda tx: store.purge(tx, requests_before=moment, codes_before=moment))
+        return uow.db.write(lambda tx: store.purge(tx, requests_before=moment, codes_before=moment))
 
     assert purge(-1) == 0
     assert purge(1) == 2
-    assert edge.db.read(lambda tx: store.find_code(tx, CODE.hash)) is None
+    assert uow.db.read(lambda tx: store.find_code(tx, CODE.hash)) is None

@@ -28,9 +28,9 @@ from sqlalchemy.dialects import sqlite
 from hilum.infra import epoch
 from hilum.infra.context import Context, Trace
 from hilum.infra.db import Instant, metadata
-from hilum.infra.edge import Edge
 from hilum.infra.epoch import FactCache, Stamp
 from hilum.infra.prepared_statements import PreparedStatement, prepare_insert, prepare_insert_or_ignore
+from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.actor import SYSTEM
 from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted, Unavailable
 from hilum.kernel.ids import Part
@@ -40,13 +40,13 @@ CONSENT, REGISTRY, TOKENS = Part("consent"), Part("registry"), Part("tokens")
 PARTS = (CONSENT, REGISTRY, TOKENS)
 
 
-def total(edge: Edge) -> int:
-    return edge.read_now(lambda ctx: epoch.read(ctx.tx).total, trace=TRACE)
+def total(uow: UnitOfWork) -> int:
+    return uow.read_now(lambda ctx: epoch.read(ctx.tx).total, trace=TRACE)
 
 
 @pytest.mark.parametrize("refusal", [NotPermitted, NotFound, Invalid])
 def test_a_decided_refusal_commits_what_was_written_before_it(
-    edge: Edge, refusal: type[NotPermitted]
+    uow: UnitOfWork, refusal: type[NotPermitted]
 ) -> None:
     """Security decision 3."""
 
@@ -55,35 +55,35 @@ def test_a_decided_refusal_commits_what_was_written_before_it(
         raise refusal("no", "Because.")
 
     with pytest.raises(refusal):
-        edge.write_now(verb, trace=TRACE)
+        uow.write_now(verb, trace=TRACE)
 
-    assert total(edge) == 1
+    assert total(uow) == 1
 
 
 @pytest.mark.parametrize("failure", [Conflict("late"), Unavailable("away"), ValueError("a bug")])
-def test_any_other_error_leaves_nothing_behind(edge: Edge, failure: Exception) -> None:
+def test_any_other_error_leaves_nothing_behind(uow: UnitOfWork, failure: Exception) -> None:
     def verb(ctx: Context) -> None:
         ctx.advance_epoch(TOKENS)
         raise failure
 
     with pytest.raises(type(failure)):
-        edge.write_now(verb, trace=TRACE)
+        uow.write_now(verb, trace=TRACE)
 
-    assert total(edge) == 0
+    assert total(uow) == 0
 
 
-def test_every_change_of_facts_advances_the_epoch_and_its_part_by_one(edge: Edge) -> None:
+def test_every_change_of_facts_advances_the_epoch_and_its_part_by_one(uow: UnitOfWork) -> None:
     """Security decision 7: one row, advanced in the same transaction."""
     with ThreadPoolExecutor(4) as pool:
         list(
-            pool.map(lambda _: edge.write_now(lambda ctx: ctx.advance_epoch(CONSENT), trace=TRACE), range(20))
+            pool.map(lambda _: uow.write_now(lambda ctx: ctx.advance_epoch(CONSENT), trace=TRACE), range(20))
         )
 
-    assert counts(edge) == {CONSENT: 20}
-    assert total(edge) == 20
+    assert counts(uow) == {CONSENT: 20}
+    assert total(uow) == 20
 
 
-def test_an_instant_comes_back_to_the_microsecond_and_in_utc(edge: Edge) -> None:
+def test_an_instant_comes_back_to_the_microsecond_and_in_utc(uow: UnitOfWork) -> None:
     moment = datetime(2026, 2, 3, 4, 5, 6, 789_012, tzinfo=UTC)
     clock = Table("probe_instant", metadata, Column("at", Instant), extend_existing=True)
 
@@ -95,7 +95,7 @@ def test_an_instant_comes_back_to_the_microsecond_and_in_utc(edge: Edge) -> None
         return found
 
     try:
-        assert edge.write_now(verb, trace=TRACE) == moment
+        assert uow.write_now(verb, trace=TRACE) == moment
     finally:
         metadata.remove(clock)
 
@@ -119,67 +119,69 @@ def fail_after(error: Exception, part: Part = TOKENS) -> Callable[[Context], str
     return verb
 
 
-def at_once(edge: Edge, verbs: list[Callable[[Context], str]]) -> list[str | BaseException]:
+def at_once(uow: UnitOfWork, verbs: list[Callable[[Context], str]]) -> list[str | BaseException]:
     """Hand all in before the first can have ended."""
 
     async def together() -> list[str | BaseException]:
-        waiting = (edge.write(verb, trace=TRACE) for verb in verbs)
+        waiting = (uow.write(verb, trace=TRACE) for verb in verbs)
         return await asyncio.gather(*waiting, return_exceptions=True)
 
     return asyncio.run(together())
 
 
-def counts(edge: Edge) -> Counter[Part]:
-    stamps = edge.read_now(lambda ctx: epoch.read(ctx.tx), trace=TRACE)
+def counts(uow: UnitOfWork) -> Counter[Part]:
+    stamps = uow.read_now(lambda ctx: epoch.read(ctx.tx), trace=TRACE)
     return Counter({part: stamp.n for part, stamp in stamps.items()})
 
 
-def test_verbs_of_one_moment_are_each_answered_with_what_is_theirs(edge: Edge) -> None:
+def test_verbs_of_one_moment_are_each_answered_with_what_is_theirs(uow: UnitOfWork) -> None:
     parts = [part for part in PARTS for _ in range(20)]
 
-    answers = at_once(edge, [advance(part) for part in parts])
+    answers = at_once(uow, [advance(part) for part in parts])
 
     assert answers == parts
-    assert counts(edge) == dict.fromkeys(PARTS, 20)
+    assert counts(uow) == dict.fromkeys(PARTS, 20)
 
 
 @pytest.mark.parametrize(
     "failure", [Conflict("late"), Unavailable("away"), ValueError("a bug"), KeyError("x")]
 )
-def test_a_verb_that_fails_takes_nothing_of_its_neighbours_with_it(edge: Edge, failure: Exception) -> None:
+def test_a_verb_that_fails_takes_nothing_of_its_neighbours_with_it(
+    uow: UnitOfWork, failure: Exception
+) -> None:
     """Security decision 4: a verb is one transaction, whatever shares its commit."""
     before, after = advance(CONSENT), advance(REGISTRY)
 
-    answers = at_once(edge, [before, fail_after(failure), after] * 5)
+    answers = at_once(uow, [before, fail_after(failure), after] * 5)
 
     assert [type(each) for each in answers] == [str, type(failure), str] * 5
-    assert (counts(edge)[CONSENT], counts(edge)[TOKENS], counts(edge)[REGISTRY]) == (5, 0, 5)
+    assert (counts(uow)[CONSENT], counts(uow)[TOKENS], counts(uow)[REGISTRY]) == (5, 0, 5)
 
 
 @pytest.mark.parametrize("refusal", [NotPermitted, NotFound, Invalid])
-def test_a_refusal_among_others_commits_too(edge: Edge, refusal: type[NotPermitted]) -> None:
+def test_a_refusal_among_others_commits_too(uow: UnitOfWork, refusal: type[NotPermitted]) -> None:
     """Security decision 3."""
-    answers = at_once(edge, [fail_after(refusal("no")), advance(CONSENT), fail_after(refusal("no"))])
+    answers = at_once(uow, [fail_after(refusal("no")), advance(CONSENT), fail_after(refusal("no"))])
 
     assert [type(each) for each in answers] == [refusal, str, refusal]
-    assert counts(edge)[TOKENS] == 2
+    assert counts(uow)[TOKENS] == 2
 
 
-def test_a_statement_that_breaks_ends_its_own_verb_only(edge: Edge) -> None:
+def test_a_statement_that_breaks_ends_its_own_verb_only(uow: UnitOfWork) -> None:
     def broken(ctx: Context) -> str:
         ctx.advance_epoch(TOKENS)
         ctx.tx.execute(text("SELECT nothing FROM nowhere"))
         return "never"
 
-    answers = at_once(edge, [broken, advance(CONSENT), broken, advance(CONSENT)])
+    answers = at_once(uow, [broken, advance(CONSENT), broken, advance(CONSENT)])
 
     assert [isinstance(each, Exception) for each in answers] == [True, False, True, False]
-    assert (counts(edge)[TOKENS], counts(edge)[CONSENT]) == (0, 2)
+    assert (counts(uow)[TOKENS], counts(uow)[CONSENT]) == (0, 2)
 
 
-def test_if_the_commit_fails_nobody_is_told_of_success_and_nothing_is_remembered(edge: Edge) -> None:
+def test_if_the_commit_fails_nobody_is_told_of_success_and_nothing_is_remembered(uow: UnitOfWork) -> None:
     """Durable before the answer leaves: who shares a commit shares its failure."""
-    if not edge.db.is_sqlite:
+    if not uow.db.is_sqlite:
         return  # there every verb has a transaction of its own
     forgotten: list[bool] = []
 
@@ -187,20 +189,20 @@ def test_if_the_commit_fails_nobody_is_told_of_success_and_nothing_is_remembered
         tx.exec_driver_sql("ROLLBACK")
 
     def work(tx: Connection) -> str:
-        epoch.advance(tx, TOKENS, now=edge.clock.now())
+        epoch.advance(tx, TOKENS, now=uow.clock.now())
         return "done"
 
-    ended = edge.db.write_group([work, lose_the_transaction, work], lambda: forgotten.append(True))
+    ended = uow.db.write_group([work, lose_the_transaction, work], lambda: forgotten.append(True))
 
     assert all(each.error is not None and each.value is None for each in ended)
     assert forgotten == [True]
-    assert total(edge) == 0
+    assert total(uow) == 0
 
 
-def test_a_verb_that_nobody_waits_for_any_more_disturbs_nobody(edge: Edge) -> None:
+def test_a_verb_that_nobody_waits_for_any_more_disturbs_nobody(uow: UnitOfWork) -> None:
     async def leave_early() -> str:
-        gone = asyncio.ensure_future(edge.write(advance(TOKENS), trace=TRACE))
-        stays = asyncio.ensure_future(edge.write(advance(CONSENT), trace=TRACE))
+        gone = asyncio.ensure_future(uow.write(advance(TOKENS), trace=TRACE))
+        stays = asyncio.ensure_future(uow.write(advance(CONSENT), trace=TRACE))
         await asyncio.sleep(0)
         gone.cancel()
         return await stays
@@ -211,41 +213,43 @@ def test_a_verb_that_nobody_waits_for_any_more_disturbs_nobody(edge: Edge) -> No
 # --- the cache ------------------------------------------------------------------------------------------------------------------
 
 
-def asked(edge: Edge, part: Part, answers: list[str | None]) -> list[str | None]:
+def asked(uow: UnitOfWork, part: Part, answers: list[str | None]) -> list[str | None]:
     """Recall one value in one verb after another, each finding the next of ``answers`` if it reads at all."""
     left = iter(answers)
     return [
-        edge.read_now(lambda ctx: ctx.cached(part, "key", lambda _: next(left)), trace=TRACE) for _ in answers
+        uow.read_now(lambda ctx: ctx.cached(part, "key", lambda _: next(left)), trace=TRACE) for _ in answers
     ]
 
 
-def test_a_value_is_read_once_while_nothing_of_its_part_changes(edge: Edge) -> None:
-    assert asked(edge, CONSENT, ["first", "second", "third"]) == ["first", "first", "first"]
+def test_a_value_is_read_once_while_nothing_of_its_part_changes(uow: UnitOfWork) -> None:
+    assert asked(uow, CONSENT, ["first", "second", "third"]) == ["first", "first", "first"]
 
 
-def test_the_very_next_verb_sees_a_change_of_the_part(edge: Edge) -> None:
+def test_the_very_next_verb_sees_a_change_of_the_part(uow: UnitOfWork) -> None:
     """Not a moment's staleness: the count is read in the verb's own transaction."""
-    asked(edge, CONSENT, ["old"])
+    asked(uow, CONSENT, ["old"])
 
-    edge.write_now(advance(CONSENT), trace=TRACE)
+    uow.write_now(advance(CONSENT), trace=TRACE)
 
-    assert asked(edge, CONSENT, ["new", "newer"]) == ["new", "new"]
-
-
-def test_a_change_of_another_part_makes_nothing_be_read_again(edge: Edge) -> None:
-    asked(edge, CONSENT, ["first"])
-
-    edge.write_now(advance(TOKENS), trace=TRACE)
-
-    assert asked(edge, CONSENT, ["second"]) == ["first"]
+    assert asked(uow, CONSENT, ["new", "newer"]) == ["new", "new"]
 
 
-def test_that_there_is_nothing_is_never_kept(edge: Edge) -> None:
-    assert asked(edge, CONSENT, [None, None, "there"]) == [None, None, "there"]
+def test_a_change_of_another_part_makes_nothing_be_read_again(uow: UnitOfWork) -> None:
+    asked(uow, CONSENT, ["first"])
+
+    uow.write_now(advance(TOKENS), trace=TRACE)
+
+    assert asked(uow, CONSENT, ["second"]) == ["first"]
+
+
+def test_that_there_is_nothing_is_never_kept(uow: UnitOfWork) -> None:
+    assert asked(uow, CONSENT, [None, None, "there"]) == [None, None, "there"]
 
 
 @pytest.mark.parametrize("failure", [None, Conflict("late")])
-def test_what_a_verb_sees_of_its_own_change_is_kept_for_nobody(edge: Edge, failure: Exception | None) -> None:
+def test_what_a_verb_sees_of_its_own_change_is_kept_for_nobody(
+    uow: UnitOfWork, failure: Exception | None
+) -> None:
     """It may yet be rolled back, and the next change would bear the same count."""
 
     def verb(ctx: Context) -> str | None:
@@ -257,32 +261,32 @@ def test_what_a_verb_sees_of_its_own_change_is_kept_for_nobody(edge: Edge, failu
             raise failure
         return seen
 
-    answers = at_once(edge, [verb])  # type: ignore[list-item]
+    answers = at_once(uow, [verb])  # type: ignore[list-item]
 
     assert isinstance(answers[0], Conflict) == (failure is not None)
     expected = "after" if failure is None else "before"
-    assert asked(edge, CONSENT, ["after"]) == [expected]
+    assert asked(uow, CONSENT, ["after"]) == [expected]
 
 
-def test_what_was_read_beside_a_change_that_got_lost_is_forgotten(edge: Edge) -> None:
+def test_what_was_read_beside_a_change_that_got_lost_is_forgotten(uow: UnitOfWork) -> None:
     """Two changes would bear the same count: the one that was lost with its group, and the next."""
-    if not edge.db.is_sqlite:
+    if not uow.db.is_sqlite:
         return  # there every verb has a transaction of its own
 
     def change(tx: Connection) -> None:
-        epoch.advance(tx, CONSENT, now=edge.clock.now())
+        epoch.advance(tx, CONSENT, now=uow.clock.now())
 
     def look(tx: Connection) -> str | None:
-        ctx = edge.context(tx, SYSTEM, TRACE)
+        ctx = uow.context(tx, SYSTEM, TRACE)
         return ctx.cached(CONSENT, "key", lambda _: "of the lost change")
 
     def lose(tx: Connection) -> None:
         tx.exec_driver_sql("ROLLBACK")
 
-    edge.db.write_group([change, look, lose], edge.cache.clear)
-    edge.write_now(advance(CONSENT), trace=TRACE)
+    uow.db.write_group([change, look, lose], uow.cache.clear)
+    uow.write_now(advance(CONSENT), trace=TRACE)
 
-    assert asked(edge, CONSENT, ["true"]) == ["true"]
+    assert asked(uow, CONSENT, ["true"]) == ["true"]
 
 
 def test_the_cache_is_bounded_and_evicts_the_least_recently_used() -> None:
@@ -328,17 +332,19 @@ ROW = {
 
 
 @pytest.fixture
-def probed(edge: Edge) -> Iterator[Edge]:
-    edge.write_now(lambda ctx: probe.create(ctx.tx), trace=TRACE)
-    yield edge
-    edge.write_now(lambda ctx: probe.drop(ctx.tx), trace=TRACE)
+def probed(uow: UnitOfWork) -> Iterator[UnitOfWork]:
+    uow.write_now(lambda ctx: probe.create(ctx.tx), trace=TRACE)
+    yield uow
+    uow.write_now(lambda ctx: probe.drop(ctx.tx), trace=TRACE)
 
 
-def find(edge: Edge, wanted: str = "a") -> dict[str, Any] | None:
-    return edge.read_now(lambda ctx: FIND.first(ctx.tx, {"wanted": wanted}), trace=TRACE)
+def find(uow: UnitOfWork, wanted: str = "a") -> dict[str, Any] | None:
+    return uow.read_now(lambda ctx: FIND.first(ctx.tx, {"wanted": wanted}), trace=TRACE)
 
 
-def test_a_prepared_statement_carries_values_as_any_other_and_its_change_is_committed(probed: Edge) -> None:
+def test_a_prepared_statement_carries_values_as_any_other_and_its_change_is_committed(
+    probed: UnitOfWork,
+) -> None:
     """Nothing but prepared statements is run in this transaction: its commit must be one all the same."""
     probed.write_now(lambda ctx: ADD.count(ctx.tx, ROW), trace=TRACE)
 
@@ -349,7 +355,7 @@ def test_a_prepared_statement_carries_values_as_any_other_and_its_change_is_comm
     assert find(probed, "b") is None
 
 
-def test_a_prepared_statement_knows_the_values_it_was_written_with(probed: Edge) -> None:
+def test_a_prepared_statement_knows_the_values_it_was_written_with(probed: UnitOfWork) -> None:
     probed.write_now(lambda ctx: ADD.count(ctx.tx, ROW), trace=TRACE)
 
     counted = [
@@ -359,20 +365,22 @@ def test_a_prepared_statement_knows_the_values_it_was_written_with(probed: Edge)
     assert counted == [{"n": 2}, {"n": 3}, {"n": 4}]
 
 
-def test_a_prepared_statement_tells_who_was_first(probed: Edge) -> None:
+def test_a_prepared_statement_tells_who_was_first(probed: UnitOfWork) -> None:
     counts = [probed.write_now(lambda ctx: ADD_OR_IGNORE.count(ctx.tx, ROW), trace=TRACE) for _ in range(2)]
 
     assert counts == [1, 0]
 
 
-def test_a_value_left_out_of_a_prepared_statement_is_a_bug_and_leaves_nothing(probed: Edge) -> None:
+def test_a_value_left_out_of_a_prepared_statement_is_a_bug_and_leaves_nothing(probed: UnitOfWork) -> None:
     with pytest.raises(KeyError):
         probed.write_now(lambda ctx: ADD.count(ctx.tx, {"id": "a"}), trace=TRACE)
 
     assert find(probed) is None
 
 
-def test_a_prepared_statement_that_breaks_a_rule_takes_its_verb_with_it_and_no_other(probed: Edge) -> None:
+def test_a_prepared_statement_that_breaks_a_rule_takes_its_verb_with_it_and_no_other(
+    probed: UnitOfWork,
+) -> None:
     def twice(ctx: Context) -> str:
         ctx.advance_epoch(TOKENS)
         ADD.count(ctx.tx, ROW)

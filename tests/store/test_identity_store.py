@@ -18,7 +18,7 @@ from hilum.identity.models import (
     UpstreamRef,
 )
 from hilum.infra.context import Trace
-from hilum.infra.edge import Edge
+from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.actor import SYSTEM, Actor, ActorKind
 from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted
 from hilum.kernel.ids import PersonId, TenantId
@@ -44,18 +44,18 @@ def admin(tenant: str) -> Actor:
     return Actor(ActorKind.PERSON, f"per_{tenant}", TenantId(tenant), frozenset({"administrator"}))
 
 
-def do(edge: Edge, actor: Actor, verb: Any, *args: Any, **more: Any) -> Any:
-    return edge.write_now(lambda ctx: verb(ctx, *args, **more), actor=actor, trace=TRACE)
+def do(uow: UnitOfWork, actor: Actor, verb: Any, *args: Any, **more: Any) -> Any:
+    return uow.write_now(lambda ctx: verb(ctx, *args, **more), actor=actor, trace=TRACE)
 
 
 @pytest.fixture
-def two(edge: Edge) -> Edge:
+def two(uow: UnitOfWork) -> UnitOfWork:
     for tenant in (GENERAL, CHILDREN):
-        do(edge, SYSTEM, service.add_tenant, tenant)
-    return edge
+        do(uow, SYSTEM, service.add_tenant, tenant)
+    return uow
 
 
-def test_a_tenant_comes_back_as_it_was_added(two: Edge) -> None:
+def test_a_tenant_comes_back_as_it_was_added(two: UnitOfWork) -> None:
     assert do(two, SYSTEM, service.get_tenant, GENERAL.id) == GENERAL
     assert do(two, SYSTEM, service.list_tenants) == [CHILDREN, GENERAL]
     assert do(two, SYSTEM, service.find_tenant, TenantId("nowhere")) is None
@@ -64,29 +64,29 @@ def test_a_tenant_comes_back_as_it_was_added(two: Edge) -> None:
 @pytest.mark.parametrize(
     "text", ["", "nowhere", "GENERAL", "general\x00", "gen%", "general' OR 1=1", "x" * 500, "\ud800"]
 )
-def test_whatever_stands_in_an_address_only_a_tenant_is_found(two: Edge, text: str) -> None:
+def test_whatever_stands_in_an_address_only_a_tenant_is_found(two: UnitOfWork, text: str) -> None:
     """Never a 500 for input; a NUL or a lone surrogate would break PostgreSQL."""
     assert do(two, SYSTEM, service.find_tenant, TenantId(text)) is None
     with pytest.raises(NotFound):
         do(two, SYSTEM, service.get_tenant, TenantId(text))
 
 
-def test_an_id_is_taken_once(two: Edge) -> None:
+def test_an_id_is_taken_once(two: UnitOfWork) -> None:
     with pytest.raises(Conflict):
         do(two, SYSTEM, service.add_tenant, replace(CHILDREN, id=GENERAL.id))
 
 
-def test_only_the_platform_adds_tenants(edge: Edge) -> None:
+def test_only_the_platform_adds_tenants(uow: UnitOfWork) -> None:
     for actor in (admin("general"), Actor(ActorKind.STAFF, "s", roles=frozenset({"security"}))):
         with pytest.raises(NotPermitted):
-            do(edge, actor, service.add_tenant, GENERAL)
+            do(uow, actor, service.add_tenant, GENERAL)
     with pytest.raises(Invalid):
-        do(edge, SYSTEM, service.add_tenant, replace(GENERAL, id=TenantId("A")))
+        do(uow, SYSTEM, service.add_tenant, replace(GENERAL, id=TenantId("A")))
 
-    assert do(edge, SYSTEM, service.list_tenants) == []
+    assert do(uow, SYSTEM, service.list_tenants) == []
 
 
-def test_an_administrator_changes_habits_and_the_platform_where_data_lies(two: Edge) -> None:
+def test_an_administrator_changes_habits_and_the_platform_where_data_lies(two: UnitOfWork) -> None:
     changed = do(
         two,
         admin("general"),
@@ -118,7 +118,7 @@ def test_an_administrator_changes_habits_and_the_platform_where_data_lies(two: E
     assert facts.tenants[GENERAL.id].upstream == GENERAL.upstream
 
 
-def test_a_person_is_found_by_username_at_the_own_tenant_only(two: Edge) -> None:
+def test_a_person_is_found_by_username_at_the_own_tenant_only(two: UnitOfWork) -> None:
     """C37, C145."""
     ann = do(two, SYSTEM, service.add_person, ANN)
     staff = do(two, SYSTEM, service.add_person, NewPerson(None, "ann", "Ann Staff", "security"))
@@ -133,7 +133,7 @@ def test_a_person_is_found_by_username_at_the_own_tenant_only(two: Edge) -> None
     assert ann.patients == ("p1", "p2")
 
 
-def test_a_username_is_taken_once_at_a_tenant_whatever_its_case(two: Edge) -> None:
+def test_a_username_is_taken_once_at_a_tenant_whatever_its_case(two: UnitOfWork) -> None:
     do(two, SYSTEM, service.add_person, ANN)
     for order in (ANN, replace(ANN, username="ANN"), replace(ANN, username=" ann ")):
         with pytest.raises(Conflict):
@@ -144,7 +144,7 @@ def test_a_username_is_taken_once_at_a_tenant_whatever_its_case(two: Edge) -> No
         do(two, SYSTEM, service.add_person, NewPerson(None, "root", "Root", "platform_admin"))
 
 
-def test_people_are_added_seen_and_removed_by_their_own_administrator_only(two: Edge) -> None:
+def test_people_are_added_seen_and_removed_by_their_own_administrator_only(two: UnitOfWork) -> None:
     """C145."""
     with pytest.raises(NotPermitted):
         do(two, admin("children"), service.add_person, ANN)
@@ -167,7 +167,7 @@ def test_people_are_added_seen_and_removed_by_their_own_administrator_only(two: 
 
 
 def test_a_deactivated_person_is_told_to_the_gateway_for_as_long_as_a_token_lives(
-    two: Edge, clock: FakeClock
+    two: UnitOfWork, clock: FakeClock
 ) -> None:
     """Security decision 7: the negative list is bounded in time."""
     ann = do(two, SYSTEM, service.add_person, ANN)
@@ -186,7 +186,7 @@ def test_a_deactivated_person_is_told_to_the_gateway_for_as_long_as_a_token_live
     assert do(two, SYSTEM, service.find_person, PersonId("per_none")) is None
 
 
-def test_people_come_in_pages_by_username(two: Edge) -> None:
+def test_people_come_in_pages_by_username(two: UnitOfWork) -> None:
     for name in ("c", "a", "b"):
         do(two, SYSTEM, service.add_person, replace(ANN, username=name, fhir_user=f"Practitioner/{name}"))
 
@@ -195,7 +195,7 @@ def test_people_come_in_pages_by_username(two: Edge) -> None:
     ] == ["b", "c"]
 
 
-def test_tenants_are_seen_by_the_staff_and_by_their_own_administrator(two: Edge) -> None:
+def test_tenants_are_seen_by_the_staff_and_by_their_own_administrator(two: UnitOfWork) -> None:
     auditor = Actor(ActorKind.STAFF, "o", roles=frozenset({"auditor"}))
 
     assert do(two, auditor, service.view_tenants, PageQuery("children")) == [GENERAL]
@@ -206,7 +206,7 @@ def test_tenants_are_seen_by_the_staff_and_by_their_own_administrator(two: Edge)
         do(two, Actor(ActorKind.PERSON, "p", GENERAL.id, frozenset({"physician"})), service.view_tenants)
 
 
-def test_a_hospital_that_was_shut_stays_shut_when_it_is_renamed_at_that_moment(two: Edge) -> None:
+def test_a_hospital_that_was_shut_stays_shut_when_it_is_renamed_at_that_moment(two: UnitOfWork) -> None:
     """C145: of changes made at once each takes effect."""
     for n in range(8):
         do(two, SYSTEM, service.update_tenant, GENERAL.id, TenantChange(active=True))

@@ -11,7 +11,7 @@ from joserfc.jwk import KeySet
 from sqlalchemy import select
 
 from hilum.infra.context import Trace
-from hilum.infra.edge import Edge
+from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.errors import Invalid, NotPermitted
 from hilum.keys import live, service, store
 from hilum.keys.models import KEY_OVERLAP, MAX_KEYS_PER_RING, KeyState, Purpose
@@ -22,43 +22,43 @@ from tests.sim.world import FakeClock
 TRACE = Trace("req_keys")
 
 
-def sign(edge: Edge, ring: str = "general") -> str:
-    return edge.write_now(lambda ctx: service.sign_jwt(ctx, ring, {"sub": "per_1"}), trace=TRACE)
+def sign(uow: UnitOfWork, ring: str = "general") -> str:
+    return uow.write_now(lambda ctx: service.sign_jwt(ctx, ring, {"sub": "per_1"}), trace=TRACE)
 
 
-def jwks(edge: Edge, ring: str = "general") -> dict:
-    return edge.read_now(lambda ctx: service.public_jwks(ctx, Purpose.ID_TOKEN, ring), trace=TRACE)
+def jwks(uow: UnitOfWork, ring: str = "general") -> dict:
+    return uow.read_now(lambda ctx: service.public_jwks(ctx, Purpose.ID_TOKEN, ring), trace=TRACE)
 
 
-def rotate(edge: Edge, ring: str = "general") -> str:
-    return edge.write_now(lambda ctx: service.rotate(ctx, Purpose.ID_TOKEN, ring).kid, trace=TRACE)
+def rotate(uow: UnitOfWork, ring: str = "general") -> str:
+    return uow.write_now(lambda ctx: service.rotate(ctx, Purpose.ID_TOKEN, ring).kid, trace=TRACE)
 
 
 def verifies(token: str, keys: dict) -> bool:
     return jwt.decode(token, KeySet.import_key_set(keys), algorithms=["RS256"]).claims["sub"] == "per_1"
 
 
-def test_an_id_token_verifies_with_the_published_keys_and_names_its_key(edge: Edge) -> None:
+def test_an_id_token_verifies_with_the_published_keys_and_names_its_key(uow: UnitOfWork) -> None:
     """C55."""
-    token = sign(edge)
+    token = sign(uow)
 
-    published = jwks(edge)
+    published = jwks(uow)
 
     assert verifies(token, published)
     assert jwt.decode(token, KeySet.import_key_set(published)).header["kid"] == published["keys"][0]["kid"]
     assert published["keys"][0]["alg"] == "RS256"
 
 
-def test_published_keys_hold_nothing_private(edge: Edge) -> None:
-    sign(edge)
+def test_published_keys_hold_nothing_private(uow: UnitOfWork) -> None:
+    sign(uow)
 
-    assert all(set(key) == {"kty", "n", "e", "kid", "use", "alg"} for key in jwks(edge)["keys"])
+    assert all(set(key) == {"kty", "n", "e", "kid", "use", "alg"} for key in jwks(uow)["keys"])
 
 
-def test_private_keys_lie_sealed_and_bound_to_their_ring_and_kid(edge: Edge) -> None:
+def test_private_keys_lie_sealed_and_bound_to_their_ring_and_kid(uow: UnitOfWork) -> None:
     """A dump of the database signs nothing (C9); a sealed key moved to another ring does not open."""
-    sign(edge)
-    key = edge.read_now(lambda ctx: store.active(ctx.tx, Purpose.ID_TOKEN, "general"), trace=TRACE)
+    sign(uow)
+    key = uow.read_now(lambda ctx: store.active(ctx.tx, Purpose.ID_TOKEN, "general"), trace=TRACE)
     assert key is not None
 
     assert '"d"' not in key.private_sealed
@@ -68,87 +68,87 @@ def test_private_keys_lie_sealed_and_bound_to_their_ring_and_kid(edge: Edge) -> 
         live.vault().open("checkpoint", key.private_sealed, f"id_token/general/{key.kid}")
 
 
-def test_tenants_have_different_keys(edge: Edge) -> None:
+def test_tenants_have_different_keys(uow: UnitOfWork) -> None:
     """One key set a tenant."""
-    token = sign(edge, "general")
-    sign(edge, "childrens")
+    token = sign(uow, "general")
+    sign(uow, "childrens")
 
     with pytest.raises((ValueError, JoseError)):
-        verifies(token, jwks(edge, "childrens"))
+        verifies(token, jwks(uow, "childrens"))
 
 
-def test_rotation_fails_no_verification_within_the_overlap(edge: Edge, clock: FakeClock) -> None:
+def test_rotation_fails_no_verification_within_the_overlap(uow: UnitOfWork, clock: FakeClock) -> None:
     """C55: what was signed before, during and after a rotation verifies; a verifier that kept the old set fails no old token."""
-    before, old_set = sign(edge), jwks(edge)
-    new_kid = rotate(edge)
-    after = sign(edge)
+    before, old_set = sign(uow), jwks(uow)
+    new_kid = rotate(uow)
+    after = sign(uow)
 
     clock.advance(KEY_OVERLAP - timedelta(seconds=1))
 
     assert verifies(before, old_set)
-    assert verifies(before, jwks(edge))
-    assert verifies(after, jwks(edge))
-    assert jwks(edge)["keys"][0]["kid"] == new_kid
+    assert verifies(before, jwks(uow))
+    assert verifies(after, jwks(uow))
+    assert jwks(uow)["keys"][0]["kid"] == new_kid
 
 
-def test_a_retired_key_signs_no_more_and_goes_after_the_overlap(edge: Edge, clock: FakeClock) -> None:
-    before = sign(edge)
-    rotate(edge)
-    rows = edge.read_now(lambda ctx: store.ring_keys(ctx.tx, Purpose.ID_TOKEN, "general"), trace=TRACE)
+def test_a_retired_key_signs_no_more_and_goes_after_the_overlap(uow: UnitOfWork, clock: FakeClock) -> None:
+    before = sign(uow)
+    rotate(uow)
+    rows = uow.read_now(lambda ctx: store.ring_keys(ctx.tx, Purpose.ID_TOKEN, "general"), trace=TRACE)
 
     clock.advance(KEY_OVERLAP)
 
     assert [key.private_sealed for key in rows if key.state is KeyState.RETIRED] == [""]
     with pytest.raises((ValueError, JoseError)):
-        verifies(before, jwks(edge))
-    rotate(edge)
-    assert len(jwks(edge)["keys"]) == 2
+        verifies(before, jwks(uow))
+    rotate(uow)
+    assert len(jwks(uow)["keys"]) == 2
 
 
-def test_a_ring_is_bounded(edge: Edge) -> None:
-    sign(edge)
+def test_a_ring_is_bounded(uow: UnitOfWork) -> None:
+    sign(uow)
     for _ in range(MAX_KEYS_PER_RING - 1):
-        rotate(edge)
+        rotate(uow)
 
     with pytest.raises(NotPermitted, match="key_ring_full"):
-        rotate(edge)
+        rotate(uow)
 
-    assert verifies(sign(edge), jwks(edge))
+    assert verifies(sign(uow), jwks(uow))
 
 
-def test_many_who_need_the_first_key_at_once_get_the_same_one(edge: Edge) -> None:
+def test_many_who_need_the_first_key_at_once_get_the_same_one(uow: UnitOfWork) -> None:
     with ThreadPoolExecutor(4) as pool:
-        tokens = list(pool.map(lambda _: sign(edge), range(8)))
+        tokens = list(pool.map(lambda _: sign(uow), range(8)))
 
-    published = jwks(edge)
+    published = jwks(uow)
 
     assert len(published["keys"]) == 1
     assert all(verifies(token, published) for token in tokens)
 
 
-def test_rotating_under_load_fails_no_request(edge: Edge) -> None:
+def test_rotating_under_load_fails_no_request(uow: UnitOfWork) -> None:
     """C55: signing keys roll with overlap and zero failed requests under load."""
-    sign(edge)
+    sign(uow)
     with ThreadPoolExecutor(4) as pool:
-        rolling = pool.submit(lambda: [rotate(edge) for _ in range(effort(2, 6))])
-        signed = list(pool.map(lambda _: sign(edge), range(effort(20, 400))))
+        rolling = pool.submit(lambda: [rotate(uow) for _ in range(effort(2, 6))])
+        signed = list(pool.map(lambda _: sign(uow), range(effort(20, 400))))
         rolling.result()
 
-    published = jwks(edge)
+    published = jwks(uow)
 
     assert all(verifies(token, published) for token in signed)
 
 
-def test_a_checkpoint_signature_outlives_its_key(edge: Edge, clock: FakeClock) -> None:
-    kid, signature = edge.write_now(
+def test_a_checkpoint_signature_outlives_its_key(uow: UnitOfWork, clock: FakeClock) -> None:
+    kid, signature = uow.write_now(
         lambda ctx: service.sign_bytes(ctx, Purpose.CHECKPOINT, b"heads"), trace=TRACE
     )
-    edge.write_now(lambda ctx: service.rotate(ctx, Purpose.CHECKPOINT, ""), trace=TRACE)
+    uow.write_now(lambda ctx: service.rotate(ctx, Purpose.CHECKPOINT, ""), trace=TRACE)
     clock.advance(10 * KEY_OVERLAP)
-    edge.write_now(lambda ctx: service.rotate(ctx, Purpose.CHECKPOINT, ""), trace=TRACE)
+    uow.write_now(lambda ctx: service.rotate(ctx, Purpose.CHECKPOINT, ""), trace=TRACE)
 
     def check(data: bytes, by: str, made: str) -> bool:
-        return edge.read_now(
+        return uow.read_now(
             lambda ctx: service.verify_bytes(ctx, Purpose.CHECKPOINT, by, data, made), trace=TRACE
         )
 
@@ -159,37 +159,37 @@ def test_a_checkpoint_signature_outlives_its_key(edge: Edge, clock: FakeClock) -
     assert not check(b"heads", kid, "")
 
 
-def test_a_key_of_one_purpose_verifies_nothing_of_another(edge: Edge) -> None:
-    sign(edge)
-    kid = jwks(edge)["keys"][0]["kid"]
+def test_a_key_of_one_purpose_verifies_nothing_of_another(uow: UnitOfWork) -> None:
+    sign(uow)
+    kid = jwks(uow)["keys"][0]["kid"]
 
-    assert not edge.read_now(
+    assert not uow.read_now(
         lambda ctx: service.verify_bytes(ctx, Purpose.CHECKPOINT, kid, b"x", "AAAA"), trace=TRACE
     )
-    assert not edge.read_now(
+    assert not uow.read_now(
         lambda ctx: service.verify_bytes(ctx, Purpose.ID_TOKEN, kid, b"x", "AAAA"), trace=TRACE
     )
 
 
-def test_another_key_encryption_key_opens_nothing(edge: Edge) -> None:
-    sign(edge)
+def test_another_key_encryption_key_opens_nothing(uow: UnitOfWork) -> None:
+    sign(uow)
     live.install(live.Vault(SECRET_KEY[::-1]))
 
     with pytest.raises(Invalid, match="seal_broken"):
-        sign(edge)
+        sign(uow)
 
 
-def test_a_sealed_key_that_was_moved_to_another_ring_does_not_sign(edge: Edge) -> None:
+def test_a_sealed_key_that_was_moved_to_another_ring_does_not_sign(uow: UnitOfWork) -> None:
     """An edited row cannot lend one tenant's key to another."""
-    sign(edge)
+    sign(uow)
 
     def move(ctx) -> None:
         row = ctx.tx.execute(select(store.signing_key)).mappings().one()
         moved = replace(store._key(row), kid="key_moved", ring="childrens")
         store.add(ctx.tx, moved)
 
-    edge.write_now(move, trace=TRACE)
+    uow.write_now(move, trace=TRACE)
     live.install(live.Vault(SECRET_KEY))
 
     with pytest.raises(Invalid, match="seal_broken"):
-        sign(edge, "childrens")
+        sign(uow, "childrens")

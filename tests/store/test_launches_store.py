@@ -17,7 +17,7 @@ from hilum.controls import service as controls
 from hilum.controls.models import Mode, Target, TargetKind
 from hilum.identity import service as identity
 from hilum.infra.context import Context
-from hilum.infra.edge import Edge
+from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.actor import ANONYMOUS, Actor, ActorKind
 from hilum.kernel.errors import Invalid, NotFound, NotPermitted
 from hilum.kernel.ids import AppId, ClientId, LaunchId
@@ -43,8 +43,8 @@ from tests.sim.world import FakeClock
 
 
 @pytest.fixture
-def ground(edge: Edge, clock: FakeClock) -> Iterator[Platform]:
-    with standing(edge, clock) as made:
+def ground(uow: UnitOfWork, clock: FakeClock) -> Iterator[Platform]:
+    with standing(uow, clock) as made:
         made.add_app("second", ClientType.PUBLIC)
         made.add_person("nora", "nurse", "Practitioner/pr2")
         made.add_person("ana", "analyst", "Practitioner/pr4")
@@ -310,7 +310,7 @@ def test_only_an_ehr_opens_moves_ends_and_reports(ground: Platform) -> None:
 
     for actor, verb in product(NOT_EHRS, verbs):
         with pytest.raises(NotPermitted, match="not_an_ehr"):
-            ground.edge.write_now(verb, actor=actor, trace=TRACE)
+            ground.uow.write_now(verb, actor=actor, trace=TRACE)
 
     assert find(ground, opened) == opened.launch
 
@@ -487,13 +487,13 @@ def test_moving_to_another_patient_makes_what_was_granted_stale(ground: Platform
     """C35."""
     opened = open_one(ground)
     take(ground, opened.handle)
-    before = counted(ground.edge, LAUNCHES)
+    before = counted(ground.uow, LAUNCHES)
 
     moved = move(ground, opened, "p2")
 
     assert (moved.patient, moved.encounter, moved.moved_at) == ("p2", "", clock.now())
     assert ground.run(whole(service.facts)).moved == {opened.launch.id}
-    after = counted(ground.edge, LAUNCHES)
+    after = counted(ground.uow, LAUNCHES)
     assert after == before + 1
 
 

@@ -14,12 +14,12 @@ from hilum.app.schedule import Held, Job, Schedule
 from hilum.infra import nodes, schema_gate
 from hilum.infra.context import Context, Trace
 from hilum.infra.db import EPOCH
-from hilum.infra.edge import Edge
 from hilum.infra.heartbeat import Heartbeat
 from hilum.infra.migrations.run import release
 from hilum.infra.nodes import LIVE_FOR, Node
 from hilum.infra.schema_gate import SchemaState
 from hilum.infra.system import SystemClock
+from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.actor import SYSTEM
 from hilum.kernel.errors import Conflict
 from tests.sim.world import FakeClock
@@ -28,11 +28,11 @@ LIFE = timedelta(seconds=15)
 TRACE = Trace("req_test")
 
 
-def report(edge: Edge, name: str, workers: int = 2, **more: str) -> None:
-    edge.db.write(lambda tx: nodes.report(tx, Node(name, workers, release(), f"boot-{name}", **more)))
+def report(uow: UnitOfWork, name: str, workers: int = 2, **more: str) -> None:
+    uow.db.write(lambda tx: nodes.report(tx, Node(name, workers, release(), f"boot-{name}", **more)))
 
 
-def forget_for(edge: Edge, name: str, silence: timedelta) -> None:
+def forget_for(uow: UnitOfWork, name: str, silence: timedelta) -> None:
     """Let a node not have reported for so long."""
 
     def age(tx: object) -> None:
@@ -40,136 +40,136 @@ def forget_for(edge: Edge, name: str, silence: timedelta) -> None:
         seen = nodes.database_now(tx) - silence
         tx.execute(update(nodes.node).where(nodes.node.c.name == name).values(seen_at=seen))
 
-    edge.db.write(age)
+    uow.db.write(age)
 
 
-def let_expire(edge: Edge, name: str) -> None:
-    edge.db.write(
+def let_expire(uow: UnitOfWork, name: str) -> None:
+    uow.db.write(
         lambda tx: tx.execute(update(nodes.lease).where(nodes.lease.c.name == name).values(expires_at=EPOCH))
     )
 
 
-def test_a_node_counts_while_it_reports_and_no_longer(edge: Edge) -> None:
-    report(edge, "a")
-    report(edge, "b")
-    assert edge.db.read(nodes.count_live) == 2
+def test_a_node_counts_while_it_reports_and_no_longer(uow: UnitOfWork) -> None:
+    report(uow, "a")
+    report(uow, "b")
+    assert uow.db.read(nodes.count_live) == 2
 
-    forget_for(edge, "b", LIVE_FOR + timedelta(seconds=1))
+    forget_for(uow, "b", LIVE_FOR + timedelta(seconds=1))
 
-    assert edge.db.read(nodes.count_live) == 1
-    assert [each.name for each in edge.db.read(nodes.list_nodes) if not each.live] == ["b"]
-    report(edge, "b")
-    assert edge.db.read(nodes.count_live) == 2
-
-
-def test_a_node_that_leaves_is_gone_at_once_but_not_by_the_hand_of_its_former_life(edge: Edge) -> None:
-    report(edge, "a")
-    edge.db.write(lambda tx: nodes.leave(tx, "a", "boot-of-before"))
-    assert edge.db.read(nodes.count_live) == 1
-
-    edge.db.write(lambda tx: nodes.leave(tx, "a", "boot-a"))
-
-    assert edge.db.read(nodes.list_nodes) == []
+    assert uow.db.read(nodes.count_live) == 1
+    assert [each.name for each in uow.db.read(nodes.list_nodes) if not each.live] == ["b"]
+    report(uow, "b")
+    assert uow.db.read(nodes.count_live) == 2
 
 
-def test_nodes_long_gone_are_listed_no_more(edge: Edge) -> None:
-    report(edge, "a")
-    forget_for(edge, "a", timedelta(hours=2))
-    report(edge, "b")
+def test_a_node_that_leaves_is_gone_at_once_but_not_by_the_hand_of_its_former_life(uow: UnitOfWork) -> None:
+    report(uow, "a")
+    uow.db.write(lambda tx: nodes.leave(tx, "a", "boot-of-before"))
+    assert uow.db.read(nodes.count_live) == 1
 
-    assert [each.name for each in edge.db.read(nodes.list_nodes)] == ["b"]
+    uow.db.write(lambda tx: nodes.leave(tx, "a", "boot-a"))
+
+    assert uow.db.read(nodes.list_nodes) == []
+
+
+def test_nodes_long_gone_are_listed_no_more(uow: UnitOfWork) -> None:
+    report(uow, "a")
+    forget_for(uow, "a", timedelta(hours=2))
+    report(uow, "b")
+
+    assert [each.name for each in uow.db.read(nodes.list_nodes)] == ["b"]
 
 
 def test_a_process_learns_of_every_worker_and_keeps_what_it_knew_while_the_database_is_away(
-    edge: Edge, monkeypatch: pytest.MonkeyPatch
+    uow: UnitOfWork, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Quotas are divided by the workers that are there; not knowing never makes the share larger."""
-    mine = Heartbeat(edge.db, SystemClock(), Node("a", 2, release(), "boot"), leads=True)
+    mine = Heartbeat(uow.db, SystemClock(), Node("a", 2, release(), "boot"), leads=True)
     assert (mine.latest().nodes, mine.latest().workers) == (1, 2)
-    report(edge, "b", workers=4)
+    report(uow, "b", workers=4)
 
     learned = mine.beat()
 
     assert (learned.nodes, learned.workers, learned.alone) == (2, 6, False)
     assert abs(mine.node.skew) < timedelta(seconds=5)
-    edge.db.dispose()
-    monkeypatch.setattr(edge.db, "read", lambda _work: (_ for _ in ()).throw(Conflict("away", "")))
+    uow.db.dispose()
+    monkeypatch.setattr(uow.db, "read", lambda _work: (_ for _ in ()).throw(Conflict("away", "")))
     with pytest.raises(Conflict):
         mine.beat()
     assert mine.latest() == learned
 
 
-def test_only_the_leading_process_writes_at_every_beat(edge: Edge) -> None:
+def test_only_the_leading_process_writes_at_every_beat(uow: UnitOfWork) -> None:
     """The others write when nobody did for a while."""
-    leading = Heartbeat(edge.db, SystemClock(), Node("a", 2, release(), "boot-jobs"), leads=True)
-    other = Heartbeat(edge.db, SystemClock(), Node("a", 2, release(), "boot-web"))
+    leading = Heartbeat(uow.db, SystemClock(), Node("a", 2, release(), "boot-jobs"), leads=True)
+    other = Heartbeat(uow.db, SystemClock(), Node("a", 2, release(), "boot-web"))
     leading.beat()
     other.beat()
-    assert [each.boot for each in edge.db.read(nodes.list_nodes)] == ["boot-jobs"]
+    assert [each.boot for each in uow.db.read(nodes.list_nodes)] == ["boot-jobs"]
 
-    forget_for(edge, "a", timedelta(seconds=12))
+    forget_for(uow, "a", timedelta(seconds=12))
     other.beat()
 
-    assert [each.boot for each in edge.db.read(nodes.list_nodes)] == ["boot-web"]
+    assert [each.boot for each in uow.db.read(nodes.list_nodes)] == ["boot-web"]
 
 
-def test_a_clock_that_is_ahead_is_measured(edge: Edge, clock: FakeClock) -> None:
-    ahead = edge.db.read(nodes.database_now) + timedelta(minutes=5)
-    beating = Heartbeat(edge.db, FakeClock(ahead), Node("a", 1, release(), "boot"), leads=True)
+def test_a_clock_that_is_ahead_is_measured(uow: UnitOfWork, clock: FakeClock) -> None:
+    ahead = uow.db.read(nodes.database_now) + timedelta(minutes=5)
+    beating = Heartbeat(uow.db, FakeClock(ahead), Node("a", 1, release(), "boot"), leads=True)
 
     beating.beat()
 
-    found = edge.db.read(nodes.list_nodes)[0]
+    found = uow.db.read(nodes.list_nodes)[0]
     assert timedelta(minutes=4) < found.skew < timedelta(minutes=6)
 
 
-def test_a_lease_is_held_by_one_and_goes_to_the_next_with_a_higher_fence(edge: Edge) -> None:
-    first = edge.db.write(lambda tx: nodes.acquire(tx, "purge", "a/1", LIFE))
+def test_a_lease_is_held_by_one_and_goes_to_the_next_with_a_higher_fence(uow: UnitOfWork) -> None:
+    first = uow.db.write(lambda tx: nodes.acquire(tx, "purge", "a/1", LIFE))
     assert first is not None
-    assert edge.db.write(lambda tx: nodes.acquire(tx, "purge", "b/1", LIFE)) is None
-    again = edge.db.write(lambda tx: nodes.acquire(tx, "purge", "a/1", LIFE))
+    assert uow.db.write(lambda tx: nodes.acquire(tx, "purge", "b/1", LIFE)) is None
+    again = uow.db.write(lambda tx: nodes.acquire(tx, "purge", "a/1", LIFE))
     assert again is not None
     assert again.fence == first.fence
     assert again.expires_at >= first.expires_at
 
-    let_expire(edge, "purge")
-    taken = edge.db.write(lambda tx: nodes.acquire(tx, "purge", "b/1", LIFE))
+    let_expire(uow, "purge")
+    taken = uow.db.write(lambda tx: nodes.acquire(tx, "purge", "b/1", LIFE))
 
     assert taken is not None
     assert taken.fence > first.fence
     with pytest.raises(Conflict, match="lease_lost"):
-        edge.db.write(lambda tx: nodes.require(tx, first))
-    edge.db.write(lambda tx: nodes.require(tx, taken))
+        uow.db.write(lambda tx: nodes.require(tx, first))
+    uow.db.write(lambda tx: nodes.require(tx, taken))
 
 
-def test_a_lease_that_its_own_holder_let_run_out_has_a_new_fence_too(edge: Edge) -> None:
+def test_a_lease_that_its_own_holder_let_run_out_has_a_new_fence_too(uow: UnitOfWork) -> None:
     """Somebody else may have held it in between and be gone."""
-    first = edge.db.write(lambda tx: nodes.acquire(tx, "purge", "a/1", LIFE))
-    let_expire(edge, "purge")
-    second = edge.db.write(lambda tx: nodes.acquire(tx, "purge", "a/1", LIFE))
+    first = uow.db.write(lambda tx: nodes.acquire(tx, "purge", "a/1", LIFE))
+    let_expire(uow, "purge")
+    second = uow.db.write(lambda tx: nodes.acquire(tx, "purge", "a/1", LIFE))
 
     assert first is not None
     assert second is not None
     assert second.fence == first.fence + 1
 
 
-def test_a_released_lease_is_free_at_once_and_another_may_not_release_it(edge: Edge) -> None:
-    held = edge.db.write(lambda tx: nodes.acquire(tx, "purge", "a/1", LIFE))
+def test_a_released_lease_is_free_at_once_and_another_may_not_release_it(uow: UnitOfWork) -> None:
+    held = uow.db.write(lambda tx: nodes.acquire(tx, "purge", "a/1", LIFE))
     assert held is not None
     foreign = nodes.Lease(held.name, "b/1", held.fence, held.expires_at)
-    edge.db.write(lambda tx: nodes.release(tx, foreign))
-    assert edge.db.write(lambda tx: nodes.acquire(tx, "purge", "b/1", LIFE)) is None
+    uow.db.write(lambda tx: nodes.release(tx, foreign))
+    assert uow.db.write(lambda tx: nodes.acquire(tx, "purge", "b/1", LIFE)) is None
 
-    edge.db.write(lambda tx: nodes.release(tx, held))
+    uow.db.write(lambda tx: nodes.release(tx, held))
 
-    assert edge.db.write(lambda tx: nodes.acquire(tx, "purge", "b/1", LIFE)) is not None
+    assert uow.db.write(lambda tx: nodes.acquire(tx, "purge", "b/1", LIFE)) is not None
 
 
-def test_of_many_who_ask_at_once_one_gets_the_lease(edge: Edge) -> None:
+def test_of_many_who_ask_at_once_one_gets_the_lease(uow: UnitOfWork) -> None:
     with ThreadPoolExecutor(6) as pool:
         asked = [
             pool.submit(
-                edge.db.write, lambda tx, each=each: nodes.acquire(tx, "checkpoint", f"n{each}/1", LIFE)
+                uow.db.write, lambda tx, each=each: nodes.acquire(tx, "checkpoint", f"n{each}/1", LIFE)
             )
             for each in range(6)
         ]
@@ -178,11 +178,11 @@ def test_of_many_who_ask_at_once_one_gets_the_lease(edge: Edge) -> None:
     assert len([each for each in got if each is not None]) == 1
 
 
-def test_work_under_a_lost_lease_leaves_nothing_behind(edge: Edge) -> None:
+def test_work_under_a_lost_lease_leaves_nothing_behind(uow: UnitOfWork) -> None:
     """A node that slept through its lease wakes, and what it writes is rolled back."""
-    slow, quick = (Held(edge, "purge", holder, threading.Event()) for holder in ("a/1", "b/1"))
+    slow, quick = (Held(uow, "purge", holder, threading.Event()) for holder in ("a/1", "b/1"))
     assert slow.take()
-    let_expire(edge, "purge")
+    let_expire(uow, "purge")
     assert quick.take()
 
     def work(ctx: Context) -> None:
@@ -191,13 +191,13 @@ def test_work_under_a_lost_lease_leaves_nothing_behind(edge: Edge) -> None:
     with pytest.raises(Conflict, match="lease_lost"):
         slow.write(work)
 
-    assert edge.db.read(nodes.list_nodes) == []
+    assert uow.db.read(nodes.list_nodes) == []
     assert slow.lease is None
     quick.write(work)
-    assert len(edge.db.read(nodes.list_nodes)) == 1
+    assert len(uow.db.read(nodes.list_nodes)) == 1
 
 
-def test_a_job_runs_on_one_node_and_goes_on_at_the_other_when_that_one_stops(edge: Edge) -> None:
+def test_a_job_runs_on_one_node_and_goes_on_at_the_other_when_that_one_stops(uow: UnitOfWork) -> None:
     """C184: the lease is given back at a stop, so nobody waits for it to run out."""
     ran: list[str] = []
     done = {"a": threading.Event(), "b": threading.Event()}
@@ -209,7 +209,7 @@ def test_a_job_runs_on_one_node_and_goes_on_at_the_other_when_that_one_stops(edg
 
         return Job("count", timedelta(milliseconds=20), run)
 
-    ticking = replace(edge, clock=SystemClock())
+    ticking = replace(uow, clock=SystemClock())
     first, second = Schedule(ticking, "a/1"), Schedule(ticking, "b/1")
     first.start(job("a"))
     assert done["a"].wait(10)
@@ -222,7 +222,7 @@ def test_a_job_runs_on_one_node_and_goes_on_at_the_other_when_that_one_stops(edg
     assert set(ran[before:]) == {"b"}
 
 
-def test_a_job_that_breaks_is_tried_again_and_ends_no_other(edge: Edge) -> None:
+def test_a_job_that_breaks_is_tried_again_and_ends_no_other(uow: UnitOfWork) -> None:
     tries, others = [], threading.Event()
     both = threading.Event()
 
@@ -232,7 +232,7 @@ def test_a_job_that_breaks_is_tried_again_and_ends_no_other(edge: Edge) -> None:
             both.set()
         raise ZeroDivisionError
 
-    schedule = Schedule(edge, "a/1")
+    schedule = Schedule(uow, "a/1")
     schedule.start(
         Job("breaks", timedelta(milliseconds=10), breaks),
         Job("well", timedelta(milliseconds=10), lambda _held: others.set()),
@@ -242,11 +242,11 @@ def test_a_job_that_breaks_is_tried_again_and_ends_no_other(edge: Edge) -> None:
     schedule.end(10)
 
 
-def test_nothing_runs_while_the_schema_gate_is_closed(edge: Edge) -> None:
+def test_nothing_runs_while_the_schema_gate_is_closed(uow: UnitOfWork) -> None:
     ran: list[int] = []
-    schedule = Schedule(edge, "a/1", may_run=lambda: False)
+    schedule = Schedule(uow, "a/1", may_run=lambda: False)
     job = Job("count", timedelta(milliseconds=5), lambda _held: ran.append(1))
-    held = Held(edge, job.name, "a/1", schedule.stop)
+    held = Held(uow, job.name, "a/1", schedule.stop)
     schedule.start(job)
     schedule.stop.wait(0.1)
     schedule.end(10)
@@ -302,16 +302,16 @@ def test_what_works_with_a_database_is_what_the_most_demanding_of_its_migrations
     assert schema_gate.oldest_compatible(declared, "") == ""
 
 
-def test_a_node_that_meets_a_closed_gate_reports_it_and_opens_again_with_it(edge: Edge) -> None:
+def test_a_node_that_meets_a_closed_gate_reports_it_and_opens_again_with_it(uow: UnitOfWork) -> None:
     """An old node stops serving when the database is about to leave it behind."""
-    beating = Heartbeat(edge.db, SystemClock(), Node("a", 1, release(), "boot"))
+    beating = Heartbeat(uow.db, SystemClock(), Node("a", 1, release(), "boot"))
     beating.beat()
-    edge.db.write(lambda tx: schema_gate.write(tx, "9999"))
+    uow.db.write(lambda tx: schema_gate.write(tx, "9999"))
 
     closed = beating.beat()
 
     assert not closed.gate.opens
-    assert edge.db.read(nodes.list_nodes)[0].closed == "closed"
-    edge.write_now(lambda ctx: schema_gate.write(ctx.tx, "0001"), actor=SYSTEM, trace=TRACE)
+    assert uow.db.read(nodes.list_nodes)[0].closed == "closed"
+    uow.write_now(lambda ctx: schema_gate.write(ctx.tx, "0001"), actor=SYSTEM, trace=TRACE)
     assert beating.beat().gate.opens
-    assert edge.db.read(nodes.list_nodes)[0].closed == ""
+    assert uow.db.read(nodes.list_nodes)[0].closed == ""

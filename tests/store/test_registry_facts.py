@@ -22,9 +22,9 @@ from hilum.identity.models import Tenant, UpstreamKind, UpstreamRef
 from hilum.infra import epoch
 from hilum.infra.context import Context, Trace
 from hilum.infra.db import Database
-from hilum.infra.edge import Edge
 from hilum.infra.epoch import Stamp
 from hilum.infra.facts import Since
+from hilum.infra.unit_of_work import UnitOfWork
 from hilum.installations import service as installations
 from hilum.installations.models import InstallOrder, NarrowOrder, RegistryFacts
 from hilum.kernel.actor import SYSTEM
@@ -56,8 +56,8 @@ class Held:
 class Life:
     """A registry to which anything may happen. A verb that is refused is part of life."""
 
-    def __init__(self, edge: Edge, clock: FakeClock) -> None:
-        self.edge, self.clock, self.count = edge, clock, 0
+    def __init__(self, uow: UnitOfWork, clock: FakeClock) -> None:
+        self.uow, self.clock, self.count = uow, clock, 0
         self.apps: list[Any] = []
         for tenant in TENANTS:
             made = Tenant(tenant, tenant, UpstreamRef(UpstreamKind.EMBEDDED), sandbox=tenant != "mercy")
@@ -75,7 +75,7 @@ class Life:
         return found[-1]
 
     def do(self, verb: Any, *args: Any, **more: Any) -> Any:
-        return self.edge.write_now(lambda ctx: verb(ctx, *args, **more), actor=SYSTEM, trace=TRACE)
+        return self.uow.write_now(lambda ctx: verb(ctx, *args, **more), actor=SYSTEM, trace=TRACE)
 
     def facts(self, before: "Held | None" = None) -> "Held":
         """Read everything, or with ``before`` what changed since; twice what a process does."""
@@ -88,7 +88,7 @@ class Life:
             delta = installations.facts(ctx, Since(changes))
             return Held(stamp, delta.applied(None if before is None else before.value))
 
-        return self.edge.read_now(verb, actor=SYSTEM, trace=TRACE)
+        return self.uow.read_now(verb, actor=SYSTEM, trace=TRACE)
 
     # --- what may happen ------------------------------------------------------------------------------------------------------
 
@@ -204,11 +204,11 @@ def fresh(template: Path) -> Iterator[Life]:
         path = Path(folder) / "hilum.db"
         shutil.copy(template, path)
         clock = FakeClock()
-        edge = Edge.create(Database(f"sqlite:///{path}"), clock, SeededIds(), "test-writer")
+        uow = UnitOfWork.create(Database(f"sqlite:///{path}"), clock, SeededIds(), "test-writer")
         try:
-            yield Life(edge, clock)
+            yield Life(uow, clock)
         finally:
-            edge.close()
+            uow.close()
 
 
 @settings(
@@ -228,9 +228,9 @@ def test_whatever_happens_the_facts_that_followed_are_those_of_a_fresh_reading(
 
 
 @pytest.mark.parametrize("seed", range(effort(3, 30)))
-def test_on_each_database_a_long_life_is_followed_truly(edge: Edge, clock: FakeClock, seed: int) -> None:
+def test_on_each_database_a_long_life_is_followed_truly(uow: UnitOfWork, clock: FakeClock, seed: int) -> None:
     chance = random.Random(seed)
-    life = Life(edge, clock)
+    life = Life(uow, clock)
 
     live(life, chance.choices(EVENTS, k=60), chance.choice, every=chance.choice([1, 4]))
 
@@ -238,8 +238,8 @@ def test_on_each_database_a_long_life_is_followed_truly(edge: Edge, clock: FakeC
 
 
 @pytest.fixture
-def life(edge: Edge, clock: FakeClock) -> Life:
-    made = Life(edge, clock)
+def life(uow: UnitOfWork, clock: FakeClock) -> Life:
+    made = Life(uow, clock)
     for app in made.apps:
         for tenant in TENANTS:
             made.do(installations.install, InstallOrder(tenant, app, frozenset({"physician"})))
@@ -259,11 +259,11 @@ def test_a_change_reads_and_copies_only_what_it_touched(life: Life) -> None:
     def count(_c: Any, cursor: Any, *_: Any) -> None:
         read.append(1)
 
-    event.listen(life.edge.db.engine, "after_cursor_execute", count)
+    event.listen(life.uow.db.engine, "after_cursor_execute", count)
     try:
         after = life.facts(before)
     finally:
-        event.remove(life.edge.db.engine, "after_cursor_execute", count)
+        event.remove(life.uow.db.engine, "after_cursor_execute", count)
 
     assert (TENANTS[0], found.app) in before.installations
     assert (TENANTS[0], found.app) not in after.installations

@@ -28,7 +28,7 @@ from hilum.controls.models import EngageOrder, Mode, SwitchIndex, Target, Target
 from hilum.identity import service as identity
 from hilum.identity.models import NewPerson, Tenant, UpstreamKind, UpstreamRef
 from hilum.infra.context import Trace
-from hilum.infra.edge import Edge
+from hilum.infra.unit_of_work import UnitOfWork
 from hilum.installations import policy as installations_policy
 from hilum.installations import service as installations
 from hilum.installations.models import InstallationFacts, InstallOrder, NarrowOrder
@@ -79,20 +79,20 @@ def fault(
 class Ground:
     """A sandbox tenant (general), a production tenant (mercy), one app with a version."""
 
-    edge: Edge
+    uow: UnitOfWork
     vendor: Any = None
     app: Any = None
     version: Any = None
 
     def do(self, actor: Actor, verb: Any, *args: Any, **more: Any) -> Any:
-        return self.edge.write_now(lambda ctx: verb(ctx, *args, **more), actor=actor, trace=TRACE)
+        return self.uow.write_now(lambda ctx: verb(ctx, *args, **more), actor=actor, trace=TRACE)
 
     def client(self, **change: Any) -> Any:
         metadata = replace(METADATA, **change)
         return self.do(ROOT, clients.add_client, NewClient(self.app.id, self.version.id, metadata))
 
     def certify(self, environment: Environment = Environment.SANDBOX, **change: Any) -> Any:
-        order = CertifyOrder(self.version.id, environment, SCOPES, self.edge.clock.now() + timedelta(days=90))
+        order = CertifyOrder(self.version.id, environment, SCOPES, self.uow.clock.now() + timedelta(days=90))
         return self.do(RITA, service.certify, replace(order, **change))
 
     def install(self, actor: Actor = GINA, tenant: TenantId = GENERAL, **change: Any) -> Any:
@@ -106,7 +106,7 @@ class Ground:
         return self.do(SYSTEM, whole(installations.facts))
 
     def epoch(self) -> int:
-        return int(counted(self.edge, REGISTRY))
+        return int(counted(self.uow, REGISTRY))
 
 
 METADATA = ClientMetadata(
@@ -120,8 +120,8 @@ METADATA = ClientMetadata(
 
 
 @pytest.fixture
-def ground(edge: Edge) -> Ground:
-    made = Ground(edge)
+def ground(uow: UnitOfWork) -> Ground:
+    made = Ground(uow)
     for tenant, sandbox in ((GENERAL, True), (MERCY, False)):
         made.do(
             SYSTEM,
@@ -189,7 +189,7 @@ def test_nobody_but_the_registrar_registers(ground: Ground) -> None:
             ROOT,
             service.certify,
             CertifyOrder(
-                ground.version.id, Environment.SANDBOX, SCOPES, ground.edge.clock.now() + timedelta(days=1)
+                ground.version.id, Environment.SANDBOX, SCOPES, ground.uow.clock.now() + timedelta(days=1)
             ),
         )
     with pytest.raises(NotPermitted):
@@ -217,7 +217,7 @@ def test_an_app_works_only_once_certified_and_installed_and_stops_when_either_en
     client, _ = ground.client()
 
     def verdict() -> tuple[Reason | None, Reason | None]:
-        now = ground.edge.clock.now()
+        now = ground.uow.clock.now()
         facts = ground.facts()
         single = (
             ground.do(SYSTEM, clients.client_facts, client.id),
@@ -278,7 +278,7 @@ def test_a_sandbox_app_is_installed_at_no_production_tenant(ground: Ground) -> N
 
     ground.install(MARY, MERCY)
 
-    facts, now = ground.facts(), ground.edge.clock.now()
+    facts, now = ground.facts(), ground.uow.clock.now()
     at_mercy = facts.installations[MERCY, ground.app.id]
     assert fault(facts.clients[sandbox_client.id], at_mercy, "physician", now) is Reason.APP_NOT_INSTALLED
     assert fault(facts.clients[production_client.id], at_mercy, "physician", now) is None
@@ -401,8 +401,8 @@ def test_a_database_dump_holds_no_usable_secret(ground: Ground) -> None:
 
     assert secret.startswith("hil_cs_")
     assert len(secret) == 50
-    assert secret not in ground.edge.read_now(dump, trace=TRACE)
-    assert sha(secret) in ground.edge.read_now(dump, trace=TRACE)
+    assert secret not in ground.uow.read_now(dump, trace=TRACE)
+    assert sha(secret) in ground.uow.read_now(dump, trace=TRACE)
 
 
 def test_a_peer_lives_at_one_tenant(ground: Ground) -> None:
@@ -413,7 +413,7 @@ def test_a_peer_lives_at_one_tenant(ground: Ground) -> None:
     facts = ground.facts().clients
     assert (facts[ehr.id].tenant, facts[ehr.id].scopes) == (GENERAL, ("hilum/launch",))
     assert (facts[server.id].type, facts[server.id].scopes) == (ClientType.RESOURCE_SERVER, ())
-    assert clients_policy.secret_matches(ehr, sha(secret), ground.edge.clock.now())
+    assert clients_policy.secret_matches(ehr, sha(secret), ground.uow.clock.now())
     assert [each.id for each in ground.do(GINA, clients.list_clients, ehr.app)] == [ehr.id]
     with pytest.raises(NotPermitted):
         ground.do(MARY, clients.ask_peer, NewPeer(GENERAL, ClientType.EHR, "EHR"))
@@ -476,7 +476,7 @@ def test_a_dynamic_backend_service_is_installed_without_roles(ground: Ground) ->
     facts = ground.facts()
     assert (client.type, secret) == (ClientType.BACKEND, "")
     assert (
-        fault(facts.clients[client.id], facts.installations[GENERAL, client.app], "", ground.edge.clock.now())
+        fault(facts.clients[client.id], facts.installations[GENERAL, client.app], "", ground.uow.clock.now())
         is None
     )
 
@@ -518,7 +518,7 @@ def test_a_tenant_holds_a_hundred_dynamic_clients_and_forgets_them_after_their_d
     assert (GENERAL, first.app) not in facts.installations
     with pytest.raises(NotFound):
         ground.do(SYSTEM, service.get_app, first.app)
-    left = ground.edge.read_now(lambda ctx: len(ctx.tx.execute(store.vendors.select()).all()), trace=TRACE)
+    left = ground.uow.read_now(lambda ctx: len(ctx.tx.execute(store.vendors.select()).all()), trace=TRACE)
     assert left == 101
 
 
@@ -580,11 +580,11 @@ def test_facts_of_many_apps_at_many_tenants_take_a_handful_of_queries(ground: Gr
     def count(_c: Any, _cursor: Any, statement: str, *_: Any) -> None:
         asked.append(statement)
 
-    event.listen(ground.edge.db.engine, "before_cursor_execute", count)
+    event.listen(ground.uow.db.engine, "before_cursor_execute", count)
     try:
-        facts = ground.edge.read_now(whole(installations.facts), actor=SYSTEM, trace=TRACE)
+        facts = ground.uow.read_now(whole(installations.facts), actor=SYSTEM, trace=TRACE)
     finally:
-        event.remove(ground.edge.db.engine, "before_cursor_execute", count)
+        event.remove(ground.uow.db.engine, "before_cursor_execute", count)
 
     assert len(facts.clients) == 20
     assert len([statement for statement in asked if statement.startswith("SELECT")]) <= 5

@@ -22,8 +22,8 @@ from hilum.audit.store import audit_payload
 from hilum.frontchannel.store import authorization_code
 from hilum.infra.context import Context, Trace
 from hilum.infra.db import EPOCH
-from hilum.infra.edge import Edge
 from hilum.infra.settings import Settings, read
+from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.actor import SYSTEM, Actor, ActorKind
 from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted
 from hilum.launches.store import launch
@@ -41,17 +41,17 @@ OTHER = Actor(ActorKind.STAFF, "per_2", roles=frozenset({"platform_admin"}))
 AUDITOR = Actor(ActorKind.STAFF, "per_3", roles=frozenset({"auditor"}))
 
 
-def settings(edge: Edge, home: Path, **more: str) -> Settings:
-    given = {"HILUM_DATA_DIR": str(home), "HILUM_SECRET_KEY": "x" * 40, "HILUM_DATABASE_URL": edge.db.url}
+def settings(uow: UnitOfWork, home: Path, **more: str) -> Settings:
+    given = {"HILUM_DATA_DIR": str(home), "HILUM_SECRET_KEY": "x" * 40, "HILUM_DATABASE_URL": uow.db.url}
     return read(given | more)
 
 
 @pytest.fixture
-def held(edge: Edge) -> Held:
-    return Held(edge, "purge", "test/1", threading.Event())
+def held(uow: UnitOfWork) -> Held:
+    return Held(uow, "purge", "test/1", threading.Event())
 
 
-def fill(edge: Edge, table: Table, rows: Iterable[tuple[Any, ...]]) -> None:
+def fill(uow: UnitOfWork, table: Table, rows: Iterable[tuple[Any, ...]]) -> None:
     """Put many rows in, by the driver's own quick way."""
     names = ", ".join(f'"{column.name}"' for column in table.columns)
 
@@ -66,18 +66,18 @@ def fill(edge: Edge, table: Table, rows: Iterable[tuple[Any, ...]]) -> None:
             insert = f'INSERT INTO "{table.name}" ({names}) VALUES ({marks})'  # noqa: S608 - names from the schema
             driver.executemany(insert, rows)
 
-    edge.db.write(work)
+    uow.db.write(work)
 
 
 def at(moment: datetime) -> int:
     return (moment - EPOCH) // timedelta(microseconds=1)
 
 
-def count(edge: Edge, table: Table) -> int:
-    return int(edge.db.read(lambda tx: tx.execute(select(func.count()).select_from(table)).scalar_one()))
+def count(uow: UnitOfWork, table: Table) -> int:
+    return int(uow.db.read(lambda tx: tx.execute(select(func.count()).select_from(table)).scalar_one()))
 
 
-def a_busy_month(edge: Edge, now: datetime) -> None:
+def a_busy_month(uow: UnitOfWork, now: datetime) -> None:
     """A hundred thousand refresh tokens used long ago in living families, families of which nothing is left, and what lives."""
     before, lately, later = at(now - 8 * DAY), at(now - DAY), at(now + 90 * DAY)
 
@@ -87,26 +87,26 @@ def a_busy_month(edge: Edge, now: datetime) -> None:
     def family(n: int, minted: int) -> tuple[Any, ...]:
         return (f"fam{n}", "general", "cli", "app", "per", "", "", True, before, minted, None, "")
 
-    fill(edge, token_family, (family(n, lately) for n in range(LIVING)))
-    fill(edge, token_family, (family(n, before) for n in range(LIVING, LIVING + 10_000)))
-    fill(edge, refresh_token, (refresh(n, n % LIVING, before) for n in range(OLD)))
-    fill(edge, refresh_token, (refresh(n, n - OLD, None) for n in range(OLD, OLD + LIVING)))
-    fill(edge, refresh_token, (refresh(n, n % LIVING, lately) for n in range(OLD + LIVING, OLD + 2 * LIVING)))
+    fill(uow, token_family, (family(n, lately) for n in range(LIVING)))
+    fill(uow, token_family, (family(n, before) for n in range(LIVING, LIVING + 10_000)))
+    fill(uow, refresh_token, (refresh(n, n % LIVING, before) for n in range(OLD)))
+    fill(uow, refresh_token, (refresh(n, n - OLD, None) for n in range(OLD, OLD + LIVING)))
+    fill(uow, refresh_token, (refresh(n, n % LIVING, lately) for n in range(OLD + LIVING, OLD + 2 * LIVING)))
     gone = ((n + 2 * OLD).to_bytes(32) for n in range(10_000))
     rows = (
         (each, "general", "cli", f"fam{LIVING + n}", "{}", before, before, None)
         for n, each in enumerate(gone)
     )
-    fill(edge, access_token, rows)
+    fill(uow, access_token, rows)
 
 
 def test_a_hundred_thousand_rows_that_are_over_go_in_one_run_and_nothing_that_lives_goes_with_them(
-    edge: Edge, held: Held, clock: FakeClock, tmp_path: Path
+    uow: UnitOfWork, held: Held, clock: FakeClock, tmp_path: Path
 ) -> None:
     """A thousand a minute were removed while 7,500 arrived; used refresh tokens stayed for 180 days."""
-    a_busy_month(edge, clock.now())
+    a_busy_month(uow, clock.now())
     longest, batches = 0.0, 0
-    write = edge.db.write
+    write = uow.db.write
 
     def timed(work: Callable[[Any], Any]) -> Any:
         nonlocal longest, batches
@@ -115,72 +115,70 @@ def test_a_hundred_thousand_rows_that_are_over_go_in_one_run_and_nothing_that_li
         longest, batches = max(longest, monotonic() - begun), batches + 1
         return done
 
-    edge.db.write = timed  # type: ignore[method-assign]  # the watch on this test's own database
+    uow.db.write = timed  # type: ignore[method-assign]  # the watch on this test's own database
     begun = monotonic()
-    retention.purge(held, settings(edge, tmp_path))
+    retention.purge(held, settings(uow, tmp_path))
     took = monotonic() - begun
     print(
-        f"{edge.db.url.partition(':')[0]}: {took:.1f} s, {batches} batches, the longest {longest * 1000:.0f} ms"
+        f"{uow.db.url.partition(':')[0]}: {took:.1f} s, {batches} batches, the longest {longest * 1000:.0f} ms"
     )
 
-    assert count(edge, refresh_token) == 2 * LIVING
-    assert count(edge, token_family) == LIVING, "families of which nothing is left went with their last token"
-    assert count(edge, access_token) == 0
+    assert count(uow, refresh_token) == 2 * LIVING
+    assert count(uow, token_family) == LIVING, "families of which nothing is left went with their last token"
+    assert count(uow, access_token) == 0
     assert took < WITHIN_S
     assert longest < 2.0, "nobody waits long for a batch"
     batches = 0
-    retention.purge(held, settings(edge, tmp_path))
+    retention.purge(held, settings(uow, tmp_path))
     assert batches <= 10, "where nothing is over, nothing is looked for again and again"
 
 
 def test_what_is_used_is_recognized_for_as_long_as_the_setting_says(
-    edge: Edge, held: Held, clock: FakeClock, tmp_path: Path
+    uow: UnitOfWork, held: Held, clock: FakeClock, tmp_path: Path
 ) -> None:
     now = clock.now()
     rows = [
         (n.to_bytes(32), "fam", "general", "cli", "{}", True, at(now), at(now + 90 * DAY), at(now - n * DAY))
         for n in (1, 3, 20)
     ]
-    fill(edge, refresh_token, rows)
+    fill(uow, refresh_token, rows)
 
-    retention.purge(held, settings(edge, tmp_path, HILUM_KEEP_USED_TOKENS_DAYS="30"))
-    assert count(edge, refresh_token) == 3
-    retention.purge(held, settings(edge, tmp_path, HILUM_KEEP_USED_TOKENS_DAYS="2"))
-    assert count(edge, refresh_token) == 1
+    retention.purge(held, settings(uow, tmp_path, HILUM_KEEP_USED_TOKENS_DAYS="30"))
+    assert count(uow, refresh_token) == 3
+    retention.purge(held, settings(uow, tmp_path, HILUM_KEEP_USED_TOKENS_DAYS="2"))
+    assert count(uow, refresh_token) == 1
 
 
 def test_a_revoked_family_goes_with_all_its_tokens_once_nobody_can_use_any(
-    edge: Edge, held: Held, clock: FakeClock, tmp_path: Path
+    uow: UnitOfWork, held: Held, clock: FakeClock, tmp_path: Path
 ) -> None:
     now = clock.now()
     for name, revoked in (("fresh", now - DAY), ("stale", now - 30 * DAY)):
         began = at(now - 40 * DAY)
         fill(
-            edge,
+            uow,
             token_family,
             [(name, "t", "c", "a", "p", "", "", True, began, began, at(revoked), "stopped")],
         )
         token = (name.encode().ljust(32), name, "t", "c", "{}", True, began, at(now + 90 * DAY), None)
-        fill(edge, refresh_token, [token])
-    fill(
-        edge, token_family, [("barred", "", "", "", "", "", "", False, 1, 1, at(now - 30 * DAY), "replayed")]
-    )
+        fill(uow, refresh_token, [token])
+    fill(uow, token_family, [("barred", "", "", "", "", "", "", False, 1, 1, at(now - 30 * DAY), "replayed")])
 
-    retention.purge(held, settings(edge, tmp_path))
+    retention.purge(held, settings(uow, tmp_path))
 
-    left = edge.db.read(lambda tx: list(tx.execute(select(token_family.c.id)).scalars()))
+    left = uow.db.read(lambda tx: list(tx.execute(select(token_family.c.id)).scalars()))
     assert left == ["fresh"]
-    assert count(edge, refresh_token) == 1
+    assert count(uow, refresh_token) == 1
 
 
 def test_every_class_that_expires_is_forgotten(
-    edge: Edge, held: Held, clock: FakeClock, tmp_path: Path
+    uow: UnitOfWork, held: Held, clock: FakeClock, tmp_path: Path
 ) -> None:
     """Sessions, failed attempts, codes and launches, not only tokens."""
     now, old = clock.now(), at(clock.now() - 70 * DAY)
     session = [("ses", "d", "per", "general", "nurse", "password", old, old, old, None)]
-    fill(edge, sessions, [row[: len(sessions.columns)] for row in session])
-    fill(edge, attempts, [("key", 3, old, old)])
+    fill(uow, sessions, [row[: len(sessions.columns)] for row in session])
+    fill(uow, attempts, [("key", 3, old, old)])
 
     def of(table: Table, **given: Any) -> tuple[Any, ...]:
         kinds = {"JSON": "{}", "INTEGER": 0, "BOOLEAN": False, "BLOB": b"x", "BYTEA": b"x"}
@@ -196,62 +194,62 @@ def test_every_class_that_expires_is_forgotten(
 
         return tuple(value(column) for column in table.columns)
 
-    fill(edge, launch, [of(launch, id="untaken", created_at=old), of(launch, id="going", handle_hash=b"2", open_hash=b"2", created_at=old, used_at=old)])  # fmt: skip
-    fill(edge, authorization_code, [of(authorization_code, expires_at=old)])
+    fill(uow, launch, [of(launch, id="untaken", created_at=old), of(launch, id="going", handle_hash=b"2", open_hash=b"2", created_at=old, used_at=old)])  # fmt: skip
+    fill(uow, authorization_code, [of(authorization_code, expires_at=old)])
 
-    retention.purge(held, settings(edge, tmp_path))
+    retention.purge(held, settings(uow, tmp_path))
 
     for table in (sessions, attempts, authorization_code):
-        assert count(edge, table) == 0, table.name
-    assert edge.db.read(lambda tx: list(tx.execute(select(launch.c.id)).scalars())) == ["going"]
+        assert count(uow, table) == 0, table.name
+    assert uow.db.read(lambda tx: list(tx.execute(select(launch.c.id)).scalars())) == ["going"]
     assert now == clock.now()
 
 
 def test_a_node_that_lost_its_lease_stops_purging(
-    edge: Edge, held: Held, clock: FakeClock, tmp_path: Path
+    uow: UnitOfWork, held: Held, clock: FakeClock, tmp_path: Path
 ) -> None:
     assert held.take()
     held.lease = replace(held.lease, fence=99) if held.lease else None
-    fill(edge, attempts, [("key", 3, at(clock.now() - DAY), 0)])
+    fill(uow, attempts, [("key", 3, at(clock.now() - DAY), 0)])
 
     with pytest.raises(Conflict, match="lease_lost"):
-        retention.purge(held, settings(edge, tmp_path))
+        retention.purge(held, settings(uow, tmp_path))
 
-    assert count(edge, attempts) == 1
+    assert count(uow, attempts) == 1
 
 
 # --- payloads and holds ---------------------------------------------------------------------------------------------------------
 
 
-def do(edge: Edge, verb: Callable[[Context], Any], actor: Actor = SYSTEM) -> Any:
-    return edge.write_now(verb, actor=actor, trace=TRACE)
+def do(uow: UnitOfWork, verb: Callable[[Context], Any], actor: Actor = SYSTEM) -> Any:
+    return uow.write_now(verb, actor=actor, trace=TRACE)
 
 
-def note(edge: Edge, action: str = "identity.person.add") -> None:
-    do(edge, lambda ctx: audit.record(ctx, Event(action, tenant="general", facts={"n": 1})))
+def note(uow: UnitOfWork, action: str = "identity.person.add") -> None:
+    do(uow, lambda ctx: audit.record(ctx, Event(action, tenant="general", facts={"n": 1})))
 
 
-def payloads(edge: Edge) -> int:
+def payloads(uow: UnitOfWork) -> int:
     kind = select(func.count()).select_from(audit_payload).where(audit_payload.c.kind == "identity")
-    return int(edge.db.read(lambda tx: tx.execute(kind).scalar_one()))
+    return int(uow.db.read(lambda tx: tx.execute(kind).scalar_one()))
 
 
 def test_payloads_go_after_their_period_and_the_chain_holds_without_them(
-    edge: Edge, held: Held, clock: FakeClock, tmp_path: Path
+    uow: UnitOfWork, held: Held, clock: FakeClock, tmp_path: Path
 ) -> None:
-    note(edge)
+    note(uow)
     clock.advance(100 * DAY)
-    note(edge)
+    note(uow)
 
-    retention.retain(held, settings(edge, tmp_path))
-    assert payloads(edge) == 2, "the period is six years where nobody says otherwise"
-    retention.retain(held, settings(edge, tmp_path, HILUM_KEEP_EVENTS_DAYS="60"))
+    retention.retain(held, settings(uow, tmp_path))
+    assert payloads(uow) == 2, "the period is six years where nobody says otherwise"
+    retention.retain(held, settings(uow, tmp_path, HILUM_KEEP_EVENTS_DAYS="60"))
 
-    assert payloads(edge) == 1
-    purged = edge.read_now(partial(audit.list_events, query=_purges()), trace=TRACE).events
+    assert payloads(uow) == 1
+    purged = uow.read_now(partial(audit.list_events, query=_purges()), trace=TRACE).events
     assert len({each.event.reason.partition(" ")[0] for each in purged}) == len(purged)
-    retention.retain(held, settings(edge, tmp_path, HILUM_KEEP_EVENTS_DAYS="60"))
-    again = edge.read_now(partial(audit.list_events, query=_purges()), trace=TRACE).events
+    retention.retain(held, settings(uow, tmp_path, HILUM_KEEP_EVENTS_DAYS="60"))
+    again = uow.read_now(partial(audit.list_events, query=_purges()), trace=TRACE).events
     assert len(again) == len(purged), "a run that finds nothing says nothing"
 
 
@@ -262,27 +260,27 @@ def _purges() -> Any:
 
 
 def test_a_hold_wins_over_every_period_until_somebody_else_releases_it(
-    edge: Edge, held: Held, clock: FakeClock, tmp_path: Path
+    uow: UnitOfWork, held: Held, clock: FakeClock, tmp_path: Path
 ) -> None:
-    short = settings(edge, tmp_path, HILUM_KEEP_EVENTS_DAYS="60", HILUM_KEEP_ACCESSES_DAYS="60")
-    note(edge)
+    short = settings(uow, tmp_path, HILUM_KEEP_EVENTS_DAYS="60", HILUM_KEEP_ACCESSES_DAYS="60")
+    note(uow)
     clock.advance(DAY)
-    hold = do(edge, partial(audit.place_hold, reason="case 4711", since=clock.now()), SECURITY)
-    note(edge)
+    hold = do(uow, partial(audit.place_hold, reason="case 4711", since=clock.now()), SECURITY)
+    note(uow)
     clock.advance(100 * DAY)
 
     retention.retain(held, short)
 
-    assert payloads(edge) == 1, "what is older than the hold goes, what is held stays"
-    assert do(edge, lambda ctx: audit.purgeable_before(ctx, clock.now())) == hold.since
+    assert payloads(uow) == 1, "what is older than the hold goes, what is held stays"
+    assert do(uow, lambda ctx: audit.purgeable_before(ctx, clock.now())) == hold.since
     with pytest.raises(NotPermitted, match="second_person_needed"):
-        do(edge, partial(audit.release_hold, hold=hold.id), SECURITY)
-    assert do(edge, partial(audit.purge_payloads, kind="identity", before=clock.now() - 31 * DAY)) == 0
-    do(edge, partial(audit.release_hold, hold=hold.id), OTHER)
+        do(uow, partial(audit.release_hold, hold=hold.id), SECURITY)
+    assert do(uow, partial(audit.purge_payloads, kind="identity", before=clock.now() - 31 * DAY)) == 0
+    do(uow, partial(audit.release_hold, hold=hold.id), OTHER)
     retention.retain(held, short)
-    assert payloads(edge) == 0
+    assert payloads(uow) == 0
     with pytest.raises(Conflict, match="hold_released"):
-        do(edge, partial(audit.release_hold, hold=hold.id), OTHER)
+        do(uow, partial(audit.release_hold, hold=hold.id), OTHER)
 
 
 class Interrupted(Held):
@@ -301,11 +299,11 @@ class Interrupted(Held):
 
 @pytest.mark.parametrize("what", ["a hold", "another holder", "a stop"])
 def test_a_purge_of_accesses_that_runs_ends_with_the_batch_when_a_hold_is_placed_or_the_lease_is_lost(
-    sqlite_edge: Edge, clock: FakeClock, tmp_path: Path, what: str
+    sqlite_uow: UnitOfWork, clock: FakeClock, tmp_path: Path, what: str
 ) -> None:
     """A purge may take hours; what it may remove is asked before each batch."""
-    edge, total = sqlite_edge, 2 * PURGE_BATCH + 100
-    place = Place(edge, edge.db.url, tmp_path / "journal")
+    uow, total = sqlite_uow, 2 * PURGE_BATCH + 100
+    place = Place(uow, uow.db.url, tmp_path / "journal")
     for start in range(0, total, 700):
         place.write(*(access(n + 1, at=clock.now()) for n in range(start, start + 700)))
     clock.advance(100 * DAY)
@@ -314,7 +312,7 @@ def test_a_purge_of_accesses_that_runs_ends_with_the_batch_when_a_hold_is_placed
         with closing(sqlite3.connect(tmp_path / "journal" / "access-0.db")) as db:
             return int(db.execute("SELECT count(*) FROM payload").fetchone()[0])
 
-    held = Interrupted(edge, "purge", "test/1", threading.Event())
+    held = Interrupted(uow, "purge", "test/1", threading.Event())
     held.went = lambda: left() < total
 
     def lose() -> None:
@@ -322,12 +320,12 @@ def test_a_purge_of_accesses_that_runs_ends_with_the_batch_when_a_hold_is_placed
 
     since = clock.now() - 200 * DAY
     held.then = {
-        "a hold": lambda: do(edge, partial(audit.place_hold, reason="case", since=since), SECURITY),
+        "a hold": lambda: do(uow, partial(audit.place_hold, reason="case", since=since), SECURITY),
         "another holder": lose,
         "a stop": held.stop.set,
     }[what]
     with suppress(Conflict):
-        retention.retain(held, settings(edge, tmp_path, HILUM_KEEP_ACCESSES_DAYS="60"))
+        retention.retain(held, settings(uow, tmp_path, HILUM_KEEP_ACCESSES_DAYS="60"))
 
     assert held.did
     assert left() in (
@@ -336,36 +334,36 @@ def test_a_purge_of_accesses_that_runs_ends_with_the_batch_when_a_hold_is_placed
     assert place.verify().intact, "what is missing lies before the horizon on record"
 
 
-def test_a_hold_about_an_unknown_tenant_is_refused_to_those_who_may_place_one(edge: Edge) -> None:
+def test_a_hold_about_an_unknown_tenant_is_refused_to_those_who_may_place_one(uow: UnitOfWork) -> None:
     about = {"tenant": "nowhere"}
 
     with pytest.raises(NotFound, match="tenant_not_found"):
-        do(edge, partial(audit.place_hold, reason="case", about=about), SECURITY)
+        do(uow, partial(audit.place_hold, reason="case", about=about), SECURITY)
     with pytest.raises(NotPermitted, match="not_permitted"):
-        do(edge, partial(audit.place_hold, reason="case", about=about), AUDITOR)
+        do(uow, partial(audit.place_hold, reason="case", about=about), AUDITOR)
 
-    assert do(edge, audit.list_holds, SECURITY) == []
+    assert do(uow, audit.list_holds, SECURITY) == []
 
 
-def test_who_may_not_hold_or_release_or_see(edge: Edge) -> None:
-    hold = do(edge, partial(audit.place_hold, reason="case"), SECURITY)
+def test_who_may_not_hold_or_release_or_see(uow: UnitOfWork) -> None:
+    hold = do(uow, partial(audit.place_hold, reason="case"), SECURITY)
     administrator = Actor(ActorKind.PERSON, "per_9", tenant="general", roles=frozenset({"administrator"}))  # type: ignore[arg-type]
     for actor in (AUDITOR, administrator):
         with pytest.raises(NotPermitted):
-            do(edge, partial(audit.place_hold, reason="case"), actor)
+            do(uow, partial(audit.place_hold, reason="case"), actor)
         with pytest.raises(NotPermitted):
-            do(edge, partial(audit.release_hold, hold=hold.id), actor)
-    assert [each.id for each in do(edge, audit.list_holds, AUDITOR)] == [hold.id]
+            do(uow, partial(audit.release_hold, hold=hold.id), actor)
+    assert [each.id for each in do(uow, audit.list_holds, AUDITOR)] == [hold.id]
     with pytest.raises(NotPermitted):
-        do(edge, audit.list_holds, administrator)
+        do(uow, audit.list_holds, administrator)
 
 
 @pytest.mark.parametrize("reason", ["", "  ", "r" * 501])
-def test_a_hold_without_a_reason_is_none(edge: Edge, reason: str) -> None:
+def test_a_hold_without_a_reason_is_none(uow: UnitOfWork, reason: str) -> None:
     with pytest.raises(Invalid, match="hold_invalid"):
-        do(edge, partial(audit.place_hold, reason=reason), SECURITY)
+        do(uow, partial(audit.place_hold, reason=reason), SECURITY)
     with pytest.raises(NotFound):
-        do(edge, partial(audit.release_hold, hold="hld_none"), SECURITY)
+        do(uow, partial(audit.release_hold, hold="hld_none"), SECURITY)
 
 
 def test_every_recorded_action_is_of_a_class_that_is_purged() -> None:

@@ -13,7 +13,7 @@ from hilum.audit.models import EventQuery, Outcome
 from hilum.identity import service as identity
 from hilum.identity.models import NewPerson, Tenant, TenantChange, UpstreamKind, UpstreamRef
 from hilum.infra.context import Trace
-from hilum.infra.edge import Edge
+from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.actor import SYSTEM, Actor, ActorKind
 from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted
 from hilum.kernel.ids import SessionId, TenantId
@@ -39,13 +39,13 @@ HERE, THERE = "198.51.100.7", "203.0.113.9"
 
 @dataclass
 class Ground:
-    edge: Edge
+    uow: UnitOfWork
     ann: Any = None
     root: Any = None
     gina: Any = None
 
     def do(self, verb: Any, *args: Any, actor: Actor = SYSTEM, source: str = HERE, **more: Any) -> Any:
-        return self.edge.write_now(
+        return self.uow.write_now(
             lambda ctx: verb(ctx, *args, **more), actor=actor, trace=Trace("req_test", source)
         )
 
@@ -66,15 +66,15 @@ class Ground:
 
 
 @pytest.fixture
-def ground(edge: Edge) -> Ground:
-    made = Ground(edge)
+def ground(uow: UnitOfWork) -> Ground:
+    made = Ground(uow)
     made.do(identity.add_tenant, Tenant(GENERAL, "General", UpstreamRef(UpstreamKind.EMBEDDED)))
     made.do(identity.add_tenant, Tenant(TenantId("mercy"), "Mercy", UpstreamRef(UpstreamKind.EMBEDDED)))
     made.ann = made.do(identity.add_person, NewPerson(GENERAL, "ann", "Ann", "physician"))
     made.gina = made.do(identity.add_person, NewPerson(GENERAL, "gina", "Gina", "administrator"))
     made.root = made.do(identity.add_person, NewPerson(None, "root", "Root", "platform_admin"))
     for person in (made.ann, made.root, made.gina):
-        made.do(service.set_password, person.id, live.hash_password_now(PASSWORD, edge.ids))
+        made.do(service.set_password, person.id, live.hash_password_now(PASSWORD, uow.ids))
     return made
 
 
@@ -204,7 +204,7 @@ def test_old_attempts_are_forgotten_and_leave_no_row(ground: Ground, clock: Fake
     clock.advance(timedelta(hours=1, seconds=1))
     fail(ground, 1, username="other")
 
-    rows = ground.edge.read_now(lambda ctx: ctx.tx.execute(store.attempts.select()).all(), trace=Trace("x"))
+    rows = ground.uow.read_now(lambda ctx: ctx.tx.execute(store.attempts.select()).all(), trace=Trace("x"))
 
     assert [row.failures for row in rows] == [1]
     assert "other" not in repr(rows)
@@ -283,18 +283,18 @@ def test_outlived_sessions_are_cleared_away(ground: Ground, clock: FakeClock) ->
     ground.sign_in()
     clock.advance(timedelta(days=3))
     ground.sign_in(username="gina")
-    ground.edge.write_now(service.purge, trace=Trace("x"))
+    ground.uow.write_now(service.purge, trace=Trace("x"))
 
-    rows = ground.edge.read_now(lambda ctx: ctx.tx.execute(store.sessions.select()).all(), trace=Trace("x"))
+    rows = ground.uow.read_now(lambda ctx: ctx.tx.execute(store.sessions.select()).all(), trace=Trace("x"))
 
     assert [row.person for row in rows] == [ground.gina.id]
 
 
 @pytest.mark.parametrize("way", ["a new password", "the end of all", "one session too many"])
-def test_whatever_ends_sessions_tells_every_worker(ground: Ground, edge: Edge, way: str) -> None:
+def test_whatever_ends_sessions_tells_every_worker(ground: Ground, uow: UnitOfWork, way: str) -> None:
     """C36, C91; security decision 7: a worker reads what has ended only when the epoch advances."""
     session, _ = ground.sign_in()
-    before = counted(edge, SESSIONS)
+    before = counted(uow, SESSIONS)
 
     if way == "a new password":
         ground.do(service.set_password, ground.ann.id, "digest")
@@ -305,7 +305,7 @@ def test_whatever_ends_sessions_tells_every_worker(ground: Ground, edge: Edge, w
             ground.do(service.begin_session, ground.ann, Method.PASSWORD)
 
     assert not ground.do(service.session_alive, session.id)
-    after = counted(edge, SESSIONS)
+    after = counted(uow, SESSIONS)
     assert after == before + 1
 
 
@@ -320,7 +320,7 @@ def test_a_new_password_ends_sessions_and_tokens_and_the_old_one_is_dead(ground:
     _, cookie = ground.sign_in()
     _, secret = ground.do(service.create_api_token, ground.ann.id)
 
-    ground.do(service.enrol, ground.ann, live.hash_password_now("another word", ground.edge.ids))
+    ground.do(service.enrol, ground.ann, live.hash_password_now("another word", ground.uow.ids))
 
     assert ground.session(cookie) is None
     with pytest.raises(NotAuthenticated):
@@ -420,7 +420,7 @@ def test_a_database_dump_holds_no_usable_credential(ground: Ground) -> None:
         tables = (store.passwords, store.sessions, store.attempts, store.api_tokens)
         return repr([tuple(row) for table in tables for row in ctx.tx.execute(table.select())])
 
-    dumped = ground.edge.read_now(dump, trace=Trace("x"))
+    dumped = ground.uow.read_now(dump, trace=Trace("x"))
 
     assert not [word for word in (cookie, secret, PASSWORD, policy.csrf_secret(cookie)) if word in dumped]
 

@@ -15,7 +15,7 @@ from sqlalchemy import func, select
 from hilum.audit import service as audit
 from hilum.audit.models import EventQuery
 from hilum.infra.context import Context, Trace
-from hilum.infra.edge import Edge
+from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.decision import Deny, Reason
 from hilum.kernel.errors import NotPermitted, Unavailable
 from hilum.kernel.ids import (
@@ -76,63 +76,63 @@ GRANT = Grant(
 BACKEND = Grant(TENANT, CLIENT, AppId("app_1"), VersionId("ver_1"), VendorId("ven_1"), ("system/*.rs",))
 
 
-def do(edge: Edge, verb: Callable[[Context], Any]) -> Any:
-    return edge.write_now(verb, trace=TRACE)
+def do(uow: UnitOfWork, verb: Callable[[Context], Any]) -> Any:
+    return uow.write_now(verb, trace=TRACE)
 
 
-def mint(edge: Edge, grant: Grant = GRANT, *, offline: bool | None = True, **more: Any) -> IssuedTokens:
+def mint(uow: UnitOfWork, grant: Grant = GRANT, *, offline: bool | None = True, **more: Any) -> IssuedTokens:
     options = {"code_family": None, "life": HOUR} | more
-    return do(edge, lambda ctx: service.mint(ctx, grant, offline=offline, **options))
+    return do(uow, lambda ctx: service.mint(ctx, grant, offline=offline, **options))
 
 
-def access(edge: Edge, presented: str) -> AccessToken | None:
-    return do(edge, lambda ctx: service.find_access(ctx, presented))
+def access(uow: UnitOfWork, presented: str) -> AccessToken | None:
+    return do(uow, lambda ctx: service.find_access(ctx, presented))
 
 
-def refresh(edge: Edge, presented: str) -> RefreshToken | None:
-    return do(edge, lambda ctx: service.find_refresh(ctx, presented))
+def refresh(uow: UnitOfWork, presented: str) -> RefreshToken | None:
+    return do(uow, lambda ctx: service.find_refresh(ctx, presented))
 
 
 def redeem(
-    edge: Edge, presented: str, client: str = CLIENT, tenant: str = TENANT, **more: Any
+    uow: UnitOfWork, presented: str, client: str = CLIENT, tenant: str = TENANT, **more: Any
 ) -> RefreshToken:
     return do(
-        edge,
+        uow,
         lambda ctx: service.redeem_refresh(
             ctx, presented, client=ClientId(client), tenant=TenantId(tenant), **more
         ),
     )
 
 
-def revoke(edge: Edge, presented: str, client: str = CLIENT, tenant: str = TENANT) -> None:
+def revoke(uow: UnitOfWork, presented: str, client: str = CLIENT, tenant: str = TENANT) -> None:
     do(
-        edge,
+        uow,
         lambda ctx: service.revoke_presented(
             ctx, presented, client=ClientId(client), tenant=TenantId(tenant)
         ),
     )
 
 
-def facts(edge: Edge) -> Any:
-    return do(edge, whole(service.facts))
+def facts(uow: UnitOfWork) -> Any:
+    return do(uow, whole(service.facts))
 
 
-def advances(edge: Edge) -> int:
-    return counted(edge, TOKENS)
+def advances(uow: UnitOfWork) -> int:
+    return counted(uow, TOKENS)
 
 
-def reasons(edge: Edge, action: str) -> list[str]:
-    found = edge.read_now(lambda ctx: audit.list_events(ctx, EventQuery(action=action)), trace=TRACE)
+def reasons(uow: UnitOfWork, action: str) -> list[str]:
+    found = uow.read_now(lambda ctx: audit.list_events(ctx, EventQuery(action=action)), trace=TRACE)
     return [each.event.reason for each in found.events]
 
 
 # --- issue ---------------------------------------------------------------------------------------------------------------------
 
 
-def test_what_was_granted_comes_back_with_both_tokens(edge: Edge, clock: FakeClock) -> None:
-    minted = mint(edge)
+def test_what_was_granted_comes_back_with_both_tokens(uow: UnitOfWork, clock: FakeClock) -> None:
+    minted = mint(uow)
 
-    token, again = access(edge, minted.access_token), refresh(edge, minted.refresh_token)
+    token, again = access(uow, minted.access_token), refresh(uow, minted.refresh_token)
 
     assert again is not None
     assert again.grant == GRANT
@@ -145,9 +145,9 @@ def test_what_was_granted_comes_back_with_both_tokens(edge: Edge, clock: FakeClo
     assert minted.expires_in_s == 3600
 
 
-def test_only_digests_of_tokens_are_stored(edge: Edge) -> None:
+def test_only_digests_of_tokens_are_stored(uow: UnitOfWork) -> None:
     """C9: a dump of the database holds no usable credential."""
-    minted = mint(edge)
+    minted = mint(uow)
 
     def dump(ctx: Context) -> str:
         rows = [
@@ -158,7 +158,7 @@ def test_only_digests_of_tokens_are_stored(edge: Edge) -> None:
         events = audit.list_events(ctx, EventQuery()).events
         return "".join(rows) + repr(events)
 
-    stored = do(edge, dump)
+    stored = do(uow, dump)
 
     for secret in (minted.access_token, minted.refresh_token):
         assert secret not in stored
@@ -175,119 +175,123 @@ def test_only_digests_of_tokens_are_stored(edge: Edge) -> None:
         (BACKEND, timedelta(seconds=60), timedelta(seconds=60)),
     ],
 )
-def test_life_is_only_ever_shortened(edge: Edge, grant: Grant, asked: timedelta, given: timedelta) -> None:
+def test_life_is_only_ever_shortened(
+    uow: UnitOfWork, grant: Grant, asked: timedelta, given: timedelta
+) -> None:
     """C47: user access tokens live at most 1 h, backend tokens at most 300 s."""
-    minted = mint(edge, grant, offline=None, life=asked)
+    minted = mint(uow, grant, offline=None, life=asked)
 
     assert minted.expires_in_s == given.total_seconds()
     assert minted.refresh_token == ""
 
 
-def test_an_access_token_may_carry_less_than_its_refresh_token(edge: Edge) -> None:
+def test_an_access_token_may_carry_less_than_its_refresh_token(uow: UnitOfWork) -> None:
     """C49: a refresh may ask for fewer scopes; the next may ask for all again."""
-    minted = mint(edge, access_scopes=("patient/Patient.r",))
+    minted = mint(uow, access_scopes=("patient/Patient.r",))
 
     assert minted.scopes == ("patient/Patient.r",)
-    assert access(edge, minted.access_token).scopes == ("patient/Patient.r",)  # type: ignore[union-attr]
-    assert refresh(edge, minted.refresh_token).grant.scopes == GRANT.scopes  # type: ignore[union-attr]
+    assert access(uow, minted.access_token).scopes == ("patient/Patient.r",)  # type: ignore[union-attr]
+    assert refresh(uow, minted.refresh_token).grant.scopes == GRANT.scopes  # type: ignore[union-attr]
 
 
-def test_a_token_counts_until_its_expiry_and_not_a_microsecond_longer(edge: Edge, clock: FakeClock) -> None:
-    minted = mint(edge)
+def test_a_token_counts_until_its_expiry_and_not_a_microsecond_longer(
+    uow: UnitOfWork, clock: FakeClock
+) -> None:
+    minted = mint(uow)
 
     clock.advance(HOUR - timedelta(microseconds=1))
-    assert access(edge, minted.access_token) is not None
+    assert access(uow, minted.access_token) is not None
     clock.advance(timedelta(microseconds=1))
-    assert access(edge, minted.access_token) is None
+    assert access(uow, minted.access_token) is None
 
 
 @pytest.mark.parametrize("offline", [True, False])
 def test_refresh_tokens_live_three_months_and_more_or_as_long_as_a_session(
-    edge: Edge, clock: FakeClock, offline: bool
+    uow: UnitOfWork, clock: FakeClock, offline: bool
 ) -> None:
     """C49: not under the regulatory 3 months; each refresh starts the time anew."""
-    minted = mint(edge, offline=offline)
+    minted = mint(uow, offline=offline)
     life = REFRESH_LIFE if offline else ONLINE_REFRESH_LIFE
     assert timedelta(days=92) <= REFRESH_LIFE
 
     clock.advance(life - timedelta(microseconds=1))
-    used = redeem(edge, minted.refresh_token)
-    second = mint(edge, used.grant, offline=offline, code_family=used.family)
+    used = redeem(uow, minted.refresh_token)
+    second = mint(uow, used.grant, offline=offline, code_family=used.family)
     clock.advance(life)
 
     with pytest.raises(NotPermitted, match="expired"):
-        redeem(edge, second.refresh_token)
+        redeem(uow, second.refresh_token)
 
 
-def test_issuing_in_a_revoked_family_is_refused(edge: Edge) -> None:
+def test_issuing_in_a_revoked_family_is_refused(uow: UnitOfWork) -> None:
     family = FamilyId("fam_1")
-    mint(edge, code_family=family)
-    do(edge, lambda ctx: service.revoke_family(ctx, family))
+    mint(uow, code_family=family)
+    do(uow, lambda ctx: service.revoke_family(ctx, family))
 
     with pytest.raises(NotPermitted, match="invalid_grant"):
-        mint(edge, code_family=family)
+        mint(uow, code_family=family)
 
 
-def test_a_family_revoked_before_its_first_token_stays_barred(edge: Edge) -> None:
+def test_a_family_revoked_before_its_first_token_stays_barred(uow: UnitOfWork) -> None:
     """C44: a code that was replayed before anything came of it yields nothing later."""
     family = FamilyId("fam_1")
 
-    assert do(edge, lambda ctx: service.revoke_family(ctx, family)) is False
+    assert do(uow, lambda ctx: service.revoke_family(ctx, family)) is False
 
     with pytest.raises(NotPermitted, match="invalid_grant"):
-        mint(edge, code_family=family)
+        mint(uow, code_family=family)
 
 
-def test_a_started_family_is_the_one_its_tokens_join(edge: Edge) -> None:
-    family = do(edge, lambda ctx: service.start_family(ctx, GRANT, offline=True))
+def test_a_started_family_is_the_one_its_tokens_join(uow: UnitOfWork) -> None:
+    family = do(uow, lambda ctx: service.start_family(ctx, GRANT, offline=True))
 
-    minted = mint(edge, code_family=family)
-    do(edge, lambda ctx: service.revoke_family(ctx, family))
+    minted = mint(uow, code_family=family)
+    do(uow, lambda ctx: service.revoke_family(ctx, family))
 
-    assert access(edge, minted.access_token) is None
+    assert access(uow, minted.access_token) is None
 
 
 # --- refresh -------------------------------------------------------------------------------------------------------------------
 
 
-def test_a_refresh_token_is_used_once_and_a_second_use_ends_its_family(edge: Edge) -> None:
+def test_a_refresh_token_is_used_once_and_a_second_use_ends_its_family(uow: UnitOfWork) -> None:
     """C48, RFC 9700 section 4.14.2; the revocation is committed although the request is refused."""
-    first = mint(edge)
-    used = redeem(edge, first.refresh_token)
-    second = mint(edge, used.grant, code_family=used.family)
+    first = mint(uow)
+    used = redeem(uow, first.refresh_token)
+    second = mint(uow, used.grant, code_family=used.family)
 
     with pytest.raises(NotPermitted, match="invalid_grant"):
-        redeem(edge, first.refresh_token)
+        redeem(uow, first.refresh_token)
 
-    assert access(edge, first.access_token) is None
-    assert access(edge, second.access_token) is None
+    assert access(uow, first.access_token) is None
+    assert access(uow, second.access_token) is None
     with pytest.raises(NotPermitted, match="revoked"):
-        redeem(edge, second.refresh_token)
-    assert used.family in facts(edge).revoked_families
-    assert "refresh_reused" in reasons(edge, "tokens.refresh")
+        redeem(uow, second.refresh_token)
+    assert used.family in facts(uow).revoked_families
+    assert "refresh_reused" in reasons(uow, "tokens.refresh")
 
 
-def test_a_reuse_touches_no_other_family(edge: Edge) -> None:
-    first, other = mint(edge), mint(edge)
-    redeem(edge, first.refresh_token)
+def test_a_reuse_touches_no_other_family(uow: UnitOfWork) -> None:
+    first, other = mint(uow), mint(uow)
+    redeem(uow, first.refresh_token)
 
     with pytest.raises(NotPermitted):
-        redeem(edge, first.refresh_token)
+        redeem(uow, first.refresh_token)
 
-    assert access(edge, other.access_token) is not None
-    assert redeem(edge, other.refresh_token)
+    assert access(uow, other.access_token) is not None
+    assert redeem(uow, other.refresh_token)
 
 
 @pytest.mark.parametrize(("client", "tenant"), [("cli_2", TENANT), (CLIENT, "mercy"), ("cli_2", "mercy")])
-def test_anothers_refresh_token_is_refused_and_not_used_up(edge: Edge, client: str, tenant: str) -> None:
+def test_anothers_refresh_token_is_refused_and_not_used_up(uow: UnitOfWork, client: str, tenant: str) -> None:
     """C37, C54: a wrong client uses nothing up and ends nothing."""
-    minted = mint(edge)
+    minted = mint(uow)
 
     with pytest.raises(NotPermitted, match="invalid_grant"):
-        redeem(edge, minted.refresh_token, client, tenant)
+        redeem(uow, minted.refresh_token, client, tenant)
 
-    assert reasons(edge, "tokens.refresh") == ["foreign_client"]
-    assert redeem(edge, minted.refresh_token).grant == GRANT
+    assert reasons(uow, "tokens.refresh") == ["foreign_client"]
+    assert redeem(uow, minted.refresh_token).grant == GRANT
 
 
 @pytest.mark.parametrize(
@@ -301,48 +305,48 @@ def test_anothers_refresh_token_is_refused_and_not_used_up(edge: Edge, client: s
         "é" * 59,
     ],
 )
-def test_garbage_is_refused_as_a_grant(edge: Edge, presented: str) -> None:
+def test_garbage_is_refused_as_a_grant(uow: UnitOfWork, presented: str) -> None:
     with pytest.raises(NotPermitted, match="invalid_grant"):
-        redeem(edge, presented)
-    assert refresh(edge, presented) is None
-    assert access(edge, presented) is None
+        redeem(uow, presented)
+    assert refresh(uow, presented) is None
+    assert access(uow, presented) is None
 
 
-def test_an_access_token_is_no_refresh_token_and_the_other_way_round(edge: Edge) -> None:
-    minted = mint(edge)
+def test_an_access_token_is_no_refresh_token_and_the_other_way_round(uow: UnitOfWork) -> None:
+    minted = mint(uow)
 
     with pytest.raises(NotPermitted):
-        redeem(edge, minted.access_token)
-    assert access(edge, minted.refresh_token) is None
-    assert refresh(edge, minted.access_token) is None
+        redeem(uow, minted.access_token)
+    assert access(uow, minted.refresh_token) is None
+    assert refresh(uow, minted.access_token) is None
 
 
-def test_online_access_ends_with_its_session_and_offline_access_does_not(edge: Edge) -> None:
+def test_online_access_ends_with_its_session_and_offline_access_does_not(uow: UnitOfWork) -> None:
     """C36."""
-    online, offline = mint(edge, offline=False), mint(edge, offline=True)
+    online, offline = mint(uow, offline=False), mint(uow, offline=True)
 
     with pytest.raises(NotPermitted, match="invalid_grant"):
-        redeem(edge, online.refresh_token, online_ended=True)
+        redeem(uow, online.refresh_token, online_ended=True)
 
-    assert access(edge, online.access_token) is None
+    assert access(uow, online.access_token) is None
     with pytest.raises(NotPermitted):
-        redeem(edge, online.refresh_token)
-    assert redeem(edge, offline.refresh_token, online_ended=True)
+        redeem(uow, online.refresh_token)
+    assert redeem(uow, offline.refresh_token, online_ended=True)
 
 
-def test_somebody_else_cannot_end_an_online_family_by_presenting_it(edge: Edge) -> None:
-    online = mint(edge, offline=False)
+def test_somebody_else_cannot_end_an_online_family_by_presenting_it(uow: UnitOfWork) -> None:
+    online = mint(uow, offline=False)
 
     with pytest.raises(NotPermitted):
-        redeem(edge, online.refresh_token, "cli_2", online_ended=True)
+        redeem(uow, online.refresh_token, "cli_2", online_ended=True)
 
-    assert redeem(edge, online.refresh_token)
+    assert redeem(uow, online.refresh_token)
 
 
-def test_two_redemptions_at_one_instant_have_one_winner_and_then_none(edge: Edge) -> None:
+def test_two_redemptions_at_one_instant_have_one_winner_and_then_none(uow: UnitOfWork) -> None:
     """C48, security decision 9: no two answers, and the winner's tokens are dead after the second use."""
     for _ in range(effort(15, 1_000)):
-        minted, barrier = mint(edge), Barrier(2)
+        minted, barrier = mint(uow), Barrier(2)
 
         def attempt(
             _: int, presented: str = minted.refresh_token, together: Barrier = barrier
@@ -353,85 +357,85 @@ def test_two_redemptions_at_one_instant_have_one_winner_and_then_none(edge: Edge
 
             together.wait()
             with suppress(NotPermitted):
-                return do(edge, exchange)
+                return do(uow, exchange)
             return None
 
         with ThreadPoolExecutor(2) as pool:
             won = [made for made in pool.map(attempt, range(2)) if made is not None]
 
         assert len(won) == 1
-        assert access(edge, won[0].access_token) is None
-        assert access(edge, minted.access_token) is None
+        assert access(uow, won[0].access_token) is None
+        assert access(uow, minted.access_token) is None
         with pytest.raises(NotPermitted):
-            redeem(edge, won[0].refresh_token)
+            redeem(uow, won[0].refresh_token)
 
 
 # --- revocation ----------------------------------------------------------------------------------------------------------------
 
 
-def test_revoking_an_access_token_ends_it_alone(edge: Edge) -> None:
+def test_revoking_an_access_token_ends_it_alone(uow: UnitOfWork) -> None:
     """RFC 7009 section 2.1."""
-    minted = mint(edge)
-    before = advances(edge)
+    minted = mint(uow)
+    before = advances(uow)
 
-    revoke(edge, minted.access_token)
+    revoke(uow, minted.access_token)
 
-    assert access(edge, minted.access_token) is None
-    assert policy.fingerprint(minted.access_token) in facts(edge).revoked_tokens
-    assert advances(edge) == before + 1
-    assert redeem(edge, minted.refresh_token)
+    assert access(uow, minted.access_token) is None
+    assert policy.fingerprint(minted.access_token) in facts(uow).revoked_tokens
+    assert advances(uow) == before + 1
+    assert redeem(uow, minted.refresh_token)
 
 
-def test_revoking_a_refresh_token_ends_its_access_tokens(edge: Edge) -> None:
+def test_revoking_a_refresh_token_ends_its_access_tokens(uow: UnitOfWork) -> None:
     """C54."""
-    minted = mint(edge)
+    minted = mint(uow)
 
-    revoke(edge, minted.refresh_token)
+    revoke(uow, minted.refresh_token)
 
-    assert access(edge, minted.access_token) is None
+    assert access(uow, minted.access_token) is None
     with pytest.raises(NotPermitted):
-        redeem(edge, minted.refresh_token)
+        redeem(uow, minted.refresh_token)
 
 
 @pytest.mark.parametrize("kind", ["access_token", "refresh_token"])
-def test_anothers_token_is_neither_revoked_nor_reported_as_done(edge: Edge, kind: str) -> None:
+def test_anothers_token_is_neither_revoked_nor_reported_as_done(uow: UnitOfWork, kind: str) -> None:
     """C54, RFC 7009 section 2.1."""
-    minted = mint(edge)
+    minted = mint(uow)
 
     with pytest.raises(NotPermitted, match="unauthorized_client"):
-        revoke(edge, getattr(minted, kind), client="cli_2")
+        revoke(uow, getattr(minted, kind), client="cli_2")
 
-    assert access(edge, minted.access_token) is not None
-    assert redeem(edge, minted.refresh_token)
+    assert access(uow, minted.access_token) is not None
+    assert redeem(uow, minted.refresh_token)
 
 
 @pytest.mark.parametrize("kind", ["access_token", "refresh_token"])
-def test_another_tenants_token_is_nothing_to_revoke(edge: Edge, kind: str) -> None:
-    minted = mint(edge)
+def test_another_tenants_token_is_nothing_to_revoke(uow: UnitOfWork, kind: str) -> None:
+    minted = mint(uow)
 
-    revoke(edge, getattr(minted, kind), tenant="mercy")
+    revoke(uow, getattr(minted, kind), tenant="mercy")
 
-    assert access(edge, minted.access_token) is not None
+    assert access(uow, minted.access_token) is not None
 
 
 @pytest.mark.parametrize("token", ["", "unknown", "hil_at_short", ACCESS_PREFIX + "A" * 43 + "_" + "A" * 8])
-def test_revoking_what_is_unknown_is_no_error(edge: Edge, token: str) -> None:
+def test_revoking_what_is_unknown_is_no_error(uow: UnitOfWork, token: str) -> None:
     """RFC 7009 section 2.2."""
-    before = advances(edge)
+    before = advances(uow)
 
-    revoke(edge, token)
+    revoke(uow, token)
 
-    assert advances(edge) == before
+    assert advances(uow) == before
 
 
-def test_revoking_twice_says_nothing_new(edge: Edge) -> None:
-    minted = mint(edge)
-    revoke(edge, minted.access_token)
-    before = advances(edge)
+def test_revoking_twice_says_nothing_new(uow: UnitOfWork) -> None:
+    minted = mint(uow)
+    revoke(uow, minted.access_token)
+    before = advances(uow)
 
-    revoke(edge, minted.access_token)
+    revoke(uow, minted.access_token)
 
-    assert advances(edge) == before
+    assert advances(uow) == before
 
 
 OTHER = {
@@ -460,131 +464,133 @@ OTHER = {
     ids=["authorization", "launch", "person and app", "person", "client"],
 )
 def test_ending_a_whole_ends_access_and_refresh_and_nothing_beside(
-    edge: Edge, verb: Any, offline: bool, spared: list[str]
+    uow: UnitOfWork, verb: Any, offline: bool, spared: list[str]
 ) -> None:
     """C91: both kinds of token die in one transaction, and the epoch tells every worker."""
-    mine = [mint(edge, offline=offline), mint(edge, offline=offline)]
-    others = [mint(edge, OTHER[name], offline=offline) for name in spared]
-    before = advances(edge)
+    mine = [mint(uow, offline=offline), mint(uow, offline=offline)]
+    others = [mint(uow, OTHER[name], offline=offline) for name in spared]
+    before = advances(uow)
 
-    assert do(edge, verb) >= 2
+    assert do(uow, verb) >= 2
 
-    assert advances(edge) == before + 1
+    assert advances(uow) == before + 1
     for minted in mine:
-        assert access(edge, minted.access_token) is None
+        assert access(uow, minted.access_token) is None
         with pytest.raises(NotPermitted):
-            redeem(edge, minted.refresh_token)
+            redeem(uow, minted.refresh_token)
     for minted in others:
-        assert access(edge, minted.access_token) is not None
-        assert refresh(edge, minted.refresh_token).family_revoked_at is None  # type: ignore[union-attr]
+        assert access(uow, minted.access_token) is not None
+        assert refresh(uow, minted.refresh_token).family_revoked_at is None  # type: ignore[union-attr]
 
 
-def test_a_launchs_end_spares_offline_access(edge: Edge) -> None:
+def test_a_launchs_end_spares_offline_access(uow: UnitOfWork) -> None:
     """C36."""
-    offline, online, plain = mint(edge, offline=True), mint(edge, offline=False), mint(edge, offline=None)
+    offline, online, plain = mint(uow, offline=True), mint(uow, offline=False), mint(uow, offline=None)
 
-    do(edge, lambda ctx: service.revoke_launch(ctx, GRANT.launch))
+    do(uow, lambda ctx: service.revoke_launch(ctx, GRANT.launch))
 
-    assert access(edge, offline.access_token) is not None
-    assert access(edge, online.access_token) is None
-    assert access(edge, plain.access_token) is None
-
-
-def test_a_clients_own_tokens_end_with_it(edge: Edge) -> None:
-    minted = mint(edge, BACKEND, offline=None)
-
-    assert do(edge, lambda ctx: service.revoke_client(ctx, CLIENT)) == 1
-
-    assert access(edge, minted.access_token) is None
-    assert policy.fingerprint(minted.access_token) in facts(edge).revoked_tokens
+    assert access(uow, offline.access_token) is not None
+    assert access(uow, online.access_token) is None
+    assert access(uow, plain.access_token) is None
 
 
-def test_narrowing_ends_access_tokens_and_cuts_refresh_tokens(edge: Edge) -> None:
-    minted, other = mint(edge), mint(edge, OTHER["authorization"])
+def test_a_clients_own_tokens_end_with_it(uow: UnitOfWork) -> None:
+    minted = mint(uow, BACKEND, offline=None)
+
+    assert do(uow, lambda ctx: service.revoke_client(ctx, CLIENT)) == 1
+
+    assert access(uow, minted.access_token) is None
+    assert policy.fingerprint(minted.access_token) in facts(uow).revoked_tokens
+
+
+def test_narrowing_ends_access_tokens_and_cuts_refresh_tokens(uow: UnitOfWork) -> None:
+    minted, other = mint(uow), mint(uow, OTHER["authorization"])
 
     do(
-        edge,
+        uow,
         lambda ctx: service.narrow_authorization(
             ctx, GRANT.authorization, ("offline_access", "patient/Patient.rs")
         ),
     )
 
-    assert access(edge, minted.access_token) is None
-    assert redeem(edge, minted.refresh_token).grant.scopes == ("offline_access", "patient/Patient.r")
-    assert access(edge, other.access_token) is not None
-    assert refresh(edge, other.refresh_token).grant.scopes == GRANT.scopes  # type: ignore[union-attr]
+    assert access(uow, minted.access_token) is None
+    assert redeem(uow, minted.refresh_token).grant.scopes == ("offline_access", "patient/Patient.r")
+    assert access(uow, other.access_token) is not None
+    assert refresh(uow, other.refresh_token).grant.scopes == GRANT.scopes  # type: ignore[union-attr]
 
 
-def test_the_negative_list_forgets_what_no_token_can_outlive(edge: Edge, clock: FakeClock) -> None:
-    minted = mint(edge)
-    revoke(edge, minted.refresh_token)
-    revoked = facts(edge).revoked_families
+def test_the_negative_list_forgets_what_no_token_can_outlive(uow: UnitOfWork, clock: FakeClock) -> None:
+    minted = mint(uow)
+    revoke(uow, minted.refresh_token)
+    revoked = facts(uow).revoked_families
     assert len(revoked) == 1
 
     clock.advance(NEGATIVE_WINDOW - timedelta(seconds=1))
-    assert facts(edge).revoked_families == revoked
+    assert facts(uow).revoked_families == revoked
     clock.advance(timedelta(seconds=1))
-    assert facts(edge).revoked_families == frozenset()
+    assert facts(uow).revoked_families == frozenset()
 
 
-def test_purging_forgets_what_is_over_and_keeps_what_could_be_replayed(edge: Edge, clock: FakeClock) -> None:
-    minted = mint(edge)
-    backend = mint(edge, BACKEND, offline=None)
-    used = redeem(edge, minted.refresh_token)
-    second = mint(edge, used.grant, code_family=used.family)
+def test_purging_forgets_what_is_over_and_keeps_what_could_be_replayed(
+    uow: UnitOfWork, clock: FakeClock
+) -> None:
+    minted = mint(uow)
+    backend = mint(uow, BACKEND, offline=None)
+    used = redeem(uow, minted.refresh_token)
+    second = mint(uow, used.grant, code_family=used.family)
     clock.advance(timedelta(days=2))
 
-    assert do(edge, service.purge) > 0
-    assert do(edge, service.purge) == 0
+    assert do(uow, service.purge) > 0
+    assert do(uow, service.purge) == 0
 
     def count(ctx: Context) -> int:
         return int(ctx.tx.execute(select(func.count()).select_from(store.access_token)).scalar_one())
 
-    assert do(edge, count) == 0
-    assert access(edge, backend.access_token) is None
+    assert do(uow, count) == 0
+    assert access(uow, backend.access_token) is None
     with pytest.raises(NotPermitted):
-        redeem(edge, minted.refresh_token)
+        redeem(uow, minted.refresh_token)
     with pytest.raises(NotPermitted, match="revoked"):
-        redeem(edge, second.refresh_token)
+        redeem(uow, second.refresh_token)
 
 
 # --- jti -----------------------------------------------------------------------------------------------------------------------
 
 
-def remember(edge: Edge, issuer: str, jti: str, until: Any) -> bool:
-    return bool(do(edge, lambda ctx: service.record_jti(ctx, issuer, jti, until)))
+def remember(uow: UnitOfWork, issuer: str, jti: str, until: Any) -> bool:
+    return bool(do(uow, lambda ctx: service.record_jti(ctx, issuer, jti, until)))
 
 
-def test_a_jti_is_taken_once_per_issuer(edge: Edge, clock: FakeClock) -> None:
+def test_a_jti_is_taken_once_per_issuer(uow: UnitOfWork, clock: FakeClock) -> None:
     """C52."""
     until = clock.now() + timedelta(minutes=5)
 
-    assert remember(edge, "cli_1", "j", until)
-    assert not remember(edge, "cli_1", "j", until)
-    assert remember(edge, "cli_2", "j", until)
-    assert remember(edge, "cli_1", "j2", until)
+    assert remember(uow, "cli_1", "j", until)
+    assert not remember(uow, "cli_1", "j", until)
+    assert remember(uow, "cli_2", "j", until)
+    assert remember(uow, "cli_1", "j2", until)
     clock.advance(timedelta(minutes=5) - timedelta(microseconds=1))
-    assert not remember(edge, "cli_1", "j", until + HOUR)
+    assert not remember(uow, "cli_1", "j", until + HOUR)
 
 
 @pytest.mark.parametrize("jti", ["", "j" * 513])
-def test_a_jti_that_cannot_be_kept_is_refused(edge: Edge, clock: FakeClock, jti: str) -> None:
-    assert not remember(edge, "cli_1", jti, clock.now() + HOUR)
+def test_a_jti_that_cannot_be_kept_is_refused(uow: UnitOfWork, clock: FakeClock, jti: str) -> None:
+    assert not remember(uow, "cli_1", jti, clock.now() + HOUR)
 
 
-def test_a_jti_that_is_over_already_is_refused(edge: Edge, clock: FakeClock) -> None:
-    assert not remember(edge, "cli_1", "j", clock.now())
+def test_a_jti_that_is_over_already_is_refused(uow: UnitOfWork, clock: FakeClock) -> None:
+    assert not remember(uow, "cli_1", "j", clock.now())
 
 
-def test_issuer_and_jti_are_kept_apart(edge: Edge, clock: FakeClock) -> None:
+def test_issuer_and_jti_are_kept_apart(uow: UnitOfWork, clock: FakeClock) -> None:
     until = clock.now() + HOUR
 
-    assert remember(edge, "cli_1", "ab", until)
-    assert remember(edge, "cli_1a", "b", until)
-    assert remember(edge, "cli_1ab", "x", until)
+    assert remember(uow, "cli_1", "ab", until)
+    assert remember(uow, "cli_1a", "b", until)
+    assert remember(uow, "cli_1ab", "x", until)
 
 
-def test_two_uses_of_a_jti_at_one_instant_have_one_winner(edge: Edge, clock: FakeClock) -> None:
+def test_two_uses_of_a_jti_at_one_instant_have_one_winner(uow: UnitOfWork, clock: FakeClock) -> None:
     """C52: the memory is shared by all workers."""
     until = clock.now() + HOUR
     for n in range(effort(20, 1_000)):
@@ -592,28 +598,28 @@ def test_two_uses_of_a_jti_at_one_instant_have_one_winner(edge: Edge, clock: Fak
 
         def attempt(_: int, jti: str = f"j{n}", together: Barrier = barrier) -> bool:
             together.wait()
-            return remember(edge, "cli_1", jti, until)
+            return remember(uow, "cli_1", jti, until)
 
         with ThreadPoolExecutor(3) as pool:
             assert sorted(pool.map(attempt, range(3))) == [False, False, True]
 
 
-def test_what_is_over_is_forgotten(edge: Edge, clock: FakeClock) -> None:
-    remember(edge, "cli_1", "j", clock.now() + timedelta(minutes=5))
+def test_what_is_over_is_forgotten(uow: UnitOfWork, clock: FakeClock) -> None:
+    remember(uow, "cli_1", "j", clock.now() + timedelta(minutes=5))
     clock.advance(timedelta(minutes=5))
 
-    assert do(edge, service.purge) == 1
+    assert do(uow, service.purge) == 1
 
 
 # --- a worker's table ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_worker_reads_a_token_once_and_then_knows_it(edge: Edge) -> None:
-    minted, reads = mint(edge), []
+def test_a_worker_reads_a_token_once_and_then_knows_it(uow: UnitOfWork) -> None:
+    minted, reads = mint(uow), []
 
     async def counting(verb: Any) -> Any:
         reads.append(1)
-        return await edge.reads(verb)
+        return await uow.reads(verb)
 
     async def work() -> None:
         table = TokenTable(counting)
@@ -627,13 +633,13 @@ def test_a_worker_reads_a_token_once_and_then_knows_it(edge: Edge) -> None:
     asyncio.run(work())
 
 
-def test_strangers_never_reach_the_store_and_never_fill_the_table(edge: Edge) -> None:
+def test_strangers_never_reach_the_store_and_never_fill_the_table(uow: UnitOfWork) -> None:
     """Security decision 6: the MAC is checked first."""
     reads = []
 
     async def counting(verb: Any) -> Any:
         reads.append(1)
-        return await edge.reads(verb)
+        return await uow.reads(verb)
 
     async def work() -> None:
         table = TokenTable(counting)
@@ -643,7 +649,7 @@ def test_strangers_never_reach_the_store_and_never_fill_the_table(edge: Edge) ->
             assert isinstance(found, Deny)
             assert found.reason is Reason.TOKEN_INVALID
         assert reads == []
-        unknown = make(edge.ids, ACCESS_PREFIX)
+        unknown = make(uow.ids, ACCESS_PREFIX)
         assert isinstance(await table.get(unknown), Deny)
         assert isinstance(await table.get(unknown), Deny)
         assert (len(reads), len(table)) == (2, 0)
@@ -651,12 +657,12 @@ def test_strangers_never_reach_the_store_and_never_fill_the_table(edge: Edge) ->
     asyncio.run(work())
 
 
-def test_a_revoked_token_is_told_as_revoked_and_not_kept(edge: Edge) -> None:
-    minted = mint(edge)
-    revoke(edge, minted.refresh_token)
+def test_a_revoked_token_is_told_as_revoked_and_not_kept(uow: UnitOfWork) -> None:
+    minted = mint(uow)
+    revoke(uow, minted.refresh_token)
 
     async def work() -> None:
-        table = TokenTable(edge.reads)
+        table = TokenTable(uow.reads)
         found = await table.get(minted.access_token)
         assert isinstance(found, Deny)
         assert found.reason is Reason.TOKEN_REVOKED
@@ -665,11 +671,11 @@ def test_a_revoked_token_is_told_as_revoked_and_not_kept(edge: Edge) -> None:
     asyncio.run(work())
 
 
-def test_the_table_forgets_the_least_recently_used(edge: Edge) -> None:
-    tokens = [mint(edge).access_token for _ in range(3)]
+def test_the_table_forgets_the_least_recently_used(uow: UnitOfWork) -> None:
+    tokens = [mint(uow).access_token for _ in range(3)]
 
     async def work() -> None:
-        table = TokenTable(edge.reads, bound=2)
+        table = TokenTable(uow.reads, bound=2)
         await table.get(tokens[0])
         await table.get(tokens[1])
         table.get_cached(tokens[0])
@@ -681,13 +687,13 @@ def test_the_table_forgets_the_least_recently_used(edge: Edge) -> None:
     asyncio.run(work())
 
 
-def test_a_store_that_is_away_is_a_refusal_and_is_asked_again_later(edge: Edge) -> None:
-    minted, away = mint(edge), [True]
+def test_a_store_that_is_away_is_a_refusal_and_is_asked_again_later(uow: UnitOfWork) -> None:
+    minted, away = mint(uow), [True]
 
     async def flaky(verb: Any) -> Any:
         if away[0]:
             raise Unavailable("database_unavailable")
-        return await edge.reads(verb)
+        return await uow.reads(verb)
 
     async def work() -> None:
         table = TokenTable(flaky)
@@ -699,11 +705,11 @@ def test_a_store_that_is_away_is_a_refusal_and_is_asked_again_later(edge: Edge) 
     asyncio.run(work())
 
 
-def test_one_who_hangs_up_does_not_take_the_answer_from_the_others(edge: Edge) -> None:
-    minted = mint(edge)
+def test_one_who_hangs_up_does_not_take_the_answer_from_the_others(uow: UnitOfWork) -> None:
+    minted = mint(uow)
 
     async def work() -> None:
-        table = TokenTable(edge.reads)
+        table = TokenTable(uow.reads)
         first = asyncio.create_task(table.get(minted.access_token))
         second = asyncio.create_task(table.get(minted.access_token))
         await asyncio.sleep(0)

@@ -1,21 +1,21 @@
-"""What every process of Hilum needs first: the vault, the database, the edge, and the name of its audit chain."""
+"""What every process of Hilum needs first: the vault, the database, the unit of work, and the name of its audit chain."""
 
 import os
 
 from hilum.infra.db import Database
-from hilum.infra.edge import Edge
 from hilum.infra.migrations.run import release
 from hilum.infra.nodes import Node, name_of
 from hilum.infra.settings import Settings
+from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.ports import Clock, Ids
 from hilum.keys import live as keys
 
 
-def open_edge(settings: Settings, clock: Clock, ids: Ids, part: str) -> Edge:
+def open_uow(settings: Settings, clock: Clock, ids: Ids, part: str) -> UnitOfWork:
     """Open the control plane for one process. Its audit chain is named after the host, ``part`` and a random id of this start."""
     keys.install(keys.Vault(settings.secret_key))
     writer = f"{os.uname().nodename[:40]}-{part}-{ids.new('b')[2:]}"
-    return Edge.create(Database(settings.database_url), clock, ids, writer)
+    return UnitOfWork.create(Database(settings.database_url), clock, ids, writer)
 
 
 def node_of(settings: Settings, ids: Ids) -> Node:

@@ -4,7 +4,7 @@ import signal
 import threading
 from datetime import timedelta
 
-from hilum.app.bootstrap import node_of, open_edge
+from hilum.app.bootstrap import node_of, open_uow
 from hilum.app.operations import JOBS
 from hilum.app.reports import Faults, Reporter
 from hilum.app.retention import PURGE_EVERY, RETAIN_EVERY, purge, retain
@@ -17,10 +17,10 @@ from hilum.audit.models import CHECKPOINT_EVERY, INDEX_EVERY
 from hilum.gateway.settling import SETTLE_EVERY
 from hilum.infra.context import Trace
 from hilum.infra.database_clock import steady
-from hilum.infra.edge import Edge
 from hilum.infra.heartbeat import Heartbeat
 from hilum.infra.settings import Settings
 from hilum.infra.system import SystemClock, SystemIds
+from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.actor import SYSTEM
 
 STOP_WITHIN_S = 5.0
@@ -33,15 +33,15 @@ def run(settings: Settings) -> None:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    edge = open_edge(settings, steady(settings.database_url, SystemClock()), SystemIds(), "jobs")
-    me = node_of(settings, edge.ids)
-    heartbeat = Heartbeat(edge.db, edge.clock, me, leads=True)
-    schedule = Schedule(edge, f"{me.name}/{me.boot}", may_run=lambda: heartbeat.latest().gate.opens)
-    reporter = Reporter(JOBS, edge.clock, faults=dict, notices=lambda: _checkpoint_notices(schedule))
+    uow = open_uow(settings, steady(settings.database_url, SystemClock()), SystemIds(), "jobs")
+    me = node_of(settings, uow.ids)
+    heartbeat = Heartbeat(uow.db, uow.clock, me, leads=True)
+    schedule = Schedule(uow, f"{me.name}/{me.boot}", may_run=lambda: heartbeat.latest().gate.opens)
+    reporter = Reporter(JOBS, uow.clock, faults=dict, notices=lambda: _checkpoint_notices(schedule))
     try:
         # The first beat reads the schema gate, without which no job may run.
         heartbeat.start()
-        schedule.start(*jobs_of(edge, settings))
+        schedule.start(*jobs_of(uow, settings))
         reporter.start()
         stop.wait()
         schedule.end(STOP_WITHIN_S)
@@ -49,17 +49,17 @@ def run(settings: Settings) -> None:
         reporter.stop()
         # Last: while a job may still run, this node must count as live.
         heartbeat.stop(leave=True)
-        edge.close()
+        uow.close()
 
 
-def jobs_of(edge: Edge, settings: Settings) -> tuple[Job, ...]:
+def jobs_of(uow: UnitOfWork, settings: Settings) -> tuple[Job, ...]:
     """List every job with how often it runs."""
     return (
         Job(
             CHECKPOINT,
             CHECKPOINT_EVERY,
             lambda held: checkpoint(held, settings),
-            aside=lambda: keep_anchor(edge, settings, fresh=False),
+            aside=lambda: keep_anchor(uow, settings, fresh=False),
         ),
         Job("audit_index", INDEX_EVERY, lambda held: index_accesses(held, settings)),
         Job("purge", PURGE_EVERY, lambda held: purge(held, settings)),
@@ -84,7 +84,7 @@ def checkpoint(held: Held, settings: Settings) -> None:
     after = last.number if last is not None else 0
     heads = journals.access_heads(settings.data_dir / "journal", settings.database_url)
     signed = held.write(lambda ctx: audit.checkpoint(ctx, heads, after=after))
-    keep_anchor(held.edge, settings, fresh=signed is not None)
+    keep_anchor(held.uow, settings, fresh=signed is not None)
 
 
 def index_accesses(held: Held, settings: Settings) -> None:
@@ -96,8 +96,8 @@ def index_accesses(held: Held, settings: Settings) -> None:
     )
 
 
-def keep_anchor(edge: Edge, settings: Settings, *, fresh: bool) -> None:
+def keep_anchor(uow: UnitOfWork, settings: Settings, *, fresh: bool) -> None:
     """Write the newest checkpoint to this node's anchor, outside the database; every node has one."""
-    newest = edge.read_now(audit.newest_checkpoint, actor=SYSTEM, trace=Trace(edge.ids.new("req"), "jobs"))
+    newest = uow.read_now(audit.newest_checkpoint, actor=SYSTEM, trace=Trace(uow.ids.new("req"), "jobs"))
     if newest is not None:
         anchor.keep(settings.anchor, newest, fresh=fresh)

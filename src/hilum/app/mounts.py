@@ -22,9 +22,9 @@ from hilum.frontchannel import routes as frontchannel
 from hilum.gateway.platform_reads import PlatformReads
 from hilum.identity import routes as identity
 from hilum.identity.service import find_tenant
-from hilum.infra.edge import Edge
 from hilum.infra.fetch import SafeFetcher
 from hilum.infra.settings import Settings
+from hilum.infra.unit_of_work import UnitOfWork
 from hilum.installations import routes as installations
 from hilum.keys.live import vault
 from hilum.launches import routes as launches
@@ -61,9 +61,9 @@ def static_folders() -> list[Path]:
     return []
 
 
-def authenticator(edge: Edge, at_stop: list[Callable[[], None]]) -> Authenticate:
+def authenticator(uow: UnitOfWork, at_stop: list[Callable[[], None]]) -> Authenticate:
     """Return the function that finds the actor of an API token."""
-    return signin.authenticator(edge, at_stop=at_stop.append)
+    return signin.authenticator(uow, at_stop=at_stop.append)
 
 
 def pages(site: Site) -> list[BaseRoute]:

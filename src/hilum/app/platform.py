@@ -18,7 +18,7 @@ from starlette.routing import BaseRoute, Route
 
 from hilum.app import mounts
 from hilum.app.asgi import Door
-from hilum.app.bootstrap import node_of, open_edge
+from hilum.app.bootstrap import node_of, open_uow
 from hilum.app.connections import Connections
 from hilum.app.embedded_servers import EmbeddedServers
 from hilum.app.lanes import in_lanes
@@ -49,11 +49,11 @@ from hilum.identity import service as identity
 from hilum.infra import lanes, metrics
 from hilum.infra.change_feed import open_change_feed
 from hilum.infra.context import Context, Trace
-from hilum.infra.edge import Edge
 from hilum.infra.fetch import SafeFetcher
 from hilum.infra.heartbeat import Heartbeat
 from hilum.infra.lanes import Lane
 from hilum.infra.settings import Settings
+from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.actor import SYSTEM
 from hilum.kernel.errors import Unavailable
 from hilum.kernel.ids import TenantId
@@ -90,34 +90,34 @@ class Platform:
 
 def build(settings: Settings, clock: Clock, ids: Ids) -> Platform:
     """Wire the rooms. No network connection is opened and no thread started before the lifespan begins."""
-    edge = open_edge(settings, clock, ids, "web")
-    keeper = _keeper(edge)
+    uow = open_uow(settings, clock, ids, "web")
+    keeper = _keeper(uow)
     urls = Urls(
         settings.base_url, settings.sandbox_url, own_origin=lambda tenant: _own_origin(keeper, tenant)
     )
-    heartbeat = Heartbeat(edge.db, clock, node_of(settings, ids))
+    heartbeat = Heartbeat(uow.db, clock, node_of(settings, ids))
     servers = EmbeddedServers(settings, urls, clock, ids, alone=lambda: heartbeat.latest().alone)
     fetcher = SafeFetcher(allow_private=settings.opens_private_fetches)
     upstreams = Upstreams(vault(), servers.find)
     journal = journals.open_journal(
-        settings.database_url, settings.data_dir / "journal", edge.writer, ids, clock=clock
+        settings.database_url, settings.data_dir / "journal", uow.writer, ids, clock=clock
     )
     assets = Assets(*mounts.static_folders())
     pages = _shell(settings, urls, assets)
     at_stop: list[Callable[[], None]] = []
     kit = Kit(
-        edge=edge,
+        uow=uow,
         clock=clock,
         ids=ids,
         urls=urls,
         mode=settings.mode,
         pages=pages,
-        authenticate=mounts.authenticator(edge, at_stop),
+        authenticate=mounts.authenticator(uow, at_stop),
     )
     enforcer = Enforcer(
         GatewayDeps(
             keeper,
-            TokenTable(edge.reads),
+            TokenTable(uow.reads),
             Buckets(clock, workers=lambda: heartbeat.latest().workers),
             upstreams,
             journal,
@@ -127,7 +127,7 @@ def build(settings: Settings, clock: Clock, ids: Ids) -> Platform:
             ids,
             journals.Intents(
                 lambda: journals.open_reader(settings.data_dir / "journal", settings.database_url),
-                lambda look: edge.reads(lambda _: look()),
+                lambda look: uow.reads(lambda _: look()),
             ),
             registers=settings.opens_private_fetches,
         )
@@ -148,7 +148,7 @@ def build(settings: Settings, clock: Clock, ids: Ids) -> Platform:
         ids=ids,
         trusted_proxies=settings.trusted_proxies,
         lifespan=lambda: _living(
-            _Threads(edge, keeper, heartbeat, journal, reporter, connections),
+            _Threads(uow, keeper, heartbeat, journal, reporter, connections),
             site.at_stop,
             upstreams,
             servers,
@@ -166,28 +166,28 @@ def _shell(settings: Settings, urls: Urls, assets: Assets) -> Pages:
     return Pages(assets, shell, folders=[*mounts.template_folders(), HERE / "templates"])
 
 
-def _keeper(edge: Edge) -> SnapshotKeeper:
+def _keeper(uow: UnitOfWork) -> SnapshotKeeper:
     def record(switch: Switch, took: timedelta) -> None:
-        facts = {"switch": switch.id, "worker": edge.writer, "ms": round(took.total_seconds() * 1000, 3)}
+        facts = {"switch": switch.id, "worker": uow.writer, "ms": round(took.total_seconds() * 1000, 3)}
         metrics.SWITCH_SECONDS.observe(took.total_seconds())
         event = Event("gateway.switch.enforced", tenant=switch.tenant, facts=facts)
-        edge.write_now(
-            lambda ctx: audit.record(ctx, event), actor=SYSTEM, trace=Trace(edge.ids.new("req"), "worker")
+        uow.write_now(
+            lambda ctx: audit.record(ctx, event), actor=SYSTEM, trace=Trace(uow.ids.new("req"), "worker")
         )
 
     def read(verb: Callable[[Context], T], /) -> T:
         with lanes.using(Lane.WATCH):
-            return edge.read_now(verb, actor=SYSTEM, trace=Trace("snapshot", "worker"))
+            return uow.read_now(verb, actor=SYSTEM, trace=Trace("snapshot", "worker"))
 
     def load(verb: Callable[[Context], T], /) -> T:
         # A connection of its own: a part that takes seconds to read must not keep switches unseen
         # by the watch.
         with lanes.using(Lane.LOAD):
-            return edge.read_now(verb, actor=SYSTEM, trace=Trace("snapshot", "worker"))
+            return uow.read_now(verb, actor=SYSTEM, trace=Trace("snapshot", "worker"))
 
-    signal = open_change_feed(edge.db, edge.clock)
+    signal = open_change_feed(uow.db, uow.clock)
     # After a failover the pooled connections may still lead to the other copy of the database.
-    return SnapshotKeeper(read, signal, edge.clock, load=load, on_stop=record, on_other_copy=edge.db.dispose)
+    return SnapshotKeeper(read, signal, uow.clock, load=load, on_stop=record, on_other_copy=uow.db.dispose)
 
 
 def _own_origin(keeper: SnapshotKeeper, tenant: str) -> str:
@@ -276,7 +276,7 @@ def _pages(site: mounts.Site, keeper: SnapshotKeeper, assets: Assets, readiness:
             ]
 
         trace = Trace(request.scope["state"]["request_id"])
-        tenants = await site.kit.edge.read(list_tenants, trace=trace)
+        tenants = await site.kit.uow.read(list_tenants, trace=trace)
         return site.kit.pages.render(
             request,
             "app/home.html",
@@ -309,7 +309,7 @@ def _spare_the_collector() -> None:
 class _Threads:
     """The parts of a worker that run in their own threads, from the start of the lifespan to its end."""
 
-    edge: Edge
+    uow: UnitOfWork
     keeper: SnapshotKeeper
     heartbeat: Heartbeat
     journal: journals.Journal
@@ -344,7 +344,7 @@ async def _living(
     try:
         yield
     finally:
-        # The journal after everything that may still record, and the edge last, whose connections
+        # The journal after everything that may still record, and the unit of work last, whose connections
         # all the others use.
         for each in closing:
             await each.close()
@@ -353,4 +353,4 @@ async def _living(
         await loop.run_in_executor(None, threads.keeper.stop)
         await loop.run_in_executor(None, threads.heartbeat.stop)
         await loop.run_in_executor(None, threads.journal.close)
-        threads.edge.close()
+        threads.uow.close()

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, inspect
 
 from hilum.app import backup
 from hilum.app.backup import CONTROL, DUMP, JOURNALS, STORES, Manifest, Progress
-from hilum.app.bootstrap import open_edge
+from hilum.app.bootstrap import open_uow
 from hilum.approvals import service as approvals
 from hilum.audit import service as audit
 from hilum.audit.models import Event
@@ -245,8 +245,8 @@ def _make_safe(settings: Settings, manifest: Manifest, actor: Actor) -> Restored
     migrated = manifest.revision != migrations.release()
     if migrated:
         migrations.migrate_closed(settings.database_url)
-    edge = open_edge(settings, SystemClock(), SystemIds(), "restore")
-    trace = Trace(edge.ids.new("req"), source="host")
+    uow = open_uow(settings, SystemClock(), SystemIds(), "restore")
+    trace = Trace(uow.ids.new("req"), source="host")
 
     def end(ctx: Context) -> Restored:
         # Nodes and leases of the backup's time: no process that had them may go on.
@@ -278,6 +278,6 @@ def _make_safe(settings: Settings, manifest: Manifest, actor: Actor) -> Restored
 
     try:
         with lanes.using(Lane.LONG):
-            return edge.write_now(end, actor=actor, trace=trace)
+            return uow.write_now(end, actor=actor, trace=trace)
     finally:
-        edge.close()
+        uow.close()

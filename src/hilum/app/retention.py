@@ -47,7 +47,7 @@ def purge(held: Held, settings: Settings) -> None:
 
 def retain(held: Held, settings: Settings) -> None:
     """Purge the payloads of accesses and events whose retention period is over. Holds prevail; the chains keep every digest."""
-    today = held.edge.clock.now().replace(hour=0, minute=0, second=0, microsecond=0)
+    today = held.uow.clock.now().replace(hour=0, minute=0, second=0, microsecond=0)
     for kind in EVENT_CLASSES:
         _until_none(held, partial(audit.purge_payloads, kind=kind, before=today - settings.keep.events))
     before = held.write(lambda ctx: audit.open_access_purge(ctx, today - settings.keep.accesses))

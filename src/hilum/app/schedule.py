@@ -15,8 +15,8 @@ from typing import TypeVar
 
 from hilum.infra import logs, metrics, nodes
 from hilum.infra.context import Context, Trace
-from hilum.infra.edge import Edge
 from hilum.infra.nodes import Lease
+from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.actor import SYSTEM
 from hilum.kernel.errors import HilumError
 
@@ -34,7 +34,7 @@ _log = logs.get("app")
 class Held:
     """One job's lease as this process last read it. ``write`` runs a verb only while this process holds the lease, and renews it in time."""
 
-    edge: Edge
+    uow: UnitOfWork
     job: str
     holder: str
     stop: threading.Event
@@ -44,10 +44,10 @@ class Held:
 
     def take(self) -> bool:
         """Acquire or renew the lease when that is due; return whether this process holds it."""
-        now = self.edge.clock.monotonic()
+        now = self.uow.clock.monotonic()
         due = RENEWED_AFTER if self.lease else ASKED_AFTER
         if now - self.asked_at >= due.total_seconds():
-            self.lease = self.edge.write_now(self._acquire, actor=SYSTEM, trace=self._trace())
+            self.lease = self.uow.write_now(self._acquire, actor=SYSTEM, trace=self._trace())
             self.asked_at = now
         return self.lease is not None
 
@@ -67,7 +67,7 @@ class Held:
             return verb(ctx)
 
         try:
-            return self.edge.write_now(fenced, actor=SYSTEM, trace=self._trace())
+            return self.uow.write_now(fenced, actor=SYSTEM, trace=self._trace())
         except HilumError as error:
             if error.code == nodes.LEASE_LOST:
                 self.lease = None
@@ -75,16 +75,16 @@ class Held:
 
     def read(self, verb: Callable[[Context], T]) -> T:
         """Run a reading verb."""
-        return self.edge.read_now(verb, actor=SYSTEM, trace=self._trace())
+        return self.uow.read_now(verb, actor=SYSTEM, trace=self._trace())
 
     def release(self) -> None:
         """Release the lease, so that another node can acquire it at once."""
         held, self.lease = self.lease, None
         if held is not None:
-            self.edge.write_now(lambda ctx: nodes.release(ctx.tx, held), actor=SYSTEM, trace=self._trace())
+            self.uow.write_now(lambda ctx: nodes.release(ctx.tx, held), actor=SYSTEM, trace=self._trace())
 
     def _trace(self) -> Trace:
-        return Trace(self.edge.ids.new("req"), source="jobs")
+        return Trace(self.uow.ids.new("req"), source="jobs")
 
 
 @dataclass(slots=True)
@@ -101,7 +101,7 @@ class Job:
 class Schedule:
     """Runs jobs until stopped, each in its own thread, so that a long job does not delay the others."""
 
-    edge: Edge
+    uow: UnitOfWork
     holder: str
     may_run: Callable[[], bool] = lambda: True
     stop: threading.Event = field(default_factory=threading.Event)
@@ -112,7 +112,7 @@ class Schedule:
     def start(self, *jobs: Job) -> None:
         """Start every job."""
         for job in jobs:
-            self.done_at[job.name] = self.edge.clock.monotonic()
+            self.done_at[job.name] = self.uow.clock.monotonic()
             metrics.JOB_AGE.follow(partial(self.age_s, job.name), job.name)
             thread = threading.Thread(target=self._keep_running, args=(job,), name=job.name, daemon=True)
             self._threads.append(thread)
@@ -129,12 +129,12 @@ class Schedule:
     def _keep_running(self, job: Job) -> None:
         # The lease outlives the pause until the next run. Otherwise another node would take the job
         # in every pause, and it would run once a period on each.
-        held = Held(self.edge, job.name, self.holder, self.stop, life=job.every + LEASE_FOR)
+        held = Held(self.uow, job.name, self.holder, self.stop, life=job.every + LEASE_FOR)
         while not self.stop.is_set():
-            begun = self.edge.clock.monotonic()
+            begun = self.uow.clock.monotonic()
             if self.may_run():
                 self._note(job, attempt(lambda: self.run_once(job, held)))
-            self.stop.wait(max(0.0, begun + job.every.total_seconds() - self.edge.clock.monotonic()))
+            self.stop.wait(max(0.0, begun + job.every.total_seconds() - self.uow.clock.monotonic()))
         if self.may_run():
             attempt(lambda: self.run_once(job, held))
         # Released, so that another node need not wait for the lease to expire.
@@ -142,12 +142,12 @@ class Schedule:
 
     def age_s(self, job: str) -> float:
         """Return the seconds since a job last succeeded in this process, or since it was started."""
-        return self.edge.clock.monotonic() - self.done_at[job]
+        return self.uow.clock.monotonic() - self.done_at[job]
 
     def _note(self, job: Job, outcome: str) -> None:
         metrics.JOBS.add(job.name, outcome)
         if outcome == DONE:
-            self.done_at[job.name] = self.edge.clock.monotonic()
+            self.done_at[job.name] = self.uow.clock.monotonic()
 
     def run_once(self, job: Job, held: Held) -> None:
         """Run a job once if this process holds its lease, else what it does ``aside``."""

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from datetime import timedelta
 
-from hilum.app.bootstrap import open_edge
+from hilum.app.bootstrap import open_uow
 from hilum.app.embedded_servers import EmbeddedServers
 from hilum.clients import service as clients
 from hilum.clients.models import BackendUse, ClientMetadata, ClientType, Deployment, NewClient, NewPeer
@@ -13,9 +13,9 @@ from hilum.identity import service as identity
 from hilum.identity.models import NewPerson, Tenant, UpstreamKind, UpstreamRef
 from hilum.infra.context import Context, Trace
 from hilum.infra.database_clock import steady
-from hilum.infra.edge import Edge
 from hilum.infra.settings import Settings
 from hilum.infra.system import SystemClock, SystemIds
+from hilum.infra.unit_of_work import UnitOfWork
 from hilum.installations import service as installations
 from hilum.installations.models import InstallOrder
 from hilum.kernel.actor import SYSTEM
@@ -57,9 +57,9 @@ def carry_out(settings: Settings, *, progress: Progress = lambda _share: None) -
     The control plane is seeded in one transaction at the end, so that an interrupted run can simply be repeated.
     """
     clock, ids = steady(settings.database_url, SystemClock()), SystemIds()
-    edge = open_edge(settings, clock, ids, "seed")
+    uow = open_uow(settings, clock, ids, "seed")
     try:
-        if edge.read_now(lambda ctx: bool(identity.list_tenants(ctx)), actor=SYSTEM, trace=_trace(ids)):
+        if uow.read_now(lambda ctx: bool(identity.list_tenants(ctx)), actor=SYSTEM, trace=_trace(ids)):
             progress(1.0)
             return False
         plans, wallet = hospitals(), Wallet(public=settings.sandbox_public)
@@ -71,11 +71,11 @@ def carry_out(settings: Settings, *, progress: Progress = lambda _share: None) -
         _load_charts(settings, plans, wallet, progress)
         digests = _hash_passwords(settings, wallet, ids)
         progress(0.9)
-        _register(edge, settings, plans, wallet, digests)
+        _register(uow, settings, plans, wallet, digests)
         progress(1.0)
         return True
     finally:
-        edge.close()
+        uow.close()
 
 
 def _trace(ids: Ids) -> Trace:
@@ -147,7 +147,7 @@ def _hash_passwords(settings: Settings, wallet: Wallet, ids: Ids) -> dict[tuple[
 
 
 def _register(
-    edge: Edge,
+    uow: UnitOfWork,
     settings: Settings,
     plans: tuple[HospitalPlan, ...],
     wallet: Wallet,
@@ -166,7 +166,7 @@ def _register(
         # other order would leave accounts whose passwords nobody has.
         wallet.save(settings.data_dir / FILE_NAME)
 
-    edge.write_now(verb, actor=SYSTEM, trace=_trace(edge.ids))
+    uow.write_now(verb, actor=SYSTEM, trace=_trace(uow.ids))
 
 
 def _add_hospital(

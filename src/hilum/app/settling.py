@@ -31,7 +31,7 @@ def folder_of(settings: Settings) -> Path:
 
 def settle(held: Held, settings: Settings) -> int:
     """Settle the intents that are due; return how many were. Journal and FHIR servers are opened only if any is."""
-    intents, now = intents_of(settings), held.edge.clock.now
+    intents, now = intents_of(settings), held.uow.clock.now
     waiting = intents.list_open()
     if not waiting:
         return 0
@@ -47,12 +47,12 @@ def settle(held: Held, settings: Settings) -> int:
     journal = journals.open_journal(
         settings.database_url,
         folder_of(settings),
-        f"{held.edge.writer}-{held.edge.ids.new('s')[2:]}",
-        held.edge.ids,
+        f"{held.uow.writer}-{held.uow.ids.new('s')[2:]}",
+        held.uow.ids,
     )
     try:
         # Tenants take turns by time, so that one slow FHIR server is not first in every run.
-        turn = int(held.edge.clock.monotonic() / SETTLE_EVERY.total_seconds())
+        turn = int(held.uow.clock.monotonic() / SETTLE_EVERY.total_seconds())
         return asyncio.run(_settle(held, settings, journal, tenants, in_turn(due, turn)))
     finally:
         journal.close()
@@ -80,7 +80,7 @@ async def _settle(
     tenants: dict[str, TenantFacts],
     due: list[OpenIntent],
 ) -> int:
-    clock, ids = held.edge.clock, held.edge.ids
+    clock, ids = held.uow.clock, held.uow.ids
     servers = EmbeddedServers(settings, Urls(settings.base_url, settings.sandbox_url), clock, ids)
     upstreams = Upstreams(vault(), servers.find)
     try:

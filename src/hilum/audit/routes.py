@@ -199,11 +199,11 @@ async def _read_and_record(
     actor = await caller(kit, request)
 
     async def record(event: Event) -> None:
-        await kit.edge.write(partial(service.record, event=event), actor=actor, trace=trace)
+        await kit.uow.write(partial(service.record, event=event), actor=actor, trace=trace)
 
     with reads.held(actor), lanes.using(_lane_of(actor)):
         try:
-            result, event = await kit.edge.read(verb, actor=actor, trace=trace)
+            result, event = await kit.uow.read(verb, actor=actor, trace=trace)
         # A refused read is evidence too. Other errors say nothing about the reader.
         except (NotFound, NotPermitted) as refusal:
             await record(policy.refused(read_event, refusal.code))
@@ -242,7 +242,7 @@ async def _end(
     event = replace(event, facts=event.facts | {"dropped": stream.dropped, "why": stream.why})
     # RuntimeError: the process is stopping and its threads have ended.
     with suppress(HilumError, RuntimeError):
-        await kit.edge.write(
+        await kit.uow.write(
             partial(service.record, event=event), actor=stream.reader, trace=trace_of(request)
         )
 

@@ -55,7 +55,7 @@ def record(ctx: Context, event: Event) -> None:
 
 
 def list_events(ctx: Context, query: EventQuery) -> EventPage:
-    """List a page of events, newest first. The edge checks which tenant's events the caller may read."""
+    """List a page of events, newest first. The route checks which tenant's events the caller may read."""
     return store.list_events(ctx.tx, query)
 
 
@@ -114,7 +114,7 @@ def verify(ctx: Context, reader: AccessReader, anchors: Sequence[Anchored] = ())
 def explain(ctx: Context, request_id: str, reader: AccessReader) -> Explanation:
     """Return why a request was answered as it was: its records, the events that led to it, and sentences.
 
-    Raises NotFound when nothing was recorded under the id. The edge checks which tenants' requests the caller may read.
+    Raises NotFound when nothing was recorded under the id. The route checks which tenants' requests the caller may read.
     """
     accesses = reader.find(request_id)
     own = store.list_events(ctx.tx, EventQuery(request_id=request_id)).events

@@ -122,10 +122,10 @@ class Documents:
             # PostgreSQL refuses a NUL in text, so it must not reach the query.
             if "\x00" in tenant:
                 raise NotFound("tenant_not_found", "There is no such tenant.")
-            body = await self._kit.edge.read(verb, trace=trace_of(request))
+            body = await self._kit.uow.read(verb, trace=trace_of(request))
             # Only the first request for a tenant's keys needs a write transaction.
             if body == {"keys": []}:
-                body = await self._kit.edge.write(
+                body = await self._kit.uow.write(
                     lambda ctx: _first_keys(ctx, tenant), trace=trace_of(request)
                 )
         except NotFound:

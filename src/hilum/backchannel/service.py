@@ -1,6 +1,6 @@
 """The back channel's verbs: authenticate a client, and exchange a grant for tokens in five fixed phases.
 
-Parse once, authenticate the client, narrow the scopes, check the grant's own proof, mint. The edge does everything that needs the network
+Parse once, authenticate the client, narrow the scopes, check the grant's own proof, mint. The route does everything that needs the network
 before the transaction, so a verb receives assertions whose signature is verified. Every refusal here commits, with its record and the
 revocations it caused.
 """
@@ -46,7 +46,7 @@ from hilum.web.urls import Site
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """A client at the back channel, as far as the edge can verify it before the transaction.
+    """A client at the back channel, as far as the route can verify it before the transaction.
 
     ``assertion``: its signature and claims were verified with the keys of ``key_source``. ``replaced``: the ``kid``s of its key set
     whose material changed. ``recorded``: this source has few enough recent refusals that the next one gets its own record.
@@ -60,13 +60,13 @@ class Caller:
 
 
 def key_source(client: Client) -> str:
-    """Return a digest of a client's registered keys or their URL, to detect a change between the edge and the transaction."""
+    """Return a digest of a client's registered keys or their URL, to detect a change between the route and the transaction."""
     inline = orjson.dumps(client.jwks, option=orjson.OPT_SORT_KEYS) if client.jwks else b""
     return hashlib.sha256(client.jwks_uri.encode() + b"\n" + inline).hexdigest()
 
 
 def find_client(ctx: Context, site: Site, caller: Presented) -> Client | None:
-    """Find the client that a caller claims to be, not yet authenticated, so that the edge can fetch its keys. Raises NotFound (tenant)."""
+    """Find the client that a caller claims to be, not yet authenticated, so that the route can fetch its keys. Raises NotFound (tenant)."""
     _tenant(ctx, site)
     return cached_facts.find_client(ctx, caller.client)
 
@@ -119,7 +119,7 @@ def _authenticate(ctx: Context, site: Site, caller: Caller) -> Client:
 
 def _use_assertion(ctx: Context, client: Client, caller: Caller) -> None:
     verified = caller.assertion
-    # The edge verified with a cached registration; if its keys changed since, the assertion must be verified again.
+    # The route verified with a cached registration; if its keys changed since, the assertion must be verified again.
     if verified is None or verified.client != client.id or caller.key_source != key_source(client):
         client_auth.refuse_client("The client assertion is not signed by a registered key of the client.")
     # Last: only a verified assertion may use a jti up, or strangers could spend a client's.
@@ -382,8 +382,8 @@ def _tenant(ctx: Context, site: Site) -> Tenant:
     return tenant
 
 
-def record_edge_refusal(ctx: Context, site: Site, caller: Caller, refusal: NotPermitted) -> None:
-    """Record a refusal that the edge decided before any verb ran. Raises NotFound (no such tenant)."""
+def record_early_refusal(ctx: Context, site: Site, caller: Caller, refusal: NotPermitted) -> None:
+    """Record a refusal that the route decided before any verb ran. Raises NotFound (no such tenant)."""
     _tenant(ctx, site)
     record_refusal(ctx, site, caller, refusal)
 

@@ -1,4 +1,4 @@
-"""The edge of the back channel: parse and verify the client's assertion, run one verb in a transaction, render the response.
+"""The HTTP side of the back channel: parse and verify the client's assertion, run one verb in a transaction, render the response.
 
 A token request, in order: 1 the form, bounded; 2 the client that it names, or 429 after too many failures of the pair of client and
 address; 3 an assertion's header, key set, claims and signature, which may need the network and so come before the transaction; 4 one
@@ -79,7 +79,7 @@ class BackChannel:
 
     def __init__(self, kit: Kit, keysets: KeySets, *, registers: bool) -> None:
         self._kit, self._keysets, self._registers = kit, keysets, registers
-        self._failures, self._refusals = Failures(kit.clock), Refusals(kit.edge, service.record_counts)
+        self._failures, self._refusals = Failures(kit.clock), Refusals(kit.uow, service.record_counts)
         self._clients: TTLCache[tuple[TenantId, ClientId], Client] = TTLCache(
             CLIENTS_BOUND, CLIENTS_KEPT_S, kit.clock.monotonic
         )
@@ -120,7 +120,7 @@ class BackChannel:
         if not asked.refresh_token or identified or "authorization" in request.headers:
             return form
         find = partial(service.public_holder, site=site, refresh_token=asked.refresh_token)
-        client = await self._kit.edge.read(find, trace=trace_of(request))
+        client = await self._kit.uow.read(find, trace=trace_of(request))
         return replace(form, values=form.values | {"client_id": client}) if client else form
 
     async def _introspect(self, request: Request, site: Site, form: Parameters) -> tuple[int, dict[str, Any]]:
@@ -193,7 +193,7 @@ class BackChannel:
         if client is not None:
             return client
         find = partial(service.find_client, site=site, caller=presented)
-        client = await self._kit.edge.read(find, trace=trace)
+        client = await self._kit.uow.read(find, trace=trace)
         if client is not None:
             self._clients[site.tenant, client.id] = client
         return client
@@ -212,7 +212,7 @@ class BackChannel:
         self._clients.pop((site.tenant, caller.presented.client), None)
         await self._count(caller, site.tenant, trace.source)
         if caller.recorded:
-            await self._write(lambda ctx: service.record_edge_refusal(ctx, site, caller, refusal), trace)
+            await self._write(lambda ctx: service.record_early_refusal(ctx, site, caller, refusal), trace)
         self._failures.failed(caller.presented.client, trace.source)
 
     async def _count(self, caller: Caller, tenant: TenantId, source: str) -> None:
@@ -244,10 +244,10 @@ class BackChannel:
     async def _write(self, verb: Callable[[Context], T], trace: Trace) -> T:
         for _ in range(TRIES - 1):
             try:
-                return await self._kit.edge.write(verb, trace=trace)
+                return await self._kit.uow.write(verb, trace=trace)
             except Conflict:
                 continue
-        return await self._kit.edge.write(verb, trace=trace)
+        return await self._kit.uow.write(verb, trace=trace)
 
     # --- the response ----------------------------------------------------------------------------------------------------------
 
@@ -294,7 +294,7 @@ class BackChannel:
         try:
             presented = client_auth.read(request.headers.get("authorization", ""), form)
             find = partial(service.find_client, site=self._kit.urls.site(tenant), caller=presented)
-            client: Client | None = await self._kit.edge.read(find, trace=trace_of(request))
+            client: Client | None = await self._kit.uow.read(find, trace=trace_of(request))
         except HilumError:
             client = None
         # Scripts may read the refusal of an unknown client too, or an app could not show why it was
@@ -310,7 +310,7 @@ class BackChannel:
     async def _origins_at(self, tenant: TenantId) -> frozenset[str]:
         """Return the origins of clients that may be installed at a tenant; empty if they cannot be read."""
         try:
-            return await self._kit.edge.reads(partial(cached_facts.origins, tenant=tenant))
+            return await self._kit.uow.reads(partial(cached_facts.origins, tenant=tenant))
         except Unavailable:
             return frozenset()
 

@@ -37,23 +37,23 @@ def backup(target: Path, *, json_: bool) -> None:
     from hilum.app import backup as backups
 
     found = host.read_settings()
-    edge = host.open_edge(found)
-    trace = Trace(edge.ids.new("req"), source="host")
+    uow = host.open_uow(found)
+    trace = Trace(uow.ids.new("req"), source="host")
     begun = time.monotonic()
 
     def read(verb: Callable[[Context], backups.Manifest]) -> backups.Manifest:
-        return edge.read_now(verb, actor=host.actor(), trace=trace)
+        return uow.read_now(verb, actor=host.actor(), trace=trace)
 
     try:
         # A backup by another release or with another key could not be restored; better refused now than found
         # out then.
-        edge.read_now(preflight.require_readable, actor=host.actor(), trace=trace)
+        uow.read_now(preflight.require_readable, actor=host.actor(), trace=trace)
         with _progress("copying") as progress:
             manifest = backups.make(found, target, read, progress)
     except HilumError as error:
         refuse(error)
     finally:
-        edge.close()
+        uow.close()
     size = sum(each.size for each in manifest.files)
     if json_:
         as_json(

@@ -59,10 +59,10 @@ def _database_findings(found: Settings) -> Iterator[Finding]:
         )
         yield Finding("database", ok=False, next=f"{file} is not there yet: run `hilum migrate`{other}")
         return
-    edge = host.open_edge(found)
-    trace = Trace(edge.ids.new("req"), source="host")
+    uow = host.open_uow(found)
+    trace = Trace(uow.ids.new("req"), source="host")
     try:
-        schema = edge.read_now(
+        schema = uow.read_now(
             lambda ctx: schema_gate.read(ctx.tx, release()), actor=host.actor(), trace=trace
         )
         current = schema.opens
@@ -70,21 +70,21 @@ def _database_findings(found: Settings) -> Iterator[Finding]:
         yield Finding("migrations", ok=current, next=schema.fault)
         # The queries below need this release's tables.
         if current:
-            yield edge.read_now(_secret_key_finding, actor=host.actor(), trace=trace)
-            yield edge.read_now(_fhir_user_finding, actor=host.actor(), trace=trace)
+            yield uow.read_now(_secret_key_finding, actor=host.actor(), trace=trace)
+            yield uow.read_now(_fhir_user_finding, actor=host.actor(), trace=trace)
             yield _writes_finding(found)
-            yield from edge.read_now(
+            yield from uow.read_now(
                 lambda ctx: platform_findings(ctx, found), actor=host.actor(), trace=trace
             )
         # Production refuses to serve synthetic hospitals, whose passwords are published.
         if current and not found.is_sandbox:
-            synthetic = edge.read_now(preflight.sandbox_tenants, actor=host.actor(), trace=trace)
+            synthetic = uow.read_now(preflight.sandbox_tenants, actor=host.actor(), trace=trace)
             advice = f"production does not serve them: {', '.join(synthetic)}" if synthetic else ""
             yield Finding("no synthetic hospitals", ok=not synthetic, next=advice)
     except DatabaseUnavailable as error:
         yield Finding("database", ok=False, next=f"{error.fault.what} {error.fault.next}")
     finally:
-        edge.close()
+        uow.close()
 
 
 def _fhir_user_finding(ctx: Context) -> Finding:

@@ -18,9 +18,9 @@ from hilum.infra import settings
 from hilum.infra.context import Context, Trace
 from hilum.infra.database_clock import steady
 from hilum.infra.db import Database
-from hilum.infra.edge import Edge
 from hilum.infra.schema_gate import ALEMBIC_TABLE
 from hilum.infra.system import SystemClock, SystemIds
+from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.actor import Actor, ActorKind
 from hilum.kernel.errors import HilumError, Invalid, NotFound, NotPermitted
 from hilum.keys import live as keys
@@ -92,10 +92,10 @@ def now() -> datetime:
     return SystemClock().now()
 
 
-def open_edge(found: settings.Settings) -> Edge:
+def open_uow(found: settings.Settings) -> UnitOfWork:
     """Open the control plane for one host command. The caller closes it."""
     keys.install(keys.Vault(found.secret_key))
-    return Edge.create(
+    return UnitOfWork.create(
         Database(found.database_url),
         # The time of the database, as the nodes have it, and not of this machine: what this command issues or
         # ends is compared with theirs.
@@ -138,12 +138,12 @@ def look(verb: Callable[[Context], tuple[T, Event]], read_event: Event) -> T:
 
 
 def _run(verb: Callable[[Context], T], *, writing: bool) -> T:
-    edge = open_edge(read_settings())
-    trace = Trace(edge.ids.new("req"), source="host")
+    uow = open_uow(read_settings())
+    trace = Trace(uow.ids.new("req"), source="host")
     try:
-        run = edge.write_now if writing else edge.read_now
+        run = uow.write_now if writing else uow.read_now
         return run(verb, actor=actor(), trace=trace)
     except HilumError as error:
         refuse(error)
     finally:
-        edge.close()
+        uow.close()

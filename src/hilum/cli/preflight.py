@@ -13,10 +13,10 @@ from hilum.identity.models import Tenant, UpstreamKind
 from hilum.infra import nodes, schema_gate
 from hilum.infra.context import Context, Trace
 from hilum.infra.db import Database
-from hilum.infra.edge import Edge
 from hilum.infra.nodes import LIVE_FOR, Node
 from hilum.infra.schema_gate import Gate, SchemaState
 from hilum.infra.settings import Settings
+from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.errors import HilumError, Invalid, NotPermitted
 from hilum.keys import service as keys
 from hilum.keys.live import vault
@@ -31,40 +31,40 @@ _GATE_CODES = {SchemaState.CLOSED: "database_newer"}
 
 def require_fit(found: Settings) -> None:
     """Check that this node can serve, and add it to the list of nodes. Exits 1 with the reason if it cannot."""
-    edge = host.open_edge(found)
+    uow = host.open_uow(found)
     try:
-        _require_fit(edge, found)
+        _require_fit(uow, found)
     except HilumError as error:
         refuse(error)
     finally:
-        edge.close()
+        uow.close()
 
 
-def _require_fit(edge: Edge, found: Settings) -> None:
-    actor, trace = host.actor(), Trace(edge.ids.new("req"), source="host")
+def _require_fit(uow: UnitOfWork, found: Settings) -> None:
+    actor, trace = host.actor(), Trace(uow.ids.new("req"), source="host")
     # The schema comes first, because every later check reads tables. The node is added to the list last, when
     # nothing can refuse it any more but other nodes.
-    edge.read_now(lambda ctx: _require_data(ctx, found), actor=actor, trace=trace)
-    require_unpublished(edge, found)
-    edge.write_now(store_key_check, actor=actor, trace=trace)
+    uow.read_now(lambda ctx: _require_data(ctx, found), actor=actor, trace=trace)
+    require_unpublished(uow, found)
+    uow.write_now(store_key_check, actor=actor, trace=trace)
     # Read after the write: of two nodes that start on an empty database with different keys, one finds the
     # other's value.
-    edge.read_now(_require_key, actor=actor, trace=trace)
-    me = node_of(found, edge.ids)
-    edge.write_now(lambda ctx: nodes.report(ctx.tx, me), actor=actor, trace=trace)
-    if embedded := edge.read_now(embedded_tenants, actor=actor, trace=trace):
-        _require_alone(edge.db, me, embedded)
+    uow.read_now(_require_key, actor=actor, trace=trace)
+    me = node_of(found, uow.ids)
+    uow.write_now(lambda ctx: nodes.report(ctx.tx, me), actor=actor, trace=trace)
+    if embedded := uow.read_now(embedded_tenants, actor=actor, trace=trace):
+        _require_alone(uow.db, me, embedded)
 
 
-def require_unpublished(edge: Edge, found: Settings) -> None:
+def require_unpublished(uow: UnitOfWork, found: Settings) -> None:
     """Raise NotPermitted if a sandbox is open to strangers while published passwords still work."""
     from hilum.app import seed
 
     # A seeded sandbox that is opened to the internet later keeps its published passwords (security
     # decision 28).
     if found.is_sandbox and found.sandbox_public:
-        trace = Trace(edge.ids.new("req"), source="host")
-        seed.require_unpublished(edge.read_now(lambda ctx: seed.stored_digests(ctx, found), trace=trace))
+        trace = Trace(uow.ids.new("req"), source="host")
+        seed.require_unpublished(uow.read_now(lambda ctx: seed.stored_digests(ctx, found), trace=trace))
 
 
 def require_schema(found: Gate) -> None:

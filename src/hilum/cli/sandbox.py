@@ -143,13 +143,13 @@ def prepare(found: Settings) -> None:
         refuse(error)
     require_wallet(found)
     # Checked after seeding too: a sandbox may have been seeded for one person and now be opened to strangers.
-    edge = host.open_edge(found)
+    uow = host.open_uow(found)
     try:
-        preflight.require_unpublished(edge, found)
+        preflight.require_unpublished(uow, found)
     except HilumError as error:
         refuse(error)
     finally:
-        edge.close()
+        uow.close()
 
 
 def require_wallet(found: Settings) -> None:

@@ -92,7 +92,7 @@ def _add_peer(ctx: Context, order: NewPeer, meta: ClientMetadata, secret: str) -
     app, version = registry.add_single_tenant_app(
         ctx, order.tenant, order.name, f"{order.type.value} of the tenant"
     )
-    # Announced before the client is added; the edge counts changes last, so the order here has no effect on
+    # Announced before the client is added; the unit of work counts changes last, so the order here has no effect on
     # readers.
     registry.announce_change(ctx, app.id)
     return making.add_client(ctx, app, version, meta, client_id=order.client_id, secret=secret)

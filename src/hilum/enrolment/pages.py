@@ -63,7 +63,7 @@ class _LinkPage:
         digest = await live.hash_password(password, self._kit.ids)
         use = partial(service.use_link, secret=secret, tenant=tenant, code=form.one("code"), digest=digest)
         try:
-            await self._kit.edge.write(use, trace=trace_of(request))
+            await self._kit.uow.write(use, trace=trace_of(request))
         # The link is unchanged but for the counted try, so the person can correct the code.
         except WrongCode as wrong:
             return await self._page(request, visitor, faults={"code": wrong.detail})
@@ -83,7 +83,7 @@ class _LinkPage:
     async def _find(self, request: Request) -> Visitor:
         tenant, secret = self._place(request)
         find = partial(service.find_link, secret=secret, tenant=tenant)
-        return await self._kit.edge.read(find, trace=trace_of(request))
+        return await self._kit.uow.read(find, trace=trace_of(request))
 
     async def _page(
         self, request: Request, visitor: Visitor, *, faults: Mapping[str, str] | None = None

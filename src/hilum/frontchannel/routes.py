@@ -54,7 +54,7 @@ class FrontChannel:
 
     def __init__(self, kit: Kit, directory: PatientDirectory) -> None:
         self._kit, self._directory = kit, directory
-        self._refusals = Refusals(kit.edge, service.record_counts)
+        self._refusals = Refusals(kit.uow, service.record_counts)
 
     def routes(self) -> list[Route]:
         """Return the routes to mount."""
@@ -90,7 +90,7 @@ class FrontChannel:
         source = visit.trace.source
         recorded = self._refusals.is_recorded(source)
         begin = partial(service.begin, site=visit.site, parameters=parameters, recorded=recorded)
-        begun = await self._kit.edge.write(begin, trace=visit.trace)
+        begun = await self._kit.uow.write(begin, trace=visit.trace)
         if isinstance(begun, Stored):
             # To a GET of our own: a cross-site POST brings no Lax cookie, so the session is not
             # known here (ADR 14).
@@ -108,7 +108,7 @@ class FrontChannel:
         self._check(request, visit, form, request_id)
         patient = form.one("patient")
         encounter = form.one("encounter") if "encounter" in form else None
-        resumed = await self._kit.edge.write(
+        resumed = await self._kit.uow.write(
             partial(service.resume, site=visit.site, request_id=request_id, cookie=visit.cookie),
             trace=visit.trace,
         )
@@ -123,7 +123,7 @@ class FrontChannel:
             return self._refused_picker(request, visit, resumed, refused.deny)
         # A patient out of reach is not read from the FHIR server; the verb refuses the choice and records it.
         choice = service.Choice(patient if exists or not within else "", encounter)
-        chosen = await self._kit.edge.write(
+        chosen = await self._kit.uow.write(
             partial(
                 service.choose_context,
                 site=visit.site,
@@ -151,7 +151,7 @@ class FrontChannel:
         if decision not in {"allow", "deny"}:
             raise Invalid("decision_missing", "Press allow or deny.")
         answer = service.Answer(allow=decision == "allow", ticked=form.many("scope"))
-        decided = await self._kit.edge.write(
+        decided = await self._kit.uow.write(
             partial(
                 service.decide,
                 site=visit.site,
@@ -166,7 +166,7 @@ class FrontChannel:
     async def manage(self, request: Request) -> Response:
         """Show the connected apps of the signed-in person."""
         visit = self._visit(request)
-        listed = await self._kit.edge.write(
+        listed = await self._kit.uow.write(
             partial(service.connected_apps, site=visit.site, cookie=visit.cookie), trace=visit.trace
         )
         if listed is None:
@@ -198,7 +198,7 @@ class FrontChannel:
                 ticked=form.many("scope"),
             )
         )
-        is_signed_in = await self._kit.edge.write(verb, trace=visit.trace)
+        is_signed_in = await self._kit.uow.write(verb, trace=visit.trace)
         if not is_signed_in:
             return self._to_signin(visit, manage_url)
         return _see_other(f"{path_of(manage_url)}?done={action}")
@@ -221,14 +221,14 @@ class FrontChannel:
         except Invalid:
             return ()
         verb = partial(service.redirect_uri_of, site=site, request_id=request_id)
-        found = await self._kit.edge.read(verb, trace=trace_of(request))
+        found = await self._kit.uow.read(verb, trace=trace_of(request))
         return (oauth.form_action_source(found),) if found else ()
 
     # --- pages -----------------------------------------------------------------------------------------------------------------
 
     async def _page(self, request: Request, visit: Visit, sealed: str) -> Response:
         request_id = self._opened(visit, sealed)
-        progress = await self._kit.edge.write(
+        progress = await self._kit.uow.write(
             partial(service.resume, site=visit.site, request_id=request_id, cookie=visit.cookie),
             trace=visit.trace,
         )

@@ -61,7 +61,7 @@ def redirect_uri_of(ctx: Context, site: Site, request_id: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A chosen context. ``patient`` is empty if the edge found none. ``encounter``: None if not chosen yet, empty for no encounter."""
+    """A chosen context. ``patient`` is empty if the route found none. ``encounter``: None if not chosen yet, empty for no encounter."""
 
     patient: str
     encounter: str | None = None
@@ -195,7 +195,7 @@ def resume(ctx: Context, site: Site, request_id: str, cookie: str) -> Progress:
 
 
 def choose_context(ctx: Context, site: Site, request_id: str, cookie: str, choice: Choice) -> Progress:
-    """Set the patient and the encounter, which the edge has found to exist.
+    """Set the patient and the encounter, which the route has found to exist.
 
     A patient whom the person may not open is recorded, and answered as if it did not exist.
     """

@@ -29,7 +29,7 @@ class Trace:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """Everything outside its arguments that a service verb may use. ``tx`` is the open transaction; only the edge commits it."""
+    """Everything outside its arguments that a service verb may use. ``tx`` is the open transaction; only the unit of work commits it."""
 
     tx: Connection
     now: datetime

@@ -100,7 +100,7 @@ def uninstall(ctx: Context, installation_id: str) -> Installation:
 def register_dynamically(ctx: Context, tenant_id: TenantId, body: Mapping[str, Any]) -> tuple[Client, str]:
     """Register a sandbox app with vendor, version, certification and installation at this tenant. Source: RFC 7591.
 
-    The edge has checked that registration is open. Raises NotFound, Invalid, NotPermitted (not a sandbox tenant, too many clients, or a
+    The route has checked that registration is open. Raises NotFound, Invalid, NotPermitted (not a sandbox tenant, too many clients, or a
     switch that stops launches at the tenant, since the new app could not be launched).
     """
     # The lock serializes registrations at a tenant, so that together they cannot exceed the bound counted below.

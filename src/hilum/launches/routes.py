@@ -179,7 +179,7 @@ class _Handlers:
         if request.method != "GET":
             return Response(status_code=405, headers={"allow": "GET"})
         token = str(request.path_params["token"])
-        begun = await self._kit.edge.write(
+        begun = await self._kit.uow.write(
             lambda ctx: service.use_open_token(ctx, tenant, token), trace=trace_of(request)
         )
         address = policy.app_address(begun.launch_uri, self._kit.urls.fhir_base(tenant), begun.handle)
@@ -198,7 +198,7 @@ class _Handlers:
         tenant, bearer = _tenant(request), _bearer(request)
         authenticate = partial(service.authenticate_ehr, tenant=tenant, bearer=bearer)
         # Before the body: nobody makes us parse who may not call (security decision 26).
-        await self._kit.edge.read(authenticate, trace=trace_of(request))
+        await self._kit.uow.read(authenticate, trace=trace_of(request))
         return _parse(await read_body(request, BODY_BOUND), kind)
 
     async def _as_ehr(self, request: Request, verb: Callable[[Context], T]) -> T:
@@ -207,7 +207,7 @@ class _Handlers:
         def run(ctx: Context) -> T:
             return verb(ctx.as_actor(service.authenticate_ehr(ctx, tenant, bearer)))
 
-        return await self._kit.edge.write(run, trace=trace_of(request))
+        return await self._kit.uow.write(run, trace=trace_of(request))
 
 
 def _tenant(request: Request) -> TenantId:

@@ -17,8 +17,8 @@ from starlette.routing import Route
 
 from hilum.identity import service as identity
 from hilum.infra import lanes
-from hilum.infra.edge import Edge
 from hilum.infra.lanes import Lane
+from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.actor import Actor
 from hilum.kernel.errors import NotFound, NotPermitted
 from hilum.kernel.ids import PersonId, TenantId
@@ -101,7 +101,7 @@ def pages(kit: Kit, origins_of: OriginsOf = _no_origins, *, at_stop: AtStop = _i
 class _Handlers:
     def __init__(self, kit: Kit, origins_of: OriginsOf) -> None:
         self._kit, self._origins_of = kit, origins_of
-        self.refusals = Refusals(kit.edge, service.record_counts)
+        self.refusals = Refusals(kit.uow, service.record_counts)
 
     async def show_signin(self, request: Request) -> Response:
         place = await self._place(request)
@@ -125,11 +125,11 @@ class _Handlers:
         try:
             # Two transactions with the password between them: argon2 takes tens of milliseconds,
             # for which SQLite's one writer must not wait (security decision 4).
-            attempt = replace(await self._kit.edge.write(begin, trace=trace), recorded=recorded)
+            attempt = replace(await self._kit.uow.write(begin, trace=trace), recorded=recorded)
             matched = await live.verify_password(attempt.digest, form.one("password"))
             before = cookies.read(request, cookies.SESSION, secure=secure)
             complete = partial(service.complete_attempt, attempt=attempt, matched=matched, replaces=before)
-            _, cookie = await self._kit.edge.write(complete, trace=trace)
+            _, cookie = await self._kit.uow.write(complete, trace=trace)
         except (NotAuthenticated, SlowDown, Stopped) as refusal:
             if isinstance(refusal, NotAuthenticated):
                 self.refusals.refused(place.tenant or "", trace.source, recorded=recorded)
@@ -162,7 +162,7 @@ class _Handlers:
             origin = self._kit.urls.origin(place.key)
             forms.check_post(request, form, session.csrf, origin=origin, purpose="signout")
             end = partial(service.end_session, session_id=session.id)
-            await self._kit.edge.write(end, actor=policy.actor_of_session(session), trace=trace_of(request))
+            await self._kit.uow.write(end, actor=policy.actor_of_session(session), trace=trace_of(request))
         response = RedirectResponse(path_of(self._kit.urls.signout(place.key)), 303)
         cookies.clear(response, cookies.SESSION, secure=secure)
         return response
@@ -172,7 +172,7 @@ class _Handlers:
         if tenant is None:
             return _Place(None, "Platform staff")
         find = partial(identity.find_tenant, tenant=TenantId(tenant))
-        found = await self._kit.edge.read(find, trace=trace_of(request))
+        found = await self._kit.uow.read(find, trace=trace_of(request))
         # A closed hospital has no sign-in page, as one that does not exist.
         if found is None or not found.active:
             raise NotFound("tenant_not_found", "There is no such hospital here.")
@@ -180,7 +180,7 @@ class _Handlers:
 
     async def _session(self, request: Request, place: _Place) -> Session | None:
         cookie = cookies.read(request, cookies.SESSION, secure=self._kit.urls.is_secure(place.key))
-        return await self._kit.edge.read(partial(service.session, cookie=cookie), trace=trace_of(request))
+        return await self._kit.uow.read(partial(service.session, cookie=cookie), trace=trace_of(request))
 
     def _home(self, place: _Place) -> str:
         return path_of(self._kit.urls.manage(place.key)) if place.tenant else path_of(self._kit.urls.home())
@@ -227,13 +227,13 @@ def _sentence(refusal: NotAuthenticated | SlowDown | Stopped) -> str:
     return f"Too many attempts. Wait {math.ceil(refusal.retry_after_s / MINUTE_S)} minutes, then try again. Nothing else was changed."
 
 
-def authenticator(edge: Edge, *, at_stop: AtStop = _ignored) -> Authenticate:
+def authenticator(uow: UnitOfWork, *, at_stop: AtStop = _ignored) -> Authenticate:
     """Build the kit's authentication of API requests by bearer token. ``at_stop`` as for ``pages``.
 
     Refusals of stopped persons, and of roles outside the audience, are recorded: the first ones of a network and minute one by one, the
     rest counted.
     """
-    refusals = Refusals(edge, partial(service.record_counts, action=service.USE_OF_TOKEN))
+    refusals = Refusals(uow, partial(service.record_counts, action=service.USE_OF_TOKEN))
     at_stop(refusals.record_soon)
 
     async def refuse(request: Request, barred: Barred) -> NotPermitted:
@@ -242,7 +242,7 @@ def authenticator(edge: Edge, *, at_stop: AtStop = _ignored) -> Authenticate:
         if recorded:
             call = f"{request.method} {getattr(request.scope.get('route'), 'path', '')}".strip()
             record = partial(service.record_refused_call, reason=barred.reason, call=call)
-            await edge.write(record, actor=barred.actor, trace=trace)
+            await uow.write(record, actor=barred.actor, trace=trace)
         refusals.refused(barred.actor.tenant or "", trace.source, recorded=recorded)
         return barred.refusal
 
@@ -256,7 +256,7 @@ def authenticator(edge: Edge, *, at_stop: AtStop = _ignored) -> Authenticate:
         # Anybody can send a well-formed token, so looking it up takes no thread of the route's
         # lane, which may be that of a kill switch (ADR 32).
         with lanes.using(Lane.CALLERS):
-            found = await edge.read(verb, trace=trace_of(request))
+            found = await uow.read(verb, trace=trace_of(request))
         if isinstance(found, Actor) and audience is not None and not admits(audience, found):
             found = policy.not_admitted(found, audience)
         if isinstance(found, Barred):
@@ -317,7 +317,7 @@ Id = Annotated[str, PathParameter(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 
 def api(kit: Kit, *, at_stop: AtStop = _ignored) -> APIRouter:
     """Return the API routes of tokens, passwords and sessions. ``at_stop`` as for ``pages``."""
-    refusals = Refusals(kit.edge, service.record_counts)
+    refusals = Refusals(kit.uow, service.record_counts)
     at_stop(refusals.record_soon)
     router = api_router(kit, "signin")
     _tokens(router, kit, refusals)
@@ -334,7 +334,7 @@ def _tokens(router: APIRouter, kit: Kit, refusals: Refusals) -> None:
         begin = partial(service.begin_attempt, tenant=tenant, username=body.username)
         recorded = refusals.is_recorded(trace.source)
         # The same counters as at the sign-in page, so that guessing here slows down there.
-        attempt = replace(await kit.edge.write(begin, trace=trace), recorded=recorded)
+        attempt = replace(await kit.uow.write(begin, trace=trace), recorded=recorded)
         matched = await live.verify_password(attempt.digest, body.password)
         complete = partial(
             service.complete_attempt_with_token,
@@ -344,7 +344,7 @@ def _tokens(router: APIRouter, kit: Kit, refusals: Refusals) -> None:
             name=body.name,
         )
         try:
-            token, secret = await kit.edge.write(complete, trace=trace)
+            token, secret = await kit.uow.write(complete, trace=trace)
         except NotAuthenticated:
             refusals.refused(tenant or "", trace.source, recorded=recorded)
             raise
@@ -355,7 +355,7 @@ def _tokens(router: APIRouter, kit: Kit, refusals: Refusals) -> None:
         """List your own valid tokens."""
         actor = await caller(kit, request)
         verb = partial(service.list_api_tokens, person_id=PersonId(actor.id), page=query.page)
-        found = await kit.edge.read(verb, actor=actor, trace=trace_of(request))
+        found = await kit.uow.read(verb, actor=actor, trace=trace_of(request))
         return page_of(found, TokenShown.of, query)
 
     @router.delete(
@@ -365,7 +365,7 @@ def _tokens(router: APIRouter, kit: Kit, refusals: Refusals) -> None:
         """Revoke a token of your own, or of a person you administer."""
         actor = await caller(kit, request)
         verb = partial(service.revoke_api_token, token_id=token)
-        await kit.edge.write(verb, actor=actor, trace=trace_of(request))
+        await kit.uow.write(verb, actor=actor, trace=trace_of(request))
 
 
 def _accounts(router: APIRouter, kit: Kit) -> None:
@@ -380,11 +380,11 @@ def _accounts(router: APIRouter, kit: Kit) -> None:
         # An API token alone does not set a password: it expires, and would become the whole account
         # for good.
         begin = partial(service.begin_change, person_id=PersonId(person))
-        attempt = await kit.edge.write(begin, actor=actor, trace=trace)
+        attempt = await kit.uow.write(begin, actor=actor, trace=trace)
         matched = await live.verify_password(attempt.digest, body.current)
         digest = await live.hash_password(body.password, kit.ids)
         change = partial(service.change_password, attempt=attempt, digest=digest, matched=matched)
-        await kit.edge.write(change, actor=actor, trace=trace)
+        await kit.uow.write(change, actor=actor, trace=trace)
 
     @router.delete(
         "/people/{person}/sessions", openapi_extra=audience(ONESELF, "administrator", "platform_admin")
@@ -393,4 +393,4 @@ def _accounts(router: APIRouter, kit: Kit) -> None:
         """End every session of a person."""
         actor = await caller(kit, request)
         verb = partial(service.end_sessions_of, person_id=PersonId(person))
-        return {"ended": await kit.edge.write(verb, actor=actor, trace=trace_of(request))}
+        return {"ended": await kit.uow.write(verb, actor=actor, trace=trace_of(request))}

@@ -21,7 +21,7 @@ _REVOKED = Deny(Reason.TOKEN_REVOKED, "The access token was revoked.")
 
 
 class Reads(Protocol):
-    """Runs a read off the loop, in a transaction of its own (``Edge.reads``)."""
+    """Runs a read off the loop, in a transaction of its own (``UnitOfWork.reads``)."""
 
     def __call__(self, verb: Callable[[Context], T], /) -> Awaitable[T]: ...
 

@@ -2,7 +2,7 @@
 
 A write, in order: 1 ``app.asgi`` bounds it and ``app.lanes`` sets its lane; 2 the token is authenticated, in a lane of its own, and its
 role compared with the route's audience; 3 only then is the body read and validated; 4 the token is authenticated again, if there was a
-body; 5 one verb runs in one transaction (``infra.edge``): it judges the actor, changes rows, records the event and announces what facts
+body; 5 one verb runs in one transaction (``infra.unit_of_work``): it judges the actor, changes rows, records the event and announces what facts
 changed; 6 the commit; 7 the answer, or problem+json with the error's code.
 """
 
@@ -143,10 +143,10 @@ async def caller(kit: Kit, request: Request) -> Actor:
 async def change(kit: Kit, request: Request, verb: Callable[[Context], T]) -> T:
     """Run a verb as the request's caller, in a write transaction."""
     actor = await caller(kit, request)
-    return await kit.edge.write(verb, actor=actor, trace=trace_of(request))
+    return await kit.uow.write(verb, actor=actor, trace=trace_of(request))
 
 
 async def look(kit: Kit, request: Request, verb: Callable[[Context], T]) -> T:
     """Run a verb as the request's caller, in a read transaction."""
     actor = await caller(kit, request)
-    return await kit.edge.read(verb, actor=actor, trace=trace_of(request))
+    return await kit.uow.read(verb, actor=actor, trace=trace_of(request))

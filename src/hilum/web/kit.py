@@ -7,8 +7,8 @@ from typing import Protocol
 from starlette.requests import Request
 
 from hilum.infra.context import Trace
-from hilum.infra.edge import Edge
 from hilum.infra.settings import Mode
+from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.actor import Actor
 from hilum.kernel.ports import Clock, Ids
 from hilum.web.pages import Pages
@@ -26,9 +26,9 @@ class Authenticate(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Kit:
-    """The transaction edge, clock and ids, URLs, pages, and authentication of API requests."""
+    """The unit of work, clock and ids, URLs, pages, and authentication of API requests."""
 
-    edge: Edge
+    uow: UnitOfWork
     clock: Clock
     ids: Ids
     urls: Urls

@@ -1,4 +1,4 @@
-"""Recording of unauthenticated refusals at one edge: the first ones of a network and minute one by one, the rest as one counted record.
+"""Recording of unauthenticated refusals at one endpoint: the first ones of a network and minute one by one, the rest as one counted record.
 
 Source: security decision 5
 """
@@ -9,7 +9,7 @@ from functools import partial
 from typing import Protocol
 
 from hilum.infra.context import Context, Trace
-from hilum.infra.edge import Edge
+from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.errors import Conflict, Unavailable
 from hilum.standards.strangers import WINDOW_S, AggregatedCount, AggregatedRefusals, Sources
 
@@ -23,14 +23,14 @@ class Recorder(Protocol):
 
 
 class Refusals:
-    """Aggregates the refusals of one edge. Call ``is_recorded`` before the verb and ``refused`` after it, on the event loop only.
+    """Aggregates the refusals of one endpoint. Call ``is_recorded`` before the verb and ``refused`` after it, on the event loop only.
 
     ``record`` writes counted records in a transaction of its own, a minute after the first of them or when the process stops. No
     request waits for it.
     """
 
-    def __init__(self, edge: Edge, record: Recorder) -> None:
-        self._edge, self._record, self._clock = edge, record, edge.clock
+    def __init__(self, uow: UnitOfWork, record: Recorder) -> None:
+        self._uow, self._record, self._clock = uow, record, uow.clock
         self._sources, self._aggregated = Sources(), AggregatedRefusals()
         self._timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -73,10 +73,10 @@ class Refusals:
         try:
             while taken:
                 verb = partial(self._record, counts=taken[:COUNTS_PER_BATCH])
-                await self._edge.write(verb, trace=Trace(self._edge.ids.new("req")))
+                await self._uow.write(verb, trace=Trace(self._uow.ids.new("req")))
                 taken = taken[COUNTS_PER_BATCH:]
         except (Unavailable, Conflict):
-            pass  # the database's own edge logs it
+            pass  # the unit of work logs it
         finally:
             for tenant, source, count in taken:
                 self._add(tenant, source, count)

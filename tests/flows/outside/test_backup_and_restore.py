@@ -23,9 +23,9 @@ from hilum.audit import service as audit
 from hilum.cli.main import main
 from hilum.infra import postgres_tools, schema_gate
 from hilum.infra.db import Database
-from hilum.infra.edge import Edge
 from hilum.infra.migrations.run import configuration, declared, downgrade, release
 from hilum.infra.settings import read as read_settings
+from hilum.infra.unit_of_work import UnitOfWork
 from hilum.keys.live import Vault
 from tests.flows.outside.conftest import Starter, widen
 from tests.flows.outside.ground import Grant, Outside, outside_of, refused_grant, tell
@@ -309,11 +309,11 @@ def test_a_copy_of_a_live_database_is_whole_whatever_is_written_meanwhile(tmp_pa
 
 
 def test_a_backup_holds_every_chain_that_its_checkpoints_name_whoever_begins_meanwhile(
-    sqlite_edge: Edge, tmp_path: Path
+    sqlite_uow: UnitOfWork, tmp_path: Path
 ) -> None:
     """A worker that starts during a backup opens a journal file of its own, and a checkpoint may cover it at once."""
     home = tmp_path / "home"
-    place = Place(sqlite_edge, sqlite_edge.db.url, home / "journal")
+    place = Place(sqlite_uow, sqlite_uow.db.url, home / "journal")
     (home / "fhir").mkdir(parents=True)
     with closing(sqlite3.connect(home / "fhir" / "general.db")) as store:
         store.execute("CREATE TABLE resource (id INTEGER)")
@@ -330,7 +330,7 @@ def test_a_backup_holds_every_chain_that_its_checkpoints_name_whoever_begins_mea
     copy = tmp_path / "copy"
 
     def read(verb: Callable[[Any], backups.Manifest]) -> backups.Manifest:
-        return sqlite_edge.read_now(verb, trace=TRACE)
+        return sqlite_uow.read_now(verb, trace=TRACE)
 
     try:
         made = backups.make(read_settings(given), copy, read, another_begins)
@@ -342,8 +342,8 @@ def test_a_backup_holds_every_chain_that_its_checkpoints_name_whoever_begins_mea
     assert "journal/claims.db" in {each.name for each in made.files} or not list(
         home.glob("journal/claims.db")
     )
-    copied = Edge.create(
-        Database(f"sqlite:///{copy}/hilum.db"), sqlite_edge.clock, sqlite_edge.ids, "test-copy"
+    copied = UnitOfWork.create(
+        Database(f"sqlite:///{copy}/hilum.db"), sqlite_uow.clock, sqlite_uow.ids, "test-copy"
     )
     reader = journals.open_reader(copy / "journal", f"sqlite:///{copy}/hilum.db")
     found = copied.read_now(lambda ctx: audit.verify(ctx, reader), trace=TRACE)

@@ -1,4 +1,4 @@
-"""The edge: run each service verb in one transaction, in a thread of its lane, off the event loop.
+"""The unit of work: run each service verb in one transaction, in a thread of its lane, off the event loop.
 
 A write, in order: 1 a place in the lane's queue, or 503 at once; 2 a connection and BEGIN; 3 the context, with the time and a view of
 the cached facts; 4 the verb, which writes its audit event; 5 the epochs of the parts that it changed; 6 COMMIT, also after a decided
@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Edge:
+class UnitOfWork:
     """Runs service verbs. ``writer`` is this process's audit chain; on PostgreSQL each connection has a chain of its own.
 
     ``shares_chain``: several processes write to one chain, as host commands do.
@@ -43,9 +43,11 @@ class Edge:
     _lock: Lock = field(default_factory=Lock)
 
     @staticmethod
-    def create(db: Database, clock: Clock, ids: Ids, writer: str, *, shares_chain: bool = False) -> "Edge":
-        """Create an edge. The threads and connections of a lane are opened at its first use."""
-        return Edge(db, clock, ids, writer, shares_chain)
+    def create(
+        db: Database, clock: Clock, ids: Ids, writer: str, *, shares_chain: bool = False
+    ) -> "UnitOfWork":
+        """Create a unit of work. The threads and connections of a lane are opened at its first use."""
+        return UnitOfWork(db, clock, ids, writer, shares_chain)
 
     def context(self, tx: Connection, actor: Actor, trace: Trace) -> Context:
         """Build the context of one verb."""
