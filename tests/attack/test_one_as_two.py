@@ -9,7 +9,7 @@ import pytest
 from hilum.approvals.models import APPROVAL_LIFE
 from hilum.audit import service as audit
 from hilum.audit.models import EventQuery, Outcome
-from hilum.clients import making
+from hilum.clients import creation
 from hilum.clients import policy as clients_policy
 from hilum.clients import service as clients
 from hilum.clients.models import ClientType, NewPeer
@@ -451,7 +451,7 @@ def peers(site: ControlSite) -> list[str]:
 
 def authenticates(site: ControlSite, client: str, secret: str) -> bool:
     found = site.system(clients.get_client, client_id=ClientId(client))
-    return clients_policy.secret_matches(found, making.digest(secret), site.clock.now())
+    return clients_policy.secret_matches(found, creation.digest(secret), site.clock.now())
 
 
 @pytest.mark.parametrize("by", ["gina", "root"])

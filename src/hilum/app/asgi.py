@@ -53,7 +53,7 @@ class _Heads:
     framings: int = 0
 
 
-class Door:
+class Dispatcher:
     """The entry of every request to one site.
 
     ``gateway`` gets ``/t/{tenant}/fhir`` and what is below it, except the public discovery document; ``pages`` gets the rest.

@@ -15,7 +15,7 @@ def platform() -> App:
     """Build the platform of one worker."""
     _begin()
     found = settings.read(os.environ)
-    return composition.build(found, steady(found.database_url, SystemClock()), SystemIds()).door
+    return composition.build(found, steady(found.database_url, SystemClock()), SystemIds()).dispatcher
 
 
 def sandbox() -> App:

@@ -17,7 +17,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from hilum.app import mounts
-from hilum.app.asgi import Door
+from hilum.app.asgi import Dispatcher
 from hilum.app.bootstrap import node_of, open_uow
 from hilum.app.connections import Connections
 from hilum.app.embedded_servers import EmbeddedServers
@@ -77,9 +77,9 @@ COLLECT_EVERY = 20_000
 
 @dataclass(frozen=True, slots=True)
 class Platform:
-    """One worker's platform. ``door`` is what a server calls; the rest is for tests and tools."""
+    """One worker's platform. ``dispatcher`` is what a server calls; the rest is for tests and tools."""
 
-    door: App
+    dispatcher: App
     kit: Kit
     keeper: SnapshotKeeper
     journal: journals.Journal
@@ -140,7 +140,7 @@ def build(settings: Settings, clock: Clock, ids: Ids) -> Platform:
     connections = Connections(connections_of(settings), address_of(settings.listen)[1])
     _measure(keeper, journal, admission)
     site = mounts.Site(kit=kit, fetcher=fetcher, directory=directory, settings=settings, at_stop=at_stop)
-    door = Door(
+    dispatcher = Dispatcher(
         in_lanes(_split(_pages(site, keeper, assets, readiness), mounts.api(site))),
         gateway=Gateway(enforcer, patience),
         patience=patience,
@@ -157,7 +157,7 @@ def build(settings: Settings, clock: Clock, ids: Ids) -> Platform:
         admission=admission,
         closed=lambda: not heartbeat.latest().gate.opens,
     )
-    return Platform(door, kit, keeper, journal, fetcher, upstreams, servers)
+    return Platform(dispatcher, kit, keeper, journal, fetcher, upstreams, servers)
 
 
 def _shell(settings: Settings, urls: Urls, assets: Assets) -> Pages:

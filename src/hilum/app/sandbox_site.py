@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from hilum.app.asgi import Door
+from hilum.app.asgi import Dispatcher
 from hilum.app.connections import Connections
 from hilum.app.embedded_servers import EmbeddedServers
 from hilum.app.refusals import refuse_plainly
@@ -35,7 +35,7 @@ def build(settings: Settings, clock: Clock, ids: Ids) -> App:
             await site.close()
             await servers.close()
 
-    return Door(
+    return Dispatcher(
         site.app,
         gateway=None,
         hosts=lambda: hosts,

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from hilum.approvals import service
 from hilum.approvals.service import Acts
 from hilum.kernel.ids import TenantId
-from hilum.web.api import Id, Page, Paging, api_router, audience, change, look, page_of
+from hilum.web.api import Id, Page, Paging, api_router, audience, page_of, run_read, run_write
 from hilum.web.approvals import ApprovalShown, with_secret
 from hilum.web.kit import Kit
 
@@ -49,19 +49,19 @@ def api(kit: Kit, acts: Acts) -> APIRouter:
         """List what waits for a second person, oldest first."""
         tenant = None if query.tenant is None else TenantId(query.tenant)
         verb = partial(service.list_pending, tenant=tenant, page=query.page)
-        found = await look(kit, request, verb)
+        found = await run_read(kit, request, verb)
         return page_of(found, ApprovalShown.of, query)
 
     @router.get("/approvals/{approval}", openapi_extra=SECONDS)
     async def get_approval(request: Request, approval: Id) -> ApprovalShown:
         """Show what one approval is about, and how it was decided."""
-        return ApprovalShown.of(await look(kit, request, partial(service.view, approval_id=approval)))
+        return ApprovalShown.of(await run_read(kit, request, partial(service.view, approval_id=approval)))
 
     @router.post("/approvals/{approval}/approve", response_model=ApprovalAgreed, openapi_extra=SECONDS)
     async def approve(request: Request, approval: Id) -> Response:
         """Approve as the second person: the act is judged again, and carried out now exactly as it was asked."""
         verb = partial(service.approve, approval_id=approval, acts=acts)
-        agreed = await change(kit, request, verb)
+        agreed = await run_write(kit, request, verb)
         done = agreed.done
         link = None
         if done.link_expires_at is not None:
@@ -73,6 +73,6 @@ def api(kit: Kit, acts: Acts) -> APIRouter:
     @router.post("/approvals/{approval}/refuse", openapi_extra=SECONDS)
     async def refuse(request: Request, approval: Id) -> ApprovalShown:
         """Refuse what another asked for, or withdraw what you asked for."""
-        return ApprovalShown.of(await change(kit, request, partial(service.refuse, approval_id=approval)))
+        return ApprovalShown.of(await run_write(kit, request, partial(service.refuse, approval_id=approval)))
 
     return router

@@ -14,7 +14,19 @@ from hilum.audit import service
 from hilum.audit.models import HOLD_REASON_BOUND, Hold
 from hilum.infra.context import Context
 from hilum.kernel.ids import TenantId
-from hilum.web.api import Id, Moment, Page, Paging, Strict, Word, api_router, audience, change, look, page_of
+from hilum.web.api import (
+    Id,
+    Moment,
+    Page,
+    Paging,
+    Strict,
+    Word,
+    api_router,
+    audience,
+    page_of,
+    run_read,
+    run_write,
+)
 from hilum.web.kit import Kit
 
 HasTenant = Callable[[Context, TenantId], bool]
@@ -52,7 +64,7 @@ def api(kit: Kit, has_tenant: HasTenant) -> APIRouter:
     @router.get("/holds", response_model=Page[HoldShown], openapi_extra=audience(*READERS))
     async def list_holds(request: Request, query: Annotated[Paging, Query()]) -> object:
         """List the holds in force, oldest first."""
-        found = await look(kit, request, partial(service.list_holds, page=query.page))
+        found = await run_read(kit, request, partial(service.list_holds, page=query.page))
         return page_of(found, _shown, query)
 
     @router.post("/holds", status_code=201, openapi_extra=audience(*KEEPERS))
@@ -65,12 +77,12 @@ def api(kit: Kit, has_tenant: HasTenant) -> APIRouter:
             known = not body.tenant or has_tenant(ctx, TenantId(body.tenant))
             return service.place_hold(ctx, body.reason, since=body.since, about=about, tenant_known=known)
 
-        return _shown(await change(kit, request, place))
+        return _shown(await run_write(kit, request, place))
 
     @router.post("/holds/{hold}/release", openapi_extra=audience(*KEEPERS))
     async def release_hold(request: Request, hold: Id) -> HoldShown:
         """Release a hold. The person who placed it cannot release it."""
-        return _shown(await change(kit, request, partial(service.release_hold, hold=hold)))
+        return _shown(await run_write(kit, request, partial(service.release_hold, hold=hold)))
 
     return router
 

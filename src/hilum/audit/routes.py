@@ -33,7 +33,7 @@ from hilum.infra.lanes import Lane
 from hilum.kernel.actor import Actor, ActorKind
 from hilum.kernel.errors import HilumError, NotFound, NotPermitted
 from hilum.kernel.pages import PAGE_BOUND
-from hilum.web.api import Id, Moment, Strict, Word, api_router, audience, caller, look
+from hilum.web.api import Id, Moment, Strict, Word, api_router, audience, caller, run_read
 from hilum.web.kit import Kit, trace_of
 
 T = TypeVar("T")
@@ -164,7 +164,7 @@ def _add_stream(router: APIRouter, kit: Kit, tail: Tail, pace: Pace, reads: Read
             bound_to=bound_to,
             # Repeats the whole authentication, so that a revoked token, a stopped person and a changed role
             # all end the stream.
-            check_reader=lambda: look(kit, request, partial(_judge, tenant=query.tenant)),
+            check_reader=lambda: run_read(kit, request, partial(_judge, tenant=query.tenant)),
         )
         return Streamed(
             created.parts(left),

@@ -118,7 +118,7 @@ def read(verb: Callable[[Context], T]) -> T:
     return _run(verb, writing=False)
 
 
-def look(verb: Callable[[Context], tuple[T, Event]], read_event: Event) -> T:
+def read_audited(verb: Callable[[Context], tuple[T, Event]], read_event: Event) -> T:
     """Read the audit record as ``host:<user>``, and record that it was read before anything is shown (C155)."""
 
     # NotFound is returned and not raised: a refused read is recorded too, in the transaction that follows.

@@ -71,7 +71,7 @@ def audit_verify(copy: Path | None, *, json_: bool) -> None:
 
     # Verification reads every record; the lane's statement timeout allows for that.
     with lanes.using(Lane.LONG):
-        verdict = host.look(verb, read_event)
+        verdict = host.read_audited(verb, read_event)
     if json_:
         as_json({**asdict(verdict), "intact": verdict.intact})
     else:

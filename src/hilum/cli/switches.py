@@ -177,7 +177,7 @@ def _explain_here(request_id: str) -> dict[str, Any]:
         found = service.explain(ctx, request_id, reader)
         return found, policy.explaining(read_event, request_id, found)
 
-    return explanation_json(host.look(verb, read_event))
+    return explanation_json(host.read_audited(verb, read_event))
 
 
 def _flat(switch: dict[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 from hilum.approvals.models import Act, Approval, ApprovalKind, Asked, CarriedOut
 from hilum.audit import service as audit
 from hilum.audit.models import Event
-from hilum.clients import making, policy, store
+from hilum.clients import creation, policy, store
 from hilum.clients.models import (
     PLATFORM_PEERS,
     SECRET_OVERLAP,
@@ -95,7 +95,7 @@ def _add_peer(ctx: Context, order: NewPeer, meta: ClientMetadata, secret: str) -
     # Announced before the client is added; the unit of work counts changes last, so the order here has no effect on
     # readers.
     registry.announce_change(ctx, app.id)
-    return making.add_client(ctx, app, version, meta, client_id=order.client_id, secret=secret)
+    return creation.add_client(ctx, app, version, meta, client_id=order.client_id, secret=secret)
 
 
 def rotate_secret(
@@ -172,7 +172,7 @@ def _rotate(ctx: Context, client: Client, overlap: timedelta, secret: str) -> Cl
     )
     # Never extended: an old secret that ends earlier keeps its end.
     store.save_secrets_ending(ctx.tx, client.id, keep=newest.digest if newest else "", at=ends)
-    store.add_secret(ctx.tx, client.id, ClientSecret(making.digest(secret), client.expires_at))
+    store.add_secret(ctx.tx, client.id, ClientSecret(creation.digest(secret), client.expires_at))
     facts = {"overlap_ends_at": ends.isoformat()}
     # The facts contain no secrets, but processes cache the client with its secrets under the same count.
     registry.announce_change(ctx, client.app)

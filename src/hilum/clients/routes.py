@@ -35,9 +35,9 @@ from hilum.web.api import (
     Strict,
     api_router,
     audience,
-    change,
-    look,
     page_of,
+    run_read,
+    run_write,
 )
 from hilum.web.approvals import WAITS, ApprovalAsked, waits
 from hilum.web.kit import Kit
@@ -138,7 +138,7 @@ def _clients(router: APIRouter, kit: Kit) -> None:
     async def add_client(request: Request, body: ClientAsked) -> ClientMade:
         """Register a client. Its secret is shown only in this response."""
         order = NewClient(AppId(body.app), VersionId(body.version), _metadata(body))
-        return _created(*await change(kit, request, partial(service.add_client, order=order)))
+        return _created(*await run_write(kit, request, partial(service.add_client, order=order)))
 
     @router.post(
         "/tenants/{tenant}/peers", status_code=202, response_model=ApprovalAsked, openapi_extra=PEER_KEEPERS
@@ -149,7 +149,7 @@ def _clients(router: APIRouter, kit: Kit) -> None:
         Its secret is ``secret_start`` of this response followed by ``secret_end`` of the approval.
         """
         order = NewPeer(TenantId(tenant), body.client_type, body.client_name)
-        return waits(await change(kit, request, partial(service.ask_peer, order=order)))
+        return waits(await run_write(kit, request, partial(service.ask_peer, order=order)))
 
     @router.get(
         "/apps/{app}/clients",
@@ -159,12 +159,12 @@ def _clients(router: APIRouter, kit: Kit) -> None:
     async def list_clients(request: Request, app: Id, query: Annotated[Paging, Query()]) -> object:
         """List an app's clients; a tenant's administrator sees only those of its own peers."""
         verb = partial(service.list_clients, app_id=AppId(app), page=query.page)
-        return page_of(await look(kit, request, verb), ClientShown.model_validate, query)
+        return page_of(await run_read(kit, request, verb), ClientShown.model_validate, query)
 
     @router.get("/clients/{client}", response_model=ClientShown, openapi_extra=READERS)
     async def get_client(request: Request, client: Id) -> object:
         """Show a client."""
-        return await look(kit, request, partial(service.view_client, client_id=ClientId(client)))
+        return await run_read(kit, request, partial(service.view_client, client_id=ClientId(client)))
 
     @router.post(
         "/clients/{client}/secret", response_model=ClientMade, responses=WAITS, openapi_extra=PEER_KEEPERS
@@ -176,14 +176,14 @@ def _clients(router: APIRouter, kit: Kit) -> None:
         """
         overlap = timedelta(seconds=body.overlap_s)
         verb = partial(service.ask_secret, client_id=ClientId(client), overlap=overlap)
-        result = await change(kit, request, verb)
+        result = await run_write(kit, request, verb)
         return _created(*result) if isinstance(result, tuple) else waits(result)
 
     @router.put("/clients/{client}/version", response_model=ClientShown, openapi_extra=REGISTRARS)
     async def adopt_version(request: Request, client: Id, body: AdoptAsked) -> object:
         """Move a client to another certified version of its app."""
         verb = partial(service.adopt_version, client_id=ClientId(client), version_id=VersionId(body.version))
-        return await change(kit, request, verb)
+        return await run_write(kit, request, verb)
 
 
 def _metadata(body: ClientAsked) -> ClientMetadata:

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from hilum.audit import service as audit
 from hilum.audit.models import Event
-from hilum.clients import making, policy, store
+from hilum.clients import creation, policy, store
 from hilum.clients.models import Client, ClientFacts, ClientMetadata, ClientType, NewClient
 from hilum.clients.peers import CARRY_OUT, add_peer, ask_peer, ask_secret, rotate_secret
 from hilum.infra.context import Context
@@ -38,7 +38,7 @@ def add_client(ctx: Context, order: NewClient) -> tuple[Client, str]:
             "client_invalid", "Add an EHR or a resource server as a peer of its tenant.", fields=fields
         )
     registry.announce_change(ctx, app.id)
-    return making.add_client(ctx, app, version.id, order.metadata, client_id=order.client_id)
+    return creation.add_client(ctx, app, version.id, order.metadata, client_id=order.client_id)
 
 
 def adopt_version(ctx: Context, client_id: ClientId, version_id: VersionId) -> Client:
@@ -108,7 +108,7 @@ def add_dynamic(
         ctx, tenant, requested.name, "Registered dynamically in a sandbox"
     )
     registry.announce_change(ctx, app.id)
-    client, secret = making.add_client(ctx, app, version, requested, dynamic=True)
+    client, secret = creation.add_client(ctx, app, version, requested, dynamic=True)
     # Certified for what it registered and for the sandbox only; the end of the client is the end of the
     # certification.
     order = CertifyOrder(version, Environment.SANDBOX, client.scopes, ends)

@@ -25,9 +25,9 @@ from hilum.web.api import (
     Word,
     api_router,
     audience,
-    change,
-    look,
     page_of,
+    run_read,
+    run_write,
 )
 from hilum.web.approvals import WAITS, waits, with_secret
 from hilum.web.kit import Kit
@@ -128,20 +128,20 @@ def _people(router: APIRouter, kit: Kit) -> None:
     async def list_people(request: Request, query: Annotated[TenantQuery, Query()]) -> object:
         """List people of a tenant by username; without one, the staff."""
         verb = partial(identity.list_people, tenant=_tenant(query.tenant), page=query.page)
-        found = await look(kit, request, verb)
+        found = await run_read(kit, request, verb)
         return page_of(found, PersonShown.of, query, key=lambda each: each.username)
 
     @router.get("/people/{person}", tags=["identity"], openapi_extra=audience(ONESELF, *ADMINISTRATORS))
     async def get_person(request: Request, person: Id) -> PersonShown:
         """Show a person."""
         verb = partial(identity.view_person, person_id=PersonId(person))
-        return PersonShown.of(await look(kit, request, verb))
+        return PersonShown.of(await run_read(kit, request, verb))
 
     @router.delete("/people/{person}", tags=["identity"], openapi_extra=audience(*ADMINISTRATORS))
     async def deactivate_person(request: Request, person: Id) -> PersonShown:
         """Deactivate a person for good; not the last platform administrator."""
         verb = partial(identity.deactivate_person, person_id=PersonId(person))
-        return PersonShown.of(await change(kit, request, verb))
+        return PersonShown.of(await run_write(kit, request, verb))
 
     @router.put(
         "/people/{person}/charts",
@@ -157,7 +157,7 @@ def _people(router: APIRouter, kit: Kit) -> None:
         """
         charts = tuple(Chart(each.patient, each.until) for each in body.charts)
         verb = partial(identity.set_charts, person_id=PersonId(person), charts=charts)
-        found = await change(kit, request, verb)
+        found = await run_write(kit, request, verb)
         return PersonShown.of(found) if isinstance(found, Person) else waits(found)
 
 
@@ -187,7 +187,7 @@ def _ways_in(router: APIRouter, kit: Kit) -> None:
             fhir_user=body.fhir_user,
             patients=body.patients,
         )
-        return sent(await change(kit, request, partial(service.add_person, order=order)))
+        return sent(await run_write(kit, request, partial(service.add_person, order=order)))
 
     @router.post(
         "/people/{person}/reset",
@@ -203,7 +203,7 @@ def _ways_in(router: APIRouter, kit: Kit) -> None:
         For an account in use, and one that took two people to add, it waits for a second person (202).
         """
         verb = partial(service.reset, person_id=PersonId(person))
-        return sent(await change(kit, request, verb))
+        return sent(await run_write(kit, request, verb))
 
 
 def _tenant(text: str | None) -> TenantId | None:

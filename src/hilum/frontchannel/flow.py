@@ -61,7 +61,7 @@ LAUNCH_PURPOSE = "authserver.launch"
 
 
 @dataclass(frozen=True, slots=True)
-class Parties:
+class ClientContext:
     """The tenant, and the client with its facts, app, vendor and installation."""
 
     tenant: Tenant
@@ -73,11 +73,11 @@ class Parties:
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class FlowState:
     """A request with a signed-in person who may continue it. ``offered`` are the scopes that may be granted, before consent."""
 
     request: AuthorizationRequest
-    parties: Parties
+    client_context: ClientContext
     session: Session
     person: Person
     launch: Launch | None
@@ -99,7 +99,7 @@ class NeedsLogin:
     tenant: Tenant
 
 
-Progress = Stage | NeedsLogin | Redirect | DisplayedError
+FlowResult = FlowState | NeedsLogin | Redirect | DisplayedError
 
 
 def digest(secret: str) -> bytes:
@@ -107,7 +107,7 @@ def digest(secret: str) -> bytes:
     return hashlib.sha256(secret.encode()).digest()
 
 
-def load_parties(ctx: Context, site: Site, client: Client) -> Parties | None:
+def load_client_context(ctx: Context, site: Site, client: Client) -> ClientContext | None:
     """Load a client's context at a tenant; None if the tenant or the client no longer exists, or the tenant is not active."""
     tenant = identity.find_tenant(ctx, site.tenant)
     facts = clients.client_facts(ctx, client.id)
@@ -116,15 +116,20 @@ def load_parties(ctx: Context, site: Site, client: Client) -> Parties | None:
     app = registry.get_app(ctx, client.app)
     vendor = registry.get_vendor(ctx, facts.vendor)
     installation = installations.installation(ctx, tenant.id, client.app)
-    return Parties(tenant, client, facts, app, vendor.name, installation)
+    return ClientContext(tenant, client, facts, app, vendor.name, installation)
 
 
 def standing_of(
-    ctx: Context, parties: Parties, person: Person | None, *, issued_at: datetime | None = None
+    ctx: Context, client_context: ClientContext, person: Person | None, *, issued_at: datetime | None = None
 ) -> Standing:
     """Read the standing of this app here, for this person; ``person`` is None before sign-in."""
     return standing.of_launch(
-        ctx, parties.tenant, parties.facts, parties.installation, person, issued_at=issued_at
+        ctx,
+        client_context.tenant,
+        client_context.facts,
+        client_context.installation,
+        person,
+        issued_at=issued_at,
     )
 
 
@@ -162,7 +167,7 @@ def code_redirect(site: Site, request: AuthorizationRequest, code: str) -> Redir
     return Redirect(oauth.with_parameters(request.redirect_uri, parameters))
 
 
-def advance(ctx: Context, site: Site, request_id: str, cookie: str) -> Progress:
+def advance(ctx: Context, site: Site, request_id: str, cookie: str) -> FlowResult:
     """Return the state of a request for the session of ``cookie``. Takes its launch as soon as it can be taken."""
     request = store.find_request(ctx.tx, site.tenant, request_id)
     if request is None:
@@ -174,12 +179,12 @@ def advance(ctx: Context, site: Site, request_id: str, cookie: str) -> Progress:
     # Read again on every page: the client or the hospital may have gone since the request was
     # stored.
     client = clients.find_client(ctx, request.client)
-    parties = load_parties(ctx, site, client) if client is not None else None
-    if parties is None:
+    client_context = load_client_context(ctx, site, client) if client is not None else None
+    if client_context is None:
         return DisplayedError("client_unknown", "The app that sent you here is not registered with us.")
     found = _who(ctx, request, cookie)
     if found is None:
-        return _without_session(ctx, site, request, parties, cookie)
+        return _without_session(ctx, site, request, client_context, cookie)
     session, person = found
     # The first person to continue the request keeps it. Otherwise an attacker could begin a request
     # and have another person finish it, or the other way round.
@@ -189,27 +194,31 @@ def advance(ctx: Context, site: Site, request_id: str, cookie: str) -> Progress:
     request = store.find_request(ctx.tx, site.tenant, request_id) or request
     ctx = ctx.as_actor(signin_policy.actor_of(person))
     signin.touch(ctx, session)
-    judged = standing_of(ctx, parties, person, issued_at=request.created_at)
+    judged = standing_of(ctx, client_context, person, issued_at=request.created_at)
     if reason := standing_fault(judged, ctx.now):
-        return _refuse_launch(ctx, site, request, parties, reason, stop=stop_of(judged, ctx.now) or ENDED)
+        return _refuse_launch(
+            ctx, site, request, client_context, reason, stop=stop_of(judged, ctx.now) or ENDED
+        )
     launched = _with_launch(ctx, site, request, judged)
     if isinstance(launched, Redirect):
         return launched
-    return _stage(ctx, site, Stage(launched[0], parties, session, person, launched[1], (), None, Step.ISSUE))
+    return _with_step(
+        ctx, site, FlowState(launched[0], client_context, session, person, launched[1], (), None, Step.ISSUE)
+    )
 
 
 def _without_session(
-    ctx: Context, site: Site, request: AuthorizationRequest, parties: Parties, cookie: str
-) -> Progress:
+    ctx: Context, site: Site, request: AuthorizationRequest, client_context: ClientContext, cookie: str
+) -> FlowResult:
     """Refuse if the app may not act here for anyone, or a switch stops the person of the cookie; otherwise require sign-in."""
     # Before anybody types a password for an app that would be refused afterwards.
-    judged = standing_of(ctx, parties, None, issued_at=request.created_at)
+    judged = standing_of(ctx, client_context, None, issued_at=request.created_at)
     reason, stop = standing_fault(judged, ctx.now), stop_of(judged, ctx.now) or ENDED
     if reason is None and signin.is_stopped(ctx, cookie, request.tenant):
         reason, stop = Reason.SWITCH_ENGAGED, FULL_STOP
     if reason is not None:
-        return _refuse_launch(ctx, site, request, parties, reason, stop=stop)
-    return _page_or_error(ctx, site, request, Step.LOGIN) or NeedsLogin(request, parties.tenant)
+        return _refuse_launch(ctx, site, request, client_context, reason, stop=stop)
+    return _page_or_error(ctx, site, request, Step.LOGIN) or NeedsLogin(request, client_context.tenant)
 
 
 def _who(ctx: Context, request: AuthorizationRequest, cookie: str) -> tuple[Session, Person] | None:
@@ -268,14 +277,14 @@ def _with_launch(
     return taken, launch
 
 
-def _stage(ctx: Context, site: Site, stage: Stage) -> Progress:
-    request, parties, person = stage.request, stage.parties, stage.person
-    assert parties.installation is not None, "standing refuses what is not installed"
-    allowed = installations_policy.allowed_scopes(parties.facts, parties.installation)
+def _with_step(ctx: Context, site: Site, flow_state: FlowState) -> FlowResult:
+    request, client_context, person = flow_state.request, flow_state.client_context, flow_state.person
+    assert client_context.installation is not None, "standing refuses what is not installed"
+    allowed = installations_policy.allowed_scopes(client_context.facts, client_context.installation)
     rights = identity_policy.rights_of(person.role)
     offered = policy.grantable(smart.known(request.scopes), allowed, rights)
     # Before consent, so that nobody is asked for what a switch would take out again.
-    offered = without_stopped(ctx, parties, person, offered)
+    offered = without_stopped(ctx, client_context, person, offered)
     if not policy.is_useful(offered):
         detail = "none of the requested scopes may be granted to this app, at this tenant, for this person"
         return refuse(
@@ -288,9 +297,9 @@ def _stage(ctx: Context, site: Site, stage: Stage) -> Progress:
         code = Reason.OUTSIDE_LAUNCH_CONTEXT.value
         detail = f"{code}: the person may no longer open the chart of this request"
         return refuse(ctx, site, request, AuthorizeError.ACCESS_DENIED, code=code, detail=detail)
-    standing = consent.find_in_force(ctx, parties.tenant.id, person.id, parties.facts)
+    standing = consent.find_in_force(ctx, client_context.tenant.id, person.id, client_context.facts)
     # Another version is another product to agree to: the notice is shown once per version (ADR 17).
-    if standing is not None and standing.version != parties.facts.version:
+    if standing is not None and standing.version != client_context.facts.version:
         standing = None
     facts = policy.StepFacts(
         prompt=request.prompt,
@@ -308,7 +317,7 @@ def _stage(ctx: Context, site: Site, stage: Stage) -> Progress:
             return refuse(
                 ctx, site, request, AuthorizeError.INVALID_SCOPE, code="patient_missing", detail=fault
             )
-    current = replace(stage, request=request, offered=offered, standing=standing, step=step)
+    current = replace(flow_state, request=request, offered=offered, standing=standing, step=step)
     return _page_or_error(ctx, site, request, step) or current
 
 
@@ -345,7 +354,7 @@ def settle(
 
 
 def without_stopped(
-    ctx: Context, parties: Parties, person: Person, scopes: tuple[Scope, ...]
+    ctx: Context, client_context: ClientContext, person: Person, scopes: tuple[Scope, ...]
 ) -> tuple[Scope, ...]:
     """Return the scopes that no switch on a scope or a resource type stops."""
     index = controls.switch_index(ctx)
@@ -353,8 +362,8 @@ def without_stopped(
     for scope in scopes:
         resource_type = getattr(scope, "type", "")
         subject = Subject(
-            tenant=parties.tenant.id,
-            app=parties.facts.app,
+            tenant=client_context.tenant.id,
+            app=client_context.facts.app,
             person=person.id,
             resource_type="" if resource_type == smart.ANY_TYPE else resource_type,
             scopes=(smart.render(scope),),
@@ -373,7 +382,13 @@ def _page_or_error(ctx: Context, site: Site, request: AuthorizationRequest, step
 
 
 def _refuse_launch(
-    ctx: Context, site: Site, request: AuthorizationRequest, parties: Parties, reason: Reason, *, stop: str
+    ctx: Context,
+    site: Site,
+    request: AuthorizationRequest,
+    client_context: ClientContext,
+    reason: Reason,
+    *,
+    stop: str,
 ) -> Redirect:
-    detail = page_text(reason, parties.tenant.name, stop=stop)
+    detail = page_text(reason, client_context.tenant.name, stop=stop)
     return refuse(ctx, site, request, AuthorizeError.ACCESS_DENIED, code=reason.value, detail=detail)

@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from hilum.consent import policy as consent_policy
 from hilum.consent.models import AUTHORIZATION_LIFE, Choice, PlainPermission
-from hilum.frontchannel.flow import Stage
+from hilum.frontchannel.flow import FlowState
 from hilum.frontchannel.models import LOOK_RETRY_AFTER_S, Step
 from hilum.frontchannel.picker import EncounterChoice, PatientChoice, PatientPage
 from hilum.frontchannel.policy import DisplayedError, offline_of
@@ -117,11 +117,13 @@ def _group(name: str, members: list[Choice]) -> Group:
     return Group(words.title, words.meaning, tuple(members))
 
 
-def consent(kit: Kit, request: Request, stage: Stage, fields: Fields, *, whose: str = "") -> Response:
+def consent(
+    kit: Kit, request: Request, flow_state: FlowState, fields: Fields, *, whose: str = ""
+) -> Response:
     """Render the consent page for a patient, or the first-use notice for staff. ``whose``: the record, if not the person's own."""
-    texts = tuple(smart.render(scope) for scope in stage.offered)
-    asking = stage.step is Step.CONSENT
-    by = by_of(stage.person)
+    texts = tuple(smart.render(scope) for scope in flow_state.offered)
+    asking = flow_state.step is Step.CONSENT
+    by = by_of(flow_state.person)
     choices = consent_policy.choices(texts, by=by) if asking else ()
     offered = {text for choice in choices for text in choice.scopes}
     rest = consent_policy.describe_all(text for text in texts if text not in offered)
@@ -129,25 +131,27 @@ def consent(kit: Kit, request: Request, stage: Stage, fields: Fields, *, whose: 
         kit,
         request,
         "frontchannel/consent.html" if asking else "frontchannel/notice.html",
-        stage,
+        flow_state,
         fields=fields,
         groups=groups(choices),
         descriptions=rest,
-        client=_client_facts(stage),
-        duration=_DURATION[offline_of(stage.offered)],
-        offline=offline_of(stage.offered) is True,
+        client=_client_facts(flow_state),
+        duration=_DURATION[offline_of(flow_state.offered)],
+        offline=offline_of(flow_state.offered) is True,
         writes=_any_writes((*(choice.words for choice in choices), *rest)),
-        own=is_own(stage.person, stage.request.patient),
+        own=is_own(flow_state.person, flow_state.request.patient),
         whose=whose,
-        others=_reaches_others(stage),
-        manage=kit.urls.manage(stage.parties.tenant.id),
+        others=_reaches_others(flow_state),
+        manage=kit.urls.manage(flow_state.client_context.tenant.id),
     )
 
 
-def _reaches_others(stage: Stage) -> bool:
+def _reaches_others(flow_state: FlowState) -> bool:
     """Check whether the app requests more records than the chosen one: under user/ it reads all that the person may open."""
-    charts = identity_policy.patients_openable(stage.person) or ()
-    by_user = any(isinstance(each, ClinicalScope) and each.prefix is Prefix.USER for each in stage.offered)
+    charts = identity_policy.patients_openable(flow_state.person) or ()
+    by_user = any(
+        isinstance(each, ClinicalScope) and each.prefix is Prefix.USER for each in flow_state.offered
+    )
     return by_user and len(charts) > 1
 
 
@@ -160,33 +164,35 @@ def _any_writes(words: Iterable[PlainPermission]) -> bool:
     return any(each.writes for each in words)
 
 
-def _client_facts(stage: Stage) -> dict[str, Any]:
-    parties = stage.parties
+def _client_facts(flow_state: FlowState) -> dict[str, Any]:
+    client_context = flow_state.client_context
     return {
-        "name": parties.app.name,
-        "vendor": parties.vendor_name,
-        "purpose": parties.app.purpose,
-        "description": parties.app.description,
-        "certified_until": parties.facts.certified_until,
-        "sandbox": parties.facts.environment is Environment.SANDBOX,
-        "goes_to": oauth.form_action_source(stage.request.redirect_uri).removesuffix(":"),
-        "proved": oauth.proves_client(stage.request.redirect_uri),
+        "name": client_context.app.name,
+        "vendor": client_context.vendor_name,
+        "purpose": client_context.app.purpose,
+        "description": client_context.app.description,
+        "certified_until": client_context.facts.certified_until,
+        "sandbox": client_context.facts.environment is Environment.SANDBOX,
+        "goes_to": oauth.form_action_source(flow_state.request.redirect_uri).removesuffix(":"),
+        "proved": oauth.proves_client(flow_state.request.redirect_uri),
     }
 
 
-def pick_patient(kit: Kit, request: Request, stage: Stage, fields: Fields, view: PickerView) -> Response:
+def pick_patient(
+    kit: Kit, request: Request, flow_state: FlowState, fields: Fields, view: PickerView
+) -> Response:
     """Render the picker of the patient for whom to open the app."""
     shown = {"request": fields.sealed, "q": view.text}
     return _render(
         kit,
         request,
         "frontchannel/picker.html",
-        stage,
+        flow_state,
         fields=fields,
         view=view,
         options=[(choice.id, label(choice)) for choice in view.page.patients],
         refused="",
-        app=stage.parties.app.name,
+        app=flow_state.client_context.app.name,
         more=with_query(fields.action, **shown, after=view.page.after) if view.page.after else "",
         first=with_query(fields.action, request=fields.sealed),
     )
@@ -210,24 +216,24 @@ _LOOK_REFUSED: dict[Reason, tuple[int, str]] = {
 _LOOK_FAILED = (503, "The records of {tenant} cannot be searched right now. Try again in a moment.")
 
 
-def picker_refused(kit: Kit, request: Request, stage: Stage, fields: Fields, deny: Deny) -> Response:
+def picker_refused(kit: Kit, request: Request, flow_state: FlowState, fields: Fields, deny: Deny) -> Response:
     """Render the picker without patients, with the reason and the way back to the app."""
     status, sentence = _LOOK_REFUSED.get(deny.reason, _LOOK_FAILED)
     response = _render(
         kit,
         request,
         "frontchannel/picker.html",
-        stage,
+        flow_state,
         status=status,
         fields=fields,
         view=PickerView(
-            PatientPage(()), "", searchable=identity_policy.patients_openable(stage.person) is None
+            PatientPage(()), "", searchable=identity_policy.patients_openable(flow_state.person) is None
         ),
         options=[],
-        app=stage.parties.app.name,
+        app=flow_state.client_context.app.name,
         more="",
         first="",
-        refused=sentence.format(tenant=stage.parties.tenant.name),
+        refused=sentence.format(tenant=flow_state.client_context.tenant.name),
     )
     if status in {429, 503}:
         response.headers["retry-after"] = str(LOOK_RETRY_AFTER_S)
@@ -237,7 +243,7 @@ def picker_refused(kit: Kit, request: Request, stage: Stage, fields: Fields, den
 def pick_encounter(
     kit: Kit,
     request: Request,
-    stage: Stage,
+    flow_state: FlowState,
     fields: Fields,
     *,
     chosen: PatientChoice,
@@ -248,9 +254,9 @@ def pick_encounter(
         kit,
         request,
         "frontchannel/encounter.html",
-        stage,
+        flow_state,
         fields=fields,
-        app=stage.parties.app.name,
+        app=flow_state.client_context.app.name,
         chosen=chosen,
         label=label(chosen),
         options=[*((each.id, _visit(each.label)) for each in visits), ("", "No particular visit")],
@@ -336,14 +342,14 @@ def _whose(person: Person, patient: str, names: dict[str, str]) -> str:
     return names.get(patient) or f"Of a person you act for ({patient})"
 
 
-def _render(kit: Kit, request: Request, template: str, stage: Stage, **facts: Any) -> Response:
+def _render(kit: Kit, request: Request, template: str, flow_state: FlowState, **facts: Any) -> Response:
     return kit.pages.render(
         request,
         template,
-        form_action=[oauth.form_action_source(stage.request.redirect_uri)],
-        frame_ancestors=stage.parties.tenant.ehr_origins,
-        person=stage.person.name,
-        tenant=stage.parties.tenant.name,
-        signout=kit.urls.signout(stage.parties.tenant.id),
+        form_action=[oauth.form_action_source(flow_state.request.redirect_uri)],
+        frame_ancestors=flow_state.client_context.tenant.ehr_origins,
+        person=flow_state.person.name,
+        tenant=flow_state.client_context.tenant.name,
+        signout=kit.urls.signout(flow_state.client_context.tenant.id),
         **facts,
     )

@@ -13,7 +13,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from hilum.frontchannel import pages, picker, service
-from hilum.frontchannel.flow import NeedsLogin, Progress, Stage
+from hilum.frontchannel.flow import FlowResult, FlowState, NeedsLogin
 from hilum.frontchannel.models import Step
 from hilum.frontchannel.picker import Look, LookRefused, PatientChoice, PatientDirectory
 from hilum.frontchannel.policy import DisplayedError, Redirect
@@ -112,7 +112,7 @@ class FrontChannel:
             partial(service.resume, site=visit.site, request_id=request_id, cookie=visit.cookie),
             trace=visit.trace,
         )
-        if not isinstance(resumed, Stage) or resumed.step is not Step.CHOOSE_CONTEXT:
+        if not isinstance(resumed, FlowState) or resumed.step is not Step.CHOOSE_CONTEXT:
             return await self._shown(request, visit, resumed)
         # The FHIR server is asked between two transactions, so the verb below judges the choice
         # again.
@@ -133,7 +133,7 @@ class FrontChannel:
             ),
             trace=visit.trace,
         )
-        if isinstance(chosen, Stage) and chosen.step is Step.CHOOSE_CONTEXT:
+        if isinstance(chosen, FlowState) and chosen.step is Step.CHOOSE_CONTEXT:
             return await self._picker(
                 request, visit, chosen, patient=patient if exists else "", wrong=not exists
             )
@@ -228,30 +228,30 @@ class FrontChannel:
 
     async def _page(self, request: Request, visit: Visit, sealed: str) -> Response:
         request_id = self._opened(visit, sealed)
-        progress = await self._kit.uow.write(
+        result = await self._kit.uow.write(
             partial(service.resume, site=visit.site, request_id=request_id, cookie=visit.cookie),
             trace=visit.trace,
         )
-        return await self._shown(request, visit, progress)
+        return await self._shown(request, visit, result)
 
-    async def _shown(self, request: Request, visit: Visit, progress: Progress) -> Response:
-        if isinstance(progress, NeedsLogin):
-            step_url = self._step_url(visit, progress.request.id)
+    async def _shown(self, request: Request, visit: Visit, result: FlowResult) -> Response:
+        if isinstance(result, NeedsLogin):
+            step_url = self._step_url(visit, result.request.id)
             # Sign-in is never framed (clickjacking), so the person continues in a window of their
             # own.
             if visit.framed:
-                return pages.window(self._kit, request, progress.tenant, step_url)
+                return pages.window(self._kit, request, result.tenant, step_url)
             return self._to_signin(visit, step_url)
-        if not isinstance(progress, Stage):
-            return self._ended(request, progress)
+        if not isinstance(result, FlowState):
+            return self._ended(request, result)
         # Redirected, so that a reload does not send the form again.
-        if request.method == "POST" and progress.step is not Step.CHOOSE_CONTEXT:
-            return _see_other(self._step_url(visit, progress.request.id))
-        if progress.step is Step.CHOOSE_CONTEXT:
-            return await self._picker(request, visit, progress)
-        fields = self._fields(visit, progress)
-        whose = await self._record_of_another(visit, progress)
-        return pages.consent(self._kit, request, progress, fields, whose=whose)
+        if request.method == "POST" and result.step is not Step.CHOOSE_CONTEXT:
+            return _see_other(self._step_url(visit, result.request.id))
+        if result.step is Step.CHOOSE_CONTEXT:
+            return await self._picker(request, visit, result)
+        fields = self._fields(visit, result)
+        whose = await self._record_of_another(visit, result)
+        return pages.consent(self._kit, request, result, fields, whose=whose)
 
     async def _names_of_others(self, visit: Visit, listed: service.ConnectedApps) -> dict[str, str]:
         """Read the names of patients whose records a proxy has shared; empty if the hospital's records cannot be read."""
@@ -271,55 +271,57 @@ class FrontChannel:
             return {}
         return {choice.id: choice.name for choice in found}
 
-    async def _record_of_another(self, visit: Visit, stage: Stage) -> str:
+    async def _record_of_another(self, visit: Visit, flow_state: FlowState) -> str:
         """Return whose record a proxy is about to share, by its id if the name cannot be read; empty for their own."""
-        patient = stage.request.patient
-        if stage.step is not Step.CONSENT or pages.is_own(stage.person, patient):
+        patient = flow_state.request.patient
+        if flow_state.step is not Step.CONSENT or pages.is_own(flow_state.person, patient):
             return ""
         try:
-            found = await picker.find_patient(self._look(visit, stage, ReadPurpose.RECORD_NAME), patient)
+            found = await picker.find_patient(self._look(visit, flow_state, ReadPurpose.RECORD_NAME), patient)
         except LookRefused:
             found = None
         return pages.label(found or PatientChoice(patient, f"Patient {patient}"))
 
-    def _look(self, visit: Visit, stage: Stage, purpose: ReadPurpose = ReadPurpose.PICKER) -> Look:
-        request = stage.request
-        reader = service.reader_of(stage)
+    def _look(self, visit: Visit, flow_state: FlowState, purpose: ReadPurpose = ReadPurpose.PICKER) -> Look:
+        request = flow_state.request
+        reader = service.reader_of(flow_state)
         return Look(self._directory, reader, purpose, request.created_at, request.id, visit.trace)
 
     async def _picker(
-        self, request: Request, visit: Visit, stage: Stage, *, patient: str = "", wrong: bool = False
+        self, request: Request, visit: Visit, flow_state: FlowState, *, patient: str = "", wrong: bool = False
     ) -> Response:
         try:
-            return await self._looked(request, visit, stage, patient=patient, wrong=wrong)
+            return await self._looked(request, visit, flow_state, patient=patient, wrong=wrong)
         except LookRefused as refused:
-            return self._refused_picker(request, visit, stage, refused.deny)
+            return self._refused_picker(request, visit, flow_state, refused.deny)
 
     async def _looked(
-        self, request: Request, visit: Visit, stage: Stage, *, patient: str, wrong: bool
+        self, request: Request, visit: Visit, flow_state: FlowState, *, patient: str, wrong: bool
     ) -> Response:
-        query, look = forms.read_query(request), self._look(visit, stage)
-        fields = self._fields(visit, stage)
-        if patient and smart_launch.context_asked(stage.offered)[1]:
+        query, look = forms.read_query(request), self._look(visit, flow_state)
+        fields = self._fields(visit, flow_state)
+        if patient and smart_launch.context_asked(flow_state.offered)[1]:
             chosen = await picker.find_patient(look, patient)
             visits = await picker.encounters(look, patient)
             if chosen is not None:
-                return pages.pick_encounter(self._kit, request, stage, fields, chosen=chosen, visits=visits)
+                return pages.pick_encounter(
+                    self._kit, request, flow_state, fields, chosen=chosen, visits=visits
+                )
         text, after = query.one("q"), query.one("after")
-        openable = identity_policy.patients_openable(stage.person)
+        openable = identity_policy.patients_openable(flow_state.person)
         if openable is not None:
             page = picker.PatientPage(await picker.own_charts(look, openable))
         else:
             page = await picker.search(look, text=text, after=after)
         view = pages.PickerView(page, text, searchable=openable is None, wrong=wrong)
-        return pages.pick_patient(self._kit, request, stage, fields, view)
+        return pages.pick_patient(self._kit, request, flow_state, fields, view)
 
-    def _refused_picker(self, request: Request, visit: Visit, stage: Stage, deny: Deny) -> Response:
-        return pages.picker_refused(self._kit, request, stage, self._fields(visit, stage), deny)
+    def _refused_picker(self, request: Request, visit: Visit, flow_state: FlowState, deny: Deny) -> Response:
+        return pages.picker_refused(self._kit, request, flow_state, self._fields(visit, flow_state), deny)
 
-    async def _exists(self, visit: Visit, stage: Stage, patient: str, encounter: str | None) -> bool:
+    async def _exists(self, visit: Visit, flow_state: FlowState, patient: str, encounter: str | None) -> bool:
         """Check that the chosen patient exists, and that the encounter is the patient's. Raises LookRefused."""
-        look = self._look(visit, stage)
+        look = self._look(visit, flow_state)
         if await picker.find_patient(look, patient) is None:
             return False
         return not encounter or await picker.has_encounter(look, patient, encounter)
@@ -353,8 +355,8 @@ class FrontChannel:
         origin = self._kit.urls.origin(visit.site.tenant)
         forms.check_post(request, form, secret, origin=origin, purpose=purpose)
 
-    def _fields(self, visit: Visit, stage: Stage) -> pages.Fields:
-        request_id = stage.request.id
+    def _fields(self, visit: Visit, flow_state: FlowState) -> pages.Fields:
+        request_id = flow_state.request.id
         return pages.Fields(
             sealed=self._sealed(visit, request_id),
             csrf=forms.csrf_token(signin_policy.csrf_secret(visit.cookie), request_id),

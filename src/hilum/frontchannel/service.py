@@ -12,7 +12,7 @@ from hilum.consent import service as consent
 from hilum.consent.models import Authorization, Basis
 from hilum.consent.policy import By
 from hilum.frontchannel import flow, picker, policy, store
-from hilum.frontchannel.flow import LAUNCH_PURPOSE, Parties, Progress, Stage
+from hilum.frontchannel.flow import LAUNCH_PURPOSE, ClientContext, FlowResult, FlowState
 from hilum.frontchannel.models import (
     CODE_KEPT,
     CODE_LIFE,
@@ -95,11 +95,11 @@ def begin(
     purge(ctx)
     client_id = parameters.get("client_id")
     client = clients.find_client(ctx, ClientId(client_id)) if client_id else None
-    parties = flow.load_parties(ctx, site, client) if client is not None else None
+    client_context = flow.load_client_context(ctx, site, client) if client is not None else None
     judged = policy.validate_request(
         # At a hospital that is closed or does not exist every client is unknown.
         parameters,
-        client if parties is not None else None,
+        client if client_context is not None else None,
         fhir_base=site.fhir_base,
         now=ctx.now,
     )
@@ -111,18 +111,18 @@ def begin(
             assert client is not None, "an unknown client is a displayed error"
             _record_refusal(ctx, site, client.id, judged.error, recorded=recorded)
             return flow.error_redirect(site, judged.redirect_uri, judged.state, judged.error, judged.detail)
-    assert parties is not None, "an unknown client is a displayed error"
-    standing = flow.standing_of(ctx, parties, None)
+    assert client_context is not None, "an unknown client is a displayed error"
+    standing = flow.standing_of(ctx, client_context, None)
     if reason := standing_fault(standing, ctx.now):
-        _record_refusal(ctx, site, parties.client.id, reason, recorded=recorded)
-        detail = page_text(reason, parties.tenant.name, stop=stop_of(standing, ctx.now) or ENDED)
+        _record_refusal(ctx, site, client_context.client.id, reason, recorded=recorded)
+        detail = page_text(reason, client_context.tenant.name, stop=stop_of(standing, ctx.now) or ENDED)
         return flow.error_redirect(
             site, judged.redirect_uri, judged.state, AuthorizeError.ACCESS_DENIED, detail
         )
-    return _keep(ctx, site, parties, judged)
+    return _keep(ctx, site, client_context, judged)
 
 
-def _keep(ctx: Context, site: Site, parties: Parties, valid: ValidRequest) -> Stored:
+def _keep(ctx: Context, site: Site, client_context: ClientContext, valid: ValidRequest) -> Stored:
     request_id = ctx.ids.new("azr")
     sealed = ""
     if valid.launch:
@@ -132,7 +132,7 @@ def _keep(ctx: Context, site: Site, parties: Parties, valid: ValidRequest) -> St
     request = AuthorizationRequest(
         id=request_id,
         tenant=site.tenant,
-        client=parties.client.id,
+        client=client_context.client.id,
         redirect_uri=valid.redirect_uri,
         state=valid.state,
         scopes=tuple(smart.render(scope) for scope in valid.scopes),
@@ -152,7 +152,7 @@ def _keep(ctx: Context, site: Site, parties: Parties, valid: ValidRequest) -> St
             "authserver.context.ignore",
             Outcome.REFUSED,
             tenant=site.tenant,
-            app=parties.app.id,
+            app=client_context.app.id,
             client=request.client,
             reason="context_sent_by_app",
             facts=facts,
@@ -183,43 +183,43 @@ def record_counts(ctx: Context, counts: Iterable[tuple[str, str, int]]) -> None:
         audit.record(replace(ctx, trace=replace(ctx.trace, source=source)), event)
 
 
-def resume(ctx: Context, site: Site, request_id: str, cookie: str) -> Progress:
-    """Continue a request: a Stage needs its page, any other result ends or interrupts it. Issues the code if no page is needed."""
-    progress = flow.advance(ctx, site, request_id, cookie)
-    if isinstance(progress, Stage) and progress.step is Step.ISSUE:
-        assert progress.standing is not None, "only an authorization in force makes the page unnecessary"
-        acting = ctx.as_actor(progress.actor)
-        issued = _issue(acting, site, progress, progress.offered, progress.standing.id)
+def resume(ctx: Context, site: Site, request_id: str, cookie: str) -> FlowResult:
+    """Continue a request: a FlowState needs its page, any other result ends or interrupts it. Issues the code if no page is needed."""
+    result = flow.advance(ctx, site, request_id, cookie)
+    if isinstance(result, FlowState) and result.step is Step.ISSUE:
+        assert result.standing is not None, "only an authorization in force makes the page unnecessary"
+        acting = ctx.as_actor(result.actor)
+        issued = _issue(acting, site, result, result.offered, result.standing.id)
         return issued.redirect if isinstance(issued, Issued) else issued
-    return progress
+    return result
 
 
-def choose_context(ctx: Context, site: Site, request_id: str, cookie: str, choice: Choice) -> Progress:
+def choose_context(ctx: Context, site: Site, request_id: str, cookie: str, choice: Choice) -> FlowResult:
     """Set the patient and the encounter, which the route has found to exist.
 
     A patient whom the person may not open is recorded, and answered as if it did not exist.
     """
-    progress = flow.advance(ctx, site, request_id, cookie)
-    if not isinstance(progress, Stage) or progress.step is not Step.CHOOSE_CONTEXT:
-        return progress
-    ctx = ctx.as_actor(progress.actor)
-    if choice.patient and not may_open(progress.person, choice.patient):
+    result = flow.advance(ctx, site, request_id, cookie)
+    if not isinstance(result, FlowState) or result.step is not Step.CHOOSE_CONTEXT:
+        return result
+    ctx = ctx.as_actor(result.actor)
+    if choice.patient and not may_open(result.person, choice.patient):
         event = Event(
             "authserver.context.choose",
             Outcome.REFUSED,
             tenant=site.tenant,
-            client=progress.request.client,
-            person=progress.person.id,
+            client=result.request.client,
+            person=result.person.id,
             patient=choice.patient,
             reason="patient_out_of_reach",
         )
         audit.record(ctx, event)
-        return progress
-    wanted = smart_launch.context_asked(progress.offered)[1]
+        return result
+    wanted = smart_launch.context_asked(result.offered)[1]
     if not choice.patient or (wanted and choice.encounter is None):
-        return progress
+        return result
     encounter = choice.encounter or "" if wanted else ""
-    flow.settle(ctx, progress.request, progress.person, patient=choice.patient, encounter=encounter)
+    flow.settle(ctx, result.request, result.person, patient=choice.patient, encounter=encounter)
     return resume(ctx, site, request_id, cookie)
 
 
@@ -229,16 +229,16 @@ def may_open(person: Person, patient: str) -> bool:
     return bool(patient) and (reach is None or patient in reach)
 
 
-def reader_of(stage: Stage) -> Grant:
+def reader_of(flow_state: FlowState) -> Grant:
     """Return the grant with which the picker reads: the person at the browser, in their role, for the requesting app."""
-    facts = stage.parties.facts
+    facts = flow_state.client_context.facts
     return replace(
-        reader_of_person(stage.person, stage.parties.tenant),
+        reader_of_person(flow_state.person, flow_state.client_context.tenant),
         client=facts.id,
         app=facts.app,
         version=facts.version,
         vendor=facts.vendor,
-        session=stage.session.id,
+        session=flow_state.session.id,
     )
 
 
@@ -258,58 +258,63 @@ def reader_of_person(person: Person, tenant: Tenant) -> Grant:
     )
 
 
-def decide(ctx: Context, site: Site, request_id: str, cookie: str, answer: Answer) -> Progress:
+def decide(ctx: Context, site: Site, request_id: str, cookie: str, answer: Answer) -> FlowResult:
     """Process the person's answer on the consent page or first-use notice, record it, and redirect to the client.
 
     Deny is possible from the picker on, so that a person who finds no patient can return to the app.
     """
-    progress = flow.advance(ctx, site, request_id, cookie)
-    if not isinstance(progress, Stage):
-        return progress
+    result = flow.advance(ctx, site, request_id, cookie)
+    if not isinstance(result, FlowState):
+        return result
     deniable = (
         {Step.CONSENT, Step.NOTICE} if answer.allow else {Step.CHOOSE_CONTEXT, Step.CONSENT, Step.NOTICE}
     )
-    if progress.step not in deniable:
-        return progress
-    ctx = ctx.as_actor(progress.actor)
+    if result.step not in deniable:
+        return result
+    ctx = ctx.as_actor(result.actor)
     if not answer.allow:
         return flow.refuse(
             ctx,
             site,
-            progress.request,
+            result.request,
             AuthorizeError.ACCESS_DENIED,
             code="person_declined",
             detail="the person declined",
         )
-    granted = progress.offered
-    if progress.step is Step.CONSENT:
-        granted = consented(progress.offered, answer.ticked, progress.person)
-    patient, _ = policy.disclosed_context(granted, progress.request.patient, progress.request.encounter)
+    granted = result.offered
+    if result.step is Step.CONSENT:
+        granted = consented(result.offered, answer.ticked, result.person)
+    patient, _ = policy.disclosed_context(granted, result.request.patient, result.request.encounter)
     fault = "" if policy.is_useful(granted) else "nothing was granted"
     if fault := fault or policy.context_refusal(granted, patient=patient):
-        if progress.step is Step.CONSENT:
+        if result.step is Step.CONSENT:
             # Before the refusal, which commits it: a person who unticks everything and presses
             # Allow has declined, and earlier tokens must not read on (ADR 30).
-            _withhold(ctx, site, progress, answer.ticked)
+            _withhold(ctx, site, result, answer.ticked)
         return flow.refuse(
-            ctx, site, progress.request, AuthorizeError.ACCESS_DENIED, code="nothing_granted", detail=fault
+            ctx, site, result.request, AuthorizeError.ACCESS_DENIED, code="nothing_granted", detail=fault
         )
-    issued = _issue(ctx, site, progress, granted, None)
+    issued = _issue(ctx, site, result, granted, None)
     if not isinstance(issued, Issued):
         return issued
-    if progress.step is Step.CONSENT:
-        _withhold(ctx, site, progress, answer.ticked, made=issued.authorization)
+    if result.step is Step.CONSENT:
+        _withhold(ctx, site, result, answer.ticked, made=issued.authorization)
     return issued.redirect
 
 
 def _withhold(
-    ctx: Context, site: Site, stage: Stage, ticked: tuple[str, ...], *, made: Authorization | None = None
+    ctx: Context,
+    site: Site,
+    flow_state: FlowState,
+    ticked: tuple[str, ...],
+    *,
+    made: Authorization | None = None,
 ) -> None:
     """Withhold what the page offered and the person did not tick, whether or not anything was granted."""
-    request, by = stage.request, by_of(stage.person)
-    patient, _ = policy.disclosed_context(stage.offered, request.patient, request.encounter)
-    holder = (site.tenant, stage.person.id, stage.parties.facts.app)
-    texts = tuple(smart.render(scope) for scope in stage.offered)
+    request, by = flow_state.request, by_of(flow_state.person)
+    patient, _ = policy.disclosed_context(flow_state.offered, request.patient, request.encounter)
+    holder = (site.tenant, flow_state.person.id, flow_state.client_context.facts.app)
+    texts = tuple(smart.render(scope) for scope in flow_state.offered)
     refused = consent_policy.declined(texts, ticked, by=by)
     consent.withhold(ctx, holder, refused, patient=patient, by=by, made=made.id if made else None)
 
@@ -331,11 +336,11 @@ def by_of(person: Person) -> By:
 def _issue(
     ctx: Context,
     site: Site,
-    stage: Stage,
+    flow_state: FlowState,
     granted: tuple[Scope, ...],
     standing: AuthorizationId | None,
 ) -> Issued | DisplayedError:
-    request, person = stage.request, stage.person
+    request, person = flow_state.request, flow_state.person
     # First, and in one statement: of two windows that answer at one moment, one gets a code.
     if not store.finish_request(ctx.tx, request.id, ctx.now):
         return DisplayedError("request_finished", "This authorization request has been answered already.")
@@ -346,7 +351,7 @@ def _issue(
         ctx,
         tenant=site.tenant,
         person=person.id,
-        facts=stage.parties.facts,
+        facts=flow_state.client_context.facts,
         basis=Basis.PERSON if person.role == Role.PATIENT else Basis.TENANT,
         scopes=texts,
         patient=patient,
@@ -355,7 +360,7 @@ def _issue(
         covering_id=standing,
     )
     secret = CODE_PREFIX + ctx.ids.secret()
-    facts = stage.parties.facts
+    facts = flow_state.client_context.facts
     grant = Grant(
         tenant=site.tenant,
         client=request.client,
@@ -372,11 +377,11 @@ def _issue(
         authorization=authorization.id,
         authorization_expires_at=authorization.expires_at,
         launch=request.launch,
-        launch_moved=stage.launch is not None and stage.launch.moved_at is not None,
-        session=stage.session.id,
+        launch_moved=flow_state.launch is not None and flow_state.launch.moved_at is not None,
+        session=flow_state.session.id,
         nonce=request.nonce,
-        extras=_extras(site, stage, granted),
-        run=stage.launch.run if stage.launch else "",
+        extras=_extras(site, flow_state, granted),
+        run=flow_state.launch.run if flow_state.launch else "",
     )
     code = Code(
         hash=flow.digest(secret),
@@ -386,18 +391,18 @@ def _issue(
         # end it in any case.
         family=FamilyId(ctx.ids.new("fam")),
         grant=grant,
-        auth_time=stage.session.created_at,
+        auth_time=flow_state.session.created_at,
         issued_at=ctx.now,
         expires_at=ctx.now + CODE_LIFE,
         offline=offline,
     )
     store.add_code(ctx.tx, code)
-    _record_issue(ctx, stage, code)
+    _record_issue(ctx, flow_state, code)
     return Issued(flow.code_redirect(site, request, secret), authorization)
 
 
-def _extras(site: Site, stage: Stage, granted: tuple[Scope, ...]) -> dict[str, object]:
-    launch = stage.launch
+def _extras(site: Site, flow_state: FlowState, granted: tuple[Scope, ...]) -> dict[str, object]:
+    launch = flow_state.launch
     if launch is None or SpecialScope("launch") not in granted:
         return {}
     return smart_launch.response_parameters(
@@ -410,7 +415,7 @@ def _extras(site: Site, stage: Stage, granted: tuple[Scope, ...]) -> dict[str, o
     )
 
 
-def _record_issue(ctx: Context, stage: Stage, code: Code) -> None:
+def _record_issue(ctx: Context, flow_state: FlowState, code: Code) -> None:
     event = Event(
         "authserver.code.issue",
         tenant=code.grant.tenant,
@@ -420,7 +425,7 @@ def _record_issue(ctx: Context, stage: Stage, code: Code) -> None:
         launch=code.grant.launch,
         authorization=code.grant.authorization,
         patient=code.grant.patient,
-        facts={"scopes": list(code.grant.scopes), "request": stage.request.id, "family": code.family},
+        facts={"scopes": list(code.grant.scopes), "request": flow_state.request.id, "family": code.family},
     )
     audit.record(ctx, event)
 

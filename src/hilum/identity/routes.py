@@ -22,7 +22,19 @@ from hilum.identity.models import (
 )
 from hilum.kernel.errors import Invalid
 from hilum.kernel.ids import TenantId
-from hilum.web.api import Id, Line, Page, Paging, Strict, Word, api_router, audience, change, look, page_of
+from hilum.web.api import (
+    Id,
+    Line,
+    Page,
+    Paging,
+    Strict,
+    Word,
+    api_router,
+    audience,
+    page_of,
+    run_read,
+    run_write,
+)
 from hilum.web.approvals import WAITS, waits
 from hilum.web.kit import Kit
 
@@ -97,20 +109,20 @@ def _tenants(router: APIRouter, kit: Kit, seal: Seal) -> None:
             moved_reads=body.moved_reads,
             sandbox=body.sandbox,
         )
-        return _tenant(await change(kit, request, partial(service.add_tenant, tenant=tenant)))
+        return _tenant(await run_write(kit, request, partial(service.add_tenant, tenant=tenant)))
 
     @router.get(
         "/tenants", response_model=Page[TenantShown], openapi_extra=audience("staff", "administrator")
     )
     async def list_tenants(request: Request, query: Annotated[Paging, Query()]) -> object:
         """List the tenants that the caller may see."""
-        found = await look(kit, request, partial(service.view_tenants, page=query.page))
+        found = await run_read(kit, request, partial(service.view_tenants, page=query.page))
         return page_of(found, _tenant, query)
 
     @router.get("/tenants/{tenant}", openapi_extra=audience("staff", "administrator"))
     async def get_tenant(request: Request, tenant: Id) -> TenantShown:
         """Show a tenant."""
-        return _tenant(await look(kit, request, partial(service.view_tenant, tenant=TenantId(tenant))))
+        return _tenant(await run_read(kit, request, partial(service.view_tenant, tenant=TenantId(tenant))))
 
     @router.patch(
         "/tenants/{tenant}",
@@ -133,7 +145,7 @@ def _tenants(router: APIRouter, kit: Kit, seal: Seal) -> None:
             upstream=None if body.upstream is None else _upstream(body.upstream, seal),
         )
         verb = partial(service.update_tenant, tenant_id=TenantId(tenant), change=asked)
-        found = await change(kit, request, verb)
+        found = await run_write(kit, request, verb)
         return _tenant(found) if isinstance(found, Tenant) else waits(found)
 
 

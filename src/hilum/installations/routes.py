@@ -23,9 +23,9 @@ from hilum.web.api import (
     Word,
     api_router,
     audience,
-    change,
-    look,
     page_of,
+    run_read,
+    run_write,
 )
 from hilum.web.kit import Kit
 
@@ -87,13 +87,15 @@ def _installations(router: APIRouter, kit: Kit) -> None:
     async def install(request: Request, body: InstallationAsked) -> object:
         """Approve an app at a tenant."""
         order = InstallOrder(TenantId(body.tenant), AppId(body.app), body.roles, body.scopes, body.expires_at)
-        return await change(kit, request, partial(service.install, order=order))
+        return await run_write(kit, request, partial(service.install, order=order))
 
     @router.get("/installations", response_model=Page[InstallationShown], openapi_extra=READERS)
     async def list_installations(request: Request, query: Annotated[InstallationsQuery, Query()]) -> object:
         """List current installations."""
         tenant = None if query.tenant is None else TenantId(query.tenant)
-        found = await look(kit, request, partial(service.list_installations, tenant=tenant, page=query.page))
+        found = await run_read(
+            kit, request, partial(service.list_installations, tenant=tenant, page=query.page)
+        )
         return page_of(found, InstallationShown.model_validate, query)
 
     @router.patch("/installations/{installation}", response_model=InstallationShown, openapi_extra=NARROWERS)
@@ -101,9 +103,9 @@ def _installations(router: APIRouter, kit: Kit) -> None:
         """Reduce the scopes, roles or duration of an installation."""
         order = NarrowOrder(body.scopes, body.roles, body.expires_at)
         verb = partial(service.narrow_installation, installation_id=installation, order=order)
-        return await change(kit, request, verb)
+        return await run_write(kit, request, verb)
 
     @router.delete("/installations/{installation}", response_model=InstallationShown, openapi_extra=NARROWERS)
     async def uninstall(request: Request, installation: Id) -> object:
         """Remove an app from a tenant."""
-        return await change(kit, request, partial(service.uninstall, installation_id=installation))
+        return await run_write(kit, request, partial(service.uninstall, installation_id=installation))

@@ -15,7 +15,7 @@ from hilum.identity import service as identity
 from hilum.identity.policy import ROLES
 from hilum.infra.context import Context
 from hilum.installations import policy, store
-from hilum.installations.loading import facts
+from hilum.installations.enforcement_facts import facts
 from hilum.installations.models import Installation, InstallationFacts, InstallOrder, NarrowOrder
 from hilum.kernel.decision import Reason
 from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted

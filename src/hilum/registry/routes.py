@@ -30,9 +30,9 @@ from hilum.web.api import (
     Word,
     api_router,
     audience,
-    change,
-    look,
     page_of,
+    run_read,
+    run_write,
 )
 from hilum.web.kit import Kit
 
@@ -122,55 +122,63 @@ def _vendors_and_apps(router: APIRouter, kit: Kit) -> None:
     @router.post("/vendors", status_code=201, response_model=VendorShown, openapi_extra=REGISTRARS)
     async def add_vendor(request: Request, body: VendorAsked) -> object:
         """Add a vendor."""
-        return await change(kit, request, partial(service.add_vendor, order=NewVendor(**body.model_dump())))
+        return await run_write(
+            kit, request, partial(service.add_vendor, order=NewVendor(**body.model_dump()))
+        )
 
     @router.get("/vendors", response_model=Page[VendorShown], openapi_extra=READERS)
     async def list_vendors(request: Request, query: Annotated[Paging, Query()]) -> object:
         """List vendors."""
-        found = await look(kit, request, partial(service.list_vendors, page=query.page))
+        found = await run_read(kit, request, partial(service.list_vendors, page=query.page))
         return page_of(found, VendorShown.model_validate, query)
 
     @router.post("/apps", status_code=201, response_model=AppShown, openapi_extra=REGISTRARS)
     async def add_app(request: Request, body: AppAsked) -> object:
         """Add an app of a vendor."""
         order = NewApp(VendorId(body.vendor), body.name, body.description, body.purpose)
-        return await change(kit, request, partial(service.add_app, order=order))
+        return await run_write(kit, request, partial(service.add_app, order=order))
 
     @router.get("/apps", response_model=Page[AppShown], openapi_extra=READERS)
     async def list_apps(request: Request, query: Annotated[Paging, Query()]) -> object:
         """List apps."""
-        found = await look(kit, request, partial(service.list_apps, page=query.page))
+        found = await run_read(kit, request, partial(service.list_apps, page=query.page))
         return page_of(found, AppShown.model_validate, query)
 
     @router.get("/apps/{app}", response_model=AppShown, openapi_extra=READERS)
     async def get_app(request: Request, app: Id) -> object:
         """Show an app."""
-        return await look(kit, request, partial(service.view_app, app_id=AppId(app)))
+        return await run_read(kit, request, partial(service.view_app, app_id=AppId(app)))
 
     stoppers = audience("platform_admin", "security")
 
     @router.post("/apps/{app}/suspend", response_model=AppShown, openapi_extra=stoppers)
     async def suspend_app(request: Request, app: Id, body: ReasonAsked) -> object:
         """Suspend an app everywhere, with a reason."""
-        return await change(kit, request, partial(service.suspend_app, app_id=AppId(app), reason=body.reason))
+        return await run_write(
+            kit, request, partial(service.suspend_app, app_id=AppId(app), reason=body.reason)
+        )
 
     @router.post("/apps/{app}/resume", response_model=AppShown, openapi_extra=stoppers)
     async def resume_app(request: Request, app: Id, body: ReasonAsked) -> object:
         """End an app's suspension, with a reason."""
-        return await change(kit, request, partial(service.resume_app, app_id=AppId(app), reason=body.reason))
+        return await run_write(
+            kit, request, partial(service.resume_app, app_id=AppId(app), reason=body.reason)
+        )
 
     @router.post(
         "/apps/{app}/versions", status_code=201, response_model=VersionShown, openapi_extra=REGISTRARS
     )
     async def add_version(request: Request, app: Id, body: VersionAsked) -> object:
         """Add a version of an app."""
-        return await change(kit, request, partial(service.add_version, app_id=AppId(app), label=body.label))
+        return await run_write(
+            kit, request, partial(service.add_version, app_id=AppId(app), label=body.label)
+        )
 
     @router.get("/apps/{app}/versions", response_model=Page[VersionShown], openapi_extra=READERS)
     async def list_versions(request: Request, app: Id, query: Annotated[Paging, Query()]) -> object:
         """List an app's versions, newest first."""
         verb = partial(service.list_versions, app_id=AppId(app), page=query.page)
-        return page_of(await look(kit, request, verb), VersionShown.model_validate, query)
+        return page_of(await run_read(kit, request, verb), VersionShown.model_validate, query)
 
 
 def _certifications(router: APIRouter, kit: Kit) -> None:
@@ -183,13 +191,13 @@ def _certifications(router: APIRouter, kit: Kit) -> None:
     async def certify(request: Request, body: CertificationAsked) -> object:
         """Record that review certified a version for these scopes until a date."""
         order = CertifyOrder(VersionId(body.version), body.environment, body.scopes, body.expires_at)
-        return await change(kit, request, partial(service.certify, order=order))
+        return await run_write(kit, request, partial(service.certify, order=order))
 
     @router.get("/apps/{app}/certifications", response_model=Page[CertificationShown], openapi_extra=READERS)
     async def list_certifications(request: Request, app: Id, query: Annotated[Paging, Query()]) -> object:
         """List an app's certifications, newest first."""
         verb = partial(service.list_certifications, app_id=AppId(app), page=query.page)
-        return page_of(await look(kit, request, verb), CertificationShown.model_validate, query)
+        return page_of(await run_read(kit, request, verb), CertificationShown.model_validate, query)
 
     @router.delete(
         "/certifications/{certification}",
@@ -199,4 +207,4 @@ def _certifications(router: APIRouter, kit: Kit) -> None:
     async def withdraw_certification(request: Request, certification: Id) -> object:
         """Withdraw a certification."""
         verb = partial(service.withdraw_certification, certification_id=certification)
-        return await change(kit, request, verb)
+        return await run_write(kit, request, verb)

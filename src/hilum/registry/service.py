@@ -8,8 +8,8 @@ from hilum.audit.models import Event
 from hilum.infra.context import Context
 from hilum.kernel.errors import Conflict, Invalid
 from hilum.kernel.ids import AppId, TenantId, VendorId, VersionId
-from hilum.registry import making, policy, store
-from hilum.registry.making import add_certification, add_single_tenant_app, announce_change, refusal
+from hilum.registry import creation, policy, store
+from hilum.registry.creation import add_certification, add_single_tenant_app, announce_change, refusal
 from hilum.registry.models import (
     App,
     AppState,
@@ -20,7 +20,7 @@ from hilum.registry.models import (
     NewVendor,
     Vendor,
 )
-from hilum.registry.views import (
+from hilum.registry.queries import (
     list_apps,
     list_certifications,
     list_vendors,
@@ -70,7 +70,7 @@ def add_app(ctx: Context, order: NewApp) -> App:
     store.get_vendor(ctx.tx, order.vendor)
     if faults := policy.app_faults(order):
         raise Invalid("app_invalid", "The app is invalid; see fields.", fields=faults)
-    return making.add_app(ctx, order, None)
+    return creation.add_app(ctx, order, None)
 
 
 def add_version(ctx: Context, app_id: AppId, label: str) -> AppVersion:

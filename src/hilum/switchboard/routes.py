@@ -34,9 +34,9 @@ from hilum.web.api import (
     Strict,
     api_router,
     audience,
-    change,
-    look,
     page_of,
+    run_read,
+    run_write,
 )
 from hilum.web.kit import Kit
 
@@ -115,14 +115,14 @@ def _switches(router: APIRouter, kit: Kit) -> None:
         order = EngageOrder(Target(body.kind, body.key), body.mode, body.reason, body.expires_at)
         # Any of the three roles may call; which targets each may stop is the room's decision, not the
         # route's.
-        return switch(await change(kit, request, partial(service.engage, order=order)))
+        return switch(await run_write(kit, request, partial(service.engage, order=order)))
 
     @router.get(
         "/switches", response_model=Page[SwitchShown], openapi_extra=audience("staff", "administrator")
     )
     async def list_switches(request: Request, query: Annotated[ListQuery, Query()]) -> object:
         """List switches, newest first, including released ones."""
-        found = await look(
+        found = await run_read(
             kit, request, partial(controls.list_switches, tenant=query.tenant, page=query.page)
         )
         return page_of(found, switch, query)
@@ -130,14 +130,14 @@ def _switches(router: APIRouter, kit: Kit) -> None:
     @router.get("/switches/{switch_id}", openapi_extra=audience("staff", "administrator"))
     async def get_switch(request: Request, switch_id: Id) -> SwitchShown:
         """Show a switch."""
-        return switch(await look(kit, request, partial(controls.get_switch, switch_id=switch_id)))
+        return switch(await run_read(kit, request, partial(controls.get_switch, switch_id=switch_id)))
 
     @router.post(
         "/switches/{switch_id}/release", openapi_extra=audience("platform_admin", "security", "administrator")
     )
     async def release_switch(request: Request, switch_id: Id) -> SwitchShown:
         """Release a switch, but not one on oneself. A wide one is released only when a second member of the staff asks too."""
-        return switch(await change(kit, request, partial(service.release, switch_id=switch_id)))
+        return switch(await run_write(kit, request, partial(service.release, switch_id=switch_id)))
 
 
 def _quotas(router: APIRouter, kit: Kit) -> None:
@@ -145,7 +145,7 @@ def _quotas(router: APIRouter, kit: Kit) -> None:
     async def list_quotas(request: Request, query: Annotated[ListQuery, Query()]) -> object:
         """List quotas that were set, by app, tenant and level."""
         verb = partial(controls.list_quotas, tenant=query.tenant, page=query.page)
-        found = await look(kit, request, verb)
+        found = await run_read(kit, request, verb)
         return page_of(found, QuotaShown.model_validate, query, key=lambda each: each.key)
 
     @router.put(
@@ -156,7 +156,7 @@ def _quotas(router: APIRouter, kit: Kit) -> None:
     async def set_quota(request: Request, app: Id, tenant: Id, body: QuotaAsked) -> None:
         """Set a quota. A tenant's own quota can only narrow the platform's."""
         quota = Quota(body.rate_per_s, body.burst)
-        await change(kit, request, partial(service.set_quota, app=app, tenant=tenant, quota=quota))
+        await run_write(kit, request, partial(service.set_quota, app=app, tenant=tenant, quota=quota))
 
     @router.delete(
         "/quotas/{app}/{tenant}",
@@ -165,7 +165,7 @@ def _quotas(router: APIRouter, kit: Kit) -> None:
     )
     async def remove_quota(request: Request, app: Id, tenant: Id) -> None:
         """Remove a quota, the platform's or the tenant's depending on the caller."""
-        await change(kit, request, partial(service.set_quota, app=app, tenant=tenant, quota=None))
+        await run_write(kit, request, partial(service.set_quota, app=app, tenant=tenant, quota=None))
 
 
 def _show(switch: Switch, now: datetime) -> SwitchShown:

@@ -140,13 +140,13 @@ async def caller(kit: Kit, request: Request) -> Actor:
     return found or await kit.authenticate(request)
 
 
-async def change(kit: Kit, request: Request, verb: Callable[[Context], T]) -> T:
+async def run_write(kit: Kit, request: Request, verb: Callable[[Context], T]) -> T:
     """Run a verb as the request's caller, in a write transaction."""
     actor = await caller(kit, request)
     return await kit.uow.write(verb, actor=actor, trace=trace_of(request))
 
 
-async def look(kit: Kit, request: Request, verb: Callable[[Context], T]) -> T:
+async def run_read(kit: Kit, request: Request, verb: Callable[[Context], T]) -> T:
     """Run a verb as the request's caller, in a read transaction."""
     actor = await caller(kit, request)
     return await kit.uow.read(verb, actor=actor, trace=trace_of(request))

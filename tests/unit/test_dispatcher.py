@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from hilum.app.asgi import Door
+from hilum.app.asgi import Dispatcher
 from hilum.app.refusals import refuse_plainly
 from hilum.web.bounds import Admission, Limits
 from tests.sim.world import SeededIds
@@ -16,14 +16,14 @@ Headers = list[tuple[bytes, bytes]]
 
 
 class Site:
-    """A door before an application that answers with the source, once it is let go."""
+    """A dispatcher before an application that answers with the source, once it is let go."""
 
     def __init__(self, **limits: int) -> None:
         self.go = asyncio.Event()
         self.go.set()
         self.fails = False
         self.admission = Admission(Limits(**limits))
-        self.door = Door(
+        self.dispatcher = Dispatcher(
             self._app,
             gateway=None,
             hosts=lambda: frozenset({"h"}),
@@ -56,7 +56,7 @@ class Site:
         async def send(message: Any) -> None:
             sent.append(message)
 
-        await self.door(scope, receive, send)
+        await self.dispatcher(scope, receive, send)
         found = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
         return sent[0]["status"], found, sent[1]["body"].decode()
 
