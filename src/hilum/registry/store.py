@@ -272,7 +272,7 @@ def list_apps_of(tx: Connection, tenant: TenantId) -> list[AppId]:
 
 def delete_apps(tx: Connection, of: Collection[AppId]) -> None:
     """Delete apps that exist at only one tenant, with vendor, versions and certifications."""
-    # Children first, and apps last: the subquery above still finds their vendors.
+    # Apps last: the subquery that finds their vendors reads them.
     of_vendors = select(apps.c.vendor).where(apps.c.id.in_(of))
     for table in (versions, certifications):
         tx.execute(table.delete().where(table.c.app.in_(of)))

@@ -76,7 +76,8 @@ class QuotaValue(Shown):
 
 
 class QuotaAsked(Strict):
-    # NaN passes every comparison with bounds, so it is excluded by name.
+    # NaN is neither above nor below a bound: excluded by name, so that its refusal does not depend on how a
+    # validator compares.
     rate_per_s: Annotated[float, Field(ge=RATE_LEAST_PER_S, le=RATE_BOUND_PER_S, allow_inf_nan=False)]
     burst: Annotated[int, Field(ge=1, le=BURST_BOUND)]
 

@@ -275,7 +275,7 @@ def refusal(refused: Refused) -> Response:
     """Build the response to a refused request, by ``render.STATUS``."""
     status, code = render.STATUS[refused.problem]
     severity = "fatal" if refused.problem is Problem.INTERNAL else "error"
-    # A busy writer is free again within a second, as transactions are bounded.
+    # Transactions are short and bounded, so trying again soon is likely to succeed.
     headers: Headers = ((b"retry-after", b"1"),) if status == 503 else ()
     return _json(status, render.outcome(refused.issues or (Issue(code),), code, severity), headers)
 

@@ -211,7 +211,7 @@ def _count(text: str | None) -> int:
         return DEFAULT_COUNT
     if re.fullmatch(r"[0-9]{1,9}", text) is None:
         raise _bad("_count", "a whole number")
-    # A larger page is allowed to be smaller than requested (FHIR R4 search.html#count).
+    # A page may hold fewer entries than requested, never more (FHIR R4 search.html#count).
     return min(int(text), MAX_COUNT)
 
 
