@@ -77,6 +77,8 @@ class EmbeddedServers:
         if not self._alone():
             return None
         try:
+            # A store that cannot be opened is a server that cannot be reached: one hospital's
+            # damaged file is no failure of the worker.
             return self._entry(tenant)[1]
         except (OSError, sqlite3.Error):
             return None

@@ -98,6 +98,7 @@ class Board:
         before = self._processes.get(identity) or self._hung_up.pop(identity, None)
         if before is None:
             self.starts[report["part"]] = self.starts.get(report["part"], 0) + 1
+        # A slow report over a connection that was replaced meanwhile.
         elif before.connection > connection:
             return
         self._processes[identity] = _Process(

@@ -18,7 +18,7 @@ from hilum.infra import metrics
 from hilum.kernel.ports import Clock
 
 SOCKET_VARIABLE = "_HILUM_REPORTS"
-"""The environment variable by which the supervisor gives its children the path of that socket."""
+"""The environment variable by which the supervisor passes the path of that socket to its children."""
 REPORT_EVERY_S = 0.5
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 Faults = dict[str, str]

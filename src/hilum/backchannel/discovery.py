@@ -99,6 +99,7 @@ def server_metadata(urls: Urls, tenant: TenantId, *, registers: bool) -> dict[st
         "request_uri_parameter_supported": False,
         "claims_parameter_supported": False,
     }
+    # Named only where it is open: every advertised value has a test that proves it (C25).
     if registers:
         document["registration_endpoint"] = urls.register(tenant)
     return document | advertised()

@@ -49,6 +49,7 @@ def find_link(tx: Connection, digest: str) -> Link | None:
 
 def save_links_replaced(tx: Connection, person: PersonId, at: datetime) -> None:
     """End every unused link of a person."""
+    # Used links stay as they are, for the record of when they were used.
     unused = (links.c.person == person, links.c.used_at.is_(None), links.c.replaced_at.is_(None))
     tx.execute(links.update().where(*unused).values(replaced_at=at))
 

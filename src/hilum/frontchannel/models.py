@@ -7,12 +7,16 @@ from enum import StrEnum
 from hilum.kernel.ids import ClientId, FamilyId, LaunchId, PersonId, SessionId, TenantId
 from hilum.tokens.models import Grant
 
+# RFC 6749 section 4.1.2 recommends ten minutes at most. The app redeems a code at once, so a minute
+# is enough, and a code in a log or a browser's history is dead when it is found.
 CODE_LIFE = timedelta(seconds=60)
 CODE_PREFIX = "hil_ac_"
 CODE_KEPT = timedelta(days=1)
 """How long a used or expired code is kept, so that its replay is detected."""
 REQUEST_LIFE = timedelta(minutes=30)
 """How long a person may take for sign-in, picker and consent."""
+# Bounds as wide as the columns: PostgreSQL refuses longer values where SQLite does not, and the app
+# should learn it from this endpoint.
 STATE_BOUND = 2_048
 NONCE_BOUND = 512
 LAUNCH_BOUND = 512

@@ -55,6 +55,8 @@ _TROUBLE = {
         "Nothing was shared. Start again from the app, signed in as yourself.",
     ),
 }
+# As the tokens room has it: an hour for an access token, twelve hours for online access, and the
+# life of the agreement for offline access.
 _DURATION = {
     True: "Until you remove it, even when you are not using it. It ends after "
     f"{AUTHORIZATION_LIFE.days} days unless you agree again.",
@@ -125,6 +127,8 @@ def consent(
     asking = flow_state.step is Step.CONSENT
     by = by_of(flow_state.person)
     choices = consent_policy.choices(texts, by=by) if asking else ()
+    # What no box stands for (identity, offline access) is listed below the boxes and comes with
+    # them.
     offered = {text for choice in choices for text in choice.scopes}
     rest = consent_policy.describe_all(text for text in texts if text not in offered)
     return _render(
@@ -309,6 +313,7 @@ def manage(
         tenant=listed.tenant.name,
         entries=[_entry(each, listed.person, names) for each in listed.apps],
         csrf=csrf,
+        # From the query, so only these two words of it may change the page.
         done=done if done in {"remove", "narrow"} else "",
         person_is_patient=listed.person.role == Role.PATIENT,
         signout=kit.urls.signout(listed.tenant.id),
@@ -346,6 +351,8 @@ def _render(kit: Kit, request: Request, template: str, flow_state: FlowState, **
     return kit.pages.render(
         request,
         template,
+        # Chromium checks the redirects that follow a form's POST as well, so the app's origin must
+        # be allowed here; the EHR's origins may frame the page (ADR 14).
         form_action=[oauth.form_action_source(flow_state.request.redirect_uri)],
         frame_ancestors=flow_state.client_context.tenant.ehr_origins,
         person=flow_state.person.name,

@@ -204,6 +204,7 @@ def _facility(resource: dict[str, Any]) -> str:
 def _current_name(resource: dict[str, Any]) -> dict[str, Any]:
     """Return a patient's current name: the official one, else the first that is not a former one."""
     names = resource.get("name")
+    # The FHIR server's answer is data: any member may be missing, or of another type.
     names = [name for name in names if isinstance(name, dict)] if isinstance(names, list) else []
     current = [name for name in names if name.get("use") not in FORMER_NAMES] or names
     return next((name for name in current if name.get("use") == "official"), current[0] if current else {})
@@ -217,6 +218,7 @@ def _family_first(resource: dict[str, Any]) -> tuple[str, str]:
 
 def _name_of(resource: dict[str, Any]) -> str:
     best = _current_name(resource)
+    # Cut: what a server sends must not be able to fill the page.
     if isinstance(best.get("text"), str):
         return str(best["text"])[:200]
     given = best.get("given")

@@ -67,7 +67,7 @@ authorization_code = Table(
     Column("auth_time", Instant, nullable=False),
     Column("issued_at", Instant, nullable=False),
     Column("expires_at", Instant, nullable=False, index=True),
-    Column("offline", Integer),
+    Column("offline", Integer),  # three states: no refresh token, one for the session, one beyond it
     Column("used_at", Instant),
 )
 

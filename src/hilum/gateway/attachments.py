@@ -48,7 +48,7 @@ class Grounds:
 def grounds_of(
     bases: tuple[str, ...], upstream_bases: tuple[str, ...], attachment_hosts: tuple[str, ...] = ()
 ) -> Grounds:
-    """Build what addresses mean for these bases of the gateway and the server. An embedded server has no host of its own."""
+    """Build a tenant's ``Grounds`` from the bases of the gateway and the server. An embedded server has no host of its own."""
     theirs = tuple(base for base in upstream_bases if base and base + "/" not in bases)
     hosts = frozenset(host_in(base) for base in theirs) - {""}
     allowed = frozenset(canonical_host(host) for host in attachment_hosts) - hosts - {""}

@@ -1,4 +1,4 @@
-"""Binaries: what is attached to records opens only through a record that refers to it.
+"""Binaries: attachments, each of which opens only through a record that refers to it.
 
 A Binary says of itself neither whose it is nor how sensitive. So it takes a referrer: a record that holds it as an attachment and that
 this grant may read, by a scope on its own type, unrestricted, under no switch. The Binary's securityContext, where it has one, is one
@@ -49,7 +49,7 @@ _WITHOUT_CONTENT = Deny(
 
 @dataclass(slots=True)
 class _Search:
-    """The search for a referrer of one Binary: records that it may still look at, and a patient whose records came by."""
+    """The search for a referrer of one Binary: how many records it may still look at, and a patient whose records were seen."""
 
     binary: str
     left: int = REFERRERS_IN_ALL
@@ -64,7 +64,7 @@ class Binaries:
         self._transport, self._searcher = transport, searcher
 
     async def read(self, task: UpstreamTask) -> Answer:
-        """Return a Binary: its own content, or its JSON where that is asked for. Raises Refusal.
+        """Return a Binary: its content, or its JSON if that is requested. Raises Refusal.
 
         Source: FHIR R4 binary.html#rest
         """
@@ -102,7 +102,7 @@ class Binaries:
         return stored
 
     async def _context(self, task: UpstreamTask, named: Reference) -> dict[str, Any] | None:
-        """Fetch what a security context names; a Binary that is absent or names none costs the same."""
+        """Fetch the record that a security context names. A Binary that is absent or names none costs the same."""
         name = str(named) if rule_of(named.type) is not None else f"Patient/{named.id}"
         try:
             stored = await self._transport.fetch(task, name)
@@ -136,7 +136,7 @@ class Binaries:
         )
 
     async def _referrer(self, task: UpstreamTask, id_: str) -> dict[str, Any] | None:
-        """Find a record within reach whose attachment is this Binary: by address where the server can, else by looking at all.
+        """Find a record within reach whose attachment is this Binary: by address if the server supports that, else record by record.
 
         For a grant over everybody's records, those of the patient in context come first, and those of the patient named by the Binary's
         securityContext last. If it names none, a patient whose records were seen takes that place, so that the cost is the same.
@@ -163,7 +163,7 @@ class Binaries:
         return search.found
 
     async def _about(self, task: UpstreamTask, id_: str) -> str:
-        """Return the patient whom a Binary's security context names; it is asked without its content."""
+        """Return the patient named by a Binary's security context, which is fetched without the content."""
         try:
             stored = await self._transport.fetch(task, f"Binary/{id_}?_elements=securityContext")
         except Refusal as refused:
@@ -219,7 +219,7 @@ class Binaries:
 
 
 def _within(task: UpstreamTask, type_: str) -> frozenset[str] | None:
-    """Return the patients whose records of a type the grant reads; None for everybody's, empty for nobody's."""
+    """Return the patients whose records of a type the grant reads; None for all patients, empty for none."""
     grants: tuple[GrantRule, ...] = grant_rules(task.obligations.access, type_, READ)
     return patients_within(grants)
 

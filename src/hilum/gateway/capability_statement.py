@@ -1,4 +1,4 @@
-"""What can pass of what a FHIR server offers, stated as the gateway's own. Pure."""
+"""The gateway's CapabilityStatement: the part of the FHIR server's that can pass. Pure."""
 
 from typing import Any
 

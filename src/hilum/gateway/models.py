@@ -37,7 +37,7 @@ EVIDENCE_BOUND = 400
 """Resources that one page of an upstream may make the gateway fetch only to judge others by, EVIDENCE_AT_ONCE at a time."""
 EVIDENCE_AT_ONCE = 20
 PAGE_OF_TARGETS = 20
-"""Matches on a page where each is judged by what it is about."""
+"""Matches on a page of a type that is judged by its targets."""
 REFERRER_PAGE = 50
 REFERRERS_BOUND = 500
 """Records of one type that are searched for a reference to a Binary; REFERRERS_IN_ALL of all types together. A page counts as the records
@@ -74,7 +74,7 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class OwnRead:
-    """A read that the platform makes itself: why, and as whom. ``token`` was issued to nobody and is worth nothing elsewhere."""
+    """A read that the platform makes itself: its purpose and its reader. ``token`` was issued to nobody and is worth nothing elsewhere."""
 
     purpose: ReadPurpose
     token: AccessToken
@@ -112,14 +112,14 @@ class DecisionInput:
     request: FhirRequest | Unsupported
     bases: tuple[str, ...] = ()
     proof: str = ""
-    """The DPoP header, where one was sent."""
+    """The DPoP header, if one was sent."""
     purpose: str = ""
     """Set for a read that the platform makes itself: its scopes are its own, not those that the app was granted."""
 
 
 @dataclass(frozen=True, slots=True)
 class GrantRule:
-    """One way in which a grant reaches a type: whose resources (None: everybody's), of which kind.
+    """One rule by which a grant reaches a type: whose resources (None: all patients'), of which kind.
 
     ``text`` is the scope it comes from; ``constraints`` narrow searches, ``matchers`` judge the same on a resource.
     """

@@ -22,7 +22,7 @@ PURPOSE = "page"
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Where a search goes on: the asked parameters, the FHIR server's own target, and how many matches of it were given already."""
+    """Where a search continues: the requested parameters, the FHIR server's target, and how many of its matches were returned already."""
 
     type: str
     params: tuple[tuple[str, str], ...]
@@ -49,7 +49,7 @@ def grant_of(token: AccessToken) -> str:
 
 
 def seal(vault: Vault, nonces: Nonces, page: Page, token: AccessToken, now: datetime) -> str | None:
-    """Build the value of a page link; None where the search is too long for one."""
+    """Build the value of a page link; None if the search is too long for one."""
     until = int((now + PAGE_LINK_LIFE).timestamp())
     plain = orjson.dumps([until, page.type, page.params, page.target, page.skip])
     # base64 makes four characters of three bytes; 28 bytes are nonce and tag.

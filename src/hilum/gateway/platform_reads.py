@@ -46,6 +46,7 @@ class PlatformReads:
         ``binding`` names what page links are tied to. Every patient in the Bundle has a durable access record before it is returned.
         """
         path, _, query = target.partition("?")
+        # One page may need several reads, each with a decision of its own on record.
         decision = f"{trace.request_id}.{next(self._count)}"
         incoming = GatewayRequest(
             request_id=trace.request_id,

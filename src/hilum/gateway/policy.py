@@ -220,7 +220,7 @@ def _case(
 
 
 def understand(request: FhirRequest, bases: tuple[str, ...]) -> SearchQuery | Deny | None:
-    """Return why a well-formed request is not supported, or its search as parsed; None for what is no search.
+    """Return why a well-formed request is not supported, or its parsed search; None for a supported request that is no search.
 
     Source: FHIR R4 http.html#update (the body's id), http.html#create
     """
@@ -350,7 +350,7 @@ def _is_outside(case: _Case) -> bool:
 
 
 def _body_fault(case: _Case) -> Reason | None:
-    """Judge what would be written by itself; what is judged by its targets is judged once they were fetched."""
+    """Judge the resource to be written without its targets. Types that are judged by their targets are judged once those were fetched."""
     body = case.request.body
     if body is None or not case.grants or is_judged_by_targets(case.request.type):
         return None

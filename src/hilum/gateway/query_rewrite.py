@@ -18,11 +18,11 @@ from hilum.standards.fhir.visibility import Belonging, is_judged_by_targets, rul
 from hilum.standards.smart.scopes import READ, SEARCH
 
 _MANY_SUBJECTS = frozenset({"Account", "Appointment", "Provenance"})
-"""Types whose resources may belong to several patients: a search finds by any of them, visibility asks for all."""
+"""Types whose resources may belong to several patients: a search matches any of them, visibility requires all."""
 
 
 def cost_fault(query: SearchQuery, grants: tuple[GrantRule, ...]) -> Deny | None:
-    """Return what makes a search too costly, and the cheaper form."""
+    """Return the refusal of a search that costs too much, with a cheaper form."""
     unnamed = not any(name == "_id" or is_about(name) for name, _ in query.filters)
     # Every match would have to be judged by fetching what it is about, and most would be withheld.
     if is_judged_by_targets(query.type) and unnamed and patients_within(grants) is not None:
@@ -62,7 +62,7 @@ def _included(include: Include, access: EffectiveAccess) -> dict[str, int]:
 
 
 def context_fault(query: SearchQuery, grants: tuple[GrantRule, ...]) -> Deny | None:
-    """Return the refusal of a search without patients: the grant reaches none, or none of those whom the search names."""
+    """Return the refusal of a search that can match no patient: the grant reaches none, or none of those that the search names."""
     within = patients_within(grants)
     if within is None or (within if query.named is None else within & query.named):
         return None
@@ -114,7 +114,7 @@ def plan_search(
 
 
 def patients_within(grants: tuple[GrantRule, ...]) -> frozenset[str] | None:
-    """Return all patients whom any of the grants reaches; None for everybody."""
+    """Return all patients whom any of the grants reaches; None for all of the tenant."""
     found: set[str] = set()
     for grant in grants:
         if grant.patients is None:

@@ -104,7 +104,7 @@ RENDERING: Mapping[Reason, _Row] = MappingProxyType(
 
 
 def refusal(deny: Deny, decision: str, *, retry_after_s: float = 1.0) -> Answer:
-    """Render a refusal. What is absent, out of reach and withheld looks the same, but for the decision's id."""
+    """Render a refusal. Absent, out of reach and withheld records look the same, except for the decision's id."""
     row = RENDERING[deny.reason]
     # Exactly the answer for an absent record; only the audit record has the reason.
     if row is _ABSENT:
@@ -121,7 +121,7 @@ def refusal(deny: Deny, decision: str, *, retry_after_s: float = 1.0) -> Answer:
 
 
 def not_found(decision: str) -> Answer:
-    """Render what is not there, or not for this token: the same in all cases."""
+    """Render the answer for a record that does not exist, or not for this token: the same in both cases."""
     return Answer(404, orjson.dumps(outcome(IssueCode.NOT_FOUND, NOT_FOUND_SENTENCE, decision=decision)))
 
 
@@ -132,7 +132,7 @@ def version_headers(etag: str, modified: str, location: str = "") -> Headers:
 
 
 def rate_headers(spend: QuotaResult) -> Headers:
-    """Return the headers that say what is left of an app's quota."""
+    """Return the headers with the rest of an app's quota."""
     return (
         (b"ratelimit-limit", str(spend.limit).encode()),
         (b"ratelimit-remaining", str(spend.remaining).encode()),

@@ -101,7 +101,7 @@ def _judge_targets(
 
 
 def _judge_contained(access: EffectiveAccess, contained: object, bases: tuple[str, ...]) -> Reason | None:
-    """Judge what a resource carries inside. One part that may not be seen withholds the whole: cutting it out would bend the record.
+    """Judge contained resources. One that may not be seen withholds the whole record: removing it would change what the record says.
 
     A contained resource of a directory goes with its container; one of a person's record needs a scope for its own type, and
     belongs to the container's patient unless it names another.

@@ -1,4 +1,4 @@
-"""What comes back, judged again: every resource of a Bundle, and what must be seen first to judge it. Pure.
+"""The judgement on what comes back: every resource of a Bundle, and what must be fetched to judge it. Pure.
 
 INVARIANT: filtering only removes, and filtering twice changes nothing.
 """
@@ -70,14 +70,14 @@ def wanted_evidence(resources: Iterable[dict[str, Any]], bases: tuple[str, ...])
 
 
 def evidence_within(bundle: dict[str, Any]) -> dict[str, dict[str, Any] | None]:
-    """List what a Bundle itself brings along to judge its other resources by."""
+    """Return a Bundle's resources by name, as evidence for judging its other resources."""
     return {_name(resource): resource for resource in resources_of(bundle)}
 
 
 def filter_response(
     obligations: Obligations, bundle: object, evidence: Evidence = NO_EVIDENCE
 ) -> tuple[dict[str, Any], int] | Deny:
-    """Drop from a searchset what the grant does not reach or the search did not ask for; return how much that was, too.
+    """Drop from a searchset what the grant does not reach or the search did not ask for; return the rest, and how many were dropped.
 
     An answer that is no searchset, or holds as a match something without a type or of another type, cannot be judged.
     Links are dropped: the gateway makes its own. ``total`` is kept only if it discloses nothing beyond the grant.

@@ -209,7 +209,7 @@ def _bearer(authorization: list[bytes]) -> str | None:
 
 
 async def _body(receive: Receive) -> bytes:
-    """Read a body. Raises HilumError: Invalid where it is too large, too slow or breaks off, Unavailable where there is no room."""
+    """Read a body. Raises HilumError: Invalid if it is too large, too slow or incomplete, Unavailable if there is no room."""
     chunks: list[bytes] = []
     size = 0
     while True:

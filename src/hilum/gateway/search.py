@@ -1,4 +1,4 @@
-"""Searches at the FHIR server: sent, gathered into whole pages of what may be seen, linked."""
+"""Searches at the FHIR server: sent, gathered into full pages of what may be seen, and linked."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -135,7 +135,7 @@ class Searcher:
         return None if params is None else replace(plan, params=params)
 
     async def page(self, task: UpstreamTask, target: str) -> Fetched:
-        """Fetch one of the server's pages, in smaller ones where it is too large. Raises TooLarge where it cannot be made smaller."""
+        """Fetch one of the server's pages, in smaller ones if it is too large. Raises TooLarge if it cannot be made smaller."""
         while True:
             try:
                 return await self._bundle(task, target)

@@ -101,7 +101,7 @@ class Enforcer:
         return await asyncio.shield(writing)
 
     async def _carry_out(self, task: UpstreamTask) -> Answer:
-        """Carry out what was permitted, record how it ended, and see that it is still permitted."""
+        """Execute a permitted request, record how it ended, and check that it is still permitted."""
         # Before the FHIR server is asked for anything, its CapabilityStatement included.
         spent = self._spend(task.incoming, task.token, task.snapshot.controls.quotas)
         try:
@@ -130,7 +130,7 @@ class Enforcer:
         return answer
 
     def answered(self, request_id: str) -> None:
-        """Release the claim of a write whose outcome was sent to its app: an identical one is a new one from now on."""
+        """Release the claim of a write whose outcome was sent to its app: from now on an identical write is a new one."""
         self._deps.journal.release(request_id)
 
     async def _recorded(self, task: UpstreamTask, answer: Answer) -> Answer:
@@ -195,7 +195,7 @@ class Enforcer:
         )
 
     async def fault_before_body(self, incoming: GatewayRequest) -> Deny | None:
-        """Return why the token of a request does not count, before its body is read; None where it counts."""
+        """Return why the token of a request is refused, before its body is read; None if it is accepted."""
         deps = self._deps
         token = await self._looked_up(incoming.bearer) if incoming.bearer is not None else None
         asked = DecisionInput(incoming.tenant, incoming.request, (), incoming.proof)
@@ -238,7 +238,7 @@ class Enforcer:
         return answer
 
     async def metadata(self, tenant_id: TenantId, request_id: str) -> Answer:
-        """Return what apps can do at a tenant. Public."""
+        """Return a tenant's CapabilityStatement. Public."""
         snapshot = self._deps.snapshots.current()
         if snapshot is None:
             return refusal(Deny(Reason.SNAPSHOT_STALE, "What is here could not be confirmed."), request_id)
@@ -338,7 +338,7 @@ def _origins_of(token: AccessToken, snapshot: Snapshot) -> frozenset[str]:
 
 
 def _though_done(deny: Deny, request_id: str) -> Deny:
-    """Return the refusal of an answer whose write was carried out. Nothing that the FHIR server said of it leaves, its place neither."""
+    """Return the refusal of an answer whose write was carried out. Nothing that the FHIR server said about it leaves, not even its place."""
     sentence = f"The write was carried out, under request {request_id}. Do not send it again. Its answer is kept back: {deny.detail}"
     return Deny(Reason.WRITE_DONE_ANSWER_WITHHELD, sentence)
 

@@ -1,4 +1,4 @@
-"""Settling writes whose outcome is not on record: looking at the FHIR server, and recording what is found there.
+"""The settling of writes whose outcome is not on record: asking the FHIR server, and recording what it shows.
 
 What cannot be found out is recorded as unknown. Nothing that is read here leaves the process but the place of the write itself.
 Source: security decision 20
@@ -45,7 +45,7 @@ _log = logs.get("gateway")
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What became of a write, why that is said, and where it is stored (``Type/id``), if that is known."""
+    """What became of a write, the evidence for it, and where it is stored (``Type/id``), if that is known."""
 
     outcome: Outcome
     sentence: str
@@ -179,7 +179,7 @@ class Settler:
         )
 
     async def _find_superseded(self, tenant: TenantFacts, intent: Access) -> dict[str, Any] | None:
-        """Return the version that the request wrote, where the embedded server has replaced or deleted it. Raises Unavailable."""
+        """Return the version that the request wrote, if the embedded server has replaced or deleted it. Raises Unavailable."""
         versions = await asyncio.to_thread(
             self._superseded, tenant.id, intent.resource_type, intent.request_id, intent.at - SKEW
         )
@@ -201,13 +201,14 @@ class Settler:
     async def _deleted(self, tenant: TenantFacts, intent: Access) -> Finding:
         current = await self._read(tenant, intent.resource)
         if current is None:
+            # Whoever deleted it: the state that the app asked for is reached.
             return Finding(Outcome.DONE, "The record is gone.", intent.resource)
         if _is_older(current, intent.at):
             return Finding(Outcome.NOT_DONE, "The record is there, and was last changed before the request.")
         return Finding(Outcome.UNKNOWN, "The record is there, and was changed or made again since.")
 
     async def _search(self, tenant: TenantFacts, target: str) -> list[dict[str, Any]] | None:
-        """Return the resources of a searchset or history; None where the server refuses the question. Raises _Later, Unavailable."""
+        """Return the resources of a searchset or history; None if the server refuses the search. Raises _Later, Unavailable."""
         status, body = await self._get(tenant, target)
         found = _parsed(body) if status == 200 else None
         return list(resources_of(found)) if found and found.get("resourceType") == "Bundle" else None
@@ -217,12 +218,14 @@ class Settler:
         if status in _ABSENT:
             return None
         found = _parsed(body) if status == 200 else None
+        # Something else than was asked for proves nothing, so it is asked again later.
         if found is None or f"{found.get('resourceType')}/{found.get('id')}" != name:
             raise _Later
         return found
 
     async def _get(self, tenant: TenantFacts, target: str) -> tuple[int, bytes]:
         response = await self._upstreams.send(tenant, UpstreamRequest("GET", target, _HEADERS))
+        # About the gateway's credentials or the server's load; it says nothing of the write.
         if response.status in {401, 403, 407, 408, 425, 429} or response.status >= 500:
             raise _Later
         return response.status, response.body

@@ -83,7 +83,7 @@ class Reader(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Held:
-    """One part: its value, of which stamp it is, and when that was last confirmed to be the present one."""
+    """One part: its value, the stamp of that value, and when the stamp was last confirmed to be current."""
 
     stamp: Stamp
     value: Any
@@ -138,7 +138,7 @@ class SnapshotKeeper:
         return self._clock.monotonic() - self._confirmed_at
 
     async def newer(self, than: float) -> Snapshot | None:
-        """Wait for what was committed before the monotonic moment ``than``, a few polls at most; then return what is current."""
+        """Wait at most a few polls for what was committed before the monotonic moment ``than``; return the current snapshot."""
         for _ in range(NEWER_POLLS):
             if self._confirmed_at > than or self._thread is None:
                 break
@@ -224,7 +224,7 @@ class SnapshotKeeper:
         return held is not None and held.stamp == self._seen[part]
 
     def _confirm(self, asked_at: float) -> None:
-        """Confirm, as of ``asked_at``, each part that is the database's present one."""
+        """Confirm, as of ``asked_at``, each part whose stamp is the database's current one."""
         with self._lock:
             for part, held in self._parts.items():
                 if held.stamp == self._seen[part]:
@@ -241,7 +241,7 @@ class SnapshotKeeper:
         )
 
     def _follow(self, asked_at: float) -> None:
-        """Read the stamps and what changed of the parts that moved, in one view of the data; leave to the loader what takes long."""
+        """Read the stamps and the changes of the parts that moved, in one view of the data; leave slow reads to the loader."""
 
         def verb(ctx: Context) -> None:
             epoch.use_repeatable_read(ctx.tx)

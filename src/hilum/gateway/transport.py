@@ -1,4 +1,4 @@
-"""The way to a tenant's FHIR server and back: sending, fetching, addresses, and what is judged on each fetch."""
+"""Requests to a tenant's FHIR server: sending, fetching, translating addresses, and what is judged on each fetch."""
 
 import asyncio
 from collections.abc import Callable, Iterable
@@ -52,7 +52,7 @@ class FetchedResource:
 
 
 class Transport:
-    """Sends for the gateway. Raises Refusal where that ends the request."""
+    """Sends the gateway's requests. Raises Refusal if the app's request must end."""
 
     def __init__(self, upstreams: Upstreams) -> None:
         self._upstreams = upstreams
@@ -67,7 +67,7 @@ class Transport:
         return _usable(response)
 
     async def write(self, task: UpstreamTask, request: UpstreamRequest) -> UpstreamResponse:
-        """Send what changes data: the one way in which a write leaves. Raises Refusal.
+        """Send a write; no write leaves in any other way. Raises Refusal.
 
         Its intent is on record before it leaves, and it is still permitted then. Whatever keeps its outcome from being known is
         reported as such, never as "not done".
@@ -132,7 +132,7 @@ class Transport:
         return found
 
     async def judged(self, task: UpstreamTask, name: str) -> FetchedResource | None:
-        """Fetch a record and judge it as what was asked for; None if there is none. Raises Refusal."""
+        """Fetch a record and judge it as the requested one; None if there is none. Raises Refusal."""
         stored = await self.fetch(task, name)
         evidence = NO_EVIDENCE
         if is_judged_by_targets(task.obligations.request.type):
@@ -169,7 +169,7 @@ def _outcome_unknown(detail: str, request_id: str) -> Deny:
 
 
 def refused_by(error: Unavailable) -> Refusal:
-    """Return how a request ends whose FHIR server did not answer."""
+    """Return the Refusal of a request whose FHIR server did not answer."""
     kind = TooLarge if error.code == upstream.TOO_LARGE else Refusal
     wait = error.retry_after_s if isinstance(error, upstream.Resting) else 1.0
     return kind(Deny(_OF_CODE.get(error.code, Reason.UPSTREAM_UNAVAILABLE), error.detail), wait)
@@ -199,7 +199,7 @@ _NOBODYS = orjson.dumps(
 
 
 def equalize_timing(task: UpstreamTask) -> None:
-    """Spend the time that judging a record takes, so that an absent one takes as long as one out of reach.
+    """Spend the time of judging a record, so that an absent one takes as long as one out of reach.
 
     Source: security decision 12
     """

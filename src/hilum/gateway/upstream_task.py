@@ -1,4 +1,4 @@
-"""One permitted request while it is carried out: is it still permitted, and what of it may have reached the FHIR server."""
+"""One permitted request while it is executed: whether it is still permitted, and what of it may have reached the FHIR server."""
 
 import asyncio
 from collections.abc import Iterable, Sequence
@@ -46,7 +46,7 @@ class Refusal(Exception):
 
 
 class TooLarge(Refusal):
-    """The FHIR server's answer is larger than what is taken; a smaller page may do."""
+    """The FHIR server's answer exceeds the bound; a smaller page may be within it."""
 
 
 class Effect(StrEnum):
@@ -160,6 +160,7 @@ class UpstreamTask:
         """
         assert self.recorded is None, "one intent, one write"
         request = self.obligations.request
+        # Sorted, so that one resource in two spellings is one create.
         body = orjson.dumps(request.body, option=orjson.OPT_SORT_KEYS) if request.body is not None else b""
         self.resource = f"{request.type}/{request.id}" if request.id else ""
         intent = replace(
@@ -198,6 +199,7 @@ class UpstreamTask:
         try:
             return await self.deps.intents.look_up(holder)
         except Unavailable:
+            # Without its records the first create counts as under way.
             return ()
 
     def _was_just_answered(self, before: Sequence[Access]) -> bool:

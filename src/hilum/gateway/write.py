@@ -68,6 +68,7 @@ class Writer:
             if not task.obligations.may_create:
                 equalize_timing(task)
                 return not_found(task.incoming.request_id)
+            # FHIR R4 http.html#concurrency: there is nothing to match.
             if request.if_match:
                 return _conflict(412, "There is no version to match.")
             _judge_mentions(task, {})
@@ -98,7 +99,7 @@ class Writer:
         return _not_written(task, response)
 
     async def _condition(self, task: UpstreamTask, current: FetchedResource) -> Answer | None:
-        """Judge what is stored before any precondition is looked at. Raises Refusal.
+        """Judge the stored record before any precondition is compared. Raises Refusal.
 
         Source: security decision 12
         """
@@ -127,7 +128,7 @@ class Writer:
             raise Refusal(Deny(reason, "What the record is about is out of reach of this grant."))
 
     async def _read_back(self, task: UpstreamTask, where: str) -> dict[str, Any]:
-        """Read what a server stored that sent nothing back; empty where that cannot be read. The write is done whatever comes of it."""
+        """Read what a server stored without returning it; empty if that fails. The write is done in any case."""
         try:
             stored = await self._transport.fetch(task, where.partition("/_history/")[0])
             resource = None if stored is None else loads(stored.body)
@@ -142,6 +143,7 @@ class Writer:
             return _not_written(task, response)
         asked = task.obligations.request
         resource = opened(task, response.body) if response.body else None
+        # An OperationOutcome, or nothing usable: the answer is made from the Location instead.
         if not isinstance(resource, dict) or resource.get("resourceType") != asked.type:
             resource = {}
         where = _located(task, response, resource)
@@ -165,7 +167,7 @@ class Writer:
 
 
 def _judge_mentions(task: UpstreamTask, before: dict[str, Any]) -> None:
-    """Refuse what newly points at a Binary, whether or not the app may read it now, or at an address that is not for apps.
+    """Refuse a write that newly points at a Binary, whether or not the app may read it now, or at an address that is not for apps.
 
     A record that an app pointed at a Binary would go on opening it when a label, a stop or a narrower grant withholds the hospital's own
     referrer; and a server that signs links would make one. What the stored version says in the same place may stay.
@@ -208,6 +210,8 @@ def _located(task: UpstreamTask, response: UpstreamResponse, resource: dict[str,
     """Return where the record is, relative to the base, from the server's Location or from the record itself."""
     location = response.headers.get("location", "")
     type_ = task.obligations.request.type
+    # By its end only: servers write absolute, relative and unversioned addresses, and bases of
+    # their own.
     where = _PLACE.search(location)
     if where and where[1].startswith(f"{type_}/"):
         return where[1]

@@ -100,6 +100,8 @@ class Tenant:
     """The tenant's own origin; empty if it is served under the platform's."""
     ehr_origins: tuple[str, ...] = ()
     """Origins of the tenant's EHR that may frame a consent page."""
+    # The safe default: an app that did not notice the move would show one patient's data beside
+    # another's chart.
     moved_reads: MovedReads = MovedReads.REFUSE
     sandbox: bool = False
     active: bool = True

@@ -152,6 +152,7 @@ def _tenants(router: APIRouter, kit: Kit, seal: Seal) -> None:
 def _upstream(asked: UpstreamAsked, seal: Seal) -> UpstreamRef:
     hosts = asked.attachment_hosts
     upstream = UpstreamRef(asked.kind, asked.url, public_url=asked.public_url, attachment_hosts=hosts)
+    # Before sealing: credentials are bound to the host of a valid address.
     if fault := policy.upstream_fault(upstream):
         raise Invalid(
             "tenant_invalid", "The FHIR server cannot be reached as described.", fields={"upstream": fault}

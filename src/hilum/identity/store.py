@@ -158,6 +158,7 @@ def list_tenants(tx: Connection, *, after: str = "", limit: int = TENANTS_BOUND)
 def read_tenants(tx: Connection, of: Collection[TenantId] | None = None) -> list[Tenant]:
     """Read some tenants (None: all), without a bound."""
     if of is None:
+        # No limit: a tenant that a snapshot leaves out would be one that does not exist.
         return [_tenant(row) for row in tx.execute(select(tenants))]
     return [
         _tenant(row)

@@ -6,6 +6,7 @@ from enum import StrEnum
 
 KEY_OVERLAP = timedelta(days=1)
 """A retired signing key stays published this long, so that what it signed before the rotation still verifies."""
+# Every reader of a tenant's JWKS fetches all of them.
 MAX_KEYS_PER_RING = 16
 MAX_CHECKPOINT_KEYS = 1_000
 """Public halves of checkpoint keys are kept as long as checkpoints; their private halves are deleted at rotation."""

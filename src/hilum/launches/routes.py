@@ -30,6 +30,8 @@ from hilum.web.programs import Handler, ProgramRoute
 T = TypeVar("T")
 FAULTS_BOUND = 50
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+# No conversions: an EHR that sends "true" or 1 for a boolean learns of it, instead of being guessed
+# at.
 _STRICT = ConfigDict(extra="forbid", strict=True)
 
 

@@ -89,6 +89,7 @@ def add(
 _MEMBERS = tuple(
     column.name for column in launch.c if column.name not in {"handle_hash", "open_hash", "open_expires_at"}
 )
+# Part of every step's condition: nothing happens to a launch that ended.
 _ALIVE = launch.c.ended_at.is_(None)
 _FIND = PreparedStatement(select(launch).where(launch.c.id == bindparam("launch_id")), *launch.c)
 

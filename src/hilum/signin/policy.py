@@ -38,6 +38,7 @@ API_TOKEN_MAC = "api-token"
 
 def digest(secret: str) -> str:
     """Return the form in which a secret is stored and looked up."""
+    # A plain hash is enough for 256 random bits; only passwords need a slow one.
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
@@ -128,6 +129,7 @@ def token_faults(person: Person, *, name: str, life: timedelta, roles: Iterable[
         faults["name"] = "name_malformed"
     if not timedelta(0) < life <= API_TOKEN_LIFE_MAX:
         faults["expires_in_s"] = "out_of_range"
+    # A token can leave its person's role out, and never add one.
     if not set(roles) <= {person.role}:
         faults["roles"] = "beyond_your_own"
     return faults

@@ -124,6 +124,7 @@ def save_session_seen(tx: Connection, session: SessionId, at: datetime) -> None:
 
 
 def save_session_ended(tx: Connection, session: SessionId, at: datetime) -> bool:
+    # Only whoever ends it announces the end: of two sign-outs one changes the row.
     query = sessions.update().where(sessions.c.id == session, sessions.c.ended_at.is_(None))
     return tx.execute(query.values(ended_at=at)).rowcount == 1
 

@@ -27,6 +27,7 @@ USER_TOKEN_LIFE = timedelta(hours=1)
 BACKEND_TOKEN_LIFE = timedelta(seconds=300)
 REFRESH_LIFE = timedelta(days=180)
 """Longer than the 3 months that regulation requires for patient apps; each refresh restarts it."""
+# As long as a browser session lives.
 ONLINE_REFRESH_LIFE = timedelta(hours=12)
 TABLE_BOUND = 200_000
 """How many tokens a worker caches; the least recently used are evicted first."""

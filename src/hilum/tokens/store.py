@@ -47,6 +47,7 @@ token_family = Table(
     Index("ix_token_family_person", "person", "app"),
 )
 
+# What no query looks for is in ``facts``. A field that a later release adds has its default in older rows.
 access_token = Table(
     "access_token",
     metadata,

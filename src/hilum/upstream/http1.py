@@ -1,4 +1,4 @@
-"""An HTTP/1.1 answer, read from the pieces in which it arrives. Pure.
+"""The reader of an HTTP/1.1 answer, fed with the pieces in which it arrives. Pure.
 
 Strict where servers and proxies are known to disagree: an answer whose end could be seen in two places is refused, not guessed at.
 Source: RFC 9112 sections 4, 6 and 7; RFC 9110 section 15.2

@@ -53,7 +53,7 @@ class Origin(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """A FHIR base as requests need it: ``prefix`` stands before each target, ``field`` is the Host header."""
+    """A FHIR base as requests need it: ``prefix`` precedes each target, ``field`` is the Host header."""
 
     origin: Origin
     prefix: str

@@ -152,7 +152,7 @@ class Upstreams:
     async def write(
         self, tenant: TenantFacts, request: UpstreamRequest, intent: Recorded
     ) -> UpstreamResponse:
-        """Send what changes data. Each write needs the record of an intent of its own, and leaves soon after it or not at all.
+        """Send a write. Each needs the record of an intent of its own, and leaves soon after it or not at all.
 
         Source: security decision 20
         """

@@ -58,7 +58,7 @@ def page_target(bases: tuple[str, ...], url: str) -> str | None:
 
 
 def host_of(url: str) -> str:
-    """Return scheme, host and port: what credentials are bound to."""
+    """Return scheme, host and port, to which credentials are bound."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}"
 

@@ -1,4 +1,4 @@
-"""How the API shows what waits for a second person, wherever somebody asks for it. It reads records of the approvals room by their names."""
+"""How the API shows what waits for a second person, in every room that asks for one. Reads the approvals room's records by attribute."""
 
 from datetime import datetime
 from typing import Any, Self

@@ -118,6 +118,7 @@ def _scale(values: Sequence[float], usual: tuple[float, float] | None) -> tuple[
         high = max(high, min(usual[1], high + spread))
     raw = ((high - low) or spread) / TICKS
     magnitude: float = 10.0 ** math.floor(math.log10(raw))
+    # Steps that a person reads without calculating.
     step: float = next(factor * magnitude for factor in (1, 2, 2.5, 5, 10) if factor * magnitude >= raw)
     bottom, top = math.floor(low / step) * step, math.ceil(high / step) * step
     if top == bottom:
