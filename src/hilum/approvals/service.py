@@ -21,7 +21,7 @@ from hilum.audit import service as audit
 from hilum.audit.models import Event, Outcome
 from hilum.infra.context import Context
 from hilum.kernel.actor import Actor
-from hilum.kernel.errors import DECIDED, Conflict, NotFound, NotPermitted, Unavailable
+from hilum.kernel.errors import DECIDED, NO_RIGHT, Conflict, NotFound, NotPermitted, Unavailable
 from hilum.kernel.ids import PersonId, TenantId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 
@@ -158,4 +158,4 @@ def _event(action: str, approval: Approval, *, target: str = "") -> Event:
 
 def _refused(ctx: Context, action: str, approval: Approval, reason: str) -> NotPermitted:
     audit.record(ctx, replace(_event(action, approval), outcome=Outcome.REFUSED, reason=reason))
-    return NotPermitted(reason, _DETAILS.get(reason, "You may not do this."))
+    return NotPermitted(reason, _DETAILS.get(reason, NO_RIGHT))

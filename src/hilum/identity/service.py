@@ -34,7 +34,7 @@ from hilum.infra import nodes
 from hilum.infra.context import Context
 from hilum.infra.facts import Delta, Since, keyed
 from hilum.kernel.actor import Actor
-from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted, Unavailable
+from hilum.kernel.errors import NO_RIGHT, Conflict, Invalid, NotFound, NotPermitted, Unavailable
 from hilum.kernel.ids import PersonId, TenantId
 from hilum.kernel.pages import FIRST_PAGE, PAGE_BOUND, PageQuery
 from hilum.kernel.persistent import PersistentMap, RecentSet
@@ -481,7 +481,7 @@ def _refused(
     action: str,
     tenant: str,
     reason: str = "not_permitted",
-    detail: str = "You may not do this.",
+    detail: str = NO_RIGHT,
 ) -> NotPermitted:
     audit.record(ctx, Event(action, Outcome.REFUSED, tenant=tenant, reason=reason))
     return NotPermitted(reason, detail)

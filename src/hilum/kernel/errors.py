@@ -1,5 +1,8 @@
 """Families of expected errors. They know nothing of HTTP; each edge has one table for them."""
 
+NO_RIGHT = "You do not have the right to do this. Ask an administrator who does."
+"""The sentence of a refusal by role, the same in every room."""
+
 
 class HilumError(Exception):
     """An expected error. ``code`` is stable snake_case, ``detail`` one sentence that is safe to show."""

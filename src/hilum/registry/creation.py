@@ -3,7 +3,7 @@
 from hilum.audit import service as audit
 from hilum.audit.models import Event, Outcome
 from hilum.infra.context import Context
-from hilum.kernel.errors import NotPermitted
+from hilum.kernel.errors import NO_RIGHT, NotPermitted
 from hilum.kernel.ids import AppId, TenantId, VendorId, VersionId
 from hilum.registry import store
 from hilum.registry.models import (
@@ -28,7 +28,7 @@ def refusal(ctx: Context, action: str, *, tenant: str = "", app: str = "", clien
     event = Event(action, Outcome.REFUSED, tenant=tenant, app=app, client=client, reason="not_permitted")
     # Recorded before it is raised: a decided refusal commits (security decision 3).
     audit.record(ctx, event)
-    return NotPermitted("not_permitted", "You may not do this.")
+    return NotPermitted("not_permitted", NO_RIGHT)
 
 
 def add_app(ctx: Context, order: NewApp, tenant: TenantId | None) -> App:

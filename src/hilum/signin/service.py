@@ -13,7 +13,7 @@ from hilum.identity.models import Bar, Person
 from hilum.infra.context import Context
 from hilum.infra.facts import Delta, Since, keyed
 from hilum.kernel.actor import Actor
-from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted
+from hilum.kernel.errors import NO_RIGHT, Conflict, Invalid, NotFound, NotPermitted
 from hilum.kernel.ids import PersonId, SessionId, TenantId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.kernel.persistent import RecentSet
@@ -438,4 +438,4 @@ def _refused(ctx: Context, action: str, person: Person) -> NotPermitted:
         action, Outcome.REFUSED, tenant=person.tenant or "", person=person.id, reason="not_permitted"
     )
     audit.record(ctx, event)
-    return NotPermitted("not_permitted", "You may not do this.")
+    return NotPermitted("not_permitted", NO_RIGHT)
