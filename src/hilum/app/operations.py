@@ -119,6 +119,8 @@ class Board:
 
     def _bury(self) -> None:
         """Add the counters of disconnected processes that have ended to the past: they cannot report again."""
+        # Only a process that has ended can no longer report; one that reconnects would otherwise be
+        # counted twice.
         for identity in [each for each in self._hung_up if not self._lives(each[0])]:
             _merge(self._past, self._hung_up.pop(identity).metrics, lasting=True)
 

@@ -76,6 +76,7 @@ def _approval(row: Row[Any]) -> Approval:
 def get_approval(tx: Connection, approval: str, *, lock: bool = False) -> Approval:
     """Get an approval; with ``lock`` its row is locked until the transaction ends. Raises NotFound."""
     query = select(approvals).where(approvals.c.id == approval)
+    # On PostgreSQL the second colleague waits here until the first has decided.
     row = tx.execute(query.with_for_update() if lock else query).first()
     if row is None:
         raise NotFound("approval_not_found", "There is no such approval.")

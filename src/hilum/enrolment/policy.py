@@ -85,4 +85,5 @@ def code_digest(approval: str, code: str) -> str:
 
 def code_matches(stored: str, approval: str, code: str) -> bool:
     """Check a setup code in constant time."""
+    # Bound to the approval: a code that was given for one account opens no other.
     return hmac.compare_digest(stored, code_digest(approval, code))

@@ -123,6 +123,7 @@ def is_foreign_attachment(path: _Path, text: str, grounds: Grounds) -> bool:
     """Check whether a string is the address of an attachment that is neither here nor on an allowed host."""
     if path[-1:] != ("url",) or path[-2:-1] == () or path[-2] not in attachment_keys():
         return False
+    # urn: and data: lead to no host.
     if text.startswith(_WITHOUT_HOST):
         return False
     return host_in(text) not in grounds.attachment_hosts

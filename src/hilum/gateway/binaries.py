@@ -143,6 +143,7 @@ class Binaries:
         """
         search = _Search(id_)
         within = {type_: _within(task, type_) for type_ in referrer_types() if _offers(task, type_)}
+        # By address first: one request instead of a walk through the records.
         if _offers(task, "DocumentReference", "location"):
             bases = dict.fromkeys((task.base, *task.upstream_bases))
             addresses = (f"Binary/{id_}", *(f"{base}/Binary/{id_}" for base in bases))
@@ -153,6 +154,8 @@ class Binaries:
         patient = task.obligations.access.patient
         if patient:
             limited += [(type_, frozenset((patient,))) for type_ in open_ if _narrows(type_)]
+        # Narrow searches first: what refers to an attachment is usually in the chart that the app
+        # has open.
         for type_, patients in (*limited, *((type_, None) for type_ in open_)):
             await self._look(task, search, type_, patients)
         if search.found is None and open_ and not patient:

@@ -94,6 +94,7 @@ class PlatformReads:
             resource["id"] for resource in resources_of(bundle) if resource["resourceType"] == "Patient"
         )
         try:
+            # Together, so that the records of a whole list share the journal's commits.
             await asyncio.gather(*(self._journal.record(each) for each in self._listed(incoming, patients)))
         except Unavailable:
             return Deny(Reason.AUDIT_UNAVAILABLE, "The access could not be recorded, so nothing is shown.")

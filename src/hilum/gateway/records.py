@@ -22,6 +22,7 @@ def record_of(
     deny, own = answer.deny, incoming.own
     record = Access(
         request_id=incoming.request_id,
+        # A page of the platform can make several reads, each with a decision of its own.
         decision=incoming.request_id if own is None else own.decision,
         at=incoming.at,
         tenant=incoming.tenant,

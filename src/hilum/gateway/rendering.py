@@ -60,6 +60,8 @@ class _Row:
     retry: bool = False
 
 
+# RFC 6750 section 3.1: the client should get a new token. Everything that ends a token or its
+# person has this answer.
 _TOKEN = _Row(401, IssueCode.LOGIN, 'Bearer error="invalid_token"')
 _NO = _Row(403, IssueCode.FORBIDDEN)
 _ABSENT = _Row(404, IssueCode.NOT_FOUND)

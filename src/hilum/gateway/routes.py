@@ -140,6 +140,7 @@ class Gateway:
         self, incoming: GatewayRequest, receive: Receive, asked: tuple[bytes, bytes, dict[str, str]]
     ) -> Answer:
         """Judge the token, then read the body, then parse it: a stranger's body costs nothing (security decision 26)."""
+        # What the record says if the token is refused before the body is read.
         incoming.request = _UNREAD
         if deny := await self._enforcer.fault_before_body(incoming):
             return await self._enforcer.refuse(incoming, deny)

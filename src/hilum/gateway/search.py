@@ -200,6 +200,8 @@ class Searcher:
         others: list[dict[str, Any]] = []
         removed, size, after = 0, 0, None
         totals: list[int | None] = []
+        # A budget of the server's pages: a search whose matches are nearly all withheld must end,
+        # too.
         left, left_out = rounds or max(REFILL_BOUND, PAGE_SIZE_BOUND // limit), False
         while left > 0:
             fetched = await self._page_without_the_largest(task, plan, target)
@@ -216,10 +218,14 @@ class Searcher:
             found = [entry for entry in entries if is_match(entry)]
             fresh, skip = found[skip:], max(0, skip - len(found))
             others += [entry for entry in entries if not is_match(entry)]
+            # Matches that an earlier page of this search has shown are skipped; their page was
+            # fetched again for the rest of it.
             room = limit - len(matches)
             matches += fresh[:room]
             goes_on = following(task, fetched.bundle)
             after = None if goes_on is None else (goes_on, skip)
+            # The page is full, and this one of the server's pages holds more: the link leads into
+            # the middle of it.
             if len(fresh) > room:
                 after = (target, len(found) - len(fresh) + room)
                 break
@@ -227,6 +233,7 @@ class Searcher:
             if goes_on is None or size > RESPONSE_BOUND:
                 break
             target = goes_on
+        # Once more over the whole page: what came along may belong to a match beyond its end.
         entries, _ = without_orphans(once(matches + others), plan, task.obligations.bases)
         entries += [_TOO_LARGE] if left_out else []
         # Counted by what was judged, or taken from the embedded server, whose total is exact. The

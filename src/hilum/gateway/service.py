@@ -299,6 +299,8 @@ class Enforcer:
         """Spend on the app's quota; for a read of the platform's own on that of the person, too."""
         buckets = self._deps.buckets
         if incoming.own is not None:
+            # Also by person: with many apps a person could otherwise page through all patients,
+            # each time on another quota.
             spent = buckets.spend((f"person/{token.person}", token.tenant), PERSON_QUOTA)
             if not spent.allowed or not token.app:
                 return spent

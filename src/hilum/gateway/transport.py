@@ -104,6 +104,8 @@ class Transport:
             raise Refusal(UNJUDGEABLE)
         body = localised(task, response.body)
         withheld = False
+        # Only what may hold an address is walked string by string; that costs several times what
+        # the check does.
         if is_suspect(body, task.grounds, name.partition("/")[0]):
             tree = loads(body)
             withheld = withhold(tree, task.grounds)
@@ -120,6 +122,8 @@ class Transport:
         wanted = wanted_evidence(resources, task.obligations.bases)
         missing = [name for name in wanted if name not in known]
         if len(missing) > EVIDENCE_BOUND:
+            # Refused in words. Judging by the first of them only would leave records out in
+            # silence.
             raise Refusal(_TOO_MUCH_EVIDENCE)
         found = dict(known)
         for first in range(0, len(missing), EVIDENCE_AT_ONCE):

@@ -176,6 +176,8 @@ class UpstreamTask:
             try:
                 self.recorded = await self.deps.journal.intend(intent)
                 break
+            # An identical create is not settled yet. Its holder may be about to end, so a few short
+            # waits come before the 409.
             except Claimed as claimed:
                 before = await self._records_of(claimed.holder)
                 # Its holder ended as refused or not done, so the claim protects nothing.

@@ -105,6 +105,7 @@ def _shown(path: _Path, text: str, grounds: Grounds) -> str:
     if not any(sign in text for sign in _TO_LOOK_AT):
         return text
     internal = is_internal(path, text, grounds)
+    # Nearly every string ends here: nothing is rewritten that is not suspicious.
     if not internal and not is_signed(text):
         return text
     shown = _ADDRESS.sub(lambda found: _shown_address(found[0], grounds), text)

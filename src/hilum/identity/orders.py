@@ -35,6 +35,8 @@ def write_tenant(tenant: Tenant, fields: Iterable[str]) -> dict[str, Any]:
                 "url": value.url,
                 "public_url": value.public_url,
                 "attachment_hosts": list(value.attachment_hosts),
+                # Of the sealed text, which differs each time: it shows that they are replaced, and
+                # nothing of what they are.
                 "credentials": hashlib.sha256(sealed.encode()).hexdigest()[:12] if sealed else "",
             }
         written[name] = list(value) if isinstance(value, tuple) else value

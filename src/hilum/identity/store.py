@@ -347,6 +347,7 @@ def read_deactivated(
     tx: Connection, of: Collection[PersonId] | None = None, *, since: datetime | None = None
 ) -> list[tuple[PersonId, datetime]]:
     """Read which of some people (None: all) were deactivated, and when; only after ``since`` if set. Without a bound."""
+    # Facts of enforcement: never cut off (security decision 27).
     query = select(people.c.id, people.c.deactivated_at).where(people.c.deactivated_at.is_not(None))
     if since is not None:
         query = query.where(people.c.deactivated_at > since)

@@ -182,6 +182,8 @@ class Database:
     def _assign_number(self, _connection: object, record: Any) -> None:
         """Assign a connection the lowest free number, which identifies its own audit chain."""
         with self._opening:
+            # The lowest free one, so that there are no more chains than connections at a time: a
+            # checkpoint asks for the end of each chain.
             record.info["number"] = next(n for n in count() if n not in self._numbers)
             self._numbers.add(record.info["number"])
 

@@ -35,6 +35,7 @@ class Counter:
 
     def read(self) -> list[Any]:
         """Return each combination of labels with its value."""
+        # A copy: the reporter's thread reads while the event loop adds labels.
         return [[list(labels), value] for labels, value in self._values.copy().items()]
 
 

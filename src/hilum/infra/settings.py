@@ -280,6 +280,7 @@ def _origin_fault(url: str) -> str:
         return "is not an http or https origin"
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         return "is not an http or https origin"
+    # Addresses are built by appending paths to it, and origins are compared as strings.
     if parts.path or parts.query or parts.fragment or parts.username:
         return "is more than an origin: set scheme, host and port only, without a trailing slash"
     return ""

@@ -98,6 +98,8 @@ def retire(tx: Connection, kid: str, now: datetime) -> None:
     tx.execute(
         update(signing_key)
         .where(signing_key.c.kid == kid)
+        # State and private half in one statement: no moment in which a retired key could still
+        # sign.
         .values(state=KeyState.RETIRED.value, retired_at=now, private_sealed="")
     )
 

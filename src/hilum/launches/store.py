@@ -173,6 +173,7 @@ def read_ended(tx: Connection, since: datetime) -> Iterator[tuple[LaunchId, date
 
 def purge(tx: Connection, before: datetime) -> int:
     """Delete launches created before the moment that ended or were never taken, at most PURGE_BATCH; return how many."""
+    # By the partial index, so that launches in use are not scanned.
     old = select(launch.c.id).where(launch.c.created_at < before, _OVER).limit(PURGE_BATCH)
     return tx.execute(delete(launch).where(launch.c.id.in_(old))).rowcount
 

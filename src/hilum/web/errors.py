@@ -169,6 +169,7 @@ def error_page(
     """Render an expected error: text by its code, else by its status, with the error's ``detail`` as what happened."""
     status = status_of(error)
     trouble = _BY_CODE.get(error.code) or _BY_STATUS.get(status, _FAILED)
+    # The room's own sentence says what happened; title and next step are written for people here.
     if error.code not in _BY_CODE:
         title, then = _TITLE_AND_NEXT.get(error.code, (trouble.title, trouble.next))
         trouble = Trouble(title, error.detail or trouble.happened, then)
