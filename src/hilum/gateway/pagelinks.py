@@ -4,20 +4,23 @@ A link holds the search as it was asked (so that it is judged again, as if it we
 """
 
 from base64 import urlsafe_b64decode
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import count
 
 import orjson
 
 from hilum.gateway.models import PAGE_LINK_BOUND, PAGE_LINK_LIFE
+from hilum.kernel.decision import Deny
 from hilum.kernel.errors import Invalid
 from hilum.kernel.ports import Ids
 from hilum.keys.live import Vault
+from hilum.standards.fhir.requests import RESULT_PARAMETERS, FhirRequest, Interaction, Unsupported
 from hilum.tokens.models import AccessToken
 
 PARAMETER = "_page"
 PURPOSE = "page"
+_STRANGE = Unsupported("page_link", "This page link was not made for this access token, or is too old.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,3 +72,30 @@ def unseal(vault: Vault, text: str, token: AccessToken, now: datetime) -> Page |
     if now.timestamp() >= until:
         return None
     return Page(type_, tuple((name, value) for name, value in params), target, skip)
+
+
+def page_of(
+    vault: Vault, request: FhirRequest | Unsupported, token: AccessToken | Deny | None, now: datetime
+) -> Page | Unsupported | None:
+    """Return the page that the page link of a search stands for; None if the request has no page link.
+
+    Without a valid token the page is empty: such a request is refused for its token, whatever its link holds.
+    """
+    if isinstance(request, Unsupported) or request.interaction is not Interaction.SEARCH_TYPE:
+        return None
+    sealed = [value for name, value in request.params if name == PARAMETER]
+    if not sealed or {name for name, _ in request.params} - {PARAMETER, *RESULT_PARAMETERS}:
+        return None
+    if not isinstance(token, AccessToken):
+        return Page(request.type, (), "")
+    page = unseal(vault, sealed[0], token, now) if len(sealed) == 1 else None
+    return page if page is not None and page.type == request.type else _STRANGE
+
+
+def search_behind(
+    request: FhirRequest | Unsupported, page: Page | Unsupported | None
+) -> FhirRequest | Unsupported:
+    """Return the search that a page continues, so that it is judged again as if it were sent again; without a page, the request."""
+    if page is None or isinstance(request, Unsupported):
+        return request
+    return page if isinstance(page, Unsupported) else replace(request, params=page.params)

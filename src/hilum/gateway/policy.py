@@ -89,16 +89,16 @@ def decide(
     if fault is not None:
         return fault
     assert tenant is not None, "standing refuses what is at no tenant"
-    case = _case(asked, token, request, query, access_of(asked, token, standing, now))
-    if fault := _grant_fault(case):
+    scoped = _scope_request(asked, token, request, query, access_of(asked, token, standing, now))
+    if fault := _grant_fault(scoped):
         return fault
-    if fault := _context_fault(case, tenant, snapshot, now):
+    if fault := _context_fault(scoped, tenant, snapshot, now):
         return fault
-    if query is not None and (fault := cost_fault(query, case.grants)):
+    if query is not None and (fault := cost_fault(query, scoped.grants)):
         return fault
     if fault := size_fault(request):
         return fault
-    return Permit(_obligations(case))
+    return Permit(_obligations(scoped))
 
 
 def unread_fault(
@@ -186,7 +186,7 @@ def may_be_news(deny: Deny, token: AccessToken | Deny | None, now: datetime) -> 
 
 
 @dataclass(slots=True)
-class _Case:
+class _ScopedRequest:
     """A request with everything that its token reaches of its type. ``exempt``: the person's own ``fhirUser``, read by its owner."""
 
     token: AccessToken
@@ -200,13 +200,13 @@ class _Case:
     purpose: str
 
 
-def _case(
+def _scope_request(
     asked: DecisionInput,
     token: AccessToken,
     request: FhirRequest,
     query: SearchQuery | None,
     access: EffectiveAccess,
-) -> _Case:
+) -> _ScopedRequest:
     letter = LETTERS[request.interaction]
     grants = grant_rules(access, request.type, letter)
     # openid fhirUser permits reading exactly this one resource, whatever the clinical scopes
@@ -216,7 +216,7 @@ def _case(
         and token.fhir_user == f"{request.type}/{request.id}"
         and holds(access, request.type, "openid", "fhirUser")
     )
-    return _Case(token, request, query, access, letter, grants, exempt, asked.bases, asked.purpose)
+    return _ScopedRequest(token, request, query, access, letter, grants, exempt, asked.bases, asked.purpose)
 
 
 def understand(request: FhirRequest, bases: tuple[str, ...]) -> SearchQuery | Deny | None:
@@ -288,13 +288,13 @@ def _switch_fault(token: AccessToken, request: FhirRequest, standing: Standing, 
     return None
 
 
-def _grant_fault(case: _Case) -> Deny | None:
+def _grant_fault(scoped: _ScopedRequest) -> Deny | None:
     """Role, then scope. A grant that only lacks its context is not refused here."""
-    request, access = case.request, case.access
-    if case.exempt:
+    request, access = scoped.request, scoped.access
+    if scoped.exempt:
         return None
     rights = access.rights
-    if rights is not None and not rights.get(request.type, 0) & case.letter:
+    if rights is not None and not rights.get(request.type, 0) & scoped.letter:
         return Deny(Reason.ROLE_NOT_ALLOWED, f"The person's role does not permit this on {request.type}.")
     if request.type == "Binary":
         if not any(grant_rules(access, type_, READ) for type_ in referrer_types()):
@@ -302,10 +302,10 @@ def _grant_fault(case: _Case) -> Deny | None:
         return None
     # 403 only where no patient would help. A grant that lacks its context is out of reach, which is
     # 404 for everybody (ADR 13).
-    if not case.grants and not grant_rules(_in_some_context(access), request.type, case.letter):
+    if not scoped.grants and not grant_rules(_in_some_context(access), request.type, scoped.letter):
         return Deny(Reason.SCOPE_INSUFFICIENT, f"No scope covers this on {request.type}.")
-    if case.query is not None:
-        return includes_fault(case.query, access)
+    if scoped.query is not None:
+        return includes_fault(scoped.query, access)
     return None
 
 
@@ -313,18 +313,20 @@ def _in_some_context(access: EffectiveAccess) -> EffectiveAccess:
     return replace(access, patient=access.patient or "-", people=None)
 
 
-def _context_fault(case: _Case, tenant: TenantFacts, snapshot: Snapshot, now: datetime) -> Deny | None:
+def _context_fault(
+    scoped: _ScopedRequest, tenant: TenantFacts, snapshot: Snapshot, now: datetime
+) -> Deny | None:
     """Launch, context, authorization, labels."""
-    token, request = case.token, case.request
-    offline = holds(case.access, request.type, "offline_access")
+    token, request = scoped.token, scoped.request
+    offline = holds(scoped.access, request.type, "offline_access")
     # C36: whatever was not granted for offline use ends with the EHR's session.
     if token.launch and token.launch in snapshot.launches.ended and not offline:
         return Deny(Reason.LAUNCH_ENDED, "The session that opened the app has ended.")
     moved = token.launch_moved or (bool(token.launch) and token.launch in snapshot.launches.moved)
     if moved and (request.is_write or tenant.moved_reads is not MovedReads.ALLOW):
         return Deny(Reason.CONTEXT_MOVED, "The chart has moved to another patient since the launch.")
-    body = _body_fault(case)
-    if not case.exempt and (body is Reason.OUTSIDE_LAUNCH_CONTEXT or _is_outside(case)):
+    body = _body_fault(scoped)
+    if not scoped.exempt and (body is Reason.OUTSIDE_LAUNCH_CONTEXT or _is_outside(scoped)):
         return Deny(Reason.OUTSIDE_LAUNCH_CONTEXT, "The record is out of reach of this grant.")
     expires_at = token.authorization_expires_at
     if expires_at is not None and now >= expires_at:
@@ -334,50 +336,50 @@ def _context_fault(case: _Case, tenant: TenantFacts, snapshot: Snapshot, now: da
     return None
 
 
-def _is_outside(case: _Case) -> bool:
+def _is_outside(scoped: _ScopedRequest) -> bool:
     """Check whether the request is out of reach before anything is fetched: the grant has no context, or none of the patients named."""
-    request = case.request
+    request = scoped.request
     if request.type == "Binary":
         return False
-    if not case.grants:
+    if not scoped.grants:
         return True
-    if case.query is not None:
-        return context_fault(case.query, case.grants) is not None
+    if scoped.query is not None:
+        return context_fault(scoped.query, scoped.grants) is not None
     rule = rule_of(request.type)
     if rule is not None and rule.belonging is Belonging.SELF and request.id:
-        return not any(grant.patients is None or request.id in grant.patients for grant in case.grants)
+        return not any(grant.patients is None or request.id in grant.patients for grant in scoped.grants)
     return False
 
 
-def _body_fault(case: _Case) -> Reason | None:
+def _body_fault(scoped: _ScopedRequest) -> Reason | None:
     """Judge the resource to be written without its targets. Types that are judged by their targets are judged once those were fetched."""
-    body = case.request.body
-    if body is None or not case.grants or is_judged_by_targets(case.request.type):
+    body = scoped.request.body
+    if body is None or not scoped.grants or is_judged_by_targets(scoped.request.type):
         return None
-    if case.request.interaction is Interaction.CREATE:
+    if scoped.request.interaction is Interaction.CREATE:
         # FHIR R4 http.html#create: the server assigns the id and ignores the body's. Judged by it, a grant on
         # the launched patient could create a chart under that patient's id.
         body = body | {"id": None}
-    return judge_resource(case.access, body, case.grants, bases=case.bases)
+    return judge_resource(scoped.access, body, scoped.grants, bases=scoped.bases)
 
 
-def _patient(case: _Case) -> str:
+def _patient(scoped: _ScopedRequest) -> str:
     """Return the patient whom the request is about, if that is known before anything is fetched."""
-    if case.request.type == "Patient" and case.request.id:
-        return case.request.id
-    only = frozenset((case.access.patient,))
-    if case.grants and all(grant.patients == only for grant in case.grants):
-        return case.access.patient
-    named = case.query.named if case.query is not None else None
+    if scoped.request.type == "Patient" and scoped.request.id:
+        return scoped.request.id
+    only = frozenset((scoped.access.patient,))
+    if scoped.grants and all(grant.patients == only for grant in scoped.grants):
+        return scoped.access.patient
+    named = scoped.query.named if scoped.query is not None else None
     return next(iter(named)) if named is not None and len(named) == 1 else ""
 
 
-def _obligations(case: _Case) -> Obligations:
-    request, access = case.request, case.access
+def _obligations(scoped: _ScopedRequest) -> Obligations:
+    request, access = scoped.request, scoped.access
     plan = None
-    if case.query is not None:
-        own = all(grant.patients == frozenset((access.own,)) for grant in case.grants) and bool(access.own)
-        plan = plan_search(case.query, access, case.grants, labels=not own)
+    if scoped.query is not None:
+        own = all(grant.patients == frozenset((access.own,)) for grant in scoped.grants) and bool(access.own)
+        plan = plan_search(scoped.query, access, scoped.grants, labels=not own)
     creates = request.interaction is Interaction.UPDATE and any(
         grant.prefix is Prefix.SYSTEM for grant in grant_rules(access, request.type, CREATE)
     )
@@ -385,11 +387,12 @@ def _obligations(case: _Case) -> Obligations:
     return Obligations(
         request,
         access,
-        case.grants,
-        rule=case.purpose or ("fhirUser" if case.exempt else ", ".join(grant.text for grant in case.grants)),
-        bases=case.bases,
-        only=name if case.exempt else "",
+        scoped.grants,
+        rule=scoped.purpose
+        or ("fhirUser" if scoped.exempt else ", ".join(grant.text for grant in scoped.grants)),
+        bases=scoped.bases,
+        only=name if scoped.exempt else "",
         plan=plan,
-        patient=_patient(case),
-        may_create=creates and all(grant.prefix is Prefix.SYSTEM for grant in case.grants),
+        patient=_patient(scoped),
+        may_create=creates and all(grant.prefix is Prefix.SYSTEM for grant in scoped.grants),
     )

@@ -5,8 +5,7 @@ import re
 from collections.abc import MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import replace
-from functools import partial
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
@@ -60,6 +59,24 @@ PARSE_INLINE_BOUND = 64 * 1024
 _log = logs.get("gateway")
 
 
+@dataclass(slots=True)
+class _Head:
+    """What is read of a request before its body. ``path`` is relative to the FHIR base; ``headers`` are those of ``HEADERS`` that were sent."""
+
+    method: str
+    path: bytes
+    query: bytes
+    headers: dict[str, str] = field(default_factory=dict)
+    authorization: list[bytes] = field(default_factory=list)
+    origin: bytes = b""
+    proof: str = ""
+    is_ambiguous: bool = False
+    """A header that has a meaning here was sent twice."""
+
+    def parse(self, body: bytes = b"") -> FhirRequest | Unsupported:
+        return parse(self.method, self.path, self.query, self.headers, body)
+
+
 class Gateway:
     """Answers everything below ``/t/{tenant}/fhir`` but the public discovery document."""
 
@@ -89,9 +106,10 @@ class Gateway:
             await self._patience.hold(str(state.get("network", "")))
         correlation = str(state.get("correlation_id", ""))
         with suppress(OSError):  # the client has gone; the record stays
-            await _send(
-                send, answer, cors.answer(origin, answer.origins), scope["method"], (request_id, correlation)
-            )
+            headers = [*cors.answer(origin, answer.origins), (b"x-request-id", request_id.encode())]
+            if correlation:
+                headers.append((b"x-correlation-id", correlation.encode()))
+            await _send(send, answer, headers, with_body=scope["method"] != "HEAD")
             # Only after the answer was sent. An app that lost its 201 must get 409 for an identical
             # create, and not a second one (ADR 40).
             if answer.settles:
@@ -100,45 +118,42 @@ class Gateway:
     async def _answer(
         self, scope: Scope, receive: Receive, state: MutableMapping[str, Any]
     ) -> tuple[Answer, bytes]:
-        method: str = scope["method"]
         # The raw path: an encoded slash must stay within its segment.
         raw: bytes = scope.get("raw_path") or scope["path"].encode()
         located = _PATH.match(raw)
         tenant = TenantId(located[1].decode()) if located else _NOWHERE
-        headers, doubled, authorization, origin, proof = _headers(scope["headers"])
+        path = raw[located.end() :] if located else b"/-"
+        head = _read_head(_Head(scope["method"], path, scope.get("query_string", b"")), scope["headers"])
         # A preflight carries no token (Fetch standard), so it is answered for every installed app's
         # origin.
-        if method == "OPTIONS":
-            return replace(_PREFLIGHT, origins=self._enforcer.preflight_origins(tenant)), origin
-        bearer = _bearer(authorization)
-        path, query = raw[located.end() :] if located else b"/-", scope.get("query_string", b"")
+        if head.method == "OPTIONS":
+            return replace(_PREFLIGHT, origins=self._enforcer.preflight_origins(tenant)), head.origin
+        bearer = _bearer(head.authorization)
         request_id = str(state.get("request_id", ""))
-        if path == b"/metadata" and method in {"GET", "HEAD"}:
-            return await self._public(tenant, parse(method, path, query, headers, b""), request_id), origin
+        if path == b"/metadata" and head.method in {"GET", "HEAD"}:
+            return await self._public(tenant, head.parse(), request_id), head.origin
         incoming = GatewayRequest(
             request_id=request_id,
             tenant=tenant,
             request=_DOUBLED,
             bearer=bearer,
-            method=method,
+            method=head.method,
             path=_recorded(raw)[:PATH_RECORDED_BOUND],
-            query=_recorded(query),
+            query=_recorded(head.query),
             source=str(state.get("source", "")),
             correlation_id=str(state.get("correlation_id", "")),
-            proof=proof,
+            proof=head.proof,
         )
         # Refused without parsing: two values of one header are read differently by a proxy and by
         # this server.
-        if bearer is None or doubled:
-            return await self._enforcer.answer(incoming), origin
-        if method not in _WITH_BODY:
-            incoming.request = parse(method, path, query, headers, b"")
-            return await self._enforcer.answer(incoming), origin
-        return await self._with_body(incoming, receive, (path, query, headers)), origin
+        if bearer is None or head.is_ambiguous:
+            return await self._enforcer.answer(incoming), head.origin
+        if head.method not in _WITH_BODY:
+            incoming.request = head.parse()
+            return await self._enforcer.answer(incoming), head.origin
+        return await self._with_body(incoming, receive, head), head.origin
 
-    async def _with_body(
-        self, incoming: GatewayRequest, receive: Receive, asked: tuple[bytes, bytes, dict[str, str]]
-    ) -> Answer:
+    async def _with_body(self, incoming: GatewayRequest, receive: Receive, head: _Head) -> Answer:
         """Judge the token, then read the body, then parse it: a stranger's body costs nothing (security decision 26)."""
         # What the record says if the token is refused before the body is read.
         incoming.request = _UNREAD
@@ -150,16 +165,15 @@ class Gateway:
             busy = isinstance(fault, Unavailable)
             deny = Deny(Reason.CONCURRENCY_EXCEEDED if busy else Reason.REQUEST_UNSUPPORTED, fault.detail)
             return await self._enforcer.refuse(incoming, deny, status_of(fault))
-        path, query, headers = asked
         # What a search by POST asks for stands in its body, and belongs into the record as a query
         # does.
-        if path.endswith(b"/_search"):
-            incoming.query = _recorded(query, body)
-        read = partial(parse, incoming.method, path, query, headers, body)
+        if head.path.endswith(b"/_search"):
+            incoming.query = _recorded(head.query, body)
         if len(body) > PARSE_INLINE_BOUND:
-            incoming.request = await asyncio.get_running_loop().run_in_executor(self._parser, read)
+            loop = asyncio.get_running_loop()
+            incoming.request = await loop.run_in_executor(self._parser, head.parse, body)
         else:
-            incoming.request = read()
+            incoming.request = head.parse(body)
         return await self._enforcer.answer(incoming)
 
     async def _public(self, tenant: TenantId, request: FhirRequest | Unsupported, request_id: str) -> Answer:
@@ -173,25 +187,21 @@ class Gateway:
         return answer
 
 
-def _headers(
-    raw: list[tuple[bytes, bytes]],
-) -> tuple[dict[str, str], bool, list[bytes], bytes, str]:
-    """Return the headers that have a meaning here, and whether one of them was repeated."""
-    meant: dict[str, str] = {}
-    doubled = False
-    authorization: list[bytes] = []
-    origin, proof = b"", ""
+def _read_head(head: _Head, raw: list[tuple[bytes, bytes]]) -> _Head:
+    """Read the headers that have a meaning here."""
     for name, value in raw:
         if name in _MEANT:
-            doubled = doubled or _MEANT[name] in meant
-            meant[_MEANT[name]] = value.decode("latin-1").strip()
+            meant = _MEANT[name]
+            head.is_ambiguous = head.is_ambiguous or meant in head.headers
+            head.headers[meant] = value.decode("latin-1").strip()
         elif name == b"authorization":
-            authorization.append(value)
+            head.is_ambiguous = head.is_ambiguous or bool(head.authorization)
+            head.authorization.append(value)
         elif name == b"origin":
-            origin = value
+            head.origin = value
         elif name == b"dpop":
-            proof = value[: BEARER_BOUND * 8].decode("latin-1")
-    return meant, doubled or len(authorization) > 1, authorization, origin, proof
+            head.proof = value[: BEARER_BOUND * 8].decode("latin-1")
+    return head
 
 
 def _recorded(*parts: bytes) -> str:
@@ -226,16 +236,11 @@ async def _body(receive: Receive) -> bytes:
             return b"".join(chunks)
 
 
-async def _send(
-    send: Send, answer: Answer, readable: cors.Headers, method: str, ids: tuple[str, str]
-) -> None:
-    headers: list[tuple[bytes, bytes]] = [*_ALWAYS, *readable, *answer.headers, *answer.rates]
+async def _send(send: Send, answer: Answer, headers: list[tuple[bytes, bytes]], *, with_body: bool) -> None:
+    headers += [*_ALWAYS, *answer.headers, *answer.rates]
     if answer.body:
         headers.append((b"content-type", answer.media))
     if answer.status not in {204, 304}:
         headers.append((b"content-length", str(len(answer.body)).encode()))
-    headers.append((b"x-request-id", ids[0].encode()))
-    if ids[1]:
-        headers.append((b"x-correlation-id", ids[1].encode()))
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-    await send({"type": "http.response.body", "body": b"" if method == "HEAD" else answer.body})
+    await send({"type": "http.response.body", "body": answer.body if with_body else b""})

@@ -15,7 +15,6 @@ Inside the room a refusal is a ``Deny``; ``Refusal`` raises it from where a requ
 
 import asyncio
 from dataclasses import replace
-from datetime import datetime
 
 import orjson
 
@@ -26,7 +25,6 @@ from hilum.gateway.capability_statement import public_statement
 from hilum.gateway.deps import GatewayDeps
 from hilum.gateway.executor import Executor
 from hilum.gateway.models import PERSON_QUOTA, DecisionInput, GatewayRequest, Snapshot
-from hilum.gateway.pagelinks import Page
 from hilum.gateway.records import record_of
 from hilum.gateway.rendering import Answer, not_found, rate_headers, refusal
 from hilum.gateway.transport import refused_by
@@ -35,7 +33,7 @@ from hilum.identity.models import TenantFacts
 from hilum.kernel.decision import Deny, Reason
 from hilum.kernel.errors import Unavailable
 from hilum.kernel.ids import TenantId
-from hilum.standards.fhir.requests import RESULT_PARAMETERS, FhirRequest, Interaction, Unsupported
+from hilum.standards.fhir.requests import Unsupported
 from hilum.standards.fhir.statements import Surface
 from hilum.tokens.models import AccessToken
 from hilum.upstream.live import Surfaces
@@ -43,7 +41,6 @@ from hilum.upstream.live import Surfaces
 _NO_STORE = Deny(Reason.SNAPSHOT_STALE, "The access token could not be looked up. Try again in a moment.")
 _OVER_QUOTA = Deny(Reason.QUOTA_EXCEEDED, "The app's quota at this organisation is used up just now.")
 _PERSON_OVER_QUOTA = Deny(Reason.QUOTA_EXCEEDED, "Too many records were looked up in a short time.")
-_STRANGE_PAGE = Unsupported("page_link", "This page link was not made for this access token, or is too old.")
 
 
 class Enforcer:
@@ -65,7 +62,8 @@ class Enforcer:
         incoming.began, incoming.at = deps.clock.monotonic(), deps.clock.now()
         snapshot = deps.snapshots.current()
         token = await self._token_of(incoming)
-        request, page = self._resolve_page(incoming.request, token, incoming.at)
+        page = pagelinks.page_of(deps.vault, incoming.request, token, incoming.at)
+        request = pagelinks.search_behind(incoming.request, page)
         purpose = "" if incoming.own is None else incoming.own.purpose
         bases = self._bases(incoming.tenant, snapshot)
         asked = DecisionInput(incoming.tenant, request, bases, incoming.proof, purpose)
@@ -79,6 +77,7 @@ class Enforcer:
             return await self._refuse(incoming, decision, token, snapshot)
         assert isinstance(token, AccessToken), "nothing is permitted without a token"
         assert snapshot is not None, "nothing is permitted without a snapshot"
+        assert not isinstance(page, Unsupported), "a strange page link is not permitted"
         tenant = snapshot.identity.tenants[token.tenant]
         task = UpstreamTask(
             deps=deps,
@@ -277,23 +276,6 @@ class Enforcer:
             return await self._deps.tokens.get(bearer)
         except Unavailable:
             return _NO_STORE
-
-    def _resolve_page(
-        self, request: FhirRequest | Unsupported, token: AccessToken | Deny | None, now: datetime
-    ) -> tuple[FhirRequest | Unsupported, Page | None]:
-        """Replace a page link by the search that it continues."""
-        if isinstance(request, Unsupported) or request.interaction is not Interaction.SEARCH_TYPE:
-            return request, None
-        sealed = [value for name, value in request.params if name == pagelinks.PARAMETER]
-        if not sealed or {name for name, _ in request.params} - {pagelinks.PARAMETER, *RESULT_PARAMETERS}:
-            return request, None
-        if not isinstance(token, AccessToken):
-            # The refusal of the token comes first; a link cannot be opened without its grant.
-            return replace(request, params=()), None
-        page = pagelinks.unseal(self._deps.vault, sealed[0], token, now) if len(sealed) == 1 else None
-        if page is None or page.type != request.type:
-            return _STRANGE_PAGE, None
-        return replace(request, params=page.params), page
 
     def _spend(self, incoming: GatewayRequest, token: AccessToken, quotas: QuotaFacts) -> QuotaResult:
         """Spend on the app's quota; for a read of the platform's own on that of the person, too."""
