@@ -139,6 +139,26 @@ def test_a_refused_verb_leaves_its_record_and_a_failed_one_leaves_none(uow: Unit
     assert verify(uow).intact
 
 
+@pytest.mark.parametrize(
+    ("reason", "code"), [("", "not_permitted"), ("too_many_clients", "too_many_clients")]
+)
+def test_a_refusal_is_on_record_with_the_code_of_its_error(uow: UnitOfWork, reason: str, code: str) -> None:
+    """C150; security decision 3."""
+
+    def verb(ctx: Context) -> None:
+        raise service.refusal(ctx, Event("room.thing.do", app="app_1", reason=reason), "Not now.")
+
+    with pytest.raises(NotPermitted) as refused:
+        uow.write_now(verb, actor=NURSE, trace=TRACE)
+    assert (refused.value.code, refused.value.detail) == (code, "Not now.")
+    [recorded] = page(uow).events
+    assert (recorded.event.app, recorded.event.outcome, recorded.event.reason) == (
+        "app_1",
+        Outcome.REFUSED,
+        code,
+    )
+
+
 def test_threads_of_one_process_never_fork_the_chain(uow: UnitOfWork) -> None:
     """C152: seq and hash go on without gap or branch however many threads record at once."""
     count = effort(40, 1_000)

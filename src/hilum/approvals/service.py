@@ -18,7 +18,7 @@ from hilum.approvals.models import (
     CarriedOut,
 )
 from hilum.audit import service as audit
-from hilum.audit.models import Event, Outcome
+from hilum.audit.models import Event
 from hilum.infra.context import Context
 from hilum.kernel.actor import Actor
 from hilum.kernel.errors import DECIDED, NO_RIGHT, Conflict, NotFound, NotPermitted, Unavailable
@@ -60,7 +60,8 @@ def ask(ctx: Context, act: Act, *, counts: bool, approval_id: str = "") -> Appro
         expires_at=ctx.now + APPROVAL_LIFE,
     )
     if not counts:
-        raise _refused(ctx, "approvals.approval.ask", approval, "account_too_new")
+        event = _event("approvals.approval.ask", approval, reason="account_too_new")
+        raise audit.refusal(ctx, event, _DETAILS["account_too_new"])
     # Bounded by tenant, so that no hospital fills the table for the others.
     if store.count_pending(ctx.tx, act.tenant, ctx.now) >= APPROVALS_PENDING_BOUND:
         raise Unavailable(
@@ -87,7 +88,8 @@ def approve(ctx: Context, approval_id: str, *, acts: Acts) -> Agreed:
     if fault == "approval_over":
         raise Conflict(fault, _DETAILS[fault])
     if fault or asker is None:
-        raise _refused(ctx, "approvals.approval.approve", approval, fault)
+        event = _event("approvals.approval.approve", approval, reason=fault)
+        raise audit.refusal(ctx, event, _DETAILS.get(fault, NO_RIGHT))
     try:
         done = acts.carry_out[approval.act.kind](ctx, approval, asker)
     except DECIDED as error:  # a refusal commits what was written before it: here that would be half an act
@@ -143,7 +145,7 @@ def _decided(ctx: Context, approval: Approval, state: ApprovalState) -> Approval
     return replace(approval, state=state, decided_by=PersonId(ctx.actor.id), decided_at=ctx.now)
 
 
-def _event(action: str, approval: Approval, *, target: str = "") -> Event:
+def _event(action: str, approval: Approval, *, target: str = "", reason: str = "") -> Event:
     act = approval.act
     target = target or act.target
     facts = {
@@ -153,9 +155,4 @@ def _event(action: str, approval: Approval, *, target: str = "") -> Event:
         "order": policy.order_digest(act),
     }
     person, client = (target if act.kind in kinds else "" for kinds in (ABOUT_A_PERSON, ABOUT_A_CLIENT))
-    return Event(action, tenant=act.tenant or "", person=person, client=client, facts=facts)
-
-
-def _refused(ctx: Context, action: str, approval: Approval, reason: str) -> NotPermitted:
-    audit.record(ctx, replace(_event(action, approval), outcome=Outcome.REFUSED, reason=reason))
-    return NotPermitted(reason, _DETAILS.get(reason, NO_RIGHT))
+    return Event(action, tenant=act.tenant or "", person=person, client=client, reason=reason, facts=facts)

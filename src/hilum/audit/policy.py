@@ -312,6 +312,6 @@ def tenants_of(found: Explanation) -> set[str]:
     return {access.tenant for access in found.accesses} or {each.event.tenant for each in found.events}
 
 
-def refused(read_event: Event, code: str) -> Event:
-    """Build the event of a refused read of the audit."""
-    return replace(read_event, outcome=Outcome.REFUSED, reason=code)
+def refused(event: Event, code: str) -> Event:
+    """Build the event of what was refused, from the event of what was asked for."""
+    return replace(event, outcome=Outcome.REFUSED, reason=code)

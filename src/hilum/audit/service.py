@@ -19,19 +19,19 @@ from hilum.audit.models import (
     Explanation,
     Head,
     Hold,
-    Outcome,
     RecordedEvent,
     Stream,
     Verdict,
 )
 from hilum.infra.context import Context
-from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted, Unavailable
+from hilum.kernel.errors import NO_RIGHT, Conflict, Invalid, NotFound, NotPermitted, Unavailable
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.keys import service as keys
 from hilum.keys.models import Purpose
 
 _SALT_BYTES = 16
 _NOBODY: Mapping[str, str] = {}
+_HOLD_STAFF_ONLY = "Only platform administrators and security staff may place and release holds."
 _BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -52,6 +52,16 @@ def record(ctx: Context, event: Event) -> None:
         correlation_id=ctx.trace.correlation_id,
     )
     store.append(ctx.tx, recorded, ctx.ids.secret(_SALT_BYTES).encode())
+
+
+def refusal(ctx: Context, event: Event, detail: str = NO_RIGHT) -> NotPermitted:
+    """Record that an action was refused, and return the error to raise. Its code is the event's reason, by default ``not_permitted``.
+
+    The record stays, because a transaction that ends in a decided refusal commits (security decision 3).
+    """
+    refused = policy.refused(event, event.reason or "not_permitted")
+    record(ctx, refused)
+    return NotPermitted(refused.reason, detail)
 
 
 def list_events(ctx: Context, query: EventQuery) -> EventPage:
@@ -175,7 +185,7 @@ def place_hold(
     Raises NotPermitted, NotFound (the tenant is not ``tenant_known``), Invalid, Unavailable (``HOLDS_BOUND`` is reached).
     """
     if not policy.may_hold(ctx.actor):
-        raise _hold_refused(ctx, "audit.hold.place", "not_permitted")
+        raise refusal(ctx, Event("audit.hold.place"), _HOLD_STAFF_ONLY)
     # A hold on a mistyped tenant would be in force and found by nobody.
     if about.get("tenant") and not tenant_known:
         raise NotFound("tenant_not_found", "There is no such tenant. `hilum tenant list` lists them.")
@@ -211,10 +221,11 @@ def release_hold(ctx: Context, hold: str) -> Hold:
     if found is None:
         raise NotFound("hold_not_found", "There is no such hold. `hilum hold list` lists those in force.")
     if not policy.may_hold(ctx.actor):
-        raise _hold_refused(ctx, "audit.hold.release", "not_permitted")
+        raise refusal(ctx, Event("audit.hold.release"), _HOLD_STAFF_ONLY)
     # Releasing lets evidence be purged, so nobody does it alone, even an administrator.
     if found.placed_by == str(ctx.actor):
-        raise _hold_refused(ctx, "audit.hold.release", "second_person_needed")
+        event = Event("audit.hold.release", reason="second_person_needed")
+        raise refusal(ctx, event, "You placed this hold, so another person must release it.")
     # One statement decides between two releases at the same moment.
     if not store.save_released(ctx.tx, hold, str(ctx.actor), ctx.now):
         raise Conflict("hold_released", "This hold was released already.")
@@ -224,16 +235,7 @@ def release_hold(ctx: Context, hold: str) -> Hold:
 
 def list_holds(ctx: Context, page: PageQuery = FIRST_PAGE) -> list[Hold]:
     """List the holds in force. Raises NotPermitted."""
-    # A refused look changes nothing and is not recorded; refused changes are, in `_hold_refused`.
+    # A refused look changes nothing and is not recorded; refused changes are, by `refusal`.
     if not policy.may_see_holds(ctx.actor):
         raise NotPermitted("not_permitted", "Only staff who read the audit may list holds.")
     return store.list_holds(ctx.tx, page)
-
-
-def _hold_refused(ctx: Context, action: str, reason: str) -> NotPermitted:
-    record(ctx, Event(action, Outcome.REFUSED, reason=reason))
-    details = {
-        "not_permitted": "Only platform administrators and security staff may place and release holds.",
-        "second_person_needed": "You placed this hold, so another person must release it.",
-    }
-    return NotPermitted(reason, details[reason])

@@ -13,7 +13,6 @@ from hilum.infra.context import Context
 from hilum.kernel.actor import ActorKind
 from hilum.kernel.errors import Conflict, Invalid
 from hilum.kernel.ids import ClientId, VersionId
-from hilum.registry import service as registry
 from hilum.registry.models import App
 
 
@@ -52,7 +51,7 @@ def add_client(
         # A chosen id could be one that somebody else's configuration expects.
         ctx.actor.kind not in {ActorKind.SYSTEM, ActorKind.HOST} or not rules.fits_id(client_id)
     ):
-        raise registry.refusal(ctx, "registry.client.add", app=app.id)
+        raise audit.refusal(ctx, Event("registry.client.add", app=app.id))
     if not secret and meta.type in rules.WITH_SECRET:
         # The prefix lets secret scanners find it in repositories. 256 random bits need no slow hash: SHA-256
         # is stored (security decision 6).

@@ -46,7 +46,7 @@ def add_peer(ctx: Context, order: NewPeer) -> tuple[Client, str]:
     meta = _validated_peer(ctx, order)
     # The verb itself refuses people whom nobody agreed with, so that a new route cannot forget it (ADR 38).
     if not ctx.actor.acts_alone:
-        raise registry.refusal(ctx, "registry.peer.add", tenant=order.tenant)
+        raise audit.refusal(ctx, Event("registry.peer.add", tenant=order.tenant))
     return _add_peer(ctx, order, meta, "")
 
 
@@ -71,7 +71,7 @@ def _carry_out_peer(ctx: Context, approval: Approval, asker: Actor) -> CarriedOu
 def _validated_peer(ctx: Context, order: NewPeer) -> ClientMetadata:
     tenant = identity.get_tenant(ctx, order.tenant)
     if not policy.may_keep_peers(ctx.actor, order.tenant):
-        raise registry.refusal(ctx, "registry.peer.add", tenant=order.tenant)
+        raise audit.refusal(ctx, Event("registry.peer.add", tenant=order.tenant))
     if order.type not in PLATFORM_PEERS:
         fields = {"client_type": "not_a_peer"}
         raise Invalid("client_invalid", "client_type must be ehr or resource-server.", fields=fields)
@@ -108,7 +108,7 @@ def rotate_secret(
     """
     client, app = _validated_rotation(ctx, client_id, overlap)
     if client.type in PLATFORM_PEERS and not ctx.actor.acts_alone:
-        raise registry.refusal(ctx, "registry.secret.rotate", app=app.id, client=client.id)
+        raise audit.refusal(ctx, Event("registry.secret.rotate", app=app.id, client=client.id))
     secret = SECRET_PREFIX + ctx.ids.secret()
     return _rotate(ctx, client, overlap, secret), secret
 
@@ -151,7 +151,7 @@ def _validated_rotation(ctx: Context, client_id: ClientId, overlap: timedelta) -
     client = store.get_client(ctx.tx, client_id, lock=True)
     app = registry.get_app(ctx, client.app)
     if not policy.may_rotate(ctx.actor, app):
-        raise registry.refusal(ctx, "registry.secret.rotate", app=app.id, client=client.id)
+        raise audit.refusal(ctx, Event("registry.secret.rotate", app=app.id, client=client.id))
     if client.type not in policy.WITH_SECRET:
         raise Invalid("client_has_no_secret", "This client authenticates without a secret.")
     if not timedelta(0) <= overlap <= SECRET_OVERLAP_MAX:

@@ -26,7 +26,7 @@ def add_client(ctx: Context, order: NewClient) -> tuple[Client, str]:
     Raises NotPermitted, NotFound, Conflict, Invalid with RFC 7591's field names.
     """
     if not may_register(ctx.actor):
-        raise registry.refusal(ctx, "registry.client.add", app=order.app)
+        raise audit.refusal(ctx, Event("registry.client.add", app=order.app))
     app = registry.get_app(ctx, order.app)
     version = registry.get_version(ctx, order.version)
     if version.app != app.id:
@@ -49,7 +49,7 @@ def adopt_version(ctx: Context, client_id: ClientId, version_id: VersionId) -> C
     # Locked, since the unbroken time is computed from the row and written back to it.
     client = store.get_client(ctx.tx, client_id, lock=True)
     if not may_register(ctx.actor):
-        raise registry.refusal(ctx, "registry.client.adopt_version", app=client.app, client=client.id)
+        raise audit.refusal(ctx, Event("registry.client.adopt_version", app=client.app, client=client.id))
     version = registry.get_version(ctx, version_id)
     if version.app != client.app:
         raise NotFound("version_not_found", "The app has no such version.")

@@ -142,10 +142,8 @@ def release(ctx: Context, switch_id: str, *, counts: Callable[[str, datetime], b
 
 def _refused_release(ctx: Context, switch: Switch, reason: str, detail: str) -> NotPermitted:
     facts = _facts(switch.target)
-    audit.record(
-        ctx, Event("controls.switch.release", REFUSED, tenant=switch.tenant, reason=reason, facts=facts)
-    )
-    return NotPermitted(reason, detail)
+    event = Event("controls.switch.release", tenant=switch.tenant, reason=reason, facts=facts)
+    return audit.refusal(ctx, event, detail)
 
 
 def end_issued(ctx: Context, target: Target) -> None:

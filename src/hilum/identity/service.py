@@ -9,7 +9,7 @@ from typing import Any
 from hilum.approvals import service as approvals
 from hilum.approvals.models import Act, Approval, ApprovalKind, Asked, CarriedOut
 from hilum.audit import service as audit
-from hilum.audit.models import Event, Outcome
+from hilum.audit.models import Event
 from hilum.controls import service as controls
 from hilum.controls.models import Target, TargetKind
 from hilum.controls.policy import MAY_STOP_ANYTHING
@@ -34,7 +34,7 @@ from hilum.infra import nodes
 from hilum.infra.context import Context
 from hilum.infra.facts import Delta, Since, keyed
 from hilum.kernel.actor import Actor
-from hilum.kernel.errors import NO_RIGHT, Conflict, Invalid, NotFound, NotPermitted, Unavailable
+from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted, Unavailable
 from hilum.kernel.ids import PersonId, TenantId
 from hilum.kernel.pages import FIRST_PAGE, PAGE_BOUND, PageQuery
 from hilum.kernel.persistent import PersistentMap, RecentSet
@@ -45,7 +45,7 @@ _TWO = "This takes a second person. Request it, and have a colleague approve it.
 def add_tenant(ctx: Context, tenant: Tenant) -> Tenant:
     """Add a tenant. Raises NotPermitted, Invalid, Conflict (the id is taken)."""
     if not policy.may_rule_tenants(ctx.actor):
-        raise _refused(ctx, "identity.tenant.add", str(tenant.id))
+        raise audit.refusal(ctx, Event("identity.tenant.add", tenant=str(tenant.id)))
     if faults := policy.tenant_faults(tenant):
         raise Invalid("tenant_invalid", "The tenant cannot be added as described.", fields=faults)
     _require_one_node(ctx, tenant.upstream)
@@ -99,12 +99,12 @@ def _carry_out_change(ctx: Context, approval: Approval, asker: Actor) -> Carried
 def _judged_change(ctx: Context, before: Tenant, change: TenantChange) -> Tenant:
     tenant_id = before.id
     if not policy.may_administer(ctx.actor, tenant_id):
-        raise _refused(ctx, "identity.tenant.update", tenant_id)
+        raise audit.refusal(ctx, Event("identity.tenant.update", tenant=tenant_id))
     # Where a hospital's data lies, where its browsers go and whether it is open is not for one of
     # its own administrators alone.
     platform_only = (change.base_url, change.active, change.upstream, change.ehr_origins)
     if any(part is not None for part in platform_only) and not policy.may_rule_tenants(ctx.actor):
-        raise _refused(ctx, "identity.tenant.update", tenant_id)
+        raise audit.refusal(ctx, Event("identity.tenant.update", tenant=tenant_id))
     after = replace(before, **orders.changed_fields(change))
     if faults := policy.tenant_faults(after):
         raise Invalid("tenant_invalid", "The tenant cannot be changed as described.", fields=faults)
@@ -184,7 +184,7 @@ def require_addable(ctx: Context, order: NewPerson) -> NewPerson:
     Raises NotPermitted, Invalid, NotFound (tenant), Conflict (the username, or an active person's ``fhirUser``, is taken).
     """
     if not policy.may_administer(ctx.actor, order.tenant):
-        raise _refused(ctx, "identity.person.add", order.tenant or "")
+        raise audit.refusal(ctx, Event("identity.person.add", tenant=order.tenant or ""))
     if order.tenant is not None:
         get_tenant(ctx, order.tenant)
     order = replace(order, username=order.username.strip().lower(), name=order.name.strip())
@@ -217,7 +217,8 @@ def add_person(ctx: Context, order: NewPerson, *, agreed: bool = False) -> Perso
         # transaction. At no moment is it free for a third account (ADR 38).
         store.release_claim(ctx.tx, order.tenant, order.fhir_user)
     if not agreed and adding_takes_two(ctx, order):
-        raise _refused(ctx, "identity.person.add", order.tenant or "", "second_person_missing", _TWO)
+        event = Event("identity.person.add", tenant=order.tenant or "", reason="second_person_missing")
+        raise audit.refusal(ctx, event, _TWO)
     person = Person(
         id=PersonId(ctx.ids.new("per")),
         tenant=order.tenant,
@@ -319,7 +320,7 @@ def _require_charts(ctx: Context, person: Person, charts: tuple[Chart, ...]) -> 
     if not policy.may_administer(ctx.actor, person.tenant):
         if ctx.actor.tenant is not None:
             raise NotFound("person_not_found", "There is no such person.")
-        raise _refused(ctx, "identity.person.set_charts", person.tenant or "")
+        raise audit.refusal(ctx, Event("identity.person.set_charts", tenant=person.tenant or ""))
     if faults := policy.chart_faults(person, charts, ctx.now):
         raise Invalid("charts_invalid", "The charts cannot be set as described.", fields=faults)
 
@@ -362,7 +363,7 @@ def deactivate_person(ctx: Context, person_id: PersonId) -> Person:
     if not policy.may_administer(ctx.actor, person.tenant):
         if ctx.actor.tenant is not None:
             raise NotFound("person_not_found", "There is no such person.")
-        raise _refused(ctx, "identity.person.deactivate", person.tenant or "")
+        raise audit.refusal(ctx, Event("identity.person.deactivate", tenant=person.tenant or ""))
     if person.tenant is None and person.role in MAY_STOP_ANYTHING and not ctx.actor.acts_alone:
         _require_enough_left(ctx, person_id)
     # No token is hunted down: the fact that the person is inactive ends them all, at every door.
@@ -384,11 +385,9 @@ def _require_enough_left(ctx: Context, leaving: PersonId) -> None:
         )
     counting = (person for person, _ in left if counts_as_one_of_two(ctx, person))
     if len(list(islice(counting, SECOND_PEOPLE_MIN))) < SECOND_PEOPLE_MIN:
-        raise _refused(
+        raise audit.refusal(
             ctx,
-            "identity.person.deactivate",
-            "",
-            "too_few_left",
+            Event("identity.person.deactivate", reason="too_few_left"),
             "Fewer than two of the staff who can act as a second person would remain. Add a colleague and wait until the account is"
             " a week old, or stop this person by a kill switch; on the host, use `hilum person deactivate --local`.",
         )
@@ -474,14 +473,3 @@ def _latest(lost: Mapping[PersonId, Mapping[str, datetime]]) -> list[tuple[Perso
 
 def _with_charts(ctx: Context, person: Person | None) -> Person | None:
     return None if person is None else policy.charts_at(person, ctx.now)
-
-
-def _refused(
-    ctx: Context,
-    action: str,
-    tenant: str,
-    reason: str = "not_permitted",
-    detail: str = NO_RIGHT,
-) -> NotPermitted:
-    audit.record(ctx, Event(action, Outcome.REFUSED, tenant=tenant, reason=reason))
-    return NotPermitted(reason, detail)

@@ -34,7 +34,7 @@ def install(ctx: Context, order: InstallOrder) -> Installation:
     Raises NotPermitted, NotFound, Invalid, Conflict (already installed).
     """
     if not policy.may_install(ctx.actor, order.tenant):
-        raise registry.refusal(ctx, "registry.installation.add", tenant=order.tenant, app=order.app)
+        raise audit.refusal(ctx, Event("registry.installation.add", tenant=order.tenant, app=order.app))
     tenant = identity.get_tenant(ctx, order.tenant)
     app = registry.get_app(ctx, order.app)
     # Another hospital's peer is answered like an app that does not exist.
@@ -107,13 +107,11 @@ def register_dynamically(ctx: Context, tenant_id: TenantId, body: Mapping[str, A
     tenant = identity.get_tenant(ctx, tenant_id, lock=True)
     # Strangers register here, so nothing but synthetic data may be in reach.
     if not (tenant.sandbox and tenant.active):
-        raise registry.refusal(ctx, "registry.client.register", tenant=tenant_id)
+        raise audit.refusal(ctx, Event("registry.client.register", tenant=tenant_id))
     # Read from the database: the snapshot of this worker may not have the switch yet.
     if controls.judge(ctx, Subject(tenant=tenant_id), issued_at=None, launching=True) is not None:
-        _record_refusal(ctx, tenant_id, Reason.SWITCH_ENGAGED)
-        raise NotPermitted(
-            Reason.SWITCH_ENGAGED, "A switch stops registration at this tenant; try again later."
-        )
+        event = Event("registry.client.register", tenant=tenant_id, reason=Reason.SWITCH_ENGAGED)
+        raise audit.refusal(ctx, event, "A switch stops registration at this tenant; try again later.")
     ends = ctx.now + DYNAMIC_CLIENT_LIFE
     requested = rules.from_registration(body, expires_at=ends)
     faults = (
@@ -122,7 +120,14 @@ def register_dynamically(ctx: Context, tenant_id: TenantId, body: Mapping[str, A
         else rules.validate_client_metadata(rules.normalized(requested), now=ctx.now)
     )
     if isinstance(requested, dict) or faults:
-        _record_refusal(ctx, tenant_id, "client_invalid", faults)
+        event = Event(
+            "registry.client.register",
+            Outcome.REFUSED,
+            tenant=tenant_id,
+            reason="client_invalid",
+            facts=dict(faults),
+        )
+        audit.record(ctx, event)
         raise Invalid("client_invalid", "The client metadata is invalid; see fields.", fields=faults)
     # Expired clients are removed by the next registration, so that the table does not grow with visitors.
     ended = clients.delete_ended_dynamic(ctx)
@@ -131,9 +136,9 @@ def register_dynamically(ctx: Context, tenant_id: TenantId, body: Mapping[str, A
         registry.announce_change(ctx, app, at=at)
     # Counted after the removal, under the lock of the tenant's row.
     if clients.count_dynamic(ctx, tenant_id) >= DYNAMIC_CLIENTS_BOUND:
-        _record_refusal(ctx, tenant_id, "too_many_clients")
-        raise NotPermitted(
-            "too_many_clients",
+        raise audit.refusal(
+            ctx,
+            Event("registry.client.register", tenant=tenant_id, reason="too_many_clients"),
             "This tenant has the most dynamic clients allowed. Each expires after a day; try again later.",
         )
     client, secret = clients.add_dynamic(ctx, tenant_id, requested, ends=ends)
@@ -168,16 +173,7 @@ def _installation_for(ctx: Context, installation_id: str, action: str) -> Instal
     # name.
     if not policy.may_see_installations(ctx.actor, found.tenant):
         raise NotFound("installation_not_found", "There is no such installation.")
-    raise registry.refusal(ctx, action, tenant=found.tenant, app=found.app)
-
-
-def _record_refusal(
-    ctx: Context, tenant: TenantId, reason: str, faults: Mapping[str, str] | None = None
-) -> None:
-    event = Event(
-        "registry.client.register", Outcome.REFUSED, tenant=tenant, reason=reason, facts=dict(faults or {})
-    )
-    audit.record(ctx, event)
+    raise audit.refusal(ctx, Event(action, tenant=found.tenant, app=found.app))
 
 
 def list_installations(

@@ -67,12 +67,12 @@ def open_launch(ctx: Context, order: LaunchOrder) -> OpenedLaunch:
     person = identity.find_person_by_username(ctx, tenant, order.person) if "person" not in faults else None
     faults |= _named_faults(order, client, person)
     if faults or client is None or person is None:
-        _refused(ctx, order, tenant, person, reason="launch_invalid", faults=faults)
+        _record_refusal(ctx, order, tenant, person, reason="launch_invalid", faults=faults)
         raise Invalid("launch_invalid", "The launch cannot be opened as requested.", fields=faults)
     # As of now: what is issued within the margin after a full stop's end stays stopped, so the launch would be refused at its next step.
     judged = standing.read(ctx, tenant, client.id, person, issued_at=ctx.now)
     if reason := standing_fault(judged, ctx.now):
-        _refused(ctx, order, tenant, person, reason=reason, faults={})
+        _record_refusal(ctx, order, tenant, person, reason=reason, faults={})
         raise NotPermitted(reason, ehr_text(reason, stop=stop_of(judged, ctx.now) or ENDED))
     open_token = ctx.ids.secret()
     handle = _handle_of(open_token)
@@ -354,7 +354,7 @@ def _own(ctx: Context, launch_id: LaunchId, action: str) -> Launch:
     return found
 
 
-def _refused(
+def _record_refusal(
     ctx: Context,
     order: LaunchOrder,
     tenant: TenantId,

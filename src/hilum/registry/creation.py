@@ -1,9 +1,8 @@
 """Steps that several verbs share. Each stores one record with its event; the caller has checked permission."""
 
 from hilum.audit import service as audit
-from hilum.audit.models import Event, Outcome
+from hilum.audit.models import Event
 from hilum.infra.context import Context
-from hilum.kernel.errors import NO_RIGHT, NotPermitted
 from hilum.kernel.ids import AppId, TenantId, VendorId, VersionId
 from hilum.registry import store
 from hilum.registry.models import (
@@ -21,14 +20,6 @@ def announce_change(ctx: Context, app: AppId, *, at: TenantId | None = None) -> 
     """Announce to every process that an app's facts changed, or those of its installation ``at`` a tenant."""
     # The key says what has to be read again. Without one, every process would read a million installations.
     ctx.advance_epoch(REGISTRY, f"app/{app}" if at is None else f"at/{at}/{app}")
-
-
-def refusal(ctx: Context, action: str, *, tenant: str = "", app: str = "", client: str = "") -> NotPermitted:
-    """Record that the actor may not do this, and return the error to raise."""
-    event = Event(action, Outcome.REFUSED, tenant=tenant, app=app, client=client, reason="not_permitted")
-    # Recorded before it is raised: a decided refusal commits (security decision 3).
-    audit.record(ctx, event)
-    return NotPermitted("not_permitted", NO_RIGHT)
 
 
 def add_app(ctx: Context, order: NewApp, tenant: TenantId | None) -> App:

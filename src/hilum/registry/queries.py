@@ -11,7 +11,7 @@ from hilum.registry.models import App, AppVersion, Certification, Vendor
 def list_vendors(ctx: Context, page: PageQuery = FIRST_PAGE) -> list[Vendor]:
     """List vendors by id; a tenant's administrator does not see vendors of apps that exist only at another tenant. Raises NotPermitted."""
     if not policy.may_read_catalogue(ctx.actor):
-        raise _refused()
+        raise NotPermitted("not_permitted", "You may not see this.")
     seen_from = None if ctx.actor.is_platform else ctx.actor.tenant
     return store.list_vendors(ctx.tx, seen_from=seen_from, page=page)
 
@@ -19,7 +19,7 @@ def list_vendors(ctx: Context, page: PageQuery = FIRST_PAGE) -> list[Vendor]:
 def list_apps(ctx: Context, page: PageQuery = FIRST_PAGE) -> list[App]:
     """List apps by id; a tenant's administrator does not see apps that exist only at another tenant. Raises NotPermitted."""
     if not policy.may_read_catalogue(ctx.actor):
-        raise _refused()
+        raise NotPermitted("not_permitted", "You may not see this.")
     seen_from = None if ctx.actor.is_platform else ctx.actor.tenant
     return store.list_apps(ctx.tx, seen_from=seen_from, page=page)
 
@@ -41,8 +41,3 @@ def list_versions(ctx: Context, app_id: AppId, page: PageQuery = FIRST_PAGE) -> 
 def list_certifications(ctx: Context, app_id: AppId, page: PageQuery = FIRST_PAGE) -> list[Certification]:
     """List an app's certifications, newest first, including withdrawn ones. Raises NotFound."""
     return store.list_certifications(ctx.tx, view_app(ctx, app_id).id, page)
-
-
-def _refused() -> NotPermitted:
-    """Build the refusal of a read, which records no event because nothing would have changed."""
-    return NotPermitted("not_permitted", "You may not see this.")

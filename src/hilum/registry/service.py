@@ -9,7 +9,7 @@ from hilum.infra.context import Context
 from hilum.kernel.errors import Conflict, Invalid
 from hilum.kernel.ids import AppId, TenantId, VendorId, VersionId
 from hilum.registry import creation, policy, store
-from hilum.registry.creation import add_certification, add_single_tenant_app, announce_change, refusal
+from hilum.registry.creation import add_certification, add_single_tenant_app, announce_change
 from hilum.registry.models import (
     App,
     AppState,
@@ -36,7 +36,6 @@ __all__ = [
     "list_certifications",
     "list_vendors",
     "list_versions",
-    "refusal",
     "view_app",
 ]
 
@@ -46,7 +45,7 @@ def add_vendor(ctx: Context, order: NewVendor) -> Vendor:
     # Permission before validity in every verb of this room, so that who may not call learns nothing about
     # what exists.
     if not policy.may_register(ctx.actor):
-        raise refusal(ctx, "registry.vendor.add")
+        raise audit.refusal(ctx, Event("registry.vendor.add"))
     if faults := policy.vendor_faults(order):
         raise Invalid("vendor_invalid", "The vendor is invalid; see fields.", fields=faults)
     vendor = Vendor(
@@ -64,7 +63,7 @@ def add_vendor(ctx: Context, order: NewVendor) -> Vendor:
 def add_app(ctx: Context, order: NewApp) -> App:
     """Add an app of a vendor. Raises NotPermitted, Invalid, NotFound (the vendor)."""
     if not policy.may_register(ctx.actor):
-        raise refusal(ctx, "registry.app.add")
+        raise audit.refusal(ctx, Event("registry.app.add"))
     # No foreign keys in the database: rooms are checked by verbs, and a vendor is never deleted but with its
     # dynamic app.
     store.get_vendor(ctx.tx, order.vendor)
@@ -76,7 +75,7 @@ def add_app(ctx: Context, order: NewApp) -> App:
 def add_version(ctx: Context, app_id: AppId, label: str) -> AppVersion:
     """Add a version of an app, which keeps its client ids, installations and history (C5). Raises NotPermitted, Invalid, NotFound, Conflict."""
     if not policy.may_register(ctx.actor):
-        raise refusal(ctx, "registry.version.add", app=app_id)
+        raise audit.refusal(ctx, Event("registry.version.add", app=app_id))
     app = store.get_app(ctx.tx, app_id)
     if fault := policy.label_fault(label):
         raise Invalid(
@@ -94,7 +93,7 @@ def certify(ctx: Context, order: CertifyOrder) -> Certification:
     # Read before the permission is judged, because the refusal is recorded with the app that it was about.
     version = store.get_version(ctx.tx, order.version)
     if not policy.may_certify(ctx.actor):
-        raise refusal(ctx, "registry.certification.add", app=version.app)
+        raise audit.refusal(ctx, Event("registry.certification.add", app=version.app))
     if faults := policy.certify_faults(order, now=ctx.now):
         raise Invalid("certification_invalid", "The certification is invalid; see fields.", fields=faults)
     announce_change(ctx, version.app)
@@ -106,7 +105,7 @@ def withdraw_certification(ctx: Context, certification_id: str) -> Certification
     # The same order as in `certify`.
     certification = store.get_certification(ctx.tx, certification_id)
     if not policy.may_certify(ctx.actor):
-        raise refusal(ctx, "registry.certification.withdraw", app=certification.app)
+        raise audit.refusal(ctx, Event("registry.certification.withdraw", app=certification.app))
     # One statement decides between two withdrawals.
     if not store.save_withdrawn(ctx.tx, certification.id, ctx.now):
         raise Conflict("certification_withdrawn", "This certification is already withdrawn.")
@@ -175,7 +174,7 @@ def get_vendor(ctx: Context, vendor_id: VendorId) -> Vendor:
 def _set_state(ctx: Context, app_id: AppId, state: AppState, event: Event) -> App:
     app = store.get_app(ctx.tx, app_id)
     if not policy.may_suspend(ctx.actor):
-        raise refusal(ctx, event.action, app=app_id)
+        raise audit.refusal(ctx, Event(event.action, app=app_id))
     if fault := policy.reason_fault(event.facts["reason"]):
         raise Invalid("reason_invalid", "A reason is required; see fields.", fields={"reason": fault})
     # What was issued before a suspension stays invalid after it: the app counts as active only since now.

@@ -13,7 +13,7 @@ from hilum.identity.models import Bar, Person
 from hilum.infra.context import Context
 from hilum.infra.facts import Delta, Since, keyed
 from hilum.kernel.actor import Actor
-from hilum.kernel.errors import NO_RIGHT, Conflict, Invalid, NotFound, NotPermitted
+from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted
 from hilum.kernel.ids import PersonId, SessionId, TenantId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.kernel.persistent import RecentSet
@@ -52,7 +52,7 @@ def set_password(ctx: Context, person_id: PersonId, digest: str) -> None:
     """
     person = identity.get_person(ctx, person_id)
     if not policy.may_set_password(ctx.actor):
-        raise _refused(ctx, "signin.password.set", person)
+        raise audit.refusal(ctx, _of_person("signin.password.set", person))
     _save_password(ctx, person, digest)
 
 
@@ -76,7 +76,7 @@ def begin_change(ctx: Context, person_id: PersonId) -> Attempt:
     """Reserve an attempt to change the actor's own password. Raises NotFound, NotPermitted (another person's), SlowDown."""
     person = identity.get_person(ctx, person_id)
     if ctx.actor.id != person.id:
-        raise _refused(ctx, "signin.password.set", person)
+        raise audit.refusal(ctx, _of_person("signin.password.set", person))
     return begin_attempt(ctx, person.tenant, person.username)
 
 
@@ -240,7 +240,7 @@ def end_sessions_of(ctx: Context, person_id: PersonId) -> int:
     """End every session of a person; return how many. Raises NotFound, NotPermitted."""
     person = identity.get_person(ctx, person_id)
     if not policy.may_revoke_token(ctx.actor, person):
-        raise _refused(ctx, "signin.session.end_all", person)
+        raise audit.refusal(ctx, _of_person("signin.session.end_all", person))
     ended = _end_sessions(ctx, person.id)
     facts = {"sessions": ended}
     audit.record(
@@ -285,7 +285,7 @@ def create_api_token(
     """
     person = identity.get_person(ctx, person_id)
     if not policy.may_hold_token(ctx.actor, person):
-        raise _refused(ctx, "signin.token.create", person)
+        raise audit.refusal(ctx, _of_person("signin.token.create", person))
     _require_unbarred(ctx, person, "signin.token.create")
     wanted = (person.role,) if roles is None else roles
     if faults := policy.token_faults(person, name=name, life=life, roles=wanted):
@@ -422,20 +422,13 @@ def _require_unbarred(ctx: Context, person: Person, action: str) -> None:
         case Bar.STOPPED:
             raise _stopped(ctx, action, person)
         case _:
-            raise _refused(ctx, action, person)
+            raise audit.refusal(ctx, _of_person(action, person))
 
 
 def _stopped(ctx: Context, action: str, person: Person) -> NotPermitted:
-    event = Event(
-        action, Outcome.REFUSED, tenant=person.tenant or "", person=person.id, reason="switch_engaged"
-    )
-    audit.record(ctx, event)
+    audit.refusal(ctx, _of_person(action, person, reason="switch_engaged"))
     return Stopped()
 
 
-def _refused(ctx: Context, action: str, person: Person) -> NotPermitted:
-    event = Event(
-        action, Outcome.REFUSED, tenant=person.tenant or "", person=person.id, reason="not_permitted"
-    )
-    audit.record(ctx, event)
-    return NotPermitted("not_permitted", NO_RIGHT)
+def _of_person(action: str, person: Person, *, reason: str = "") -> Event:
+    return Event(action, tenant=person.tenant or "", person=person.id, reason=reason)
