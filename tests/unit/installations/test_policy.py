@@ -1,0 +1,75 @@
+"""What a tenant may install and narrow, and what that allows (C68, C147)."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from hilum.installations import policy as installations_policy
+from hilum.installations.models import Installation, InstallOrder, NarrowOrder
+from hilum.kernel.ids import TenantId
+from tests.unit.registry.values import APP, FACTS, FUTURE, INSTALLED, NOW, PAST, SCOPES
+
+GENERAL = TenantId("general")
+
+
+def test_scopes_are_what_client_review_and_tenant_all_allow() -> None:
+    """C68: registered AND certified AND installed."""
+    allowed = installations_policy.allowed_scopes(
+        FACTS, replace(INSTALLED, scopes=("openid", "patient/Patient.r", "patient/Observation.rs"))
+    )
+
+    assert allowed == ("openid", "patient/Observation.rs", "patient/Patient.r")
+    assert installations_policy.allowed_scopes(FACTS, replace(INSTALLED, scopes=())) == ()
+    assert installations_policy.allowed_scopes(replace(FACTS, certified_scopes=()), INSTALLED) == ()
+
+
+ORDER = InstallOrder(GENERAL, APP.id, frozenset({"physician"}), ("openid", "patient/Observation.r"))
+
+
+@pytest.mark.parametrize(
+    ("change", "faults"),
+    [
+        ({}, {}),
+        ({"scopes": None}, {}),
+        ({"scopes": ()}, {"scopes": "scopes_missing"}),
+        ({"scopes": ("patient/Observation.cruds",)}, {"scopes": "scopes_not_certified"}),
+        ({"scopes": ("user/Observation.r",)}, {"scopes": "scopes_not_certified"}),
+        ({"scopes": ("offline_access",)}, {"scopes": "scopes_not_certified"}),
+        ({"scopes": ("nonsense",)}, {"scopes": "scope_unknown"}),
+        ({"scopes": ("patient/Observation.rc",)}, {"scopes": "scope_letters"}),
+        ({"roles": frozenset()}, {"roles": "roles_missing"}),
+        ({"roles": frozenset({"king"})}, {"roles": "role_unknown"}),
+        ({"roles": frozenset({"physician", "security"})}, {"roles": "role_unknown"}),
+        ({"expires_at": NOW}, {"expires_at": "not_in_the_future"}),
+    ],
+)
+def test_a_tenant_never_installs_more_than_was_certified(
+    change: dict[str, object], faults: dict[str, str]
+) -> None:
+    """C147."""
+    order = replace(ORDER, **change)  # type: ignore[arg-type]
+
+    assert installations_policy.install_faults(order, SCOPES, only_backend=False, now=NOW) == faults
+
+
+INSTALLATION = Installation(
+    "ins_1", GENERAL, APP.id, SCOPES, frozenset({"physician", "nurse"}), "person:t", PAST, FUTURE
+)
+
+
+@pytest.mark.parametrize(
+    ("order", "faults"),
+    [
+        (NarrowOrder(), {}),
+        (NarrowOrder(("openid",), frozenset({"nurse"}), NOW + timedelta(hours=1)), {}),
+        (NarrowOrder(scopes=("patient/*.cruds",)), {"scopes": "widens"}),
+        (NarrowOrder(scopes=("nonsense",)), {"scopes": "widens"}),
+        (NarrowOrder(roles=frozenset({"nurse", "analyst"})), {"roles": "widens"}),
+        (NarrowOrder(expires_at=FUTURE + timedelta(seconds=1)), {"expires_at": "widens"}),
+        (NarrowOrder(expires_at=NOW), {"expires_at": "not_in_the_future"}),
+    ],
+)
+def test_narrowing_never_widens(order: NarrowOrder, faults: dict[str, str]) -> None:
+    """C147."""
+    assert installations_policy.narrow_faults(order, INSTALLATION, now=NOW) == faults

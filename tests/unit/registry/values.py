@@ -1,0 +1,24 @@
+"""An app with a client, certified and installed, as values."""
+
+from datetime import timedelta
+
+from hilum.clients import policy as clients_policy
+from hilum.clients.models import Client, ClientType, Deployment
+from hilum.installations.models import InstallationFacts
+from hilum.kernel.ids import AppId, ClientId, VendorId, VersionId
+from hilum.registry.models import App, Certification, Environment
+from tests.sim.world import START
+
+NOW = START
+PAST, FUTURE = NOW - timedelta(days=1), NOW + timedelta(days=1)
+SCOPES = ("launch", "openid", "patient/*.rs")
+CLIENT = Client(
+    ClientId("cli_1"), AppId("app_1"), VersionId("ver_1"), Environment.PRODUCTION, ClientType.PUBLIC, Deployment.BROWSER, "X",
+    scopes=("launch", "openid", "patient/Observation.rs", "patient/Patient.cruds"),
+)  # fmt: skip
+APP = App(AppId("app_1"), VendorId("ven_1"), "X", "d", "p")
+CERT = Certification(
+    "cert_1", APP.id, CLIENT.version, SCOPES, "staff:r", PAST, FUTURE, Environment.PRODUCTION
+)
+FACTS = clients_policy.join(CLIENT, APP, [CERT])
+INSTALLED = InstallationFacts(SCOPES, frozenset({"physician"}), None, PAST, Environment.PRODUCTION)

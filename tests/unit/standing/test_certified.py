@@ -1,0 +1,139 @@
+"""Since when, and until when, an app counts as certified and installed (C5, C146; security decision 8)."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hilum.clients import policy as clients_policy
+from hilum.clients.models import ClientFacts, ClientType
+from hilum.installations.models import InstallationFacts
+from hilum.kernel.ids import VersionId
+from hilum.registry.models import AppState, Certification, Environment
+from hilum.standing.policy import is_certified, is_installed
+from tests.effort import effort
+from tests.unit.registry.values import APP, CERT, CLIENT, FACTS, FUTURE, INSTALLED, NOW, PAST
+
+
+@pytest.mark.parametrize(
+    ("facts", "installed"),
+    [
+        (replace(FACTS, since=NOW), INSTALLED),
+        (FACTS, replace(INSTALLED, since=NOW)),
+        (clients_policy.join(CLIENT, replace(APP, active_since=NOW), [CERT]), INSTALLED),
+        (clients_policy.join(CLIENT, APP, [replace(CERT, certified_at=NOW)]), INSTALLED),
+        (
+            clients_policy.join(
+                CLIENT, APP, [replace(CERT, withdrawn_at=NOW), replace(CERT, certified_at=NOW)]
+            ),
+            INSTALLED,
+        ),
+        (clients_policy.join(replace(CLIENT, adopted_at=NOW, certified_before=NOW), APP, [CERT]), INSTALLED),
+        (replace(FACTS, type=ClientType.BACKEND, since=NOW), replace(INSTALLED, roles=frozenset())),
+    ],
+)
+def test_what_was_issued_before_a_standing_was_given_does_not_work_under_it(
+    facts: ClientFacts, installed: InstallationFacts
+) -> None:
+    """Security decision 8: giving back revives nothing, whether app, certification, version or installation was away."""
+
+    def stands(issued_at: datetime | None) -> bool:
+        certified = is_certified(facts, NOW, issued_at=issued_at)
+        return certified and is_installed(facts, installed, NOW, issued_at=issued_at)
+
+    assert not stands(NOW - timedelta(microseconds=1))
+    assert not stands(PAST)
+    assert stands(NOW)
+    assert stands(None)
+
+
+def test_an_ehr_is_judged_by_its_own_suspension() -> None:
+    peer = clients_policy.join(replace(CLIENT, type=ClientType.EHR), replace(APP, active_since=NOW), [])
+
+    assert not is_certified(peer, NOW, issued_at=PAST)
+    assert is_certified(peer, NOW, issued_at=NOW)
+
+
+def test_an_unbroken_standing_reaches_back_to_its_first_certification() -> None:
+    """C5: renewals and updates of a certified app sign nobody out."""
+    first = replace(CERT, certified_at=PAST, expires_at=NOW)
+    renewed = replace(CERT, certified_at=NOW - timedelta(hours=1), expires_at=FUTURE)
+    late = replace(renewed, certified_at=NOW + timedelta(microseconds=1))
+    withdrawn = replace(first, withdrawn_at=NOW - timedelta(hours=2))
+    elsewhere = replace(first, version=VersionId("ver_2"))
+    sandbox = replace(first, environment=Environment.SANDBOX)
+    updated = replace(CLIENT, adopted_at=NOW, certified_before=PAST)
+
+    assert clients_policy.join(CLIENT, APP, [first, renewed]).since == PAST
+    assert clients_policy.join(updated, APP, [renewed]).since == PAST
+    for broken in ([first, late], [withdrawn, renewed], [elsewhere, renewed], [sandbox, renewed]):
+        assert clients_policy.join(CLIENT, APP, broken).since == broken[-1].certified_at
+    assert clients_policy.join(updated, APP, [late]).since == late.certified_at
+
+
+STRETCHES = st.lists(
+    st.tuples(st.integers(0, 20), st.integers(1, 12), st.none() | st.integers(0, 20)), min_size=1, max_size=6
+)
+
+
+@settings(max_examples=effort(200, 2_000), deadline=None)
+@given(STRETCHES, st.integers(0, 20), st.integers(0, 40))
+def test_something_lives_only_if_the_app_was_certified_at_every_moment_since(
+    stretches: list[tuple[int, int, int | None]], issued: int, now: int
+) -> None:
+    """Security decision 8, C146: against a plain count of every moment."""
+
+    def at(moment: int) -> datetime:
+        return NOW + timedelta(minutes=moment)
+
+    found = [
+        replace(
+            CERT,
+            id=f"cert_{n}",
+            certified_at=at(start),
+            expires_at=at(start + life),
+            withdrawn_at=at(gone) if gone is not None and start < gone <= now else None,
+        )
+        for n, (start, life, gone) in enumerate(stretches)
+        if start <= now
+    ]
+
+    def certified(moment: int) -> bool:
+        return any(
+            each.certified_at <= at(moment) < each.expires_at
+            and (each.withdrawn_at is None or at(moment) < each.withdrawn_at)
+            for each in found
+        )
+
+    facts = clients_policy.join(CLIENT, APP, found)
+    whole = issued <= now and all(certified(moment) for moment in range(issued, now + 1))
+    lives = is_certified(facts, at(now), issued_at=at(issued))
+
+    assert lives <= whole or issued > now
+    handed_over = any(each.withdrawn_at == other.certified_at for each in found for other in found)
+    if whole and not handed_over:
+        assert lives
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(CERT, version=VersionId("ver_2")),
+        replace(CERT, withdrawn_at=PAST),
+        replace(CERT, environment=Environment.SANDBOX),
+    ],
+)
+def test_a_certification_counts_for_its_version_and_environment_while_it_stands(other: Certification) -> None:
+    """C5."""
+    assert clients_policy.join(CLIENT, APP, [other]).certified_until is None
+
+
+def test_the_longest_standing_certification_counts_and_production_counts_in_a_sandbox() -> None:
+    longer = replace(CERT, id="cert_2", expires_at=FUTURE + timedelta(days=9), scopes=("openid",))
+
+    assert clients_policy.join(CLIENT, APP, [CERT, longer]).certified_scopes == ("openid",)
+    sandbox = replace(CLIENT, environment=Environment.SANDBOX)
+    assert clients_policy.join(sandbox, APP, [CERT]).certified_until == FUTURE
+    assert not clients_policy.join(CLIENT, replace(APP, state=AppState.SUSPENDED), [CERT]).active
