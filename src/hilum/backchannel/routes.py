@@ -18,8 +18,8 @@ from hilum.kernel.errors import NotFound, Unavailable
 from hilum.kernel.ids import TenantId
 from hilum.keys import service as keys
 from hilum.keys.models import Purpose
+from hilum.web.json_routes import Handler, JsonRoute
 from hilum.web.kit import Kit, trace_of
-from hilum.web.programs import Handler, ProgramRoute
 from hilum.web.style import STYLE, STYLE_DIGEST
 
 DOCUMENT_MAX_AGE_S = 300
@@ -59,13 +59,11 @@ def routes(
     }
     return [
         *(
-            ProgramRoute(
-                f"/t/{{tenant}}/oauth/{name}", {"POST": handler, "OPTIONS": back.preflight}, _refused
-            )
+            JsonRoute(f"/t/{{tenant}}/oauth/{name}", {"POST": handler, "OPTIONS": back.preflight}, _refused)
             for name, handler in posts.items()
         ),
         *(
-            ProgramRoute(path, {"GET": handler, "OPTIONS": documents.preflight}, _refused)
+            JsonRoute(path, {"GET": handler, "OPTIONS": documents.preflight}, _refused)
             for path, handler in gets.items()
         ),
     ]

@@ -23,9 +23,9 @@ from hilum.launches.models import BODY_BOUND, Activity, LaunchOrder
 from hilum.web import cookies
 from hilum.web.faults import field_of, of_validation
 from hilum.web.forms import read_body
+from hilum.web.json_routes import Handler, JsonRoute
 from hilum.web.kit import Kit, trace_of
 from hilum.web.problems import method_refused, problem_response
-from hilum.web.programs import Handler, ProgramRoute
 
 T = TypeVar("T")
 FAULTS_BOUND = 50
@@ -111,9 +111,9 @@ def routes(kit: Kit) -> list[Route]:
     handlers = _Handlers(kit)
     one = {"PATCH": _with_problems(handlers.move), "DELETE": _with_problems(handlers.end)}
     return [
-        ProgramRoute("/t/{tenant}/ehr/launches", {"POST": _with_problems(handlers.open)}, method_refused),
-        ProgramRoute("/t/{tenant}/ehr/launches/{launch}", one, method_refused),
-        ProgramRoute("/t/{tenant}/ehr/activity", {"POST": _with_problems(handlers.report)}, method_refused),
+        JsonRoute("/t/{tenant}/ehr/launches", {"POST": _with_problems(handlers.open)}, method_refused),
+        JsonRoute("/t/{tenant}/ehr/launches/{launch}", one, method_refused),
+        JsonRoute("/t/{tenant}/ehr/activity", {"POST": _with_problems(handlers.report)}, method_refused),
         Route("/t/{tenant}/ehr/open/{token}", handlers.begin, methods=["GET"]),
     ]
 

@@ -10,7 +10,7 @@ from starlette.types import Receive, Scope, Send
 Handler = Callable[[Request], Awaitable[Response]]
 
 
-class ProgramRoute(Route):
+class JsonRoute(Route):
     """One path with a handler per method; that of GET answers HEAD too.
 
     ``refuse`` answers every other method, with the supported ones in ``Allow``. Source: RFC 9110 sections 15.5.6 and 10.2.1.

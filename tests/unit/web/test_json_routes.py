@@ -9,8 +9,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from hilum.web import errors
+from hilum.web.json_routes import JsonRoute
 from hilum.web.problems import method_refused
-from hilum.web.programs import ProgramRoute
 from tests.unit.web.site import ask, pages
 
 
@@ -24,8 +24,8 @@ async def posted(_request: Request) -> Response:
 
 def send(method: str, path: str = "/thing") -> Any:
     routes = [
-        ProgramRoute("/thing", {"POST": posted, "GET": got}, lambda _: JSONResponse({"error": "no"}, 405)),
-        ProgramRoute("/problem", {"POST": posted}, method_refused),
+        JsonRoute("/thing", {"POST": posted, "GET": got}, lambda _: JSONResponse({"error": "no"}, 405)),
+        JsonRoute("/problem", {"POST": posted}, method_refused),
     ]
     app = Starlette(routes=routes)
     errors.install(app, pages())
