@@ -16,6 +16,7 @@ FRONT_DOORS = {"models", "policy", "service", "live"}
 STORES = {"store", "access_index"}
 """What holds SQL in a room; the audit's index of accesses is a store in a file of its own."""
 MAY_OPEN_THE_DATABASE = {"infra", "app", "cli"}
+DRIVERS = {"sqlite3", "psycopg"}
 MAX_FUNCTION_LINES, MAX_FILE_LINES, MAX_POSITIONAL = 70, 600, 5
 
 
@@ -46,6 +47,18 @@ def door(module: str) -> str:
 
 def files() -> list[Path]:
     return sorted(path for path in SOURCE.rglob("*.py") if "migrations/versions" not in path.as_posix())
+
+
+def module_of(path: Path) -> str:
+    return ".".join(path.relative_to(SOURCE).with_suffix("").parts)
+
+
+def external_imports(path: Path) -> set[str]:
+    """Return the top-level names of what a file imports, inside functions too."""
+    nodes = list(ast.walk(ast.parse(path.read_text())))
+    plain = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    of = {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module}
+    return {name.split(".")[0] for name in plain | of}
 
 
 def functions(path: Path) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
@@ -83,6 +96,38 @@ def test_only_stores_infra_and_the_composition_root_reach_the_database() -> None
     ]
 
     assert broken == []
+
+
+def test_the_database_driver_is_used_only_where_there_is_no_unit_of_work() -> None:
+    """House rule 4."""
+    journal = {"files", "journal_health", "postgres", "store"}
+    broken = [
+        module
+        for path in files()
+        if (module := module_of(path))
+        and DRIVERS & set(external_imports(path))
+        and room(module) not in {"infra", "app", "fhirserver"}
+        and not (room(module) == "audit" and door(module) in journal)
+    ]
+
+    assert broken == []
+
+
+def test_raw_asgi_is_for_fhir_requests_and_what_wraps_an_application() -> None:
+    """House rule 17."""
+    found = {
+        module_of(path)
+        for path in files()
+        for node in functions(path)
+        if [arg.arg for arg in node.args.args if arg.arg != "self"] == ["scope", "receive", "send"]
+    }
+
+    assert {each for each in found if room(each) != "app"} == {
+        "hilum.audit.stream",
+        "hilum.gateway.routes",
+        "hilum.web.json_routes",
+        "hilum_ehr.fhirserver.routes",
+    }
 
 
 def test_the_clock_and_randomness_are_handed_over_not_fetched() -> None:

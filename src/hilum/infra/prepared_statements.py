@@ -1,7 +1,8 @@
 """Statements on the token path, compiled once and executed on the driver directly.
 
 SQLAlchemy's execution layers cost several times as much as a short statement itself. Prepared statements are written like any other
-and values are converted by their columns' types in both directions; only those layers are skipped.
+and values are converted by their columns' types in both directions; only those layers are skipped (docs/architecture.md, two ways to the
+database).
 """
 
 from collections.abc import Callable, Mapping

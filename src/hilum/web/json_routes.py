@@ -1,4 +1,7 @@
-"""Routes that programs call, on a site with pages: an unsupported method is answered in the API's format, not by an error page."""
+"""Starlette routes of JSON endpoints on a site with pages: an unsupported method is answered in JSON, not by an error page.
+
+Every route outside ``/api/v1`` is a Starlette route; raw ASGI is for FHIR requests only (docs/architecture.md, two ways to serve HTTP).
+"""
 
 from collections.abc import Awaitable, Callable, Mapping
 
