@@ -248,7 +248,7 @@ class Platform:
                     auth_time=ctx.now - timedelta(minutes=3),
                     issued_at=ctx.now,
                     expires_at=ctx.now + CODE_LIFE,
-                    offline=offline_of(smart.known(scopes)),
+                    offline=offline_of(smart.parse_stored(scopes)),
                 ),
             )
 

@@ -791,7 +791,7 @@ def test_refusals_at_two_hospitals_are_counted_apart() -> None:
     folding = live.UnauthenticatedRefusals()
 
     for n in range(RECORDED_BOUND + 10):
-        folding.is_single(replace(stranger(n), tenant=f"t{n % 2}"))
+        folding.count_refusal(replace(stranger(n), tenant=f"t{n % 2}"))
 
     assert sorted((each.tenant, each.count) for each in folding.flush()) == [("t0", 5), ("t1", 5)]
 
@@ -800,7 +800,8 @@ def test_sources_past_the_bound_share_one_count() -> None:
     folding = live.UnauthenticatedRefusals()
 
     single = sum(
-        folding.is_single(stranger(1, source=f"s{n % (2 * SOURCES_BOUND)}")) for n in range(4 * SOURCES_BOUND)
+        folding.count_refusal(stranger(1, source=f"s{n % (2 * SOURCES_BOUND)}"))
+        for n in range(4 * SOURCES_BOUND)
     )
 
     assert len(folding._sources) <= SOURCES_BOUND + 1
@@ -812,10 +813,10 @@ def test_sources_past_the_bound_share_one_count() -> None:
 def test_a_clock_that_is_set_back_does_not_keep_counts_for_ever() -> None:
     folding = live.UnauthenticatedRefusals()
     for n in range(RECORDED_BOUND + 1):
-        folding.is_single(stranger(n, minute=600))
+        folding.count_refusal(stranger(n, minute=600))
 
-    assert [each.count for each in folding.turn(stranger(1))] == [1]
-    assert folding.is_single(stranger(1))
+    assert [each.count for each in folding.take_due(stranger(1))] == [1]
+    assert folding.count_refusal(stranger(1))
 
 
 WRITER = """

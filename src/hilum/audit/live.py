@@ -222,9 +222,9 @@ class Journal:
 
     async def record_unauthenticated_refusal(self, access: Access) -> None:
         """Record an unauthenticated refusal: the first ones of a source and minute one by one, the rest as one counted record."""
-        for folded in self._unauthenticated.turn(access):
-            self.note(folded)
-        if self._unauthenticated.is_single(access):
+        for counted in self._unauthenticated.take_due(access):
+            self.note(counted)
+        if self._unauthenticated.count_refusal(access):
             await self.record(access)
         # Counted and not recorded now, so nothing is awaited: a flood of refusals never waits for the disk.
         elif self._timer is None:
@@ -233,8 +233,8 @@ class Journal:
     def flush_unauthenticated(self) -> None:
         """Queue the counted records, as notes. Runs a minute after the first of them, and at close."""
         self._timer = None
-        for folded in self._unauthenticated.flush():
-            self.note(folded)
+        for counted in self._unauthenticated.flush():
+            self.note(counted)
         self._queue_notes()
 
     def close(self) -> None:
@@ -403,21 +403,21 @@ class UnauthenticatedRefusals:
         self._sources, self._aggregated = Sources(), AggregatedRefusals()
         self._last: dict[tuple[str, str], Access] = {}
 
-    def turn(self, access: Access) -> list[Access]:
+    def take_due(self, access: Access) -> list[Access]:
         """Return the counted records that are due at the time of this access."""
         return self.flush() if self._aggregated.are_due(access.at.timestamp()) else []
 
-    def is_single(self, access: Access) -> bool:
+    def count_refusal(self, access: Access) -> bool:
         """Count the access; return whether it gets a record of its own."""
         now = access.at.timestamp()
-        is_single = self._sources.is_recorded(access.source, now)
+        count_refusal = self._sources.is_recorded(access.source, now)
         self._sources.refused(access.source, now)
-        if not is_single:
+        if not count_refusal:
             tenant, network = self._aggregated.add(access.tenant, access.source, now)
             # Of many requests that are counted together, one path would be arbitrary, and paths are PHI.
             bare = replace(access, path="", query="", tenant=tenant, source=network, rule="folded")
             self._last[tenant, network] = bare
-        return is_single
+        return count_refusal
 
     def flush(self) -> list[Access]:
         """Return the counted records, and reset the counts."""

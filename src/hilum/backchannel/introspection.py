@@ -76,7 +76,7 @@ def _of_refresh(ctx: Context, site: Site, client: Client, token: RefreshToken) -
     if tokens_policy.refresh_fault(token, ctx.now):
         return INACTIVE
     scopes = service.unstopped(ctx, grant.scopes, token.issued_at)
-    offline = offline_of(smart.known(scopes))
+    offline = offline_of(smart.parse_stored(scopes))
     state = service.load_state(ctx, site, grant, issued_at=token.issued_at, online=not offline)
     if offline is None or policy.grant_fault(state, grant, now=ctx.now) is not None:
         return INACTIVE

@@ -176,7 +176,7 @@ def backend_scopes(asked: str, client: Client, allowed: tuple[str, ...]) -> tupl
         reachable = (scope for scope in scopes if isinstance(scope, ClinicalScope) and scope.type in types)
         granted = tuple(
             scope
-            for scope in smart.intersect(reachable, smart.known(allowed))
+            for scope in smart.intersect(reachable, smart.parse_stored(allowed))
             if isinstance(scope, ClinicalScope) and is_testable(scope.type, scope.constraints)
         )
     if not granted:
@@ -268,9 +268,9 @@ def most(facts: ClientFacts, installation: InstallationFacts) -> tuple[str, ...]
 def _left(
     scopes: tuple[str, ...], allowed: tuple[str, ...], role: str, authorized: tuple[str, ...] | None
 ) -> tuple[str, ...]:
-    left = grantable(smart.known(scopes), allowed, rights_of(role))
+    left = grantable(smart.parse_stored(scopes), allowed, rights_of(role))
     if authorized is not None:
-        left = smart.intersect(left, smart.known(authorized))
+        left = smart.intersect(left, smart.parse_stored(authorized))
     return tuple(smart.render(scope) for scope in left) if is_useful(left) else ()
 
 
@@ -307,7 +307,7 @@ def id_token_claims(
 
 def context_members(grant: Grant, scopes: tuple[str, ...]) -> dict[str, Any]:
     """Return the launch context for a token response, as far as scopes and launch allow its disclosure (C32, C33)."""
-    known = smart.known(scopes)
+    known = smart.parse_stored(scopes)
     patient, encounter = disclosed_context(known, grant.patient, grant.encounter)
     disclosed: dict[str, Any] = {"patient": patient} if patient else {}
     if encounter:
@@ -337,7 +337,7 @@ def active_answer(
         "aud": fhir_base,
         "sub": token.person or token.client,
     }
-    patient, encounter = disclosed_context(smart.known(scopes), token.patient, token.encounter)
+    patient, encounter = disclosed_context(smart.parse_stored(scopes), token.patient, token.encounter)
     optional = {"patient": patient, "encounter": encounter, "intent": intent}
     if "openid" in scopes and "fhirUser" in scopes and token.fhir_user:
         optional["fhirUser"] = f"{fhir_base}/{token.fhir_user}"

@@ -183,7 +183,7 @@ def _by_code(ctx: Context, site: Site, client: Client, request: TokenRequest) ->
     issued = tokens.mint(
         ctx,
         grant,
-        offline=offline_of(smart.known(scopes)),
+        offline=offline_of(smart.parse_stored(scopes)),
         code_family=code.family,
         life=_life(ctx, client, grant, state),
     )
@@ -209,7 +209,7 @@ def _by_refresh(ctx: Context, site: Site, client: Client, request: TokenRequest)
         tokens.redeem_refresh(ctx, presented, client=client.id, tenant=site.tenant, online_ended=True)
     _judge(state, held.grant, ctx.now)
     kept = unstopped(ctx, held.grant.scopes, held.issued_at)
-    offline = offline_of(smart.known(policy.scopes_now(kept, state, held.grant.role)))
+    offline = offline_of(smart.parse_stored(policy.scopes_now(kept, state, held.grant.role)))
     if offline is None or (held.offline and not offline and _is_session_over(ctx, held.grant)):
         raise refuse_grant("The scope that allowed refreshing was revoked.")
     requested = policy.fewer_scopes(request.scope, held.grant.scopes)

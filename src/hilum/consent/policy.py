@@ -274,7 +274,7 @@ def _granted(
     granted: dict[str, None] = {}
     for n, text in enumerate(texts):
         if isinstance(parse_scope(text), SpecialScope):
-            kept = [text] if _stays(text, permissions, chosen, by.own) else []
+            kept = [text] if _is_kept(text, permissions, chosen, by.own) else []
         else:
             kept = _kept(text, of_text.get(n, []), permissions, chosen)
         granted.update(dict.fromkeys(kept))
@@ -296,7 +296,7 @@ def _chosen(permissions: tuple[Permission, ...], ticked: frozenset[str]) -> froz
     return frozenset(chosen)
 
 
-def _stays(text: str, permissions: tuple[Permission, ...], ticked: frozenset[str], own: str) -> bool:
+def _is_kept(text: str, permissions: tuple[Permission, ...], ticked: frozenset[str], own: str) -> bool:
     """Check whether a special scope is granted. ``fhirUser`` opens the person's own entry, so it follows the tick of that type."""
     if text in DECLINABLE:
         return text in ticked

@@ -282,7 +282,7 @@ def _with_step(ctx: Context, site: Site, flow_state: FlowState) -> FlowResult:
     assert client_context.installation is not None, "standing refuses what is not installed"
     allowed = installations_policy.allowed_scopes(client_context.facts, client_context.installation)
     rights = identity_policy.rights_of(person.role)
-    offered = policy.grantable(smart.known(request.scopes), allowed, rights)
+    offered = policy.grantable(smart.parse_stored(request.scopes), allowed, rights)
     # Before consent, so that nobody is asked for what a switch would take out again.
     offered = without_stopped(ctx, client_context, person, offered)
     if not policy.is_useful(offered):
@@ -307,7 +307,7 @@ def _with_step(ctx: Context, site: Site, flow_state: FlowState) -> FlowResult:
         scopes=offered,
         chosen_at=request.context_chosen_at,
         role=person.role,
-        standing=None if standing is None else smart.known(standing.scopes),
+        standing=None if standing is None else smart.parse_stored(standing.scopes),
         client_proved=oauth.proves_client(request.redirect_uri),
     )
     step = policy.next_step(facts)

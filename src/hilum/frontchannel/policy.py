@@ -233,7 +233,7 @@ def grantable(asked: Iterable[Scope], allowed: Iterable[str], rights: Mapping[st
     rule, which no app can read: they would promise the app, and ask the person, more than the gateway permits.
     """
     kept: dict[Scope, None] = {}
-    for scope in smart.intersect(asked, smart.known(allowed)):
+    for scope in smart.intersect(asked, smart.parse_stored(allowed)):
         if isinstance(scope, SpecialScope):
             kept.setdefault(scope)
         elif is_testable(scope.type, scope.constraints):

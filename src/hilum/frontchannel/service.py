@@ -325,7 +325,7 @@ def consented(offered: tuple[Scope, ...], ticked: Iterable[str], person: Person)
     kept = consent_policy.apply_ticks(texts, tuple(ticked), by=by_of(person))
     # What was ticked comes from the browser; this keeps a changed form within what the page
     # offered.
-    return smart.intersect(smart.known(kept), offered)
+    return smart.intersect(smart.parse_stored(kept), offered)
 
 
 def by_of(person: Person) -> By:
@@ -524,7 +524,7 @@ def narrow_app(ctx: Context, site: Site, cookie: str, authorization: str, ticked
     own = _own_authorization(ctx, site, found[1], authorization)
     ticks, by = tuple(ticked), by_of(found[1])
     kept = consent_policy.apply_ticks(own.scopes, ticks, by=by)
-    if not policy.is_useful(smart.known(kept)):
+    if not policy.is_useful(smart.parse_stored(kept)):
         raise Invalid("nothing_left", "Nothing would be left to share. Remove the app instead.")
     refused = consent_policy.declined(own.scopes, ticks, by=by)
     consent.take_back(ctx.as_actor(signin_policy.actor_of(found[1])), own, refused, by=by)

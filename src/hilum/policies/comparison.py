@@ -109,7 +109,7 @@ def _atoms(*books: Book) -> list[Scope]:
     for book in books:
         for category in book.categories.values():
             for cell in category.cells.values():
-                clinical = (s for s in smart.known(cell.scopes) if isinstance(s, ClinicalScope))
+                clinical = (s for s in smart.parse_stored(cell.scopes) if isinstance(s, ClinicalScope))
                 named |= {scope.type for scope in clinical} - {ANY}
     types = sorted(named) + sorted(resource_types() - named)[:1]
     clinical_atoms = (ClinicalScope(*each) for each in product(Prefix, types, _LETTERS))

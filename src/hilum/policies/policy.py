@@ -29,8 +29,8 @@ from hilum.standards.smart.scopes import (
     Scope,
     SpecialScope,
     intersect,
-    known,
     letters_of,
+    parse_stored,
     render,
 )
 
@@ -52,7 +52,7 @@ def assess(book: Book, applicant: Applicant) -> Assessment:
     if category is not None and category.floor is not Tier.LOW:
         sentence = f"its category is {category.title.lower()}"
         reasons.append(TierReason("category", category.floor, sentence))
-    scopes = known(applicant.scopes)
+    scopes = parse_stored(applicant.scopes)
     for rule in book.tier_rules:
         if not _concerns(rule, applicant):
             continue
@@ -137,7 +137,7 @@ def admit(book: Book, applicant: Applicant) -> Admission:
     admitted: dict[Scope, None] = {}
     withheld: list[Withheld] = []
     acting = [Tier.LOW]
-    for scope in known(applicant.scopes):
+    for scope in parse_stored(applicant.scopes):
         parts, why, tier = _judged(book, alone, scope)
         admitted |= dict.fromkeys(parts)
         withheld += [Withheld(render(scope), each) for each in why]
@@ -165,7 +165,7 @@ def _judged(
             withheld[why] = None
             continue
         cell = category.cells[tier]
-        within = known((*cell.scopes, *cell.session_scopes))
+        within = parse_stored((*cell.scopes, *cell.session_scopes))
         for piece in pieces:
             left = intersect((piece,), within)
             admitted += left

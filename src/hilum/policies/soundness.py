@@ -29,7 +29,7 @@ from hilum.standards.smart.scopes import (
     ClinicalScope,
     Prefix,
     all_covered,
-    known,
+    parse_stored,
     render,
 )
 
@@ -101,7 +101,7 @@ def _never_used(book: Book, category: Category) -> Iterator[Fault]:
     lower: tuple[str, ...] = ()
     for tier in (tier for tier in TIERS if tier in category.cells):
         cell = category.cells[tier]
-        for scope in (each for each in known(cell.scopes) if isinstance(each, ClinicalScope)):
+        for scope in (each for each in parse_stored(cell.scopes) if isinstance(each, ClinicalScope)):
             for atom in _letters_of(book, scope):
                 own = highest(judge(atom) for judge in judges)
                 if own.rank < tier.rank and not all_covered((render(atom),), lower):

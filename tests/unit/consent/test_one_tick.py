@@ -21,7 +21,7 @@ from hilum.identity.policy import rights_of
 from hilum.kernel.decision import Permit
 from hilum.kernel.ids import AuthorizationId
 from hilum.standards.fhir.matching import compile_all
-from hilum.standards.smart.scopes import READ, ClinicalScope, all_covered, known, parse_scope, render
+from hilum.standards.smart.scopes import READ, ClinicalScope, all_covered, parse_scope, parse_stored, render
 from tests.effort import effort
 from tests.unit.gateway.facts import BASES, PATIENT_USER, SNAPSHOT, TOKEN, ask, decide
 
@@ -140,7 +140,7 @@ def covers(value: str, type_: str, letter: int, category: str) -> bool:
 
 
 def offered_of(asked: list[str]) -> tuple[str, ...]:
-    return tuple(render(scope) for scope in grantable(known(asked), EVERYTHING, RIGHTS))
+    return tuple(render(scope) for scope in grantable(parse_stored(asked), EVERYTHING, RIGHTS))
 
 
 @settings(max_examples=effort(150, 3_000), deadline=None)

@@ -17,7 +17,7 @@ from hilum.identity.policy import rights_of
 from hilum.kernel.ids import AppId, ClientId, FamilyId, TenantId, VendorId, VersionId
 from hilum.registry.models import Environment
 from hilum.standards.oauth import AuthorizeError, read_parameters, s256
-from hilum.standards.smart.scopes import covers, known, render
+from hilum.standards.smart.scopes import covers, parse_stored, render
 from hilum.tokens.models import Grant
 
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
@@ -243,8 +243,8 @@ def test_a_grant_is_within_what_was_asked_allowed_and_the_persons_rights(
 ) -> None:
     """C68: no path yields more."""
     rights = rights_of(role)
-    for scope in policy.grantable(known(asked), allowed, rights):
-        assert any(covers(each, scope) for each in known(asked))
+    for scope in policy.grantable(parse_stored(asked), allowed, rights):
+        assert any(covers(each, scope) for each in parse_stored(asked))
         text = render(scope)
         if "/" not in text or text.startswith("launch/"):
             assert text in allowed
@@ -253,8 +253,8 @@ def test_a_grant_is_within_what_was_asked_allowed_and_the_persons_rights(
         for letter in letters:
             reached = [resource_type] if resource_type != "*" else list(rights)
             assert any(letter in rights.get(each, "") for each in reached)
-            one = known([text.replace(f".{letters}", f".{letter}")])[0]
-            assert any(covers(each, one) for each in known(allowed))
+            one = parse_stored([text.replace(f".{letters}", f".{letter}")])[0]
+            assert any(covers(each, one) for each in parse_stored(allowed))
 
 
 @pytest.mark.parametrize(
@@ -285,13 +285,13 @@ def test_a_grant_is_within_what_was_asked_allowed_and_the_persons_rights(
 )
 def test_each_limit_narrows_what_was_asked(asked: str, allowed: str, role: str, granted: str) -> None:
     """C68; S3: user/ scopes never exceed the person's rights."""
-    found = policy.grantable(known(asked.split()), allowed.split(), rights_of(role))
+    found = policy.grantable(parse_stored(asked.split()), allowed.split(), rights_of(role))
 
     assert " ".join(render(scope) for scope in found) == granted
 
 
 def test_a_user_wildcard_becomes_the_types_of_the_role() -> None:
-    found = policy.grantable(known(["user/*.rs"]), ["user/*.cruds"], rights_of(Role.ADMINISTRATOR))
+    found = policy.grantable(parse_stored(["user/*.rs"]), ["user/*.cruds"], rights_of(Role.ADMINISTRATOR))
 
     assert {render(scope) for scope in found} == {f"user/{name}.rs" for name in rights_of(Role.ADMINISTRATOR)}
 
@@ -306,7 +306,7 @@ def test_a_user_wildcard_becomes_the_types_of_the_role() -> None:
     ],
 )
 def test_a_grant_of_nothing_useful_says_nothing(texts: list[str], answer: bool) -> None:
-    assert policy.is_useful(known(texts)) is answer
+    assert policy.is_useful(parse_stored(texts)) is answer
 
 
 @pytest.mark.parametrize(
@@ -315,7 +315,7 @@ def test_a_grant_of_nothing_useful_says_nothing(texts: list[str], answer: bool) 
 )
 def test_offline_is_read_from_the_scopes(texts: list[str], answer: bool | None) -> None:
     """C36."""
-    assert policy.offline_of(known(texts)) is answer
+    assert policy.offline_of(parse_stored(texts)) is answer
 
 
 @pytest.mark.parametrize(
@@ -330,15 +330,15 @@ def test_offline_is_read_from_the_scopes(texts: list[str], answer: bool | None) 
 )
 def test_context_is_told_only_as_far_as_the_scopes_go(texts: list[str], told: tuple[str, str]) -> None:
     """C32."""
-    assert policy.disclosed_context(known(texts), "p", "e") == told
-    assert policy.disclosed_context(known(texts), "", "") == ("", "")
+    assert policy.disclosed_context(parse_stored(texts), "p", "e") == told
+    assert policy.disclosed_context(parse_stored(texts), "", "") == ("", "")
 
 
 def test_patient_scopes_without_a_patient_are_refused() -> None:
     """C34."""
-    assert policy.context_refusal(known(["patient/Patient.r"]), patient="")
-    assert not policy.context_refusal(known(["patient/Patient.r"]), patient="p")
-    assert not policy.context_refusal(known(["user/Patient.r"]), patient="")
+    assert policy.context_refusal(parse_stored(["patient/Patient.r"]), patient="")
+    assert not policy.context_refusal(parse_stored(["patient/Patient.r"]), patient="p")
+    assert not policy.context_refusal(parse_stored(["user/Patient.r"]), patient="")
 
 
 # --- steps --------------------------------------------------------------------------------------------------------------------
@@ -346,10 +346,10 @@ def test_patient_scopes_without_a_patient_are_refused() -> None:
 STAFF = StepFacts(
     prompt=frozenset(),
     ehr_launch=True,
-    scopes=known(["user/Patient.rs", "openid"]),
+    scopes=parse_stored(["user/Patient.rs", "openid"]),
     chosen_at=NOW,
     role=Role.PHYSICIAN,
-    standing=known(["user/*.rs", "openid"]),
+    standing=parse_stored(["user/*.rs", "openid"]),
     client_proved=True,
 )
 
@@ -359,17 +359,17 @@ STAFF = StepFacts(
     [
         ({}, Step.ISSUE),
         ({"standing": None}, Step.NOTICE),
-        ({"standing": known(["user/Patient.r", "openid"])}, Step.NOTICE),
+        ({"standing": parse_stored(["user/Patient.r", "openid"])}, Step.NOTICE),
         ({"client_proved": False}, Step.NOTICE),
         ({"prompt": frozenset({"consent"})}, Step.NOTICE),
         ({"role": Role.PATIENT}, Step.CONSENT),
         (
-            {"scopes": known(["launch/patient", "openid"]), "chosen_at": None, "ehr_launch": False},
+            {"scopes": parse_stored(["launch/patient", "openid"]), "chosen_at": None, "ehr_launch": False},
             Step.CHOOSE_CONTEXT,
         ),
         (
             {
-                "scopes": known(["launch/encounter", "openid"]),
+                "scopes": parse_stored(["launch/encounter", "openid"]),
                 "chosen_at": None,
                 "ehr_launch": False,
                 "role": Role.PATIENT,
@@ -378,9 +378,9 @@ STAFF = StepFacts(
         ),
         (
             {
-                "scopes": known(["launch/patient", "openid"]),
+                "scopes": parse_stored(["launch/patient", "openid"]),
                 "chosen_at": None,
-                "standing": known(["launch/patient", "openid"]),
+                "standing": parse_stored(["launch/patient", "openid"]),
             },
             Step.ISSUE,
         ),

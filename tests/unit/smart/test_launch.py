@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from hilum.standards.smart import launch
-from hilum.standards.smart.scopes import known
+from hilum.standards.smart.scopes import parse_stored
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ from hilum.standards.smart.scopes import known
 def test_an_entry_that_breaks_the_rules_is_named_and_left_out(entry: dict[str, Any]) -> None:
     """C33; SMART 2.2 fhirContext."""
     assert launch.fhir_context_fault(entry)
-    assert launch.readable_context([entry], known(["user/*.rs", "patient/*.rs"])) == ()
+    assert launch.readable_context([entry], parse_stored(["user/*.rs", "patient/*.rs"])) == ()
 
 
 @pytest.mark.parametrize(
@@ -47,8 +47,8 @@ def test_an_entry_that_breaks_the_rules_is_named_and_left_out(entry: dict[str, A
 def test_a_good_entry_is_told_if_its_type_can_be_read(entry: dict[str, Any]) -> None:
     """C33."""
     assert launch.fhir_context_fault(entry) == ""
-    assert launch.readable_context([entry], known(["user/*.r"])) == (entry,)
-    assert launch.readable_context([entry], known(["user/*.s", "user/Device.r", "openid"])) == ()
+    assert launch.readable_context([entry], parse_stored(["user/*.r"])) == (entry,)
+    assert launch.readable_context([entry], parse_stored(["user/*.s", "user/Device.r", "openid"])) == ()
 
 
 def _told(**changes: Any) -> dict[str, object]:
@@ -58,7 +58,7 @@ def _told(**changes: Any) -> dict[str, object]:
         "need_patient_banner": False,
         "style_url": "https://h.example/style.json",
         "fhir_context": [{"reference": "Task/1"}],
-        "granted": known(["patient/Task.r"]),
+        "granted": parse_stored(["patient/Task.r"]),
     }
     return launch.response_parameters(**facts | changes)
 
@@ -81,7 +81,7 @@ def test_a_standalone_launch_tells_nothing_of_an_ehr() -> None:
 def test_fhir_context_is_left_out_when_the_launch_has_none_or_none_can_be_read() -> None:
     """Conformance [9.16]: not emitted unless there."""
     assert "fhirContext" not in _told(fhir_context=[])
-    assert "fhirContext" not in _told(granted=known(["patient/Observation.r"]))
+    assert "fhirContext" not in _told(granted=parse_stored(["patient/Observation.r"]))
     assert _told(intent="", style_url="", fhir_context=[]) == {"need_patient_banner": False}
 
 
@@ -95,10 +95,10 @@ def test_fhir_context_is_left_out_when_the_launch_has_none_or_none_can_be_read()
     ],
 )
 def test_context_is_asked_for_by_scope(asked: list[str], answer: tuple[bool, bool]) -> None:
-    assert launch.context_asked(known(asked)) == answer
+    assert launch.context_asked(parse_stored(asked)) == answer
 
 
 def test_only_patient_scopes_need_a_patient() -> None:
     """C34."""
-    assert launch.needs_patient(known(["openid", "patient/Patient.r"]))
-    assert not launch.needs_patient(known(["openid", "launch/patient", "user/*.rs"]))
+    assert launch.needs_patient(parse_stored(["openid", "patient/Patient.r"]))
+    assert not launch.needs_patient(parse_stored(["openid", "launch/patient", "user/*.rs"]))

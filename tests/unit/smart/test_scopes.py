@@ -199,7 +199,7 @@ def test_repeats_count_once_also_across_versions() -> None:
 def test_covering_goes_by_prefix_type_letters_and_constraints(
     wider: str, narrower: str, answer: bool
 ) -> None:
-    first, second = scopes.known([wider, narrower])
+    first, second = scopes.parse_stored([wider, narrower])
 
     assert covers(first, second) is answer
 

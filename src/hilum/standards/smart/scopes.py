@@ -232,7 +232,7 @@ def parse_scopes(text: str) -> tuple[tuple[Scope, ...], tuple[str, ...]] | Scope
     return tuple(scopes), tuple(foreign)
 
 
-def known(texts: Iterable[str]) -> tuple[Scope, ...]:
+def parse_stored(texts: Iterable[str]) -> tuple[Scope, ...]:
     """Parse stored scope texts, dropping those that do not parse: they grant nothing."""
     scopes = (parse_scope(text) for text in texts)
     return tuple(scope for scope in scopes if not isinstance(scope, ScopeError))
@@ -308,12 +308,12 @@ def intersect(asked: Iterable[Scope], allowed: Iterable[Scope]) -> tuple[Scope, 
 
 def narrow(asked: Iterable[str], allowed: Iterable[str]) -> tuple[str, ...]:
     """Return ``intersect`` of scope texts; texts that do not parse are dropped."""
-    return tuple(render(scope) for scope in intersect(known(asked), known(allowed)))
+    return tuple(render(scope) for scope in intersect(parse_stored(asked), parse_stored(allowed)))
 
 
 def all_covered(asked: Iterable[str], allowed: Iterable[str]) -> bool:
     """Check whether every asked scope is within the allowed ones, letter by letter (RFC 6749 section 6: a refresh never widens)."""
-    within = known(allowed)
+    within = parse_stored(allowed)
     for text in asked:
         scope = parse_scope(text)
         # Compared with the intersection and not by `covers`: several allowed scopes may cover one asked scope
@@ -364,7 +364,7 @@ class CompiledScopes:
 @lru_cache(maxsize=COMPILED_BOUND)
 def compile_scopes(texts: tuple[str, ...]) -> CompiledScopes:
     """Compile scope texts for decisions; texts that do not parse permit nothing."""
-    scopes = known(texts)
+    scopes = parse_stored(texts)
     clinical = [scope for scope in scopes if isinstance(scope, ClinicalScope)]
     special = frozenset(scope.name for scope in scopes if isinstance(scope, SpecialScope))
 
