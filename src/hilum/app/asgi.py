@@ -117,7 +117,7 @@ class Dispatcher:
         try:
             # Requests without a body, as nearly all reads are, skip the layer that bounds bodies.
             if heads.length:
-                await self._with_body(scope, receive, send, (network, heads.length))
+                await self._with_body(scope, receive, send, network=network, declared=heads.length)
             else:
                 await self._dispatch(scope, receive, send)
         finally:
@@ -146,12 +146,13 @@ class Dispatcher:
             counted = self._counted(kind_of(scope["path"]), state["network"], send)
             await self._page(scope, receive, _stamped(counted, state["request_id"], state["correlation_id"]))
 
-    async def _with_body(self, scope: Scope, receive: Receive, send: Send, sent: tuple[str, int]) -> None:
+    async def _with_body(
+        self, scope: Scope, receive: Receive, send: Send, *, network: str, declared: int
+    ) -> None:
         """Serve a request whose body is read within bounds. A connection on which a body was left unread is closed.
 
         Where a bound was exceeded, the framework's error response is replaced by our refusal, unless it has the right status already.
         """
-        network, declared = sent
         body = Body(receive, self._admission, network, bound=_body_bound(scope["path"]), declared=declared)
         answer = _Answer(scope, send, body, self._turn_away)
         scope["state"]["body"] = body
