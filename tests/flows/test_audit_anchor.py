@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import delete
 
 from hilum.app import jobs
-from hilum.app.schedule import Held
+from hilum.app.schedule import JobLease
 from hilum.audit import anchor, service, store
 from hilum.audit.models import Anchored, Event, Verdict
 from hilum.infra.context import Context
@@ -53,7 +53,7 @@ class Installation:
         self.checkpoint()
 
     def checkpoint(self) -> None:
-        held = Held(self.uow, "checkpoint", "test", threading.Event())
+        held = JobLease(self.uow, "checkpoint", "test", threading.Event())
         jobs.checkpoint(held, self.settings)
 
     def verify(self, anchors: list[Anchored] | None = None) -> Verdict:

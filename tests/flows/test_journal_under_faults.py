@@ -17,7 +17,7 @@ import orjson
 import psycopg
 import pytest
 
-from hilum.app.schedule import Held
+from hilum.app.schedule import JobLease
 from hilum.app.settling import settle
 from hilum.audit import live, policy
 from hilum.audit import service as audit
@@ -245,7 +245,7 @@ class Killed:
         )
         journal.start()
         journal.close()
-        return settle(Held(self.uow, "settle", "test/1", threading.Event()), settings.read(given))
+        return settle(JobLease(self.uow, "settle", "test/1", threading.Event()), settings.read(given))
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import update
 
-from hilum.app.schedule import Held, Job, Schedule
+from hilum.app.schedule import Job, JobLease, Schedule
 from hilum.infra import nodes, schema_gate
 from hilum.infra.context import Context, Trace
 from hilum.infra.db import EPOCH
@@ -180,7 +180,7 @@ def test_of_many_who_ask_at_once_one_gets_the_lease(uow: UnitOfWork) -> None:
 
 def test_work_under_a_lost_lease_leaves_nothing_behind(uow: UnitOfWork) -> None:
     """A node that slept through its lease wakes, and what it writes is rolled back."""
-    slow, quick = (Held(uow, "purge", holder, threading.Event()) for holder in ("a/1", "b/1"))
+    slow, quick = (JobLease(uow, "purge", holder, threading.Event()) for holder in ("a/1", "b/1"))
     assert slow.take()
     let_expire(uow, "purge")
     assert quick.take()
@@ -203,7 +203,7 @@ def test_a_job_runs_on_one_node_and_goes_on_at_the_other_when_that_one_stops(uow
     done = {"a": threading.Event(), "b": threading.Event()}
 
     def job(name: str) -> Job:
-        def run(_held: Held) -> None:
+        def run(_held: JobLease) -> None:
             ran.append(name)
             done[name].set()
 
@@ -226,7 +226,7 @@ def test_a_job_that_breaks_is_tried_again_and_ends_no_other(uow: UnitOfWork) -> 
     tries, others = [], threading.Event()
     both = threading.Event()
 
-    def breaks(_held: Held) -> None:
+    def breaks(_held: JobLease) -> None:
         tries.append(1)
         if len(tries) > 2:
             both.set()
@@ -246,7 +246,7 @@ def test_nothing_runs_while_the_schema_gate_is_closed(uow: UnitOfWork) -> None:
     ran: list[int] = []
     schedule = Schedule(uow, "a/1", may_run=lambda: False)
     job = Job("count", timedelta(milliseconds=5), lambda _held: ran.append(1))
-    held = Held(uow, job.name, "a/1", schedule.stop)
+    held = JobLease(uow, job.name, "a/1", schedule.stop)
     schedule.start(job)
     schedule.stop.wait(0.1)
     schedule.end(10)

@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import Table, func, select
 
 from hilum.app import retention
-from hilum.app.schedule import Held
+from hilum.app.schedule import JobLease
 from hilum.audit import service as audit
 from hilum.audit.models import PURGE_BATCH, Event
 from hilum.audit.store import audit_payload
@@ -47,8 +47,8 @@ def settings(uow: UnitOfWork, home: Path, **more: str) -> Settings:
 
 
 @pytest.fixture
-def held(uow: UnitOfWork) -> Held:
-    return Held(uow, "purge", "test/1", threading.Event())
+def held(uow: UnitOfWork) -> JobLease:
+    return JobLease(uow, "purge", "test/1", threading.Event())
 
 
 def fill(uow: UnitOfWork, table: Table, rows: Iterable[tuple[Any, ...]]) -> None:
@@ -101,7 +101,7 @@ def a_busy_month(uow: UnitOfWork, now: datetime) -> None:
 
 
 def test_a_hundred_thousand_rows_that_are_over_go_in_one_run_and_nothing_that_lives_goes_with_them(
-    uow: UnitOfWork, held: Held, clock: FakeClock, tmp_path: Path
+    uow: UnitOfWork, held: JobLease, clock: FakeClock, tmp_path: Path
 ) -> None:
     """A thousand a minute were removed while 7,500 arrived; used refresh tokens stayed for 180 days."""
     a_busy_month(uow, clock.now())
@@ -134,7 +134,7 @@ def test_a_hundred_thousand_rows_that_are_over_go_in_one_run_and_nothing_that_li
 
 
 def test_what_is_used_is_recognized_for_as_long_as_the_setting_says(
-    uow: UnitOfWork, held: Held, clock: FakeClock, tmp_path: Path
+    uow: UnitOfWork, held: JobLease, clock: FakeClock, tmp_path: Path
 ) -> None:
     now = clock.now()
     rows = [
@@ -150,7 +150,7 @@ def test_what_is_used_is_recognized_for_as_long_as_the_setting_says(
 
 
 def test_a_revoked_family_goes_with_all_its_tokens_once_nobody_can_use_any(
-    uow: UnitOfWork, held: Held, clock: FakeClock, tmp_path: Path
+    uow: UnitOfWork, held: JobLease, clock: FakeClock, tmp_path: Path
 ) -> None:
     now = clock.now()
     for name, revoked in (("fresh", now - DAY), ("stale", now - 30 * DAY)):
@@ -172,7 +172,7 @@ def test_a_revoked_family_goes_with_all_its_tokens_once_nobody_can_use_any(
 
 
 def test_every_class_that_expires_is_forgotten(
-    uow: UnitOfWork, held: Held, clock: FakeClock, tmp_path: Path
+    uow: UnitOfWork, held: JobLease, clock: FakeClock, tmp_path: Path
 ) -> None:
     """Sessions, failed attempts, codes and launches, not only tokens."""
     now, old = clock.now(), at(clock.now() - 70 * DAY)
@@ -206,7 +206,7 @@ def test_every_class_that_expires_is_forgotten(
 
 
 def test_a_node_that_lost_its_lease_stops_purging(
-    uow: UnitOfWork, held: Held, clock: FakeClock, tmp_path: Path
+    uow: UnitOfWork, held: JobLease, clock: FakeClock, tmp_path: Path
 ) -> None:
     assert held.take()
     held.lease = replace(held.lease, fence=99) if held.lease else None
@@ -235,7 +235,7 @@ def payloads(uow: UnitOfWork) -> int:
 
 
 def test_payloads_go_after_their_period_and_the_chain_holds_without_them(
-    uow: UnitOfWork, held: Held, clock: FakeClock, tmp_path: Path
+    uow: UnitOfWork, held: JobLease, clock: FakeClock, tmp_path: Path
 ) -> None:
     note(uow)
     clock.advance(100 * DAY)
@@ -260,7 +260,7 @@ def _purges() -> Any:
 
 
 def test_a_hold_wins_over_every_period_until_somebody_else_releases_it(
-    uow: UnitOfWork, held: Held, clock: FakeClock, tmp_path: Path
+    uow: UnitOfWork, held: JobLease, clock: FakeClock, tmp_path: Path
 ) -> None:
     short = settings(uow, tmp_path, HILUM_KEEP_EVENTS_DAYS="60", HILUM_KEEP_ACCESSES_DAYS="60")
     note(uow)
@@ -283,7 +283,7 @@ def test_a_hold_wins_over_every_period_until_somebody_else_releases_it(
         do(uow, partial(audit.release_hold, hold=hold.id), OTHER)
 
 
-class Interrupted(Held):
+class Interrupted(JobLease):
     """Does something once, in the first transaction after the first batch went."""
 
     went: Callable[[], bool]

@@ -8,7 +8,7 @@ from hilum.app.bootstrap import node_of, open_uow
 from hilum.app.operations import JOBS
 from hilum.app.reports import Faults, Reporter
 from hilum.app.retention import PURGE_EVERY, RETAIN_EVERY, purge, retain
-from hilum.app.schedule import Held, Job, Schedule
+from hilum.app.schedule import Job, JobLease, Schedule
 from hilum.app.settling import settle
 from hilum.audit import anchor
 from hilum.audit import live as journals
@@ -58,13 +58,13 @@ def jobs_of(uow: UnitOfWork, settings: Settings) -> tuple[Job, ...]:
         Job(
             CHECKPOINT,
             CHECKPOINT_EVERY,
-            lambda held: checkpoint(held, settings),
+            lambda job_lease: checkpoint(job_lease, settings),
             aside=lambda: keep_anchor(uow, settings, fresh=False),
         ),
-        Job("audit_index", INDEX_EVERY, lambda held: index_accesses(held, settings)),
-        Job("purge", PURGE_EVERY, lambda held: purge(held, settings)),
-        Job("retention", RETAIN_EVERY, lambda held: retain(held, settings)),
-        Job("settle", SETTLE_EVERY, lambda held: settle(held, settings)),
+        Job("audit_index", INDEX_EVERY, lambda job_lease: index_accesses(job_lease, settings)),
+        Job("purge", PURGE_EVERY, lambda job_lease: purge(job_lease, settings)),
+        Job("retention", RETAIN_EVERY, lambda job_lease: retain(job_lease, settings)),
+        Job("settle", SETTLE_EVERY, lambda job_lease: settle(job_lease, settings)),
     )
 
 
@@ -76,23 +76,23 @@ def _checkpoint_notices(schedule: Schedule) -> Faults:
     return {"checkpoints_standing": notice}
 
 
-def checkpoint(held: Held, settings: Settings) -> None:
+def checkpoint(job_lease: JobLease, settings: Settings) -> None:
     """Sign a checkpoint over every chain's head, if one has changed, and write the newest to the anchor outside the database."""
     # Read before the heads. If another node signs a checkpoint in between, ``after`` no longer fits
     # and nothing is signed here: older heads above newer ones would look like a chain that was cut.
-    last = held.read(audit.newest_checkpoint)
+    last = job_lease.read(audit.newest_checkpoint)
     after = last.number if last is not None else 0
     heads = journals.access_heads(settings.data_dir / "journal", settings.database_url)
-    signed = held.write(lambda ctx: audit.checkpoint(ctx, heads, after=after))
-    keep_anchor(held.uow, settings, fresh=signed is not None)
+    signed = job_lease.write(lambda ctx: audit.checkpoint(ctx, heads, after=after))
+    keep_anchor(job_lease.uow, settings, fresh=signed is not None)
 
 
-def index_accesses(held: Held, settings: Settings) -> None:
+def index_accesses(job_lease: JobLease, settings: Settings) -> None:
     """Index the accesses recorded since the last run, while this node holds the lease."""
     journals.index_accesses(
         settings.data_dir / "journal",
         settings.database_url,
-        may_continue=lambda: not held.stop.is_set() and held.take(),
+        may_continue=lambda: not job_lease.stop.is_set() and job_lease.take(),
     )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 
-from hilum.app.schedule import Held
+from hilum.app.schedule import JobLease
 from hilum.audit import live as journals
 from hilum.audit import service as audit
 from hilum.controls import service as controls
@@ -32,7 +32,7 @@ def delete_old_changes(ctx: Context) -> int:
     return epoch.purge(ctx.tx, ctx.now)
 
 
-def purge(held: Held, settings: Settings) -> None:
+def purge(job_lease: JobLease, settings: Settings) -> None:
     """Settle expired switches, and delete codes, requests, jtis, tokens, sessions and launches that have ended."""
     for delete in (
         controls.settle_expired,
@@ -42,26 +42,27 @@ def purge(held: Held, settings: Settings) -> None:
         signin.purge,
         partial(launches.purge, kept=settings.keep.launches),
     ):
-        _until_none(held, delete)
+        _until_none(job_lease, delete)
 
 
-def retain(held: Held, settings: Settings) -> None:
+def retain(job_lease: JobLease, settings: Settings) -> None:
     """Purge the payloads of accesses and events whose retention period is over. Holds prevail; the chains keep every digest."""
-    today = held.uow.clock.now().replace(hour=0, minute=0, second=0, microsecond=0)
+    today = job_lease.uow.clock.now().replace(hour=0, minute=0, second=0, microsecond=0)
     for kind in EVENT_CLASSES:
-        _until_none(held, partial(audit.purge_payloads, kind=kind, before=today - settings.keep.events))
-    before = held.write(lambda ctx: audit.open_access_purge(ctx, today - settings.keep.accesses))
+        _until_none(job_lease, partial(audit.purge_payloads, kind=kind, before=today - settings.keep.events))
+    before = job_lease.write(lambda ctx: audit.open_access_purge(ctx, today - settings.keep.accesses))
 
     def may_continue() -> bool:
         """Check before each batch: a purge may take hours, in which a hold may be placed or the lease lost."""
         return (
-            not held.stop.is_set() and held.write(lambda ctx: audit.purgeable_before(ctx, before)) == before
+            not job_lease.stop.is_set()
+            and job_lease.write(lambda ctx: audit.purgeable_before(ctx, before)) == before
         )
 
     journals.open_reader(settings.data_dir / "journal", settings.database_url).purge(before, may_continue)
 
 
-def _until_none(held: Held, delete: Callable[[Context], int]) -> None:
+def _until_none(job_lease: JobLease, delete: Callable[[Context], int]) -> None:
     # Until nothing is left. A fixed number a run fell behind the rows that arrive.
-    while held.write(delete) and not held.stop.wait(BREATH_S):
+    while job_lease.write(delete) and not job_lease.stop.wait(BREATH_S):
         pass

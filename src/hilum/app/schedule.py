@@ -31,7 +31,7 @@ _log = logs.get("app")
 
 
 @dataclass(slots=True)
-class Held:
+class JobLease:
     """One job's lease as this process last read it. ``write`` runs a verb only while this process holds the lease, and renews it in time."""
 
     uow: UnitOfWork
@@ -93,7 +93,7 @@ class Job:
 
     name: str
     every: timedelta
-    run: Callable[[Held], object]
+    run: Callable[[JobLease], object]
     aside: Callable[[], None] = lambda: None
 
 
@@ -129,7 +129,7 @@ class Schedule:
     def _keep_running(self, job: Job) -> None:
         # The lease outlives the pause until the next run. Otherwise another node would take the job
         # in every pause, and it would run once a period on each.
-        held = Held(self.uow, job.name, self.holder, self.stop, life=job.every + LEASE_FOR)
+        held = JobLease(self.uow, job.name, self.holder, self.stop, life=job.every + LEASE_FOR)
         while not self.stop.is_set():
             begun = self.uow.clock.monotonic()
             if self.may_run():
@@ -149,7 +149,7 @@ class Schedule:
         if outcome == DONE:
             self.done_at[job.name] = self.uow.clock.monotonic()
 
-    def run_once(self, job: Job, held: Held) -> None:
+    def run_once(self, job: Job, held: JobLease) -> None:
         """Run a job once if this process holds its lease, else what it does ``aside``."""
         if held.take():
             job.run(held)

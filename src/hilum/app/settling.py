@@ -4,7 +4,7 @@ import asyncio
 from pathlib import Path
 
 from hilum.app.embedded_servers import EmbeddedServers
-from hilum.app.schedule import Held
+from hilum.app.schedule import JobLease
 from hilum.audit import live as journals
 from hilum.audit.live import Intents, Journal
 from hilum.audit.models import OpenIntent
@@ -29,13 +29,13 @@ def folder_of(settings: Settings) -> Path:
     return settings.data_dir / "journal"
 
 
-def settle(held: Held, settings: Settings) -> int:
+def settle(job_lease: JobLease, settings: Settings) -> int:
     """Settle the intents that are due; return how many were. Journal and FHIR servers are opened only if any is."""
-    intents, now = intents_of(settings), held.uow.clock.now
+    intents, now = intents_of(settings), job_lease.uow.clock.now
     waiting = intents.list_open()
     if not waiting:
         return 0
-    tenants = held.read(lambda ctx: _tenants(ctx, {TenantId(each.intent.tenant) for each in waiting}))
+    tenants = job_lease.read(lambda ctx: _tenants(ctx, {TenantId(each.intent.tenant) for each in waiting}))
     due = [
         each
         for each in waiting
@@ -47,24 +47,24 @@ def settle(held: Held, settings: Settings) -> int:
     journal = journals.open_journal(
         settings.database_url,
         folder_of(settings),
-        f"{held.uow.writer}-{held.uow.ids.new('s')[2:]}",
-        held.uow.ids,
+        f"{job_lease.uow.writer}-{job_lease.uow.ids.new('s')[2:]}",
+        job_lease.uow.ids,
     )
     try:
         # Tenants take turns by time, so that one slow FHIR server is not first in every run.
-        turn = int(held.uow.clock.monotonic() / SETTLE_EVERY.total_seconds())
-        return asyncio.run(_settle(held, settings, journal, tenants, in_turn(due, turn)))
+        turn = int(job_lease.uow.clock.monotonic() / SETTLE_EVERY.total_seconds())
+        return asyncio.run(_settle(job_lease, settings, journal, tenants, in_turn(due, turn)))
     finally:
         journal.close()
 
 
-def _may_continue(held: Held) -> bool:
+def _may_continue(job_lease: JobLease) -> bool:
     """Check whether this job may go on: False when the process stops. Raises Conflict if the lease was lost."""
-    if held.stop.is_set():
+    if job_lease.stop.is_set():
         return False
     # An empty transaction that fails when the lease is lost: settling asks FHIR servers, which
     # takes longer than a lease may be unattended.
-    held.write(lambda _: None)
+    job_lease.write(lambda _: None)
     return True
 
 
@@ -74,13 +74,13 @@ def _tenants(ctx: Context, wanted: set[TenantId]) -> dict[str, TenantFacts]:
 
 
 async def _settle(
-    held: Held,
+    job_lease: JobLease,
     settings: Settings,
     journal: Journal,
     tenants: dict[str, TenantFacts],
     due: list[OpenIntent],
 ) -> int:
-    clock, ids = held.uow.clock, held.uow.ids
+    clock, ids = job_lease.uow.clock, job_lease.uow.ids
     servers = EmbeddedServers(settings, Urls(settings.base_url, settings.sandbox_url), clock, ids)
     upstreams = Upstreams(vault(), servers.find)
     try:
@@ -92,7 +92,7 @@ async def _settle(
             clock.now,
             superseded=servers.list_superseded,
         )
-        return await settler.settle(due, lambda: _may_continue(held))
+        return await settler.settle(due, lambda: _may_continue(job_lease))
     finally:
         await upstreams.close()
         await servers.close()

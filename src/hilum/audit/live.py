@@ -410,14 +410,14 @@ class UnauthenticatedRefusals:
     def count_refusal(self, access: Access) -> bool:
         """Count the access; return whether it gets a record of its own."""
         now = access.at.timestamp()
-        count_refusal = self._sources.is_recorded(access.source, now)
+        is_single = self._sources.is_recorded(access.source, now)
         self._sources.refused(access.source, now)
-        if not count_refusal:
+        if not is_single:
             tenant, network = self._aggregated.add(access.tenant, access.source, now)
             # Of many requests that are counted together, one path would be arbitrary, and paths are PHI.
             bare = replace(access, path="", query="", tenant=tenant, source=network, rule="folded")
             self._last[tenant, network] = bare
-        return count_refusal
+        return is_single
 
     def flush(self) -> list[Access]:
         """Return the counted records, and reset the counts."""

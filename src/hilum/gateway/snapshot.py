@@ -53,7 +53,7 @@ from hilum.tokens import service as tokens
 from hilum.tokens.models import TOKENS
 
 T = TypeVar("T")
-StopHeard = Callable[[Switch, timedelta], None]
+StopListener = Callable[[Switch, timedelta], None]
 """Called, in a thread of its own, with each newly engaged switch and the time since it was engaged. It may write and wait."""
 
 _FACTS: dict[Part, Facts[Any]] = {
@@ -100,7 +100,7 @@ class SnapshotKeeper:
         clock: Clock,
         *,
         load: Reader | None = None,
-        on_stop: StopHeard | None = None,
+        on_stop: StopListener | None = None,
         on_other_copy: Callable[[], None] = lambda: None,
     ) -> None:
         """``load`` reads whole parts, at start and in the loader's thread; without it ``read`` does.
@@ -124,7 +124,7 @@ class SnapshotKeeper:
         self._stopping = Event()
         self._thread: Thread | None = None
         self._failing = False
-        self._teller = ThreadPoolExecutor(1, thread_name_prefix="stops")
+        self._stop_notifier = ThreadPoolExecutor(1, thread_name_prefix="stops")
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="facts")
 
     def current(self) -> Snapshot | None:
@@ -164,7 +164,7 @@ class SnapshotKeeper:
         if self._thread is not None:
             self._thread.join()
         self._signal.close()
-        self._teller.shutdown()
+        self._stop_notifier.shutdown()
         self._loader.shutdown()
 
     def step(self, wait_s: float) -> None:
@@ -361,7 +361,7 @@ class SnapshotKeeper:
         now = self._clock.now()
         for switch in engaged:
             assert self._on_stop is not None, "noted only with a listener"
-            self._teller.submit(self._on_stop, switch, now - switch.engaged_at)
+            self._stop_notifier.submit(self._on_stop, switch, now - switch.engaged_at)
 
 
 def _newly_engaged(before: SwitchIndex, after: SwitchIndex, targets: Iterable[Target]) -> list[Switch]:
