@@ -1,4 +1,4 @@
-"""A node whose path to PostgreSQL stands still answers 503 within the promised time at every door, and is well again right after."""
+"""A node whose path to PostgreSQL stands still answers 503 within the promised time at every endpoint, and is well again right after."""
 
 import asyncio
 import os
@@ -61,7 +61,7 @@ async def timed(ask: Ask) -> tuple[int, float]:
 
 
 @pytest.mark.parametrize("fault", [frozen_path, stopped_server])
-def test_every_door_answers_within_the_bound_and_is_well_right_after(
+def test_every_endpoint_answers_within_the_bound_and_is_well_right_after(
     nodes: Nodes, postgres_cluster: Cluster, fault: Callable[[Nodes, Cluster], object]
 ) -> None:
     """Reads, tokens, discovery and keys hung for as long as the path was frozen. No place is lost either."""
@@ -70,7 +70,7 @@ def test_every_door_answers_within_the_bound_and_is_well_right_after(
         fresh = await a.grant()
         issuer = a.running.tenant()["issuer"]
         client = fresh.client
-        doors: dict[str, Ask] = {
+        endpoints: dict[str, Ask] = {
             "read": lambda: a.read(fresh),
             "token": lambda: client.token(
                 grant_type="refresh_token", refresh_token=fresh.token["refresh_token"]
@@ -85,10 +85,10 @@ def test_every_door_answers_within_the_bound_and_is_well_right_after(
         }
         healthy = ("discovery", "jwks", "api", "audit", "ready")
         for name in healthy:
-            assert (await doors[name]()).status_code == 200, name
+            assert (await endpoints[name]()).status_code == 200, name
         with fault(nodes, postgres_cluster):  # type: ignore[attr-defined]  # a context manager, as both are
             await asyncio.sleep(0.1)
-            asked = [(name, timed(door)) for name, door in doors.items() for _ in range(SLOTS)]
+            asked = [(name, timed(endpoint)) for name, endpoint in endpoints.items() for _ in range(SLOTS)]
             answers = await asyncio.gather(*(each for _, each in asked))
             slow = [
                 (name, took) for (name, _), (_, took) in zip(asked, answers, strict=True) if took > AT_MOST_S
@@ -96,11 +96,11 @@ def test_every_door_answers_within_the_bound_and_is_well_right_after(
             assert not slow, slow
             for (name, _), (status, _) in zip(asked, answers, strict=True):
                 assert status == 503 or name in {"sign-in", "ready"}, (name, status)
-            assert {(await doors["ready"]()).status_code, (await timed(doors["read"]))[0]} == {503}
+            assert {(await endpoints["ready"]()).status_code, (await timed(endpoints["read"]))[0]} == {503}
         begun = time.monotonic()
-        while {(await doors[name]()).status_code for name in (*healthy, "read")} != {200}:
+        while {(await endpoints[name]()).status_code for name in (*healthy, "read")} != {200}:
             assert time.monotonic() - begun < WELL_WITHIN_S
-        many = await asyncio.gather(*(doors[name]() for name in healthy for _ in range(SLOTS)))
+        many = await asyncio.gather(*(endpoints[name]() for name in healthy for _ in range(SLOTS)))
         assert {each.status_code for each in many} <= {200, 429}
         again = await a.grant()
         assert (await a.read(again)).status_code == 200

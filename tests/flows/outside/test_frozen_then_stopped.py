@@ -34,7 +34,7 @@ class Seen:
     """One answer: when it was asked for, when it came, and what it was."""
 
     node: str
-    door: str
+    endpoint: str
     asked: float
     came: float
     status: int
@@ -50,14 +50,14 @@ class Story:
     seen: list[Seen] = field(default_factory=list)
     ended: bool = False
 
-    async def ask(self, node: str, door: str, path: str = "") -> Seen:
+    async def ask(self, node: str, endpoint: str, path: str = "") -> Seen:
         asked = time.monotonic()
         outside = self.ways[node]
         if path:
             answer = await outside.http.get(path)
         else:
-            answer = await outside.read(self.grant, door)
-        seen = Seen(node, door, asked, time.monotonic(), answer.status_code)
+            answer = await outside.read(self.grant, endpoint)
+        seen = Seen(node, endpoint, asked, time.monotonic(), answer.status_code)
         self.seen.append(seen)
         return seen
 
@@ -72,21 +72,21 @@ class Story:
         operations = orjson.loads(line)["address"]
         async with httpx2.AsyncClient(timeout=30) as straight:
             while not self.ended:
-                for door in ("healthz", "readyz"):
-                    await self.ask(node.name, door, f"{self.nodes.base}/{door}")
+                for endpoint in ("healthz", "readyz"):
+                    await self.ask(node.name, endpoint, f"{self.nodes.base}/{endpoint}")
                     asked = time.monotonic()
-                    answer = await straight.get(f"http://{operations}/{door}")
+                    answer = await straight.get(f"http://{operations}/{endpoint}")
                     came = time.monotonic()
-                    self.seen.append(Seen(node.name, f"ops {door}", asked, came, answer.status_code))
+                    self.seen.append(Seen(node.name, f"ops {endpoint}", asked, came, answer.status_code))
                 await asyncio.sleep(0.1)
 
-    def of(self, door: str, between: tuple[float, float], node: str = "") -> list[Seen]:
-        """List the answers of a door that were asked for, and came, within a time."""
+    def of(self, endpoint: str, between: tuple[float, float], node: str = "") -> list[Seen]:
+        """List the answers of an endpoint that were asked for, and came, within a time."""
         begun, ended = between
         return [
             each
             for each in self.seen
-            if door in each.door and node in each.node and begun <= each.asked and each.came <= ended
+            if endpoint in each.endpoint and node in each.node and begun <= each.asked and each.came <= ended
         ]
 
 
@@ -108,7 +108,7 @@ async def engaged(outside: Outside, key: str) -> float:
     while True:
         begun = time.monotonic()
         answer = await outside.api("POST", "/switches", order, by="security.ito")
-        assert time.monotonic() - begun < AT_MOST_S, "the switch's own door hung"
+        assert time.monotonic() - begun < AT_MOST_S, "the switch's own endpoint hung"
         if answer.status_code == 201:
             return time.monotonic()
         assert answer.status_code == 503, answer.text
@@ -202,13 +202,13 @@ def _refused(story: Story, node: str, since: float) -> bool:
 
 def _judge(story: Story, *, frozen: float, thawed: float, stopped: float, back: float) -> None:
     end = time.monotonic()
-    slow = [each for each in story.seen if each.came - each.asked > AT_MOST_S and each.door != HELD]
+    slow = [each for each in story.seen if each.came - each.asked > AT_MOST_S and each.endpoint != HELD]
     assert not slow, slow
     hung = [
-        each for each in story.seen if "healthz" in each.door and each.came - each.asked > PROBED_WITHIN_S
+        each for each in story.seen if "healthz" in each.endpoint and each.came - each.asked > PROBED_WITHIN_S
     ]
     assert not hung, hung
-    assert {each.status for each in story.seen if "healthz" in each.door} == {200}
+    assert {each.status for each in story.seen if "healthz" in each.endpoint} == {200}
 
     for node in "ab":
         during = story.of("Patient", (frozen, thawed), node)
@@ -219,7 +219,9 @@ def _judge(story: Story, *, frozen: float, thawed: float, stopped: float, back: 
         if late < thawed:
             assert {each.status for each in story.of("readyz", (late, thawed), node)} == {503}
 
-    away = [each for each in story.seen if each.node == "a" and each.came > thawed and "Patient" in each.door]
+    away = [
+        each for each in story.seen if each.node == "a" and each.came > thawed and "Patient" in each.endpoint
+    ]
     assert not [each for each in away if each.status == 200], (
         "the node that was away gave data after the stop"
     )

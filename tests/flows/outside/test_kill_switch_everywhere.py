@@ -1,4 +1,4 @@
-"""Kill switches over four workers: each target stops every door, on every worker, within seconds; its release revives nothing."""
+"""Kill switches over four workers: each target stops every endpoint, on every worker, within seconds; its release revives nothing."""
 
 import asyncio
 import time
@@ -26,14 +26,14 @@ from tests.sim.running import Running
 CEILING_S = 5.0
 """C139: the ceiling of P9."""
 DELEGATED = frozenset({"authorize", "code", "refresh", "introspect", "launch", "gateway"})
-EVERY_DOOR = DELEGATED | {"credentials", "service"}
+EVERY_ENDPOINT = DELEGATED | {"credentials", "service"}
 SERVICE = frozenset({"credentials", "service"})
 
 TARGETS: dict[str, tuple[str, str, frozenset[str], bool]] = {
-    # name: kind, key, the doors that close, whether the next hospital is stopped too
-    "the platform": ("platform", "", EVERY_DOOR, True),
-    "the tenant": ("tenant", "general", EVERY_DOOR, False),
-    "the vendor": ("vendor", "{vendor}", EVERY_DOOR, True),
+    # name: kind, key, the endpoints that close, whether the next hospital is stopped too
+    "the platform": ("platform", "", EVERY_ENDPOINT, True),
+    "the tenant": ("tenant", "general", EVERY_ENDPOINT, False),
+    "the vendor": ("vendor", "{vendor}", EVERY_ENDPOINT, True),
     "the app": ("app", "{app}", DELEGATED, True),
     "a service's app": ("app", "{service}", SERVICE, False),
     "the version": ("version", "{version}", DELEGATED, True),
@@ -46,7 +46,7 @@ WIDE = {"platform", "tenant", "vendor", "app", "scope", "resource_type"}
 
 
 @dataclass
-class Doors:
+class Endpoints:
     """Everything that was issued before the switch, and the ways to try it."""
 
     outside: Outside
@@ -58,12 +58,12 @@ class Doors:
     launch: str
     answers: dict[str, httpx2.Response | httpx2.URL] = field(default_factory=dict)
 
-    async def refused(self, door: str) -> bool:
-        answer = await getattr(self, f"_{door}")()
-        self.answers[door] = answer
+    async def refused(self, endpoint: str) -> bool:
+        answer = await getattr(self, f"_{endpoint}")()
+        self.answers[endpoint] = answer
         if isinstance(answer, httpx2.URL):
             return "code" not in answer.params
-        if door == "introspect":
+        if endpoint == "introspect":
             return bool(answer.json() == {"active": False})
         return bool(answer.status_code in {400, 401, 403})
 
@@ -108,7 +108,7 @@ async def introspect(server: Client, token: str) -> httpx2.Response:
     )
 
 
-async def everything_issued(outside: Outside) -> Doors:
+async def everything_issued(outside: Outside) -> Endpoints:
     outside.forget_ehr()
     held, first, second, service, next_door, opened = await asyncio.gather(
         outside.grant(),
@@ -121,7 +121,7 @@ async def everything_issued(outside: Outside) -> Doors:
     assert service.status_code == 200, service.text
     bearer = {"authorization": f"Bearer {service.json()['access_token']}"}
     open_url = opened.json()["open_url"]
-    return Doors(outside, held, (first[0], first[2]), (second[0], second[2]), bearer, next_door, open_url)
+    return Endpoints(outside, held, (first[0], first[2]), (second[0], second[2]), bearer, next_door, open_url)
 
 
 async def ids_of(outside: Outside) -> dict[str, str]:
@@ -172,7 +172,7 @@ async def heard(outside: Outside, switch_id: str) -> dict[str, float]:
 
 
 @pytest.mark.parametrize("name", TARGETS)
-def test_a_full_stop_closes_every_door_on_every_worker_and_its_release_revives_nothing(
+def test_a_full_stop_closes_every_endpoint_on_every_worker_and_its_release_revives_nothing(
     hospital: Running, name: str
 ) -> None:
     """C138, C139, C140, C143, C144, K3."""
@@ -180,38 +180,41 @@ def test_a_full_stop_closes_every_door_on_every_worker_and_its_release_revives_n
 
     async def story(outside: Outside) -> None:
         key = template.format(**await ids_of(outside))
-        doors = await everything_issued(outside)
-        for door in sorted(EVERY_DOOR - {"code", "refresh"}):
-            assert not await doors.refused(door), (door, doors.answers[door])
+        endpoints = await everything_issued(outside)
+        for endpoint in sorted(EVERY_ENDPOINT - {"code", "refresh"}):
+            assert not await endpoints.refused(endpoint), (endpoint, endpoints.answers[endpoint])
 
-        watched = doors._gateway if "gateway" in stopped else doors._service
+        watched = endpoints._gateway if "gateway" in stopped else endpoints._service
         switch, passed = await engaged_under_load(outside, watched, kind, key)
         told = await heard(outside, switch["id"])
         print(f"{kind}: last pass {passed * 1000:.0f} ms, heard {max(told.values()) * 1000:.0f} ms")
 
         assert max(told.values()) < CEILING_S
         assert passed <= max(told.values())
-        for door in sorted(EVERY_DOOR - {"code", "refresh"} | (stopped & {"code", "refresh"})):
-            assert await doors.refused(door) == (door in stopped), (door, doors.answers[door])
-        assert ((await outside.read(doors.next_door)).status_code == 403) == far
+        for endpoint in sorted(EVERY_ENDPOINT - {"code", "refresh"} | (stopped & {"code", "refresh"})):
+            assert await endpoints.refused(endpoint) == (endpoint in stopped), (
+                endpoint,
+                endpoints.answers[endpoint],
+            )
+        assert ((await outside.read(endpoints.next_door)).status_code == 403) == far
         if kind not in {"platform", "tenant"}:
-            assert (await outside.read(doors.next_door, "metadata")).status_code == 200
+            assert (await outside.read(endpoints.next_door, "metadata")).status_code == 200
 
         await released(outside, switch)
         outside.forget_ehr()
         await until_all(
-            lambda: outside.read(doors.held), lambda a: (a.status_code != 200) == ("gateway" in stopped)
+            lambda: outside.read(endpoints.held), lambda a: (a.status_code != 200) == ("gateway" in stopped)
         )
-        for door in sorted(stopped & {"gateway", "introspect", "refresh", "service"}):
-            assert await doors.refused(door), (door, doors.answers[door])
+        for endpoint in sorted(stopped & {"gateway", "introspect", "refresh", "service"}):
+            assert await endpoints.refused(endpoint), (endpoint, endpoints.answers[endpoint])
         if "code" in stopped:
-            client, redirected = doors.later_code
+            client, redirected = endpoints.later_code
             assert refused_grant(await client.redeem(redirected))
-            old = await outside.browser().go(doors.launch, (client.card["launch_url"],))
+            old = await outside.browser().go(endpoints.launch, (client.card["launch_url"],))
             assert isinstance(old, httpx2.Response), old
             assert old.status_code == 403, old.text
-        for door in sorted({"authorize", "credentials", "launch"}):
-            assert not await doors.refused(door), (door, doors.answers[door])
+        for endpoint in sorted({"authorize", "credentials", "launch"}):
+            assert not await endpoints.refused(endpoint), (endpoint, endpoints.answers[endpoint])
         anew = await outside.grant()
         assert (await outside.read(anew)).status_code == 200
 

@@ -1,4 +1,4 @@
-"""Every door refuses for the same facts: what each asks is one judgement of standing (C4, C38, C140, C146)."""
+"""Every endpoint refuses for the same facts: what each asks is one judgement of standing (C4, C38, C140, C146)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ __all__ = ["front"]
 
 SCOPES = ("launch", "openid", "fhirUser", "offline_access", "patient/*.rs")
 Try = Callable[[], str]
-"""Goes through a door: empty when it let one pass, else what was refused, in words."""
+"""Goes through an endpoint: empty when it let one pass, else what was refused, in words."""
 
 
 def refusal(verb: Callable[[], Any]) -> str:
@@ -184,23 +184,23 @@ EARLIER = {
     (deactivate, authorize): "page:",  # the session of somebody who left is over: the sign-in page
     (deactivate, open_launch): "launch_invalid",  # the order names somebody who is nobody active here
 }
-"""Where a door refuses before it comes to standing, and with what."""
-PAIRS = [(fact, door) for fact in FACTS for door in (*OF_APPS, *((ehr,) if fact.of_peers else ()))]
+"""Where an endpoint refuses before it comes to standing, and with what."""
+PAIRS = [(fact, endpoint) for fact in FACTS for endpoint in (*OF_APPS, *((ehr,) if fact.of_peers else ()))]
 
 
 @pytest.mark.parametrize(
-    ("fact", "door"), PAIRS, ids=[f"{fact.take.__name__}-{door.__name__}" for fact, door in PAIRS]
+    ("fact", "endpoint"), PAIRS, ids=[f"{fact.take.__name__}-{endpoint.__name__}" for fact, endpoint in PAIRS]
 )
-def test_every_door_refuses_for_the_same_fact_and_says_the_same_reason(
-    front: Front, fact: Fact, door: Callable[[Front], Try]
+def test_every_endpoint_refuses_for_the_same_fact_and_says_the_same_reason(
+    front: Front, fact: Fact, endpoint: Callable[[Front], Try]
 ) -> None:
     """C38, C140, C146."""
-    passes, refused = door(front), door(front)
+    passes, refused = endpoint(front), endpoint(front)
     assert passes() == ""
 
-    fact.take(front, "ehr" if door is ehr else "web")
+    fact.take(front, "ehr" if endpoint is ehr else "web")
 
     said = refused()
-    expected = EARLIER.get((fact.take, door), str(fact.reason))
+    expected = EARLIER.get((fact.take, endpoint), str(fact.reason))
     assert said
-    assert door in SAY_NO_REASON or expected in said
+    assert endpoint in SAY_NO_REASON or expected in said

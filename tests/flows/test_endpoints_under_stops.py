@@ -1,4 +1,4 @@
-"""Every door of the authorization server under every full stop that reaches it: what stands stops, and nothing begun before revives."""
+"""Every endpoint of the authorization server under every full stop that reaches it: what stands stops, and nothing begun before revives."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from tests.flows.front_channel import SCOPE, Front, front
 __all__ = ["front"]
 
 Try = Callable[[], bool]
-"""Goes through a door and tells whether it let one pass."""
+"""Goes through an endpoint and tells whether it let one pass."""
 EVERYWHERE = (TargetKind.PLATFORM, TargetKind.TENANT)
 OF_APPS = (*EVERYWHERE, TargetKind.VENDOR, TargetKind.APP, TargetKind.VERSION, TargetKind.APP_TENANT)
 OF_PEOPLE = (*OF_APPS, TargetKind.PERSON, TargetKind.APP_PERSON)
@@ -127,7 +127,7 @@ def register(front: Front, tenant: str = MERCY) -> Any:
 
 
 @dataclass(frozen=True)
-class Door:
+class Endpoint:
     """``since``: what is tried was issued before the stop, so its end must not revive it. ``session``: it needs a session of before."""
 
     ready: Callable[[Front], Try]
@@ -140,26 +140,28 @@ class Door:
         return self.since or (self.session and kind in {*EVERYWHERE, TargetKind.PERSON})
 
 
-DOORS = [
-    Door(a_new_request, OF_PEOPLE, session=True),
-    Door(a_stranger_at_authorize, OF_APPS),
-    Door(the_last_step, OF_PEOPLE, since=True),
-    Door(a_silent_request, OF_PEOPLE, since=True),
-    Door(a_code, OF_PEOPLE, since=True),
-    Door(a_refresh, OF_PEOPLE, since=True),
-    Door(an_access_token, OF_PEOPLE, since=True),
-    Door(opening, OF_PEOPLE),
-    Door(an_open_url, OF_PEOPLE, since=True),
-    Door(taking, OF_PEOPLE, since=True),
-    Door(registering, EVERYWHERE),
+ENDPOINTS = [
+    Endpoint(a_new_request, OF_PEOPLE, session=True),
+    Endpoint(a_stranger_at_authorize, OF_APPS),
+    Endpoint(the_last_step, OF_PEOPLE, since=True),
+    Endpoint(a_silent_request, OF_PEOPLE, since=True),
+    Endpoint(a_code, OF_PEOPLE, since=True),
+    Endpoint(a_refresh, OF_PEOPLE, since=True),
+    Endpoint(an_access_token, OF_PEOPLE, since=True),
+    Endpoint(opening, OF_PEOPLE),
+    Endpoint(an_open_url, OF_PEOPLE, since=True),
+    Endpoint(taking, OF_PEOPLE, since=True),
+    Endpoint(registering, EVERYWHERE),
 ]
 
 
-@pytest.mark.parametrize("door", DOORS, ids=lambda door: door.ready.__name__)
-def test_a_full_stop_closes_each_door_and_its_end_revives_nothing(front: Front, door: Door) -> None:
-    """C140, C141, C143; security decision 8: doors x targets."""
-    for kind in door.kinds:
-        go = door.ready(front)
+@pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda endpoint: endpoint.ready.__name__)
+def test_a_full_stop_closes_each_endpoint_and_its_end_revives_nothing(
+    front: Front, endpoint: Endpoint
+) -> None:
+    """C140, C141, C143; security decision 8: endpoints x targets."""
+    for kind in endpoint.kinds:
+        go = endpoint.ready(front)
 
         switch = front.engage(kind, key_of(front, kind))
         assert not go(), kind
@@ -167,24 +169,28 @@ def test_a_full_stop_closes_each_door_and_its_end_revives_nothing(front: Front, 
         front.release(switch)
         front.clock.advance(timedelta(seconds=1))
 
-        assert go() is not door.stays_closed_after(kind), kind
+        assert go() is not endpoint.stays_closed_after(kind), kind
 
 
-@pytest.mark.parametrize("door", DOORS, ids=lambda door: door.ready.__name__)
-def test_each_door_is_open_without_a_stop_and_under_one_elsewhere(front: Front, door: Door) -> None:
+@pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda endpoint: endpoint.ready.__name__)
+def test_each_endpoint_is_open_without_a_stop_and_under_one_elsewhere(
+    front: Front, endpoint: Endpoint
+) -> None:
     """What shows that the table above tests the stop and nothing else."""
     front.engage(TargetKind.TENANT, OTHER)
     front.engage(TargetKind.APP, front.clients["second"].app)
     front.engage(TargetKind.PERSON, front.people["nora"].id)
-    go = door.ready(front)
+    go = endpoint.ready(front)
 
     assert go()
 
 
-@pytest.mark.parametrize("door", [a_new_request, the_last_step, opening, an_open_url, taking, registering])
-def test_no_new_launches_closes_what_would_begin_anew(front: Front, door: Callable[[Front], Try]) -> None:
+@pytest.mark.parametrize(
+    "endpoint", [a_new_request, the_last_step, opening, an_open_url, taking, registering]
+)
+def test_no_new_launches_closes_what_would_begin_anew(front: Front, endpoint: Callable[[Front], Try]) -> None:
     """C140: the softer mode."""
-    go = door(front)
+    go = endpoint(front)
 
     front.engage(TargetKind.TENANT, MERCY, Mode.NO_NEW_LAUNCHES)
 
