@@ -100,7 +100,7 @@ PROMISES = {
     153: "No secret and no clinical content in logs",
     154: "An audit failure refuses the request",
     155: "Reading the audit is itself audited, and only for those whose business it is",
-    179: "The rule book is one validated document; changing a cell changes what an app may do (in part: not signed yet, nothing enforces it yet)",
+    179: "The rule book is one validated, signed, versioned document; changing a cell changes what an app may do (in part: nothing enforces it yet)",
     181: "Jurisdiction rules are dated data packs that a rule book must keep (in part: no pages yet)",
     182: "Each role has its routes and no others (in part: the roles that there are)",
     183: "Every action exists in API and command line; the OpenAPI is checked against the routes (in part: no consoles)",
@@ -112,5 +112,6 @@ PROMISES = {
     200: "No one account can act as two: enrolment by one-time link, a second person for staff accounts and resets",
     201: "Nobody without a credential costs more than a stated bound of memory, connections and time; tried on the real site",
     202: "No app's writes make a record unreadable for others: writes have a bound, and heavy pages come in smaller ones",
-    210: "Whatever one rule book allows and another does not is listed (in part: publishing does not ask for it yet)",
+    210: "Whatever one rule book allows and another does not is listed, and putting it in force takes two people",
+    218: "A rule book that allows something new is in force at some tenants before it is everywhere, with a way back (in part: nothing goes back by itself)",
 }

@@ -4,5 +4,9 @@ from hilum.approvals.service import Acts
 from hilum.clients import service as clients
 from hilum.enrolment import service as enrolment
 from hilum.identity import service as identity
+from hilum.policies import service as policies
 
-ACTS = Acts(enrolment.one_of_two, identity.CARRY_OUT | enrolment.CARRY_OUT | clients.CARRY_OUT)
+ACTS = Acts(
+    enrolment.one_of_two,
+    identity.CARRY_OUT | enrolment.CARRY_OUT | clients.CARRY_OUT | policies.CARRY_OUT,
+)

@@ -28,6 +28,7 @@ from hilum.infra.unit_of_work import UnitOfWork
 from hilum.installations import routes as installations
 from hilum.keys.live import vault
 from hilum.launches import routes as launches
+from hilum.policies import routes as policies
 from hilum.registry import routes as registry
 from hilum.signin import routes as signin
 from hilum.switchboard import routes as switchboard
@@ -114,6 +115,7 @@ def control_plane(
     problems.install(app)
     for router in (
         identity.api(kit, seal),
+        policies.api(kit),
         registry.api(kit),
         clients.api(kit),
         installations.api(kit),

@@ -22,7 +22,7 @@ BREATH_S = 0.01
 """Pause between two batches, in which others may write."""
 ACCESSES = "access"
 EVENT_CLASSES = (
-    "approvals", "audit", "authserver", "consent", "controls", "enrolment", "gateway", "host", "identity", "infra", "keys", "launches", "registry", "signin", "tokens",
+    "approvals", "audit", "authserver", "consent", "controls", "enrolment", "gateway", "host", "identity", "infra", "keys", "launches", "policies", "registry", "signin", "tokens",
 )  # fmt: skip
 """The classes of events: the first word of an action."""
 

@@ -28,6 +28,8 @@ class ApprovalKind(StrEnum):
     """A client that acts for a whole tenant: its EHR, a resource server."""
     SECRET = "secret"
     """A new secret of such a client."""
+    POLICY = "policy"
+    """A rule book that allows something new."""
 
 
 ABOUT_A_PERSON = frozenset({ApprovalKind.CREATE, ApprovalKind.RESET, ApprovalKind.CHARTS})

@@ -17,10 +17,12 @@ from hilum.infra.nodes import LIVE_FOR, Node
 from hilum.infra.schema_gate import Gate, SchemaState
 from hilum.infra.settings import Settings
 from hilum.infra.unit_of_work import UnitOfWork
-from hilum.kernel.errors import HilumError, Invalid, NotPermitted
+from hilum.kernel.actor import Actor
+from hilum.kernel.errors import Conflict, HilumError, Invalid, NotPermitted
 from hilum.keys import service as keys
 from hilum.keys.live import vault
 from hilum.keys.models import Purpose
+from hilum.policies import service as policies
 
 LISTED_BOUND = 5
 """How many of the items that a key does not open are listed."""
@@ -50,10 +52,19 @@ def _require_fit(uow: UnitOfWork, found: Settings) -> None:
     # Read after the write: of two nodes that start on an empty database with different keys, one finds the
     # other's value.
     uow.read_now(_require_key, actor=actor, trace=trace)
+    _adopt_rule_book(uow, actor, trace)
     me = node_of(found, uow.ids)
     uow.write_now(lambda ctx: nodes.report(ctx.tx, me), actor=actor, trace=trace)
     if embedded := uow.read_now(embedded_tenants, actor=actor, trace=trace):
         _require_alone(uow.db, me, embedded)
+
+
+def _adopt_rule_book(uow: UnitOfWork, actor: Actor, trace: Trace) -> None:
+    """Put the shipped rule book in force, unless one is, or another node does so at this moment."""
+    try:
+        uow.write_now(policies.adopt_shipped, actor=actor, trace=trace)
+    except Conflict:
+        uow.write_now(policies.adopt_shipped, actor=actor, trace=trace)
 
 
 def require_unpublished(uow: UnitOfWork, found: Settings) -> None:
@@ -101,11 +112,13 @@ def key_fault(ctx: Context) -> str:
     tenants = identity.list_tenants(ctx)
     # Every kind of sealed value is tried, since a database may hold values from before the check value
     # existed.
-    rings = [(Purpose.CHECKPOINT, ""), *((Purpose.ID_TOKEN, each.id) for each in tenants)]
+    rings = [
+        (Purpose.CHECKPOINT, "", "the audit"),
+        (Purpose.POLICY, "", "the rule book"),
+        *((Purpose.ID_TOKEN, each.id, each.id) for each in tenants),
+    ]
     shut = [
-        f"the signing key of {ring or 'the audit'}"
-        for purpose, ring in rings
-        if not keys.opens(ctx, purpose, ring)
+        f"the signing key of {owner}" for purpose, ring, owner in rings if not keys.opens(ctx, purpose, ring)
     ]
     shut += [
         f"the FHIR server's credentials of {each.id}" for each in tenants if not _opens_credentials(each)

@@ -1,6 +1,6 @@
 """Keys: sealing, MACs and signing under the key-encryption key, with one key for each purpose.
 
-Owns: the vault that seals and authenticates small values, signing key rings (RS256 id_tokens per tenant, Ed25519 checkpoints), their rotation.
+Owns: the vault that seals and authenticates small values, signing key rings (RS256 id_tokens per tenant, Ed25519 checkpoints and rule books), their rotation.
 Must not know: the meaning of what is signed or sealed, tenants beyond the name of a ring, HTTP.
 Public verbs: ``live.install``, ``live.vault`` (``seal``, ``open``, ``mac``); ``service.ensure``, ``rotate``, ``sign_jwt``, ``public_jwks``,
 ``sign_bytes``, ``verify_bytes``, ``opens``, ``is_same_key``, ``store_key_check``.

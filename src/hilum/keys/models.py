@@ -8,8 +8,8 @@ KEY_OVERLAP = timedelta(days=1)
 """A retired signing key stays published this long, so that what it signed before the rotation still verifies."""
 # Every reader of a tenant's JWKS fetches all of them.
 MAX_KEYS_PER_RING = 16
-MAX_CHECKPOINT_KEYS = 1_000
-"""Public halves of checkpoint keys are kept as long as checkpoints; their private halves are deleted at rotation."""
+MAX_KEPT_KEYS = 1_000
+"""The most keys in a ring whose signatures never expire. Private halves are deleted at rotation."""
 SECRET_KEY_MIN = 32
 OPENED_KEYS_BOUND = 10_000
 PURPOSES_BOUND = 100
@@ -23,6 +23,12 @@ class Purpose(StrEnum):
     """RS256, one ring per tenant."""
     CHECKPOINT = "checkpoint"
     """Ed25519, signs the heads of the audit chains."""
+    POLICY = "policy"
+    """Ed25519, signs versions of the rule book and that they were put in force."""
+
+
+SIGNS_FOR_EVER = frozenset({Purpose.CHECKPOINT, Purpose.POLICY})
+"""What these sign is verified for as long as it is kept, so their public halves are never deleted."""
 
 
 class KeyState(StrEnum):

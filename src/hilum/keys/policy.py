@@ -5,14 +5,15 @@ from datetime import datetime
 
 from hilum.keys.models import (
     KEY_OVERLAP,
-    MAX_CHECKPOINT_KEYS,
+    MAX_KEPT_KEYS,
     MAX_KEYS_PER_RING,
+    SIGNS_FOR_EVER,
     KeyState,
     Purpose,
     SigningKey,
 )
 
-ALGORITHMS = {Purpose.ID_TOKEN: "RS256", Purpose.CHECKPOINT: "EdDSA"}
+ALGORITHMS = {Purpose.ID_TOKEN: "RS256", Purpose.CHECKPOINT: "EdDSA", Purpose.POLICY: "EdDSA"}
 
 
 def published(keys: Iterable[SigningKey], now: datetime) -> tuple[SigningKey, ...]:
@@ -22,13 +23,13 @@ def published(keys: Iterable[SigningKey], now: datetime) -> tuple[SigningKey, ..
 
 
 def outlived(key: SigningKey, now: datetime) -> bool:
-    """Check whether every signature of the key has expired. Signatures of checkpoints never do."""
-    # id_tokens expire; a checkpoint must be verifiable for as long as the audit is kept.
-    if key.state is KeyState.ACTIVE or key.purpose is Purpose.CHECKPOINT:
+    """Check whether every signature of the key has expired. Those of checkpoints and rule books never do."""
+    # id_tokens expire; a checkpoint or a rule book must be verifiable for as long as it is kept.
+    if key.state is KeyState.ACTIVE or key.purpose in SIGNS_FOR_EVER:
         return False
     return key.retired_at is not None and now >= key.retired_at + KEY_OVERLAP
 
 
 def ring_bound(purpose: Purpose) -> int:
     """Return the greatest number of keys in a ring."""
-    return MAX_CHECKPOINT_KEYS if purpose is Purpose.CHECKPOINT else MAX_KEYS_PER_RING
+    return MAX_KEPT_KEYS if purpose in SIGNS_FOR_EVER else MAX_KEYS_PER_RING

@@ -35,7 +35,7 @@ def ensure(ctx: Context, purpose: Purpose, ring: str) -> SigningKey:
 
 
 def rotate(ctx: Context, purpose: Purpose, ring: str) -> SigningKey:
-    """Create a new active key; the old one verifies for another KEY_OVERLAP, a checkpoint's for ever."""
+    """Create a new active key; the old one verifies for another KEY_OVERLAP, that of a checkpoint or rule book for ever."""
     keys = store.ring_keys(ctx.tx, purpose, ring)
     outlived = [key.kid for key in keys if policy.outlived(key, ctx.now)]
     if len(keys) - len(outlived) >= policy.ring_bound(purpose):

@@ -2,11 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 
 from hilum.controls.models import Quota
+from hilum.kernel.ids import Part, TenantId
 
+POLICIES = Part("policies")
+"""The part of the facts that holds the rule books in force; its keys are ``application/<number>``."""
 FORMAT = 1
 """The version of the document's format."""
 DOCUMENT_BOUND = 512 * 1024
@@ -340,3 +343,86 @@ class Change:
     path: str
     before: object
     after: object
+
+
+# --- versions ------------------------------------------------------------------------------------------------------------------
+
+SHIPPED = 0
+"""The number that stands for the book of this release. It is in force only until the platform adopts it at its first start."""
+NUMBER_BOUND = 2**31 - 1
+"""The highest number of a version or an application."""
+TENANTS_BOUND = 200
+"""The most tenants that one application names."""
+WIDENINGS_SHOWN = 20
+"""How many widenings the request for a second person lists."""
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A rule book as it was added: its canonical document, signed. It is in force nowhere until it is applied.
+
+    ``base`` is the version it was made from.
+    """
+
+    number: int
+    document: str
+    digest: str
+    base: int
+    note: str
+    added_by: str
+    added_at: datetime
+    kid: str = ""
+    signature: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyOrder:
+    """An order to put a version in force. ``tenants`` empty: everywhere, instead of all that was in force.
+
+    ``after``: the number of the last application that whoever orders it knows of.
+    """
+
+    version: int
+    tenants: tuple[TenantId, ...]
+    after: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    """That a version was put in force: at some tenants, or everywhere. Signed, and never changed."""
+
+    number: int
+    version: int
+    digest: str
+    tenants: tuple[TenantId, ...]
+    reason: str
+    applied_by: str
+    applied_at: datetime
+    agreed_by: str = ""
+    kid: str = ""
+    signature: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CurrentVersions:
+    """Which version is in force where: at most places ``everywhere``, at some tenants another one."""
+
+    everywhere: int = SHIPPED
+    at: Mapping[TenantId, int] = field(default_factory=dict)
+    last: int = 0
+    """The number of the last application; 0 if there was none."""
+
+    def version_at(self, tenant: TenantId) -> int:
+        return self.at.get(tenant, self.everywhere)
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyFacts:
+    """The rule books in force, by tenant."""
+
+    everywhere: Book
+    at: Mapping[TenantId, Book] = field(default_factory=dict)
+
+    def book_at(self, tenant: TenantId) -> Book:
+        return self.at.get(tenant, self.everywhere)

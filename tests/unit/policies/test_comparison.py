@@ -76,7 +76,7 @@ def _pair(change: dict[str, Any]) -> tuple[Book, Book]:
     if made is not None:
         return BOOK, made
     at = {fault.path for fault in faults if fault.code == "never_used"}
-    gone = {path: [] for path in at}
+    gone: dict[str, Any] = {path: [] for path in at}
     return book(gone), book(gone | change)
 
 

@@ -1,0 +1,103 @@
+"""Which version is in force where, and what putting another one in force takes. Pure."""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+
+from hilum.controls.policy import administers
+from hilum.identity.models import StaffRole
+from hilum.kernel.actor import Actor, ActorKind
+from hilum.kernel.ids import TenantId
+from hilum.policies.comparison import widenings
+from hilum.policies.document import canonical
+from hilum.policies.models import Application, ApplyOrder, Book, CurrentVersions, Version, Widening
+
+
+def may_change(actor: Actor) -> bool:
+    """Check whether an actor may add versions and put them in force: a platform administrator, or the platform itself at set-up."""
+    return actor.acts_alone or (actor.kind is ActorKind.STAFF and StaffRole.PLATFORM_ADMIN in actor.roles)
+
+
+def may_read(actor: Actor) -> bool:
+    """Check whether an actor may read rule books: the platform's staff, and the administrators of tenants."""
+    return actor.is_platform or administers(actor, actor.tenant or "")
+
+
+def in_force(applications: Iterable[Application]) -> CurrentVersions:
+    """Return what is in force after these applications, oldest first."""
+    found = CurrentVersions()
+    for each in applications:
+        if each.tenants:
+            at = {**found.at, **dict.fromkeys(each.tenants, each.version)}
+            found = CurrentVersions(found.everywhere, at, each.number)
+        else:
+            found = CurrentVersions(each.version, {}, each.number)
+    return found
+
+
+def replaced_by(order: ApplyOrder, now_in_force: CurrentVersions) -> frozenset[int]:
+    """Return the versions that an order takes out of force at some place."""
+    if order.tenants:
+        before = {now_in_force.version_at(tenant) for tenant in order.tenants}
+    else:
+        before = {now_in_force.everywhere, *now_in_force.at.values()}
+    return frozenset(before - {order.version})
+
+
+def new_access(
+    books: Mapping[int, Book], order: ApplyOrder, now_in_force: CurrentVersions
+) -> tuple[Widening, ...]:
+    """Return what an order allows anywhere that is not allowed there now. Empty: one person may do it (C210)."""
+    after = books[order.version]
+    replaced = sorted(replaced_by(order, now_in_force))
+    return tuple(dict.fromkeys(w for number in replaced for w in widenings(books[number], after)))
+
+
+def soaked(
+    order: ApplyOrder,
+    applications: Iterable[Application],
+    now_in_force: CurrentVersions,
+    book: Book,
+    now: datetime,
+) -> bool:
+    """Check whether a version may be everywhere although it allows something new: it has been at some tenant for long enough (C218).
+
+    ``applications``: those since the last one that was everywhere. ``book``: the one in force everywhere, which says how long.
+    """
+    since = [each.applied_at for each in applications if each.version == order.version and each.tenants]
+    still_somewhere = order.version in now_in_force.at.values()
+    return still_somewhere and bool(since) and min(since) + book.rollout.soak <= now
+
+
+def version_bytes(version: Version) -> bytes:
+    """Return what is signed of a version."""
+    return canonical(
+        {"what": "version", "number": version.number, "base": version.base, "digest": version.digest}
+    )
+
+
+def application_bytes(application: Application) -> bytes:
+    """Return what is signed of an application."""
+    return canonical(
+        {
+            "what": "application",
+            "number": application.number,
+            "version": application.version,
+            "digest": application.digest,
+            "tenants": list(application.tenants),
+            "at": application.applied_at.isoformat(),
+        }
+    )
+
+
+def gap_fault(applications: Iterable[Application]) -> str:
+    """Return why a list of applications cannot be complete: their numbers follow each other; empty if they do."""
+    numbers = [each.number for each in applications]
+    expected = list(range(numbers[0], numbers[0] + len(numbers))) if numbers else []
+    return "" if numbers == expected else "application_missing"
+
+
+def tenants_fault(tenants: tuple[TenantId, ...], bound: int) -> str:
+    """Return the error code of a list of tenants; empty if it is valid."""
+    if len(tenants) > bound:
+        return "too_many"
+    return "repeated" if len(set(tenants)) != len(tenants) else ""

@@ -1,0 +1,290 @@
+"""API routes of the rule book."""
+
+from datetime import datetime
+from functools import partial
+from typing import Annotated, Any
+
+import orjson
+from fastapi import APIRouter, Query
+from pydantic import BaseModel, Field
+from starlette.requests import Request
+
+from hilum.approvals.models import Asked
+from hilum.kernel.ids import TenantId
+from hilum.policies import service
+from hilum.policies.models import (
+    LIST_BOUND,
+    NUMBER_BOUND,
+    TENANTS_BOUND,
+    Admission,
+    Applicant,
+    Application,
+    ApplyOrder,
+    ClientAuthentication,
+    CurrentVersions,
+    Tier,
+    Version,
+)
+from hilum.web.api import (
+    Id,
+    Line,
+    Page,
+    Paging,
+    Prose,
+    Shown,
+    Strict,
+    Word,
+    api_router,
+    audience,
+    page_of,
+    run_read,
+    run_write,
+)
+from hilum.web.approvals import WAITS, waits
+from hilum.web.kit import Kit
+
+Number = Annotated[int, Field(ge=0, le=NUMBER_BOUND)]
+OWNERS = audience("platform_admin")
+STAFF = audience("staff")
+READERS = audience("staff", "administrator")
+
+
+class NumberPaging(Paging):
+    after: Annotated[str, Field(pattern=r"^[0-9]{0,9}$")] = ""
+
+
+class DocumentAsked(Strict):
+    """``document`` is the rule book as JSON; the command line converts TOML."""
+
+    document: dict[str, Any]
+
+
+class VersionAsked(DocumentAsked):
+    """``base`` is the version that the document was made from; 0 for the shipped one."""
+
+    base: Number
+    note: Prose
+
+
+class VersionShown(Shown):
+    number: int
+    digest: str
+    base: int
+    note: str
+    added_by: str
+    added_at: datetime
+    kid: str
+    signature: str
+
+
+class BookShown(VersionShown):
+    """A version with its whole document: every cell in full."""
+
+    document: dict[str, Any]
+
+
+class FaultShown(Shown):
+    """What is wrong at one place of a document."""
+
+    path: str
+    code: str
+    sentence: str
+
+
+class ValidationShown(BaseModel):
+    """``digest`` is empty unless the document is valid."""
+
+    valid: bool
+    digest: str
+    faults: tuple[FaultShown, ...]
+
+
+class ChangeShown(Shown):
+    path: str
+    before: Any
+    after: Any
+
+
+class WideningShown(Shown):
+    path: str
+    sentence: str
+
+
+class ComparisonShown(BaseModel):
+    """What differs, and what the second version allows that the first does not. If that is empty, one person may put it in force."""
+
+    changes: tuple[ChangeShown, ...]
+    widenings: tuple[WideningShown, ...]
+
+
+class CompareQuery(Strict):
+    before: Number
+    after: Number
+
+
+class InForceShown(BaseModel):
+    """``last`` is the number of the last application, which an order to apply a version must name as ``after``."""
+
+    everywhere: int
+    at: dict[str, int]
+    last: int
+
+
+class ApplyAsked(Strict):
+    """``tenants`` empty: everywhere. ``after``: ``last`` of what is in force, as whoever asks this has read it."""
+
+    version: Number
+    tenants: Annotated[tuple[Id, ...], Field(max_length=TENANTS_BOUND)] = ()
+    after: Number
+    reason: Prose
+
+
+class ApplicationShown(Shown):
+    number: int
+    version: int
+    digest: str
+    tenants: tuple[str, ...]
+    reason: str
+    applied_by: str
+    applied_at: datetime
+    agreed_by: str
+    kid: str
+    signature: str
+
+
+class AssessAsked(Strict):
+    """What an app would ask for. ``tenant``: under the rule book in force there; ``version``: under that version instead."""
+
+    category: Line
+    scopes: Annotated[tuple[Word, ...], Field(max_length=LIST_BOUND)]
+    client_authentication: ClientAuthentication
+    workflows: Annotated[tuple[Line, ...], Field(max_length=LIST_BOUND)] = ()
+    placements: Annotated[tuple[Line, ...], Field(max_length=LIST_BOUND)] = ()
+    tenant: Id | None = None
+    version: Number | None = None
+
+
+class ReasonShown(Shown):
+    rule: str
+    tier: Tier
+    sentence: str
+    scope: str
+
+
+class WithheldShown(Shown):
+    scope: str
+    why: str
+
+
+class AssessmentShown(BaseModel):
+    """``tier`` is that of all it asks for, ``acts_at`` that of what is admitted; empty if nothing is."""
+
+    tier: Tier
+    sentence: str
+    reasons: tuple[ReasonShown, ...]
+    acts_at: str
+    scopes: tuple[str, ...]
+    withheld: tuple[WithheldShown, ...]
+
+
+def api(kit: Kit) -> APIRouter:
+    """Build the API routes of the rule book."""
+    router = api_router(kit, "policies")
+    for part in (_versions, _in_force, _questions):
+        part(router, kit)
+    return router
+
+
+def _versions(router: APIRouter, kit: Kit) -> None:
+    @router.post("/policies/versions", status_code=201, response_model=VersionShown, openapi_extra=OWNERS)
+    async def add_version(request: Request, body: VersionAsked) -> object:
+        """Add a version of the rule book, signed. It is in force nowhere until it is applied."""
+        verb = partial(service.add_version, document=body.document, base=body.base, note=body.note)
+        return await run_write(kit, request, verb)
+
+    @router.get("/policies/versions", response_model=Page[VersionShown], openapi_extra=READERS)
+    async def list_versions(request: Request, query: Annotated[NumberPaging, Query()]) -> object:
+        """List versions, newest first."""
+        found = await run_read(kit, request, partial(service.list_versions, page=query.page))
+        return page_of(found, VersionShown.model_validate, query, key=_number)
+
+    @router.get("/policies/versions/{number}", openapi_extra=READERS)
+    async def get_version(request: Request, number: Number) -> BookShown:
+        """Show a version with its document; 0 is the rule book that this release ships with."""
+        version, _ = await run_read(kit, request, partial(service.get_version, number=number))
+        shown = VersionShown.model_validate(version).model_dump()
+        return BookShown(**shown, document=orjson.loads(version.document))
+
+    @router.post("/policies/validate", openapi_extra=STAFF)
+    async def validate(request: Request, body: DocumentAsked) -> ValidationShown:
+        """Validate a document without storing it, and list everything that is wrong."""
+        book, faults = await run_read(kit, request, partial(service.validate, document=body.document))
+        shown = tuple(map(FaultShown.model_validate, faults))
+        return ValidationShown(valid=book is not None, digest=book.digest if book else "", faults=shown)
+
+    @router.get("/policies/compare", openapi_extra=READERS)
+    async def compare(request: Request, query: Annotated[CompareQuery, Query()]) -> ComparisonShown:
+        """List what differs between two versions, and what the second allows that the first does not."""
+        verb = partial(service.compare, before=query.before, after=query.after)
+        changed, wider = await run_read(kit, request, verb)
+        return ComparisonShown(
+            changes=tuple(map(ChangeShown.model_validate, changed)),
+            widenings=tuple(map(WideningShown.model_validate, wider)),
+        )
+
+
+def _number(found: Version | Application) -> str:
+    return str(found.number)
+
+
+def _in_force(router: APIRouter, kit: Kit) -> None:
+    @router.get("/policies", openapi_extra=READERS)
+    async def in_force(request: Request) -> InForceShown:
+        """Show which version is in force everywhere, and at which hospitals another one is."""
+        found: CurrentVersions = await run_read(kit, request, service.in_force)
+        return InForceShown(
+            everywhere=found.everywhere,
+            at={str(tenant): number for tenant, number in found.at.items()},
+            last=found.last,
+        )
+
+    @router.get("/policies/applications", response_model=Page[ApplicationShown], openapi_extra=STAFF)
+    async def list_applications(request: Request, query: Annotated[NumberPaging, Query()]) -> object:
+        """List when which version was put in force where, newest first."""
+        found = await run_read(kit, request, partial(service.list_applications, page=query.page))
+        return page_of(found, ApplicationShown.model_validate, query, key=_number)
+
+    @router.post(
+        "/policies/applications",
+        status_code=201,
+        response_model=ApplicationShown,
+        responses=WAITS,
+        openapi_extra=OWNERS,
+    )
+    async def apply(request: Request, body: ApplyAsked) -> object:
+        """Put a version in force, also an earlier one. What allows something new waits for a second person (202)."""
+        order = ApplyOrder(body.version, tuple(map(TenantId, body.tenants)), body.after, body.reason)
+        done = await run_write(kit, request, partial(service.apply, order=order))
+        return waits(done) if isinstance(done, Asked) else done
+
+
+def _questions(router: APIRouter, kit: Kit) -> None:
+    @router.post("/policies/assess", openapi_extra=READERS)
+    async def assess(request: Request, body: AssessAsked) -> AssessmentShown:
+        """Say of which tier an app would be and why, what it would be admitted to and what would be withheld."""
+        applicant = Applicant(
+            body.category, body.scopes, body.client_authentication, body.workflows, body.placements
+        )
+        verb = partial(service.admission_of, applicant=applicant, tenant=body.tenant, version=body.version)
+        return _shown(await run_read(kit, request, verb))
+
+
+def _shown(found: Admission) -> AssessmentShown:
+    return AssessmentShown(
+        tier=found.assessment.tier,
+        sentence=str(found.assessment),
+        reasons=tuple(map(ReasonShown.model_validate, found.assessment.reasons)),
+        acts_at="" if found.tier is None else found.tier.value,
+        scopes=found.scopes,
+        withheld=tuple(map(WithheldShown.model_validate, found.withheld)),
+    )

@@ -1,0 +1,115 @@
+"""Tables of versions of the rule book and of their applications. Rows are only ever added."""
+
+from typing import Any
+
+from sqlalchemy import Column, Connection, Index, Integer, Row, String, Table, Text, func, select
+
+from hilum.infra.db import Instant, insert_or_ignore, metadata
+from hilum.kernel.errors import NotFound
+from hilum.kernel.ids import TenantId
+from hilum.kernel.pages import FIRST_PAGE, PageQuery
+from hilum.policies.models import NUMBER_BOUND, Application, Version
+
+versions = Table(
+    "policies_version",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("document", Text, nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("base", Integer, nullable=False),
+    Column("note", Text, nullable=False),
+    Column("added_by", String(120), nullable=False),
+    Column("added_at", Instant, nullable=False),
+    Column("kid", String(64), nullable=False),
+    Column("signature", String(120), nullable=False),
+)
+
+applications = Table(
+    "policies_application",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("version", Integer, nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("tenants", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("applied_by", String(120), nullable=False),
+    Column("applied_at", Instant, nullable=False),
+    Column("agreed_by", String(120), nullable=False),
+    Column("kid", String(64), nullable=False),
+    Column("signature", String(120), nullable=False),
+    Index("ix_policies_application_version", "version", "number"),
+)
+"""``tenants``: ids separated by spaces; empty for everywhere."""
+
+
+def next_version(tx: Connection) -> int:
+    return int(tx.execute(select(func.coalesce(func.max(versions.c.number), 0))).scalar_one()) + 1
+
+
+def add_version(tx: Connection, version: Version) -> bool:
+    """Add a version; return False if its number is taken."""
+    row = {column.name: getattr(version, column.name) for column in versions.c}
+    return tx.execute(insert_or_ignore(tx, versions).values(row)).rowcount == 1
+
+
+def get_version(tx: Connection, number: int) -> Version:
+    """Get a version. Raises NotFound."""
+    row = tx.execute(select(versions).where(versions.c.number == number)).first()
+    if row is None:
+        raise NotFound("policy_not_found", "There is no such version of the rule book.")
+    return _version(row)
+
+
+def list_versions(tx: Connection, page: PageQuery = FIRST_PAGE) -> list[Version]:
+    """List versions, newest first; ``page.after`` is a number."""
+    before = int(page.after) if page.after else NUMBER_BOUND
+    query = (
+        select(versions)
+        .where(versions.c.number < before)
+        .order_by(versions.c.number.desc())
+        .limit(page.limit)
+    )
+    return [_version(row) for row in tx.execute(query)]
+
+
+def add_application(tx: Connection, application: Application) -> bool:
+    """Add an application; return False if its number is taken: another one was faster."""
+    row = {column.name: getattr(application, column.name) for column in applications.c}
+    row["tenants"] = " ".join(application.tenants)
+    return tx.execute(insert_or_ignore(tx, applications).values(row)).rowcount == 1
+
+
+def list_applications_in_force(tx: Connection) -> list[Application]:
+    """List the last application everywhere and all after it, oldest first; all of them if none was everywhere."""
+    last = select(func.max(applications.c.number)).where(applications.c.tenants == "").scalar_subquery()
+    query = select(applications).where(applications.c.number >= func.coalesce(last, 0))
+    return [_application(row) for row in tx.execute(query.order_by(applications.c.number))]
+
+
+def list_applications(tx: Connection, page: PageQuery = FIRST_PAGE) -> list[Application]:
+    """List applications, newest first; ``page.after`` is a number."""
+    before = int(page.after) if page.after else NUMBER_BOUND
+    query = (
+        select(applications)
+        .where(applications.c.number < before)
+        .order_by(applications.c.number.desc())
+        .limit(page.limit)
+    )
+    return [_application(row) for row in tx.execute(query)]
+
+
+def was_everywhere(tx: Connection, version: int) -> bool:
+    """Check whether a version was ever in force everywhere."""
+    query = select(applications.c.number).where(
+        applications.c.version == version, applications.c.tenants == ""
+    )
+    return tx.execute(query.limit(1)).first() is not None
+
+
+def _version(row: Row[Any]) -> Version:
+    return Version(**row._mapping)  # noqa: SLF001 - how SQLAlchemy documents a row as a mapping
+
+
+def _application(row: Row[Any]) -> Application:
+    tenants = tuple(TenantId(tenant) for tenant in row.tenants.split())
+    return Application(**{**row._mapping, "tenants": tenants})  # noqa: SLF001 - as above

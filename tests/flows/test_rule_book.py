@@ -1,0 +1,396 @@
+"""Versions of the rule book: signed, put in force by two people where they allow something new, in rings, with a way back (C179, C210, C218)."""
+
+from dataclasses import replace
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+import pytest
+from sqlalchemy import delete, update
+
+from hilum.audit import service as audit
+from hilum.audit.models import EventQuery, Outcome
+from hilum.infra.context import Context
+from hilum.infra.unit_of_work import UnitOfWork
+from hilum.kernel.actor import SYSTEM, Actor, ActorKind
+from hilum.kernel.errors import Conflict, Invalid, NotPermitted, Unavailable
+from hilum.kernel.ids import TenantId
+from hilum.keys import service as keys
+from hilum.keys.models import Purpose
+from hilum.policies import rollout, service, store
+from hilum.policies.document import canonical, render
+from hilum.policies.models import POLICIES, ApplyOrder, Book, Tier
+from hilum.policies.shipped import shipped_book
+from tests.flows.control_site import TRACE, ControlSite, build
+from tests.sim.facts import counted, whole
+from tests.sim.world import FakeClock
+from tests.unit.policies.books import book, document
+
+CELL = "categories.scheduling.cells.low"
+WIDER = {f"{CELL}.quota": {"burst": 101}}
+NARROWER = {f"{CELL}.quota": {"burst": 99}}
+SOAK = timedelta(days=1)
+
+
+@pytest.fixture
+def site(uow: UnitOfWork, clock: FakeClock) -> ControlSite:
+    made = build(uow, clock)
+    made.system(service.adopt_shipped)
+    return made
+
+
+def problem(answer: Any) -> dict[str, Any]:
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def plain(changes: dict[str, Any]) -> dict[str, Any]:
+    """Return the shipped document with changes, as JSON can hold it."""
+    made = document(changes)
+    made["packs"][0]["valid_from"] = made["packs"][0]["valid_from"].isoformat()
+    return made
+
+
+def add(site: ControlSite, changes: dict[str, Any], by: str = "root", **more: Any) -> int:
+    body = {"document": plain(changes), "base": 1, "note": "A trial."} | more
+    answer = site.api(by).post("/policies/versions", json=body)
+    assert answer.status_code == 201, answer.text
+    return int(answer.json()["number"])
+
+
+def apply(site: ControlSite, version: int, *tenants: str, by: str = "root", after: int | None = None) -> Any:
+    last = in_force(site)["last"] if after is None else after
+    body = {"version": version, "tenants": tenants, "after": last, "reason": "Because."}
+    return site.api(by).post("/policies/applications", json=body)
+
+
+def agree(site: ControlSite, answer: Any, by: str = "sam") -> Any:
+    assert answer.status_code == 202, answer.text
+    return site.api(by).post(f"/approvals/{answer.json()['approval']['id']}/approve")
+
+
+def in_force(site: ControlSite, by: str = "root") -> dict[str, Any]:
+    found: dict[str, Any] = site.api(by).get("/policies").json()
+    return found
+
+
+def burst(site: ControlSite, tenant: str = "general") -> int:
+    facts = site.system(service.current)
+    return int(facts.book_at(TenantId(tenant)).categories["scheduling"].cells[Tier.LOW].quota.burst)
+
+
+def test_the_shipped_book_is_adopted_once_and_a_later_release_changes_nothing_by_itself(
+    site: ControlSite,
+) -> None:
+    site.system(service.adopt_shipped)
+
+    versions = site.api("root").get("/policies/versions").json()["items"]
+    assert [(each["number"], each["digest"], each["added_by"]) for each in versions] == [
+        (1, shipped_book().digest, "system:system")
+    ]
+    assert in_force(site) == {"everywhere": 1, "at": {}, "last": 1}
+
+
+def test_one_person_puts_in_force_what_only_narrows(site: ControlSite) -> None:
+    version = add(site, NARROWER)
+
+    answer = apply(site, version)
+
+    assert answer.status_code == 201, answer.text
+    assert in_force(site) == {"everywhere": version, "at": {}, "last": 2}
+    assert burst(site) == 99
+
+
+def test_what_allows_something_new_takes_two_people_and_begins_at_some_hospitals(
+    site: ControlSite, clock: FakeClock
+) -> None:
+    """C210, C218."""
+    version = add(site, WIDER)
+
+    refused = apply(site, version)
+    assert (refused.status_code, problem(refused)["code"]) == (409, "too_soon_everywhere")
+    asked = apply(site, version, "general")
+    assert asked.json()["approval"]["order"]["allows"] == [f"{CELL}.quota.burst: Is looser."]
+    assert burst(site) == 100
+
+    agreed = agree(site, asked)
+
+    assert agreed.status_code == 200, agreed.text
+    assert (burst(site, "general"), burst(site, "children")) == (101, 100)
+    clock.advance(SOAK - timedelta(seconds=1))
+    assert apply(site, version).status_code == 409
+    clock.advance(timedelta(seconds=1))
+    assert agree(site, apply(site, version)).status_code == 200
+    assert in_force(site) == {"everywhere": version, "at": {}, "last": 3}
+    done = site.api("root").get("/policies/applications").json()["items"]
+    assert [(each["tenants"], each["applied_by"] != each["agreed_by"]) for each in done[:2]] == [
+        ([], True),
+        (["general"], True),
+    ]
+
+
+def test_taking_back_what_allowed_something_new_takes_one_person_and_no_time(site: ControlSite) -> None:
+    version = add(site, WIDER)
+    agree(site, apply(site, version, "general"))
+
+    answer = apply(site, 1, "general")
+
+    assert answer.status_code == 201
+    assert (burst(site, "general"), in_force(site)["at"]) == (100, {"general": 1})
+
+
+def test_taking_back_what_only_narrowed_takes_two_people_but_no_trial(site: ControlSite) -> None:
+    """The way back is quick: that book was in force everywhere before."""
+    apply(site, add(site, NARROWER))
+
+    answer = apply(site, 1)
+
+    assert answer.status_code == 202
+    assert burst(site) == 99
+    assert agree(site, answer).status_code == 200
+    assert burst(site) == 100
+
+
+@pytest.mark.parametrize("by", ["root"])
+def test_nobody_agrees_to_what_they_asked_for(site: ControlSite, by: str) -> None:
+    answer = agree(site, apply(site, add(site, WIDER), "general"), by=by)
+
+    assert (answer.status_code, problem(answer)["code"]) == (403, "asked_by_you")
+    assert burst(site) == 100
+
+
+def test_what_was_asked_for_before_another_change_is_not_carried_out(site: ControlSite) -> None:
+    """Optimistic locking: who agrees agrees to what was in force when it was asked."""
+    asked = apply(site, add(site, WIDER), "general")
+    apply(site, add(site, NARROWER))
+
+    answer = agree(site, asked)
+
+    assert (answer.status_code, problem(answer)["code"]) == (409, "target_changed")
+    assert burst(site) == 99
+
+
+def test_an_order_that_does_not_know_the_last_application_is_refused(site: ControlSite) -> None:
+    version = add(site, NARROWER)
+
+    for after in (0, 2):
+        answer = apply(site, version, after=after)
+        assert (answer.status_code, problem(answer)["code"]) == (409, "concurrent_change")
+    assert in_force(site)["everywhere"] == 1
+
+
+@pytest.mark.parametrize("by", ["sam", "rita", "gina", "otto", "ann"])
+def test_only_platform_administrators_add_and_apply_versions(site: ControlSite, by: str) -> None:
+    version = add(site, NARROWER)
+
+    added = site.api(by).post("/policies/versions", json={"document": plain(NARROWER), "base": 1, "note": ""})
+    applied = site.api(by).post(
+        "/policies/applications", json={"version": version, "after": 1, "reason": "x"}
+    )
+
+    assert (added.status_code, applied.status_code) == (403, 403)
+    assert in_force(site)["last"] == 1
+
+
+def test_the_host_alone_cannot_put_in_force_what_allows_something_new(site: ControlSite) -> None:
+    version, order = (
+        add(site, WIDER),
+        partial(ApplyOrder, tenants=(TenantId("general"),), after=1, reason="x"),
+    )
+    host = Actor(ActorKind.HOST, "root")
+
+    with pytest.raises(NotPermitted, match="takes_two_people"):
+        site.uow.write_now(lambda ctx: service.apply(ctx, order(version)), actor=host, trace=TRACE)
+
+    found = site.system(audit.list_events, query=EventQuery(action="policies.book.apply")).events
+    assert Outcome.REFUSED in {each.event.outcome for each in found}
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        ({"version": 0}, "apply_invalid"),
+        ({"version": 9}, "policy_not_found"),
+        ({"tenants": ["nowhere"]}, "tenant_not_found"),
+        ({"tenants": ["general", "general"]}, "apply_invalid"),
+        ({"tenants": [""]}, "invalid"),
+        ({"version": -1}, "invalid"),
+        ({"after": 2**31}, "invalid"),
+        ({"reason": "a\x00"}, "invalid"),
+        ({"everywhere": True}, "invalid"),
+    ],
+)
+def test_a_bad_order_is_refused_and_nothing_changes(
+    site: ControlSite, body: dict[str, Any], code: str
+) -> None:
+    answer = site.api("root").post(
+        "/policies/applications", json={"version": 1, "tenants": [], "after": 1, "reason": "x"} | body
+    )
+
+    assert 400 <= answer.status_code < 500
+    assert code in {problem(answer)["code"], "invalid"}
+    assert in_force(site)["last"] == 1
+
+
+def test_a_document_that_is_not_valid_is_refused_with_each_place_and_code(site: ControlSite) -> None:
+    bad = plain({"title": "", f"{CELL}.lenses": ["financial"], "regulated_lane.0.requires": ["fee"]})
+
+    answer = site.api("root").post("/policies/versions", json={"document": bad, "base": 1, "note": ""})
+    asked = site.api("sam").post("/policies/validate", json={"document": bad})
+
+    assert problem(answer)["code"] == "book_invalid"
+    assert set(problem(answer)["fields"]) == {"title", f"{CELL}.lenses", "regulated_lane[0].requires"}
+    assert [(each["path"], each["code"]) for each in asked.json()["faults"] if "lane" in each["path"]] == [
+        ("regulated_lane[0].requires", "regulated_lane_condition")
+    ]
+    assert len(site.api("root").get("/policies/versions").json()["items"]) == 1
+
+
+def test_a_book_that_breaks_a_jurisdictions_rules_of_today_is_refused(site: ControlSite) -> None:
+    answer = site.api("root").post(
+        "/policies/versions",
+        json={"document": plain({"regulated_lane.0.within_business_days": 11}), "base": 1, "note": ""},
+    )
+
+    assert (answer.status_code, problem(answer)["code"]) == (422, "book_invalid")
+
+
+@pytest.mark.parametrize("column", ["document", "digest", "signature", "base"])
+def test_a_version_that_is_not_as_it_was_signed_decides_nothing(site: ControlSite, column: str) -> None:
+    """Whoever can write to the database cannot widen a book: facts fail, the snapshot ages, everything is refused."""
+    wider = canonical(render(_wider())).decode()
+    values = {"document": wider, "digest": _wider().digest, "signature": "AAAA", "base": 7}
+
+    def tamper(ctx: Context) -> None:
+        ctx.tx.execute(update(store.versions).values({column: values[column]}))
+
+    site.system(tamper)
+
+    with pytest.raises(Unavailable, match="policy_not_as_signed"):
+        site.system(whole(service.facts))
+
+
+def _wider() -> Book:
+    return book(WIDER)
+
+
+def test_a_version_signed_by_another_key_decides_nothing(site: ControlSite) -> None:
+    def tamper(ctx: Context) -> None:
+        version = replace(
+            store.get_version(ctx.tx, 1),
+            document=canonical(render(_wider())).decode(),
+            digest=_wider().digest,
+        )
+        kid, signature = keys.sign_bytes(ctx, Purpose.CHECKPOINT, rollout.version_bytes(version))
+        values = {"document": version.document, "digest": version.digest, "kid": kid, "signature": signature}
+        ctx.tx.execute(update(store.versions).values(values))
+
+    site.system(tamper)
+
+    with pytest.raises(Unavailable, match="policy_not_as_signed"):
+        site.system(whole(service.facts))
+    assert site.api("root").get("/policies/versions/1").status_code == 503
+
+
+@pytest.mark.parametrize(
+    "change", [{"version": 2}, {"tenants": "general"}, {"signature": "AAAA"}, {"number": 7}]
+)
+def test_an_application_that_is_not_as_it_was_signed_decides_nothing(
+    site: ControlSite, change: dict[str, Any]
+) -> None:
+    add(site, WIDER)
+
+    site.system(lambda ctx: ctx.tx.execute(update(store.applications).values(change)))
+
+    with pytest.raises(Unavailable, match="policy_not_as_signed"):
+        site.system(whole(service.facts))
+
+
+def test_an_application_that_was_taken_out_of_the_middle_is_noticed(site: ControlSite) -> None:
+    apply(site, add(site, NARROWER), "general")
+    apply(site, add(site, NARROWER), "children")
+
+    site.system(
+        lambda ctx: ctx.tx.execute(delete(store.applications).where(store.applications.c.number == 2))
+    )
+
+    with pytest.raises(Unavailable, match="policy_not_as_signed"):
+        site.system(whole(service.facts))
+
+
+def test_what_was_signed_before_a_rotation_of_the_key_stays_valid(
+    site: ControlSite, clock: FakeClock
+) -> None:
+    site.system(keys.rotate, purpose=Purpose.POLICY, ring="")
+    clock.advance(timedelta(days=400))
+    site.system(keys.rotate, purpose=Purpose.POLICY, ring="")
+
+    assert apply(site, add(site, NARROWER)).status_code == 201
+    assert burst(site) == 99
+
+
+def test_every_process_learns_of_another_book_by_the_part_of_the_facts(site: ControlSite) -> None:
+    before = counted(site.uow, POLICIES)
+
+    apply(site, add(site, NARROWER))
+
+    assert counted(site.uow, POLICIES) == before + 1
+
+
+def test_two_who_apply_at_once_do_not_both_succeed(site: ControlSite) -> None:
+    version = add(site, NARROWER)
+    order = ApplyOrder(version, (), 1, "x")
+    root = Actor(ActorKind.STAFF, site.people["root"].id, roles=frozenset({"platform_admin"}))
+
+    def late(ctx: Context) -> None:
+        """A colleague's application commits between the look and the insert."""
+        service._judged(ctx, order)
+        service._applied(ctx, order, agreed_by="")
+        with pytest.raises(Conflict, match="concurrent_change"):
+            service._applied(ctx, order, agreed_by="")
+
+    site.uow.write_now(late, actor=root, trace=TRACE)
+
+    assert in_force(site)["last"] == 2
+
+
+def test_a_hospitals_administrator_reads_the_rule_book_and_no_other_hospitals_part(site: ControlSite) -> None:
+    apply(site, add(site, NARROWER), "children")
+    apply(site, add(site, NARROWER), "general")
+
+    assert in_force(site, by="gina")["at"] == {"general": 3}
+    assert site.api("gina").get("/policies/versions/1").status_code == 200
+    assert site.api("gina").get("/policies/applications").status_code == 403
+    assert site.api().get("/policies").status_code == 401
+
+
+def test_the_comparison_lists_what_differs_and_what_is_new(site: ControlSite) -> None:
+    version = add(site, WIDER | {"title": "Another"})
+
+    there = site.api("root").get("/policies/compare", params={"before": 1, "after": version}).json()
+    back = site.api("root").get("/policies/compare", params={"before": version, "after": 0}).json()
+
+    assert {each["path"] for each in there["changes"]} == {"title", f"{CELL}.quota.burst"}
+    assert there["widenings"] == [{"path": f"{CELL}.quota.burst", "sentence": "Is looser."}]
+    assert back["widenings"] == []
+
+
+def test_the_tier_of_an_app_is_explained_before_it_exists(site: ControlSite) -> None:
+    """C18: "high, because it writes MedicationRequest"."""
+    body = {
+        "category": "clinical_decision_support",
+        "scopes": ["user/Condition.rs", "user/MedicationRequest.cu"],
+        "client_authentication": "private_key_jwt",
+    }
+
+    found = site.api("gina").post("/policies/assess", json=body | {"tenant": "general"}).json()
+
+    assert found["sentence"] == "high, because it writes MedicationRequest"
+    assert (found["acts_at"], found["scopes"]) == ("moderate", ["user/Condition.rs"])
+    assert found["withheld"] == [{"scope": "user/MedicationRequest.cu", "why": "scope_not_allowed"}]
+
+
+def test_the_platform_itself_adopts_a_book_only_where_none_is_in_force(uow: UnitOfWork) -> None:
+    assert uow.read_now(service.in_force, actor=SYSTEM, trace=TRACE).everywhere == 0
+    with pytest.raises(Invalid):
+        uow.write_now(lambda ctx: service.apply(ctx, ApplyOrder(0, (), 0, "x")), actor=SYSTEM, trace=TRACE)
