@@ -69,6 +69,8 @@ def carry_out(settings: Settings, *, progress: Progress = lambda _share: None) -
                 for tenant, username, _ in published_accounts(settings)
             }
         _load_charts(settings, plans, wallet, progress)
+        # Before the transaction: argon2 for a hundred accounts takes seconds, in which nobody else
+        # could write.
         digests = _hash_passwords(settings, wallet, ids)
         progress(0.9)
         _register(uow, settings, plans, wallet, digests)

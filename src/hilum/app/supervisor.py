@@ -57,6 +57,7 @@ class Part:
                 self.child, self.started_at = self.start(self.name), now
             return True
         code = self.child.poll()
+        # Running. Once it has run long enough, its earlier deaths no longer count.
         if code is None:
             if now - self.started_at >= STANDS_AFTER_S:
                 self.deaths, self.failing_since = 0, None

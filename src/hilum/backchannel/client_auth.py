@@ -31,6 +31,8 @@ ASSERTION_SKEW = timedelta(seconds=10)
 """How far a client's clock may be ahead of ours. No allowance for one behind: an expired assertion is expired."""
 ASSERTION_BOUND = 8 * 1024
 JTI_BOUND = 256
+# RFC 7518 section 3.3: at least 2048 bits. The upper bounds limit what one signature check costs
+# the event loop: an exponent of 3,000 bits takes ten milliseconds.
 RSA_BITS_MIN = 2_048
 RSA_BITS_MAX = 8_192
 RSA_EXPONENT_BITS_MAX = 64
@@ -103,6 +105,8 @@ def read(authorization: str, form: Parameters) -> Presented:
     """
     scheme, _, rest = authorization.partition(" ")
     basic = scheme.lower() == "basic"
+    # Another scheme is refused and not ignored, or the request would count as one of a public
+    # client.
     if authorization and not basic:
         refuse_client("The Authorization header must use the Basic scheme.")
     asserted = bool(form.get("client_assertion") or form.get("client_assertion_type"))
@@ -152,6 +156,7 @@ def _read_assertion(form: Parameters) -> Presented:
 def decode_unverified(assertion: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return header and claims of a compact JWS without verifying its signature. Raises NotPermitted(invalid_client)."""
     parts = assertion.split(".")
+    # The bound before any decoding. Five parts would be an encrypted JWT.
     if len(assertion) > ASSERTION_BOUND or len(parts) != 3 or not all(parts):
         refuse_client("The client assertion is not a signed JWT in compact form, or is too long.")
     try:
@@ -188,6 +193,8 @@ def judge_header(header: Mapping[str, Any], client: Client) -> str:
         refuse_client("The typ of the client assertion must be JWT.")
     if "jku" in header and (not client.jwks_uri or header["jku"] != client.jwks_uri):
         refuse_client("The jku of the client assertion is not the registered jwks_uri.")
+    # A parameter that is not understood can change what is verified: a key of the sender's own,
+    # crit, b64 (RFC 7515 section 4.1.11).
     if foreign := sorted(set(header) - {"alg", "kid", "typ", "jku"}):
         refuse_client(
             f"The header of the client assertion has a parameter that is not accepted: {foreign[0][:40]}."

@@ -172,6 +172,8 @@ def backend_scopes(asked: str, client: Client, allowed: tuple[str, ...]) -> tupl
     else:
         if any(isinstance(scope, ClinicalScope) and scope.prefix is not Prefix.SYSTEM for scope in scopes):
             raise Invalid(TokenError.INVALID_SCOPE, "A backend service may request only system scopes.")
+        # What the gateway refuses at every request is not granted either, so that the answer's
+        # scope is true (RFC 6749 section 3.3).
         types = {smart.ANY_TYPE, *types_of(Prefix.SYSTEM)}
         reachable = (scope for scope in scopes if isinstance(scope, ClinicalScope) and scope.type in types)
         granted = tuple(
@@ -316,6 +318,7 @@ def context_members(grant: Grant, scopes: tuple[str, ...]) -> dict[str, Any]:
         return disclosed
     extras = dict(grant.extras)
     entries = extras.pop("fhirContext", None)
+    # C33: of fhirContext only what the granted scopes can read.
     readable = readable_context(entries, known) if isinstance(entries, list | tuple) else ()
     if readable:
         disclosed["fhirContext"] = list(readable)

@@ -282,6 +282,8 @@ def _with_step(ctx: Context, site: Site, flow_state: FlowState) -> FlowResult:
     assert client_context.installation is not None, "standing refuses what is not installed"
     allowed = installations_policy.allowed_scopes(client_context.facts, client_context.installation)
     rights = identity_policy.rights_of(person.role)
+    # Worked out again on every page: scopes may have been taken from the installation while the
+    # person read.
     offered = policy.grantable(smart.parse_stored(request.scopes), allowed, rights)
     # Before consent, so that nobody is asked for what a switch would take out again.
     offered = without_stopped(ctx, client_context, person, offered)

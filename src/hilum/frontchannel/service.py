@@ -146,6 +146,8 @@ def _keep(ctx: Context, site: Site, client_context: ClientContext, valid: ValidR
         max_age_s=valid.max_age_s,
     )
     store.add_request(ctx.tx, request)
+    # C31: a patient that the app itself sends has no effect. It is recorded, since an honest app
+    # does not send one.
     if valid.ignored:
         facts = {"request": request_id, "parameters": list(valid.ignored)}
         event = Event(

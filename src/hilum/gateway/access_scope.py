@@ -68,6 +68,8 @@ def access_of(asked: DecisionInput, token: AccessToken, standing: Standing, now:
     """Return what a token of an app in good standing reaches. A read of the platform's own has the scopes of its purpose."""
     writes = isinstance(asked.request, FhirRequest) and asked.request.is_write
     stopped = stops_of(token, standing.switches, now, writes=writes)
+    # An app with patient/ scopes only has a picker too, and its scopes say nothing about choosing a
+    # patient (ADR 30).
     if asked.purpose:
         return effective_access(token, compile_scopes(token.scopes), stopped)
     client, installation = standing.client, standing.installation

@@ -346,6 +346,8 @@ def _is_outside(scoped: _ScopedRequest) -> bool:
     if scoped.query is not None:
         return context_fault(scoped.query, scoped.grants) is not None
     rule = rule_of(request.type)
+    # Another patient by id is refused without asking the FHIR server: it looks the same whether or
+    # not there is one.
     if rule is not None and rule.belonging is Belonging.SELF and request.id:
         return not any(grant.patients is None or request.id in grant.patients for grant in scoped.grants)
     return False

@@ -39,6 +39,7 @@ ROLES = frozenset(role.value for role in Role)
 STAFF_ROLES = frozenset(role.value for role in StaffRole)
 _TENANT_ID = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])")
 _USERNAME = re.compile(r"[a-z0-9][a-z0-9._@+-]{0,63}")
+# FHIR R4 datatypes.html#id.
 _FHIR_ID = re.compile(r"[A-Za-z0-9.-]{1,64}")
 _FHIR_USER = re.compile(r"(Practitioner|PractitionerRole|Patient|RelatedPerson|Person)/[A-Za-z0-9.-]{1,64}")
 _WORKS_HERE = frozenset({"Practitioner", "PractitionerRole", "Person"})
@@ -55,6 +56,7 @@ FHIR_USERS: Mapping[Role, frozenset[str]] = MappingProxyType(
 """The resource types that a person of a role can be. A clinician's ``fhirUser`` is never a Patient."""
 _HOST = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)(?:\.(?!-)[a-z0-9-]{1,63}(?<!-))*")
 
+# Directories and definitions, which are about no patient.
 _SHARED = [
     "Organization",
     "Practitioner",
@@ -70,6 +72,7 @@ _SHARED = [
     "ValueSet",
     "CodeSystem",
 ]
+# What belongs to a patient's record.
 _RECORD = [
     "AllergyIntolerance",
     "CarePlan",
@@ -222,6 +225,7 @@ RIGHTS: Mapping[Role, Mapping[str, str]] = MappingProxyType(
 """Role -> resource type -> letters c r u d s. Anything not listed is not permitted."""
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
+# Not the administrator, whose rights end at the directory.
 REACHES_ALL_PATIENTS = frozenset({Role.PHYSICIAN, Role.NURSE, Role.ANALYST, Role.FRONT_DESK})
 
 

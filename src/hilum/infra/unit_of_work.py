@@ -136,6 +136,7 @@ class UnitOfWork:
         key = lane, writes and self.db.is_sqlite
         pool = self._pools.get(key)
         if pool is None:
+            # Looked up again under the lock: two first requests of a lane may come at once.
             with self._lock:
                 pool = self._pools.get(key)
                 if pool is None:

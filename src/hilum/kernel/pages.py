@@ -27,6 +27,7 @@ FIRST_PAGE = PageQuery()
 def walk(read: Callable[[PageQuery], Sequence[T]], key: Callable[[T], str]) -> Iterator[T]:
     """Yield every row of a list, reading it page by page."""
     page = FIRST_PAGE
+    # By key and not by offset: rows that are added meanwhile shift nothing.
     while rows := read(page):
         yield from rows
         page = PageQuery(key(rows[-1]))

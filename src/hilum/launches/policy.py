@@ -128,6 +128,8 @@ def launch_uri_fault(asked: str, client: Client) -> str:
     # its own.
     registered = {_origin(uri) for uri in (*client.redirect_uris, client.launch_uri)}
     origin = _origin(asked)
+    # A fragment would hide the parameters that are appended; a user name makes one host look like
+    # another.
     if not origin or "#" in asked or "@" in asked or origin not in registered:
         return "launch_url_foreign"
     return ""

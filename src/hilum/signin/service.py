@@ -102,6 +102,7 @@ def reserve_attempt(ctx: Context, realm: str, name: str) -> str:
     key = policy.attempt_key(realm, name, ctx.trace.source)
     counted = store.reserve_attempt(ctx.tx, key, ctx.now)
     if not isinstance(counted, int):
+        # At least a second: Retry-After has no fractions, and 0 would invite the next guess.
         raise SlowDown(max(1, ceil((counted - ctx.now).total_seconds())))
     delay = policy.delay_after(counted)
     if delay:

@@ -60,6 +60,7 @@ def mint(
     family. ``life`` is limited to what C47 allows. ``access_scopes``: the access token's, if a refresh requested fewer than the grant's,
     which the refresh token keeps (RFC 6749 section 6). Raises NotPermitted("invalid_grant") if the family is revoked.
     """
+    # A person's tokens always have a family, by which a withdrawal or a replay ends them together.
     family = code_family or FamilyId("")
     if not family and (grant.person or offline is not None):
         family = FamilyId(ctx.ids.new("fam"))

@@ -161,6 +161,7 @@ class Upstreams:
     async def _send(
         self, tenant: TenantFacts, request: UpstreamRequest, intent: Recorded | None = None
     ) -> UpstreamResponse:
+        # By tenant: a server that hangs takes the places of its own hospital only.
         bulkhead = self._bulkheads.get(tenant.id)
         if bulkhead is None:
             bulkhead = self._bulkheads[tenant.id] = _Bulkhead()
