@@ -133,6 +133,7 @@ class Supervisor:
             try:
                 child.wait(STOP_TIMEOUT_S)
             except subprocess.TimeoutExpired:
+                # A part that hangs as it stops would keep the address that its successor needs.
                 child.kill()
 
 

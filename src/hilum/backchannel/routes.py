@@ -112,6 +112,7 @@ class Documents:
 
         def verb(ctx: Context) -> dict[str, Any]:
             record = identity.find_tenant(ctx, tenant)
+            # A closed hospital publishes nothing, so that clients stop sending people there.
             if record is None or not record.active:
                 raise NotFound("tenant_not_found", "There is no such tenant.")
             return build(ctx, tenant)

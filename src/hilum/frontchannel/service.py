@@ -496,6 +496,7 @@ def connected_apps(ctx: Context, site: Site, cookie: str) -> ConnectedApps | Non
     if found is None:
         return None
     tenant, person = found
+    # A page shows so many; withdrawing looks at all of them.
     listed = consent.list_for_person(ctx, site.tenant, person.id)[:CONNECTED_APPS_BOUND]
     return ConnectedApps(tenant, person, tuple(_connected(ctx, each) for each in listed))
 

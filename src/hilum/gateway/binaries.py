@@ -154,8 +154,8 @@ class Binaries:
         patient = task.obligations.access.patient
         if patient:
             limited += [(type_, frozenset((patient,))) for type_ in open_ if _narrows(type_)]
-        # Narrow searches first: what refers to an attachment is usually in the chart that the app
-        # has open.
+        # Narrow searches first: the record that refers to an attachment is usually in the chart
+        # that the app has open.
         for type_, patients in (*limited, *((type_, None) for type_ in open_)):
             await self._look(task, search, type_, patients)
         if search.found is None and open_ and not patient:

@@ -318,6 +318,8 @@ class SnapshotKeeper:
     def _pause(self, part: Part) -> None:
         """Pause a part whose load failed, twice as long after each failure, before it is loaded again."""
         before, _ = self._failed.get(part, (0.0, 0.0))
+        # A part that cannot be read must not be read in a loop: its failed reads would keep the
+        # lane busy.
         pause = min(max(LOAD_PAUSE_S, 2 * before), LOAD_PAUSE_BOUND_S)
         self._failed[part] = pause, self._clock.monotonic() + pause
 

@@ -369,6 +369,7 @@ def tenant_faults(tenant: Tenant) -> dict[str, str]:
 def person_faults(person: NewPerson) -> dict[str, str]:
     """Return what is wrong with a person to be added, by field. The username must be in lower case."""
     faults: dict[str, str] = {}
+    # Lower case only, as it is stored and compared: Anna and anna must not be two people.
     if not _USERNAME.fullmatch(person.username):
         faults["username"] = "username_malformed"
     if fault := name_fault(person.name):

@@ -219,6 +219,7 @@ def fault_of_message(message: str) -> Fault:
     A missing database and a missing role have the same phrase: ``database "x" does not exist``.
     """
     lower = message.lower()
+    # libpq uses the phrase for databases and for roles, and only the noun differs.
     if "does not exist" in lower:
         return _MISSING if 'database "' in lower else _CREDENTIALS
     return next((fault for part, fault in _BY_MESSAGE if part in lower), UNKNOWN)

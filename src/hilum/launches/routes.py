@@ -199,7 +199,8 @@ class _Handlers:
         """Read a body after authenticating its sender. ``_as_ehr`` authenticates again, since that may change while a body arrives."""
         tenant, bearer = _tenant(request), _bearer(request)
         authenticate = partial(service.authenticate_ehr, tenant=tenant, bearer=bearer)
-        # Before the body: nobody makes us parse who may not call (security decision 26).
+        # Before the body is read: whoever may not call must not make us parse one (security
+        # decision 26).
         await self._kit.uow.read(authenticate, trace=trace_of(request))
         return _parse(await read_body(request, BODY_BOUND), kind)
 

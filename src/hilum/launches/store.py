@@ -211,6 +211,7 @@ def _first(tx: Connection, wanted: ColumnElement[bool]) -> Launch | None:
 
 
 def _step(tx: Connection, wanted: ColumnElement[bool], **values: Any) -> Launch | None:
+    # Condition and change in one statement; the row comes back as the step left it, or not at all.
     done = tx.execute(update(launch).where(wanted).values(values).returning(*launch.c))
     row = done.mappings().first()
     return None if row is None else _launch(row)

@@ -167,6 +167,7 @@ def reserve_attempt(tx: Connection, key: str, now: datetime) -> int | datetime:
 
     A single UPDATE counts and checks, so that concurrent attempts cannot pass together.
     """
+    # Failures that no longer count leave no row: the table must not remember who tried to sign in.
     tx.execute(attempts.delete().where(attempts.c.last_at < now - ATTEMPTS_FORGOTTEN))
     fresh = {"key": key, "failures": 0, "last_at": now, "blocked_until": now}
     tx.execute(insert_or_ignore(tx, attempts).values(fresh))

@@ -256,7 +256,7 @@ def record_jti(ctx: Context, issuer: str, jti: str, until: datetime) -> bool:
     if not jti or len(jti) > JTI_BOUND or ctx.now >= until:
         return False
     # Per issuer: RFC 7523 makes a jti unique to its issuer only, and one client must not use up
-    # another's.
+    # another's. The line break keeps the two apart, since no client id has one.
     fingerprint = sha256(f"{issuer}\n{jti}".encode()).digest()
     if fingerprint[0] == 0:  # deleting expired ones in one of 256 calls keeps the table small enough
         store.delete_jtis(ctx.tx, ctx.now)

@@ -140,7 +140,8 @@ class _Connection(asyncio.Protocol):
         finally:
             timer.cancel()
             self.reader = self.waiter = None
-            # The rest of a broken or late answer would be read as the answer to the next request.
+            # Also when the request was cancelled: the rest of a broken or late answer would be read
+            # as the answer to the next request.
             if not may_stay:
                 self.abort()
         return UpstreamResponse(reader.status, reader.headers, reader.body)

@@ -94,6 +94,7 @@ class _Bulkhead:
 
 def seal_credentials(vault: Vault, authorization: str, *, url: str, ids: Ids) -> str:
     """Seal the Authorization header of a FHIR server, bound to its host, for ``UpstreamRef.credentials_sealed``."""
+    # A line break in them would begin a header of its own in every request.
     if not authorization.isascii() or not authorization.isprintable():
         raise Invalid(
             "credentials_malformed", "Credentials are the printable text of an Authorization header."

@@ -198,6 +198,7 @@ def of_validation(fault: Mapping[str, Any]) -> dict[str, str]:
 def field_of(loc: Sequence[Any]) -> str:
     """Return the location of a fault as one dotted name, bounded in length and depth because a caller chooses its keys."""
     parts = [str(part)[:64] for part in loc]
+    # The place within the request is not part of the field's name for its sender.
     if len(parts) > 1 and parts[0] in {"body", "query", "path", "header", "cookie"}:
         parts = parts[1:]
     return ".".join(parts[:8]) or "body"
