@@ -183,8 +183,8 @@ def parse(
 
     Total: never raises, whatever the input. HEAD is parsed as GET.
     """
-    # The edge drops the body of the answer, so HEAD passes every check that GET passes (RFC 9110 section
-    # 9.3.2).
+    # HEAD passes every check that GET passes, and is answered without the body (RFC 9110 section 9.3.2); the
+    # gateway leaves it out.
     if method == "HEAD":
         method = "GET"
     segments = _segments(path)
