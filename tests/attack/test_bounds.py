@@ -48,7 +48,7 @@ def bearer(running: Running, role: str = "platform_admin") -> str:
 
 
 def memory_mb(running: Running) -> float:
-    """Sum up what the processes of the sandbox hold."""
+    """Return how much memory the processes of the sandbox use."""
     kept, found = {running.process.pid}, True
     parents = {}
     for each in Path("/proc").iterdir():

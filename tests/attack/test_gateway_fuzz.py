@@ -296,7 +296,7 @@ def test_a_header_with_a_meaning_may_stand_only_once(play: Play) -> None:
     ["", "Bearer", "Bearer ", "bearer", "Basic eDp5", "Token x", "hil_at_x", "Bearer\tx", "DPoP x"],
 )
 def test_whatever_is_no_bearer_token_is_no_token(play: Play, authorization: str) -> None:
-    """RFC 6750 section 3.1: without authentication information no error code is told."""
+    """RFC 6750 section 3.1: without authentication information the answer has no error code."""
 
     async def story(made: Ground) -> None:
         answer = await made.send("GET", "Patient/p1", headers={"Authorization": authorization})

@@ -125,7 +125,7 @@ def _use_all(url: str, bearers: list[str]) -> None:
 
 
 def _memory_mb(made: Rig) -> float:
-    """Give the resident memory of the largest process of the platform part."""
+    """Return the resident memory of the largest process of the platform part."""
     parents = {str(made.processes[0].pid)}
     largest = 0
     for folder in Path("/proc").iterdir():

@@ -34,7 +34,7 @@ def uow_of(made: Rig) -> UnitOfWork:
 
 
 def grant_of(ctx: Context, tenant: str) -> Grant:
-    """Give the backend service's grant at a tenant."""
+    """Return the backend service's grant at a tenant."""
     facts = clients.client_facts(ctx, ClientId(SERVICE))
     assert facts is not None
     return Grant(TenantId(tenant), facts.id, facts.app, facts.version, facts.vendor, SCOPES)

@@ -116,7 +116,7 @@ def _assertions(made: Rig, url: str) -> list[str]:
 
 
 def _person_grant(ctx: Context) -> Grant:
-    """Give a physician's grant, with an authorization of its own."""
+    """Make a physician's grant, with an authorization of its own."""
     tenant = TenantId("general")
     facts = clients.client_facts(ctx, ClientId("bench-symmetric"))
     person = next(each for each in identity.list_people(ctx, tenant) if each.role == "physician")

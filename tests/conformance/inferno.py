@@ -295,7 +295,7 @@ class Inferno:
         return self.http.get(f"{self.fhir}/{path}", headers=given)
 
     def dies(self, token: str, path: str) -> bool:
-        """Tell whether a token is refused within a second of what ended it: workers hear of an end by their snapshots."""
+        """Return whether a token is refused within a second of what ended it: workers learn of an end from their snapshots."""
         until = time.monotonic() + HEARD_WITHIN_S
         while (status := self.read(token, path).status_code) == 200 and time.monotonic() < until:
             pass

@@ -32,7 +32,7 @@ MUST_COVER = (
 
 
 def token_body(body: dict[str, Any], asked: str) -> None:
-    """Hold a token response to SMART App Launch 2.2, app-launch#obtain-access-token."""
+    """Check a token response against SMART App Launch 2.2, app-launch#obtain-access-token."""
     for name in ("access_token", "token_type", "expires_in", "scope"):
         assert body[name], name
     for name in ("access_token", "token_type", "scope"):
@@ -50,14 +50,14 @@ def token_body(body: dict[str, Any], asked: str) -> None:
 
 
 def _within(scope: str, wish: str) -> bool:
-    """Tell whether a granted scope is one that was asked, or one type of a wildcard that was asked."""
+    """Return whether a granted scope is one that was asked, or one type of a wildcard that was asked."""
     prefix, star, access = wish.partition("/*.")
     letters = scope.partition(".")[2]
     return scope == wish or (bool(star) and scope.startswith(f"{prefix}/") and set(letters) <= set(access))
 
 
 def token_headers(response: httpx2.Response) -> None:
-    """Hold a token response to RFC 6749 section 5.1: never to be kept."""
+    """Check a token response against RFC 6749 section 5.1: never to be stored."""
     assert "no-store" in response.headers["cache-control"]
     assert "no-cache" in response.headers["pragma"]
     assert response.headers["content-type"].startswith("application/json")
@@ -80,7 +80,7 @@ def openid(suite: Inferno, launch: Launch) -> None:
 
 
 def id_token_claims(suite: Inferno, id_token: str) -> dict[str, Any]:
-    """Give the claims of an id_token whose signature and issuer hold."""
+    """Return the claims of an id_token whose signature and issuer hold."""
     issuer = part_of(id_token, 1)["iss"]
     found = suite.http.get(f"{issuer.removesuffix('/')}/.well-known/openid-configuration")
     assert found.status_code == 200
@@ -114,7 +114,7 @@ def refreshing(suite: Inferno, launch: Launch) -> None:
 
 
 def introspection(suite: Inferno, launch: Launch) -> None:
-    """Hold the introspection of an active token to what its client was told. Source: SMART App Launch 2.2, token-introspection."""
+    """Check the introspection of an active token against the token response of its client. Source: SMART App Launch 2.2, token-introspection."""
     response = suite.introspect(launch.token)
     assert response.status_code == 200, response.text
     told, body = response.json(), launch.body
@@ -131,7 +131,7 @@ def introspection(suite: Inferno, launch: Launch) -> None:
 
 
 def clinical_scopes(launch: Launch, *, prefixes: set[str]) -> None:
-    """Hold a grant to (g)(10): letters of v2, compartment types by the right prefix, and every required type covered."""
+    """Check a grant against (g)(10): letters of v2, compartment types by the right prefix, and every required type covered."""
     covered = set()
     for scope in launch.scopes:
         if "/" not in scope or scope.startswith("launch/"):

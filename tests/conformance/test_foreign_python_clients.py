@@ -178,7 +178,7 @@ def test_authlib_with_another_verifier_is_refused(suite: Inferno) -> None:
 
 
 def backend_token(suite: Inferno, scope: str) -> str:
-    """Let Authlib authenticate as a backend service, by private_key_jwt."""
+    """Return the token that Authlib obtains as a backend service, by private_key_jwt."""
     card, endpoint = suite.running.client("bench-backend"), suite.configuration["token_endpoint"]
     key = next(each for each in card["private_jwks"]["keys"] if each["kty"] == "RSA")
     with OAuth2Session(

@@ -38,7 +38,7 @@ def test_removing_an_app_ends_its_access_and_its_refresh_token_at_once(suite: In
 
 
 def test_an_invalid_aud_gives_no_code(suite: Inferno) -> None:
-    """(g)(10) 9.4: an error is told, and no code."""
+    """(g)(10) 9.4: an error is returned, and no code."""
     changes = {"aud": "https://inferno.healthit.gov/invalid_aud"}
     launch = suite.standalone(Order(scope=ALL_PATIENT, redeem=False, changes=changes))
 

@@ -111,8 +111,11 @@ def test_a_search_by_category_gives_all_of_a_granted_one_and_nothing_outside(
     granted, launch = narrow
     allowed = set(granted[resource_type])
     before = everything(stories, whole.token, resource_type)
+    there = {code for each in before for code in categories(each)}
 
-    for category in {code for each in before for code in categories(each)}:
+    assert there & allowed
+    assert there - allowed, "nothing outside what was granted, so nothing is proved"
+    for category in there:
         parameters = {"patient": stories.chart, "category": category, "_count": "1000"}
         expected = {
             each["id"] for each in before if category in categories(each) and categories(each) & allowed

@@ -13,18 +13,17 @@ import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
+from hilum.app import mounts
 from hilum.audit import live as journals
 from hilum.audit.models import Access, AccessQuery
-from hilum.backchannel import routes as backchannel
 from hilum.clients.models import ClientType
 from hilum.controls.live import Buckets
-from hilum.frontchannel import pages as frontchannel_pages
-from hilum.frontchannel.routes import FrontChannel
 from hilum.gateway.deps import GatewayDeps
 from hilum.gateway.platform_reads import PlatformReads
 from hilum.gateway.routes import Gateway
 from hilum.gateway.service import Enforcer
 from hilum.gateway.snapshot import SnapshotKeeper
+from hilum.infra import settings
 from hilum.infra.change_feed import open_change_feed
 from hilum.infra.context import Context
 from hilum.infra.fetch import SafeFetcher
@@ -35,7 +34,6 @@ from hilum.keys.live import vault
 from hilum.launches import service as launches
 from hilum.launches.models import EHR_ROLE, LaunchOrder, OpenedLaunch
 from hilum.signin import live
-from hilum.signin import routes as signin_routes
 from hilum.signin import service as signin
 from hilum.standards.oauth import s256
 from hilum.tokens.live import TokenTable
@@ -65,6 +63,13 @@ from tests.sim.world import FakeClock, SeededIds
 T = TypeVar("T")
 PASSWORD = "correct horse battery"
 DIGEST = live.hash_password_now(PASSWORD, SeededIds("password"))
+SETTINGS = settings.read(
+    {
+        "HILUM_MODE": "sandbox",
+        "HILUM_BASE_URL": BASE,
+        "HILUM_SECRET_KEY": "front-key-encryption-key-0123456789abcdef",
+    }
+)
 STATE = "af0ifjsldkj ~!"
 SCOPE = "launch openid fhirUser offline_access patient/*.rs"
 STANDALONE = "launch/patient openid fhirUser offline_access patient/*.rs"
@@ -285,8 +290,7 @@ def shown(response: Any, words: str) -> None:
 @cache
 def shared_pages() -> Pages:
     """Return the pages of every platform: templates are compiled once."""
-    folders = [frontchannel_pages.TEMPLATES, signin_routes.TEMPLATES]
-    return Pages(Assets(), Shell(sandbox=True), folders=folders)
+    return Pages(Assets(), Shell(sandbox=True), folders=mounts.template_folders())
 
 
 @contextmanager
@@ -314,15 +318,9 @@ def standing(uow: UnitOfWork, clock: FakeClock, folder: Path) -> Iterator[Front]
     intents = journals.Intents(lambda: journals.open_reader(folder / "journal", uow.db.url))
     deps = GatewayDeps(keeper, table, buckets, upstreams, journal, urls, vault(), clock, uow.ids, intents)
     enforcer = Enforcer(deps)
-    front = FrontChannel(kit, Watched(PlatformReads(enforcer, journal, clock), keeper))
-    app = Starlette(
-        routes=[
-            *front.routes(),
-            *signin_routes.pages(kit, front.origins_of),
-            *backchannel.routes(kit, fetcher, registers=True),
-            *pages.assets.routes(),
-        ]
-    )
+    directory = Watched(PlatformReads(enforcer, journal, clock), keeper)
+    site = mounts.Site(kit, fetcher, directory, SETTINGS, at_stop=[])  # type: ignore[arg-type]
+    app = Starlette(routes=[*mounts.pages(site), *pages.assets.routes()])
     errors.install(app, pages)
     journal.start()
     with TestClient(app, base_url=BASE) as http:

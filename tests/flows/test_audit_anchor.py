@@ -113,7 +113,7 @@ def files(sqlite_uow: UnitOfWork, tmp_path: Path, clock: FakeClock) -> Installat
 
 
 def test_every_checkpoint_is_anchored_and_confirmed(grown: Installation) -> None:
-    """C152: the newest that an anchor confirms is told."""
+    """C152: the newest that an anchor confirms is reported."""
     for _ in range(3):
         grown.grow()
 

@@ -291,7 +291,7 @@ def test_a_stranger_is_told_by_the_address_and_a_count_as_a_count(place: Place) 
 
 @pytest.mark.parametrize("interaction", ["unsupported", "read", ""])
 def test_a_request_without_a_token_is_explained_as_that(place: Place, interaction: str) -> None:
-    """C153: without a token nothing is parsed, so that nothing can be said about what was asked."""
+    """C153: without a token nothing is parsed, and nothing is said about what was asked."""
     who = {"app": "", "client": "", "person": "", "launch": "", "authorization": "", "source": "192.0.2.7"}
     made = refused(Reason.TOKEN_MISSING, access(1).at, status=401, interaction=interaction, **who)
     place.write(made)

@@ -644,7 +644,7 @@ def test_a_file_that_failed_goes_on_when_it_can_be_written_again(files: Place) -
 def test_a_database_that_went_away_is_found_again(
     postgres_url: str, clock: FakeClock, ids: SeededIds, tmp_path: Path
 ) -> None:
-    """Nobody knows whether the batch at hand arrived, so the chain's end is read anew."""
+    """Whether the batch under way arrived is unknown, so the chain's end is read again."""
     from hilum.infra.db import Database
 
     uow = UnitOfWork.create(Database(postgres_url), clock, ids, "test-writer")

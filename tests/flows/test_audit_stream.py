@@ -491,7 +491,7 @@ def test_a_stream_ends_with_the_stop_of_its_reader(one: Air) -> None:
 
 @pytest.mark.parametrize("lose", [lose for _, lose in LOST], ids=[name for name, _ in LOST])
 def test_a_reader_who_may_read_no_more_is_let_go(one: Air, lose: Callable[[Air], Any]) -> None:
-    """C155: the right is judged anew while the stream runs."""
+    """C155: the right is judged again while the stream runs."""
 
     async def story() -> None:
         (worker,) = one.workers(1)

@@ -207,7 +207,7 @@ def test_a_patient_who_is_not_there_cannot_be_chosen(front: Front, patient: str)
 
 
 def test_somebody_who_finds_no_patient_has_a_way_back_to_the_app(front: Front) -> None:
-    """RFC 6749 4.1.2.1: the app hears access_denied instead of nothing."""
+    """RFC 6749 4.1.2.1: the app receives access_denied instead of nothing."""
     browser = front.browser("dora")
     browser.authorize()
 

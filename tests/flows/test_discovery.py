@@ -108,9 +108,11 @@ def test_openid_configuration_stands_at_the_issuer_and_names_it(platform: Platfo
 def test_every_address_in_a_document_is_absolute(platform: Platform) -> None:
     """C24."""
     for path in (SMART, OPENID, OAUTH):
-        for name, value in platform.http.get(path).json().items():
-            if name.endswith(("_endpoint", "_uri")) or name == "issuer":
-                assert value.startswith(f"{BASE}/t/mercy")
+        document = platform.http.get(path).json()
+        found = {name: value for name, value in document.items() if name.endswith(("_endpoint", "_uri"))}
+        assert {"authorization_endpoint", "token_endpoint", "jwks_uri"} <= set(found)
+        for name, value in (found | {"issuer": document["issuer"]}).items():
+            assert value.startswith(f"{BASE}/t/mercy"), name
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,7 @@ Answer = tuple[int, dict[str, dict[str, Any]]]
 
 @pytest.fixture
 def doctor(sqlite_uow: UnitOfWork, sqlite_url: str, tmp_path: Path) -> Callable[[str], Answer]:
-    """Ask the doctor with some key: the exit code, and what was found by what was looked at."""
+    """Return a function that runs the doctor under a key and returns the exit code and the findings by name."""
     sqlite_uow.write_now(seal_something, actor=SYSTEM, trace=Trace("req_test"))
 
     def ask(key: str) -> Answer:

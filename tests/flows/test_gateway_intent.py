@@ -402,7 +402,7 @@ def test_a_claim_does_not_outlast_its_life(play: Play, place: Place) -> None:
 
 
 def test_whoever_hangs_up_parts_no_write_from_its_outcome(play: Play, place: Place) -> None:
-    """C196: the request is carried to its end, and its answer counts as not received."""
+    """C196: the request is completed, and its answer counts as not received."""
 
     async def story(made: Ground) -> None:
         reached, go = asyncio.Event(), asyncio.Event()
@@ -518,7 +518,7 @@ class Tagging(OtherServer):
 
 
 def test_a_create_that_was_carried_out_is_found_by_its_tag(play: Play, place: Place) -> None:
-    """C196: settled as done, and told to the app that tries again."""
+    """C196: settled as done, and the app that tries again is answered so."""
     place.other = Tagging(resources=place.other.resources)
 
     async def story(made: Ground) -> None:

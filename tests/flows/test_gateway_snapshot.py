@@ -201,7 +201,7 @@ def test_each_process_hears_a_switch_and_tells_how_long_it_took(uow: UnitOfWork)
 
 
 def test_what_was_committed_a_moment_ago_can_be_waited_for(uow: UnitOfWork) -> None:
-    """An app that was just registered is not refused because a worker has yet to hear of it."""
+    """An app that was just registered is not refused because a worker does not have it yet."""
     keeper = SnapshotKeeper(reader(uow), open_change_feed(uow.db), SystemClock())
     keeper.start()
     try:

@@ -100,7 +100,7 @@ TAKEN: dict[str, tuple[Callable[[Ground, Any], Any], int, str]] = {
 
 @pytest.mark.parametrize("case", TAKEN)
 def test_the_next_request_is_refused(play: Play, case: str) -> None:
-    """C71, C91, C140: each on the real rooms, heard through the snapshot."""
+    """C71, C91, C140: each on the real rooms, through the snapshot."""
     take, status, reason = TAKEN[case]
 
     async def story(made: Ground) -> None:

@@ -193,7 +193,7 @@ class Killed:
         self.boots = 0
 
     def boot_and_kill(self, after: int) -> None:
-        """Let it write until so many answers came, then kill it; note what was sent and not answered."""
+        """Write until so many answers came, then kill it; note what was sent and not answered."""
         self.boots += 1
         (self.folder / "unanswered").write_text("\n".join(self.unanswered))
         words = [self.uow.db.url, self.folder, self.token, self.boots * 10_000, self.folder / "unanswered"]

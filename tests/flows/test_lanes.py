@@ -7,13 +7,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
-from pathlib import Path
-from typing import Any
 
 import httpx2
 import psycopg
 import pytest
-from fastapi import FastAPI
 from starlette.routing import BaseRoute, Route
 
 from hilum.app.lanes import in_lanes, lane_of
@@ -28,30 +25,18 @@ from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.actor import Actor, ActorKind
 from hilum.kernel.ids import TenantId
 from hilum.signin import service as signin
-from hilum.web import problems
 from tests.flows import control_site
 from tests.flows.control_site import PASSWORD, TRACE, ControlSite, problem
-from tests.flows.test_audit_journal import Place
 from tests.sim.world import FakeClock, SeededIds
 
 READERS = 16
 
 
 @pytest.fixture
-def site(postgres_url: str, clock: FakeClock, ids: SeededIds, tmp_path: Path) -> Iterator[ControlSite]:
+def site(postgres_url: str, clock: FakeClock, ids: SeededIds) -> Iterator[ControlSite]:
     uow = UnitOfWork.create(Database(postgres_url), clock, ids, "test-writer")
     made = control_site.build(uow, clock)
-    reader = Place(uow, postgres_url, tmp_path / "journal").reader
-    record = FastAPI()
-    problems.install(record)
-    record.include_router(routes.api(made.kit, lambda: reader))
-    rest = made.app
-
-    async def whole(scope: Any, receive: Any, send: Any) -> None:
-        of_record = scope["path"].startswith(("/api/v1/accesses", "/api/v1/audit", "/api/v1/explain"))
-        await (record if of_record else rest)(scope, receive, send)
-
-    made.app = in_lanes(whole)
+    made.app = in_lanes(made.app)
     yield made
     uow.close()
 
@@ -66,14 +51,15 @@ def nothing_can_be_read(url: str) -> Iterator[None]:
 
 
 def start_reading(
-    site: ControlSite, pool: ThreadPoolExecutor, who: list[str]
+    site: ControlSite, pool: ThreadPoolExecutor, who: list[str], *, held: int
 ) -> list["Future[httpx2.Response]"]:
+    """Start all readings at once; return once so many readings wait, which is all that the lanes of readers hold of them."""
     callers = [site.api(username) for username in who]
     asked = [
         pool.submit(caller.get, "/accesses", params={"tenant": site.people[username].tenant or ""})
         for caller, username in zip(callers, who, strict=True)
     ]
-    time.sleep(0.3)
+    until_held(site.uow.db.url, "access_record", held)
     return asked
 
 
@@ -92,7 +78,9 @@ def test_many_readers_of_the_audit_delay_neither_a_switch_nor_a_token(site: Cont
     security = site.api("sam")
     order = {"kind": "tenant", "key": "mercy", "reason": "Under attack", "mode": "full_stop"}
     with ThreadPoolExecutor(READERS) as pool, nothing_can_be_read(site.uow.db.url):
-        held = start_reading(site, pool, ["otto", "otto", "root", "root", "sue", "sue"] + ["gina"] * 10)
+        held = start_reading(
+            site, pool, ["otto", "otto", "root", "root", "sue", "sue"] + ["gina"] * 10, held=4
+        )
 
         stopped = security.post("/switches", json=order)
         asked = site.api().post("/tokens", json={"username": "otto", "password": PASSWORD})
@@ -105,7 +93,7 @@ def test_many_readers_of_the_audit_delay_neither_a_switch_nor_a_token(site: Cont
 def test_a_reading_that_takes_too_long_is_ended_and_says_so(site: ControlSite) -> None:
     """Nobody's reading holds a place for longer than the bound."""
     with ThreadPoolExecutor(1) as pool, nothing_can_be_read(site.uow.db.url):
-        (held,) = start_reading(site, pool, ["otto"])
+        (held,) = start_reading(site, pool, ["otto"], held=1)
         answer = held.result(timeout=60)
 
     problem(answer, 503, "audit_read_slow")
@@ -118,12 +106,13 @@ def test_one_reader_and_one_tenant_have_only_so_many_readings_under_way(site: Co
     """One too many is refused at once, with a hint; others are still read for."""
     names = more_administrators(site, 4)
     with ThreadPoolExecutor(READERS) as pool, nothing_can_be_read(site.uow.db.url):
-        held = start_reading(site, pool, ["otto"] * READS.actor + [names[1]] + ["gina"] * (READS.tenant - 1))
+        readers = ["otto"] * READS.actor + [names[1]] + ["gina"] * (READS.tenant - 1)
+        held = start_reading(site, pool, readers, held=len(readers))
 
         over = site.api("otto").get("/accesses")
         colleague = site.api("gina").get("/accesses?tenant=general")
         other = pool.submit(site.api("carl").get, "/accesses?tenant=children")
-        time.sleep(0.1)
+        until_held(site.uow.db.url, "access_record", len(readers) + 1)
         assert not other.done(), "another hospital's reader is admitted"
 
     for refused in (over, colleague):
@@ -140,7 +129,7 @@ def test_strangers_with_made_up_tokens_do_not_take_the_places_of_switches(site: 
     with ThreadPoolExecutor(READERS) as pool, psycopg.connect(site.uow.db.url) as holding:
         holding.execute("LOCK TABLE signin_api_token IN ACCESS EXCLUSIVE MODE")
         knocking = [pool.submit(stranger.delete, "/installations/ins_1") for _ in range(READERS)]
-        knocking_is_held(site.uow.db.url)
+        until_held(site.uow.db.url, "signin_api_token", 2)
 
         with lanes.using(Lane.URGENT):
             answer = asyncio.run(site.uow.read(lambda ctx: "answered", trace=TRACE))
@@ -154,7 +143,7 @@ def test_strangers_with_made_up_tokens_do_not_take_the_places_of_switches(site: 
 def test_tenants_reading_the_audit_do_not_delay_its_staff(site: ControlSite) -> None:
     """ADR 32: staff read in threads of their own, while tenants' reads hold every other thread of the readers."""
     with ThreadPoolExecutor(READERS) as pool, nothing_can_be_read(site.uow.db.url):
-        held = start_reading(site, pool, ["gina", "gina", "carl", "carl"])
+        held = start_reading(site, pool, ["gina", "gina", "carl", "carl"], held=3)
 
         answer = site.api("otto").get("/audit/events")
 
@@ -171,13 +160,14 @@ def unknown_token(site: ControlSite) -> str:
     return str(secret)
 
 
-def knocking_is_held(url: str) -> None:
-    """Wait until two look-ups wait for the table's lock."""
-    waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'signin_api_token'::regclass"
+def until_held(url: str, table: str, count: int) -> None:
+    """Wait until so many statements wait for the table's lock."""
+    waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = %s::regclass"
     begun = time.monotonic()
     with psycopg.connect(url, autocommit=True) as watching:
-        while watching.execute(waiting).fetchone() != (2,):
-            assert time.monotonic() - begun < ANSWER_WITHIN_S, "nobody looks a token up"
+        while (found := watching.execute(waiting, (table,)).fetchone()) != (count,):
+            assert time.monotonic() - begun < ANSWER_WITHIN_S, f"{found} wait, not {count}"
+            time.sleep(0.01)
 
 
 def person(name: str, tenant: str) -> Actor:

@@ -268,7 +268,7 @@ def test_online_access_ends_with_the_ehr_session(platform: Platform) -> None:
 
 
 def test_a_token_refreshed_after_the_chart_moved_knows_that_it_moved(platform: Platform) -> None:
-    """C35: the gateway judges it by that mark; the context that is told stays the one of the launch."""
+    """C35: the gateway judges it by that mark; the context in the answer stays the one of the launch."""
     from hilum.tokens import service as tokens
 
     launch = platform.open_launch()

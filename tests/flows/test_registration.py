@@ -37,7 +37,7 @@ def register(platform: Platform, tenant: str = MERCY, **changes: Any) -> Any:
 
 
 def known_as(platform: Platform, name: str, answer: Any) -> str:
-    """Let the rig use a client that registered itself."""
+    """Add a client that registered itself to the rig."""
     from hilum.clients import service as clients
     from hilum.kernel.ids import ClientId
 

@@ -240,7 +240,7 @@ def play(sqlite_uow: UnitOfWork, clock: FakeClock, ids: SeededIds, tmp_path: Pat
 
 @pytest.mark.parametrize("case", TAKEN_AND_GIVEN)
 def test_the_gateway_refuses_the_old_token_and_serves_the_new(play: Play, case: str) -> None:
-    """C71: through the snapshot that the worker heard of the change by."""
+    """C71: through the snapshot by which the worker learned of the change."""
     take, give = TAKEN_AND_GIVEN[case]
 
     async def story(made: Ground) -> None:

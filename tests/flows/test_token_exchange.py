@@ -101,7 +101,7 @@ def test_without_openid_there_is_no_id_token_and_without_fhir_user_no_claim(plat
 
 
 def test_a_standalone_launch_earns_the_patient_that_was_chosen(platform: Platform) -> None:
-    """C32, C34; conformance 3.1: context scopes are echoed; nothing of an EHR launch is told."""
+    """C32, C34; conformance 3.1: context scopes are echoed; nothing of an EHR launch is in it."""
     scopes = ("launch/patient", "openid", "fhirUser", "offline_access", "patient/*.rs")
 
     body = platform.redeem(platform.code(scopes=scopes)).json()

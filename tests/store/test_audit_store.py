@@ -593,7 +593,9 @@ def test_heads_that_were_read_before_somebody_elses_checkpoint_are_not_signed(uo
     with pytest.raises(Conflict):
         checkpoint(uow, {"access/w": (1, "11" * 32)}, after=before)
 
-    assert not any("back" in fault for fault in verify(uow).faults)
+    assert not any(fault.endswith("puts chain access/w back") for fault in verify(uow).faults)
+    checkpoint(uow, {"access/w": (1, "11" * 32)}, after=newest(uow))
+    assert any(fault.endswith("puts chain access/w back") for fault in verify(uow).faults)
 
 
 def test_an_unknown_request_has_no_explanation(uow: UnitOfWork) -> None:

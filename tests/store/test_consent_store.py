@@ -229,7 +229,7 @@ def test_withdrawing_leaves_none_of_many_agreements_with_the_client(ground: Plat
 
 
 def test_withdrawing_ends_access_and_refresh_tokens_in_the_same_transaction(ground: Platform) -> None:
-    """C91: both kinds die at once, and every worker is told."""
+    """C91: both kinds die at once, at every worker."""
     made = agree(ground)
     minted = earn(ground, made)
     before = ground.uow.read_now(lambda ctx: epoch.read(ctx.tx), trace=TRACE)

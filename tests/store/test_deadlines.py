@@ -201,7 +201,7 @@ def test_connections_that_the_server_ended_meanwhile_are_replaced_without_anybod
 
 
 def test_what_nobody_began_in_time_is_never_done(far: UnitOfWork, path: TcpProxy) -> None:
-    """Who was told that it was not done may ask again: it must not be done a second time later."""
+    """What was answered as not done is not done later either: its caller may have asked again."""
 
     async def story() -> list[Any]:
         await in_lane(Lane.URGENT, far, 1)

@@ -181,7 +181,7 @@ EVENTS = (
 
 
 def live(life: Life, happenings: list[str], pick: Pick, *, every: int) -> None:
-    """Let things happen, and now and then compare the facts that followed with a fresh reading."""
+    """Carry out what happens, and now and then compare the facts that followed with a fresh reading."""
     followed = life.facts()
     for count, name in enumerate(happenings, 1):
         life.clock.advance(timedelta(seconds=1))

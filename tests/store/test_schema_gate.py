@@ -79,7 +79,7 @@ def database(url: str) -> Iterator[Database]:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a migration wait for nodes for a moment only."""
+    """Shorten how long a migration waits for nodes to a moment."""
     monkeypatch.setattr(run, "SETTLES_S", 0.1)
     monkeypatch.setattr(run, "CLOSES_WITHIN_S", 0.5)
     monkeypatch.setattr(run, "LOOK_EVERY_S", 0.02)
@@ -87,7 +87,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def patient(quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let it wait as long as a busy machine needs for those that do stop."""
+    """Extend how long it waits to what a busy machine needs for those that do stop."""
     monkeypatch.setattr(run, "CLOSES_WITHIN_S", 60.0)
 
 

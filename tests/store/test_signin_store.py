@@ -422,6 +422,7 @@ def test_a_database_dump_holds_no_usable_credential(ground: Ground) -> None:
 
     dumped = ground.uow.read_now(dump, trace=Trace("x"))
 
+    assert dumped.count(ground.ann.id) >= 3, "a password, a session and a token of hers"
     assert not [word for word in (cookie, secret, PASSWORD, policy.csrf_secret(cookie)) if word in dumped]
 
 

@@ -209,7 +209,7 @@ def test_a_token_counts_until_its_expiry_and_not_a_microsecond_longer(
 def test_refresh_tokens_live_three_months_and_more_or_as_long_as_a_session(
     uow: UnitOfWork, clock: FakeClock, offline: bool
 ) -> None:
-    """C49: not under the regulatory 3 months; each refresh starts the time anew."""
+    """C49: not under the regulatory 3 months; each refresh starts the time again."""
     minted = mint(uow, offline=offline)
     life = REFRESH_LIFE if offline else ONLINE_REFRESH_LIFE
     assert timedelta(days=92) <= REFRESH_LIFE
@@ -466,7 +466,7 @@ OTHER = {
 def test_ending_a_whole_ends_access_and_refresh_and_nothing_beside(
     uow: UnitOfWork, verb: Any, offline: bool, spared: list[str]
 ) -> None:
-    """C91: both kinds of token die in one transaction, and the epoch tells every worker."""
+    """C91: both kinds of token die in one transaction, and the epoch changes for every worker."""
     mine = [mint(uow, offline=offline), mint(uow, offline=offline)]
     others = [mint(uow, OTHER[name], offline=offline) for name in spared]
     before = advances(uow)

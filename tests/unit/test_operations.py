@@ -32,7 +32,7 @@ def report(pid: int, part: str = "platform", **more: Any) -> dict[str, Any]:
 
 
 def hear(board: Board, report: dict[str, Any]) -> None:
-    """Let a process report over a connection of the same number."""
+    """Report as a process does, over a connection of the same number."""
     board.receive(report, report["pid"])
 
 

@@ -11,11 +11,15 @@ from contextlib import contextmanager, suppress
 import pytest
 
 from hilum.app import parent_watch
+from tests.effort import FULL, effort
 
-ENDS_WITHIN_S = parent_watch.LOOK_EVERY_S + parent_watch.GRACE_S + 15
-BEGIN = """
+LOOK_EVERY_S = parent_watch.LOOK_EVERY_S if FULL else 0.1
+GRACE_S = effort(1, parent_watch.GRACE_S)
+ENDS_WITHIN_S = LOOK_EVERY_S + GRACE_S + 15
+BEGIN = f"""
 import multiprocessing, os, signal, sys, threading, time
 from hilum.app import parent_watch
+parent_watch.LOOK_EVERY_S, parent_watch.GRACE_S = {LOOK_EVERY_S}, {GRACE_S}
 """
 KILLED_WHILE_IT_STARTS = """
 def work():

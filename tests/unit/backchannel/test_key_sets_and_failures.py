@@ -136,7 +136,7 @@ def test_a_failing_host_leaves_no_stale_keys_in_force() -> None:
 
 @pytest.mark.parametrize("kid", ["k" * (KID_BOUND + 1), ["k" * KID_BOUND], {"k": "k" * KID_BOUND}])
 def test_a_host_cannot_fill_the_memory_with_names_of_keys(kid: object) -> None:
-    """House rule 15: every cache has a bound; the names of past keys are remembered (C11), and told on record."""
+    """House rule 15: every cache has a bound; the names of past keys are remembered (C11), and stand on record."""
     answer = Fetched(200, {}, orjson.dumps({"keys": [{"kid": kid, "kty": "EC"}, {"kid": "a", "kty": "EC"}]}))
 
     assert read_set(answer) == {"keys": [{"kid": "a", "kty": "EC"}]}

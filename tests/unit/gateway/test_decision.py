@@ -716,7 +716,7 @@ def test_a_service_writes_where_a_person_may_not_create_by_name() -> None:
 
 @pytest.mark.parametrize("reason", list(Reason))
 def test_only_what_a_fresh_token_stands_on_may_be_news(reason: Reason) -> None:
-    """A token younger than the snapshot may rest on an app, an installation or a tenant that the snapshot has yet to hear of."""
+    """A token younger than the snapshot may rest on an app, an installation or a tenant that the snapshot does not have yet."""
     young, old = NOW - STALENESS_BOUND / 2, NOW - STALENESS_BOUND
     standing = {
         Reason.TENANT_MISMATCH,

@@ -46,7 +46,7 @@ ENCODINGS: dict[str, Callable[[str], str]] = {
 
 
 def holds(kept: bytes, secret: str) -> bool:
-    """Look for the secret's random part at every depth of decoding, and in base64."""
+    """Return whether the secret's random part stands at every depth of decoding, and in base64."""
     random = secret.encode().partition(b"_")[2].partition(b"_")[2]
     for _ in range(12):
         if random in kept:

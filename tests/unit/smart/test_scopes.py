@@ -48,14 +48,18 @@ def test_a_scope_reads_back_as_it_was_written(scope: Scope) -> None:
 
 @given(st.text(max_size=60))
 def test_no_text_breaks_the_parser(text: str) -> None:
-    parse_scope(text)
+    """C59: a text is a scope that is written the same way, or an error by name."""
+    parsed = parse_scope(text)
+
+    assert isinstance(parsed, ScopeError) or parse_scope(render(parsed)) == parsed
     parse_scopes(text)
 
 
 @given(st.sampled_from(["patient/", "user/"]), st.text(max_size=20))
 def test_no_ending_breaks_the_parser(start: str, text: str) -> None:
-    parse_scope(start + text)
-    parse_scope(start + "Observation.rs?" + text)
+    for whole in (start + text, start + "Observation.rs?" + text):
+        parsed = parse_scope(whole)
+        assert isinstance(parsed, ScopeError) or parse_scope(render(parsed)) == parsed
 
 
 @given(masks)

@@ -159,7 +159,7 @@ def test_what_is_no_fault_refuses_nothing(change: Change) -> None:
     ("reason", "change"), [(reason, change) for reason, changes in FAULTS.items() for change in changes]
 )
 def test_each_fault_alone_refuses_by_its_own_reason(reason: Reason, change: Change) -> None:
-    """C4, C38, C140, C146; security decision 8: what is given back revives nothing that was issued before."""
+    """C4, C38, C140, C146; security decision 8: what is restored revives nothing that was issued before."""
     assert standing_fault(changed(GOOD, change), NOW) is reason
 
 

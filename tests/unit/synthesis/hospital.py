@@ -26,7 +26,10 @@ def made(tenant: str) -> tuple[Resource, ...]:
 
 
 def of(tenant: str, kind: str) -> list[Resource]:
-    return [resource for resource in made(tenant) if resource["resourceType"] == kind]
+    """Return a hospital's resources of a type. There are some, or a loop over them would prove nothing."""
+    found = [resource for resource in made(tenant) if resource["resourceType"] == kind]
+    assert found, f"{tenant} has no {kind}"
+    return found
 
 
 def everything() -> list[Resource]:

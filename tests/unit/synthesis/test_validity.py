@@ -16,7 +16,7 @@ from hilum_ehr.synthesis import places
 from hilum_ehr.synthesis.hospital import describe, synthesize
 from hilum_ehr.synthesis.models import CastMember, HospitalPlan, Kind, PatientPlan, Role
 from hilum_ehr.synthesis.policy import hospitals
-from tests.effort import effort
+from tests.effort import FULL, effort
 from tests.unit.synthesis.hospital import (
     SEED,
     TENANTS,
@@ -88,12 +88,12 @@ def test_the_same_seed_and_day_give_the_same_bytes_in_another_process() -> None:
     script = DIGEST.format(seed=SEED, today=TODAY)
     runs = [
         subprocess.run([sys.executable, "-c", script], env={"PYTHONHASHSEED": hash_seed}, capture_output=True, check=True, text=True).stdout.split()
-        for hash_seed in ("0", "4242")
+        for hash_seed in (("0", "4242") if FULL else ("4242",))
     ]  # fmt: skip
 
     here = [hashlib.sha256(orjson.dumps(list(made(tenant)))).hexdigest() for tenant in TENANTS]
 
-    assert runs == [here, here]
+    assert runs == [here] * len(runs)
 
 
 def test_another_seed_gives_other_people_but_keeps_the_planned_ones() -> None:
