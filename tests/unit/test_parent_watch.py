@@ -23,12 +23,14 @@ parent_watch.LOOK_EVERY_S, parent_watch.GRACE_S = {LOOK_EVERY_S}, {GRACE_S}
 """
 KILLED_WHILE_IT_STARTS = """
 def work():
+    signal.signal(signal.SIGTERM, lambda *_: None)
     mine = os.getppid()
     os.kill(mine, signal.SIGKILL)
     while os.getppid() == mine:
         time.sleep(0.01)
     print("watches", flush=True)
     parent_watch.end_with(parent_watch.started_by())
+    print("serves", flush=True)
     time.sleep(600)
 multiprocessing.get_context("fork").Process(target=work).start()
 time.sleep(600)

@@ -23,7 +23,12 @@ def end_with(parent: int) -> None:
     An orphan would go on serving old code and settings, and occupy the address that its replacement needs. SIGTERM alone is not
     enough: a worker that is starting has its parent's handler, which only records the signal; between two runs of the event loop
     the signal is lost; and no parent is left to kill a worker whose stop hangs.
+
+    Call it before anything is served: a process whose parent has gone already ends here, at once.
     """
+    if os.getppid() != parent:
+        # An orderly stop would let it listen first, beside what is started in its place. There is nothing to stop yet.
+        os._exit(1)
 
     def watch() -> None:
         while os.getppid() == parent:
