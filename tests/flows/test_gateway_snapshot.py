@@ -539,10 +539,10 @@ def test_a_load_that_fails_is_tried_again_with_growing_pauses(
         monkeypatch.setattr(snapshots, "_FACTS", {**snapshots._FACTS, TOKENS: replace(facts, read=fails)})
         anything(uow, TOKENS)
         for n, pause in enumerate((0.1, 0.2, 0.4, 0.8), start=1):
-            assert wait_for(lambda n=n: len(tried) == n and not keeper._apart)
+            assert wait_for(lambda n=n: len(tried) == n and not keeper._loading)
             assert not any(keeper._is_behind() for _ in range(3)), "nothing is asked for during the pause"
             clock.advance(timedelta(seconds=pause + 0.01))
         monkeypatch.setattr(snapshots, "_FACTS", {**snapshots._FACTS, TOKENS: facts})
-        wait_for(lambda: not keeper._apart)
+        wait_for(lambda: not keeper._loading)
         clock.advance(timedelta(seconds=5))
         assert wait_for(lambda: keeper._parts[TOKENS].stamp.n == 1)

@@ -176,13 +176,13 @@ def size_fault(request: FhirRequest) -> Deny | None:
 
 
 # A switch and a deactivation are never waited out.
-_NEWS = frozenset(STANDING_REASONS) - {Reason.SWITCH_ENGAGED, Reason.PERSON_INACTIVE}
+_MAY_BE_OUTDATED = frozenset(STANDING_REASONS) - {Reason.SWITCH_ENGAGED, Reason.PERSON_INACTIVE}
 
 
-def may_be_news(deny: Deny, token: AccessToken | Deny | None, now: datetime) -> bool:
+def may_be_outdated(deny: Deny, token: AccessToken | Deny | None, now: datetime) -> bool:
     """Check whether the token is so new that the facts it needs may be newer than the snapshot, as with an app that has just registered."""
     fresh = isinstance(token, AccessToken) and now - token.issued_at < STALENESS_BOUND
-    return fresh and deny.reason in _NEWS
+    return fresh and deny.reason in _MAY_BE_OUTDATED
 
 
 @dataclass(slots=True)

@@ -70,7 +70,7 @@ class Enforcer:
         decision = policy.decide(asked, token, snapshot, incoming.at)
         # The token's row is newer than the snapshot for some milliseconds after an app was
         # registered or installed.
-        if isinstance(decision, Deny) and policy.may_be_news(decision, token, incoming.at):
+        if isinstance(decision, Deny) and policy.may_be_outdated(decision, token, incoming.at):
             snapshot = await deps.snapshots.newer(incoming.began)
             decision = policy.decide(asked, token, snapshot, incoming.at)
         if isinstance(decision, Deny):

@@ -115,7 +115,7 @@ class SnapshotKeeper:
         self._seen = Stamps()
         self._breaks = signal.breaks
         self._unverified: set[Part] = set()
-        self._apart: set[Part] = set()
+        self._loading: set[Part] = set()
         self._lock = Lock()
         self._snapshot: Snapshot | None = None
         self._unpublished = False
@@ -210,14 +210,14 @@ class SnapshotKeeper:
 
     def _is_behind(self) -> bool:
         return any(
-            (part in self._unverified or not self._is_present(part)) and not self._waits(part)
+            (part in self._unverified or not self._is_present(part)) and not self._is_waiting(part)
             for part in _FACTS
         )
 
-    def _waits(self, part: Part) -> bool:
+    def _is_waiting(self, part: Part) -> bool:
         """Check whether a part is being loaded, or paused after a failed load."""
         _, due = self._failed.get(part, (0.0, float("-inf")))
-        return part in self._apart or self._clock.monotonic() < due
+        return part in self._loading or self._clock.monotonic() < due
 
     def _is_present(self, part: Part) -> bool:
         held = self._parts.get(part)
@@ -253,21 +253,21 @@ class SnapshotKeeper:
                 raise Unavailable(
                     "database_differs", "The database is not the one that is watched; its address moved."
                 )
-            self._happened(self._seen)
+            self._advance_clock(self._seen)
             for part, facts in _FACTS.items():
                 if self._is_present(part) and part not in self._unverified:
                     continue
-                if self._waits(part):
+                if self._is_waiting(part):
                     continue
                 since = self._since(ctx, part)
                 # A whole part can take seconds. Read here, it would keep the next switch unseen for
                 # as long.
                 long = since is EVERYTHING or len(since.changes or ()) > FOLLOWED_AT_ONCE
                 if long and part not in _URGENT and self._thread is not None:
-                    self._apart.add(part)
-                    self._loader.submit(self._load_apart, part)
+                    self._loading.add(part)
+                    self._loader.submit(self._load_whole, part)
                     continue
-                self._take(part, self._seen[part], facts(ctx, since), asked_at, since)
+                self._apply(part, self._seen[part], facts(ctx, since), asked_at, since)
                 self._unverified.discard(part)
                 # At once: a stop does not wait for the parts that are read after it.
                 if part in _URGENT:
@@ -277,7 +277,7 @@ class SnapshotKeeper:
         self._publish()
         self._confirm(asked_at)
 
-    def _happened(self, stamps: Stamps) -> None:
+    def _advance_clock(self, stamps: Stamps) -> None:
         """Move this process's time forward to the latest change in the database."""
         if isinstance(self._clock, SteadyClock) and stamps.newest is not None:
             self._clock.not_before(stamps.newest)
@@ -289,7 +289,7 @@ class SnapshotKeeper:
         changes = epoch.changes(ctx.tx, part, held.stamp, self._seen[part])
         return EVERYTHING if changes is None else _FACTS[part].understood(Since(changes))
 
-    def _load_apart(self, part: Part) -> None:
+    def _load_whole(self, part: Part) -> None:
         """Read a part whole in the loader's thread. Until that is done the part ages, if its stamp moved."""
 
         def verb(ctx: Context) -> tuple[Stamp, Delta[Any]]:
@@ -303,7 +303,7 @@ class SnapshotKeeper:
             # and read again.
             if breaks == self._breaks:
                 self._unverified.discard(part)
-            self._take(part, stamp, delta, asked_at)
+            self._apply(part, stamp, delta, asked_at)
             self._publish()
             self._failed.pop(part, None)
         except HilumError as error:
@@ -313,7 +313,7 @@ class SnapshotKeeper:
             _log.exception("gateway.snapshot.broken", part=part)
             self._pause(part)
         finally:
-            self._apart.discard(part)
+            self._loading.discard(part)
 
     def _pause(self, part: Part) -> None:
         """Pause a part whose load failed, twice as long after each failure, before it is loaded again."""
@@ -323,7 +323,7 @@ class SnapshotKeeper:
         pause = min(max(LOAD_PAUSE_S, 2 * before), LOAD_PAUSE_BOUND_S)
         self._failed[part] = pause, self._clock.monotonic() + pause
 
-    def _take(
+    def _apply(
         self, part: Part, stamp: Stamp, delta: Delta[Any], asked_at: float, since: Since = EVERYTHING
     ) -> None:
         held = self._parts.get(part)

@@ -259,16 +259,16 @@ class Surfaces:
 
     def __init__(self, upstreams: Upstreams, clock: Clock) -> None:
         self._upstreams, self._clock = upstreams, clock
-        self._known: dict[TenantId, tuple[UpstreamRef, Surface]] = {}
+        self._cached: dict[TenantId, tuple[UpstreamRef, Surface]] = {}
         self._failed: dict[TenantId, tuple[UpstreamRef, float, Unavailable]] = {}
-        self._asked: dict[TenantId, tuple[UpstreamRef, asyncio.Task[Surface]]] = {}
+        self._reading: dict[TenantId, tuple[UpstreamRef, asyncio.Task[Surface]]] = {}
 
     async def of(self, tenant: TenantFacts, base: str) -> Surface:
         """Return a server's CapabilityStatement, with ``base`` in place of its own; if it cannot be read now, the last one that was.
 
         Raises Unavailable: as ``send``, ``upstream_unreadable`` if the answer is no CapabilityStatement of R4, and Resting soon after either.
         """
-        cached = _of(tenant, self._known.get(tenant.id))
+        cached = _of(tenant, self._cached.get(tenant.id))
         at = self._clock.monotonic()
         if cached is not None and at - cached.read_at < SURFACE_LIFE.total_seconds():
             return cached
@@ -279,33 +279,33 @@ class Surfaces:
             raise Resting(failed[2], failed[1] - at)
         try:
             # Shielded: a caller who disconnects must not cancel the read that others wait for.
-            return await asyncio.shield(self._flight(tenant, base, at))
+            return await asyncio.shield(self._read_once(tenant, base, at))
         except Unavailable:
             if cached is None:
                 raise
             return cached
 
-    def _flight(self, tenant: TenantFacts, base: str, at: float) -> "asyncio.Task[Surface]":
+    def _read_once(self, tenant: TenantFacts, base: str, at: float) -> "asyncio.Task[Surface]":
         """Return the read that is under way; start one if there is none."""
-        under_way = _of(tenant, self._asked.get(tenant.id))
+        under_way = _of(tenant, self._reading.get(tenant.id))
         if under_way is not None and not under_way.cancelled():
             return under_way
         task = asyncio.get_running_loop().create_task(self._read(tenant, base, at))
-        self._asked[tenant.id] = tenant.upstream, task
-        task.add_done_callback(partial(self._landed, tenant))
+        self._reading[tenant.id] = tenant.upstream, task
+        task.add_done_callback(partial(self._finish, tenant))
         return task
 
-    def _landed(self, tenant: TenantFacts, task: "asyncio.Task[Surface]") -> None:
+    def _finish(self, tenant: TenantFacts, task: "asyncio.Task[Surface]") -> None:
         """Cache how a read ended, whether or not anybody still waits for it."""
         error = None if task.cancelled() else task.exception()
-        if self._asked.get(tenant.id, (None, None))[1] is not task:
+        if self._reading.get(tenant.id, (None, None))[1] is not task:
             return  # another server took its place
-        del self._asked[tenant.id]
+        del self._reading[tenant.id]
         if task.cancelled():
             return
         if error is None:
             self._failed.pop(tenant.id, None)
-            self._known[tenant.id] = tenant.upstream, task.result()
+            self._cached[tenant.id] = tenant.upstream, task.result()
         elif isinstance(error, Unavailable):
             until = self._clock.monotonic() + SURFACE_REST.total_seconds()
             self._failed[tenant.id] = tenant.upstream, until, error

@@ -715,7 +715,7 @@ def test_a_service_writes_where_a_person_may_not_create_by_name() -> None:
 
 
 @pytest.mark.parametrize("reason", list(Reason))
-def test_only_what_a_fresh_token_stands_on_may_be_news(reason: Reason) -> None:
+def test_only_a_refusal_for_standing_of_a_fresh_token_may_be_outdated(reason: Reason) -> None:
     """A token younger than the snapshot may rest on an app, an installation or a tenant that the snapshot does not have yet."""
     young, old = NOW - STALENESS_BOUND / 2, NOW - STALENESS_BOUND
     standing = {
@@ -725,10 +725,10 @@ def test_only_what_a_fresh_token_stands_on_may_be_news(reason: Reason) -> None:
         Reason.ROLE_NOT_ALLOWED,
     }
 
-    assert policy.may_be_news(Deny(reason), replace(TOKEN, issued_at=young), NOW) is (reason in standing)
-    assert not policy.may_be_news(Deny(reason), replace(TOKEN, issued_at=old), NOW)
-    assert not policy.may_be_news(Deny(reason), None, NOW)
-    assert not policy.may_be_news(Deny(reason), Deny(reason), NOW)
+    assert policy.may_be_outdated(Deny(reason), replace(TOKEN, issued_at=young), NOW) is (reason in standing)
+    assert not policy.may_be_outdated(Deny(reason), replace(TOKEN, issued_at=old), NOW)
+    assert not policy.may_be_outdated(Deny(reason), None, NOW)
+    assert not policy.may_be_outdated(Deny(reason), Deny(reason), NOW)
 
 
 def test_the_rule_names_the_scopes_that_permitted() -> None:
