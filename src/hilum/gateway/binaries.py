@@ -43,7 +43,7 @@ _UNREFERRED = Deny(Reason.OUTSIDE_LAUNCH_CONTEXT, "Nothing within reach refers t
 _OUTSIDE_CONTEXT = Deny(Reason.OUTSIDE_LAUNCH_CONTEXT, "Its security context is out of reach.")
 _WITHHELD = Deny(Reason.LABEL_WITHHELD, "A label withholds what is attached.")
 _WITHOUT_CONTENT = Deny(
-    Reason.RESPONSE_UNJUDGEABLE, "The FHIR server gave the attachment without its content."
+    Reason.RESPONSE_UNJUDGEABLE, "The FHIR server returned the attachment without its content."
 )
 
 

@@ -39,17 +39,17 @@ from hilum.tokens.models import AccessToken
 
 _NOT_YET = {
     Interaction.PATCH: "Patches are not supported; update the whole resource.",
-    Interaction.BATCH: "Batches are refused whole; send their entries one by one.",
-    Interaction.TRANSACTION: "Transactions are refused whole; send their entries one by one.",
+    Interaction.BATCH: "Batches are not supported; send their entries one by one.",
+    Interaction.TRANSACTION: "Transactions are not supported; send their entries one by one.",
     Interaction.HISTORY_INSTANCE: "History is not available; read a version by its id.",
     Interaction.HISTORY_TYPE: "History is not available; read a version by its id.",
     Interaction.HISTORY_SYSTEM: "History is not available; read a version by its id.",
     Interaction.SEARCH_SYSTEM: "Search one resource type at a time.",
     Interaction.SEARCH_COMPARTMENT: "Search the resource type with its patient parameter instead.",
-    Interaction.OPERATION: "No scope stands for this operation, so it is refused.",
+    Interaction.OPERATION: "Operations are not supported: no scope covers them.",
 }
 _CONDITIONAL = (
-    "Conditional creates, updates, patches and deletes are refused; search first, then write by id."
+    "Conditional creates, updates, patches and deletes are not supported; search first, then write by id."
 )
 _NO_TOKEN = Deny(Reason.TOKEN_MISSING, "Send an access token: Authorization: Bearer.")
 _STALE = Deny(Reason.SNAPSHOT_STALE, "Current permissions could not be confirmed. Try again in a moment.")
@@ -171,7 +171,7 @@ def size_fault(request: FhirRequest) -> Deny | None:
         return None
     return Deny(
         Reason.RESOURCE_TOO_LARGE,
-        f"A {request.type} written by an app takes at most {bound // 1024} KiB; this one has {len(request.raw)} bytes.",
+        f"A {request.type} written by an app may have at most {bound // 1024} KiB; this one has {len(request.raw)} bytes.",
     )
 
 
@@ -235,7 +235,8 @@ def understand(request: FhirRequest, bases: tuple[str, ...]) -> SearchQuery | De
         )
     if rule.belonging is Belonging.REFERRER and kind is not Interaction.READ:
         return Deny(
-            Reason.REQUEST_UNSUPPORTED, f"{request.type} is only read, and only through what refers to it."
+            Reason.REQUEST_UNSUPPORTED,
+            f"{request.type} can only be read, and only through a record that refers to it.",
         )
     if request.body is not None and request.body.get("resourceType") != request.type:
         return Deny(Reason.REQUEST_UNSUPPORTED, "The body's resourceType is not the type of the address.")
@@ -263,7 +264,9 @@ def _token_fault(token: AccessToken, asked: DecisionInput, snapshot: Snapshot, n
     if token.person_patients and holds_lost_chart(
         snapshot.identity, token.person, token.person_patients, issued_at=token.issued_at, now=now
     ):
-        return Deny(Reason.TOKEN_REVOKED, "A chart that the access token reaches was taken from the person.")
+        return Deny(
+            Reason.TOKEN_REVOKED, "The person may no longer open a chart that the access token reaches."
+        )
     return None
 
 

@@ -48,7 +48,7 @@ def includes_fault(query: SearchQuery, access: EffectiveAccess) -> Deny | None:
         if not _included(include, access):
             return Deny(
                 Reason.SCOPE_INSUFFICIENT,
-                f"No scope covers what {'_revinclude' if include.reverse else '_include'} would bring along.",
+                f"No scope covers what {'_revinclude' if include.reverse else '_include'} would add.",
             )
     return None
 
@@ -66,7 +66,7 @@ def context_fault(query: SearchQuery, grants: tuple[GrantRule, ...]) -> Deny | N
     within = patients_within(grants)
     if within is None or (within if query.named is None else within & query.named):
         return None
-    return Deny(Reason.OUTSIDE_LAUNCH_CONTEXT, "The search is about no patient whom this grant reaches.")
+    return Deny(Reason.OUTSIDE_LAUNCH_CONTEXT, "The search names no patient within reach of this grant.")
 
 
 def plan_search(

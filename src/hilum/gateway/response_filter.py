@@ -14,7 +14,9 @@ from hilum.standards.fhir.bundles import references_in, resources_of
 from hilum.standards.fhir.labels import is_restricted
 from hilum.standards.fhir.visibility import is_judged_by_targets, rule_of, subjects_of, targets_of
 
-UNJUDGEABLE = Deny(Reason.RESPONSE_UNJUDGEABLE, "The FHIR server's answer could not be judged.")
+UNJUDGEABLE = Deny(
+    Reason.RESPONSE_UNJUDGEABLE, "The FHIR server's answer could not be checked against the grant."
+)
 _KEPT = ("resourceType", "id", "meta", "type", "timestamp")
 
 

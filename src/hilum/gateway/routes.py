@@ -52,7 +52,7 @@ _TAKEN = (
 _METHODS = b"GET, HEAD, POST, PUT, DELETE, OPTIONS"
 _PREFLIGHT = Answer(204, b"", (*cors.preflight(_METHODS, _TAKEN), (b"allow", _METHODS)))
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
-_DOUBLED = Unsupported("header_doubled", "A header that has a meaning here may stand only once.")
+_DOUBLED = Unsupported("header_doubled", "A header that is interpreted here may occur only once.")
 _UNREAD = Unsupported("body_unread", "The body was not read.")
 PARSE_INLINE_BOUND = 64 * 1024
 """Larger bodies are parsed in a thread of their own, one after the other: the event loop has others to serve."""
@@ -226,11 +226,11 @@ async def _body(receive: Receive) -> bytes:
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
-            raise Invalid("body_incomplete", "The body did not arrive whole.")
+            raise Invalid("body_incomplete", "The body did not arrive completely.")
         chunk = message.get("body", b"")
         size += len(chunk)
         if size > BODY_BOUND:
-            raise Invalid("body_too_large", f"A body takes at most {BODY_BOUND} bytes here.")
+            raise Invalid("body_too_large", f"A body may have at most {BODY_BOUND} bytes here.")
         chunks.append(chunk)
         if not message.get("more_body", False):
             return b"".join(chunks)

@@ -39,8 +39,13 @@ from hilum.tokens.models import AccessToken
 from hilum.upstream.live import Surfaces
 
 _NO_STORE = Deny(Reason.SNAPSHOT_STALE, "The access token could not be looked up. Try again in a moment.")
-_OVER_QUOTA = Deny(Reason.QUOTA_EXCEEDED, "The app's quota at this organisation is used up just now.")
-_PERSON_OVER_QUOTA = Deny(Reason.QUOTA_EXCEEDED, "Too many records were looked up in a short time.")
+_OVER_QUOTA = Deny(
+    Reason.QUOTA_EXCEEDED,
+    "The app's quota at this organisation is used up. Wait for as long as Retry-After says.",
+)
+_PERSON_OVER_QUOTA = Deny(
+    Reason.QUOTA_EXCEEDED, "Too many records were looked up in a short time. Wait a moment, then try again."
+)
 
 
 class Enforcer:
@@ -240,7 +245,12 @@ class Enforcer:
         """Return a tenant's CapabilityStatement. Public."""
         snapshot = self._deps.snapshots.current()
         if snapshot is None:
-            return refusal(Deny(Reason.SNAPSHOT_STALE, "What is here could not be confirmed."), request_id)
+            return refusal(
+                Deny(
+                    Reason.SNAPSHOT_STALE, "The current state could not be confirmed. Try again in a moment."
+                ),
+                request_id,
+            )
         tenant = snapshot.identity.tenants.get(tenant_id)
         if tenant is None or not tenant.active:
             return not_found(request_id)

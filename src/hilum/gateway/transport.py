@@ -30,7 +30,7 @@ ACCEPT = (("accept", "application/fhir+json"),)
 ABSENT = frozenset({404, 410})
 _ANSWER_LOST = frozenset({upstream.LOST, upstream.TOO_LARGE})
 _TOO_MUCH_EVIDENCE = Deny(
-    Reason.TOO_COSTLY, "What this brings along is about too many records to judge; ask for fewer by _count."
+    Reason.TOO_COSTLY, "The results refer to too many records to check; request fewer with _count."
 )
 _OF_CODE = {
     upstream.BUSY: Reason.CONCURRENCY_EXCEEDED,

@@ -125,7 +125,7 @@ class Writer:
             obligations.access, request.body, grants, bases=obligations.bases, evidence=evidence
         )
         if reason is not None:
-            raise Refusal(Deny(reason, "What the record is about is out of reach of this grant."))
+            raise Refusal(Deny(reason, "The record refers to something out of reach of this grant."))
 
     async def _read_back(self, task: UpstreamTask, where: str) -> dict[str, Any]:
         """Read what a server stored without returning it; empty if that fails. The write is done in any case."""

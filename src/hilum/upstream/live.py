@@ -81,7 +81,9 @@ class _Bulkhead:
             await self._places.acquire()
             return
         if self._waiting >= WAITING_PER_TENANT:
-            raise Unavailable(BUSY, "Too many requests are on their way to this FHIR server.")
+            raise Unavailable(
+                BUSY, "Too many requests to this FHIR server are in progress. Try again in a moment."
+            )
         self._waiting += 1
         try:
             await self._places.acquire()
@@ -171,7 +173,10 @@ class Upstreams:
             # Last, after the wait for a place: an intent that is older than 8 seconds may be
             # settled as not done before this write would arrive (ADR 40).
             if intent is not None and not intent.use():
-                raise Unavailable(BUSY, "The write was not sent: its turn came too late. Send it again.")
+                raise Unavailable(
+                    BUSY,
+                    "The write was not sent, because the FHIR server was busy for too long. Send it again.",
+                )
             return await self._exchange(tenant, request)
         finally:
             bulkhead.leave()
@@ -202,7 +207,7 @@ class Upstreams:
         # Targets come from apps and from a server's own links; the credentials must never go along
         # to anywhere else.
         if policy.address(base, request.target) is None:
-            raise Unavailable(AWAY, "The request would leave the FHIR server's base.")
+            raise Unavailable(AWAY, "The request leads outside the FHIR server's base.")
         headers = _sent(request.headers)
         if tenant.upstream.credentials_sealed:
             authorization = self._authorization(tenant.upstream.credentials_sealed, base)
