@@ -5,7 +5,7 @@ import re
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -27,15 +27,18 @@ from hilum.audit.models import (
 from hilum.controls import service as controls
 from hilum.controls.models import EngageOrder, Mode, Target, TargetKind
 from hilum.gateway.settling import GIVE_UP_AFTER, SETTLED_AT_ONCE, Settler, in_turn, is_due
-from hilum.identity.models import MovedReads, TenantFacts, UpstreamKind, UpstreamRef
+from hilum.identity import policy as identity_policy
+from hilum.identity import service as identity
+from hilum.identity.models import MovedReads, TenantChange, TenantFacts, UpstreamKind, UpstreamRef
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.keys.live import vault
 from hilum.standards.fhir.tags import request_of, tagged
 from hilum.upstream.live import Embedded, Upstreams
+from hilum.upstream.policy import destination
 from hilum_ehr.fhirserver.models import FhirServerSettings, Precondition
 from hilum_ehr.fhirserver.service import FhirService
 from tests.flows.gateway_ground import GENERAL, TRACE, Answer, Ground, Play, patient, player
-from tests.sim.fhir_upstream import BASE, OtherServer
+from tests.sim.fhir_upstream import BASE, OtherServer, over_http
 from tests.sim.world import FakeClock, SeededIds
 from tests.unit.gateway.facts import observation
 
@@ -96,7 +99,7 @@ def place(sqlite_uow: UnitOfWork, tmp_path: Path) -> Place:
 @pytest.fixture
 def play(sqlite_uow: UnitOfWork, clock: FakeClock, ids: SeededIds, tmp_path: Path, place: Place) -> Play:
     played = player(sqlite_uow, clock, ids, tmp_path)
-    return lambda story: played(story, embedded=lambda _: place)
+    return lambda story, **settings: played(story, embedded=lambda _: place, **settings)
 
 
 def fresh(text: str = "new") -> dict[str, Any]:
@@ -457,7 +460,8 @@ def test_verify_names_the_writes_without_an_outcome_and_is_intact(play: Play, pl
 
 
 def facts(kind: UpstreamKind = UpstreamKind.HTTP) -> TenantFacts:
-    return TenantFacts(GENERAL, UpstreamRef(kind, BASE), MovedReads.REFUSE, active=True)
+    where = UpstreamRef(kind, BASE if kind is UpstreamKind.HTTP else "")
+    return TenantFacts(GENERAL, where, MovedReads.REFUSE, active=True)
 
 
 async def settle(
@@ -467,8 +471,12 @@ async def settle(
     *,
     app: Any = None,
     superseded: Any = None,
+    tenant: TenantFacts | None = None,
 ) -> Access:
-    """Settle what is open at the other server (taken for one of our own where ``kind`` says so); return the last record of it."""
+    """Settle what is open at the other server (taken for one of our own where ``kind`` says so); return the last record of it.
+
+    With ``tenant``, as it is settled at that one; else as if it had been sent to a server of the kind.
+    """
     server = Embedded(app or place.other, BASE)
     upstreams = Upstreams(vault(), lambda _: server)
     if kind is UpstreamKind.HTTP:
@@ -478,11 +486,14 @@ async def settle(
         upstreams,
         intents,
         made.journal,
-        lambda _: facts(kind),
+        lambda _: tenant or facts(kind),
         made.clock.now,
         superseded=superseded or (lambda *_: ()),
     )
     (opened,) = intents.list_open()
+    if tenant is None:
+        sent = replace(opened.intent, detail=destination(facts(kind).upstream))
+        opened = replace(opened, intent=sent)
     await settler.settle([opened])
     return place.reader.find(opened.intent.request_id)[-1]
 
@@ -771,6 +782,67 @@ def test_updates_and_deletions_are_settled_by_what_the_record_says(
         last = await settle(made, place)
 
         assert (last.outcome, last.resource) == (outcome, "Observation/o1")
+
+    play(story)
+
+
+class Losing(Tagging):
+    """A server that carries out what it is sent, and fails to say so."""
+
+    def _answer(self, method: str, path: str, query: str, body: bytes) -> Any:
+        answer = super()._answer(method, path, query, body)
+        return answer if method == "GET" else (503, {}, [])
+
+
+def moved(made: Ground, where: UpstreamRef) -> TenantFacts:
+    """Move the hospital, and return its facts."""
+    made.run(lambda ctx: identity.update_tenant(ctx, GENERAL, TenantChange(upstream=where)))
+    return identity_policy.facts_of(made.run(lambda ctx: identity.get_tenant(ctx, GENERAL)))
+
+
+@pytest.mark.parametrize("kind", WRITES)
+@pytest.mark.parametrize("elsewhere", [UpstreamKind.HTTP, UpstreamKind.EMBEDDED])
+def test_a_write_is_not_settled_by_asking_the_server_to_which_its_hospital_moved(
+    play: Play, place: Place, kind: str, elsewhere: UpstreamKind
+) -> None:
+    """C196: the new one knows nothing of it: a deletion would be called done there, a create or an update not done."""
+    method, target, body = WRITES[kind]
+    old, new = Losing(), Tagging()
+    over = new if elsewhere is UpstreamKind.HTTP else old
+
+    async def story(made: Ground) -> None:
+        before = made.run(lambda ctx: identity.get_tenant(ctx, GENERAL)).upstream
+        lost = await made.send(method, target, made.token(*SCOPES), body=body)
+        assert code_of(lost) == "outcome_unknown"
+        seen = len(new.seen)
+
+        url = new.base if elsewhere is UpstreamKind.HTTP else ""
+        there = moved(made, UpstreamRef(elsewhere, url))
+        last = await settle(made, place, UpstreamKind.EMBEDDED, app=new, tenant=there)
+
+        assert (last.request_id, last.rule) == (lost.headers["x-request-id"], SETTLEMENT)
+        assert (last.outcome, len(new.seen)) == (Outcome.UNKNOWN, seen), last.detail
+        assert "has moved to another FHIR server" in last.detail
+        assert there.upstream != before
+
+    place.other = old
+    with over_http(over) as base:
+        old.load(patient("p1"), observation("o1"))
+        play(story, http_upstream="" if elsewhere is UpstreamKind.HTTP else base)
+
+
+def test_a_write_of_a_hospital_that_moved_and_came_back_is_settled_there(play: Play, place: Place) -> None:
+    """C196."""
+
+    async def story(made: Ground) -> None:
+        before = made.run(lambda ctx: identity.get_tenant(ctx, GENERAL)).upstream
+        place.after_write = _lost
+        await made.send("DELETE", "Observation/o1", made.token(*SCOPES))
+
+        moved(made, UpstreamRef(UpstreamKind.HTTP, "https://new.example/fhir"))
+        last = await settle(made, place, UpstreamKind.EMBEDDED, tenant=moved(made, before))
+
+        assert (last.outcome, last.resource) == (Outcome.DONE, "Observation/o1")
 
     play(story)
 

@@ -26,6 +26,7 @@ from hilum.standards.fhir.tags import REQUEST_TAG, request_of
 from hilum.standards.fhir.values import is_id
 from hilum.upstream.live import Upstreams
 from hilum.upstream.models import UpstreamRequest
+from hilum.upstream.policy import destination
 
 SETTLE_EVERY = timedelta(seconds=5)
 GIVE_UP_AFTER = timedelta(hours=24)
@@ -138,6 +139,11 @@ class Settler:
         tenant = self._tenant_of(intent.tenant)
         if tenant is None:
             return Finding(Outcome.UNKNOWN, "The tenant is not there any more.")
+        if _has_moved(intent, tenant):
+            return Finding(
+                Outcome.UNKNOWN,
+                "The tenant has moved to another FHIR server since. Only the one before knows whether it carried out the write.",
+            )
         try:
             if intent.interaction == "create":
                 return await self._created(tenant, intent)
@@ -229,6 +235,11 @@ class Settler:
         if response.status in {401, 403, 407, 408, 425, 429} or response.status >= 500:
             raise _Later
         return response.status, response.body
+
+
+def _has_moved(intent: Access, tenant: TenantFacts) -> bool:
+    """Return whether a write went to another FHIR server than its tenant's present one. Intents of earlier releases do not say to which."""
+    return bool(intent.detail) and intent.detail != destination(tenant.upstream)
 
 
 def _parsed(body: bytes) -> dict[str, Any] | None:

@@ -26,6 +26,7 @@ from hilum.standards.fhir.statements import Surface
 from hilum.standards.fhir.tags import REQUEST_TAG
 from hilum.standards.fhir.visibility import one_patient
 from hilum.tokens.models import AccessToken
+from hilum.upstream.policy import destination
 
 PAUSES_S = (0.02, 0.08, 0.2, 0.4, None)
 """Waits for another worker that has just answered an identical create; then the app is refused."""
@@ -167,6 +168,7 @@ class UpstreamTask:
             self.record(_NO_ANSWER),
             at=self.deps.clock.now(),
             outcome=Outcome.INTENDED,
+            detail=destination(self.tenant.upstream),
             digest=sha256(body).hexdigest() if body else "",
             resource=self.resource,
             patient=self.obligations.patient or one_patient((request.body or {},), self.obligations.bases),

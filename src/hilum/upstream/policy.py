@@ -1,9 +1,11 @@
 """Where a request may be sent, and which addresses in an answer are the server's own. Pure."""
 
+from hashlib import sha256
 from urllib.parse import urlsplit
 
 import orjson
 
+from hilum.identity.models import UpstreamRef
 from hilum.standards.fhir.addresses import below
 from hilum.standards.fhir.shaping import load
 from hilum.upstream.models import TARGET_BOUND
@@ -61,6 +63,15 @@ def host_of(url: str) -> str:
     """Return scheme, host and port, to which credentials are bound."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}"
+
+
+def destination(upstream: UpstreamRef) -> str:
+    """Return the sentence that stands in the intent of a write for the FHIR server that it is sent to, equal for equal servers only.
+
+    The server by a digest: whoever reads the record needs no address of it.
+    """
+    server = sha256(f"{upstream.kind}\n{upstream.url.rstrip('/')}".encode()).hexdigest()
+    return f"For FHIR server {server[:16]}."
 
 
 def relocated(body: bytes, foreign: str, base: str) -> bytes:
