@@ -16,6 +16,7 @@ from sqlalchemy import Table, func, select
 
 from hilum.app import retention
 from hilum.app.schedule import JobLease
+from hilum.approvals.store import approvals
 from hilum.audit import service as audit
 from hilum.audit.models import PURGE_BATCH, Event
 from hilum.audit.store import audit_payload
@@ -203,6 +204,33 @@ def test_every_class_that_expires_is_forgotten(
         assert count(uow, table) == 0, table.name
     assert uow.db.read(lambda tx: list(tx.execute(select(launch.c.id)).scalars())) == ["going"]
     assert now == clock.now()
+
+
+def test_approvals_that_ran_out_are_forgotten_and_sooner_what_was_sealed_with_them(
+    uow: UnitOfWork, held: JobLease, clock: FakeClock, tmp_path: Path
+) -> None:
+    """C200: half of a secret does not lie about because nobody agreed. What may still be agreed to, or was lately decided, stays."""
+    now = clock.now()
+
+    def row(name: str, expires: timedelta, state: str = "pending") -> tuple[Any, ...]:
+        sealed = "half of a secret" if state == "pending" else ""
+        return (name, "secret", "general", "cli", "{}", "{}", sealed, "per", at(now), at(now + expires), state, "", None)  # fmt: skip
+
+    rows = [
+        row("waits", DAY),
+        row("just over", -timedelta(minutes=59)),
+        row("over", -timedelta(minutes=61)),
+        row("decided", -89 * DAY, "approved"),
+        row("old", -91 * DAY),
+        row("decided long ago", -91 * DAY, "refused"),
+    ]
+    fill(uow, approvals, rows)
+
+    retention.retain(held, settings(uow, tmp_path))
+
+    query = select(approvals.c.id, approvals.c.sealed).order_by(approvals.c.expires_at)
+    left = uow.db.read(lambda tx: [(row.id, bool(row.sealed)) for row in tx.execute(query)])
+    assert left == [("decided", False), ("over", False), ("just over", True), ("waits", True)]
 
 
 def test_a_node_that_lost_its_lease_stops_purging(

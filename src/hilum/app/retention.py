@@ -5,6 +5,7 @@ from datetime import timedelta
 from functools import partial
 
 from hilum.app.schedule import JobLease
+from hilum.approvals import service as approvals
 from hilum.audit import live as journals
 from hilum.audit import service as audit
 from hilum.controls import service as controls
@@ -46,7 +47,11 @@ def purge(job_lease: JobLease, settings: Settings) -> None:
 
 
 def retain(job_lease: JobLease, settings: Settings) -> None:
-    """Purge the payloads of accesses and events whose retention period is over. Holds prevail; the chains keep every digest."""
+    """Delete old approvals, and the payloads of accesses and events whose retention period is over.
+
+    Holds prevail over the purge of payloads; the chains keep every digest.
+    """
+    _until_none(job_lease, approvals.purge)
     today = job_lease.uow.clock.now().replace(hour=0, minute=0, second=0, microsecond=0)
     for kind in EVENT_CLASSES:
         _until_none(job_lease, partial(audit.purge_payloads, kind=kind, before=today - settings.keep.events))

@@ -9,6 +9,11 @@ from typing import Any
 from hilum.kernel.ids import PersonId, TenantId
 
 APPROVAL_LIFE = timedelta(days=7)
+APPROVALS_KEPT = timedelta(days=90)
+"""How long an approval can be looked up after it could last be given. Its events stay as long as any."""
+SEALED_KEPT = timedelta(hours=1)
+"""How long what was sealed with an approval outlives its expiry, so that one approved at its last moment still finds it."""
+PURGE_BATCH = 1_000
 APPROVALS_PENDING_BOUND = 200
 """Pending approvals of one tenant, or of the staff. At the limit no more can be asked for until some are decided."""
 

@@ -9,7 +9,9 @@ from hilum.approvals.models import (
     ABOUT_A_CLIENT,
     ABOUT_A_PERSON,
     APPROVAL_LIFE,
+    APPROVALS_KEPT,
     APPROVALS_PENDING_BOUND,
+    SEALED_KEPT,
     Act,
     Agreed,
     Approval,
@@ -130,6 +132,11 @@ def list_pending(
 def end_all(ctx: Context) -> None:
     """Expire every pending approval, after a restore."""
     store.end_all(ctx.tx, ctx.now)
+
+
+def purge(ctx: Context) -> int:
+    """Delete old approvals, and sooner what was sealed with those that expired; return how many. Call again while it is not 0."""
+    return store.purge(ctx.tx, sealed_before=ctx.now - SEALED_KEPT, before=ctx.now - APPROVALS_KEPT)
 
 
 def _visible(ctx: Context, approval_id: str, *, lock: bool = False) -> Approval:

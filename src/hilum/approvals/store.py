@@ -3,9 +3,9 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, Column, Connection, Index, Row, String, Table, func, select
+from sqlalchemy import JSON, Column, Connection, Index, Row, String, Table, delete, func, select, update
 
-from hilum.approvals.models import Act, Approval, ApprovalKind, ApprovalState
+from hilum.approvals.models import PURGE_BATCH, Act, Approval, ApprovalKind, ApprovalState
 from hilum.infra.db import Instant, metadata
 from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import PersonId, TenantId
@@ -117,3 +117,17 @@ def save_decided(tx: Connection, approval: str, state: ApprovalState, *, by: str
 def end_all(tx: Connection, at: datetime) -> None:
     """Expire every pending approval."""
     tx.execute(approvals.update().where(approvals.c.expires_at > at).values(expires_at=at))
+
+
+def purge(tx: Connection, *, sealed_before: datetime, before: datetime) -> int:
+    """Delete what was sealed with approvals that expired before the one moment, and approvals that expired before the other.
+
+    At most PURGE_BATCH of each; return how many.
+    """
+    expired = select(approvals.c.id).where(approvals.c.state == ApprovalState.PENDING.value)
+    sealed = expired.where(approvals.c.expires_at < sealed_before, approvals.c.sealed != "").limit(
+        PURGE_BATCH
+    )
+    old = select(approvals.c.id).where(approvals.c.expires_at < before).limit(PURGE_BATCH)
+    done = tx.execute(update(approvals).where(approvals.c.id.in_(sealed)).values(sealed=""))
+    return done.rowcount + tx.execute(delete(approvals).where(approvals.c.id.in_(old))).rowcount
