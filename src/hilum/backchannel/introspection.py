@@ -39,14 +39,17 @@ def introspect(ctx: Context, site: Site, caller: Caller, token: str) -> dict[str
     return INACTIVE if refresh is None else _of_refresh(ctx, site, client, refresh)
 
 
-def _may_see(client: Client, owner: ClientId) -> bool:
-    return client.type is ClientType.RESOURCE_SERVER or owner == client.id
+def _may_see(ctx: Context, site: Site, client: Client, owner: ClientId) -> bool:
+    """Check whether a client may see a token: its own, whose standing is judged with the token; a resource server in standing sees all."""
+    if client.type is not ClientType.RESOURCE_SERVER:
+        return owner == client.id
+    return service.caller_fault(ctx, site, client) is None
 
 
 def _of_access(ctx: Context, site: Site, client: Client, token: AccessToken) -> dict[str, Any]:
     # A token of another client or tenant is answered as inactive (RFC 7662 section 4): otherwise
     # any client could find out whether a token that it found is valid.
-    if token.tenant != site.tenant or not _may_see(client, token.client):
+    if token.tenant != site.tenant or not _may_see(ctx, site, client, token.client):
         return INACTIVE
     if tokens_policy.require_proof(token, "") is not None:
         return INACTIVE
@@ -71,7 +74,7 @@ def _of_access(ctx: Context, site: Site, client: Client, token: AccessToken) -> 
 
 def _of_refresh(ctx: Context, site: Site, client: Client, token: RefreshToken) -> dict[str, Any]:
     grant = token.grant
-    if grant.tenant != site.tenant or not _may_see(client, grant.client):
+    if grant.tenant != site.tenant or not _may_see(ctx, site, client, grant.client):
         return INACTIVE
     if tokens_policy.refresh_fault(token, ctx.now):
         return INACTIVE

@@ -27,6 +27,7 @@ from hilum.frontchannel.policy import offline_of
 from hilum.identity.models import Tenant
 from hilum.infra.context import Context
 from hilum.kernel.actor import Actor, ActorKind
+from hilum.kernel.decision import Reason
 from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted
 from hilum.kernel.ids import ClientId, TenantId
 from hilum.keys import service as keys
@@ -233,14 +234,21 @@ def _by_refresh(ctx: Context, site: Site, client: Client, request: TokenRequest)
     return _body(issued) | policy.context_members(grant, scopes)
 
 
+def caller_fault(ctx: Context, site: Site, client: Client) -> Reason | None:
+    """Return why an authenticated client may not act for itself at a tenant now; None if it may."""
+    facts = cached_facts.client_facts(ctx, client.id)
+    assert facts is not None, "the client was just authenticated"
+    acting = Party(site.tenant, client.id, facts.app, facts.version, facts.vendor)
+    installation = cached_facts.installation(ctx, site.tenant, client.app)
+    standing = Standing(acting, _tenant(ctx, site), facts, installation, cached_facts.switches(ctx))
+    return standing_fault(standing, ctx.now)
+
+
 def _by_credentials(ctx: Context, site: Site, client: Client, request: TokenRequest) -> dict[str, Any]:
-    tenant = _tenant(ctx, site)
     facts = cached_facts.client_facts(ctx, client.id)
     assert facts is not None, "the client was just authenticated"
     installation = cached_facts.installation(ctx, site.tenant, client.app)
-    acting = Party(site.tenant, client.id, facts.app, facts.version, facts.vendor)
-    standing = Standing(acting, tenant, facts, installation, cached_facts.switches(ctx))
-    if reason := standing_fault(standing, ctx.now):
+    if reason := caller_fault(ctx, site, client):
         detail = f"The client may not get a token here now: {reason}. {meaning_of(reason)}"
         raise NotPermitted(TokenError.UNAUTHORIZED_CLIENT, detail)
     allowed = policy.most(facts, installation) if installation else ()

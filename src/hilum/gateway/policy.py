@@ -134,6 +134,7 @@ def _standing(asked: DecisionInput, token: AccessToken, snapshot: Snapshot) -> S
         snapshot.controls.switches,
         person_active=not token.person or token.person not in snapshot.identity.inactive_people,
         issued_at=token.issued_at,
+        for_records=True,
     )
 
 
@@ -141,8 +142,6 @@ def _standing_fault(asked: DecisionInput, standing: Standing, now: datetime) -> 
     """Judge whether the app may act here at all. A read that the platform makes for no app needs the person and the tenant only."""
     alone = asked.purpose and not standing.acting.client
     reason = fault_without_app(standing, now) if alone else standing_fault(standing, now)
-    if reason is None and standing.installation is None and not alone:
-        reason = Reason.APP_NOT_INSTALLED  # an EHR or a resource server has no records to reach
     return None if reason is None else _STANDING[reason]
 
 

@@ -27,7 +27,7 @@ from hilum.infra.context import Context
 from hilum.infra.facts import Delta, Since, keyed
 from hilum.kernel.actor import Actor, ActorKind
 from hilum.kernel.errors import Invalid, NotFound, NotPermitted
-from hilum.kernel.ids import LaunchId, TenantId
+from hilum.kernel.ids import ClientId, LaunchId, TenantId
 from hilum.kernel.persistent import RecentSet
 from hilum.keys.live import vault
 from hilum.launches import policy, store
@@ -54,6 +54,10 @@ from hilum.standing.models import Acting, Standing
 from hilum.standing.policy import standing_fault, stop_of
 from hilum.tokens import policy as tokens_policy
 from hilum.tokens import service as tokens
+
+_EHR_STOPPED = (
+    "The EHR that opened this launch was stopped or suspended since. Ask the hospital's administrator."
+)
 
 
 def open_launch(ctx: Context, order: LaunchOrder) -> OpenedLaunch:
@@ -133,12 +137,8 @@ def use_open_token(ctx: Context, tenant: TenantId, open_token: str) -> BegunLaun
             "launch_unknown", "This launch has been used or has expired. Open the app from the EHR again."
         )
     person = identity.get_person(ctx, found.person)
-    _require_standing(
-        ctx,
-        found,
-        standing.read(ctx, tenant, found.client, person, issued_at=found.created_at),
-        "launches.launch.begin",
-    )
+    judged = standing.read(ctx, tenant, found.client, person, issued_at=found.created_at)
+    _require_standing(ctx, found, judged, "launches.launch.begin")
     # After the standing was judged: a refusal commits, and must not leave a session behind.
     session, cookie = signin.begin_session(ctx, person, Method.EHR)
     store.set_session(ctx.tx, found.id, session.id)
@@ -199,12 +199,20 @@ def take(ctx: Context, handle: str, judged: Standing) -> Launch:
 
 
 def _require_standing(ctx: Context, found: Launch, judged: Standing, action: str) -> None:
-    """Refuse and record a launch whose app or person may not act here now. Raises NotPermitted."""
-    reason = standing_fault(judged, ctx.now)
+    """Refuse and record a launch whose app, person or EHR may not act here now. Raises NotPermitted.
+
+    The EHR vouches for the person, so that what was opened with its secret does not outlive a stop on it.
+    """
+    reason, by = standing_fault(judged, ctx.now), ""
+    if reason is None:
+        by = found.opened_by
+        opener = standing.read(ctx, found.tenant, ClientId(by), None, issued_at=found.created_at)
+        reason = standing_fault(opener, ctx.now)
     if reason is None:
         return
-    audit.record(ctx, replace(_event(found, action), outcome=Outcome.REFUSED, reason=reason))
-    raise NotPermitted(reason, ehr_text(reason, stop=stop_of(judged, ctx.now) or ENDED))
+    audit.record(ctx, replace(_event(found, action, by_ehr=by), outcome=Outcome.REFUSED, reason=reason))
+    text = _EHR_STOPPED if by else ehr_text(reason, stop=stop_of(judged, ctx.now) or ENDED)
+    raise NotPermitted(reason, text)
 
 
 def _take_fault(ctx: Context, launch: Launch, by: Acting) -> str:

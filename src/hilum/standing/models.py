@@ -66,6 +66,7 @@ class Standing:
 
     ``person_active``: the person of ``acting``, if there is one, is active at the tenant. ``issued_at``: when the token, code or launch
     was issued; None if it is being issued now. ``launching``: switches against new launches apply.
+    ``for_records``: the app asks for records, which a tenant's own EHR or resource server has no access to.
     """
 
     acting: Acting
@@ -78,3 +79,4 @@ class Standing:
     # ADR 23).
     issued_at: datetime | None = None
     launching: bool = False
+    for_records: bool = False

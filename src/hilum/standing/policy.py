@@ -90,7 +90,7 @@ def _app_fault(standing: Standing, now: datetime) -> Reason | None:
         )  # a client that exists only at one tenant cannot be installed at another
     # A hospital's EHR and resource servers are registered by two of its people and are no apps.
     if client.type in PLATFORM_PEERS:
-        return None
+        return Reason.APP_NOT_INSTALLED if standing.for_records else None
     if not is_installed(client, standing.installation, now, issued_at=standing.issued_at):
         return Reason.APP_NOT_INSTALLED
     return None

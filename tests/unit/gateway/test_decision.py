@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
+from hilum.clients.models import ClientType
 from hilum.consent.models import ConsentFacts
 from hilum.controls.models import Mode, Target, TargetKind
 from hilum.gateway import policy
@@ -255,6 +256,10 @@ REFUSED: list[tuple[str, Reason, Any, AccessToken | Deny, Snapshot]] = [
         ask(),
         TOKEN,
         replace(SNAPSHOT, registry=replace(SNAPSHOT.registry, installations={})),
+    ),
+    *(
+        (f"{kind}, installed by mistake", Reason.APP_NOT_INSTALLED, ask(), TOKEN, with_client(type=kind))
+        for kind in (ClientType.EHR, ClientType.RESOURCE_SERVER)
     ),
     (
         "a sandbox client at a production tenant",

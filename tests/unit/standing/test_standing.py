@@ -199,6 +199,21 @@ def test_a_tenants_own_peer_needs_no_certification_and_no_installation(kind: Cli
     assert standing_fault(changed(alone, {"client.active": False}), NOW) is Reason.APP_NOT_CERTIFIED
     assert standing_fault(changed(alone, {"client.tenant": OTHER}), NOW) is Reason.APP_NOT_INSTALLED
     assert standing_fault(changed(alone, STOPS[1]), NOW) is Reason.SWITCH_ENGAGED
+    app_here = {"switches": stopped(switch(TargetKind.APP_TENANT, "app_1/general"))}
+    assert standing_fault(changed(alone, app_here), NOW) is Reason.SWITCH_ENGAGED
+
+
+@pytest.mark.parametrize("installation", [None, INSTALLED])
+@pytest.mark.parametrize("kind", [ClientType.EHR, ClientType.RESOURCE_SERVER])
+def test_a_tenants_own_peer_reaches_no_records_installed_or_not(
+    kind: ClientType, installation: InstallationFacts | None
+) -> None:
+    """C200: its token opens launches or introspects, and nothing else."""
+    peer = changed(GOOD, {"client.type": kind, "client.tenant": GENERAL, "installation": installation})
+    alone = changed(peer, {"acting.person": PersonId(""), "acting.role": ""})
+
+    assert standing_fault(alone, NOW) is None
+    assert standing_fault(replace(alone, for_records=True), NOW) is Reason.APP_NOT_INSTALLED
 
 
 def test_a_backend_service_needs_an_installation_and_no_role() -> None:
