@@ -7,6 +7,7 @@ import pytest
 from hilum.consent import policy as consent_policy
 from hilum.identity.policy import rights_of
 from hilum.standards.smart.scopes import Prefix
+from tests.flows.back_channel import MERCY
 from tests.flows.front_channel import Front, answer, error, front
 
 __all__ = ["front"]
@@ -330,6 +331,67 @@ def test_denying_a_request_leaves_earlier_agreements_alone(front: Front) -> None
     assert front.is_alive(first["access_token"])
     assert front.events("consent.authorization.narrow") == []
     assert front.events("consent.authorization.withdraw") == []
+
+
+SAID = "Deny</strong> refuses only what it asks for now; what you allowed before goes on."
+
+
+def test_a_person_who_agreed_before_reads_what_deny_leaves_and_can_end_it(front: Front) -> None:
+    """S1.12, ADR 42: nobody thinks that the app has nothing because they pressed Deny. It counts for the app, whichever of its clients."""
+    front.add_app("phone", front.clients["web"].type, beside="web")
+    scope = f"{CONTEXT} patient/Observation.rs"
+    browser = front.browser("pat")
+    earlier = {}
+    for client in ("web", "phone"):
+        page = browser.authorize(client=client, scope=scope).text
+        assert (SAID in page, 'value="remove"' in page) == (client == "phone", client == "phone")
+        earlier[client] = front.redeem(answer(browser.allow())["code"], client).json()
+
+    page = browser.authorize(scope=scope).text
+    assert SAID in page
+    assert f"/t/{MERCY}/oauth/manage" in page
+    error(browser.press(browser.form("decision"), ("decision", "remove")), "access_denied")
+
+    for client, before in earlier.items():
+        assert not front.is_alive(before["access_token"])
+        assert front.refresh(before["refresh_token"], client).status_code == 400
+    (withdrawn,) = front.events("consent.authorization.withdraw")
+    assert withdrawn.person == front.people["pat"].id
+    assert front.events("authserver.request.refuse")[0].reason == "person_declined"
+    assert SAID not in browser.authorize(scope=scope).text
+
+
+def test_removing_an_app_on_the_page_leaves_others_alone(front: Front) -> None:
+    """What ends is the person's own, with this app."""
+    front.add_app("second", front.clients["web"].type)
+    scope = f"{CONTEXT} patient/Observation.rs"
+    pat, gus = front.browser("pat"), front.browser("gus")
+    pat.authorize(client="second", scope=scope)
+    of_second = front.redeem(answer(pat.allow())["code"], "second").json()
+    gus.authorize(scope=scope)
+    gus.pick("p1")
+    of_gus = front.redeem(answer(gus.allow())["code"], "web").json()
+    pat.authorize(scope=scope)
+
+    error(pat.press(pat.form("decision"), ("decision", "remove")), "access_denied")
+
+    assert front.is_alive(of_second["access_token"])
+    assert front.is_alive(of_gus["access_token"])
+    assert front.events("consent.authorization.withdraw") == []
+
+
+def test_staff_who_used_the_app_before_read_it_at_the_notice_too(front: Front) -> None:
+    """A new version asks again, while the tokens of the one before go on."""
+    browser = front.browser("dora")
+    page = browser.authorize(launch=front.open_launch().handle)
+    assert SAID not in page.text
+    held = front.redeem(answer(browser.allow())["code"], "web").json()
+
+    page = browser.authorize(launch=front.open_launch().handle, prompt="consent")
+    assert SAID in page.text
+    error(browser.press(browser.form("decision"), ("decision", "remove")), "access_denied")
+
+    assert not front.is_alive(held["access_token"])
 
 
 def test_what_is_declined_beside_one_chart_is_withheld_in_an_agreement_about_another(front: Front) -> None:

@@ -176,6 +176,12 @@ def find_in_force(
     return next((each for each in mine if patient is None or each.patient == patient), None)
 
 
+def find_agreed(ctx: Context, tenant: TenantId, person: PersonId, app: AppId) -> Authorization | None:
+    """Find the person's newest agreement in force with an app, by any of its clients, as created when the oldest was."""
+    agreed = store.list_in_force(ctx.tx, tenant, person, ctx.now, app=app)
+    return replace(agreed[0], created_at=agreed[-1].created_at) if agreed else None
+
+
 def find_authorization(ctx: Context, authorization: AuthorizationId) -> Authorization | None:
     """Find an authorization in any state; None if there is none. ``policy.is_in_force`` checks whether it is in force."""
     return store.find(ctx.tx, authorization)

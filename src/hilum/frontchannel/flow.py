@@ -74,7 +74,10 @@ class ClientContext:
 
 @dataclass(frozen=True, slots=True)
 class FlowState:
-    """A request with a signed-in person who may continue it. ``offered`` are the scopes that may be granted, before consent."""
+    """A request with a signed-in person who may continue it. ``offered`` are the scopes that may be granted, before consent.
+
+    ``agreed`` is the person's newest agreement with the app, of any of its clients, where a page asks for another one.
+    """
 
     request: AuthorizationRequest
     client_context: ClientContext
@@ -84,6 +87,7 @@ class FlowState:
     offered: tuple[Scope, ...]
     standing: Authorization | None
     step: Step
+    agreed: Authorization | None = None
 
     @property
     def actor(self) -> Actor:
@@ -320,6 +324,9 @@ def _with_step(ctx: Context, site: Site, flow_state: FlowState) -> FlowResult:
                 ctx, site, request, AuthorizeError.INVALID_SCOPE, code="patient_missing", detail=fault
             )
     current = replace(flow_state, request=request, offered=offered, standing=standing, step=step)
+    if step in {Step.CONSENT, Step.NOTICE}:
+        app = flow_state.client_context.app.id
+        current = replace(current, agreed=consent.find_agreed(ctx, request.tenant, person.id, app))
     return _page_or_error(ctx, site, request, step) or current
 
 

@@ -146,6 +146,7 @@ def consent(
         own=is_own(flow_state.person, flow_state.request.patient),
         whose=whose,
         others=_reaches_others(flow_state),
+        agreed_at=flow_state.agreed.created_at if flow_state.agreed is not None else None,
         manage=kit.urls.manage(flow_state.client_context.tenant.id),
     )
 

@@ -140,7 +140,7 @@ class FrontChannel:
         return await self._shown(request, visit, chosen)
 
     async def consent(self, request: Request) -> Response:
-        """Process the consent form: allow what is ticked, or deny."""
+        """Process the consent form: allow what is ticked, deny, or deny and remove the app."""
         visit = self._visit(request)
         form = await forms.read_form(request, multi=("scope",))
         request_id = self._opened(visit, form.one("request"))
@@ -148,9 +148,10 @@ class FrontChannel:
             return _see_other(self._step_url(visit, request_id))
         self._check(request, visit, form, request_id)
         decision = form.one("decision")
-        if decision not in {"allow", "deny"}:
+        if decision not in {"allow", "deny", "remove"}:
             raise Invalid("decision_missing", "Press allow or deny.")
-        answer = service.Answer(allow=decision == "allow", ticked=form.many("scope"))
+        allow, remove = decision == "allow", decision == "remove"
+        answer = service.Answer(allow, form.many("scope"), remove)
         decided = await self._kit.uow.write(
             partial(
                 service.decide,

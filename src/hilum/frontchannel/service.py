@@ -69,10 +69,11 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A person's answer on the consent page or the notice."""
+    """A person's answer on the consent page or the notice. ``remove``: it also ends what the person agreed to with the app before."""
 
     allow: bool
     ticked: tuple[str, ...] = ()
+    remove: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,6 +276,8 @@ def decide(ctx: Context, site: Site, request_id: str, cookie: str, answer: Answe
         return result
     ctx = ctx.as_actor(result.actor)
     if not answer.allow:
+        if answer.remove and result.agreed is not None:
+            consent.withdraw(ctx, result.agreed.id)
         return flow.refuse(
             ctx,
             site,
