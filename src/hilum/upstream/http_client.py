@@ -24,6 +24,7 @@ from hilum.upstream.models import (
     UpstreamRequest,
     UpstreamResponse,
 )
+from hilum.upstream.resolving import Resolver
 
 ORIGINS_KEPT = 10_000
 _TARGET = re.compile(r"[\x21-\x7e]*")
@@ -154,7 +155,9 @@ class HttpClient:
         self._deadline_s = deadline.total_seconds()
         self._idle: defaultdict[Origin, list[_Connection]] = defaultdict(list)
         self._all: set[_Connection] = set()
+        self._resolver = Resolver()
         self._tls: ssl.SSLContext | None = None
+        self._sweep: asyncio.TimerHandle | None = None
 
     async def send(
         self, url: str, request: UpstreamRequest, fields: tuple[tuple[str, str], ...]
@@ -180,6 +183,9 @@ class HttpClient:
 
     def close(self) -> None:
         """Close every connection."""
+        if self._sweep is not None:
+            self._sweep.cancel()
+            self._sweep = None
         for connection in self._all:
             connection.abort()
         self._all.clear()
@@ -187,34 +193,68 @@ class HttpClient:
 
     def _idle_one(self, origin: Origin, now: float) -> _Connection | None:
         """Return the idle connection that was used last, if it is still open; close those that are not."""
-        idle = self._idle[origin]
+        idle = self._idle.get(origin)
         while idle:
             connection = idle.pop()
             if connection.is_open and now - connection.idle_since < IDLE_LIFE.total_seconds():
                 return connection
-            connection.abort()
-            self._all.discard(connection)
+            self._drop(connection)
         return None
 
     def _keep(self, origin: Origin, connection: _Connection) -> None:
         idle = self._idle[origin]
         idle.append(connection)
         if len(idle) > CONNECTIONS_PER_TENANT:
-            oldest = idle.pop(0)
-            oldest.abort()
-            self._all.discard(oldest)
+            self._drop(idle.pop(0))
+        if self._sweep is None:
+            self._sweep_later()
+
+    def _drop(self, connection: _Connection) -> None:
+        connection.abort()
+        self._all.discard(connection)
+
+    def _sweep_later(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._sweep = loop.call_later(IDLE_LIFE.total_seconds(), self._drop_idle)
+
+    def _drop_idle(self) -> None:
+        """Close what nobody used for long, and forget the origins that nobody asks any more: a hospital may have moved."""
+        self._sweep = None
+        since = asyncio.get_running_loop().time() - IDLE_LIFE.total_seconds()
+        for origin, idle in list(self._idle.items()):
+            while idle and (idle[0].idle_since <= since or not idle[0].is_open):
+                self._drop(idle.pop(0))
+            if not idle:
+                del self._idle[origin]
+        if self._idle:
+            self._sweep_later()
 
     async def _connect(self, origin: Origin) -> _Connection:
-        loop = asyncio.get_running_loop()
         deadline_s = min(CONNECT_DEADLINE.total_seconds(), self._deadline_s)
-        tls = self._trust() if origin.secure else None
         try:
             async with asyncio.timeout(deadline_s):
-                _, connection = await loop.create_connection(_Connection, origin.host, origin.port, ssl=tls)
+                addresses = await self._resolver.addresses_of(origin.host)
+                connection = await self._open(origin, addresses)
         except (OSError, UnicodeError) as error:  # TimeoutError and those of TLS are OSErrors
             raise NotSent("the connection could not be opened") from error
         self._all.add(connection)
         return connection
+
+    async def _open(self, origin: Origin, addresses: tuple[str, ...]) -> _Connection:
+        """Connect to the first address that accepts. Raises OSError, that of the last one."""
+        loop, name = asyncio.get_running_loop(), origin.host if origin.secure else None
+        tls = self._trust() if origin.secure else None
+        failed = OSError("the host has no address")
+        for address in addresses:
+            try:
+                _, connection = await loop.create_connection(
+                    _Connection, address, origin.port, ssl=tls, server_hostname=name
+                )
+            except OSError as error:
+                failed = error
+            else:
+                return connection
+        raise failed
 
     def _trust(self) -> ssl.SSLContext:
         if self._tls is None:

@@ -165,6 +165,19 @@ def test_a_body_of_too_many_chunks_is_refused() -> None:
         read.feed(b"1\r\nx\r\n")
 
 
+@pytest.mark.parametrize("line", [b"a:\r\n", b"x-trailer: " + b"y" * 1000 + b"\r\n"])
+def test_a_trailer_is_as_long_as_a_head_at_most(line: bytes) -> None:
+    """Eight million lines of it, under the bound of a body, took a worker ten seconds. C132."""
+    begins = OK + b"transfer-encoding: chunked\r\n\r\n0\r\n"
+    fits = line * (HEAD_BOUND // len(line) - 1)
+    read = AnswerReader(KEPT, 100 * HEAD_BOUND)
+
+    assert read.feed(begins + fits + b"\r\n")
+    assert read.keep_alive
+    with pytest.raises(Malformed):
+        AnswerReader(KEPT, 100 * HEAD_BOUND).feed(begins + fits + line * 2)
+
+
 def test_what_an_interim_answer_says_is_not_said_by_the_answer() -> None:
     """RFC 9110 section 15.2."""
     read = reader()
@@ -208,13 +221,24 @@ def test_a_connection_is_kept_only_where_its_server_keeps_it(head: bytes, expect
     assert read.keep_alive is expected
 
 
+@pytest.mark.parametrize(
+    ("framing", "kept"),
+    [
+        (b"", True),
+        (b"content-length: 0\r\n", True),
+        (b"content-length: 99\r\n", False),
+        (b"transfer-encoding: chunked\r\n", False),
+    ],
+)
 @pytest.mark.parametrize("status", [204, 304])
-def test_an_answer_without_content_has_none_whatever_its_length_says(status: int) -> None:
-    """RFC 9112 section 6.3."""
+def test_an_answer_without_content_has_none_whatever_its_length_says(
+    status: int, framing: bytes, *, kept: bool
+) -> None:
+    """RFC 9112 section 6.3. What may follow all the same is not read as the answer to the next request."""
     read = reader()
 
-    assert read.feed(b"HTTP/1.1 %d None\r\ncontent-length: 99\r\n\r\n" % status)
-    assert (read.body, read.keep_alive) == (b"", True)
+    assert read.feed(b"HTTP/1.1 %d None\r\n%b\r\n" % (status, framing))
+    assert (read.body, read.keep_alive) == (b"", kept)
 
 
 def test_bytes_behind_an_answer_end_the_connection() -> None:

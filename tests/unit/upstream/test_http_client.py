@@ -1,7 +1,9 @@
 """The HTTP client over real sockets, on the event loop of the tests and on that of the server."""
 
 import asyncio
+import socket
 import ssl
+import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -15,6 +17,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from hilum.upstream import http_client
 from hilum.upstream.http_client import HttpClient, Lost, NotSent, base_of
 from hilum.upstream.models import UpstreamRequest
 
@@ -127,6 +130,81 @@ def test_a_connection_that_cannot_be_trusted_any_more_serves_nobody_else(run: Ru
                 assert (await client.send(url, READ, ())).body == b"{}"
             client.close()
         assert server.connections == 3
+
+    run(main())
+
+
+def test_connections_that_nobody_uses_any_more_are_closed(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hospital that moved leaves no connections to its FHIR server of before; one that is asked now and then keeps its own."""
+    monkeypatch.setattr(http_client, "IDLE_LIFE", timedelta(seconds=0.2))
+
+    async def main() -> None:
+        before, after, client = Server(ok), Server(ok), HttpClient(DEADLINE)
+        async with before as old, after as new:
+            await asyncio.gather(*(client.send(old, READ, ()) for _ in range(3)))
+            for _ in range(20):
+                await client.send(new, READ, ())
+                await asyncio.sleep(0.05)
+            assert (before.connections, before.ended) == (3, 3)
+            assert (after.connections, after.ended) == (1, 0)
+            await asyncio.sleep(0.6)
+            assert after.ended == 1
+            client.close()
+
+    run(main())
+
+
+def test_a_hospital_whose_name_is_never_found_holds_up_no_other(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """C132: an event loop has two to six threads for look-ups, and a look-up cannot be ended."""
+    ends, real, asked = threading.Event(), socket.getaddrinfo, []
+
+    def getaddrinfo(host: str, *more: Any, **named: Any) -> Any:
+        asked.append(host)
+        if "lost" in host:
+            ends.wait(30)
+            raise socket.gaierror
+        return real(host, *more, **named)
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+
+    async def main() -> None:
+        server, client = Server(ok), HttpClient(DEADLINE)
+        async with server as url:
+            names = [f"http://lost-{n % 10}.example/fhir" for n in range(100)]
+            lost = [asyncio.create_task(client.send(name, READ, ())) for name in names]
+            await asyncio.sleep(0.1)
+            there = url.replace("127.0.0.1", "localhost")
+            async with asyncio.timeout(2):
+                assert (await client.send(there, READ, ())).status == 200
+            ends.set()
+            ended = await asyncio.gather(*lost, return_exceptions=True)
+            assert {type(each) for each in ended} == {NotSent}
+            assert sorted(asked) == ["localhost", *(f"lost-{n}.example" for n in range(10))]
+            with pytest.raises(NotSent):
+                await client.send(names[0], READ, ())
+            client.close()
+
+    run(main())
+
+
+def test_of_several_addresses_the_first_that_answers_is_taken(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def getaddrinfo(_: str, __: Any, **more: Any) -> Any:
+        addresses = ("127.0.0.99", "127.0.0.1")
+        return [(socket.AF_INET, more["type"], 6, "", (address, 0)) for address in addresses]
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+
+    async def main() -> None:
+        server, client = Server(ok), HttpClient(DEADLINE)
+        async with server as url:
+            there = url.replace("127.0.0.1", "ehr.example")
+            assert (await client.send(there, READ, ())).body == b"{}"
+            assert b"host: ehr.example:" in server.heads[0]
+            client.close()
 
     run(main())
 
