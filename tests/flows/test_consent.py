@@ -337,7 +337,7 @@ SAID = "Deny</strong> refuses only what it asks for now; what you allowed before
 
 
 def test_a_person_who_agreed_before_reads_what_deny_leaves_and_can_end_it(front: Front) -> None:
-    """S1.12, ADR 42: nobody thinks that the app has nothing because they pressed Deny. It counts for the app, whichever of its clients."""
+    """S1.12, ADR 44: nobody thinks that the app has nothing because they pressed Deny. It counts for the app, whichever of its clients."""
     front.add_app("phone", front.clients["web"].type, beside="web")
     scope = f"{CONTEXT} patient/Observation.rs"
     browser = front.browser("pat")

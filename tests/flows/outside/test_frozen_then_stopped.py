@@ -210,11 +210,12 @@ def _judge(story: Story, *, frozen: float, thawed: float, stopped: float, back: 
     assert not hung, hung
     assert {each.status for each in story.seen if "healthz" in each.endpoint} == {200}
 
+    late = frozen + AT_MOST_S
     for node in "ab":
         during = story.of("Patient", (frozen, thawed), node)
-        assert during, f"nobody asked node {node} while the database stood still"
-        assert {each.status for each in during} == {503}, (node, during)
-    late = frozen + AT_MOST_S
+        # A shorter freeze may end before the first answer is due, and then nobody was answered within it.
+        assert during or thawed < late, f"node {node} answered nobody while the database stood still"
+        assert {each.status for each in during} <= {503}, (node, during)
     for node in "ab":
         if late < thawed:
             assert {each.status for each in story.of("readyz", (late, thawed), node)} == {503}

@@ -29,11 +29,11 @@ ITO, BAUER = "security.ito", "security.bauer"
 
 def write(nodes: Nodes, verb: Any) -> Any:
     """Run a verb as the platform itself, beside the nodes."""
-    edge = nodes.edge()
+    uow = nodes.uow()
     try:
-        return edge.write_now(verb, actor=SYSTEM, trace=TRACE)
+        return uow.write_now(verb, actor=SYSTEM, trace=TRACE)
     finally:
-        edge.close()
+        uow.close()
 
 
 @pytest.fixture
