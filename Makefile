@@ -26,7 +26,7 @@ check: $(DEV_READY) ## format, lint, types and architecture
 	@$(BIN)/ruff format --check -q src tests tools examples && echo "format ok"
 	@$(BIN)/ruff check -q src tests tools examples && echo "lint ok"
 	@$(BIN)/codespell README.md CONTRIBUTING.md CHANGELOG.md SECURITY.md docs src tests tools examples && echo "spelling ok"
-	@$(BIN)/mypy && $(BIN)/mypy tools tests/bench && echo "types ok"
+	@$(BIN)/mypy && $(BIN)/mypy tools tests && echo "types ok"
 	@$(BIN)/lint-imports > $(VENV)/lint-imports.log 2>&1 && echo "architecture ok" || { cat $(VENV)/lint-imports.log; exit 1; }
 	@$(BIN)/python -m pytest -q tests/house
 
@@ -43,8 +43,8 @@ fmt: $(DEV_READY) ## format and mend what can be mended
 lint: $(DEV_READY) ## ruff and codespell
 	@$(BIN)/ruff check src tests tools examples
 
-types: $(DEV_READY) ## mypy --strict
-	@$(BIN)/mypy
+types: $(DEV_READY) ## mypy --strict, tests too
+	@$(BIN)/mypy && $(BIN)/mypy tools tests
 
 house: $(DEV_READY) ## import rules and house lints
 	@$(BIN)/lint-imports

@@ -138,7 +138,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
     took = durations()
 
-    class Paced(LoadFileScheduling):
+    class Paced(LoadFileScheduling):  # type: ignore[misc]  # without types
         def _assign_work_unit(self, node: Any) -> None:
             stood = {one: {ground_of(file) for file in files} for one, files in self.assigned_work.items()}
             mine = stood.get(node, set()) - {""}

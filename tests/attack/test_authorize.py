@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
 import pytest
@@ -171,7 +172,7 @@ def test_the_form_action_of_sign_in_opens_only_to_a_request_that_waits(front: Fr
         {"code_challenge": "A" * 44},
     ],
 )
-def test_proof_of_possession_cannot_be_talked_down(front: Front, changes: dict[str, str | None]) -> None:
+def test_proof_of_possession_cannot_be_talked_down(front: Front, changes: dict[str, Any]) -> None:
     """RFC 9700 section 4.8.2: PKCE downgrade; C42."""
     error(front.browser("pat").authorize(**changes), "invalid_request")
 
@@ -437,7 +438,7 @@ def test_a_forged_step_is_unknown(front: Front) -> None:
     ],
 )
 def test_another_site_cannot_press_the_buttons_of_the_flow(
-    front: Front, step: str, changes: list[tuple[str, str]], headers: dict[str, str]
+    front: Front, step: str, changes: list[tuple[str, str]], headers: dict[str, Any]
 ) -> None:
     """C30: cross-site posts."""
     browser = front.browser("pat" if step == "decision" else "dora")

@@ -49,14 +49,14 @@ def bearer(running: Running, role: str = "platform_admin") -> str:
 
 def memory_mb(running: Running) -> float:
     """Return how much memory the processes of the sandbox use."""
-    kept, found = {running.process.pid}, True
+    kept = found = {running.process.pid}
     parents = {}
     for each in Path("/proc").iterdir():
         with suppress(OSError, ValueError):
             parents[int(each.name)] = int((each / "stat").read_text().rpartition(")")[2].split()[1])
     while found:
         found = {pid for pid, parent in parents.items() if parent in kept} - kept
-        kept |= found
+        kept = kept | found
     pages = 0
     for pid in kept:
         with suppress(OSError):

@@ -6,6 +6,7 @@ medians of two runs that each know a fast and a slow time may fall on different 
 
 import statistics
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -53,7 +54,7 @@ def test_the_time_of_a_refusal_tells_nothing(
 
     async def story(made: Ground) -> None:
         for app in (made.clients[name].app for name in ("app", "backend")):
-            made.run(lambda ctx, app=app: controls.set_quota(ctx, app, GENERAL, Quota(10_000.0, 100_000)))
+            made.run(partial(controls.set_quota, app=app, tenant=GENERAL, quota=Quota(10_000.0, 100_000)))
         made.load(binary("b2", "x"), document("d2", "p2", "Binary/b2"))
         guarded = {"securityContext": {"reference": "Patient/p1"}}
         made.load(binary("guarded", "x") | guarded, binary("withheld", "x") | guarded)

@@ -122,9 +122,7 @@ def test_the_host_is_the_way_out(site: ControlSite) -> None:
     """Who has the shell has the platform, and the record says so."""
     for name in ("sam", "sue", "root"):
         person = PersonId(site.people[name].id)
-        site.uow.write_now(
-            lambda ctx, person=person: identity.deactivate_person(ctx, person), actor=HOST, trace=TRACE
-        )
+        site.uow.write_now(partial(identity.deactivate_person, person_id=person), actor=HOST, trace=TRACE)
 
     assert not is_active(site, "root")
     assert events(site, "identity.person.deactivate") == [(Outcome.DONE, "host:root", "")] * 3
@@ -322,14 +320,15 @@ def test_what_moves_nothing_stays_single_handed(site: ControlSite) -> None:
     move(site, ehr_origins=["https://ehr.example", "https://ward.example"])
     made(approve(site, {"approval": waiting(site)[0]}), 200)
 
-    for body in (
+    bodies: tuple[dict[str, Any], ...] = (
         {"name": "General East"},
         {"moved_reads": "allow"},
         {"upstream": {"kind": "embedded"}},
         {"ehr_origins": ["https://ehr.example"]},
         {"ehr_origins": []},
         {"active": False},
-    ):
+    )
+    for body in bodies:
         made(root.patch("/tenants/general", json=body), 200)
     assert waiting(site) == []
 

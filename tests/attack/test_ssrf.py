@@ -4,6 +4,7 @@ import asyncio
 import gzip
 from collections.abc import Iterator
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -67,7 +68,7 @@ def fetch(fetcher: SafeFetcher, url: str) -> Fetched:
     return asyncio.run(fetcher.get(url))
 
 
-def loopback(**more: timedelta) -> SafeFetcher:
+def loopback(**more: Any) -> SafeFetcher:
     return SafeFetcher(allow_private=True, **more)
 
 

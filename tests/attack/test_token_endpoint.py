@@ -180,7 +180,7 @@ def test_one_assertion_at_one_instant_is_taken_once(both: Platform, workers: Wor
         proved = Assertion(client.id, f"race-{n}", both.clock.now() + timedelta(minutes=5))
         who = Caller(Presented(Method.ASSERTION, client.id), proved, service.key_source(client))
 
-        answers = workers.at_once([lambda ctx, who=who: service.exchange(ctx, site, who, request)] * 3)
+        answers = workers.at_once([partial(service.exchange, site=site, caller=who, request=request)] * 3)
 
         assert sum(isinstance(answer, dict) for answer in answers) == 1
         assert {answer.code for answer in answers if isinstance(answer, NotPermitted)} == {"invalid_client"}
@@ -310,7 +310,7 @@ def test_no_answer_and_no_record_repeats_a_secret(platform: Platform, name: str)
     """C153: planted strings."""
     planted = "hil_cs_PLANTED-secret-that-must-not-appear"
     platform.secrets["symmetric"] = planted
-    form = {"client_secret": planted} if name == "client_secret" else {}
+    form: dict[str, Any] = {"client_secret": planted} if name == "client_secret" else {}
     code = platform.code("symmetric")
 
     answer = platform.redeem(code, "symmetric", **form)

@@ -93,7 +93,7 @@ class LifeCycle(RuleBasedStateMachine):
         code=codes,
         fields=st.sampled_from([{"code_verifier": "w" * 43}, {"redirect_uri": "https://evil.example/"}]),
     )
-    def redeem_wrongly(self, code: str, fields: dict[str, str]) -> None:
+    def redeem_wrongly(self, code: str, fields: dict[str, Any]) -> None:
         self.breathe()
         family = self.families[code]
         self.judge(self.platform.redeem(code, **fields), earned=False)
@@ -111,7 +111,7 @@ class LifeCycle(RuleBasedStateMachine):
         family = self.families[code]
         if len(family.refreshes) <= back:
             return
-        scope = {"scope": " ".join(LAUNCH_SCOPES[:-1])} if fewer else {}
+        scope: dict[str, Any] = {"scope": " ".join(LAUNCH_SCOPES[:-1])} if fewer else {}
         answer = self.platform.refresh(family.refreshes[-1 - back], **scope)
         if self.judge(answer, earned=back == 0 and not family.dead):
             family.take(answer.json(), self.now)

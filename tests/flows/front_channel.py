@@ -146,9 +146,16 @@ class Front(Platform):
     def give_password(self, person: str) -> None:
         self.run(lambda ctx: signin.set_password(ctx, self.people[person].id, DIGEST))
 
-    def open_launch(self, person: str = "dora", client: str = "web", **more: Any) -> OpenedLaunch:
+    def open_launch(  # type: ignore[override]  # the front channel has the EHR's door instead of a row
+        self, person: str = "dora", client: str = "web", **more: Any
+    ) -> OpenedLaunch:
         """Open a launch as the tenant's EHR; ``handle`` is what the app gets."""
-        order = {"patient": "p1", "encounter": "e1", "intent": "reconcile", "need_patient_banner": False}
+        order: dict[str, Any] = {
+            "patient": "p1",
+            "encounter": "e1",
+            "intent": "reconcile",
+            "need_patient_banner": False,
+        }
         order |= more
         wanted = LaunchOrder(client=self.clients[client].id, person=person, **order)
         return self.as_ehr(lambda ctx: launches.open_launch(ctx, wanted))
@@ -303,7 +310,7 @@ def standing(uow: UnitOfWork, clock: FakeClock, folder: Path) -> Iterator[Front]
     records.load(RECORDS)
     upstreams = Upstreams(vault(), lambda _: Embedded(records, urls.fhir_base(MERCY)))
 
-    async def nobody(_: object) -> Any:
+    async def nobody(_: object, __: object = None, /) -> Any:
         raise AssertionError("nobody asks for an API token here")
 
     pages = shared_pages()

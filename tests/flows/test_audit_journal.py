@@ -44,7 +44,7 @@ AT = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 
 def access(n: int = 1, **more: Any) -> Access:
     request_id = f"req_{n:026d}"
-    facts = {
+    facts: dict[str, Any] = {
         "request_id": request_id,
         "decision": request_id,
         "at": AT + timedelta(milliseconds=n),
@@ -386,7 +386,7 @@ def test_payloads_of_accesses_are_purged_and_the_chain_holds(place: Place) -> No
     ],
 )
 def test_the_reader_finds_what_fits_newest_first_over_all_boots(
-    place: Place, wanted: dict, found: list
+    place: Place, wanted: dict[str, Any], found: list[int]
 ) -> None:
     """C150: from any one launch all calls are found."""
     place.write(*(access(n) for n in range(1, 4)))

@@ -224,9 +224,11 @@ def test_the_purge_looks_at_nothing_but_what_it_forgets(place: Place) -> None:
     opened = access_index.open_index(place.url, place.directory)
     assert opened is not None
     database = opened._database
-    dialect = sqlite.dialect() if database.is_sqlite else postgresql.dialect()
+    dialect: Any = sqlite if database.is_sqlite else postgresql
     asked = str(
-        _to_forget(AT + timedelta(days=1)).compile(dialect=dialect, compile_kwargs={"literal_binds": True})
+        _to_forget(AT + timedelta(days=1)).compile(
+            dialect=dialect.dialect(), compile_kwargs={"literal_binds": True}
+        )
     )
     explain = "EXPLAIN QUERY PLAN " if database.is_sqlite else "EXPLAIN (ANALYZE, TIMING OFF) "
     if not database.is_sqlite:

@@ -702,7 +702,7 @@ def test_whoever_leaves_at_once_leaves_nothing_open(one: Air) -> None:
         tail.leave(await tail.follow(lambda _: True))
         await until(lambda: reader.closed == 1)
 
-        cannot = Away(one.journals.reader, lambda _: None)
+        cannot: Any = Away(one.journals.reader, lambda _: None)
         cannot.ends = refuse_to_tell
         with pytest.raises(Unavailable):
             await Tail(lambda: cannot, one.clock, 0.005).follow(lambda _: True)

@@ -1,6 +1,8 @@
 """From an authorization request to a code: EHR launch and standalone, GET and POST, and every way it is refused."""
 
+from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 
 import pytest
 
@@ -402,7 +404,7 @@ def _uninstall(front: Front) -> None:
     found = front.run(lambda ctx: installations.list_installations(ctx, MERCY))
     for each in found:
         if each.app == front.clients["web"].app:
-            front.run(lambda ctx, each=each: installations.uninstall(ctx, each.id))
+            front.run(partial(installations.uninstall, installation_id=each.id))
 
 
 def _restrict(front: Front) -> None:
@@ -415,7 +417,7 @@ def _suspend(front: Front) -> None:
     front.run(lambda ctx: registry.suspend_app(ctx, front.clients["web"].app, "A test"))
 
 
-def _stop(target: TargetKind, mode: Mode = Mode.FULL_STOP):
+def _stop(target: TargetKind, mode: Mode = Mode.FULL_STOP) -> Callable[[Front], None]:
     def engage(front: Front) -> None:
         web, dora = front.clients["web"], front.people["dora"]
         keys = {
@@ -456,7 +458,9 @@ REFUSALS = [
 
 
 @pytest.mark.parametrize(("spoil", "reason"), REFUSALS)
-def test_what_may_not_launch_is_refused_at_authorize_by_name(front: Front, spoil, reason: str) -> None:
+def test_what_may_not_launch_is_refused_at_authorize_by_name(
+    front: Front, spoil: Callable[[Front], None], reason: str
+) -> None:
     """C38, C140."""
     browser = front.browser("dora")
     spoil(front)
@@ -483,7 +487,7 @@ def test_somebody_who_is_stopped_has_no_session_to_authorize_with(front: Front) 
 @pytest.mark.parametrize(("spoil", "reason"), REFUSALS)
 def test_what_may_not_launch_any_more_is_refused_at_the_last_step_too(
     front: Front,
-    spoil,
+    spoil: Callable[[Front], None],
     reason: str,
 ) -> None:
     """C38, C140: judged again when the code would be issued."""
@@ -501,7 +505,7 @@ def test_a_scope_or_type_that_is_stopped_is_not_granted(front: Front) -> None:
         Target(TargetKind.RESOURCE_TYPE, "Condition"),
     ):
         order = EngageOrder(target, Mode.FULL_STOP, "A test")
-        front.run(lambda ctx, order=order: controls.engage(ctx, order))
+        front.run(partial(controls.engage, order=order))
     browser = front.browser("dora")
     scope = "launch patient/Observation.rs patient/Condition.rs patient/Patient.rs"
     browser.authorize(launch=front.open_launch().handle, scope=scope)

@@ -1,6 +1,7 @@
 """Many people at once: nobody gets another's context, no code repeats, nothing breaks."""
 
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from tests.effort import effort
 from tests.flows.front_channel import Front, answer, front
@@ -63,7 +64,7 @@ def test_of_many_presses_of_one_button_exactly_one_earns_a_code(front: Front) ->
         form, cookie = browser.form("decision"), browser.http.cookies["hilum_session"]
         before = len(front.events("authserver.code.issue"))
 
-        def press(_: int, form=form, cookie=cookie, page=browser.last):
+        def press(_: int, form: Any = form, cookie: str = cookie, page: Any = browser.last) -> Any:
             other = front.browser()
             other.http.cookies.set("hilum_session", cookie)
             other.last = page

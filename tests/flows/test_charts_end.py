@@ -107,9 +107,9 @@ def test_what_was_lost_is_kept_as_long_as_a_token_may_hold_it(play: Play) -> Non
 
     async def story(made: Ground) -> None:
         give(made, "parent", "p1")
-        assert made.keeper.current().identity.lost_charts[made.people["parent"].id] == {
-            "p3": made.clock.now()
-        }  # type: ignore[union-attr]
+        snapshot = made.keeper.current()
+        assert snapshot is not None
+        assert snapshot.identity.lost_charts[made.people["parent"].id] == {"p3": made.clock.now()}
         made.clock.advance(NEGATIVE_WINDOW + timedelta(seconds=BUCKET_S))
         give(made, "patient", "p1", "p2")
 

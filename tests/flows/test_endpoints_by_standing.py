@@ -151,7 +151,7 @@ def _installation(front: Front, name: str) -> str:
 def withdraw(front: Front, name: str) -> None:
     app = front.clients[name].app
     for each in front.run(lambda ctx: registry.list_certifications(ctx, app)):
-        front.run(lambda ctx, each=each: registry.withdraw_certification(ctx, each.id))
+        front.run(partial(registry.withdraw_certification, certification_id=each.id))
 
 
 def uninstall(front: Front, name: str) -> None:
@@ -177,7 +177,7 @@ FACTS = [
     Fact(narrow_roles, Reason.ROLE_NOT_ALLOWED, of_peers=False),
     Fact(deactivate, Reason.PERSON_INACTIVE, of_peers=False),
 ]
-EARLIER = {
+EARLIER: dict[tuple[object, object], str] = {
     (close_tenant, authorize): "page: 400",  # there is no such hospital to name an app's error at
     (close_tenant, token): "There is no such tenant.",
     (close_tenant, refresh): "There is no such tenant.",

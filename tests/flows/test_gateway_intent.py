@@ -633,10 +633,10 @@ def test_a_claim_whose_holder_was_refused_is_taken_over(play: Play, place: Place
 
     async def story(made: Ground) -> None:
         token = made.token(*SCOPES)
-        made.journal.release = lambda _: None  # type: ignore[method-assign]  # what a client that hung up leaves behind
+        made.journal.release = lambda request_id: None  # type: ignore[method-assign]  # what a client that hung up leaves behind
         refused = await made.send("POST", "Observation", token, body=fresh())
         place.on_write, place.other.status = lambda: None, 0
-        del made.journal.release  # type: ignore[method-assign]
+        del made.journal.release
 
         again = await made.send("POST", "Observation", token, body=fresh())
 

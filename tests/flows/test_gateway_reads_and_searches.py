@@ -1,6 +1,8 @@
 """What an app gets through the gateway, over real rooms and the embedded FHIR server."""
 
+from collections.abc import MutableMapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -566,12 +568,12 @@ def test_whoever_goes_away_early_leaves_a_record_and_no_error(play: Play) -> Non
 def test_records_of_a_request_that_came_half_are_refused(play: Play) -> None:
     async def story(made: Ground) -> None:
         token = made.token("patient/Observation.cruds")
-        sent: list[dict[str, object]] = []
+        sent: list[MutableMapping[str, Any]] = []
 
-        async def receive() -> dict[str, str]:
+        async def receive() -> MutableMapping[str, Any]:
             return {"type": "http.disconnect"}
 
-        async def send(message: dict[str, object]) -> None:
+        async def send(message: MutableMapping[str, Any]) -> None:
             sent.append(message)
 
         scope = {

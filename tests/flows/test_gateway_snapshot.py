@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from typing import Any, TypeVar
 
 import pytest
@@ -46,6 +47,15 @@ def run(uow: UnitOfWork, verb: Callable[[Context], T]) -> T:
 
 def reader(uow: UnitOfWork) -> Any:
     return lambda verb: uow.read_now(verb, actor=SYSTEM, trace=TRACE)
+
+
+def noting(notes: list[Any], note: object) -> Any:
+    """Note what a reader was asked for; nothing is returned, so that ``or`` goes on to the answer."""
+    notes.append(note)
+
+
+def is_current(keeper: SnapshotKeeper) -> bool:
+    return keeper.current() is not None
 
 
 def wait_for(what: Callable[[], bool]) -> bool:
@@ -115,7 +125,7 @@ def test_only_parts_that_moved_are_read_again(
     read: list[Part] = []
 
     def counted(part: Part, facts: Facts[Any]) -> Facts[Any]:
-        return replace(facts, read=lambda ctx, since: (read.append(part), facts(ctx, since))[1])
+        return replace(facts, read=lambda ctx, since: noting(read, part) or facts(ctx, since))
 
     monkeypatch.setattr(
         snapshots, "_FACTS", {part: counted(part, facts) for part, facts in snapshots._FACTS.items()}
@@ -193,7 +203,7 @@ def test_each_process_hears_a_switch_and_tells_how_long_it_took(uow: UnitOfWork)
         assert wait_for(lambda: len(told) == len(keepers))
         assert {id_ for id_, _ in told} == {switch.id}
         for each in keepers:
-            assert wait_for(lambda each=each: each.current() is not None)
+            assert wait_for(partial(is_current, each))
             assert each._parts[SWITCHES].value.kinds == {TargetKind.PLATFORM}
     finally:
         for each in keepers:
@@ -207,7 +217,7 @@ def test_what_was_committed_a_moment_ago_can_be_waited_for(uow: UnitOfWork) -> N
     try:
         for n in range(5):
             added = Tenant(TenantId(f"t{n}"), "Another", UpstreamRef(UpstreamKind.EMBEDDED))
-            run(uow, lambda ctx, added=added: identity.add_tenant(ctx, added))
+            run(uow, partial(identity.add_tenant, tenant=added))
 
             found = asyncio.run(keeper.newer(SystemClock().monotonic()))
 
@@ -394,14 +404,14 @@ def test_a_change_that_was_named_is_taken_in_at_once_and_not_read_whole(
         "_FACTS",
         {
             **snapshots._FACTS,
-            SWITCHES: replace(facts, read=lambda ctx, since: (asked.append(since), facts(ctx, since))[1]),
+            SWITCHES: replace(facts, read=lambda ctx, since: noting(asked, since) or facts(ctx, since)),
         },
     )
     for n in range(3):
         run(
             uow,
-            lambda ctx, n=n: controls.engage(
-                ctx, EngageOrder(Target(TargetKind.APP, f"app_{n}"), Mode.FULL_STOP, "x")
+            partial(
+                controls.engage, order=EngageOrder(Target(TargetKind.APP, f"app_{n}"), Mode.FULL_STOP, "x")
             ),
         )
     ear.heard = True
@@ -419,7 +429,7 @@ def test_after_the_connection_was_lost_everything_is_read_again(
     read: list[tuple[Part, bool]] = []
 
     def counted(part: Part, facts: Callable[[Context, Since], Any]) -> Callable[[Context, Since], Any]:
-        return lambda ctx, since: (read.append((part, since.changes is None)), facts(ctx, since))[1]
+        return lambda ctx, since: noting(read, (part, since.changes is None)) or facts(ctx, since)
 
     monkeypatch.setattr(
         snapshots, "_FACTS", {part: counted(part, facts) for part, facts in snapshots._FACTS.items()}
@@ -538,8 +548,12 @@ def test_a_load_that_fails_is_tried_again_with_growing_pauses(
     with started(uow, clock) as keeper:
         monkeypatch.setattr(snapshots, "_FACTS", {**snapshots._FACTS, TOKENS: replace(facts, read=fails)})
         anything(uow, TOKENS)
+
+        def has_tried(times: int) -> bool:
+            return len(tried) == times and not keeper._loading
+
         for n, pause in enumerate((0.1, 0.2, 0.4, 0.8), start=1):
-            assert wait_for(lambda n=n: len(tried) == n and not keeper._loading)
+            assert wait_for(partial(has_tried, n))
             assert not any(keeper._is_behind() for _ in range(3)), "nothing is asked for during the pause"
             clock.advance(timedelta(seconds=pause + 0.01))
         monkeypatch.setattr(snapshots, "_FACTS", {**snapshots._FACTS, TOKENS: facts})

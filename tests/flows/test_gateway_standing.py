@@ -38,7 +38,11 @@ def installation_of(made: Ground) -> str:
 
 def engage(target: Target) -> Callable[[Ground, Any], None]:
     order = EngageOrder(target, Mode.FULL_STOP, "a drill")
-    return lambda made, _: made.run(lambda ctx: controls.engage(ctx, order)) and None
+
+    def take(made: Ground, _: Any) -> None:
+        made.run(lambda ctx: controls.engage(ctx, order))
+
+    return take
 
 
 def narrow(**change: Any) -> Callable[[Ground, Any], None]:

@@ -127,7 +127,7 @@ async def held(made: Ground, gate: Gate, sent: Awaitable[Answer], at: int = 1) -
     task = asyncio.ensure_future(sent)
     async with asyncio.timeout(10):
         await gate.reached.wait()
-    return task  # type: ignore[return-value]
+    return task
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import pytest
 from hilum.controls import service as controls
 from hilum.controls.models import EngageOrder, Mode, Target, TargetKind
 from hilum.infra.unit_of_work import UnitOfWork
+from hilum.kernel.ids import TenantId
 from tests.flows.gateway_ground import PLATFORM, Ground, Play, patient, player
 from tests.sim.world import FakeClock, SeededIds
 from tests.unit.gateway.facts import RESTRICTED, category, observation
@@ -151,7 +152,7 @@ def test_an_update_cannot_take_or_give_away_a_record(play: Play) -> None:
         for id_ in ("o1", "o3", "x1"):
             server = await made.get(f"Observation/{id_}/_history/1", made.token("user/Observation.r"))
             assert server.status in {200, 404}
-            assert (await made.servers["general"].answer(_read(id_))).headers[2][1] == b'W/"1"'
+            assert (await made.servers[TenantId("general")].answer(_read(id_))).headers[2][1] == b'W/"1"'
 
     play(story)
 

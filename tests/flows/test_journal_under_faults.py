@@ -62,7 +62,7 @@ class Reached:
 @pytest.fixture
 def path(postgres_url: str, clock: FakeClock, ids: SeededIds, tmp_path: Path) -> Iterator[Reached]:
     uow = UnitOfWork.create(Database(postgres_url), clock, ids, "test-writer")
-    port = int(psycopg.conninfo.conninfo_to_dict(postgres_url)["port"])
+    port = int(psycopg.conninfo.conninfo_to_dict(postgres_url)["port"] or 0)
     with TcpProxy(port) as proxy:
         yield Reached(proxy, postgres_url, uow, tmp_path)
     uow.close()

@@ -57,7 +57,7 @@ class Ehr:
     def open(self, **change: Any) -> dict[str, Any]:
         answer = self.send("POST", DOOR, self.order(**change))
         assert answer.status_code == 201, answer.text
-        return answer.json()  # type: ignore[no-any-return]
+        return answer.json()
 
     def launch(self, opened: dict[str, Any]) -> Any:
         return self.platform.run(lambda ctx: service.get_launch(ctx, LaunchId(opened["id"])))
@@ -67,7 +67,7 @@ class Ehr:
 def ehr(sqlite_uow: UnitOfWork, clock: FakeClock) -> Iterator[Ehr]:
     with standing(sqlite_uow, clock) as platform:
 
-        async def nobody(_: object) -> Any:
+        async def nobody(_: object, __: object = None, /) -> Any:
             raise AssertionError("the launch API takes access tokens, not API tokens")
 
         pages = Pages(Assets(), Shell(sandbox=True), folders=[signin_routes.TEMPLATES])
@@ -133,6 +133,7 @@ def test_open_url_signs_the_person_in_and_goes_on_to_the_app(ehr: Ehr) -> None:
     assert any("Partitioned" in line and "Secure" in line for line in lines)
     cookie = ehr.http.cookies["hilum_session"]
     session = ehr.platform.run(lambda ctx: signin.session(ctx, cookie))
+    assert session is not None
     assert session.person == ehr.platform.people["dora"].id
 
 
@@ -143,6 +144,7 @@ def test_open_url_replaces_anothers_session_in_the_browser(ehr: Ehr) -> None:
 
     cookie = ehr.http.cookies["hilum_session"]
     session = ehr.platform.run(lambda ctx: signin.session(ctx, cookie))
+    assert session is not None
     assert session.person == ehr.platform.people["nora"].id
 
 
@@ -222,7 +224,7 @@ def test_counts_are_reported(ehr: Ehr) -> None:
         ({"client_id": "cli\x00"}, "client_id"),
     ],
 )
-def test_a_bad_field_is_named(ehr: Ehr, change: dict, field: str) -> None:
+def test_a_bad_field_is_named(ehr: Ehr, change: dict[str, Any], field: str) -> None:
     told = problem(ehr.send("POST", DOOR, ehr.order(**change)), 422, ehr_code(change))
 
     assert set(told["fields"]) == {field}
@@ -238,7 +240,8 @@ def test_bad_bodies_are_refused_not_failures(ehr: Ehr) -> None:
     for content in (b"", b"{", b"\xff\xfe", b"[" * 2000, b'{"a": 1' + b"}" * 10, b"NaN"):
         answer = ehr.send("POST", DOOR, content=content)
         problem(answer, 400, "json_malformed")
-    for body in ([], "x", 7, [[]]):
+    shapeless: tuple[Any, ...] = ([], "x", 7, [[]])
+    for body in shapeless:
         problem(ehr.send("POST", DOOR, body), 422, "fields_invalid")
     problem(ehr.send("POST", DOOR, content=b" " * (BODY_BOUND + 1)), 413, "body_too_large")
     for body in (
@@ -252,7 +255,7 @@ def test_bad_bodies_are_refused_not_failures(ehr: Ehr) -> None:
 @pytest.mark.parametrize("token", ["", "x", "hil_at_" + "A" * 43 + "_AAAAAAAA", "é"])
 def test_without_a_token_that_counts_there_is_nothing(ehr: Ehr, token: str) -> None:
     sent = token.encode("latin-1").decode("latin-1")
-    headers = {"authorization": f"Bearer {sent}".encode("latin-1")}
+    headers = {b"authorization": f"Bearer {sent}".encode("latin-1")}
 
     answer = ehr.http.post(DOOR, json=ehr.order(), headers=headers)
 

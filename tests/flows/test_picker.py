@@ -1,6 +1,7 @@
 """The patient picker reads records as an app does: decided, labelled, stopped, counted and recorded, as the person at the browser."""
 
 from datetime import timedelta
+from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
@@ -274,7 +275,7 @@ def test_a_role_without_patients_sees_none_and_is_told(front: Front) -> None:
     app = front.clients["web"].app
     for each in front.run(lambda ctx: installations.list_installations(ctx, MERCY)):
         if each.app == app:
-            front.run(lambda ctx, id_=each.id: installations.uninstall(ctx, id_))
+            front.run(partial(installations.uninstall, installation_id=each.id))
     front.run(lambda ctx: installations.install(ctx, InstallOrder(MERCY, app, frozenset({"administrator"}))))
     browser = front.browser("adam")
 

@@ -377,7 +377,7 @@ def test_a_withdrawn_certification_and_a_suspended_app_end_everything(platform: 
     certified = platform.run(lambda ctx: registry.list_certifications(ctx, app))
 
     for each in certified:
-        platform.run(lambda ctx, id_=each.id: registry.withdraw_certification(ctx, id_))
+        platform.run(partial(registry.withdraw_certification, certification_id=each.id))
     platform.run(lambda ctx: registry.suspend_app(ctx, platform.clients["symmetric"].app, "A test"))
 
     assert is_dead(platform, public)

@@ -11,7 +11,7 @@ import pytest
 
 from hilum.infra.context import Context
 from hilum.kernel.errors import Unavailable
-from hilum.standards.strangers import RECORDED_BOUND, WINDOW_S
+from hilum.standards.strangers import RECORDED_BOUND, WINDOW_S, AggregatedCount
 from hilum.web.refusals import COUNTS_PER_BATCH, Refusals
 from tests.flows.back_channel import MERCY
 from tests.flows.front_channel import Front, front
@@ -79,9 +79,10 @@ def test_somebody_who_is_let_through_is_recorded_after_any_number_of_refusals(fr
 
 def test_no_request_waits_for_the_counted_record(front: Front) -> None:
     """Security decision 5: whoever is refused when the record is due is answered before it is written."""
-    written, go_on = [], Event()
+    written: list[Any] = []
+    go_on = Event()
 
-    def record(_ctx: Context, counts: Iterable[tuple[str, str, int]]) -> None:
+    def record(ctx: Context, counts: Iterable[AggregatedCount]) -> None:
         assert go_on.wait(10)
         written.extend(counts)
 
@@ -108,7 +109,7 @@ def test_what_could_not_be_recorded_is_counted_on_and_tried_again(front: Front, 
     calls = 0
     sources = COUNTS_PER_BATCH + 50
 
-    def record(_ctx: Context, counts: Iterable[tuple[str, str, int]]) -> None:
+    def record(ctx: Context, counts: Iterable[AggregatedCount]) -> None:
         nonlocal calls
         calls += 1
         if calls == 2:

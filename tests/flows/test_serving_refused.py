@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import orjson
@@ -12,7 +13,6 @@ from click.testing import CliRunner, Result
 from sqlalchemy import update
 
 from hilum.app import jobs
-from hilum.cli import preflight
 from hilum.cli.main import main
 from hilum.identity import service as identity
 from hilum.identity.models import Tenant, TenantChange, UpstreamKind, UpstreamRef
@@ -126,7 +126,7 @@ def test_a_second_node_does_not_start_where_a_tenant_lives_in_the_first_ones_dir
         real(0.01)
         report(uow, "first")
 
-    monkeypatch.setattr(preflight.time, "sleep", meanwhile)
+    monkeypatch.setattr("hilum.cli.preflight.time.sleep", meanwhile)
 
     refused = serve()
 
@@ -169,7 +169,7 @@ def test_no_embedded_tenant_is_made_or_woken_where_several_nodes_serve(uow: Unit
     asleep = Tenant(TenantId("asleep"), "Asleep", UpstreamRef(UpstreamKind.EMBEDDED), active=False)
     far = Tenant(TenantId("far"), "Far", UpstreamRef(UpstreamKind.HTTP, "https://fhir.far.example/r4"))
     for tenant in (asleep, far):
-        do(uow, lambda ctx, tenant=tenant: identity.add_tenant(ctx, tenant))
+        do(uow, partial(identity.add_tenant, tenant=tenant))
     report(uow, "a")
     report(uow, "b")
 

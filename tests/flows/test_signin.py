@@ -88,7 +88,7 @@ def test_a_then_put_into_the_form_leads_nowhere_else_either(browser: TestClient)
     ],
 )
 def test_a_wrong_password_shows_the_form_again_with_one_and_the_same_sentence(
-    browser: TestClient, values: dict[str, str], status: int
+    browser: TestClient, values: dict[str, Any], status: int
 ) -> None:
     answer = press(browser, **values)
 

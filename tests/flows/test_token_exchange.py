@@ -143,7 +143,8 @@ def test_an_entry_of_the_context_that_the_grant_cannot_read_is_left_out(platform
 @pytest.mark.parametrize("name", ["patient", "encounter", "fhirContext", "intent", "need_patient_banner"])
 def test_context_that_an_app_sends_changes_nothing_and_is_recorded(platform: Platform, name: str) -> None:
     """C31."""
-    body = platform.redeem(platform.code(), **{name: "p2"}).json()
+    added: dict[str, Any] = {name: "p2"}
+    body = platform.redeem(platform.code(), **added).json()
 
     assert body["patient"] == "p1"
     assert body["encounter"] == "e1"

@@ -415,7 +415,7 @@ def test_what_is_no_link_of_ours_opens_nothing(site: ControlSite, link: str) -> 
     ],
 )
 def test_a_password_that_does_not_do_leaves_the_link_as_it_was(
-    site: ControlSite, values: dict[str, str], said: str
+    site: ControlSite, values: dict[str, Any], said: str
 ) -> None:
     path = path_of(made(site.api("gina").post("/people", json=NURSE)))
 

@@ -6,10 +6,11 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-KEY = {"HILUM_SECRET_KEY": "outside-key-encryption-key-0123456789abcdef"}
+KEY: dict[str, Any] = {"HILUM_SECRET_KEY": "outside-key-encryption-key-0123456789abcdef"}
 SEEDED_WITHIN_S = 600
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -58,7 +59,12 @@ def scopes_of(ground: Platform, made: Authorization) -> tuple[str, ...]:
 def agree(ground: Platform, client: str = "public", person: str = "pat", **more: Any) -> Authorization:
     def verb(ctx: Context) -> Authorization:
         facts = client_facts(ctx, ground, client)
-        options = {"basis": Basis.PERSON, "scopes": SCOPES, "patient": "p1", "offline": True} | more
+        options: dict[str, Any] = {
+            "basis": Basis.PERSON,
+            "scopes": SCOPES,
+            "patient": "p1",
+            "offline": True,
+        } | more
         return service.record_authorization(
             ctx, tenant=MERCY, person=ground.people[person].id, facts=facts, **options
         )
@@ -149,7 +155,9 @@ def test_agreeing_to_the_same_again_renews_and_does_not_pile_up(ground: Platform
         {"basis": Basis.TENANT},
     ],
 )
-def test_agreeing_to_something_else_is_an_agreement_of_its_own(ground: Platform, change: dict) -> None:
+def test_agreeing_to_something_else_is_an_agreement_of_its_own(
+    ground: Platform, change: dict[str, Any]
+) -> None:
     """An authorization never grows; what was agreed before stays as it was."""
     made = agree(ground)
     minted = earn(ground, made)
@@ -221,7 +229,12 @@ def test_withdrawing_leaves_none_of_many_agreements_with_the_client(ground: Plat
         replace(made, id=AuthorizationId(f"aut_more{n}"), patient=f"p{n}", created_at=made.created_at)
         for n in range(PAGE_BOUND + 5)
     ]
-    ground.run(lambda ctx: [store.add(ctx.tx, each) for each in more])
+
+    def add_more(ctx: Context) -> None:
+        for each in more:
+            store.add(ctx.tx, each)
+
+    ground.run(add_more)
 
     as_person(ground, lambda ctx: service.withdraw(ctx, made.id))
 
@@ -276,8 +289,8 @@ def test_removing_an_app_ends_what_was_agreed_through_each_of_its_clients(ground
     for each, token in zip((first, other), minted, strict=True):
         with pytest.raises(NotPermitted, match="invalid_grant"):
             ground.run(
-                lambda ctx, each=each, token=token: tokens.redeem_refresh(
-                    ctx, token.refresh_token, client=each.client, tenant=MERCY
+                partial(
+                    tokens.redeem_refresh, presented=token.refresh_token, client=each.client, tenant=MERCY
                 )
             )
     assert connected(ground) == ()
@@ -383,7 +396,7 @@ def test_administrators_withdraw_too(ground: Platform) -> None:
         made = agree(ground)
         minted = earn(ground, made)
 
-        ground.uow.write_now(lambda ctx, each=made.id: service.withdraw(ctx, each), actor=actor, trace=TRACE)
+        ground.uow.write_now(partial(service.withdraw, authorization=made.id), actor=actor, trace=TRACE)
 
         assert not lives(ground, minted)
 
@@ -427,7 +440,7 @@ def test_narrowing_never_adds(ground: Platform) -> None:
         ("x",),
     ):
         with pytest.raises(Invalid, match="scopes_invalid"):
-            as_person(ground, lambda ctx, each=scopes: service.narrow(ctx, made.id, each))
+            as_person(ground, partial(service.narrow, authorization=made.id, scopes=scopes))
 
     assert lives(ground, minted)
 
@@ -475,6 +488,5 @@ def test_an_unknown_authorization_is_not_found(ground: Platform) -> None:
     unknown = AuthorizationId("aut_none")
 
     assert ground.run(lambda ctx: service.find_authorization(ctx, unknown)) is None
-    for verb in (service.withdraw,):
-        with pytest.raises(NotFound):
-            as_person(ground, lambda ctx, verb=verb: verb(ctx, unknown))
+    with pytest.raises(NotFound):
+        as_person(ground, lambda ctx: service.withdraw(ctx, unknown))

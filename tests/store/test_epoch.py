@@ -161,8 +161,7 @@ def test_a_reader_that_follows_while_many_write_misses_nothing(uow: UnitOfWork, 
 
     def write(writer: int) -> None:
         for n in range(each):
-            keys = [f"{writer}-{n}-{k}" for k in range(n % 3 + 1)]
-            uow.write_now(lambda ctx, keys=keys: ctx.advance_epoch(ONE, *keys), trace=TRACE)
+            change(uow, *(f"{writer}-{n}-{k}" for k in range(n % 3 + 1)))
 
     def follow() -> None:
         held = Stamp()

@@ -180,8 +180,12 @@ class Life:
             LaunchId(f"lch_{n}"), TENANTS[0], ClientId("cli_1"), PersonId("per_1"), now, now + timedelta(minutes=5),
             patient="p1", opened_by=EHR.id, used_at=now,
         )  # fmt: skip
-        hashes = {"handle_hash": f"h{n}".encode(), "open_hash": f"o{n}".encode(), "open_expires_at": now}
-        self.do(lambda ctx: launches_store.add(ctx.tx, made, **hashes))
+        handle, url = f"h{n}".encode(), f"o{n}".encode()
+        self.do(
+            lambda ctx: launches_store.add(
+                ctx.tx, made, handle_hash=handle, open_hash=url, open_expires_at=now
+            )
+        )
         self.alive["lch"].append(made)
 
     def move_launch(self) -> None:
@@ -317,7 +321,8 @@ def test_a_negative_list_is_followed_without_reading_a_single_row_of_it(
 
     def refuse(ctx: Context, since: Since) -> Any:
         assert since.changes is not None
-        return whole(_Blind(ctx), since)
+        blind: Any = _Blind(ctx)
+        return whole(blind, since)
 
     _FACTS[LAUNCHES] = replace(whole, read=refuse)
     try:

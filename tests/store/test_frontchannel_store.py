@@ -3,6 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 
 from sqlalchemy import Connection
 
@@ -129,7 +130,7 @@ def test_of_many_redemptions_at_one_instant_exactly_one_gets_the_code(uow: UnitO
     """C45."""
     for round_ in range(effort(5, 200)):
         code = replace(CODE, hash=round_.to_bytes(32, "big"))
-        uow.db.write(lambda tx, code=code: store.add_code(tx, code))
+        uow.db.write(partial(store.add_code, code=code))
 
         def redeem(_: int, code: Code = code) -> Code | None:
             return uow.db.write(

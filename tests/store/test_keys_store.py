@@ -3,6 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from joserfc import jwt
@@ -10,7 +11,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 from sqlalchemy import select
 
-from hilum.infra.context import Trace
+from hilum.infra.context import Context, Trace
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.errors import Invalid, NotPermitted
 from hilum.keys import live, service, store
@@ -26,7 +27,7 @@ def sign(uow: UnitOfWork, ring: str = "general") -> str:
     return uow.write_now(lambda ctx: service.sign_jwt(ctx, ring, {"sub": "per_1"}), trace=TRACE)
 
 
-def jwks(uow: UnitOfWork, ring: str = "general") -> dict:
+def jwks(uow: UnitOfWork, ring: str = "general") -> Any:
     return uow.read_now(lambda ctx: service.public_jwks(ctx, Purpose.ID_TOKEN, ring), trace=TRACE)
 
 
@@ -34,7 +35,7 @@ def rotate(uow: UnitOfWork, ring: str = "general") -> str:
     return uow.write_now(lambda ctx: service.rotate(ctx, Purpose.ID_TOKEN, ring).kid, trace=TRACE)
 
 
-def verifies(token: str, keys: dict) -> bool:
+def verifies(token: str, keys: Any) -> bool:
     return jwt.decode(token, KeySet.import_key_set(keys), algorithms=["RS256"]).claims["sub"] == "per_1"
 
 
@@ -184,7 +185,7 @@ def test_a_sealed_key_that_was_moved_to_another_ring_does_not_sign(uow: UnitOfWo
     """An edited row cannot lend one tenant's key to another."""
     sign(uow)
 
-    def move(ctx) -> None:
+    def move(ctx: Context) -> None:
         row = ctx.tx.execute(select(store.signing_key)).mappings().one()
         moved = replace(store._key(row), kid="key_moved", ring="childrens")
         store.add(ctx.tx, moved)

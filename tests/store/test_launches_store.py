@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from datetime import date, datetime, timedelta
+from functools import partial
 from itertools import product
 from threading import Barrier
 from typing import Any
@@ -139,7 +140,7 @@ def test_neither_secret_is_stored(ground: Platform) -> None:
     assert opened.handle != opened.open_token
 
 
-BAD_ORDERS: list[tuple[dict, str]] = [
+BAD_ORDERS: list[tuple[dict[str, Any], str]] = [
     ({"client": ClientId("cli_none")}, "client_id"),
     ({"client": ClientId("")}, "client_id"),
     ({"client": ClientId("cli\x00")}, "client_id"),
@@ -375,7 +376,7 @@ def test_open_url_lives_sixty_seconds(ground: Platform, clock: FakeClock) -> Non
 def test_an_open_token_that_was_not_made_here_is_not_found(ground: Platform) -> None:
     for token in ("", "x", "A" * 43, "é" * 43, "A" * 500):
         with pytest.raises(NotFound):
-            ground.run(lambda ctx, token=token: service.use_open_token(ctx, MERCY, token))
+            ground.run(partial(service.use_open_token, tenant=MERCY, open_token=token))
 
 
 def test_an_open_token_works_at_its_own_tenant_only(ground: Platform) -> None:

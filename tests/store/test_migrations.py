@@ -1,9 +1,11 @@
 """The migrations and the tables that rooms declare are the same thing, on each backend."""
 
+from functools import partial
+
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 from tools.make_migration import declare
 
 from hilum.approvals.models import Act, ApprovalKind
@@ -89,15 +91,11 @@ def test_people_who_were_one_fhir_user_before_stay_and_the_first_keeps_the_claim
     downgrade(url, "0006")
     database = Database(url)
     for id_, username, active in (("per_1", "ann", True), ("per_2", "twin", True), ("per_0", "gone", False)):
-        database.write(
-            lambda tx, row={"id": id_, "username": username, "active": active}: tx.execute(
-                text(
-                    "INSERT INTO identity_person (id, tenant, username, name, role, fhir_user, patients, active, created_at,"
-                    " age_counts_from) VALUES (:id, 'general', :username, 'Ann', 'nurse', 'Practitioner/1', '[]', :active, 1, 1)"
-                ),
-                row,
-            )
-        )
+        insert = text(
+            "INSERT INTO identity_person (id, tenant, username, name, role, fhir_user, patients, active, created_at,"
+            " age_counts_from) VALUES (:id, 'general', :username, 'Ann', 'nurse', 'Practitioner/1', '[]', :active, 1, 1)"
+        ).bindparams(id=id_, username=username, active=active)
+        database.write(partial(Connection.execute, statement=insert))
 
     migrate(url)
 

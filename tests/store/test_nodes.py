@@ -4,11 +4,12 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import update
+from sqlalchemy import Connection, update
 
 from hilum.app.schedule import Job, JobLease, Schedule
 from hilum.infra import nodes, schema_gate
@@ -28,15 +29,14 @@ LIFE = timedelta(seconds=15)
 TRACE = Trace("req_test")
 
 
-def report(uow: UnitOfWork, name: str, workers: int = 2, **more: str) -> None:
+def report(uow: UnitOfWork, name: str, workers: int = 2, **more: Any) -> None:
     uow.db.write(lambda tx: nodes.report(tx, Node(name, workers, release(), f"boot-{name}", **more)))
 
 
 def forget_for(uow: UnitOfWork, name: str, silence: timedelta) -> None:
     """Let a node not have reported for so long."""
 
-    def age(tx: object) -> None:
-        assert hasattr(tx, "execute")
+    def age(tx: Connection) -> None:
         seen = nodes.database_now(tx) - silence
         tx.execute(update(nodes.node).where(nodes.node.c.name == name).values(seen_at=seen))
 

@@ -116,7 +116,7 @@ def test_a_hundred_thousand_rows_that_are_over_go_in_one_run_and_nothing_that_li
         longest, batches = max(longest, monotonic() - begun), batches + 1
         return done
 
-    uow.db.write = timed  # type: ignore[method-assign]  # the watch on this test's own database
+    uow.db.write = timed  # type: ignore[method-assign, assignment]  # the watch on this test's own database
     begun = monotonic()
     retention.purge(held, settings(uow, tmp_path))
     took = monotonic() - begun

@@ -238,7 +238,7 @@ def test_a_journal_counts_as_failing_until_it_is_written_again() -> None:
     clock = FakeClock()
     watch = JournalHealth(clock)
 
-    def fail() -> None:
+    def fail() -> int:
         raise Unavailable("audit_unavailable")
 
     assert not watch.failing()

@@ -10,7 +10,7 @@ from typing import Any
 import httpx2
 
 from tests.sim.browser import Client, Person
-from tests.sim.running import Described
+from tests.sim.running import Described, Running
 
 SCOPE = "launch openid fhirUser offline_access patient/Patient.rs patient/Observation.rs"
 STANDALONE = "launch/patient openid fhirUser offline_access patient/Patient.rs patient/Observation.rs"
@@ -44,6 +44,12 @@ class Outside:
     hooks: list[Any] = field(default_factory=list)
     """Shown every answer, of every client and browser."""
     _ehr: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def started(self) -> Running:
+        """The sandbox, where the test started it itself."""
+        assert isinstance(self.running, Running)
+        return self.running
 
     def fresh(self) -> httpx2.AsyncClient:
         """A client with cookies of its own."""

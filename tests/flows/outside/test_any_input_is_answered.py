@@ -246,7 +246,7 @@ def test_malformed_pages_forms_and_paths_get_a_page_that_says_what_happened(spar
         )
         for path in strange:
             for method in ("GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "HEAD", "BREW"):
-                for root in (outside.running.base, base["issuer"], outside.running.sandbox):
+                for root in (outside.running.base, base["issuer"], outside.started.sandbox):
                     answer = await outside.http.request(method, f"{root}/{path}")
                     assert answer.status_code < 500, (method, root, path, answer.text[:300])
                     assert "<script>" not in answer.text.replace("<script ", ""), (method, root, path)

@@ -17,7 +17,6 @@ import pytest
 from click.testing import CliRunner, Result
 
 from hilum.app import backup as backups
-from hilum.app import restore as restoring
 from hilum.audit import live as journals
 from hilum.audit import service as audit
 from hilum.cli.main import main
@@ -360,14 +359,14 @@ def test_a_restore_that_the_disk_refuses_leaves_what_was_there(
     home = Path(where["HILUM_DATA_DIR"])
     before = {path: path.stat().st_ino for path in home.rglob("*.db")}
     journal = next(path.name for path in copy.rglob("access-*.db"))
-    real = restoring.shutil.copyfile
+    real = shutil.copyfile
 
     def full(source: Path, target: Path) -> Any:
         if source.name == journal:
             raise OSError(28, "No space left on device")
         return real(source, target)
 
-    monkeypatch.setattr(restoring.shutil, "copyfile", full)
+    monkeypatch.setattr(shutil, "copyfile", full)
     refused = hilum(serving, "restore", str(copy), "--replace", **where)
 
     assert refused.exit_code == 1

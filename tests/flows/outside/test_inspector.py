@@ -50,7 +50,7 @@ class Chart:
         outside, client = self.outside, await self.outside.client(APP)
         session = self.address.rpartition("/")[2]
         opened = await self.http.get(
-            f"{outside.running.sandbox}/sandbox/launch", params={"session": session, "client": APP}
+            f"{outside.started.sandbox}/sandbox/launch", params={"session": session, "client": APP}
         )
         assert opened.status_code == 303, opened.text
         browser = outside.browser()
@@ -76,7 +76,7 @@ class Chart:
 
 
 async def open_chart(outside: Outside) -> Chart:
-    http, site = outside.fresh(), outside.running.sandbox
+    http, site = outside.fresh(), outside.started.sandbox
     page = await http.get(f"{site}/sandbox/h/general")
     csrf = re.search(r'name="csrf" value="([^"]+)"', page.text)
     assert csrf is not None

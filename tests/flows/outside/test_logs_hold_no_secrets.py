@@ -172,7 +172,7 @@ def in_tables(running: Running, planted: Planted) -> None:
 
 async def broken(outside: Outside, held: Grant) -> None:
     """Take tables away under a running platform: what fails then may be a 500 or 503, and is told of without its data."""
-    home: Path = outside.running.home
+    home: Path = outside.started.home
     client = await outside.client("bench-public")
     for database, tables in (
         (home / "fhir" / "general.db", None),

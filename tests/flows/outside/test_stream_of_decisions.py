@@ -84,7 +84,7 @@ async def read_at_every_worker(outside: Outside, grant: Grant) -> list[str]:
     """Read over fresh connections until every worker has answered; gives the request ids."""
     asked: list[str] = []
     async with asyncio.timeout(PATIENCE_S):
-        while len(slots_of(outside.running, asked)) < WORKERS:
+        while len(slots_of(outside.started, asked)) < WORKERS:
             answers: list[httpx2.Response] = await asyncio.gather(
                 *(outside.read(grant) for _ in range(READS_AT_ONCE))
             )

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import httpx2
@@ -56,7 +57,7 @@ def test_a_code_flow_begun_at_one_node_ends_at_the_other(nodes: Nodes) -> None:
         client.http = a.http
         assert refused_grant(await client.redeem(redirected)), "a second use, at the node that gave it"
         for outside in (a, b):
-            await answered_within(lambda outside=outside: outside.read(grant), 401)
+            await answered_within(partial(outside.read, grant), 401)
 
     nodes.tell(story)
 
@@ -86,7 +87,7 @@ def test_a_switch_engaged_at_one_node_refuses_at_the_other(nodes: Nodes) -> None
         assert (await b.open_launch("bench-symmetric")).status_code == 403
         await b.release(switch["id"])
         for outside in (a, b):
-            await answered_within(lambda outside=outside: outside.open_launch("bench-symmetric"), 201)
+            await answered_within(partial(outside.open_launch, "bench-symmetric"), 201)
         assert (await a.read(held)).status_code == (await b.read(held)).status_code == 403
         assert refused_grant(await refreshed(a, held))
 
@@ -104,7 +105,7 @@ def test_a_refresh_token_used_at_both_nodes_ends_its_family_at_both(nodes: Nodes
         assert (await b.read(rotated)).status_code == 200
         assert refused_grant(await refreshed(b, held))
         for outside in (a, b):
-            await answered_within(lambda outside=outside: outside.read(rotated), 401)
+            await answered_within(partial(outside.read, rotated), 401)
             assert refused_grant(await refreshed(outside, rotated))
 
     nodes.tell(story)
@@ -123,7 +124,7 @@ def test_of_one_code_redeemed_at_both_nodes_at_once_at_most_one_is_answered(node
         assert all(refused_grant(each) for each in answers if each.status_code != 200)
         grant = Grant(client, browser, won[0].json(), "p1")
         for outside in (a, b):
-            await answered_within(lambda outside=outside: outside.read(grant), 401)
+            await answered_within(partial(outside.read, grant), 401)
 
     nodes.tell(story)
 
@@ -215,7 +216,7 @@ def test_a_database_that_leaves_this_release_behind_closes_every_node_until_it_w
 
     async def story(a: Outside, b: Outside, either: Outside) -> None:
         held = await either.grant()
-        asks = {
+        asks: dict[str, Callable[[Outside], Any]] = {
             "readyz": lambda outside: outside.http.get(f"{nodes.base}/readyz"),
             "read": lambda outside: outside.read(held),
             "api": lambda outside: outside.api("GET", "/switches"),
@@ -227,7 +228,7 @@ def test_a_database_that_leaves_this_release_behind_closes_every_node_until_it_w
             "UPDATE schema_gate SET compatible_from = '9999'",
             "UPDATE schema_gate SET compatible_from = '0001'",
         ):
-            await asyncio.gather(*(until(lambda out=out: asks["readyz"](out), 503) for out in (a, b)))
+            await asyncio.gather(*(until(partial(asks["readyz"], out), 503) for out in (a, b)))
             for outside in (a, b):
                 for name in ("read", "api", "signin"):
                     answer = await asks[name](outside)
@@ -235,7 +236,7 @@ def test_a_database_that_leaves_this_release_behind_closes_every_node_until_it_w
                     assert "retry-after" in answer.headers, name
                     assert "waits for its upgrade" in answer.text, name
                 assert (await outside.http.get(f"{nodes.base}/healthz")).status_code == 200
-        await asyncio.gather(*(until(lambda out=out: asks["readyz"](out), 200) for out in (a, b)))
+        await asyncio.gather(*(until(partial(asks["readyz"], out), 200) for out in (a, b)))
         assert (await a.read(held)).status_code == (await b.read(held)).status_code == 200
 
     nodes.tell(story)
@@ -264,7 +265,7 @@ def test_an_embedded_tenant_that_came_about_on_two_nodes_is_refused_with_a_reaso
             told = await a.api("PATCH", "/tenants/children", {"name": "Children"})
             assert told.status_code == 200, told.text
             for outside in (a, b):
-                await until(lambda out=outside: out.read(held), 503)
+                await until(partial(outside.read, held), 503)
                 for path in ("Patient/p1", "Observation?patient=p1"):
                     answer = await outside.read(held, path)
                     assert answer.status_code == 503, answer.text
@@ -297,7 +298,7 @@ def test_an_apps_quota_is_divided_by_the_workers_of_all_nodes(nodes: Nodes) -> N
         finally:
             assert (await a.api("PUT", path, wide)).status_code == 204
             for outside in (a, b):
-                await until(lambda out=outside: out.read(held), 200)
+                await until(partial(outside.read, held), 200)
 
     nodes.tell(story)
 
@@ -308,7 +309,7 @@ def test_jobs_run_on_one_node_at_a_time(nodes: Nodes) -> None:
         listed = db.execute(
             "SELECT name, workers, closed, abs(skew_ms) < 2000 FROM node ORDER BY name"
         ).fetchall()
-        leases = dict(db.execute("SELECT name, holder FROM lease").fetchall())
+        leases: dict[str, str] = dict(db.execute("SELECT name, holder FROM lease").fetchall())
 
     assert len(listed) == 2
     assert {row[1:] for row in listed} == {(1, "", True)}

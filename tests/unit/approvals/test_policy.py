@@ -126,6 +126,6 @@ def test_nobody_ever_agrees_with_themselves_about_themselves_or_out_of_their_hou
 )
 def test_the_record_tells_one_act_from_any_other(change: dict[str, object]) -> None:
     assert policy.order_digest(ACT) == policy.order_digest(
-        replace(ACT, order=dict(reversed(ACT.order.items())))
+        replace(ACT, order=dict(reversed(list(ACT.order.items()))))
     )
     assert policy.order_digest(replace(ACT, **change)) != policy.order_digest(ACT)  # type: ignore[arg-type]

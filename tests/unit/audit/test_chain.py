@@ -126,7 +126,7 @@ def test_any_edit_of_any_byte_is_detected(made: list[Access], data: st.DataObjec
 
     edited = [*rows[:at], tuple(row), *rows[at + 1 :]]
 
-    assert faults(edited) != ()  # type: ignore[arg-type]
+    assert faults(edited) != ()
 
 
 @given(st.lists(accesses, min_size=2, max_size=6), st.data())

@@ -17,6 +17,7 @@ from hilum.clients.policy import (
     registration_answer,
     validate_client_metadata,
 )
+from hilum.kernel.ids import AppId, ClientId, VersionId
 from hilum.registry.models import Environment
 from tests.effort import effort
 from tests.sim.world import START
@@ -291,9 +292,8 @@ def test_every_door_tells_the_same_faults_for_the_same_bad_input(
     body: dict[str, Any], change: dict[str, Any]
 ) -> None:
     """C1."""
-    form = replace(
-        BROWSER, **{"environment": Environment.SANDBOX, "expires_at": END, "launch_uri": ""} | change
-    )
+    fields: dict[str, Any] = {"environment": Environment.SANDBOX, "expires_at": END, "launch_uri": ""}
+    form = replace(BROWSER, **fields | change)
 
     dynamic = from_registration({"client_name": "Chart viewer", "token_endpoint_auth_method": "none",
                                  "redirect_uris": ["https://app.example/cb"]} | body, expires_at=END)  # fmt: skip
@@ -326,7 +326,7 @@ def test_no_registration_whatever_its_shape_is_an_accident(body: dict[str, Any])
 def test_the_answer_of_a_registration_is_in_the_words_of_the_rfc() -> None:
     """RFC 7591 section 3.2.1."""
     client = Client(
-        "cli_1", "app_1", "ver_1", Environment.SANDBOX, ClientType.SYMMETRIC, Deployment.SERVER, "X",
+        ClientId("cli_1"), AppId("app_1"), VersionId("ver_1"), Environment.SANDBOX, ClientType.SYMMETRIC, Deployment.SERVER, "X",
         redirect_uris=("https://a.example/cb",), scopes=("openid",), expires_at=END, created_at=NOW,
     )  # fmt: skip
 

@@ -1,15 +1,17 @@
 """Kill switches as values: what stops whom, and who may stop what (C138, C142, C143; security decision 8)."""
 
+from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hilum.controls import policy
-from hilum.controls.models import WIDE, EngageOrder, Mode, Subject, Switch, Target, TargetKind
+from hilum.controls.models import WIDE, EngageOrder, Mode, Subject, Switch, SwitchIndex, Target, TargetKind
 from hilum.kernel.actor import ANONYMOUS, SYSTEM, Actor, ActorKind
 from hilum.kernel.ids import TenantId
 from tests.effort import effort
@@ -61,13 +63,13 @@ PRETENDER = Actor(ActorKind.PERSON, "per_x", TenantId("general"), frozenset({"pl
 CLIENT = Actor(ActorKind.CLIENT, "cli_1", TenantId("general"), frozenset({"administrator"}))
 
 
-def switch(kind: TargetKind, key: str, mode: Mode = Mode.FULL_STOP, **more: object) -> Switch:
+def switch(kind: TargetKind, key: str, mode: Mode = Mode.FULL_STOP, **more: Any) -> Switch:
     made = Switch("sw_1", Target(kind, key), mode, "because", str(SECURITY), EARLIER)
     return replace(made, **more)
 
 
 def stopped(
-    *switches: Switch, subject: Subject = SUBJECT, issued: object = EARLIER, now: object = NOW
+    *switches: Switch, subject: Subject = SUBJECT, issued: datetime | None = EARLIER, now: datetime = NOW
 ) -> object:
     return policy.stopped_by(policy.index(switches, ()), subject, now=now, issued_at=issued)
 
@@ -184,29 +186,31 @@ switches = st.builds(
     moments,
     st.none() | moments,
 )
+Ends = list[tuple[Target, datetime]]
 ends = st.lists(st.tuples(targets, moments), max_size=4)
 
 
 @settings(max_examples=effort(200, 5_000), deadline=None)
 @given(st.lists(switches, max_size=5), switches, ends, moments, st.none() | moments)
 def test_engaging_one_more_switch_never_frees_what_was_stopped(
-    before: list[Switch], one_more: Switch, ended: list[object], now: object, issued: object
+    before: list[Switch], one_more: Switch, ended: Ends, now: datetime, issued: datetime | None
 ) -> None:
     """House rule 12: engaging a switch never turns Deny into Permit."""
     old, new = policy.index(before, ended), policy.index([*before, one_more], ended)
 
-    for judge in (
+    judges: tuple[Callable[[SwitchIndex], object], ...] = (
         lambda index: policy.stopped_by(index, SUBJECT, now=now, issued_at=issued),
         lambda index: policy.launches_stopped(index, SUBJECT, now),
         lambda index: policy.read_only(index, SUBJECT, now),
-    ):
+    )
+    for judge in judges:
         assert judge(old) is None or judge(new) is not None
 
 
 @settings(max_examples=effort(200, 5_000), deadline=None)
 @given(st.lists(switches, max_size=5), ends, moments, moments, st.integers(0, 300))
 def test_time_never_frees_a_token_that_a_full_stop_stopped(
-    before: list[Switch], ended: list[object], now: object, issued: object, later: int
+    before: list[Switch], ended: Ends, now: datetime, issued: datetime, later: int
 ) -> None:
     """C143: whatever expires meanwhile, what was issued before stays dead."""
     index = policy.index(before, ended)
@@ -349,7 +353,7 @@ def test_a_target_that_could_never_match_is_refused(kind: TargetKind, key: str, 
     ],
 )
 def test_an_order_states_a_reason_and_an_end_that_is_to_come(
-    reason: str, expires: object, faults: dict[str, str]
+    reason: str, expires: datetime | None, faults: dict[str, str]
 ) -> None:
     order = EngageOrder(Target(TargetKind.APP, "app_1"), Mode.FULL_STOP, reason, expires)
 

@@ -15,7 +15,7 @@ from hilum.gateway.access_scope import grant_rules
 from hilum.gateway.models import STALENESS_BOUND, DecisionInput, Snapshot
 from hilum.identity.models import MovedReads
 from hilum.kernel.decision import Deny, Permit, Reason
-from hilum.kernel.ids import LaunchId
+from hilum.kernel.ids import LaunchId, TenantId
 from hilum.launches.models import LaunchFacts
 from hilum.registry.models import Environment
 from hilum.standards.smart.scopes import READ
@@ -230,12 +230,18 @@ REFUSED: list[tuple[str, Reason, Any, AccessToken | Deny, Snapshot]] = [
         TOKEN,
         with_switch(Target(TargetKind.SCOPE, "patient/*.cruds")),
     ),
-    ("a tenant that is not there", Reason.TENANT_MISMATCH, replace(ask(), tenant="nowhere"), TOKEN, SNAPSHOT),
+    (
+        "a tenant that is not there",
+        Reason.TENANT_MISMATCH,
+        replace(ask(), tenant=TenantId("nowhere")),
+        TOKEN,
+        SNAPSHOT,
+    ),
     ("a tenant that was closed", Reason.TENANT_MISMATCH, ask(), TOKEN, with_tenant(active=False)),
     (
         "a token of a tenant that is not there, at its own address",
         Reason.TENANT_MISMATCH,
-        replace(ask(), tenant="gone"),
+        replace(ask(), tenant=TenantId("gone")),
         token(tenant="gone"),
         SNAPSHOT,
     ),
@@ -739,7 +745,7 @@ def test_only_a_refusal_for_standing_of_a_fresh_token_may_be_outdated(reason: Re
 def test_the_rule_names_the_scopes_that_permitted() -> None:
     held = token("patient/Observation.rs", "user/Observation.rs")
 
-    assert permit(held and ask(), held).rule == "patient/Observation.rs, user/Observation.rs"
+    assert permit(ask(), held).rule == "patient/Observation.rs, user/Observation.rs"
 
 
 def test_every_reason_is_either_decided_here_or_known_to_be_found_on_the_way() -> None:

@@ -109,7 +109,7 @@ def test_a_record_of_several_patients_belongs_to_all_of_them() -> None:
 
     found = subjects_of({"resourceType": "Appointment", "participant": [*actors, doctor]})
 
-    assert found == {"p1", "p2"}
+    assert found == frozenset({"p1", "p2"})
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_only_types_with_a_subject_have_patients_of_their_own() -> None:
 
     assert subjects_of({"resourceType": "Provenance", "target": about}) == frozenset()
     assert subjects_of({"resourceType": "Organization", "subject": about[0]}) == frozenset()
-    assert subjects_of({"resourceType": "Patient", "id": "p1"}) == {"p1"}
+    assert subjects_of({"resourceType": "Patient", "id": "p1"}) == frozenset({"p1"})
 
 
 def test_records_are_one_patients_or_nobodys_in_particular() -> None:

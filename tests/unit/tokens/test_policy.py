@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -124,7 +125,7 @@ def test_a_bound_token_is_refused_until_proofs_can_be_judged(proof: str) -> None
         ({"expires_at": NOW}, "expired"),
     ],
 )
-def test_a_refresh_token_says_why_it_cannot_be_redeemed(change: dict, fault: str) -> None:
+def test_a_refresh_token_says_why_it_cannot_be_redeemed(change: dict[str, Any], fault: str) -> None:
     grant = Grant(TOKEN.tenant, TOKEN.client, TOKEN.app, TOKEN.version, TOKEN.vendor, TOKEN.scopes)
     token = RefreshToken(b"r" * 32, FamilyId("fam_1"), grant, NOW, NOW + timedelta(days=1), offline=True)
 
@@ -142,7 +143,7 @@ def test_a_refresh_token_says_why_it_cannot_be_redeemed(change: dict, fault: str
         ({}, False),
     ],
 )
-def test_what_is_held_online_ends_with_its_session_at_once(changes: dict[str, object], ended: bool) -> None:
+def test_what_is_held_online_ends_with_its_session_at_once(changes: dict[str, Any], ended: bool) -> None:
     """C36; a launch's tokens end with the launch, which the gateway judges by ``launch_ended``."""
     facts = TokenFacts(ended_sessions=frozenset({"ses_1"}))
 

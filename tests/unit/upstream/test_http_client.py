@@ -61,7 +61,7 @@ class Server:
         self.server = await asyncio.start_server(self.serve, "127.0.0.1", 0)
         return f"http://127.0.0.1:{self.server.sockets[0].getsockname()[1]}/fhir"
 
-    async def __aexit__(self, *_: object) -> None:
+    async def __aexit__(self, *_exit: object) -> None:
         self.server.close()
         for _ in range(200):
             if self.ended == self.connections:
