@@ -43,7 +43,13 @@ def client_body(app: str, version: str, **change: Any) -> dict[str, Any]:
 def register(root: Any) -> tuple[Any, Any]:
     contacts = {"support_contact": "help@v.example", "security_contact": "sec@v.example"}
     vendor = made(root.post("/vendors", json={"name": "Vendor", **contacts}))
-    body = {"vendor": vendor["id"], "name": "Viewer", "description": "Shows", "purpose": "Review"}
+    body = {
+        "vendor": vendor["id"],
+        "name": "Viewer",
+        "description": "Shows",
+        "purpose": "Review",
+        "category": "care_recommendations",
+    }
     app = made(root.post("/apps", json=body))
     version = made(root.post(f"/apps/{app['id']}/versions", json={"label": "1.0"}))
     return app, version
@@ -302,8 +308,16 @@ def test_tenants_and_people_are_kept_by_those_who_may(site: ControlSite) -> None
         ("POST", "/vendors", [1]),
         ("POST", "/vendors", "x"),
         ("POST", "/vendors", None),
-        ("POST", "/apps", {"vendor": "a\x00b", "name": "x", "description": "d", "purpose": "p"}),
-        ("POST", "/apps", {"vendor": "v", "name": "x", "description": "a\x00", "purpose": "p"}),
+        (
+            "POST",
+            "/apps",
+            {"vendor": "a\x00b", "name": "x", "description": "d", "purpose": "p", "category": "scheduling"},
+        ),
+        (
+            "POST",
+            "/apps",
+            {"vendor": "v", "name": "x", "description": "a\x00", "purpose": "p", "category": "scheduling"},
+        ),
         (
             "POST",
             "/clients",

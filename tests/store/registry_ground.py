@@ -99,7 +99,9 @@ def ground(uow: UnitOfWork) -> Ground:
         ROOT, registry.add_vendor, NewVendor("Vendor", "help@v.example", "sec@v.example", "https://v.example")
     )
     made.app = made.do(
-        ROOT, registry.add_app, NewApp(made.vendor.id, "Viewer", "Shows charts", "Chart review")
+        ROOT,
+        registry.add_app,
+        NewApp(made.vendor.id, "Viewer", "Shows charts", "Chart review", "care_recommendations"),
     )
     made.version = made.do(ROOT, registry.add_version, made.app.id, "1.0")
     return made

@@ -65,7 +65,7 @@ def test_nobody_but_the_registrar_adds_a_client_and_only_the_platform_chooses_it
 
 def test_a_client_is_of_a_version_of_its_own_app(ground: Ground) -> None:
     """C5."""
-    other = ground.do(ROOT, registry.add_app, NewApp(ground.vendor.id, "Other", "d", "p"))
+    other = ground.do(ROOT, registry.add_app, NewApp(ground.vendor.id, "Other", "d", "p", "scheduling"))
 
     with pytest.raises(NotFound):
         ground.do(ROOT, clients.add_client, NewClient(other.id, ground.version.id, METADATA))

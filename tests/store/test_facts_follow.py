@@ -53,6 +53,7 @@ from hilum.kernel.ids import (
 from hilum.launches import service as launches
 from hilum.launches import store as launches_store
 from hilum.launches.models import EHR_ROLE, LAUNCHES, Launch
+from hilum.policies.models import POLICIES
 from hilum.registry.models import REGISTRY
 from hilum.signin import service as signin
 from hilum.signin.models import SESSIONS, Method
@@ -389,6 +390,7 @@ NAMED = {
     LAUNCHES: ("moved/lch_1", "ended/lch_1"),
     CONSENT: ("withdrawn/aut_1", "narrowed/aut_1"),
     REGISTRY: ("app/app_1", "at/general/app_1"),
+    POLICIES: ("application/1",),
 }
 UNKNOWN = (
     "newer/thing",

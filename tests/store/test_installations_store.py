@@ -27,6 +27,7 @@ from hilum.kernel.actor import SYSTEM, Actor, ActorKind
 from hilum.kernel.decision import Reason
 from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted
 from hilum.kernel.ids import PersonId, TenantId
+from hilum.policies.shipped import shipped_book
 from hilum.registry import service as registry
 from hilum.registry import store as registry_store
 from hilum.registry.models import Environment
@@ -204,7 +205,8 @@ def test_a_dynamic_registration_makes_an_app_that_works_at_this_sandbox_only_for
     installed = facts.installations[GENERAL, client.app]
     assert fault(facts.clients[client.id], installed, "patient", clock.now()) is None
     assert facts.clients[client.id].tenant == GENERAL
-    assert set(installations_policy.allowed_scopes(facts.clients[client.id], installed)) == set(client.scopes)
+    allowed = installations_policy.allowed_scopes(facts.clients[client.id], installed, shipped_book())
+    assert set(allowed) == set(client.scopes)
     assert clients_policy.secret_matches(client, digest(secret), clock.now())
     with pytest.raises(NotFound):
         ground.do(MARY, installations.install, InstallOrder(MERCY, client.app, frozenset({"physician"})))

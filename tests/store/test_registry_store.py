@@ -26,7 +26,7 @@ def test_nobody_but_the_registrar_registers_and_nobody_who_registers_certifies(g
     for actor in (RITA, SAM, GINA, staff("auditor")):
         for verb, args in (
             (service.add_vendor, (NewVendor("x", "y", "z"),)),
-            (service.add_app, (NewApp(ground.vendor.id, "x", "y", "z"),)),
+            (service.add_app, (NewApp(ground.vendor.id, "x", "y", "z", "scheduling"),)),
             (service.add_version, (ground.app.id, "2")),
         ):
             with pytest.raises(NotPermitted):

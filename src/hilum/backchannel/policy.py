@@ -23,6 +23,7 @@ from hilum.installations.models import InstallationFacts
 from hilum.installations.policy import allowed_scopes
 from hilum.kernel.decision import Reason
 from hilum.kernel.errors import Invalid, NotPermitted
+from hilum.policies.models import Book
 from hilum.standards.fhir.matching import is_testable
 from hilum.standards.oauth import Parameters, TokenError
 from hilum.standards.smart import scopes as smart
@@ -201,6 +202,7 @@ class GrantState:
     person: Person | None
     authorization: Authorization | None
     session_over: bool
+    book: Book
 
 
 def grant_fault(state: GrantState, grant: Grant | AccessToken, *, now: datetime) -> Reason | None:
@@ -254,16 +256,16 @@ def scopes_now(scopes: tuple[str, ...], state: GrantState, role: str) -> tuple[s
     assert client is not None, "grant_fault was checked before"
     assert installation is not None, "grant_fault was checked before"
     authorized = None if state.authorization is None else state.authorization.scopes
-    left = _left(scopes, most(client, installation), role, authorized)
+    left = _left(scopes, most(client, installation, state.book), role, authorized)
     if not left:
         raise Invalid(TokenError.INVALID_SCOPE, "None of the granted scopes may be granted any longer.")
     return left
 
 
 @lru_cache(maxsize=CACHE_SIZE)
-def most(facts: ClientFacts, installation: InstallationFacts) -> tuple[str, ...]:
-    """Return the most that a client may be granted at a tenant, cached for the same facts and installation."""
-    return allowed_scopes(facts, installation)
+def most(facts: ClientFacts, installation: InstallationFacts, book: Book) -> tuple[str, ...]:
+    """Return the most that a client may be granted at a tenant, cached for the same facts, installation and rule book."""
+    return allowed_scopes(facts, installation, book)
 
 
 @lru_cache(maxsize=CACHE_SIZE)

@@ -33,6 +33,7 @@ from hilum.kernel.ids import ClientId, TenantId
 from hilum.keys import service as keys
 from hilum.launches import service as launches
 from hilum.launches.models import Launch
+from hilum.policies import service as policies
 from hilum.signin import service as signin
 from hilum.standards.oauth import TokenError
 from hilum.standards.refusals import meaning_of
@@ -251,7 +252,8 @@ def _by_credentials(ctx: Context, site: Site, client: Client, request: TokenRequ
     if reason := caller_fault(ctx, site, client):
         detail = f"The client may not get a token here now: {reason}. {meaning_of(reason)}"
         raise NotPermitted(TokenError.UNAUTHORIZED_CLIENT, detail)
-    allowed = policy.most(facts, installation) if installation else ()
+    book = policies.current(ctx).book_at(site.tenant)
+    allowed = policy.most(facts, installation, book) if installation else ()
     scopes = unstopped(ctx, policy.backend_scopes(request.scope, client, allowed), None)
     if not scopes:
         raise Invalid(
@@ -309,7 +311,13 @@ def load_state(
         issued_at=issued_at,
     )
     authorization = find(ctx, grant.authorization) if grant.authorization else None
-    return GrantState(standing, person, authorization, session_over=online and _is_session_over(ctx, grant))
+    return GrantState(
+        standing,
+        person,
+        authorization,
+        session_over=online and _is_session_over(ctx, grant),
+        book=policies.current(ctx).book_at(grant.tenant),
+    )
 
 
 def find_launch(ctx: Context, grant: Grant | AccessToken) -> Launch | None:

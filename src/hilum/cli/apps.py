@@ -79,7 +79,12 @@ def app_list(*, json_: bool) -> None:
     Example:
       hilum app list --json
     """
-    show(api.every("/apps"), ("id", "name", "vendor", "state"), json_=json_, named={"vendor": "/vendors"})
+    show(
+        api.every("/apps"),
+        ("id", "name", "vendor", "category", "state"),
+        json_=json_,
+        named={"vendor": "/vendors"},
+    )
 
 
 @app.command("show")
@@ -125,15 +130,23 @@ def _certification(found: dict[str, Any], version: str) -> str:
 @click.option("--vendor", required=True, help="The vendor's id.")
 @click.option("--description", required=True, help="What it is, in a sentence.")
 @click.option("--purpose", required=True, help="What it is for.")
+@click.option("--category", required=True, help="Its category in the rule book: scheduling, order_entry ...")
 @json_option
-def app_add(name: str, vendor: str, description: str, purpose: str, *, json_: bool) -> None:
+def app_add(name: str, *, vendor: str, description: str, purpose: str, category: str, json_: bool) -> None:
     r"""Add an app.
 
     \b
     Example:
-      hilum app add "Chart Viewer" --vendor ven_01h... --description "Vital signs on one page." --purpose "Treatment"
+      hilum app add "Chart Viewer" --vendor ven_01h... --category clinical_decision_support \
+        --description "Vital signs on one page." --purpose "Treatment"
     """
-    body = {"vendor": vendor, "name": name, "description": description, "purpose": purpose}
+    body = {
+        "vendor": vendor,
+        "name": name,
+        "description": description,
+        "purpose": purpose,
+        "category": category,
+    }
     show_one(api.call("POST", "/apps", body), json_=json_)
 
 

@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Any
 
 from hilum.kernel.ids import AppId, ClientId, TenantId, VendorId, VersionId
+from hilum.policies.models import UNCLASSIFIED, Tier
 from hilum.registry.models import Environment
 
 # Registration is open to strangers in a plain sandbox: a number and an age bound what they leave behind.
@@ -162,5 +163,8 @@ class ClientFacts:
     """The one tenant of a peer or a dynamic client."""
     # Computed from the rows at each read: nothing has to remember to write it when a certification lapses by
     # itself.
+    category: str = UNCLASSIFIED
+    certified_tier: Tier = Tier.HIGH
+    """The tier at which its scopes were certified."""
     since: datetime | None = None
     """Since when the app has been active and certified without interruption; anything issued before is no longer valid."""

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from hilum.clients.models import (
@@ -27,13 +28,15 @@ from hilum.controls.policy import administers
 from hilum.identity.policy import name_fault, origin_fault
 from hilum.kernel.actor import Actor
 from hilum.kernel.ids import TenantId
+from hilum.policies.models import Admission, Applicant, Book, ClientAuthentication, Tier
+from hilum.policies.policy import admit
 from hilum.registry.models import SCOPES_BOUND, TEXT_BOUND, App, AppState, Certification, Environment
 from hilum.registry.policy import may_register
 from hilum.standards import redirects
 from hilum.standards.keysets import jwks_fault
 from hilum.standards.redirects import origin_of, validate_web_uri
 from hilum.standards.registration import read_registration
-from hilum.standards.smart.scopes import ClinicalScope, Prefix, Scope, ScopeError, parse_scope
+from hilum.standards.smart.scopes import ClinicalScope, Prefix, Scope, ScopeError, narrow, parse_scope
 
 KEYED = frozenset({ClientType.ASYMMETRIC, ClientType.BACKEND})
 # Types and not flags decide how a client authenticates, so that no combination of flags is left unjudged.
@@ -46,6 +49,7 @@ METHODS = {
     "private_key_jwt": ClientType.ASYMMETRIC,
 }
 LAUNCH_SCOPE = "hilum/launch"
+CACHE_SIZE = 20_000
 # A developer who registers without scopes may try everything that synthetic data allows.
 DEFAULT_DELEGATED = "launch launch/patient launch/encounter openid fhirUser online_access offline_access patient/*.cruds user/*.cruds"
 DEFAULT_BACKEND = "system/*.cruds"
@@ -336,8 +340,27 @@ def join(client: Client, app: App, certifications: Iterable[Certification]) -> C
         origins=client.origins,
         scopes=client.scopes,
         tenant=app.tenant,
+        category=app.category,
+        certified_tier=last.tier if last else Tier.LOW,
         since=max(filter(None, (app.active_since, certified_since)), default=None),
     )
+
+
+AUTHENTICATION = {
+    ClientType.PUBLIC: ClientAuthentication.NONE,
+    ClientType.SYMMETRIC: ClientAuthentication.SECRET,
+    ClientType.ASYMMETRIC: ClientAuthentication.KEY,
+    ClientType.BACKEND: ClientAuthentication.KEY,
+}
+"""How an app's client authenticates, as the rule book names it. Peers are no apps, and no book is about them."""
+
+
+@lru_cache(maxsize=CACHE_SIZE)
+def admission(book: Book, facts: ClientFacts) -> Admission:
+    """Return what a rule book admits of a client, of the scopes for which it is registered and certified; cached for the same facts."""
+    scopes = narrow(facts.scopes, facts.certified_scopes)
+    authentication = AUTHENTICATION.get(facts.type)
+    return admit(book, Applicant(facts.category, scopes, authentication, certified_tier=facts.certified_tier))
 
 
 def certification_of(

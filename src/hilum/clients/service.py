@@ -112,7 +112,7 @@ def add_dynamic(
     # Certified for what it registered and for the sandbox only; the end of the client is the end of the
     # certification.
     order = CertifyOrder(version, Environment.SANDBOX, client.scopes, ends)
-    registry.add_certification(ctx, app.id, order)
+    registry.add_certification(ctx, app, order)
     return client, secret
 
 

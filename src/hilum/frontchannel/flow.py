@@ -41,6 +41,7 @@ from hilum.kernel.errors import DECIDED, NotPermitted
 from hilum.keys.live import vault
 from hilum.launches import service as launches
 from hilum.launches.models import Launch
+from hilum.policies import service as policies
 from hilum.registry import service as registry
 from hilum.registry.models import App
 from hilum.signin import policy as signin_policy
@@ -284,7 +285,8 @@ def _with_launch(
 def _with_step(ctx: Context, site: Site, flow_state: FlowState) -> FlowResult:
     request, client_context, person = flow_state.request, flow_state.client_context, flow_state.person
     assert client_context.installation is not None, "standing refuses what is not installed"
-    allowed = installations_policy.allowed_scopes(client_context.facts, client_context.installation)
+    book = policies.current(ctx).book_at(client_context.tenant.id)
+    allowed = installations_policy.allowed_scopes(client_context.facts, client_context.installation, book)
     rights = identity_policy.rights_of(person.role)
     # Worked out again on every page: scopes may have been taken from the installation while the
     # person read.

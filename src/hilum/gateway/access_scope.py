@@ -6,10 +6,12 @@ from datetime import datetime
 from functools import cache, lru_cache
 from types import MappingProxyType
 
+from hilum.clients.policy import admission
 from hilum.controls import policy as controls
 from hilum.controls.models import Subject, SwitchIndex, TargetKind
 from hilum.gateway.models import DecisionInput, EffectiveAccess, GrantRule
 from hilum.identity.policy import rights_of
+from hilum.policies.models import Book
 from hilum.standards.fhir.matching import compile_all
 from hilum.standards.fhir.requests import FhirRequest, Interaction
 from hilum.standards.fhir.visibility import Belonging, rule_of
@@ -52,7 +54,7 @@ Source: SMART App Launch 2.2, scopes-and-launch-context#scopes-for-requesting-fh
 
 @lru_cache(maxsize=EFFECTIVE_BOUND)
 def effective_scopes(granted: tuple[str, ...], *allowed: tuple[str, ...]) -> CompiledScopes:
-    """Return the granted scopes, narrowed to what each of the others still allows: registered, certified, approved by the tenant."""
+    """Return the granted scopes, narrowed to what each of the others still allows: admitted by the rule book, approved by the tenant."""
     for each in allowed:
         granted = narrow(granted, each)
     return compile_scopes(granted)
@@ -64,7 +66,9 @@ def rights_masks(role: str) -> Mapping[str, int]:
     return MappingProxyType({type_: mask_of(letters) or 0 for type_, letters in rights_of(role).items()})
 
 
-def access_of(asked: DecisionInput, token: AccessToken, standing: Standing, now: datetime) -> EffectiveAccess:
+def access_of(
+    asked: DecisionInput, token: AccessToken, standing: Standing, book: Book, now: datetime
+) -> EffectiveAccess:
     """Return what a token of an app in good standing reaches. A read of the platform's own has the scopes of its purpose."""
     writes = isinstance(asked.request, FhirRequest) and asked.request.is_write
     stopped = stops_of(token, standing.switches, now, writes=writes)
@@ -75,7 +79,7 @@ def access_of(asked: DecisionInput, token: AccessToken, standing: Standing, now:
     client, installation = standing.client, standing.installation
     assert client is not None, "standing refuses a client that is not there"
     assert installation is not None, "standing refuses what is not installed"
-    scopes = effective_scopes(token.scopes, client.scopes, client.certified_scopes, installation.scopes)
+    scopes = effective_scopes(token.scopes, admission(book, client).scopes, installation.scopes)
     return effective_access(token, scopes, stopped)
 
 

@@ -11,6 +11,7 @@ from hilum.installations.models import RegistryFacts
 from hilum.kernel.decision import ReadPurpose
 from hilum.kernel.ids import TenantId
 from hilum.launches.models import LaunchFacts
+from hilum.policies.models import PolicyFacts
 from hilum.standards.fhir.matching import Matcher
 from hilum.standards.fhir.requests import BODY_BOUND, FhirRequest, Unsupported
 from hilum.standards.smart.scopes import CompiledScopes, Prefix
@@ -70,6 +71,7 @@ class Snapshot:
     tokens: TokenFacts = field(default_factory=TokenFacts)
     consent: ConsentFacts = field(default_factory=ConsentFacts)
     launches: LaunchFacts = field(default_factory=LaunchFacts)
+    policies: PolicyFacts = field(default_factory=PolicyFacts)
 
 
 @dataclass(frozen=True, slots=True)

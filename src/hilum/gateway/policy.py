@@ -89,7 +89,8 @@ def decide(
     if fault is not None:
         return fault
     assert tenant is not None, "standing refuses what is at no tenant"
-    scoped = _scope_request(asked, token, request, query, access_of(asked, token, standing, now))
+    access = access_of(asked, token, standing, snapshot.policies.book_at(asked.tenant), now)
+    scoped = _scope_request(asked, token, request, query, access)
     if fault := _grant_fault(scoped):
         return fault
     if fault := _context_fault(scoped, tenant, snapshot, now):

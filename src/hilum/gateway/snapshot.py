@@ -46,6 +46,8 @@ from hilum.kernel.ids import Part
 from hilum.kernel.ports import Clock
 from hilum.launches import service as launches
 from hilum.launches.models import LAUNCHES
+from hilum.policies import service as policies
+from hilum.policies.models import POLICIES
 from hilum.registry.models import REGISTRY
 from hilum.signin import service as signin
 from hilum.signin.models import SESSIONS
@@ -64,6 +66,7 @@ _FACTS: dict[Part, Facts[Any]] = {
     CONSENT: consent.facts,
     IDENTITY: identity.facts,
     REGISTRY: installations.facts,
+    POLICIES: policies.facts,
     QUOTAS: controls.quota_facts,
 }
 """Every part, the most urgent first."""
@@ -356,6 +359,7 @@ class SnapshotKeeper:
                 tokens=replace(value[TOKENS], ended_sessions=value[SESSIONS]),
                 consent=value[CONSENT],
                 launches=value[LAUNCHES],
+                policies=value[POLICIES],
             )
             self._snapshot = snapshot if last is None else replace(snapshot, epoch=max(total, last.epoch + 1))
             self._judge_age()

@@ -5,11 +5,13 @@ from dataclasses import replace
 from datetime import datetime
 
 from hilum.clients.models import ClientFacts
+from hilum.clients.policy import admission
 from hilum.controls.policy import administers
 from hilum.identity.policy import ROLES
 from hilum.installations.models import Installation, InstallationFacts, InstallOrder, NarrowOrder
 from hilum.kernel.actor import Actor, ActorKind
 from hilum.kernel.ids import TenantId
+from hilum.policies.models import Book
 from hilum.registry.policy import may_suspend, scope_faults
 from hilum.standards.smart.scopes import all_covered, narrow
 
@@ -79,7 +81,10 @@ def narrowed(order: NarrowOrder, before: Installation) -> Installation:
     )
 
 
-def allowed_scopes(facts: ClientFacts, installation: InstallationFacts) -> tuple[str, ...]:
-    """Return the most that this client may be granted at this tenant: registered AND certified AND installed (C68)."""
+def allowed_scopes(facts: ClientFacts, installation: InstallationFacts, book: Book) -> tuple[str, ...]:
+    """Return the most that this client may be granted at this tenant: registered AND certified AND admitted by the rule book AND installed.
+
+    Source: C68, C179
+    """
     # Registered by the vendor, certified by review, approved by the hospital: each can only take away.
-    return narrow(narrow(facts.scopes, facts.certified_scopes), installation.scopes)
+    return narrow(admission(book, facts).scopes, installation.scopes)

@@ -345,6 +345,9 @@ class Change:
     after: object
 
 
+NO_BOOK = Book("", "", {}, {}, {}, {}, {}, (), (), (), Rollout(timedelta(0)))
+"""The book that allows nothing."""
+
 # --- versions ------------------------------------------------------------------------------------------------------------------
 
 SHIPPED = 0
@@ -419,9 +422,9 @@ class CurrentVersions:
 
 @dataclass(frozen=True, slots=True)
 class PolicyFacts:
-    """The rule books in force, by tenant."""
+    """The rule books in force, by tenant. Before they are read, one that allows nothing."""
 
-    everywhere: Book
+    everywhere: Book = NO_BOOK
     at: Mapping[TenantId, Book] = field(default_factory=dict)
 
     def book_at(self, tenant: TenantId) -> Book:

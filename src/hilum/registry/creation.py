@@ -4,6 +4,8 @@ from hilum.audit import service as audit
 from hilum.audit.models import Event
 from hilum.infra.context import Context
 from hilum.kernel.ids import AppId, TenantId, VendorId, VersionId
+from hilum.policies import service as policies
+from hilum.policies.policy import tier_to_certify
 from hilum.registry import store
 from hilum.registry.models import (
     REGISTRY,
@@ -30,13 +32,20 @@ def add_app(ctx: Context, order: NewApp, tenant: TenantId | None) -> App:
         name=order.name.strip(),
         description=order.description,
         purpose=order.purpose,
+        category=order.category,
         tenant=tenant,
         created_at=ctx.now,
         active_since=ctx.now,
     )
     store.add_app(ctx.tx, app, ctx.now)
     audit.record(
-        ctx, Event("registry.app.add", tenant=tenant or "", app=app.id, facts={"vendor": app.vendor})
+        ctx,
+        Event(
+            "registry.app.add",
+            tenant=tenant or "",
+            app=app.id,
+            facts={"vendor": app.vendor, "category": app.category},
+        ),
     )
     return app
 
@@ -53,17 +62,19 @@ def add_single_tenant_app(ctx: Context, tenant: TenantId, name: str, purpose: st
     return app, version.id
 
 
-def add_certification(ctx: Context, app: AppId, order: CertifyOrder) -> Certification:
-    """Add a certification whose order was validated."""
+def add_certification(ctx: Context, app: App, order: CertifyOrder) -> Certification:
+    """Add a certification whose order was validated, with the tier of its scopes by the rule book in force."""
+    assessment = tier_to_certify(policies.current(ctx).everywhere, app.category, order.scopes)
     certification = Certification(
         id=ctx.ids.new("cert"),
-        app=app,
+        app=app.id,
         version=order.version,
         scopes=order.scopes,
         certified_by=str(ctx.actor),
         certified_at=ctx.now,
         expires_at=order.expires_at,
         environment=order.environment,
+        tier=assessment.tier,
     )
     store.add_certification(ctx.tx, certification)
     facts = {
@@ -72,6 +83,7 @@ def add_certification(ctx: Context, app: AppId, order: CertifyOrder) -> Certific
         "environment": order.environment.value,
         "scopes": list(order.scopes),
         "expires_at": order.expires_at.isoformat(),
+        "tier": str(assessment),
     }
-    audit.record(ctx, Event("registry.certification.add", app=app, facts=facts))
+    audit.record(ctx, Event("registry.certification.add", app=app.id, facts=facts))
     return certification

@@ -1,10 +1,11 @@
 """Vendors, apps and versions; certifications."""
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 
 from hilum.kernel.ids import AppId, Part, TenantId, VendorId, VersionId
+from hilum.policies.models import UNCLASSIFIED, Tier
 
 SCOPES_BOUND = 200
 TEXT_BOUND = 2_000
@@ -15,7 +16,6 @@ LABEL_BOUND = 100
 # Error texts are shown in terminals and stored in records; a full list of 200 scopes would hide the sentence.
 LISTED_BOUND = 40
 """The most scopes that an error text lists."""
-CERTIFICATION_LIFE_MAX = timedelta(days=3 * 366)
 
 
 class Environment(StrEnum):
@@ -54,6 +54,8 @@ class App:
     # What was issued before a suspension stays invalid after it (ADR 23), so the end of the last one is kept.
     active_since: datetime | None = None
     """When it was added, or last resumed."""
+    category: str = UNCLASSIFIED
+    """Its category in the rule book."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +78,13 @@ class NewVendor:
 
 @dataclass(frozen=True, slots=True)
 class NewApp:
+    """An order to add an app. Only the platform itself leaves the category out, or uses one that is closed to new apps."""
+
     vendor: VendorId
     name: str
     description: str
     purpose: str
+    category: str = UNCLASSIFIED
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,3 +108,5 @@ class Certification:
     expires_at: datetime
     environment: Environment
     withdrawn_at: datetime | None = None
+    tier: Tier = Tier.HIGH
+    """The tier of its scopes when they were certified. Of what rises above it later, nothing is granted."""

@@ -6,8 +6,9 @@ from datetime import datetime
 from hilum.identity.models import Role, StaffRole
 from hilum.identity.policy import name_fault
 from hilum.kernel.actor import Actor, ActorKind
+from hilum.policies.models import Book
+from hilum.policies.policy import cell_of, tier_to_certify
 from hilum.registry.models import (
-    CERTIFICATION_LIFE_MAX,
     LABEL_BOUND,
     LISTED_BOUND,
     SCOPES_BOUND,
@@ -74,9 +75,14 @@ def vendor_faults(order: NewVendor) -> dict[str, str]:
     return faults
 
 
-def app_faults(order: NewApp) -> dict[str, str]:
-    """Return the error code of each invalid field of an app."""
+def app_faults(order: NewApp, book: Book, actor: Actor) -> dict[str, str]:
+    """Return the error code of each invalid field of an app. Its category must be open, but for the platform itself."""
     faults = {"name": fault} if (fault := name_fault(order.name)) else {}
+    category = book.categories.get(order.category)
+    if category is None:
+        faults["category"] = "category_unknown"
+    elif not category.open and not actor.acts_alone:
+        faults["category"] = "category_closed"
     for field, text in (("description", order.description), ("purpose", order.purpose)):
         if not text.strip():
             faults[field] = f"{field}_missing"
@@ -111,13 +117,15 @@ def scope_faults(scopes: Iterable[str]) -> dict[str, str]:
     return {}
 
 
-def certify_faults(order: CertifyOrder, *, now: datetime) -> dict[str, str]:
-    """Return the error code of each invalid field of a certification."""
+def certify_faults(order: CertifyOrder, app: App, book: Book, *, now: datetime) -> dict[str, str]:
+    """Return the error code of each invalid field of a certification: the rule book must allow the tier, and says for how long."""
     faults = scope_faults(order.scopes)
     if order.expires_at <= now:
         faults["expires_at"] = "not_in_the_future"
-    # Bounds how long an app runs before somebody reviews it again.
-    elif order.expires_at > now + CERTIFICATION_LIFE_MAX:
+    cell = cell_of(book, app.category, tier_to_certify(book, app.category, order.scopes).tier)
+    if cell is None:
+        faults.setdefault("scopes", "tier_not_allowed")
+    elif order.expires_at > now + cell.certificate_life:
         faults["expires_at"] = "too_far_away"
     return faults
 

@@ -9,6 +9,7 @@ from pydantic import Field
 from starlette.requests import Request
 
 from hilum.kernel.ids import AppId, VendorId, VersionId
+from hilum.policies.models import Tier
 from hilum.registry import service
 from hilum.registry.models import (
     SCOPES_BOUND,
@@ -59,6 +60,7 @@ class AppAsked(Strict):
     name: Line
     description: Prose
     purpose: Prose
+    category: Line
 
 
 class AppShown(Shown):
@@ -67,6 +69,7 @@ class AppShown(Shown):
     name: str
     description: str
     purpose: str
+    category: str
     state: AppState
     tenant: str | None
     created_at: datetime | None
@@ -104,6 +107,7 @@ class CertificationShown(Shown):
     certified_at: datetime
     expires_at: datetime
     withdrawn_at: datetime | None
+    tier: Tier
 
 
 REGISTRARS = audience("platform_admin")
@@ -134,8 +138,8 @@ def _vendors_and_apps(router: APIRouter, kit: Kit) -> None:
 
     @router.post("/apps", status_code=201, response_model=AppShown, openapi_extra=REGISTRARS)
     async def add_app(request: Request, body: AppAsked) -> object:
-        """Add an app of a vendor."""
-        order = NewApp(VendorId(body.vendor), body.name, body.description, body.purpose)
+        """Add an app of a vendor, in a category of the rule book that is open."""
+        order = NewApp(VendorId(body.vendor), body.name, body.description, body.purpose, body.category)
         return await run_write(kit, request, partial(service.add_app, order=order))
 
     @router.get("/apps", response_model=Page[AppShown], openapi_extra=READERS)

@@ -8,6 +8,7 @@ from hilum.audit.models import Event
 from hilum.infra.context import Context
 from hilum.kernel.errors import Conflict, Invalid
 from hilum.kernel.ids import AppId, TenantId, VendorId, VersionId
+from hilum.policies import service as policies
 from hilum.registry import creation, policy, store
 from hilum.registry.creation import add_certification, add_single_tenant_app, announce_change
 from hilum.registry.models import (
@@ -67,7 +68,7 @@ def add_app(ctx: Context, order: NewApp) -> App:
     # No foreign keys in the database: rooms are checked by verbs, and a vendor is never deleted but with its
     # dynamic app.
     store.get_vendor(ctx.tx, order.vendor)
-    if faults := policy.app_faults(order):
+    if faults := policy.app_faults(order, policies.current(ctx).everywhere, ctx.actor):
         raise Invalid("app_invalid", "The app is invalid; see fields.", fields=faults)
     return creation.add_app(ctx, order, None)
 
@@ -94,10 +95,11 @@ def certify(ctx: Context, order: CertifyOrder) -> Certification:
     version = store.get_version(ctx.tx, order.version)
     if not policy.may_certify(ctx.actor):
         raise audit.refusal(ctx, Event("registry.certification.add", app=version.app))
-    if faults := policy.certify_faults(order, now=ctx.now):
+    app, book = store.get_app(ctx.tx, version.app), policies.current(ctx).everywhere
+    if faults := policy.certify_faults(order, app, book, now=ctx.now):
         raise Invalid("certification_invalid", "The certification is invalid; see fields.", fields=faults)
-    announce_change(ctx, version.app)
-    return add_certification(ctx, version.app, order)
+    announce_change(ctx, app.id)
+    return add_certification(ctx, app, order)
 
 
 def withdraw_certification(ctx: Context, certification_id: str) -> Certification:

@@ -24,6 +24,7 @@ from hilum.infra.db import Instant, insert_or_ignore, metadata
 from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import AppId, TenantId, VendorId, VersionId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
+from hilum.policies.models import UNCLASSIFIED, Tier
 from hilum.registry.models import (
     App,
     AppState,
@@ -56,6 +57,7 @@ apps = Table(
     Column("purpose", Text, nullable=False),
     Column("state", String(20), nullable=False),
     Column("tenant", String(32)),
+    Column("category", String(64), nullable=False, server_default=UNCLASSIFIED),
     Column("created_at", Instant, nullable=False),
     Column("active_since", Instant, nullable=False),
     Index(None, "vendor"),
@@ -86,6 +88,7 @@ certifications = Table(
     Column("certified_at", Instant, nullable=False),
     Column("expires_at", Instant, nullable=False),
     Column("withdrawn_at", Instant),
+    Column("tier", String(20), nullable=False, server_default=Tier.HIGH.value),
     Index(None, "app", "id"),
 )
 
@@ -138,6 +141,7 @@ def add_app(tx: Connection, app: App, at: datetime) -> None:
             purpose=app.purpose,
             state=app.state.value,
             tenant=app.tenant,
+            category=app.category,
             created_at=at,
             active_since=at,
         )
@@ -155,6 +159,7 @@ def _app(row: Row[Any]) -> App:
         tenant=TenantId(row.tenant) if row.tenant else None,
         created_at=row.created_at,
         active_since=row.active_since,
+        category=row.category,
     )
 
 
@@ -218,6 +223,7 @@ def add_certification(tx: Connection, certification: Certification) -> None:
             certified_at=certification.certified_at,
             expires_at=certification.expires_at,
             withdrawn_at=None,
+            tier=certification.tier.value,
         )
     )
 
@@ -233,6 +239,7 @@ def _certification(row: Row[Any]) -> Certification:
         expires_at=row.expires_at,
         environment=Environment(row.environment),
         withdrawn_at=row.withdrawn_at,
+        tier=Tier(row.tier),
     )
 
 

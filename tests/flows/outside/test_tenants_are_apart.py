@@ -346,7 +346,14 @@ async def only_here(outside: Outside) -> str:
     contacts = {"support_contact": "help@apart.example", "security_contact": "sec@apart.example"}
     vendor = await made("/vendors", {"name": "Apart"} | contacts)
     app = await made(
-        "/apps", {"vendor": vendor["id"], "name": "Apart", "description": "One.", "purpose": "To be apart."}
+        "/apps",
+        {
+            "vendor": vendor["id"],
+            "name": "Apart",
+            "description": "One.",
+            "purpose": "To be apart.",
+            "category": "scheduling",
+        },
     )
     version = await made(f"/apps/{app['id']}/versions", {"label": "1"})
     client = {

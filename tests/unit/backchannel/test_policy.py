@@ -25,6 +25,7 @@ from hilum.kernel.ids import (
     VendorId,
     VersionId,
 )
+from hilum.policies.shipped import shipped_book
 from hilum.registry.models import Environment
 from hilum.standards.oauth import read_parameters
 from hilum.standards.smart import scopes as smart
@@ -94,6 +95,7 @@ GOOD = GrantState(
         NOW + timedelta(days=9),
     ),
     session_over=False,
+    book=shipped_book(),
 )
 
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from hilum.clients.policy import admission
 from hilum.consent import policy
 from hilum.consent.models import Authorization, Basis
 from hilum.consent.policy import By
@@ -20,6 +21,7 @@ from hilum.gateway.response_filter import judge_read
 from hilum.identity.policy import rights_of
 from hilum.kernel.decision import Permit
 from hilum.kernel.ids import AuthorizationId
+from hilum.policies.shipped import shipped_book
 from hilum.standards.fhir.matching import compile_all
 from hilum.standards.smart.scopes import READ, ClinicalScope, all_covered, parse_scope, parse_stored, render
 from tests.effort import effort
@@ -124,7 +126,7 @@ def is_open(scopes: tuple[str, ...], type_: str, letter: int, category: str, *, 
         SNAPSHOT.registry.clients[token.client],
         next(iter(SNAPSHOT.registry.installations.values())),
     )
-    granted = effective_scopes(scopes, client.scopes, client.certified_scopes, installed.scopes)
+    granted = effective_scopes(scopes, admission(shipped_book(), client).scopes, installed.scopes)
     reach = effective_access(token, granted)
     grants = grant_rules(reach, type_, letter)
     return bool(grants) and judge_resource(reach, resource, grants, bases=BASES) is None

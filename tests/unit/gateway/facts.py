@@ -25,6 +25,8 @@ from hilum.kernel.ids import (
     VersionId,
 )
 from hilum.launches.models import LaunchFacts
+from hilum.policies.models import PolicyFacts
+from hilum.policies.shipped import shipped_book
 from hilum.registry.models import Environment
 from hilum.standards.fhir.requests import FhirRequest, Unsupported, parse
 from hilum.tokens.models import AccessToken, TokenFacts
@@ -90,6 +92,7 @@ SNAPSHOT = Snapshot(
         {(TENANT, CLIENT.app): INSTALLATION},
         {TENANT: frozenset({"https://app.example", "https://second.example"})},
     ),
+    policies=PolicyFacts(shipped_book()),
 )
 
 

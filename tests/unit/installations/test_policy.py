@@ -8,20 +8,26 @@ import pytest
 from hilum.installations import policy as installations_policy
 from hilum.installations.models import Installation, InstallOrder, NarrowOrder
 from hilum.kernel.ids import TenantId
+from hilum.policies.models import NO_BOOK
+from hilum.policies.shipped import shipped_book
 from tests.unit.registry.values import APP, FACTS, FUTURE, INSTALLED, NOW, PAST, SCOPES
 
 GENERAL = TenantId("general")
+BOOK = shipped_book()
 
 
 def test_scopes_are_what_client_review_and_tenant_all_allow() -> None:
-    """C68: registered AND certified AND installed."""
+    """C68: registered AND certified AND admitted by the rule book AND installed."""
     allowed = installations_policy.allowed_scopes(
-        FACTS, replace(INSTALLED, scopes=("openid", "patient/Patient.r", "patient/Observation.rs"))
+        FACTS, replace(INSTALLED, scopes=("openid", "patient/Patient.r", "patient/Observation.rs")), BOOK
     )
 
     assert allowed == ("openid", "patient/Observation.rs", "patient/Patient.r")
-    assert installations_policy.allowed_scopes(FACTS, replace(INSTALLED, scopes=())) == ()
-    assert installations_policy.allowed_scopes(replace(FACTS, certified_scopes=()), INSTALLED) == ()
+    assert installations_policy.allowed_scopes(FACTS, INSTALLED, NO_BOOK) == ()
+    games = replace(FACTS, category="games")
+    assert installations_policy.allowed_scopes(games, INSTALLED, BOOK) == ()
+    assert installations_policy.allowed_scopes(FACTS, replace(INSTALLED, scopes=()), BOOK) == ()
+    assert installations_policy.allowed_scopes(replace(FACTS, certified_scopes=()), INSTALLED, BOOK) == ()
 
 
 ORDER = InstallOrder(GENERAL, APP.id, frozenset({"physician"}), ("openid", "patient/Observation.r"))

@@ -1,12 +1,19 @@
 """What a certification must state (C5)."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
+from hilum.kernel.actor import SYSTEM, Actor, ActorKind
+from hilum.policies.models import UNCLASSIFIED, Book
+from hilum.policies.shipped import shipped_book
 from hilum.registry import policy
-from hilum.registry.models import CertifyOrder, Environment
-from tests.unit.registry.values import CLIENT, FUTURE, NOW, SCOPES
+from hilum.registry.models import CertifyOrder, Environment, NewApp
+from tests.unit.policies.books import book
+from tests.unit.registry.values import APP, CLIENT, FUTURE, NOW, SCOPES
+
+ROOT = Actor(ActorKind.STAFF, "per_root", roles=frozenset({"platform_admin"}))
 
 
 @pytest.mark.parametrize(
@@ -26,4 +33,43 @@ from tests.unit.registry.values import CLIENT, FUTURE, NOW, SCOPES
     ],
 )
 def test_a_certification_names_scopes_and_ends(order: CertifyOrder, faults: dict[str, str]) -> None:
-    assert policy.certify_faults(order, now=NOW) == faults
+    assert policy.certify_faults(order, APP, shipped_book(), now=NOW) == faults
+
+
+def test_the_rule_book_says_which_tiers_are_certified_and_for_how_long() -> None:
+    """C20, C179."""
+    scheduler = replace(APP, category="scheduling")
+    reads, writes = ("user/Slot.rs",), ("user/MedicationRequest.c",)
+    short = book(
+        {
+            "base.low.certificate_life": "10 d",
+            "base.moderate.certificate_life": "10 d",
+            "base.high.certificate_life": "10 d",
+        }
+    )
+
+    def faults(scopes: tuple[str, ...], of: Book, days: int = 30) -> dict[str, str]:
+        order = CertifyOrder(CLIENT.version, Environment.PRODUCTION, scopes, NOW + timedelta(days=days))
+        return policy.certify_faults(order, scheduler, of, now=NOW)
+
+    assert faults(reads, shipped_book()) == {}
+    assert faults(reads, shipped_book(), days=366) == {"expires_at": "too_far_away"}
+    assert faults(reads, short) == {"expires_at": "too_far_away"}
+    assert faults(writes, shipped_book()) == {"scopes": "tier_not_allowed"}
+
+
+@pytest.mark.parametrize(
+    ("category", "actor", "fault"),
+    [
+        ("scheduling", ROOT, ""),
+        ("games", ROOT, "category_unknown"),
+        ("games", SYSTEM, "category_unknown"),
+        ("", ROOT, "category_unknown"),
+        (UNCLASSIFIED, ROOT, "category_closed"),
+        (UNCLASSIFIED, SYSTEM, ""),
+    ],
+)
+def test_a_new_app_is_of_an_open_category_of_the_rule_book(category: str, actor: Actor, fault: str) -> None:
+    order = NewApp(APP.vendor, "Viewer", "Shows charts", "Care", category)
+
+    assert policy.app_faults(order, shipped_book(), actor).get("category", "") == fault

@@ -1,0 +1,128 @@
+"""The rule book in force decides what apps get: changing a cell changes the next token and the next request (C20, C21, C179)."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hilum.infra.unit_of_work import UnitOfWork
+from hilum.kernel.ids import TenantId
+from hilum.policies import service as policies
+from hilum.policies.models import ApplyOrder
+from tests.flows import back_channel
+from tests.flows.back_channel import MERCY, Platform, refused
+from tests.flows.gateway_ground import GENERAL, Ground, Play, patient, player
+from tests.sim.world import FakeClock, SeededIds
+from tests.unit.policies.books import GONE, document
+
+platform = back_channel.platform
+CELLS = "categories.unclassified.cells"
+
+
+@pytest.fixture
+def play(sqlite_uow: UnitOfWork, clock: FakeClock, ids: SeededIds, tmp_path: Path) -> Play:
+    return player(sqlite_uow, clock, ids, tmp_path)
+
+
+def everywhere(field: str, value: Any) -> dict[str, Any]:
+    return {f"{CELLS}.{tier}.{field}": value for tier in ("low", "moderate", "high")}
+
+
+def put_in_force(run: Callable[[Any], Any], changes: dict[str, Any], *tenants: TenantId) -> None:
+    """Apply a version that only narrows, at some tenants or everywhere."""
+    run(policies.adopt_shipped)
+    version = run(lambda ctx: policies.add_version(ctx, document(changes), base=1, note=""))
+    last = run(policies.in_force).last
+    run(lambda ctx: policies.apply(ctx, ApplyOrder(version.number, tenants, last, "a drill")))
+
+
+READ_ONLY = {f"{CELLS}.low.scopes": ["patient/*.rs", "user/*.rs", "system/*.rs"]}
+
+
+def test_a_code_earns_only_what_the_rule_book_admits(platform: Platform) -> None:
+    scopes = ("launch", "patient/Observation.cruds", "patient/Patient.rs")
+    assert platform.earn(scopes=scopes)["scope"].split() == list(scopes)
+
+    put_in_force(platform.run, READ_ONLY)
+
+    assert platform.earn(scopes=scopes)["scope"].split() == [
+        "launch",
+        "patient/Observation.rs",
+        "patient/Patient.rs",
+    ]
+
+
+def test_a_refresh_loses_what_the_rule_book_no_longer_admits(platform: Platform) -> None:
+    first = platform.earn(scopes=("launch", "offline_access", "patient/Observation.cruds"))
+    put_in_force(platform.run, READ_ONLY)
+
+    again = platform.refresh(first["refresh_token"]).json()
+
+    assert again["scope"].split() == ["launch", "offline_access", "patient/Observation.rs"]
+
+
+def test_a_client_that_may_not_authenticate_as_it_does_gets_nothing(platform: Platform) -> None:
+    """C20: the book says how clients of a category and tier authenticate."""
+    first = platform.earn(scopes=("launch", "offline_access", "patient/Observation.rs"))
+    put_in_force(
+        platform.run, everywhere("client_authentication", ["client_secret_basic", "private_key_jwt"])
+    )
+
+    refused(platform.refresh(first["refresh_token"]), "invalid_scope")
+    refused(platform.redeem(platform.code()), "invalid_scope")
+    assert platform.earn("symmetric")["scope"]
+
+
+def test_a_backend_service_gets_only_what_the_rule_book_admits(platform: Platform) -> None:
+    put_in_force(platform.run, READ_ONLY)
+
+    assert platform.backend("system/Patient.cruds").json()["scope"] == "system/Patient.rs"
+
+
+def test_a_tier_without_a_cell_withholds_only_what_is_of_it(platform: Platform) -> None:
+    """C21."""
+    put_in_force(platform.run, {f"{CELLS}.high": GONE})
+
+    earned = platform.earn(scopes=("launch", "patient/Observation.cruds", "patient/Patient.rs"))
+
+    assert earned["scope"].split() == ["launch", "patient/Observation.rs", "patient/Patient.rs"]
+
+
+def test_a_category_that_the_rule_book_does_not_have_gets_nothing(platform: Platform) -> None:
+    put_in_force(platform.run, {"categories.unclassified": GONE})
+
+    refused(platform.backend("system/Patient.rs"), "invalid_scope")
+    refused(platform.redeem(platform.code()), "invalid_scope")
+
+
+def test_another_hospital_goes_on_under_its_own_rule_book(platform: Platform) -> None:
+    put_in_force(platform.run, READ_ONLY, MERCY)
+
+    assert (
+        platform.earn(scopes=("launch", "patient/Observation.cruds"))["scope"].split()[-1]
+        == "patient/Observation.rs"
+    )
+    other = platform.run(policies.current).book_at(back_channel.OTHER)
+    assert other.digest != platform.run(policies.current).book_at(MERCY).digest
+
+
+def test_the_gateway_follows_the_rule_book_for_tokens_that_are_out(play: Play) -> None:
+    """C179: at the next snapshot, not at the next token."""
+
+    async def story(made: Ground) -> None:
+        made.load(patient("p1"))
+        token = made.token("patient/Patient.rs")
+        assert (await made.get("Patient/p1", token)).status == 200
+        narrower = {
+            f"{CELLS}.{tier}.scopes": ["patient/Observation.rs"] if tier == "low" else []
+            for tier in ("low", "moderate", "high")
+        }
+
+        put_in_force(made.run, narrower, GENERAL)
+
+        answer = await made.get("Patient/p1", token)
+        assert answer.status == 403
+        assert b"scope" in answer.body
+
+    play(story)
