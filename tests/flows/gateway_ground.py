@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import orjson
 
-from hilum.app.embedded_servers import peek_of
+from hilum.app.embedded_servers import inline_reader
 from hilum.audit import live as journals
 from hilum.clients import service as client_registry
 from hilum.clients.models import BackendUse, Client, ClientMetadata, ClientType, Deployment, NewClient
@@ -236,7 +236,9 @@ async def ground(
         for id_ in (GENERAL, CLINIC)
     }
 
-    served = {id_: Embedded(server, urls.fhir_base(id_), peek_of(server)) for id_, server in servers.items()}
+    served = {
+        id_: Embedded(server, urls.fhir_base(id_), inline_reader(server)) for id_, server in servers.items()
+    }
 
     def find(id_: TenantId) -> Embedded | None:
         if embedded is not None and id_ == GENERAL:

@@ -110,7 +110,7 @@ class EmbeddedServers:
                 instantiates=(US_CORE_SERVER,),
             )
             server = FhirServer(settings, self._clock, self._ids)
-            entry = self._open[tenant] = (server, Embedded(_guarded(server), base, peek_of(server)))
+            entry = self._open[tenant] = (server, Embedded(_guarded(server), base, inline_reader(server)))
         return entry
 
     async def close(self) -> None:
@@ -120,19 +120,19 @@ class EmbeddedServers:
         self._open.clear()
 
 
-def peek_of(server: FhirServer) -> Callable[[str], UpstreamResponse | None]:
+def inline_reader(server: FhirServer) -> Callable[[str], UpstreamResponse | None]:
     """Return the function that answers plain reads by id without waiting; it returns None for any other target, or if the store fails."""
 
-    def peek(target: str) -> UpstreamResponse | None:
+    def read_inline(target: str) -> UpstreamResponse | None:
         try:
-            response = server.peek(target)
+            response = server.read_inline(target)
         except sqlite3.Error:
             return None
         if response is None:
             return None
         return response_of(response.status, response.headers, response.body)
 
-    return peek
+    return read_inline
 
 
 def _guarded(server: FhirServer) -> App:

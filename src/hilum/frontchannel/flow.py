@@ -336,7 +336,7 @@ def _own_chart(
     ctx: Context, request: AuthorizationRequest, person: Person, offered: tuple[Scope, ...]
 ) -> AuthorizationRequest:
     """Set the patient without a picker for a person who has only one chart, if no encounter is requested (C34)."""
-    patient_asked, encounter_asked = smart_launch.context_asked(offered)
+    patient_asked, encounter_asked = smart_launch.requested_context(offered)
     openable = identity_policy.patients_openable(person)
     if request.context_chosen_at is not None or not patient_asked or openable is None or len(openable) != 1:
         return request

@@ -216,7 +216,7 @@ def _without_idle_launch(scopes: tuple[Scope, ...], *, launched: bool) -> tuple[
     launch = SpecialScope("launch")
     if launched or launch not in scopes:
         return scopes
-    if not smart_launch.context_asked(scopes)[0]:
+    if not smart_launch.requested_context(scopes)[0]:
         return "scope launch needs the launch parameter issued by the EHR"
     return tuple(scope for scope in scopes if scope != launch)
 
@@ -301,7 +301,7 @@ class StepFacts:
 
 def next_step(facts: StepFacts) -> Step:
     """Return what a request needs next: context, consent, a notice, or nothing more."""
-    if not facts.ehr_launch and facts.chosen_at is None and smart_launch.context_asked(facts.scopes)[0]:
+    if not facts.ehr_launch and facts.chosen_at is None and smart_launch.requested_context(facts.scopes)[0]:
         return Step.CHOOSE_CONTEXT
     # A patient decides each time; for staff the hospital has decided, by installing the app (ADR
     # 17).

@@ -301,7 +301,7 @@ class FrontChannel:
     ) -> Response:
         query, look = forms.read_query(request), self._look(visit, flow_state)
         fields = self._fields(visit, flow_state)
-        if patient and smart_launch.context_asked(flow_state.offered)[1]:
+        if patient and smart_launch.requested_context(flow_state.offered)[1]:
             chosen = await picker.find_patient(look, patient)
             visits = await picker.encounters(look, patient)
             if chosen is not None:

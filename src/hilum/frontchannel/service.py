@@ -218,7 +218,7 @@ def choose_context(ctx: Context, site: Site, request_id: str, cookie: str, choic
         )
         audit.record(ctx, event)
         return result
-    wanted = smart_launch.context_asked(result.offered)[1]
+    wanted = smart_launch.requested_context(result.offered)[1]
     if not choice.patient or (wanted and choice.encounter is None):
         return result
     encounter = choice.encounter or "" if wanted else ""

@@ -20,8 +20,8 @@ from hilum.gateway.upstream_task import Refusal, TooLarge, UpstreamTask
 from hilum.kernel.decision import Deny, Reason
 from hilum.kernel.ports import Ids
 from hilum.keys.live import Vault
-from hilum.standards.fhir.bundles import once, rebased, resources_of
-from hilum.standards.fhir.outcomes import IssueCode, complaint_of, outcome
+from hilum.standards.fhir.bundles import rebased, resources_of, without_duplicates
+from hilum.standards.fhir.outcomes import IssueCode, disclosable_issue, outcome
 from hilum.standards.fhir.queries import (
     only_targets,
     targets_named,
@@ -154,7 +154,7 @@ class Searcher:
             request = UpstreamRequest("POST", f"{path}/_search", headers, query.encode())
         response = await self._transport.send(task, request)
         if response.status in {400, 422}:
-            code, _ = complaint_of(response.body)
+            code, _ = disclosable_issue(response.body)
             sentence = f"The FHIR server refuses this search ({code}); check its parameters and their values."
             raise Refusal(Deny(Reason.REQUEST_UNSUPPORTED, sentence))
         if response.status != 200:
@@ -234,7 +234,7 @@ class Searcher:
                 break
             target = goes_on
         # Once more over the whole page: what came along may belong to a match beyond its end.
-        entries, _ = without_orphans(once(matches + others), plan, task.obligations.bases)
+        entries, _ = without_orphans(without_duplicates(matches + others), plan, task.obligations.bases)
         entries += [_TOO_LARGE] if left_out else []
         # Counted by what was judged, or taken from the embedded server, whose total is exact. The
         # total of another server counts what is withheld without a word.

@@ -95,7 +95,7 @@ class Transport:
     async def fetch(self, task: UpstreamTask, name: str) -> FetchedResource | None:
         task.confirm()
         # An embedded server answers a read by id at once, without a task of the event loop.
-        response = self._upstreams.peek(task.tenant, name)
+        response = self._upstreams.read_inline(task.tenant, name)
         if response is None:
             response = await self.send(task, UpstreamRequest("GET", name, ACCEPT))
         if response.status != 200:

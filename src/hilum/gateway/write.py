@@ -22,7 +22,7 @@ from hilum.gateway.transport import (
 from hilum.gateway.upstream_task import Refusal, UpstreamTask
 from hilum.kernel.decision import Deny, Reason
 from hilum.standards.fhir.etags import etag_of, tag_of
-from hilum.standards.fhir.outcomes import IssueCode, complaint_of, outcome
+from hilum.standards.fhir.outcomes import IssueCode, disclosable_issue, outcome
 from hilum.standards.fhir.shaping import dump
 from hilum.standards.fhir.values import is_id
 from hilum.standards.fhir.visibility import is_judged_by_targets
@@ -200,7 +200,7 @@ def _not_written(task: UpstreamTask, response: UpstreamResponse) -> Answer:
         return _conflict(response.status, "The record was changed meanwhile; read it again.")
     if response.status not in {400, 422}:
         raise Refusal(UNJUDGEABLE)
-    code, places = complaint_of(response.body)
+    code, places = disclosable_issue(response.body)
     refused = outcome(IssueCode.INVALID, "The FHIR server refuses this resource.")
     refused["issue"][0] |= {"code": code} | ({"expression": places} if places else {})
     return Answer(response.status, orjson.dumps(refused))

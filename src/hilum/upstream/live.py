@@ -59,12 +59,12 @@ _TAKEN = {name.encode(): name for name in TAKEN_HEADERS}
 class Embedded:
     """A FHIR server in this process. ``base`` is what it writes in absolute addresses, without trailing slash.
 
-    ``peek`` answers a plain GET of a target without waiting, or returns None if ``app`` must be called; it never raises.
+    ``read_inline`` answers a plain GET of a target without waiting, or returns None if ``app`` must be called; it never raises.
     """
 
     app: AsgiApp
     base: str
-    peek: Callable[[str], UpstreamResponse | None] = lambda _: None
+    read_inline: Callable[[str], UpstreamResponse | None] = lambda _: None
 
 
 class _Bulkhead:
@@ -134,12 +134,12 @@ class Upstreams:
             return server.base if server is not None else ""
         return tenant.upstream.url.rstrip("/")
 
-    def peek(self, tenant: TenantFacts, target: str) -> UpstreamResponse | None:
+    def read_inline(self, tenant: TenantFacts, target: str) -> UpstreamResponse | None:
         """Read from a server in this process what it can return at once; None if ``send`` must be called."""
         if tenant.upstream.kind is not UpstreamKind.EMBEDDED:
             return None
         server = self._embedded(tenant.id)
-        return server.peek(target) if server is not None else None
+        return server.read_inline(target) if server is not None else None
 
     async def send(self, tenant: TenantFacts, request: UpstreamRequest) -> UpstreamResponse:
         """Send a read or a search and return the whole answer, within deadline and bound. Anything else is a bug, and is not sent."""

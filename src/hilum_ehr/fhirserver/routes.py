@@ -102,7 +102,7 @@ class FhirServer:
         await send({"type": "http.response.start", "status": response.status, "headers": response.headers})
         await send({"type": "http.response.body", "body": b"" if method == "HEAD" else response.body})
 
-    def peek(self, target: str) -> Response | None:
+    def read_inline(self, target: str) -> Response | None:
         """Answer a plain read by id, ``Type/id`` below the base, without waiting; None for any other target. Never raises."""
         parts = target.split("/")
         if len(parts) != 2 or "?" in target or parts[1].startswith(("$", "_")):

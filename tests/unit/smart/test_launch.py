@@ -95,7 +95,7 @@ def test_fhir_context_is_left_out_when_the_launch_has_none_or_none_can_be_read()
     ],
 )
 def test_context_is_asked_for_by_scope(asked: list[str], answer: tuple[bool, bool]) -> None:
-    assert launch.context_asked(parse_stored(asked)) == answer
+    assert launch.requested_context(parse_stored(asked)) == answer
 
 
 def test_only_patient_scopes_need_a_patient() -> None:

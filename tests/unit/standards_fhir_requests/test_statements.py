@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hilum.standards.fhir.bundles import once, rebased, references_in, resources_of
+from hilum.standards.fhir.bundles import rebased, references_in, resources_of, without_duplicates
 from hilum.standards.fhir.etags import etag_of, matches_condition, tag_of
-from hilum.standards.fhir.outcomes import complaint_of
+from hilum.standards.fhir.outcomes import disclosable_issue
 from hilum.standards.fhir.requests import PLAIN, Shape, Summary
 from hilum.standards.fhir.shaping import dump, shape_params
 from hilum.standards.fhir.statements import cut_type, read_statement, resources_in, unknown_filter
@@ -158,12 +158,12 @@ def test_of_anothers_complaint_only_its_kind_and_the_elements_pass(
     issue: dict[str, Any], code: str, places: list[str]
 ) -> None:
     """C70: no word of it that is not R4's own."""
-    assert complaint_of(orjson.dumps({"issue": [5, {}, issue]})) == (code, places)
+    assert disclosable_issue(orjson.dumps({"issue": [5, {}, issue]})) == (code, places)
 
 
 @pytest.mark.parametrize("body", [b"", b"not json", b"[]", b'{"issue":{}}', b'{"issue":[[]]}', b"<html>"])
 def test_a_complaint_that_is_none_is_an_invalid_request(body: bytes) -> None:
-    assert complaint_of(body) == ("invalid", [])
+    assert disclosable_issue(body) == ("invalid", [])
 
 
 @pytest.mark.parametrize(
@@ -202,9 +202,9 @@ def test_entries_are_rewritten_and_told_once() -> None:
         "resource": {"resourceType": "Patient", "id": "1"},
         "search": {"mode": "match"},
     }
-    assert once([entry, entry]) == [entry]
+    assert without_duplicates([entry, entry]) == [entry]
     anonymous = {"resource": {"resourceType": "Patient"}}
-    assert len(once([anonymous, anonymous])) == 2
+    assert len(without_duplicates([anonymous, anonymous])) == 2
 
 
 def test_a_shape_is_cut_from_what_is_shown_and_written_back_as_asked() -> None:

@@ -55,7 +55,7 @@ def rebased(entry: dict[str, Any], base: str) -> dict[str, Any]:
     return {**full_url, "resource": resource, "search": {"mode": mode}}
 
 
-def once(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def without_duplicates(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Remove duplicate entries, which several of the server's pages may include."""
     by_identity: dict[tuple[Any, Any, Any], dict[str, Any]] = {}
     for n, entry in enumerate(entries):

@@ -62,7 +62,7 @@ def outcome(
     return {"resourceType": "OperationOutcome", "issue": [issue]}
 
 
-def complaint_of(body: bytes) -> tuple[str, list[str]]:
+def disclosable_issue(body: bytes) -> tuple[str, list[str]]:
     """Extract from an upstream OperationOutcome what may be repeated: an R4 code and element paths, never its texts.
 
     Its sentences may hold what its log holds: addresses of its own, names of people.

@@ -84,7 +84,7 @@ def _readable(entry: Mapping[str, Any], scopes: list[ClinicalScope]) -> bool:
     return any(covers(scope, want) for scope, want in zip(scopes, wanted, strict=True))
 
 
-def context_asked(scopes: Iterable[Scope]) -> tuple[bool, bool]:
+def requested_context(scopes: Iterable[Scope]) -> tuple[bool, bool]:
     """Return whether the scopes of a standalone launch request a patient, and whether an encounter.
 
     Source: SMART App Launch 2.2, scopes-and-launch-context#requesting-context-with-scopes.
