@@ -112,6 +112,7 @@ def scope_faults(scopes: Iterable[str]) -> dict[str, str]:
         return {"scopes": "too_many"}
     for text in scopes:
         parsed = parse_scope(text)
+        # A scope that does not parse is covered by nothing: certified, it would never be granted.
         if isinstance(parsed, ScopeError):
             return {"scopes": parsed.value}
     return {}

@@ -65,8 +65,8 @@ def add_app(ctx: Context, order: NewApp) -> App:
     """Add an app of a vendor. Raises NotPermitted, Invalid, NotFound (the vendor)."""
     if not policy.may_register(ctx.actor):
         raise audit.refusal(ctx, Event("registry.app.add"))
-    # No foreign keys in the database: rooms are checked by verbs, and a vendor is never deleted but with its
-    # dynamic app.
+    # The database has no foreign keys, so the verb checks that the vendor exists. A vendor is deleted only
+    # together with its single-tenant app.
     store.get_vendor(ctx.tx, order.vendor)
     if faults := policy.app_faults(order, policies.current(ctx).everywhere, ctx.actor):
         raise Invalid("app_invalid", "The app is invalid; see fields.", fields=faults)
