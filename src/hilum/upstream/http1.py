@@ -12,6 +12,8 @@ LINE_BOUND = 1024
 """Bytes of the line before a chunk."""
 INTERIM_BOUND = 8
 """Answers of the 100s that may come before the answer."""
+PIECES_BOUND = 2 * 1024
+"""Pieces in which the heads of an answer may arrive: with each piece the head is searched again from its beginning."""
 CHUNKS_BOUND = 64 * 1024
 """Chunks of one body: each costs time and memory however little is in it."""
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9]{2})(?: [^\r\n\0]*)?")
@@ -39,7 +41,7 @@ class AnswerReader:
     ``keep`` lists the headers that are kept, in lower case; of a repeated one the first counts. ``bound`` limits the body.
     """
 
-    __slots__ = ("_at", "_bound", "_buffer", "_chunks", "_interim", "_keep", "_left", "_parts", "_size", "_step", "headers", "keep_alive", "status")  # fmt: skip
+    __slots__ = ("_at", "_bound", "_buffer", "_chunks", "_interim", "_keep", "_left", "_parts", "_pieces", "_size", "_step", "headers", "keep_alive", "status")  # fmt: skip
 
     def __init__(self, keep: Collection[str], bound: int) -> None:
         self._keep, self._bound = keep, bound
@@ -47,7 +49,7 @@ class AnswerReader:
         # time for a server that sends chunks of one byte, and so a worker held up for every tenant.
         self._buffer, self._at = b"", 0
         self._parts: list[bytes] = []
-        self._size = self._left = self._interim = self._chunks = 0
+        self._size = self._left = self._interim = self._chunks = self._pieces = 0
         self._step: Step = self._read_head
         self.status = 0
         self.headers: dict[str, str] = {}
@@ -83,6 +85,9 @@ class AnswerReader:
     def _read_head(self) -> bool:
         head = self._until(b"\r\n\r\n", HEAD_BOUND)
         if head is None:
+            self._pieces += 1
+            if self._pieces > PIECES_BOUND:
+                raise Malformed("a head in too many pieces")
             return False
         first, *lines = head.split(b"\r\n")
         found = _STATUS_LINE.fullmatch(first)

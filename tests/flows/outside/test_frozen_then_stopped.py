@@ -228,7 +228,9 @@ def _judge(story: Story, *, frozen: float, thawed: float, stopped: float, back: 
     )
     assert len([each for each in away if each.came > back]) > READERS
     there = [each for each in story.of("Patient", (thawed, end), "b") if each.asked > stopped]
-    refused = [each.asked for each in there if each.status in {401, 403}]
+    refused = [each for each in there if each.status in {401, 403}]
     assert refused, "node b never refused because of the stop"
-    assert min(refused) - stopped < SWITCH_WITHIN_S
-    assert not [each for each in there if each.status == 200 and each.came > min(refused)]
+    assert min(each.asked for each in refused) - stopped < SWITCH_WITHIN_S
+    # An answer may still be on its way to its caller while another caller is refused.
+    known = min(each.came for each in refused)
+    assert not [each for each in there if each.status == 200 and each.asked > known]

@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hilum.upstream.http1 import CHUNKS_BOUND, HEAD_BOUND, INTERIM_BOUND, AnswerReader, Malformed, TooLarge
+from hilum.upstream.http1 import (
+    CHUNKS_BOUND,
+    HEAD_BOUND,
+    INTERIM_BOUND,
+    PIECES_BOUND,
+    AnswerReader,
+    Malformed,
+    TooLarge,
+)
 from tests.effort import effort
 
 BOUND = 4_000
@@ -154,6 +162,20 @@ def test_a_header_line_of_blanks_is_read_in_linear_time(line: bytes, refused: bo
         assert refused
     else:
         assert not refused
+
+
+def test_a_head_that_trickles_in_is_refused_before_it_costs_much() -> None:
+    """Read again with each byte, the longest heads took a worker ten seconds. C132."""
+    long = (b"HTTP/1.1 103 Early\r\n" + b"a: b\r\n" * 9_000 + b"\r\n") * INTERIM_BOUND
+    short = OK + b"x-other: " + b"y" * 1_000 + b"\r\ncontent-length: 0\r\n\r\n"
+    read = reader()
+
+    assert [read.feed(short[n : n + 1]) for n in range(len(short))][-1]
+    read, fed = reader(), 0
+    with pytest.raises(Malformed):
+        for fed in range(len(long)):
+            read.feed(long[fed : fed + 1])
+    assert fed <= PIECES_BOUND
 
 
 def test_a_body_of_too_many_chunks_is_refused() -> None:
