@@ -74,6 +74,7 @@ class EmbeddedServers:
 
     def find(self, tenant: TenantId) -> Embedded | None:
         """Return the tenant's embedded server; None while another node serves too, or its store cannot be opened."""
+        # Asked at each call: another node may have joined since the last one.
         if not self._alone():
             return None
         try:
@@ -125,6 +126,8 @@ def inline_reader(server: FhirServer) -> Callable[[str], UpstreamResponse | None
 
     def read_inline(target: str) -> UpstreamResponse | None:
         try:
+            # A failure is left to the ordinary way, which the caller takes after a None: it answers
+            # Unavailable.
             response = server.read_inline(target)
         except sqlite3.Error:
             return None

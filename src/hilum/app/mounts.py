@@ -88,6 +88,7 @@ def pages(site: Site) -> list[BaseRoute]:
 def api(site: Site) -> App:
     """Build the control plane's API of a worker."""
 
+    # Passed in: identity stores what upstream seals, and knows neither that room nor the vault.
     def seal(authorization: str, url: str) -> str:
         return upstream.seal_credentials(vault(), authorization, url=url, ids=site.kit.ids)
 
@@ -108,6 +109,7 @@ def control_plane(
         title=API_TITLE,
         version="1",
         openapi_url="/api/openapi.json",
+        # FastAPI's pages of documentation load their script from another origin.
         docs_url=None,
         redoc_url=None,
         responses=problems.DESCRIBED,

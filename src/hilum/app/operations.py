@@ -244,6 +244,8 @@ class Operations:
         self._listen, self._restarts = listen, restarts
         # mkdtemp makes the folder accessible to this user only, so no other user can report.
         self._folder = Path(tempfile.mkdtemp(prefix="hilum-"))
+        # A loop and a thread of its own: probes are answered while the supervisor waits for its
+        # children.
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="operations", daemon=True)
         self._begun: threading.Event = threading.Event()
@@ -338,6 +340,7 @@ class Operations:
 
     def _readiness(self) -> bytes:
         state = self.board.state()
+        # Codes and sentences of the platform only: the address needs no authentication.
         body = {
             "status": "ready" if state.ready else "not ready",
             "reasons": [{"code": code, "detail": detail} for code, detail in sorted(state.reasons.items())],

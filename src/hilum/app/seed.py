@@ -35,6 +35,7 @@ from hilum_ehr.synthesis.hospital import describe, synthesize
 from hilum_ehr.synthesis.models import HospitalPlan
 from hilum_ehr.synthesis.policy import hospitals
 
+# Fixed, so that every sandbox has the same people and charts.
 SEED = 20260302
 CERTIFIED_FOR = timedelta(days=365)
 BACKEND_FOR = timedelta(days=180)
@@ -59,6 +60,8 @@ def carry_out(settings: Settings, *, progress: Progress = lambda _share: None) -
     clock, ids = steady(settings.database_url, SystemClock()), SystemIds()
     uow = open_uow(settings, clock, ids, "seed")
     try:
+        # A tenant is the sign of a finished seed: all of them are added in the one transaction at
+        # the end.
         if uow.read_now(lambda ctx: bool(identity.list_tenants(ctx)), actor=SYSTEM, trace=_trace(ids)):
             progress(1.0)
             return False

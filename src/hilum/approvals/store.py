@@ -20,6 +20,8 @@ approvals = Table(
     Column("target", String(64), nullable=False),
     Column("act", JSON, nullable=False),
     Column("before", JSON, nullable=False),
+    # The secret part of an act, under the key-encryption key; ``act`` is shown to the second person
+    # and holds none.
     Column("sealed", String(8_000), nullable=False),
     Column("asked_by", String(64), nullable=False),
     Column("asked_at", Instant, nullable=False),
@@ -94,6 +96,7 @@ def list_pending(
     )
     if tenant is not None:
         query = query.where(approvals.c.tenant == tenant)
+    # By id, which begins with its time: the oldest first.
     return [_approval(row) for row in tx.execute(query.order_by(approvals.c.id).limit(page.limit))]
 
 
@@ -116,6 +119,7 @@ def save_decided(tx: Connection, approval: str, state: ApprovalState, *, by: str
 
 def end_all(tx: Connection, at: datetime) -> None:
     """Expire every pending approval."""
+    # After a restore: what was pending in the backup may have been decided since.
     tx.execute(approvals.update().where(approvals.c.expires_at > at).values(expires_at=at))
 
 

@@ -25,6 +25,8 @@ SCOPES = (
     "launch/encounter",
     "offline_access",
     "online_access",
+    # RFC 8414 section 2 lets a server leave out scopes that it supports: wildcards stand for the
+    # scopes of single types.
     "patient/*.cruds",
     "patient/*.rs",
     "user/*.cruds",
@@ -107,6 +109,7 @@ def server_metadata(urls: Urls, tenant: TenantId, *, registers: bool) -> dict[st
 
 def smart_configuration(urls: Urls, tenant: TenantId, *, registers: bool) -> dict[str, Any]:
     """Build ``.well-known/smart-configuration``."""
+    # Made from the other document, so that the two cannot contradict each other.
     whole = server_metadata(urls, tenant, registers=registers)
     return {
         name: value

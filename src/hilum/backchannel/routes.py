@@ -53,6 +53,8 @@ def routes(
     gets: dict[str, Handler] = {
         "/t/{tenant}/fhir/.well-known/smart-configuration": documents.smart,
         "/t/{tenant}/.well-known/openid-configuration": documents.server,
+        # RFC 8414 section 3.1: the well-known part stands before the issuer's path; OpenID
+        # Discovery section 4 appends it.
         "/.well-known/oauth-authorization-server/t/{tenant}": documents.server,
         "/t/{tenant}/oauth/jwks.json": documents.jwks,
         "/t/{tenant}/oauth/style/{digest}.json": documents.style,
@@ -139,6 +141,8 @@ def _keys(ctx: Context, tenant: TenantId) -> dict[str, Any]:
 
 
 def _first_keys(ctx: Context, tenant: TenantId) -> dict[str, Any]:
+    # Two first readers: the one active key of a ring is kept by a unique index, so both answer with
+    # the same key.
     keys.ensure(ctx, Purpose.ID_TOKEN, tenant)
     return _keys(ctx, tenant)
 
@@ -149,6 +153,7 @@ def _refused(_: Request) -> Response:
 
 
 def _json(status: int, body: dict[str, Any], max_age_s: int) -> Response:
+    # A failure is never cached: it would outlive its cause.
     cache = f"public, max-age={max_age_s}" if max_age_s else "no-store"
     headers = ANY_ORIGIN | {"Cache-Control": cache}
     if status == 503:

@@ -68,6 +68,7 @@ class _LinkPage:
         except WrongCode as wrong:
             return await self._page(request, visitor, faults={"code": wrong.detail})
         signin = with_query(path_of(self._kit.urls.signin(tenant or "")), enrolled="1")
+        # 303: a reload of the next page does not send the password again.
         response = RedirectResponse(signin, 303, headers={"cache-control": "no-store"})
         cookies.clear(response, cookies.FORM, secure=secure)
         return response

@@ -211,6 +211,7 @@ def _tenant(text: str | None) -> TenantId | None:
 
 
 def _opened(kit: Kit, found: Opened) -> PersonOpened:
+    # The table has only a digest of the secret: a lost link is replaced, never shown again.
     url = kit.urls.enrol(found.link.tenant or "", found.link.secret)
     return PersonOpened(
         **PersonShown.of(found.person).model_dump(),

@@ -98,6 +98,8 @@ class Group:
 
 def trouble(kit: Kit, request: Request, shown: DisplayedError) -> Response:
     """Render the error of a request that cannot be redirected to its client."""
+    # RFC 6749 section 4.1.2.1: with an unknown client or redirect URI the person is told, and the
+    # browser is sent nowhere.
     title, then = _TROUBLE.get(shown.code, ("This cannot go on", _NEXT))
     return trouble_page(
         kit.pages, request, Trouble(title, _HAPPENED.get(shown.code, shown.detail), then), status=400
@@ -153,6 +155,7 @@ def consent(
 
 def _reaches_others(flow_state: FlowState) -> bool:
     """Check whether the app requests more records than the chosen one: under user/ it reads all that the person may open."""
+    # The page names one record; a person whose tick opens several is told so.
     charts = identity_policy.patients_openable(flow_state.person) or ()
     by_user = any(
         isinstance(each, ClinicalScope) and each.prefix is Prefix.USER for each in flow_state.offered
@@ -178,6 +181,8 @@ def _client_facts(flow_state: FlowState) -> dict[str, Any]:
         "description": client_context.app.description,
         "certified_until": client_context.facts.certified_until,
         "sandbox": client_context.facts.environment is Environment.SANDBOX,
+        # Where the browser goes next: of the registered redirect URI, not of what the app says
+        # about itself.
         "goes_to": oauth.form_action_source(flow_state.request.redirect_uri).removesuffix(":"),
         "proved": oauth.proves_client(flow_state.request.redirect_uri),
     }
@@ -240,6 +245,7 @@ def picker_refused(kit: Kit, request: Request, flow_state: FlowState, fields: Fi
         first="",
         refused=sentence.format(tenant=flow_state.client_context.tenant.name),
     )
+    # A 403 does not pass by waiting, so it gets no Retry-After.
     if status in {429, 503}:
         response.headers["retry-after"] = str(LOOK_RETRY_AFTER_S)
     return response
@@ -345,6 +351,8 @@ def _whose(person: Person, patient: str, names: dict[str, str]) -> str:
         return ""
     if is_own(person, patient):
         return "Your own" if len(person.patients) > 1 else ""
+    # The id, when the FHIR server did not give the name: what is shared must be told apart even
+    # then.
     return names.get(patient) or f"Of a person you act for ({patient})"
 
 

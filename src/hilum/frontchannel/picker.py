@@ -100,6 +100,8 @@ async def own_charts(look: Look, charts: Iterable[str]) -> tuple[PatientChoice, 
     if not wanted:
         return ()
     found = await look.search(f"Patient?_id={quote(','.join(wanted), safe=',')}&_count={len(wanted)}")
+    # Filtered again: a server that ignores _id would otherwise put another's chart before the
+    # person.
     return tuple(choice for choice in _patients(found) if choice.id in wanted)
 
 
@@ -133,6 +135,7 @@ async def find_patient(look: Look, patient: str) -> PatientChoice | None:
     if not _ID.fullmatch(patient):
         return None
     found = await look.search(f"Patient?_id={patient}")
+    # By id again: a server that ignores _id must not choose the launch's patient.
     return next((choice for choice in _patients(found) if choice.id == patient), None)
 
 
@@ -174,6 +177,7 @@ def _patient(resource: dict[str, Any]) -> PatientChoice:
     return PatientChoice(
         id=resource["id"],
         name=_name_of(resource) or "(no name)",
+        # Shown only if well formed: people are told apart by it.
         birth_date=birth if isinstance(birth, str) and _DATE.fullmatch(birth) else "",
         gender=gender if gender in {"male", "female", "other", "unknown"} else "",
         number=_record_number(resource),

@@ -41,6 +41,7 @@ authorization_request = Table(
     Column("created_at", Instant, nullable=False),
     Column("expires_at", Instant, nullable=False, index=True),
     Column("nonce", String(512), nullable=False),
+    # Sealed and not hashed: the handle is needed once more, when the person is known.
     Column("launch_sealed", String(1024), nullable=False),
     Column("prompt", JSON, nullable=False),
     Column("login_hint", String(256), nullable=False),
@@ -100,6 +101,8 @@ def add_request(tx: Connection, request: AuthorizationRequest) -> None:
 def find_request(tx: Connection, tenant: TenantId, request_id: str) -> AuthorizationRequest | None:
     """Find a request of this tenant; None for one of another tenant."""
     table = authorization_request
+    # The tenant of the URL is part of the search: no hospital's page continues a request made at
+    # another.
     found = tx.execute(select(table).where(table.c.id == request_id, table.c.tenant == tenant))
     row = found.mappings().first()
     return None if row is None else _request(row)

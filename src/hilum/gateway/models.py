@@ -17,7 +17,9 @@ from hilum.standards.fhir.requests import BODY_BOUND, FhirRequest, Unsupported
 from hilum.standards.smart.scopes import CompiledScopes, Prefix
 from hilum.tokens.models import AccessToken, TokenFacts
 
+# ADR 5: a process that has not heard for so long whether something was stopped refuses everything.
 STALENESS_BOUND = timedelta(seconds=2)
+# A hundredth of the bound above, so that some lost polls make no process refuse.
 SNAPSHOT_POLL = timedelta(milliseconds=20)
 QUOTA_LAG = timedelta(seconds=30)
 """How much longer than the bound quotas may be behind: reading a million overrides takes seconds, and a late quota forbids nothing."""
@@ -28,6 +30,8 @@ NEWER_POLLS = 25
 PAGE_LINK_LIFE = timedelta(hours=1)
 PAGE_LINK_BOUND = 6_000
 DEFAULT_PAGE = 50
+# What multiplies the work of a hospital's FHIR server has a bound: the app pays with one request,
+# the hospital with many.
 INCLUDES_BOUND = 6
 ALTERNATIVES_BOUND = 100
 SORT_KEYS_BOUND = 3

@@ -26,6 +26,7 @@ from hilum.standards.fhir.bundles import resources_of
 from hilum.standards.fhir.requests import parse
 from hilum.tokens.models import AccessToken, Grant
 
+# Only until this one read is decided, for which a minute is ample.
 _AT_ONCE = timedelta(minutes=1)
 _ACCEPT = {"accept": "application/fhir+json"}
 
@@ -52,6 +53,8 @@ class PlatformReads:
             request_id=trace.request_id,
             tenant=reader.tenant,
             request=parse("GET", b"/" + path.encode(), query.encode(), _ACCEPT),
+            # No secret exists for such a read: ``own`` carries the token, and only this module
+            # builds it.
             bearer=None,
             path="/" + path,
             query=query,
@@ -62,6 +65,7 @@ class PlatformReads:
         answer = await self._enforcer.answer(incoming)
         if answer.deny is not None:
             return answer.deny
+        # Already cut to what the person may see; the picker judges nothing itself.
         bundle: dict[str, Any] = orjson.loads(answer.body)
         # A record of a single patient names that patient already.
         if not answer.patient and (denied := await self._record_each(incoming, bundle)):
@@ -106,6 +110,7 @@ class PlatformReads:
         for number, patient in enumerate(patients, 1):
             yield Access(
                 request_id=incoming.request_id,
+                # Below the decision of the search, so that the list's records are found together.
                 decision=f"{own.decision}.{number}",
                 at=now,
                 tenant=incoming.tenant,

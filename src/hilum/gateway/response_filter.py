@@ -17,6 +17,7 @@ from hilum.standards.fhir.visibility import is_judged_by_targets, rule_of, subje
 UNJUDGEABLE = Deny(
     Reason.RESPONSE_UNJUDGEABLE, "The FHIR server's answer could not be checked against the grant."
 )
+# What else a server writes on a Bundle, extensions for example, was not judged.
 _KEPT = ("resourceType", "id", "meta", "type", "timestamp")
 
 
@@ -123,6 +124,7 @@ def _mode_of(entry: object, plan: SearchPlan) -> str | None:
         return None
     search = entry.get("search")
     mode = search.get("mode") if isinstance(search, dict) else None
+    # FHIR R4 makes search.mode optional; without it the type tells the two apart.
     if not isinstance(mode, str):
         return "match" if type_ == plan.type else "include"
     return None if mode == "match" and type_ != plan.type else mode

@@ -37,6 +37,7 @@ from hilum.kernel.ids import PersonId, TenantId
 
 ROLES = frozenset(role.value for role in Role)
 STAFF_ROLES = frozenset(role.value for role in StaffRole)
+# It becomes a part of URLs and the name of a file, so nothing in it may mean anything there.
 _TENANT_ID = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])")
 _USERNAME = re.compile(r"[a-z0-9][a-z0-9._@+-]{0,63}")
 # FHIR R4 datatypes.html#id.

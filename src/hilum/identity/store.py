@@ -42,6 +42,7 @@ tenants = Table(
     Column("name", String(200), nullable=False),
     Column("upstream_kind", String(20), nullable=False),
     Column("upstream_url", String(500), nullable=False),
+    # Bound to the FHIR server's host when sealed: with another host in the row they do not open.
     Column("credentials_sealed", String(8_000), nullable=False),
     Column("upstream_public_url", String(500), nullable=False, server_default=""),
     Column("attachment_hosts", JSON, nullable=False, server_default="[]"),
@@ -126,6 +127,7 @@ def _values(tenant: Tenant) -> dict[str, Any]:
 
 def add_tenant(tx: Connection, tenant: Tenant) -> bool:
     """Add a tenant; False if the id is taken."""
+    # Written once: neither id nor kind of a tenant ever changes, so neither is in _values.
     row = _values(tenant) | {"id": tenant.id, "sandbox": tenant.sandbox}
     return tx.execute(insert_or_ignore(tx, tenants).values(row)).rowcount == 1
 
@@ -202,6 +204,7 @@ def add_person(tx: Connection, person: Person, at: datetime) -> bool:
         "created_at": at,
         "deactivated_at": None,
         "age_counts_from": person.age_counts_from or at,
+        # NULL for none: the unique constraint lets many accounts be nobody's chart.
         "fhir_user_claim": person.fhir_user or None,
         "chart_ends": [],
     }
@@ -239,6 +242,7 @@ def list_people(tx: Connection, tenant: TenantId | None, page: PageQuery = FIRST
 
 def save_deactivated(tx: Connection, person: PersonId, at: datetime) -> bool:
     """Deactivate a person in one statement; False if they were inactive already."""
+    # Of two concurrent deactivations one changes the row, so that the event is recorded once.
     query = people.update().where(people.c.id == person, people.c.active.is_(True))
     values = {"active": False, "deactivated_at": at}
     return tx.execute(query.values(values)).rowcount == 1

@@ -56,6 +56,7 @@ class Histogram:
         if buckets is None:
             if len(self._values) >= LABELS_BOUND:
                 labels = (OTHER,) * len(self.labels)
+            # One count for each bound, one above the last, and the sum.
             buckets = self._values.setdefault(labels, [0.0] * (len(self.bounds) + 2))
         buckets[bisect_left(self.bounds, seconds)] += 1
         buckets[-1] += seconds
@@ -80,6 +81,7 @@ class Gauge:
 
     def read(self) -> list[Any]:
         """Return each combination of labels with its value now."""
+        # Only now: a gauge costs the hot path nothing.
         return [[list(labels), float(source())] for labels, source in self._sources.copy().items()]
 
 

@@ -54,6 +54,8 @@ lease = Table(
     metadata,
     Column("name", String(64), primary_key=True),
     Column("holder", String(160), nullable=False),
+    # Not the time alone: a holder that slept past its lease does not notice, but its fence is then
+    # too old.
     Column("fence", BigInteger, nullable=False),
     Column("expires_at", Instant, nullable=False),
 )
@@ -194,6 +196,7 @@ def lost(name: str) -> Conflict:
 def release(tx: Connection, held: Lease) -> None:
     """Release a lease before it expires, so that another node can acquire it at once."""
     is_held = (lease.c.name == held.name, lease.c.holder == held.holder, lease.c.fence == held.fence)
+    # Not deleted: the row keeps the fence, which must go on growing.
     tx.execute(update(lease).where(*is_held).values(expires_at=EPOCH))
 
 

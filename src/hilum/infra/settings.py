@@ -21,6 +21,7 @@ NUMBERS = {
     "HILUM_KEEP_ACCESSES_DAYS": (30, 36_500),
     "HILUM_KEEP_EVENTS_DAYS": (30, 36_500),
     "HILUM_KEEP_LAUNCHES_DAYS": (1, 36_500),
+    # At most the life of a refresh token: beyond it no reuse is left to detect.
     "HILUM_KEEP_USED_TOKENS_DAYS": (1, 180),
 }
 """Settings that are integers, with their least and greatest values."""
@@ -154,6 +155,7 @@ class Settings:
     sandbox_url: str
     database_url: str
     data_dir: Path
+    # Not in repr: settings may end up in a traceback or a log.
     secret_key: str = field(repr=False)
     listen: str = ""
     sandbox_listen: str = ""
@@ -190,6 +192,7 @@ def read(environment: Mapping[str, str]) -> Settings:
     names = COMMAND_LINE.union(values)
     unknown = [name for name in environment if name.startswith("HILUM_") and name not in names]
     faults.update(dict.fromkeys(unknown, "is not a setting of Hilum"))
+    # All faults are collected before any is raised, so that an operator corrects them in one go.
     if values["HILUM_MODE"] not in {mode.value for mode in Mode}:
         faults["HILUM_MODE"] = "is neither sandbox nor production"
     for name in ("HILUM_BASE_URL", "HILUM_SANDBOX_URL"):
@@ -230,6 +233,7 @@ def read(environment: Mapping[str, str]) -> Settings:
         trusted_proxies=frozenset(
             part.strip() for part in values["HILUM_TRUSTED_PROXIES"].split(",") if part.strip()
         ),
+        # Only this value: "true" or "0" must not open a sandbox to strangers by accident.
         sandbox_public=values["HILUM_SANDBOX_PUBLIC"] == "1",
         node=values["HILUM_NODE"],
         keep=_retention(values),

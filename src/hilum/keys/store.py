@@ -31,6 +31,8 @@ signing_key = Table(
     Column("ring", String(64), nullable=False),
     Column("algorithm", String(16), nullable=False),
     Column("public", JSON, nullable=False),
+    # Under the key-encryption key, which is in the environment: a copy of the database signs
+    # nothing.
     Column("private_sealed", Text, nullable=False),
     Column("state", String(16), nullable=False),
     Column("created_at", Instant, nullable=False),
@@ -120,4 +122,5 @@ def find_check(tx: Connection) -> str | None:
 
 def add_check(tx: Connection, sealed: str) -> None:
     """Store that value, unless there is one."""
+    # One row for the whole platform: the first process to start writes it.
     tx.execute(insert_or_ignore(tx, key_check).values(id=1, sealed=sealed))

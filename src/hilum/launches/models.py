@@ -13,6 +13,8 @@ LAUNCH_LIFE = timedelta(minutes=5)
 # The EHR sends the browser there at once. The handle has longer, since the person may have to sign
 # in first.
 OPEN_URL_LIFE = timedelta(seconds=60)
+# Longer than any access token lives: what forgets a launch sooner would let its last token work
+# again.
 NEGATIVE_WINDOW = timedelta(minutes=65)
 FHIR_CONTEXT_BOUND = 20
 INTENT_BOUND = 100

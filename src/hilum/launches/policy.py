@@ -27,6 +27,8 @@ from hilum.standards.smart.launch import fhir_context_fault
 
 _FHIR_ID = re.compile(r"[A-Za-z0-9.-]{1,64}")
 _WORD = re.compile(r"[A-Za-z0-9._-]+")
+# 32 random bytes in base64url without padding, as Ids makes them: what has another form was not
+# made here.
 _SECRET = re.compile(r"[A-Za-z0-9_-]{43}")
 
 
@@ -58,6 +60,7 @@ def order_faults(order: LaunchOrder) -> dict[str, str]:
     }
     if order.encounter and not order.patient:
         faults["encounter"] = "patient_needed"
+    # Before the entries are read: the bound is also one on this work.
     if len(order.fhir_context) > FHIR_CONTEXT_BOUND:
         faults["fhirContext"] = "too_many"
         return faults
@@ -70,6 +73,8 @@ def order_faults(order: LaunchOrder) -> dict[str, str]:
 def chart_fault(person: Person, patient: str) -> str:
     """Return why a person may not open this chart; empty if they may."""
     openable = patients_openable(person)
+    # None: clinicians open any chart of their hospital. Patients and proxies open only those
+    # listed.
     if not patient or openable is None or patient in openable:
         return ""
     return "chart_not_openable"
@@ -165,6 +170,8 @@ def activity_faults(rows: Iterable[Activity], *, today: date) -> dict[str, str]:
         return {"counts": "empty"}
     if len(listed) > ACTIVITY_ROWS_BOUND:
         return {"counts": "too_many"}
+    # These three are the key of the table: the later of two rows would silently replace the
+    # earlier.
     if len({(row.day, row.role, row.facility) for row in listed}) != len(listed):
         faults["counts"] = "named_twice"
     for n, row in enumerate(listed):

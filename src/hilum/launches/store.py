@@ -33,6 +33,8 @@ launch = Table(
     "launch",
     metadata,
     Column("id", String(64), primary_key=True),
+    # Two secrets, for two readers: the handle is the app's ``launch`` parameter, the open token the
+    # browser's. Only their hashes are stored.
     Column("handle_hash", LargeBinary(32), nullable=False, unique=True),
     Column("open_hash", LargeBinary(32), nullable=False, unique=True),
     Column("tenant", String(32), nullable=False),
@@ -130,6 +132,8 @@ def take(
     tx: Connection, handle_hash: bytes, *, client: ClientId, tenant: TenantId, person: PersonId, now: datetime
 ) -> Launch | None:
     """Take the launch if it is this client's, person's and tenant's, untaken, unexpired and not ended: one statement."""
+    # All conditions in the statement: an attempt by another client or person changes nothing, so
+    # that nobody can use up a launch that is not theirs.
     return _step(
         tx,
         and_(
@@ -184,6 +188,8 @@ def report_activity(tx: Connection, tenant: TenantId, row: Activity, now: dateti
     key = {"tenant": tenant, "day": row.day.isoformat(), "role": row.role, "facility": row.facility}
     same = and_(*(table.c[name] == value for name, value in key.items()))
     values = {"count": row.count, "reported_at": now}
+    # Two nodes may both find no row: the insert of the second is then ignored, and the EHR's next
+    # report of the day sets the count.
     if tx.execute(update(table).where(same).values(values)).rowcount == 0:
         tx.execute(insert_or_ignore(tx, table).values(key | values))
 
@@ -194,6 +200,7 @@ def list_activity(tx: Connection, tenant: TenantId, *, since: date, until: date)
         select(table)
         .where(
             table.c.tenant == tenant,
+            # ISO dates sort as text as they do as dates.
             table.c.day >= since.isoformat(),
             table.c.day <= until.isoformat(),
         )

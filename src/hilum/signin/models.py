@@ -19,6 +19,7 @@ SESSION_LIFE = timedelta(hours=12)
 SESSION_IDLE = timedelta(minutes=30)
 """A browser's session unused for this long requires the password again."""
 TOUCH_EVERY = timedelta(minutes=1)
+# The oldest end first, so that a person can always sign in.
 SESSIONS_PER_PERSON = 50
 SESSIONS_KEPT = timedelta(days=2)
 PURGE_BATCH = 1_000
@@ -34,6 +35,7 @@ ATTEMPTS_FREE = 5
 """Failures of one name from one address before it must wait."""
 DELAY_FIRST = timedelta(seconds=1)
 DELAY_MAX = timedelta(minutes=15)
+# Longer than the longest wait: a guesser who waits it out still finds their failures counted.
 ATTEMPTS_FORGOTTEN = timedelta(hours=1)
 
 API_TOKEN_LIFE = timedelta(days=30)

@@ -380,6 +380,7 @@ def _settle(ctx: Context, attempt: Attempt, *, matched: bool) -> Person:
             person=attempt.person or "",
             reason="wrong_credentials",
         )
+        # A flood of guesses from one network is counted instead, or it would fill the journal.
         if attempt.recorded:
             audit.record(ctx, event)
         raise NotAuthenticated("wrong_credentials", "The username or the password is wrong.")

@@ -30,6 +30,7 @@ sessions = Table(
     "signin_session",
     metadata,
     Column("id", String(64), primary_key=True),
+    # Of the cookie's secret, which is stored nowhere: a copy of the database signs nobody in.
     Column("digest", String(64), nullable=False, unique=True),
     Column("person", String(64), nullable=False),
     Column("tenant", String(32), nullable=False),
@@ -46,6 +47,7 @@ sessions = Table(
 attempts = Table(
     "signin_attempt",
     metadata,
+    # A digest of realm, name and network: the table names nobody (C57).
     Column("key", String(64), primary_key=True),
     Column("failures", Integer, nullable=False),
     Column("last_at", Instant, nullable=False),
@@ -145,6 +147,7 @@ def save_sessions_ended(tx: Connection, person: PersonId, at: datetime, *, keep:
         .order_by(sessions.c.created_at.desc(), sessions.c.id.desc())
     )
     surplus = [SessionId(row.id) for row in tx.execute(living)][keep:]
+    # In batches: both databases bound the parameters of one statement.
     for some in in_batches(surplus):
         tx.execute(sessions.update().where(sessions.c.id.in_(some)).values(ended_at=at))
     return surplus
@@ -242,6 +245,8 @@ def list_api_tokens(
 ) -> list[ApiToken]:
     """List a person's valid tokens, newest first."""
     query = select(api_tokens).where(api_tokens.c.person == person, api_tokens.c.revoked_at.is_(None))
+    # Ids begin with their time, so their order is that of creation, and the last id of a page is
+    # where the next one begins.
     in_force = query.where(api_tokens.c.expires_at > now).order_by(api_tokens.c.id.desc())
     if page.after:
         in_force = in_force.where(api_tokens.c.id < page.after)
@@ -249,6 +254,7 @@ def list_api_tokens(
 
 
 def save_api_token_revoked(tx: Connection, token: str, at: datetime) -> bool:
+    # Of two concurrent revocations one changes the row; the other is told that it came late.
     query = api_tokens.update().where(api_tokens.c.id == token, api_tokens.c.revoked_at.is_(None))
     return tx.execute(query.values(revoked_at=at)).rowcount == 1
 
@@ -260,6 +266,7 @@ def save_api_tokens_revoked(tx: Connection, person: PersonId, at: datetime) -> N
 
 def end_all(tx: Connection, at: datetime) -> tuple[int, int]:
     """End every session and revoke every API token; return how many of each."""
+    # After a restore: a session that ended since the backup was made would live again.
     ended = tx.execute(sessions.update().where(sessions.c.ended_at.is_(None)).values(ended_at=at))
     revoked = tx.execute(api_tokens.update().where(api_tokens.c.revoked_at.is_(None)).values(revoked_at=at))
     return ended.rowcount, revoked.rowcount

@@ -33,6 +33,7 @@ TABLE_BOUND = 200_000
 """How many tokens a worker caches; the least recently used are evicted first."""
 NEGATIVE_WINDOW = USER_TOKEN_LIFE + timedelta(minutes=5)
 """How long the snapshot keeps a revocation: longer than any access token lives."""
+# 32 random bytes in base64url without padding.
 SECRET_LENGTH = 43
 MAC_LENGTH = 8
 USED_REFRESH_KEPT = timedelta(days=7)

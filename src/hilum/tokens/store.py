@@ -51,6 +51,8 @@ token_family = Table(
 access_token = Table(
     "access_token",
     metadata,
+    # Only the SHA-256 of a token: whoever reads the table, or a backup of it, can present none of
+    # them.
     Column("hash", LargeBinary(32), primary_key=True),
     Column("tenant", String(32), nullable=False),
     Column("client", String(64), nullable=False, index=True),
@@ -132,6 +134,9 @@ _USE_REFRESH = PreparedStatement(
 
 def touch_family(tx: Connection, family: FamilyId, grant: Grant, *, offline: bool, now: datetime) -> bool:
     """Record that the family issues a token, creating it if it is new; return False if it is revoked."""
+    # The update first: nearly every family exists already. If it changed nothing, the family is new
+    # or revoked, and an insert that is ignored tells the two apart, without a read that another
+    # transaction could make untrue.
     if _TOUCH_FAMILY.count(tx, {"family": family, "now": now}) == 1:
         return True
     row = {
@@ -175,6 +180,8 @@ def bar_family(tx: Connection, family: FamilyId, *, because: str, now: datetime)
         "revoked_at": now,
         "revoked_because": because,
     }
+    # Ignored if the row exists: then the family's first token won the race, or it is revoked
+    # already.
     tx.execute(insert_or_ignore(tx, token_family).values(row))
 
 
@@ -290,6 +297,8 @@ def of_client(client: ClientId) -> ColumnElement[bool]:
 
 def access_of(matching: ColumnElement[bool]) -> ColumnElement[bool]:
     """Return the condition for access tokens whose family matches."""
+    # Tokens by client credentials have no family, so that nothing here reaches them;
+    # access_of_client does.
     return access_token.c.family.in_(select(token_family.c.id).where(matching))
 
 
@@ -337,6 +346,8 @@ def record_jti(tx: Connection, fingerprint: bytes, until: datetime) -> bool:
 
 def delete_jtis(tx: Connection, now: datetime) -> int:
     table = used_jti
+    # An assertion with an expired jti is refused for its own exp, so the row has nothing left to
+    # stop.
     old = select(table.c.hash).where(table.c.expires_at <= now).limit(PURGE_BATCH)
     return tx.execute(delete(table).where(table.c.hash.in_(old))).rowcount
 
@@ -388,6 +399,8 @@ def _moment(seconds: float | None) -> datetime | None:
     return None if seconds is None else datetime.fromtimestamp(seconds, tz=EPOCH.tzinfo)
 
 
+# What has a column of its own. All other fields of the dataclass are facts, so that a new field
+# needs no migration.
 _ROW_ONLY = frozenset({"hash", "tenant", "client", "family", "issued_at", "expires_at"})
 _ACCESS_FACTS = tuple(field.name for field in fields(AccessToken) if field.name not in _ROW_ONLY)
 _GRANT_FACTS = tuple(field.name for field in fields(Grant))

@@ -3,10 +3,12 @@
 from dataclasses import dataclass
 from datetime import timedelta
 
+# An answer is held in memory whole: nothing of it may go on before all of it was judged.
 RESPONSE_BOUND = 16 * 1024 * 1024
 DEADLINE = timedelta(seconds=20)
 CONNECT_DEADLINE = timedelta(seconds=3)
 IDLE_LIFE = timedelta(seconds=30)
+# For each tenant apart: a hospital whose server is slow takes no place of another's.
 CONNECTIONS_PER_TENANT = 64
 WAITING_PER_TENANT = 128
 """Requests that may wait for a connection; beyond that a tenant's server counts as busy."""

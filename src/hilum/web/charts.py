@@ -71,6 +71,7 @@ def line_chart(
     low, high, step = _scale([value for _, value in points], usual)
     first, last = min(at for at, _ in points), max(at for at, _ in points)
     seconds = (last - first).total_seconds() or 1.0
+    # One moment has no width: it is drawn in the middle.
     alone = first == last
 
     def x(at: datetime) -> float:
@@ -114,6 +115,8 @@ def _scale(values: Sequence[float], usual: tuple[float, float] | None) -> tuple[
         missing = abs(low + high) / 2 * SPREAD_MIN - (high - low)
         low, high = low - max(missing, 0) / 2, high + max(missing, 0) / 2
     else:
+        # The band is drawn only as far as it is near the values: a wide usual range would flatten
+        # the line.
         low = min(low, max(usual[0], low - spread))
         high = max(high, min(usual[1], high + spread))
     raw = ((high - low) or spread) / TICKS

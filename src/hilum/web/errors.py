@@ -82,6 +82,7 @@ _TITLE_AND_NEXT = {
     "person_not_found": ("There is no such person", "Go back and choose from the list of people."),
 }
 """Title and next step for errors whose ``detail`` says what happened."""
+# For codes that are not above, and for Starlette's own errors.
 _BY_STATUS = {
     400: Trouble(
         "That request could not be read",
