@@ -16,7 +16,6 @@ from hilum.consent.models import (
     AUTHORIZATION_LIFE,
     CONSENT,
     NEGATIVE_WINDOW,
-    PAGE_BOUND,
     Authorization,
     Basis,
 )
@@ -26,6 +25,7 @@ from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.actor import ANONYMOUS, Actor, ActorKind
 from hilum.kernel.errors import Invalid, NotFound, NotPermitted
 from hilum.kernel.ids import AuthorizationId
+from hilum.kernel.pages import PAGE_BOUND
 from hilum.tokens import service as tokens
 from hilum.tokens.models import TOKENS, Grant, IssuedTokens
 from tests.flows.back_channel import MERCY, OTHER, TRACE, Platform, standing
@@ -239,6 +239,23 @@ def test_withdrawing_leaves_none_of_many_agreements_with_the_client(ground: Plat
     as_person(ground, lambda ctx: service.withdraw(ctx, made.id))
 
     assert ground.run(whole(service.facts)).revoked == {made.id, *(each.id for each in more)}
+
+
+def test_no_connected_app_is_hidden_behind_many_agreements_with_another(ground: Platform) -> None:
+    """C93: a clinician agrees once for each chart; what is not shown could not be taken back."""
+    first = agree(ground, client="second", person="dora")
+    made = agree(ground, person="dora")
+    more = [
+        replace(made, id=AuthorizationId(f"{made.id}{n:03}"), patient=f"p{n}", scopes=(f"patient/{n}",))
+        for n in range(PAGE_BOUND + 5)
+    ]
+    ground.run(lambda ctx: [store.add(ctx.tx, each) for each in more])
+
+    shown = connected(ground, "dora")
+
+    assert [each.app for each in shown] == [made.app, first.app], "newest agreement first"
+    assert set(shown[0].scopes) == {*SCOPES, *(f"patient/{n}" for n in range(PAGE_BOUND + 5))}
+    assert shown[0].id == more[-1].id
 
 
 def test_withdrawing_ends_access_and_refresh_tokens_in_the_same_transaction(ground: Platform) -> None:

@@ -13,7 +13,6 @@ AUTHORIZATION_LIFE = timedelta(days=365)
 """How long an authorization is valid. Access under it may end sooner, with a session, token or installation."""
 # Five minutes longer than an access token lives.
 NEGATIVE_WINDOW = timedelta(minutes=65)
-PAGE_BOUND = 200
 
 
 class Basis(StrEnum):

@@ -22,6 +22,7 @@ from hilum.infra.facts import Delta, Since, keyed
 from hilum.kernel.actor import ActorKind
 from hilum.kernel.errors import Invalid, NotPermitted
 from hilum.kernel.ids import AppId, AuthorizationId, ClientId, LaunchId, PersonId, TenantId
+from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.kernel.persistent import RecentSet
 from hilum.standards.smart.scopes import all_covered
 from hilum.tokens import service as tokens
@@ -50,7 +51,7 @@ def record_authorization(
     # A person who agrees to the same thing again must not collect agreements: each would have to be
     # withdrawn.
     if covering is None:
-        in_force = store.list_in_force(ctx.tx, tenant, person, ctx.now, app=facts.app)
+        in_force = store.list_in_force_of_app(ctx.tx, tenant, person, ctx.now, app=facts.app)
         agreed = (facts.id, facts.version, basis, patient, frozenset(texts))
         covering = next(
             (f for f in in_force if (f.client, f.version, f.basis, f.patient, frozenset(f.scopes)) == agreed),
@@ -96,7 +97,7 @@ def withhold(
     tenant, person, app = holder
     gone = tuple(refused)
     # By app and not by client: a person sees apps, and declined one (ADR 41).
-    for each in store.list_in_force(ctx.tx, tenant, person, ctx.now, app=app):
+    for each in store.list_in_force_of_app(ctx.tx, tenant, person, ctx.now, app=app):
         if each.id != made:
             _cut(ctx, each, policy.left_of(each, gone, patient=patient, by=by))
 
@@ -104,7 +105,7 @@ def withhold(
 def take_back(ctx: Context, entry: Authorization, refused: Iterable[str], *, by: By) -> None:
     """Remove scopes from all of a person's agreements with an app. ``entry`` is one of ``list_for_person``."""
     gone = tuple(refused)
-    for each in store.list_in_force(ctx.tx, entry.tenant, entry.person, ctx.now, app=entry.app):
+    for each in store.list_in_force_of_app(ctx.tx, entry.tenant, entry.person, ctx.now, app=entry.app):
         _cut(ctx, each, policy.without(each.scopes, gone, by=by))
 
 
@@ -170,7 +171,7 @@ def find_in_force(
     """Find the person's newest agreement in force with the client; with ``patient``, only one about that chart."""
     mine = (
         each
-        for each in store.list_in_force(ctx.tx, tenant, person, ctx.now, app=facts.app)
+        for each in store.list_in_force_of_app(ctx.tx, tenant, person, ctx.now, app=facts.app)
         if each.client == facts.id
     )
     return next((each for each in mine if patient is None or each.patient == patient), None)
@@ -200,21 +201,22 @@ def list_for_person(ctx: Context, tenant: TenantId, person: PersonId) -> tuple[A
 
     Withdrawing an entry withdraws every agreement behind it.
     """
-    in_force = store.list_in_force(ctx.tx, tenant, person, ctx.now)
-    used = tokens.last_minted(ctx, [each.id for each in in_force])
     entries: dict[AppId, Authorization] = {}
-    for each in in_force:
-        # Newest first, so the first agreement of an app represents it on the page.
-        newest = entries.get(each.app, each)
-        uses = [moment for moment in (newest.last_used_at, used.get(each.id)) if moment is not None]
-        entries[each.app] = replace(
-            newest,
-            scopes=tuple(dict.fromkeys((*newest.scopes, *each.scopes))),
-            offline=newest.offline or each.offline,
-            last_used_at=max(uses) if uses else None,
-            created_at=min(newest.created_at, each.created_at),
-        )
-    return tuple(entries.values())
+    page = FIRST_PAGE
+    while in_force := store.list_in_force(ctx.tx, tenant, person, ctx.now, page):
+        used = tokens.last_minted(ctx, [each.id for each in in_force])
+        for each in in_force:
+            older = entries.pop(each.app, each)  # the newest agreement of an app represents it on the page
+            uses = [moment for moment in (older.last_used_at, used.get(each.id)) if moment is not None]
+            entries[each.app] = replace(
+                each,
+                scopes=tuple(dict.fromkeys((*each.scopes, *older.scopes))),
+                offline=each.offline or older.offline,
+                last_used_at=max(uses) if uses else None,
+                created_at=min(each.created_at, older.created_at),
+            )
+        page = PageQuery(in_force[-1].id)
+    return tuple(reversed(entries.values()))
 
 
 def withdraw(ctx: Context, authorization: AuthorizationId) -> Authorization:
@@ -224,7 +226,7 @@ def withdraw(ctx: Context, authorization: AuthorizationId) -> Authorization:
     """
     found = store.get(ctx.tx, authorization)
     _judge_actor(ctx, found, "consent.authorization.withdraw")
-    in_force = store.list_in_force(ctx.tx, found.tenant, found.person, ctx.now, app=found.app)
+    in_force = store.list_in_force_of_app(ctx.tx, found.tenant, found.person, ctx.now, app=found.app)
     # `found` too, although it may have ended: withdrawing what was withdrawn is answered alike.
     for each in {found.id: found} | {each.id: each for each in in_force}:
         if store.revoke(ctx.tx, each, str(ctx.actor), ctx.now):

@@ -11,6 +11,7 @@ from sqlalchemy import (
     Column,
     Connection,
     Index,
+    Select,
     String,
     Table,
     bindparam,
@@ -19,11 +20,12 @@ from sqlalchemy import (
     update,
 )
 
-from hilum.consent.models import PAGE_BOUND, Authorization, Basis
+from hilum.consent.models import Authorization, Basis
 from hilum.infra.db import Instant, metadata
 from hilum.infra.prepared_statements import PreparedStatement
 from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import AppId, AuthorizationId, ClientId, LaunchId, PersonId, TenantId, VersionId
+from hilum.kernel.pages import FIRST_PAGE, PageQuery
 
 authorization = Table(
     "authorization",
@@ -87,25 +89,32 @@ def get(tx: Connection, authorization_id: AuthorizationId) -> Authorization:
     return found
 
 
-def list_in_force(
-    tx: Connection, tenant: TenantId, person: PersonId, now: datetime, *, app: AppId | None = None
+def list_in_force_of_app(
+    tx: Connection, tenant: TenantId, person: PersonId, now: datetime, *, app: AppId
 ) -> list[Authorization]:
-    """Read a person's authorizations in force, newest first, at most ``PAGE_BOUND``.
+    """Read a person's authorizations of an app that are in force, newest first; all of them, since a withdrawal must not miss one."""
+    query = _in_force(tenant, person, now).where(authorization.c.app == app)
+    found = tx.execute(query.order_by(desc(authorization.c.created_at), desc(authorization.c.id)))
+    return [_authorization(row) for row in found.mappings()]
 
-    With ``app`` all of them, without a bound: a withdrawal must not miss one.
-    """
+
+def list_in_force(
+    tx: Connection, tenant: TenantId, person: PersonId, now: datetime, page: PageQuery = FIRST_PAGE
+) -> list[Authorization]:
+    """List a person's authorizations in force by id, which is in the order of their making."""
+    query = _in_force(tenant, person, now).where(authorization.c.id > page.after)
+    found = tx.execute(query.order_by(authorization.c.id).limit(page.limit))
+    return [_authorization(row) for row in found.mappings()]
+
+
+def _in_force(tenant: TenantId, person: PersonId, now: datetime) -> Select[Any]:
     table = authorization
-    wanted = [
+    return select(table).where(
         table.c.tenant == tenant,
         table.c.person == person,
         table.c.revoked_at.is_(None),
         table.c.expires_at > now,
-    ]
-    query = select(table).where(*wanted).order_by(desc(table.c.created_at), desc(table.c.id))
-    # A withdrawal once found at most 200 agreements, and what it did not find went on.
-    query = query.limit(PAGE_BOUND) if app is None else query.where(table.c.app == app)
-    found = tx.execute(query)
-    return [_authorization(row) for row in found.mappings()]
+    )
 
 
 def renew(
