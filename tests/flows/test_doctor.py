@@ -36,6 +36,8 @@ from hilum.keys.store import signing_key
 from hilum.upstream.live import seal_credentials
 from tests.conftest import SECRET_KEY
 from tests.flows.test_audit_journal import Place, access
+from tests.sim.fhir_upstream import OtherServer, over_http
+from tests.sim.postgres import free_port
 
 OTHER_KEY = "another-key-encryption-key-0123456789abcdef"
 URL = "https://fhir.lakeside.example/r4"
@@ -43,11 +45,11 @@ Answer = tuple[int, dict[str, dict[str, Any]]]
 
 
 @pytest.fixture
-def doctor(sqlite_uow: UnitOfWork, sqlite_url: str, tmp_path: Path) -> Callable[[str], Answer]:
+def doctor(sqlite_uow: UnitOfWork, sqlite_url: str, tmp_path: Path) -> Callable[..., Answer]:
     """Return a function that runs the doctor under a key and returns the exit code and the findings by name."""
     sqlite_uow.write_now(seal_something, actor=SYSTEM, trace=Trace("req_test"))
 
-    def ask(key: str) -> Answer:
+    def ask(key: str, *words: str) -> Answer:
         clear: dict[str, str | None] = {name: None for name in os.environ if name.startswith("HILUM_")}
         given = {
             "HILUM_SECRET_KEY": key,
@@ -55,7 +57,7 @@ def doctor(sqlite_uow: UnitOfWork, sqlite_url: str, tmp_path: Path) -> Callable[
             "HILUM_DATA_DIR": str(tmp_path),
             "HILUM_BASE_URL": "http://127.0.0.1:8000",
         }
-        done = CliRunner().invoke(main, ["doctor", "--json"], env=clear | given)
+        done = CliRunner().invoke(main, ["doctor", *words, "--json"], env=clear | given)
         assert done.exception is None or isinstance(done.exception, SystemExit), repr(done.exception)
         return done.exit_code, {each["check"]: each for each in orjson.loads(done.stdout)}
 
@@ -76,7 +78,7 @@ def spoil(uow: UnitOfWork, verb: Callable[[Context], Any]) -> None:
     uow.write_now(verb, actor=SYSTEM, trace=Trace("req_test"))
 
 
-def test_the_right_key_opens_everything(doctor: Callable[[str], Answer]) -> None:
+def test_the_right_key_opens_everything(doctor: Callable[..., Answer]) -> None:
     code, found = doctor(SECRET_KEY)
 
     assert code == 0
@@ -84,7 +86,7 @@ def test_the_right_key_opens_everything(doctor: Callable[[str], Answer]) -> None
 
 
 def test_a_journal_that_another_process_holds_is_found_by_writing(
-    doctor: Callable[[str], Answer], tmp_path: Path
+    doctor: Callable[..., Answer], tmp_path: Path
 ) -> None:
     """Faults 13: the doctor said well while nothing could be recorded."""
     (tmp_path / "journal").mkdir()
@@ -99,7 +101,7 @@ def test_a_journal_that_another_process_holds_is_found_by_writing(
     assert doctor(SECRET_KEY)[0] == 0
 
 
-def test_a_full_disk_is_found_by_writing(doctor: Callable[[str], Answer], tmp_path: Path) -> None:
+def test_a_full_disk_is_found_by_writing(doctor: Callable[..., Answer], tmp_path: Path) -> None:
     """Faults 13: permissions alone say little. The device that is always full stands for the disk."""
     (tmp_path / f".probe-{os.getpid()}").symlink_to("/dev/full")
     code, found = doctor(SECRET_KEY)
@@ -109,7 +111,7 @@ def test_a_full_disk_is_found_by_writing(doctor: Callable[[str], Answer], tmp_pa
 
 
 def test_a_write_without_an_outcome_is_named_with_its_age(
-    doctor: Callable[[str], Answer], sqlite_url: str, tmp_path: Path
+    doctor: Callable[..., Answer], sqlite_url: str, tmp_path: Path
 ) -> None:
     """C196: one of a moment ago is under way; an old one waits to be settled."""
     now = SystemClock().now()
@@ -143,7 +145,7 @@ def test_a_write_without_an_outcome_is_named_with_its_age(
 
 
 def test_another_key_opens_nothing_and_it_is_said_what_and_what_to_do(
-    doctor: Callable[[str], Answer],
+    doctor: Callable[..., Answer],
 ) -> None:
     code, found = doctor(OTHER_KEY)
 
@@ -165,7 +167,7 @@ def test_another_key_opens_nothing_and_it_is_said_what_and_what_to_do(
 
 
 def test_what_the_key_opens_is_not_named_beside_what_it_does_not(
-    doctor: Callable[[str], Answer], sqlite_uow: UnitOfWork
+    doctor: Callable[..., Answer], sqlite_uow: UnitOfWork
 ) -> None:
     """A row that was put there from elsewhere: sealed for another ring, or changed."""
     swap = update(signing_key).where(signing_key.c.ring == "lakeside").values(private_sealed="A" * 80)
@@ -180,7 +182,7 @@ def test_what_the_key_opens_is_not_named_beside_what_it_does_not(
 
 
 def test_credentials_bound_to_another_host_are_told(
-    doctor: Callable[[str], Answer], sqlite_uow: UnitOfWork
+    doctor: Callable[..., Answer], sqlite_uow: UnitOfWork
 ) -> None:
     """Security decision 15: credentials go to the host that they were sealed for."""
 
@@ -198,9 +200,7 @@ def test_credentials_bound_to_another_host_are_told(
     assert "signing key" not in found["secret key"]["next"]
 
 
-def test_many_failures_are_counted_not_listed(
-    doctor: Callable[[str], Answer], sqlite_uow: UnitOfWork
-) -> None:
+def test_many_failures_are_counted_not_listed(doctor: Callable[..., Answer], sqlite_uow: UnitOfWork) -> None:
     def add_many(ctx: Context) -> None:
         for n in range(9):
             added = Tenant(TenantId(f"site-{n}"), "Site", UpstreamRef(UpstreamKind.EMBEDDED))
@@ -241,7 +241,7 @@ def report(uow: UnitOfWork, name: str, **more: Any) -> None:
 
 
 def test_nodes_and_what_each_workers_share_is_are_listed(
-    doctor: Callable[[str], Answer], sqlite_uow: UnitOfWork
+    doctor: Callable[..., Answer], sqlite_uow: UnitOfWork
 ) -> None:
     """Quotas are divided by the workers of all nodes, and it is said."""
     spoil(sqlite_uow, lambda ctx: identity.update_tenant(ctx, TenantId("clinic"), TenantChange(active=False)))
@@ -262,7 +262,7 @@ def test_nodes_and_what_each_workers_share_is_are_listed(
     ],
 )
 def test_a_node_that_is_not_well_is_named_with_what_to_do(
-    doctor: Callable[[str], Answer], sqlite_uow: UnitOfWork, check: str, more: dict[str, Any], told: str
+    doctor: Callable[..., Answer], sqlite_uow: UnitOfWork, check: str, more: dict[str, Any], told: str
 ) -> None:
     """Faults 6 and 7."""
     report(sqlite_uow, "a", **more)
@@ -275,7 +275,7 @@ def test_a_node_that_is_not_well_is_named_with_what_to_do(
 
 
 def test_an_embedded_tenant_on_several_nodes_is_a_fault(
-    doctor: Callable[[str], Answer], sqlite_uow: UnitOfWork
+    doctor: Callable[..., Answer], sqlite_uow: UnitOfWork
 ) -> None:
     report(sqlite_uow, "a")
     assert doctor(SECRET_KEY)[1]["embedded FHIR servers"]["ok"]
@@ -288,7 +288,7 @@ def test_an_embedded_tenant_on_several_nodes_is_a_fault(
 
 
 def test_a_job_that_no_node_runs_is_a_fault_while_nodes_serve(
-    doctor: Callable[[str], Answer], sqlite_uow: UnitOfWork
+    doctor: Callable[..., Answer], sqlite_uow: UnitOfWork
 ) -> None:
     """Checkpoints stood still, and the doctor said well."""
     hour = timedelta(hours=1)
@@ -304,7 +304,7 @@ def test_a_job_that_no_node_runs_is_a_fault_while_nodes_serve(
     assert "purge" not in found["jobs"]["next"]
 
 
-def test_a_full_disk_is_a_fault(doctor: Callable[[str], Answer], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_a_fault(doctor: Callable[..., Answer], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(findings, "FREE_BOUND", 10**18)
 
     code, found = doctor(SECRET_KEY)
@@ -314,7 +314,7 @@ def test_a_full_disk_is_a_fault(doctor: Callable[[str], Answer], monkeypatch: py
 
 
 def test_records_that_no_checkpoint_follows_are_a_fault(
-    doctor: Callable[[str], Answer], sqlite_uow: UnitOfWork, sqlite_url: str, tmp_path: Path
+    doctor: Callable[..., Answer], sqlite_uow: UnitOfWork, sqlite_url: str, tmp_path: Path
 ) -> None:
     report(sqlite_uow, "a")
     place = Place(sqlite_uow, sqlite_url, tmp_path / "journal")
@@ -346,3 +346,66 @@ def test_a_database_that_lies_elsewhere_is_found_beside_the_data(tmp_path: Path)
     assert "HILUM_DATABASE_URL=" not in without.stdout
     assert f"or set HILUM_DATABASE_URL=sqlite:///{kept}/hilum.db, where there is one" in beside.stdout
     assert not missing.parent.exists(), "looking changes nothing"
+
+
+def at(uow: UnitOfWork, url: str, authorization: str = "Bearer s3cret") -> None:
+    """Move the hospital with a FHIR server over HTTP there."""
+    sealed = seal_credentials(vault(), authorization, url=url, ids=SystemIds())
+    change = TenantChange(upstream=UpstreamRef(UpstreamKind.HTTP, url, sealed))
+    spoil(uow, lambda ctx: identity.update_tenant(ctx, TenantId("lakeside"), change))
+
+
+def test_a_fhir_server_that_answers_is_well_and_nobodys_record_is_read(
+    doctor: Callable[..., Answer], sqlite_uow: UnitOfWork
+) -> None:
+    """C1: whoever connects a FHIR server learns whether it is one before an app does; with the credentials that apps' requests have."""
+    server = OtherServer()
+    with over_http(server) as base:
+        at(sqlite_uow, base)
+        code, found = doctor(SECRET_KEY, "--fhir-servers")
+
+    assert (code, found["FHIR server of lakeside"]["ok"]) == (0, True)
+    assert "FHIR server of clinic" not in found, "that is the embedded one"
+    assert [(method, target) for method, target, _ in server.seen] == [
+        ("GET", "metadata"),
+        ("GET", "Patient/hilum-doctor"),
+    ]
+    assert {headers["authorization"] for _, _, headers in server.seen} == {"Bearer s3cret"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "path", "said"),
+    [
+        ({"status": 401}, "", "refuses Hilum's credentials (401)"),
+        ({"status": 503}, "", "answers 503"),
+        ({"read_status": 403}, "", "refuses Hilum's credentials (403)"),
+        ({"read_status": 500}, "", "Patient/hilum-doctor answers 500"),
+        ({"statement": {"fhirVersion": "4.3.0"}}, "", "speaks FHIR '4.3.0'"),
+        ({"statement": {"fhirVersion": ["4.0.1"]}}, "", "speaks FHIR"),
+        ({"statement": {"resourceType": "Patient"}}, "", "no CapabilityStatement in JSON"),
+        ({}, "/wrong", "answers 404"),
+    ],
+)
+def test_a_fhir_server_that_is_none_is_found_with_what_to_do(
+    doctor: Callable[..., Answer], sqlite_uow: UnitOfWork, settings: dict[str, Any], path: str, said: str
+) -> None:
+    with over_http(OtherServer(**settings)) as base:
+        at(sqlite_uow, base + path)
+        code, found = doctor(SECRET_KEY, "--fhir-servers")
+
+    assert code == 1
+    assert not found["FHIR server of lakeside"]["ok"]
+    assert said in found["FHIR server of lakeside"]["next"]
+    assert "s3cret" not in str(found)
+
+
+def test_a_fhir_server_at_a_dead_port_is_found_and_only_when_asked_for(
+    doctor: Callable[..., Answer], sqlite_uow: UnitOfWork
+) -> None:
+    at(sqlite_uow, f"http://127.0.0.1:{free_port()}/fhir")
+
+    code, found = doctor(SECRET_KEY, "--fhir-servers")
+
+    assert code == 1
+    assert "cannot be reached" in found["FHIR server of lakeside"]["next"]
+    assert doctor(SECRET_KEY)[0] == 0, "a hospital's server that is down is no fault of this node"

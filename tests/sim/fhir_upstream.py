@@ -29,6 +29,10 @@ class OtherServer:
     careless: bool = False
     status: int = 0
     """Answer everything with this status, when set."""
+    read_status: int = 0
+    """Answer everything but its CapabilityStatement with this status, when set."""
+    statement: dict[str, Any] = field(default_factory=dict)
+    """Members of its CapabilityStatement that are other than usual."""
     signs: bool = False
     """Turn each ``url`` that names a Binary into a link on its own host that opens without credentials, as some servers do."""
     ascii_escapes: bool = False
@@ -122,7 +126,9 @@ class OtherServer:
         if self.status:
             return self.status, {"resourceType": "OperationOutcome", "issue": []}, []
         if path == "metadata":
-            return 200, self._metadata(), []
+            return 200, self._metadata() | self.statement, []
+        if self.read_status:
+            return self.read_status, {"resourceType": "OperationOutcome", "issue": []}, []
         if self.raw is not None:
             return 200, self.raw, []
         if self.refuses is not None and (method != "GET" or "/" not in path):

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from hilum.cli import host, preflight
+from hilum.cli.fhir_servers import fhir_server_findings
 from hilum.cli.findings import Finding, machine_findings, platform_findings
 from hilum.cli.output import REFUSED, as_json
 from hilum.identity import service as identity
@@ -16,20 +17,25 @@ from hilum.infra.context import Context, Trace
 from hilum.infra.database_faults import DatabaseUnavailable
 from hilum.infra.settings import Settings
 
+NEEDED = frozenset({"database", "migrations", "secret key"})
+"""Without these it is not known which FHIR servers there are, or not with which credentials."""
 SHARED_BOUND = 5
 """How many shared identities are listed."""
 
 
 @click.command()
+@click.option("--fhir-servers", is_flag=True, help="Ask each hospital's FHIR server too.")
 @click.option("--json", "json_", is_flag=True, help="Print JSON.")
-def doctor(*, json_: bool) -> None:
+def doctor(*, fhir_servers: bool, json_: bool) -> None:
     r"""Check what a node needs, and say what to do about each fault. Exit code 1 where there is one.
 
-    Settings, database, migrations, key, nodes, jobs, clocks, record, writes without an outcome, disk.
+    Settings, database, migrations, key, nodes, jobs, clocks, record, writes without an outcome, disk. With --fhir-servers also
+    whether each hospital's FHIR server over HTTP answers as one of R4 and accepts Hilum's credentials; no record is read.
 
     \b
-    Example:
+    Examples:
       hilum doctor --json
+      hilum doctor --fhir-servers
     """
     found = host.read_settings()
     findings = [
@@ -38,6 +44,8 @@ def doctor(*, json_: bool) -> None:
         *_directory_findings(found),
         *machine_findings(found),
     ]
+    if fhir_servers and all(finding.ok for finding in findings if finding.check in NEEDED):
+        findings += fhir_server_findings()
     if json_:
         as_json([asdict(finding) for finding in findings])
     else:
