@@ -265,6 +265,47 @@ def test_a_full_stop_on_who_asked_for_a_wide_release_ends_their_word(site: Contr
     assert not made(site.api("sue").post(f"/switches/{wide['id']}/release"), 200)["in_force"]
 
 
+def test_an_approval_keeps_what_it_created_for_whoever_asked(site: ControlSite) -> None:
+    """C200: the asker finds the account's id in their own request, whoever agreed."""
+    asked = ask(site)
+    path = f"/approvals/{asked['approval']['id']}"
+    assert made(site.api("root").get(path), 200)["target"] == ""
+
+    opened = made(approve(site, asked), 200)
+
+    assert opened["target"].startswith("per_")
+    assert made(site.api("root").get(path), 200)["target"] == opened["target"]
+
+
+def test_a_refused_request_created_nothing(site: ControlSite) -> None:
+    asked = ask(site)
+
+    path = f"/approvals/{asked['approval']['id']}"
+    made(site.api("sam").post(f"{path}/refuse"), 200)
+
+    assert made(site.api("root").get(path), 200)["target"] == ""
+
+
+def test_who_asked_is_known_by_name_to_whoever_may_agree(site: ControlSite) -> None:
+    """C145: a hospital's administrator learns the names of the staff, and of nobody in another hospital."""
+    ids = {name: site.people[name].id for name in ("root", "ann", "carl")}
+    asked = {"id": [*ids.values(), "per_nobody"]}
+
+    assert made(site.api("root").get("/names", params=asked), 200) == {
+        ids["root"]: "Root",
+        ids["ann"]: "Ann",
+        ids["carl"]: "Carl",
+    }
+    assert made(site.api("gina").get("/names", params=asked), 200) == {ids["root"]: "Root", ids["ann"]: "Ann"}
+    problem(site.api("ann").get("/names", params=asked), 403, "not_permitted")
+    problem(site.api("root").get("/names"), 422, "fields_invalid")
+    problem(
+        site.api("root").get("/names", params={"id": [f"per_{n}" for n in range(101)]}),
+        422,
+        "fields_invalid",
+    )
+
+
 def test_an_approval_is_given_once_and_in_time(site: ControlSite) -> None:
     asked, late = ask(site), ask(site, username="lou")
 

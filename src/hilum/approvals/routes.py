@@ -67,7 +67,7 @@ def api(kit: Kit, acts: Acts) -> APIRouter:
         if done.link_expires_at is not None:
             url = kit.urls.enrol(agreed.approval.act.tenant or "", done.link)
             link = LinkShown(url=url, expires_at=done.link_expires_at)
-        more = {"target": done.target, "enrolment": link, "secret_end": done.secret_end or None}
+        more = {"enrolment": link, "secret_end": done.secret_end or None}
         return with_secret(ApprovalAgreed.of(agreed.approval, **more), 200)
 
     @router.post("/approvals/{approval}/refuse", openapi_extra=SECONDS)

@@ -96,22 +96,21 @@ def approve(ctx: Context, approval_id: str, *, acts: Acts) -> Agreed:
         done = acts.carry_out[approval.act.kind](ctx, approval, asker)
     except DECIDED as error:  # a refusal commits what was written before it: here that would be half an act
         raise Conflict(error.code, error.detail) from error
-    if not store.save_decided(ctx.tx, approval.id, ApprovalState.APPROVED, by=ctx.actor.id, at=ctx.now):
+    decided = _decided(ctx, approval, ApprovalState.APPROVED, target=done.target)
+    if not store.save_decided(ctx.tx, decided):
         raise Conflict("concurrent_change", "A colleague decided this at the same moment. Look at it again.")
     audit.record(ctx, _event("approvals.approval.approve", approval, target=done.target))
-    return Agreed(_decided(ctx, approval, ApprovalState.APPROVED), done)
+    return Agreed(decided, done)
 
 
 def refuse(ctx: Context, approval_id: str) -> Approval:
     """Refuse what another asked for, or withdraw what the actor asked for. Raises NotFound, Conflict (decided already)."""
     approval = _visible(ctx, approval_id, lock=True)
-    pending = approval.state is ApprovalState.PENDING
-    if not pending or not store.save_decided(
-        ctx.tx, approval.id, ApprovalState.REFUSED, by=ctx.actor.id, at=ctx.now
-    ):
+    decided = _decided(ctx, approval, ApprovalState.REFUSED)
+    if approval.state is not ApprovalState.PENDING or not store.save_decided(ctx.tx, decided):
         raise Conflict("approval_over", _DETAILS["approval_over"])
     audit.record(ctx, _event("approvals.approval.refuse", approval))
-    return _decided(ctx, approval, ApprovalState.REFUSED)
+    return decided
 
 
 def view(ctx: Context, approval_id: str) -> Approval:
@@ -148,8 +147,9 @@ def _visible(ctx: Context, approval_id: str, *, lock: bool = False) -> Approval:
     return approval
 
 
-def _decided(ctx: Context, approval: Approval, state: ApprovalState) -> Approval:
-    return replace(approval, state=state, decided_by=PersonId(ctx.actor.id), decided_at=ctx.now)
+def _decided(ctx: Context, approval: Approval, state: ApprovalState, *, target: str = "") -> Approval:
+    act = replace(approval.act, target=target or approval.act.target)
+    return replace(approval, act=act, state=state, decided_by=PersonId(ctx.actor.id), decided_at=ctx.now)
 
 
 def _event(action: str, approval: Approval, *, target: str = "", reason: str = "") -> Event:

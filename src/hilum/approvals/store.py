@@ -109,11 +109,17 @@ def count_pending(tx: Connection, tenant: TenantId | None, now: datetime) -> int
     return int(tx.execute(select(func.count()).select_from(approvals).where(*waiting)).scalar_one())
 
 
-def save_decided(tx: Connection, approval: str, state: ApprovalState, *, by: str, at: datetime) -> bool:
-    """Decide an approval in one statement, and delete what was sealed with it; False if it was decided meanwhile."""
-    pending = (approvals.c.id == approval, approvals.c.state == ApprovalState.PENDING.value)
-    # The sealed half of a secret is kept only while it may still be needed.
-    values = {"state": state.value, "decided_by": by, "decided_at": at, "sealed": ""}
+def save_decided(tx: Connection, decided: Approval) -> bool:
+    """Save how an approval was decided, and what its act created, in one statement; False if it was decided meanwhile."""
+    pending = (approvals.c.id == decided.id, approvals.c.state == ApprovalState.PENDING.value)
+    values = {
+        "state": decided.state.value,
+        "target": decided.act.target,
+        "decided_by": decided.decided_by or "",
+        "decided_at": decided.decided_at,
+        # The sealed half of a secret is kept only while it may still be needed.
+        "sealed": "",
+    }
     return tx.execute(approvals.update().where(*pending).values(values)).rowcount == 1
 
 

@@ -73,7 +73,10 @@ def read(path: Path) -> list[Anchored]:
         with path.open("rb") as lines:
             return [anchored for anchored in map(_read_line, _bounded(lines)) if anchored]
     except FileNotFoundError as error:
-        raise NotFound("anchor_not_found", f"There is no anchor at {path}.") from error
+        raise NotFound(
+            "anchor_not_found",
+            f"There is no anchor at {path}. Checkpoints are anchored in HILUM_AUDIT_ANCHOR, by default audit-anchor.log in HILUM_DATA_DIR.",
+        ) from error
     except OSError as error:
         raise Unavailable("anchor_unavailable", f"The anchor at {path} cannot be read.") from error
 

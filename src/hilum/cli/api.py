@@ -3,6 +3,7 @@
 import os
 import urllib.error
 import urllib.request
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from http import HTTPStatus
 from http.client import HTTPException
@@ -14,7 +15,7 @@ import click
 import orjson
 
 from hilum.cli.output import REFUSED, say_what_lists
-from hilum.identity.models import StaffRole
+from hilum.identity.models import NAMES_BOUND, StaffRole
 from hilum.infra.settings import SETTINGS
 from hilum.kernel.pages import PAGE_BOUND
 
@@ -62,7 +63,7 @@ def call(
     path: str,
     body: dict[str, Any] | None = None,
     *,
-    query: dict[str, str] | None = None,
+    query: Mapping[str, str | list[str]] | None = None,
     open_: bool = False,
 ) -> Any:
     """Call the API and return its JSON; {} for an empty answer. Prints why and exits 1 if it refuses or cannot be reached.
@@ -71,7 +72,7 @@ def call(
     """
     # An empty option means "not given", which is not the same as an empty filter.
     parameters = {name: value for name, value in (query or {}).items() if value}
-    target = path + (f"?{urlencode(parameters)}" if parameters else "")
+    target = path + (f"?{urlencode(parameters, doseq=True)}" if parameters else "")
     try:
         return _ask(method, target, body, bearer="" if open_ else token())
     except urllib.error.HTTPError as error:
@@ -87,6 +88,15 @@ def readable(path: str) -> Any:
         if error.code == HTTPStatus.FORBIDDEN:
             return None
         _refused(error)
+
+
+def names_of(people: Collection[str]) -> dict[str, str]:
+    """Return people's names by their ids, as far as the caller may see them."""
+    names: dict[str, str] = {}
+    ids = sorted(people)
+    for at in range(0, len(ids), NAMES_BOUND):
+        names |= call("GET", "/names", query={"id": ids[at : at + NAMES_BOUND]})
+    return names
 
 
 def own_tenant() -> str:

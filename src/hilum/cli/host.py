@@ -2,7 +2,7 @@
 
 import getpass
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
@@ -23,6 +23,7 @@ from hilum.infra.system import SystemClock, SystemIds
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.actor import Actor, ActorKind
 from hilum.kernel.errors import HilumError, Invalid, NotFound, NotPermitted
+from hilum.kernel.ids import PersonId
 from hilum.keys import live as keys
 
 T = TypeVar("T")
@@ -118,6 +119,14 @@ def read(verb: Callable[[Context], T]) -> T:
     return _run(verb, writing=False)
 
 
+def names_of(people: Collection[str]) -> dict[str, str]:
+    """Return people's names by their ids."""
+    from hilum.identity import service as identity
+
+    ids = [PersonId(each) for each in people]
+    return {str(id_): name for id_, name in read(lambda ctx: identity.list_names(ctx, ids)).items()}
+
+
 def read_audited(verb: Callable[[Context], tuple[T, Event]], read_event: Event) -> T:
     """Read the audit record as ``host:<user>``, and record that it was read before anything is shown (C155)."""
 
@@ -138,9 +147,13 @@ def read_audited(verb: Callable[[Context], tuple[T, Event]], read_event: Event) 
 
 
 def _run(verb: Callable[[Context], T], *, writing: bool) -> T:
+    from hilum.cli.preflight import require_schema_of
+
     uow = open_uow(read_settings())
     trace = Trace(uow.ids.new("req"), source="host")
     try:
+        # In a transaction of its own: a write reads tables before its verb runs, and there may be none yet.
+        uow.read_now(require_schema_of, trace=trace)
         run = uow.write_now if writing else uow.read_now
         return run(verb, actor=actor(), trace=trace)
     except HilumError as error:

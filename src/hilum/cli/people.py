@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from hilum.cli import api, host
-from hilum.cli.resources import json_option, show, show_done, show_one
+from hilum.cli.resources import all_option, json_option, limit_option, read_list, show, show_done, show_one
 from hilum.kernel.ids import PersonId
 
 APPROVAL_COLUMNS = ("id", "kind", "tenant", "about", "asked_by", "asked_at", "expires_at")
@@ -230,15 +230,18 @@ def approval() -> None:
 
 @approval.command("list")
 @click.option("--tenant", default="", help="Only those of one hospital.")
+@limit_option
+@all_option
 @json_option
-def approval_list(tenant: str, *, json_: bool) -> None:
-    r"""List what waits for a second person, oldest first.
+def approval_list(tenant: str, limit: int, *, all_: bool, json_: bool) -> None:
+    r"""List what waits for a second person, oldest first, including what you asked for yourself.
 
     \b
-    Example:
-      hilum approval list --tenant general
+    Examples:
+      hilum approval list
+      hilum approval list --tenant general --limit 20
     """
-    show(api.every("/approvals", tenant=tenant), APPROVAL_COLUMNS, json_=json_)
+    show(read_list("/approvals", limit, all_=all_, tenant=tenant), APPROVAL_COLUMNS, json_=json_)
 
 
 @approval.command("show")

@@ -84,11 +84,16 @@ def require_schema(found: Gate) -> None:
         raise NotPermitted(_GATE_CODES.get(found.state, "migrations_missing"), found.fault)
 
 
-def require_readable(ctx: Context) -> None:
-    """Raise NotPermitted if this release does not work with the database, or the key is not the one that it was set up with."""
+def require_schema_of(ctx: Context) -> None:
+    """Raise NotPermitted if this release does not work with the database as it stands."""
     from hilum.infra.migrations.run import release
 
     require_schema(schema_gate.read(ctx.tx, release()))
+
+
+def require_readable(ctx: Context) -> None:
+    """Raise NotPermitted if this release does not work with the database, or the key is not the one that it was set up with."""
+    require_schema_of(ctx)
     if fault := key_fault(ctx):
         raise NotPermitted("secret_key_wrong", f"{fault}.")
 
@@ -151,9 +156,7 @@ def _require_key(ctx: Context) -> None:
 
 
 def _require_data(ctx: Context, found: Settings) -> None:
-    from hilum.infra.migrations.run import release
-
-    require_schema(schema_gate.read(ctx.tx, release()))
+    require_schema_of(ctx)
     if not found.is_sandbox and (synthetic := sandbox_tenants(ctx)):
         raise NotPermitted(
             "sandbox_tenants", f"Production does not serve synthetic hospitals: {', '.join(synthetic)}."

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -13,18 +12,13 @@ from hilum.audit import anchor
 from hilum.audit.models import SETTLE_AFTER, Anchored, Event, Unsettled, Verdict
 from hilum.cli import api, host
 from hilum.cli.output import REFUSED, as_json, refuse
-from hilum.cli.resources import json_option, show
+from hilum.cli.resources import all_option, json_option, limit_option, read_list, show
 from hilum.infra import lanes
 from hilum.infra.context import Context
 from hilum.infra.lanes import Lane
 from hilum.infra.settings import Settings
 from hilum.kernel.errors import HilumError
-from hilum.kernel.pages import PAGE_BOUND
 
-limit_option = click.option(
-    "--limit", type=click.IntRange(1, api.ROWS_BOUND), default=PAGE_BOUND, show_default=True, help="How many."
-)
-all_option = click.option("--all", "all_", is_flag=True, help="All of them, however many pages they fill.")
 NAMED_BOUND = 20
 """How many writes without an outcome are listed."""
 
@@ -76,7 +70,7 @@ def audit_verify(copy: Path | None, *, json_: bool) -> None:
         as_json({**asdict(verdict), "intact": verdict.intact})
     else:
         click.echo(
-            f"{verdict.records} records under {verdict.checkpoints} checkpoints; {verdict.uncovered} not yet covered"
+            f"records: {verdict.records}, checkpoints: {verdict.checkpoints}, records not yet covered: {verdict.uncovered}"
         )
         click.echo(_anchor_line(verdict, found))
         for line in unsettled_lines(verdict.unsettled, host.now()):
@@ -146,10 +140,9 @@ def audit_events(tenant: str, action: str, limit: int, *, all_: bool, json_: boo
       hilum audit events --action controls.switch.engage
       hilum audit events --tenant general --limit 1000 --json
     """
-    found = _newest(
-        "/audit/events", None if all_ else limit, tenant=tenant or api.own_tenant(), action=action
-    )
-    show(found, ("at", "action", "outcome", "tenant", "reason", "request_id"), json_=json_)
+    tenant = tenant or api.own_tenant()
+    found = read_list("/audit/events", limit, all_=all_, tenant=tenant, action=action)
+    show(found, ("at", "action", "outcome", "actor", "tenant", "reason", "request_id"), json_=json_)
 
 
 @audit.command("accesses")
@@ -158,15 +151,15 @@ def audit_events(tenant: str, action: str, limit: int, *, all_: bool, json_: boo
 @click.option("--patient", default="", help="To one patient's data.")
 @click.option(
     "--outcome",
-    default="",
-    type=click.Choice(["", "done", "refused", "not_done", "unknown"]),
-    help="How they ended.",
+    default=None,
+    type=click.Choice(["done", "refused", "not_done", "unknown"]),
+    help="How they ended; leave out for all.",
 )
 @click.option("--reason", default="", help="Refused for one reason, such as switch_engaged.")
 @limit_option
 @all_option
 @json_option
-def audit_accesses(limit: int, *, all_: bool, json_: bool, **query: str) -> None:
+def audit_accesses(limit: int, outcome: str | None, *, all_: bool, json_: bool, **query: str) -> None:
     r"""List the newest FHIR requests with their decisions.
 
     \b
@@ -175,21 +168,11 @@ def audit_accesses(limit: int, *, all_: bool, json_: bool, **query: str) -> None
       hilum audit accesses --tenant general --reason switch_engaged --all
     """
     # An administrator without --tenant would be refused; staff without it read all.
-    query["tenant"] = query["tenant"] or api.own_tenant()
-    found = _newest("/accesses", None if all_ else limit, **query)
+    query |= {"tenant": query["tenant"] or api.own_tenant(), "outcome": outcome or ""}
+    found = read_list("/accesses", limit, all_=all_, **query)
     show(
         found,
-        ("at", "tenant", "app", "interaction", "resource_type", "status", "reason", "request_id"),
+        ("at", "tenant", "app", "person", "interaction", "resource_type", "status", "reason", "request_id"),
         json_=json_,
         named={"app": "/apps"},
     )
-
-
-def _newest(path: str, limit: int | None, **query: str) -> list[dict[str, Any]]:
-    """Read the newest records, or all of them without a limit; print on standard error if there are more."""
-    if limit is None:
-        return api.every(path, **query)
-    found, more = api.some(path, limit, **query)
-    if more:
-        click.secho("there are more: use --limit or --all", fg="yellow", err=True)
-    return found

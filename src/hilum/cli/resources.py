@@ -1,6 +1,6 @@
 """``hilum login`` and ``hilum tenant``, and how commands print what the API returns."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
@@ -9,10 +9,17 @@ import click
 
 from hilum.cli import api
 from hilum.cli.output import as_json, table
+from hilum.kernel.pages import PAGE_BOUND
 
 json_option = click.option("--json", "json_", is_flag=True, help="Print JSON.")
 tenant_option = click.option("--tenant", default="", help="At which hospital; leave out for your own.")
+limit_option = click.option(
+    "--limit", type=click.IntRange(1, api.ROWS_BOUND), default=PAGE_BOUND, show_default=True, help="How many."
+)
+all_option = click.option("--all", "all_", is_flag=True, help="All of them, however many pages they fill.")
 _NO_NAMES: Mapping[str, str] = {}
+PERSON_ID = "per_"
+Names = Callable[[Collection[str]], dict[str, str]]
 
 
 class Moment(click.ParamType[datetime]):
@@ -41,14 +48,48 @@ def show(
     json_: bool,
     named: Mapping[str, str] = _NO_NAMES,
 ) -> None:
-    """Print a list as a table or as JSON. ``named``: for columns of ids, the API's list with their names, which people are shown."""
+    """Print a list as a table or as JSON. ``named``: for columns of ids, the API's list with their names, which people are shown.
+
+    Who did something is shown by name as well.
+    """
     if json_:
         as_json(found)
         return
+    who = [name for name in columns if _is_somebody(name)]
+    people = api.names_of(ids) if (ids := _people_in(found, who)) else {}
+    found = [
+        each | {name: people.get(_person_in(each.get(name)), each.get(name)) for name in who}
+        for each in found
+    ]
     for column, path in named.items():
         names = names_in(path) if found else {}
         found = [each | {column: names.get(each[column], each[column])} for each in found]
     table(found, columns)
+
+
+def read_list(path: str, limit: int, *, all_: bool, **query: str) -> list[dict[str, Any]]:
+    """Read the first records of a list, or all of them; print on standard error if there are more."""
+    if all_:
+        return api.every(path, **query)
+    found, more = api.some(path, limit, **query)
+    if more:
+        click.secho("there are more: use --limit or --all", fg="yellow", err=True)
+    return found
+
+
+def _is_somebody(name: str) -> bool:
+    """Check whether a field of this name says who somebody is."""
+    return name in {"actor", "person"} or name.endswith("_by")
+
+
+def _person_in(value: Any) -> str:
+    """Return a person's id, of a value that is one or an actor such as ``staff:per_1``; empty for anything else."""
+    id_ = str(value).rpartition(":")[2]
+    return id_ if id_.startswith(PERSON_ID) else ""
+
+
+def _people_in(found: Iterable[Mapping[str, Any]], names: Collection[str]) -> set[str]:
+    return {_person_in(each.get(name)) for each in found for name in names} - {""}
 
 
 def names_in(path: str) -> dict[str, str]:
@@ -59,15 +100,18 @@ def names_in(path: str) -> dict[str, str]:
     return {each["id"]: each["name"] for each in api.every(path)} if readable else {}
 
 
-def show_one(found: dict[str, Any], *, json_: bool) -> None:
-    """Print one record as text or as JSON; "done" if the API's answer was empty."""
+def show_one(found: dict[str, Any], *, json_: bool, names_of: Names = api.names_of) -> None:
+    """Print one record as text or as JSON; "done" if the API's answer was empty. Who did something is shown by name and id."""
     if json_:
         as_json(found)
         return
     if not found:
         click.echo("done")
+    who = [name for name in found if _is_somebody(name)]
+    people = names_of(ids) if (ids := _people_in([found], who)) else {}
     for name, value in found.items():
-        click.echo(f"{name:18} {_plain(value)}".rstrip())
+        known = people.get(_person_in(value), "") if name in who else ""
+        click.echo(f"{name:18} {f'{known} ({value})' if known else _plain(value)}".rstrip())
 
 
 def show_done(found: dict[str, Any], *, json_: bool) -> None:
@@ -227,7 +271,7 @@ def tenant_upstream(
     authorization: bool,
     json_: bool,
 ) -> None:
-    r"""Move a hospital to another FHIR server, or change how its server is reached; it waits for a second person.
+    r"""Move a hospital to another FHIR server, or change how its server is reached; a change waits for a second person.
 
     It replaces the whole setting: options left out are empty afterwards, including the Authorization.
 
@@ -242,6 +286,8 @@ def tenant_upstream(
         upstream["authorization"] = click.prompt("Authorization", hide_input=True)
     found = api.call("PATCH", f"/tenants/{api.segment(tenant_id)}", {"upstream": upstream})
     show_done(found, json_=json_)
+    if "approval" not in found:
+        click.secho("nothing changes: its server is reached like this already", fg="yellow", err=True)
 
 
 @tenant.command("peer")

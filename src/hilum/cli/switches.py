@@ -1,6 +1,5 @@
 """``hilum switch`` and ``hilum explain``: stop something now, and find out why a request was answered as it was."""
 
-from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
@@ -9,7 +8,7 @@ import click
 from hilum.cli import api, host
 from hilum.cli.output import as_json
 from hilum.cli.resources import MOMENT, json_option, names_in, show, show_one
-from hilum.controls.models import EngageOrder, Mode, Target, TargetKind
+from hilum.controls.models import EngageOrder, Mode, Switch, Target, TargetKind
 from hilum.infra.context import Context
 
 COLUMNS = ("id", "kind", "key", "mode", "in_force", "reason", "engaged_by", "engaged_at")
@@ -69,7 +68,7 @@ def engage(
         # Through the switchboard like the API, so that a mistyped target is refused here too.
         order = EngageOrder(Target(TargetKind(kind), key), Mode(mode), reason, expires_at)
         engaged = host.write(lambda ctx: switchboard.engage(ctx, order))
-        show_one(_flat(asdict(engaged)), json_=json_)
+        _show_here(engaged, json_=json_)
         return
     body: dict[str, Any] = {"kind": kind, "key": key, "mode": mode, "reason": reason}
     body["expires_at"] = expires_at.isoformat() if expires_at else None
@@ -131,7 +130,7 @@ def release(switch_id: str, *, local: bool, json_: bool) -> None:
         from hilum.switchboard import service as switchboard
 
         released = host.write(lambda ctx: switchboard.release(ctx, switch_id))
-        show_one(_flat(asdict(released)), json_=json_)
+        _show_here(released, json_=json_)
         return
     found = api.call("POST", f"/switches/{api.segment(switch_id)}/release")
     show_one(found, json_=json_)
@@ -180,6 +179,9 @@ def _explain_here(request_id: str) -> dict[str, Any]:
     return explanation_json(host.read_audited(verb, read_event))
 
 
-def _flat(switch: dict[str, Any]) -> dict[str, Any]:
-    target = switch.pop("target")
-    return {"id": switch.pop("id"), "kind": target["kind"], "key": target["key"]} | switch
+def _show_here(switch: Switch, *, json_: bool) -> None:
+    """Print a switch as the API shows it."""
+    from hilum.switchboard.routes import SwitchShown
+
+    shown = SwitchShown.of(switch, host.now()).model_dump(mode="json")
+    show_one(shown, json_=json_, names_of=host.names_of)

@@ -15,6 +15,8 @@ PROXIES_BOUND = 50
 EHR_ORIGINS_BOUND = 20
 ATTACHMENT_HOSTS_BOUND = 20
 NAME_BOUND = 200
+NAMES_BOUND = 100
+"""Names that one request may ask for: their ids stand in its address."""
 USERNAME_BOUND = 64
 URL_BOUND = 500
 CREDENTIALS_BOUND = 4_000

@@ -55,7 +55,8 @@ FHIR_USERS: Mapping[Role, frozenset[str]] = MappingProxyType(
     }
 )
 """The resource types that a person of a role can be. A clinician's ``fhirUser`` is never a Patient."""
-_HOST = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)(?:\.(?!-)[a-z0-9-]{1,63}(?<!-))*")
+_HOST = re.compile(r"(?=.{1,253}\Z)(?!-)[a-z0-9-]{1,63}(?<!-)(?:\.(?!-)[a-z0-9-]{1,63}(?<!-))*")
+"""A host name. Source: RFC 1035 section 2.3.4 (the bounds), RFC 1123 section 2.1"""
 
 # Directories and definitions, which are about no patient.
 _SHARED = [
@@ -316,6 +317,18 @@ def may_rule_tenants(actor: Actor) -> bool:
 def may_administer(actor: Actor, tenant: TenantId | None) -> bool:
     """Check whether an actor may add and remove people of a tenant (None: staff) and change its everyday settings."""
     return may_rule_tenants(actor) or administers(actor, tenant or "")
+
+
+def may_see_name(actor: Actor, person: Person) -> bool:
+    """Check whether an actor may see the name behind an id in a record.
+
+    Whoever administers somebody may, the staff see all names but patients', and a tenant's administrator those of the staff.
+    """
+    if may_administer(actor, person.tenant):
+        return True
+    if actor.kind is ActorKind.STAFF:
+        return person.role != Role.PATIENT
+    return person.tenant is None and actor.kind is ActorKind.PERSON and Role.ADMINISTRATOR in actor.roles
 
 
 def has_power(tenant: TenantId | None, role: str) -> bool:

@@ -223,6 +223,11 @@ def get_person(tx: Connection, person: PersonId) -> Person:
     return found
 
 
+def find_people(tx: Connection, ids: Collection[PersonId]) -> list[Person]:
+    """Find people by their ids, active or not; ids of nobody are left out."""
+    return [_person(row) for row in tx.execute(select(people).where(people.c.id.in_(ids)))]
+
+
 def find_person_by_username(tx: Connection, tenant: TenantId | None, username: str) -> Person | None:
     query = select(people).where(people.c.tenant == (tenant or ""), people.c.username == username)
     row = tx.execute(query).first()

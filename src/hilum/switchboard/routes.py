@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Self
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
@@ -58,6 +58,26 @@ class SwitchShown(BaseModel):
     release_asked_by: str
     in_force: bool
 
+    @classmethod
+    def of(cls, switch: Switch, now: datetime) -> Self:
+        """Build it of a switch as it stands now."""
+        return cls(
+            id=switch.id,
+            kind=switch.target.kind,
+            key=switch.target.key,
+            mode=switch.mode,
+            reason=switch.reason,
+            tenant=switch.tenant,
+            engaged_by=switch.engaged_by,
+            engaged_at=switch.engaged_at,
+            expires_at=switch.expires_at,
+            released_by=switch.released_by,
+            released_at=switch.released_at,
+            release_asked_by=switch.release_asked_by,
+            # Computed here and not by clients, whose clocks differ.
+            in_force=switch.in_force(now),
+        )
+
 
 class SwitchAsked(Strict):
     """``key`` is the target's id; see docs/reference/switch-targets.md."""
@@ -106,7 +126,7 @@ def api(kit: Kit) -> APIRouter:
 def _switches(router: APIRouter, kit: Kit) -> None:
 
     def switch(engaged: Switch) -> SwitchShown:
-        return _show(engaged, kit.clock.now())
+        return SwitchShown.of(engaged, kit.clock.now())
 
     @router.post(
         "/switches", status_code=201, openapi_extra=audience("platform_admin", "security", "administrator")
@@ -167,23 +187,3 @@ def _quotas(router: APIRouter, kit: Kit) -> None:
     async def remove_quota(request: Request, app: Id, tenant: Id) -> None:
         """Remove a quota, the platform's or the tenant's depending on the caller."""
         await run_write(kit, request, partial(service.set_quota, app=app, tenant=tenant, quota=None))
-
-
-def _show(switch: Switch, now: datetime) -> SwitchShown:
-    """Return a switch as the API shows it."""
-    return SwitchShown(
-        id=switch.id,
-        kind=switch.target.kind,
-        key=switch.target.key,
-        mode=switch.mode,
-        reason=switch.reason,
-        tenant=switch.tenant,
-        engaged_by=switch.engaged_by,
-        engaged_at=switch.engaged_at,
-        expires_at=switch.expires_at,
-        released_by=switch.released_by,
-        released_at=switch.released_at,
-        release_asked_by=switch.release_asked_by,
-        # Computed here and not by clients, whose clocks differ.
-        in_force=switch.in_force(now),
-    )

@@ -39,6 +39,7 @@ class ApprovalShown(BaseModel):
             kind=act.kind,
             state=found.state,
             tenant=act.tenant,
+            target=act.target,
             about=next(filter(None, named), act.target),
             order=act.order,
             before=act.before,
@@ -47,7 +48,7 @@ class ApprovalShown(BaseModel):
             expires_at=found.expires_at,
             decided_by=found.decided_by,
             decided_at=found.decided_at,
-            **{"target": act.target} | more,
+            **more,
         )
 
 

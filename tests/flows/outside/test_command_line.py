@@ -199,6 +199,21 @@ def test_the_first_two_administrators_are_made_once_and_signs_in_to_what_is_serv
     afar.refuses("tenant", "list", saying="no Hilum answers")
 
 
+def test_host_commands_say_that_there_are_no_tables_yet(bare: Shell) -> None:
+    """Contract, Modes: whatever is tried first on a new host, the answer is what to do next."""
+    for command in (
+        ("switch", "engage", "--target", "platform", "--reason", "r", "--local"),
+        ("switch", "release", "sw_1", "--local"),
+        ("person", "reset", "per_1", "--local"),
+        ("person", "deactivate", "per_1", "--local"),
+        ("explain", "req_1", "--local"),
+        ("audit", "verify"),
+        ("keys", "rotate", "checkpoint"),
+    ):
+        refused = bare.refuses(*command, saying="migrations_missing")
+        assert "hilum migrate" in refused.stderr, command
+
+
 def without_key(shell: Shell) -> Shell:
     """The same host, on which the key was lost."""
     return Shell({name: value for name, value in shell.variables.items() if name != "HILUM_SECRET_KEY"})
@@ -448,6 +463,106 @@ def test_people_and_hospitals_are_looked_after_by_commands(hospital: Running, tm
     away.refuses("person", "list", saying="no Hilum answers")
     wrong_door = Shell(admin.variables | {"HILUM_API_URL": hospital.sandbox})
     wrong_door.refuses("person", "list", saying="no Hilum answers")
+
+
+def test_people_read_names_and_scripts_read_ids(hospital: Running, tmp_path: Path) -> None:
+    """C145, C200: whoever agrees is to ask a colleague, so the colleague's name stands there; JSON keeps the ids."""
+    admin, miriam = by(hospital, "admin.ferro", tmp_path), administrator(hospital, tmp_path)
+    auditor = by(hospital, "auditor.quispe", tmp_path)
+    asked = admin.json("tenant", "peer", "general", "--type", "ehr", "--name", "Ward system")["approval"]
+    switch = admin.json(
+        "switch",
+        "engage",
+        "--target",
+        "vendor",
+        "--key",
+        vendor_of(admin),
+        "--mode",
+        "observe",
+        "--reason",
+        "a drill",
+    )
+
+    for reader in (admin, miriam):
+        assert "Livia Ferro" in reader.hilum("approval", "list").stdout
+        assert (
+            f"asked_by           Livia Ferro ({asked['asked_by']})"
+            in reader.hilum("approval", "show", asked["id"]).stdout
+        )
+    assert "Livia Ferro" in auditor.hilum("switch", "list").stdout
+    assert f"Livia Ferro ({switch['engaged_by']})" in auditor.hilum("switch", "show", switch["id"]).stdout
+    assert "Livia Ferro" in auditor.hilum("audit", "events", "--action", "controls.switch.engage").stdout
+    assert miriam.json("approval", "list")[-1]["asked_by"] == asked["asked_by"]
+    agreed = miriam.json("approval", "approve", asked["id"])
+    shown = admin.hilum("approval", "show", asked["id"]).stdout
+    assert f"target             {agreed['target']}" in shown, "the asker finds the client that there is now"
+    assert "decided_by         " in shown
+    admin.json("switch", "release", switch["id"])
+    by(hospital, "security.ito", tmp_path).json("switch", "release", switch["id"])
+
+
+def vendor_of(shell: Shell) -> str:
+    return str(shell.json("vendor", "list")[0]["id"])
+
+
+def test_a_long_list_of_what_waits_is_cut_and_says_so(hospital: Running, tmp_path: Path) -> None:
+    """C183: as the audit's lists, so that a script knows."""
+    admin = by(hospital, "admin.ferro", tmp_path)
+    waiting = [admin.json("tenant", "peer", "clinic", "--type", "ehr", "--name", f"E{n}") for n in range(2)]
+
+    cut = admin.hilum("approval", "list", "--tenant", "clinic", "--limit", "1", "--json")
+
+    assert len(orjson.loads(cut.stdout)) == 1
+    assert "there are more: use --limit or --all" in cut.stderr
+    for more in ((), ("--all",), ("--limit", "2")):
+        whole = admin.hilum("approval", "list", "--tenant", "clinic", "--json", *more)
+        assert [each["id"] for each in orjson.loads(whole.stdout)] == [
+            each["approval"]["id"] for each in waiting
+        ]
+        assert whole.stderr == ""
+    for each in waiting:
+        admin.json("approval", "refuse", each["approval"]["id"])
+
+
+def test_a_servers_setting_that_stays_as_it_is_waits_for_nobody_and_says_so(
+    hospital: Running, tmp_path: Path
+) -> None:
+    admin = by(hospital, "admin.ferro", tmp_path)
+
+    same = admin.hilum("tenant", "upstream", "clinic")
+
+    assert same.returncode == DONE
+    assert "nothing changes" in same.stderr
+    assert admin.json("approval", "list", "--tenant", "clinic") == []
+
+
+def test_a_switch_looks_alike_from_the_host_and_from_afar(hospital: Running, tmp_path: Path) -> None:
+    """C138: a script that falls back to --local reads the same fields in the same form."""
+    afar, on_host = by(hospital, "security.ito", tmp_path), host(hospital)
+    order = (
+        "switch",
+        "engage",
+        "--target",
+        "app_tenant",
+        "--key",
+        f"{app_of(afar)}/clinic",
+        "--reason",
+        "a drill",
+    )
+
+    here = on_host.json(*order, "--local")
+
+    assert here == afar.json("switch", "show", here["id"])
+    released = on_host.json("switch", "release", here["id"], "--local")
+    assert released == afar.json("switch", "show", here["id"])
+    assert (
+        "in_force           False"
+        in on_host.hilum("switch", "release", afar.json(*order)["id"], "--local").stdout
+    )
+
+
+def app_of(shell: Shell) -> str:
+    return str(shell.json("app", "list")[0]["id"])
 
 
 def test_a_hospitals_administrator_sees_which_scopes_may_be_installed(

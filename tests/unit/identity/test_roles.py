@@ -217,6 +217,8 @@ def test_the_address_of_a_fhir_server_is_judged(kind: UpstreamKind, url: str, fa
         ({"attachment_hosts": ("images.example:443",)}, "attachment_hosts_malformed"),
         ({"attachment_hosts": ("*.example",)}, "attachment_hosts_malformed"),
         ({"attachment_hosts": ("Images.example",)}, "attachment_hosts_malformed"),
+        ({"attachment_hosts": (".".join(["a" * 61] * 4) + ".b.cde",)}, ""),
+        ({"attachment_hosts": (".".join(["a" * 61] * 4) + ".b.cdef",)}, "attachment_hosts_malformed"),
         ({"attachment_hosts": ("images.example/x",)}, "attachment_hosts_malformed"),
         ({"attachment_hosts": ("",)}, "attachment_hosts_malformed"),
         ({"attachment_hosts": ("x.example",)}, "attachment_hosts_malformed"),
@@ -253,6 +255,33 @@ def test_a_person_that_cannot_be_is_refused_by_field(
     change: dict[str, object], field: str, fault: str
 ) -> None:
     assert policy.person_faults(replace(PERSON, **change))[field] == fault  # type: ignore[arg-type]
+
+
+CHILDREN_ADMIN = Actor(ActorKind.PERSON, "per_c", CHILDREN, frozenset({Role.ADMINISTRATOR}))
+CLIENT_CALLED_ADMINISTRATOR = Actor(ActorKind.CLIENT, "cli_1", GENERAL, frozenset({Role.ADMINISTRATOR}))
+
+
+@pytest.mark.parametrize(
+    ("actor", "staff", "colleague", "patient"),
+    [
+        (ADMIN, True, True, True),
+        (HOST, True, True, True),
+        (SECURITY, True, True, False),
+        (Actor(ActorKind.STAFF, "per_o", roles=frozenset({StaffRole.AUDITOR})), True, True, False),
+        (TENANT_ADMIN, True, True, True),
+        (CHILDREN_ADMIN, True, False, False),
+        (PHYSICIAN, False, False, False),
+        (CLIENT_CALLED_ADMINISTRATOR, False, False, False),
+        (ANONYMOUS, False, False, False),
+    ],
+)
+def test_whose_name_stands_behind_an_id_is_shown_to_those_who_must_ask_them(
+    actor: Actor, staff: bool, colleague: bool, patient: bool
+) -> None:
+    """C145: names of a hospital's people stay in it, and patients' names with those who look after their accounts."""
+    people = (replace(person(StaffRole.SECURITY), tenant=None), person(Role.NURSE), person(Role.PATIENT))
+
+    assert [policy.may_see_name(actor, each) for each in people] == [staff, colleague, patient]
 
 
 def test_a_username_is_compared_without_case_and_space_and_never_malformed() -> None:
