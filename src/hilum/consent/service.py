@@ -179,7 +179,7 @@ def find_in_force(
 
 def find_agreed(ctx: Context, tenant: TenantId, person: PersonId, app: AppId) -> Authorization | None:
     """Find the person's newest agreement in force with an app, by any of its clients, as created when the oldest was."""
-    agreed = store.list_in_force(ctx.tx, tenant, person, ctx.now, app=app)
+    agreed = store.list_in_force_of_app(ctx.tx, tenant, person, ctx.now, app=app)
     return replace(agreed[0], created_at=agreed[-1].created_at) if agreed else None
 
 
