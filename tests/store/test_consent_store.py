@@ -249,7 +249,12 @@ def test_no_connected_app_is_hidden_behind_many_agreements_with_another(ground: 
         replace(made, id=AuthorizationId(f"{made.id}{n:03}"), patient=f"p{n}", scopes=(f"patient/{n}",))
         for n in range(PAGE_BOUND + 5)
     ]
-    ground.run(lambda ctx: [store.add(ctx.tx, each) for each in more])
+
+    def add_more(ctx: Context) -> None:
+        for each in more:
+            store.add(ctx.tx, each)
+
+    ground.run(add_more)
 
     shown = connected(ground, "dora")
 
