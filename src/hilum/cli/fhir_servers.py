@@ -1,87 +1,24 @@
-"""Checks of ``hilum doctor --fhir-servers``: each hospital's FHIR server over HTTP is asked what it is, and for a record that is not there."""
+"""Checks of ``hilum doctor --fhir-servers``: whether each hospital's FHIR server over HTTP answers."""
 
 import asyncio
-from collections.abc import Sequence
-from datetime import timedelta
 
 from hilum.cli import host
 from hilum.cli.findings import Finding
 from hilum.identity import service as identity
-from hilum.identity.models import TenantFacts, UpstreamKind
+from hilum.identity.models import UpstreamKind
 from hilum.identity.policy import facts_of
-from hilum.kernel.errors import Unavailable
-from hilum.keys.live import vault
-from hilum.standards.fhir.shaping import load
-from hilum.upstream.live import Upstreams
-from hilum.upstream.models import UpstreamRequest
-
-DEADLINE = timedelta(seconds=5)
-AT_ONCE = 16
-ABSENT = "Patient/hilum-doctor"
-"""No record has this id: whether the credentials are accepted shows without reading anybody's."""
-_ACCEPT = (("accept", "application/fhir+json"),)
+from hilum.upstream.checks import faults_of
 
 
 def fhir_server_findings() -> list[Finding]:
     """Ask the FHIR server of each active tenant that has one over HTTP."""
-    tenants = [facts_of(each) for each in host.read(identity.list_tenants) if each.active]
-    return asyncio.run(_ask_all([each for each in tenants if each.upstream.kind is UpstreamKind.HTTP]))
-
-
-async def _ask_all(tenants: Sequence[TenantFacts]) -> list[Finding]:
-    upstreams = Upstreams(vault(), lambda _: None, DEADLINE)
-    places = asyncio.Semaphore(AT_ONCE)
-
-    async def ask(tenant: TenantFacts) -> Finding:
-        async with places:
-            fault = await _fault(upstreams, tenant)
-        return Finding(f"FHIR server of {tenant.id}", ok=not fault, next=fault)
-
-    try:
-        return await asyncio.gather(*(ask(tenant) for tenant in tenants))
-    finally:
-        await upstreams.close()
-
-
-async def _fault(upstreams: Upstreams, tenant: TenantFacts) -> str:
-    try:
-        described = await upstreams.describe(tenant, UpstreamRequest("GET", "metadata", _ACCEPT))
-        if fault := statement_fault(described.status, described.body, tenant):
-            return fault
-        read = await upstreams.describe(tenant, UpstreamRequest("GET", ABSENT, _ACCEPT))
-    except Unavailable as error:
-        return f"{error.detail} Check {tenant.upstream.url} and whether this machine reaches it"
-    return read_fault(read.status, tenant)
-
-
-def statement_fault(status: int, body: bytes, tenant: TenantFacts) -> str:
-    """Return what is wrong with an answer to ``GET metadata``; empty if it is a CapabilityStatement of R4."""
-    where = f"{tenant.upstream.url}/metadata"
-    if status in {401, 403}:
-        return _refuses(status, tenant)
-    if status != 200:
-        return f"{where} answers {status}; it should be 200 with its CapabilityStatement. Check the FHIR base"
-    try:
-        statement = load(body)
-    except ValueError:
-        statement = None
-    if not isinstance(statement, dict) or statement.get("resourceType") != "CapabilityStatement":
-        return f"{where} is no CapabilityStatement in JSON. Check the FHIR base"
-    version = statement.get("fhirVersion")
-    if not isinstance(version, str) or not version.startswith("4.0"):
-        return f"it speaks FHIR {str(version)[:20]!r}, and Hilum needs R4 (4.0.1)"
-    return ""
-
-
-def read_fault(status: int, tenant: TenantFacts) -> str:
-    """Return what is wrong with an answer to the read of a record that is not there; empty if it says just that."""
-    if status in {401, 403}:
-        return _refuses(status, tenant)
-    if status not in {404, 410}:
-        return f"{tenant.upstream.url}/{ABSENT} answers {status}; a record that is not there should be 404"
-    return ""
-
-
-def _refuses(status: int, tenant: TenantFacts) -> str:
-    advice = f"hilum tenant upstream {tenant.id} --url {tenant.upstream.url} --authorization"
-    return f"it refuses Hilum's credentials ({status}). Set the ones it wants: `{advice}`"
+    tenants = [
+        facts_of(each)
+        for each in host.read(identity.list_tenants)
+        if each.active and each.upstream.kind is UpstreamKind.HTTP
+    ]
+    faults = asyncio.run(faults_of(tenants))
+    return [
+        Finding(f"FHIR server of {tenant.id}", ok=not fault, next=fault)
+        for tenant, fault in zip(tenants, faults, strict=True)
+    ]

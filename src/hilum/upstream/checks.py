@@ -1,0 +1,77 @@
+"""Whether a FHIR server is one: it is asked for its CapabilityStatement, and for a record that is not there. No record is read."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import timedelta
+
+from hilum.identity.models import TenantFacts
+from hilum.kernel.errors import Unavailable
+from hilum.keys.live import vault
+from hilum.standards.fhir.shaping import load
+from hilum.upstream.live import Upstreams
+from hilum.upstream.models import UpstreamRequest
+
+DEADLINE = timedelta(seconds=5)
+AT_ONCE = 16
+ABSENT = "Patient/hilum-doctor"
+"""No record has this id: whether the credentials are accepted shows without reading anybody's."""
+_ACCEPT = (("accept", "application/fhir+json"),)
+
+
+async def faults_of(tenants: Sequence[TenantFacts]) -> list[str]:
+    """Return what is wrong with each tenant's FHIR server, and what to do; empty where nothing is."""
+    upstreams = Upstreams(vault(), lambda _: None, DEADLINE)
+    places = asyncio.Semaphore(AT_ONCE)
+
+    async def ask(tenant: TenantFacts) -> str:
+        async with places:
+            return await _fault(upstreams, tenant)
+
+    try:
+        return await asyncio.gather(*(ask(tenant) for tenant in tenants))
+    finally:
+        await upstreams.close()
+
+
+async def _fault(upstreams: Upstreams, tenant: TenantFacts) -> str:
+    try:
+        described = await upstreams.describe(tenant, UpstreamRequest("GET", "metadata", _ACCEPT))
+        if fault := statement_fault(described.status, described.body, tenant):
+            return fault
+        read = await upstreams.describe(tenant, UpstreamRequest("GET", ABSENT, _ACCEPT))
+    except Unavailable as error:
+        return f"{error.detail} Check {tenant.upstream.url} and whether this machine reaches it"
+    return read_fault(read.status, tenant)
+
+
+def statement_fault(status: int, body: bytes, tenant: TenantFacts) -> str:
+    """Return what is wrong with an answer to ``GET metadata``; empty if it is a CapabilityStatement of R4."""
+    where = f"{tenant.upstream.url}/metadata"
+    if status in {401, 403}:
+        return _refuses(status, tenant)
+    if status != 200:
+        return f"{where} answers {status}; it should be 200 with its CapabilityStatement. Check the FHIR base"
+    try:
+        statement = load(body)
+    except ValueError:
+        statement = None
+    if not isinstance(statement, dict) or statement.get("resourceType") != "CapabilityStatement":
+        return f"{where} is no CapabilityStatement in JSON. Check the FHIR base"
+    version = statement.get("fhirVersion")
+    if not isinstance(version, str) or not version.startswith("4.0"):
+        return f"it speaks FHIR {str(version)[:20]!r}, and Hilum needs R4 (4.0.1)"
+    return ""
+
+
+def read_fault(status: int, tenant: TenantFacts) -> str:
+    """Return what is wrong with an answer to the read of a record that is not there; empty if it says just that."""
+    if status in {401, 403}:
+        return _refuses(status, tenant)
+    if status not in {404, 410}:
+        return f"{tenant.upstream.url}/{ABSENT} answers {status}; a record that is not there should be 404"
+    return ""
+
+
+def _refuses(status: int, tenant: TenantFacts) -> str:
+    advice = f"hilum tenant upstream {tenant.id} --url {tenant.upstream.url} --authorization"
+    return f"it refuses Hilum's credentials ({status}). Set the ones it wants: `{advice}`"
