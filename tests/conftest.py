@@ -118,12 +118,9 @@ def seeded(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """One sandbox for every story told from outside. Stories use their own launches and leave switches released.
-
-    Seeded for itself: browsers follow the addresses of its apps, which seeding writes with their ports.
-    """
-    started = start(tmp_path_factory.mktemp("running"))
+def running(seeded: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """One sandbox for every story told from outside. Stories use their own launches and leave switches released."""
+    started = start(tmp_path_factory.mktemp("running"), seeded=seeded)
     yield started
     started.stop()
 

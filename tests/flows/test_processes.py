@@ -1,7 +1,6 @@
 """Processes die and come back; what the operations listener says is true (C201; security decision 26)."""
 
 import resource
-import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,15 +14,12 @@ from tests.attack.test_bounds import FORM, TOKEN, many
 from tests.flows.outside.ground import tell
 from tests.sim.processes import children, kill, operations, part, until, workers
 from tests.sim.running import Running, start
-from tests.sim.seeded import KEY
 
 
 @pytest.fixture(scope="module")
 def running(seeded: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """A sandbox of this module's own: its processes are killed, which no other story should meet."""
-    home = tmp_path_factory.mktemp("killed") / "home"
-    shutil.copytree(seeded, home)
-    started = start(home, **KEY)
+    started = start(tmp_path_factory.mktemp("killed"), seeded=seeded)
     yield started
     started.stop()
 
@@ -106,7 +102,7 @@ def test_operations_answer_while_no_worker_lives(running: Running) -> None:
 
 @contextmanager
 def full_disk(running: Running) -> Iterator[None]:
-    """Let every write of the worker fail as on a full disk, from outside and at once."""
+    """Make every write of the worker fail as on a full disk, from outside and at once."""
     (worker,) = workers(running)
     before = resource.prlimit(worker, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
     try:

@@ -39,6 +39,7 @@ from hilum.installations import service as installations
 from hilum.installations.models import InstallOrder
 from hilum.kernel.actor import SYSTEM
 from hilum.kernel.ids import TenantId
+from hilum.kernel.ports import Clock
 from hilum.keys import live as keyring
 from hilum.keys import service as keys
 from hilum.keys.models import Purpose
@@ -47,6 +48,7 @@ from hilum.registry.models import CertifyOrder, Environment, NewApp, NewVendor
 from hilum.signin import live as passwords
 from hilum.signin import service as signin
 from tests.flows.outside.ground import Outside, outside_of, straight
+from tests.sim.command_line import run_hilum
 from tests.sim.fhir_upstream import OtherServer, over_http
 from tests.sim.postgres import Cluster, free_port
 from tests.sim.running import READY_WITHIN_S, STOP_WITHIN_S, Described, family_of, kill_all
@@ -136,14 +138,7 @@ class Node:
 
     def hilum(self, *words: str, **settings: str) -> subprocess.CompletedProcess[str]:
         """Run the command line on this machine."""
-        return subprocess.run(
-            [sys.executable, "-m", "hilum.cli.main", *words],
-            env=self.environment | settings,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
+        return run_hilum(words, self.environment | settings)
 
 
 class Through(httpx2.AsyncBaseTransport):
@@ -206,10 +201,10 @@ class Nodes(Described):
         for node in ended:
             node.wait_until_ready()
 
-    def uow(self) -> UnitOfWork:
+    def uow(self, clock: Clock | None = None) -> UnitOfWork:
         """Open the control plane beside the nodes. The caller closes it."""
         keyring.install(keyring.Vault(KEY))
-        return UnitOfWork.create(Database(self.url), SystemClock(), SystemIds(), "nodes-test")
+        return UnitOfWork.create(Database(self.url), clock or SystemClock(), SystemIds(), "nodes-test")
 
 
 @contextmanager

@@ -13,7 +13,9 @@ from typing import Any
 
 import httpx2
 
+from tests.sim.command_line import run_hilum
 from tests.sim.postgres import free_port
+from tests.sim.seeded import KEY, copy_seeded
 
 READY_WITHIN_S = 90
 STOP_WITHIN_S = 20
@@ -56,12 +58,9 @@ class Running(Described):
     def log(self) -> str:
         return (self.home / "run.log").read_text()
 
-    def hilum(self, *words: str) -> subprocess.CompletedProcess[str]:
+    def hilum(self, *words: str, **settings: str) -> subprocess.CompletedProcess[str]:
         """Run the command line on this sandbox's host."""
-        command = [sys.executable, "-m", "hilum.cli.main", *words]
-        return subprocess.run(
-            command, env=self.environment, capture_output=True, text=True, timeout=120, check=False
-        )
+        return run_hilum(words, self.environment | settings)
 
     def stop(self) -> None:
         """Stop the sandbox with SIGTERM. No process of it runs afterwards, so that a test may edit its files."""
@@ -96,8 +95,10 @@ def kill_all(pids: list[int]) -> None:
             os.kill(pid, signal.SIGKILL)
 
 
-def start(home: Path, *, workers: int = 1, database_url: str = "", **settings: str) -> Running:
-    """Seed and start a sandbox; return when both sites answer."""
+def start(
+    home: Path, *, workers: int = 1, database_url: str = "", seeded: Path | None = None, **settings: str
+) -> Running:
+    """Start and return when both sites answer. An empty home is filled from ``seeded``, or seeded by the sandbox itself."""
     port, sandbox_port = free_port(), free_port()
     environment = {name: value for name, value in os.environ.items() if not name.startswith("HILUM_")}
     environment |= {
@@ -106,10 +107,12 @@ def start(home: Path, *, workers: int = 1, database_url: str = "", **settings: s
         "HILUM_DATABASE_URL": database_url or f"sqlite:///{home}/hilum.db",
         "HILUM_BASE_URL": f"http://127.0.0.1:{port}",
         "HILUM_SANDBOX_URL": f"http://localhost:{sandbox_port}",
-        "HILUM_SECRET_KEY": "running-key-encryption-key-0123456789abcdef",
         "HILUM_WORKERS": str(workers),
+        **KEY,
         **settings,
     }
+    if seeded is not None:
+        copy_seeded(seeded, home, environment["HILUM_SANDBOX_URL"], environment["HILUM_DATABASE_URL"])
     command = [
         sys.executable,
         "-m",

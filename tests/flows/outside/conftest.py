@@ -1,6 +1,5 @@
 """Sandboxes that really run, each on a copy of one seeded home."""
 
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -8,7 +7,6 @@ import pytest
 
 from tests.flows.outside.ground import WORKERS, Outside, tell
 from tests.sim.running import Running, start
-from tests.sim.seeded import KEY
 
 Starter = Callable[..., Running]
 
@@ -20,10 +18,9 @@ class Sandboxes:
         self._seeded, self._factory = seeded, factory
         self._started: list[Running] = []
 
-    def begin(self, *, workers: int = 1, **settings: str) -> Running:
-        home = self._factory.mktemp("outside") / "home"
-        shutil.copytree(self._seeded, home)
-        self._started.append(start(home, workers=workers, **KEY, **settings))
+    def begin(self, *, workers: int = 1) -> Running:
+        home = self._factory.mktemp("outside")
+        self._started.append(start(home, workers=workers, seeded=self._seeded))
         return self._started[-1]
 
     def end(self) -> None:

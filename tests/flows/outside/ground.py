@@ -139,7 +139,7 @@ class Outside:
         )
 
     async def app_of(self, client_id: str) -> dict[str, str]:
-        """Name an app by one of its clients: ``app``, ``vendor``, ``version``."""
+        """Return the ids of an app by one of its clients: ``app``, ``vendor``, ``version``."""
         client = (await self.api("GET", f"/clients/{client_id}")).json()
         app = (await self.api("GET", f"/apps/{client['app']}")).json()
         return {"app": app["id"], "vendor": app["vendor"], "version": client["version"]}

@@ -102,7 +102,7 @@ JSONS: tuple[bytes, ...] = (
 
 
 def fine(answer: httpx2.Response, sent: bytes) -> None:
-    """Hold an answer against the contract's errors."""
+    """Check an answer against the contract's errors."""
     where = f"{answer.request.method} {answer.request.url} with {sent[:80]!r}: {answer.status_code} {answer.text[:300]}"
     assert 400 <= answer.status_code < 500, where
     assert answer.headers["x-request-id"].startswith("req_"), where

@@ -1,7 +1,6 @@
 """A backup is taken while the platform serves, and a restore brings nothing back to life that was issued before it."""
 
 import asyncio
-import os
 import shutil
 import sqlite3
 import tarfile
@@ -14,18 +13,17 @@ from typing import Any
 import orjson
 import psycopg
 import pytest
-from click.testing import CliRunner, Result
 
 from hilum.app import backup as backups
 from hilum.audit import live as journals
 from hilum.audit import service as audit
-from hilum.cli.main import main
 from hilum.infra import postgres_tools, schema_gate
 from hilum.infra.db import Database
 from hilum.infra.migrations.run import configuration, declared, downgrade, release
 from hilum.infra.settings import read as read_settings
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.keys.live import Vault
+from tests.effort import FULL
 from tests.flows.outside.conftest import Starter, widen
 from tests.flows.outside.ground import Grant, Outside, outside_of, refused_grant, tell
 from tests.flows.outside.test_two_nodes import refreshed
@@ -33,12 +31,12 @@ from tests.flows.test_audit_journal import TRACE, Place, access
 from tests.sim.nodes import Node, Nodes, Through
 from tests.sim.postgres import Cluster, free_port
 from tests.sim.running import Running, start
-from tests.sim.seeded import KEY
 
 READERS = 4
 FIRST_BACKED_UP = "0008"
 """The newest migration of the first release that had ``hilum backup``."""
 OLDER = sorted(each for each in declared(configuration()) if FIRST_BACKED_UP <= each < release())
+TRIED = OLDER if FULL else [OLDER[0], OLDER[-1]]
 
 
 @pytest.fixture(scope="module")
@@ -54,18 +52,9 @@ def fresh_database(cluster: Cluster, name: str) -> None:
 
 
 def done(running: Running | Node, *words: str, **settings: str) -> dict[str, Any]:
-    made = hilum(running, *words, "--json", **settings)
-    assert made.exit_code == 0, made.stderr
+    made = running.hilum(*words, "--json", **settings)
+    assert made.returncode == 0, made.stderr
     return dict(orjson.loads(made.stdout))
-
-
-def hilum(running: Running | Node, *words: str, **settings: str) -> Result:
-    """Run the command line on its host, in this process, which is faster."""
-    clear: dict[str, str | None] = {name: None for name in os.environ if name.startswith("HILUM_")}
-    given = {name: value for name, value in running.environment.items() if name.startswith("HILUM_")}
-    found = CliRunner().invoke(main, words, env=clear | given | settings)
-    assert found.exception is None or isinstance(found.exception, SystemExit), repr(found.exception)
-    return found
 
 
 async def under_load(outside: Outside, grant: Grant, work: Callable[[], Any]) -> Any:
@@ -86,7 +75,7 @@ async def under_load(outside: Outside, grant: Grant, work: Callable[[], Any]) ->
 
 def restarted(running: Running) -> Running:
     url = running.environment["HILUM_DATABASE_URL"]
-    again = start(running.home, database_url=url, **KEY)
+    again = start(running.home, database_url=url)
     running.process, running.card, running.base = again.process, again.card, again.base
     running.sandbox, running.environment = again.sandbox, again.environment
     return running
@@ -117,8 +106,8 @@ def test_what_was_issued_before_a_restore_is_dead_after_it_and_what_was_stopped_
     secret = serving.environment["HILUM_SECRET_KEY"].encode()
     assert not any(secret in each.read_bytes() for each in copy.rglob("*") if each.is_file())
     assert not list(copy.rglob("*anchor*"))
-    refused = hilum(serving, "restore", str(copy), "--replace")
-    assert (refused.exit_code, "nodes_serve" in refused.stderr) == (1, True), refused.stderr
+    refused = serving.hilum("restore", str(copy), "--replace")
+    assert (refused.returncode, "nodes_serve" in refused.stderr) == (1, True), refused.stderr
 
     tokens = {each["username"]: each["api_token"] for each in serving.card["staff"]}
     serving.stop()
@@ -127,9 +116,9 @@ def test_what_was_issued_before_a_restore_is_dead_after_it_and_what_was_stopped_
     assert restored["sessions"] >= 1
     assert restored["api_tokens"] >= len(tokens)
     assert any("consents" in each for each in restored["cannot_be_known"])
-    verified = hilum(serving, "audit", "verify", "--json")
+    verified = serving.hilum("audit", "verify", "--json")
     assert orjson.loads(verified.stdout)["intact"], verified.stdout
-    assert hilum(serving, "doctor").exit_code == 0
+    assert serving.hilum("doctor").returncode == 0
 
     restarted(serving)
 
@@ -146,7 +135,7 @@ def test_what_was_issued_before_a_restore_is_dead_after_it_and_what_was_stopped_
         assert (await outside.read(await outside.grant())).status_code == 200
 
     tell(serving, after)
-    events = hilum(serving, "audit", "verify", "--json")
+    events = serving.hilum("audit", "verify", "--json")
     assert orjson.loads(events.stdout)["intact"]
 
 
@@ -163,8 +152,8 @@ def test_the_same_holds_over_postgresql_by_its_own_tools(
 
     held, made = nodes.tell(before)
     assert made["checkpoint"] > 0
-    refused = hilum(nodes.a, "restore", str(copy), "--replace")
-    assert (refused.exit_code, "nodes_serve" in refused.stderr) == (1, True), refused.stderr
+    refused = nodes.a.hilum("restore", str(copy), "--replace")
+    assert (refused.returncode, "nodes_serve" in refused.stderr) == (1, True), refused.stderr
     fresh_database(postgres_cluster, "restored")
     url = postgres_cluster.url.rpartition("/")[0] + "/restored"
     settings = {"HILUM_DATABASE_URL": url, "HILUM_DATA_DIR": str(tmp_path / "home")}
@@ -178,21 +167,21 @@ def test_the_same_holds_over_postgresql_by_its_own_tools(
     )
     cut = tmp_path / "cut.tar"
     cut.write_bytes(copy.read_bytes()[:-40_000])
-    damaged = hilum(third, "restore", str(cut))
-    assert (damaged.exit_code, "backup_" in damaged.stderr) == (1, True), damaged.stderr
+    damaged = third.hilum("restore", str(cut))
+    assert (damaged.returncode, "backup_" in damaged.stderr) == (1, True), damaged.stderr
     with psycopg.connect(url) as db:
         assert db.execute("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'").fetchone() == (0,)
 
     assert done(third, "restore", str(copy))["manifest"]["files"] == made["files"]
-    twice = hilum(third, "restore", str(copy))
-    assert (twice.exit_code, "target_not_empty" in twice.stderr) == (1, True), twice.stderr
-    assert orjson.loads(hilum(third, "audit", "verify", "--json").stdout)["intact"]
+    twice = third.hilum("restore", str(copy))
+    assert (twice.returncode, "target_not_empty" in twice.stderr) == (1, True), twice.stderr
+    assert orjson.loads(third.hilum("audit", "verify", "--json").stdout)["intact"]
     third.start()
     try:
         asyncio.run(nothing_of_before(nodes, third, held))
     finally:
         third.stop()
-    assert orjson.loads(hilum(third, "audit", "verify", "--json").stdout)["intact"]
+    assert orjson.loads(third.hilum("audit", "verify", "--json").stdout)["intact"]
 
 
 async def nothing_of_before(nodes: Nodes, third: Node, held: Grant) -> None:
@@ -226,8 +215,8 @@ def test_a_backup_that_was_cut_short_or_changed_is_refused_and_changes_nothing(
     manifest = (copy / "manifest.json").read_bytes()
 
     def spoiled(code: str, told: str) -> None:
-        refused = hilum(serving, "restore", str(copy), **where)
-        assert (refused.exit_code, code in refused.stderr) == (1, True), refused.stderr
+        refused = serving.hilum("restore", str(copy), **where)
+        assert (refused.returncode, code in refused.stderr) == (1, True), refused.stderr
         assert told in refused.stderr, refused.stderr
         assert not list(Path(where["HILUM_DATA_DIR"]).rglob("*.db"))
 
@@ -243,27 +232,27 @@ def test_a_backup_that_was_cut_short_or_changed_is_refused_and_changes_nothing(
     (copy / "manifest.json").write_bytes(manifest[:-20])
     spoiled("backup_unreadable", "is not a backup")
     (copy / "manifest.json").write_bytes(manifest)
-    wrong = hilum(serving, "restore", str(copy), **where, HILUM_SECRET_KEY="another-key" * 4)
-    assert (wrong.exit_code, "backup_changed" in wrong.stderr) == (1, True), wrong.stderr
+    wrong = serving.hilum("restore", str(copy), **where, HILUM_SECRET_KEY="another-key" * 4)
+    assert (wrong.returncode, "backup_changed" in wrong.stderr) == (1, True), wrong.stderr
     assert done(serving, "restore", str(copy), **where)["links"] == 0
 
 
 def test_a_backup_goes_to_a_new_place_and_a_restore_into_an_empty_one(
     serving: Running, copy: Path, tmp_path: Path
 ) -> None:
-    again = hilum(serving, "backup", str(copy))
-    assert (again.exit_code, "backup_exists" in again.stderr) == (1, True)
+    again = serving.hilum("backup", str(copy))
+    assert (again.returncode, "backup_exists" in again.stderr) == (1, True)
     where = elsewhere(tmp_path)
     done(serving, "restore", str(copy), **where)
-    twice = hilum(serving, "restore", str(copy), **where)
-    assert (twice.exit_code, "target_not_empty" in twice.stderr) == (1, True), twice.stderr
+    twice = serving.hilum("restore", str(copy), **where)
+    assert (twice.returncode, "target_not_empty" in twice.stderr) == (1, True), twice.stderr
     done(serving, "restore", str(copy), "--replace", **where)
     kinds = {"sqlite": "postgresql://nobody@127.0.0.1:1/none", "postgresql": f"sqlite:///{tmp_path}/x.db"}
     kind = serving.environment["HILUM_DATABASE_URL"].partition(":")[0]
-    other = hilum(
-        serving, "restore", str(copy), HILUM_DATABASE_URL=kinds[kind], HILUM_DATA_DIR=str(tmp_path / "y")
+    other = serving.hilum(
+        "restore", str(copy), HILUM_DATABASE_URL=kinds[kind], HILUM_DATA_DIR=str(tmp_path / "y")
     )
-    assert (other.exit_code, "backup_of_another_kind" in other.stderr) == (1, True), other.stderr
+    assert (other.returncode, "backup_of_another_kind" in other.stderr) == (1, True), other.stderr
 
 
 def test_a_backup_in_one_file_is_the_same(serving: Running, tmp_path: Path) -> None:
@@ -275,8 +264,8 @@ def test_a_backup_in_one_file_is_the_same(serving: Running, tmp_path: Path) -> N
     where = elsewhere(tmp_path)
     cut = tmp_path / "cut.tar"
     cut.write_bytes(packed.read_bytes()[: packed.stat().st_size // 2])
-    refused = hilum(serving, "restore", str(cut), **where)
-    assert refused.exit_code == 1
+    refused = serving.hilum("restore", str(cut), **where)
+    assert refused.returncode == 1
     assert "backup_" in refused.stderr
     assert done(serving, "restore", str(packed), **where)["manifest"]["checkpoint"] == made["checkpoint"]
 
@@ -367,9 +356,9 @@ def test_a_restore_that_the_disk_refuses_leaves_what_was_there(
         return real(source, target)
 
     monkeypatch.setattr(shutil, "copyfile", full)
-    refused = hilum(serving, "restore", str(copy), "--replace", **where)
+    refused = serving.hilum("restore", str(copy), "--replace", **where)
 
-    assert refused.exit_code == 1
+    assert refused.returncode == 1
     assert "restore_failed" in refused.stderr, refused.stderr
     assert "No space left" in refused.stderr
     assert "No file was replaced" in refused.stderr
@@ -411,12 +400,12 @@ def of_older_release(copy: Path, control: str, revision: str, key: str) -> None:
 
 
 def fit_after(running: Running | Node, **where: str) -> None:
-    assert hilum(running, "doctor", **where).exit_code == 0
-    verified = hilum(running, "audit", "verify", "--json", **where)
+    assert running.hilum("doctor", **where).returncode == 0
+    verified = running.hilum("audit", "verify", "--json", **where)
     assert orjson.loads(verified.stdout)["intact"], verified.stdout
 
 
-@pytest.mark.parametrize("revision", OLDER)
+@pytest.mark.parametrize("revision", TRIED)
 def test_a_backup_of_an_older_release_is_brought_to_this_one_by_its_restore(
     serving: Running, copy: Path, tmp_path: Path, revision: str
 ) -> None:
@@ -431,7 +420,7 @@ def test_a_backup_of_an_older_release_is_brought_to_this_one_by_its_restore(
     assert (restored["migrated"], restored["manifest"]["revision"]) == (True, revision)
     fit_after(serving, **where)
     if revision == OLDER[0]:
-        again = start(Path(where["HILUM_DATA_DIR"]), workers=1, **KEY)
+        again = start(Path(where["HILUM_DATA_DIR"]), workers=1)
         try:
             tell(again, nothing_stands_but_what_begins_now)
         finally:
@@ -455,9 +444,9 @@ def test_a_backup_of_a_newer_release_is_refused_with_what_to_do(
     mac = Vault(serving.environment["HILUM_SECRET_KEY"]).mac(backups.MAC, made.signed, backups.MAC_SIZE)
     (new / backups.MANIFEST).write_bytes(orjson.dumps(asdict(made) | {"mac": mac}))
 
-    refused = hilum(serving, "restore", str(new), **where)
+    refused = serving.hilum("restore", str(new), **where)
 
-    assert (refused.exit_code, "backup_newer" in refused.stderr) == (1, True), refused.stderr
+    assert (refused.returncode, "backup_newer" in refused.stderr) == (1, True), refused.stderr
     assert "restore it with the release that it was made with" in refused.stderr
     assert not list(Path(where["HILUM_DATA_DIR"]).rglob("*.db"))
 
@@ -487,11 +476,12 @@ def test_a_dump_of_an_older_release_is_brought_to_this_one_by_its_restore(
 
     assert (restored["migrated"], restored["manifest"]["revision"]) == (True, OLDER[0])
     fit_after(third)
-    third.start()
-    try:
-        asyncio.run(_serves(nodes, third))
-    finally:
-        third.stop()
+    if FULL:
+        third.start()
+        try:
+            asyncio.run(_serves(nodes, third))
+        finally:
+            third.stop()
 
 
 async def _serves(nodes: Nodes, third: Node) -> None:

@@ -26,7 +26,7 @@ STARTS_WITHIN_S = 10
 
 @contextmanager
 def guides_proxy(a: str, b: str, home: Path) -> Iterator[str]:
-    """Run the guide's nginx in front of two addresses; give its own."""
+    """Run the guide's nginx in front of two addresses; yield its own."""
     program = shutil.which("nginx") or "/usr/sbin/nginx"
     assert Path(program).exists(), MISSING
     found = re.search(r"```nginx\n(.*?)```", GUIDE.read_text(), re.DOTALL)
@@ -100,7 +100,7 @@ def test_only_a_read_is_repeated_on_the_other_node_when_one_breaks_off(method: s
 
 
 def test_the_guides_proxy_serves_two_nodes_and_goes_on_with_one(nodes: Nodes, proxied: str) -> None:
-    """C184: a launch through the proxy, reads on both nodes; when one dies, reads go on and nobody is told."""
+    """C184: a launch through the proxy, reads on both nodes; when one dies, reads go on without an error."""
 
     async def story(outside: Outside) -> None:
         grant = await outside.grant()

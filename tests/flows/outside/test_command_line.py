@@ -14,12 +14,12 @@ from typing import Any
 
 import orjson
 import pytest
-from click.testing import CliRunner
 
-from hilum.cli.main import main
 from hilum.cli.sandbox import welcome
 from hilum.infra import settings
+from tests.effort import FULL
 from tests.flows.outside.ground import Outside, tell, until_all
+from tests.sim.command_line import run_hilum
 from tests.sim.postgres import free_port
 from tests.sim.running import Running
 from tests.sim.seeded import KEY
@@ -37,29 +37,11 @@ class Shell:
     typed: str = ""
 
     def hilum(self, *words: str, **more: str) -> Done:
-        """Run one command: on a host in a process of its own, far from one in this process, which is faster."""
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("HILUM_")}
-        if "HILUM_DATABASE_URL" not in self.variables:
-            return self._here(words, more)
-        done = subprocess.run(
-            [sys.executable, "-m", "hilum.cli.main", *words],
-            env=kept | self.variables | more,
-            input=self.typed,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
+        """Run one command."""
+        done = run_hilum(words, self.variables | more, typed=self.typed)
         assert done.returncode in {DONE, REFUSED, MISUSED}, done.stderr
         assert "Traceback" not in done.stdout + done.stderr, done.stderr
         return done
-
-    def _here(self, words: tuple[str, ...], more: dict[str, str]) -> Done:
-        none = {name: None for name in os.environ if name.startswith("HILUM_")}
-        found = CliRunner().invoke(main, words, input=self.typed, env=none | self.variables | more)
-        assert found.exception is None or isinstance(found.exception, SystemExit), repr(found.exception)
-        assert found.exit_code in {DONE, REFUSED, MISUSED}
-        return subprocess.CompletedProcess(list(words), found.exit_code, found.stdout, found.stderr)
 
     def json(self, *words: str) -> Any:
         done = self.hilum(*words, "--json")
@@ -315,9 +297,14 @@ UNFIT: dict[str, dict[str, str]] = {
 }
 
 
-@pytest.mark.parametrize("saying", UNFIT)
+@pytest.mark.parametrize(
+    "saying", UNFIT if FULL else ("HILUM_BASE_URL", "migrations_missing", "database_port_closed")
+)
 def test_what_is_unfit_is_not_served(bare: Shell, saying: str) -> None:
-    """Contract, Modes: production refuses a bad or missing secret, an http issuer beyond loopback, unknown settings, old data."""
+    """Contract, Modes: production refuses a bad or missing secret, an http issuer beyond loopback, unknown settings, old data.
+
+    Every fault of a setting: tests/unit/test_settings.py.
+    """
     bare.refuses("serve", saying=saying, **UNFIT[saying])
 
 
@@ -341,7 +328,7 @@ def test_what_is_kept_on_disk_is_its_owners_alone(hospital: Running) -> None:
 
 
 def test_an_app_goes_from_vendor_to_uninstalled_by_commands_alone(hospital: Running, tmp_path: Path) -> None:
-    """C183, C1: each by whom it is given to; errors name fields."""
+    """C183, C1: each step by whoever has the right to it; errors name fields."""
     admin, reviewer = by(hospital, "admin.ferro", tmp_path), by(hospital, "reviewer.mensah", tmp_path)
     contacts = ("--support", "help@cli.example", "--security", "sec@cli.example")
     vendor = admin.json("vendor", "add", "By Command", *contacts)["id"]
@@ -755,7 +742,7 @@ def test_a_request_is_explained_by_its_id_here_and_from_afar(hospital: Running, 
 
 
 def test_the_record_is_read_and_verified_by_commands(hospital: Running, tmp_path: Path) -> None:
-    """C152: verify tells how much it read and what no checkpoint covers yet; the lists go by who may read them."""
+    """C152: verify says how much it read and what no checkpoint covers yet; the lists go by who may read them."""
     on_host, auditor = host(hospital), by(hospital, "auditor.quispe", tmp_path)
     found = on_host.json("audit", "verify")
     assert found["intact"]

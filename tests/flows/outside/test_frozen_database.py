@@ -12,6 +12,7 @@ import httpx2
 import pytest
 
 from hilum.infra.lanes import ANSWER_WITHIN_S
+from tests.effort import FULL
 from tests.flows.outside.ground import Outside
 from tests.sim.nodes import Nodes
 from tests.sim.postgres import Cluster
@@ -60,7 +61,7 @@ async def timed(ask: Ask) -> tuple[int, float]:
     return answer.status_code, time.monotonic() - begun
 
 
-@pytest.mark.parametrize("fault", [frozen_path, stopped_server])
+@pytest.mark.parametrize("fault", [frozen_path, stopped_server] if FULL else [stopped_server])
 def test_every_endpoint_answers_within_the_bound_and_is_well_right_after(
     nodes: Nodes, postgres_cluster: Cluster, fault: Callable[[Nodes, Cluster], object]
 ) -> None:

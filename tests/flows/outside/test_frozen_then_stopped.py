@@ -92,7 +92,7 @@ class Story:
 
 @asynccontextmanager
 async def callers(story: Story) -> AsyncIterator[None]:
-    """Let readers and probes ask at both nodes without pause."""
+    """Keep readers and probes asking at both nodes without pause."""
     asking = [asyncio.create_task(story.keep_reading(node)) for node in story.ways for _ in range(READERS)]
     asking += [asyncio.create_task(story.keep_probing(node)) for node in story.nodes.both]
     try:

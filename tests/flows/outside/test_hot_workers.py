@@ -15,7 +15,7 @@ from tests.effort import effort
 from tests.flows.outside.ground import SCOPE, STANDALONE, Grant, Outside, tell
 from tests.sim.running import Running
 
-FLOWS = effort(60, 200)
+FLOWS = effort(36, 200)
 """C58 promises 200."""
 SIGN_INS_AT_ONCE = 5
 CLIENTS = ("bench-symmetric", "bench-public", "bench-asymmetric")

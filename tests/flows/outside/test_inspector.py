@@ -20,7 +20,7 @@ from hilum_ehr.sandbox.ehr.feed import Feed, Pace
 from hilum_ehr.sandbox.ehr.platform import Platform
 from tests.flows.outside.conftest import Starter
 from tests.flows.outside.ground import PATIENCE_S, SCOPE, Grant, Outside, tell
-from tests.flows.outside.test_stream_of_decisions import launch_of
+from tests.flows.outside.test_stream_of_decisions import launch_of, listening, token_of
 from tests.sim.running import Running
 
 APP = "bench-symmetric"
@@ -166,78 +166,6 @@ def test_calls_at_any_of_four_workers_appear_each_once(hospital: Running) -> Non
         assert MISSING not in page
 
     tell(hospital, story)
-
-
-# --- a platform that stops -----------------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def part(running: Running, name: str) -> Iterator[subprocess.Popen[bytes]]:
-    """Serve one part by itself, so that it can be stopped while the others stand."""
-    command = [sys.executable, "-m", "hilum.cli.main", "serve", "--part", name]
-    with (running.home / "run.log").open("ab") as log:
-        process = subprocess.Popen(command, env=running.environment, stdout=log, stderr=log)
-    try:
-        yield process
-    finally:
-        if process.poll() is None:
-            process.kill()
-        process.wait()
-
-
-async def answers(outside: Outside, url: str) -> None:
-    async with asyncio.timeout(PATIENCE_S * 2):
-        while True:
-            try:
-                if (await outside.http.get(url)).status_code == 200:
-                    return
-            except httpx2.TransportError:
-                await asyncio.sleep(0.1)
-
-
-async def stopped(process: subprocess.Popen[bytes]) -> None:
-    process.send_signal(signal.SIGTERM)
-    await asyncio.to_thread(process.wait, STOPPED_WITHIN_S)
-
-
-def test_a_stream_that_broke_is_said_on_the_page_and_mends_by_itself_with_nothing_missed(
-    from_seed: Starter,
-) -> None:
-    """The platform stops and comes back under a chart that stays open; then the simulator stops, which a stream must not hold up."""
-    running = from_seed()
-    running.stop()
-
-    async def story(outside: Outside) -> None:
-        with part(running, "sandbox") as site:
-            with part(running, "platform") as platform:
-                await answers(outside, f"{running.base}/readyz")
-                await answers(outside, f"{running.sandbox}/sandbox/card.json")
-                chart = await open_chart(outside)
-                grant = await chart.launch()
-                made = await calls_made(outside, grant, 2)
-                await chart.until(lambda page: shown(page) == made[::-1])
-                await stopped(platform)
-
-            page = await chart.until(lambda page: MISSING in page)
-            assert re.search(r"Since \d\d:\d\d:\d\d: The platform .* The sandbox tries again by itself", page)
-            assert shown(page) == made[::-1], "what was heard stays"
-
-            with part(running, "platform"):
-                await answers(outside, f"{running.base}/readyz")
-                made += await calls_made(outside, grant, 3)
-                page = await chart.until(lambda page: MISSING not in page and len(shown(page)) == len(made))
-                assert shown(page) == made[::-1]
-                found = await looks(outside)
-                assert found["audit.access.list"] == 0, "it went on where it was left"
-
-                await stopped(site)
-                while (await looks(outside))["audit.stream.close"] < found["audit.stream.open"]:
-                    await asyncio.sleep(0.05)
-
-    tell(running, story)
-    assert running.staff("auditor")["api_token"] not in running.log
-    assert "Traceback" not in running.log
-    assert "sandbox.feed.failed" not in running.log
 
 
 # --- the feed by itself --------------------------------------------------------------------------------------------------------
@@ -404,3 +332,90 @@ def test_a_platform_that_takes_the_connection_and_says_nothing_is_waited_for_a_m
                 await writer.wait_closed()
 
     asyncio.run(story())
+
+
+# --- a platform that stops; last, because it is the one of the tests above ------------------------------------------------------
+
+
+@contextmanager
+def part(running: Running, name: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Serve one part by itself, so that it can be stopped while the others stand."""
+    command = [sys.executable, "-m", "hilum.cli.main", "serve", "--part", name]
+    with (running.home / "run.log").open("ab") as log:
+        process = subprocess.Popen(command, env=running.environment, stdout=log, stderr=log)
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+
+
+async def answers(outside: Outside, url: str) -> None:
+    async with asyncio.timeout(PATIENCE_S * 2):
+        while True:
+            try:
+                if (await outside.http.get(url)).status_code == 200:
+                    return
+            except httpx2.TransportError:
+                await asyncio.sleep(0.1)
+
+
+async def stopped(process: subprocess.Popen[bytes]) -> None:
+    process.send_signal(signal.SIGTERM)
+    await asyncio.to_thread(process.wait, STOPPED_WITHIN_S)
+
+
+def test_a_listener_does_not_hold_up_the_servers_end(quiet: Running) -> None:
+    """A worker that is asked to stop ends the streams of its listeners, instead of waiting for them until it is killed."""
+
+    async def story(outside: Outside) -> None:
+        async with listening(outside, token_of(outside, "auditor")) as heard:
+            quiet.process.send_signal(signal.SIGTERM)
+            await heard.until(lambda: bool(heard.end))
+            assert heard.end == "server_stops"
+            await asyncio.to_thread(quiet.process.wait, STOPPED_WITHIN_S)
+
+    tell(quiet, story)
+
+
+def test_a_stream_that_broke_is_said_on_the_page_and_mends_by_itself_with_nothing_missed(
+    quiet: Running,
+) -> None:
+    """The platform stops and comes back under a chart that stays open; then the simulator stops, which a stream must not hold up."""
+    quiet.stop()
+    written = len(quiet.log)
+
+    async def story(outside: Outside) -> None:
+        with part(quiet, "sandbox") as site:
+            with part(quiet, "platform") as platform:
+                await answers(outside, f"{quiet.base}/readyz")
+                await answers(outside, f"{quiet.sandbox}/sandbox/card.json")
+                before = await looks(outside)
+                chart = await open_chart(outside)
+                grant = await chart.launch()
+                made = await calls_made(outside, grant, 2)
+                await chart.until(lambda page: shown(page) == made[::-1])
+                await stopped(platform)
+
+            page = await chart.until(lambda page: MISSING in page)
+            assert re.search(r"Since \d\d:\d\d:\d\d: The platform .* The sandbox tries again by itself", page)
+            assert shown(page) == made[::-1], "what was heard stays"
+
+            with part(quiet, "platform"):
+                await answers(outside, f"{quiet.base}/readyz")
+                made += await calls_made(outside, grant, 3)
+                page = await chart.until(lambda page: MISSING not in page and len(shown(page)) == len(made))
+                assert shown(page) == made[::-1]
+                found = await looks(outside) - before
+                assert found["audit.access.list"] == 0, "it went on where it was left"
+
+                await stopped(site)
+                while (await looks(outside) - before)["audit.stream.close"] < found["audit.stream.open"]:
+                    await asyncio.sleep(0.05)
+
+    tell(quiet, story)
+    log = quiet.log[written:]
+    assert quiet.staff("auditor")["api_token"] not in log
+    assert "Traceback" not in log
+    assert "sandbox.feed.failed" not in log

@@ -10,24 +10,24 @@ import psycopg
 import pytest
 
 from hilum.audit import live as journals
+from tests.effort import FULL
 from tests.flows.outside.conftest import widen
 from tests.flows.outside.ground import Outside, refused_grant, tell, until_all
 from tests.flows.outside.test_nothing_is_lost import cut_power, reads_until_cut
 from tests.sim.postgres import Cluster
 from tests.sim.running import Running, start
-from tests.sim.seeded import KEY
 
 ANSWERS = 100
 
 
 @pytest.fixture
-def on_postgresql(postgres_cluster: Cluster, tmp_path: Path) -> Iterator[Running]:
-    """A sandbox whose control plane and record lie in a database of its own."""
+def on_postgresql(postgres_cluster: Cluster, seeded: Path, tmp_path: Path) -> Iterator[Running]:
+    """A sandbox whose control plane and record lie in a database of its own. It seeds itself under ``EFFORT=full``."""
     with psycopg.connect(postgres_cluster.url, autocommit=True) as db:
         db.execute("DROP DATABASE IF EXISTS outside WITH (FORCE)")
         db.execute("CREATE DATABASE outside")
     url = postgres_cluster.url.rpartition("/")[0] + "/outside"
-    running = start(tmp_path, workers=2, database_url=url, **KEY)
+    running = start(tmp_path, workers=2, database_url=url, seeded=None if FULL else seeded)
     yield running
     running.stop()
 

@@ -1,9 +1,6 @@
 """A sandbox that strangers may reach shares no credential with the published one (security decision 28; contract, Modes)."""
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -43,15 +40,7 @@ def accounts(sandbox: Running) -> list[tuple[str | None, str]]:
 def refused(sandbox: Running, *words: str, **settings: str) -> str:
     """Run a command that would serve on this sandbox's data to strangers, and return why it did not."""
     listen = {"HILUM_LISTEN": f"127.0.0.1:{free_port()}", "HILUM_SANDBOX_LISTEN": f"127.0.0.1:{free_port()}"}
-    environment = sandbox.environment | listen | {"HILUM_SANDBOX_PUBLIC": "1"} | settings
-    done = subprocess.run(
-        [sys.executable, "-m", "hilum.cli.main", *words],
-        env=os.environ | environment,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = sandbox.hilum(*words, **(listen | {"HILUM_SANDBOX_PUBLIC": "1"} | settings))
     assert done.returncode == 1, done.stdout + done.stderr
     return done.stderr
 
@@ -66,8 +55,8 @@ def test_no_published_password_opens_a_public_sandbox(public: Running) -> None:
     assert answers == {401}
 
 
-def test_every_credential_is_its_own_and_in_the_owners_file_only(public: Running, running: Running) -> None:
-    own, published = wallet(public), wallet(running)
+def test_every_credential_is_its_own_and_in_the_owners_file_only(public: Running, hospital: Running) -> None:
+    own, published = wallet(public), wallet(hospital)
     secrets = [*own["passwords"].values(), *own["client_secrets"].values(), *own["api_tokens"].values()]
 
     assert len(set(secrets)) == len(secrets)
@@ -88,9 +77,9 @@ def test_every_credential_is_its_own_and_in_the_owners_file_only(public: Running
     "words", [("sandbox", "run"), ("sandbox", "seed"), ("serve",), ("serve", "--part", "sandbox")]
 )
 def test_what_was_seeded_for_this_machine_is_not_opened_to_strangers(
-    running: Running, words: tuple[str, ...]
+    hospital: Running, words: tuple[str, ...]
 ) -> None:
-    said = refused(running, *words)
+    said = refused(hospital, *words)
 
     assert "published_credentials" in said
     assert "make clean" in said
@@ -98,9 +87,9 @@ def test_what_was_seeded_for_this_machine_is_not_opened_to_strangers(
 
 @pytest.mark.parametrize("words", [("serve",), ("serve", "--part", "platform"), ("serve", "--part", "jobs")])
 def test_the_passwords_themselves_are_tried_whatever_the_file_says(
-    running: Running, tmp_path: Path, words: tuple[str, ...]
+    hospital: Running, tmp_path: Path, words: tuple[str, ...]
 ) -> None:
     """Data of before the mark, or a file from elsewhere."""
     (tmp_path / FILE_NAME).write_text(json.dumps({"public": True}))
 
-    assert "published_credentials" in refused(running, *words, HILUM_DATA_DIR=str(tmp_path))
+    assert "published_credentials" in refused(hospital, *words, HILUM_DATA_DIR=str(tmp_path))

@@ -1,7 +1,6 @@
 """Whoever listens at one of four workers hears of every decision of all four."""
 
 import asyncio
-import signal
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
@@ -11,13 +10,10 @@ from typing import Any
 import httpx2
 import orjson
 
-from tests.flows.outside.conftest import Starter
 from tests.flows.outside.ground import PATIENCE_S, WORKERS, Grant, Outside, tell
 from tests.sim.running import Running
 
 READS_AT_ONCE = 8
-STOPPED_WITHIN_S = 8
-"""Below the ten seconds after which what still runs is killed."""
 
 
 @dataclass
@@ -81,7 +77,7 @@ def token_of(outside: Outside, role: str) -> str:
 
 
 async def read_at_every_worker(outside: Outside, grant: Grant) -> list[str]:
-    """Read over fresh connections until every worker has answered; gives the request ids."""
+    """Read over fresh connections until every worker has answered; return the request ids."""
     asked: list[str] = []
     async with asyncio.timeout(PATIENCE_S):
         while len(slots_of(outside.started, asked)) < WORKERS:
@@ -94,7 +90,7 @@ async def read_at_every_worker(outside: Outside, grant: Grant) -> list[str]:
 
 
 def slots_of(running: Running, request_ids: list[str]) -> set[str]:
-    """Name the journals (one a worker) that hold the records of requests."""
+    """List the journals (one a worker) that hold the records of requests."""
     found = set()
     for path in (running.home / "journal").glob("access-*.db"):
         with closing(sqlite3.connect(path)) as db:
@@ -165,17 +161,3 @@ def test_a_listener_whose_token_is_revoked_elsewhere_is_let_go(hospital: Running
             assert heard.end == "token_invalid"
 
     tell(hospital, story)
-
-
-def test_a_listener_does_not_hold_up_the_servers_end(from_seed: Starter) -> None:
-    """Asked to stop, a worker lets its listeners go; without that it would wait for them until it is killed."""
-    running = from_seed()
-
-    async def story(outside: Outside) -> None:
-        async with listening(outside, token_of(outside, "auditor")) as heard:
-            running.process.send_signal(signal.SIGTERM)
-            await heard.until(lambda: bool(heard.end))
-            assert heard.end == "server_stops"
-            await asyncio.to_thread(running.process.wait, STOPPED_WITHIN_S)
-
-    tell(running, story)

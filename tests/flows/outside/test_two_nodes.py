@@ -130,7 +130,7 @@ def test_of_one_code_redeemed_at_both_nodes_at_once_at_most_one_is_answered(node
 
 
 def test_a_session_that_the_ehr_ends_at_one_node_is_over_at_the_other(nodes: Nodes) -> None:
-    """C31: the launch is ended at A; B gives nothing under it."""
+    """C31: the launch is ended at A; B serves nothing under it."""
 
     async def story(a: Outside, b: Outside, _either: Outside) -> None:
         opened = await a.open_launch("bench-symmetric")
@@ -251,7 +251,7 @@ async def until(ask: Callable[[], Awaitable[httpx2.Response]], status: int) -> N
 
 
 def test_an_embedded_tenant_that_came_about_on_two_nodes_is_refused_with_a_reason(nodes: Nodes) -> None:
-    """One node answered 404 for a real patient, and ``total: 0``; now both say that they cannot tell."""
+    """Both nodes answer 503 for its patients; neither answers 404, or ``total: 0``."""
 
     async def story(a: Outside, b: Outside, either: Outside) -> None:
         held = await either.grant(tenant="children")

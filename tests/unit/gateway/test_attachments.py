@@ -86,7 +86,7 @@ def places(value: Any) -> list[tuple[Any, Any]]:
     return found
 
 
-@settings(max_examples=effort(300, 5_000), deadline=None)
+@settings(max_examples=effort(150, 5_000), deadline=None)
 @given(record=RECORDS, planted=PLANTED, data=st.data())
 def test_a_planted_address_is_found_at_any_place(
     record: dict[str, Any], planted: str, data: st.DataObject

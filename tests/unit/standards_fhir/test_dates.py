@@ -131,7 +131,7 @@ def test_a_prefix_that_does_not_exist_is_a_bug() -> None:
 
 
 @given(RANGES, RANGES)
-@settings(max_examples=effort(300, 10_000))
+@settings(max_examples=effort(150, 10_000))
 def test_prefixes_keep_their_relations(asked: Range, target: Range) -> None:
     found = {p: matches(p, asked, target) for p in ("eq", "ne", "gt", "lt", "ge", "le", "sa", "eb")}
 

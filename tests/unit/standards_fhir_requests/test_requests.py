@@ -377,7 +377,7 @@ def test_what_needs_no_quoting_is_written_as_if_it_were_quoted(params: list[tupl
     ),
     body=st.one_of(st.binary(max_size=80), st.just(RESOURCE), st.just(b"name=x")),
 )
-@settings(max_examples=effort(1_000, 50_000), deadline=None)
+@settings(max_examples=effort(400, 50_000), deadline=None)
 def test_any_input_gives_a_value(
     method: str, path: bytes, query: bytes, headers: dict[str, str], body: bytes
 ) -> None:
