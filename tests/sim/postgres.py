@@ -1,10 +1,12 @@
 """A PostgreSQL cluster for one test run, on a loopback port, deleted when the run ends."""
 
 import os
+import random
 import shutil
 import socket
 import subprocess
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 import psycopg
@@ -14,6 +16,7 @@ MISSING = (
 )
 
 # No test asks what a power cut leaves in PostgreSQL, and fsync is most of a commit's time.
+PORTS = (12_000, 31_000)
 QUICK = "-c fsync=off -c full_page_writes=off -c synchronous_commit=off -c max_connections=200"
 CLEAR = """
 DO $$
@@ -44,9 +47,11 @@ def find_binaries() -> Path:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a port on which nobody listens. It is below those that the system takes for outgoing connections, which would take it meanwhile."""
+    while True:
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", random.randrange(*PORTS)))
+            return int(probe.getsockname()[1])
 
 
 class Cluster:

@@ -4,6 +4,7 @@ import asyncio
 import shutil
 import sqlite3
 import tarfile
+from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict, replace
@@ -59,11 +60,11 @@ def done(running: Running | Node, *words: str, **settings: str) -> dict[str, Any
 
 async def under_load(outside: Outside, grant: Grant, work: Callable[[], Any]) -> Any:
     """Do something in a thread while several apps read and write without pause."""
-    ended = asyncio.Event()
+    ended, statuses = asyncio.Event(), Counter[int]()
 
     async def keep_reading() -> None:
         while not ended.is_set():
-            assert (await outside.read(grant)).status_code == 200
+            statuses[(await outside.read(grant)).status_code] += 1
 
     readers = [asyncio.create_task(keep_reading()) for _ in range(READERS)]
     try:
@@ -71,6 +72,9 @@ async def under_load(outside: Outside, grant: Grant, work: Callable[[], Any]) ->
     finally:
         ended.set()
         await asyncio.gather(*readers)
+        # A crowded machine may confirm too late what is permitted, and says 503 then.
+        assert statuses[200], statuses
+        assert set(statuses) <= {200, 503}, statuses
 
 
 def restarted(running: Running) -> Running:
