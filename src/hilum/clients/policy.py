@@ -358,6 +358,7 @@ AUTHENTICATION = {
 @lru_cache(maxsize=CACHE_SIZE)
 def admission(book: Book, facts: ClientFacts) -> Admission:
     """Return what a rule book admits of a client, of the scopes for which it is registered and certified; cached for the same facts."""
+    # Cached, because the gateway asks for it at every request; another book or other facts are another key.
     scopes = narrow(facts.scopes, facts.certified_scopes)
     authentication = AUTHENTICATION.get(facts.type)
     return admit(book, Applicant(facts.category, scopes, authentication, certified_tier=facts.certified_tier))

@@ -86,5 +86,6 @@ def allowed_scopes(facts: ClientFacts, installation: InstallationFacts, book: Bo
 
     Source: C68, C179
     """
-    # Registered by the vendor, certified by review, approved by the hospital: each can only take away.
+    # Registered by the vendor, certified by review, admitted by the rule book, approved by the hospital: each
+    # can only take away.
     return narrow(admission(book, facts).scopes, installation.scopes)

@@ -81,6 +81,8 @@ def app_faults(order: NewApp, book: Book, actor: Actor) -> dict[str, str]:
     category = book.categories.get(order.category)
     if category is None:
         faults["category"] = "category_unknown"
+    # `unclassified` holds the apps from before the rule book and is closed to new ones (ADR 42), except for
+    # those that the host or the start-up plan adds.
     elif not category.open and not actor.acts_alone:
         faults["category"] = "category_closed"
     for field, text in (("description", order.description), ("purpose", order.purpose)):
@@ -124,8 +126,10 @@ def certify_faults(order: CertifyOrder, app: App, book: Book, *, now: datetime) 
     if order.expires_at <= now:
         faults["expires_at"] = "not_in_the_future"
     cell = cell_of(book, app.category, tier_to_certify(book, app.category, order.scopes).tier)
+    # No cell, no access: a category opens tier by tier, as its cells are written (ADR 42).
     if cell is None:
         faults.setdefault("scopes", "tier_not_allowed")
+    # Bounds how long an app of this tier runs before somebody reviews it again.
     elif order.expires_at > now + cell.certificate_life:
         faults["expires_at"] = "too_far_away"
     return faults
