@@ -1,7 +1,7 @@
 """How far a scope reaches: scopes, the person's rights, the launch context and switches, joined type by type. Pure."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache, lru_cache
 from types import MappingProxyType
@@ -13,6 +13,7 @@ from hilum.gateway.models import DecisionInput, EffectiveAccess, GrantRule
 from hilum.identity.policy import rights_of
 from hilum.policies.models import Book
 from hilum.standards.fhir.matching import compile_all
+from hilum.standards.fhir.queries import SearchQuery
 from hilum.standards.fhir.requests import FhirRequest, Interaction
 from hilum.standards.fhir.visibility import Belonging, rule_of
 from hilum.standards.smart.scopes import (
@@ -66,21 +67,52 @@ def rights_masks(role: str) -> Mapping[str, int]:
     return MappingProxyType({type_: mask_of(letters) or 0 for type_, letters in rights_of(role).items()})
 
 
+@dataclass(slots=True)
+class ScopedRequest:
+    """A request with everything that its token reaches of its type. ``exempt``: the person's own ``fhirUser``, read by its owner."""
+
+    token: AccessToken
+    request: FhirRequest
+    query: SearchQuery | None
+    access: EffectiveAccess
+    letter: int
+    grants: tuple[GrantRule, ...]
+    exempt: bool
+    bases: tuple[str, ...]
+    purpose: str
+
+
+def scope_request(
+    asked: DecisionInput, token: AccessToken, query: SearchQuery | None, access: EffectiveAccess
+) -> ScopedRequest:
+    """Gather what a request needs to be judged by what its token reaches of its type."""
+    request = asked.request
+    assert isinstance(request, FhirRequest), "an unsupported request reaches nothing"
+    letter = LETTERS[request.interaction]
+    # openid fhirUser permits reading exactly this one resource, whatever the clinical scopes
+    # (security decision 11).
+    exempt = (
+        request.interaction is Interaction.READ
+        and token.fhir_user == f"{request.type}/{request.id}"
+        and holds(access, request.type, "openid", "fhirUser")
+    )
+    grants = grant_rules(access, request.type, letter)
+    return ScopedRequest(token, request, query, access, letter, grants, exempt, asked.bases, asked.purpose)
+
+
 def access_of(
-    asked: DecisionInput, token: AccessToken, standing: Standing, book: Book, now: datetime
+    asked: DecisionInput, token: AccessToken, standing: Standing, book: Book, stopped: Stops | None
 ) -> EffectiveAccess:
-    """Return what a token of an app in good standing reaches. A read of the platform's own has the scopes of its purpose."""
-    writes = isinstance(asked.request, FhirRequest) and asked.request.is_write
-    stopped = stops_of(token, standing.switches, now, writes=writes)
-    # An app with patient/ scopes only has a picker too, and its scopes say nothing about choosing a
-    # patient (ADR 30).
-    if asked.purpose:
-        return effective_access(token, compile_scopes(token.scopes), stopped)
-    client, installation = standing.client, standing.installation
-    assert client is not None, "standing refuses a client that is not there"
-    assert installation is not None, "standing refuses what is not installed"
-    scopes = effective_scopes(token.scopes, admission(book, client).scopes, installation.scopes)
-    return effective_access(token, scopes, stopped)
+    """Return what a token of an app in good standing reaches."""
+    allowed: tuple[tuple[str, ...], ...] = ()
+    # A read of the platform's own has the scopes of its purpose. An app with patient/ scopes only has a picker
+    # too, and its scopes say nothing about choosing a patient (ADR 30).
+    if not asked.purpose:
+        client, installation = standing.client, standing.installation
+        assert client is not None, "standing refuses a client that is not there"
+        assert installation is not None, "standing refuses what is not installed"
+        allowed = (admission(book, client).scopes, installation.scopes)
+    return effective_access(token, effective_scopes(token.scopes, *allowed), stopped)
 
 
 def stops_of(token: AccessToken, index: SwitchIndex, now: datetime, *, writes: bool) -> Stops | None:

@@ -65,8 +65,9 @@ def unseal(vault: Vault, text: str, token: AccessToken, now: datetime) -> Page |
     """Read a page link; None if it was not made for this grant, was changed, or is too old."""
     if len(text) > PAGE_LINK_BOUND:
         return None
+    grant = grant_of(token)
     try:
-        until, type_, params, target, skip = orjson.loads(vault.open(PURPOSE, text, grant_of(token)))
+        until, type_, params, target, skip = orjson.loads(vault.open(PURPOSE, text, grant))
     except Invalid:
         return None
     if now.timestamp() >= until:

@@ -4,12 +4,21 @@ One straight line of early returns, in the order of ``Reason``: the first fault 
 Source: house rule 11; SMART App Launch 2.2; FHIR R4 http.html.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 
 from hilum.controls import policy as controls
 from hilum.controls.models import Subject
-from hilum.gateway.access_scope import LETTERS, access_of, grant_rules, holds, stops_of
+from hilum.gateway.access_scope import (
+    LETTERS,
+    ScopedRequest,
+    Stops,
+    access_of,
+    grant_rules,
+    holds,
+    scope_request,
+    stops_of,
+)
 from hilum.gateway.models import (
     DOCUMENT_BOUND,
     RESOURCE_BOUND,
@@ -81,16 +90,14 @@ def decide(
     if fault := _token_fault(token, asked, snapshot, now):
         return fault
     standing, tenant = _standing(asked, token, snapshot), snapshot.identity.tenants.get(asked.tenant)
-    fault = _standing_fault(asked, standing, now)
-    # Standing judges the switches on its own targets. Those on types, scopes and writing are judged
-    # here, and come before the other reasons of standing as SWITCH_ENGAGED does in the enum.
-    if fault is None or fault.reason is not Reason.SWITCH_ENGAGED:
-        fault = _switch_fault(token, request, standing, now) or fault
-    if fault is not None:
+    stopped = stops_of(token, standing.switches, now, writes=request.is_write)
+    if fault := _switch_fault(request, token, standing, stopped, now):
+        return fault
+    if fault := _standing_fault(asked, standing, now):
         return fault
     assert tenant is not None, "standing refuses what is at no tenant"
-    access = access_of(asked, token, standing, snapshot.policies.book_at(asked.tenant), now)
-    scoped = _scope_request(asked, token, request, query, access)
+    access = access_of(asked, token, standing, snapshot.policies.book_at(asked.tenant), stopped)
+    scoped = scope_request(asked, token, query, access)
     if fault := _grant_fault(scoped):
         return fault
     if fault := _context_fault(scoped, tenant, snapshot, now):
@@ -185,40 +192,6 @@ def may_be_outdated(deny: Deny, token: AccessToken | Deny | None, now: datetime)
     return fresh and deny.reason in _MAY_BE_OUTDATED
 
 
-@dataclass(slots=True)
-class _ScopedRequest:
-    """A request with everything that its token reaches of its type. ``exempt``: the person's own ``fhirUser``, read by its owner."""
-
-    token: AccessToken
-    request: FhirRequest
-    query: SearchQuery | None
-    access: EffectiveAccess
-    letter: int
-    grants: tuple[GrantRule, ...]
-    exempt: bool
-    bases: tuple[str, ...]
-    purpose: str
-
-
-def _scope_request(
-    asked: DecisionInput,
-    token: AccessToken,
-    request: FhirRequest,
-    query: SearchQuery | None,
-    access: EffectiveAccess,
-) -> _ScopedRequest:
-    letter = LETTERS[request.interaction]
-    grants = grant_rules(access, request.type, letter)
-    # openid fhirUser permits reading exactly this one resource, whatever the clinical scopes
-    # (security decision 11).
-    exempt = (
-        request.interaction is Interaction.READ
-        and token.fhir_user == f"{request.type}/{request.id}"
-        and holds(access, request.type, "openid", "fhirUser")
-    )
-    return _ScopedRequest(token, request, query, access, letter, grants, exempt, asked.bases, asked.purpose)
-
-
 def understand(request: FhirRequest, bases: tuple[str, ...]) -> SearchQuery | Deny | None:
     """Return why a well-formed request is not supported, or its parsed search; None for a supported request that is no search.
 
@@ -270,28 +243,32 @@ def _token_fault(token: AccessToken, asked: DecisionInput, snapshot: Snapshot, n
     return None
 
 
-def _switch_fault(token: AccessToken, request: FhirRequest, standing: Standing, now: datetime) -> Deny | None:
-    """Judge the switches that standing does not look at: on the type, on writing, and on every scope that would permit this."""
+def _switch_fault(
+    request: FhirRequest, token: AccessToken, standing: Standing, stopped: Stops | None, now: datetime
+) -> Deny | None:
+    """Judge every switch that may concern a request: on the platform down to the type, on writing, and on the scopes that permit it."""
     index, client = standing.switches, standing.client
     if not index.kinds:
         return None
     subject = Subject(token.tenant, token.vendor, token.app, token.version, token.person, request.type)
-    if controls.stopped_by(index, subject, now=now, issued_at=token.issued_at) is not None:
+    # An app that was updated acts with tokens of its earlier version for an hour; a switch on the present
+    # version stops them too.
+    adopted = subject if client is None else replace(subject, version=client.version)
+    subjects = (subject,) if adopted == subject else (subject, adopted)
+    if any(controls.stopped_by(index, each, now=now, issued_at=token.issued_at) for each in subjects):
         return _STANDING[Reason.SWITCH_ENGAGED]
-    # An app that was updated writes with tokens of its earlier version for an hour; a switch on the
-    # present version stops them too.
-    after_update = subject if client is None else replace(subject, version=client.version)
-    if request.is_write and any(controls.read_only(index, each, now) for each in (subject, after_update)):
+    if request.is_write and any(controls.read_only(index, each, now) for each in subjects):
         return Deny(Reason.SWITCH_ENGAGED, "A kill switch stops every write.")
-    stopped = stops_of(token, index, now, writes=request.is_write)
+    if stopped is None:
+        return None
     letter = LETTERS[request.interaction]
     granted = [g for g in compile_scopes(token.scopes).grants(request.type) if g.mask & letter]
-    if granted and stopped is not None and all(stopped(g.text, request.type) for g in granted):
+    if granted and all(stopped(g.text, request.type) for g in granted):
         return Deny(Reason.SWITCH_ENGAGED, "A kill switch stops every scope that would permit this.")
     return None
 
 
-def _grant_fault(scoped: _ScopedRequest) -> Deny | None:
+def _grant_fault(scoped: ScopedRequest) -> Deny | None:
     """Role, then scope. A grant that only lacks its context is not refused here."""
     request, access = scoped.request, scoped.access
     if scoped.exempt:
@@ -317,7 +294,7 @@ def _in_some_context(access: EffectiveAccess) -> EffectiveAccess:
 
 
 def _context_fault(
-    scoped: _ScopedRequest, tenant: TenantFacts, snapshot: Snapshot, now: datetime
+    scoped: ScopedRequest, tenant: TenantFacts, snapshot: Snapshot, now: datetime
 ) -> Deny | None:
     """Launch, context, authorization, labels."""
     token, request = scoped.token, scoped.request
@@ -339,7 +316,7 @@ def _context_fault(
     return None
 
 
-def _is_outside(scoped: _ScopedRequest) -> bool:
+def _is_outside(scoped: ScopedRequest) -> bool:
     """Check whether the request is out of reach before anything is fetched: the grant has no context, or none of the patients named."""
     request = scoped.request
     if request.type == "Binary":
@@ -356,7 +333,7 @@ def _is_outside(scoped: _ScopedRequest) -> bool:
     return False
 
 
-def _body_fault(scoped: _ScopedRequest) -> Reason | None:
+def _body_fault(scoped: ScopedRequest) -> Reason | None:
     """Judge the resource to be written without its targets. Types that are judged by their targets are judged once those were fetched."""
     body = scoped.request.body
     if body is None or not scoped.grants or is_judged_by_targets(scoped.request.type):
@@ -368,7 +345,7 @@ def _body_fault(scoped: _ScopedRequest) -> Reason | None:
     return judge_resource(scoped.access, body, scoped.grants, bases=scoped.bases)
 
 
-def _patient(scoped: _ScopedRequest) -> str:
+def _patient(scoped: ScopedRequest) -> str:
     """Return the patient whom the request is about, if that is known before anything is fetched."""
     if scoped.request.type == "Patient" and scoped.request.id:
         return scoped.request.id
@@ -379,7 +356,7 @@ def _patient(scoped: _ScopedRequest) -> str:
     return next(iter(named)) if named is not None and len(named) == 1 else ""
 
 
-def _obligations(scoped: _ScopedRequest) -> Obligations:
+def _obligations(scoped: ScopedRequest) -> Obligations:
     request, access = scoped.request, scoped.access
     plan = None
     if scoped.query is not None:

@@ -26,7 +26,7 @@ from hilum.gateway.deps import GatewayDeps
 from hilum.gateway.executor import Executor
 from hilum.gateway.models import PERSON_QUOTA, DecisionInput, GatewayRequest, Snapshot
 from hilum.gateway.records import record_of
-from hilum.gateway.rendering import Answer, not_found, rate_headers, refusal
+from hilum.gateway.rendering import Answer, Headers, not_found, rate_headers, refusal
 from hilum.gateway.transport import refused_by
 from hilum.gateway.upstream_task import UNRECORDED, Effect, Refusal, UpstreamTask
 from hilum.identity.models import TenantFacts
@@ -67,10 +67,10 @@ class Enforcer:
         incoming.began, incoming.at = deps.clock.monotonic(), deps.clock.now()
         snapshot = deps.snapshots.current()
         token = await self._token_of(incoming)
+        bases = self._bases(incoming.tenant, snapshot)
+        purpose = "" if incoming.own is None else incoming.own.purpose
         page = pagelinks.page_of(deps.vault, incoming.request, token, incoming.at)
         request = pagelinks.search_behind(incoming.request, page)
-        purpose = "" if incoming.own is None else incoming.own.purpose
-        bases = self._bases(incoming.tenant, snapshot)
         asked = DecisionInput(incoming.tenant, request, bases, incoming.proof, purpose)
         decision = policy.decide(asked, token, snapshot, incoming.at)
         # The token's row is newer than the snapshot for some milliseconds after an app was
@@ -222,11 +222,12 @@ class Enforcer:
         status: int = 0,
     ) -> Answer:
         """Refuse and record what was never permitted. With a valid token it costs as much quota as a permitted request: probing is not free."""
-        answer = refusal(deny, incoming.request_id)
-        answer.status = status or answer.status
-        is_known = isinstance(token, AccessToken) and snapshot is not None
+        is_known = False
+        rates: Headers = ()
         if isinstance(token, AccessToken) and snapshot is not None:
-            answer.rates = rate_headers(self._spend(incoming, token, snapshot.controls.quotas))
+            is_known, rates = True, rate_headers(self._spend(incoming, token, snapshot.controls.quotas))
+        answer = refusal(deny, incoming.request_id)
+        answer.status, answer.rates = status or answer.status, rates
         journal = self._deps.journal
         record = record_of(incoming, token, snapshot, answer, monotonic=self._deps.clock.monotonic())
         try:
@@ -234,7 +235,7 @@ class Enforcer:
             # cannot grow the record without a bound.
             await (journal.record if is_known else journal.record_unauthenticated_refusal)(record)
         except Unavailable:
-            rates, answer = answer.rates, refusal(UNRECORDED, incoming.request_id)
+            answer = refusal(UNRECORDED, incoming.request_id)
             answer.rates = rates
             if is_known:
                 journal.note(self._refused(record, answer))
