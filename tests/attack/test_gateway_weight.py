@@ -1,5 +1,6 @@
 """No app makes a chart unreadable for others: what is written has a bound, and what is too much for one page comes in smaller ones."""
 
+import asyncio
 import base64
 from pathlib import Path
 from typing import Any
@@ -134,3 +135,23 @@ def test_one_record_past_every_bound_hides_no_other(play: Play) -> None:
         assert all("total" not in answer.json for answer in theirs)
 
     play(story)
+
+
+@pytest.mark.parametrize("target", ["Observation?_count=200", "Observation/o1"])
+def test_a_heavy_answer_holds_up_nobody_else(play: Play, target: str) -> None:
+    """C132: one hospital's FHIR server answers what takes a worker seconds to read, and the others' requests go on meanwhile."""
+    other = OtherServer()
+    other.load(patient("p1"), observation("o1", code={"text": "http://x.example/a?sig=1 " * 300_000}))
+
+    async def story(made: Ground) -> None:
+        token = made.token("patient/*.rs")
+        reading = asyncio.ensure_future(made.get(target, token))
+        turns = 0
+        while not reading.done():
+            turns += 1
+            await asyncio.sleep(0.001)
+
+        assert reading.result().status == 200
+        assert turns > 30, "nobody else had a turn while it was read"
+
+    play(story, embedded=lambda _: other)

@@ -1,6 +1,7 @@
 """Searches at the FHIR server: sent, gathered into full pages of what may be seen, and linked."""
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from hilum.gateway import pagelinks
@@ -15,7 +16,7 @@ from hilum.gateway.response_filter import (
     is_match,
     without_orphans,
 )
-from hilum.gateway.transport import ACCEPT, Transport, opened
+from hilum.gateway.transport import ACCEPT, Transport
 from hilum.gateway.upstream_task import Refusal, TooLarge, UpstreamTask
 from hilum.kernel.decision import Deny, Reason
 from hilum.kernel.ports import Ids
@@ -159,7 +160,8 @@ class Searcher:
             raise Refusal(Deny(Reason.REQUEST_UNSUPPORTED, sentence))
         if response.status != 200:
             raise Refusal(UNJUDGEABLE)
-        return Fetched(opened(task, response.body), target, len(response.body))
+        bundle = await self._transport.opened(task, response.body)
+        return Fetched(bundle, target, len(response.body))
 
     async def _page_without_the_largest(self, task: UpstreamTask, plan: SearchPlan, target: str) -> Fetched:
         """Fetch a page. If one record alone exceeds the bound, fetch only its summary, judge that, and continue behind it.
@@ -173,7 +175,7 @@ class Searcher:
             if alone is None:
                 raise
             fetched = await self._bundle(task, f"{alone}&_summary=true")
-        filtered, _ = await self._filtered(task, plan, fetched.bundle)
+        filtered, _ = await self._filtered(task, plan, fetched)
         seen = any(is_match(entry) for entry in filtered.get("entry", []))
         goes_on = following(task, fetched.bundle)
         whole = None if goes_on is None else without_summary(goes_on)
@@ -211,7 +213,7 @@ class Searcher:
             left_out |= fetched.left_out
             size += fetched.size
             target = fetched.target
-            filtered, gone = await self._filtered(task, plan, fetched.bundle)
+            filtered, gone = await self._filtered(task, plan, fetched)
             removed += gone
             totals.append(filtered.get("total"))
             entries = filtered.get("entry", [])
@@ -244,14 +246,15 @@ class Searcher:
         return _Gathered(entries, removed, after, total)
 
     async def _filtered(
-        self, task: UpstreamTask, plan: SearchPlan, bundle: Any
+        self, task: UpstreamTask, plan: SearchPlan, fetched: Fetched
     ) -> tuple[dict[str, Any], int]:
-        evidence = NO_EVIDENCE
+        evidence, bundle = NO_EVIDENCE, fetched.bundle
         if isinstance(bundle, dict) and any(map(is_judged_by_targets, (plan.type, *plan.included))):
             evidence = await self._transport.evidence(
                 task, list(resources_of(bundle)), evidence_within(bundle)
             )
-        filtered = filter_response(task.obligations, bundle, evidence)
+        judge = partial(filter_response, task.obligations, bundle, evidence)
+        filtered = await self._transport.work(fetched.size, judge)
         if isinstance(filtered, Deny):
             raise Refusal(filtered)
         return filtered

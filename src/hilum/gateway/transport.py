@@ -2,8 +2,10 @@
 
 import asyncio
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import orjson
 
@@ -26,6 +28,9 @@ from hilum.upstream.live import Upstreams
 from hilum.upstream.models import UpstreamRequest, UpstreamResponse
 from hilum.upstream.policy import relocated
 
+T = TypeVar("T")
+INLINE_BOUND = 256 * 1024
+"""Larger answers are read and judged in a thread, one after the other: the event loop has other hospitals to serve."""
 ACCEPT = (("accept", "application/fhir+json"),)
 ABSENT = frozenset({404, 410})
 _ANSWER_LOST = frozenset({upstream.LOST, upstream.TOO_LARGE})
@@ -56,6 +61,17 @@ class Transport:
 
     def __init__(self, upstreams: Upstreams) -> None:
         self._upstreams = upstreams
+        self._large = ThreadPoolExecutor(1, thread_name_prefix="answers")
+
+    async def work(self, size: int, verb: Callable[[], T]) -> T:
+        """Do pure work on an answer of so many bytes: here, or in a thread if it may take long."""
+        if size <= INLINE_BOUND:
+            return verb()
+        return await asyncio.get_running_loop().run_in_executor(self._large, verb)
+
+    async def opened(self, task: UpstreamTask, body: bytes) -> Any:
+        """Parse an answer that will be shown, as ``opened`` does. Raises Refusal."""
+        return await self.work(len(body), partial(opened, task, body))
 
     async def send(self, task: UpstreamTask, request: UpstreamRequest) -> UpstreamResponse:
         """Send a read or search, if the request that needs it is still permitted. Raises Refusal."""
@@ -102,19 +118,7 @@ class Transport:
             if _usable(response).status in ABSENT:
                 return None
             raise Refusal(UNJUDGEABLE)
-        body = localised(task, response.body)
-        withheld = False
-        # Only what may hold an address is walked string by string; that costs several times what
-        # the check does.
-        if is_suspect(body, task.grounds, name.partition("/")[0]):
-            tree = loads(body)
-            withheld = withhold(tree, task.grounds)
-            body = orjson.dumps(tree)
-        resource = loads(body, orjson.loads)
-        if not isinstance(resource, dict):
-            raise Refusal(UNJUDGEABLE)
-        etag = etag_of(response.headers.get("etag", ""), resource)
-        return FetchedResource(resource, body, etag, response.headers.get("last-modified", ""), withheld)
+        return await self.work(len(response.body), partial(_fetched, task, name, response))
 
     async def evidence(
         self, task: UpstreamTask, resources: Iterable[dict[str, Any]], known: Evidence = NO_EVIDENCE
@@ -222,6 +226,22 @@ def localised(task: UpstreamTask, body: bytes) -> bytes:
         return body
     except ValueError:
         raise Refusal(UNJUDGEABLE) from None
+
+
+def _fetched(task: UpstreamTask, name: str, response: UpstreamResponse) -> FetchedResource:
+    body = localised(task, response.body)
+    withheld = False
+    # Only what may hold an address is walked string by string; that costs several times what
+    # the check does.
+    if is_suspect(body, task.grounds, name.partition("/")[0]):
+        tree = loads(body)
+        withheld = withhold(tree, task.grounds)
+        body = orjson.dumps(tree)
+    resource = loads(body, orjson.loads)
+    if not isinstance(resource, dict):
+        raise Refusal(UNJUDGEABLE)
+    etag = etag_of(response.headers.get("etag", ""), resource)
+    return FetchedResource(resource, body, etag, response.headers.get("last-modified", ""), withheld)
 
 
 def opened(task: UpstreamTask, body: bytes) -> Any:
