@@ -323,6 +323,24 @@ def test_whose_a_record_is_must_be_said_plainly_and_nothing_else_is_counted(
     play(story, http_upstream=other.base)
 
 
+def test_a_search_by_id_shows_no_other_records_where_the_server_ignores_it(
+    play: Play, other: OtherServer
+) -> None:
+    """FHIR R4 search.html#id: one patient was asked for; fhirstarter 4.2.0 answers with all of them."""
+    other.ignores = frozenset({"_id"})
+    other.resources.clear()
+    other.load(patient("p1"), patient("p2"), patient("p3"))
+
+    async def story(made: Ground) -> None:
+        doctor = made.token("user/Patient.rs")
+        answer = await made.get("Patient?_id=p2,p3", doctor)
+        assert answer.ids == ["Patient/p2", "Patient/p3"]
+        assert answer.json.get("total", 2) == 2
+        assert (await made.get("Patient?_id=p9", doctor)).ids == []
+
+    play(story, http_upstream=other.base)
+
+
 LOCATIONS = (
     "@/Observation/{}",
     "Observation/{}/_history/7",

@@ -27,6 +27,8 @@ class OtherServer:
 
     base: str = BASE
     careless: bool = False
+    ignores: frozenset[str] = frozenset()
+    """Search parameters that it does not act on."""
     status: int = 0
     """Answer everything with this status, when set."""
     read_status: int = 0
@@ -164,6 +166,8 @@ class OtherServer:
         found = [r for name, r in sorted(self.resources.items()) if name.startswith(type_ + "/")]
         size = PAGE
         for name, value in params:
+            if name in self.ignores:
+                continue
             if name in {"patient", "subject"} and not self.careless:
                 wanted = {f"{self.base}/Patient/{v.rpartition('/')[2]}" for v in value.split(",")}
                 found = [r for r in found if self._subject(r) in wanted]

@@ -4,6 +4,7 @@ Source: contract, Errors; FHIR R4 http.html#Status-Codes; RFC 6750 section 3; RF
 """
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -17,6 +18,7 @@ from hilum.standards.fhir.outcomes import IssueCode, outcome
 FHIR_JSON = b"application/fhir+json"
 REASONS = "urn:hilum:refusal-reason"
 NOT_FOUND_SENTENCE = "There is no such record within reach of this access token."
+_HTTP_DATE = re.compile(r"[A-Z][a-z]{2}, [0-9]{2} [A-Z][a-z]{2} [0-9]{4} [0-9]{2}:[0-9]{2}:[0-9]{2} GMT")
 Headers = tuple[tuple[bytes, bytes], ...]
 
 
@@ -128,8 +130,12 @@ def not_found(decision: str) -> Answer:
 
 
 def version_headers(etag: str, modified: str, location: str = "") -> Headers:
-    """Return the headers with the version of an answer, its time and its place. Source: FHIR R4 http.html#versions."""
-    headers = ((b"etag", etag), (b"last-modified", modified), (b"location", location))
+    """Return the headers with the version of an answer, its time and its place; a time that is no HTTP date is left out.
+
+    Source: FHIR R4 http.html#versions; RFC 9110 section 5.6.7
+    """
+    dated = modified if _HTTP_DATE.fullmatch(modified) else ""
+    headers = ((b"etag", etag), (b"last-modified", dated), (b"location", location))
     return tuple((name, v.encode()) for name, v in headers if v and v.isascii() and v.isprintable())
 
 

@@ -134,6 +134,9 @@ def _is_visible(
     obligations: Obligations, plan: SearchPlan, resource: dict[str, Any], mode: str, evidence: Evidence
 ) -> bool:
     if mode == "match":
+        # A server that ignores _id would show others' records as those that were asked for.
+        if not _has_asked_id(plan, resource):
+            return False
         grants = obligations.grants
     elif mode == "include" and resource["resourceType"] in plan.included:
         type_ = resource["resourceType"]
@@ -142,6 +145,11 @@ def _is_visible(
         return False
     access, bases = obligations.access, obligations.bases
     return judge_resource(access, resource, grants, bases=bases, evidence=evidence) is None
+
+
+def _has_asked_id(plan: SearchPlan, resource: dict[str, Any]) -> bool:
+    asked = (value.split(",") for name, value in plan.asked if name == "_id")
+    return all(resource.get("id") in {each.rpartition("/")[2] for each in ids} for ids in asked)
 
 
 def without_orphans(

@@ -21,7 +21,8 @@ _FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([^\r\n\0]*)")
 """One way to match only: a pattern that also cut the blanks off would take cubic time for a line of them."""
 _LENGTH = re.compile(r"[0-9]{1,18}")
 _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\r\n\0]*)?")
-_FRAMING = frozenset({"connection", "content-encoding", "content-length", "transfer-encoding"})
+_FRAMING = frozenset({"connection", "content-encoding", "content-length", "keep-alive", "transfer-encoding"})
+_IDLE = re.compile(r"\btimeout=([0-9]{1,6})\b")
 _EMPTY = frozenset({204, 304})
 Step = Callable[[], bool]
 """Reads more; returns whether the next step can run at once."""
@@ -41,7 +42,7 @@ class AnswerReader:
     ``keep`` lists the headers that are kept, in lower case; of a repeated one the first counts. ``bound`` limits the body.
     """
 
-    __slots__ = ("_at", "_bound", "_buffer", "_chunks", "_interim", "_keep", "_left", "_parts", "_pieces", "_size", "_step", "headers", "keep_alive", "status")  # fmt: skip
+    __slots__ = ("_at", "_bound", "_buffer", "_chunks", "_interim", "_keep", "_left", "_parts", "_pieces", "_size", "_step", "headers", "idle_s", "keep_alive", "status")  # fmt: skip
 
     def __init__(self, keep: Collection[str], bound: int) -> None:
         self._keep, self._bound = keep, bound
@@ -54,6 +55,8 @@ class AnswerReader:
         self.status = 0
         self.headers: dict[str, str] = {}
         self.keep_alive = False
+        self.idle_s: int | None = None
+        """How long the server keeps the connection open while nothing is asked, where it says so."""
 
     @property
     def body(self) -> bytes:
@@ -107,6 +110,8 @@ class AnswerReader:
         # RFC 9112 section 9.3: by default HTTP/1.1 connections stay open and HTTP/1.0 connections
         # close.
         self.keep_alive = "close" not in options and (found[1] == b"1" or "keep-alive" in options)
+        hint = _IDLE.search(fields.get("keep-alive", "").lower())
+        self.idle_s = int(hint[1]) if hint else None
         self._step = self._framed(fields, is_old=found[1] == b"0")
         return True
 

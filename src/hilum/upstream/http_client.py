@@ -19,6 +19,7 @@ from hilum.upstream.models import (
     CONNECT_DEADLINE,
     CONNECTIONS_PER_TENANT,
     IDLE_LIFE,
+    IDLE_MARGIN,
     RESPONSE_BOUND,
     TAKEN_HEADERS,
     UpstreamRequest,
@@ -83,6 +84,7 @@ class _Connection(asyncio.Protocol):
         self.reader: AnswerReader | None = None
         self.waiter: asyncio.Future[None] | None = None
         self.idle_since = 0.0
+        self.idle_life_s = IDLE_LIFE.total_seconds()
         self.begun = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -136,6 +138,9 @@ class _Connection(asyncio.Protocol):
             self.transport.write(sent)
             await self.waiter
             may_stay = reader.keep_alive
+            if reader.idle_s is not None:
+                # A write that meets the server as it closes is lost, and nobody knows whether it was done.
+                self.idle_life_s = min(self.idle_life_s, reader.idle_s - IDLE_MARGIN.total_seconds())
         except Malformed as error:
             raise Lost(str(error)) from error
         finally:
@@ -196,7 +201,7 @@ class HttpClient:
         idle = self._idle.get(origin)
         while idle:
             connection = idle.pop()
-            if connection.is_open and now - connection.idle_since < IDLE_LIFE.total_seconds():
+            if connection.is_open and now - connection.idle_since < connection.idle_life_s:
                 return connection
             self._drop(connection)
         return None

@@ -8,6 +8,8 @@ RESPONSE_BOUND = 16 * 1024 * 1024
 DEADLINE = timedelta(seconds=20)
 CONNECT_DEADLINE = timedelta(seconds=3)
 IDLE_LIFE = timedelta(seconds=30)
+IDLE_MARGIN = timedelta(seconds=1)
+"""How long before a server closes an idle connection it is used no more."""
 # For each tenant apart: a hospital whose server is slow takes no place of another's.
 CONNECTIONS_PER_TENANT = 64
 WAITING_PER_TENANT = 128

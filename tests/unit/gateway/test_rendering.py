@@ -11,7 +11,7 @@ from hilum.controls.models import QuotaResult
 from hilum.gateway import pagelinks
 from hilum.gateway.models import PAGE_LINK_BOUND, PAGE_LINK_LIFE
 from hilum.gateway.pagelinks import Nonces, Page
-from hilum.gateway.rendering import RENDERING, not_found, rate_headers, refusal
+from hilum.gateway.rendering import RENDERING, not_found, rate_headers, refusal, version_headers
 from hilum.kernel.decision import Deny, Reason
 from hilum.keys.live import vault
 from tests.sim.world import SeededIds
@@ -150,3 +150,22 @@ def test_no_nonce_comes_twice(ids: SeededIds) -> None:
 
     assert len(set(made)) == len(made)
     assert {len(nonce) for nonce in made} == {12}
+
+
+@pytest.mark.parametrize(
+    ("given", "passed_on"),
+    [
+        ("Thu, 26 Nov 2026 17:12:21 GMT", True),
+        ("2026-11-26T17:12:21.827Z", False),
+        ("Thu, 26 Nov 2026 17:12:21 +0000", False),
+        ("Thursday, 26-Nov-26 17:12:21 GMT", False),
+        ("Thu, 26 Nov 2026 17:12:21 GMT, more", False),
+        ("yesterday", False),
+        ("", False),
+    ],
+)
+def test_a_time_that_is_no_http_date_is_not_passed_on(given: str, passed_on: bool) -> None:
+    """RFC 9110 section 8.8.2; node-fhir-server-core writes meta.lastUpdated there, and clients fail over it."""
+    headers = dict(version_headers('W/"1"', given))
+
+    assert headers == {b"etag": b'W/"1"'} | ({b"last-modified": given.encode()} if passed_on else {})

@@ -134,6 +134,34 @@ def test_a_connection_that_cannot_be_trusted_any_more_serves_nobody_else(run: Ru
     run(main())
 
 
+@pytest.mark.parametrize(
+    ("hint", "connections"),
+    [
+        ("timeout=1", 3),
+        ("max=100, timeout=1", 3),
+        ("timeout=0", 3),
+        ("timeout=5", 1),
+        ("timeout=soon", 1),
+        ("max=100", 1),
+    ],
+)
+def test_a_connection_that_its_server_is_about_to_close_is_not_used(
+    run: Run, hint: str, connections: int
+) -> None:
+    """Node closes after the five seconds that it says: a write sent in that moment is lost, and nobody knows whether it was done."""
+    said = f"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nkeep-alive: {hint}\r\n\r\n{{}}".encode()
+
+    async def main() -> None:
+        server, client = Server(lambda _: said), HttpClient(DEADLINE)
+        async with server as url:
+            for _ in range(3):
+                assert (await client.send(url, READ, ())).body == b"{}"
+            client.close()
+        assert server.connections == connections
+
+    run(main())
+
+
 def test_connections_that_nobody_uses_any_more_are_closed(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """A hospital that moved leaves no connections to its FHIR server of before; one that is asked now and then keeps its own."""
     monkeypatch.setattr(http_client, "IDLE_LIFE", timedelta(seconds=0.2))
