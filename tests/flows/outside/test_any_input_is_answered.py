@@ -15,12 +15,14 @@ import httpx2
 import orjson
 import pytest
 
-from tests.effort import effort
+from tests.effort import FULL
 from tests.flows.outside.conftest import Starter
 from tests.flows.outside.ground import STANDALONE, Outside, tell
 from tests.sim.running import Running
 
-EXAMPLES = effort(3, 150)
+EXAMPLES = 150
+PHASES = "coverage,fuzzing" if FULL else "coverage"
+"""Every boundary of the document in each run, and at random besides under ``EFFORT=full``."""
 CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
 NOISE = frozenset(
     {
@@ -328,7 +330,7 @@ def test_the_api_answers_what_its_own_document_says_whatever_is_sent(
         "run",
         f"{spare.base}/api/openapi.json",
         *("--header", f"Authorization: Bearer {token}"),
-        *("--max-examples", str(EXAMPLES), "--phases", "coverage,fuzzing", "--checks", CHECKS),
+        *("--max-examples", str(EXAMPLES), "--phases", PHASES, "--checks", CHECKS),
         *("--request-timeout", "20", "--no-color", "--continue-on-failure", "--seed", "7"),
         *RUNS[which],
     ]
