@@ -22,10 +22,10 @@ from hilum.frontchannel.models import CODE_LIFE
 from hilum.kernel.actor import SYSTEM
 from hilum.standards.strangers import WINDOW_S
 from hilum.tokens import service as tokens
-from hilum.tokens.models import USER_TOKEN_LIFE
 from tests.effort import effort
 from tests.flows import back_channel
 from tests.flows.back_channel import LAUNCH_SCOPES, TRACE, Platform
+from tests.unit.policies.books import LIFETIMES
 
 platform = back_channel.platform
 
@@ -147,7 +147,9 @@ class LifeCycle(RuleBasedStateMachine):
     @invariant()
     def what_is_alive_is_what_the_model_says(self) -> None:
         expected = {
-            token: not family.dead and token not in family.revoked and self.now < since + USER_TOKEN_LIFE
+            token: not family.dead
+            and token not in family.revoked
+            and self.now < since + LIFETIMES.access_token
             for family in self.families.values()
             for token, since in family.accesses.items()
         }

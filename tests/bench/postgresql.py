@@ -31,6 +31,7 @@ from hilum.tokens import service as tokens
 from hilum.tokens.models import Grant
 from tests.bench.figures import Figure
 from tests.sim.postgres import Cluster
+from tests.unit.policies.books import LIFETIMES
 
 TOKENS, RECORDS = 4_000, 20_000
 TOGETHER = 32
@@ -41,6 +42,7 @@ TRACE = Trace("req_bench")
 PROXY = """
 import time
 from tests.sim.tcp_proxy import TcpProxy
+from tests.unit.policies.books import LIFETIMES
 print(TcpProxy({port}, delay_s={delay}).port, flush=True)
 time.sleep(3_600)
 """
@@ -106,7 +108,9 @@ async def _minted(url: str) -> float:
     )
 
     def verb(ctx: Context) -> None:
-        tokens.mint(ctx, grant, offline=None, code_family=None, life=timedelta(minutes=5))
+        tokens.mint(
+            ctx, grant, offline=None, code_family=None, lifetimes=LIFETIMES, life=timedelta(minutes=5)
+        )
 
     async def some(count: int) -> None:
         for _ in range(count):

@@ -19,6 +19,7 @@ from hilum.keys import live as keys
 from hilum.tokens import service as tokens
 from hilum.tokens.models import Grant
 from tests.bench.rig import Rig
+from tests.unit.policies.books import LIFETIMES
 
 TRACE = Trace("bench")
 SERVICE = "bench-backend"
@@ -67,7 +68,7 @@ def http_tenant(made: Rig, upstream: str) -> dict[str, str]:
         grant = grant_of(ctx, tenant)
         installations.install(ctx, InstallOrder(tenant, AppId(grant.app), frozenset()))
         return tokens.mint(
-            ctx, grant, offline=None, code_family=None, life=timedelta(minutes=50)
+            ctx, grant, offline=None, code_family=None, lifetimes=LIFETIMES, life=timedelta(minutes=50)
         ).access_token
 
     try:
@@ -84,7 +85,9 @@ def many_tokens(made: Rig, count: int) -> list[str]:
     def verb(ctx: Context) -> list[str]:
         grant = grant_of(ctx, "general")
         return [
-            tokens.mint(ctx, grant, offline=None, code_family=None, life=timedelta(minutes=50)).access_token
+            tokens.mint(
+                ctx, grant, offline=None, code_family=None, lifetimes=LIFETIMES, life=timedelta(minutes=50)
+            ).access_token
             for _ in range(count)
         ]
 

@@ -28,6 +28,7 @@ from tests.bench.figures import Figure
 from tests.bench.rig import LOAD_CORE, Load, Rig, parse_wrk, rig
 from tests.bench.setup import TRACE, uow_of
 from tests.sim.browser import ASSERTION_TYPE
+from tests.unit.policies.books import LIFETIMES
 
 COUNT = int(os.environ.get("BENCH_TOKENS", "9000"))
 SECONDS = 4
@@ -178,7 +179,10 @@ def _refreshes(made: Rig) -> list[str]:
     def verb(ctx: Context) -> list[str]:
         grant = _person_grant(ctx)
         life = timedelta(minutes=5)
-        minted = (tokens.mint(ctx, grant, offline=True, code_family=None, life=life) for _ in range(COUNT))
+        minted = (
+            tokens.mint(ctx, grant, offline=True, code_family=None, lifetimes=LIFETIMES, life=life)
+            for _ in range(COUNT)
+        )
         return [each.refresh_token for each in minted]
 
     try:

@@ -44,6 +44,7 @@ from hilum_ehr.fhirserver.routes import FhirServer
 from tests.sim.furnished import furnish
 from tests.sim.world import FakeClock, SeededIds
 from tests.unit.gateway.facts import RESTRICTED, category, observation
+from tests.unit.policies.books import LIFETIMES
 
 T = TypeVar("T")
 GENERAL, CLINIC = TenantId("general"), TenantId("clinic")
@@ -131,7 +132,9 @@ class Ground:
             grant = replace(grant, patient="")
         grant = replace(grant, **more)
         minted = self.run(
-            lambda ctx: tokens.mint(ctx, grant, offline=None, code_family=None, life=timedelta(hours=1))
+            lambda ctx: tokens.mint(
+                ctx, grant, offline=None, code_family=None, lifetimes=LIFETIMES, life=timedelta(hours=1)
+            )
         )
         return minted.access_token
 

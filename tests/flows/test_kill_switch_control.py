@@ -7,7 +7,7 @@ import pytest
 
 from hilum.controls import policy
 from hilum.controls import service as controls
-from hilum.controls.models import SWITCHES, Subject
+from hilum.controls.models import SWITCHES, Quota, Subject
 from hilum.identity import service as identity
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.installations import service as installations
@@ -160,8 +160,8 @@ def test_quotas_are_set_by_the_platform_and_narrowed_by_the_tenant(site: Control
     assert root.put(path, json={"rate_per_s": 100, "burst": 300}).status_code == 204
     assert gina.put(path, json={"rate_per_s": 5, "burst": 1_000}).status_code == 204
 
-    facts = site.system(control_facts).quotas.overrides[app, "general"]
-    assert (facts.rate_per_s, facts.burst) == (5, 300)
+    levels = site.system(control_facts).quotas.overrides[app, "general"]
+    assert policy.effective_quota(levels, Quota(50, 200)) == Quota(5, 300)
     assert [each["level"] for each in gina.get("/quotas").json()["items"]] == ["platform", "tenant"]
     problem(site.api("carl").put(path, json={"rate_per_s": 1, "burst": 1}), 403, "not_permitted")
     assert site.api("carl").get("/quotas").json()["items"] == []

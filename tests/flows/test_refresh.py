@@ -16,9 +16,9 @@ from hilum.launches import service as launches
 from hilum.registry import service as registry
 from hilum.signin import service as signin
 from hilum.tokens import service as tokens
-from hilum.tokens.models import REFRESH_LIFE
 from tests.flows import back_channel
 from tests.flows.back_channel import LAUNCH_SCOPES, MERCY, OTHER, Platform, refused
+from tests.unit.policies.books import LIFETIMES
 
 platform = back_channel.platform
 ONLINE = ("launch", "openid", "fhirUser", "online_access", "patient/Observation.rs")
@@ -216,7 +216,7 @@ def test_an_unused_refresh_token_lasts_more_than_three_months_and_each_use_start
         assert answer.status_code == 200, answer.text
         token = answer.json()["refresh_token"]
 
-    assert timedelta(days=92) < REFRESH_LIFE
+    assert timedelta(days=92) < LIFETIMES.refresh_token
 
 
 def test_a_refresh_token_ends_with_its_authorization(platform: Platform) -> None:

@@ -1,6 +1,7 @@
 """The rule book in force decides what apps get: changing a cell changes the next token and the next request (C20, C21, C179)."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -65,12 +66,13 @@ def test_a_refresh_loses_what_the_rule_book_no_longer_admits(platform: Platform)
 def test_a_client_that_may_not_authenticate_as_it_does_gets_nothing(platform: Platform) -> None:
     """C20: the book says how clients of a category and tier authenticate."""
     first = platform.earn(scopes=("launch", "offline_access", "patient/Observation.rs"))
+    code = platform.code()
     put_in_force(
         platform.run, everywhere("client_authentication", ["client_secret_basic", "private_key_jwt"])
     )
 
     refused(platform.refresh(first["refresh_token"]), "invalid_scope")
-    refused(platform.redeem(platform.code()), "invalid_scope")
+    refused(platform.redeem(code), "invalid_scope")
     assert platform.earn("symmetric")["scope"]
 
 
@@ -90,10 +92,11 @@ def test_a_tier_without_a_cell_withholds_only_what_is_of_it(platform: Platform) 
 
 
 def test_a_category_that_the_rule_book_does_not_have_gets_nothing(platform: Platform) -> None:
+    code = platform.code()
     put_in_force(platform.run, {"categories.unclassified": GONE})
 
     refused(platform.backend("system/Patient.rs"), "invalid_scope")
-    refused(platform.redeem(platform.code()), "invalid_scope")
+    refused(platform.redeem(code), "invalid_scope")
 
 
 def test_another_hospital_goes_on_under_its_own_rule_book(platform: Platform) -> None:
@@ -105,6 +108,48 @@ def test_another_hospital_goes_on_under_its_own_rule_book(platform: Platform) ->
     )
     other = platform.run(policies.current).book_at(back_channel.OTHER)
     assert other.digest != platform.run(policies.current).book_at(MERCY).digest
+
+
+LIVES = {
+    "access_token": "10 min",
+    "backend_token": "1 min",
+    "refresh_token": "100 d",
+    "session_refresh_token": "1 h",
+    "authorization": "150 d",
+}
+
+
+def test_tokens_and_agreements_live_as_long_as_the_cell_says(platform: Platform, clock: FakeClock) -> None:
+    """C47, C179."""
+    put_in_force(platform.run, everywhere("lifetimes", LIVES))
+
+    offline = platform.earn(scopes=("launch", "offline_access", "patient/Observation.rs"))
+    online = platform.earn(scopes=("launch", "online_access", "patient/Observation.rs"))
+    backend = platform.backend().json()
+
+    assert (offline["expires_in"], online["expires_in"], backend["expires_in"]) == (600, 600, 60)
+    clock.advance(timedelta(hours=1))
+    refused(platform.refresh(online["refresh_token"]), "invalid_grant")
+    clock.advance(timedelta(days=99))
+    again = platform.refresh(offline["refresh_token"])
+    assert again.status_code == 200
+    clock.advance(timedelta(days=51))
+    refused(platform.refresh(again.json()["refresh_token"]), "invalid_grant")
+
+
+def test_an_app_has_the_quota_of_its_cell(play: Play) -> None:
+    """C129, C179."""
+
+    async def story(made: Ground) -> None:
+        made.load(patient("p1"))
+        token = made.token("patient/Patient.rs")
+        put_in_force(made.run, everywhere("quota", {"rate_per_s": 0.01, "burst": 2}), GENERAL)
+
+        answers = [(await made.get("Patient/p1", token)).status for _ in range(3)]
+
+        assert answers == [200, 200, 429]
+
+    play(story)
 
 
 def test_the_gateway_follows_the_rule_book_for_tokens_that_are_out(play: Play) -> None:

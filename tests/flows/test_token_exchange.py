@@ -12,7 +12,6 @@ from joserfc.jwk import KeySet
 from hilum.clients.models import ClientType
 from hilum.frontchannel.models import CODE_LIFE
 from hilum.kernel.ids import LaunchId
-from hilum.tokens.models import USER_TOKEN_LIFE
 from tests.flows import back_channel
 from tests.flows.back_channel import (
     BASE,
@@ -26,6 +25,7 @@ from tests.flows.back_channel import (
     basic,
     refused,
 )
+from tests.unit.policies.books import LIFETIMES
 
 platform = back_channel.platform
 
@@ -591,7 +591,7 @@ def test_a_persons_token_lives_an_hour_at_most_and_never_past_its_authorization(
     ends = platform.clock.now() + timedelta(minutes=10)
     short = platform.redeem(platform.code(authorization_expires_at=ends)).json()
 
-    assert body["expires_in"] == USER_TOKEN_LIFE.total_seconds() == 3600
+    assert body["expires_in"] == LIFETIMES.access_token.total_seconds() == 3600
     assert short["expires_in"] == 600
     platform.clock.advance(timedelta(minutes=10))
     assert not platform.is_alive(short["access_token"])

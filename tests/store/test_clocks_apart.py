@@ -30,6 +30,7 @@ from hilum.signin import service as signin
 from hilum.signin.models import Method
 from hilum.tokens import service as tokens
 from hilum.tokens.models import Grant
+from tests.unit.policies.books import LIFETIMES
 
 TRACE = Trace("req_test")
 SAM = Actor(ActorKind.STAFF, "per_sam", roles=frozenset({"security"}))
@@ -86,7 +87,9 @@ def mint(uow: UnitOfWork) -> datetime:
     """Issue a token and return when that was, as the node has it."""
 
     def verb(ctx: Context) -> datetime:
-        minted = tokens.mint(ctx, GRANT, offline=None, code_family=None, life=timedelta(minutes=5))
+        minted = tokens.mint(
+            ctx, GRANT, offline=None, code_family=None, lifetimes=LIFETIMES, life=timedelta(minutes=5)
+        )
         found = tokens.find_access(ctx, minted.access_token)
         assert found is not None
         return found.issued_at

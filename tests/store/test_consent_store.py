@@ -13,7 +13,6 @@ from hilum.clients import service as clients
 from hilum.clients.models import ClientFacts
 from hilum.consent import policy, service, store
 from hilum.consent.models import (
-    AUTHORIZATION_LIFE,
     CONSENT,
     NEGATIVE_WINDOW,
     Authorization,
@@ -31,6 +30,7 @@ from hilum.tokens.models import TOKENS, Grant, IssuedTokens
 from tests.flows.back_channel import MERCY, OTHER, TRACE, Platform, standing
 from tests.sim.facts import whole
 from tests.sim.world import FakeClock
+from tests.unit.policies.books import LIFETIMES
 
 SCOPES = ("launch/patient", "offline_access", "patient/Observation.rs", "patient/Patient.rs")
 FEWER = ("patient/Patient.rs",)
@@ -85,7 +85,9 @@ def earn(ground: Platform, found: Authorization) -> IssuedTokens:
         authorization=found.id,
     )
     return ground.run(
-        lambda ctx: tokens.mint(ctx, grant, offline=True, code_family=None, life=timedelta(hours=1))
+        lambda ctx: tokens.mint(
+            ctx, grant, offline=True, code_family=None, lifetimes=LIFETIMES, life=timedelta(hours=1)
+        )
     )
 
 
@@ -121,7 +123,7 @@ def test_what_was_agreed_is_found_as_it_was_given(ground: Platform, clock: FakeC
 
     assert standing_of(ground) == made
     assert (made.scopes, made.basis, made.patient, made.offline) == (SCOPES, Basis.PERSON, "p1", True)
-    assert made.expires_at == clock.now() + AUTHORIZATION_LIFE
+    assert made.expires_at == clock.now() + LIFETIMES.authorization
     assert ground.events("consent.authorization.record")[0].authorization == made.id
 
 
@@ -131,7 +133,7 @@ def test_a_first_use_notice_stands_longer_than_the_shift_it_was_given_in(
     """Security decision 14: once per version."""
     made = agree(ground, person="dora", basis=Basis.TENANT, offline=False)
 
-    assert made.expires_at == clock.now() + AUTHORIZATION_LIFE
+    assert made.expires_at == clock.now() + LIFETIMES.authorization
 
 
 def test_agreeing_to_the_same_again_renews_and_does_not_pile_up(ground: Platform, clock: FakeClock) -> None:
@@ -141,7 +143,7 @@ def test_agreeing_to_the_same_again_renews_and_does_not_pile_up(ground: Platform
     again = agree(ground, scopes=tuple(reversed(SCOPES)))
 
     assert again.id == made.id
-    assert again.expires_at == clock.now() + AUTHORIZATION_LIFE
+    assert again.expires_at == clock.now() + LIFETIMES.authorization
     assert again.last_validated_at == clock.now()
     assert len(connected(ground)) == 1
 
@@ -190,7 +192,7 @@ def test_a_standing_agreement_that_does_not_cover_is_not_stretched(
     if fault == "withdrawn":
         as_person(ground, lambda ctx: service.withdraw(ctx, made.id))
     if fault == "expired":
-        clock.advance(AUTHORIZATION_LIFE)
+        clock.advance(LIFETIMES.authorization)
 
     other = agree(ground, client, person, scopes=scopes, covering_id=made.id)
 
@@ -201,7 +203,7 @@ def test_a_standing_agreement_that_does_not_cover_is_not_stretched(
 def test_an_agreement_stands_until_it_expires(ground: Platform, clock: FakeClock) -> None:
     made = agree(ground)
 
-    clock.advance(AUTHORIZATION_LIFE - timedelta(microseconds=1))
+    clock.advance(LIFETIMES.authorization - timedelta(microseconds=1))
     assert standing_of(ground) == made
     clock.advance(timedelta(microseconds=1))
     assert standing_of(ground) is None

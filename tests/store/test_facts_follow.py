@@ -3,6 +3,7 @@
 import random
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -61,6 +62,7 @@ from hilum.tokens import service as tokens
 from hilum.tokens.models import TOKENS, Grant
 from tests.effort import effort
 from tests.sim.world import FakeClock
+from tests.unit.policies.books import LIFETIMES
 
 TRACE = Trace("req_test")
 SAM = Actor(ActorKind.STAFF, "per_sam", roles=frozenset({"security"}))
@@ -149,7 +151,8 @@ class Life:
 
     def mint(self) -> None:
         family = self.do(tokens.start_family, GRANT)
-        minted = self.do(tokens.mint, GRANT, offline=True, code_family=family, life=timedelta(hours=1))
+        mint = partial(tokens.mint, lifetimes=LIFETIMES, life=timedelta(hours=1))
+        minted = self.do(mint, GRANT, offline=True, code_family=family)
         self.alive["tok"].append(minted)
         self.alive["fam"].append(family)
 

@@ -41,6 +41,7 @@ from tests.effort import effort
 from tests.flows.back_channel import MERCY, OTHER, TRACE, Platform, standing
 from tests.sim.facts import counted, whole
 from tests.sim.world import FakeClock
+from tests.unit.policies.books import LIFETIMES
 
 
 @pytest.fixture
@@ -90,7 +91,9 @@ def earn(ground: Platform, launch: Launch, *, offline: bool | None) -> IssuedTok
         launch=launch.id,
     )
     return ground.run(
-        lambda ctx: tokens.mint(ctx, grant, offline=offline, code_family=None, life=timedelta(hours=1))
+        lambda ctx: tokens.mint(
+            ctx, grant, offline=offline, code_family=None, lifetimes=LIFETIMES, life=timedelta(hours=1)
+        )
     )
 
 

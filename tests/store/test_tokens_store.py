@@ -33,13 +33,9 @@ from hilum.tokens import policy, service, store
 from hilum.tokens.live import TokenTable, make
 from hilum.tokens.models import (
     ACCESS_PREFIX,
-    BACKEND_TOKEN_LIFE,
     NEGATIVE_WINDOW,
-    ONLINE_REFRESH_LIFE,
-    REFRESH_LIFE,
     REFRESH_PREFIX,
     TOKENS,
-    USER_TOKEN_LIFE,
     AccessToken,
     Grant,
     IssuedTokens,
@@ -48,6 +44,7 @@ from hilum.tokens.models import (
 from tests.effort import effort
 from tests.sim.facts import counted, whole
 from tests.sim.world import START, FakeClock
+from tests.unit.policies.books import LIFETIMES
 
 TRACE = Trace("req_tokens")
 CLIENT, TENANT = ClientId("cli_1"), TenantId("general")
@@ -81,7 +78,7 @@ def do(uow: UnitOfWork, verb: Callable[[Context], Any]) -> Any:
 
 
 def mint(uow: UnitOfWork, grant: Grant = GRANT, *, offline: bool | None = True, **more: Any) -> IssuedTokens:
-    options = {"code_family": None, "life": HOUR} | more
+    options = {"code_family": None, "lifetimes": LIFETIMES, "life": HOUR} | more
     return do(uow, lambda ctx: service.mint(ctx, grant, offline=offline, **options))
 
 
@@ -168,10 +165,10 @@ def test_only_digests_of_tokens_are_stored(uow: UnitOfWork) -> None:
 @pytest.mark.parametrize(
     ("grant", "asked", "given"),
     [
-        (GRANT, HOUR, USER_TOKEN_LIFE),
-        (GRANT, timedelta(days=1), USER_TOKEN_LIFE),
+        (GRANT, HOUR, LIFETIMES.access_token),
+        (GRANT, timedelta(days=1), LIFETIMES.access_token),
         (GRANT, timedelta(minutes=5), timedelta(minutes=5)),
-        (BACKEND, HOUR, BACKEND_TOKEN_LIFE),
+        (BACKEND, HOUR, LIFETIMES.backend_token),
         (BACKEND, timedelta(seconds=60), timedelta(seconds=60)),
     ],
 )
@@ -211,8 +208,8 @@ def test_refresh_tokens_live_three_months_and_more_or_as_long_as_a_session(
 ) -> None:
     """C49: not under the regulatory 3 months; each refresh starts the time again."""
     minted = mint(uow, offline=offline)
-    life = REFRESH_LIFE if offline else ONLINE_REFRESH_LIFE
-    assert timedelta(days=92) <= REFRESH_LIFE
+    life = LIFETIMES.refresh_token if offline else LIFETIMES.session_refresh_token
+    assert timedelta(days=92) <= LIFETIMES.refresh_token
 
     clock.advance(life - timedelta(microseconds=1))
     used = redeem(uow, minted.refresh_token)
@@ -353,7 +350,9 @@ def test_two_redemptions_at_one_instant_have_one_winner_and_then_none(uow: UnitO
         ) -> IssuedTokens | None:
             def exchange(ctx: Context) -> IssuedTokens:
                 used = service.redeem_refresh(ctx, presented, client=CLIENT, tenant=TENANT)
-                return service.mint(ctx, used.grant, offline=True, code_family=used.family, life=HOUR)
+                return service.mint(
+                    ctx, used.grant, offline=True, code_family=used.family, lifetimes=LIFETIMES, life=HOUR
+                )
 
             together.wait()
             with suppress(NotPermitted):

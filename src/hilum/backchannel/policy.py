@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import Any
 
 from hilum.clients.models import PLATFORM_PEERS, Client, ClientFacts, ClientType
+from hilum.clients.policy import admission
 from hilum.consent.models import Authorization
 from hilum.consent.policy import types_of
 from hilum.controls.models import Subject, SwitchIndex
@@ -23,7 +24,7 @@ from hilum.installations.models import InstallationFacts
 from hilum.installations.policy import allowed_scopes
 from hilum.kernel.decision import Reason
 from hilum.kernel.errors import Invalid, NotPermitted
-from hilum.policies.models import Book
+from hilum.policies.models import PEER_LIFETIMES, Book, Lifetimes
 from hilum.standards.fhir.matching import is_testable
 from hilum.standards.oauth import Parameters, TokenError
 from hilum.standards.smart import scopes as smart
@@ -31,7 +32,7 @@ from hilum.standards.smart.launch import SENT_CONTEXT, readable_context
 from hilum.standards.smart.scopes import SCOPE_FAULTS, ClinicalScope, Prefix, Scope, ScopeError, SpecialScope
 from hilum.standing.models import Standing
 from hilum.standing.policy import standing_fault
-from hilum.tokens.models import BACKEND_TOKEN_LIFE, USER_TOKEN_LIFE, AccessToken, Grant
+from hilum.tokens.models import AccessToken, Grant
 
 ID_TOKEN_LIFE = timedelta(hours=1)
 CACHE_SIZE = 4_096
@@ -281,9 +282,20 @@ def _left(
 # --- answers -------------------------------------------------------------------------------------------------------------------
 
 
-def token_life(client: Client, *rests_until: datetime | None, now: datetime) -> timedelta:
-    """Return the life of an access token: at most an hour for people, five minutes for services, and no longer than ``rests_until`` (C47)."""
-    longest = USER_TOKEN_LIFE if GrantType.CODE in GRANTS_OF[client.type] else BACKEND_TOKEN_LIFE
+def lifetimes_of(facts: ClientFacts, book: Book) -> Lifetimes:
+    """Return how long what is issued to a client lives: as its cell in the rule book says. A client without a cell gets no tokens."""
+    if facts.type in PLATFORM_PEERS:
+        return PEER_LIFETIMES
+    cell = admission(book, facts).cell
+    return PEER_LIFETIMES if cell is None else cell.lifetimes
+
+
+def token_life(
+    client: Client, lifetimes: Lifetimes, *rests_until: datetime | None, now: datetime
+) -> timedelta:
+    """Return the life of an access token: as the rule book says, and no longer than ``rests_until`` (C47)."""
+    has_person = GrantType.CODE in GRANTS_OF[client.type]
+    longest = lifetimes.access_token if has_person else lifetimes.backend_token
     # No token outlives what it depends on: the agreement, a proxy's chart, the client itself.
     ends = [end - now for end in (*rests_until, client.expires_at) if end is not None]
     return min([longest, *ends])

@@ -34,6 +34,7 @@ from hilum.keys import service as keys
 from hilum.launches import service as launches
 from hilum.launches.models import Launch
 from hilum.policies import service as policies
+from hilum.policies.models import Lifetimes
 from hilum.signin import service as signin
 from hilum.standards.oauth import TokenError
 from hilum.standards.refusals import meaning_of
@@ -187,6 +188,7 @@ def _by_code(ctx: Context, site: Site, client: Client, request: TokenRequest) ->
         grant,
         offline=offline_of(smart.parse_stored(scopes)),
         code_family=code.family,
+        lifetimes=_lifetimes(state),
         life=_life(ctx, client, grant, state),
     )
     body = _body(issued) | policy.context_members(grant, scopes)
@@ -229,6 +231,7 @@ def _by_refresh(ctx: Context, site: Site, client: Client, request: TokenRequest)
         grant,
         offline=offline,
         code_family=used.family,
+        lifetimes=_lifetimes(state),
         life=_life(ctx, client, grant, state),
         access_scopes=scopes,
     )
@@ -268,8 +271,10 @@ def _by_credentials(ctx: Context, site: Site, client: Client, request: TokenRequ
         scopes=scopes,
     )
     ends = installation.expires_at if installation and client.type not in PLATFORM_PEERS else None
-    life = policy.token_life(client, ends, now=ctx.now)
-    return _body(tokens.mint(ctx, grant, offline=None, code_family=None, life=life))
+    lifetimes = policy.lifetimes_of(facts, book)
+    life = policy.token_life(client, lifetimes, ends, now=ctx.now)
+    issued = tokens.mint(ctx, grant, offline=None, code_family=None, lifetimes=lifetimes, life=life)
+    return _body(issued)
 
 
 _GRANTS: Mapping[GrantType, Callable[[Context, Site, Client, TokenRequest], dict[str, Any]]] = {
@@ -356,7 +361,14 @@ def _charts_now(grant: Grant, state: GrantState) -> tuple[str, ...] | None:
 
 def _life(ctx: Context, client: Client, grant: Grant, state: GrantState) -> timedelta:
     charts_end = policy.charts_end(grant.person_patients, state.person)
-    return policy.token_life(client, grant.authorization_expires_at, charts_end, now=ctx.now)
+    return policy.token_life(
+        client, _lifetimes(state), grant.authorization_expires_at, charts_end, now=ctx.now
+    )
+
+
+def _lifetimes(state: GrantState) -> Lifetimes:
+    assert state.standing.client is not None, "grant_fault was checked before"
+    return policy.lifetimes_of(state.standing.client, state.book)
 
 
 def _judge(state: GrantState, grant: Grant, now: datetime) -> None:

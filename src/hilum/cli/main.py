@@ -12,6 +12,7 @@ from hilum.cli import (
     holds,
     keys,
     people,
+    policies,
     records,
     resources,
     sandbox,
@@ -68,6 +69,7 @@ COMMANDS = (
     people.approval,
     apps.vendor,
     apps.app,
+    policies.policy,
     switches.switch,
     switches.explain,
 )

@@ -9,8 +9,6 @@ from hilum.kernel.ids import AppId, AuthorizationId, ClientId, LaunchId, Part, P
 
 CONSENT = Part("consent")
 """The part of the facts with withdrawals; its keys are ``withdrawn/<id>`` and ``narrowed/<id>``."""
-AUTHORIZATION_LIFE = timedelta(days=365)
-"""How long an authorization is valid. Access under it may end sooner, with a session, token or installation."""
 # Five minutes longer than an access token lives.
 NEGATIVE_WINDOW = timedelta(minutes=65)
 

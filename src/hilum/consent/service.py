@@ -2,13 +2,14 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
+from datetime import timedelta
 
 from hilum.audit import service as audit
 from hilum.audit.models import Event, Outcome
 from hilum.clients.models import ClientFacts
+from hilum.clients.policy import admission
 from hilum.consent import policy, store
 from hilum.consent.models import (
-    AUTHORIZATION_LIFE,
     CONSENT,
     NEGATIVE_WINDOW,
     Authorization,
@@ -24,6 +25,7 @@ from hilum.kernel.errors import Invalid, NotPermitted
 from hilum.kernel.ids import AppId, AuthorizationId, ClientId, LaunchId, PersonId, TenantId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.kernel.persistent import RecentSet
+from hilum.policies import service as policies
 from hilum.standards.smart.scopes import all_covered
 from hilum.tokens import service as tokens
 
@@ -58,7 +60,7 @@ def record_authorization(
             None,
         )
     if covering is not None:
-        return _renew(ctx, covering, offline=offline)
+        return _renew(ctx, covering, facts, offline=offline)
     recorded = Authorization(
         id=AuthorizationId(ctx.ids.new("aut")),
         tenant=tenant,
@@ -69,7 +71,7 @@ def record_authorization(
         basis=basis,
         scopes=texts,
         created_at=ctx.now,
-        expires_at=ctx.now + AUTHORIZATION_LIFE,
+        expires_at=ctx.now + _life(ctx, tenant, facts),
         patient=patient,
         launch=launch,
         offline=offline,
@@ -78,6 +80,12 @@ def record_authorization(
     store.add(ctx.tx, recorded)
     audit.record(ctx, _event(recorded, "consent.authorization.record", basis=basis.value, scopes=list(texts)))
     return recorded
+
+
+def _life(ctx: Context, tenant: TenantId, facts: ClientFacts) -> timedelta:
+    """Return how long an agreement lives: as the app's cell in the rule book says. Access under it may end sooner."""
+    cell = admission(policies.current(ctx).book_at(tenant), facts).cell
+    return timedelta(0) if cell is None else cell.lifetimes.authorization
 
 
 def withhold(
@@ -147,11 +155,11 @@ def _covering(
     return covering
 
 
-def _renew(ctx: Context, found: Authorization, *, offline: bool) -> Authorization:
+def _renew(ctx: Context, found: Authorization, facts: ClientFacts, *, offline: bool) -> Authorization:
     renewed = replace(
         found,
         # Never earlier: a renewal must not shorten what was agreed.
-        expires_at=max(found.expires_at, ctx.now + AUTHORIZATION_LIFE),
+        expires_at=max(found.expires_at, ctx.now + _life(ctx, found.tenant, facts)),
         offline=found.offline or offline,
         last_validated_at=ctx.now,
     )

@@ -184,9 +184,6 @@ class Quota:
         assert 1 <= self.burst <= BURST_BOUND, "a quota has a positive rate and burst within the bounds"
 
 
-DEFAULT_QUOTA = Quota(rate_per_s=50.0, burst=200)
-
-
 @dataclass(frozen=True, slots=True)
 class QuotaOverride:
     """A quota set for one app at one tenant."""
@@ -205,10 +202,18 @@ class QuotaOverride:
 
 
 @dataclass(frozen=True, slots=True)
+class QuotaLevels:
+    """What was set for one app at one tenant, by whom."""
+
+    platform: Quota | None = None
+    tenant: Quota | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class QuotaFacts:
-    default: Quota = DEFAULT_QUOTA
-    overrides: Mapping[tuple[str, str], Quota] = field(default_factory=dict)
-    """By (app, tenant)."""
+    """The overrides by (app, tenant). What they override is the app's quota in the rule book."""
+
+    overrides: Mapping[tuple[str, str], QuotaLevels] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from hilum.controls.models import (
     Mode,
     Quota,
     QuotaLevel,
+    QuotaLevels,
     Stop,
     Subject,
     Switch,
@@ -190,23 +191,25 @@ def quota_level(actor: Actor, tenant: str) -> QuotaLevel | None:
     return QuotaLevel.TENANT if administers(actor, tenant) else None
 
 
-def effective_quotas(
-    overrides: Iterable[tuple[str, str, QuotaLevel, Quota]], default: Quota
-) -> dict[tuple[str, str], Quota]:
-    """Combine the two levels by (app, tenant): the platform's replaces the default, the tenant's can only narrow it."""
-    levels: dict[tuple[str, str], dict[QuotaLevel, Quota]] = {}
+def quota_levels(
+    overrides: Iterable[tuple[str, str, QuotaLevel, Quota]],
+) -> dict[tuple[str, str], QuotaLevels]:
+    """Group the overrides of both levels by (app, tenant)."""
+    found: dict[tuple[str, str], dict[str, Quota]] = {}
     for app, tenant, level, quota in overrides:
-        levels.setdefault((app, tenant), {})[level] = quota
-    joined: dict[tuple[str, str], Quota] = {}
-    for key, found in levels.items():
-        ceiling = found.get(QuotaLevel.PLATFORM, default)
-        own = found.get(QuotaLevel.TENANT)
-        if own is None:
-            joined[key] = ceiling
-        else:
-            # The lower of each, so that no tenant raises its share of the platform.
-            joined[key] = Quota(min(ceiling.rate_per_s, own.rate_per_s), min(ceiling.burst, own.burst))
-    return joined
+        found.setdefault((app, tenant), {})[level.value] = quota
+    return {key: QuotaLevels(**levels) for key, levels in found.items()}
+
+
+def effective_quota(levels: QuotaLevels | None, default: Quota) -> Quota:
+    """Combine the two levels: the platform's replaces the default, the tenant's can only narrow it."""
+    if levels is None:
+        return default
+    ceiling, own = levels.platform or default, levels.tenant
+    if own is None:
+        return ceiling
+    # The lower of each, so that no tenant raises its share of the platform.
+    return Quota(min(ceiling.rate_per_s, own.rate_per_s), min(ceiling.burst, own.burst))
 
 
 def index(switches: Iterable[Switch], ended: Iterable[tuple[Target, datetime]]) -> SwitchIndex:

@@ -8,7 +8,6 @@ from hilum.audit import service as audit
 from hilum.audit.models import Event, Outcome
 from hilum.controls import policy, store
 from hilum.controls.models import (
-    DEFAULT_QUOTA,
     ENDS_KEPT_FOR,
     QUOTAS,
     SWITCHES,
@@ -233,17 +232,16 @@ def switch_facts(ctx: Context, since: Since) -> Delta[SwitchIndex]:
 
 @keyed(r"app_[^/]+/[^/]+")
 def quota_facts(ctx: Context, since: Since) -> Delta[QuotaFacts]:
-    """Read all effective quotas, or those of the changed pairs of app and tenant."""
+    """Read all overrides of quotas, or those of the changed pairs of app and tenant."""
     if since.changes is None:
-        overrides = policy.effective_quotas(store.read_quotas(ctx.tx), DEFAULT_QUOTA)
-        return Delta(QuotaFacts(DEFAULT_QUOTA, PersistentMap(overrides)))
+        return Delta(QuotaFacts(PersistentMap(policy.quota_levels(store.read_quotas(ctx.tx)))))
     pairs = [(app, tenant) for app, _, tenant in (key.partition("/") for key in since.named())]
-    found = policy.effective_quotas(store.read_quotas(ctx.tx, pairs), DEFAULT_QUOTA)
+    found = policy.quota_levels(store.read_quotas(ctx.tx, pairs))
     # An override that was removed leaves the facts too, or the app would keep it until the next full read.
     gone = [each for each in pairs if each not in found]
 
     def change(before: QuotaFacts) -> QuotaFacts:
-        return QuotaFacts(before.default, PersistentMap.of(before.overrides).changed(found, gone))
+        return QuotaFacts(PersistentMap.of(before.overrides).changed(found, gone))
 
     return Delta(change=change)
 

@@ -20,6 +20,7 @@ from hilum.audit import service as audit
 from hilum.audit.models import Event, Outcome
 from hilum.clients import service as clients
 from hilum.clients.models import Client, ClientFacts
+from hilum.clients.policy import admission
 from hilum.consent import service as consent
 from hilum.consent.models import Authorization
 from hilum.controls import policy as controls_policy
@@ -42,6 +43,7 @@ from hilum.keys.live import vault
 from hilum.launches import service as launches
 from hilum.launches.models import Launch
 from hilum.policies import service as policies
+from hilum.policies.models import Lifetimes
 from hilum.registry import service as registry
 from hilum.registry.models import App
 from hilum.signin import policy as signin_policy
@@ -89,6 +91,8 @@ class FlowState:
     standing: Authorization | None
     step: Step
     agreed: Authorization | None = None
+    lifetimes: Lifetimes | None = None
+    """How long what the app gets will live; None before the step is known."""
 
     @property
     def actor(self) -> Actor:
@@ -325,7 +329,16 @@ def _with_step(ctx: Context, site: Site, flow_state: FlowState) -> FlowResult:
             return refuse(
                 ctx, site, request, AuthorizeError.INVALID_SCOPE, code="patient_missing", detail=fault
             )
-    current = replace(flow_state, request=request, offered=offered, standing=standing, step=step)
+    cell = admission(book, client_context.facts).cell
+    assert cell is not None, "what is offered was admitted"
+    current = replace(
+        flow_state,
+        request=request,
+        offered=offered,
+        standing=standing,
+        step=step,
+        lifetimes=cell.lifetimes,
+    )
     if step in {Step.CONSENT, Step.NOTICE}:
         app = flow_state.client_context.app.id
         current = replace(current, agreed=consent.find_agreed(ctx, request.tenant, person.id, app))

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from hilum.consent import policy as consent_policy
-from hilum.consent.models import AUTHORIZATION_LIFE, Choice, PlainPermission
+from hilum.consent.models import Choice, PlainPermission
 from hilum.frontchannel.flow import FlowState
 from hilum.frontchannel.models import LOOK_RETRY_AFTER_S, Step
 from hilum.frontchannel.picker import EncounterChoice, PatientChoice, PatientPage
@@ -19,6 +19,7 @@ from hilum.frontchannel.service import ConnectedApp, ConnectedApps, by_of
 from hilum.identity import policy as identity_policy
 from hilum.identity.models import Person, Role, Tenant
 from hilum.kernel.decision import Deny, Reason
+from hilum.policies.models import Lifetimes
 from hilum.registry.models import Environment
 from hilum.standards import oauth
 from hilum.standards.smart import scopes as smart
@@ -55,14 +56,7 @@ _TROUBLE = {
         "Nothing was shared. Start again from the app, signed in as yourself.",
     ),
 }
-# As the tokens room has it: an hour for an access token, twelve hours for online access, and the
-# life of the agreement for offline access.
-_DURATION = {
-    True: "Until you remove it, even when you are not using it. It ends after "
-    f"{AUTHORIZATION_LIFE.days} days unless you agree again.",
-    False: "Until you sign out, at most twelve hours.",
-    None: "For about an hour. After that the app has to ask again.",
-}
+_SECONDS = {"day": 86_400, "hour": 3_600, "minute": 60, "second": 1}
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +90,24 @@ class Group:
         return name[:1].upper() + name[1:]
 
 
+def duration(lifetimes: Lifetimes, *, offline: bool | None) -> str:
+    """Say how long the app will have access: with ``offline_access`` (True), with ``online_access`` (False), or with neither (None)."""
+    if offline is None:
+        return f"For {_life_in_words(lifetimes.access_token)}. After that the app has to ask again."
+    if offline:
+        ends = _life_in_words(lifetimes.authorization)
+        return f"Until you remove it, even when you are not using it. It ends after {ends} unless you agree again."
+    return f"Until you sign out, at most {_life_in_words(lifetimes.session_refresh_token)}."
+
+
+def _life_in_words(life: timedelta) -> str:
+    """Return a duration in its largest unit that divides it: ``1 hour``, ``90 days``."""
+    seconds = int(life.total_seconds())
+    unit, size = next((unit, size) for unit, size in _SECONDS.items() if seconds % size == 0)
+    number = seconds // size
+    return f"{number} {unit}" if number == 1 else f"{number} {unit}s"
+
+
 def trouble(kit: Kit, request: Request, shown: DisplayedError) -> Response:
     """Render the error of a request that cannot be redirected to its client."""
     # RFC 6749 section 4.1.2.1: with an unknown client or redirect URI the person is told, and the
@@ -125,6 +137,8 @@ def consent(
     kit: Kit, request: Request, flow_state: FlowState, fields: Fields, *, whose: str = ""
 ) -> Response:
     """Render the consent page for a patient, or the first-use notice for staff. ``whose``: the record, if not the person's own."""
+    lifetimes = flow_state.lifetimes
+    assert lifetimes is not None, "it is known when the step is"
     texts = tuple(smart.render(scope) for scope in flow_state.offered)
     asking = flow_state.step is Step.CONSENT
     by = by_of(flow_state.person)
@@ -142,7 +156,7 @@ def consent(
         groups=groups(choices),
         descriptions=rest,
         client=_client_facts(flow_state),
-        duration=_DURATION[offline_of(flow_state.offered)],
+        duration=duration(lifetimes, offline=offline_of(flow_state.offered)),
         offline=offline_of(flow_state.offered) is True,
         writes=_any_writes((*(choice.words for choice in choices), *rest)),
         own=is_own(flow_state.person, flow_state.request.patient),

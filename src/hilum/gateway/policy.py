@@ -7,8 +7,9 @@ Source: house rule 11; SMART App Launch 2.2; FHIR R4 http.html.
 from dataclasses import replace
 from datetime import datetime
 
+from hilum.clients.policy import admission
 from hilum.controls import policy as controls
-from hilum.controls.models import Subject
+from hilum.controls.models import Quota, Subject
 from hilum.gateway.access_scope import (
     LETTERS,
     ScopedRequest,
@@ -35,6 +36,7 @@ from hilum.identity.models import MovedReads, TenantFacts
 from hilum.identity.policy import holds_lost_chart
 from hilum.kernel.decision import Deny, Permit, Reason
 from hilum.kernel.ids import TenantId
+from hilum.policies.models import NO_QUOTA
 from hilum.standards.fhir.attachments import referrer_types
 from hilum.standards.fhir.queries import SearchQuery, read_search
 from hilum.standards.fhir.requests import FhirRequest, Interaction, Unsupported
@@ -131,6 +133,20 @@ def statement_fault(tenant: TenantId, snapshot: Snapshot, now: datetime) -> Deny
     index = snapshot.controls.switches
     stop = controls.stopped_by(index, Subject(tenant=tenant), now=now, issued_at=None)
     return None if stop is None else Deny(Reason.SWITCH_ENGAGED, "A kill switch stops this FHIR server.")
+
+
+def quota_of(token: AccessToken, snapshot: Snapshot) -> Quota:
+    """Return the quota of an app at a tenant: that of its cell in the rule book, unless the platform or the tenant set another one.
+
+    Source: C129, C147, C179
+    """
+    client = snapshot.registry.clients.get(token.client)
+    book = snapshot.policies.book_at(token.tenant)
+    cell = None if client is None else admission(book, client).cell
+    default = NO_QUOTA if cell is None else cell.quota
+    return controls.effective_quota(
+        snapshot.controls.quotas.overrides.get((token.app, token.tenant)), default
+    )
 
 
 def _standing(asked: DecisionInput, token: AccessToken, snapshot: Snapshot) -> Standing:

@@ -19,7 +19,7 @@ from dataclasses import replace
 import orjson
 
 from hilum.audit.models import UNDELIVERED, Access, Outcome
-from hilum.controls.models import QuotaFacts, QuotaResult
+from hilum.controls.models import QuotaResult
 from hilum.gateway import pagelinks, policy
 from hilum.gateway.capability_statement import public_statement
 from hilum.gateway.deps import GatewayDeps
@@ -107,7 +107,7 @@ class Enforcer:
     async def _carry_out(self, task: UpstreamTask) -> Answer:
         """Execute a permitted request, record how it ended, and check that it is still permitted."""
         # Before the FHIR server is asked for anything, its CapabilityStatement included.
-        spent = self._spend(task.incoming, task.token, task.snapshot.controls.quotas)
+        spent = self._spend(task.incoming, task.token, task.snapshot)
         try:
             if not spent.allowed:
                 raise Refusal(
@@ -225,7 +225,7 @@ class Enforcer:
         is_known = False
         rates: Headers = ()
         if isinstance(token, AccessToken) and snapshot is not None:
-            is_known, rates = True, rate_headers(self._spend(incoming, token, snapshot.controls.quotas))
+            is_known, rates = True, rate_headers(self._spend(incoming, token, snapshot))
         answer = refusal(deny, incoming.request_id)
         answer.status, answer.rates = status or answer.status, rates
         journal = self._deps.journal
@@ -288,7 +288,7 @@ class Enforcer:
         except Unavailable:
             return _NO_STORE
 
-    def _spend(self, incoming: GatewayRequest, token: AccessToken, quotas: QuotaFacts) -> QuotaResult:
+    def _spend(self, incoming: GatewayRequest, token: AccessToken, snapshot: Snapshot) -> QuotaResult:
         """Spend on the app's quota; for a read of the platform's own on that of the person, too."""
         buckets = self._deps.buckets
         if incoming.own is not None:
@@ -298,7 +298,7 @@ class Enforcer:
             if not spent.allowed or not token.app:
                 return spent
         key = token.app, token.tenant
-        return buckets.spend(key, quotas.overrides.get(key, quotas.default))
+        return buckets.spend(key, policy.quota_of(token, snapshot))
 
     def _bases(self, tenant: TenantId, snapshot: Snapshot | None) -> tuple[str, ...]:
         """Return the addresses, each ending in a slash, that mean a tenant's base; cached until the tenants change."""

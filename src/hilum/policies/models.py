@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from enum import StrEnum
 
-from hilum.controls.models import Quota
+from hilum.controls.models import RATE_LEAST_PER_S, Quota
 from hilum.kernel.ids import Part, TenantId
 
 POLICIES = Part("policies")
@@ -140,6 +140,10 @@ class Lifetimes:
     refresh_token: timedelta
     session_refresh_token: timedelta
     authorization: timedelta
+
+
+PEER_LIFETIMES = Lifetimes(*[BACKEND_TOKEN_BOUND] * 5)
+"""Those of a hospital's EHR or resource server, which is no app and of no category: its tokens live five minutes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -345,6 +349,8 @@ class Change:
     after: object
 
 
+NO_QUOTA = Quota(RATE_LEAST_PER_S, 1)
+"""That of an app which no cell admits: it gets nothing, and asking for it is bounded."""
 NO_BOOK = Book("", "", {}, {}, {}, {}, {}, (), (), (), Rollout(timedelta(0)))
 """The book that allows nothing."""
 

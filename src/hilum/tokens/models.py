@@ -16,22 +16,16 @@ from hilum.kernel.ids import (
     VendorId,
     VersionId,
 )
+from hilum.policies.models import ACCESS_TOKEN_BOUND
 
 TOKENS = Part("tokens")
 """The part of the facts with revocations. Its keys are ``token/<hash in hex>`` and ``family/<id>``."""
 ACCESS_PREFIX = "hil_at_"
 REFRESH_PREFIX = "hil_rt_"
-# C47. A revocation is remembered for as long as an access token can live, so these bound the
-# negative lists too.
-USER_TOKEN_LIFE = timedelta(hours=1)
-BACKEND_TOKEN_LIFE = timedelta(seconds=300)
-REFRESH_LIFE = timedelta(days=180)
-"""Longer than the 3 months that regulation requires for patient apps; each refresh restarts it."""
-# As long as a browser session lives.
-ONLINE_REFRESH_LIFE = timedelta(hours=12)
 TABLE_BOUND = 200_000
 """How many tokens a worker caches; the least recently used are evicted first."""
-NEGATIVE_WINDOW = USER_TOKEN_LIFE + timedelta(minutes=5)
+# C47: no rule book lets an access token live longer than this bound.
+NEGATIVE_WINDOW = ACCESS_TOKEN_BOUND + timedelta(minutes=5)
 """How long the snapshot keeps a revocation: longer than any access token lives."""
 # 32 random bytes in base64url without padding.
 SECRET_LENGTH = 43

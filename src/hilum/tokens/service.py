@@ -13,20 +13,17 @@ from hilum.infra.facts import Delta, Since, keyed
 from hilum.kernel.errors import NotPermitted
 from hilum.kernel.ids import AppId, AuthorizationId, ClientId, FamilyId, LaunchId, PersonId, TenantId
 from hilum.kernel.persistent import RecentSet
+from hilum.policies.models import Lifetimes
 from hilum.standards.smart.scopes import narrow
 from hilum.tokens import policy, store
 from hilum.tokens.live import genuine, make
 from hilum.tokens.models import (
     ACCESS_PREFIX,
-    BACKEND_TOKEN_LIFE,
     JTI_BOUND,
     NEGATIVE_WINDOW,
-    ONLINE_REFRESH_LIFE,
-    REFRESH_LIFE,
     REFRESH_PREFIX,
     TOKENS,
     USED_REFRESH_KEPT,
-    USER_TOKEN_LIFE,
     AccessToken,
     Grant,
     IssuedTokens,
@@ -51,13 +48,14 @@ def mint(
     *,
     offline: bool | None,
     code_family: FamilyId | None,
+    lifetimes: Lifetimes,
     life: timedelta,
     access_scopes: tuple[str, ...] | None = None,
 ) -> IssuedTokens:
     """Issue an access token and, unless ``offline`` is None, a refresh token: True outlives the session, False ends with it.
 
     ``code_family``: that of the code or redeemed refresh token; created with its first token. A person's tokens always belong to a
-    family. ``life`` is limited to what C47 allows. ``access_scopes``: the access token's, if a refresh requested fewer than the grant's,
+    family. ``life`` is limited to what ``lifetimes``, those of the rule book, allow (C47). ``access_scopes``: the access token's, if a refresh requested fewer than the grant's,
     which the refresh token keeps (RFC 6749 section 6). Raises NotPermitted("invalid_grant") if the family is revoked.
     """
     # A person's tokens always have a family, by which a withdrawal or a replay ends them together.
@@ -70,14 +68,14 @@ def mint(
         audit.record(ctx, _event(grant, "tokens.access.mint", reason="family_revoked", family=family))
         raise NotPermitted("invalid_grant", "The code or refresh token has been revoked.")
     # NEGATIVE_WINDOW relies on these bounds: the snapshot forgets a revocation after it.
-    life = min(life, USER_TOKEN_LIFE if grant.person else BACKEND_TOKEN_LIFE)
+    life = min(life, lifetimes.access_token if grant.person else lifetimes.backend_token)
     presented = make(ctx.ids, ACCESS_PREFIX)
     scopes = grant.scopes if access_scopes is None else access_scopes
     store.add_access(ctx.tx, _access(ctx, replace(grant, scopes=scopes), presented, family, life))
     refresh = ""
     if offline is not None:
         refresh = make(ctx.ids, REFRESH_PREFIX)
-        store.add_refresh(ctx.tx, _refresh(ctx, grant, refresh, family, offline=offline))
+        store.add_refresh(ctx.tx, _refresh(ctx, grant, refresh, family, lifetimes=lifetimes, offline=offline))
     kinds = "access+refresh" if refresh else "access"
     audit.record(ctx, _event(grant, "tokens.access.mint", family=family, kinds=kinds, scopes=list(scopes)))
     return IssuedTokens(presented, int(life.total_seconds()), scopes, refresh)
@@ -331,8 +329,10 @@ def _access(ctx: Context, grant: Grant, presented: str, family: FamilyId, life: 
     )
 
 
-def _refresh(ctx: Context, grant: Grant, presented: str, family: FamilyId, *, offline: bool) -> RefreshToken:
-    life = REFRESH_LIFE if offline else ONLINE_REFRESH_LIFE
+def _refresh(
+    ctx: Context, grant: Grant, presented: str, family: FamilyId, *, lifetimes: Lifetimes, offline: bool
+) -> RefreshToken:
+    life = lifetimes.refresh_token if offline else lifetimes.session_refresh_token
     return RefreshToken(policy.fingerprint(presented), family, grant, ctx.now, ctx.now + life, offline)
 
 

@@ -32,6 +32,7 @@ from hilum.standards.smart import scopes as smart
 from hilum.standing.models import Standing
 from hilum.tokens.models import Grant
 from tests.sim.world import START
+from tests.unit.policies.books import LIFETIMES
 
 NOW = START
 MERCY = TenantId("mercy")
@@ -249,8 +250,10 @@ def test_a_token_never_outlives_what_it_rests_on() -> None:
     backend = replace(CLIENT, type=ClientType.BACKEND)
     soon, late = NOW + timedelta(seconds=30), NOW + timedelta(days=30)
 
-    assert policy.token_life(CLIENT, None, now=NOW) == timedelta(hours=1)
-    assert policy.token_life(CLIENT, late, now=NOW) == timedelta(hours=1)
-    assert policy.token_life(CLIENT, soon, now=NOW) == timedelta(seconds=30)
-    assert policy.token_life(backend, None, now=NOW) == timedelta(seconds=300)
-    assert policy.token_life(replace(backend, expires_at=soon), late, now=NOW) == timedelta(seconds=30)
+    assert policy.token_life(CLIENT, LIFETIMES, None, now=NOW) == timedelta(hours=1)
+    assert policy.token_life(CLIENT, LIFETIMES, late, now=NOW) == timedelta(hours=1)
+    assert policy.token_life(CLIENT, LIFETIMES, soon, now=NOW) == timedelta(seconds=30)
+    assert policy.token_life(backend, LIFETIMES, None, now=NOW) == timedelta(seconds=300)
+    assert policy.token_life(replace(backend, expires_at=soon), LIFETIMES, late, now=NOW) == timedelta(
+        seconds=30
+    )

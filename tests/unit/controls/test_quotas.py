@@ -128,9 +128,10 @@ def test_a_tenant_narrows_a_quota_and_never_widens_it(
     levels = ((QuotaLevel.PLATFORM, platform), (QuotaLevel.TENANT, tenant))
     overrides = [("app_1", "general", level, q) for level, q in levels if q]
 
-    joined = policy.effective_quotas(overrides, Quota(50, 200))
+    found = policy.quota_levels(overrides)["app_1", "general"]
 
-    assert joined == {("app_1", "general"): expected}
+    assert policy.effective_quota(found, Quota(50, 200)) == expected
+    assert policy.effective_quota(None, Quota(50, 200)) == Quota(50, 200)
 
 
 @pytest.mark.parametrize(

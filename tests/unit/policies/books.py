@@ -4,8 +4,8 @@ import copy
 from typing import Any
 
 from hilum.policies.document import read_book
-from hilum.policies.models import Book
-from hilum.policies.shipped import shipped_document
+from hilum.policies.models import UNCLASSIFIED, Book, Tier
+from hilum.policies.shipped import shipped_book, shipped_document
 
 Changes = dict[str, Any]
 GONE = object()
@@ -42,3 +42,7 @@ def faults_of(changes: Changes) -> list[tuple[str, str]]:
     assert (made is None) == bool(faults)
     assert all(fault.sentence.endswith(".") for fault in faults)
     return [(fault.path, fault.code) for fault in faults]
+
+
+LIFETIMES = shipped_book().categories[UNCLASSIFIED].cells[Tier.LOW].lifetimes
+"""How long what is issued to an app of the tests lives."""

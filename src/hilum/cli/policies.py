@@ -1,0 +1,304 @@
+"""``hilum policy``: the rule book. Files are checked and compared on this machine; everything else goes over the API."""
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import click
+import orjson
+
+from hilum.cli import api
+from hilum.cli.output import MISUSED, REFUSED, as_json
+from hilum.cli.resources import json_option, show, show_done, show_one
+from hilum.policies.comparison import changes, widenings
+from hilum.policies.document import read_book
+from hilum.policies.models import Book, ClientAuthentication, Fault
+from hilum.policies.shipped import shipped_book
+
+SHIPPED = "shipped"
+REASON_HELP = "Why; it is recorded."
+TENANTS_HELP = "Only at this hospital; may be repeated. Without it everywhere."
+reason_option = click.option("--reason", required=True, help=REASON_HELP)
+tenants_option = click.option("--tenant", "tenants", multiple=True, help=TENANTS_HELP)
+
+
+@click.group()
+def policy() -> None:
+    r"""Read and change the rule book: what each category of app may do at each risk tier.
+
+    \b
+    Examples:
+      hilum policy show
+      hilum policy validate book.toml
+      hilum policy publish book.toml --tenant general --reason "shorter tokens"
+    """
+
+
+@policy.command("show")
+@click.argument("version", default="")
+@click.option("--document", is_flag=True, help="Print the whole document as JSON, to edit and publish it.")
+@json_option
+def show_policy(version: str, *, document: bool, json_: bool) -> None:
+    r"""Show what is in force, or one version; "shipped" is the one of this release.
+
+    \b
+    Examples:
+      hilum policy show
+      hilum policy show 3 --document > book.json
+    """
+    current = api.call("GET", "/policies")
+    found = api.call("GET", f"/policies/versions/{_number(version or str(current['everywhere']))}")
+    if document:
+        as_json(found["document"])
+        return
+    if json_:
+        as_json(found | {"in_force": current})
+        return
+    show_one(
+        {
+            "version": found["number"],
+            "digest": found["digest"],
+            "note": found["note"],
+            "in force everywhere": current["everywhere"],
+            "elsewhere": [f"{tenant}: {number}" for tenant, number in current["at"].items()],
+        },
+        json_=False,
+    )
+    click.echo()
+    show(_cells(found["document"]), ("category", "tier", "open", "clients", "access", "quota"), json_=False)
+
+
+def _cells(document: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the cells of a rendered document as rows."""
+    return [
+        {
+            "category": name,
+            "tier": tier,
+            "open": "yes" if category["open"] else "no",
+            "clients": " ".join(cell["client_authentication"]),
+            "access": cell["lifetimes"]["access_token"],
+            "quota": f"{cell['quota']['rate_per_s']:g}/s, {cell['quota']['burst']}",
+        }
+        for name, category in document["categories"].items()
+        for tier, cell in category["cells"].items()
+    ]
+
+
+@policy.command("list")
+@click.option("--applied", is_flag=True, help="List when which version was put in force where.")
+@json_option
+def list_versions(*, applied: bool, json_: bool) -> None:
+    r"""List the versions of the rule book, newest first.
+
+    \b
+    Examples:
+      hilum policy list
+      hilum policy list --applied
+    """
+    if applied:
+        applied_columns = ("number", "version", "tenants", "reason", "applied_by", "agreed_by", "applied_at")
+        show(api.every("/policies/applications"), applied_columns, json_=json_)
+    else:
+        columns = ("number", "base", "note", "added_by", "added_at", "digest")
+        show(api.every("/policies/versions"), columns, json_=json_)
+
+
+@policy.command("validate")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@json_option
+def validate(file: Path, *, json_: bool) -> None:
+    r"""Check a rule book in a file, without the network. Exits 1 and lists everything that is wrong, if anything is.
+
+    \b
+    Example:
+      hilum policy validate book.toml
+    """
+    book, faults = read_book(_document(file))
+    if json_:
+        rows = [{"path": each.path, "code": each.code, "sentence": each.sentence} for each in faults]
+        as_json({"valid": book is not None, "digest": book.digest if book else "", "faults": rows})
+    elif book is not None:
+        click.echo(f"valid, digest {book.digest}")
+    else:
+        _print_faults(faults)
+    if book is None:
+        raise SystemExit(REFUSED)
+
+
+@policy.command("diff")
+@click.argument("before")
+@click.argument("after")
+@click.option("--check", is_flag=True, help="Exit 1 if AFTER allows anything that BEFORE does not.")
+@json_option
+def diff(before: str, after: str, *, check: bool, json_: bool) -> None:
+    r"""List what differs between two rule books, and what the second allows that the first does not.
+
+    Each is a file, the number of a version, or "shipped". Two files are compared without the network.
+
+    \b
+    Examples:
+      hilum policy diff 3 4
+      hilum policy diff shipped book.toml --check
+    """
+    old, new = _book(before), _book(after)
+    changed, wider = changes(old, new), widenings(old, new)
+    if json_:
+        rows = [{"path": each.path, "before": each.before, "after": each.after} for each in changed]
+        allows = [{"path": each.path, "sentence": each.sentence} for each in wider]
+        as_json({"changes": rows, "widenings": allows})
+    else:
+        for each in changed:
+            click.echo(f"{each.path}: {_short(each.before)} -> {_short(each.after)}")
+        click.echo("" if changed else "nothing differs")
+        click.echo("allows nothing new" if not wider else "allows, which takes two people:")
+        for new_access in wider:
+            click.echo(f"  {new_access.path}: {new_access.sentence}")
+    if check and wider:
+        raise SystemExit(REFUSED)
+
+
+@policy.command("publish")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "--base", default="", help="The version it was made from; the one in force everywhere without it."
+)
+@tenants_option
+@reason_option
+@json_option
+def publish(file: Path, *, base: str, tenants: tuple[str, ...], reason: str, json_: bool) -> None:
+    r"""Add a rule book as a version, and put it in force.
+
+    What allows something new waits for a second person, and is in force at some hospitals before it is everywhere.
+
+    \b
+    Examples:
+      hilum policy publish book.toml --reason "shorter tokens"
+      hilum policy publish book.toml --tenant general --reason "a trial of order entry"
+    """
+    current = api.call("GET", "/policies")
+    body = {
+        "document": _document(file),
+        "base": _number(base) if base else current["everywhere"],
+        "note": reason,
+    }
+    added = api.call("POST", "/policies/versions", body)
+    _apply(added["number"], tenants, reason, current["last"], json_=json_)
+
+
+@policy.command("apply")
+@click.argument("version", type=int)
+@tenants_option
+@reason_option
+@json_option
+def apply_version(version: int, *, tenants: tuple[str, ...], reason: str, json_: bool) -> None:
+    r"""Put a version in force that was added before.
+
+    \b
+    Example:
+      hilum policy apply 4 --reason "the trial went well"
+    """
+    _apply(version, tenants, reason, api.call("GET", "/policies")["last"], json_=json_)
+
+
+@policy.command("rollback")
+@click.option("--tenant", "tenants", multiple=True, help="Only at this hospital; may be repeated.")
+@reason_option
+@json_option
+def rollback(*, tenants: tuple[str, ...], reason: str, json_: bool) -> None:
+    r"""Go back: at some hospitals to the version that is in force everywhere, or everywhere to the one before it.
+
+    \b
+    Examples:
+      hilum policy rollback --tenant general --reason "refusals went up"
+      hilum policy rollback --reason "refusals went up"
+    """
+    current = api.call("GET", "/policies")
+    target = current["everywhere"]
+    if not tenants:
+        applied = api.every("/policies/applications")
+        earlier = [each["version"] for each in applied if not each["tenants"] and each["version"] != target]
+        if not earlier:
+            click.secho("refused: no other version was in force everywhere before.", fg="red", err=True)
+            raise SystemExit(REFUSED)
+        target = earlier[0]
+    _apply(target, tenants, reason, current["last"], json_=json_)
+
+
+@policy.command("assess")
+@click.option("--category", required=True, help="The app's category.")
+@click.option("--scope", required=True, help="The scopes it asks for, separated by spaces.")
+@click.option(
+    "--client",
+    type=click.Choice([each.value for each in ClientAuthentication]),
+    default=ClientAuthentication.KEY.value,
+    show_default=True,
+    help="How its client authenticates.",
+)
+@click.option("--tenant", default="", help="By the rule book in force at this hospital.")
+@json_option
+def assess(*, category: str, scope: str, client: str, tenant: str, json_: bool) -> None:
+    r"""Say of which tier an app would be and why, and which scopes it would have.
+
+    \b
+    Example:
+      hilum policy assess --category order_entry --scope "launch user/MedicationRequest.cu"
+    """
+    body = {"category": category, "scopes": scope.split(), "client_authentication": client}
+    found = api.call("POST", "/policies/assess", body | ({"tenant": tenant} if tenant else {}))
+    if json_:
+        as_json(found)
+        return
+    withheld = [f"{each['scope']} ({each['why']})" for each in found["withheld"]]
+    shown = {"tier": found["sentence"], "acts at": found["acts_at"], "scopes": found["scopes"]}
+    show_one(shown | {"withheld": withheld}, json_=False)
+
+
+def _apply(version: int, tenants: tuple[str, ...], reason: str, after: int, *, json_: bool) -> None:
+    body = {"version": version, "tenants": list(tenants), "after": after, "reason": reason}
+    show_done(api.call("POST", "/policies/applications", body), json_=json_)
+
+
+def _number(text: str) -> int:
+    if text == SHIPPED:
+        return 0
+    if not text.isdecimal():
+        click.secho(f"{text!r} is neither the number of a version nor {SHIPPED!r}.", fg="red", err=True)
+        raise SystemExit(MISUSED)
+    return int(text)
+
+
+def _document(file: Path) -> Any:
+    """Read a document from TOML or JSON, as JSON can hold it. Exits 1 if it is neither."""
+    raw = file.read_bytes()
+    try:
+        found = tomllib.loads(raw.decode()) if file.suffix == ".toml" else orjson.loads(raw)
+    except (tomllib.TOMLDecodeError, orjson.JSONDecodeError, UnicodeDecodeError) as error:
+        click.secho(f"refused: {file} cannot be read: {error}", fg="red", err=True)
+        raise SystemExit(REFUSED) from error
+    return orjson.loads(orjson.dumps(found))
+
+
+def _book(named: str) -> Book:
+    """Return a rule book by file, number or "shipped". Exits 1 if it is not valid."""
+    if named == SHIPPED:
+        return shipped_book()
+    file = Path(named)
+    if file.is_file():
+        document = _document(file)
+    else:
+        document = api.call("GET", f"/policies/versions/{_number(named)}")["document"]
+    book, faults = read_book(document)
+    if book is None:
+        _print_faults(faults)
+        raise SystemExit(REFUSED)
+    return book
+
+
+def _print_faults(faults: tuple[Fault, ...]) -> None:
+    for each in faults:
+        click.echo(f"{each.path or 'the document'}: {each.sentence} ({each.code})")
+
+
+def _short(value: object) -> str:
+    text = "nothing" if value is None else orjson.dumps(value).decode()
+    return text if len(text) <= 120 else f"{text[:117]}..."

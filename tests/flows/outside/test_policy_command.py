@@ -1,0 +1,97 @@
+"""``hilum policy``: files are checked and compared without a network; versions are published, agreed to and taken back over the API."""
+
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from hilum.policies.document import render
+from hilum.policies.shipped import shipped_book
+from tests.flows.outside.test_command_line import DONE, MISUSED, REFUSED, Shell, by
+from tests.sim.running import Running
+from tests.unit.policies.books import document
+
+CELL = "categories.scheduling.cells.low"
+
+
+def written(folder: Path, changes: dict[str, Any], name: str = "book.json") -> str:
+    file = folder / name
+    file.write_bytes(orjson.dumps(document(changes)))
+    return str(file)
+
+
+def test_a_file_is_validated_without_a_network_and_every_fault_is_printed(tmp_path: Path) -> None:
+    shell = Shell()
+    good, bad = (
+        written(tmp_path, {}),
+        written(tmp_path, {"title": "", f"{CELL}.lenses": ["money"]}, "bad.json"),
+    )
+
+    valid, refused = shell.hilum("policy", "validate", good), shell.hilum("policy", "validate", bad)
+
+    assert (valid.returncode, valid.stdout) == (DONE, f"valid, digest {shipped_book().digest}\n")
+    assert refused.returncode == REFUSED
+    assert "title: It must be one line of text. (not_text)" in refused.stdout
+    assert f"{CELL}.lenses: 'money' is not known here." in refused.stdout
+    found = orjson.loads(shell.hilum("policy", "validate", bad, "--json").stdout)
+    assert [each["code"] for each in found["faults"]] == ["not_text", "word_unknown"]
+
+
+@pytest.mark.parametrize(("name", "text"), [("a.toml", "x = ["), ("a.json", "{"), ("a.json", "\udcff")])
+def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path, name: str, text: str) -> None:
+    (tmp_path / name).write_bytes(text.encode("utf-8", "surrogateescape"))
+
+    done = Shell().hilum("policy", "validate", str(tmp_path / name))
+
+    assert done.returncode == REFUSED
+    assert "cannot be read" in done.stderr
+
+
+def test_the_new_access_check_fails_a_build_that_allows_anything_new(tmp_path: Path) -> None:
+    """C210: also in CI, from the command line."""
+    wider = written(tmp_path, {f"{CELL}.quota": {"burst": 101}}, "wider.json")
+    narrower = written(tmp_path, {f"{CELL}.quota": {"burst": 99}}, "narrower.json")
+    shell = Shell()
+
+    assert shell.hilum("policy", "diff", "shipped", narrower, "--check").returncode == DONE
+    failed = shell.hilum("policy", "diff", "shipped", wider, "--check")
+
+    assert failed.returncode == REFUSED
+    assert f"{CELL}.quota.burst: 100 -> 101" in failed.stdout
+    assert f"  {CELL}.quota.burst: Is looser." in failed.stdout
+    assert shell.hilum("policy", "diff", "shipped", wider).returncode == DONE
+    assert shell.hilum("policy", "diff", "newest", wider).returncode == MISUSED
+    assert shell.json("policy", "diff", "shipped", "shipped") == {"changes": [], "widenings": []}
+
+
+def test_a_book_is_published_at_one_hospital_and_taken_back(running: Running, tmp_path: Path) -> None:
+    """C179, C218."""
+    root = by(running, "root", tmp_path)
+    first = root.json("policy", "show")
+    assert first["in_force"] == {"everywhere": first["number"], "at": {}, "last": first["number"]}
+    assert first["document"] == render(shipped_book())
+    assert "order_entry" in root.hilum("policy", "show").stdout
+    narrower, wider = (
+        written(tmp_path, {f"{CELL}.quota": {"burst": 99}}),
+        written(tmp_path, {f"{CELL}.quota": {"burst": 101}}, "w.json"),
+    )
+
+    done = root.json("policy", "publish", narrower, "--tenant", "general", "--reason", "a trial")
+    asked = root.json("policy", "publish", wider, "--tenant", "general", "--reason", "a trial")
+
+    assert (done["tenants"], done["version"]) == (["general"], 2)
+    assert asked["approval"]["order"]["allows"] == [f"{CELL}.quota.burst: Is looser."]
+    assert root.json("policy", "show")["in_force"]["at"] == {"general": 2}
+    root.refuses("policy", "apply", "3", "--reason", "x", saying="too_soon_everywhere")
+    root.refuses("policy", "rollback", "--reason", "x", saying="no other version")
+    root.refuses("policy", "show", "77", saying="hilum policy list")
+    back = root.json("policy", "rollback", "--tenant", "general", "--reason", "enough")
+    assert back["approval"]["order"]["version"] == 1, "it restores more than is allowed now"
+    for waiting in (asked, back):
+        root.json("approval", "refuse", waiting["approval"]["id"])
+    assert [each["version"] for each in root.json("policy", "list", "--applied")] == [2, 1]
+    assessed = root.hilum(
+        "policy", "assess", "--category", "order_entry", "--scope", "launch user/MedicationRequest.cu"
+    ).stdout
+    assert "high, because its category is order entry; it writes MedicationRequest" in assessed
