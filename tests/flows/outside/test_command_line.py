@@ -334,7 +334,16 @@ def test_an_app_goes_from_vendor_to_uninstalled_by_commands_alone(hospital: Runn
     contacts = ("--support", "help@cli.example", "--security", "sec@cli.example")
     vendor = admin.json("vendor", "add", "By Command", *contacts)["id"]
     reviewer.refuses("vendor", "add", "By Command", *contacts, saying="not_permitted")
-    about = ("--vendor", vendor, "--description", "One.", "--purpose", "To be told.")
+    about = (
+        "--vendor",
+        vendor,
+        "--description",
+        "One.",
+        "--purpose",
+        "To be told.",
+        "--category",
+        "scheduling",
+    )
     app = admin.json("app", "add", "Commanded", *about)["id"]
     version = admin.json("app", "version", app, "1.0")["id"]
     described = tmp_path / "client.json"

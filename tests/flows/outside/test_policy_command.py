@@ -67,7 +67,7 @@ def test_the_new_access_check_fails_a_build_that_allows_anything_new(tmp_path: P
 
 def test_a_book_is_published_at_one_hospital_and_taken_back(running: Running, tmp_path: Path) -> None:
     """C179, C218."""
-    root = by(running, "root", tmp_path)
+    root = by(running, "admin.ferro", tmp_path)
     first = root.json("policy", "show")
     assert first["in_force"] == {"everywhere": first["number"], "at": {}, "last": first["number"]}
     assert first["document"] == render(shipped_book())
