@@ -101,11 +101,17 @@ class TcpProxy:
                 each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             with self._lock:
                 self._sockets |= {client, server}
+            ended: list[socket.socket] = []
             for source, sink, gate in ((client, server, self._requests), (server, client, self._answers)):
-                threading.Thread(target=self._pump, args=(source, sink, gate), daemon=True).start()
+                threading.Thread(target=self._pump, args=(source, sink, gate, ended), daemon=True).start()
 
-    def _pump(self, source: socket.socket, sink: socket.socket, gate: threading.Event) -> None:
-        """Forward one direction; an end on one side ends the other only once all before it was delivered."""
+    def _pump(
+        self, source: socket.socket, sink: socket.socket, gate: threading.Event, ended: list[socket.socket]
+    ) -> None:
+        """Forward one direction; an end on one side ends the other only once all before it was delivered.
+
+        ``ended`` has the sources whose end came; with both of them the connection is over.
+        """
         with suppress(OSError):
             while chunk := source.recv(_CHUNK):
                 if self._delay_s:
@@ -115,6 +121,14 @@ class TcpProxy:
         gate.wait()
         with suppress(OSError):
             sink.shutdown(socket.SHUT_WR)
+        with self._lock:
+            ended.append(source)
+            over = len(ended) == 2
+            if over:
+                self._sockets -= {source, sink}
+        if over:
+            source.close()
+            sink.close()
 
 
 def _reset(each: socket.socket) -> None:
