@@ -24,7 +24,8 @@ _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\r\n\0]*)?")
 _FRAMING = frozenset({"connection", "content-encoding", "content-length", "keep-alive", "transfer-encoding"})
 _IDLE = re.compile(r"\btimeout=([0-9]{1,6})\b")
 _EMPTY = frozenset({204, 304})
-Step = Callable[[], bool]
+Step = Callable[["AnswerReader"], bool]
+"""A function and not a bound method: a reader that held its own method would be a cycle, and its body wait for the collector."""
 """Reads more; returns whether the next step can run at once."""
 
 
@@ -51,7 +52,7 @@ class AnswerReader:
         self._buffer, self._at = b"", 0
         self._parts: list[bytes] = []
         self._size = self._left = self._interim = self._chunks = self._pieces = 0
-        self._step: Step = self._read_head
+        self._step: Step = AnswerReader._read_head
         self.status = 0
         self.headers: dict[str, str] = {}
         self.keep_alive = False
@@ -66,19 +67,19 @@ class AnswerReader:
     def feed(self, data: bytes) -> bool:
         """Read what arrived. Raises Malformed, TooLarge."""
         self._buffer = self._buffer + data if self._buffer else data
-        while self._step():
+        while self._step(self):
             pass
         self._buffer, self._at = self._buffer[self._at :], 0
         return self._is_whole()
 
     def end(self) -> bool:
         """Record that the connection ended, which ends a body without a length."""
-        if self._step == self._read_to_the_end:
-            self._step = self._stop
+        if self._step == AnswerReader._read_to_the_end:
+            self._step = AnswerReader._stop
         return self._is_whole()
 
     def _is_whole(self) -> bool:
-        return self._step == self._stop
+        return self._step == AnswerReader._stop
 
     def _stop(self) -> bool:
         if self._at < len(self._buffer):
@@ -150,15 +151,15 @@ class AnswerReader:
         if self.status in _EMPTY:
             # A server that writes a body all the same would have it read as the next answer.
             self.keep_alive = self.keep_alive and coding is None and length in {None, "0"}
-            return self._stop
+            return AnswerReader._stop
         if coding is not None:
-            return self._read_chunk_line
+            return AnswerReader._read_chunk_line
         if length is None:
             self.keep_alive = False
-            return self._read_to_the_end
+            return AnswerReader._read_to_the_end
         self._left = int(length)
         self._take_in(self._left)
-        return self._read_sized if self._left else self._stop
+        return AnswerReader._read_sized if self._left else AnswerReader._stop
 
     def _take_in(self, size: int) -> None:
         self._size += size
@@ -177,7 +178,7 @@ class AnswerReader:
         self._move()
         if self._left:
             return False
-        self._step = self._stop
+        self._step = AnswerReader._stop
         return True
 
     def _read_to_the_end(self) -> bool:
@@ -209,9 +210,9 @@ class AnswerReader:
         self._left = int(found[1], 16)
         self._take_in(self._left)
         if self._left:
-            self._step = self._read_chunk
+            self._step = AnswerReader._read_chunk
         else:
-            self._left, self._step = HEAD_BOUND, self._read_trailer
+            self._left, self._step = HEAD_BOUND, AnswerReader._read_trailer
         return True
 
     def _read_chunk(self) -> bool:
@@ -221,7 +222,7 @@ class AnswerReader:
         if self._buffer[self._at : self._at + 2] != b"\r\n":
             raise Malformed("the end of a chunk")
         self._at += 2
-        self._step = self._read_chunk_line
+        self._step = AnswerReader._read_chunk_line
         return True
 
     def _read_trailer(self) -> bool:
@@ -232,5 +233,5 @@ class AnswerReader:
         if self._left < 0 or (line and not _FIELD.fullmatch(line)):
             raise Malformed("a trailer")
         if not line:
-            self._step = self._stop
+            self._step = AnswerReader._stop
         return True

@@ -1,5 +1,6 @@
 """Answers of HTTP/1.1, in every framing and in whatever pieces they arrive."""
 
+import gc
 from collections.abc import Iterator
 
 import pytest
@@ -269,3 +270,26 @@ def test_bytes_behind_an_answer_end_the_connection() -> None:
 
     assert read.feed(OK + b"content-length: 2\r\n\r\n{}HTTP/1.1 200 OK\r\n\r\n")
     assert (read.body, read.keep_alive) == (b"{}", False)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        OK + b"content-length: 4\r\n\r\nbody",
+        OK + b"transfer-encoding: chunked\r\n\r\n" + chunked(b"body", [1]),
+        OK + b"\r\nuntil the end",
+        OK + b"content-length: 4\r\n\r\nbo",
+    ],
+)
+def test_a_body_leaves_memory_with_its_answer(sent: bytes) -> None:
+    # A worker collects cycles seldom, so thousands of bodies of up to 16 MiB would wait for that.
+    gc.collect()
+    gc.disable()
+    try:
+        read = reader()
+        read.feed(sent)
+        read.end()
+        del read
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
