@@ -296,6 +296,8 @@ def _body_bound(path: str) -> int:
 
 def _clean(correlation: bytes) -> str:
     """Return the caller's correlation id; empty if it is too long, has other characters, or looks like a secret."""
+    if not correlation:
+        return ""
     if len(correlation) > CORRELATION_BOUND or not _CORRELATION_CHARS.issuperset(correlation):
         return ""
     return correlation.decode("ascii") if redact(correlation) == correlation else ""

@@ -142,7 +142,7 @@ def version_headers(etag: str, modified: str, location: str = "") -> Headers:
 def rate_headers(spend: QuotaResult) -> Headers:
     """Return the headers with the rest of an app's quota."""
     return (
-        (b"ratelimit-limit", str(spend.limit).encode()),
-        (b"ratelimit-remaining", str(spend.remaining).encode()),
-        (b"ratelimit-reset", str(math.ceil(spend.retry_after_s)).encode()),
+        (b"ratelimit-limit", b"%d" % spend.limit),
+        (b"ratelimit-remaining", b"%d" % spend.remaining),
+        (b"ratelimit-reset", b"%d" % math.ceil(spend.retry_after_s)),
     )

@@ -206,7 +206,7 @@ def _read_head(head: _Head, raw: list[tuple[bytes, bytes]]) -> _Head:
 
 def _recorded(*parts: bytes) -> str:
     """Return a path or query as the audit record keeps it: without secrets, which would still be valid there."""
-    return redact(b"&".join(part for part in parts if part)[:RECORDED_BOUND]).decode("latin-1")
+    return redact(b"&".join([part for part in parts if part])[:RECORDED_BOUND]).decode("latin-1")
 
 
 def _bearer(authorization: list[bytes]) -> str | None:

@@ -49,7 +49,11 @@ def is_suspect(body: bytes, grounds: Grounds, *types: str) -> bool:
     # Host names in any case. An answer that has the server's host more often than the gateway's
     # base, which may share it, is looked at string by string.
     lowered = body.lower()
-    return any(lowered.count(name) > body.count(own) for name, own in grounds.signs)
+    for name, own in grounds.signs:
+        found = lowered.count(name)
+        if found and found > body.count(own):
+            return True
+    return False
 
 
 @cache

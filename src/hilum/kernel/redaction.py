@@ -19,6 +19,9 @@ def redact(text: bytes) -> bytes:
     """Return the text without secrets: unchanged if it has none, else decoded, with each secret cut after its prefix."""
     # Nearly every text: one look for each sign of a secret, and no decoding.
     if b"%" not in text and b"hil_" not in text and b"\\" not in text:
+        # Looked for one by one: most texts have none, and the expression takes ten times as long to find that out.
+        if b"aGlsX" not in text and b"hpbF9" not in text and b"oaWxf" not in text:
+            return text
         return _BASE64.sub(b"...", text)
     found, level = False, text
     for _ in range(DEPTH_BOUND):
