@@ -106,7 +106,7 @@ def test_a_granular_scope_that_nothing_can_be_held_against_is_not_granted(
     [
         ("", "scope is missing"),
         ("profile", "contains no known scope"),
-        ("system/Patient.sr", "out of the order c r u d s"),
+        ("system/Patient.sr", "not in the order c r u d s"),
         ("system/", "malformed"),
         ("system/Patient.rs?category", "?parameter=value"),
     ],
