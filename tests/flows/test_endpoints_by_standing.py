@@ -22,6 +22,7 @@ from hilum.tokens import service as tokens
 from hilum.tokens.models import Grant
 from tests.flows.back_channel import MERCY
 from tests.flows.front_channel import Front, front
+from tests.unit.policies.books import LIFETIMES
 
 __all__ = ["front"]
 
@@ -112,7 +113,9 @@ def ehr(front: Front) -> Try:
     client = front.clients["ehr"]
     grant = Grant(MERCY, client.id, client.app, client.version, front.vendor, ("hilum/launch",))
     life = timedelta(minutes=5)
-    held = front.run(partial(tokens.mint, grant=grant, offline=None, code_family=None, life=life))
+    held = front.run(
+        partial(tokens.mint, grant=grant, offline=None, code_family=None, lifetimes=LIFETIMES, life=life)
+    )
     return lambda: refusal(
         lambda: front.run(lambda ctx: launches.authenticate_ehr(ctx, MERCY, held.access_token))
     )

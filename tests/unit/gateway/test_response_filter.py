@@ -284,6 +284,11 @@ WITH_PROVENANCE = "Observation?_revinclude=Provenance:target"
             bundle(entry(observation(), "match"), entry(observation("x", "p2"), "match")),
             ["o1"],
         ),
+        (
+            "Observation?_id=o2",
+            bundle(entry(observation(), "match"), entry(observation("o2"), "match")),
+            ["o2"],
+        ),
         ("Observation", bundle(entry({"resourceType": "Patient", "id": "p1"}, "include")), []),
         ("Observation", bundle(entry({"resourceType": "OperationOutcome"}, "outcome")), []),
         ("Observation", bundle(entry({"resourceType": "Medication", "id": "m"})), []),
