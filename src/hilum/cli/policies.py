@@ -237,7 +237,7 @@ def rollback(*, tenants: tuple[str, ...], reason: str, json_: bool) -> None:
 @click.option("--tenant", default="", help="By the rule book in force at this hospital.")
 @json_option
 def assess(*, category: str, scope: str, client: str, tenant: str, json_: bool) -> None:
-    r"""Say of which tier an app would be and why, and which scopes it would have.
+    r"""Show the tier that an app would have and why, and the scopes it would have.
 
     \b
     Example:

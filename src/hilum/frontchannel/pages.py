@@ -91,7 +91,7 @@ class Group:
 
 
 def duration(lifetimes: Lifetimes, *, offline: bool | None) -> str:
-    """Say how long the app will have access: with ``offline_access`` (True), with ``online_access`` (False), or with neither (None)."""
+    """Return how long the app will have access: with ``offline_access`` (True), with ``online_access`` (False), or with neither (None)."""
     if offline is None:
         return f"For {_life_in_words(lifetimes.access_token)}. After that the app has to ask again."
     if offline:
@@ -110,7 +110,7 @@ def _life_in_words(life: timedelta) -> str:
 
 def trouble(kit: Kit, request: Request, shown: DisplayedError) -> Response:
     """Render the error of a request that cannot be redirected to its client."""
-    # RFC 6749 section 4.1.2.1: with an unknown client or redirect URI the person is told, and the
+    # RFC 6749 section 4.1.2.1: with an unknown client or redirect URI the person sees an error page, and the
     # browser is sent nowhere.
     title, then = _TROUBLE.get(shown.code, ("This cannot go on", _NEXT))
     return trouble_page(
@@ -169,7 +169,7 @@ def consent(
 
 def _reaches_others(flow_state: FlowState) -> bool:
     """Check whether the app requests more records than the chosen one: under user/ it reads all that the person may open."""
-    # The page names one record; a person whose tick opens several is told so.
+    # The page names one record; it says so where a tick opens several.
     charts = identity_policy.patients_openable(flow_state.person) or ()
     by_user = any(
         isinstance(each, ClinicalScope) and each.prefix is Prefix.USER for each in flow_state.offered
@@ -365,7 +365,7 @@ def _whose(person: Person, patient: str, names: dict[str, str]) -> str:
         return ""
     if is_own(person, patient):
         return "Your own" if len(person.patients) > 1 else ""
-    # The id, when the FHIR server did not give the name: what is shared must be told apart even
+    # The id, when the FHIR server did not give the name: what is shared must be distinguishable even
     # then.
     return names.get(patient) or f"Of a person you act for ({patient})"
 

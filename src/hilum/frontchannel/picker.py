@@ -177,7 +177,7 @@ def _patient(resource: dict[str, Any]) -> PatientChoice:
     return PatientChoice(
         id=resource["id"],
         name=_name_of(resource) or "(no name)",
-        # Shown only if well formed: people are told apart by it.
+        # Shown only if well formed: it distinguishes people of the same name.
         birth_date=birth if isinstance(birth, str) and _DATE.fullmatch(birth) else "",
         gender=gender if gender in {"male", "female", "other", "unknown"} else "",
         number=_record_number(resource),

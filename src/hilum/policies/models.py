@@ -12,8 +12,6 @@ POLICIES = Part("policies")
 """The part of the facts that holds the rule books in force; its keys are ``application/<number>``."""
 FORMAT = 1
 """The version of the document's format."""
-DOCUMENT_BOUND = 512 * 1024
-"""The largest document, in bytes."""
 FAULTS_BOUND = 100
 """The most faults that one validation reports."""
 LIST_BOUND = 200
@@ -295,7 +293,7 @@ class Assessment:
     reasons: tuple[TierReason, ...]
 
     def __str__(self) -> str:
-        """Say it in a sentence: ``high, because it writes MedicationRequest``."""
+        """Return the sentence: ``high, because it writes MedicationRequest``."""
         why = dict.fromkeys(each.sentence for each in self.reasons if each.tier is self.tier)
         return f"{self.tier}, because {'; '.join(why)}" if why else f"{self.tier}, because nothing raises it"
 

@@ -217,8 +217,3 @@ def cell_of(book: Book, category: str, tier: Tier) -> Cell | None:
     """Return a cell; None if the book does not allow the category or the tier in it."""
     found = book.categories.get(category)
     return None if found is None else found.cells.get(tier)
-
-
-def open_categories(book: Book) -> tuple[str, ...]:
-    """Return the categories in which new apps may be registered."""
-    return tuple(sorted(name for name, category in book.categories.items() if category.open))

@@ -271,7 +271,7 @@ def _in_force(router: APIRouter, kit: Kit) -> None:
 def _questions(router: APIRouter, kit: Kit) -> None:
     @router.post("/policies/assess", openapi_extra=READERS)
     async def assess(request: Request, body: AssessAsked) -> AssessmentShown:
-        """Say of which tier an app would be and why, what it would be admitted to and what would be withheld."""
+        """Return the tier that an app would have and why, what it would be admitted to and what would be withheld."""
         applicant = Applicant(
             body.category, body.scopes, body.client_authentication, body.workflows, body.placements
         )

@@ -99,9 +99,9 @@ def adopt_shipped(ctx: Context) -> None:
 
 def _in_words(faults: tuple[Fault, ...]) -> str:
     """Return the first faults in words."""
-    told = " ".join(f"{fault.path}: {fault.sentence}" for fault in faults[:_FAULTS_SHOWN])
+    sentences = " ".join(f"{fault.path}: {fault.sentence}" for fault in faults[:_FAULTS_SHOWN])
     more = f" And {len(faults) - _FAULTS_SHOWN} more." if len(faults) > _FAULTS_SHOWN else ""
-    return f"The rule book is not valid. {told}{more}"
+    return f"The rule book is not valid. {sentences}{more}"
 
 
 def get_version(ctx: Context, number: int) -> tuple[Version, Book]:
