@@ -658,6 +658,26 @@ def test_journals_that_are_away_for_a_moment_are_followed_on(one: Air) -> None:
     tell(one, story)
 
 
+def test_a_follower_receives_nothing_that_was_on_record_before_it_began(one: Air) -> None:
+    """C155: also when another follower's poll has yet to read what was recorded since the last one."""
+
+    async def story() -> None:
+        (worker,) = one.workers(1)
+        away = [True]
+        fails = lambda _: Unavailable("audit_unavailable") if away[0] else None
+        tail = Tail(lambda: Away(one.journals.reader, fails), one.clock, 0.01)
+        first = await tail.follow(lambda _: True)
+        (earlier,) = await one.happen(worker, 1)
+        second = await tail.follow(lambda _: True)
+        with looked_at(one, tail, [first, second]):
+            (later,) = await one.happen(worker, 1)
+            away[0] = False
+            assert [(await taken(first)).request_id for _ in range(2)] == [earlier, later]
+            assert (await taken(second)).request_id == later
+
+    tell(one, story)
+
+
 def test_journals_that_cannot_be_read_at_all_end_the_stream_and_a_new_one_begins_anew(one: Air) -> None:
     async def story() -> None:
         (worker,) = one.workers(1)

@@ -87,6 +87,8 @@ class Follower:
         """Why no more records will come; empty while more may."""
 
     def offer(self, seen: FollowedRecord) -> None:
+        if seen.number <= self.upto.get(seen.journal, 0):
+            return
         if self.wants(seen.access):
             # The deque drops the oldest by itself; the count is what the reader is sent.
             self._dropped += len(self._waiting) == FOLLOWED_BOUND
@@ -142,6 +144,8 @@ class Tail:
                     "too_many_subscribers",
                     f"This worker already serves {FOLLOWERS_BOUND} audit streams. Close one, or try again later.",
                 )
+            # The poll of those who already follow stands at its last look: what was recorded since then is not new.
+            ends = await asyncio.to_thread(self._ends) if self._polling else {}
             if self._polling is None:
                 reader = self._open_reader()
                 begun = asyncio.ensure_future(asyncio.to_thread(self._begin, reader))
@@ -154,9 +158,12 @@ class Tail:
                     # A callback, not a ``finally`` in the task: a task that is cancelled before it starts never runs.
                     (self._polling or begun).add_done_callback(lambda _: reader.close())
             now = self._clock.now()
+            ahead = {name: end for name, end in ends.items() if end > self._positions.get(name, 0)}
+            upto = self._positions | ahead
             lately = {name: at for name, at in self._lately.items() if at >= now - RESUME_WITHIN}
-            place = ResumePoint(now, now, {name: self._positions[name] for name in lately}, lately)
-            follower = Follower(wanted, place, dict(self._positions))
+            lately |= dict.fromkeys(ahead, now)
+            place = ResumePoint(now, now, {name: upto[name] for name in lately}, lately)
+            follower = Follower(wanted, place, upto)
             self._followers.append(follower)
             return follower
 
@@ -201,6 +208,13 @@ class Tail:
         finally:
             reader.close()
         return Missed(tuple(found), more=behind or left.left < horizon)
+
+    def _ends(self) -> Positions:
+        reader = self._open_reader()
+        try:
+            return reader.ends()
+        finally:
+            reader.close()
 
     def _begin(self, reader: AccessReader) -> None:
         now = self._clock.now()
