@@ -13,8 +13,8 @@ SOURCE = Path(__file__).parents[2] / "src"
 PACKAGES = ("hilum", "hilum_ehr")
 FOUNDATION = {"kernel", "standards", "infra", "web"}
 FRONT_DOORS = {"models", "policy", "service", "live"}
-STORES = {"store", "access_index"}
-"""What holds SQL in a room; the audit's index of accesses is a store in a file of its own."""
+STORES = {"store", "access_index", "decision_counts"}
+"""What holds SQL in a room; the audit's index of accesses and counts of decisions are stores in a file of their own."""
 MAY_OPEN_THE_DATABASE = {"infra", "app", "cli"}
 DRIVERS = {"sqlite3", "psycopg"}
 MAX_FUNCTION_LINES, MAX_FILE_LINES, MAX_POSITIONAL = 70, 600, 5

@@ -13,7 +13,7 @@ from hilum.app.settling import settle
 from hilum.audit import anchor
 from hilum.audit import live as journals
 from hilum.audit import service as audit
-from hilum.audit.models import CHECKPOINT_EVERY, INDEX_EVERY
+from hilum.audit.models import CHECKPOINT_EVERY, COUNT_EVERY, INDEX_EVERY
 from hilum.gateway.settling import SETTLE_EVERY
 from hilum.infra.context import Trace
 from hilum.infra.database_clock import steady
@@ -62,6 +62,7 @@ def jobs_of(uow: UnitOfWork, settings: Settings) -> tuple[Job, ...]:
             aside=lambda: keep_anchor(uow, settings, fresh=False),
         ),
         Job("audit_index", INDEX_EVERY, lambda job_lease: index_accesses(job_lease, settings)),
+        Job("decision_counts", COUNT_EVERY, lambda job_lease: count_decisions(job_lease, settings)),
         Job("purge", PURGE_EVERY, lambda job_lease: purge(job_lease, settings)),
         Job("retention", RETAIN_EVERY, lambda job_lease: retain(job_lease, settings)),
         Job("settle", SETTLE_EVERY, lambda job_lease: settle(job_lease, settings)),
@@ -92,6 +93,16 @@ def index_accesses(job_lease: JobLease, settings: Settings) -> None:
     journals.index_accesses(
         settings.data_dir / "journal",
         settings.database_url,
+        may_continue=lambda: not job_lease.stop.is_set() and job_lease.take(),
+    )
+
+
+def count_decisions(job_lease: JobLease, settings: Settings) -> None:
+    """Count the decisions recorded since the last run, while this node holds the lease."""
+    journals.count_decisions(
+        settings.data_dir / "journal",
+        settings.database_url,
+        job_lease.uow.clock.now(),
         may_continue=lambda: not job_lease.stop.is_set() and job_lease.take(),
     )
 

@@ -6,7 +6,7 @@ collide, so each match is read and compared again. Patients are stored as keyed 
 key, and are purged with the payloads.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from functools import cache, partial
 from hashlib import sha256
@@ -218,21 +218,33 @@ class AccessIndex:
 
 def open_index(database_url: str, directory: Path, *, make: bool = False) -> AccessIndex | None:
     """Open the index: in the control plane's PostgreSQL, else in a file beside the journals; None if there is no file and not ``make``."""
+    if not (make or database_url.startswith("postgresql") or _file_in(directory).exists()):
+        return None
+    return AccessIndex(open_beside(database_url, directory, TABLES if make else ()))
+
+
+def open_beside(database_url: str, directory: Path, tables: Sequence[Table]) -> Database:
+    """Open the database of what is derived from the journals, with these tables: the control plane's PostgreSQL, else a file beside the journals."""
     if database_url.startswith("postgresql"):
-        return AccessIndex(_opened(database_url))
-    path = directory / "index.db"
-    if make:
+        return _opened(database_url)
+    opened = _opened(f"sqlite:///{_file_in(directory)}")
+    if tables:
         # A file of its own: the control plane's database would make writers of tokens wait for the indexer.
         directory.mkdir(parents=True, exist_ok=True)
-        _opened(f"sqlite:///{path}").write(_create_missing)
-    return AccessIndex(_opened(f"sqlite:///{path}")) if path.exists() else None
+        opened.write(partial(_create_missing, tables=tables))
+    return opened
 
 
-def _create_missing(tx: Connection) -> None:
+def _file_in(directory: Path) -> Path:
+    return directory / "index.db"
+
+
+def _create_missing(tx: Connection, tables: Sequence[Table]) -> None:
     """Create missing tables and, in a file of an older release, missing indexes."""
-    metadata.create_all(tx, tables=list(TABLES))
-    for each in access_index.indexes:
-        each.create(tx, checkfirst=True)
+    metadata.create_all(tx, tables=list(tables))
+    for table in tables:
+        for each in table.indexes:
+            each.create(tx, checkfirst=True)
 
 
 @cache

@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -21,6 +22,7 @@ from threading import Thread
 
 from hilum.audit import policy
 from hilum.audit.access_index import open_index
+from hilum.audit.decision_counts import DecisionCounts, open_counts
 from hilum.audit.files import FileReader, JournalFile
 from hilum.audit.journal_health import JournalHealth
 from hilum.audit.journal_records import AccessReader, ChainMoved, Writer, link_batch
@@ -457,6 +459,15 @@ def index_accesses(
     index = open_index(database_url, directory, make=True)
     assert index is not None, "make=True creates it"
     return index_new_records(open_reader(directory, database_url), index, may_continue)
+
+
+def count_decisions(
+    directory: Path, database_url: str, now: datetime, may_continue: Callable[[], bool] = lambda: True
+) -> DecisionCounts:
+    """Count the decisions recorded since the last call, and return the counts. ``may_continue`` is called before each batch."""
+    counts = open_counts(database_url, directory)
+    counts.update(open_reader(directory, database_url), now, may_continue)
+    return counts
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,6 +49,13 @@ SLOTS_BOUND = 256
 INDEX_EVERY = timedelta(seconds=1)
 INDEX_BATCH = 1_000
 """Records of each journal that are indexed in one transaction."""
+COUNT_EVERY = timedelta(seconds=30)
+COUNT_BATCH = 5_000
+"""Records of each journal that are counted in one transaction."""
+COUNTED_FOR = timedelta(days=91)
+"""How long decisions are counted by day: the 90 days that a dry run of the rule book replays (C208), and the day that it begins in."""
+RULE_BOUND = 2_000
+"""Characters of what permitted a decision that are kept in a count."""
 TAIL_BOUND = 20_000
 """Records not indexed yet that a search reads as well; if more are missing, the journals are searched without the index."""
 EXPLAIN_EVENTS_BOUND = 50
@@ -304,6 +311,34 @@ class AccessPage:
 
     accesses: tuple[Access, ...]
     next: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionCount:
+    """How often a client was permitted (``reason`` is empty) or refused the same thing at a tenant. ``rule`` is what permitted it.
+
+    ``example`` is the request id of one of these decisions.
+    """
+
+    tenant: str
+    app: str
+    client: str
+    interaction: str
+    resource_type: str
+    reason: str
+    rule: str
+    number: int
+    first: datetime
+    last: datetime
+    example: str
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionTotals:
+    """How many decisions were counted, and the time of the first; None if there is none."""
+
+    number: int
+    first: datetime | None
 
 
 @dataclass(frozen=True, slots=True)

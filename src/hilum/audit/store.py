@@ -33,7 +33,7 @@ from sqlalchemy import (
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.exc import DBAPIError
 
-from hilum.audit import access_index, policy
+from hilum.audit import access_index, decision_counts, policy
 from hilum.audit.models import (
     PURGE_ACTION,
     PURGE_BATCH,
@@ -205,8 +205,8 @@ access_claim = Table(
 )
 """Creates whose app may not have received the answer yet, by ``policy.claim_key``: no two of them may share a key."""
 
-INDEX_TABLES = access_index.TABLES
-"""The tables of the index of accesses, which has a module of its own."""
+DERIVED_TABLES = (*access_index.TABLES, *decision_counts.TABLES)
+"""The tables of the index of accesses and of the counts of decisions, which have modules of their own."""
 _MICROSECOND = timedelta(microseconds=1)
 _NEXT = PreparedStatement(
     update(audit_chain)

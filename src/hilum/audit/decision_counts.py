@@ -1,0 +1,306 @@
+"""Counts of decisions by day: how often which client was permitted or refused what at which tenant, without reading whole journals.
+
+Derived from the journals, which are the record: a job counts new records in batches, and each batch moves the position up to which its
+journal was counted in the same transaction, so that a record is counted exactly once whatever breaks off, and on whichever node. No
+patient, person or address is in them. What repeats on every day, the shape of a decision, is stored once.
+"""
+
+from collections.abc import Callable, Collection, Iterator
+from contextlib import closing
+from dataclasses import dataclass, fields
+from datetime import datetime, timedelta
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import orjson
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    Index,
+    Integer,
+    LargeBinary,
+    PrimaryKeyConstraint,
+    Select,
+    String,
+    Table,
+    Text,
+    case,
+    delete,
+    exists,
+    func,
+    select,
+    tuple_,
+    update,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+
+from hilum.audit.access_index import open_beside
+from hilum.audit.journal_records import JournalReader, NewRecords, Positions
+from hilum.audit.models import (
+    COUNT_BATCH,
+    COUNTED_FOR,
+    PURGE_BATCH,
+    RULE_BOUND,
+    SETTLEMENT,
+    UNDELIVERED,
+    Access,
+    DecisionCount,
+    DecisionTotals,
+    Outcome,
+)
+from hilum.infra import lanes
+from hilum.infra.db import BATCH_SIZE, EPOCH, Database, Instant, in_batches, insert_or_ignore, metadata
+from hilum.infra.lanes import Lane
+from hilum.kernel.decision import ReadPurpose
+
+shapes = Table(
+    "decision_shape",
+    metadata,
+    Column("id", LargeBinary(16), primary_key=True),
+    Column("app", Text, nullable=False),
+    Column("client", Text, nullable=False),
+    Column("interaction", Text, nullable=False),
+    Column("resource_type", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("rule", Text, nullable=False),
+    Index("ix_decision_shape_client", "client"),
+)
+"""``id`` is a digest of the other columns, so that a batch needs no look-up."""
+
+counts = Table(
+    "decision_count",
+    metadata,
+    Column("shape", LargeBinary(16), nullable=False),
+    Column("tenant", Text, nullable=False),
+    Column("day", Integer, nullable=False),
+    Column("number", BigInteger, nullable=False),
+    Column("first", Instant, nullable=False),
+    Column("last", Instant, nullable=False),
+    Column("example", String(64), nullable=False),
+    PrimaryKeyConstraint("shape", "tenant", "day"),
+    Index("ix_decision_count_day", "day"),
+)
+"""``day``: days since 1970-01-01. ``example``: a request id."""
+
+counted = Table(
+    "decision_counted",
+    metadata,
+    Column("journal", String(10), primary_key=True),
+    Column("number", BigInteger, nullable=False),
+)
+"""The last counted record of each journal."""
+TABLES = (shapes, counts, counted)
+_DAY = timedelta(days=1)
+_OWN_READS = frozenset(each.value for each in ReadPurpose)
+_REPEATS = frozenset({SETTLEMENT, UNDELIVERED})
+"""Rules of records that say more about a decision which has a record of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    app: str
+    client: str
+    interaction: str
+    resource_type: str
+    reason: str
+    rule: str
+
+
+_NAMES = tuple(each.name for each in fields(_Shape))
+
+
+@dataclass(slots=True)
+class _Count:
+    number: int
+    first: datetime
+    last: datetime
+    example: str
+
+
+def _shape_of(access: Access) -> _Shape | None:
+    """Return the shape of a decision about an app; None for what is no decision, or about no app."""
+    if not access.client or access.outcome is Outcome.INTENDED or access.rule in _REPEATS:
+        return None
+    # The platform's own reads are no use by the app.
+    if access.interaction in _OWN_READS:
+        return None
+    rule = access.rule
+    if len(rule) > RULE_BOUND:
+        # Cut at a comma: fewer scopes are remembered for it, so it counts as lost sooner, and never later.
+        rule = rule[:RULE_BOUND].rpartition(", ")[0]
+    return _Shape(access.app, access.client, access.interaction, access.resource_type, access.reason, rule)
+
+
+def _day_of(at: datetime) -> int:
+    return (at - EPOCH) // _DAY
+
+
+def positions(tx: Connection) -> Positions:
+    """Return the last counted record of each journal."""
+    return {row.journal: int(row.number) for row in tx.execute(select(counted))}
+
+
+def begin(tx: Connection, starts: Positions) -> None:
+    """Store from where each journal is counted, where that is not known yet."""
+    for journal, number in starts.items():
+        tx.execute(insert_or_ignore(tx, counted).values(journal=journal, number=number))
+
+
+def add(tx: Connection, found: NewRecords) -> None:
+    """Count new records of each journal. Records that were counted already are skipped."""
+    new: dict[tuple[_Shape, str, int], _Count] = {}
+    for journal, records in sorted(found.items()):
+        tx.execute(insert_or_ignore(tx, counted).values(journal=journal, number=0))
+        # Locked: of two nodes that count the same records, the second sees the position that the first has moved.
+        at = select(counted.c.number).where(counted.c.journal == journal).with_for_update()
+        reached = int(tx.execute(at).scalar_one())
+        for number, access in records:
+            if number > reached and (shape := _shape_of(access)) is not None:
+                _count(new, shape, access)
+        moved = update(counted).where(counted.c.journal == journal)
+        tx.execute(moved.values(number=max(records[-1][0], reached)))
+    if new:
+        _save(tx, new)
+
+
+def _count(new: dict[tuple[_Shape, str, int], _Count], shape: _Shape, access: Access) -> None:
+    # The tenant is from the address, where an app may write anything; PostgreSQL stores no NUL in a text.
+    key = shape, access.tenant.replace("\0", ""), _day_of(access.at)
+    held = new.get(key)
+    if held is None:
+        new[key] = _Count(access.count, access.at, access.at, access.request_id)
+        return
+    held.number += access.count
+    held.first, held.last = min(held.first, access.at), max(held.last, access.at)
+    held.example = access.request_id
+
+
+def _save(tx: Connection, new: dict[tuple[_Shape, str, int], _Count]) -> None:
+    ids = {shape: _id_of(shape) for shape, _, _ in new}
+    rows = [{"id": id_} | {name: getattr(shape, name) for name in _NAMES} for shape, id_ in ids.items()]
+    tx.execute(insert_or_ignore(tx, shapes), rows)
+    values = [
+        {
+            "shape": ids[shape],
+            "tenant": tenant,
+            "day": day,
+            "number": each.number,
+            "first": each.first,
+            "last": each.last,
+            "example": each.example,
+        }
+        for (shape, tenant, day), each in new.items()
+    ]
+    # In one order, so that two writers never wait for each other's rows.
+    values.sort(key=lambda row: (row["shape"], row["tenant"], row["day"]))
+    insert = (postgresql if tx.dialect.name == "postgresql" else sqlite).insert(counts)
+    more, kept = insert.excluded, counts.c
+    tx.execute(
+        insert.on_conflict_do_update(
+            index_elements=["shape", "tenant", "day"],
+            set_={
+                "number": kept.number + more.number,
+                "first": case((more.first < kept.first, more.first), else_=kept.first),
+                "last": case((more.last > kept.last, more.last), else_=kept.last),
+                "example": more.example,
+            },
+        ),
+        values,
+    )
+
+
+def _id_of(shape: _Shape) -> bytes:
+    return sha256(orjson.dumps([getattr(shape, name) for name in _NAMES])).digest()[:16]
+
+
+def read(tx: Connection, clients: Collection[str], since: datetime) -> Iterator[DecisionCount]:
+    """Stream the decisions about some clients since the day of a moment, one for each shape and tenant."""
+    for batch in in_batches(clients):
+        yield from (_found(row) for row in tx.execute(_about(batch, since)))
+
+
+def _about(clients: list[str], since: datetime) -> Select[Any]:
+    first, last = func.min(counts.c.first, type_=Instant), func.max(counts.c.last, type_=Instant)
+    number, example = func.sum(counts.c.number), func.max(counts.c.example)
+    summed = (
+        select(
+            counts.c.shape,
+            counts.c.tenant,
+            number.label("number"),
+            first.label("first"),
+            last.label("last"),
+            example.label("example"),
+        )
+        .select_from(shapes.join(counts, counts.c.shape == shapes.c.id))
+        .where(shapes.c.client.in_(clients), counts.c.day >= _day_of(since))
+        .group_by(counts.c.shape, counts.c.tenant)
+        .subquery()
+    )
+    named = (shapes.c[name] for name in _NAMES)
+    return select(
+        *named, summed.c.tenant, summed.c.number, summed.c.first, summed.c.last, summed.c.example
+    ).select_from(summed.join(shapes, shapes.c.id == summed.c.shape))
+
+
+def _found(row: Any) -> DecisionCount:
+    app, client, interaction, type_, reason, rule, tenant, number, first, last, example = row
+    return DecisionCount(
+        tenant, app, client, interaction, type_, reason, rule, int(number), first, last, example
+    )
+
+
+def totals(tx: Connection, since: datetime) -> DecisionTotals:
+    """Return how many decisions were counted since the day of a moment, and the time of the first."""
+    asked = select(func.sum(counts.c.number), func.min(counts.c.first, type_=Instant))
+    number, first = tx.execute(asked.where(counts.c.day >= _day_of(since))).one()
+    return DecisionTotals(int(number or 0), first)
+
+
+def purge(tx: Connection, before: datetime) -> int:
+    """Delete up to PURGE_BATCH counts of days before that of a moment, or else shapes without a count; return how many."""
+    key = tuple_(counts.c.shape, counts.c.tenant, counts.c.day)
+    old = select(counts.c.shape, counts.c.tenant, counts.c.day).where(counts.c.day < _day_of(before))
+    removed = tx.execute(delete(counts).where(key.in_(old.limit(PURGE_BATCH)))).rowcount
+    if removed:
+        return removed
+    unused = select(shapes.c.id).where(~exists().where(counts.c.shape == shapes.c.id)).limit(BATCH_SIZE)
+    return tx.execute(delete(shapes).where(shapes.c.id.in_(unused))).rowcount
+
+
+class DecisionCounts:
+    """The counts in their database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def update(self, journals: JournalReader, now: datetime, may_continue: Callable[[], bool]) -> None:
+        """Count the records since the last call, the first time those of ``COUNTED_FOR``, and delete older counts."""
+        with lanes.using(Lane.OWN), closing(journals):
+            since = now - COUNTED_FOR
+            if not self._database.read(positions):
+                self._database.write(partial(begin, starts=journals.starts(since)))
+            while may_continue() and (found := journals.after(self._positions(), COUNT_BATCH)):
+                self._database.write(partial(add, found=found))
+            while may_continue() and self._database.write(partial(purge, before=since)):
+                pass
+
+    def _positions(self) -> Positions:
+        return self._database.read(positions)
+
+    def about(self, clients: Collection[str], since: datetime) -> list[DecisionCount]:
+        """Return the decisions about some clients since the day of a moment."""
+        with lanes.using(Lane.OWN):
+            return self._database.read(lambda tx: list(read(tx, clients, since)))
+
+    def totals(self, since: datetime) -> DecisionTotals:
+        """Return how many decisions were counted since the day of a moment."""
+        with lanes.using(Lane.OWN):
+            return self._database.read(partial(totals, since=since))
+
+
+def open_counts(database_url: str, directory: Path) -> DecisionCounts:
+    """Open the counts: in the control plane's PostgreSQL, else in the file of the index, beside the journals."""
+    return DecisionCounts(open_beside(database_url, directory, TABLES))

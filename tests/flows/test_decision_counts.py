@@ -1,0 +1,168 @@
+"""Decisions are counted by day out of the journals, each once, whatever breaks off (C208)."""
+
+import random
+from collections import Counter
+from contextlib import closing
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, select
+
+from hilum.audit import decision_counts, live
+from hilum.audit.models import COUNTED_FOR, RULE_BOUND, SETTLEMENT, Access, DecisionCount, Outcome
+from hilum.infra.unit_of_work import UnitOfWork
+from tests.flows.test_audit_journal import AT, Place, access
+
+SINCE = AT - timedelta(days=90)
+CLIENTS = ("c1", "c2")
+
+
+@pytest.fixture
+def place(uow: UnitOfWork, tmp_path: Path) -> Place:
+    return Place(uow, uow.db.url, tmp_path / "journal")
+
+
+def counted(place: Place, now: Any = AT, may_continue: Any = lambda: True) -> decision_counts.DecisionCounts:
+    return live.count_decisions(place.directory, place.url, now, may_continue)
+
+
+def about(place: Place, *clients: str, now: Any = AT) -> list[DecisionCount]:
+    return sorted(counted(place, now).about(clients or CLIENTS, now - timedelta(days=90)), key=str)
+
+
+def made(n: int, **more: Any) -> Access:
+    facts: dict[str, Any] = {
+        "at": AT - timedelta(seconds=n),
+        "client": "c1",
+        "app": "a1",
+        "rule": "patient/Observation.rs",
+    }
+    return access(n, **(facts | more))
+
+
+def test_equal_decisions_of_several_days_and_journals_are_one_count_with_first_last_and_an_example(
+    place: Place,
+) -> None:
+    place.write(made(1), made(2))
+    place.write(made(3, at=AT - timedelta(days=40)), made(4, tenant="mercy"))
+
+    found = about(place)
+
+    assert [(each.tenant, each.number) for each in found] == [("general", 3), ("mercy", 1)]
+    general = found[0]
+    assert (general.first, general.last) == (AT - timedelta(days=40), AT - timedelta(seconds=1))
+    assert general.example in {made(n).request_id for n in (1, 2, 3)}
+    assert (general.app, general.client, general.rule, general.reason) == (
+        "a1",
+        "c1",
+        "patient/Observation.rs",
+        "",
+    )
+
+
+def test_the_counts_are_what_counting_every_record_finds_however_often_the_job_ran(place: Place) -> None:
+    chance = random.Random(11)
+    every: list[Access] = []
+    for start in range(0, 120, 30):
+        some = [
+            made(
+                start + n,
+                client=chance.choice(CLIENTS),
+                tenant=chance.choice(["general", "mercy"]),
+                interaction=chance.choice(["read", "search-type"]),
+                at=AT - timedelta(hours=chance.randrange(1_500)),
+            )
+            for n in range(30)
+        ]
+        place.write(*some)
+        every += some
+        counted(place)
+
+    expected = Counter((each.client, each.tenant, each.interaction) for each in every)
+    assert {(each.client, each.tenant, each.interaction): each.number for each in about(place)} == dict(
+        expected
+    )
+    assert counted(place).totals(SINCE).number == 120
+
+
+def test_counting_that_broke_off_goes_on_where_it_was_and_counts_nothing_twice(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decision_counts, "COUNT_BATCH", 3)
+    place.write(*(made(n) for n in range(10)))
+    turns = iter([True, True, False, False])
+
+    counted(place, may_continue=lambda: next(turns))
+    assert counted(place, may_continue=lambda: False).totals(SINCE).number == 6
+
+    assert [each.number for each in about(place)] == [10]
+
+
+def test_two_nodes_that_read_the_same_records_count_them_once(place: Place) -> None:
+    """A node that was frozen after it had read goes on when another one has counted the same."""
+    place.write(*(made(n) for n in range(5)))
+    with closing(place.reader) as reader:
+        late = reader.after({}, 100)
+    counts = counted(place)
+
+    counts._database.write(lambda tx: decision_counts.add(tx, late))
+
+    assert [each.number for each in about(place)] == [5]
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        {"outcome": Outcome.INTENDED},
+        {"client": ""},
+        {"interaction": "picker"},
+        {"rule": SETTLEMENT},
+    ],
+)
+def test_what_is_no_decision_about_an_app_is_not_counted(place: Place, what: dict[str, Any]) -> None:
+    place.write(made(1), made(2, **what))
+
+    assert [each.number for each in about(place, "c1", "")] == [1]
+
+
+def test_counts_of_more_than_ninety_days_ago_are_neither_made_nor_kept(place: Place) -> None:
+    old = AT - COUNTED_FOR - timedelta(days=1)
+    place.write(made(1, at=old), made(2))
+    assert [each.number for each in about(place)] == [1]
+
+    later = AT + COUNTED_FOR + timedelta(days=1)
+    assert about(place, now=later) == []
+    kept = counted(place, later)._database.read(
+        lambda tx: tx.exec_driver_sql("SELECT count(*) FROM decision_shape").scalar_one()
+    )
+    assert kept == 0, "a shape without a count is deleted"
+
+
+def test_foreign_text_stops_no_counting(place: Place) -> None:
+    """The tenant of a mismatch is from the address, and a grant may be long; the job must get past both."""
+    rule = ", ".join(f"patient/Observation.rs?category=http://example.org|{n}" for n in range(200))
+    place.write(made(1, tenant="x" * 300 + "\0"), made(2, rule=rule))
+
+    found = about(place)
+
+    assert sorted(len(each.tenant) for each in found) == [7, 300]
+    kept = next(each.rule for each in found if each.tenant == "general")
+    assert len(kept) <= RULE_BOUND
+    assert rule.startswith(kept + ", ")
+
+
+def test_the_counts_disclose_no_patient_no_person_and_no_address(place: Place) -> None:
+    place.write(
+        made(1, patient="pat-secret", person="per-secret", path="Observation/secret", source="192.0.2.77")
+    )
+    counts = counted(place)
+
+    def rows_of(tx: Connection) -> list[str]:
+        tables = decision_counts.shapes, decision_counts.counts
+        return [str(row) for table in tables for row in tx.execute(select(table))]
+
+    rows = counts._database.read(rows_of)
+    assert len(rows) == 2
+    assert not [row for row in rows if "secret" in row or "192.0.2" in row]
