@@ -48,8 +48,9 @@ def commands() -> str:
             command, above, name.rpartition(" ")[2], terminal_width=80, **command.context_settings
         )
         if isinstance(command, click.Group):
-            for each in sorted(command.commands):
-                walk(command.commands[each], f"{name} {each}", context)
+            for each in sorted(command.list_commands(context)):
+                if found := command.get_command(context, each):
+                    walk(found, f"{name} {each}", context)
             return
         lines.append(f"## `{name}`\n\n```\n{command.get_help(context)}\n```\n")
 

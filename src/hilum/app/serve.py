@@ -3,6 +3,7 @@
 import resource
 import socket
 import time
+from importlib import import_module
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -82,6 +83,8 @@ def run_web(settings: Settings, target: str, listen: str, *, workers: int | None
     """
     require_free(listen)
     address, port = address_of(listen)
+    # Imported before the server forks, so that the workers share the modules instead of loading them once each.
+    import_module(target.partition(":")[0])
     _Server(
         target,
         address=address,

@@ -2,24 +2,34 @@
 
 import os
 from functools import partial
+from importlib import import_module
 
 import click
 
-from hilum.cli import (
-    apps,
-    backups,
-    doctor,
-    holds,
-    keys,
-    people,
-    policies,
-    records,
-    resources,
-    sandbox,
-    server,
-    switches,
-)
 from hilum.infra import logs
+
+MODULES = {
+    "app": "apps",
+    "approval": "people",
+    "audit": "records",
+    "backup": "backups",
+    "doctor": "doctor",
+    "explain": "switches",
+    "hold": "holds",
+    "init": "server",
+    "keys": "keys",
+    "login": "resources",
+    "migrate": "server",
+    "person": "people",
+    "policy": "policies",
+    "restore": "backups",
+    "sandbox": "sandbox",
+    "serve": "server",
+    "switch": "switches",
+    "tenant": "resources",
+    "vendor": "apps",
+}
+"""The module of each command. Only that of the command in use is imported: loading all of them takes longer than most commands run."""
 
 PRIVATE = 0o077
 """The umask: files hold records and keys, so only their owner may read them, also those that a library creates."""
@@ -27,7 +37,21 @@ SERVING = frozenset({"serve", "sandbox"})
 """Their log is read by machines. The other commands log errors only: a person would read each warning twice, as JSON and as the refusal."""
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+class _Commands(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - the base class passes it
+        return list(MODULES)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - the base class passes it
+        if cmd_name not in MODULES:
+            return None
+        command: click.Command = getattr(import_module(f"hilum.cli.{MODULES[cmd_name]}"), cmd_name)
+        _keep_examples(command)
+        return command
+
+
+@click.group(
+    cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
 @click.version_option(package_name="hilum")
 @click.pass_context
 def main(context: click.Context) -> None:
@@ -52,29 +76,6 @@ def main(context: click.Context) -> None:
     context.call_on_close(partial(os.umask, os.umask(PRIVATE)))
 
 
-COMMANDS = (
-    server.init,
-    server.serve,
-    server.migrate,
-    doctor.doctor,
-    backups.backup,
-    backups.restore,
-    records.audit,
-    holds.hold,
-    keys.keys,
-    sandbox.sandbox,
-    resources.login,
-    resources.tenant,
-    people.person,
-    people.approval,
-    apps.vendor,
-    apps.app,
-    policies.policy,
-    switches.switch,
-    switches.explain,
-)
-
-
 def _keep_examples(command: click.Command) -> None:
     r"""Replace the letters ``\b`` in help texts, which are raw strings, with the character that stops click from rewrapping the examples."""
     command.help = (command.help or "").replace("\\b\n", "\b\n")
@@ -82,8 +83,6 @@ def _keep_examples(command: click.Command) -> None:
         _keep_examples(each)
 
 
-for command in COMMANDS:
-    main.add_command(command)
 _keep_examples(main)
 
 if __name__ == "__main__":
