@@ -10,6 +10,7 @@ from hilum.frontchannel.policy import offline_of
 from hilum.infra.context import Context
 from hilum.kernel.errors import NotPermitted
 from hilum.kernel.ids import ClientId
+from hilum.standards.oauth import TokenError
 from hilum.standards.smart import scopes as smart
 from hilum.tokens import policy as tokens_policy
 from hilum.tokens import service as tokens
@@ -28,7 +29,8 @@ def introspect(ctx: Context, site: Site, caller: Caller, token: str) -> dict[str
     client = service.authenticate(ctx, site, caller)
     if caller.presented.method is Method.NONE:
         refusal = NotPermitted(
-            "invalid_client", "Introspection requires client authentication; a public client has none."
+            TokenError.INVALID_CLIENT,
+            "Introspection requires client authentication; a public client has none.",
         )
         service.record_refusal(ctx, site, caller, refusal)
         raise refusal

@@ -14,6 +14,7 @@ from hilum.kernel.errors import NotPermitted
 from hilum.kernel.ids import AppId, AuthorizationId, ClientId, FamilyId, LaunchId, PersonId, TenantId
 from hilum.kernel.persistent import RecentSet
 from hilum.policies.models import Lifetimes
+from hilum.standards.oauth import TokenError
 from hilum.standards.smart.scopes import narrow
 from hilum.tokens import policy, store
 from hilum.tokens.live import genuine, make
@@ -66,7 +67,7 @@ def mint(
     # first and refuses here, or waits and then revokes this token too.
     if family and not store.touch_family(ctx.tx, family, grant, offline=bool(offline), now=ctx.now):
         audit.record(ctx, _event(grant, "tokens.access.mint", reason="family_revoked", family=family))
-        raise NotPermitted("invalid_grant", "The code or refresh token has been revoked.")
+        raise NotPermitted(TokenError.INVALID_GRANT, "The code or refresh token has been revoked.")
     # NEGATIVE_WINDOW relies on these bounds: the snapshot forgets a revocation after it.
     life = min(life, lifetimes.access_token if grant.person else lifetimes.backend_token)
     presented = make(ctx.ids, ACCESS_PREFIX)
@@ -341,7 +342,7 @@ def _is_of(token: RefreshToken, client: ClientId, tenant: TenantId) -> bool:
 
 
 def _no_refresh(detail: str) -> NotPermitted:
-    return NotPermitted("invalid_grant", detail)
+    return NotPermitted(TokenError.INVALID_GRANT, detail)
 
 
 def _refuse_foreign(ctx: Context, owner: ClientId, client: ClientId, tenant: TenantId) -> None:
