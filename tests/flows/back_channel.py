@@ -51,7 +51,7 @@ from hilum.keys.models import Purpose
 from hilum.launches import service as launches
 from hilum.launches.models import Launch, LaunchOrder
 from hilum.registry import service as registry
-from hilum.registry.models import CertifyOrder, Environment, NewApp, NewVendor
+from hilum.registry.models import CertifyOrder, Environment, NewApp, NewVendor, NewVersion
 from hilum.signin import service as signin
 from hilum.standards.oauth import s256
 from hilum.standards.smart import scopes as smart
@@ -93,6 +93,7 @@ LAUNCH_SCOPES = (
     "patient/Patient.rs",
 )
 BACKEND_SCOPES = ("system/*.cruds", "system/*.rs")
+UNDECLARED = NewVersion("1.0")
 
 
 @dataclass
@@ -126,6 +127,7 @@ class Platform:
         scopes: tuple[str, ...] = APP_SCOPES,
         tenants: tuple[TenantId, ...] = (MERCY,),
         beside: str = "",
+        version: NewVersion = UNDECLARED,
         **more: Any,
     ) -> Client:
         """Add an app with one client, or one more client to the app of the client ``beside``."""
@@ -155,10 +157,10 @@ class Platform:
                 known = self.clients[beside]
                 return client_registry.add_client(ctx, NewClient(known.app, known.version, metadata))
             app = registry.add_app(ctx, NewApp(self.vendor, name, "An app of the tests", "To be tested"))
-            version = registry.add_version(ctx, app.id, "1.0")
-            client, secret = client_registry.add_client(ctx, NewClient(app.id, version.id, metadata))
+            made = registry.add_version(ctx, app.id, version)
+            client, secret = client_registry.add_client(ctx, NewClient(app.id, made.id, metadata))
             end = self.clock.now() + timedelta(days=365)
-            registry.certify(ctx, CertifyOrder(version.id, Environment.SANDBOX, client.scopes, end))
+            registry.certify(ctx, CertifyOrder(made.id, Environment.SANDBOX, client.scopes, end))
             for tenant in tenants:
                 roles = frozenset() if backend else frozenset({"physician", "nurse", "patient"})
                 installations.install(ctx, InstallOrder(tenant, app.id, roles))

@@ -33,7 +33,7 @@ from hilum.kernel.actor import SYSTEM
 from hilum.kernel.ids import TenantId
 from hilum.keys.live import vault
 from hilum.registry import service as registry
-from hilum.registry.models import CertifyOrder, Environment, NewApp, NewVendor
+from hilum.registry.models import CertifyOrder, Environment, NewApp, NewVendor, NewVersion
 from hilum.tokens import service as tokens
 from hilum.tokens.live import TokenTable
 from hilum.tokens.models import Grant
@@ -312,15 +312,24 @@ def furnish_ground(made: Ground, http_upstream: str) -> None:
     add_app(made, "backend", ClientType.BACKEND, SYSTEM_SCOPES)
 
 
+UNDECLARED = NewVersion("1.0")
+
+
 def add_app(
-    made: Ground, name: str, kind: ClientType, scopes: tuple[str, ...], origins: tuple[str, ...] = ()
+    made: Ground,
+    name: str,
+    kind: ClientType,
+    scopes: tuple[str, ...],
+    origins: tuple[str, ...] = (),
+    *,
+    declared: NewVersion = UNDECLARED,
 ) -> None:
     """Register, certify and install one app."""
     backend = kind is ClientType.BACKEND
     app = made.run(
         lambda ctx: registry.add_app(ctx, NewApp(made.vendor, name, f"{name} does things", "care"))
     )
-    version = made.run(lambda ctx: registry.add_version(ctx, app.id, "1.0"))
+    version = made.run(lambda ctx: registry.add_version(ctx, app.id, declared))
     metadata = ClientMetadata(
         name=name,
         type=kind,

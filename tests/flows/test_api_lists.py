@@ -23,7 +23,7 @@ from hilum.kernel.pages import PAGE_BOUND
 from hilum.policies import service as policies
 from hilum.policies.models import ApplyOrder
 from hilum.registry import service as registry
-from hilum.registry.models import CertifyOrder, Environment, NewApp, NewVendor
+from hilum.registry.models import CertifyOrder, Environment, NewApp, NewVendor, NewVersion
 from hilum.switchboard import service as switchboard
 from tests.flows.control_site import ORIGIN, ControlSite, build, problem
 from tests.flows.test_audit_journal import Place, access
@@ -82,7 +82,7 @@ class Full:
         contacts = ("help@v.example", "sec@v.example")
         vendor = do(registry.add_vendor, order=NewVendor(f"Vendor {n}", *contacts))
         app = do(registry.add_app, order=NewApp(vendor.id, f"App {n}", "Shows", "Review"))
-        version = do(registry.add_version, app_id=app.id, label="first")
+        version = do(registry.add_version, app_id=app.id, order=NewVersion("first"))
         order = CertifyOrder(version.id, Environment.SANDBOX, SCOPES, self.site.clock.now() + MONTH)
         do(registry.certify, order=order)
         do(installations.install, order=InstallOrder(GENERAL, app.id, frozenset({"physician"})))
@@ -90,7 +90,7 @@ class Full:
 
     def _more_of_one_app(self, n: int) -> None:
         do = self.site.system
-        version = do(registry.add_version, app_id=self.app, label=f"{n}")
+        version = do(registry.add_version, app_id=self.app, order=NewVersion(f"{n}"))
         ends = self.site.clock.now() + MONTH
         do(registry.certify, order=CertifyOrder(version.id, Environment.SANDBOX, SCOPES, ends))
         metadata = ClientMetadata(
@@ -213,7 +213,7 @@ def test_a_cursor_that_no_page_gave_is_refused_or_a_place_in_the_order(full: Ful
 def test_a_list_longer_than_a_page_goes_on(full: Full) -> None:
     """It was cut at 200 before."""
     for n in range(PAGE_BOUND):
-        full.site.system(registry.add_version, app_id=full.app, label=f"more {n}")
+        full.site.system(registry.add_version, app_id=full.app, order=NewVersion(f"more {n}"))
     client = full.site.api("root")
 
     first = client.get(f"/apps/{full.app}/versions").json()
@@ -226,7 +226,7 @@ def test_a_list_longer_than_a_page_goes_on(full: Full) -> None:
 
 def test_an_old_certification_counts_however_many_came_after_it(full: Full) -> None:
     """C5: what enforcement reads of a client is never a page of a list."""
-    version = full.site.system(registry.add_version, app_id=full.app, label="much reviewed")
+    version = full.site.system(registry.add_version, app_id=full.app, order=NewVersion("much reviewed"))
     (client, *_) = full.site.system(clients.list_clients, app_id=full.app)
     ends = full.site.clock.now() + MONTH
     for _ in range(PAGE_BOUND + 1):

@@ -16,7 +16,7 @@ from hilum.installations.models import InstallOrder
 from hilum.kernel.ids import LaunchId
 from hilum.launches import service as launches
 from hilum.registry import service as registry
-from hilum.registry.models import CertifyOrder, Environment
+from hilum.registry.models import CertifyOrder, Environment, NewVersion
 from hilum.signin import service as signin
 from tests.flows.back_channel import BASE, MERCY, OTHER, REDIRECT
 from tests.flows.front_channel import SCOPE, STANDALONE, STATE, Front, answer, error, front, shown
@@ -72,7 +72,7 @@ def test_staff_see_the_notice_once_per_version_and_then_go_straight_through(fron
     assert "code" in answer(again)
 
     app = front.clients["web"].app
-    version = front.run(lambda ctx: registry.add_version(ctx, app, "2.0"))
+    version = front.run(lambda ctx: registry.add_version(ctx, app, NewVersion("2.0")))
     end = front.clock.now() + timedelta(days=90)
     scopes = front.clients["web"].scopes
     front.run(lambda ctx: registry.certify(ctx, CertifyOrder(version.id, Environment.SANDBOX, scopes, end)))

@@ -55,6 +55,30 @@ def register(root: Any) -> tuple[Any, Any]:
     return app, version
 
 
+def test_a_version_declares_workflows_and_placements_of_the_rule_book(site: ControlSite) -> None:
+    """C18, C191."""
+    root = site.api("root")
+    app, undeclared = register(root)
+    path = f"/apps/{app['id']}/versions"
+
+    declared = made(
+        root.post(path, json={"label": "2", "workflows": ["outreach"], "placements": ["note", "banner"]})
+    )
+    none = made(root.post(path, json={"label": "3", "workflows": [], "placements": []}))
+    both = {"label": "4", "workflows": ["surgery"], "placements": ["*", "note"]}
+    found = problem(root.post(path, json=both), 422, "version_invalid")
+
+    assert (undeclared["workflows"], undeclared["placements"]) == (["*"], ["*"])
+    assert (declared["workflows"], declared["placements"]) == (["outreach"], ["note", "banner"])
+    assert (none["workflows"], none["placements"]) == ([], [])
+    assert codes(found) == {
+        "workflows": "workflow_unknown",
+        "placements": "placement_unknown",
+    }
+    listed = root.get(path).json()["items"]
+    assert [each["label"] for each in listed] == ["3", "2", "1.0"]
+
+
 def test_an_app_goes_from_registration_to_installation_by_three_peoples_words(site: ControlSite) -> None:
     """C111: registering, certifying and installing are separate decisions by different roles."""
     root, rita, gina = site.api("root"), site.api("rita"), site.api("gina")

@@ -26,7 +26,7 @@ from hilum.launches import routes as launch_routes
 from hilum.launches import service as launches
 from hilum.launches.models import LaunchOrder
 from hilum.registry import service as registry
-from hilum.registry.models import CertifyOrder, Environment
+from hilum.registry.models import CertifyOrder, Environment, NewVersion
 from hilum.web.kit import Kit
 from tests.flows import back_channel
 from tests.flows.back_channel import BASE, MERCY, Platform, refused
@@ -86,7 +86,7 @@ TAKEN_AND_GIVEN: dict[str, tuple[Step, Step]] = {
 
 
 def adopt(ctx: Context, client: Client, _: TenantId) -> None:
-    version = registry.add_version(ctx, client.app, "2.0")
+    version = registry.add_version(ctx, client.app, NewVersion("2.0"))
     held = registry.list_certifications(ctx, client.app)[0]
     registry.certify(ctx, CertifyOrder(version.id, held.environment, held.scopes, ctx.now + YEAR))
     clients.adopt_version(ctx, client.id, version.id)

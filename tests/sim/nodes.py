@@ -44,7 +44,7 @@ from hilum.keys import live as keyring
 from hilum.keys import service as keys
 from hilum.keys.models import Purpose
 from hilum.registry import service as registry
-from hilum.registry.models import CertifyOrder, Environment, NewApp, NewVendor
+from hilum.registry.models import CertifyOrder, Environment, NewApp, NewVendor, NewVersion
 from hilum.signin import live as passwords
 from hilum.signin import service as signin
 from tests.flows.outside.ground import Outside, outside_of, straight
@@ -343,7 +343,7 @@ def _apps(ctx: Context, secret_of: dict[str, str]) -> dict[str, Any]:
         (SERVICE, service, frozenset[str]()),
     ):
         app = registry.add_app(ctx, NewApp(vendor.id, metadata.name, "An app of the tests.", "To be tested."))
-        version = registry.add_version(ctx, app.id, "1.0")
+        version = registry.add_version(ctx, app.id, NewVersion("1.0"))
         _, secret = clients.add_client(ctx, NewClient(app.id, version.id, metadata, client_id))
         secret_of[client_id] = secret or ""
         until = ctx.now + timedelta(days=365)

@@ -22,7 +22,7 @@ from hilum.installations.models import InstallOrder
 from hilum.kernel.actor import SYSTEM, Actor, ActorKind
 from hilum.kernel.ids import TenantId
 from hilum.registry import service as registry
-from hilum.registry.models import REGISTRY, CertifyOrder, Environment, NewApp, NewVendor
+from hilum.registry.models import REGISTRY, CertifyOrder, Environment, NewApp, NewVendor, NewVersion
 from tests.sim.facts import counted, whole
 
 TRACE = Trace("req_test")
@@ -103,5 +103,5 @@ def ground(uow: UnitOfWork) -> Ground:
         registry.add_app,
         NewApp(made.vendor.id, "Viewer", "Shows charts", "Chart review", "care_recommendations"),
     )
-    made.version = made.do(ROOT, registry.add_version, made.app.id, "1.0")
+    made.version = made.do(ROOT, registry.add_version, made.app.id, NewVersion("1.0"))
     return made

@@ -23,7 +23,7 @@ from hilum.kernel.errors import Invalid, NotFound, NotPermitted
 from hilum.kernel.ids import ClientId
 from hilum.registry import service as registry
 from hilum.registry import store as registry_store
-from hilum.registry.models import NewApp
+from hilum.registry.models import NewApp, NewVersion
 from tests.sim.world import FakeClock
 from tests.store import registry_ground
 from tests.store.registry_ground import (
@@ -96,7 +96,7 @@ def test_a_bad_client_is_refused_by_field_and_leaves_only_its_record(ground: Gro
 def test_a_client_adopts_only_a_certified_version_of_its_app(ground: Ground) -> None:
     """C5: a new version keeps ids."""
     client, _ = ground.client()
-    newer = ground.do(ROOT, registry.add_version, ground.app.id, "2.0")
+    newer = ground.do(ROOT, registry.add_version, ground.app.id, NewVersion("2.0"))
     with pytest.raises(Invalid):
         ground.do(ROOT, clients.adopt_version, client.id, newer.id)
     with pytest.raises(NotPermitted):

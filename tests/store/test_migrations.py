@@ -13,7 +13,9 @@ from hilum.approvals.store import get_approval
 from hilum.identity.store import get_tenant, list_shared_fhir_users
 from hilum.infra.db import Database, metadata
 from hilum.infra.migrations.run import downgrade, is_current, migrate
-from hilum.kernel.ids import TenantId
+from hilum.kernel.ids import TenantId, VersionId
+from hilum.policies.models import NOT_DECLARED, ClientAuthentication, Tier
+from hilum.registry import store as registry
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -176,3 +178,31 @@ def test_whoever_left_last_keeps_the_claim_to_a_fhir_user_and_what_waits_goes_on
     assert waits.act == Act(
         ApprovalKind.CREATE, None, "", {"username": "rob"}, {"own_of": []}, sealed="digest"
     )
+
+
+def test_what_was_certified_counts_for_every_client_as_before_and_versions_declare_nothing(url: str) -> None:
+    """ADR 45."""
+    migrate(url)
+    downgrade(url, "0016")
+    database = Database(url)
+    database.write(
+        lambda tx: (
+            tx.execute(
+                text("INSERT INTO registry_version (id, app, label, created_at) VALUES ('v', 'a', '1', 1)")
+            ),
+            tx.execute(
+                text(
+                    "INSERT INTO registry_certification (id, app, version, environment, scopes, certified_by, certified_at, expires_at, tier)"
+                    " VALUES ('c', 'a', 'v', 'sandbox', 'openid', 'staff:r', 1, 2, 'moderate')"
+                )
+            ),
+        )
+    )
+
+    migrate(url)
+
+    certification = database.read(lambda tx: registry.get_certification(tx, "c"))
+    version = database.read(lambda tx: registry.get_version(tx, VersionId("v")))
+    database.dispose()
+    assert certification.tiers == dict.fromkeys(ClientAuthentication, Tier.MODERATE)
+    assert (version.workflows, version.placements) == (NOT_DECLARED, NOT_DECLARED)

@@ -31,7 +31,7 @@ from hilum.kernel.actor import SYSTEM
 from hilum.kernel.errors import HilumError
 from hilum.kernel.ids import TenantId
 from hilum.registry import service
-from hilum.registry.models import REGISTRY, CertifyOrder, Environment, NewApp, NewVendor
+from hilum.registry.models import REGISTRY, CertifyOrder, Environment, NewApp, NewVendor, NewVersion
 from tests.effort import effort
 from tests.sim.world import FakeClock, SeededIds
 
@@ -95,7 +95,7 @@ class Life:
     def add_app(self, pick: Pick) -> None:
         app = self.do(service.add_app, NewApp(self.vendor, "App", "Does things", "Care"))
         self.apps.append(app.id)
-        version = self.do(service.add_version, app.id, "1")
+        version = self.do(service.add_version, app.id, NewVersion("1"))
         self._add_client(app.id, version.id, pick)
         self.do(
             service.certify, CertifyOrder(version.id, Environment.PRODUCTION, SCOPES, self.later(days=90))
@@ -133,7 +133,7 @@ class Life:
     def update(self, pick: Pick) -> None:
         app = pick(self.apps)
         self.count += 1
-        version = self.do(service.add_version, app, f"v{self.count}")
+        version = self.do(service.add_version, app, NewVersion(f"v{self.count}"))
         if pick([True, False]):
             self.do(
                 service.certify, CertifyOrder(version.id, Environment.PRODUCTION, SCOPES, self.later(days=9))
@@ -243,7 +243,7 @@ def life(uow: UnitOfWork, clock: FakeClock) -> Life:
     for app in made.apps:
         for tenant in TENANTS:
             made.do(installations.install, InstallOrder(tenant, app, frozenset({"physician"})))
-    version = made.do(service.add_version, made.apps[0], "2")
+    version = made.do(service.add_version, made.apps[0], NewVersion("2"))
     order = CertifyOrder(version.id, Environment.PRODUCTION, SCOPES[:1], made.later(days=9))
     made.do(service.certify, order)
     return made

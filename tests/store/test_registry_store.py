@@ -7,7 +7,7 @@ import pytest
 from hilum.kernel.actor import SYSTEM
 from hilum.kernel.errors import Conflict, Invalid, NotPermitted
 from hilum.registry import service
-from hilum.registry.models import AppState, CertifyOrder, Environment, NewApp, NewVendor
+from hilum.registry.models import AppState, CertifyOrder, Environment, NewApp, NewVendor, NewVersion
 from tests.store import registry_ground
 from tests.store.registry_ground import GINA, RITA, ROOT, SAM, SCOPES, Ground, staff
 
@@ -27,7 +27,7 @@ def test_nobody_but_the_registrar_registers_and_nobody_who_registers_certifies(g
         for verb, args in (
             (service.add_vendor, (NewVendor("x", "y", "z"),)),
             (service.add_app, (NewApp(ground.vendor.id, "x", "y", "z", "scheduling"),)),
-            (service.add_version, (ground.app.id, "2")),
+            (service.add_version, (ground.app.id, NewVersion("2"))),
         ):
             with pytest.raises(NotPermitted):
                 ground.do(actor, verb, *args)
@@ -39,9 +39,9 @@ def test_nobody_but_the_registrar_registers_and_nobody_who_registers_certifies(g
 def test_an_app_has_a_version_of_a_label_once(ground: Ground) -> None:
     """C5."""
     with pytest.raises(Conflict):
-        ground.do(ROOT, service.add_version, ground.app.id, "1.0")
+        ground.do(ROOT, service.add_version, ground.app.id, NewVersion("1.0"))
     with pytest.raises(Invalid):
-        ground.do(ROOT, service.add_version, ground.app.id, " ")
+        ground.do(ROOT, service.add_version, ground.app.id, NewVersion(" "))
 
 
 def test_a_suspension_has_a_reason_and_happens_once(ground: Ground) -> None:
@@ -58,7 +58,7 @@ def test_a_suspension_has_a_reason_and_happens_once(ground: Ground) -> None:
 def test_the_longest_label_that_is_taken_fits_where_it_is_kept(ground: Ground) -> None:
     label = "v" * 100
 
-    assert ground.do(SYSTEM, service.add_version, ground.app.id, label).label == label
+    assert ground.do(SYSTEM, service.add_version, ground.app.id, NewVersion(label)).label == label
     with pytest.raises(Invalid) as refused:
-        ground.do(SYSTEM, service.add_version, ground.app.id, label + "v")
+        ground.do(SYSTEM, service.add_version, ground.app.id, NewVersion(label + "v"))
     assert refused.value.fields == {"label": "name_too_long"}

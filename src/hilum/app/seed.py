@@ -25,7 +25,7 @@ from hilum.kernel.ports import Ids
 from hilum.keys import service as keys
 from hilum.keys.models import Purpose
 from hilum.registry import service as registry
-from hilum.registry.models import App, AppVersion, CertifyOrder, Environment, NewApp, NewVendor
+from hilum.registry.models import App, AppVersion, CertifyOrder, Environment, NewApp, NewVendor, NewVersion
 from hilum.signin import live as passwords
 from hilum.signin import service as signin
 from hilum.web.urls import Urls
@@ -212,7 +212,7 @@ def _add_apps(ctx: Context, registered: Plan, wallet: Wallet) -> None:
     for planned in registered.apps:
         vendor = vendors[planned.vendor]
         app = registry.add_app(ctx, NewApp(vendor.id, planned.name, planned.description, planned.purpose))
-        version = registry.add_version(ctx, app.id, planned.version)
+        version = registry.add_version(ctx, app.id, NewVersion(planned.version))
         for client in planned.clients:
             _add_client(ctx, app, version, client, wallet)
         _certify_and_install(ctx, app, version, planned)

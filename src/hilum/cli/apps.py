@@ -153,15 +153,30 @@ def app_add(name: str, *, vendor: str, description: str, purpose: str, category:
 @app.command("version")
 @click.argument("app_id")
 @click.argument("label")
+@click.option(
+    "--workflow", multiple=True, help="A workflow of the rule book that it is made for; may be repeated."
+)
+@click.option(
+    "--placement", multiple=True, help="A placement of the rule book where it is opened; may be repeated."
+)
 @json_option
-def app_version(app_id: str, label: str, *, json_: bool) -> None:
+def app_version(
+    app_id: str, label: str, *, workflow: tuple[str, ...], placement: tuple[str, ...], json_: bool
+) -> None:
     r"""Add a version to an app.
 
+    Name the workflows and placements that it is made for: without any, it counts as made for every one, and its risk tier is computed so.
+
     \b
-    Example:
-      hilum app version app_01h... 2.0
+    Examples:
+      hilum app version app_01h... 2.0 --workflow appointments --placement sidebar
+      hilum app version app_01h... 2.1 --workflow quality_reporting
     """
-    show_one(api.call("POST", f"/apps/{api.segment(app_id)}/versions", {"label": label}), json_=json_)
+    body: dict[str, Any] = {"label": label}
+    # Whoever names one of them declares both: a backend service has workflows and no placement.
+    if workflow or placement:
+        body |= {"workflows": list(workflow), "placements": list(placement)}
+    show_one(api.call("POST", f"/apps/{api.segment(app_id)}/versions", body), json_=json_)
 
 
 @app.command("client")

@@ -234,16 +234,35 @@ def rollback(*, tenants: tuple[str, ...], reason: str, json_: bool) -> None:
     show_default=True,
     help="How its client authenticates.",
 )
+@click.option("--workflow", multiple=True, help="A workflow that it is made for; may be repeated.")
+@click.option("--placement", multiple=True, help="A placement where it is opened; may be repeated.")
 @click.option("--tenant", default="", help="By the rule book in force at this hospital.")
 @json_option
-def assess(*, category: str, scope: str, client: str, tenant: str, json_: bool) -> None:
+def assess(
+    *,
+    category: str,
+    scope: str,
+    client: str,
+    workflow: tuple[str, ...],
+    placement: tuple[str, ...],
+    tenant: str,
+    json_: bool,
+) -> None:
     r"""Show the tier that an app would have and why, and the scopes it would have.
+
+    Without a workflow or placement they count as not declared, and each rule about them raises the tier.
 
     \b
     Example:
-      hilum policy assess --category order_entry --scope "launch user/MedicationRequest.cu"
+      hilum policy assess --category order_entry --scope "launch user/MedicationRequest.cu" --placement orders
     """
-    body = {"category": category, "scopes": scope.split(), "client_authentication": client}
+    body: dict[str, Any] = {
+        "category": category,
+        "scopes": scope.split(),
+        "client_authentication": client,
+    }
+    if workflow or placement:
+        body |= {"workflows": list(workflow), "placements": list(placement)}
     found = api.call("POST", "/policies/assess", body | ({"tenant": tenant} if tenant else {}))
     if json_:
         as_json(found)

@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Any
 
 from hilum.kernel.ids import AppId, ClientId, TenantId, VendorId, VersionId
-from hilum.policies.models import UNCLASSIFIED, Tier
+from hilum.policies.models import NOT_DECLARED, UNCLASSIFIED, Tier
 from hilum.registry.models import Environment
 
 # Registration is open to strangers in a plain sandbox: a number and an age bound what they leave behind.
@@ -164,7 +164,10 @@ class ClientFacts:
     # Computed from the rows at each read: nothing has to remember to write it when a certification lapses by
     # itself.
     category: str = UNCLASSIFIED
-    certified_tier: Tier = Tier.HIGH
-    """The tier at which its scopes were certified."""
+    certified_tier: Tier | None = Tier.HIGH
+    """The tier at which its scopes were certified for clients that authenticate as it does. None: not certified for them."""
+    workflows: tuple[str, ...] = NOT_DECLARED
+    placements: tuple[str, ...] = NOT_DECLARED
+    """What its version declares."""
     since: datetime | None = None
     """Since when the app has been active and certified without interruption; anything issued before is no longer valid."""

@@ -95,7 +95,7 @@ def _add_peer(ctx: Context, order: NewPeer, meta: ClientMetadata, secret: str) -
     # Announced before the client is added; the unit of work counts changes last, so the order here has no effect on
     # readers.
     registry.announce_change(ctx, app.id)
-    return creation.add_client(ctx, app, version, meta, client_id=order.client_id, secret=secret)
+    return creation.add_client(ctx, app, version.id, meta, client_id=order.client_id, secret=secret)
 
 
 def rotate_secret(

@@ -28,9 +28,17 @@ from hilum.controls.policy import administers
 from hilum.identity.policy import name_fault, origin_fault
 from hilum.kernel.actor import Actor
 from hilum.kernel.ids import TenantId
-from hilum.policies.models import Admission, Applicant, Book, ClientAuthentication, Tier
+from hilum.policies.models import Admission, Applicant, Book, ClientAuthentication
 from hilum.policies.policy import admit
-from hilum.registry.models import SCOPES_BOUND, TEXT_BOUND, App, AppState, Certification, Environment
+from hilum.registry.models import (
+    SCOPES_BOUND,
+    TEXT_BOUND,
+    App,
+    AppState,
+    AppVersion,
+    Certification,
+    Environment,
+)
 from hilum.registry.policy import may_register
 from hilum.standards import redirects
 from hilum.standards.keysets import jwks_fault
@@ -322,10 +330,22 @@ def may_see_clients(actor: Actor, app: App) -> bool:
     return actor.is_platform or administers(actor, app.tenant or "")
 
 
-def join(client: Client, app: App, certifications: Iterable[Certification]) -> ClientFacts:
-    """Return the facts of a client from its app and that app's certifications, including withdrawn ones."""
+AUTHENTICATION = {
+    ClientType.PUBLIC: ClientAuthentication.NONE,
+    ClientType.SYMMETRIC: ClientAuthentication.SECRET,
+    ClientType.ASYMMETRIC: ClientAuthentication.KEY,
+    ClientType.BACKEND: ClientAuthentication.KEY,
+}
+"""How an app's client authenticates, as the rule book names it. Peers are no apps, and no book is about them."""
+
+
+def join(
+    client: Client, app: App, version: AppVersion, certifications: Iterable[Certification]
+) -> ClientFacts:
+    """Return the facts of a client from its app, its version and that app's certifications, including withdrawn ones."""
     # The later of the two: an app that was resumed after it had been certified is unbroken only since then.
     last, certified_since = certification_of(client, certifications) or (None, None)
+    way = AUTHENTICATION.get(client.type)
     return ClientFacts(
         id=client.id,
         app=app.id,
@@ -341,18 +361,11 @@ def join(client: Client, app: App, certifications: Iterable[Certification]) -> C
         scopes=client.scopes,
         tenant=app.tenant,
         category=app.category,
-        certified_tier=last.tier if last else Tier.LOW,
+        certified_tier=last.tiers.get(way) if last and way else None,
+        workflows=version.workflows,
+        placements=version.placements,
         since=max(filter(None, (app.active_since, certified_since)), default=None),
     )
-
-
-AUTHENTICATION = {
-    ClientType.PUBLIC: ClientAuthentication.NONE,
-    ClientType.SYMMETRIC: ClientAuthentication.SECRET,
-    ClientType.ASYMMETRIC: ClientAuthentication.KEY,
-    ClientType.BACKEND: ClientAuthentication.KEY,
-}
-"""How an app's client authenticates, as the rule book names it. Peers are no apps, and no book is about them."""
 
 
 @lru_cache(maxsize=CACHE_SIZE)
@@ -361,7 +374,12 @@ def admission(book: Book, facts: ClientFacts) -> Admission:
     # Cached, because the gateway asks for it at every request; another book or other facts are another key.
     scopes = narrow(facts.scopes, facts.certified_scopes)
     authentication = AUTHENTICATION.get(facts.type)
-    return admit(book, Applicant(facts.category, scopes, authentication, certified_tier=facts.certified_tier))
+    return admit(
+        book,
+        Applicant(
+            facts.category, scopes, authentication, facts.workflows, facts.placements, facts.certified_tier
+        ),
+    )
 
 
 def certification_of(

@@ -88,14 +88,16 @@ def origins_of(ctx: Context, apps: Collection[AppId]) -> frozenset[str]:
 def facts_of_apps(ctx: Context, of: Collection[AppId] | None) -> dict[AppId, tuple[ClientFacts, ...]]:
     """Read the facts of the clients of some apps (None: of all), by app."""
     certifications: dict[AppId, list[Certification]] = {}
-    # Three reads and a join in memory, since no room reads another's table (ADR 39).
+    # Four reads and a join in memory, since no room reads another's table (ADR 39).
     for certification in registry.read_certifications(ctx, of):
         certifications.setdefault(certification.app, []).append(certification)
-    apps, by_app = registry.read_apps(ctx, of), dict[AppId, list[ClientFacts]]()
+    apps, versions = registry.read_apps(ctx, of), registry.read_versions(ctx, of)
+    by_app: dict[AppId, list[ClientFacts]] = {}
     for client in store.read_clients(ctx.tx, of):
         # An app that is deleted between the reads takes its clients with it.
-        if client.app in apps:
-            facts = policy.join(client, apps[client.app], certifications.get(client.app, ()))
+        if client.app in apps and client.version in versions:
+            app, version = apps[client.app], versions[client.version]
+            facts = policy.join(client, app, version, certifications.get(client.app, ()))
             by_app.setdefault(client.app, []).append(facts)
     return {app: tuple(facts) for app, facts in by_app.items()}
 
@@ -108,11 +110,11 @@ def add_dynamic(
         ctx, tenant, requested.name, "Registered dynamically in a sandbox"
     )
     registry.announce_change(ctx, app.id)
-    client, secret = creation.add_client(ctx, app, version, requested, dynamic=True)
+    client, secret = creation.add_client(ctx, app, version.id, requested, dynamic=True)
     # Certified for what it registered and for the sandbox only; the end of the client is the end of the
     # certification.
-    order = CertifyOrder(version, Environment.SANDBOX, client.scopes, ends)
-    registry.add_certification(ctx, app, order)
+    order = CertifyOrder(version.id, Environment.SANDBOX, client.scopes, ends)
+    registry.add_certification(ctx, app, version, order)
     return client, secret
 
 
@@ -146,8 +148,8 @@ def client_facts(ctx: Context, client_id: ClientId) -> ClientFacts | None:
     client = find_client(ctx, client_id)
     if client is None:
         return None
-    app = registry.get_app(ctx, client.app)
-    return policy.join(client, app, registry.certifications_of(ctx, app.id))
+    app, version = registry.get_app(ctx, client.app), registry.get_version(ctx, client.version)
+    return policy.join(client, app, version, registry.certifications_of(ctx, app.id))
 
 
 def list_clients(ctx: Context, app_id: AppId, page: PageQuery = FIRST_PAGE) -> list[Client]:

@@ -25,7 +25,9 @@ LIFE_BOUND = timedelta(days=3 * 366)
 UNCLASSIFIED = "unclassified"
 """The category of apps that were registered before there were categories."""
 ANY = "*"
-"""In a list of a cell: whatever is named. In a rule: every resource type."""
+"""In a list of a cell: whatever is named. In a rule: every resource type. In what an app declares: every one."""
+NOT_DECLARED = (ANY,)
+"""The workflows or placements of a version that declares none: every one, so that each rule about any of them counts."""
 
 
 class Tier(StrEnum):
@@ -264,15 +266,15 @@ class Applicant:
     """What a book must know of an app. ``scopes`` are those it may ask for: registered and certified.
 
     ``authentication`` None: not known, which a rule about clients counts as the client it names. ``certified_tier``: up to which tier
-    review certified it; it has nothing that is above.
+    review certified it for clients that authenticate like this one; it has nothing that is above. None: it was not certified for them.
     """
 
     category: str
     scopes: tuple[str, ...]
     authentication: ClientAuthentication | None = None
-    workflows: tuple[str, ...] = ()
-    placements: tuple[str, ...] = ()
-    certified_tier: Tier = Tier.HIGH
+    workflows: tuple[str, ...] = NOT_DECLARED
+    placements: tuple[str, ...] = NOT_DECLARED
+    certified_tier: Tier | None = Tier.HIGH
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from hilum.policies.models import (
     Book,
     Category,
     Cell,
+    ClientAuthentication,
     Tier,
     TierReason,
     TierRule,
@@ -73,9 +74,14 @@ def _concerns(rule: TierRule, applicant: Applicant) -> bool:
     return (
         (not rule.categories or applicant.category in rule.categories)
         and (not rule.clients or applicant.authentication in {None, *rule.clients})
-        and (not rule.workflows or not rule.workflows.isdisjoint(applicant.workflows))
-        and (not rule.placements or not rule.placements.isdisjoint(applicant.placements))
+        and (not rule.workflows or _declares(applicant.workflows, rule.workflows))
+        and (not rule.placements or _declares(applicant.placements, rule.placements))
     )
+
+
+def _declares(declared: tuple[str, ...], named: frozenset[str]) -> bool:
+    """Check whether any of some workflows or placements is declared. Those of a version that declares none count as every one."""
+    return ANY in declared or not named.isdisjoint(declared)
 
 
 def _matches(rule: TierRule, scope: Scope) -> bool:
@@ -96,13 +102,31 @@ def _reason(rule: TierRule, applicant: Applicant, scope: Scope | None) -> TierRe
     words = {
         "{type}": "every resource type" if type_ == ANY_TYPE else type_,
         "{scope}": text,
-        "{workflow}": next((each for each in applicant.workflows if each in rule.workflows), ""),
-        "{placement}": next((each for each in applicant.placements if each in rule.placements), ""),
+        "{workflow}": _first(applicant.workflows, rule.workflows),
+        "{placement}": _first(applicant.placements, rule.placements),
     }
     sentence = rule.because
     for placeholder, word in words.items():
         sentence = sentence.replace(placeholder, word)
-    return TierReason(rule.name, rule.tier, sentence, text)
+    return TierReason(rule.name, rule.tier, sentence + _assumed(rule, applicant), text)
+
+
+def _first(declared: tuple[str, ...], named: frozenset[str]) -> str:
+    """Return the first declared name that a rule names; of a version that declares none, the first that the rule names."""
+    return next((each for each in declared if each in named), min(named, default=""))
+
+
+def _assumed(rule: TierRule, applicant: Applicant) -> str:
+    """Return what to add to the sentence of a rule that counts only because its condition was not declared."""
+    assumed = [
+        name
+        for name, named, declared in (
+            ("workflows", rule.workflows, applicant.workflows),
+            ("placements", rule.placements, applicant.placements),
+        )
+        if named and named.isdisjoint(declared)
+    ]
+    return f" (its {' and '.join(assumed)} are not declared)" if assumed else ""
 
 
 def tier_judge(book: Book, applicant: Applicant) -> Callable[[Scope], Tier]:
@@ -176,7 +200,7 @@ def _judged(
 
 def _cell_fault(category: Category, tier: Tier, alone: Applicant) -> Withholding | None:
     """Return why nothing of a tier is admitted; None if its cell decides scope by scope."""
-    if tier.rank > alone.certified_tier.rank:
+    if alone.certified_tier is None or tier.rank > alone.certified_tier.rank:
         return Withholding.CERTIFICATE
     cell = category.cells.get(tier)
     if cell is None:
@@ -208,9 +232,18 @@ def _by_tier(book: Book, alone: Applicant, scope: Scope) -> dict[Tier, list[Scop
 # --- questions of the rooms above ----------------------------------------------------------------------------------------------
 
 
-def tier_to_certify(book: Book, category: str, scopes: tuple[str, ...]) -> Assessment:
-    """Return the tier at which a version is certified. No client is known then, so a rule about clients counts for it."""
-    return assess(book, Applicant(category, scopes))
+def tiers_to_certify(book: Book, version: Applicant) -> dict[ClientAuthentication, Assessment]:
+    """Return the tier at which a version is certified for each way to authenticate, except those whose tier its category does not allow.
+
+    One for each, because the clients of a version may authenticate differently: a rule about one way must neither refuse the others nor
+    count in their favour when their tier rises later (C21). Empty: the version cannot be certified.
+    """
+    found = {way: assess(book, replace(version, authentication=way)) for way in ClientAuthentication}
+    return {
+        way: assessment
+        for way, assessment in found.items()
+        if cell_of(book, version.category, assessment.tier) is not None
+    }
 
 
 def cell_of(book: Book, category: str, tier: Tier) -> Cell | None:

@@ -14,6 +14,8 @@ from hilum.kernel.ids import TenantId
 from hilum.policies import service
 from hilum.policies.models import (
     LIST_BOUND,
+    NAMES_BOUND,
+    NOT_DECLARED,
     NUMBER_BOUND,
     TENANTS_BOUND,
     Admission,
@@ -153,13 +155,13 @@ class ApplicationShown(Shown):
 
 
 class AssessAsked(Strict):
-    """What an app would ask for. ``tenant``: under the rule book in force there; ``version``: under that version instead."""
+    """What an app would ask for. Workflows or placements that are left out count as not declared. ``tenant``: under the rule book in force there; ``version``: under that version instead."""
 
     category: Line
     scopes: Annotated[tuple[Word, ...], Field(max_length=LIST_BOUND)]
     client_authentication: ClientAuthentication
-    workflows: Annotated[tuple[Line, ...], Field(max_length=LIST_BOUND)] = ()
-    placements: Annotated[tuple[Line, ...], Field(max_length=LIST_BOUND)] = ()
+    workflows: Annotated[tuple[Line, ...], Field(max_length=NAMES_BOUND)] = NOT_DECLARED
+    placements: Annotated[tuple[Line, ...], Field(max_length=NAMES_BOUND)] = NOT_DECLARED
     tenant: Id | None = None
     version: Number | None = None
 

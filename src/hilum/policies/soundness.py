@@ -84,7 +84,7 @@ def _floor_lowered(book: Book) -> Iterator[Fault]:
         for letter in _WRITES
     ]
     for category, client in product(book.categories, ClientAuthentication):
-        tier_of = tier_judge(book, Applicant(category, (), client))
+        tier_of = tier_judge(book, Applicant(category, (), client, (), ()))
         below = [render(write) for write in writes if tier_of(write) is not Tier.HIGH]
         if below:
             sentence = (
@@ -97,7 +97,9 @@ def _floor_lowered(book: Book) -> Iterator[Fault]:
 
 def _never_used(book: Book, category: Category) -> Iterator[Fault]:
     """Find scopes that a cell lists in vain: each scope is judged in the cell of its own tier, and that one does not list it."""
-    judges = [tier_judge(book, Applicant(category.name, (), client)) for client in ClientAuthentication]
+    judges = [
+        tier_judge(book, Applicant(category.name, (), client, (), ())) for client in ClientAuthentication
+    ]
     lower: tuple[str, ...] = ()
     for tier in (tier for tier in TIERS if tier in category.cells):
         cell = category.cells[tier]

@@ -5,7 +5,7 @@ from hilum.audit.models import Event
 from hilum.infra.context import Context
 from hilum.kernel.ids import AppId, TenantId, VendorId, VersionId
 from hilum.policies import service as policies
-from hilum.policies.policy import tier_to_certify
+from hilum.policies.policy import tiers_to_certify
 from hilum.registry import store
 from hilum.registry.models import (
     REGISTRY,
@@ -16,6 +16,7 @@ from hilum.registry.models import (
     NewApp,
     Vendor,
 )
+from hilum.registry.policy import applicant_of
 
 
 def announce_change(ctx: Context, app: AppId, *, at: TenantId | None = None) -> None:
@@ -50,7 +51,7 @@ def add_app(ctx: Context, order: NewApp, tenant: TenantId | None) -> App:
     return app
 
 
-def add_single_tenant_app(ctx: Context, tenant: TenantId, name: str, purpose: str) -> tuple[App, VersionId]:
+def add_single_tenant_app(ctx: Context, tenant: TenantId, name: str, purpose: str) -> tuple[App, AppVersion]:
     """Add vendor, app and version of a client that exists at only one tenant."""
     # A vendor of its own: peers of two tenants never share one, so a switch on a vendor cannot stop another
     # hospital's EHR.
@@ -59,12 +60,13 @@ def add_single_tenant_app(ctx: Context, tenant: TenantId, name: str, purpose: st
     app = add_app(ctx, NewApp(vendor.id, name, purpose, purpose), tenant)
     version = AppVersion(VersionId(ctx.ids.new("ver")), app.id, "1", ctx.now)
     store.add_version(ctx.tx, version)
-    return app, version.id
+    return app, version
 
 
-def add_certification(ctx: Context, app: App, order: CertifyOrder) -> Certification:
-    """Add a certification whose order was validated, with the tier of its scopes by the rule book in force."""
-    assessment = tier_to_certify(policies.current(ctx).everywhere, app.category, order.scopes)
+def add_certification(ctx: Context, app: App, version: AppVersion, order: CertifyOrder) -> Certification:
+    """Add a certification whose order was validated, with the tiers of its scopes by the rule book in force."""
+    book = policies.current(ctx).everywhere
+    assessments = tiers_to_certify(book, applicant_of(app, version, order.scopes))
     certification = Certification(
         id=ctx.ids.new("cert"),
         app=app.id,
@@ -74,7 +76,7 @@ def add_certification(ctx: Context, app: App, order: CertifyOrder) -> Certificat
         certified_at=ctx.now,
         expires_at=order.expires_at,
         environment=order.environment,
-        tier=assessment.tier,
+        tiers={way: assessment.tier for way, assessment in assessments.items()},
     )
     store.add_certification(ctx.tx, certification)
     facts = {
@@ -83,7 +85,7 @@ def add_certification(ctx: Context, app: App, order: CertifyOrder) -> Certificat
         "environment": order.environment.value,
         "scopes": list(order.scopes),
         "expires_at": order.expires_at.isoformat(),
-        "tier": str(assessment),
+        "tiers": {way.value: str(assessment) for way, assessment in assessments.items()},
     }
     audit.record(ctx, Event("registry.certification.add", app=app.id, facts=facts))
     return certification

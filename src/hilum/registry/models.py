@@ -1,11 +1,12 @@
 """Vendors, apps and versions; certifications."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
 from hilum.kernel.ids import AppId, Part, TenantId, VendorId, VersionId
-from hilum.policies.models import UNCLASSIFIED, Tier
+from hilum.policies.models import NOT_DECLARED, UNCLASSIFIED, ClientAuthentication, Tier
 
 SCOPES_BOUND = 200
 TEXT_BOUND = 2_000
@@ -60,12 +61,17 @@ class App:
 
 @dataclass(frozen=True, slots=True)
 class AppVersion:
-    """A version of an app, the unit that review certifies."""
+    """A version of an app, the unit that review certifies, with the workflows and placements that it declares.
+
+    They never change, since the tier at which it is certified depends on them.
+    """
 
     id: VersionId
     app: AppId
     label: str
     created_at: datetime
+    workflows: tuple[str, ...] = NOT_DECLARED
+    placements: tuple[str, ...] = NOT_DECLARED
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +94,15 @@ class NewApp:
 
 
 @dataclass(frozen=True, slots=True)
+class NewVersion:
+    """An order to add a version. What it does not declare counts as every workflow or placement of the rule book."""
+
+    label: str
+    workflows: tuple[str, ...] = NOT_DECLARED
+    placements: tuple[str, ...] = NOT_DECLARED
+
+
+@dataclass(frozen=True, slots=True)
 class CertifyOrder:
     version: VersionId
     environment: Environment
@@ -107,6 +122,12 @@ class Certification:
     certified_at: datetime
     expires_at: datetime
     environment: Environment
+    tiers: Mapping[ClientAuthentication, Tier]
+    """The tier of its scopes when they were certified, for each way in which a client may authenticate. Of what rises above it later,
+    nothing is granted; clients that authenticate in another way get nothing."""
     withdrawn_at: datetime | None = None
-    tier: Tier = Tier.HIGH
-    """The tier of its scopes when they were certified. Of what rises above it later, nothing is granted."""
+
+    @property
+    def tier(self) -> Tier | None:
+        """Return the highest of its tiers, which says what had to be shown; None if it counts for no client."""
+        return max(self.tiers.values(), key=lambda tier: tier.rank, default=None)

@@ -1,24 +1,26 @@
 """Permissions on vendors and apps, and validation of orders. Pure."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 
 from hilum.identity.models import Role, StaffRole
 from hilum.identity.policy import name_fault
 from hilum.kernel.actor import Actor, ActorKind
-from hilum.policies.models import Book
-from hilum.policies.policy import cell_of, tier_to_certify
+from hilum.policies.models import NAMES_BOUND, NOT_DECLARED, Applicant, Book
+from hilum.policies.policy import tiers_to_certify
 from hilum.registry.models import (
     LABEL_BOUND,
     LISTED_BOUND,
     SCOPES_BOUND,
     TEXT_BOUND,
     App,
+    AppVersion,
     Certification,
     CertifyOrder,
     Environment,
     NewApp,
     NewVendor,
+    NewVersion,
 )
 from hilum.standards.smart.scopes import ScopeError, all_covered, parse_scope
 
@@ -93,9 +95,31 @@ def app_faults(order: NewApp, book: Book, actor: Actor) -> dict[str, str]:
     return faults
 
 
-def label_fault(label: str) -> str:
-    """Return the error code of a version's label; empty if it is valid."""
-    return name_fault(label) or ("name_too_long" if len(label) > LABEL_BOUND else "")
+def version_faults(order: NewVersion, book: Book) -> dict[str, str]:
+    """Return the error code of each invalid field of a version: it declares only workflows and placements that the rule book names."""
+    label_fault = name_fault(order.label) or ("name_too_long" if len(order.label) > LABEL_BOUND else "")
+    faults = {
+        "label": label_fault,
+        "workflows": _declared_fault(order.workflows, book.workflows, "workflow_unknown"),
+        "placements": _declared_fault(order.placements, book.placements, "placement_unknown"),
+    }
+    return {field: fault for field, fault in faults.items() if fault}
+
+
+def _declared_fault(declared: tuple[str, ...], named: Collection[str], unknown: str) -> str:
+    if declared == NOT_DECLARED:
+        return ""
+    if len(declared) > NAMES_BOUND:
+        return "too_many"
+    if len(set(declared)) < len(declared):
+        return "named_twice"
+    # A name that no rule can mean would be a condition that never counts against the app.
+    return "" if set(declared) <= set(named) else unknown
+
+
+def applicant_of(app: App, version: AppVersion, scopes: tuple[str, ...]) -> Applicant:
+    """Return what the rule book must know of a version that asks for some scopes, whatever its clients are."""
+    return Applicant(app.category, scopes, None, version.workflows, version.placements)
 
 
 def reason_fault(reason: str) -> str:
@@ -120,17 +144,21 @@ def scope_faults(scopes: Iterable[str]) -> dict[str, str]:
     return {}
 
 
-def certify_faults(order: CertifyOrder, app: App, book: Book, *, now: datetime) -> dict[str, str]:
-    """Return the error code of each invalid field of a certification: the rule book must allow the tier, and says for how long."""
+def certify_faults(
+    order: CertifyOrder, app: App, version: AppVersion, book: Book, *, now: datetime
+) -> dict[str, str]:
+    """Return the error code of each invalid field of a certification: the rule book must allow a tier, and says for how long."""
     faults = scope_faults(order.scopes)
     if order.expires_at <= now:
         faults["expires_at"] = "not_in_the_future"
-    cell = cell_of(book, app.category, tier_to_certify(book, app.category, order.scopes).tier)
+    tiers = tiers_to_certify(book, applicant_of(app, version, order.scopes))
     # No cell, no access: a category opens tier by tier, as its cells are written (ADR 42).
-    if cell is None:
+    if not tiers:
         faults.setdefault("scopes", "tier_not_allowed")
-    # Bounds how long an app of this tier runs before somebody reviews it again.
-    elif order.expires_at > now + cell.certificate_life:
+        return faults
+    # Bounds how long an app of its riskiest clients' tier runs before it is reviewed again.
+    cells = book.categories[app.category].cells
+    if order.expires_at > now + min(cells[each.tier].certificate_life for each in tiers.values()):
         faults["expires_at"] = "too_far_away"
     return faults
 

@@ -9,7 +9,7 @@ from pydantic import Field
 from starlette.requests import Request
 
 from hilum.kernel.ids import AppId, VendorId, VersionId
-from hilum.policies.models import Tier
+from hilum.policies.models import NAMES_BOUND, NOT_DECLARED, ClientAuthentication, Tier
 from hilum.registry import service
 from hilum.registry.models import (
     SCOPES_BOUND,
@@ -18,6 +18,7 @@ from hilum.registry.models import (
     Environment,
     NewApp,
     NewVendor,
+    NewVersion,
 )
 from hilum.web.api import (
     Id,
@@ -38,6 +39,9 @@ from hilum.web.api import (
 from hilum.web.kit import Kit
 
 Scopes = Annotated[tuple[Word, ...], Field(max_length=SCOPES_BOUND)]
+
+
+Names = Annotated[tuple[Word, ...], Field(max_length=NAMES_BOUND)]
 
 
 class VendorAsked(Strict):
@@ -80,7 +84,11 @@ class ReasonAsked(Strict):
 
 
 class VersionAsked(Strict):
+    """Workflows and placements of the rule book. What is left out counts as every one, and so against the app; an empty list is none."""
+
     label: Line
+    workflows: Names = NOT_DECLARED
+    placements: Names = NOT_DECLARED
 
 
 class VersionShown(Shown):
@@ -88,6 +96,8 @@ class VersionShown(Shown):
     app: str
     label: str
     created_at: datetime
+    workflows: tuple[str, ...]
+    placements: tuple[str, ...]
 
 
 class CertificationAsked(Strict):
@@ -107,7 +117,8 @@ class CertificationShown(Shown):
     certified_at: datetime
     expires_at: datetime
     withdrawn_at: datetime | None
-    tier: Tier
+    tier: Tier | None
+    tiers: dict[ClientAuthentication, Tier]
 
 
 REGISTRARS = audience("platform_admin")
@@ -173,10 +184,9 @@ def _vendors_and_apps(router: APIRouter, kit: Kit) -> None:
         "/apps/{app}/versions", status_code=201, response_model=VersionShown, openapi_extra=REGISTRARS
     )
     async def add_version(request: Request, app: Id, body: VersionAsked) -> object:
-        """Add a version of an app."""
-        return await run_write(
-            kit, request, partial(service.add_version, app_id=AppId(app), label=body.label)
-        )
+        """Add a version of an app, with the workflows and placements that it is made for."""
+        order = NewVersion(body.label, body.workflows, body.placements)
+        return await run_write(kit, request, partial(service.add_version, app_id=AppId(app), order=order))
 
     @router.get("/apps/{app}/versions", response_model=Page[VersionShown], openapi_extra=READERS)
     async def list_versions(request: Request, app: Id, query: Annotated[Paging, Query()]) -> object:

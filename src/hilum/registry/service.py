@@ -19,6 +19,7 @@ from hilum.registry.models import (
     CertifyOrder,
     NewApp,
     NewVendor,
+    NewVersion,
     Vendor,
 )
 from hilum.registry.queries import (
@@ -73,19 +74,29 @@ def add_app(ctx: Context, order: NewApp) -> App:
     return creation.add_app(ctx, order, None)
 
 
-def add_version(ctx: Context, app_id: AppId, label: str) -> AppVersion:
+def add_version(ctx: Context, app_id: AppId, order: NewVersion) -> AppVersion:
     """Add a version of an app, which keeps its client ids, installations and history (C5). Raises NotPermitted, Invalid, NotFound, Conflict."""
     if not policy.may_register(ctx.actor):
         raise audit.refusal(ctx, Event("registry.version.add", app=app_id))
     app = store.get_app(ctx.tx, app_id)
-    if fault := policy.label_fault(label):
-        raise Invalid(
-            "version_invalid", "The version's label is invalid; see fields.", fields={"label": fault}
-        )
-    version = AppVersion(VersionId(ctx.ids.new("ver")), app.id, label.strip(), ctx.now)
+    if faults := policy.version_faults(order, policies.current(ctx).everywhere):
+        raise Invalid("version_invalid", "The version is invalid; see fields.", fields=faults)
+    version = AppVersion(
+        id=VersionId(ctx.ids.new("ver")),
+        app=app.id,
+        label=order.label.strip(),
+        created_at=ctx.now,
+        workflows=order.workflows,
+        placements=order.placements,
+    )
     if not store.add_version(ctx.tx, version):
         raise Conflict("version_exists", "The app already has a version with this label.")
-    audit.record(ctx, Event("registry.version.add", app=app.id, facts={"version": version.id}))
+    facts = {
+        "version": version.id,
+        "workflows": list(version.workflows),
+        "placements": list(version.placements),
+    }
+    audit.record(ctx, Event("registry.version.add", app=app.id, facts=facts))
     return version
 
 
@@ -96,10 +107,10 @@ def certify(ctx: Context, order: CertifyOrder) -> Certification:
     if not policy.may_certify(ctx.actor):
         raise audit.refusal(ctx, Event("registry.certification.add", app=version.app))
     app, book = store.get_app(ctx.tx, version.app), policies.current(ctx).everywhere
-    if faults := policy.certify_faults(order, app, book, now=ctx.now):
+    if faults := policy.certify_faults(order, app, version, book, now=ctx.now):
         raise Invalid("certification_invalid", "The certification is invalid; see fields.", fields=faults)
     announce_change(ctx, app.id)
-    return add_certification(ctx, app, order)
+    return add_certification(ctx, app, version, order)
 
 
 def withdraw_certification(ctx: Context, certification_id: str) -> Certification:
@@ -137,6 +148,11 @@ def certifications_of(ctx: Context, app: AppId) -> list[Certification]:
 def read_certifications(ctx: Context, of: Collection[AppId] | None) -> Iterator[Certification]:
     """Read the certifications of some apps (None: of all), including withdrawn ones."""
     return store.read_certifications(ctx.tx, of)
+
+
+def read_versions(ctx: Context, of: Collection[AppId] | None) -> dict[VersionId, AppVersion]:
+    """Read the versions of some apps (None: of all) by id."""
+    return store.read_versions(ctx.tx, of)
 
 
 def read_apps(ctx: Context, of: Collection[AppId] | None) -> dict[AppId, App]:

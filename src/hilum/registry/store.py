@@ -1,6 +1,6 @@
 """Tables of vendors, apps, versions and certifications. Scopes are stored as one space-separated text."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict
 from datetime import datetime
 from functools import lru_cache
@@ -24,7 +24,7 @@ from hilum.infra.db import Instant, insert_or_ignore, metadata
 from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import AppId, TenantId, VendorId, VersionId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
-from hilum.policies.models import UNCLASSIFIED, Tier
+from hilum.policies.models import ANY, UNCLASSIFIED, ClientAuthentication, Tier
 from hilum.registry.models import (
     App,
     AppState,
@@ -71,6 +71,8 @@ versions = Table(
     Column("app", String(64), nullable=False),
     Column("label", String(100), nullable=False),
     Column("created_at", Instant, nullable=False),
+    Column("workflows", Text, nullable=False, server_default=ANY),
+    Column("placements", Text, nullable=False, server_default=ANY),
     # The constraint, not a look beforehand, decides between two versions of one label.
     UniqueConstraint("app", "label"),
     Index(None, "app", "id"),
@@ -88,7 +90,7 @@ certifications = Table(
     Column("certified_at", Instant, nullable=False),
     Column("expires_at", Instant, nullable=False),
     Column("withdrawn_at", Instant),
-    Column("tier", String(20), nullable=False, server_default=Tier.HIGH.value),
+    Column("tiers", String(200), nullable=False),
     Index(None, "app", "id"),
 )
 
@@ -96,6 +98,17 @@ certifications = Table(
 @lru_cache(maxsize=PARSED_BOUND)
 def _words(joined: str) -> tuple[str, ...]:
     return tuple(joined.split())
+
+
+@lru_cache(maxsize=PARSED_BOUND)
+def _tiers(joined: str) -> Mapping[ClientAuthentication, Tier]:
+    """Parse tiers by how clients authenticate. One that this release does not know counts for no client."""
+    pairs = (pair.partition("=") for pair in joined.split())
+    return {
+        ClientAuthentication(way): Tier(tier)
+        for way, _, tier in pairs
+        if way in set(ClientAuthentication) and tier in set(Tier)
+    }
 
 
 def _get(tx: Connection, table: Table, id_: str, kind: str, *, lock: bool = False) -> Row[Any]:
@@ -191,11 +204,22 @@ def save_app_state(tx: Connection, app: App) -> bool:
 
 def add_version(tx: Connection, version: AppVersion) -> bool:
     """Add a version; return False if the app has one with this label."""
-    return tx.execute(insert_or_ignore(tx, versions).values(asdict(version))).rowcount == 1
+    row = asdict(version) | {
+        "workflows": " ".join(version.workflows),
+        "placements": " ".join(version.placements),
+    }
+    return tx.execute(insert_or_ignore(tx, versions).values(row)).rowcount == 1
 
 
 def _version(row: Row[Any]) -> AppVersion:
-    return AppVersion(VersionId(row.id), AppId(row.app), row.label, row.created_at)
+    return AppVersion(
+        VersionId(row.id),
+        AppId(row.app),
+        row.label,
+        row.created_at,
+        _words(row.workflows),
+        _words(row.placements),
+    )
 
 
 def get_version(tx: Connection, version: VersionId) -> AppVersion:
@@ -205,6 +229,12 @@ def get_version(tx: Connection, version: VersionId) -> AppVersion:
 def list_versions(tx: Connection, app: AppId, page: PageQuery = FIRST_PAGE) -> list[AppVersion]:
     """List an app's versions, newest first."""
     return [_version(row) for row in tx.execute(_newest_first(versions, app, page))]
+
+
+def read_versions(tx: Connection, of: Collection[AppId] | None) -> dict[VersionId, AppVersion]:
+    """Read the versions of some apps (None: of all) by id."""
+    query = select(versions) if of is None else select(versions).where(versions.c.app.in_(of))
+    return {VersionId(row.id): _version(row) for row in tx.execute(query)}
 
 
 def _newest_first(table: Table, app: AppId, page: PageQuery) -> Select[Any]:
@@ -225,7 +255,7 @@ def add_certification(tx: Connection, certification: Certification) -> None:
             certified_at=certification.certified_at,
             expires_at=certification.expires_at,
             withdrawn_at=None,
-            tier=certification.tier.value,
+            tiers=" ".join(f"{way.value}={tier.value}" for way, tier in certification.tiers.items()),
         )
     )
 
@@ -241,7 +271,7 @@ def _certification(row: Row[Any]) -> Certification:
         expires_at=row.expires_at,
         environment=Environment(row.environment),
         withdrawn_at=row.withdrawn_at,
-        tier=Tier(row.tier),
+        tiers=_tiers(row.tiers),
     )
 
 

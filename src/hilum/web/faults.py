@@ -16,6 +16,8 @@ SENTENCES: Mapping[str, str] = MappingProxyType(
         "wrong_type": "This value has another type than the field.",
         "malformed": "This value does not have the form of the field.",
         "category_unknown": "The rule book has no such category. `hilum policy show` lists them.",
+        "workflow_unknown": "The rule book names no such workflow. `hilum policy show` lists them.",
+        "placement_unknown": "The rule book names no such placement. `hilum policy show` lists them.",
         "category_closed": "The rule book admits no new apps in this category.",
         "tier_not_allowed": "The rule book does not allow the risk tier of these scopes in the app's category.",
         "not_an_option": "This value is not one of those that the field accepts.",

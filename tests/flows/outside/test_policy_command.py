@@ -95,3 +95,6 @@ def test_a_book_is_published_at_one_hospital_and_taken_back(running: Running, tm
         "policy", "assess", "--category", "order_entry", "--scope", "launch user/MedicationRequest.cu"
     ).stdout
     assert "high, because its category is order entry; it writes MedicationRequest" in assessed
+    slots = ("policy", "assess", "--category", "scheduling", "--scope", "user/Appointment.rs")
+    assert "(its placements are not declared)" in root.hilum(*slots).stdout
+    assert "low, because nothing raises it" in root.hilum(*slots, "--workflow", "intake").stdout

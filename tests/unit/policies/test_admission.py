@@ -24,7 +24,7 @@ from tests.unit.policies.test_tier import applicants, scopes
 BOOK = shipped_book()
 NONE, KEY = ClientAuthentication.NONE, ClientAuthentication.KEY
 NOTES = ("launch", "user/Condition.rs", "user/DocumentReference.rs", "user/DocumentReference.c")
-ASSISTANT = Applicant("documentation_assistance", NOTES, KEY)
+ASSISTANT = Applicant("documentation_assistance", NOTES, KEY, workflows=(), placements=())
 
 
 def withheld(found: Admission) -> dict[str, Withholding]:
@@ -51,6 +51,7 @@ def test_an_app_has_what_the_cells_of_its_category_list_and_acts_at_the_highest_
             Withholding.CERTIFICATE,
         ),
         (replace(ASSISTANT, certified_tier=Tier.LOW), "user/DocumentReference.rs", Withholding.CERTIFICATE),
+        (replace(ASSISTANT, certified_tier=None), "user/Condition.rs", Withholding.CERTIFICATE),
         (replace(ASSISTANT, category="scheduling"), "user/DocumentReference.c", Withholding.TIER),
         (replace(ASSISTANT, authentication=NONE), "user/DocumentReference.c", Withholding.CLIENT),
         (replace(ASSISTANT, authentication=None), "launch", Withholding.CLIENT),
@@ -76,7 +77,7 @@ def test_a_rise_above_the_certificate_withholds_only_the_new_part() -> None:
 
 
 def test_of_a_wildcard_only_the_part_that_is_not_allowed_is_withheld() -> None:
-    found = admit(BOOK, Applicant("scheduling", ("user/*.cruds",), NONE))
+    found = admit(BOOK, Applicant("scheduling", ("user/*.cruds",), NONE, (), ()))
 
     assert "user/Appointment.rs" in found.scopes
     assert all_covered(("user/Appointment.cu", "user/Slot.u"), found.scopes)
@@ -139,6 +140,7 @@ def test_what_is_admitted_is_within_what_was_asked_and_within_one_cell(applicant
     assert all_covered(found.scopes, applicant.scopes)
     assert (found.cell is None) == (not found.scopes)
     if found.cell is not None and found.tier is not None:
+        assert applicant.certified_tier is not None
         assert found.tier.rank <= applicant.certified_tier.rank
         assert applicant.authentication in found.cell.client_authentication
         assert all_covered(found.scopes, (*found.cell.scopes, *found.cell.session_scopes))
@@ -157,6 +159,6 @@ def test_asking_for_more_keeps_what_was_admitted(applicant: Applicant, more: tup
 @given(applicants)
 def test_a_higher_certificate_never_admits_less(applicant: Applicant) -> None:
     for tier in Tier:
-        if tier.rank >= applicant.certified_tier.rank:
+        if applicant.certified_tier is None or tier.rank >= applicant.certified_tier.rank:
             higher = admit(BOOK, replace(applicant, certified_tier=tier))
             assert all_covered(admit(BOOK, applicant).scopes, higher.scopes)

@@ -1,5 +1,6 @@
 """The risk tier: a pure function of what an app asks for, which explains itself (C18, C20, C22)."""
 
+from dataclasses import replace
 from itertools import product
 
 import pytest
@@ -7,14 +8,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hilum.policies.models import (
+    ANY,
     NEVER_BELOW_HIGH,
+    NOT_DECLARED,
     UNCLASSIFIED,
     Applicant,
     Assessment,
     ClientAuthentication,
     Tier,
 )
-from hilum.policies.policy import assess, tier_to_certify
+from hilum.policies.policy import assess, tiers_to_certify
 from hilum.policies.shipped import shipped_book
 from hilum.standards.fhir.definitions import resource_types
 from tests.effort import effort
@@ -34,9 +37,9 @@ scopes = st.lists(
     ),
     max_size=8,
 ).map(tuple)
-names = st.lists(st.sampled_from(["orders", "note", "sidebar", "outreach", "documentation"]), max_size=3).map(
-    tuple
-)
+names = st.lists(
+    st.sampled_from([ANY, "orders", "note", "sidebar", "outreach", "documentation"]), max_size=3
+).map(tuple)
 applicants = st.builds(
     Applicant,
     st.sampled_from([*CATEGORIES, "unknown"]),
@@ -44,12 +47,13 @@ applicants = st.builds(
     st.none() | st.sampled_from(ClientAuthentication),
     names,
     names,
-    st.sampled_from(Tier),
+    st.none() | st.sampled_from(Tier),
 )
 
 
 def of(category: str, *asked: str, **more: object) -> Assessment:
-    return assess(BOOK, Applicant(category, asked, **more))  # type: ignore[arg-type]
+    declared = {"workflows": (), "placements": ()}
+    return assess(BOOK, Applicant(category, asked, **declared | more))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -127,16 +131,49 @@ RULE = {
 }
 
 
+SLOTS = Applicant("scheduling", ("user/Slot.rs",), workflows=(), placements=())
+
+
 def test_a_rule_about_clients_counts_while_the_client_is_not_known() -> None:
     changed = book({"tier_rules": [*_rules(), RULE]})
 
     def tier(client: ClientAuthentication | None) -> Tier:
-        return assess(changed, Applicant("scheduling", ("user/Slot.rs",), client)).tier
+        return assess(changed, replace(SLOTS, authentication=client)).tier
 
     assert tier(ClientAuthentication.NONE) is Tier.HIGH
     assert tier(ClientAuthentication.KEY) is Tier.LOW
     assert tier(None) is Tier.HIGH
-    assert tier_to_certify(changed, "scheduling", ("user/Slot.rs",)).tier is Tier.HIGH
+
+
+def test_a_version_is_certified_at_a_tier_for_each_way_to_authenticate() -> None:
+    """C21: a rule about public clients neither costs those with keys their certification nor lets them rise later."""
+    changed = book({"tier_rules": [*_rules(), RULE]})
+
+    def tiers(of: Applicant) -> dict[ClientAuthentication, Tier]:
+        return {way: found.tier for way, found in tiers_to_certify(changed, of).items()}
+
+    low = {ClientAuthentication.SECRET: Tier.LOW, ClientAuthentication.KEY: Tier.LOW}
+    assert tiers(SLOTS) == low
+    assert tiers(replace(SLOTS, scopes=("user/MedicationRequest.c",))) == {}
+    assert tiers(replace(SLOTS, category="games")) == {}
+    with_high_cell = replace(SLOTS, category="documentation_assistance")
+    assert tiers(with_high_cell) == low | {ClientAuthentication.NONE: Tier.HIGH}
+
+
+@pytest.mark.parametrize(
+    ("placements", "said"),
+    [
+        (NOT_DECLARED, "moderate, because it is placed where orders are written (its placements are not declared)"),
+        (("banner", "orders"), "moderate, because it is placed where orders are written"),
+        (("banner",), "low, because nothing raises it"),
+        ((), "low, because nothing raises it"),
+    ],
+)  # fmt: skip
+def test_a_version_that_does_not_declare_its_placements_counts_as_placed_everywhere(
+    placements: tuple[str, ...], said: str
+) -> None:
+    """C18: what is not known of an app counts against it."""
+    assert str(assess(BOOK, replace(SLOTS, placements=placements))) == said
 
 
 def test_rules_about_placements_and_workflows_count_where_the_app_has_one_of_them() -> None:
@@ -156,7 +193,11 @@ def test_rules_about_placements_and_workflows_count_where_the_app_has_one_of_the
         str(assess(changed, asked))
         == "moderate, because it is placed where orders are written; its workflow is quality_reporting"
     )
-    assert assess(changed, Applicant("scheduling", ("user/Slot.rs",), workflows=("intake",))).tier is Tier.LOW
+    assert assess(changed, replace(SLOTS, workflows=("intake",))).tier is Tier.LOW
+    not_declared = replace(SLOTS, workflows=NOT_DECLARED)
+    assert str(assess(changed, not_declared)) == (
+        "moderate, because its workflow is quality_reporting (its workflows are not declared)"
+    )
 
 
 def _rules() -> list[object]:

@@ -9,9 +9,9 @@ from hilum.kernel.actor import SYSTEM, Actor, ActorKind
 from hilum.policies.models import UNCLASSIFIED, Book
 from hilum.policies.shipped import shipped_book
 from hilum.registry import policy
-from hilum.registry.models import CertifyOrder, Environment, NewApp
-from tests.unit.policies.books import book
-from tests.unit.registry.values import APP, CLIENT, FUTURE, NOW, SCOPES
+from hilum.registry.models import CertifyOrder, Environment, NewApp, NewVersion
+from tests.unit.policies.books import book, document
+from tests.unit.registry.values import APP, CLIENT, FUTURE, NOW, SCOPES, VERSION
 
 ROOT = Actor(ActorKind.STAFF, "per_root", roles=frozenset({"platform_admin"}))
 
@@ -33,7 +33,7 @@ ROOT = Actor(ActorKind.STAFF, "per_root", roles=frozenset({"platform_admin"}))
     ],
 )
 def test_a_certification_names_scopes_and_ends(order: CertifyOrder, faults: dict[str, str]) -> None:
-    assert policy.certify_faults(order, APP, shipped_book(), now=NOW) == faults
+    assert policy.certify_faults(order, APP, VERSION, shipped_book(), now=NOW) == faults
 
 
 def test_the_rule_book_says_which_tiers_are_certified_and_for_how_long() -> None:
@@ -50,12 +50,47 @@ def test_the_rule_book_says_which_tiers_are_certified_and_for_how_long() -> None
 
     def faults(scopes: tuple[str, ...], of: Book, days: int = 30) -> dict[str, str]:
         order = CertifyOrder(CLIENT.version, Environment.PRODUCTION, scopes, NOW + timedelta(days=days))
-        return policy.certify_faults(order, scheduler, of, now=NOW)
+        return policy.certify_faults(order, scheduler, VERSION, of, now=NOW)
 
     assert faults(reads, shipped_book()) == {}
     assert faults(reads, shipped_book(), days=366) == {"expires_at": "too_far_away"}
     assert faults(reads, short) == {"expires_at": "too_far_away"}
     assert faults(writes, shipped_book()) == {"scopes": "tier_not_allowed"}
+
+
+@pytest.mark.parametrize(
+    ("order", "faults"),
+    [
+        (NewVersion("2.0"), {}),
+        (NewVersion("2.0", (), ()), {}),
+        (NewVersion("2.0", ("intake",), ("orders", "note")), {}),
+        (NewVersion("2.0", ("surgery",), ("ceiling",)), {"workflows": "workflow_unknown", "placements": "placement_unknown"}),
+        (NewVersion("2.0", placements=("*", "note")), {"placements": "placement_unknown"}),
+        (NewVersion("2.0", ("intake", "intake")), {"workflows": "named_twice"}),
+        (NewVersion("2.0", ("",)), {"workflows": "workflow_unknown"}),
+        (NewVersion("2.0", tuple(map(str, range(51)))), {"workflows": "too_many"}),
+        (NewVersion(" "), {"label": "name_missing"}),
+    ],
+)  # fmt: skip
+def test_a_version_declares_what_the_rule_book_names(order: NewVersion, faults: dict[str, str]) -> None:
+    """C18, C191."""
+    assert policy.version_faults(order, shipped_book()) == faults
+
+
+def test_a_certification_counts_for_the_ways_to_authenticate_that_have_a_cell() -> None:
+    """C20: a rule about public clients does not stop a version with keys from being certified."""
+    rule = {
+        "name": "public",
+        "tier": "high",
+        "because": "its client cannot keep a secret",
+        "clients": ["none"],
+        "types": ["Appointment"],
+    }
+    of = book({"tier_rules": [*document()["tier_rules"], rule]})
+    order = CertifyOrder(CLIENT.version, Environment.PRODUCTION, ("user/Appointment.rs",), FUTURE)
+
+    scheduler, declared = replace(APP, category="scheduling"), replace(VERSION, workflows=(), placements=())
+    assert policy.certify_faults(order, scheduler, declared, of, now=NOW) == {}
 
 
 @pytest.mark.parametrize(

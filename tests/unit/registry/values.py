@@ -6,7 +6,8 @@ from hilum.clients import policy as clients_policy
 from hilum.clients.models import Client, ClientType, Deployment
 from hilum.installations.models import InstallationFacts
 from hilum.kernel.ids import AppId, ClientId, VendorId, VersionId
-from hilum.registry.models import App, Certification, Environment
+from hilum.policies.models import ClientAuthentication, Tier
+from hilum.registry.models import App, AppVersion, Certification, Environment
 from tests.sim.world import START
 
 NOW = START
@@ -17,8 +18,10 @@ CLIENT = Client(
     scopes=("launch", "openid", "patient/Observation.rs", "patient/Patient.cruds"),
 )  # fmt: skip
 APP = App(AppId("app_1"), VendorId("ven_1"), "X", "d", "p")
+VERSION = AppVersion(CLIENT.version, APP.id, "1.0", PAST)
+TIERS = dict.fromkeys(ClientAuthentication, Tier.HIGH)
 CERT = Certification(
-    "cert_1", APP.id, CLIENT.version, SCOPES, "staff:r", PAST, FUTURE, Environment.PRODUCTION
+    "cert_1", APP.id, CLIENT.version, SCOPES, "staff:r", PAST, FUTURE, Environment.PRODUCTION, TIERS
 )
-FACTS = clients_policy.join(CLIENT, APP, [CERT])
+FACTS = clients_policy.join(CLIENT, APP, VERSION, [CERT])
 INSTALLED = InstallationFacts(SCOPES, frozenset({"physician"}), None, PAST, Environment.PRODUCTION)

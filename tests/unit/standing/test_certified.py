@@ -14,7 +14,7 @@ from hilum.kernel.ids import VersionId
 from hilum.registry.models import AppState, Certification, Environment
 from hilum.standing.policy import is_certified, is_installed
 from tests.effort import effort
-from tests.unit.registry.values import APP, CERT, CLIENT, FACTS, FUTURE, INSTALLED, NOW, PAST
+from tests.unit.registry.values import APP, CERT, CLIENT, FACTS, FUTURE, INSTALLED, NOW, PAST, VERSION
 
 
 @pytest.mark.parametrize(
@@ -22,15 +22,18 @@ from tests.unit.registry.values import APP, CERT, CLIENT, FACTS, FUTURE, INSTALL
     [
         (replace(FACTS, since=NOW), INSTALLED),
         (FACTS, replace(INSTALLED, since=NOW)),
-        (clients_policy.join(CLIENT, replace(APP, active_since=NOW), [CERT]), INSTALLED),
-        (clients_policy.join(CLIENT, APP, [replace(CERT, certified_at=NOW)]), INSTALLED),
+        (clients_policy.join(CLIENT, replace(APP, active_since=NOW), VERSION, [CERT]), INSTALLED),
+        (clients_policy.join(CLIENT, APP, VERSION, [replace(CERT, certified_at=NOW)]), INSTALLED),
         (
             clients_policy.join(
-                CLIENT, APP, [replace(CERT, withdrawn_at=NOW), replace(CERT, certified_at=NOW)]
+                CLIENT, APP, VERSION, [replace(CERT, withdrawn_at=NOW), replace(CERT, certified_at=NOW)]
             ),
             INSTALLED,
         ),
-        (clients_policy.join(replace(CLIENT, adopted_at=NOW, certified_before=NOW), APP, [CERT]), INSTALLED),
+        (
+            clients_policy.join(replace(CLIENT, adopted_at=NOW, certified_before=NOW), APP, VERSION, [CERT]),
+            INSTALLED,
+        ),
         (replace(FACTS, type=ClientType.BACKEND, since=NOW), replace(INSTALLED, roles=frozenset())),
     ],
 )
@@ -50,7 +53,9 @@ def test_what_was_issued_before_a_standing_was_given_does_not_work_under_it(
 
 
 def test_an_ehr_is_judged_by_its_own_suspension() -> None:
-    peer = clients_policy.join(replace(CLIENT, type=ClientType.EHR), replace(APP, active_since=NOW), [])
+    peer = clients_policy.join(
+        replace(CLIENT, type=ClientType.EHR), replace(APP, active_since=NOW), VERSION, []
+    )
 
     assert not is_certified(peer, NOW, issued_at=PAST)
     assert is_certified(peer, NOW, issued_at=NOW)
@@ -66,11 +71,11 @@ def test_an_unbroken_standing_reaches_back_to_its_first_certification() -> None:
     sandbox = replace(first, environment=Environment.SANDBOX)
     updated = replace(CLIENT, adopted_at=NOW, certified_before=PAST)
 
-    assert clients_policy.join(CLIENT, APP, [first, renewed]).since == PAST
-    assert clients_policy.join(updated, APP, [renewed]).since == PAST
+    assert clients_policy.join(CLIENT, APP, VERSION, [first, renewed]).since == PAST
+    assert clients_policy.join(updated, APP, VERSION, [renewed]).since == PAST
     for broken in ([first, late], [withdrawn, renewed], [elsewhere, renewed], [sandbox, renewed]):
-        assert clients_policy.join(CLIENT, APP, broken).since == broken[-1].certified_at
-    assert clients_policy.join(updated, APP, [late]).since == late.certified_at
+        assert clients_policy.join(CLIENT, APP, VERSION, broken).since == broken[-1].certified_at
+    assert clients_policy.join(updated, APP, VERSION, [late]).since == late.certified_at
 
 
 STRETCHES = st.lists(
@@ -107,7 +112,7 @@ def test_something_lives_only_if_the_app_was_certified_at_every_moment_since(
             for each in found
         )
 
-    facts = clients_policy.join(CLIENT, APP, found)
+    facts = clients_policy.join(CLIENT, APP, VERSION, found)
     whole = issued <= now and all(certified(moment) for moment in range(issued, now + 1))
     lives = is_certified(facts, at(now), issued_at=at(issued))
 
@@ -127,13 +132,13 @@ def test_something_lives_only_if_the_app_was_certified_at_every_moment_since(
 )
 def test_a_certification_counts_for_its_version_and_environment_while_it_stands(other: Certification) -> None:
     """C5."""
-    assert clients_policy.join(CLIENT, APP, [other]).certified_until is None
+    assert clients_policy.join(CLIENT, APP, VERSION, [other]).certified_until is None
 
 
 def test_the_longest_standing_certification_counts_and_production_counts_in_a_sandbox() -> None:
     longer = replace(CERT, id="cert_2", expires_at=FUTURE + timedelta(days=9), scopes=("openid",))
 
-    assert clients_policy.join(CLIENT, APP, [CERT, longer]).certified_scopes == ("openid",)
+    assert clients_policy.join(CLIENT, APP, VERSION, [CERT, longer]).certified_scopes == ("openid",)
     sandbox = replace(CLIENT, environment=Environment.SANDBOX)
-    assert clients_policy.join(sandbox, APP, [CERT]).certified_until == FUTURE
-    assert not clients_policy.join(CLIENT, replace(APP, state=AppState.SUSPENDED), [CERT]).active
+    assert clients_policy.join(sandbox, APP, VERSION, [CERT]).certified_until == FUTURE
+    assert not clients_policy.join(CLIENT, replace(APP, state=AppState.SUSPENDED), VERSION, [CERT]).active
